@@ -1,0 +1,1 @@
+"""Everything that speaks the vendor's protocol: flat files, REST, plans."""

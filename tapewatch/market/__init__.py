@@ -1,0 +1,1 @@
+"""The domain's nouns: instruments, tables, trade conditions. Pure: no I/O, no clock."""

@@ -1,0 +1,91 @@
+"""What a trade's condition codes say: which fields of a bar it may update, and who was the aggressor.
+
+Source: the vendor's `/v3/reference/conditions` (`update_rules`, consolidated) and its crypto glossary. A trade may carry
+several codes; a field is updated only if every one of them allows it. An unknown code allows everything: silence is
+no exclusion.
+"""
+
+from collections.abc import Iterable, Mapping
+from enum import IntEnum, IntFlag
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Updates(IntFlag):
+    """The fields of a bar that a trade may update."""
+
+    NOTHING = 0
+    OPEN_CLOSE = 1
+    HIGH_LOW = 2
+    VOLUME = 4
+    PRICE = OPEN_CLOSE | HIGH_LOW
+    EVERYTHING = PRICE | VOLUME
+
+
+class Aggressor(IntEnum):
+    """Who crossed the spread: the trade's sign in every signed measure."""
+
+    SELL = -1
+    UNKNOWN = 0
+    BUY = 1
+
+
+EXTENDED_HOURS = 12
+INTERMARKET_SWEEP = 14
+CRYPTO_SELL_SIDE = 1
+CRYPTO_BUY_SIDE = 2
+
+_VOLUME_ONLY = (2, 7, 12, 13, 20, 21, 37, 52, 53)
+_HIGH_LOW_AND_VOLUME = (5, 10, 22, 29, 32, 33)
+_NOTHING = (15, 16)
+_PRICE_ONLY = (38,)
+
+#: The vendor's consolidated update rules for US stocks. Sources disagree on 29 and 32; both are read as 33 is.
+STOCK_UPDATE_RULES: Mapping[int, Updates] = {
+    **dict.fromkeys(_VOLUME_ONLY, Updates.VOLUME),
+    **dict.fromkeys(_HIGH_LOW_AND_VOLUME, Updates.HIGH_LOW | Updates.VOLUME),
+    **dict.fromkeys(_NOTHING, Updates.NOTHING),
+    **dict.fromkeys(_PRICE_ONLY, Updates.PRICE),
+}
+
+
+def parse(conditions: str) -> tuple[int, ...]:
+    """The codes in a condition list as the lake keeps it: `"12,37"` gives (12, 37), an empty string gives ()."""
+    return tuple(int(code) for code in conditions.split(",")) if conditions else ()
+
+
+def updates(conditions: str, rules: Mapping[int, Updates], *, is_extended: bool) -> Updates:
+    """What a trade with these conditions may update in a minute bar.
+
+    Args:
+        conditions: codes as the lake keeps them, `"12,37"`; empty for a regular sale.
+        rules: code to allowed fields, such as `STOCK_UPDATE_RULES`, or the vendor's own reference.
+        is_extended: the trade happened outside regular hours. There code 12 only states the hour, and the trade sets the
+            minute bar as any other does.
+    """
+    allowed = Updates.EVERYTHING
+    for code in parse(conditions):
+        if code == EXTENDED_HOURS and is_extended:
+            continue
+        allowed &= rules.get(code, Updates.EVERYTHING)
+    return allowed
+
+
+def update_flags(
+    condition_lists: Iterable[str], rules: Mapping[int, Updates], *, is_extended: bool
+) -> npt.NDArray[np.uint8]:
+    """`updates` for each distinct condition list of a dictionary-encoded column, in its order."""
+    return np.array([updates(text, rules, is_extended=is_extended) for text in condition_lists], dtype=np.uint8)
+
+
+def crypto_aggressors(condition_lists: Iterable[str]) -> npt.NDArray[np.int8]:
+    """The aggressor that the vendor states for each distinct crypto condition list: 1 sells, 2 buys, else unknown."""
+    return np.array([_crypto_aggressor(text) for text in condition_lists], dtype=np.int8)
+
+
+def _crypto_aggressor(conditions: str) -> Aggressor:
+    codes = parse(conditions)
+    if CRYPTO_SELL_SIDE in codes:
+        return Aggressor.SELL
+    return Aggressor.BUY if CRYPTO_BUY_SIDE in codes else Aggressor.UNKNOWN

@@ -1,0 +1,220 @@
+"""Markets, the spellings of their tickers, and the hours they keep.
+
+Belongs here: what is true of a market whoever feeds or stores it. Not here: which plan may see it (`feeds/plans.py`).
+"""
+
+import datetime as dt
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Self
+from zoneinfo import ZoneInfo
+
+import exchange_calendars
+import pandas as pd
+
+NEW_YORK = ZoneInfo("America/New_York")
+CHICAGO = ZoneInfo("America/Chicago")
+NS_PER_SECOND = 1_000_000_000
+NS_PER_MINUTE = 60 * NS_PER_SECOND
+
+_FIRST_SESSION = "1990-01-02"
+_PRE_MARKET_OPEN = dt.time(4)
+_POST_MARKET_CLOSE = dt.time(20)
+_HALF_DAY_POST_MARKET_CLOSE = dt.time(17)
+# Longest first, so that USDT is not read as the currency "SDT" behind a base that ends in U.
+_QUOTE_CURRENCIES = ("USDT", "USDC", "USD", "EUR", "GBP", "JPY", "BTC", "ETH", "CHF", "AUD", "CAD", "NZD")
+
+
+class Market(StrEnum):
+    """An asset class as the vendor divides them: one cluster, one price list, one partition of the lake."""
+
+    STOCKS = "stocks"
+    CRYPTO = "crypto"
+    FOREX = "forex"
+    INDICES = "indices"
+    OPTIONS = "options"
+    FUTURES = "futures"
+
+    @property
+    def flat_file_prefix(self) -> str:
+        """The first folder of this market in the vendor's bucket."""
+        return _FLAT_FILE_PREFIX[self]
+
+    @property
+    def is_continuous(self) -> bool:
+        """True where the market never closes and a day is a UTC day."""
+        return self is Market.CRYPTO
+
+
+_FLAT_FILE_PREFIX = {
+    Market.STOCKS: "us_stocks_sip",
+    Market.CRYPTO: "global_crypto",
+    Market.FOREX: "global_forex",
+    Market.INDICES: "us_indices",
+    Market.OPTIONS: "us_options_opra",
+    Market.FUTURES: "us_futures",
+}
+_TICKER_PREFIX = {Market.CRYPTO: "X:", Market.FOREX: "C:", Market.INDICES: "I:", Market.OPTIONS: "O:"}
+_PAIRED = (Market.CRYPTO, Market.FOREX)
+_CALENDAR = {
+    Market.STOCKS: "XNYS",
+    Market.INDICES: "XNYS",
+    Market.OPTIONS: "XNYS",
+    Market.FUTURES: "CMES",
+}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Partition:
+    """One market's day."""
+
+    date: dt.date
+    market: Market
+
+    @classmethod
+    def parse(cls, key: str) -> Self:
+        """A partition from its key, `2013-10-07|stocks`."""
+        date, _, market = key.partition("|")
+        return cls(dt.date.fromisoformat(date), Market(market))
+
+    def __str__(self) -> str:
+        return f"{self.date}|{self.market}"
+
+
+def market_of(symbol: str) -> Market:
+    """The market of a symbol in this platform's spelling (`AAPL`, `X:BTC-USD`, `C:EUR-USD`, `I:SPX`, `O:…`).
+
+    Futures carry no prefix and cannot be told from stocks by name: a bare ticker is a stock.
+    """
+    for market, prefix in _TICKER_PREFIX.items():
+        if symbol.startswith(prefix):
+            return market
+    return Market.STOCKS
+
+
+def from_vendor(ticker: str, market: Market) -> str:
+    """This platform's symbol for a vendor's ticker, whichever channel spelt it.
+
+    The platform writes symbols as flat files do. REST joins a pair (`X:BTCUSD`), the WebSocket drops the prefix
+    (`BTC-USD`, `EUR/USD`); both are undone here.
+
+    Raises:
+        ValueError: the ticker is empty, or a joined pair ends in no known quote currency.
+    """
+    ticker = ticker.strip().upper()
+    if not ticker:
+        raise ValueError(f"an empty ticker is no {market} symbol")
+    prefix = _TICKER_PREFIX.get(market, "")
+    bare = ticker.removeprefix(prefix)
+    if market not in _PAIRED:
+        return prefix + bare
+    if "-" in bare or "/" in bare:
+        return prefix + bare.replace("/", "-")
+    for quote in _QUOTE_CURRENCIES:
+        if bare.endswith(quote) and len(bare) > len(quote):
+            return f"{prefix}{bare.removesuffix(quote)}-{quote}"
+    raise ValueError(f"{ticker!r} ends in no known quote currency: write it as a pair, {prefix}BASE-QUOTE")
+
+
+def to_rest(symbol: str) -> str:
+    """The vendor's REST spelling of a symbol: `X:BTC-USD` becomes `X:BTCUSD`, stocks stay."""
+    return symbol.replace("-", "") if market_of(symbol) in _PAIRED else symbol
+
+
+def to_websocket(symbol: str) -> str:
+    """The vendor's WebSocket spelling of a symbol: `X:BTC-USD` becomes `BTC-USD`, `C:EUR-USD` becomes `EUR/USD`."""
+    market = market_of(symbol)
+    if market is Market.CRYPTO:
+        return symbol.removeprefix("X:")
+    if market is Market.FOREX:
+        return symbol.removeprefix("C:").replace("-", "/")
+    return symbol
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One market day. All bounds are int64 nanoseconds UTC, half-open: start included, end excluded.
+
+    `day_*` bound every row that may belong to the day; `extended_*` the hours in which the tape is expected to move;
+    `regular_*` the hours that set the daily bar. A continuous market has all three alike.
+    """
+
+    market: Market
+    date: dt.date
+    day_start: int
+    day_end: int
+    extended_start: int
+    extended_end: int
+    regular_start: int
+    regular_end: int
+
+    @property
+    def regular_minutes(self) -> int:
+        """Minutes of the regular session: 390 on a full New York day, 210 on a half day, 1,440 for crypto."""
+        return (self.regular_end - self.regular_start) // NS_PER_MINUTE
+
+
+@lru_cache(maxsize=4)
+def _calendar(name: str) -> exchange_calendars.ExchangeCalendar:
+    return exchange_calendars.get_calendar(name, start=_FIRST_SESSION)
+
+
+def _ns(date: dt.date, time: dt.time, zone: dt.tzinfo) -> int:
+    return pd.Timestamp(dt.datetime.combine(date, time, zone)).value
+
+
+@lru_cache(maxsize=4096)
+def session_of(market: Market, date: dt.date) -> Session | None:
+    """The hours of `market` on `date`, or None where it does not trade that day.
+
+    Stocks, options and indices follow the New York Stock Exchange, futures the CME, both from exchange_calendars;
+    crypto never closes; forex rests from Friday 17:00 to Sunday 17:00 New York time, and its days are UTC days.
+    """
+    next_day = date + dt.timedelta(days=1)
+    if market in _PAIRED:
+        start, end = _ns(date, dt.time(), dt.UTC), _ns(next_day, dt.time(), dt.UTC)
+        open_, close = (start, end) if market is Market.CRYPTO else _forex_hours(date, start, end)
+        if open_ >= close:
+            return None
+        return Session(market, date, start, end, open_, close, open_, close)
+    calendar = _calendar(_CALENDAR[market])
+    label = pd.Timestamp(date)
+    if not calendar.is_session(label):
+        return None
+    regular_start, regular_end = calendar.session_open(label).value, calendar.session_close(label).value
+    if market is Market.FUTURES:
+        return Session(market, date, regular_start, regular_end, *(regular_start, regular_end) * 2)
+    day_start, day_end = _ns(date, dt.time(), NEW_YORK), _ns(next_day, dt.time(), NEW_YORK)
+    if market is not Market.STOCKS:
+        return Session(market, date, day_start, day_end, *(regular_start, regular_end) * 2)
+    is_half_day = regular_end - regular_start < 6 * 60 * NS_PER_MINUTE
+    post_close = _HALF_DAY_POST_MARKET_CLOSE if is_half_day else _POST_MARKET_CLOSE
+    pre_open = _ns(date, _PRE_MARKET_OPEN, NEW_YORK)
+    extended_end = _ns(date, post_close, NEW_YORK)
+    return Session(market, date, day_start, day_end, pre_open, extended_end, regular_start, regular_end)
+
+
+def _forex_hours(date: dt.date, start: int, end: int) -> tuple[int, int]:
+    five_pm = _ns(date, dt.time(17), NEW_YORK)
+    match date.isoweekday():
+        case 5:
+            return start, five_pm
+        case 6:
+            return start, start
+        case 7:
+            return five_pm, end
+        case _:
+            return start, end
+
+
+def trading_days(market: Market, first: dt.date, last: dt.date) -> list[dt.date]:
+    """The days from `first` to `last`, both included, on which `market` trades.
+
+    Raises:
+        ValueError: `last` lies before `first`.
+    """
+    if last < first:
+        raise ValueError(f"the range ends before it begins: {first} … {last}")
+    days = (first + dt.timedelta(days=offset) for offset in range((last - first).days + 1))
+    return [day for day in days if session_of(market, day) is not None]

@@ -1,0 +1,316 @@
+"""Every table of the platform, defined once: columns, dtype, unit, range, key.
+
+The definition drives the Parquet schema, the SQL tables, validation on write, Feast fields, the scoring request and the
+data dictionary. Belongs here: the shape of data at rest. Not here: how a column is computed (see the module that does).
+
+Times are UTC, nanoseconds. A column is null only where `is_nullable` says so, and floats hold no NaN.
+"""
+
+import polars as pl
+
+from tapewatch.market.schema import Column, Table
+
+TIME = pl.Datetime("ns", "UTC")
+#: Few distinct values: dictionary-encoded in memory and on disk.
+SYMBOL = pl.Categorical()
+F64, I64, I32, I16, I8, TEXT, BOOL = (
+    pl.Float64(),
+    pl.Int64(),
+    pl.Int32(),
+    pl.Int16(),
+    pl.Int8(),
+    pl.String(),
+    pl.Boolean(),
+)
+
+_SYMBOL = Column("symbol", SYMBOL, "instrument, spelt as in the vendor's flat files (AAPL, X:BTC-USD)")
+_EVENT_TIME = Column("event_time", TIME, "start of the minute that the row describes")
+_KNOWN_TIME = Column("known_time", TIME, "earliest moment at which the row could be known")
+
+
+def _optional(name: str, dtype: pl.DataType, description: str, unit: str = "", **bounds: float) -> Column:
+    return Column(name, dtype, description, unit, is_nullable=True, **bounds)
+
+
+TRADES = Table(
+    "trades",
+    "tape",
+    "Every trade as delivered, cancelled ones included (see `correction`).",
+    key=("symbol", "sequence_number"),
+    sort=("symbol", "time", "sequence_number"),
+    columns=(
+        _SYMBOL,
+        Column("time", TIME, "when the consolidated tape published the trade; where there is none, when it happened"),
+        Column(
+            "sequence_number", I64, "the tape's number; where there is none, the position in the symbol's day from 1"
+        ),
+        Column("price", F64, "price of one unit", "quote currency", minimum=0),
+        Column("size", F64, "traded amount, fractional where the market allows it", "base units", minimum=0),
+        Column("exchange", I16, "the vendor's exchange id"),
+        Column("conditions", SYMBOL, 'condition codes as "12,37"; empty for a regular sale'),
+        _optional("id", TEXT, "trade id, unique on its exchange"),
+        _optional("correction", I8, "0 or null: valid; 1 late corrected; 7 error; 8 cancelled"),
+        _optional("participant_time", TIME, "when the exchange reported the trade"),
+        _optional("trf_id", I16, "trade reporting facility"),
+        _optional("trf_time", TIME, "when the trade reporting facility received the trade"),
+        _optional("tape", I8, "1 NYSE, 2 NYSE Arca and American, 3 Nasdaq listings"),
+    ),
+)
+
+QUOTES = Table(
+    "quotes",
+    "tape",
+    "Every best bid and offer as delivered. A side with price 0 is empty.",
+    key=("symbol", "sequence_number"),
+    sort=("symbol", "time", "sequence_number"),
+    columns=(
+        _SYMBOL,
+        Column("time", TIME, "when the consolidated tape published the quote; where there is none, when it was made"),
+        Column(
+            "sequence_number", I64, "the tape's number; where there is none, the position in the symbol's day from 1"
+        ),
+        Column("bid_price", F64, "best bid; 0 where there is none", "quote currency", minimum=0),
+        Column("ask_price", F64, "best offer; 0 where there is none", "quote currency", minimum=0),
+        _optional("bid_size", F64, "size at the best bid; null where the market states none", "base units", minimum=0),
+        _optional(
+            "ask_size", F64, "size at the best offer; null where the market states none", "base units", minimum=0
+        ),
+        _optional("bid_exchange", I16, "the vendor's exchange id of the bid"),
+        _optional("ask_exchange", I16, "the vendor's exchange id of the offer"),
+        _optional("conditions", SYMBOL, 'condition codes as "1,14"; empty for a regular quote'),
+        _optional("indicators", SYMBOL, "indicator codes, as conditions"),
+        _optional("participant_time", TIME, "when the exchange reported the quote"),
+        _optional("trf_time", TIME, "when the trade reporting facility received the quote"),
+        _optional("tape", I8, "1 NYSE, 2 NYSE Arca and American, 3 Nasdaq listings"),
+    ),
+)
+
+BARS = Table(
+    "bars",
+    "tape",
+    "Minute bars built from trades by the vendor's update rules, beside the bars the vendor delivered.",
+    key=("symbol", "time"),
+    columns=(
+        _SYMBOL,
+        Column("time", TIME, "start of the bar"),
+        Column("known_time", TIME, "end of the bar: no earlier can it be known"),
+        Column("open", F64, "first eligible price", "quote currency", minimum=0),
+        Column("high", F64, "highest eligible price", "quote currency", minimum=0),
+        Column("low", F64, "lowest eligible price", "quote currency", minimum=0),
+        Column("close", F64, "last eligible price", "quote currency", minimum=0),
+        Column("volume", F64, "eligible volume; 0 where an index has none", "base units", minimum=0),
+        _optional("vwap", F64, "volume-weighted average price", "quote currency", minimum=0),
+        _optional("transactions", I64, "eligible trades", minimum=0),
+        Column("source", SYMBOL, "`trades` where built from trades, `delivered` where only the vendor's bar exists"),
+        _optional("delivered_open", F64, "open of the vendor's bar", "quote currency", minimum=0),
+        _optional("delivered_high", F64, "high of the vendor's bar", "quote currency", minimum=0),
+        _optional("delivered_low", F64, "low of the vendor's bar", "quote currency", minimum=0),
+        _optional("delivered_close", F64, "close of the vendor's bar", "quote currency", minimum=0),
+        _optional("delivered_volume", F64, "volume of the vendor's bar", "base units", minimum=0),
+        _optional("is_volume_equal", BOOL, "built and delivered volume agree; null unless both exist"),
+        _optional("is_price_equal", BOOL, "built and delivered open, high, low, close agree; null unless both exist"),
+    ),
+)
+
+#: What a vendor's bar holds before it is reconciled with the trades.
+DELIVERED_BARS = Table(
+    "delivered_bars",
+    "tape",
+    "Minute bars as the vendor delivered them.",
+    key=("symbol", "time"),
+    columns=tuple(
+        BARS.by_name[name]
+        for name in ("symbol", "time", "open", "high", "low", "close", "volume", "vwap", "transactions")
+    ),
+)
+
+COVERAGE = Table(
+    "coverage",
+    "tape",
+    "How complete a symbol's day is.",
+    key=("symbol",),
+    columns=(
+        _SYMBOL,
+        Column("trades", I64, "trades in the lake", minimum=0),
+        Column("quotes", I64, "quotes in the lake", minimum=0),
+        Column("bars", I64, "minute bars in the lake", minimum=0),
+        Column("expected_minutes", I64, "minutes of the regular session", "min", minimum=0),
+        Column("received_minutes", I64, "regular minutes with a bar", "min", minimum=0),
+        Column("missing_minutes", I64, "regular minutes without a bar", "min", minimum=0),
+        Column("longest_gap_minutes", I64, "longest run of regular minutes without a bar", "min", minimum=0),
+        _optional("first_time", TIME, "first trade of the day"),
+        _optional("last_time", TIME, "last trade of the day"),
+    ),
+)
+
+QUARANTINE = Table(
+    "quarantine",
+    "tape",
+    "Rows that could not be loaded, whole and with the reason. Nothing the vendor sent is lost.",
+    key=("source", "line"),
+    columns=(
+        Column("source", TEXT, "file, or endpoint and page, that held the row"),
+        Column(
+            "line", I64, "line in the file, from 1 and counting the header; position in the page for REST", minimum=0
+        ),
+        Column("reason", TEXT, "what is wrong, naming the column and the value"),
+        Column("raw", TEXT, "the row as it came"),
+    ),
+)
+
+MICROSTRUCTURE = Table(
+    "microstructure",
+    "features",
+    "Order flow, liquidity and volatility of a symbol, minute by minute. Quote features are null without quotes.",
+    key=("symbol", "event_time"),
+    columns=(
+        _SYMBOL,
+        _EVENT_TIME,
+        _KNOWN_TIME,
+        Column("is_regular", BOOL, "the minute lies in the regular session"),
+        Column("session_minute", I32, "minutes since the regular open, negative before it", "min"),
+        _optional("last_price", F64, "last eligible trade price so far", "quote currency", minimum=0),
+        _optional("mid_price", F64, "last two-sided midquote so far", "quote currency", minimum=0),
+        Column("volume", F64, "eligible volume", "base units", minimum=0),
+        Column("notional", F64, "eligible volume times price", "quote currency", minimum=0),
+        Column("trade_count", I64, "eligible trades", minimum=0),
+        Column("buy_volume", F64, "volume of buyer-initiated trades", "base units", minimum=0),
+        Column("sell_volume", F64, "volume of seller-initiated trades", "base units", minimum=0),
+        Column("buy_count", I64, "buyer-initiated trades", minimum=0),
+        Column("sell_count", I64, "seller-initiated trades", minimum=0),
+        _optional("order_flow_imbalance", F64, "(buy - sell) / (buy + sell) volume; null without either", minimum=-1, maximum=1),
+        _optional("return_bps", F64, "log return of the last price against the minute before", "bps"),
+        _optional("range_bps", F64, "log of the minute's high over its low", "bps", minimum=0),
+        _optional("realised_volatility_bps", F64, "root of summed squared 5-second log returns in the minute", "bps", minimum=0),
+        _optional("roll_spread_bps", F64, "Roll (1984) effective spread over the trailing window", "bps", minimum=0),
+        _optional("amihud_illiquidity", F64, "Amihud (2002): mean |return| per million of notional, trailing window", "bps per 1e6", minimum=0),
+        _optional("kyle_lambda", F64, "slope of returns on signed notional, trailing window", "bps per 1e6"),
+        _optional("vpin", F64, "volume-synchronised probability of informed trading over trailing buckets", minimum=0, maximum=1),
+        Column("trade_age_s", F64, "time from the last trade to the minute's end; from the day's start before the first", "s", minimum=0),
+        _optional("quoted_spread_bps", F64, "time-weighted quoted spread over the midquote", "bps", minimum=0),
+        _optional("effective_spread_bps", F64, "volume-weighted 2 |price - mid| / mid", "bps", minimum=0),
+        _optional("realised_spread_bps", F64, "volume-weighted 2 side (price - mid 30 s later) / mid, of trades whose 30 s end here", "bps"),
+        _optional("depth_imbalance", F64, "time-weighted (bid - ask) / (bid + ask) size at the best prices", minimum=-1, maximum=1),
+        _optional("best_level_ofi", F64, "Cont, Kukanov and Stoikov (2014) order-flow imbalance over its absolute sum", minimum=-1, maximum=1),
+        _optional("quote_count", I64, "quotes; null where the symbol has none all day so far", minimum=0),
+        _optional("quote_rate_hz", F64, "quotes a second", "1/s", minimum=0),
+        _optional("crossed_share", F64, "share of the minute's two-sided quotes with bid above ask", minimum=0, maximum=1),
+        _optional("quote_age_s", F64, "time from the last quote to the minute's end", "s", minimum=0),
+    ),
+)  # fmt: skip
+
+BARRIER_LABELS = Table(
+    "barrier_labels",
+    "labels",
+    "Triple-barrier outcome of each CUSUM event (López de Prado 2018, chapter 3).",
+    key=("symbol", "event_time"),
+    columns=(
+        _SYMBOL,
+        Column("event_time", TIME, "end of the bar at which the event was seen: the label's clock starts here"),
+        Column("known_time", TIME, "when the first barrier was touched"),
+        Column("label", I8, "1 upper barrier first, -1 lower, 0 neither in time", minimum=-1, maximum=1),
+        Column("return_bps", F64, "log return from event to touch", "bps"),
+        Column("target_bps", F64, "distance of the horizontal barriers", "bps", minimum=0),
+        Column("holding_minutes", I32, "minutes from event to touch", "min", minimum=0),
+    ),
+)
+
+TRUTH_LABELS = Table(
+    "truth_labels",
+    "labels",
+    "Minutes that a source with known truth declares anomalous. Empty where the source has no truth.",
+    key=("symbol", "event_time", "event_id"),
+    columns=(
+        _SYMBOL,
+        _EVENT_TIME,
+        _KNOWN_TIME,
+        Column("event_id", TEXT, "the anomaly this minute belongs to"),
+        Column("kind", SYMBOL, "kind of anomaly"),
+        Column("start_time", TIME, "when the anomaly begins"),
+        Column("end_time", TIME, "when the anomaly ends"),
+    ),
+)
+
+TRAINING_SET = Table(
+    "training_set",
+    "labels",
+    "Regular-session feature rows joined with what was later learnt about them; labels null until known.",
+    key=("symbol", "event_time"),
+    columns=(
+        *MICROSTRUCTURE.columns,
+        _optional(
+            "barrier_label", I8, "triple-barrier outcome of an event at this minute's end", minimum=-1, maximum=1
+        ),
+        _optional("barrier_known_time", TIME, "when the barrier label was known"),
+        _optional("is_anomaly", BOOL, "the truth's word; null where there is no truth"),
+        _optional("anomaly_kind", SYMBOL, "kind of anomaly by the truth"),
+    ),
+)
+
+ATTRIBUTIONS = Table(
+    "isolation_forest_shap",
+    "explanations",
+    "SHAP values of the minutes that the detector flagged or nearly flagged, one row a feature.",
+    key=("symbol", "event_time", "feature"),
+    columns=(
+        _SYMBOL,
+        _EVENT_TIME,
+        Column("feature", SYMBOL, "name of the feature"),
+        _optional("value", F64, "the feature's value"),
+        Column("shap_value", F64, "contribution to the score; positive makes the minute more anomalous"),
+        Column("score", F64, "the minute's anomaly score"),
+    ),
+)
+
+EVALUATION = Table(
+    "evaluation",
+    "models",
+    "What the detector and the trivial rule find of each kind of anomaly in the validation days.",
+    key=("kind",),
+    columns=(
+        Column("kind", SYMBOL, "kind of anomaly; `all` for the whole"),
+        Column(
+            "truth", SYMBOL, "`source` where the source states the truth, `injected` where it was put in for the test"
+        ),
+        Column("events", I64, "anomalies of this kind", minimum=0),
+        Column("found", I64, "of these, anomalies that overlap a detection", minimum=0),
+        Column("recall", F64, "found over events", minimum=0, maximum=1),
+        Column("rule_found", I64, "anomalies that overlap an alert of the trivial rule", minimum=0),
+        Column("rule_recall", F64, "rule_found over events", minimum=0, maximum=1),
+    ),
+)
+
+ANOMALIES = Table(
+    "anomalies",
+    "detections",
+    "Adjacent anomalous minutes of a symbol, merged into one event.",
+    key=("symbol", "start_time"),
+    columns=(
+        _SYMBOL,
+        Column("start_time", TIME, "start of the first anomalous minute"),
+        Column("end_time", TIME, "end of the last anomalous minute"),
+        Column("known_time", TIME, "when the first anomalous minute was complete"),
+        Column("kind", SYMBOL, "kind of anomaly, from the strongest reason"),
+        Column("score", F64, "highest score in the event"),
+        Column("threshold", F64, "score from which a minute counts as anomalous"),
+        Column("minutes", I32, "anomalous minutes in the event", "min", minimum=1),
+        Column("reasons", TEXT, "JSON list of {feature, value, shap_value}, strongest first"),
+        Column("model", TEXT, "registered model and version that scored"),
+    ),
+)
+
+ALL: tuple[Table, ...] = (
+    TRADES,
+    QUOTES,
+    BARS,
+    DELIVERED_BARS,
+    COVERAGE,
+    QUARANTINE,
+    MICROSTRUCTURE,
+    BARRIER_LABELS,
+    TRUTH_LABELS,
+    TRAINING_SET,
+    ATTRIBUTIONS,
+    EVALUATION,
+    ANOMALIES,
+)

@@ -1,0 +1,106 @@
+"""What a deployment may set, from the environment and `.env`.
+
+Read by entry points only (the command line, the Dagster definitions, the scoring service) and passed on as arguments:
+no library function reads it for itself.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+_CHECKOUT = Path(__file__).resolve().parent.parent
+
+Plan = Literal["basic", "starter", "developer", "advanced"]
+
+
+class Settings(BaseSettings):
+    """The platform's settings; each may be given as an environment variable of the alias named here."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_prefix="TAPEWATCH_",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        env_ignore_empty=True,
+    )
+
+    home: Path = Field(_CHECKOUT / "data", description="lake, databases, MLflow, Dagster and Bento homes")
+    flat_files: str | None = Field(
+        None, description="folder or fsspec URL of the vendor's flat files; read instead of REST"
+    )
+
+    polygon_api_key: SecretStr | None = Field(None, alias="POLYGON_API_KEY", description="the vendor's key")
+    polygon_base_url: str = Field("https://api.polygon.io", alias="POLYGON_BASE_URL", description="REST address")
+    polygon_tier_stocks: Plan = Field("basic", alias="POLYGON_TIER_STOCKS")
+    polygon_tier_crypto: Plan = Field("basic", alias="POLYGON_TIER_CRYPTO")
+    polygon_tier_forex: Plan = Field("basic", alias="POLYGON_TIER_FOREX")
+    polygon_tier_indices: Plan = Field("basic", alias="POLYGON_TIER_INDICES")
+    polygon_tier_options: Plan = Field("basic", alias="POLYGON_TIER_OPTIONS")
+    polygon_tier_futures: Plan = Field("basic", alias="POLYGON_TIER_FUTURES")
+
+    symbols_stocks: Annotated[tuple[str, ...], NoDecode] = ("AAPL", "GOOGL", "MSFT", "TSLA", "VOO")
+    symbols_crypto: Annotated[tuple[str, ...], NoDecode] = (
+        "X:BTC-USD",
+        "X:ETH-USD",
+        "X:ADA-USD",
+        "X:SOL-USD",
+        "X:DOT-USD",
+        "X:DOGE-USD",
+    )
+
+    database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite under the home by default")
+    dagster_postgres_url: SecretStr | None = Field(
+        None, description="keep Dagster's runs and events in this PostgreSQL"
+    )
+    mlflow_tracking_uri: str | None = Field(
+        None, alias="MLFLOW_TRACKING_URI", description="SQLite under the home by default"
+    )
+
+    host: str = Field("127.0.0.1", description="address that services bind to")
+    port_dagster: int = 3000
+    port_mlflow: int = 5000
+    port_emulator: int = 8900
+    port_scoring: int = 3001
+
+    @field_validator("symbols_stocks", "symbols_crypto", mode="before")
+    @classmethod
+    def _split_commas(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @property
+    def lake_root(self) -> Path:
+        """Root of the lake."""
+        return self.home / "lake"
+
+    @property
+    def database(self) -> str:
+        """SQLAlchemy URL of the operational database."""
+        return self.database_url or f"sqlite:///{self.home / 'tapewatch.db'}"
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's backend."""
+        return self.mlflow_tracking_uri or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's instance folder."""
+        return self.home / "dagster"
+
+    @property
+    def bento_home(self) -> Path:
+        """BentoML's store of Bentos and models."""
+        return self.home / "bentoml"
+
+    def plan(self, market: str) -> Plan:
+        """The plan bought for a market."""
+        plan: Plan = getattr(self, f"polygon_tier_{market}")
+        return plan
+
+    def symbols(self, market: str) -> tuple[str, ...]:
+        """The symbols watched in a market; empty where none are set."""
+        symbols: tuple[str, ...] = getattr(self, f"symbols_{market}", ())
+        return symbols

@@ -1,0 +1,1 @@
+"""Where the platform keeps what it knows: the lake (Parquet) and the database (SQLAlchemy)."""
