@@ -1,0 +1,168 @@
+"""What became of an event: the triple barrier on minute bars.
+
+Belongs here: outcomes and the moment at which each was known. Not here: which moments are asked about (`events`).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from numba import njit
+
+from tapewatch.labels.events import BPS, cusum_events, end_times
+from tapewatch.labels.volatility import symbol_offsets, usable_bars
+from tapewatch.market.instruments import NS_PER_MINUTE, Session
+from tapewatch.market.tables import BARRIER_LABELS
+
+_UNKNOWN = 2
+
+
+@dataclass(frozen=True, slots=True)
+class BarrierRules:
+    """Where the barriers stand.
+
+    The target is the volatility of a minute at the event, times the root of the vertical barrier's minutes: how far a random
+    walk would go. The horizontal barriers lie `profit_multiple` targets above and `stop_multiple` targets below the event's
+    close, in log price.
+    """
+
+    vertical_minutes: int = 30
+    profit_multiple: float = 1.0
+    stop_multiple: float = 1.0
+    volatility_span: float = 60.0
+    floor_bps: float = 5.0
+
+    def __post_init__(self) -> None:
+        if min(self.vertical_minutes, self.profit_multiple, self.stop_multiple, self.volatility_span) <= 0:
+            raise ValueError(f"barriers must lie at positive distances: {self}")
+
+
+def triple_barrier(
+    bars: pl.DataFrame,
+    *,
+    events: pl.DataFrame | None = None,
+    rules: BarrierRules | None = None,
+    session: Session | None = None,
+    through_ns: int | None = None,
+) -> pl.DataFrame:
+    """Which barrier each event met first (López de Prado 2018, section 3.4).
+
+    Bars strictly after the event count, to the vertical barrier. A bar whose open lies beyond a barrier gapped through it
+    and touches there; else its high and low decide. A bar that touches both counts as the LOWER one: minute bars do not
+    tell the order, and a label must not assume that a stop was missed. Where neither is met in time the label is 0, and the
+    return is that of the last close at or before the vertical barrier.
+
+    Args:
+        bars: minute bars: symbol, time (start), open, high, low, close.
+        events: symbol, event_time (end of a bar), price, volatility_bps, as from `cusum_events`; None asks it.
+        rules: `BarrierRules()` by default.
+        session: keep to its regular hours; None uses every bar.
+        through_ns: the tape is complete up to here; by default each symbol's last bar's end.
+
+    Returns:
+        A BARRIER_LABELS frame. `known_time` is the end of the bar that touched, or the vertical barrier. Events whose outcome
+        is not known when the tape ends are left out, so a longer tape only adds rows.
+    """
+    rules = rules or BarrierRules()
+    kept = usable_bars(bars, session)
+    if events is None:
+        events = cusum_events(kept, span=rules.volatility_span)
+    placed = _place(events, kept)
+    target = np.maximum(placed["volatility_bps"].to_numpy() * np.sqrt(rules.vertical_minutes), rules.floor_bps).astype(
+        np.float64
+    )
+    label, move, known = first_touches(
+        kept.select("open", "high", "low", "close").to_numpy(),
+        end_times(kept),
+        placed.select("first_bar", "end_bar").to_numpy(),
+        placed["event_time"].dt.epoch("ns").to_numpy(),
+        placed["price"].to_numpy(),
+        np.column_stack([target * rules.profit_multiple, target * rules.stop_multiple]) / BPS,
+        rules.vertical_minutes * NS_PER_MINUTE,
+        -1 if through_ns is None else through_ns,
+    )
+    labelled = placed.select(
+        "symbol",
+        "event_time",
+        label=pl.Series(label),
+        known_time=pl.Series(known),
+        return_bps=pl.Series(move * BPS),
+        target_bps=pl.Series(target),
+        holding_minutes=(pl.Series(known) - pl.col("event_time").dt.epoch("ns")) // NS_PER_MINUTE,
+    )
+    return BARRIER_LABELS.conform(labelled.filter(pl.col("label") != _UNKNOWN))
+
+
+def _place(events: pl.DataFrame, bars: pl.DataFrame) -> pl.DataFrame:
+    """Each event with `first_bar`, its first bar afterwards, and `end_bar`, one past its symbol's last bar."""
+    offsets = symbol_offsets(bars)
+    ends = end_times(bars)
+    symbols = bars["symbol"].cast(pl.String).to_numpy()[offsets[:-1]]
+    bounds = {symbol: (offsets[i], offsets[i + 1]) for i, symbol in enumerate(symbols)}
+    ordered = events.sort(pl.col("symbol").cast(pl.String), "event_time")
+    known = ordered.filter(pl.col("symbol").cast(pl.String).is_in(list(bounds)))
+    first_bar = np.zeros(known.height, dtype=np.int64)
+    end_bar = np.zeros(known.height, dtype=np.int64)
+    event_ns = known["event_time"].dt.epoch("ns").to_numpy()
+    names = known["symbol"].cast(pl.String).to_numpy()
+    for symbol in np.unique(names):
+        begin, end = bounds[symbol]
+        mine = names == symbol
+        first_bar[mine] = begin + np.searchsorted(ends[begin:end], event_ns[mine], side="right")
+        end_bar[mine] = end
+    return known.with_columns(first_bar=pl.Series(first_bar), end_bar=pl.Series(end_bar))
+
+
+@njit(cache=True)
+def first_touches(
+    ohlc: npt.NDArray[np.float64],
+    end_ns: npt.NDArray[np.int64],
+    windows: npt.NDArray[np.int64],
+    event_ns: npt.NDArray[np.int64],
+    price: npt.NDArray[np.float64],
+    distances: npt.NDArray[np.float64],
+    vertical_ns: int,
+    through_ns: int,
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Label (2 where unknown), log return at the touch and known time, for each event; see `triple_barrier`.
+
+    Args:
+        ohlc: bars x 4, of all symbols.
+        end_ns: the bars' ends.
+        windows: events x 2; event k may look at bars `windows[k, 0]` to before `windows[k, 1]`.
+        event_ns: when each event was seen.
+        price: its price.
+        distances: events x 2, log distance of the upper and the lower barrier.
+        vertical_ns: distance of the vertical barrier.
+        through_ns: the tape's end; below zero stands for the end of the symbol's last bar.
+    """
+    labels = np.full(event_ns.size, _UNKNOWN, dtype=np.int8)
+    moves = np.zeros(event_ns.size)
+    known = event_ns.copy()
+    for k in range(event_ns.size):
+        deadline = event_ns[k] + vertical_ns
+        up, down = distances[k]
+        upper, lower = price[k] * np.exp(up), price[k] * np.exp(-down)
+        for i in range(windows[k, 0], windows[k, 1]):
+            if end_ns[i] > deadline:
+                break
+            opening, high, low, close = ohlc[i]
+            if opening >= upper:
+                labels[k], moves[k] = 1, np.log(opening / price[k])
+            elif opening <= lower:
+                labels[k], moves[k] = -1, np.log(opening / price[k])
+            elif low <= lower:
+                labels[k], moves[k] = -1, -down
+            elif high >= upper:
+                labels[k], moves[k] = 1, up
+            else:
+                moves[k] = np.log(close / price[k])
+                continue
+            known[k] = end_ns[i]
+            break
+        if labels[k] == _UNKNOWN:
+            tape_end = through_ns if through_ns >= 0 else end_ns[windows[k, 1] - 1]
+            if tape_end >= deadline:
+                labels[k], known[k] = 0, deadline
+    return labels, moves, known

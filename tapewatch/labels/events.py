@@ -1,0 +1,109 @@
+"""When something worth a label happens: the symmetric CUSUM filter on log prices.
+
+Belongs here: the choice of moments. Not here: what became of them (`barriers`).
+"""
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from numba import njit
+
+from tapewatch.labels.volatility import RESTART_NS, minute_volatility, symbol_offsets, usable_bars
+from tapewatch.market.instruments import NS_PER_MINUTE, Session
+from tapewatch.market.tables import SYMBOL, TIME
+
+BPS = 1e4
+#: What `cusum_events` returns.
+EVENT_SCHEMA = pl.Schema(
+    {"symbol": SYMBOL, "event_time": TIME, "side": pl.Int8(), "volatility_bps": pl.Float64(), "price": pl.Float64()}
+)
+
+
+def cusum_events(
+    bars: pl.DataFrame,
+    *,
+    multiple: float = 4.0,
+    span: float = 60.0,
+    floor_bps: float = 1.0,
+    session: Session | None = None,
+) -> pl.DataFrame:
+    """Minutes at which log prices have drifted `multiple` trailing volatilities since the last such minute.
+
+    Two sums run side by side, S+ = max(0, S+ + r) and S- = min(0, S- + r) over log returns r; where one reaches the
+    threshold there is an event and that sum starts again at zero (López de Prado 2018, section 2.5.2.1). The threshold at a
+    bar is `multiple` times the volatility known at the bar before, so a jump does not raise its own bar.
+
+    Args:
+        bars: minute bars: symbol, time (start), open, high, low, close. Bars without positive prices are left out.
+        multiple: threshold in volatilities of a minute.
+        span: of the exponentially weighted volatility, in bars.
+        floor_bps: no smaller volatility is believed.
+        session: keep to its regular hours; None uses every bar.
+
+    Returns:
+        symbol, event_time (the END of the bar: only then is it known), side (1 up, -1 down), volatility_bps (a minute's,
+        including this bar), price (the close); sorted by symbol and event_time, unique by both, no nulls.
+
+    Raises:
+        ValueError: `multiple` or `span` is not positive.
+    """
+    if multiple <= 0 or span <= 0:
+        raise ValueError(f"multiple and span must be positive, not {multiple} and {span}")
+    kept = usable_bars(bars, session)
+    close, start_ns, offsets = kept["close"].to_numpy(), start_times(kept), symbol_offsets(kept)
+    volatility = np.maximum(minute_volatility(close, start_ns, offsets, span), floor_bps / BPS)
+    side = cusum_sides(close, start_ns, offsets, multiple * volatility)
+    return (
+        kept.select(
+            "symbol",
+            event_time=pl.col("time") + pl.duration(minutes=1),
+            side=pl.Series(side),
+            volatility_bps=pl.Series(volatility * BPS),
+            price="close",
+        )
+        .filter(pl.col("side") != 0)
+        .cast(EVENT_SCHEMA)
+    )
+
+
+@njit(cache=True)
+def cusum_sides(
+    close: npt.NDArray[np.float64],
+    start_ns: npt.NDArray[np.int64],
+    offsets: npt.NDArray[np.int64],
+    threshold: npt.NDArray[np.float64],
+) -> npt.NDArray[np.int8]:
+    """1 at bars where the upward sum reaches the threshold, -1 where the downward one does, else 0.
+
+    Args:
+        close: positive closing prices, each symbol's in time order.
+        start_ns: starts of the bars; sums begin anew after a long silence.
+        offsets: where each symbol begins.
+        threshold: log-return units, as known at each bar; the one of the bar BEFORE applies. NaN: no event, sums stay zero.
+    """
+    sides = np.zeros(close.size, dtype=np.int8)
+    for symbol in range(offsets.size - 1):
+        up = down = 0.0
+        for i in range(offsets[symbol] + 1, offsets[symbol + 1]):
+            limit = threshold[i - 1]
+            if start_ns[i] - start_ns[i - 1] > RESTART_NS or np.isnan(limit):
+                up = down = 0.0
+                continue
+            move = np.log(close[i] / close[i - 1])
+            up, down = max(0.0, up + move), min(0.0, down + move)
+            if up >= limit:
+                sides[i], up = 1, 0.0
+            elif -down >= limit:
+                sides[i], down = -1, 0.0
+    return sides
+
+
+def start_times(bars: pl.DataFrame) -> npt.NDArray[np.int64]:
+    """Starts of bars as int64 nanoseconds."""
+    starts: npt.NDArray[np.int64] = bars["time"].dt.epoch("ns").to_numpy()
+    return starts
+
+
+def end_times(bars: pl.DataFrame) -> npt.NDArray[np.int64]:
+    """Ends of minute bars as int64 nanoseconds."""
+    return start_times(bars) + NS_PER_MINUTE

@@ -1,0 +1,229 @@
+"""Labelled anomalies put into a copy of a real tape, so that a detector can be judged where no source states the truth.
+
+Belongs here: choosing stretches and putting the tape together again. Not here: what an anomaly does (`distortions`).
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from tapewatch.labels.distortions import DISTORTIONS, QUOTE_KINDS, Floats, Stretch, Usual
+from tapewatch.labels.truth import TRUTH_EVENTS_SCHEMA
+from tapewatch.market.instruments import NS_PER_MINUTE, Session, market_of
+from tapewatch.market.tables import QUOTES, TIME, TRADES
+
+_FROM_OPEN_NS = 30 * NS_PER_MINUTE
+_TO_CLOSE_NS = 15 * NS_PER_MINUTE
+#: Quiet minutes after an anomaly, so that the next one meets features that have settled.
+_QUIET_NS = 10 * NS_PER_MINUTE
+_LOOK_BACK_NS = 30 * NS_PER_MINUTE
+#: Decimals of a price that are looked at for the tick, and the share of prices that must fit it.
+_MOST_DECIMALS = 8
+_TICK_SHARE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Injected:
+    """A distorted tape and the truth about it (columns of `TRUTH_EVENTS_SCHEMA`)."""
+
+    trades: pl.DataFrame
+    quotes: pl.DataFrame | None
+    truth_events: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class _Placement:
+    kind: str
+    start_ns: int
+    end_ns: int
+
+
+def inject(
+    trades: pl.DataFrame,
+    quotes: pl.DataFrame | None,
+    session: Session,
+    *,
+    seed: int,
+    per_symbol: int = 8,
+    kinds: Sequence[str] = tuple(DISTORTIONS),
+) -> Injected:
+    """Put up to `per_symbol` anomalies into each symbol's regular session; outside their stretches nothing changes.
+
+    Anomalies lie at least 30 minutes after the open, 15 before the close and 10 apart, with kinds in turn. A symbol without
+    quotes gets only kinds that show in trades. Where the tape is too thin to carry an anomaly (no trades for half an hour),
+    it is left out, and so is its truth. The same seed gives the same tape, symbol by symbol, whichever symbols stand beside it.
+
+    Args:
+        trades: a TRADES frame of one market's day.
+        quotes: a QUOTES frame, or None.
+        session: that day's hours.
+        seed: of the random choices.
+        per_symbol: anomalies wanted in each symbol.
+        kinds: keys of `DISTORTIONS`.
+
+    Returns:
+        Frames of the same tables, sorted as those say. Added rows carry sequence numbers above the symbol's highest.
+
+    Raises:
+        ValueError: a kind is unknown, or the session is too short for so many.
+    """
+    unknown = sorted(set(kinds) - set(DISTORTIONS))
+    if unknown:
+        raise ValueError(f"unknown kind(s) {', '.join(unknown)}: choose from {', '.join(DISTORTIONS)}")
+    quotes_by_symbol = _by_symbol(quotes) if quotes is not None else {}
+    done = [
+        _inject_symbol(symbol, tape, quotes_by_symbol.pop(symbol, None), session, seed, per_symbol, kinds)
+        for symbol, tape in _by_symbol(trades).items()
+    ]
+    all_quotes = [d.quotes for d in done if d.quotes is not None] + list(quotes_by_symbol.values())
+    return Injected(
+        _assembled(TRADES.empty(), [d.trades for d in done], TRADES.sort),
+        None if quotes is None else _assembled(QUOTES.empty(), all_quotes, QUOTES.sort),
+        pl.concat([pl.DataFrame(schema=TRUTH_EVENTS_SCHEMA), *(d.truth_events for d in done)]),
+    )
+
+
+def _by_symbol(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    return {str(key[0]): part for key, part in frame.partition_by("symbol", as_dict=True).items()}
+
+
+def _assembled(empty: pl.DataFrame, parts: Sequence[pl.DataFrame], sort: Sequence[str]) -> pl.DataFrame:
+    by_name = sorted((part for part in parts if part.height), key=lambda part: str(part["symbol"][0]))
+    return pl.concat([empty, *(part.sort(sort[1:]) for part in by_name)])
+
+
+def _inject_symbol(
+    symbol: str,
+    trades: pl.DataFrame,
+    quotes: pl.DataFrame | None,
+    session: Session,
+    seed: int,
+    per_symbol: int,
+    kinds: Sequence[str],
+) -> Injected:
+    rng = np.random.default_rng([seed, session.date.toordinal(), zlib.crc32(symbol.encode())])
+    possible = [kind for kind in kinds if quotes is not None or kind not in QUOTE_KINDS]
+    placements = _placements(session, per_symbol, possible, rng) if possible else []
+    tick = _tick(trades)
+    stretches: list[Stretch] = []
+    truth: list[dict[str, object]] = []
+    for placement in placements:
+        original = _stretch(trades, quotes, placement)
+        usual = _usual(trades, quotes, placement.start_ns, tick)
+        distorted = None
+        if original is not None and usual is not None:
+            distorted = DISTORTIONS[placement.kind][0](original, usual, rng)
+        if distorted is None:
+            continue
+        stretches.append(distorted)
+        truth.append(_truth_row(symbol, session, placement, len(truth)))
+    return Injected(
+        _spliced(trades, [(s.start_ns, s.end_ns, s.trades) for s in stretches]),
+        None
+        if quotes is None
+        else _spliced(quotes, [(s.start_ns, s.end_ns, s.quotes) for s in stretches if s.quotes is not None]),
+        pl.DataFrame(truth, schema=TRUTH_EVENTS_SCHEMA),
+    )
+
+
+def _truth_row(symbol: str, session: Session, placement: _Placement, number: int) -> dict[str, object]:
+    return {
+        "symbol": symbol,
+        "event_id": f"{symbol}-{session.date}-{number:02d}",
+        "kind": placement.kind,
+        "start_time": placement.start_ns,
+        "end_time": placement.end_ns,
+    }
+
+
+def _placements(session: Session, count: int, kinds: Sequence[str], rng: np.random.Generator) -> list[_Placement]:
+    """One anomaly somewhere in each of `count` equal slots, kinds in turn and in random order."""
+    first, last = session.regular_start + _FROM_OPEN_NS, session.regular_end - _TO_CLOSE_NS
+    slot = (last - first) // max(count, 1)
+    longest = max(int(DISTORTIONS[kind][1][1] * NS_PER_MINUTE) for kind in kinds)
+    if slot < longest + _QUIET_NS:
+        room = max((last - first) // (longest + _QUIET_NS), 0)
+        raise ValueError(f"{count} anomalies do not fit into {session.date}'s session: ask for {room} at most")
+    turns = [kind for _ in range(-(-count // len(kinds))) for kind in rng.permutation(kinds)][:count]
+    placed = []
+    for i, kind in enumerate(turns):
+        length = int(rng.uniform(*DISTORTIONS[kind][1]) * NS_PER_MINUTE)
+        start = first + i * slot + int(rng.integers(0, slot - length - _QUIET_NS + 1))
+        placed.append(_Placement(str(kind), start, start + length))
+    return placed
+
+
+def _between(frame: pl.DataFrame, start_ns: int, end_ns: int) -> pl.DataFrame:
+    """Rows of a frame in time order with start <= time < end."""
+    times = frame["time"].dt.epoch("ns")
+    begin, end = times.search_sorted(start_ns), times.search_sorted(end_ns)
+    return frame.slice(begin, end - begin)
+
+
+def _stretch(trades: pl.DataFrame, quotes: pl.DataFrame | None, placement: _Placement) -> Stretch | None:
+    """The rows under a placement and what stands at its start; None before the symbol's first trade or quote."""
+    start, end = placement.start_ns, placement.end_ns
+    before = _between(trades, 0, start).tail(1)
+    standing = None
+    if quotes is not None:
+        two_sided = (pl.col("bid_price") > 0) & (pl.col("ask_price") > 0)
+        standing = _between(quotes, start - _LOOK_BACK_NS, start).filter(two_sided).tail(1)
+    if before.is_empty() or (standing is not None and standing.is_empty()):
+        return None
+    in_quotes = None if quotes is None else _between(quotes, start, end)
+    return Stretch(_between(trades, start, end), in_quotes, start, end, standing, float(before["price"][0]))
+
+
+def _usual(trades: pl.DataFrame, quotes: pl.DataFrame | None, start_ns: int, tick: float) -> Usual | None:
+    """What the half hour before a stretch was like; None without trades in it."""
+    recent = _between(trades, start_ns - _LOOK_BACK_NS, start_ns).filter(
+        (pl.col("price") > 0) & (pl.col("size") > 0) & (pl.col("correction").fill_null(0) <= 1)
+    )
+    if recent.is_empty():
+        return None
+    closes = recent.group_by(pl.col("time").dt.truncate("1m"), maintain_order=True).agg(pl.col("price").last())
+    moves = np.abs(np.diff(np.log(closes["price"].to_numpy())))
+    spread = tick
+    if quotes is not None:
+        standing = _between(quotes, start_ns - _LOOK_BACK_NS, start_ns)
+        spreads = standing["ask_price"].to_numpy() - standing["bid_price"].to_numpy()
+        spread = max(float(np.median(spreads)), tick) if spreads.size else tick
+    sizes: Floats = recent["size"].to_numpy()
+    return Usual(
+        market=market_of(str(trades["symbol"][0])),
+        tick=tick,
+        # A robust standard deviation: one wild minute must not set the height of a jump.
+        minute_volatility=1.4826 * float(np.median(moves)) if moves.size else 0.0,
+        spread=spread,
+        trades_per_minute=recent.height / (_LOOK_BACK_NS / NS_PER_MINUTE),
+        sizes=np.minimum(sizes, np.quantile(sizes, 0.95, method="lower")),
+    )
+
+
+def _tick(trades: pl.DataFrame) -> float:
+    """The smallest power of ten on whose grid nearly all prices lie."""
+    prices = trades["price"].to_numpy()
+    for decimals in range(_MOST_DECIMALS):
+        fits = np.isclose(prices, np.round(prices, decimals), rtol=0, atol=1e-9)
+        if fits.mean() >= _TICK_SHARE:
+            return float(10.0**-decimals)
+    return float(10.0**-_MOST_DECIMALS)
+
+
+def _spliced(frame: pl.DataFrame, stretches: Sequence[tuple[int, int, pl.DataFrame]]) -> pl.DataFrame:
+    """`frame` with each stretch of time replaced; new rows are numbered on from the highest number, in time order."""
+    pieces: list[pl.DataFrame] = []
+    at = 0
+    for start, end, rows in stretches:
+        pieces += [_between(frame, at, start), rows.sort("time", maintain_order=True)]
+        at = end
+    pieces.append(frame.filter(pl.col("time") >= pl.lit(at).cast(TIME)))
+    whole = pl.concat(pieces)
+    is_new = pl.col("sequence_number").is_null()
+    highest = frame["sequence_number"].max()
+    return whole.with_columns(
+        sequence_number=pl.when(is_new).then(is_new.cum_sum() + highest).otherwise("sequence_number").cast(pl.Int64)
+    )

@@ -1,0 +1,41 @@
+"""Feature rows beside what was later learnt about them.
+
+Belongs here: the join, with both times kept. Not here: which rows a model may learn from (`splits`).
+"""
+
+import polars as pl
+
+from tapewatch.market.tables import TRAINING_SET
+
+
+def build_training_set(
+    microstructure: pl.DataFrame, barrier_labels: pl.DataFrame, truth_labels: pl.DataFrame | None
+) -> pl.DataFrame:
+    """Regular-session feature rows with their labels.
+
+    A barrier label belongs to the minute at whose end its event was seen: features and event become known together, and the
+    label at `barrier_known_time`. Feature columns come through as they are.
+
+    Args:
+        microstructure: a MICROSTRUCTURE frame.
+        barrier_labels: a BARRIER_LABELS frame.
+        truth_labels: a TRUTH_LABELS frame, possibly empty; None where the source states no truth.
+
+    Returns:
+        A TRAINING_SET frame, one row for each regular minute of `microstructure`. `is_anomaly` is null without truth; where
+        anomalies overlap, `anomaly_kind` is that of the one that began first.
+    """
+    barriers = barrier_labels.select(
+        "symbol", known_time="event_time", barrier_label="label", barrier_known_time="known_time"
+    )
+    rows = microstructure.filter("is_regular").join(barriers, on=["symbol", "known_time"], how="left")
+    if truth_labels is not None:
+        kinds = (
+            truth_labels.sort("start_time", "event_id")
+            .group_by("symbol", "event_time", maintain_order=True)
+            .agg(anomaly_kind=pl.col("kind").first())
+        )
+        rows = rows.join(kinds, on=["symbol", "event_time"], how="left").with_columns(
+            is_anomaly=pl.col("anomaly_kind").is_not_null()
+        )
+    return TRAINING_SET.conform(rows).sort(pl.col("symbol").cast(pl.String), "event_time")
