@@ -1,0 +1,1 @@
+"""Bars built from the tape, and how complete the tape is."""

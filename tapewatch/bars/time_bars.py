@@ -1,0 +1,153 @@
+"""Minute bars from trades by the vendor's update rules, and how they compare with the bars the vendor delivered.
+
+Belongs here: bars by the clock. Not here: bars by other measures of activity, and how complete the day is (`coverage`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from tapewatch.bars import kernel
+from tapewatch.market.arrays import flat_trades, hours_of
+from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates
+from tapewatch.market.instruments import NS_PER_MINUTE, Session
+from tapewatch.market.tables import BARS, DELIVERED_BARS, SYMBOL, TIME
+
+_PRICES = ("open", "high", "low", "close")
+# Prices and volumes are sums and copies of the same decimals: what differs by more than rounding differs.
+_RELATIVE_TOLERANCE = 1e-9
+
+
+def minute_bars(
+    trades: pl.DataFrame,
+    session: Session,
+    rules: Mapping[int, Updates] = STOCK_UPDATE_RULES,
+    *,
+    exclude_price_codes: Sequence[int] = (),
+) -> pl.DataFrame:
+    """Minute bars of a day's trades, one row for each symbol-minute with an eligible trade.
+
+    A stock trade updates what all its condition codes allow; outside regular hours code 12 only states the hour. Other
+    markets have no such rules. Withdrawn trades (`correction` 7 and above) update nothing: the tape keeps them, the
+    vendor's bars of the finished day do not. A minute whose trades may set volume but no opening and closing price keeps
+    the day's last price as both; before the day's first such price it has no bar.
+
+    Args:
+        trades: `TRADES` rows of whole symbols, sorted as the table says.
+        session: the day they belong to.
+        rules: condition code to allowed fields, for stocks.
+        exclude_price_codes: codes whose trades set no price in regular hours, though their volume counts. (14,) gives
+            the prices of feeds that leave out intermarket sweeps.
+
+    Returns:
+        `DELIVERED_BARS` rows. `vwap` is null where the eligible volume is 0; `transactions` counts the trades that
+        enter the volume.
+
+    Raises:
+        ValueError: trades are unsorted or lie outside the session's day.
+    """
+    symbols, flat = flat_trades(trades, session, rules, exclude_price_codes)
+    minutes = (session.day_end - session.day_start) // NS_PER_MINUTE
+    bars = kernel.room_for(int(np.minimum(np.diff(flat.offsets), minutes).sum()))
+    count = kernel.build(flat, hours_of(session), bars)
+    if count < 0:
+        fault = "lie outside the day" if count == kernel.OUT_OF_DAY else "are not in order of time within"
+        raise ValueError(f"trades {fault} {session.date} of {session.market}: a feed should have refused such rows")
+    built = kernel.FlatBars(*(array[:count] for array in bars))
+    vwap = np.divide(built.notional, built.volume, out=np.full(count, np.nan), where=built.volume > 0)
+    return pl.DataFrame(
+        {
+            "symbol": pl.Series(symbols, dtype=SYMBOL).gather(built.symbol),
+            "time": pl.Series(built.start).cast(TIME),
+            **{name: getattr(built, name) for name in (*_PRICES, "volume")},
+            "vwap": pl.Series(vwap, nan_to_null=True),
+            "transactions": built.transactions,
+        },
+        schema=DELIVERED_BARS.schema,
+    )
+
+
+def reconcile(built: pl.DataFrame, delivered: pl.DataFrame) -> pl.DataFrame:
+    """The bars of both origins side by side: `BARS` rows, one for each symbol-minute that either has.
+
+    The built bar leads; where there is none the delivered one stands in and `source` says so. Agreement is exact up to
+    rounding (1e-9), and null unless both exist.
+
+    Args:
+        built: what `minute_bars` made, no rows where the market has no trades.
+        delivered: `DELIVERED_BARS` rows, no rows where the vendor delivered none.
+    """
+    fields = (*_PRICES, "volume")
+    vendor = delivered.select(
+        "symbol",
+        "time",
+        pl.col(*fields).name.prefix("delivered_"),
+        pl.col("vwap", "transactions").name.prefix("_delivered_"),
+    )
+    joined = built.with_columns(is_built=True).join(vendor, on=["symbol", "time"], how="full", coalesce=True)
+    is_built = pl.col("is_built").is_not_null()
+    rows = joined.with_columns(
+        (pl.col("time") + pl.duration(minutes=1)).alias("known_time"),
+        *(pl.coalesce(name, f"delivered_{name}") for name in fields),
+        *(
+            pl.when(is_built).then(name).otherwise(f"_delivered_{name}").alias(name)
+            for name in ("vwap", "transactions")
+        ),
+        pl.when(is_built).then(pl.lit("trades")).otherwise(pl.lit("delivered")).alias("source"),
+        pl.when(is_built).then(_equal("volume")).alias("is_volume_equal"),
+        pl.when(is_built).then(pl.all_horizontal(map(_equal, _PRICES))).alias("is_price_equal"),
+    )
+    return BARS.conform(rows.sort(pl.col("symbol").cast(pl.String), "time"))
+
+
+def _equal(name: str) -> pl.Expr:
+    built, delivered = pl.col(name), pl.col(f"delivered_{name}")
+    return (built - delivered).abs() <= _RELATIVE_TOLERANCE * delivered.abs()
+
+
+@dataclass(frozen=True, slots=True)
+class BarAgreement:
+    """How many delivered minutes the built bars reproduce, in all and within regular hours."""
+
+    delivered: int
+    built: int
+    volume_equal: int
+    regular_delivered: int
+    regular_volume_equal: int
+    regular_price_equal: int
+    regular_equal: int
+
+    @property
+    def volume_share(self) -> float:
+        """Share of delivered minutes with the same volume; 1 where none was delivered."""
+        return self.volume_equal / self.delivered if self.delivered else 1.0
+
+    @property
+    def regular_price_share(self) -> float:
+        """Share of delivered regular minutes with the same open, high, low and close; 1 where none was delivered."""
+        return self.regular_price_equal / self.regular_delivered if self.regular_delivered else 1.0
+
+
+def bar_agreement(built: pl.DataFrame, delivered: pl.DataFrame, session: Session) -> BarAgreement:
+    """Count the delivered minutes whose volume, and whose open, high, low and close, the built bars reproduce.
+
+    A delivered minute without a built bar counts as disagreement. `regular_equal` asks for prices and volume together.
+    """
+    start = pl.col("time").to_physical()
+    is_regular = start.is_between(session.regular_start, session.regular_end, closed="left")
+    price, volume = pl.col("is_price_equal").fill_null(value=False), pl.col("is_volume_equal").fill_null(value=False)
+    counts = (
+        reconcile(built, delivered)
+        .filter(pl.col("delivered_close").is_not_null())
+        .select(
+            pl.len().alias("delivered"),
+            volume.sum().alias("volume_equal"),
+            is_regular.sum().alias("regular_delivered"),
+            (is_regular & volume).sum().alias("regular_volume_equal"),
+            (is_regular & price).sum().alias("regular_price_equal"),
+            (is_regular & price & volume).sum().alias("regular_equal"),
+        )
+    )
+    return BarAgreement(built=built.height, **counts.row(0, named=True))

@@ -1,0 +1,150 @@
+"""The tape as flat arrays: the bridge from frames to compiled kernels, without a copy where memory allows.
+
+Belongs here: what every kernel needs of a frame. Not here: the kernels.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from tapewatch.market.conditions import Updates, crypto_aggressors, update_flags
+from tapewatch.market.instruments import Market, Session
+
+Array = npt.NDArray[Any]
+
+#: Where the parts of a trade's traits lie in their byte: what it may update in and outside regular hours, and its side + 1.
+EXTENDED_SHIFT = 3
+SIDE_SHIFT = 6
+_FIRST_WITHDRAWN = 7
+
+
+class Hours(NamedTuple):
+    """A session's bounds as a kernel takes them: int64 nanoseconds UTC, half-open."""
+
+    day_start: int
+    day_end: int
+    regular_start: int
+    regular_end: int
+
+
+class FlatTrades(NamedTuple):
+    """Trades as arrays; symbol `i` has rows `offsets[i]` to `offsets[i + 1]`.
+
+    `condition` indexes `traits` (see `trade_traits`); `withdrawn` is empty where no trade is.
+    """
+
+    offsets: Array
+    time: Array
+    price: Array
+    size: Array
+    condition: Array
+    traits: Array
+    withdrawn: Array
+
+
+def hours_of(session: Session) -> Hours:
+    """The bounds of a session that kernels need."""
+    return Hours(session.day_start, session.day_end, session.regular_start, session.regular_end)
+
+
+def flat_trades(
+    trades: pl.DataFrame,
+    session: Session,
+    rules: Mapping[int, Updates],
+    exclude_price_codes: Sequence[int] = (),
+) -> tuple[tuple[str, ...], FlatTrades]:
+    """The symbols of sorted `TRADES` rows, in order, and the rows as arrays.
+
+    Raises:
+        ValueError: symbols are out of order, or one of them comes twice.
+    """
+    symbols, offsets = symbol_runs(trades)
+    return symbols, FlatTrades(
+        offsets,
+        flat(trades["time"]),
+        flat(trades["price"]),
+        flat(trades["size"]),
+        flat(trades["conditions"]),
+        trade_traits(trades["conditions"], session, rules, exclude_price_codes),
+        withdrawn(trades["correction"]),
+    )
+
+
+def flat(column: pl.Series, *, null: float | None = None) -> Array:
+    """A column as one read-only NumPy array: times as int64 nanoseconds, categories as their codes.
+
+    Shares memory with the column unless that lies in pieces or has nulls. Nulls of floats become NaN; those of other
+    types need a value in `null`.
+    """
+    physical = column.to_physical().rechunk()
+    if physical.null_count() and null is not None:
+        physical = physical.fill_null(null)
+    array = physical.to_numpy()
+    # One signature for shared and copied columns alike: a kernel is compiled once.
+    array.flags.writeable = False
+    return array
+
+
+def symbol_runs(frame: pl.DataFrame) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
+    """The symbols of a sorted frame, and where their rows lie: symbol `i` from `offsets[i]` to `offsets[i + 1]`.
+
+    Raises:
+        ValueError: symbols are out of order, or one of them comes twice.
+    """
+    lengths = frame["symbol"].to_physical().rle().struct.field("len").to_numpy()
+    offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
+    symbols = frame["symbol"].gather(offsets[:-1]).cast(pl.String).to_list()
+    for before, after in itertools.pairwise(symbols):
+        if before >= after:
+            raise ValueError(f"{after} comes after {before}: rows must be sorted by symbol, then time")
+    return tuple(symbols), offsets
+
+
+def trade_traits(
+    conditions: pl.Series,
+    session: Session,
+    rules: Mapping[int, Updates],
+    exclude_price_codes: Sequence[int] = (),
+) -> npt.NDArray[np.uint8]:
+    """What each condition list says of a trade, by physical code: one byte a code, read as the shifts above tell.
+
+    Bits 0 to 2 are the `Updates` of a trade in regular hours, bits 3 to 5 of one outside them, bits 6 and 7 the stated
+    aggressor plus one. Only stocks have update rules; only crypto states the aggressor.
+
+    Args:
+        conditions: the trades' categorical condition lists.
+        session: the day; its market decides which rules hold.
+        rules: code to allowed fields.
+        exclude_price_codes: codes whose trades set no price in regular hours, whatever the rules say.
+    """
+    distinct = conditions.unique().drop_nulls()
+    codes = distinct.to_physical().to_numpy()
+    texts = distinct.cast(pl.String).to_list()
+    if session.market is not Market.STOCKS:
+        rules = {}
+    excluded = {code: rules.get(code, Updates.EVERYTHING) & ~Updates.PRICE for code in exclude_price_codes}
+    regular = update_flags(texts, {**rules, **excluded}, is_extended=False)
+    extended = update_flags(texts, rules, is_extended=True)
+    sides = crypto_aggressors(texts) if session.market is Market.CRYPTO else np.zeros(len(texts), dtype=np.int8)
+    traits = np.zeros(int(codes.max()) + 1 if codes.size else 1, dtype=np.uint8)
+    traits[codes] = regular | extended << EXTENDED_SHIFT | (sides + 1).astype(np.uint8) << SIDE_SHIFT
+    return traits
+
+
+def withdrawn(correction: pl.Series) -> npt.NDArray[np.bool_]:
+    """Which trades were taken back: marked as error (7) or cancelled (8), and the records that say so (10, 11, 12).
+
+    A late-corrected trade (1) holds the corrected values at the original time and stays; the correction record (12)
+    repeats them. Empty where no trade is marked.
+    """
+    highest = correction.max()
+    if not isinstance(highest, int) or highest < _FIRST_WITHDRAWN:
+        marked = np.zeros(0, dtype=np.bool_)
+    else:
+        marked = (correction >= _FIRST_WITHDRAWN).fill_null(value=False).to_numpy()
+    marked.flags.writeable = False
+    return marked
