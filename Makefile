@@ -1,0 +1,62 @@
+# From a bare clone: `make demo` and `make test` need Python 3.11 or 3.12 and make, nothing else.
+
+PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+UV := $(shell command -v uv || echo .bootstrap/bin/uv)
+RUN := .venv/bin
+STAMP := .venv/.installed
+EXTRAS := --extra dev --extra postgres
+export UV_COMPILE_BYTECODE := 1
+export PYTHONUNBUFFERED := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo up test test-fast lint audit bench system clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+install: $(STAMP) ## Create the environment (.venv) from the lock file
+
+.bootstrap/bin/uv:
+	$(PYTHON) -m venv .bootstrap
+	.bootstrap/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+$(STAMP): pyproject.toml uv.lock | $(filter .bootstrap/bin/uv,$(UV))
+	$(UV) sync --locked --python $(PYTHON) $(EXTRAS)
+	@touch $(STAMP)
+
+demo: install ## The whole lineage on the built-in market, five days, about three minutes
+	$(RUN)/tapewatch demo
+
+up: install ## Dagster, MLflow, emulator and scoring service under one supervisor; Ctrl-C stops all
+	$(RUN)/tapewatch up
+
+test: lint system ## Everything: style, types, import rules, all tests on real parts
+	$(RUN)/pytest --numprocesses 2 --dist worksteal
+
+test-fast: install ## What needs no service: under three minutes
+	$(RUN)/pytest --numprocesses 2 --dist worksteal -m "not slow"
+
+lint: install ## Ruff, mypy --strict, import rules, secret scan
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+	git ls-files -z | xargs -0 $(RUN)/detect-secrets-hook --baseline .secrets.baseline
+
+audit: install ## Known vulnerabilities in the locked dependencies
+	$(UV) export --quiet --locked --no-emit-project --format requirements-txt $(EXTRAS) --output-file build/requirements.txt
+	$(RUN)/pip-audit --requirement build/requirements.txt --disable-pip --require-hashes
+
+bench: install ## Every figure that the docs quote
+	$(RUN)/python -m benchmarks
+
+system: install ## The browser that the UI tests drive: installed where it may be, else named
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends chromium; \
+	else \
+		echo "The UI tests drive Chromium, which is not installed. Install it: sudo apt-get install chromium" >&2; exit 1; \
+	fi
+
+clean: ## Remove the environment and caches, keep the data
+	rm -rf .venv .bootstrap build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
