@@ -78,6 +78,18 @@ class Partition:
         date, _, market = key.partition("|")
         return cls(dt.date.fromisoformat(date), Market(market))
 
+    @property
+    def session(self) -> "Session":
+        """The hours of this market day.
+
+        Raises:
+            ValueError: the market does not trade that day.
+        """
+        session = session_of(self.market, self.date)
+        if session is None:
+            raise ValueError(f"{self.date} is no trading day for {self.market} ({self.date:%A})")
+        return session
+
     def __str__(self) -> str:
         return f"{self.date}|{self.market}"
 

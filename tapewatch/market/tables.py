@@ -6,6 +6,8 @@ data dictionary. Belongs here: the shape of data at rest. Not here: how a column
 Times are UTC, nanoseconds. A column is null only where `is_nullable` says so, and floats hold no NaN.
 """
 
+from dataclasses import replace
+
 import polars as pl
 
 from tapewatch.market.schema import Column, Table
@@ -314,3 +316,8 @@ ALL: tuple[Table, ...] = (
     EVALUATION,
     ANOMALIES,
 )
+
+
+def quarantine_of(table: Table) -> Table:
+    """The quarantine of one table: the same columns, an object of its own beside the table's."""
+    return replace(QUARANTINE, name=f"{QUARANTINE.name}_{table.name}")
