@@ -1,0 +1,1 @@
+"""Features of the tape, minute by minute: order flow, liquidity, volatility."""

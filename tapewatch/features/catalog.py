@@ -1,0 +1,106 @@
+"""The ordered list of features that models see, with its version. One list for training, scoring and the feature store.
+
+Belongs here: which columns of `MICROSTRUCTURE` a model reads, on which scale, and what each speaks for. Not here: how a
+column is computed. Left out on purpose: levels (prices, shares, notional) that tell symbols apart, not their states.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+#: Grows with every change to the list below or to the meaning of a column in it.
+CATALOG_VERSION = 1
+
+
+class Family(StrEnum):
+    """What part of the market a feature describes."""
+
+    VOLUME = "volume"
+    PRICE = "price"
+    VOLATILITY = "volatility"
+    SPREAD = "spread"
+    FLOW = "flow"
+    QUOTES = "quotes"
+    OUTAGE = "outage"
+
+
+class Transform(StrEnum):
+    """How a feature is put on a scale where a model can compare."""
+
+    NONE = "none"
+    LOG1P = "log1p"
+    SIGNED_LOG1P = "signed_log1p"
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """A model feature: a column of `MICROSTRUCTURE`, and the anomaly kind that an extreme value speaks for.
+
+    `high` and `low` are kinds of the shared vocabulary; None where that direction is no sign of trouble.
+    """
+
+    name: str
+    family: Family
+    transform: Transform
+    high: str | None
+    low: str | None
+    description: str
+
+    def expression(self) -> pl.Expr:
+        """The transformed feature as a Polars expression; null stays null."""
+        column = pl.col(self.name).cast(pl.Float64)
+        match self.transform:
+            case Transform.LOG1P:
+                return column.log1p()
+            case Transform.SIGNED_LOG1P:
+                return column.sign() * column.abs().log1p()
+            case _:
+                return column
+
+    def kind(self, *, is_high: bool) -> str | None:
+        """The anomaly kind that an extreme value in this direction speaks for."""
+        return self.high if is_high else self.low
+
+
+_NONE, _LOG, _SIGNED = Transform.NONE, Transform.LOG1P, Transform.SIGNED_LOG1P
+
+FEATURES: tuple[Feature, ...] = (
+    Feature("volume_ratio", Family.VOLUME, _LOG, "volume_spike", "feed_outage", "volume against the half hour before"),
+    Feature("trade_count_ratio", Family.VOLUME, _LOG, "volume_spike", "feed_outage", "trades against the half hour before"),
+    Feature("return_bps", Family.PRICE, _SIGNED, "price_jump", "price_jump", "the minute's return"),
+    Feature("return_score", Family.PRICE, _SIGNED, "price_jump", "price_jump", "the minute's return against its usual size"),
+    Feature("range_bps", Family.PRICE, _LOG, "flash_crash", None, "the minute's high over its low"),
+    Feature("trailing_return_bps", Family.PRICE, _SIGNED, "pump_and_dump", "flash_crash", "return over the last half hour"),
+    Feature("drawdown_bps", Family.PRICE, _LOG, "flash_crash", None, "fall from the half hour's high"),
+    Feature("realised_volatility_bps", Family.VOLATILITY, _LOG, "volatility_burst", "feed_outage", "5-second volatility in the minute"),
+    Feature("volatility_ratio", Family.VOLATILITY, _LOG, "volatility_burst", "feed_outage", "volatility against the half hour before"),
+    Feature("quoted_spread_bps", Family.SPREAD, _LOG, "spread_blowout", None, "what the book asks for immediacy"),
+    Feature("spread_ratio", Family.SPREAD, _LOG, "spread_blowout", None, "quoted spread against the half hour before"),
+    Feature("effective_spread_bps", Family.SPREAD, _LOG, "spread_blowout", None, "what trades paid for immediacy"),
+    Feature("realised_spread_bps", Family.SPREAD, _SIGNED, "spread_blowout", "price_jump", "what the liquidity provider kept"),
+    Feature("roll_spread_bps", Family.SPREAD, _LOG, "spread_blowout", None, "spread implied by the bounce of trade prices"),
+    Feature("amihud_illiquidity", Family.SPREAD, _LOG, "spread_blowout", None, "return per traded value"),
+    Feature("kyle_lambda", Family.FLOW, _SIGNED, "one_sided_flow", None, "price impact of signed flow"),
+    Feature("order_flow_imbalance", Family.FLOW, _NONE, "one_sided_flow", "one_sided_flow", "buying against selling"),
+    Feature("signed_volume_ratio", Family.FLOW, _SIGNED, "one_sided_flow", "one_sided_flow", "net buying against usual volume"),
+    Feature("vpin", Family.FLOW, _NONE, "one_sided_flow", None, "how one-sided the last volume buckets are"),
+    Feature("best_level_ofi", Family.FLOW, _NONE, "one_sided_flow", "one_sided_flow", "pressure at the best prices"),
+    Feature("depth_imbalance", Family.FLOW, _NONE, "one_sided_flow", "one_sided_flow", "bid size against ask size"),
+    Feature("quote_rate_hz", Family.QUOTES, _LOG, "quote_stuffing", "feed_outage", "quotes a second"),
+    Feature("quote_count_ratio", Family.QUOTES, _LOG, "quote_stuffing", "feed_outage", "quotes against the half hour before"),
+    Feature("crossed_share", Family.QUOTES, _NONE, "quote_stuffing", None, "share of quotes with bid above ask"),
+    Feature("trade_age_s", Family.OUTAGE, _LOG, "feed_outage", None, "time since the last trade"),
+    Feature("quote_age_s", Family.OUTAGE, _LOG, "feed_outage", None, "time since the last quote"),
+)  # fmt: skip
+
+NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
+BY_NAME: dict[str, Feature] = {feature.name: feature for feature in FEATURES}
+
+
+def matrix(rows: pl.DataFrame, features: Sequence[Feature] = FEATURES) -> npt.NDArray[np.float64]:
+    """The transformed features of `MICROSTRUCTURE` rows, rows × features, float64; NaN where a feature is null."""
+    return rows.select(feature.expression() for feature in features).to_numpy().astype(np.float64, copy=False)
