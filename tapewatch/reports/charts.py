@@ -1,0 +1,138 @@
+"""Candlestick charts with the anomalies that were there and those that were found.
+
+Belongs here: Plotly figures from plain frames. Not here: which days are shown, the page around them (`run_report.py`).
+"""
+
+import datetime as dt
+import json
+
+import plotly.graph_objects as go
+import polars as pl
+from plotly.subplots import make_subplots
+
+from tapewatch.market.schema import Table
+from tapewatch.market.tables import BARS
+
+TRUTH_COLOUR = "#e0a100"
+FOUND_COLOUR = "#c2185b"
+_RISING, _FALLING, _VOLUME = "#2f7f86", "#7d8790", "#b8c4cc"
+_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
+_TIME_FORMAT = "%Y-%m-%dT%H:%M:%S"
+_BAR_COLUMNS = ("time", "open", "high", "low", "close", "volume")
+
+
+def candlesticks(bars: pl.DataFrame, truth: pl.DataFrame, anomalies: pl.DataFrame) -> go.Figure:
+    """One symbol's day: minute candles over volume, known anomalies as bands, detections as marks over the candles.
+
+    Args:
+        bars: `BARS` of one symbol and day.
+        truth: kind, start_time, end_time of that symbol and day; may be empty.
+        anomalies: `ANOMALIES` of that symbol and day; may be empty.
+    """
+    _require(BARS, bars, _BAR_COLUMNS)
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.78, 0.22], vertical_spacing=0.03)
+    _draw_bars(figure, bars)
+    for event in truth.iter_rows(named=True):
+        figure.add_vrect(
+            x0=event["start_time"].strftime(_TIME_FORMAT),
+            x1=event["end_time"].strftime(_TIME_FORMAT),
+            fillcolor=TRUTH_COLOUR,
+            opacity=0.28,
+            line_width=0,
+            layer="below",
+        )
+    if truth.height:
+        figure.add_trace(_truth_labels(bars, truth), row=1, col=1)
+    if anomalies.height:
+        figure.add_trace(_found_marks(bars, anomalies), row=1, col=1)
+    figure.update_layout(
+        height=430,
+        margin={"l": 64, "r": 16, "t": 16, "b": 36},
+        font={"family": _FONT, "size": 12, "color": "#24292f"},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="#ffffff",
+        showlegend=False,
+        hovermode="closest",
+        xaxis_rangeslider_visible=False,
+    )
+    figure.update_xaxes(gridcolor="#eef1f3", zeroline=False)
+    figure.update_yaxes(gridcolor="#eef1f3", zeroline=False)
+    figure.update_yaxes(title_text="price", row=1, col=1)
+    figure.update_yaxes(title_text="volume", row=2, col=1, rangemode="tozero", nticks=4)
+    figure.update_xaxes(title_text="UTC", row=2, col=1)
+    return figure
+
+
+def reasons_of(reasons: str) -> list[dict[str, object]]:
+    """The reasons of an event as `anomalies` keeps them: a list of {feature, value, shap_value}, strongest first."""
+    return list(json.loads(reasons))
+
+
+def _draw_bars(figure: go.Figure, bars: pl.DataFrame) -> None:
+    times = bars["time"].dt.strftime(_TIME_FORMAT).to_list()
+    figure.add_trace(
+        go.Candlestick(
+            x=times,
+            **{name: bars[name].to_numpy() for name in ("open", "high", "low", "close")},
+            increasing={"line": {"color": _RISING, "width": 1}, "fillcolor": _RISING},
+            decreasing={"line": {"color": _FALLING, "width": 1}, "fillcolor": _FALLING},
+            name="price",
+        ),
+        row=1,
+        col=1,
+    )
+    volume = go.Bar(x=times, y=bars["volume"].to_numpy(), marker_color=_VOLUME, marker_line_width=0, name="volume")
+    figure.add_trace(volume, row=2, col=1)
+
+
+def _truth_labels(bars: pl.DataFrame, truth: pl.DataFrame) -> go.Scatter:
+    """The kinds of the bands, written at their foot."""
+    low, high = _price_range(bars)
+    return go.Scatter(
+        x=truth["start_time"].dt.strftime(_TIME_FORMAT).to_list(),
+        # In three lanes, for neighbours' names are wider than the distance between them.
+        y=[low - (0.04 + 0.05 * (position % 3)) * (high - low) for position in range(truth.height)],
+        mode="text",
+        text=[str(kind).replace("_", " ") for kind in truth["kind"]],
+        textposition="middle right",
+        textfont={"size": 11, "color": "#8a6300"},
+        hoverinfo="skip",
+    )
+
+
+def _found_marks(bars: pl.DataFrame, anomalies: pl.DataFrame) -> go.Scatter:
+    low, high = _price_range(bars)
+    tops = [_top(bars, row["start_time"], row["end_time"], high) for row in anomalies.iter_rows(named=True)]
+    return go.Scatter(
+        x=anomalies["start_time"].dt.strftime(_TIME_FORMAT).to_list(),
+        y=[top + 0.05 * (high - low) for top in tops],
+        mode="markers",
+        marker={"symbol": "triangle-down", "size": 11, "color": FOUND_COLOUR, "line": {"width": 1, "color": "#ffffff"}},
+        text=[_hover(row) for row in anomalies.iter_rows(named=True)],
+        hoverinfo="text",
+    )
+
+
+def _top(bars: pl.DataFrame, start: dt.datetime, end: dt.datetime, otherwise: float) -> float:
+    """The highest price of a span; `otherwise` where it holds no bar, as in an outage."""
+    highs = bars.filter((pl.col("time") >= start) & (pl.col("time") < end))["high"]
+    return float(highs.to_numpy().max()) if highs.len() else otherwise
+
+
+def _hover(event: dict[str, object]) -> str:
+    reasons = "<br>".join(
+        f"{reason['feature']} {reason['shap_value']:+.3f}" for reason in reasons_of(str(event["reasons"]))[:5]
+    )
+    kind = str(event["kind"]).replace("_", " ")
+    return f"<b>{kind}</b>, score {event['score']:.3f}, {event['minutes']} min<br>{reasons}"
+
+
+def _price_range(bars: pl.DataFrame) -> tuple[float, float]:
+    low, high = bars.select(pl.col("low").min(), pl.col("high").max()).row(0)
+    return float(low), float(high)
+
+
+def _require(table: Table, frame: pl.DataFrame, columns: tuple[str, ...]) -> None:
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise ValueError(f"{table.name}: a chart needs {', '.join(missing)}")

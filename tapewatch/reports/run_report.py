@@ -1,0 +1,163 @@
+"""The report of one run: a self-contained page that opens without a network.
+
+Belongs here: what the page shows and in which order. Not here: the run itself, or how an anomaly is found.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import plotly.offline
+import polars as pl
+
+from tapewatch.market.instruments import Partition, market_of, session_of
+from tapewatch.reports.charts import FOUND_COLOUR, TRUTH_COLOUR, candlesticks, reasons_of
+from tapewatch.reports.matching import TRUTH_SCHEMA, match, recall_by_kind, unexplained
+
+CHARTS = 8
+TOP_EVENTS = 20
+REASONS = 5
+_LARGE, _SMALL = 1e5, 1e-3
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run did, in plain frames.
+
+    `steps` are (name, seconds). `truth` (symbol, event_id, kind, start_time, end_time) is None where the source knows none.
+    `evaluation` is the `EVALUATION` table of the validation days, `bars` the `BARS` of every day that may be charted.
+    `model` is the card: any names and values worth keeping beside the result.
+    """
+
+    title: str
+    source: str
+    partitions: Sequence[Partition]
+    steps: Sequence[tuple[str, float]]
+    bars: pl.DataFrame
+    anomalies: pl.DataFrame
+    truth: pl.DataFrame | None = None
+    evaluation: pl.DataFrame | None = None
+    model: Mapping[str, object] = field(default_factory=dict)
+    created: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+
+
+def write_report(summary: RunSummary, path: Path) -> Path:
+    """Write the page to `path` by atomic rename, folders made, and return it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f".{path.name}.tmp")
+    staged.write_text(render(summary), encoding="utf-8")
+    return staged.replace(path)
+
+
+def render(summary: RunSummary) -> str:
+    """The page as HTML: text, styles, charts and the chart library in one."""
+    truth = summary.truth if summary.truth is not None else pl.DataFrame(schema=TRUTH_SCHEMA)
+    matched = match(truth, summary.anomalies)
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters |= {"words": _words, "number": _number, "seconds": _seconds, "moment": _moment}
+    template = environment.from_string(files(__package__).joinpath("run_report.html.j2").read_text(encoding="utf-8"))
+    return template.render(
+        summary=summary,
+        truth_colour=TRUTH_COLOUR,
+        found_colour=FOUND_COLOUR,
+        days=sorted({p.date for p in summary.partitions}),
+        markets=sorted({str(p.market) for p in summary.partitions}),
+        tiles=_tiles(summary, matched, truth),
+        by_kind=recall_by_kind(matched).to_dicts(),
+        evaluation=_rows(summary.evaluation),
+        slowest=max((seconds for _, seconds in summary.steps), default=1.0) or 1.0,
+        charts=list(_charts(summary, matched)),
+        events=list(_events(summary.anomalies)),
+        plotly_js=plotly.offline.get_plotlyjs(),
+    )
+
+
+def _tiles(summary: RunSummary, matched: pl.DataFrame, truth: pl.DataFrame) -> list[tuple[str, str]]:
+    tiles = [
+        ("market days", f"{len(summary.partitions)}"),
+        ("symbols", f"{summary.bars['symbol'].n_unique()}"),
+        ("minute bars", f"{summary.bars.height:,}"),
+        ("anomalies found", f"{summary.anomalies.height:,}"),
+    ]
+    if matched.height:
+        found = int(matched["is_found"].sum())
+        tiles.append(("known anomalies found", f"{found} of {matched.height}"))
+        tiles.append(("found outside them", f"{unexplained(summary.anomalies, truth):,}"))
+    tiles.append(("wall time", _seconds(sum(seconds for _, seconds in summary.steps))))
+    return tiles
+
+
+def _charts(summary: RunSummary, matched: pl.DataFrame) -> Iterable[dict[str, str]]:
+    """The symbol-days with the highest scores, one chart each."""
+    for symbol, date in _best_days(summary):
+        session = session_of(market_of(symbol), date)
+        if session is None:
+            continue
+        bounds = [dt.datetime.fromtimestamp(ns / 1e9, dt.UTC) for ns in (session.day_start, session.day_end)]
+        bars = _within(summary.bars, symbol, "time", bounds)
+        if not bars.height:
+            continue
+        known = _within(matched, symbol, "start_time", bounds)
+        found = _within(summary.anomalies, symbol, "start_time", bounds)
+        figure = candlesticks(bars, known, found)
+        yield {
+            "title": f"{symbol}, {date:%A} {date}",
+            "caption": f"known: {known.height}, of them found: {int(known['is_found'].sum())}; detections: {found.height}",
+            "html": figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False}),
+        }
+
+
+def _best_days(summary: RunSummary) -> list[tuple[str, dt.date]]:
+    dates = {(str(p.market), p.date) for p in summary.partitions}
+    ranked = summary.anomalies.sort("score", descending=True).select(
+        pl.col("symbol").cast(pl.String), pl.col("start_time").dt.date().alias("date")
+    )
+    best: dict[tuple[str, dt.date], None] = {}
+    for symbol, date in ranked.iter_rows():
+        if (str(market_of(symbol)), date) in dates:
+            best[symbol, date] = None
+        if len(best) == CHARTS:
+            break
+    return list(best)
+
+
+def _within(frame: pl.DataFrame, symbol: str, column: str, bounds: Sequence[dt.datetime]) -> pl.DataFrame:
+    is_symbol = pl.col("symbol").cast(pl.String) == symbol
+    return frame.filter(is_symbol & (pl.col(column) >= bounds[0]) & (pl.col(column) < bounds[1]))
+
+
+def _events(anomalies: pl.DataFrame) -> Iterable[dict[str, Any]]:
+    """The strongest events with their reasons, each bar's width relative to the event's strongest reason."""
+    for event in anomalies.sort("score", descending=True).head(TOP_EVENTS).iter_rows(named=True):
+        reasons: list[dict[str, Any]] = reasons_of(event["reasons"])[:REASONS]
+        largest = max((abs(reason["shap_value"]) for reason in reasons), default=0.0) or 1.0
+        yield event | {"reasons": [reason | {"width": 100 * abs(reason["shap_value"]) / largest} for reason in reasons]}
+
+
+def _rows(frame: pl.DataFrame | None) -> list[dict[str, Any]]:
+    return [] if frame is None else frame.to_dicts()
+
+
+def _words(name: object) -> str:
+    return str(name).replace("_", " ")
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "not known"
+    if isinstance(value, int) or float(value).is_integer():
+        return f"{value:,.0f}"
+    return f"{value:,.3g}" if abs(value) >= _LARGE or abs(value) < _SMALL else f"{value:,.4g}"
+
+
+def _seconds(value: float) -> str:
+    minutes, seconds = divmod(value, 60)
+    return f"{int(minutes)} min {seconds:.0f} s" if minutes else f"{seconds:.1f} s"
+
+
+def _moment(value: dt.datetime) -> str:
+    return f"{value:%Y-%m-%d %H:%M}"

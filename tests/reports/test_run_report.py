@@ -1,0 +1,118 @@
+"""The run report: complete, self-contained, and drawn by a real browser."""
+
+import datetime as dt
+import re
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+from playwright.sync_api import sync_playwright
+
+from tapewatch.market.instruments import Market
+from tapewatch.market.tables import ANOMALIES, BARS
+from tapewatch.reports.run_report import CHARTS, TOP_EVENTS, render, write_report
+from tests.support.anomalies import OPEN, event, events
+from tests.support.made_up_run import bars, detections, summary, truth
+
+MEGABYTE = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return render(summary())
+
+
+def body(html: str) -> str:
+    return html[html.index("<body>") :]
+
+
+def test_says_what_was_found_of_what_is_known(page: str) -> None:
+    text = re.sub(r"<[^>]+>|\s+", " ", body(page))
+    assert "4 of 8" in text
+    assert re.search(r"price jump\s+2\s+2\s+100 %", text)
+    assert re.search(r"quote stuffing\s+2\s+0\s+0 %", text)
+
+
+def test_shows_steps_model_and_reasons(page: str) -> None:
+    for part in ("tape/trades", "12.4 s", "isolation_forest", "AAPL", "return bps", "-84.5", "not known"):
+        assert part in body(page), part
+
+
+def test_fetches_nothing(page: str) -> None:
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=", page)
+    assert page.count("<script>") >= 1
+    assert len(page) < 10 * MEGABYTE
+
+
+def test_charts_are_few_however_many_days_there_are() -> None:
+    symbols = [f"S{n:02d}" for n in range(CHARTS + 4)]
+    many = events(*(event(symbol, score=0.6 + n / 100) for n, symbol in enumerate(symbols)))
+    frames = pl.concat(bars(symbol, Market.STOCKS, n) for n, symbol in enumerate(symbols))
+    page = render(summary(bars=frames, anomalies=many, truth=None))
+    assert page.count('class="card chart"') == CHARTS
+    assert "S11, Monday" in page, "the highest score is shown"
+    assert "S00, Monday" not in page
+    assert len(page) < 10 * MEGABYTE
+
+
+def test_lists_the_strongest_events_alone() -> None:
+    starts = [OPEN + dt.timedelta(minutes=n) for n in range(TOP_EVENTS + 5)]
+    many = events(*(event(start=start, score=0.6 + n / 1000) for n, start in enumerate(starts)))
+    assert body(render(summary(anomalies=many))).count('<div class="reasons">') == TOP_EVENTS
+
+
+def test_a_run_that_found_nothing_says_so() -> None:
+    page = body(render(summary(anomalies=ANOMALIES.empty(), truth=None)))
+    assert "No minute reached the threshold" in page
+    assert 'class="card chart"' not in page
+
+
+def test_an_outage_without_bars_can_be_marked() -> None:
+    gap = (pl.col("time") < OPEN) | (pl.col("time") >= OPEN + dt.timedelta(minutes=5))
+    page = render(summary(bars=bars("AAPL", Market.STOCKS, 1).filter(gap), anomalies=events(event(kind="feed_outage"))))
+    assert "feed outage" in page
+
+
+def test_what_comes_from_outside_is_escaped() -> None:
+    page = render(summary(title="<b>&", model={"note": "<script>alert(1)</script>"}))
+    assert "<script>alert(1)" not in page
+    assert "&lt;b&gt;&amp;" in page
+
+
+def test_is_written_whole_into_a_new_folder(tmp_path: Path) -> None:
+    path = write_report(summary(), tmp_path / "reports" / "run.html")
+    assert path.read_text(encoding="utf-8").endswith("</html>")
+    assert [p.name for p in path.parent.iterdir()] == ["run.html"]
+
+
+def test_the_made_up_frames_are_those_of_the_platform() -> None:
+    BARS.check(bars("AAPL", Market.STOCKS, 1))
+    ANOMALIES.check(detections())
+    assert truth().height == 8
+
+
+@pytest.mark.slow
+def test_a_browser_draws_every_chart_without_a_network_or_an_error(tmp_path: Path) -> None:
+    browser_path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    assert browser_path, "no Chromium: install it, `make system`"
+    path = write_report(summary(), tmp_path / "run.html")
+    errors: list[str] = []
+    requests: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=browser_path,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        page = browser.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(path.as_uri())
+        page.wait_for_selector(".chart .main-svg")
+        drawn = page.locator(".chart .cartesianlayer .boxlayer").count()
+        marks = page.locator(".chart .scatterlayer .points path").count()
+        browser.close()
+    assert not errors
+    assert requests == [path.as_uri()]
+    assert drawn >= 2
+    assert marks == 5
