@@ -1,0 +1,361 @@
+"""The compiled pass over a symbol's trades and quotes that leaves one record of sums a minute.
+
+Belongs here: what needs every tick, each visited once and in order of time. Not here: what follows from the sums
+(`order_flow`, `liquidity`, `volatility`). All compiled code of the pass is in this file, since Numba's cache does not see a
+change in another.
+"""
+
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+
+from tapewatch.market.arrays import EXTENDED_SHIFT, SIDE_SHIFT, Array, FlatTrades, Hours
+from tapewatch.market.conditions import Updates
+from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
+
+#: Trailing minutes over which a volume bucket is sized, and buckets that VPIN looks back on.
+SIZING_MINUTES, VPIN_BUCKETS = 30, 50
+#: A trade is measured against the midquote this much later.
+REALISED_DELAY = 30 * NS_PER_SECOND
+SAMPLING = 5 * NS_PER_SECOND
+#: Prices closer than this share of their sum are the same: 10.015 and (10.01 + 10.02) / 2 differ in the last bit.
+TIE = 1e-9
+
+OK, OUT_OF_DAY, OUT_OF_ORDER = 0, -1, -2
+
+_OPEN_CLOSE, _HIGH_LOW, _VOLUME = int(Updates.OPEN_CLOSE), int(Updates.HIGH_LOW), int(Updates.VOLUME)
+_BASIS_POINTS = 1e4
+
+
+class Span(NamedTuple):
+    """The rows of one symbol among the trades and among the quotes."""
+
+    first_trade: int
+    last_trade: int
+    first_quote: int
+    last_quote: int
+
+
+class FlatQuotes(NamedTuple):
+    """Quotes as arrays; symbol `i` has rows `offsets[i]` to `offsets[i + 1]`. A size that is not stated is NaN."""
+
+    offsets: Array
+    time: Array
+    bid: Array
+    ask: Array
+    bid_size: Array
+    ask_size: Array
+
+
+_FLOATS = (
+    "volume notional buy_volume sell_volume signed_notional high low last_price squared_returns "
+    "change_product change_sum change_before_sum vpin spread_time depth_time ofi ofi_turnover mid_price "
+    "effective_weighted effective_size realised_weighted realised_size"
+)
+_INTEGERS = (
+    "start trade_count buy_count sell_count samples changes quote_count two_sided crossed valid_ns depth_ns "
+    "last_trade last_quote"
+)
+_CARRIED_FLOATS = "bid ask bid_size ask_size mid last change reference filled net bucket mean"
+_CARRIED_INTEGERS = (
+    "since direction sample_end buckets minutes segment_start last_trade last_quote is_valid is_two_sided"
+)
+
+
+def _record(integers: str, floats: str) -> np.dtype[np.void]:
+    return np.dtype([(name, np.int64) for name in integers.split()] + [(name, np.float64) for name in floats.split()])
+
+
+#: One minute's sums, and what is in force at its end. Prices are 0 and times `NEVER` while unknown; `vpin` is NaN until
+#: enough buckets are full. Spreads are weighted by nanoseconds or size and in basis points, changes are in price.
+MINUTE = _record(_INTEGERS, _FLOATS)
+#: What the pass carries from tick to tick.
+STATE = _record(_CARRIED_INTEGERS, _CARRIED_FLOATS)
+NEVER = -1
+
+
+@numba.njit(cache=True, nogil=True)
+def mark_minutes(time: Array, first: int, last: int, day_start: int, present: Array) -> int:
+    """Mark the minutes in which rows `first` to `last` fall; returns a fault where one lies outside the day."""
+    row = first
+    while row < last:
+        minute = (time[row] - day_start) // NS_PER_MINUTE
+        if minute < 0 or minute >= present.size:
+            return OUT_OF_DAY
+        present[minute] = True
+        row += max(1, np.searchsorted(time[row:last], day_start + (minute + 1) * NS_PER_MINUTE))
+    return OK
+
+
+@numba.njit(cache=True, nogil=True)
+def quote_side(price: float, bid: float, ask: float) -> int:
+    """The quote rule: above the midpoint a buyer, below it a seller, at it neither."""
+    both = bid + ask
+    beyond = 2.0 * price - both
+    if abs(beyond) <= TIE * both:
+        return 0
+    return 1 if beyond > 0.0 else -1
+
+
+@numba.njit(cache=True, nogil=True)
+def summarise(
+    trades: FlatTrades, quotes: FlatQuotes, span: Span, hours: Hours, states_sides: bool, minutes: Array, states: Array
+) -> int:
+    """Fill `minutes`, whose `start` is set, from one symbol's ticks; returns a fault or OK.
+
+    Events at one instant: a trade comes before a quote, so that its quote in force is strictly earlier; trades, and
+    quotes, keep their own order. `states` is one zeroed `STATE`.
+    """
+    state = states[0]
+    trade, quote, delayed = span.first_trade, span.first_quote, span.first_trade
+    signed, mids = np.zeros(span.last_trade - trade), np.zeros(span.last_trade - trade)
+    buckets, flow = np.zeros((2, VPIN_BUCKETS)), np.zeros((2, SIZING_MINUTES))
+    state.last_trade = state.last_quote = NEVER
+    state.change = np.nan
+    for row in range(minutes.size):
+        minute = minutes[row]
+        end = minute.start + NS_PER_MINUTE
+        _begin(minute, state, hours, row == 0)
+        while delayed < trade and trades.time[delayed] + REALISED_DELAY < minute.start:
+            delayed += 1
+        while True:
+            has_quote = quote < span.last_quote and quotes.time[quote] < end
+            now = quotes.time[quote] if has_quote else end - 1
+            while trade < span.last_trade and trades.time[trade] <= now:
+                if trade > span.first_trade and trades.time[trade] < trades.time[trade - 1]:
+                    return OUT_OF_ORDER
+                at = trade - span.first_trade
+                _enter_trade(trades, trade, minute, state, hours, states_sides, buckets, signed[at:], mids[at:])
+                trade += 1
+            while delayed < trade and trades.time[delayed] + REALISED_DELAY <= now:
+                at = delayed - span.first_trade
+                if signed[at] != 0.0 and state.is_valid:
+                    gain = 2.0 * _BASIS_POINTS * (trades.price[delayed] - state.mid) / mids[at]
+                    minute.realised_weighted += gain * signed[at]
+                    minute.realised_size += abs(signed[at])
+                delayed += 1
+            if not has_quote:
+                break
+            if quote > span.first_quote and now < quotes.time[quote - 1]:
+                return OUT_OF_ORDER
+            _enter_quote(quotes, quote, minute, state)
+            quote += 1
+        _finish(minute, state, buckets, flow)
+    return OK
+
+
+@numba.njit(cache=True, nogil=True)
+def _begin(minute: Any, state: Any, hours: Hours, is_first: bool) -> None:
+    start = minute.start
+    state.since = start
+    state.sample_end = start + SAMPLING
+    # Before, within and after regular hours are three markets: what one learnt of its usual volume misleads the next.
+    for bound in (hours.regular_start, hours.regular_end):
+        is_first |= state.segment_start < bound <= start
+    if is_first:
+        state.segment_start = start
+        state.minutes = state.buckets = 0
+        state.filled = state.net = state.bucket = state.mean = 0.0
+
+
+@numba.njit(cache=True, nogil=True)
+def _enter_trade(
+    trades: FlatTrades,
+    row: int,
+    minute: Any,
+    state: Any,
+    hours: Hours,
+    states_sides: bool,
+    buckets: Array,
+    signed: Array,
+    mids: Array,
+) -> None:
+    """Enter a trade; leaves its signed size and midquote in `signed[0]` and `mids[0]` if it is to be measured later."""
+    if trades.withdrawn.size and trades.withdrawn[row]:
+        return
+    at, price, size = trades.time[row], trades.price[row], trades.size[row]
+    trait = trades.traits[trades.condition[row]]
+    may_update = trait if hours.regular_start <= at < hours.regular_end else trait >> EXTENDED_SHIFT
+    if may_update & _VOLUME:
+        minute.volume += size
+        minute.notional += size * price
+        minute.trade_count += 1
+        state.last_trade = at
+    if price <= 0.0:
+        return
+    if may_update & _HIGH_LOW:
+        minute.high = max(minute.high, price)
+        minute.low = min(minute.low, price) if minute.low > 0.0 else price
+    if not may_update & _OPEN_CLOSE:
+        return
+    _enter_price(minute, state, at, price)
+    if not may_update & _VOLUME:
+        return
+    if states_sides:
+        side = int(trait >> SIDE_SHIFT) - 1
+    else:
+        side = quote_side(price, state.bid, state.ask) if state.is_valid else 0
+        if side == 0:
+            side = state.direction
+    if state.is_valid:
+        minute.effective_weighted += 2.0 * _BASIS_POINTS * abs(price - state.mid) / state.mid * size
+        minute.effective_size += size
+        signed[0] = side * size
+        mids[0] = state.mid
+    if side > 0:
+        minute.buy_volume += size
+        minute.buy_count += 1
+    elif side < 0:
+        minute.sell_volume += size
+        minute.sell_count += 1
+    minute.signed_notional += side * size * price
+    if side != 0:
+        _enter_bucket(state, buckets, size, side)
+
+
+@numba.njit(cache=True, nogil=True)
+def _enter_price(minute: Any, state: Any, at: int, price: float) -> None:
+    """Move the last price: close the sampling interval that has ended, and learn the tick."""
+    if at >= state.sample_end:
+        _sample(minute, state)
+        state.sample_end = at - (at - minute.start) % SAMPLING + SAMPLING
+    if state.last > 0.0:
+        change = price - state.last
+        if not np.isnan(state.change):
+            minute.change_product += change * state.change
+            minute.change_sum += change
+            minute.change_before_sum += state.change
+            minute.changes += 1
+        if change != 0.0:
+            state.direction = 1 if change > 0.0 else -1
+        state.change = change
+    state.last = price
+
+
+@numba.njit(cache=True, nogil=True)
+def _sample(minute: Any, state: Any) -> None:
+    if state.reference > 0.0:
+        if state.last != state.reference:
+            minute.squared_returns += np.log(state.last / state.reference) ** 2
+        minute.samples += 1
+    state.reference = state.last
+
+
+@numba.njit(cache=True, nogil=True)
+def _enter_bucket(state: Any, buckets: Array, size: float, side: int) -> None:
+    """Pour a signed trade into the volume buckets; what overflows opens the next, sized by the mean so far."""
+    if state.bucket == 0.0:
+        state.bucket = state.mean
+    if state.bucket == 0.0:
+        return
+    while state.filled + size >= state.bucket:
+        poured = state.bucket - state.filled
+        slot = state.buckets % VPIN_BUCKETS
+        buckets[0, slot] = abs(state.net + side * poured)
+        buckets[1, slot] = state.bucket
+        state.buckets += 1
+        size -= poured
+        state.filled = state.net = 0.0
+        state.bucket = state.mean
+        if state.bucket == 0.0:
+            return
+        # Of a print of very many buckets, only the last can be seen later.
+        size -= max(0.0, np.floor(size / state.bucket) - VPIN_BUCKETS) * state.bucket
+    state.filled += size
+    state.net += side * size
+
+
+@numba.njit(cache=True, nogil=True)
+def _enter_quote(quotes: FlatQuotes, row: int, minute: Any, state: Any) -> None:
+    now = quotes.time[row]
+    _accrue(minute, state, now)
+    bid, ask, bid_size, ask_size = quotes.bid[row], quotes.ask[row], quotes.bid_size[row], quotes.ask_size[row]
+    minute.quote_count += 1
+    state.last_quote = now
+    is_two_sided = bid > 0.0 and ask > 0.0
+    if is_two_sided:
+        minute.two_sided += 1
+        minute.crossed += bid > ask
+        if state.is_two_sided:
+            pressure = 0.0
+            if bid >= state.bid:
+                pressure += bid_size
+            if bid <= state.bid:
+                pressure -= state.bid_size
+            if ask <= state.ask:
+                pressure -= ask_size
+            if ask >= state.ask:
+                pressure += state.ask_size
+            if not np.isnan(pressure):
+                minute.ofi += pressure
+                minute.ofi_turnover += abs(pressure)
+    state.bid, state.ask, state.bid_size, state.ask_size = bid, ask, bid_size, ask_size
+    state.is_two_sided = is_two_sided
+    state.is_valid = is_two_sided and bid <= ask
+    if state.is_valid:
+        state.mid = 0.5 * (bid + ask)
+
+
+@numba.njit(cache=True, nogil=True)
+def _accrue(minute: Any, state: Any, until: int) -> None:
+    """Count the time that the quote in force has stood."""
+    elapsed = until - state.since
+    state.since = until
+    if elapsed == 0 or not state.is_valid:
+        return
+    minute.spread_time += _BASIS_POINTS * (state.ask - state.bid) / state.mid * elapsed
+    minute.valid_ns += elapsed
+    depth = state.bid_size + state.ask_size
+    if depth > 0.0:
+        minute.depth_time += (state.bid_size - state.ask_size) / depth * elapsed
+        minute.depth_ns += elapsed
+
+
+@numba.njit(cache=True, nogil=True)
+def _finish(minute: Any, state: Any, buckets: Array, flow: Array) -> None:
+    _accrue(minute, state, minute.start + NS_PER_MINUTE)
+    _sample(minute, state)
+    minute.last_price, minute.mid_price = state.last, state.mid
+    minute.last_trade, minute.last_quote = state.last_trade, state.last_quote
+    minute.vpin = np.nan
+    if state.buckets >= VPIN_BUCKETS:
+        minute.vpin = buckets[0].sum() / buckets[1].sum()
+    slot = state.minutes % SIZING_MINUTES
+    flow[0, slot] = minute.start
+    flow[1, slot] = minute.buy_volume + minute.sell_volume
+    state.minutes += 1
+    elapsed = min(SIZING_MINUTES, (minute.start - state.segment_start) // NS_PER_MINUTE + 1)
+    total = 0.0
+    for back in range(min(state.minutes, SIZING_MINUTES)):
+        if minute.start - flow[0, back] < SIZING_MINUTES * NS_PER_MINUTE:
+            total += flow[1, back]
+    state.mean = total / elapsed
+
+
+@numba.njit(cache=True, nogil=True)
+def rule_sides(
+    trades: FlatTrades, quotes: FlatQuotes, span: Span, hours: Hours, by_quote: Array, by_tick: Array
+) -> None:
+    """What the quote rule and the tick rule, each alone, say of every trade of one symbol that sets price and volume."""
+    quote, last, direction = span.first_quote, 0.0, 0
+    for row in range(span.first_trade, span.last_trade):
+        at, price = trades.time[row], trades.price[row]
+        while quote < span.last_quote and quotes.time[quote] < at:
+            quote += 1
+        if trades.withdrawn.size and trades.withdrawn[row]:
+            continue
+        trait = trades.traits[trades.condition[row]]
+        may_update = trait if hours.regular_start <= at < hours.regular_end else trait >> EXTENDED_SHIFT
+        if price <= 0.0 or not may_update & _OPEN_CLOSE:
+            continue
+        if last > 0.0 and price != last:
+            direction = 1 if price > last else -1
+        last = price
+        if not may_update & _VOLUME:
+            continue
+        by_tick[row] = direction
+        if quote > span.first_quote:
+            bid, ask = quotes.bid[quote - 1], quotes.ask[quote - 1]
+            if bid > 0.0 and bid <= ask:
+                by_quote[row] = quote_side(price, bid, ask)

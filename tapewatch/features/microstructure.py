@@ -1,0 +1,94 @@
+"""Assembles the `microstructure` table from a day's tape. Belongs here: the order of things. Not here: any formula."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from tapewatch.features.liquidity import liquidity
+from tapewatch.features.order_flow import order_flow
+from tapewatch.features.sums import MinuteSums, minute_sums
+from tapewatch.features.volatility import returns_bps, volatility
+from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates
+from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Session
+from tapewatch.market.tables import MICROSTRUCTURE, SYMBOL, TIME
+
+_AS_SUMMED = ("volume", "notional", "trade_count", "buy_volume", "sell_volume", "buy_count", "sell_count")
+
+
+def microstructure(
+    trades: pl.DataFrame,
+    quotes: pl.DataFrame | None,
+    session: Session,
+    *,
+    through_ns: int | None = None,
+    symbols: Sequence[str] | None = None,
+    rules: Mapping[int, Updates] = STOCK_UPDATE_RULES,
+) -> pl.DataFrame:
+    """`MICROSTRUCTURE` rows of whole symbols, minute by minute.
+
+    A symbol has a row for every minute with a trade or a quote, and for every regular minute whether or not anything
+    came. Withdrawn trades count for nothing. A trade enters the volume, the high and low, or the last price as its
+    conditions allow (`market/conditions.py`); it has a side if it enters volume and last price (see `aggressor`).
+    Trailing measures look back on 30 minutes by the clock; neither they nor VPIN's buckets reach across the regular open
+    or close, and nothing reaches across days.
+
+    No row depends on anything at or after its `known_time`, nor on another symbol.
+
+    Args:
+        trades: `TRADES` rows, sorted as the table says.
+        quotes: `QUOTES` rows, likewise; None or without some symbol's rows leaves the quote columns null there.
+        session: the day they belong to.
+        through_ns: minutes that end later are left out; by default the day's end.
+        symbols: the symbols watched; by default those that the tape holds. Name them when a part of a day is to have
+            the rows of the whole: a symbol that has not traded yet is unknown to its tape.
+        rules: condition code to allowed fields, for stocks.
+
+    Raises:
+        ValueError: rows are unsorted or lie outside the session's day.
+    """
+    through = session.day_end if through_ns is None else through_ns
+    sums = minute_sums(trades, quotes, session, rules, through_ns=through, symbols=symbols)
+    minute_returns = returns_bps(sums)
+    columns = {
+        **_setting(sums),
+        **{name: sums[name] for name in _AS_SUMMED},
+        "return_bps": minute_returns,
+        **volatility(sums, minute_returns),
+        **order_flow(sums),
+        **liquidity(sums, minute_returns),
+    }
+    return pl.DataFrame(
+        [_series(name, columns[name], dtype) for name, dtype in MICROSTRUCTURE.schema.items()],
+    )
+
+
+def _setting(sums: MinuteSums) -> dict[str, np.ndarray | pl.Series]:
+    """When and where each row stands."""
+    start = sums["start"]
+    end = start + NS_PER_MINUTE
+    last_trade, last_quote = sums["last_trade"], sums["last_quote"]
+    since_trade = end - np.where(last_trade >= 0, last_trade, sums.session.day_start)
+    has_quotes = last_quote >= 0
+    return {
+        "symbol": pl.Series(sums.symbols, dtype=SYMBOL).gather(sums.symbol),
+        "event_time": pl.Series(start).cast(TIME),
+        "known_time": pl.Series(end).cast(TIME),
+        "is_regular": (sums.minute >= 0) & (sums.minute < sums.session.regular_minutes),
+        "session_minute": sums.minute,
+        "last_price": _known(sums["last_price"]),
+        "mid_price": _known(sums["mid_price"]),
+        "trade_age_s": since_trade / NS_PER_SECOND,
+        "quote_count": pl.Series(sums["quote_count"]).set(pl.Series(~has_quotes), None),
+        "quote_age_s": np.where(has_quotes, (end - last_quote) / NS_PER_SECOND, np.nan),
+    }
+
+
+def _known(price: np.ndarray) -> np.ndarray:
+    return np.where(price > 0, price, np.nan)
+
+
+def _series(name: str, values: np.ndarray | pl.Series, dtype: pl.DataType) -> pl.Series:
+    if isinstance(values, pl.Series):
+        return values.cast(dtype).alias(name)
+    return pl.Series(name, values, nan_to_null=dtype.is_float()).cast(dtype)

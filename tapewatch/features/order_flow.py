@@ -1,0 +1,37 @@
+"""Order flow: who trades, how much, against what is usual. Formulas over minute sums; no ticks here."""
+
+import numpy as np
+import numpy.typing as npt
+
+from tapewatch.features.sums import MinuteSums, ratio
+from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
+
+_SECONDS = NS_PER_MINUTE / NS_PER_SECOND
+
+
+def order_flow(sums: MinuteSums) -> dict[str, npt.NDArray[np.float64]]:
+    """Imbalances, VPIN and activity against the usual, by column of `MICROSTRUCTURE`; NaN where undefined.
+
+    - `order_flow_imbalance`: (buy - sell) / (buy + sell) volume; undefined without a classified trade.
+    - `vpin`: Easley, López de Prado and O'Hara (2012), the summed |buy - sell| of the last 50 volume buckets over their
+      volume. It departs from the paper in that trades are signed one by one, not in bulk; that a bucket holds the mean
+      classified volume of a minute over the last 30, fixed when it opens, since a share of the whole day's volume is
+      not known before the day ends; and that no bucket outlives its part of the day.
+    - `best_level_ofi`: Cont, Kukanov and Stoikov (2014), equation 5, over the sum of absolute contributions, so that
+      it lies between -1 and 1; needs sizes.
+    - `*_ratio`: against the mean minute of the window before, silent minutes included; undefined in the first minutes
+      of each part of the day.
+    """
+    buy, sell, volume = sums["buy_volume"], sums["sell_volume"], sums["volume"]
+    usual_volume = sums.mean_minute(volume)
+    quotes = np.where(sums["last_quote"] >= 0, sums["quote_count"], np.nan)
+    return {
+        "order_flow_imbalance": ratio(buy - sell, buy + sell),
+        "vpin": sums["vpin"],
+        "best_level_ofi": ratio(sums["ofi"], sums["ofi_turnover"]),
+        "volume_ratio": ratio(volume, usual_volume),
+        "signed_volume_ratio": ratio(buy - sell, usual_volume),
+        "trade_count_ratio": ratio(sums["trade_count"], sums.mean_minute(sums["trade_count"])),
+        "quote_rate_hz": quotes / _SECONDS,
+        "quote_count_ratio": ratio(quotes, sums.mean_minute(quotes)),
+    }

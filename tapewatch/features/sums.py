@@ -1,0 +1,181 @@
+"""From ticks to minute sums: lays out the minutes of every symbol and runs the compiled pass over them, side by side.
+
+Belongs here: which minutes there are, and the threads. Not here: the pass (`kernel`), or features made of its sums.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from tapewatch.features import kernel, windows
+from tapewatch.market.arrays import Array, FlatTrades, Hours, flat, flat_trades, hours_of, symbol_runs
+from tapewatch.market.conditions import Updates
+from tapewatch.market.instruments import NS_PER_MINUTE, Market, Session
+from tapewatch.market.tables import QUOTES
+
+
+@dataclass(frozen=True)
+class MinuteSums:
+    """The sums of every symbol-minute in order; `records` is of dtype `kernel.MINUTE`, `symbol` indexes `symbols`."""
+
+    symbols: tuple[str, ...]
+    session: Session
+    symbol: npt.NDArray[np.int64]
+    records: Array
+
+    def __getitem__(self, name: str) -> Array:
+        """One field of every minute, contiguous."""
+        return np.ascontiguousarray(self.records[name])
+
+    @cached_property
+    def minute(self) -> npt.NDArray[np.int64]:
+        """Minutes since the regular open, negative before it."""
+        since_open: npt.NDArray[np.int64] = (self.records["start"] - self.session.regular_start) // NS_PER_MINUTE
+        return since_open
+
+    @cached_property
+    def segment(self) -> npt.NDArray[np.int64]:
+        """A number for each symbol's time before, within and after regular hours: windows stay inside one."""
+        part = (self.minute >= 0).astype(np.int64) + (self.minute >= self.session.regular_minutes)
+        return self.symbol * 3 + part
+
+    @cached_property
+    def minutes_before(self) -> npt.NDArray[np.int64]:
+        """How many minutes of the window before each row lie in its segment."""
+        return windows.minutes_before(self.minute, self.segment)
+
+    def trailing(self, *columns: Array, with_current: bool) -> npt.NDArray[np.float64]:
+        """Trailing sums of each column, as `windows.trailing_sums`."""
+        stacked = np.vstack(columns).astype(np.float64)
+        return windows.trailing_sums(stacked, self.minute, self.segment, with_current=with_current)
+
+    def mean_minute(self, column: Array) -> npt.NDArray[np.float64]:
+        """The column's mean over the minutes of the window before, silent ones as 0; NaN while those are too few."""
+        (total,) = self.trailing(column, with_current=False)
+        return ratio(total, self.minutes_before, where=self.minutes_before >= windows.ENOUGH)
+
+    def mean_observed(self, column: Array) -> npt.NDArray[np.float64]:
+        """The mean over those minutes of the window before in which the column is known; NaN where these are too few."""
+        total, count = self.trailing(column, np.isfinite(column), with_current=False)
+        return ratio(total, count, where=count >= windows.ENOUGH)
+
+
+def ratio(numerator: Array, denominator: Array, *, where: Array | None = None) -> npt.NDArray[np.float64]:
+    """Quotients, NaN where the denominator is not positive or `where` is false."""
+    sound = denominator > 0
+    quotients: npt.NDArray[np.float64] = np.divide(
+        numerator,
+        denominator,
+        out=np.full(len(sound), np.nan),
+        where=sound if where is None else sound & where,
+    )
+    return quotients
+
+
+def minute_sums(
+    trades: pl.DataFrame,
+    quotes: pl.DataFrame | None,
+    session: Session,
+    rules: Mapping[int, Updates],
+    *,
+    through_ns: int,
+    symbols: Sequence[str] | None = None,
+) -> MinuteSums:
+    """The sums of every symbol-minute that has a trade or quote or lies in regular hours, and ends by `through_ns`.
+
+    Args:
+        trades, quotes: rows of whole symbols, sorted as their tables say.
+        session: the day they belong to.
+        rules: condition code to allowed fields, for stocks.
+        through_ns: nothing is known from here on.
+        symbols: the symbols watched, sorted; by default those that the tape holds. Others are left out.
+
+    Raises:
+        ValueError: rows are unsorted or lie outside the session's day.
+    """
+    trade_symbols, flat_t = flat_trades(trades, session, rules)
+    quote_symbols, flat_q = _flat_quotes(QUOTES.empty() if quotes is None else quotes)
+    names = tuple(sorted({*trade_symbols, *quote_symbols} if symbols is None else set(symbols)))
+    hours = hours_of(session)
+    spans = _spans(names, (trade_symbols, flat_t.offsets), (quote_symbols, flat_q.offsets))
+    starts = [_minute_starts(flat_t.time, flat_q.time, span, hours, through_ns) for span in spans]
+    counts = np.array([len(each) for each in starts], dtype=np.int64)
+    records = np.zeros(counts.sum(), dtype=kernel.MINUTE)
+    if records.size:
+        records["start"] = np.concatenate(starts)
+        pieces = np.split(records, np.cumsum(counts)[:-1])
+        _run(flat_t, flat_q, spans, session, pieces)
+    return MinuteSums(names, session, np.repeat(np.arange(len(names)), counts), records)
+
+
+def _flat_quotes(quotes: pl.DataFrame) -> tuple[tuple[str, ...], kernel.FlatQuotes]:
+    symbols, offsets = symbol_runs(quotes)
+    return symbols, kernel.FlatQuotes(
+        offsets,
+        flat(quotes["time"]),
+        flat(quotes["bid_price"]),
+        flat(quotes["ask_price"]),
+        flat(quotes["bid_size"]),
+        flat(quotes["ask_size"]),
+    )
+
+
+def _spans(
+    names: tuple[str, ...], trades: tuple[tuple[str, ...], Array], quotes: tuple[tuple[str, ...], Array]
+) -> list[kernel.Span]:
+    bounds = [
+        {symbol: (int(offsets[at]), int(offsets[at + 1])) for at, symbol in enumerate(symbols)}
+        for symbols, offsets in (trades, quotes)
+    ]
+    return [kernel.Span(*bounds[0].get(name, (0, 0)), *bounds[1].get(name, (0, 0))) for name in names]
+
+
+def _minute_starts(
+    trade_time: Array, quote_time: Array, span: kernel.Span, hours: Hours, through_ns: int
+) -> npt.NDArray[np.int64]:
+    present = np.zeros((hours.day_end - hours.day_start) // NS_PER_MINUTE, dtype=np.bool_)
+    faults = (
+        kernel.mark_minutes(trade_time, span.first_trade, span.last_trade, hours.day_start, present),
+        kernel.mark_minutes(quote_time, span.first_quote, span.last_quote, hours.day_start, present),
+    )
+    _raise_fault(min(faults), hours)
+    start = hours.day_start + np.arange(present.size) * NS_PER_MINUTE
+    present |= (start >= hours.regular_start) & (start < hours.regular_end)
+    present &= start + NS_PER_MINUTE <= through_ns
+    return start[present]
+
+
+def _run(
+    trades: FlatTrades,
+    quotes: kernel.FlatQuotes,
+    spans: list[kernel.Span],
+    session: Session,
+    pieces: list[Array],
+) -> None:
+    hours = hours_of(session)
+    states_sides = session.market is Market.CRYPTO
+
+    def summarise(at: int) -> int:
+        state = np.zeros(1, dtype=kernel.STATE)
+        return int(kernel.summarise(trades, quotes, spans[at], hours, states_sides, pieces[at], state))
+
+    # Threads, not Numba's own parallel loop: its runtimes neither survive a fork nor take calls from several threads.
+    longest_first = sorted(range(len(spans)), key=lambda at: _rows(spans[at]), reverse=True)
+    with ThreadPoolExecutor(min(pl.thread_pool_size(), len(spans))) as pool:
+        _raise_fault(min(pool.map(summarise, longest_first)), hours)
+
+
+def _rows(span: kernel.Span) -> int:
+    return span.last_trade - span.first_trade + span.last_quote - span.first_quote
+
+
+def _raise_fault(fault: int, hours: Hours) -> None:
+    if fault != kernel.OK:
+        day = np.datetime64(hours.regular_start, "ns").astype("datetime64[D]")
+        what = "outside the session's day" if fault == kernel.OUT_OF_DAY else "out of order of time"
+        raise ValueError(f"the tape of {day} holds rows {what}: a feed should have refused them")
