@@ -1,0 +1,57 @@
+"""Waits for the first Bento, then becomes its server: `python -m orchestration.scoring_launcher`.
+
+Belongs here: finding the Bento and serving it. Not here: building one (`serving/bento.py`), or starting this again
+(`supervision.py`).
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from serving.bento import BENTO_NAME
+from tapewatch.settings import Settings
+
+_POLL_SECONDS = 2.0
+
+
+def latest_bento(bento_home: Path) -> Path | None:
+    """The folder of the Bento built last, or None before the first."""
+    store = bento_home / "bentos" / BENTO_NAME
+    pointer = store / "latest"
+    if not pointer.is_file():
+        return None
+    folder = store / pointer.read_text(encoding="utf-8").strip()
+    return folder if (folder / "bento.yaml").is_file() else None
+
+
+def serve_command(bento: Path, *, host: str, port: int) -> list[str]:
+    """The command that serves a Bento from its folder; it wants BENTOML_HOME set to the store that holds its model."""
+    address = ("--host", host, "--port", str(port))
+    return [sys.executable, "-m", "bentoml", "serve", str(bento), *address]
+
+
+def main() -> None:
+    """Poll the store, then replace this process by the server."""
+    settings = Settings()
+    bento = latest_bento(settings.bento_home)
+    if bento is None:
+        _say(f"no Bento in {settings.bento_home} yet: materialize serving/anomaly_bento; waiting for it")
+    while bento is None:
+        time.sleep(_POLL_SECONDS)
+        bento = latest_bento(settings.bento_home)
+    _say(f"serving {bento.parent.name}:{bento.name}")
+    # The Bento brings its own copy of the code: the checkout must not stand before it on the path.
+    os.chdir(settings.bento_home)
+    os.environ |= {"BENTOML_HOME": str(settings.bento_home.resolve()), "BENTOML_DO_NOT_TRACK": "true"}
+    command = serve_command(bento.resolve(), host=settings.host, port=settings.port_scoring)
+    os.execv(command[0], command)  # noqa: S606
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""The services of `tapewatch up`: their commands, addresses, ports, health pages and common environment.
+
+Belongs here: what runs. Not here: how it is kept running and stopped (`supervision.py`).
+"""
+
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from orchestration import home
+from tapewatch.market.instruments import Market
+from tapewatch.settings import Settings
+
+EMULATOR_SEED = 7
+PLACEHOLDER_KEY = "emulator"
+_DEFINITIONS = "orchestration.definitions"
+_REMOTE_SCHEMES = ("http://", "https://", "databricks")
+
+
+class ServiceError(RuntimeError):
+    """The services cannot run; the message names which, why and the way out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One process under the supervisor.
+
+    `url` is where a person or client finds it, empty for one without a port. `health` is the page that answers once it
+    works; `probe` a command that succeeds once it does, where there is no page. One that `needs_bento` may wait for it.
+    """
+
+    name: str
+    title: str
+    command: tuple[str, ...]
+    url: str = ""
+    port: int | None = None
+    setting: str = ""
+    health: str = ""
+    probe: tuple[str, ...] = ()
+    needs_bento: bool = False
+
+
+def services(settings: Settings) -> list[Service]:
+    """Everything that `tapewatch up` starts. An MLflow that runs elsewhere is not started here."""
+    found = [_emulator(settings), _dagster_webserver(settings), _dagster_daemon(), _scoring(settings)]
+    if not is_remote_mlflow(settings):
+        found.insert(3, _mlflow(settings))
+    return found
+
+
+def is_remote_mlflow(settings: Settings) -> bool:
+    """Whether MLflow is a server of its own, which someone else keeps running."""
+    return settings.tracking_uri.startswith(_REMOTE_SCHEMES)
+
+
+def with_source(settings: Settings) -> Settings:
+    """`settings` as they are where a key or a folder of flat files is set; else pointed at the built-in emulator."""
+    if settings.polygon_api_key is not None or settings.flat_files is not None:
+        return settings
+    return on_emulator(settings, _address(settings, settings.port_emulator))
+
+
+def on_emulator(settings: Settings, base_url: str) -> Settings:
+    """`settings` with an emulator as the vendor, and the plan that sees everything in every market."""
+    tiers = {f"polygon_tier_{market}": "advanced" for market in Market}
+    changes = {"polygon_base_url": base_url, "polygon_api_key": SecretStr(PLACEHOLDER_KEY), "flat_files": None, **tiers}
+    return settings.model_copy(update=changes)
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The environment that all services share: this process's, and the deployment's homes, ports and source."""
+    return {
+        **os.environ,
+        **home.environment(settings),
+        **{f"POLYGON_TIER_{market.upper()}": settings.plan(market) for market in Market},
+        "TAPEWATCH_HOST": settings.host,
+        "TAPEWATCH_PORT_SCORING": str(settings.port_scoring),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def check_ports(wanted: Sequence[Service], host: str) -> None:
+    """Raise a ServiceError that names every port which is taken, what needs it, and the setting that moves it."""
+    taken = [
+        f"port {service.port} is taken: {service.title} needs it; free it, or set {service.setting} to another"
+        for service in wanted
+        if service.port is not None and not _is_free(host, service.port)
+    ]
+    if taken:
+        raise ServiceError("; ".join(taken))
+
+
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        # A port in TIME_WAIT may be bound again, and the services do so.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def _address(settings: Settings, port: int) -> str:
+    return f"http://{settings.host}:{port}"
+
+
+def _script(name: str) -> str:
+    """A console script of this environment, whatever PATH says."""
+    return str(Path(sys.executable).parent / name)
+
+
+def _emulator(settings: Settings) -> Service:
+    url = _address(settings, settings.port_emulator)
+    return Service(
+        name="emulator",
+        title="Market emulator",
+        command=(
+            *(sys.executable, "-m", "tapewatch.emulator"),
+            *("--port", str(settings.port_emulator), "--seed", str(EMULATOR_SEED)),
+        ),
+        url=url,
+        port=settings.port_emulator,
+        setting="TAPEWATCH_PORT_EMULATOR",
+        health=f"{url}/v1/marketstatus/now?apiKey={PLACEHOLDER_KEY}",
+    )
+
+
+def _dagster_webserver(settings: Settings) -> Service:
+    url = _address(settings, settings.port_dagster)
+    return Service(
+        name="dagster-webserver",
+        title="Dagster",
+        command=(
+            *(_script("dagster-webserver"), "--module-name", _DEFINITIONS),
+            *("--host", settings.host, "--port", str(settings.port_dagster)),
+        ),
+        url=url,
+        port=settings.port_dagster,
+        setting="TAPEWATCH_PORT_DAGSTER",
+        health=f"{url}/server_info",
+    )
+
+
+def _dagster_daemon() -> Service:
+    return Service(
+        name="dagster-daemon",
+        title="Dagster daemon",
+        command=(_script("dagster-daemon"), "run", "--module-name", _DEFINITIONS),
+        probe=(_script("dagster-daemon"), "liveness-check"),
+    )
+
+
+def _mlflow(settings: Settings) -> Service:
+    url = _address(settings, settings.port_mlflow)
+    return Service(
+        name="mlflow",
+        title="MLflow",
+        command=(
+            *(_script("mlflow"), "server", "--backend-store-uri", settings.tracking_uri),
+            *("--artifacts-destination", (settings.home / "mlflow" / "artifacts").resolve().as_uri()),
+            # Each worker is 280 MB.
+            *("--host", settings.host, "--port", str(settings.port_mlflow), "--workers", "1"),
+        ),
+        url=url,
+        port=settings.port_mlflow,
+        setting="TAPEWATCH_PORT_MLFLOW",
+        health=f"{url}/health",
+    )
+
+
+def _scoring(settings: Settings) -> Service:
+    url = _address(settings, settings.port_scoring)
+    return Service(
+        name="scoring",
+        title="Scoring service",
+        command=(sys.executable, "-m", "orchestration.scoring_launcher"),
+        url=url,
+        port=settings.port_scoring,
+        setting="TAPEWATCH_PORT_SCORING",
+        health=f"{url}/readyz",
+        needs_bento=True,
+    )

@@ -1,0 +1,233 @@
+"""Keeps a set of services running under supervisord, waits until each works, and stops all of them with this process.
+
+Belongs here: processes, signals, logs. Not here: what the services are (`services.py`).
+"""
+
+import configparser
+import ctypes
+import getpass
+import hashlib
+import http.client
+import io
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import xmlrpc.client
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Self
+
+import httpx
+from supervisor.xmlrpc import SupervisorTransport
+
+from orchestration.services import Service, ServiceError
+
+#: From SIGTERM to SIGKILL for one service; supervisord stops them one after another.
+STOP_SECONDS = 15
+_START_SECONDS = 2
+_TAIL_LINES = 15
+_SHORT_SOCKET_PATH = 100
+_PARENT_DEATH_SIGNAL = 1
+_UNREACHABLE = (httpx.TransportError, httpx.InvalidURL)
+_GONE = (OSError, http.client.HTTPException, xmlrpc.client.Error)
+
+
+class Supervisor:
+    """supervisord as a child of this process; use as a context manager, which always stops every service."""
+
+    def __init__(self, services: Sequence[Service], home: Path, environment: Mapping[str, str]) -> None:
+        self.services = list(services)
+        self.logs = home.absolute() / "logs"
+        self._run = home.absolute() / "run"
+        self._environment = dict(environment)
+        self._socket = _socket_path(self._run)
+        self._console = self.logs / "supervisord.out"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.logs.mkdir(parents=True, exist_ok=True)
+        self._run.mkdir(parents=True, exist_ok=True)
+        config = self._run / "supervisord.conf"
+        config.write_text(self._config(), encoding="utf-8")
+        with self._console.open("wb") as console:
+            self._process = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-m", "supervisor.supervisord", "--nodaemon", "--configuration", str(config)],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                # Its own session: Ctrl-C in the terminal reaches this process alone, which then stops the rest in order.
+                start_new_session=True,
+                preexec_fn=_prepare_child,  # noqa: PLW1509 - no thread has been started yet
+            )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether supervisord lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def log(self, service: Service) -> Path:
+        """Where a service's output goes."""
+        return self.logs / f"{service.name}.log"
+
+    def state(self, service: Service) -> str:
+        """supervisord's word for a service: STARTING, RUNNING, BACKOFF, FATAL, …; UNKNOWN before it answers."""
+        transport = SupervisorTransport(None, None, f"unix://{self._socket}")
+        try:
+            with xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport) as proxy:
+                return str(proxy.supervisor.getProcessInfo(service.name)["statename"])  # type: ignore[index, call-overload]
+        except _GONE:
+            return "UNKNOWN"
+
+    def is_healthy(self, service: Service) -> bool:
+        """Whether the service does its work: its health page answers, or its probe succeeds."""
+        if self.state(service) != "RUNNING":
+            return False
+        if service.health:
+            try:
+                return httpx.get(service.health, timeout=5).is_success
+            except _UNREACHABLE:
+                return False
+        if service.probe:
+            probed = subprocess.run(  # noqa: S603
+                service.probe, env=self._environment, capture_output=True, check=False, start_new_session=True
+            )
+            return probed.returncode == 0
+        return True
+
+    def wait_until_healthy(
+        self,
+        service: Service,
+        *,
+        timeout_s: float,
+        stopping: threading.Event,
+        excused: Callable[[], bool] = lambda: False,
+    ) -> bool:
+        """Wait for a service; False where `excused` says that it has nothing to do yet, or `stopping` was set.
+
+        Raises:
+            ServiceError: it gave up, or did not work in time; the message ends with the last lines of its log.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not stopping.is_set():
+            if self.is_healthy(service):
+                return True
+            if excused():
+                return False
+            if not self.is_running:
+                raise ServiceError(f"the supervisor does not run: {_tail(self._console)}")
+            state = self.state(service)
+            if state == "FATAL":
+                raise ServiceError(f"{service.title} does not start: {_tail(self.log(service))}")
+            if time.monotonic() > deadline:
+                raise ServiceError(
+                    f"{service.title} is {state.lower()} but does not work after {timeout_s:.0f} s: "
+                    f"{_tail(self.log(service))}"
+                )
+            stopping.wait(0.5)
+        return False
+
+    def stop(self) -> None:
+        """Stop every service, then supervisord; returns when all are gone."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS * (len(self.services) + 1))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _config(self) -> str:
+        config = configparser.RawConfigParser()
+        config["unix_http_server"] = {"file": _literal(str(self._socket)), "chmod": "0700"}
+        config["rpcinterface:supervisor"] = {
+            "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
+        }
+        config["supervisord"] = {
+            "logfile": _literal(str(self.logs / "supervisord.log")),
+            "pidfile": _literal(str(self._run / "supervisord.pid")),
+            "childlogdir": _literal(str(self.logs)),
+            "user": getpass.getuser(),
+        }
+        for service in self.services:
+            config[f"program:{service.name}"] = {
+                "command": _literal(shlex.join(service.command)),
+                "autorestart": "true",
+                "startsecs": str(_START_SECONDS),
+                "startretries": "3",
+                "stopwaitsecs": str(STOP_SECONDS),
+                # A web server has workers and code servers of its own: they go with it.
+                "stopasgroup": "true",
+                "killasgroup": "true",
+                "redirect_stderr": "true",
+                # supervisord expands this one twice.
+                "stdout_logfile": _literal(_literal(str(self.log(service)))),
+                "stdout_logfile_maxbytes": "10MB",
+                "stdout_logfile_backups": "3",
+            }
+        text = io.StringIO()
+        config.write(text)
+        return text.getvalue()
+
+
+class StopSignals:
+    """Turns the first SIGINT or SIGTERM into an event, for as long as the context lasts.
+
+    A background job of a non-interactive shell inherits SIGINT ignored, and Python then installs no handler of its own.
+    """
+
+    def __init__(self) -> None:
+        self.received = threading.Event()
+
+    def __enter__(self) -> threading.Event:
+        self._before = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self.received
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self.received.set()
+
+
+def _prepare_child() -> None:
+    """In the child before exec: signals as a terminal would give them, and on Linux an end when this process ends."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+
+
+def _tail(path: Path) -> str:
+    """Where a log is, and its last lines."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:] if path.exists() else []
+    return "\n".join([f"see {path}", *lines])
+
+
+def _socket_path(folder: Path) -> Path:
+    path = folder / "supervisor.sock"
+    if len(os.fsencode(path)) <= _SHORT_SOCKET_PATH:
+        return path
+    # The kernel takes no socket path beyond 107 bytes.
+    name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"tapewatch-{name}.sock"
+
+
+def _literal(text: str) -> str:
+    """`text` where supervisord would expand `%(name)s`."""
+    return text.replace("%", "%%")

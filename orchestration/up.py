@@ -1,0 +1,75 @@
+"""`tapewatch up`: every service under one supervisor, their addresses, and an end that leaves nothing running.
+
+Belongs here: the order of things and what the person at the terminal reads. Not here: processes (`supervision.py`) or what
+the services are (`services.py`).
+"""
+
+import threading
+
+from rich.console import Console
+from rich.table import Table
+
+from orchestration import home
+from orchestration.scoring_launcher import latest_bento
+from orchestration.services import Service, check_ports, environment, services, with_source
+from orchestration.supervision import StopSignals, Supervisor
+from tapewatch.settings import Settings
+
+#: A first start compiles bytecode and migrates two databases on a busy machine.
+START_TIMEOUT_S = 240
+_WATCH_SECONDS = 2
+
+
+def run(settings: Settings, console: Console) -> None:
+    """Start everything, print the addresses once all work, and keep it so until SIGINT or SIGTERM.
+
+    Raises:
+        ServiceError: a port is taken, or a service does not start; everything started is stopped again.
+    """
+    settings = with_source(settings)
+    wanted = services(settings)
+    check_ports(wanted, settings.host)
+    # Two services would otherwise create Dagster's databases at the same moment, and one of them fail.
+    with home.instance(settings):
+        pass
+    with StopSignals() as stopping, Supervisor(wanted, settings.home, environment(settings)) as supervisor:
+        notes = _wait_for_all(supervisor, settings, console, stopping)
+        if not stopping.is_set():
+            console.print(_addresses(wanted, notes, settings))
+            console.print(f"Logs: {supervisor.logs}. Press Ctrl-C to stop everything.")
+        while supervisor.is_running and not stopping.wait(_WATCH_SECONDS):
+            pass
+        console.print("Stopping …")
+    console.print("Stopped: nothing is left running.")
+
+
+def _wait_for_all(
+    supervisor: Supervisor, settings: Settings, console: Console, stopping: threading.Event
+) -> dict[str, str]:
+    """Wait for each service in turn; a note by name for those that wait for something themselves."""
+    notes = {}
+    with console.status("Starting …") as status:
+        for service in supervisor.services:
+            status.update(f"Waiting for {service.title} …")
+            is_ready = supervisor.wait_until_healthy(
+                service,
+                timeout_s=START_TIMEOUT_S,
+                stopping=stopping,
+                excused=lambda service=service: service.needs_bento and latest_bento(settings.bento_home) is None,  # type: ignore[misc]
+            )
+            if stopping.is_set():
+                break
+            if not is_ready:
+                notes[service.name] = "waits for the first Bento: materialize serving/anomaly_bento or `tapewatch run`"
+            console.print(f"[green]✓[/] {service.title}" if is_ready else f"[yellow]…[/] {service.title}")
+    return notes
+
+
+def _addresses(wanted: list[Service], notes: dict[str, str], settings: Settings) -> Table:
+    table = Table(title="Tapewatch is up", title_justify="left")
+    for heading in ("service", "address", ""):
+        table.add_column(heading, overflow="fold")
+    for service in wanted:
+        table.add_row(service.title, service.url or "-", notes.get(service.name, ""))
+    table.add_row("Data", str(settings.home.absolute()), "")
+    return table
