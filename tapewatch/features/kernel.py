@@ -57,7 +57,7 @@ _INTEGERS = (
     "start trade_count buy_count sell_count samples changes quote_count two_sided crossed valid_ns depth_ns "
     "last_trade last_quote"
 )
-_CARRIED_FLOATS = "bid ask bid_size ask_size mid last change reference filled net bucket mean"
+_CARRIED_FLOATS = "bid ask bid_size ask_size mid last change reference filled net bucket mean measured"
 _CARRIED_INTEGERS = (
     "since direction sample_end buckets minutes segment_start last_trade last_quote is_valid is_two_sided"
 )
@@ -73,6 +73,8 @@ MINUTE = _record(_INTEGERS, _FLOATS)
 #: What the pass carries from tick to tick.
 STATE = _record(_CARRIED_INTEGERS, _CARRIED_FLOATS)
 NEVER = -1
+#: In place of a side, where the market leaves it to be worked out.
+UNSTATED = 2
 
 
 @numba.njit(cache=True, nogil=True)
@@ -107,51 +109,63 @@ def summarise(
     Events at one instant: a trade comes before a quote, so that its quote in force is strictly earlier; trades, and
     quotes, keep their own order. `states` is one zeroed `STATE`.
     """
-    state = states[0]
-    trade, quote, delayed = span.first_trade, span.first_quote, span.first_trade
-    signed, mids = np.zeros(span.last_trade - trade), np.zeros(span.last_trade - trade)
+    # Arrays are named outside the loop: to take one from its tuple for every tick costs more than the tick.
+    trade_time, price, size, condition = trades.time, trades.price, trades.size, trades.condition
+    traits, withdrawn, quote_time = trades.traits, trades.withdrawn, quotes.time
+    bid, ask, bid_size, ask_size = quotes.bid, quotes.ask, quotes.bid_size, quotes.ask_size
+    first, trade, delayed, quote = span.first_trade, span.first_trade, span.first_trade, span.first_quote
+    signed, mids = np.zeros(span.last_trade - first), np.zeros(span.last_trade - first)
     buckets, flow = np.zeros((2, VPIN_BUCKETS)), np.zeros((2, SIZING_MINUTES))
+    state = states[0]
     state.last_trade = state.last_quote = NEVER
     state.change = np.nan
     for row in range(minutes.size):
         minute = minutes[row]
         end = minute.start + NS_PER_MINUTE
-        _begin(minute, state, hours, row == 0)
-        while delayed < trade and trades.time[delayed] + REALISED_DELAY < minute.start:
+        is_regular = hours.regular_start <= minute.start < hours.regular_end
+        shift = 0 if is_regular else EXTENDED_SHIFT
+        _begin(minute, state, hours.regular_start, hours.regular_end, row == 0)
+        while delayed < trade and trade_time[delayed] + REALISED_DELAY < minute.start:
             delayed += 1
         while True:
-            has_quote = quote < span.last_quote and quotes.time[quote] < end
-            now = quotes.time[quote] if has_quote else end - 1
-            while trade < span.last_trade and trades.time[trade] <= now:
-                if trade > span.first_trade and trades.time[trade] < trades.time[trade - 1]:
+            has_quote = quote < span.last_quote and quote_time[quote] < end
+            now = quote_time[quote] if has_quote else end - 1
+            while trade < span.last_trade and trade_time[trade] <= now:
+                if trade > first and trade_time[trade] < trade_time[trade - 1]:
                     return OUT_OF_ORDER
-                at = trade - span.first_trade
-                _enter_trade(trades, trade, minute, state, hours, states_sides, buckets, signed[at:], mids[at:])
+                if withdrawn.size == 0 or not withdrawn[trade]:
+                    trait = traits[condition[trade]]
+                    side = int(trait >> SIDE_SHIFT) - 1 if states_sides else UNSTATED
+                    state.measured = 0.0
+                    _enter_trade(
+                        minute, state, buckets, trade_time[trade], price[trade], size[trade], trait >> shift, side
+                    )
+                    signed[trade - first], mids[trade - first] = state.measured, state.mid
                 trade += 1
-            while delayed < trade and trades.time[delayed] + REALISED_DELAY <= now:
-                at = delayed - span.first_trade
-                if signed[at] != 0.0 and state.is_valid:
-                    gain = 2.0 * _BASIS_POINTS * (trades.price[delayed] - state.mid) / mids[at]
-                    minute.realised_weighted += gain * signed[at]
-                    minute.realised_size += abs(signed[at])
+            while delayed < trade and trade_time[delayed] + REALISED_DELAY <= now:
+                amount = signed[delayed - first]
+                if amount != 0.0 and state.is_valid:
+                    gain = 2.0 * _BASIS_POINTS * (price[delayed] - state.mid) / mids[delayed - first]
+                    minute.realised_weighted += gain * amount
+                    minute.realised_size += abs(amount)
                 delayed += 1
             if not has_quote:
                 break
-            if quote > span.first_quote and now < quotes.time[quote - 1]:
+            if quote > span.first_quote and now < quote_time[quote - 1]:
                 return OUT_OF_ORDER
-            _enter_quote(quotes, quote, minute, state)
+            _enter_quote(minute, state, now, bid[quote], ask[quote], bid_size[quote], ask_size[quote])
             quote += 1
         _finish(minute, state, buckets, flow)
     return OK
 
 
 @numba.njit(cache=True, nogil=True)
-def _begin(minute: Any, state: Any, hours: Hours, is_first: bool) -> None:
+def _begin(minute: Any, state: Any, regular_start: int, regular_end: int, is_first: bool) -> None:
     start = minute.start
     state.since = start
     state.sample_end = start + SAMPLING
     # Before, within and after regular hours are three markets: what one learnt of its usual volume misleads the next.
-    for bound in (hours.regular_start, hours.regular_end):
+    for bound in (regular_start, regular_end):
         is_first |= state.segment_start < bound <= start
     if is_first:
         state.segment_start = start
@@ -161,22 +175,9 @@ def _begin(minute: Any, state: Any, hours: Hours, is_first: bool) -> None:
 
 @numba.njit(cache=True, nogil=True)
 def _enter_trade(
-    trades: FlatTrades,
-    row: int,
-    minute: Any,
-    state: Any,
-    hours: Hours,
-    states_sides: bool,
-    buckets: Array,
-    signed: Array,
-    mids: Array,
+    minute: Any, state: Any, buckets: Array, at: int, price: float, size: float, may_update: int, side: int
 ) -> None:
-    """Enter a trade; leaves its signed size and midquote in `signed[0]` and `mids[0]` if it is to be measured later."""
-    if trades.withdrawn.size and trades.withdrawn[row]:
-        return
-    at, price, size = trades.time[row], trades.price[row], trades.size[row]
-    trait = trades.traits[trades.condition[row]]
-    may_update = trait if hours.regular_start <= at < hours.regular_end else trait >> EXTENDED_SHIFT
+    """Enter a trade, `side` as its market states it; `state.measured` is its signed size if a later midquote matters."""
     if may_update & _VOLUME:
         minute.volume += size
         minute.notional += size * price
@@ -192,17 +193,14 @@ def _enter_trade(
     _enter_price(minute, state, at, price)
     if not may_update & _VOLUME:
         return
-    if states_sides:
-        side = int(trait >> SIDE_SHIFT) - 1
-    else:
+    if side == UNSTATED:
         side = quote_side(price, state.bid, state.ask) if state.is_valid else 0
         if side == 0:
             side = state.direction
     if state.is_valid:
         minute.effective_weighted += 2.0 * _BASIS_POINTS * abs(price - state.mid) / state.mid * size
         minute.effective_size += size
-        signed[0] = side * size
-        mids[0] = state.mid
+        state.measured = side * size
     if side > 0:
         minute.buy_volume += size
         minute.buy_count += 1
@@ -267,10 +265,8 @@ def _enter_bucket(state: Any, buckets: Array, size: float, side: int) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def _enter_quote(quotes: FlatQuotes, row: int, minute: Any, state: Any) -> None:
-    now = quotes.time[row]
+def _enter_quote(minute: Any, state: Any, now: int, bid: float, ask: float, bid_size: float, ask_size: float) -> None:
     _accrue(minute, state, now)
-    bid, ask, bid_size, ask_size = quotes.bid[row], quotes.ask[row], quotes.bid_size[row], quotes.ask_size[row]
     minute.quote_count += 1
     state.last_quote = now
     is_two_sided = bid > 0.0 and ask > 0.0

@@ -99,21 +99,26 @@ def minute_sums(
         ValueError: rows are unsorted or lie outside the session's day.
     """
     trade_symbols, flat_t = flat_trades(trades, session, rules)
-    quote_symbols, flat_q = _flat_quotes(QUOTES.empty() if quotes is None else quotes)
+    quote_symbols, flat_q = flat_quotes(QUOTES.empty() if quotes is None else quotes)
     names = tuple(sorted({*trade_symbols, *quote_symbols} if symbols is None else set(symbols)))
     hours = hours_of(session)
-    spans = _spans(names, (trade_symbols, flat_t.offsets), (quote_symbols, flat_q.offsets))
-    starts = [_minute_starts(flat_t.time, flat_q.time, span, hours, through_ns) for span in spans]
+    rows = spans(names, (trade_symbols, flat_t.offsets), (quote_symbols, flat_q.offsets))
+    starts = [_minute_starts(flat_t.time, flat_q.time, span, hours, through_ns) for span in rows]
     counts = np.array([len(each) for each in starts], dtype=np.int64)
     records = np.zeros(counts.sum(), dtype=kernel.MINUTE)
     if records.size:
         records["start"] = np.concatenate(starts)
         pieces = np.split(records, np.cumsum(counts)[:-1])
-        _run(flat_t, flat_q, spans, session, pieces)
+        _run(flat_t, flat_q, rows, session, pieces)
     return MinuteSums(names, session, np.repeat(np.arange(len(names)), counts), records)
 
 
-def _flat_quotes(quotes: pl.DataFrame) -> tuple[tuple[str, ...], kernel.FlatQuotes]:
+def flat_quotes(quotes: pl.DataFrame) -> tuple[tuple[str, ...], kernel.FlatQuotes]:
+    """The symbols of sorted `QUOTES` rows, in order, and the rows as arrays.
+
+    Raises:
+        ValueError: symbols are out of order, or one of them comes twice.
+    """
     symbols, offsets = symbol_runs(quotes)
     return symbols, kernel.FlatQuotes(
         offsets,
@@ -125,9 +130,10 @@ def _flat_quotes(quotes: pl.DataFrame) -> tuple[tuple[str, ...], kernel.FlatQuot
     )
 
 
-def _spans(
+def spans(
     names: tuple[str, ...], trades: tuple[tuple[str, ...], Array], quotes: tuple[tuple[str, ...], Array]
 ) -> list[kernel.Span]:
+    """Where each of `names` lies among the trades and among the quotes, each given as symbols and offsets."""
     bounds = [
         {symbol: (int(offsets[at]), int(offsets[at + 1])) for at, symbol in enumerate(symbols)}
         for symbols, offsets in (trades, quotes)
@@ -153,7 +159,7 @@ def _minute_starts(
 def _run(
     trades: FlatTrades,
     quotes: kernel.FlatQuotes,
-    spans: list[kernel.Span],
+    rows: list[kernel.Span],
     session: Session,
     pieces: list[Array],
 ) -> None:
@@ -162,15 +168,15 @@ def _run(
 
     def summarise(at: int) -> int:
         state = np.zeros(1, dtype=kernel.STATE)
-        return int(kernel.summarise(trades, quotes, spans[at], hours, states_sides, pieces[at], state))
+        return int(kernel.summarise(trades, quotes, rows[at], hours, states_sides, pieces[at], state))
 
     # Threads, not Numba's own parallel loop: its runtimes neither survive a fork nor take calls from several threads.
-    longest_first = sorted(range(len(spans)), key=lambda at: _rows(spans[at]), reverse=True)
-    with ThreadPoolExecutor(min(pl.thread_pool_size(), len(spans))) as pool:
+    longest_first = sorted(range(len(rows)), key=lambda at: _ticks(rows[at]), reverse=True)
+    with ThreadPoolExecutor(min(pl.thread_pool_size(), len(rows))) as pool:
         _raise_fault(min(pool.map(summarise, longest_first)), hours)
 
 
-def _rows(span: kernel.Span) -> int:
+def _ticks(span: kernel.Span) -> int:
     return span.last_trade - span.first_trade + span.last_quote - span.first_quote
 
 

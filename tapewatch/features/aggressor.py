@@ -1,0 +1,101 @@
+"""Who initiated each trade: the market's own word where it gives one, else the rules of Lee and Ready.
+
+Belongs here: a side for every trade, and how far the ways of finding it agree. Not here: sums of sides.
+
+The quote rule compares a trade with the midpoint in force: above it a buyer initiated, below it a seller. At the midpoint,
+or while no valid quote stands, the tick rule decides by the last price that differed (Lee and Ready 1991). Their five seconds
+of delay belong to a time of floor reporters: here the quote must only be strictly earlier, since a quote of the same instant
+is as likely the trade's consequence as its occasion.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from tapewatch.features import kernel
+from tapewatch.features.sums import flat_quotes, spans
+from tapewatch.market.arrays import SIDE_SHIFT, flat_trades, hours_of
+from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates
+from tapewatch.market.instruments import Market, Session
+from tapewatch.market.tables import QUOTES
+
+Sides = npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True)
+class AggressorAgreement:
+    """How far two ways to sign trades agree, over the trades that both sign.
+
+    In crypto the vendor's codes stand against the quote rule, and `inverted` counts what the opposite reading of the codes
+    would agree on; elsewhere the quote rule stands against the tick rule.
+    """
+
+    compared: int
+    agreeing: int
+
+    @property
+    def inverted(self) -> int:
+        """Trades on which the two disagree: those that agree if one is read the other way round."""
+        return self.compared - self.agreeing
+
+    @property
+    def share(self) -> float | None:
+        """Share of compared trades that agree; None without any."""
+        return self.agreeing / self.compared if self.compared else None
+
+    @property
+    def inverted_share(self) -> float | None:
+        """The share that would agree if one way were read the other way round; None without any."""
+        return self.inverted / self.compared if self.compared else None
+
+
+def aggressor_sides(
+    trades: pl.DataFrame,
+    quotes: pl.DataFrame | None,
+    session: Session,
+    rules: Mapping[int, Updates] = STOCK_UPDATE_RULES,
+) -> pl.Series:
+    """The aggressor of each trade, Int8 in the trades' order: 1 buyer, -1 seller, 0 unknown.
+
+    Crypto by the vendor's codes alone. Elsewhere by quote rule and tick rule; trades whose conditions keep them from the
+    last price or the volume have no side, since their price is not of their moment.
+
+    Args:
+        trades, quotes: rows of whole symbols, sorted as their tables say.
+        session: the day they belong to; its market decides.
+        rules: condition code to allowed fields, for stocks.
+    """
+    stated, by_quote, by_tick = _sides(trades, quotes, session, rules)
+    if session.market is Market.CRYPTO:
+        return pl.Series("aggressor", stated)
+    return pl.Series("aggressor", np.where(by_quote != 0, by_quote, by_tick))
+
+
+def aggressor_agreement(
+    trades: pl.DataFrame,
+    quotes: pl.DataFrame | None,
+    session: Session,
+    rules: Mapping[int, Updates] = STOCK_UPDATE_RULES,
+) -> AggressorAgreement:
+    """How far codes and quote rule (crypto), or quote rule and tick rule (other markets), agree. Arguments as above."""
+    stated, by_quote, by_tick = _sides(trades, quotes, session, rules)
+    other = stated if session.market is Market.CRYPTO else by_tick
+    is_signed = (other != 0) & (by_quote != 0)
+    return AggressorAgreement(int(is_signed.sum()), int((is_signed & (other == by_quote)).sum()))
+
+
+def _sides(
+    trades: pl.DataFrame, quotes: pl.DataFrame | None, session: Session, rules: Mapping[int, Updates]
+) -> tuple[Sides, Sides, Sides]:
+    trade_symbols, flat_t = flat_trades(trades, session, rules)
+    quote_symbols, flat_q = flat_quotes(QUOTES.empty() if quotes is None else quotes)
+    by_quote, by_tick = np.zeros((2, trades.height), dtype=np.int8)
+    for span in spans(trade_symbols, (trade_symbols, flat_t.offsets), (quote_symbols, flat_q.offsets)):
+        kernel.rule_sides(flat_t, flat_q, span, hours_of(session), by_quote, by_tick)
+    stated = (flat_t.traits[flat_t.condition] >> SIDE_SHIFT).astype(np.int8) - 1
+    if flat_t.withdrawn.size:
+        stated[flat_t.withdrawn] = 0
+    return stated, by_quote, by_tick
