@@ -1,0 +1,117 @@
+"""How busy each second of a day is: arrival rates of trades and quotes, spread, depth, flow, laid out for the kernel.
+
+Belongs here: the ordinary day's rhythm and its merging with the anomalies' effects. Not here: single quotes or trades.
+"""
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+from tapewatch.emulator.anomalies import Effects
+from tapewatch.emulator.price_path import Path, daily_wave, u_shape
+from tapewatch.emulator.randomness import Floats, State, exp, normal
+from tapewatch.emulator.universe import Instrument
+from tapewatch.market.instruments import NS_PER_SECOND, Session
+
+#: Prints of one aggressive order: 1 to 4, this many on average (see `flow`).
+PRINTS_PER_ORDER = 1.5
+
+_EXTENDED_ACTIVITY = 0.035
+_SPREAD_BY_VOLATILITY = 0.55
+
+
+@dataclass(frozen=True, slots=True)
+class Grids:
+    """A day by the second, as the kernel reads it: prices in ticks, rates per second."""
+
+    mid: Floats
+    half_spread: Floats
+    orders: Floats
+    quotes: Floats
+    size: Floats
+    depth: Floats
+    flow: Floats
+    flicker: Floats
+    volatility: Floats
+
+    @property
+    def expected(self) -> tuple[int, int]:
+        """Trades and quotes to be expected."""
+        return int(self.orders.sum() * PRINTS_PER_ORDER), int(self.quotes.sum())
+
+
+def grids(instrument: Instrument, session: Session, day: Path, effects: Effects, trades: int, noise: State) -> Grids:
+    """The day's grids for `trades` expected trades (anomalies come on top)."""
+    mid = _prices(day.log_price + effects.shift) * (instrument.price * instrument.ticks)
+    busy = _busy(session, day.relative_volatility, noise)
+    spread = _breathing(day.relative_volatility) * (instrument.half_spread_bps * 1e-4) * mid[:-1]
+    if not session.market.is_continuous:
+        spread *= _wide_outside(session, spread.size)
+    orders = busy * (trades / PRINTS_PER_ORDER) * effects.trade_rate
+    quotes = busy * (trades * instrument.quotes_per_trade) * effects.quote_rate
+    scale = instrument.volatility * np.sqrt(1.0 / busy.size)
+    return Grids(
+        mid=mid,
+        half_spread=spread * effects.spread,
+        orders=orders,
+        quotes=quotes,
+        size=effects.size,
+        depth=effects.depth,
+        flow=effects.flow,
+        flicker=effects.flicker,
+        volatility=scale * day.relative_volatility * mid[:-1],
+    )
+
+
+@numba.njit(cache=True)
+def _prices(logs: Floats) -> Floats:
+    out = np.empty(logs.size)
+    for i in range(logs.size):
+        out[i] = exp(logs[i])
+    return out
+
+
+def _busy(session: Session, relative_volatility: Floats, noise: State) -> Floats:
+    seconds = relative_volatility.size
+    if session.market.is_continuous:
+        shape = daily_wave(seconds)
+    else:
+        opens = (session.regular_start - session.extended_start) // NS_PER_SECOND
+        closes = (session.regular_end - session.extended_start) // NS_PER_SECOND
+        shape = u_shape(seconds, opens, closes, 1.3, 1.3, _EXTENDED_ACTIVITY)
+    return _crowded(shape, relative_volatility, noise)
+
+
+@numba.njit(cache=True)
+def _crowded(shape: Floats, relative_volatility: Floats, noise: State) -> Floats:
+    """Arrivals crowd where the market is excited, and by themselves; the sum is 1."""
+    out = np.empty(shape.size)
+    total, crowd = 0.0, 1.0
+    log = 0.0
+    for i in range(shape.size):
+        if i % 4 == 0:
+            log = 0.97 * log + 0.12 * normal(noise)
+            crowd = exp(log)
+        out[i] = shape[i] * (0.25 + 0.75 * relative_volatility[i]) * crowd
+        total += out[i]
+    return out / total
+
+
+@numba.njit(cache=True)
+def _breathing(relative_volatility: Floats) -> Floats:
+    out = np.empty(relative_volatility.size)
+    for i in range(out.size):
+        out[i] = (1.0 - _SPREAD_BY_VOLATILITY) + _SPREAD_BY_VOLATILITY * relative_volatility[i]
+    return out
+
+
+def _wide_outside(session: Session, seconds: int) -> Floats:
+    wide = np.full(seconds, 4.0)
+    opens = (session.regular_start - session.extended_start) // NS_PER_SECOND
+    closes = (session.regular_end - session.extended_start) // NS_PER_SECOND
+    wide[opens:closes] = 1.0
+    # The first quarter of an hour is still finding the price.
+    settling = min(900, closes - opens)
+    wide[opens : opens + settling] = 1.0 + 1.2 * (1.0 - np.arange(settling) / settling)
+    return wide

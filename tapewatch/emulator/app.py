@@ -1,0 +1,117 @@
+"""The server's addresses, and the endpoints too small for a module of their own. A Starlette application over one tape.
+
+Not here: rights and rates (`gate`), rows (`tick_endpoints`, `bar_endpoints`, `reference`), the tape (`market_tape`).
+"""
+
+import datetime as dt
+from typing import NoReturn
+
+import polars as pl
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tapewatch.emulator import reference, replies, times
+from tapewatch.emulator.bar_endpoints import BarEndpoints
+from tapewatch.emulator.gate import Gate
+from tapewatch.emulator.market_tape import MarketTape
+from tapewatch.emulator.replies import Refusal
+from tapewatch.emulator.requests import next_url, resumed, symbol_of
+from tapewatch.emulator.tick_endpoints import TickEndpoints
+
+
+def build(tape: MarketTape, gate: Gate) -> Starlette:
+    """The application. Endpoints run in worker threads: making and encoding a day holds up no other answer."""
+    ticks, bars, lists, own = TickEndpoints(tape, gate), BarEndpoints(tape, gate), _Lists(tape, gate), _Own(tape)
+    routes = [
+        Route("/v3/trades/{ticker}", ticks.trades),
+        Route("/v3/quotes/{ticker}", ticks.quotes),
+        Route("/v2/aggs/ticker/{ticker}/range/{multiplier}/{timespan}/{start}/{end}", bars.range),
+        Route("/v2/aggs/ticker/{ticker}/prev", bars.previous),
+        Route("/v2/aggs/grouped/locale/{locale}/market/{market}/{date}", bars.grouped),
+        Route("/v3/reference/tickers", lists.tickers),
+        Route("/v3/reference/exchanges", lists.exchanges),
+        Route("/v3/reference/conditions", lists.conditions),
+        Route("/v1/marketstatus/now", lists.status),
+        Route("/v1/marketstatus/upcoming", lists.upcoming),
+        Route("/emulator/v1/info", own.info),
+        Route("/emulator/v1/truth", own.truth),
+    ]
+    return Starlette(routes=routes, exception_handlers={Refusal: _refused, HTTPException: _not_served})
+
+
+class _Lists:
+    """Reference lists and market status."""
+
+    def __init__(self, tape: MarketTape, gate: Gate) -> None:
+        self._tape = tape
+        self._gate = gate
+
+    def tickers(self, request: Request) -> Response:
+        self._gate.admit(request)
+        rows, cursor = reference.tickers(self._tape, resumed(request.query_params))
+        return _listing(rows, {"next_url": next_url(request, request.url.path, cursor)} if cursor else {})
+
+    def exchanges(self, request: Request) -> Response:
+        self._gate.admit(request)
+        return _listing(reference.exchanges(request.query_params))
+
+    def conditions(self, request: Request) -> Response:
+        self._gate.admit(request)
+        return _listing(reference.conditions(request.query_params))
+
+    def status(self, request: Request) -> Response:
+        self._gate.admit(request)
+        return replies.reply(reference.status(self._gate.now))
+
+    def upcoming(self, request: Request) -> Response:
+        self._gate.admit(request)
+        return replies.reply(reference.upcoming(self._gate.now))
+
+
+class _Own:
+    """What the vendor does not have: the emulator's name, and the truth about its tape. They ask for no key."""
+
+    def __init__(self, tape: MarketTape) -> None:
+        self._tape = tape
+
+    def info(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint takes the request
+        return replies.reply({"emulator": True, "source": self._tape.name})
+
+    def truth(self, request: Request) -> Response:
+        ticker = request.query_params.get("ticker", "")
+        date: dt.date = times.date_in(request.query_params.get("date", ""))
+        truth = self._tape.truth(symbol_of(ticker), date) if ticker else _no_ticker()
+        if truth is None:
+            raise replies.not_found("Recorded files state no truth.")
+        rows = truth.select(
+            pl.lit(ticker).alias("ticker"),
+            "event_id",
+            pl.col("kind").cast(pl.String),
+            pl.col("start_time").dt.epoch("ns").alias("start_ns"),
+            pl.col("end_time").dt.epoch("ns").alias("end_ns"),
+        )
+        return replies.reply({"status": "OK", "results": rows.to_dicts()})
+
+
+def _no_ticker() -> NoReturn:
+    raise replies.bad_request("ticker: missing")
+
+
+def _listing(rows: list[reference.Row], more: dict[str, str] | None = None) -> Response:
+    body = {"results": rows, "status": "OK", "request_id": replies.request_id(), "count": len(rows)}
+    return replies.reply(body | (more or {}))
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    if not isinstance(error, Refusal):
+        raise error
+    return error.response()
+
+
+def _not_served(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    return Refusal(error.status_code, {"status": "NOT_FOUND", "message": f"{request.url.path}: not found."}).response()

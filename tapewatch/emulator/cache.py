@@ -1,0 +1,70 @@
+"""A cache bounded by bytes that makes each thing once, however many threads ask for it at the same time."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+Value = TypeVar("Value")
+
+
+@dataclass(eq=False, slots=True)
+class _Entry(Generic[Value]):
+    """A thing made, or being made under its lock."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    value: Value | None = None
+    size: int = 0
+
+
+class LruCache(Generic[Value]):
+    """Keeps what was used last, up to `max_bytes` in all; the newest thing is kept whatever its size.
+
+    Args:
+        max_bytes: bound on the sum of `size_of`.
+        size_of: bytes that a thing takes.
+    """
+
+    def __init__(self, max_bytes: int, size_of: Callable[[Value], int]) -> None:
+        self._max_bytes = max_bytes
+        self._size_of = size_of
+        self._entries: OrderedDict[Hashable, _Entry[Value]] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """The thing of `key`, made by `make` where it is not at hand. What `make` raises is passed on and not kept."""
+        with self._lock:
+            entry = self._entries.setdefault(key, _Entry())
+            self._entries.move_to_end(key)
+        with entry.lock:
+            if entry.value is None:
+                try:
+                    entry.value = make()
+                except BaseException:
+                    self._forget(key, entry)
+                    raise
+                self._keep(key, entry, entry.value)
+            return entry.value
+
+    @property
+    def size(self) -> int:
+        """Bytes kept."""
+        return self._bytes
+
+    def _keep(self, key: Hashable, entry: _Entry[Value], value: Value) -> None:
+        with self._lock:
+            entry.size = self._size_of(value)
+            if self._entries.get(key) is not entry:
+                return
+            self._bytes += entry.size
+            for old in [other for other in self._entries if other != key]:
+                if self._bytes <= self._max_bytes:
+                    break
+                self._bytes -= self._entries.pop(old).size
+
+    def _forget(self, key: Hashable, entry: _Entry[Value]) -> None:
+        with self._lock:
+            if self._entries.get(key) is entry:
+                del self._entries[key]

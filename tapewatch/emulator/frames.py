@@ -1,0 +1,186 @@
+"""The kernel's arrays as the `trades` and `quotes` tables: times, codes, venues, sequence numbers, latencies.
+
+Belongs here: how the tape spells what happened. Not here: what happened (`flow`).
+"""
+
+import numba
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from tapewatch.emulator import flow
+from tapewatch.emulator.flow import Ints, Tape
+from tapewatch.emulator.randomness import State, exponential, uniform
+from tapewatch.emulator.universe import Instrument
+from tapewatch.market.instruments import Market, Session
+from tapewatch.market.tables import QUOTES, SYMBOL, TIME, TRADES
+
+_OFF_EXCHANGE = 4
+_TRF_IDS = (201, 202, 203)
+_LISTING = {"XNAS": 12, "XNYS": 10, "ARCX": 11}
+# Where stocks trade, as often as the id stands here; the off-exchange facility takes its own share.
+_STOCK_VENUES = np.array([12, 12, 12, 11, 11, 10, 19, 19, 8, 8, 21, 7, 18, 2, 15, 20], dtype=np.int16)
+_CRYPTO_VENUES = np.array([1, 1, 1, 1, 23, 23, 2, 6], dtype=np.int16)
+_CODES = (
+    "", "14", "14,41", "41", "37", "14,37", "14,37,41", "37,41",
+    "12", "12,14", "12,14,41", "12,41", "12,37", "12,14,37", "12,14,37,41", "12,37,41",
+    "2", "10", "52", "53", "12,2", "25,41", "8,41", "16", "15", "1",
+)  # fmt: skip
+_CODE = {text: number for number, text in enumerate(_CODES)}
+_OPEN_CROSS, _CLOSE_CROSS = _CODE["25,41"], _CODE["8,41"]
+_SELL, _BUY = _CODE["1"], _CODE["2"]
+_LATE_PRICED_FIRST = _CODE["2"]
+_AUCTION_FIRST = _CODE["25,41"]
+_ROUND_LOT = 100
+_SIZE_STEPS = 1_000_000
+
+
+def trades(instrument: Instrument, session: Session, tape: Tape, state: State) -> pl.DataFrame:
+    """The day's trades (`TRADES`)."""
+    is_stock = instrument.market is Market.STOCKS
+    count = tape.trade_time.size
+    regular = (session.regular_start - session.extended_start, session.regular_end - session.extended_start)
+    codes, venues, size = np.empty(count, np.uint32), np.empty(count, np.int16), np.empty(count)
+    lag, trf_lag = np.empty(count, np.int64), np.empty(count, np.int64)
+    if is_stock:
+        listing = _LISTING[instrument.exchange]
+        _spell_stock_trades(
+            tape.trade_time, tape.trade_size, tape.kind, *regular, instrument.size, listing, _STOCK_VENUES, state,
+            codes, venues, size, lag, trf_lag,
+        )  # fmt: skip
+    else:
+        _spell_crypto_trades(tape.trade_size, tape.side, instrument.size, _CRYPTO_VENUES, state, codes, venues, size)
+    time = session.extended_start + tape.trade_time
+    columns: dict[str, object] = {
+        "time": _times(time),
+        "sequence_number": _sequence(state, count) if is_stock else np.arange(1, count + 1),
+        "price": tape.trade_price / float(flow.SUB_TICKS * instrument.ticks),
+        "size": size,
+        "exchange": venues,
+        "conditions": _dictionary(_CODES, codes),
+        "id": pl.Series(np.arange(1, count + 1)).cast(pl.String),
+        "participant_time": _times(time - lag) if is_stock else _times(time),
+    }
+    if is_stock:
+        columns |= _reporting(instrument, time, venues, trf_lag)
+    return TRADES.conform(pl.DataFrame(columns).with_columns(symbol=pl.lit(instrument.symbol, dtype=SYMBOL)))
+
+
+def quotes(instrument: Instrument, session: Session, tape: Tape, state: State) -> pl.DataFrame:
+    """The day's quotes (`QUOTES`)."""
+    is_stock = instrument.market is Market.STOCKS
+    count = tape.quote_time.size
+    venues = np.empty((2, count), np.int16)
+    sizes, lag = np.empty((2, count)), np.empty(count, np.int64)
+    step = 1.0 / _ROUND_LOT if is_stock else float(_SIZE_STEPS)
+    _spell_quotes(
+        tape.bid_size, tape.ask_size, instrument.depth, step, _STOCK_VENUES if is_stock else _CRYPTO_VENUES, state,
+        venues, sizes, lag,
+    )  # fmt: skip
+    time = session.extended_start + tape.quote_time
+    columns: dict[str, object] = {
+        "time": _times(time),
+        "sequence_number": _sequence(state, count) if is_stock else np.arange(1, count + 1),
+        "bid_price": tape.bid / float(instrument.ticks),
+        "ask_price": tape.ask / float(instrument.ticks),
+        "bid_size": sizes[0],
+        "ask_size": sizes[1],
+        "bid_exchange": venues[0],
+        "ask_exchange": venues[1],
+        "conditions": _dictionary(("1" if is_stock else "",), np.zeros(count, np.uint32)),
+        "participant_time": _times(time - lag) if is_stock else _times(time),
+    }
+    frame = pl.DataFrame(columns).with_columns(symbol=pl.lit(instrument.symbol, dtype=SYMBOL))
+    return QUOTES.conform(frame.with_columns(tape=pl.lit(instrument.tape, dtype=pl.Int8)) if is_stock else frame)
+
+
+def _times(ns: Ints) -> pl.Series:
+    return pl.Series(ns).cast(TIME)
+
+
+def _dictionary(values: tuple[str, ...], codes: npt.NDArray[np.uint32]) -> pl.Series:
+    return pl.Series(values, dtype=pl.String).cast(SYMBOL).gather(pl.Series(codes))
+
+
+def _reporting(
+    instrument: Instrument, time: Ints, venues: npt.NDArray[np.int16], trf_lag: Ints
+) -> dict[str, pl.Series | pl.Expr]:
+    is_trf = pl.Series(venues == _OFF_EXCHANGE)
+    facility = pl.Series(np.array(_TRF_IDS, dtype=np.int16)[time % len(_TRF_IDS)])
+    nothing = pl.Series([None])
+    return {
+        "trf_id": facility.zip_with(is_trf, nothing.cast(pl.Int16).new_from_index(0, len(facility))),
+        "trf_time": _times(time - trf_lag).zip_with(is_trf, nothing.cast(TIME).new_from_index(0, len(facility))),
+        "tape": pl.Series(np.full(time.size, instrument.tape, dtype=np.int8)),
+    }
+
+
+@numba.njit(cache=True)
+def _sequence(state: State, count: int) -> Ints:
+    """Ascending numbers with holes: the tape numbers every symbol's messages."""
+    out = np.empty(count, np.int64)
+    number = 1000 + np.int64(uniform(state) * 4000.0)
+    for i in range(count):
+        number += 1 + np.int64(exponential(state) * 12.0)
+        out[i] = number
+    return out
+
+
+@numba.njit(cache=True)
+def _spell_stock_trades(
+    time: Ints, amount: npt.NDArray[np.float64], kind: npt.NDArray[np.uint8], opens: int, closes: int, unit: float,
+    listing: int, places: npt.NDArray[np.int16], state: State, codes: npt.NDArray[np.uint32],
+    venues: npt.NDArray[np.int16], size: npt.NDArray[np.float64], lag: Ints, trf_lag: Ints,
+) -> None:  # fmt: skip
+    for i in range(time.size):
+        what = kind[i]
+        is_extended = time[i] < opens or time[i] >= closes
+        shares = np.floor(amount[i] * unit)
+        # Orders like round numbers; what is under a lot stays odd.
+        size[i] = np.floor(shares / 100.0 + 0.35) * 100.0 if shares >= 65.0 else max(shares, 1.0)
+        lag[i] = 150_000 + np.int64(exponential(state) * 250_000.0)
+        trf_lag[i] = 60_000
+        venues[i] = places[np.int64(uniform(state) * places.size)]
+        if what >= flow.AUCTION_OPEN:
+            codes[i] = _AUCTION_FIRST + (what - flow.AUCTION_OPEN)
+            venues[i] = listing
+        elif what == flow.LATE_PRICED:
+            venues[i] = _OFF_EXCHANGE
+            codes[i] = _LATE_PRICED_FIRST if is_extended or uniform(state) < 0.5 else _LATE_PRICED_FIRST + 2 + (i & 1)
+            lag[i] += 5_000_000_000
+        else:
+            is_sweep = what == flow.SWEEP
+            code = (1 + (uniform(state) < 0.85)) if is_sweep else (3 if uniform(state) < 0.06 else 0)
+            if size[i] < 100.0:
+                code = 4 + code
+            codes[i] = code + (8 if is_extended else 0)
+            if what == flow.MIDPOINT:
+                venues[i] = _OFF_EXCHANGE
+        if venues[i] == _OFF_EXCHANGE:
+            lag[i] += np.int64(exponential(state) * 6_000_000.0)
+            trf_lag[i] = min(lag[i] - 20_000, 120_000 + np.int64(exponential(state) * 90_000.0))
+
+
+@numba.njit(cache=True)
+def _spell_crypto_trades(
+    amount: npt.NDArray[np.float64], side: npt.NDArray[np.int8], unit: float, places: npt.NDArray[np.int16],
+    state: State, codes: npt.NDArray[np.uint32], venues: npt.NDArray[np.int16], size: npt.NDArray[np.float64],
+) -> None:  # fmt: skip
+    for i in range(amount.size):
+        codes[i] = _BUY if side[i] > 0 else _SELL
+        venues[i] = places[np.int64(uniform(state) * places.size)]
+        size[i] = max(np.floor(amount[i] * unit * _SIZE_STEPS), 1.0) / _SIZE_STEPS
+
+
+@numba.njit(cache=True)
+def _spell_quotes(
+    bid: npt.NDArray[np.float64], ask: npt.NDArray[np.float64], unit: float, step: float,
+    places: npt.NDArray[np.int16], state: State, venues: npt.NDArray[np.int16], sizes: npt.NDArray[np.float64],
+    lag: Ints,
+) -> None:  # fmt: skip
+    for i in range(bid.size):
+        sizes[0, i] = max(np.floor(bid[i] * unit * step), 1.0) / step
+        sizes[1, i] = max(np.floor(ask[i] * unit * step), 1.0) / step
+        venues[0, i] = places[np.int64(uniform(state) * places.size)]
+        venues[1, i] = places[np.int64(uniform(state) * places.size)]
+        lag[i] = 120_000 + np.int64(exponential(state) * 180_000.0)

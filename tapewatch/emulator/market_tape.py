@@ -1,0 +1,118 @@
+"""What the server serves: one symbol's day at a time, from the synthetic market or from recorded files.
+
+Belongs here: the interface, and its synthetic side with a memory. Not here: the recorded side (`recorded`), HTTP.
+"""
+
+import datetime as dt
+from typing import Protocol
+
+import polars as pl
+
+from tapewatch.bars.time_bars import minute_bars
+from tapewatch.emulator.cache import LruCache
+from tapewatch.emulator.synthetic import Synthetic, TapeDay
+from tapewatch.emulator.universe import HISTORY_START, Instrument, instrument
+from tapewatch.market.instruments import Market, market_of, session_of
+from tapewatch.market.tables import DELIVERED_BARS
+
+CACHE_BYTES = 768 * 1024 * 1024
+
+
+class MarketTape(Protocol):
+    """A market's past, whole days of single symbols. Unknown symbols and days without trading have empty frames."""
+
+    @property
+    def name(self) -> str:
+        """`synthetic` or `recorded`."""
+
+    def knows(self, symbol: str) -> bool:
+        """False where no day of the symbol has rows, so that none need be looked for."""
+
+    def symbols(self, market: Market) -> list[str]:
+        """The symbols listed, ascending."""
+
+    def describe(self, symbol: str) -> Instrument | None:
+        """What is known of a listed symbol beyond its name; None where nothing is."""
+
+    def first_day(self, market: Market) -> dt.date:
+        """No day before this one has rows."""
+
+    def last_day(self, market: Market) -> dt.date | None:
+        """No day after this one has rows; None where only the clock ends the tape."""
+
+    def trades(self, symbol: str, date: dt.date) -> pl.DataFrame:
+        """The day's `TRADES`."""
+
+    def quotes(self, symbol: str, date: dt.date) -> pl.DataFrame:
+        """The day's `QUOTES`."""
+
+    def bars(self, symbol: str, date: dt.date) -> pl.DataFrame:
+        """The day's minute bars (`DELIVERED_BARS`)."""
+
+    def truth(self, symbol: str, date: dt.date) -> pl.DataFrame | None:
+        """The anomalies in the day; None where the tape knows of none and never will."""
+
+
+class SyntheticTape:
+    """The synthetic market, with the days used last kept in memory."""
+
+    name = "synthetic"
+
+    def __init__(self, seed: int, *, cache_bytes: int = CACHE_BYTES) -> None:
+        self._market = Synthetic(seed)
+        self._days: LruCache[TapeDay] = LruCache(cache_bytes, _day_bytes)
+        self._bars: LruCache[pl.DataFrame] = LruCache(cache_bytes // 8, _frame_bytes)
+
+    def knows(self, symbol: str) -> bool:
+        """See `MarketTape`."""
+        return instrument(symbol) is not None
+
+    def symbols(self, market: Market) -> list[str]:
+        """See `MarketTape`."""
+        return self._market.symbols(market)
+
+    def describe(self, symbol: str) -> Instrument | None:
+        """See `MarketTape`."""
+        return instrument(symbol)
+
+    def first_day(self, market: Market) -> dt.date:
+        """See `MarketTape`."""
+        return HISTORY_START.get(market, dt.date.max)
+
+    def last_day(self, market: Market) -> None:  # noqa: ARG002 - the clock ends every market's tape
+        """See `MarketTape`."""
+
+    def trades(self, symbol: str, date: dt.date) -> pl.DataFrame:
+        """See `MarketTape`."""
+        return self._day(symbol, date).trades
+
+    def quotes(self, symbol: str, date: dt.date) -> pl.DataFrame:
+        """See `MarketTape`."""
+        return self._day(symbol, date).quotes
+
+    def bars(self, symbol: str, date: dt.date) -> pl.DataFrame:
+        """See `MarketTape`."""
+        return self._bars.get((symbol, date), lambda: built_bars(symbol, date, self.trades(symbol, date)))
+
+    def truth(self, symbol: str, date: dt.date) -> pl.DataFrame:
+        """See `MarketTape`."""
+        return self._day(symbol, date).truth
+
+    def _day(self, symbol: str, date: dt.date) -> TapeDay:
+        return self._days.get((symbol, date), lambda: self._market.day(symbol, date))
+
+
+def built_bars(symbol: str, date: dt.date, trades: pl.DataFrame) -> pl.DataFrame:
+    """Minute bars of a symbol's day from its trades, by the vendor's rules (`DELIVERED_BARS`)."""
+    session = session_of(market_of(symbol), date)
+    if session is None or trades.is_empty():
+        return DELIVERED_BARS.empty()
+    return minute_bars(trades, session)
+
+
+def _frame_bytes(frame: pl.DataFrame) -> int:
+    return int(frame.estimated_size())
+
+
+def _day_bytes(day: TapeDay) -> int:
+    return _frame_bytes(day.trades) + _frame_bytes(day.quotes)

@@ -1,0 +1,100 @@
+"""Runs an emulator in a process of its own for as long as a block of code lasts. Not here: the server itself."""
+
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tapewatch.emulator.server import DEFAULT_SEED, LOOPBACK
+
+_START_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 5.0
+_POLL_S = 0.05
+
+
+class EmulatorError(RuntimeError):
+    """The emulator did not start; the message holds what it wrote."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningEmulator:
+    """An emulator that answers."""
+
+    base_url: str
+    pid: int
+    log: Path
+
+
+@contextmanager
+def running_emulator(
+    *,
+    seed: int = DEFAULT_SEED,
+    flat_files: str | Path | None = None,
+    key: str | None = None,
+    port: int = 0,
+    log: Path | None = None,
+) -> Iterator[RunningEmulator]:
+    """An emulator that answers within the block and is gone after it.
+
+    Args:
+        seed, flat_files, key, port: as `server.main`.
+        log: file for what it writes; by default a temporary one, removed at the end.
+
+    Raises:
+        EmulatorError: it ended, or was silent for a minute.
+    """
+    with tempfile.TemporaryDirectory(prefix="tapewatch-emulator-") as folder:
+        path = log or Path(folder) / "emulator.log"
+        command = [sys.executable, "-m", "tapewatch.emulator", "--port", str(port), "--seed", str(seed)]
+        command += ["--flat-files", str(flat_files)] if flat_files is not None else []
+        command += ["--key", key] if key is not None else []
+        with path.open("wb") as output:
+            process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)  # noqa: S603 - our own program
+        try:
+            yield RunningEmulator(_when_ready(process, path), process.pid, path)
+        finally:
+            _stop(process)
+
+
+def _when_ready(process: "subprocess.Popen[bytes]", log: Path) -> str:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise EmulatorError(f"the emulator ended with status {process.returncode}:\n{log.read_text()}")
+        address = _address(log)
+        if address and _answers(address):
+            return address
+        time.sleep(_POLL_S)
+    raise EmulatorError(f"the emulator did not answer within {_START_TIMEOUT_S:.0f} s:\n{log.read_text()}")
+
+
+def _address(log: Path) -> str | None:
+    for line in log.read_text().splitlines():
+        if line.startswith("emulator at "):
+            return line.split()[2]
+    return None
+
+
+def _answers(address: str) -> bool:
+    if not address.startswith(f"http://{LOOPBACK}:"):
+        return False
+    try:
+        with urllib.request.urlopen(f"{address}/emulator/v1/info", timeout=2) as answer:  # noqa: S310 - checked above
+            return bool(answer.status == 200)  # noqa: PLR2004 - HTTP's OK
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

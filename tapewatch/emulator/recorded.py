@@ -1,0 +1,110 @@
+"""Recorded flat files as a tape to serve, the same interface as the synthetic market's, without truth.
+
+Belongs here: finding a symbol's day in the files and keeping it. Not here: reading files (`tapewatch.feeds.flat_files`).
+Rows that the reader quarantines are not served: the vendor would not have sent them.
+"""
+
+import datetime as dt
+import threading
+
+import polars as pl
+
+from tapewatch.emulator.cache import LruCache
+from tapewatch.emulator.market_tape import CACHE_BYTES, built_bars
+from tapewatch.emulator.universe import Instrument
+from tapewatch.feeds.flat_files import FlatFileSource
+from tapewatch.feeds.source import Load
+from tapewatch.market.instruments import Market, Partition, market_of
+from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
+
+_TABLES = {"trades": TRADES, "quotes": QUOTES, "bars": DELIVERED_BARS}
+# The cheapest table to read a day's symbols from comes first.
+_LISTING_ORDER = ("bars", "quotes", "trades")
+_LISTED_DAYS = 30
+_EMPTY_FRAME_BYTES = 512
+
+
+class RecordedTape:
+    """Flat files under one folder or URL. Files that arrive later are found when the emulator starts again.
+
+    Args:
+        root: where the vendor's prefixes (`us_stocks_sip`, …) lie.
+        cache_bytes: memory for the symbols' days used last.
+    """
+
+    name = "recorded"
+
+    def __init__(self, root: str, *, cache_bytes: int = CACHE_BYTES) -> None:
+        self._source = FlatFileSource(root)
+        self._frames: LruCache[pl.DataFrame] = LruCache(cache_bytes, _frame_bytes)
+        self._available: dict[Market, dict[str, list[dt.date]]] = {}
+        self._symbols: dict[Market, list[str]] = {}
+        self._lock = threading.Lock()
+
+    def knows(self, symbol: str) -> bool:
+        """True where the symbol's market has any file: which symbols lie in it is seen when it is read."""
+        return bool(self._days(market_of(symbol)))
+
+    def symbols(self, market: Market) -> list[str]:
+        """The symbols in the market's last 30 recorded days, ascending."""
+        days = self._days(market)
+        with self._lock:
+            if market not in self._symbols:
+                table = next((name for name in _LISTING_ORDER if days.get(name)), None)
+                found = self._read_symbols(market, table, days[table][-_LISTED_DAYS:]) if table else set()
+                self._symbols[market] = sorted(found)
+            return self._symbols[market]
+
+    def describe(self, symbol: str) -> Instrument | None:  # noqa: ARG002 - files tell prices, not characters
+        """None: files hold no names."""
+        return None
+
+    def first_day(self, market: Market) -> dt.date:
+        """The first day with a file."""
+        return min((days[0] for days in self._days(market).values()), default=dt.date.max)
+
+    def last_day(self, market: Market) -> dt.date:
+        """The last day with a file."""
+        return max((days[-1] for days in self._days(market).values()), default=dt.date(1970, 1, 1))
+
+    def trades(self, symbol: str, date: dt.date) -> pl.DataFrame:
+        """The day's `TRADES`."""
+        return self._frame("trades", symbol, date)
+
+    def quotes(self, symbol: str, date: dt.date) -> pl.DataFrame:
+        """The day's `QUOTES`."""
+        return self._frame("quotes", symbol, date)
+
+    def bars(self, symbol: str, date: dt.date) -> pl.DataFrame:
+        """The day's minute bars as recorded; built from the trades where no bars are."""
+        recorded = self._frame("bars", symbol, date)
+        return built_bars(symbol, date, self.trades(symbol, date)) if recorded.is_empty() else recorded
+
+    def truth(self, symbol: str, date: dt.date) -> None:  # noqa: ARG002 - nobody knows it for any day
+        """None: recorded tape comes without labels."""
+
+    def _frame(self, table: str, symbol: str, date: dt.date) -> pl.DataFrame:
+        market = market_of(symbol)
+        if date not in self._days(market).get(table, ()):
+            return _TABLES[table].empty()
+        return self._frames.get((table, symbol, date), lambda: self._read(table, Partition(date, market), [symbol]))
+
+    def _read(self, table: str, partition: Partition, symbols: list[str] | None) -> pl.DataFrame:
+        ask = {"trades": self._source.trades, "quotes": self._source.quotes, "bars": self._source.bars}[table]
+        load: Load = ask(partition, symbols)
+        return pl.concat([_TABLES[table].empty(), *load])
+
+    def _read_symbols(self, market: Market, table: str, days: list[dt.date]) -> set[str]:
+        frames = (self._read(table, Partition(day, market), None) for day in days)
+        return {str(symbol) for frame in frames for symbol in frame["symbol"].unique()}
+
+    def _days(self, market: Market) -> dict[str, list[dt.date]]:
+        with self._lock:
+            if market not in self._available:
+                found = self._source.available(market)
+                self._available[market] = {table: sorted(days) for table, days in found.items() if table in _TABLES}
+            return self._available[market]
+
+
+def _frame_bytes(frame: pl.DataFrame) -> int:
+    return int(frame.estimated_size()) + _EMPTY_FRAME_BYTES

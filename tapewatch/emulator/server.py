@@ -1,0 +1,82 @@
+"""The emulator as a process: its socket, its command line, its end.
+
+Belongs here: starting and stopping. Not here: what is served (`app`), and being started by another process (`process`).
+"""
+
+import argparse
+import socket
+import sys
+from collections.abc import Sequence
+
+import uvicorn
+
+from tapewatch.emulator import app
+from tapewatch.emulator.gate import Gate
+from tapewatch.emulator.market_tape import MarketTape, SyntheticTape
+from tapewatch.emulator.recorded import RecordedTape
+
+DEFAULT_PORT = 8900
+DEFAULT_SEED = 7
+LOOPBACK = "127.0.0.1"
+
+_HELP = """\
+A server with the market data vendor's REST API, for work without a key or a network. It makes a synthetic market
+(default) or replays recorded flat files. Point any client of the vendor's API at the address it prints:
+
+    RESTClient("any-key", base="http://127.0.0.1:8900")
+
+The same seed always makes the same tape. Stocks: AAPL GOOGL MSFT TSLA VOO, and SYN001 to SYN999. Crypto: BTC ETH ADA SOL
+DOT DOGE against USD (X:BTCUSD). The anomalies put into the tape are stated at
+/emulator/v1/truth?ticker=AAPL&date=2024-03-05.
+
+Any key that is not empty is accepted, unless --key names the one. A key that begins with basic-, starter-, developer- or
+advanced- has that plan's rights and call rate; any other has the plan advanced.
+"""
+
+
+def main(
+    port: int = DEFAULT_PORT,
+    seed: int = DEFAULT_SEED,
+    flat_files: str | None = None,
+    key: str | None = None,
+    host: str = LOOPBACK,
+) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Args:
+        port: 0 chooses a free one. The address is printed on standard output once the socket is open.
+        seed: of the synthetic market; without meaning where flat files are replayed.
+        flat_files: folder or fsspec URL of flat files to replay.
+        key: the only key accepted; None accepts any.
+        host: address to bind to.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    tape: MarketTape = RecordedTape(flat_files) if flat_files else SyntheticTape(seed)
+    listener = socket.create_server((host, port), backlog=256)
+    address = f"http://{host}:{listener.getsockname()[1]}"
+    what = f"flat files in {flat_files}" if flat_files else f"synthetic market, seed {seed}"
+    sys.stdout.write(f"emulator at {address} ({what})\n")
+    sys.stdout.flush()
+    config = uvicorn.Config(app.build(tape, Gate(key)), log_level="warning", access_log=False, lifespan="off")
+    with listener:
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """The command line. Returns the exit status."""
+    parser = argparse.ArgumentParser(
+        "python -m tapewatch.emulator", description=_HELP, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port on 127.0.0.1; 0 for a free one")
+    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="seed of the synthetic market")
+    parser.add_argument("--flat-files", metavar="DIR", help="replay the flat files in this folder or URL instead")
+    parser.add_argument("--key", help="accept this key alone")
+    given = parser.parse_args(arguments)
+    try:
+        main(given.port, given.seed, given.flat_files, given.key)
+    except OSError as error:
+        sys.stderr.write(f"emulator: port {given.port}: {error.strerror}; choose another with --port, or 0\n")
+        return 1
+    return 0

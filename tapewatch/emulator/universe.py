@@ -1,0 +1,147 @@
+"""Which instruments the synthetic market lists, and their character: price level, volatility, activity, spread, venues.
+
+Belongs here: what is true of an instrument on every day. Not here: what happens to it on one (`price_path`, `anomalies`).
+
+There are the symbols of `DEFAULT`, and the stocks `SYN001` to `SYN999`, whose character is hashed from their name. Any
+other symbol is unknown, as a misspelt one is to the vendor.
+"""
+
+import datetime as dt
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from tapewatch.emulator.randomness import stream, uniform
+from tapewatch.market.instruments import Market
+
+#: First days of the tape, as the vendor's.
+HISTORY_START = {Market.STOCKS: dt.date(2003, 9, 10), Market.CRYPTO: dt.date(2013, 11, 1)}
+
+_FAMILY = re.compile(r"SYN(?!000)\d{3}")
+_NYSE_SHARE = 0.6
+_SECTORS = ("technology", "consumer", "health", "energy", "finance")
+_QUOTES_PER_TRADE = {Market.STOCKS: 3.0, Market.CRYPTO: 1.5}
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """One listed instrument.
+
+    `price` is the level its price wanders about; `ticks` how many price steps make one unit of the quote currency;
+    `volatility` the standard deviation of a day's log return; `market_beta` and `sector_beta` its exposures;
+    `trades` a usual day's trades; `half_spread_bps` the calm half spread; `size` the median trade, `depth` the
+    median size at the best price, both in base units; `tape` and `exchange` where it is listed.
+    """
+
+    symbol: str
+    name: str
+    market: Market
+    sector: str
+    price: float
+    ticks: int
+    volatility: float
+    market_beta: float
+    sector_beta: float
+    trades: int
+    half_spread_bps: float
+    size: float
+    depth: float
+    tape: int = 0
+    exchange: str = ""
+    kind: str = "CS"
+
+    @property
+    def quotes_per_trade(self) -> float:
+        """How many quotes the instrument shows for each trade."""
+        return _QUOTES_PER_TRADE[self.market]
+
+
+def _stock(
+    symbol: str,
+    name: str,
+    sector: str,
+    price: float,
+    volatility: float,
+    trades: int,
+    *,
+    market_beta: float = 1.0,
+    sector_beta: float = 0.8,
+    half_spread_bps: float = 0.45,
+    tape: int = 3,
+    exchange: str = "XNAS",
+    kind: str = "CS",
+) -> Instrument:
+    return Instrument(
+        symbol, name, Market.STOCKS, sector, price, 100, volatility, market_beta, sector_beta, trades, half_spread_bps,
+        size=110.0, depth=300.0, tape=tape, exchange=exchange, kind=kind,
+    )  # fmt: skip
+
+
+def _pair(
+    base: str,
+    name: str,
+    price: float,
+    ticks: int,
+    volatility: float,
+    trades: int,
+    *,
+    market_beta: float = 1.1,
+    half_spread_bps: float = 2.5,
+) -> Instrument:
+    sector = "major" if base in {"BTC", "ETH"} else "alternative"
+    return Instrument(
+        f"X:{base}-USD", f"{name} - United States Dollar", Market.CRYPTO, sector, price, ticks, volatility, market_beta,
+        0.6, trades, half_spread_bps, size=900.0 / price, depth=9000.0 / price, kind="",
+    )  # fmt: skip
+
+
+DEFAULT: dict[str, Instrument] = {
+    instrument.symbol: instrument
+    for instrument in (
+        _stock("AAPL", "Apple Inc.", "technology", 190.0, 0.015, 25_000),
+        _stock("GOOGL", "Alphabet Inc. Class A", "technology", 150.0, 0.016, 12_000),
+        _stock("MSFT", "Microsoft Corp", "technology", 380.0, 0.014, 16_000, market_beta=0.9),
+        _stock("TSLA", "Tesla, Inc.", "consumer", 240.0, 0.030, 20_000, market_beta=1.6, half_spread_bps=0.7),
+        _stock(
+            "VOO", "Vanguard S&P 500 ETF", "fund", 430.0, 0.010, 7_000,
+            sector_beta=0.0, tape=2, exchange="ARCX", kind="ETF",
+        ),
+        _pair("BTC", "Bitcoin", 42_000.0, 100, 0.030, 18_000, market_beta=1.0, half_spread_bps=1.0),
+        _pair("ETH", "Ethereum", 2_300.0, 100, 0.034, 15_000, half_spread_bps=1.2),
+        _pair("ADA", "Cardano", 0.52, 10_000, 0.042, 12_000),
+        _pair("SOL", "Solana", 95.0, 100, 0.046, 13_000, half_spread_bps=1.8),
+        _pair("DOT", "Polkadot", 7.1, 1_000, 0.042, 12_000),
+        _pair("DOGE", "Dogecoin", 0.085, 100_000, 0.044, 12_000),
+    )
+}  # fmt: skip
+
+
+@lru_cache(maxsize=2048)
+def instrument(symbol: str) -> Instrument | None:
+    """The instrument of a symbol in this platform's spelling; None where the synthetic market does not know it."""
+    if symbol in DEFAULT:
+        return DEFAULT[symbol]
+    return _of_family(symbol) if _FAMILY.fullmatch(symbol) else None
+
+
+def listed(market: Market) -> list[str]:
+    """The market's symbols of `DEFAULT`, ascending. The family answers by name only: a thousand symbols that nobody
+    asked for would make a day of the whole market too long to wait for."""
+    return sorted(symbol for symbol, one in DEFAULT.items() if one.market is market)
+
+
+def _of_family(symbol: str) -> Instrument:
+    draw = stream("family", symbol)
+    level, activity, is_nyse = uniform(draw), uniform(draw), uniform(draw) < _NYSE_SHARE
+    return _stock(
+        symbol,
+        f"Synthetic Company {symbol.removeprefix('SYN')}",
+        _SECTORS[int(uniform(draw) * len(_SECTORS))],
+        12.0 + 290.0 * level * level,
+        0.010 + 0.020 * uniform(draw),
+        3_000 + int(9_000 * activity * activity),
+        market_beta=0.5 + uniform(draw),
+        half_spread_bps=0.8 + 2.0 * uniform(draw),
+        tape=1 if is_nyse else 3,
+        exchange="XNYS" if is_nyse else "XNAS",
+    )
