@@ -17,9 +17,9 @@ from tapewatch.market.tables import SYMBOL, TIME
 Floats = npt.NDArray[np.float64]
 Times = npt.NDArray[np.int64]
 
-#: Volume of a spike and of one-sided flow, as multiples of what is usual for the minutes.
-SPIKE_VOLUME = (5.0, 12.0)
-FLOW_VOLUME = (1.5, 3.0)
+#: Volume of a spike and of one-sided flow, as multiples of what is usual: five times comes by itself several times a day.
+SPIKE_VOLUME = (8.0, 20.0)
+FLOW_VOLUME = (2.0, 5.0)
 #: A jump's height in volatilities of a minute, and never less than this many basis points or ticks.
 JUMP_VOLATILITIES = (8.0, 16.0)
 JUMP_FLOOR_BPS = 20.0
@@ -31,13 +31,14 @@ _FEWEST_TRADES = 3
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """What is usual for a symbol shortly before a stretch."""
+    """What is usual for a symbol shortly before a stretch. `sizes` are a sample to draw from, without the largest blocks."""
 
     market: Market
     tick: float
     minute_volatility: float
     spread: float
     trades_per_minute: float
+    volume_per_minute: float
     sizes: Floats
 
 
@@ -217,7 +218,7 @@ def _shifted(price: pl.Series, shift: Floats) -> pl.Series:
 
 
 def _added_trades(stretch: Stretch, usual: Usual, rng: np.random.Generator, multiple: float) -> pl.DataFrame | None:
-    """Regular trades worth `multiple` times the usual volume: half as many more in number, twice in size."""
+    """Regular trades worth `multiple` times the usual volume, `multiple` / 2 times the usual number."""
     if not stretch.trades.height or not usual.sizes.size:
         return None
     count = max(round(usual.trades_per_minute * stretch.minutes * multiple / 2), _FEWEST_TRADES)
@@ -231,7 +232,7 @@ def _added_trades(stretch: Stretch, usual: Usual, rng: np.random.Generator, mult
         time=at,
         sequence_number=pl.lit(None, dtype=pl.Int64),
         price=pl.Series(np.where(is_buy, ask, bid)),
-        size=pl.Series(2 * rng.choice(usual.sizes, count)),
+        size=pl.Series(_sizes(usual, rng, count, multiple * usual.volume_per_minute * stretch.minutes)),
         conditions=(pl.Series(sides) if usual.market is Market.CRYPTO else pl.lit("")).cast(SYMBOL),
         id=pl.lit(None, dtype=pl.String),
         correction=pl.when(pl.col("correction").is_not_null()).then(0).cast(pl.Int8),
@@ -239,3 +240,11 @@ def _added_trades(stretch: Stretch, usual: Usual, rng: np.random.Generator, mult
         trf_id=pl.lit(None, dtype=pl.Int16),
         trf_time=pl.lit(None, dtype=TIME),
     )
+
+
+def _sizes(usual: Usual, rng: np.random.Generator, count: int, volume: float) -> Floats:
+    """`count` sizes of the symbol's own, scaled to about `volume`; whole where the symbol trades in whole units."""
+    drawn = rng.choice(usual.sizes, count)
+    scaled = drawn * (volume / drawn.sum())
+    is_whole = bool(np.all(usual.sizes == np.round(usual.sizes)))
+    return np.asarray(np.maximum(np.round(scaled), 1.0) if is_whole else np.round(scaled, 8), dtype=np.float64)

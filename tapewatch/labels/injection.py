@@ -19,7 +19,8 @@ _FROM_OPEN_NS = 30 * NS_PER_MINUTE
 _TO_CLOSE_NS = 15 * NS_PER_MINUTE
 #: Quiet minutes after an anomaly, so that the next one meets features that have settled.
 _QUIET_NS = 10 * NS_PER_MINUTE
-_LOOK_BACK_NS = 30 * NS_PER_MINUTE
+_LOOK_BACK_MINUTES = 30
+_LOOK_BACK_NS = _LOOK_BACK_MINUTES * NS_PER_MINUTE
 #: Decimals of a price that are looked at for the tick, and the share of prices that must fit it.
 _MOST_DECIMALS = 8
 _TICK_SHARE = 0.95
@@ -198,7 +199,8 @@ def _usual(trades: pl.DataFrame, quotes: pl.DataFrame | None, start_ns: int, tic
         # A robust standard deviation: one wild minute must not set the height of a jump.
         minute_volatility=1.4826 * float(np.median(moves)) if moves.size else 0.0,
         spread=spread,
-        trades_per_minute=recent.height / (_LOOK_BACK_NS / NS_PER_MINUTE),
+        trades_per_minute=recent.height / _LOOK_BACK_MINUTES,
+        volume_per_minute=float(sizes.sum()) / _LOOK_BACK_MINUTES,
         sizes=np.minimum(sizes, np.quantile(sizes, 0.95, method="lower")),
     )
 

@@ -1,0 +1,198 @@
+"""How much a minute speaks for each kind of anomaly: the forest's inputs.
+
+Belongs here: from deviations to surprises to evidence, and back from evidence to features. Not here: the verdict (the forest).
+
+A deviation becomes a surprise, minus the log of how often training minutes deviated as far in that direction; so a feature with
+wild tails weighs no more than a tame one. The evidence for a kind is the mean of its two greatest surprises: one odd feature
+alone convinces less than two. A direction that is no sign of trouble (by the catalog) does not count.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from models.profile import Floats, Profile
+from tapewatch.features.catalog import Feature
+
+Indices = npt.NDArray[np.int64]
+
+#: Shares of training minutes at which a direction's deviations are remembered; beyond the last, an exponential tail.
+_SHARES = (0.5, 0.8, 0.9, 0.95, 0.98)
+_KNOT_SURPRISES = np.array([0.0, *(-np.log(1.0 - share) for share in _SHARES[1:])])
+#: The tail's mean excess is no shorter than this, in scales; surprises beyond the greatest are all the same.
+_SHORTEST_TAIL, _GREATEST = 0.25, 20.0
+#: How often the strongest evidence stands among the inputs: a tree picks it as often as that many kinds.
+_STRONGEST_COPIES = 3
+_MOST_FOLDS = 5
+_SIGNS_AVERAGED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A feature's direction that speaks for a kind of anomaly."""
+
+    feature: Feature
+    is_high: bool
+    kind: str
+
+
+def signs(features: Sequence[Feature]) -> tuple[Sign, ...]:
+    """Every direction of `features` that the catalog gives a kind, in order."""
+    pairs = [(feature, is_high, feature.kind(is_high=is_high)) for feature in features for is_high in (True, False)]
+    return tuple(Sign(feature, is_high, kind) for feature, is_high, kind in pairs if kind is not None)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The fitted way from feature rows to the forest's inputs.
+
+    `knots` (signs x 5) are deviations at fixed shares of the training minutes, `tail` (signs) the mean excess over the last.
+    """
+
+    profile: Profile
+    knots: Floats
+    tail: Floats
+
+    @classmethod
+    def fit(cls, rows: pl.DataFrame, features: Sequence[Feature]) -> tuple[Self, Floats]:
+        """Learn from `rows` alone; also returns the inputs of `rows` to fit the forest on.
+
+        With more than one day, a day's deviations are taken from a profile of the other days. So the surprises know how far
+        days differ from one another, and what merely drifts from day to day is not surprising.
+        """
+        profile = Profile.fit(rows, features)
+        folds = _folds(rows)
+        deviations = np.empty((rows.height, len(features)))
+        for fold in np.unique(folds):
+            mine = folds == fold
+            others = profile if mine.all() else Profile.fit(rows.filter(~pl.Series(mine)), features)
+            deviations[mine] = others.standardise(rows.filter(pl.Series(mine)))
+        directed = _directed(deviations, features)
+        knots = np.maximum.accumulate(np.maximum(np.quantile(directed, _SHARES, axis=0).T, 0.0), axis=1)
+        beyond = np.where(directed > knots[:, -1], directed - knots[:, -1], np.nan)
+        count = np.maximum((~np.isnan(beyond)).sum(axis=0), 1)
+        fitted = cls(profile, knots, np.maximum(np.nansum(beyond, axis=0) / count, _SHORTEST_TAIL))
+        return fitted, fitted.inputs_of(fitted.surprises_of(deviations))
+
+    @property
+    def signs(self) -> tuple[Sign, ...]:
+        """What each column of the surprises stands for."""
+        return signs(self.profile.features)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of anomaly, in the order of the first inputs."""
+        return tuple(sorted({sign.kind for sign in self.signs}))
+
+    def inputs(self, rows: pl.DataFrame) -> Floats:
+        """The forest's inputs: evidence for each of `kinds`, then copies of the strongest."""
+        return self.inputs_of(self.surprises(rows))
+
+    def surprises(self, rows: pl.DataFrame) -> Floats:
+        """Rows x signs, not negative; 0 for a null feature."""
+        return self.surprises_of(self.profile.standardise(rows))
+
+    def surprises_of(self, deviations: Floats) -> Floats:
+        """Surprises of standardised deviations."""
+        directed = _directed(deviations, self.profile.features)
+        out = np.empty_like(directed)
+        for i, (knots, tail) in enumerate(zip(self.knots, self.tail, strict=True)):
+            beyond = np.maximum(directed[:, i] - knots[-1], 0.0) / tail
+            # A step where knots coincide: a deviation of 0 is never surprising.
+            inside = np.where(directed[:, i] > 0, np.interp(directed[:, i], knots, _KNOT_SURPRISES), 0.0)
+            out[:, i] = np.minimum(inside + beyond, _GREATEST)
+        return out
+
+    def inputs_of(self, surprises: Floats) -> Floats:
+        """The forest's inputs from surprises."""
+        evidence = np.column_stack(
+            [np.take_along_axis(surprises, self._leading(surprises, kind), axis=1).mean(axis=1) for kind in self.kinds]
+        )
+        return np.column_stack([evidence, *[evidence.max(axis=1)] * _STRONGEST_COPIES])
+
+    def strongest_kind(self, rows: pl.DataFrame) -> pl.Series:
+        """The kind for which each row speaks most; by name among equals."""
+        return pl.Series("kind", np.array(self.kinds)[self._strongest(self.inputs(rows))], dtype=pl.String)
+
+    def to_features(self, rows: pl.DataFrame, contributions: Floats) -> Floats:
+        """Contributions of the inputs handed on to the features behind them; each row's sum stays the same.
+
+        What an input contributes belongs to the surprises it is the mean of, in proportion to them.
+
+        Args:
+            rows: feature rows.
+            contributions: rows x inputs.
+
+        Returns:
+            Rows x features, in the profile's order.
+        """
+        surprises = self.surprises(rows)
+        strongest = self._strongest(self.inputs_of(surprises))
+        of_strongest = contributions[:, len(self.kinds) :].sum(axis=1)
+        position = {feature.name: i for i, feature in enumerate(self.profile.features)}
+        feature_of = np.array([position[sign.feature.name] for sign in self.signs], dtype=np.int64)
+        out = np.zeros((rows.height, len(position)))
+        for i, kind in enumerate(self.kinds):
+            total = contributions[:, i] + np.where(strongest == i, of_strongest, 0.0)
+            leading = self._leading(surprises, kind)
+            weight = np.take_along_axis(surprises, leading, axis=1)
+            mass = weight.sum(axis=1, keepdims=True)
+            share = np.where(mass > 0, weight / np.where(mass > 0, mass, 1.0), 1.0 / leading.shape[1])
+            for column in range(leading.shape[1]):
+                out[np.arange(rows.height), feature_of[leading[:, column]]] += total * share[:, column]
+        return out
+
+    def _strongest(self, inputs: Floats) -> Indices:
+        return np.asarray(inputs[:, : len(self.kinds)].argmax(axis=1))
+
+    def _leading(self, surprises: Floats, kind: str) -> Indices:
+        """Rows x 2 (or 1): the signs of `kind` with the greatest surprises, greatest first."""
+        members = np.array([i for i, sign in enumerate(self.signs) if sign.kind == kind], dtype=np.int64)
+        order = np.argsort(-surprises[:, members], axis=1, kind="stable")
+        return np.asarray(members[order[:, :_SIGNS_AVERAGED]])
+
+    def to_frame(self) -> pl.DataFrame:
+        """The tails as a table: feature, is_high, kind, knot_0 … knot_4, tail."""
+        return pl.DataFrame(
+            {
+                "feature": [sign.feature.name for sign in self.signs],
+                "is_high": [sign.is_high for sign in self.signs],
+                "kind": [sign.kind for sign in self.signs],
+                **{f"knot_{i}": self.knots[:, i] for i in range(self.knots.shape[1])},
+                "tail": self.tail,
+            }
+        )
+
+    @classmethod
+    def from_frames(cls, profile: pl.DataFrame, tails: pl.DataFrame) -> Self:
+        """The evidence that `Profile.to_frame` and `to_frame` wrote.
+
+        Raises:
+            ValueError: the tails speak of other signs than the catalog.
+        """
+        restored = cls(
+            Profile.from_frame(profile),
+            tails.select(f"knot_{i}" for i in range(len(_SHARES))).to_numpy(),
+            tails["tail"].to_numpy(),
+        )
+        stored = tails.select("feature", "is_high", "kind").rows()
+        if stored != [(sign.feature.name, sign.is_high, sign.kind) for sign in restored.signs]:
+            raise ValueError("the catalog reads these features' directions otherwise: train again")
+        return restored
+
+
+def _directed(deviations: Floats, features: Sequence[Feature]) -> Floats:
+    """Deviations in each sign's direction; negative where they point the other way."""
+    position = {feature.name: i for i, feature in enumerate(features)}
+    columns = [deviations[:, position[sign.feature.name]] * (1.0 if sign.is_high else -1.0) for sign in signs(features)]
+    return np.column_stack(columns)
+
+
+def _folds(rows: pl.DataFrame) -> Indices:
+    """A fold for each row: its UTC day, days taken in turn where there are more than five."""
+    day = rows.select(pl.col("event_time").dt.date().rank("dense") - 1).to_series().to_numpy()
+    return np.asarray(day % _MOST_FOLDS, dtype=np.int64)

@@ -1,0 +1,204 @@
+"""The registered detector: an Isolation Forest (Liu, Ting and Zhou 2008) over evidence for each kind of anomaly.
+
+Belongs here: fitting, scoring, explaining, saving. Not here: the inputs (`evidence`), the explanation's mathematics (`explain`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import polars as pl
+from sklearn.ensemble import IsolationForest
+from skops.io import dump, load
+
+from models.base import DetectorError, Scores
+from models.evidence import Evidence
+from models.explain import Explanation, explain, explainer
+from models.manifest import Manifest, file_hash, library_versions, schema_hash
+from models.threshold import ALERTS_PER_SYMBOL_HOUR, for_budget
+from tapewatch.features.catalog import CATALOG_VERSION, FEATURES, Feature
+from tapewatch.market.tables import ATTRIBUTIONS
+
+_FOREST, _PROFILE, _TAILS = "forest.skops", "profile.parquet", "tails.parquet"
+_TRUSTED = ["sklearn.tree._tree.Tree"]
+#: Memories of the half hour before: they would go on accusing long after the minute that raised them.
+_TRAILING = frozenset(
+    {"trailing_return_bps", "drawdown_bps", "roll_spread_bps", "amihud_illiquidity", "kyle_lambda", "vpin"}
+)
+DETECTOR_FEATURES: tuple[Feature, ...] = tuple(f for f in FEATURES if f.name not in _TRAILING)
+
+
+@dataclass(frozen=True, slots=True)
+class ForestParameters:
+    """Of the forest and its threshold."""
+
+    trees: int = 200
+    samples: int = 1024
+    alerts_per_symbol_hour: float = ALERTS_PER_SYMBOL_HOUR
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    evidence: Evidence
+    forest: IsolationForest
+    manifest: Manifest
+
+
+@dataclass
+class IsolationForestDetector:
+    """Scores minutes by how few random cuts set them apart from the training minutes. Use `fit` or `load` first.
+
+    Rows are MICROSTRUCTURE-shaped: symbol, event_time, known_time, session_minute and `DETECTOR_FEATURES`. Null features count
+    as typical, so a symbol without quotes is scored by its trades; an unseen symbol is held against the whole market.
+    """
+
+    parameters: ForestParameters = field(default_factory=ForestParameters)
+    seed: int = 0
+    _state: _Fitted | None = field(default=None, repr=False)
+    name: str = "isolation_forest"
+
+    def fit(self, rows: pl.DataFrame, *, partitions: Sequence[str] = ()) -> Self:
+        """Learn profile, tails, forest and threshold from `rows`, and from nothing else.
+
+        Args:
+            rows: regular-session minutes; label columns are not looked at.
+            partitions: keys of the partitions they came from, for the manifest.
+
+        Raises:
+            DetectorError: no rows.
+        """
+        if rows.is_empty():
+            raise DetectorError("no rows to fit the detector on: materialize the training days first")
+        evidence, inputs = Evidence.fit(rows, DETECTOR_FEATURES)
+        forest = IsolationForest(
+            n_estimators=self.parameters.trees,
+            max_samples=min(self.parameters.samples, rows.height),
+            random_state=self.seed,
+        ).fit(inputs)
+        threshold = for_budget(-forest.score_samples(inputs), self.parameters.alerts_per_symbol_hour)
+        self._state = _Fitted(evidence, forest, self._describe(rows, partitions, threshold))
+        self.__dict__.pop("_explainer", None)
+        return self
+
+    @property
+    def manifest(self) -> Manifest:
+        """How the detector came about; `files` is empty until saved."""
+        return self._fitted.manifest
+
+    @property
+    def threshold(self) -> float:
+        """A score at or above it is anomalous."""
+        return self._fitted.manifest.threshold
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the features that the detector reads."""
+        return tuple(self._fitted.manifest.features)
+
+    def score(self, rows: pl.DataFrame) -> Scores:
+        """One score a row, 0 to 1, higher where more anomalous; never NaN."""
+        if rows.is_empty():
+            return np.empty(0)
+        return self._score_inputs(self._fitted.evidence.inputs(rows))
+
+    def scored(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """symbol, event_time, known_time, score and kind (what the minute speaks for most, anomalous or not)."""
+        kind = self._fitted.evidence.strongest_kind(rows)
+        return rows.select("symbol", "event_time", "known_time").with_columns(
+            score=pl.Series(self.score(rows), dtype=pl.Float64), kind=kind
+        )
+
+    def explain(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """An ATTRIBUTIONS frame: for each row every feature's raw value and contribution. A few milliseconds a row."""
+        if rows.is_empty():
+            return ATTRIBUTIONS.empty()
+        contributions = self._fitted.evidence.to_features(rows, self.explain_inputs(rows).contributions)
+        wide = rows.select("symbol", "event_time").with_columns(score=pl.Series(self.score(rows)))
+        long = [
+            wide.with_columns(
+                feature=pl.lit(name), value=rows[name].cast(pl.Float64), shap_value=pl.Series(contributions[:, i])
+            )
+            for i, name in enumerate(self.features)
+        ]
+        return ATTRIBUTIONS.conform(pl.concat(long)).sort(
+            pl.col("symbol").cast(pl.String), "event_time", pl.col("feature").cast(pl.String)
+        )
+
+    def explain_inputs(self, rows: pl.DataFrame) -> Explanation:
+        """Contributions of the forest's own inputs."""
+        return explain(self._explainer, self._fitted.evidence.inputs(rows))
+
+    def path_lengths(self, rows: pl.DataFrame) -> Scores:
+        """Mean path length of each row through the trees, which `explain_inputs` adds up to."""
+        inputs = self._fitted.evidence.inputs(rows)
+        return np.asarray(-_normaliser(self._fitted.forest) * np.log2(self._score_inputs(inputs)))
+
+    def save(self, folder: Path) -> None:
+        """Write the forest (skops), profile and tails (Parquet) and the manifest into `folder`, made if need be."""
+        state = self._fitted
+        folder.mkdir(parents=True, exist_ok=True)
+        dump(state.forest, folder / _FOREST)
+        state.evidence.profile.to_frame().write_parquet(folder / _PROFILE)
+        state.evidence.to_frame().write_parquet(folder / _TAILS)
+        files = {name: file_hash(folder / name) for name in (_FOREST, _PROFILE, _TAILS)}
+        Manifest(**{**vars(state.manifest), "files": files}).write(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The detector as saved, scoring as it did, bit for bit.
+
+        Raises:
+            DetectorError: what lies in `folder` does not fit this code, or is not what was saved.
+        """
+        folder = Path(folder)
+        manifest = Manifest.read(folder, detector=cls.name)
+        try:
+            evidence = Evidence.from_frames(pl.read_parquet(folder / _PROFILE), pl.read_parquet(folder / _TAILS))
+        except ValueError as error:
+            raise DetectorError(f"{folder} cannot be used: {error}") from error
+        forest = load(folder / _FOREST, trusted=_TRUSTED)
+        parameters = ForestParameters(
+            int(manifest.parameters["trees"]), int(manifest.parameters["samples"]), manifest.alert_budget
+        )
+        return cls(parameters, manifest.seed, _Fitted(evidence, forest, manifest))
+
+    @property
+    def _fitted(self) -> _Fitted:
+        if self._state is None:
+            raise DetectorError("the detector has not been fitted: call fit or load first")
+        return self._state
+
+    @cached_property
+    def _explainer(self) -> Any:
+        return explainer(self._fitted.forest)
+
+    def _score_inputs(self, inputs: Scores) -> Scores:
+        return np.asarray(-self._fitted.forest.score_samples(inputs), dtype=np.float64)
+
+    def _describe(self, rows: pl.DataFrame, partitions: Sequence[str], threshold: float) -> Manifest:
+        names = [feature.name for feature in DETECTOR_FEATURES]
+        known = rows["known_time"]
+        return Manifest(
+            detector=self.name,
+            features=names,
+            catalog_version=CATALOG_VERSION,
+            schema_hash=schema_hash(names),
+            fit_window=[known.dt.strftime("%Y-%m-%dT%H:%M:%SZ")[int(i)] for i in (known.arg_min() or 0, known.arg_max() or 0)],
+            rows=rows.height,
+            partitions=list(partitions),
+            threshold=threshold,
+            alert_budget=self.parameters.alerts_per_symbol_hour,
+            seed=self.seed,
+            parameters={"trees": self.parameters.trees, "samples": self.parameters.samples},
+            libraries=dict(library_versions()),
+            files={},
+        )  # fmt: skip
+
+
+def _normaliser(forest: IsolationForest) -> float:
+    """Mean path length of an unsuccessful search in a tree of the forest's sample size (Liu et al. 2008, equation 1)."""
+    n = float(forest.max_samples_)
+    return 2.0 * (np.log(n - 1.0) + np.euler_gamma) - 2.0 * (n - 1.0) / n if n > 2 else float(n > 1)

@@ -1,0 +1,104 @@
+"""What a saved detector says about itself, and the refusal to load one that does not fit this code.
+
+Belongs here: `manifest.json` and the checks on it. Not here: the state beside it (the detectors).
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Self
+
+from models.base import DetectorError
+from tapewatch.features.catalog import BY_NAME, CATALOG_VERSION
+from tapewatch.market.tables import MICROSTRUCTURE
+
+MANIFEST_NAME = "manifest.json"
+#: Grows when the files of a saved detector change their meaning.
+FORMAT = 1
+#: A forest restored by another minor version of these may score otherwise, or not at all.
+_BINDING = ("scikit-learn",)
+_RECORDED = (*_BINDING, "numpy", "polars", "skops", "shap")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """How a detector came about. `fit_window` is the first and last known_time of its training rows, ISO UTC."""
+
+    detector: str
+    features: list[str]
+    catalog_version: int
+    schema_hash: str
+    fit_window: list[str]
+    rows: int
+    partitions: list[str]
+    threshold: float
+    alert_budget: float
+    seed: int
+    parameters: dict[str, float]
+    libraries: dict[str, str]
+    files: dict[str, str]
+    format: int = FORMAT
+
+    def write(self, folder: Path) -> None:
+        """Write `manifest.json`."""
+        (folder / MANIFEST_NAME).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path, *, detector: str) -> Self:
+        """The manifest in `folder`, after checking that this code may use what lies there.
+
+        Raises:
+            DetectorError: it is missing, unreadable, of another detector, catalog, schema or library version, or a file beside it
+                is missing or not the one that was saved.
+        """
+        path = folder / MANIFEST_NAME
+        try:
+            manifest = cls(**json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError as error:
+            raise DetectorError(f"{folder} holds no {MANIFEST_NAME}: it is no saved detector") from error
+        except (json.JSONDecodeError, TypeError) as error:
+            raise DetectorError(f"{path} is no manifest of format {FORMAT}: {error}") from error
+        faults = list(manifest._faults(detector, folder))
+        if faults:
+            raise DetectorError(f"{folder} cannot be used: {'; '.join(faults)}. Train the detector again")
+        return manifest
+
+    def _faults(self, detector: str, folder: Path) -> list[str]:
+        found: list[tuple[str, object, object]] = [
+            ("format", self.format, FORMAT),
+            ("detector", self.detector, detector),
+            ("feature catalog", self.catalog_version, CATALOG_VERSION),
+        ]
+        unknown = [name for name in self.features if name not in BY_NAME]
+        if unknown:
+            return [f"the catalog has no feature {', '.join(unknown)}"]
+        found.append(("schema", self.schema_hash, schema_hash(self.features)))
+        found += [(name, _minor(self.libraries.get(name, "none")), _minor(version(name))) for name in _BINDING]
+        found += [(name, digest, file_hash(folder / name)) for name, digest in self.files.items()]
+        return [f"{name} is {was}, here it is {now}" for name, was, now in found if was != now]
+
+
+def schema_hash(features: Sequence[str]) -> str:
+    """A digest of what the features are: their columns' types, and how the catalog reads them."""
+    described = [
+        (name, str(MICROSTRUCTURE.schema[name]), BY_NAME[name].transform, BY_NAME[name].high, BY_NAME[name].low)
+        for name in features
+    ]
+    return hashlib.sha256(json.dumps(described).encode()).hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file; `missing` where there is none."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
+
+
+def library_versions() -> Mapping[str, str]:
+    """Versions of what a detector's state depends on."""
+    return {name: version(name) for name in _RECORDED}
+
+
+def _minor(text: str) -> str:
+    return ".".join(text.split(".")[:2])

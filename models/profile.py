@@ -1,0 +1,153 @@
+"""What is usual for a symbol at a time of day: the centre and scale of each feature.
+
+Belongs here: robust standardisation fitted on the training window, kept as plain tables. Not here: how unusual a deviation is
+(`evidence`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from tapewatch.features.catalog import BY_NAME, Feature, matrix
+
+Floats = npt.NDArray[np.float64]
+
+BUCKET_MINUTES = 30
+#: The bucket that stands for a symbol's whole day, and the symbol that stands for the whole market.
+WHOLE_DAY, WHOLE_MARKET = -1, "*"
+#: Deviations beyond this many scales are all the same.
+CLIP = 15.0
+#: Observations at which a bucket weighs as much as its symbol's day, and a symbol as much as the market.
+_BUCKET_PRIOR, _SYMBOL_PRIOR = 30.0, 10.0
+#: A scale is never below this (features are logs, or shares of one), nor below these parts of its parents'.
+_SCALE_FLOOR, _SYMBOL_FLOOR, _MARKET_FLOOR = 0.05, 0.25, 0.1
+_NORMAL_IQR, _NORMAL_90 = 1.349, 3.29
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Centre and scale by (symbol, bucket of 30 minutes since the open): rows x features, in the order of `features`.
+
+    The scale is the interquartile range, or half of the 5-95 % range where that is wider, as a normal standard deviation. Both
+    are shrunk: a bucket towards its symbol's day, the symbol towards the market, by how many observations stand behind them. A
+    feature that a symbol never has takes the market's.
+    """
+
+    features: tuple[Feature, ...]
+    centre: Floats
+    scale: Floats
+    row_of: Mapping[tuple[str, int], int]
+
+    @classmethod
+    def fit(cls, rows: pl.DataFrame, features: Sequence[Feature]) -> Self:
+        """Learn the profile from `rows` alone (symbol, session_minute and the features)."""
+        transformed = rows.select(
+            pl.col("symbol").cast(pl.String),
+            pl.col("session_minute").floordiv(BUCKET_MINUTES).cast(pl.Int64).alias("bucket"),
+            *(feature.expression().fill_nan(None).alias(feature.name) for feature in features),
+        )
+        names = [feature.name for feature in features]
+        whole = _statistics(
+            transformed.with_columns(symbol=pl.lit(WHOLE_MARKET), bucket=pl.lit(WHOLE_DAY, pl.Int64)), names
+        )
+        days = _statistics(transformed.with_columns(bucket=pl.lit(WHOLE_DAY, pl.Int64)), names)
+        buckets = _statistics(transformed, names)
+        market_centre = np.nan_to_num(whole.centre)
+        market_scale = np.fmax(whole.scale, _SCALE_FLOOR)
+        day_centre = _shrunk(days.centre, market_centre, days.count, _SYMBOL_PRIOR)
+        day_scale = np.maximum(
+            _shrunk(days.scale, market_scale, days.count, _SYMBOL_PRIOR),
+            np.maximum(_MARKET_FLOOR * market_scale, _SCALE_FLOOR),
+        )
+        at = {symbol: i for i, (symbol, _) in enumerate(days.keys)}
+        parent = np.array([at[symbol] for symbol, _ in buckets.keys], dtype=np.int64)
+        bucket_centre = _shrunk(buckets.centre, day_centre[parent], buckets.count, _BUCKET_PRIOR)
+        bucket_scale = np.maximum(
+            _shrunk(buckets.scale, day_scale[parent], buckets.count, _BUCKET_PRIOR),
+            np.maximum(_SYMBOL_FLOOR * day_scale[parent], _SCALE_FLOOR),
+        )
+        keys = [*whole.keys, *days.keys, *buckets.keys]
+        return cls(
+            tuple(features),
+            np.concatenate([market_centre, day_centre, bucket_centre]),
+            np.concatenate([market_scale, day_scale, bucket_scale]),
+            {key: i for i, key in enumerate(keys)},
+        )
+
+    def standardise(self, rows: pl.DataFrame) -> Floats:
+        """Deviations from the usual in scales, rows x features, within +-15. A null feature deviates by 0: it is taken as typical.
+
+        A time of day that was never seen takes its symbol's day, a symbol that was never seen the market's.
+        """
+        symbols = rows["symbol"].cast(pl.String).to_list()
+        buckets = rows["session_minute"].to_numpy() // BUCKET_MINUTES
+        at = np.array([self._row(s, int(b)) for s, b in zip(symbols, buckets, strict=True)], dtype=np.int64)
+        deviation = (matrix(rows, self.features) - self.centre[at]) / self.scale[at]
+        return np.clip(np.nan_to_num(deviation, nan=0.0), -CLIP, CLIP)
+
+    def _row(self, symbol: str, bucket: int) -> int:
+        for key in ((symbol, bucket), (symbol, WHOLE_DAY)):
+            if key in self.row_of:
+                return self.row_of[key]
+        return self.row_of[WHOLE_MARKET, WHOLE_DAY]
+
+    def to_frame(self) -> pl.DataFrame:
+        """The profile as a table: symbol, bucket, and `centre_` and `scale_` columns of each feature."""
+        keys = list(self.row_of)
+        columns = {"symbol": [symbol for symbol, _ in keys], "bucket": [bucket for _, bucket in keys]}
+        frame = pl.DataFrame(columns, schema={"symbol": pl.String(), "bucket": pl.Int64()})
+        return frame.with_columns(
+            *(pl.Series(f"centre_{f.name}", self.centre[:, i]) for i, f in enumerate(self.features)),
+            *(pl.Series(f"scale_{f.name}", self.scale[:, i]) for i, f in enumerate(self.features)),
+        )
+
+    @classmethod
+    def from_frame(cls, frame: pl.DataFrame) -> Self:
+        """The profile that `to_frame` wrote."""
+        names = [name.removeprefix("centre_") for name in frame.columns if name.startswith("centre_")]
+        keys = zip(frame["symbol"].to_list(), frame["bucket"].to_list(), strict=True)
+        return cls(
+            tuple(BY_NAME[name] for name in names),
+            frame.select(f"centre_{name}" for name in names).to_numpy(),
+            frame.select(f"scale_{name}" for name in names).to_numpy(),
+            {key: i for i, key in enumerate(keys)},
+        )
+
+
+@dataclass(frozen=True)
+class _Statistics:
+    keys: list[tuple[str, int]]
+    centre: Floats
+    scale: Floats
+    count: Floats
+
+
+def _statistics(transformed: pl.DataFrame, names: Sequence[str]) -> _Statistics:
+    """Median, robust scale and number of values of each feature by (symbol, bucket); NaN where there is no value."""
+    grouped = (
+        transformed.group_by("symbol", "bucket")
+        .agg(
+            *(pl.col(n).quantile(q, "linear").alias(f"{n} {q}") for q in _QUANTILES for n in names),
+            *(pl.col(n).count().alias(f"{n} count") for n in names),
+        )
+        .sort("symbol", "bucket")
+    )
+    lowest, lower, middle, upper, highest = (
+        grouped.select(f"{n} {q}" for n in names).to_numpy().astype(np.float64) for q in _QUANTILES
+    )
+    return _Statistics(
+        list(zip(grouped["symbol"].to_list(), grouped["bucket"].to_list(), strict=True)),
+        middle,
+        np.maximum((upper - lower) / _NORMAL_IQR, (highest - lowest) / (2 * _NORMAL_90)),
+        grouped.select(f"{n} count" for n in names).to_numpy().astype(np.float64),
+    )
+
+
+def _shrunk(own: Floats, parent: Floats, count: Floats, prior: float) -> Floats:
+    weight = count / (count + prior)
+    return np.where(np.isnan(own), parent, weight * np.nan_to_num(own) + (1 - weight) * parent)

@@ -1,0 +1,32 @@
+"""From scores to a verdict: how many alerts a desk can look at.
+
+Belongs here: the choice of thresholds. Not here: scores.
+"""
+
+import numpy as np
+
+from models.base import DetectorError, Scores
+
+#: Alert minutes that a symbol may raise an hour, on the training days.
+ALERTS_PER_SYMBOL_HOUR = 0.5
+_MINUTES_PER_HOUR = 60
+
+
+def for_budget(scores: Scores, alerts_per_symbol_hour: float = ALERTS_PER_SYMBOL_HOUR) -> float:
+    """The lowest threshold at which the training minutes raise no more alert minutes than the budget.
+
+    Args:
+        scores: one a training minute.
+        alerts_per_symbol_hour: the budget; above 0 and below 60.
+
+    Raises:
+        DetectorError: no scores, or a budget outside its range.
+    """
+    if not 0 < alerts_per_symbol_hour < _MINUTES_PER_HOUR:
+        raise DetectorError(f"an alert budget lies between 0 and 60 minutes an hour, not {alerts_per_symbol_hour}")
+    if not scores.size:
+        raise DetectorError("no scores to take a threshold from")
+    allowed = int(scores.size * alerts_per_symbol_hour / _MINUTES_PER_HOUR)
+    ordered = np.sort(scores)[::-1]
+    # A score is an alert at or above the threshold: step over the first score that must stay silent.
+    return float(np.nextafter(ordered[min(allowed, scores.size - 1)], np.inf))
