@@ -29,6 +29,8 @@ class Load:
     source_rows: int = 0
     duplicates: int = 0
     quarantined: list[pl.DataFrame] = field(default_factory=list)
+    #: What a person should know and no row tells, one sentence each: a symbol that has no rows.
+    notices: list[str] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         return self.frames

@@ -1,0 +1,218 @@
+"""The vendor's REST API, or an emulator's, as a source of the tape.
+
+Belongs here: what may be asked, many symbols at once, in order. Not here: one symbol's pages (`rest_tape.py`), what a plan
+grants (`plans.py`).
+"""
+
+import datetime as dt
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+import polars as pl
+
+from tapewatch.feeds.errors import EntitlementError, NotFoundError
+from tapewatch.feeds.plans import MarketPlan, PlanError, Tape, clamp_range, plan_for
+from tapewatch.feeds.prefetch import in_order
+from tapewatch.feeds.rest_kinds import BARS_KIND, QUOTES_KIND, TRADES_KIND, UNNUMBERED, Kind, Window
+from tapewatch.feeds.rest_pages import Pager
+from tapewatch.feeds.rest_reference import Reference
+from tapewatch.feeds.rest_tape import PAGE_LIMIT, SymbolTape, fetch_symbol
+from tapewatch.feeds.rest_transport import Patience, Transport
+from tapewatch.feeds.source import Load, SourceError
+from tapewatch.market.instruments import (
+    NEW_YORK,
+    NS_PER_SECOND,
+    Market,
+    Partition,
+    Session,
+    market_of,
+    session_of,
+    trading_days,
+)
+
+#: Days of minute bars that fit one page of the largest size, a market that never closes included.
+BARS_CHUNK_DAYS: Final = 30
+_FRIDAY: Final = 5
+
+
+class RestSource:
+    """Implements `TapeSource` over REST.
+
+    Args:
+        base_url: the vendor's address or an emulator's.
+        key: the vendor's key.
+        tiers: the plan bought for each market; a market that is not named has `basic`.
+        patience: waits, attempts and timeouts.
+        workers: symbols fetched at the same time; as many may lie in memory.
+        page_limit: rows asked for in one page, 50,000 at most.
+        clock: the time, for telling a row of the future and a day beyond the plan.
+
+    Raises:
+        AuthenticationError: the key is empty or cannot be sent.
+        PlanError: a tier is unknown.
+    """
+
+    name = "rest"
+
+    def __init__(
+        self,
+        base_url: str,
+        key: str,
+        tiers: Mapping[Market, str],
+        *,
+        patience: Patience | None = None,
+        workers: int = 4,
+        page_limit: int = PAGE_LIMIT,
+        clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+    ) -> None:
+        self._transport = Transport(base_url, key, patience=patience, connections=workers)
+        self._plans = {market: plan_for(market, tiers.get(market, "basic")) for market in Market}
+        self._workers = workers
+        self._page_limit = page_limit
+        self._clock = clock
+        self.reference = Reference(self._transport, self._plans)
+
+    def __repr__(self) -> str:
+        return f"RestSource({self._transport!r})"
+
+    def plan(self, market: Market) -> MarketPlan:
+        """The plan under which a market is asked."""
+        return self._plans[market]
+
+    def trades(self, partition: Partition, symbols: Sequence[str] | None = None) -> Load:
+        """The day's trades (`TRADES`), a frame a symbol; no frames where the market has none on REST.
+
+        Raises:
+            EntitlementError: the plan has no trades, or not of that day; nothing was asked.
+            SourceError: the market does not trade that day; while iterating: a symbol is unknown to the vendor, or an answer
+                cannot be trusted.
+        """
+        return self._day(TRADES_KIND, partition, symbols)
+
+    def quotes(self, partition: Partition, symbols: Sequence[str] | None = None) -> Load:
+        """The day's quotes (`QUOTES`), as `trades`. The vendor keeps no crypto quotes; an emulator may."""
+        return self._day(QUOTES_KIND, partition, symbols)
+
+    def bars(self, partition: Partition, symbols: Sequence[str] | None = None) -> Load:
+        """The day's unadjusted minute bars (`DELIVERED_BARS`), as `trades`."""
+        return self._day(BARS_KIND, partition, symbols)
+
+    def bars_range(self, symbol: str, first: dt.date, last: dt.date) -> Load:
+        """Unadjusted minute bars of one symbol over many days: a frame for every 30 days, oldest first.
+
+        Raises:
+            EntitlementError: the plan shows less than the whole range (`plans.clamp_range` says which part it shows).
+            SourceError: as `trades`, and where the range holds no trading day.
+        """
+        market = market_of(symbol)
+        self._admit(BARS_KIND.tape, market, first, last, [symbol])
+        sessions = [session for day in trading_days(market, first, last) if (session := session_of(market, day))]
+        if not sessions:
+            raise SourceError(f"{market} does not trade from {first} to {last}: choose other days")
+        load = Load(iter(()))
+        load.frames = self._frames(load, BARS_KIND, market, [(symbol, window) for window in _chunks(sessions)])
+        return load
+
+    def truth(self, partition: Partition, symbols: Sequence[str] | None = None) -> pl.DataFrame | None:
+        """The anomalies that an emulator put into its tape; None from the vendor and from recorded tapes."""
+        if self._transport.is_vendor:
+            return None
+        found = []
+        for symbol in self._symbols(partition, symbols):
+            with suppress(NotFoundError):
+                found.append(self.reference.truth(symbol, partition.market, partition.date))
+        return pl.concat(found) if found else None
+
+    def _day(self, kind: Kind, partition: Partition, symbols: Sequence[str] | None) -> Load:
+        market, date = partition.market, partition.date
+        session = session_of(market, date)
+        if session is None:
+            why = f"{date:%A}" if date.isoweekday() > _FRIDAY else f"{date:%A}, a holiday"
+            raise SourceError(f"{date} is no trading day for {market} ({why})")
+        if market is Market.FUTURES:
+            raise SourceError("futures have REST endpoints of their own, not spoken here: use --source flat-files")
+        load = Load(iter(()))
+        if kind.tape in self._plans[market].on_rest:
+            self._admit(kind.tape, market, date, date, symbols)
+        elif kind.tape is not Tape.QUOTES or self._transport.is_vendor:
+            return load
+        window = Window(session.day_start, session.day_end, str(date))
+        work = [(symbol, window) for symbol in self._symbols(partition, symbols)]
+        load.frames = self._frames(load, kind, market, work, is_listed=symbols is None)
+        return load
+
+    def _admit(
+        self, tape: Tape, market: Market, first: dt.date, last: dt.date, symbols: Sequence[str] | None = None
+    ) -> None:
+        """Refuse, before any call, what the plan does not include."""
+        plan = self._plans[market]
+        days = f"{first}" if first == last else f"{first} … {last}"
+        what = f"no {tape} for {', '.join(symbols) if symbols else market} on {days}"
+        way_out = f"set {plan.setting} to the plan you bought, or use --source flat-files"
+        if not plan.grants(tape):
+            raise EntitlementError(f"{what}: the plan '{plan.tier}' has no {tape} of {market}; {way_out}")
+        today = self._clock().astimezone(dt.UTC if market in UNNUMBERED else NEW_YORK).date()
+        if last > today:
+            raise SourceError(f"{what}: {last} lies in the future (today is {today})")
+        try:
+            clamped = clamp_range(plan, first, last, today=today)
+        except PlanError as error:
+            raise EntitlementError(f"{what}: {error}") from error
+        if clamped.message:
+            raise EntitlementError(f"{what}: {clamped.message}")
+
+    def _symbols(self, partition: Partition, symbols: Sequence[str] | None) -> list[str]:
+        if symbols is None:
+            listed = self.reference.tickers(partition.market, date=partition.date)
+            return listed["symbol"].unique().sort().to_list()
+        return sorted(set(symbols))
+
+    def _frames(
+        self, load: Load, kind: Kind, market: Market, work: list[tuple[str, Window]], *, is_listed: bool = False
+    ) -> Iterator[pl.DataFrame]:
+        """The frames of `work` in its order, fetched ahead of their turn; counts them into `load`."""
+        cancelled = threading.Event()
+        plan = self._plans[market]
+        pager = Pager(self._transport, plan, cancelled)
+        now = int(self._clock().timestamp()) * NS_PER_SECOND
+
+        def fetch(item: tuple[str, Window]) -> SymbolTape:
+            symbol, window = item
+            tape = fetch_symbol(
+                pager, kind, market, symbol, window, now=now, is_metered=plan.is_metered, page_limit=self._page_limit
+            )
+            if not tape.source_rows and not is_listed:
+                tape.notices.append(self._explain_nothing(kind, market, symbol, window))
+            return tape
+
+        for tape in in_order(work, fetch, self._workers, cancelled):
+            tape.count_into(load)
+            if tape.frame.height:
+                yield tape.frame
+
+    def _explain_nothing(self, kind: Kind, market: Market, symbol: str, window: Window) -> str:
+        """Why there are no rows, as far as the vendor's list of tickers tells."""
+        if not self.reference.is_known(symbol, market):
+            raise SourceError(
+                f"no {kind.tape} for {symbol} on {window.label}: unknown symbol, /v3/reference/tickers does not list it; "
+                "check its spelling (AAPL, X:BTC-USD)"
+            )
+        return f"no {kind.tape} for {symbol} on {window.label}: the symbol is known, but has no trading that day"
+
+
+def _chunks(sessions: Sequence[Session]) -> Iterator[Window]:
+    """Windows of at most 30 days over consecutive sessions."""
+    chunk: list[Session] = []
+    for session in sessions:
+        if chunk and (session.date - chunk[0].date).days >= BARS_CHUNK_DAYS:
+            yield _window(chunk)
+            chunk = []
+        chunk.append(session)
+    yield _window(chunk)
+
+
+def _window(sessions: Sequence[Session]) -> Window:
+    first, last = sessions[0], sessions[-1]
+    return Window(first.day_start, last.day_end, f"{first.date} … {last.date}")

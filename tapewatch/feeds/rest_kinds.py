@@ -1,0 +1,168 @@
+"""Trades, quotes and bars as REST delivers them: where to ask, how to read, and which rows to refuse.
+
+Belongs here: what differs between the three. Not here: what is done alike with them (`rest_tape.py`).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote
+
+import polars as pl
+
+from tapewatch.feeds.messages import BarRow, QuoteRow, TradeRow
+from tapewatch.feeds.plans import Tape
+from tapewatch.feeds.rest_decode import PageDecoder, bar_columns, quote_columns, trade_columns
+from tapewatch.feeds.rest_pages import Request
+from tapewatch.market.instruments import Market, to_rest
+from tapewatch.market.schema import Table
+from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
+
+_NS_PER_MS: Final = 1_000_000
+#: Markets whose tape carries no sequence numbers: rows are numbered by their position in the day.
+UNNUMBERED: Final = frozenset({Market.CRYPTO, Market.FOREX})
+
+Rule = tuple[pl.Expr, pl.Expr]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which rows are asked for: int64 ns UTC, half-open, with the words that name it."""
+
+    start: int
+    end: int
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One table of the tape on REST. `rules` pairs each fault with the sentence that reports it."""
+
+    tape: Tape
+    table: Table
+    decoder: PageDecoder[Any]
+    columns: Callable[[Sequence[Any]], pl.DataFrame]
+    request: Callable[[str, Window, int], Request]
+    rules: tuple[Rule, ...]
+
+
+def _trades_request(symbol: str, window: Window, limit: int) -> Request:
+    ticker = quote(to_rest(symbol), safe=":")
+    return Request(
+        f"/v3/trades/{ticker} {window.label}",
+        f"/v3/trades/{ticker}",
+        lambda client: client.list_trades(
+            ticker,
+            timestamp_gte=window.start,
+            timestamp_lt=window.end,
+            order="asc",
+            sort="timestamp",
+            limit=limit,
+            raw=True,
+        ),
+        limit,
+        to_rest(symbol),
+    )
+
+
+def _quotes_request(symbol: str, window: Window, limit: int) -> Request:
+    ticker = quote(to_rest(symbol), safe=":")
+    return Request(
+        f"/v3/quotes/{ticker} {window.label}",
+        f"/v3/quotes/{ticker}",
+        lambda client: client.list_quotes(
+            ticker,
+            timestamp_gte=window.start,
+            timestamp_lt=window.end,
+            order="asc",
+            sort="timestamp",
+            limit=limit,
+            raw=True,
+        ),
+        limit,
+        to_rest(symbol),
+    )
+
+
+def _bars_request(symbol: str, window: Window, limit: int) -> Request:
+    ticker = quote(to_rest(symbol), safe=":")
+    # Both ends are included, and in milliseconds.
+    first_ms, last_ms = -(-window.start // _NS_PER_MS), (window.end - 1) // _NS_PER_MS
+    path = f"/v2/aggs/ticker/{ticker}/range/1/minute"
+    return Request(
+        f"{path} {window.label}",
+        path,
+        lambda client: client.list_aggs(
+            ticker, 1, "minute", first_ms, last_ms, adjusted=False, sort="asc", limit=limit, raw=True
+        ),
+        limit,
+        to_rest(symbol),
+        is_aggregate=True,
+    )
+
+
+def _below(column: str, least: str, fault: pl.Expr) -> Rule:
+    return fault, pl.format(f"{column} is {{}}; it must be {least}", pl.col(column))
+
+
+def _negative(*columns: str) -> tuple[Rule, ...]:
+    return tuple(_below(column, "0 or more", pl.col(column) < 0) for column in columns)
+
+
+def _not_positive(*columns: str) -> tuple[Rule, ...]:
+    return tuple(_below(column, "above 0", pl.col(column) <= 0) for column in columns)
+
+
+def time_rules(window: Window, now: int) -> tuple[Rule, ...]:
+    """A time must be stated, lie in the window that was asked for, and not in the future."""
+    time = pl.col("time")
+    ns = time.dt.timestamp("ns")
+    return (
+        (time.is_null(), pl.lit("time: the row states none")),
+        (
+            ~ns.is_between(window.start, window.end, closed="left"),
+            pl.format("time {} lies outside what was asked for", time),
+        ),
+        (ns > now, pl.format("time {} lies in the future", time)),
+    )
+
+
+def number_rule(market: Market) -> tuple[Rule, ...]:
+    """Where the tape is numbered, every row must be."""
+    if market in UNNUMBERED:
+        return ()
+    return ((pl.col("sequence_number").is_null(), pl.lit("sequence_number: the row states none")),)
+
+
+_HIGHEST = pl.max_horizontal("open", "low", "close")
+_LOWEST = pl.min_horizontal("open", "high", "close")
+
+TRADES_KIND: Final = Kind(
+    Tape.TRADES,
+    TRADES,
+    PageDecoder(TradeRow),
+    trade_columns,
+    _trades_request,
+    (*_not_positive("price"), *_negative("size")),
+)
+QUOTES_KIND: Final = Kind(
+    Tape.QUOTES,
+    QUOTES,
+    PageDecoder(QuoteRow),
+    quote_columns,
+    _quotes_request,
+    _negative("bid_price", "ask_price", "bid_size", "ask_size"),
+)
+BARS_KIND: Final = Kind(
+    Tape.BARS,
+    DELIVERED_BARS,
+    PageDecoder(BarRow),
+    bar_columns,
+    _bars_request,
+    (
+        *_not_positive("open", "high", "low", "close"),
+        *_negative("volume", "vwap", "transactions"),
+        (pl.col("high") < _HIGHEST, pl.format("high {} lies below {}", pl.col("high"), _HIGHEST)),
+        (pl.col("low") > _LOWEST, pl.format("low {} lies above {}", pl.col("low"), _LOWEST)),
+    ),
+)
