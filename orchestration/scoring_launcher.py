@@ -9,20 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-from serving.bento import BENTO_NAME
+from serving.store import StoredBento
 from tapewatch.settings import Settings
 
 _POLL_SECONDS = 2.0
-
-
-def latest_bento(bento_home: Path) -> Path | None:
-    """The folder of the Bento built last, or None before the first."""
-    store = bento_home / "bentos" / BENTO_NAME
-    pointer = store / "latest"
-    if not pointer.is_file():
-        return None
-    folder = store / pointer.read_text(encoding="utf-8").strip()
-    return folder if (folder / "bento.yaml").is_file() else None
 
 
 def serve_command(bento: Path, *, host: str, port: int) -> list[str]:
@@ -34,17 +24,17 @@ def serve_command(bento: Path, *, host: str, port: int) -> list[str]:
 def main() -> None:
     """Poll the store, then replace this process by the server."""
     settings = Settings()
-    bento = latest_bento(settings.bento_home)
+    bento = StoredBento.latest(settings.bento_home)
     if bento is None:
         _say(f"no Bento in {settings.bento_home} yet: materialize serving/anomaly_bento; waiting for it")
     while bento is None:
         time.sleep(_POLL_SECONDS)
-        bento = latest_bento(settings.bento_home)
-    _say(f"serving {bento.parent.name}:{bento.name}")
+        bento = StoredBento.latest(settings.bento_home)
+    _say(f"serving {bento.tag}: {bento.model_name} {bento.model_version}")
     # The Bento brings its own copy of the code: the checkout must not stand before it on the path.
     os.chdir(settings.bento_home)
     os.environ |= {"BENTOML_HOME": str(settings.bento_home.resolve()), "BENTOML_DO_NOT_TRACK": "true"}
-    command = serve_command(bento.resolve(), host=settings.host, port=settings.port_scoring)
+    command = serve_command(bento.folder.resolve(), host=settings.host, port=settings.port_scoring)
     os.execv(command[0], command)  # noqa: S606
 
 

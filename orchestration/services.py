@@ -47,7 +47,7 @@ class Service:
 
 def services(settings: Settings) -> list[Service]:
     """Everything that `tapewatch up` starts. An MLflow that runs elsewhere is not started here."""
-    found = [_emulator(settings), _dagster_webserver(settings), _dagster_daemon(), _scoring(settings)]
+    found = [_emulator(settings), _dagster_webserver(settings), _dagster_daemon(), scoring_service(settings)]
     if not is_remote_mlflow(settings):
         found.insert(3, _mlflow(settings))
     return found
@@ -95,8 +95,19 @@ def check_ports(wanted: Sequence[Service], host: str) -> None:
         raise ServiceError("; ".join(taken))
 
 
+def free_port(host: str) -> int:
+    """A port of `host` that nobody listens on at this moment."""
+    with socket.socket(_family(host)) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
 def _is_free(host: str, port: int) -> bool:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+    with socket.socket(_family(host)) as probe:
         # A port in TIME_WAIT may be bound again, and the services do so.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -174,7 +185,8 @@ def _mlflow(settings: Settings) -> Service:
     )
 
 
-def _scoring(settings: Settings) -> Service:
+def scoring_service(settings: Settings) -> Service:
+    """The service that answers `POST /score`."""
     url = _address(settings, settings.port_scoring)
     return Service(
         name="scoring",

@@ -19,11 +19,13 @@ import threading
 import time
 import xmlrpc.client
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
 import httpx
+import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
 from orchestration.services import Service, ServiceError
@@ -144,12 +146,18 @@ class Supervisor:
         process, self._process = self._process, None
         if process is None:
             return
+        family = _descendants(process.pid)
         process.terminate()
         try:
             process.wait(STOP_SECONDS * (len(self.services) + 1))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        # A worker that left its service's process group outlives a service that had to be killed.
+        _, left = psutil.wait_procs(family, timeout=1)
+        for survivor in left:
+            with suppress(psutil.NoSuchProcess):
+                survivor.kill()
 
     def _config(self) -> str:
         config = configparser.RawConfigParser()
@@ -211,6 +219,13 @@ def _prepare_child() -> None:
         signal.signal(number, signal.SIG_DFL)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    try:
+        return list(psutil.Process(pid).children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _tail(path: Path) -> str:

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestration import home
-from orchestration.scoring_launcher import latest_bento
 from orchestration.services import Service, check_ports, environment, services, with_source
 from orchestration.supervision import StopSignals, Supervisor
+from serving.store import StoredBento
 from tapewatch.settings import Settings
 
 #: A first start compiles bytecode and migrates two databases on a busy machine.
@@ -55,7 +55,7 @@ def _wait_for_all(
                 service,
                 timeout_s=START_TIMEOUT_S,
                 stopping=stopping,
-                excused=lambda service=service: service.needs_bento and latest_bento(settings.bento_home) is None,  # type: ignore[misc]
+                excused=lambda service=service: service.needs_bento and StoredBento.latest(settings.bento_home) is None,  # type: ignore[misc]
             )
             if stopping.is_set():
                 break

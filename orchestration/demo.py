@@ -1,0 +1,61 @@
+"""`tapewatch demo`: the whole platform once, on the built-in market, leaving results and no process.
+
+Belongs here: the story of the demo. Not here: any of its parts.
+"""
+
+import datetime as dt
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from orchestration import outcome
+from orchestration.lineage import materialize
+from orchestration.runs import RunReport, StepTiming
+from orchestration.scoring import anomaly_rows, ask, request_body, served, strongest
+from orchestration.services import free_port, on_emulator
+from serving.schemas import Answer
+from tapewatch.emulator.process import running_emulator
+from tapewatch.market.instruments import Market, trading_days
+from tapewatch.settings import Settings
+
+#: A Monday; fixed, so that a seed gives the same demo on any day.
+FIRST_DAY = dt.date(2024, 6, 3)
+MARKETS = (Market.STOCKS, Market.CRYPTO)
+_LONGEST = dt.timedelta(days=365)
+
+
+def run(settings: Settings, console: Console, *, days: int, seed: int) -> Path:
+    """Emulator up, the graph over `days` sessions, one anomaly scored over HTTP, everything stopped; the report's path.
+
+    Raises:
+        RunError, ServiceError, ScoringError: a part failed; what was started is stopped.
+    """
+    first, last = FIRST_DAY, trading_days(Market.STOCKS, FIRST_DAY, FIRST_DAY + _LONGEST)[days - 1]
+    source = f"synthetic market, seed {seed}"
+    console.print(f"[bold]Tapewatch demo[/]: {source}, {first} to {last}, data in {settings.home.absolute()}")
+    with running_emulator(seed=seed) as emulator:
+        settings = on_emulator(settings, emulator.base_url).model_copy(
+            update={"port_scoring": free_port(settings.host)}
+        )
+        partitions, report = materialize(settings, MARKETS, first, last, console)
+        began = time.perf_counter()
+        _show_answer(console, *_score_over_http(settings))
+        report += RunReport([StepTiming("serve the Bento, score an anomaly", time.perf_counter() - began)])
+    summary = outcome.summarise(settings, partitions, report, title="Tapewatch demo", source=source)
+    outcome.show(console, summary)
+    path = outcome.write(settings, summary)
+    console.print(f"Report: {path}", soft_wrap=True)
+    console.print(f"See it in the UI: TAPEWATCH_HOME={settings.home.absolute()} tapewatch up", soft_wrap=True)
+    return path
+
+
+def _score_over_http(settings: Settings) -> tuple[Answer, str]:
+    body = request_body(anomaly_rows(settings))
+    with served(settings) as service:
+        return ask(settings, body, url=service.url)
+
+
+def _show_answer(console: Console, answer: Answer, address: str) -> None:
+    console.print(f"POST {address}/score", soft_wrap=True)
+    console.print(outcome.verdict_table(answer, strongest(answer)))

@@ -1,0 +1,79 @@
+"""The whole graph over a range of days, from the tape to the anomalies, shown as it goes.
+
+Belongs here: the order of the platform's jobs and the source behind them. Not here: the jobs (`jobs.py`), running one
+(`runs.py`).
+"""
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from orchestration.progress import shown
+from orchestration.runs import RunReport, run_days, train
+from orchestration.services import EMULATOR_SEED, on_emulator
+from tapewatch.emulator.process import running_emulator
+from tapewatch.market.instruments import Market, Partition, trading_days
+from tapewatch.settings import Settings
+from tapewatch.store.lake import Lake
+
+
+@contextmanager
+def sourced(settings: Settings, console: Console, *, seed: int = EMULATOR_SEED) -> Iterator[tuple[Settings, str]]:
+    """`settings` with a source of the tape, and its name. Without a key and flat files an emulator runs meanwhile."""
+    if settings.flat_files is not None:
+        yield settings, f"flat files in {settings.flat_files}"
+    elif settings.polygon_api_key is not None:
+        yield settings, settings.polygon_base_url
+    else:
+        console.print(
+            f"Neither POLYGON_API_KEY nor flat files are set: the source is the [bold]synthetic[/] market, seed {seed}."
+        )
+        with running_emulator(seed=seed) as emulator:
+            yield on_emulator(settings, emulator.base_url), f"synthetic market, seed {seed}"
+
+
+def fetch(
+    settings: Settings,
+    market: Market,
+    first: dt.date,
+    last: dt.date,
+    console: Console,
+    *,
+    keep_existing: bool,
+    job: str = "backfill_tape",
+) -> RunReport:
+    """Run a partitioned job of one market over a range, with a line a step.
+
+    Raises:
+        RunError: a step failed, or the market is closed on all these days.
+    """
+    days = len(trading_days(market, first, last))
+    with shown(console, Lake(settings.lake_root), market, days) as listen:
+        return run_days(settings, job, market, first, last, keep_existing=keep_existing, progress=listen)
+
+
+def materialize(
+    settings: Settings,
+    markets: Sequence[Market],
+    first: dt.date,
+    last: dt.date,
+    console: Console,
+    *,
+    keep_existing: bool = False,
+) -> tuple[list[Partition], RunReport]:
+    """Tape, features and labels of each market, one detector trained on all of them, its Bento, and the anomalies.
+
+    Raises:
+        RunError: a step failed, or a market is closed on all these days.
+    """
+    report = RunReport()
+    for market in markets:
+        report += fetch(settings, market, first, last, console, keep_existing=keep_existing, job="update_day")
+    with shown(console, Lake(settings.lake_root), None, 1) as listen:
+        report += train(settings, progress=listen, markets=[str(m) for m in markets], first=str(first), last=str(last))
+    for market in markets:
+        report += fetch(settings, market, first, last, console, keep_existing=False, job="detect_anomalies")
+    partitions = [Partition(day, market) for market in markets for day in trading_days(market, first, last)]
+    return partitions, report

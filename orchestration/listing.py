@@ -1,0 +1,71 @@
+"""Anomalies as a table, as CSV and as JSON.
+
+Belongs here: how events are written out. Not here: where they come from (`tapewatch/store/database.py`).
+"""
+
+import csv
+import datetime as dt
+import io
+import json
+
+import polars as pl
+from rich.table import Table
+
+CSV_COLUMNS = ("symbol", "start", "end", "kind", "score")
+
+
+def moment(time: dt.datetime) -> str:
+    """A time as ISO 8601 in UTC, to the second: `2024-06-03T14:31:00Z`."""
+    return f"{time.astimezone(dt.UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def as_csv(anomalies: pl.DataFrame) -> str:
+    """Columns symbol, start, end, kind, score; a header always."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for row in anomalies.iter_rows(named=True):
+        writer.writerow((row["symbol"], moment(row["start_time"]), moment(row["end_time"]), row["kind"], row["score"]))
+    return text.getvalue()
+
+
+def as_json(anomalies: pl.DataFrame) -> str:
+    """A list of events: the CSV's fields and known, threshold, minutes, reasons, model."""
+    events = [
+        {
+            "symbol": row["symbol"],
+            "start": moment(row["start_time"]),
+            "end": moment(row["end_time"]),
+            "known": moment(row["known_time"]),
+            "kind": row["kind"],
+            "score": row["score"],
+            "threshold": row["threshold"],
+            "minutes": row["minutes"],
+            "reasons": json.loads(row["reasons"]),
+            "model": row["model"],
+        }
+        for row in anomalies.iter_rows(named=True)
+    ]
+    return json.dumps(events, indent=1) + "\n"
+
+
+def as_table(anomalies: pl.DataFrame) -> Table:
+    """For a person: the strongest reason instead of all."""
+    table = Table(title=f"{anomalies.height:,} anomalies", title_justify="left")
+    for heading in ("symbol", "start", "end", "kind"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("minutes", "score"):
+        table.add_column(heading, justify="right")
+    table.add_column("strongest reason")
+    for row in anomalies.iter_rows(named=True):
+        reasons = json.loads(row["reasons"])
+        table.add_row(
+            row["symbol"],
+            moment(row["start_time"]),
+            moment(row["end_time"]),
+            row["kind"].replace("_", " "),
+            str(row["minutes"]),
+            f"{row['score']:.4f}",
+            reasons[0]["feature"] if reasons else "",
+        )
+    return table

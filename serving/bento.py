@@ -1,0 +1,178 @@
+"""Builds the Bento of a registered model from its artifact folder alone, offline.
+
+Belongs here: what goes into a Bento and under which tag. Not here: where the artifact comes from (the model registry's
+business). Run as a module it is the worker half of `build_bento`, in a process of its own, because BentoML settles its
+home once for the life of a process.
+"""
+
+import ast
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from serving.store import BENTO_NAME, MODEL_ALIAS
+
+MODEL_NAME = "tapewatch_detector"
+SERVICE = "serving.service:TapewatchScoring"
+_OWN_PACKAGES = frozenset({"tapewatch", "models", "serving"})
+_ENTRY = "serving.service"
+
+
+class BentoError(RuntimeError):
+    """A Bento cannot be built; the message holds the builder's last words."""
+
+
+def build_bento(model_dir: Path, *, name: str, version: str, metadata: Mapping[str, str], bento_home: Path) -> str:
+    """Build the Bento of one registered model, and return its tag, `tapewatch_scoring:<name>-<version>`.
+
+    The Bento holds the saved detector, the modules that the service reaches by import, and the installed versions of the
+    packages that these import. Building the same model with the same code again changes nothing and returns the same tag.
+
+    Args:
+        model_dir: folder that `IsolationForestDetector.save` wrote, as the registry hands it out.
+        name: registered name of the model. version: registered version.
+        metadata: what else the Bento should remember, such as the run that made the model.
+        bento_home: BentoML's store; created if absent.
+
+    Raises:
+        BentoError: the build failed.
+    """
+    bento_home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="tapewatch-bento-") as staging:
+        context = Path(staging)
+        modules = service_modules()
+        for module, source in modules.items():
+            _stage(module, source, context)
+        job = {
+            "model_dir": str(model_dir.resolve()),
+            "metadata": {**metadata, "name": name, "version": version},
+            "version": _slug(f"{name}-{version}"),
+            "packages": pinned_requirements(modules),
+            "digest": _digest(context, model_dir),
+        }
+        environment = os.environ | {"BENTOML_HOME": str(bento_home.resolve()), "BENTOML_DO_NOT_TRACK": "true"}
+        done = subprocess.run(
+            [sys.executable, "-m", "serving.bento"],
+            cwd=context,
+            env=environment,
+            input=json.dumps(job),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        raise BentoError(f"building the Bento of {name} {version} failed:\n{done.stderr[-2000:]}")
+    return done.stdout.strip().splitlines()[-1]
+
+
+@cache
+def service_modules() -> dict[str, Path]:
+    """Every module of ours that the service reaches by import, at whatever depth of a function, and its file."""
+    found: dict[str, Path] = {}
+    waiting = [_ENTRY, "serving.bento"]
+    while waiting:
+        module = waiting.pop()
+        if module in found or module.partition(".")[0] not in _OWN_PACKAGES:
+            continue
+        source = _source_of(module)
+        if source is None:
+            continue
+        found[module] = source
+        package, _, _ = module.rpartition(".")
+        waiting.extend([package] if package else [])
+        waiting.extend(_imports(source))
+    return dict(sorted(found.items()))
+
+
+def pinned_requirements(modules: Mapping[str, Path]) -> list[str]:
+    """The installed version of each distribution that `modules` import, as `name==version`."""
+    distributions = importlib.metadata.packages_distributions()
+    tops = {name.partition(".")[0] for source in modules.values() for name in _imports(source)}
+    names = {distributions[top][0] for top in tops if top in distributions and top not in _OWN_PACKAGES}
+    return sorted(f"{name}=={importlib.metadata.version(name)}" for name in names)
+
+
+def _imports(source: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _source_of(module: str) -> Path | None:
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        return None
+    return Path(spec.origin) if spec is not None and spec.origin else None
+
+
+def _stage(module: str, source: Path, context: Path) -> None:
+    is_package = source.name == "__init__.py"
+    target = (
+        context.joinpath(*module.split("."), "__init__.py")
+        if is_package
+        else (context.joinpath(*module.split(".")).with_suffix(".py"))
+    )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def _digest(*folders: Path) -> str:
+    digest = hashlib.sha256()
+    for folder in folders:
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            digest.update(str(path.relative_to(folder)).encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-._")
+
+
+def _build(job: dict[str, Any]) -> str:
+    import bentoml  # noqa: PLC0415 - the parent imports this module and must not settle BentoML's home
+    from bentoml.exceptions import NotFound  # noqa: PLC0415
+
+    tag, model_tag = f"{BENTO_NAME}:{job['version']}", f"{MODEL_NAME}:{job['version']}"
+    with suppress(NotFound):
+        known = bentoml.get(tag)
+        if known.info.labels.get("digest") == job["digest"]:
+            # An older champion may be crowned again: what is asked for last is what is served.
+            Path(known.path).parent.joinpath("latest").write_text(job["version"], encoding="utf-8")
+            return tag
+        bentoml.delete(tag)
+    with suppress(NotFound):
+        bentoml.models.delete(model_tag)
+    with bentoml.models.create(model_tag, metadata=job["metadata"], labels={"digest": job["digest"]}) as stored:
+        shutil.copytree(job["model_dir"], stored.path, dirs_exist_ok=True)
+    bentoml.build(
+        SERVICE,
+        name=BENTO_NAME,
+        version=job["version"],
+        labels={"digest": job["digest"], "platform": "tapewatch"},
+        include=["*"],
+        models=[{"tag": model_tag, "alias": MODEL_ALIAS}],
+        python={"packages": job["packages"], "lock_packages": False},
+        build_ctx=str(Path.cwd()),
+    )
+    return tag
+
+
+if __name__ == "__main__":
+    sys.stdout.write(_build(json.load(sys.stdin)) + "\n")

@@ -1,0 +1,131 @@
+"""What the scoring service accepts and answers, made from the table of microstructure rows.
+
+Belongs here: shapes, bounds, and the refusals that clients read. Not here: scoring, HTTP.
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+import polars as pl
+
+from tapewatch.market.schema import Column
+from tapewatch.market.tables import MICROSTRUCTURE
+
+MAX_ROWS = 1_000
+#: Beyond it no market quantity lies, and the model's single-precision trees cannot compare.
+MAX_MAGNITUDE = 1e30
+#: Nanosecond times hold no other years.
+_FIRST_YEAR, _LAST_YEAR = 1678, 2261
+_IDENTITY = ("symbol", "event_time")
+_REQUIRED_TEXT = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+_AWARE_TIME = Annotated[dt.datetime, msgspec.Meta(tz=True)]
+
+
+class RequestError(ValueError):
+    """A request that cannot be scored; the message says where and why."""
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """One feature's part in a score. Positive `shap_value`: it makes the row more anomalous. `value` null: not known."""
+
+    feature: str
+    value: float | None
+    shap_value: float
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """The answer for one row; `reasons` strongest first."""
+
+    symbol: str
+    event_time: dt.datetime
+    score: float
+    threshold: float
+    is_anomaly: bool
+    reasons: list[Reason]
+
+
+class Model(msgspec.Struct, frozen=True):
+    """The registered model that answered."""
+
+    name: str
+    version: str
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The body of a good answer; one result a row, in the order asked."""
+
+    model: Model
+    results: list[Verdict]
+
+
+def _field(column: Column) -> tuple[str, Any, Any]:
+    if column.dtype == pl.Boolean():
+        return column.name, bool | None, None
+    if isinstance(column.dtype, pl.Datetime):
+        return column.name, _AWARE_TIME | None, None
+    bounds = msgspec.Meta(
+        ge=-MAX_MAGNITUDE if column.minimum is None else column.minimum,
+        le=MAX_MAGNITUDE if column.maximum is None else column.maximum,
+    )
+    return column.name, Annotated[float, bounds] | None, None
+
+
+#: One microstructure row. Every column but symbol and time may be null or left out; no other field is accepted.
+Row: type[msgspec.Struct] = msgspec.defstruct(
+    "Row",
+    [
+        ("symbol", _REQUIRED_TEXT),
+        ("event_time", _AWARE_TIME),
+        *(_field(column) for column in MICROSTRUCTURE.columns if column.name not in _IDENTITY),
+    ],
+    forbid_unknown_fields=True,
+    frozen=True,
+)
+_Batch: type[msgspec.Struct] = msgspec.defstruct(
+    "Batch",
+    [("rows", Annotated[list[Row], msgspec.Meta(min_length=1, max_length=MAX_ROWS)])],  # type: ignore[valid-type]
+    forbid_unknown_fields=True,
+)
+_envelope = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_batch = msgspec.json.Decoder(_Batch)
+_single = msgspec.json.Decoder(Row)
+
+
+def _frame_type(column: Column) -> pl.DataType:
+    if column.dtype.is_numeric():
+        return pl.Float64()
+    # No categories of what strangers send: Polars keeps them for the life of the process.
+    return pl.String() if column.dtype == pl.Categorical() else column.dtype
+
+
+_FRAME_SCHEMA = {column.name: _frame_type(column) for column in MICROSTRUCTURE.columns}
+
+
+def parse_request(body: bytes, features: Sequence[str]) -> pl.DataFrame:
+    """The rows of a request body, `{"rows": [row, …]}` or a single row, as a frame of `MICROSTRUCTURE`'s columns.
+
+    Numbers come as float64, symbols as text, what is absent as null. Infinities, values outside a column's range, times
+    without a zone, unknown fields, an empty list and rows in which every one of `features` is null are refused.
+
+    Raises:
+        RequestError: in each of these cases, naming the row.
+    """
+    try:
+        envelope = _envelope.decode(body)
+        rows = _batch.decode(body).rows if "rows" in envelope else [_single.decode(body)]  # type: ignore[attr-defined]
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RequestError(str(error)) from error
+    for index, row in enumerate(rows):
+        _check(row, index, features)
+    return pl.DataFrame([msgspec.structs.asdict(row) for row in rows], schema=_FRAME_SCHEMA)
+
+
+def _check(row: msgspec.Struct, index: int, features: Sequence[str]) -> None:
+    if all(getattr(row, name) is None for name in features):
+        raise RequestError(f"row {index} holds no feature: give at least one of {', '.join(features)}")
+    for name in ("event_time", "known_time"):
+        time = getattr(row, name)
+        if time is not None and not _FIRST_YEAR <= time.year <= _LAST_YEAR:
+            raise RequestError(f"row {index}: {name} {time.isoformat()} lies outside {_FIRST_YEAR} to {_LAST_YEAR}")

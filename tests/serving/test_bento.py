@@ -1,0 +1,179 @@
+"""The Bento: built from a saved detector alone, carrying its own code, answering over HTTP."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from orchestration.scoring_launcher import serve_command
+from orchestration.services import Service
+from orchestration.supervision import StopSignals, Supervisor
+from serving.bento import BentoError, build_bento, pinned_requirements, service_modules
+from serving.loader import Scorer
+from serving.store import StoredBento, StoreError
+from tests.support.detectors import extreme, fitted, ordinary_rows
+from tests.support.ports import free_port
+
+SINGLE = {"symbol": "AAPL", "event_time": "2024-06-03T13:31:00Z", "volume_ratio": 400.0}
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    fitted().save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bento_home(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> Path:
+    home = tmp_path_factory.mktemp("bentoml")
+    build_bento(model_dir, name="isolation_forest", version="3", metadata={"run": "abc"}, bento_home=home)
+    return home
+
+
+@pytest.fixture(scope="module")
+def url(bento_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    bento = StoredBento.latest(bento_home)
+    assert bento is not None
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    command = tuple(serve_command(bento.folder, host="127.0.0.1", port=port))
+    service = Service("scoring", "Scoring", command, health=f"{address}/readyz")
+    environment = {**os.environ, "BENTOML_HOME": str(bento_home), "BENTOML_DO_NOT_TRACK": "true"}
+    with StopSignals() as stopping, Supervisor([service], tmp_path_factory.mktemp("home"), environment) as supervisor:
+        supervisor.wait_until_healthy(service, timeout_s=120, stopping=stopping)
+        yield address
+
+
+def test_the_service_reaches_library_and_models_and_nothing_else_of_ours() -> None:
+    modules = service_modules()
+    assert {"serving.service", "models.isolation_forest", "tapewatch.market.tables"} <= set(modules)
+    assert {name.partition(".")[0] for name in modules} == {"serving", "models", "tapewatch"}
+    assert not [
+        name for name in modules if name.startswith(("tapewatch.feeds", "tapewatch.emulator", "tapewatch.store"))
+    ]
+
+
+def test_requirements_are_the_installed_versions() -> None:
+    requirements = pinned_requirements(service_modules())
+    assert all(requirement.count("==") == 1 for requirement in requirements)
+    assert {"bentoml", "scikit-learn", "polars"} <= {requirement.partition("==")[0] for requirement in requirements}
+
+
+def test_an_empty_store_holds_no_bento(tmp_path: Path) -> None:
+    assert StoredBento.latest(tmp_path) is None
+
+
+@pytest.mark.slow
+def test_the_store_tells_which_model_a_bento_bundles(bento_home: Path, model_dir: Path) -> None:
+    bento = StoredBento.latest(bento_home)
+    assert bento is not None
+    assert (bento.tag, bento.model_name, bento.model_version) == (
+        "tapewatch_scoring:isolation_forest-3",
+        "isolation_forest",
+        "3",
+    )
+    for path in model_dir.iterdir():
+        assert (bento.model_folder / path.name).read_bytes() == path.read_bytes()
+    manifest = yaml.safe_load((bento.model_folder / "model.yaml").read_text())
+    assert manifest["metadata"]["run"] == "abc"
+
+
+@pytest.mark.slow
+def test_building_again_changes_nothing_and_an_older_one_may_return(tmp_path: Path, model_dir: Path) -> None:
+    def build(version: str) -> str:
+        return build_bento(model_dir, name="isolation_forest", version=version, metadata={}, bento_home=tmp_path)
+
+    first = build("1")
+    written = (tmp_path / "bentos" / "tapewatch_scoring" / "isolation_forest-1" / "bento.yaml").stat().st_mtime_ns
+    build("2")
+    assert build("1") == first
+    assert (
+        tmp_path / "bentos" / "tapewatch_scoring" / "isolation_forest-1" / "bento.yaml"
+    ).stat().st_mtime_ns == written
+    latest = StoredBento.latest(tmp_path)
+    assert latest is not None
+    assert latest.model_version == "1", "what was asked for last is served"
+
+
+@pytest.mark.slow
+def test_a_bento_runs_on_its_own_code(bento_home: Path) -> None:
+    script = (
+        "import bentoml, json; bentoml.load('tapewatch_scoring:isolation_forest-3');"
+        "import models.isolation_forest, serving.service, tapewatch;"
+        "print(json.dumps([m.__file__ for m in (models.isolation_forest, serving.service, tapewatch)]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=bento_home,
+        env={**os.environ, "BENTOML_HOME": str(bento_home), "BENTOML_DO_NOT_TRACK": "true"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    files = json.loads(done.stdout.splitlines()[-1])
+    assert all(Path(file).is_relative_to(bento_home) for file in files), files
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_no_model_is_refused_when_loaded(tmp_path: Path) -> None:
+    missing = tmp_path / "nothing"
+    with pytest.raises(BentoError, match="isolation_forest 1"):
+        build_bento(missing, name="isolation_forest", version="1", metadata={}, bento_home=tmp_path / "bentoml")
+
+
+@pytest.mark.slow
+def test_a_bento_without_its_model_says_how_to_get_one(tmp_path: Path, bento_home: Path) -> None:
+    home = tmp_path / "bentoml"
+    (home / "bentos").mkdir(parents=True)
+    (home / "bentos" / "tapewatch_scoring").symlink_to(bento_home / "bentos" / "tapewatch_scoring")
+    with pytest.raises(StoreError, match="materialize"):
+        StoredBento.latest(home)
+
+
+@pytest.mark.slow
+def test_scores_over_http_are_those_of_the_saved_detector(url: str, model_dir: Path) -> None:
+    rows = extreme(ordinary_rows(3).head(4))
+    plain = [
+        {"symbol": row["symbol"], "event_time": row["event_time"].isoformat()}
+        | {name: row[name] for name in ("session_minute", *fitted().features)}
+        for row in rows.iter_rows(named=True)
+    ]
+    answer = httpx.post(f"{url}/score", json={"rows": plain}).raise_for_status().json()
+    own = Scorer.load(model_dir, name="isolation_forest", version="3").answer(rows)
+    assert answer["model"] == {"name": "isolation_forest", "version": "3"}
+    assert [r["score"] for r in answer["results"]] == [v.score for v in own.results]
+    assert all(r["is_anomaly"] for r in answer["results"])
+    assert set(answer["results"][0]["reasons"][0]) == {"feature", "value", "shap_value"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("body", "status", "word"),
+    [
+        (json.dumps(SINGLE), 200, "volume_ratio"),
+        ('{"symbol":"AAPL","event_time":"2024-06-03T13:31:00Z","volume_ratio":1e400}', 422, "range"),
+        ('{"rows":[]}', 422, "length"),
+        ('{"symbol":"AAPL","event_time":"2024-06-02T13:31:00Z","volume_ratio":1}', 422, "does not trade"),
+        ("not json", 422, "malformed"),
+        ('{"rows":"' + "x" * 5_000_000 + '"}', 413, "fewer rows"),
+    ],
+)
+def test_every_request_has_an_answer(url: str, body: str, status: int, word: str) -> None:
+    response = httpx.post(f"{url}/score", content=body)
+    assert response.status_code == status
+    assert word in response.text
+
+
+@pytest.mark.slow
+def test_says_that_it_lives_and_what_it_serves(url: str) -> None:
+    for page in ("healthz", "readyz", "livez"):
+        assert httpx.get(f"{url}/{page}").status_code == 200
+    assert httpx.get(f"{url}/model").json()["features"] == list(fitted().features)
+    assert httpx.get(f"{url}/score").status_code == 405
