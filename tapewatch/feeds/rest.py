@@ -115,6 +115,15 @@ class RestSource:
         load.frames = self._frames(load, BARS_KIND, market, [(symbol, window) for window in _chunks(sessions)])
         return load
 
+    def has_rows(self, tape: Tape, partition: Partition, symbol: str) -> bool:
+        """Whether one call finds any row of a symbol's day; what the plan lacks is asked all the same, and refused there."""
+        kind = next(kind for kind in (BARS_KIND, TRADES_KIND, QUOTES_KIND) if kind.tape is tape)
+        session = partition.session
+        window = Window(session.day_start, session.day_end, str(partition.date))
+        request = kind.request(symbol, window, 1)
+        page = next(Pager(self._transport, self._plans[partition.market]).pages(request, kind.decoder))
+        return page.decoded.source_rows > 0
+
     def truth(self, partition: Partition, symbols: Sequence[str] | None = None) -> pl.DataFrame | None:
         """The anomalies that an emulator put into its tape; None from the vendor and from recorded tapes."""
         if self._transport.is_vendor:

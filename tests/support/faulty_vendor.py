@@ -46,6 +46,7 @@ class FaultyVendor:
     every_fault: Fault | None = None
     largest_page: int = 50_000
     truth: dict[str, list[Body]] | None = None
+    status: Body = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
     base_url: str = ""
 
@@ -67,6 +68,8 @@ class FaultyVendor:
             if self.truth is None:
                 return Response('{"status":"NOT_FOUND"}', 404)
             body = {"status": "OK", "results": self.truth.get(query["ticker"], [])}
+        elif request.url.path == "/v1/marketstatus/now":
+            body = self.status
         else:
             body = self._page(request, query)
         fault = self.faults.get(number) or self.every_fault
