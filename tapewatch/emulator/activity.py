@@ -3,7 +3,7 @@
 Belongs here: the ordinary day's rhythm and its merging with the anomalies' effects. Not here: single quotes or trades.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -17,51 +17,42 @@ from tapewatch.market.instruments import NS_PER_SECOND, Session
 #: Prints of one aggressive order: 1 to 4, this many on average (see `flow`).
 PRINTS_PER_ORDER = 1.5
 
+#: How many seconds ahead the side of an order has an inkling of.
+FORESEEN_S = 15
+
 _EXTENDED_ACTIVITY = 0.035
 _SPREAD_BY_VOLATILITY = 0.55
 
 
-@dataclass(frozen=True, slots=True)
-class Grids:
-    """A day by the second, as the kernel reads it: prices in ticks, rates per second."""
+# Rows of a day by the second: prices in ticks, rates per second; `VOLATILITY` is what the price moves over the seconds
+# that orders foresee, in ticks, and `FLICKER` 1 where quotes are stuffed.
+MID, HALF_SPREAD, ORDERS, QUOTES, SIZE, DEPTH, FLOW, FLICKER, VOLATILITY = range(9)
 
-    mid: Floats
-    half_spread: Floats
-    orders: Floats
-    quotes: Floats
-    size: Floats
-    depth: Floats
-    flow: Floats
-    flicker: Floats
-    volatility: Floats
 
-    @property
-    def expected(self) -> tuple[int, int]:
-        """Trades and quotes to be expected."""
-        return int(self.orders.sum() * PRINTS_PER_ORDER), int(self.quotes.sum())
+class Grids(NamedTuple):
+    """A day by the second, as the kernel reads it: one row for each name above, one column more than there are seconds.
+    The last column holds the price at the day's end and nothing else."""
+
+    rows: Floats
+    expected_trades: int
+    expected_quotes: int
 
 
 def grids(instrument: Instrument, session: Session, day: Path, effects: Effects, trades: int, noise: State) -> Grids:
     """The day's grids for `trades` expected trades (anomalies come on top)."""
-    mid = _prices(day.log_price + effects.shift) * (instrument.price * instrument.ticks)
     busy = _busy(session, day.relative_volatility, noise)
-    spread = _breathing(day.relative_volatility) * (instrument.half_spread_bps * 1e-4) * mid[:-1]
-    if not session.market.is_continuous:
-        spread *= _wide_outside(session, spread.size)
-    orders = busy * (trades / PRINTS_PER_ORDER) * effects.trade_rate
-    quotes = busy * (trades * instrument.quotes_per_trade) * effects.quote_rate
-    scale = instrument.volatility * np.sqrt(1.0 / busy.size)
-    return Grids(
-        mid=mid,
-        half_spread=spread * effects.spread,
-        orders=orders,
-        quotes=quotes,
-        size=effects.size,
-        depth=effects.depth,
-        flow=effects.flow,
-        flicker=effects.flicker,
-        volatility=scale * day.relative_volatility * mid[:-1],
-    )
+    rows = np.zeros((9, busy.size + 1))
+    rows[MID] = _prices(day.log_price + effects.shift) * (instrument.price * instrument.ticks)
+    mid = rows[MID, :-1]
+    spread = _breathing(day.relative_volatility) * (instrument.half_spread_bps * 1e-4) * mid
+    rows[HALF_SPREAD, :-1] = spread * _wide_outside(session, busy.size) * effects.spread
+    rows[ORDERS, :-1] = busy * (trades / PRINTS_PER_ORDER) * effects.trade_rate
+    rows[QUOTES, :-1] = busy * (trades * instrument.quotes_per_trade) * effects.quote_rate
+    rows[SIZE, :-1], rows[DEPTH, :-1] = effects.size, effects.depth
+    rows[FLOW, :-1], rows[FLICKER, :-1] = effects.flow, effects.flicker
+    rows[VOLATILITY, :-1] = instrument.volatility * np.sqrt(FORESEEN_S / busy.size) * day.relative_volatility * mid
+    expected = rows[ORDERS].sum() * PRINTS_PER_ORDER, rows[QUOTES].sum()
+    return Grids(rows, int(expected[0]), int(expected[1]))
 
 
 @numba.njit(cache=True)
@@ -107,6 +98,8 @@ def _breathing(relative_volatility: Floats) -> Floats:
 
 
 def _wide_outside(session: Session, seconds: int) -> Floats:
+    if session.market.is_continuous:
+        return np.ones(seconds)
     wide = np.full(seconds, 4.0)
     opens = (session.regular_start - session.extended_start) // NS_PER_SECOND
     closes = (session.regular_end - session.extended_start) // NS_PER_SECOND

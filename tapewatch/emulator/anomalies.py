@@ -62,7 +62,16 @@ class Effects:
     @classmethod
     def none(cls, seconds: int) -> "Effects":
         """A day left as it is."""
-        return cls(np.zeros(seconds + 1), *(np.ones(seconds) for _ in range(5)), np.zeros(seconds), np.zeros(seconds))
+        return cls(
+            shift=np.zeros(seconds + 1),
+            trade_rate=np.ones(seconds),
+            quote_rate=np.ones(seconds),
+            size=np.ones(seconds),
+            spread=np.ones(seconds),
+            depth=np.ones(seconds),
+            flow=np.zeros(seconds),
+            flicker=np.zeros(seconds),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +96,7 @@ class _Stage:
         return low + (high - low) * uniform(self.draw)
 
     def side(self) -> float:
-        return 1.0 if uniform(self.draw) < 0.5 else -1.0  # noqa: PLR2004 - a fair coin
+        return 1.0 if uniform(self.draw) < 0.5 else -1.0
 
     def part(self, begin: float, end: float) -> slice:
         return slice(self.first + int(begin * self.seconds), self.first + int(end * self.seconds))

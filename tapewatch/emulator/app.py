@@ -105,7 +105,7 @@ def _listing(rows: list[reference.Row], more: dict[str, str] | None = None) -> R
     return replies.reply(body | (more or {}))
 
 
-def _refused(request: Request, error: Exception) -> Response:
+def _refused(_: Request, error: Exception) -> Response:
     if not isinstance(error, Refusal):
         raise error
     return error.response()

@@ -8,12 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tapewatch.emulator import flow
-from tapewatch.emulator.flow import Ints, Tape
+from tapewatch.emulator import book, flow
+from tapewatch.emulator.flow import Tape
 from tapewatch.emulator.randomness import State, exponential, uniform
 from tapewatch.emulator.universe import Instrument
 from tapewatch.market.instruments import Market, Session
 from tapewatch.market.tables import QUOTES, SYMBOL, TIME, TRADES
+
+Ints = npt.NDArray[np.int64]
 
 _OFF_EXCHANGE = 4
 _TRF_IDS = (201, 202, 203)
@@ -24,10 +26,9 @@ _CRYPTO_VENUES = np.array([1, 1, 1, 1, 23, 23, 2, 6], dtype=np.int16)
 _CODES = (
     "", "14", "14,41", "41", "37", "14,37", "14,37,41", "37,41",
     "12", "12,14", "12,14,41", "12,41", "12,37", "12,14,37", "12,14,37,41", "12,37,41",
-    "2", "10", "52", "53", "12,2", "25,41", "8,41", "16", "15", "1",
+    "2", "10", "52", "53", "25,41", "16", "8,41", "15", "1",
 )  # fmt: skip
 _CODE = {text: number for number, text in enumerate(_CODES)}
-_OPEN_CROSS, _CLOSE_CROSS = _CODE["25,41"], _CODE["8,41"]
 _SELL, _BUY = _CODE["1"], _CODE["2"]
 _LATE_PRICED_FIRST = _CODE["2"]
 _AUCTION_FIRST = _CODE["25,41"]
@@ -38,23 +39,27 @@ _SIZE_STEPS = 1_000_000
 def trades(instrument: Instrument, session: Session, tape: Tape, state: State) -> pl.DataFrame:
     """The day's trades (`TRADES`)."""
     is_stock = instrument.market is Market.STOCKS
-    count = tape.trade_time.size
+    count = tape.prints.shape[1]
+    after, kind = tape.prints[flow.PRINT_TIME].astype(np.int64), tape.prints[flow.PRINT_KIND].astype(np.uint8)
+    amount = tape.prints[flow.PRINT_SIZE]
     regular = (session.regular_start - session.extended_start, session.regular_end - session.extended_start)
     codes, venues, size = np.empty(count, np.uint32), np.empty(count, np.int16), np.empty(count)
     lag, trf_lag = np.empty(count, np.int64), np.empty(count, np.int64)
     if is_stock:
         listing = _LISTING[instrument.exchange]
         _spell_stock_trades(
-            tape.trade_time, tape.trade_size, tape.kind, *regular, instrument.size, listing, _STOCK_VENUES, state,
+            after, amount, kind, *regular, instrument.size, listing, _STOCK_VENUES, state,
             codes, venues, size, lag, trf_lag,
         )  # fmt: skip
     else:
-        _spell_crypto_trades(tape.trade_size, tape.side, instrument.size, _CRYPTO_VENUES, state, codes, venues, size)
-    time = session.extended_start + tape.trade_time
+        _spell_crypto_trades(
+            amount, tape.prints[flow.PRINT_SIDE], instrument.size, _CRYPTO_VENUES, state, codes, venues, size
+        )
+    time = session.extended_start + after
     columns: dict[str, object] = {
         "time": _times(time),
         "sequence_number": _sequence(state, count) if is_stock else np.arange(1, count + 1),
-        "price": tape.trade_price / float(flow.SUB_TICKS * instrument.ticks),
+        "price": tape.prints[flow.PRINT_PRICE] / float(flow.SUB_TICKS * instrument.ticks),
         "size": size,
         "exchange": venues,
         "conditions": _dictionary(_CODES, codes),
@@ -69,20 +74,20 @@ def trades(instrument: Instrument, session: Session, tape: Tape, state: State) -
 def quotes(instrument: Instrument, session: Session, tape: Tape, state: State) -> pl.DataFrame:
     """The day's quotes (`QUOTES`)."""
     is_stock = instrument.market is Market.STOCKS
-    count = tape.quote_time.size
+    count = tape.quotes.shape[1]
     venues = np.empty((2, count), np.int16)
     sizes, lag = np.empty((2, count)), np.empty(count, np.int64)
     step = 1.0 / _ROUND_LOT if is_stock else float(_SIZE_STEPS)
     _spell_quotes(
-        tape.bid_size, tape.ask_size, instrument.depth, step, _STOCK_VENUES if is_stock else _CRYPTO_VENUES, state,
+        tape.quotes[book.QUOTE_BID_SIZE :], instrument.depth, step, _STOCK_VENUES if is_stock else _CRYPTO_VENUES, state,
         venues, sizes, lag,
     )  # fmt: skip
-    time = session.extended_start + tape.quote_time
+    time = session.extended_start + tape.quotes[book.QUOTE_TIME].astype(np.int64)
     columns: dict[str, object] = {
         "time": _times(time),
         "sequence_number": _sequence(state, count) if is_stock else np.arange(1, count + 1),
-        "bid_price": tape.bid / float(instrument.ticks),
-        "ask_price": tape.ask / float(instrument.ticks),
+        "bid_price": tape.quotes[book.QUOTE_BID] / float(instrument.ticks),
+        "ask_price": tape.quotes[book.QUOTE_ASK] / float(instrument.ticks),
         "bid_size": sizes[0],
         "ask_size": sizes[1],
         "bid_exchange": venues[0],
@@ -154,7 +159,7 @@ def _spell_stock_trades(
             if size[i] < 100.0:
                 code = 4 + code
             codes[i] = code + (8 if is_extended else 0)
-            if what == flow.MIDPOINT:
+            if what == flow.OFF_EXCHANGE:
                 venues[i] = _OFF_EXCHANGE
         if venues[i] == _OFF_EXCHANGE:
             lag[i] += np.int64(exponential(state) * 6_000_000.0)
@@ -163,7 +168,7 @@ def _spell_stock_trades(
 
 @numba.njit(cache=True)
 def _spell_crypto_trades(
-    amount: npt.NDArray[np.float64], side: npt.NDArray[np.int8], unit: float, places: npt.NDArray[np.int16],
+    amount: npt.NDArray[np.float64], side: npt.NDArray[np.float64], unit: float, places: npt.NDArray[np.int16],
     state: State, codes: npt.NDArray[np.uint32], venues: npt.NDArray[np.int16], size: npt.NDArray[np.float64],
 ) -> None:  # fmt: skip
     for i in range(amount.size):
@@ -174,13 +179,12 @@ def _spell_crypto_trades(
 
 @numba.njit(cache=True)
 def _spell_quotes(
-    bid: npt.NDArray[np.float64], ask: npt.NDArray[np.float64], unit: float, step: float,
+    amounts: npt.NDArray[np.float64], unit: float, step: float,
     places: npt.NDArray[np.int16], state: State, venues: npt.NDArray[np.int16], sizes: npt.NDArray[np.float64],
     lag: Ints,
 ) -> None:  # fmt: skip
-    for i in range(bid.size):
-        sizes[0, i] = max(np.floor(bid[i] * unit * step), 1.0) / step
-        sizes[1, i] = max(np.floor(ask[i] * unit * step), 1.0) / step
-        venues[0, i] = places[np.int64(uniform(state) * places.size)]
-        venues[1, i] = places[np.int64(uniform(state) * places.size)]
+    for i in range(lag.size):
+        for side in range(2):
+            sizes[side, i] = max(np.floor(amounts[side, i] * unit * step), 1.0) / step
+            venues[side, i] = places[np.int64(uniform(state) * places.size)]
         lag[i] = 120_000 + np.int64(exponential(state) * 180_000.0)

@@ -79,7 +79,7 @@ class SyntheticTape:
         """See `MarketTape`."""
         return HISTORY_START.get(market, dt.date.max)
 
-    def last_day(self, market: Market) -> None:  # noqa: ARG002 - the clock ends every market's tape
+    def last_day(self, market: Market) -> None:
         """See `MarketTape`."""
 
     def trades(self, symbol: str, date: dt.date) -> pl.DataFrame:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tapewatch.emulator.server import DEFAULT_SEED, LOOPBACK
+from tapewatch.emulator import DEFAULT_SEED, LOOPBACK
 
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 5.0
@@ -86,7 +86,7 @@ def _answers(address: str) -> bool:
         return False
     try:
         with urllib.request.urlopen(f"{address}/emulator/v1/info", timeout=2) as answer:  # noqa: S310 - checked above
-            return bool(answer.status == 200)  # noqa: PLR2004 - HTTP's OK
+            return bool(answer.status == 200)
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         return False
 

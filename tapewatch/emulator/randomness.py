@@ -7,6 +7,7 @@ Source: Steele, Lea and Flood (2014), "Fast splittable pseudorandom number gener
 """
 
 import hashlib
+import math
 from statistics import NormalDist
 
 import numba
@@ -34,7 +35,7 @@ def _quantiles() -> Floats:
 
 
 _NORMAL = _quantiles()
-_EXPONENTIAL = np.round(-np.log1p(-(np.arange(_CELLS + 1) + 0.5) / (_CELLS + 1)), 10)
+_EXPONENTIAL: Floats = np.array([round(-math.log1p(-(i + 0.5) / (_CELLS + 1)), 10) for i in range(_CELLS + 1)])
 
 
 def stream(*key: object) -> State:
@@ -51,7 +52,8 @@ def bits(state: State) -> np.uint64:
     z = state[0]
     z = (z ^ (z >> _S30)) * _MIX_1
     z = (z ^ (z >> _S27)) * _MIX_2
-    return z ^ (z >> _S31)
+    mixed: np.uint64 = z ^ (z >> _S31)
+    return mixed
 
 
 @numba.njit(cache=True, inline="always")
@@ -63,7 +65,7 @@ def uniform(state: State) -> float:
 @numba.njit(cache=True, inline="always")
 def _tabulated(table: Floats, z: np.uint64) -> float:
     cell = np.int64(z >> _S52)
-    return table[cell] + (table[cell + 1] - table[cell]) * (float(z & _LOW_40) * _PER_2_40)
+    return float(table[cell] + (table[cell + 1] - table[cell]) * (float(z & _LOW_40) * _PER_2_40))
 
 
 @numba.njit(cache=True, inline="always")

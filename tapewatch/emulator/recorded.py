@@ -80,7 +80,7 @@ class RecordedTape:
         recorded = self._frame("bars", symbol, date)
         return built_bars(symbol, date, self.trades(symbol, date)) if recorded.is_empty() else recorded
 
-    def truth(self, symbol: str, date: dt.date) -> None:  # noqa: ARG002 - nobody knows it for any day
+    def truth(self, symbol: str, date: dt.date) -> None:
         """None: recorded tape comes without labels."""
 
     def _frame(self, table: str, symbol: str, date: dt.date) -> pl.DataFrame:
@@ -92,7 +92,8 @@ class RecordedTape:
     def _read(self, table: str, partition: Partition, symbols: list[str] | None) -> pl.DataFrame:
         ask = {"trades": self._source.trades, "quotes": self._source.quotes, "bars": self._source.bars}[table]
         load: Load = ask(partition, symbols)
-        return pl.concat([_TABLES[table].empty(), *load])
+        whole: pl.DataFrame = pl.concat([_TABLES[table].empty(), *load])
+        return whole
 
     def _read_symbols(self, market: Market, table: str, days: list[dt.date]) -> set[str]:
         frames = (self._read(table, Partition(day, market), None) for day in days)

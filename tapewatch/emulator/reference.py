@@ -20,7 +20,8 @@ _DEFAULT_LIMIT, _MAX_LIMIT = 100, 1000
 _MARKET_NAMES = {Market.FOREX: "fx"}
 _HALF_DAY_MINUTES = 300
 _NOT_KEPT = ("apiKey", "_start")
-_HORIZON = dt.timedelta(days=365)
+# The calendars know a year ahead.
+_HORIZON = dt.timedelta(days=360)
 _EARLY_CLOSES = {7: "Independence Day", 11: "Thanksgiving", 12: "Christmas"}
 
 Row = dict[str, Any]

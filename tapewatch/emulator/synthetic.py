@@ -13,7 +13,7 @@ import polars as pl
 from tapewatch.emulator import anomalies, frames, universe
 from tapewatch.emulator.activity import grids
 from tapewatch.emulator.anomalies import Effects, Event
-from tapewatch.emulator.flow import tape
+from tapewatch.emulator.flow import Auctions, tape
 from tapewatch.emulator.price_path import path
 from tapewatch.emulator.randomness import stream
 from tapewatch.emulator.universe import Instrument
@@ -66,8 +66,9 @@ class Synthetic:
                 a trade for stocks). By default the instrument's own activity, less on half days.
         """
         instrument = universe.instrument(symbol)
-        session = session_of(market_of(symbol), date)
-        if instrument is None or session is None or date < universe.HISTORY_START[instrument.market]:
+        is_made = instrument is not None and date >= universe.HISTORY_START[instrument.market]
+        session = session_of(market_of(symbol), date) if is_made else None
+        if instrument is None or session is None:
             return TapeDay(TRADES.empty(), QUOTES.empty(), pl.DataFrame(schema=TRUTH))
         events = anomalies.schedule(self.seed, symbol, session) if self._has_anomalies else []
         return self._make(instrument, session, events, trades)
@@ -98,8 +99,9 @@ class Synthetic:
         )
         expected = trades if trades is not None else int(self._usual(instrument, session) * self._activity)
         levels = grids(instrument, session, day, effects, expected, stream(self.seed, "arrivals", *key))
-        opens, closes = _auctions(session)
-        made = tape(levels, opens, closes, expected * _AUCTION_SHARE, stream(self.seed, "flow", *key))
+        auctions = _auctions(session, expected)
+        is_stock = session.market is Market.STOCKS
+        made = tape(levels, auctions, has_off_exchange=is_stock, state=stream(self.seed, "flow", *key))
         return TapeDay(
             frames.trades(instrument, session, made, stream(self.seed, "trades", *key)),
             frames.quotes(instrument, session, made, stream(self.seed, "quotes", *key)),
@@ -112,11 +114,11 @@ class Synthetic:
         return instrument.trades * session.regular_minutes / full_day
 
 
-def _auctions(session: Session) -> tuple[int, int]:
+def _auctions(session: Session, trades: int) -> Auctions:
     if session.market.is_continuous:
-        return -1, -1
+        return Auctions(-1, -1, 0.0)
     opens, closes = session.regular_start - session.extended_start, session.regular_end - session.extended_start
-    return opens // NS_PER_SECOND, closes // NS_PER_SECOND
+    return Auctions(opens // NS_PER_SECOND, closes // NS_PER_SECOND, trades * _AUCTION_SHARE)
 
 
 def _truth(symbol: str, events: Sequence[Event]) -> pl.DataFrame:
@@ -129,4 +131,4 @@ def _truth(symbol: str, events: Sequence[Event]) -> pl.DataFrame:
             "end_time": [event.end for event in events],
         },
         schema_overrides={"start_time": pl.Int64, "end_time": pl.Int64},
-    ).cast(dict(TRUTH))
+    ).cast(TRUTH)

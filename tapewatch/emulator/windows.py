@@ -49,6 +49,10 @@ def windows(bars: pl.DataFrame, multiplier: int, timespan: str, market: Market, 
     """
     if bars.is_empty() or (multiplier == 1 and BASES[timespan] == timespan):
         return bars
+
+    def has_all(name: str) -> pl.Expr:
+        return pl.col(name).is_not_null().all()
+
     notional = (pl.col("vwap") * pl.col("volume")).sum()
     return (
         bars.with_columns(time=window_start(multiplier, timespan, market, anchor))
@@ -59,8 +63,9 @@ def windows(bars: pl.DataFrame, multiplier: int, timespan: str, market: Market, 
             pl.col("low").min(),
             pl.col("close").last(),
             pl.col("volume").sum(),
-            pl.when(pl.col("volume").sum() > 0).then(notional / pl.col("volume").sum()).alias("vwap"),
-            pl.col("transactions").sum(),
+            # Recorded bars may lack either.
+            vwap=pl.when(has_all("vwap") & (pl.col("volume").sum() > 0)).then(notional / pl.col("volume").sum()),
+            transactions=pl.when(has_all("transactions")).then(pl.col("transactions").sum()),
         )
         .select(DELIVERED_BARS.schema.names())
     )
