@@ -23,8 +23,16 @@ class Detector(Protocol):
 
     #: Name under which it is registered.
     name: str
-    #: A minute whose score is at or above this is anomalous.
-    threshold: float
+
+    @property
+    def threshold(self) -> float:
+        """A minute whose score is at or above this is anomalous."""
+        ...
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Columns of MICROSTRUCTURE that it reads, beside symbol, event_time, known_time and session_minute."""
+        ...
 
     def fit(self, rows: pl.DataFrame, *, partitions: Sequence[str] = ()) -> Self:
         """Learn what is usual from `rows` alone."""
@@ -32,6 +40,10 @@ class Detector(Protocol):
 
     def score(self, rows: pl.DataFrame) -> Scores:
         """One score a row, higher where more anomalous; never NaN."""
+        ...
+
+    def scored(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """symbol, event_time, known_time, score and kind of each row."""
         ...
 
     def explain(self, rows: pl.DataFrame) -> pl.DataFrame:

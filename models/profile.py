@@ -48,7 +48,7 @@ class Profile:
         """Learn the profile from `rows` alone (symbol, session_minute and the features)."""
         transformed = rows.select(
             pl.col("symbol").cast(pl.String),
-            pl.col("session_minute").floordiv(BUCKET_MINUTES).cast(pl.Int64).alias("bucket"),
+            pl.col("session_minute").clip(lower_bound=0).floordiv(BUCKET_MINUTES).cast(pl.Int64).alias("bucket"),
             *(feature.expression().fill_nan(None).alias(feature.name) for feature in features),
         )
         names = [feature.name for feature in features]
@@ -57,25 +57,16 @@ class Profile:
         )
         days = _statistics(transformed.with_columns(bucket=pl.lit(WHOLE_DAY, pl.Int64)), names)
         buckets = _statistics(transformed, names)
-        market_centre = np.nan_to_num(whole.centre)
-        market_scale = np.fmax(whole.scale, _SCALE_FLOOR)
-        day_centre = _shrunk(days.centre, market_centre, days.count, _SYMBOL_PRIOR)
-        day_scale = np.maximum(
-            _shrunk(days.scale, market_scale, days.count, _SYMBOL_PRIOR),
-            np.maximum(_MARKET_FLOOR * market_scale, _SCALE_FLOOR),
-        )
+        market = np.nan_to_num(whole.centre), np.fmax(whole.scale, _SCALE_FLOOR)
+        day = _settled(days, *market, prior=_SYMBOL_PRIOR, floor=_MARKET_FLOOR)
         at = {symbol: i for i, (symbol, _) in enumerate(days.keys)}
-        parent = np.array([at[symbol] for symbol, _ in buckets.keys], dtype=np.int64)
-        bucket_centre = _shrunk(buckets.centre, day_centre[parent], buckets.count, _BUCKET_PRIOR)
-        bucket_scale = np.maximum(
-            _shrunk(buckets.scale, day_scale[parent], buckets.count, _BUCKET_PRIOR),
-            np.maximum(_SYMBOL_FLOOR * day_scale[parent], _SCALE_FLOOR),
-        )
+        parent = [at[symbol] for symbol, _ in buckets.keys]
+        bucket = _settled(buckets, day[0][parent], day[1][parent], prior=_BUCKET_PRIOR, floor=_SYMBOL_FLOOR)
         keys = [*whole.keys, *days.keys, *buckets.keys]
         return cls(
             tuple(features),
-            np.concatenate([market_centre, day_centre, bucket_centre]),
-            np.concatenate([market_scale, day_scale, bucket_scale]),
+            np.concatenate([market[0], day[0], bucket[0]]),
+            np.concatenate([market[1], day[1], bucket[1]]),
             {key: i for i, key in enumerate(keys)},
         )
 
@@ -146,6 +137,12 @@ def _statistics(transformed: pl.DataFrame, names: Sequence[str]) -> _Statistics:
         np.maximum((upper - lower) / _NORMAL_IQR, (highest - lowest) / (2 * _NORMAL_90)),
         grouped.select(f"{n} count" for n in names).to_numpy().astype(np.float64),
     )
+
+
+def _settled(own: _Statistics, centre: Floats, scale: Floats, *, prior: float, floor: float) -> tuple[Floats, Floats]:
+    """`own` shrunk towards its parents' centre and scale, the scale kept above the floors."""
+    settled = np.maximum(_shrunk(own.scale, scale, own.count, prior), np.maximum(floor * scale, _SCALE_FLOOR))
+    return _shrunk(own.centre, centre, own.count, prior), settled
 
 
 def _shrunk(own: Floats, parent: Floats, count: Floats, prior: float) -> Floats:
