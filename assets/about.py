@@ -1,0 +1,46 @@
+"""What every asset says of itself in the Dagster UI: description, owner, kinds, column schema, code version."""
+
+import base64
+from typing import Any
+
+import dagster as dg
+
+from resources.lake import column_schema
+from tapewatch import __version__
+from tapewatch.market.schema import Table
+
+_OWNERS = {
+    "tape": "team:market-data",
+    "features": "team:quant-research",
+    "labels": "team:quant-research",
+    "models": "team:quant-research",
+    "explanations": "team:quant-research",
+    "detections": "team:surveillance",
+    "serving": "team:platform",
+}
+
+
+def about(group: str, name: str, description: str, *kinds: str) -> dict[str, Any]:
+    """Arguments of `@asset` that every asset of the platform has."""
+    return {
+        "key": [group, name],
+        "group_name": group,
+        "description": description,
+        "owners": [_OWNERS[group]],
+        "kinds": set(kinds),
+        "code_version": __version__,
+    }
+
+
+def about_table(table: Table, *kinds: str, description: str | None = None) -> dict[str, Any]:
+    """The same for an asset that is a table of the lake, its columns included."""
+    return {
+        **about(table.group, table.name, description or table.description, "parquet", *kinds),
+        "metadata": {"dagster/column_schema": column_schema(table), "key": ", ".join(table.key)},
+        "io_manager_key": "lake_io",
+    }
+
+
+def png(image: bytes) -> dg.MetadataValue:
+    """A picture as Dagster's metadata panel shows it."""
+    return dg.MetadataValue.md(f"![plot](data:image/png;base64,{base64.b64encode(image).decode()})")

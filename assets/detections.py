@@ -1,0 +1,58 @@
+"""The champion's word on every market day."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import polars as pl
+
+from assets.about import about_table
+from assets.models import MODEL
+from assets.partitions import MARKET_DAYS, ONE_RUN, run_partitions
+from models.events import merge_anomalies
+from models.isolation_forest import IsolationForestDetector
+from resources.database import DatabaseResource
+from resources.lake import Days, LakeTable
+from resources.registry import ModelRegistryResource
+from tapewatch.market.instruments import Partition
+from tapewatch.market.tables import ANOMALIES
+
+
+@dg.asset(
+    **about_table(ANOMALIES, "sqlalchemy"),
+    partitions_def=MARKET_DAYS,
+    backfill_policy=ONE_RUN,
+    ins={"microstructure": dg.AssetIn(["features", "microstructure"])},
+    deps=[["models", "champion"]],
+)
+def anomalies(
+    context: dg.AssetExecutionContext,
+    microstructure: LakeTable,
+    model_registry: ModelRegistryResource,
+    database: DatabaseResource,
+) -> Days:
+    """Score the regular minutes, merge adjacent anomalous ones into events, keep these in lake and database."""
+    champion = model_registry.champion(MODEL)
+    if champion is None:
+        raise dg.Failure("no champion scores yet: run the job train_detectors first")
+    detector = IsolationForestDetector.load(champion.folder)
+
+    def days() -> Iterator[tuple[Partition, pl.DataFrame]]:
+        for partition in run_partitions(context):
+            events = _events_of(detector, microstructure.read(partition), str(champion))
+            yield partition, events
+            database.open().replace_anomalies(partition, events)
+            context.add_asset_metadata(
+                {"by_kind": dict(events["kind"].cast(pl.String).value_counts().iter_rows()), "model": str(champion)},
+                partition_key=str(partition),
+            )
+
+    return Days(days())
+
+
+def _events_of(detector: IsolationForestDetector, features: pl.DataFrame, model: str) -> pl.DataFrame:
+    rows = features.filter(pl.col("is_regular"))
+    if rows.is_empty():
+        return ANOMALIES.empty()
+    scored = detector.scored(rows)
+    attributions = detector.explain(rows.filter(scored["score"] >= detector.threshold))
+    return merge_anomalies(scored, attributions, threshold=detector.threshold, model=model)

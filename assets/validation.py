@@ -1,0 +1,72 @@
+"""The days that a detector is judged on, with a truth to judge it by.
+
+Where the source states the truth, its word counts. Where it has none (flat files, the vendor), labelled anomalies are put
+into a copy of the day's tape and the features are computed anew.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from tapewatch.features.microstructure import microstructure
+from tapewatch.labels.injection import inject
+from tapewatch.labels.training_set import build_training_set
+from tapewatch.labels.truth import truth_minutes
+from tapewatch.market.instruments import Partition
+from tapewatch.market.tables import BARRIER_LABELS, TRAINING_SET, TRUTH_LABELS
+from tapewatch.store.lake import Lake
+from tapewatch.store.tape import symbol_batches
+
+
+@dataclass(frozen=True)
+class ValidationDays:
+    """Rows of the training set's columns with `is_anomaly` known throughout, and the truth's minutes."""
+
+    rows: pl.DataFrame
+    truth: pl.DataFrame
+    origin: str
+
+
+def split_days(partitions: Sequence[Partition], validation_share: float) -> tuple[list[Partition], list[Partition]]:
+    """The earlier days to learn from and the later ones to be judged on: no day is in both, no fit sees the future.
+
+    Raises:
+        ValueError: fewer than two days.
+    """
+    days = sorted({partition.date for partition in partitions})
+    if len(days) < 2:
+        raise ValueError(
+            f"training needs features of at least two days, one to learn from and one to be judged on; the lake has "
+            f"{len(days)}: materialize more days of labels/training_set"
+        )
+    first_validation = days[-max(1, min(round(len(days) * validation_share), len(days) - 1))]
+    learn = [partition for partition in partitions if partition.date < first_validation]
+    return learn, [partition for partition in partitions if partition.date >= first_validation]
+
+
+def validation_days(lake: Lake, partitions: Iterable[Partition], seed: int) -> ValidationDays:
+    """The rows and truth of `partitions`; injected where the lake holds no truth for a partition."""
+    rows, truth, origins = [TRAINING_SET.empty()], [TRUTH_LABELS.empty()], set()
+    for partition in partitions:
+        if lake.exists(TRUTH_LABELS, partition):
+            rows.append(lake.read(TRAINING_SET, partition))
+            truth.append(lake.read(TRUTH_LABELS, partition))
+            origins.add("source")
+        else:
+            injected_rows, injected_truth = _injected_day(lake, partition, seed)
+            rows.append(injected_rows)
+            truth.append(injected_truth)
+            origins.add("injected")
+    return ValidationDays(pl.concat(rows), pl.concat(truth), "+".join(sorted(origins)))
+
+
+def _injected_day(lake: Lake, partition: Partition, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    rows, truths = [TRAINING_SET.empty()], [TRUTH_LABELS.empty()]
+    for trades, quotes in symbol_batches(lake, partition):
+        injected = inject(trades, quotes, partition.session, seed=seed)
+        features = microstructure(injected.trades, injected.quotes, partition.session)
+        truth = truth_minutes(injected.truth_events, partition.session)
+        rows.append(build_training_set(features, BARRIER_LABELS.empty(), truth))
+        truths.append(truth)
+    return pl.concat(rows), pl.concat(truths)

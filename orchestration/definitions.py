@@ -1,0 +1,32 @@
+"""Everything Dagster knows of the platform. Building it does no I/O: it loads without network, key or database."""
+
+from typing import Any
+
+import dagster as dg
+
+from assets import checks, detections, explanations, features, labels, serving, tape
+from assets import models as model_assets
+from orchestration.jobs import JOBS
+from orchestration.schedules import SCHEDULES
+from orchestration.sensors import SENSORS
+from resources.profiles import resources_for
+from tapewatch.settings import Settings
+
+_ASSET_MODULES = [tape, features, labels, model_assets, explanations, detections, serving]
+
+
+def build_definitions(settings: Settings | None = None, **overrides: Any) -> dg.Definitions:
+    """The platform's definitions for `settings`; `overrides` replace resources by key, as tests do."""
+    return dg.Definitions(
+        assets=dg.load_assets_from_modules(_ASSET_MODULES),
+        asset_checks=dg.load_asset_checks_from_modules([checks]),
+        jobs=JOBS,
+        schedules=SCHEDULES,
+        sensors=SENSORS,
+        resources={**resources_for(settings or Settings()), **overrides},
+        # Steps are short and share compiled kernels: a process each would cost more than it isolates.
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_definitions()

@@ -1,0 +1,77 @@
+"""The data folder: its Dagster instance and the environment that every process of a deployment shares."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from tapewatch.settings import Settings
+
+_BASE_CONFIG = """\
+# Written by `tapewatch`; once edited, it is yours and not written again.
+telemetry:
+  enabled: false
+run_coordinator:
+  module: dagster._core.run_coordinator
+  class: QueuedRunCoordinator
+  config:
+    max_concurrent_runs: 2
+"""
+_POSTGRES_CONFIG = """\
+storage:
+  postgres:
+    postgres_url:
+      env: TAPEWATCH_DAGSTER_POSTGRES_URL
+"""
+
+
+def prepare(settings: Settings) -> None:
+    """Make the data folder and its `dagster.yaml`, if they are not there."""
+    for folder in (settings.lake_root, settings.dagster_home, settings.bento_home, settings.home / "mlflow"):
+        folder.mkdir(parents=True, exist_ok=True)
+    config = settings.dagster_home / "dagster.yaml"
+    ours = (_BASE_CONFIG, _BASE_CONFIG + _POSTGRES_CONFIG)
+    if not config.exists() or config.read_text() in ours:
+        config.write_text(ours[1 if settings.dagster_postgres_url else 0])
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """What child processes need to see the same deployment; secrets travel here and nowhere else."""
+    home = settings.home.absolute()
+    values = {
+        "TAPEWATCH_HOME": str(home),
+        "DAGSTER_HOME": str(settings.dagster_home.absolute()),
+        "BENTOML_HOME": str(settings.bento_home.absolute()),
+        "POLYGON_BASE_URL": settings.polygon_base_url,
+        "TAPEWATCH_FLAT_FILES": settings.flat_files or "",
+        "BENTOML_DO_NOT_TRACK": "True",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        # The model's requirements are stated; the whole lock file is not among them.
+        "MLFLOW_UV_AUTO_DETECT": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    if settings.polygon_api_key:
+        values["POLYGON_API_KEY"] = settings.polygon_api_key.get_secret_value()
+    if settings.dagster_postgres_url:
+        values["TAPEWATCH_DAGSTER_POSTGRES_URL"] = settings.dagster_postgres_url.get_secret_value()
+    return values
+
+
+@contextmanager
+def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """The deployment's Dagster instance, its environment in force for this process while it is open."""
+    prepare(settings)
+    values = environment(settings)
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        with dg.DagsterInstance.from_config(str(settings.dagster_home)) as opened:
+            yield opened
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

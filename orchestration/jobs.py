@@ -1,0 +1,24 @@
+"""The platform's jobs: verbs over selections of assets."""
+
+import dagster as dg
+
+TAPE = dg.AssetSelection.groups("tape")
+DERIVED = dg.AssetSelection.groups("features", "labels")
+TRAINED = dg.AssetSelection.groups("models", "explanations", "serving")
+DETECTED = dg.AssetSelection.groups("detections")
+
+backfill_tape = dg.define_asset_job("backfill_tape", TAPE, description="Fetch the tape of a day or a range of days.")
+build_features = dg.define_asset_job(
+    "build_features", DERIVED, description="Features, labels and training set of days whose tape is in the lake."
+)
+update_day = dg.define_asset_job(
+    "update_day", TAPE | DERIVED, description="From the source to the training set, for a day or a range of days."
+)
+train_detectors = dg.define_asset_job(
+    "train_detectors", TRAINED, description="Fit, evaluate, explain, crown and package the detector."
+)
+detect_anomalies = dg.define_asset_job(
+    "detect_anomalies", DETECTED, description="Score days of features by the champion and keep the anomalies."
+)
+
+JOBS = [backfill_tape, build_features, update_day, train_detectors, detect_anomalies]

@@ -1,0 +1,165 @@
+"""Runs the platform's jobs in this process, over a range of days, and reports what each step took.
+
+The same jobs that the Dagster UI launches; the events land in the same instance and are seen there.
+"""
+
+import datetime as dt
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from orchestration.definitions import build_definitions
+from orchestration.home import instance
+from tapewatch.market.instruments import Market, Partition, trading_days
+from tapewatch.settings import Settings
+
+Progress = Callable[["StepEvent"], None]
+_LOADED_TABLES = ("trades", "quotes", "bars")
+
+
+class RunError(RuntimeError):
+    """A run failed; the message names the step and its reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepEvent:
+    """A step of a run began, ended (`seconds` is set) or committed a partition (`partition` and `rows` are set)."""
+
+    step: str
+    seconds: float | None = None
+    partition: str | None = None
+    rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepTiming:
+    """How long one step of a run took."""
+
+    name: str
+    seconds: float
+
+
+@dataclass
+class RunReport:
+    """What was run: wall time by step in order, and the checks that did not pass."""
+
+    steps: list[StepTiming] = field(default_factory=list)
+    failed_checks: list[str] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all steps."""
+        return sum(step.seconds for step in self.steps)
+
+    def __add__(self, other: "RunReport") -> "RunReport":
+        return RunReport(self.steps + other.steps, self.failed_checks + other.failed_checks)
+
+
+def run_days(
+    settings: Settings,
+    job: str,
+    market: Market,
+    first: dt.date,
+    last: dt.date,
+    *,
+    keep_existing: bool = False,
+    progress: Progress | None = None,
+) -> RunReport:
+    """Run a partitioned job over the days from `first` to `last` of one market, in one run.
+
+    Args:
+        job: `backfill_tape`, `build_features`, `update_day` or `detect_anomalies`.
+        keep_existing: leave trades, quotes and bars that are in the lake as they are: a killed backfill goes on.
+
+    Raises:
+        RunError: a step failed, or the market is closed on all these days.
+    """
+    if not trading_days(market, first, last):
+        days = f"{first:%A} {first}" if first == last else f"{first} to {last}"
+        raise RunError(f"{market} has no trading day in {days}: choose a range in which the market is open")
+    tags = {
+        "dagster/asset_partition_range_start": str(Partition(first, market)),
+        "dagster/asset_partition_range_end": str(Partition(last, market)),
+    }
+    loads = {f"tape__{table}": {"config": {"keep_existing": True}} for table in _LOADED_TABLES}
+    config = {"ops": loads} if keep_existing and job in ("backfill_tape", "update_day") else {}
+    return _execute(settings, job, tags, config, progress)
+
+
+def train(settings: Settings, *, progress: Progress | None = None, **config: Any) -> RunReport:
+    """Fit, evaluate, explain, crown and package the detector; `config` goes to the `isolation_forest` asset.
+
+    Raises:
+        RunError: a step failed, for want of training days for instance.
+    """
+    ops = {"ops": {"models__isolation_forest": {"config": config}}} if config else {}
+    return _execute(settings, "train_detectors", {}, ops, progress)
+
+
+def _execute(
+    settings: Settings, job: str, tags: dict[str, str], config: dict[str, Any], progress: Progress | None
+) -> RunReport:
+    report = RunReport()
+    run_id = str(uuid.uuid4())
+    with instance(settings) as opened:
+        opened.add_event_listener(run_id, _listener(report, progress))
+        result = (
+            build_definitions(settings)
+            .resolve_job_def(job)
+            .execute_in_process(
+                instance=opened,
+                tags=tags,
+                run_id=run_id,
+                run_config={**config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                raise_on_error=False,
+            )
+        )
+    if not result.success:
+        raise RunError(_reason(result))
+    return report
+
+
+def _listener(report: RunReport, progress: Progress | None) -> Callable[[dg.EventLogEntry], None]:
+    started: dict[str, float] = {}
+
+    def listen(entry: dg.EventLogEntry) -> None:
+        event = entry.dagster_event
+        if event is None or event.step_key is None:
+            return
+        step = event.step_key.replace("__", "/")
+        heard: StepEvent | None = None
+        if event.is_step_start:
+            started[step] = entry.timestamp
+            heard = StepEvent(step)
+        elif event.is_step_success:
+            report.steps.append(StepTiming(step, entry.timestamp - started[step]))
+            heard = StepEvent(step, seconds=report.steps[-1].seconds)
+        elif event.is_asset_observation:
+            observation = event.asset_observation_data.asset_observation
+            rows = observation.metadata["dagster/row_count"].value
+            heard = StepEvent(step, partition=observation.partition, rows=rows)
+        elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.asset_check_evaluation_data
+            if not check.passed:
+                report.failed_checks.append(f"{check.asset_key.to_user_string()}:{check.check_name}")
+        if heard and progress:
+            progress(heard)
+
+    return listen
+
+
+def _reason(result: dg.ExecuteInProcessResult) -> str:
+    for event in result.all_events:
+        if event.is_step_failure and event.step_failure_data.error:
+            error = event.step_failure_data.error
+            root = error
+            while root.cause:
+                root = root.cause
+            message = (
+                event.step_failure_data.user_failure_data and event.step_failure_data.user_failure_data.description
+            )
+            return f"{event.step_key.replace('__', '/')}: {message or root.message.strip()}"
+    return "the run failed before its first step; see its log in the Dagster UI"

@@ -1,0 +1,51 @@
+"""What runs when something appears."""
+
+import hashlib
+import json
+from collections import defaultdict
+from itertools import islice
+
+import dagster as dg
+
+from orchestration.jobs import update_day
+from resources.tape_source import TapeSourceResource
+from tapewatch.feeds.flat_files import FlatFileSource
+from tapewatch.market.instruments import Market, Partition, session_of
+
+_TABLES = ("trades", "quotes", "bars")
+#: A folder of years becomes runs over many ticks: a tick answers within seconds, the queue stays readable.
+_RUNS_A_TICK = 25
+
+
+@dg.sensor(job=update_day, minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.STOPPED)
+def new_flat_files_sensor(context: dg.SensorEvaluationContext, tape_source: TapeSourceResource) -> dg.SensorResult:
+    """A run for each market day whose flat files are new, or have been replaced by the vendor.
+
+    The cursor holds a digest of each day's files as last requested. Sizes and ETags are enough: no file is read.
+    """
+    if not tape_source.flat_files:
+        return dg.SensorResult(skip_reason="no folder of flat files is set: TAPEWATCH_FLAT_FILES")
+    seen: dict[str, str] = json.loads(context.cursor or "{}")
+    found = _digests(FlatFileSource(tape_source.flat_files))
+    fresh = [key for key in found if seen.get(key) != found[key]]
+    chosen = list(islice(fresh, _RUNS_A_TICK))
+    requests = [
+        dg.RunRequest(run_key=f"{key}:{found[key]}", partition_key=key, tags={"flat_files": found[key]})
+        for key in chosen
+    ]
+    seen |= {key: found[key] for key in chosen}
+    reason = None if requests else f"{len(found):,} day(s) of flat files, none of them new"
+    return dg.SensorResult(run_requests=requests, cursor=json.dumps(seen), skip_reason=reason)
+
+
+def _digests(source: FlatFileSource) -> dict[str, str]:
+    """What identifies each market day's files, oldest day first."""
+    prints: dict[Partition, list[str]] = defaultdict(list)
+    for market in Market:
+        for file in source.files(market):
+            if file.table in _TABLES and session_of(market, file.date):
+                prints[Partition(file.date, market)].append(f"{file.table}={file.fingerprint}")
+    return {str(day): hashlib.sha256("\n".join(prints[day]).encode()).hexdigest()[:16] for day in sorted(prints)}
+
+
+SENSORS = [new_flat_files_sensor]

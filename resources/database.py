@@ -1,0 +1,15 @@
+"""The operational database as a Dagster resource."""
+
+import dagster as dg
+
+from tapewatch.store.database import Database
+
+
+class DatabaseResource(dg.ConfigurableResource):
+    """SQLite by default, PostgreSQL by URL."""
+
+    url: str
+
+    def open(self) -> Database:
+        """The database, its schema in place."""
+        return Database(self.url)

@@ -1,0 +1,120 @@
+"""The lake as a Dagster resource, and the IO manager that commits what assets return to it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import dagster as dg
+import polars as pl
+
+from tapewatch.market.instruments import Partition
+from tapewatch.market.schema import Table
+from tapewatch.market.tables import ALL
+from tapewatch.store.lake import Lake
+
+_TABLES = {(table.group, table.name): table for table in ALL}
+
+
+class LakeResource(dg.ConfigurableResource):
+    """Where the lake lies: a folder or an fsspec URL."""
+
+    root: str
+
+    def open(self) -> Lake:
+        """The lake itself."""
+        return Lake(self.root)
+
+
+@dataclass(frozen=True)
+class Days:
+    """What a partitioned asset returns: its partitions one after the other, computed as they are asked for.
+
+    Each is committed before the next is computed, so memory holds one and a killed backfill keeps what it had done.
+    None in place of frames keeps the partition as it stands, there or not; None in place of a partition is the one object of
+    an unpartitioned asset.
+    """
+
+    items: Iterable[tuple[Partition | None, pl.DataFrame | Iterable[pl.DataFrame] | None]]
+
+
+@dataclass(frozen=True)
+class LakeTable:
+    """What an asset receives for an upstream table: a handle, so that it reads no more than it needs."""
+
+    lake: Lake
+    table: Table
+
+    def read(self, partition: Partition | None = None) -> pl.DataFrame:
+        """One partition, whole; without its rows if it was never written."""
+        return self.lake.read(self.table, partition) if self.exists(partition) else self.table.empty()
+
+    def exists(self, partition: Partition | None = None) -> bool:
+        """Whether it was ever written."""
+        return self.lake.exists(self.table, partition)
+
+    def scan(self, partition: Partition) -> pl.LazyFrame:
+        """One partition, lazily; without rows if it was never written."""
+        return self.lake.scan(self.table, partition) if self.exists(partition) else self.table.empty().lazy()
+
+    def partitions(self) -> list[Partition]:
+        """The partitions that exist, oldest first."""
+        return self.lake.partitions(self.table)
+
+
+class LakeIOManager(dg.ConfigurableIOManager):
+    """Writes an asset's frames to the lake path of its key, and hands downstream a `LakeTable`."""
+
+    lake: dg.ResourceDependency[LakeResource]
+    allow_shrink: bool = False
+
+    def handle_output(self, context: dg.OutputContext, obj: Days | pl.DataFrame) -> None:
+        """Commit each partition (or the one unpartitioned object) and record its rows, bytes and path."""
+        table = _TABLES[tuple(context.asset_key.path)]  # type: ignore[index]
+        lake = self.lake.open()
+        for partition, frames in obj.items if isinstance(obj, Days) else [(None, obj)]:
+            metadata = self._commit(lake, table, partition, frames)
+            key = str(partition) if partition else None
+            # The materialization is only recorded when the whole run ends well; what is committed is told at once.
+            context.log_event(dg.AssetObservation(context.asset_key, partition=key, metadata=metadata))
+            context.step_context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=key)
+
+    def _commit(
+        self,
+        lake: Lake,
+        table: Table,
+        partition: Partition | None,
+        frames: pl.DataFrame | Iterable[pl.DataFrame] | None,
+    ) -> dict[str, dg.MetadataValue]:
+        path = str(lake.path(table, partition))
+        if frames is None:
+            rows = lake.rows(table, partition) if lake.exists(table, partition) else 0
+            return {"dagster/row_count": dg.MetadataValue.int(rows), "kept": dg.MetadataValue.bool(True)}
+        written = lake.write(table, partition, frames, allow_shrink=self.allow_shrink)
+        return {
+            "dagster/row_count": dg.MetadataValue.int(written.rows),
+            "bytes": dg.MetadataValue.int(written.bytes),
+            "path": dg.MetadataValue.path(path),
+        }
+
+    def load_input(self, context: dg.InputContext) -> LakeTable:
+        """A handle on the upstream asset's table."""
+        return LakeTable(self.lake.open(), _TABLES[tuple(context.asset_key.path)])  # type: ignore[index]
+
+
+def column_schema(table: Table) -> dg.TableSchema:
+    """A table's definition as Dagster shows it: names, types, units, constraints."""
+    return dg.TableSchema(columns=list(_columns(table)))
+
+
+def _columns(table: Table) -> Iterator[dg.TableColumn]:
+    for column in table.columns:
+        bounds = [
+            *([f">= {column.minimum:g}"] if column.minimum is not None else []),
+            *([f"<= {column.maximum:g}"] if column.maximum is not None else []),
+        ]
+        unit = f" ({column.unit})" if column.unit else ""
+        yield dg.TableColumn(
+            column.name,
+            str(column.dtype),
+            description=column.description + unit,
+            constraints=dg.TableColumnConstraints(nullable=column.is_nullable, other=bounds),
+        )

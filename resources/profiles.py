@@ -1,0 +1,37 @@
+"""Which resources a deployment runs on."""
+
+from typing import Any
+
+import dagster as dg
+
+from resources.bento_store import BentoStoreResource
+from resources.database import DatabaseResource
+from resources.lake import LakeIOManager, LakeResource
+from resources.references import ReferenceIOManager
+from resources.registry import ModelRegistryResource
+from resources.tape_source import TapeSourceResource
+from tapewatch.market.instruments import Market
+from tapewatch.settings import Settings
+
+
+def resources_for(settings: Settings) -> dict[str, Any]:
+    """Every resource by its key. Opens nothing: a file, key or database is first touched by the run that needs it."""
+    lake = LakeResource(root=str(settings.lake_root))
+    return {
+        "lake": lake,
+        "lake_io": LakeIOManager(lake=lake),
+        "reference_io": ReferenceIOManager(lake=lake),
+        "tape_source": TapeSourceResource(
+            base_url=settings.polygon_base_url,
+            # By name, so that the UI shows no key.
+            api_key=dg.EnvVar("POLYGON_API_KEY") if settings.polygon_api_key else "",
+            flat_files=settings.flat_files or "",
+            plans={market: settings.plan(market) for market in Market},
+            symbols={market: list(settings.symbols(market)) for market in Market},
+        ),
+        "database": DatabaseResource(url=settings.database),
+        "model_registry": ModelRegistryResource(
+            tracking_uri=settings.tracking_uri, artifact_root=str(settings.home / "mlflow" / "artifacts")
+        ),
+        "bento_store": BentoStoreResource(home=str(settings.bento_home)),
+    }

@@ -1,0 +1,51 @@
+"""The tape's source as a Dagster resource: the vendor's REST API (or an emulator of it), or a folder of flat files."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+from pydantic import Field
+
+from tapewatch.feeds.flat_files import FlatFileSource
+from tapewatch.feeds.rest import RestSource
+from tapewatch.feeds.source import SourceError, TapeSource
+from tapewatch.market.instruments import Market
+
+
+class TapeSourceResource(dg.ConfigurableResource):
+    """Chooses the channel by what is configured: flat files where a folder is given, REST otherwise."""
+
+    base_url: str
+    api_key: str = ""
+    flat_files: str = ""
+    plans: dict[str, str] = Field(default_factory=dict)
+    symbols: dict[str, list[str]] = Field(default_factory=dict)
+
+    def source(self) -> TapeSource:
+        """The configured source.
+
+        Raises:
+            SourceError: neither a folder nor a key is set.
+        """
+        if self.flat_files:
+            return FlatFileSource(self.flat_files)
+        if not self.api_key:
+            raise SourceError(
+                "no source of the tape: set POLYGON_API_KEY, or TAPEWATCH_FLAT_FILES to a folder of flat files, "
+                "or start the emulator with `tapewatch up`"
+            )
+        return RestSource(self.base_url, self.api_key, {Market(m): plan for m, plan in self.plans.items()})
+
+    def symbols_of(self, market: Market) -> Sequence[str] | None:
+        """The symbols to ask for; None (whatever the files hold) with flat files.
+
+        Raises:
+            SourceError: REST is asked symbol by symbol, and none is configured for this market.
+        """
+        if self.flat_files:
+            return None
+        symbols = self.symbols.get(market)
+        if not symbols:
+            raise SourceError(
+                f"no symbols to watch in {market}: set TAPEWATCH_SYMBOLS_{market.upper()}, comma-separated"
+            )
+        return symbols

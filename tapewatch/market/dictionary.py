@@ -1,0 +1,49 @@
+"""The data dictionary: every table's definition as a page. `python -m tapewatch.market.dictionary > docs/data_dictionary.md`.
+
+Belongs here: rendering. Not here: the definitions (`tables.py`).
+"""
+
+import sys
+from collections.abc import Iterator
+
+from tapewatch.market.schema import Column, Table
+from tapewatch.market.tables import ALL
+
+_HEADER = """\
+# Data dictionary
+
+Generated from `tapewatch/market/tables.py`; a test holds the two together. Times are UTC in nanoseconds. A column is null only
+where it says so, and floats hold no NaN.
+"""
+
+
+def data_dictionary() -> str:
+    """The page, in Markdown."""
+    return "\n".join([_HEADER, *(line for table in ALL for line in _section(table))]).rstrip() + "\n"
+
+
+def _section(table: Table) -> Iterator[str]:
+    yield f"## {table.group}/{table.name}\n"
+    yield f"{table.description} Key: {', '.join(f'`{name}`' for name in table.key)}.\n"
+    yield "| column | type | unit | null | range | meaning |"
+    yield "|---|---|---|---|---|---|"
+    yield from (_row(column) for column in table.columns)
+    yield ""
+
+
+def _row(column: Column) -> str:
+    low, high = column.minimum, column.maximum
+    bounds = f"{'' if low is None else f'{low:g}'} … {'' if high is None else f'{high:g}'}"
+    cells = (
+        f"`{column.name}`",
+        "Timestamp" if column.dtype.is_temporal() else str(column.dtype),
+        column.unit,
+        "yes" if column.is_nullable else "",
+        "" if low is None and high is None else bounds.strip(),
+        column.description.replace("|", "\\|"),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(data_dictionary())

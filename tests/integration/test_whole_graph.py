@@ -1,0 +1,200 @@
+"""The whole lineage, from the source to a Bento and its anomalies: on the emulator always, on recorded days where present."""
+
+import datetime as dt
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from orchestration.runs import RunError, run_days, train
+from tapewatch.emulator.process import running_emulator
+from tapewatch.market.instruments import Market, Partition, trading_days
+from tapewatch.market.tables import (
+    ALL,
+    ANOMALIES,
+    ATTRIBUTIONS,
+    BARS,
+    COVERAGE,
+    EVALUATION,
+    MICROSTRUCTURE,
+    QUOTES,
+    TRADES,
+    TRAINING_SET,
+    TRUTH_LABELS,
+    quarantine_of,
+)
+from tapewatch.settings import Settings
+from tapewatch.store.database import Database
+from tapewatch.store.lake import Lake
+
+pytestmark = pytest.mark.slow
+
+FIRST, LAST = dt.date(2024, 6, 4), dt.date(2024, 6, 6)
+MARKETS = (Market.STOCKS, Market.CRYPTO)
+DAILY = [
+    table
+    for table in ALL
+    if table.group in ("tape", "features", "labels") and table.name not in ("delivered_bars", "quarantine")
+]
+
+
+@dataclass(frozen=True)
+class Deployment:
+    settings: Settings
+    lake: Lake
+
+
+@pytest.fixture(scope="module")
+def emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """Three days of two stocks and a crypto pair, the graph run once from the source to the anomalies."""
+    with running_emulator(seed=11) as emulator:
+        settings = Settings(
+            home=tmp_path_factory.mktemp("home"),
+            polygon_api_key="test-key",  # pragma: allowlist secret
+            polygon_base_url=emulator.base_url,
+            polygon_tier_stocks="advanced",
+            polygon_tier_crypto="advanced",
+            symbols_stocks=("MSFT", "VOO"),
+            symbols_crypto=("X:BTC-USD",),
+            _env_file=None,
+        )
+        for market in MARKETS:
+            run_days(settings, "update_day", market, FIRST, LAST)
+        train(settings, trees=100)
+        for market in MARKETS:
+            run_days(settings, "detect_anomalies", market, FIRST, LAST)
+        yield Deployment(settings, Lake(settings.lake_root))
+
+
+def partitions() -> list[Partition]:
+    return [Partition(day, market) for market in MARKETS for day in trading_days(market, FIRST, LAST)]
+
+
+def test_every_table_holds_every_day(emulated: Deployment) -> None:
+    for table in (*DAILY, ANOMALIES):
+        assert sorted(emulated.lake.partitions(table)) == sorted(partitions()), table.name
+    for partition in partitions():
+        assert emulated.lake.rows(TRADES, partition) > 10_000
+        assert emulated.lake.rows(quarantine_of(TRADES), partition) == 0
+
+
+def test_bars_built_from_trades_are_the_bars_the_vendor_delivers(emulated: Deployment) -> None:
+    for partition in partitions():
+        bars = emulated.lake.read(BARS, partition)
+        both = bars.filter(pl.col("is_volume_equal").is_not_null())
+        assert both.height > 0.95 * bars.height
+        assert both["is_volume_equal"].all()
+        assert both["is_price_equal"].all()
+
+
+def test_coverage_and_features_know_every_symbol(emulated: Deployment) -> None:
+    for partition in partitions():
+        symbols = set(emulated.lake.symbols(TRADES, partition))
+        assert symbols == set(emulated.settings.symbols(partition.market))
+        assert set(emulated.lake.read(COVERAGE, partition)["symbol"].cast(pl.String)) == symbols
+        features = emulated.lake.read(MICROSTRUCTURE, partition)
+        regular = features.filter("is_regular").group_by(pl.col("symbol").cast(pl.String)).len()
+        assert dict(regular.iter_rows()) == dict.fromkeys(symbols, partition.session.regular_minutes)
+
+
+def test_truth_reaches_the_training_set_and_the_verdict(emulated: Deployment) -> None:
+    for partition in partitions():
+        truth = emulated.lake.read(TRUTH_LABELS, partition)
+        marked = emulated.lake.read(TRAINING_SET, partition).filter("is_anomaly")
+        assert (
+            marked.height
+            == truth.filter(pl.col("event_time").is_in(marked["event_time"].implode()))
+            .select("symbol", "event_time")
+            .unique()
+            .height
+        )
+    verdict = emulated.lake.read(EVALUATION).filter(pl.col("kind") == "all").row(0, named=True)
+    assert verdict["truth"] == "source"
+    assert verdict["recall"] > verdict["rule_recall"]
+
+
+def test_attributions_add_up_to_a_ranking(emulated: Deployment) -> None:
+    attributions = emulated.lake.read(ATTRIBUTIONS)
+    sums = attributions.group_by("symbol", "event_time").agg(pl.col("shap_value").sum(), pl.col("score").first())
+    # TreeExplainer explains the path length, of which the score is a monotone function.
+    assert sums.select(pl.corr("shap_value", "score", method="spearman")).item() > 0.999
+
+
+def test_the_database_holds_what_the_lake_holds(emulated: Deployment) -> None:
+    in_lake = pl.concat(emulated.lake.read(ANOMALIES, partition) for partition in partitions())
+    with Database(emulated.settings.database) as database:
+        in_database = database.anomalies()
+    by_key = ["symbol", "start_time"]
+    text = pl.col("symbol", "kind").cast(pl.String)
+    assert in_database.with_columns(text).sort(by_key).equals(in_lake.with_columns(text).sort(by_key))
+    assert in_lake.height > 0
+    for reasons in in_lake["reasons"]:
+        assert {"feature", "value", "shap_value"} <= json.loads(reasons)[0].keys()
+
+
+def test_twice_equals_once(emulated: Deployment) -> None:
+    before = {(t.name, p): emulated.lake.read(t, p) for t in (*DAILY, ANOMALIES) for p in partitions()}
+    run_days(emulated.settings, "update_day", Market.STOCKS, FIRST, LAST)
+    run_days(emulated.settings, "detect_anomalies", Market.STOCKS, FIRST, LAST)
+    for (name, partition), frame in before.items():
+        table = next(t for t in ALL if t.name == name)
+        assert emulated.lake.read(table, partition).equals(frame), (name, partition)
+
+
+def test_a_weekend_is_refused_by_name(emulated: Deployment) -> None:
+    with pytest.raises(RunError, match="Saturday 2024-06-08"):
+        run_days(emulated.settings, "update_day", Market.STOCKS, dt.date(2024, 6, 8), dt.date(2024, 6, 9))
+
+
+def test_a_wrong_key_is_refused_without_showing_it(tmp_path: Path) -> None:
+    key = "wrong-key-9f2c"  # pragma: allowlist secret
+    with running_emulator(seed=1, key="the-right-one") as emulator:
+        settings = Settings(
+            home=tmp_path,
+            polygon_api_key=key,
+            polygon_base_url=emulator.base_url,
+            polygon_tier_stocks="advanced",
+            _env_file=None,
+        )
+        with pytest.raises(RunError, match="POLYGON_API_KEY") as caught:
+            run_days(settings, "backfill_tape", Market.STOCKS, FIRST, FIRST)
+    assert key not in str(caught.value)
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert written
+    assert not any(key.encode() in path.read_bytes() for path in written)
+
+
+def test_recorded_days_without_truth(market_data: Path, tmp_path: Path) -> None:
+    """Two real days from flat files: injected truth, a symbol without quotes, and known oddities."""
+    settings = Settings(home=tmp_path, flat_files=str(market_data), _env_file=None)
+    first, last = dt.date(2013, 10, 7), dt.date(2013, 10, 8)
+    run_days(settings, "update_day", Market.STOCKS, first, last)
+    report = train(settings, trees=100)
+    run_days(settings, "detect_anomalies", Market.STOCKS, first, last)
+    lake = Lake(settings.lake_root)
+    assert [lake.rows(TRADES, Partition(day, Market.STOCKS)) for day in (first, last)] == [388_417, 654_140]
+    assert [lake.rows(QUOTES, Partition(day, Market.STOCKS)) for day in (first, last)] == [832_930, 909_993]
+    features = lake.read(MICROSTRUCTURE, Partition(last, Market.STOCKS))
+    spy = features.filter(pl.col("symbol") == "SPY")
+    assert spy["effective_spread_bps"].is_null().all()
+    assert spy.filter("is_regular")["trade_count"].min() > 0
+    verdict = lake.read(EVALUATION)
+    assert verdict["truth"].cast(pl.String).unique().to_list() == ["injected"]
+    assert "models/evaluation:beats_trivial_rule" not in report.failed_checks
+    scored = lake.read(ANOMALIES, Partition(last, Market.STOCKS))
+    assert scored.height > 0
+
+
+def test_days_with_bars_alone_raise_no_error(market_data: Path, tmp_path: Path) -> None:
+    """A change to summer time, a half day: only aggregates were recorded of these."""
+    settings = Settings(home=tmp_path, flat_files=str(market_data), _env_file=None)
+    lake = Lake(settings.lake_root)
+    for day, expected in ((dt.date(2008, 3, 7), 336), (dt.date(2008, 3, 10), 316), (dt.date(2015, 12, 24), 227)):
+        run_days(settings, "update_day", Market.STOCKS, day, day)
+        partition = Partition(day, Market.STOCKS)
+        assert lake.rows(BARS, partition) == expected
+        assert lake.rows(TRADES, partition) == 0
+        assert lake.rows(TRAINING_SET, partition) == 0

@@ -1,0 +1,22 @@
+"""The data dictionary in the docs is the one that the definitions give."""
+
+from pathlib import Path
+
+from tapewatch.market.dictionary import data_dictionary
+from tapewatch.market.tables import ALL
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "data_dictionary.md"
+
+
+def test_page_is_up_to_date() -> None:
+    way_out = "run: python -m tapewatch.market.dictionary > docs/data_dictionary.md"
+    assert PAGE.read_text() == data_dictionary(), way_out
+
+
+def test_page_names_every_column() -> None:
+    page = data_dictionary()
+    for table in ALL:
+        section = page.split(f"## {table.group}/{table.name}\n")[1].split("\n## ")[0]
+        assert [line.split("|")[1].strip() for line in section.splitlines() if line.startswith("| `")] == [
+            f"`{column.name}`" for column in table.columns
+        ]

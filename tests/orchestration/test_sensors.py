@@ -1,0 +1,76 @@
+"""The flat-file sensor on a real instance: new days, nothing new, a replaced file, a long folder."""
+
+import gzip
+import json
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from orchestration.sensors import new_flat_files_sensor
+from resources.tape_source import TapeSourceResource
+
+HEADER = "ticker,volume,open,close,high,low,window_start,transactions\n"
+
+
+def put(root: Path, day: str, text: str = HEADER) -> None:
+    path = root / "us_stocks_sip" / "minute_aggs_v1" / day[:4] / day[5:7] / f"{day}.csv.gz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(text.encode(), mtime=0))
+
+
+def tick(root: Path, instance: dg.DagsterInstance, cursor: str | None) -> dg.SensorResult:
+    source = TapeSourceResource(base_url="http://127.0.0.1:1", flat_files=str(root))
+    context = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"tape_source": source})
+    result = new_flat_files_sensor(context)
+    assert isinstance(result, dg.SensorResult)
+    return result
+
+
+@pytest.fixture
+def instance() -> dg.DagsterInstance:
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
+
+
+def test_each_new_day_is_one_run_and_then_none(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    put(tmp_path, "2013-10-07")
+    put(tmp_path, "2013-10-08")
+    first = tick(tmp_path, instance, None)
+    assert [request.partition_key for request in first.run_requests] == ["2013-10-07|stocks", "2013-10-08|stocks"]
+    again = tick(tmp_path, instance, first.cursor)
+    assert not again.run_requests
+    assert again.skip_reason is not None
+    assert again.cursor == first.cursor
+
+
+def test_a_replaced_file_is_asked_for_again_under_another_run_key(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    put(tmp_path, "2013-10-07")
+    first = tick(tmp_path, instance, None)
+    put(tmp_path, "2013-10-07", HEADER + "A,1,1,1,1,1,1381152600000000000,\n")
+    second = tick(tmp_path, instance, first.cursor)
+    assert [request.partition_key for request in second.run_requests] == ["2013-10-07|stocks"]
+    assert second.run_requests[0].run_key != first.run_requests[0].run_key
+
+
+def test_a_closed_day_is_no_run(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    put(tmp_path, "2013-10-12")
+    assert not tick(tmp_path, instance, None).run_requests
+
+
+def test_a_long_folder_is_spread_over_ticks_and_all_of_it_comes(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    days = [f"2013-{month:02}-{day:02}" for month in range(1, 13) for day in range(1, 29)]
+    for day in days:
+        put(tmp_path, day)
+    cursor, asked = None, []
+    while (result := tick(tmp_path, instance, cursor)).run_requests:
+        asked += [request.partition_key for request in result.run_requests]
+        cursor = result.cursor
+    assert len(asked) == len(set(asked)) == len(json.loads(cursor))
+    assert asked == sorted(asked)
+
+
+def test_without_a_folder_it_says_which_setting_is_missing(instance: dg.DagsterInstance) -> None:
+    source = TapeSourceResource(base_url="http://127.0.0.1:1")
+    context = dg.build_sensor_context(instance=instance, resources={"tape_source": source})
+    assert "TAPEWATCH_FLAT_FILES" in str(new_flat_files_sensor(context).skip_reason)
