@@ -1,0 +1,104 @@
+"""The CUSUM filter and its volatility: by hand, against a plain reading, and without a look ahead."""
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tapewatch.labels.events import cusum_events, cusum_sides
+from tapewatch.labels.volatility import WARM_UP_RETURNS, minute_volatility, symbol_offsets, usable_bars
+from tapewatch.market.instruments import NS_PER_MINUTE
+from tests.support.price_bars import after, bars_of, walk
+from tests.support.tapes import stock_session
+
+STEP = 0.001
+
+
+def sides(moves: list[float], threshold: float, *, gap_before: int | None = None) -> list[int]:
+    """Sides of a path with these log moves; before move `gap_before` lies a long silence."""
+    close = np.exp(np.cumsum([0.0, *moves]))
+    start = np.arange(close.size) * NS_PER_MINUTE
+    if gap_before is not None:
+        start[gap_before + 1 :] += 90 * NS_PER_MINUTE
+    offsets = np.array([0, close.size])
+    return cusum_sides(close, start, offsets, np.full(close.size, threshold)).tolist()[1:]
+
+
+def test_sums_reach_the_threshold_and_start_again() -> None:
+    # up: 1, 2, 3 (event, 0), 1 ... down: -1, -2, -3 (event)
+    assert sides([STEP] * 4 + [-STEP] * 3, 2.9 * STEP) == [0, 0, 1, 0, 0, 0, -1]
+
+
+def test_a_sum_never_remembers_the_other_direction() -> None:
+    # Without the reset at zero, five steps down would have to be climbed back first.
+    assert sides([-STEP] * 2 + [STEP] * 3, 2.9 * STEP) == [0, 0, 0, 0, 1]
+
+
+def test_a_long_silence_forgets() -> None:
+    assert sides([STEP] * 4, 2.9 * STEP, gap_before=2) == [0, 0, 0, 0]
+
+
+def test_symbols_do_not_see_each_other() -> None:
+    close = np.exp([0.0, STEP, 2 * STEP, 0.0, STEP, 2 * STEP])
+    start = np.tile(np.arange(3) * NS_PER_MINUTE, 2)
+    both = cusum_sides(close, start, np.array([0, 3, 6]), np.full(6, 2.9 * STEP))
+    assert both.tolist() == [0] * 6
+
+
+def test_volatility_against_weights_written_out() -> None:
+    moves = np.random.default_rng(0).normal(0, STEP, 40)
+    close = np.exp(np.cumsum(np.concatenate([[0.0], moves])))
+    start = np.arange(close.size) * NS_PER_MINUTE
+    found = minute_volatility(close, start, np.array([0, close.size]), 20.0)
+    assert np.isnan(found[:WARM_UP_RETURNS]).all()
+    for i in range(WARM_UP_RETURNS, close.size):
+        weights = (1 - 2 / 21) ** np.arange(i)[::-1]
+        assert found[i] == pytest.approx(np.sqrt(np.average(moves[:i] ** 2, weights=weights)))
+
+
+def test_volatility_agrees_with_polars_exponential_mean() -> None:
+    bars = walk(3, gaps=False)
+    close = bars["close"].to_numpy()
+    found = minute_volatility(close, np.arange(close.size) * NS_PER_MINUTE, symbol_offsets(bars), 30.0)
+    squares = bars.select((pl.col("close") / pl.col("close").shift(1)).log() ** 2).to_series()[1:]
+    np.testing.assert_allclose(
+        found[WARM_UP_RETURNS:], np.sqrt(squares.ewm_mean(span=30.0).to_numpy())[WARM_UP_RETURNS - 1 :]
+    )
+
+
+def test_an_event_is_known_at_its_bars_end_and_a_jump_does_not_raise_its_own_threshold() -> None:
+    close = [100 + 0.01 * (i % 2) for i in range(30)] + [103.0] + [103 + 0.01 * (i % 2) for i in range(5)]
+    events = cusum_events(bars_of(close))
+    assert events["event_time"].to_list() == [after(31)]
+    assert events["side"].to_list() == [1]
+    assert events["price"].to_list() == [103.0]
+
+
+def test_only_regular_bars_count_when_a_session_is_given() -> None:
+    bars = walk(1, 400, gaps=False).with_columns(pl.col("time") - pl.duration(hours=3))
+    kept = usable_bars(bars, stock_session())
+    assert 0 < kept.height < bars.height
+    assert kept["time"].dt.epoch("ns").min() >= stock_session().regular_start
+
+
+def test_bars_without_a_price_are_left_out() -> None:
+    assert usable_bars(bars_of([0.0, 1.0]), None)["close"].to_list() == [1.0]
+
+
+@given(seed=st.integers(0, 10_000), cut=st.integers(20, 199))
+@settings(max_examples=40, deadline=None)
+def test_events_do_not_look_ahead(seed: int, cut: int) -> None:
+    bars = walk(seed)
+    whole = cusum_events(bars, multiple=2.0)
+    early = cusum_events(bars.head(cut), multiple=2.0)
+    assert early.equals(whole.filter(pl.col("event_time") <= bars["time"][cut - 1] + pl.duration(minutes=1)))
+
+
+def test_nonsense_is_refused() -> None:
+    with pytest.raises(ValueError, match="positive"):
+        cusum_events(bars_of([1.0]), multiple=0)
+
+
+def test_no_bars_no_events() -> None:
+    assert cusum_events(bars_of([])).is_empty()
