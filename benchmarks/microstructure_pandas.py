@@ -296,7 +296,11 @@ def _trail(rows: pd.DataFrame) -> None:
     for name in counted:
         rows[f"{name}_ratio"] = rows[name].to_numpy() / usual[name]
     rows["signed_volume_ratio"] = (rows["buy_volume"] - rows["sell_volume"]) / usual["volume"]
-    mean = {name: means[name].where((counts[name] >= 5) & (means[name] > 1e-18)).to_numpy() for name in observed}
+    # Rolling means that are updated keep a residue where all values have become 0.
+    residue = dict(zip(observed, (1e-9, 1e-17, 1e-9), strict=True))
+    mean = {
+        name: means[name].where((counts[name] >= 5) & (means[name] > residue[name])).to_numpy() for name in observed
+    }
     rows["return_score"] = rows["return_bps"] / np.sqrt(mean["squared_score"])
     rows["volatility_ratio"] = np.sqrt(rows["squared_returns"] / mean["squared_bps"])
     rows["spread_ratio"] = rows["quoted_spread_bps"] / mean["quoted_spread_bps"]

@@ -289,9 +289,16 @@ def _trailed(rows: pl.LazyFrame) -> pl.LazyFrame:
         ["volume", "trade_count", "quote_count"],
         ["squared_score", "squared_returns", "quoted_spread_bps"],
     )
+    # Rolling means that are updated keep a residue where all values have become 0.
+    residue = {"squared_score": 1e-9, "squared_returns": 1e-17, "quoted_spread_bps": 1e-9}
     before = moments.rolling("clock", period="30m", closed="left", group_by=groups).agg(
         pl.col(counted).sum().name.prefix("usual_"),
-        *(pl.when(pl.col(name).count() >= 5).then(pl.col(name).mean()).alias(f"mean_{name}") for name in observed),
+        *(
+            pl.when((pl.col(name).count() >= 5) & (pl.col(name).mean() > residue[name]))
+            .then(pl.col(name).mean())
+            .alias(f"mean_{name}")
+            for name in observed
+        ),
     )
     on = [*groups, "clock"]
     joined = moments.join(with_current, on=on, how="left", maintain_order="left").join(
