@@ -1,0 +1,59 @@
+"""The training set: regular rows, labels at the right minute, nothing from the future."""
+
+import polars as pl
+import pytest
+
+from tapewatch.bars.time_bars import minute_bars
+from tapewatch.labels.barriers import triple_barrier
+from tapewatch.labels.training_set import build_training_set
+from tapewatch.market.instruments import Market
+from tapewatch.market.tables import MICROSTRUCTURE, TRAINING_SET
+from tests.support.synthetic_days import days, synthetic_day
+
+DAY = synthetic_day(Market.STOCKS, days(Market.STOCKS)[0])
+KEY = ["symbol", "event_time"]
+
+
+@pytest.fixture(scope="module")
+def barriers() -> pl.DataFrame:
+    return triple_barrier(minute_bars(DAY.trades, DAY.session), session=DAY.session)
+
+
+def test_regular_minutes_with_their_features_as_they_are(barriers: pl.DataFrame) -> None:
+    rows = build_training_set(DAY.features, barriers, DAY.truth)
+    TRAINING_SET.check(rows)
+    assert TRAINING_SET.duplicates(rows) == 0
+    assert rows.height == 5 * 390
+    assert rows.select(MICROSTRUCTURE.schema.names()).equals(DAY.regular)
+
+
+def test_a_barrier_label_stands_at_the_minute_that_ended_with_its_event(barriers: pl.DataFrame) -> None:
+    rows = build_training_set(DAY.features, barriers, None).filter(pl.col("barrier_label").is_not_null())
+    assert rows.height == barriers.height > 50
+    expected = barriers.select("symbol", pl.col("event_time") - pl.duration(minutes=1), "label", "known_time")
+    found = rows.select(*KEY, label="barrier_label", known_time="barrier_known_time")
+    assert found.equals(expected.select(found.columns))
+    assert (rows["barrier_known_time"] > rows["known_time"]).all(), "no label is known with its features"
+
+
+def test_truth_or_none(barriers: pl.DataFrame) -> None:
+    told = build_training_set(DAY.features, barriers, DAY.truth)
+    assert told["is_anomaly"].null_count() == 0
+    true_minutes = DAY.truth.select(KEY).unique().join(DAY.regular, on=KEY, how="semi")
+    assert told["is_anomaly"].sum() == true_minutes.height > 0
+    untold = build_training_set(DAY.features, barriers, None)
+    assert untold["is_anomaly"].null_count() == untold.height
+    calm = build_training_set(DAY.features, barriers, DAY.truth.clear())
+    assert calm["is_anomaly"].sum() == 0
+    assert calm["is_anomaly"].null_count() == 0
+
+
+def test_of_overlapping_anomalies_the_first_names_the_minute(barriers: pl.DataFrame) -> None:
+    one = DAY.truth.join(DAY.regular, on=KEY, how="semi").head(1)
+    earlier = one.with_columns(
+        pl.col("start_time") - pl.duration(hours=1),
+        event_id=pl.lit("zzz"),
+        kind=pl.lit("feed_outage").cast(pl.Categorical()),
+    )
+    rows = build_training_set(DAY.features, barriers, pl.concat([one, earlier]))
+    assert rows.filter("is_anomaly")["anomaly_kind"].to_list() == ["feed_outage"]
