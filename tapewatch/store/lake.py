@@ -1,31 +1,27 @@
 """The lake: one Parquet object per table and partition, written whole and swapped in atomically.
 
 Layout: `{root}/{group}/{table}/market={market}/date={date}.parquet`; an unpartitioned table is `{root}/{group}/{table}.parquet`.
-Belongs here: layout, atomicity, schema on write, reading by symbol. Not here: what the rows mean.
+Belongs here: layout, atomicity, reading by symbol. Not here: what the rows mean, nor how they are encoded
+(`parquet_file.py`).
 """
 
 import datetime as dt
-import json
-import os
-import tempfile
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from upath import UPath
 
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.schema import Table
+from tapewatch.store.parquet_file import DisorderError, Selection, symbol_counts, write_parquet
+from tapewatch.store.staging import Staging, WriteError, is_local
 
 #: A replacement with fewer than this share of the rows it replaces is refused unless asked for.
 SHRINK_FLOOR = 0.5
-#: Row groups end at a symbol's last row once they hold this many: a symbol is read without its neighbours' bytes.
-ROW_GROUP_ROWS = 128 * 1024
-_SYMBOL_COUNTS = b"tapewatch.symbols"
 
 
 class LakeError(RuntimeError):
@@ -77,10 +73,9 @@ class Lake:
             for p in found
         )
 
-    def symbols(self, table: Table, partition: Partition) -> dict[str, int]:
+    def symbols(self, table: Table, partition: Partition | None = None) -> dict[str, int]:
         """Rows by symbol, in order, read from the object's footer alone."""
-        metadata = self._footer(table, partition).metadata or {}
-        return dict(json.loads(metadata.get(_SYMBOL_COUNTS, b"{}")))
+        return symbol_counts(self._footer(table, partition))
 
     def rows(self, table: Table, partition: Partition | None = None) -> int:
         """How many rows a partition holds, read from its footer alone."""
@@ -93,7 +88,9 @@ class Lake:
             MissingPartitionError: it has not been written.
         """
         path = self._existing(table, partition)
-        return pl.scan_parquet(str(path), storage_options=dict(path.storage_options) or None)
+        if is_local(path):
+            return pl.scan_parquet(path.path)
+        return pl.scan_pyarrow_dataset(ds.dataset(path.path, filesystem=path.fs, format="parquet"))
 
     def read(
         self,
@@ -108,10 +105,16 @@ class Lake:
         Raises:
             MissingPartitionError: it has not been written.
         """
-        lazy = self.scan(table, partition)
-        if symbols is not None:
-            lazy = lazy.filter(pl.col("symbol").cast(pl.String).is_in(list(symbols)))
-        return lazy.select(columns or list(table.schema)).collect()
+        path = self._existing(table, partition)
+        names = list(columns or table.schema)
+        if symbols is None:
+            return self.scan(table, partition).select(names).collect()
+        with path.open("rb") as stream:
+            file = pq.ParquetFile(stream)
+            selection = Selection.of(file.metadata, symbols)
+            groups = file.read_row_groups(selection.groups, columns=names, use_threads=True)
+        frame = pl.DataFrame(groups).select(pl.col(name).cast(table.schema[name]) for name in names)
+        return selection.cut(frame)
 
     def write(
         self,
@@ -121,7 +124,7 @@ class Lake:
         *,
         allow_shrink: bool = False,
     ) -> Written:
-        """Replace a partition by `frames`, all or nothing; memory holds one frame at a time.
+        """Replace a partition by `frames`, all or nothing; memory holds a few frames at a time.
 
         Each frame is checked against the table. Together they must be sorted as the table says; a single frame is
         sorted here.
@@ -129,36 +132,25 @@ class Lake:
         Raises:
             SchemaError: a frame does not fit the table.
             ShrinkError: the partition would lose more than half its rows and `allow_shrink` is not set.
-            LakeError: the frames are out of order.
-            OSError: the disk is full or cannot be written. In every case the partition stays as it was.
+            LakeError: the frames are out of order, or the disk is full or cannot be written. In every case the partition
+                stays as it was.
         """
         if isinstance(frames, pl.DataFrame):
             frames = [table.conform(frames).sort(table.sort)]
         target = self.path(table, partition)
-        staged = self._staging_path(target)
         try:
-            rows = _write_parquet(table, frames, staged)
-            if not allow_shrink:
-                self._refuse_shrinking(table, partition, rows)
-            size = staged.stat().st_size
-            self._swap_in(staged, target)
-        finally:
-            with suppress(FileNotFoundError):
-                staged.unlink()
-        return Written(str(target), rows, size)
-
-    def _staging_path(self, target: UPath) -> Path:
-        if target.protocol not in ("", "file"):
-            return Path(tempfile.gettempdir()) / f"tapewatch-{uuid.uuid4().hex}.parquet"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        return Path(target.path).parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
-
-    def _swap_in(self, staged: Path, target: UPath) -> None:
-        if target.protocol in ("", "file"):
-            staged.replace(target.path)
-        else:
-            # An object store shows an upload only once it is complete.
-            target.fs.put_file(str(staged), target.path)
+            with Staging(target) as staging:
+                rows = write_parquet(table, frames, staging.path)
+                if not allow_shrink:
+                    self._refuse_shrinking(table, partition, rows)
+                return Written(str(target), rows, staging.swap_in())
+        except DisorderError as error:
+            raise LakeError(f"{table.group}/{table.name} for {partition or 'any day'}: {error}") from error
+        except WriteError as error:
+            raise LakeError(
+                f"cannot write {table.group}/{table.name} for {partition or 'any day'} to {target}: {error}; "
+                "what was there before stays"
+            ) from error
 
     def _refuse_shrinking(self, table: Table, partition: Partition | None, rows: int) -> None:
         if not self.exists(table, partition):
@@ -181,50 +173,6 @@ class Lake:
     def _footer(self, table: Table, partition: Partition | None) -> pq.FileMetaData:
         with self._existing(table, partition).open("rb") as stream:
             return pq.read_metadata(stream)
-
-
-def _write_parquet(table: Table, frames: Iterable[pl.DataFrame], path: Path) -> int:
-    schema = table.arrow_schema
-    counts: dict[str, int] = {}
-    with pq.ParquetWriter(path, schema, compression="zstd", compression_level=1) as writer:
-        for group in _row_groups(table, frames, counts):
-            writer.write_table(group.to_arrow().cast(schema), row_group_size=group.height)
-        if counts:
-            writer.add_key_value_metadata({_SYMBOL_COUNTS.decode(): json.dumps(counts)})
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
-    return sum(counts.values()) if counts else int(pq.read_metadata(path).num_rows)
-
-
-def _row_groups(table: Table, frames: Iterable[pl.DataFrame], counts: dict[str, int]) -> Iterator[pl.DataFrame]:
-    """Regroup `frames` at symbol boundaries, and count rows by symbol into `counts`."""
-    pending: list[pl.DataFrame] = []
-    for frame in frames:
-        table.check(frame)
-        for piece in _split_by_symbol(table, frame, counts):
-            pending.append(piece)
-            if sum(p.height for p in pending) >= ROW_GROUP_ROWS:
-                yield pl.concat(pending)
-                pending = []
-    if pending:
-        yield pl.concat(pending)
-
-
-def _split_by_symbol(table: Table, frame: pl.DataFrame, counts: dict[str, int]) -> Iterator[pl.DataFrame]:
-    if "symbol" not in table.by_name or not frame.height:
-        yield frame
-        return
-    runs = frame.select(pl.col("symbol").rle()).unnest("symbol")
-    offset = 0
-    for length, symbol in zip(runs["len"], runs["value"].cast(pl.String), strict=True):
-        last = next(reversed(counts), None)
-        if last is not None and symbol < last:
-            raise LakeError(
-                f"{table.name}: {symbol} comes after {last}: rows must be sorted by {', '.join(table.sort)}"
-            )
-        counts[symbol] = counts.get(symbol, 0) + length
-        yield frame.slice(offset, length)
-        offset += length
 
 
 def whole_symbol_groups(counts: Sequence[Mapping[str, int]], max_rows: int) -> Iterator[list[str]]:

@@ -1,0 +1,148 @@
+"""Runs the compiled scanner over a block and hands its arrays to Polars, without copying.
+
+Belongs here: memory layout. Not here: how a field is read (`scanner.py`), or what to do with lines left over
+(`parsing.py`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from tapewatch.feeds import scanner
+from tapewatch.feeds.layouts import Binding
+
+LINE = "line"
+#: Room is made for rows of this many bytes; a block of shorter ones takes several rounds.
+_SHORTEST_USUAL_ROW = 32
+_ANY_INT = int(np.iinfo(np.int64).max)
+_LIMITS: dict[pl.DataType, int] = {pl.Int8(): 2**7 - 1, pl.Int16(): 2**15 - 1, pl.Int32(): 2**31 - 1}
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How the scanner reads each column of a file."""
+
+    kinds: Ints
+    slots: Ints
+    limits: Ints
+    counts: tuple[int, ...]
+
+    @classmethod
+    def of(cls, binding: Binding) -> "_Plan":
+        kinds = [_kind(name in binding.layout.columns, dtype) for name, dtype in binding.parse_schema.items()]
+        slots = [kinds[:i].count(kind) for i, kind in enumerate(kinds)]
+        limits = [_LIMITS.get(dtype, _ANY_INT) for dtype in binding.parse_schema.dtypes()]
+        counts = tuple(kinds.count(kind) for kind in range(scanner.TEXT + 1))
+        return cls(np.array(kinds), np.array(slots), np.array(limits), counts)
+
+
+class _Buffers:
+    """The scanner's outputs for one round."""
+
+    def __init__(self, plan: _Plan, rows: int, size: int) -> None:
+        _, ints, floats, words, texts = plan.counts
+        self.ints = np.empty((ints, rows), np.int64)
+        self.floats = np.empty((floats, rows), np.float64)
+        self.words = np.empty((words, rows), np.uint32)
+        self.tables = np.zeros((words, scanner.WORD_SLOTS), np.int32)
+        self.bounds = np.empty((words, scanner.MAX_WORDS, 2), np.int64)
+        self.counts = np.zeros((words, 1), np.int64)
+        self.offsets = np.empty((texts, rows + 1), np.int64)
+        self.offsets[:, 0] = 0
+        self.copies = np.empty((texts, size), np.uint8)
+        self.nulls = np.zeros(len(plan.kinds), np.int64)
+        self.lines = np.empty(rows, np.int64)
+        self.unsure = np.empty((rows, 3), np.int64)
+
+
+def scan_lines(
+    binding: Binding, block: memoryview, first_line: int
+) -> Iterator[tuple[pl.DataFrame, list[bytes], Ints]]:
+    """Read a block of whole lines, the last newline included, in one round or a few.
+
+    Yields:
+        the rows read (the file's columns and `line`), the text of the lines left over, and their numbers.
+    """
+    text = np.frombuffer(block, np.uint8)
+    plan = _Plan.of(binding)
+    at = 0
+    while at < len(text):
+        buffers = _Buffers(plan, (len(text) - at) // _SHORTEST_USUAL_ROW + 1, len(text) - at)
+        rows, left, lines, reached = scanner.scan(
+            text, at, plan.kinds, plan.slots, plan.limits, *vars(buffers).values()
+        )
+        unsure = buffers.unsure[:left]
+        yield (
+            _frame(binding, plan, buffers, block, rows).with_columns(
+                _series(LINE, pa.int64(), buffers.lines[:rows]) + first_line
+            ),
+            [bytes(block[start:end]) for _, start, end in unsure.tolist()],
+            unsure[:, 0] + first_line,
+        )
+        first_line += lines
+        at = int(reached)
+
+
+def empty_rows(binding: Binding) -> pl.DataFrame:
+    """No rows, as `scan_lines` gives them."""
+    return pl.DataFrame(schema={**binding.parse_schema, LINE: pl.Int64()})
+
+
+def _kind(is_known: bool, dtype: pl.DataType) -> int:
+    if not is_known:
+        return scanner.SKIP
+    if dtype == pl.Categorical():
+        return scanner.WORD
+    if dtype == pl.String():
+        return scanner.TEXT
+    return scanner.FLOAT if dtype.is_float() else scanner.INT
+
+
+def _frame(binding: Binding, plan: _Plan, buffers: _Buffers, block: memoryview, rows: int) -> pl.DataFrame:
+    series = []
+    for column, (name, dtype) in enumerate(binding.parse_schema.items()):
+        slot, has_nulls = int(plan.slots[column]), bool(buffers.nulls[column])
+        match int(plan.kinds[column]):
+            case scanner.INT:
+                values = _series(name, pa.int64(), buffers.ints[slot, :rows])
+                values = values.set(values == scanner.NULL_INT, None) if has_nulls else values
+                series.append(values.cast(dtype))
+            case scanner.FLOAT:
+                values = _series(name, pa.float64(), buffers.floats[slot, :rows])
+                series.append(values.fill_nan(None) if has_nulls else values)
+            case scanner.WORD:
+                series.append(_words(name, buffers, slot, block, rows))
+            case scanner.TEXT:
+                values = _texts(name, buffers, slot, rows)
+                series.append(values.set(values == "", None) if has_nulls else values)
+            case _:
+                series.append(pl.Series(name, [None], dtype=dtype).new_from_index(0, rows))
+    return pl.DataFrame(series)
+
+
+def _series(name: str, dtype: pa.DataType, values: npt.NDArray[Any]) -> pl.Series:
+    array = pa.Array.from_buffers(dtype, len(values), [None, _buffer(values)])
+    return pl.Series(name, array)
+
+
+def _words(name: str, buffers: _Buffers, slot: int, block: memoryview, rows: int) -> pl.Series:
+    bounds = buffers.bounds[slot, 1 : int(buffers.counts[slot, 0]) + 1].tolist()
+    words = pl.Series(name, [None, *(bytes(block[start:end]).decode() for start, end in bounds)], dtype=pl.Categorical)
+    return words.gather(pl.Series(buffers.words[slot, :rows]))
+
+
+def _texts(name: str, buffers: _Buffers, slot: int, rows: int) -> pl.Series:
+    offsets = buffers.offsets[slot, : rows + 1]
+    parts = [None, _buffer(offsets), _buffer(buffers.copies[slot, : int(offsets[-1])])]
+    return pl.Series(name, pa.Array.from_buffers(pa.large_string(), rows, parts))
+
+
+def _buffer(values: npt.NDArray[Any]) -> pa.Buffer:
+    view: Any = values
+    return pa.py_buffer(view)

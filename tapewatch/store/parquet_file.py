@@ -1,0 +1,227 @@
+"""How a table lies in a Parquet file: encodings, row groups that end with a symbol, an index of symbols in the footer.
+
+Belongs here: the file. Not here: where it is put (`staging.py`, `lake.py`).
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tapewatch.market.schema import Column, Table
+from tapewatch.store.staging import WriteError
+
+#: Row groups end at a symbol's last row once they hold this many: a symbol is read without its neighbours' bytes.
+ROW_GROUP_ROWS = 128 * 1024
+_SYMBOL_COUNTS = b"tapewatch.symbols"
+_ZSTD_LEVEL = 1
+
+
+class DisorderError(ValueError):
+    """Frames are not sorted as their table says."""
+
+
+def symbol_counts(metadata: pq.FileMetaData) -> dict[str, int]:
+    """Rows by symbol, in the file's order; empty for a table without symbols."""
+    return dict(json.loads((metadata.metadata or {}).get(_SYMBOL_COUNTS, b"{}")))
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The rows of some symbols: the row groups that hold them, and where in these groups, laid end to end, they are."""
+
+    groups: list[int]
+    slices: list[tuple[int, int]]
+
+    @classmethod
+    def of(cls, metadata: pq.FileMetaData, symbols: Iterable[str]) -> "Selection":
+        """Find the rows of `symbols` through the footer's index."""
+        wanted = set(symbols)
+        counts = symbol_counts(metadata)
+        ends = np.cumsum(list(counts.values()), dtype=np.int64).tolist()
+        ranges = [(end - n, end) for (name, n), end in zip(counts.items(), ends, strict=True) if name in wanted]
+        sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+        groups, slices, start, kept = [], [], 0, 0
+        for index, size in enumerate(sizes):
+            inside = [(max(a, start), min(b, start + size)) for a, b in ranges if a < start + size and b > start]
+            if inside:
+                groups.append(index)
+                slices += [(kept + a - start, b - a) for a, b in inside]
+                kept += size
+            start += size
+        return cls(groups, slices)
+
+    def cut(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The selected rows of a frame that holds the selected groups."""
+        if not self.slices:
+            return frame.clear()
+        return pl.concat([frame.slice(offset, length) for offset, length in self.slices])
+
+
+def write_parquet(table: Table, frames: Iterable[pl.DataFrame], path: Path) -> int:
+    """Write frames of `table`, sorted as it says, and return the rows; encoding runs beside the making of the frames.
+
+    Raises:
+        SchemaError: a frame does not fit the table.
+        DisorderError: rows are out of order within or across frames.
+        WriteError: the disk is full or cannot be written.
+    """
+    schema = table.arrow_schema
+    index = _SymbolIndex(table)
+    rows = 0
+    pending: Future[None] | None = None
+    with ThreadPoolExecutor(1, "parquet") as encoder, _Writer(path, schema, _encodings(table)) as writer:
+        for group in _row_groups(table, frames, index):
+            rows += group.height
+            if pending:
+                pending.result()
+            pending = encoder.submit(writer.write, group.to_arrow().cast(schema))
+        if pending:
+            pending.result()
+        if index.counts:
+            writer.add_metadata({_SYMBOL_COUNTS.decode(): json.dumps(index.counts)})
+    return rows
+
+
+class _Writer:
+    """A Parquet writer whose failures are `WriteError`s, apart from failures in what makes the frames."""
+
+    def __init__(self, path: Path, schema: pa.Schema, options: dict[str, Any]) -> None:
+        try:
+            self._writer = pq.ParquetWriter(path, schema, **options)
+        except OSError as error:
+            raise WriteError(error) from error
+
+    def __enter__(self) -> "_Writer":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self._writer.close()
+        except OSError as error:
+            # After a first failure the footer fails as well: that one says nothing new.
+            if kind is None:
+                raise WriteError(error) from error
+
+    def write(self, group: pa.Table) -> None:
+        try:
+            self._writer.write_table(group, row_group_size=max(group.num_rows, 1))
+        except OSError as error:
+            raise WriteError(error) from error
+
+    def add_metadata(self, metadata: dict[str, str]) -> None:
+        self._writer.add_key_value_metadata(metadata)
+
+
+def _encodings(table: Table) -> dict[str, Any]:
+    """Words by dictionary; times and counters as deltas, left uncompressed (their last digits are noise); prices plain, since they repeat and
+    zstd finds that; other numbers with their bytes split, which groups what varies little."""
+    encodings = {c.name: _encoding(c) for c in table.columns if c.dtype != pl.Categorical()}
+    deltas = {name for name, encoding in encodings.items() if encoding == "DELTA_BINARY_PACKED"}
+    return {
+        "use_dictionary": [c.name for c in table.columns if c.dtype == pl.Categorical()],
+        "column_encoding": encodings,
+        "compression": {c.name: "NONE" if c.name in deltas else "ZSTD" for c in table.columns},
+        "compression_level": {c.name: _ZSTD_LEVEL for c in table.columns if c.name not in deltas},
+        "write_statistics": list(table.sort),
+    }
+
+
+def _encoding(column: Column) -> str:
+    dtype = column.dtype
+    if dtype.is_temporal() or dtype == pl.Int64():
+        return "DELTA_BINARY_PACKED"
+    if dtype in (pl.Int32(), pl.Int16()) or (dtype.is_float() and column.unit != "quote currency"):
+        return "BYTE_STREAM_SPLIT"
+    return "PLAIN"
+
+
+class _SymbolIndex:
+    """Counts rows by symbol, and holds the order of rows against the table's."""
+
+    def __init__(self, table: Table) -> None:
+        self.counts: dict[str, int] = {}
+        self._table = table
+        self._then = table.sort[1] if len(table.sort) > 1 and not _is_text(table, table.sort[1]) else None
+        self._last: object = None
+
+    def add(self, frame: pl.DataFrame) -> list[int]:
+        """Take note of a frame; returns the rows at which a symbol of it ends."""
+        symbols = frame["symbol"]
+        runs = symbols.rle().struct.unnest()
+        lengths = runs["len"].to_numpy().astype(np.int64)
+        ends: list[int] = np.cumsum(lengths).tolist()
+        names = runs["value"].cast(pl.String).to_list()
+        before = next(reversed(self.counts), None)
+        self._check_symbols(names, before)
+        if self._then:
+            self._check_within(frame, self._then, ends, continues=names[0] == before)
+        for name, length in zip(names, lengths.tolist(), strict=True):
+            self.counts[name] = self.counts.get(name, 0) + length
+        return ends
+
+    def _check_symbols(self, names: Sequence[str], before: str | None) -> None:
+        previous = before
+        for name in names:
+            if previous is not None and (name < previous or (name == previous and name in names[1:])):
+                self._refuse(f"{name} comes after {previous}")
+            previous = name
+
+    def _check_within(self, frame: pl.DataFrame, column: str, ends: list[int], *, continues: bool) -> None:
+        values = frame[column].to_physical().to_numpy()
+        falls = values[1:] < values[:-1]
+        falls[np.array(ends[:-1], dtype=np.int64) - 1] = False
+        if falls.any() or (continues and self._last is not None and values[0] < self._last):
+            at = int(falls.argmax()) + 1 if falls.any() else 0
+            self._refuse(f"{column} goes back at {frame['symbol'][at]}, {frame[column][at]}")
+        self._last = values[-1]
+
+    def _refuse(self, what: str) -> None:
+        raise DisorderError(f"{what}: rows must be sorted by {', '.join(self._table.sort)}")
+
+
+def _is_text(table: Table, column: str) -> bool:
+    return table.by_name[column].dtype in (pl.Categorical(), pl.String())
+
+
+def _row_groups(table: Table, frames: Iterable[pl.DataFrame], index: _SymbolIndex) -> Iterator[pl.DataFrame]:
+    """Regroup frames so that each group but the last holds about `ROW_GROUP_ROWS` or more and ends, where it can, with a
+    symbol."""
+    pending: list[pl.DataFrame] = []
+    rows = 0
+    for frame in frames:
+        table.check(frame)
+        if not frame.height:
+            continue
+        ends = index.add(frame) if "symbol" in table.by_name else [frame.height]
+        start = 0
+        for cut in _cuts(ends, rows):
+            pending.append(frame.slice(start, cut - start))
+            yield pl.concat(pending)
+            pending, rows, start = [], 0, cut
+        if start < frame.height:
+            pending.append(frame.slice(start))
+            rows += frame.height - start
+    if pending:
+        yield pl.concat(pending)
+
+
+def _cuts(ends: list[int], pending: int) -> Iterator[int]:
+    """Where to end row groups in a frame whose symbols end at `ends`, with `pending` rows already waiting."""
+    room = ROW_GROUP_ROWS - pending
+    start = 0
+    for end in ends:
+        while end - start >= 2 * ROW_GROUP_ROWS:
+            start += max(room, 1)
+            room = ROW_GROUP_ROWS
+            yield start
+        if end - start >= room:
+            start, room = end, ROW_GROUP_ROWS
+            yield end
