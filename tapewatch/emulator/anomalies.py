@@ -169,7 +169,7 @@ def _flash_crash(result: Effects, stage: _Stage) -> None:
 
 
 def _volatility_burst(result: Effects, stage: _Stage) -> None:
-    scale = stage.between(4.0, 6.0)
+    scale = stage.between(5.0, 8.0)
     shocks = normals(stage.draw, stage.seconds) * np.sqrt(stage.day.variance[stage.window])
     walk = np.concatenate([[0.0], np.cumsum(shocks)]) * scale
     points = list(zip(np.arange(stage.seconds + 1) / stage.seconds, walk, strict=True))

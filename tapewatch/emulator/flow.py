@@ -22,7 +22,7 @@ REGULAR, SWEEP, OFF_EXCHANGE, LATE_PRICED, AUCTION_OPEN, OFFICIAL_OPEN, AUCTION_
 SUB_TICKS = 100
 
 # How strongly the sides of orders follow what is coming.
-_FORESIGHT = 0.7
+_FORESIGHT = 0.9
 # Of orders, how many belong to a large one in work; how many fresh ones begin one.
 _OF_PARENTS, _NEW_PARENTS = 0.6, 0.12
 _IMPACT = 0.12
@@ -164,7 +164,7 @@ def _side(flow: float, coming: float, state: State, memory: Floats) -> float:
         return fresh if uniform(state) < abs(flow) else memory[SIDE]
     if memory[LEFT] == 0 and uniform(state) < _NEW_PARENTS:
         memory[SIDE] = fresh
-        memory[LEFT] = np.floor(3.0 / (0.04 + uniform(state)))
+        memory[LEFT] = np.floor(2.0 / (0.08 + uniform(state)))
     return fresh
 
 

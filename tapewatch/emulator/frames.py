@@ -36,7 +36,7 @@ _ROUND_LOT = 100
 _SIZE_STEPS = 1_000_000
 
 
-def trades(instrument: Instrument, session: Session, tape: Tape, state: State) -> pl.DataFrame:
+def trades(instrument: Instrument, session: Session, tape: Tape, state: State, numbering: State) -> pl.DataFrame:
     """The day's trades (`TRADES`)."""
     is_stock = instrument.market is Market.STOCKS
     count = tape.prints.shape[1]
@@ -58,7 +58,7 @@ def trades(instrument: Instrument, session: Session, tape: Tape, state: State) -
     time = session.extended_start + after
     columns: dict[str, object] = {
         "time": _times(time),
-        "sequence_number": _sequence(state, count) if is_stock else np.arange(1, count + 1),
+        "sequence_number": _sequence(numbering, count) if is_stock else np.arange(1, count + 1),
         "price": tape.prints[flow.PRINT_PRICE] / float(flow.SUB_TICKS * instrument.ticks),
         "size": size,
         "exchange": venues,
@@ -71,7 +71,7 @@ def trades(instrument: Instrument, session: Session, tape: Tape, state: State) -
     return TRADES.conform(pl.DataFrame(columns).with_columns(symbol=pl.lit(instrument.symbol, dtype=SYMBOL)))
 
 
-def quotes(instrument: Instrument, session: Session, tape: Tape, state: State) -> pl.DataFrame:
+def quotes(instrument: Instrument, session: Session, tape: Tape, state: State, numbering: State) -> pl.DataFrame:
     """The day's quotes (`QUOTES`)."""
     is_stock = instrument.market is Market.STOCKS
     count = tape.quotes.shape[1]
@@ -85,7 +85,7 @@ def quotes(instrument: Instrument, session: Session, tape: Tape, state: State) -
     time = session.extended_start + tape.quotes[book.QUOTE_TIME].astype(np.int64)
     columns: dict[str, object] = {
         "time": _times(time),
-        "sequence_number": _sequence(state, count) if is_stock else np.arange(1, count + 1),
+        "sequence_number": _sequence(numbering, count) if is_stock else np.arange(1, count + 1),
         "bid_price": tape.quotes[book.QUOTE_BID] / float(instrument.ticks),
         "ask_price": tape.quotes[book.QUOTE_ASK] / float(instrument.ticks),
         "bid_size": sizes[0],

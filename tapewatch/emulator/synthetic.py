@@ -102,11 +102,13 @@ class Synthetic:
         auctions = _auctions(session, expected)
         is_stock = session.market is Market.STOCKS
         made = tape(levels, auctions, has_off_exchange=is_stock, state=stream(self.seed, "flow", *key))
-        return TapeDay(
-            frames.trades(instrument, session, made, stream(self.seed, "trades", *key)),
-            frames.quotes(instrument, session, made, stream(self.seed, "quotes", *key)),
-            _truth(instrument.symbol, events),
-        )
+        frame = {
+            table: spell(
+                instrument, session, made, stream(self.seed, table, *key), stream(self.seed, table, "number", *key)
+            )
+            for table, spell in (("trades", frames.trades), ("quotes", frames.quotes))
+        }
+        return TapeDay(frame["trades"], frame["quotes"], _truth(instrument.symbol, events))
 
     @staticmethod
     def _usual(instrument: Instrument, session: Session) -> float:
