@@ -5,8 +5,10 @@ that `--help` and refusals come at once.
 """
 
 import datetime as dt
+import logging
 import os
 import sys
+import warnings
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +24,7 @@ app = typer.Typer(
     name="tapewatch",
     no_args_is_help=True,
     rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,
     help="Watches the market's tape: backfills it, turns it into features, finds its anomalies, explains and serves them.\n\n"
     "Start with [bold]tapewatch demo[/]. Everything is kept under TAPEWATCH_HOME; .env.example lists all settings.",
 )
@@ -43,6 +46,12 @@ class Format(StrEnum):
     TABLE = "table"
     CSV = "csv"
     JSON = "json"
+
+
+@app.callback()
+def prepare() -> None:
+    """What every command begins with."""
+    _quieten()
 
 
 @app.command()
@@ -234,6 +243,15 @@ def anomalies(
             sys.stdout.write(listing.as_json(found))
         case Format.TABLE:
             Console().print(listing.as_table(found))
+
+
+def _quieten() -> None:
+    """Keep what libraries tell developers off the terminal; Dagster says of its own parts that they are beta."""
+    warnings.filterwarnings("ignore", message=".*is currently in (beta|preview)")
+    warnings.filterwarnings("ignore", module=r"mlflow\.")
+    warnings.filterwarnings("ignore", module=r"shap\.")
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 def _settings(flat_files: str | None) -> Settings:

@@ -5,8 +5,10 @@ Belongs here: the story of the demo. Not here: any of its parts.
 
 import datetime as dt
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import polars as pl
 from rich.console import Console
 
 from orchestration import outcome
@@ -16,8 +18,10 @@ from orchestration.scoring import anomaly_rows, ask, request_body, served, stron
 from orchestration.services import free_port, on_emulator
 from serving.schemas import Answer
 from tapewatch.emulator.process import running_emulator
-from tapewatch.market.instruments import Market, trading_days
+from tapewatch.market.instruments import Market, Partition, trading_days
+from tapewatch.market.tables import ANOMALIES
 from tapewatch.settings import Settings
+from tapewatch.store.lake import Lake
 
 #: A Monday; fixed, so that a seed gives the same demo on any day.
 FIRST_DAY = dt.date(2024, 6, 3)
@@ -40,8 +44,8 @@ def run(settings: Settings, console: Console, *, days: int, seed: int) -> Path:
         )
         partitions, report = materialize(settings, MARKETS, first, last, console)
         began = time.perf_counter()
-        _show_answer(console, *_score_over_http(settings))
-        report += RunReport([StepTiming("serve the Bento, score an anomaly", time.perf_counter() - began)])
+        _show_answer(console, *_score_over_http(settings, partitions))
+        report += RunReport([StepTiming("serving/first_verdict", time.perf_counter() - began)])
     summary = outcome.summarise(settings, partitions, report, title="Tapewatch demo", source=source)
     outcome.show(console, summary)
     path = outcome.write(settings, summary)
@@ -50,8 +54,11 @@ def run(settings: Settings, console: Console, *, days: int, seed: int) -> Path:
     return path
 
 
-def _score_over_http(settings: Settings) -> tuple[Answer, str]:
-    body = request_body(anomaly_rows(settings))
+def _score_over_http(settings: Settings, partitions: Sequence[Partition]) -> tuple[Answer, str]:
+    """Send the minutes of the run's strongest anomaly to the served Bento."""
+    lake = Lake(settings.lake_root)
+    found = pl.concat(lake.read(ANOMALIES, partition) for partition in partitions).sort("score", descending=True)
+    body = request_body(anomaly_rows(settings, found.row(0, named=True) if found.height else None))
     with served(settings) as service:
         return ask(settings, body, url=service.url)
 

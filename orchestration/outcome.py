@@ -13,6 +13,7 @@ from rich.console import Console, Group
 from rich.table import Table
 
 from orchestration.listing import moment
+from orchestration.progress import line_of
 from serving.loader import Scorer
 from serving.schemas import Answer, Verdict
 from serving.store import StoredBento
@@ -39,7 +40,8 @@ def summarise(
     known = [lake.read(TRUTH_LABELS, p) for p in partitions if lake.exists(TRUTH_LABELS, p)]
     steps: dict[str, float] = {}
     for step in report.steps:
-        steps[step.name] = steps.get(step.name, 0.0) + step.seconds
+        line = line_of(step.name)
+        steps[line] = steps.get(line, 0.0) + step.seconds
     return RunSummary(
         title=title,
         source=source,

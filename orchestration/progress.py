@@ -18,6 +18,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from tapewatch.market.instruments import Market, Partition
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from orchestration.runs import Progress as Listener
     from orchestration.runs import StepEvent
 
+CHECKS = "checks"
+_UNTABLED_GROUPS = ("models", "explanations", "serving")
+_WIDE = 110
 _TABLES: dict[str, Table] = {f"{table.group}/{table.name}": table for table in ALL}
 
 
@@ -36,44 +40,61 @@ class _Counts(ProgressColumn):
     """Days, symbols, rows and rows a second of a step, as far as it has any."""
 
     def render(self, task: Task) -> Text:
-        days, rows, symbols = int(task.completed), task.fields["rows"], task.fields["symbols"]
-        parts = [f"{days}/{int(task.total)} days" if task.fields["is_daily"] and task.total else ""]
+        done, rows, symbols = int(task.completed), task.fields["rows"], task.fields["symbols"]
+        if task.fields["is_checks"]:
+            return Text(f"{done} run")
+        parts = [f"{done}/{int(task.total)} days" if task.fields["is_daily"] and task.total else ""]
         parts.append(f"{symbols:,} symbols" if symbols else "")
         parts.append(f"{rows:,} rows" if rows else "")
         seconds = task.finished_time if task.finished else task.elapsed
-        parts.append(f"{rows / seconds:,.0f} rows/s" if rows and seconds else "")
-        return Text(" · ".join(part for part in parts if part))
+        parts.append(f"{rows / seconds:,.0f}/s" if rows and seconds else "")
+        return Text(", ".join(part for part in parts if part))
+
+
+def line_of(step: str) -> str:
+    """The line on which a step is shown: its own for an asset, one for all checks."""
+    return step if step in _TABLES or step.partition("/")[0] in _UNTABLED_GROUPS else CHECKS
 
 
 @contextmanager
 def shown(console: Console, lake: Lake, market: Market | None, days: int) -> Iterator["Listener"]:
     """A listener for a run over `days` days of one market (None: all of them together) that draws what it hears."""
-    columns = (SpinnerColumn(finished_text="[green]✓[/]"), TextColumn("{task.description}"), BarColumn(bar_width=24))
+    bar = (BarColumn(bar_width=20),) if console.width >= _WIDE else ()
+    columns = (
+        SpinnerColumn(finished_text="[green]✓[/]"),
+        _text("{task.description}"),
+        *bar,
+        _Counts(_column()),
+        TimeElapsedColumn(),
+    )
     prefix = f"{market} " if market else ""
-    with Progress(*columns, _Counts(), TimeElapsedColumn(), console=console) as progress:
+    with Progress(*columns, console=console) as progress:
         tasks: dict[str, TaskID] = {}
 
         def listen(event: "StepEvent") -> None:
-            if event.step not in tasks:
-                tasks[event.step] = progress.add_task(
-                    prefix + event.step, total=None, rows=0, symbols=0, is_daily=False
+            line = line_of(event.step)
+            if line not in tasks:
+                tasks[line] = progress.add_task(
+                    prefix + line, total=None, rows=0, symbols=0, is_daily=False, is_checks=line == CHECKS
                 )
-            task = tasks[event.step]
+            task = progress.tasks[progress.task_ids.index(tasks[line])]
             if event.partition is not None:
-                fields = progress.tasks[progress.task_ids.index(task)].fields
-                progress.update(
-                    task,
-                    advance=1,
-                    total=days,
-                    is_daily=True,
-                    rows=fields["rows"] + (event.rows or 0),
-                    symbols=max(fields["symbols"], _symbols(lake, event.step, event.partition)),
-                )
+                symbols = max(task.fields["symbols"], _symbols(lake, event.step, event.partition))
+                rows = task.fields["rows"] + (event.rows or 0)
+                progress.update(task.id, advance=1, total=days, is_daily=True, rows=rows, symbols=symbols)
             if event.seconds is not None:
-                done = progress.tasks[progress.task_ids.index(task)].completed or 1
-                progress.update(task, total=done, completed=done)
+                done = task.completed + 1 if line == CHECKS else max(task.completed, 1)
+                progress.update(task.id, total=done, completed=done)
 
         yield listen
+
+
+def _text(template: str) -> TextColumn:
+    return TextColumn(template, table_column=_column())
+
+
+def _column() -> Column:
+    return Column(no_wrap=True)
 
 
 def _symbols(lake: Lake, step: str, partition: str) -> int:

@@ -6,6 +6,7 @@ than a BentoML endpoint and lets the refusals be our own.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bentoml
 import msgspec
@@ -15,9 +16,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from serving.loader import Scorer, quiet_garbage_collector
 from serving.schemas import RequestError, parse_request
 from serving.store import MODEL_ALIAS
+
+if TYPE_CHECKING:
+    from serving.loader import Scorer
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
@@ -71,6 +74,9 @@ class TapewatchScoring:
     """Scores microstructure rows with the champion, and says why."""
 
     def __init__(self) -> None:
+        # BentoML's parent process imports this module too, and has no use for what takes seconds to import.
+        from serving.loader import Scorer, quiet_garbage_collector  # noqa: PLC0415
+
         stored = bentoml.models.get(MODEL_ALIAS)
         metadata = stored.info.metadata
         scorer = Scorer.load(Path(stored.path), name=str(metadata["name"]), version=str(metadata["version"]))
