@@ -1,0 +1,106 @@
+"""A day of 500 symbols from lake to features: peak memory, and time per row against a day of four symbols.
+
+Run: python -m benchmarks.wide_day [--symbols N] [--trades N] [--rounds N] [--lake DIR]. The default makes 20 M trades and
+60 M quotes with the emulator's generator, which takes some minutes; a lake that is kept in DIR is used again. Each
+measurement is a process of its own, so that its peak memory is its own; wide and narrow days take turns.
+"""
+
+import argparse
+import datetime as dt
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from tapewatch.emulator.synthetic import Synthetic, TapeDay
+from tapewatch.features.microstructure import microstructure
+from tapewatch.market.instruments import Market, Partition
+from tapewatch.market.tables import MICROSTRUCTURE, QUOTES, SYMBOL, TRADES
+from tapewatch.store.lake import Lake
+from tapewatch.store.tape import symbol_batches
+
+_PARTITION = Partition(dt.date(2024, 3, 5), Market.STOCKS)
+_NARROW = 4
+
+
+def make_lake(root: Path, symbols: int, trades: int) -> None:
+    """Write a day of so many symbols, each with about so many trades and thrice as many quotes."""
+    lake = Lake(root)
+    if lake.exists(QUOTES, _PARTITION):
+        return
+    for table, name in ((TRADES, "trades"), (QUOTES, "quotes")):
+        lake.write(table, _PARTITION, (getattr(day, name) for day in _made(symbols, trades)))
+
+
+def _made(symbols: int, trades: int) -> Iterator[TapeDay]:
+    """Days of the listed instruments, each from as many seeds as it takes, under names of their own."""
+    listed = Synthetic().symbols(Market.STOCKS)
+    for number in range(symbols):
+        seed, which = divmod(number, len(listed))
+        day = Synthetic(seed).day(listed[which], _PARTITION.date, trades=trades)
+        symbol = pl.lit(f"S{number:04}", dtype=SYMBOL).alias("symbol")
+        yield TapeDay(day.trades.with_columns(symbol), day.quotes.with_columns(symbol), day.truth)
+
+
+def measure(root: Path) -> dict[str, float]:
+    """From lake to features in this process: ticks, rows, seconds, peak memory in MB."""
+    lake, session = Lake(root), _PARTITION.session
+    microstructure(TRADES.empty(), None, session, symbols=["WARM"])
+    start = time.perf_counter()
+    batches = symbol_batches(lake, _PARTITION)
+    written = lake.write(MICROSTRUCTURE, _PARTITION, (microstructure(*tape, session) for tape in batches))
+    seconds = time.perf_counter() - start
+    ticks = lake.rows(TRADES, _PARTITION) + lake.rows(QUOTES, _PARTITION)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"ticks": ticks, "rows": written.rows, "seconds": seconds, "peak_mb": peak}
+
+
+def _measured_apart(root: Path) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.wide_day", "--measure", str(root)]
+    return dict(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+
+
+def _compare(root: Path, symbols: int, trades: int, rounds: int) -> None:
+    days = {count: root / f"{count}x{trades}" for count in (_NARROW, symbols)}
+    for count, folder in days.items():
+        make_lake(folder, count, trades)
+    found: dict[int, list[dict[str, float]]] = {count: [] for count in days}
+    for _ in range(rounds):
+        for count, folder in days.items():
+            found[count].append(_measured_apart(folder))
+    print(f"{'symbols':>8}{'M ticks':>10}{'rows':>10}{'seconds':>10}{'ns/tick':>10}{'peak MB':>10}{'ratio':>8}")
+    narrow = 0.0
+    for count, results in found.items():
+        seconds = statistics.median(result["seconds"] for result in results)
+        ticks, rows = results[0]["ticks"], results[0]["rows"]
+        each = seconds / ticks * 1e9
+        narrow = narrow or each
+        peak = max(result["peak_mb"] for result in results)
+        print(f"{count:8}{ticks / 1e6:10.2f}{rows:10,}{seconds:10.2f}{each:10.1f}{peak:10.0f}{each / narrow:8.2f}")
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--symbols", type=int, default=500)
+    parser.add_argument("--trades", type=int, default=40_000, help="trades a symbol; quotes are thrice as many")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--lake", type=Path, help="keep the lakes here")
+    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(measure(options.measure)))
+        return
+    with tempfile.TemporaryDirectory(prefix="tapewatch-wide-") as scratch:
+        _compare(options.lake or Path(scratch), options.symbols, options.trades, options.rounds)
+
+
+if __name__ == "__main__":
+    main()
