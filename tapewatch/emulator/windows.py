@@ -112,10 +112,19 @@ def _bars(trades: pl.DataFrame, session: Session, start: pl.Expr, *, is_daily: b
             vwap=pl.when(volume > 0).then((price * pl.col("size")).filter(counted).sum() / volume),
             transactions=counted.sum().cast(pl.Int64),
         )
-        .filter(pl.col("open").is_not_null())
+        .filter((pl.col("transactions") > 0) | pl.col("open").is_not_null())
         .rename({"_start": "time"})
     )
-    return DELIVERED_BARS.conform(bars)
+    return DELIVERED_BARS.conform(_with_last_price(bars))
+
+
+def _with_last_price(bars: pl.DataFrame) -> pl.DataFrame:
+    """Bars whose trades set no price keep the last one, as minute bars do; before the first there is no bar."""
+    last = pl.col("close").forward_fill()
+    filled = bars.with_columns(pl.col("open").fill_null(last), pl.col("close").fill_null(last))
+    return filled.filter(pl.col("close").is_not_null()).with_columns(
+        high=pl.max_horizontal("high", "open", "close"), low=pl.min_horizontal("low", "open", "close")
+    )
 
 
 def _allowed(trades: pl.DataFrame, session: Session, *, is_daily: bool) -> pl.Expr:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -156,9 +157,7 @@ def test_schedules_keep_their_distance(market: Market, symbol: str) -> None:
             shortest, longest = DURATIONS[event.kind]
             assert shortest <= (event.end - event.start) // NS_PER_SECOND <= longest
             assert 60 <= shortest < longest <= 900
-        assert all(
-            first.end + 5 * NS_PER_MINUTE < second.start for first, second in zip(events, events[1:], strict=False)
-        )
+        assert all(first.end + 5 * NS_PER_MINUTE < second.start for first, second in pairwise(events))
         seen |= {event.kind for event in events}
     assert seen == set(KINDS)
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from itertools import pairwise
 
 import polars as pl
 import pytest
@@ -119,7 +120,7 @@ def test_prices_go_on_from_day_to_day() -> None:
     assert saturday["bid_price"][0] / friday["bid_price"][-1] == pytest.approx(1, abs=0.002)
     gaps = []
     days = [dt.date(2024, 3, d) for d in (4, 5, 6, 7, 8)]
-    for before, after in zip(days, days[1:], strict=False):
+    for before, after in pairwise(days):
         close, open_ = (
             market.day("VOO", before).quotes["bid_price"][-1],
             market.day("VOO", after).quotes["bid_price"][0],
