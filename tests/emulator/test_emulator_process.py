@@ -1,0 +1,68 @@
+"""The emulator as a process: it starts, says where it is, obeys its command line, and is gone after the block."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from polygon import RESTClient
+
+from tapewatch.emulator.process import EmulatorError, running_emulator
+from tests.support.ports import free_port
+
+pytestmark = pytest.mark.slow
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_it_serves_and_is_gone() -> None:
+    with running_emulator(seed=5) as emulator:
+        assert is_running(emulator.pid)
+        client = RESTClient("k", base=emulator.base_url)
+        assert client.get_previous_close_agg("AAPL")[0].close > 0
+    assert not is_running(emulator.pid)
+
+
+def test_an_error_in_the_block_stops_it_too() -> None:
+    with pytest.raises(RuntimeError, match="mine"), running_emulator() as emulator:
+        raise RuntimeError("mine")
+    assert not is_running(emulator.pid)
+
+
+def test_two_processes_with_one_seed_serve_one_tape() -> None:
+    path = "/v3/quotes/VOO?timestamp=2024-03-05&limit=500&apiKey=k"
+    with running_emulator(seed=5) as one, running_emulator(seed=5) as two, running_emulator(seed=6) as other:
+        pages = [httpx.get(e.base_url + path, timeout=60).json()["results"] for e in (one, two, other)]
+    assert pages[0] == pages[1] != pages[2]
+
+
+def test_the_key_and_the_port_are_its_own(tmp_path: Path) -> None:
+    port, log = free_port(), tmp_path / "log"
+    with running_emulator(key="mine", port=port, log=log) as emulator:
+        assert emulator.base_url == f"http://127.0.0.1:{port}"
+        assert httpx.get(f"{emulator.base_url}/v3/reference/exchanges?apiKey=mine").status_code == 200
+        assert httpx.get(f"{emulator.base_url}/v3/reference/exchanges?apiKey=yours").status_code == 401
+        with pytest.raises(EmulatorError, match="choose another with --port"), running_emulator(port=port):
+            pytest.fail("two servers on one port")
+    assert log.read_text().startswith(f"emulator at http://127.0.0.1:{port} (synthetic market, seed 7)")
+
+
+def test_flat_files_are_replayed(tmp_path: Path) -> None:
+    with running_emulator(flat_files=tmp_path) as emulator:
+        assert httpx.get(f"{emulator.base_url}/emulator/v1/info").json()["source"] == "recorded"
+
+
+def test_the_command_explains_itself() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "tapewatch.emulator", "--help"], capture_output=True, text=True, check=True, timeout=120
+    )
+    for word in ("--port", "--seed", "--flat-files", "--key", "starter-", "/emulator/v1/truth"):
+        assert word in answer.stdout
