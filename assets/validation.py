@@ -63,7 +63,7 @@ def validation_days(lake: Lake, partitions: Iterable[Partition], seed: int) -> V
 
 def _injected_day(lake: Lake, partition: Partition, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     rows, truths = [TRAINING_SET.empty()], [TRUTH_LABELS.empty()]
-    for trades, quotes in symbol_batches(lake, partition):
+    for trades, quotes in symbol_batches(lake, partition, all_columns=True):
         injected = inject(trades, quotes, partition.session, seed=seed)
         features = microstructure(injected.trades, injected.quotes, partition.session)
         truth = truth_minutes(injected.truth_events, partition.session)

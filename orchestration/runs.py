@@ -78,7 +78,7 @@ def run_days(
         RunError: a step failed, or the market is closed on all these days.
     """
     if not trading_days(market, first, last):
-        days = f"{first:%A} {first}" if first == last else f"{first} to {last}"
+        days = f"{first:%A} {first}" + (f" to {last:%A} {last}" if last > first else "")
         raise RunError(f"{market} has no trading day in {days}: choose a range in which the market is open")
     tags = {
         "dagster/asset_partition_range_start": str(Partition(first, market)),

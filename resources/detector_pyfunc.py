@@ -34,7 +34,10 @@ class DetectorModel(mlflow.pyfunc.PythonModel):
 def as_pandas(detector: IsolationForestDetector, rows: pl.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """`rows` as the model receives them, and what it answers: for a signature and an input example."""
     chosen = rows.select(*_IDENTITY, *detector.features).with_columns(
-        pl.col("symbol").cast(pl.String), pl.col(_TIMES).dt.replace_time_zone(None)
+        pl.col("symbol").cast(pl.String),
+        pl.col(_TIMES).dt.replace_time_zone(None),
+        # Pandas has no missing integer: a count that may be null crosses as a float.
+        pl.col("session_minute", *detector.features).cast(pl.Float64),
     )
     return chosen.to_pandas(), verdicts(detector, rows)
 

@@ -8,7 +8,7 @@ import polars as pl
 
 from tapewatch.market.instruments import Partition
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import ALL
+from tapewatch.market.tables import ALL, TRADES
 from tapewatch.store.lake import Lake
 
 _TABLES = {(table.group, table.name): table for table in ALL}
@@ -88,7 +88,9 @@ class LakeIOManager(dg.ConfigurableIOManager):
         if frames is None:
             rows = lake.rows(table, partition) if lake.exists(table, partition) else 0
             return {"dagster/row_count": dg.MetadataValue.int(rows), "kept": dg.MetadataValue.bool(True)}
-        written = lake.write(table, partition, frames, allow_shrink=self.allow_shrink)
+        # What is derived follows the tape, however small; what was fetched may be lost for good.
+        may_shrink = self.allow_shrink or table.group != TRADES.group
+        written = lake.write(table, partition, frames, allow_shrink=may_shrink)
         return {
             "dagster/row_count": dg.MetadataValue.int(written.rows),
             "bytes": dg.MetadataValue.int(written.bytes),

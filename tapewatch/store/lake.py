@@ -7,6 +7,7 @@ Belongs here: layout, atomicity, reading by symbol. Not here: what the rows mean
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -151,6 +152,11 @@ class Lake:
                 f"cannot write {table.group}/{table.name} for {partition or 'any day'} to {target}: {error}; "
                 "what was there before stays"
             ) from error
+
+    def remove(self, table: Table, partition: Partition | None) -> None:
+        """Forget a partition; nothing happens where it was never written."""
+        with suppress(FileNotFoundError):
+            self.path(table, partition).unlink()
 
     def _refuse_shrinking(self, table: Table, partition: Partition | None, rows: int) -> None:
         if not self.exists(table, partition):

@@ -18,12 +18,12 @@ _QUOTE_COLUMNS = ("symbol", "time", "sequence_number", "bid_price", "ask_price",
 
 
 def symbol_batches(
-    lake: Lake, partition: Partition, max_rows: int = BATCH_ROWS
+    lake: Lake, partition: Partition, max_rows: int = BATCH_ROWS, *, all_columns: bool = False
 ) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
     """Trades and quotes of a partition, symbol after symbol in order, in batches of at most `max_rows` rows together.
 
     A symbol is never split: a larger one makes a batch of its own. Of each table come the columns that bars and features
-    are made of, sorted as the table says. A table that was never written for the partition counts as empty.
+    are made of, or all, sorted as the table says. A table that was never written for the partition counts as empty.
 
     Raises:
         MissingPartitionError: the partition has neither trades nor quotes.
@@ -32,11 +32,14 @@ def symbol_batches(
     if not tables:
         lake.scan(TRADES, partition)
     counts = [lake.symbols(table, partition) for table in tables]
+    wanted = [
+        (t, list(t.schema) if all_columns else c) for t, c in ((TRADES, _TRADE_COLUMNS), (QUOTES, _QUOTE_COLUMNS))
+    ]
     for symbols in whole_symbol_groups(counts, max_rows):
         trades, quotes = (
             lake.read(table, partition, columns=columns, symbols=symbols)
             if table in tables
             else table.empty().select(columns)
-            for table, columns in ((TRADES, _TRADE_COLUMNS), (QUOTES, _QUOTE_COLUMNS))
+            for table, columns in wanted
         )
         yield trades, quotes

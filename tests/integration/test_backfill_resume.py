@@ -1,0 +1,65 @@
+"""A backfill that is killed and started again ends where an undisturbed one ends, and fetches no finished day twice."""
+
+import datetime as dt
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tapewatch.emulator.process import running_emulator
+from tapewatch.market.instruments import Market, Partition, trading_days
+from tapewatch.market.tables import BARS, QUOTES, TRADES
+from tapewatch.store.lake import Lake
+
+pytestmark = pytest.mark.slow
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+FIRST, LAST = dt.date(2024, 6, 3), dt.date(2024, 6, 12)
+DAYS = [Partition(day, Market.STOCKS) for day in trading_days(Market.STOCKS, FIRST, LAST)]
+PATIENCE_S = 120
+
+
+def start(home: Path, base_url: str) -> "subprocess.Popen[bytes]":
+    environment = os.environ | {
+        "TAPEWATCH_HOME": str(home),
+        "POLYGON_API_KEY": "resume-test",  # pragma: allowlist secret
+        "POLYGON_BASE_URL": base_url,
+        "POLYGON_TIER_STOCKS": "advanced",
+        "TAPEWATCH_SYMBOLS_STOCKS": "AAPL,MSFT,TSLA",
+    }
+    command = "from orchestration.cli import app; app()"
+    arguments = ["backfill", "--market", "stocks", "--from", str(FIRST), "--to", str(LAST)]
+    return subprocess.Popen([sys.executable, "-c", command, *arguments], cwd=CHECKOUT, env=environment)
+
+
+def wait_for_days(lake: Lake, process: "subprocess.Popen[bytes]", count: int) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while len(lake.partitions(TRADES)) < count:
+        assert process.poll() is None, "the backfill ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_killed_and_resumed_equals_undisturbed(tmp_path: Path) -> None:
+    killed, undisturbed = Lake(tmp_path / "killed" / "lake"), Lake(tmp_path / "undisturbed" / "lake")
+    with running_emulator(seed=3) as emulator:
+        process = start(tmp_path / "killed", emulator.base_url)
+        wait_for_days(killed, process, 3)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        done = killed.partitions(TRADES)
+        assert 3 <= len(done) < len(DAYS)
+        stamps = {partition: killed.path(TRADES, partition).stat().st_mtime_ns for partition in done}
+        for home in ("killed", "undisturbed"):
+            assert start(tmp_path / home, emulator.base_url).wait(PATIENCE_S) == 0
+    assert {p: killed.path(TRADES, p).stat().st_mtime_ns for p in done} == stamps
+    for table in (TRADES, QUOTES, BARS):
+        assert killed.partitions(table) == undisturbed.partitions(table) == DAYS
+        for partition in DAYS:
+            assert killed.read(table, partition).equals(undisturbed.read(table, partition)), (table.name, partition)
+    leftovers = list(Path(killed.root).rglob("*.tmp"))
+    assert not leftovers
