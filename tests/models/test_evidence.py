@@ -1,0 +1,91 @@
+"""Evidence: surprises that mean what they say, and contributions that find their features."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from models.evidence import Evidence, signs
+from models.isolation_forest import DETECTOR_FEATURES
+from tapewatch.features.catalog import BY_NAME
+
+
+@pytest.fixture(scope="module")
+def fitted(training_rows: pl.DataFrame) -> tuple[Evidence, np.ndarray]:
+    return Evidence.fit(training_rows, DETECTOR_FEATURES)
+
+
+def test_only_directions_with_a_meaning_count() -> None:
+    found = {(sign.feature.name, sign.is_high): sign.kind for sign in signs(DETECTOR_FEATURES)}
+    assert found["volume_ratio", True] == "volume_spike"
+    assert found["volume_ratio", False] == BY_NAME["volume_ratio"].low
+    assert ("quoted_spread_bps", False) not in found, "a narrow spread is no sign of trouble"
+
+
+def test_a_surprise_is_minus_the_log_of_how_rare_it_is(
+    fitted: tuple[Evidence, np.ndarray], training_rows: pl.DataFrame
+) -> None:
+    evidence, _ = fitted
+    surprises = evidence.surprises(training_rows)
+    assert (surprises >= 0).all()
+    columns = [i for i, s in enumerate(evidence.signs) if s.feature.name in ("volume_ratio", "return_bps")]
+    for level in (2.0, 3.0):
+        share = (surprises[:, columns] >= level).mean(axis=0)
+        np.testing.assert_allclose(np.log(share), -level, atol=0.7)
+
+
+def test_surprise_grows_with_the_deviation(fitted: tuple[Evidence, np.ndarray]) -> None:
+    evidence, _ = fitted
+    steps = np.linspace(-15, 15, 301)[:, None] * np.ones(len(DETECTOR_FEATURES))
+    surprises = evidence.surprises_of(steps)
+    for i, sign in enumerate(evidence.signs):
+        path = surprises[:, i] if sign.is_high else surprises[::-1, i]
+        assert (np.diff(path) >= 0).all()
+        assert (path[:151] == 0).all(), "nothing on the other side is surprising"
+
+
+def test_evidence_is_the_mean_of_the_two_greatest_surprises(
+    fitted: tuple[Evidence, np.ndarray], unseen_rows: pl.DataFrame
+) -> None:
+    evidence, _ = fitted
+    surprises, inputs = evidence.surprises(unseen_rows), evidence.inputs(unseen_rows)
+    for k, kind in enumerate(evidence.kinds):
+        members = [i for i, sign in enumerate(evidence.signs) if sign.kind == kind]
+        expected = np.sort(surprises[:, members], axis=1)[:, -2:].mean(axis=1)
+        np.testing.assert_allclose(inputs[:, k], expected)
+    kinds = len(evidence.kinds)
+    np.testing.assert_array_equal(inputs[:, kinds:], np.tile(inputs[:, :kinds].max(axis=1)[:, None], 3))
+
+
+def test_contributions_find_the_features_behind_them(
+    fitted: tuple[Evidence, np.ndarray], unseen_rows: pl.DataFrame
+) -> None:
+    evidence, _ = fitted
+    rows = unseen_rows.head(50)
+    contributions = np.random.default_rng(0).normal(size=(50, len(evidence.kinds) + 3))
+    by_feature = evidence.to_features(rows, contributions)
+    np.testing.assert_allclose(by_feature.sum(axis=1), contributions.sum(axis=1))
+    only_spread = np.zeros_like(contributions)
+    only_spread[:, evidence.kinds.index("spread_blowout")] = 1.0
+    moved = {DETECTOR_FEATURES[i].name for i in np.flatnonzero(evidence.to_features(rows, only_spread).any(axis=0))}
+    assert moved
+    assert all("spread_blowout" in (BY_NAME[name].high, BY_NAME[name].low) for name in moved)
+
+
+def test_a_days_inputs_come_from_the_other_days(
+    training_rows: pl.DataFrame, fitted: tuple[Evidence, np.ndarray]
+) -> None:
+    _, inputs = fitted
+    first_day = training_rows["event_time"].dt.date() == training_rows["event_time"].dt.date()[0]
+    evidence, again = Evidence.fit(training_rows.filter(~first_day), DETECTOR_FEATURES)
+    standing_alone = evidence.profile.standardise(training_rows.filter(first_day))
+    assert np.isfinite(standing_alone).all()
+    assert again.shape == (int((~first_day).sum()), inputs.shape[1])
+
+
+def test_tables_and_back(fitted: tuple[Evidence, np.ndarray], unseen_rows: pl.DataFrame) -> None:
+    evidence, _ = fitted
+    restored = Evidence.from_frames(evidence.profile.to_frame(), evidence.to_frame())
+    assert np.array_equal(restored.inputs(unseen_rows), evidence.inputs(unseen_rows))
+    other = evidence.to_frame().with_columns(kind=pl.lit("meteor"))
+    with pytest.raises(ValueError, match="train again"):
+        Evidence.from_frames(evidence.profile.to_frame(), other)

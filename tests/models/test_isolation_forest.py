@@ -1,0 +1,185 @@
+"""The detector's promises: what it learns from, that it answers always, that it comes back as it was saved."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from models.base import DetectorError
+from models.isolation_forest import DETECTOR_FEATURES, ForestParameters, IsolationForestDetector
+from tapewatch.market.schema import Table
+from tapewatch.market.tables import ATTRIBUTIONS, MICROSTRUCTURE
+
+SMALL = ForestParameters(trees=80, samples=1024)
+QUOTE_COLUMNS = [
+    name
+    for name in MICROSTRUCTURE.schema
+    if any(word in name for word in ("quote", "spread", "depth", "ofi", "mid_", "crossed"))
+]
+
+
+def test_scores_are_finite_and_between_zero_and_one(
+    detector: IsolationForestDetector, unseen_rows: pl.DataFrame
+) -> None:
+    score = detector.score(unseen_rows)
+    assert score.shape == (unseen_rows.height,)
+    assert np.isfinite(score).all()
+    assert ((score > 0) & (score <= 1)).all()
+    assert detector.score(unseen_rows.clear()).size == 0
+
+
+def test_a_row_is_scored_by_itself_alone(detector: IsolationForestDetector, unseen_rows: pl.DataFrame) -> None:
+    some = unseen_rows.sample(20, seed=0)
+    together = detector.score(some)
+    alone = [detector.score(some[i])[0] for i in range(some.height)]
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_the_fit_sees_training_rows_and_no_labels(
+    detector: IsolationForestDetector, training_rows: pl.DataFrame, unseen_rows: pl.DataFrame
+) -> None:
+    """Nothing of validation reaches the fit: there is no state but what `fit` was given."""
+    labelled = training_rows.with_columns(is_anomaly=pl.lit(value=True), barrier_label=pl.lit(1))
+    again = IsolationForestDetector(SMALL, seed=3).fit(labelled)
+    before = again.score(unseen_rows)
+    again.score(unseen_rows.with_columns(volume_ratio=pl.lit(1e6)))
+    np.testing.assert_array_equal(before, detector.score(unseen_rows))
+    np.testing.assert_array_equal(again.score(unseen_rows), before)
+    assert again.threshold == detector.threshold
+    changed = training_rows.with_columns(pl.col("volume_ratio") * 2)
+    other = IsolationForestDetector(SMALL, seed=3).fit(changed)
+    assert not np.array_equal(other.score(unseen_rows), before), "training rows do matter"
+
+
+def test_the_seed_decides(
+    training_rows: pl.DataFrame, detector: IsolationForestDetector, unseen_rows: pl.DataFrame
+) -> None:
+    other = IsolationForestDetector(SMALL, seed=4).fit(training_rows)
+    assert not np.array_equal(other.score(unseen_rows), detector.score(unseen_rows))
+
+
+def test_the_order_of_training_days_does_not_change_the_profile(
+    training_rows: pl.DataFrame, detector: IsolationForestDetector, unseen_rows: pl.DataFrame
+) -> None:
+    again = IsolationForestDetector(SMALL, seed=3).fit(training_rows.sort("event_time", "symbol"))
+    assert np.corrcoef(again.score(unseen_rows), detector.score(unseen_rows))[0, 1] > 0.95
+
+
+def test_training_minutes_keep_the_alert_budget(detector: IsolationForestDetector, training_rows: pl.DataFrame) -> None:
+    share = (detector.score(training_rows) >= detector.threshold).mean()
+    assert share * 60 <= 2 * SMALL.alerts_per_symbol_hour, "in sample, rather fewer than out of it"
+
+
+def test_saved_and_loaded_it_scores_the_same_bit_for_bit(
+    detector: IsolationForestDetector, unseen_rows: pl.DataFrame, tmp_path: Path
+) -> None:
+    detector.save(tmp_path / "model")
+    loaded = IsolationForestDetector.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.score(unseen_rows), detector.score(unseen_rows))
+    assert loaded.threshold == detector.threshold
+    assert loaded.parameters == detector.parameters
+    assert loaded.explain(unseen_rows.head(3)).equals(detector.explain(unseen_rows.head(3)))
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
+        "forest.skops",
+        "manifest.json",
+        "profile.parquet",
+        "tails.parquet",
+    ]
+
+
+def test_the_manifest_tells_how_it_came_about(detector: IsolationForestDetector, training_rows: pl.DataFrame) -> None:
+    manifest = detector.manifest
+    known = training_rows["known_time"]
+    assert manifest.fit_window == [f"{time:%Y-%m-%dT%H:%M:%SZ}" for time in (known.min(), known.max())]
+    assert manifest.rows == training_rows.height
+    assert manifest.partitions == ["2024-03-04|stocks"]
+    assert manifest.features == [feature.name for feature in DETECTOR_FEATURES]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("catalog_version", 0, "feature catalog is 0"),
+        ("schema_hash", "x", "schema is x"),
+        ("features", ["moon_phase"], "no feature moon_phase"),
+        ("detector", "other", "detector is other"),
+        ("libraries", {"scikit-learn": "0.1.0"}, "scikit-learn is 0.1"),
+        ("format", 99, "format is 99"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    detector: IsolationForestDetector, tmp_path: Path, field: str, value: object, message: str
+) -> None:
+    detector.save(tmp_path)
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    with pytest.raises(DetectorError, match=message):
+        IsolationForestDetector.load(tmp_path)
+
+
+def test_a_changed_or_missing_file_is_refused(detector: IsolationForestDetector, tmp_path: Path) -> None:
+    detector.save(tmp_path)
+    (tmp_path / "tails.parquet").write_bytes(b"other")
+    with pytest.raises(DetectorError, match=r"tails\.parquet"):
+        IsolationForestDetector.load(tmp_path)
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(DetectorError, match="no manifest of format"):
+        IsolationForestDetector.load(tmp_path)
+    with pytest.raises(DetectorError, match="no saved detector"):
+        IsolationForestDetector.load(tmp_path / "nowhere")
+
+
+def test_an_unknown_symbol_and_rows_without_quotes_get_a_score(
+    detector: IsolationForestDetector, unseen_rows: pl.DataFrame
+) -> None:
+    stranger = unseen_rows.with_columns(symbol=pl.lit("ZZZZ"))
+    blind = unseen_rows.with_columns(
+        pl.lit(None, dtype=MICROSTRUCTURE.schema[name]).alias(name) for name in QUOTE_COLUMNS
+    )
+    empty = unseen_rows.with_columns(
+        pl.lit(None, dtype=MICROSTRUCTURE.schema[f.name]).alias(f.name) for f in DETECTOR_FEATURES
+    )
+    for rows in (stranger, blind, empty):
+        assert np.isfinite(detector.score(rows)).all()
+    assert (detector.score(empty) < detector.threshold).all(), "nothing known is nothing unusual"
+    loud = blind.with_columns(volume_ratio=pl.lit(500.0), trade_count_ratio=pl.lit(300.0))
+    assert (detector.score(loud) >= detector.threshold).mean() > 0.99, "without quotes, trades still speak"
+
+
+def test_attributions_add_up_to_the_path_length(detector: IsolationForestDetector, unseen_rows: pl.DataFrame) -> None:
+    rows = unseen_rows.head(40)
+    explanation = detector.explain_inputs(rows)
+    np.testing.assert_allclose(
+        explanation.base + explanation.contributions.sum(axis=1), -detector.path_lengths(rows), atol=1e-6
+    )
+    attributions = detector.explain(rows)
+    check(ATTRIBUTIONS, attributions)
+    assert attributions.height == rows.height * len(detector.features)
+    sums = attributions.group_by("symbol", "event_time", maintain_order=True).agg(pl.col("shap_value").sum())
+    np.testing.assert_allclose(sums["shap_value"], explanation.contributions.sum(axis=1), atol=1e-9)
+
+
+def check(table: Table, frame: pl.DataFrame) -> None:
+    """A frame fits its table, sorted and unique."""
+    table.check(frame)
+    assert table.duplicates(frame) == 0
+
+
+def test_what_is_anomalous_is_named_first(detector: IsolationForestDetector, unseen_rows: pl.DataFrame) -> None:
+    odd = unseen_rows.slice(100, 1).with_columns(
+        quoted_spread_bps=pl.col("quoted_spread_bps") * 30,
+        spread_ratio=pl.lit(30.0),
+        effective_spread_bps=pl.lit(200.0),
+    )
+    strongest = detector.explain(odd).sort("shap_value", descending=True).head(2)["feature"].cast(pl.String)
+    assert set(strongest) <= {"quoted_spread_bps", "spread_ratio", "effective_spread_bps"}
+    assert detector.scored(odd)["kind"].to_list() == ["spread_blowout"]
+
+
+def test_using_it_unfitted_or_fitting_on_nothing_is_refused(unseen_rows: pl.DataFrame) -> None:
+    with pytest.raises(DetectorError, match="not been fitted"):
+        IsolationForestDetector().score(unseen_rows)
+    with pytest.raises(DetectorError, match="no rows"):
+        IsolationForestDetector().fit(unseen_rows.clear())

@@ -1,0 +1,113 @@
+"""From flagged minutes to anomalies."""
+
+import datetime as dt
+import json
+
+import polars as pl
+import pytest
+
+from models.events import merge_anomalies, top_reasons
+from models.isolation_forest import IsolationForestDetector
+from tapewatch.market.tables import ANOMALIES, ATTRIBUTIONS, SYMBOL, TIME
+
+START = dt.datetime(2024, 3, 5, 15, tzinfo=dt.UTC)
+
+
+def minutes(*rows: tuple[str, int, float, str]) -> pl.DataFrame:
+    """Scored minutes from (symbol, minute, score, kind)."""
+    return pl.DataFrame(
+        [
+            (symbol, START + dt.timedelta(minutes=m), START + dt.timedelta(minutes=m + 1), score, kind)
+            for symbol, m, score, kind in rows
+        ],
+        schema={"symbol": SYMBOL, "event_time": TIME, "known_time": TIME, "score": pl.Float64, "kind": pl.String},
+        orient="row",
+    )
+
+
+def merged(scored: pl.DataFrame, attributions: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Merged at 0.6."""
+    events = merge_anomalies(
+        scored, ATTRIBUTIONS.empty() if attributions is None else attributions, threshold=0.6, model="m/1"
+    )
+    ANOMALIES.check(events)
+    return events
+
+
+def test_adjacent_minutes_and_those_one_apart_are_one_event() -> None:
+    scored = minutes(
+        ("AAA", 0, 0.7, "a"), ("AAA", 1, 0.9, "b"), ("AAA", 2, 0.1, "x"), ("AAA", 3, 0.6, "c"),
+        ("AAA", 6, 0.8, "d"), ("BBB", 4, 0.7, "e"),
+    )  # fmt: skip
+    events = merged(scored)
+    found = events.select(
+        "symbol",
+        (pl.col("start_time") - START).dt.total_minutes(),
+        (pl.col("end_time") - START).dt.total_minutes().alias("end"),
+        (pl.col("known_time") - START).dt.total_minutes().alias("known"),
+        "kind", "score", "minutes",
+    )  # fmt: skip
+    assert found.rows() == [
+        ("AAA", 0, 4, 1, "b", 0.9, 3),
+        ("AAA", 6, 7, 7, "d", 0.8, 1),
+        ("BBB", 4, 5, 5, "e", 0.7, 1),
+    ]
+
+
+def test_reasons_are_those_of_the_highest_minute_strongest_first() -> None:
+    scored = minutes(("AAA", 0, 0.7, "a"), ("AAA", 1, 0.9, "b"))
+    attributions = ATTRIBUTIONS.conform(
+        pl.DataFrame(
+            [
+                ("AAA", START + dt.timedelta(minutes=m), feature, value, shap, 0.9)
+                for m, feature, value, shap in [
+                    (0, "volume_ratio", 9.0, 5.0),
+                    (1, "return_bps", 80.0, 0.5),
+                    (1, "quote_age_s", None, 0.75),
+                    (1, "volume_ratio", 1.0, -0.25),
+                ]
+            ],
+            schema=ATTRIBUTIONS.schema,
+            orient="row",
+        )
+    )
+    reasons = json.loads(merged(scored, attributions)["reasons"][0])
+    assert reasons == [
+        {"feature": "quote_age_s", "value": None, "shap_value": 0.75},
+        {"feature": "return_bps", "value": 80.0, "shap_value": 0.5},
+    ]
+    assert json.loads(merged(scored)["reasons"][0]) == []
+
+
+def test_nothing_flagged_nothing_found() -> None:
+    assert merged(minutes(("AAA", 0, 0.59, "a"))).is_empty()
+    assert merged(minutes()).schema == ANOMALIES.schema
+
+
+def test_twice_equals_once_and_order_does_not_matter(
+    detector: IsolationForestDetector, unseen_rows: pl.DataFrame
+) -> None:
+    scored = detector.scored(unseen_rows)
+    attributions = detector.explain(unseen_rows.filter(scored["score"] >= detector.threshold))
+    once = merge_anomalies(scored, attributions, threshold=detector.threshold, model="m/1")
+    ANOMALIES.check(once)
+    assert once.height > 3
+    assert ANOMALIES.duplicates(once) == 0
+    twice = pl.concat([scored, scored]).sample(fraction=1, shuffle=True, seed=0)
+    again = merge_anomalies(
+        twice, attributions.sample(fraction=1, shuffle=True, seed=1), threshold=detector.threshold, model="m/1"
+    )
+    assert again.equals(once)
+    assert once["minutes"].sum() == (scored["score"] >= detector.threshold).sum()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_top_reasons_speak_for_the_anomaly(
+    detector: IsolationForestDetector, unseen_rows: pl.DataFrame, count: int
+) -> None:
+    strongest = unseen_rows[int(detector.score(unseen_rows).argmax())]
+    reasons = top_reasons(detector.explain(strongest), count)
+    values = [float(str(reason["shap_value"])) for reason in reasons]
+    assert len(values) == count
+    assert values == sorted(values, reverse=True)
+    assert min(values) > 0
