@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from rich.console import Console
 
 from orchestration.progress import shown
-from orchestration.runs import RunReport, run_days, train
+from orchestration.runs import RunError, RunReport, run_days, train
 from orchestration.services import EMULATOR_SEED, on_emulator
 from tapewatch.emulator.process import running_emulator
 from tapewatch.market.instruments import Market, Partition, trading_days
@@ -49,6 +49,8 @@ def fetch(
     Raises:
         RunError: a step failed, or the market is closed on all these days.
     """
+    if last < first:
+        raise RunError(f"the range ends before it begins: {first} to {last}")
     days = len(trading_days(market, first, last))
     with shown(console, Lake(settings.lake_root), market, days) as listen:
         return run_days(settings, job, market, first, last, keep_existing=keep_existing, progress=listen)

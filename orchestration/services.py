@@ -81,6 +81,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "TAPEWATCH_HOST": settings.host,
         "TAPEWATCH_PORT_SCORING": str(settings.port_scoring),
         "PYTHONUNBUFFERED": "1",
+        # Eight processes for work that this platform does not give it.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
 
 

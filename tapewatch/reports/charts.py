@@ -21,13 +21,16 @@ _TIME_FORMAT = "%Y-%m-%dT%H:%M:%S"
 _BAR_COLUMNS = ("time", "open", "high", "low", "close", "volume")
 
 
-def candlesticks(bars: pl.DataFrame, truth: pl.DataFrame, anomalies: pl.DataFrame) -> go.Figure:
+def candlesticks(
+    bars: pl.DataFrame, truth: pl.DataFrame, anomalies: pl.DataFrame, *, focus: tuple[dt.datetime, dt.datetime]
+) -> go.Figure:
     """One symbol's day: minute candles over volume, known anomalies as bands, detections as marks over the candles.
 
     Args:
         bars: `BARS` of one symbol and day.
         truth: kind, start_time, end_time of that symbol and day; may be empty.
         anomalies: `ANOMALIES` of that symbol and day; may be empty.
+        focus: the span shown at first.
     """
     _require(BARS, bars, _BAR_COLUMNS)
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.78, 0.22], vertical_spacing=0.03)
@@ -55,7 +58,7 @@ def candlesticks(bars: pl.DataFrame, truth: pl.DataFrame, anomalies: pl.DataFram
         hovermode="closest",
         xaxis_rangeslider_visible=False,
     )
-    figure.update_xaxes(gridcolor="#eef1f3", zeroline=False)
+    figure.update_xaxes(gridcolor="#eef1f3", zeroline=False, range=[time.strftime(_TIME_FORMAT) for time in focus])
     figure.update_yaxes(gridcolor="#eef1f3", zeroline=False)
     figure.update_yaxes(title_text="price", row=1, col=1)
     figure.update_yaxes(title_text="volume", row=2, col=1, rangemode="tozero", nticks=4)

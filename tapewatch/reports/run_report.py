@@ -14,13 +14,15 @@ import jinja2
 import plotly.offline
 import polars as pl
 
-from tapewatch.market.instruments import Partition, market_of, session_of
+from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Partition, market_of, session_of
 from tapewatch.reports.charts import FOUND_COLOUR, TRUTH_COLOUR, candlesticks, reasons_of
 from tapewatch.reports.matching import TRUTH_SCHEMA, match, recall_by_kind, unexplained
 
 CHARTS = 8
 TOP_EVENTS = 20
 REASONS = 5
+#: Shown at first on either side of the regular hours; the rest of the day is a drag away.
+_MARGIN_NS = 20 * NS_PER_MINUTE
 _LARGE, _SMALL = 1e5, 1e-3
 
 
@@ -97,18 +99,23 @@ def _charts(summary: RunSummary, matched: pl.DataFrame) -> Iterable[dict[str, st
         session = session_of(market_of(symbol), date)
         if session is None:
             continue
-        bounds = [dt.datetime.fromtimestamp(ns / 1e9, dt.UTC) for ns in (session.day_start, session.day_end)]
+        bounds = [_time(session.day_start), _time(session.day_end)]
         bars = _within(summary.bars, symbol, "time", bounds)
         if not bars.height:
             continue
         known = _within(matched, symbol, "start_time", bounds)
         found = _within(summary.anomalies, symbol, "start_time", bounds)
-        figure = candlesticks(bars, known, found)
+        hours = [_time(ns) for ns in (session.regular_start - _MARGIN_NS, session.regular_end + _MARGIN_NS)]
+        figure = candlesticks(bars, known, found, focus=(hours[0], hours[1]))
         yield {
             "title": f"{symbol}, {date:%A} {date}",
             "caption": f"known: {known.height}, of them found: {int(known['is_found'].sum())}; detections: {found.height}",
             "html": figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False}),
         }
+
+
+def _time(ns: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(ns // NS_PER_SECOND, dt.UTC)
 
 
 def _best_days(summary: RunSummary) -> list[tuple[str, dt.date]]:
@@ -139,7 +146,8 @@ def _events(anomalies: pl.DataFrame) -> Iterable[dict[str, Any]]:
 
 
 def _rows(frame: pl.DataFrame | None) -> list[dict[str, Any]]:
-    return [] if frame is None else frame.to_dicts()
+    """The rows of a table by kind, the whole last."""
+    return [] if frame is None else sorted(frame.to_dicts(), key=lambda row: str(row["kind"]) == "all")
 
 
 def _words(name: object) -> str:

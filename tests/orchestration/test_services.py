@@ -1,0 +1,75 @@
+"""What `tapewatch up` starts: ports, addresses, and the environment that the services share."""
+
+import socket
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from orchestration.services import (
+    PLACEHOLDER_KEY,
+    ServiceError,
+    check_ports,
+    environment,
+    free_port,
+    on_emulator,
+    services,
+    with_source,
+)
+from tapewatch.settings import Settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for name in ("POLYGON_API_KEY", "POLYGON_BASE_URL", "TAPEWATCH_FLAT_FILES", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return Settings(home=tmp_path / "home")
+
+
+def test_every_service_with_a_port_names_its_setting_and_address(settings: Settings) -> None:
+    wanted = services(settings)
+    assert [s.name for s in wanted] == ["emulator", "dagster-webserver", "dagster-daemon", "mlflow", "scoring"]
+    for service in wanted:
+        if service.port is not None:
+            assert service.url == f"http://127.0.0.1:{service.port}"
+            assert service.health.startswith(service.url)
+            assert service.setting.removeprefix("TAPEWATCH_").lower() in Settings.model_fields
+        else:
+            assert service.probe
+
+
+def test_an_mlflow_elsewhere_is_not_started_here(settings: Settings) -> None:
+    elsewhere = settings.model_copy(update={"mlflow_tracking_uri": "https://mlflow.example.com"})
+    assert "mlflow" not in [s.name for s in services(elsewhere)]
+
+
+def test_a_taken_port_is_named_with_who_needs_it_and_the_way_out(settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        blocked = settings.model_copy(update={"port_mlflow": port, "port_dagster": free_port("127.0.0.1")})
+        wanted = [s for s in services(blocked) if s.name in ("mlflow", "dagster-webserver")]
+        with pytest.raises(ServiceError, match=rf"port {port} is taken: MLflow.*TAPEWATCH_PORT_MLFLOW"):
+            check_ports(wanted, "127.0.0.1")
+    check_ports(wanted, "127.0.0.1")
+
+
+def test_without_key_and_files_everything_points_at_the_emulator(settings: Settings) -> None:
+    variables = environment(with_source(settings))
+    assert variables["POLYGON_BASE_URL"] == f"http://127.0.0.1:{settings.port_emulator}"
+    assert variables["POLYGON_API_KEY"] == PLACEHOLDER_KEY
+    assert variables["POLYGON_TIER_CRYPTO"] == "advanced"
+    assert variables["TAPEWATCH_HOME"] == str(settings.home)
+
+
+@pytest.mark.parametrize("given", [{"polygon_api_key": SecretStr("k")}, {"flat_files": "/flat"}])
+def test_a_source_of_ones_own_is_left_alone(settings: Settings, given: dict[str, object]) -> None:
+    own = settings.model_copy(update=given)
+    assert with_source(own) is own
+
+
+def test_an_emulator_takes_the_place_of_files_and_key(settings: Settings) -> None:
+    pointed = on_emulator(settings.model_copy(update={"flat_files": "/flat"}), "http://127.0.0.1:9")
+    assert pointed.flat_files is None
+    assert pointed.polygon_base_url == "http://127.0.0.1:9"
+    assert pointed.plan("stocks") == "advanced"
