@@ -31,6 +31,7 @@ _CODES = (
 _CODE = {text: number for number, text in enumerate(_CODES)}
 _SELL, _BUY = _CODE["1"], _CODE["2"]
 _LATE_PRICED_FIRST = _CODE["2"]
+_DERIVATIVELY_PRICED = _CODE["10"]
 _AUCTION_FIRST = _CODE["25,41"]
 _ROUND_LOT = 100
 _SIZE_STEPS = 1_000_000
@@ -93,6 +94,7 @@ def quotes(instrument: Instrument, session: Session, tape: Tape, state: State, n
         "bid_exchange": venues[0],
         "ask_exchange": venues[1],
         "conditions": _dictionary(("1" if is_stock else "",), np.zeros(count, np.uint32)),
+        "indicators": _dictionary(("",), np.zeros(count, np.uint32)),
         "participant_time": _times(time - lag) if is_stock else _times(time),
     }
     frame = pl.DataFrame(columns).with_columns(symbol=pl.lit(instrument.symbol, dtype=SYMBOL))
@@ -161,6 +163,8 @@ def _spell_stock_trades(
             codes[i] = code + (8 if is_extended else 0)
             if what == flow.OFF_EXCHANGE:
                 venues[i] = _OFF_EXCHANGE
+                if not is_extended and uniform(state) < 0.01:
+                    codes[i] = _DERIVATIVELY_PRICED
         if venues[i] == _OFF_EXCHANGE:
             lag[i] += np.int64(exponential(state) * 6_000_000.0)
             trf_lag[i] = min(lag[i] - 20_000, 120_000 + np.int64(exponential(state) * 90_000.0))

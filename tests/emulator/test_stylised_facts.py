@@ -16,7 +16,7 @@ from tapewatch.market.instruments import NS_PER_MINUTE, market_of, session_of
 DAYS = [dt.date(2024, 3, day) for day in (4, 5, 6, 7, 8)]
 STOCKS, CRYPTO = ("AAPL", "MSFT", "TSLA", "VOO"), ("X:BTC-USD", "X:ETH-USD", "X:ADA-USD")
 # Reported without saying at which price the market stood.
-OFF_MARKET = ("2", "10", "52", "53", "15", "16")
+OFF_MARKET = ("2", "52", "53", "15", "16")
 
 Floats = npt.NDArray[np.float64]
 
@@ -163,6 +163,8 @@ def test_condition_codes_say_where_and_how() -> None:
     assert not trades.filter(~is_extended).select(codes.list.contains("12").any()).item()
     assert trades.filter(codes.list.contains("37")).select((pl.col("size") < 100).all()).item()
     assert trades.filter(codes.list.contains("14")).height > 0.2 * trades.height
+    for code in ("2", "10", "52", "53"):
+        assert 0 < trades.filter(codes.list.contains(code)).height < 0.01 * trades.height
     for code in ("25", "16", "8", "15"):
         assert trades.filter(codes.list.contains(code)).height == 1
     assert trades.filter(pl.col("trf_id").is_not_null()).select((pl.col("exchange") == 4).all()).item()
