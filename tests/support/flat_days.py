@@ -1,0 +1,111 @@
+"""Writes flat files as the vendor lays them out, row by row, for tests that say what is in them."""
+
+import csv
+import datetime as dt
+import gzip
+import io
+from collections.abc import Iterable, Mapping, Sequence
+
+import fsspec
+
+from tapewatch.feeds.layouts import LAYOUTS
+from tapewatch.market.instruments import Market, Partition, session_of
+
+STOCKS = Partition(dt.date(2024, 3, 5), Market.STOCKS)
+CRYPTO = Partition(dt.date(2024, 3, 5), Market.CRYPTO)
+FOREX = Partition(dt.date(2024, 3, 5), Market.FOREX)
+OPTIONS = Partition(dt.date(2024, 3, 5), Market.OPTIONS)
+INDICES = Partition(dt.date(2024, 3, 5), Market.INDICES)
+
+#: The vendor's columns in the vendor's order, by market and table.
+HEADERS: Mapping[tuple[Market, str], str] = {
+    (Market.STOCKS, "trades"): "ticker,conditions,correction,exchange,id,participant_timestamp,price,sequence_number,"
+    "sip_timestamp,size,tape,trf_id,trf_timestamp",
+    (Market.STOCKS, "quotes"): "ticker,ask_exchange,ask_price,ask_size,bid_exchange,bid_price,bid_size,conditions,"
+    "indicators,participant_timestamp,sequence_number,sip_timestamp,tape,trf_timestamp",
+    (Market.STOCKS, "bars"): "ticker,volume,open,close,high,low,window_start,transactions",
+    (Market.OPTIONS, "trades"): "ticker,conditions,correction,exchange,price,sip_timestamp,size",
+    (Market.OPTIONS, "quotes"): "ticker,ask_exchange,ask_price,ask_size,bid_exchange,bid_price,bid_size,"
+    "sequence_number,sip_timestamp",
+    (Market.OPTIONS, "bars"): "ticker,volume,open,close,high,low,window_start,transactions",
+    (Market.CRYPTO, "trades"): "ticker,conditions,exchange,id,participant_timestamp,price,size",
+    (Market.CRYPTO, "bars"): "ticker,volume,open,close,high,low,window_start,transactions",
+    (Market.FOREX, "quotes"): "ticker,ask_exchange,ask_price,bid_exchange,bid_price,participant_timestamp",
+    (Market.FOREX, "bars"): "ticker,volume,open,close,high,low,window_start,transactions",
+    (Market.INDICES, "bars"): "ticker,open,close,high,low,window_start",
+}
+_DEFAULTS = {
+    "ticker": "AAPL",
+    "conditions": "",
+    "correction": 0,
+    "exchange": 11,
+    "id": 1,
+    "price": 100.5,
+    "size": 100,
+    "tape": 3,
+    "trf_id": 0,
+    "trf_timestamp": 0,
+    "sequence_number": 1,
+    "indicators": "",
+    "ask_exchange": 11,
+    "ask_price": 100.52,
+    "ask_size": 300,
+    "bid_exchange": 12,
+    "bid_price": 100.5,
+    "bid_size": 200,
+    "volume": 1000,
+    "open": 10.0,
+    "high": 11.0,
+    "low": 9.0,
+    "close": 10.5,
+    "transactions": 7,
+}
+
+
+def noon(partition: Partition, seconds: float = 0) -> int:
+    """Nanoseconds of a moment in the middle of a partition's day."""
+    session = session_of(partition.market, partition.date)
+    assert session is not None
+    return (session.regular_start + session.regular_end) // 2 + round(seconds * 1e9)
+
+
+def row(partition: Partition, table: str, at: float = 0, **values: object) -> dict[str, object]:
+    """A sound row `at` seconds after noon, with some values of one's own."""
+    times = dict.fromkeys(("sip_timestamp", "participant_timestamp", "window_start"), noon(partition, at))
+    given = {**_DEFAULTS, **times, **values}
+    return {name: given[name] for name in HEADERS[partition.market, table].split(",")}
+
+
+def text(partition: Partition, table: str, rows: Iterable[Mapping[str, object] | str]) -> str:
+    """A file's text: the header and the rows; a string stands for a line as it is."""
+    header: Sequence[str] = HEADERS[partition.market, table].split(",")
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    for line in rows:
+        if isinstance(line, str):
+            out.write(line + "\n")
+        else:
+            writer.writerow([line[name] for name in header])
+    return out.getvalue()
+
+
+def path(root: object, partition: Partition, table: str, suffix: str = ".csv.gz") -> str:
+    """Where the vendor would put the file."""
+    layout = LAYOUTS[partition.market, table]
+    return f"{root}/{layout.prefix}/{partition.date:%Y/%m}/{partition.date}{suffix}"
+
+
+def put(
+    root: object,
+    partition: Partition,
+    table: str,
+    rows: Iterable[Mapping[str, object] | str] | str,
+    suffix: str = ".csv.gz",
+) -> str:
+    """Write a day's file of rows, or of the text given whole, under a folder or fsspec URL; returns its path."""
+    content = (rows if isinstance(rows, str) else text(partition, table, rows)).encode()
+    target = path(root, partition, table, suffix)
+    with fsspec.open(target, "wb", auto_mkdir=True) as stream:
+        stream.write(gzip.compress(content, 1) if suffix.endswith(".gz") else content)
+    return target
