@@ -51,7 +51,7 @@ def test_truth_or_none(barriers: pl.DataFrame) -> None:
 def test_of_overlapping_anomalies_the_first_names_the_minute(barriers: pl.DataFrame) -> None:
     one = DAY.truth.join(DAY.regular, on=KEY, how="semi").head(1)
     earlier = one.with_columns(
-        pl.col("start_time") - pl.duration(hours=1),
+        pl.col("start_time").dt.offset_by("-1h"),
         event_id=pl.lit("zzz"),
         kind=pl.lit("feed_outage").cast(pl.Categorical()),
     )

@@ -37,7 +37,7 @@ def test_on_the_synthetic_market(market: Market, least_precision: float) -> None
     ).metrics
     assert metrics["average_precision"] > 2 * metrics["rule_average_precision"]
     assert metrics["average_precision_gain_low"] > 0
-    assert metrics["event_recall"] > 0.55 > metrics["rule_event_recall"]
+    assert metrics["event_recall"] > max(0.5, metrics["rule_event_recall"] + 0.15)
     assert metrics["precision"] > least_precision
 
 
