@@ -174,7 +174,7 @@ def _alerts(minutes: pl.DataFrame, events: pl.DataFrame, flagged: Flags, column:
     delays = found.select((pl.col(column) - pl.col("start_time")).dt.total_seconds(fractional=True) / 60).to_series()
     return {
         f"{prefix}alert_minutes": float(flagged.sum()),
-        f"{prefix}precision": hits / flagged.sum() if flagged.any() else 0.0,
+        f"{prefix}precision": hits / float(flagged.sum()) if flagged.any() else 0.0,
         f"{prefix}recall": hits / float(truth.sum()),
         f"{prefix}event_recall": found.height / max(events.height, 1),
         f"{prefix}false_alerts_per_symbol_day": runs.filter(~pl.col("is_true")).height / symbol_days,
