@@ -4,7 +4,6 @@ Not here: rights and rates (`gate`), rows (`tick_endpoints`, `bar_endpoints`, `r
 """
 
 import datetime as dt
-from typing import NoReturn
 
 import polars as pl
 from starlette.applications import Starlette
@@ -20,11 +19,14 @@ from tapewatch.emulator.market_tape import MarketTape
 from tapewatch.emulator.replies import Refusal
 from tapewatch.emulator.requests import next_url, resumed, symbol_of
 from tapewatch.emulator.tick_endpoints import TickEndpoints
+from tapewatch.market.instruments import market_of
+
+_LONG_AGO = dt.date(1990, 1, 2)
 
 
 def build(tape: MarketTape, gate: Gate) -> Starlette:
     """The application. Endpoints run in worker threads: making and encoding a day holds up no other answer."""
-    ticks, bars, lists, own = TickEndpoints(tape, gate), BarEndpoints(tape, gate), _Lists(tape, gate), _Own(tape)
+    ticks, bars, lists, own = TickEndpoints(tape, gate), BarEndpoints(tape, gate), _Lists(tape, gate), _Own(tape, gate)
     routes = [
         Route("/v3/trades/{ticker}", ticks.trades),
         Route("/v3/quotes/{ticker}", ticks.quotes),
@@ -74,8 +76,9 @@ class _Lists:
 class _Own:
     """What the vendor does not have: the emulator's name, and the truth about its tape. They ask for no key."""
 
-    def __init__(self, tape: MarketTape) -> None:
+    def __init__(self, tape: MarketTape, gate: Gate) -> None:
         self._tape = tape
+        self._gate = gate
 
     def info(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint takes the request
         return replies.reply({"emulator": True, "source": self._tape.name})
@@ -83,7 +86,12 @@ class _Own:
     def truth(self, request: Request) -> Response:
         ticker = request.query_params.get("ticker", "")
         date: dt.date = times.date_in(request.query_params.get("date", ""))
-        truth = self._tape.truth(symbol_of(ticker), date) if ticker else _no_ticker()
+        if not ticker:
+            raise replies.bad_request("ticker: missing")
+        symbol = symbol_of(ticker)
+        # Not even the emulator knows a day that has not begun.
+        is_future = date > times.date_of(self._gate.now, market_of(symbol))
+        truth = self._tape.truth(symbol, _LONG_AGO if is_future else date)
         if truth is None:
             raise replies.not_found("Recorded files state no truth.")
         rows = truth.select(
@@ -94,10 +102,6 @@ class _Own:
             pl.col("end_time").dt.epoch("ns").alias("end_ns"),
         )
         return replies.reply({"status": "OK", "results": rows.to_dicts()})
-
-
-def _no_ticker() -> NoReturn:
-    raise replies.bad_request("ticker: missing")
 
 
 def _listing(rows: list[reference.Row], more: dict[str, str] | None = None) -> Response:

@@ -4,15 +4,22 @@ Belongs here: starting and stopping. Not here: what is served (`app`), and being
 """
 
 import argparse
+import contextlib
+import datetime as dt
 import socket
 import sys
+import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 import uvicorn
 
 from tapewatch.emulator import DEFAULT_PORT, DEFAULT_SEED, LOOPBACK, app
 from tapewatch.emulator.gate import Gate
 from tapewatch.emulator.market_tape import MarketTape, SyntheticTape
+
+_HIGHEST_PORT = 65_535
+_FIRST_DAY = ("VOO", dt.date(2024, 3, 5))
 
 _HELP = """\
 A server with the market data vendor's REST API, for work without a key or a network. It makes a synthetic market
@@ -46,7 +53,7 @@ def main(
         host: address to bind to.
 
     Raises:
-        OSError: the port is taken.
+        OSError: the port is taken, or the folder is not there.
     """
     tape = _tape(seed, flat_files)
     listener = socket.create_server((host, port), backlog=256)
@@ -54,8 +61,12 @@ def main(
     what = f"flat files in {flat_files}" if flat_files else f"synthetic market, seed {seed}"
     sys.stdout.write(f"emulator at {address} ({what})\n")
     sys.stdout.flush()
-    config = uvicorn.Config(app.build(tape, Gate(key)), log_level="warning", access_log=False, lifespan="off")
-    with listener:
+    # The first day asked for compiles the market's kernels; begin at once, in the background.
+    threading.Thread(target=tape.trades, args=_FIRST_DAY, daemon=True).start()
+    config = uvicorn.Config(
+        app.build(tape, Gate(key)), log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2
+    )
+    with listener, contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])
 
 
@@ -65,6 +76,8 @@ def _tape(seed: int, flat_files: str | None) -> MarketTape:
     # Only here: the synthetic market starts faster without the reader of files.
     from tapewatch.emulator.recorded import RecordedTape  # noqa: PLC0415
 
+    if "://" not in flat_files and not Path(flat_files).is_dir():
+        raise FileNotFoundError(f"no folder {flat_files}: name the one that holds us_stocks_sip, global_crypto, …")
     return RecordedTape(flat_files)
 
 
@@ -73,14 +86,26 @@ def run(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         "python -m tapewatch.emulator", description=_HELP, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port on 127.0.0.1; 0 for a free one")
+    parser.add_argument("--port", type=_port, default=DEFAULT_PORT, help="port on 127.0.0.1; 0 for a free one")
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="seed of the synthetic market")
     parser.add_argument("--flat-files", metavar="DIR", help="replay the flat files in this folder or URL instead")
     parser.add_argument("--key", help="accept this key alone")
     given = parser.parse_args(arguments)
     try:
         main(given.port, given.seed, given.flat_files, given.key)
+    except FileNotFoundError as error:
+        return _failed(str(error))
     except OSError as error:
-        sys.stderr.write(f"emulator: port {given.port}: {error.strerror}; choose another with --port, or 0\n")
-        return 1
+        return _failed(f"port {given.port}: {error.strerror}; choose another with --port, or 0")
     return 0
+
+
+def _failed(message: str) -> int:
+    sys.stderr.write(f"emulator: {message}\n")
+    return 1
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > _HIGHEST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: give 0 to {_HIGHEST_PORT}")
+    return int(text)

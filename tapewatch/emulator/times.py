@@ -10,6 +10,8 @@ from tapewatch.market.instruments import NEW_YORK, Market
 _UTC = ZoneInfo("UTC")
 _CONTINUOUS = (Market.CRYPTO, Market.FOREX)
 _NS_PER_MS = 1_000_000
+# The year 2200: int64 nanoseconds end soon after.
+_LATEST_MS = 7_258_118_400_000
 
 
 def zone_of(market: Market) -> ZoneInfo:
@@ -96,7 +98,7 @@ def window_edges(start: str, end: str, market: Market) -> tuple[int, int]:
 
 
 def _edge(text: str, market: Market, name: str) -> tuple[int, int]:
-    if text.lstrip("-").isdecimal():
+    if text.isdecimal() and int(text) < _LATEST_MS:
         ms = int(text)
         return ms * _NS_PER_MS, (ms + 1) * _NS_PER_MS
     try:

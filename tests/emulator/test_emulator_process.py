@@ -66,3 +66,19 @@ def test_the_command_explains_itself() -> None:
     )
     for word in ("--port", "--seed", "--flat-files", "--key", "starter-", "/emulator/v1/truth"):
         assert word in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--flat-files", "/nowhere/at/all"], "no folder /nowhere/at/all"),
+        (["--port", "70000"], "give 0 to 65535"),
+        (["--port", "x"], "no port"),
+    ],
+)
+def test_a_wrong_setting_is_explained(arguments: list[str], message: str) -> None:
+    command = [sys.executable, "-m", "tapewatch.emulator", *arguments]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert answer.returncode != 0
+    assert message in answer.stderr
+    assert "Traceback" not in answer.stderr

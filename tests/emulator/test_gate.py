@@ -128,5 +128,6 @@ def test_truth_and_info_ask_for_no_key() -> None:
         assert [row["start_ns"] for row in rows] == truth["start_time"].to_physical().to_list()
         assert [row["end_ns"] for row in rows] == truth["end_time"].to_physical().to_list()
         assert {row["ticker"] for row in rows} == {"X:BTCUSD"}
+        assert get(url, "/emulator/v1/truth", None, ticker="VOO", date="2124-03-06").json()["results"] == []
         assert get(url, "/emulator/v1/truth", None, ticker="VOO", date="soon").status_code == 400
         assert get(url, "/emulator/v1/truth", None, date="2024-03-05").status_code == 400

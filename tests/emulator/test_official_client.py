@@ -259,6 +259,8 @@ def test_an_unknown_symbol_is_no_error(client: RESTClient) -> None:
         lambda c: next(c.list_aggs("AAPL", 1, "fortnight", TEXT, TEXT)),
         lambda c: next(c.list_aggs("AAPL", 0, "minute", TEXT, TEXT)),
         lambda c: next(c.list_aggs("AAPL", 1, "minute", TEXT, "2024-03-04")),
+        lambda c: next(c.list_aggs("AAPL", 1, "minute", 10**18, 10**18)),
+        lambda c: next(c.list_aggs("AAPL", 1, "minute", -5, TEXT)),
         lambda c: next(c.list_trades("AAPL", params={"cursor": "bm90IG9uZQ"})),
         lambda c: next(c.list_trades("AAPL", params={"cursor": "%%%"})),
     ],
