@@ -28,6 +28,9 @@ _OPEN_CLOSE, _HIGH_LOW, _VOLUME = int(Updates.OPEN_CLOSE), int(Updates.HIGH_LOW)
 _BASIS_POINTS = 1e4
 
 
+_compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
+
+
 class Span(NamedTuple):
     """The rows of one symbol among the trades and among the quotes."""
 
@@ -71,13 +74,19 @@ def _record(integers: str, floats: str) -> np.dtype[np.void]:
 #: enough buckets are full. Spreads are weighted by nanoseconds or size and in basis points, changes are in price.
 MINUTE = _record(_INTEGERS, _FLOATS)
 #: What the pass carries from tick to tick.
-STATE = _record(_CARRIED_INTEGERS, _CARRIED_FLOATS)
+STATE = np.dtype(
+    [
+        *_record(_CARRIED_INTEGERS, _CARRIED_FLOATS).descr,
+        ("imbalances", np.float64, (VPIN_BUCKETS,)),
+        ("capacities", np.float64, (VPIN_BUCKETS,)),
+    ]
+)
 NEVER = -1
 #: In place of a side, where the market leaves it to be worked out.
 UNSTATED = 2
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def mark_minutes(time: Array, first: int, last: int, day_start: int, present: Array) -> int:
     """Mark the minutes in which rows `first` to `last` fall; returns a fault where one lies outside the day."""
     row = first
@@ -90,7 +99,7 @@ def mark_minutes(time: Array, first: int, last: int, day_start: int, present: Ar
     return OK
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def quote_side(price: float, bid: float, ask: float) -> int:
     """The quote rule: above the midpoint a buyer, below it a seller, at it neither."""
     both = bid + ask
@@ -100,7 +109,7 @@ def quote_side(price: float, bid: float, ask: float) -> int:
     return 1 if beyond > 0.0 else -1
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def summarise(
     trades: FlatTrades, quotes: FlatQuotes, span: Span, hours: Hours, states_sides: bool, minutes: Array, states: Array
 ) -> int:
@@ -114,8 +123,9 @@ def summarise(
     traits, withdrawn, quote_time = trades.traits, trades.withdrawn, quotes.time
     bid, ask, bid_size, ask_size = quotes.bid, quotes.ask, quotes.bid_size, quotes.ask_size
     first, trade, delayed, quote = span.first_trade, span.first_trade, span.first_trade, span.first_quote
-    signed, mids = np.zeros(span.last_trade - first), np.zeros(span.last_trade - first)
-    buckets, flow = np.zeros((2, VPIN_BUCKETS)), np.zeros((2, SIZING_MINUTES))
+    to_measure = span.last_trade - first if span.last_quote > quote else 0
+    signed, mids = np.zeros(to_measure), np.zeros(to_measure)
+    flow = np.zeros((2, SIZING_MINUTES))
     state = states[0]
     state.last_trade = state.last_quote = NEVER
     state.change = np.nan
@@ -137,12 +147,11 @@ def summarise(
                     trait = traits[condition[trade]]
                     side = int(trait >> SIDE_SHIFT) - 1 if states_sides else UNSTATED
                     state.measured = 0.0
-                    _enter_trade(
-                        minute, state, buckets, trade_time[trade], price[trade], size[trade], trait >> shift, side
-                    )
-                    signed[trade - first], mids[trade - first] = state.measured, state.mid
+                    _enter_trade(minute, state, trade_time[trade], price[trade], size[trade], trait >> shift, side)
+                    if state.measured != 0.0:
+                        signed[trade - first], mids[trade - first] = state.measured, state.mid
                 trade += 1
-            while delayed < trade and trade_time[delayed] + REALISED_DELAY <= now:
+            while to_measure and delayed < trade and trade_time[delayed] + REALISED_DELAY <= now:
                 amount = signed[delayed - first]
                 if amount != 0.0 and state.is_valid:
                     gain = 2.0 * _BASIS_POINTS * (price[delayed] - state.mid) / mids[delayed - first]
@@ -155,11 +164,11 @@ def summarise(
                 return OUT_OF_ORDER
             _enter_quote(minute, state, now, bid[quote], ask[quote], bid_size[quote], ask_size[quote])
             quote += 1
-        _finish(minute, state, buckets, flow)
+        _finish(minute, state, flow)
     return OK
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def _begin(minute: Any, state: Any, regular_start: int, regular_end: int, is_first: bool) -> None:
     start = minute.start
     state.since = start
@@ -173,10 +182,8 @@ def _begin(minute: Any, state: Any, regular_start: int, regular_end: int, is_fir
         state.filled = state.net = state.bucket = state.mean = 0.0
 
 
-@numba.njit(cache=True, nogil=True)
-def _enter_trade(
-    minute: Any, state: Any, buckets: Array, at: int, price: float, size: float, may_update: int, side: int
-) -> None:
+@_compiled
+def _enter_trade(minute: Any, state: Any, at: int, price: float, size: float, may_update: int, side: int) -> None:
     """Enter a trade, `side` as its market states it; `state.measured` is its signed size if a later midquote matters."""
     if may_update & _VOLUME:
         minute.volume += size
@@ -201,18 +208,21 @@ def _enter_trade(
         minute.effective_weighted += 2.0 * _BASIS_POINTS * abs(price - state.mid) / state.mid * size
         minute.effective_size += size
         state.measured = side * size
-    if side > 0:
-        minute.buy_volume += size
-        minute.buy_count += 1
-    elif side < 0:
-        minute.sell_volume += size
-        minute.sell_count += 1
+    # Without branches: no predictor guesses who comes next.
+    minute.buy_volume += size * (side > 0)
+    minute.buy_count += side > 0
+    minute.sell_volume += size * (side < 0)
+    minute.sell_count += side < 0
     minute.signed_notional += side * size * price
-    if side != 0:
-        _enter_bucket(state, buckets, size, side)
+    poured = abs(side) * size
+    if state.filled + poured < state.bucket:
+        state.filled += poured
+        state.net += side * size
+    elif side != 0:
+        _overflow(state, size, side)
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def _enter_price(minute: Any, state: Any, at: int, price: float) -> None:
     """Move the last price: close the sampling interval that has ended, and learn the tick."""
     if at >= state.sample_end:
@@ -231,7 +241,7 @@ def _enter_price(minute: Any, state: Any, at: int, price: float) -> None:
     state.last = price
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def _sample(minute: Any, state: Any) -> None:
     if state.reference > 0.0:
         if state.last != state.reference:
@@ -240,31 +250,29 @@ def _sample(minute: Any, state: Any) -> None:
     state.reference = state.last
 
 
-@numba.njit(cache=True, nogil=True)
-def _enter_bucket(state: Any, buckets: Array, size: float, side: int) -> None:
-    """Pour a signed trade into the volume buckets; what overflows opens the next, sized by the mean so far."""
+@_compiled
+def _overflow(state: Any, size: float, side: int) -> None:
+    """Pour a signed trade that fills the volume bucket, or finds none; each next one is sized by the mean so far."""
     if state.bucket == 0.0:
         state.bucket = state.mean
-    if state.bucket == 0.0:
-        return
-    while state.filled + size >= state.bucket:
+    while 0.0 < state.bucket <= state.filled + size:
         poured = state.bucket - state.filled
         slot = state.buckets % VPIN_BUCKETS
-        buckets[0, slot] = abs(state.net + side * poured)
-        buckets[1, slot] = state.bucket
+        state.imbalances[slot] = abs(state.net + side * poured)
+        state.capacities[slot] = state.bucket
         state.buckets += 1
         size -= poured
         state.filled = state.net = 0.0
         state.bucket = state.mean
-        if state.bucket == 0.0:
-            return
-        # Of a print of very many buckets, only the last can be seen later.
-        size -= max(0.0, np.floor(size / state.bucket) - VPIN_BUCKETS) * state.bucket
-    state.filled += size
-    state.net += side * size
+        if state.bucket > 0.0:
+            # Of a print of very many buckets, only the last can be seen later.
+            size -= max(0.0, np.floor(size / state.bucket) - VPIN_BUCKETS) * state.bucket
+    if state.bucket > 0.0:
+        state.filled += size
+        state.net += side * size
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def _enter_quote(minute: Any, state: Any, now: int, bid: float, ask: float, bid_size: float, ask_size: float) -> None:
     _accrue(minute, state, now)
     minute.quote_count += 1
@@ -293,7 +301,7 @@ def _enter_quote(minute: Any, state: Any, now: int, bid: float, ask: float, bid_
         state.mid = 0.5 * (bid + ask)
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def _accrue(minute: Any, state: Any, until: int) -> None:
     """Count the time that the quote in force has stood."""
     elapsed = until - state.since
@@ -308,15 +316,15 @@ def _accrue(minute: Any, state: Any, until: int) -> None:
         minute.depth_ns += elapsed
 
 
-@numba.njit(cache=True, nogil=True)
-def _finish(minute: Any, state: Any, buckets: Array, flow: Array) -> None:
+@_compiled
+def _finish(minute: Any, state: Any, flow: Array) -> None:
     _accrue(minute, state, minute.start + NS_PER_MINUTE)
     _sample(minute, state)
     minute.last_price, minute.mid_price = state.last, state.mid
     minute.last_trade, minute.last_quote = state.last_trade, state.last_quote
     minute.vpin = np.nan
     if state.buckets >= VPIN_BUCKETS:
-        minute.vpin = buckets[0].sum() / buckets[1].sum()
+        minute.vpin = state.imbalances.sum() / state.capacities.sum()
     slot = state.minutes % SIZING_MINUTES
     flow[0, slot] = minute.start
     flow[1, slot] = minute.buy_volume + minute.sell_volume
@@ -329,7 +337,7 @@ def _finish(minute: Any, state: Any, buckets: Array, flow: Array) -> None:
     state.mean = total / elapsed
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def rule_sides(
     trades: FlatTrades, quotes: FlatQuotes, span: Span, hours: Hours, by_quote: Array, by_tick: Array
 ) -> None:

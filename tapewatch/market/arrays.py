@@ -95,8 +95,9 @@ def symbol_runs(frame: pl.DataFrame) -> tuple[tuple[str, ...], npt.NDArray[np.in
     Raises:
         ValueError: symbols are out of order, or one of them comes twice.
     """
-    lengths = frame["symbol"].to_physical().rle().struct.field("len").to_numpy()
-    offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
+    codes = flat(frame["symbol"])
+    starts = np.flatnonzero(codes[1:] != codes[:-1]) + 1
+    offsets = np.concatenate(([0], starts, [codes.size])) if codes.size else np.zeros(1, dtype=np.int64)
     symbols = frame["symbol"].gather(offsets[:-1]).cast(pl.String).to_list()
     for before, after in itertools.pairwise(symbols):
         if before >= after:
