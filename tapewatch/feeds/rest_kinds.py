@@ -3,16 +3,17 @@
 Belongs here: what differs between the three. Not here: what is done alike with them (`rest_tape.py`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 import polars as pl
 
-from tapewatch.feeds.messages import BarRow, QuoteRow, TradeRow
+from tapewatch.feeds.messages import QuoteRow, TradeRow
 from tapewatch.feeds.plans import Tape
-from tapewatch.feeds.rest_decode import PageDecoder, bar_columns, quote_columns, trade_columns
+from tapewatch.feeds.rest_columns import quote_columns, trade_columns
+from tapewatch.feeds.rest_decode import BarsDecoder, ColumnsDecoder, DecodedColumns
 from tapewatch.feeds.rest_pages import Request
 from tapewatch.market.instruments import Market, to_rest
 from tapewatch.market.schema import Table
@@ -40,8 +41,7 @@ class Kind:
 
     tape: Tape
     table: Table
-    decoder: PageDecoder[Any]
-    columns: Callable[[Sequence[Any]], pl.DataFrame]
+    decoder: Callable[[bytes], DecodedColumns]
     request: Callable[[str, Window, int], Request]
     rules: tuple[Rule, ...]
 
@@ -140,24 +140,21 @@ _LOWEST = pl.min_horizontal("open", "high", "close")
 TRADES_KIND: Final = Kind(
     Tape.TRADES,
     TRADES,
-    PageDecoder(TradeRow),
-    trade_columns,
+    ColumnsDecoder(TradeRow, trade_columns),
     _trades_request,
     (*_not_positive("price"), *_negative("size")),
 )
 QUOTES_KIND: Final = Kind(
     Tape.QUOTES,
     QUOTES,
-    PageDecoder(QuoteRow),
-    quote_columns,
+    ColumnsDecoder(QuoteRow, quote_columns),
     _quotes_request,
     _negative("bid_price", "ask_price", "bid_size", "ask_size"),
 )
 BARS_KIND: Final = Kind(
     Tape.BARS,
     DELIVERED_BARS,
-    PageDecoder(BarRow),
-    bar_columns,
+    BarsDecoder(),
     _bars_request,
     (
         *_not_positive("open", "high", "low", "close"),

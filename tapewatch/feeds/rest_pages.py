@@ -5,16 +5,17 @@ Belongs here: envelopes, statuses and `next_url`. Not here: rows (`rest_decode.p
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Generic
+from typing import Any, Final, Generic, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from tapewatch.feeds.errors import EntitlementError, PageError
 from tapewatch.feeds.plans import MarketPlan
-from tapewatch.feeds.rest_decode import Decoded, PageDecoder, Row
+from tapewatch.feeds.rest_decode import Decoded, DecodedColumns
 from tapewatch.feeds.rest_transport import VENDOR_HOSTS, Ask, Reply, Transport
 
+Answer = TypeVar("Answer", bound=Decoded[Any] | DecodedColumns)
 _GOOD_STATUS: Final = frozenset({"OK", "DELAYED"})
 _NOT_ENTITLED: Final = frozenset({"NOT_AUTHORIZED", "NOT_ENTITLED"})
 _WAY_OUT: Final = "nothing of it is kept; try again, and if it stays so, use --source flat-files or tell the vendor"
@@ -36,13 +37,13 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class NumberedPage(Generic[Row]):
+class NumberedPage(Generic[Answer]):
     """A page with its number, from 1, and what is needed to name it."""
 
     number: int
     url: str
     body: bytes
-    decoded: Decoded[Row]
+    decoded: Answer
     is_full: bool
 
 
@@ -54,7 +55,7 @@ class Pager:
         self._plan = plan
         self._cancelled = cancelled
 
-    def pages(self, request: Request, decoder: PageDecoder[Row]) -> Iterator[NumberedPage[Row]]:
+    def pages(self, request: Request, decoder: Callable[[bytes], Answer]) -> Iterator[NumberedPage[Answer]]:
         """Every page of the answer, in order.
 
         Raises:
@@ -76,7 +77,7 @@ class Pager:
             seen.add(address)
             number, reply = number + 1, self._transport.get(address, self._plan, cancelled=self._cancelled)
 
-    def _checked(self, request: Request, number: int, reply: Reply, decoder: PageDecoder[Row]) -> Decoded[Row]:
+    def _checked(self, request: Request, number: int, reply: Reply, decoder: Callable[[bytes], Answer]) -> Answer:
         try:
             decoded = decoder(reply.body)
         except PageError as error:
@@ -118,7 +119,7 @@ def lost_next_url(request: Request, pages: int) -> PageError:
     )
 
 
-def _fault(request: Request, decoded: Decoded[Any]) -> str:
+def _fault(request: Request, decoded: Decoded[Any] | DecodedColumns) -> str:
     page = decoded.page
     if page.status not in _GOOD_STATUS:
         said = page.error or page.message

@@ -4,11 +4,11 @@ Belongs here: what is done alike with the three tables. Not here: many symbols a
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
-from tapewatch.feeds.rest_decode import LINE, Decoded, with_lines
+from tapewatch.feeds.rest_decode import LINE, DecodedColumns, raw_rows
 from tapewatch.feeds.rest_kinds import UNNUMBERED, Kind, Rule, Window, number_rule, time_rules
 from tapewatch.feeds.rest_pages import NumberedPage, Pager, Request, lost_next_url
 from tapewatch.feeds.source import Load
@@ -65,7 +65,7 @@ def fetch_symbol(
     frames, page = [], None
     for page in pager.pages(request, kind.decoder):
         tape.source_rows += page.decoded.source_rows
-        good, bad = _sift(kind, request, page, rules)
+        good, bad = _sift(request, page, rules)
         frames.append(good)
         tape.quarantined += [bad] if bad.height else []
     frame = pl.concat(frames)
@@ -76,16 +76,16 @@ def fetch_symbol(
     frame, tape.duplicates, conflicts = _without_repeats(kind, market, request, frame)
     tape.quarantined += [conflicts] if conflicts.height else []
     frame = _numbered(kind, market, frame)
-    tape.frame = kind.table.conform(frame.with_columns(pl.lit(symbol, SYMBOL).alias("symbol"))).sort(kind.table.sort)
+    order = [name for name in kind.table.sort if name != "symbol"]
+    tape.frame = kind.table.conform(frame.with_columns(pl.lit(symbol, SYMBOL).alias("symbol"))).sort(order)
     return tape
 
 
 def _sift(
-    kind: Kind, request: Request, page: NumberedPage[Any], rules: tuple[Rule, ...]
+    request: Request, page: NumberedPage[DecodedColumns], rules: tuple[Rule, ...]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The page's good rows as columns, and its bad ones as quarantine rows."""
-    decoded: Decoded[Any] = page.decoded
-    frame = with_lines(kind.columns(decoded.rows), decoded.lines)
+    decoded, frame = page.decoded, page.decoded.frame
     source = f"{request.what} page {page.number}"
     refused = pl.DataFrame(
         [(source, bad.line, bad.reason, bad.raw) for bad in decoded.bad], QUARANTINE.schema, orient="row"
@@ -97,7 +97,7 @@ def _sift(
     faulty = frame.filter(is_bad).select(
         pl.lit(source).alias("source"), pl.col(LINE).alias("line"), reason.alias("reason")
     )
-    raw = kind.decoder.raw_rows(page.body, faulty["line"])
+    raw = raw_rows(page.body, faulty["line"])
     broken = QUARANTINE.conform(faulty.with_columns(pl.Series("raw", raw, pl.String())))
     return frame.filter(~is_bad), pl.concat([refused, broken]).sort("line")
 
