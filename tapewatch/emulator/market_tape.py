@@ -15,7 +15,7 @@ from tapewatch.emulator.universe import HISTORY_START, Instrument, instrument
 from tapewatch.market.instruments import Market, market_of, session_of
 from tapewatch.market.tables import DELIVERED_BARS
 
-CACHE_BYTES = 768 * 1024 * 1024
+CACHE_BYTES = 256 * 1024 * 1024
 
 
 class MarketTape(Protocol):
