@@ -1,4 +1,4 @@
-"""Minute microstructure in Polars: one lazy query of group_by, rolling and join_asof, as one would write it there.
+"""Minute microstructure in Polars: lazy queries of group_by, rolling and join_asof, as one would write it there.
 
 The second peer of `tapewatch.features` in benchmarks: it shares no code with it, and leaves out VPIN as the first does.
 """
@@ -16,7 +16,7 @@ _IS_SAME_SYMBOL = pl.col("symbol") == pl.col("symbol").shift()
 
 
 def microstructure(trades: pl.DataFrame, quotes: pl.DataFrame, session: Session) -> pl.DataFrame:
-    """One row a symbol-minute, unsorted by nothing: by symbol and minute, with the columns of `MICROSTRUCTURE` but `vpin`.
+    """One row a symbol-minute, sorted, with the columns of `MICROSTRUCTURE` but `vpin`.
 
     Args:
         trades, quotes: rows as in their tables, sorted.
@@ -32,6 +32,8 @@ def microstructure(trades: pl.DataFrame, quotes: pl.DataFrame, session: Session)
     measured = _measured(priced, _valid_mid(quote))
     parts = [_volume(kept), _extremes(kept), _prices(priced), _squared(priced), _signed(measured)]
     parts += [_realised(measured, _valid_mid(quote)), _book(quote), _standing(quote, grid)]
+    # Collected side by side, the ticks are prepared once; the one query of it all took a quarter longer.
+    grid, *parts = (part.lazy() for part in pl.collect_all([grid, *parts]))
     rows = grid
     for part in parts:
         rows = rows.join(part, on=_KEY, how="left", maintain_order="left")
