@@ -5,7 +5,6 @@ that `--help` and refusals come at once.
 """
 
 import datetime as dt
-import logging
 import os
 import sys
 import warnings
@@ -250,8 +249,7 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", message=".*is currently in (beta|preview)")
     warnings.filterwarnings("ignore", module=r"mlflow\.")
     warnings.filterwarnings("ignore", module=r"shap\.")
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
 
 def _settings(flat_files: str | None) -> Settings:

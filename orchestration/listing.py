@@ -52,20 +52,18 @@ def as_json(anomalies: pl.DataFrame) -> str:
 def as_table(anomalies: pl.DataFrame) -> Table:
     """For a person: the strongest reason instead of all."""
     table = Table(title=f"{anomalies.height:,} anomalies", title_justify="left")
-    for heading in ("symbol", "start", "end", "kind"):
+    for heading in ("symbol", "from, UTC", "to", "kind"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("minutes", "score"):
-        table.add_column(heading, justify="right")
-    table.add_column("strongest reason")
+    table.add_column("score", justify="right", no_wrap=True)
+    table.add_column("strongest reason", overflow="fold")
     for row in anomalies.iter_rows(named=True):
         reasons = json.loads(row["reasons"])
         table.add_row(
             row["symbol"],
-            moment(row["start_time"]),
-            moment(row["end_time"]),
+            f"{row['start_time']:%Y-%m-%d %H:%M}",
+            f"{row['end_time']:%H:%M}",
             row["kind"].replace("_", " "),
-            str(row["minutes"]),
-            f"{row['score']:.4f}",
+            f"{row['score']:.3f}",
             reasons[0]["feature"] if reasons else "",
         )
     return table

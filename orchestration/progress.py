@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 CHECKS = "checks"
 _UNTABLED_GROUPS = ("models", "explanations", "serving")
 _WIDE = 110
+_MILLION = 1_000_000
 _TABLES: dict[str, Table] = {f"{table.group}/{table.name}": table for table in ALL}
 
 
@@ -45,10 +46,14 @@ class _Counts(ProgressColumn):
             return Text(f"{done} run")
         parts = [f"{done}/{int(task.total)} days" if task.fields["is_daily"] and task.total else ""]
         parts.append(f"{symbols:,} symbols" if symbols else "")
-        parts.append(f"{rows:,} rows" if rows else "")
+        parts.append(f"{_short(rows)} rows" if rows else "")
         seconds = task.finished_time if task.finished else task.elapsed
-        parts.append(f"{rows / seconds:,.0f}/s" if rows and seconds else "")
+        parts.append(f"{_short(rows / seconds)}/s" if rows and seconds else "")
         return Text(", ".join(part for part in parts if part))
+
+
+def _short(count: float) -> str:
+    return f"{count / _MILLION:.1f} M" if count >= _MILLION else f"{count:,.0f}"
 
 
 def line_of(step: str) -> str:
@@ -61,11 +66,11 @@ def shown(console: Console, lake: Lake, market: Market | None, days: int) -> Ite
     """A listener for a run over `days` days of one market (None: all of them together) that draws what it hears."""
     bar = (BarColumn(bar_width=20),) if console.width >= _WIDE else ()
     columns = (
-        SpinnerColumn(finished_text="[green]✓[/]"),
+        SpinnerColumn(finished_text="[green]✓[/]", table_column=_column()),
         _text("{task.description}"),
         *bar,
         _Counts(_column()),
-        TimeElapsedColumn(),
+        TimeElapsedColumn(_column()),
     )
     prefix = f"{market} " if market else ""
     with Progress(*columns, console=console) as progress:

@@ -1,0 +1,188 @@
+"""The platform as a person meets it: the demo, then its questions answered, then `up`, and nothing left of either."""
+
+import csv
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from serving.store import StoredBento
+from tests.support.ports import free_ports
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+TAPEWATCH = str(Path(sys.executable).parent / "tapewatch")
+_SETTINGS = re.compile(r"TAPEWATCH_|POLYGON_|MLFLOW_|DAGSTER_|BENTOML_")
+
+
+def environment(home: Path, **changes: str) -> dict[str, str]:
+    """This process's environment with no setting of the platform but these."""
+    inherited = {name: value for name, value in os.environ.items() if not _SETTINGS.match(name)}
+    return {**inherited, "TAPEWATCH_HOME": str(home), "COLUMNS": "120", **changes}
+
+
+def processes_of(home: Path) -> list[psutil.Process]:
+    """Every process whose environment or arguments name the home, this one and its parents aside."""
+    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    found = []
+    for process in psutil.process_iter():
+        try:
+            named = [*process.environ().values(), *process.cmdline()]
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+        if process.pid not in own and any(str(home) in text for text in named):
+            found.append(process)
+    return found
+
+
+def run(home: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [TAPEWATCH, *arguments], env=environment(home), cwd=cwd, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder to work in that is not the checkout."""
+    return tmp_path_factory.mktemp("outside")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory, outside: Path) -> tuple[Path, str]:
+    """The home of a finished demo of three days, and what it wrote."""
+    home = tmp_path_factory.mktemp("home")
+    done = run(home, "demo", "--days", "3", "--seed", "7", cwd=outside)
+    return home / "demo", done.stderr
+
+
+def test_the_demo_ends_with_what_it_found_and_leaves_no_process(demo: tuple[Path, str]) -> None:
+    home, output = demo
+    assert "Found against the truth" in output
+    assert "/score" in output
+    assert "anomaly, score" in output
+    assert "Traceback" not in output
+    report = next((home / "reports").glob("*.html"))
+    assert 1_000_000 < report.stat().st_size < 10_000_000
+    assert 'class="card chart"' in report.read_text(encoding="utf-8")
+    assert not processes_of(home)
+
+
+def test_its_anomalies_are_listed(demo: tuple[Path, str], outside: Path) -> None:
+    listed = run(demo[0], "anomalies", "--format", "csv", cwd=outside).stdout
+    rows = list(csv.DictReader(io.StringIO(listed)))
+    assert rows
+    assert list(rows[0]) == ["symbol", "start", "end", "kind", "score"]
+    assert {row["symbol"].startswith("X:") for row in rows} == {True, False}, "both markets"
+
+
+def test_its_anomaly_is_scored_by_the_bento_in_process(demo: tuple[Path, str], outside: Path) -> None:
+    rows = csv.DictReader(io.StringIO(run(demo[0], "anomalies", "--format", "csv", cwd=outside).stdout))
+    strongest = max(rows, key=lambda row: float(row["score"]))
+    done = run(demo[0], "score", "--symbol", strongest["symbol"], "--time", strongest["start"], cwd=outside)
+    assert "in this process" in done.stderr
+    assert strongest["symbol"] in done.stdout
+
+
+@pytest.fixture(scope="module")
+def up(
+    demo: tuple[Path, str], outside: Path
+) -> Iterator[tuple[dict[str, int], subprocess.Popen[bytes], list[psutil.Process]]]:
+    """`tapewatch up` on the demo's home: its ports, its process and everything it started."""
+    home, _ = demo
+    names = ("DAGSTER", "MLFLOW", "EMULATOR", "SCORING")
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    log = outside / "up.log"
+    settings = {f"TAPEWATCH_PORT_{name}": str(port) for name, port in ports.items()}
+    with log.open("wb") as output:
+        # As a background job of a script: interrupts ignored.
+        process = subprocess.Popen(
+            ["sh", "-c", 'trap "" INT; exec "$@"', "sh", TAPEWATCH, "up"],
+            env=environment(home, **settings),
+            cwd=outside,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        deadline = time.monotonic() + 400
+        while "Press Ctrl-C" not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.5)
+        yield ports, process, psutil.Process(process.pid).children(recursive=True)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(120)
+
+
+def test_every_service_answers(up: tuple[dict[str, int], object, object], demo: tuple[Path, str]) -> None:
+    ports = up[0]
+    query = {"query": "{ assetsOrError { ... on AssetConnection { nodes { key { path } } } } }"}
+    reply = httpx.post(f"http://127.0.0.1:{ports['DAGSTER']}/graphql", json=query, timeout=60).json()
+    materialized = {"/".join(node["key"]["path"]) for node in reply["data"]["assetsOrError"]["nodes"]}
+    assert {"tape/trades", "models/champion", "serving/anomaly_bento", "detections/anomalies"} <= materialized
+    assert httpx.get(f"http://127.0.0.1:{ports['MLFLOW']}/health").text == "OK"
+    experiments = httpx.post(
+        f"http://127.0.0.1:{ports['MLFLOW']}/api/2.0/mlflow/experiments/search", json={"max_results": 10}, timeout=60
+    ).json()
+    assert "isolation_forest" in {experiment["name"] for experiment in experiments["experiments"]}
+    bento = StoredBento.latest(demo[0] / "bentoml")
+    assert bento is not None
+    assert httpx.get(f"http://127.0.0.1:{ports['SCORING']}/model").json()["version"] == bento.model_version
+    trades = httpx.get(
+        f"http://127.0.0.1:{ports['EMULATOR']}/v3/trades/AAPL",
+        params={"timestamp": "2024-06-03", "limit": 5, "apiKey": "any"},
+        timeout=60,
+    )
+    assert len(trades.json()["results"]) == 5
+
+
+def test_score_asks_the_running_service(
+    up: tuple[dict[str, int], object, object], demo: tuple[Path, str], outside: Path
+) -> None:
+    address = f"http://127.0.0.1:{up[0]['SCORING']}"
+    done = run(demo[0], "score", "--url", address, cwd=outside)
+    assert f"Scored by {address}" in done.stderr
+    row = outside / "row.json"
+    row.write_text(json.dumps({"symbol": "AAPL", "event_time": "2024-06-03T14:31:00Z", "volume_ratio": 500.0}))
+    assert "volume_ratio" in run(demo[0], "score", "--file", str(row), "--url", address, cwd=outside).stdout
+
+
+def test_a_second_up_names_the_ports_that_are_taken(
+    up: tuple[dict[str, int], object, object], demo: tuple[Path, str], outside: Path
+) -> None:
+    settings = {f"TAPEWATCH_PORT_{name}": str(port) for name, port in up[0].items()}
+    done = subprocess.run(
+        [TAPEWATCH, "up"],
+        env=environment(demo[0], **settings),
+        cwd=outside,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"port {up[0]['MLFLOW']} is taken: MLflow needs it" in done.stderr
+    assert "TAPEWATCH_PORT_MLFLOW" in done.stderr
+
+
+def test_an_interrupt_stops_everything(
+    up: tuple[dict[str, int], subprocess.Popen[bytes], list[psutil.Process]], demo: tuple[Path, str]
+) -> None:
+    _, process, family = up
+    assert len(family) > 8
+    process.send_signal(signal.SIGINT)
+    assert process.wait(180) == 0
+    _, alive = psutil.wait_procs(family, timeout=5)
+    assert not alive
+    assert not processes_of(demo[0])
