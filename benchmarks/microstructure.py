@@ -1,10 +1,11 @@
 """Trades and quotes in memory → minute microstructure rows, against pandas and Polars doing the same work.
 
 Run: python -m benchmarks.microstructure [--days N] [--rounds N]. Reads the recorded tick days where their folder is there,
-else synthetic tapes. The peers leave out VPIN; ours computes it. Each round runs all three in turn; the table shows medians.
+else the synthetic market. The peers leave out VPIN; ours computes it. Each round runs all three in turn; the table shows medians.
 """
 
 import argparse
+import datetime as dt
 import os
 import statistics
 import time
@@ -16,10 +17,10 @@ import pandas as pd
 import polars as pl
 
 from benchmarks import microstructure_pandas, microstructure_polars
+from tapewatch.emulator.synthetic import Synthetic
 from tapewatch.features.microstructure import microstructure
-from tapewatch.market.instruments import Market, Session, session_of
+from tapewatch.market.instruments import Market, Partition, Session, session_of
 from tests.support.recorded import TICK_DAYS, recorded_quotes, recorded_trades
-from tests.support.tapes import random_tape, stock_session
 
 _ROOT = Path(os.environ.get("TAPEWATCH_MARKET_DATA", Path(__file__).resolve().parents[2] / "shared" / "market-data"))
 
@@ -62,17 +63,20 @@ def disagreements(rows: pl.DataFrame, peer: pd.DataFrame) -> dict[str, int]:
 
 def _days(count: int) -> list[tuple[Session, pl.DataFrame, pl.DataFrame]]:
     if not _ROOT.is_dir():
-        symbols = ("AAA", "BBB", "CCC", "DDD")
-        return [
-            (stock_session(), *random_tape(seed, symbols, trades=150_000, quotes=300_000, minutes=390))
-            for seed in range(count)
-        ]
+        return [_synthetic_day(seed) for seed in range(count)]
     sessions = [session_of(Market.STOCKS, day) for day in TICK_DAYS[-count:]]
     return [
         (session, recorded_trades(_ROOT, session.date).rechunk(), recorded_quotes(_ROOT, session.date).rechunk())
         for session in sessions
         if session
     ]
+
+
+def _synthetic_day(seed: int) -> tuple[Session, pl.DataFrame, pl.DataFrame]:
+    market, partition = Synthetic(seed), Partition(dt.date(2024, 3, 5), Market.STOCKS)
+    days = [market.day(symbol, partition.date, trades=150_000) for symbol in market.symbols(Market.STOCKS)]
+    trades, quotes = pl.concat([day.trades for day in days]), pl.concat([day.quotes for day in days])
+    return partition.session, trades.rechunk(), quotes.rechunk()
 
 
 def _timed(work: Callable[[], object]) -> float:

@@ -282,15 +282,9 @@ def _enter_quote(minute: Any, state: Any, now: int, bid: float, ask: float, bid_
         minute.two_sided += 1
         minute.crossed += bid > ask
         if state.is_two_sided:
-            pressure = 0.0
-            if bid >= state.bid:
-                pressure += bid_size
-            if bid <= state.bid:
-                pressure -= state.bid_size
-            if ask <= state.ask:
-                pressure -= ask_size
-            if ask >= state.ask:
-                pressure += state.ask_size
+            # Without branches, as above.
+            pressure = bid_size * (bid >= state.bid) - state.bid_size * (bid <= state.bid)
+            pressure += state.ask_size * (ask >= state.ask) - ask_size * (ask <= state.ask)
             if not np.isnan(pressure):
                 minute.ofi += pressure
                 minute.ofi_turnover += abs(pressure)

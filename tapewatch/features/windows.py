@@ -53,9 +53,11 @@ def _add_up(columns: Array, minute: Array, segment: Array, with_current: bool, s
             first += 1
             if first == row:
                 break
-        for other in range(first, row + with_current):
-            for column in range(columns.shape[0]):
-                sums[column, row] += columns[column, other]
+        for column in range(columns.shape[0]):
+            total = 0.0
+            for other in range(first, row + with_current):
+                total += columns[column, other]
+            sums[column, row] = total
 
 
 @numba.njit(cache=True, nogil=True)
