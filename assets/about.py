@@ -1,9 +1,6 @@
 """What every asset says of itself in the Dagster UI: description, owner, kinds, column schema, code version."""
 
-import base64
 from typing import Any
-
-import dagster as dg
 
 from resources.lake import column_schema
 from tapewatch import __version__
@@ -39,8 +36,3 @@ def about_table(table: Table, *kinds: str, description: str | None = None) -> di
         "metadata": {"dagster/column_schema": column_schema(table), "key": ", ".join(table.key)},
         "io_manager_key": "lake_io",
     }
-
-
-def png(image: bytes) -> dg.MetadataValue:
-    """A picture as Dagster's metadata panel shows it."""
-    return dg.MetadataValue.md(f"![plot](data:image/png;base64,{base64.b64encode(image).decode()})")

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.partitions import MARKET_DAYS, run_partitions
+from assets.partitions import checked_partitions
 from resources.lake import LakeResource
 from resources.registry import ModelRegistryResource
 from tapewatch.bars.time_bars import bar_agreement
@@ -50,20 +50,29 @@ def _check(
             name=name,
             description=description,
             blocking=blocking,
-            partitions_def=MARKET_DAYS,
         )
         def check(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
             opened = lake.open()
-            verdicts = {p: judge(opened, p) for p in run_partitions(context) if opened.exists(table, p)}
+            verdicts = {p: judge(opened, p) for p in checked_partitions(context, opened.partitions(table))}
             return dg.AssetCheckResult(
                 passed=all(passed for passed, _ in verdicts.values()),
                 severity=dg.AssetCheckSeverity.WARN if warns else dg.AssetCheckSeverity.ERROR,
-                metadata={str(partition): dg.MetadataValue.json(facts) for partition, (_, facts) in verdicts.items()},
+                metadata=_by_partition({partition: facts for partition, (_, facts) in verdicts.items()}),
             )
 
         return check
 
     return decorate
+
+
+def _by_partition(facts: dict[Partition, dict[str, Any]]) -> dict[str, Any]:
+    """Facts as metadata: plain for one partition, so that the UI draws their history; else a JSON value for each."""
+    if len(facts) == 1:
+        return {
+            "partition": str(*facts),
+            **{name: fact for name, fact in next(iter(facts.values())).items() if fact is not None},
+        }
+    return {str(partition): dg.MetadataValue.json(fact) for partition, fact in facts.items()}
 
 
 def _groups(lake: Lake, table: Table, partition: Partition) -> Iterator[pl.DataFrame]:
@@ -113,21 +122,18 @@ def _source_check(table: Table) -> dg.AssetChecksDefinition:
         name="rows_match_source",
         description="Rows in the lake, dropped re-deliveries and quarantined rows add up to what the source had.",
         blocking=True,
-        partitions_def=MARKET_DAYS,
     )
     def rows_match_source(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         opened, facts = lake.open(), {}
-        for partition in run_partitions(context):
+        for partition in checked_partitions(context, opened.partitions(table)):
             told = _last_load(context, table, partition)
             if told is None:
                 continue
             refused = opened.rows(quarantine_of(table), partition)
             kept = opened.rows(table, partition)
-            facts[str(partition)] = {"kept": kept, "quarantined": refused, **told}
+            facts[partition] = {"kept": kept, "quarantined": refused, **told}
         complete = all(f["kept"] + f["quarantined"] + f["duplicates"] == f["source_rows"] for f in facts.values())
-        return dg.AssetCheckResult(
-            passed=complete, metadata={key: dg.MetadataValue.json(fact) for key, fact in facts.items()}
-        )
+        return dg.AssetCheckResult(passed=complete, metadata=_by_partition(facts))
 
     return rows_match_source
 

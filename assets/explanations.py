@@ -6,11 +6,11 @@ import dagster as dg
 import mlflow
 import polars as pl
 
-from assets.about import about_table, png
+from assets.about import about_table
 from assets.models import MODEL
 from models.isolation_forest import IsolationForestDetector
 from models.plots import beeswarm
-from resources.lake import LakeTable
+from resources.lake import LakeTable, png
 from resources.registry import ModelRegistryResource
 from tapewatch.market.instruments import Partition
 from tapewatch.market.tables import ATTRIBUTIONS

@@ -8,14 +8,14 @@ import dagster as dg
 import mlflow
 import polars as pl
 
-from assets.about import about, about_table, png
+from assets.about import about, about_table
 from assets.validation import ValidationDays, split_days, validation_days
 from models.evaluation import Evaluation, evaluate
 from models.isolation_forest import ForestParameters, IsolationForestDetector
 from models.plots import precision_recall, recall_by_kind, score_distribution
 from models.rules import volume_ratio
 from resources.detector_pyfunc import as_pandas
-from resources.lake import LakeResource, LakeTable
+from resources.lake import LakeResource, LakeTable, png
 from resources.registry import ModelRegistryResource
 from tapewatch import __version__
 from tapewatch.market.instruments import Market, Partition

@@ -12,6 +12,8 @@ _BASE_CONFIG = """\
 # Written by `tapewatch`; once edited, it is yours and not written again.
 telemetry:
   enabled: false
+nux:
+  enabled: false
 run_coordinator:
   module: dagster._core.run_coordinator
   class: QueuedRunCoordinator

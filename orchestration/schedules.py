@@ -21,7 +21,7 @@ def _yesterdays(context: dg.ScheduleEvaluationContext, markets: tuple[Market, ..
         return
     for market in open_markets:
         key = str(Partition(day, market))
-        yield dg.RunRequest(run_key=key, partition_key=key, tags={"market": market})
+        yield dg.RunRequest(run_key=key, partition_key=key, tags={"market": market.value})
 
 
 _WATCHED = (Market.STOCKS, Market.CRYPTO)

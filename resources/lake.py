@@ -1,5 +1,6 @@
 """The lake as a Dagster resource, and the IO manager that commits what assets return to it."""
 
+import base64
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import polars as pl
 from tapewatch.market.instruments import Partition
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import ALL, TRADES
+from tapewatch.reports.tape_plots import PLOTS
 from tapewatch.store.lake import Lake
 
 _TABLES = {(table.group, table.name): table for table in ALL}
@@ -69,13 +71,19 @@ class LakeIOManager(dg.ConfigurableIOManager):
     def handle_output(self, context: dg.OutputContext, obj: Days | pl.DataFrame) -> None:
         """Commit each partition (or the one unpartitioned object) and record its rows, bytes and path."""
         table = _TABLES[tuple(context.asset_key.path)]  # type: ignore[index]
-        lake = self.lake.open()
+        lake, key = self.lake.open(), None
         for partition, frames in obj.items if isinstance(obj, Days) else [(None, obj)]:
             metadata = self._commit(lake, table, partition, frames)
             key = str(partition) if partition else None
             # The materialization is only recorded when the whole run ends well; what is committed is told at once.
             context.log_event(dg.AssetObservation(context.asset_key, partition=key, metadata=metadata))
             context.step_context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=key)
+        if table.name in PLOTS and key is not None and lake.exists(table, Partition.parse(key)):
+            # One picture a run, of its last partition: the one that the asset's page shows.
+            picture = PLOTS[table.name](lake.scan(table, Partition.parse(key)))
+            context.step_context.add_asset_metadata(
+                {"plot": png(picture)}, asset_key=context.asset_key, partition_key=key
+            )
 
     def _commit(
         self,
@@ -100,6 +108,11 @@ class LakeIOManager(dg.ConfigurableIOManager):
     def load_input(self, context: dg.InputContext) -> LakeTable:
         """A handle on the upstream asset's table."""
         return LakeTable(self.lake.open(), _TABLES[tuple(context.asset_key.path)])  # type: ignore[index]
+
+
+def png(image: bytes) -> dg.MetadataValue:
+    """A picture as Dagster's metadata panel shows it."""
+    return dg.MetadataValue.md(f"![plot](data:image/png;base64,{base64.b64encode(image).decode()})")
 
 
 def column_schema(table: Table) -> dg.TableSchema:

@@ -26,8 +26,8 @@ def resources_for(settings: Settings) -> dict[str, Any]:
             # By name, so that the UI shows no key.
             api_key=dg.EnvVar("POLYGON_API_KEY") if settings.polygon_api_key else "",
             flat_files=settings.flat_files or "",
-            plans={market: settings.plan(market) for market in Market},
-            symbols={market: list(settings.symbols(market)) for market in Market},
+            plans={market.value: settings.plan(market) for market in Market},
+            symbols={market.value: list(settings.symbols(market)) for market in Market},
         ),
         "database": DatabaseResource(url=settings.database),
         "model_registry": ModelRegistryResource(

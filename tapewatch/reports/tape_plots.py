@@ -1,0 +1,169 @@
+"""What one day of each table looks like, as a picture: for an engineer who wants to see that a partition is right.
+
+Belongs here: drawing tables of the lake. Not here: judging them (the asset checks), or models (`models/plots.py`).
+"""
+
+from collections.abc import Callable, Mapping
+from io import BytesIO
+
+import matplotlib as mpl
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.dates import DateFormatter
+from matplotlib.figure import Figure
+
+Plot = Callable[[pl.LazyFrame], bytes]
+
+_MOST_SYMBOLS = 8
+_LABEL_COLOURS = {-1: "#b5423c", 0: "#9aa5b1", 1: "#2f7f86"}
+
+
+def trades_plot(trades: pl.LazyFrame) -> bytes:
+    """Trades by the minute, a line for each of the busiest symbols."""
+    minutes = trades.group_by("symbol", time=pl.col("time").dt.truncate("1m")).agg(value=pl.len()).collect()
+    return _lines(minutes, "Trades a minute", "trades", is_log=True)
+
+
+def quotes_plot(quotes: pl.LazyFrame) -> bytes:
+    """Median quoted spread of five minutes, a line for each of the busiest symbols."""
+    bid, ask = pl.col("bid_price"), pl.col("ask_price")
+    spreads = (
+        quotes.filter((bid > 0) & (ask > 0))
+        .group_by("symbol", time=pl.col("time").dt.truncate("5m"))
+        .agg(value=(2e4 * (ask - bid) / (ask + bid)).median())
+        .collect()
+    )
+    return _lines(spreads, "Quoted spread, median of five minutes", "bps", is_log=True)
+
+
+def bars_plot(bars: pl.LazyFrame) -> bytes:
+    """Closes against each symbol's first open, in percent."""
+    start = pl.col("open").sort_by("time").first().over("symbol")
+    moves = bars.select("symbol", "time", value=100 * (pl.col("close") / start - 1)).collect()
+    return _lines(moves, "Price since the day's first bar", "%")
+
+
+def microstructure_plot(features: pl.LazyFrame) -> bytes:
+    """Realised volatility and effective spread of the regular minutes, smoothed over a quarter of an hour."""
+    rows = features.filter("is_regular").sort("symbol", "event_time")
+    figure, axes = _figure(2)
+    measures = (("realised_volatility_bps", "Realised volatility"), ("effective_spread_bps", "Effective spread"))
+    for panel, (column, title) in zip(axes, measures, strict=True):
+        smooth = pl.col(column).rolling_mean(15, min_samples=1).over("symbol")
+        _draw_lines(panel, rows.select("symbol", time="event_time", value=smooth).collect(), title, "bps")
+    return _png(figure)
+
+
+def coverage_plot(coverage: pl.LazyFrame) -> bytes:
+    """Regular minutes received and missing, by symbol."""
+    rows = coverage.sort("missing_minutes", descending=True).head(30).collect()
+    figure, (axes,) = _figure(1)
+    names = rows["symbol"].cast(pl.String).to_list()
+    axes.barh(names, rows["received_minutes"], color=_LABEL_COLOURS[1], label="received")
+    axes.barh(names, rows["missing_minutes"], left=rows["received_minutes"], color=_LABEL_COLOURS[-1], label="missing")
+    axes.set(title="Regular minutes with a bar", xlabel="minutes")
+    _legend(axes)
+    return _png(figure)
+
+
+def barrier_labels_plot(labels: pl.LazyFrame) -> bytes:
+    """How many events met which barrier first, by symbol."""
+    counts = labels.group_by("symbol", "label").len().sort("symbol", "label").collect()
+    figure, (axes,) = _figure(1)
+    left: dict[str, int] = {}
+    for value, name in ((-1, "lower first"), (0, "neither in time"), (1, "upper first")):
+        of = dict(counts.filter(pl.col("label") == value).select(pl.col("symbol").cast(pl.String), "len").iter_rows())
+        symbols = sorted(of)
+        axes.barh(symbols, [of[s] for s in symbols], left=[left.get(s, 0) for s in symbols], color=_LABEL_COLOURS[value],
+                  label=name)  # fmt: skip
+        left |= {symbol: left.get(symbol, 0) + of[symbol] for symbol in symbols}
+    axes.set(title="Triple-barrier outcomes", xlabel="events")
+    _legend(axes)
+    return _png(figure)
+
+
+def events_plot(events: pl.LazyFrame) -> bytes:
+    """Anomalies in time, a row a symbol, coloured by kind. Needs symbol, kind, start_time, end_time."""
+    rows = events.select(pl.col("symbol", "kind").cast(pl.String), "start_time", "end_time").unique().sort("start_time")
+    frame = rows.collect()
+    figure, (axes,) = _figure(1)
+    palette = mpl.colormaps["tab10"]
+    for number, (kind, of_kind) in enumerate(sorted((str(k), part) for (k,), part in frame.group_by("kind"))):
+        starts, ends = of_kind["start_time"].to_list(), of_kind["end_time"].to_list()
+        axes.barh(of_kind["symbol"], [e - s for s, e in zip(starts, ends, strict=True)], left=starts, height=0.6,
+                  color=palette(number % 10), label=kind.replace("_", " "))  # fmt: skip
+    axes.set_title(f"{frame.height} anomalies" if frame.height else "No anomalies")
+    if frame.height:
+        axes.xaxis.set_major_formatter(DateFormatter("%H:%M"))
+        axes.set_xlabel("UTC")
+        _legend(axes)
+    return _png(figure)
+
+
+def training_set_plot(rows: pl.LazyFrame) -> bytes:
+    """Share of nulls in each nullable column: a symbol without quotes, a warm-up, a label not yet known."""
+    shares = rows.select(pl.all().null_count() / pl.len()).collect().transpose(include_header=True).sort("column_0")
+    shown = shares.filter(pl.col("column_0") > 0)
+    figure, (axes,) = _figure(1)
+    axes.barh(shown["column"], 100 * shown["column_0"], color=_LABEL_COLOURS[1])
+    axes.set(title="Nulls by column", xlabel="% of rows")
+    axes.tick_params(axis="y", labelsize=7)
+    return _png(figure)
+
+
+#: The picture of each table, by its name.
+PLOTS: Mapping[str, Plot] = {
+    "trades": trades_plot,
+    "quotes": quotes_plot,
+    "bars": bars_plot,
+    "coverage": coverage_plot,
+    "microstructure": microstructure_plot,
+    "barrier_labels": barrier_labels_plot,
+    "truth_labels": events_plot,
+    "training_set": training_set_plot,
+    "anomalies": events_plot,
+}
+
+
+def _lines(frame: pl.DataFrame, title: str, unit: str, *, is_log: bool = False) -> bytes:
+    figure, (axes,) = _figure(1)
+    _draw_lines(axes, frame, title, unit, is_log=is_log)
+    return _png(figure)
+
+
+def _draw_lines(axes: Axes, frame: pl.DataFrame, title: str, unit: str, *, is_log: bool = False) -> None:
+    named = frame.with_columns(pl.col("symbol").cast(pl.String)).drop_nulls("value")
+    busiest = (
+        named.group_by("symbol").len().sort("len", "symbol", descending=[True, False]).head(_MOST_SYMBOLS)["symbol"]
+    )
+    for symbol in busiest:
+        line = named.filter(pl.col("symbol") == symbol).sort("time")
+        axes.plot(line["time"].to_list(), line["value"], linewidth=0.9, label=symbol)
+    left_out = named["symbol"].n_unique() - len(busiest)
+    axes.set(title=title + (f" ({left_out} more symbols)" if left_out else ""), ylabel=unit, xlabel="UTC")
+    if len(busiest):
+        axes.xaxis.set_major_formatter(DateFormatter("%H:%M"))
+        _legend(axes)
+        if is_log:
+            axes.set_yscale("log")
+
+
+def _legend(axes: Axes) -> None:
+    axes.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+
+def _figure(panels: int) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(8, 1.2 + 2.6 * panels), dpi=100, layout="constrained")
+    axes = [figure.add_subplot(panels, 1, number + 1) for number in range(panels)]
+    for panel in axes:
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.tick_params(labelsize=8)
+    return figure, axes
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = BytesIO()
+    # The canvas is named, so that no display or global state of pyplot is involved.
+    FigureCanvasAgg(figure).print_png(buffer)
+    return buffer.getvalue()
