@@ -50,16 +50,16 @@ def _made(symbols: int, trades: int) -> Iterator[TapeDay]:
 
 
 def measure(root: Path) -> dict[str, float]:
-    """From lake to features in this process: ticks, rows, seconds, peak memory in MB."""
+    """From lake to features in this process: ticks, rows, seconds, processor seconds, peak memory in MB."""
     lake, session = Lake(root), _PARTITION.session
     microstructure(TRADES.empty(), None, session, symbols=["WARM"])
-    start = time.perf_counter()
+    start, busy = time.perf_counter(), time.process_time()
     batches = symbol_batches(lake, _PARTITION)
     written = lake.write(MICROSTRUCTURE, _PARTITION, (microstructure(*tape, session) for tape in batches))
-    seconds = time.perf_counter() - start
+    seconds, busy = time.perf_counter() - start, time.process_time() - busy
     ticks = lake.rows(TRADES, _PARTITION) + lake.rows(QUOTES, _PARTITION)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"ticks": ticks, "rows": written.rows, "seconds": seconds, "peak_mb": peak}
+    return {"ticks": ticks, "rows": written.rows, "seconds": seconds, "cpu": busy, "peak_mb": peak}
 
 
 def _measured_apart(root: Path) -> dict[str, float]:
@@ -75,15 +75,20 @@ def _compare(root: Path, symbols: int, trades: int, rounds: int) -> None:
     for _ in range(rounds):
         for count, folder in days.items():
             found[count].append(_measured_apart(folder))
-    print(f"{'symbols':>8}{'M ticks':>10}{'rows':>10}{'seconds':>10}{'ns/tick':>10}{'peak MB':>10}{'ratio':>8}")
-    narrow = 0.0
+    print(
+        f"{'symbols':>8}{'M ticks':>10}{'rows':>10}{'seconds':>10}{'ns/tick':>10}{'CPU ns':>8}{'peak MB':>10}{'ratio':>8}{'CPU':>8}"
+    )
+    narrow: dict[str, float] = {}
     for count, results in found.items():
-        seconds = statistics.median(result["seconds"] for result in results)
         ticks, rows = results[0]["ticks"], results[0]["rows"]
-        each = seconds / ticks * 1e9
+        each = {name: statistics.median(r[name] for r in results) / ticks * 1e9 for name in ("seconds", "cpu")}
         narrow = narrow or each
         peak = max(result["peak_mb"] for result in results)
-        print(f"{count:8}{ticks / 1e6:10.2f}{rows:10,}{seconds:10.2f}{each:10.1f}{peak:10.0f}{each / narrow:8.2f}")
+        ratios = {name: each[name] / narrow[name] for name in each}
+        print(
+            f"{count:8}{ticks / 1e6:10.2f}{rows:10,}{each['seconds'] * ticks / 1e9:10.2f}{each['seconds']:10.1f}"
+            f"{each['cpu']:8.1f}{peak:10.0f}{ratios['seconds']:8.2f}{ratios['cpu']:8.2f}"
+        )
 
 
 def main() -> None:
