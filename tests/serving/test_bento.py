@@ -1,9 +1,7 @@
-"""The Bento: built from a saved detector alone, carrying its own code, answering over HTTP."""
+"""The Bento: built from a saved detector alone, running on the code that it carries, answering over HTTP."""
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +35,14 @@ def bento_home(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> Pat
     return home
 
 
+def poison(folder: Path) -> Path:
+    """Packages of our names that fail on import, and stand before the checkout's: a Bento must need neither."""
+    for package in ("models", "serving", "tapewatch"):
+        (folder / package).mkdir()
+        (folder / package / "__init__.py").write_text("raise ImportError('not from the Bento')")
+    return folder
+
+
 @pytest.fixture(scope="module")
 def url(bento_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     bento = StoredBento.latest(bento_home)
@@ -45,7 +51,12 @@ def url(bento_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     address = f"http://127.0.0.1:{port}"
     command = tuple(serve_command(bento.folder, host="127.0.0.1", port=port))
     service = Service("scoring", "Scoring", command, health=f"{address}/readyz")
-    environment = {**os.environ, "BENTOML_HOME": str(bento_home), "BENTOML_DO_NOT_TRACK": "true"}
+    environment = {
+        **os.environ,
+        "BENTOML_HOME": str(bento_home),
+        "BENTOML_DO_NOT_TRACK": "true",
+        "PYTHONPATH": str(poison(tmp_path_factory.mktemp("poison"))),
+    }
     with StopSignals() as stopping, Supervisor([service], tmp_path_factory.mktemp("home"), environment) as supervisor:
         supervisor.wait_until_healthy(service, timeout_s=120, stopping=stopping)
         yield address
@@ -100,25 +111,6 @@ def test_building_again_changes_nothing_and_an_older_one_may_return(tmp_path: Pa
     latest = StoredBento.latest(tmp_path)
     assert latest is not None
     assert latest.model_version == "1", "what was asked for last is served"
-
-
-@pytest.mark.slow
-def test_a_bento_runs_on_its_own_code(bento_home: Path) -> None:
-    script = (
-        "import bentoml, json; bentoml.load('tapewatch_scoring:isolation_forest-3');"
-        "import models.isolation_forest, serving.service, tapewatch;"
-        "print(json.dumps([m.__file__ for m in (models.isolation_forest, serving.service, tapewatch)]))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=bento_home,
-        env={**os.environ, "BENTOML_HOME": str(bento_home), "BENTOML_DO_NOT_TRACK": "true"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    files = json.loads(done.stdout.splitlines()[-1])
-    assert all(Path(file).is_relative_to(bento_home) for file in files), files
 
 
 @pytest.mark.slow
