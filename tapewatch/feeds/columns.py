@@ -17,8 +17,9 @@ from tapewatch.feeds import scanner
 from tapewatch.feeds.layouts import Binding
 
 LINE = "line"
-#: Room is made for rows of this many bytes; a block of shorter ones takes several rounds.
-_SHORTEST_USUAL_ROW = 32
+#: Room is made for as many rows as the block's first bytes suggest, and some; if that is too little, a second round follows.
+_SAMPLE_BYTES = 16 * 1024
+_SPARE = 1.1
 _ANY_INT = int(np.iinfo(np.int64).max)
 _LIMITS: dict[pl.DataType, int] = {pl.Int8(): 2**7 - 1, pl.Int16(): 2**15 - 1, pl.Int32(): 2**31 - 1}
 Ints = npt.NDArray[np.int64]
@@ -46,8 +47,9 @@ class _Buffers:
     """The scanner's outputs for one round."""
 
     def __init__(self, plan: _Plan, rows: int, size: int) -> None:
-        _, ints, floats, words, texts = plan.counts
+        _, ints, smalls, floats, words, texts = plan.counts
         self.ints = np.empty((ints, rows), np.int64)
+        self.smalls = np.empty((smalls, rows), np.int32)
         self.floats = np.empty((floats, rows), np.float64)
         self.words = np.empty((words, rows), np.uint32)
         self.tables = np.zeros((words, scanner.WORD_SLOTS), np.int32)
@@ -73,7 +75,7 @@ def scan_lines(
     plan = _Plan.of(binding)
     at = 0
     while at < len(text):
-        buffers = _Buffers(plan, (len(text) - at) // _SHORTEST_USUAL_ROW + 1, len(text) - at)
+        buffers = _Buffers(plan, _room(text[at:]), len(text) - at)
         rows, left, lines, reached = scanner.scan(
             text, at, plan.kinds, plan.slots, plan.limits, *vars(buffers).values()
         )
@@ -101,7 +103,15 @@ def _kind(is_known: bool, dtype: pl.DataType) -> int:
         return scanner.WORD
     if dtype == pl.String():
         return scanner.TEXT
-    return scanner.FLOAT if dtype.is_float() else scanner.INT
+    if dtype.is_float():
+        return scanner.FLOAT
+    return scanner.INT if dtype == pl.Int64() else scanner.SMALL
+
+
+def _room(text: npt.NDArray[np.uint8]) -> int:
+    sample = text[:_SAMPLE_BYTES]
+    lines = int(np.count_nonzero(sample == ord("\n"))) + 1
+    return int(_SPARE * lines * len(text) / len(sample)) + 1
 
 
 def _frame(binding: Binding, plan: _Plan, buffers: _Buffers, block: memoryview, rows: int) -> pl.DataFrame:
@@ -112,6 +122,10 @@ def _frame(binding: Binding, plan: _Plan, buffers: _Buffers, block: memoryview, 
             case scanner.INT:
                 values = _series(name, pa.int64(), buffers.ints[slot, :rows])
                 values = values.set(values == scanner.NULL_INT, None) if has_nulls else values
+                series.append(values.cast(dtype))
+            case scanner.SMALL:
+                values = _series(name, pa.int32(), buffers.smalls[slot, :rows])
+                values = values.set(values == scanner.NULL_SMALL, None) if has_nulls else values
                 series.append(values.cast(dtype))
             case scanner.FLOAT:
                 values = _series(name, pa.float64(), buffers.floats[slot, :rows])
@@ -138,8 +152,9 @@ def _words(name: str, buffers: _Buffers, slot: int, block: memoryview, rows: int
 
 
 def _texts(name: str, buffers: _Buffers, slot: int, rows: int) -> pl.Series:
-    offsets = buffers.offsets[slot, : rows + 1]
-    parts = [None, _buffer(offsets), _buffer(buffers.copies[slot, : int(offsets[-1])])]
+    # Copied, so that the room made for more does not stay with the frame.
+    offsets = buffers.offsets[slot, : rows + 1].copy()
+    parts = [None, _buffer(offsets), _buffer(buffers.copies[slot, : int(offsets[-1])].copy())]
     return pl.Series(name, pa.Array.from_buffers(pa.large_string(), rows, parts))
 
 

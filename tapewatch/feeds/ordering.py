@@ -21,7 +21,7 @@ from tapewatch.feeds.columns import LINE
 from tapewatch.feeds.layouts import Layout
 
 #: Bytes of parsed rows held in memory before the spool goes to disk.
-MEMORY_BYTES = 192 * 1024 * 1024
+MEMORY_BYTES = 144 * 1024 * 1024
 _SORT_MEMORY = "256MB"
 _BATCH_ROWS = 64 * 1024
 
@@ -136,6 +136,7 @@ class Spool:
             database.execute(f"SET memory_limit = '{_SORT_MEMORY}'")
             database.execute(f"SET temp_directory = '{self._folder.name}/sort'")
             database.execute("SET preserve_insertion_order = false")
+            database.execute("SET enable_progress_bar = false")
             database.register("file", pa.RecordBatchReader.from_batches(*_as_plain_batches(self._replay(), schema)))
             database.execute("CREATE TABLE spool AS SELECT * FROM file")
             self._find_repeats(database)

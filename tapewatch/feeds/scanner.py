@@ -8,9 +8,11 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-#: How a field is read. SKIP ignores it; WORD takes few distinct texts as codes; TEXT copies bytes.
-SKIP, INT, FLOAT, WORD, TEXT = range(5)
+#: How a field is read. SKIP ignores it; SMALL is an integer of up to 32 bits; WORD takes few distinct texts as codes; TEXT
+#: copies bytes.
+SKIP, INT, SMALL, FLOAT, WORD, TEXT = range(6)
 NULL_INT = np.iinfo(np.int64).min
+NULL_SMALL = np.iinfo(np.int32).min
 NULL_WORD = 0
 #: Distinct texts a column may have in one round; a round ends early where they would not fit.
 MAX_WORDS = 8192
@@ -153,6 +155,7 @@ def scan(
     slots: Ints,
     limits: Ints,
     ints: Ints,
+    smalls: npt.NDArray[np.int32],
     floats: Floats,
     words: npt.NDArray[np.uint32],
     tables: npt.NDArray[np.int32],
@@ -168,7 +171,8 @@ def scan(
 
     Args:
         kinds, slots, limits: by column: how to read it, its row in the outputs, the largest integer allowed.
-        ints, floats, words: (columns of the kind, rows) outputs; null is `NULL_INT`, NaN, `NULL_WORD`.
+        ints, smalls, floats, words: (columns of the kind, rows) outputs; null is `NULL_INT`, `NULL_SMALL`, NaN,
+            `NULL_WORD`.
         tables, bounds, counts: by WORD column: zeroed hash table, (code, start and end) in `text`, [last code].
         offsets, copies: by TEXT column: Arrow offsets (rows + 1) and bytes.
         nulls: by column: how many empty fields were seen, a bound from above.
@@ -191,6 +195,9 @@ def scan(
             slot = slots[column]
             if kind == INT:
                 ints[slot, rows], end = _int(text, here, limits[column])
+            elif kind == SMALL:
+                value, end = _int(text, here, limits[column])
+                smalls[slot, rows] = value if value >= 0 else NULL_SMALL
             elif kind == FLOAT:
                 floats[slot, rows], end = _float(text, here)
             else:

@@ -10,8 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from upath import UPath
@@ -83,7 +85,7 @@ class Lake:
         return int(self._footer(table, partition).num_rows)
 
     def scan(self, table: Table, partition: Partition | None = None) -> pl.LazyFrame:
-        """A lazy frame over one partition.
+        """A lazy frame over one partition; a replacement between two of its reads would show, which `read` rules out.
 
         Raises:
             MissingPartitionError: it has not been written.
@@ -108,12 +110,10 @@ class Lake:
         """
         path = self._existing(table, partition)
         names = list(columns or table.schema)
-        if symbols is None:
-            return self.scan(table, partition).select(names).collect()
-        with path.open("rb") as stream:
-            file = pq.ParquetFile(stream)
+        # One handle for footer and rows: a partition that is replaced meanwhile is read as it was.
+        with _open(path) as stream, pq.ParquetFile(stream) as file:
             selection = Selection.of(file.metadata, symbols)
-            groups = file.read_row_groups(selection.groups, columns=names, use_threads=True)
+            groups = file.read_row_groups(selection.groups, columns=names)
         frame = pl.DataFrame(groups).select(pl.col(name).cast(table.schema[name]) for name in names)
         return selection.cut(frame)
 
@@ -179,6 +179,10 @@ class Lake:
     def _footer(self, table: Table, partition: Partition | None) -> pq.FileMetaData:
         with self._existing(table, partition).open("rb") as stream:
             return pq.read_metadata(stream)
+
+
+def _open(path: UPath) -> Any:
+    return pa.OSFile(path.path, "rb") if is_local(path) else path.open("rb")
 
 
 def whole_symbol_groups(counts: Sequence[Mapping[str, int]], max_rows: int) -> Iterator[list[str]]:

@@ -41,8 +41,10 @@ class Selection:
     slices: list[tuple[int, int]]
 
     @classmethod
-    def of(cls, metadata: pq.FileMetaData, symbols: Iterable[str]) -> "Selection":
-        """Find the rows of `symbols` through the footer's index."""
+    def of(cls, metadata: pq.FileMetaData, symbols: Iterable[str] | None) -> "Selection":
+        """Find the rows of `symbols` through the footer's index; None takes all."""
+        if symbols is None:
+            return cls(list(range(metadata.num_row_groups)), [(0, metadata.num_rows)])
         wanted = set(symbols)
         counts = symbol_counts(metadata)
         ends = np.cumsum(list(counts.values()), dtype=np.int64).tolist()
@@ -62,6 +64,10 @@ class Selection:
         """The selected rows of a frame that holds the selected groups."""
         if not self.slices:
             return frame.clear()
+        first, last = self.slices[0], self.slices[-1]
+        if sum(length for _, length in self.slices) == last[0] + last[1] - first[0]:
+            # Without gaps, one slice: rows stay in one piece, and kernels need not copy them together.
+            return frame.slice(first[0], last[0] + last[1] - first[0])
         return pl.concat([frame.slice(offset, length) for offset, length in self.slices])
 
 
@@ -73,16 +79,15 @@ def write_parquet(table: Table, frames: Iterable[pl.DataFrame], path: Path) -> i
         DisorderError: rows are out of order within or across frames.
         WriteError: the disk is full or cannot be written.
     """
-    schema = table.arrow_schema
     index = _SymbolIndex(table)
     rows = 0
     pending: Future[None] | None = None
-    with ThreadPoolExecutor(1, "parquet") as encoder, _Writer(path, schema, _encodings(table)) as writer:
+    with ThreadPoolExecutor(1, "parquet") as encoder, _Writer(path, table.arrow_schema, _encodings(table)) as writer:
         for group in _row_groups(table, frames, index):
             rows += group.height
             if pending:
                 pending.result()
-            pending = encoder.submit(writer.write, group.to_arrow().cast(schema))
+            pending = encoder.submit(writer.write, table, group)
         if pending:
             pending.result()
         if index.counts:
@@ -110,9 +115,9 @@ class _Writer:
             if kind is None:
                 raise WriteError(error) from error
 
-    def write(self, group: pa.Table) -> None:
+    def write(self, table: Table, group: pl.DataFrame) -> None:
         try:
-            self._writer.write_table(group, row_group_size=max(group.num_rows, 1))
+            self._writer.write_table(_to_arrow(table, group), row_group_size=group.height)
         except OSError as error:
             raise WriteError(error) from error
 
@@ -152,8 +157,8 @@ class _SymbolIndex:
         self._then = table.sort[1] if len(table.sort) > 1 and not _is_text(table, table.sort[1]) else None
         self._last: object = None
 
-    def add(self, frame: pl.DataFrame) -> list[int]:
-        """Take note of a frame; returns the rows at which a symbol of it ends."""
+    def add(self, frame: pl.DataFrame) -> list[tuple[int, bool]]:
+        """Take note of a frame; returns its runs of one symbol: their rows, and whether the symbol begins there."""
         symbols = frame["symbol"]
         runs = symbols.rle().struct.unnest()
         lengths = runs["len"].to_numpy().astype(np.int64)
@@ -165,7 +170,7 @@ class _SymbolIndex:
             self._check_within(frame, self._then, ends, continues=names[0] == before)
         for name, length in zip(names, lengths.tolist(), strict=True):
             self.counts[name] = self.counts.get(name, 0) + length
-        return ends
+        return [(length, i > 0 or names[0] != before) for i, length in enumerate(lengths.tolist())]
 
     def _check_symbols(self, names: Sequence[str], before: str | None) -> None:
         previous = before
@@ -192,36 +197,62 @@ def _is_text(table: Table, column: str) -> bool:
 
 
 def _row_groups(table: Table, frames: Iterable[pl.DataFrame], index: _SymbolIndex) -> Iterator[pl.DataFrame]:
-    """Regroup frames so that each group but the last holds about `ROW_GROUP_ROWS` or more and ends, where it can, with a
-    symbol."""
+    """Regroup frames, in a way that does not depend on how they were cut: a group ends where a symbol begins once it
+    holds `ROW_GROUP_ROWS`, and anywhere at twice that."""
     pending: list[pl.DataFrame] = []
-    rows = 0
+    waiting = 0
     for frame in frames:
         table.check(frame)
         if not frame.height:
             continue
-        ends = index.add(frame) if "symbol" in table.by_name else [frame.height]
+        runs = index.add(frame) if "symbol" in table.by_name else [(frame.height, False)]
+        cuts, waiting = _cuts(runs, waiting)
         start = 0
-        for cut in _cuts(ends, rows):
+        for cut in cuts:
             pending.append(frame.slice(start, cut - start))
             yield pl.concat(pending)
-            pending, rows, start = [], 0, cut
-        if start < frame.height:
-            pending.append(frame.slice(start))
-            rows += frame.height - start
-    if pending:
+            pending, start = [], cut
+        pending.append(frame.slice(start))
+    if waiting:
         yield pl.concat(pending)
 
 
-def _cuts(ends: list[int], pending: int) -> Iterator[int]:
-    """Where to end row groups in a frame whose symbols end at `ends`, with `pending` rows already waiting."""
-    room = ROW_GROUP_ROWS - pending
-    start = 0
-    for end in ends:
-        while end - start >= 2 * ROW_GROUP_ROWS:
-            start += max(room, 1)
-            room = ROW_GROUP_ROWS
-            yield start
-        if end - start >= room:
-            start, room = end, ROW_GROUP_ROWS
-            yield end
+def _cuts(runs: Sequence[tuple[int, bool]], waiting: int) -> tuple[list[int], int]:
+    """Where in a frame row groups end, and how many rows wait after the last; `runs` are (rows, is a new symbol)."""
+    cuts: list[int] = []
+    at = 0
+    for rows, is_new in runs:
+        if is_new and waiting >= ROW_GROUP_ROWS:
+            cuts.append(at)
+            waiting = 0
+        end = at + rows
+        while waiting + end - at >= 2 * ROW_GROUP_ROWS:
+            at += 2 * ROW_GROUP_ROWS - waiting
+            cuts.append(at)
+            waiting = 0
+        waiting += end - at
+        at = end
+    return cuts, waiting
+
+
+def _to_arrow(table: Table, group: pl.DataFrame) -> pa.Table:
+    """A group as the file's schema says; dictionaries hold the group's own words, sorted, so that equal rows give equal
+    bytes whatever else this process has seen."""
+    schema = table.arrow_schema
+    group = group.rechunk()
+    arrays = [
+        _dictionary(group[field.name]) if pa.types.is_dictionary(field.type) else group[field.name].to_arrow()
+        for field in schema
+    ]
+    return pa.Table.from_arrays([array.cast(f.type) for array, f in zip(arrays, schema, strict=True)], schema=schema)
+
+
+def _dictionary(values: pl.Series) -> "pa.DictionaryArray[Any, Any]":
+    frame = pl.DataFrame({"word": values, "code": values.to_physical()})
+    words = frame.unique("code").drop_nulls().cast({"word": pl.String}).sort("word")
+    known = words["code"].to_numpy()
+    ranks = np.zeros(int(known.max()) + 1 if known.size else 1, np.uint32)
+    ranks[known] = np.arange(known.size, dtype=np.uint32)
+    mask = values.is_null().to_numpy() if values.null_count() else None
+    indices = pa.array(ranks[frame["code"].fill_null(0).to_numpy()], mask=mask)
+    return pa.DictionaryArray.from_arrays(indices, words["word"].to_arrow())

@@ -131,7 +131,9 @@ def test_a_truncated_gzip_says_how_far_it_got(tmp_path: Path, share: float) -> N
     path = Path(put(tmp_path, STOCKS, "trades", _sound("trades", 2000)))
     packed = path.read_bytes()
     path.write_bytes(packed[: int(len(packed) * share)])
-    with pytest.raises(SourceError, match=rf"2024-03-05\.csv\.gz is truncated.*byte {int(len(packed) * share):,} .*unpacked"):
+    with pytest.raises(
+        SourceError, match=rf"2024-03-05\.csv\.gz is truncated.*byte {int(len(packed) * share):,} .*unpacked"
+    ):
         list(FlatFileSource(str(tmp_path)).trades(STOCKS))
 
 
@@ -180,7 +182,7 @@ def test_a_doubled_column_is_named(tmp_path: Path) -> None:
 def test_a_flood_of_faults_is_the_wrong_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_reader, "QUARANTINE_LIMIT", 50)
     put(tmp_path, STOCKS, "trades", [row(STOCKS, "trades", 86_400 + i, sequence_number=i) for i in range(60)])
-    with pytest.raises(SourceError, match="60 rows refused.*first, line 2: sip_timestamp"):
+    with pytest.raises(SourceError, match=r"60 rows refused.*first, line 2: sip_timestamp"):
         list(FlatFileSource(str(tmp_path)).trades(STOCKS))
 
 

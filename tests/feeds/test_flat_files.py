@@ -15,7 +15,12 @@ from tests.support.flat_days import CRYPTO, FOREX, HEADERS, INDICES, OPTIONS, ST
 
 _TABLES = {"trades": TRADES, "quotes": QUOTES, "bars": DELIVERED_BARS}
 _DAYS = {p.market: p for p in (STOCKS, CRYPTO, FOREX, OPTIONS, INDICES)}
-_TICKER = {Market.CRYPTO: "X:BTC-USD", Market.FOREX: "C:EUR-USD", Market.INDICES: "I:SPX", Market.OPTIONS: "O:A240315C1"}
+_TICKER = {
+    Market.CRYPTO: "X:BTC-USD",
+    Market.FOREX: "C:EUR-USD",
+    Market.INDICES: "I:SPX",
+    Market.OPTIONS: "O:A240315C1",
+}
 
 
 def frame_of(load: Load) -> pl.DataFrame:
@@ -45,9 +50,11 @@ def test_values_of_a_stock_trade(tmp_path: Path) -> None:
     given = row(STOCKS, "trades", conditions="12,37", size="0.25", price=187.015, id="52983", trf_id=202)
     given |= {"participant_timestamp": noon(STOCKS) - 7, "trf_timestamp": noon(STOCKS) - 3, "sequence_number": 4711}
     put(tmp_path, STOCKS, "trades", [given])
-    (trade,) = frame_of(FlatFileSource(str(tmp_path)).trades(STOCKS)).with_columns(
-        pl.col(pl.Datetime).to_physical(), pl.col(pl.Categorical).cast(pl.String)
-    ).to_dicts()
+    (trade,) = (
+        frame_of(FlatFileSource(str(tmp_path)).trades(STOCKS))
+        .with_columns(pl.col(pl.Datetime).to_physical(), pl.col(pl.Categorical).cast(pl.String))
+        .to_dicts()
+    )
     assert trade == {
         "symbol": "AAPL", "time": noon(STOCKS), "sequence_number": 4711, "price": 187.015, "size": 0.25, "exchange": 11,
         "conditions": "12,37", "id": "52983", "correction": 0, "participant_time": noon(STOCKS) - 7, "trf_id": 202,
@@ -92,9 +99,13 @@ def test_positions_number_what_the_tape_does_not(tmp_path: Path) -> None:
 
 
 def test_columns_go_by_name(tmp_path: Path) -> None:
-    straight = text(STOCKS, "trades", [row(STOCKS, "trades", i, sequence_number=i + 1, conditions="12,37") for i in range(3)])
+    straight = text(
+        STOCKS, "trades", [row(STOCKS, "trades", i, sequence_number=i + 1, conditions="12,37") for i in range(3)]
+    )
     header = straight.splitlines()[0].split(",")
-    shuffled = pl.read_csv(straight.encode(), infer_schema=False).select(*reversed(header), colour=pl.lit("a,b")).write_csv()
+    shuffled = (
+        pl.read_csv(straight.encode(), infer_schema=False).select(*reversed(header), colour=pl.lit("a,b")).write_csv()
+    )
     put(tmp_path / "a", STOCKS, "trades", straight)
     put(tmp_path / "b", STOCKS, "trades", shuffled)
     put(tmp_path / "c", STOCKS, "trades", straight.replace("\n", "\r\n"))
@@ -113,7 +124,9 @@ def test_from_an_fsspec_url(tmp_path: Path) -> None:
 
 
 def test_symbols_filter(tmp_path: Path) -> None:
-    rows = [row(STOCKS, "trades", i, ticker=t, sequence_number=i + 1) for t in ("AAPL", "IBM", "TSLA") for i in range(2)]
+    rows = [
+        row(STOCKS, "trades", i, ticker=t, sequence_number=i + 1) for t in ("AAPL", "IBM", "TSLA") for i in range(2)
+    ]
     put(tmp_path, STOCKS, "trades", [*rows, "IBM,broken", "TSLA,broken"])
     load = FlatFileSource(str(tmp_path)).trades(STOCKS, ["IBM", "NONE"])
     assert frame_of(load)["symbol"].cast(pl.String).to_list() == ["IBM", "IBM"]
@@ -166,12 +179,21 @@ def test_a_replaced_file_has_another_fingerprint(tmp_path: Path) -> None:
 
 def test_day_bars_from_a_year_or_from_days(tmp_path: Path) -> None:
     header = HEADERS[Market.STOCKS, "bars"]
-    lines = [f"{ticker},5,10,10.5,11,9,{dt.datetime(2013, 10, day, 4, tzinfo=dt.UTC).timestamp():.0f}000000000," for ticker in ("A", "B") for day in (7, 8)]
+    lines = [
+        f"{ticker},5,10,10.5,11,9,{dt.datetime(2013, 10, day, 4, tzinfo=dt.UTC).timestamp():.0f}000000000,"
+        for ticker in ("A", "B")
+        for day in (7, 8)
+    ]
     folder = tmp_path / "year" / "us_stocks_sip" / "day_aggs_v1"
     folder.mkdir(parents=True)
     (folder / "2013.csv.gz").write_bytes(gzip.compress("\n".join([header, *lines]).encode()))
     for day, of_day in ((7, lines[::2]), (8, lines[1::2])):
-        put(tmp_path / "days", Partition(dt.date(2013, 10, day), Market.STOCKS), "day_bars", "\n".join([header, *of_day]))
+        put(
+            tmp_path / "days",
+            Partition(dt.date(2013, 10, day), Market.STOCKS),
+            "day_bars",
+            "\n".join([header, *of_day]),
+        )
     year, days = (frame_of(FlatFileSource(str(tmp_path / f)).day_bars(Market.STOCKS, 2013)) for f in ("year", "days"))
     DELIVERED_BARS.check(year)
     assert year.equals(days)

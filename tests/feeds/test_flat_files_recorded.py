@@ -46,7 +46,9 @@ def test_quotes_and_how_many_are_crossed(market_data: Path, tmp_path: Path, date
     crossed = quotes.filter((pl.col("bid_price") > pl.col("ask_price")) & (pl.col("ask_price") > 0))
     counts = dict(crossed.group_by(pl.col("symbol").cast(pl.String)).len().rows())
     assert {s: counts.get(s, 0) for s in _CROSSED} == {s: n[TICK_DAYS.index(date)] for s, n in _CROSSED.items()}
-    independent = recorded_quotes(market_data, date).select("symbol", "time", "sequence_number", "bid_price", "ask_size")
+    independent = recorded_quotes(market_data, date).select(
+        "symbol", "time", "sequence_number", "bid_price", "ask_size"
+    )
     assert_frame_equal(quotes.select(independent.columns), independent, categorical_as_str=True)
 
 

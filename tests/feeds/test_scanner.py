@@ -21,8 +21,10 @@ _DECIMALS = st.one_of(
     st.integers(0, 10**25).map(str),
     st.sampled_from(["", "1.", ".5", "0.10000000000000000555", "1e5", "-2", "+3", "007", "9007199254740993"]),
 )
-_WORDS = st.text(st.sampled_from('AZ09.:-,"\' é'), max_size=8)
-_ROWS = st.lists(st.tuples(_WORDS, _WORDS, st.integers(0, 32767), _WORDS, st.integers(0, 2**63 - 1), _DECIMALS, _DECIMALS, _WORDS))
+_WORDS = st.text(st.sampled_from("AZ09.:-,\"' é"), max_size=8)
+_ROWS = st.lists(
+    st.tuples(_WORDS, _WORDS, st.integers(0, 32767), _WORDS, st.integers(0, 2**63 - 1), _DECIMALS, _DECIMALS, _WORDS)
+)
 
 
 @settings(max_examples=120, deadline=None)

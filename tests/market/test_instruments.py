@@ -1,0 +1,174 @@
+"""Tickers keep their identity through every spelling; sessions keep the hours of the clocks on the wall."""
+
+import datetime as dt
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tapewatch.market.instruments import (
+    NS_PER_MINUTE,
+    Market,
+    Partition,
+    Session,
+    from_vendor,
+    market_of,
+    session_of,
+    to_rest,
+    to_websocket,
+    trading_days,
+)
+
+_NEW_YORK = ZoneInfo("America/New_York")
+_BASES = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=2, max_size=6)
+_QUOTES = st.sampled_from(["USD", "EUR", "GBP", "JPY", "USDT", "USDC", "BTC"])
+_DATES = st.dates(dt.date(1995, 1, 1), dt.date(2025, 12, 31))
+
+
+def _wall(nanoseconds: int, zone: dt.tzinfo = _NEW_YORK) -> dt.datetime:
+    return dt.datetime.fromtimestamp(nanoseconds // 10**9, zone)
+
+
+def _session(market: Market, date: dt.date) -> Session:
+    session = session_of(market, date)
+    assert session is not None
+    return session
+
+
+@given(st.sampled_from([Market.CRYPTO, Market.FOREX]), _BASES, _QUOTES)
+def test_pairs_survive_the_websocket(market: Market, base: str, quote: str) -> None:
+    prefix = "X:" if market is Market.CRYPTO else "C:"
+    symbol = f"{prefix}{base}-{quote}"
+    assert market_of(symbol) is market
+    assert from_vendor(symbol, market) == symbol
+    assert from_vendor(to_websocket(symbol), market) == symbol
+    assert from_vendor(to_websocket(symbol).lower(), market) == symbol
+
+
+@given(
+    st.sampled_from([Market.CRYPTO, Market.FOREX]),
+    st.sampled_from(["BTC", "ETH", "SOL", "DOGE", "EUR", "GBP", "ADA"]),
+    _QUOTES,
+)
+def test_pairs_survive_rest(market: Market, base: str, quote: str) -> None:
+    symbol = f"{'X:' if market is Market.CRYPTO else 'C:'}{base}-{quote}"
+    if base != quote:
+        assert from_vendor(to_rest(symbol), market) == symbol
+
+
+@given(st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ.", min_size=1, max_size=6).filter(lambda t: t.strip(".")))
+def test_stocks_are_spelt_alike_everywhere(ticker: str) -> None:
+    assert from_vendor(ticker, Market.STOCKS) == to_rest(ticker) == to_websocket(ticker) == ticker
+    assert market_of(ticker) is Market.STOCKS
+
+
+@pytest.mark.parametrize(
+    ("ticker", "market", "symbol"),
+    [
+        ("X:BTCUSD", Market.CRYPTO, "X:BTC-USD"),
+        ("BTC-USD", Market.CRYPTO, "X:BTC-USD"),
+        ("X:BTCUSDT", Market.CRYPTO, "X:BTC-USDT"),
+        ("eur/usd", Market.FOREX, "C:EUR-USD"),
+        ("C:EURUSD", Market.FOREX, "C:EUR-USD"),
+        ("SPX", Market.INDICES, "I:SPX"),
+        ("O:SPY251219C00650000", Market.OPTIONS, "O:SPY251219C00650000"),
+        (" brk.b ", Market.STOCKS, "BRK.B"),
+    ],
+)
+def test_spellings(ticker: str, market: Market, symbol: str) -> None:
+    assert from_vendor(ticker, market) == symbol
+
+
+@pytest.mark.parametrize(
+    ("ticker", "market"),
+    [("", Market.STOCKS), ("  ", Market.CRYPTO), ("X:ABCXYZ", Market.CRYPTO), ("USD", Market.FOREX)],
+)
+def test_what_is_no_ticker(ticker: str, market: Market) -> None:
+    with pytest.raises(ValueError, match=r"empty ticker|no known quote currency"):
+        from_vendor(ticker, market)
+
+
+@given(_DATES, st.sampled_from(Market))
+def test_partition_keys_round_trip_and_sort_by_day(date: dt.date, market: Market) -> None:
+    partition = Partition(date, market)
+    assert Partition.parse(str(partition)) == partition
+    assert partition < Partition(date + dt.timedelta(1), Market.STOCKS)
+
+
+@settings(max_examples=200, deadline=None)
+@given(_DATES, st.sampled_from([m for m in Market if m is not Market.FUTURES]))
+def test_sessions_nest_and_days_do_not_overlap(date: dt.date, market: Market) -> None:
+    session = session_of(market, date)
+    if session is None:
+        return
+    assert session.day_start <= session.extended_start <= session.regular_start < session.regular_end
+    assert session.regular_end <= session.extended_end <= session.day_end
+    following = session_of(market, date + dt.timedelta(1))
+    assert following is None or following.day_start == session.day_end
+
+
+@settings(max_examples=200, deadline=None)
+@given(_DATES)
+def test_stocks_keep_the_hours_of_the_clock_on_the_wall(date: dt.date) -> None:
+    session = session_of(Market.STOCKS, date)
+    if session is None:
+        return
+    opens, closes = _wall(session.regular_start), _wall(session.regular_end)
+    # A few days opened late (2001-09-17 after the silence, 2002-09-11, 2003-02-20 after snow), none early.
+    assert dt.time(9, 30) <= opens.time() <= dt.time(12)
+    assert opens.date() == closes.date() == date
+    assert _wall(session.day_start).time() == dt.time(0)
+    assert _wall(session.extended_start).time() == dt.time(4)
+    assert closes.time() <= dt.time(16, 15)
+
+
+def test_the_clock_change_of_2008() -> None:
+    before, after = (_session(Market.STOCKS, dt.date(2008, 3, day)) for day in (7, 10))
+    assert _wall(before.regular_start, dt.UTC).time() == dt.time(14, 30)
+    assert _wall(after.regular_start, dt.UTC).time() == dt.time(13, 30)
+    assert before.regular_minutes == after.regular_minutes == 390
+    assert session_of(Market.STOCKS, dt.date(2008, 3, 9)) is None
+    # The forex week opens that Sunday at 17:00 New York, which is 21:00 UTC now and was 22:00 a week earlier.
+    assert _wall(_session(Market.FOREX, dt.date(2008, 3, 9)).regular_start, dt.UTC).hour == 21
+    assert _wall(_session(Market.FOREX, dt.date(2008, 3, 2)).regular_start, dt.UTC).hour == 22
+
+
+@pytest.mark.parametrize("date", [dt.date(2015, 12, 24), dt.date(2013, 11, 29), dt.date(2023, 7, 3)])
+def test_half_days(date: dt.date) -> None:
+    session = _session(Market.STOCKS, date)
+    assert session.regular_minutes == 210
+    assert _wall(session.regular_end).time() == dt.time(13)
+    assert _wall(session.extended_end).time() == dt.time(17)
+    assert _session(Market.INDICES, date).regular_minutes == 210
+
+
+@pytest.mark.parametrize(
+    "date",
+    [dt.date(2013, 10, 12), dt.date(2013, 12, 25), dt.date(2012, 10, 29), dt.date(2022, 6, 20), dt.date(2001, 9, 12)],
+)
+def test_weekends_holidays_storms_and_mourning(date: dt.date) -> None:
+    assert session_of(Market.STOCKS, date) is None
+
+
+def test_crypto_never_closes_and_forex_rests_at_the_weekend() -> None:
+    week = [dt.date(2024, 2, 26) + dt.timedelta(day) for day in range(7)]
+    assert all(_session(Market.CRYPTO, day).regular_minutes == 1440 for day in week)
+    minutes = [s.regular_minutes if (s := session_of(Market.FOREX, day)) else 0 for day in week]
+    assert minutes == [1440, 1440, 1440, 1440, 22 * 60, 0, 2 * 60]
+
+
+def test_a_futures_day_begins_the_evening_before() -> None:
+    session = _session(Market.FUTURES, dt.date(2024, 3, 5))
+    assert _wall(session.regular_start).date() == dt.date(2024, 3, 4)
+    assert (session.day_end - session.day_start) % NS_PER_MINUTE == 0
+
+
+def test_trading_days_of_a_range() -> None:
+    assert trading_days(Market.STOCKS, dt.date(2013, 10, 4), dt.date(2013, 10, 8)) == [
+        dt.date(2013, 10, d) for d in (4, 7, 8)
+    ]
+    assert len(trading_days(Market.CRYPTO, dt.date(2024, 2, 1), dt.date(2024, 2, 29))) == 29
+    assert len(trading_days(Market.STOCKS, dt.date(2013, 1, 1), dt.date(2013, 12, 31))) == 252
+    with pytest.raises(ValueError, match="ends before it begins"):
+        trading_days(Market.STOCKS, dt.date(2013, 10, 8), dt.date(2013, 10, 4))
