@@ -239,9 +239,12 @@ def no_look_ahead(lake: Lake, partition: Partition) -> Verdict:
     middle = session.regular_start + (session.regular_end - session.regular_start) // 2
     cut = middle - middle % NS_PER_MINUTE
     seen = pl.col("time").dt.timestamp("ns") < cut
-    trades, quotes = (lake.read(table, partition, symbols=[symbol]).filter(seen) for table in (TRADES, QUOTES))
+    trades, quotes = (
+        lake.read(table, partition, symbols=[symbol]).filter(seen) if lake.exists(table, partition) else table.empty()
+        for table in (TRADES, QUOTES)
+    )
     known = pl.col("known_time").dt.timestamp("ns") <= cut
-    alone = microstructure(trades, quotes, session, through_ns=cut)
+    alone = microstructure(trades, quotes, session, through_ns=cut, symbols=[symbol])
     whole = lake.read(MICROSTRUCTURE, partition, symbols=[symbol]).filter(known)
     return alone.equals(whole), {"symbol": symbol, "minutes": alone.height}
 

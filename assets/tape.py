@@ -11,6 +11,7 @@ from resources.lake import Days, LakeResource, LakeTable
 from resources.tape_source import TapeSourceResource
 from tapewatch.bars.coverage import coverage as day_coverage
 from tapewatch.bars.time_bars import minute_bars, reconcile
+from tapewatch.feeds.errors import EntitlementError
 from tapewatch.feeds.source import Load
 from tapewatch.market.instruments import Partition
 from tapewatch.market.schema import Table
@@ -40,8 +41,10 @@ def trades(
 def quotes(
     context: dg.AssetExecutionContext, config: LoadConfig, tape_source: TapeSourceResource, lake: LakeResource
 ) -> Days:
-    """Every best bid and offer of the watched symbols."""
-    return _load_days(context, config, QUOTES, tape_source.source().quotes, tape_source, lake.open())
+    """Every best bid and offer of the watched symbols; none where the plan has no quotes, and features do without."""
+    return _load_days(
+        context, config, QUOTES, tape_source.source().quotes, tape_source, lake.open(), is_dispensable=True
+    )
 
 
 @dg.asset(
@@ -98,13 +101,23 @@ def _load_days(
     fetch: Fetch,
     tape_source: TapeSourceResource,
     lake: Lake,
+    *,
+    is_dispensable: bool = False,
 ) -> Days:
     def days() -> Iterator[tuple[Partition, Load | None]]:
         for partition in run_partitions(context):
             if config.keep_existing and lake.exists(table, partition):
                 yield partition, None
                 continue
-            load = fetch(partition, tape_source.symbols_of(partition.market))
+            try:
+                load = fetch(partition, tape_source.symbols_of(partition.market))
+            except EntitlementError as refusal:
+                if not is_dispensable:
+                    raise
+                context.log.warning(str(refusal))
+                context.add_asset_metadata({"not_in_plan": str(refusal)}, partition_key=str(partition))
+                yield partition, None
+                continue
             yield partition, load
             _record(context, lake, table, partition, load)
 

@@ -3,6 +3,7 @@
 Belongs here: quick probes that change nothing but make the data folder. Not here: the quality of data (`assets/checks.py`).
 """
 
+import datetime as dt
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from upath import UPath
 
 from orchestration.services import ServiceError, check_ports, services
 from serving.store import StoredBento, StoreError
+from tapewatch.feeds.check import check_plans, probe
+from tapewatch.feeds.rest import RestSource
+from tapewatch.market.instruments import Market
 from tapewatch.market.tables import TRADES
 from tapewatch.settings import Settings
 from tapewatch.store.database import Database, DatabaseError
@@ -46,6 +50,33 @@ def run(settings: Settings, console: Console) -> bool:
             sound = sound and part.is_optional
         table.add_row(mark, part.name, finding)
     console.print(table)
+    return sound
+
+
+def show_plans(settings: Settings, console: Console, *, asks: bool) -> bool:
+    """What each market's plan may do and cannot, in a table; with `asks` the server is asked too.
+
+    False where the server refuses. Without a key there are no plans to speak of.
+    """
+    if settings.polygon_api_key is None:
+        return True
+    symbols = {market: settings.symbols(market) for market in Market}
+    tiers = {market: settings.plan(market) for market in Market}
+    today = dt.datetime.now(dt.UTC).date()
+    table = Table("market", "plan", "may do", "what to know", title="Plans")
+    for row in check_plans(tiers, symbols, today=today, uses_flat_files=settings.flat_files is not None):
+        table.add_row(row.market, row.tier, row.rights, "\n".join([*row.warnings, row.way_out]).strip())
+    console.print(table)
+    if not asks:
+        return True
+    source = RestSource(settings.polygon_base_url, settings.polygon_api_key.get_secret_value(), tiers)
+    answers = Table("", "asked for", "answer", "seconds", title="Probe")
+    sound = True
+    for answer in probe(source, symbols, today=today):
+        sound = sound and answer.is_ok
+        mark = "[green]✓[/]" if answer.is_ok else "[red]✗[/]"
+        answers.add_row(mark, answer.what, answer.detail, f"{answer.elapsed_s:.2f}")
+    console.print(answers)
     return sound
 
 

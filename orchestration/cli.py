@@ -80,14 +80,19 @@ def demo(
 
 @app.command()
 @reports_errors
-def check() -> None:
-    """Check settings, data folder, database, source and ports; exit code 1 where one is broken.
+def check(
+    asks: Annotated[bool, typer.Option("--probe", help="ask the server for what each plan should give")] = False,
+) -> None:
+    """Check settings, data folder, database, source and ports, and say what the plans allow; exit code 1 where one is broken.
 
-    [dim]tapewatch check[/]
+    [dim]tapewatch check
+    tapewatch check --probe[/]
     """
-    from orchestration.check import run  # noqa: PLC0415
+    from orchestration.check import run, show_plans  # noqa: PLC0415
 
-    if not run(Settings(), console):
+    settings = Settings()
+    is_sound = run(settings, console)
+    if not show_plans(settings, console, asks=asks) or not is_sound:
         raise typer.Exit(1)
 
 

@@ -45,11 +45,22 @@ def expected() -> tuple[type[Exception], ...]:
     from serving.store import StoreError  # noqa: PLC0415
     from tapewatch.emulator.process import EmulatorError  # noqa: PLC0415
     from tapewatch.feeds.source import SourceError  # noqa: PLC0415
+    from tapewatch.market.instruments import CalendarError  # noqa: PLC0415
     from tapewatch.market.schema import SchemaError  # noqa: PLC0415
     from tapewatch.store.database import DatabaseError  # noqa: PLC0415
     from tapewatch.store.lake import LakeError  # noqa: PLC0415
 
     return (
-        *(BentoError, DatabaseError, DetectorError, EmulatorError, LakeError, LoadError, RequestError, RunError),
+        *(
+            BentoError,
+            CalendarError,
+            DatabaseError,
+            DetectorError,
+            EmulatorError,
+            LakeError,
+            LoadError,
+            RequestError,
+            RunError,
+        ),
         *(SchemaError, ScoringError, ServiceError, SourceError, StoreError, ValidationError),
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
+from dagster._utils.error import SerializableErrorInfo
 
 from orchestration.definitions import build_definitions
 from orchestration.home import instance
@@ -17,6 +18,8 @@ from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.settings import Settings
 
 Progress = Callable[["StepEvent"], None]
+#: Packages whose errors name the thing, the value and the way out.
+_OURS = {"tapewatch", "models", "resources", "assets", "serving"}
 _LOADED_TABLES = ("trades", "quotes", "bars")
 
 
@@ -154,12 +157,15 @@ def _listener(report: RunReport, progress: Progress | None) -> Callable[[dg.Even
 def _reason(result: dg.ExecuteInProcessResult) -> str:
     for event in result.all_events:
         if event.is_step_failure and event.step_failure_data.error:
-            error = event.step_failure_data.error
-            root = error
-            while root.cause:
-                root = root.cause
-            message = (
-                event.step_failure_data.user_failure_data and event.step_failure_data.user_failure_data.description
-            )
-            return f"{event.step_key.replace('__', '/')}: {message or root.message.strip()}"
+            told = event.step_failure_data.user_failure_data
+            return f"{event.step_key.replace('__', '/')}: {(told and told.description) or _root(event.step_failure_data.error)}"
     return "the run failed before its first step; see its log in the Dagster UI"
+
+
+def _root(error: SerializableErrorInfo) -> str:
+    """What went wrong at the bottom of it: the message alone where an error of ours carries it, with its class otherwise."""
+    while error.cause:
+        error = error.cause
+    name, _, message = error.message.strip().partition(": ")
+    is_ours = name.split(".")[0] in _OURS and message
+    return message if is_ours else error.message.strip()

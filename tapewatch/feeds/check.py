@@ -68,7 +68,7 @@ def check_plans(
         warnings = _misspelt(market, watched)
         if watched and not uses_flat_files:
             warnings += _lacks(plan, len(watched))
-        way_out = f"set {plan.setting} to the plan you bought, or use --source flat-files" if warnings else ""
+        way_out = f"set {plan.setting} to the plan you bought, or use --flat-files" if warnings else ""
         rows.append(PlanRow(market, tier, _rights(plan, today), tuple(warnings), way_out))
     return rows
 

@@ -204,7 +204,7 @@ def clamp_range(plan: MarketPlan, first: dt.date, last: dt.date, *, today: dt.da
         raise PlanError(f"the range ends before it begins: {first} … {last}")
     oldest, newest = plan.first_day(today), plan.last_day(today)
     kept_first, kept_last = max(first, oldest), min(last, newest)
-    way_out = f"set {plan.setting} to the plan you bought, or use --source flat-files"
+    way_out = f"set {plan.setting} to the plan you bought, or use --flat-files"
     if kept_last < kept_first:
         raise PlanError(
             f"the plan '{plan.tier}' shows {plan.market} from {oldest} to {newest}, nothing of {first} … {last}: {way_out}"

@@ -141,7 +141,7 @@ class RestSource:
             why = f"{date:%A}" if date.isoweekday() > _FRIDAY else f"{date:%A}, a holiday"
             raise SourceError(f"{date} is no trading day for {market} ({why})")
         if market is Market.FUTURES:
-            raise SourceError("futures have REST endpoints of their own, not spoken here: use --source flat-files")
+            raise SourceError("futures have REST endpoints of their own, not spoken here: use --flat-files")
         load = Load(iter(()))
         if kind.tape in self._plans[market].on_rest:
             self._admit(kind.tape, market, date, date, symbols)
@@ -159,7 +159,7 @@ class RestSource:
         plan = self._plans[market]
         days = f"{first}" if first == last else f"{first} … {last}"
         what = f"no {tape} for {', '.join(symbols) if symbols else market} on {days}"
-        way_out = f"set {plan.setting} to the plan you bought, or use --source flat-files"
+        way_out = f"set {plan.setting} to the plan you bought, or use --flat-files"
         if not plan.grants(tape):
             raise EntitlementError(f"{what}: the plan '{plan.tier}' has no {tape} of {market}; {way_out}")
         today = self._clock().astimezone(dt.UTC if market in UNNUMBERED else NEW_YORK).date()

@@ -177,7 +177,7 @@ class Transport:
         if status == _FORBIDDEN:
             return EntitlementError(
                 f"{plan.market}: the vendor refuses this to the key's plan, which {plan.setting} says is '{plan.tier}': "
-                f"set {plan.setting} to the plan you bought, buy one that has it, or use --source flat-files. {said}"
+                f"set {plan.setting} to the plan you bought, buy one that has it, or use --flat-files. {said}"
             )
         if status == _TOO_MANY:
             wait = _retry_after_s(refusal.retry_after)
@@ -230,7 +230,7 @@ def _shortened(body: str) -> str:
 def _checked_key(key: str) -> str:
     key = key.strip()
     if not key:
-        raise AuthenticationError("there is no key: set POLYGON_API_KEY, or use --source flat-files or the emulator")
+        raise AuthenticationError("there is no key: set POLYGON_API_KEY, or use --flat-files or the emulator")
     if not (key.isascii() and key.isprintable() and " " not in key):
         raise AuthenticationError("the key holds characters that no header can carry: set POLYGON_API_KEY again")
     return key

@@ -65,6 +65,10 @@ _CALENDAR = {
 }
 
 
+class CalendarError(ValueError):
+    """A day lies outside what the exchange calendars know."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Partition:
     """One market's day."""
@@ -182,6 +186,9 @@ def session_of(market: Market, date: dt.date) -> Session | None:
 
     Stocks, options and indices follow the New York Stock Exchange, futures the CME, both from exchange_calendars;
     crypto never closes; forex rests from Friday 17:00 to Sunday 17:00 New York time, and its days are UTC days.
+
+    Raises:
+        CalendarError: the day lies before 1990 or more than about a year ahead.
     """
     next_day = date + dt.timedelta(days=1)
     if market in _PAIRED:
@@ -192,6 +199,9 @@ def session_of(market: Market, date: dt.date) -> Session | None:
         return Session(market, date, start, end, open_, close, open_, close)
     calendar = _calendar(_CALENDAR[market])
     label = pd.Timestamp(date)
+    if not calendar.first_session <= label <= calendar.last_session:
+        known = f"{calendar.first_session:%Y-%m-%d} to {calendar.last_session:%Y-%m-%d}"
+        raise CalendarError(f"no trading calendar of {market} for {date}: sessions are known from {known}")
     if not calendar.is_session(label):
         return None
     regular_start, regular_end = calendar.session_open(label).value, calendar.session_close(label).value

@@ -42,7 +42,7 @@ def test_a_market_is_told_its_rights_and_what_they_keep_it_from():
     assert [warning.split(":")[0] for warning in stocks.warnings] == [
         "no trades", "no quotes", "a day can be loaded only once it is over", "5 calls a minute", "no streaming"
     ]  # fmt: skip
-    assert stocks.way_out == "set POLYGON_TIER_STOCKS to the plan you bought, or use --source flat-files"
+    assert stocks.way_out == "set POLYGON_TIER_STOCKS to the plan you bought, or use --flat-files"
     assert crypto.warnings == forex.warnings == ()
     assert crypto.way_out == ""
 

@@ -67,7 +67,7 @@ def test_clamping_names_what_it_left_out_and_the_way_out():
     clamped = clamp_range(plan_for("stocks", "basic"), dt.date(2020, 1, 1), dt.date(2024, 2, 29), today=TODAY)
     assert clamped.message == (
         "the plan 'basic' leaves out 2020-01-01 … 2022-02-27 (older than the plan's history) and 2024-02-29 … 2024-02-29 "
-        "(newer than the plan shows) of stocks: set POLYGON_TIER_STOCKS to the plan you bought, or use --source flat-files"
+        "(newer than the plan shows) of stocks: set POLYGON_TIER_STOCKS to the plan you bought, or use --flat-files"
     )
 
 

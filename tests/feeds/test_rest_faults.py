@@ -99,7 +99,7 @@ def test_a_broken_page_is_an_error_that_names_it(vendor, fault, message, page):
         trades(vendor)
     said = str(caught.value)
     assert f"/v3/trades/AAPL 2024-05-01, page {page} ({vendor.base_url}/v3/trades/AAPL" in said
-    assert "--source flat-files" in said
+    assert "--flat-files" in said
     assert KEY not in said
     assert len(vendor.seen) == page, "nothing is asked after a broken page"
 

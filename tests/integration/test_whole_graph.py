@@ -167,6 +167,25 @@ def test_a_wrong_key_is_refused_without_showing_it(tmp_path: Path) -> None:
     assert not any(key.encode() in path.read_bytes() for path in written)
 
 
+def test_a_plan_without_quotes_keeps_its_trade_features(tmp_path: Path) -> None:
+    with running_emulator(seed=2, key="developer-key") as emulator:
+        settings = Settings(
+            home=tmp_path,
+            polygon_api_key="developer-key",  # pragma: allowlist secret
+            polygon_base_url=emulator.base_url,
+            polygon_tier_stocks="developer",
+            symbols_stocks=("MSFT",),
+            _env_file=None,
+        )
+        run_days(settings, "update_day", Market.STOCKS, FIRST, FIRST)
+    lake, partition = Lake(settings.lake_root), Partition(FIRST, Market.STOCKS)
+    assert not lake.exists(QUOTES, partition)
+    features = lake.read(MICROSTRUCTURE, partition).filter("is_regular")
+    assert features.height == partition.session.regular_minutes
+    assert features["quoted_spread_bps"].is_null().all()
+    assert features["buy_volume"].sum() > 0
+
+
 def test_recorded_days_without_truth(market_data: Path, tmp_path: Path) -> None:
     """Two real days from flat files: injected truth, a symbol without quotes, and known oddities."""
     settings = Settings(home=tmp_path, flat_files=str(market_data), _env_file=None)

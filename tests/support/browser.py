@@ -1,0 +1,25 @@
+"""A real browser for tests: headless Chromium, found on the machine."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import Page, sync_playwright
+
+_QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
+
+
+@contextmanager
+def browser_page(width: int = 1500, height: int = 950) -> Iterator[Page]:
+    """A fresh page. Raises a RuntimeError that names the way out where no Chromium is installed."""
+    found = next(
+        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+    )
+    if found is None:
+        raise RuntimeError("no Chromium on this machine: run `make system`")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=_QUIET)
+        try:
+            yield browser.new_page(viewport={"width": width, "height": height})
+        finally:
+            browser.close()
