@@ -34,7 +34,7 @@ def anomalies(
     champion = model_registry.champion(MODEL)
     if champion is None:
         raise dg.Failure("no champion scores yet: run the job train_detectors first")
-    detector = IsolationForestDetector.load(champion.folder)
+    detector = model_registry.load(champion.uri)
 
     def days() -> Iterator[tuple[Partition, pl.DataFrame]]:
         for partition in run_partitions(context):

@@ -8,7 +8,6 @@ import polars as pl
 
 from assets.about import about_table
 from assets.models import MODEL
-from models.isolation_forest import IsolationForestDetector
 from models.plots import beeswarm
 from resources.lake import LakeTable, png
 from resources.registry import ModelRegistryResource
@@ -35,7 +34,7 @@ def isolation_forest_shap(
     model_registry: ModelRegistryResource,
 ) -> pl.DataFrame:
     """SHAP values of the validation days' most anomalous minutes and of a sample of the others."""
-    detector = IsolationForestDetector.load(model_registry.download(isolation_forest["model_uri"]))
+    detector = model_registry.load(isolation_forest["model_uri"])
     rows = pl.concat(training_set.read(Partition.parse(key)) for key in isolation_forest["validation"])
     ranked = rows.with_columns(score=pl.Series(detector.score(rows))).sort("score", descending=True).drop("score")
     rest = ranked.slice(_TOP_ROWS)

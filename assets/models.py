@@ -107,13 +107,13 @@ def evaluation(
     """What detector and trivial rule find in the validation days, by the source's truth or by injected anomalies."""
     partitions = [Partition.parse(key) for key in isolation_forest["validation"]]
     days = validation_days(lake.open(), partitions, isolation_forest["seed"])
-    detector = IsolationForestDetector.load(model_registry.download(isolation_forest["model_uri"]))
+    detector = model_registry.load(isolation_forest["model_uri"])
     result = _judge(detector, days)
     plots = {"precision_recall": precision_recall(result), "recall_by_kind": recall_by_kind(result.by_kind)}
     metrics = {name: float(value) for name, value in result.metrics.items()}
     reigning = model_registry.champion(MODEL)
     if reigning is not None:
-        rival = _judge(IsolationForestDetector.load(reigning.folder), days)
+        rival = _judge(model_registry.load(reigning.uri), days)
         metrics["champion_average_precision"] = rival.metrics["average_precision"]
     with model_registry.run(MODEL, run_id=isolation_forest["run_id"]):
         mlflow.log_metrics(metrics)

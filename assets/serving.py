@@ -16,27 +16,25 @@ from serving.bento import build_bento
     **about(
         "serving", "anomaly_bento", "The Bento that answers `POST /score`, built from the champion alone.", "bentoml"
     ),
-    ins={"champion": dg.AssetIn(["models", "champion"])},
+    deps=[["models", "champion"]],
     io_manager_key="reference_io",
 )
 def anomaly_bento(
     context: dg.AssetExecutionContext,
-    champion: dict[str, Any],
     model_registry: ModelRegistryResource,
     bento_store: BentoStoreResource,
 ) -> dict[str, Any]:
     """Take the champion's files from the registry and build; the same champion gives the same tag."""
     crowned = model_registry.champion(MODEL)
-    if crowned is None or crowned.version != champion["version"]:
-        raise dg.Failure(
-            f"the champion has changed since {MODEL}/{champion['version']}: materialize models/champion again"
+    if crowned is None:
+        raise dg.Failure("no champion to package yet: run the job train_detectors first")
+    with model_registry.files(crowned.uri) as folder:
+        tag = build_bento(
+            folder,
+            name=crowned.name,
+            version=str(crowned.version),
+            metadata={"mlflow_run": crowned.run_id},
+            bento_home=Path(bento_store.home),
         )
-    tag = build_bento(
-        crowned.folder,
-        name=crowned.name,
-        version=str(crowned.version),
-        metadata={"mlflow_run": crowned.run_id},
-        bento_home=Path(bento_store.home),
-    )
     context.add_output_metadata({"tag": tag, "serve": dg.MetadataValue.md(f"`bentoml serve {tag}`")})
     return {"tag": tag}

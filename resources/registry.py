@@ -18,6 +18,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 
+from models.isolation_forest import IsolationForestDetector
+
 CHAMPION = "champion"
 _DETECTOR_FOLDER = "detector"
 _RUNTIME = ("numpy", "pandas", "polars", "pyarrow", "scikit-learn", "shap", "skops")
@@ -25,12 +27,16 @@ _RUNTIME = ("numpy", "pandas", "polars", "pyarrow", "scikit-learn", "shap", "sko
 
 @dataclass(frozen=True)
 class RegisteredModel:
-    """One version in the registry, its detector's files at hand."""
+    """One version in the registry."""
 
     name: str
     version: int
     run_id: str
-    folder: Path
+
+    @property
+    def uri(self) -> str:
+        """How MLflow addresses it."""
+        return f"models:/{self.name}/{self.version}"
 
     def __str__(self) -> str:
         return f"{self.name}/{self.version}"
@@ -95,24 +101,30 @@ class ModelRegistryResource(dg.ConfigurableResource):
         self.connect().set_registered_model_alias(name, CHAMPION, str(model_version))
 
     def champion(self, name: str) -> RegisteredModel | None:
-        """The reigning champion with its files, or None where none was crowned."""
+        """The reigning champion, or None where none was crowned."""
         client = self.connect()
         try:
             found = client.get_model_version_by_alias(name, CHAMPION)
         except MlflowException:
             return None
-        return RegisteredModel(name, int(found.version), found.run_id, self.download(f"models:/{name}/{found.version}"))
+        return RegisteredModel(name, int(found.version), found.run_id)
 
-    def download(self, model_uri: str) -> Path:
-        """The folder that the detector of a model was saved in."""
+    @contextmanager
+    def files(self, model_uri: str) -> Iterator[Path]:
+        """The folder that a model's detector was saved in, fetched for as long as the context lasts."""
         self.connect()
-        target = tempfile.mkdtemp(prefix="tapewatch-model-")
-        model = Path(mlflow.artifacts.download_artifacts(artifact_uri=model_uri, dst_path=target))
-        return model / "artifacts" / _detector_folder_name(model)
+        with tempfile.TemporaryDirectory(prefix="tapewatch-model-") as target:
+            model = Path(mlflow.artifacts.download_artifacts(artifact_uri=model_uri, dst_path=target))
+            yield _detector_folder(model)
+
+    def load(self, model_uri: str) -> IsolationForestDetector:
+        """A model's detector, ready to score."""
+        with self.files(model_uri) as folder:
+            return IsolationForestDetector.load(folder)
 
 
-def _detector_folder_name(model: Path) -> str:
-    folders = [path.name for path in (model / "artifacts").iterdir() if path.is_dir()]
+def _detector_folder(model: Path) -> Path:
+    folders = [path for path in (model / "artifacts").iterdir() if path.is_dir()]
     if len(folders) != 1:
-        raise FileNotFoundError(f"{model} should hold one detector, has {folders or 'none'}")
+        raise FileNotFoundError(f"{model} should hold one detector, has {[f.name for f in folders] or 'none'}")
     return folders[0]
