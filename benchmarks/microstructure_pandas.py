@@ -295,6 +295,14 @@ def _trail(rows: pd.DataFrame) -> None:
     usual = {name: np.where(value > 0, value, np.nan) for name, value in usual.items()}
     for name in counted:
         rows[f"{name}_ratio"] = rows[name].to_numpy() / usual[name]
+    net = rows["buy_count"] - rows["sell_count"]
+    clock = clock.assign(net=net.to_numpy(), sided=(rows["buy_count"] + rows["sell_count"]).to_numpy())
+    for width in (3, 5):
+        sides = clock.groupby(groups, observed=True)[["net", "sided"]].rolling(f"{width}min", min_periods=0).sum()
+        of_window, sided = sides["net"].to_numpy(), sides["sided"].to_numpy()
+        score = np.divide(of_window, np.sqrt(sided), out=np.full(len(sided), np.nan), where=sided > 0)
+        rows[f"flow_score_{width}m"] = np.where((of_window * net > 0) | (sided == 0), score, 0.0)
+    rows["tape_age_s"] = np.fmin(rows["trade_age_s"], rows["quote_age_s"])
     rows["signed_volume_ratio"] = (rows["buy_volume"] - rows["sell_volume"]) / usual["volume"]
     # Rolling means that are updated keep a residue where all values have become 0.
     residue = dict(zip(observed, (1e-9, 1e-17, 1e-9), strict=True))

@@ -306,6 +306,17 @@ def _trailed(rows: pl.LazyFrame) -> pl.LazyFrame:
     joined = moments.join(with_current, on=on, how="left", maintain_order="left").join(
         before, on=on, how="left", maintain_order="left"
     )
+    bought, sold = (pl.col(name).cast(pl.Int64) for name in ("buy_count", "sell_count"))
+    net, sided = bought - sold, bought + sold
+    for width in (3, 5):
+        sides = moments.rolling("clock", period=f"{width}m", group_by=groups).agg(total=net.sum(), of=sided.sum())
+        leans = (pl.col("total") * net > 0) | (pl.col("of") == 0)
+        score = _over(pl.col("total"), pl.col("of").sqrt())
+        joined = (
+            joined.join(sides, on=on, how="left", maintain_order="left")
+            .with_columns(pl.when(leans).then(score).otherwise(0.0).alias(f"flow_score_{width}m"))
+            .drop("total", "of")
+        )
     elapsed = ((pl.col("event_time") - pl.col("event_time").min().over(groups)) // NS_PER_MINUTE).clip(0, 30)
     usual = {name: pl.when(elapsed >= 5).then(pl.col(f"usual_{name}") / elapsed) for name in counted}
     s = {name: pl.col(f"sum_{name}") for name in summed}
@@ -318,6 +329,7 @@ def _trailed(rows: pl.LazyFrame) -> pl.LazyFrame:
         trailing_return_bps=pl.when(pl.col("returns") > 0).then(s["return_bps"]),
         drawdown_bps=_BPS * (pl.max_horizontal("peak", "last_price") / pl.col("last_price")).log(),
         **{f"{name}_ratio": _over(pl.col(name), value) for name, value in usual.items()},
+        tape_age_s=pl.min_horizontal("trade_age_s", "quote_age_s"),
         signed_volume_ratio=_over(pl.col("buy_volume") - pl.col("sell_volume"), usual["volume"]),
         return_score=_over(pl.col("return_bps"), pl.col("mean_squared_score").sqrt()),
         volatility_ratio=_over(pl.col("squared_returns").sqrt(), pl.col("mean_squared_returns").sqrt()),

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 #: Grows with every change to the list below or to the meaning of a column in it.
-CATALOG_VERSION = 1
+CATALOG_VERSION = 2
 
 
 class Family(StrEnum):
@@ -87,6 +87,8 @@ FEATURES: tuple[Feature, ...] = (
     Feature("kyle_lambda", Family.FLOW, _SIGNED, "one_sided_flow", None, "price impact of signed flow"),
     Feature("order_flow_imbalance", Family.FLOW, _NONE, "one_sided_flow", "one_sided_flow", "buying against selling"),
     Feature("signed_volume_ratio", Family.FLOW, _SIGNED, "one_sided_flow", "one_sided_flow", "net buying against usual volume"),
+    Feature("flow_score_3m", Family.FLOW, _SIGNED, "one_sided_flow", "one_sided_flow", "net count of buyers over 3 minutes, against coin tosses"),
+    Feature("flow_score_5m", Family.FLOW, _SIGNED, "one_sided_flow", "one_sided_flow", "the same over 5 minutes"),
     Feature("vpin", Family.FLOW, _NONE, "one_sided_flow", None, "how one-sided the last volume buckets are"),
     Feature("best_level_ofi", Family.FLOW, _NONE, "one_sided_flow", "one_sided_flow", "pressure at the best prices"),
     Feature("depth_imbalance", Family.FLOW, _NONE, "one_sided_flow", "one_sided_flow", "bid size against ask size"),
@@ -95,6 +97,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature("crossed_share", Family.QUOTES, _NONE, "quote_stuffing", None, "share of quotes with bid above ask"),
     Feature("trade_age_s", Family.OUTAGE, _LOG, "feed_outage", None, "time since the last trade"),
     Feature("quote_age_s", Family.OUTAGE, _LOG, "feed_outage", None, "time since the last quote"),
+    Feature("tape_age_s", Family.OUTAGE, _LOG, "feed_outage", None, "time since anything came"),
 )  # fmt: skip
 
 NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)

@@ -80,6 +80,8 @@ def _setting(sums: MinuteSums) -> dict[str, np.ndarray | pl.Series]:
         "mid_price": _known(sums["mid_price"]),
         "trade_age_s": since_trade / NS_PER_SECOND,
         "quote_count": pl.Series(sums["quote_count"]).set(pl.Series(~has_quotes), None),
+        "tape_age_s": (end - np.where(has_quotes, np.maximum(last_trade, last_quote), end - since_trade))
+        / NS_PER_SECOND,
         "quote_age_s": np.where(has_quotes, (end - last_quote) / NS_PER_SECOND, np.nan),
     }
 

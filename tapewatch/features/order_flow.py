@@ -19,6 +19,9 @@ def order_flow(sums: MinuteSums) -> dict[str, npt.NDArray[np.float64]]:
       not known before the day ends; and that no bucket outlives its part of the day.
     - `best_level_ofi`: Cont, Kukanov and Stoikov (2014), equation 5, over the sum of absolute contributions, so that
       it lies between -1 and 1; needs sizes.
+    - `flow_score_3m`, `flow_score_5m`: (buys - sells) / sqrt(buys + sells), counted over so many minutes: a standard normal
+      where sides are tosses of a coin. 0 where the minute's own trades do not lean that way, so that it ends with its
+      cause; undefined without a classified trade in the window.
     - `*_ratio`: against the mean minute of the window before, silent minutes included; undefined in the first minutes
       of each part of the day.
     """
@@ -31,7 +34,16 @@ def order_flow(sums: MinuteSums) -> dict[str, npt.NDArray[np.float64]]:
         "best_level_ofi": ratio(sums["ofi"], sums["ofi_turnover"]),
         "volume_ratio": ratio(volume, usual_volume),
         "signed_volume_ratio": ratio(buy - sell, usual_volume),
+        "flow_score_3m": flow_score(sums, 3),
+        "flow_score_5m": flow_score(sums, 5),
         "trade_count_ratio": ratio(sums["trade_count"], sums.mean_minute(sums["trade_count"])),
         "quote_rate_hz": quotes / _SECONDS,
         "quote_count_ratio": ratio(quotes, sums.mean_minute(quotes)),
     }
+
+
+def flow_score(sums: MinuteSums, width: int) -> npt.NDArray[np.float64]:
+    """Net count of buyers over `width` minutes, in standard deviations of as many coin tosses; see `order_flow`."""
+    net = sums["buy_count"] - sums["sell_count"]
+    total_net, total = sums.trailing(net, sums["buy_count"] + sums["sell_count"], with_current=True, width=width)
+    return np.where((total_net * net > 0) | (total == 0), ratio(total_net, np.sqrt(total)), 0.0)

@@ -49,10 +49,10 @@ class MinuteSums:
         """How many minutes of the window before each row lie in its segment."""
         return windows.minutes_before(self.minute, self.segment)
 
-    def trailing(self, *columns: Array, with_current: bool) -> npt.NDArray[np.float64]:
+    def trailing(self, *columns: Array, with_current: bool, width: int = windows.WINDOW) -> npt.NDArray[np.float64]:
         """Trailing sums of each column, as `windows.trailing_sums`."""
         stacked = np.vstack(columns).astype(np.float64)
-        return windows.trailing_sums(stacked, self.minute, self.segment, with_current=with_current)
+        return windows.trailing_sums(stacked, self.minute, self.segment, with_current=with_current, width=width)
 
     def mean_minute(self, column: Array) -> npt.NDArray[np.float64]:
         """The column's mean over the minutes of the window before, silent ones as 0; NaN while those are too few."""

@@ -10,20 +10,23 @@ from tapewatch.market.arrays import Array
 WINDOW, ENOUGH = 30, 5
 
 
-def trailing_sums(columns: Array, minute: Array, segment: Array, *, with_current: bool) -> npt.NDArray[np.float64]:
-    """Sums of each row of `columns` over the trailing `WINDOW` minutes by the clock, within the row's segment.
+def trailing_sums(
+    columns: Array, minute: Array, segment: Array, *, with_current: bool, width: int = WINDOW
+) -> npt.NDArray[np.float64]:
+    """Sums of each row of `columns` over the trailing `width` minutes by the clock, within the row's segment.
 
     Args:
         columns: float64, columns × rows; NaN counts as 0.
         minute: int64, each row's minute on any common clock; ascends within a segment.
         segment: int64, ascends; rows of different segments never meet.
         with_current: the window ends with the row's own minute; otherwise with the one before it.
+        width: minutes that the window holds.
 
     Returns:
         columns × rows.
     """
     sums = np.zeros_like(columns)
-    _add_up(np.nan_to_num(columns), minute, segment, with_current, sums)
+    _add_up(np.nan_to_num(columns), minute, segment, with_current, width, sums)
     return sums
 
 
@@ -45,10 +48,10 @@ def minutes_before(minute: Array, segment: Array) -> npt.NDArray[np.int64]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _add_up(columns: Array, minute: Array, segment: Array, with_current: bool, sums: Array) -> None:
+def _add_up(columns: Array, minute: Array, segment: Array, with_current: bool, width: int, sums: Array) -> None:
     first = 0
     for row in range(minute.size):
-        oldest = minute[row] - WINDOW + with_current
+        oldest = minute[row] - width + with_current
         while segment[first] != segment[row] or minute[first] < oldest:
             first += 1
             if first == row:

@@ -193,6 +193,8 @@ MICROSTRUCTURE = Table(
         _optional("volume_ratio", F64, "volume over the mean minute of the window before", minimum=0),
         _optional("trade_count_ratio", F64, "trades over the mean minute of the window before", minimum=0),
         _optional("signed_volume_ratio", F64, "(buy - sell) volume over the mean minute's volume in the window before"),
+        _optional("flow_score_3m", F64, "(buys - sells) / sqrt(buys + sells), counts of 3 minutes; 0 where the minute leans the other way"),
+        _optional("flow_score_5m", F64, "the same over 5 minutes"),
         _optional("return_score", F64, "return over the root mean square return of the window before"),
         _optional("volatility_ratio", F64, "realised volatility over its root mean square in the window before", minimum=0),
         Column("trade_age_s", F64, "time from the last trade to the minute's end; from the day's start before the first", "s", minimum=0),
@@ -207,6 +209,7 @@ MICROSTRUCTURE = Table(
         _optional("quote_count_ratio", F64, "quotes over the mean minute of the window before", minimum=0),
         _optional("crossed_share", F64, "share of the minute's two-sided quotes with bid above ask", minimum=0, maximum=1),
         _optional("quote_age_s", F64, "time from the last quote to the minute's end", "s", minimum=0),
+        Column("tape_age_s", F64, "time from the last trade or quote to the minute's end", "s", minimum=0),
     ),
 )  # fmt: skip
 
