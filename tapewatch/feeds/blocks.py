@@ -21,10 +21,10 @@ _NEWLINE = b"\n"
 _BROKEN: Any = (EOFError, OSError, igzip_lib.IsalError)
 
 
-def read_blocks(fs: Any, path: str, block_bytes: int = BLOCK_BYTES) -> Generator[memoryview]:
+def read_blocks(fs: Any, path: str, block_bytes: int = BLOCK_BYTES, held: int = 1) -> Generator[memoryview]:
     """The file's text in blocks that end in a newline; unpacked where the name ends in `.gz`.
 
-    A block is good until the next is asked for: the few buffers go round. Closing the generator stops its thread.
+    A block is good until `held` more are asked for: the few buffers go round. Closing the generator stops its thread.
 
     Raises:
         SourceError: the file is truncated or is no gzip; names the file and how far it got.
@@ -40,7 +40,7 @@ def read_blocks(fs: Any, path: str, block_bytes: int = BLOCK_BYTES) -> Generator
 
     def work() -> None:
         try:
-            with closing(_whole_lines(fs, path, block_bytes)) as blocks:
+            with closing(_whole_lines(fs, path, block_bytes, held)) as blocks:
                 for block in blocks:
                     put(block)
                     if stop.is_set():
@@ -61,9 +61,9 @@ def read_blocks(fs: Any, path: str, block_bytes: int = BLOCK_BYTES) -> Generator
         thread.join()
 
 
-def _whole_lines(fs: Any, path: str, block_bytes: int) -> Generator[memoryview]:
-    # One buffer being filled, those in the queue, and one in the reader's hands; pages come with their first use.
-    ring = [mmap.mmap(-1, block_bytes) for _ in range(_BLOCKS_AHEAD + 2)]
+def _whole_lines(fs: Any, path: str, block_bytes: int, held: int) -> Generator[memoryview]:
+    # One buffer being filled, those in the queue, and those in the reader's hands; pages come with their first use.
+    ring = [mmap.mmap(-1, block_bytes) for _ in range(_BLOCKS_AHEAD + 1 + held)]
     tail = b""
     turn = 0
     with fs.open(path, "rb") as stream, closing(_filled(stream, path)) as fill:

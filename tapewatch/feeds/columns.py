@@ -53,8 +53,9 @@ class _Buffers:
         self.floats = np.empty((floats, rows), np.float64)
         self.words = np.empty((words, rows), np.uint32)
         self.tables = np.zeros((words, scanner.WORD_SLOTS), np.int32)
-        self.bounds = np.empty((words, scanner.MAX_WORDS, 2), np.int64)
-        self.counts = np.zeros((words, 1), np.int64)
+        self.keys = np.zeros((words, scanner.MAX_WORDS), np.uint64)
+        self.bounds = np.zeros((words, scanner.MAX_WORDS, 2), np.int64)
+        self.seen = np.zeros((words, 2), np.int64)
         self.offsets = np.empty((texts, rows + 1), np.int64)
         self.offsets[:, 0] = 0
         self.copies = np.empty((texts, size), np.uint8)
@@ -146,7 +147,7 @@ def _series(name: str, dtype: pa.DataType, values: npt.NDArray[Any]) -> pl.Serie
 
 
 def _words(name: str, buffers: _Buffers, slot: int, block: memoryview, rows: int) -> pl.Series:
-    bounds = buffers.bounds[slot, 1 : int(buffers.counts[slot, 0]) + 1].tolist()
+    bounds = buffers.bounds[slot, 1 : int(buffers.seen[slot, 0]) + 1].tolist()
     words = pl.Series(name, [None, *(bytes(block[start:end]).decode() for start, end in bounds)], dtype=pl.Categorical)
     return words.gather(pl.Series(buffers.words[slot, :rows]))
 

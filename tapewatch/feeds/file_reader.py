@@ -4,9 +4,12 @@ Belongs here: the way of one file. Not here: which file to read (`flat_files.py`
 """
 
 import csv
-from collections.abc import Generator, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,13 +19,24 @@ from tapewatch.feeds.blocks import BLOCK_BYTES, prepend, read_blocks
 from tapewatch.feeds.columns import LINE
 from tapewatch.feeds.layouts import Layout, bind
 from tapewatch.feeds.ordering import MEMORY_BYTES, Conflict, Spool
-from tapewatch.feeds.parsing import BadLine, Parsed, line_texts, parse_block
+from tapewatch.feeds.parsing import BadLine, line_texts, parse_block
 from tapewatch.feeds.quarantine import Bounds, Screen, refuse
 from tapewatch.feeds.source import Load, SourceError
 
 #: More refused rows than this in one file, and the file is not what it claims to be.
 QUARANTINE_LIMIT = 200_000
 _HEADER_LINES = 1
+#: Blocks of one file that are parsed at a time.
+_WORKERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A block's rows, good and bad, with lines counted from the block's first; and how many lines it has."""
+
+    accepted: pl.DataFrame
+    refused: pl.DataFrame
+    lines: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +65,7 @@ class FileReader:
             yield from spool.drain(lambda: self._settle(path, spool, load))
 
     def _accepted(self, path: str, load: Load) -> Iterator[pl.DataFrame]:
-        with closing(read_blocks(self.fs, path, self.block_bytes)) as blocks:
+        with closing(read_blocks(self.fs, path, self.block_bytes, held=_WORKERS)) as blocks:
             first = next(blocks, memoryview(b""))
             header, _, _ = bytes(first).partition(b"\n")
             if not header.strip():
@@ -60,25 +74,25 @@ class FileReader:
             binding = bind(self.layout, [name.strip() for name in names], path)
             screen = Screen(binding, self.bounds, path)
             line = 1 + _HEADER_LINES
-            for block in prepend(first[len(header) + 1 :], blocks):
-                parsed = parse_block(binding, block, line)
-                yield self._accept(screen, parsed, block, line, load)
-                self._refuse_flood(path, load)
-                line += parsed.lines
+            for judged in _in_parallel(partial(self._judge, screen), prepend(first[len(header) + 1 :], blocks)):
+                load.source_rows += judged.accepted.height + judged.refused.height
+                if judged.refused.height:
+                    load.quarantined.append(judged.refused.with_columns(pl.col(LINE) + line))
+                    self._refuse_flood(path, load)
+                yield judged.accepted.with_columns(pl.col(LINE) + line)
+                line += judged.lines
 
-    def _accept(self, screen: Screen, parsed: Parsed, block: memoryview, line: int, load: Load) -> pl.DataFrame:
+    def _judge(self, screen: Screen, block: memoryview) -> _Judged:
+        parsed = parse_block(screen.binding, block, 0)
         rows, bad = parsed.rows, parsed.bad
         if self.symbols is not None:
             ticker = screen.binding.file_column("symbol")
             rows = rows.filter(pl.col(ticker).cast(pl.String).is_in(list(self.symbols)) | pl.col(ticker).is_null())
             bad = [fault for fault in bad if self._may_be_wanted(screen, fault)]
-        load.source_rows += rows.height + len(bad)
-        frame, refused = screen.split(rows, block, line)
+        accepted, refused = screen.split(rows, block, 0)
         if bad:
             refused = pl.concat([refused, refuse(screen.source, bad)]).sort(LINE)
-        if refused.height:
-            load.quarantined.append(refused)
-        return frame
+        return _Judged(accepted, refused, parsed.lines)
 
     def _may_be_wanted(self, screen: Screen, fault: BadLine) -> bool:
         """A broken line belongs to a symbol where it still shows one; where it does not, to any."""
@@ -121,3 +135,15 @@ class FileReader:
                 ]
                 line += count
         return refuse(path, bad)
+
+
+def _in_parallel(work: Callable[[memoryview], _Judged], blocks: Iterable[memoryview]) -> Iterator[_Judged]:
+    """`work` on every block, a few at a time, in order; no more blocks are asked for than are in hand."""
+    with ThreadPoolExecutor(_WORKERS, "parse") as pool:
+        running: deque[Future[_Judged]] = deque()
+        for block in blocks:
+            running.append(pool.submit(work, block))
+            if len(running) == _WORKERS:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()

@@ -248,11 +248,13 @@ def _to_arrow(table: Table, group: pl.DataFrame) -> pa.Table:
 
 
 def _dictionary(values: pl.Series) -> "pa.DictionaryArray[Any, Any]":
-    frame = pl.DataFrame({"word": values, "code": values.to_physical()})
-    words = frame.unique("code").drop_nulls().cast({"word": pl.String}).sort("word")
-    known = words["code"].to_numpy()
-    ranks = np.zeros(int(known.max()) + 1 if known.size else 1, np.uint32)
-    ranks[known] = np.arange(known.size, dtype=np.uint32)
+    codes = values.to_physical().fill_null(0).to_numpy()
     mask = values.is_null().to_numpy() if values.null_count() else None
-    indices = pa.array(ranks[frame["code"].fill_null(0).to_numpy()], mask=mask)
-    return pa.DictionaryArray.from_arrays(indices, words["word"].to_arrow())
+    rows = np.arange(codes.size) if mask is None else np.flatnonzero(~mask)
+    example = np.full(int(codes.max()) + 1, -1)
+    example[codes[rows]] = rows
+    used = np.flatnonzero(example >= 0)
+    words = values.gather(example[used]).cast(pl.String)
+    ranks = np.zeros(example.size, np.uint32)
+    ranks[used] = words.arg_sort().arg_sort().to_numpy()
+    return pa.DictionaryArray.from_arrays(pa.array(ranks[codes], mask=mask), words.sort().to_arrow())

@@ -1,0 +1,29 @@
+"""A raw pointer to an array's elements inside compiled code.
+
+Handing an array from one compiled function to another counts references, which costs more than the helpers of a
+scanner do; a pointer is just an address. Belongs here: that one instruction. Not here: what is read through it.
+"""
+
+from typing import Any
+
+from numba import types
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
+
+# Numba's own functions carry no types.
+_make_array: Any = make_array
+_CPointer: Any = types.CPointer
+
+
+@intrinsic
+def _pointer_to(_typing: Any, array: Any) -> tuple[Any, Any]:
+    """The address of a C-contiguous array's first element, indexable; no bounds are checked."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _make_array(signature.args[0])(context, builder, arguments[0]).data
+
+    return _CPointer(array.dtype)(array), generate
+
+
+#: Called with an array in compiled code, gives the address of its first element; Numba supplies the first argument above.
+pointer_to: Any = _pointer_to
