@@ -239,22 +239,22 @@ def _to_arrow(table: Table, group: pl.DataFrame) -> pa.Table:
     """A group as the file's schema says; dictionaries hold the group's own words, sorted, so that equal rows give equal
     bytes whatever else this process has seen."""
     schema = table.arrow_schema
-    group = group.rechunk()
-    arrays = [
-        _dictionary(group[field.name]) if pa.types.is_dictionary(field.type) else group[field.name].to_arrow()
-        for field in schema
-    ]
+    words = [field.name for field in schema if pa.types.is_dictionary(field.type)]
+    plain = group.drop(words).to_arrow()
+    arrays = [_dictionary(group[f.name]) if f.name in words else plain.column(f.name) for f in schema]
     return pa.Table.from_arrays([array.cast(f.type) for array, f in zip(arrays, schema, strict=True)], schema=schema)
 
 
 def _dictionary(values: pl.Series) -> "pa.DictionaryArray[Any, Any]":
     codes = values.to_physical().fill_null(0).to_numpy()
     mask = values.is_null().to_numpy() if values.null_count() else None
-    rows = np.arange(codes.size) if mask is None else np.flatnonzero(~mask)
+    # A row to read each word from: the first of some run of it.
+    starts = np.append(0, np.flatnonzero(codes[1:] != codes[:-1]) + 1) if mask is None else np.flatnonzero(~mask)
     example = np.full(int(codes.max()) + 1, -1)
-    example[codes[rows]] = rows
+    example[codes[starts]] = starts
     used = np.flatnonzero(example >= 0)
     words = values.gather(example[used]).cast(pl.String)
     ranks = np.zeros(example.size, np.uint32)
     ranks[used] = words.arg_sort().arg_sort().to_numpy()
-    return pa.DictionaryArray.from_arrays(pa.array(ranks[codes], mask=mask), words.sort().to_arrow())
+    indices = pa.array(ranks[codes], mask=mask)
+    return pa.DictionaryArray.from_arrays(indices, words.sort().to_arrow())
