@@ -1,9 +1,10 @@
 """One flat-file day → features on disk, against reading the same files with Polars alone.
 
 Run: python -m benchmarks.flat_file_to_features [--rounds N]. The platform's own path: trades and quotes from their flat
-files into the lake, side by side as two assets of one run may be, then microstructure rows
-from the lake into the lake; and the same with reconciled minute bars beside them. The peer is `pl.read_csv` of the same two files, with its own inference. Reads the recorded tick days where
-their folder is there, else a synthetic day written as flat files. Each round runs both in turn; the table shows medians.
+files into the lake, side by side as two assets of one run may be, then microstructure rows from the lake into the lake;
+and the same with reconciled minute bars beside them. The peer is `pl.read_csv` of the same two files, with its own
+inference. Reads the recorded tick days where their folder is there, else a synthetic day written as flat files. Each
+round runs all in turn; the table shows medians.
 """
 
 import argparse
