@@ -44,11 +44,13 @@ lint: install ## Ruff, mypy --strict, import rules, secret scan
 	git ls-files -z | xargs -0 $(RUN)/detect-secrets-hook --baseline .secrets.baseline
 
 audit: install ## Known vulnerabilities in the locked dependencies
+	@mkdir -p build
 	$(UV) export --quiet --locked --no-emit-project --format requirements-txt $(EXTRAS) --output-file build/requirements.txt
 	$(RUN)/pip-audit --requirement build/requirements.txt --disable-pip --require-hashes
 
 bench: install ## Every figure that the docs quote
-	$(RUN)/python -m benchmarks
+	@mkdir -p build
+	$(RUN)/python -m benchmarks > build/benchmarks.md && mv build/benchmarks.md docs/benchmarks.md
 
 system: install ## The browser that the UI tests drive: installed where it may be, else named
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \

@@ -2,6 +2,10 @@
 
 from typing import Any
 
+import dagster as dg
+
+from assets import checks
+from assets.partitions import MARKET_DAYS
 from resources.lake import column_schema
 from tapewatch import __version__
 from tapewatch.market.schema import Table
@@ -29,10 +33,20 @@ def about(group: str, name: str, description: str, *kinds: str) -> dict[str, Any
     }
 
 
-def about_table(table: Table, *kinds: str, description: str | None = None) -> dict[str, Any]:
+def about_table(table: Table, *kinds: str) -> dict[str, Any]:
     """The same for an asset that is a table of the lake, its columns included."""
     return {
-        **about(table.group, table.name, description or table.description, "parquet", *kinds),
+        **about(table.group, table.name, table.description, "parquet", *kinds),
         "metadata": {"dagster/column_schema": column_schema(table), "key": ", ".join(table.key)},
         "io_manager_key": "lake_io",
+    }
+
+
+def about_days(table: Table, *kinds: str) -> dict[str, Any]:
+    """The same for a table with a partition a market day: partitions, one run a range, checks."""
+    return {
+        **about_table(table, *kinds),
+        "partitions_def": MARKET_DAYS,
+        "backfill_policy": dg.BackfillPolicy.single_run(),
+        "check_specs": checks.specs(table),
     }

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
-from assets.about import about_table
+from assets.about import about_days
+from assets.checks import Checked, results
 from assets.models import MODEL
-from assets.partitions import MARKET_DAYS, ONE_RUN, run_partitions
+from assets.partitions import run_partitions
 from models.events import merge_anomalies
 from models.isolation_forest import IsolationForestDetector
 from resources.database import DatabaseResource
@@ -18,9 +19,7 @@ from tapewatch.market.tables import ANOMALIES
 
 
 @dg.asset(
-    **about_table(ANOMALIES, "sqlalchemy"),
-    partitions_def=MARKET_DAYS,
-    backfill_policy=ONE_RUN,
+    **about_days(ANOMALIES, "sqlalchemy"),
     ins={"microstructure": dg.AssetIn(["features", "microstructure"])},
     deps=[["models", "champion"]],
 )
@@ -29,7 +28,7 @@ def anomalies(
     microstructure: LakeTable,
     model_registry: ModelRegistryResource,
     database: DatabaseResource,
-) -> Days:
+) -> Checked:
     """Score the regular minutes, merge adjacent anomalous ones into events, keep these in lake and database."""
     champion = model_registry.champion(MODEL)
     if champion is None:
@@ -46,7 +45,8 @@ def anomalies(
                 partition_key=str(partition),
             )
 
-    return Days(days())
+    yield dg.Output(Days(days()))
+    yield from results(context, ANOMALIES, microstructure.lake)
 
 
 def _events_of(detector: IsolationForestDetector, features: pl.DataFrame, model: str) -> pl.DataFrame:

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
-from assets.about import about_table
-from assets.partitions import MARKET_DAYS, ONE_RUN, run_partitions
+from assets.about import about_days
+from assets.checks import Checked, results
+from assets.partitions import run_partitions
 from resources.lake import Days, LakeResource, LakeTable
 from resources.tape_source import TapeSourceResource
 from tapewatch.labels.barriers import triple_barrier
@@ -17,21 +18,22 @@ from tapewatch.market.tables import BARRIER_LABELS, TRAINING_SET, TRUTH_LABELS
 
 
 @dg.asset(
-    **about_table(BARRIER_LABELS, "numba"),
-    partitions_def=MARKET_DAYS,
-    backfill_policy=ONE_RUN,
+    **about_days(BARRIER_LABELS, "numba"),
     ins={"bars": dg.AssetIn(["tape", "bars"])},
 )
-def barrier_labels(context: dg.AssetExecutionContext, bars: LakeTable) -> Days:
+def barrier_labels(context: dg.AssetExecutionContext, bars: LakeTable) -> Checked:
     """Which barrier the price touched first after each CUSUM event."""
-    return Days(
-        (partition, triple_barrier(bars.read(partition), session=partition.session))
-        for partition in run_partitions(context)
+    yield dg.Output(
+        Days(
+            (partition, triple_barrier(bars.read(partition), session=partition.session))
+            for partition in run_partitions(context)
+        )
     )
+    yield from results(context, BARRIER_LABELS, bars.lake)
 
 
-@dg.asset(**about_table(TRUTH_LABELS, "polygon"), partitions_def=MARKET_DAYS, backfill_policy=ONE_RUN)
-def truth_labels(context: dg.AssetExecutionContext, tape_source: TapeSourceResource, lake: LakeResource) -> Days:
+@dg.asset(**about_days(TRUTH_LABELS, "polygon"))
+def truth_labels(context: dg.AssetExecutionContext, tape_source: TapeSourceResource, lake: LakeResource) -> Checked:
     """The anomalies that the source itself declares. Where it knows of none, no partition is written at all."""
     source = tape_source.source()
 
@@ -42,13 +44,12 @@ def truth_labels(context: dg.AssetExecutionContext, tape_source: TapeSourceResou
                 lake.open().remove(TRUTH_LABELS, partition)
             yield partition, None if truth is None else truth_minutes(truth, partition.session)
 
-    return Days(days())
+    yield dg.Output(Days(days()))
+    yield from results(context, TRUTH_LABELS, lake.open())
 
 
 @dg.asset(
-    **about_table(TRAINING_SET),
-    partitions_def=MARKET_DAYS,
-    backfill_policy=ONE_RUN,
+    **about_days(TRAINING_SET),
     ins={
         "microstructure": dg.AssetIn(["features", "microstructure"]),
         "barrier_labels": dg.AssetIn(["labels", "barrier_labels"]),
@@ -57,16 +58,19 @@ def truth_labels(context: dg.AssetExecutionContext, tape_source: TapeSourceResou
 )
 def training_set(
     context: dg.AssetExecutionContext, microstructure: LakeTable, barrier_labels: LakeTable, truth_labels: LakeTable
-) -> Days:
+) -> Checked:
     """Features of the regular session beside their labels; a label is null until it was known."""
-    return Days(
-        (
-            partition,
-            build_training_set(
-                microstructure.read(partition),
-                barrier_labels.read(partition),
-                truth_labels.read(partition) if truth_labels.exists(partition) else None,
-            ),
+    yield dg.Output(
+        Days(
+            (
+                partition,
+                build_training_set(
+                    microstructure.read(partition),
+                    barrier_labels.read(partition),
+                    truth_labels.read(partition) if truth_labels.exists(partition) else None,
+                ),
+            )
+            for partition in run_partitions(context)
         )
-        for partition in run_partitions(context)
     )
+    yield from results(context, TRAINING_SET, microstructure.lake)

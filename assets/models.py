@@ -14,10 +14,10 @@ from models.evaluation import Evaluation, evaluate
 from models.isolation_forest import ForestParameters, IsolationForestDetector
 from models.plots import precision_recall, recall_by_kind, score_distribution
 from models.rules import volume_ratio
+from resources.code_version import code_version
 from resources.detector_pyfunc import as_pandas
 from resources.lake import LakeResource, LakeTable, png
 from resources.registry import ModelRegistryResource
-from tapewatch import __version__
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables import EVALUATION
 
@@ -66,7 +66,7 @@ def isolation_forest(
     detector = IsolationForestDetector(ForestParameters(trees=config.trees), config.seed).fit(
         rows, partitions=partitions
     )
-    with tempfile.TemporaryDirectory() as folder, model_registry.run(MODEL, code_version=__version__) as run:
+    with tempfile.TemporaryDirectory() as folder, model_registry.run(MODEL, code_version=code_version()) as run:
         detector.save(Path(folder))
         mlflow.log_params({**config.model_dump(), "rows": rows.height, "features": len(detector.features)})
         mlflow.log_dict({"train": partitions, "validation": [str(p) for p in judge]}, "partitions.json")

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 import dagster as dg
 import polars as pl
 
-from assets.about import about_table
-from assets.partitions import MARKET_DAYS, ONE_RUN, run_partitions
+from assets.about import about_days
+from assets.checks import Checked, results
+from assets.partitions import run_partitions
 from resources.lake import Days, LakeResource, LakeTable
 from resources.tape_source import TapeSourceResource
 from tapewatch.bars.coverage import coverage as day_coverage
@@ -29,33 +30,33 @@ class LoadConfig(dg.Config):
     """Leave partitions that are in the lake as they are: a killed backfill goes on where it stopped."""
 
 
-@dg.asset(**about_table(TRADES, "polygon"), partitions_def=MARKET_DAYS, backfill_policy=ONE_RUN)
+@dg.asset(**about_days(TRADES, "polygon"))
 def trades(
     context: dg.AssetExecutionContext, config: LoadConfig, tape_source: TapeSourceResource, lake: LakeResource
-) -> Days:
+) -> Checked:
     """Every trade of the watched symbols."""
-    return _load_days(context, config, TRADES, tape_source.source().trades, tape_source, lake.open())
+    yield dg.Output(_load_days(context, config, TRADES, tape_source.source().trades, tape_source, lake.open()))
+    yield from results(context, TRADES, lake.open())
 
 
-@dg.asset(**about_table(QUOTES, "polygon"), partitions_def=MARKET_DAYS, backfill_policy=ONE_RUN)
+@dg.asset(**about_days(QUOTES, "polygon"))
 def quotes(
     context: dg.AssetExecutionContext, config: LoadConfig, tape_source: TapeSourceResource, lake: LakeResource
-) -> Days:
+) -> Checked:
     """Every best bid and offer of the watched symbols; none where the plan has no quotes, and features do without."""
-    return _load_days(
-        context, config, QUOTES, tape_source.source().quotes, tape_source, lake.open(), is_dispensable=True
+    yield dg.Output(
+        _load_days(context, config, QUOTES, tape_source.source().quotes, tape_source, lake.open(), is_dispensable=True)
     )
+    yield from results(context, QUOTES, lake.open())
 
 
 @dg.asset(
-    **about_table(BARS, "polygon", "numba"),
-    partitions_def=MARKET_DAYS,
-    backfill_policy=ONE_RUN,
+    **about_days(BARS, "polygon", "numba"),
     ins={"trades": dg.AssetIn(["tape", "trades"])},
 )
 def bars(
     context: dg.AssetExecutionContext, config: LoadConfig, trades: LakeTable, tape_source: TapeSourceResource
-) -> Days:
+) -> Checked:
     """Minute bars built from the trades, reconciled with the vendor's own."""
     source, lake = tape_source.source(), trades.lake
 
@@ -69,13 +70,12 @@ def bars(
             yield partition, reconcile(_built(lake, partition), delivered)
             _record(context, lake, BARS, partition, delivery)
 
-    return Days(days())
+    yield dg.Output(Days(days()))
+    yield from results(context, BARS, trades.lake)
 
 
 @dg.asset(
-    **about_table(COVERAGE),
-    partitions_def=MARKET_DAYS,
-    backfill_policy=ONE_RUN,
+    **about_days(COVERAGE),
     ins={name: dg.AssetIn(["tape", name]) for name in ("trades", "quotes", "bars")},
 )
 def coverage(
@@ -84,14 +84,15 @@ def coverage(
     quotes: LakeTable,
     bars: LakeTable,
     tape_source: TapeSourceResource,
-) -> Days:
+) -> Checked:
     """What each symbol's day holds of what it should; a watched symbol of which nothing came has its row too."""
 
     def of(p: Partition) -> pl.DataFrame:
         watched = tape_source.symbols_of(p.market) or ()
         return day_coverage(trades.scan(p), quotes.scan(p), bars.scan(p), p.session, symbols=watched)
 
-    return Days((partition, of(partition)) for partition in run_partitions(context))
+    yield dg.Output(Days((partition, of(partition)) for partition in run_partitions(context)))
+    yield from results(context, COVERAGE, trades.lake)
 
 
 def _load_days(
@@ -128,6 +129,8 @@ def _record(context: dg.AssetExecutionContext, lake: Lake, table: Table, partiti
     """Keep what a committed load refused, and say what the source had."""
     refused = load.quarantine
     lake.write(quarantine_of(table), partition, refused, allow_shrink=True)
+    for notice in load.notices:
+        context.log.warning(notice)
     if refused.height:
         context.log.warning(
             f"{table.name} {partition}: {refused.height:,} row(s) in quarantine, see their reasons there"

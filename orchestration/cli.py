@@ -159,6 +159,7 @@ def run(
         days, report = materialize(settings, [market], first.date(), last.date(), console, keep_existing=not force)
     summary = outcome.summarise(settings, days, report, title=f"Tapewatch {market}", source=source)
     outcome.show(console, summary)
+    outcome.show_checks(console, report)
     console.print(f"Report: {outcome.write(settings, summary)}", soft_wrap=True)
 
 

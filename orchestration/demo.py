@@ -48,6 +48,7 @@ def run(settings: Settings, console: Console, *, days: int, seed: int) -> Path:
         report += RunReport([StepTiming("serving/first_verdict", time.perf_counter() - began)])
     summary = outcome.summarise(settings, partitions, report, title="Tapewatch demo", source=source)
     outcome.show(console, summary)
+    outcome.show_checks(console, report)
     path = outcome.write(settings, summary)
     console.print(f"Report: {path}", soft_wrap=True)
     console.print(f"See it in the UI: TAPEWATCH_HOME={settings.home.absolute()} tapewatch up", soft_wrap=True)

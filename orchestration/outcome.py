@@ -13,7 +13,6 @@ from rich.console import Console, Group
 from rich.table import Table
 
 from orchestration.listing import moment
-from orchestration.progress import line_of
 from serving.loader import Scorer
 from serving.schemas import Answer, Verdict
 from serving.store import StoredBento
@@ -40,8 +39,7 @@ def summarise(
     known = [lake.read(TRUTH_LABELS, p) for p in partitions if lake.exists(TRUTH_LABELS, p)]
     steps: dict[str, float] = {}
     for step in report.steps:
-        line = line_of(step.name)
-        steps[line] = steps.get(line, 0.0) + step.seconds
+        steps[step.name] = steps.get(step.name, 0.0) + step.seconds
     return RunSummary(
         title=title,
         source=source,
@@ -94,6 +92,15 @@ def show(console: Console, summary: RunSummary) -> None:
         for kind, count in counts.iter_rows():
             table.add_row(kind, f"{count}")
         console.print(table)
+
+
+def show_checks(console: Console, report: "RunReport") -> None:
+    """Say how many checks were made, and name those that failed."""
+    failed = sorted(set(report.failed_checks))
+    if failed:
+        console.print(f"{report.checks} checks; failed: {', '.join(failed)}. See why in the Dagster UI", style="yellow")
+    else:
+        console.print(f"{report.checks} checks, all passed")
 
 
 def verdict_table(answer: Answer, verdict: Verdict) -> Group:

@@ -30,46 +30,45 @@ if TYPE_CHECKING:
     from orchestration.runs import Progress as Listener
     from orchestration.runs import StepEvent
 
-CHECKS = "checks"
-_UNTABLED_GROUPS = ("models", "explanations", "serving")
 _WIDE = 110
 _MILLION = 1_000_000
 _TABLES: dict[str, Table] = {f"{table.group}/{table.name}": table for table in ALL}
 
 
 class _Counts(ProgressColumn):
-    """Days, symbols, rows and rows a second of a step, as far as it has any."""
+    """Days, rows and checks of a step, as far as it has any; symbols and rows a second where there is room."""
+
+    def __init__(self, *, is_wide: bool) -> None:
+        super().__init__(_column())
+        self._is_wide = is_wide
 
     def render(self, task: Task) -> Text:
         done, rows, symbols = int(task.completed), task.fields["rows"], task.fields["symbols"]
-        if task.fields["is_checks"]:
-            return Text(f"{done} run")
         parts = [f"{done}/{int(task.total)} days" if task.fields["is_daily"] and task.total else ""]
-        parts.append(f"{symbols:,} symbols" if symbols else "")
+        parts.append(f"{symbols:,} symbols" if symbols and self._is_wide else "")
         parts.append(f"{_short(rows)} rows" if rows else "")
         seconds = task.finished_time if task.finished else task.elapsed
-        parts.append(f"{_short(rows / seconds)}/s" if rows and seconds else "")
-        return Text(", ".join(part for part in parts if part))
+        parts.append(f"{_short(rows / seconds)}/s" if rows and seconds and self._is_wide else "")
+        checks, failed = task.fields["checks"], task.fields["failed"]
+        parts.append(f"{checks} checks" if checks else "")
+        text = Text(", ".join(part for part in parts if part))
+        return text.append(f", {failed} of them failed", style="yellow") if failed else text
 
 
 def _short(count: float) -> str:
     return f"{count / _MILLION:.1f} M" if count >= _MILLION else f"{count:,.0f}"
 
 
-def line_of(step: str) -> str:
-    """The line on which a step is shown: its own for an asset, one for all checks."""
-    return step if step in _TABLES or step.partition("/")[0] in _UNTABLED_GROUPS else CHECKS
-
-
 @contextmanager
 def shown(console: Console, lake: Lake, market: Market | None, days: int) -> Iterator["Listener"]:
     """A listener for a run over `days` days of one market (None: all of them together) that draws what it hears."""
-    bar = (BarColumn(bar_width=20),) if console.width >= _WIDE else ()
+    is_wide = console.width >= _WIDE
+    bar = (BarColumn(bar_width=20),) if is_wide else ()
     columns = (
         SpinnerColumn(finished_text="[green]✓[/]", table_column=_column()),
         _text("{task.description}"),
         *bar,
-        _Counts(_column()),
+        _Counts(is_wide=is_wide),
         TimeElapsedColumn(_column()),
     )
     prefix = f"{market} " if market else ""
@@ -77,18 +76,20 @@ def shown(console: Console, lake: Lake, market: Market | None, days: int) -> Ite
         tasks: dict[str, TaskID] = {}
 
         def listen(event: "StepEvent") -> None:
-            line = line_of(event.step)
-            if line not in tasks:
-                tasks[line] = progress.add_task(
-                    prefix + line, total=None, rows=0, symbols=0, is_daily=False, is_checks=line == CHECKS
+            if event.step not in tasks:
+                tasks[event.step] = progress.add_task(
+                    prefix + event.step, total=None, rows=0, symbols=0, is_daily=False, checks=0, failed=0
                 )
-            task = progress.tasks[progress.task_ids.index(tasks[line])]
+            task = progress.tasks[progress.task_ids.index(tasks[event.step])]
             if event.partition is not None:
                 symbols = max(task.fields["symbols"], _symbols(lake, event.step, event.partition))
                 rows = task.fields["rows"] + (event.rows or 0)
                 progress.update(task.id, advance=1, total=days, is_daily=True, rows=rows, symbols=symbols)
+            if event.check is not None:
+                failed = task.fields["failed"] + (not event.has_passed)
+                progress.update(task.id, checks=task.fields["checks"] + 1, failed=failed)
             if event.seconds is not None:
-                done = task.completed + 1 if line == CHECKS else max(task.completed, 1)
+                done = max(task.completed, 1)
                 progress.update(task.id, total=done, completed=done)
 
         yield listen

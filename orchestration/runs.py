@@ -29,12 +29,14 @@ class RunError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class StepEvent:
-    """A step of a run began, ended (`seconds` is set) or committed a partition (`partition` and `rows` are set)."""
+    """A step of a run began, ended (`seconds` is set), committed a partition (`partition`, `rows`) or judged one (`check`)."""
 
     step: str
     seconds: float | None = None
     partition: str | None = None
     rows: int | None = None
+    check: str | None = None
+    has_passed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,10 @@ class StepTiming:
 
 @dataclass
 class RunReport:
-    """What was run: wall time by step in order, and the checks that did not pass."""
+    """What was run: wall time by step in order, how many checks were made, and those that did not pass."""
 
     steps: list[StepTiming] = field(default_factory=list)
+    checks: int = 0
     failed_checks: list[str] = field(default_factory=list)
 
     @property
@@ -58,7 +61,7 @@ class RunReport:
         return sum(step.seconds for step in self.steps)
 
     def __add__(self, other: "RunReport") -> "RunReport":
-        return RunReport(self.steps + other.steps, self.failed_checks + other.failed_checks)
+        return RunReport(self.steps + other.steps, self.checks + other.checks, self.failed_checks + other.failed_checks)
 
 
 def run_days(
@@ -146,6 +149,8 @@ def _listener(report: RunReport, progress: Progress | None) -> Callable[[dg.Even
             heard = StepEvent(step, partition=observation.partition, rows=rows)
         elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
+            heard = StepEvent(step, check=check.check_name, has_passed=check.passed)
+            report.checks += 1
             if not check.passed:
                 report.failed_checks.append(f"{check.asset_key.to_user_string()}:{check.check_name}")
         if heard and progress:

@@ -1,0 +1,154 @@
+"""What makes a partition good: one verdict a function, over the partition as it was committed.
+
+Belongs here: judging tables of the lake, a few symbols at a time. Not here: telling Dagster (`checks.py`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import polars as pl
+
+from tapewatch.bars.time_bars import bar_agreement, minute_bars
+from tapewatch.features.aggressor import aggressor_agreement
+from tapewatch.features.microstructure import microstructure
+from tapewatch.market.conditions import INTERMARKET_SWEEP
+from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition
+from tapewatch.market.schema import Table
+from tapewatch.market.tables import BARS, COVERAGE, DELIVERED_BARS, MICROSTRUCTURE, QUOTES, TRADES
+from tapewatch.store.lake import Lake, whole_symbol_groups
+from tapewatch.store.tape import symbol_batches
+
+#: Whether the partition passes, and the facts.
+Verdict = tuple[bool, dict[str, Any]]
+_ROWS_AT_ONCE = 4_000_000
+_LEAST_VOLUME_AGREEMENT = 0.95
+
+
+def schema(table: Table, lake: Lake, partition: Partition) -> Verdict:
+    """Columns, types, nulls and ranges are as the table's definition says."""
+    problems = {fault for frame in _groups(lake, table, partition) for fault in table.problems(frame)}
+    return not problems, {"problems": sorted(problems)}
+
+
+def keys_unique(table: Table, lake: Lake, partition: Partition) -> Verdict:
+    """No two rows share a key."""
+    repeated = sum(table.duplicates(frame) for frame in _groups(lake, table, partition))
+    return repeated == 0, {"repeated": repeated}
+
+
+def inside_session(table: Table, lake: Lake, partition: Partition) -> Verdict:
+    """Every row lies within its market day; rows outside its hours are counted."""
+    session, time = partition.session, pl.col("time").dt.timestamp("ns")
+    rows = lake.scan(table, partition).select(
+        outside_day=(~time.is_between(session.day_start, session.day_end, "left")).sum(),
+        outside_hours=(~time.is_between(session.extended_start, session.extended_end, "left")).sum(),
+    )
+    facts = rows.collect().row(0, named=True)
+    return facts["outside_day"] == 0, facts
+
+
+def prices_and_sizes(_: Table, lake: Lake, partition: Partition) -> Verdict:
+    """A price of zero or a negative size would poison every bar and feature above it."""
+    bad = lake.scan(TRADES, partition).select(
+        no_price=(pl.col("price") <= 0).sum(), negative_size=(pl.col("size") < 0).sum()
+    )
+    facts = bad.collect().row(0, named=True)
+    return not any(facts.values()), facts
+
+
+def crossed(_: Table, lake: Lake, partition: Partition) -> Verdict:
+    """A tenth of the quotes crossed is a dirty feed, not a market."""
+    two_sided = (pl.col("bid_price") > 0) & (pl.col("ask_price") > 0)
+    facts = (
+        lake.scan(QUOTES, partition)
+        .filter(two_sided)
+        .select(
+            quotes=pl.len(),
+            crossed=(pl.col("bid_price") > pl.col("ask_price")).sum(),
+            locked=(pl.col("bid_price") == pl.col("ask_price")).sum(),
+        )
+        .collect()
+        .row(0, named=True)
+    )
+    return facts["crossed"] <= 0.05 * facts["quotes"], facts
+
+
+def aggressors_agree(_: Table, lake: Lake, partition: Partition) -> Verdict:
+    """Crypto: the documented reading of the codes should agree with the quotes more often than the inverted one."""
+    found = [aggressor_agreement(*tape, partition.session) for tape in symbol_batches(lake, partition)]
+    compared, agreeing = sum(f.compared for f in found), sum(f.agreeing for f in found)
+    facts = {"compared": compared, "agreeing": agreeing, "share": agreeing / compared if compared else None}
+    inverted = partition.market is Market.CRYPTO and compared > 0 and agreeing < compared / 2
+    return not inverted, facts
+
+
+def ohlc_consistent(_: Table, lake: Lake, partition: Partition) -> Verdict:
+    """Bars that contradict themselves are refused."""
+    body_low, body_high = pl.min_horizontal("open", "close"), pl.max_horizontal("open", "close")
+    wrong = (pl.col("low") > body_low) | (pl.col("high") < body_high) | (pl.col("low") <= 0)
+    count = int(lake.scan(BARS, partition).select(wrong.sum()).collect().item() or 0)
+    return count == 0, {"inconsistent": count}
+
+
+def agree_with_delivered(_: Table, lake: Lake, partition: Partition) -> Verdict:
+    """Volumes should agree almost everywhere; prices only as far as the vendor follows its published rules.
+
+    Prices are counted a second time without intermarket sweeps, which some vendors leave out in regular hours.
+    """
+    bars = lake.read(BARS, partition)
+    delivered = DELIVERED_BARS.conform(
+        bars.filter(pl.col("delivered_close").is_not_null()).select(
+            "symbol", "time", **{name: f"delivered_{name}" for name in ("open", "high", "low", "close", "volume")}
+        )
+    )
+    built = DELIVERED_BARS.conform(bars.filter(pl.col("source") == "trades"))
+    found = bar_agreement(built, delivered, partition.session)
+    if not found.built or not found.delivered:
+        return True, asdict(found)
+    swept = (
+        minute_bars(trades, partition.session, exclude_price_codes=(INTERMARKET_SWEEP,))
+        for trades, _ in symbol_batches(lake, partition)
+    )
+    without_sweeps = bar_agreement(pl.concat(swept), delivered, partition.session)
+    facts = {
+        **asdict(found),
+        "volume_share": found.volume_share,
+        "regular_price_share": found.regular_price_share,
+        "regular_price_share_without_sweeps": without_sweeps.regular_price_share,
+    }
+    return found.volume_share >= _LEAST_VOLUME_AGREEMENT, facts
+
+
+def gaps(_: Table, lake: Lake, partition: Partition) -> Verdict:
+    """Quiet symbols have empty minutes; a long run of them in a busy symbol is an outage."""
+    rows = lake.read(COVERAGE, partition)
+    thin = rows.filter(pl.col("missing_minutes") > 0.1 * pl.col("expected_minutes"))
+    return thin.is_empty(), {
+        row["symbol"]: {"missing": row["missing_minutes"], "longest_gap": row["longest_gap_minutes"]}
+        for row in thin.iter_rows(named=True)
+    }
+
+
+def no_look_ahead(_: Table, lake: Lake, partition: Partition) -> Verdict:
+    """The future is taken away from the busiest symbol; nothing known before may change."""
+    counts = lake.symbols(TRADES, partition)
+    if not counts:
+        return True, {"symbols": 0}
+    symbol, session = max(counts, key=lambda name: counts[name]), partition.session
+    middle = session.regular_start + (session.regular_end - session.regular_start) // 2
+    cut = middle - middle % NS_PER_MINUTE
+    seen = pl.col("time").dt.timestamp("ns") < cut
+    trades, quotes = (
+        lake.read(table, partition, symbols=[symbol]).filter(seen) if lake.exists(table, partition) else table.empty()
+        for table in (TRADES, QUOTES)
+    )
+    known = pl.col("known_time").dt.timestamp("ns") <= cut
+    alone = microstructure(trades, quotes, session, through_ns=cut, symbols=[symbol])
+    whole = lake.read(MICROSTRUCTURE, partition, symbols=[symbol]).filter(known)
+    return alone.equals(whole), {"symbol": symbol, "minutes": alone.height}
+
+
+def _groups(lake: Lake, table: Table, partition: Partition) -> Iterator[pl.DataFrame]:
+    for symbols in whole_symbol_groups([lake.symbols(table, partition)], _ROWS_AT_ONCE):
+        yield lake.read(table, partition, symbols=symbols)
