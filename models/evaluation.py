@@ -45,8 +45,9 @@ def evaluate(
         seed: of the bootstrap.
 
     Returns:
-        Metrics in minutes (average_precision, roc_auc, precision, recall) and anomalies (event_recall), false alerts (merged
-        runs of flagged minutes that meet no anomaly) a symbol and day, the median delay from an anomaly's start to the end of
+        Metrics in minutes (average_precision, roc_auc, precision, recall), in anomalies (event_recall) and in alerts, which are
+        merged runs of flagged minutes: the share that meets an anomaly (alert_precision), and those that meet none, a symbol
+        and day (false_alerts_per_symbol_day). Also the median delay from an anomaly's start to the end of
         its first flagged minute, and a 95 % interval of the gain in average precision over the rule, by resampling hours.
 
     Raises:
@@ -176,6 +177,7 @@ def _alerts(minutes: pl.DataFrame, events: pl.DataFrame, flagged: Flags, column:
         f"{prefix}alert_minutes": float(flagged.sum()),
         f"{prefix}precision": hits / float(flagged.sum()) if flagged.any() else 0.0,
         f"{prefix}recall": hits / float(truth.sum()),
+        f"{prefix}alert_precision": runs.select(pl.col("is_true").mean()).item() if runs.height else 0.0,
         f"{prefix}event_recall": found.height / max(events.height, 1),
         f"{prefix}false_alerts_per_symbol_day": runs.filter(~pl.col("is_true")).height / symbol_days,
         f"{prefix}delay_minutes": float(np.median(delays.to_numpy())) if found.height else float("nan"),

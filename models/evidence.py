@@ -2,12 +2,12 @@
 
 Belongs here: from deviations to surprises to evidence, and back from evidence to features. Not here: the verdict (the forest).
 
-A deviation becomes a surprise, minus the log of how often training minutes deviated as far in that direction; so a feature with
-wild tails weighs no more than a tame one. The evidence for a kind is the mean of its two greatest surprises: one odd feature
+A deviation becomes a surprise, minus the log of how often its market's training minutes deviated as far in that direction; so a
+feature with wild tails weighs no more than a tame one. The evidence for a kind is the mean of its two greatest surprises: one odd feature
 alone convinces less than two. A direction that is no sign of trouble (by the catalog) does not count.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -15,18 +15,20 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from models.profile import Floats, Profile
+from models.profile import EVERY_MARKET, Floats, Profile, group_names
 from tapewatch.features.catalog import Feature
 
 Indices = npt.NDArray[np.int64]
 
 #: Shares of training minutes at which a direction's deviations are remembered; beyond the last, an exponential tail.
-_SHARES = (0.5, 0.8, 0.9, 0.95, 0.98)
+_SHARES = (0.5, 0.8, 0.9, 0.95)
 _KNOT_SURPRISES = np.array([0.0, *(-np.log(1.0 - share) for share in _SHARES[1:])])
 #: The tail's mean excess is no shorter than this, in scales; surprises beyond the greatest are all the same.
 _SHORTEST_TAIL, _GREATEST = 0.25, 20.0
 #: How often the strongest evidence stands among the inputs: a tree picks it as often as that many kinds.
-_STRONGEST_COPIES = 3
+_STRONGEST_COPIES = 8
+#: A wide minute alone is no crash: the price must have fallen in it.
+_CRASH, _FALL = "flash_crash", "return_score"
 _MOST_FOLDS = 5
 _SIGNS_AVERAGED = 2
 
@@ -41,21 +43,53 @@ class Sign:
 
 
 def signs(features: Sequence[Feature]) -> tuple[Sign, ...]:
-    """Every direction of `features` that the catalog gives a kind, in order."""
+    """Every direction of `features` that the catalog gives a kind, in order, and a fall as the second sign of a crash."""
     pairs = [(feature, is_high, feature.kind(is_high=is_high)) for feature in features for is_high in (True, False)]
-    return tuple(Sign(feature, is_high, kind) for feature, is_high, kind in pairs if kind is not None)
+    of_catalog = (Sign(feature, is_high, kind) for feature, is_high, kind in pairs if kind is not None)
+    falls = (Sign(feature, is_high=False, kind=_CRASH) for feature in features if feature.name == _FALL)
+    return (*of_catalog, *falls)
+
+
+@dataclass(frozen=True)
+class Tails:
+    """How far each sign deviates how often.
+
+    `knots` (signs x 4) are deviations at fixed shares of the minutes, `tail` (signs) the mean excess over the last. The tail is
+    exponential, and its mean taken from the median excess (mean = median / ln 2): anomalies among the training minutes are
+    few but far out, and the plain mean would be theirs.
+    """
+
+    knots: Floats
+    tail: Floats
+
+    @classmethod
+    def fit(cls, directed: Floats) -> Self:
+        """Learn from rows x signs."""
+        knots = np.maximum.accumulate(np.maximum(np.quantile(directed, _SHARES, axis=0).T, 0.0), axis=1)
+        excess = [column[column > last] - last for column, last in zip(directed.T, knots[:, -1], strict=True)]
+        medians = np.array([np.median(beyond) if beyond.size else 0.0 for beyond in excess])
+        return cls(knots, np.maximum(medians / np.log(2.0), _SHORTEST_TAIL))
+
+    def surprises(self, directed: Floats) -> Floats:
+        """Surprises of rows x signs."""
+        out = np.empty_like(directed)
+        for i, (knots, tail) in enumerate(zip(self.knots, self.tail, strict=True)):
+            beyond = np.maximum(directed[:, i] - knots[-1], 0.0) / tail
+            # A step where knots coincide: a deviation of 0 is never surprising.
+            inside = np.where(directed[:, i] > 0, np.interp(directed[:, i], knots, _KNOT_SURPRISES), 0.0)
+            out[:, i] = np.minimum(inside + beyond, _GREATEST)
+        return out
 
 
 @dataclass(frozen=True)
 class Evidence:
     """The fitted way from feature rows to the forest's inputs.
 
-    `knots` (signs x 5) are deviations at fixed shares of the training minutes, `tail` (signs) the mean excess over the last.
+    `tails` has those of each market, by its name among symbols, and of all of them for a market never seen.
     """
 
     profile: Profile
-    knots: Floats
-    tail: Floats
+    tails: Mapping[str, Tails]
 
     @classmethod
     def fit(cls, rows: pl.DataFrame, features: Sequence[Feature]) -> tuple[Self, Floats]:
@@ -71,12 +105,10 @@ class Evidence:
             mine = folds == fold
             others = profile if mine.all() else Profile.fit(rows.filter(~pl.Series(mine)), features)
             deviations[mine] = others.standardise(rows.filter(pl.Series(mine)))
-        directed = _directed(deviations, features)
-        knots = np.maximum.accumulate(np.maximum(np.quantile(directed, _SHARES, axis=0).T, 0.0), axis=1)
-        beyond = np.where(directed > knots[:, -1], directed - knots[:, -1], np.nan)
-        count = np.maximum((~np.isnan(beyond)).sum(axis=0), 1)
-        fitted = cls(profile, knots, np.maximum(np.nansum(beyond, axis=0) / count, _SHORTEST_TAIL))
-        return fitted, fitted.inputs_of(fitted.surprises_of(deviations))
+        directed, markets = _directed(deviations, features), np.array(group_names(rows["symbol"]))
+        tails = {str(name): Tails.fit(directed[markets == name]) for name in np.unique(markets)}
+        fitted = cls(profile, {EVERY_MARKET: Tails.fit(directed), **tails})
+        return fitted, fitted.inputs_of(fitted.surprises_of(deviations, rows["symbol"]))
 
     @property
     def signs(self) -> tuple[Sign, ...]:
@@ -94,17 +126,15 @@ class Evidence:
 
     def surprises(self, rows: pl.DataFrame) -> Floats:
         """Rows x signs, not negative; 0 for a null feature."""
-        return self.surprises_of(self.profile.standardise(rows))
+        return self.surprises_of(self.profile.standardise(rows), rows["symbol"])
 
-    def surprises_of(self, deviations: Floats) -> Floats:
-        """Surprises of standardised deviations."""
-        directed = _directed(deviations, self.profile.features)
+    def surprises_of(self, deviations: Floats, symbols: pl.Series) -> Floats:
+        """Surprises of standardised deviations of `symbols`, a row each."""
+        directed, markets = _directed(deviations, self.profile.features), np.array(group_names(symbols))
         out = np.empty_like(directed)
-        for i, (knots, tail) in enumerate(zip(self.knots, self.tail, strict=True)):
-            beyond = np.maximum(directed[:, i] - knots[-1], 0.0) / tail
-            # A step where knots coincide: a deviation of 0 is never surprising.
-            inside = np.where(directed[:, i] > 0, np.interp(directed[:, i], knots, _KNOT_SURPRISES), 0.0)
-            out[:, i] = np.minimum(inside + beyond, _GREATEST)
+        for name in np.unique(markets):
+            mine = markets == name
+            out[mine] = self.tails.get(str(name), self.tails[EVERY_MARKET]).surprises(directed[mine])
         return out
 
     def inputs_of(self, surprises: Floats) -> Floats:
@@ -156,15 +186,19 @@ class Evidence:
         return np.asarray(members[order[:, :_SIGNS_AVERAGED]])
 
     def to_frame(self) -> pl.DataFrame:
-        """The tails as a table: feature, is_high, kind, knot_0 … knot_4, tail."""
-        return pl.DataFrame(
-            {
-                "feature": [sign.feature.name for sign in self.signs],
-                "is_high": [sign.is_high for sign in self.signs],
-                "kind": [sign.kind for sign in self.signs],
-                **{f"knot_{i}": self.knots[:, i] for i in range(self.knots.shape[1])},
-                "tail": self.tail,
-            }
+        """The tails as a table: market, feature, is_high, kind, knot_0 … knot_3, tail."""
+        return pl.concat(
+            pl.DataFrame(
+                {
+                    "market": [market] * len(self.signs),
+                    "feature": [sign.feature.name for sign in self.signs],
+                    "is_high": [sign.is_high for sign in self.signs],
+                    "kind": [sign.kind for sign in self.signs],
+                    **{f"knot_{i}": tails.knots[:, i] for i in range(len(_SHARES))},
+                    "tail": tails.tail,
+                }
+            )
+            for market, tails in self.tails.items()
         )
 
     @classmethod
@@ -176,11 +210,16 @@ class Evidence:
         """
         restored = cls(
             Profile.from_frame(profile),
-            tails.select(f"knot_{i}" for i in range(len(_SHARES))).to_numpy(),
-            tails["tail"].to_numpy(),
+            {
+                str(key[0]): Tails(
+                    part.select(f"knot_{i}" for i in range(len(_SHARES))).to_numpy(), part["tail"].to_numpy()
+                )
+                for key, part in tails.partition_by("market", as_dict=True, maintain_order=True).items()
+            },
         )
         stored = tails.select("feature", "is_high", "kind").rows()
-        if stored != [(sign.feature.name, sign.is_high, sign.kind) for sign in restored.signs]:
+        known = [(sign.feature.name, sign.is_high, sign.kind) for sign in restored.signs]
+        if stored != known * len(restored.tails):
             raise ValueError("the catalog reads these features' directions otherwise: train again")
         return restored
 

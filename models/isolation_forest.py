@@ -28,7 +28,10 @@ _TRUSTED = ["sklearn.tree._tree.Tree"]
 _TRAILING = frozenset(
     {"trailing_return_bps", "drawdown_bps", "roll_spread_bps", "amihud_illiquidity", "kyle_lambda", "vpin"}
 )
-DETECTOR_FEATURES: tuple[Feature, ...] = tuple(f for f in FEATURES if f.name not in _TRAILING)
+#: What trades paid repeats what the book asked; how the book leans says little of who trades. A second voice for the same
+#: finding would count as a second finding.
+_REPEATING = frozenset({"effective_spread_bps", "depth_imbalance", "best_level_ofi"})
+DETECTOR_FEATURES: tuple[Feature, ...] = tuple(f for f in FEATURES if f.name not in _TRAILING | _REPEATING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class IsolationForestDetector:
     """Scores minutes by how few random cuts set them apart from the training minutes. Use `fit` or `load` first.
 
     Rows are MICROSTRUCTURE-shaped: symbol, event_time, known_time, session_minute and `DETECTOR_FEATURES`. Null features count
-    as typical, so a symbol without quotes is scored by its trades; an unseen symbol is held against the whole market.
+    as typical, so a symbol without quotes is scored by its trades; an unseen symbol is held against its market.
     """
 
     parameters: ForestParameters = field(default_factory=ForestParameters)
@@ -73,15 +76,18 @@ class IsolationForestDetector:
         if rows.is_empty():
             raise DetectorError("no rows to fit the detector on: materialize the training days first")
         evidence, inputs = Evidence.fit(rows, DETECTOR_FEATURES)
-        forest = IsolationForest(
-            n_estimators=self.parameters.trees,
-            max_samples=min(self.parameters.samples, rows.height),
-            random_state=self.seed,
-        ).fit(inputs)
+        forest = self._forest(inputs)
+        # The inputs hold each day against the other days, so the scores are those of days not seen.
         threshold = for_budget(-forest.score_samples(inputs), self.parameters.alerts_per_symbol_hour)
         self._state = _Fitted(evidence, forest, self._describe(rows, partitions, threshold))
         self.__dict__.pop("_explainer", None)
         return self
+
+    def _forest(self, inputs: Scores) -> IsolationForest:
+        samples = min(self.parameters.samples, inputs.shape[0])
+        return IsolationForest(n_estimators=self.parameters.trees, max_samples=samples, random_state=self.seed).fit(
+            inputs
+        )
 
     @property
     def manifest(self) -> Manifest:

@@ -13,15 +13,16 @@ import numpy.typing as npt
 import polars as pl
 
 from tapewatch.features.catalog import BY_NAME, Feature, matrix
+from tapewatch.market.instruments import market_of
 
 Floats = npt.NDArray[np.float64]
 
 BUCKET_MINUTES = 30
-#: The bucket that stands for a symbol's whole day, and the symbol that stands for the whole market.
-WHOLE_DAY, WHOLE_MARKET = -1, "*"
+#: The bucket that stands for a symbol's whole day, and the name that stands for all markets.
+WHOLE_DAY, EVERY_MARKET = -1, "*"
 #: Deviations beyond this many scales are all the same.
-CLIP = 15.0
-#: Observations at which a bucket weighs as much as its symbol's day, and a symbol as much as the market.
+CLIP = 30.0
+#: Observations at which a bucket weighs as much as its symbol's day, and a symbol as its market, or a market as them all.
 _BUCKET_PRIOR, _SYMBOL_PRIOR = 30.0, 10.0
 #: A scale is never below this (features are logs, or shares of one), nor below these parts of its parents'.
 _SCALE_FLOOR, _SYMBOL_FLOOR, _MARKET_FLOOR = 0.05, 0.25, 0.1
@@ -34,8 +35,8 @@ class Profile:
     """Centre and scale by (symbol, bucket of 30 minutes since the open): rows x features, in the order of `features`.
 
     The scale is the interquartile range, or half of the 5-95 % range where that is wider, as a normal standard deviation. Both
-    are shrunk: a bucket towards its symbol's day, the symbol towards the market, by how many observations stand behind them. A
-    feature that a symbol never has takes the market's.
+    are shrunk: a bucket towards its symbol's day, the symbol towards its market, the market towards all markets, by how many
+    observations stand behind them. A feature that a symbol never has takes its market's.
     """
 
     features: tuple[Feature, ...]
@@ -52,28 +53,29 @@ class Profile:
             *(feature.expression().fill_nan(None).alias(feature.name) for feature in features),
         )
         names = [feature.name for feature in features]
-        whole = _statistics(
-            transformed.with_columns(symbol=pl.lit(WHOLE_MARKET), bucket=pl.lit(WHOLE_DAY, pl.Int64)), names
-        )
-        days = _statistics(transformed.with_columns(bucket=pl.lit(WHOLE_DAY, pl.Int64)), names)
-        buckets = _statistics(transformed, names)
-        market = np.nan_to_num(whole.centre), np.fmax(whole.scale, _SCALE_FLOOR)
-        day = _settled(days, *market, prior=_SYMBOL_PRIOR, floor=_MARKET_FLOOR)
-        at = {symbol: i for i, (symbol, _) in enumerate(days.keys)}
-        parent = [at[symbol] for symbol, _ in buckets.keys]
-        bucket = _settled(buckets, day[0][parent], day[1][parent], prior=_BUCKET_PRIOR, floor=_SYMBOL_FLOOR)
-        keys = [*whole.keys, *days.keys, *buckets.keys]
+        day_long = transformed.with_columns(bucket=pl.lit(WHOLE_DAY, pl.Int64))
+        every = _statistics(day_long.with_columns(symbol=pl.lit(EVERY_MARKET)), names)
+        markets = _statistics(day_long.with_columns(symbol=pl.Series(group_names(transformed["symbol"]))), names)
+        days, buckets = _statistics(day_long, names), _statistics(transformed, names)
+        top = np.nan_to_num(every.centre), np.fmax(every.scale, _SCALE_FLOOR)
+        market = _settled(markets, *top, prior=_SYMBOL_PRIOR, floor=_MARKET_FLOOR)
+        of_market = _positions(markets, group_names(pl.Series([symbol for symbol, _ in days.keys])))
+        day = _settled(days, market[0][of_market], market[1][of_market], prior=_SYMBOL_PRIOR, floor=_MARKET_FLOOR)
+        of_day = _positions(days, [symbol for symbol, _ in buckets.keys])
+        bucket = _settled(buckets, day[0][of_day], day[1][of_day], prior=_BUCKET_PRIOR, floor=_SYMBOL_FLOOR)
+        keys = [*every.keys, *markets.keys, *days.keys, *buckets.keys]
         return cls(
             tuple(features),
-            np.concatenate([market[0], day[0], bucket[0]]),
-            np.concatenate([market[1], day[1], bucket[1]]),
+            np.concatenate([top[0], market[0], day[0], bucket[0]]),
+            np.concatenate([top[1], market[1], day[1], bucket[1]]),
             {key: i for i, key in enumerate(keys)},
         )
 
     def standardise(self, rows: pl.DataFrame) -> Floats:
-        """Deviations from the usual in scales, rows x features, within +-15. A null feature deviates by 0: it is taken as typical.
+        """Deviations from the usual in scales, rows x features, within +-30. A null feature deviates by 0: it is taken as typical.
 
-        A time of day that was never seen takes its symbol's day, a symbol that was never seen the market's.
+        A time of day that was never seen takes its symbol's day, a symbol that was never seen its market's, and all markets'
+        where that was never seen either.
         """
         symbols = rows["symbol"].cast(pl.String).to_list()
         buckets = rows["session_minute"].to_numpy() // BUCKET_MINUTES
@@ -82,10 +84,10 @@ class Profile:
         return np.clip(np.nan_to_num(deviation, nan=0.0), -CLIP, CLIP)
 
     def _row(self, symbol: str, bucket: int) -> int:
-        for key in ((symbol, bucket), (symbol, WHOLE_DAY)):
+        for key in ((symbol, bucket), (symbol, WHOLE_DAY), (group_name(symbol), WHOLE_DAY)):
             if key in self.row_of:
                 return self.row_of[key]
-        return self.row_of[WHOLE_MARKET, WHOLE_DAY]
+        return self.row_of[EVERY_MARKET, WHOLE_DAY]
 
     def to_frame(self) -> pl.DataFrame:
         """The profile as a table: symbol, bucket, and `centre_` and `scale_` columns of each feature."""
@@ -108,6 +110,17 @@ class Profile:
             frame.select(f"scale_{name}" for name in names).to_numpy(),
             {key: i for i, key in enumerate(keys)},
         )
+
+
+def group_name(symbol: str) -> str:
+    """What a symbol's market is called among symbols: `*stocks`."""
+    return f"{EVERY_MARKET}{market_of(symbol)}"
+
+
+def group_names(symbols: pl.Series) -> list[str]:
+    """`group_name` of each symbol."""
+    names = {symbol: group_name(symbol) for symbol in symbols.cast(pl.String).unique()}
+    return [names[symbol] for symbol in symbols.cast(pl.String)]
 
 
 @dataclass(frozen=True)
@@ -137,6 +150,11 @@ def _statistics(transformed: pl.DataFrame, names: Sequence[str]) -> _Statistics:
         np.maximum((upper - lower) / _NORMAL_IQR, (highest - lowest) / (2 * _NORMAL_90)),
         grouped.select(f"{n} count" for n in names).to_numpy().astype(np.float64),
     )
+
+
+def _positions(statistics: _Statistics, names: Sequence[str]) -> npt.NDArray[np.int64]:
+    at = {name: i for i, (name, _) in enumerate(statistics.keys)}
+    return np.array([at[name] for name in names], dtype=np.int64)
 
 
 def _settled(own: _Statistics, centre: Floats, scale: Floats, *, prior: float, floor: float) -> tuple[Floats, Floats]:

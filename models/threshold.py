@@ -8,7 +8,7 @@ import numpy as np
 from models.base import DetectorError, Scores
 
 #: Alert minutes that a symbol may raise an hour, on the training days.
-ALERTS_PER_SYMBOL_HOUR = 0.75
+ALERTS_PER_SYMBOL_HOUR = 0.7
 _MINUTES_PER_HOUR = 60
 
 

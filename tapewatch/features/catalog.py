@@ -29,11 +29,16 @@ class Family(StrEnum):
 
 
 class Transform(StrEnum):
-    """How a feature is put on a scale where a model can compare."""
+    """How a feature is put on a scale where a model can compare.
+
+    Waiting times take the root: they fall off slower than an exponential, near a stretched one (Raberto, Scalas and Mainardi
+    2002).
+    """
 
     NONE = "none"
     LOG1P = "log1p"
     SIGNED_LOG1P = "signed_log1p"
+    SQRT = "sqrt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,8 @@ class Feature:
         match self.transform:
             case Transform.LOG1P:
                 return column.log1p()
+            case Transform.SQRT:
+                return column.sqrt()
             case Transform.SIGNED_LOG1P:
                 return column.sign() * column.abs().log1p()
             case _:
@@ -66,7 +73,7 @@ class Feature:
         return self.high if is_high else self.low
 
 
-_NONE, _LOG, _SIGNED = Transform.NONE, Transform.LOG1P, Transform.SIGNED_LOG1P
+_NONE, _LOG, _SIGNED, _ROOT = Transform.NONE, Transform.LOG1P, Transform.SIGNED_LOG1P, Transform.SQRT
 
 FEATURES: tuple[Feature, ...] = (
     Feature("volume_ratio", Family.VOLUME, _LOG, "volume_spike", "feed_outage", "volume against the half hour before"),
@@ -87,17 +94,17 @@ FEATURES: tuple[Feature, ...] = (
     Feature("kyle_lambda", Family.FLOW, _SIGNED, "one_sided_flow", None, "price impact of signed flow"),
     Feature("order_flow_imbalance", Family.FLOW, _NONE, "one_sided_flow", "one_sided_flow", "buying against selling"),
     Feature("signed_volume_ratio", Family.FLOW, _SIGNED, "one_sided_flow", "one_sided_flow", "net buying against usual volume"),
-    Feature("flow_score_3m", Family.FLOW, _SIGNED, "one_sided_flow", "one_sided_flow", "net count of buyers over 3 minutes, against coin tosses"),
-    Feature("flow_score_5m", Family.FLOW, _SIGNED, "one_sided_flow", "one_sided_flow", "the same over 5 minutes"),
+    Feature("flow_score_3m", Family.FLOW, _NONE, "one_sided_flow", "one_sided_flow", "net count of buyers over 3 minutes, against coin tosses"),
+    Feature("flow_score_5m", Family.FLOW, _NONE, "one_sided_flow", "one_sided_flow", "the same over 5 minutes"),
     Feature("vpin", Family.FLOW, _NONE, "one_sided_flow", None, "how one-sided the last volume buckets are"),
     Feature("best_level_ofi", Family.FLOW, _NONE, "one_sided_flow", "one_sided_flow", "pressure at the best prices"),
     Feature("depth_imbalance", Family.FLOW, _NONE, "one_sided_flow", "one_sided_flow", "bid size against ask size"),
     Feature("quote_rate_hz", Family.QUOTES, _LOG, "quote_stuffing", "feed_outage", "quotes a second"),
     Feature("quote_count_ratio", Family.QUOTES, _LOG, "quote_stuffing", "feed_outage", "quotes against the half hour before"),
     Feature("crossed_share", Family.QUOTES, _NONE, "quote_stuffing", None, "share of quotes with bid above ask"),
-    Feature("trade_age_s", Family.OUTAGE, _LOG, "feed_outage", None, "time since the last trade"),
-    Feature("quote_age_s", Family.OUTAGE, _LOG, "feed_outage", None, "time since the last quote"),
-    Feature("tape_age_s", Family.OUTAGE, _LOG, "feed_outage", None, "time since anything came"),
+    Feature("trade_age_s", Family.OUTAGE, _ROOT, "feed_outage", None, "time since the last trade"),
+    Feature("quote_age_s", Family.OUTAGE, _ROOT, "feed_outage", None, "time since the last quote"),
+    Feature("tape_age_s", Family.OUTAGE, _ROOT, "feed_outage", None, "time since anything came"),
 )  # fmt: skip
 
 NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.evidence import Evidence, signs
+from models.evidence import Evidence, Tails, signs
 from models.isolation_forest import DETECTOR_FEATURES
 from tapewatch.features.catalog import BY_NAME
 
@@ -36,7 +36,7 @@ def test_a_surprise_is_minus_the_log_of_how_rare_it_is(
 def test_surprise_grows_with_the_deviation(fitted: tuple[Evidence, np.ndarray]) -> None:
     evidence, _ = fitted
     steps = np.linspace(-15, 15, 301)[:, None] * np.ones(len(DETECTOR_FEATURES))
-    surprises = evidence.surprises_of(steps)
+    surprises = evidence.surprises_of(steps, pl.Series(["AAPL"] * len(steps)))
     for i, sign in enumerate(evidence.signs):
         path = surprises[:, i] if sign.is_high else surprises[::-1, i]
         assert (np.diff(path) >= 0).all()
@@ -53,7 +53,7 @@ def test_evidence_is_the_mean_of_the_two_greatest_surprises(
         expected = np.sort(surprises[:, members], axis=1)[:, -2:].mean(axis=1)
         np.testing.assert_allclose(inputs[:, k], expected)
     kinds = len(evidence.kinds)
-    np.testing.assert_array_equal(inputs[:, kinds:], np.tile(inputs[:, :kinds].max(axis=1)[:, None], 3))
+    np.testing.assert_array_equal(inputs[:, kinds:], np.tile(inputs[:, :kinds].max(axis=1)[:, None], 8))
 
 
 def test_contributions_find_the_features_behind_them(
@@ -61,7 +61,7 @@ def test_contributions_find_the_features_behind_them(
 ) -> None:
     evidence, _ = fitted
     rows = unseen_rows.head(50)
-    contributions = np.random.default_rng(0).normal(size=(50, len(evidence.kinds) + 3))
+    contributions = np.random.default_rng(0).normal(size=(50, len(evidence.kinds) + 8))
     by_feature = evidence.to_features(rows, contributions)
     np.testing.assert_allclose(by_feature.sum(axis=1), contributions.sum(axis=1))
     only_spread = np.zeros_like(contributions)
@@ -80,6 +80,30 @@ def test_a_days_inputs_come_from_the_other_days(
     standing_alone = evidence.profile.standardise(training_rows.filter(first_day))
     assert np.isfinite(standing_alone).all()
     assert again.shape == (int((~first_day).sum()), inputs.shape[1])
+
+
+def test_each_market_has_its_own_tails(training_rows: pl.DataFrame) -> None:
+    wild = training_rows.with_columns(
+        symbol=pl.lit("X:") + pl.col("symbol").cast(pl.String) + "-USD",
+        volume_ratio=pl.col("volume_ratio").log1p().pow(3).exp() - 1,
+    )
+    tame = training_rows.with_columns(pl.col("symbol").cast(pl.String))
+    evidence, _ = Evidence.fit(pl.concat([tame, wild]), DETECTOR_FEATURES)
+    assert set(evidence.tails) == {"*", "*stocks", "*crypto"}
+    row = next(i for i, s in enumerate(evidence.signs) if s.feature.name == "volume_ratio" and s.is_high)
+    steps = np.full((1, len(DETECTOR_FEATURES)), 6.0)
+    of = {name: evidence.surprises_of(steps, pl.Series([name]))[0, row] for name in ("AAPL", "X:AAPL-USD", "C:EUR-USD")}
+    assert of["AAPL"] > of["C:EUR-USD"] > of["X:AAPL-USD"], "a market never seen is held against all of them"
+
+
+def test_a_few_anomalies_among_the_training_minutes_hide_no_others() -> None:
+    rng = np.random.default_rng(0)
+    clean = rng.exponential(1.0, (20_000, 1))
+    dirty = clean.copy()
+    dirty[:100] += 40.0
+    far = np.array([[12.0]])
+    assert Tails.fit(dirty).surprises(far)[0, 0] == pytest.approx(Tails.fit(clean).surprises(far)[0, 0], rel=0.2)
+    assert Tails.fit(clean).surprises(far)[0, 0] == pytest.approx(12.0, rel=0.1), "minus the log of how rare it is"
 
 
 def test_tables_and_back(fitted: tuple[Evidence, np.ndarray], unseen_rows: pl.DataFrame) -> None:

@@ -13,6 +13,23 @@ from tapewatch.market.schema import Table
 from tapewatch.market.tables import ATTRIBUTIONS, MICROSTRUCTURE
 
 SMALL = ForestParameters(trees=80, samples=1024)
+NOTHING_CAME = [
+    "volume",
+    "volume_ratio",
+    "trade_count",
+    "trade_count_ratio",
+    "signed_volume_ratio",
+    "return_bps",
+    "return_score",
+    "realised_volatility_bps",
+    "volatility_ratio",
+    "quote_count",
+    "quote_rate_hz",
+    "quote_count_ratio",
+    "flow_score_3m",
+    "flow_score_5m",
+]
+UNDEFINED_IN_SILENCE = ["order_flow_imbalance", "range_bps", "realised_spread_bps", "crossed_share"]
 QUOTE_COLUMNS = [
     name
     for name in MICROSTRUCTURE.schema
@@ -176,6 +193,23 @@ def test_what_is_anomalous_is_named_first(detector: IsolationForestDetector, uns
     strongest = detector.explain(odd).sort("shap_value", descending=True).head(2)["feature"].cast(pl.String)
     assert set(strongest) <= {"quoted_spread_bps", "spread_ratio", "effective_spread_bps"}
     assert detector.scored(odd)["kind"].to_list() == ["spread_blowout"]
+
+
+def test_an_outage_of_a_busy_symbol_is_found_and_named(
+    detector: IsolationForestDetector, unseen_rows: pl.DataFrame
+) -> None:
+    """Absence counts: no trades, no quotes, and ages that grow by a minute a minute."""
+    silent = unseen_rows.filter(pl.col("session_minute").is_between(100, 104)).with_columns(
+        *(pl.lit(0).cast(MICROSTRUCTURE.schema[name]).alias(name) for name in NOTHING_CAME),
+        *(pl.lit(None, dtype=MICROSTRUCTURE.schema[name]).alias(name) for name in UNDEFINED_IN_SILENCE),
+        *(
+            (60.0 * (pl.col("session_minute") - 98)).alias(name)
+            for name in ("trade_age_s", "quote_age_s", "tape_age_s")
+        ),
+    )
+    verdicts = detector.scored(silent)
+    assert (verdicts["score"] >= detector.threshold).mean() > 0.9
+    assert set(verdicts["kind"]) == {"feed_outage"}
 
 
 def test_using_it_unfitted_or_fitting_on_nothing_is_refused(unseen_rows: pl.DataFrame) -> None:

@@ -59,11 +59,23 @@ def test_a_null_feature_is_typical(profile: Profile) -> None:
 def test_an_unseen_symbol_is_held_against_the_market_and_an_unseen_hour_against_the_day(profile: Profile) -> None:
     unseen = profile.standardise(rows("ZZZ", np.array([100]), logged(np.array([2.0]))))
     assert np.isfinite(unseen).all()
-    market = profile.row_of["*", WHOLE_DAY]
+    market = profile.row_of["*stocks", WHOLE_DAY]
     assert unseen[0, 0] == pytest.approx((2.0 - profile.centre[market, 0]) / profile.scale[market, 0])
     late = profile.standardise(rows("AAA", np.array([900]), logged(np.array([3.0]))))
     day = profile.row_of["AAA", WHOLE_DAY]
     assert late[0, 0] == pytest.approx((3.0 - profile.centre[day, 0]) / profile.scale[day, 0])
+
+
+def test_an_unseen_symbol_is_held_against_its_own_market_not_against_others() -> None:
+    minutes = np.tile(np.arange(60), 20)
+    calm = rows("AAA", minutes, logged(np.full(1200, 1.0)))
+    wild = rows("X:BBB-USD", minutes, logged(np.full(1200, 5.0)))
+    profile = Profile.fit(pl.concat([calm, wild]), FEATURES)
+    usual = {"ZZZ": 1.0, "X:ZZZ-USD": 5.0, "C:ZZZ-USD": 3.0}
+    for symbol, level in usual.items():
+        seen = profile.standardise(rows(symbol, np.array([5]), logged(np.array([level]))))[0, 0]
+        assert abs(seen) < 1.0, "forex was never seen: all markets stand for it"
+    assert profile.standardise(rows("ZZZ", np.array([5]), logged(np.array([5.0]))))[0, 0] > 10
 
 
 def test_few_observations_weigh_little() -> None:
