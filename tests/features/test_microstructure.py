@@ -223,6 +223,22 @@ def test_ratios_compare_with_the_minutes_before() -> None:
     assert rows[40]["spread_ratio"] == pytest.approx(rows[40]["quoted_spread_bps"] * 30 / sum(before))
 
 
+def test_one_sidedness_is_counted_over_minutes_while_it_lasts() -> None:
+    """Nine buys and no sell: the score is the root of their number, and 0 once sellers take over."""
+    buys = [(60 * minute + second, 10.02, 1) for minute in range(3) for second in (10, 20, 30)]
+    sells = [(60 * 3 + 10, 10.00, 1)]
+    row = rows_of([*buys, *sells], [(-5, 10.00, 10.02)])
+    assert [row[minute]["flow_score_3m"] for minute in range(5)] == pytest.approx([3**0.5, 6**0.5, 3, 0, 0])
+    assert row[2]["flow_score_5m"] == 3
+    assert row[6]["flow_score_3m"] is None, "nobody has traded for three minutes"
+
+
+def test_the_tape_is_as_old_as_its_last_trade_or_quote() -> None:
+    row = rows_of([(5, 10, 1), (200, 10, 1)], [(20, 9, 11)])
+    assert [row[minute]["tape_age_s"] for minute in (0, 1, 2, 3)] == [40, 100, 160, 40]
+    assert rows_of([(5, 10, 1)])[0]["tape_age_s"] == 55
+
+
 def test_windows_do_not_reach_across_the_open() -> None:
     trades = [(60 * minute, 10, 1e6) for minute in range(-30, 0)] + [(60 * minute, 10, 100) for minute in range(8)]
     rows = rows_of(trades)
