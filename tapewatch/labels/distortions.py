@@ -17,7 +17,8 @@ from tapewatch.market.tables import SYMBOL, TIME
 Floats = npt.NDArray[np.float64]
 Times = npt.NDArray[np.int64]
 
-#: Volume of a spike and of one-sided flow, as multiples of what is usual: five times comes by itself several times a day.
+#: Volume of a spike and of one-sided flow, as multiples of what is usual: five times comes by itself
+#: about once a symbol and day.
 SPIKE_VOLUME = (8.0, 20.0)
 FLOW_VOLUME = (2.0, 5.0)
 #: A jump's height in volatilities of a minute, and never less than this many basis points or ticks.
