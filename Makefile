@@ -1,6 +1,8 @@
 # From a bare clone: `make demo` and `make test` need Python 3.11 or 3.12 and make, nothing else.
 
-PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+# The first that runs and is of a supported version: a name on the path may be an empty shim.
+PYTHON ?= $(shell for name in python3.12 python3.11 python3 python; do \
+	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$name && break; done)
 UV := $(shell command -v uv || echo .bootstrap/bin/uv)
 RUN := .venv/bin
 STAMP := .venv/.installed
@@ -17,6 +19,7 @@ help: ## Show this list
 install: $(STAMP) ## Create the environment (.venv) from the lock file
 
 .bootstrap/bin/uv:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed and neither is on the path: install one, or make PYTHON=/path/to/python" >&2; exit 1; }
 	$(PYTHON) -m venv .bootstrap
 	.bootstrap/bin/python -m pip install --quiet --disable-pip-version-check uv
 
@@ -31,10 +34,10 @@ up: install ## Dagster, MLflow, emulator and scoring service under one superviso
 	$(RUN)/tapewatch up
 
 test: lint system ## Everything: style, types, import rules, all tests on real parts
-	$(RUN)/pytest --numprocesses 2 --dist worksteal
+	$(RUN)/pytest --numprocesses 2 --dist loadfile
 
 test-fast: install ## What needs no service: under three minutes
-	$(RUN)/pytest --numprocesses 2 --dist worksteal -m "not slow"
+	$(RUN)/pytest --numprocesses 2 --dist loadfile -m "not slow"
 
 lint: install ## Ruff, mypy --strict, import rules, secret scan
 	$(RUN)/ruff check .

@@ -1,0 +1,59 @@
+"""Runs every benchmark and prints what docs/benchmarks.md holds: `python -m benchmarks > docs/benchmarks.md`.
+
+Takes some twenty minutes, most of it making a day of 500 symbols. Run it on a machine that does nothing else.
+"""
+
+import ast
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+
+_SCRIPTS = (
+    "microstructure",
+    "flat_file_to_features",
+    "rest_page",
+    "wide_day",
+    "flat_file_memory",
+    "synthetic_day",
+    "detection",
+)
+_HEADER = """\
+# Benchmarks
+
+Produced by `make bench`. Ratios were measured in one run, both sides in turn; absolute times belong to the machine:
+{cores} cores, {system}, Python {python}, Polars {polars}.
+"""
+
+
+def main() -> None:
+    """Run the scripts one after the other, each in a process of its own."""
+    sys.stdout.write(
+        _HEADER.format(
+            cores=os.cpu_count(),
+            system=f"{platform.system()} {platform.machine()}",
+            python=platform.python_version(),
+            polars=pl.__version__,
+        )
+    )
+    for name in _SCRIPTS:
+        print(f"running {name}", file=sys.stderr)
+        done = subprocess.run(
+            [sys.executable, "-m", f"benchmarks.{name}"], stdout=subprocess.PIPE, text=True, check=True
+        )
+        sys.stdout.write(
+            f"\n## {name.replace('_', ' ').capitalize()}\n\n{_summary(name)}\n\n```\n{done.stdout.strip()}\n```\n"
+        )
+        sys.stdout.flush()
+
+
+def _summary(name: str) -> str:
+    source = Path(__file__).with_name(f"{name}.py").read_text()
+    return (ast.get_docstring(ast.parse(source)) or "").split("\n\n")[0]
+
+
+if __name__ == "__main__":
+    main()
