@@ -70,7 +70,6 @@ def _whole_lines(fs: Any, path: str, block_bytes: int, held: int) -> Generator[m
         next(fill)
         is_over = False
         while not is_over:
-            turn = (turn + 1) % len(ring)
             if len(tail) * 2 > len(ring[turn]):
                 ring[turn] = mmap.mmap(-1, 4 * len(tail))
             buffer = memoryview(ring[turn])
@@ -84,6 +83,7 @@ def _whole_lines(fs: Any, path: str, block_bytes: int, held: int) -> Generator[m
             tail = bytes(buffer[end:size])
             if end:
                 yield buffer[:end]
+                turn = (turn + 1) % len(ring)
 
 
 def _filled(stream: Any, path: str) -> Generator[int, memoryview, None]:

@@ -1,10 +1,11 @@
 """Broken files and broken rows: each gets a clear error or a place in quarantine, and the rest of the day loads."""
 
 import gzip
-import os
+from collections import deque
 from pathlib import Path
 
 import fsspec
+import numpy as np
 import polars as pl
 import pytest
 
@@ -187,11 +188,19 @@ def test_a_flood_of_faults_is_the_wrong_file(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("block_bytes", [40, 100, 4096])
-def test_blocks_are_the_file_whatever_their_size(tmp_path: Path, block_bytes: int) -> None:
-    content = b"".join(os.urandom(n % 90).hex().encode() + b"\n" for n in range(400)) + b"no newline at the end"
+@pytest.mark.parametrize("held", [1, 2, 3])
+def test_blocks_are_the_file_whatever_their_size(tmp_path: Path, block_bytes: int, held: int) -> None:
+    random = np.random.default_rng(block_bytes)
+    lines = [random.bytes(n).hex().encode() + b"\n" for n in random.integers(0, 90, 2000)]
+    content = b"".join(lines) + b"no newline at the end"
     members = gzip.compress(content[:9000]) + gzip.compress(content[9000:]) + bytes(512)
     for name, packed in (("a.csv.gz", members), ("a.csv", content)):
         (tmp_path / name).write_bytes(packed)
-        blocks = [bytes(b) for b in read_blocks(fsspec.filesystem("file"), str(tmp_path / name), block_bytes)]
-        assert b"".join(blocks) == content + b"\n"
-        assert all(block.endswith(b"\n") for block in blocks)
+        in_hand: deque[memoryview] = deque()
+        read = b""
+        for block in read_blocks(fsspec.filesystem("file"), str(tmp_path / name), block_bytes, held):
+            assert bytes(block[-1:]) == b"\n"
+            in_hand.append(block)
+            if len(in_hand) == held:
+                read += bytes(in_hand.popleft())
+        assert read + b"".join(map(bytes, in_hand)) == content + b"\n"
