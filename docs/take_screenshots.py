@@ -1,8 +1,9 @@
 """Takes the pictures that the README shows, from a deployment that `tapewatch demo` filled.
 
-    .venv/bin/tapewatch demo && .venv/bin/python docs/take_screenshots.py
+.venv/bin/tapewatch demo && .venv/bin/python docs/take_screenshots.py
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ IMAGES = Path(__file__).parent / "images"
 CHECKOUT = Path(__file__).resolve().parent.parent
 _QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
 _PATIENCE_S = 90
+_DAY = "2024-06-07"
 
 
 def main() -> None:
@@ -29,18 +31,15 @@ def main() -> None:
     prepare(settings)
     port = free_port(settings.host)
     command = [sys.executable, "-m", "dagster_webserver", "-w", "workspace.yaml", "-h", settings.host, "-p", str(port)]
-    server = subprocess.Popen(command, cwd=CHECKOUT, env={**_inherited(), **environment(settings)})
+    server = subprocess.Popen(command, cwd=CHECKOUT, env=os.environ | environment(settings))
     address = f"http://{settings.host}:{port}"
     try:
         _wait_for(f"{address}/server_info")
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=_chromium(), args=_QUIET)
-            page = browser.new_page(viewport={"width": 1500, "height": 950}, device_scale_factor=1)
+            page = browser.new_page(viewport={"width": 1500, "height": 900})
             _dagster(page, address)
-            report = max((settings.home / "reports").glob("*.html"))
-            page.goto(report.as_uri())
-            page.wait_for_timeout(3000)
-            page.screenshot(path=IMAGES / "report.png")
+            _report(page, max((settings.home / "reports").glob("*.html")))
             browser.close()
     finally:
         server.terminate()
@@ -48,23 +47,34 @@ def main() -> None:
 
 
 def _dagster(page: Page, address: str) -> None:
-    pictures = {
-        "lineage": "/asset-groups",
-        "asset": "/assets/features/microstructure?view=partitions",
-        "evaluation": "/assets/models/evaluation",
-        "checks": "/assets/tape/trades?view=checks",
-        "shap": "/assets/explanations/isolation_forest_shap",
-    }
-    for name, path in pictures.items():
-        page.goto(address + path)
-        page.wait_for_timeout(6000)
-        page.screenshot(path=IMAGES / f"{name}.png")
+    page.goto(f"{address}/assets/features/microstructure?view=partitions&partition={_DAY}%7Cstocks")
+    page.get_by_text("Show Markdown").first.click(timeout=_PATIENCE_S * 1000)
+    page.wait_for_timeout(3000)
+    page.screenshot(path=IMAGES / "asset.png")
+    # Wide, so that the whole graph fits with its groups open.
+    page.set_viewport_size({"width": 2600, "height": 1700})
+    page.goto(f"{address}/asset-groups")
+    page.get_by_text("detections").first.wait_for(timeout=_PATIENCE_S * 1000)
+    for group in ("features", "labels", "models", "explanations", "detections", "serving", "tape"):
+        node = page.locator("svg").get_by_text(group, exact=True)
+        if node.count():
+            node.first.click(force=True)
+            page.wait_for_timeout(1500)
+            # A double click on the empty canvas fits the graph into it.
+            page.mouse.dblclick(600, 1650)
+            page.wait_for_timeout(1500)
+    page.screenshot(path=IMAGES / "lineage.png", clip={"x": 540, "y": 110, "width": 2000, "height": 1590})
 
 
-def _inherited() -> dict[str, str]:
-    import os
-
-    return dict(os.environ)
+def _report(page: Page, path: Path) -> None:
+    page.set_viewport_size({"width": 1500, "height": 900})
+    page.goto(path.as_uri())
+    page.wait_for_timeout(3000)
+    page.screenshot(path=IMAGES / "report.png")
+    chart = page.locator(".js-plotly-plot").first
+    chart.scroll_into_view_if_needed()
+    page.wait_for_timeout(1500)
+    chart.screenshot(path=IMAGES / "candles.png")
 
 
 def _chromium() -> str:

@@ -22,7 +22,7 @@ def get(url: str, path: str, key: str | None = "k", **params: str) -> httpx.Resp
 def test_keys() -> None:
     with serving(SyntheticTape(SEED), key="the-one") as url:
         assert get(url, BARS, "the-one").status_code == 200
-        assert get(url, BARS, None, apiKey="the-one").status_code == 200
+        assert get(url, BARS, None, apiKey="the-one").status_code == 200  # pragma: allowlist secret
         for answer in (get(url, BARS, "another"), get(url, BARS, None), get(url, BARS, None, apiKey="")):
             assert answer.status_code == 401
             body = answer.json()
