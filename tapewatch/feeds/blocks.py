@@ -18,6 +18,8 @@ from tapewatch.feeds.source import SourceError
 BLOCK_BYTES = 8 * 1024 * 1024
 _BLOCKS_AHEAD = 1
 _NEWLINE = b"\n"
+#: Only Linux has them.
+_HUGE_PAGES: int | None = getattr(mmap, "MADV_HUGEPAGE", None)
 _BROKEN: Any = (EOFError, OSError, igzip_lib.IsalError)
 
 
@@ -63,7 +65,7 @@ def read_blocks(fs: Any, path: str, block_bytes: int = BLOCK_BYTES, held: int = 
 
 def _whole_lines(fs: Any, path: str, block_bytes: int, held: int) -> Generator[memoryview]:
     # One buffer being filled, those in the queue, and those in the reader's hands; pages come with their first use.
-    ring = [mmap.mmap(-1, block_bytes) for _ in range(_BLOCKS_AHEAD + 1 + held)]
+    ring = [_buffer(block_bytes) for _ in range(_BLOCKS_AHEAD + 1 + held)]
     tail = b""
     turn = 0
     with fs.open(path, "rb") as stream, closing(_filled(stream, path)) as fill:
@@ -71,7 +73,7 @@ def _whole_lines(fs: Any, path: str, block_bytes: int, held: int) -> Generator[m
         is_over = False
         while not is_over:
             if len(tail) * 2 > len(ring[turn]):
-                ring[turn] = mmap.mmap(-1, 4 * len(tail))
+                ring[turn] = _buffer(4 * len(tail))
             buffer = memoryview(ring[turn])
             buffer[: len(tail)] = tail
             size = len(tail) + fill.send(buffer[len(tail) : -1])
@@ -84,6 +86,14 @@ def _whole_lines(fs: Any, path: str, block_bytes: int, held: int) -> Generator[m
             if end:
                 yield buffer[:end]
                 turn = (turn + 1) % len(ring)
+
+
+def _buffer(size: int) -> mmap.mmap:
+    buffer = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if _HUGE_PAGES is not None:
+        # First touches are a good part of unpacking otherwise.
+        buffer.madvise(_HUGE_PAGES)
+    return buffer
 
 
 def _filled(stream: Any, path: str) -> Generator[int, memoryview, None]:

@@ -4,7 +4,8 @@ Belongs here: memory layout. Not here: how a field is read (`scanner.py`), or wh
 (`parsing.py`).
 """
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,8 @@ LINE = "line"
 #: Room is made for as many rows as the block's first bytes suggest, and some; if that is too little, a second round follows.
 _SAMPLE_BYTES = 16 * 1024
 _SPARE = 1.1
+_ALIGNMENT = 64
+_HUGE_PAGE = 2 * 1024 * 1024
 _ANY_INT = int(np.iinfo(np.int64).max)
 _LIMITS: dict[pl.DataType, int] = {pl.Int8(): 2**7 - 1, pl.Int16(): 2**15 - 1, pl.Int32(): 2**31 - 1}
 Ints = npt.NDArray[np.int64]
@@ -44,24 +47,62 @@ class _Plan:
 
 
 class _Buffers:
-    """The scanner's outputs for one round."""
+    """The scanner's outputs for one round. What the frame keeps is new; the rest, which it copies from, is lent by the
+    thread and good until its next round."""
 
     def __init__(self, plan: _Plan, rows: int, size: int) -> None:
         _, ints, smalls, floats, words, texts = plan.counts
-        self.ints = np.empty((ints, rows), np.int64)
-        self.smalls = np.empty((smalls, rows), np.int32)
-        self.floats = np.empty((floats, rows), np.float64)
-        self.words = np.empty((words, rows), np.uint32)
+        self.ints, self.floats = _arrays(_room_for, [((ints, rows), np.int64), ((floats, rows), np.float64)])
+        self.smalls, self.words, self.offsets, self.lines, self.unsure, self.copies = _arrays(
+            _lent,
+            [
+                ((smalls, rows), np.int32), ((words, rows), np.uint32), ((texts, rows + 1), np.int64),
+                ((rows,), np.int64), ((rows, 3), np.int64), ((texts, size), np.uint8),
+            ],
+        )  # fmt: skip
+        self.offsets[:, 0] = 0
         self.tables = np.zeros((words, scanner.WORD_SLOTS), np.int32)
         self.keys = np.zeros((words, scanner.MAX_WORDS), np.uint64)
         self.bounds = np.zeros((words, scanner.MAX_WORDS, 2), np.int64)
         self.seen = np.zeros((words, 2), np.int64)
-        self.offsets = np.empty((texts, rows + 1), np.int64)
-        self.offsets[:, 0] = 0
-        self.copies = np.empty((texts, size), np.uint8)
         self.nulls = np.zeros(len(plan.kinds), np.int64)
-        self.lines = np.empty(rows, np.int64)
-        self.unsure = np.empty((rows, 3), np.int64)
+
+    def outputs(self) -> tuple[npt.NDArray[Any], ...]:
+        """In the order of the scanner's arguments."""
+        return (
+            self.ints, self.smalls, self.floats, self.words, self.tables, self.keys, self.bounds, self.seen,
+            self.offsets, self.copies, self.nulls, self.lines, self.unsure,
+        )  # fmt: skip
+
+
+def _arrays(
+    allocate: Callable[[int], npt.NDArray[np.uint8]], shapes: Sequence[tuple[tuple[int, ...], type[np.generic]]]
+) -> Iterator[npt.NDArray[Any]]:
+    """Empty arrays laid out in one piece."""
+    used = [int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in shapes]
+    starts = np.cumsum([0, *(-(-size // _ALIGNMENT) * _ALIGNMENT for size in used)]).tolist()
+    piece = allocate(starts[-1])
+    for (shape, dtype), start, size in zip(shapes, starts, used, strict=False):
+        yield piece[start : start + size].view(dtype).reshape(shape)
+
+
+def _room_for(size: int) -> npt.NDArray[np.uint8]:
+    """New memory, on whole huge pages where it fills any: their first touch costs a small part of that of small ones."""
+    if size < _HUGE_PAGE:
+        return np.empty(size, np.uint8)
+    room = np.empty((size // _HUGE_PAGE + 2) * _HUGE_PAGE, np.uint8)
+    return room[-room.ctypes.data % _HUGE_PAGE :][:size]
+
+
+_scratch = threading.local()
+
+
+def _lent(size: int) -> npt.NDArray[np.uint8]:
+    """The calling thread's own memory, the same every time."""
+    lent: npt.NDArray[np.uint8] | None = getattr(_scratch, "memory", None)
+    if lent is None or len(lent) < size:
+        lent = _scratch.memory = _room_for(size)
+    return lent
 
 
 def scan_lines(
@@ -77,13 +118,11 @@ def scan_lines(
     at = 0
     while at < len(text):
         buffers = _Buffers(plan, _room(text[at:]), len(text) - at)
-        rows, left, lines, reached = scanner.scan(
-            text, at, plan.kinds, plan.slots, plan.limits, *vars(buffers).values()
-        )
+        rows, left, lines, reached = scanner.scan(text, at, plan.kinds, plan.slots, plan.limits, *buffers.outputs())
         unsure = buffers.unsure[:left]
         yield (
             _frame(binding, plan, buffers, block, rows).with_columns(
-                _series(LINE, pa.int64(), buffers.lines[:rows]) + first_line
+                _series(LINE, pa.int64(), buffers.lines[:rows] + first_line)
             ),
             [bytes(block[start:end]) for _, start, end in unsure.tolist()],
             unsure[:, 0] + first_line,
@@ -125,7 +164,8 @@ def _frame(binding: Binding, plan: _Plan, buffers: _Buffers, block: memoryview, 
                 values = values.set(values == scanner.NULL_INT, None) if has_nulls else values
                 series.append(values.cast(dtype))
             case scanner.SMALL:
-                values = _series(name, pa.int32(), buffers.smalls[slot, :rows])
+                smalls = buffers.smalls[slot, :rows]
+                values = _series(name, pa.int32(), smalls.copy() if dtype == pl.Int32() else smalls)
                 values = values.set(values == scanner.NULL_SMALL, None) if has_nulls else values
                 series.append(values.cast(dtype))
             case scanner.FLOAT:

@@ -6,6 +6,7 @@ scanner do; a pointer is just an address. Belongs here: that one instruction. No
 
 from typing import Any
 
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
@@ -27,3 +28,19 @@ def _pointer_to(_typing: Any, array: Any) -> tuple[Any, Any]:
 
 #: Called with an array in compiled code, gives the address of its first element; Numba supplies the first argument above.
 pointer_to: Any = _pointer_to
+
+
+@intrinsic
+def _eight_bytes(_typing: Any, text: Any, at: Any) -> tuple[Any, Any]:
+    """The eight bytes at `at` as one number, the first lowest, as little-endian processors have it; wherever they lie."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        pointer = builder.gep(arguments[0], [arguments[1]])
+        wide = builder.bitcast(pointer, ir.IntType(64).as_pointer())
+        return builder.load(wide, align=1)
+
+    return types.uint64(text, at), generate
+
+
+#: Called with a pointer to bytes and a position in compiled code; Numba supplies the first argument above.
+eight_bytes: Any = _eight_bytes

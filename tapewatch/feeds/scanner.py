@@ -10,7 +10,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from tapewatch.feeds.pointers import pointer_to
+from tapewatch.feeds.pointers import eight_bytes, pointer_to
 
 #: How a field is read. SKIP ignores it; SMALL is an integer of up to 32 bits; WORD takes few distinct texts as codes; TEXT
 #: copies bytes.
@@ -36,6 +36,9 @@ _UNSURE = -1
 _POWERS = np.array([float(10**i) for i in range(_MAX_DIGITS + 1)])
 _U = np.uint64
 _MIXER = _U(0x9E3779B97F4A7C15)
+_SIXES, _THREES = _U(0x0606060606060606), _U(0x3030303030303030)
+_UPPER_HALVES, _LOWER_HALVES = _U(0xF0F0F0F0F0F0F0F0), _U(0x0F0F0F0F0F0F0F0F)
+_EVERY_SECOND, _EVERY_FOURTH = _U(0x00FF00FF00FF00FF), _U(0x0000FFFF0000FFFF)
 
 _compiled = numba.njit(nogil=True, cache=True)
 
@@ -55,18 +58,32 @@ def _digits(text: Pointer, at: Whole, value: Whole) -> tuple[Whole, Whole]:
 
 
 @_compiled
+def _are_digits(eight: np.uint64) -> bool:
+    """Whether all eight bytes are digits: each has 3 in its upper half, and still when six is added."""
+    return bool((eight & (eight + _SIXES) & _UPPER_HALVES) == _THREES)
+
+
+@_compiled
+def _eight_digits(eight: np.uint64) -> np.uint64:
+    """The number that eight digits spell, the first in the lowest byte: pairs, then fours, then all are joined."""
+    pairs = (eight & _LOWER_HALVES) * _U(10 * 2**8 + 1) >> _U(8)
+    fours = (pairs & _EVERY_SECOND) * _U(100 * 2**16 + 1) >> _U(16)
+    return (fours & _EVERY_FOURTH) * _U(10_000 * 2**32 + 1) >> _U(32)
+
+
+@_compiled
 def _time(text: Pointer, at: Whole) -> Whole:
-    """The integer of 19 digits at `at`, as times in nanoseconds are, or -1; two chains, so that they run side by side."""
-    high = low = np.int64(0)
-    is_wrong = np.uint8(0)
-    for i in range(9):
-        a = np.uint8(text[at + i] - _ZERO)
-        b = np.uint8(text[at + i + 9] - _ZERO)
-        is_wrong |= np.uint8(a > _NINE) | np.uint8(b > _NINE)
-        high = high * 10 + a
-        low = low * 10 + b
-    last = np.uint8(text[at + 18] - _ZERO)
-    return -1 if is_wrong or last > _NINE else (high * 1_000_000_000 + low) * 10 + last
+    """The integer of 19 digits at `at`, as times in nanoseconds are, or -1: their length is known, so eight at a time."""
+    high, low = eight_bytes(text, at), eight_bytes(text, at + 8)
+    if not (_are_digits(high) and _are_digits(low)):
+        return -1
+    value: Whole = np.int64(_eight_digits(high)) * 100_000_000 + np.int64(_eight_digits(low))
+    for i in range(16, _TIME_WIDTH):
+        digit = np.uint8(text[at + i] - _ZERO)
+        if digit > _NINE:
+            return -1
+        value = value * 10 + digit
+    return value
 
 
 @_compiled

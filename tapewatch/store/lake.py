@@ -111,7 +111,7 @@ class Lake:
         path = self._existing(table, partition)
         names = list(columns or table.schema)
         # One handle for footer and rows: a partition that is replaced meanwhile is read as it was.
-        with _open(path) as stream, pq.ParquetFile(stream) as file:
+        with _open(path) as stream, pq.ParquetFile(stream, pre_buffer=True) as file:
             selection = Selection.of(file.metadata, symbols)
             groups = file.read_row_groups(selection.groups, columns=names)
         frame = pl.DataFrame(groups).select(pl.col(name).cast(table.schema[name]) for name in names)

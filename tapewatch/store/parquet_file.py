@@ -85,9 +85,10 @@ def write_parquet(table: Table, frames: Iterable[pl.DataFrame], path: Path) -> i
     with ThreadPoolExecutor(1, "parquet") as encoder, _Writer(path, table.arrow_schema, _encodings(table)) as writer:
         for group in _row_groups(table, frames, index):
             rows += group.height
+            arrow = _to_arrow(table, group)
             if pending:
                 pending.result()
-            pending = encoder.submit(writer.write, table, group)
+            pending = encoder.submit(writer.write, arrow)
         if pending:
             pending.result()
         if index.counts:
@@ -115,9 +116,9 @@ class _Writer:
             if kind is None:
                 raise WriteError(error) from error
 
-    def write(self, table: Table, group: pl.DataFrame) -> None:
+    def write(self, group: pa.Table) -> None:
         try:
-            self._writer.write_table(_to_arrow(table, group), row_group_size=group.height)
+            self._writer.write_table(group, row_group_size=group.num_rows)
         except OSError as error:
             raise WriteError(error) from error
 
@@ -126,15 +127,19 @@ class _Writer:
 
 
 def _encodings(table: Table) -> dict[str, Any]:
-    """Words by dictionary; times and counters as deltas, left uncompressed (their last digits are noise); prices plain, since they repeat and
-    zstd finds that; other numbers with their bytes split, which groups what varies little."""
+    """Words by dictionary; times and counters as deltas, left uncompressed (their last digits are noise); prices plain, since
+    they repeat and any compression finds that; other numbers with their bytes split, which groups what varies little. LZ4
+    costs half the time of the fastest zstd on either way and a seventh more bytes; free text is worth zstd."""
     encodings = {c.name: _encoding(c) for c in table.columns if c.dtype != pl.Categorical()}
+    texts = {c.name for c in table.columns if c.dtype == pl.String()}
     deltas = {name for name, encoding in encodings.items() if encoding == "DELTA_BINARY_PACKED"}
     return {
         "use_dictionary": [c.name for c in table.columns if c.dtype == pl.Categorical()],
         "column_encoding": encodings,
-        "compression": {c.name: "NONE" if c.name in deltas else "ZSTD" for c in table.columns},
-        "compression_level": {c.name: _ZSTD_LEVEL for c in table.columns if c.name not in deltas},
+        "compression": {
+            c.name: "NONE" if c.name in deltas else "ZSTD" if c.name in texts else "LZ4" for c in table.columns
+        },
+        "compression_level": dict.fromkeys(texts, _ZSTD_LEVEL),
         "write_statistics": list(table.sort),
     }
 
