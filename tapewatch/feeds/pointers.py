@@ -1,12 +1,11 @@
 """A raw pointer to an array's elements inside compiled code.
 
 Handing an array from one compiled function to another counts references, which costs more than the helpers of a
-scanner do; a pointer is just an address. Belongs here: that one instruction. Not here: what is read through it.
+scanner do; a pointer is just an address. Belongs here: taking one, and reading a word at one. Not here: what is read.
 """
 
 from typing import Any
 
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
@@ -34,9 +33,9 @@ pointer_to: Any = _pointer_to
 def _eight_bytes(_typing: Any, text: Any, at: Any) -> tuple[Any, Any]:
     """The eight bytes at `at` as one number, the first lowest, as little-endian processors have it; wherever they lie."""
 
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         pointer = builder.gep(arguments[0], [arguments[1]])
-        wide = builder.bitcast(pointer, ir.IntType(64).as_pointer())
+        wide = builder.bitcast(pointer, context.get_value_type(_CPointer(types.uint64)))
         return builder.load(wide, align=1)
 
     return types.uint64(text, at), generate
