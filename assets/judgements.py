@@ -150,5 +150,7 @@ def no_look_ahead(_: Table, lake: Lake, partition: Partition) -> Verdict:
 
 
 def _groups(lake: Lake, table: Table, partition: Partition) -> Iterator[pl.DataFrame]:
-    for symbols in whole_symbol_groups([lake.symbols(table, partition)], _ROWS_AT_ONCE):
+    """The partition, a few symbols at a time; at once where its footer does not count them."""
+    counts = lake.symbols(table, partition)
+    for symbols in whole_symbol_groups([counts], _ROWS_AT_ONCE) if counts else [None]:
         yield lake.read(table, partition, symbols=symbols)

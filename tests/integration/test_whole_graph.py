@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import mlflow
 import polars as pl
 import pytest
 
@@ -142,6 +143,36 @@ def test_twice_equals_once(emulated: Deployment) -> None:
     for (name, partition), frame in before.items():
         table = next(t for t in ALL if t.name == name)
         assert emulated.lake.read(table, partition).equals(frame), (name, partition)
+
+
+def test_mlflow_holds_all_that_made_the_champion(emulated: Deployment) -> None:
+    client = mlflow.MlflowClient(emulated.settings.tracking_uri)
+    version = client.get_model_version_by_alias("isolation_forest", "champion")
+    run = client.get_run(version.run_id)
+    assert {"trees", "seed", "validation_share", "rows", "features"} <= run.data.params.keys()
+    assert run.data.metrics["average_precision"] > run.data.metrics["rule_average_precision"]
+    assert run.data.tags["code_version"].startswith("0.")
+    artifacts = {item.path for item in client.list_artifacts(version.run_id)}
+    assert {"partitions.json", "shap.html", "shap_beeswarm.png", "precision_recall.png"} <= artifacts
+    mlflow.set_tracking_uri(emulated.settings.tracking_uri)
+    days = mlflow.artifacts.load_dict(f"runs:/{version.run_id}/partitions.json")
+    assert sorted(days["train"] + days["validation"]) == sorted(map(str, partitions()))
+    assert max(days["train"]) < min(days["validation"])
+    model = mlflow.pyfunc.load_model("models:/isolation_forest@champion")
+    example = model.input_example
+    assert model.metadata.signature is not None
+    assert model.predict(example)["score"].between(0, 1).all()
+
+
+def test_a_retrained_detector_reigns_only_if_it_is_no_worse(emulated: Deployment) -> None:
+    train(emulated.settings, trees=20, seed=5)
+    client = mlflow.MlflowClient(emulated.settings.tracking_uri)
+    versions = client.search_model_versions("name = 'isolation_forest'")
+    newest = max(versions, key=lambda version: int(version.version))
+    metrics = client.get_run(newest.run_id).data.metrics
+    is_no_worse = metrics["average_precision"] >= metrics["champion_average_precision"]
+    champion = client.get_model_version_by_alias("isolation_forest", "champion")
+    assert (champion.version == newest.version) is is_no_worse
 
 
 def test_a_weekend_is_refused_by_name(emulated: Deployment) -> None:

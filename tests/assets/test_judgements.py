@@ -1,0 +1,164 @@
+"""Every check passes on a good day and fails on the fault it is there for."""
+
+import datetime as dt
+from types import SimpleNamespace
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from assets import judgements
+from assets.checks import _rows_match_source
+from tapewatch.bars.coverage import coverage
+from tapewatch.bars.time_bars import minute_bars, reconcile
+from tapewatch.emulator.synthetic import Synthetic
+from tapewatch.features.microstructure import microstructure
+from tapewatch.market.instruments import Market, Partition
+from tapewatch.market.schema import Table
+from tapewatch.market.tables import BARS, COVERAGE, MICROSTRUCTURE, QUARANTINE, QUOTES, TRADES, quarantine_of
+from tapewatch.store.lake import Lake
+
+DAY = dt.date(2024, 6, 4)
+STOCKS, CRYPTO = Partition(DAY, Market.STOCKS), Partition(DAY, Market.CRYPTO)
+SYMBOLS = {STOCKS: "VOO", CRYPTO: "X:ADA-USD"}
+
+
+@pytest.fixture(scope="module")
+def frames() -> dict[tuple[str, Partition], pl.DataFrame]:
+    """A good day of a stock and a crypto pair: tape, bars, coverage and features."""
+    market, found = Synthetic(4), {}
+    for partition, symbol in SYMBOLS.items():
+        day, session = market.day(symbol, DAY), partition.session
+        built = minute_bars(day.trades, session)
+        bars = reconcile(built, built)
+        found |= {
+            (TRADES.name, partition): day.trades,
+            (QUOTES.name, partition): day.quotes,
+            (BARS.name, partition): bars,
+            (COVERAGE.name, partition): coverage(day.trades, day.quotes, bars, session),
+            (MICROSTRUCTURE.name, partition): microstructure(day.trades, day.quotes, session),
+        }
+    return found
+
+
+@pytest.fixture
+def lake(tmp_path: object, frames: dict[tuple[str, Partition], pl.DataFrame]) -> Lake:
+    """A lake that holds the good day."""
+    lake = Lake(str(tmp_path))
+    tables = {table.name: table for table in (TRADES, QUOTES, BARS, COVERAGE, MICROSTRUCTURE)}
+    for (name, partition), frame in frames.items():
+        lake.write(tables[name], partition, frame)
+    return lake
+
+
+def spoil(lake: Lake, table: Table, partition: Partition, *columns: pl.Expr) -> None:
+    """Put a changed copy where the partition is, past the lake's own guard."""
+    lake.read(table, partition).with_columns(*columns).write_parquet(str(lake.path(table, partition)))
+
+
+@pytest.mark.parametrize("table", [TRADES, QUOTES, BARS, COVERAGE, MICROSTRUCTURE], ids=lambda table: table.name)
+def test_schema(lake: Lake, table: Table) -> None:
+    assert judgements.schema(table, lake, STOCKS) == (True, {"problems": []})
+    number = next(column.name for column in table.columns if column.dtype.is_numeric() and column.minimum == 0)
+    spoil(lake, table, STOCKS, pl.lit(-1).cast(table.schema[number]).alias(number))
+    passed, facts = judgements.schema(table, lake, STOCKS)
+    assert not passed
+    assert number in facts["problems"][0]
+
+
+def test_keys_unique(lake: Lake) -> None:
+    assert judgements.keys_unique(TRADES, lake, STOCKS) == (True, {"repeated": 0})
+    trades = lake.read(TRADES, STOCKS)
+    lake.write(TRADES, STOCKS, pl.concat([trades, trades.head(3)]))
+    assert judgements.keys_unique(TRADES, lake, STOCKS) == (False, {"repeated": 3})
+
+
+def test_inside_session(lake: Lake) -> None:
+    assert judgements.inside_session(QUOTES, lake, STOCKS)[0]
+    spoil(lake, QUOTES, STOCKS, pl.col("time") + pl.duration(days=1))
+    passed, facts = judgements.inside_session(QUOTES, lake, STOCKS)
+    assert not passed
+    assert facts["outside_day"] == lake.rows(QUOTES, STOCKS)
+
+
+@pytest.mark.parametrize(("column", "value", "fact"), [("price", 0.0, "no_price"), ("size", -1.0, "negative_size")])
+def test_prices_and_sizes(lake: Lake, column: str, value: float, fact: str) -> None:
+    assert judgements.prices_and_sizes(TRADES, lake, STOCKS)[0]
+    spoil(lake, TRADES, STOCKS, pl.when(pl.int_range(pl.len()) < 2).then(value).otherwise(column).alias(column))
+    passed, facts = judgements.prices_and_sizes(TRADES, lake, STOCKS)
+    assert not passed
+    assert facts[fact] == 2
+
+
+def test_crossed(lake: Lake) -> None:
+    assert judgements.crossed(QUOTES, lake, STOCKS)[0]
+    every_tenth = pl.int_range(pl.len()) % 10 == 0
+    spoil(
+        lake,
+        QUOTES,
+        STOCKS,
+        pl.when(every_tenth).then(pl.col("ask_price") * 2).otherwise("bid_price").alias("bid_price"),
+    )
+    passed, facts = judgements.crossed(QUOTES, lake, STOCKS)
+    assert not passed
+    assert facts["crossed"] >= 0.09 * facts["quotes"]
+
+
+def test_aggressors_agree(lake: Lake) -> None:
+    passed, facts = judgements.aggressors_agree(TRADES, lake, CRYPTO)
+    assert passed
+    assert facts["share"] > 0.9
+    swapped = pl.col("conditions").cast(pl.String).replace({"1": "2", "2": "1"}).cast(TRADES.schema["conditions"])
+    lake.write(TRADES, CRYPTO, lake.read(TRADES, CRYPTO).with_columns(swapped))
+    passed, facts = judgements.aggressors_agree(TRADES, lake, CRYPTO)
+    assert not passed
+    assert facts["share"] < 0.1
+
+
+def test_ohlc_consistent(lake: Lake) -> None:
+    assert judgements.ohlc_consistent(BARS, lake, STOCKS) == (True, {"inconsistent": 0})
+    spoil(lake, BARS, STOCKS, pl.col("high") * 2, (pl.col("high") * 1.5).alias("low"))
+    assert judgements.ohlc_consistent(BARS, lake, STOCKS) == (False, {"inconsistent": lake.rows(BARS, STOCKS)})
+
+
+def test_agree_with_delivered(lake: Lake) -> None:
+    passed, facts = judgements.agree_with_delivered(BARS, lake, STOCKS)
+    assert passed
+    assert facts["volume_share"] == facts["regular_price_share"] == 1.0
+    assert facts["regular_price_share_without_sweeps"] < 1.0
+    spoil(lake, BARS, STOCKS, pl.col("delivered_volume") + 1)
+    passed, facts = judgements.agree_with_delivered(BARS, lake, STOCKS)
+    assert not passed
+    assert facts["volume_share"] == 0.0
+
+
+def test_gaps(lake: Lake) -> None:
+    lake.write(COVERAGE, STOCKS, lake.read(COVERAGE, STOCKS).with_columns(missing_minutes=pl.lit(0, pl.Int64)))
+    assert judgements.gaps(COVERAGE, lake, STOCKS) == (True, {})
+    lake.write(COVERAGE, STOCKS, lake.read(COVERAGE, STOCKS).with_columns(missing_minutes=pl.lit(100, pl.Int64)))
+    passed, facts = judgements.gaps(COVERAGE, lake, STOCKS)
+    assert not passed
+    assert facts["VOO"]["missing"] == 100
+
+
+def test_no_look_ahead(lake: Lake) -> None:
+    for partition in SYMBOLS:
+        assert judgements.no_look_ahead(MICROSTRUCTURE, lake, partition)[0]
+    features = lake.read(MICROSTRUCTURE, STOCKS)
+    lake.write(
+        MICROSTRUCTURE, STOCKS, features.with_columns(pl.col("last_price").shift(-1).fill_null(strategy="forward"))
+    )
+    assert not judgements.no_look_ahead(MICROSTRUCTURE, lake, STOCKS)[0]
+
+
+def test_rows_match_source(lake: Lake) -> None:
+    lake.write(quarantine_of(TRADES), STOCKS, QUARANTINE.empty())
+    kept = lake.rows(TRADES, STOCKS)
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = SimpleNamespace(instance=instance)
+        for told, expected in ((kept + 2, True), (kept + 3, False)):
+            event = dg.AssetMaterialization(
+                ["tape", "trades"], partition=str(STOCKS), metadata={"source_rows": told, "duplicates": 2}
+            )
+            instance.report_runless_asset_event(event)
+            assert _rows_match_source(context, TRADES, lake, STOCKS)[0] is expected
