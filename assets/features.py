@@ -13,9 +13,10 @@ from tapewatch.store.tape import symbol_batches
 
 @dg.asset(
     **about_days(MICROSTRUCTURE, "numba"),
-    ins={name: dg.AssetIn(["tape", name]) for name in ("trades", "quotes")},
+    ins={"trades": dg.AssetIn(["tape", "trades"])},
+    deps=[["tape", "quotes"]],
 )
-def microstructure(context: dg.AssetExecutionContext, trades: LakeTable, quotes: LakeTable) -> Checked:  # noqa: ARG001
+def microstructure(context: dg.AssetExecutionContext, trades: LakeTable) -> Checked:
     """Order flow, liquidity and volatility of every symbol and minute, a few symbols in memory at a time."""
     yield dg.Output(
         Days(

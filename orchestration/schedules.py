@@ -13,11 +13,13 @@ _AFTER_DELIVERY = "30 11 * * *"
 _TIMEZONE = "America/New_York"
 
 
-def _yesterdays(context: dg.ScheduleEvaluationContext, markets: tuple[Market, ...]) -> Iterator[dg.RunRequest]:
+def _yesterdays(
+    context: dg.ScheduleEvaluationContext, markets: tuple[Market, ...]
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
     day = context.scheduled_execution_time.date() - dt.timedelta(days=1)
     open_markets = [market for market in markets if session_of(market, day)]
     if not open_markets:
-        yield dg.SkipReason(f"no market is open on {day}")  # type: ignore[misc]
+        yield dg.SkipReason(f"no market is open on {day}")
         return
     for market in open_markets:
         key = str(Partition(day, market))
