@@ -6,13 +6,19 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 import pytest
 
+from orchestration.definitions import build_definitions
 from orchestration.schedules import detect_anomalies_daily, update_day_daily
+from tapewatch.settings import Settings
 
 NEW_YORK = ZoneInfo("America/New_York")
 
 
+REPOSITORY = build_definitions(Settings(_env_file=None)).get_repository_def()
+
+
 def asked(schedule: dg.ScheduleDefinition, day: dt.date) -> list[str | None]:
-    context = dg.build_schedule_context(scheduled_execution_time=dt.datetime.combine(day, dt.time(11, 30), NEW_YORK))
+    now = dt.datetime.combine(day, dt.time(11, 30), NEW_YORK)
+    context = dg.build_schedule_context(scheduled_execution_time=now, repository_def=REPOSITORY)
     return [request.partition_key for request in schedule.evaluate_tick(context).run_requests]
 
 
