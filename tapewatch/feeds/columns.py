@@ -189,7 +189,7 @@ def _series(name: str, dtype: pa.DataType, values: npt.NDArray[Any]) -> pl.Serie
 def _words(name: str, buffers: _Buffers, slot: int, block: memoryview, rows: int) -> pl.Series:
     bounds = buffers.bounds[slot, 1 : int(buffers.seen[slot, 0]) + 1].tolist()
     words = pl.Series(name, [None, *(bytes(block[start:end]).decode() for start, end in bounds)], dtype=pl.Categorical)
-    return words.gather(pl.Series(buffers.words[slot, :rows]))
+    return words.gather(_series(name, pa.uint32(), buffers.words[slot, :rows]))
 
 
 def _texts(name: str, buffers: _Buffers, slot: int, rows: int) -> pl.Series:

@@ -251,15 +251,20 @@ def _to_arrow(table: Table, group: pl.DataFrame) -> pa.Table:
 
 
 def _dictionary(values: pl.Series) -> "pa.DictionaryArray[Any, Any]":
-    codes = values.to_physical().fill_null(0).to_numpy()
-    mask = values.is_null().to_numpy() if values.null_count() else None
+    physical = values.to_physical()
+    codes = physical.fill_null(0).to_numpy()
     # A row to read each word from: the first of some run of it.
-    starts = np.append(0, np.flatnonzero(codes[1:] != codes[:-1]) + 1) if mask is None else np.flatnonzero(~mask)
+    is_first = np.append(True, codes[1:] != codes[:-1])
+    if values.null_count():
+        # The code that stands for null may be a word's as well.
+        is_known = values.is_not_null().to_numpy()
+        is_first = is_known & (is_first | ~np.append(True, is_known[:-1]))
+    starts = np.flatnonzero(is_first)
     example = np.full(int(codes.max()) + 1, -1)
     example[codes[starts]] = starts
     used = np.flatnonzero(example >= 0)
     words = values.gather(example[used]).cast(pl.String)
     ranks = np.zeros(example.size, np.uint32)
     ranks[used] = words.arg_sort().arg_sort().to_numpy()
-    indices = pa.array(ranks[codes], mask=mask)
+    indices = pl.Series(ranks).gather(physical).to_arrow()
     return pa.DictionaryArray.from_arrays(indices, words.sort().to_arrow())
