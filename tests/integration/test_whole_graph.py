@@ -239,12 +239,17 @@ def test_recorded_days_without_truth(market_data: Path, tmp_path: Path) -> None:
 
 
 def test_days_with_bars_alone_raise_no_error(market_data: Path, tmp_path: Path) -> None:
-    """A change to summer time, a half day: only aggregates were recorded of these."""
+    """A change to summer time, a half day, a split, a renamed company: only aggregates were recorded of these."""
     settings = Settings(home=tmp_path, flat_files=str(market_data), _env_file=None)
     lake = Lake(settings.lake_root)
-    for day, expected in ((dt.date(2008, 3, 7), 336), (dt.date(2008, 3, 10), 316), (dt.date(2015, 12, 24), 227)):
-        run_days(settings, "update_day", Market.STOCKS, day, day)
-        partition = Partition(day, Market.STOCKS)
-        assert lake.rows(BARS, partition) == expected
-        assert lake.rows(TRADES, partition) == 0
-        assert lake.rows(TRAINING_SET, partition) == 0
+    ranges = {
+        (dt.date(2008, 3, 7), dt.date(2008, 3, 10)): (336, 316),
+        (dt.date(2013, 6, 28), dt.date(2013, 7, 1)): (417, 408),
+        (dt.date(2014, 6, 5), dt.date(2014, 6, 9)): (1084, 1180, 1239),
+        (dt.date(2015, 12, 23), dt.date(2015, 12, 24)): (432, 227),
+    }
+    for (first, last), expected in ranges.items():
+        run_days(settings, "update_day", Market.STOCKS, first, last)
+        days = [Partition(day, Market.STOCKS) for day in trading_days(Market.STOCKS, first, last)]
+        assert tuple(lake.rows(BARS, day) for day in days) == expected
+        assert all(lake.rows(TRADES, day) == lake.rows(TRAINING_SET, day) == 0 for day in days)
