@@ -302,6 +302,13 @@ def _trail(rows: pd.DataFrame) -> None:
         of_window, sided = sides["net"].to_numpy(), sides["sided"].to_numpy()
         score = np.divide(of_window, np.sqrt(sided), out=np.full(len(sided), np.nan), where=sided > 0)
         rows[f"flow_score_{width}m"] = np.where((of_window * net > 0) | (sided == 0), score, 0.0)
+    usual_clock = clock.assign(usual=usual["volume"])
+    for width in (2, 3):
+        lasting = clock.groupby(groups, observed=True)["volume"].rolling(f"{width}min", min_periods=0)
+        least = np.where(lasting.count().to_numpy() == width, lasting.min().to_numpy(), 0.0)
+        usual_then = usual_clock.groupby(groups, observed=True)["usual"].shift(width - 1).to_numpy()
+        sustained = np.where(least > 0, least / usual_then, 0.0)
+        rows[f"sustained_volume_{width}m"] = np.where(elapsed >= 4 + width, sustained, np.nan)
     rows["tape_age_s"] = np.fmin(rows["trade_age_s"], rows["quote_age_s"])
     rows["signed_volume_ratio"] = (rows["buy_volume"] - rows["sell_volume"]) / usual["volume"]
     # Rolling means that are updated keep a residue where all values have become 0.

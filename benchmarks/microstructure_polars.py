@@ -319,6 +319,17 @@ def _trailed(rows: pl.LazyFrame) -> pl.LazyFrame:
         )
     elapsed = ((pl.col("event_time") - pl.col("event_time").min().over(groups)) // NS_PER_MINUTE).clip(0, 30)
     usual = {name: pl.when(elapsed >= 5).then(pl.col(f"usual_{name}") / elapsed) for name in counted}
+    for width in (2, 3):
+        least = moments.rolling("clock", period=f"{width}m", group_by=groups).agg(
+            least=pl.when(pl.len() == width).then(pl.col("volume").min()).otherwise(0.0)
+        )
+        usual_then = usual["volume"].shift(width - 1).over(groups)
+        sustained = pl.when(pl.col("least") > 0).then(_over(pl.col("least"), usual_then)).otherwise(0.0)
+        joined = (
+            joined.join(least, on=on, how="left", maintain_order="left")
+            .with_columns(pl.when(elapsed >= 4 + width).then(sustained).alias(f"sustained_volume_{width}m"))
+            .drop("least")
+        )
     s = {name: pl.col(f"sum_{name}") for name in summed}
     pairs, n = pl.when(s["pairs"] >= 20).then(s["pairs"]), pl.when(s["known"] >= 10).then(s["known"])
     covariance = s["product"] / pairs - s["change"] * s["before"] / pairs**2

@@ -23,7 +23,7 @@ WHOLE_DAY, EVERY_MARKET = -1, "*"
 #: Deviations beyond this many scales are all the same.
 CLIP = 30.0
 #: Observations at which a bucket weighs as much as its symbol's day, and a symbol as its market, or a market as them all.
-_BUCKET_PRIOR, _SYMBOL_PRIOR = 30.0, 10.0
+_BUCKET_PRIOR, _SYMBOL_PRIOR = 100.0, 10.0
 #: A scale is never below this (features are logs, or shares of one), nor below these parts of its parents'.
 _SCALE_FLOOR, _SYMBOL_FLOOR, _MARKET_FLOOR = 0.05, 0.25, 0.1
 _NORMAL_IQR, _NORMAL_90 = 1.349, 3.29

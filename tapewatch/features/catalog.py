@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 #: Grows with every change to the list below or to the meaning of a column in it.
-CATALOG_VERSION = 2
+CATALOG_VERSION = 3
 
 
 class Family(StrEnum):
@@ -78,6 +78,8 @@ _NONE, _LOG, _SIGNED, _ROOT = Transform.NONE, Transform.LOG1P, Transform.SIGNED_
 FEATURES: tuple[Feature, ...] = (
     Feature("volume_ratio", Family.VOLUME, _LOG, "volume_spike", "feed_outage", "volume against the half hour before"),
     Feature("trade_count_ratio", Family.VOLUME, _LOG, "volume_spike", "feed_outage", "trades against the half hour before"),
+    Feature("sustained_volume_2m", Family.VOLUME, _LOG, "volume_spike", None, "the quietest of 2 minutes against the half hour before"),
+    Feature("sustained_volume_3m", Family.VOLUME, _LOG, "volume_spike", None, "the same over 3 minutes"),
     Feature("return_bps", Family.PRICE, _SIGNED, "price_jump", "price_jump", "the minute's return"),
     Feature("return_score", Family.PRICE, _SIGNED, "price_jump", "price_jump", "the minute's return against its usual size"),
     Feature("range_bps", Family.PRICE, _LOG, "flash_crash", None, "the minute's high over its low"),

@@ -30,8 +30,8 @@ def microstructure(
     A symbol has a row for every minute with a trade or a quote, and for every regular minute whether or not anything
     came. Withdrawn trades count for nothing. A trade enters the volume, the high and low, or the last price as its
     conditions allow (`market/conditions.py`); it has a side if it enters volume and last price (see `aggressor`).
-    Trailing measures look back on 30 minutes by the clock; neither they nor VPIN's buckets reach across the regular open
-    or close, and nothing reaches across days.
+    Trailing measures look back on 30 minutes by the clock (`sustained_volume_*` on those before the minutes judged);
+    neither they nor VPIN's buckets reach across the regular open or close, and nothing reaches across days.
 
     No row depends on anything at or after its `known_time`, nor on another symbol.
 

@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tapewatch.features.sums import MinuteSums, ratio
+from tapewatch.features.windows import ENOUGH
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
 
 _SECONDS = NS_PER_MINUTE / NS_PER_SECOND
@@ -22,6 +23,8 @@ def order_flow(sums: MinuteSums) -> dict[str, npt.NDArray[np.float64]]:
     - `flow_score_3m`, `flow_score_5m`: (buys - sells) / sqrt(buys + sells), counted over so many minutes: a standard normal
       where sides are tosses of a coin. 0 where the minute's own trades do not lean that way, so that it ends with its
       cause; undefined without a classified trade in the window.
+    - `sustained_volume_2m`, `sustained_volume_3m`: the quietest of so many minutes against the mean minute of the window
+      before them all; see `sustained_volume`.
     - `*_ratio`: against the mean minute of the window before, silent minutes included; undefined in the first minutes
       of each part of the day.
     """
@@ -33,6 +36,8 @@ def order_flow(sums: MinuteSums) -> dict[str, npt.NDArray[np.float64]]:
         "vpin": sums["vpin"],
         "best_level_ofi": ratio(sums["ofi"], sums["ofi_turnover"]),
         "volume_ratio": ratio(volume, usual_volume),
+        "sustained_volume_2m": sustained_volume(sums, usual_volume, 2),
+        "sustained_volume_3m": sustained_volume(sums, usual_volume, 3),
         "signed_volume_ratio": ratio(buy - sell, usual_volume),
         "flow_score_3m": flow_score(sums, 3),
         "flow_score_5m": flow_score(sums, 5),
@@ -47,3 +52,24 @@ def flow_score(sums: MinuteSums, width: int) -> npt.NDArray[np.float64]:
     net = sums["buy_count"] - sums["sell_count"]
     total_net, total = sums.trailing(net, sums["buy_count"] + sums["sell_count"], with_current=True, width=width)
     return np.where((total_net * net > 0) | (total == 0), ratio(total_net, np.sqrt(total)), 0.0)
+
+
+def sustained_volume(sums: MinuteSums, usual_volume: npt.NDArray[np.float64], width: int) -> npt.NDArray[np.float64]:
+    """The least volume among the last `width` minutes over the mean minute of the window before the first of them.
+
+    One large print does not raise it, and it falls back with the first ordinary minute. 0 where one of the minutes was
+    silent; undefined in the first minutes of each part of the day, and where nothing traded in the window.
+
+    Args:
+        sums: the minutes.
+        usual_volume: of each row, the mean minute of the window before it.
+        width: minutes that volume must last.
+    """
+    volume, row = sums["volume"], np.arange(sums.minute.size)
+    first = np.maximum(row - (width - 1), 0)
+    # Outside regular hours a silent minute has no row, and others stand in its place.
+    is_unbroken = (sums.segment[first] == sums.segment) & (sums.minute - sums.minute[first] == width - 1)
+    least = np.min([volume[np.maximum(row - back, 0)] for back in range(width)], axis=0)
+    is_busy = is_unbroken & (least > 0)
+    has_window = sums.minutes_before >= ENOUGH + width - 1
+    return np.where(has_window, np.where(is_busy, ratio(least, usual_volume[first]), 0.0), np.nan)

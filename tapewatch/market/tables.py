@@ -192,6 +192,8 @@ MICROSTRUCTURE = Table(
         _optional("vpin", F64, "volume-synchronised probability of informed trading over trailing buckets", minimum=0, maximum=1),
         _optional("volume_ratio", F64, "volume over the mean minute of the window before", minimum=0),
         _optional("trade_count_ratio", F64, "trades over the mean minute of the window before", minimum=0),
+        _optional("sustained_volume_2m", F64, "least volume of the last 2 minutes over the mean minute of the window before them", minimum=0),
+        _optional("sustained_volume_3m", F64, "the same over 3 minutes", minimum=0),
         _optional("signed_volume_ratio", F64, "(buy - sell) volume over the mean minute's volume in the window before"),
         _optional("flow_score_3m", F64, "(buys - sells) / sqrt(buys + sells), counts of 3 minutes; 0 where the minute leans the other way"),
         _optional("flow_score_5m", F64, "the same over 5 minutes"),

@@ -223,6 +223,29 @@ def test_ratios_compare_with_the_minutes_before() -> None:
     assert rows[40]["spread_ratio"] == pytest.approx(rows[40]["quoted_spread_bps"] * 30 / sum(before))
 
 
+def test_sustained_volume_is_the_quietest_minute_against_the_half_hour_before_all_of_them() -> None:
+    usual = [(60 * minute, 10, 100) for minute in range(40)]
+    spike = [(60 * 40, 10, 900), (60 * 41, 10, 500), (60 * 42, 10, 700), (60 * 43, 10, 100)]
+    row = rows_of([*usual, *spike])
+    of_two = [row[minute]["sustained_volume_2m"] for minute in range(39, 45)]
+    of_three = [row[minute]["sustained_volume_3m"] for minute in range(39, 45)]
+    # The spike is measured against minutes before it, until it has become part of them.
+    assert of_two == pytest.approx([1, 1, 5, 500 / (3800 / 30), 100 / (4200 / 30), 0])
+    assert of_three == pytest.approx([1, 1, 1, 5, 100 / (3800 / 30), 0])
+    assert (row[5]["sustained_volume_2m"], row[6]["sustained_volume_2m"]) == (None, 1)
+    assert (row[6]["sustained_volume_3m"], row[7]["sustained_volume_3m"]) == (None, 1)
+
+
+def test_volume_is_not_sustained_across_a_minute_without_a_row() -> None:
+    """Before the open a silent minute has no row, and its neighbours do not stand in for it."""
+    trades = [(60 * minute, 10, 100) for minute in range(-60, 0) if minute != -20]
+    row = rows_of(trades)
+    assert -20 not in row
+    assert [row[minute]["sustained_volume_2m"] for minute in (-21, -19)] == [1, 0]
+    assert row[-18]["sustained_volume_2m"] == pytest.approx(30 / 29)
+    assert row[-18]["sustained_volume_3m"] == 0
+
+
 def test_one_sidedness_is_counted_over_minutes_while_it_lasts() -> None:
     """Nine buys and no sell: the score is the root of their number, and 0 once sellers take over."""
     buys = [(60 * minute + second, 10.02, 1) for minute in range(3) for second in (10, 20, 30)]

@@ -73,11 +73,11 @@ def test_every_kind_is_there_and_lies_away_from_the_edges_and_from_others(stocks
 
 def test_features_change_only_where_the_truth_says_and_in_its_wake(stocks: Injected) -> None:
     features = microstructure(stocks.trades, stocks.quotes, DAY.session)
-    # Half an hour of trailing windows, and the minute whose return starts from a distorted price.
+    # Half an hour of trailing windows before the three minutes over which volume must last.
     wake = [
         (symbol, minute + dt.timedelta(minutes=late))
         for symbol, minute in truth_minutes(stocks.truth_events, DAY.session).select("symbol", "event_time").iter_rows()
-        for late in range(32)
+        for late in range(33)
     ]
     touched = pl.DataFrame(wake, schema=features.select("symbol", "event_time").schema, orient="row").unique()
     on = ["symbol", "event_time"]

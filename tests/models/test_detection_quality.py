@@ -65,3 +65,4 @@ def test_on_recorded_days_with_injected_anomalies(market_data: Path) -> None:
     assert recall["all"] > 0.65
     assert recall["spread_blowout"] == 1.0
     assert recall["price_jump"] > 0.8
+    assert recall["volume_spike"] > 0.6

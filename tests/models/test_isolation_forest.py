@@ -28,6 +28,8 @@ NOTHING_CAME = [
     "quote_count_ratio",
     "flow_score_3m",
     "flow_score_5m",
+    "sustained_volume_2m",
+    "sustained_volume_3m",
 ]
 UNDEFINED_IN_SILENCE = ["order_flow_imbalance", "range_bps", "realised_spread_bps", "crossed_share"]
 QUOTE_COLUMNS = [

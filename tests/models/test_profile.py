@@ -30,7 +30,7 @@ def logged(values: np.ndarray) -> np.ndarray:
 @pytest.fixture(scope="module")
 def profile() -> Profile:
     rng = np.random.default_rng(0)
-    minutes = np.tile(np.arange(390), 40)
+    minutes = np.tile(np.arange(390), 120)
     busy = np.where(minutes < BUCKET_MINUTES, 5.0, 3.0)
     one = rows(
         "AAA", minutes, logged(busy + rng.normal(0, 0.5, minutes.size)), np.tanh(rng.normal(0, 0.5, minutes.size))
@@ -82,7 +82,7 @@ def test_few_observations_weigh_little() -> None:
     many = rows("AAA", np.repeat(np.arange(60), 20), logged(np.full(1200, 1.0)))
     odd = rows("AAA", np.array([70]), logged(np.array([9.0])))
     profile = Profile.fit(pl.concat([many, odd]), FEATURES)
-    assert profile.centre[profile.row_of["AAA", 2], 0] == pytest.approx(1.0 + 8.0 / 31, abs=0.01)
+    assert profile.centre[profile.row_of["AAA", 2], 0] == pytest.approx(1.0 + 8.0 / 101, abs=0.01)
 
 
 def test_a_constant_feature_has_a_scale_and_extremes_are_clipped() -> None:
