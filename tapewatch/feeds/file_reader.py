@@ -26,8 +26,9 @@ from tapewatch.feeds.source import Load, SourceError
 #: More refused rows than this in one file, and the file is not what it claims to be.
 QUARANTINE_LIMIT = 200_000
 _HEADER_LINES = 1
-#: Blocks of one file that are parsed at a time.
-_WORKERS = 2
+#: Blocks of one file that are parsed at a time, and that are in hand: one waits, so that no parser ever does.
+_WORKERS = 3
+_IN_HAND = _WORKERS + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class FileReader:
             yield from spool.drain(lambda: self._settle(path, spool, load))
 
     def _accepted(self, path: str, load: Load) -> Iterator[pl.DataFrame]:
-        with closing(read_blocks(self.fs, path, self.block_bytes, held=_WORKERS)) as blocks:
+        with closing(read_blocks(self.fs, path, self.block_bytes, held=_IN_HAND)) as blocks:
             first = next(blocks, memoryview(b""))
             header, _, _ = bytes(first).partition(b"\n")
             if not header.strip():
@@ -143,7 +144,7 @@ def _in_parallel(work: Callable[[memoryview], _Judged], blocks: Iterable[memoryv
         running: deque[Future[_Judged]] = deque()
         for block in blocks:
             running.append(pool.submit(work, block))
-            if len(running) == _WORKERS:
+            if len(running) == _IN_HAND:
                 yield running.popleft().result()
         while running:
             yield running.popleft().result()
