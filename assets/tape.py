@@ -62,7 +62,7 @@ def bars(
 
     def days() -> Iterator[tuple[Partition, pl.DataFrame | None]]:
         for partition in run_partitions(context):
-            if config.keep_existing and lake.exists(BARS, partition):
+            if config.keep_existing and _is_loaded(lake, BARS, partition):
                 yield partition, None
                 continue
             delivery = source.bars(partition, tape_source.symbols_of(partition.market))
@@ -107,7 +107,7 @@ def _load_days(
 ) -> Days:
     def days() -> Iterator[tuple[Partition, Load | None]]:
         for partition in run_partitions(context):
-            if config.keep_existing and lake.exists(table, partition):
+            if config.keep_existing and _is_loaded(lake, table, partition):
                 yield partition, None
                 continue
             try:
@@ -123,6 +123,11 @@ def _load_days(
             _record(context, lake, table, partition, load)
 
     return Days(days())
+
+
+def _is_loaded(lake: Lake, table: Table, partition: Partition) -> bool:
+    """Whether a load ended: the quarantine is written last, so a kill before it has the day fetched again."""
+    return lake.exists(table, partition) and lake.exists(quarantine_of(table), partition)
 
 
 def _record(context: dg.AssetExecutionContext, lake: Lake, table: Table, partition: Partition, load: Load) -> None:
