@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 #: Grows with every change to the list below or to the meaning of a column in it.
-CATALOG_VERSION = 3
+CATALOG_VERSION = 4
 
 
 class Family(StrEnum):
@@ -85,8 +85,8 @@ FEATURES: tuple[Feature, ...] = (
     Feature("range_bps", Family.PRICE, _LOG, "flash_crash", None, "the minute's high over its low"),
     Feature("trailing_return_bps", Family.PRICE, _SIGNED, "pump_and_dump", "flash_crash", "return over the last half hour"),
     Feature("drawdown_bps", Family.PRICE, _LOG, "flash_crash", None, "fall from the half hour's high"),
-    Feature("realised_volatility_bps", Family.VOLATILITY, _LOG, "volatility_burst", "feed_outage", "5-second volatility in the minute"),
-    Feature("volatility_ratio", Family.VOLATILITY, _LOG, "volatility_burst", "feed_outage", "volatility against the half hour before"),
+    Feature("realised_volatility_bps", Family.VOLATILITY, _LOG, "volatility_burst", None, "5-second volatility in the minute"),
+    Feature("volatility_ratio", Family.VOLATILITY, _LOG, "volatility_burst", None, "volatility against the half hour before"),
     Feature("quoted_spread_bps", Family.SPREAD, _LOG, "spread_blowout", None, "what the book asks for immediacy"),
     Feature("spread_ratio", Family.SPREAD, _LOG, "spread_blowout", None, "quoted spread against the half hour before"),
     Feature("effective_spread_bps", Family.SPREAD, _LOG, "spread_blowout", None, "what trades paid for immediacy"),

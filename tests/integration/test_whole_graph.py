@@ -234,8 +234,14 @@ def test_recorded_days_without_truth(market_data: Path, tmp_path: Path) -> None:
     verdict = lake.read(EVALUATION)
     assert verdict["truth"].cast(pl.String).unique().to_list() == ["injected"]
     assert "models/evaluation:beats_trivial_rule" not in report.failed_checks
-    scored = lake.read(ANOMALIES, Partition(last, Market.STOCKS))
+    scored = pl.concat(lake.read(ANOMALIES, Partition(day, Market.STOCKS)) for day in (first, last))
     assert scored.height > 0
+    # A busy stock whose price stands still for a minute is not silent.
+    outages = scored.filter(pl.col("kind") == "feed_outage")["reasons"]
+    assert not {json.loads(reasons)[0]["feature"] for reasons in outages} & {
+        "realised_volatility_bps",
+        "volatility_ratio",
+    }
 
 
 def test_days_with_bars_alone_raise_no_error(market_data: Path, tmp_path: Path) -> None:
