@@ -8,12 +8,13 @@ import dagster as dg
 import polars as pl
 
 from tapewatch.market.instruments import Partition
+from tapewatch.market.live_tables import EVERY
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import ALL, TRADES
+from tapewatch.market.tables import TRADES
 from tapewatch.reports.tape_plots import PLOTS
 from tapewatch.store.lake import Lake
 
-_TABLES = {(table.group, table.name): table for table in ALL}
+_TABLES = {(table.group, table.name): table for table in EVERY}
 
 
 class LakeResource(dg.ConfigurableResource):

@@ -34,6 +34,18 @@ class Settings(BaseSettings):
 
     polygon_api_key: SecretStr | None = Field(None, alias="POLYGON_API_KEY", description="the vendor's key")
     polygon_base_url: str = Field("https://api.polygon.io", alias="POLYGON_BASE_URL", description="REST address")
+    polygon_ws_url: str | None = Field(
+        None,
+        alias="POLYGON_WS_URL",
+        description="WebSocket address without the market; by default the vendor's, delayed where the plan is",
+    )
+    polygon_ws_url_stocks: str | None = Field(None, alias="POLYGON_WS_URL_STOCKS")
+    polygon_ws_url_crypto: str | None = Field(None, alias="POLYGON_WS_URL_CRYPTO")
+    polygon_ws_url_forex: str | None = Field(None, alias="POLYGON_WS_URL_FOREX")
+    polygon_ws_url_indices: str | None = Field(None, alias="POLYGON_WS_URL_INDICES")
+    polygon_ws_url_options: str | None = Field(None, alias="POLYGON_WS_URL_OPTIONS")
+    polygon_ws_url_futures: str | None = Field(None, alias="POLYGON_WS_URL_FUTURES")
+    plans_file: Path | None = Field(None, description="a table of plans of your own, in place of feeds/plans.toml")
     polygon_tier_stocks: Plan = Field("basic", alias="POLYGON_TIER_STOCKS")
     polygon_tier_crypto: Plan = Field("basic", alias="POLYGON_TIER_CRYPTO")
     polygon_tier_forex: Plan = Field("basic", alias="POLYGON_TIER_FOREX")
@@ -51,6 +63,26 @@ class Settings(BaseSettings):
         "X:DOGE-USD",
     )
 
+    symbols_forex: Annotated[tuple[str, ...], NoDecode] = ("C:EUR-USD", "C:GBP-USD", "C:USD-JPY")
+    symbols_indices: Annotated[tuple[str, ...], NoDecode] = ("I:SPX", "I:NDX")
+    symbols_options: Annotated[tuple[str, ...], NoDecode] = ()
+    symbols_futures: Annotated[tuple[str, ...], NoDecode] = ()
+
+    stream_hours: Literal["auto", "sessions", "always"] = Field(
+        "auto", description="collect in market hours only, or always; auto: always from loopback, sessions otherwise"
+    )
+    detection_file: Path | None = Field(
+        None, description="thresholds of the online detectors, in place of streaming/detection.toml"
+    )
+    alert_webhook: SecretStr | None = Field(None, description="address that alerts are posted to as JSON")
+    alert_slack: SecretStr | None = Field(None, description="Slack-shaped incoming webhook")
+    alert_email_to: Annotated[tuple[str, ...], NoDecode] = ()
+    alert_email_from: str = "tapewatch@localhost"
+    smtp_host: str = "127.0.0.1"
+    smtp_port: int = 25
+    smtp_user: str | None = None
+    smtp_password: SecretStr | None = None
+
     database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite under the home by default")
     dagster_postgres_url: SecretStr | None = Field(
         None, description="keep Dagster's runs and events in this PostgreSQL"
@@ -64,8 +96,18 @@ class Settings(BaseSettings):
     port_mlflow: int = 5000
     port_emulator: int = 8900
     port_scoring: int = 3001
+    port_metrics: int = Field(9464, description="first of the collectors' ports: one a market, in the order of markets")
 
-    @field_validator("symbols_stocks", "symbols_crypto", mode="before")
+    @field_validator(
+        "symbols_stocks",
+        "symbols_crypto",
+        "symbols_forex",
+        "symbols_indices",
+        "symbols_options",
+        "symbols_futures",
+        "alert_email_to",
+        mode="before",
+    )
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -74,6 +116,11 @@ class Settings(BaseSettings):
     def lake_root(self) -> Path:
         """Root of the lake."""
         return self.home / "lake"
+
+    @property
+    def spool_root(self) -> Path:
+        """Where collectors leave batches for the ingest runs."""
+        return self.home / "spool"
 
     @property
     def database(self) -> str:

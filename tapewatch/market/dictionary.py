@@ -6,20 +6,20 @@ Belongs here: rendering. Not here: the definitions (`tables.py`).
 import sys
 from collections.abc import Iterator
 
+from tapewatch.market.live_tables import EVERY
 from tapewatch.market.schema import Column, Table
-from tapewatch.market.tables import ALL
 
 _HEADER = """\
 # Data dictionary
 
-Generated from `tapewatch/market/tables.py`; a test holds the two together. Times are UTC in nanoseconds. A column is null only
+Generated from `tapewatch/market/tables.py` and `live_tables.py`; a test holds the two together. Times are UTC in nanoseconds. A column is null only
 where it says so, and floats hold no NaN.
 """
 
 
 def data_dictionary() -> str:
     """The page, in Markdown."""
-    return "\n".join([_HEADER, *(line for table in ALL for line in _section(table))]).rstrip() + "\n"
+    return "\n".join([_HEADER, *(line for table in EVERY for line in _section(table))]).rstrip() + "\n"
 
 
 def _section(table: Table) -> Iterator[str]:

@@ -1,0 +1,280 @@
+"""Tables of the stream and of the operational database, defined as those in `tables.py` are.
+
+`STREAM_*` is what one collector received, in order of arrival: it travels in the spool and ends in the lake. The group `live`
+lives in the database. Belongs here: the shape of data under way. Not here: what a row means for the market.
+"""
+
+from dataclasses import replace
+
+from tapewatch.market.schema import Column, Table
+from tapewatch.market.tables import (
+    ALL,
+    BOOL,
+    F64,
+    I32,
+    I64,
+    MICROSTRUCTURE,
+    QUOTES,
+    SYMBOL,
+    TEXT,
+    TIME,
+    TRADES,
+    optional,
+)
+
+_SYMBOL = TRADES.by_name["symbol"]
+_TIME = Column("time", TIME, "when it happened, as the vendor states it")
+_RECEIVED = Column("received_time", TIME, "when the frame reached this machine, by its own clock")
+_REVISION = Column("revision", I32, "0 as first known; grows each time the row was replaced", minimum=0)
+
+
+def _streamed(table: Table, description: str) -> Table:
+    """A tape table as the stream delivers it: the numbers that the vendor does not send are null."""
+    columns = tuple(
+        replace(column, is_nullable=True) if column.name == "sequence_number" else column for column in table.columns
+    )
+    return Table(
+        f"stream_{table.name}",
+        "stream",
+        description,
+        key=("symbol", "time"),
+        columns=(*columns, _RECEIVED),
+    )
+
+
+STREAM_TRADES = _streamed(TRADES, "Trades in order of arrival; times are as coarse as the stream states them.")
+STREAM_QUOTES = _streamed(QUOTES, "Best bids and offers in order of arrival.")
+
+STREAM_BARS = Table(
+    "stream_bars",
+    "stream",
+    "Bars that the vendor streams; a later row of the same symbol, clock and time replaces the earlier.",
+    key=("symbol", "clock", "time"),
+    columns=(
+        _SYMBOL,
+        Column("time", TIME, "start of the bar"),
+        Column("clock", SYMBOL, "`1s` or `1m`"),
+        Column("open", F64, "first eligible price", "quote currency", minimum=0),
+        Column("high", F64, "highest eligible price", "quote currency", minimum=0),
+        Column("low", F64, "lowest eligible price", "quote currency", minimum=0),
+        Column("close", F64, "last eligible price", "quote currency", minimum=0),
+        Column("volume", F64, "eligible volume; 0 where the market has none", "base units", minimum=0),
+        optional("vwap", F64, "volume-weighted average price", "quote currency", minimum=0),
+        optional("average_size", F64, "mean trade size of the bar", "base units", minimum=0),
+        optional("day_volume", F64, "volume of the day so far", "base units", minimum=0),
+        optional("transactions", I64, "trades, where the vendor counts them", minimum=0),
+        _RECEIVED,
+    ),
+)
+
+INDEX_VALUES = Table(
+    "index_values",
+    "tape",
+    "Values of indices as they were published.",
+    key=("symbol", "time"),
+    columns=(_SYMBOL, _TIME, Column("value", F64, "value of the index", "points"), _RECEIVED),
+)
+
+PRICE_BANDS = Table(
+    "price_bands",
+    "tape",
+    "Limit up and limit down bands of stocks.",
+    key=("symbol", "time"),
+    columns=(
+        _SYMBOL,
+        _TIME,
+        optional("high_price", F64, "upper band", "quote currency", minimum=0),
+        optional("low_price", F64, "lower band", "quote currency", minimum=0),
+        optional("indicators", SYMBOL, 'indicator codes as "1,14"'),
+        optional("tape", TRADES.by_name["tape"].dtype, "1 NYSE, 2 NYSE Arca and American, 3 Nasdaq listings"),
+        optional("sequence_number", I64, "the tape's number"),
+        _RECEIVED,
+    ),
+)
+
+AUCTION_IMBALANCES = Table(
+    "auction_imbalances",
+    "tape",
+    "Net order imbalances before auctions.",
+    key=("symbol", "time"),
+    columns=(
+        _SYMBOL,
+        _TIME,
+        optional("auction_time", I32, "auction's time of day, HHMM in New York"),
+        optional("auction_type", SYMBOL, "O opening, M market, C closing, H halt, P close, R regulatory"),
+        optional("sequence_number", I64, "symbol's sequence number"),
+        optional("exchange", TRADES.by_name["exchange"].dtype, "the vendor's exchange id"),
+        optional("imbalance", F64, "shares without a counterpart; negative on the sell side", "base units"),
+        optional("paired", F64, "shares paired off", "base units"),
+        optional("clearing_price", F64, "price at which the book would clear", "quote currency"),
+        _RECEIVED,
+    ),
+)
+
+ORDER_BOOK = Table(
+    "order_book",
+    "tape",
+    "Depth of book snapshots of crypto pairs.",
+    key=("symbol", "time"),
+    columns=(
+        _SYMBOL,
+        _TIME,
+        optional("exchange", TRADES.by_name["exchange"].dtype, "the vendor's exchange id"),
+        Column("bids", TEXT, "JSON list of [price, size], best first"),
+        Column("asks", TEXT, "JSON list of [price, size], best first"),
+        _RECEIVED,
+    ),
+)
+
+STREAM_BATCHES = Table(
+    "stream_batches",
+    "tape",
+    "The ledger of what the stream delivered: one row a batch that was merged into the lake.",
+    key=("batch",),
+    columns=(
+        Column("batch", TEXT, "name of the batch: producer, number, table"),
+        Column("producer", SYMBOL, "`collector` or `healer`"),
+        Column("table", SYMBOL, "table that the rows belong to"),
+        Column("rows", I64, "rows in the batch", minimum=0),
+        Column("added", I64, "rows that were new to the lake", minimum=0),
+        Column("revised", I64, "rows that replaced an earlier revision", minimum=0),
+        Column("repeated", I64, "rows that were in the lake already", minimum=0),
+        optional("first_time", TIME, "earliest event"),
+        optional("last_time", TIME, "latest event"),
+        Column("merged_time", TIME, "when the batch was merged"),
+    ),
+)
+
+LIVE_BARS = Table(
+    "bars",
+    "live",
+    "Bars of the present: built from the stream's trades, or streamed by the vendor where there are none.",
+    key=("symbol", "clock", "time"),
+    columns=(
+        _SYMBOL,
+        Column("clock", SYMBOL, "`1s` or `1m`"),
+        Column("time", TIME, "start of the bar"),
+        Column("known_time", TIME, "end of the bar, or when the revision became known"),
+        Column("open", F64, "first eligible price", "quote currency", minimum=0),
+        Column("high", F64, "highest eligible price", "quote currency", minimum=0),
+        Column("low", F64, "lowest eligible price", "quote currency", minimum=0),
+        Column("close", F64, "last eligible price", "quote currency", minimum=0),
+        Column("volume", F64, "eligible volume", "base units", minimum=0),
+        optional("vwap", F64, "volume-weighted average price", "quote currency", minimum=0),
+        optional("transactions", I64, "eligible trades", minimum=0),
+        Column("source", SYMBOL, "`trades` built here, `stream` the vendor's, `rest`, `flat_files`"),
+        _REVISION,
+    ),
+)
+
+LIVE_MICROSTRUCTURE = Table(
+    "microstructure",
+    "live",
+    "Microstructure rows of the present: the same columns from the same code as in the lake.",
+    key=("symbol", "event_time"),
+    columns=(*MICROSTRUCTURE.columns, _REVISION),
+)
+
+ALERTS = Table(
+    "alerts",
+    "live",
+    "What the online detectors raised. One event is one row, from its opening to its end.",
+    key=("alert_id",),
+    columns=(
+        Column("alert_id", TEXT, "market, rule, symbol and opening time: the same event, the same id"),
+        Column("symbol", TEXT, "instrument; empty where the whole feed is meant"),
+        Column("rule", TEXT, "rule that was broken"),
+        Column("severity", TEXT, "`info`, `warning` or `critical`"),
+        Column("start_time", TIME, "when it began, on the tape's clock"),
+        optional("end_time", TIME, "when it ended, on the tape's clock; null while it lasts"),
+        Column("detected_time", TIME, "when this machine saw it, by its own clock"),
+        Column("value", F64, "what was measured when it opened"),
+        Column("baseline", F64, "what is usual"),
+        optional("multiple", F64, "value over baseline"),
+        Column("peak", F64, "the most extreme value while it lasted"),
+        Column("observations", I64, "measurements that broke the rule", minimum=1),
+        Column("message", TEXT, "one readable sentence"),
+    ),
+)
+
+GAPS = Table(
+    "gaps",
+    "live",
+    "Stretches of the tape that the stream did not deliver, and what became of them.",
+    key=("gap_id",),
+    columns=(
+        Column("gap_id", TEXT, "market, cause and opening: the same gap, the same id"),
+        optional("symbol", TEXT, "instrument; null where every symbol is concerned"),
+        Column("channel", TEXT, "`trades`, `quotes`, `bars` or `all`"),
+        Column("cause", TEXT, "`disconnect`, `dropped`, `malformed`, `sequence`, `late_start`, `restart`, `spool`"),
+        Column("start_time", TIME, "from here the tape may lack rows"),
+        optional("end_time", TIME, "up to here; null while the gap grows"),
+        Column("opened_time", TIME, "when it was noticed"),
+        optional("healed_time", TIME, "when it was filled"),
+        Column("status", TEXT, "`growing`, `open`, `healed` or `unhealable`"),
+        optional("healed_by", TEXT, "`rest` or `flat_files`"),
+        optional("rows_healed", I64, "rows fetched for it", minimum=0),
+        Column("attempts", I32, "how often it was tried to be filled", minimum=0),
+        optional("reason", TEXT, "why the last attempt failed, or what the gap says more"),
+    ),
+)
+
+LABELS = Table(
+    "labels",
+    "live",
+    "What people say of stretches of the tape.",
+    key=("label_id",),
+    columns=(
+        Column("label_id", TEXT, "identity of the label"),
+        Column("symbol", TEXT, "instrument"),
+        Column("start_time", TIME, "start of what is labelled"),
+        Column("end_time", TIME, "end of what is labelled"),
+        Column("kind", TEXT, "kind of anomaly, or `normal`"),
+        Column("is_anomaly", BOOL, "the person's verdict"),
+        optional("note", TEXT, "what the person adds"),
+        Column("author", TEXT, "who says so"),
+        Column("created_time", TIME, "when it was said"),
+    ),
+)
+
+AUDIT = Table(
+    "audit",
+    "live",
+    "Who changed what in the operational database, and when.",
+    key=("entry_id",),
+    columns=(
+        Column("entry_id", TEXT, "identity of the entry"),
+        Column("at_time", TIME, "when"),
+        Column("actor", TEXT, "user or process"),
+        Column("action", TEXT, "verb: `retain`, `restore`, `label`, …"),
+        Column("subject", TEXT, "what was acted upon"),
+        optional("detail", TEXT, "JSON with what else there is to know"),
+    ),
+)
+
+LIVE_QUARANTINE = Table(
+    "quarantine",
+    "live",
+    "What a stream delivered and nobody could read, whole and with the reason.",
+    key=("entry_id",),
+    columns=(
+        Column("entry_id", TEXT, "identity of the entry"),
+        Column("source", TEXT, "where it came from"),
+        Column("received_time", TIME, "when it came"),
+        Column("reason", TEXT, "what is wrong with it"),
+        Column("raw", TEXT, "as it came"),
+    ),
+)
+
+STREAMED: tuple[Table, ...] = (
+    STREAM_TRADES,
+    STREAM_QUOTES,
+    STREAM_BARS,
+    INDEX_VALUES,
+    PRICE_BANDS,
+    AUCTION_IMBALANCES,
+    ORDER_BOOK,
+)
+LIVE: tuple[Table, ...] = (LIVE_BARS, LIVE_MICROSTRUCTURE, ALERTS, GAPS, LABELS, AUDIT, LIVE_QUARANTINE)
+#: Every table there is.
+EVERY: tuple[Table, ...] = (*ALL, STREAM_BATCHES, *STREAMED, *LIVE)
