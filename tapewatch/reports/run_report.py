@@ -6,24 +6,22 @@ Belongs here: what the page shows and in which order. Not here: the run itself, 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import plotly.offline
 import polars as pl
 
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Partition, market_of, session_of
-from tapewatch.reports.charts import FOUND_COLOUR, TRUTH_COLOUR, candlesticks, reasons_of
+from tapewatch.reports.charts import candlesticks, reasons_of
 from tapewatch.reports.matching import TRUTH_SCHEMA, match, recall_by_kind, unexplained
+from tapewatch.reports.pages import render_page, write_page
+from tapewatch.reports.pages import seconds as format_seconds
 
 CHARTS = 8
 TOP_EVENTS = 20
 REASONS = 5
 #: Shown at first on either side of the regular hours; the rest of the day is a drag away.
 _MARGIN_NS = 20 * NS_PER_MINUTE
-_LARGE, _SMALL = 1e5, 1e-3
 
 
 @dataclass(frozen=True)
@@ -49,23 +47,17 @@ class RunSummary:
 
 def write_report(summary: RunSummary, path: Path) -> Path:
     """Write the page to `path` by atomic rename, folders made, and return it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".{path.name}.tmp")
-    staged.write_text(render(summary), encoding="utf-8")
-    return staged.replace(path)
+    return write_page(render(summary), path)
 
 
 def render(summary: RunSummary) -> str:
     """The page as HTML: text, styles, charts and the chart library in one."""
     truth = summary.truth if summary.truth is not None else pl.DataFrame(schema=TRUTH_SCHEMA)
     matched = match(truth, summary.anomalies)
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters |= {"words": _words, "number": _number, "seconds": _seconds, "moment": _moment}
-    template = environment.from_string(files(__package__).joinpath("run_report.html.j2").read_text(encoding="utf-8"))
-    return template.render(
+    return render_page(
+        "run_report.html.j2",
+        summary.title,
         summary=summary,
-        truth_colour=TRUTH_COLOUR,
-        found_colour=FOUND_COLOUR,
         days=sorted({p.date for p in summary.partitions}),
         markets=sorted({str(p.market) for p in summary.partitions}),
         tiles=_tiles(summary, matched, truth),
@@ -74,7 +66,6 @@ def render(summary: RunSummary) -> str:
         slowest=max((seconds for _, seconds in summary.steps), default=1.0) or 1.0,
         charts=list(_charts(summary, matched)),
         events=list(_events(summary.anomalies)),
-        plotly_js=plotly.offline.get_plotlyjs(),
     )
 
 
@@ -89,7 +80,7 @@ def _tiles(summary: RunSummary, matched: pl.DataFrame, truth: pl.DataFrame) -> l
         found = int(matched["is_found"].sum())
         tiles.append(("known anomalies found", f"{found} of {matched.height}"))
         tiles.append(("found outside them", f"{unexplained(summary.anomalies, truth):,}"))
-    tiles.append(("wall time", _seconds(sum(seconds for _, seconds in summary.steps))))
+    tiles.append(("wall time", format_seconds(sum(seconds for _, seconds in summary.steps))))
     return tiles
 
 
@@ -148,24 +139,3 @@ def _events(anomalies: pl.DataFrame) -> Iterable[dict[str, Any]]:
 def _rows(frame: pl.DataFrame | None) -> list[dict[str, Any]]:
     """The rows of a table by kind, the whole last."""
     return [] if frame is None else sorted(frame.to_dicts(), key=lambda row: str(row["kind"]) == "all")
-
-
-def _words(name: object) -> str:
-    return str(name).replace("_", " ")
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "not known"
-    if isinstance(value, int) or float(value).is_integer():
-        return f"{value:,.0f}"
-    return f"{value:,.3g}" if abs(value) >= _LARGE or abs(value) < _SMALL else f"{value:,.4g}"
-
-
-def _seconds(value: float) -> str:
-    minutes, seconds = divmod(value, 60)
-    return f"{int(minutes)} min {seconds:.0f} s" if minutes else f"{seconds:.1f} s"
-
-
-def _moment(value: dt.datetime) -> str:
-    return f"{value:%Y-%m-%d %H:%M}"

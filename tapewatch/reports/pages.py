@@ -1,0 +1,62 @@
+"""Self-contained pages: they open without a network. Belongs here: frame, style, number formats. Not here: any content."""
+
+import datetime as dt
+from pathlib import Path
+
+import jinja2
+import plotly.offline
+
+from tapewatch.reports.charts import FOUND_COLOUR, TRUTH_COLOUR
+
+_LARGE, _SMALL = 1e5, 1e-3
+
+
+def render_page(template: str, title: str, **content: object) -> str:
+    """A template of this package that extends `page.html.j2`, with styles and chart library in the page itself."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(__package__, "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    environment.filters |= {"words": words, "number": number, "seconds": seconds, "moment": moment}
+    return environment.get_template(template).render(
+        title=title,
+        truth_colour=TRUTH_COLOUR,
+        found_colour=FOUND_COLOUR,
+        plotly_js=plotly.offline.get_plotlyjs(),
+        **content,
+    )
+
+
+def write_page(html: str, path: Path) -> Path:
+    """Write a page to `path` by atomic rename, folders made, and return it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f".{path.name}.tmp")
+    staged.write_text(html, encoding="utf-8")
+    return staged.replace(path)
+
+
+def words(name: object) -> str:
+    """A column's or kind's name as people write it."""
+    return str(name).replace("_", " ")
+
+
+def number(value: float | None) -> str:
+    """A value in a table: thousands apart, four digits where it is no whole number."""
+    if value is None:
+        return "not known"
+    if isinstance(value, int) or float(value).is_integer():
+        return f"{value:,.0f}"
+    return f"{value:,.3g}" if abs(value) >= _LARGE or abs(value) < _SMALL else f"{value:,.4g}"
+
+
+def seconds(value: float) -> str:
+    """A wall time."""
+    minutes, rest = divmod(value, 60)
+    return f"{int(minutes)} min {rest:.0f} s" if minutes else f"{rest:.1f} s"
+
+
+def moment(value: dt.datetime) -> str:
+    """A time of day with its date, to the minute."""
+    return f"{value:%Y-%m-%d %H:%M}"
