@@ -47,6 +47,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "BENTOML_HOME": str(settings.bento_home.absolute()),
         "POLYGON_BASE_URL": settings.polygon_base_url,
         "TAPEWATCH_FLAT_FILES": settings.flat_files or "",
+        "TAPEWATCH_PLANS_FILE": str(settings.plans_file.absolute()) if settings.plans_file else "",
         "BENTOML_DO_NOT_TRACK": "True",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",

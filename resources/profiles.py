@@ -26,6 +26,7 @@ def resources_for(settings: Settings) -> dict[str, Any]:
             # By name, so that the UI shows no key.
             api_key=dg.EnvVar("POLYGON_API_KEY") if settings.polygon_api_key else "",
             flat_files=settings.flat_files or "",
+            plans_file=str(settings.plans_file or ""),
             plans={market.value: settings.plan(market) for market in Market},
             symbols={market.value: list(settings.symbols(market)) for market in Market},
         ),

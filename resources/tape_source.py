@@ -1,6 +1,7 @@
 """The tape's source as a Dagster resource: the vendor's REST API (or an emulator of it), or a folder of flat files."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import dagster as dg
 from pydantic import Field
@@ -8,7 +9,7 @@ from pydantic import Field
 from tapewatch.feeds.flat_files import FlatFileSource
 from tapewatch.feeds.rest import RestSource
 from tapewatch.feeds.source import SourceError, TapeSource
-from tapewatch.market.instruments import Market
+from tapewatch.market.instruments import Market, SymbolError, normalise
 
 
 class TapeSourceResource(dg.ConfigurableResource):
@@ -18,6 +19,7 @@ class TapeSourceResource(dg.ConfigurableResource):
     api_key: str = ""
     flat_files: str = ""
     plans: dict[str, str] = Field(default_factory=dict)
+    plans_file: str = ""
     symbols: dict[str, list[str]] = Field(default_factory=dict)
 
     def source(self) -> TapeSource:
@@ -33,13 +35,15 @@ class TapeSourceResource(dg.ConfigurableResource):
                 "no source of the tape: set POLYGON_API_KEY, or TAPEWATCH_FLAT_FILES to a folder of flat files, "
                 "or start the emulator with `tapewatch up`"
             )
-        return RestSource(self.base_url, self.api_key, {Market(m): plan for m, plan in self.plans.items()})
+        tiers = {Market(market): plan for market, plan in self.plans.items()}
+        plans_file = Path(self.plans_file) if self.plans_file else None
+        return RestSource(self.base_url, self.api_key, tiers, plans_file=plans_file)
 
     def symbols_of(self, market: Market) -> Sequence[str] | None:
         """The symbols to ask for; None (whatever the files hold) with flat files.
 
         Raises:
-            SourceError: REST is asked symbol by symbol, and none is configured for this market.
+            SourceError: REST is asked symbol by symbol, and none is configured for this market, or one is misspelt.
         """
         if self.flat_files:
             return None
@@ -48,4 +52,7 @@ class TapeSourceResource(dg.ConfigurableResource):
             raise SourceError(
                 f"no symbols to watch in {market}: set TAPEWATCH_SYMBOLS_{market.upper()}, comma-separated"
             )
-        return symbols
+        try:
+            return [normalise(symbol, market) for symbol in symbols]
+        except SymbolError as error:
+            raise SourceError(f"TAPEWATCH_SYMBOLS_{market.upper()}: {error}") from error

@@ -6,7 +6,7 @@ Belongs here: rights, limits and the sentences that explain them. Not here: aski
 import datetime as dt
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
@@ -39,12 +39,23 @@ class Recency(StrEnum):
 
     END_OF_DAY = "end_of_day"
     DELAYED = "delayed_15m"
+    DELAYED_10 = "delayed_10m"
     REAL_TIME = "real_time"
 
     @property
     def delay(self) -> dt.timedelta:
         """How far the plan lies behind the market; the end of the day counts as none once the day is over."""
-        return dt.timedelta(minutes=15) if self is Recency.DELAYED else dt.timedelta(0)
+        return dt.timedelta(minutes=_DELAY_MINUTES.get(self, 0))
+
+    @property
+    def in_words(self) -> str:
+        """As a sentence says it: `15 minutes late`."""
+        if self in _DELAY_MINUTES:
+            return f"{_DELAY_MINUTES[self]} minutes late"
+        return "in real time" if self is Recency.REAL_TIME else "after the day's end"
+
+
+_DELAY_MINUTES: Final = {Recency.DELAYED: 15, Recency.DELAYED_10: 10}
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -54,6 +65,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     rest: frozenset[Tape]
     calls_per_minute: int | None = None
     history_years: int | None = None
+    stream_recency: Recency | None = None
     flat_files: frozenset[Tape] = frozenset()
     websocket: tuple[str, ...] = ()
 
@@ -68,6 +80,8 @@ class MarketPlan:
     on_rest: frozenset[Tape]
     market_first_day: dt.date
     advised_calls_per_second: float
+    connections: int
+    symbols_a_channel: Mapping[str, int] = field(hash=False)
 
     @property
     def setting(self) -> str:
@@ -100,6 +114,16 @@ class MarketPlan:
         """Whether the plan may ask REST for `table`."""
         return table in self.plan.rest
 
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The WebSocket channels that the plan may subscribe to; none where it has no stream."""
+        return self.plan.websocket
+
+    @property
+    def stream_recency(self) -> Recency:
+        """How late the plan's WebSocket is."""
+        return self.plan.stream_recency or self.plan.recency
+
 
 @dataclass(frozen=True, slots=True)
 class Clamped:
@@ -110,12 +134,13 @@ class Clamped:
     message: str = ""
 
 
-def plan_for(market: Market | str, tier: str, *, path: Path = PLANS_FILE) -> MarketPlan:
-    """The plan `tier` of `market`.
+def plan_for(market: Market | str, tier: str, *, path: Path | None = None) -> MarketPlan:
+    """The plan `tier` of `market`, from a table of the user's own where `path` names one.
 
     Raises:
         PlanError: the file is broken, or knows no such market or plan.
     """
+    path = path or PLANS_FILE
     market, table = Market(market), load_plans(path)
     if (market, tier) not in table:
         raise PlanError(
@@ -153,6 +178,9 @@ def load_plans(path: Path = PLANS_FILE) -> Mapping[tuple[Market, str], MarketPla
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rest: frozenset[Tape]
     first_day: dt.date
+    channels: tuple[str, ...]
+    connections: int = 1
+    symbols_a_channel: dict[str, int] = {}
 
 
 def _market_plans(path: Path, name: str, section: Any, advised: float) -> list[MarketPlan]:
@@ -161,14 +189,21 @@ def _market_plans(path: Path, name: str, section: Any, advised: float) -> list[M
     if not isinstance(section, dict):
         raise PlanError(f"{path}: {name} must be a section, [{name}]")
     market = Market(name)
-    head = _convert(path, name, {k: v for k, v in section.items() if not isinstance(v, dict)}, _Section)
+    head = _convert(
+        path,
+        name,
+        {k: v for k, v in section.items() if k in _Section.__struct_fields__ or not isinstance(v, dict)},
+        _Section,
+    )
+    _check_section(path, name, head)
     plans = []
     for tier, entry in section.items():
-        if not isinstance(entry, dict):
+        if tier in _Section.__struct_fields__ or not isinstance(entry, dict):
             continue
         plan = _convert(path, f"{name}.{tier}", entry, Plan)
-        _check_plan(path, f"{name}.{tier}", plan, head.rest)
-        plans.append(MarketPlan(market, tier, plan, head.rest, head.first_day, advised))
+        _check_plan(path, f"{name}.{tier}", plan, head)
+        limits = head.connections, head.symbols_a_channel
+        plans.append(MarketPlan(market, tier, plan, head.rest, head.first_day, advised, *limits))
     if not plans:
         raise PlanError(f"{path}: [{name}] has no plan; add one as [{name}.basic]")
     return plans
@@ -184,14 +219,32 @@ def _convert(path: Path, where: str, entry: dict[str, Any], kind: type[_Struct])
         raise PlanError(f"{path}: [{where}]: {error}") from error
 
 
-def _check_plan(path: Path, where: str, plan: Plan, on_rest: frozenset[Tape]) -> None:
-    for field in ("calls_per_minute", "history_years"):
-        value = getattr(plan, field)
+def _check_section(path: Path, where: str, head: _Section) -> None:
+    for name, value in {"connections": head.connections, **head.symbols_a_channel}.items():
+        if value < 1:
+            raise PlanError(f"{path}: [{where}]: {name} is {value}; it must be at least 1")
+    unknown = set(head.symbols_a_channel) - set(head.channels)
+    if unknown:
+        raise PlanError(
+            f"{path}: [{where}]: symbols_a_channel limits {', '.join(sorted(unknown))}, which is no channel"
+        )
+
+
+def _check_plan(path: Path, where: str, plan: Plan, head: _Section) -> None:
+    for name in ("calls_per_minute", "history_years"):
+        value = getattr(plan, name)
         if value is not None and value < 1:
-            raise PlanError(f"{path}: [{where}]: {field} is {value}; it must be at least 1, or left out for no limit")
-    beyond = plan.rest - on_rest
+            raise PlanError(f"{path}: [{where}]: {name} is {value}; it must be at least 1, or left out for no limit")
+    beyond = plan.rest - head.rest
     if beyond:
         raise PlanError(f"{path}: [{where}]: rest grants {', '.join(sorted(beyond))}, which the market has not on REST")
+    unknown = [channel for channel in plan.websocket if channel not in head.channels]
+    if unknown:
+        raise PlanError(
+            f"{path}: [{where}]: websocket grants {', '.join(unknown)}; the market's channels are {', '.join(head.channels)}"
+        )
+    if plan.websocket and (plan.stream_recency or plan.recency) is Recency.END_OF_DAY:
+        raise PlanError(f"{path}: [{where}]: a stream cannot be end_of_day: say how late it is in stream_recency")
 
 
 def clamp_range(plan: MarketPlan, first: dt.date, last: dt.date, *, today: dt.date) -> Clamped:

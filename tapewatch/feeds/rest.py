@@ -8,6 +8,7 @@ import datetime as dt
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 import polars as pl
@@ -44,6 +45,7 @@ class RestSource:
         base_url: the vendor's address or an emulator's.
         key: the vendor's key.
         tiers: the plan bought for each market; a market that is not named has `basic`.
+        plans_file: a table of plans of the user's own, in place of `plans.toml`.
         patience: waits, attempts and timeouts.
         workers: symbols fetched at the same time; as many may lie in memory.
         page_limit: rows asked for in one page, 50,000 at most.
@@ -62,13 +64,14 @@ class RestSource:
         key: str,
         tiers: Mapping[Market, str],
         *,
+        plans_file: Path | None = None,
         patience: Patience | None = None,
         workers: int = 4,
         page_limit: int = PAGE_LIMIT,
         clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
         self._transport = Transport(base_url, key, patience=patience, connections=workers)
-        self._plans = {market: plan_for(market, tiers.get(market, "basic")) for market in Market}
+        self._plans = {market: plan_for(market, tiers.get(market, "basic"), path=plans_file) for market in Market}
         self._workers = workers
         self._page_limit = page_limit
         self._clock = clock

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from tapewatch.feeds.addresses import VENDOR_HOSTS
 from tapewatch.feeds.errors import EntitlementError, PageError
 from tapewatch.feeds.plans import MarketPlan
 from tapewatch.feeds.rest_decode import Decoded, DecodedColumns
-from tapewatch.feeds.rest_transport import VENDOR_HOSTS, Ask, Reply, Transport
+from tapewatch.feeds.rest_transport import Ask, Reply, Transport
 
 Answer = TypeVar("Answer", bound=Decoded[Any] | DecodedColumns)
 _GOOD_STATUS: Final = frozenset({"OK", "DELAYED"})

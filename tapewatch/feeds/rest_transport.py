@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
 import tenacity
@@ -17,6 +17,7 @@ import urllib3
 from polygon import RESTClient
 
 from tapewatch.feeds import call_budget
+from tapewatch.feeds.addresses import VENDOR_HOSTS
 from tapewatch.feeds.errors import (
     AuthenticationError,
     EntitlementError,
@@ -31,8 +32,6 @@ from tapewatch.feeds.errors import (
 from tapewatch.feeds.plans import MarketPlan
 from tapewatch.feeds.source import SourceError
 
-#: The vendor answers alike under both of its names.
-VENDOR_HOSTS: Final = frozenset({"api.polygon.io", "api.massive.com"})
 _BODY_SHOWN = 300
 _HTTP_OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY, _SERVER_ERROR = 200, 401, 403, 404, 429, 500
 _PASSING = frozenset({408, 425, 499})

@@ -4,10 +4,11 @@ Belongs here: what is true of a market whoever feeds or stores it. Not here: whi
 """
 
 import datetime as dt
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import Self
+from typing import Final, Self
 from zoneinfo import ZoneInfo
 
 import exchange_calendars
@@ -118,19 +119,61 @@ def from_vendor(ticker: str, market: Market) -> str:
     Raises:
         ValueError: the ticker is empty, or a joined pair ends in no known quote currency.
     """
-    ticker = ticker.strip().upper()
+    ticker = ticker.strip()
     if not ticker:
         raise ValueError(f"an empty ticker is no {market} symbol")
+    # Mixed case means something among stocks: BACpL is a preferred share.
+    if market is not Market.STOCKS or ticker.islower():
+        ticker = ticker.upper()
     prefix = _TICKER_PREFIX.get(market, "")
     bare = ticker.removeprefix(prefix)
     if market not in _PAIRED:
         return prefix + bare
     if "-" in bare or "/" in bare:
         return prefix + bare.replace("/", "-")
+    if market is Market.FOREX and re.fullmatch("[A-Z]{6}", bare):
+        return f"{prefix}{bare[:3]}-{bare[3:]}"
     for quote in _QUOTE_CURRENCIES:
         if bare.endswith(quote) and len(bare) > len(quote):
             return f"{prefix}{bare.removesuffix(quote)}-{quote}"
     raise ValueError(f"{ticker!r} ends in no known quote currency: write it as a pair, {prefix}BASE-QUOTE")
+
+
+_SPELLINGS: Final = {
+    Market.STOCKS: (re.compile(r"[A-Z][A-Za-z0-9]*(?:[.\-/][A-Za-z0-9]+)*"), "AAPL, BRK.B"),
+    Market.CRYPTO: (re.compile(r"X:[A-Z0-9]+-[A-Z0-9]+"), "X:BTC-USD, BTC-USD, X:BTCUSD"),
+    Market.FOREX: (re.compile(r"C:[A-Z]{3}-[A-Z]{3}"), "C:EUR-USD, EUR/USD, C:EURUSD"),
+    Market.INDICES: (re.compile(r"I:[A-Z0-9][A-Z0-9.:_]*"), "I:SPX, SPX"),
+    Market.OPTIONS: (re.compile(r"O:[A-Z][A-Z0-9.]{0,5}\d{6}[CP]\d{8}"), "O:SPY251219C00650000"),
+    Market.FUTURES: (re.compile(r"[A-Z0-9]{1,4}[FGHJKMNQUVXZ]\d{1,2}(?:[-:][A-Z0-9]+)*"), "ESZ5, GCM26"),
+}
+_LIKE_A_FUTURE: Final = re.compile(r"[A-Z0-9]{1,3}[FGHJKMNQUVXZ]\d{1,2}")
+
+
+class SymbolError(ValueError):
+    """A ticker is not spelt as its market spells them; the message says how."""
+
+
+def normalise(ticker: str, market: Market) -> str:
+    """This platform's symbol for what a person wrote: any of the vendor's spellings, REST's, the WebSocket's or flat files'.
+
+    Raises:
+        SymbolError: the ticker is empty, belongs to another market, or has no form of this one.
+    """
+    written = ticker.strip()
+    other = next((m for m, prefix in _TICKER_PREFIX.items() if written.upper().startswith(prefix)), None)
+    if other not in (None, market):
+        raise SymbolError(f"{written} is a ticker of {other}, not of {market}: use --market {other}")
+    pattern, examples = _SPELLINGS[market]
+    try:
+        symbol = from_vendor(written, market)
+    except ValueError as error:
+        raise SymbolError(f"{error} (as in {examples})") from error
+    if not pattern.fullmatch(symbol):
+        raise SymbolError(f"{written!r} is no ticker of {market}: write it as {examples}")
+    if market is Market.STOCKS and _LIKE_A_FUTURE.fullmatch(symbol):
+        raise SymbolError(f"{written} is a futures contract, not a stock: use --market futures")
+    return symbol
 
 
 def to_rest(symbol: str) -> str:
