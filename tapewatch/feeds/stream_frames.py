@@ -1,0 +1,140 @@
+"""Frames of the vendor's stream to columns: what arrived in, a batch of table rows out, and nothing lost on the way.
+
+Belongs here: what a batch is, and who reads which frame. Not here: sockets (`websocket.py`), single events
+(`stream_reader.py`), numbers (`stream_scanner.py`).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import polars as pl
+
+from tapewatch.feeds.stream_reader import CarefulReader, Findings, StatusNote
+from tapewatch.feeds.stream_rows import BAR, QUOTE, TRADE, VALUE, RowRoom
+from tapewatch.feeds.stream_words import WordTable
+from tapewatch.market.instruments import Market, from_vendor
+from tapewatch.market.live_tables import (
+    AUCTION_IMBALANCES,
+    INDEX_VALUES,
+    ORDER_BOOK,
+    PRICE_BANDS,
+    STREAM_BARS,
+    STREAM_QUOTES,
+    STREAM_TRADES,
+)
+from tapewatch.market.schema import Table
+from tapewatch.market.tables import QUARANTINE
+
+#: Bytes of frames read in one round, so that the room for rows stays small.
+_ROUND_BYTES: Final = 1024 * 1024
+_RARE: Final[tuple[Table, ...]] = (PRICE_BANDS, AUCTION_IMBALANCES, ORDER_BOOK)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One message of the socket, as it came. `received_ns` is this machine's clock, int64 ns UTC."""
+
+    data: bytes
+    received_ns: int
+
+
+@dataclass
+class StreamBatch:
+    """What a run of frames held, rows in order of arrival.
+
+    Attributes:
+        trades, quotes, bars: `STREAM_TRADES`, `STREAM_QUOTES`, `STREAM_BARS`.
+        others: rows of the rarer channels by table name (`index_values`, `price_bands`, `auction_imbalances`,
+            `order_book`); tables without rows are absent.
+        refused: `QUARANTINE` rows; `source` names the stream and the time of receipt, `line` is the event's place in its
+            frame from 1, or 0 for a whole frame.
+        statuses: what the server said of the connection.
+        unknown_events, unknown_fields: how often each `ev`, and each `ev.field`, came that nobody knows. An event with an
+            unknown field is read all the same; the first of each kind is also kept in `refused`.
+        malformed_frames: received_ns of the frames that were refused whole; what they held is not known.
+        events: events seen, refused ones included, the connection's own statuses not.
+        first_received_ns, last_received_ns: of the frames; 0 where there was none.
+    """
+
+    trades: pl.DataFrame = field(default_factory=STREAM_TRADES.empty)
+    quotes: pl.DataFrame = field(default_factory=STREAM_QUOTES.empty)
+    bars: pl.DataFrame = field(default_factory=STREAM_BARS.empty)
+    others: dict[str, pl.DataFrame] = field(default_factory=dict)
+    refused: pl.DataFrame = field(default_factory=QUARANTINE.empty)
+    statuses: list[StatusNote] = field(default_factory=list)
+    unknown_events: Counter[str] = field(default_factory=Counter)
+    unknown_fields: Counter[str] = field(default_factory=Counter)
+    malformed_frames: list[int] = field(default_factory=list)
+    events: int = 0
+    first_received_ns: int = 0
+    last_received_ns: int = 0
+
+
+class FrameDecoder:
+    """Decodes one market's frames. It learns symbols as they come, so one decoder serves one stream, in one thread."""
+
+    def __init__(self, market: Market) -> None:
+        self.market = market
+        self._symbols = WordTable(lambda ticker: from_vendor(ticker, market))
+        self._codes = WordTable(lambda codes: codes)
+        self._room = RowRoom()
+        self._reader = CarefulReader(market, self._symbols, self._codes)
+
+    def decode(self, frames: Sequence[Frame]) -> StreamBatch:
+        """The rows of `frames` in order of arrival, in the exact schemas of their tables. Never raises on bad input."""
+        found = Findings(f"stream {self.market}")
+        pieces: list[list[pl.DataFrame]] = [[], [], [], []]
+        for some in _rounds(frames):
+            self._room.reset(sum(len(frame.data) for frame in some))
+            for frame in some:
+                self._reader.read(frame.data, frame.received_ns, self._room, found)
+            for kind, frames_of_kind in enumerate(pieces):
+                if self._room.counts[kind]:
+                    frames_of_kind.append(self._room.frame(kind, self._symbols, self._codes))
+        return _batch(frames, pieces, found)
+
+
+def _rounds(frames: Sequence[Frame]) -> Iterator[Sequence[Frame]]:
+    start = size = 0
+    for index, frame in enumerate(frames):
+        if size and size + len(frame.data) > _ROUND_BYTES:
+            yield frames[start:index]
+            start, size = index, 0
+        size += len(frame.data)
+    if start < len(frames):
+        yield frames[start:]
+
+
+def _batch(frames: Sequence[Frame], pieces: Sequence[Sequence[pl.DataFrame]], found: Findings) -> StreamBatch:
+    others = {table.name: _rare_frame(table, found.others[table.name]) for table in _RARE if table.name in found.others}
+    if pieces[VALUE]:
+        others[INDEX_VALUES.name] = _joined(pieces[VALUE], INDEX_VALUES.empty)
+    return StreamBatch(
+        trades=_joined(pieces[TRADE], STREAM_TRADES.empty),
+        quotes=_joined(pieces[QUOTE], STREAM_QUOTES.empty),
+        bars=_joined(pieces[BAR], STREAM_BARS.empty),
+        others=others,
+        refused=pl.DataFrame(found.refused, schema=QUARANTINE.schema, orient="row"),
+        statuses=found.statuses,
+        unknown_events=found.unknown_events,
+        unknown_fields=found.unknown_fields,
+        malformed_frames=found.malformed_frames,
+        events=found.events,
+        first_received_ns=frames[0].received_ns if frames else 0,
+        last_received_ns=frames[-1].received_ns if frames else 0,
+    )
+
+
+def _joined(pieces: Sequence[pl.DataFrame], empty: Callable[[], pl.DataFrame]) -> pl.DataFrame:
+    if len(pieces) > 1:
+        return pl.concat(pieces, rechunk=True)
+    return pieces[0] if pieces else empty()
+
+
+def _rare_frame(table: Table, rows: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
+    schema: Mapping[str, pl.DataType] = {
+        c.name: pl.Int64() if c.dtype.is_temporal() else c.dtype for c in table.columns
+    }
+    return pl.DataFrame(rows, schema=schema, orient="row").cast(dict(table.schema))  # type: ignore[arg-type]

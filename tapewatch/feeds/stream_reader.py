@@ -1,0 +1,329 @@
+"""Reads frames with care: every event by itself, the good ones into rows, the others set aside with the reason.
+
+Belongs here: which field becomes which column, and what makes an event impossible. Not here: the quick way
+(`stream_scanner.py`), which takes only what it is sure this one would take alike.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from tapewatch.feeds import stream_messages as sm
+from tapewatch.feeds.stream_rows import BAR, NULL_INT, QUOTE, TRADE, VALUE, RowRoom
+from tapewatch.feeds.stream_times import to_ns
+from tapewatch.feeds.stream_words import WordTable
+from tapewatch.market.instruments import Market
+from tapewatch.market.live_tables import AUCTION_IMBALANCES, ORDER_BOOK, PRICE_BANDS
+
+_SECOND, _MINUTE = 0, 1
+_NS_PER_S: Final = 1_000_000_000
+_LARGEST: Final = 1.7976931348623157e308
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class _ImpossibleError(ValueError):
+    """An event that is well spelt and cannot be."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusNote:
+    """What the server said of the connection, and when it arrived (int64 ns UTC)."""
+
+    status: str
+    message: str
+    received_ns: int
+
+
+@dataclass
+class Findings:
+    """What a round of reading found beside rows of the hot kinds."""
+
+    source: str
+    events: int = 0
+    others: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
+    refused: list[tuple[str, int, str, str]] = field(default_factory=list)
+    statuses: list[StatusNote] = field(default_factory=list)
+    unknown_events: Counter[str] = field(default_factory=Counter)
+    unknown_fields: Counter[str] = field(default_factory=Counter)
+    malformed_frames: list[int] = field(default_factory=list)
+
+    def refuse(self, received_ns: int, line: int, reason: str, raw: bytes) -> None:
+        """Keep what could not be read, by the time it came."""
+        moment = datetime.fromtimestamp(received_ns // _NS_PER_S, UTC)
+        source = f"{self.source} {moment:%Y-%m-%dT%H:%M:%S}.{received_ns % _NS_PER_S:09d}Z"
+        self.refused.append((source, line, reason, raw.decode(errors="backslashreplace")))
+
+
+class CarefulReader:
+    """Reads one market's frames into a `RowRoom` by msgspec's structs."""
+
+    def __init__(self, market: Market, symbols: WordTable, codes: WordTable) -> None:
+        self.market, self._symbols, self._codes = market, symbols, codes
+        union = sm.union_of(market)
+        self._whole: msgspec.json.Decoder[list[sm.Event]] = msgspec.json.Decoder(list.__class_getitem__(union))
+        self._single: msgspec.json.Decoder[sm.Event] = msgspec.json.Decoder(union)
+        self._parts = msgspec.json.Decoder(list[msgspec.Raw])
+        self._fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+        self._text = msgspec.json.Decoder(str)
+        self._known = {sm.tag_of(event): sm.fields_of(event) for event in sm.EVENTS[market]}
+        self._shown_fields: set[str] = set()
+        bar, pair_bar = self._bar, self._pair_bar
+        self._readers: Mapping[type[sm.Event], Callable[[Any, int, RowRoom, Findings], None]] = {
+            sm.Status: _status,
+            sm.Trade: self._trade,
+            sm.CryptoTrade: self._trade,
+            sm.Quote: self._quote,
+            sm.CryptoQuote: self._quote,
+            sm.ForexQuote: self._forex_quote,
+            sm.SecondBar: lambda *a: bar(_SECOND, *a),
+            sm.MinuteBar: lambda *a: bar(_MINUTE, *a),
+            sm.CryptoSecondBar: lambda *a: pair_bar(_SECOND, *a),
+            sm.CryptoMinuteBar: lambda *a: pair_bar(_MINUTE, *a),
+            sm.ForexSecondBar: lambda *a: pair_bar(_SECOND, *a),
+            sm.ForexMinuteBar: lambda *a: pair_bar(_MINUTE, *a),
+            sm.IndexValue: self._value,
+            sm.PriceBand: self._band,
+            sm.Imbalance: self._imbalance,
+            sm.CryptoBook: self._book,
+        }
+
+    def read(self, data: bytes, received_ns: int, room: RowRoom, found: Findings) -> None:
+        """Read one frame. What cannot be read lands in `found.refused`, the whole frame where it is no JSON array."""
+        try:
+            events = self._whole.decode(data)
+        except _UNREADABLE:
+            self._read_in_parts(data, received_ns, room, found)
+            return
+        for line, event in enumerate(events, 1):
+            self._take(event, line, data, received_ns, room, found)
+
+    def _read_in_parts(self, data: bytes, received_ns: int, room: RowRoom, found: Findings) -> None:
+        try:
+            parts = [bytes(part) for part in self._parts.decode(data)]
+        except _UNREADABLE as error:
+            if self._is_object(data):
+                parts = [data]
+            else:
+                found.malformed_frames.append(received_ns)
+                found.refuse(received_ns, 0, f"the frame is no JSON array: {error}", data)
+                return
+        for line, raw in enumerate(parts, 1):
+            event, unknown = self._event(raw, line, received_ns, found)
+            if event is not None and self._take(event, line, data, received_ns, room, found):
+                self._keep_copy(unknown, line, received_ns, raw, found)
+
+    def _is_object(self, data: bytes) -> bool:
+        try:
+            self._fields.decode(data)
+        except _UNREADABLE:
+            return False
+        return True
+
+    def _event(self, raw: bytes, line: int, received_ns: int, found: Findings) -> tuple[sm.Event | None, list[str]]:
+        """The event that `raw` spells, None where it was refused, and the names of its fields that nobody knows."""
+        try:
+            return self._single.decode(raw), []
+        except _UNREADABLE as error:
+            reason = str(error)
+        try:
+            fields = self._fields.decode(raw)
+            tag = self._text.decode(fields["ev"]) if "ev" in fields else ""
+            known = self._known.get(tag)
+            if known is None:
+                found.unknown_events[tag] += 1
+                reason = f"ev: the {self.market} stream is not known to send {tag!r}"
+            else:
+                unknown = [f"{tag}.{name}" for name in fields if name not in known]
+                event = self._single.decode(msgspec.json.encode({k: v for k, v in fields.items() if k in known}))
+                found.unknown_fields.update(unknown)
+                return event, unknown
+        except _UNREADABLE as error:
+            reason = str(error)
+        found.events += 1
+        found.refuse(received_ns, line, reason, raw)
+        return None, []
+
+    def _keep_copy(self, unknown: list[str], line: int, received_ns: int, raw: bytes, found: Findings) -> None:
+        """Keep the first event that has an unknown field, as a sample of it."""
+        new = [name for name in unknown if name not in self._shown_fields]
+        if new:
+            self._shown_fields.update(new)
+            reason = f"{', '.join(new)}: unknown; the event was read without, and this sample is kept once"
+            found.refuse(received_ns, line, reason, raw)
+
+    def _take(self, event: sm.Event, line: int, data: bytes, received_ns: int, room: RowRoom, found: Findings) -> bool:
+        found.events += not isinstance(event, sm.Status)
+        try:
+            self._readers[type(event)](event, received_ns, room, found)
+        except ValueError as error:
+            raw = data if self._is_object(data) else bytes(self._parts.decode(data)[line - 1])
+            found.refuse(received_ns, line, str(error), raw)
+            return False
+        return True
+
+    def _trade(self, event: sm.Trade | sm.CryptoTrade, received_ns: int, room: RowRoom, _found: Findings) -> None:
+        if event.x is None and self.market is not Market.FUTURES:
+            raise _ImpossibleError("x: the trade names no exchange")
+        if event.s is None and event.ds is None:
+            raise _ImpossibleError("s: the trade states no size")
+        size = _from_zero("s", event.s or 0.0) if event.ds is None else _amount("ds", event.ds)
+        if isinstance(event, sm.CryptoTrade):
+            symbol, number, facility = event.pair, NULL_INT, (NULL_INT, NULL_INT, NULL_INT)
+        else:
+            symbol, number = event.sym, _or_null(event.q)
+            facility = _or_null(event.trfi), _optional_time("trft", event.trft), _or_null(event.z)
+        price, time = _above_zero("p", event.p), _time("t", event.t)
+        head = self._symbols.code(symbol), time, received_ns, number
+        ints = (*head, event.x or 0, self._codes.code(_spelt(event.c)), *facility)
+        room.append(TRADE, ints, (price, size), b"" if event.i is None else str(event.i).encode())
+
+    def _quote(self, event: sm.Quote | sm.CryptoQuote, received_ns: int, room: RowRoom, _found: Findings) -> None:
+        prices = _from_zero("bp", event.bp or 0.0), _from_zero("ap", event.ap or 0.0)
+        sizes = _size("bs", event.bs), _size("as", event.as_)
+        ints: tuple[int, ...]
+        if isinstance(event, sm.CryptoQuote):
+            exchange = _or_null(event.x)
+            regular = self._codes.code("")
+            numbers = (NULL_INT, exchange, exchange, regular, regular, NULL_INT, NULL_INT)
+            symbol = event.pair
+        else:
+            symbol = event.sym
+            numbers = (
+                _or_null(event.q),
+                _or_null(event.bx),
+                _or_null(event.ax),
+                self._codes.code(_spelt(event.c)),
+                self._codes.code(_spelt(event.i)),
+                _optional_time("trft", event.trft),
+                _or_null(event.z),
+            )
+        ints = (self._symbols.code(symbol), _time("t", event.t), received_ns, *numbers)
+        room.append(QUOTE, ints, (*prices, *sizes))
+
+    def _forex_quote(self, event: sm.ForexQuote, received_ns: int, room: RowRoom, _found: Findings) -> None:
+        exchange, regular = _exchange(event.x), self._codes.code("")
+        head = self._symbols.code(event.p), _time("t", event.t), received_ns
+        prices = _from_zero("b", event.b or 0.0), _from_zero("a", event.a or 0.0)
+        ints = (*head, NULL_INT, exchange, exchange, regular, regular, NULL_INT, NULL_INT)
+        room.append(QUOTE, ints, (*prices, math.nan, math.nan))
+
+    def _bar(self, clock: int, event: sm.SecondBar, received_ns: int, room: RowRoom, _found: Findings) -> None:
+        volume, day_volume, vwap = event.v or 0.0, event.av, event.vw
+        if self.market is Market.FUTURES:
+            value = None if event.dv is None else _amount("dv", event.dv)
+            vwap = _value_per_unit(value, volume, event) if vwap is None else vwap
+        else:
+            volume = volume if event.dv is None else _amount("dv", event.dv)
+            day_volume = day_volume if event.dav is None else _amount("dav", event.dav)
+        tail = (_size("vw", vwap), _size("z", event.z), _size("av", day_volume))
+        transactions = NULL_INT if event.n is None else int(_from_zero("n", event.n))
+        head = (self._symbols.code(event.sym), _time("s", event.s), received_ns, clock, transactions)
+        room.append(BAR, head, (*self._prices(event), _from_zero("v", volume), *tail))
+
+    def _pair_bar(self, clock: int, event: sm.PairBar, received_ns: int, room: RowRoom, _found: Findings) -> None:
+        tail = (_size("vw", event.vw), _size("z", event.z), math.nan)
+        head = (self._symbols.code(event.pair), _time("s", event.s), received_ns, clock, NULL_INT)
+        room.append(BAR, head, (*self._prices(event), _from_zero("v", event.v or 0.0), *tail))
+
+    def _prices(self, event: sm.SecondBar | sm.PairBar) -> tuple[float, float, float, float]:
+        check = _from_zero if self.market is Market.INDICES else _above_zero
+        for name in "ohlc":
+            check(name, getattr(event, name))
+        if event.h < max(event.o, event.l, event.c):
+            raise _ImpossibleError(f"h: {event.h} lies below another price of the bar")
+        if event.l > min(event.o, event.h, event.c):
+            raise _ImpossibleError(f"l: {event.l} lies above another price of the bar")
+        return event.o, event.h, event.l, event.c
+
+    def _value(self, event: sm.IndexValue, received_ns: int, room: RowRoom, _found: Findings) -> None:
+        room.append(VALUE, (self._symbols.code(event.T), _time("t", event.t), received_ns), (event.val,))
+
+    def _symbol(self, spelling: str) -> str:
+        code = self._symbols.code(spelling)
+        return str(self._symbols.words()[code])
+
+    def _band(self, event: sm.PriceBand, received_ns: int, _room: RowRoom, found: Findings) -> None:
+        prices = (None if p is None else _from_zero(n, p) for n, p in (("h", event.h), ("l", event.l)))
+        row = (self._symbol(event.T), _time("t", event.t), *prices, _spelt(event.i), event.z, event.q, received_ns)
+        found.others.setdefault(PRICE_BANDS.name, []).append(row)
+
+    def _imbalance(self, event: sm.Imbalance, received_ns: int, _room: RowRoom, found: Findings) -> None:
+        head = (self._symbol(event.T), _time("t", event.t), event.at, event.a, event.i, event.x)
+        found.others.setdefault(AUCTION_IMBALANCES.name, []).append((*head, event.o, event.p, event.b, received_ns))
+
+    def _book(self, event: sm.CryptoBook, received_ns: int, _room: RowRoom, found: Findings) -> None:
+        sides = (msgspec.json.encode(side).decode() for side in (event.b, event.a))
+        row = (self._symbol(event.pair), _time("t", event.t), event.x, *sides, received_ns)
+        found.others.setdefault(ORDER_BOOK.name, []).append(row)
+
+
+def _status(event: sm.Status, received_ns: int, _room: RowRoom, found: Findings) -> None:
+    found.statuses.append(StatusNote(event.status, event.message, received_ns))
+
+
+def _or_null(value: int | None) -> int:
+    return NULL_INT if value is None else value
+
+
+def _time(name: str, value: int) -> int:
+    ns = to_ns(value)
+    if ns is None:
+        raise _ImpossibleError(f"{name}: {value} is no time from 1990 to 2099 in s, ms, µs or ns")
+    return ns
+
+
+def _optional_time(name: str, value: int | None) -> int:
+    return _time(name, value) if value else NULL_INT
+
+
+def _above_zero(name: str, value: float) -> float:
+    if not 0 < value <= _LARGEST:
+        raise _ImpossibleError(f"{name}: {value} is no finite number above zero")
+    return value
+
+
+def _from_zero(name: str, value: float) -> float:
+    if not 0 <= value <= _LARGEST:
+        raise _ImpossibleError(f"{name}: {value} is no finite number from zero up")
+    return value
+
+
+def _size(name: str, value: float | None) -> float:
+    return math.nan if value is None else _from_zero(name, value)
+
+
+def _amount(name: str, value: float | str) -> float:
+    try:
+        return _from_zero(name, float(value))
+    except ValueError:
+        raise _ImpossibleError(f"{name}: {value!r} is no finite number from zero up") from None
+
+
+def _exchange(value: int | str | None) -> int:
+    if value is None or value == "":
+        return NULL_INT
+    try:
+        number = int(value)
+    except ValueError:
+        raise _ImpossibleError(f"x: {value!r} is no exchange id") from None
+    if not 0 <= number < 2**15:
+        raise _ImpossibleError(f"x: {value!r} is no exchange id")
+    return number
+
+
+def _spelt(codes: tuple[int, ...] | int | None) -> str:
+    if codes is None:
+        return ""
+    return str(codes) if isinstance(codes, int) else ",".join(map(str, codes))
+
+
+def _value_per_unit(value: float | None, volume: float, event: sm.SecondBar) -> float | None:
+    """The mean price that a bar's traded value implies, unless it is in other units than the prices."""
+    if value is None or volume <= 0 or not event.l <= value / volume <= event.h:
+        return None
+    return value / volume
