@@ -1,0 +1,326 @@
+"""The spool: batches of streamed rows as small Arrow files, on their way from a collector or healer into the lake.
+
+Layout: `{root}/{market}/{date}/{producer}-{number:012d}-{table}.arrow`, by the market date of the event. A file appears by
+rename once it is on disk; numbers of a producer only grow, through every restart. Belongs here: files, their names and their
+durability. Not here: how rows are merged (`streaming/ingest.py`).
+"""
+
+import datetime as dt
+import fcntl
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import polars as pl
+from pyarrow import ipc
+
+from tapewatch.market.instruments import Market
+from tapewatch.market.live_tables import STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.schema import Table
+from tapewatch.market.tables import QUARANTINE
+from tapewatch.store.spool_files import HEAL_KEY, SPOOLED, SUFFIX, HealedInterval, SpoolFile, market_days, market_files
+
+#: Numbers are taken from the state file in blocks, so that none is given twice however the process ends.
+_NUMBERS_AT_ONCE = 1024
+_HELD_ROWS = 2_000_000
+
+
+class SpoolError(RuntimeError):
+    """The spool refuses; the message names the file and the way out."""
+
+
+class Batch(Protocol):
+    """What a decoder hands over (`StreamBatch`): frames of the streamed tables."""
+
+    trades: pl.DataFrame
+    quotes: pl.DataFrame
+    bars: pl.DataFrame
+    others: dict[str, pl.DataFrame]
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Rows that the spool had to drop because nothing could be written; times of their first and last event, ns."""
+
+    table: str
+    rows: int
+    first: int
+    last: int
+
+
+@dataclass
+class SpoolState:
+    """What a producer had spooled when it last said so: never newer than what lies on disk. Times are int64 ns UTC."""
+
+    last_time: dict[str, int] = field(default_factory=dict)
+    last_received: int | None = None
+
+    @property
+    def newest(self) -> int | None:
+        """The newest event of any table; None before the first."""
+        return max(self.last_time.values(), default=None)
+
+
+class SpoolWriter:
+    """Writes one producer's batches of one market; a context manager that flushes at its end.
+
+    Rows are held until `flush`. A disk that takes no more leaves them held: they are tried again at the next flush, and
+    dropped only above `held_rows`, oldest first; `take_losses` says which. Not thread-safe.
+
+    Args:
+        root: the spool's folder.
+        market: the market of all rows.
+        producer: `collector` or `healer`; one process at a time may be it.
+        held_rows: how many rows may wait in memory for a disk that is full.
+
+    Raises:
+        SpoolError: another process writes as this producer, or the folder cannot be made.
+    """
+
+    def __init__(self, root: Path, market: Market, producer: str, *, held_rows: int = _HELD_ROWS) -> None:
+        self.market, self.producer = market, producer
+        self.folder = Path(root) / market.value
+        self._held: dict[tuple[dt.date, str], list[pl.DataFrame]] = {}
+        self._max_held = held_rows
+        self._losses: list[Loss] = []
+        #: Rows written and dropped since the start, files written, and why the last flush failed (None where it did not).
+        self.rows_written = self.rows_dropped = self.files_written = self.rows_held = 0
+        self.error: str | None = None
+        self._lock = self._take_lock()
+        self._remove_stale()
+        self.state, self._number = self._read_state()
+        self._newest, self._received = dict(self.state.last_time), self.state.last_received
+        self._reserved = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Flush, and let another process write."""
+        if self._lock >= 0:
+            self.flush()
+            os.close(self._lock)
+            self._lock = -1
+
+    def add(self, batch: Batch) -> pl.DataFrame:
+        """Take a decoded batch; returns what `add_rows` returns, of all its tables."""
+        frames = [
+            (STREAM_TRADES.name, batch.trades),
+            (STREAM_QUOTES.name, batch.quotes),
+            (STREAM_BARS.name, batch.bars),
+        ]
+        refused = [self.add_rows(name, frame) for name, frame in (*frames, *batch.others.items()) if frame.height]
+        return pl.concat(refused) if refused else QUARANTINE.empty()
+
+    def add_rows(self, table: Table | str, frame: pl.DataFrame) -> pl.DataFrame:
+        """Take rows of a streamed table, in order of arrival.
+
+        Returns: the rows that lie on a day on which the market is closed, as `QUARANTINE` rows for the caller to keep.
+
+        Raises:
+            SchemaError: the frame has other columns than the table.
+            KeyError: no such streamed table.
+        """
+        table = SPOOLED[table] if isinstance(table, str) else table
+        if frame.schema != table.schema:
+            table.check(frame)
+        closed = QUARANTINE.empty()
+        for day, rows in market_days(frame, self.market):
+            if day is None:
+                closed = _closed(self.market, table, rows)
+                continue
+            self._held.setdefault((day, table.name), []).append(rows)
+            self.rows_held += rows.height
+        if frame.height:
+            self._received = max(self._received or 0, int(frame["received_time"].to_physical().max()))  # type: ignore[arg-type]
+        return closed
+
+    def add_heal(self, table: Table, frame: pl.DataFrame, interval: HealedInterval) -> list[SpoolFile]:
+        """Write what a source of record holds of an interval, at once; these rows outrank streamed ones.
+
+        Raises:
+            SpoolError: the disk takes no more.
+        """
+        written = []
+        for day, rows in market_days(frame, self.market):
+            if day is None:
+                continue
+            file = self._target(day, table.name, self._next_number())
+            try:
+                _write(rows, Path(file.path), interval)
+                _sync_folder(Path(file.path).parent)
+            except OSError as error:
+                raise SpoolError(f"cannot write {file.path}: {error}; free some space and heal again") from error
+            written.append(file)
+            self.rows_written += rows.height
+        return written
+
+    def flush(self) -> int:
+        """Write what is held, one file a table and day, then the state; returns the files written.
+
+        Never raises for a disk that refuses: `error` says why, and the rows stay held.
+        """
+        if not self._held:
+            return 0
+        written = 0
+        self.error = None
+        try:
+            number = self._next_number()
+            for key in list(self._held):
+                self._write_held(key, number)
+                written += 1
+            self._commit_state()
+        except OSError as error:
+            self.error = f"{self.folder}: {error.strerror or error}"
+            self._drop_above_bound()
+        return written
+
+    def take_losses(self) -> list[Loss]:
+        """What was dropped since the last call: the caller opens a gap for each."""
+        losses, self._losses = self._losses, []
+        return losses
+
+    def _write_held(self, key: tuple[dt.date, str], number: int) -> None:
+        rows = pl.concat(self._held[key], rechunk=True)
+        path = Path(self._target(key[0], key[1], number).path)
+        _write(rows, path)
+        del self._held[key]
+        _sync_folder(path.parent)
+        self.rows_held -= rows.height
+        self.rows_written += rows.height
+        self.files_written += 1
+        newest = int(rows["time"].to_physical().max())  # type: ignore[arg-type]
+        self._newest[key[1]] = max(self._newest.get(key[1], newest), newest)
+
+    def _drop_above_bound(self) -> None:
+        for key in list(self._held):
+            if self.rows_held <= self._max_held:
+                return
+            rows = pl.concat(self._held.pop(key))
+            times = rows["time"].to_physical()
+            self._losses.append(Loss(key[1], rows.height, int(times.min()), int(times.max())))  # type: ignore[arg-type]
+            self.rows_held -= rows.height
+            self.rows_dropped += rows.height
+
+    def _target(self, day: dt.date, table: str, number: int) -> SpoolFile:
+        folder = self.folder / day.isoformat()
+        return SpoolFile(number, self.producer, table, str(folder / f"{self.producer}-{number:012d}-{table}{SUFFIX}"))
+
+    def _next_number(self) -> int:
+        number = self._number
+        if number >= self._reserved:
+            self._reserved = number + _NUMBERS_AT_ONCE
+            self._write_state()
+        self._number = number + 1
+        return number
+
+    def _commit_state(self) -> None:
+        """The state follows the files: killed in between, it is older than the truth, never newer."""
+        self.state = SpoolState(dict(self._newest), self._received)
+        self._write_state()
+
+    def _write_state(self) -> None:
+        stated = {
+            "next_number": self._reserved,
+            "last_time": self.state.last_time,
+            "last_received": self.state.last_received,
+        }
+        staged = self._state_path.with_name(f".{self.producer}.state.tmp")
+        with staged.open("w") as stream:
+            json.dump(stated, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        staged.replace(self._state_path)
+
+    def _read_state(self) -> tuple[SpoolState, int]:
+        waiting = [file.number for files in market_files(self.folder).values() for file in files]
+        beyond = 1 + max(waiting, default=0)
+        try:
+            stated = json.loads(self._state_path.read_text())
+        except FileNotFoundError:
+            return SpoolState(), beyond
+        except ValueError as error:
+            raise SpoolError(f"{self._state_path} is damaged ({error}): remove it once the spool is merged") from error
+        number = max(int(stated["next_number"]), beyond)
+        return SpoolState(stated["last_time"], stated["last_received"]), number
+
+    @property
+    def _state_path(self) -> Path:
+        return self.folder / f"{self.producer}.state.json"
+
+    def _take_lock(self) -> int:
+        path = self.folder / f"{self.producer}.lock"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+        except OSError as error:
+            raise SpoolError(f"cannot make the spool {self.folder} ({error.strerror}): set TAPEWATCH_HOME") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(lock)
+            raise SpoolError(
+                f"another process writes to {self.folder} as {self.producer}: stop it first (`tapewatch status`)"
+            ) from error
+        return lock
+
+    def _remove_stale(self) -> None:
+        for path in self.folder.glob(f"*/.{self.producer}-*.tmp"):
+            path.unlink(missing_ok=True)
+
+
+def _write(rows: pl.DataFrame, path: Path, heals: HealedInterval | None = None) -> None:
+    """One file, on disk before it has its name."""
+    staged = path.with_name(f".{path.name}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with staged.open("wb") as stream:
+            if heals is None:
+                rows.write_ipc(stream, compression="uncompressed")
+            else:
+                _write_heal(rows, stream, heals)
+            stream.flush()
+            os.fsync(stream.fileno())
+        staged.replace(path)
+    except OSError:
+        staged.unlink(missing_ok=True)
+        raise
+    except pl.exceptions.PolarsError as error:
+        # Polars wraps what the file system says.
+        staged.unlink(missing_ok=True)
+        raise OSError(str(error)) from error
+
+
+def _write_heal(rows: pl.DataFrame, stream: object, heals: HealedInterval) -> None:
+    table = rows.to_arrow()
+    stated = json.dumps([heals.symbol, heals.start, heals.end]).encode()
+    schema = table.schema.with_metadata({HEAL_KEY: stated})
+    with ipc.new_file(stream, schema) as writer:  # type: ignore[arg-type]
+        writer.write_table(table.cast(schema))
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _closed(market: Market, table: Table, rows: pl.DataFrame) -> pl.DataFrame:
+    return QUARANTINE.conform(
+        rows.select(
+            source=pl.lit(f"stream of {market}, {table.name}"),
+            line=pl.int_range(1, pl.len() + 1, dtype=pl.Int64),
+            reason=pl.format("time {} lies on no trading day of the market", pl.col("time")),
+            raw=pl.struct(pl.all()).struct.json_encode(),
+        )
+    )

@@ -1,0 +1,172 @@
+"""The spool: what is flushed is on disk under its day, in numbers that only grow, whatever ends the process."""
+
+import datetime as dt
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition, session_of
+from tapewatch.market.live_tables import STREAM_TRADES
+from tapewatch.store.spool import SpoolError, SpoolWriter
+from tapewatch.store.spool_files import (
+    HealedInterval,
+    healed_interval,
+    highest_numbers,
+    market_days,
+    waiting,
+    waiting_for,
+)
+from tests.support.streams import Batch, trades_at
+from tests.support.tapes import DAY, stock_session
+
+OPEN = stock_session().regular_start
+STOCKS = Partition(DAY, Market.STOCKS)
+
+
+def read_all(root: Path, partition: Partition = STOCKS) -> pl.DataFrame:
+    return pl.concat(pl.read_ipc(file.path) for file in waiting_for(root, partition))
+
+
+def test_rows_are_invisible_until_flushed_and_then_equal(tmp_path) -> None:
+    rows = trades_at(range(OPEN, OPEN + 1000, 10))
+    with SpoolWriter(tmp_path, Market.STOCKS, "collector") as writer:
+        writer.add(Batch(trades=rows))
+        assert waiting(tmp_path) == {}
+        assert writer.flush() == 1
+        assert read_all(tmp_path).equals(rows)
+        assert writer.state.newest == OPEN + 990
+        assert writer.flush() == 0
+
+
+def test_numbers_grow_through_restarts_even_once_the_files_are_merged(tmp_path) -> None:
+    numbers = []
+    for second in range(3):
+        with SpoolWriter(tmp_path, Market.STOCKS, "collector") as writer:
+            writer.add_rows(STREAM_TRADES, trades_at([OPEN + second * 10**9]))
+        (file,) = waiting_for(tmp_path, STOCKS)
+        numbers.append(file.number)
+        Path(file.path).unlink()
+    assert numbers == sorted(set(numbers))
+
+
+def test_a_second_writer_of_the_same_producer_is_refused_until_the_first_closes(tmp_path) -> None:
+    first = SpoolWriter(tmp_path, Market.STOCKS, "collector")
+    with pytest.raises(SpoolError, match="another process"):
+        SpoolWriter(tmp_path, Market.STOCKS, "collector")
+    SpoolWriter(tmp_path, Market.STOCKS, "healer").close()
+    first.close()
+    SpoolWriter(tmp_path, Market.STOCKS, "collector").close()
+
+
+def test_rows_of_two_days_become_two_files_and_those_of_a_closed_day_are_handed_back(tmp_path) -> None:
+    next_day = OPEN + 24 * 60 * NS_PER_MINUTE
+    saturday = session_of(Market.STOCKS, dt.date(2024, 3, 8)).regular_start + 24 * 60 * NS_PER_MINUTE
+    with SpoolWriter(tmp_path, Market.STOCKS, "collector") as writer:
+        refused = writer.add_rows("stream_trades", trades_at([OPEN, next_day, saturday]))
+    assert refused.height == 1
+    assert "no trading day" in refused["reason"][0]
+    assert {p.date for p in waiting(tmp_path)} == {DAY, DAY + dt.timedelta(days=1)}
+
+
+@pytest.mark.parametrize("market", list(Market))
+def test_every_row_falls_into_the_session_of_its_day_or_into_none(market) -> None:
+    start = int(dt.datetime(2024, 3, 7, tzinfo=dt.UTC).timestamp()) * 10**9
+    frame = trades_at(range(start, start + 6 * 86_400 * 10**9, 7 * NS_PER_MINUTE))
+    split = dict(market_days(frame, market))
+    assert sum(part.height for part in split.values()) == frame.height
+    for day, part in split.items():
+        times = part["time"].to_physical()
+        if day is not None:
+            session = session_of(market, day)
+            assert times.is_between(session.day_start, session.day_end, closed="left").all()
+            assert next(iter(market_days(part, market)))[0] == day
+    if market is Market.CRYPTO:
+        assert None not in split
+
+
+def test_a_heal_says_what_it_holds_whole(tmp_path) -> None:
+    interval = HealedInterval("AAA", OPEN, OPEN + 100)
+    with SpoolWriter(tmp_path, Market.STOCKS, "healer") as writer:
+        (file,) = writer.add_heal(STREAM_TRADES, trades_at([OPEN, OPEN + 50]), interval)
+        writer.add_rows(STREAM_TRADES, trades_at([OPEN]))
+    assert healed_interval(file.path) == interval
+    assert pl.read_ipc(file.path).equals(trades_at([OPEN, OPEN + 50]))
+    plain = [f for f in waiting_for(tmp_path, STOCKS) if f.number != file.number]
+    assert [healed_interval(f.path) for f in plain] == [None]
+    assert highest_numbers(waiting_for(tmp_path, STOCKS)) == {"healer": plain[0].number}
+    assert waiting_for(tmp_path, STOCKS, {"healer": file.number}) == [
+        f for f in waiting_for(tmp_path, STOCKS) if f.number == file.number
+    ]
+
+
+def test_a_disk_that_takes_no_more_leaves_rows_held_until_it_does(tmp_path) -> None:
+    writer = SpoolWriter(tmp_path, Market.STOCKS, "collector", held_rows=250)
+    rows = trades_at(range(OPEN, OPEN + 100))
+    writer.add_rows(STREAM_TRADES, rows)
+    writer.flush()
+    day = tmp_path / "stocks" / str(DAY)
+    moved = day.rename(tmp_path / "aside")
+    day.write_text("in the way")
+    before = writer.state.newest
+    for _ in range(2):
+        writer.add_rows(STREAM_TRADES, rows)
+        assert writer.flush() == 0
+        assert writer.error
+    assert (writer.rows_held, writer.take_losses(), writer.state.newest) == (200, [], before)
+    writer.add_rows(STREAM_TRADES, rows)
+    writer.flush()
+    (loss,) = writer.take_losses()
+    assert (loss.rows, loss.first, loss.last) == (300, OPEN, OPEN + 99)
+    day.unlink()
+    moved.rename(day)
+    writer.add_rows(STREAM_TRADES, rows)
+    assert writer.flush() == 1
+    assert writer.error is None
+    assert read_all(tmp_path).height == 200
+    writer.close()
+
+
+_WRITE_FOREVER = """
+import sys, pathlib
+from tapewatch.store.spool import SpoolWriter
+from tapewatch.market.instruments import Market
+from tests.support.streams import trades_at
+writer = SpoolWriter(pathlib.Path(sys.argv[1]), Market.STOCKS, "collector")
+number = int(sys.argv[2])
+while True:
+    writer.add_rows("stream_trades", trades_at([int(sys.argv[3]) + number], first_number=number))
+    writer.flush()
+    print(number, flush=True)
+    number += 1
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_nothing_flushed_is_lost_and_the_state_is_no_newer_than_the_files(tmp_path) -> None:
+    flushed: list[int] = []
+    for _ in range(4):
+        first = flushed[-1] + 1 if flushed else 1
+        process = subprocess.Popen(
+            [sys.executable, "-c", _WRITE_FOREVER, str(tmp_path), str(first), str(OPEN)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "POLARS_MAX_THREADS": "1"},
+        )
+        assert process.stdout
+        flushed += [int(process.stdout.readline()) for _ in range(7)]
+        process.send_signal(signal.SIGKILL)
+        flushed += [int(line) for line in process.stdout.read().split("\n")[:-1]]
+        process.wait()
+        numbers = read_all(tmp_path)["sequence_number"]
+        assert set(flushed) <= set(numbers)
+        with SpoolWriter(tmp_path, Market.STOCKS, "collector") as writer:
+            assert writer.state.newest is not None
+            assert OPEN + flushed[-1] - 1 <= writer.state.newest <= OPEN + int(numbers.max())
+    files = waiting_for(tmp_path, STOCKS)
+    assert len({file.number for file in files}) == len(files)
+    assert not list(tmp_path.glob("*/*/.*.tmp"))
