@@ -1,116 +1,58 @@
-"""The operational database: SQL tables made from the platform's table definitions, and what is read from them.
+"""The operational database: what is written into its tables and read from them.
 
-Belongs here: engines, dialects, tables, transactions. Not here: the lake's bulk data, or what an anomaly is. Migrations
-work on `metadata`; until the first one exists, the schema is created where it is absent.
+Belongs here: the handle that the platform holds, its transactions. Not here: tables (`sql_tables.py`), drivers (`sql_engine.py`),
+revisions (`sql_schema.py`), the spelling of rows (`sql_rows.py`), or the lake's bulk data.
 """
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Self
 
 import polars as pl
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, Connection, Engine, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.pool import ConnectionPoolEntry
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.engine import make_url
 
-from tapewatch.market.instruments import Partition
+from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import ANOMALIES
+from tapewatch.store import sql_read, sql_upsert
+from tapewatch.store.sql_engine import PATIENCE_S, DatabaseError, connect, transaction, with_driver
+from tapewatch.store.sql_rows import frame_of, keyed
+from tapewatch.store.sql_schema import ensure_current
+from tapewatch.store.sql_tables import SQL_TABLES, UtcDateTime, anomalies_table, metadata, sql_table, twin
 
-SQLITE_BUSY_TIMEOUT_MS = 30_000
-#: Any constant will do: it serialises schema creation by processes that start together on PostgreSQL.
-_SCHEMA_LOCK = 0x7A9E
-_PARTITION_COLUMNS = ("market", "date")
-
-
-class DatabaseError(RuntimeError):
-    """The database refuses or cannot be reached; the message names its address, without the password."""
-
-
-class UtcDateTime(sa.types.TypeDecorator[dt.datetime]):
-    """A moment in UTC, in microseconds. Dialects that keep no time zone get the naive UTC time, and give it back aware."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: dt.datetime | None, dialect: sa.Dialect) -> dt.datetime | None:
-        """UTC for the database; a naive time raises ValueError."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"{value} names no time zone: times are UTC and aware")
-        utc = value.astimezone(dt.UTC)
-        return utc if dialect.name == "postgresql" else utc.replace(tzinfo=None)
-
-    def process_result_value(self, value: dt.datetime | None, dialect: sa.Dialect) -> dt.datetime | None:  # noqa: ARG002
-        """An aware UTC time, whichever zone the session speaks."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
-
-
-_SQL_TYPES: dict[pl.DataType, TypeEngine[Any]] = {
-    pl.Datetime("ns", "UTC"): UtcDateTime(),
-    pl.Categorical(): sa.Text(),
-    pl.String(): sa.Text(),
-    pl.Float64(): sa.Double(),
-    pl.Int64(): sa.BigInteger(),
-    pl.Int32(): sa.Integer(),
-    pl.Int16(): sa.SmallInteger(),
-    pl.Int8(): sa.SmallInteger(),
-    pl.Boolean(): sa.Boolean(),
-}
-
-
-def sql_table(table: Table, metadata: sa.MetaData) -> sa.Table:
-    """The SQL twin of a table definition: its columns and comments, and before them the partition they came from.
-
-    The key is led by `market`, since a futures contract and a stock may share a symbol; (market, date) is indexed.
-    """
-    columns = [
-        sa.Column(c.name, _SQL_TYPES[c.dtype], nullable=c.is_nullable, comment=_comment(c.description, c.unit))
-        for c in table.columns
-    ]
-    return sa.Table(
-        table.name,
-        metadata,
-        sa.Column("market", sa.Text(), nullable=False, comment="market of the partition"),
-        sa.Column("date", sa.Date(), nullable=False, comment="date of the partition"),
-        *columns,
-        sa.PrimaryKeyConstraint("market", *table.key, name=f"pk_{table.name}"),
-        sa.Index(f"ix_{table.name}_partition", *_PARTITION_COLUMNS),
-        comment=table.description,
-    )
-
-
-def _comment(description: str, unit: str) -> str:
-    return f"{description} [{unit}]" if unit else description
-
-
-metadata = sa.MetaData()
-anomalies_table = sql_table(ANOMALIES, metadata)
+__all__ = [
+    "SQL_TABLES",
+    "Database",
+    "DatabaseError",
+    "UtcDateTime",
+    "anomalies_table",
+    "metadata",
+    "sql_table",
+]
 
 
 class Database:
     """A handle on the operational database. Safe to share between threads; use as a context manager or call `close`.
 
+    Opening it brings the schema up to date. Any number of processes may write at once: SQLite lets them in one after the other.
+
     Args:
         url: SQLAlchemy URL. `postgresql://` is read as `postgresql+psycopg2://`. The folder of a SQLite file is made.
+        patience_s: how long a writer of SQLite waits for another's transaction to end.
 
     Raises:
-        DatabaseError: it cannot be reached or the schema cannot be created.
+        DatabaseError: it cannot be reached, the schema cannot be brought up to date, or belongs to a newer Tapewatch.
     """
 
-    def __init__(self, url: str) -> None:
-        self.url = _with_driver(make_url(url))
-        if self.url.get_backend_name() == "sqlite" and self.url.database not in (None, "", ":memory:"):
-            Path(str(self.url.database)).parent.mkdir(parents=True, exist_ok=True)
-        self.engine = _engine(self.url)
-        self._create_schema()
+    def __init__(self, url: str, *, patience_s: float = PATIENCE_S) -> None:
+        self.url = with_driver(make_url(url))
+        self.engine = connect(self.url, patience_s)
+        try:
+            ensure_current(self.engine)
+        except BaseException:
+            self.engine.dispose()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -121,6 +63,58 @@ class Database:
     def close(self) -> None:
         """Return every connection."""
         self.engine.dispose()
+
+    def upsert(self, table: Table, partition: Partition, frame: pl.DataFrame) -> int:
+        """Add the rows whose key is new and replace those whose key is there, in one transaction.
+
+        The key is the market and `table.key` (the date too, for a table without a time). A key that occurs twice in the
+        frame counts once, with its last row. Times are kept in microseconds; a NUL character in text becomes U+2400.
+
+        Returns: how many rows were added or replaced.
+
+        Raises:
+            SchemaError: the frame does not fit the table.
+            ValueError: the table is not kept in the database.
+            DatabaseError: the database refuses; nothing was written. Where `is_transient`, try again later.
+        """
+        twin(table)
+        rows = keyed(table, partition, frame)
+        if rows.height:
+            with transaction(self.engine) as connection:
+                sql_upsert.upsert(connection, table, rows)
+        return rows.height
+
+    def read(
+        self,
+        table: Table,
+        *,
+        market: Market | str | None = None,
+        symbol: str | None = None,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+        where: Mapping[str, object] | None = None,
+        limit: int | None = None,
+        newest_first: bool = False,
+    ) -> pl.DataFrame:
+        """Rows of a table, with its schema led by the columns `market` (text) and `date`, in the order of time.
+
+        Args:
+            start, end: bounds of the table's time column, half open; of its `date` where it has none.
+            where: column to value; None asks for nulls, a collection for any of its values.
+            limit: no more rows than these, the first in the order asked for.
+            newest_first: the other way round in time.
+
+        Raises:
+            ValueError: a time names no zone, a column is unknown, or the table is not kept in the database.
+            DatabaseError: the database cannot be read.
+        """
+        question = sql_read.Question(
+            None if market is None else str(market), symbol, start, end, where, limit, newest_first
+        )
+        query = sql_read.select(table, question, self.engine.dialect.name)
+        with transaction(self.engine, reads_only=True) as connection:
+            rows = connection.execute(query).all()
+        return frame_of(table, rows, self.engine.dialect.name)
 
     def replace_anomalies(self, partition: Partition, events: pl.DataFrame) -> int:
         """Make `events` (`ANOMALIES`) the whole of what is known of a market's day, in one transaction.
@@ -133,7 +127,18 @@ class Database:
             SchemaError: the frame does not fit `ANOMALIES`.
             DatabaseError: the database refuses, for instance because a key occurs twice.
         """
-        return self._replace(ANOMALIES, anomalies_table, partition, events)
+        events = ANOMALIES.conform(events)
+        ANOMALIES.check(events)
+        place = {"market": str(partition.market), "date": partition.date}
+        rows = [place | row for row in events.iter_rows(named=True)]
+        columns = anomalies_table.c
+        with transaction(self.engine) as connection:
+            connection.execute(
+                sa.delete(anomalies_table).where(columns.market == place["market"], columns.date == place["date"])
+            )
+            if rows:
+                connection.execute(sa.insert(anomalies_table), rows)
+        return len(rows)
 
     def anomalies(
         self, symbol: str | None = None, start: dt.datetime | None = None, end: dt.datetime | None = None
@@ -144,83 +149,5 @@ class Database:
             ValueError: a time names no zone.
             DatabaseError: the database cannot be read.
         """
-        columns = anomalies_table.c
-        query = sa.select(*(columns[name] for name in ANOMALIES.schema)).order_by(columns.symbol, columns.start_time)
-        if symbol is not None:
-            query = query.where(columns.symbol == symbol)
-        if start is not None:
-            query = query.where(columns.start_time >= start)
-        if end is not None:
-            query = query.where(columns.start_time < end)
-        with self._transaction() as connection:
-            rows = connection.execute(query).all()
-        return _frame(ANOMALIES, (tuple(row) for row in rows))
-
-    def _replace(self, table: Table, target: sa.Table, partition: Partition, frame: pl.DataFrame) -> int:
-        frame = table.conform(frame)
-        table.check(frame)
-        place = {"market": str(partition.market), "date": partition.date}
-        rows = [place | row for row in frame.iter_rows(named=True)]
-        with self._transaction() as connection:
-            connection.execute(
-                sa.delete(target).where(target.c.market == place["market"], target.c.date == place["date"])
-            )
-            if rows:
-                connection.execute(sa.insert(target), rows)
-        return len(rows)
-
-    def _create_schema(self) -> None:
-        with self._transaction() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
-            for table in metadata.sorted_tables:
-                connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
-                for index in table.indexes:
-                    connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        try:
-            with self.engine.begin() as connection:
-                yield connection
-        except sa.exc.StatementError as error:
-            if isinstance(error.orig, ValueError):
-                raise error.orig from error
-            raise self._refusal(error) from error
-        except sa.exc.SQLAlchemyError as error:
-            raise self._refusal(error) from error
-
-    def _refusal(self, error: sa.exc.SQLAlchemyError) -> DatabaseError:
-        cause = getattr(error, "orig", None) or error
-        return DatabaseError(f"database {self.url.render_as_string(hide_password=True)}: {str(cause).strip()}")
-
-
-def _frame(table: Table, rows: Iterable[tuple[Any, ...]]) -> pl.DataFrame:
-    microseconds = {
-        name: pl.Datetime("us", "UTC") if isinstance(dtype, pl.Datetime) else dtype
-        for name, dtype in table.schema.items()
-    }
-    return pl.DataFrame(list(rows), schema=microseconds, orient="row").cast(table.schema)
-
-
-def _with_driver(url: URL) -> URL:
-    # From 2.1 SQLAlchemy reads the bare name as psycopg 3, which is not what the extra `postgres` installs.
-    return url.set(drivername="postgresql+psycopg2") if url.drivername in ("postgresql", "postgres") else url
-
-
-def _engine(url: URL) -> Engine:
-    if url.get_backend_name() != "sqlite":
-        return sa.create_engine(url, pool_pre_ping=True)
-    engine = sa.create_engine(url, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_MS / 1000})
-    sa.event.listen(engine, "connect", _prepare_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-    cursor = connection.cursor()
-    try:
-        cursor.execute(f"PRAGMA busy_timeout = {SQLITE_BUSY_TIMEOUT_MS}")
-        cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA synchronous = NORMAL")
-    finally:
-        cursor.close()
+        events = self.read(ANOMALIES, symbol=symbol, start=start, end=end).select(ANOMALIES.schema.names())
+        return events.sort(pl.col("symbol").cast(pl.String), "start_time", maintain_order=True)

@@ -1,0 +1,17 @@
+"""${message}."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "${up_revision}"
+down_revision = ${repr(down_revision)}
+
+
+def upgrade() -> None:
+    """Forwards."""
+    ${upgrades}
+
+
+def downgrade() -> None:
+    """Backwards."""
+    ${downgrades}

@@ -1,0 +1,1 @@
+"""Numbered steps of the schema. A released step is never edited: the next one corrects it."""

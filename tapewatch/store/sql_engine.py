@@ -1,0 +1,118 @@
+"""Connections to SQLite and PostgreSQL, and what their refusals mean.
+
+Belongs here: drivers, pools, how a transaction begins, which errors pass by themselves. Not here: tables and rows.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
+
+#: How long a writer waits for another's lock, in seconds.
+PATIENCE_S = 30.0
+_READS_ONLY = "tapewatch_reads_only"
+#: Classes of SQLSTATE that pass: connection lost, out of room or connections, shut down, given up for another's sake.
+_TRANSIENT_STATES = ("08", "53", "57P", "40", "55P03")
+_TRANSIENT_SQLITE = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL")
+_MISTAKES = re.compile(
+    r"authentication failed|does not exist|pg_hba\.conf|no password supplied|could not translate host"
+)
+
+
+class DatabaseError(RuntimeError):
+    """The database refuses or cannot be reached; the message names its address, without the password.
+
+    `is_transient` is true where the same call may succeed later: the connection was lost, the server restarts, a lock
+    was not released in time, there is no room on the disk.
+    """
+
+    def __init__(self, message: str, *, is_transient: bool = False) -> None:
+        super().__init__(message)
+        self.is_transient = is_transient
+
+
+def with_driver(url: URL) -> URL:
+    """`postgresql://` as psycopg2's: from 2.1 SQLAlchemy reads the bare name as psycopg 3, which is not installed."""
+    return url.set(drivername="postgresql+psycopg2") if url.drivername in ("postgresql", "postgres") else url
+
+
+def connect(url: URL, patience_s: float = PATIENCE_S) -> Engine:
+    """An engine of either kind; a lost connection is noticed and replaced when it is next wanted."""
+    if url.get_backend_name() != "sqlite":
+        return sa.create_engine(url, pool_pre_ping=True)
+    if url.database not in (None, "", ":memory:"):
+        Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(url, connect_args={"timeout": patience_s})
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    # The driver would begin transactions late and by its own rules; `_begin_sqlite` does it instead.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    try:
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = NORMAL")
+    finally:
+        cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads first and writes later cannot wait for another writer, only fail; one that says at once
+    # that it will write waits its turn.
+    reads_only = connection.get_execution_options().get(_READS_ONLY, False)
+    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def transaction(engine: Engine, *, reads_only: bool = False) -> Iterator[Connection]:
+    """A transaction that is committed at the end and rolled back on an error.
+
+    Raises:
+        DatabaseError: in place of every error of the driver.
+        ValueError: a value that cannot be bound, such as a time without a zone.
+    """
+    try:
+        with engine.execution_options(**{_READS_ONLY: reads_only}).begin() as connection:
+            yield connection
+    except sa.exc.StatementError as error:
+        if isinstance(error.orig, ValueError):
+            raise error.orig from error
+        raise refusal(engine, error.orig or error) from error
+    except sa.exc.SQLAlchemyError as error:
+        raise refusal(engine, error) from error
+    except engine.dialect.loaded_dbapi.Error as error:
+        raise refusal(engine, error) from error
+
+
+def refusal(engine: Engine, cause: BaseException) -> DatabaseError:
+    """What the driver's error means, naming the address without its password."""
+    address = engine.url.render_as_string(hide_password=True)
+    said = str(cause).strip()
+    hint = ""
+    if getattr(cause, "sqlite_errorname", "").startswith(_TRANSIENT_SQLITE[:2]):
+        hint = f": another process keeps a transaction open on {engine.url.database}; end it, or try again later"
+    return DatabaseError(f"database {address}: {said}{hint}", is_transient=is_transient(cause))
+
+
+def is_transient(cause: BaseException) -> bool:
+    """Whether the same statement may succeed later without anybody changing it."""
+    if isinstance(cause, sa.exc.TimeoutError):
+        return True
+    name = getattr(cause, "sqlite_errorname", None)
+    if name is not None:
+        return str(name).startswith(_TRANSIENT_SQLITE)
+    if not hasattr(cause, "pgcode"):
+        return False
+    if cause.pgcode is not None:
+        return str(cause.pgcode).startswith(_TRANSIENT_STATES)
+    # Without a state the server said nothing: the connection broke, or was never made.
+    is_connection = type(cause).__name__ in ("OperationalError", "InterfaceError", "DatabaseError")
+    return is_connection and not _MISTAKES.search(str(cause))
