@@ -18,6 +18,7 @@ _OWNERS = {
     "explanations": "team:quant-research",
     "detections": "team:surveillance",
     "serving": "team:platform",
+    "reports": "team:market-data",
 }
 
 

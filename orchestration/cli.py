@@ -9,7 +9,7 @@ import warnings
 
 import typer
 
-from orchestration.commands import platform, results, tape
+from orchestration.commands import platform, profile, results, tape
 
 app = typer.Typer(
     name="tapewatch",
@@ -20,7 +20,7 @@ app = typer.Typer(
     "Start with [bold]tapewatch demo[/]. Everything is kept under TAPEWATCH_HOME; .env.example lists all settings.",
 )
 
-for commands in (platform, tape, results):
+for commands in (platform, tape, results, profile):
     app.add_typer(commands.app)
 
 

@@ -20,5 +20,8 @@ train_detectors = dg.define_asset_job(
 detect_anomalies = dg.define_asset_job(
     "detect_anomalies", DETECTED, description="Score days of features by the champion and keep the anomalies."
 )
+profile_tape = dg.define_asset_job(
+    "profile_tape", dg.AssetSelection.groups("reports"), description="A page on what a day's tape holds."
+)
 
-JOBS = [backfill_tape, build_features, update_day, train_detectors, detect_anomalies]
+JOBS = [backfill_tape, build_features, update_day, train_detectors, detect_anomalies, profile_tape]

@@ -68,7 +68,7 @@ def aggressor_sides(
         session: the day they belong to; its market decides.
         rules: condition code to allowed fields, for stocks.
     """
-    stated, by_quote, by_tick = _sides(trades, quotes, session, rules)
+    stated, by_quote, by_tick = sides_by_rule(trades, quotes, session, rules)
     if session.market is Market.CRYPTO:
         return pl.Series("aggressor", stated)
     return pl.Series("aggressor", np.where(by_quote != 0, by_quote, by_tick))
@@ -81,15 +81,16 @@ def aggressor_agreement(
     rules: Mapping[int, Updates] = STOCK_UPDATE_RULES,
 ) -> AggressorAgreement:
     """How far codes and quote rule (crypto), or quote rule and tick rule (other markets), agree. Arguments as above."""
-    stated, by_quote, by_tick = _sides(trades, quotes, session, rules)
+    stated, by_quote, by_tick = sides_by_rule(trades, quotes, session, rules)
     other = stated if session.market is Market.CRYPTO else by_tick
     is_signed = (other != 0) & (by_quote != 0)
     return AggressorAgreement(int(is_signed.sum()), int((is_signed & (other == by_quote)).sum()))
 
 
-def _sides(
+def sides_by_rule(
     trades: pl.DataFrame, quotes: pl.DataFrame | None, session: Session, rules: Mapping[int, Updates]
 ) -> tuple[Sides, Sides, Sides]:
+    """The side of each trade as its market states it, by the quote rule alone, and by the tick rule alone; 0 unknown."""
     trade_symbols, flat_t = flat_trades(trades, session, rules)
     quote_symbols, flat_q = flat_quotes(QUOTES.empty() if quotes is None else quotes)
     by_quote, by_tick = np.zeros((2, trades.height), dtype=np.int8)

@@ -312,6 +312,22 @@ ANOMALIES = Table(
     ),
 )
 
+PROFILE = Table(
+    "profile",
+    "reports",
+    "What each field of the day's tape holds. The page beside it shows the rest.",
+    key=("table", "column"),
+    columns=(
+        Column("table", SYMBOL, "table of the lake"),
+        Column("column", SYMBOL, "field of the table"),
+        Column("rows", I64, "rows of the day", minimum=0),
+        Column("nulls", I64, "rows without a value", minimum=0),
+        Column("distinct", I64, "different values, estimated where they are many", minimum=0),
+        Column("minimum", TEXT, "smallest value; empty where there is none"),
+        Column("maximum", TEXT, "largest value; empty where there is none"),
+    ),
+)
+
 ALL: tuple[Table, ...] = (
     TRADES,
     QUOTES,
@@ -326,6 +342,7 @@ ALL: tuple[Table, ...] = (
     ATTRIBUTIONS,
     EVALUATION,
     ANOMALIES,
+    PROFILE,
 )
 
 

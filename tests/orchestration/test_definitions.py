@@ -22,6 +22,7 @@ ASSETS = {
     "models/champion",
     "models/evaluation",
     "models/isolation_forest",
+    "reports/profile",
     "serving/anomaly_bento",
     "tape/bars",
     "tape/coverage",
@@ -35,6 +36,7 @@ CHECKS = {
     "labels/training_set": {"schema", "keys_unique"},
     "labels/truth_labels": {"schema", "keys_unique"},
     "models/evaluation": {"beats_trivial_rule"},
+    "reports/profile": {"schema", "keys_unique"},
     "tape/bars": {"schema", "keys_unique", "inside_session", "ohlc_consistent", "agree_with_delivered"},
     "tape/coverage": {"schema", "keys_unique", "gaps"},
     "tape/quotes": {"schema", "keys_unique", "inside_session", "rows_match_source", "crossed"},
@@ -57,6 +59,7 @@ def test_every_asset_job_schedule_and_sensor(definitions: dg.Definitions) -> Non
         "backfill_tape",
         "build_features",
         "detect_anomalies",
+        "profile_tape",
         "train_detectors",
         "update_day",
     }

@@ -1,0 +1,39 @@
+"""A page from which one learns the data."""
+
+import datetime as dt
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestration.commands.options import DATE
+from orchestration.errors import console, reports_errors
+from tapewatch.market.instruments import Market
+from tapewatch.settings import Settings
+
+app = typer.Typer()
+
+
+@app.command()
+@reports_errors
+def profile(
+    market: Annotated[
+        Market | None, typer.Option("--market", "-m", help="a market; by default the one with the newest day")
+    ] = None,
+    first: Annotated[dt.datetime | None, typer.Option("--from", formats=DATE, help="first day")] = None,
+    last: Annotated[dt.datetime | None, typer.Option("--to", formats=DATE, help="last day, included")] = None,
+    out: Annotated[Path | None, typer.Option(help="the page; by default under TAPEWATCH_HOME/reports")] = None,
+) -> None:
+    """A page on what was collected: fields and ranges, coverage and gaps, repeats, volatility, volume, spreads, condition codes.
+
+    Takes the five newest days of the market in the lake unless told otherwise.
+
+    [dim]tapewatch profile
+    tapewatch profile --market stocks --from 2013-10-07 --to 2013-10-09 --out stocks.html[/]
+    """
+    from orchestration.profiling import write_profile  # noqa: PLC0415
+
+    page = write_profile(
+        Settings(), console, market=market, first=first and first.date(), last=last and last.date(), out=out
+    )
+    console.print(f"Profile: {page}", soft_wrap=True)

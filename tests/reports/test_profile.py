@@ -1,0 +1,111 @@
+"""The profile of a day: its figures against the tape counted by hand, and the page in a real browser."""
+
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tapewatch.bars.coverage import coverage
+from tapewatch.bars.time_bars import minute_bars, reconcile
+from tapewatch.market.instruments import Market, Partition
+from tapewatch.market.tables import BARS, COVERAGE, DELIVERED_BARS, PROFILE, QUARANTINE, QUOTES, TRADES, quarantine_of
+from tapewatch.reports.profile_page import render_profile
+from tapewatch.reports.tape_profile import TapeProfile, field_rows, profile_day, profile_days
+from tapewatch.store.lake import Lake, MissingPartitionError
+from tests.support.browser import browser_page
+from tests.support.recorded import recorded_quotes, recorded_trades
+from tests.support.tapes import DAY, random_tape, stock_session
+
+PARTITION = Partition(DAY, Market.STOCKS)
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    lake = Lake(tmp_path_factory.mktemp("lake"))
+    trades, quotes = random_tape(5)
+    bars = reconcile(minute_bars(trades, stock_session()), DELIVERED_BARS.empty())
+    lake.write(TRADES, PARTITION, trades)
+    lake.write(QUOTES, PARTITION, quotes)
+    lake.write(BARS, PARTITION, bars)
+    lake.write(COVERAGE, PARTITION, coverage(trades, quotes, bars, stock_session()))
+    refused = [
+        {"source": "file", "line": line, "reason": f"price: {line}.5 is no number", "raw": "x"} for line in (2, 7)
+    ]
+    lake.write(quarantine_of(TRADES), PARTITION, QUARANTINE.conform(pl.DataFrame(refused)))
+    return lake
+
+
+@pytest.fixture(scope="module")
+def profile(lake: Lake) -> TapeProfile:
+    return profile_day(lake, PARTITION)
+
+
+def test_counts_are_those_of_the_tape(lake: Lake, profile: TapeProfile) -> None:
+    trades, quotes = lake.read(TRADES, PARTITION), lake.read(QUOTES, PARTITION)
+    same = ["symbol", "time", "price", "size", "exchange", "conditions"]
+    repeats = profile.repeats.filter(pl.col("table") == "trades")
+    assert repeats["rows"].sum() == trades.height
+    assert repeats["repeated"].sum() == trades.height - trades.select(same).unique().height
+    both = quotes.filter((pl.col("bid_price") > 0) & (pl.col("ask_price") > 0))
+    crossed = both.filter(pl.col("bid_price") > pl.col("ask_price")).height
+    assert profile.repeats.filter(pl.col("table") == "quotes")["crossed"].sum() == crossed > 0
+    assert profile.conditions["trades"].sum() == trades.height
+    assert profile.refused.select("table", "rows").rows() == [("trades", 2)]
+
+
+def test_every_field_has_its_row(lake: Lake, profile: TapeProfile) -> None:
+    fields = {(row["table"], row["column"]): row for row in profile.columns.to_dicts()}
+    assert set(fields) == {(table.name, name) for table in (TRADES, QUOTES, BARS) for name in table.schema}
+    trades = lake.read(TRADES, PARTITION)
+    assert fields["trades", "price"]["minimum"] == f"{trades['price'].min():,.10g}"
+    assert fields["trades", "trf_id"]["nulls"] == trades.height
+    assert fields["trades", "symbol"]["distinct"] == 2
+    PROFILE.check(field_rows(profile))
+
+
+def test_half_hours_and_conditions_add_up_to_the_day(profile: TapeProfile, lake: Lake) -> None:
+    assert profile.half_hours["volume"].sum() == pytest.approx(lake.read(BARS, PARTITION)["volume"].sum())
+    average = profile.conditions.filter(pl.col("conditions") == "2").row(0, named=True)
+    assert average["allows"] == "volume"
+    assert (average["buys"], average["sells"]) == (0, 0)
+
+
+def test_an_empty_day_is_refused(lake: Lake) -> None:
+    with pytest.raises(MissingPartitionError, match="materialize it first"):
+        profile_day(lake, Partition(DAY.replace(day=6), Market.STOCKS))
+
+
+def test_a_market_with_bars_alone_has_a_page(tmp_path: Path, lake: Lake) -> None:
+    bare = Lake(tmp_path)
+    bare.write(BARS, PARTITION, lake.read(BARS, PARTITION))
+    page = render_profile(profile_day(bare, PARTITION), title="bars alone")
+    assert "How much it moves" in page
+    assert "What condition codes say" not in page
+
+
+@pytest.mark.slow
+def test_the_page_in_a_browser(profile: TapeProfile, tmp_path: Path) -> None:
+    path = tmp_path / "profile.html"
+    path.write_text(render_profile(profile_days([profile]), title="The tape of stocks"), encoding="utf-8")
+    faults: list[str] = []
+    with browser_page() as page:
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(path.as_uri())
+        page.wait_for_selector(".js-plotly-plot .main-svg")
+        assert page.locator(".js-plotly-plot").count() >= 5
+        text = re.sub(r"\s+", " ", page.inner_text("main"))
+    assert faults == []
+    for part in ("How complete the tape is", "price: … is no number", "Rogers and Satchell", "high and low, volume"):
+        assert part in text
+
+
+@pytest.mark.real_tape
+def test_the_recorded_day_has_the_crossed_quotes_that_were_counted(market_data: Path, tmp_path: Path) -> None:
+    day = Partition(DAY.replace(year=2013, month=10, day=7), Market.STOCKS)
+    lake = Lake(tmp_path)
+    lake.write(TRADES, day, recorded_trades(market_data, day.date).sort(TRADES.sort))
+    lake.write(QUOTES, day, recorded_quotes(market_data, day.date).sort(QUOTES.sort))
+    quotes = profile_day(lake, day).repeats.filter(pl.col("table") == "quotes").sort("symbol")
+    assert quotes["crossed"].to_list() == [95, 0, 43]
+    assert quotes["locked"].to_list() == [13_882, 4_723, 325]
