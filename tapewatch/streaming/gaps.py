@@ -1,0 +1,234 @@
+"""Gaps: stretches of the tape that a stream did not deliver, remembered until they are filled.
+
+A gap grows while the stream is away, is open once it is bounded, and ends healed or unhealable. Belongs here: the book of a
+collector's gaps and what becomes of one. Not here: noticing holes among delivered rows (`holes.py`), filling them
+(`healer.py`).
+"""
+
+import datetime as dt
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+
+from tapewatch.market.instruments import NEW_YORK, Market, Partition
+from tapewatch.market.live_tables import GAPS
+from tapewatch.market.schema import Table
+from tapewatch.market.tables import TIME
+from tapewatch.store.database import DatabaseError
+
+GROWING, OPEN, HEALED, UNHEALABLE = "growing", "open", "healed", "unhealable"
+#: What a gap reaches beyond the rows on either side of it: rows that came out of order lie within.
+OVERLAP_NS = 2 * 10**9
+_NS_PER_MICROSECOND = 1_000
+_TIMES = tuple(name for name, dtype in GAPS.schema.items() if dtype == TIME)
+
+Row = dict[str, Any]
+
+
+class GapStore(Protocol):
+    """What the book asks of the operational database."""
+
+    def upsert(self, table: Table, partition: Partition, frame: pl.DataFrame) -> int:
+        """Insert or replace rows by key."""
+
+
+def gap_frame(rows: list[Row]) -> pl.DataFrame:
+    """`GAPS` rows from dicts whose times are int64 ns UTC or null."""
+    schema = {name: pl.Int64() if name in _TIMES else dtype for name, dtype in GAPS.schema.items()}
+    return GAPS.conform(pl.DataFrame(rows, schema=schema).with_columns(pl.col(_TIMES).cast(TIME)))
+
+
+def gap_rows(frame: pl.DataFrame) -> list[Row]:
+    """The same the other way round."""
+    return frame.select(GAPS.schema.names()).with_columns(pl.col(_TIMES).to_physical()).to_dicts()
+
+
+def partition_of(market: Market, ns: int) -> Partition:
+    """The calendar day under which a gap is filed, whether or not the market is open on it."""
+    zone = dt.UTC if market in (Market.CRYPTO, Market.FOREX) else NEW_YORK
+    return Partition(dt.datetime.fromtimestamp(ns // 10**9, zone).date(), market)
+
+
+def save_gaps(database: GapStore, market: Market, rows: list[Row]) -> None:
+    """Put gaps into the database, each under the day on which it starts.
+
+    Raises:
+        DatabaseError: the database refuses or is away.
+    """
+    by_day: dict[Partition, list[Row]] = {}
+    for row in rows:
+        by_day.setdefault(partition_of(market, row["start_time"]), []).append(row)
+    for partition, found in by_day.items():
+        database.upsert(GAPS, partition, gap_frame(found))
+
+
+class GapBook:
+    """One market's gaps as its collector knows them: in a journal at once, in the database as soon as that answers.
+
+    A gap that grows when the process ends, however it ends, still grows in the next. Twice the same gap is one row. Not
+    thread-safe.
+
+    Args:
+        database: where gaps go; None keeps them in the journal until `database` is set.
+        journal: a file of this book's own, one JSON line a change.
+        market: the market of all gaps.
+    """
+
+    def __init__(self, database: GapStore | None, journal: Path, market: Market) -> None:
+        self.database = database
+        self.market = market
+        self._journal = Path(journal)
+        self._rows: dict[str, Row] = {}
+        self._unsaved: set[str] = set()
+        #: Why the database last refused; None while it takes what it is given.
+        self.error: str | None = None
+        self._replay()
+        self._compact()
+
+    def open(
+        self,
+        cause: str,
+        *,
+        start_ns: int,
+        now_ns: int,
+        end_ns: int | None = None,
+        symbol: str | None = None,
+        channel: str = "all",
+        reason: str | None = None,
+    ) -> str:
+        """Open a gap, growing where `end_ns` is not known yet; returns its id. The same gap again changes nothing.
+
+        Args:
+            cause: `disconnect`, `dropped`, `malformed`, `sequence`, `late_start`, `restart` or `spool`.
+            start_ns: the tape's time from which rows may lack; the caller takes the overlap off (`OVERLAP_NS`).
+            now_ns: this machine's time.
+            end_ns: the tape's time up to which rows may lack.
+            symbol: the one symbol that is concerned.
+            channel: `trades`, `quotes`, `bars` or `all`.
+            reason: what else there is to say.
+        """
+        start_ns = _whole_microseconds(start_ns)
+        subject = "" if symbol is None and channel == "all" else f":{symbol or '*'}:{channel}"
+        gap_id = f"{self.market}:{cause}:{_iso(start_ns)}{subject}"
+        if gap_id in self._rows:
+            return gap_id
+        row = {
+            "gap_id": gap_id,
+            "symbol": symbol,
+            "channel": channel,
+            "cause": cause,
+            "start_time": start_ns,
+            "end_time": None,
+            "opened_time": now_ns,
+            "healed_time": None,
+            "status": GROWING,
+            "healed_by": None,
+            "rows_healed": None,
+            "attempts": 0,
+            "reason": reason,
+        }
+        if end_ns is not None:
+            _bound(row, end_ns)
+        self._change([row])
+        return gap_id
+
+    def close_growing(self, end_ns: int, *, cause: str | None = None) -> list[str]:
+        """Bound every growing gap (of `cause`, or of all) by the first event after it; they are open from now on.
+
+        A gap that would end before it starts was none of this session's tape and ends where it starts.
+        """
+        closed = [row for row in self._rows.values() if row["status"] == GROWING and cause in (None, row["cause"])]
+        for row in closed:
+            _bound(row, end_ns)
+        self._change(closed)
+        return [row["gap_id"] for row in closed]
+
+    @property
+    def growing(self) -> list[Row]:
+        """The gaps that still grow; times are int64 ns."""
+        return [dict(row) for row in self._rows.values() if row["status"] == GROWING]
+
+    def open_gaps(self) -> pl.DataFrame:
+        """The gaps (`GAPS`) of this book that grow or wait to be saved or healed, as far as the collector knows.
+
+        What the healer did since is in the database alone.
+        """
+        return gap_frame(list(self._rows.values())).sort("start_time")
+
+    def flush(self) -> bool:
+        """Put into the database what it does not know yet; False where it refuses, and `error` says why."""
+        if not self._unsaved or self.database is None:
+            return not self._unsaved
+        saved = sorted(self._unsaved)
+        try:
+            save_gaps(self.database, self.market, [self._rows[gap_id] for gap_id in saved])
+        except DatabaseError as error:
+            self.error = str(error)
+            return False
+        self.error = None
+        self._unsaved.clear()
+        self._append([{"saved": saved}])
+        return True
+
+    def _change(self, rows: list[Row]) -> None:
+        """On disk first: a gap that the process saw survives it."""
+        if not rows:
+            return
+        self._append([{"gap": row} for row in rows])
+        for row in rows:
+            self._rows[row["gap_id"]] = row
+            self._unsaved.add(row["gap_id"])
+        self.flush()
+
+    def _append(self, entries: list[Mapping[str, Any]]) -> None:
+        with self._journal.open("a") as stream:
+            stream.writelines(json.dumps(entry) + "\n" for entry in entries)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def _replay(self) -> None:
+        self._journal.parent.mkdir(parents=True, exist_ok=True)
+        if not self._journal.exists():
+            return
+        for line in self._journal.read_text().splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                # The process was killed within this line: what it was about to say never took effect.
+                continue
+            if "gap" in entry:
+                self._rows[entry["gap"]["gap_id"]] = entry["gap"]
+                self._unsaved.add(entry["gap"]["gap_id"])
+            else:
+                self._unsaved.difference_update(entry["saved"])
+
+    def _compact(self) -> None:
+        """Forget what is bounded and saved; the database knows it, and what the healer made of it."""
+        kept = {i: row for i, row in self._rows.items() if row["status"] == GROWING or i in self._unsaved}
+        lines = [json.dumps({"gap": row}) for row in kept.values()]
+        lines += [json.dumps({"saved": sorted(set(kept) - self._unsaved)})]
+        staged = self._journal.with_name(f".{self._journal.name}.tmp")
+        with staged.open("w") as stream:
+            stream.write("\n".join(lines) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        staged.replace(self._journal)
+        self._rows = kept
+
+
+def _bound(row: Row, end_ns: int) -> None:
+    row["end_time"] = max(_whole_microseconds(end_ns + _NS_PER_MICROSECOND - 1), row["start_time"])
+    row["status"] = OPEN
+
+
+def _whole_microseconds(ns: int) -> int:
+    """Down to what the database keeps, so that a gap read back equals the gap."""
+    return ns // _NS_PER_MICROSECOND * _NS_PER_MICROSECOND
+
+
+def _iso(ns: int) -> str:
+    return dt.datetime.fromtimestamp(ns // 10**9, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{ns % 10**9 // 1000:06d}Z"

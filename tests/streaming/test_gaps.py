@@ -1,0 +1,100 @@
+"""The book of gaps: kept through kills and an absent database; the same gap is one row."""
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from tapewatch.market.instruments import NS_PER_MINUTE, Market
+from tapewatch.market.live_tables import GAPS
+from tapewatch.store.database import Database
+from tapewatch.streaming.gaps import GROWING, OPEN, GapBook, gap_frame, gap_rows, save_gaps
+from tests.support.tapes import stock_session
+
+START = stock_session().regular_start
+NOW = START + NS_PER_MINUTE
+
+
+@pytest.fixture
+def database(tmp_path):
+    with Database(f"sqlite:///{tmp_path / 'gaps.db'}") as opened:
+        yield opened
+
+
+def book(tmp_path: Path, database: Database | None) -> GapBook:
+    return GapBook(database, tmp_path / "gaps.jsonl", Market.STOCKS)
+
+
+def test_a_gap_grows_is_bounded_and_stands_in_the_database(tmp_path, database) -> None:
+    gaps = book(tmp_path, database)
+    gap_id = gaps.open("disconnect", start_ns=START, now_ns=NOW, reason="reset by peer")
+    (row,) = gap_rows(database.read(GAPS, market=Market.STOCKS))
+    assert (row["gap_id"], row["status"], row["end_time"], row["reason"]) == (gap_id, GROWING, None, "reset by peer")
+    assert gaps.close_growing(START + 5 * 10**9) == [gap_id]
+    (row,) = gap_rows(database.read(GAPS, market=Market.STOCKS))
+    assert (row["status"], row["start_time"], row["end_time"]) == (OPEN, START, START + 5 * 10**9)
+    assert gaps.close_growing(START + 9 * 10**9) == []
+
+
+def test_the_same_gap_is_one_and_another_symbol_is_another(tmp_path, database) -> None:
+    gaps = book(tmp_path, database)
+    for symbol in ("AAA", "AAA", "BBB", None):
+        gaps.open("sequence", start_ns=START, end_ns=START + 10, now_ns=NOW, symbol=symbol, channel="trades")
+    assert database.read(GAPS).height == 3
+
+
+def test_without_a_database_everything_waits_in_the_journal_and_comes_later(tmp_path, database) -> None:
+    away = book(tmp_path, None)
+    grows = away.open("disconnect", start_ns=START, now_ns=NOW)
+    ended = away.open("dropped", start_ns=START, end_ns=START + 7, now_ns=NOW)
+    assert not away.flush()
+    again = book(tmp_path, None)
+    assert [row["gap_id"] for row in again.growing] == [grows]
+    assert set(again.open_gaps()["gap_id"]) == {grows, ended}
+    again.database = database
+    assert again.flush()
+    assert set(database.read(GAPS)["gap_id"]) == {grows, ended}
+
+
+def test_a_restart_does_not_undo_what_the_healer_did(tmp_path, database) -> None:
+    gaps = book(tmp_path, database)
+    gaps.open("dropped", start_ns=START, end_ns=START + 7, now_ns=NOW)
+    (row,) = gap_rows(database.read(GAPS))
+    save_gaps(database, Market.STOCKS, [row | {"status": "healed", "healed_time": NOW}])
+    book(tmp_path, database).flush()
+    assert database.read(GAPS)["status"].to_list() == ["healed"]
+
+
+def test_a_database_that_refuses_is_told_later(tmp_path) -> None:
+    folder = tmp_path / "db"
+    folder.mkdir()
+    with Database(f"sqlite:///{folder / 'gaps.db'}") as opened:
+        gaps = book(tmp_path, opened)
+        opened.engine.dispose()
+        moved = folder.rename(tmp_path / "gone")
+        gaps.open("dropped", start_ns=START, end_ns=START + 7, now_ns=NOW)
+        assert gaps.error
+        opened.engine.dispose()
+        moved.rename(folder)
+        assert gaps.flush()
+        assert gaps.error is None
+        assert opened.read(GAPS).height == 1
+
+
+def test_a_torn_last_line_is_what_never_happened(tmp_path) -> None:
+    gaps = book(tmp_path, None)
+    gaps.open("dropped", start_ns=START, end_ns=START + 7, now_ns=NOW)
+    with (tmp_path / "gaps.jsonl").open("a") as stream:
+        stream.write('{"gap": {"gap_id": "st')
+    again = book(tmp_path, None)
+    again.open("dropped", start_ns=START + 100_000, end_ns=START + 200_000, now_ns=NOW)
+    assert book(tmp_path, None).open_gaps().height == 2
+
+
+def test_rows_and_frames_are_each_others_inverse(tmp_path) -> None:
+    gaps = book(tmp_path, None)
+    gaps.open("disconnect", start_ns=START, now_ns=NOW)
+    frame = gaps.open_gaps()
+    GAPS.check(frame)
+    assert gap_frame(gap_rows(frame)).equals(frame)
+    assert frame["start_time"][0] == dt.datetime.fromtimestamp(START // 10**9, dt.UTC)
