@@ -4,14 +4,15 @@ Belongs here: drivers, pools, how a transaction begins, which errors pass by the
 """
 
 import re
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 
 #: How long a writer waits for another's lock, in seconds.
 PATIENCE_S = 30.0
@@ -48,20 +49,33 @@ def connect(url: URL, patience_s: float = PATIENCE_S) -> Engine:
     if url.database not in (None, "", ":memory:"):
         Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(url, connect_args={"timeout": patience_s})
-    sa.event.listen(engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine, "connect", lambda connection, _: _prepare_sqlite(connection, patience_s))
     sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
-def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+def _prepare_sqlite(connection: DBAPIConnection, patience_s: float) -> None:
     # The driver would begin transactions late and by its own rules; `_begin_sqlite` does it instead.
     connection.isolation_level = None
     cursor = connection.cursor()
     try:
-        cursor.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(cursor, time.monotonic() + patience_s)
         cursor.execute("PRAGMA synchronous = NORMAL")
     finally:
         cursor.close()
+
+
+def _write_ahead(cursor: DBAPICursor, deadline: float) -> None:
+    # Processes that find a new file together all want to switch it; SQLite refuses all but one of them without waiting.
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if not is_transient(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:
