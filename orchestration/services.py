@@ -32,6 +32,8 @@ class Service:
 
     `url` is where a person or client finds it, empty for one without a port. `health` is the page that answers once it
     works; `probe` a command that succeeds once it does, where there is no page. One that `needs_bento` may wait for it.
+    A process that lives shorter than `start_seconds` died quickly: it is started again after a pause that grows, and given
+    up after `start_retries` such deaths in a row. One that ends with one of `final_exit_codes` is not started again.
     """
 
     name: str
@@ -43,6 +45,9 @@ class Service:
     health: str = ""
     probe: tuple[str, ...] = ()
     needs_bento: bool = False
+    start_seconds: int = 2
+    start_retries: int = 3
+    final_exit_codes: tuple[int, ...] = ()
 
 
 def services(settings: Settings) -> list[Service]:

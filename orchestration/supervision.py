@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Self, cast
 
 import httpx
 import psutil
@@ -32,7 +32,6 @@ from orchestration.services import Service, ServiceError
 
 #: From SIGTERM to SIGKILL for one service; supervisord stops them one after another.
 STOP_SECONDS = 15
-_START_SECONDS = 2
 _TAIL_LINES = 15
 _SHORT_SOCKET_PATH = 100
 _PARENT_DEATH_SIGNAL = 1
@@ -41,21 +40,27 @@ _GONE = (OSError, http.client.HTTPException, xmlrpc.client.Error)
 
 
 class Supervisor:
-    """supervisord as a child of this process; use as a context manager, which always stops every service."""
+    """supervisord as a child of this process; use as a context manager, which always stops every service.
 
-    def __init__(self, services: Sequence[Service], home: Path, environment: Mapping[str, str]) -> None:
+    Two that run in one home at the same time have different names.
+    """
+
+    def __init__(
+        self, services: Sequence[Service], home: Path, environment: Mapping[str, str], *, name: str = "supervisor"
+    ) -> None:
         self.services = list(services)
+        self._name = name
         self.logs = home.absolute() / "logs"
         self._run = home.absolute() / "run"
         self._environment = dict(environment)
-        self._socket = _socket_path(self._run)
-        self._console = self.logs / "supervisord.out"
+        self._socket = socket_path(home, name)
+        self._console = self.logs / f"{name}.out"
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self.logs.mkdir(parents=True, exist_ok=True)
         self._run.mkdir(parents=True, exist_ok=True)
-        config = self._run / "supervisord.conf"
+        config = self._run / f"{self._name}.conf"
         config.write_text(self._config(), encoding="utf-8")
         with self._console.open("wb") as console:
             self._process = subprocess.Popen(  # noqa: S603
@@ -86,12 +91,7 @@ class Supervisor:
 
     def state(self, service: Service) -> str:
         """supervisord's word for a service: STARTING, RUNNING, BACKOFF, FATAL, …; UNKNOWN before it answers."""
-        transport = SupervisorTransport(None, None, f"unix://{self._socket}")
-        try:
-            with xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport) as proxy:
-                return str(proxy.supervisor.getProcessInfo(service.name)["statename"])  # type: ignore[index, call-overload]
-        except _GONE:
-            return "UNKNOWN"
+        return states(self._socket).get(service.name, "UNKNOWN")
 
     def is_healthy(self, service: Service) -> bool:
         """Whether the service does its work: its health page answers, or its probe succeeds."""
@@ -166,17 +166,18 @@ class Supervisor:
             "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
         }
         config["supervisord"] = {
-            "logfile": _literal(str(self.logs / "supervisord.log")),
-            "pidfile": _literal(str(self._run / "supervisord.pid")),
+            "logfile": _literal(str(self.logs / f"{self._name}.log")),
+            "pidfile": _literal(str(self._run / f"{self._name}.pid")),
             "childlogdir": _literal(str(self.logs)),
             "user": getpass.getuser(),
         }
         for service in self.services:
             config[f"program:{service.name}"] = {
                 "command": _literal(shlex.join(service.command)),
-                "autorestart": "true",
-                "startsecs": str(_START_SECONDS),
-                "startretries": "3",
+                "autorestart": "unexpected" if service.final_exit_codes else "true",
+                "exitcodes": ",".join(map(str, service.final_exit_codes)) or "0",
+                "startsecs": str(service.start_seconds),
+                "startretries": str(service.start_retries),
                 "stopwaitsecs": str(STOP_SECONDS),
                 # A web server has workers and code servers of its own: they go with it.
                 "stopasgroup": "true",
@@ -234,8 +235,20 @@ def _tail(path: Path) -> str:
     return "\n".join([f"see {path}", *lines])
 
 
-def _socket_path(folder: Path) -> Path:
-    path = folder / "supervisor.sock"
+def states(socket: Path) -> dict[str, str]:
+    """supervisord's word for each of its services, by name; empty where none answers at that socket."""
+    transport = SupervisorTransport(None, None, f"unix://{socket}")
+    try:
+        with xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport) as proxy:
+            processes = cast("list[dict[str, str]]", proxy.supervisor.getAllProcessInfo())
+    except _GONE:
+        return {}
+    return {process["name"]: process["statename"] for process in processes}
+
+
+def socket_path(home: Path, name: str) -> Path:
+    """Where the supervisor of that name listens."""
+    path = home.absolute() / "run" / f"{name}.sock"
     if len(os.fsencode(path)) <= _SHORT_SOCKET_PATH:
         return path
     # The kernel takes no socket path beyond 107 bytes.
