@@ -123,10 +123,10 @@ def agree_with_delivered(_: Table, lake: Lake, partition: Partition) -> Verdict:
 def gaps(_: Table, lake: Lake, partition: Partition) -> Verdict:
     """Quiet symbols have empty minutes; a long run of them in a busy symbol is an outage."""
     rows = lake.read(COVERAGE, partition)
-    thin = rows.filter(pl.col("missing_minutes") > 0.1 * pl.col("expected_minutes"))
+    thin = rows.filter(pl.col("missing_minutes") + pl.col("silent_minutes") > 0.1 * pl.col("expected_minutes"))
+    facts = {"missing": "missing_minutes", "silent": "silent_minutes", "longest_gap": "longest_gap_minutes"}
     return thin.is_empty(), {
-        row["symbol"]: {"missing": row["missing_minutes"], "longest_gap": row["longest_gap_minutes"]}
-        for row in thin.iter_rows(named=True)
+        row["symbol"]: {fact: row[column] for fact, column in facts.items()} for row in thin.iter_rows(named=True)
     }
 
 

@@ -56,13 +56,16 @@ def microstructure_plot(features: pl.LazyFrame) -> bytes:
 
 
 def coverage_plot(coverage: pl.LazyFrame) -> bytes:
-    """Regular minutes received and missing, by symbol."""
-    rows = coverage.sort("missing_minutes", descending=True).head(30).collect()
+    """Regular minutes received or healed, silent and missing, by symbol."""
+    held = pl.col("received_minutes") + pl.col("healed_minutes")
+    rows = coverage.with_columns(held=held).sort("missing_minutes", "held", descending=[True, False]).head(30).collect()
     figure, (axes,) = _figure(1)
     names = rows["symbol"].cast(pl.String).to_list()
-    axes.barh(names, rows["received_minutes"], color=_LABEL_COLOURS[1], label="received")
-    axes.barh(names, rows["missing_minutes"], left=rows["received_minutes"], color=_LABEL_COLOURS[-1], label="missing")
-    axes.set(title="Regular minutes with a bar", xlabel="minutes")
+    quiet, missing = rows["silent_minutes"], rows["missing_minutes"]
+    axes.barh(names, rows["held"], color=_LABEL_COLOURS[1], label="received or healed")
+    axes.barh(names, quiet, left=rows["held"], color=_LABEL_COLOURS[0], label="silent")
+    axes.barh(names, missing, left=rows["held"] + quiet, color=_LABEL_COLOURS[-1], label="missing")
+    axes.set(title="Regular minutes of the tape", xlabel="minutes")
     _legend(axes)
     return _png(figure)
 

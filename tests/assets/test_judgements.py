@@ -133,12 +133,16 @@ def test_agree_with_delivered(lake: Lake) -> None:
 
 
 def test_gaps(lake: Lake) -> None:
-    lake.write(COVERAGE, STOCKS, lake.read(COVERAGE, STOCKS).with_columns(missing_minutes=pl.lit(0, pl.Int64)))
+    rows = lake.read(COVERAGE, STOCKS).with_columns(
+        missing_minutes=pl.lit(0, pl.Int64), silent_minutes=pl.lit(0, pl.Int64)
+    )
+    lake.write(COVERAGE, STOCKS, rows)
     assert judgements.gaps(COVERAGE, lake, STOCKS) == (True, {})
-    lake.write(COVERAGE, STOCKS, lake.read(COVERAGE, STOCKS).with_columns(missing_minutes=pl.lit(100, pl.Int64)))
-    passed, facts = judgements.gaps(COVERAGE, lake, STOCKS)
-    assert not passed
-    assert facts["VOO"]["missing"] == 100
+    for column, fact in (("missing_minutes", "missing"), ("silent_minutes", "silent")):
+        lake.write(COVERAGE, STOCKS, rows.with_columns(pl.lit(100, pl.Int64).alias(column)))
+        passed, facts = judgements.gaps(COVERAGE, lake, STOCKS)
+        assert not passed
+        assert facts["VOO"][fact] == 100
 
 
 def test_no_look_ahead(lake: Lake) -> None:

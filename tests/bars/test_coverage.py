@@ -4,10 +4,13 @@ import datetime as dt
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tapewatch.bars.coverage import coverage
 from tapewatch.bars.time_bars import minute_bars
-from tapewatch.market.instruments import Market, session_of
+from tapewatch.market.instruments import NS_PER_MINUTE, Market, session_of
+from tapewatch.market.live_tables import GAPS
 from tapewatch.market.tables import COVERAGE, DELIVERED_BARS, QUOTES, TRADES
 from tests.support.recorded import TICK_DAYS, recorded_bars, recorded_quotes, recorded_trades
 from tests.support.tapes import stock_session, tape_of
@@ -27,11 +30,12 @@ def covered(trades=None, quotes=None, bars=None, session=SESSION, **options) -> 
     return {row["symbol"]: row for row in rows.to_dicts()}
 
 
-def test_minutes_are_received_or_missing_and_the_longest_gap_is_found() -> None:
+def test_minutes_are_received_or_silent_and_the_longest_gap_is_found() -> None:
     trades, quotes = tape_of([(-300, 1, 1), (0, 1, 1), (90, 1, 1), (600, 1, 1)], [(5, 1, 2)])
     row = covered(trades, quotes, minute_bars(trades, SESSION))["AAA"]
     assert (row["trades"], row["quotes"], row["bars"]) == (4, 1, 4)
-    assert (row["expected_minutes"], row["received_minutes"], row["missing_minutes"]) == (390, 3, 387)
+    assert (row["expected_minutes"], row["received_minutes"], row["missing_minutes"]) == (390, 3, 0)
+    assert (row["silent_minutes"], row["is_complete"]) == (387, True)
     assert row["longest_gap_minutes"] == 390 - 11
     assert row["first_time"] == trades["time"][0]
     assert row["last_time"] == trades["time"][-1]
@@ -68,6 +72,78 @@ def test_lazy_frames_give_the_same() -> None:
     assert coverage(trades.lazy(), quotes.lazy(), bars.lazy(), SESSION).equals(coverage(trades, quotes, bars, SESSION))
 
 
+def gap(start_minute: float, end_minute: float | None, status: str, symbol: str | None = None) -> dict:
+    at = SESSION.regular_start
+    return {
+        "gap_id": f"{start_minute} {symbol}",
+        "symbol": symbol,
+        "channel": "all",
+        "cause": "disconnect",
+        "start_time": at + round(start_minute * NS_PER_MINUTE),
+        "end_time": None if end_minute is None else at + round(end_minute * NS_PER_MINUTE),
+        "opened_time": at,
+        "status": status,
+        "attempts": 0,
+    }
+
+
+def gaps_of(*rows: dict) -> pl.DataFrame:
+    return GAPS.conform(pl.DataFrame(list(rows), schema_overrides={"symbol": pl.String, "end_time": pl.Int64}))
+
+
+def busy(symbol: str, minutes=range(390)) -> pl.DataFrame:
+    return minute_bars(tape_of([(60 * minute, 1, 1) for minute in minutes], symbol=symbol)[0], SESSION)
+
+
+def test_an_open_gap_makes_its_minutes_missing_and_a_healed_one_makes_them_healed() -> None:
+    bars = pl.concat([busy("AAA"), busy("BBB", range(0, 390, 2))])
+    gaps = gaps_of(gap(10.5, 12, "open"), gap(20, 30, "healed"), gap(100, 103, "unhealable", "BBB"))
+    rows = covered(bars=bars, gaps=gaps, symbols=("CCC",))
+    minutes = ("received_minutes", "healed_minutes", "silent_minutes", "missing_minutes", "open_gaps")
+    assert [rows["AAA"][name] for name in minutes] == [378, 10, 0, 2, 1]
+    assert [rows["BBB"][name] for name in minutes] == [195 - 1 - 5 - 2, 5, 195 - 2, 5, 2]
+    assert [rows["CCC"][name] for name in minutes] == [0, 0, 388, 2, 1]
+    assert not any(row["is_complete"] for row in rows.values())
+
+
+def test_a_growing_gap_and_what_was_not_collected_yet_are_missing() -> None:
+    now = SESSION.regular_start + 200 * NS_PER_MINUTE
+    row = covered(bars=busy("AAA", range(200)), gaps=gaps_of(gap(190, None, "growing")))["AAA"]
+    assert (row["received_minutes"], row["missing_minutes"]) == (190, 200)
+    row = covered(bars=busy("AAA", range(200)), known_until=now)["AAA"]
+    assert (row["received_minutes"], row["silent_minutes"], row["missing_minutes"]) == (200, 0, 190)
+    assert not row["is_complete"]
+
+
+def test_healed_gaps_leave_a_day_complete_and_gaps_of_other_days_do_not_count() -> None:
+    gaps = gaps_of(gap(20, 30, "healed"), gap(-3000, -2000, "open"), gap(5000, 6000, "open"))
+    row = covered(bars=busy("AAA"), gaps=gaps)["AAA"]
+    assert (row["is_complete"], row["healed_minutes"], row["open_gaps"]) == (True, 10, 0)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(-100, 500),
+            st.floats(0, 100),
+            st.sampled_from(["open", "healed", "unhealable"]),
+            st.sampled_from([None, "AAA", "BBB"]),
+        ),
+        max_size=6,
+    ),
+    st.sets(st.integers(0, 389)),
+    st.none() | st.integers(-50, 450),
+)
+def test_every_expected_minute_is_exactly_one_of_four(spans, minutes, known) -> None:
+    gaps = gaps_of(*(gap(at, at + long, status, symbol) for at, long, status, symbol in spans)) if spans else None
+    until = None if known is None else SESSION.regular_start + known * NS_PER_MINUTE
+    bars = pl.concat([busy("AAA", sorted(minutes) or [400]), busy("BBB")])
+    for row in covered(bars=bars, gaps=gaps, known_until=until, symbols=("CCC",)).values():
+        four = [row[f"{name}_minutes"] for name in ("received", "healed", "silent", "missing")]
+        assert sum(four) == row["expected_minutes"]
+        assert min(four) >= 0
+
+
 @pytest.mark.real_tape
 def test_the_recorded_tick_days_are_complete(market_data) -> None:
     day = TICK_DAYS[0]
@@ -81,7 +157,8 @@ def test_the_recorded_tick_days_are_complete(market_data) -> None:
         "IBM": 24_293,
         "SPY": 250_601,
     }
-    assert {row["missing_minutes"] for row in rows.values()} <= {0, 1}
+    assert {row["silent_minutes"] for row in rows.values()} <= {0, 1}
+    assert all(row["is_complete"] for row in rows.values())
     assert rows["SPY"]["quotes"] == 0
 
 
@@ -95,7 +172,7 @@ def test_the_recorded_outage_and_half_day_are_seen(market_data) -> None:
     (row,) = covered(
         bars=recorded_bars(market_data, half, "us_indices"), session=session_of(Market.INDICES, half)
     ).values()
-    assert (row["expected_minutes"], row["missing_minutes"]) == (210, 0)
+    assert (row["expected_minutes"], row["silent_minutes"]) == (210, 0)
 
 
 @pytest.mark.real_tape
