@@ -1,4 +1,4 @@
-"""The compiled loop that builds minute bars. Flat arrays in, flat arrays out; what they mean is in `time_bars`."""
+"""The compiled loop that builds bars by the clock. Flat arrays in, flat arrays out; what they mean is in `time_bars`."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,6 @@ import numpy as np
 
 from tapewatch.market.arrays import EXTENDED_SHIFT, Array, FlatTrades, Hours
 from tapewatch.market.conditions import Updates
-from tapewatch.market.instruments import NS_PER_MINUTE
 
 _OPEN_CLOSE, _HIGH_LOW, _VOLUME = int(Updates.OPEN_CLOSE), int(Updates.HIGH_LOW), int(Updates.VOLUME)
 
@@ -37,33 +36,38 @@ def room_for(bars: int) -> FlatBars:
 
 
 @numba.njit(cache=True, nogil=True)
-def build(trades: FlatTrades, hours: Hours, bars: FlatBars) -> int:
-    """Fill `bars` one by one; returns their number, or a negative fault."""
+def build(trades: FlatTrades, first: Array, end: Array, hours: Hours, width: int, lasts: Array, bars: FlatBars) -> int:
+    """Fill `bars` one by one from rows `first[i]` to `end[i]` of each run; returns their number, or a negative fault.
+
+    A bar spans `width` nanoseconds of the clock. `lasts` holds each run's last opening or closing price, 0 before the
+    first, and is moved on: whole bars one by one give what they give at once.
+    """
     bar = 0
-    for run in range(trades.offsets.size - 1):
-        last = 0.0
-        minute_end = np.int64(0)
+    for run in range(first.size):
+        last = lasts[run]
+        bar_end = np.int64(0)
         previous = hours.day_start
-        for row in range(trades.offsets[run], trades.offsets[run + 1]):
+        for row in range(first[run], end[run]):
             at = trades.time[row]
             if at < hours.day_start or at >= hours.day_end:
                 return OUT_OF_DAY
             if at < previous:
                 return OUT_OF_ORDER
             previous = at
-            if at >= minute_end:
-                if minute_end:
+            if at >= bar_end:
+                if bar_end:
                     bar += _finish(bars, bar, last)
-                start = at - (at - hours.day_start) % NS_PER_MINUTE
-                minute_end = start + NS_PER_MINUTE
+                start = at - (at - hours.day_start) % width
+                bar_end = start + width
                 _begin(bars, bar, run, start)
             if not (trades.withdrawn.size and trades.withdrawn[row]):
                 trait = trades.traits[trades.condition[row]]
                 is_regular = hours.regular_start <= at < hours.regular_end
                 may_update = trait if is_regular else trait >> EXTENDED_SHIFT
                 last = _update(bars, bar, trades.price[row], trades.size[row], may_update, last)
-        if minute_end:
+        if bar_end:
             bar += _finish(bars, bar, last)
+        lasts[run] = last
     return bar
 
 

@@ -1,4 +1,4 @@
-"""Minute bars from trades by the vendor's update rules, and how they compare with the bars the vendor delivered.
+"""Bars from trades by the vendor's update rules, and how they compare with the bars the vendor delivered.
 
 Belongs here: bars by the clock. Not here: bars by other measures of activity, and how complete the day is (`coverage`).
 """
@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from tapewatch.bars import kernel
-from tapewatch.market.arrays import flat_trades, hours_of
+from tapewatch.market.arrays import Array, FlatTrades, flat_trades, hours_of
 from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
 from tapewatch.market.tables import BARS, DELIVERED_BARS, SYMBOL, TIME
@@ -48,18 +48,47 @@ def minute_bars(
     Raises:
         ValueError: trades are unsorted or lie outside the session's day.
     """
+    return time_bars(trades, session, NS_PER_MINUTE, rules, exclude_price_codes=exclude_price_codes)
+
+
+def time_bars(
+    trades: pl.DataFrame,
+    session: Session,
+    width_ns: int,
+    rules: Mapping[int, Updates] = STOCK_UPDATE_RULES,
+    *,
+    exclude_price_codes: Sequence[int] = (),
+) -> pl.DataFrame:
+    """Bars of any width, counted from the day's start; otherwise as `minute_bars`, arguments, columns and errors too."""
     symbols, flat = flat_trades(trades, session, rules, exclude_price_codes)
-    minutes = (session.day_end - session.day_start) // NS_PER_MINUTE
-    bars = kernel.room_for(int(np.minimum(np.diff(flat.offsets), minutes).sum()))
-    count = kernel.build(flat, hours_of(session), bars)
+    first, end = flat.offsets[:-1], flat.offsets[1:]
+    built = built_bars(flat, first, end, session, width_ns, np.zeros(len(symbols)))
+    return bars_frame(pl.Series(symbols, dtype=SYMBOL), built)
+
+
+def built_bars(
+    trades: FlatTrades, first: Array, end: Array, session: Session, width_ns: int, lasts: Array
+) -> kernel.FlatBars:
+    """The bars of rows `first[i]` to `end[i]` of each run; `lasts`, their last prices before, 0 where none, is moved on.
+
+    Raises:
+        ValueError: rows are unsorted or lie outside the session's day.
+    """
+    most = -(-(session.day_end - session.day_start) // width_ns)
+    bars = kernel.room_for(int(np.minimum(end - first, most).sum()))
+    count = kernel.build(trades, first, end, hours_of(session), width_ns, lasts, bars)
     if count < 0:
         fault = "lie outside the day" if count == kernel.OUT_OF_DAY else "are not in order of time within"
         raise ValueError(f"trades {fault} {session.date} of {session.market}: a feed should have refused such rows")
-    built = kernel.FlatBars(*(array[:count] for array in bars))
-    vwap = np.divide(built.notional, built.volume, out=np.full(count, np.nan), where=built.volume > 0)
+    return kernel.FlatBars(*(array[:count] for array in bars))
+
+
+def bars_frame(names: pl.Series, built: kernel.FlatBars) -> pl.DataFrame:
+    """Built bars as `DELIVERED_BARS`; `names` are the symbols of their runs."""
+    vwap = np.divide(built.notional, built.volume, out=np.full(built.volume.size, np.nan), where=built.volume > 0)
     return pl.DataFrame(
         {
-            "symbol": pl.Series(symbols, dtype=SYMBOL).gather(built.symbol),
+            "symbol": names.gather(built.symbol),
             "time": pl.Series(built.start).cast(TIME),
             **{name: getattr(built, name) for name in (*_PRICES, "volume")},
             "vwap": pl.Series(vwap, nan_to_null=True),

@@ -5,17 +5,16 @@ Belongs here: what needs every tick, each visited once and in order of time. Not
 change in another.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numba
 import numpy as np
 
+from tapewatch.features.records import SIZING_MINUTES, VPIN_BUCKETS, FlatQuotes, Span, Waiting
 from tapewatch.market.arrays import EXTENDED_SHIFT, SIDE_SHIFT, Array, FlatTrades, Hours
 from tapewatch.market.conditions import Updates
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
 
-#: Trailing minutes over which a volume bucket is sized, and buckets that VPIN looks back on.
-SIZING_MINUTES, VPIN_BUCKETS = 30, 50
 #: A trade is measured against the midquote this much later.
 REALISED_DELAY = 30 * NS_PER_SECOND
 SAMPLING = 5 * NS_PER_SECOND
@@ -31,59 +30,10 @@ _BASIS_POINTS = 1e4
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
-class Span(NamedTuple):
-    """The rows of one symbol among the trades and among the quotes."""
-
-    first_trade: int
-    last_trade: int
-    first_quote: int
-    last_quote: int
-
-
-class FlatQuotes(NamedTuple):
-    """Quotes as arrays; symbol `i` has rows `offsets[i]` to `offsets[i + 1]`. A size that is not stated is NaN."""
-
-    offsets: Array
-    time: Array
-    bid: Array
-    ask: Array
-    bid_size: Array
-    ask_size: Array
-
-
-_FLOATS = (
-    "volume notional buy_volume sell_volume signed_notional high low last_price squared_returns "
-    "change_product change_sum change_before_sum vpin spread_time depth_time ofi ofi_turnover mid_price "
-    "effective_weighted effective_size realised_weighted realised_size"
-)
-_INTEGERS = (
-    "start trade_count buy_count sell_count samples changes quote_count two_sided crossed valid_ns depth_ns "
-    "last_trade last_quote"
-)
-_CARRIED_FLOATS = "bid ask bid_size ask_size mid last change reference filled net bucket mean measured"
-_CARRIED_INTEGERS = (
-    "since direction sample_end buckets minutes segment_start last_trade last_quote is_valid is_two_sided"
-)
-
-
-def _record(integers: str, floats: str) -> np.dtype[np.void]:
-    return np.dtype([(name, np.int64) for name in integers.split()] + [(name, np.float64) for name in floats.split()])
-
-
-#: One minute's sums, and what is in force at its end. Prices are 0 and times `NEVER` while unknown; `vpin` is NaN until
-#: enough buckets are full. Spreads are weighted by nanoseconds or size and in basis points, changes are in price.
-MINUTE = _record(_INTEGERS, _FLOATS)
-#: What the pass carries from tick to tick.
-STATE = np.dtype(
-    [
-        *_record(_CARRIED_INTEGERS, _CARRIED_FLOATS).descr,
-        ("imbalances", np.float64, (VPIN_BUCKETS,)),
-        ("capacities", np.float64, (VPIN_BUCKETS,)),
-    ]
-)
-NEVER = -1
 #: In place of a side, where the market leaves it to be worked out.
 UNSTATED = 2
+#: In place of a row of `summarise_minute`: the symbol has none; or it has been there before and stays as it is.
+NO_ROW, AS_BEFORE = -1, -2
 
 
 @_compiled
@@ -111,66 +61,126 @@ def quote_side(price: float, bid: float, ask: float) -> int:
 
 @_compiled
 def summarise(
-    trades: FlatTrades, quotes: FlatQuotes, span: Span, hours: Hours, states_sides: bool, minutes: Array, states: Array
-) -> int:
-    """Fill `minutes`, whose `start` is set, from one symbol's ticks; returns a fault or OK.
+    trades: FlatTrades,
+    quotes: FlatQuotes,
+    span: Span,
+    hours: Hours,
+    states_sides: bool,
+    minutes: Array,
+    state: Any,
+    waiting: Waiting,
+    head: int,
+    tail: int,
+) -> tuple[int, int, int]:
+    """Fill `minutes`, whose `start` is set, from one symbol's ticks; returns a fault or OK, and what then waits.
 
     Events at one instant: a trade comes before a quote, so that its quote in force is strictly earlier; trades, and
-    quotes, keep their own order. `states` is one zeroed `STATE`.
+    quotes, keep their own order. The pass takes up where an earlier one left `state` and rows `head` to `tail` of
+    `waiting`, which has room for all the span's trades behind them: minutes one by one give what they give at once.
     """
     # Arrays are named outside the loop: to take one from its tuple for every tick costs more than the tick.
     trade_time, price, size, condition = trades.time, trades.price, trades.size, trades.condition
     traits, withdrawn, quote_time = trades.traits, trades.withdrawn, quotes.time
     bid, ask, bid_size, ask_size = quotes.bid, quotes.ask, quotes.bid_size, quotes.ask_size
-    first, trade, delayed, quote = span.first_trade, span.first_trade, span.first_trade, span.first_quote
-    to_measure = span.last_trade - first if span.last_quote > quote else 0
-    signed, mids = np.zeros(to_measure), np.zeros(to_measure)
-    flow = np.zeros((2, SIZING_MINUTES))
-    state = states[0]
-    state.last_trade = state.last_quote = NEVER
-    state.change = np.nan
+    waiting_time, waiting_price, signed, mids = waiting.time, waiting.price, waiting.signed, waiting.mid
+    first, trade, quote = span.first_trade, span.first_trade, span.first_quote
     for row in range(minutes.size):
         minute = minutes[row]
         end = minute.start + NS_PER_MINUTE
         is_regular = hours.regular_start <= minute.start < hours.regular_end
         shift = 0 if is_regular else EXTENDED_SHIFT
-        _begin(minute, state, hours.regular_start, hours.regular_end, row == 0)
-        while delayed < trade and trade_time[delayed] + REALISED_DELAY < minute.start:
-            delayed += 1
+        _begin(minute, state, hours.regular_start, hours.regular_end)
+        while head < tail and waiting_time[head] + REALISED_DELAY < minute.start:
+            head += 1
         while True:
             has_quote = quote < span.last_quote and quote_time[quote] < end
             now = quote_time[quote] if has_quote else end - 1
             while trade < span.last_trade and trade_time[trade] <= now:
-                if trade > first and trade_time[trade] < trade_time[trade - 1]:
-                    return OUT_OF_ORDER
+                at = trade_time[trade]
+                if trade > first and at < trade_time[trade - 1]:
+                    return OUT_OF_ORDER, head, tail
                 if withdrawn.size == 0 or not withdrawn[trade]:
                     trait = traits[condition[trade]]
                     side = int(trait >> SIDE_SHIFT) - 1 if states_sides else UNSTATED
                     state.measured = 0.0
-                    _enter_trade(minute, state, trade_time[trade], price[trade], size[trade], trait >> shift, side)
+                    _enter_trade(minute, state, at, price[trade], size[trade], trait >> shift, side)
                     if state.measured != 0.0:
-                        signed[trade - first], mids[trade - first] = state.measured, state.mid
+                        waiting_time[tail], waiting_price[tail] = at, price[trade]
+                        signed[tail], mids[tail] = state.measured, state.mid
+                        tail += 1
                 trade += 1
-            while to_measure and delayed < trade and trade_time[delayed] + REALISED_DELAY <= now:
-                amount = signed[delayed - first]
-                if amount != 0.0 and state.is_valid:
-                    gain = 2.0 * _BASIS_POINTS * (price[delayed] - state.mid) / mids[delayed - first]
-                    minute.realised_weighted += gain * amount
-                    minute.realised_size += abs(amount)
-                delayed += 1
+            while head < tail and waiting_time[head] + REALISED_DELAY <= now:
+                if state.is_valid:
+                    gain = 2.0 * _BASIS_POINTS * (waiting_price[head] - state.mid) / mids[head]
+                    minute.realised_weighted += gain * signed[head]
+                    minute.realised_size += abs(signed[head])
+                head += 1
             if not has_quote:
                 break
             if quote > span.first_quote and now < quote_time[quote - 1]:
-                return OUT_OF_ORDER
+                return OUT_OF_ORDER, head, tail
             _enter_quote(minute, state, now, bid[quote], ask[quote], bid_size[quote], ask_size[quote])
             quote += 1
-        _finish(minute, state, flow)
+        _finish(minute, state)
+    return OK, head, tail
+
+
+@_compiled
+def summarise_minute(
+    trades: FlatTrades,
+    quotes: FlatQuotes,
+    rows: Array,
+    hours: Hours,
+    states_sides: bool,
+    minutes: Array,
+    states: Array,
+    before: Waiting,
+    then: Waiting,
+    after: Waiting,
+) -> int:
+    """Pass over one minute of every symbol; returns a fault or OK.
+
+    Symbol `i` fills `minutes[rows[i]]` and moves `states[i]` on, or has one of the codes above in place of a row. What
+    waits before the minute is in `before`, what waited behind it when it was passed earlier in `then`; `after` is filled
+    and has room for both and all trades.
+    """
+    fill = 0
+    for symbol in range(rows.size):
+        after.offsets[symbol] = fill
+        if rows[symbol] == NO_ROW:
+            continue
+        source = then if rows[symbol] == AS_BEFORE else before
+        tail = fill
+        for row in range(source.offsets[symbol], source.offsets[symbol + 1]):
+            _move(source, row, after, tail)
+            tail += 1
+        head = fill
+        if rows[symbol] >= 0:
+            span = Span(
+                trades.offsets[symbol], trades.offsets[symbol + 1], quotes.offsets[symbol], quotes.offsets[symbol + 1]
+            )
+            own = minutes[rows[symbol] : rows[symbol] + 1]
+            state = states[symbol]
+            fault, head, tail = summarise(trades, quotes, span, hours, states_sides, own, state, after, head, tail)
+            if fault != OK:
+                return fault
+        for row in range(head, tail):
+            _move(after, row, after, fill)
+            fill += 1
+    after.offsets[rows.size] = fill
     return OK
 
 
 @_compiled
-def _begin(minute: Any, state: Any, regular_start: int, regular_end: int, is_first: bool) -> None:
+def _move(source: Waiting, row: int, target: Waiting, at: int) -> None:
+    target.time[at], target.price[at] = source.time[row], source.price[row]
+    target.signed[at], target.mid[at] = source.signed[row], source.mid[row]
+
+
+@_compiled
+def _begin(minute: Any, state: Any, regular_start: int, regular_end: int) -> None:
     start = minute.start
+    is_first = state.segment_start == 0
     state.since = start
     state.sample_end = start + SAMPLING
     # Before, within and after regular hours are three markets: what one learnt of its usual volume misleads the next.
@@ -311,7 +321,7 @@ def _accrue(minute: Any, state: Any, until: int) -> None:
 
 
 @_compiled
-def _finish(minute: Any, state: Any, flow: Array) -> None:
+def _finish(minute: Any, state: Any) -> None:
     _accrue(minute, state, minute.start + NS_PER_MINUTE)
     _sample(minute, state)
     minute.last_price, minute.mid_price = state.last, state.mid
@@ -320,14 +330,14 @@ def _finish(minute: Any, state: Any, flow: Array) -> None:
     if state.buckets >= VPIN_BUCKETS:
         minute.vpin = state.imbalances.sum() / state.capacities.sum()
     slot = state.minutes % SIZING_MINUTES
-    flow[0, slot] = minute.start
-    flow[1, slot] = minute.buy_volume + minute.sell_volume
+    state.flow_start[slot] = minute.start
+    state.flow_volume[slot] = minute.buy_volume + minute.sell_volume
     state.minutes += 1
     elapsed = min(SIZING_MINUTES, (minute.start - state.segment_start) // NS_PER_MINUTE + 1)
     total = 0.0
     for back in range(min(state.minutes, SIZING_MINUTES)):
-        if minute.start - flow[0, back] < SIZING_MINUTES * NS_PER_MINUTE:
-            total += flow[1, back]
+        if minute.start - state.flow_start[back] < SIZING_MINUTES * NS_PER_MINUTE:
+            total += state.flow_volume[back]
     state.mean = total / elapsed
 
 

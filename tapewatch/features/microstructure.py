@@ -13,6 +13,8 @@ from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Session
 from tapewatch.market.tables import MICROSTRUCTURE, SYMBOL, TIME
 
+#: Rows before a row of which any feature may take notice: the window before the first of three minutes, and its return.
+LOOK_BACK = 34
 _AS_SUMMED = ("volume", "notional", "trade_count", "buy_volume", "sell_volume", "buy_count", "sell_count")
 
 
@@ -49,6 +51,14 @@ def microstructure(
     """
     through = session.day_end if through_ns is None else through_ns
     sums = minute_sums(trades, quotes, session, rules, through_ns=through, symbols=symbols)
+    return minute_rows(sums)
+
+
+def minute_rows(sums: MinuteSums) -> pl.DataFrame:
+    """`MICROSTRUCTURE` rows of minutes already summed.
+
+    Where a symbol's earlier minutes are left out, its first `LOOK_BACK` rows lack them and the others are whole.
+    """
     minute_returns = returns_bps(sums)
     columns = {
         **_setting(sums),

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tapewatch.features import kernel, windows
+from tapewatch.features.records import MINUTE, FlatQuotes, Span, fresh_states, room_for_waiting
 from tapewatch.market.arrays import Array, FlatTrades, Hours, flat, flat_trades, hours_of, symbol_runs
 from tapewatch.market.conditions import Updates
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Session
@@ -21,7 +22,7 @@ from tapewatch.market.tables import QUOTES
 
 @dataclass(frozen=True)
 class MinuteSums:
-    """The sums of every symbol-minute in order; `records` is of dtype `kernel.MINUTE`, `symbol` indexes `symbols`."""
+    """The sums of every symbol-minute in order; `records` is of dtype `MINUTE`, `symbol` indexes `symbols`."""
 
     symbols: tuple[str, ...]
     session: Session
@@ -105,7 +106,7 @@ def minute_sums(
     rows = spans(names, (trade_symbols, flat_t.offsets), (quote_symbols, flat_q.offsets))
     starts = [_minute_starts(flat_t.time, flat_q.time, span, hours, through_ns) for span in rows]
     counts = np.array([len(each) for each in starts], dtype=np.int64)
-    records = np.zeros(counts.sum(), dtype=kernel.MINUTE)
+    records = np.zeros(counts.sum(), dtype=MINUTE)
     if records.size:
         records["start"] = np.concatenate(starts)
         pieces = np.split(records, np.cumsum(counts)[:-1])
@@ -113,14 +114,14 @@ def minute_sums(
     return MinuteSums(names, session, np.repeat(np.arange(len(names)), counts), records)
 
 
-def flat_quotes(quotes: pl.DataFrame) -> tuple[tuple[str, ...], kernel.FlatQuotes]:
+def flat_quotes(quotes: pl.DataFrame) -> tuple[tuple[str, ...], FlatQuotes]:
     """The symbols of sorted `QUOTES` rows, in order, and the rows as arrays.
 
     Raises:
         ValueError: symbols are out of order, or one of them comes twice.
     """
     symbols, offsets = symbol_runs(quotes)
-    return symbols, kernel.FlatQuotes(
+    return symbols, FlatQuotes(
         offsets,
         flat(quotes["time"]),
         flat(quotes["bid_price"]),
@@ -132,17 +133,17 @@ def flat_quotes(quotes: pl.DataFrame) -> tuple[tuple[str, ...], kernel.FlatQuote
 
 def spans(
     names: tuple[str, ...], trades: tuple[tuple[str, ...], Array], quotes: tuple[tuple[str, ...], Array]
-) -> list[kernel.Span]:
+) -> list[Span]:
     """Where each of `names` lies among the trades and among the quotes, each given as symbols and offsets."""
     bounds = [
         {symbol: (int(offsets[at]), int(offsets[at + 1])) for at, symbol in enumerate(symbols)}
         for symbols, offsets in (trades, quotes)
     ]
-    return [kernel.Span(*bounds[0].get(name, (0, 0)), *bounds[1].get(name, (0, 0))) for name in names]
+    return [Span(*bounds[0].get(name, (0, 0)), *bounds[1].get(name, (0, 0))) for name in names]
 
 
 def _minute_starts(
-    trade_time: Array, quote_time: Array, span: kernel.Span, hours: Hours, through_ns: int
+    trade_time: Array, quote_time: Array, span: Span, hours: Hours, through_ns: int
 ) -> npt.NDArray[np.int64]:
     present = np.zeros((hours.day_end - hours.day_start) // NS_PER_MINUTE, dtype=np.bool_)
     faults = (
@@ -158,8 +159,8 @@ def _minute_starts(
 
 def _run(
     trades: FlatTrades,
-    quotes: kernel.FlatQuotes,
-    rows: list[kernel.Span],
+    quotes: FlatQuotes,
+    rows: list[Span],
     session: Session,
     pieces: list[Array],
 ) -> None:
@@ -167,8 +168,10 @@ def _run(
     states_sides = session.market is Market.CRYPTO
 
     def summarise(at: int) -> int:
-        state = np.zeros(1, dtype=kernel.STATE)
-        return int(kernel.summarise(trades, quotes, rows[at], hours, states_sides, pieces[at], state))
+        span, state = rows[at], fresh_states(1)[0]
+        waiting = room_for_waiting(span.last_trade - span.first_trade)
+        fault, _, _ = kernel.summarise(trades, quotes, span, hours, states_sides, pieces[at], state, waiting, 0, 0)
+        return int(fault)
 
     # Threads, not Numba's own parallel loop: its runtimes neither survive a fork nor take calls from several threads.
     longest_first = sorted(range(len(rows)), key=lambda at: _ticks(rows[at]), reverse=True)
@@ -176,7 +179,7 @@ def _run(
         _raise_fault(min(pool.map(summarise, longest_first)), hours)
 
 
-def _ticks(span: kernel.Span) -> int:
+def _ticks(span: Span) -> int:
     return span.last_trade - span.first_trade + span.last_quote - span.first_quote
 
 
