@@ -7,7 +7,7 @@ import polars as pl
 
 from assets.about import about_days
 from assets.checks import Checked, results
-from assets.partitions import run_partitions
+from assets.partitions import open_partitions, run_partitions
 from resources.lake import Days, LakeResource, LakeTable
 from resources.tape_source import TapeSourceResource
 from tapewatch.bars.coverage import coverage as day_coverage
@@ -58,7 +58,7 @@ def bars(
     context: dg.AssetExecutionContext, config: LoadConfig, trades: LakeTable, tape_source: TapeSourceResource
 ) -> Checked:
     """Minute bars built from the trades, reconciled with the vendor's own."""
-    source, lake = tape_source.source(), trades.lake
+    source, lake = tape_source.source(until=open_partitions(context)), trades.lake
 
     def days() -> Iterator[tuple[Partition, pl.DataFrame | None]]:
         for partition in run_partitions(context):

@@ -9,7 +9,7 @@ from pydantic import Field
 from tapewatch.feeds.flat_files import FlatFileSource
 from tapewatch.feeds.rest import RestSource
 from tapewatch.feeds.source import SourceError, TapeSource
-from tapewatch.market.instruments import Market, SymbolError, normalise
+from tapewatch.market.instruments import Market, Partition, SymbolError, normalise
 
 
 class TapeSourceResource(dg.ConfigurableResource):
@@ -22,8 +22,10 @@ class TapeSourceResource(dg.ConfigurableResource):
     plans_file: str = ""
     symbols: dict[str, list[str]] = Field(default_factory=dict)
 
-    def source(self) -> TapeSource:
+    def source(self, *, until: Sequence[Partition] = ()) -> TapeSource:
         """The configured source.
+
+        `until`: the partitions that a run will ask for, oldest first: a plan that counts calls gets bars of many days in one.
 
         Raises:
             SourceError: neither a folder nor a key is set.
@@ -36,8 +38,9 @@ class TapeSourceResource(dg.ConfigurableResource):
                 "or start the emulator with `tapewatch up`"
             )
         tiers = {Market(market): plan for market, plan in self.plans.items()}
+        last_days = {partition.market: partition.date for partition in until}
         plans_file = Path(self.plans_file) if self.plans_file else None
-        return RestSource(self.base_url, self.api_key, tiers, plans_file=plans_file)
+        return RestSource(self.base_url, self.api_key, tiers, plans_file=plans_file, bars_until=last_days)
 
     def symbols_of(self, market: Market) -> Sequence[str] | None:
         """The symbols to ask for; None (whatever the files hold) with flat files.

@@ -76,6 +76,39 @@ class QuoteRow(msgspec.Struct, gc=False):
     tape: _I8 | None = None
 
 
+class FuturesBarRow(msgspec.Struct, gc=False):
+    """One aggregate of a futures contract. The vendor's specification and its client name the count differently."""
+
+    window_start: _I64
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float = 0.0
+    transactions: _I64 | None = None
+    transaction_count: _I64 | None = None
+
+
+class FuturesTradeRow(msgspec.Struct, gc=False):
+    """One trade of a futures contract; it names no exchange, and a number only where the vendor states one."""
+
+    timestamp: _I64
+    price: float
+    size: float
+    sequence_number: _I64 | None = None
+
+
+class FuturesQuoteRow(msgspec.Struct, gc=False):
+    """One best bid and offer of a futures contract; a side that is empty is left out."""
+
+    timestamp: _I64
+    bid_price: float = 0.0
+    ask_price: float = 0.0
+    bid_size: float | None = None
+    ask_size: float | None = None
+    sequence_number: _I64 | None = None
+
+
 class TickerRow(msgspec.Struct):
     """One entry of `/v3/reference/tickers`."""
 

@@ -16,25 +16,24 @@ import polars as pl
 from tapewatch.feeds.errors import EntitlementError, NotFoundError
 from tapewatch.feeds.plans import MarketPlan, PlanError, Tape, clamp_range, plan_for
 from tapewatch.feeds.prefetch import in_order
-from tapewatch.feeds.rest_kinds import BARS_KIND, QUOTES_KIND, TRADES_KIND, UNNUMBERED, Kind, Window
+from tapewatch.feeds.rest_ahead import BARS_CHUNK_DAYS, BarsAhead, window_of
+from tapewatch.feeds.rest_kinds import Kind, Window, kind_of
 from tapewatch.feeds.rest_pages import Pager
 from tapewatch.feeds.rest_reference import Reference
 from tapewatch.feeds.rest_tape import PAGE_LIMIT, SymbolTape, fetch_symbol
 from tapewatch.feeds.rest_transport import Patience, Transport
 from tapewatch.feeds.source import Load, SourceError
 from tapewatch.market.instruments import (
-    NEW_YORK,
     NS_PER_SECOND,
     Market,
     Partition,
     Session,
     market_of,
     session_of,
+    today_of,
     trading_days,
 )
 
-#: Days of minute bars that fit one page of the largest size, a market that never closes included.
-BARS_CHUNK_DAYS: Final = 30
 _FRIDAY: Final = 5
 
 
@@ -45,6 +44,8 @@ class RestSource:
         base_url: the vendor's address or an emulator's.
         key: the vendor's key.
         tiers: the plan bought for each market; a market that is not named has `basic`.
+        bars_until: the last day that a run will ask bars for, by market: where a plan counts calls, bars come in calls of
+            30 days up to there.
         plans_file: a table of plans of the user's own, in place of `plans.toml`.
         patience: waits, attempts and timeouts.
         workers: symbols fetched at the same time; as many may lie in memory.
@@ -64,6 +65,7 @@ class RestSource:
         key: str,
         tiers: Mapping[Market, str],
         *,
+        bars_until: Mapping[Market, dt.date] | None = None,
         plans_file: Path | None = None,
         patience: Patience | None = None,
         workers: int = 4,
@@ -75,10 +77,15 @@ class RestSource:
         self._workers = workers
         self._page_limit = page_limit
         self._clock = clock
+        self._ahead = {market: self._bars_ahead(market, last) for market, last in (bars_until or {}).items()}
         self.reference = Reference(self._transport, self._plans)
 
     def __repr__(self) -> str:
         return f"RestSource({self._transport!r})"
+
+    def today(self, market: Market) -> dt.date:
+        """The present day where the market keeps its calendar."""
+        return today_of(market, self._clock())
 
     def plan(self, market: Market) -> MarketPlan:
         """The plan under which a market is asked."""
@@ -92,35 +99,44 @@ class RestSource:
             SourceError: the market does not trade that day; while iterating: a symbol is unknown to the vendor, or an answer
                 cannot be trusted.
         """
-        return self._day(TRADES_KIND, partition, symbols)
+        return self._day(Tape.TRADES, partition, symbols)
 
     def quotes(self, partition: Partition, symbols: Sequence[str] | None = None) -> Load:
         """The day's quotes (`QUOTES`), as `trades`. The vendor keeps no crypto quotes; an emulator may."""
-        return self._day(QUOTES_KIND, partition, symbols)
+        return self._day(Tape.QUOTES, partition, symbols)
 
     def bars(self, partition: Partition, symbols: Sequence[str] | None = None) -> Load:
         """The day's unadjusted minute bars (`DELIVERED_BARS`), as `trades`."""
-        return self._day(BARS_KIND, partition, symbols)
+        ahead = self._ahead.get(partition.market)
+        if ahead is None or symbols is None or not self._plans[partition.market].is_metered:
+            return self._day(Tape.BARS, partition, symbols)
+        self._refuse_closed(partition)
+        self._admit(Tape.BARS, partition.market, partition.date, partition.date, symbols)
+        return ahead.day(partition, symbols)
 
-    def bars_range(self, symbol: str, first: dt.date, last: dt.date) -> Load:
+    def bars_range(self, symbol: str, first: dt.date, last: dt.date, *, market: Market | None = None) -> Load:
         """Unadjusted minute bars of one symbol over many days: a frame for every 30 days, oldest first.
+
+        A future's name does not tell its market: name it.
 
         Raises:
             EntitlementError: the plan shows less than the whole range (`plans.clamp_range` says which part it shows).
             SourceError: as `trades`, and where the range holds no trading day.
         """
-        market = market_of(symbol)
-        self._admit(BARS_KIND.tape, market, first, last, [symbol])
+        market = market or market_of(symbol)
+        self._admit(Tape.BARS, market, first, last, [symbol])
         sessions = [session for day in trading_days(market, first, last) if (session := session_of(market, day))]
         if not sessions:
             raise SourceError(f"{market} does not trade from {first} to {last}: choose other days")
         load = Load(iter(()))
-        load.frames = self._frames(load, BARS_KIND, market, [(symbol, window) for window in _chunks(sessions)])
+        load.frames = self._frames(
+            load, kind_of(Tape.BARS, market), market, [(symbol, window) for window in _chunks(sessions)]
+        )
         return load
 
     def has_rows(self, tape: Tape, partition: Partition, symbol: str) -> bool:
         """Whether one call finds any row of a symbol's day; what the plan lacks is asked all the same, and refused there."""
-        kind = next(kind for kind in (BARS_KIND, TRADES_KIND, QUOTES_KIND) if kind.tape is tape)
+        kind = kind_of(tape, partition.market)
         session = partition.session
         window = Window(session.day_start, session.day_end, str(partition.date))
         request = kind.request(symbol, window, 1)
@@ -137,22 +153,30 @@ class RestSource:
                 found.append(self.reference.truth(symbol, partition.market, partition.date))
         return pl.concat(found) if found else None
 
-    def _day(self, kind: Kind, partition: Partition, symbols: Sequence[str] | None) -> Load:
+    def _bars_ahead(self, market: Market, last: dt.date) -> BarsAhead:
+        kind = kind_of(Tape.BARS, market)
+        newest = min(last, self._plans[market].last_day(self.today(market)))
+        return BarsAhead(lambda load, work: self._frames(load, kind, market, list(work)), market, newest)
+
+    def _refuse_closed(self, partition: Partition) -> Session:
         market, date = partition.market, partition.date
         session = session_of(market, date)
         if session is None:
             why = f"{date:%A}" if date.isoweekday() > _FRIDAY else f"{date:%A}, a holiday"
             raise SourceError(f"{date} is no trading day for {market} ({why})")
-        if market is Market.FUTURES:
-            raise SourceError("futures have REST endpoints of their own, not spoken here: use --flat-files")
+        return session
+
+    def _day(self, tape: Tape, partition: Partition, symbols: Sequence[str] | None) -> Load:
+        market, date = partition.market, partition.date
+        session = self._refuse_closed(partition)
         load = Load(iter(()))
-        if kind.tape in self._plans[market].on_rest:
-            self._admit(kind.tape, market, date, date, symbols)
-        elif kind.tape is not Tape.QUOTES or self._transport.is_vendor:
+        if tape in self._plans[market].on_rest:
+            self._admit(tape, market, date, date, symbols)
+        elif tape is not Tape.QUOTES or market is not Market.CRYPTO or self._transport.is_vendor:
             return load
         window = Window(session.day_start, session.day_end, str(date))
         work = [(symbol, window) for symbol in self._symbols(partition, symbols)]
-        load.frames = self._frames(load, kind, market, work, is_listed=symbols is None)
+        load.frames = self._frames(load, kind_of(tape, market), market, work, is_listed=symbols is None)
         return load
 
     def _admit(
@@ -165,7 +189,7 @@ class RestSource:
         way_out = f"set {plan.setting} to the plan you bought, or use --flat-files"
         if not plan.grants(tape):
             raise EntitlementError(f"{what}: the plan '{plan.tier}' has no {tape} of {market}; {way_out}")
-        today = self._clock().astimezone(dt.UTC if market in UNNUMBERED else NEW_YORK).date()
+        today = self.today(market)
         if last > today:
             raise SourceError(f"{what}: {last} lies in the future (today is {today})")
         try:
@@ -208,8 +232,8 @@ class RestSource:
         """Why there are no rows, as far as the vendor's list of tickers tells."""
         if not self.reference.is_known(symbol, market):
             raise SourceError(
-                f"no {kind.tape} for {symbol} on {window.label}: unknown symbol, /v3/reference/tickers does not list it; "
-                "check its spelling (AAPL, X:BTC-USD)"
+                f"no {kind.tape} for {symbol} on {window.label}: unknown symbol, the vendor's reference does not list it; "
+                "check its spelling (AAPL, X:BTC-USD, C:EUR-USD, I:SPX, O:SPY251219C00650000, ESZ5)"
             )
         return f"no {kind.tape} for {symbol} on {window.label}: the symbol is known, but has no trading that day"
 
@@ -219,12 +243,7 @@ def _chunks(sessions: Sequence[Session]) -> Iterator[Window]:
     chunk: list[Session] = []
     for session in sessions:
         if chunk and (session.date - chunk[0].date).days >= BARS_CHUNK_DAYS:
-            yield _window(chunk)
+            yield window_of(chunk)
             chunk = []
         chunk.append(session)
-    yield _window(chunk)
-
-
-def _window(sessions: Sequence[Session]) -> Window:
-    first, last = sessions[0], sessions[-1]
-    return Window(first.day_start, last.day_end, f"{first.date} … {last.date}")
+    yield window_of(chunk)

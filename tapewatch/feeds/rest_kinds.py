@@ -4,12 +4,14 @@ Belongs here: what differs between the three. Not here: what is done alike with 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum, auto
 from typing import Final
 from urllib.parse import quote
 
 import polars as pl
 
+from tapewatch.feeds import rest_futures
 from tapewatch.feeds.messages import QuoteRow, TradeRow
 from tapewatch.feeds.plans import Tape
 from tapewatch.feeds.rest_columns import quote_columns, trade_columns
@@ -20,10 +22,26 @@ from tapewatch.market.schema import Table
 from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
 
 _NS_PER_MS: Final = 1_000_000
-#: Markets whose tape carries no sequence numbers: rows are numbered by their position in the day.
-UNNUMBERED: Final = frozenset({Market.CRYPTO, Market.FOREX})
 
 Rule = tuple[pl.Expr, pl.Expr]
+
+
+class Numbering(Enum):
+    """Whether a market's rows carry sequence numbers on REST."""
+
+    ALWAYS = auto()
+    #: Kept where every row of the day states one; else rows are numbered by their position in the day.
+    WHERE_STATED = auto()
+    NEVER = auto()
+
+
+def numbering(tape: Tape, market: Market) -> Numbering:
+    """What the vendor documents: options' trades have none, futures' neither, though their stream has."""
+    if market in (Market.CRYPTO, Market.FOREX):
+        return Numbering.NEVER
+    if market is Market.FUTURES or (market is Market.OPTIONS and tape is Tape.TRADES):
+        return Numbering.WHERE_STATED
+    return Numbering.ALWAYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +145,9 @@ def time_rules(window: Window, now: int) -> tuple[Rule, ...]:
     )
 
 
-def number_rule(market: Market) -> tuple[Rule, ...]:
+def number_rule(kind: Kind, market: Market) -> tuple[Rule, ...]:
     """Where the tape is numbered, every row must be."""
-    if market in UNNUMBERED:
+    if "sequence_number" not in kind.table.by_name or numbering(kind.tape, market) is not Numbering.ALWAYS:
         return ()
     return ((pl.col("sequence_number").is_null(), pl.lit("sequence_number: the row states none")),)
 
@@ -163,3 +181,21 @@ BARS_KIND: Final = Kind(
         (pl.col("low") > _LOWEST, pl.format("low {} lies above {}", pl.col("low"), _LOWEST)),
     ),
 )
+
+_KINDS: Final = {kind.tape: kind for kind in (BARS_KIND, TRADES_KIND, QUOTES_KIND)}
+
+
+def _of_futures(kind: Kind, decoder: Callable[[bytes], DecodedColumns], ask: Callable[..., Request]) -> Kind:
+    return replace(kind, decoder=decoder, request=lambda symbol, w, limit: ask(symbol, w.start, w.end, w.label, limit))
+
+
+_FUTURES_KINDS: Final = {
+    Tape.BARS: _of_futures(BARS_KIND, rest_futures.BARS_DECODER, rest_futures.bars_request),
+    Tape.TRADES: _of_futures(TRADES_KIND, rest_futures.TRADES_DECODER, rest_futures.trades_request),
+    Tape.QUOTES: _of_futures(QUOTES_KIND, rest_futures.QUOTES_DECODER, rest_futures.quotes_request),
+}
+
+
+def kind_of(tape: Tape, market: Market) -> Kind:
+    """Where and how a market's table is asked for."""
+    return (_FUTURES_KINDS if market is Market.FUTURES else _KINDS)[tape]

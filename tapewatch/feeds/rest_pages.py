@@ -35,6 +35,8 @@ class Request:
     limit: int
     ticker: str | None = None
     is_aggregate: bool = False
+    #: An answer without rows may come without `results`.
+    may_be_empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ class Pager:
                 f"{self._plan.market}: {reply.url} answered {page.status}: set {self._plan.setting} (now '{self._plan.tier}') "
                 f"to the plan you bought. {page.message or page.error or ''}"
             )
-        fault = _fault(request, decoded)
+        fault = _fault(request, number, decoded)
         if fault:
             raise PageError(self._complaint(request, number, reply, fault))
         return decoded
@@ -120,7 +122,7 @@ def lost_next_url(request: Request, pages: int) -> PageError:
     )
 
 
-def _fault(request: Request, decoded: Decoded[Any] | DecodedColumns) -> str:
+def _fault(request: Request, number: int, decoded: Decoded[Any] | DecodedColumns) -> str:
     page = decoded.page
     if page.status not in _GOOD_STATUS:
         said = page.error or page.message
@@ -133,7 +135,7 @@ def _fault(request: Request, decoded: Decoded[Any] | DecodedColumns) -> str:
             return f"it has no results, though it counts {'none' if promised is None else promised}"
         if promised is not None and promised != decoded.source_rows:
             return f"it counts {promised:,} results and holds {decoded.source_rows:,}"
-    elif page.results is None:
+    elif page.results is None and not (request.may_be_empty and number == 1 and not page.next_url):
         return "it has no results"
     return ""
 

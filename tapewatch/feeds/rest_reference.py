@@ -6,11 +6,12 @@ Belongs here: reference data as frames. Not here: the tape itself (`rest.py`).
 import datetime as dt
 from collections.abc import Iterator, Mapping
 from typing import Final, TypeVar
+from urllib.parse import quote
 
 import msgspec
 import polars as pl
 
-from tapewatch.feeds.errors import PageError
+from tapewatch.feeds.errors import NotFoundError, PageError
 from tapewatch.feeds.messages import ConditionRow, ExchangeRow, HolidayRow, MarketStatus, TickerRow, TruthRow
 from tapewatch.feeds.plans import MarketPlan
 from tapewatch.feeds.rest_decode import PageDecoder, Row
@@ -24,6 +25,7 @@ Answer = TypeVar("Answer")
 
 # The reference endpoints call forex "fx".
 _VENDOR_NAME: Final = {market: "fx" if market is Market.FOREX else market.value for market in Market}
+_CONTRACTS: Final = {Market.OPTIONS: "/v3/reference/options/contracts", Market.FUTURES: "/futures/vX/contracts"}
 _PAGE_LIMIT: Final = 1000
 _UPDATE_FLAGS: Final = {
     "updates_open_close": Updates.OPEN_CLOSE,
@@ -115,6 +117,8 @@ class Reference:
 
     def is_known(self, symbol: str, market: Market) -> bool:
         """Whether the vendor lists the symbol, now or formerly."""
+        if market in _CONTRACTS:
+            return self._is_contract(symbol, market)
         return any(self._is_listed(symbol, market, is_active) for is_active in (True, False))
 
     def _is_listed(self, symbol: str, market: Market, is_active: bool) -> bool:
@@ -128,6 +132,14 @@ class Reference:
             1,
         )
         return any(row.ticker == ticker for row in self._rows(market, request, _TICKERS))
+
+    def _is_contract(self, symbol: str, market: Market) -> bool:
+        # Contracts are no tickers to the vendor: they have lists of their own, an address each.
+        try:
+            self._transport.get(f"{_CONTRACTS[market]}/{quote(symbol, safe=':')}", self._plans[market])
+        except NotFoundError:
+            return False
+        return True
 
     def conditions(self, market: Market) -> pl.DataFrame:
         """Condition codes of a market (`CONDITIONS`) with the consolidated tape's update rules; an absent rule allows."""

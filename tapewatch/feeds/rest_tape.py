@@ -9,7 +9,7 @@ from typing import Final
 import polars as pl
 
 from tapewatch.feeds.rest_decode import LINE, DecodedColumns, raw_rows
-from tapewatch.feeds.rest_kinds import UNNUMBERED, Kind, Rule, Window, number_rule, time_rules
+from tapewatch.feeds.rest_kinds import Kind, Numbering, Rule, Window, number_rule, numbering, time_rules
 from tapewatch.feeds.rest_pages import NumberedPage, Pager, Request, lost_next_url
 from tapewatch.feeds.source import Load
 from tapewatch.market.instruments import NS_PER_MINUTE, Market
@@ -60,7 +60,7 @@ def fetch_symbol(
         RestError: see `Pager.pages` and `Transport.call`.
     """
     request = kind.request(symbol, window, page_limit)
-    rules = (*time_rules(window, now), *kind.rules, *(number_rule(market) if kind.table.key[-1] != "time" else ()))
+    rules = (*time_rules(window, now), *kind.rules, *number_rule(kind, market))
     tape = SymbolTape(symbol, kind.table.empty())
     frames, page = [], None
     for page in pager.pages(request, kind.decoder):
@@ -156,7 +156,7 @@ def _without_repeats(
 def _identity(kind: Kind, market: Market) -> list[str]:
     if "sequence_number" not in kind.table.by_name:
         return ["time"]
-    if market not in UNNUMBERED:
+    if numbering(kind.tape, market) is not Numbering.NEVER:
         return ["sequence_number"]
     return ["exchange", "id"] if "id" in kind.table.by_name else []
 
@@ -166,7 +166,9 @@ def _numbered(kind: Kind, market: Market, frame: pl.DataFrame) -> pl.DataFrame:
         return frame
     if market is not Market.FOREX and "bid_size" in frame.columns:
         frame = frame.with_columns(pl.col("bid_size", "ask_size").fill_null(0.0))
-    if market not in UNNUMBERED:
+    rule = numbering(kind.tape, market)
+    is_stated = rule is Numbering.WHERE_STATED and not frame["sequence_number"].null_count()
+    if rule is Numbering.ALWAYS or is_stated:
         return frame
     order = [name for name in ("time", "exchange", "id") if name in frame.columns]
     ordered = frame.sort(order, maintain_order=True)

@@ -273,6 +273,11 @@ def _forex_hours(date: dt.date, start: int, end: int) -> tuple[int, int]:
             return start, end
 
 
+def today_of(market: Market, now: dt.datetime) -> dt.date:
+    """The date of a moment (with time zone) in the calendar that the market keeps."""
+    return now.astimezone(dt.UTC if market in _PAIRED else NEW_YORK).date()
+
+
 def trading_days(market: Market, first: dt.date, last: dt.date) -> list[dt.date]:
     """The days from `first` to `last`, both included, on which `market` trades.
 

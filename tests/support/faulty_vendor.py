@@ -64,6 +64,10 @@ class FaultyVendor:
             wanted = query.get("ticker")
             listed = [t for t in self.tickers if wanted in (None, t) and query.get("active") != "false"]
             body = {"status": "OK", "results": [{"ticker": ticker, "name": ticker} for ticker in listed]}
+        elif "/contracts/" in request.url.path:
+            if request.url.path.rsplit("/", 1)[-1] not in self.tickers:
+                return Response('{"status":"NOT_FOUND"}', 404)
+            body = {"status": "OK", "results": {}}
         elif request.url.path == "/emulator/v1/truth":
             if self.truth is None:
                 return Response('{"status":"NOT_FOUND"}', 404)
@@ -80,8 +84,11 @@ class FaultyVendor:
 
     def _page(self, request: Request, query: dict[str, str]) -> Body:
         parts = request.url.path.strip("/").split("/")
+        is_futures = parts[0] == "futures"
         is_bars = parts[1] == "aggs"
         ticker, table = (parts[3], "bars") if is_bars else (parts[2], parts[1])
+        if is_futures:
+            ticker, table = parts[3], "bars" if parts[2] == "aggs" else parts[2]
         start, low, high, limit = self._asked(parts, query, is_bars)
         time_of = (lambda row: row["t"]) if is_bars else _tape_time
         wanted = sorted(
@@ -106,11 +113,13 @@ class FaultyVendor:
             return start, low, high, limit
         if is_bars:
             return 0, int(parts[-2]), int(parts[-1]) + 1, int(query["limit"])
-        return 0, int(query["timestamp.gte"]), int(query["timestamp.lt"]), int(query["limit"])
+        field = "window_start" if "window_start.gte" in query else "timestamp"
+        return 0, int(query[f"{field}.gte"]), int(query[f"{field}.lt"]), int(query["limit"])
 
 
 def _tape_time(row: Body) -> int:
-    time_ns = row.get("sip_timestamp") or row.get("participant_timestamp") or 0
+    names = ("sip_timestamp", "participant_timestamp", "timestamp", "window_start")
+    time_ns = next((row[name] for name in names if row.get(name)), 0)
     return time_ns if isinstance(time_ns, int) else 0
 
 
