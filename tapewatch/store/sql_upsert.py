@@ -16,6 +16,7 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from tapewatch.market.schema import Table
 from tapewatch.store.sql_rows import CSV_NULL, csv_block, sqlite_rows
 from tapewatch.store.sql_tables import key_columns, twin
+from tapewatch.store.sql_timescale import lift_decompression_limit
 
 #: Up to here one statement with its values is quicker than COPY and merge.
 _FEW_ROWS = 30
@@ -71,6 +72,7 @@ def _executemany(connection: Connection, table: Table, frame: pl.DataFrame) -> N
 
 
 def _copy_and_merge(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
+    lift_decompression_limit(connection)
     connection.exec_driver_sql(staging_statement(table))
     cursor: Any = _cursor(connection)
     try:

@@ -1,0 +1,98 @@
+"""Every statement that needs TimescaleDB 2.x, and the question whether it is there.
+
+Tables of the tape become hypertables with compression and retention, hourly bars a continuous aggregate. The statements keep
+to what all of 2.x understands. Belongs here: text of statements. Not here: what stands in for them without the extension
+(`sql_rollups.py`). An extension that the server has but this database has not installed is left alone.
+"""
+
+import datetime as dt
+from collections.abc import Iterator
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from tapewatch.store.sql_tables import TIME_SERIES, key_columns, time_column
+
+CHUNK = "7 days"
+COMPRESS_AFTER = "14 days"
+_KNOWN = "timescaledb_is_installed"
+
+
+def is_installed(connection: Connection) -> bool:
+    """Whether this database has the extension; asked once a connection."""
+    if connection.dialect.name != "postgresql":
+        return False
+    if _KNOWN not in connection.info:
+        connection.info[_KNOWN] = connection.scalar(sa.text(INSTALLED_VERSION)) is not None
+    return bool(connection.info[_KNOWN])
+
+
+INSTALLED_VERSION = "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'"
+AVAILABLE_VERSION = "SELECT default_version FROM pg_available_extensions WHERE name = 'timescaledb'"
+
+
+def hypertables(connection: Connection) -> set[str]:
+    """Names of the tables that are hypertables."""
+    if not is_installed(connection):
+        return set()
+    rows = connection.execute(
+        sa.text(
+            "SELECT hypertable_name FROM timescaledb_information.hypertables WHERE hypertable_schema = current_schema()"
+        )
+    )
+    return {str(name) for (name,) in rows}
+
+
+def arrangement(already: set[str], retention_days: dict[str, int]) -> Iterator[str]:
+    """Statements that make hypertables of the tables that are not (`already`) ones.
+
+    They may run inside a transaction. `create_hypertable` in its older form sets no columnstore policy of its own, so the
+    one added here is the only one.
+    """
+    for table in TIME_SERIES:
+        time = time_column(table)
+        if table.name in already:
+            continue
+        yield (
+            f"SELECT create_hypertable('{table.name}', '{time}', chunk_time_interval => INTERVAL '{CHUNK}', "
+            "create_default_indexes => FALSE, migrate_data => TRUE, if_not_exists => TRUE)"
+        )
+        segments = ", ".join(name for name in key_columns(table) if name != time)
+        yield (
+            f"ALTER TABLE {table.name} SET (timescaledb.compress, timescaledb.compress_segmentby = '{segments}', "
+            f"timescaledb.compress_orderby = '{time}')"
+        )
+        yield f"SELECT add_compression_policy('{table.name}', INTERVAL '{COMPRESS_AFTER}', if_not_exists => TRUE)"
+        if (days := retention_days.get(table.name)) is not None:
+            yield f"SELECT add_retention_policy('{table.name}', INTERVAL '{days} days', if_not_exists => TRUE)"
+
+
+#: Without data: with data it cannot be made inside a transaction. Rows younger than the last refresh are added on reading.
+CONTINUOUS_HOURS = (
+    "CREATE MATERIALIZED VIEW IF NOT EXISTS bars_hourly "
+    "WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS {select} WITH NO DATA"
+)
+HOUR = "time_bucket(INTERVAL '1 hour', time)"
+FIRST_OPEN, LAST_CLOSE = "first(open, time)", "last(close, time)"
+REFRESH_POLICY = (
+    "SELECT add_continuous_aggregate_policy('bars_hourly', start_offset => INTERVAL '7 days', "
+    "end_offset => INTERVAL '1 hour', schedule_interval => INTERVAL '30 minutes', if_not_exists => TRUE)"
+)
+#: Outside a transaction only.
+REFRESH = "CALL refresh_continuous_aggregate('bars_hourly', NULL, NULL)"
+
+
+def lift_decompression_limit(connection: Connection) -> None:
+    """Let this transaction rewrite as many compressed rows as it must; by default a bulk upsert fails at 100,000."""
+    if is_installed(connection):
+        connection.exec_driver_sql("SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0")
+
+
+def drop_chunks(table: str, before: dt.datetime) -> str:
+    """Remove whole chunks that end before a moment; what remains of older rows is left to DELETE."""
+    return f"SELECT drop_chunks('{table}', older_than => TIMESTAMPTZ '{before.isoformat()}')"
+
+
+def size(table: str) -> str:
+    """Bytes of a hypertable with its chunks and indexes."""
+    return f"SELECT hypertable_size('{table}')"
