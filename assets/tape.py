@@ -12,7 +12,7 @@ from resources.lake import Days, LakeResource, LakeTable
 from resources.tape_source import TapeSourceResource
 from tapewatch.bars.coverage import coverage as day_coverage
 from tapewatch.bars.time_bars import minute_bars, reconcile
-from tapewatch.feeds.errors import EntitlementError
+from tapewatch.feeds.errors import EntitlementError, NotInPlanError
 from tapewatch.feeds.source import Load
 from tapewatch.market.instruments import Partition
 from tapewatch.market.schema import Table
@@ -34,7 +34,7 @@ class LoadConfig(dg.Config):
 def trades(
     context: dg.AssetExecutionContext, config: LoadConfig, tape_source: TapeSourceResource, lake: LakeResource
 ) -> Checked:
-    """Every trade of the watched symbols."""
+    """Every trade of the watched symbols; none where the plan has no trades, and bars are then the vendor's alone."""
     yield dg.Output(_load_days(context, config, TRADES, tape_source.source().trades, tape_source, lake.open()))
     yield from results(context, TRADES, lake.open())
 
@@ -45,7 +45,9 @@ def quotes(
 ) -> Checked:
     """Every best bid and offer of the watched symbols; none where the plan has no quotes, and features do without."""
     yield dg.Output(
-        _load_days(context, config, QUOTES, tape_source.source().quotes, tape_source, lake.open(), is_dispensable=True)
+        _load_days(
+            context, config, QUOTES, tape_source.source().quotes, tape_source, lake.open(), dispensable=EntitlementError
+        )
     )
     yield from results(context, QUOTES, lake.open())
 
@@ -103,8 +105,10 @@ def _load_days(
     tape_source: TapeSourceResource,
     lake: Lake,
     *,
-    is_dispensable: bool = False,
+    dispensable: type[EntitlementError] = NotInPlanError,
 ) -> Days:
+    """The run's days of a table; a refusal of the `dispensable` kind leaves a day as it stands, and is said."""
+
     def days() -> Iterator[tuple[Partition, Load | None]]:
         for partition in run_partitions(context):
             if config.keep_existing and _is_loaded(lake, table, partition):
@@ -112,9 +116,7 @@ def _load_days(
                 continue
             try:
                 load = fetch(partition, tape_source.symbols_of(partition.market))
-            except EntitlementError as refusal:
-                if not is_dispensable:
-                    raise
+            except dispensable as refusal:
                 context.log.warning(str(refusal))
                 context.add_asset_metadata({"not_in_plan": str(refusal)}, partition_key=str(partition))
                 yield partition, None
@@ -147,5 +149,7 @@ def _record(context: dg.AssetExecutionContext, lake: Lake, table: Table, partiti
 
 
 def _built(lake: Lake, partition: Partition) -> pl.DataFrame:
+    if not (lake.exists(TRADES, partition) or lake.exists(QUOTES, partition)):
+        return DELIVERED_BARS.empty()
     batches = symbol_batches(lake, partition)
     return pl.concat([DELIVERED_BARS.empty(), *(minute_bars(trades, partition.session) for trades, _ in batches)])

@@ -24,6 +24,10 @@ class EntitlementError(RestError):
     """The plan does not include what was asked for; the message names market, plan and setting. Never retried."""
 
 
+class NotInPlanError(EntitlementError):
+    """The plan has no such table of this market, on any day; other tables of it may be had."""
+
+
 class NotFoundError(RestError):
     """The server knows no such address."""
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import polars as pl
 
-from tapewatch.feeds.errors import EntitlementError, NotFoundError
+from tapewatch.feeds.errors import EntitlementError, NotFoundError, NotInPlanError
 from tapewatch.feeds.plans import MarketPlan, PlanError, Tape, clamp_range, plan_for
 from tapewatch.feeds.prefetch import in_order
 from tapewatch.feeds.rest_ahead import BARS_CHUNK_DAYS, BarsAhead, window_of
@@ -188,7 +188,7 @@ class RestSource:
         what = f"no {tape} for {', '.join(symbols) if symbols else market} on {days}"
         way_out = f"set {plan.setting} to the plan you bought, or use --flat-files"
         if not plan.grants(tape):
-            raise EntitlementError(f"{what}: the plan '{plan.tier}' has no {tape} of {market}; {way_out}")
+            raise NotInPlanError(f"{what}: the plan '{plan.tier}' has no {tape} of {market}; {way_out}")
         today = self.today(market)
         if last > today:
             raise SourceError(f"{what}: {last} lies in the future (today is {today})")
