@@ -1,5 +1,6 @@
-"""A server with the vendor's REST API over a synthetic market or recorded flat files. Imports no client of that API."""
+"""A server with the vendor's REST API and WebSocket streams over a synthetic market or recorded flat files. Imports no client of that API."""
 
 DEFAULT_PORT = 8900
 DEFAULT_SEED = 7
+DEFAULT_SPEED = "1"
 LOOPBACK = "127.0.0.1"

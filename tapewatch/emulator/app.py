@@ -18,14 +18,15 @@ from tapewatch.emulator.gate import Gate
 from tapewatch.emulator.market_tape import MarketTape
 from tapewatch.emulator.replies import Refusal
 from tapewatch.emulator.requests import next_url, resumed, symbol_of
+from tapewatch.emulator.streams import Streams
 from tapewatch.emulator.tick_endpoints import TickEndpoints
 from tapewatch.market.instruments import market_of
 
 _LONG_AGO = dt.date(1990, 1, 2)
 
 
-def build(tape: MarketTape, gate: Gate) -> Starlette:
-    """The application. Endpoints run in worker threads: making and encoding a day holds up no other answer."""
+def build(tape: MarketTape, gate: Gate, streams: Streams | None = None) -> Starlette:
+    """The application of REST and of what `streams` tell of themselves. Endpoints run in worker threads: making and encoding a day holds up no other answer."""
     ticks, bars, lists, own = TickEndpoints(tape, gate), BarEndpoints(tape, gate), _Lists(tape, gate), _Own(tape, gate)
     routes = [
         Route("/v3/trades/{ticker}", ticks.trades),
@@ -41,6 +42,9 @@ def build(tape: MarketTape, gate: Gate) -> Starlette:
         Route("/emulator/v1/info", own.info),
         Route("/emulator/v1/truth", own.truth),
     ]
+    if streams is not None:
+        routes.append(Route("/emulator/v1/stream", streams.progress))
+        routes.append(Route("/emulator/v1/faults", streams.switch, methods=["POST"]))
     return Starlette(routes=routes, exception_handlers={Refusal: _refused, HTTPException: _not_served})
 
 

@@ -67,6 +67,18 @@ class Gate:
         self._count(key)
         return key
 
+    def accepts(self, key: str) -> bool:
+        """Whether a stream may be opened with a key."""
+        return bool(key) and (self._key is None or hmac.compare_digest(key.encode(), self._key.encode()))
+
+    def channels(self, key: str, market: Market) -> tuple[str, ...]:
+        """The channels of a market's stream that the key's plan grants."""
+        return plan_for(market, tier_of(key)).plan.websocket
+
+    def delay_ns(self, key: str, market: Market) -> int:
+        """How far behind the present the key's plan shows a market."""
+        return int(plan_for(market, tier_of(key)).plan.recency.delay.total_seconds() * 1e9)
+
     def window(
         self, key: str, market: Market, table: Tape, low: int | None, high: int | None
     ) -> tuple[int | None, int]:

@@ -40,6 +40,9 @@ class MarketTape(Protocol):
     def last_day(self, market: Market) -> dt.date | None:
         """No day after this one has rows; None where only the clock ends the tape."""
 
+    def days(self, market: Market) -> list[dt.date] | None:
+        """The days that have rows, ascending; None where every trading day has."""
+
     def trades(self, symbol: str, date: dt.date) -> pl.DataFrame:
         """The day's `TRADES`."""
 
@@ -48,6 +51,10 @@ class MarketTape(Protocol):
 
     def bars(self, symbol: str, date: dt.date) -> pl.DataFrame:
         """The day's minute bars (`DELIVERED_BARS`)."""
+
+    def prices(self, symbol: str, date: dt.date) -> pl.DataFrame:
+        """What the day's bars are built from, as `TRADES`: the trades; in forex, where there are none, the middles of the
+        quotes, of size 1; of an index its values, of size 0."""
 
     def truth(self, symbol: str, date: dt.date) -> pl.DataFrame | None:
         """The anomalies in the day; None where the tape knows of none and never will."""
@@ -82,6 +89,9 @@ class SyntheticTape:
     def last_day(self, market: Market) -> None:
         """See `MarketTape`."""
 
+    def days(self, market: Market) -> None:
+        """See `MarketTape`."""
+
     def trades(self, symbol: str, date: dt.date) -> pl.DataFrame:
         """See `MarketTape`."""
         return self._day(symbol, date).trades
@@ -92,7 +102,11 @@ class SyntheticTape:
 
     def bars(self, symbol: str, date: dt.date) -> pl.DataFrame:
         """See `MarketTape`."""
-        return self._bars.get((symbol, date), lambda: built_bars(symbol, date, self.trades(symbol, date)))
+        return self._bars.get((symbol, date), lambda: built_bars(symbol, date, self.prices(symbol, date)))
+
+    def prices(self, symbol: str, date: dt.date) -> pl.DataFrame:
+        """See `MarketTape`."""
+        return self.trades(symbol, date)
 
     def truth(self, symbol: str, date: dt.date) -> pl.DataFrame:
         """See `MarketTape`."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tapewatch.emulator import DEFAULT_SEED, LOOPBACK
+from tapewatch.emulator import DEFAULT_SEED, DEFAULT_SPEED, LOOPBACK
 
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 5.0
@@ -30,6 +30,11 @@ class RunningEmulator:
     pid: int
     log: Path
 
+    @property
+    def ws_url(self) -> str:
+        """Address of the streams, without the market."""
+        return self.base_url.replace("http://", "ws://", 1)
+
 
 @contextmanager
 def running_emulator(
@@ -39,11 +44,14 @@ def running_emulator(
     key: str | None = None,
     port: int = 0,
     log: Path | None = None,
+    speed: str = DEFAULT_SPEED,
+    replay: str | None = None,
+    faults: str | Path | None = None,
 ) -> Iterator[RunningEmulator]:
     """An emulator that answers within the block and is gone after it.
 
     Args:
-        seed, flat_files, key, port: as `server.main`.
+        seed, flat_files, key, port, speed, replay, faults: as `server.main`.
         log: file for what it writes; by default a temporary one, removed at the end.
 
     Raises:
@@ -54,6 +62,9 @@ def running_emulator(
         command = [sys.executable, "-m", "tapewatch.emulator", "--port", str(port), "--seed", str(seed)]
         command += ["--flat-files", str(flat_files)] if flat_files is not None else []
         command += ["--key", key] if key is not None else []
+        command += ["--speed", speed]
+        command += ["--replay", replay] if replay is not None else []
+        command += ["--faults", str(faults)] if faults is not None else []
         with path.open("wb") as output:
             process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)  # noqa: S603 - our own program
         try:

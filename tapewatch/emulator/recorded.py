@@ -67,6 +67,10 @@ class RecordedTape:
         """The last day with a file."""
         return max((days[-1] for days in self._days(market).values()), default=dt.date(1970, 1, 1))
 
+    def days(self, market: Market) -> list[dt.date]:
+        """The days with a file."""
+        return sorted({day for days in self._days(market).values() for day in days})
+
     def trades(self, symbol: str, date: dt.date) -> pl.DataFrame:
         """The day's `TRADES`."""
         return self._frame("trades", symbol, date)
@@ -78,7 +82,11 @@ class RecordedTape:
     def bars(self, symbol: str, date: dt.date) -> pl.DataFrame:
         """The day's minute bars as recorded; built from the trades where no bars are."""
         recorded = self._frame("bars", symbol, date)
-        return built_bars(symbol, date, self.trades(symbol, date)) if recorded.is_empty() else recorded
+        return built_bars(symbol, date, self.prices(symbol, date)) if recorded.is_empty() else recorded
+
+    def prices(self, symbol: str, date: dt.date) -> pl.DataFrame:
+        """See `MarketTape`; none of an index, of which files hold bars alone."""
+        return self.trades(symbol, date)
 
     def truth(self, symbol: str, date: dt.date) -> None:
         """None: recorded tape comes without labels."""

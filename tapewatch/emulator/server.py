@@ -14,15 +14,21 @@ from pathlib import Path
 
 import uvicorn
 
-from tapewatch.emulator import DEFAULT_PORT, DEFAULT_SEED, LOOPBACK, app
+from tapewatch.emulator import DEFAULT_PORT, DEFAULT_SEED, DEFAULT_SPEED, LOOPBACK, app
+from tapewatch.emulator.faults import load
 from tapewatch.emulator.gate import Gate
 from tapewatch.emulator.market_tape import MarketTape, SyntheticTape
+from tapewatch.emulator.pace import Speed
+from tapewatch.emulator.playback import Replay
+from tapewatch.emulator.streams import Streams
 
 _HIGHEST_PORT = 65_535
 _FIRST_DAY = ("VOO", dt.date(2024, 3, 5))
 
+_SPEED_HELP = "of the streams: times real time, as fast as the client takes, or events a second (default 1)"
+
 _HELP = """\
-A server with the market data vendor's REST API, for work without a key or a network. It makes a synthetic market
+A server with the market data vendor's REST API and WebSocket streams, for work without a key or a network. It makes a synthetic market
 (default) or replays recorded flat files. Point any client of the vendor's API at the address it prints:
 
     RESTClient("any-key", base="http://127.0.0.1:8900")
@@ -30,6 +36,9 @@ A server with the market data vendor's REST API, for work without a key or a net
 The same seed always makes the same tape. Stocks: AAPL GOOGL MSFT TSLA VOO, and SYN001 to SYN999. Crypto: BTC ETH ADA SOL
 DOT DOGE against USD (X:BTCUSD). The anomalies put into the tape are stated at
 /emulator/v1/truth?ticker=AAPL&date=2024-03-05.
+
+Streams are at ws://127.0.0.1:8900/stocks, …/crypto and so on. --speed and --replay say what they send, --faults what goes
+wrong with it; /emulator/v1/stream?market=stocks tells how far one is.
 
 Any key that is not empty is accepted, unless --key names the one. A key that begins with basic-, starter-, developer- or
 advanced- has that plan's rights and call rate; any other has the plan advanced.
@@ -42,6 +51,10 @@ def main(
     flat_files: str | None = None,
     key: str | None = None,
     host: str = LOOPBACK,
+    *,
+    speed: str = DEFAULT_SPEED,
+    replay: str | None = None,
+    faults: Path | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM.
 
@@ -51,11 +64,23 @@ def main(
         flat_files: folder or fsspec URL of flat files to replay.
         key: the only key accepted; None accepts any.
         host: address to bind to.
+        speed: of the streams: a multiple of real time (`60`), `max`, or a rate (`50000eps`).
+        replay: days to stream, `FIRST` or `FIRST:LAST`. By default all recorded days; of the synthetic market the present
+            at speed 1, else the last whole trading day.
+        faults: file of what is to go wrong (see `faults`).
 
     Raises:
         OSError: the port is taken, or the folder is not there.
+        ValueError: speed, days or faults make no sense.
     """
-    tape = _tape(seed, flat_files)
+    tape, gate = _tape(seed, flat_files), Gate(key)
+    streams = Streams(
+        tape,
+        gate,
+        speed=Speed.parse(speed),
+        replay=Replay.parse(replay) if replay else None,
+        faults=load(faults) if faults else None,
+    )
     listener = socket.create_server((host, port), backlog=256)
     address = f"http://{host}:{listener.getsockname()[1]}"
     what = f"flat files in {flat_files}" if flat_files else f"synthetic market, seed {seed}"
@@ -64,7 +89,12 @@ def main(
     # The first day asked for compiles the market's kernels; begin at once, in the background.
     threading.Thread(target=tape.trades, args=_FIRST_DAY, daemon=True).start()
     config = uvicorn.Config(
-        app.build(tape, Gate(key)), log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2
+        app.build(tape, gate, streams),
+        ws=streams.protocol(),  # type: ignore[arg-type]
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=2,
     )
     with listener, contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])
@@ -90,9 +120,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="seed of the synthetic market")
     parser.add_argument("--flat-files", metavar="DIR", help="replay the flat files in this folder or URL instead")
     parser.add_argument("--key", help="accept this key alone")
+    parser.add_argument("--speed", default=DEFAULT_SPEED, metavar="N|max|Neps", help=_SPEED_HELP)
+    parser.add_argument("--replay", metavar="FIRST[:LAST]", help="days that the streams replay, as 2024-03-05")
+    parser.add_argument("--faults", metavar="FILE", type=Path, help="TOML file of what is to go wrong")
     given = parser.parse_args(arguments)
+    streams = {"speed": given.speed, "replay": given.replay, "faults": given.faults}
     try:
-        main(given.port, given.seed, given.flat_files, given.key)
+        main(given.port, given.seed, given.flat_files, given.key, **streams)
+    except ValueError as error:
+        return _failed(str(error))
     except FileNotFoundError as error:
         return _failed(str(error))
     except OSError as error:

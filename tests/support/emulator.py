@@ -3,15 +3,19 @@
 import datetime as dt
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import uvicorn
 
 from tapewatch.emulator import app
+from tapewatch.emulator.faults import read
 from tapewatch.emulator.gate import Gate
 from tapewatch.emulator.market_tape import MarketTape
+from tapewatch.emulator.pace import Speed
+from tapewatch.emulator.playback import Replay
+from tapewatch.emulator.streams import Streams
 
 NOW = dt.datetime(2024, 3, 8, 20, tzinfo=dt.UTC)
 
@@ -27,9 +31,30 @@ class Clock:
 
 
 @contextmanager
-def serving(tape: MarketTape, *, key: str | None = None, clock: Clock | None = None) -> Iterator[str]:
-    """The base URL of an emulator over `tape`."""
-    config = uvicorn.Config(app.build(tape, Gate(key, clock or Clock())), port=0, log_level="warning", lifespan="off")
+def serving(
+    tape: MarketTape,
+    *,
+    key: str | None = None,
+    clock: Clock | None = None,
+    speed: str = "max",
+    replay: str | None = None,
+    faults: Mapping[str, object] | None = None,
+) -> Iterator[str]:
+    """The base URL of an emulator over `tape`; its streams stand under the same address with `ws://`.
+
+    `faults` is a faults file's content; the other settings of streams are spelt as on the command line.
+    """
+    gate = Gate(key, clock or Clock())
+    streams = Streams(
+        tape,
+        gate,
+        speed=Speed.parse(speed),
+        replay=Replay.parse(replay) if replay else None,
+        faults=read(faults, "the test") if faults else None,
+    )
+    config = uvicorn.Config(
+        app.build(tape, gate, streams), ws=streams.protocol(), port=0, log_level="warning", lifespan="off"
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
