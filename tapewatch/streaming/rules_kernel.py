@@ -1,0 +1,441 @@
+"""The compiled pass over trades, quotes and bars that keeps each symbol's state and holds it against the tick rules.
+
+Belongs here: what must see every event: volume, price, volatility, flow, spread, crossed quotes. Not here: what follows from
+time alone (`rules_feed`, `rules_group`) or what becomes of a breach (`detection`). All compiled code is in this file, since
+Numba's cache does not see a change in another.
+"""
+
+from typing import Any
+
+import numba
+import numpy as np
+
+from tapewatch.market.arrays import EXTENDED_SHIFT, SIDE_SHIFT
+from tapewatch.market.conditions import Updates
+from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
+from tapewatch.streaming.rules_state import (
+    BAR_CHANNEL,
+    CLOCK,
+    CROSSED,
+    FLOW,
+    FLOWS,
+    FROM_BARS,
+    FROM_QUOTES,
+    FROM_TRADES,
+    MOVE,
+    NEXT_BAR,
+    NEXT_QUOTE,
+    NEXT_TRADE,
+    OPENED,
+    PRICES,
+    PRINT,
+    QUOTE_CHANNEL,
+    RANGES,
+    RECENT,
+    SAMPLES,
+    SPREAD,
+    TRADE_CHANNEL,
+    UNTIL,
+    VOLATILITY,
+    VOLUME,
+    Events,
+    Room,
+)
+
+#: Minutes and seconds over which the usual size of moves, ranges and flow, and the usual spread, are forgotten.
+_MEMORY_MINUTES, _MEMORY_S = 60.0, 1800.0
+_ENOUGH_MINUTES = 10
+#: A silence of so many minutes ends what was known of a symbol's recent minutes.
+_FORGOTTEN_MINUTES = 30
+_CONFIRMING_PRINTS = 3
+_MAD = 1.4826
+_LEAST_LOG_SCALE = 0.35
+_OPEN_CLOSE, _VOLUME = int(Updates.OPEN_CLOSE), int(Updates.VOLUME)
+_BASIS_POINTS = 1e4
+
+_compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
+
+
+@_compiled
+def consume(events: Events, book: Any, heard: Any, room: Room) -> int:
+    """Take events in order of time, trades before quotes before bars where times tie, up to the one at or past UNTIL.
+
+    Notes each opening as (rule, symbol) in `opened`. Returns the time of the first event not taken, -1 where none is left.
+    """
+    hours, cursor = room.hours, room.cursor
+    last = np.iinfo(np.int64).max
+    while True:
+        t, q, b = cursor[NEXT_TRADE], cursor[NEXT_QUOTE], cursor[NEXT_BAR]
+        trade_at = events.trade_time[t] if t < events.trade_time.size else last
+        quote_at = events.quote_time[q] if q < events.quote_time.size else last
+        bar_at = events.bar_time[b] if b < events.bar_time.size else last
+        now = min(trade_at, quote_at, bar_at)
+        if now == last:
+            return -1
+        if now >= cursor[UNTIL]:
+            return int(now)
+        cursor[CLOCK] = max(cursor[CLOCK], now)
+        is_active = hours.start <= now < hours.end
+        if trade_at == now:
+            cursor[NEXT_TRADE] += 1
+            i = events.trade_symbol[t]
+            if i >= 0:
+                heard[TRADE_CHANNEL, i] = max(heard[TRADE_CHANNEL, i], now)
+                traits = events.traits[events.trade_condition[t]]
+                is_regular = hours.regular_start <= now < hours.regular_end
+                allowed = traits if is_regular else traits >> EXTENDED_SHIFT
+                if not events.trade_withdrawn[t]:
+                    _trade(
+                        book[i], i, now, events.trade_price[t], events.trade_size[t], allowed & _OPEN_CLOSE != 0,
+                        allowed & _VOLUME != 0, (traits >> SIDE_SHIFT) - 1, is_active, room,
+                    )  # fmt: skip
+        elif quote_at == now:
+            cursor[NEXT_QUOTE] += 1
+            i = events.quote_symbol[q]
+            if i >= 0:
+                heard[QUOTE_CHANNEL, i] = max(heard[QUOTE_CHANNEL, i], now)
+                _quote(
+                    book[i], i, now, events.quote_bid[q], events.quote_ask[q], is_active, room,
+                )  # fmt: skip
+        else:
+            cursor[NEXT_BAR] += 1
+            i = events.bar_symbol[b]
+            if i >= 0:
+                heard[BAR_CHANNEL, i] = max(heard[BAR_CHANNEL, i], now)
+                _bar(
+                    book[i], i, now, events.bar_length[b], events.bar_high[b], events.bar_low[b], events.bar_close[b],
+                    events.bar_volume[b], room,
+                )  # fmt: skip
+
+
+@_compiled
+def _judge(
+    rule: int, i: int, now: int, start: int, value: float, baseline: float, fires: bool, limit: float, room: Room
+) -> None:
+    """Open an event where the rule fires, or keep the open one alive while |value| stays above its limit."""
+    event, opened, cursor = room.incidents[rule, i], room.opened, room.cursor
+    if event.is_open:
+        if abs(value) >= event.limit and value * event.value >= 0:
+            event.last = now
+            event.observations += 1
+            if abs(value) > abs(event.peak):
+                event.peak = value
+    elif fires:
+        event.is_open = 1
+        event.start = start
+        event.last = now
+        event.observations = 1
+        event.value = value
+        event.peak = value
+        event.baseline = baseline
+        event.limit = limit
+        opened[cursor[OPENED], 0] = rule
+        opened[cursor[OPENED], 1] = i
+        cursor[OPENED] += 1
+
+
+@_compiled
+def _trade(
+    s: Any,
+    i: int,
+    now: int,
+    price: float,
+    size: float,
+    sets_price: bool,
+    sets_volume: bool,
+    side: int,
+    is_active: bool,
+    room: Room,
+) -> None:
+    if s.source != FROM_TRADES:
+        _start_over(s, FROM_TRADES)
+    if side == 0:
+        side = _side_of(s, price)
+    if sets_price:
+        if price > s.tick_price and s.tick_price > 0:
+            s.tick_side = 1
+        elif price < s.tick_price:
+            s.tick_side = -1
+        s.tick_price = price
+    if not is_active or price <= 0 or now < s.price_time - NS_PER_MINUTE:
+        return
+    _turn(s, i, now // NS_PER_MINUTE, now, room)
+    if sets_volume and now // NS_PER_MINUTE == s.minute:
+        s.volume += size
+        s.largest = max(s.largest, size)
+        s.trades += 1
+        if room.limits.volume_multiple > 0:
+            _judge_volume(s, i, now, room)
+    if sets_price:
+        _judge_price(s, i, now, price, False, room)
+    if sets_price and side != 0:
+        # Fills of one order at one instant are one decision.
+        if now != s.order_time or side != s.order_side:
+            if side > 0:
+                s.buys += 1
+            else:
+                s.sells += 1
+            if room.limits.flow_multiple > 0:
+                _judge_flow(s, i, now, room)
+        s.order_time, s.order_side = now, side
+
+
+@_compiled
+def _side_of(s: Any, price: float) -> int:
+    if s.mid > 0 and abs(price - s.mid) > 1e-9 * price:
+        return 1 if price > s.mid else -1
+    if s.tick_price > 0 and price != s.tick_price:
+        return 1 if price > s.tick_price else -1
+    return int(s.tick_side)
+
+
+@_compiled
+def _bar(
+    s: Any, i: int, now: int, length: int, high: float, low: float, close: float, volume: float, room: Room
+) -> None:
+    if s.source == FROM_TRADES or (s.bar_ns > 0 and length > s.bar_ns):
+        return
+    if s.source != FROM_BARS or s.bar_ns != length:
+        _start_over(s, FROM_BARS)
+        s.bar_ns = length
+    start = now - length
+    minute = start // NS_PER_MINUTE
+    if not (room.hours.start <= start < room.hours.end) or close <= 0 or (s.minute > 0 and minute < s.minute):
+        return
+    _turn(s, i, minute, now, room)
+    s.volume += volume
+    s.trades += room.limits.volume_trades
+    if room.limits.volume_multiple > 0:
+        _judge_volume(s, i, now, room)
+    s.high = max(s.high, high)
+    s.low = min(s.low, low) if s.low > 0 else low
+    _judge_price(s, i, now, close, True, room)
+
+
+@_compiled
+def _start_over(s: Any, source: int) -> None:
+    s.source = source
+    s.minute, s.minutes, s.price_count, s.sample_count, s.price_time, s.odd_time = 0, 0, 0, 0, 0, 0
+    s.moves, s.ranges_seen, s.minute_price, s.high, s.low, s.volume, s.trades = 0, 0, 0.0, 0.0, 0.0, 0.0, 0
+    s.split_until = 0
+
+
+@_compiled
+def _turn(s: Any, i: int, minute: int, now: int, room: Room) -> None:
+    """Finish the minutes before `minute`; silent ones count as minutes without volume."""
+    if s.minute == 0:
+        s.minute = minute
+        return
+    if minute - s.minute > _FORGOTTEN_MINUTES:
+        s.minutes, s.minute = 0, minute
+        s.volume, s.largest, s.trades, s.buys, s.sells, s.high, s.low = 0.0, 0.0, 0, 0.0, 0.0, 0.0, 0.0
+        s.minute_price, s.price_count, s.sample_count, s.odd_time = 0.0, 0, 0, 0
+        s.ranges[:], s.buy_ring[:], s.sell_ring[:] = 0.0, 0.0, 0.0
+        return
+    while s.minute < minute:
+        _finish_minute(s, i, now, room)
+        s.minute += 1
+        if s.minute == minute:
+            _usual_volume(s, i, room)
+
+
+@_compiled
+def _finish_minute(s: Any, i: int, now: int, room: Room) -> None:
+    s.volumes[s.minutes % RECENT] = s.volume
+    has_range = s.low > 0 and s.high >= s.low
+    minute_range = np.log(s.high / s.low) * _BASIS_POINTS if has_range else 0.0
+    s.ranges[s.minutes % RANGES] = minute_range
+    if room.limits.volatility_multiple > 0:
+        _judge_volatility(s, i, now, room)
+    if has_range:
+        s.usual_range, s.ranges_seen = _learn(s.usual_range, minute_range, s.ranges_seen), s.ranges_seen + 1
+    if s.price > 0 and has_range:
+        if s.minute_price > 0:
+            moved = abs(np.log(s.price / s.minute_price)) * _BASIS_POINTS
+            s.usual_move, s.moves = _learn(s.usual_move, moved, s.moves), s.moves + 1
+        s.minute_price = s.price
+    total = s.buys + s.sells + s.buy_ring.sum() + s.sell_ring.sum()
+    if total >= room.limits.flow_orders:
+        score = abs(s.buys + s.buy_ring.sum() - s.sells - s.sell_ring.sum()) / np.sqrt(total)
+        s.usual_flow, s.flows = _learn(s.usual_flow, score, s.flows), s.flows + 1
+    s.buy_ring[s.minutes % FLOWS], s.sell_ring[s.minutes % FLOWS] = s.buys, s.sells
+    s.minutes += 1
+    s.volume, s.largest, s.trades, s.buys, s.sells, s.high, s.low = 0.0, 0.0, 0, 0.0, 0.0, 0.0, 0.0
+
+
+@_compiled
+def _learn(usual: float, value: float, count: int) -> float:
+    """The running mean of what is usual; a value far out counts as four times the usual, so that it teaches little."""
+    if count >= _ENOUGH_MINUTES and usual > 0:
+        value = min(value, 4.0 * usual)
+    return usual + (value - usual) / min(count + 1.0, _MEMORY_MINUTES)
+
+
+@_compiled
+def _usual_volume(s: Any, i: int, room: Room) -> None:
+    count = min(s.minutes, RECENT)
+    s.recent_volume = s.volumes[:count].mean()
+    s.day_factor = 1.0
+    at = s.minute - room.hours.profile_start // NS_PER_MINUTE
+    if room.limits.volume_by_day and room.profile.shape[1] > 0 and count <= at < room.profile.shape[1]:
+        before = room.profile[i, at - count : at].mean()
+        if before > 0 and room.profile[i, at] > 0:
+            s.day_factor = min(max(room.profile[i, at] / before, 0.2), 5.0)
+    offset = 0.1 * s.recent_volume + 1e-12
+    logs = np.log(s.volumes[:count] + offset)
+    s.log_centre = np.median(logs)
+    s.log_scale = max(_MAD * np.median(np.abs(logs - s.log_centre)), _LEAST_LOG_SCALE)
+
+
+@_compiled
+def _judge_volume(s: Any, i: int, now: int, room: Room) -> None:
+    if s.minutes < room.limits.warmup_minutes or s.recent_volume <= 0:
+        return
+    baseline = s.recent_volume * s.day_factor
+    fires = False
+    if s.volume >= room.limits.volume_multiple * baseline and s.trades >= room.limits.volume_trades:
+        score = (np.log(s.volume / s.day_factor + 0.1 * s.recent_volume) - s.log_centre) / s.log_scale
+        is_spread_out = s.largest <= room.limits.volume_print_share * s.volume
+        fires = score >= room.limits.volume_score and is_spread_out and s.volume >= room.limits.volume_floor
+    limit = room.limits.close_share * room.limits.volume_multiple * baseline
+    _judge(VOLUME, i, now, now, s.volume, baseline, fires, limit, room)
+
+
+@_compiled
+def _judge_price(s: Any, i: int, now: int, price: float, is_settled: bool, room: Room) -> None:
+    usual = max(s.usual_move, 0.5) * np.sqrt(max(room.limits.move_window, now - s.price_time) / NS_PER_MINUTE)
+    is_warm = s.minutes >= room.limits.warmup_minutes and s.moves >= _ENOUGH_MINUTES
+    if s.price_count == 0:
+        s.split_until = now + room.limits.split_ns
+    elif now < s.split_until and _is_split(price / s.price):
+        s.price_count, s.sample_count, s.minute_price, s.odd_time, s.high, s.low = 0, 0, 0.0, 0, 0.0, 0.0
+    if s.price_count > 0 and not is_settled:
+        _judge_print(s, i, now, price, usual, is_warm, room)
+    s.prices[s.price_count % PRICES] = price
+    s.price_count += 1
+    # The middle of the last prints: one that reverts at once does not move it.
+    s.price = price if is_settled else np.median(s.prices[: min(s.price_count, PRICES)])
+    s.price_time = now
+    if not is_settled:
+        s.high = max(s.high, s.price)
+        s.low = min(s.low, s.price) if s.low > 0 else s.price
+    lowest, highest = s.price, s.price
+    for k in range(max(0, s.sample_count - SAMPLES), s.sample_count):
+        is_newest = k == s.sample_count - 1
+        if s.sample_time[k % SAMPLES] >= now - room.limits.move_window or is_newest:
+            lowest = min(lowest, s.sample_price[k % SAMPLES])
+            highest = max(highest, s.sample_price[k % SAMPLES])
+    step = room.limits.move_window // (SAMPLES - 2)
+    if s.sample_count == 0 or now - s.sample_time[(s.sample_count - 1) % SAMPLES] >= step:
+        s.sample_time[s.sample_count % SAMPLES], s.sample_price[s.sample_count % SAMPLES] = now, s.price
+        s.sample_count += 1
+    if room.limits.move_multiple > 0 and is_warm:
+        up, down = np.log(s.price / lowest) * _BASIS_POINTS, np.log(s.price / highest) * _BASIS_POINTS
+        moved = up if up > -down else down
+        fires = abs(moved) >= room.limits.move_multiple * usual and abs(moved) >= room.limits.move_bps
+        limit = room.limits.close_share * max(room.limits.move_multiple * usual, room.limits.move_bps)
+        _judge(MOVE, i, now, now, moved, usual, fires, limit, room)
+
+
+@_compiled
+def _is_split(ratio: float) -> bool:
+    larger = ratio if ratio > 1 else 1 / ratio
+    if larger < 1.45:
+        return False
+    whole = np.round(larger)
+    return abs(larger / 1.5 - 1) < 0.02 or (whole <= 50 and abs(larger / whole - 1) < 0.02)
+
+
+@_compiled
+def _judge_print(s: Any, i: int, now: int, price: float, usual: float, is_warm: bool, room: Room) -> None:
+    """A print far from the prices around it, to which the next prints return, is bad; one that they follow is a move."""
+    if s.odd_time > 0:
+        away = abs(np.log(price / s.odd_base))
+        if away < 0.5 * abs(np.log(s.odd_price / s.odd_base)):
+            s.odd_back += 1
+        else:
+            s.odd_away += 1
+        if s.odd_back >= _CONFIRMING_PRINTS:
+            off = np.log(s.odd_price / s.odd_base) * _BASIS_POINTS
+            _judge(PRINT, i, now, s.odd_time, off, usual, True, 0.0, room)
+        if s.odd_back >= _CONFIRMING_PRINTS or s.odd_away >= _CONFIRMING_PRINTS:
+            s.odd_time = 0
+    elif room.limits.print_multiple > 0 and is_warm and s.price_count >= PRICES:
+        off = abs(np.log(price / s.price)) * _BASIS_POINTS
+        if off >= room.limits.print_multiple * usual and off >= room.limits.print_bps:
+            s.odd_time, s.odd_price, s.odd_base, s.odd_back, s.odd_away = now, price, s.price, 0, 0
+
+
+@_compiled
+def _judge_volatility(s: Any, i: int, now: int, room: Room) -> None:
+    if s.minutes < room.limits.warmup_minutes or s.ranges_seen < room.limits.warmup_minutes:
+        return
+    # The middle of three minutes: a single jump is a move, no burst.
+    value = np.median(s.ranges)
+    fires = value >= room.limits.volatility_multiple * s.usual_range and value >= room.limits.volatility_bps
+    limit = room.limits.close_share * room.limits.volatility_multiple * s.usual_range
+    _judge(VOLATILITY, i, now, now, value, s.usual_range, fires, limit, room)
+
+
+@_compiled
+def _judge_flow(s: Any, i: int, now: int, room: Room) -> None:
+    buys, sells = s.buys + s.buy_ring.sum(), s.sells + s.sell_ring.sum()
+    total = buys + sells
+    if total < room.limits.flow_orders or s.minutes < room.limits.warmup_minutes or s.flows < _ENOUGH_MINUTES:
+        return
+    score, usual = (buys - sells) / np.sqrt(total), max(s.usual_flow, 0.8)
+    threshold = max(room.limits.flow_multiple * usual, room.limits.flow_score)
+    fires = abs(score) >= threshold and abs(buys - sells) >= room.limits.flow_share * total
+    _judge(FLOW, i, now, now, score, usual, fires, room.limits.close_share * threshold, room)
+
+
+@_compiled
+def _quote(s: Any, i: int, now: int, bid: float, ask: float, is_active: bool, room: Room) -> None:
+    is_two_sided = bid > 0 and ask > 0
+    elapsed = now - s.quote_time
+    if is_active and is_two_sided and room.limits.crossed_share > 0:
+        kept = np.exp(-max(elapsed, 0) / room.limits.crossed_memory)
+        s.quote_weight, s.crossed_weight = (
+            s.quote_weight * kept + 1,
+            s.crossed_weight * kept + (1.0 if bid > ask else 0.0),
+        )
+        share = s.crossed_weight / s.quote_weight
+        fires = share >= room.limits.crossed_share and s.quote_weight >= room.limits.crossed_quotes
+        limit = room.limits.close_share * room.limits.crossed_share
+        _judge(CROSSED, i, now, now, share, room.limits.crossed_share, fires, limit, room)
+    if not is_two_sided or bid > ask:
+        s.mid = 0.0
+        return
+    s.mid = 0.5 * (bid + ask)
+    if is_active and now >= s.quote_time:
+        _judge_spread(s, i, now, (ask - bid) / s.mid * _BASIS_POINTS, elapsed, room)
+        s.quote_time = now
+        if s.source <= FROM_QUOTES:
+            s.source = FROM_QUOTES
+            _turn(s, i, now // NS_PER_MINUTE, now, room)
+            _judge_price(s, i, now, s.mid, False, room)
+
+
+@_compiled
+def _judge_spread(s: Any, i: int, now: int, spread: float, elapsed: int, room: Room) -> None:
+    if s.quotes_from == 0:
+        s.quotes_from, s.usual_spread = now, s.usual_spread if s.usual_spread > 0 else spread
+    else:
+        weight = min(elapsed / NS_PER_SECOND, 60.0) / min(max((now - s.quotes_from) / NS_PER_SECOND, 60.0), _MEMORY_S)
+        s.usual_spread += (min(s.spread, 3.0 * s.usual_spread + 0.1) - s.usual_spread) * min(weight, 1.0)
+    s.spread = spread
+    if room.limits.spread_multiple <= 0 or now - s.quotes_from < room.limits.warmup_minutes * NS_PER_MINUTE:
+        return
+    threshold = max(room.limits.spread_multiple * s.usual_spread, room.limits.spread_bps)
+    if spread >= threshold:
+        s.wide_since = now if s.wide_since == 0 else s.wide_since
+        s.wide_quotes += 1
+    else:
+        s.wide_since, s.wide_quotes = 0, 0
+    fires = (
+        s.wide_since > 0
+        and now - s.wide_since >= room.limits.spread_hold
+        and s.wide_quotes >= room.limits.spread_quotes
+    )
+    limit = room.limits.close_share * threshold
+    _judge(SPREAD, i, now, s.wide_since, spread, s.usual_spread, fires, limit, room)
