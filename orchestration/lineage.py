@@ -14,6 +14,7 @@ from orchestration.progress import shown
 from orchestration.runs import RunError, RunReport, run_days, train
 from orchestration.services import EMULATOR_SEED, on_emulator
 from tapewatch.emulator.process import running_emulator
+from tapewatch.feeds.plans import Tape, plan_for
 from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.settings import Settings
 from tapewatch.store.lake import Lake
@@ -68,8 +69,10 @@ def materialize(
     """Tape, features and labels of each market, one detector trained on all of them, its Bento, and the anomalies.
 
     Raises:
-        RunError: a step failed, or a market is closed on all these days.
+        RunError: a step failed, a market is closed on all these days, or its plan has nothing that features are made of.
     """
+    for market in markets:
+        _refuse_bars_alone(settings, market)
     report = RunReport()
     for market in markets:
         report += fetch(settings, market, first, last, console, keep_existing=keep_existing, job="update_day")
@@ -79,3 +82,13 @@ def materialize(
         report += fetch(settings, market, first, last, console, keep_existing=False, job="detect_anomalies")
     partitions = [Partition(day, market) for market in markets for day in trading_days(market, first, last)]
     return partitions, report
+
+
+def _refuse_bars_alone(settings: Settings, market: Market) -> None:
+    """Features are made of trades and quotes: without either there is nothing to go on to."""
+    plan = plan_for(market, settings.plan(market), path=settings.plans_file)
+    if settings.flat_files is None and not (plan.grants(Tape.TRADES) or plan.grants(Tape.QUOTES)):
+        raise RunError(
+            f"the plan '{plan.tier}' has neither trades nor quotes of {market}, and features are made of them: set "
+            f"{plan.setting}, use --flat-files, or fetch its bars alone by `tapewatch backfill`"
+        )

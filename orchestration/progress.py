@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
+from orchestration.durations import in_words
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import ALL
@@ -36,7 +37,7 @@ _TABLES: dict[str, Table] = {f"{table.group}/{table.name}": table for table in A
 
 
 class _Counts(ProgressColumn):
-    """Days, rows and checks of a step, as far as it has any; symbols and rows a second where there is room."""
+    """Days, rows, time left and checks of a step, as far as it has any; symbols and rows a second where there is room."""
 
     def __init__(self, *, is_wide: bool) -> None:
         super().__init__(_column())
@@ -49,10 +50,20 @@ class _Counts(ProgressColumn):
         parts.append(f"{_short(rows)} rows" if rows else "")
         seconds = task.finished_time if task.finished else task.elapsed
         parts.append(f"{_short(rows / seconds)}/s" if rows and seconds and self._is_wide else "")
+        left = _seconds_left(task)
+        parts.append(f"{in_words(left)} left" if left else "")
         checks, failed = task.fields["checks"], task.fields["failed"]
         parts.append(f"{checks} checks" if checks else "")
         text = Text(", ".join(part for part in parts if part))
         return text.append(f", {failed} of them failed", style="yellow") if failed else text
+
+
+def _seconds_left(task: Task) -> float:
+    """By the pace of the days fetched so far; those that were kept took no time and count for nothing."""
+    fetched, total, elapsed = task.completed - task.fields["kept"], task.total, task.elapsed
+    if task.finished or fetched <= 0 or not total or not elapsed:
+        return 0.0
+    return elapsed / fetched * (total - task.completed)
 
 
 def _short(count: float) -> str:
@@ -78,13 +89,14 @@ def shown(console: Console, lake: Lake, market: Market | None, days: int) -> Ite
         def listen(event: "StepEvent") -> None:
             if event.step not in tasks:
                 tasks[event.step] = progress.add_task(
-                    prefix + event.step, total=None, rows=0, symbols=0, is_daily=False, checks=0, failed=0
+                    prefix + event.step, total=None, rows=0, symbols=0, kept=0, is_daily=False, checks=0, failed=0
                 )
             task = progress.tasks[progress.task_ids.index(tasks[event.step])]
             if event.partition is not None:
                 symbols = max(task.fields["symbols"], _symbols(lake, event.step, event.partition))
                 rows = task.fields["rows"] + (event.rows or 0)
-                progress.update(task.id, advance=1, total=days, is_daily=True, rows=rows, symbols=symbols)
+                kept = task.fields["kept"] + event.is_kept
+                progress.update(task.id, advance=1, total=days, is_daily=True, rows=rows, symbols=symbols, kept=kept)
             if event.check is not None:
                 failed = task.fields["failed"] + (not event.has_passed)
                 progress.update(task.id, checks=task.fields["checks"] + 1, failed=failed)

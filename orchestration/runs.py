@@ -20,6 +20,7 @@ from tapewatch.settings import Settings
 Progress = Callable[["StepEvent"], None]
 #: Packages whose errors name the thing, the value and the way out.
 _OURS = {"tapewatch", "models", "resources", "assets", "serving"}
+_INTERRUPTED = dg.DagsterExecutionInterruptedError.__name__
 _LOADED_TABLES = ("trades", "quotes", "bars")
 
 
@@ -29,12 +30,13 @@ class RunError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class StepEvent:
-    """A step of a run began, ended (`seconds` is set), committed a partition (`partition`, `rows`) or judged one (`check`)."""
+    """A step of a run began, ended (`seconds` is set), committed a partition (`partition`, `rows`) or kept it, or judged one (`check`)."""
 
     step: str
     seconds: float | None = None
     partition: str | None = None
     rows: int | None = None
+    is_kept: bool = False
     check: str | None = None
     has_passed: bool = True
 
@@ -82,6 +84,7 @@ def run_days(
 
     Raises:
         RunError: a step failed, or the market is closed on all these days.
+        KeyboardInterrupt: Ctrl-C stopped it; what was committed stays.
     """
     if not trading_days(market, first, last):
         days = f"{first:%A} {first}" + (f" to {last:%A} {last}" if last > first else "")
@@ -124,6 +127,8 @@ def _execute(
             )
         )
     if not result.success:
+        if _was_interrupted(result):
+            raise KeyboardInterrupt
         raise RunError(_reason(result))
     return report
 
@@ -146,7 +151,8 @@ def _listener(report: RunReport, progress: Progress | None) -> Callable[[dg.Even
         elif event.is_asset_observation:
             observation = event.asset_observation_data.asset_observation
             rows = observation.metadata["dagster/row_count"].value
-            heard = StepEvent(step, partition=observation.partition, rows=rows)
+            is_kept = "kept" in observation.metadata
+            heard = StepEvent(step, partition=observation.partition, rows=rows, is_kept=is_kept)
         elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
             heard = StepEvent(step, check=check.check_name, has_passed=check.passed)
@@ -159,6 +165,12 @@ def _listener(report: RunReport, progress: Progress | None) -> Callable[[dg.Even
     return listen
 
 
+def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    """Ctrl-C ends a step as a failure like any other; its error names it."""
+    failures = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    return any(_bottom(error).cls_name == _INTERRUPTED for error in failures if error)
+
+
 def _reason(result: dg.ExecuteInProcessResult) -> str:
     for event in result.all_events:
         if event.is_step_failure and event.step_failure_data.error:
@@ -167,10 +179,15 @@ def _reason(result: dg.ExecuteInProcessResult) -> str:
     return "the run failed before its first step; see its log in the Dagster UI"
 
 
-def _root(error: SerializableErrorInfo) -> str:
-    """What went wrong at the bottom of it: the message alone where an error of ours carries it, with its class otherwise."""
+def _bottom(error: SerializableErrorInfo) -> SerializableErrorInfo:
     while error.cause:
         error = error.cause
+    return error
+
+
+def _root(error: SerializableErrorInfo) -> str:
+    """What went wrong at the bottom of it: the message alone where an error of ours carries it, with its class otherwise."""
+    error = _bottom(error)
     name, _, message = error.message.strip().partition(": ")
     is_ours = name.split(".")[0] in _OURS and message
     return message if is_ours else error.message.strip()

@@ -6,6 +6,7 @@ grants (`plans.py`).
 
 import datetime as dt
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,11 +15,13 @@ from typing import Final
 import polars as pl
 
 from tapewatch.feeds.errors import EntitlementError, NotFoundError, NotInPlanError
+from tapewatch.feeds.estimate import Sample
 from tapewatch.feeds.plans import MarketPlan, PlanError, Tape, clamp_range, plan_for
 from tapewatch.feeds.prefetch import in_order
 from tapewatch.feeds.rest_ahead import BARS_CHUNK_DAYS, BarsAhead, window_of
+from tapewatch.feeds.rest_decode import DecodedColumns
 from tapewatch.feeds.rest_kinds import Kind, Window, kind_of
-from tapewatch.feeds.rest_pages import Pager
+from tapewatch.feeds.rest_pages import NumberedPage, Pager
 from tapewatch.feeds.rest_reference import Reference
 from tapewatch.feeds.rest_tape import PAGE_LIMIT, SymbolTape, fetch_symbol
 from tapewatch.feeds.rest_transport import Patience, Transport
@@ -136,12 +139,28 @@ class RestSource:
 
     def has_rows(self, tape: Tape, partition: Partition, symbol: str) -> bool:
         """Whether one call finds any row of a symbol's day; what the plan lacks is asked all the same, and refused there."""
-        kind = kind_of(tape, partition.market)
-        session = partition.session
-        window = Window(session.day_start, session.day_end, str(partition.date))
-        request = kind.request(symbol, window, 1)
-        page = next(Pager(self._transport, self._plans[partition.market]).pages(request, kind.decoder))
-        return page.decoded.source_rows > 0
+        return self._first_page(tape, partition, symbol, 1).decoded.source_rows > 0
+
+    def sample(self, tape: Tape, partition: Partition, symbol: str) -> Sample:
+        """What one call says of a symbol's day: its first page, measured.
+
+        Raises:
+            RestError: as `trades`, while iterating.
+        """
+        began = time.perf_counter()
+        page = self._first_page(tape, partition, symbol, self._page_limit)
+        seconds, session = time.perf_counter() - began, partition.session
+        share = 1.0
+        if page.decoded.page.next_url and page.decoded.frame.height:
+            newest = int(page.decoded.frame["time"].dt.timestamp("ns").max() or session.day_end)  # type: ignore[arg-type]
+            start, end = session.extended_start, session.extended_end
+            share = min(1.0, max(0.01, (newest - start) / (end - start)))
+        return Sample(tape, symbol, page.decoded.source_rows, share, seconds)
+
+    def _first_page(self, tape: Tape, partition: Partition, symbol: str, limit: int) -> NumberedPage[DecodedColumns]:
+        kind, session = kind_of(tape, partition.market), partition.session
+        request = kind.request(symbol, Window(session.day_start, session.day_end, str(partition.date)), limit)
+        return next(Pager(self._transport, self._plans[partition.market]).pages(request, kind.decoder))
 
     def truth(self, partition: Partition, symbols: Sequence[str] | None = None) -> pl.DataFrame | None:
         """The anomalies that an emulator put into its tape; None from the vendor and from recorded tapes."""
