@@ -10,13 +10,12 @@ from typing import Self
 
 import polars as pl
 import sqlalchemy as sa
-from sqlalchemy.engine import make_url
 
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import ANOMALIES
 from tapewatch.store import sql_read, sql_upsert
-from tapewatch.store.sql_engine import PATIENCE_S, DatabaseError, connect, transaction, with_driver
+from tapewatch.store.sql_engine import PATIENCE_S, DatabaseError, connect, parse, transaction
 from tapewatch.store.sql_rows import frame_of, keyed
 from tapewatch.store.sql_schema import ensure_current
 from tapewatch.store.sql_tables import SQL_TABLES, UtcDateTime, anomalies_table, metadata, sql_table, twin
@@ -40,14 +39,17 @@ class Database:
     Args:
         url: SQLAlchemy URL. `postgresql://` is read as `postgresql+psycopg2://`. The folder of a SQLite file is made.
         patience_s: how long a writer of SQLite waits for another's transaction to end.
+        upgrades: False opens it as it is.
 
     Raises:
         DatabaseError: it cannot be reached, the schema cannot be brought up to date, or belongs to a newer Tapewatch.
     """
 
-    def __init__(self, url: str, *, patience_s: float = PATIENCE_S) -> None:
-        self.url = with_driver(make_url(url))
+    def __init__(self, url: str, *, patience_s: float = PATIENCE_S, upgrades: bool = True) -> None:
+        self.url = parse(url)
         self.engine = connect(self.url, patience_s)
+        if not upgrades:
+            return
         try:
             ensure_current(self.engine)
         except BaseException:
@@ -63,6 +65,11 @@ class Database:
     def close(self) -> None:
         """Return every connection."""
         self.engine.dispose()
+
+    @property
+    def address(self) -> str:
+        """The URL, without the password."""
+        return self.url.render_as_string(hide_password=True)
 
     def upsert(self, table: Table, partition: Partition, frame: pl.DataFrame) -> int:
         """Add the rows whose key is new and replace those whose key is there, in one transaction.

@@ -37,15 +37,39 @@ class DatabaseError(RuntimeError):
         self.is_transient = is_transient
 
 
-def with_driver(url: URL) -> URL:
-    """`postgresql://` as psycopg2's: from 2.1 SQLAlchemy reads the bare name as psycopg 3, which is not installed."""
-    return url.set(drivername="postgresql+psycopg2") if url.drivername in ("postgresql", "postgres") else url
+def parse(url: str) -> URL:
+    """A SQLAlchemy URL of SQLite or PostgreSQL.
+
+    `postgresql://` becomes psycopg2's: from 2.1 SQLAlchemy reads the bare name as psycopg 3, which is not installed.
+
+    Raises:
+        DatabaseError: it is none, or of an engine that the platform does not know.
+    """
+    wanted = "write sqlite:///FILE or postgresql+psycopg2://USER@HOST/NAME"
+    try:
+        parsed = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError) as error:
+        raise DatabaseError(f"the database's URL cannot be read: {wanted}") from error
+    if parsed.drivername in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg2")
+    if parsed.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql+psycopg2"):
+        raise DatabaseError(
+            f"database {parsed.render_as_string(hide_password=True)}: {parsed.drivername} is not known; {wanted}"
+        )
+    return parsed
 
 
 def connect(url: URL, patience_s: float = PATIENCE_S) -> Engine:
-    """An engine of either kind; a lost connection is noticed and replaced when it is next wanted."""
+    """An engine of either kind; a lost connection is noticed and replaced when it is next wanted.
+
+    Raises:
+        DatabaseError: the driver of PostgreSQL is not installed.
+    """
     if url.get_backend_name() != "sqlite":
-        return sa.create_engine(url, pool_pre_ping=True)
+        try:
+            return sa.create_engine(url, pool_pre_ping=True)
+        except ModuleNotFoundError as error:
+            raise DatabaseError(f"PostgreSQL wants its driver: pip install 'tapewatch[postgres]' ({error})") from error
     if url.database not in (None, "", ":memory:"):
         Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(url, connect_args={"timeout": patience_s})

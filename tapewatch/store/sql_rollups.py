@@ -10,9 +10,10 @@ A day is the market's (`date`), not UTC's. A revision that alters `bars` first d
 from collections.abc import Iterator
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Engine
 
 from tapewatch.store import sql_timescale
+from tapewatch.store.sql_engine import transaction
 
 #: How long rows are kept unless somebody says otherwise, in days. Tables that are not here are kept for ever.
 RETENTION_DAYS = {
@@ -51,17 +52,6 @@ def arrange(connection: Connection) -> None:
     """
     for statement in _statements(connection):
         connection.exec_driver_sql(statement)
-
-
-def refresh(connection: Connection) -> None:
-    """Bring hourly and daily bars up to the minute where they are kept; wants a connection in autocommit."""
-    if connection.dialect.name != "postgresql":
-        return
-    if sql_timescale.is_installed(connection):
-        connection.exec_driver_sql(sql_timescale.REFRESH)
-        return
-    for name in reversed(VIEWS):
-        connection.exec_driver_sql(f"REFRESH MATERIALIZED VIEW CONCURRENTLY {name}")
 
 
 def _statements(connection: Connection) -> Iterator[str]:
@@ -146,3 +136,23 @@ def _is_materialised(connection: Connection, name: str) -> bool:
     if sql_timescale.is_installed(connection):
         return name == "bars_hourly"
     return name in sa.inspect(connection).get_materialized_view_names()
+
+
+def refresh(engine: Engine) -> None:
+    """Bring hourly and daily bars up to the minute where the engine keeps them; readers are not locked out.
+
+    Raises:
+        DatabaseError: the database refuses.
+    """
+    if engine.dialect.name == "postgresql":
+        # A continuous aggregate is refreshed outside of transactions only.
+        with transaction(engine.execution_options(isolation_level="AUTOCOMMIT")) as connection:
+            _refresh(connection)
+
+
+def _refresh(connection: Connection) -> None:
+    if sql_timescale.is_installed(connection):
+        connection.exec_driver_sql(sql_timescale.REFRESH)
+        return
+    for name in reversed(VIEWS):
+        connection.exec_driver_sql(f"REFRESH MATERIALIZED VIEW CONCURRENTLY {name}")

@@ -24,23 +24,37 @@ _NUL, _VISIBLE_NUL = "\x00", "\u2400"
 
 
 def keyed(table: Table, partition: Partition, frame: pl.DataFrame) -> pl.DataFrame:
-    """`frame` as it will be kept: checked, led by market and date, times in microseconds, one row a key (the last).
+    """`frame` as it will be kept, led by the partition's market and date, one row a key (the last).
 
-    Sorted by key, so that processes which write the same rows lock them in the same order. A NUL character in text
-    becomes U+2400, its visible symbol.
+    Sorted by key, so that processes which write the same rows lock them in the same order.
 
     Raises:
         SchemaError: the frame does not fit the table.
     """
-    frame = table.conform(frame)
-    table.check(frame)
-    frame = frame.select(
-        pl.lit(str(partition.market)).alias("market"), pl.lit(partition.date).alias("date"), *_kept(table)
-    )
+    place = pl.DataFrame({"market": [str(partition.market)], "date": [partition.date]})
+    kept = as_kept(table, table.conform(frame), place)
     key = list(table.key)
-    if frame.select(key).is_duplicated().any():
-        frame = frame.unique(subset=key, keep="last", maintain_order=True)
-    return frame.sort(key)
+    if kept.select(key).is_duplicated().any():
+        kept = kept.unique(subset=key, keep="last", maintain_order=True)
+    return kept.sort(key)
+
+
+def as_kept(table: Table, frame: pl.DataFrame, place: pl.DataFrame) -> pl.DataFrame:
+    """A frame of the table's schema as it will be kept: checked, led by market and date, times in microseconds.
+
+    A NUL character in text becomes U+2400, its visible symbol.
+
+    Args:
+        place: columns market and date, one row for all or one for each.
+
+    Raises:
+        SchemaError: a value is not allowed.
+    """
+    table.check(frame)
+    if place.height == frame.height:
+        return pl.concat([place, frame.select(_kept(table))], how="horizontal")
+    market, date = place.row(0)
+    return frame.select(pl.lit(market).alias("market"), pl.lit(date).alias("date"), *_kept(table))
 
 
 def _kept(table: Table) -> Iterator[pl.Expr]:

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from tapewatch.store.migrations import HEAD, REVISIONS
 from tapewatch.store.sql_engine import DatabaseError, transaction
+from tapewatch.store.sql_rollups import arrange
 from tapewatch.store.sql_tables import UtcDateTime, metadata
 
 if TYPE_CHECKING:
@@ -50,11 +51,25 @@ def ensure_current(engine: Engine) -> None:
     with transaction(engine, reads_only=True) as connection:
         if _is_current(connection):
             return
+    upgrade(engine)
+
+
+def upgrade(engine: Engine) -> tuple[str | None, str]:
+    """Upgrade the schema and turn over to TimescaleDB what was made before it was installed; twice equals once.
+
+    Returns: the revision before, None where there was none, and after.
+
+    Raises:
+        DatabaseError: as `ensure_current`; nothing was changed.
+    """
     with transaction(engine) as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
+        before = revision_of(connection)
         if not _is_current(connection):
-            _upgrade(connection)
+            _run_revisions(connection)
+        arrange(connection)
+    return before, HEAD
 
 
 def revision_of(connection: Connection) -> str | None:
@@ -76,7 +91,7 @@ def _is_current(connection: Connection) -> bool:
     return revision == HEAD
 
 
-def _upgrade(connection: Connection) -> None:
+def _run_revisions(connection: Connection) -> None:
     from alembic import command  # noqa: PLC0415 - a database that is current does without
 
     command.upgrade(alembic_config(connection), "head")

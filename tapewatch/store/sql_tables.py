@@ -11,7 +11,7 @@ import polars as pl
 import sqlalchemy as sa
 from sqlalchemy.types import TypeEngine
 
-from tapewatch.market.live_tables import GAPS, LIVE, LIVE_BARS, LIVE_MICROSTRUCTURE
+from tapewatch.market.live_tables import ALERTS, GAPS, LIVE, LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import ANOMALIES, COVERAGE
 
@@ -21,7 +21,7 @@ SQL_TABLES: tuple[Table, ...] = (ANOMALIES, COVERAGE, *LIVE)
 TIME_SERIES: tuple[Table, ...] = (LIVE_BARS, LIVE_MICROSTRUCTURE)
 PARTITION_COLUMNS = ("market", "date")
 _TIME_COLUMNS = ("time", "event_time", "start_time", "at_time", "created_time", "received_time")
-_OPEN_ROWS = {"alerts": "end_time IS NULL", GAPS.name: "status IN ('growing', 'open')"}
+_OPEN_ROWS = {ALERTS.name: "end_time IS NULL", GAPS.name: "status IN ('growing', 'open')"}
 
 
 class UtcDateTime(sa.types.TypeDecorator[dt.datetime]):
@@ -72,6 +72,11 @@ def time_column(table: Table) -> str | None:
     return next((name for name in _TIME_COLUMNS if name in table.by_name), None)
 
 
+def open_rows(table: Table) -> str | None:
+    """The condition, in SQL, under which a row tells of something that has not ended; None where rows are facts."""
+    return _OPEN_ROWS.get(table.name)
+
+
 def sql_table(table: Table, metadata: sa.MetaData) -> sa.Table:
     """The SQL twin of a table definition: its columns and comments, and before them the partition they came from."""
     columns = [
@@ -100,7 +105,7 @@ def _indexes(table: Table) -> list[sa.Index]:
     indexes = [sa.Index(f"ix_{table.name}_partition", *PARTITION_COLUMNS)]
     if time is not None:
         indexes.append(sa.Index(f"ix_{table.name}_{time}", time))
-    if (is_open := _OPEN_ROWS.get(table.name)) is not None:
+    if (is_open := open_rows(table)) is not None:
         where = sa.text(is_open)
         indexes.append(sa.Index(f"ix_{table.name}_open", "market", postgresql_where=where, sqlite_where=where))
     return indexes
