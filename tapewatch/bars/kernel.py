@@ -111,3 +111,13 @@ def _finish(bars: FlatBars, bar: int, last: float) -> bool:
     bars.high[bar] = max(bars.high[bar], last)
     bars.low[bar] = min(bars.low[bar], last)
     return True
+
+
+@numba.njit(cache=True, nogil=True)
+def rows_before(trades: FlatTrades, at: int) -> Array:
+    """Of each run, the row behind the last one earlier than `at`."""
+    rows = np.empty(trades.offsets.size - 1, dtype=np.int64)
+    for run in range(rows.size):
+        first, end = trades.offsets[run], trades.offsets[run + 1]
+        rows[run] = first + np.searchsorted(trades.time[first:end], at)
+    return rows

@@ -1,0 +1,224 @@
+"""Microstructure rows of a day that is still under way: minute by minute, and again where late ticks change them.
+
+Belongs here: what is carried from minute to minute, and which rows follow. Not here: sums and formulas, which are those of
+the batch (`kernel`, `microstructure`), and the ticks.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from tapewatch.features import kernel
+from tapewatch.features.microstructure import LOOK_BACK, minute_rows
+from tapewatch.features.records import MINUTE, FlatQuotes, Span, Waiting, fresh_states, room_for_waiting
+from tapewatch.features.sums import MinuteSums, flat_quotes
+from tapewatch.market.arrays import Array, FlatTrades, flat_trades, hours_of
+from tapewatch.market.instruments import NS_PER_MINUTE, Market, Session
+from tapewatch.market.live_tables import LIVE_MICROSTRUCTURE
+from tapewatch.market.tables import QUOTES, SYMBOL, TIME, TRADES
+
+_NEVER = np.iinfo(np.int64).max
+
+
+@dataclass(slots=True)
+class _Passed:
+    """What a minute found in force, and what waited behind it."""
+
+    states: Array
+    before: Waiting
+    after: Waiting
+
+
+@dataclass(frozen=True, slots=True)
+class _Minutes:
+    """Summed minutes in order of symbol and start."""
+
+    symbol: Array
+    records: Array
+    revision: Array
+
+    def key(self, session: Session) -> Array:
+        """A number for each symbol and minute that ascends with them."""
+        key: Array = self.symbol << 32 | (self.records["start"] - session.day_start) // NS_PER_MINUTE
+        return key
+
+    def where(self, chosen: Array) -> "_Minutes":
+        return _Minutes(self.symbol[chosen], self.records[chosen], self.revision[chosen])
+
+
+class OnlineMicrostructure:
+    """Passes over minutes in order, as they complete, and over some of them again; `take_rows` says what follows.
+
+    Symbols are numbered in the order of `begin`. The rows are those of `microstructure` for the same ticks.
+    """
+
+    def __init__(self, session: Session, *, horizon_minutes: int) -> None:
+        self._session = session
+        self._hours = hours_of(session)
+        self._rows_kept = LOOK_BACK + horizon_minutes + 2
+        self._names: list[str] = []
+        self._states = fresh_states(0)
+        self._waiting = room_for_waiting(0)
+        self._passed: dict[int, _Passed] = {}
+        self._minutes = _Minutes(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=MINUTE), np.zeros(0, dtype=np.int64))
+        # Of the sweep under way: who takes part, from which minute on, and the minutes summed.
+        self._takes_part = np.zeros(0, dtype=np.bool_)
+        self._since = np.zeros(0, dtype=np.int64)
+        self._summed: list[tuple[Array, Array]] = []
+        self._waiting_before: Waiting | None = None
+
+    def begin(self, names: list[str], silent: Array) -> None:
+        """Get to know symbols of which nothing came so far: their minutes that start at `silent` are passed at once."""
+        known, count = len(self._names), len(names)
+        self._names += names
+        self._states = np.concatenate([self._states, fresh_states(count)])
+        self._takes_part = np.append(self._takes_part, np.ones(count, dtype=np.bool_))
+        self._since = np.append(self._since, np.full(count, silent[0] if silent.size else _NEVER))
+        for passed in self._passed.values():
+            passed.states = np.concatenate([passed.states, fresh_states(count)])
+        if not silent.size:
+            return
+        _, no_trades = flat_trades(TRADES.empty(), self._session, {})
+        _, no_quotes = flat_quotes(QUOTES.empty())
+        for symbol in range(known, known + count):
+            records = np.zeros(silent.size, dtype=MINUTE)
+            records["start"] = silent
+            state, span = self._states[symbol], Span(0, 0, 0, 0)
+            kernel.summarise(no_trades, no_quotes, span, self._hours, False, records, state, room_for_waiting(0), 0, 0)
+            self._summed.append((np.full(silent.size, symbol), records))
+
+    def pass_minute(self, start: int, trades: FlatTrades, quotes: FlatQuotes, again: Array | None = None) -> None:
+        """Sum up a minute: of every symbol, or, in one that was passed, of those marked in `again` once more.
+
+        Raises:
+            ValueError: ticks are out of order.
+        """
+        passed = self._passed.get(start)
+        if again is None or passed is None:
+            passed = self._first_time(start, again)
+        joining = np.ones(len(self._names), dtype=np.bool_) if again is None else again
+        if self._waiting_before is not None:
+            passed.before = self._waiting_before
+        fresh = joining & ~self._takes_part
+        if again is not None:
+            self._states[fresh] = passed.states[fresh]
+        staying = joining & self._takes_part
+        passed.states[staying] = self._states[staying]
+        self._takes_part |= joining
+        self._since[fresh | (staying & (self._since == _NEVER))] = start
+        is_regular = self._hours.regular_start <= start < self._hours.regular_end
+        has_row = joining & (is_regular | (np.diff(trades.offsets) > 0) | (np.diff(quotes.offsets) > 0))
+        rows = np.where(joining, kernel.NO_ROW, kernel.AS_BEFORE)
+        symbols = np.flatnonzero(has_row)
+        rows[symbols] = np.arange(symbols.size)
+        records = np.zeros(symbols.size, dtype=MINUTE)
+        records["start"] = start
+        before, then = _padded(passed.before, rows.size), _padded(passed.after, rows.size)
+        after = room_for_waiting(before.time.size + then.time.size + trades.time.size, rows.size)
+        states_sides = self._session.market is Market.CRYPTO
+        fault = kernel.summarise_minute(
+            trades, quotes, rows, self._hours, states_sides, records, self._states, before, then, after
+        )
+        if fault != kernel.OK:
+            raise ValueError(f"the ticks of the minute at {start} are out of order of time")
+        passed.after = self._waiting = self._waiting_before = _cut(after)
+        self._summed.append((symbols, records))
+
+    def _first_time(self, start: int, again: Array | None) -> _Passed:
+        """Enter a minute not passed before; one between others finds in force what the next had found."""
+        later = [] if again is None else [at for at in self._passed if at > start]
+        nothing = room_for_waiting(0, len(self._names))
+        if later:
+            behind = self._passed[min(later)]
+            passed = _Passed(behind.states.copy(), behind.before, nothing)
+        else:
+            passed = _Passed(self._states.copy(), self._waiting, nothing)
+        self._passed[start] = passed
+        return passed
+
+    def take_rows(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """End a sweep: the rows that are new or changed, as `LIVE_MICROSTRUCTURE`, and the keys of those that are no more.
+
+        The second frame has `symbol` and `event_time`.
+        """
+        summed, self._summed = self._summed, []
+        since, self._since = self._since, np.full(self._since.size, _NEVER)
+        self._takes_part[:] = False
+        self._waiting_before = None
+        if not summed:
+            return LIVE_MICROSTRUCTURE.empty(), LIVE_MICROSTRUCTURE.empty().select("symbol", "event_time")
+        held = self._minutes
+        is_past = held.records["start"] < since[held.symbol]
+        old = held.where(~is_past)
+        symbol = np.concatenate([held.symbol[is_past], *(symbols for symbols, _ in summed)])
+        records = np.concatenate([held.records[is_past], *(records for _, records in summed)])
+        revision = np.concatenate([held.revision[is_past], np.zeros(records.size - is_past.sum(), dtype=np.int64)])
+        order = np.lexsort((records["start"], symbol))
+        minutes = _Minutes(symbol[order], records[order], revision[order])
+        is_new = minutes.records["start"] >= since[minutes.symbol]
+        rows, new = self._rows_of(minutes, is_new), minutes.where(is_new)
+        is_changed, is_gone = np.ones(new.symbol.size, dtype=np.bool_), np.zeros(old.symbol.size, dtype=np.bool_)
+        if old.symbol.size:
+            old_rows = self._rows_of(held, ~is_past)
+            is_changed, is_gone, new_revision = _compared(new, rows, old, old_rows, self._session)
+            minutes.revision[is_new] = new_revision
+        self._minutes = minutes.where(_rows_behind(minutes.symbol) < self._rows_kept)
+        rows = rows.with_columns(revision=pl.Series(minutes.revision[is_new], dtype=pl.Int32)).filter(is_changed)
+        return rows, self._keys_of(old.where(is_gone))
+
+    def forget(self, before: int) -> None:
+        """Minutes that start before `before` will not be passed again."""
+        for start in [start for start in self._passed if start < before]:
+            del self._passed[start]
+
+    def _rows_of(self, minutes: _Minutes, wanted: Array) -> pl.DataFrame:
+        """Rows of the wanted minutes, for which those that they look back on are summed as well."""
+        needed = wanted.copy()
+        at = np.flatnonzero(wanted)
+        if not at.size:
+            return LIVE_MICROSTRUCTURE.empty().drop("revision")
+        first = at[np.flatnonzero(np.diff(minutes.symbol[at], prepend=-1))]
+        for back in range(1, LOOK_BACK + 1):
+            needed[np.maximum(first - back, 0)] = True
+        sums = MinuteSums(tuple(self._names), self._session, minutes.symbol[needed], minutes.records[needed])
+        return minute_rows(sums).filter(wanted[needed])
+
+    def _keys_of(self, minutes: _Minutes) -> pl.DataFrame:
+        names = pl.Series("symbol", self._names, dtype=SYMBOL).gather(minutes.symbol)
+        return pl.DataFrame([names, pl.Series("event_time", minutes.records["start"].copy()).cast(TIME)])
+
+
+def _compared(
+    new: _Minutes, rows: pl.DataFrame, old: _Minutes, old_rows: pl.DataFrame, session: Session
+) -> tuple[Array, Array, Array]:
+    """Which of the new minutes' rows are not as they were, which old minutes are no more, and the new revisions."""
+    new_key, old_key = new.key(session), old.key(session)
+    at = np.minimum(np.searchsorted(old_key, new_key), old_key.size - 1)
+    was_there = old_key[at] == new_key
+    before = old_rows[at]
+    differs = np.zeros(new_key.size, dtype=np.bool_)
+    for name in rows.columns:
+        if name != "symbol":
+            differs |= rows[name].ne_missing(before[name]).to_numpy()
+    is_changed = ~was_there | differs
+    revision = np.where(was_there, old.revision[at] + differs, 0)
+    return is_changed, ~np.isin(old_key, new_key), revision
+
+
+def _rows_behind(symbol: Array) -> Array:
+    """How many rows of the same symbol follow each row."""
+    end = np.searchsorted(symbol, symbol, side="right")
+    return end - 1 - np.arange(symbol.size)
+
+
+def _padded(waiting: Waiting, symbols: int) -> Waiting:
+    """The same for more symbols, of which nothing waits."""
+    missing = symbols + 1 - waiting.offsets.size
+    return waiting._replace(offsets=np.pad(waiting.offsets, (0, missing), mode="edge")) if missing else waiting
+
+
+def _cut(waiting: Waiting) -> Waiting:
+    """The same without room for more."""
+    count = waiting.offsets[-1]
+    return Waiting(waiting.offsets, *(column[:count].copy() for column in waiting[1:]))

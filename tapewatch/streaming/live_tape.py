@@ -1,0 +1,252 @@
+"""A market's day as it comes in: bars and microstructure rows of what is complete, put right when late ticks arrive.
+
+Belongs here: which minutes are passed, and when once more. Not here: what is computed of them (`bars/live.py`,
+`features/online.py`), or how far the tape's clock has come.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from tapewatch.bars.live import LiveBars
+from tapewatch.features.online import OnlineMicrostructure
+from tapewatch.market.arrays import Array
+from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates
+from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Session
+from tapewatch.market.live_tables import LIVE_BARS, LIVE_MICROSTRUCTURE
+from tapewatch.streaming.arrivals import Arrivals
+from tapewatch.streaming.identities import Identities
+from tapewatch.streaming.tick_buffer import QUOTE_COLUMNS, TRADE_COLUMNS, Columns, TickBuffer
+
+#: How far behind the tape's present ticks may come and still count.
+HORIZON_MINUTES = 20
+#: Ticks held at most; a busier tape has a shorter horizon.
+MAX_TICKS = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRows:
+    """What became known. A row that comes again, its revision raised, replaces the one before.
+
+    `withdrawn_*` are keys (`symbol`, `clock`, `time` and `symbol`, `event_time`) of rows whose every tick was taken back:
+    the finished day's table lacks them. Such a bar is among the bars too, without volume.
+    """
+
+    second_bars: pl.DataFrame = field(default_factory=LIVE_BARS.empty)
+    minute_bars: pl.DataFrame = field(default_factory=LIVE_BARS.empty)
+    microstructure: pl.DataFrame = field(default_factory=LIVE_MICROSTRUCTURE.empty)
+    withdrawn_bars: pl.DataFrame = field(default_factory=lambda: LIVE_BARS.empty().select(LIVE_BARS.key))
+    withdrawn_rows: pl.DataFrame = field(
+        default_factory=lambda: LIVE_MICROSTRUCTURE.empty().select(LIVE_MICROSTRUCTURE.key)
+    )
+
+
+@dataclass(slots=True)
+class _Minute:
+    """A minute's ticks."""
+
+    trades: TickBuffer = field(default_factory=lambda: TickBuffer(TRADE_COLUMNS))
+    quotes: TickBuffer = field(default_factory=lambda: TickBuffer(QUOTE_COLUMNS))
+
+    @property
+    def count(self) -> int:
+        return self.trades.count + self.quotes.count
+
+
+class LiveTape:
+    """One market's day, fed with what a stream delivers.
+
+    At the day's end the last revisions are the rows of `time_bars`, `minute_bars` and `microstructure` for the same tape,
+    bit for bit, whatever the pieces in which it came and their order within the horizon. A tick's identity is its symbol and
+    sequence number, that of a crypto trade its symbol, exchange and id; of two with one identity the later arrival
+    counts. Ticks without identity all count, those of one instant in the order of arrival.
+
+    Args:
+        session: the day.
+        symbols: symbols watched: they have rows whether or not anything comes. Others join when their first tick
+            comes, with the rows that they lack so far.
+        horizon_minutes: how late a tick or correction may come.
+        max_ticks: ticks held at most; where minutes bring more, the horizon shrinks.
+        emit_from_ns: rows and bars that start earlier are computed, not given out: for a tape that is played back first.
+        rules: condition code to allowed fields, for stocks.
+
+    Attributes:
+        last_time_ns: the latest event time seen, 0 before the first.
+        duplicates: ticks that repeated one, counted when their minute is next put in order.
+        corrections: ticks that replaced one of other content, likewise.
+        too_late: ticks older than the horizon, left out.
+        outside_day: ticks of another day, left out.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        symbols: Sequence[str] = (),
+        horizon_minutes: int = HORIZON_MINUTES,
+        max_ticks: int = MAX_TICKS,
+        emit_from_ns: int | None = None,
+        rules: Mapping[int, Updates] = STOCK_UPDATE_RULES,
+    ) -> None:
+        self.session = session
+        self.last_time_ns = self.duplicates = self.corrections = self.too_late = self.outside_day = 0
+        self._horizon_ns = horizon_minutes * NS_PER_MINUTE
+        self._max_ticks = max_ticks
+        self._emit_from = session.day_start if emit_from_ns is None else emit_from_ns
+        self._arrivals = Arrivals(session, rules)
+        self._arrivals.symbols.add(list(symbols))
+        self._seen = {"trades": Identities(), "quotes": Identities()}
+        self._bars = LiveBars(session)
+        self._rows = OnlineMicrostructure(session, horizon_minutes=horizon_minutes)
+        self._known = 0
+        self._minutes: dict[int, _Minute] = {}
+        self._late: dict[int, list[Array]] = {}
+        # Minutes before `_next` are passed, seconds before `_seconds_done` built; nothing changes before `_oldest`.
+        self._next = self._seconds_done = self._oldest = session.day_start
+
+    @property
+    def held_ticks(self) -> int:
+        """Ticks in memory."""
+        return sum(minute.count for minute in self._minutes.values())
+
+    def push(self, trades: pl.DataFrame | None = None, quotes: pl.DataFrame | None = None) -> None:
+        """Take `STREAM_TRADES` and `STREAM_QUOTES` rows in the order of arrival."""
+        if trades is not None and trades.height:
+            self._take("trades", *self._arrivals.trades(trades))
+        if quotes is not None and quotes.height:
+            self._take("quotes", *self._arrivals.quotes(quotes))
+
+    def advance(self, through_ns: int) -> LiveRows:
+        """Everything that ends by `through_ns` and was not given out, or has changed since."""
+        through = min(through_ns, self.session.day_end)
+        seconds = max(self._seconds_done, through - (through - self.session.day_start) % NS_PER_SECOND)
+        if seconds == self._seconds_done and not self._late:
+            return LiveRows()
+        whole = max(self._next, through - (through - self.session.day_start) % NS_PER_MINUTE)
+        self._sweep(whole, seconds)
+        self._next, self._seconds_done = whole, seconds
+        self._forget()
+        second_bars, gone_seconds = self._bars.take(NS_PER_SECOND, seconds)
+        minute_bars, gone_minutes = self._bars.take(NS_PER_MINUTE, seconds)
+        rows, gone_rows = self._rows.take_rows()
+        return LiveRows(
+            self._due(second_bars, "time"),
+            self._due(minute_bars, "time"),
+            self._due(rows, "event_time"),
+            self._due(pl.concat([gone_seconds, gone_minutes]), "time"),
+            self._due(gone_rows, "event_time"),
+        )
+
+    def close(self) -> LiveRows:
+        """Everything up to the day's end."""
+        return self.advance(self.session.day_end)
+
+    def _take(self, kind: str, columns: Columns, is_known: Array) -> None:
+        time = columns[1]
+        self.last_time_ns = max(self.last_time_ns, int(time.max()))
+        if time.min() < self._oldest or time.max() >= self.session.day_end:
+            is_due = (time >= self._oldest) & (time < self.session.day_end)
+            is_of_day = (time >= self.session.day_start) & (time < self.session.day_end)
+            self.outside_day += int((~is_of_day).sum())
+            self.too_late += int((is_of_day & ~is_due).sum())
+            columns, is_known = tuple(column[is_due] for column in columns), is_known[is_due]
+        symbol, time, number = columns[:3]
+        if not time.size:
+            return
+        before = self._seen[kind].enter(symbol, number, time, is_known)
+        has_moved = (before != time) & (before >= self._oldest)
+        if has_moved.any():
+            self._file(kind, _removals(columns, before, has_moved))
+        self._file(kind, columns)
+
+    def _file(self, kind: str, columns: Columns) -> None:
+        """Put ticks to their minutes, and note those that change what was given out."""
+        starts = columns[1] - (columns[1] - self.session.day_start) % NS_PER_MINUTE
+        first = int(starts[0])
+        if (starts == first).all():
+            self._add(kind, first, columns)
+            return
+        for start in np.unique(starts):
+            chosen = starts == start
+            self._add(kind, int(start), tuple(column[chosen] for column in columns))
+
+    def _add(self, kind: str, start: int, columns: Columns) -> None:
+        minute = self._minutes.setdefault(start, _Minute())
+        (minute.trades if kind == "trades" else minute.quotes).add(columns)
+        if start < self._next:
+            self._late.setdefault(start, []).append(columns[0])
+        elif kind == "trades" and start < self._seconds_done:
+            is_late = columns[1] < self._seconds_done
+            if is_late.any():
+                self._late.setdefault(start, []).append(columns[0][is_late])
+
+    def _sweep(self, whole: int, seconds: int) -> None:
+        """Pass minutes up to `whole`, the late ones again, and build the seconds up to `seconds`."""
+        again = np.zeros(len(self._arrivals.symbols.names), dtype=np.bool_)
+        self._begin_symbols(again)
+        late, self._late = self._late, {}
+        first = min(late, default=self._next)
+        if again.any():
+            first = min(self._minutes, default=first)
+        for start in self._starts(min(first, self._next), whole, seconds):
+            minute = self._minutes.setdefault(start, _Minute())
+            if start in late:
+                again[np.concatenate(late[start])] = True
+            self._settle(minute, start < whole)
+            trades = minute.trades.trades()
+            self._bars.pass_minute(start, trades, min(seconds, start + NS_PER_MINUTE), again if again.any() else None)
+            if start < whole:
+                is_passed = start < self._next
+                self._rows.pass_minute(start, trades, minute.quotes.quotes(), again if is_passed else None)
+        self._bars.end_sweep()
+
+    def _begin_symbols(self, again: Array) -> None:
+        """Let symbols met since the last sweep take part, from the day's start on."""
+        names = self._arrivals.symbols.names[self._known :]
+        if not names:
+            return
+        silent = np.arange(self.session.regular_start, min(self._oldest, self.session.regular_end), NS_PER_MINUTE)
+        self._rows.begin(names, silent)
+        self._bars.begin(names)
+        again[self._known :] = self._oldest < self._next
+        self._known += len(names)
+
+    def _starts(self, first: int, whole: int, seconds: int) -> list[int]:
+        """The minutes of a sweep in order: those with ticks, silent regular ones, and the one under way."""
+        end = whole + NS_PER_MINUTE if seconds > whole else whole
+        ticked = {start for start in self._minutes if first <= start < end}
+        silent = range(max(self._next, self.session.regular_start), min(whole, self.session.regular_end), NS_PER_MINUTE)
+        return sorted(ticked.union(silent))
+
+    def _settle(self, minute: _Minute, is_whole: bool) -> None:
+        for buffer in (minute.trades, minute.quotes) if is_whole else (minute.trades,):
+            repeats, corrections = buffer.settle(self._known)
+            self.duplicates += repeats
+            self.corrections += corrections
+
+    def _forget(self) -> None:
+        """Let go of minutes beyond the horizon."""
+        oldest, held = max(self._oldest, self._next - self._horizon_ns), self.held_ticks
+        for start in sorted(start for start in self._minutes if start < self._next):
+            if start >= oldest and held <= self._max_ticks:
+                break
+            held -= self._minutes.pop(start).count
+            oldest = max(oldest, start + NS_PER_MINUTE)
+        self._oldest = oldest
+        self._bars.forget(oldest)
+        self._rows.forget(oldest)
+        for kind in self._seen.values():
+            kind.forget(oldest)
+
+    def _due(self, frame: pl.DataFrame, time: str) -> pl.DataFrame:
+        if self._emit_from <= self.session.day_start or not frame.height:
+            return frame
+        return frame.filter(pl.col(time).to_physical() >= self._emit_from)
+
+
+def _removals(columns: Columns, before: Array, has_moved: Array) -> Columns:
+    """What takes ticks out of the place that they had at the times `before`."""
+    symbol, _, number, _, *values = (column[has_moved] for column in columns)
+    return symbol, before[has_moved], number, np.ones(symbol.size, dtype=np.bool_), *values
