@@ -133,7 +133,7 @@ STREAM_BATCHES = Table(
     key=("batch",),
     columns=(
         Column("batch", TEXT, "name of the batch: producer, number, table"),
-        Column("producer", SYMBOL, "`collector` or `healer`"),
+        Column("producer", SYMBOL, "`collector`, `healer`, or `backfill` for what the lake was loaded with before"),
         Column("table", SYMBOL, "table that the rows belong to"),
         Column("rows", I64, "rows in the batch", minimum=0),
         Column("added", I64, "rows that were new to the lake", minimum=0),
@@ -142,6 +142,9 @@ STREAM_BATCHES = Table(
         optional("first_time", TIME, "earliest event"),
         optional("last_time", TIME, "latest event"),
         Column("merged_time", TIME, "when the batch was merged"),
+        optional("record_symbol", SYMBOL, "symbol of which a source of record delivered a whole stretch"),
+        optional("record_start", TIME, "start of that stretch"),
+        optional("record_end", TIME, "end of that stretch"),
     ),
 )
 

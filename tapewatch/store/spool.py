@@ -15,13 +15,12 @@ from types import TracebackType
 from typing import Protocol, Self
 
 import polars as pl
-from pyarrow import ipc
 
 from tapewatch.market.instruments import Market
 from tapewatch.market.live_tables import STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import QUARANTINE
-from tapewatch.store.spool_files import HEAL_KEY, SPOOLED, SUFFIX, HealedInterval, SpoolFile, market_days, market_files
+from tapewatch.store.spool_files import SPOOLED, HealedInterval, SpoolFile, market_days, market_files
 
 #: Numbers are taken from the state file in blocks, so that none is given twice however the process ends.
 _NUMBERS_AT_ONCE = 1024
@@ -147,15 +146,16 @@ class SpoolWriter:
         """Write what a source of record holds of an interval, at once; these rows outrank streamed ones.
 
         Raises:
+            SchemaError: the frame does not fit the table.
             SpoolError: the disk takes no more.
         """
         written = []
-        for day, rows in market_days(frame, self.market):
+        for day, rows in market_days(table.conform(frame), self.market):
             if day is None:
                 continue
-            file = self._target(day, table.name, self._next_number())
+            file = self._target(day, table.name, self._next_number(), interval)
             try:
-                _write(rows, Path(file.path), interval)
+                _write(rows, Path(file.path))
                 _sync_folder(Path(file.path).parent)
             except OSError as error:
                 raise SpoolError(f"cannot write {file.path}: {error}; free some space and heal again") from error
@@ -210,9 +210,8 @@ class SpoolWriter:
             self.rows_held -= rows.height
             self.rows_dropped += rows.height
 
-    def _target(self, day: dt.date, table: str, number: int) -> SpoolFile:
-        folder = self.folder / day.isoformat()
-        return SpoolFile(number, self.producer, table, str(folder / f"{self.producer}-{number:012d}-{table}{SUFFIX}"))
+    def _target(self, day: dt.date, table: str, number: int, heals: HealedInterval | None = None) -> SpoolFile:
+        return SpoolFile.at(self.folder / day.isoformat(), self.producer, number, table, heals)
 
     def _next_number(self) -> int:
         number = self._number
@@ -277,16 +276,13 @@ class SpoolWriter:
             path.unlink(missing_ok=True)
 
 
-def _write(rows: pl.DataFrame, path: Path, heals: HealedInterval | None = None) -> None:
+def _write(rows: pl.DataFrame, path: Path) -> None:
     """One file, on disk before it has its name."""
     staged = path.with_name(f".{path.name}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with staged.open("wb") as stream:
-            if heals is None:
-                rows.write_ipc(stream, compression="uncompressed")
-            else:
-                _write_heal(rows, stream, heals)
+            rows.write_ipc(stream, compression="uncompressed")
             stream.flush()
             os.fsync(stream.fileno())
         staged.replace(path)
@@ -297,14 +293,6 @@ def _write(rows: pl.DataFrame, path: Path, heals: HealedInterval | None = None) 
         # Polars wraps what the file system says.
         staged.unlink(missing_ok=True)
         raise OSError(str(error)) from error
-
-
-def _write_heal(rows: pl.DataFrame, stream: object, heals: HealedInterval) -> None:
-    table = rows.to_arrow()
-    stated = json.dumps([heals.symbol, heals.start, heals.end]).encode()
-    schema = table.schema.with_metadata({HEAL_KEY: stated})
-    with ipc.new_file(stream, schema) as writer:  # type: ignore[arg-type]
-        writer.write_table(table.cast(schema))
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,21 +1,19 @@
 """What waits in the spool: names, days and numbers of its files.
 
-Layout: `{root}/{market}/{date}/{producer}-{number:012d}-{table}.arrow`, by the market date of the event. Belongs here: finding
-and naming files. Not here: writing them (`spool.py`), merging them (`streaming/ingest.py`).
+Layout: `{root}/{market}/{date}/{producer}-{number:012d}-{table}.arrow`, by the market date of the event; a healer's file adds
+`@{symbol}@{start}@{end}`, the stretch that it holds whole. Belongs here: finding and naming files. Not here: writing them (`spool.py`), merging them (`streaming/ingest.py`).
 """
 
 import datetime as dt
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 import polars as pl
-import pyarrow as pa
-from pyarrow import ipc
 
 from tapewatch.market.instruments import CalendarError, Market, Partition, session_of
 from tapewatch.market.live_tables import STREAMED
@@ -23,26 +21,8 @@ from tapewatch.market.schema import Table
 
 #: The tables that may be spooled, by name.
 SPOOLED: dict[str, Table] = {table.name: table for table in STREAMED}
-SUFFIX = ".arrow"
-#: Key of the Arrow metadata that says what a healer's file holds.
-HEAL_KEY = b"tapewatch.heal"
+_SUFFIX = ".arrow"
 _NS_PER_DAY = 86_400 * 10**9
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class SpoolFile:
-    """One waiting file."""
-
-    number: int
-    producer: str
-    table: str
-    path: str
-    bytes: int = 0
-
-    @property
-    def name(self) -> str:
-        """Name of the batch, as the ledger knows it."""
-        return f"{self.producer}-{self.number:012d}-{self.table}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +32,40 @@ class HealedInterval:
     symbol: str
     start: int
     end: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SpoolFile:
+    """One waiting file. `heals` says what a healer's file holds whole."""
+
+    number: int
+    producer: str
+    table: str
+    path: str = field(compare=False)
+    heals: HealedInterval | None = field(default=None, compare=False)
+    bytes: int = field(default=0, compare=False)
+
+    @classmethod
+    def at(
+        cls, folder: Path, producer: str, number: int, table: str, heals: HealedInterval | None = None
+    ) -> "SpoolFile":
+        """The file to be written in the folder of a day."""
+        interval = f"@{quote(heals.symbol, safe='')}@{heals.start}@{heals.end}" if heals else ""
+        name = f"{producer}-{number:012d}-{table}{interval}{_SUFFIX}"
+        return cls(number, producer, table, str(folder / name), heals)
+
+    @classmethod
+    def parse(cls, name: str, path: str, size: int = 0) -> "SpoolFile":
+        """A file from its name."""
+        producer, number, rest = name.removesuffix(_SUFFIX).split("-", 2)
+        table, *interval = rest.split("@")
+        heals = HealedInterval(unquote(interval[0]), int(interval[1]), int(interval[2])) if interval else None
+        return cls(int(number), producer, table, path, heals, size)
+
+    @property
+    def name(self) -> str:
+        """Name of the batch, as the ledger knows it."""
+        return f"{self.producer}-{self.number:012d}-{self.table}"
 
 
 def market_days(frame: pl.DataFrame, market: Market) -> Iterator[tuple[dt.date | None, pl.DataFrame]]:
@@ -91,13 +105,6 @@ def _bounds(market: Market, day: dt.date) -> tuple[int, int] | None:
 
 def _utc_date(ns: int) -> dt.date:
     return dt.date(1970, 1, 1) + dt.timedelta(days=ns // (_NS_PER_DAY))
-
-
-def healed_interval(path: str) -> HealedInterval | None:
-    """What a healer's file holds whole; None for a file of another producer."""
-    with pa.OSFile(path, "rb") as stream, ipc.open_file(stream) as file:
-        stated = (file.schema.metadata or {}).get(HEAL_KEY)
-    return HealedInterval(*json.loads(stated)) if stated else None
 
 
 def waiting(root: Path) -> dict[Partition, list[SpoolFile]]:
@@ -140,9 +147,7 @@ def _files(folder: Path, *, with_sizes: bool = False) -> list[SpoolFile]:
     with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
         for entry in entries:
             name = entry.name
-            if name.startswith(".") or not name.endswith(SUFFIX):
+            if name.startswith(".") or not name.endswith(_SUFFIX):
                 continue
-            producer, number, table = name[: -len(SUFFIX)].split("-", 2)
-            size = entry.stat().st_size if with_sizes else 0
-            files.append(SpoolFile(int(number), producer, table, entry.path, size))
+            files.append(SpoolFile.parse(name, entry.path, entry.stat().st_size if with_sizes else 0))
     return sorted(files)

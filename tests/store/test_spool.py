@@ -15,7 +15,6 @@ from tapewatch.market.live_tables import STREAM_TRADES
 from tapewatch.store.spool import SpoolError, SpoolWriter
 from tapewatch.store.spool_files import (
     HealedInterval,
-    healed_interval,
     highest_numbers,
     market_days,
     waiting,
@@ -90,14 +89,15 @@ def test_every_row_falls_into_the_session_of_its_day_or_into_none(market) -> Non
 
 
 def test_a_heal_says_what_it_holds_whole(tmp_path) -> None:
-    interval = HealedInterval("AAA", OPEN, OPEN + 100)
+    interval = HealedInterval("AAA/B-@:", OPEN, OPEN + 100)
     with SpoolWriter(tmp_path, Market.STOCKS, "healer") as writer:
         (file,) = writer.add_heal(STREAM_TRADES, trades_at([OPEN, OPEN + 50]), interval)
         writer.add_rows(STREAM_TRADES, trades_at([OPEN]))
-    assert healed_interval(file.path) == interval
+    (healed, _) = waiting_for(tmp_path, STOCKS)
+    assert (healed, healed.heals) == (file, interval)
     assert pl.read_ipc(file.path).equals(trades_at([OPEN, OPEN + 50]))
     plain = [f for f in waiting_for(tmp_path, STOCKS) if f.number != file.number]
-    assert [healed_interval(f.path) for f in plain] == [None]
+    assert [f.heals for f in plain] == [None]
     assert highest_numbers(waiting_for(tmp_path, STOCKS)) == {"healer": plain[0].number}
     assert waiting_for(tmp_path, STOCKS, {"healer": file.number}) == [
         f for f in waiting_for(tmp_path, STOCKS) if f.number == file.number
