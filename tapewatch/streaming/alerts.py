@@ -19,7 +19,9 @@ from tapewatch.market.live_tables import ALERTS
 from tapewatch.market.schema import SchemaError, Table
 from tapewatch.store.database import DatabaseError
 from tapewatch.streaming.detection import AlertChange
-from tapewatch.streaming.notify import Notice, Notifiers
+from tapewatch.streaming.notify import Notice, NoticeBoard, Notifier, Tally
+
+__all__ = ["AlertBook", "AlertStore", "Notifier"]
 
 _log = logging.getLogger(__name__)
 
@@ -45,20 +47,22 @@ class AlertBook:
 
     Args:
         database: where they are kept.
-        notifiers: who is told of openings and ends; None for nobody.
+        notifiers: who is told of openings and ends.
         most_waiting: alerts held while the database is away; beyond it the oldest are dropped, counted and logged.
         wait_s: the longest that `record` waits for the commit.
+        per_minute: messages a minute and notifier; see `NoticeBoard`.
     """
 
     def __init__(
         self,
         database: AlertStore,
-        notifiers: Notifiers | None = None,
+        notifiers: Sequence[Notifier] = (),
         *,
         most_waiting: int = MOST_WAITING,
         wait_s: float = _WAIT_S,
+        per_minute: int = 20,
     ) -> None:
-        self._database, self._notifiers = database, notifiers
+        self._database, self._board = database, NoticeBoard(notifiers, per_minute=per_minute)
         self._most_waiting, self._wait_s = most_waiting, wait_s
         self._waiting: OrderedDict[tuple[Market, str], dict[str, Any]] = OrderedDict()
         self._changed = threading.Condition()
@@ -75,6 +79,11 @@ class AlertBook:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def tallies(self) -> dict[str, Tally]:
+        """What became of the notices, by notifier."""
+        return self._board.tallies
 
     @property
     def waiting(self) -> int:
@@ -102,10 +111,9 @@ class AlertBook:
             self._changed.notify_all()
             self._changed.wait_for(lambda: not self._waiting or self._is_away, timeout=self._wait_s)
             is_committed = not self._waiting
-        if self._notifiers is not None:
-            for change in changes:
-                if change.is_opening or change.is_closing:
-                    self._notifiers.announce(Notice(market, change.row, is_closing=change.is_closing))
+        for change in changes:
+            if change.is_opening or change.is_closing:
+                self._board.announce(Notice(market, change.row, is_closing=change.is_closing))
         return is_committed
 
     def open_alerts(self, market: Market) -> list[dict[str, Any]]:
@@ -123,6 +131,7 @@ class AlertBook:
             self._is_closing = True
             self._changed.notify_all()
         self._thread.join(timeout_s)
+        self._board.close(timeout_s)
         with self._changed:
             for market, alert_id in self._waiting:
                 _log.error("%s: alert %s is lost: the database did not come back in time", market, alert_id)

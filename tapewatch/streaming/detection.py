@@ -106,8 +106,11 @@ class Watch:
         return self._take(batch.trades, batch.quotes, batch.bars, batch.others.get("index_values"))
 
     def observe_rows(self, rows: LiveRowsLike) -> list[AlertChange]:
-        """Take minute bars built elsewhere. Symbols whose trades are seen here are known already: their bars change nothing."""
-        return self._take(None, None, rows.minute_bars, None)
+        """Take minute bars built elsewhere. Symbols whose trades are seen here are known better: their bars are left out."""
+        bars = rows.minute_bars
+        has_trades = np.flatnonzero(self._book["source"] == state.FROM_TRADES)
+        known = [self.symbols[symbol] for symbol in has_trades]
+        return self._take(None, None, bars.filter(~pl.col("symbol").cast(pl.String).is_in(known)), None)
 
     def tick(self, tape_ns: int) -> list[AlertChange]:
         """The tape's clock has come to `tape_ns` though nothing was received: silence counts. Time never runs backwards.
@@ -181,15 +184,13 @@ class Watch:
         return self._pass_time(until)
 
     def _pass_time(self, now: int) -> list[AlertChange]:
-        changes: list[AlertChange] = []
+        changes: list[AlertChange] = self._enter(now) if now >= self._session_until else []
         if now >= self._next_step:
             self._next_step = now // _STEP * _STEP + _STEP
             if self._hours.start <= now < self._hours.end:
                 changes += self._judge_time(now)
             elif self._incidents["is_open"].any():
                 changes += list(self._end_all(min(now, max(self._hours.end, 0)) or now))
-        if now >= self._session_until:
-            changes += self._enter(now)
         return changes
 
     def _judge_time(self, now: int) -> list[AlertChange]:
@@ -204,12 +205,12 @@ class Watch:
 
     def _judge_silence(self, now: int, *, is_minute: bool) -> None:
         event = self._incidents[state.OUTAGE, 0]
-        outage = self._feed.judge_outage(now) if is_minute or not event["is_open"] else None
-        if outage is not None:
-            if not event["is_open"]:
+        if is_minute or not event["is_open"]:
+            outage = self._feed.judge_outage(now)
+            if outage is not None and not event["is_open"]:
                 self._outage_channels = tuple(_CHANNEL_NAMES[channel] for channel in outage.channels)
                 self._open(state.OUTAGE, 0, outage.since, outage.heard, outage.usual, now)
-            else:
+            elif outage is not None:
                 self._outlast(event, now, min(outage.heard, event["peak"]))
         for symbol, channel, silence, usual in self._feed.silent_symbols():
             event = self._incidents[state.STALE, symbol]
@@ -261,6 +262,8 @@ class Watch:
             is_over = now - event["last"] > self._quiet[rule]
             if rule == state.STALE:
                 is_over = is_over and self._feed.is_heard(symbol)
+            elif rule == state.OUTAGE:
+                is_over = is_over and not self._feed.is_out
             if is_over:
                 yield self._end(rule, symbol, int(event["last"]))
             elif (
@@ -330,7 +333,7 @@ class Watch:
                 end -= int(common.before_close_minutes * NS_PER_MINUTE)
             self._hours = state.Hours(start, end, session.regular_start, session.regular_start, session.regular_end)
             self._session_until = session.day_end
-        self._next_step = now // _STEP * _STEP + _STEP
+        self._next_step = (now + _STEP - 1) // _STEP * _STEP
         return changes
 
     def _outlive(self, session: Session, now: int) -> Iterator[AlertChange]:
@@ -339,7 +342,9 @@ class Watch:
             event = self._incidents[rule, symbol]
             if event["start"] < session.day_start and not is_round_the_clock(self.market):
                 yield self._end(rule, symbol, int(event["last"]))
-            event["last"] = max(int(event["last"]), now)
+            # Whether a silence goes on can only be told once enough was heard again.
+            pause = self.rules.common.warmup_minutes * NS_PER_MINUTE if rule in (state.STALE, state.OUTAGE) else 0
+            event["last"] = max(int(event["last"]), now + pause)
 
     def _register(self, name: str) -> int:
         symbol = len(self.symbols)

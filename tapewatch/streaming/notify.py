@@ -51,7 +51,7 @@ class Notice:
         return f"[{state}] {self.market} {self.row['rule']}: {self.row['message']}"
 
 
-class Channel(Protocol):
+class Notifier(Protocol):
     """A way to tell somebody."""
 
     @property
@@ -76,7 +76,7 @@ class Tally:
     dropped: int = 0
 
 
-class Notifiers:
+class NoticeBoard:
     """Hands notices to channels. One slow or dead channel holds up neither the others nor the caller.
 
     Args:
@@ -89,7 +89,7 @@ class Notifiers:
 
     def __init__(
         self,
-        channels: Sequence[Channel],
+        channels: Sequence[Notifier],
         *,
         per_minute: int = 20,
         attempts: int = 5,
@@ -120,7 +120,7 @@ class Notifiers:
 
 
 class _Worker:
-    def __init__(self, channel: Channel, limiter: Limiter, attempts: int, first_pause_s: float, capacity: int) -> None:
+    def __init__(self, channel: Notifier, limiter: Limiter, attempts: int, first_pause_s: float, capacity: int) -> None:
         self.channel = channel
         self.tally = Tally()
         self._limiter = limiter

@@ -51,7 +51,7 @@ class FeedRules:
         self._channel_longest = np.zeros(CHANNELS)
         self._channel_age = np.zeros(CHANNELS)
         self._usual = np.zeros((CHANNELS, 0))
-        self._down: tuple[int, ...] = ()
+        #: Of the channels that are out, what each symbol usually has.
         self._frozen: dict[int, Float] = {}
 
     def grow(self, capacity: int) -> None:
@@ -64,7 +64,7 @@ class FeedRules:
         """Forget who was heard when; the longest silences are remembered."""
         for array in (self.heard, self._minutes, self._first, self._age, self._channel_age):
             array[:] = 0
-        self._down = ()
+        self._frozen = {}
 
     def skip(self, gap: int) -> None:
         """The tape's clock jumped: nobody was silent meanwhile."""
@@ -82,7 +82,7 @@ class FeedRules:
         self._age = age
         youngest = np.where(is_known, age, np.inf).min(axis=1, initial=np.inf)
         for channel in np.flatnonzero(np.isfinite(youngest)):
-            if youngest[channel] < self._channel_age[channel] and channel not in self._down:
+            if youngest[channel] < self._channel_age[channel] and channel not in self._frozen:
                 self._channel_longest[channel] = max(self._channel_longest[channel], self._channel_age[channel])
             self._channel_age[channel] = youngest[channel]
 
@@ -115,7 +115,7 @@ class FeedRules:
             others = is_regular[channel].copy()
             others[symbol] = False
             is_late = self._age[channel] > np.maximum(2 * self._longest[channel], 60.0)
-            if channel in self._down or (others.any() and is_late[others].mean() > 0.5):
+            if channel in self._frozen or (others.any() and is_late[others].mean() > 0.5):
                 continue
             found.append((int(symbol), int(channel), self._age[channel, symbol], self._longest[channel, symbol]))
         return found
@@ -133,15 +133,16 @@ class FeedRules:
         down, heard, usual, since = [], 0.0, 0.0, now
         for channel in range(CHANNELS):
             regular = self._usual[channel] >= _AT_LEAST_HEARD
-            if channel in self._down:
+            if channel in self._frozen:
                 if self._is_back(channel):
                     continue
             elif regular.sum() < self.outage.min_symbols or not self._is_out(channel, regular):
                 continue
             down.append(channel)
+            expected = self._expected(channel, regular)
             recent = np.bitwise_count(self._minutes[channel] & np.uint64(2**window - 1))
-            heard += float(recent[regular].sum())
-            usual += float(self._usual[channel][regular].sum() * window)
+            heard += float(recent[expected > 0].sum())
+            usual += float(expected.sum() * window)
             since = min(since, int(self.heard[channel].max()))
         self._freeze(down)
         return Outage(tuple(down), heard, usual, since) if down else None
@@ -161,11 +162,19 @@ class FeedRules:
         recent = np.bitwise_count(self._minutes[channel][: usual.size] & np.uint64(2**_CLOSING_MINUTES - 1))
         return bool(recent[usual > 0].sum() >= 0.5 * _CLOSING_MINUTES * usual.sum())
 
+    @property
+    def is_out(self) -> bool:
+        """Whether a channel is out, as far as `judge_outage` last saw."""
+        return bool(self._frozen)
+
+    def _expected(self, channel: int, regular: Bool) -> Float:
+        """What each symbol of a channel usually has; of one that is out, what it had before."""
+        frozen = self._frozen.get(channel)
+        if frozen is None:
+            return np.where(regular, self._usual[channel], 0.0)
+        return np.pad(frozen, (0, regular.size - frozen.size))
+
     def _freeze(self, down: list[int]) -> None:
         """Keep what was usual before: the outage itself must not become the usual."""
-        frozen = {}
-        for channel in down:
-            usual = np.where(self._usual[channel] >= _AT_LEAST_HEARD, self._usual[channel], 0.0)
-            frozen[channel] = self._frozen[channel] if channel in self._down else usual
-        self._frozen = frozen
-        self._down = tuple(down)
+        regular = self._usual >= _AT_LEAST_HEARD
+        self._frozen = {channel: self._expected(channel, regular[channel]) for channel in down}
