@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from tapewatch.feeds.stream_words import WordTable
 from tapewatch.market.live_tables import INDEX_VALUES, STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
-from tapewatch.market.schema import Table
-from tapewatch.market.tables import SYMBOL, TEXT, TIME
+from tapewatch.market.schema import Column, Table
+from tapewatch.market.tables import SYMBOL
 
 #: The kinds of rows that are read without an object each.
 TRADE, QUOTE, BAR, VALUE = range(4)
@@ -71,6 +71,10 @@ class RowRoom:
         self.offsets = np.zeros(rows + 1, np.int64)
         self.letters = np.empty(max(size, _FEWEST), np.uint8)
 
+    def outputs(self) -> tuple[npt.NDArray[Any], ...]:
+        """In the order of the scanner's arguments."""
+        return self.ints, self.floats, self.offsets, self.letters, self.counts
+
     def append(self, kind: int, ints: Sequence[int], floats: Sequence[float], text: bytes = b"") -> None:
         """One row, its numbers in slot order."""
         row = int(self.counts[kind])
@@ -84,49 +88,63 @@ class RowRoom:
 
     def frame(self, kind: int, symbols: WordTable, codes: WordTable) -> pl.DataFrame:
         """The rows of a kind as its table, copied out of the room."""
-        table, rows = TABLES[kind], int(self.counts[kind])
-        if not rows:
-            return table.empty()
+        rows = int(self.counts[kind])
         ints = {name: self.ints[kind, slot, :rows] for slot, name in enumerate(INTS[kind])}
         floats = {name: self.floats[kind, slot, :rows] for slot, name in enumerate(FLOATS[kind])}
-        columns = []
-        for column in table.columns:
-            name = column.name
-            if name in floats:
-                columns.append(_float_column(name, floats[name], is_nullable=column.is_nullable))
-            elif name in ("symbol", "conditions", "indicators"):
-                columns.append((symbols if name == "symbol" else codes).column(name, ints[name]))
-            elif name == "clock":
-                columns.append(_CLOCK_WORDS.gather(ints[name]).alias(name))
-            elif name in ints:
-                columns.append(_int_column(name, ints[name], column.dtype, is_nullable=column.is_nullable))
-            elif name == "id":
-                columns.append(self._ids(rows))
-            else:
-                columns.append(pl.Series(name, [None], dtype=column.dtype).new_from_index(0, rows))
-        return pl.DataFrame(columns)
+        arrays = [
+            _floats(floats[field.name], is_nullable=field.nullable) if field.name in floats
+            else self._ids(rows) if field.name == "id"
+            else _ints(ints[field.name], field.type, is_nullable=field.nullable) if field.name in ints
+            else pa.nulls(rows, field.type)
+            for field in _PLAIN[kind]
+        ]  # fmt: skip
+        frame = pl.DataFrame(pa.RecordBatch.from_arrays(arrays, schema=_PLAIN[kind]))
+        for place, name in _WORDS[kind]:
+            words = symbols if name == "symbol" else _CLOCK_WORDS if name == "clock" else codes
+            frame.insert_column(place, words.column(name, ints[name]))
+        return frame
 
-    def _ids(self, rows: int) -> pl.Series:
-        end = int(self.offsets[rows])
-        if not end:
-            return pl.Series("id", [None], dtype=TEXT).new_from_index(0, rows)
-        offsets: Any = self.offsets[: rows + 1].copy()
-        letters: Any = self.letters[:end].copy()
-        parts = [None, pa.py_buffer(offsets), pa.py_buffer(letters)]
-        ids = pl.Series("id", pa.Array.from_buffers(pa.large_string(), rows, parts))
-        return ids.set(ids == "", None) if bool((np.diff(offsets) == 0).any()) else ids
+    def _ids(self, rows: int) -> "pa.Array[Any]":
+        offsets = self.offsets[: rows + 1].copy()
+        is_given = offsets[1:] > offsets[:-1]
+        parts = [_bitmap(is_given), _buffer(offsets), _buffer(self.letters[: offsets[-1]].copy())]
+        return pa.Array.from_buffers(pa.large_string(), rows, parts)
 
 
-_CLOCK_WORDS: Final = pl.Series(CLOCKS, dtype=SYMBOL)
+def _floats(values: npt.NDArray[np.float64], *, is_nullable: bool) -> "pa.Array[Any]":
+    is_given = ~np.isnan(values) if is_nullable else None
+    return pa.Array.from_buffers(pa.float64(), len(values), [_bitmap(is_given), _buffer(values.copy())])
 
 
-def _float_column(name: str, values: npt.NDArray[np.float64], *, is_nullable: bool) -> pl.Series:
-    series = pl.Series(name, values)
-    return series.fill_nan(None) if is_nullable and bool(np.isnan(values).any()) else series
+def _ints(values: npt.NDArray[np.int64], dtype: pa.DataType, *, is_nullable: bool) -> "pa.Array[Any]":
+    is_given = values != NULL_INT if is_nullable else None
+    narrow = values.astype(f"i{dtype.bit_width // 8}")
+    return pa.Array.from_buffers(dtype, len(values), [_bitmap(is_given), _buffer(narrow)])
 
 
-def _int_column(name: str, values: npt.NDArray[np.int64], dtype: pl.DataType, *, is_nullable: bool) -> pl.Series:
-    series = pl.Series(name, values)
-    if is_nullable and int(values.min()) == NULL_INT:
-        series = series.set(series == NULL_INT, None)
-    return series.cast(TIME if dtype == TIME else dtype)
+def _bitmap(is_given: npt.NDArray[np.bool_] | None) -> pa.Buffer | None:
+    """The rows that hold a value, as Arrow marks them; None where all do."""
+    if is_given is None or bool(is_given.all()):
+        return None
+    return _buffer(np.packbits(is_given, bitorder="little"))
+
+
+def _buffer(values: npt.NDArray[Any]) -> pa.Buffer:
+    view: Any = values
+    return pa.py_buffer(view)
+
+
+def _is_word(column: Column) -> bool:
+    return column.dtype == SYMBOL
+
+
+_CLOCK_WORDS: Final = WordTable(str)
+for _clock in CLOCKS:
+    _CLOCK_WORDS.code(_clock)
+#: By kind: the columns that Arrow makes, and the places and names of those that hold words.
+_PLAIN: Final = tuple(
+    pa.schema([field for field in table.arrow_schema if not _is_word(table.by_name[field.name])]) for table in TABLES
+)
+_WORDS: Final = tuple(
+    tuple((place, column.name) for place, column in enumerate(table.columns) if _is_word(column)) for table in TABLES
+)

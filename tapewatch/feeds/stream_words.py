@@ -5,7 +5,7 @@ a word means.
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -76,11 +76,15 @@ class WordTable:
         return self._words
 
     def column(self, name: str, codes: npt.NDArray[np.int64]) -> pl.Series:
-        """The words of `codes`; a negative code is null."""
-        index = pl.Series(codes)
-        if codes.size and codes.min() < 0:
-            index = index.set(index < 0, None)
-        return self.words().gather(index).alias(name)
+        """The words of `codes`, of which there is at least one."""
+        first = int(codes[0])
+        if bool((codes == first).all()):
+            return self.words().slice(first, 1).new_from_index(0, len(codes)).alias(name)
+        return self.words().gather(pl.Series(codes.astype(np.uint32))).alias(name)
+
+    def tables(self) -> tuple[npt.NDArray[Any], ...]:
+        """In the order of the scanner's arguments; they may be others after a new word."""
+        return self.slots, self.keys, self.bounds, self.letters
 
     def _enter(self, spelling: bytes, code: int) -> None:
         number, start, end = self._spellings, self._letters_used, self._letters_used + len(spelling)
