@@ -1,0 +1,207 @@
+"""From what befell a stream to the stretches of the tape that it may lack.
+
+Belongs here: when a gap begins and ends, on the tape's clock. Not here: the clock (`clock.py`), the book of gaps (`gaps.py`).
+"""
+
+import datetime as dt
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Session, session_of
+from tapewatch.streaming.clock import TapeClock, Times
+from tapewatch.streaming.gaps import OVERLAP_NS
+from tapewatch.streaming.rules_hours import session_at
+
+#: A gap ends once this many events came after it, or this much time passed since the first of them: the very first may be late.
+_ENOUGH_EVENTS = 256
+_ENOUGH_S = 2.0
+#: A server that answers no subscription within this time is taken to have granted what it will.
+_SUBSCRIBED_WITHIN_S = 15.0
+_PUNCTUAL_NS = NS_PER_MINUTE
+#: Rows that come late or out of order may be of so long before an interruption.
+_BEFORE_NS = 10 * NS_PER_SECOND
+_FIRST_EVENTS = 31
+#: A collector that was off for longer leaves the days between to a backfill.
+_DAYS_BACK = 7
+
+
+class GapTaker(Protocol):
+    """What takes gaps: a `Keeper`."""
+
+    def open_gap(
+        self, cause: str, *, start_ns: int, end_ns: int | None = None, channel: str = "all", reason: str | None = None
+    ) -> None:
+        """Put a gap into the book."""
+
+    def bound_gaps(self, end_ns: int, *, cause: str | None = None) -> None:
+        """Bound the growing gaps."""
+
+
+@dataclass
+class _Return:
+    """How the tape comes back after an interruption; `newest_ns` is the newest event before it."""
+
+    newest_ns: int
+    events: int = 0
+    since_s: float | None = None
+
+    def saw(self, events: int, now_s: float) -> None:
+        self.events += events
+        self.since_s = now_s if self.since_s is None else self.since_s
+
+    def is_enough(self, now_s: float) -> bool:
+        return self.since_s is not None and (self.events >= _ENOUGH_EVENTS or now_s - self.since_s >= _ENOUGH_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """A stretch of a session that was not collected, int64 ns UTC."""
+
+    cause: str
+    start_ns: int
+    end_ns: int
+
+
+class Interruptions:
+    """Watches one market's stream for what it may have lost.
+
+    Call `connected` and `interrupted` as the stream's markers come, `granted` with the names of granted subscriptions, `saw`
+    after each batch, all in order; and `tick` now and then.
+
+    Args:
+        clock: has observed a batch before `saw` is called with it.
+        gaps: where gaps go.
+        last_ns: the newest event that an earlier process spooled; None where there is none.
+        steady: seconds of a clock that never jumps.
+    """
+
+    def __init__(
+        self,
+        market: Market,
+        clock: TapeClock,
+        gaps: GapTaker,
+        *,
+        last_ns: int | None,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._market, self._clock, self._gaps = market, clock, gaps
+        self._steady = steady
+        self._last_ns = last_ns
+        self._first_times: list[int] = []
+        self._beginning: _Return | None = _Return(0)
+        self._growing: dict[str, _Return] = {}
+        self._ungranted: set[str] = set()
+        self._connected_s = self._steady()
+        self._was_partial = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is known to be missing at this moment."""
+        return self._beginning is None and not self._growing
+
+    def rested(self) -> None:
+        """The stream was left between sessions, on purpose: the next event begins a session."""
+        self._beginning, self._first_times, self._was_partial = _Return(0), [], False
+        self._last_ns = None
+
+    def connected(self, subscriptions: Sequence[str]) -> None:
+        """The stream is there, and asks for these."""
+        self._ungranted = set(subscriptions)
+        self._connected_s = self._steady()
+
+    def granted(self, names: Iterable[str]) -> None:
+        """The server said that it sends these from now on."""
+        self._ungranted.difference_update(names)
+
+    def interrupted(self, cause: str, reason: str, *, newest_ns: int | None = None) -> None:
+        """Events may lack between the newest seen so far (or `newest_ns`) and those to come.
+
+        Before the first event of all this says nothing: that stretch is judged when it comes.
+        """
+        newest = self._clock.newest_ns
+        if newest is None:
+            return
+        if cause not in self._growing:
+            self._gaps.open_gap(cause, start_ns=(newest_ns or newest) - _BEFORE_NS, reason=reason)
+        self._growing[cause] = _Return(newest)
+
+    def saw(self, times: Times) -> None:
+        """These events came, and the clock knows them."""
+        if not times.size:
+            return
+        now_s = self._steady()
+        if self._beginning is not None:
+            room = _FIRST_EVENTS - len(self._first_times)
+            self._first_times.extend(times[:room].tolist())
+            self._was_partial |= self._is_partial(now_s)
+            self._beginning.saw(times.size, now_s)
+        for coming in self._growing.values():
+            coming.saw(times.size, now_s)
+        self.tick()
+
+    def tick(self) -> None:
+        """Bound what can be bounded by now."""
+        if self._beginning is None and not self._growing:
+            return
+        now_s = self._steady()
+        self._clock.now()
+        newest = self._clock.newest_ns
+        if newest is None or not self._clock.is_settled or self._is_partial(now_s):
+            return
+        if self._beginning is not None and self._beginning.is_enough(now_s):
+            self._begin(newest)
+        for cause, coming in list(self._growing.items()):
+            if newest > coming.newest_ns and coming.is_enough(now_s):
+                del self._growing[cause]
+                self._gaps.bound_gaps(newest + OVERLAP_NS, cause=cause)
+
+    def _is_partial(self, now_s: float) -> bool:
+        return bool(self._ungranted) and now_s - self._connected_s < _SUBSCRIBED_WITHIN_S
+
+    def _begin(self, newest: int) -> None:
+        """The first events are in: what lies between the tape so far and them."""
+        self._beginning = None
+        first = min(int(np.median(self._first_times)), newest)
+        # A gap that grew when the last process ended has its end at last.
+        self._gaps.bound_gaps(newest + OVERLAP_NS)
+        for missed in missed_stretches(self._market, self._last_ns, first, newest, is_partial=self._was_partial):
+            self._gaps.open_gap(missed.cause, start_ns=missed.start_ns, end_ns=missed.end_ns)
+
+
+def missed_stretches(
+    market: Market, last_ns: int | None, first_ns: int, whole_ns: int, *, is_partial: bool = False
+) -> Iterator[Missed]:
+    """What a collector that begins now did not collect, session by session.
+
+    Args:
+        last_ns: the newest event collected before; None where none was, and only the present session counts.
+        first_ns: the first event of now.
+        whole_ns: the event from which on everything is collected.
+        is_partial: events came between the two while some channels were not granted yet.
+    """
+    today = session_at(market, first_ns)
+    if today is None or (last_ns is not None and last_ns > whole_ns):
+        return
+    if last_ns is not None:
+        yield from _missed_before(market, last_ns, today)
+    end = whole_ns + OVERLAP_NS
+    if last_ns is not None and last_ns >= today.day_start:
+        yield Missed("restart", last_ns - _BEFORE_NS, end)
+    elif is_partial or first_ns - today.extended_start > _PUNCTUAL_NS:
+        yield Missed("late_start", min(today.extended_start, first_ns), end)
+
+
+def _missed_before(market: Market, last_ns: int, today: Session) -> Iterator[Missed]:
+    """The rest of the session that was left, and those that nobody collected since."""
+    for offset in range(_DAYS_BACK, 0, -1):
+        session = session_of(market, today.date - dt.timedelta(days=offset))
+        if session is None or session.day_end <= last_ns:
+            continue
+        is_left = session.day_start <= last_ns
+        start = last_ns - _BEFORE_NS if is_left else session.extended_start
+        if start < session.extended_end:
+            yield Missed("restart" if is_left else "late_start", start, session.extended_end)

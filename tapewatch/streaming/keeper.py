@@ -1,0 +1,194 @@
+"""Keeps what a collector received: batches to the spool, gaps to their book, unreadable rows to the database's quarantine.
+
+All of it waits for disks, so it has a thread of its own; what it is given stays in order. Belongs here: when to flush. Not here:
+files (`store/spool.py`), gaps (`gaps.py`), deciding that there is one (`interruptions.py`).
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+
+from tapewatch.feeds.stream_frames import StreamBatch
+from tapewatch.market.instruments import Market
+from tapewatch.market.live_tables import LIVE_QUARANTINE, STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.tables import TIME
+from tapewatch.store.spool import SpoolWriter
+from tapewatch.streaming.gaps import GapBook, partition_of
+from tapewatch.streaming.live_database import RowWriter
+
+_log = logging.getLogger(__name__)
+_WAITING_BATCHES = 512
+_FLUSH_ROWS = 250_000
+_POLL_S = 0.2
+#: A storm of unreadable events is counted whole and kept up to here.
+_QUARANTINED_A_MINUTE = 5_000
+_CHANNELS = {STREAM_TRADES.name: "trades", STREAM_QUOTES.name: "quotes", STREAM_BARS.name: "bars"}
+
+
+class Keeper:
+    """The thread that keeps.
+
+    Args:
+        spool, gaps: of this market; used by this thread alone once it runs.
+        rows: takes quarantined rows.
+        flush_s: how long rows wait in memory at most before they are on disk.
+    """
+
+    def __init__(self, spool: SpoolWriter, gaps: GapBook, rows: RowWriter, *, flush_s: float) -> None:
+        self.spool, self.gaps = spool, gaps
+        self._rows = rows
+        self._flush_s = flush_s
+        self._work: queue.Queue[Callable[[], None] | None] = queue.Queue(_WAITING_BATCHES)
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self._flushed_at = time.monotonic()
+        self._market: Market = spool.market
+        self._position = position_file(spool.folder)
+        self._tape_ns: int | None = None
+        self._noted_ns: int | None = None
+        self._quarantined = 0
+        self._quarantine_minute = 0
+        self.refused_rows = 0
+        self.failure: BaseException | None = None
+
+    @property
+    def last_position(self) -> int | None:
+        """The newest event of an earlier process that is on disk, int64 ns UTC; None where there is none."""
+        try:
+            noted = int(self._position.read_text())
+        except (FileNotFoundError, ValueError):
+            return self.spool.state.newest
+        return noted if self.spool.state.newest is None else min(noted, self.spool.state.newest)
+
+    def start(self) -> None:
+        """Begin to keep."""
+        self._thread.start()
+
+    def keep(self, batch: StreamBatch, tape_ns: int | None) -> None:
+        """Take a batch; waits only where the disk is hundreds of batches behind, and the frame queue fills meanwhile.
+
+        `tape_ns` is the newest event that the tape's clock believes: `last_position` answers it once the batch is on disk.
+        """
+        self._put(lambda: self._spool(batch, tape_ns))
+
+    def open_gap(
+        self, cause: str, *, start_ns: int, end_ns: int | None = None, channel: str = "all", reason: str | None = None
+    ) -> None:
+        """Put a gap into the book, after all that was given before."""
+        now_ns = time.time_ns()
+        self._put(lambda: self._open_gap(cause, start_ns, end_ns, now_ns, channel, reason))
+
+    def bound_gaps(self, end_ns: int, *, cause: str | None = None) -> None:
+        """Bound the growing gaps of a cause, or of all."""
+        self._put(lambda: self._bound_gaps(end_ns, cause))
+
+    def close(self) -> None:
+        """Keep what is left, flush, and end the thread."""
+        self._work.put(None)
+        self._thread.join()
+        self.spool.close()
+        self._note_losses()
+        self._note_position()
+        self.gaps.flush()
+
+    def _put(self, work: Callable[[], None]) -> None:
+        if self.failure is not None:
+            raise RuntimeError(f"the spool of {self._market} cannot be written") from self.failure
+        self._work.put(work)
+
+    def _run(self) -> None:
+        try:
+            while self._do_next():
+                if time.monotonic() - self._flushed_at >= self._flush_s or self.spool.rows_held > _FLUSH_ROWS:
+                    self._flush()
+            self._flush()
+        except BaseException as error:  # noqa: BLE001 - the worker raises it, and the process ends with it
+            self.failure = error
+            while self._work.get() is not None:
+                pass
+
+    def _do_next(self) -> bool:
+        try:
+            work = self._work.get(timeout=_POLL_S)
+        except queue.Empty:
+            return True
+        if work is None:
+            return False
+        work()
+        return True
+
+    def _flush(self) -> None:
+        self._flushed_at = time.monotonic()
+        before = self.spool.error
+        self.spool.flush()
+        if self.spool.error != before:
+            if self.spool.error:
+                _log.error("the spool takes no rows, they wait in memory: %s", self.spool.error)
+            else:
+                _log.info("the spool takes rows again")
+        self._note_losses()
+        self._note_position()
+        self.gaps.flush()
+
+    def _note_position(self) -> None:
+        """Follows the files, as the spool's own state does; that one also follows events whose clock is wrong."""
+        if self._tape_ns is not None and self.spool.error is None and self._tape_ns != self._noted_ns:
+            fresh = self._position.with_suffix(".new")
+            fresh.write_text(str(self._tape_ns))
+            fresh.replace(self._position)
+            self._noted_ns = self._tape_ns
+
+    def _note_losses(self) -> None:
+        for loss in self.spool.take_losses():
+            reason = f"{loss.rows:,} rows of {loss.table} found no room in the spool"
+            _log.error("%s: a gap is opened", reason)
+            channel = _CHANNELS.get(loss.table, "all")
+            self._open_gap("spool", loss.first, loss.last, time.time_ns(), channel, reason)
+
+    def _spool(self, batch: StreamBatch, tape_ns: int | None) -> None:
+        self._tape_ns = tape_ns
+        closed = self.spool.add(batch)
+        refused = pl.concat([batch.refused, closed]) if closed.height else batch.refused
+        if refused.height:
+            self._quarantine(refused)
+
+    def _quarantine(self, refused: pl.DataFrame) -> None:
+        self.refused_rows += refused.height
+        now_ns = time.time_ns()
+        minute = int(time.monotonic() // 60)
+        if minute != self._quarantine_minute:
+            self._quarantine_minute, self._quarantined = minute, 0
+        room = max(0, _QUARANTINED_A_MINUTE - self._quarantined)
+        if refused.height > room:
+            _log.warning("%d unreadable events are counted only: too many came", refused.height - room)
+        kept = refused.head(room)
+        self._quarantined += kept.height
+        entries = kept.select(
+            entry_id=pl.format(f"{self._market}:{now_ns}:{{}}", pl.int_range(pl.len())),
+            source=pl.col("source"),
+            received_time=pl.lit(now_ns).cast(TIME),
+            reason=pl.col("reason"),
+            raw=pl.col("raw"),
+        )
+        self._rows.put(LIVE_QUARANTINE, partition_of(self._market, now_ns), LIVE_QUARANTINE.conform(entries))
+
+    def _open_gap(
+        self, cause: str, start_ns: int, end_ns: int | None, now_ns: int, channel: str, reason: str | None
+    ) -> None:
+        gap_id = self.gaps.open(cause, start_ns=start_ns, end_ns=end_ns, now_ns=now_ns, channel=channel, reason=reason)
+        _log.warning(
+            "gap %s %s%s", gap_id, "opened" if end_ns is not None else "grows", f": {reason}" if reason else ""
+        )
+
+    def _bound_gaps(self, end_ns: int, cause: str | None) -> None:
+        for gap_id in self.gaps.close_growing(end_ns, cause=cause):
+            _log.info("gap %s is bounded and can be healed", gap_id)
+
+
+def position_file(folder: Path) -> Path:
+    """Where a market's collector notes how far the tape on disk reaches."""
+    return folder / "collector.position"

@@ -1,0 +1,182 @@
+"""The operational database as a collector sees it: away for a while is no error, and nothing of the tape waits for it.
+
+Belongs here: opening it late, telling at once that it is away, the buffer of rows that wait for it. Not here: SQL
+(`store/database.py`), or what the rows mean.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from tapewatch.market.instruments import Partition
+from tapewatch.market.schema import SchemaError, Table
+from tapewatch.store.database import Database, DatabaseError
+
+_log = logging.getLogger(__name__)
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 30.0
+_PATIENCE_S = 5.0
+_BUFFER_ROWS = 500_000
+#: Rows of one transaction: alerts wait no longer than it lasts.
+_CHUNK_ROWS = 2_000
+
+
+class LiveDatabase:
+    """A `Database` that is opened when it is first needed. While it is away, calls fail at once; now and then one tries.
+
+    Safe to share between threads.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._opening = threading.Lock()
+        self._database: Database | None = None
+        self._pause_s = 0.0
+        self._retry_at = 0.0
+        self.error: str | None = None
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the last call found it away."""
+        return self.error is not None
+
+    def upsert(self, table: Table, partition: Partition, frame: pl.DataFrame) -> int:
+        """As `Database.upsert`; also a transient DatabaseError where it is known to be away."""
+        return int(self._call("upsert", table, partition, frame))
+
+    def read(self, table: Table, **question: Any) -> pl.DataFrame:
+        """As `Database.read`; also a transient DatabaseError where it is known to be away."""
+        found: pl.DataFrame = self._call("read", table, **question)
+        return found
+
+    def close(self) -> None:
+        """Return every connection."""
+        with self._opening:
+            if self._database is not None:
+                self._database.close()
+                self._database = None
+
+    def _call(self, method: str, *args: object, **options: Mapping[str, object]) -> Any:
+        if self.error is not None and time.monotonic() < self._retry_at:
+            raise DatabaseError(self.error, is_transient=True)
+        try:
+            answer = getattr(self._opened(), method)(*args, **options)
+        except DatabaseError as error:
+            if error.is_transient:
+                self._note_failure(str(error))
+            raise
+        if self.error is not None:
+            _log.info("the database answers again")
+        self.error, self._pause_s = None, 0.0
+        return answer
+
+    def _opened(self) -> Database:
+        with self._opening:
+            if self._database is None:
+                self._database = Database(self._url, patience_s=_PATIENCE_S)
+            return self._database
+
+    def _note_failure(self, reason: str) -> None:
+        if self.error is None:
+            _log.warning("the database is away, live rows wait for it: %s", reason)
+        self._pause_s = min(_LONGEST_PAUSE_S, 2 * self._pause_s or _FIRST_PAUSE_S)
+        self._retry_at = time.monotonic() + self._pause_s
+        self.error = reason
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    table: Table
+    partition: Partition
+    frame: pl.DataFrame
+
+
+class RowWriter:
+    """Writes live rows in a thread of its own, in the order in which they were given.
+
+    `put` never waits. When the buffer is full the oldest rows are dropped and counted: they are in the spool too.
+    """
+
+    def __init__(self, database: LiveDatabase, *, buffer_rows: int = _BUFFER_ROWS) -> None:
+        self._database = database
+        self._buffer_rows = buffer_rows
+        self._waiting: deque[_Rows] = deque()
+        self._changed = threading.Condition()
+        self._is_closing = False
+        self._thread = threading.Thread(target=self._run, name="row-writer", daemon=True)
+        self.rows_waiting = self.rows_dropped = self.rows_refused = self.rows_written = 0
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def put(self, table: Table, partition: Partition, frame: pl.DataFrame) -> None:
+        """Take rows of a live table."""
+        if frame.is_empty():
+            return
+        with self._changed:
+            self._waiting.extend(_Rows(table, partition, part) for part in frame.iter_slices(_CHUNK_ROWS))
+            self.rows_waiting += frame.height
+            while self.rows_waiting > self._buffer_rows and len(self._waiting) > 1:
+                dropped = self._waiting.popleft().frame.height
+                self.rows_waiting -= dropped
+                self.rows_dropped += dropped
+            self._changed.notify()
+
+    def close(self, timeout_s: float) -> int:
+        """Write what waits, for at most this long; returns the rows that were left."""
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify()
+        self._thread.join(timeout_s)
+        return self.rows_waiting
+
+    def _run(self) -> None:
+        while (rows := self._next()) is not None:
+            try:
+                self.rows_written += self._database.upsert(rows.table, rows.partition, rows.frame)
+            except DatabaseError as error:
+                if error.is_transient:
+                    if self._is_closing:
+                        self._put_back(rows)
+                        return
+                    self._put_back(rows)
+                    time.sleep(_FIRST_PAUSE_S)
+                    continue
+                self._refuse(rows, error)
+            except (SchemaError, ValueError) as error:
+                self._refuse(rows, error)
+
+    def _next(self) -> _Rows | None:
+        """The oldest rows, joined with those of the same table and day that follow; None at the end."""
+        with self._changed:
+            while not self._waiting:
+                if self._is_closing:
+                    return None
+                self._changed.wait()
+            first = self._waiting.popleft()
+            frames, height = [first.frame], first.frame.height
+            while self._waiting and height < _CHUNK_ROWS and _is_alike(self._waiting[0], first):
+                frames.append(self._waiting.popleft().frame)
+                height += frames[-1].height
+            self.rows_waiting -= height
+        return _Rows(first.table, first.partition, pl.concat(frames))
+
+    def _put_back(self, rows: _Rows) -> None:
+        with self._changed:
+            self._waiting.appendleft(rows)
+            self.rows_waiting += rows.frame.height
+
+    def _refuse(self, rows: _Rows, error: Exception) -> None:
+        self.rows_refused += rows.frame.height
+        _log.error("the database refuses %d rows of %s: %s", rows.frame.height, rows.table.name, error)
+
+
+def _is_alike(rows: _Rows, other: _Rows) -> bool:
+    return rows.table is other.table and rows.partition == other.partition

@@ -1,0 +1,242 @@
+"""The way of a frame through a collector: decode, detect, build, hand on. One thread, and nothing in it waits for a disk.
+
+Belongs here: the order of the steps, and what each needs of the others. Not here: the steps, threads (`collector.py`).
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from tapewatch.feeds.frame_queue import Marker
+from tapewatch.feeds.stream_channels import Reply
+from tapewatch.feeds.stream_frames import Frame, FrameDecoder, StreamBatch
+from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market
+from tapewatch.market.live_tables import LIVE_BARS, LIVE_MICROSTRUCTURE
+from tapewatch.streaming.alerts import AlertBook
+from tapewatch.streaming.clock import TapeClock, Times
+from tapewatch.streaming.day_tapes import DayRows, DayTapes
+from tapewatch.streaming.detection import AlertChange, Watch
+from tapewatch.streaming.gaps import partition_of
+from tapewatch.streaming.interruptions import Interruptions
+from tapewatch.streaming.keeper import Keeper
+from tapewatch.streaming.live_database import RowWriter
+from tapewatch.streaming.live_tape import HORIZON_MINUTES
+from tapewatch.streaming.metrics import Latencies
+from tapewatch.streaming.vendor_bars import VendorBars, end_times
+
+_log = logging.getLogger(__name__)
+#: What the stream's client gives as the cause where it was told to stop.
+_STOPPED = "stopped"
+#: Channels whose events make bars; where none of them is streamed the vendor's bars are the live bars.
+_TRADE_CHANNELS = frozenset({"T", "XT"})
+#: Rows that come before the tape's clock knows the day; more are left to the lake.
+_MOST_EARLY = 10_000
+#: What was said about unknown events is not said again for each of them.
+_LOGGED_KINDS = 100
+
+
+@dataclass
+class Counts:
+    """What went through since the start."""
+
+    events: int = 0
+    malformed_frames: int = 0
+    unknown_events: Counter[str] = field(default_factory=Counter)
+    unknown_fields: Counter[str] = field(default_factory=Counter)
+    last_received_ns: int = 0
+    alerts: int = 0
+
+
+class Pipeline:
+    """One market's worker. Not for use by several threads at once.
+
+    Args:
+        market: the market.
+        subscriptions: what the stream was asked for.
+        clock, tapes, interruptions: of this market, used by the pipeline alone.
+        watch: the detectors.
+        alerts, rows, keeper: take alerts, live rows, and what is to be kept.
+        latencies: of alerts, from the arrival of their frames.
+        steady: seconds of a clock that never jumps.
+    """
+
+    def __init__(
+        self,
+        market: Market,
+        subscriptions: Sequence[str],
+        *,
+        clock: TapeClock,
+        tapes: DayTapes,
+        interruptions: Interruptions,
+        watch: Watch,
+        alerts: AlertBook,
+        latencies: Latencies,
+        rows: RowWriter,
+        keeper: Keeper,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.market = market
+        self.counts = Counts()
+        self.is_connected = False
+        self.clock, self.tapes, self.interruptions = clock, tapes, interruptions
+        self._subscriptions = tuple(subscriptions)
+        self._watch, self._alerts, self._rows, self._keeper = watch, alerts, rows, keeper
+        self._latencies = latencies
+        self.open_alerts: set[str] = set()
+        self._steady = steady
+        self._decoder = FrameDecoder(market)
+        channels = {name.partition(".")[0] for name in subscriptions}
+        self._vendor_bars = None if channels & _TRADE_CHANNELS else VendorBars(HORIZON_MINUTES * NS_PER_MINUTE)
+        self._early: list[StreamBatch] = []
+        self._advanced_second = 0
+
+    def handle(self, items: Sequence[Frame | Marker]) -> None:
+        """Take frames and markers in order."""
+        frames: list[Frame] = []
+        for item in items:
+            if isinstance(item, Frame):
+                frames.append(item)
+                continue
+            self._handle_frames(frames)
+            frames = []
+            self._handle_marker(item)
+        self._handle_frames(frames)
+        self.pass_time()
+
+    def pass_time(self) -> None:
+        """Let the tape's clock do what it does without events: bars that are complete, feeds that are silent, gaps that end."""
+        self.interruptions.tick()
+        now = self.clock.now()
+        mark = self.clock.watermark()
+        if now is None or mark is None or mark // NS_PER_SECOND <= self._advanced_second:
+            return
+        self._advanced_second = mark // NS_PER_SECOND
+        self._give_early(now)
+        self._emit(self.tapes.advance(mark))
+        if self.is_connected:
+            self._record(self._watch.tick(now))
+
+    def finish(self, *, is_session_over: bool) -> None:
+        """Give out what there is of the days under way; a session that is over is not resumed."""
+        mark, now = self.clock.watermark(), self.clock.now()
+        if mark is None or now is None:
+            return
+        self._give_early(now)
+        self._emit(self.tapes.close(mark))
+        if is_session_over:
+            self.interruptions.rested()
+
+    def _handle_frames(self, frames: Sequence[Frame]) -> None:
+        if not frames:
+            return
+        batch = self._decoder.decode(frames)
+        self._record(self._watch.observe(batch), batch.first_received_ns)
+        before_ns = self.clock.newest_ns
+        times = event_times(batch)
+        self.clock.observe(times)
+        self._note(batch)
+        self._keeper.keep(batch, self.clock.newest_ns)
+        self.interruptions.saw(times)
+        if batch.malformed_frames:
+            # Where among the batch's frames they were is not known: the gap spans all of them and ends with the next.
+            reason = f"{len(batch.malformed_frames)} frame(s) are no JSON of events"
+            self.interruptions.interrupted("malformed", reason, newest_ns=before_ns)
+        self._build(batch)
+
+    def _record(self, changes: Sequence[AlertChange], received_ns: int | None = None) -> None:
+        """Commit what opened, grew or ended; a database that is away is waited for elsewhere."""
+        if not changes:
+            return
+        is_committed = self._alerts.record(self.market, changes)
+        if is_committed and received_ns is not None:
+            self._latencies.add((time.time_ns() - received_ns) / NS_PER_SECOND)
+        for change in changes:
+            if change.is_closing:
+                self.open_alerts.discard(change.row["alert_id"])
+            else:
+                self.open_alerts.add(change.row["alert_id"])
+            self.counts.alerts += change.is_opening
+
+    def _handle_marker(self, marker: Marker) -> None:
+        match marker.kind:
+            case "connected":
+                self.is_connected = True
+                _log.info("connected to %s, asking for %d channel(s)", marker.detail, len(self._subscriptions))
+                self.interruptions.connected(self._subscriptions)
+            case "disconnected":
+                self.is_connected = False
+                if marker.detail != _STOPPED:
+                    _log.warning("disconnected: %s", marker.detail)
+                    self.interruptions.interrupted("disconnect", marker.detail)
+            case "dropped":
+                _log.error("%d frame(s) dropped: %s", marker.count, marker.detail)
+                self.interruptions.interrupted("dropped", f"{marker.count:,} frames: {marker.detail}")
+            case "refused":
+                _log.warning("the server refuses: %s", marker.detail)
+
+    def _note(self, batch: StreamBatch) -> None:
+        counts = self.counts
+        counts.events += batch.events
+        counts.last_received_ns = batch.last_received_ns
+        for status in batch.statuses:
+            self.interruptions.granted(Reply("status", status.status, status.message).subscribed)
+        if batch.malformed_frames:
+            counts.malformed_frames += len(batch.malformed_frames)
+            _log.warning("%d malformed frame(s)", len(batch.malformed_frames))
+        _say_new("event type", batch.unknown_events, counts.unknown_events)
+        _say_new("field", batch.unknown_fields, counts.unknown_fields)
+
+    def _build(self, batch: StreamBatch) -> None:
+        if self._vendor_bars is not None and batch.bars.height:
+            rows = self._vendor_bars.rows(batch.bars)
+            for clock in ("1s", "1m"):
+                self._put_bars(rows.filter(pl.col("clock") == clock))
+        if not batch.trades.height and not batch.quotes.height:
+            return
+        now = self.clock.now()
+        if now is None:
+            if len(self._early) < _MOST_EARLY:
+                self._early.append(batch)
+            return
+        self._give_early(now)
+        self.tapes.push(batch.trades, batch.quotes, now)
+
+    def _give_early(self, now: int) -> None:
+        early, self._early = self._early, []
+        for batch in early:
+            self.tapes.push(batch.trades, batch.quotes, now)
+
+    def _put_bars(self, bars: pl.DataFrame) -> None:
+        """Live bars whose day is judged by their first row: what spans midnight is filed under the day before."""
+        if bars.height:
+            first = int(bars["time"].to_physical()[0])
+            self._rows.put(LIVE_BARS, partition_of(self.market, first), bars)
+
+    def _emit(self, rows_by_day: Iterable[DayRows]) -> None:
+        for partition, rows in rows_by_day:
+            self._rows.put(LIVE_BARS, partition, rows.second_bars)
+            self._rows.put(LIVE_BARS, partition, rows.minute_bars)
+            self._rows.put(LIVE_MICROSTRUCTURE, partition, rows.microstructure)
+            if rows.minute_bars.height:
+                self._record(self._watch.observe_rows(rows))
+
+
+def event_times(batch: StreamBatch) -> Times:
+    """The times of a batch's events, int64 ns UTC, each table in order of arrival. Bars speak where nothing else does."""
+    tables = [batch.quotes, batch.trades, *batch.others.values()]
+    times = [frame["time"].to_physical().to_numpy() for frame in tables if frame.height]
+    if not times and batch.bars.height:
+        times = [end_times(batch.bars).to_numpy()]
+    return np.concatenate(times) if len(times) > 1 else (times[0] if times else np.empty(0, np.int64))
+
+
+def _say_new(what: str, found: Counter[str], known: Counter[str]) -> None:
+    for name in found:
+        if name not in known and len(known) < _LOGGED_KINDS:
+            _log.warning("%s %r is unknown: it is counted and kept", what, name)
+    known.update(found)
