@@ -26,7 +26,10 @@ def upsert(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
     """Write a frame that went through `keyed`, inside the connection's transaction."""
     if connection.dialect.name == "sqlite":
         _executemany(connection, table, frame)
-    elif frame.height <= _FEW_ROWS:
+        return
+    # Whoever writes the same rows at the same time locks them in the same order, so that nobody waits in a circle.
+    frame = frame.sort(key_columns(table))
+    if frame.height <= _FEW_ROWS:
         connection.execute(_merge_of_values(table), frame.rows(named=True))
     else:
         _copy_and_merge(connection, table, frame)
