@@ -4,6 +4,7 @@ Belongs here: symbols and conditions by number, times that cannot be. Not here: 
 """
 
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +22,10 @@ Float = npt.NDArray[np.float64]
 _AHEAD = 180 * NS_PER_SECOND
 _UNKNOWN = -1
 _NO_TRAITS = np.uint8(255)
-_NONE_I, _NONE_F, _NONE_B = np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.bool_)
+_CODES = pl.col("symbol", "conditions").to_physical()
 _LENGTHS = {"1s": NS_PER_SECOND, "1m": NS_PER_MINUTE}
+
+_Array = TypeVar("_Array", bound=npt.NDArray[Any])
 
 
 class EventArrays:
@@ -56,27 +59,30 @@ class EventArrays:
         if not times.size:
             return Events(*trade, condition, gone, self._traits, *quote, *bar), None
         latest = max(clock, int(np.median(times)))
-        for part in (trade, quote, bar):
-            part[1][part[1] > latest + _AHEAD] = latest
-        return Events(*trade, condition, gone, self._traits, *quote, *bar), int(times.min())
+        if times.max() > latest + _AHEAD:
+            for part in (trade, quote, bar):
+                part[1].flags.writeable = True
+                part[1][part[1] > latest + _AHEAD] = latest
+                part[1].flags.writeable = False
+        return Events(*trade, condition, gone, self._traits, *quote, *bar), min(latest, int(times.min()))
 
     def number_of(self, symbol: str) -> int:
         """The number of a symbol, which is registered where it is new."""
-        return int(self._symbols(pl.Series([symbol], dtype=pl.Categorical()))[0])
+        column = pl.Series("symbol", [symbol], dtype=pl.Categorical())
+        return int(self._codes(column)[0])
 
     def _trade_columns(
         self, frame: pl.DataFrame | None
     ) -> tuple[tuple[Int, Int, Float, Float], npt.NDArray[np.uint32], npt.NDArray[np.bool_]]:
         if frame is None or not frame.height:
-            return (_NONE_I, _NONE_I, _NONE_F, _NONE_F), np.zeros(0, np.uint32), _NONE_B
+            return (_NONE_I, _NONE_I, _NONE_F, _NONE_F), _NONE_U, _NONE_B
         gone = withdrawn(frame["correction"])
-        columns = (
-            self._symbols(frame["symbol"]),
-            _times(frame["time"]),
-            _floats(frame["price"]),
-            _floats(frame["size"]),
-        )
-        return columns, self._conditions(frame["conditions"]), gone if gone.size else np.zeros(frame.height, np.bool_)
+        # Asked for together: each question costs more than its answer.
+        codes = frame.select(_CODES)
+        symbol = self._symbols(frame["symbol"], codes["symbol"].to_numpy())
+        condition = self._conditions(frame["conditions"], codes["conditions"].to_numpy())
+        columns = (symbol, _times(frame["time"]), _floats(frame["price"]), _floats(frame["size"]))
+        return columns, condition, _sealed(gone if gone.size else np.zeros(frame.height, np.bool_))
 
     def _quote_columns(self, frame: pl.DataFrame | None, values: pl.DataFrame | None) -> tuple[Int, Int, Float, Float]:
         parts = []
@@ -87,46 +93,44 @@ class EventArrays:
         if not parts:
             return _NONE_I, _NONE_I, _NONE_F, _NONE_F
         rows = [
-            (self._symbols(f["symbol"]), _times(f["time"]), _floats(f[bid]), _floats(f[ask])) for f, bid, ask in parts
+            (self._codes(f["symbol"]), _times(f["time"]), _floats(f[bid]), _floats(f[ask])) for f, bid, ask in parts
         ]
         if len(rows) == 1:
             return rows[0]
         symbol, time, bid_price, ask_price = (np.concatenate(column) for column in zip(*rows, strict=True))
-        return symbol, time, bid_price, ask_price
+        return _sealed(symbol), _sealed(time), _sealed(bid_price), _sealed(ask_price)
 
     def _bar_columns(self, frame: pl.DataFrame | None) -> tuple[Int, Int, Int, Float, Float, Float, Float]:
         if frame is None or not frame.height:
-            return (_NONE_I, _NONE_I, _NONE_I, _NONE_F, _NONE_F, _NONE_F, _NONE_F)
-        clocks = frame["clock"].cast(pl.String).to_list()
+            return _NONE_I, _NONE_I, _NONE_I, _NONE_F, _NONE_F, _NONE_F, _NONE_F
+        clocks = frame["clock"].to_list()
         length = np.array([_LENGTHS.get(clock, NS_PER_MINUTE) for clock in clocks], np.int64)
         high, low, close, volume = (_floats(frame[name]) for name in ("high", "low", "close", "volume"))
-        return self._symbols(frame["symbol"]), _times(frame["time"]) + length, length, high, low, close, volume
+        ends = _sealed(_times(frame["time"]) + length)
+        return self._codes(frame["symbol"]), ends, _sealed(length), high, low, close, volume
 
-    def _symbols(self, column: pl.Series) -> Int:
-        codes = column.to_physical().to_numpy()
+    def _codes(self, column: pl.Series) -> Int:
+        return self._symbols(column, column.to_physical().to_numpy())
+
+    def _symbols(self, column: pl.Series, codes: npt.NDArray[np.uint32]) -> Int:
         highest = int(codes.max())
         if highest >= self._numbers.size:
             self._numbers = np.pad(self._numbers, (0, highest), constant_values=_UNKNOWN)
         numbers = self._numbers[codes]
-        if numbers.min() >= 0:
-            found: Int = numbers
-            return found
         for row in np.flatnonzero(numbers == _UNKNOWN):
             if self._numbers[codes[row]] == _UNKNOWN:
                 self._numbers[codes[row]] = self._register(str(column[int(row)]))
-        known: Int = self._numbers[codes]
-        return known
+            numbers[row] = self._numbers[codes[row]]
+        return _sealed(numbers)
 
-    def _conditions(self, column: pl.Series) -> npt.NDArray[np.uint32]:
-        codes = column.to_physical().to_numpy()
+    def _conditions(self, column: pl.Series, codes: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
         highest = int(codes.max())
         if highest >= self._traits.size:
             self._traits = np.pad(self._traits, (0, highest), constant_values=_NO_TRAITS)
-        traits = self._traits[codes]
-        for row in np.flatnonzero(traits == _NO_TRAITS):
+        for row in np.flatnonzero(self._traits[codes] == _NO_TRAITS):
             if self._traits[codes[row]] == _NO_TRAITS:
                 self._traits[codes[row]] = self._trait(str(column[int(row)]))
-        return codes
+        return _sealed(codes)
 
     def _trait(self, conditions: str) -> int:
         """One byte a condition list, as `market.arrays.trade_traits` lays it out."""
@@ -137,8 +141,20 @@ class EventArrays:
 
 
 def _times(column: pl.Series) -> Int:
-    return column.to_physical().to_numpy().astype(np.int64)
+    return _sealed(column.to_numpy().view(np.int64).copy())
 
 
 def _floats(column: pl.Series) -> Float:
-    return column.to_numpy().astype(np.float64, copy=False)
+    return _sealed(column.to_numpy().astype(np.float64, copy=False))
+
+
+def _sealed(array: _Array) -> _Array:
+    """Read-only, whether shared or copied: one signature, so that the pass is compiled once."""
+    array.flags.writeable = False
+    return array
+
+
+_NONE_I: Int = _sealed(np.zeros(0, np.int64))
+_NONE_U: npt.NDArray[np.uint32] = _sealed(np.zeros(0, np.uint32))
+_NONE_F: Float = _sealed(np.zeros(0))
+_NONE_B: npt.NDArray[np.bool_] = _sealed(np.zeros(0, np.bool_))
