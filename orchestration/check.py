@@ -5,17 +5,20 @@ Belongs here: quick probes that change nothing but make the data folder. Not her
 
 import datetime as dt
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import httpx
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
+from rich.table import Column, Table
 from upath import UPath
 
-from orchestration.services import ServiceError, check_ports, services
+from orchestration.services import ServiceError, check_ports, services, with_source
 from serving.store import StoredBento, StoreError
-from tapewatch.feeds.check import check_plans, probe
+from tapewatch.feeds.check import Deployment, PlanRow, check_plans, symbols_of
+from tapewatch.feeds.errors import mask_key
+from tapewatch.feeds.probe import ProbeRow, probe, probe_flat_files, probe_stream
 from tapewatch.feeds.rest import RestSource
 from tapewatch.market.instruments import Market
 from tapewatch.market.tables import TRADES
@@ -54,30 +57,74 @@ def run(settings: Settings, console: Console) -> bool:
 
 
 def show_plans(settings: Settings, console: Console, *, asks: bool) -> bool:
-    """What each market's plan may do and cannot, in a table; with `asks` the server is asked too.
+    """What each market's plan may do, in one table, and what cannot work; with `asks` the servers are asked too.
 
-    False where the server refuses. Without a key there are no plans to speak of.
+    False where a setting cannot work, or a server refuses what the plan should give.
     """
-    if settings.polygon_api_key is None:
-        return True
-    symbols = {market: settings.symbols(market) for market in Market}
-    tiers = {market: settings.plan(market) for market in Market}
+    key = settings.polygon_api_key
+    told = f"key {mask_key(key.get_secret_value())}" if key else "no key is set: the built-in emulator grants all"
     today = dt.datetime.now(dt.UTC).date()
-    table = Table("market", "plan", "may do", "what to know", title="Plans")
-    for row in check_plans(tiers, symbols, today=today, uses_flat_files=settings.flat_files is not None):
-        table.add_row(row.market, row.tier, row.rights, "\n".join([*row.warnings, row.way_out]).strip())
+    deployment = _deployment(with_source(settings))
+    rows = check_plans(deployment, today=today)
+    columns = ("market", "plan", "REST calls", "history from", "recency", "REST", "flat files")
+    table = Table(*columns, Column("stream", overflow="fold"), title=f"Plans ({told})")
+    for row in rows:
+        stream = f"{row.channels}\n{row.address}".strip()
+        table.add_row(row.market, row.tier, row.rate, row.history_from, row.recency, row.rest, row.flat_files, stream)
     console.print(table)
-    if not asks:
-        return True
-    source = RestSource(settings.polygon_base_url, settings.polygon_api_key.get_secret_value(), tiers)
+    for row in rows:
+        for fault in row.faults:
+            console.print(f"[red]✗[/] {row.market}: {escape(fault)}", soft_wrap=True)
+        for warning in row.warnings if key or settings.flat_files else ():
+            console.print(f"[yellow]![/] {row.market}: {escape(warning)}", soft_wrap=True)
+    is_sound = not any(row.faults for row in rows)
+    return _show_probe(settings, deployment, rows, console, today) and is_sound if asks else is_sound
+
+
+def _deployment(settings: Settings) -> Deployment:
+    return Deployment(
+        tiers={market: settings.plan(market) for market in Market},
+        symbols={market: settings.symbols(market) for market in Market},
+        rest_url=settings.polygon_base_url,
+        plans_file=settings.plans_file,
+        flat_files=settings.flat_files,
+        ws_url=settings.polygon_ws_url,
+        ws_urls={market: getattr(settings, f"polygon_ws_url_{market}") for market in Market},
+    )
+
+
+def _show_probe(
+    settings: Settings, deployment: Deployment, rows: Sequence[PlanRow], console: Console, today: dt.date
+) -> bool:
     answers = Table("", "asked for", "answer", "seconds", title="Probe")
     sound = True
-    for answer in probe(source, symbols, today=today):
+    for answer in _probes(settings, deployment, rows, today):
         sound = sound and answer.is_ok
         mark = "[green]✓[/]" if answer.is_ok else "[red]✗[/]"
-        answers.add_row(mark, answer.what, answer.detail, f"{answer.elapsed_s:.2f}")
+        answers.add_row(mark, escape(answer.what), escape(answer.detail), f"{answer.elapsed_s:.2f}")
     console.print(answers)
     return sound
+
+
+def _probes(settings: Settings, deployment: Deployment, rows: Sequence[PlanRow], today: dt.date) -> Iterator[ProbeRow]:
+    watched = {market: symbols_of(deployment, market)[0] for market in Market}
+    if settings.flat_files is not None:
+        for market in (market for market in Market if watched[market]):
+            yield probe_flat_files(settings.flat_files, market)
+    if settings.polygon_api_key is None:
+        return
+    key = settings.polygon_api_key.get_secret_value()
+    source = RestSource(settings.polygon_base_url, key, deployment.tiers, plans_file=settings.plans_file)
+    answers = probe(source, watched, today=today)
+    first = next(answers)
+    yield first
+    if not first.is_ok:
+        return
+    yield from answers
+    for row in rows:
+        plan = source.plan(row.market)
+        if plan.channels and watched[row.market] and row.address and not row.faults:
+            yield probe_stream(plan, row.address, key, watched[row.market][0])
 
 
 def _home(settings: Settings) -> str:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from tapewatch.feeds.source import SourceError
 
-_SHOWN_CHARACTERS = 4
+_SHOWN_CHARACTERS = 2
 _LONG_ENOUGH_TO_SHOW_SOME = 16
 
 
@@ -57,7 +57,7 @@ class CancelledError(RestError):
 
 
 def mask_key(key: str | None) -> str:
-    """A key as it may be shown: its last four characters where it is long enough to spare them, else none."""
+    """A key as it may be shown: its last two characters where it is long enough to spare them, else none."""
     if not key:
         return "(not set)"
     return f"…{key[-_SHOWN_CHARACTERS:]}" if len(key) >= _LONG_ENOUGH_TO_SHOW_SOME else "…"

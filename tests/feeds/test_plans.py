@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tapewatch.feeds.plans import PLANS_FILE, TIERS, PlanError, Tape, clamp_range, load_plans, plan_for
+from tapewatch.feeds.addresses import stream_address
+from tapewatch.feeds.plans import PLANS_FILE, TIERS, PlanError, Recency, Tape, clamp_range, load_plans, plan_for
 from tapewatch.market.instruments import Market
 
 TODAY = dt.date(2024, 2, 29)
@@ -42,6 +43,54 @@ def test_flat_file_rights_grow_with_the_plan_and_basic_has_none():
         assert not rights[0]
         assert all(smaller <= larger for smaller, larger in pairwise(rights))
         assert not plan_for(market, "basic").plan.websocket
+
+
+def test_streams_follow_the_vendor_s_plans():
+    stocks = [plan_for(Market.STOCKS, tier) for tier in TIERS]
+    assert stocks[1].channels == ("AM",)
+    assert [plan.stream_recency for plan in stocks[1:]] == [Recency.DELAYED, Recency.DELAYED, Recency.REAL_TIME]
+    assert {"A", "T"} <= set(stocks[2].channels)
+    for market in (Market.CRYPTO, Market.FOREX):
+        assert plan_for(market, "starter").stream_recency is Recency.REAL_TIME
+    assert "XL2" in plan_for(Market.CRYPTO, "advanced").channels
+    assert plan_for(Market.FUTURES, "starter").stream_recency.delay == dt.timedelta(minutes=10)
+    assert plan_for(Market.OPTIONS, "advanced").symbols_a_channel == {"Q": 1000}
+    assert all(plan_for(market, "advanced").connections == 1 for market in Market)
+
+
+def test_a_stream_may_be_late_where_rest_is_not(tmp_path: Path):
+    edited = tmp_path / "plans.toml"
+    text = PLANS_FILE.read_text(encoding="utf-8")
+    head, advanced = text.split("[stocks.advanced]\n", 1)
+    edited.write_text(f'{head}[stocks.advanced]\nstream_recency = "delayed_15m"\n{advanced}', "utf-8")
+    plan = plan_for("stocks", "advanced", path=edited)
+    assert plan.stream_recency is Recency.DELAYED
+    assert plan.plan.recency is Recency.REAL_TIME
+    assert stream_address(plan, "https://api.polygon.io") == "wss://delayed.polygon.io/stocks"
+
+
+@pytest.mark.parametrize(
+    ("rest_url", "base", "override", "address"),
+    [
+        ("https://api.polygon.io", None, None, "wss://socket.polygon.io/stocks"),
+        ("https://api.massive.com", None, None, "wss://socket.massive.com/stocks"),
+        ("http://127.0.0.1:8900", None, None, "ws://127.0.0.1:8900/stocks"),
+        ("https://api.polygon.io", "ws://127.0.0.1:9000/", None, "ws://127.0.0.1:9000/stocks"),
+        ("https://api.polygon.io", "ws://127.0.0.1:9000", "wss://own.example/feed", "wss://own.example/feed"),
+        ("https://api.polygon.io", None, "wss://own.example", "wss://own.example/stocks"),
+    ],
+)
+def test_where_a_market_s_stream_is(rest_url, base, override, address):
+    assert stream_address(plan_for("stocks", "advanced"), rest_url, base=base, override=override) == address
+
+
+@pytest.mark.parametrize(
+    "address", ["http://x", "ws://", "socket.polygon.io", "wss://me:secret@host"]
+)  # pragma: allowlist secret
+def test_what_is_no_stream_s_address_is_refused_without_repeating_it(address):
+    with pytest.raises(PlanError, match="POLYGON_WS_URL_STOCKS") as caught:
+        stream_address(plan_for("stocks", "advanced"), "https://api.polygon.io", override=address)
+    assert "secret" not in str(caught.value)
 
 
 def test_unknown_plan_names_the_setting_and_the_choices():
@@ -83,6 +132,10 @@ def test_clamping_names_what_it_left_out_and_the_way_out():
         ('[crypto.basic]\ncalls_per_minute = 5\nhistory_years = 2\nrecency = "end_of_day"\nrest = ["bars"]',
          '[crypto.basic]\nrecency = "end_of_day"\nrest = ["quotes"]', r"rest grants quotes, which the market has not"),
         ("first_day = 2003-09-10", "", r"\[stocks\].*first_day"),
+        ('websocket = ["AM", "A", "T"]', 'websocket = ["AM", "TT"]', r"\[stocks.developer\].*grants TT; the market's channels are T, Q"),
+        ("symbols_a_channel = { Q = 1000 }", "symbols_a_channel = { QQ = 1000 }", r"\[options\].*limits QQ, which is no channel"),
+        ("symbols_a_channel = { Q = 1000 }", "connections = 0", r"\[options\].*connections is 0"),
+        ('recency = "real_time"', 'recency = "end_of_day"', "a stream cannot be end_of_day"),
         ("advised_calls_per_second = 90", "advised_calls_per_second = -1", "must be a number above 0"),
     ],
 )  # fmt: skip

@@ -11,9 +11,9 @@ from polygon.rest.models import Agg, Trade
 
 from tapewatch.emulator.process import running_emulator
 from tapewatch.emulator.synthetic import Synthetic
-from tapewatch.feeds.check import probe
 from tapewatch.feeds.errors import AuthenticationError, EntitlementError
 from tapewatch.feeds.flat_files import FlatFileSource
+from tapewatch.feeds.probe import probe
 from tapewatch.feeds.rest import RestSource
 from tapewatch.feeds.rest_reference import update_rules
 from tapewatch.feeds.source import SourceError

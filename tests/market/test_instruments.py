@@ -1,6 +1,7 @@
 """Tickers keep their identity through every spelling; sessions keep the hours of the clocks on the wall."""
 
 import datetime as dt
+import re
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -12,8 +13,10 @@ from tapewatch.market.instruments import (
     Market,
     Partition,
     Session,
+    SymbolError,
     from_vendor,
     market_of,
+    normalise,
     session_of,
     to_rest,
     to_websocket,
@@ -74,6 +77,9 @@ def test_stocks_are_spelt_alike_everywhere(ticker: str) -> None:
         ("SPX", Market.INDICES, "I:SPX"),
         ("O:SPY251219C00650000", Market.OPTIONS, "O:SPY251219C00650000"),
         (" brk.b ", Market.STOCKS, "BRK.B"),
+        ("BACpL", Market.STOCKS, "BACpL"),
+        ("C:USDMXN", Market.FOREX, "C:USD-MXN"),
+        ("o:spy251219c00650000", Market.OPTIONS, "O:SPY251219C00650000"),
     ],
 )
 def test_spellings(ticker: str, market: Market, symbol: str) -> None:
@@ -87,6 +93,57 @@ def test_spellings(ticker: str, market: Market, symbol: str) -> None:
 def test_what_is_no_ticker(ticker: str, market: Market) -> None:
     with pytest.raises(ValueError, match=r"empty ticker|no known quote currency"):
         from_vendor(ticker, market)
+
+
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_SYMBOLS = {
+    Market.STOCKS: st.from_regex(r"[A-Z]{1,5}(\.[A-Z])?", fullmatch=True),
+    Market.CRYPTO: st.builds("X:{}-{}".format, st.sampled_from(["BTC", "ETH", "DOGE", "1INCH"]), _QUOTES).filter(
+        lambda s: s != "X:BTC-BTC"
+    ),
+    Market.FOREX: st.builds("C:{}-{}".format, *[st.text(_LETTERS, min_size=3, max_size=3)] * 2),
+    Market.INDICES: st.from_regex(r"I:[A-Z]{1,6}", fullmatch=True),
+    Market.OPTIONS: st.from_regex(r"O:[A-Z]{1,5}1?2[5-9](0[1-9]|1[0-2])(0[1-9]|[12]\d)[CP]\d{8}", fullmatch=True),
+    Market.FUTURES: st.from_regex(r"[A-Z]{1,3}[FGHJKMNQUVXZ]\d{1,2}", fullmatch=True),
+}
+
+
+@given(st.sampled_from(list(Market)).flatmap(lambda m: st.tuples(st.just(m), _SYMBOLS[m])))
+def test_every_spelling_of_the_vendor_becomes_the_one_symbol(case: tuple[Market, str]) -> None:
+    market, symbol = case
+    for spelling in (symbol, to_rest(symbol), to_websocket(symbol), f" {symbol.lower()} "):
+        assert normalise(spelling, market) == symbol
+    bare = symbol.split(":", 1)[-1]
+    assert normalise(bare, market) == symbol
+
+
+@given(
+    st.sampled_from([Market.CRYPTO, Market.FOREX, Market.INDICES, Market.OPTIONS]).flatmap(
+        lambda m: st.tuples(st.just(m), _SYMBOLS[m], st.sampled_from([other for other in Market if other is not m]))
+    )
+)
+def test_a_ticker_of_another_market_is_refused_with_the_way_out(case: tuple[Market, str, Market]) -> None:
+    market, symbol, other = case
+    with pytest.raises(SymbolError, match=f"--market {market}"):
+        normalise(symbol, other)
+
+
+@pytest.mark.parametrize(
+    ("ticker", "market", "message"),
+    [
+        ("", Market.STOCKS, "an empty ticker"),
+        ("A B", Market.STOCKS, "no ticker of stocks"),
+        ("ESZ5", Market.STOCKS, "--market futures"),
+        ("BTC", Market.CRYPTO, "as in X:BTC-USD"),
+        ("EURO/USD", Market.FOREX, "C:EUR-USD"),
+        ("SPY", Market.OPTIONS, "O:SPY251219C00650000"),
+        ("AAPL", Market.FUTURES, "ESZ5"),
+        ("S&P", Market.INDICES, "I:SPX"),
+    ],
+)
+def test_what_is_no_ticker_of_the_market_is_said(ticker: str, market: Market, message: str) -> None:
+    with pytest.raises(SymbolError, match=re.escape(message)):
+        normalise(ticker, market)
 
 
 @given(_DATES, st.sampled_from(Market))

@@ -1,0 +1,149 @@
+"""Asks the real endpoints what the plans should give: REST, the stream, the flat files. A row a question.
+
+Belongs here: questions that change nothing, one call each. Not here: what the plans say (`check.py`). A key may hold one
+connection a cluster: the stream is asked only where no collector of this deployment has it.
+"""
+
+import datetime as dt
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.sync.client import ClientConnection, connect
+
+from tapewatch.feeds.errors import scrub
+from tapewatch.feeds.flat_files import FlatFileSource
+from tapewatch.feeds.plans import MarketPlan, Tape
+from tapewatch.feeds.rest import RestSource
+from tapewatch.feeds.source import SourceError
+from tapewatch.feeds.stream_channels import message, replies_in, subscriptions
+from tapewatch.market.instruments import Market, Partition, session_of
+
+_LOOK_BACK_DAYS: Final = 10
+_PATIENCE_S: Final = 10.0
+_CROWDED: Final = "max_connections"
+_POLICY_VIOLATION: Final = 1008
+# The library writes what it sends at DEBUG, the key too.
+_quiet_log = logging.getLogger(f"{__name__}.library")
+_quiet_log.setLevel(logging.WARNING)
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRow:
+    """One question put to a server or folder, and how it went."""
+
+    what: str
+    is_ok: bool
+    detail: str
+    elapsed_s: float
+
+
+def probe(source: RestSource, symbols: Mapping[Market, Sequence[str]], *, today: dt.date) -> Iterator[ProbeRow]:
+    """Ask REST for its status, then for each market's last full day, one row a call; stops where the server is not there.
+
+    Only tables that the plan grants are asked for, and of a plan that counts calls only bars.
+    """
+    status = _tried("server and key", partial(_status, source))
+    yield status
+    if not status.is_ok:
+        return
+    for market, watched in symbols.items():
+        plan, day = source.plan(market), _last_full_day(market, today)
+        if not watched or day is None:
+            continue
+        for tape in Tape:
+            if plan.grants(tape) and (tape is Tape.BARS or not plan.is_metered):
+                yield _tried(
+                    f"{tape} of {watched[0]} on {day}",
+                    partial(_found, source, tape, Partition(day, market), watched[0]),
+                )
+
+
+def probe_stream(plan: MarketPlan, address: str, key: str, symbol: str, *, patience_s: float = _PATIENCE_S) -> ProbeRow:
+    """Connect to a market's stream, authenticate, subscribe to the plan's richest channel of one symbol, and leave."""
+    return _tried(f"stream {address}", partial(_subscribed, plan, address, key, symbol, patience_s))
+
+
+def probe_flat_files(root: str, market: Market) -> ProbeRow:
+    """The newest day of each table that a folder or bucket holds of a market."""
+    return _tried(f"flat files of {market}", partial(_newest_files, root, market))
+
+
+def _tried(what: str, ask: Callable[[], str]) -> ProbeRow:
+    start = time.perf_counter()
+    try:
+        detail, is_ok = ask(), True
+    except (SourceError, OSError) as error:
+        detail, is_ok = str(error), False
+    return ProbeRow(what, is_ok, detail, time.perf_counter() - start)
+
+
+def _status(source: RestSource) -> str:
+    return f"{source.reference.market_status().height} markets and exchanges report"
+
+
+def _found(source: RestSource, tape: Tape, partition: Partition, symbol: str) -> str:
+    if not source.has_rows(tape, partition, symbol):
+        raise SourceError(f"no {tape} for {symbol} on {partition.date}: check the symbol's spelling (AAPL, X:BTC-USD)")
+    return "granted"
+
+
+def _last_full_day(market: Market, today: dt.date) -> dt.date | None:
+    days = (today - dt.timedelta(days=back) for back in range(1, _LOOK_BACK_DAYS))
+    return next((day for day in days if session_of(market, day)), None)
+
+
+def _subscribed(plan: MarketPlan, address: str, key: str, symbol: str, patience_s: float) -> str:
+    wanted = subscriptions(plan, [symbol], [plan.channels[-1]])[0]
+    setting = f"POLYGON_WS_URL_{plan.market.upper()}"
+    try:
+        with connect(address, open_timeout=patience_s, close_timeout=patience_s, logger=_quiet_log) as connection:
+            _hear(connection, key, {"connected"}, patience_s)
+            connection.send(message("auth", key))
+            _hear(connection, key, {"auth_success"}, patience_s)
+            connection.send(message("subscribe", wanted))
+            _hear(connection, key, {"success"}, patience_s)
+    except _InUseError:
+        return "in use: another connection of this key has the one that it may hold"
+    except ConnectionClosed as error:
+        if error.rcvd is not None and error.rcvd.code == _POLICY_VIOLATION:
+            return "in use, or refused by policy (close code 1008): one connection a key and cluster"
+        raise SourceError(f"the server closed the connection: {scrub(str(error), key)}; try again") from error
+    except TimeoutError as error:
+        raise SourceError(f"no answer within {patience_s:g} s: check {setting}") from error
+    except (OSError, WebSocketException) as error:
+        raise SourceError(f"cannot be reached ({scrub(str(error), key)}): check {setting}") from error
+    return f"subscribed to {wanted}"
+
+
+class _InUseError(Exception):
+    """Another connection of the key holds the cluster."""
+
+
+def _hear(connection: ClientConnection, key: str, wanted: set[str], patience_s: float) -> None:
+    """Read until the server says one of `wanted`; events of the tape that come meanwhile are passed over."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        data = connection.recv(timeout=max(0.0, deadline - time.monotonic()), decode=False)
+        for reply in replies_in(data):
+            if reply.status in wanted:
+                return
+            if reply.status == _CROWDED:
+                raise _InUseError
+            if reply.status == "auth_failed":
+                raise SourceError(f"the key is not accepted: set POLYGON_API_KEY. {scrub(reply.message, key)}")
+            if reply.status not in ("connected", "auth_success", "success"):
+                raise SourceError(
+                    f"{reply.status}: {scrub(reply.message, key)}; the plan may be less than its POLYGON_TIER setting says"
+                )
+
+
+def _newest_files(root: str, market: Market) -> str:
+    held = FlatFileSource(root).available(market)
+    if not held:
+        raise SourceError(f"no files of {market} in {root}: expected a folder {market.flat_file_prefix}")
+    return ", ".join(f"{table} to {max(days)}" for table, days in held.items())
