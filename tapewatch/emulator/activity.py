@@ -42,7 +42,7 @@ def grids(instrument: Instrument, session: Session, day: Path, effects: Effects,
     """The day's grids for `trades` expected trades (anomalies come on top)."""
     busy = _busy(session, day.relative_volatility, noise)
     rows = np.zeros((9, busy.size + 1))
-    rows[MID] = _prices(day.log_price + effects.shift) * (instrument.price * instrument.ticks)
+    rows[MID] = prices(day.log_price + effects.shift) * (instrument.price * instrument.ticks)
     mid = rows[MID, :-1]
     spread = _breathing(day.relative_volatility) * (instrument.half_spread_bps * 1e-4) * mid
     rows[HALF_SPREAD, :-1] = spread * _wide_outside(session, busy.size) * effects.spread
@@ -56,7 +56,7 @@ def grids(instrument: Instrument, session: Session, day: Path, effects: Effects,
 
 
 @numba.njit(cache=True)
-def _prices(logs: Floats) -> Floats:
+def prices(logs: Floats) -> Floats:
     out = np.empty(logs.size)
     for i in range(logs.size):
         out[i] = exp(logs[i])

@@ -13,7 +13,7 @@ from tapewatch.emulator import times
 from tapewatch.emulator.cache import LruCache
 from tapewatch.emulator.market_tape import MarketTape
 from tapewatch.emulator.windows import BASES, day_bar, second_bars, window_start, windows
-from tapewatch.market.instruments import Market, market_of, session_of, trading_days
+from tapewatch.market.instruments import Market, session_of, trading_days
 from tapewatch.market.tables import DELIVERED_BARS
 
 DEFAULT_LIMIT = 5000
@@ -58,7 +58,7 @@ class Aggregates:
 
     def page(self, ask: Range) -> BarPage:
         """One page of a range."""
-        market, base = market_of(ask.symbol), BASES[ask.timespan]
+        market, base = self._tape.market(ask.symbol), BASES[ask.timespan]
         parts, count = [DELIVERED_BARS.empty()], 0
         for day in self._days(ask, market):
             bars = _within(self.base(ask.symbol, day, base), ask.low, ask.high)
@@ -85,7 +85,7 @@ class Aggregates:
 
     def previous(self, symbol: str, now: int) -> pl.DataFrame:
         """The last finished day's bar, at most one row."""
-        market = market_of(symbol)
+        market = self._tape.market(symbol)
         yesterday = times.date_of(now, market) - dt.timedelta(days=1)
         last = self._tape.last_day(market)
         latest = yesterday if last is None else min(yesterday, last)
@@ -93,10 +93,10 @@ class Aggregates:
         return self.base(symbol, days[-1], "day") if days else DELIVERED_BARS.empty()
 
     def _make(self, symbol: str, date: dt.date, base: str) -> pl.DataFrame:
-        session = session_of(market_of(symbol), date)
+        session = session_of(self._tape.market(symbol), date)
         if session is None:
             return DELIVERED_BARS.empty()
-        trades = self._tape.trades(symbol, date)
+        trades = self._tape.prices(symbol, date)
         if base == "second":
             return second_bars(trades, session)
         if trades.is_empty():

@@ -8,33 +8,42 @@ import datetime as dt
 import polars as pl
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from tapewatch.emulator import reference, replies, times
 from tapewatch.emulator.bar_endpoints import BarEndpoints
+from tapewatch.emulator.futures_endpoints import FuturesEndpoints
 from tapewatch.emulator.gate import Gate
 from tapewatch.emulator.market_tape import MarketTape
 from tapewatch.emulator.replies import Refusal
 from tapewatch.emulator.requests import next_url, resumed, symbol_of
+from tapewatch.emulator.rest_faults import FaultyRest
 from tapewatch.emulator.streams import Streams
 from tapewatch.emulator.tick_endpoints import TickEndpoints
-from tapewatch.market.instruments import market_of
+from tapewatch.market.instruments import Market
 
 _LONG_AGO = dt.date(1990, 1, 2)
 
 
 def build(tape: MarketTape, gate: Gate, streams: Streams | None = None) -> Starlette:
     """The application of REST and of what `streams` tell of themselves. Endpoints run in worker threads: making and encoding a day holds up no other answer."""
-    ticks, bars, lists, own = TickEndpoints(tape, gate), BarEndpoints(tape, gate), _Lists(tape, gate), _Own(tape, gate)
+    ticks, bars, futures = TickEndpoints(tape, gate), BarEndpoints(tape, gate), FuturesEndpoints(tape, gate)
+    lists, own = _Lists(tape, gate), _Own(tape, gate)
     routes = [
         Route("/v3/trades/{ticker}", ticks.trades),
         Route("/v3/quotes/{ticker}", ticks.quotes),
         Route("/v2/aggs/ticker/{ticker}/range/{multiplier}/{timespan}/{start}/{end}", bars.range),
         Route("/v2/aggs/ticker/{ticker}/prev", bars.previous),
         Route("/v2/aggs/grouped/locale/{locale}/market/{market}/{date}", bars.grouped),
+        Route("/futures/vX/trades/{ticker}", futures.trades),
+        Route("/futures/vX/quotes/{ticker}", futures.quotes),
+        Route("/futures/vX/aggs/{ticker}", futures.bars),
+        Route("/futures/vX/contracts/{ticker}", futures.contract),
         Route("/v3/reference/tickers", lists.tickers),
+        Route("/v3/reference/options/contracts/{ticker}", lists.option),
         Route("/v3/reference/exchanges", lists.exchanges),
         Route("/v3/reference/conditions", lists.conditions),
         Route("/v1/marketstatus/now", lists.status),
@@ -45,7 +54,9 @@ def build(tape: MarketTape, gate: Gate, streams: Streams | None = None) -> Starl
     if streams is not None:
         routes.append(Route("/emulator/v1/stream", streams.progress))
         routes.append(Route("/emulator/v1/faults", streams.switch, methods=["POST"]))
-    return Starlette(routes=routes, exception_handlers={Refusal: _refused, HTTPException: _not_served})
+    middleware = [] if streams is None else [Middleware(FaultyRest, faults=streams.faults)]
+    handlers = {Refusal: _refused, HTTPException: _not_served}
+    return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
 
 
 class _Lists:
@@ -59,6 +70,15 @@ class _Lists:
         self._gate.admit(request)
         rows, cursor = reference.tickers(self._tape, resumed(request.query_params))
         return _listing(rows, {"next_url": next_url(request, request.url.path, cursor)} if cursor else {})
+
+    def option(self, request: Request) -> Response:
+        self._gate.admit(request)
+        ticker = request.path_params["ticker"]
+        known = self._tape.describe(ticker)
+        if known is None or known.market is not Market.OPTIONS:
+            raise replies.not_found(f"Contract {ticker} not found.")
+        row = reference.option(known)
+        return replies.reply({"status": "OK", "request_id": replies.request_id(), "results": row})
 
     def exchanges(self, request: Request) -> Response:
         self._gate.admit(request)
@@ -94,7 +114,7 @@ class _Own:
             raise replies.bad_request("ticker: missing")
         symbol = symbol_of(ticker)
         # Not even the emulator knows a day that has not begun.
-        is_future = date > times.date_of(self._gate.now, market_of(symbol))
+        is_future = date > times.date_of(self._gate.now, self._tape.market(symbol))
         truth = self._tape.truth(symbol, _LONG_AGO if is_future else date)
         if truth is None:
             raise replies.not_found("Recorded files state no truth.")

@@ -12,7 +12,7 @@ from tapewatch.emulator.requests import cursor_of, next_url, resumed, symbol_of
 from tapewatch.emulator.ticks import limit_of
 from tapewatch.emulator.windows import BASES
 from tapewatch.feeds.plans import Tape
-from tapewatch.market.instruments import Market, market_of, session_of, to_rest
+from tapewatch.market.instruments import Market, session_of, to_rest
 from tapewatch.market.tables import TIME
 
 _NS_PER_MS = 1_000_000
@@ -36,8 +36,10 @@ class BarEndpoints:
         """`GET /v2/aggs/ticker/{ticker}/range/{multiplier}/{timespan}/{start}/{end}`."""
         key = self._gate.admit(request)
         path, query = request.path_params, resumed(request.query_params)
-        ask = _range(path, query)
-        low, high = self._gate.window(key, market_of(ask.symbol), Tape.BARS, ask.low, ask.high)
+        symbol = symbol_of(path["ticker"])
+        market = self._tape.market(symbol)
+        ask = _range(path, query, symbol, market)
+        low, high = self._gate.window(key, market, Tape.BARS, ask.low, ask.high)
         ask = ask.within(max(ask.low, low or ask.low), high)
         if ask.high <= ask.low or not self._tape.knows(ask.symbol):
             return _answer(_envelope(query, 0, 0) | {"ticker": path["ticker"]}, "")
@@ -56,10 +58,11 @@ class BarEndpoints:
         key = self._gate.admit(request)
         ticker = request.path_params["ticker"]
         symbol = symbol_of(ticker)
-        self._gate.window(key, market_of(symbol), Tape.BARS, None, None)
+        market = self._tape.market(symbol)
+        self._gate.window(key, market, Tape.BARS, None, None)
         bars = self._aggregates.previous(symbol, self._gate.now)
         envelope = {"ticker": ticker} | _envelope(request.query_params, bars.height, bars.height)
-        return _answer(envelope, encode.bars(_at_close(bars), ticker))
+        return _answer(envelope, encode.bars(_at_close(bars, market), ticker))
 
     def grouped(self, request: Request) -> Response:
         """`GET /v2/aggs/grouped/locale/{locale}/market/{market}/{date}`: one bar of the day for every listed symbol."""
@@ -72,18 +75,17 @@ class BarEndpoints:
         _, newest = self._gate.window(key, market, Tape.BARS, low, high)
         bars = self._aggregates.grouped(market, times.date_of(low, market))
         # A day that is not over has no bar yet.
-        bars = _at_close(bars if newest >= high else bars.clear())
+        bars = _at_close(bars if newest >= high else bars.clear(), market)
         names = pl.Series("ticker", [to_rest(str(symbol)) for symbol in bars["symbol"]], dtype=pl.String)
         return _answer(_envelope(request.query_params, bars.height, bars.height), encode.bars(bars.with_columns(names)))
 
 
-def _range(path: dict[str, str], query: dict[str, str]) -> Range:
-    symbol, timespan, multiplier = symbol_of(path["ticker"]), path["timespan"], path["multiplier"]
+def _range(path: dict[str, str], query: dict[str, str], symbol: str, market: Market) -> Range:
+    timespan, multiplier = path["timespan"], path["multiplier"]
     if timespan not in BASES:
         raise replies.bad_request(f"timespan: {timespan!r} is none of {', '.join(BASES)}")
     if not multiplier.isdecimal() or int(multiplier) == 0:
         raise replies.bad_request(f"multiplier: {multiplier!r} is not a positive number")
-    market = market_of(symbol)
     low, high = times.window_edges(path["start"], path["end"], market)
     if high <= low:
         raise replies.bad_request("The parameter 'to' cannot be a time that occurs before 'from'")
@@ -103,11 +105,10 @@ def _answer(envelope: dict[str, object], rows: str) -> Response:
     return replies.reply_rows(rows, **envelope) if rows else replies.reply(envelope)
 
 
-def _at_close(bars: pl.DataFrame) -> pl.DataFrame:
+def _at_close(bars: pl.DataFrame, market: Market) -> pl.DataFrame:
     """Daily bars of these two answers are stamped with the session's last moment."""
     moments = []
-    for symbol, time in bars.select("symbol", "time").iter_rows():
-        market = market_of(symbol)
+    for time in bars["time"]:
         session = session_of(market, times.date_of(int(time.timestamp()) * 1_000_000_000, market))
         end = session.regular_end if session else 0
         moments.append(end - _NS_PER_MS if market.is_continuous else end)

@@ -23,7 +23,9 @@ def trades(frame: pl.DataFrame, market: Market) -> str:
         _optional("id", pl.lit('"') + _text(frame, "id") + pl.lit('"')),
         *_moments("participant_timestamp", "participant_time" if has_sip else "time", is_nullable=has_sip),
         _field("price", "price"),
-        *([_field("sequence_number", "sequence_number"), _time("sip_timestamp")] if has_sip else []),
+        # The vendor states no numbers for trades of options.
+        *([_field("sequence_number", "sequence_number")] if has_sip and market is not Market.OPTIONS else []),
+        *([_time("sip_timestamp")] if has_sip else []),
         _amount(frame, "size"),
         _optional("tape", pl.col("tape")),
         _optional("trf_id", pl.when(pl.col("trf_id") != 0).then("trf_id")),
@@ -68,6 +70,42 @@ def bars(frame: pl.DataFrame, ticker: str | None = None) -> str:
         _optional("n", pl.col("transactions")),
     ]
     return _rows(frame, pieces)
+
+
+def futures_trades(frame: pl.DataFrame, ticker: str) -> str:
+    """`TRADES` rows with the column `session_end_date` as `/futures/vX/trades` spells them."""
+    pieces = [
+        *_of_contract(ticker, "timestamp"),
+        _field("price", "price"),
+        _amount(frame, "size"),
+        _field("sequence_number", "sequence_number"),
+    ]
+    return _rows(frame, pieces)
+
+
+def futures_quotes(frame: pl.DataFrame, ticker: str) -> str:
+    """`QUOTES` rows with the column `session_end_date` as `/futures/vX/quotes` spells them."""
+    pieces = _of_contract(ticker, "timestamp")
+    for side in ("ask", "bid"):
+        pieces += [_field(f"{side}_price", f"{side}_price"), _amount(frame, f"{side}_size"), _time(f"{side}_timestamp")]
+    return _rows(frame, pieces)
+
+
+def futures_bars(frame: pl.DataFrame, ticker: str) -> str:
+    """Bars with the column `session_end_date` as `/futures/vX/aggs` spells them."""
+    pieces = [
+        *_of_contract(ticker, "window_start"),
+        *(_field(name, name) for name in ("open", "high", "low", "close")),
+        _amount(frame, "volume"),
+        _optional("dollar_volume", (pl.col("vwap") * pl.col("volume")).round(2)),
+        _optional("transaction_count", pl.col("transactions")),
+    ]
+    return _rows(frame, pieces)
+
+
+def _of_contract(ticker: str, time: str) -> list[pl.Expr]:
+    date = pl.lit(',"session_end_date":"') + pl.col("session_end_date") + pl.lit('"')
+    return [pl.lit(f'"ticker":"{ticker}"'), _time(time), date]
 
 
 def has_sizes(frame: pl.DataFrame) -> bool:

@@ -34,7 +34,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from tapewatch.market.instruments import Market
+from tapewatch.market.instruments import NS_PER_MINUTE, Market
 
 ConnectionKind = Literal["drop", "close", "close_1008", "half_open", "malformed_json", "truncated_frame", "slow"]
 MessageKind = Literal[
@@ -120,8 +120,8 @@ def read(document: Any, where: str) -> FaultsFile:
         if (fault.every is not None and fault.every < 1) or not 0 < (fault.probability or 1.0) <= 1:
             raise FaultError(f"{where}: fault {number} ({fault.kind}): every is at least 1, probability in (0, 1]")
     for rename in faults.rename:
-        if rename.at.tzinfo is None:
-            raise FaultError(f"{where}: rename of {rename.symbol}: {rename.at} has no time zone; add Z")
+        if rename.at.tzinfo is None or rename.at_ns % NS_PER_MINUTE:
+            raise FaultError(f"{where}: rename of {rename.symbol}: {rename.at} is no whole minute with a zone; add Z")
     return faults
 
 

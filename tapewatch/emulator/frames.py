@@ -9,10 +9,12 @@ import numpy.typing as npt
 import polars as pl
 
 from tapewatch.emulator import book, flow
+from tapewatch.emulator.activity import prices
 from tapewatch.emulator.flow import Tape
+from tapewatch.emulator.price_path import Path
 from tapewatch.emulator.randomness import State, exponential, uniform
 from tapewatch.emulator.universe import Instrument
-from tapewatch.market.instruments import Market, Session
+from tapewatch.market.instruments import NS_PER_SECOND, Market, Session
 from tapewatch.market.tables import QUOTES, SYMBOL, TIME, TRADES
 
 Ints = npt.NDArray[np.int64]
@@ -22,11 +24,18 @@ _TRF_IDS = (201, 202, 203)
 _LISTING = {"XNAS": 12, "XNYS": 10, "ARCX": 11}
 # Where stocks trade, as often as the id stands here; the off-exchange facility takes its own share.
 _STOCK_VENUES = np.array([12, 12, 12, 11, 11, 10, 19, 19, 8, 8, 21, 7, 18, 2, 15, 20], dtype=np.int16)
-_CRYPTO_VENUES = np.array([1, 1, 1, 1, 23, 23, 2, 6], dtype=np.int16)
+# Options exchanges; a future's contract has one place, and currencies the vendor's own number.
+_VENUES = {
+    Market.STOCKS: _STOCK_VENUES,
+    Market.CRYPTO: np.array([1, 1, 1, 1, 23, 23, 2, 6], dtype=np.int16),
+    Market.OPTIONS: np.array([302, 312, 312, 316, 309, 323], dtype=np.int16),
+    Market.FUTURES: np.array([4], dtype=np.int16),
+    Market.FOREX: np.array([48], dtype=np.int16),
+}
 _CODES = (
     "", "14", "14,41", "41", "37", "14,37", "14,37,41", "37,41",
     "12", "12,14", "12,14,41", "12,41", "12,37", "12,14,37", "12,14,37,41", "12,37,41",
-    "2", "10", "52", "53", "25,41", "16", "8,41", "15", "1",
+    "2", "10", "52", "53", "25,41", "16", "8,41", "15", "1", "209",
 )  # fmt: skip
 _CODE = {text: number for number, text in enumerate(_CODES)}
 _SELL, _BUY = _CODE["1"], _CODE["2"]
@@ -34,6 +43,8 @@ _LATE_PRICED_FIRST = _CODE["2"]
 _DERIVATIVELY_PRICED = _CODE["10"]
 _AUCTION_FIRST = _CODE["25,41"]
 _ROUND_LOT = 100
+#: Markets that trade whole contracts, and the condition of their usual trade.
+_IN_CONTRACTS = {Market.OPTIONS: "209", Market.FUTURES: ""}
 _SIZE_STEPS = 1_000_000
 
 
@@ -54,17 +65,26 @@ def trades(instrument: Instrument, session: Session, tape: Tape, state: State, n
         )  # fmt: skip
     else:
         _spell_crypto_trades(
-            amount, tape.prints[flow.PRINT_SIDE], instrument.size, _CRYPTO_VENUES, state, codes, venues, size
+            amount,
+            tape.prints[flow.PRINT_SIDE],
+            instrument.size,
+            _VENUES[instrument.market],
+            state,
+            codes,
+            venues,
+            size,
         )
+    if instrument.market in _IN_CONTRACTS:
+        codes[:], size = _CODE[_IN_CONTRACTS[instrument.market]], np.maximum(np.round(size), 1.0)
     time = session.extended_start + after
     columns: dict[str, object] = {
         "time": _times(time),
-        "sequence_number": _sequence(numbering, count) if is_stock else np.arange(1, count + 1),
+        "sequence_number": _numbers(instrument, numbering, count),
         "price": tape.prints[flow.PRINT_PRICE] / float(flow.SUB_TICKS * instrument.ticks),
         "size": size,
         "exchange": venues,
         "conditions": _dictionary(_CODES, codes),
-        "id": pl.Series(np.arange(1, count + 1)).cast(pl.String),
+        "id": _ids(instrument, count),
         "participant_time": _times(time - lag) if is_stock else _times(time),
     }
     if is_stock:
@@ -74,19 +94,19 @@ def trades(instrument: Instrument, session: Session, tape: Tape, state: State, n
 
 def quotes(instrument: Instrument, session: Session, tape: Tape, state: State, numbering: State) -> pl.DataFrame:
     """The day's quotes (`QUOTES`)."""
-    is_stock = instrument.market is Market.STOCKS
+    is_stock, is_whole = instrument.market is Market.STOCKS, instrument.market in _IN_CONTRACTS
     count = tape.quotes.shape[1]
     venues = np.empty((2, count), np.int16)
     sizes, lag = np.empty((2, count)), np.empty(count, np.int64)
-    step = 1.0 / _ROUND_LOT if is_stock else float(_SIZE_STEPS)
+    step = 1.0 / _ROUND_LOT if is_stock else 1.0 if is_whole else float(_SIZE_STEPS)
     _spell_quotes(
-        tape.quotes[book.QUOTE_BID_SIZE :], instrument.depth, step, _STOCK_VENUES if is_stock else _CRYPTO_VENUES, state,
+        tape.quotes[book.QUOTE_BID_SIZE :], instrument.depth, step, _VENUES[instrument.market], state,
         venues, sizes, lag,
     )  # fmt: skip
     time = session.extended_start + tape.quotes[book.QUOTE_TIME].astype(np.int64)
     columns: dict[str, object] = {
         "time": _times(time),
-        "sequence_number": _sequence(numbering, count) if is_stock else np.arange(1, count + 1),
+        "sequence_number": _numbers(instrument, numbering, count),
         "bid_price": tape.quotes[book.QUOTE_BID] / float(instrument.ticks),
         "ask_price": tape.quotes[book.QUOTE_ASK] / float(instrument.ticks),
         "bid_size": sizes[0],
@@ -97,8 +117,57 @@ def quotes(instrument: Instrument, session: Session, tape: Tape, state: State, n
         "indicators": _dictionary(("",), np.zeros(count, np.uint32)),
         "participant_time": _times(time - lag) if is_stock else _times(time),
     }
+    if instrument.market is Market.FOREX:
+        # Currencies are quoted without sizes.
+        columns |= dict.fromkeys(("bid_size", "ask_size"), pl.Series([None], dtype=pl.Float64).new_from_index(0, count))
     frame = pl.DataFrame(columns).with_columns(symbol=pl.lit(instrument.symbol, dtype=SYMBOL))
     return QUOTES.conform(frame.with_columns(tape=pl.lit(instrument.tape, dtype=pl.Int8)) if is_stock else frame)
+
+
+def values(instrument: Instrument, session: Session, day: Path) -> pl.DataFrame:
+    """An index's value at the end of every second, as trades of size 0 (`TRADES`)."""
+    price = np.round(prices(day.log_price[1:]) * instrument.price, 2)
+    count = price.size
+    return TRADES.conform(
+        pl.DataFrame(
+            {
+                # The last second's value belongs to the session still.
+                "time": _times(session.extended_start + np.arange(1, count + 1) * NS_PER_SECOND - 1_000_000),
+                "sequence_number": np.arange(1, count + 1),
+                "price": price,
+                "size": np.zeros(count),
+                "exchange": np.zeros(count, np.int16),
+                "conditions": _dictionary(_CODES, np.zeros(count, np.uint32)),
+            }
+        ).with_columns(symbol=pl.lit(instrument.symbol, dtype=SYMBOL))
+    )
+
+
+def middles(quotes: pl.DataFrame) -> pl.DataFrame:
+    """The middles of quotes as trades of size 1 (`TRADES`): what a market without trades has its bars of."""
+    is_whole = (pl.col("bid_price") > 0) & (pl.col("ask_price") > 0)
+    return TRADES.conform(
+        quotes.filter(is_whole).select(
+            "symbol",
+            "time",
+            "sequence_number",
+            ((pl.col("bid_price") + pl.col("ask_price")) / 2).round(7).alias("price"),
+            pl.lit(1.0).alias("size"),
+            pl.lit(0).alias("exchange"),
+            pl.lit("").alias("conditions"),
+        )
+    )
+
+
+def _ids(instrument: Instrument, count: int) -> pl.Series:
+    if instrument.market in _IN_CONTRACTS:
+        return pl.Series([None], dtype=pl.String).new_from_index(0, count)
+    return pl.Series(np.arange(1, count + 1)).cast(pl.String)
+
+
+def _numbers(instrument: Instrument, numbering: State, count: int) -> Ints:
+    is_numbered = instrument.market is Market.STOCKS or instrument.market in _IN_CONTRACTS
+    return _sequence(numbering, count) if is_numbered else np.arange(1, count + 1)
 
 
 def _times(ns: Ints) -> pl.Series:

@@ -10,6 +10,7 @@ import polars as pl
 
 from tapewatch.bars.time_bars import minute_bars
 from tapewatch.emulator.cache import LruCache
+from tapewatch.emulator.frames import middles
 from tapewatch.emulator.synthetic import Synthetic, TapeDay
 from tapewatch.emulator.universe import HISTORY_START, Instrument, instrument
 from tapewatch.market.instruments import Market, market_of, session_of
@@ -27,6 +28,9 @@ class MarketTape(Protocol):
 
     def knows(self, symbol: str) -> bool:
         """False where no day of the symbol has rows, so that none need be looked for."""
+
+    def market(self, symbol: str) -> Market:
+        """The market of a symbol; names do not tell futures from stocks, but the tape does."""
 
     def symbols(self, market: Market) -> list[str]:
         """The symbols listed, ascending."""
@@ -74,6 +78,11 @@ class SyntheticTape:
         """See `MarketTape`."""
         return instrument(symbol) is not None
 
+    def market(self, symbol: str) -> Market:
+        """See `MarketTape`."""
+        known = instrument(symbol)
+        return market_of(symbol) if known is None else known.market
+
     def symbols(self, market: Market) -> list[str]:
         """See `MarketTape`."""
         return self._market.symbols(market)
@@ -102,11 +111,25 @@ class SyntheticTape:
 
     def bars(self, symbol: str, date: dt.date) -> pl.DataFrame:
         """See `MarketTape`."""
-        return self._bars.get((symbol, date), lambda: built_bars(symbol, date, self.prices(symbol, date)))
+        return self._bars.get((symbol, date), lambda: self._built(symbol, date))
+
+    def _built(self, symbol: str, date: dt.date) -> pl.DataFrame:
+        market = self.market(symbol)
+        bars = built_bars(market, date, self.prices(symbol, date))
+        if market is Market.INDICES:
+            # Values are published, not traded.
+            return bars.with_columns(pl.lit(None, dtype=pl.Int64).alias("transactions"))
+        return bars
 
     def prices(self, symbol: str, date: dt.date) -> pl.DataFrame:
         """See `MarketTape`."""
-        return self.trades(symbol, date)
+        match self.market(symbol):
+            case Market.INDICES:
+                return self._market.values(symbol, date)
+            case Market.FOREX:
+                return middles(self.quotes(symbol, date))
+            case _:
+                return self.trades(symbol, date)
 
     def truth(self, symbol: str, date: dt.date) -> pl.DataFrame:
         """See `MarketTape`."""
@@ -116,9 +139,9 @@ class SyntheticTape:
         return self._days.get((symbol, date), lambda: self._market.day(symbol, date))
 
 
-def built_bars(symbol: str, date: dt.date, trades: pl.DataFrame) -> pl.DataFrame:
+def built_bars(market: Market, date: dt.date, trades: pl.DataFrame) -> pl.DataFrame:
     """Minute bars of a symbol's day from its trades, by the vendor's rules (`DELIVERED_BARS`)."""
-    session = session_of(market_of(symbol), date)
+    session = session_of(market, date)
     if session is None or trades.is_empty():
         return DELIVERED_BARS.empty()
     return minute_bars(trades, session)

@@ -23,8 +23,22 @@ _EPOCH = dt.date(2003, 1, 1)
 _REVERSION = 0.004
 # How a stock's daily return splits into the night's gap and the day's path (shares of variance 0.2 and 0.8).
 _OVERNIGHT, _INTRADAY = 0.4472135955, 0.894427191
-_MARKET_VOLATILITY = {Market.STOCKS: 0.0095, Market.CRYPTO: 0.024}
-_SECTOR_VOLATILITY = {Market.STOCKS: 0.006, Market.CRYPTO: 0.014}
+_MARKET_VOLATILITY = {
+    Market.STOCKS: 0.0095,
+    Market.CRYPTO: 0.024,
+    Market.FOREX: 0.004,
+    Market.INDICES: 0.0095,
+    Market.OPTIONS: 0.03,
+    Market.FUTURES: 0.008,
+}
+_SECTOR_VOLATILITY = {
+    Market.STOCKS: 0.006,
+    Market.CRYPTO: 0.014,
+    Market.FOREX: 0.002,
+    Market.INDICES: 0.002,
+    Market.OPTIONS: 0.02,
+    Market.FUTURES: 0.004,
+}
 # A pre-market second carries this share of a midday second's variance; a post-market one too.
 _EXTENDED_VARIANCE = 0.12
 

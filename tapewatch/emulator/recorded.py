@@ -10,6 +10,7 @@ import threading
 import polars as pl
 
 from tapewatch.emulator.cache import LruCache
+from tapewatch.emulator.frames import middles
 from tapewatch.emulator.market_tape import CACHE_BYTES, built_bars
 from tapewatch.emulator.universe import Instrument
 from tapewatch.feeds.flat_files import FlatFileSource
@@ -44,6 +45,10 @@ class RecordedTape:
     def knows(self, symbol: str) -> bool:
         """True where the symbol's market has any file: which symbols lie in it is seen when it is read."""
         return bool(self._days(market_of(symbol)))
+
+    def market(self, symbol: str) -> Market:
+        """The market that the symbol's prefix names; no file holds futures."""
+        return market_of(symbol)
 
     def symbols(self, market: Market) -> list[str]:
         """The symbols in the market's last 30 recorded days, ascending."""
@@ -82,10 +87,12 @@ class RecordedTape:
     def bars(self, symbol: str, date: dt.date) -> pl.DataFrame:
         """The day's minute bars as recorded; built from the trades where no bars are."""
         recorded = self._frame("bars", symbol, date)
-        return built_bars(symbol, date, self.prices(symbol, date)) if recorded.is_empty() else recorded
+        return built_bars(market_of(symbol), date, self.prices(symbol, date)) if recorded.is_empty() else recorded
 
     def prices(self, symbol: str, date: dt.date) -> pl.DataFrame:
         """See `MarketTape`; none of an index, of which files hold bars alone."""
+        if market_of(symbol) is Market.FOREX:
+            return middles(self.quotes(symbol, date))
         return self.trades(symbol, date)
 
     def truth(self, symbol: str, date: dt.date) -> None:

@@ -14,11 +14,14 @@ from tapewatch.emulator import reference_data
 from tapewatch.emulator.market_tape import MarketTape
 from tapewatch.emulator.requests import cursor_of
 from tapewatch.emulator.ticks import limit_of
-from tapewatch.market.instruments import NEW_YORK, Market, Session, market_of, session_of, to_rest
+from tapewatch.emulator.universe import Instrument
+from tapewatch.market.instruments import NEW_YORK, Market, Session, session_of, to_rest
 
 _DEFAULT_LIMIT, _MAX_LIMIT = 100, 1000
 _MARKET_NAMES = {Market.FOREX: "fx"}
 _HALF_DAY_MINUTES = 300
+# Contracts are no tickers to the vendor: they have lists of their own.
+_LISTED = (Market.STOCKS, Market.CRYPTO, Market.FOREX, Market.INDICES)
 _NOT_KEPT = ("apiKey", "_start")
 # The calendars know a year ahead.
 _HORIZON = dt.timedelta(days=360)
@@ -95,6 +98,21 @@ def upcoming(now: int) -> list[Row]:
     return rows
 
 
+def option(known: Instrument) -> Row:
+    """/v3/reference/options/contracts/{ticker}; the name spells expiry, side and strike."""
+    expiry, strike = known.symbol[-15:-9], int(known.symbol[-8:]) / 1000
+    return {
+        "ticker": known.symbol,
+        "underlying_ticker": known.symbol.removeprefix("O:")[:-15],
+        "expiration_date": f"20{expiry[:2]}-{expiry[2:4]}-{expiry[4:]}",
+        "contract_type": "call" if known.symbol[-9] == "C" else "put",
+        "strike_price": strike,
+        "exercise_style": "american",
+        "primary_exchange": known.exchange,
+        "shares_per_contract": 100,
+    }
+
+
 def _phase(session: Session | None, now: int) -> str:
     if session is None or not session.extended_start <= now < session.extended_end:
         return "closed"
@@ -119,7 +137,7 @@ def _half_day(session: Session, exchange: str) -> Row:
 
 
 def _listed(tape: MarketTape, query: Mapping[str, str]) -> list[Row]:
-    symbols = [symbol for market in Market for symbol in tape.symbols(market)]
+    symbols = [symbol for market in _LISTED for symbol in tape.symbols(market)]
     rows = [_ticker(tape, symbol) for symbol in symbols]
     asked = query.get("ticker", "")
     if asked and tape.describe(asked) is not None and asked not in symbols:
@@ -128,7 +146,7 @@ def _listed(tape: MarketTape, query: Mapping[str, str]) -> list[Row]:
 
 
 def _ticker(tape: MarketTape, symbol: str) -> Row:
-    market = market_of(symbol)
+    market = tape.market(symbol)
     row: Row = {
         "ticker": to_rest(symbol),
         "name": symbol,

@@ -15,11 +15,12 @@ from pathlib import Path
 import uvicorn
 
 from tapewatch.emulator import DEFAULT_PORT, DEFAULT_SEED, DEFAULT_SPEED, LOOPBACK, app
-from tapewatch.emulator.faults import load
+from tapewatch.emulator.faults import FaultsFile, load
 from tapewatch.emulator.gate import Gate
 from tapewatch.emulator.market_tape import MarketTape, SyntheticTape
 from tapewatch.emulator.pace import Speed
 from tapewatch.emulator.playback import Replay
+from tapewatch.emulator.renaming import RenamedTape
 from tapewatch.emulator.streams import Streams
 
 _HIGHEST_PORT = 65_535
@@ -73,13 +74,15 @@ def main(
         OSError: the port is taken, or the folder is not there.
         ValueError: speed, days or faults make no sense.
     """
+    asked = load(faults) if faults else FaultsFile()
     tape, gate = _tape(seed, flat_files), Gate(key)
+    tape = RenamedTape(tape, asked.rename) if asked.rename else tape
     streams = Streams(
         tape,
         gate,
         speed=Speed.parse(speed),
         replay=Replay.parse(replay) if replay else None,
-        faults=load(faults) if faults else None,
+        faults=asked,
     )
     listener = socket.create_server((host, port), backlog=256)
     address = f"http://{host}:{listener.getsockname()[1]}"

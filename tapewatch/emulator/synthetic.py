@@ -23,6 +23,8 @@ from tapewatch.market.tables import QUOTES, SYMBOL, TIME, TRADES
 #: Schema of the truth: what anomalies a tape holds, half-open times.
 TRUTH = pl.Schema({"symbol": SYMBOL, "event_id": pl.String(), "kind": SYMBOL, "start_time": TIME, "end_time": TIME})
 
+# Minutes of a usual day, for which an instrument's number of trades is stated.
+_FULL_DAY = {Market.CRYPTO: 1440, Market.FOREX: 1440, Market.FUTURES: 1380}
 # The closing auction prints about this share of the day's trades at once; the opening one a quarter of it.
 _AUCTION_SHARE = 0.06
 
@@ -67,8 +69,8 @@ class Synthetic:
         """
         instrument = universe.instrument(symbol)
         is_made = instrument is not None and date >= universe.HISTORY_START[instrument.market]
-        session = session_of(market_of(symbol), date) if is_made else None
-        if instrument is None or session is None:
+        session = session_of(instrument.market, date) if instrument is not None and is_made else None
+        if instrument is None or session is None or instrument.market is Market.INDICES:
             return TapeDay(TRADES.empty(), QUOTES.empty(), pl.DataFrame(schema=TRUTH))
         events = anomalies.schedule(self.seed, symbol, session) if self._has_anomalies else []
         return self._make(instrument, session, events, trades)
@@ -80,10 +82,21 @@ class Synthetic:
             ValueError: the symbol does not trade that day.
         """
         instrument = universe.instrument(symbol)
-        session = session_of(market_of(symbol), date)
+        session = session_of(market_of(symbol) if instrument is None else instrument.market, date)
         if instrument is None or session is None:
             raise ValueError(f"{symbol} does not trade on {date}: choose a listed symbol and a trading day")
         return self._make(instrument, session, list(events), trades)
+
+    def values(self, symbol: str, date: dt.date) -> pl.DataFrame:
+        """An index's value at the end of every second of the session, as trades of size 0 (`TRADES`); no rows of others."""
+        instrument = universe.instrument(symbol)
+        is_index = instrument is not None and instrument.market is Market.INDICES
+        session = (
+            session_of(Market.INDICES, date) if is_index and date >= universe.HISTORY_START[Market.INDICES] else None
+        )
+        if instrument is None or session is None:
+            return TRADES.empty()
+        return frames.values(instrument, session, path(self.seed, instrument, session))
 
     def symbols(self, market: Market) -> list[str]:
         """Every symbol of a market, ascending; empty for markets that are not made."""
@@ -108,16 +121,18 @@ class Synthetic:
             )
             for table, spell in (("trades", frames.trades), ("quotes", frames.quotes))
         }
+        if session.market is Market.FOREX:
+            # Nobody reports what currencies trade at.
+            frame["trades"] = TRADES.empty()
         return TapeDay(frame["trades"], frame["quotes"], _truth(instrument.symbol, events))
 
     @staticmethod
     def _usual(instrument: Instrument, session: Session) -> float:
-        full_day = 1440 if session.market.is_continuous else 390
-        return instrument.trades * session.regular_minutes / full_day
+        return instrument.trades * session.regular_minutes / _FULL_DAY.get(session.market, 390)
 
 
 def _auctions(session: Session, trades: int) -> Auctions:
-    if session.market.is_continuous:
+    if session.market is not Market.STOCKS:
         return Auctions(-1, -1, 0.0)
     opens, closes = session.regular_start - session.extended_start, session.regular_end - session.extended_start
     return Auctions(opens // NS_PER_SECOND, closes // NS_PER_SECOND, trades * _AUCTION_SHARE)

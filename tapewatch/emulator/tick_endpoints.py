@@ -13,7 +13,7 @@ from tapewatch.emulator.gate import Gate
 from tapewatch.emulator.market_tape import MarketTape
 from tapewatch.emulator.requests import next_url, symbol_of
 from tapewatch.feeds.plans import Tape
-from tapewatch.market.instruments import Market, market_of, session_of
+from tapewatch.market.instruments import Market, session_of
 from tapewatch.market.tables import QUOTES, TRADES
 
 
@@ -42,24 +42,26 @@ class TickEndpoints:
     ) -> Response:
         key = self._gate.admit(request)
         symbol = symbol_of(request.path_params["ticker"])
-        market = market_of(symbol)
+        market = self._tape.market(symbol)
         ask = ticks.ask_of(request.query_params, market)
-        ask = self._clipped(ask, market, self._gate.window(key, market, table, ask.low, ask.high))
-        days = _days(ask, market) if self._tape.knows(symbol) else iter(())
+        ask = clipped(ask, self._tape, market, self._gate.window(key, market, table, ask.low, ask.high))
+        is_here = market is not Market.FUTURES and self._tape.knows(symbol)
+        days = days_of(ask, market) if is_here else iter(())
         page, rest = ticks.page(ask, days, lambda day: rows_of(symbol, day), nothing)
         more = {"next_url": next_url(request, request.url.path, rest.cursor)} if rest else {}
         return replies.reply_rows(encoder(page, market), status="OK", request_id=replies.request_id(), **more)
 
-    def _clipped(self, ask: ticks.Ask, market: Market, shown: tuple[int | None, int]) -> ticks.Ask:
-        """The ask within what the plan shows and the tape holds."""
-        low, high = max(shown[0] or 0, times.midnight(self._tape.first_day(market), market)), shown[1]
-        last = self._tape.last_day(market)
-        if last is not None:
-            high = min(high, times.midnight(last + dt.timedelta(days=1), market))
-        return replace(ask, low=low, high=high)
+
+def clipped(ask: ticks.Ask, tape: MarketTape, market: Market, shown: tuple[int | None, int]) -> ticks.Ask:
+    """The ask within what the plan shows and the tape holds."""
+    first, last = tape.first_day(market), tape.last_day(market)
+    low, high = shown[1] if first == dt.date.max else max(shown[0] or 0, times.midnight(first, market)), shown[1]
+    if last is not None:
+        high = min(high, times.midnight(last + dt.timedelta(days=1), market))
+    return replace(ask, low=low, high=high)
 
 
-def _days(ask: ticks.Ask, market: Market) -> Iterator[dt.date]:
+def days_of(ask: ticks.Ask, market: Market) -> Iterator[dt.date]:
     """The trading days of a clipped ask, from where it left off."""
     low, high = ask.low or 0, ask.high or 0
     if high <= low:

@@ -10,6 +10,8 @@ from tapewatch.market.instruments import NEW_YORK, Market
 _UTC = ZoneInfo("UTC")
 _CONTINUOUS = (Market.CRYPTO, Market.FOREX)
 _NS_PER_MS = 1_000_000
+# A future's day begins at 18:00 of the evening before.
+_EVENING = {Market.FUTURES: 6 * 3600 * 1_000_000_000}
 # The year 2200: int64 nanoseconds end soon after.
 _LATEST_MS = 7_258_118_400_000
 
@@ -21,12 +23,13 @@ def zone_of(market: Market) -> ZoneInfo:
 
 def midnight(date: dt.date, market: Market) -> int:
     """The beginning of a market's day, in ns UTC."""
-    return int(dt.datetime.combine(date, dt.time(), zone_of(market)).timestamp()) * 1_000_000_000
+    day = int(dt.datetime.combine(date, dt.time(), zone_of(market)).timestamp()) * 1_000_000_000
+    return day - _EVENING.get(market, 0)
 
 
 def date_of(ns: int, market: Market) -> dt.date:
     """The market's day that holds a moment."""
-    return dt.datetime.fromtimestamp(ns // 1_000_000_000, zone_of(market)).date()
+    return dt.datetime.fromtimestamp((ns + _EVENING.get(market, 0)) // 1_000_000_000, zone_of(market)).date()
 
 
 def days(

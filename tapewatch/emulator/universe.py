@@ -2,7 +2,7 @@
 
 Belongs here: what is true of an instrument on every day. Not here: what happens to it on one (`price_path`, `anomalies`).
 
-There are the symbols of `DEFAULT`, and the stocks `SYN001` to `SYN999`, whose character is hashed from their name. Any
+There are the symbols of `DEFAULT`, each a little market of its own but for what moves all of its kind, and the stocks `SYN001` to `SYN999`, whose character is hashed from their name. Any
 other symbol is unknown, as a misspelt one is to the vendor.
 """
 
@@ -15,12 +15,25 @@ from tapewatch.emulator.randomness import stream, uniform
 from tapewatch.market.instruments import Market
 
 #: First days of the tape, as the vendor's.
-HISTORY_START = {Market.STOCKS: dt.date(2003, 9, 10), Market.CRYPTO: dt.date(2013, 11, 1)}
+HISTORY_START = {
+    Market.STOCKS: dt.date(2003, 9, 10),
+    Market.CRYPTO: dt.date(2013, 11, 1),
+    Market.FOREX: dt.date(2009, 9, 24),
+    Market.INDICES: dt.date(2023, 2, 14),
+    Market.OPTIONS: dt.date(2014, 6, 2),
+    Market.FUTURES: dt.date(2017, 3, 29),
+}
 
 _FAMILY = re.compile(r"SYN(?!000)\d{3}")
 _NYSE_SHARE = 0.6
 _SECTORS = ("technology", "consumer", "health", "energy", "finance")
-_QUOTES_PER_TRADE = {Market.STOCKS: 3.0, Market.CRYPTO: 1.5}
+_QUOTES_PER_TRADE = {
+    Market.STOCKS: 3.0,
+    Market.CRYPTO: 1.5,
+    Market.FOREX: 5.0,
+    Market.OPTIONS: 6.0,
+    Market.FUTURES: 2.0,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +108,34 @@ def _pair(
     )  # fmt: skip
 
 
+def _currency(pair: str, name: str, price: float, ticks: int, volatility: float) -> Instrument:
+    return Instrument(
+        f"C:{pair}", name, Market.FOREX, pair, price, ticks, volatility, 0.8, 0.4, 5_000, 0.35,
+        size=1.0, depth=1.0, kind="",
+    )  # fmt: skip
+
+
+def _index(symbol: str, name: str, price: float, volatility: float) -> Instrument:
+    return Instrument(
+        f"I:{symbol}", name, Market.INDICES, "broad", price, 100, volatility, 1.0, 0.2, 1, 0.5,
+        size=1.0, depth=1.0, kind="",
+    )  # fmt: skip
+
+
+def _option(symbol: str, name: str, price: float, trades: int) -> Instrument:
+    return Instrument(
+        f"O:{symbol}", name, Market.OPTIONS, symbol[:4], price, 100, 0.05, 1.2, 0.8, trades, 12.0,
+        size=3.0, depth=20.0, exchange="BATO", kind="",
+    )  # fmt: skip
+
+
+def _future(symbol: str, name: str, price: float, ticks: int, volatility: float, trades: int) -> Instrument:
+    return Instrument(
+        symbol, name, Market.FUTURES, symbol[:2], price, ticks, volatility, 1.0, 0.4, trades, 0.3,
+        size=2.0, depth=25.0, exchange="XCME", kind="",
+    )  # fmt: skip
+
+
 DEFAULT: dict[str, Instrument] = {
     instrument.symbol: instrument
     for instrument in (
@@ -112,6 +153,17 @@ DEFAULT: dict[str, Instrument] = {
         _pair("SOL", "Solana", 95.0, 100, 0.046, 13_000, half_spread_bps=1.8),
         _pair("DOT", "Polkadot", 7.1, 1_000, 0.042, 12_000),
         _pair("DOGE", "Dogecoin", 0.085, 100_000, 0.044, 12_000),
+        _currency("EUR-USD", "Euro - United States Dollar", 1.08, 100_000, 0.005),
+        _currency("GBP-USD", "Pound Sterling - United States Dollar", 1.27, 100_000, 0.006),
+        _currency("USD-JPY", "United States Dollar - Japanese Yen", 148.0, 1_000, 0.006),
+        _index("NDX", "Nasdaq 100", 18_000.0, 0.012),
+        _index("SPX", "S&P 500", 5_100.0, 0.010),
+        _option("AAPL291221C00190000", "AAPL 190 call, December 2029", 48.0, 2_500),
+        _option("AAPL291221P00190000", "AAPL 190 put, December 2029", 31.0, 1_800),
+        _option("TSLA291221C00240000", "TSLA 240 call, December 2029", 95.0, 2_200),
+        _future("ESZ9", "E-mini S&P 500, December 2029", 5_200.0, 4, 0.010, 16_000),
+        _future("NQZ9", "E-mini Nasdaq 100, December 2029", 18_200.0, 4, 0.012, 12_000),
+        _future("CLZ9", "Crude oil, December 2029", 66.0, 100, 0.020, 9_000),
     )
 }  # fmt: skip
 

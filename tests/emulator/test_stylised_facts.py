@@ -119,7 +119,9 @@ def test_crypto_sleeps_when_europe_and_america_do() -> None:
     assert by_hour[13:20].mean() > 1.4 * by_hour[1:7].mean()
 
 
-@pytest.mark.parametrize("symbol", [*DEFAULT, "SYN123"])
+@pytest.mark.parametrize(
+    "symbol", ["AAPL", "GOOGL", "MSFT", "TSLA", "VOO", *(name for name in DEFAULT if name.startswith("X:")), "SYN123"]
+)
 def test_the_book_is_never_crossed_and_stands_on_ticks(symbol: str) -> None:
     quotes = Synthetic(5).day(symbol, DAYS[0]).quotes
     ticks = 100 if symbol == "SYN123" else DEFAULT[symbol].ticks

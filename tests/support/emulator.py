@@ -15,6 +15,7 @@ from tapewatch.emulator.gate import Gate
 from tapewatch.emulator.market_tape import MarketTape
 from tapewatch.emulator.pace import Speed
 from tapewatch.emulator.playback import Replay
+from tapewatch.emulator.renaming import RenamedTape
 from tapewatch.emulator.streams import Streams
 
 NOW = dt.datetime(2024, 3, 8, 20, tzinfo=dt.UTC)
@@ -44,13 +45,15 @@ def serving(
 
     `faults` is a faults file's content; the other settings of streams are spelt as on the command line.
     """
+    asked = read(faults or {}, "the test")
+    tape = RenamedTape(tape, asked.rename) if asked.rename else tape
     gate = Gate(key, clock or Clock())
     streams = Streams(
         tape,
         gate,
         speed=Speed.parse(speed),
         replay=Replay.parse(replay) if replay else None,
-        faults=read(faults, "the test") if faults else None,
+        faults=asked,
     )
     config = uvicorn.Config(
         app.build(tape, gate, streams), ws=streams.protocol(), port=0, log_level="warning", lifespan="off"
