@@ -1,0 +1,62 @@
+"""Alerts as a table, as CSV and as JSON.
+
+Belongs here: how alerts are written out. Not here: where they come from (`tapewatch/store/database.py`).
+"""
+
+import csv
+import datetime as dt
+import io
+import json
+from typing import Any
+
+import polars as pl
+from rich.table import Table
+
+from orchestration.listing import moment
+
+COLUMNS = (
+    *("market", "symbol", "rule", "severity", "start", "end", "detected", "value", "baseline", "multiple", "peak"),
+    *("observations", "message", "alert_id"),
+)
+_STYLES = {"critical": "bold red", "warning": "yellow", "info": ""}
+_TIMES = {"start": "start_time", "end": "end_time", "detected": "detected_time"}
+
+
+def as_csv(alerts: pl.DataFrame) -> str:
+    """All columns; a header always. Times are ISO 8601 in UTC; the end of one that lasts is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in alerts.iter_rows(named=True):
+        writer.writerow("" if value is None else value for value in _fields(row).values())
+    return text.getvalue()
+
+
+def as_json(alerts: pl.DataFrame) -> str:
+    """A list of objects with the CSV's fields; null where there is nothing."""
+    return json.dumps([_fields(row) for row in alerts.iter_rows(named=True)], indent=1) + "\n"
+
+
+def as_table(alerts: pl.DataFrame) -> Table:
+    """For a person: when, how bad, and the sentence."""
+    table = Table(title=f"{alerts.height:,} alerts", title_justify="left")
+    for heading in ("from, UTC", "to", "market", "rule", "severity"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("what was seen", overflow="fold")
+    for row in alerts.iter_rows(named=True):
+        end: dt.datetime | None = row["end_time"]
+        table.add_row(
+            f"{row['start_time']:%Y-%m-%d %H:%M:%S}",
+            "lasts" if end is None else f"{end:%H:%M:%S}",
+            row["market"],
+            row["rule"].replace("_", " "),
+            row["severity"],
+            row["message"],
+            style=_STYLES[row["severity"]],
+        )
+    return table
+
+
+def _fields(row: dict[str, Any]) -> dict[str, Any]:
+    moments = {name: None if row[column] is None else moment(row[column]) for name, column in _TIMES.items()}
+    return {name: moments[name] if name in moments else row[name] for name in COLUMNS}
