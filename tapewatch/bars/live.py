@@ -22,6 +22,8 @@ _BAR = np.dtype(
     [(name, np.int64 if name in ("symbol", "start", "transactions") else np.float64) for name in _FIELDS]
     + [("revision", np.int64), ("is_withdrawn", np.bool_)]
 )
+_NO_BARS = LIVE_BARS.empty()
+_NO_KEYS = _NO_BARS.select(LIVE_BARS.key)
 _CLOCK = {NS_PER_SECOND: "1s", NS_PER_MINUTE: "1m"}
 
 
@@ -150,18 +152,26 @@ class LiveBars:
         """
         emitted, self._emitted[width] = self._emitted[width], []
         if not emitted:
-            return LIVE_BARS.empty(), LIVE_BARS.empty().select("symbol", "clock", "time")
+            return _NO_BARS, _NO_KEYS
         bars = emitted[0] if len(emitted) == 1 else np.concatenate(emitted)
         built = kernel.FlatBars(*(np.ascontiguousarray(bars[name]) for name in _FIELDS))
         ends = built.start + width
-        rows = bars_frame(pl.Series(self._names, dtype=SYMBOL), built).with_columns(
-            clock=pl.lit(_CLOCK[width], SYMBOL),
-            known_time=pl.Series(np.where(bars["revision"] > 0, np.maximum(ends, known_ns), ends)).cast(TIME),
-            source=pl.lit("trades", SYMBOL),
-            revision=pl.Series(bars["revision"], dtype=pl.Int32),
+        known = np.where(bars["revision"] > 0, np.maximum(ends, known_ns), ends)
+        symbol, *values = bars_frame(pl.Series(self._names, dtype=SYMBOL), built).get_columns()
+        rows = pl.DataFrame(
+            [
+                symbol,
+                pl.Series("clock", [_CLOCK[width]], dtype=SYMBOL).new_from_index(0, bars.size),
+                values[0],
+                pl.Series("known_time", known).cast(TIME),
+                *values[1:],
+                pl.Series("source", ["trades"], dtype=SYMBOL).new_from_index(0, bars.size),
+                pl.Series("revision", bars["revision"].astype(np.int32)),
+            ]
         )
-        rows = rows.select(LIVE_BARS.schema.names())
-        return rows, rows.filter(pl.Series(bars["is_withdrawn"])).select("symbol", "clock", "time")
+        if not bars["is_withdrawn"].any():
+            return rows, _NO_KEYS
+        return rows, rows.filter(pl.Series(bars["is_withdrawn"].copy())).select(LIVE_BARS.key)
 
     def end_sweep(self) -> None:
         """The minutes to be built again have been; the next begin with what they found in force."""

@@ -88,7 +88,7 @@ def bars_frame(names: pl.Series, built: kernel.FlatBars) -> pl.DataFrame:
     vwap = np.divide(built.notional, built.volume, out=np.full(built.volume.size, np.nan), where=built.volume > 0)
     return pl.DataFrame(
         {
-            "symbol": names.gather(built.symbol),
+            "symbol": names[built.symbol],
             "time": pl.Series(built.start).cast(TIME),
             **{name: getattr(built, name) for name in (*_PRICES, "volume")},
             "vwap": pl.Series(vwap, nan_to_null=True),

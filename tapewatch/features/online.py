@@ -18,6 +18,8 @@ from tapewatch.market.instruments import NS_PER_MINUTE, Market, Session
 from tapewatch.market.live_tables import LIVE_MICROSTRUCTURE
 from tapewatch.market.tables import QUOTES, SYMBOL, TIME, TRADES
 
+_NO_ROWS = LIVE_MICROSTRUCTURE.empty()
+_NO_KEYS = _NO_ROWS.select(LIVE_MICROSTRUCTURE.key)
 _NEVER = np.iinfo(np.int64).max
 
 
@@ -147,7 +149,7 @@ class OnlineMicrostructure:
         self._takes_part[:] = False
         self._waiting_before = None
         if not summed:
-            return LIVE_MICROSTRUCTURE.empty(), LIVE_MICROSTRUCTURE.empty().select("symbol", "event_time")
+            return _NO_ROWS, _NO_KEYS
         held = self._minutes
         is_past = held.records["start"] < since[held.symbol]
         old = held.where(~is_past)
@@ -164,8 +166,8 @@ class OnlineMicrostructure:
             is_changed, is_gone, new_revision = _compared(new, rows, old, old_rows, self._session)
             minutes.revision[is_new] = new_revision
         self._minutes = minutes.where(_rows_behind(minutes.symbol) < self._rows_kept)
-        rows = rows.with_columns(revision=pl.Series(minutes.revision[is_new], dtype=pl.Int32)).filter(is_changed)
-        return rows, self._keys_of(old.where(is_gone))
+        rows = rows.with_columns(pl.Series("revision", minutes.revision[is_new].astype(np.int32)))
+        return rows if is_changed.all() else rows.filter(is_changed), self._keys_of(old.where(is_gone))
 
     def forget(self, before: int) -> None:
         """Minutes that start before `before` will not be passed again."""
@@ -177,7 +179,7 @@ class OnlineMicrostructure:
         needed = wanted.copy()
         at = np.flatnonzero(wanted)
         if not at.size:
-            return LIVE_MICROSTRUCTURE.empty().drop("revision")
+            return _NO_ROWS.drop("revision")
         first = at[np.flatnonzero(np.diff(minutes.symbol[at], prepend=-1))]
         for back in range(1, LOOK_BACK + 1):
             needed[np.maximum(first - back, 0)] = True
@@ -185,6 +187,8 @@ class OnlineMicrostructure:
         return minute_rows(sums).filter(wanted[needed])
 
     def _keys_of(self, minutes: _Minutes) -> pl.DataFrame:
+        if not minutes.symbol.size:
+            return _NO_KEYS
         names = pl.Series("symbol", self._names, dtype=SYMBOL).gather(minutes.symbol)
         return pl.DataFrame([names, pl.Series("event_time", minutes.records["start"].copy()).cast(TIME)])
 

@@ -16,6 +16,8 @@ from tapewatch.streaming.tick_buffer import Columns
 # An id of so many digits, padded behind, and their count order as the text does and leave room for the exchange.
 _DIGITS, _EXCHANGE_SHIFT = 13, 48
 _UNKNOWN = -1
+# Traits are a byte.
+_UNREAD = 1 << 8
 
 
 class SymbolCodes:
@@ -61,8 +63,10 @@ class Arrivals:
     def __init__(self, session: Session, rules: Mapping[int, Updates]) -> None:
         self.symbols = SymbolCodes()
         self._session = session
+        self._held: list[pl.Series] = []
         self._rules = rules
         self._count = 0
+        self._traits = np.full(64, _UNREAD, dtype=np.uint32)
 
     def trades(self, frame: pl.DataFrame) -> tuple[Columns, Array]:
         """`STREAM_TRADES` rows as `TRADE_COLUMNS`, and which of them have an identity."""
@@ -70,11 +74,11 @@ class Arrivals:
             number, is_known = self._numbers_by_id(frame)
         else:
             number, is_known = self._numbers(frame)
-        traits = trade_traits(frame["conditions"], self._session, self._rules)[flat(frame["conditions"])]
+        traits = self._traits_of(frame["conditions"])
         is_withdrawn = withdrawn(frame["correction"])
         if not is_withdrawn.size:
             is_withdrawn = np.zeros(frame.height, dtype=np.bool_)
-        values = (flat(frame["price"]), flat(frame["size"]), traits.astype(np.uint32), is_withdrawn)
+        values = (flat(frame["price"]), flat(frame["size"]), traits, is_withdrawn)
         return (*self._place(frame, number), *values), is_known
 
     def quotes(self, frame: pl.DataFrame) -> tuple[Columns, Array]:
@@ -86,6 +90,20 @@ class Arrivals:
     def _place(self, frame: pl.DataFrame, number: Array) -> Columns:
         codes = self.symbols.codes(frame["symbol"])
         return codes, flat(frame["time"]), number, np.zeros(frame.height, dtype=np.bool_)
+
+    def _traits_of(self, conditions: pl.Series) -> Array:
+        """Each row's traits; those of condition lists met for the first time are read once."""
+        physical = flat(conditions)
+        highest = int(physical.max())
+        if highest >= self._traits.size:
+            self._traits = np.append(self._traits, np.full(2 * highest, _UNREAD, dtype=np.uint32))
+        traits = self._traits[physical]
+        if traits.max() == _UNREAD:
+            read = trade_traits(conditions, self._session, self._rules)
+            self._traits[physical] = read[physical]
+            self._held.append(conditions.unique())
+            traits = self._traits[physical]
+        return traits
 
     def _numbers(self, frame: pl.DataFrame) -> tuple[Array, Array]:
         sequence = frame["sequence_number"]

@@ -34,13 +34,18 @@ class LiveRows:
     the finished day's table lacks them. Such a bar is among the bars too, without volume.
     """
 
-    second_bars: pl.DataFrame = field(default_factory=LIVE_BARS.empty)
-    minute_bars: pl.DataFrame = field(default_factory=LIVE_BARS.empty)
-    microstructure: pl.DataFrame = field(default_factory=LIVE_MICROSTRUCTURE.empty)
-    withdrawn_bars: pl.DataFrame = field(default_factory=lambda: LIVE_BARS.empty().select(LIVE_BARS.key))
-    withdrawn_rows: pl.DataFrame = field(
-        default_factory=lambda: LIVE_MICROSTRUCTURE.empty().select(LIVE_MICROSTRUCTURE.key)
-    )
+    second_bars: pl.DataFrame
+    minute_bars: pl.DataFrame
+    microstructure: pl.DataFrame
+    withdrawn_bars: pl.DataFrame
+    withdrawn_rows: pl.DataFrame
+
+
+_NO_BARS, _NO_ROWS = LIVE_BARS.empty(), LIVE_MICROSTRUCTURE.empty()
+#: When nothing became known.
+NOTHING_NEW = LiveRows(
+    _NO_BARS, _NO_BARS, _NO_ROWS, _NO_BARS.select(LIVE_BARS.key), _NO_ROWS.select(LIVE_MICROSTRUCTURE.key)
+)
 
 
 @dataclass(slots=True)
@@ -123,7 +128,7 @@ class LiveTape:
         through = min(through_ns, self.session.day_end)
         seconds = max(self._seconds_done, through - (through - self.session.day_start) % NS_PER_SECOND)
         if seconds == self._seconds_done and not self._late:
-            return LiveRows()
+            return NOTHING_NEW
         whole = max(self._next, through - (through - self.session.day_start) % NS_PER_MINUTE)
         self._sweep(whole, seconds)
         self._next, self._seconds_done = whole, seconds
@@ -135,7 +140,7 @@ class LiveTape:
             self._due(second_bars, "time"),
             self._due(minute_bars, "time"),
             self._due(rows, "event_time"),
-            self._due(pl.concat([gone_seconds, gone_minutes]), "time"),
+            self._due(pl.concat([gone_seconds, gone_minutes]) if gone_minutes.height else gone_seconds, "time"),
             self._due(gone_rows, "event_time"),
         )
 
