@@ -29,6 +29,8 @@ QUOTE_CHANNELS = frozenset({"Q", "XQ", "C"})
 MINUTE_CHANNELS = frozenset({"AM", "XA", "CA"})
 _SECOND_CHANNELS = frozenset({"A", "XAS", "CAS"})
 
+# What of the tape a channel is made of, where it is not the trades.
+_TABLES = dict.fromkeys(QUOTE_CHANNELS | {"XL2", "CA", "CAS"}, "quotes") | dict.fromkeys(("AM", "XA"), "bars")
 _BAND = 0.05
 _BANDS_EVERY = 30 * NS_PER_SECOND
 _IMBALANCES_FOR = 300 * NS_PER_SECOND
@@ -42,6 +44,10 @@ class Day:
     session: Session
     symbols: Sequence[str]
 
+    def load(self, table: str) -> None:
+        """Get a table of the tape ready."""
+        self.tape.load(table, self.symbols, self.session.date)
+
     def rows(self, of_symbol: Callable[[str], pl.DataFrame]) -> pl.DataFrame:
         """Rows of all symbols, those of each in order."""
         frames = [frame for symbol in self.symbols if not (frame := of_symbol(symbol)).is_empty()]
@@ -54,6 +60,7 @@ class Day:
 
 def rows(day: Day, channel: str) -> pl.DataFrame:
     """A channel's rows in order of `_release`: the columns that `messages` spells, and that one (`TIME`)."""
+    day.load(_TABLES.get(channel, "trades"))
     if channel in MINUTE_CHANNELS or channel in _SECOND_CHANNELS:
         is_minute = channel in MINUTE_CHANNELS
         made = bars(day, minute_rows(day) if is_minute else _second_rows(day), is_minute=is_minute)

@@ -4,6 +4,7 @@ Belongs here: the interface, and its synthetic side with a memory. Not here: the
 """
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Protocol
 
 import polars as pl
@@ -34,6 +35,12 @@ class MarketTape(Protocol):
 
     def symbols(self, market: Market) -> list[str]:
         """The symbols listed, ascending."""
+
+    def symbols_on(self, market: Market, date: dt.date) -> list[str]:
+        """The symbols that have rows on a day, ascending."""
+
+    def load(self, table: str, symbols: Sequence[str], date: dt.date) -> None:
+        """Get ready what is about to be asked for: `trades`, `quotes` or `bars` of a market's symbols."""
 
     def describe(self, symbol: str) -> Instrument | None:
         """What is known of a listed symbol beyond its name; None where nothing is."""
@@ -86,6 +93,13 @@ class SyntheticTape:
     def symbols(self, market: Market) -> list[str]:
         """See `MarketTape`."""
         return self._market.symbols(market)
+
+    def symbols_on(self, market: Market, date: dt.date) -> list[str]:  # noqa: ARG002 - every day has them all
+        """See `MarketTape`."""
+        return self._market.symbols(market)
+
+    def load(self, table: str, symbols: Sequence[str], date: dt.date) -> None:
+        """See `MarketTape`; days are made one by one."""
 
     def describe(self, symbol: str) -> Instrument | None:
         """See `MarketTape`."""

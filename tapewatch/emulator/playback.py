@@ -155,7 +155,7 @@ class Playback:
                 yield date, block
 
     def _rows(self, date: dt.date, channel: str, symbols: frozenset[str]) -> pl.DataFrame:
-        chosen = self.tape.symbols(self.market) if EVERY in symbols else sorted(symbols)
+        chosen = self.tape.symbols_on(self.market, date) if EVERY in symbols else sorted(symbols)
         day = Day(self.tape, Partition(date, self.market).session, chosen)
         return tape_faults.rows(day, channel, self.faults.messages(self.market))
 

@@ -6,6 +6,7 @@ Rows that the reader quarantines are not served: the vendor would not have sent 
 
 import datetime as dt
 import threading
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -40,6 +41,7 @@ class RecordedTape:
         self._frames: LruCache[pl.DataFrame] = LruCache(cache_bytes, _frame_bytes)
         self._available: dict[Market, dict[str, list[dt.date]]] = {}
         self._symbols: dict[Market, list[str]] = {}
+        self._loaded: set[tuple[str, str, dt.date]] = set()
         self._lock = threading.Lock()
 
     def knows(self, symbol: str) -> bool:
@@ -59,6 +61,26 @@ class RecordedTape:
                 found = self._read_symbols(market, table, days[table][-_LISTED_DAYS:]) if table else set()
                 self._symbols[market] = sorted(found)
             return self._symbols[market]
+
+    def symbols_on(self, market: Market, date: dt.date) -> list[str]:
+        """The symbols in the day's bars; where there are none, in its trades and quotes."""
+        there = [table for table, days in self._days(market).items() if date in days]
+        tables = ["bars"] if "bars" in there else there
+        return sorted({symbol for table in tables for symbol in self._read_symbols(market, table, [date])})
+
+    def load(self, table: str, symbols: Sequence[str], date: dt.date) -> None:
+        """Read several symbols' day in one pass over its file, which would else take one for each."""
+        if len(symbols) < 2 or date not in self._days(market_of(symbols[0])).get(table, ()):
+            return
+        with self._lock:
+            missing = [symbol for symbol in symbols if (table, symbol, date) not in self._loaded]
+            self._loaded.update((table, symbol, date) for symbol in missing)
+        if missing:
+            whole = self._read(table, Partition(date, market_of(symbols[0])), missing)
+            parts = whole.partition_by("symbol", as_dict=True)
+            for symbol in missing:
+                part = parts.get((symbol,), _TABLES[table].empty())
+                self._frames.get((table, symbol, date), lambda part=part: part)  # type: ignore[misc]
 
     def describe(self, symbol: str) -> Instrument | None:  # noqa: ARG002 - files tell prices, not characters
         """None: files hold no names."""

@@ -42,6 +42,14 @@ class RenamedTape:
         """See `MarketTape`."""
         return sorted([*self._tape.symbols(market), *(new for new in self._new if self.market(new) is market)])
 
+    def symbols_on(self, market: Market, date: dt.date) -> list[str]:
+        """See `MarketTape`."""
+        return sorted([*self._tape.symbols_on(market, date), *(new for new in self._new if self.market(new) is market)])
+
+    def load(self, table: str, symbols: Sequence[str], date: dt.date) -> None:
+        """See `MarketTape`."""
+        self._tape.load(table, sorted({self._new[s].symbol if s in self._new else s for s in symbols}), date)
+
     def describe(self, symbol: str) -> Instrument | None:
         """See `MarketTape`."""
         return self._tape.describe(self._new[symbol].symbol if symbol in self._new else symbol)

@@ -237,6 +237,14 @@ _LAYOUTS = (
         redelivery=("exchange", "id"),
         positive=("price",),
     ),
+    # The vendor has no such files; a folder of one's own may hold crypto quotes so.
+    Layout(
+        Market.CRYPTO,
+        "quotes",
+        "quotes_v1",
+        QUOTES,
+        {"ticker": "symbol", **_SIDES, "participant_timestamp": "time"},
+    ),
     *_aggregates(Market.CRYPTO, has_volume=True),
     Layout(
         Market.FOREX,
