@@ -14,13 +14,14 @@ import numpy.typing as npt
 from tapewatch.feeds.stream_rows import BAR, FLOATS, INTS, NULL_INT, QUOTE, TRADE, VALUE
 from tapewatch.market.instruments import Market
 
-#: How a field is read. UNKNOWN makes the scanner give up; WORD and CODES look a text up; TIME infers the unit, and where it is
-#: 0 and may be, is null; DECIMAL is an amount that may stand in quotes, and wins over an AMOUNT of the same column; EXCHANGE is an
-#: id that may stand in quotes and fills two columns; TRADED is the value of a future's bar; the SKIP ones are checked and dropped.
+#: How a field is read. TIME infers the unit, and TIME_OR_ZERO is null where it is 0; EXCHANGE is an id that may stand in quotes and
+#: fills two columns; WORD and CODES look a text up; DECIMAL is an amount that may stand in quotes, and wins over an AMOUNT of the
+#: same column; TRADED is the value of a future's bar; the SKIP ones are checked and dropped. Those up to LAST_INT are integers.
 (
-    UNKNOWN, WORD, CODES, INT, TIME, TIME_OR_ZERO, PRICE, AMOUNT, DECIMAL, TEXT, EXCHANGE, TRADED, SKIP_INT, SKIP_NUMBER,
+    TIME, TIME_OR_ZERO, INT, EXCHANGE, SKIP_INT, PRICE, AMOUNT, WORD, CODES, TEXT, DECIMAL, TRADED, SKIP_NUMBER,
     SKIP_FLAG, SKIP_ANY,
-) = range(16)  # fmt: skip
+) = range(15)  # fmt: skip
+LAST_INT: Final = SKIP_INT
 KEY_BITS: Final = 6
 KEY_MIXER: Final = 0x9E3779B97F4A7C15
 MAX_KEY_BYTES: Final = 8

@@ -5,7 +5,7 @@ keys, plain numbers, words it has seen before. At any other it stops, as if that
 NUL, which no JSON text holds: it ends every loop. Belongs here: the kernel. Not here: what fields mean (`stream_plan.py`).
 """
 
-from typing import Final
+from typing import Any, Final
 
 import numba
 import numpy as np
@@ -15,130 +15,42 @@ from tapewatch.feeds import stream_plan as sp
 from tapewatch.feeds.pointers import pointer_to
 from tapewatch.feeds.scanner import Pointer, Whole
 from tapewatch.feeds.stream_rows import BAR, NULL_INT, TRADE
-from tapewatch.feeds.stream_times import EARLIEST_S, LATEST_S
+from tapewatch.feeds.stream_tokens import (
+    code_list,
+    decimal,
+    nanoseconds,
+    plain_text,
+    short_name,
+    skip_any,
+    skip_space,
+    whole,
+)
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bytes = npt.NDArray[np.uint8]
 Codes = npt.NDArray[np.uint64]
+#: Pointers that belong together, inside compiled code.
+Pointers = tuple[Any, ...]
 
 #: NULs after the last frame, so that no look ahead leaves the text.
 PADDING: Final = 16
-_QUOTE, _BACKSLASH, _COLON, _COMMA, _POINT, _SPACE = 34, 92, 58, 44, 46, 32
-_LEFT_BRACE, _RIGHT_BRACE, _LEFT_BRACKET, _RIGHT_BRACKET = 123, 125, 91, 93
-_ZERO, _NINE, _PLUS, _MINUS, _LOWER_E, _UPPER_E, _LAST_ASCII = 48, 9, 43, 45, 101, 69, 127
-_TAB, _NEWLINE, _RETURN = 9, 10, 13
-_TRUE, _FALSE, _NULL = (int.from_bytes(word, "big") for word in (b"true", b"false", b"null"))
-_MAX_DIGITS, _MAX_EXACT, _MAX_POWER, _MAX_EXPONENT_DIGITS = 19, 2**53, 22, 3
-_POWERS = np.array([float(10**i) for i in range(_MAX_POWER + 1)])
+_QUOTE, _COLON, _COMMA, _LEFT_BRACE, _RIGHT_BRACE, _LEFT_BRACKET, _RIGHT_BRACKET = 34, 58, 44, 123, 125, 91, 93
+_LOWER_T, _LOWER_F = 116, 102
 _U = np.uint64
-_HASH_SEED, _HASH_PRIME = _U(0xCBF29CE484222325), _U(0x100000001B3)
-_MIXER, _KEY_SHIFT, _KEY_MASK = _U(sp.KEY_MIXER), _U(64 - sp.KEY_BITS), 2**sp.KEY_BITS - 1
 _EV = _U(int.from_bytes(b"ev", "big"))
-_MS, _US, _NS = 1_000, 1_000_000, 1_000_000_000
+_MIXER, _KEY_SHIFT, _KEY_MASK = _U(sp.KEY_MIXER), _U(64 - sp.KEY_BITS), 2**sp.KEY_BITS - 1
 _OPEN, _HIGH, _LOW, _CLOSE, _VOLUME, _VWAP = range(6)
 _SECOND_EXCHANGE = 1
-_SYMBOL_SLOT, _RECEIVED_SLOT = 0, 2
+_RECEIVED_SLOT = 2
 
 _compiled = numba.njit(nogil=True, cache=True)
 
 
 @_compiled
-def _skip_space(text: Pointer, at: Whole) -> Whole:
-    while text[at] <= _SPACE and (
-        text[at] == _SPACE or text[at] == _NEWLINE or text[at] == _RETURN or text[at] == _TAB
-    ):
-        at += 1
-    return at
-
-
-@_compiled
-def _digits(text: Pointer, at: Whole, value: Whole) -> tuple[Whole, Whole]:
-    digit = np.uint8(text[at] - _ZERO)
-    while digit <= _NINE:
-        value = value * 10 + digit
-        at += 1
-        digit = np.uint8(text[at] - _ZERO)
-    return value, at
-
-
-@_compiled
-def _whole(text: Pointer, at: Whole) -> tuple[Whole, Whole]:
-    """The integer at `at`, -1 where it is not plain, and the position after it."""
-    value, end = _digits(text, at, np.int64(0))
-    digits = end - at
-    if digits == 0 or digits > _MAX_DIGITS or (text[at] == _ZERO and digits > 1):
-        return np.int64(-1), end
-    if text[end] == _POINT or text[end] == _LOWER_E or text[end] == _UPPER_E:
-        return np.int64(-1), end
-    return value, end
-
-
-@_compiled
-def _decimal(text: Pointer, at: Whole) -> tuple[float, Whole]:
-    """The number at `at`, -1 where it is not plain, and the position after it."""
-    mantissa, end = _digits(text, at, np.int64(0))
-    digits, power = end - at, 0
-    if digits == 0 or (text[at] == _ZERO and digits > 1):
-        return -1.0, end
-    if text[end] == _POINT:
-        point = end + 1
-        mantissa, end = _digits(text, point, mantissa)
-        power = point - end
-        digits -= power
-        if power == 0:
-            return -1.0, end
-    if text[end] == _LOWER_E or text[end] == _UPPER_E:
-        end += 1
-        is_negative = text[end] == _MINUS
-        if is_negative or text[end] == _PLUS:
-            end += 1
-        start = end
-        exponent, end = _digits(text, start, np.int64(0))
-        if end == start or end - start > _MAX_EXPONENT_DIGITS:
-            return -1.0, end
-        power += -exponent if is_negative else exponent
-    if digits > _MAX_DIGITS or mantissa < 0 or mantissa > _MAX_EXACT or power > _MAX_POWER or power < -_MAX_POWER:
-        return -1.0, end
-    # Both operands are exact in binary, so the result is the nearest double, as a correct reader gives.
-    return (mantissa / _POWERS[-power] if power < 0 else mantissa * _POWERS[power]), end
-
-
-@_compiled
-def _text(text: Pointer, at: Whole) -> tuple[Whole, np.uint64]:
-    """The position of the closing quote of the text that begins at `at`, -1 where it is not plain, and the text's hash."""
-    code = _HASH_SEED
-    while text[at] != _QUOTE:
-        byte = text[at]
-        if byte < _SPACE or byte == _BACKSLASH or byte > _LAST_ASCII:
-            return np.int64(-1), code
-        code = (code ^ _U(byte)) * _HASH_PRIME
-        at += 1
-    return at, code
-
-
-@_compiled
-def _short_name(text: Pointer, at: Whole) -> tuple[np.uint64, Whole]:
-    """The name in quotes at `at` packed into a number, 0 where it is not plain or too long, and the position after it."""
-    if text[at] != _QUOTE:
-        return _U(0), at
-    at += 1
-    start, key = at, _U(0)
-    while text[at] != _QUOTE:
-        byte = text[at]
-        if byte < _SPACE or byte == _BACKSLASH or byte > _LAST_ASCII or at - start == sp.MAX_KEY_BYTES:
-            return _U(0), at
-        key = (key << _U(8)) | _U(byte)
-        at += 1
-    return key, at + 1
-
-
-@_compiled
-def _code_of(
-    text: Pointer, start: Whole, width: Whole, code: np.uint64, mask: Whole, slots: Pointer, keys: Pointer,
-    bounds: Pointer, letters: Pointer,
-) -> Whole:  # fmt: skip
-    """The code of a word of the table, -1 where it has none."""
+def _word(text: Pointer, start: Whole, width: Whole, code: np.uint64, table: Pointers) -> Whole:
+    """The code of a word of a `WordTable`, -1 where it has none."""
+    slots, keys, bounds, letters, mask = table
     place = np.int64(code & _U(mask))
     while slots[place] != 0:
         number = slots[place] - 1
@@ -153,85 +65,175 @@ def _code_of(
 
 
 @_compiled
-def _code_list(text: Pointer, at: Whole) -> tuple[Whole, Whole, np.uint64, Whole]:
-    """Start, end and hash of the digits and commas at `at`, bracketed or one number, and the position after; 0 where unsure."""
-    is_list = text[at] == _LEFT_BRACKET
-    start = at + 1 if is_list else at
-    end, code = start, _HASH_SEED
-    while np.uint8(text[end] - _ZERO) <= _NINE or (is_list and text[end] == _COMMA):
-        code = (code ^ _U(text[end])) * _HASH_PRIME
-        end += 1
-    if is_list:
-        return start, end, code, (end + 1 if text[end] == _RIGHT_BRACKET else np.int64(0))
-    return start, end, code, (end if end > start else np.int64(0))
+def _quoted_word(text: Pointer, at: Whole, table: Pointers) -> tuple[Whole, Whole]:
+    """The code of the word in quotes at `at`, -1 where it has none, and the position after it."""
+    if text[at] != _QUOTE:
+        return np.int64(-1), at
+    end, code = plain_text(text, at + 1)
+    if end < 0:
+        return np.int64(-1), at
+    return _word(text, at + 1, end - at - 1, code, table), end + 1
 
 
 @_compiled
-def _nanoseconds(value: Whole) -> Whole:
-    """A time in s, ms, µs or ns as ns, -1 where it fits none."""
-    if EARLIEST_S * _MS <= value < LATEST_S * _MS:
-        return value * _US
-    if EARLIEST_S * _NS <= value < LATEST_S * _NS:
-        return value
-    if EARLIEST_S * _US <= value < LATEST_S * _US:
-        return value * _MS
-    if EARLIEST_S <= value < LATEST_S:
-        return value * _NS
-    return np.int64(-1)
+def _listed_codes(text: Pointer, at: Whole, table: Pointers) -> tuple[Whole, Whole]:
+    """The code of the list of codes at `at`, -1 where it has none, and the position after it."""
+    start, end, code, after = code_list(text, at)
+    if after == 0:
+        return np.int64(-1), at
+    return _word(text, start, end - start, code, table), after
 
 
 @_compiled
-def _skip_plain(text: Pointer, at: Whole) -> Whole:
-    """The position after a text, a number, true, false or null; 0 where it is none or not plain."""
-    if text[at] == _QUOTE:
-        end, _ = _text(text, at + 1)
-        return end + 1 if end >= 0 else np.int64(0)
-    if text[at] == _MINUS or np.uint8(text[at] - _ZERO) <= _NINE:
-        value, end = _decimal(text, at + 1 if text[at] == _MINUS else at)
-        return end if value >= 0 else np.int64(0)
-    word, end = np.int64(0), at
-    while text[end] >= ord("a") and text[end] <= ord("z") and end - at < 6:
-        word = (word << 8) | text[end]
-        end += 1
-    return end if word in (_TRUE, _FALSE, _NULL) else np.int64(0)
+def _copied(text: Pointer, at: Whole, row: Whole, offsets: Pointer, letters: Pointer) -> Whole:
+    """Keep the text in quotes at `at` as the row's; the position after it, 0 where it is not plain."""
+    start = at + 1
+    if text[at] != _QUOTE:
+        return np.int64(0)
+    end, _ = plain_text(text, start)
+    if end < 0:
+        return np.int64(0)
+    target = offsets[row] - start
+    for i in range(start, end):
+        letters[target + i] = text[i]
+    offsets[row + 1] = target + end
+    return end + 1
 
 
 @_compiled
-def _skip_any(text: Pointer, at: Whole) -> Whole:
-    """The position after a plain value or a flat list of such; 0 where it is neither."""
-    if text[at] != _LEFT_BRACKET:
-        return _skip_plain(text, at)
-    at = _skip_space(text, at + 1)
-    if text[at] == _RIGHT_BRACKET:
-        return at + 1
-    while True:
-        at = _skip_plain(text, at)
-        if at == 0:
-            return at
-        at = _skip_space(text, at)
-        if text[at] == _RIGHT_BRACKET:
-            return at + 1
-        if text[at] != _COMMA:
-            return np.int64(0)
-        at = _skip_space(text, at + 1)
+def _store_int(
+    text: Pointer, at: Whole, action: Whole, limit: Whole, cell: Pointer, place: Whole, rows: Whole
+) -> Whole:
+    """Read an integer, a time or an exchange into its place; the position after it, 0 where it is not plain or not allowed."""
+    is_quoted = action == sp.EXCHANGE and text[at] == _QUOTE
+    value, at = whole(text, at + is_quoted)
+    if action in (sp.TIME, sp.TIME_OR_ZERO):
+        moment = nanoseconds(value)
+        if moment < 0:
+            if value != 0 or action == sp.TIME:
+                return np.int64(0)
+            moment = NULL_INT
+        cell[place] = moment
+        return at
+    if value < 0 or value > limit or (is_quoted and text[at] != _QUOTE):
+        return np.int64(0)
+    if action != sp.SKIP_INT:
+        cell[place] = value
+    if action == sp.EXCHANGE:
+        cell[place + _SECOND_EXCHANGE * rows] = value
+    return at + is_quoted
 
 
 @_compiled
-def _is_sound_bar(floats: Pointer, base: Whole, rows: Whole) -> bool:
+def _is_sound(floats: Pointer, base: Whole, rows: Whole, traded: float) -> bool:
+    """Whether a bar's prices hold together; fills in the mean price of the value traded."""
     high, low = floats[base + _HIGH * rows], floats[base + _LOW * rows]
     first, last = floats[base + _OPEN * rows], floats[base + _CLOSE * rows]
+    volume = floats[base + _VOLUME * rows]
+    if traded >= 0 and volume > 0 and np.isnan(floats[base + _VWAP * rows]) and low <= traded / volume <= high:
+        floats[base + _VWAP * rows] = traded / volume
     return bool(high >= first and high >= last and high >= low and low <= first and low <= last)
+
+
+@_compiled
+def _field(text: Pointer, at: Whole, event: Whole, keys: Pointer) -> tuple[Whole, Whole]:
+    """The place in the plan of the field whose key stands at `at`, -1 where it is unknown, and the position of its value."""
+    key, at = short_name(text, at)
+    at = skip_space(text, at)
+    if key == _U(0) or text[at] != _COLON:
+        return np.int64(-1), at
+    place, base = np.int64((key * _MIXER) >> _KEY_SHIFT), event << sp.KEY_BITS
+    while keys[base + place] != key:
+        if keys[base + place] == _U(0):
+            return np.int64(-1), at
+        place = (place + 1) & _KEY_MASK
+    return base + place, skip_space(text, at + 1)
+
+
+@_compiled
+def _event(  # noqa: PLR0911 - each return is a way not to be plain
+    text: Pointer, at: Whole, event: Whole, kind: Whole, row: Whole, rows: Whole, int_base: Whole, float_base: Whole,
+    plan: Pointers, symbols: Pointers, codes: Pointers, out: Pointers, either: Whole, required: Whole,
+) -> Whole:  # fmt: skip
+    """Read the fields after the `ev` of an event into a row that holds the defaults; the position after the event, 0 where
+    anything is not plain."""
+    keys, actions, slots, limits, bits, learnt = plan
+    ints, floats, offsets, letters = out
+    seen, decided, traded = np.int64(0), np.int64(0), -1.0
+    while text[at] == _COMMA:
+        place, at = _field(text, skip_space(text, at + 1), event, keys)
+        if place < 0 or seen & bits[place]:
+            return np.int64(0)
+        seen |= bits[place]
+        action, slot = actions[place], slots[place]
+        if action in (sp.PRICE, sp.AMOUNT):
+            value, at = decimal(text, at)
+            if value < 0 or (action == sp.PRICE and value == 0):
+                return np.int64(0)
+            if not decided >> slot & 1:
+                floats[float_base + slot * rows] = value
+        elif action <= sp.LAST_INT:
+            at = _store_int(text, at, action, limits[place], ints, int_base + slot * rows, rows)
+        elif action in (sp.WORD, sp.CODES):
+            code, at = _quoted_word(text, at, symbols) if action == sp.WORD else _listed_codes(text, at, codes)
+            if code < 0:
+                return np.int64(0)
+            ints[int_base + slot * rows] = code
+        elif action == sp.TEXT:
+            at = _copied(text, at, row, offsets, letters)
+        elif action in (sp.DECIMAL, sp.TRADED, sp.SKIP_NUMBER):
+            is_quoted = text[at] == _QUOTE and action != sp.SKIP_NUMBER
+            value, at = decimal(text, at + is_quoted)
+            if value < 0 or (is_quoted and text[at] != _QUOTE):
+                return np.int64(0)
+            at += is_quoted
+            if action == sp.TRADED:
+                traded = value
+            elif action == sp.DECIMAL:
+                floats[float_base + slot * rows] = value
+                decided |= 1 << slot
+        else:
+            if action == sp.SKIP_FLAG and text[at] != _LOWER_T and text[at] != _LOWER_F:
+                return np.int64(0)
+            at = skip_any(text, at)
+            if action == sp.SKIP_ANY:
+                learnt[slot] += 1
+        if at == 0:
+            return at
+        at = skip_space(text, at)
+    if text[at] != _RIGHT_BRACE or seen & required != required or (either != 0 and seen & either == 0):
+        return np.int64(0)
+    if kind == BAR and not _is_sound(floats, float_base, rows, traded):
+        return np.int64(0)
+    return at + 1
+
+
+@_compiled
+def _kind_of(text: Pointer, at: Whole, tags: Codes) -> tuple[Whole, Whole]:
+    """The number of the event whose object opens at `at`, -1 where it is unknown or `ev` is not first, and the position after
+    its `ev`."""
+    if text[at] != _LEFT_BRACE:
+        return np.int64(-1), at
+    key, at = short_name(text, skip_space(text, at + 1))
+    at = skip_space(text, at)
+    if key != _EV or text[at] != _COLON:
+        return np.int64(-1), at
+    tag, at = short_name(text, skip_space(text, at + 1))
+    for event in range(len(tags)):
+        if tags[event] == tag:
+            return np.int64(event), skip_space(text, at)
+    return np.int64(-1), at
 
 
 @_compiled
 def scan(
     source: Bytes, starts: Ints, received: Ints, frame: int,
     tags: Codes, kinds: Ints, required: Ints, either: Ints,
-    key_table: Codes, action_table: Ints, slot_table: Ints, limit_table: Ints, bit_table: Ints,
+    keys: Codes, actions: Ints, slots: Ints, limits: Ints, bits: Ints,
     int_defaults: Ints, float_defaults: Floats, learnt: Ints,
     symbol_slots: npt.NDArray[np.int32], symbol_keys: Codes, symbol_bounds: Ints, symbol_letters: Bytes,
     code_slots: npt.NDArray[np.int32], code_keys: Codes, code_bounds: Ints, code_letters: Bytes,
-    int_room: Ints, float_room: Floats, offset_room: Ints, letter_room: Bytes, counts: Ints,
+    int_room: Ints, float_room: Floats, offsets: Ints, letters: Bytes, counts: Ints,
 ) -> tuple[int, int]:  # fmt: skip
     """Read frames from number `frame` on, until one is not plain.
 
@@ -244,36 +246,35 @@ def scan(
     Returns:
         the number of the frame that was not read, one more than there are where all were; events read.
     """
-    text, ints, floats = pointer_to(source), pointer_to(int_room), pointer_to(float_room)
-    field_keys, field_actions, field_slots = pointer_to(key_table), pointer_to(action_table), pointer_to(slot_table)
-    field_limits, field_bits = pointer_to(limit_table), pointer_to(bit_table)
-    symbols = pointer_to(symbol_slots), pointer_to(symbol_keys), pointer_to(symbol_bounds), pointer_to(symbol_letters)
-    codes = pointer_to(code_slots), pointer_to(code_keys), pointer_to(code_bounds), pointer_to(code_letters)
-    offsets, letters = pointer_to(offset_room), pointer_to(letter_room)
-    symbol_mask, code_mask = len(symbol_slots) - 1, len(code_slots) - 1
+    text = pointer_to(source)
+    symbols = (
+        pointer_to(symbol_slots), pointer_to(symbol_keys), pointer_to(symbol_bounds), pointer_to(symbol_letters),
+        len(symbol_slots) - 1,
+    )  # fmt: skip
+    codes = (
+        pointer_to(code_slots), pointer_to(code_keys), pointer_to(code_bounds), pointer_to(code_letters),
+        len(code_slots) - 1,
+    )  # fmt: skip
+    plan = (
+        pointer_to(keys), pointer_to(actions), pointer_to(slots), pointer_to(limits), pointer_to(bits),
+        pointer_to(learnt),
+    )  # fmt: skip
+    ints, floats = pointer_to(int_room), pointer_to(float_room)
+    out = ints, floats, pointer_to(offsets), pointer_to(letters)
     rows, int_slots, float_slots = int_room.shape[2], int_room.shape[1], float_room.shape[1]
     events = 0
     before, learnt_before = counts.copy(), learnt.copy()
     while frame < len(received):
         before[:], learnt_before[:] = counts, learnt
         in_frame = 0
-        at = _skip_space(text, starts[frame])
+        at = skip_space(text, starts[frame])
         is_plain = text[at] == _LEFT_BRACKET
-        at = _skip_space(text, at + 1)
+        at = skip_space(text, at + 1)
         is_open = is_plain and text[at] != _RIGHT_BRACKET
-        while is_open:
-            is_plain = False
-            if text[at] != _LEFT_BRACE:
-                break
-            key, at = _short_name(text, _skip_space(text, at + 1))
-            at = _skip_space(text, at)
-            if key != _EV or text[at] != _COLON:
-                break
-            tag, at = _short_name(text, _skip_space(text, at + 1))
-            event = 0
-            while event < len(tags) and tags[event] != tag:
-                event += 1
-            if event == len(tags):
+        while is_open and is_plain:
+            event, at = _kind_of(text, at, tags)
+            if event < 0:
+                is_plain = False
                 break
             kind = kinds[event]
             row = counts[kind]
@@ -285,138 +286,22 @@ def scan(
             ints[int_base + _RECEIVED_SLOT * rows] = received[frame]
             if kind == TRADE:
                 offsets[row + 1] = offsets[row]
-            seen, decided = np.int64(0), np.int64(0)
-            traded = -1.0
-            at = _skip_space(text, at)
-            while text[at] == _COMMA:
-                is_plain = False
-                key, at = _short_name(text, _skip_space(text, at + 1))
-                at = _skip_space(text, at)
-                if key == _U(0) or text[at] != _COLON:
-                    break
-                at = _skip_space(text, at + 1)
-                place = np.int64((key * _MIXER) >> _KEY_SHIFT)
-                base = event << sp.KEY_BITS
-                while field_keys[base + place] != key and field_keys[base + place] != _U(0):
-                    place = (place + 1) & _KEY_MASK
-                place += base
-                if field_keys[place] == _U(0) or seen & field_bits[place]:
-                    break
-                seen |= field_bits[place]
-                action, slot = field_actions[place], field_slots[place]
-                if action == sp.WORD:
-                    start = at + 1
-                    if text[at] != _QUOTE:
-                        break
-                    at, code = _text(text, start)
-                    if at < 0:
-                        break
-                    word = _code_of(text, start, at - start, code, symbol_mask, *symbols)
-                    if word < 0:
-                        break
-                    ints[int_base + slot * rows] = word
-                    at += 1
-                elif action in (sp.PRICE, sp.AMOUNT):
-                    value, at = _decimal(text, at)
-                    if value < 0 or (action == sp.PRICE and value == 0):
-                        break
-                    if not decided >> slot & 1:
-                        floats[float_base + slot * rows] = value
-                elif action in (sp.TIME, sp.TIME_OR_ZERO):
-                    whole, at = _whole(text, at)
-                    moment = _nanoseconds(whole)
-                    if moment < 0:
-                        if whole != 0 or action == sp.TIME:
-                            break
-                        moment = NULL_INT
-                    ints[int_base + slot * rows] = moment
-                elif action in (sp.INT, sp.SKIP_INT):
-                    whole, at = _whole(text, at)
-                    if whole < 0 or whole > field_limits[place]:
-                        break
-                    if action == sp.INT:
-                        ints[int_base + slot * rows] = whole
-                elif action == sp.CODES:
-                    start, end, code, at = _code_list(text, at)
-                    word = np.int64(-1)
-                    if at > 0:
-                        word = _code_of(text, start, end - start, code, code_mask, *codes)
-                    if word < 0:
-                        break
-                    ints[int_base + slot * rows] = word
-                elif action == sp.TEXT:
-                    start = at + 1
-                    if text[at] != _QUOTE:
-                        break
-                    at, _ = _text(text, start)
-                    if at < 0:
-                        break
-                    target = offsets[row] - start
-                    for i in range(start, at):
-                        letters[target + i] = text[i]
-                    offsets[row + 1] = target + at
-                    at += 1
-                elif action in (sp.DECIMAL, sp.TRADED):
-                    is_quoted = text[at] == _QUOTE
-                    value, at = _decimal(text, at + is_quoted)
-                    if value < 0 or (is_quoted and text[at] != _QUOTE):
-                        break
-                    at += is_quoted
-                    if action == sp.TRADED:
-                        traded = value
-                    else:
-                        floats[float_base + slot * rows] = value
-                        decided |= 1 << slot
-                elif action == sp.EXCHANGE:
-                    is_quoted = text[at] == _QUOTE
-                    whole, at = _whole(text, at + is_quoted)
-                    if whole < 0 or whole > field_limits[place] or (is_quoted and text[at] != _QUOTE):
-                        break
-                    at += is_quoted
-                    ints[int_base + slot * rows] = whole
-                    ints[int_base + (slot + _SECOND_EXCHANGE) * rows] = whole
-                elif action == sp.SKIP_NUMBER:
-                    value, at = _decimal(text, at)
-                    if value < 0:
-                        break
-                elif action == sp.SKIP_FLAG:
-                    if text[at] != ord("t") and text[at] != ord("f"):
-                        break
-                    at = _skip_plain(text, at)
-                    if at == 0:
-                        break
-                else:
-                    at = _skip_any(text, at)
-                    if at == 0:
-                        break
-                    learnt[slot] += 1
-                at = _skip_space(text, at)
-                is_plain = True
-            if not is_plain or text[at] != _RIGHT_BRACE:
+            at = _event(
+                text, at, event, kind, row, rows, int_base, float_base, plan, symbols, codes, out, either[event],
+                required[event],
+            )  # fmt: skip
+            if at == 0:
                 is_plain = False
                 break
-            is_plain = False
-            if seen & required[event] != required[event] or (either[event] != 0 and seen & either[event] == 0):
-                break
-            if kind == BAR:
-                if not _is_sound_bar(floats, float_base, rows):
-                    break
-                volume, vwap = floats[float_base + _VOLUME * rows], floats[float_base + _VWAP * rows]
-                if traded >= 0 and volume > 0 and np.isnan(vwap):
-                    vwap = traded / volume
-                    if floats[float_base + _LOW * rows] <= vwap <= floats[float_base + _HIGH * rows]:
-                        floats[float_base + _VWAP * rows] = vwap
             counts[kind] = row + 1
             in_frame += 1
-            at = _skip_space(text, at + 1)
+            at = skip_space(text, at)
             is_open = text[at] == _COMMA
-            if is_open:
-                at = _skip_space(text, at + 1)
             is_plain = is_open or text[at] == _RIGHT_BRACKET
-            if not is_plain:
-                break
+            if is_open:
+                at = skip_space(text, at + 1)
         if is_plain:
-            at = _skip_space(text, at + 1)
+            at = skip_space(text, at + 1)
         if not is_plain or at != starts[frame + 1] - 1:
             counts[:], learnt[:] = before, learnt_before
             return frame, events

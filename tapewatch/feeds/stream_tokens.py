@@ -1,0 +1,180 @@
+"""Compiled readers of the tokens of JSON, as far as they are plain: numbers without signs, texts without escapes.
+
+What they are not sure of they leave: a negative number or position says so. Every text they read ends in a NUL, at which each
+of them stops. Belongs here: single tokens. Not here: events (`stream_scanner.py`).
+"""
+
+import numba
+import numpy as np
+
+from tapewatch.feeds.scanner import Pointer, Whole
+from tapewatch.feeds.stream_plan import MAX_KEY_BYTES
+from tapewatch.feeds.stream_times import EARLIEST_S, LATEST_S
+
+_QUOTE, _BACKSLASH, _COMMA, _POINT, _SPACE, _LEFT_BRACKET, _RIGHT_BRACKET = 34, 92, 44, 46, 32, 91, 93
+_ZERO, _NINE, _PLUS, _MINUS, _LOWER_E, _UPPER_E, _LOWER_A, _LOWER_Z, _LAST_ASCII = 48, 9, 43, 45, 101, 69, 97, 122, 127
+_TAB, _NEWLINE, _RETURN = 9, 10, 13
+_TRUE, _FALSE, _NULL = (int.from_bytes(word, "big") for word in (b"true", b"false", b"null"))
+_LONGEST_WORD = 5
+_MAX_DIGITS, _MAX_EXACT, _MAX_POWER, _MAX_EXPONENT_DIGITS = 19, 2**53, 22, 3
+# Powers of ten up to here are exact in binary.
+_POWERS = np.array([float(10**i) for i in range(_MAX_POWER + 1)])
+_U = np.uint64
+_HASH_SEED, _HASH_PRIME = _U(0xCBF29CE484222325), _U(0x100000001B3)
+_MS, _US, _NS = 1_000, 1_000_000, 1_000_000_000
+
+_compiled = numba.njit(nogil=True, cache=True)
+
+
+@_compiled
+def skip_space(text: Pointer, at: Whole) -> Whole:
+    while text[at] <= _SPACE and (
+        text[at] == _SPACE or text[at] == _NEWLINE or text[at] == _RETURN or text[at] == _TAB
+    ):
+        at += 1
+    return at
+
+
+@_compiled
+def _digits(text: Pointer, at: Whole, value: Whole) -> tuple[Whole, Whole]:
+    digit = np.uint8(text[at] - _ZERO)
+    while digit <= _NINE:
+        value = value * 10 + digit
+        at += 1
+        digit = np.uint8(text[at] - _ZERO)
+    return value, at
+
+
+@_compiled
+def whole(text: Pointer, at: Whole) -> tuple[Whole, Whole]:
+    """The integer at `at`, -1 where it is not plain, and the position after it."""
+    value, end = _digits(text, at, np.int64(0))
+    digits = end - at
+    if digits == 0 or digits > _MAX_DIGITS or (text[at] == _ZERO and digits > 1):
+        return np.int64(-1), end
+    if text[end] == _POINT or text[end] == _LOWER_E or text[end] == _UPPER_E:
+        return np.int64(-1), end
+    return value, end
+
+
+@_compiled
+def decimal(text: Pointer, at: Whole) -> tuple[float, Whole]:
+    """The number at `at`, -1 where it is not plain, and the position after it."""
+    mantissa, end = _digits(text, at, np.int64(0))
+    digits, power = end - at, 0
+    if digits == 0 or (text[at] == _ZERO and digits > 1):
+        return -1.0, end
+    if text[end] == _POINT:
+        point = end + 1
+        mantissa, end = _digits(text, point, mantissa)
+        power = point - end
+        digits -= power
+        if power == 0:
+            return -1.0, end
+    if text[end] == _LOWER_E or text[end] == _UPPER_E:
+        end += 1
+        is_negative = text[end] == _MINUS
+        if is_negative or text[end] == _PLUS:
+            end += 1
+        start = end
+        exponent, end = _digits(text, start, np.int64(0))
+        if end == start or end - start > _MAX_EXPONENT_DIGITS:
+            return -1.0, end
+        power += -exponent if is_negative else exponent
+    if digits > _MAX_DIGITS or mantissa < 0 or mantissa > _MAX_EXACT or power > _MAX_POWER or power < -_MAX_POWER:
+        return -1.0, end
+    # Both operands are exact in binary, so the result is the nearest double, as a correct reader gives.
+    return (mantissa / _POWERS[-power] if power < 0 else mantissa * _POWERS[power]), end
+
+
+@_compiled
+def plain_text(text: Pointer, at: Whole) -> tuple[Whole, np.uint64]:
+    """The position of the closing quote of the text that begins at `at`, -1 where it is not plain, and the text's hash."""
+    code = _HASH_SEED
+    while text[at] != _QUOTE:
+        byte = text[at]
+        if byte < _SPACE or byte == _BACKSLASH or byte > _LAST_ASCII:
+            return np.int64(-1), code
+        code = (code ^ _U(byte)) * _HASH_PRIME
+        at += 1
+    return at, code
+
+
+@_compiled
+def short_name(text: Pointer, at: Whole) -> tuple[np.uint64, Whole]:
+    """The name in quotes at `at` packed into a number, 0 where it is not plain or too long, and the position after it."""
+    if text[at] != _QUOTE:
+        return _U(0), at
+    at += 1
+    start, key = at, _U(0)
+    while text[at] != _QUOTE:
+        byte = text[at]
+        if byte < _SPACE or byte == _BACKSLASH or byte > _LAST_ASCII or at - start == MAX_KEY_BYTES:
+            return _U(0), at
+        key = (key << _U(8)) | _U(byte)
+        at += 1
+    return key, at + 1
+
+
+@_compiled
+def code_list(text: Pointer, at: Whole) -> tuple[Whole, Whole, np.uint64, Whole]:
+    """Start, end and hash of the digits and commas at `at`, bracketed or one number, and the position after; 0 where unsure."""
+    is_list = text[at] == _LEFT_BRACKET
+    start = at + 1 if is_list else at
+    end, code = start, _HASH_SEED
+    while np.uint8(text[end] - _ZERO) <= _NINE or (is_list and text[end] == _COMMA):
+        code = (code ^ _U(text[end])) * _HASH_PRIME
+        end += 1
+    if is_list:
+        return start, end, code, (end + 1 if text[end] == _RIGHT_BRACKET else np.int64(0))
+    return start, end, code, (end if end > start else np.int64(0))
+
+
+@_compiled
+def nanoseconds(value: Whole) -> Whole:
+    """A time in s, ms, µs or ns as ns, -1 where it fits none."""
+    if EARLIEST_S * _MS <= value < LATEST_S * _MS:
+        return value * _US
+    if EARLIEST_S * _NS <= value < LATEST_S * _NS:
+        return value
+    if EARLIEST_S * _US <= value < LATEST_S * _US:
+        return value * _MS
+    if EARLIEST_S <= value < LATEST_S:
+        return value * _NS
+    return np.int64(-1)
+
+
+@_compiled
+def _skip_plain(text: Pointer, at: Whole) -> Whole:
+    """The position after a text, a number, true, false or null; 0 where it is none or not plain."""
+    if text[at] == _QUOTE:
+        end, _ = plain_text(text, at + 1)
+        return end + 1 if end >= 0 else np.int64(0)
+    if text[at] == _MINUS or np.uint8(text[at] - _ZERO) <= _NINE:
+        value, end = decimal(text, at + 1 if text[at] == _MINUS else at)
+        return end if value >= 0 else np.int64(0)
+    word, end = np.int64(0), at
+    while _LOWER_A <= text[end] <= _LOWER_Z and end - at <= _LONGEST_WORD:
+        word = (word << 8) | text[end]
+        end += 1
+    return end if word in (_TRUE, _FALSE, _NULL) else np.int64(0)
+
+
+@_compiled
+def skip_any(text: Pointer, at: Whole) -> Whole:
+    """The position after a plain value or a flat list of such; 0 where it is neither."""
+    if text[at] != _LEFT_BRACKET:
+        return _skip_plain(text, at)
+    at = skip_space(text, at + 1)
+    if text[at] == _RIGHT_BRACKET:
+        return at + 1
+    while True:
+        at = _skip_plain(text, at)
+        if at == 0:
+            return at
+        at = skip_space(text, at)
+        if text[at] == _RIGHT_BRACKET:
+            return at + 1
+        if text[at] != _COMMA:
+            return np.int64(0)
+        at = skip_space(text, at + 1)
