@@ -14,7 +14,8 @@ FIRST_DAY = "2003-09-10"
 
 MARKET_DAYS = dg.MultiPartitionsDefinition(
     {
-        "date": dg.DailyPartitionsDefinition(start_date=FIRST_DAY),
+        # The stream fills the day that is on; a futures session belongs to the day after it began.
+        "date": dg.DailyPartitionsDefinition(start_date=FIRST_DAY, end_offset=2),
         "market": dg.StaticPartitionsDefinition(sorted(market.value for market in Market)),
     }
 )

@@ -102,18 +102,21 @@ def reconcile(built: pl.DataFrame, delivered: pl.DataFrame) -> pl.DataFrame:
     """The bars of both origins side by side: `BARS` rows, one for each symbol-minute that either has.
 
     The built bar leads; where there is none the delivered one stands in and `source` says so. Agreement is exact up to
-    rounding (1e-9), and null unless both exist.
+    rounding (1e-9), and null unless both exist. Which revision a bar is `revisions.py` tells.
 
     Args:
         built: what `minute_bars` made, no rows where the market has no trades.
-        delivered: `DELIVERED_BARS` rows, no rows where the vendor delivered none.
+        delivered: `DELIVERED_BARS` rows, no rows where the vendor delivered none; a column `delivered_by` may say how.
     """
+    if "delivered_by" not in delivered.columns:
+        delivered = delivered.with_columns(pl.lit(None, SYMBOL).alias("delivered_by"))
     fields = (*_PRICES, "volume")
     vendor = delivered.select(
         "symbol",
         "time",
         pl.col(*fields).name.prefix("delivered_"),
         pl.col("vwap", "transactions").name.prefix("_delivered_"),
+        pl.col("delivered_by").cast(pl.String),
     )
     joined = built.with_columns(is_built=True).join(vendor, on=["symbol", "time"], how="full", coalesce=True)
     is_built = pl.col("is_built").is_not_null()
@@ -124,7 +127,10 @@ def reconcile(built: pl.DataFrame, delivered: pl.DataFrame) -> pl.DataFrame:
             pl.when(is_built).then(name).otherwise(f"_delivered_{name}").alias(name)
             for name in ("vwap", "transactions")
         ),
-        pl.when(is_built).then(pl.lit("trades")).otherwise(pl.lit("delivered")).alias("source"),
+        pl.when(is_built)
+        .then(pl.lit("trades"))
+        .otherwise(pl.col("delivered_by").fill_null("delivered"))
+        .alias("source"),
         pl.when(is_built).then(_equal("volume")).alias("is_volume_equal"),
         pl.when(is_built).then(pl.all_horizontal(map(_equal, _PRICES))).alias("is_price_equal"),
     )

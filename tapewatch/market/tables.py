@@ -102,7 +102,11 @@ BARS = Table(
         Column("volume", F64, "eligible volume; 0 where an index has none", "base units", minimum=0),
         optional("vwap", F64, "volume-weighted average price", "quote currency", minimum=0),
         optional("transactions", I64, "eligible trades", minimum=0),
-        Column("source", SYMBOL, "`trades` where built from trades, `delivered` where only the vendor's bar exists"),
+        Column(
+            "source",
+            SYMBOL,
+            "`trades` where built from trades; where only the vendor's bar exists, `delivered_by`, or `delivered`",
+        ),
         optional("delivered_open", F64, "open of the vendor's bar", "quote currency", minimum=0),
         optional("delivered_high", F64, "high of the vendor's bar", "quote currency", minimum=0),
         optional("delivered_low", F64, "low of the vendor's bar", "quote currency", minimum=0),
@@ -110,6 +114,8 @@ BARS = Table(
         optional("delivered_volume", F64, "volume of the vendor's bar", "base units", minimum=0),
         optional("is_volume_equal", BOOL, "built and delivered volume agree; null unless both exist"),
         optional("is_price_equal", BOOL, "built and delivered open, high, low, close agree; null unless both exist"),
+        optional("delivered_by", SYMBOL, "which channel the vendor's bar came by: `rest`, `flat_files` or `stream`"),
+        optional("revision", I32, "0 as first written; grows with every change of the bar", minimum=0),
     ),
 )
 

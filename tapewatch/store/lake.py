@@ -114,8 +114,11 @@ class Lake:
         with _open(path) as stream, pq.ParquetFile(stream, pre_buffer=True) as file:
             selection = Selection.of(file.metadata, symbols)
             groups = file.read_row_groups(selection.groups, columns=names)
-        frame = pl.DataFrame(groups).select(pl.col(name).cast(table.schema[name]) for name in names)
-        return selection.cut(frame)
+        frame = pl.DataFrame(groups)
+        # Written before a column that may be null was added, an object lacks it.
+        later = [c for c in table.columns if c.name in names and c.name not in frame.columns and c.is_nullable]
+        frame = frame.with_columns(pl.lit(None, column.dtype).alias(column.name) for column in later)
+        return selection.cut(frame.select(pl.col(name).cast(table.schema[name]) for name in names))
 
     def write(
         self,

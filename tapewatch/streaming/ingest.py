@@ -9,6 +9,7 @@ import fcntl
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ from tapewatch.streaming.merge import ADDED, BATCH, INTERVALS, IS_RECORD, LINE, 
 #: Batches merged in one pass, in bytes of their files: some times as much lies in memory.
 PASS_BYTES = 256 * 1024 * 1024
 _ROWS_AT_ONCE = 4_000_000
+_DELETERS = 8
 BACKFILL = "backfill"
 _TRAVELLING = {BATCH: pl.UInt32(), LINE: pl.Int64(), IS_RECORD: pl.Boolean()}
 _HEALED = {**INTERVALS, BATCH: pl.UInt32()}
@@ -51,8 +53,7 @@ def ingest(
         for files in _passes(waiting_for(spool_root, partition, through)):
             rows = pl.concat(_merge_table(lake, partition, table, files, ledger) for table in STREAMED)
             ledger.add(rows)
-            for file in files:
-                Path(file.path).unlink(missing_ok=True)
+            _delete(files)
             merged.append(rows)
         return pl.concat(merged)
 
@@ -88,6 +89,15 @@ def _passes(files: Sequence[SpoolFile]) -> Iterator[list[SpoolFile]]:
         size += file.bytes
     if taken:
         yield taken
+
+
+def _delete(files: Sequence[SpoolFile]) -> None:
+    def delete(file: SpoolFile) -> None:
+        Path(file.path).unlink(missing_ok=True)
+
+    # Each waits for the file system's journal: side by side they share the wait.
+    with ThreadPoolExecutor(_DELETERS, "spool") as pool:
+        list(pool.map(delete, files))
 
 
 class _Ledger:

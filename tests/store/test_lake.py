@@ -322,3 +322,12 @@ def test_whole_symbol_groups() -> None:
     groups = whole_symbol_groups([{"A": 5, "B": 5, "D": 50}, {"A": 1, "C": 3}], 12)
     assert list(groups) == [["A", "B"], ["C"], ["D"]]
     assert list(whole_symbol_groups([{}], 12)) == []
+
+
+def test_a_column_added_since_is_null_in_what_was_written_before(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    frame = _trades({"AAPL": 5})
+    lake.write(TRADES, DAY, frame)
+    path = str(lake.path(TRADES, DAY))
+    pl.read_parquet(path).drop("tape").write_parquet(path)
+    assert lake.read(TRADES, DAY).equals(frame.with_columns(tape=pl.lit(None, pl.Int8)))

@@ -1,0 +1,46 @@
+"""One bar from several deliveries of it, and which revision of it this is.
+
+Belongs here: streamed bars beside those of REST and flat files. Not here: built bars beside delivered ones (`time_bars.py`).
+"""
+
+import polars as pl
+
+from tapewatch.market.tables import BARS, DELIVERED_BARS
+
+_KEY = ("symbol", "time")
+_PRICES = ("open", "high", "low", "close")
+#: What a revision changes: the values, not whose bar it was compared with.
+_VALUES = (*_PRICES, "volume", "vwap", "transactions", "source")
+
+
+def delivered_bars(streamed: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
+    """The vendor's minute bars as far as is known without asking again: `DELIVERED_BARS` and `delivered_by`.
+
+    A bar that REST or a flat file delivered is the finished one and stays; a streamed one stands in where there is none.
+
+    Args:
+        streamed: `STREAM_BARS`; other clocks than minutes are left out.
+        before: `BARS` as last written.
+    """
+    is_record = pl.col("delivered_by").cast(pl.String).is_in(["rest", "flat_files"])
+    alone = pl.col("source").cast(pl.String) != "trades"
+    record = before.filter(is_record, pl.col("delivered_close").is_not_null()).select(
+        *_KEY,
+        *(pl.col(f"delivered_{name}").alias(name) for name in (*_PRICES, "volume")),
+        *(pl.when(alone).then(name).alias(name) for name in ("vwap", "transactions")),
+        "delivered_by",
+    )
+    minutes = streamed.filter(pl.col("clock").cast(pl.String) == "1m").with_columns(delivered_by=pl.lit("stream"))
+    wanted = {**DELIVERED_BARS.schema, "delivered_by": BARS.schema["delivered_by"]}
+    both = [frame.select(pl.col(name).cast(dtype) for name, dtype in wanted.items()) for frame in (record, minutes)]
+    return pl.concat(both).unique(_KEY, keep="first", maintain_order=True).sort(_KEY)
+
+
+def revised(bars: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
+    """`BARS` with their revision: that of the bar as last written, one more where it changed, 0 where it is new."""
+    known = before.select(*_KEY, *(pl.col(name).alias(f"_{name}") for name in (*_VALUES, "revision")))
+    is_known = pl.col("__is_known").fill_null(value=False)
+    differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"_{name}")) for name in _VALUES)
+    joined = bars.join(known.with_columns(__is_known=True), on=_KEY, how="left", maintain_order="left")
+    revision = pl.col("_revision").fill_null(0) + differs.cast(pl.Int32)
+    return BARS.conform(joined.with_columns(revision=pl.when(is_known).then(revision).otherwise(0)))
