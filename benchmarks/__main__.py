@@ -16,6 +16,7 @@ _SCRIPTS = (
     "microstructure",
     "flat_file_to_features",
     "rest_page",
+    "stream_decode",
     "upserts",
     "wide_day",
     "flat_file_memory",

@@ -32,7 +32,7 @@ from tapewatch.market.schema import Table
 from tapewatch.market.tables import QUARANTINE
 
 #: Bytes of frames read in one round, so that the room for rows stays small.
-_ROUND_BYTES: Final = 1024 * 1024
+_ROUND_BYTES: Final = 4 * 1024 * 1024
 _RARE: Final[tuple[Table, ...]] = (PRICE_BANDS, AUCTION_IMBALANCES, ORDER_BOOK)
 # Making a frame of nothing takes longer than reading a few events.
 _EMPTY: Final = tuple(table.empty() for table in TABLES)
