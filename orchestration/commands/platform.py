@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -62,17 +63,41 @@ def emulate(
     seed: SeedOption = 7,
     flat_files: FlatFilesOption = None,
     key: Annotated[str | None, typer.Option(help="the one key to accept; any by default")] = None,
+    speed: Annotated[
+        str,
+        typer.Option(
+            metavar="N|max|Neps",
+            help="of the streams: times real time (60), as fast as the client takes (max), events a second (50000eps)",
+        ),
+    ] = "1",
+    replay: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIRST[:LAST]",
+            help="days to stream; by default all recorded ones, of the synthetic market the present at speed 1 and else "
+            "the last whole trading day",
+        ),
+    ] = None,
+    faults: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", dir_okay=False, exists=True, help="TOML file of what is to go wrong"),
+    ] = None,
 ) -> None:
-    """Serve the vendor's REST API over a synthetic market, or over recorded flat files, until Ctrl-C.
+    """Serve the vendor's REST API and WebSocket streams over a synthetic market, or recorded flat files, until Ctrl-C.
 
-    Point any client of the vendor at it: POLYGON_BASE_URL=http://127.0.0.1:8900.
+    Point any client of the vendor at it: POLYGON_BASE_URL=http://127.0.0.1:8900 POLYGON_WS_URL=ws://127.0.0.1:8900.
+    How far a stream is: http://127.0.0.1:8900/emulator/v1/stream?market=stocks. Faults: docs/how_to/emulate.md.
 
     [dim]tapewatch emulate --port 8900 --seed 7
-    tapewatch emulate --flat-files ~/flatfiles --key secret[/]
+    tapewatch emulate --speed 60 --replay 2024-03-05:2024-03-08
+    tapewatch emulate --flat-files ~/flatfiles --speed max --faults faults.toml[/]
     """
     command = [sys.executable, "-m", "tapewatch.emulator", "--port", str(port), "--seed", str(seed)]
     command += ["--flat-files", flat_files] if flat_files else []
     command += ["--key", key] if key else []
+    command += ["--speed", speed]
+    command += ["--replay", replay] if replay else []
+    command += ["--faults", str(faults)] if faults else []
     os.execv(command[0], command)  # noqa: S606
 
 

@@ -4,6 +4,7 @@ Belongs here: the position and the days. Not here: the protocol (`conversation`)
 """
 
 import datetime as dt
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,6 @@ from tapewatch.market.instruments import Market, Partition, session_of, trading_
 #: All symbols of a channel.
 EVERY = "*"
 _LOOK_BACK = dt.timedelta(days=10)
-_AHEAD = dt.timedelta(days=30)
 
 #: Symbols by channel, in this platform's spelling; `EVERY` among them for all.
 Subscription = Mapping[str, frozenset[str]]
@@ -91,17 +91,16 @@ class Playback:
 
     @property
     def days(self) -> Sequence[dt.date]:
-        """The days that are replayed; where the present is streamed, today and the next month's."""
-        if self._days is None or self.is_live:
-            self._days = self._chosen()
+        """The days that are replayed; none where the present is streamed."""
+        if self._days is None:
+            self._days = [] if self.is_live else self._chosen()
         return self._days
 
     @property
     def clock(self) -> TapeClock:
         """The tape's clock, for multiples of real time."""
         if self._clock is None:
-            days = [] if self.is_live else self.days
-            sessions = [session for day in days if (session := session_of(self.market, day)) is not None]
+            sessions = [session for day in self.days if (session := session_of(self.market, day)) is not None]
             self._clock = TapeClock(sessions, self.speed.times or 1.0, lambda: self.gate.now)
         return self._clock
 
@@ -116,6 +115,8 @@ class Playback:
 
     def at(self, ns: int) -> Position:
         """The position at a moment of the tape."""
+        if self.is_live:
+            return Position(date_of(ns, self.market), ns)
         earlier = [day for day in self.days if (s := session_of(self.market, day)) and s.day_start <= ns]
         return Position(earlier[-1] if earlier else dt.date.min, ns)
 
@@ -145,14 +146,22 @@ class Playback:
 
     def stream(self, subscription: Subscription, after: Position) -> Iterator[tuple[dt.date, Block]]:
         """Blocks of what is subscribed to, from a position to the end of the tape; made as they are asked for."""
-        for date in self.days:
-            if date < after.date:
-                continue
+        for date in self._from(after.date):
             frames = {
                 channel: self._rows(date, channel, symbols) for channel, symbols in subscription.items() if symbols
             }
             for block in blocks(frames, self.market, after.ns if date == after.date else None):
                 yield date, block
+
+    def _from(self, first: dt.date) -> Iterator[dt.date]:
+        """The days from one on; of the present there is no last one."""
+        if not self.is_live:
+            yield from (day for day in self.days if day >= first)
+            return
+        today = date_of(self.gate.now, self.market)
+        for offset in itertools.count():
+            if session_of(self.market, day := max(first, today) + dt.timedelta(days=offset)) is not None:
+                yield day
 
     def _rows(self, date: dt.date, channel: str, symbols: frozenset[str]) -> pl.DataFrame:
         chosen = self.tape.symbols_on(self.market, date) if EVERY in symbols else sorted(symbols)
@@ -166,8 +175,6 @@ class Playback:
             days = trading_days(self.market, self.replay.first, self.replay.last)
         elif recorded is not None:
             days = recorded
-        elif self.is_live:
-            days = trading_days(self.market, today, today + _AHEAD)
         else:
             days = trading_days(self.market, today - _LOOK_BACK, today - dt.timedelta(days=1))[-1:]
         return days if recorded is None else [day for day in days if day in set(recorded)]
