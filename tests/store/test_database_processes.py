@@ -1,7 +1,5 @@
 """Several processes on one database, locks that last, a server that goes away and comes back."""
 
-import datetime as dt
-import multiprocessing
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,16 +8,15 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 
-from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.live_tables import ALERTS, LIVE_BARS
 from tapewatch.store.database import Database, DatabaseError
 from tapewatch.store.sql_engine import is_transient
+from tests.support.database_processes import DAY as MONDAY
+from tests.support.database_processes import ROWS, run_together, write_the_same_rows
 from tests.support.live_rows import rows_of
 from tests.support.postgres import PostgresServer, postgres_server
 
-MONDAY = Partition(dt.date(2024, 6, 3), Market.STOCKS)
-WRITERS, ROUNDS, ROWS = 3, 12, 120
-_DEADLINE_S = 60
+WRITERS = 3
 
 
 @pytest.fixture(scope="module")
@@ -35,32 +32,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(request.getfixturevalue("server").database())
 
 
-def _write_the_same_rows(url: str, writer: int, results: "multiprocessing.Queue[str]") -> None:
-    rows = rows_of(LIVE_BARS, ROWS)
-    try:
-        with Database(url) as database:
-            for round_ in range(ROUNDS):
-                # Small and large frames, in an order of their own, so that both ways of writing meet.
-                mine = rows.sample(ROWS if round_ % 2 else 20, seed=writer * 100 + round_, shuffle=True)
-                database.upsert(
-                    LIVE_BARS, MONDAY, mine.with_columns(revision=pl.lit(writer), volume=pl.lit(writer * 1.0))
-                )
-    except Exception as error:  # noqa: BLE001 - whatever it is, the test shows it
-        results.put(f"writer {writer}: {error!r}")
-    else:
-        results.put("")
-
-
 def test_processes_that_write_the_same_keys_get_in_nobodys_way(url: str) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    results = spawn.Queue()
-    writers = [spawn.Process(target=_write_the_same_rows, args=(url, number, results)) for number in range(WRITERS)]
-    for process in writers:
-        process.start()
-    said = [results.get(timeout=_DEADLINE_S) for _ in writers]
-    for process in writers:
-        process.join(_DEADLINE_S)
-    assert said == [""] * WRITERS
+    assert run_together(write_the_same_rows, url, WRITERS) == ["done"] * WRITERS
     with Database(url) as database:
         bars = database.read(LIVE_BARS)
     assert bars.height == ROWS

@@ -17,7 +17,8 @@ from tapewatch.market.tables import COVERAGE, TRADES
 from tapewatch.store import sql_copy, sql_upsert
 from tapewatch.store.database import SQL_TABLES, Database
 from tapewatch.store.sql_tables import time_column
-from tests.support.live_rows import frames, rows_of
+from tests.support.live_frames import frames
+from tests.support.live_rows import rows_of
 from tests.support.postgres import PostgresServer, postgres_server
 
 MONDAY = Partition(dt.date(2024, 6, 3), Market.STOCKS)
