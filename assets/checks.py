@@ -4,11 +4,13 @@ A check in a step of its own would have Dagster list all fifty thousand partitio
 bad partition from everything downstream.
 """
 
+import datetime as dt
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
 from assets import judgements
 from assets.judgements import Verdict
@@ -42,6 +44,8 @@ _SCHEMA = Check("schema", "Columns, types, nulls and ranges are as the table's d
 _KEYS = Check("keys_unique", "No two rows share a key.", judgements.keys_unique)
 _SESSION = Check("inside_session", "Every row lies within its market day.", judgements.inside_session)
 _ROWS_MATCH_SOURCE = "rows_match_source"
+_NO_OLD_GAPS = "no_old_gaps"
+_OLD = dt.timedelta(days=1)
 _OF_TABLE: dict[str, tuple[Check, ...]] = {
     TRADES.name: (
         _SESSION,
@@ -87,6 +91,10 @@ _OF_TABLE: dict[str, tuple[Check, ...]] = {
 def specs(table: Table) -> list[dg.AssetCheckSpec]:
     """The checks of a partitioned table."""
     source = []
+    if table == COVERAGE:
+        asset = dg.AssetKey([table.group, table.name])
+        description = "No gap of the market has been open for more than a day."
+        source = [dg.AssetCheckSpec(_NO_OLD_GAPS, asset=asset, description=description)]
     if table in (TRADES, QUOTES):
         description = "Rows in the lake, dropped re-deliveries and quarantined rows add up to what the source had."
         asset = dg.AssetKey([table.group, table.name])
@@ -104,6 +112,22 @@ def results(context: dg.AssetExecutionContext, table: Table, lake: Lake) -> Iter
     if table in (TRADES, QUOTES):
         verdicts = {p: _rows_match_source(context, table, lake, p) for p in partitions}
         yield _result(_ROWS_MATCH_SOURCE, verdicts, dg.AssetCheckSeverity.ERROR)
+
+
+def no_old_gaps(gaps: pl.DataFrame, now: dt.datetime) -> dg.AssetCheckResult:
+    """Fails on gaps (`GAPS`) that were noticed more than a day ago and still are neither filled nor given up."""
+    unfilled = gaps.filter(pl.col("status").is_in(["growing", "open"]))
+    old = unfilled.filter(pl.col("opened_time") < now - _OLD)
+    facts = {
+        "open": unfilled.height,
+        "unhealable": gaps.filter(pl.col("status") == "unhealable").height,
+        "older_than_a_day": dg.MetadataValue.json(
+            {row["gap_id"]: row["reason"] or "not tried yet: is the healer running?" for row in old.to_dicts()}
+        ),
+    }
+    return dg.AssetCheckResult(
+        check_name=_NO_OLD_GAPS, passed=old.is_empty(), severity=dg.AssetCheckSeverity.ERROR, metadata=facts
+    )
 
 
 def _checks(table: Table) -> tuple[Check, ...]:

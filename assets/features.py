@@ -14,7 +14,7 @@ from tapewatch.store.tape import symbol_batches
 @dg.asset(
     **about_days(MICROSTRUCTURE, "numba"),
     ins={"trades": dg.AssetIn(["tape", "trades"])},
-    deps=[["tape", "quotes"]],
+    deps=[["tape", "quotes"], ["tape", "stream_batches"]],
 )
 def microstructure(context: dg.AssetExecutionContext, trades: LakeTable) -> Checked:
     """Order flow, liquidity and volatility of every symbol and minute, a few symbols in memory at a time."""

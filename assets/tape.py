@@ -1,5 +1,10 @@
-"""The tape: trades, quotes and bars as the source delivers them, and how complete they are."""
+"""The tape: trades, quotes and bars as the source delivers them.
 
+Belongs here: loading days from a source of record. Not here: what streams deliver (`stream.py`), how complete it all is
+(`coverage.py`).
+"""
+
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 import dagster as dg
@@ -9,16 +14,19 @@ from assets.about import about_days
 from assets.checks import Checked, results
 from assets.partitions import open_partitions, run_partitions
 from resources.lake import Days, LakeResource, LakeTable
+from resources.spool import SpoolResource
 from resources.tape_source import TapeSourceResource
-from tapewatch.bars.coverage import coverage as day_coverage
+from tapewatch.bars.revisions import delivered_bars, revised
 from tapewatch.bars.time_bars import minute_bars, reconcile
 from tapewatch.feeds.errors import EntitlementError, NotInPlanError
 from tapewatch.feeds.source import Load
 from tapewatch.market.instruments import Partition
+from tapewatch.market.live_tables import STREAM_BARS, STREAM_BATCHES
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import BARS, COVERAGE, DELIVERED_BARS, QUOTES, TRADES, quarantine_of
+from tapewatch.market.tables import BARS, DELIVERED_BARS, QUOTES, TRADES, quarantine_of
 from tapewatch.store.lake import Lake
 from tapewatch.store.tape import symbol_batches
+from tapewatch.streaming.ingest import is_loaded, partition_lock
 
 Fetch = Callable[[Partition, Sequence[str] | None], Load]
 
@@ -28,26 +36,36 @@ class LoadConfig(dg.Config):
 
     keep_existing: bool = False
     """Leave partitions that are in the lake as they are: a killed backfill goes on where it stopped."""
+    from_stream: bool = False
+    """For bars: take the vendor's from the stream, and from what was fetched before, instead of asking the source."""
 
 
 @dg.asset(**about_days(TRADES, "polygon"))
 def trades(
-    context: dg.AssetExecutionContext, config: LoadConfig, tape_source: TapeSourceResource, lake: LakeResource
+    context: dg.AssetExecutionContext,
+    config: LoadConfig,
+    tape_source: TapeSourceResource,
+    lake: LakeResource,
+    spool: SpoolResource,
 ) -> Checked:
     """Every trade of the watched symbols; none where the plan has no trades, and bars are then the vendor's alone."""
-    yield dg.Output(_load_days(context, config, TRADES, tape_source.source().trades, tape_source, lake.open()))
+    fetch = tape_source.source().trades
+    yield dg.Output(_load_days(context, config, TRADES, fetch, tape_source, lake.open(), spool))
     yield from results(context, TRADES, lake.open())
 
 
 @dg.asset(**about_days(QUOTES, "polygon"))
 def quotes(
-    context: dg.AssetExecutionContext, config: LoadConfig, tape_source: TapeSourceResource, lake: LakeResource
+    context: dg.AssetExecutionContext,
+    config: LoadConfig,
+    tape_source: TapeSourceResource,
+    lake: LakeResource,
+    spool: SpoolResource,
 ) -> Checked:
     """Every best bid and offer of the watched symbols; none where the plan has no quotes, and features do without."""
+    fetch = tape_source.source().quotes
     yield dg.Output(
-        _load_days(
-            context, config, QUOTES, tape_source.source().quotes, tape_source, lake.open(), dispensable=EntitlementError
-        )
+        _load_days(context, config, QUOTES, fetch, tape_source, lake.open(), spool, dispensable=EntitlementError)
     )
     yield from results(context, QUOTES, lake.open())
 
@@ -55,46 +73,33 @@ def quotes(
 @dg.asset(
     **about_days(BARS, "polygon", "numba"),
     ins={"trades": dg.AssetIn(["tape", "trades"])},
+    deps=[["tape", "stream_batches"]],
 )
 def bars(
     context: dg.AssetExecutionContext, config: LoadConfig, trades: LakeTable, tape_source: TapeSourceResource
 ) -> Checked:
-    """Minute bars built from the trades, reconciled with the vendor's own."""
-    source, lake = tape_source.source(until=open_partitions(context)), trades.lake
+    """Minute bars built from the trades, reconciled with the vendor's own; a bar that changes is a later revision."""
+    lake = trades.lake
+    source = None if config.from_stream else tape_source.source(until=open_partitions(context))
 
     def days() -> Iterator[tuple[Partition, pl.DataFrame | None]]:
         for partition in run_partitions(context):
-            if config.keep_existing and _is_loaded(lake, BARS, partition):
+            if config.keep_existing and is_loaded(lake, BARS, partition):
                 yield partition, None
                 continue
+            before = lake.read(BARS, partition) if lake.exists(BARS, partition) else BARS.empty()
+            if source is None:
+                yield partition, revised(reconcile(_built(lake, partition), _streamed(lake, partition, before)), before)
+                continue
             delivery = source.bars(partition, tape_source.symbols_of(partition.market))
-            delivered = pl.concat([DELIVERED_BARS.empty(), *delivery])
-            yield partition, reconcile(_built(lake, partition), delivered)
+            delivered = pl.concat([DELIVERED_BARS.empty(), *delivery]).with_columns(
+                delivered_by=pl.lit(source.name.replace("-", "_"))
+            )
+            yield partition, revised(reconcile(_built(lake, partition), delivered), before)
             _record(context, lake, BARS, partition, delivery)
 
     yield dg.Output(Days(days()))
     yield from results(context, BARS, trades.lake)
-
-
-@dg.asset(
-    **about_days(COVERAGE),
-    ins={name: dg.AssetIn(["tape", name]) for name in ("trades", "quotes", "bars")},
-)
-def coverage(
-    context: dg.AssetExecutionContext,
-    trades: LakeTable,
-    quotes: LakeTable,
-    bars: LakeTable,
-    tape_source: TapeSourceResource,
-) -> Checked:
-    """What each symbol's day holds of what it should; a watched symbol of which nothing came has its row too."""
-
-    def of(p: Partition) -> pl.DataFrame:
-        watched = tape_source.symbols_of(p.market) or ()
-        return day_coverage(trades.scan(p), quotes.scan(p), bars.scan(p), p.session, symbols=watched)
-
-    yield dg.Output(Days((partition, of(partition)) for partition in run_partitions(context)))
-    yield from results(context, COVERAGE, trades.lake)
 
 
 def _load_days(
@@ -104,6 +109,7 @@ def _load_days(
     fetch: Fetch,
     tape_source: TapeSourceResource,
     lake: Lake,
+    spool: SpoolResource,
     *,
     dispensable: type[EntitlementError] = NotInPlanError,
 ) -> Days:
@@ -111,7 +117,11 @@ def _load_days(
 
     def days() -> Iterator[tuple[Partition, Load | None]]:
         for partition in run_partitions(context):
-            if config.keep_existing and _is_loaded(lake, table, partition):
+            if config.keep_existing and is_loaded(lake, table, partition):
+                yield partition, None
+                continue
+            if _is_streaming(lake, partition):
+                context.log.warning(f"{table.name} {partition}: the stream fills this day; load it once it is over")
                 yield partition, None
                 continue
             try:
@@ -121,15 +131,22 @@ def _load_days(
                 context.add_asset_metadata({"not_in_plan": str(refusal)}, partition_key=str(partition))
                 yield partition, None
                 continue
-            yield partition, load
-            _record(context, lake, table, partition, load)
+            # It is committed while the lock is held: what a run merges meanwhile would be written over.
+            with partition_lock(spool.path, partition):
+                yield partition, load
+                _record(context, lake, table, partition, load)
 
     return Days(days())
 
 
-def _is_loaded(lake: Lake, table: Table, partition: Partition) -> bool:
-    """Whether a load ended: the quarantine is written last, so a kill before it has the day fetched again."""
-    return lake.exists(table, partition) and lake.exists(quarantine_of(table), partition)
+def _is_streaming(lake: Lake, partition: Partition) -> bool:
+    """Whether a load would write over rows that the source does not show yet."""
+    return lake.exists(STREAM_BATCHES, partition) and partition.session.day_end > time.time_ns()
+
+
+def _streamed(lake: Lake, partition: Partition, before: pl.DataFrame) -> pl.DataFrame:
+    has_bars = lake.exists(STREAM_BARS, partition)
+    return delivered_bars(lake.read(STREAM_BARS, partition) if has_bars else STREAM_BARS.empty(), before)
 
 
 def _record(context: dg.AssetExecutionContext, lake: Lake, table: Table, partition: Partition, load: Load) -> None:

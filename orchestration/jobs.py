@@ -2,7 +2,9 @@
 
 import dagster as dg
 
-TAPE = dg.AssetSelection.groups("tape")
+STREAMED = dg.AssetSelection.assets(["tape", "stream_batches"])
+#: What a source of record delivers; what a stream does is merged as it comes.
+TAPE = dg.AssetSelection.groups("tape") - STREAMED
 DERIVED = dg.AssetSelection.groups("features", "labels")
 TRAINED = dg.AssetSelection.groups("models", "explanations", "serving")
 DETECTED = dg.AssetSelection.groups("detections")
@@ -10,6 +12,12 @@ DETECTED = dg.AssetSelection.groups("detections")
 backfill_tape = dg.define_asset_job("backfill_tape", TAPE, description="Fetch the tape of a day or a range of days.")
 build_features = dg.define_asset_job(
     "build_features", DERIVED, description="Features, labels and training set of days whose tape is in the lake."
+)
+ingest_stream = dg.define_asset_job(
+    "ingest_stream",
+    STREAMED | dg.AssetSelection.assets(["tape", "bars"], ["tape", "coverage"], ["features", "microstructure"]),
+    config={"ops": {"tape__bars": {"config": {"from_stream": True}}}},
+    description="Merge the spool's batches of a day into the tape, and renew what is made of it.",
 )
 update_day = dg.define_asset_job(
     "update_day", TAPE | DERIVED, description="From the source to the training set, for a day or a range of days."
@@ -24,4 +32,4 @@ profile_tape = dg.define_asset_job(
     "profile_tape", dg.AssetSelection.groups("reports"), description="A page on what a day's tape holds."
 )
 
-JOBS = [backfill_tape, build_features, update_day, train_detectors, detect_anomalies, profile_tape]
+JOBS = [ingest_stream, backfill_tape, build_features, update_day, train_detectors, detect_anomalies, profile_tape]

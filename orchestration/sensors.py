@@ -8,6 +8,7 @@ from itertools import islice
 import dagster as dg
 
 from orchestration.jobs import update_day
+from orchestration.stream_sensor import stream_spool_sensor
 from resources.tape_source import TapeSourceResource
 from tapewatch.feeds.flat_files import FlatFileSource
 from tapewatch.market.instruments import Market, Partition, session_of
@@ -48,4 +49,4 @@ def _digests(source: FlatFileSource) -> dict[str, str]:
     return {str(day): hashlib.sha256("\n".join(prints[day]).encode()).hexdigest()[:16] for day in sorted(prints)}
 
 
-SENSORS = [new_flat_files_sensor]
+SENSORS = [new_flat_files_sensor, stream_spool_sensor]

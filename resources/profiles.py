@@ -9,6 +9,7 @@ from resources.database import DatabaseResource
 from resources.lake import LakeIOManager, LakeResource
 from resources.references import ReferenceIOManager
 from resources.registry import ModelRegistryResource
+from resources.spool import SpoolResource
 from resources.tape_source import TapeSourceResource
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
@@ -20,6 +21,7 @@ def resources_for(settings: Settings) -> dict[str, Any]:
     return {
         "lake": lake,
         "lake_io": LakeIOManager(lake=lake),
+        "spool": SpoolResource(root=str(settings.spool_root)),
         "reference_io": ReferenceIOManager(lake=lake),
         "tape_source": TapeSourceResource(
             base_url=settings.polygon_base_url,

@@ -20,7 +20,7 @@ import polars as pl
 from tapewatch.market.instruments import Partition
 from tapewatch.market.live_tables import STREAM_BATCHES, STREAMED
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import QUARANTINE, QUOTES, SYMBOL, TIME, TRADES, quarantine_of
+from tapewatch.market.tables import BARS, QUARANTINE, QUOTES, SYMBOL, TIME, TRADES, quarantine_of
 from tapewatch.store.lake import Lake, whole_symbol_groups
 from tapewatch.store.spool_files import HealedInterval, SpoolFile, waiting_for
 from tapewatch.streaming.merge import ADDED, BATCH, INTERVALS, IS_RECORD, LINE, REVISED, identity, lake_table, merge
@@ -55,6 +55,9 @@ def ingest(
             ledger.add(rows)
             _delete(files)
             merged.append(rows)
+        if len(merged) > 1 and not any(lake.exists(table, partition) for table in (TRADES, QUOTES)):
+            # A market of bars alone: what is made of trades is made of none.
+            lake.write(TRADES, partition, TRADES.empty())
         return pl.concat(merged)
 
 
@@ -356,3 +359,30 @@ def _ledger_rows(table: Table, waiting: _Waiting, fates: pl.DataFrame, now: dt.d
     )
     # Rows in quarantine count as repeated too: they added nothing.
     return STREAM_BATCHES.conform(rows.with_columns(repeated=pl.col("rows") - pl.col("added") - pl.col("revised")))
+
+
+def collected_until(lake: Lake, partition: Partition) -> int | None:
+    """Up to which time the tape of a day was collected, ns; None where all of it was, gaps apart.
+
+    A day that was loaded once it was over is whole. So is one whose collector went on into the next day: what it missed
+    in between is a gap of its own.
+    """
+    session = partition.session
+    loads = [
+        lake.path(quarantine_of(table), partition)
+        for table in (TRADES, QUOTES, BARS)
+        if is_loaded(lake, table, partition)
+    ]
+    if any(path.stat().st_mtime * 1e9 >= session.day_end for path in loads):
+        return None
+    tables = [STREAM_BATCHES] if lake.exists(STREAM_BATCHES, partition) else []
+    if tables and any(later > partition for later in lake.partitions(STREAM_BATCHES, partition.market)):
+        return None
+    times = [lake.scan(STREAM_BATCHES, partition).select(pl.col("last_time").max())] if tables else []
+    times += [
+        lake.scan(table, partition).select(pl.col("time").max())
+        for table in (TRADES, QUOTES)
+        if loads and lake.exists(table, partition)
+    ]
+    known = [frame.collect().to_series().to_physical().item() for frame in times]
+    return max((time for time in known if time is not None), default=session.day_start)

@@ -27,6 +27,7 @@ ASSETS = {
     "tape/bars",
     "tape/coverage",
     "tape/quotes",
+    "tape/stream_batches",
     "tape/trades",
 }
 CHECKS = {
@@ -38,8 +39,9 @@ CHECKS = {
     "models/evaluation": {"beats_trivial_rule"},
     "reports/profile": {"schema", "keys_unique"},
     "tape/bars": {"schema", "keys_unique", "inside_session", "ohlc_consistent", "agree_with_delivered"},
-    "tape/coverage": {"schema", "keys_unique", "gaps"},
+    "tape/coverage": {"schema", "keys_unique", "gaps", "no_old_gaps"},
     "tape/quotes": {"schema", "keys_unique", "inside_session", "rows_match_source", "crossed"},
+    "tape/stream_batches": {"schema", "keys_unique"},
     "tape/trades": {
         "schema", "keys_unique", "inside_session", "rows_match_source", "prices_and_sizes", "aggressor_agreement",
     },
@@ -59,6 +61,7 @@ def test_every_asset_job_schedule_and_sensor(definitions: dg.Definitions) -> Non
         "backfill_tape",
         "build_features",
         "detect_anomalies",
+        "ingest_stream",
         "profile_tape",
         "train_detectors",
         "update_day",
@@ -68,7 +71,7 @@ def test_every_asset_job_schedule_and_sensor(definitions: dg.Definitions) -> Non
         "train_detectors_weekly",
         "update_day_daily",
     }
-    assert {sensor.name for sensor in repository.sensor_defs} == {"new_flat_files_sensor"}
+    assert {sensor.name for sensor in repository.sensor_defs} == {"new_flat_files_sensor", "stream_spool_sensor"}
 
 
 def test_every_check(definitions: dg.Definitions) -> None:

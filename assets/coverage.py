@@ -1,0 +1,59 @@
+"""How complete each symbol's day is: the certificate of the tape."""
+
+import datetime as dt
+from collections.abc import Iterator
+
+import dagster as dg
+import polars as pl
+
+from assets.about import about_days
+from assets.checks import Checked, no_old_gaps, results
+from assets.partitions import run_partitions
+from resources.database import DatabaseResource
+from resources.lake import Days, LakeTable
+from resources.tape_source import TapeSourceResource
+from tapewatch.bars.coverage import coverage as day_coverage
+from tapewatch.market.instruments import Partition, normalise
+from tapewatch.market.live_tables import GAPS
+from tapewatch.market.tables import COVERAGE
+from tapewatch.streaming.ingest import collected_until
+
+
+@dg.asset(
+    **about_days(COVERAGE, "sqlalchemy"),
+    ins={name: dg.AssetIn(["tape", name]) for name in ("trades", "quotes", "bars")},
+)
+def coverage(
+    context: dg.AssetExecutionContext,
+    trades: LakeTable,
+    quotes: LakeTable,
+    bars: LakeTable,
+    tape_source: TapeSourceResource,
+    database: DatabaseResource,
+) -> Checked:
+    """What each symbol's day holds of what it should; a watched symbol of which nothing came has its row too."""
+    store, gaps = database.open(), [GAPS.empty()]
+
+    def of(p: Partition) -> pl.DataFrame:
+        end = dt.datetime.fromtimestamp(p.session.day_end // 10**9, dt.UTC)
+        gaps.append(store.read(GAPS, market=p.market, end=end).select(GAPS.schema.names()))
+        watched = () if tape_source.flat_files else tape_source.symbols.get(p.market, ())
+        return day_coverage(
+            trades.scan(p),
+            quotes.scan(p),
+            bars.scan(p),
+            p.session,
+            symbols=[normalise(symbol, p.market) for symbol in watched],
+            gaps=gaps[-1],
+            known_until=collected_until(trades.lake, p),
+        )
+
+    def days() -> Iterator[tuple[Partition, pl.DataFrame]]:
+        for partition in run_partitions(context):
+            rows = of(partition)
+            yield partition, rows
+            store.upsert(COVERAGE, partition, rows)
+
+    yield dg.Output(Days(days()))
+    yield from results(context, COVERAGE, trades.lake)
+    yield no_old_gaps(pl.concat(gaps).unique("gap_id"), dt.datetime.now(dt.UTC))

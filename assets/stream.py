@@ -1,0 +1,58 @@
+"""What the stream delivered, merged into the tape.
+
+Belongs here: telling Dagster. Not here: the merging itself (`tapewatch/streaming/ingest.py`).
+"""
+
+import datetime as dt
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from assets.about import about_days
+from assets.checks import Checked, results
+from assets.partitions import run_partitions
+from resources.lake import Days, LakeResource
+from resources.spool import SpoolResource
+from tapewatch.market.instruments import Partition
+from tapewatch.market.live_tables import STREAM_BATCHES
+from tapewatch.market.tables import QUOTES, TRADES
+from tapewatch.store.lake import Lake
+from tapewatch.streaming.ingest import ingest
+
+
+class IngestConfig(dg.Config):
+    """Which waiting batches a run merges."""
+
+    through: dict[str, int] = Field(default_factory=dict)
+    """By producer, the number of the last batch to merge; every waiting batch where it is empty."""
+
+
+@dg.asset(**about_days(STREAM_BATCHES, "polygon"))
+def stream_batches(
+    context: dg.AssetExecutionContext, config: IngestConfig, lake: LakeResource, spool: SpoolResource
+) -> Checked:
+    """The ledger of the spool's batches that were merged into trades, quotes and the other tables of the tape."""
+    opened = lake.open()
+    partitions = list(run_partitions(context))
+    for partition in partitions:
+        merged = ingest(opened, spool.path, partition, config.through or None, dt.datetime.now(dt.UTC))
+        _tell(context, opened, partition, merged)
+    # The ledger is written with what it records.
+    yield dg.Output(Days((partition, None) for partition in partitions))
+    yield from results(context, STREAM_BATCHES, opened)
+
+
+def _tell(context: dg.AssetExecutionContext, lake: Lake, partition: Partition, merged: pl.DataFrame) -> None:
+    """Show on the pages of trades and quotes what the stream did to them."""
+    counts = merged.group_by("table").agg(
+        pl.len().alias("batches"), pl.col("rows", "added", "revised", "repeated").sum(), pl.col("last_time").max()
+    )
+    for row in counts.sort("table").iter_rows(named=True):
+        name, last = row.pop("table"), row.pop("last_time")
+        context.log.info(f"{name} {partition}: {row['rows']:,} streamed row(s), {row['added']:,} of them new")
+        table = next((table for table in (TRADES, QUOTES) if table.name == name), None)
+        if table is None:
+            continue
+        facts = {**row, "dagster/row_count": lake.rows(table, partition), "last_time": str(last), "source": "stream"}
+        context.log_event(dg.AssetMaterialization([table.group, table.name], partition=str(partition), metadata=facts))

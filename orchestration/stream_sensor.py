@@ -1,0 +1,97 @@
+"""From waiting batches to runs: one run a partition at a time, asked for until it succeeds.
+
+The cursor holds, by partition, the run that is under way (its key, how often it was tried, when) and how far the last
+successful one merged; it moves on once a run has succeeded, and only then. A run that fails is asked for again under a new
+key, later each time. Belongs here: asking. Not here: merging (`assets/stream.py`).
+"""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+
+from orchestration.jobs import ingest_stream
+from resources.spool import SpoolResource
+from tapewatch.market.instruments import session_of
+from tapewatch.store.spool_files import SpoolFile, highest_numbers, waiting
+
+#: A run costs seconds: batches of a while are merged together.
+TICK_SECONDS = 30
+#: Before a failed run is asked for again: doubled each time, up to the longest.
+FIRST_WAIT_S, LONGEST_WAIT_S = 60, 3600
+#: Partitions of which the cursor remembers how far they were merged.
+_REMEMBERED = 200
+#: The tag by which Dagster keeps a run's key.
+_RUN_KEY = "dagster/run_key"
+
+#: One partition in the cursor: `through` and `attempt` of its last run, `key` while that is under way, `failed_at` (s).
+Entry = dict[str, Any]
+
+
+@dg.sensor(job=ingest_stream, minimum_interval_seconds=TICK_SECONDS, default_status=dg.DefaultSensorStatus.RUNNING)
+def stream_spool_sensor(context: dg.SensorEvaluationContext, spool: SpoolResource) -> dg.SensorResult:
+    """A run for each market day with batches waiting in the spool, unless one is under way or failed a moment ago."""
+    entries: dict[str, Entry] = json.loads(context.cursor or "{}")
+    found = {str(p): files for p, files in waiting(spool.path).items() if session_of(p.market, p.date)}
+    now = time.time()
+    for key, entry in entries.items():
+        if entry.get("key"):
+            entries[key] = _followed(context.instance, entry, is_done=key not in found, now=now)
+    requests = list(_requests(found, entries, now))
+    kept = sorted(entries, key=lambda key: (key in found, bool(entries[key].get("key")), key))[-_REMEMBERED:]
+    under_way = sum(bool(entry.get("key")) for entry in entries.values())
+    reason = None if requests else f"{sum(map(len, found.values())):,} batch(es) wait, {under_way} run(s) under way"
+    cursor = json.dumps({key: entries[key] for key in sorted(kept)})
+    return dg.SensorResult(run_requests=requests, cursor=cursor, skip_reason=reason)
+
+
+def _requests(found: Mapping[str, list[SpoolFile]], entries: dict[str, Entry], now: float) -> Iterator[dg.RunRequest]:
+    for partition, files in sorted(found.items()):
+        entry = entries.get(partition, {})
+        if not entry.get("key") and now < entry.get("failed_at", 0) + _wait_s(entry):
+            continue
+        if not entry.get("key"):
+            through = highest_numbers(files)
+            attempt = entry["attempt"] + 1 if entry.get("through") == through or entry.get("failed_at") else 0
+            key = f"{partition}:{','.join(f'{p}={n}' for p, n in through.items())}:{attempt}"
+            entry = entries[partition] = {**entry, "through": through, "attempt": attempt, "key": key}
+        elif entry.get("is_launched"):
+            continue
+        # A request that got lost on its way is repeated: Dagster makes one run of one key.
+        yield dg.RunRequest(
+            run_key=entry["key"],
+            partition_key=partition,
+            run_config=_config(entry["through"]),
+        )
+
+
+def _config(through: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "ops": {
+            "tape__stream_batches": {"config": {"through": dict(through)}},
+            "tape__bars": {"config": {"from_stream": True}},
+        }
+    }
+
+
+def _followed(instance: dg.DagsterInstance, entry: Entry, *, is_done: bool, now: float) -> Entry:
+    """The entry after a look at its run."""
+    runs = instance.get_run_records(dg.RunsFilter(tags={_RUN_KEY: entry["key"]}), limit=1)
+    if not runs:
+        # Either on its way, or its batches were merged by hand.
+        return {**entry, "key": None} if is_done else {**entry, "is_launched": False}
+    match runs[0].dagster_run.status:
+        case dg.DagsterRunStatus.SUCCESS:
+            return {"merged": entry["through"], "through": entry["through"], "attempt": entry["attempt"]}
+        case dg.DagsterRunStatus.FAILURE | dg.DagsterRunStatus.CANCELED:
+            failures = entry.get("failures", 0) + 1
+            kept = {name: entry[name] for name in ("merged", "through", "attempt") if name in entry}
+            return {**kept, "failures": failures, "failed_at": runs[0].end_time or now}
+        case _:
+            return {**entry, "is_launched": True}
+
+
+def _wait_s(entry: Entry) -> float:
+    return float(min(FIRST_WAIT_S * 2 ** (entry.get("failures", 1) - 1), LONGEST_WAIT_S))

@@ -1,0 +1,192 @@
+"""The spool's sensor and its runs on a real instance: new batches, nothing new, a failed run, success."""
+
+import datetime as dt
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from orchestration.definitions import build_definitions
+from orchestration.stream_sensor import FIRST_WAIT_S, stream_spool_sensor
+from resources.spool import SpoolResource
+from tapewatch.bars.time_bars import minute_bars
+from tapewatch.emulator.synthetic import Synthetic
+from tapewatch.features.microstructure import microstructure
+from tapewatch.market.instruments import NS_PER_SECOND, Market, Partition
+from tapewatch.market.live_tables import GAPS, STREAM_BATCHES, STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.tables import BARS, COVERAGE, MICROSTRUCTURE, TRADES
+from tapewatch.settings import Settings
+from tapewatch.store.database import Database
+from tapewatch.store.lake import Lake
+from tapewatch.store.spool import SpoolWriter
+from tapewatch.store.spool_files import SpoolFile, waiting_for
+from tapewatch.streaming.gaps import GapBook
+from tests.support.streams import as_streamed, trades_at
+
+DAY = dt.date(2024, 6, 4)
+STOCKS, CRYPTO = Partition(DAY, Market.STOCKS), Partition(DAY, Market.CRYPTO)
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path, symbols_stocks=("VOO",), symbols_crypto=("X:ADA-USD",), _env_file=None)
+
+
+def put(settings: Settings, partition: Partition = STOCKS, seconds: int = 0) -> None:
+    at = partition.session.regular_start + seconds * NS_PER_SECOND
+    with SpoolWriter(settings.spool_root, partition.market, "collector") as writer:
+        writer.add_rows(STREAM_TRADES, trades_at([at], symbol="VOO", first_number=seconds + 1))
+
+
+def tick(settings: Settings, instance: dg.DagsterInstance, cursor: str | None) -> dg.SensorResult:
+    spool = SpoolResource(root=str(settings.spool_root))
+    context = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"spool": spool})
+    result = stream_spool_sensor(context)
+    assert isinstance(result, dg.SensorResult)
+    return result
+
+
+def execute(
+    settings: Settings, instance: dg.DagsterInstance, request: dg.RunRequest, *, breaks: bool = False
+) -> dg.ExecuteInProcessResult:
+    """Run a request as the daemon would; with `breaks` against a lake that cannot be written."""
+    job = build_definitions(settings).resolve_job_def("ingest_stream")
+    if breaks:
+        settings.lake_root.mkdir(parents=True, exist_ok=True)
+        (settings.lake_root / "tape").write_text("in the way")
+    try:
+        return job.execute_in_process(
+            instance=instance,
+            partition_key=request.partition_key,
+            run_config={**request.run_config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            tags={**request.tags, "dagster/run_key": request.run_key},
+            raise_on_error=False,
+        )
+    finally:
+        if breaks:
+            (settings.lake_root / "tape").unlink()
+
+
+def pending(settings: Settings, instance: dg.DagsterInstance, request: dg.RunRequest) -> str:
+    """A run of the request that has not ended."""
+    job = build_definitions(settings).resolve_job_def("ingest_stream")
+    run = instance.create_run_for_job(
+        job, tags={"dagster/run_key": request.run_key}, status=dg.DagsterRunStatus.STARTED
+    )
+    return run.run_id
+
+
+def test_nothing_waits_nothing_runs(home: Settings, instance: dg.DagsterInstance) -> None:
+    result = tick(home, instance, None)
+    assert not result.run_requests
+    assert "0 batch(es) wait" in str(result.skip_reason)
+
+
+def test_new_batches_are_one_run_a_partition_and_wait_while_it_is_under_way(
+    home: Settings, instance: dg.DagsterInstance
+) -> None:
+    put(home)
+    put(home, seconds=1)
+    put(home, CRYPTO)
+    first = tick(home, instance, None)
+    assert [request.partition_key for request in first.run_requests] == [str(CRYPTO), str(STOCKS)]
+    again = tick(home, instance, first.cursor)
+    assert [request.run_key for request in again.run_requests] == [request.run_key for request in first.run_requests]
+    for request in first.run_requests:
+        pending(home, instance, request)
+    put(home, seconds=2)
+    busy = tick(home, instance, again.cursor)
+    assert not busy.run_requests
+    assert "2 run(s) under way" in str(busy.skip_reason)
+
+
+@pytest.mark.slow
+def test_the_cursor_moves_on_success_only(home: Settings, instance: dg.DagsterInstance) -> None:
+    put(home)
+    first = tick(home, instance, None)
+    (asked,) = first.run_requests
+    assert not execute(home, instance, asked, breaks=True).success
+    assert len(waiting_for(home.spool_root, STOCKS)) == 1
+    failed = tick(home, instance, first.cursor)
+    assert not failed.run_requests
+    entry = json.loads(failed.cursor)[str(STOCKS)]
+    assert entry["failures"] == 1
+    assert "merged" not in entry
+    put(home, seconds=1)
+    entry["failed_at"] -= FIRST_WAIT_S + 1
+    second = tick(home, instance, json.dumps({str(STOCKS): entry}))
+    (retry,) = second.run_requests
+    assert retry.run_key != asked.run_key
+    assert execute(home, instance, retry).success
+    done = tick(home, instance, second.cursor)
+    assert not done.run_requests
+    through = retry.run_config["ops"]["tape__stream_batches"]["config"]["through"]
+    assert json.loads(done.cursor)[str(STOCKS)]["merged"] == through
+    assert Lake(home.lake_root).rows(TRADES, STOCKS) == 2
+    put(home, seconds=2)
+    third = tick(home, instance, done.cursor)
+    assert len({asked.run_key, retry.run_key, third.run_requests[0].run_key}) == 3
+
+
+@pytest.mark.slow
+def test_a_streamed_day_becomes_the_same_bars_and_features_and_a_certificate(
+    home: Settings, instance: dg.DagsterInstance
+) -> None:
+    day = Synthetic(4).day("VOO", DAY)
+    with SpoolWriter(home.spool_root, Market.STOCKS, "collector") as writer:
+        for part in (day.trades[::2], day.trades[1::2]):
+            writer.add_rows(STREAM_TRADES, as_streamed(part))
+            writer.flush()
+        writer.add_rows(STREAM_QUOTES, as_streamed(day.quotes, STREAM_QUOTES))
+    with Database(home.database) as database:
+        gap = GapBook(database, home.home / "gaps.jsonl", Market.STOCKS)
+        start = STOCKS.session.regular_start
+        gap.open(
+            "disconnect", start_ns=start, end_ns=start + 90 * NS_PER_SECOND, now_ns=time.time_ns() - 2 * 86_400 * 10**9
+        )
+    (request,) = tick(home, instance, None).run_requests
+    result = execute(home, instance, request)
+    assert result.success
+    lake, session = Lake(home.lake_root), STOCKS.session
+    trades, quotes = (frame.with_columns(pl.col("time").dt.truncate("1ms")) for frame in (day.trades, day.quotes))
+    trades = trades.sort("time", "sequence_number")
+    built = minute_bars(trades, session)
+    bars = lake.read(BARS, STOCKS)
+    assert bars.select(built.columns).equals(built)
+    assert set(bars["source"].cast(pl.String)) == {"trades"}
+    assert lake.read(MICROSTRUCTURE, STOCKS).equals(microstructure(trades, quotes, session))
+    assert lake.read(STREAM_BATCHES, STOCKS)["added"].sum() == day.trades.height + day.quotes.height
+    (row,) = lake.read(COVERAGE, STOCKS).to_dicts()
+    assert (row["missing_minutes"], row["open_gaps"], row["is_complete"]) == (2, 1, False)
+    with Database(home.database) as database:
+        assert database.read(COVERAGE, market=Market.STOCKS).select(COVERAGE.schema.names()).to_dicts() == [row]
+        assert database.read(GAPS).height == 1
+    checks = {check.check_name: check.passed for check in result.get_asset_check_evaluations()}
+    assert not checks["no_old_gaps"]
+    events = instance.fetch_materializations(dg.AssetKey(["tape", "trades"]), limit=1).records
+    assert events[0].asset_materialization.metadata["rows"].value == day.trades.height
+
+
+@pytest.mark.slow
+def test_a_tick_with_ten_thousand_waiting_files_is_quick(home: Settings, instance: dg.DagsterInstance) -> None:
+    for partition in (STOCKS, CRYPTO):
+        folder = home.spool_root / partition.market / str(partition.date)
+        folder.mkdir(parents=True)
+        for number in range(5000):
+            Path(SpoolFile.at(folder, "collector", number, STREAM_TRADES.name).path).touch()
+    began = time.perf_counter()
+    result = tick(home, instance, None)
+    assert time.perf_counter() - began < 5
+    assert [r.run_config["ops"]["tape__stream_batches"]["config"]["through"] for r in result.run_requests] == [
+        {"collector": 4999}
+    ] * 2
