@@ -108,16 +108,15 @@ def compare(source: Connection, target: Connection, table: Table, listener: List
 
 
 def _first_difference(table: Table, left: pl.DataFrame | None, right: pl.DataFrame | None) -> str:
-    if left is None or right is None:
-        there = left if right is None else right
-        assert there is not None  # noqa: S101 - one of the two has rows
-        return f"{'the target lacks' if right is None else 'the target has one too many:'} {_key(table, there, 0)}"
+    none = pl.DataFrame()
+    left, right = none if left is None else left, none if right is None else right
     for row in range(min(left.height, right.height)):
         if not left[row].equals(right[row]):
             return (
                 f"the row {_key(table, left, row)} is {left.row(row)} in the source and {right.row(row)} in the target"
             )
-    return f"{left.height} rows from {_key(table, left, 0)} on in the source, {right.height} in the target"
+    longer, what = (left, "lacks") if left.height > right.height else (right, "has one too many:")
+    return f"the target {what} {_key(table, longer, min(left.height, right.height))}"
 
 
 def _key(table: Table, frame: pl.DataFrame, row: int) -> str:

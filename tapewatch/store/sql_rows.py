@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from tapewatch.market.instruments import Partition
 from tapewatch.market.schema import Table
+from tapewatch.store.sql_engine import DatabaseError
 from tapewatch.store.sql_tables import PARTITION_COLUMNS, twin
 
 _MICROSECONDS = pl.Datetime("us", "UTC")
@@ -98,14 +99,24 @@ def _selected(column: sa.Column[Any], table: Table, dialect: str) -> sa.ColumnEl
 
 
 def frame_of(table: Table, rows: Sequence[sa.Row[Any]], dialect: str) -> pl.DataFrame:
-    """The table's schema led by `market` (text) and `date`, from rows of `selectable`."""
+    """The table's schema led by `market` (text) and `date`, from rows of `selectable`.
+
+    Raises:
+        DatabaseError: a value is not of its column's type, which SQLite allows whoever writes to it by hand.
+    """
     schema: dict[str, pl.DataType] = {"market": pl.String(), "date": pl.Date(), **table.schema}
     if not rows:
         return pl.DataFrame(schema=schema)
     columns = zip(*rows, strict=True)
-    return pl.DataFrame(
-        [_series(name, values, dtype, dialect) for (name, dtype), values in zip(schema.items(), columns, strict=True)]
-    )
+    try:
+        return pl.DataFrame(
+            [
+                _series(name, values, dtype, dialect)
+                for (name, dtype), values in zip(schema.items(), columns, strict=True)
+            ]
+        )
+    except (pl.exceptions.PolarsError, TypeError) as error:
+        raise DatabaseError(f"table {table.name} holds what cannot be read: {error}") from error
 
 
 def _series(name: str, values: tuple[Any, ...], dtype: pl.DataType, dialect: str) -> pl.Series:
