@@ -32,8 +32,8 @@ _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 #: In place of a side, where the market leaves it to be worked out.
 UNSTATED = 2
-#: In place of a row of `summarise_minute`: the symbol has none; or it has been there before and stays as it is.
-NO_ROW, AS_BEFORE = -1, -2
+#: What `summarise_part` does with a symbol: nothing, the pass if it has ticks, or the pass.
+KEEP, IF_TICKED, PASS = 0, 1, 2
 
 
 @_compiled
@@ -71,12 +71,15 @@ def summarise(
     waiting: Waiting,
     head: int,
     tail: int,
+    is_begun: bool,
+    until: int,
 ) -> tuple[int, int, int]:
     """Fill `minutes`, whose `start` is set, from one symbol's ticks; returns a fault or OK, and what then waits.
 
     Events at one instant: a trade comes before a quote, so that its quote in force is strictly earlier; trades, and
     quotes, keep their own order. The pass takes up where an earlier one left `state` and rows `head` to `tail` of
-    `waiting`, which has room for all the span's trades behind them: minutes one by one give what they give at once.
+    `waiting`, which has room for all the span's trades behind them, in the midst of the first minute if it `is_begun`, and
+    ends before `until`: minutes part by part give what they give at once.
     """
     # Arrays are named outside the loop: to take one from its tuple for every tick costs more than the tick.
     trade_time, price, size, condition = trades.time, trades.price, trades.size, trades.condition
@@ -86,12 +89,13 @@ def summarise(
     first, trade, quote = span.first_trade, span.first_trade, span.first_quote
     for row in range(minutes.size):
         minute = minutes[row]
-        end = minute.start + NS_PER_MINUTE
+        end = min(minute.start + NS_PER_MINUTE, until)
         is_regular = hours.regular_start <= minute.start < hours.regular_end
         shift = 0 if is_regular else EXTENDED_SHIFT
-        _begin(minute, state, hours.regular_start, hours.regular_end)
-        while head < tail and waiting_time[head] + REALISED_DELAY < minute.start:
-            head += 1
+        if row > 0 or not is_begun:
+            _begin(minute, state, hours.regular_start, hours.regular_end)
+            while head < tail and waiting_time[head] + REALISED_DELAY < minute.start:
+                head += 1
         while True:
             has_quote = quote < span.last_quote and quote_time[quote] < end
             now = quote_time[quote] if has_quote else end - 1
@@ -121,53 +125,60 @@ def summarise(
                 return OUT_OF_ORDER, head, tail
             _enter_quote(minute, state, now, bid[quote], ask[quote], bid_size[quote], ask_size[quote])
             quote += 1
-        _finish(minute, state)
+        if end == minute.start + NS_PER_MINUTE:
+            _finish(minute, state)
     return OK, head, tail
 
 
 @_compiled
-def summarise_minute(
+def summarise_part(
     trades: FlatTrades,
     quotes: FlatQuotes,
-    rows: Array,
+    since: int,
+    until: int,
+    modes: Array,
     hours: Hours,
     states_sides: bool,
     minutes: Array,
+    is_begun: Array,
     states: Array,
     before: Waiting,
     then: Waiting,
     after: Waiting,
 ) -> int:
-    """Pass over one minute of every symbol; returns a fault or OK.
+    """Pass over a part of one minute of every symbol, from `since` to `until`; returns a fault or OK.
 
-    Symbol `i` fills `minutes[rows[i]]` and moves `states[i]` on, or has one of the codes above in place of a row. What
-    waits before the minute is in `before`, what waited behind it when it was passed earlier in `then`; `after` is filled
-    and has room for both and all trades.
+    Symbol `i` fills `minutes[i]` and moves `states[i]` on, if `modes[i]` says so; `is_begun[i]` tells and learns whether it
+    has done so before. Trades are those of the minute, quotes those of the part. What waits before the part is in
+    `before`, for symbols that are not passed in `then`; `after` is filled and has room for both and all trades.
     """
     fill = 0
-    for symbol in range(rows.size):
+    for symbol in range(modes.size):
         after.offsets[symbol] = fill
-        if rows[symbol] == NO_ROW:
-            continue
-        source = then if rows[symbol] == AS_BEFORE else before
+        first, end = trades.offsets[symbol], trades.offsets[symbol + 1]
+        last_trade = first + np.searchsorted(trades.time[first:end], until)
+        first_trade = first + np.searchsorted(trades.time[first:end], since)
+        span = Span(first_trade, last_trade, quotes.offsets[symbol], quotes.offsets[symbol + 1])
+        has_ticks = span.last_trade > span.first_trade or span.last_quote > span.first_quote
+        is_passed = modes[symbol] == PASS or (modes[symbol] == IF_TICKED and has_ticks)
+        source = then if modes[symbol] == KEEP else before
         tail = fill
         for row in range(source.offsets[symbol], source.offsets[symbol + 1]):
             _move(source, row, after, tail)
             tail += 1
         head = fill
-        if rows[symbol] >= 0:
-            span = Span(
-                trades.offsets[symbol], trades.offsets[symbol + 1], quotes.offsets[symbol], quotes.offsets[symbol + 1]
+        if is_passed:
+            own, state = minutes[symbol : symbol + 1], states[symbol]
+            fault, head, tail = summarise(
+                trades, quotes, span, hours, states_sides, own, state, after, head, tail, is_begun[symbol], until
             )
-            own = minutes[rows[symbol] : rows[symbol] + 1]
-            state = states[symbol]
-            fault, head, tail = summarise(trades, quotes, span, hours, states_sides, own, state, after, head, tail)
             if fault != OK:
                 return fault
+            is_begun[symbol] = True
         for row in range(head, tail):
             _move(after, row, after, fill)
             fill += 1
-    after.offsets[rows.size] = fill
+    after.offsets[modes.size] = fill
     return OK
 
 

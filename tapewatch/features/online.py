@@ -4,7 +4,7 @@ Belongs here: what is carried from minute to minute, and which rows follow. Not 
 the batch (`kernel`, `microstructure`), and the ticks.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -20,7 +20,7 @@ from tapewatch.market.tables import QUOTES, SYMBOL, TIME, TRADES
 
 _NO_ROWS = LIVE_MICROSTRUCTURE.empty()
 _NO_KEYS = _NO_ROWS.select(LIVE_MICROSTRUCTURE.key)
-_NEVER = np.iinfo(np.int64).max
+_NEVER = int(np.iinfo(np.int64).max)
 
 
 @dataclass(slots=True)
@@ -30,6 +30,9 @@ class _Passed:
     states: Array
     before: Waiting
     after: Waiting
+    # While it is passed: the minute so far, by symbol.
+    records: Array = field(default_factory=lambda: np.zeros(0, dtype=MINUTE))
+    is_begun: Array = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +80,12 @@ class OnlineMicrostructure:
         self._states = np.concatenate([self._states, fresh_states(count)])
         self._takes_part = np.append(self._takes_part, np.ones(count, dtype=np.bool_))
         self._since = np.append(self._since, np.full(count, silent[0] if silent.size else _NEVER))
-        for passed in self._passed.values():
+        for start, passed in self._passed.items():
             passed.states = np.concatenate([passed.states, fresh_states(count)])
+            if passed.records.size:
+                passed.records = np.append(passed.records, np.zeros(count, dtype=MINUTE))
+                passed.records["start"] = start
+                passed.is_begun = np.append(passed.is_begun, np.zeros(count, dtype=np.bool_))
         if not silent.size:
             return
         _, no_trades = flat_trades(TRADES.empty(), self._session, {})
@@ -86,46 +93,73 @@ class OnlineMicrostructure:
         for symbol in range(known, known + count):
             records = np.zeros(silent.size, dtype=MINUTE)
             records["start"] = silent
-            state, span = self._states[symbol], Span(0, 0, 0, 0)
-            kernel.summarise(no_trades, no_quotes, span, self._hours, False, records, state, room_for_waiting(0), 0, 0)
+            state, span, until = self._states[symbol], Span(0, 0, 0, 0), self._hours.day_end
+            kernel.summarise(
+                no_trades, no_quotes, span, self._hours, False, records, state, room_for_waiting(0), 0, 0, False, until
+            )
             self._summed.append((np.full(silent.size, symbol), records))
 
-    def pass_minute(self, start: int, trades: FlatTrades, quotes: FlatQuotes, again: Array | None = None) -> None:
-        """Sum up a minute: of every symbol, or, in one that was passed, of those marked in `again` once more.
+    def pass_part(
+        self,
+        start: int,
+        trades: FlatTrades,
+        quotes: FlatQuotes,
+        since: int,
+        until: int,
+        again: Array | None = None,
+    ) -> None:
+        """Sum up the minute at `start` from `since` to `until`, where the part before ended.
+
+        Of every symbol; or, where the part was passed before, of those marked in `again` once more, part by part.
+
+        Args:
+            trades: the minute's.
+            quotes: the part's.
 
         Raises:
             ValueError: ticks are out of order.
         """
-        passed = self._passed.get(start)
-        if again is None or passed is None:
-            passed = self._first_time(start, again)
-        joining = np.ones(len(self._names), dtype=np.bool_) if again is None else again
-        if self._waiting_before is not None:
-            passed.before = self._waiting_before
-        fresh = joining & ~self._takes_part
-        if again is not None:
-            self._states[fresh] = passed.states[fresh]
-        staying = joining & self._takes_part
-        passed.states[staying] = self._states[staying]
-        self._takes_part |= joining
-        self._since[fresh | (staying & (self._since == _NEVER))] = start
+        count = len(self._names)
+        passed = self._passed.get(start) or self._first_time(start, again)
+        joining = np.ones(count, dtype=np.bool_) if again is None else again
+        if since == start:
+            self._begin_minute(start, passed, joining, is_again=again is not None)
+        is_last = until == start + NS_PER_MINUTE
         is_regular = self._hours.regular_start <= start < self._hours.regular_end
-        has_row = joining & (is_regular | (np.diff(trades.offsets) > 0) | (np.diff(quotes.offsets) > 0))
-        rows = np.where(joining, kernel.NO_ROW, kernel.AS_BEFORE)
-        symbols = np.flatnonzero(has_row)
-        rows[symbols] = np.arange(symbols.size)
-        records = np.zeros(symbols.size, dtype=MINUTE)
-        records["start"] = start
-        before, then = _padded(passed.before, rows.size), _padded(passed.after, rows.size)
-        after = room_for_waiting(before.time.size + then.time.size + trades.time.size, rows.size)
+        has_row = joining & (passed.is_begun | is_regular) & is_last
+        modes = np.where(has_row, kernel.PASS, np.where(joining, kernel.IF_TICKED, kernel.KEEP))
+        before = _padded(passed.before if since == start else passed.after, count)
+        then = before if again is None else _padded(passed.after, count)
+        after = room_for_waiting(before.time.size + then.time.size + trades.time.size, count)
         states_sides = self._session.market is Market.CRYPTO
-        fault = kernel.summarise_minute(
-            trades, quotes, rows, self._hours, states_sides, records, self._states, before, then, after
-        )
+        fault = kernel.summarise_part(
+            trades, quotes, since, until, modes, self._hours, states_sides, passed.records, passed.is_begun, self._states,
+            before, then, after,
+        )  # fmt: skip
         if fault != kernel.OK:
             raise ValueError(f"the ticks of the minute at {start} are out of order of time")
-        passed.after = self._waiting = self._waiting_before = _cut(after)
-        self._summed.append((symbols, records))
+        passed.after = self._waiting = _cut(after)
+        if is_last:
+            self._waiting_before = passed.after
+            self._since[joining] = np.minimum(self._since[joining], start)
+            symbols = np.flatnonzero(joining & passed.is_begun)
+            self._summed.append((symbols, passed.records[symbols]))
+            passed.records, passed.is_begun = passed.records[:0], passed.is_begun[:0]
+
+    def _begin_minute(self, start: int, passed: _Passed, joining: Array, *, is_again: bool) -> None:
+        """Put the joining symbols where the minute found them, or where the sweep has just brought them."""
+        count = len(self._names)
+        if self._waiting_before is not None:
+            passed.before = self._waiting_before
+        fresh, staying = joining & ~self._takes_part, joining & self._takes_part
+        if is_again:
+            self._states[fresh] = passed.states[fresh]
+        passed.states[staying] = self._states[staying]
+        self._takes_part |= joining
+        if passed.records.size < count:
+            passed.records, passed.is_begun = np.zeros(count, dtype=MINUTE), np.zeros(count, dtype=np.bool_)
+        passed.records[joining], passed.is_begun[joining] = np.zeros(1, dtype=MINUTE), False
+        passed.records["start"] = start
 
     def _first_time(self, start: int, again: Array | None) -> _Passed:
         """Enter a minute not passed before; one between others finds in force what the next had found."""

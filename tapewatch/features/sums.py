@@ -170,7 +170,9 @@ def _run(
     def summarise(at: int) -> int:
         span, state = rows[at], fresh_states(1)[0]
         waiting = room_for_waiting(span.last_trade - span.first_trade)
-        fault, _, _ = kernel.summarise(trades, quotes, span, hours, states_sides, pieces[at], state, waiting, 0, 0)
+        fault, _, _ = kernel.summarise(
+            trades, quotes, span, hours, states_sides, pieces[at], state, waiting, 0, 0, False, hours.day_end
+        )
         return int(fault)
 
     # Threads, not Numba's own parallel loop: its runtimes neither survive a fork nor take calls from several threads.

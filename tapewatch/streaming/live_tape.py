@@ -18,12 +18,14 @@ from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Session
 from tapewatch.market.live_tables import LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.streaming.arrivals import Arrivals
 from tapewatch.streaming.identities import Identities
-from tapewatch.streaming.tick_buffer import QUOTE_COLUMNS, TRADE_COLUMNS, Columns, TickBuffer
+from tapewatch.streaming.tick_buffer import Columns, Found, QuoteBuffer, TradeBuffer
 
 #: How far behind the tape's present ticks may come and still count.
 HORIZON_MINUTES = 20
 #: Ticks held at most; a busier tape has a shorter horizon.
 MAX_TICKS = 4_000_000
+#: So many quotes of a minute under way are summed before it ends, so that its end does not hold up the stream.
+PART_TICKS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,11 @@ NOTHING_NEW = LiveRows(
 
 @dataclass(slots=True)
 class _Minute:
-    """A minute's ticks."""
+    """A minute's ticks, and the time before which they are summed."""
 
-    trades: TickBuffer = field(default_factory=lambda: TickBuffer(TRADE_COLUMNS))
-    quotes: TickBuffer = field(default_factory=lambda: TickBuffer(QUOTE_COLUMNS))
+    done: int
+    trades: TradeBuffer = field(default_factory=TradeBuffer)
+    quotes: QuoteBuffer = field(default_factory=QuoteBuffer)
 
     @property
     def count(self) -> int:
@@ -74,6 +77,7 @@ class LiveTape:
             comes, with the rows that they lack so far.
         horizon_minutes: how late a tick or correction may come.
         max_ticks: ticks held at most; where minutes bring more, the horizon shrinks.
+        part_ticks: quotes of a minute that make a part of it.
         emit_from_ns: rows and bars that start earlier are computed, not given out: for a tape that is played back first.
         rules: condition code to allowed fields, for stocks.
 
@@ -92,6 +96,7 @@ class LiveTape:
         symbols: Sequence[str] = (),
         horizon_minutes: int = HORIZON_MINUTES,
         max_ticks: int = MAX_TICKS,
+        part_ticks: int = PART_TICKS,
         emit_from_ns: int | None = None,
         rules: Mapping[int, Updates] = STOCK_UPDATE_RULES,
     ) -> None:
@@ -99,6 +104,7 @@ class LiveTape:
         self.last_time_ns = self.duplicates = self.corrections = self.too_late = self.outside_day = 0
         self._horizon_ns = horizon_minutes * NS_PER_MINUTE
         self._max_ticks = max_ticks
+        self._part_ticks = part_ticks
         self._emit_from = session.day_start if emit_from_ns is None else emit_from_ns
         self._arrivals = Arrivals(session, rules)
         self._arrivals.symbols.add(list(symbols))
@@ -178,12 +184,11 @@ class LiveTape:
             self._add(kind, int(start), tuple(column[chosen] for column in columns))
 
     def _add(self, kind: str, start: int, columns: Columns) -> None:
-        minute = self._minutes.setdefault(start, _Minute())
+        minute = self._minutes.setdefault(start, _Minute(start))
         (minute.trades if kind == "trades" else minute.quotes).add(columns)
-        if start < self._next:
-            self._late.setdefault(start, []).append(columns[0])
-        elif kind == "trades" and start < self._seconds_done:
-            is_late = columns[1] < self._seconds_done
+        done = max(minute.done, self._seconds_done if kind == "trades" else start)
+        if start < self._next or start < done:
+            is_late = columns[1] < max(done, self._next)
             if is_late.any():
                 self._late.setdefault(start, []).append(columns[0][is_late])
 
@@ -196,16 +201,34 @@ class LiveTape:
         if again.any():
             first = min(self._minutes, default=first)
         for start in self._starts(min(first, self._next), whole, seconds):
-            minute = self._minutes.setdefault(start, _Minute())
+            minute = self._minutes.setdefault(start, _Minute(start))
             if start in late:
                 again[np.concatenate(late[start])] = True
-            self._settle(minute, start < whole)
-            trades = minute.trades.trades()
-            self._bars.pass_minute(start, trades, min(seconds, start + NS_PER_MINUTE), again if again.any() else None)
-            if start < whole:
-                is_passed = start < self._next
-                self._rows.pass_minute(start, trades, minute.quotes.quotes(), again if is_passed else None)
+            self._count(minute.trades.settle(self._known))
+            now_again = again if again.any() else None
+            self._bars.pass_minute(start, minute.trades.flat(), min(seconds, start + NS_PER_MINUTE), now_again)
+            self._pass_parts(start, minute, now_again, min(seconds, start + NS_PER_MINUTE))
         self._bars.end_sweep()
+
+    def _pass_parts(self, start: int, minute: _Minute, again: Array | None, until: int) -> None:
+        """Sum up a minute: the parts passed before once more where they changed, and the next one if it is due."""
+        trades, since = minute.trades.flat(), start
+        if minute.done > start and again is not None:
+            self._count(minute.quotes.settle_late(self._known, minute.done))
+            for quotes, end in minute.quotes.parts(self._known):
+                self._rows.pass_part(start, trades, quotes, since, end, again)
+                since = end
+        is_whole = until == start + NS_PER_MINUTE
+        if until > minute.done and (is_whole or minute.quotes.waiting >= self._part_ticks):
+            self._count(minute.quotes.settle(self._known, until))
+            quotes, _ = minute.quotes.parts(self._known)[-1]
+            # A minute that turns up between others concerns none but its own symbols.
+            self._rows.pass_part(start, trades, quotes, minute.done, until, again if start < self._next else None)
+            minute.done = until
+
+    def _count(self, found: Found) -> None:
+        self.duplicates += found.repeats
+        self.corrections += found.corrections
 
     def _begin_symbols(self, again: Array) -> None:
         """Let symbols met since the last sweep take part, from the day's start on."""
@@ -224,12 +247,6 @@ class LiveTape:
         ticked = {start for start in self._minutes if first <= start < end}
         silent = range(max(self._next, self.session.regular_start), min(whole, self.session.regular_end), NS_PER_MINUTE)
         return sorted(ticked.union(silent))
-
-    def _settle(self, minute: _Minute, is_whole: bool) -> None:
-        for buffer in (minute.trades, minute.quotes) if is_whole else (minute.trades,):
-            repeats, corrections = buffer.settle(self._known)
-            self.duplicates += repeats
-            self.corrections += corrections
 
     def _forget(self) -> None:
         """Let go of minutes beyond the horizon."""

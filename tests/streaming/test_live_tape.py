@@ -18,6 +18,7 @@ from tests.support.tapes import random_tape, stock_session, tape_of
 SESSION = stock_session()
 FEW = settings(max_examples=6, deadline=None)
 SEEDS = st.integers(0, 10_000)
+PARTS = st.sampled_from([1, 20, 100_000])
 SYMBOLS = ("A", "B", "C")
 
 
@@ -39,10 +40,11 @@ def dealt(trades: pl.DataFrame, quotes: pl.DataFrame, pieces: int) -> list[tuple
 
 
 @FEW
-@given(SEEDS, st.integers(1, 700), st.integers(0, 90))
-def test_any_pieces_give_what_the_whole_gives(seed, size, lateness) -> None:
+@given(SEEDS, st.integers(1, 700), st.integers(0, 90), PARTS)
+def test_any_pieces_give_what_the_whole_gives(seed, size, lateness, part_ticks) -> None:
     trades, quotes = small_tape(seed)
-    said = fed(LiveTape(SESSION), chunks(*streamed(trades, quotes), size), lateness * NS_PER_SECOND)
+    tape = LiveTape(SESSION, part_ticks=part_ticks)
+    said = fed(tape, chunks(*streamed(trades, quotes), size), lateness * NS_PER_SECOND)
     assert_as_batch(said, trades, quotes, SESSION)
     for rows in said:
         LIVE_BARS.check(rows.second_bars)
@@ -51,11 +53,11 @@ def test_any_pieces_give_what_the_whole_gives(seed, size, lateness) -> None:
 
 
 @FEW
-@given(SEEDS, st.floats(0.5, 900), st.integers(2, 120))
-def test_order_of_arrival_within_the_horizon_does_not_matter(seed, seconds, pieces) -> None:
+@given(SEEDS, st.floats(0.5, 900), st.integers(2, 120), PARTS)
+def test_order_of_arrival_within_the_horizon_does_not_matter(seed, seconds, pieces, part_ticks) -> None:
     trades, quotes = small_tape(seed)
     arrived = [shuffled(frame, seed, seconds) for frame in streamed(trades, quotes)]
-    tape = LiveTape(SESSION)
+    tape = LiveTape(SESSION, part_ticks=part_ticks)
     assert_as_batch(fed(tape, dealt(*arrived, pieces)), trades, quotes, SESSION)
     assert tape.too_late == 0
 
@@ -74,8 +76,8 @@ def test_what_comes_twice_counts_once(seed, size) -> None:
 
 
 @FEW
-@given(SEEDS, st.integers(10, 500), st.booleans())
-def test_a_corrected_tape_is_that_of_the_corrections(seed, size, moves) -> None:
+@given(SEEDS, st.integers(10, 500), st.booleans(), PARTS)
+def test_a_corrected_tape_is_that_of_the_corrections(seed, size, moves, part_ticks) -> None:
     """Prices change, trades are withdrawn and come back; some are said to have happened at another time."""
     trades, quotes = small_tape(seed)
     generator = np.random.default_rng(seed)
@@ -91,7 +93,7 @@ def test_a_corrected_tape_is_that_of_the_corrections(seed, size, moves) -> None:
     late_trades, late_quotes = streamed(trades.filter(pl.Series(wrong)), quotes[:0])
     arrived = streamed(first, quotes)
     pieces = [*chunks(*arrived, size), *dealt(late_trades, late_quotes, 4)]
-    tape = LiveTape(SESSION, horizon_minutes=100)
+    tape = LiveTape(SESSION, horizon_minutes=100, part_ticks=part_ticks)
     assert_as_batch(fed(tape, pieces), trades, quotes, SESSION)
     assert tape.corrections == wrong.sum()
 
