@@ -157,7 +157,7 @@ class Watch:
         bars: pl.DataFrame | None,
         values: pl.DataFrame | None,
     ) -> list[AlertChange]:
-        events, first = self._arrays.events(trades, quotes, bars, values, self.tape_ns)
+        events, first = self._arrays.events(trades, quotes, bars, values)
         changes: list[AlertChange] = []
         if first is None:
             return changes

@@ -133,6 +133,7 @@ class _Worker:
         self._queue: queue.Queue[Notice] = queue.Queue(capacity)
         self._told: OrderedDict[tuple[str, bool], None] = OrderedDict()
         self._held: Counter[str] = Counter()
+        self._holding = threading.Lock()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"notify-{channel.name}", daemon=True)
         self._thread.start()
@@ -142,10 +143,14 @@ class _Worker:
             self._queue.put_nowait(notice)
         except queue.Full:
             self.tally.dropped += 1
-            self._held[notice.row["rule"]] += 1
+            self._hold(notice)
             _log.error(
                 "%s: %d notices wait already, dropped: %s", self.channel.name, self._queue.maxsize, notice.headline
             )
+
+    def _hold(self, notice: Notice) -> None:
+        with self._holding:
+            self._held[notice.row["rule"]] += 1
 
     def begin_close(self) -> None:
         self._closing.set()
@@ -179,9 +184,9 @@ class _Worker:
         self._told[notice.identity] = None
         if len(self._told) > _REMEMBERED:
             self._told.popitem(last=False)
-        if self._held or not self._limiter.try_acquire(self.channel.name, blocking=False):
+        if not self._limiter.try_acquire(self.channel.name, blocking=False):
             self.tally.held_back += 1
-            self._held[notice.row["rule"]] += 1
+            self._hold(notice)
         else:
             self._deliver(notice)
 
@@ -196,14 +201,15 @@ class _Worker:
     def _summarise(self, *, is_last: bool) -> None:
         if not self._held or not (is_last or self._limiter.try_acquire(self.channel.name, blocking=False)):
             return
-        parts = ", ".join(f"{count} {rule}" for rule, count in self._held.most_common())
-        text = f"{self._held.total()} messages about alerts were held back: {parts}. All of them are in the database."
+        with self._holding:
+            held, self._held = self._held, Counter()
+        parts = ", ".join(f"{count} {rule}" for rule, count in held.most_common())
+        text = f"{held.total()} messages about alerts were held back: {parts}. All of them are in the database."
         try:
             self._retrying(self.channel.summarise, text)
         except (NotifyError, RetryError) as error:
             self.tally.failed += 1
             _log.error("%s: could not send a summary: %s (%s)", self.channel.name, _reason(error), text)
-        self._held.clear()
 
 
 def _is_worth_another_try(error: BaseException) -> bool:

@@ -6,6 +6,7 @@ log name the host alone.
 
 import json
 import smtplib
+import ssl
 from collections.abc import Sequence
 from email.message import EmailMessage
 from typing import Any
@@ -86,7 +87,8 @@ class SlackWebhook(Webhook):
 
 
 class Email:
-    """Sends each alert as plain text. STARTTLS is used where the server offers it, and is needed where there is a password."""
+    """Sends each alert as plain text. STARTTLS is used where the server offers it, and is needed, with a
+    certificate that can be trusted, where there is a password."""
 
     name = "email"
 
@@ -124,7 +126,7 @@ class Email:
             with smtplib.SMTP(self._host, self._port, timeout=self._timeout_s) as server:
                 server.ehlo()
                 if server.has_extn("starttls"):
-                    server.starttls()
+                    server.starttls(context=ssl.create_default_context() if self._password else None)
                     server.ehlo()
                 elif self._password:
                     raise NotifyError(f"{self._host} offers no STARTTLS: the password is not sent", is_transient=False)

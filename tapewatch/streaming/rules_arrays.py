@@ -18,8 +18,10 @@ from tapewatch.streaming.rules_state import Events
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]
 
-#: An event so far ahead of its whole batch and of the tape is stamped wrongly: it counts at the batch's time.
-_AHEAD = 180 * NS_PER_SECOND
+#: A few events so far ahead of all others are stamped wrongly: they count at the others' time. A few are this share.
+_AHEAD = 60 * NS_PER_MINUTE
+_LONELY = 0.1
+_RECENT = 31
 _UNKNOWN = -1
 _NO_TRAITS = np.uint8(255)
 _CODES = pl.col("symbol", "conditions").to_physical()
@@ -41,6 +43,8 @@ class EventArrays:
         self._register = register
         self._numbers = np.full(64, _UNKNOWN, np.int64)
         self._traits = np.full(64, _NO_TRAITS, np.uint8)
+        self._recent: Int = np.zeros(0, np.int64)
+        self._latest = 0
         self._rules = STOCK_UPDATE_RULES if market is Market.STOCKS else {}
 
     def events(
@@ -49,7 +53,6 @@ class EventArrays:
         quotes: pl.DataFrame | None,
         bars: pl.DataFrame | None,
         values: pl.DataFrame | None,
-        clock: int,
     ) -> tuple[Events, int | None]:
         """The rows as arrays, and the earliest time among them; None without any row."""
         trade, condition, gone = self._trade_columns(trades)
@@ -58,13 +61,24 @@ class EventArrays:
         times = np.concatenate((trade[1], quote[1], bar[1]))
         if not times.size:
             return Events(*trade, condition, gone, self._traits, *quote, *bar), None
-        latest = max(clock, int(np.median(times)))
-        if times.max() > latest + _AHEAD:
-            for part in (trade, quote, bar):
+        latest = self._latest_credible(times)
+        for part in (trade, quote, bar):
+            if part[1].size and part[1].max() > latest:
                 part[1].flags.writeable = True
-                part[1][part[1] > latest + _AHEAD] = latest
+                np.minimum(part[1], latest, out=part[1])
                 part[1].flags.writeable = False
+        self._recent, self._latest = np.concatenate((self._recent, times[-_RECENT:]))[-_RECENT:], latest
         return Events(*trade, condition, gone, self._traits, *quote, *bar), min(latest, int(times.min()))
+
+    def _latest_credible(self, times: Int) -> int:
+        """The latest time, leaving out a few events that stand alone far ahead of all others."""
+        latest = int(times.max())
+        if not self._recent.size or latest <= self._latest + _AHEAD:
+            return latest
+        ordered = np.sort(np.concatenate((self._recent, times)))
+        leaps = np.flatnonzero(np.diff(ordered) > _AHEAD)
+        is_lonely = ordered.size - 1 - leaps <= _LONELY * ordered.size
+        return int(ordered[leaps[is_lonely][0]]) if is_lonely.any() else latest
 
     def number_of(self, symbol: str) -> int:
         """The number of a symbol, which is registered where it is new."""
