@@ -20,7 +20,7 @@ from tapewatch.market.instruments import Market
 from tapewatch.market.live_tables import STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import QUARANTINE
-from tapewatch.store.spool_files import SPOOLED, HealedInterval, SpoolFile, market_days, market_files
+from tapewatch.store.spool_files import SPOOLED, HealedInterval, SpoolFile, day_at, market_days, market_files
 
 #: Numbers are taken from the state file in blocks, so that none is given twice however the process ends.
 _NUMBERS_AT_ONCE = 1024
@@ -145,12 +145,16 @@ class SpoolWriter:
     def add_heal(self, table: Table, frame: pl.DataFrame, interval: HealedInterval) -> list[SpoolFile]:
         """Write what a source of record holds of an interval, at once; these rows outrank streamed ones.
 
+        A frame without rows is a batch too: it says that there was nothing, and wakes what depends on the day.
+
         Raises:
             SchemaError: the frame does not fit the table.
             SpoolError: the disk takes no more.
         """
         written = []
-        for day, rows in market_days(table.conform(frame), self.market):
+        frame = table.conform(frame)
+        days = market_days(frame, self.market) if frame.height else [(day_at(interval.start, self.market), frame)]
+        for day, rows in days:
             if day is None:
                 continue
             file = self._target(day, table.name, self._next_number(), interval)

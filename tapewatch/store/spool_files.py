@@ -74,12 +74,22 @@ def market_days(frame: pl.DataFrame, market: Market) -> Iterator[tuple[dt.date |
         return
     times = frame["time"].to_physical()
     low, high = int(times.min()), int(times.max())  # type: ignore[arg-type]
-    for day in {_utc_date(low), _utc_date(low) - dt.timedelta(days=1), _utc_date(low) + dt.timedelta(days=1)}:
+    day = day_at(low, market)
+    bounds = _bounds(market, day) if day else None
+    if bounds and high < bounds[1]:
+        yield day, frame
+    else:
+        yield from _split(frame, times, market)
+
+
+def day_at(ns: int, market: Market) -> dt.date | None:
+    """The market day that a moment lies in; None where the market has none then."""
+    for shift in (0, -1, 1):
+        day = _utc_date(ns) + dt.timedelta(days=shift)
         bounds = _bounds(market, day)
-        if bounds and bounds[0] <= low and high < bounds[1]:
-            yield day, frame
-            return
-    yield from _split(frame, times, market)
+        if bounds and bounds[0] <= ns < bounds[1]:
+            return day
+    return None
 
 
 def _split(frame: pl.DataFrame, times: pl.Series, market: Market) -> Iterator[tuple[dt.date | None, pl.DataFrame]]:

@@ -246,7 +246,8 @@ def _read(streamed: Table, files: list[SpoolFile]) -> _Waiting:
     runs = frame["_path"].rle().struct.unnest()
     places = {file.path: place for place, file in enumerate(files)}
     batches = np.array([places[path] for path in runs["value"]], dtype=np.uint32)
-    intervals = {place: file.heals for place, file in enumerate(files) if file.heals}
+    filled = set(batches.tolist())
+    intervals = {place: file.heals for place, file in enumerate(files) if file.heals and place in filled}
     healed = pl.DataFrame(
         [(i.symbol, i.start, i.end, place) for place, i in intervals.items()],
         schema=_HEALED,

@@ -1,0 +1,134 @@
+"""Stretches of a day from the sources of record: one symbol's rows between two moments, by REST or from the day's flat file.
+
+Belongs here: when a stretch may be asked for, which tables a plan grants, and the asking. Not here: whole days (`rest.py`,
+`flat_files.py`), what is done with the rows.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import polars as pl
+
+from tapewatch.feeds.flat_files import FlatFileSource
+from tapewatch.feeds.plans import MarketPlan, PlanError, Recency, Tape, clamp_range, plan_for
+from tapewatch.feeds.rest_kinds import Window, kind_of
+from tapewatch.feeds.rest_pages import Pager
+from tapewatch.feeds.rest_tape import fetch_symbol
+from tapewatch.feeds.rest_transport import Patience, Transport
+from tapewatch.market.instruments import NEW_YORK, NS_PER_MINUTE, NS_PER_SECOND, Market, Partition
+
+#: After a plan shows a stretch, late reports still come for a while.
+_SETTLES_NS = 2 * NS_PER_MINUTE
+#: New York hour of the next day at which the vendor's files are ready.
+_FILES_READY = dt.time(11)
+
+Rows = Iterator[tuple[str, pl.DataFrame]]
+
+
+class RecordSource(Protocol):
+    """A source of record, asked for stretches. Times are int64 ns UTC, half-open."""
+
+    name: str
+
+    def tapes(self, market: Market, day: dt.date, today: dt.date) -> tuple[list[Tape], str]:
+        """The tables that may be asked for of a day, and why there are no others (empty where there are none)."""
+
+    def ready_at(self, partition: Partition, end: int) -> int:
+        """From when on a stretch that ends at `end` may be asked for."""
+
+    def between(self, tape: Tape, partition: Partition, symbols: Sequence[str], start: int, end: int) -> Rows:
+        """Each symbol's rows from `start` to before `end`, as the table of the tape; symbols without rows may be left out.
+
+        Raises:
+            SourceError: the source cannot deliver; what can be tried again is a `TransientError` or says so.
+        """
+
+
+class RestRanges:
+    """REST, under the plans that are bought; arguments as those of `RestSource`."""
+
+    name = "rest"
+
+    def __init__(
+        self,
+        base_url: str,
+        key: str,
+        tiers: Mapping[Market, str],
+        *,
+        plans_file: Path | None = None,
+        patience: Patience | None = None,
+        clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+    ) -> None:
+        self._transport = Transport(base_url, key, patience=patience, connections=1)
+        self._plans = {market: plan_for(market, tiers.get(market, "basic"), path=plans_file) for market in Market}
+        self._clock = clock
+
+    def tapes(self, market: Market, day: dt.date, today: dt.date) -> tuple[list[Tape], str]:
+        """What the plan grants over REST of that day."""
+        plan = self._plans[market]
+        try:
+            clamp_range(plan, day, day, today=max(today, day + dt.timedelta(days=1)))
+        except PlanError as error:
+            return [], str(error)
+        granted = [tape for tape in Tape if tape in plan.on_rest and plan.grants(tape)]
+        lacking = [tape for tape in Tape if tape in plan.on_rest and not plan.grants(tape)]
+        why = f"the plan '{plan.tier}' has no {' and '.join(lacking)} of {market} over REST: set {plan.setting}"
+        return granted, f"{why} to the plan you bought, or TAPEWATCH_FLAT_FILES" if lacking else ""
+
+    def ready_at(self, partition: Partition, end: int) -> int:
+        """The plan's delay after the stretch; the next day where it shows finished days alone."""
+        recency = _recency(self._plans[partition.market])
+        if recency is Recency.END_OF_DAY:
+            return _midnight(partition) + _SETTLES_NS
+        return end + int(recency.delay.total_seconds()) * NS_PER_SECOND + _SETTLES_NS
+
+    def between(self, tape: Tape, partition: Partition, symbols: Sequence[str], start: int, end: int) -> Rows:
+        """Asked symbol by symbol."""
+        market = partition.market
+        plan, kind = self._plans[market], kind_of(tape, market)
+        window = Window(start, end, str(partition.date))
+        now = int(self._clock().timestamp()) * NS_PER_SECOND
+        pager = Pager(self._transport, plan)
+        for symbol in symbols:
+            found = fetch_symbol(pager, kind, market, symbol, window, now=now, is_metered=plan.is_metered)
+            yield symbol, found.frame
+
+
+class FlatFileRanges:
+    """The vendor's flat files, ready on the day after."""
+
+    name = "flat_files"
+
+    def __init__(self, source: FlatFileSource) -> None:
+        self._source = source
+
+    def tapes(self, market: Market, day: dt.date, today: dt.date) -> tuple[list[Tape], str]:  # noqa: ARG002
+        """The tables of which a file of that day is there."""
+        there = {file.table for file in self._source.files(market) if file.date == day}
+        missing = "" if there else f"no flat file of {market} for {day} in {self._source.root}"
+        return [tape for tape in Tape if tape.value in there], missing
+
+    def ready_at(self, partition: Partition, end: int) -> int:  # noqa: ARG002
+        """Late in the next morning, New York time."""
+        morning = dt.datetime.combine(partition.date + dt.timedelta(days=1), _FILES_READY, NEW_YORK)
+        return int(morning.timestamp()) * NS_PER_SECOND
+
+    def between(self, tape: Tape, partition: Partition, symbols: Sequence[str], start: int, end: int) -> Rows:
+        """Read from the day's file, once for all symbols."""
+        load = getattr(self._source, tape.value)(partition, list(symbols) or None)
+        for frame in load:
+            inside = frame.filter(pl.col("time").to_physical().is_between(start, end, closed="left"))
+            for (symbol,), rows in inside.group_by("symbol", maintain_order=True):
+                yield str(symbol), rows
+
+
+def _recency(plan: MarketPlan) -> Recency:
+    return plan.plan.recency
+
+
+def _midnight(partition: Partition) -> int:
+    zone = NEW_YORK if partition.market not in (Market.CRYPTO, Market.FOREX) else dt.UTC
+    after = dt.datetime.combine(partition.date + dt.timedelta(days=1), dt.time(), zone)
+    return int(after.timestamp()) * NS_PER_SECOND
