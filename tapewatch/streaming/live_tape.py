@@ -168,9 +168,7 @@ class LiveTape:
             return
         before = self._seen[kind].enter(symbol, number, time, is_known)
         has_moved = (before != time) & (before >= self._oldest)
-        if has_moved.any():
-            self._file(kind, _removals(columns, before, has_moved))
-        self._file(kind, columns)
+        self._file(kind, _with_removals(columns, before, has_moved) if has_moved.any() else columns)
 
     def _file(self, kind: str, columns: Columns) -> None:
         """Put ticks to their minutes, and note those that change what was given out."""
@@ -268,7 +266,11 @@ class LiveTape:
         return frame.filter(pl.col(time).to_physical() >= self._emit_from)
 
 
-def _removals(columns: Columns, before: Array, has_moved: Array) -> Columns:
-    """What takes ticks out of the place that they had at the times `before`."""
-    symbol, _, number, _, *values = (column[has_moved] for column in columns)
-    return symbol, before[has_moved], number, np.ones(symbol.size, dtype=np.bool_), *values
+def _with_removals(columns: Columns, before: Array, has_moved: Array) -> Columns:
+    """The ticks, each that has moved behind one that takes it out of the place that it had at the time `before`."""
+    moved = np.flatnonzero(has_moved)
+    symbol, _, number, _, *values = (column[moved] for column in columns)
+    removals = (symbol, before[moved], number, np.ones(moved.size, dtype=np.bool_), *values)
+    at = np.concatenate([2 * moved, 2 * np.arange(has_moved.size) + 1])
+    order = np.argsort(at, kind="stable")
+    return tuple(np.concatenate(pair)[order] for pair in zip(removals, columns, strict=True))

@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tapewatch.bars.time_bars import BarAgreement, bar_agreement, minute_bars, reconcile
-from tapewatch.market.instruments import Market, session_of
+from tapewatch.bars.time_bars import BarAgreement, bar_agreement, minute_bars, reconcile, time_bars
+from tapewatch.market.instruments import NS_PER_SECOND, Market, session_of
 from tapewatch.market.tables import BARS, DELIVERED_BARS, TRADES
 from tests.support.recorded import TICK_DAYS, recorded_bars, recorded_trades
 from tests.support.tapes import random_tape, stock_session, tape_of
@@ -109,20 +109,22 @@ def test_no_trades_no_bars() -> None:
     assert minute_bars(TRADES.empty(), SESSION).equals(DELIVERED_BARS.empty())
 
 
-def test_bars_equal_those_of_a_plain_group_by() -> None:
+@pytest.mark.parametrize("width", ["1s", "1m", "5m", "1h"])
+def test_bars_equal_those_of_a_plain_group_by(width) -> None:
     trades, _ = random_tape(seed=3)
     trades = trades.with_columns(
         conditions=pl.lit("").cast(pl.Categorical()), correction=pl.lit(None).cast(pl.Int8), size=pl.col("size") + 1
     )
     price, size = pl.col("price"), pl.col("size")
     expected = (
-        trades.group_by("symbol", pl.col("time").dt.truncate("1m"), maintain_order=True)
+        trades.group_by("symbol", pl.col("time").dt.truncate(width), maintain_order=True)
         .agg(
             open=price.first(), high=price.max(), low=price.min(), close=price.last(),
             volume=size.sum(), vwap=(price * size).sum() / size.sum(), transactions=pl.len().cast(pl.Int64),
         )
     )  # fmt: skip
-    built = minute_bars(trades, SESSION)
+    seconds = {"1s": 1, "1m": 60, "5m": 300, "1h": 3600}
+    built = time_bars(trades, SESSION, seconds[width] * NS_PER_SECOND)
     assert built.drop("vwap").equals(expected.drop("vwap"))
     assert (built["vwap"] - expected["vwap"]).abs().max() < 1e-9
 

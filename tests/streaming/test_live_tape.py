@@ -200,6 +200,16 @@ def test_a_bar_whose_trades_are_all_withdrawn_loses_its_volume_and_is_named() ->
     assert back.minute_bars.select("revision", "volume").rows() == [(2, 5.0)]
 
 
+def test_a_trade_that_moves_and_comes_back_in_one_piece_is_where_it_was_last() -> None:
+    arrived, none = streamed(*tape_of([(1, 10, 5), (70, 10, 5), (2, 10, 5)]))
+    arrived = arrived.sort("sequence_number").with_columns(sequence_number=pl.lit(7, pl.Int64))
+    for count, second in ((2, 70), (3, 2)):
+        tape = LiveTape(SESSION)
+        (bar,) = final(fed(tape, [(arrived.head(count), none)]))[0].to_dicts()
+        assert bar["time"].timestamp() == SESSION.regular_start / NS_PER_SECOND + second
+        assert tape.corrections == count - 1
+
+
 def test_what_is_too_late_or_of_another_day_is_counted_and_left_out() -> None:
     arrived, none = streamed(*tape_of([(0, 10, 1), (1800, 11, 1), (1, 12, 1), (-86400, 13, 1)]))
     tape = LiveTape(SESSION, horizon_minutes=20)
