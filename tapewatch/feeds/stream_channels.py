@@ -4,7 +4,6 @@ Belongs here: channels, subscriptions, replies. Not here: the socket (`websocket
 """
 
 import logging
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -172,7 +171,7 @@ class Subscriber:
 
     def _deny(self, words: str) -> None:
         """A refusal concerns what it names, or else all that is unanswered."""
-        spoken = set(re.split(r"[\s,:;'\"]+", words))
+        spoken = {word.strip(".:;!'\"()") for word in words.replace(",", " ").split()}
         named = [name for name in self._unanswered if name in spoken] or self._unanswered
         if named:
             self._unanswered = [name for name in self._unanswered if name not in named]

@@ -122,11 +122,7 @@ class FrameDecoder:
         at = 0
         while at < len(frames):
             if self._is_scanning:
-                words = *self._symbols.tables(), *self._codes.tables()
-                reached, events = scan(text, starts, received, at, *plan.tables(), *words, *room.outputs())
-                self.quick_frames += reached - at
-                found.events += events
-                at = reached
+                at = self._scan(frames, at, (text, starts, received), found)
             if at < len(frames):
                 self.careful_frames += 1
                 self._reader.read(frames[at].data, frames[at].received_ns, room, found)
@@ -134,6 +130,26 @@ class FrameDecoder:
         for name in found.unknown_fields:
             plan.learn(*name.split(".", 1))
         found.unknown_fields.update(plan.passed_over())
+
+    def _scan(self, frames: Sequence[Frame], at: int, laid_out: tuple[Any, Any, Any], found: Findings) -> int:
+        """Let the scanner read as far as it can; the number of the frame that it leaves to the careful reader."""
+        room, plan, (text, starts, received) = self._room, self._plan, laid_out
+        while at < len(frames):
+            words = *self._symbols.tables(), *self._codes.tables()
+            outputs = *room.outputs(), room.passed, room.counts_before, plan.learnt_before
+            reached, events, in_last, rare = scan(text, starts, received, at, *plan.tables(), *words, *outputs)
+            found.events += events
+            self.quick_frames += reached - at
+            if not rare:
+                return int(reached)
+            parts = [(line, text[start:end].tobytes()) for line, start, end in room.passed[:rare].tolist()]
+            if not self._reader.read_rare(parts, frames[reached - 1].received_ns, room, found):
+                room.counts[:], plan.learnt[:] = room.counts_before, plan.learnt_before
+                self.quick_frames -= 1
+                return int(reached) - 1
+            found.events += in_last
+            at = reached
+        return at
 
 
 def _laid_out(frames: Sequence[Frame]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:

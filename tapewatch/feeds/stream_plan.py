@@ -154,7 +154,8 @@ class Plan:
         tags, kinds, required, either: by event; the last two are masks of the fields' bits.
         keys, actions, slots, limits, bits: by event and place; key 0 is a free place.
         int_defaults, float_defaults: by event and slot.
-        learnt: how often each learnt field was passed over, by its number; `learnt_names` names them.
+        learnt: how often each learnt field was passed over, by its number; `learnt_names` names them, and `learnt_before` is
+            the same before the frame that was read last.
     """
 
     def __init__(self, market: Market) -> None:
@@ -168,6 +169,7 @@ class Plan:
         self.int_defaults = np.full((len(events), max(map(len, INTS))), NULL_INT, np.int64)
         self.float_defaults = np.full((len(events), max(map(len, FLOATS))), np.nan)
         self.learnt = np.zeros(MAX_LEARNT, np.int64)
+        self.learnt_before = self.learnt.copy()
         self.learnt_names: list[str] = []
         self._number_of = {event.tag: number for number, event in enumerate(events)}
         self._fields = [0] * len(events)

@@ -6,7 +6,7 @@ Belongs here: which field becomes which column, and what makes an event impossib
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -21,6 +21,7 @@ from tapewatch.market.instruments import Market
 from tapewatch.market.live_tables import AUCTION_IMBALANCES, ORDER_BOOK, PRICE_BANDS
 
 _SECOND, _MINUTE = 0, 1
+_HOT = (sm.Trade, sm.CryptoTrade, sm.Quote, sm.CryptoQuote, sm.ForexQuote, sm.SecondBar, sm.PairBar, sm.IndexValue)
 _NS_PER_S: Final = 1_000_000_000
 _LARGEST: Final = 1.7976931348623157e308
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -51,6 +52,17 @@ class Findings:
     unknown_events: Counter[str] = field(default_factory=Counter)
     unknown_fields: Counter[str] = field(default_factory=Counter)
     malformed_frames: list[int] = field(default_factory=list)
+
+    def add(self, other: "Findings") -> None:
+        """Take over what was found elsewhere."""
+        self.events += other.events
+        for name, rows in other.others.items():
+            self.others.setdefault(name, []).extend(rows)
+        self.refused += other.refused
+        self.statuses += other.statuses
+        self.unknown_events.update(other.unknown_events)
+        self.unknown_fields.update(other.unknown_fields)
+        self.malformed_frames += other.malformed_frames
 
     def refuse(self, received_ns: int, line: int, reason: str, raw: bytes) -> None:
         """Keep what could not be read, by the time it came."""
@@ -101,6 +113,26 @@ class CarefulReader:
             return
         for line, event in enumerate(events, 1):
             self._take(event, line, data, received_ns, room, found)
+
+    def read_rare(self, parts: Sequence[tuple[int, bytes]], received_ns: int, room: RowRoom, found: Findings) -> bool:
+        """Read the events of a frame that the scanner passed over, by place in the frame and text.
+
+        False, and nothing found, where one of them is no sound JSON or is an event of the hot channels after all: then the
+        whole frame is to be read with care.
+        """
+        try:
+            self._parts.decode(b"[" + b",".join(raw for _, raw in parts) + b"]")
+        except _UNREADABLE:
+            return False
+        own = Findings(found.source)
+        events = [(line, raw, *self._event(raw, line, received_ns, own)) for line, raw in parts]
+        if any(isinstance(event, _HOT) for _, _, event, _ in events):
+            return False
+        for line, raw, event, unknown in events:
+            if event is not None and self._take(event, line, raw, received_ns, room, own):
+                self._keep_copy(unknown, line, received_ns, raw, own)
+        found.add(own)
+        return True
 
     def _read_in_parts(self, data: bytes, received_ns: int, room: RowRoom, found: Findings) -> None:
         try:

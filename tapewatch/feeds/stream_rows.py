@@ -43,6 +43,7 @@ SHORTEST_EVENT: Final = 32
 _INT_SLOTS: Final = max(map(len, INTS))
 _FLOAT_SLOTS: Final = max(map(len, FLOATS))
 _FEWEST: Final = 1024
+_MOST_PASSED: Final = 4096
 
 
 class RowRoom:
@@ -50,11 +51,14 @@ class RowRoom:
 
     Attributes:
         ints, floats: (kind, slot, row) as `INTS` and `FLOATS` name them; null is `NULL_INT` (any negative for words), NaN.
+        passed: events that the scanner passed over in one frame. counts_before: `counts` before that frame.
         offsets, letters: the trades' ids as Arrow keeps texts; an empty one is null.
     """
 
     def __init__(self) -> None:
         self.counts = np.zeros(len(TABLES), np.int64)
+        self.counts_before = self.counts.copy()
+        self.passed = np.empty((_MOST_PASSED, 3), np.int64)
         self._make(0, 0)
 
     def reset(self, size: int) -> None:

@@ -1,8 +1,9 @@
 """A compiled scanner of stream frames: numbers straight into the room for rows, many frames in one pass, without the GIL.
 
 It takes frames of which it is sure that the careful reader would take every event, and in the same way: flat objects of known
-keys, plain numbers, words it has seen before. At any other it stops, as if that frame were not there. Frames are separated by a
-NUL, which no JSON text holds: it ends every loop. Belongs here: the kernel. Not here: what fields mean (`stream_plan.py`).
+keys, plain numbers, words it has seen before. Events of the rarer channels it passes over, and names them. At any other frame it
+stops, as if that were not there. Frames are separated by a NUL, which no JSON text holds: it ends every loop. Belongs here:
+the kernel. Not here: what fields mean (`stream_plan.py`), or how a number is read (`stream_tokens.py`).
 """
 
 from typing import Any, Final
@@ -22,6 +23,7 @@ from tapewatch.feeds.stream_tokens import (
     plain_text,
     short_name,
     skip_any,
+    skip_object,
     skip_space,
     whole,
 )
@@ -43,6 +45,7 @@ _MIXER, _KEY_SHIFT, _KEY_MASK = _U(sp.KEY_MIXER), _U(64 - sp.KEY_BITS), 2**sp.KE
 _OPEN, _HIGH, _LOW, _CLOSE, _VOLUME, _VWAP = range(6)
 _SECOND_EXCHANGE = 1
 _RECEIVED_SLOT = 2
+_RARE = -2
 
 _compiled = numba.njit(nogil=True, cache=True)
 
@@ -210,8 +213,8 @@ def _event(  # noqa: PLR0911 - each return is a way not to be plain
 
 @_compiled
 def _kind_of(text: Pointer, at: Whole, tags: Codes) -> tuple[Whole, Whole]:
-    """The number of the event whose object opens at `at`, -1 where it is unknown or `ev` is not first, and the position after
-    its `ev`."""
+    """The number of the event whose object opens at `at`, and the position after its `ev`. The number is -1 where `ev` is not
+    plain or not first, and `_RARE` where it is none of the plan's."""
     if text[at] != _LEFT_BRACE:
         return np.int64(-1), at
     key, at = short_name(text, skip_space(text, at + 1))
@@ -222,7 +225,7 @@ def _kind_of(text: Pointer, at: Whole, tags: Codes) -> tuple[Whole, Whole]:
     for event in range(len(tags)):
         if tags[event] == tag:
             return np.int64(event), skip_space(text, at)
-    return np.int64(-1), at
+    return np.int64(_RARE if tag != _U(0) else -1), at
 
 
 @_compiled
@@ -234,17 +237,21 @@ def scan(
     symbol_slots: npt.NDArray[np.int32], symbol_keys: Codes, symbol_bounds: Ints, symbol_letters: Bytes,
     code_slots: npt.NDArray[np.int32], code_keys: Codes, code_bounds: Ints, code_letters: Bytes,
     int_room: Ints, float_room: Floats, offsets: Ints, letters: Bytes, counts: Ints,
-) -> tuple[int, int]:  # fmt: skip
-    """Read frames from number `frame` on, until one is not plain.
+    passed: Ints, counts_before: Ints, learnt_before: Ints,
+) -> tuple[int, int, int, int]:  # fmt: skip
+    """Read frames from number `frame` on, until one is not plain, or has events that were passed over.
 
     Args:
         source, starts: the frames, each followed by a NUL, and where each begins, and where one more would.
         received: int64 ns UTC of each frame.
         tags … learnt: the tables of a `Plan`. symbol_*, code_*: the tables of a `WordTable`.
         int_room … counts: the outputs, those of a `RowRoom`.
+        passed: (events, 3) output: place in the frame from 1, start and end of each event passed over.
+        counts_before, learnt_before: outputs: `counts` and `learnt` before the last frame, should it turn out unsound.
 
     Returns:
-        the number of the frame that was not read, one more than there are where all were; events read.
+        the number of the frame after the last that was read; events read; events read of the last frame, if any was passed
+        over there, and how many were.
     """
     text = pointer_to(source)
     symbols = (
@@ -263,38 +270,42 @@ def scan(
     out = ints, floats, pointer_to(offsets), pointer_to(letters)
     rows, int_slots, float_slots = int_room.shape[2], int_room.shape[1], float_room.shape[1]
     events = 0
-    before, learnt_before = counts.copy(), learnt.copy()
     while frame < len(received):
-        before[:], learnt_before[:] = counts, learnt
-        in_frame = 0
+        counts_before[:], learnt_before[:] = counts, learnt
+        in_frame = rare = 0
         at = skip_space(text, starts[frame])
         is_plain = text[at] == _LEFT_BRACKET
         at = skip_space(text, at + 1)
         is_open = is_plain and text[at] != _RIGHT_BRACKET
         while is_open and is_plain:
+            begin = at
             event, at = _kind_of(text, at, tags)
-            if event < 0:
-                is_plain = False
-                break
-            kind = kinds[event]
-            row = counts[kind]
-            int_base, float_base = kind * int_slots * rows + row, kind * float_slots * rows + row
-            for slot in range(int_slots):
-                ints[int_base + slot * rows] = int_defaults[event, slot]
-            for slot in range(float_slots):
-                floats[float_base + slot * rows] = float_defaults[event, slot]
-            ints[int_base + _RECEIVED_SLOT * rows] = received[frame]
-            if kind == TRADE:
-                offsets[row + 1] = offsets[row]
-            at = _event(
-                text, at, event, kind, row, rows, int_base, float_base, plan, symbols, codes, out, either[event],
-                required[event],
-            )  # fmt: skip
+            if event == _RARE and rare < len(passed):
+                at = skip_object(text, begin)
+                passed[rare, 0], passed[rare, 1], passed[rare, 2] = in_frame + rare + 1, begin, at
+                rare += 1
+            elif event < 0:
+                at = np.int64(0)
+            else:
+                kind = kinds[event]
+                row = counts[kind]
+                int_base, float_base = kind * int_slots * rows + row, kind * float_slots * rows + row
+                for slot in range(int_slots):
+                    ints[int_base + slot * rows] = int_defaults[event, slot]
+                for slot in range(float_slots):
+                    floats[float_base + slot * rows] = float_defaults[event, slot]
+                ints[int_base + _RECEIVED_SLOT * rows] = received[frame]
+                if kind == TRADE:
+                    offsets[row + 1] = offsets[row]
+                at = _event(
+                    text, at, event, kind, row, rows, int_base, float_base, plan, symbols, codes, out, either[event],
+                    required[event],
+                )  # fmt: skip
+                counts[kind] = row + 1
+                in_frame += 1
             if at == 0:
                 is_plain = False
                 break
-            counts[kind] = row + 1
-            in_frame += 1
             at = skip_space(text, at)
             is_open = text[at] == _COMMA
             is_plain = is_open or text[at] == _RIGHT_BRACKET
@@ -303,8 +314,10 @@ def scan(
         if is_plain:
             at = skip_space(text, at + 1)
         if not is_plain or at != starts[frame + 1] - 1:
-            counts[:], learnt[:] = before, learnt_before
-            return frame, events
-        events += in_frame
+            counts[:], learnt[:] = counts_before, learnt_before
+            return frame, events, 0, 0
         frame += 1
-    return frame, events
+        if rare > 0:
+            return frame, events, in_frame, rare
+        events += in_frame
+    return frame, events, 0, 0

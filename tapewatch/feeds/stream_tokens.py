@@ -4,6 +4,8 @@ What they are not sure of they leave: a negative number or position says so. Eve
 of them stops. Belongs here: single tokens. Not here: events (`stream_scanner.py`).
 """
 
+import math
+
 import numba
 import numpy as np
 
@@ -11,12 +13,18 @@ from tapewatch.feeds.scanner import Pointer, Whole
 from tapewatch.feeds.stream_plan import MAX_KEY_BYTES
 from tapewatch.feeds.stream_times import EARLIEST_S, LATEST_S
 
-_QUOTE, _BACKSLASH, _COMMA, _POINT, _SPACE, _LEFT_BRACKET, _RIGHT_BRACKET = 34, 92, 44, 46, 32, 91, 93
+_QUOTE, _BACKSLASH, _COMMA, _POINT, _SPACE = 34, 92, 44, 46, 32
+_LEFT_BRACE, _RIGHT_BRACE, _LEFT_BRACKET, _RIGHT_BRACKET = 123, 125, 91, 93
 _ZERO, _NINE, _PLUS, _MINUS, _LOWER_E, _UPPER_E, _LOWER_A, _LOWER_Z, _LAST_ASCII = 48, 9, 43, 45, 101, 69, 97, 122, 127
 _TAB, _NEWLINE, _RETURN = 9, 10, 13
 _TRUE, _FALSE, _NULL = (int.from_bytes(word, "big") for word in (b"true", b"false", b"null"))
 _LONGEST_WORD = 5
 _MAX_DIGITS, _MAX_EXACT, _MAX_POWER, _MAX_EXPONENT_DIGITS = 19, 2**53, 22, 3
+_LONGEST_MANTISSA = 10**18
+# Multiplied by this, a double parts into halves whose products are exact.
+_SPLITTER = 2.0**27 + 1
+# Half a unit in the last place, but for what the quotient may be off; below a power of two the units are others.
+_NEARLY, _POWER_OF_TWO = 1 - 2.0**-20, 0.5
 # Powers of ten up to here are exact in binary.
 _POWERS = np.array([float(10**i) for i in range(_MAX_POWER + 1)])
 _U = np.uint64
@@ -58,6 +66,32 @@ def whole(text: Pointer, at: Whole) -> tuple[Whole, Whole]:
 
 
 @_compiled
+def _long_quotient(mantissa: Whole, divisor: float) -> float:
+    """The double nearest to the quotient of an integer beyond 2**53 and an exact one, -1 where it is too close to call.
+
+    The quotient is found to twice a double's precision: a first guess, and the remainder's share (Dekker 1971).
+    """
+    if mantissa > _LONGEST_MANTISSA:
+        return -1.0
+    high = np.float64(mantissa)
+    low = np.float64(mantissa - np.int64(high))
+    guess = high / divisor
+    product = guess * divisor
+    guess_high = _SPLITTER * guess - (_SPLITTER * guess - guess)
+    divisor_high = _SPLITTER * divisor - (_SPLITTER * divisor - divisor)
+    guess_low, divisor_low = guess - guess_high, divisor - divisor_high
+    rest = guess_low * divisor_low - (
+        ((product - guess_high * divisor_high) - guess_low * divisor_high) - guess_high * divisor_low
+    )
+    share = (((high - product) - rest) + low) / divisor
+    value = guess + share
+    missed = abs(share - (value - guess))
+    fraction, exponent = math.frexp(value)
+    is_clear = missed < math.ldexp(_NEARLY, exponent - 54) and fraction != _POWER_OF_TWO
+    return value if is_clear else -1.0
+
+
+@_compiled
 def decimal(text: Pointer, at: Whole) -> tuple[float, Whole]:
     """The number at `at`, -1 where it is not plain, and the position after it."""
     mantissa, end = _digits(text, at, np.int64(0))
@@ -81,8 +115,10 @@ def decimal(text: Pointer, at: Whole) -> tuple[float, Whole]:
         if end == start or end - start > _MAX_EXPONENT_DIGITS:
             return -1.0, end
         power += -exponent if is_negative else exponent
-    if digits > _MAX_DIGITS or mantissa < 0 or mantissa > _MAX_EXACT or power > _MAX_POWER or power < -_MAX_POWER:
+    if digits > _MAX_DIGITS or mantissa < 0 or power > _MAX_POWER or power < -_MAX_POWER:
         return -1.0, end
+    if mantissa > _MAX_EXACT:
+        return (_long_quotient(mantissa, _POWERS[-power]) if -_MAX_POWER <= power <= 0 else -1.0), end
     # Both operands are exact in binary, so the result is the nearest double, as a correct reader gives.
     return (mantissa / _POWERS[-power] if power < 0 else mantissa * _POWERS[power]), end
 
@@ -114,6 +150,28 @@ def short_name(text: Pointer, at: Whole) -> tuple[np.uint64, Whole]:
         key = (key << _U(8)) | _U(byte)
         at += 1
     return key, at + 1
+
+
+@_compiled
+def skip_object(text: Pointer, at: Whole) -> Whole:
+    """The position after the object that opens at `at`, 0 where the text ends in it. Whether it is sound is not looked at."""
+    depth, is_text = 0, False
+    while text[at] != 0:
+        byte = text[at]
+        at += 1
+        if is_text:
+            if byte == _BACKSLASH and text[at] != 0:
+                at += 1
+            is_text = byte != _QUOTE
+        elif byte == _QUOTE:
+            is_text = True
+        elif byte in (_LEFT_BRACE, _LEFT_BRACKET):
+            depth += 1
+        elif byte in (_RIGHT_BRACE, _RIGHT_BRACKET):
+            depth -= 1
+            if depth == 0:
+                return at
+    return np.int64(0)
 
 
 @_compiled

@@ -3,80 +3,19 @@
 import asyncio
 import logging
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
 from websockets.asyncio.server import ServerConnection
 
 from tapewatch.feeds.frame_queue import FrameQueue, Marker
-from tapewatch.feeds.stream_frames import Frame, FrameDecoder
+from tapewatch.feeds.stream_frames import Frame
 from tapewatch.feeds.stream_policy import ConnectionPolicy
 from tapewatch.feeds.websocket import AuthenticationError, StreamClient, StreamError
-from tapewatch.market.instruments import Market
 from tests.support.scripted_stream import KEY, ScriptedStream, serving, status, stay, trade
-
-_PATIENCE_S = 10.0
-_QUICK = ConnectionPolicy(
-    first_wait_s=0.01,
-    longest_wait_s=0.05,
-    crowded_wait_s=0.3,
-    healthy_after_s=30,
-    open_timeout_s=1,
-    reply_timeout_s=0.5,
-    close_timeout_s=0.2,
-    ping_interval_s=0.1,
-    ping_timeout_s=0.2,
-)
-
-
-class _Running:
-    """A client in a thread of its own, and what came out of its queue."""
-
-    def __init__(self, url: str, subscriptions: list[str], policy: ConnectionPolicy = _QUICK, key: str = KEY) -> None:
-        self.queue = FrameQueue(10_000_000)
-        self.client = StreamClient(url, key, subscriptions, self.queue, policy)
-        self.items: list[Frame | Marker] = []
-        self.error: BaseException | None = None
-        self.thread = threading.Thread(target=self._run)
-        self.thread.start()
-
-    def _run(self) -> None:
-        try:
-            asyncio.run(self.client.run())
-        except AuthenticationError as error:
-            self.error = error
-
-    def until(self, is_reached: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + _PATIENCE_S
-        while not is_reached():
-            assert time.monotonic() < deadline, (self.client.stats, self.items[-5:])
-            self.items += self.queue.take(1000, 0.02)
-
-    def markers(self, kind: str) -> list[Marker]:
-        return [item for item in self.items if isinstance(item, Marker) and item.kind == kind]
-
-    def numbers(self) -> list[int | None]:
-        frames = [item for item in self.items if isinstance(item, Frame)]
-        return FrameDecoder(Market.STOCKS).decode(frames).trades["sequence_number"].to_list()
-
-    def end(self) -> None:
-        self.client.stop()
-        self.thread.join(_PATIENCE_S)
-        assert not self.thread.is_alive()
-        self.items += self.queue.take(1_000_000, 0)
-
-
-@contextmanager
-def _running(url: str, subscriptions: list[str], policy: ConnectionPolicy = _QUICK) -> Iterator[_Running]:
-    running = _Running(url, subscriptions, policy)
-    try:
-        yield running
-    finally:
-        running.end()
+from tests.support.streaming_client import PATIENCE_S, QUICK, Running, running
 
 
 async def _sends_five(connection: ServerConnection, number: int) -> None:
@@ -87,7 +26,7 @@ async def _sends_five(connection: ServerConnection, number: int) -> None:
 def test_frames_come_in_order_between_markers_and_a_stop_closes_properly() -> None:
     before = time.time_ns()
     with serving(ScriptedStream(script=_sends_five)) as server:
-        with _running(server.url, ["T.*"]) as run:
+        with running(server.url, ["T.*"]) as run:
             run.until(lambda: len(run.numbers()) == 5)
         assert run.numbers() == [10, 11, 12, 13, 14]
         assert isinstance(run.items[0], Marker)
@@ -119,7 +58,7 @@ def test_a_lost_connection_is_made_again_and_again(
 ) -> None:
     with (
         serving(ScriptedStream(script=script)) as server,  # type: ignore[arg-type]
-        _running(server.url, ["T.A", "T.B"]) as run,
+        running(server.url, ["T.A", "T.B"]) as run,
     ):
         run.until(lambda: len(run.markers("disconnected")) >= 4)
         assert all(cause in marker.detail for marker in run.markers("disconnected")[:4])
@@ -145,7 +84,7 @@ def test_healthy_time_clears_the_count_of_failures(healthy_after_s: float, is_fo
     policy = ConnectionPolicy(
         first_wait_s=1e-4, longest_wait_s=100, healthy_after_s=healthy_after_s, close_timeout_s=0.1
     )
-    with serving(ScriptedStream(script=_ends_after_a_while)) as server, _running(server.url, ["T.*"], policy) as run:
+    with serving(ScriptedStream(script=_ends_after_a_while)) as server, running(server.url, ["T.*"], policy) as run:
         run.until(lambda: run.client.stats.failures >= 5)
         assert (run.client._failures <= 1) is is_forgiven  # the figure that the waits follow
 
@@ -154,7 +93,7 @@ def test_a_server_that_is_away_is_waited_for() -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         url = f"ws://127.0.0.1:{held.getsockname()[1]}/stocks"
-        with _running(url, ["T.*"]) as run:
+        with running(url, ["T.*"]) as run:
             run.until(lambda: run.client.stats.failures >= 4)
             assert "no connection" in run.client.stats.last_cause
         assert run.markers("connected") == run.markers("disconnected") == []
@@ -164,8 +103,8 @@ def test_a_key_that_is_not_known_ends_it_with_the_way_out_and_without_the_key(ca
     caplog.set_level(logging.DEBUG)
     refusal = status("auth_failed", f"authentication failed for {KEY}")
     with serving(ScriptedStream(answer_to_auth=refusal)) as server:
-        run = _Running(server.url, ["T.*"])
-        run.thread.join(_PATIENCE_S)
+        run = Running(server.url, ["T.*"])
+        run.thread.join(PATIENCE_S)
         run.end()
     assert isinstance(run.error, AuthenticationError)
     assert "set POLYGON_API_KEY" in str(run.error)
@@ -181,9 +120,9 @@ def test_a_key_that_is_not_known_ends_it_with_the_way_out_and_without_the_key(ca
 def test_too_many_connections_wait_longer_and_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
     full = status("max_connections", "Maximum number of websocket connections exceeded.")
     stream = ScriptedStream(greet={1: full, 2: full})
-    with serving(stream) as server, _running(server.url, ["T.*"]) as run:
+    with serving(stream) as server, running(server.url, ["T.*"]) as run:
         run.until(lambda: bool(run.markers("connected")))
-        assert all(later - earlier >= _QUICK.crowded_wait_s for earlier, later in pairwise(server.opened_at))
+        assert all(later - earlier >= QUICK.crowded_wait_s for earlier, later in pairwise(server.opened_at))
         assert len(run.markers("refused")) == 1
         told = [record for record in caplog.records if "One key may hold one connection" in record.getMessage()]
         assert len(told) == 1
@@ -197,19 +136,19 @@ async def _throws_out(connection: ServerConnection, number: int) -> None:
 
 
 def test_being_thrown_out_by_another_connection_waits_longer() -> None:
-    with serving(ScriptedStream(script=_throws_out)) as server, _running(server.url, ["T.*"]) as run:
+    with serving(ScriptedStream(script=_throws_out)) as server, running(server.url, ["T.*"]) as run:
         run.until(lambda: len(run.markers("connected")) == 2)
         first, second = server.opened_at
-        assert second - first >= _QUICK.crowded_wait_s
+        assert second - first >= QUICK.crowded_wait_s
         assert [marker.detail for marker in run.markers("disconnected")] == [
             "the server closed with 1008 max_connections"
         ]
 
 
 def test_an_idle_market_is_not_taken_for_dead() -> None:
-    with serving(ScriptedStream()) as server, _running(server.url, ["T.*"]) as run:
+    with serving(ScriptedStream()) as server, running(server.url, ["T.*"]) as run:
         run.until(lambda: run.client.stats.subscribed == 1)
-        time.sleep(5 * (_QUICK.ping_interval_s + _QUICK.ping_timeout_s))
+        time.sleep(5 * (QUICK.ping_interval_s + QUICK.ping_timeout_s))
         assert (run.client.stats.state, len(server.opened_at)) == ("streaming", 1)
 
 
@@ -220,39 +159,39 @@ async def _goes_deaf(connection: ServerConnection, number: int) -> None:
 
 
 def test_a_half_open_connection_is_noticed_and_replaced() -> None:
-    with serving(ScriptedStream(script=_goes_deaf)) as server, _running(server.url, ["T.*"]) as run:
+    with serving(ScriptedStream(script=_goes_deaf)) as server, running(server.url, ["T.*"]) as run:
         run.until(lambda: len(run.markers("connected")) == 2)
         assert [marker.detail for marker in run.markers("disconnected")] == ["no sign of life for 0.2 s"]
 
 
 def test_refused_channels_are_told_and_the_others_go_on() -> None:
-    stream = ScriptedStream(script=_sends_five, denied={"NOI": "not authorized", "LULD": "not entitled: LULD.*"})
-    with serving(stream) as server, _running(server.url, ["AM.*", "NOI.*", "LULD.*", "T.*"]) as run:
+    stream = ScriptedStream(script=_sends_five, denied={"NOI": "not authorized", "LULD": "not entitled to LULD.*."})
+    with serving(stream) as server, running(server.url, ["AM.*", "NOI.*", "LULD.*", "T.*"]) as run:
         run.until(lambda: run.client.stats.subscribed == 2 and len(run.numbers()) == 5)
         assert run.client.stats.refused_channels == ["NOI.*", "LULD.*"]
         assert [marker.detail for marker in run.markers("refused")] == [
             "NOI.*: not authorized",
-            "LULD.*: not entitled: LULD.*",
+            "LULD.*: not entitled to LULD.*.",
         ]
 
 
 def test_many_symbols_are_asked_for_in_messages_of_a_sane_length() -> None:
     names = [f"T.SYM{i}" for i in range(3000)]
-    with serving(ScriptedStream()) as server, _running(server.url, names) as run:
+    with serving(ScriptedStream()) as server, running(server.url, names) as run:
         run.until(lambda: run.client.stats.subscribed == len(names))
         assert [name for asked in server.asked for name in asked] == names
-        assert max(sum(map(len, asked)) for asked in server.asked) <= _QUICK.subscribe_bytes
+        assert max(sum(map(len, asked)) for asked in server.asked) <= QUICK.subscribe_bytes
 
 
 def test_no_answer_to_a_subscription_does_not_hold_up_the_next() -> None:
-    with serving(ScriptedStream(is_mute=True)) as server, _running(server.url, ["T.*", "Q.*"]) as run:
+    with serving(ScriptedStream(is_mute=True)) as server, running(server.url, ["T.*", "Q.*"]) as run:
         run.until(lambda: server.asked == [["T.*"], ["Q.*"]])
         assert run.client.stats.state == "streaming"
 
 
 def test_silence_in_the_handshake_is_a_lost_connection() -> None:
     stream = ScriptedStream(answer_to_auth=status("waiting"))
-    with serving(stream) as server, _running(server.url, ["T.*"]) as run:
+    with serving(stream) as server, running(server.url, ["T.*"]) as run:
         run.until(lambda: len(server.opened_at) >= 2)
         assert "no auth_success" in run.client.stats.last_cause
 
@@ -264,7 +203,7 @@ async def _floods(connection: ServerConnection, _: int) -> None:
 
 def test_a_worker_that_takes_nothing_does_not_stall_the_socket() -> None:
     with serving(ScriptedStream(script=_floods)) as server:
-        run = _Running(server.url, ["T.*"])
+        run = Running(server.url, ["T.*"])
         deadline = time.monotonic() + 30
         while run.client.stats.frames < 20_001 and time.monotonic() < deadline:
             time.sleep(0.01)
