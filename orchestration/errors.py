@@ -49,12 +49,14 @@ def expected() -> tuple[type[Exception], ...]:
     from tapewatch.market.schema import SchemaError  # noqa: PLC0415
     from tapewatch.store.database import DatabaseError  # noqa: PLC0415
     from tapewatch.store.lake import LakeError  # noqa: PLC0415
+    from tapewatch.streaming.lock import CollectorError  # noqa: PLC0415
     from tapewatch.streaming.rules_settings import DetectionError  # noqa: PLC0415
 
     return (
         *(
             BentoError,
             CalendarError,
+            CollectorError,
             DatabaseError,
             DetectionError,
             DetectorError,

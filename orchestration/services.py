@@ -52,7 +52,7 @@ class Service:
 
 def services(settings: Settings) -> list[Service]:
     """Everything that `tapewatch up` starts. An MLflow that runs elsewhere is not started here."""
-    found = [_emulator(settings), _dagster_webserver(settings), _dagster_daemon(), scoring_service(settings)]
+    found = [emulator(settings), _dagster_webserver(settings), _dagster_daemon(), scoring_service(settings)]
     if not is_remote_mlflow(settings):
         found.insert(3, _mlflow(settings))
     return found
@@ -73,8 +73,9 @@ def with_source(settings: Settings) -> Settings:
 def on_emulator(settings: Settings, base_url: str) -> Settings:
     """`settings` with an emulator as the vendor, and the plan that sees everything in every market."""
     tiers = {f"polygon_tier_{market}": "advanced" for market in Market}
-    changes = {"polygon_base_url": base_url, "polygon_api_key": SecretStr(PLACEHOLDER_KEY), "flat_files": None, **tiers}
-    return settings.model_copy(update=changes)
+    streams = {"polygon_ws_url": None, **{f"polygon_ws_url_{market}": None for market in Market}}
+    changes = {"polygon_base_url": base_url, "polygon_api_key": SecretStr(PLACEHOLDER_KEY), "flat_files": None}
+    return settings.model_copy(update={**changes, **tiers, **streams})
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -83,6 +84,8 @@ def environment(settings: Settings) -> dict[str, str]:
         **os.environ,
         **home.environment(settings),
         **{f"POLYGON_TIER_{market.upper()}": settings.plan(market) for market in Market},
+        "POLYGON_WS_URL": settings.polygon_ws_url or "",
+        **{f"POLYGON_WS_URL_{m.upper()}": getattr(settings, f"polygon_ws_url_{m}") or "" for m in Market},
         "TAPEWATCH_HOST": settings.host,
         "TAPEWATCH_PORT_SCORING": str(settings.port_scoring),
         "PYTHONUNBUFFERED": "1",
@@ -133,14 +136,16 @@ def _script(name: str) -> str:
     return str(Path(sys.executable).parent / name)
 
 
-def _emulator(settings: Settings) -> Service:
+def emulator(settings: Settings, *, speed: str = "1") -> Service:
+    """The built-in market: synthetic, or replayed from the flat files that are set. `speed` is that of its streams."""
     url = _address(settings, settings.port_emulator)
+    tape = ("--flat-files", settings.flat_files) if settings.flat_files else ("--seed", str(EMULATOR_SEED))
     return Service(
         name="emulator",
         title="Market emulator",
         command=(
             *(sys.executable, "-m", "tapewatch.emulator"),
-            *("--port", str(settings.port_emulator), "--seed", str(EMULATOR_SEED)),
+            *("--port", str(settings.port_emulator), "--speed", speed, *tape),
         ),
         url=url,
         port=settings.port_emulator,

@@ -93,6 +93,10 @@ class Supervisor:
         """supervisord's word for a service: STARTING, RUNNING, BACKOFF, FATAL, …; UNKNOWN before it answers."""
         return states(self._socket).get(service.name, "UNKNOWN")
 
+    def all_states(self) -> dict[str, str]:
+        """The same of every service, by name, in one question; empty before it answers."""
+        return states(self._socket)
+
     def is_healthy(self, service: Service) -> bool:
         """Whether the service does its work: its health page answers, or its probe succeeds."""
         if self.state(service) != "RUNNING":
@@ -171,8 +175,10 @@ class Supervisor:
             "childlogdir": _literal(str(self.logs)),
             "user": getpass.getuser(),
         }
-        for service in self.services:
+        for place, service in enumerate(self.services, 1):
             config[f"program:{service.name}"] = {
+                # The first to start is the last to stop: what others live on is there to the end.
+                "priority": str(place),
                 "command": _literal(shlex.join(service.command)),
                 "autorestart": "unexpected" if service.final_exit_codes else "true",
                 "exitcodes": ",".join(map(str, service.final_exit_codes)) or "0",

@@ -65,6 +65,15 @@ class CollectorLock:
     ) -> None:
         self._lock.release()
 
+    def check(self) -> None:
+        """Raise the CollectorError that another process would see now, and leave everything as it is."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise CollectorError(self._refusal()) from None
+        self._lock.release()
+
     def _refusal(self) -> str:
         owner = read_owner(self._record)
         process = f"process {owner.pid}" if owner is not None else "another process"

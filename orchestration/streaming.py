@@ -1,0 +1,189 @@
+"""`tapewatch stream`: a collector per market under one supervisor, their logs, and an end that keeps everything.
+
+Belongs here: which processes run, and the order of things. Not here: processes (`supervision.py`), what a collector does
+(`collector_launcher.py`), how they are (`stream_status.py`).
+"""
+
+import sys
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+
+from orchestration import home
+from orchestration.collector_launcher import (
+    EXIT_FINAL,
+    WATCH_VARIABLE,
+    address_of,
+    metrics_port,
+    plan_of,
+)
+from orchestration.services import Service, ServiceError, check_ports, emulator, environment, on_emulator
+from orchestration.stream_status import ENDED, QUICK_DEATHS, WORDS
+from orchestration.supervision import StopSignals, Supervisor
+from tapewatch.market.instruments import Market
+from tapewatch.settings import Settings
+from tapewatch.streaming.lock import CollectorLock
+from tapewatch.streaming.metrics import LOOPBACK
+
+_PREFIX = "stream-"
+#: A collector that lives shorter died quickly; after so many quick deaths it is given up.
+_QUICK_S = 5
+_LOOK_S = 0.5
+_ANSWER_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the streams come from: the settings that lead there, and an emulator to start where nothing else is set."""
+
+    settings: Settings
+    text: str
+    emulator: Service | None = None
+
+
+def source_of(settings: Settings, *, speed: str = "1") -> Source:
+    """The vendor where a key is set, else an emulator: the one that runs at the emulator's port, or one to be started."""
+    if settings.polygon_api_key is not None:
+        return Source(settings, settings.polygon_ws_url or settings.polygon_base_url)
+    service = emulator(settings, speed=speed)
+    tape = f"flat files in {settings.flat_files}" if settings.flat_files else "the synthetic market"
+    text = f"no POLYGON_API_KEY is set: {tape}, from the emulator at {service.url}"
+    runs = _answers(f"{service.url}/emulator/v1/info")
+    return Source(on_emulator(settings, service.url), text, None if runs else service)
+
+
+def streamable(settings: Settings) -> list[Market]:
+    """The markets whose plan has a stream and that have symbols."""
+    return [market for market in Market if settings.symbols(market) and plan_of(settings, market).channels]
+
+
+def collectors(settings: Settings, markets: Sequence[Market], symbols: str | None = None) -> list[Service]:
+    """The collectors of markets, as services."""
+    return [_collector(settings, market, symbols) for market in markets]
+
+
+def run(
+    settings: Settings, markets: Sequence[Market], console: Console, *, symbols: str | None = None, speed: str = "1"
+) -> None:
+    """Collect markets until SIGINT or SIGTERM, showing the collectors' logs; everything received is kept at the end.
+
+    Raises:
+        ServiceError: nothing is to be streamed, a port is taken, or every collector ended for good.
+        CollectorError: a market is collected already.
+        PlanError: a plan has no stream, or an address is none.
+    """
+    source = source_of(settings, speed=speed)
+    settings = source.settings
+    wanted = _checked(settings, markets or streamable(settings), symbols)
+    services = collectors(settings, wanted, symbols)
+    if source.emulator is not None:
+        services.insert(0, source.emulator)
+    check_ports(services, settings.host)
+    home.prepare(settings)
+    watch = environment(settings) | {WATCH_VARIABLE: uuid.uuid4().hex}
+    console.print(f"Source: {source.text}", soft_wrap=True)
+    console.print(f"Collecting {', '.join(wanted)}. Press Ctrl-C to stop; `tapewatch status` says how they are.")
+    name = _PREFIX + "-".join(wanted)
+    with StopSignals() as stopping, Supervisor(services, settings.home, watch, name=name) as supervisor:
+        logs = [LogTail(supervisor.log(service)) for service in services if service is not source.emulator]
+        gone: set[str] = set()
+        while supervisor.is_running and not stopping.wait(_LOOK_S):
+            _show(logs, console)
+            ended = _say_ended(supervisor, console, gone)
+            if all(f"collector-{market}" in ended for market in wanted):
+                raise ServiceError(f"no collector runs any more: see {supervisor.logs}")
+        console.print("Stopping …")
+    _show(logs, console)
+    console.print("Stopped: what was received is in the spool, and nothing is left running.")
+
+
+class LogTail:
+    """Lines of a log as they come, from now on, through its rotations."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._inode, self._offset = self._place()
+
+    def lines(self) -> Iterator[str]:
+        """What was written since the last call, whole lines only."""
+        inode, size = self._place()
+        if inode != self._inode or size < self._offset:
+            self._inode, self._offset = inode, 0
+        if size == self._offset:
+            return
+        with self._path.open("rb") as stream:
+            stream.seek(self._offset)
+            text = stream.read()
+        whole = text[: text.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        yield from whole.decode(errors="replace").splitlines()
+
+    def _place(self) -> tuple[int, int]:
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            return 0, 0
+        return found.st_ino, found.st_size
+
+
+def _checked(settings: Settings, markets: Sequence[Market], symbols: str | None) -> list[Market]:
+    """The markets, once each of them is known to be able to stream."""
+    if not markets:
+        raise ServiceError(
+            "no market can be streamed: set POLYGON_TIER_<MARKET> to a plan with a stream, and TAPEWATCH_SYMBOLS_<MARKET>"
+        )
+    for market in markets:
+        address_of(settings, plan_of(settings, market))
+        if symbols is None and not settings.symbols(market):
+            raise ServiceError(
+                f"no symbols of {market} are set: name them with --symbols, or set TAPEWATCH_SYMBOLS_{market.upper()}"
+            )
+        CollectorLock(settings.home / "run", market).check()
+    return list(markets)
+
+
+def _collector(settings: Settings, market: Market, symbols: str | None) -> Service:
+    port = metrics_port(settings, market)
+    command = [sys.executable, "-m", "orchestration.collector_launcher", str(market)]
+    command += ["--symbols", symbols] if symbols else []
+    return Service(
+        name=f"collector-{market}",
+        title=f"Collector of {market}",
+        command=tuple(command),
+        url=f"http://{LOOPBACK}:{port}/status",
+        port=port,
+        setting="TAPEWATCH_PORT_METRICS",
+        health=f"http://{LOOPBACK}:{port}/status",
+        start_seconds=_QUICK_S,
+        start_retries=QUICK_DEATHS,
+        final_exit_codes=(EXIT_FINAL,),
+    )
+
+
+def _say_ended(supervisor: Supervisor, console: Console, gone: set[str]) -> set[str]:
+    known = supervisor.all_states()
+    for service in supervisor.services:
+        state = known.get(service.name, "")
+        if state in ENDED and service.name not in gone:
+            gone.add(service.name)
+            console.print(
+                f"{service.title}: {WORDS[state]}; see {supervisor.log(service)}", style="red", soft_wrap=True
+            )
+    return gone
+
+
+def _show(logs: Sequence[LogTail], console: Console) -> None:
+    for log in logs:
+        for line in log.lines():
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=_ANSWER_S).is_success
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return False
