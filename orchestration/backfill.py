@@ -124,18 +124,23 @@ def show(console: Console, plan: BackfillPlan) -> None:
     kept = f", {plan.days_kept} of them in the lake already" if plan.days_kept else ""
     symbols = ", ".join(plan.symbols[:8]) + (f" and {len(plan.symbols) - 8} more" if len(plan.symbols) > 8 else "")
     console.print(
-        f"[bold]{plan.market}[/] {plan.first} to {plan.last}: {len(plan.days)} trading days{kept}; {symbols or 'all symbols'}",
+        f"[bold]{plan.market}[/] {plan.first} to {plan.last}: {_count(len(plan.days), 'trading day')}{kept}; {symbols or 'all symbols'}",
         soft_wrap=True,
     )
     if plan.estimate is None:
         console.print("From flat files: no calls", soft_wrap=True)
         return
-    tables = ", ".join(f"{table.tape} {table.days} days" for table in plan.estimate.tables)
+    tables = ", ".join(f"{table.tape} {_count(table.days, 'day')}" for table in plan.estimate.tables)
     console.print(
-        f"Estimate: about {plan.estimate.calls:,} calls ({tables}), {in_words(plan.estimate.seconds)}", soft_wrap=True
+        f"Estimate: about {_count(plan.estimate.calls, 'call')} ({tables}), {in_words(plan.estimate.seconds)}",
+        soft_wrap=True,
     )
     for assumption in plan.estimate.assumptions:
         console.print(f"  [dim]assumes {assumption}[/]", soft_wrap=True)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def how_to_go_on(settings: Settings, plan: BackfillPlan, *, is_forced: bool) -> str:

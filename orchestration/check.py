@@ -18,6 +18,7 @@ from orchestration.services import ServiceError, check_ports, services, with_sou
 from serving.store import StoredBento, StoreError
 from tapewatch.feeds.check import Deployment, PlanRow, check_plans, symbols_of
 from tapewatch.feeds.errors import mask_key
+from tapewatch.feeds.plans import MarketPlan
 from tapewatch.feeds.probe import ProbeRow, probe, probe_flat_files, probe_stream
 from tapewatch.feeds.rest import RestSource
 from tapewatch.market.instruments import Market
@@ -25,6 +26,7 @@ from tapewatch.market.tables import TRADES
 from tapewatch.settings import Settings
 from tapewatch.store.database import Database, DatabaseError
 from tapewatch.store.lake import Lake
+from tapewatch.streaming.lock import CollectorError, CollectorLock
 
 _UNAUTHORISED = 401
 
@@ -124,7 +126,16 @@ def _probes(settings: Settings, deployment: Deployment, rows: Sequence[PlanRow],
     for row in rows:
         plan = source.plan(row.market)
         if plan.channels and watched[row.market] and row.address and not row.faults:
-            yield probe_stream(plan, row.address, key, watched[row.market][0])
+            yield _probe_stream(settings, plan, row.address, key, watched[row.market][0])
+
+
+def _probe_stream(settings: Settings, plan: MarketPlan, address: str, key: str, symbol: str) -> ProbeRow:
+    """A key may hold one connection a market: where a collector of this deployment has it, nothing is asked."""
+    try:
+        CollectorLock(settings.home / "run", plan.market).check()
+    except CollectorError:
+        return ProbeRow(f"stream {address}", True, "not asked: a collector holds the key's one connection", 0.0)
+    return probe_stream(plan, address, key, symbol)
 
 
 def _home(settings: Settings) -> str:

@@ -4,8 +4,10 @@ The same jobs that the Dagster UI launches; the events land in the same instance
 """
 
 import datetime as dt
+import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -113,7 +115,7 @@ def _execute(
 ) -> RunReport:
     report = RunReport()
     run_id = str(uuid.uuid4())
-    with instance(settings) as opened:
+    with _without_interrupts_in_the_log(), instance(settings) as opened:
         opened.add_event_listener(run_id, _listener(report, progress))
         result = (
             build_definitions(settings)
@@ -163,6 +165,25 @@ def _listener(report: RunReport, progress: Progress | None) -> Callable[[dg.Even
             progress(heard)
 
     return listen
+
+
+class _IsNoInterrupt(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, KeyboardInterrupt | dg.DagsterExecutionInterruptedError)
+
+
+@contextmanager
+def _without_interrupts_in_the_log() -> Iterator[None]:
+    """Ctrl-C may strike while a library closes a connection; it logs that and raises it again, and once told is enough."""
+    told, mute = logging.lastResort, _IsNoInterrupt()
+    if told is not None:
+        told.addFilter(mute)
+    try:
+        yield
+    finally:
+        if told is not None:
+            told.removeFilter(mute)
 
 
 def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
