@@ -61,7 +61,7 @@ def daily_anomalies(bars: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_neighbours(bars: pl.DataFrame) -> pl.DataFrame:
-    """Adds `before` and `after` (closes of the neighbouring days, null across a pause), `far` and `usual` (logs)."""
+    """Adds `earlier`, `before` and `after` (closes of the days around, null across a pause), `far` and `usual` (logs)."""
     days = bars.with_columns(pl.col("symbol").cast(pl.String)).sort("symbol", "time")
     pause = pl.duration(days=_LONGEST_PAUSE_DAYS)
     is_follower = (pl.col("time").diff() <= pause).over("symbol").fill_null(value=False)
@@ -72,6 +72,7 @@ def _with_neighbours(bars: pl.DataFrame) -> pl.DataFrame:
         days.with_columns(company=company)
         .with_columns(
             before=pl.col("close").shift(1).over("company"),
+            earlier=pl.col("close").shift(2).over("company"),
             after=pl.col("close").shift(-1).over("company"),
             usual=usual.over("company"),
         )
@@ -102,7 +103,10 @@ def _beyond(days: pl.DataFrame, field: str, others: tuple[str, ...], *, sign: in
 def _shocks(days: pl.DataFrame) -> pl.DataFrame:
     moved = pl.col("log_close") - pl.col("log_before")
     stays = (pl.col("log_after") - pl.col("log_before")) / moved >= 0.5
-    candidates = days.filter(moved.abs() >= pl.col("far"), stays.fill_null(value=True))
+    # The way back from a bad price is no shock: the day before that one must have been left, too.
+    from_earlier = (pl.col("log_close") - pl.col("earlier").log()).abs().fill_null(value=float("inf"))
+    is_far = (moved.abs() >= pl.col("far")) & (from_earlier >= pl.col("far"))
+    candidates = days.filter(is_far, stays.fill_null(value=True))
     ratios = [
         _is_split(*row) for row in candidates.select("before", "open", "close", "high", "low", "usual").iter_rows()
     ]

@@ -26,7 +26,7 @@ from tapewatch.streaming.rules_settings import DetectionConfig
 from tapewatch.streaming.rules_words import RULE_NAMES, AlertRow, sentence
 
 #: How often what follows from time alone is judged, on the tape's clock.
-_STEP = 5 * NS_PER_SECOND
+_STEP = 10 * NS_PER_SECOND
 #: A longer step of the clock without a single event and without `tick` was nobody's silence.
 _JUMP = 180 * NS_PER_SECOND
 _FIRST_CAPACITY = 64

@@ -50,7 +50,7 @@ def told(changes: list[AlertChange]) -> list[tuple[object, ...]]:
 @given(st.integers(0, 50), st.sampled_from([1.5, 17.0, 61.0, 600.0]))
 def test_other_batches_give_the_same_alerts(seed: int, seconds: float) -> None:
     tape, book = wild(seed)
-    expected = watch(Market.STOCKS, [tape], [book], seconds=5)
+    expected = watch(Market.STOCKS, [tape], [book], seconds=7)
     assert len({change.row["rule"] for change in openings(expected)}) >= 4
     assert told(watch(Market.STOCKS, [tape], [book], seconds=seconds)) == told(expected)
 

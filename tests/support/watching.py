@@ -119,7 +119,7 @@ def watch(
     quotes: Sequence[pl.DataFrame] = (),
     bars: Sequence[pl.DataFrame] = (),
     *,
-    seconds: float = 5.0,
+    seconds: float = 20.0,
     settings: Path | None = None,
     baselines: Baselines | None = None,
     until: int | None = None,
