@@ -17,6 +17,7 @@ from tapewatch.feeds.estimate import DAYS_OF_TICKS, Estimate, Sample, default_ra
 from tapewatch.feeds.flat_files import FlatFileSource
 from tapewatch.feeds.plans import MarketPlan, Tape, clamp_range, plan_for
 from tapewatch.feeds.rest import RestSource
+from tapewatch.feeds.rest_transport import Patience
 from tapewatch.market.instruments import Market, Partition, SymbolError, normalise, today_of, trading_days
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import BARS, QUOTES, TRADES, quarantine_of
@@ -24,6 +25,10 @@ from tapewatch.settings import Settings
 from tapewatch.store.lake import Lake
 
 _TABLES: dict[Tape, Table] = {Tape.BARS: BARS, Tape.TRADES: TRADES, Tape.QUOTES: QUOTES}
+
+
+#: An estimate is not worth waiting for.
+_PATIENCE = Patience(attempts=1, connect_timeout_s=5, read_timeout_s=20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +225,9 @@ def _samples(
     if plan.is_metered or settings.polygon_api_key is None:
         return []
     key = settings.polygon_api_key.get_secret_value()
-    source = RestSource(settings.polygon_base_url, key, {plan.market: plan.tier}, plans_file=settings.plans_file)
+    source = RestSource(
+        settings.polygon_base_url, key, {plan.market: plan.tier}, plans_file=settings.plans_file, patience=_PATIENCE
+    )
     found = []
     for tape in (Tape.TRADES, Tape.QUOTES):
         if missing.get(tape):

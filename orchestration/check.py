@@ -21,6 +21,7 @@ from tapewatch.feeds.errors import mask_key
 from tapewatch.feeds.plans import MarketPlan
 from tapewatch.feeds.probe import ProbeRow, probe, probe_flat_files, probe_stream
 from tapewatch.feeds.rest import RestSource
+from tapewatch.feeds.rest_transport import Patience
 from tapewatch.market.instruments import Market
 from tapewatch.market.tables import TRADES
 from tapewatch.settings import Settings
@@ -29,6 +30,8 @@ from tapewatch.store.lake import Lake
 from tapewatch.streaming.lock import CollectorError, CollectorLock
 
 _UNAUTHORISED = 401
+#: Who checks wants to know now; a server that is away is told at once.
+_PATIENCE = Patience(attempts=1, connect_timeout_s=5, read_timeout_s=20)
 
 
 class _BrokenError(RuntimeError):
@@ -116,7 +119,9 @@ def _probes(settings: Settings, deployment: Deployment, rows: Sequence[PlanRow],
     if settings.polygon_api_key is None:
         return
     key = settings.polygon_api_key.get_secret_value()
-    source = RestSource(settings.polygon_base_url, key, deployment.tiers, plans_file=settings.plans_file)
+    source = RestSource(
+        settings.polygon_base_url, key, deployment.tiers, plans_file=settings.plans_file, patience=_PATIENCE
+    )
     answers = probe(source, watched, today=today)
     first = next(answers)
     yield first
