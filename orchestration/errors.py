@@ -49,6 +49,7 @@ def expected() -> tuple[type[Exception], ...]:
     from tapewatch.market.schema import SchemaError  # noqa: PLC0415
     from tapewatch.store.database import DatabaseError  # noqa: PLC0415
     from tapewatch.store.lake import LakeError  # noqa: PLC0415
+    from tapewatch.store.spool import SpoolError  # noqa: PLC0415
     from tapewatch.streaming.lock import CollectorError  # noqa: PLC0415
     from tapewatch.streaming.rules_settings import DetectionError  # noqa: PLC0415
 
@@ -66,5 +67,5 @@ def expected() -> tuple[type[Exception], ...]:
             RequestError,
             RunError,
         ),
-        *(SchemaError, ScoringError, ServiceError, SourceError, StoreError, ValidationError),
+        *(SchemaError, ScoringError, ServiceError, SourceError, SpoolError, StoreError, ValidationError),
     )

@@ -21,6 +21,7 @@ from tapewatch.market.tables import TIME
 from tapewatch.store.database import DatabaseError
 
 GROWING, OPEN, HEALED, UNHEALABLE = "growing", "open", "healed", "unhealable"
+STATUSES = (GROWING, OPEN, HEALED, UNHEALABLE)
 #: What a gap reaches beyond the rows on either side of it: rows that came out of order lie within.
 OVERLAP_NS = 2 * 10**9
 _NS_PER_MICROSECOND = 1_000
