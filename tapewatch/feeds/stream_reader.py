@@ -110,9 +110,10 @@ class CarefulReader:
             events = self._whole.decode(data)
         except _UNREADABLE:
             self._read_in_parts(data, received_ns, room, found)
-            return
-        for line, event in enumerate(events, 1):
-            self._take(event, line, data, received_ns, room, found)
+        else:
+            for line, event in enumerate(events, 1):
+                self._take(event, line, data, received_ns, room, found)
+        room.settle()
 
     def read_rare(self, parts: Sequence[tuple[int, bytes]], received_ns: int, room: RowRoom, found: Findings) -> bool:
         """Read the events of a frame that the scanner passed over, by place in the frame and text.

@@ -59,6 +59,7 @@ class RowRoom:
         self.counts = np.zeros(len(TABLES), np.int64)
         self.counts_before = self.counts.copy()
         self.passed = np.empty((_MOST_PASSED, 3), np.int64)
+        self._staged: list[list[tuple[Sequence[int], Sequence[float], bytes]]] = [[] for _ in TABLES]
         self._make(0, 0)
 
     def reset(self, size: int) -> None:
@@ -80,15 +81,25 @@ class RowRoom:
         return self.ints, self.floats, self.offsets, self.letters, self.counts
 
     def append(self, kind: int, ints: Sequence[int], floats: Sequence[float], text: bytes = b"") -> None:
-        """One row, its numbers in slot order."""
-        row = int(self.counts[kind])
-        self.ints[kind, : len(ints), row] = ints
-        self.floats[kind, : len(floats), row] = floats
-        if kind == TRADE:
-            start = int(self.offsets[row])
-            self.letters[start : start + len(text)] = np.frombuffer(text, np.uint8)
-            self.offsets[row + 1] = start + len(text)
-        self.counts[kind] = row + 1
+        """One row, its numbers in slot order; it lies in the arrays after `settle`."""
+        self._staged[kind].append((ints, floats, text))
+
+    def settle(self) -> None:
+        """Put the rows that were appended into the arrays."""
+        for kind, staged in enumerate(self._staged):
+            if not staged:
+                continue
+            start, end = int(self.counts[kind]), int(self.counts[kind]) + len(staged)
+            self.ints[kind, : len(INTS[kind]), start:end] = np.array([ints for ints, _, _ in staged], np.int64).T
+            self.floats[kind, : len(FLOATS[kind]), start:end] = np.array([floats for _, floats, _ in staged]).T
+            if kind == TRADE:
+                text = b"".join(text for _, _, text in staged)
+                first = int(self.offsets[start])
+                sizes = np.fromiter((len(text) for _, _, text in staged), np.int64, len(staged))
+                self.offsets[start + 1 : end + 1] = first + np.cumsum(sizes)
+                self.letters[first : first + len(text)] = np.frombuffer(text, np.uint8)
+            self.counts[kind] = end
+            staged.clear()
 
     def frame(self, kind: int, symbols: WordTable, codes: WordTable) -> pl.DataFrame:
         """The rows of a kind as its table, copied out of the room."""

@@ -3,7 +3,7 @@
 It takes frames of which it is sure that the careful reader would take every event, and in the same way: flat objects of known
 keys, plain numbers, words it has seen before. Events of the rarer channels it passes over, and names them. At any other frame it
 stops, as if that were not there. Frames are separated by a NUL, which no JSON text holds: it ends every loop. Belongs here:
-the kernel. Not here: what fields mean (`stream_plan.py`), or how a number is read (`stream_tokens.py`).
+the kernel. Not here: what fields mean (`stream_plan.py`), or how numbers and texts are read (`stream_tokens.py`).
 """
 
 from typing import Any, Final

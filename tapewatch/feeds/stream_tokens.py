@@ -13,12 +13,12 @@ from tapewatch.feeds.scanner import Pointer, Whole
 from tapewatch.feeds.stream_plan import MAX_KEY_BYTES
 from tapewatch.feeds.stream_times import EARLIEST_S, LATEST_S
 
-_QUOTE, _BACKSLASH, _COMMA, _POINT, _SPACE = 34, 92, 44, 46, 32
+_QUOTE, _BACKSLASH, _COMMA, _POINT, _SPACE, _COLON = 34, 92, 44, 46, 32, 58
 _LEFT_BRACE, _RIGHT_BRACE, _LEFT_BRACKET, _RIGHT_BRACKET = 123, 125, 91, 93
 _ZERO, _NINE, _PLUS, _MINUS, _LOWER_E, _UPPER_E, _LOWER_A, _LOWER_Z, _LAST_ASCII = 48, 9, 43, 45, 101, 69, 97, 122, 127
 _TAB, _NEWLINE, _RETURN = 9, 10, 13
 _TRUE, _FALSE, _NULL = (int.from_bytes(word, "big") for word in (b"true", b"false", b"null"))
-_LONGEST_WORD = 5
+_LONGEST_WORD, _DEEPEST = 5, 32
 _MAX_DIGITS, _MAX_EXACT, _MAX_POWER, _MAX_EXPONENT_DIGITS = 19, 2**53, 22, 3
 _LONGEST_MANTISSA = 10**18
 # Multiplied by this, a double parts into halves whose products are exact.
@@ -219,20 +219,47 @@ def _skip_plain(text: Pointer, at: Whole) -> Whole:
 
 
 @_compiled
+def _skip_key(text: Pointer, at: Whole) -> Whole:
+    """The position of the value of the member whose key stands at `at`; 0 where it is not plain."""
+    at = skip_space(text, at)
+    if text[at] != _QUOTE:
+        return np.int64(0)
+    end, _ = plain_text(text, at + 1)
+    if end < 0:
+        return np.int64(0)
+    at = skip_space(text, end + 1)
+    return skip_space(text, at + 1) if text[at] == _COLON else np.int64(0)
+
+
+@_compiled
 def skip_any(text: Pointer, at: Whole) -> Whole:
-    """The position after a plain value or a flat list of such; 0 where it is neither."""
-    if text[at] != _LEFT_BRACKET:
-        return _skip_plain(text, at)
-    at = skip_space(text, at + 1)
-    if text[at] == _RIGHT_BRACKET:
-        return at + 1
+    """The position after a value of plain ones, lists and objects up to `_DEEPEST` deep; 0 where it is none."""
+    # One bit for each list or object that is open, the innermost lowest: 1 is an object.
+    depth, kinds = 0, np.int64(0)
     while True:
-        at = _skip_plain(text, at)
-        if at == 0:
+        if text[at] in (_LEFT_BRACE, _LEFT_BRACKET):
+            is_object = text[at] == _LEFT_BRACE
+            depth, kinds = depth + 1, (kinds << 1) | is_object
+            at = skip_space(text, at + 1)
+            if depth > _DEEPEST:
+                return np.int64(0)
+            if text[at] != (_RIGHT_BRACE if is_object else _RIGHT_BRACKET):
+                at = _skip_key(text, at) if is_object else at
+                if at == 0:
+                    return at
+                continue
+        else:
+            at = _skip_plain(text, at)
+            if at == 0 or depth == 0:
+                return at
+            at = skip_space(text, at)
+        while depth > 0 and text[at] == (_RIGHT_BRACE if kinds & 1 else _RIGHT_BRACKET):
+            depth, kinds = depth - 1, kinds >> 1
+            at = at + 1 if depth == 0 else skip_space(text, at + 1)
+        if depth == 0:
             return at
-        at = skip_space(text, at)
-        if text[at] == _RIGHT_BRACKET:
-            return at + 1
         if text[at] != _COMMA:
             return np.int64(0)
-        at = skip_space(text, at + 1)
+        at = _skip_key(text, at + 1) if kinds & 1 else skip_space(text, at + 1)
+        if at == 0:
+            return at

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tapewatch.feeds import stream_messages as sm
 from tapewatch.feeds.pointers import pointer_to
 from tapewatch.feeds.stream_frames import Frame, FrameDecoder, StreamBatch
-from tapewatch.feeds.stream_tokens import decimal
+from tapewatch.feeds.stream_tokens import decimal, skip_any
 from tapewatch.market.instruments import Market
 from tapewatch.market.live_tables import STREAMED
 from tests.support.stream_events import EVENTS
@@ -159,7 +159,7 @@ def test_what_is_not_plain_is_left_to_the_careful_reader(spoil: Callable[[bytes]
 
 def test_a_new_field_slows_the_stream_once_and_is_counted_ever_after() -> None:
     decoder = FrameDecoder(Market.STOCKS)
-    frame = Frame(_compact([{**EVENTS[Market.STOCKS][0], "venue": ["a", 1.5, None, True]}]), _NOW)
+    frame = Frame(_compact([{**EVENTS[Market.STOCKS][0], "venue": [{"a": [1.5, {}]}, None, True]}]), _NOW)
     first, later = decoder.decode([frame]), decoder.decode([frame] * 100)
     assert (first.unknown_fields["T.venue"], later.unknown_fields["T.venue"]) == (1, 100)
     assert (first.refused.height, later.refused.height) == (1, 0)
@@ -205,3 +205,26 @@ def test_numbers_are_read_to_the_nearest_double_or_left(text: str) -> None:
 def test_sums_of_decimals_are_not_left() -> None:
     for text in ("1463.9457029999999", "9696.623867999999", "0.30000000000000004", "731.9728515000001"):
         assert _read_decimal(np.frombuffer(text.encode() + bytes(8), np.uint8)) == float(text)
+
+
+@numba.njit
+def _skip(source: npt.NDArray[np.uint8]) -> int:
+    return int(skip_any(pointer_to(source), 0))
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(-1e9, 1e9) | st.text("ab {}[],:", max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab{}", max_size=3), inner, max_size=3),
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(_JSON, st.none() | st.tuples(st.integers(0, 60), st.sampled_from(b'"{}[],:1a ')), st.booleans())
+def test_what_is_skipped_is_sound(value: object, change: tuple[int, int] | None, is_spaced: bool) -> None:
+    text = bytearray(json.dumps(value, separators=(" , ", " : ") if is_spaced else (",", ":")).encode())
+    if change and change[0] < len(text):
+        text[change[0]] = change[1]
+    end = _skip(np.frombuffer(bytes(text) + bytes(8), np.uint8))
+    if end:
+        json.loads(text[:end])
+        assert change or end == len(text)
