@@ -94,7 +94,7 @@ class FrameDecoder:
         self.market = market
         self.quick_frames = self.careful_frames = 0
         self._is_scanning = is_scanning
-        self._symbols = WordTable(lambda ticker: from_vendor(ticker, market))
+        self._symbols = WordTable(lambda ticker: _symbol(ticker, market))
         self._codes = WordTable(lambda codes: codes)
         # The scanner takes word 0 where a list is absent.
         self._codes.code("")
@@ -150,6 +150,12 @@ class FrameDecoder:
             found.events += in_last
             at = reached
         return at
+
+
+def _symbol(ticker: str, market: Market) -> str:
+    if not ticker.isprintable():
+        raise ValueError(f"{ticker!r} is no {market} symbol")
+    return from_vendor(ticker, market)
 
 
 def _laid_out(frames: Sequence[Frame]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:

@@ -68,7 +68,9 @@ class Findings:
         """Keep what could not be read, by the time it came."""
         moment = datetime.fromtimestamp(received_ns // _NS_PER_S, UTC)
         source = f"{self.source} {moment:%Y-%m-%dT%H:%M:%S}.{received_ns % _NS_PER_S:09d}Z"
-        self.refused.append((source, line, reason, raw.decode(errors="backslashreplace")))
+        # No database keeps a NUL in a text.
+        text = raw.decode(errors="backslashreplace").replace("\0", "\\x00")
+        self.refused.append((source, line, reason, text))
 
 
 class CarefulReader:
