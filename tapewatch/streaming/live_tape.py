@@ -130,10 +130,14 @@ class LiveTape:
             self._take("quotes", *self._arrivals.quotes(quotes))
 
     def advance(self, through_ns: int) -> LiveRows:
-        """Everything that ends by `through_ns` and was not given out, or has changed since."""
+        """Everything that ends by `through_ns` and was not given out; with each further second, all that has changed.
+
+        Between whole seconds nothing is given out: on a busy tape some tick is always late.
+        """
         through = min(through_ns, self.session.day_end)
         seconds = max(self._seconds_done, through - (through - self.session.day_start) % NS_PER_SECOND)
-        if seconds == self._seconds_done and not self._late:
+        is_closing = seconds == self.session.day_end and self._late
+        if seconds == self._seconds_done and not is_closing:
             return NOTHING_NEW
         whole = max(self._next, through - (through - self.session.day_start) % NS_PER_MINUTE)
         self._sweep(whole, seconds)
