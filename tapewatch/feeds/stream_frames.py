@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tapewatch.feeds.stream_findings import Findings, StatusNote
 from tapewatch.feeds.stream_plan import Plan
-from tapewatch.feeds.stream_reader import CarefulReader, Findings, StatusNote
+from tapewatch.feeds.stream_reader import CarefulReader
 from tapewatch.feeds.stream_rows import BAR, QUOTE, TABLES, TRADE, VALUE, RowRoom
 from tapewatch.feeds.stream_scanner import PADDING, scan
 from tapewatch.feeds.stream_words import WordTable

@@ -14,7 +14,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from tapewatch.feeds.errors import scrub
 from tapewatch.feeds.frame_queue import FrameQueue, Marker, MarkerKind
@@ -93,6 +93,7 @@ class StreamClient:
         self._opening: asyncio.Task[ClientConnection] | None = None
         self._is_stopping = False
         self._failures = 0
+        self._streaming_since = 0.0
         self._has_said_crowded = False
         self._is_silent = False
         self._last_frame = b""
@@ -174,7 +175,7 @@ class StreamClient:
             if error.response.status_code == _UNAUTHORISED:
                 raise self._unknown_key("HTTP 401") from None
             raise _LostError(f"the server answered HTTP {error.response.status_code}") from error
-        except (OSError, EOFError, InvalidHandshake) as error:
+        except (OSError, EOFError, WebSocketException) as error:
             raise _LostError(scrub(f"no connection: {error or type(error).__name__}", self._key)) from error
         finally:
             self._opening = None
@@ -236,6 +237,7 @@ class StreamClient:
         subscriber = Subscriber(self.subscriptions, self.policy.subscribe_bytes, stats, self._tell_refused)
         stats.connections += 1
         stats.state, stats.streaming_since_ns = "streaming", clock()
+        self._streaming_since = time.monotonic()
         self._mark("connected", self.url)
         pulse = asyncio.create_task(self._feel_pulse(connection, subscriber))
         try:
@@ -279,12 +281,11 @@ class StreamClient:
 
     def _judge_end(self, error: ConnectionClosed) -> None:
         """Say why a connection ended, unless it was stopped here."""
-        streamed_s = (time.time_ns() - self.stats.streaming_since_ns) / 1e9 if self.stats.state == "streaming" else 0.0
-        if streamed_s >= self.policy.healthy_after_s:
-            self._failures, self._has_said_crowded = 0, False
         cause = self._cause(error)
         if self.stats.state == "streaming":
             self._mark("disconnected", cause)
+            if time.monotonic() - self._streaming_since >= self.policy.healthy_after_s:
+                self._failures, self._has_said_crowded = 0, False
         if self._is_stopping:
             self.stats.last_cause = cause
             return
