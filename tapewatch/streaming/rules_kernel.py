@@ -2,7 +2,7 @@
 
 Belongs here: what must see every event: volume, price, volatility, flow, spread, crossed quotes. Not here: what follows from
 time alone (`rules_feed`, `rules_group`) or what becomes of a breach (`detection`). All compiled code is in this file, since
-Numba's cache does not see a change in another.
+Numba's cache does not see a change in another; nor does it see one of the numbers of `rules_state`: touch this file then.
 """
 
 from typing import Any
@@ -13,34 +13,8 @@ import numpy as np
 from tapewatch.market.arrays import EXTENDED_SHIFT, SIDE_SHIFT
 from tapewatch.market.conditions import Updates
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
-from tapewatch.streaming.rules_state import (
-    BAR_CHANNEL,
-    CLOCK,
-    CROSSED,
-    FLOW,
-    FLOWS,
-    FROM_BARS,
-    FROM_QUOTES,
-    FROM_TRADES,
-    MOVE,
-    NEXT_BAR,
-    NEXT_QUOTE,
-    NEXT_TRADE,
-    OPENED,
-    PRICES,
-    PRINT,
-    QUOTE_CHANNEL,
-    RANGES,
-    RECENT,
-    SAMPLES,
-    SPREAD,
-    TRADE_CHANNEL,
-    UNTIL,
-    VOLATILITY,
-    VOLUME,
-    Events,
-    Room,
-)
+from tapewatch.streaming import rules_state as state
+from tapewatch.streaming.rules_state import Events, Room
 
 #: Minutes and seconds over which the usual size of moves, ranges and flow, and the usual spread, are forgotten.
 _MEMORY_MINUTES, _MEMORY_S = 60.0, 1800.0
@@ -58,54 +32,45 @@ _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 @_compiled
 def consume(events: Events, book: Any, heard: Any, room: Room) -> int:
-    """Take events in order of time, trades before quotes before bars where times tie, up to the one at or past UNTIL.
+    """Take events in order of time, trades before quotes before bars where times tie, up to the one at or past state.UNTIL.
 
     Notes each opening as (rule, symbol) in `opened`. Returns the time of the first event not taken, -1 where none is left.
     """
     hours, cursor = room.hours, room.cursor
     last = np.iinfo(np.int64).max
     while True:
-        t, q, b = cursor[NEXT_TRADE], cursor[NEXT_QUOTE], cursor[NEXT_BAR]
+        t, q, b = cursor[state.NEXT_TRADE], cursor[state.NEXT_QUOTE], cursor[state.NEXT_BAR]
         trade_at = events.trade_time[t] if t < events.trade_time.size else last
         quote_at = events.quote_time[q] if q < events.quote_time.size else last
         bar_at = events.bar_time[b] if b < events.bar_time.size else last
         now = min(trade_at, quote_at, bar_at)
         if now == last:
             return -1
-        if now >= cursor[UNTIL]:
+        if now >= cursor[state.UNTIL]:
             return int(now)
-        cursor[CLOCK] = max(cursor[CLOCK], now)
+        cursor[state.CLOCK] = max(cursor[state.CLOCK], now)
         is_active = hours.start <= now < hours.end
         if trade_at == now:
-            cursor[NEXT_TRADE] += 1
+            cursor[state.NEXT_TRADE] += 1
             i = events.trade_symbol[t]
-            if i >= 0:
-                heard[TRADE_CHANNEL, i] = max(heard[TRADE_CHANNEL, i], now)
-                traits = events.traits[events.trade_condition[t]]
-                is_regular = hours.regular_start <= now < hours.regular_end
-                allowed = traits if is_regular else traits >> EXTENDED_SHIFT
-                if not events.trade_withdrawn[t]:
-                    _trade(
-                        book[i], i, now, events.trade_price[t], events.trade_size[t], allowed & _OPEN_CLOSE != 0,
-                        allowed & _VOLUME != 0, (traits >> SIDE_SHIFT) - 1, is_active, room,
-                    )  # fmt: skip
+            heard[state.TRADE_CHANNEL, i] = max(heard[state.TRADE_CHANNEL, i], now)
+            traits = events.traits[events.trade_condition[t]]
+            is_regular = hours.regular_start <= now < hours.regular_end
+            allowed = traits if is_regular else traits >> EXTENDED_SHIFT
+            if not events.trade_withdrawn[t]:
+                price, size, side = events.trade_price[t], events.trade_size[t], (traits >> SIDE_SHIFT) - 1
+                _trade(book[i], i, now, price, size, allowed, side, is_active, room)
         elif quote_at == now:
-            cursor[NEXT_QUOTE] += 1
+            cursor[state.NEXT_QUOTE] += 1
             i = events.quote_symbol[q]
-            if i >= 0:
-                heard[QUOTE_CHANNEL, i] = max(heard[QUOTE_CHANNEL, i], now)
-                _quote(
-                    book[i], i, now, events.quote_bid[q], events.quote_ask[q], is_active, room,
-                )  # fmt: skip
+            heard[state.QUOTE_CHANNEL, i] = max(heard[state.QUOTE_CHANNEL, i], now)
+            _quote(book[i], i, now, events.quote_bid[q], events.quote_ask[q], is_active, room)
         else:
-            cursor[NEXT_BAR] += 1
+            cursor[state.NEXT_BAR] += 1
             i = events.bar_symbol[b]
-            if i >= 0:
-                heard[BAR_CHANNEL, i] = max(heard[BAR_CHANNEL, i], now)
-                _bar(
-                    book[i], i, now, events.bar_length[b], events.bar_high[b], events.bar_low[b], events.bar_close[b],
-                    events.bar_volume[b], room,
-                )  # fmt: skip
+            heard[state.BAR_CHANNEL, i] = max(heard[state.BAR_CHANNEL, i], now)
+            high, low, close = events.bar_high[b], events.bar_low[b], events.bar_close[b]
+            _bar(book[i], i, now, events.bar_length[b], high, low, close, events.bar_volume[b], room)
 
 
 @_compiled
@@ -129,26 +94,18 @@ def _judge(
         event.peak = value
         event.baseline = baseline
         event.limit = limit
-        opened[cursor[OPENED], 0] = rule
-        opened[cursor[OPENED], 1] = i
-        cursor[OPENED] += 1
+        opened[cursor[state.OPENED], 0] = rule
+        opened[cursor[state.OPENED], 1] = i
+        cursor[state.OPENED] += 1
 
 
 @_compiled
 def _trade(
-    s: Any,
-    i: int,
-    now: int,
-    price: float,
-    size: float,
-    sets_price: bool,
-    sets_volume: bool,
-    side: int,
-    is_active: bool,
-    room: Room,
+    s: Any, i: int, now: int, price: float, size: float, allowed: int, side: int, is_active: bool, room: Room
 ) -> None:
-    if s.source != FROM_TRADES:
-        _start_over(s, FROM_TRADES)
+    sets_price, sets_volume = allowed & _OPEN_CLOSE != 0, allowed & _VOLUME != 0
+    if s.source != state.FROM_TRADES:
+        _start_over(s, state.FROM_TRADES)
     if side == 0:
         side = _side_of(s, price)
     if sets_price:
@@ -193,10 +150,10 @@ def _side_of(s: Any, price: float) -> int:
 def _bar(
     s: Any, i: int, now: int, length: int, high: float, low: float, close: float, volume: float, room: Room
 ) -> None:
-    if s.source == FROM_TRADES or (s.bar_ns > 0 and length > s.bar_ns):
+    if s.source == state.FROM_TRADES or (s.bar_ns > 0 and length > s.bar_ns):
         return
-    if s.source != FROM_BARS or s.bar_ns != length:
-        _start_over(s, FROM_BARS)
+    if s.source != state.FROM_BARS or s.bar_ns != length:
+        _start_over(s, state.FROM_BARS)
         s.bar_ns = length
     start = now - length
     minute = start // NS_PER_MINUTE
@@ -241,10 +198,10 @@ def _turn(s: Any, i: int, minute: int, now: int, room: Room) -> None:
 
 @_compiled
 def _finish_minute(s: Any, i: int, now: int, room: Room) -> None:
-    s.volumes[s.minutes % RECENT] = s.volume
+    s.volumes[s.minutes % state.RECENT] = s.volume
     has_range = s.low > 0 and s.high >= s.low
     minute_range = np.log(s.high / s.low) * _BASIS_POINTS if has_range else 0.0
-    s.ranges[s.minutes % RANGES] = minute_range
+    s.ranges[s.minutes % state.RANGES] = minute_range
     if room.limits.volatility_multiple > 0:
         _judge_volatility(s, i, now, room)
     if has_range:
@@ -258,7 +215,7 @@ def _finish_minute(s: Any, i: int, now: int, room: Room) -> None:
     if total >= room.limits.flow_orders:
         score = abs(s.buys + s.buy_ring.sum() - s.sells - s.sell_ring.sum()) / np.sqrt(total)
         s.usual_flow, s.flows = _learn(s.usual_flow, score, s.flows), s.flows + 1
-    s.buy_ring[s.minutes % FLOWS], s.sell_ring[s.minutes % FLOWS] = s.buys, s.sells
+    s.buy_ring[s.minutes % state.FLOWS], s.sell_ring[s.minutes % state.FLOWS] = s.buys, s.sells
     s.minutes += 1
     s.volume, s.largest, s.trades, s.buys, s.sells, s.high, s.low = 0.0, 0.0, 0, 0.0, 0.0, 0.0, 0.0
 
@@ -273,7 +230,7 @@ def _learn(usual: float, value: float, count: int) -> float:
 
 @_compiled
 def _usual_volume(s: Any, i: int, room: Room) -> None:
-    count = min(s.minutes, RECENT)
+    count = min(s.minutes, state.RECENT)
     s.recent_volume = s.volumes[:count].mean()
     s.day_factor = 1.0
     at = s.minute - room.hours.profile_start // NS_PER_MINUTE
@@ -298,7 +255,7 @@ def _judge_volume(s: Any, i: int, now: int, room: Room) -> None:
         is_spread_out = s.largest <= room.limits.volume_print_share * s.volume
         fires = score >= room.limits.volume_score and is_spread_out and s.volume >= room.limits.volume_floor
     limit = room.limits.close_share * room.limits.volume_multiple * baseline
-    _judge(VOLUME, i, now, now, s.volume, baseline, fires, limit, room)
+    _judge(state.VOLUME, i, now, now, s.volume, baseline, fires, limit, room)
 
 
 @_compiled
@@ -311,30 +268,30 @@ def _judge_price(s: Any, i: int, now: int, price: float, is_settled: bool, room:
         s.price_count, s.sample_count, s.minute_price, s.odd_time, s.high, s.low = 0, 0, 0.0, 0, 0.0, 0.0
     if s.price_count > 0 and not is_settled:
         _judge_print(s, i, now, price, usual, is_warm, room)
-    s.prices[s.price_count % PRICES] = price
+    s.prices[s.price_count % state.PRICES] = price
     s.price_count += 1
     # The middle of the last prints: one that reverts at once does not move it.
-    s.price = price if is_settled else np.median(s.prices[: min(s.price_count, PRICES)])
+    s.price = price if is_settled else np.median(s.prices[: min(s.price_count, state.PRICES)])
     s.price_time = now
     if not is_settled:
         s.high = max(s.high, s.price)
         s.low = min(s.low, s.price) if s.low > 0 else s.price
     lowest, highest = s.price, s.price
-    for k in range(max(0, s.sample_count - SAMPLES), s.sample_count):
+    for k in range(max(0, s.sample_count - state.SAMPLES), s.sample_count):
         is_newest = k == s.sample_count - 1
-        if s.sample_time[k % SAMPLES] >= now - room.limits.move_window or is_newest:
-            lowest = min(lowest, s.sample_price[k % SAMPLES])
-            highest = max(highest, s.sample_price[k % SAMPLES])
-    step = room.limits.move_window // (SAMPLES - 2)
-    if s.sample_count == 0 or now - s.sample_time[(s.sample_count - 1) % SAMPLES] >= step:
-        s.sample_time[s.sample_count % SAMPLES], s.sample_price[s.sample_count % SAMPLES] = now, s.price
+        if s.sample_time[k % state.SAMPLES] >= now - room.limits.move_window or is_newest:
+            lowest = min(lowest, s.sample_price[k % state.SAMPLES])
+            highest = max(highest, s.sample_price[k % state.SAMPLES])
+    step = room.limits.move_window // (state.SAMPLES - 2)
+    if s.sample_count == 0 or now - s.sample_time[(s.sample_count - 1) % state.SAMPLES] >= step:
+        s.sample_time[s.sample_count % state.SAMPLES], s.sample_price[s.sample_count % state.SAMPLES] = now, s.price
         s.sample_count += 1
     if room.limits.move_multiple > 0 and is_warm:
         up, down = np.log(s.price / lowest) * _BASIS_POINTS, np.log(s.price / highest) * _BASIS_POINTS
         moved = up if up > -down else down
         fires = abs(moved) >= room.limits.move_multiple * usual and abs(moved) >= room.limits.move_bps
         limit = room.limits.close_share * max(room.limits.move_multiple * usual, room.limits.move_bps)
-        _judge(MOVE, i, now, now, moved, usual, fires, limit, room)
+        _judge(state.MOVE, i, now, now, moved, usual, fires, limit, room)
 
 
 @_compiled
@@ -357,10 +314,10 @@ def _judge_print(s: Any, i: int, now: int, price: float, usual: float, is_warm: 
             s.odd_away += 1
         if s.odd_back >= _CONFIRMING_PRINTS:
             off = np.log(s.odd_price / s.odd_base) * _BASIS_POINTS
-            _judge(PRINT, i, now, s.odd_time, off, usual, True, 0.0, room)
+            _judge(state.PRINT, i, now, s.odd_time, off, usual, True, 0.0, room)
         if s.odd_back >= _CONFIRMING_PRINTS or s.odd_away >= _CONFIRMING_PRINTS:
             s.odd_time = 0
-    elif room.limits.print_multiple > 0 and is_warm and s.price_count >= PRICES:
+    elif room.limits.print_multiple > 0 and is_warm and s.price_count >= state.PRICES:
         off = abs(np.log(price / s.price)) * _BASIS_POINTS
         if off >= room.limits.print_multiple * usual and off >= room.limits.print_bps:
             s.odd_time, s.odd_price, s.odd_base, s.odd_back, s.odd_away = now, price, s.price, 0, 0
@@ -374,7 +331,7 @@ def _judge_volatility(s: Any, i: int, now: int, room: Room) -> None:
     value = np.median(s.ranges)
     fires = value >= room.limits.volatility_multiple * s.usual_range and value >= room.limits.volatility_bps
     limit = room.limits.close_share * room.limits.volatility_multiple * s.usual_range
-    _judge(VOLATILITY, i, now, now, value, s.usual_range, fires, limit, room)
+    _judge(state.VOLATILITY, i, now, now, value, s.usual_range, fires, limit, room)
 
 
 @_compiled
@@ -386,7 +343,7 @@ def _judge_flow(s: Any, i: int, now: int, room: Room) -> None:
     score, usual = (buys - sells) / np.sqrt(total), max(s.usual_flow, 0.8)
     threshold = max(room.limits.flow_multiple * usual, room.limits.flow_score)
     fires = abs(score) >= threshold and abs(buys - sells) >= room.limits.flow_share * total
-    _judge(FLOW, i, now, now, score, usual, fires, room.limits.close_share * threshold, room)
+    _judge(state.FLOW, i, now, now, score, usual, fires, room.limits.close_share * threshold, room)
 
 
 @_compiled
@@ -402,7 +359,7 @@ def _quote(s: Any, i: int, now: int, bid: float, ask: float, is_active: bool, ro
         share = s.crossed_weight / s.quote_weight
         fires = share >= room.limits.crossed_share and s.quote_weight >= room.limits.crossed_quotes
         limit = room.limits.close_share * room.limits.crossed_share
-        _judge(CROSSED, i, now, now, share, room.limits.crossed_share, fires, limit, room)
+        _judge(state.CROSSED, i, now, now, share, room.limits.crossed_share, fires, limit, room)
     if not is_two_sided or bid > ask:
         s.mid = 0.0
         return
@@ -410,8 +367,8 @@ def _quote(s: Any, i: int, now: int, bid: float, ask: float, is_active: bool, ro
     if is_active and now >= s.quote_time:
         _judge_spread(s, i, now, (ask - bid) / s.mid * _BASIS_POINTS, elapsed, room)
         s.quote_time = now
-        if s.source <= FROM_QUOTES:
-            s.source = FROM_QUOTES
+        if s.source <= state.FROM_QUOTES:
+            s.source = state.FROM_QUOTES
             _turn(s, i, now // NS_PER_MINUTE, now, room)
             _judge_price(s, i, now, s.mid, False, room)
 
@@ -438,4 +395,4 @@ def _judge_spread(s: Any, i: int, now: int, spread: float, elapsed: int, room: R
         and s.wide_quotes >= room.limits.spread_quotes
     )
     limit = room.limits.close_share * threshold
-    _judge(SPREAD, i, now, s.wide_since, spread, s.usual_spread, fires, limit, room)
+    _judge(state.SPREAD, i, now, s.wide_since, spread, s.usual_spread, fires, limit, room)

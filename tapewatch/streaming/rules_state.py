@@ -98,7 +98,7 @@ class Limits(NamedTuple):
 
 
 class Events(NamedTuple):
-    """Trades, quotes and bars in order of arrival; `symbol` indexes the book, -1 is skipped. Bars carry their end's time."""
+    """Trades, quotes and bars in order of arrival; `symbol` indexes the book. Bars carry their end's time."""
 
     trade_symbol: Any
     trade_time: Any
