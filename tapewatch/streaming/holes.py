@@ -63,15 +63,14 @@ class HoleFinder:
     symbol's numbers say anything, since a tape may number across symbols. And a vendor's minute bar that states more volume
     than all trades of that minute bring together tells of trades that did not come.
 
-    Args:
-        has_trades: trades are streamed; without them bars are compared with nothing.
+    A symbol of which no trade came is compared with nothing: its trades may not be streamed.
     """
 
-    has_trades: bool = True
     _numbers: dict[str, _Numbering] = field(default_factory=dict, init=False)
     _skipped: dict[str, list[_Skipped]] = field(default_factory=dict, init=False)
     _minutes: dict[tuple[str, int], _Minute] = field(default_factory=dict, init=False)
-    _first_minute: int | None = field(default=None, init=False)
+    _first_minutes: dict[str, int] = field(default_factory=dict, init=False)
+    _judged_minute: int = field(default=0, init=False)
     _newest: int = field(default=0, init=False)
 
     def see(self, trades: pl.DataFrame, bars: pl.DataFrame) -> list[Hole]:
@@ -80,7 +79,7 @@ class HoleFinder:
             self._newest = max(self._newest, int(trades["time"].to_physical().max()))  # type: ignore[arg-type]
             self._see_numbers(trades)
             self._see_volumes(trades)
-        if self.has_trades and bars.height:
+        if bars.height:
             self._see_bars(bars)
         return [*self._certain_skips(), *self._certain_minutes()]
 
@@ -89,7 +88,7 @@ class HoleFinder:
         self._numbers.clear()
         self._skipped.clear()
         self._minutes.clear()
-        self._first_minute = None
+        self._first_minutes.clear()
 
     def _see_numbers(self, trades: pl.DataFrame) -> None:
         numbered = trades.filter(pl.col("sequence_number").is_not_null())
@@ -106,12 +105,13 @@ class HoleFinder:
         for symbol, low, high, least, most, count, first_time, last_time in found.iter_rows():
             known = self._numbers.get(symbol)
             if known is None:
-                self._numbers[symbol] = _Numbering(high, last_time, least if least and least == most else 0, count)
+                is_even = least is not None and least == most
+                self._numbers[symbol] = _Numbering(high, last_time, least if is_even else 0, count if is_even else 1)
                 continue
             step = known.step or low - known.last
-            if low == known.last + step and (least is None or least == most == step):
+            if step > 0 and low == known.last + step and (least is None or least == most == step):
                 self._numbers[symbol] = _Numbering(high, last_time, step, known.run + count)
-            elif known.run >= PROVEN_AFTER:
+            elif known.run >= PROVEN_AFTER and known.step > 0:
                 rows = numbered.filter(pl.col("symbol").cast(pl.String) == symbol)
                 self._note_skips(symbol, known, rows, max(high, known.last), last_time)
             else:
@@ -132,12 +132,11 @@ class HoleFinder:
         self._numbers[symbol] = _Numbering(high, max(known.time, last_time), known.step, known.run + len(rows))
 
     def _see_volumes(self, trades: pl.DataFrame) -> None:
-        if self._first_minute is None:
-            # The minute in which it began is not known whole.
-            self._first_minute = int(trades["time"].to_physical().min()) // NS_PER_MINUTE  # type: ignore[arg-type]
         minute = (pl.col("time").to_physical() // NS_PER_MINUTE).alias("minute")
         volumes = trades.group_by(pl.col("symbol").cast(pl.String), minute).agg(pl.col("size").sum())
         for symbol, at, volume in volumes.iter_rows():
+            # The minute of a symbol's first trade is not known whole.
+            self._first_minutes.setdefault(symbol, at)
             self._minutes.setdefault((symbol, at), _Minute()).volume += volume
 
     def _see_bars(self, bars: pl.DataFrame) -> None:
@@ -146,7 +145,7 @@ class HoleFinder:
             pl.col("symbol").cast(pl.String), pl.col("time").to_physical() // NS_PER_MINUTE, "volume"
         )
         for symbol, at, volume in stated.iter_rows():
-            if self._first_minute is not None and at > self._first_minute:
+            if at > self._first_minutes.get(symbol, at):
                 self._minutes.setdefault((symbol, at), _Minute()).stated = volume
 
     def _certain_skips(self) -> Iterator[Hole]:
@@ -159,6 +158,9 @@ class HoleFinder:
 
     def _certain_minutes(self) -> Iterator[Hole]:
         now = (self._newest - _LATENESS_NS) // NS_PER_MINUTE
+        if now <= self._judged_minute:
+            return
+        self._judged_minute = now
         for (symbol, at), minute in list(self._minutes.items()):
             if at < now - _KEPT_MINUTES:
                 del self._minutes[symbol, at]

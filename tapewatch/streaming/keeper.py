@@ -18,7 +18,8 @@ from tapewatch.market.instruments import Market
 from tapewatch.market.live_tables import LIVE_QUARANTINE, STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.tables import TIME
 from tapewatch.store.spool import SpoolWriter
-from tapewatch.streaming.gaps import GapBook, partition_of
+from tapewatch.streaming.gaps import OVERLAP_NS, GapBook, partition_of
+from tapewatch.streaming.holes import HoleFinder
 from tapewatch.streaming.live_database import RowWriter
 
 _log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Keeper:
         self._noted_ns: int | None = None
         self._quarantined = 0
         self._quarantine_minute = 0
+        self._holes = HoleFinder()
         self.refused_rows = 0
         self.failure: BaseException | None = None
 
@@ -152,6 +154,9 @@ class Keeper:
     def _spool(self, batch: StreamBatch, tape_ns: int | None) -> None:
         self._tape_ns = tape_ns
         closed = self.spool.add(batch)
+        for hole in self._holes.see(batch.trades, batch.bars):
+            start, end = hole.start - OVERLAP_NS, hole.end + OVERLAP_NS
+            self._open_gap("sequence", start, end, time.time_ns(), hole.channel, hole.reason, symbol=hole.symbol)
         refused = pl.concat([batch.refused, closed]) if closed.height else batch.refused
         if refused.height:
             self._quarantine(refused)
@@ -177,9 +182,22 @@ class Keeper:
         self._rows.put(LIVE_QUARANTINE, partition_of(self._market, now_ns), LIVE_QUARANTINE.conform(entries))
 
     def _open_gap(
-        self, cause: str, start_ns: int, end_ns: int | None, now_ns: int, channel: str, reason: str | None
+        self,
+        cause: str,
+        start_ns: int,
+        end_ns: int | None,
+        now_ns: int,
+        channel: str,
+        reason: str | None,
+        *,
+        symbol: str | None = None,
     ) -> None:
-        gap_id = self.gaps.open(cause, start_ns=start_ns, end_ns=end_ns, now_ns=now_ns, channel=channel, reason=reason)
+        gap_id = self.gaps.open(
+            cause, start_ns=start_ns, end_ns=end_ns, now_ns=now_ns, symbol=symbol, channel=channel, reason=reason
+        )
+        if symbol is None:
+            # What is skipped now is this gap, not another.
+            self._holes.reset()
         _log.warning(
             "gap %s %s%s", gap_id, "opened" if end_ns is not None else "grows", f": {reason}" if reason else ""
         )

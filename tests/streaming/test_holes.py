@@ -45,6 +45,7 @@ def test_numbers_that_come_late_or_twice_are_no_holes() -> None:
 def test_numbers_across_symbols_prove_nothing() -> None:
     rows = numbered([n for n in range(1, 2000) if n % 7 and n % 11])
     assert feed(HoleFinder(), rows) == []
+    assert feed(HoleFinder(), rows, size=900) == []
 
 
 def test_before_the_proof_and_after_a_reset_a_skip_says_nothing() -> None:
@@ -78,5 +79,5 @@ def test_a_bar_that_states_more_than_came_is_a_hole_of_its_minute() -> None:
 
 def test_without_streamed_trades_bars_are_compared_with_nothing() -> None:
     trades, _ = random_tape(3, minutes=10)
-    finder = HoleFinder(has_trades=False)
+    finder = HoleFinder()
     assert finder.see(STREAM_TRADES.empty(), bars_of(trades)) == []
