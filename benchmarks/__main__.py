@@ -21,6 +21,7 @@ _SCRIPTS = (
     "wide_day",
     "flat_file_memory",
     "synthetic_day",
+    "stream_ingest",
     "detection",
 )
 _HEADER = """\
