@@ -17,6 +17,15 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 #: How long a writer waits for another's lock, in seconds.
 PATIENCE_S = 30.0
 _READS_ONLY = "tapewatch_reads_only"
+#: A server that vanished without a word is given up within a minute, not after TCP's two hours. The URL may say otherwise.
+_POSTGRES = {
+    "application_name": "tapewatch",
+    "connect_timeout": 10,
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 50_000,
+}
 #: Classes of SQLSTATE that pass: connection lost, out of room or connections, shut down, given up for another's sake.
 _TRANSIENT_STATES = ("08", "53", "57P", "40", "55P03")
 _TRANSIENT_SQLITE = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL")
@@ -67,7 +76,8 @@ def connect(url: URL, patience_s: float = PATIENCE_S) -> Engine:
     """
     if url.get_backend_name() != "sqlite":
         try:
-            return sa.create_engine(url, pool_pre_ping=True)
+            ours = {name: value for name, value in _POSTGRES.items() if name not in url.query}
+            return sa.create_engine(url, pool_pre_ping=True, connect_args=ours)
         except ModuleNotFoundError as error:
             raise DatabaseError(f"PostgreSQL wants its driver: pip install 'tapewatch[postgres]' ({error})") from error
     if url.database not in (None, "", ":memory:"):

