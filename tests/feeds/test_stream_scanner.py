@@ -108,7 +108,7 @@ def _teach(market: Market) -> list[Frame]:
 
 @pytest.mark.parametrize("market", list(Market))
 def test_scanner_and_careful_reader_make_the_same_of_any_frames(market: Market) -> None:
-    @settings(max_examples=70, deadline=None)
+    @settings(max_examples=50, deadline=None)
     @given(st.lists(_frame(market), min_size=1, max_size=6))
     def hold(texts: list[bytes]) -> None:
         frames = [Frame(text, _NOW + number) for number, text in enumerate(texts)]

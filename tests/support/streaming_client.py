@@ -24,7 +24,7 @@ QUICK = ConnectionPolicy(
     reply_timeout_s=0.5,
     close_timeout_s=0.2,
     ping_interval_s=0.1,
-    ping_timeout_s=0.2,
+    ping_timeout_s=0.6,
 )
 
 
