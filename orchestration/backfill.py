@@ -92,6 +92,28 @@ def prepare(
         return _from_files(settings, settings.flat_files, market, first, last, keep_existing=keep_existing)
     plan = plan_for(market, settings.plan(market), path=settings.plans_file)
     symbols = _symbols(settings, market)
+    days, notes = _chosen(plan, first, last, today)
+    lake = Lake(settings.lake_root)
+    missing = {tape: _missing(lake, _TABLES[tape], market, days, keep_existing) for tape in Tape if plan.grants(tape)}
+    notes += _about_others(lake, market, days, symbols, keep_existing=keep_existing)
+    kept = [day for day in days if all(day not in absent for absent in missing.values())]
+    measured = _samples(settings, plan, missing, symbols) if samples else []
+    return BackfillPlan(
+        market,
+        days[0],
+        days[-1],
+        symbols,
+        tuple(days),
+        len(kept),
+        estimate(plan, missing, len(symbols), measured),
+        tuple(notes),
+    )
+
+
+def _chosen(
+    plan: MarketPlan, first: dt.date | None, last: dt.date | None, today: dt.date
+) -> tuple[list[dt.date], list[str]]:
+    """The trading days of a range as far as the plan shows it, and what was decided on the way."""
     notes = []
     if first is None:
         chosen = default_range(plan, today, last=last)
@@ -102,24 +124,10 @@ def prepare(
         notes.append(f"{first} to {last}: up to the last day that is over")
     clamped = clamp_range(plan, first, last, today=today)
     notes += [clamped.message] if clamped.message else []
-    days = _trading(market, clamped.first, clamped.last)
+    days = _trading(plan.market, clamped.first, clamped.last)
     if today in days:
         notes.append(f"{today} is not over: fetch it again later with --force")
-    lake = Lake(settings.lake_root)
-    missing = {tape: _missing(lake, _TABLES[tape], market, days, keep_existing) for tape in Tape if plan.grants(tape)}
-    notes += _about_others(lake, market, days, symbols, keep_existing=keep_existing)
-    kept = [day for day in days if all(day not in absent for absent in missing.values())]
-    measured = _samples(settings, plan, missing, symbols) if samples else []
-    return BackfillPlan(
-        market,
-        clamped.first,
-        clamped.last,
-        symbols,
-        tuple(days),
-        len(kept),
-        estimate(plan, missing, len(symbols), measured),
-        tuple(notes),
-    )
+    return days, notes
 
 
 def show(console: Console, plan: BackfillPlan) -> None:

@@ -71,7 +71,7 @@ def test_a_table_of_the_user_s_own_counts(tmp_path: Path) -> None:
     own = tmp_path / "plans.toml"
     own.write_text(PLANS_FILE.read_text("utf-8").replace("history_years = 2", "history_years = 9", 1), "utf-8")
     plan = planned(deployment(tmp_path, plans_file=own), dt.date(2022, 1, 1), dt.date(2022, 7, 1))
-    assert plan.first == dt.date(2022, 1, 1)
+    assert plan.first == dt.date(2022, 1, 3)
 
 
 def test_days_that_are_there_cost_nothing(tmp_path: Path) -> None:
