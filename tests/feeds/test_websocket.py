@@ -5,6 +5,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -210,6 +211,23 @@ def test_a_worker_that_takes_nothing_does_not_stall_the_socket() -> None:
         run.end()
     assert len(run.numbers()) == 20_000
     assert len(server.opened_at) == 1
+
+
+def test_a_stop_waits_for_neither_a_handshake_nor_a_backoff() -> None:
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen()
+        patient = replace(QUICK, open_timeout_s=60)
+        client = Running(f"ws://127.0.0.1:{deaf.getsockname()[1]}/stocks", ["T.*"], patient)
+        client.until(lambda: client.client.stats.state == "connecting")
+        client.end()
+    assert client.client.stats.state == "stopped"
+    full = status("max_connections", "Maximum number of websocket connections exceeded.")
+    with serving(ScriptedStream(greet={1: full})) as server:
+        client = Running(server.url, ["T.*"], replace(QUICK, crowded_wait_s=60))
+        client.until(lambda: client.client.stats.state == "waiting")
+        client.end()
+    assert client.client.stats.connections == 0
 
 
 @pytest.mark.parametrize(
