@@ -41,7 +41,9 @@ _CHANNEL_NAMES = ("trades", "quotes", "bars")
 class LiveRowsLike(Protocol):
     """What `observe_rows` needs of the live tape's rows."""
 
-    minute_bars: pl.DataFrame
+    @property
+    def minute_bars(self) -> pl.DataFrame:
+        """`LIVE_BARS` of clock `1m`."""
 
 
 @dataclass(frozen=True, slots=True)
