@@ -5,6 +5,7 @@ successful one merged; it moves on once a run has succeeded, and only then. A ru
 key, later each time. Belongs here: asking. Not here: merging (`assets/stream.py`).
 """
 
+import datetime as dt
 import json
 import time
 from collections.abc import Iterator, Mapping
@@ -12,9 +13,10 @@ from typing import Any
 
 import dagster as dg
 
+from assets.partitions import FIRST_DAY
 from orchestration.jobs import ingest_stream
 from resources.spool import SpoolResource
-from tapewatch.market.instruments import session_of
+from tapewatch.market.instruments import Partition, session_of
 from tapewatch.store.spool_files import SpoolFile, highest_numbers, waiting
 
 #: A run costs seconds: batches of a while are merged together.
@@ -34,7 +36,7 @@ Entry = dict[str, Any]
 def stream_spool_sensor(context: dg.SensorEvaluationContext, spool: SpoolResource) -> dg.SensorResult:
     """A run for each market day with batches waiting in the spool, unless one is under way or failed a moment ago."""
     entries: dict[str, Entry] = json.loads(context.cursor or "{}")
-    found = {str(p): files for p, files in waiting(spool.path).items() if session_of(p.market, p.date)}
+    found = {str(p): files for p, files in waiting(spool.path).items() if _is_a_partition(p)}
     now = time.time()
     for key, entry in entries.items():
         if entry.get("key"):
@@ -45,6 +47,13 @@ def stream_spool_sensor(context: dg.SensorEvaluationContext, spool: SpoolResourc
     reason = None if requests else f"{sum(map(len, found.values())):,} batch(es) wait, {under_way} run(s) under way"
     cursor = json.dumps({key: entries[key] for key in sorted(kept)})
     return dg.SensorResult(run_requests=requests, cursor=cursor, skip_reason=reason)
+
+
+def _is_a_partition(partition: Partition) -> bool:
+    """Whether Dagster knows the day: a request for one that it does not know, sent by a clock gone wrong, fails the tick."""
+    tomorrow = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1)
+    is_known = dt.date.fromisoformat(FIRST_DAY) <= partition.date <= tomorrow
+    return is_known and session_of(partition.market, partition.date) is not None
 
 
 def _requests(found: Mapping[str, list[SpoolFile]], entries: dict[str, Entry], now: float) -> Iterator[dg.RunRequest]:

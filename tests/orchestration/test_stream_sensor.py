@@ -10,6 +10,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from assets.partitions import MARKET_DAYS
 from orchestration.definitions import build_definitions
 from orchestration.stream_sensor import FIRST_WAIT_S, stream_spool_sensor
 from resources.spool import SpoolResource
@@ -90,6 +91,19 @@ def test_nothing_waits_nothing_runs(home: Settings, instance: dg.DagsterInstance
     result = tick(home, instance, None)
     assert not result.run_requests
     assert "0 batch(es) wait" in str(result.skip_reason)
+
+
+def test_days_that_dagster_does_not_know_wait_and_keep_nobody_waiting(
+    home: Settings, instance: dg.DagsterInstance
+) -> None:
+    today = dt.datetime.now(dt.UTC).date()
+    for days in (-20_000, -1, 0, 1, 5):
+        folder = home.spool_root / "crypto" / str(today + dt.timedelta(days=days))
+        folder.mkdir(parents=True)
+        Path(SpoolFile.at(folder, "collector", 1, STREAM_TRADES.name).path).touch()
+    asked = [request.partition_key for request in tick(home, instance, None).run_requests]
+    assert asked == [f"{today + dt.timedelta(days=days)}|crypto" for days in (-1, 0, 1)]
+    assert all(MARKET_DAYS.has_partition_key(key) for key in asked)
 
 
 def test_new_batches_are_one_run_a_partition_and_wait_while_it_is_under_way(
