@@ -70,7 +70,7 @@ def healer_state(settings: Settings) -> str:
 
 def status_table(found: Sequence[Standing]) -> Group:
     """One row a market, as a person reads it, and below it what else there is to say."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     headings = ("market", "state", "events/s", "lag", "queue", "drops", "recon", "gaps", "alerts", "up", "restarts")
     for heading in headings:
         table.add_column(heading, justify="left" if heading in ("market", "state") else "right", no_wrap=True)

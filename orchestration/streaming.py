@@ -62,8 +62,8 @@ def streamable(settings: Settings) -> list[Market]:
 
 
 def collectors(settings: Settings, markets: Sequence[Market], symbols: str | None = None) -> list[Service]:
-    """The collectors of markets, as services."""
-    return [_collector(settings, market, symbols) for market in markets]
+    """The collectors of markets and the healer of what they miss, as services."""
+    return [*(_collector(settings, market, symbols) for market in markets), _healer()]
 
 
 def run(
@@ -86,7 +86,10 @@ def run(
     home.prepare(settings)
     watch = environment(settings) | {WATCH_VARIABLE: uuid.uuid4().hex}
     console.print(f"Source: {source.text}", soft_wrap=True)
-    console.print(f"Collecting {', '.join(wanted)}. Press Ctrl-C to stop; `tapewatch status` says how they are.")
+    console.print(
+        f"Collecting {', '.join(wanted)}. Press Ctrl-C to stop; `tapewatch status` says how they are.",
+        soft_wrap=True,
+    )
     name = _PREFIX + "-".join(wanted)
     with StopSignals() as stopping, Supervisor(services, settings.home, watch, name=name) as supervisor:
         logs = [LogTail(supervisor.log(service)) for service in services if service is not source.emulator]
@@ -161,6 +164,16 @@ def _collector(settings: Settings, market: Market, symbols: str | None) -> Servi
         start_seconds=_QUICK_S,
         start_retries=QUICK_DEATHS,
         final_exit_codes=(EXIT_FINAL,),
+    )
+
+
+def _healer() -> Service:
+    return Service(
+        name="healer",
+        title="Healer of gaps",
+        command=(str(Path(sys.executable).parent / "tapewatch"), "heal", "--loop"),
+        # It cannot start while the database is away, and waits for it however long that lasts.
+        start_retries=10_000,
     )
 
 

@@ -27,8 +27,8 @@ class TapeClock:
     """The tape's present, and the time up to which it is taken to be complete.
 
     Follows the median of the last 31 event times, so that single skewed events mean nothing. A leap of that median (10 s on a
-    live tape, a minute on a replayed one) counts only once it has lasted 2 s or 512 events; one beyond the wall clock only by
-    the number of its events. A tape that is live (close to the wall clock less the plan's delay) goes on in silence
+    live tape, a minute on a replayed one) counts only where events lie all along the way, or once it has lasted 2 s or 512
+    events; one beyond the wall clock only by the number of its events. A tape that is live (close to the wall clock less the plan's delay) goes on in silence
     with the steady clock. The wall clock decides only whether a tape is live: later jumps of it change nothing.
 
     All times are int64 ns UTC. Not for use by several threads at once.
@@ -75,14 +75,14 @@ class TapeClock:
         self._times = np.concatenate([self._times, recent])[-_RING:]
         self._offsets = np.concatenate([self._offsets, recent - steady])[-_RING:]
         self._seen += times.size
-        self._follow(steady)
+        self._follow(steady, times)
         self._believe(times, steady)
 
     def now(self) -> int | None:
         """The tape's present; None before enough events said what it is."""
         steady = self._steady()
         if self._leap is not None:
-            self._follow(steady)
+            self._follow(steady, self._times)
             self._believe(self._times, steady)
         if self._tape is None:
             return None
@@ -94,11 +94,11 @@ class TapeClock:
         now = self.now()
         return None if now is None else now - self._lateness_ns
 
-    def _follow(self, steady: int) -> None:
+    def _follow(self, steady: int, times: Times) -> None:
         offset = _median(self._offsets)
         is_live = self._is_live(offset, steady)
         candidate = steady + offset if is_live else _median(self._times)
-        if not self._is_believed(candidate, steady, is_live=is_live):
+        if not self._is_believed(candidate, steady, times, is_live=is_live):
             return
         self._tape = candidate if self._tape is None else max(self._present(steady), candidate)
         self._leap, self._offset, self.is_live = None, offset, is_live
@@ -109,8 +109,12 @@ class TapeClock:
             return True
         return abs(self._wall() - self._delay_ns - (steady + offset)) <= _NEAR_WALL_NS
 
-    def _is_believed(self, candidate: int, steady: int, *, is_live: bool) -> bool:
-        is_leap = not is_live if self._tape is None else candidate > self._present(steady) + self._step
+    def _is_believed(self, candidate: int, steady: int, times: Times, *, is_live: bool) -> bool:
+        if self._tape is None:
+            is_leap = not is_live
+        else:
+            present = self._present(steady)
+            is_leap = candidate > present + self._step and not _is_bridged(times, present, candidate, self._step)
         if not is_leap:
             return True
         if self._leap is None:
@@ -136,6 +140,12 @@ class TapeClock:
     @property
     def _step(self) -> int:
         return _LIVE_STEP_NS if self.is_live else _REPLAY_STEP_NS
+
+
+def _is_bridged(times: Times, start: int, end: int, step: int) -> bool:
+    """Whether no stretch between the two is longer than a step without an event."""
+    between = np.sort(times[(times > start) & (times < end)])
+    return bool((np.diff(between, prepend=start, append=end) <= step).all())
 
 
 def _median(values: Times) -> int:

@@ -20,7 +20,7 @@ from tapewatch.store.database import Database, DatabaseError
 
 _log = logging.getLogger(__name__)
 _FIRST_PAUSE_S = 0.5
-_LONGEST_PAUSE_S = 30.0
+_LONGEST_PAUSE_S = 5.0
 _PATIENCE_S = 5.0
 _BUFFER_ROWS = 500_000
 #: Rows of one transaction: alerts wait no longer than it lasts.

@@ -123,11 +123,12 @@ class Pipeline:
 
     def finish(self, *, is_session_over: bool) -> None:
         """Give out what there is of the days under way; a session that is over is not resumed."""
-        mark, now = self.clock.watermark(), self.clock.now()
-        if mark is None or now is None:
+        now = self.clock.now()
+        if now is None:
             return
         self._give_early(now)
-        self._emit(self.tapes.close(mark))
+        # Nothing more comes: the newest event is as far as the tape went.
+        self._emit(self.tapes.close(max(now, self.clock.newest_ns or now)))
         if is_session_over:
             self.interruptions.rested()
 
@@ -227,12 +228,15 @@ class Pipeline:
 
 
 def event_times(batch: StreamBatch) -> Times:
-    """The times of a batch's events, int64 ns UTC, each table in order of arrival. Bars speak where nothing else does."""
-    tables = [batch.quotes, batch.trades, *batch.others.values()]
-    times = [frame["time"].to_physical().to_numpy() for frame in tables if frame.height]
-    if not times and batch.bars.height:
-        times = [end_times(batch.bars).to_numpy()]
-    return np.concatenate(times) if len(times) > 1 else (times[0] if times else np.empty(0, np.int64))
+    """The times of a batch's events, int64 ns UTC, frame by frame. Bars speak where nothing else does: they are late."""
+    tables = [frame for frame in (batch.quotes, batch.trades, *batch.others.values()) if frame.height]
+    if not tables:
+        return end_times(batch.bars).to_numpy() if batch.bars.height else np.empty(0, np.int64)
+    times = [frame["time"].to_physical().to_numpy() for frame in tables]
+    if len(times) == 1:
+        return times[0]
+    received = np.concatenate([frame["received_time"].to_physical().to_numpy() for frame in tables])
+    return np.concatenate(times)[np.argsort(received, kind="stable")]
 
 
 def _say_new(what: str, found: Counter[str], known: Counter[str]) -> None:

@@ -111,6 +111,14 @@ def test_one_skewed_event_as_the_first_is_not_believed() -> None:
     assert clock.now() == clocks.wall
 
 
+def test_a_batch_may_span_many_minutes() -> None:
+    clock, tape = replayed(Clocks())
+    batch = tape + np.arange(1, 61) * 30 * NS_PER_SECOND
+    clock.observe(batch)
+    assert clock.is_settled
+    assert clock.now() == batch[-16]
+
+
 def test_a_leap_is_believed_once_it_lasts() -> None:
     clocks = Clocks()
     clock, tape = replayed(clocks)
