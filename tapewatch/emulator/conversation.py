@@ -23,6 +23,7 @@ from tapewatch.market.instruments import Market, from_vendor
 
 _FRAME_EVENTS = 500
 _NORMAL, _POLICY_VIOLATION, _INTERNAL_ERROR = 1000, 1008, 1011
+_BLOCKS_AHEAD = 3
 _TICK_S, _LONGEST_WAIT_S = 0.005, 0.02
 _MOST_CONTRACTS = 1000
 _PIECES = 20
@@ -238,11 +239,26 @@ class Conversation:
 
 
 async def _ahead(items: Iterator[Item]) -> AsyncGenerator[Item]:
-    """The items, each made in a worker thread while the one before is in use."""
-    coming = asyncio.create_task(asyncio.to_thread(next, items, None))
-    while (item := await coming) is not None:
-        coming = asyncio.create_task(asyncio.to_thread(next, items, None))
-        yield item
+    """The items, a few of them made in a worker thread while one is in use: a new day takes its time."""
+    made: asyncio.Queue[Item | None] = asyncio.Queue()
+    room = asyncio.Semaphore(_BLOCKS_AHEAD)
+
+    async def make() -> None:
+        try:
+            while await room.acquire() and (item := await asyncio.to_thread(next, items, None)) is not None:
+                made.put_nowait(item)
+        finally:
+            made.put_nowait(None)
+
+    maker = asyncio.create_task(make())
+    try:
+        while (item := await made.get()) is not None:
+            room.release()
+            yield item
+        # What made it fail is raised here.
+        await maker
+    finally:
+        maker.cancel()
 
 
 def _symbol(ticker: str, market: Market) -> str:

@@ -11,6 +11,7 @@ from polygon import RESTClient
 
 from tapewatch.emulator.process import EmulatorError, running_emulator
 from tests.support.ports import free_port
+from tests.support.stream_client import listened, progress
 
 pytestmark = pytest.mark.slow
 
@@ -82,3 +83,30 @@ def test_a_wrong_setting_is_explained(arguments: list[str], message: str) -> Non
     assert answer.returncode != 0
     assert message in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+def test_streams_obey_the_command_line(tmp_path: Path) -> None:
+    faults = tmp_path / "faults.toml"
+    faults.write_text('[[fault]]\nkind = "close"\nevery = 500\ncount = 1\n')
+    with running_emulator(speed="max", replay="2024-03-05:2024-03-06", faults=faults) as emulator:
+        heard = listened(emulator.base_url, "crypto", "XA.BTC-USD")
+        told = progress(emulator.base_url, "crypto")
+    assert heard.ends == {"1000": 1}
+    assert told["faults"] == {"close": 1}
+    assert told["sent"] == len(heard.events) > 2_500
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        (("--speed", "fast"), "the speed 'fast'"),
+        (("--replay", "monday"), "the days 'monday'"),
+        (("--faults", "x"), "x"),
+    ],
+)
+def test_a_wrong_option_is_named(option: tuple[str, str], says: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "tapewatch.emulator", "--port", "0", *option], check=False, capture_output=True
+    )
+    assert ended.returncode == 1
+    assert says in ended.stderr.decode()
