@@ -99,9 +99,18 @@ def retain(url: str, console: Console, *, tables: list[str], days: int | None, d
 
 
 def backup(url: str, console: Console, file: Path) -> None:
-    """Back up with a bar for each table."""
-    with Database(url) as database, _bars(console) as bars:
-        rows = sql_archive.backup(database, file, bars("backing up"))
+    """Back up with a bar for each table.
+
+    Raises:
+        DatabaseError: the database cannot be read, or the file cannot be written.
+    """
+    try:
+        with Database(url) as database, _bars(console) as bars:
+            rows = sql_archive.backup(database, file, bars("backing up"))
+    except OSError as error:
+        raise DatabaseError(
+            f"{file} cannot be written: {error}. Name a file in a folder that you may write to"
+        ) from error
     console.print(f"{file}: {sum(rows.values()):,} rows, {_bytes(file.stat().st_size)}", soft_wrap=True, markup=False)
 
 

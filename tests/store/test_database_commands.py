@@ -99,6 +99,7 @@ def test_a_backup_is_restored_by_hand(database: Database, tmp_path: Path) -> Non
     assert "53 rows restored" in said("restore", file, "--replace")
     assert database.read(AUDIT)["action"].to_list() == ["restore"]
     assert database.read(LIVE_BARS).height == 50
+    assert "cannot be written" in refusal("backup", f"{file}/in_a_file.zip")
 
 
 def test_a_move_needs_somewhere_to_go(database: Database, url: str) -> None:
