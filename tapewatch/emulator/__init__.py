@@ -1,4 +1,7 @@
-"""A server with the vendor's REST API and WebSocket streams over a synthetic market or recorded flat files. Imports no client of that API."""
+"""A server with the vendor's REST API and WebSocket streams, over a synthetic market or recorded flat files.
+
+Imports no client of that API.
+"""
 
 DEFAULT_PORT = 8900
 DEFAULT_SEED = 7

@@ -2,8 +2,8 @@
 
 Belongs here: what is true of an instrument on every day. Not here: what happens to it on one (`price_path`, `anomalies`).
 
-There are the symbols of `DEFAULT`, each a little market of its own but for what moves all of its kind, and the stocks `SYN001` to `SYN999`, whose character is hashed from their name. Any
-other symbol is unknown, as a misspelt one is to the vendor.
+There are the symbols of `DEFAULT`, and the stocks `SYN001` to `SYN999`, whose character is hashed from their name. Any
+other symbol is unknown, as a misspelt one is to the vendor. An option or a future follows its kind, not its underlying.
 """
 
 import datetime as dt
