@@ -53,7 +53,8 @@ def standings(settings: Settings, expected: Sequence[Market]) -> list[Standing]:
         status = _asked(settings, market)
         state = known.get(f"collector-{market}", "")
         if status is not None:
-            found.append(Standing(market, status.state, status.detail, status))
+            away = "the database is away, live rows wait for it" if status.is_database_away else ""
+            found.append(Standing(market, status.state, status.detail or away, status))
         elif state in WORDS:
             log = settings.home.absolute() / "logs" / f"collector-{market}.log"
             found.append(Standing(market, WORDS[state], f"{_WHY[state]}, see {log}" if state in _WHY else ""))

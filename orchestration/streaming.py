@@ -61,9 +61,21 @@ def streamable(settings: Settings) -> list[Market]:
     return [market for market in Market if settings.symbols(market) and plan_of(settings, market).channels]
 
 
-def collectors(settings: Settings, markets: Sequence[Market], symbols: str | None = None) -> list[Service]:
-    """The collectors of markets and the healer of what they miss, as services."""
-    return [*(_collector(settings, market, symbols) for market in markets), _healer()]
+def stream_services(settings: Settings, markets: Sequence[Market] = (), symbols: str | None = None) -> list[Service]:
+    """The collectors of markets, of all that can be streamed by default, and the healer of what they miss.
+
+    Raises:
+        ServiceError: nothing can be streamed, or a market has no symbols or no key.
+        CollectorError: a market is collected already.
+        PlanError: an address is none.
+    """
+    wanted = _checked(settings, markets or streamable(settings), symbols)
+    return [*(_collector(settings, market, symbols) for market in wanted), _healer()]
+
+
+def watch_variable() -> dict[str, str]:
+    """What tells collectors that they belong to one life of a supervisor: their restarts are counted by it."""
+    return {WATCH_VARIABLE: uuid.uuid4().hex}
 
 
 def run(
@@ -78,20 +90,20 @@ def run(
     """
     source = source_of(settings, speed=speed)
     settings = source.settings
-    wanted = _checked(settings, markets or streamable(settings), symbols)
-    services = collectors(settings, wanted, symbols)
+    wanted = list(markets or streamable(settings))
+    services = stream_services(settings, wanted, symbols)
     if source.emulator is not None:
         services.insert(0, source.emulator)
     check_ports(services, settings.host)
     home.prepare(settings)
-    watch = environment(settings) | {WATCH_VARIABLE: uuid.uuid4().hex}
+    values = environment(settings) | watch_variable()
     console.print(f"Source: {source.text}", soft_wrap=True)
     console.print(
         f"Collecting {', '.join(wanted)}. Press Ctrl-C to stop; `tapewatch status` says how they are.",
         soft_wrap=True,
     )
     name = _PREFIX + "-".join(wanted)
-    with StopSignals() as stopping, Supervisor(services, settings.home, watch, name=name) as supervisor:
+    with StopSignals() as stopping, Supervisor(services, settings.home, values, name=name) as supervisor:
         logs = [LogTail(supervisor.log(service)) for service in services if service is not source.emulator]
         gone: set[str] = set()
         while supervisor.is_running and not stopping.wait(_LOOK_S):
@@ -139,6 +151,8 @@ def _checked(settings: Settings, markets: Sequence[Market], symbols: str | None)
         raise ServiceError(
             "no market can be streamed: set POLYGON_TIER_<MARKET> to a plan with a stream, and TAPEWATCH_SYMBOLS_<MARKET>"
         )
+    if settings.polygon_api_key is None:
+        raise ServiceError("flat files are no stream: set POLYGON_API_KEY, or replay them with `tapewatch stream`")
     for market in markets:
         address_of(settings, plan_of(settings, market))
         if symbols is None and not settings.symbols(market):

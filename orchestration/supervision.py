@@ -135,7 +135,7 @@ class Supervisor:
             if not self.is_running:
                 raise ServiceError(f"the supervisor does not run: {_tail(self._console)}")
             state = self.state(service)
-            if state == "FATAL":
+            if state == "FATAL" or (state == "EXITED" and service.final_exit_codes):
                 raise ServiceError(f"{service.title} does not start: {_tail(self.log(service))}")
             if time.monotonic() > deadline:
                 raise ServiceError(

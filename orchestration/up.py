@@ -11,6 +11,7 @@ from rich.table import Table
 
 from orchestration import home
 from orchestration.services import Service, check_ports, environment, services, with_source
+from orchestration.streaming import stream_services, watch_variable
 from orchestration.supervision import StopSignals, Supervisor
 from serving.store import StoredBento
 from tapewatch.settings import Settings
@@ -20,19 +21,25 @@ START_TIMEOUT_S = 240
 _WATCH_SECONDS = 2
 
 
-def run(settings: Settings, console: Console) -> None:
+def run(settings: Settings, console: Console, *, streams: bool = False) -> None:
     """Start everything, print the addresses once all work, and keep it so until SIGINT or SIGTERM.
+
+    With `streams` the collectors of all markets that can be streamed run too, and the healer.
 
     Raises:
         ServiceError: a port is taken, or a service does not start; everything started is stopped again.
     """
     settings = with_source(settings)
     wanted = services(settings)
+    values = environment(settings)
+    if streams:
+        wanted += stream_services(settings)
+        values |= watch_variable()
     check_ports(wanted, settings.host)
     # Two services would otherwise create Dagster's databases at the same moment, and one of them fail.
     with home.instance(settings):
         pass
-    with StopSignals() as stopping, Supervisor(wanted, settings.home, environment(settings)) as supervisor:
+    with StopSignals() as stopping, Supervisor(wanted, settings.home, values) as supervisor:
         notes = _wait_for_all(supervisor, settings, console, stopping)
         if not stopping.is_set():
             console.print(_addresses(wanted, notes, settings))

@@ -103,14 +103,17 @@ def emulate(
 
 @app.command()
 @reports_errors
-def up() -> None:
+def up(
+    streams: Annotated[bool, typer.Option("--stream", help="collect every market that can be streamed, too")] = False,
+) -> None:
     """Dagster, MLflow, the emulator and the scoring service under one supervisor; Ctrl-C stops all.
 
     Without a key and flat files the emulator is the source. Logs lie under TAPEWATCH_HOME/logs.
 
     [dim]tapewatch up
+    tapewatch up --stream
     TAPEWATCH_PORT_DAGSTER=3100 tapewatch up[/]
     """
     from orchestration import up as platform  # noqa: PLC0415
 
-    platform.run(Settings(), console)
+    platform.run(Settings(), console, streams=streams)
