@@ -224,7 +224,7 @@ def test_hundreds_of_symbols_share_one_compiled_pass() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("multiple = 8.0  ", "multiple = -1  ", ("volume_spike", "multiple")),
+        ("multiple = 5.0  ", "multiple = -1  ", ("volume_spike", "multiple")),
         ("hold_s = 5", "hold = 5", ("spread_blowout", "hold")),
         ("[bad_print]", "[odd_print]", ("odd_print",)),
         ("[crypto.price_move]", "[crypto.price_moves]", ("crypto.price_moves",)),
