@@ -1,6 +1,6 @@
 """Runs every benchmark and prints what docs/benchmarks.md holds: `python -m benchmarks > docs/benchmarks.md`.
 
-Takes some twenty minutes, most of it making a day of 500 symbols. Run it on a machine that does nothing else.
+Takes some forty minutes, most of it holding a stream for ten and making a day of 500 symbols. Run it on a machine that does nothing else.
 """
 
 import ast
@@ -17,6 +17,8 @@ _SCRIPTS = (
     "flat_file_to_features",
     "rest_page",
     "stream_decode",
+    "socket_to_bars",
+    "alert_latency",
     "upserts",
     "wide_day",
     "flat_file_memory",

@@ -1,0 +1,131 @@
+"""A real collector process over a real emulator's stream: what it keeps, and what it does when it is stopped or killed."""
+
+import datetime as dt
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tapewatch.emulator.process import RunningEmulator, running_emulator
+from tapewatch.market.instruments import Market
+from tapewatch.market.live_tables import GAPS, LIVE_BARS, LIVE_MICROSTRUCTURE
+from tapewatch.store.database import Database
+from tests.support.collectors import CollectorProcess, collecting, eventually, sent
+from tests.support.postgres import postgres_server
+
+pytestmark = pytest.mark.slow
+MARKET, SYMBOLS = Market.CRYPTO, "X:BTC-USD,X:ETH-USD"
+FINAL = 78
+
+
+@pytest.fixture
+def emulator() -> Iterator[RunningEmulator]:
+    """A day of crypto at a rate that leaves time to interfere."""
+    with running_emulator(speed="4000eps", replay="2024-03-05") as running:
+        yield running
+
+
+def database_of(collector: CollectorProcess) -> Database:
+    return Database(f"sqlite:///{collector.home / 'tapewatch.db'}")
+
+
+def events_in_spool(collector: CollectorProcess) -> int:
+    tables = ("stream_trades", "stream_quotes", "stream_bars", "order_book")
+    return sum(collector.spooled(table).height for table in tables)
+
+
+def test_what_was_received_is_spooled_built_and_counted(tmp_path: Path, emulator: RunningEmulator) -> None:
+    with collecting(MARKET, tmp_path, emulator.base_url, SYMBOLS) as collector:
+        status = collector.waits_for(8_000)
+        assert status["state"] == "streaming"
+        assert status["dropped_frames"] == status["malformed_frames"] == 0
+        collector.signal(signal.SIGTERM)
+        assert collector.wait() == 0
+        total = sent(emulator.base_url, MARKET)["sent"]
+        # The connection is closed under the sender: what was on its way then was never received.
+        assert 0 <= total - events_in_spool(collector) <= 2_000
+
+        trades = collector.spooled("stream_trades")
+        minutes = trades.filter(pl.col("symbol") == "X:BTC-USD").select(
+            pl.col("time").dt.truncate("1m").unique().sort()
+        )
+        with database_of(collector) as database:
+            bars = database.read(LIVE_BARS, market=MARKET, symbol="X:BTC-USD", where={"clock": "1m"})
+            rows = database.read(LIVE_MICROSTRUCTURE, market=MARKET, symbol="X:BTC-USD")
+            assert not database.read(GAPS).height
+        assert set(minutes["time"].to_list()[:-1]) <= set(bars["time"].to_list())
+        assert rows.height >= bars.height - 1
+        volume = trades.filter(pl.col("symbol") == "X:BTC-USD", pl.col("time").dt.truncate("1m") == minutes["time"][5])[
+            "size"
+        ].sum()
+        assert bars.filter(pl.col("time") == minutes["time"][5])["volume"].item() == pytest.approx(volume)
+
+
+def test_killed_it_goes_on_and_remembers_what_it_missed(tmp_path: Path, emulator: RunningEmulator) -> None:
+    with collecting(MARKET, tmp_path, emulator.base_url, SYMBOLS) as collector:
+        eventually(lambda: collector.status().get("spooled_rows", 0) > 5_000)
+        collector.signal(signal.SIGKILL)
+        collector.wait()
+        before = collector.spooled("stream_trades")
+        collector.start()
+        collector.waits_for(5_000)
+        collector.signal(signal.SIGTERM)
+        assert collector.wait() == 0
+        after = collector.spooled("stream_trades")
+        assert after.head(before.height).equals(before), "numbers grow through a restart"
+
+        with database_of(collector) as database:
+            (gap,) = database.read(GAPS).to_dicts()
+        assert (gap["cause"], gap["status"]) == ("restart", "open")
+        first = after[before.height :]["time"].min()
+        assert gap["start_time"] < before["time"].max()
+        assert gap["end_time"] > first
+        assert gap["end_time"] < after["time"].max() + dt.timedelta(minutes=1)
+
+
+def test_the_second_collector_of_a_market_refuses(tmp_path: Path, emulator: RunningEmulator) -> None:
+    with collecting(MARKET, tmp_path, emulator.base_url, SYMBOLS) as first:
+        first.waits_for(1)
+        with collecting(MARKET, tmp_path, emulator.base_url, SYMBOLS) as second:
+            assert second.wait() == FINAL
+        assert first.process is not None
+        assert f"process {first.process.pid} collects crypto" in second.log.read_text()
+        assert first.status()["state"] == "streaming"
+
+
+def test_a_key_that_nobody_knows_ends_it_for_good(tmp_path: Path) -> None:
+    with running_emulator(key="the-right-one", replay="2024-03-05") as emulator:
+        collector = CollectorProcess(MARKET, tmp_path, emulator.base_url, SYMBOLS, key="the-wrong-one")
+        collector.start()
+        try:
+            assert collector.wait() == FINAL
+        finally:
+            collector.end()
+        said = collector.log.read_text()
+        assert "set POLYGON_API_KEY" in said
+        assert "the-wrong-one" not in said
+
+
+def test_a_database_that_is_away_holds_up_nothing(tmp_path: Path, emulator: RunningEmulator) -> None:
+    with postgres_server(tmp_path / "postgres") as server:
+        url = server.database()
+        home = tmp_path / "home"
+        with collecting(MARKET, home, emulator.base_url, SYMBOLS, TAPEWATCH_DATABASE_URL=url) as collector:
+            collector.waits_for(5_000)
+            server.stop()
+            away = eventually(lambda: (s := collector.status()).get("is_database_away") and s)
+            later = collector.waits_for(away["events"] + 8_000)
+            assert later["is_database_away"]
+            assert later["database_waiting_rows"] > 0
+            assert later["dropped_frames"] == 0
+            server.start()
+            eventually(lambda: not collector.status()["is_database_away"])
+            collector.signal(signal.SIGTERM)
+            assert collector.wait() == 0
+            trades = collector.spooled("stream_trades").filter(pl.col("symbol") == "X:BTC-USD")
+            with Database(url) as database:
+                bars = database.read(LIVE_BARS, market=MARKET, symbol="X:BTC-USD", where={"clock": "1m"})
+            minutes = trades["time"].dt.truncate("1m").unique().sort().to_list()
+            assert set(minutes[:-1]) <= set(bars["time"].to_list())

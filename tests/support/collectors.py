@@ -1,0 +1,119 @@
+"""A market's collector as a process of its own, with its home in a folder, over an emulator's stream."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from tapewatch.market.instruments import Market
+from tapewatch.store.spool_files import market_files
+from tests.support.ports import free_ports
+
+
+def eventually(condition: Callable[[], object], seconds: float = 60) -> Any:
+    """The first true answer of `condition`; fails where there is none in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if answer := condition():
+            return answer
+        time.sleep(0.1)
+    raise AssertionError(f"not within {seconds:.0f} s")
+
+
+@dataclass
+class CollectorProcess:
+    """A collector of one market. `environment` adds to what it is told."""
+
+    market: Market
+    home: Path
+    base_url: str
+    symbols: str
+    environment: dict[str, str] = field(default_factory=dict)
+    key: str = "advanced-test"
+
+    def __post_init__(self) -> None:
+        # The ports of all markets are counted from the first.
+        self.port = free_ports(1)[0]
+        self.log = self.home / "collector.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.home.mkdir(parents=True, exist_ok=True)
+        index = list(Market).index(self.market)
+        told = {
+            "TAPEWATCH_HOME": str(self.home),
+            "POLYGON_API_KEY": self.key,
+            "POLYGON_BASE_URL": self.base_url,
+            f"POLYGON_TIER_{self.market.upper()}": "advanced",
+            "TAPEWATCH_PORT_METRICS": str(self.port - index),
+            **self.environment,
+        }
+        command = [sys.executable, "-m", "orchestration.collector_launcher", self.market, "--symbols", self.symbols]
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                command, env=os.environ | told, stdout=output, stderr=output, stdin=subprocess.DEVNULL
+            )
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def wait(self, seconds: float = 60) -> int:
+        """Its exit code."""
+        assert self.process is not None
+        return self.process.wait(seconds)
+
+    def status(self) -> dict[str, Any]:
+        """What it says of itself; empty before it answers."""
+        assert self.process is not None
+        assert self.process.poll() is None, f"the collector ended:\n{self.log.read_text()}"
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/status", timeout=5) as answer:
+                return json.load(answer)
+        except OSError:
+            return {}
+
+    def waits_for(self, events: int, seconds: float = 60) -> dict[str, Any]:
+        """Its status once so many events are decoded."""
+        return eventually(lambda: (s := self.status()).get("events", 0) >= events and s, seconds)
+
+    def spooled(self, table: str) -> pl.DataFrame:
+        """The rows of a streamed table that lie in the spool, in order of their files."""
+        days = market_files(self.home / "spool" / self.market).values()
+        files = [file for day in days for file in day if file.table == table]
+        return pl.concat([pl.read_ipc(file.path) for file in sorted(files)])
+
+    def end(self) -> None:
+        """Leave nothing running."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+@contextmanager
+def collecting(
+    market: Market, home: Path, base_url: str, symbols: str, **environment: str
+) -> Iterator[CollectorProcess]:
+    """A collector that runs within the block, unless it ends before."""
+    collector = CollectorProcess(market, home, base_url, symbols, environment)
+    collector.start()
+    try:
+        yield collector
+    finally:
+        collector.end()
+
+
+def sent(base_url: str, market: Market) -> dict[str, Any]:
+    """How far the emulator's stream of a market is."""
+    with urllib.request.urlopen(f"{base_url}/emulator/v1/stream?market={market}", timeout=10) as answer:  # noqa: S310 - loopback
+        return json.load(answer)
