@@ -86,6 +86,7 @@ def collector_config(settings: Settings, market: Market, symbols: Sequence[str])
         symbols=wanted,
         spool_root=settings.spool_root,
         run_folder=settings.home / "run",
+        lake_root=settings.lake_root,
         database_url=settings.database,
         detection=DetectionConfig.load(settings.detection_file),
         notifiers=channels_from(

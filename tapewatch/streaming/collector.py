@@ -23,6 +23,7 @@ from tapewatch.feeds.stream_policy import ConnectionPolicy
 from tapewatch.feeds.websocket import StreamClient
 from tapewatch.market.instruments import NS_PER_SECOND, Market
 from tapewatch.store.database import DatabaseError
+from tapewatch.store.lake import Lake
 from tapewatch.store.spool import SpoolWriter
 from tapewatch.streaming.alerts import AlertBook
 from tapewatch.streaming.baselines import Baselines
@@ -39,6 +40,8 @@ from tapewatch.streaming.lock import CollectorLock
 from tapewatch.streaming.metrics import Latencies, MetricsServer, Rate, Status
 from tapewatch.streaming.notify import Notifier
 from tapewatch.streaming.pipeline import Pipeline
+from tapewatch.streaming.playback import taken_up
+from tapewatch.streaming.rules_hours import session_at
 from tapewatch.streaming.rules_settings import DetectionConfig
 from tapewatch.streaming.warm_up import settle_memory, warm_up
 
@@ -67,6 +70,8 @@ class CollectorConfig:
     symbols: Sequence[str] = ()
     spool_root: Path
     run_folder: Path
+    #: Where days under way are read back from after a restart, with the spool; None for the spool alone.
+    lake_root: str | Path | None = None
     database_url: str = field(repr=False)
     detection: DetectionConfig
     notifiers: Sequence[Notifier] = ()
@@ -185,13 +190,14 @@ class Collector:
         )
         self._alerts = AlertBook(self._database, config.notifiers, wait_s=_COMMIT_WAIT_S)
         self._latencies = Latencies(market, registry)
+        last_ns = self._keeper.last_position
         clock = TapeClock(lateness_ns=config.lateness_ns, delay_ns=config.delay_ns)
         self._pipeline = Pipeline(
             market,
             config.subscriptions,
             clock=clock,
-            tapes=DayTapes(market, lambda session: LiveTape(session, symbols=config.symbols)),
-            interruptions=Interruptions(market, clock, self._keeper, last_ns=self._keeper.last_position),
+            tapes=self._tapes(last_ns),
+            interruptions=Interruptions(market, clock, self._keeper, last_ns=last_ns),
             watch=self._watch(),
             alerts=self._alerts,
             latencies=self._latencies,
@@ -201,6 +207,16 @@ class Collector:
         stack.enter_context(self._threads())
         server = stack.enter_context(MetricsServer(config.metrics_port, self.status, registry))
         self.metrics_port = server.port
+
+    def _tapes(self, last_ns: int | None) -> DayTapes:
+        """The live tapes, with the day that an earlier process left under way."""
+        config, symbols = self.config, tuple(self.config.symbols)
+        tapes = DayTapes(config.market, lambda session: LiveTape(session, symbols=symbols))
+        session = None if last_ns is None else session_at(config.market, last_ns)
+        if last_ns is not None and session is not None:
+            lake = None if config.lake_root is None else Lake(config.lake_root)
+            tapes.take_up(session, taken_up(session, last_ns, config.spool_root, lake, symbols=symbols))
+        return tapes
 
     def _watch(self) -> Watch:
         """The detectors, with the alerts that an earlier process left open."""

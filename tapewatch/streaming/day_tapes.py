@@ -48,6 +48,10 @@ class DayTapes:
         """The days under way."""
         return sorted(self._tapes)
 
+    def take_up(self, session: Session, tape: LiveTape) -> None:
+        """Go on with a day that an earlier process began."""
+        self._tapes[session.date] = session, tape
+
     @property
     def too_late_rows(self) -> int:
         """Rows that came after the horizon of revisions."""
