@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 
 from starlette.requests import Request
 
@@ -40,11 +41,13 @@ class Gate:
     Args:
         key: the one key accepted; None accepts any that is not empty.
         clock: the present, in ns UTC.
+        plans: a table of plans, in place of `feeds/plans.toml`.
     """
 
-    def __init__(self, key: str | None = None, clock: Clock = time.time_ns) -> None:
+    def __init__(self, key: str | None = None, clock: Clock = time.time_ns, *, plans: Path | None = None) -> None:
         self._key = key
         self._clock = clock
+        self._plans = plans
         self._calls: dict[str, deque[int]] = {}
         self._lock = threading.Lock()
 
@@ -73,11 +76,11 @@ class Gate:
 
     def channels(self, key: str, market: Market) -> tuple[str, ...]:
         """The channels of a market's stream that the key's plan grants."""
-        return plan_for(market, tier_of(key)).plan.websocket
+        return self._plan(key, market).plan.websocket
 
-    def delay_ns(self, key: str, market: Market) -> int:
-        """How far behind the present the key's plan shows a market."""
-        return int(plan_for(market, tier_of(key)).plan.recency.delay.total_seconds() * 1e9)
+    def stream_delay_ns(self, key: str, market: Market) -> int:
+        """How far behind the present the key's plan streams a market."""
+        return int(self._plan(key, market).stream_recency.delay.total_seconds() * 1e9)
 
     def window(
         self, key: str, market: Market, table: Tape, low: int | None, high: int | None
@@ -87,7 +90,7 @@ class Gate:
         Raises:
             Refusal: 403 where the plan lacks the table, or reaches no part of the time.
         """
-        plan = plan_for(market, tier_of(key))
+        plan = self._plan(key, market)
         if not _grants(plan, table):
             raise replies.not_in_plan()
         now = self.now
@@ -105,9 +108,13 @@ class Gate:
             low = oldest if low is None else max(low, oldest)
         return low, newest if high is None else min(high, newest)
 
+    def _plan(self, key: str, market: Market) -> MarketPlan:
+        return plan_for(market, tier_of(key), path=self._plans)
+
     def _count(self, key: str) -> None:
-        allowed, seconds = plan_for(Market.STOCKS, tier_of(key)).rate
-        if not plan_for(Market.STOCKS, tier_of(key)).is_metered:
+        plan = self._plan(key, Market.STOCKS)
+        allowed, seconds = plan.rate
+        if not plan.is_metered:
             return
         span, now = int(seconds * 1e9), self.now
         with self._lock:

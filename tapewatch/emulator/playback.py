@@ -122,7 +122,7 @@ class Playback:
 
     def lag(self, key: str) -> int:
         """How far a key's plan lies behind the present, in ns; a replay has no present to lie behind."""
-        return self.gate.delay_ns(key, self.market) if self.is_live else 0
+        return self.gate.stream_delay_ns(key, self.market) if self.is_live else 0
 
     def lose(self, key: str, milliseconds: int) -> None:
         """Let tape pass unseen."""

@@ -1,13 +1,16 @@
 """Keys, plans, call rates and addresses: every refusal as the vendor words it."""
 
 import datetime as dt
+from pathlib import Path
 
 import httpx
 import pytest
 
-from tapewatch.emulator.gate import tier_of
+from tapewatch.emulator.gate import Gate, tier_of
 from tapewatch.emulator.market_tape import SyntheticTape
 from tapewatch.emulator.synthetic import Synthetic
+from tapewatch.feeds.plans import PLANS_FILE, Tape
+from tapewatch.market.instruments import NS_PER_MINUTE, Market
 from tests.support.emulator import Clock, serving
 
 BARS = "/v2/aggs/ticker/VOO/range/1/minute/2024-03-05/2024-03-05"
@@ -109,6 +112,19 @@ def test_history_and_recency_are_the_plan_s() -> None:
         both = get(url, "/v2/aggs/ticker/VOO/range/1/day/2021-01-04/2024-03-05", "basic-4", limit="2").json()
         first = dt.datetime.fromtimestamp(both["results"][0]["t"] / 1000, dt.UTC).date()
         assert first == dt.date(2022, 3, 8)
+
+
+def test_a_stream_is_as_late_as_the_plan_s_stream(tmp_path: Path) -> None:
+    gate = Gate()
+    minutes = {key: gate.stream_delay_ns(key, Market.STOCKS) // NS_PER_MINUTE for key in ("starter-1", "any")}
+    assert minutes == {"starter-1": 15, "any": 0}
+    assert gate.stream_delay_ns("starter-1", Market.FUTURES) == 10 * NS_PER_MINUTE
+    head, advanced = PLANS_FILE.read_text("utf-8").split("[stocks.advanced]\n", 1)
+    edited = tmp_path / "plans.toml"
+    edited.write_text(f'{head}[stocks.advanced]\nstream_recency = "delayed_15m"\n{advanced}', "utf-8")
+    late = Gate(clock=Clock(), plans=edited)
+    assert late.stream_delay_ns("any", Market.STOCKS) == 15 * NS_PER_MINUTE
+    assert late.window("any", Market.STOCKS, Tape.TRADES, None, None) == (None, late.now), "REST is in real time"
 
 
 @pytest.mark.parametrize("path", ["/", "/v9/nothing", "/v3/trades", "/v2/aggs/grouped/locale/us/market/otc/2024-03-05"])
