@@ -18,7 +18,7 @@ def one() -> int:
 
 
 def test_a_run_finishes_and_is_remembered_in_postgresql(tmp_path: Path) -> None:
-    with postgres(tmp_path / "pg") as url:
+    with postgres() as url:
         settings = Settings(home=tmp_path / "home", dagster_postgres_url=url, _env_file=None)
         with instance(settings) as opened:
             assert type(opened.run_storage).__name__ == "PostgresRunStorage"

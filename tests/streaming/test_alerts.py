@@ -50,8 +50,8 @@ def change(number: int = 0, *, peak: float = 900.0, end: dt.datetime | None = No
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    with postgres_server(tmp_path_factory.mktemp("postgres")) as found:
+def server() -> Iterator[PostgresServer]:
+    with postgres_server() as found:
         yield found
 
 
