@@ -68,7 +68,7 @@ def test_killed_it_goes_on_and_remembers_what_it_missed(tmp_path: Path, emulator
         eventually(lambda: collector.status().get("spooled_rows", 0) > 5_000)
         collector.signal(signal.SIGKILL)
         collector.wait()
-        before = collector.spooled("stream_trades")
+        before, quotes = collector.spooled("stream_trades"), collector.spooled("stream_quotes")
         collector.start()
         collector.waits_for(5_000)
         collector.signal(signal.SIGTERM)
@@ -80,7 +80,7 @@ def test_killed_it_goes_on_and_remembers_what_it_missed(tmp_path: Path, emulator
             (gap,) = database.read(GAPS).to_dicts()
         assert (gap["cause"], gap["status"]) == ("restart", "open")
         first = after[before.height :]["time"].min()
-        assert gap["start_time"] < before["time"].max()
+        assert gap["start_time"] < max(before["time"].max(), quotes["time"].max())
         assert gap["end_time"] > first
         assert gap["end_time"] < after["time"].max() + dt.timedelta(minutes=1)
 
