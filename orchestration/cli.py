@@ -9,7 +9,7 @@ import warnings
 
 import typer
 
-from orchestration.commands import alerts, database, gaps, platform, profile, results, stream, tape
+from orchestration.commands import alerts, daily, database, gaps, platform, profile, results, stream, tape
 
 app = typer.Typer(
     name="tapewatch",
@@ -20,7 +20,7 @@ app = typer.Typer(
     "Start with [bold]tapewatch demo[/]. Everything is kept under TAPEWATCH_HOME; .env.example lists all settings.",
 )
 
-for commands in (platform, tape, stream, gaps, results, alerts, profile, database):
+for commands in (platform, tape, stream, gaps, results, alerts, daily, profile, database):
     app.add_typer(commands.app)
 
 

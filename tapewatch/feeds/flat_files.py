@@ -20,9 +20,10 @@ from tapewatch.feeds.layouts import LAYOUTS, Layout
 from tapewatch.feeds.ordering import MEMORY_BYTES
 from tapewatch.feeds.quarantine import Bounds
 from tapewatch.feeds.source import Load, SourceError
-from tapewatch.market.instruments import NEW_YORK, Market, Partition, session_of
+from tapewatch.market.instruments import Market, Partition, session_of, zone_of
 
 _SUFFIXES = (".csv.gz", ".csv")
+_YEAR = re.compile(r"(\d{4})(?:\.csv(?:\.gz)?)?$")
 _DATED = re.compile(r"/\d{4}/\d{2}/(\d{4}-\d{2}-\d{2})\.csv(?:\.gz)?$")
 
 
@@ -90,9 +91,8 @@ class FlatFileSource:
         Raises:
             SourceError: neither is there, or as `bars`.
         """
-        layout = LAYOUTS[market, "day_bars"]
-        zone = dt.UTC if market in (Market.CRYPTO, Market.FOREX) else NEW_YORK
-        start, end = (int(dt.datetime(y, 1, 1, tzinfo=zone).timestamp()) * 10**9 for y in (year, year + 1))
+        layout = _day_bars_of(market)
+        start, end = (int(dt.datetime(y, 1, 1, tzinfo=zone_of(market)).timestamp()) * 10**9 for y in (year, year + 1))
         stem = f"{self._base}/{layout.prefix}/{year}"
         paths = [p for s in _SUFFIXES if self._fs.exists(p := stem + s)][:1]
         paths = paths or [
@@ -103,6 +103,19 @@ class FlatFileSource:
                 f"no daily bars of {market} for {year}: expected {stem}.csv.gz or {stem}/MM/{year}-MM-DD.csv.gz"
             )
         return self._start(layout, paths, Bounds(start, end, self._clock()), symbols)
+
+    def day_bar_years(self, market: Market) -> list[int]:
+        """The years of which there are daily bars, ascending.
+
+        Raises:
+            SourceError: the vendor has no daily bars of the market.
+        """
+        folder = f"{self._base}/{_day_bars_of(market).prefix}"
+        if not self._fs.exists(folder):
+            return []
+        self._fs.invalidate_cache(folder)
+        names = (path.removesuffix("/").rsplit("/", 1)[-1] for path in self._fs.ls(folder, detail=False))
+        return sorted({int(match[1]) for name in names if (match := _YEAR.match(name))})
 
     def files(self, market: Market) -> list[FlatFile]:
         """Every dated file of a market that is there, with its fingerprint; by table, then date."""
@@ -155,6 +168,14 @@ class FlatFileSource:
         load = Load(iter(()))
         load.frames = reader.frames(paths[0], load) if len(paths) == 1 else _merged(reader, paths, load)
         return load
+
+
+def _day_bars_of(market: Market) -> Layout:
+    layout = LAYOUTS.get((market, "day_bars"))
+    if layout is None:
+        having = ", ".join(of_market for of_market, table in LAYOUTS if table == "day_bars")
+        raise SourceError(f"the flat files hold no daily bars of {market}; they do of {having}")
+    return layout
 
 
 def _merged(reader: FileReader, paths: list[str], load: Load) -> Iterator[pl.DataFrame]:

@@ -273,9 +273,14 @@ def _forex_hours(date: dt.date, start: int, end: int) -> tuple[int, int]:
             return start, end
 
 
+def zone_of(market: Market) -> dt.tzinfo:
+    """The zone in which a market's days begin and end: UTC for pairs, New York for the others."""
+    return dt.UTC if market in _PAIRED else NEW_YORK
+
+
 def today_of(market: Market, now: dt.datetime) -> dt.date:
     """The date of a moment (with time zone) in the calendar that the market keeps."""
-    return now.astimezone(dt.UTC if market in _PAIRED else NEW_YORK).date()
+    return now.astimezone(zone_of(market)).date()
 
 
 def trading_days(market: Market, first: dt.date, last: dt.date) -> list[dt.date]:

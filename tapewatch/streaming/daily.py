@@ -1,7 +1,8 @@
 """Price anomalies in daily bars: prices that cannot be, and falls that are no split.
 
-Belongs here: judging whole days by their neighbours, so the newest day counts once the next one is there. Not here: what goes
-on within a day (`rules_kernel`). Prices are taken raw, as the flat files have them.
+Belongs here: judging whole days by their neighbours; most of what the newest day has counts once the next one is there. Not
+here: what goes on within a day (`rules_kernel`), or what an alert says of it (`daily_alerts`). Prices are taken raw, as the flat
+files have them.
 """
 
 import numpy as np
@@ -15,6 +16,8 @@ ANOMALY_SCHEMA = pl.Schema(
 )
 #: The least deviation, as log, and in units of the symbol's usual high over low, likewise as log.
 LEAST_DEVIATION, LEAST_RANGES = 0.5, 8.0
+#: The same for an opening print that is itself the day's high or low and that the day left for where it came from.
+LEAST_OPEN_DEVIATION, LEAST_OPEN_RANGES = 0.15, 5.0
 #: Further apart two rows of a ticker say nothing of each other: it was halted, or belongs to another company since.
 _LONGEST_PAUSE_DAYS = 10
 _USUAL_DAYS = 41
@@ -27,11 +30,13 @@ _RATIOS = np.array([5 / 4, 4 / 3, 3 / 2, 5 / 2, *range(2, 51)])
 def daily_anomalies(bars: pl.DataFrame) -> pl.DataFrame:
     """The days whose prices deviate, by symbol and time.
 
-    - `bad_price`: a high, low or close far beyond what the days around and the day's own other prices agree on.
+    - `bad_price`: a high, low or close far beyond what the days around and the day's own other prices agree on; or an open that
+      is the day's high or low, less far off, while the day closes where the day before did. That one needs no day after.
     - `price_shock`: the level moves that far from one day to the next and stays, by no ratio of a split. A split, whose whole
       day agrees with the new level, is none.
 
-    Far is at least `LEAST_DEVIATION` and `LEAST_RANGES` times the median high over low of 41 days around (as logs).
+    Far is at least `LEAST_DEVIATION` and `LEAST_RANGES` times the median high over low of 41 days around (as logs); for opens
+    `LEAST_OPEN_DEVIATION` and `LEAST_OPEN_RANGES`.
 
     Args:
         bars: daily bars with symbol, time, open, high, low, close; raw prices; any order.
@@ -48,6 +53,8 @@ def daily_anomalies(bars: pl.DataFrame) -> pl.DataFrame:
             _beyond(days, "low", ("before", "after", "close"), sign=-1),
             _beyond(days, "close", ("before", "after"), sign=1),
             _beyond(days, "close", ("before", "after"), sign=-1),
+            _bad_opens(days, "high", sign=1),
+            _bad_opens(days, "low", sign=-1),
             _shocks(days),
         ]
     )
@@ -88,16 +95,31 @@ def _beyond(days: pl.DataFrame, field: str, others: tuple[str, ...], *, sign: in
         .with_columns(expected=nearest)
         .with_columns(deviation=(pl.col(field) / pl.col("expected")).log())
         .filter(sign * pl.col("deviation") >= pl.col("far"))
-        .select(
-            "symbol",
-            "time",
-            kind=pl.lit("bad_price"),
-            field=pl.lit(field),
-            value=field,
-            expected="expected",
-            deviation="deviation",
-        )
+        .select(_finding("bad_price", field))
     )
+
+
+def _bad_opens(days: pl.DataFrame, extreme: str, *, sign: int) -> pl.DataFrame:
+    """Days that open at their high (sign 1) or low (-1), far from the close and the days around; the day after may be unknown."""
+    others = ("before", "after", "close")
+    nearest = pl.max_horizontal(*others) if sign > 0 else pl.min_horizontal(*others)
+    far = pl.max_horizontal(pl.lit(LEAST_OPEN_DEVIATION), LEAST_OPEN_RANGES * pl.col("usual"))
+    return (
+        days.filter(pl.col("before").is_not_null(), pl.col("open") == pl.col(extreme))
+        .with_columns(expected=nearest)
+        .with_columns(deviation=(pl.col("open") / pl.col("expected")).log())
+        .filter(sign * pl.col("deviation") >= far)
+        .select(_finding("bad_price", "open"))
+    )
+
+
+def _finding(kind: str, field: str) -> list[pl.Expr]:
+    named = {"kind": pl.lit(kind), "field": pl.lit(field), "value": pl.col(field)}
+    return [
+        pl.col("symbol", "time"),
+        *(expression.alias(name) for name, expression in named.items()),
+        pl.col("expected", "deviation"),
+    ]
 
 
 def _shocks(days: pl.DataFrame) -> pl.DataFrame:
@@ -112,16 +134,8 @@ def _shocks(days: pl.DataFrame) -> pl.DataFrame:
     ]
     return (
         candidates.filter(~pl.Series(ratios, dtype=pl.Boolean))
-        .with_columns(deviation=moved)
-        .select(
-            "symbol",
-            "time",
-            kind=pl.lit("price_shock"),
-            field=pl.lit("close"),
-            value="close",
-            expected="before",
-            deviation="deviation",
-        )
+        .with_columns(expected="before", deviation=moved)
+        .select(_finding("price_shock", "close"))
     )
 
 

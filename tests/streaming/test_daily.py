@@ -50,6 +50,20 @@ def row_field(found: list[dict[str, str]]) -> str:
     return found[0]["field"]
 
 
+@pytest.mark.parametrize("bad", [(128.0, 128.0, 99.0, 100.0), (78.0, 101.0, 78.0, 100.0)])
+def test_an_opening_print_that_the_day_leaves_is_bad_before_the_next_day_is_known(
+    bad: tuple[float, float, float, float],
+) -> None:
+    (row,) = daily_anomalies(days(*[CALM] * 10, bad)).to_dicts()
+    assert (row["kind"], row["field"], row["value"], row["expected"]) == ("bad_price", "open", bad[0], 100)
+
+
+def test_an_opening_move_that_the_day_keeps_or_exceeds_is_none() -> None:
+    kept, exceeded = (128.0, 128.0, 124.0, 126.0), (128.0, 129.0, 99.0, 100.0)
+    assert daily_anomalies(days(*[CALM] * 10, kept, calm(125.0))).height == 0
+    assert daily_anomalies(days(*[CALM] * 10, exceeded, CALM)).height == 0
+
+
 @pytest.mark.parametrize("ratio", [2, 7, 4, 1.5, 1 / 20, 1 / 8, 3])
 def test_a_split_is_none(ratio: float) -> None:
     assert daily_anomalies(days(*[CALM] * 20, *[calm(100 / ratio)] * 20)).height == 0
@@ -94,4 +108,8 @@ def test_recorded_years(market_data: Path) -> None:
         ("AIG", "2009-05-05", "bad_price", "high"),
         ("GOOG", "2007-12-18", "bad_price", "low"),
         ("IWM", "2008-09-19", "bad_price", "high"),
+        # An opening print far from both closes: one that was named, and two of funds, 15 and 18 % off.
+        ("GOOCV", "2014-04-02", "bad_price", "open"),
+        ("EEM", "2005-04-11", "bad_price", "open"),
+        ("SPY", "2000-12-18", "bad_price", "open"),
     }
