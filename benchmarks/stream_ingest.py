@@ -19,6 +19,7 @@ from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.live_tables import STREAM_TRADES
 from tapewatch.store.lake import Lake
 from tapewatch.store.spool_files import SpoolFile, waiting
+from tapewatch.store.spool_rows import write_rows
 from tapewatch.streaming.ingest import ingest
 
 _DAY = Partition(dt.date(2024, 3, 5), Market.STOCKS)
@@ -55,7 +56,8 @@ def fill(spool: Path, rows: pl.DataFrame, batches: int) -> None:
     size = -(-rows.height // batches)
     for number in range(batches):
         file = SpoolFile.at(folder, "collector", number + 1, STREAM_TRADES.name)
-        rows[number * size : (number + 1) * size].write_ipc(file.path, compression="uncompressed")
+        with Path(file.path).open("wb") as stream:
+            write_rows(rows[number * size : (number + 1) * size], stream)
     # A collector syncs each file; a file still on its way to the disk cannot be deleted before it is there.
     os.sync()
 

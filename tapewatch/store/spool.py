@@ -21,6 +21,7 @@ from tapewatch.market.live_tables import STREAM_BARS, STREAM_QUOTES, STREAM_TRAD
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import QUARANTINE
 from tapewatch.store.spool_files import SPOOLED, HealedInterval, SpoolFile, day_at, market_days, market_files
+from tapewatch.store.spool_rows import write_rows
 
 #: Numbers are taken from the state file in blocks, so that none is given twice however the process ends.
 _NUMBERS_AT_ONCE = 1024
@@ -286,17 +287,13 @@ def _write(rows: pl.DataFrame, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with staged.open("wb") as stream:
-            rows.write_ipc(stream, compression="uncompressed")
+            write_rows(rows, stream)
             stream.flush()
             os.fsync(stream.fileno())
         staged.replace(path)
     except OSError:
         staged.unlink(missing_ok=True)
         raise
-    except pl.exceptions.PolarsError as error:
-        # Polars wraps what the file system says.
-        staged.unlink(missing_ok=True)
-        raise OSError(str(error)) from error
 
 
 def _sync_folder(folder: Path) -> None:

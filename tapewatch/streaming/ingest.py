@@ -23,6 +23,7 @@ from tapewatch.market.schema import Table
 from tapewatch.market.tables import BARS, QUARANTINE, QUOTES, SYMBOL, TIME, TRADES, quarantine_of
 from tapewatch.store.lake import Lake, whole_symbol_groups
 from tapewatch.store.spool_files import HealedInterval, SpoolFile, waiting_for
+from tapewatch.store.spool_rows import DamagedFileError, read_rows
 from tapewatch.streaming.merge import ADDED, BATCH, INTERVALS, IS_RECORD, LINE, REVISED, identity, lake_table, merge
 
 #: Batches merged in one pass, in bytes of their files: some times as much lies in memory.
@@ -30,7 +31,6 @@ PASS_BYTES = 256 * 1024 * 1024
 _ROWS_AT_ONCE = 4_000_000
 _DELETERS = 8
 BACKFILL = "backfill"
-_TRAVELLING = {BATCH: pl.UInt32(), LINE: pl.Int64(), IS_RECORD: pl.Boolean()}
 _HEALED = {**INTERVALS, BATCH: pl.UInt32()}
 _log = logging.getLogger(__name__)
 
@@ -95,12 +95,13 @@ def _passes(files: Sequence[SpoolFile]) -> Iterator[list[SpoolFile]]:
 
 
 def _delete(files: Sequence[SpoolFile]) -> None:
-    def delete(file: SpoolFile) -> None:
-        Path(file.path).unlink(missing_ok=True)
+    def delete(some: Sequence[SpoolFile]) -> None:
+        for file in some:
+            Path(file.path).unlink(missing_ok=True)
 
     # Each waits for the file system's journal: side by side they share the wait.
     with ThreadPoolExecutor(_DELETERS, "spool") as pool:
-        list(pool.map(delete, files))
+        list(pool.map(delete, (files[place::_DELETERS] for place in range(_DELETERS))))
 
 
 class _Ledger:
@@ -213,17 +214,13 @@ def _merge_table(
     return _ledger_rows(table, waiting, pl.concat(fates), ledger.now)
 
 
-def _scan(files: list[SpoolFile]) -> pl.DataFrame:
-    return pl.scan_ipc([file.path for file in files], include_file_paths="_path").collect()
-
-
-def _set_damaged_aside(files: Sequence[SpoolFile]) -> list[SpoolFile]:
+def _set_damaged_aside(streamed: Table, files: Sequence[SpoolFile]) -> list[SpoolFile]:
     """The files that can be read. A disk that lost what it had promised to keep costs that batch, not the others."""
     sound = []
     for file in files:
         try:
-            _scan([file])
-        except (pl.exceptions.PolarsError, OSError) as error:
+            read_rows(streamed, [file])
+        except DamagedFileError as error:
             aside = Path(file.path).rename(f"{file.path}.damaged")
             _log.error("%s cannot be read and is set aside as %s: %s", file.name, aside, error)
         else:
@@ -233,32 +230,22 @@ def _set_damaged_aside(files: Sequence[SpoolFile]) -> list[SpoolFile]:
 
 def _read(streamed: Table, files: list[SpoolFile]) -> _Waiting:
     try:
-        frame = _scan(files)
-    except (pl.exceptions.PolarsError, OSError):
-        files = _set_damaged_aside(files)
-        if not files:
-            return _Waiting(
-                [],
-                streamed.empty().with_columns(pl.lit(None, dtype).alias(n) for n, dtype in _TRAVELLING.items()),
-                pl.DataFrame(schema=_HEALED),
-            )
-        frame = _scan(files)
-    runs = frame["_path"].rle().struct.unnest()
-    places = {file.path: place for place, file in enumerate(files)}
-    batches = np.array([places[path] for path in runs["value"]], dtype=np.uint32)
-    filled = set(batches.tolist())
-    intervals = {place: file.heals for place, file in enumerate(files) if file.heals and place in filled}
+        frame, counts = read_rows(streamed, files)
+    except DamagedFileError:
+        files = _set_damaged_aside(streamed, files)
+        frame, counts = read_rows(streamed, files)
+    intervals = {place: file.heals for place, file in enumerate(files) if file.heals}
     healed = pl.DataFrame(
-        [(i.symbol, i.start, i.end, place) for place, i in intervals.items()],
+        [(i.symbol, i.start, i.end, place) for place, i in intervals.items() if counts[place]],
         schema=_HEALED,
         orient="row",
     )
-    lengths = runs["len"].to_numpy()
-    batch = np.repeat(batches, lengths)
+    lengths = np.array(counts, dtype=np.int64)
+    batch = np.repeat(np.arange(len(files), dtype=np.uint32), lengths)
     starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
-    rows = frame.select(streamed.schema.names()).with_columns(
+    rows = frame.with_columns(
         pl.Series(BATCH, batch),
-        pl.Series(LINE, np.arange(frame.height, dtype=np.int64) - starts.astype(np.int64)),
+        pl.Series(LINE, np.arange(frame.height, dtype=np.int64) - starts),
         pl.Series(IS_RECORD, np.isin(batch, list(intervals))),
     )
     return _Waiting(files, rows, healed, intervals)

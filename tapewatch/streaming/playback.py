@@ -17,6 +17,7 @@ from tapewatch.market.schema import Table
 from tapewatch.market.tables import QUOTES, TRADES
 from tapewatch.store.lake import Lake
 from tapewatch.store.spool_files import waiting_for
+from tapewatch.store.spool_rows import DamagedFileError, read_rows
 from tapewatch.streaming.live_tape import HORIZON_MINUTES, LiveTape
 
 _log = logging.getLogger(__name__)
@@ -57,8 +58,8 @@ def _spooled(root: Path, partition: Partition, table: Table) -> list[pl.DataFram
     for file in waiting_for(root, partition):
         if file.table == table.name:
             try:
-                found.append(pl.read_ipc(file.path))
-            except (FileNotFoundError, pl.exceptions.ComputeError) as error:
+                found.append(read_rows(table, [file])[0])
+            except (FileNotFoundError, DamagedFileError) as error:
                 # Merged meanwhile: the lake has it.
                 _log.debug("%s: %s", file.name, error)
     return found

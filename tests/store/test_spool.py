@@ -20,6 +20,7 @@ from tapewatch.store.spool_files import (
     waiting,
     waiting_for,
 )
+from tapewatch.store.spool_rows import DamagedFileError, read_rows, write_rows
 from tests.support.streams import Batch, trades_at
 from tests.support.tapes import DAY, stock_session
 
@@ -28,7 +29,7 @@ STOCKS = Partition(DAY, Market.STOCKS)
 
 
 def read_all(root: Path, partition: Partition = STOCKS) -> pl.DataFrame:
-    return pl.concat(pl.read_ipc(file.path) for file in waiting_for(root, partition))
+    return read_rows(STREAM_TRADES, waiting_for(root, partition))[0]
 
 
 def test_rows_are_invisible_until_flushed_and_then_equal(tmp_path) -> None:
@@ -95,13 +96,42 @@ def test_a_heal_says_what_it_holds_whole(tmp_path) -> None:
         writer.add_rows(STREAM_TRADES, trades_at([OPEN]))
     (healed, _) = waiting_for(tmp_path, STOCKS)
     assert (healed, healed.heals) == (file, interval)
-    assert pl.read_ipc(file.path).equals(trades_at([OPEN, OPEN + 50]))
+    assert read_rows(STREAM_TRADES, [file])[0].equals(trades_at([OPEN, OPEN + 50]))
     plain = [f for f in waiting_for(tmp_path, STOCKS) if f.number != file.number]
     assert [f.heals for f in plain] == [None]
     assert highest_numbers(waiting_for(tmp_path, STOCKS)) == {"healer": plain[0].number}
     assert waiting_for(tmp_path, STOCKS, {"healer": file.number}) == [
         f for f in waiting_for(tmp_path, STOCKS) if f.number == file.number
     ]
+
+
+def test_many_files_are_read_as_one_and_one_cut_short_is_told(tmp_path) -> None:
+    written = []
+    with SpoolWriter(tmp_path, Market.STOCKS, "healer") as writer:
+        for rows in (3, 0, 1, 2):
+            frame = trades_at(range(OPEN + len(written) * 100, OPEN + len(written) * 100 + rows))
+            (file,) = writer.add_heal(STREAM_TRADES, frame, HealedInterval("AAA", OPEN, OPEN + 100))
+            written.append((file, frame))
+    rows, counts = read_rows(STREAM_TRADES, [file for file, _ in written])
+    assert counts == [3, 0, 1, 2]
+    assert rows.equals(pl.concat(frame for _, frame in written))
+    whole = Path(written[2][0].path).read_bytes()
+    for length in range(len(whole)):
+        Path(written[2][0].path).write_bytes(whole[:length])
+        with pytest.raises(DamagedFileError):
+            read_rows(STREAM_TRADES, waiting_for(tmp_path, STOCKS))
+
+
+def test_files_of_other_columns_are_read_beside_todays(tmp_path) -> None:
+    rows = trades_at([OPEN, OPEN + 10])
+    with SpoolWriter(tmp_path, Market.STOCKS, "collector") as writer:
+        for row in (rows[:1], rows[1:]):
+            writer.add_rows(STREAM_TRADES, row)
+            writer.flush()
+    first, _ = waiting_for(tmp_path, STOCKS)
+    with Path(first.path).open("wb") as stream:
+        write_rows(rows[:1].with_columns(mood=pl.lit("good")), stream)
+    assert read_all(tmp_path).equals(rows)
 
 
 def test_a_disk_that_takes_no_more_leaves_rows_held_until_it_does(tmp_path) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 import polars as pl
 
 from tapewatch.market.instruments import Market
-from tapewatch.store.spool_files import market_files
+from tapewatch.store.spool_files import SPOOLED, market_files
+from tapewatch.store.spool_rows import read_rows
 from tests.support.ports import free_ports
 
 
@@ -91,7 +92,7 @@ class CollectorProcess:
         """The rows of a streamed table that lie in the spool, in order of their files."""
         days = market_files(self.home / "spool" / self.market).values()
         files = [file for day in days for file in day if file.table == table]
-        return pl.concat([pl.read_ipc(file.path) for file in sorted(files)])
+        return read_rows(SPOOLED[table], sorted(files))[0]
 
     def end(self) -> None:
         """Leave nothing running."""
