@@ -19,16 +19,17 @@ app = typer.Typer()
 @reports_errors
 def alerts(
     since: Annotated[
-        dt.datetime | None, typer.Option(formats=MOMENT, help="those that begin here or later on the tape, UTC")
+        dt.datetime | None,
+        typer.Option(formats=MOMENT, metavar="TIME", help="those that begin here or later: a day or minute, UTC"),
     ] = None,
     market: Annotated[Market | None, typer.Option("--market", "-m", help="one market")] = None,
     symbol: Annotated[str | None, typer.Option(help="one symbol, such as AAPL or X:BTC-USD")] = None,
     is_open: Annotated[bool, typer.Option("--open", help="only those that have not ended")] = False,
     form: Annotated[
-        Format, typer.Option("--format", help="CSV has columns market,symbol,rule,severity,start,end,value,…")
+        Format, typer.Option("--format", help="CSV has columns market, symbol, rule, severity, start, end, value, …")
     ] = Format.TABLE,
 ) -> None:
-    """List the alerts of the live stream, oldest first.
+    """List the alerts of the live stream and of daily bars, oldest first.
 
     [dim]tapewatch alerts --since 2024-06-03 --market stocks
     tapewatch alerts --open

@@ -27,14 +27,16 @@ def daily(
         dt.datetime | None, typer.Option("--to", formats=DATE, help="last day, included; by default the newest")
     ] = None,
     form: Annotated[
-        Format, typer.Option("--format", help="CSV has columns date,symbol,kind,field,value,expected,deviation")
+        Format, typer.Option("--format", help="CSV has columns date, symbol, kind, field, value, expected, deviation")
     ] = Format.TABLE,
 ) -> None:
     """Find impossible prices in daily bars, and keep each as an alert.
 
-    Reads the folder day_aggs_v1 of the market: the vendor's files, one a day, or one a year (day_aggs_v1/2013.csv.gz).
-    A bad price agrees neither with the days around nor with its own day; a price shock is a new level that no split
-    explains. Each is an alert of the rule daily_price (`tapewatch alerts`); twice equals once.
+    Reads the folder day_aggs_v1 of the market: the vendor's files, one a day, or
+    one a year (day_aggs_v1/2013.csv.gz). A bad price agrees neither with the days
+    around nor with its own day; a price shock is a new level that no split
+    explains. Each is an alert of the rule daily_price (tapewatch alerts); judging
+    twice equals once.
 
     [dim]tapewatch daily --flat-files ~/flatfiles
     tapewatch daily --flat-files ~/flatfiles --symbols GOOG,IBM

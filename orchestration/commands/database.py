@@ -20,8 +20,8 @@ YesOption = Annotated[bool, typer.Option("--yes", help="do it; without, only wha
 def upgrade() -> None:
     """Bring the schema up to date; a database that does not exist is made.
 
-    Every command does so by itself when it opens the database. This one also turns to TimescaleDB what was made before the
-    extension was installed.
+    Every command does so by itself when it opens the database. This one also
+    turns to TimescaleDB what was made before the extension was installed.
 
     [dim]tapewatch db upgrade[/]
     """
@@ -67,8 +67,9 @@ def retain(
 ) -> None:
     """Delete what is older than it needs to be, by table. Shows what would go; --yes deletes it.
 
-    Open alerts and gaps stay. Anomalies, labels and the audit are kept unless named with --table and --days. The audit
-    tells what was deleted. The lake is not touched.
+    Open alerts and gaps stay. Anomalies, labels and the audit are kept unless
+    named with --table and --days. The audit tells what was deleted. The lake is
+    not touched.
 
     [dim]tapewatch db retain
     tapewatch db retain --table bars --days 30 --yes[/]
@@ -115,8 +116,9 @@ def move(
 ) -> None:
     """Copy the database to another, compare every row, and say how to go over to it.
 
-    One transaction: a failure leaves the target empty. The database moved from is not changed; stop the collectors first,
-    for what they write later stays behind. A password is kept off the command line by TAPEWATCH_MOVE_TO.
+    One transaction: a failure leaves the target empty. The database moved from is
+    not changed; stop the collectors first, for what they write later stays
+    behind. A password is kept off the command line by TAPEWATCH_MOVE_TO.
 
     [dim]tapewatch db move --to postgresql+psycopg2://tapewatch@localhost/tapewatch[/]
     """

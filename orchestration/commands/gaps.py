@@ -23,7 +23,7 @@ def gaps(
     date: Annotated[dt.datetime | None, typer.Option(formats=DATE, help="those that begin on this day, UTC")] = None,
     status: Annotated[str | None, typer.Option(help="growing, open, healed or unhealable")] = None,
     form: Annotated[
-        Format, typer.Option("--format", help="CSV has columns market,symbol,channel,cause,start,end,…")
+        Format, typer.Option("--format", help="CSV has columns market, symbol, channel, cause, start, end, …")
     ] = (Format.TABLE),
 ) -> None:
     """List the stretches that a stream did not deliver, and what became of them.
@@ -64,7 +64,7 @@ def coverage(
         dt.datetime | None, typer.Option(formats=DATE, help="one market day; all where none is named")
     ] = None,
     form: Annotated[
-        Format, typer.Option("--format", help="CSV has columns symbol,date,expected,received,healed,missing")
+        Format, typer.Option("--format", help="CSV has columns symbol, date, expected, received, healed, missing")
     ] = Format.TABLE,
 ) -> None:
     """Say for each symbol and day how many minutes were expected, received, healed, and are missing.

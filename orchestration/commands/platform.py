@@ -22,8 +22,9 @@ def demo(
 ) -> None:
     """The whole lineage on the built-in market, without key or network: about three minutes.
 
-    Five stocks and six crypto pairs, from the tape to a served and explained anomaly; ends with what was found against
-    the truth and an HTML report. Kept apart under TAPEWATCH_HOME/demo. Nothing is left running.
+    Five stocks and six crypto pairs, from the tape to a served and explained
+    anomaly; ends with what was found against the truth and an HTML report. Kept
+    apart under TAPEWATCH_HOME/demo. Nothing is left running.
 
     [dim]tapewatch demo
     tapewatch demo --days 3 --seed 11[/]
@@ -85,8 +86,10 @@ def emulate(
 ) -> None:
     """Serve the vendor's REST API and WebSocket streams over a synthetic market, or recorded flat files, until Ctrl-C.
 
-    Point any client of the vendor at it: POLYGON_BASE_URL=http://127.0.0.1:8900 POLYGON_WS_URL=ws://127.0.0.1:8900.
-    How far a stream is: http://127.0.0.1:8900/emulator/v1/stream?market=stocks. Faults: docs/how_to/emulate.md.
+    Point any client of the vendor at it: POLYGON_BASE_URL=http://127.0.0.1:8900
+    POLYGON_WS_URL=ws://127.0.0.1:8900. How far a stream is:
+    http://127.0.0.1:8900/emulator/v1/stream?market=stocks. Faults:
+    docs/how_to/emulate.md.
 
     [dim]tapewatch emulate --port 8900 --seed 7
     tapewatch emulate --speed 60 --replay 2024-03-05:2024-03-08
@@ -108,7 +111,8 @@ def up(
 ) -> None:
     """Dagster, MLflow, the emulator and the scoring service under one supervisor; Ctrl-C stops all.
 
-    Without a key and flat files the emulator is the source. Logs lie under TAPEWATCH_HOME/logs.
+    Without a key and flat files the emulator is the source. Logs lie under
+    TAPEWATCH_HOME/logs.
 
     [dim]tapewatch up
     tapewatch up --stream

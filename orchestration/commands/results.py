@@ -20,12 +20,15 @@ app = typer.Typer()
 def score(
     file: Annotated[Path | None, typer.Option(help='JSON: a microstructure row, or {"rows": [...]}')] = None,
     symbol: Annotated[str | None, typer.Option(help="with --time: a symbol of the lake")] = None,
-    time: Annotated[dt.datetime | None, typer.Option(formats=MOMENT, help="with --symbol: a minute, UTC")] = None,
+    time: Annotated[
+        dt.datetime | None, typer.Option(formats=MOMENT, metavar="TIME", help="with --symbol: a minute, UTC")
+    ] = None,
     url: Annotated[str | None, typer.Option(help="a scoring service; by default this deployment's own")] = None,
 ) -> None:
     """Score a minute and say why; the latest anomaly where none is named.
 
-    Asks the scoring service. Where none runs, the newest Bento's model is loaded in this process.
+    Asks the scoring service. Where none runs, the newest Bento's model is loaded
+    in this process.
 
     [dim]tapewatch score
     tapewatch score --symbol AAPL --time 2024-06-03T14:31
@@ -54,14 +57,15 @@ def score(
 def anomalies(
     symbol: Annotated[str | None, typer.Option(help="one symbol, such as AAPL or X:BTC-USD")] = None,
     first: Annotated[
-        dt.datetime | None, typer.Option("--from", formats=MOMENT, help="those that begin here or later, UTC")
+        dt.datetime | None,
+        typer.Option("--from", formats=MOMENT, metavar="TIME", help="those that begin here or later, UTC"),
     ] = None,
     last: Annotated[
         dt.datetime | None,
-        typer.Option("--to", formats=MOMENT, help="those that begin before; a bare date is included"),
+        typer.Option("--to", formats=MOMENT, metavar="TIME", help="those that begin before; a bare date is included"),
     ] = None,
     form: Annotated[
-        Format, typer.Option("--format", help="CSV has columns symbol,start,end,kind,score")
+        Format, typer.Option("--format", help="CSV has columns symbol, start, end, kind, score")
     ] = Format.TABLE,
 ) -> None:
     """List the anomalies found.

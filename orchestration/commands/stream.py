@@ -27,8 +27,9 @@ def stream(
 ) -> None:
     """Collect markets live: a supervised process each, until Ctrl-C.
 
-    Ticks go to the spool, live bars, features and alerts to the database; what was missed is remembered as gaps.
-    Without a key the built-in market streams. `all` means every market whose plan has a stream and that has symbols.
+    Ticks go to the spool, live bars, features and alerts to the database; what
+    was missed is remembered as gaps. Without a key the built-in market streams.
+    `all` means every market whose plan has a stream and that has symbols.
 
     [dim]tapewatch stream crypto
     tapewatch stream stocks crypto
