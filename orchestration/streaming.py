@@ -24,7 +24,7 @@ from orchestration.collector_launcher import (
 from orchestration.services import Service, ServiceError, check_ports, emulator, environment, on_emulator
 from orchestration.stream_status import ENDED, QUICK_DEATHS, WORDS
 from orchestration.supervision import StopSignals, Supervisor
-from tapewatch.market.instruments import Market
+from tapewatch.market.instruments import Market, SymbolError, normalise
 from tapewatch.settings import Settings
 from tapewatch.streaming.lock import CollectorLock
 from tapewatch.streaming.metrics import LOOPBACK
@@ -159,6 +159,13 @@ def _checked(settings: Settings, markets: Sequence[Market], symbols: str | None)
             raise ServiceError(
                 f"no symbols of {market} are set: name them with --symbols, or set TAPEWATCH_SYMBOLS_{market.upper()}"
             )
+        written = settings.symbols(market) if symbols is None else symbols.split(",")
+        try:
+            for symbol in written:
+                if symbol not in ("", "*"):
+                    normalise(symbol, market)
+        except SymbolError as error:
+            raise ServiceError(str(error)) from error
         CollectorLock(settings.home / "run", market).check()
     return list(markets)
 

@@ -94,6 +94,16 @@ def test_markets_without_a_stream_or_symbols_are_left_out(tmp_path: Path) -> Non
         stream_services(settings(tmp_path, polygon_api_key="k"))
 
 
+def test_a_misspelt_symbol_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    bought = settings(tmp_path, polygon_api_key="k", polygon_tier_stocks="starter", symbols_stocks=("MSFT", "BTC/"))
+    with pytest.raises(ServiceError, match="ticker of crypto"):
+        stream_services(bought, [Market.STOCKS], "AAPL,X:BTC-USD")
+    with pytest.raises(ServiceError, match="BTC/"):
+        stream_services(bought, [Market.STOCKS])
+    assert stream_services(bought, [Market.STOCKS], " aapl, msft")
+    assert stream_services(bought, [Market.STOCKS], "*")
+
+
 def test_without_a_key_everything_streams_from_the_emulator(tmp_path: Path) -> None:
     source = source_of(settings(tmp_path, flat_files="/recorded"), speed="60")
     assert source.emulator is not None
