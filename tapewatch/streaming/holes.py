@@ -53,6 +53,12 @@ class _Skipped:
 class _Minute:
     volume: float = 0.0
     stated: float | None = None
+    is_judged: bool = False
+
+    @property
+    def excess(self) -> float:
+        """What came beyond what the bar states; negative where trades lack."""
+        return self.volume - (self.stated or 0.0)
 
 
 @dataclass
@@ -61,7 +67,8 @@ class HoleFinder:
 
     A symbol whose sequence numbers rose by one constant step over `PROVEN_AFTER` rows has a hole where they skip; no other
     symbol's numbers say anything, since a tape may number across symbols. And a vendor's minute bar that states more volume
-    than all trades of that minute bring together tells of trades that did not come.
+    than all trades of that minute bring together tells of trades that did not come. What the next minute's trades have
+    beyond their bar counts for it: vendors put a closing auction, or trades that make no price, into the bar before.
 
     A symbol of which no trade came is compared with nothing: its trades may not be streamed.
     """
@@ -146,7 +153,8 @@ class HoleFinder:
         )
         for symbol, at, volume in stated.iter_rows():
             if at > self._first_minutes.get(symbol, at):
-                self._minutes.setdefault((symbol, at), _Minute()).stated = volume
+                minute = self._minutes.setdefault((symbol, at), _Minute())
+                minute.stated, minute.is_judged = volume, False
 
     def _certain_skips(self) -> Iterator[Hole]:
         for symbol, waiting in list(self._skipped.items()):
@@ -164,8 +172,10 @@ class HoleFinder:
         for (symbol, at), minute in list(self._minutes.items()):
             if at < now - _KEPT_MINUTES:
                 del self._minutes[symbol, at]
-            elif at < now and minute.stated is not None:
-                if minute.stated > minute.volume * (1 + _ROUNDING) + _ROUNDING:
+            elif at + 1 < now and minute.stated is not None and not minute.is_judged:
+                minute.is_judged = True
+                after = self._minutes.get((symbol, at + 1), _Minute())
+                moved = max(0.0, after.excess)
+                if -minute.excess > moved + minute.stated * _ROUNDING:
                     reason = f"the vendor's bar states a volume of {minute.stated:g}, {minute.volume:g} came"
                     yield Hole(symbol, "trades", at * NS_PER_MINUTE, (at + 1) * NS_PER_MINUTE, reason)
-                minute.stated = None

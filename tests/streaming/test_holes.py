@@ -7,6 +7,7 @@ from tapewatch.bars.time_bars import minute_bars
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
 from tapewatch.market.live_tables import STREAM_BARS, STREAM_TRADES
 from tapewatch.streaming.holes import PROVEN_AFTER, Hole, HoleFinder
+from tests.support.recorded import TICK_DAYS, recorded_bars, recorded_trades
 from tests.support.streams import as_streamed, trades_at
 from tests.support.tapes import random_tape, stock_session
 
@@ -75,6 +76,40 @@ def test_a_bar_that_states_more_than_came_is_a_hole_of_its_minute() -> None:
         found += finder.see(streamed.filter(step == at), bars.filter(step == at - 1))
     assert [(hole.symbol, hole.start, hole.end) for hole in found] == [("AAA", minute, minute + NS_PER_MINUTE)]
     assert "states a volume" in found[0].reason
+
+
+def test_what_a_vendor_counts_in_the_bar_before_is_no_hole() -> None:
+    minutes = [
+        trades_at([START + minute * NS_PER_MINUTE], first_number=minute + 1, size=size)
+        for minute, size in enumerate([100, 200, 300, 400, 500])
+    ]
+    bars = STREAM_BARS.conform(
+        bars_of(pl.concat(minutes)).with_columns(
+            volume=pl.Series([100.0, 500.0, 0.0, 401.0, 500.0]), clock=pl.lit("1m"), received_time="time"
+        )
+    )
+    finder = HoleFinder()
+    found = [hole for rows, bar in zip(minutes, bars.iter_slices(1), strict=True) for hole in finder.see(rows, bar)]
+    found += finder.see(trades_at([START + 8 * NS_PER_MINUTE], first_number=6), NONE)
+    assert [hole.start for hole in found] == [START + 3 * NS_PER_MINUTE]
+
+
+@pytest.mark.parametrize("date", TICK_DAYS)
+def test_recorded_days_beside_their_own_bars_have_no_hole_but_an_auction_told_late(market_data, date) -> None:
+    minute = pl.col("time").to_physical() // NS_PER_MINUTE
+    trades = as_streamed(recorded_trades(market_data, date)).sort("time", maintain_order=True)
+    delivered = recorded_bars(market_data, date).with_columns(clock=pl.lit("1m"), received_time="time")
+    bars = dict(STREAM_BARS.conform(delivered).group_by((minute + 1).alias("at")))
+    finder = HoleFinder()
+    holes = [
+        hole
+        for at, rows in trades.group_by(minute.alias("at"), maintain_order=True)
+        for hole in finder.see(rows, bars.get(at, NONE))
+    ]
+    # A closing auction of NYSE that is printed at 16:01 only, and counted at 15:59: one of four symbols on two days.
+    assert len(holes) <= 1
+    close = stock_session(date).regular_end
+    assert all(hole.start == close - NS_PER_MINUTE and "states a volume" in hole.reason for hole in holes)
 
 
 def test_without_streamed_trades_bars_are_compared_with_nothing() -> None:
