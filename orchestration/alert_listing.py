@@ -4,7 +4,6 @@ Belongs here: how alerts are written out. Not here: where they come from (`tapew
 """
 
 import csv
-import datetime as dt
 import io
 import json
 from typing import Any
@@ -19,6 +18,7 @@ COLUMNS = (
     *("observations", "message", "alert_id"),
 )
 _STYLES = {"critical": "bold red", "warning": "yellow", "info": ""}
+_MOMENT = "%Y-%m-%d %H:%M:%S"
 _TIMES = {"start": "start_time", "end": "end_time", "detected": "detected_time"}
 
 
@@ -38,23 +38,27 @@ def as_json(alerts: pl.DataFrame) -> str:
 
 
 def as_table(alerts: pl.DataFrame) -> Table:
-    """For a person: when, how bad, and the sentence."""
+    """For a person: when, what rule, how bad, and the sentence, which gets what room there is."""
     table = Table(title=f"{alerts.height:,} alerts", title_justify="left")
-    for heading in ("from, UTC", "to", "market", "rule", "severity"):
+    for heading in ("from, to; UTC", "market, rule", "severity"):
         table.add_column(heading, no_wrap=True)
     table.add_column("what was seen", overflow="fold")
     for row in alerts.iter_rows(named=True):
-        end: dt.datetime | None = row["end_time"]
         table.add_row(
-            f"{row['start_time']:%Y-%m-%d %H:%M:%S}",
-            "lasts" if end is None else f"{end:%H:%M:%S}",
-            row["market"],
-            row["rule"].replace("_", " "),
+            f"{row['start_time']:{_MOMENT}}\n{_end(row)}",
+            f"{row['market']}\n{row['rule'].replace('_', ' ')}",
             row["severity"],
             row["message"],
             style=_STYLES[row["severity"]],
         )
     return table
+
+
+def _end(row: dict[str, Any]) -> str:
+    start, end = row["start_time"], row["end_time"]
+    if end is None:
+        return "lasts"
+    return f"{end:%H:%M:%S}".rjust(19) if end.date() == start.date() else f"{end:{_MOMENT}}"
 
 
 def _fields(row: dict[str, Any]) -> dict[str, Any]:
