@@ -39,6 +39,8 @@ _FRAME = 20
 _WARM_MINUTES = 20
 _VOLUME_A_MINUTE = 600.0
 _SPIKE_TRADES = 12
+_WARM_TRADES = 12
+_QUIET_LOOKS = 50
 
 
 def _pair(index: int) -> str:
@@ -62,11 +64,11 @@ class _Tape:
         return {"ev": "XQ", "pair": _pair(index), "bp": 99.99, "bs": 1, "ap": 100.01, "as": 1, "t": ms, "x": 1, "r": ms}
 
     def warm(self, now_ms: int) -> Iterator[list[dict[str, object]]]:
-        """The minutes before now, thinly."""
-        trades = 12
-        for step in range(_WARM_MINUTES * trades, 0, -1):
-            ms = now_ms - step * 60_000 // trades
-            yield [self.trade(i, ms + i % 400, _VOLUME_A_MINUTE / trades) for i in range(_SYMBOLS)]
+        """The minutes before now, each within one second: few bars to write, and as much volume as later."""
+        for minute in range(_WARM_MINUTES, 0, -1):
+            for n in range(_WARM_TRADES):
+                ms = now_ms // 60_000 * 60_000 - minute * 60_000 + n
+                yield [self.trade(i, ms, _VOLUME_A_MINUTE / _WARM_TRADES) for i in range(_SYMBOLS)]
 
     def frame(self, first: int) -> list[dict[str, object]]:
         """The next events of this moment: trades and quotes by turns."""
@@ -123,8 +125,16 @@ async def _serve() -> None:
         await server.serve_forever()
 
 
-def _has_digested(status: Status) -> bool:
-    return status.events >= _WARM_MINUTES * 12 * _SYMBOLS and not status.database_waiting_rows
+def _wait_until_digested(collector: Collector) -> None:
+    """The past is received, built, and in the database for ten seconds: before, bars of the past are written."""
+    looks = 0
+    while looks < _QUIET_LOOKS:
+        time.sleep(0.2)
+        if collector.state != "streaming":
+            continue
+        status = collector.status()
+        is_quiet = status.events >= _WARM_MINUTES * _WARM_TRADES * _SYMBOLS and not status.database_waiting_rows
+        looks = looks + 1 if is_quiet else 0
 
 
 def measure(database_url: str, seconds: float) -> tuple[Status, float, int]:
@@ -146,8 +156,7 @@ def measure(database_url: str, seconds: float) -> tuple[Status, float, int]:
         collector = Collector(config)
         thread = threading.Thread(target=collector.run)
         thread.start()
-        while collector.state != "streaming" or not _has_digested(collector.status()):
-            time.sleep(0.2)
+        _wait_until_digested(collector)
         if sender.stdin:
             sender.stdin.write("go\n")
             sender.stdin.flush()

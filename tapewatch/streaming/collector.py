@@ -1,7 +1,7 @@
 """A market's collector: one process that receives, detects, builds and keeps, for months.
 
-Threads: an asyncio receiver that only enqueues, the worker (`pipeline.py`), and those that wait for disks (`keeper.py`,
-`live_database.py`, `alerts.py`). Belongs here: their life, hours of work, figures. Not here: settings, the steps themselves.
+Threads: an asyncio receiver that only enqueues, the worker (`pipeline.py`), the builder of live rows, and those that wait for
+disks (`keeper.py`, `live_database.py`, `alerts.py`). Belongs here: their life, hours of work, figures. Not here: settings, the steps themselves.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ from tapewatch.store.lake import Lake
 from tapewatch.store.spool import SpoolWriter
 from tapewatch.streaming.alerts import AlertBook
 from tapewatch.streaming.baselines import Baselines
+from tapewatch.streaming.builder import Builder
 from tapewatch.streaming.clock import LATENESS_NS, TapeClock
 from tapewatch.streaming.day_tapes import DayTapes
 from tapewatch.streaming.detection import Watch
@@ -163,8 +164,8 @@ class Collector:
             refused_rows=self._keeper.refused_rows,
             unknown_events=counts.unknown_events.total(),
             unknown_fields=counts.unknown_fields.total(),
-            off_day_rows=self._pipeline.tapes.off_day_rows,
-            too_late_rows=self._pipeline.tapes.too_late_rows,
+            off_day_rows=self._builder.tapes.off_day_rows,
+            too_late_rows=self._builder.tapes.too_late_rows,
             open_gaps=book.open_gaps().height,
             open_alerts=len(self._pipeline.open_alerts),
             alerts=counts.alerts,
@@ -192,11 +193,12 @@ class Collector:
         self._latencies = Latencies(market, registry)
         last_ns = self._keeper.last_position
         clock = TapeClock(lateness_ns=config.lateness_ns, delay_ns=config.delay_ns)
+        self._builder = Builder(self._tapes(last_ns), self._rows)
         self._pipeline = Pipeline(
             market,
             config.subscriptions,
             clock=clock,
-            tapes=self._tapes(last_ns),
+            builder=self._builder,
             interruptions=Interruptions(market, clock, self._keeper, last_ns=last_ns),
             watch=self._watch(),
             alerts=self._alerts,
@@ -211,7 +213,9 @@ class Collector:
     def _tapes(self, last_ns: int | None) -> DayTapes:
         """The live tapes, with the day that an earlier process left under way."""
         config, symbols = self.config, tuple(self.config.symbols)
-        tapes = DayTapes(config.market, lambda session: LiveTape(session, symbols=symbols))
+        tapes = DayTapes(
+            config.market, lambda session, start_ns: LiveTape(session, symbols=symbols, emit_from_ns=start_ns)
+        )
         session = None if last_ns is None else session_at(config.market, last_ns)
         if last_ns is not None and session is not None:
             lake = None if config.lake_root is None else Lake(config.lake_root)
@@ -232,9 +236,11 @@ class Collector:
         """The threads that wait for disks; at the end they get the time to write what they hold."""
         self._rows.start()
         self._keeper.start()
+        self._builder.start()
         try:
             yield
         finally:
+            self._builder.close()
             self._keeper.close()
             self._alerts.close(_STOP_S)
             left = self._rows.close(_STOP_S)

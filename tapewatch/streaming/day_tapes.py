@@ -26,18 +26,21 @@ class DayTapes:
 
     Args:
         market: the market.
-        make: a live tape for a session.
+        make: a live tape for a session, which gives out rows from a time on.
         horizon_minutes: how long a day is kept after its end for late rows.
     """
 
     def __init__(
         self,
         market: Market,
-        make: Callable[[Session], LiveTape] = LiveTape,
+        make: Callable[[Session, int | None], LiveTape] | None = None,
         *,
         horizon_minutes: int = HORIZON_MINUTES,
     ) -> None:
-        self._market, self._make = market, make
+        self._market = market
+        self._make = make or (lambda session, emit_from_ns: LiveTape(session, emit_from_ns=emit_from_ns))
+        #: Since when the tape is watched, where it was under way before: nobody knows that earlier minutes were silent.
+        self.watched_from_ns: int | None = None
         self._horizon_ns = horizon_minutes * NS_PER_MINUTE
         self._tapes: dict[dt.date, tuple[Session, LiveTape]] = {}
         self._too_late_before = 0
@@ -100,5 +103,10 @@ class DayTapes:
         session = Partition(day, self._market).session
         if not session.day_start - _EARLY_NS <= now_ns < session.day_end:
             return None
-        self._tapes[day] = session, self._make(session)
+        begun = self.watched_from_ns
+        is_late = begun is not None and session.day_start < begun < session.day_end
+        self._tapes[day] = (
+            session,
+            self._make(session, begun // NS_PER_MINUTE * NS_PER_MINUTE if begun and is_late else None),
+        )
         return self._tapes[day][1]

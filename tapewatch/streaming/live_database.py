@@ -24,7 +24,7 @@ _LONGEST_PAUSE_S = 5.0
 _PATIENCE_S = 5.0
 _BUFFER_ROWS = 500_000
 #: Rows of one transaction: alerts wait no longer than it lasts.
-_CHUNK_ROWS = 500
+_CHUNK_ROWS = 1_000
 
 
 class LiveDatabase:
@@ -98,7 +98,7 @@ class _Rows:
 
 
 class RowWriter:
-    """Writes live rows in a thread of its own, in the order in which they were given.
+    """Writes live rows in a thread of its own; those of one table and day in the order in which they were given.
 
     `put` never waits. When the buffer is full the oldest rows are dropped and counted: they are in the spool too.
     """
@@ -106,7 +106,7 @@ class RowWriter:
     def __init__(self, database: LiveDatabase, *, buffer_rows: int = _BUFFER_ROWS) -> None:
         self._database = database
         self._buffer_rows = buffer_rows
-        self._waiting: deque[_Rows] = deque()
+        self._waiting: dict[tuple[str, Partition], deque[_Rows]] = {}
         self._changed = threading.Condition()
         self._is_closing = False
         self._thread = threading.Thread(target=self._run, name="row-writer", daemon=True)
@@ -120,13 +120,12 @@ class RowWriter:
         """Take rows of a live table."""
         if frame.is_empty():
             return
+        parts = [_Rows(table, partition, part) for part in frame.iter_slices(_CHUNK_ROWS)]
         with self._changed:
-            self._waiting.extend(_Rows(table, partition, part) for part in frame.iter_slices(_CHUNK_ROWS))
+            self._waiting.setdefault((table.name, partition), deque()).extend(parts)
             self.rows_waiting += frame.height
-            while self.rows_waiting > self._buffer_rows and len(self._waiting) > 1:
-                dropped = self._waiting.popleft().frame.height
-                self.rows_waiting -= dropped
-                self.rows_dropped += dropped
+            while self.rows_waiting > self._buffer_rows:
+                self.rows_dropped += self._pop(next(iter(self._waiting))).frame.height
             self._changed.notify()
 
     def close(self, timeout_s: float) -> int:
@@ -154,29 +153,37 @@ class RowWriter:
                 self._refuse(rows, error)
 
     def _next(self) -> _Rows | None:
-        """The oldest rows, joined with those of the same table and day that follow; None at the end."""
+        """The next rows of the table and day that waited longest, as many as one transaction takes; None at the end."""
         with self._changed:
             while not self._waiting:
                 if self._is_closing:
                     return None
                 self._changed.wait()
-            first = self._waiting.popleft()
+            key = next(iter(self._waiting))
+            first = self._pop(key)
             frames, height = [first.frame], first.frame.height
-            while self._waiting and height < _CHUNK_ROWS and _is_alike(self._waiting[0], first):
-                frames.append(self._waiting.popleft().frame)
+            while key in self._waiting and height + self._waiting[key][0].frame.height <= _CHUNK_ROWS:
+                frames.append(self._pop(key).frame)
                 height += frames[-1].height
-            self.rows_waiting -= height
+            if key in self._waiting:
+                # The others have their turn first.
+                self._waiting[key] = self._waiting.pop(key)
         return _Rows(first.table, first.partition, pl.concat(frames))
 
+    def _pop(self, key: tuple[str, Partition]) -> _Rows:
+        waiting = self._waiting[key]
+        rows = waiting.popleft()
+        if not waiting:
+            del self._waiting[key]
+        self.rows_waiting -= rows.frame.height
+        return rows
+
     def _put_back(self, rows: _Rows) -> None:
+        key = (rows.table.name, rows.partition)
         with self._changed:
-            self._waiting.appendleft(rows)
+            self._waiting.setdefault(key, deque()).appendleft(rows)
             self.rows_waiting += rows.frame.height
 
     def _refuse(self, rows: _Rows, error: Exception) -> None:
         self.rows_refused += rows.frame.height
         _log.error("the database refuses %d rows of %s: %s", rows.frame.height, rows.table.name, error)
-
-
-def _is_alike(rows: _Rows, other: _Rows) -> bool:
-    return rows.table is other.table and rows.partition == other.partition

@@ -1,4 +1,4 @@
-"""The way of a frame through a collector: decode, detect, build, hand on. One thread, and nothing in it waits for a disk.
+"""The way of a frame through a collector: decode, detect, hand on. One thread, and nothing in it waits for a disk.
 
 Belongs here: the order of the steps, and what each needs of the others. Not here: the steps, threads (`collector.py`).
 """
@@ -6,7 +6,7 @@ Belongs here: the order of the steps, and what each needs of the others. Not her
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,10 +16,10 @@ from tapewatch.feeds.frame_queue import Marker
 from tapewatch.feeds.stream_channels import Reply
 from tapewatch.feeds.stream_frames import Frame, FrameDecoder, StreamBatch
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market
-from tapewatch.market.live_tables import LIVE_BARS, LIVE_MICROSTRUCTURE
+from tapewatch.market.live_tables import LIVE_BARS
 from tapewatch.streaming.alerts import AlertBook
+from tapewatch.streaming.builder import Builder
 from tapewatch.streaming.clock import TapeClock, Times
-from tapewatch.streaming.day_tapes import DayRows, DayTapes
 from tapewatch.streaming.detection import AlertChange, Watch
 from tapewatch.streaming.gaps import partition_of
 from tapewatch.streaming.interruptions import Interruptions
@@ -58,9 +58,9 @@ class Pipeline:
     Args:
         market: the market.
         subscriptions: what the stream was asked for.
-        clock, tapes, interruptions: of this market, used by the pipeline alone.
+        clock, interruptions: of this market, used by the pipeline alone.
         watch: the detectors.
-        alerts, rows, keeper: take alerts, live rows, and what is to be kept.
+        alerts, builder, rows, keeper: take alerts, ticks to build from, live rows, and what is to be kept.
         latencies: of alerts, from the arrival of their frames.
         steady: seconds of a clock that never jumps.
     """
@@ -71,7 +71,7 @@ class Pipeline:
         subscriptions: Sequence[str],
         *,
         clock: TapeClock,
-        tapes: DayTapes,
+        builder: Builder,
         interruptions: Interruptions,
         watch: Watch,
         alerts: AlertBook,
@@ -83,9 +83,10 @@ class Pipeline:
         self.market = market
         self.counts = Counts()
         self.is_connected = False
-        self.clock, self.tapes, self.interruptions = clock, tapes, interruptions
+        self.clock, self.interruptions = clock, interruptions
         self._subscriptions = tuple(subscriptions)
-        self._watch, self._alerts, self._rows, self._keeper = watch, alerts, rows, keeper
+        self._watch, self._alerts = watch, alerts
+        self._builder, self._rows, self._keeper = builder, rows, keeper
         self._latencies = latencies
         self.open_alerts: set[str] = set()
         self._steady = steady
@@ -93,6 +94,7 @@ class Pipeline:
         channels = {name.partition(".")[0] for name in subscriptions}
         self._vendor_bars = None if channels & _TRADE_CHANNELS else VendorBars(HORIZON_MINUTES * NS_PER_MINUTE)
         self._early: list[StreamBatch] = []
+        self._has_begun = False
         self._advanced_second = 0
 
     def handle(self, items: Sequence[Frame | Marker]) -> None:
@@ -117,7 +119,7 @@ class Pipeline:
             return
         self._advanced_second = mark // NS_PER_SECOND
         self._give_early(now)
-        self._emit(self.tapes.advance(mark))
+        self._builder.advance(mark)
         if self.is_connected:
             self._record(self._watch.tick(now))
 
@@ -128,7 +130,7 @@ class Pipeline:
             return
         self._give_early(now)
         # Nothing more comes: the newest event is as far as the tape went.
-        self._emit(self.tapes.close(max(now, self.clock.newest_ns or now)))
+        self._builder.finish(max(now, self.clock.newest_ns or now))
         if is_session_over:
             self.interruptions.rested()
 
@@ -170,8 +172,11 @@ class Pipeline:
                 _log.info("connected to %s, asking for %d channel(s)", marker.detail, len(self._subscriptions))
                 self.interruptions.connected(self._subscriptions)
             case "disconnected":
-                self.is_connected = False
-                if marker.detail != _STOPPED:
+                was_connected, self.is_connected = self.is_connected, False
+                if marker.detail == _STOPPED:
+                    if was_connected:
+                        self.interruptions.left()
+                else:
                     _log.warning("disconnected: %s", marker.detail)
                     self.interruptions.interrupted("disconnect", marker.detail)
             case "dropped":
@@ -205,26 +210,22 @@ class Pipeline:
                 self._early.append(batch)
             return
         self._give_early(now)
-        self.tapes.push(batch.trades, batch.quotes, now)
+        self._builder.push(batch.trades, batch.quotes, now)
 
     def _give_early(self, now: int) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            if self.clock.is_live:
+                self._builder.watch_from(now)
         early, self._early = self._early, []
         for batch in early:
-            self.tapes.push(batch.trades, batch.quotes, now)
+            self._builder.push(batch.trades, batch.quotes, now)
 
     def _put_bars(self, bars: pl.DataFrame) -> None:
         """Live bars whose day is judged by their first row: what spans midnight is filed under the day before."""
         if bars.height:
             first = int(bars["time"].to_physical()[0])
             self._rows.put(LIVE_BARS, partition_of(self.market, first), bars)
-
-    def _emit(self, rows_by_day: Iterable[DayRows]) -> None:
-        for partition, rows in rows_by_day:
-            self._rows.put(LIVE_BARS, partition, rows.second_bars)
-            self._rows.put(LIVE_BARS, partition, rows.minute_bars)
-            self._rows.put(LIVE_MICROSTRUCTURE, partition, rows.microstructure)
-            if rows.minute_bars.height:
-                self._record(self._watch.observe_rows(rows))
 
 
 def event_times(batch: StreamBatch) -> Times:
