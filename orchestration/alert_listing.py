@@ -39,7 +39,7 @@ def as_json(alerts: pl.DataFrame) -> str:
 
 def as_table(alerts: pl.DataFrame) -> Table:
     """For a person: when, what rule, how bad, and the sentence, which gets what room there is."""
-    table = Table(title=f"{alerts.height:,} alerts", title_justify="left")
+    table = Table(title=f"{alerts.height:,} alert{'' if alerts.height == 1 else 's'}", title_justify="left")
     for heading in ("from, to; UTC", "market, rule", "severity"):
         table.add_column(heading, no_wrap=True)
     table.add_column("what was seen", overflow="fold")
