@@ -11,10 +11,10 @@ export UV_COMPILE_BYTECODE := 1
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test test-fast lint audit bench system clean
+.PHONY: help install demo up test test-fast lint audit bench reliability system clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 install: $(STAMP) ## Create the environment (.venv) from the lock file
 
@@ -54,6 +54,10 @@ audit: install ## Known vulnerabilities in the locked dependencies
 bench: install ## Every figure that the docs quote
 	@mkdir -p build
 	$(RUN)/python -m benchmarks > build/benchmarks.md && mv build/benchmarks.md docs/benchmarks.md
+
+reliability: install system ## Kills, faults and troubles in full counts, about half an hour
+	@mkdir -p build
+	$(RUN)/python -m tests.reliability > build/reliability.md && mv build/reliability.md docs/reliability.md
 
 system: install ## The browser that the UI tests drive: installed where it may be, else named
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \

@@ -63,6 +63,7 @@ STREAM_BARS = Table(
         optional("average_size", F64, "mean trade size of the bar", "base units", minimum=0),
         optional("day_volume", F64, "volume of the day so far", "base units", minimum=0),
         optional("transactions", I64, "trades, where the vendor counts them", minimum=0),
+        optional("delivered_by", TEXT, "`rest` or `flat_files` where a gap was filled; null for the stream's own"),
         _RECEIVED,
     ),
 )
@@ -209,7 +210,11 @@ GAPS = Table(
         Column("gap_id", TEXT, "market, cause and opening: the same gap, the same id"),
         optional("symbol", TEXT, "instrument; null where every symbol is concerned"),
         Column("channel", TEXT, "`trades`, `quotes`, `bars` or `all`"),
-        Column("cause", TEXT, "`disconnect`, `dropped`, `malformed`, `sequence`, `late_start`, `restart`, `spool`"),
+        Column(
+            "cause",
+            TEXT,
+            "`disconnect`, `dropped`, `malformed`, `clock_skew`, `sequence`, `late_start`, `restart`, `spool`",
+        ),
         Column("start_time", TIME, "from here the tape may lack rows"),
         optional("end_time", TIME, "up to here; null while the gap grows"),
         Column("opened_time", TIME, "when it was noticed"),

@@ -103,6 +103,15 @@ class Interruptions:
         """Whether nothing is known to be missing at this moment."""
         return self._beginning is None and not self._growing
 
+    def left(self) -> None:
+        """The stream is left while it flows: what grew without the connection having broken ends here."""
+        newest = self._clock.newest_ns
+        if newest is None:
+            return
+        for cause in list(self._growing):
+            del self._growing[cause]
+            self._gaps.bound_gaps(newest + OVERLAP_NS, cause=cause)
+
     def rested(self) -> None:
         """The stream was left between sessions, on purpose: the next event begins a session."""
         self._beginning, self._first_times, self._was_partial = _Return(0), [], False

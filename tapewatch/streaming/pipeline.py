@@ -7,7 +7,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
@@ -21,6 +21,7 @@ from tapewatch.streaming.alerts import AlertBook
 from tapewatch.streaming.builder import Builder
 from tapewatch.streaming.clock import TapeClock, Times
 from tapewatch.streaming.detection import AlertChange, Watch
+from tapewatch.streaming.disorder import Disorder
 from tapewatch.streaming.gaps import partition_of
 from tapewatch.streaming.interruptions import Interruptions
 from tapewatch.streaming.keeper import Keeper
@@ -91,6 +92,7 @@ class Pipeline:
         self.open_alerts: set[str] = set()
         self._steady = steady
         self._decoder = FrameDecoder(market)
+        self._disorder = Disorder()
         channels = {name.partition(".")[0] for name in subscriptions}
         self._vendor_bars = None if channels & _TRADE_CHANNELS else VendorBars(HORIZON_MINUTES * NS_PER_MINUTE)
         self._early: list[StreamBatch] = []
@@ -138,10 +140,12 @@ class Pipeline:
         if not frames:
             return
         batch = self._decoder.decode(frames)
-        self._record(self._watch.observe(batch), batch.first_received_ns)
         before_ns = self.clock.newest_ns
         times = event_times(batch)
         self.clock.observe(times)
+        falls = self._disorder.count(batch)
+        present = without_future(batch, self.clock.newest_ns) if falls else batch
+        self._record(self._watch.observe(present), batch.first_received_ns)
         self._note(batch)
         self._keeper.keep(batch, self.clock.newest_ns)
         self.interruptions.saw(times)
@@ -149,7 +153,10 @@ class Pipeline:
             # Where among the batch's frames they were is not known: the gap spans all of them and ends with the next.
             reason = f"{len(batch.malformed_frames)} frame(s) are no JSON of events"
             self.interruptions.interrupted("malformed", reason, newest_ns=before_ns)
-        self._build(batch)
+        if falls:
+            reason = f"the time falls back by over half a minute {falls} time(s): some clock is wrong"
+            self.interruptions.interrupted("clock_skew", reason, newest_ns=before_ns)
+        self._build(present)
 
     def _record(self, changes: Sequence[AlertChange], received_ns: int | None = None) -> None:
         """Commit what opened, grew or ended; a database that is away is waited for elsewhere."""
@@ -238,6 +245,17 @@ def event_times(batch: StreamBatch) -> Times:
         return times[0]
     received = np.concatenate([frame["received_time"].to_physical().to_numpy() for frame in tables])
     return np.concatenate(times)[np.argsort(received, kind="stable")]
+
+
+def without_future(batch: StreamBatch, newest_ns: int | None) -> StreamBatch:
+    """A batch without the trades and quotes that are newer than the tape: neither alerts nor live bars are made of them.
+
+    They are kept like all others, and a source of record is asked what is true of them.
+    """
+    if newest_ns is None:
+        return batch
+    is_past = pl.col("time").to_physical() <= newest_ns
+    return replace(batch, trades=batch.trades.filter(is_past), quotes=batch.quotes.filter(is_past))
 
 
 def _say_new(what: str, found: Counter[str], known: Counter[str]) -> None:

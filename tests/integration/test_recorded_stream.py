@@ -1,0 +1,144 @@
+"""The recorded days through the emulator's WebSocket: live bars and features equal batch, and the alerts stay sane."""
+
+import datetime as dt
+import gzip
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from tapewatch.bars.time_bars import minute_bars
+from tapewatch.emulator.process import running_emulator
+from tapewatch.features.microstructure import microstructure
+from tapewatch.market.instruments import Market, Partition
+from tapewatch.market.live_tables import ALERTS, LIVE_BARS, LIVE_MICROSTRUCTURE
+from tapewatch.market.tables import MICROSTRUCTURE, QUOTES, TRADES
+from tapewatch.store.database import Database
+from tapewatch.store.lake import Lake
+from tapewatch.streaming.ingest import ingest
+from tests.support.recorded import recorded_quotes, recorded_trades
+from tests.support.replays import Home, collect_all
+
+pytestmark = [pytest.mark.slow, pytest.mark.real_tape]
+
+STOCK_DAY = Partition(dt.date(2013, 10, 7), Market.STOCKS)
+PRICE_RULES = {"price_move", "volatility_burst", "bad_print"}
+BAR_COLUMNS = ("symbol", "time", "open", "high", "low", "close", "volume", "vwap", "transactions")
+# Text as text: a category's code is its own affair.
+_PLAIN = pl.selectors.categorical().cast(pl.String)
+
+
+def alerts_of(home: Home) -> pl.DataFrame:
+    with Database(home.database) as database:
+        return database.read(ALERTS)
+
+
+def replay(root: Path, days: str, market: Market, home: Home, **options: object) -> pl.DataFrame:
+    """Collect a recorded replay; the alerts it raised."""
+    with running_emulator(flat_files=root, speed="max", replay=days) as emulator:
+        status = collect_all(emulator, market, home, **options)
+    assert (status.dropped_frames, status.malformed_frames, status.unknown_events) == (0, 0, 0)
+    return alerts_of(home)
+
+
+@pytest.fixture(scope="module")
+def stock_home(market_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    home = Home(tmp_path_factory.mktemp("stocks"))
+    replay(market_data, "2013-10-07", Market.STOCKS, home, channels=("T", "Q"))
+    return home
+
+
+def test_live_bars_equal_batch_bars(stock_home: Home, market_data: Path) -> None:
+    trades = recorded_trades(market_data, STOCK_DAY.date).sort(TRADES.sort)
+    batch = minute_bars(trades, STOCK_DAY.session)
+    with Database(stock_home.database) as database:
+        live = database.read(LIVE_BARS, where={"clock": "1m"})
+    assert_frame_equal(
+        live.select(BAR_COLUMNS).with_columns(_PLAIN).sort("symbol", "time"),
+        batch.select(BAR_COLUMNS).with_columns(_PLAIN).sort("symbol", "time"),
+        check_exact=True,
+    )
+
+
+def test_live_features_equal_batch_features(stock_home: Home, market_data: Path) -> None:
+    trades = recorded_trades(market_data, STOCK_DAY.date).sort(TRADES.sort)
+    quotes = recorded_quotes(market_data, STOCK_DAY.date).sort(QUOTES.sort)
+    batch = microstructure(trades, quotes, STOCK_DAY.session)
+    with Database(stock_home.database) as database:
+        live = database.read(LIVE_MICROSTRUCTURE)
+    assert_frame_equal(
+        live.select(MICROSTRUCTURE.schema.names()).with_columns(_PLAIN).sort("symbol", "event_time"),
+        batch.with_columns(_PLAIN).sort("symbol", "event_time"),
+        check_exact=True,
+    )
+
+
+def test_the_lake_holds_the_recorded_tape(stock_home: Home, market_data: Path, tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    ingest(lake, stock_home.spool, STOCK_DAY, None, dt.datetime.now(dt.UTC))
+    for table, recorded in ((TRADES, recorded_trades), (QUOTES, recorded_quotes)):
+        columns = [name for name in ("symbol", "time", "sequence_number", "price", "size", "conditions", "exchange")
+                   if name in table.schema] + [name for name in table.schema if name.startswith(("bid_", "ask_"))]  # fmt: skip
+        assert_frame_equal(
+            lake.read(table, STOCK_DAY).select(columns).with_columns(_PLAIN),
+            recorded(market_data, STOCK_DAY.date).sort(table.sort).select(columns).with_columns(_PLAIN),
+            check_exact=True,
+        )
+
+
+def test_a_calm_day_of_stocks_raises_a_few_alerts(stock_home: Home) -> None:
+    counts = dict(alerts_of(stock_home).group_by("rule").len().iter_rows())
+    assert sum(counts.values()) <= 40, counts
+    assert counts.get("feed_outage", 0) == 0
+
+
+def test_one_outage_and_no_price_alert_where_a_feed_of_crypto_bars_stops(market_data: Path, tmp_path: Path) -> None:
+    alerts = replay(crypto_with_quotes(market_data, tmp_path / "files"), "2018-04-04", Market.CRYPTO, Home(tmp_path))
+    assert alerts.filter(pl.col("rule").is_in(PRICE_RULES)).is_empty()
+    outages = alerts.filter(pl.col("rule") == "feed_outage")
+    assert outages.height == 1
+    started = outages["start_time"][0]
+    assert dt.datetime(2018, 4, 4, 16, 40, tzinfo=dt.UTC) <= started <= dt.datetime(2018, 4, 4, 17, 15, tzinfo=dt.UTC)
+
+
+def test_a_feed_with_crossed_quotes_is_one_incident(market_data: Path, tmp_path: Path) -> None:
+    alerts = replay(
+        market_data / "alt_feeds" / "fxcm", "2014-05-06:2014-05-08", Market.FOREX, Home(tmp_path), channels=("C",)
+    )
+    assert alerts.filter(pl.col("rule") == "data_quality").height == 1
+    clean = replay(market_data, "2014-05-06:2014-05-08", Market.FOREX, Home(tmp_path / "oanda"), channels=("C",))
+    assert clean.filter(pl.col("rule") == "data_quality").is_empty()
+
+
+def test_a_split_is_no_price_anomaly(market_data: Path, tmp_path: Path) -> None:
+    alerts = replay(
+        market_data, "2014-06-05:2014-06-09", Market.STOCKS, Home(tmp_path), symbols=("AAPL",), channels=("AM",)
+    )
+    assert alerts.filter(pl.col("rule").is_in(PRICE_RULES)).is_empty()
+
+
+def crypto_with_quotes(market_data: Path, root: Path) -> Path:
+    """The recorded minute bars of the day, and beside them its quote bars as one quote a minute."""
+    day = "2018/04/2018-04-04.csv.gz"
+    bars = market_data / "global_crypto/minute_aggs_v1" / day
+    target = root / "global_crypto/minute_aggs_v1" / day
+    target.parent.mkdir(parents=True)
+    shutil.copy(bars, target)
+    quotes = pl.read_csv(next((market_data / "lean_quote_bars/crypto/minute").rglob("2018-04-04.csv.gz")))
+    file = root / "global_crypto/quotes_v1" / day
+    file.parent.mkdir(parents=True)
+    rows = quotes.select(
+        "ticker",
+        ask_exchange=pl.lit(1),
+        ask_price="ask_close",
+        ask_size="ask_size",
+        bid_exchange=pl.lit(1),
+        bid_price="bid_close",
+        bid_size="bid_size",
+        participant_timestamp=pl.col("window_start") + 59_000_000_000,
+    )
+    with gzip.open(file, "wb") as stream:
+        stream.write(rows.sort("ticker", "participant_timestamp").write_csv().encode())
+    return root

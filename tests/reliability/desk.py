@@ -1,0 +1,98 @@
+"""A desk over one emulator: collector, healer and ingest runs as processes that may be killed, and their home.
+
+Belongs here: starting and stopping them. Not here: what befalls them (`scenarios`).
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tapewatch.emulator.process import RunningEmulator
+from tapewatch.market.instruments import Market, Partition
+from tapewatch.store.lake import Lake
+from tapewatch.streaming.gaps import GROWING, OPEN
+from tests.support.ports import free_ports
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+_INGEST = """
+import sys
+from orchestration.runs import run_days
+from tapewatch.market.instruments import Partition
+from tapewatch.settings import Settings
+day = Partition.parse(sys.argv[1])
+run_days(Settings(), "ingest_stream", day.market, day.date, day.date)
+"""
+
+
+@dataclass
+class Desk:
+    """What a desk runs. `day` is the day that the emulator replays."""
+
+    emulator: RunningEmulator
+    home: Path
+    day: Partition
+    symbols: Sequence[str]
+    database_url: str | None = None
+    logs: list[Path] = field(default_factory=list)
+
+    @property
+    def market(self) -> Market:
+        """The market collected."""
+        return self.day.market
+
+    @property
+    def lake(self) -> Lake:
+        """Where the tape ends."""
+        return Lake(self.home / "lake")
+
+    @property
+    def database(self) -> str:
+        """URL of the operational database."""
+        return self.database_url or f"sqlite:///{self.home / 'tapewatch.db'}"
+
+    def environment(self) -> dict[str, str]:
+        """Settings of its processes."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("TAPEWATCH_", "POLYGON_"))}
+        market = self.market.upper()
+        return kept | {
+            "TAPEWATCH_HOME": str(self.home),
+            "TAPEWATCH_DATABASE_URL": self.database,
+            f"TAPEWATCH_SYMBOLS_{market}": ",".join(self.symbols),
+            "TAPEWATCH_PORT_METRICS": str(free_ports(1)[0]),
+            "POLYGON_API_KEY": "advanced-desk",
+            "POLYGON_BASE_URL": self.emulator.base_url,
+            "POLYGON_WS_URL": self.emulator.ws_url,
+            f"POLYGON_TIER_{market}": "advanced",
+            "DAGSTER_HOME": str(self.home / "dagster"),
+        }
+
+    def collector(self) -> subprocess.Popen[bytes]:
+        """A collector, as the supervisor starts it."""
+        return self._start("collector", "-m", "orchestration.collector_launcher", str(self.market))
+
+    def healer(self) -> subprocess.Popen[bytes]:
+        """One pass of the healer over the gaps."""
+        return self._start("healer", "-c", "from orchestration.cli import app; app()", "heal")
+
+    def ingest(self) -> subprocess.Popen[bytes]:
+        """One ingest run of the day, as the sensor asks for it."""
+        return self._start("ingest", "-c", _INGEST, str(self.day))
+
+    def _start(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        self.home.mkdir(parents=True, exist_ok=True)
+        log = self.home / f"{name}.log"
+        with log.open("ab") as stream:
+            return subprocess.Popen(
+                [sys.executable, *arguments], cwd=CHECKOUT, env=self.environment(), stdout=stream, stderr=stream
+            )
+
+    def tail(self, name: str, lines: int = 15) -> str:
+        """The end of a process's log."""
+        path = self.home / f"{name}.log"
+        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else ""
+
+
+UNFINISHED = (GROWING, OPEN)
