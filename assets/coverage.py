@@ -11,11 +11,14 @@ from assets.checks import Checked, no_old_gaps, results
 from assets.partitions import run_partitions
 from resources.database import DatabaseResource
 from resources.lake import Days, LakeTable
+from resources.spool import SpoolResource
 from resources.tape_source import TapeSourceResource
 from tapewatch.bars.coverage import coverage as day_coverage
 from tapewatch.market.instruments import Partition, normalise
 from tapewatch.market.live_tables import GAPS
 from tapewatch.market.tables import COVERAGE
+from tapewatch.store.spool_files import waiting_for
+from tapewatch.streaming.gaps import until_merged
 from tapewatch.streaming.ingest import collected_until
 
 
@@ -30,6 +33,7 @@ def coverage(
     bars: LakeTable,
     tape_source: TapeSourceResource,
     database: DatabaseResource,
+    spool: SpoolResource,
 ) -> Checked:
     """What each symbol's day holds of what it should; a watched symbol of which nothing came has its row too."""
     store, gaps = database.open(), [GAPS.empty()]
@@ -37,6 +41,8 @@ def coverage(
     def of(p: Partition) -> pl.DataFrame:
         end = dt.datetime.fromtimestamp(p.session.day_end // 10**9, dt.UTC)
         gaps.append(store.read(GAPS, market=p.market, end=end).select(GAPS.schema.names()))
+        # In this order: of a gap that is healed, the rows wait in the spool or are in the lake.
+        heals = [file.heals for file in waiting_for(spool.path, p) if file.heals]
         watched = () if tape_source.flat_files else tape_source.symbols.get(p.market, ())
         return day_coverage(
             trades.scan(p),
@@ -44,7 +50,7 @@ def coverage(
             bars.scan(p),
             p.session,
             symbols=[normalise(symbol, p.market) for symbol in watched],
-            gaps=gaps[-1],
+            gaps=until_merged(gaps[-1], heals),
             known_until=collected_until(trades.lake, p),
         )
 

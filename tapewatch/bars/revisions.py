@@ -19,7 +19,7 @@ def delivered_bars(streamed: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame
     A bar that REST or a flat file delivered is the finished one and stays; a streamed one stands in where there is none.
 
     Args:
-        streamed: `STREAM_BARS`; other clocks than minutes are left out.
+        streamed: `STREAM_BARS`, with those that the healer fetched; other clocks than minutes are left out.
         before: `BARS` as last written.
     """
     is_record = pl.col("delivered_by").cast(pl.String).is_in(["rest", "flat_files"])
@@ -30,7 +30,9 @@ def delivered_bars(streamed: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame
         *(pl.when(alone).then(name).alias(name) for name in ("vwap", "transactions")),
         "delivered_by",
     )
-    minutes = streamed.filter(pl.col("clock").cast(pl.String) == "1m").with_columns(delivered_by=pl.lit("stream"))
+    minutes = streamed.filter(pl.col("clock").cast(pl.String) == "1m").with_columns(
+        delivered_by=pl.col("delivered_by").cast(pl.String).fill_null("stream")
+    )
     wanted = {**DELIVERED_BARS.schema, "delivered_by": BARS.schema["delivered_by"]}
     both = [frame.select(pl.col(name).cast(dtype) for name, dtype in wanted.items()) for frame in (record, minutes)]
     return pl.concat(both).unique(_KEY, keep="first", maintain_order=True).sort(_KEY)

@@ -8,7 +8,7 @@ collector's gaps and what becomes of one. Not here: noticing holes among deliver
 import datetime as dt
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from tapewatch.market.live_tables import GAPS
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import TIME
 from tapewatch.store.database import DatabaseError
+from tapewatch.store.spool_files import HealedInterval
 
 GROWING, OPEN, HEALED, UNHEALABLE = "growing", "open", "healed", "unhealable"
 STATUSES = (GROWING, OPEN, HEALED, UNHEALABLE)
@@ -65,6 +66,21 @@ def save_gaps(database: GapStore, market: Market, rows: list[Row]) -> None:
         by_day.setdefault(partition_of(market, row["start_time"]), []).append(row)
     for partition, found in by_day.items():
         database.upsert(GAPS, partition, gap_frame(found))
+
+
+def until_merged(gaps: pl.DataFrame, waiting: Iterable[HealedInterval]) -> pl.DataFrame:
+    """`GAPS` as the lake knows them: one whose heal still waits to be merged, in whole or in part, is open.
+
+    Args:
+        gaps: rows of `GAPS` of one market.
+        waiting: what the healer's batches in the spool hold; an empty symbol is every symbol.
+    """
+    waits = pl.lit(value=False)
+    for heal in waiting:
+        touches = (pl.col("start_time").to_physical() < heal.end) & (pl.col("end_time").to_physical() > heal.start)
+        waits |= touches & (pl.col("symbol").is_null() | (heal.symbol == "") | (pl.col("symbol") == heal.symbol))
+    status = pl.when(pl.col("status") == HEALED, waits).then(pl.lit(OPEN)).otherwise("status")
+    return gaps.with_columns(status=status)
 
 
 class GapBook:

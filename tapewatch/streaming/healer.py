@@ -109,6 +109,8 @@ class Healer:
             summary.waiting.append(gap_id)
             return
         except _NeverError as error:
+            for _, start, end in _stretches(spool.market, gap):
+                _renew(spool, gap, start, end)
             changes |= {"status": UNHEALABLE, "reason": str(error)}
             summary.unhealable.append(gap_id)
         except SourceError as error:
@@ -128,20 +130,17 @@ class Healer:
     def _fill(self, spool: SpoolWriter, gap: Row, now: dt.datetime) -> tuple[int, str, str]:
         """Fetch all of a gap: rows, who delivered them, and what nobody could deliver."""
         rows, names, lacks = 0, set(), set()
-        stretches = list(_stretches(spool.market, gap))
-        for partition, start, end in stretches:
+        for partition, start, end in _stretches(spool.market, gap):
             source, tapes, lack = self._source_for(gap, partition, end, now)
             symbols = [gap["symbol"]] if gap["symbol"] else list(self._symbols(partition))
             if source.name == "rest" and not symbols:
                 raise SourceError(f"no symbols to ask for: set TAPEWATCH_SYMBOLS_{spool.market.upper()}")
-            for tape in tapes:
-                rows += _fetch(spool, source, tape, partition, symbols, start, end)
+            found = sum(_fetch(spool, source, tape, partition, symbols, start, end) for tape in tapes)
+            if not found:
+                _renew(spool, gap, start, end)
+            rows += found
             names.add(source.name)
             lacks.update([lack] if lack else [])
-        if stretches and not rows:
-            partition, start, end = stretches[0]
-            # An empty batch: what is made of the day is renewed, now that it is known to lack nothing.
-            spool.add_heal(STREAM_TRADES, STREAM_TRADES.empty(), HealedInterval(gap["symbol"] or "", start, end))
         return rows, "+".join(sorted(names)) or self._sources[0].name, "; ".join(sorted(lacks))
 
     def _source_for(
@@ -200,7 +199,7 @@ def _fetch(
             for symbol, frame in source.between(tape, partition, wanted, start, end):
                 if frame.height:
                     table = _TABLES[tape]
-                    spool.add_heal(table, _as_streamed(table, frame), HealedInterval(symbol, start, end))
+                    spool.add_heal(table, _as_streamed(table, frame, source.name), HealedInterval(symbol, start, end))
                     rows += frame.height
         except NotFoundError as error:
             _log.warning("%s: left out of the heal", error)
@@ -209,7 +208,12 @@ def _fetch(
     return rows
 
 
-def _as_streamed(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
+def _renew(spool: SpoolWriter, gap: Row, start: int, end: int) -> None:
+    """Leave a batch without rows: what is made of the day, its certificate and checks, is renewed."""
+    spool.add_heal(STREAM_TRADES, STREAM_TRADES.empty(), HealedInterval(gap["symbol"] or "", start, end))
+
+
+def _as_streamed(table: Table, frame: pl.DataFrame, source: str) -> pl.DataFrame:
     now = pl.lit(dt.datetime.now(dt.UTC)).cast(TIME).alias("received_time")
-    clock = [pl.lit("1m").alias("clock")] if table is STREAM_BARS else []
-    return table.conform(frame.with_columns(now, *clock))
+    of_bar = {"clock": pl.lit("1m"), "delivered_by": pl.lit(source)} if table is STREAM_BARS else {}
+    return table.conform(frame.with_columns(now, **of_bar))

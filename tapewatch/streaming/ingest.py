@@ -234,9 +234,9 @@ def _read(streamed: Table, files: list[SpoolFile]) -> _Waiting:
     except DamagedFileError:
         files = _set_damaged_aside(streamed, files)
         frame, counts = read_rows(streamed, files)
-    intervals = {place: file.heals for place, file in enumerate(files) if file.heals}
+    intervals = {place: file.heals for place, file in enumerate(files) if file.heals and counts[place]}
     healed = pl.DataFrame(
-        [(i.symbol, i.start, i.end, place) for place, i in intervals.items() if counts[place]],
+        [(i.symbol, i.start, i.end, place) for place, i in intervals.items()],
         schema=_HEALED,
         orient="row",
     )

@@ -3,12 +3,14 @@
 import datetime as dt
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from tapewatch.market.instruments import NS_PER_MINUTE, Market
 from tapewatch.market.live_tables import GAPS
 from tapewatch.store.database import Database
-from tapewatch.streaming.gaps import GROWING, OPEN, GapBook, gap_frame, gap_rows, save_gaps
+from tapewatch.store.spool_files import HealedInterval
+from tapewatch.streaming.gaps import GROWING, OPEN, GapBook, gap_frame, gap_rows, save_gaps, until_merged
 from tests.support.tapes import stock_session
 
 START = stock_session().regular_start
@@ -98,3 +100,24 @@ def test_rows_and_frames_are_each_others_inverse(tmp_path) -> None:
     GAPS.check(frame)
     assert gap_frame(gap_rows(frame)).equals(frame)
     assert frame["start_time"][0] == dt.datetime.fromtimestamp(START // 10**9, dt.UTC)
+
+
+def test_a_gap_is_healed_once_nothing_of_its_heal_waits() -> None:
+    rows = [
+        {"gap_id": f"{symbol} {status}", "symbol": symbol, "channel": "all", "cause": "disconnect", "status": status}
+        | {"start_time": 100_000, "end_time": 200_000, "opened_time": 0, "attempts": 1}
+        for symbol in (None, "AAA")
+        for status in ("healed", "unhealable")
+    ]
+    gaps = gap_frame(rows)
+
+    def healed(*waiting: HealedInterval) -> list[str | None]:
+        found = until_merged(gaps, waiting)
+        assert found.filter(pl.col("status") == "unhealable").height == 2
+        return found.filter(pl.col("status") == "healed")["symbol"].to_list()
+
+    assert healed() == [None, "AAA"]
+    assert healed(HealedInterval("BBB", 150_000, 160_000)) == ["AAA"]
+    assert healed(HealedInterval("AAA", 150_000, 160_000)) == []
+    assert healed(HealedInterval("", 0, 100_001)) == []
+    assert healed(HealedInterval("", 0, 100_000), HealedInterval("AAA", 200_000, 300_000)) == [None, "AAA"]

@@ -12,14 +12,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tapewatch.bars.revisions import delivered_bars
 from tapewatch.emulator.process import running_emulator
 from tapewatch.emulator.synthetic import Synthetic
 from tapewatch.feeds.flat_files import FlatFileSource
 from tapewatch.feeds.ranges import FlatFileRanges, RestRanges
 from tapewatch.feeds.rest_transport import Patience
 from tapewatch.market.instruments import NS_PER_SECOND, Market, Partition
-from tapewatch.market.live_tables import GAPS, STREAM_BATCHES, STREAM_QUOTES, STREAM_TRADES
-from tapewatch.market.tables import QUOTES, TRADES
+from tapewatch.market.live_tables import GAPS, STREAM_BARS, STREAM_BATCHES, STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.tables import BARS, QUOTES, TRADES
 from tapewatch.store.database import Database
 from tapewatch.store.lake import Lake
 from tapewatch.store.spool import SpoolWriter
@@ -126,6 +127,7 @@ def test_a_plan_without_rights_makes_a_gap_unhealable_and_names_the_setting(tmp_
     assert gap["status"] == "unhealable"
     assert "POLYGON_TIER_STOCKS" in gap["reason"]
     assert "starter" in gap["reason"]
+    assert merged(tmp_path, STOCKS).read(STREAM_BATCHES, STOCKS)["rows"].to_list() == [0]
 
 
 @pytest.mark.slow
@@ -135,6 +137,8 @@ def test_bars_stand_in_where_the_plan_has_no_trades(tmp_path, database, base_url
     gap = row(database)
     assert gap["status"] == "healed"
     assert "no trades" in gap["reason"]
+    bars = delivered_bars(merged(tmp_path, STOCKS).read(STREAM_BARS, STOCKS), BARS.empty())
+    assert bars["delivered_by"].cast(pl.String).to_list() == ["rest", "rest"]
 
 
 @pytest.mark.slow
