@@ -38,5 +38,5 @@ _SENTENCES = {
 
 def sentence(row: AlertRow, channels: str) -> str:
     """What an alert says, from its row; `channels` names what is out where the whole feed is meant."""
-    words = {**row, "multiple": row["multiple"] or 0.0}
+    words = {**row, "multiple": abs(row["multiple"] or 0.0)}
     return _SENTENCES[row["rule"]].format(**words, channels=channels, side="buyers" if row["value"] > 0 else "sellers")
