@@ -65,12 +65,14 @@ def gap_fields(row: Row) -> dict[str, Any]:
 
 def coverage_table(rows: pl.DataFrame) -> Table:
     """For a person: the silent minutes too, and the certificate."""
-    table = Table(title=f"{rows.height:,} symbol days, {rows['is_complete'].sum():,} complete", title_justify="left")
+    title = f"{rows.height:,} symbol days, {rows['is_complete'].sum():,} complete"
+    # Without lines it fits the 80 columns of a plain terminal.
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for heading in ("market", "symbol", "date"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("expected", "received", "healed", "silent", "missing", "open gaps"):
+    for heading in ("expected", "received", "healed", "silent", "missing", "gaps"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("complete")
+    table.add_column("whole", no_wrap=True)
     for row in rows.iter_rows(named=True):
         minutes = [row[f"{name}_minutes"] for name in ("expected", "received", "healed", "silent", "missing")]
         counts = [f"{count:,}" for count in (*minutes, row["open_gaps"])]

@@ -160,4 +160,5 @@ def _files(folder: Path, *, with_sizes: bool = False) -> list[SpoolFile]:
             if name.startswith(".") or not name.endswith(_SUFFIX):
                 continue
             files.append(SpoolFile.parse(name, entry.path, entry.stat().st_size if with_sizes else 0))
-    return sorted(files)
+    # By key: a dataclass compares slowly.
+    return sorted(files, key=lambda file: (file.number, file.producer, file.table))
