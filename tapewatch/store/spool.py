@@ -104,9 +104,10 @@ class SpoolWriter:
         self.close()
 
     def close(self) -> None:
-        """Flush, and let another process write."""
+        """Flush, and let another process write. What the disk still refuses is given up, see `take_losses`."""
         if self._lock >= 0:
             self.flush()
+            self._drop_above(0)
             os.close(self._lock)
             self._lock = -1
 
@@ -185,7 +186,7 @@ class SpoolWriter:
             self._commit_state()
         except OSError as error:
             self.error = f"{self.folder}: {error.strerror or error}"
-            self._drop_above_bound()
+            self._drop_above(self._max_held)
         return written
 
     def take_losses(self) -> list[Loss]:
@@ -205,9 +206,9 @@ class SpoolWriter:
         newest = int(rows["time"].to_physical().max())  # type: ignore[arg-type]
         self._newest[key[1]] = max(self._newest.get(key[1], newest), newest)
 
-    def _drop_above_bound(self) -> None:
+    def _drop_above(self, bound: int) -> None:
         for key in list(self._held):
-            if self.rows_held <= self._max_held:
+            if self.rows_held <= bound:
                 return
             rows = pl.concat(self._held.pop(key))
             times = rows["time"].to_physical()

@@ -161,12 +161,13 @@ class Interruptions:
         newest = self._clock.newest_ns
         if newest is None or not self._clock.is_settled or self._is_partial(now_s):
             return
-        if self._beginning is not None and self._beginning.is_enough(now_s):
-            self._begin(newest)
         for cause, coming in list(self._growing.items()):
             if newest > coming.newest_ns and coming.is_enough(now_s):
                 del self._growing[cause]
                 self._gaps.bound_gaps(newest + OVERLAP_NS, cause=cause)
+        # Last, and in calm: a beginning bounds every gap, and one that still grows would end before the stream is back.
+        if self._beginning is not None and not self._growing and self._beginning.is_enough(now_s):
+            self._begin(newest)
 
     def _is_partial(self, now_s: float) -> bool:
         return bool(self._ungranted) and now_s - self._connected_s < _SUBSCRIBED_WITHIN_S

@@ -7,11 +7,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tapewatch.emulator.process import RunningEmulator
 from tapewatch.market.instruments import Market, Partition
+from tapewatch.settings import Settings
 from tapewatch.store.lake import Lake
 from tapewatch.streaming.gaps import GROWING, OPEN
 from tests.support.ports import free_ports
@@ -36,7 +37,6 @@ class Desk:
     day: Partition
     symbols: Sequence[str]
     database_url: str | None = None
-    logs: list[Path] = field(default_factory=list)
 
     @property
     def market(self) -> Market:
@@ -68,6 +68,18 @@ class Desk:
             f"POLYGON_TIER_{market}": "advanced",
             "DAGSTER_HOME": str(self.home / "dagster"),
         }
+
+    def settings(self) -> Settings:
+        """The same for work in this process."""
+        market = str(self.market)
+        return Settings(
+            _env_file=None,
+            home=self.home,
+            database_url=self.database,
+            polygon_api_key="advanced-desk",
+            polygon_base_url=self.emulator.base_url,
+            **{f"symbols_{market}": tuple(self.symbols), f"polygon_tier_{market}": "advanced"},
+        )
 
     def collector(self) -> subprocess.Popen[bytes]:
         """A collector, as the supervisor starts it."""

@@ -3,10 +3,12 @@
 import datetime as dt
 from dataclasses import dataclass
 
+from orchestration.healing import healer_of
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.live_tables import GAPS
 from tapewatch.store.database import Database
 from tapewatch.store.spool_files import waiting_for
+from tapewatch.streaming.ingest import ingest
 from tests.reliability.desk import UNFINISHED, Desk
 from tests.reliability.truth import Difference
 
@@ -33,12 +35,15 @@ class Outcome:
 
 def settle(desk: Desk) -> int:
     """Heal and ingest, undisturbed, until no gap is open and nothing waits; how many passes it took."""
-    for done in range(1, _MOST_PASSES + 1):
-        for name, process in (("healer", desk.healer()), ("ingest", desk.ingest())):
-            assert process.wait(300) == 0, f"{name}:\n{desk.tail(name)}"
-        if not unfinished(desk) and not waiting_for(desk.home / "spool", desk.day, None):
-            return done
-    raise AssertionError(f"gaps are left after {_MOST_PASSES} passes: {unfinished(desk)}\n{desk.tail('healer')}")
+    settings = desk.settings()
+    with Database(desk.database) as database:
+        healer = healer_of(settings, database)
+        for done in range(1, _MOST_PASSES + 1):
+            summary = healer.heal_once(dt.datetime.now(dt.UTC), patiently=False)
+            ingest(desk.lake, settings.spool_root, desk.day, None, dt.datetime.now(dt.UTC))
+            if not unfinished(desk) and not waiting_for(settings.spool_root, desk.day, None):
+                return done
+    raise AssertionError(f"gaps are left after {_MOST_PASSES} passes: {unfinished(desk)}; {summary}")
 
 
 def unfinished(desk: Desk) -> list[tuple[str, str, str | None]]:

@@ -161,6 +161,14 @@ def test_a_disk_that_takes_no_more_leaves_rows_held_until_it_does(tmp_path) -> N
     writer.close()
 
 
+def test_what_the_disk_refuses_to_the_last_is_told_as_lost(tmp_path) -> None:
+    writer = SpoolWriter(tmp_path, Market.STOCKS, "collector")
+    (tmp_path / "stocks" / str(DAY)).write_text("in the way")
+    writer.add_rows(STREAM_TRADES, trades_at(range(OPEN, OPEN + 100)))
+    writer.close()
+    assert [(loss.rows, loss.first, loss.last) for loss in writer.take_losses()] == [(100, OPEN, OPEN + 99)]
+
+
 _WRITE_FOREVER = """
 import sys, pathlib
 from tapewatch.store.spool import SpoolWriter

@@ -96,6 +96,28 @@ def test_a_disconnect_spans_from_before_the_last_event_to_after_the_first() -> N
     assert stream.watched.is_whole
 
 
+def test_a_disconnect_before_the_beginning_is_judged_grows_until_the_stream_is_back() -> None:
+    stream = Stream(CRYPTO.day_start)
+    stream.send(200)
+    stream.watched.interrupted("disconnect", "the connection broke")
+    stream.steady_s += 10
+    stream.watched.tick()
+    assert [gap[2] for gap in stream.book.gaps] == [None], "nothing came since"
+    stream.tape += HOUR
+    stream.send(300)
+    stream.steady_s += 3
+    stream.watched.tick()
+    assert stream.book.gaps[0][2] > CRYPTO.day_start + HOUR
+    assert stream.watched.is_whole
+
+
+def test_a_stream_that_is_left_while_it_flows_leaves_no_growing_gap() -> None:
+    stream = begun()
+    stream.watched.interrupted("malformed", "1 frame(s) are no JSON of events")
+    stream.watched.left()
+    assert stream.book.gaps[0][2] >= stream.tape - NS_PER_SECOND
+
+
 def test_late_events_alone_do_not_end_a_gap() -> None:
     stream = begun()
     before = stream.tape
