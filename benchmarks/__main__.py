@@ -1,6 +1,7 @@
 """Runs every benchmark and prints what docs/benchmarks.md holds: `python -m benchmarks > docs/benchmarks.md`.
 
-Takes some forty minutes, most of it holding a stream for ten and making a day of 500 symbols. Run it on a machine that does nothing else.
+With names (`python -m benchmarks upserts stream_ingest`) these sections are measured anew and the others kept as they are. All of it
+takes some forty minutes, most of it holding a stream for ten and making a day of 500 symbols. Run it on a machine that does nothing else.
 """
 
 import ast
@@ -26,6 +27,7 @@ _SCRIPTS = (
     "stream_ingest",
     "detection",
 )
+_PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 _HEADER = """\
 # Benchmarks
 
@@ -36,6 +38,11 @@ Produced by `make bench`. Ratios were measured in one run, both sides in turn; a
 
 def main() -> None:
     """Run the scripts one after the other, each in a process of its own."""
+    named = sys.argv[1:]
+    unknown = set(named).difference(_SCRIPTS)
+    if unknown:
+        sys.exit(f"no benchmark {', '.join(sorted(unknown))}: there are {', '.join(_SCRIPTS)}")
+    sections = {} if not named else _sections(_PAGE.read_text())
     sys.stdout.write(
         _HEADER.format(
             cores=os.cpu_count(),
@@ -45,14 +52,26 @@ def main() -> None:
         )
     )
     for name in _SCRIPTS:
-        print(f"running {name}", file=sys.stderr)
-        done = subprocess.run(
-            [sys.executable, "-m", f"benchmarks.{name}"], stdout=subprocess.PIPE, text=True, check=True
-        )
-        sys.stdout.write(
-            f"\n## {name.replace('_', ' ').capitalize()}\n\n{_summary(name)}\n\n```\n{done.stdout.strip()}\n```\n"
-        )
+        if not named or name in named:
+            sections[name] = _section(name)
+        sys.stdout.write(sections.get(name, ""))
         sys.stdout.flush()
+
+
+def _section(name: str) -> str:
+    print(f"running {name}", file=sys.stderr)
+    done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], stdout=subprocess.PIPE, text=True, check=True)
+    return f"\n## {_title(name)}\n\n{_summary(name)}\n\n```\n{done.stdout.strip()}\n```\n"
+
+
+def _sections(page: str) -> dict[str, str]:
+    """The sections of a page made before, by script."""
+    found = {part.partition("\n")[0]: f"\n## {part.rstrip()}\n" for part in page.split("\n## ")[1:]}
+    return {name: found[_title(name)] for name in _SCRIPTS if _title(name) in found}
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ").capitalize()
 
 
 def _summary(name: str) -> str:
