@@ -85,8 +85,9 @@ def test_where_a_market_s_stream_is(rest_url, base, override, address):
 
 
 @pytest.mark.parametrize(
-    "address", ["http://x", "ws://", "socket.polygon.io", "wss://me:secret@host"]
-)  # pragma: allowlist secret
+    "address",
+    ["http://x", "ws://", "socket.polygon.io", "wss://me:secret@host"],  # pragma: allowlist secret
+)
 def test_what_is_no_stream_s_address_is_refused_without_repeating_it(address):
     with pytest.raises(PlanError, match="POLYGON_WS_URL_STOCKS") as caught:
         stream_address(plan_for("stocks", "advanced"), "https://api.polygon.io", override=address)

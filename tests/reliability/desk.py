@@ -62,7 +62,7 @@ class Desk:
             "TAPEWATCH_DATABASE_URL": self.database,
             f"TAPEWATCH_SYMBOLS_{market}": ",".join(self.symbols),
             "TAPEWATCH_PORT_METRICS": str(free_ports(1)[0]),
-            "POLYGON_API_KEY": "advanced-desk",
+            "POLYGON_API_KEY": "advanced-desk",  # pragma: allowlist secret
             "POLYGON_BASE_URL": self.emulator.base_url,
             "POLYGON_WS_URL": self.emulator.ws_url,
             f"POLYGON_TIER_{market}": "advanced",
@@ -76,7 +76,7 @@ class Desk:
             _env_file=None,
             home=self.home,
             database_url=self.database,
-            polygon_api_key="advanced-desk",
+            polygon_api_key="advanced-desk",  # pragma: allowlist secret
             polygon_base_url=self.emulator.base_url,
             **{f"symbols_{market}": tuple(self.symbols), f"polygon_tier_{market}": "advanced"},
         )
