@@ -24,6 +24,7 @@ from tapewatch.market.instruments import Market, from_vendor
 _FRAME_EVENTS = 500
 _NORMAL, _POLICY_VIOLATION, _INTERNAL_ERROR = 1000, 1008, 1011
 _BLOCKS_AHEAD = 3
+_SETTLING_S = 0.25
 _TICK_S, _LONGEST_WAIT_S = 0.005, 0.02
 _MOST_CONTRACTS = 1000
 _PIECES = 20
@@ -134,6 +135,7 @@ class Conversation:
     async def _send(self) -> None:
         """Send until the connection ends, from the last position anew whenever the subscription changes."""
         while not self._wire.is_closed:
+            await self._until_all_is_said()
             revision, faults = self._revision, self._playback.faults.revision
             stream = self._playback.stream(dict(self._subscription), self._position)
             is_whole = True
@@ -145,6 +147,13 @@ class Conversation:
             if is_whole:
                 self._playback.is_done |= any(self._subscription.values())
                 await self._until_changed((revision, faults))
+
+    async def _until_all_is_said(self) -> None:
+        """A tape without a clock would run out while the client still subscribes: wait until it asks for no more."""
+        known = None
+        while self._playback.speed.times is None and known != self._revision and not self._wire.is_closed:
+            known = self._revision
+            await asyncio.sleep(_SETTLING_S)
 
     async def _until_changed(self, known: tuple[int, int]) -> None:
         while self._state == known and not self._wire.is_closed:

@@ -62,11 +62,11 @@ def status(environment: dict[str, str]) -> dict[str, dict]:
 def test_streams_without_a_key_restarts_what_is_killed_and_stops_clean(
     streaming: subprocess.Popen[bytes], environment: dict[str, str], tmp_path: Path
 ) -> None:
-    found = eventually(lambda: (s := status(environment)["crypto"]).get("events", 0) > 0 and s)
+    found = eventually(lambda: (s := status(environment)["crypto"]).get("events", 0) > 0 and s, 150)
     assert found["state"] == "streaming"
     assert found["restarts"] == 0
     os.kill(found["pid"], signal.SIGKILL)
-    again = eventually(lambda: (s := status(environment)["crypto"]).get("restarts") == 1 and s.get("events") and s)
+    again = eventually(lambda: (s := status(environment)["crypto"]).get("restarts") == 1 and s.get("events") and s, 150)
     assert again["pid"] != found["pid"]
     assert status(environment)["forex"]["state"] == "not running"
 
