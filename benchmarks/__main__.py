@@ -61,7 +61,7 @@ def main() -> None:
 def _section(name: str) -> str:
     print(f"running {name}", file=sys.stderr)
     done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], stdout=subprocess.PIPE, text=True, check=True)
-    return f"\n## {_title(name)}\n\n{_summary(name)}\n\n```\n{done.stdout.strip()}\n```\n"
+    return f"\n## {_title(name)}\n\n{_summary(name)}\n\n```\n{done.stdout.strip(chr(10)).rstrip()}\n```\n"
 
 
 def _sections(page: str) -> dict[str, str]:
