@@ -140,8 +140,11 @@ class Pipeline:
         if not frames:
             return
         batch = self._decoder.decode(frames)
-        before_ns = self.clock.newest_ns
         times = event_times(batch)
+        before_ns = self.clock.newest_ns
+        if before_ns is None and times.size:
+            # Of the first batch of all nothing came before: what it lacks may lie before its first event.
+            before_ns = int(times.min()) - NS_PER_MINUTE
         self.clock.observe(times)
         falls = self._disorder.count(batch)
         present = without_future(batch, self.clock.newest_ns) if falls else batch
