@@ -52,18 +52,20 @@ def _dagster(page: Page, address: str) -> None:
     page.wait_for_timeout(3000)
     page.screenshot(path=IMAGES / "asset.png")
     # Wide, so that the whole graph fits with its groups open.
-    page.set_viewport_size({"width": 2600, "height": 1700})
+    page.set_viewport_size({"width": 2600, "height": 2300})
     page.goto(f"{address}/asset-groups")
     page.get_by_text("detections").first.wait_for(timeout=_PATIENCE_S * 1000)
-    for group in ("features", "labels", "models", "explanations", "detections", "serving", "tape"):
+    for group in ("features", "labels", "models", "explanations", "detections", "serving", "tape", "reports"):
         node = page.locator("svg").get_by_text(group, exact=True)
         if node.count():
             node.first.click(force=True)
             page.wait_for_timeout(1500)
             # A double click on the empty canvas fits the graph into it.
-            page.mouse.dblclick(600, 1650)
+            page.mouse.dblclick(600, 2250)
             page.wait_for_timeout(1500)
-    page.screenshot(path=IMAGES / "lineage.png", clip={"x": 540, "y": 110, "width": 2000, "height": 1590})
+    page.mouse.dblclick(600, 2250)
+    page.wait_for_timeout(3000)
+    page.screenshot(path=IMAGES / "lineage.png", clip={"x": 540, "y": 110, "width": 2000, "height": 1930})
 
 
 def _report(page: Page, path: Path) -> None:

@@ -79,7 +79,13 @@ def full_disk(home: Path, rounds: int) -> Outcome:
     full = [0]
     with small_disk(spool):
         return _troubled(
-            home, "disk of the spool full", rounds, trouble, told=desk_of.append, eased=lambda: _enlarge(spool)
+            home,
+            "disk of the spool full",
+            rounds,
+            trouble,
+            told=desk_of.append,
+            eased=lambda: _enlarge(spool),
+            pace_s=18.0,
         )
 
 
@@ -178,9 +184,10 @@ def _troubled(
     database_url: str | None = None,
     told: Callable[[Desk], None] = lambda _: None,
     eased: Callable[[], None] = lambda: None,
+    pace_s: float = 6.0,
 ) -> Outcome:
     """A collector process over a day of the tape, and a trouble every few seconds of it."""
-    lasting = 6.0 * rounds + 10
+    lasting = pace_s * rounds + 10
     with running_emulator(seed=SEED, speed=f"{_DAY_S / lasting:.0f}", replay=str(CRYPTO_DAY.date)) as emulator:
         desk = Desk(emulator, home, CRYPTO_DAY, PAIRS, database_url=database_url)
         told(desk)
