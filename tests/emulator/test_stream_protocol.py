@@ -164,7 +164,7 @@ def test_a_changed_subscription_goes_on_where_it_was(tape: SyntheticTape) -> Non
             await ask(socket, "subscribe", "AM.MSFT")
             while True:
                 try:
-                    events = json.loads(await asyncio.wait_for(socket.recv(), 0.5))
+                    events = json.loads(await asyncio.wait_for(socket.recv(), 2.0))
                 except TimeoutError:
                     break
                 counts.update(event["sym"] for event in events)
