@@ -57,7 +57,8 @@ def main() -> int:
                 sys.stdout.write(outcome.row + "\n")
                 sys.stdout.flush()
             sys.stderr.write(f"{name}: {time.monotonic() - began:.0f} s\n")
-    said = troubles.second_collector(Path(tempfile.mkdtemp()))
+    with tempfile.TemporaryDirectory(prefix="tapewatch-reliability-") as folder:
+        said = troubles.second_collector(Path(folder)).partition("CRITICAL ")[2].replace(folder, "…")
     sys.stdout.write(f"\nA second collector of a market, started by mistake, refuses: `{said}`\n")
     return 0 if is_sound else 1
 

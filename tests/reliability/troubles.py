@@ -123,7 +123,7 @@ def short_night(home: Path, day: Partition) -> Outcome:
     symbols, channels = (PAIRS, None) if is_crypto else (("AAPL", "VOO"), ("T",))
     with running_emulator(seed=SEED, speed="max", replay=str(day.date)) as emulator:
         collect_all(emulator, day.market, Home(home), symbols, channels=channels, connection=QUICK)
-        return _judged(emulator, home, day, f"change of clocks, {day}", 1, symbols=symbols)
+        return _judged(emulator, home, day, f"change of clocks, {day.market} of {day.date}", 1, symbols=symbols)
 
 
 def renamed_symbol(home: Path) -> Outcome:
