@@ -32,7 +32,7 @@ def scenarios(home: Path, kill_rounds: int, rounds: int) -> Iterator[tuple[str, 
     few = max(1, rounds // 5)
     yield "postgres", lambda: [troubles.postgres_restarts(home / "postgres", few)]
     yield "sqlite", lambda: [troubles.sqlite_locks(home / "sqlite", few)]
-    yield "disk", lambda: [troubles.full_disk(home / "disk", max(1, few // 2))]
+    yield "disk", lambda: [troubles.full_disk(home / "disk", 1)]
     yield "clock", lambda: [troubles.clock_jumps(home / "clock", rounds)]
     yield "nights", lambda: [troubles.short_night(home / f"{day.date}", day) for day in troubles.DST_DAYS]
     yield "rename", lambda: [troubles.renamed_symbol(home / "rename")]
