@@ -82,14 +82,15 @@ class CarefulReader:
             self._parts.decode(b"[" + b",".join(raw for _, raw in parts) + b"]")
         except _UNREADABLE:
             return False
-        own = Findings(found.source)
-        events = [(line, raw, *self._event(raw, line, received_ns, own)) for line, raw in parts]
-        if any(isinstance(event, _HOT) for _, _, event, _ in events):
+        # Each event's findings apart, so that they stand in the order of the frame.
+        noted = [(line, raw, Findings(found.source)) for line, raw in parts]
+        events = [(*note, *self._event(note[1], note[0], received_ns, note[2])) for note in noted]
+        if any(isinstance(event, _HOT) for *_, event, _ in events):
             return False
-        for line, raw, event, unknown in events:
-            if event is not None and self._take(event, line, raw, received_ns, room, own):
-                self._keep_copy(unknown, line, received_ns, raw, own)
-        found.add(own)
+        for line, raw, own, event, unknown in events:
+            found.add(own)
+            if event is not None and self._take(event, line, raw, received_ns, room, found):
+                self._keep_copy(unknown, line, received_ns, raw, found)
         return True
 
     def _read_in_parts(self, data: bytes, received_ns: int, room: RowRoom, found: Findings) -> None:

@@ -39,7 +39,8 @@ def day(tape: SyntheticTape) -> Day:
 def played(tape: SyntheticTape, channels: str = "XT.BTC-USD", **fault: Any) -> tuple[Heard, dict[str, int]]:
     """A day of BTC under one fault, and how often it struck."""
     with serving(tape, replay=str(DAY), faults={"fault": [fault]}) as url:
-        heard = listened(url, "crypto", channels)
+        patience = {"ping_timeout_s": 1.5} if fault["kind"] == "half_open" else {}
+        heard = listened(url, "crypto", channels, **patience)
         told = progress(url, "crypto")
         rest = RESTClient("k", base=url, retries=0)
         trades = list(rest.list_trades("X:BTCUSD", timestamp=str(DAY), limit=50_000, order="asc"))

@@ -157,6 +157,13 @@ def test_what_is_not_plain_is_left_to_the_careful_reader(spoil: Callable[[bytes]
     assert (decoder.quick_frames, decoder.careful_frames) == (2, 2)
 
 
+def test_what_is_refused_stands_in_the_order_of_its_frame() -> None:
+    text = b'[{"ev":"LULD","T":"MSFT","t":1601541600000000,"zz":-1},{"ev":"LULD","zz":-1}]'
+    for is_scanning in (True, False):
+        refused = FrameDecoder(Market.STOCKS, is_scanning=is_scanning).decode([Frame(text, _NOW)]).refused
+        assert refused["line"].to_list() == [1, 2]
+
+
 def test_a_new_field_slows_the_stream_once_and_is_counted_ever_after() -> None:
     decoder = FrameDecoder(Market.STOCKS)
     frame = Frame(_compact([{**EVENTS[Market.STOCKS][0], "venue": [{"a": [1.5, {}]}, None, True]}]), _NOW)
