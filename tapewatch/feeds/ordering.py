@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from tapewatch.feeds.columns import LINE
 from tapewatch.feeds.layouts import Layout
+from tapewatch.market.conditions import FIRST_CORRECTION_RECORD
 
 #: Bytes of parsed rows held in memory before the spool goes to disk.
 MEMORY_BYTES = 144 * 1024 * 1024
@@ -111,7 +112,7 @@ class Spool:
     def drain(self, settle: Callable[[], None] = lambda: None) -> Iterator[pl.DataFrame]:
         """The rows in the table's order, each key once; where nothing numbers them, numbered by position.
 
-        Of rows with one key the last in the file stays. `duplicates` counts those that equal it, `conflicts` names the
+        Of rows with one key the last in the file stays, but a trade before the records of its correction. `duplicates` counts those that equal it, `conflicts` names the
         others; `settle` is called once both are final, before the first frame.
         """
         frames = self._replay() if self._watch.is_in_order else self._sorted(settle)
@@ -155,11 +156,16 @@ class Spool:
             return
         key = ", ".join(identity)
         known = " AND ".join(f"{name} IS NOT NULL" for name in identity)
+        kept = f"max({LINE})"
+        if "correction" in layout.table.schema:
+            # The record that a trade was corrected has the trade's number and comes later: the trade itself is to stay.
+            trades = f"correction IS NULL OR correction < {FIRST_CORRECTION_RECORD}"
+            kept = f"coalesce(max({LINE}) FILTER ({trades}), {kept})"
         exact = " AND ".join(f"a.{name} IS NOT DISTINCT FROM b.{name}" for name in layout.table.schema)
         database.execute(f"""
             INSERT INTO dropped
             SELECT a.{LINE}, repeated.kept, {exact}
-            FROM (SELECT {key}, max({LINE}) AS kept FROM spool WHERE {known} GROUP BY {key} HAVING count(*) > 1) repeated
+            FROM (SELECT {key}, {kept} AS kept FROM spool WHERE {known} GROUP BY {key} HAVING count(*) > 1) repeated
             JOIN spool a USING ({key})
             JOIN spool b ON b.{LINE} = repeated.kept
             WHERE a.{LINE} <> repeated.kept

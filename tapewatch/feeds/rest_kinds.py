@@ -65,7 +65,7 @@ class Kind:
 
 
 def _trades_request(symbol: str, window: Window, limit: int) -> Request:
-    ticker = quote(to_rest(symbol), safe=":")
+    ticker = quote(symbol, safe=":")
     return Request(
         f"/v3/trades/{ticker} {window.label}",
         f"/v3/trades/{ticker}",
@@ -79,12 +79,12 @@ def _trades_request(symbol: str, window: Window, limit: int) -> Request:
             raw=True,
         ),
         limit,
-        to_rest(symbol),
+        symbol,
     )
 
 
 def _quotes_request(symbol: str, window: Window, limit: int) -> Request:
-    ticker = quote(to_rest(symbol), safe=":")
+    ticker = quote(symbol, safe=":")
     return Request(
         f"/v3/quotes/{ticker} {window.label}",
         f"/v3/quotes/{ticker}",
@@ -98,7 +98,7 @@ def _quotes_request(symbol: str, window: Window, limit: int) -> Request:
             raw=True,
         ),
         limit,
-        to_rest(symbol),
+        symbol,
     )
 
 

@@ -106,7 +106,7 @@ class Pager:
             host = there.netloc.rpartition("@")[2]
             raise PageError(self._complaint(request, number, reply, f"its next_url points to another host, {host}"))
         path = there.path.removeprefix(here.path)
-        if not f"{unquote(path)}/".startswith(f"{unquote(request.path)}/"):
+        if not f"{_joined(path)}/".startswith(f"{_joined(request.path)}/"):
             raise PageError(self._complaint(request, number, reply, f"its next_url leaves {request.path} for {path}"))
         query = "&".join(part for part in there.query.split("&") if not part.lower().startswith("apikey="))
         return f"{path}?{query}" if query else path
@@ -138,6 +138,11 @@ def _fault(request: Request, number: int, decoded: Decoded[Any] | DecodedColumns
     elif page.results is None and not (request.may_be_empty and number == 1 and not page.next_url):
         return "it has no results"
     return ""
+
+
+def _joined(path: str) -> str:
+    """An address in which the vendor's two spellings of a pair, `X:BTC-USD` and `X:BTCUSD`, are alike."""
+    return unquote(path).replace("-", "")
 
 
 def _is_same_server(here: SplitResult, there: SplitResult) -> bool:

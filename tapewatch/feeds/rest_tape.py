@@ -12,6 +12,7 @@ from tapewatch.feeds.rest_decode import LINE, DecodedColumns, raw_rows
 from tapewatch.feeds.rest_kinds import Kind, Numbering, Rule, Window, number_rule, numbering, time_rules
 from tapewatch.feeds.rest_pages import NumberedPage, Pager, Request, lost_next_url
 from tapewatch.feeds.source import Load
+from tapewatch.market.conditions import FIRST_CORRECTION_RECORD
 from tapewatch.market.instruments import NS_PER_MINUTE, Market
 from tapewatch.market.tables import QUARANTINE, SYMBOL
 
@@ -129,7 +130,7 @@ def _prove_complete(
 def _without_repeats(
     kind: Kind, market: Market, request: Request, frame: pl.DataFrame
 ) -> tuple[pl.DataFrame, int, pl.DataFrame]:
-    """`frame` with each key once (the later row stays), the number of exact re-deliveries, and the rows contradicted."""
+    """`frame` with each key once (the later row stays, but a trade before the records of its correction), the number of exact re-deliveries, and the rows contradicted."""
     key = _identity(kind, market)
     if not key or not frame.height:
         return frame, 0, QUARANTINE.empty()
@@ -138,15 +139,22 @@ def _without_repeats(
     if not frame.select(tied.any()).item():
         return frame, 0, QUARANTINE.empty()
     values = [name for name in frame.columns if name != LINE]
+    is_record = pl.lit(value=False)
+    if "correction" in frame.columns:
+        # The record that a trade was corrected has the trade's number and comes later: the trade itself is to stay.
+        is_record = (pl.col("correction") >= FIRST_CORRECTION_RECORD).fill_null(value=False)
+        frame = frame.sort(is_record, descending=True, maintain_order=True)
     is_dropped = tied & ~pl.struct(key).is_last_distinct()
     dropped = frame.with_columns(is_dropped.alias("is_dropped"), pl.struct(values).is_last_distinct().alias("differs"))
     conflicts = dropped.filter("is_dropped", "differs")
+    named = pl.struct(key).struct.json_encode()
     refused = conflicts.select(
         pl.lit(f"{request.what}, repeated keys").alias("source"),
         pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias("line"),
-        pl.format(
-            "a later row has the same {} and says otherwise: it stays", pl.struct(key).struct.json_encode()
-        ).alias("reason"),
+        pl.when(is_record)
+        .then(pl.format("a record of correction, no trade: the trade with the same {} says what became of it", named))
+        .otherwise(pl.format("a later row has the same {} and says otherwise: it stays", named))
+        .alias("reason"),
         pl.struct(values).struct.json_encode().alias("raw"),
     )
     repeats = dropped.select((pl.col("is_dropped") & ~pl.col("differs")).sum()).item()

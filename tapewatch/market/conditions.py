@@ -36,12 +36,16 @@ INTERMARKET_SWEEP = 14
 CRYPTO_SELL_SIDE = 1
 CRYPTO_BUY_SIDE = 2
 
-_VOLUME_ONLY = (2, 7, 12, 13, 20, 21, 37, 52, 53)
-_HIGH_LOW_AND_VOLUME = (5, 10, 22, 29, 32, 33)
+#: Corrections from this one on are records about a trade (10 cancelled, 11 error, 12 corrected) under the trade's own
+#: sequence number, and no trades themselves.
+FIRST_CORRECTION_RECORD = 10
+
+_VOLUME_ONLY = (2, 7, 12, 13, 20, 21, 29, 37, 52, 53)
+_HIGH_LOW_AND_VOLUME = (5, 10, 22, 32, 33)
 _NOTHING = (15, 16)
 _PRICE_ONLY = (38,)
 
-#: The vendor's consolidated update rules for US stocks. Sources disagree on 29 and 32; both are read as 33 is.
+#: The vendor's consolidated update rules for US stocks, as its table had them in July 2026; what is left out allows all.
 STOCK_UPDATE_RULES: Mapping[int, Updates] = {
     **dict.fromkeys(_VOLUME_ONLY, Updates.VOLUME),
     **dict.fromkeys(_HIGH_LOW_AND_VOLUME, Updates.HIGH_LOW | Updates.VOLUME),

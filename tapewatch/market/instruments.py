@@ -177,7 +177,10 @@ def normalise(ticker: str, market: Market) -> str:
 
 
 def to_rest(symbol: str) -> str:
-    """The vendor's REST spelling of a symbol: `X:BTC-USD` becomes `X:BTCUSD`, stocks stay."""
+    """The vendor's REST spelling of a symbol in bars and reference data: `X:BTC-USD` becomes `X:BTCUSD`, stocks stay.
+
+    Its trades and quotes are asked for as flat files spell them.
+    """
     return symbol.replace("-", "") if market_of(symbol) in _PAIRED else symbol
 
 

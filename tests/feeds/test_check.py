@@ -23,7 +23,7 @@ from tests.support.rest_tapes import DAY, NOW, minute_bars, stock_quotes, stock_
 
 SYMBOLS = {Market.STOCKS: ("AAPL", "MSFT"), Market.CRYPTO: ("X:BTC-USD",)}
 VENDOR = "https://api.polygon.io"
-PATIENCE = Patience(attempts=2, first_wait_s=0.01, longest_wait_s=0.1, connect_timeout_s=1, read_timeout_s=1)
+PATIENCE = Patience(attempts=2, first_wait_s=0.01, longest_wait_s=0.1, connect_timeout_s=60, read_timeout_s=60)
 TOMORROW = DAY + dt.timedelta(days=1)
 
 

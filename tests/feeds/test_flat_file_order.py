@@ -71,6 +71,19 @@ def test_of_rows_with_one_key_and_other_content_the_later_stays(tmp_path: Path, 
     assert refused["raw"].split(",")[7] == "6"
 
 
+@pytest.mark.parametrize("room", _ROOM)
+def test_a_corrected_trade_stays_and_the_record_that_says_so_is_set_aside(tmp_path: Path, room: str) -> None:
+    rows = _day()
+    rows[5] |= {"correction": 1}
+    record = {**rows[5], "correction": 12, "sip_timestamp": rows[9]["sip_timestamp"]}
+    put(tmp_path, STOCKS, "trades", [*rows[:10], record, *rows[10:]])
+    frame, load = _load(tmp_path, room=room)
+    assert frame.height == len(rows)
+    assert frame.filter(pl.col("sequence_number") == 6)["correction"].to_list()[0] == 1
+    (refused,) = load.quarantine.to_dicts()
+    assert (refused["line"], refused["reason"].split(",")[0]) == (12, "symbol/sequence_number: replaced by line 7")
+
+
 def test_rows_alike_in_content_are_all_kept(tmp_path: Path) -> None:
     put(tmp_path, STOCKS, "trades", [row(STOCKS, "trades", 0, sequence_number=i + 1) for i in range(50)])
     frame, load = _load(tmp_path)

@@ -29,7 +29,7 @@ from tests.support.rest_tapes import (
     stock_trades,
 )
 
-PATIENCE = Patience(attempts=3, first_wait_s=0.01, longest_wait_s=2, connect_timeout_s=2, read_timeout_s=2)
+PATIENCE = Patience(attempts=3, first_wait_s=0.01, longest_wait_s=2, connect_timeout_s=60, read_timeout_s=60)
 
 
 @pytest.fixture(scope="module")
@@ -116,9 +116,9 @@ def test_bars_are_unadjusted_and_cover_the_day(vendor):
     assert (first.query["adjusted"], first.query["sort"]) == ("false", "asc")
 
 
-def test_crypto_is_asked_joined_and_numbered_by_position(vendor):
+def test_crypto_trades_are_asked_as_files_spell_them_and_numbered_by_position(vendor):
     rows = crypto_trades(200)
-    vendor.rows["trades/X:BTCUSD"] = [*rows, rows[17], rows[18]]
+    vendor.rows["trades/X:BTC-USD"] = [*rows, rows[17], rows[18]]
     load = source(vendor).trades(CRYPTO, ["X:BTC-USD"])
     frame = whole(load)
     TRADES.check(frame)
@@ -140,7 +140,7 @@ def test_pages_of_any_size_give_the_same_frame(server, count, page, seed, kind):
     server.__dict__.update(FaultyVendor(base_url=server.base_url).__dict__)
     partition, symbol, key, rows = {
         "stocks": (STOCKS, "AAPL", "trades/AAPL", stock_trades(count, seed)),
-        "crypto": (CRYPTO, "X:BTC-USD", "trades/X:BTCUSD", crypto_trades(count, seed)),
+        "crypto": (CRYPTO, "X:BTC-USD", "trades/X:BTC-USD", crypto_trades(count, seed)),
     }[kind]
     server.rows[key] = rows
     at_once = whole(source(server).trades(partition, [symbol]))

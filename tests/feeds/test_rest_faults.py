@@ -34,7 +34,7 @@ from tests.support.rest_tapes import CRYPTO, NOW, OPEN, STOCKS, crypto_trades, m
 
 # Plans that count calls share one count for each key.
 _fresh_keys = (f"{KEY}{number}" for number in itertools.count())
-PATIENCE = Patience(attempts=3, first_wait_s=0.01, longest_wait_s=2, connect_timeout_s=1, read_timeout_s=0.3)
+PATIENCE = Patience(attempts=3, first_wait_s=0.01, longest_wait_s=2, connect_timeout_s=60, read_timeout_s=60)
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +198,8 @@ def test_a_slow_server_is_left_and_tried_again(vendor):
         return body
 
     vendor.faults[1] = sleep
-    assert trades(vendor).height == 25
+    hasty = Patience(attempts=50, first_wait_s=0.01, longest_wait_s=2, connect_timeout_s=60, read_timeout_s=0.3)
+    assert trades(vendor, patience=hasty).height == 25
     assert len(vendor.seen) > 3
 
 
@@ -336,10 +337,31 @@ def test_repeats_are_dropped_and_contradictions_quarantined(vendor):
     assert frame["id"][-1] == "7", "the later copy stays"
 
 
+def test_a_corrected_trade_stays_and_the_record_that_says_so_is_set_aside(vendor):
+    rows = stock_trades(6, ties=False)
+    later = {"sip_timestamp": rows[5]["sip_timestamp"] + 10}
+    rows[1] |= {"correction": 8}
+    rows[2] |= {"correction": 1}
+    vendor.rows["trades/AAPL"] = [*rows, rows[1] | later | {"correction": 10}, rows[2] | later | {"correction": 12}]
+    load = rest(vendor).trades(STOCKS, ["AAPL"])
+    frame = pl.concat(load)
+    assert frame["correction"].to_list() == [0, 8, 1, 0, 0, 0]
+    assert frame["time"].is_sorted()
+    assert (load.source_rows, load.duplicates, load.quarantine.height) == (8, 0, 2)
+    assert all(reason.startswith("a record of correction, no trade") for reason in load.quarantine["reason"])
+
+
+def test_a_page_of_a_pair_may_lead_on_in_either_spelling(vendor):
+    vendor.rows["trades/X:BTC-USD"] = vendor.rows["trades/X:BTCUSD"] = crypto_trades(12)
+    vendor.faults[1] = lambda body: body | {"next_url": body["next_url"].replace("X:BTC-USD", "X:BTCUSD")}
+    load = rest(vendor, page_limit=5).trades(CRYPTO, ["X:BTC-USD"])
+    assert sum(frame.height for frame in load) == 12
+
+
 def test_numbers_follow_the_rows_that_are_kept(vendor):
     rows = crypto_trades(10)
     rows[4]["price"] = 0
-    vendor.rows["trades/X:BTCUSD"] = rows
+    vendor.rows["trades/X:BTC-USD"] = rows
     frame = pl.concat(rest(vendor).trades(CRYPTO, ["X:BTC-USD"]))
     assert frame["sequence_number"].to_list() == list(range(1, 10))
 

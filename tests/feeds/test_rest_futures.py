@@ -23,7 +23,7 @@ OPTIONS = Partition(DAY, Market.OPTIONS)
 OPEN = FUTURES.session.day_start
 CONTRACT, OPTION = "ESM4", "O:SPY240621C00500000"
 TABLES = {"trades": TRADES, "quotes": QUOTES, "bars": DELIVERED_BARS}
-PATIENCE = Patience(attempts=2, first_wait_s=0.01, longest_wait_s=0.1, connect_timeout_s=2, read_timeout_s=2)
+PATIENCE = Patience(attempts=2, first_wait_s=0.01, longest_wait_s=0.1, connect_timeout_s=60, read_timeout_s=60)
 
 
 def rows_of(table: str, count: int = 25) -> list[dict[str, Any]]:

@@ -72,7 +72,7 @@ def test_a_closed_queue_takes_no_more_and_wakes_who_waits() -> None:
     waiter = threading.Thread(target=lambda: taken.__setitem__(0, queue.take(1, 30)))
     waiter.start()
     queue.close()
-    waiter.join(5)
+    waiter.join(60)
     assert taken == [[]]
     assert queue.is_closed
     assert not queue.put(_frame(1))

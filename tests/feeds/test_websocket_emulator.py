@@ -19,9 +19,6 @@ _DAY = dt.date(2024, 3, 5)
 _KEY = "advanced-test-only"  # pragma: allowlist secret
 _TAPE = SyntheticTape(7)
 _MS = 1_000_000
-_PATIENCE_S = 60.0
-# The emulator shares the test's process: while it makes a day, it gives no sign of life.
-_POLICY = replace(QUICK, ping_interval_s=1, ping_timeout_s=3, reply_timeout_s=10)
 
 
 def _stream_url(base: str, market: Market) -> str:
@@ -35,7 +32,7 @@ def _until_done(client: Running, base: str, market: Market) -> dict[str, int]:
         progress = httpx.get(f"{base}/emulator/v1/stream", params={"market": market}).json()
         return bool(progress["is_done"])
 
-    client.until(is_done, _PATIENCE_S)
+    client.until(is_done)
     # What was sent before the emulator said so may still be on its way: it is there when a pulse was felt since.
     came = -1
     while came != client.client.stats.frames:
@@ -72,7 +69,7 @@ def test_every_market_streams_its_day_whole(market: Market) -> None:
     wanted = subscriptions(plan_for(market, "advanced"), [symbol])
     with (
         serving(_TAPE, speed="max", replay=str(_DAY)) as base,
-        running(_stream_url(base, market), wanted, _POLICY, _KEY) as client,
+        running(_stream_url(base, market), wanted, QUICK, _KEY) as client,
     ):
         _until_done(client, base, market)
         stats = client.client.stats
@@ -88,11 +85,13 @@ def test_every_market_streams_its_day_whole(market: Market) -> None:
 @pytest.mark.slow
 def test_after_lost_connections_the_stream_goes_on_to_its_end() -> None:
     symbol = _TAPE.symbols(Market.CRYPTO)[0]
+    # The emulator shares the test's process: while it makes a day, it gives no sign of life.
+    patience = replace(QUICK, ping_interval_s=1, ping_timeout_s=3)
     kinds = ("drop", "close", "close_1008", "half_open")
     faults = {"fault": [{"kind": kind, "every": 3000 + 700 * i, "count": 2} for i, kind in enumerate(kinds)]}
     with (
         serving(_TAPE, speed="max", replay=str(_DAY), faults=faults) as base,
-        running(_stream_url(base, Market.CRYPTO), [f"XT.{symbol.removeprefix('X:')}"], _POLICY, _KEY) as client,
+        running(_stream_url(base, Market.CRYPTO), [f"XT.{symbol.removeprefix('X:')}"], patience, _KEY) as client,
     ):
         struck = _until_done(client, base, Market.CRYPTO)
         assert struck == dict.fromkeys(kinds, 2)
@@ -112,7 +111,7 @@ def test_spoilt_frames_are_named_and_cost_no_other() -> None:
     faults = {"fault": [{"kind": kind, "every": 1500 + 400 * i, "count": 3} for i, kind in enumerate(kinds)]}
     with (
         serving(_TAPE, speed="max", replay=str(_DAY), faults=faults) as base,
-        running(_stream_url(base, Market.CRYPTO), [f"XT.{symbol.removeprefix('X:')}"], _POLICY, _KEY) as client,
+        running(_stream_url(base, Market.CRYPTO), [f"XT.{symbol.removeprefix('X:')}"], QUICK, _KEY) as client,
     ):
         struck = _until_done(client, base, Market.CRYPTO)
         assert struck == dict.fromkeys(kinds, 3)

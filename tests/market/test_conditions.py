@@ -34,6 +34,7 @@ _CODES = st.lists(st.integers(0, 80), max_size=5)
         ("53", Updates.VOLUME, Updates.VOLUME),  # qualified contingent
         ("10", Updates.HIGH_LOW | Updates.VOLUME, Updates.HIGH_LOW | Updates.VOLUME),  # derivatively priced
         ("22", Updates.HIGH_LOW | Updates.VOLUME, Updates.HIGH_LOW | Updates.VOLUME),  # prior reference price
+        ("29", Updates.VOLUME, Updates.VOLUME),  # seller
         ("32", Updates.HIGH_LOW | Updates.VOLUME, Updates.HIGH_LOW | Updates.VOLUME),  # sold out of sequence
         ("33", Updates.HIGH_LOW | Updates.VOLUME, Updates.HIGH_LOW | Updates.VOLUME),
         ("2,10,41", Updates.VOLUME, Updates.VOLUME),
