@@ -140,4 +140,4 @@ def faulty_vendor() -> Iterator[FaultyVendor]:
             yield vendor
         finally:
             server.should_exit = True
-            thread.join(timeout=10)
+            thread.join(timeout=60)

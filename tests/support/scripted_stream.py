@@ -111,10 +111,10 @@ def serving(stream: ScriptedStream) -> Iterator[ScriptedStream]:
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(main()), daemon=True)
     thread.start()
-    if not ready.wait(10):
+    if not ready.wait(60):
         raise TimeoutError("the scripted server does not start")
     try:
         yield stream
     finally:
         loop.call_soon_threadsafe(done.set)
-        thread.join(10)
+        thread.join(60)
