@@ -16,7 +16,7 @@ from tapewatch.market.schema import Table
 from tapewatch.market.tables import ANOMALIES
 from tapewatch.store import sql_read, sql_upsert
 from tapewatch.store.sql_engine import PATIENCE_S, DatabaseError, connect, parse, transaction
-from tapewatch.store.sql_rows import frame_of, keyed
+from tapewatch.store.sql_rows import frame_of, keyed, keys_of
 from tapewatch.store.sql_schema import ensure_current
 from tapewatch.store.sql_tables import SQL_TABLES, UtcDateTime, anomalies_table, metadata, sql_table, twin
 
@@ -89,6 +89,39 @@ class Database:
         if rows.height:
             with transaction(self.engine) as connection:
                 sql_upsert.upsert(connection, table, rows)
+        return rows.height
+
+    def revise(self, table: Table, partition: Partition, frame: pl.DataFrame) -> int:
+        """As `upsert`, for a table with `revision` and `known_time`, whoever counts the revisions of what is written.
+
+        A row that says what is kept already changes nothing. One that replaces another gets a revision above that one's,
+        and is known no earlier: a process that begins to count anew goes on from what the database holds.
+
+        Returns: how many rows were held against what is kept.
+
+        Raises: as `upsert`.
+        """
+        twin(table)
+        rows = keyed(table, partition, frame)
+        if rows.height:
+            with transaction(self.engine) as connection:
+                sql_upsert.upsert(connection, table, rows, revises=True)
+        return rows.height
+
+    def remove(self, table: Table, partition: Partition, keys: pl.DataFrame) -> int:
+        """Delete the market's rows whose `table.key` is among the keys, in one transaction; others are left alone.
+
+        Returns: how many keys there were.
+
+        Raises:
+            ValueError: the table is not kept in the database.
+            DatabaseError: the database refuses; nothing was deleted. Where `is_transient`, try again later.
+        """
+        twin(table)
+        rows = keys_of(table, partition, keys)
+        if rows.height:
+            with transaction(self.engine) as connection:
+                sql_upsert.remove(connection, table, rows)
         return rows.height
 
     def read(

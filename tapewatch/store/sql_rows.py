@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from tapewatch.market.instruments import Partition
 from tapewatch.market.schema import Table
 from tapewatch.store.sql_engine import DatabaseError
-from tapewatch.store.sql_tables import PARTITION_COLUMNS, twin
+from tapewatch.store.sql_tables import PARTITION_COLUMNS, key_columns, twin
 
 _MICROSECONDS = pl.Datetime("us", "UTC")
 _SQLITE_TIME = "%Y-%m-%d %H:%M:%S%.6f"
@@ -37,6 +37,16 @@ def keyed(table: Table, partition: Partition, frame: pl.DataFrame) -> pl.DataFra
     if kept.select(key).is_duplicated().any():
         kept = kept.unique(subset=key, keep="last", maintain_order=True)
     return kept
+
+
+def keys_of(table: Table, partition: Partition, keys: pl.DataFrame) -> pl.DataFrame:
+    """Keys of the table's rows as they are kept, each once."""
+    place = {"market": str(partition.market), "date": partition.date}
+    kept = (
+        expression for expression, column in zip(_kept(table), table.columns, strict=True) if column.name in table.key
+    )
+    rows = keys.select(table.key).select(*(pl.lit(value).alias(name) for name, value in place.items()), *kept)
+    return rows.select(key_columns(table)).unique()
 
 
 def as_kept(table: Table, frame: pl.DataFrame, place: pl.DataFrame) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""Bulk upserts: rows that are new are added, rows whose key is there are replaced.
+"""Bulk upserts: rows that are new are added, rows whose key is there are replaced, or revised; rows that are no more go.
 
 SQLite: one `executemany`. PostgreSQL: COPY into a temporary table that each connection keeps, then one merge; few rows go as one
 statement, which needs fewer round trips. Belongs here: the statements. Not here: transactions, or how values are spelt.
@@ -20,26 +20,41 @@ from tapewatch.store.sql_timescale import lift_decompression_limit
 
 #: Up to here one statement with its values is quicker than COPY and merge.
 _FEW_ROWS = 30
+#: What the revision counts, and when it became known: neither makes a row another one.
+_OF_THE_REVISION = ("revision", "known_time")
 
 
-def upsert(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
-    """Write a frame that went through `keyed`, inside the connection's transaction."""
+def upsert(connection: Connection, table: Table, frame: pl.DataFrame, *, revises: bool = False) -> None:
+    """Write a frame that went through `keyed`, inside the connection's transaction.
+
+    With `revises` a row that says what is there already changes nothing, and one that replaces another has a higher
+    revision than that, whoever counted it.
+    """
     if connection.dialect.name == "sqlite":
-        _executemany(connection, table, frame)
+        _executemany(connection, sqlite_statement(table, revises=revises), frame)
         return
     # Whoever writes the same rows at the same time locks them in the same order, so that nobody waits in a circle.
     frame = frame.sort(key_columns(table))
     if frame.height <= _FEW_ROWS:
-        connection.execute(_merge_of_values(table), frame.rows(named=True))
+        connection.execute(_merge_of_values(table, revises=revises), frame.rows(named=True))
     else:
-        _copy_and_merge(connection, table, frame)
+        _copy_and_merge(connection, table, merge_statement(table, revises=revises), frame)
 
 
-def sqlite_statement(table: Table) -> str:
+def remove(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
+    """Delete the rows of these keys (`key_columns`), inside the connection's transaction."""
+    target = twin(table)
+    match = (target.c[name] == sa.bindparam(f"of_{name}") for name in key_columns(table))
+    keys = frame.sort(key_columns(table)).rename(lambda name: f"of_{name}")
+    connection.execute(sa.delete(target).where(*match), keys.rows(named=True))
+
+
+def sqlite_statement(table: Table, *, revises: bool = False) -> str:
     """The upsert of one row, with a question mark for each column."""
     columns = list(twin(table).columns.keys())
     marks = ", ".join("?" * len(columns))
-    return f"INSERT INTO {_names([table.name])} ({_names(columns)}) VALUES ({marks}) {_on_conflict(table)}"  # noqa: S608 - names are ours
+    conflict = _revised(table, "max") if revises else _replaced(table)
+    return f"INSERT INTO {_names([table.name])} ({_names(columns)}) VALUES ({marks}) {conflict}"  # noqa: S608 - names are ours
 
 
 def staging_name(table: Table) -> str:
@@ -58,14 +73,14 @@ def copy_statement(table: Table) -> str:
     return f"COPY {staging_name(table)} ({columns}) FROM STDIN (FORMAT csv, NULL '{CSV_NULL}')"
 
 
-def merge_statement(table: Table) -> str:
+def merge_statement(table: Table, *, revises: bool = False) -> str:
     """From the staging table into the table."""
     columns = _names(list(twin(table).columns.keys()))
-    return f"INSERT INTO {_names([table.name])} ({columns}) SELECT {columns} FROM {staging_name(table)} {_on_conflict(table)}"  # noqa: S608 - names are ours
+    conflict = _revised(table, "greatest") if revises else _replaced(table)
+    return f"INSERT INTO {_names([table.name])} ({columns}) SELECT {columns} FROM {staging_name(table)} {conflict}"  # noqa: S608 - names are ours
 
 
-def _executemany(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
-    statement = sqlite_statement(table)
+def _executemany(connection: Connection, statement: str, frame: pl.DataFrame) -> None:
     cursor: Any = _cursor(connection)
     try:
         for rows in sqlite_rows(frame):
@@ -74,7 +89,7 @@ def _executemany(connection: Connection, table: Table, frame: pl.DataFrame) -> N
         cursor.close()
 
 
-def _copy_and_merge(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
+def _copy_and_merge(connection: Connection, table: Table, merge: str, frame: pl.DataFrame) -> None:
     lift_decompression_limit(connection)
     connection.exec_driver_sql(staging_statement(table))
     cursor: Any = _cursor(connection)
@@ -82,7 +97,7 @@ def _copy_and_merge(connection: Connection, table: Table, frame: pl.DataFrame) -
         cursor.copy_expert(copy_statement(table), io.BytesIO(csv_block(frame)))
     finally:
         cursor.close()
-    connection.exec_driver_sql(merge_statement(table))
+    connection.exec_driver_sql(merge)
 
 
 def _cursor(connection: Connection) -> DBAPICursor:
@@ -91,17 +106,33 @@ def _cursor(connection: Connection) -> DBAPICursor:
     return driver.cursor()
 
 
-def _merge_of_values(table: Table) -> sa.Insert:
-    statement = postgres_insert(twin(table))
-    key = key_columns(table)
-    return statement.on_conflict_do_update(
-        index_elements=list(key), set_={name: statement.excluded[name] for name in _others(table)}
-    )
+def _merge_of_values(table: Table, *, revises: bool) -> sa.Insert:
+    statement, key, kept = postgres_insert(twin(table)), list(key_columns(table)), twin(table).c
+    new: dict[str, Any] = {name: statement.excluded[name] for name in _others(table)}
+    if not revises:
+        return statement.on_conflict_do_update(index_elements=key, set_=new)
+    differs = (kept[name].is_distinct_from(new[name]) for name in _said(table))
+    new |= {"revision": sa.func.greatest(new["revision"], kept["revision"] + 1)}
+    new |= {"known_time": sa.func.greatest(new["known_time"], kept["known_time"])}
+    return statement.on_conflict_do_update(index_elements=key, set_=new, where=sa.or_(*differs))
 
 
-def _on_conflict(table: Table) -> str:
+def _replaced(table: Table) -> str:
     replaced = ", ".join(f'"{name}" = excluded."{name}"' for name in _others(table))
     return f"ON CONFLICT ({_names(list(key_columns(table)))}) DO UPDATE SET {replaced}"
+
+
+def _revised(table: Table, greater: str) -> str:
+    kept = f'"{table.name}".'
+    revised = f'"revision" = {greater}(excluded."revision", {kept}"revision" + 1)'
+    known = f'"known_time" = {greater}(excluded."known_time", {kept}"known_time")'
+    said = ", ".join(f'"{name}" = excluded."{name}"' for name in _said(table))
+    differs = " OR ".join(f'{kept}"{name}" IS DISTINCT FROM excluded."{name}"' for name in _said(table))
+    return f"ON CONFLICT ({_names(list(key_columns(table)))}) DO UPDATE SET {said}, {known}, {revised} WHERE {differs}"
+
+
+def _said(table: Table) -> list[str]:
+    return [name for name in _others(table) if name not in _OF_THE_REVISION]
 
 
 def _others(table: Table) -> list[str]:

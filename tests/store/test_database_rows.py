@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.live_tables import ALERTS, GAPS, LIVE_BARS, LIVE_QUARANTINE
+from tapewatch.market.live_tables import ALERTS, GAPS, LIVE_BARS, LIVE_MICROSTRUCTURE, LIVE_QUARANTINE
 from tapewatch.market.schema import SchemaError, Table
 from tapewatch.market.tables import COVERAGE, TRADES
 from tapewatch.store import sql_copy, sql_upsert
@@ -99,6 +99,39 @@ def test_a_row_whose_key_is_there_is_replaced(database: Database, count: int) ->
     database.upsert(LIVE_BARS, MONDAY, first)
     database.upsert(LIVE_BARS, MONDAY, second)
     assert_frame_equal(_bare(database.read(LIVE_BARS), LIVE_BARS), _as_kept(second, LIVE_BARS), categorical_as_str=True)
+
+
+@pytest.mark.parametrize("few", [0, 1_000], ids=["many", "few"])
+@pytest.mark.parametrize("table", [LIVE_BARS, LIVE_MICROSTRUCTURE], ids=lambda table: table.name)
+def test_revisions_go_on_from_those_that_are_kept(
+    database: Database, table: Table, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that counts anew: what says the same leaves the row alone, what differs gets the next revision."""
+    monkeypatch.setattr(sql_upsert, "_FEW_ROWS", few)
+    kept = rows_of(table, 6).with_columns(pl.lit(4, pl.Int32).alias("revision"))
+    database.upsert(table, MONDAY, kept)
+    anew = kept.with_columns(pl.lit(0, pl.Int32).alias("revision"), (pl.col("known_time") - dt.timedelta(minutes=1)))
+    assert database.revise(table, MONDAY, anew) == kept.height
+    assert_frame_equal(_bare(database.read(table), table), _as_kept(kept, table), categorical_as_str=True)
+    values = pl.col("volume").fill_null(0) + 1
+    database.revise(table, MONDAY, anew.with_columns(values, pl.lit(2, pl.Int32).alias("revision")))
+    expected = kept.with_columns(values, pl.lit(5, pl.Int32).alias("revision"))
+    assert_frame_equal(_bare(database.read(table), table), _as_kept(expected, table), categorical_as_str=True)
+    database.revise(table, MONDAY, anew.with_columns(values + 1, pl.lit(9, pl.Int32).alias("revision")))
+    assert database.read(table)["revision"].unique().to_list() == [9]
+
+
+@pytest.mark.parametrize("table", [LIVE_BARS, LIVE_MICROSTRUCTURE], ids=lambda table: table.name)
+def test_rows_that_are_no_more_go_and_no_others(database: Database, table: Table) -> None:
+    rows = rows_of(table, 10).unique(table.key)
+    for place in (MONDAY, CRYPTO):
+        database.upsert(table, place, rows)
+    gone = rows.head(3).select(table.key)
+    assert database.remove(table, MONDAY, pl.concat([gone, gone])) == 3
+    assert database.remove(table, MONDAY, gone.clear()) == 0
+    assert database.read(table, market="crypto").height == rows.height
+    left = _bare(database.read(table, market="stocks"), table)
+    assert_frame_equal(left, _as_kept(rows[3:], table), categorical_as_str=True)
 
 
 @pytest.mark.parametrize("count", [3, 500])
