@@ -120,7 +120,7 @@ class LiveBars:
             self._emitted[width].append(emitted)
 
     def _compared(self, bars: Array, old: Array) -> tuple[Array, Array]:
-        """The bars as they now stand, with those that are no more as bars of no volume, and the changed among them."""
+        """The bars as they now stand, with those that are no more, marked, and the changed among them."""
         old = old[np.argsort(self._key(old), kind="stable")]
         old_key, key = self._key(old), self._key(bars)
         if not old.size:
@@ -132,7 +132,8 @@ class LiveBars:
         bars["revision"] = np.where(was_there, old["revision"][at] + differs, 0)
         gone = old[~np.isin(old_key, key)]
         is_news = ~gone["is_withdrawn"]
-        _withdraw(gone)
+        # Remembered, so that one that comes back is a later revision.
+        gone["is_withdrawn"] = True
         gone["revision"] += is_news
         now = np.concatenate([bars, gone])
         return now, now[np.concatenate([differs | ~was_there, is_news])]
@@ -141,14 +142,13 @@ class LiveBars:
         key: Array = bars["symbol"] << 32 | (bars["start"] - self._session.day_start) // NS_PER_SECOND
         return key
 
-    def take(self, width: int, known_ns: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def take(self, width: int, done_ns: int, known_ns: int) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Bars that are new or changed since the last call, as `LIVE_BARS`, and the keys of those that are no more.
-
-        A bar of which every trade was taken back is among both: with no volume, and all prices its former open.
 
         Args:
             width: of the bars, in nanoseconds.
-            known_ns: the tape's present, at which revisions become known.
+            done_ns: the tape's present at the last call: of what ended by then news has come late.
+            known_ns: the tape's present.
         """
         emitted, self._emitted[width] = self._emitted[width], []
         if not emitted:
@@ -156,7 +156,7 @@ class LiveBars:
         bars = emitted[0] if len(emitted) == 1 else np.concatenate(emitted)
         built = kernel.FlatBars(*(np.ascontiguousarray(bars[name]) for name in _FIELDS))
         ends = built.start + width
-        known = np.where(bars["revision"] > 0, np.maximum(ends, known_ns), ends)
+        known = np.where(ends <= done_ns, known_ns, ends)
         symbol, *values = bars_frame(pl.Series(self._names, dtype=SYMBOL), built).get_columns()
         rows = pl.DataFrame(
             [
@@ -171,7 +171,8 @@ class LiveBars:
         )
         if not bars["is_withdrawn"].any():
             return rows, _NO_KEYS
-        return rows, rows.filter(pl.Series(bars["is_withdrawn"].copy())).select(LIVE_BARS.key)
+        is_withdrawn = pl.Series(bars["is_withdrawn"].copy())
+        return rows.filter(~is_withdrawn), rows.filter(is_withdrawn).select(LIVE_BARS.key)
 
     def end_sweep(self) -> None:
         """The minutes to be built again have been; the next begin with what they found in force."""
@@ -181,10 +182,3 @@ class LiveBars:
         """Minutes that start before `before` will not be built again."""
         for start in [start for start in self._minutes if start < before]:
             del self._minutes[start]
-
-
-def _withdraw(bars: Array) -> None:
-    for name in ("high", "low", "close"):
-        bars[name] = bars["open"]
-    bars["volume"] = bars["notional"] = bars["transactions"] = 0
-    bars["is_withdrawn"] = True

@@ -70,4 +70,6 @@ class Builder:
         for partition, rows in rows_by_day:
             self._rows.put(LIVE_BARS, partition, rows.second_bars)
             self._rows.put(LIVE_BARS, partition, rows.minute_bars)
+            self._rows.remove(LIVE_BARS, partition, rows.withdrawn_bars)
             self._rows.put(LIVE_MICROSTRUCTURE, partition, rows.microstructure)
+            self._rows.remove(LIVE_MICROSTRUCTURE, partition, rows.withdrawn_rows)

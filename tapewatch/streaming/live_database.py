@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -49,6 +49,14 @@ class LiveDatabase:
     def upsert(self, table: Table, partition: Partition, frame: pl.DataFrame) -> int:
         """As `Database.upsert`; also a transient DatabaseError where it is known to be away."""
         return int(self._call("upsert", table, partition, frame))
+
+    def revise(self, table: Table, partition: Partition, frame: pl.DataFrame) -> int:
+        """As `Database.revise`; also a transient DatabaseError where it is known to be away."""
+        return int(self._call("revise", table, partition, frame))
+
+    def remove(self, table: Table, partition: Partition, keys: pl.DataFrame) -> int:
+        """As `Database.remove`; also a transient DatabaseError where it is known to be away."""
+        return int(self._call("remove", table, partition, keys))
 
     def read(self, table: Table, **question: Any) -> pl.DataFrame:
         """As `Database.read`; also a transient DatabaseError where it is known to be away."""
@@ -95,12 +103,15 @@ class _Rows:
     table: Table
     partition: Partition
     frame: pl.DataFrame
+    #: The method of `LiveDatabase` that writes them.
+    how: str
 
 
 class RowWriter:
     """Writes live rows in a thread of its own; those of one table and day in the order in which they were given.
 
-    `put` never waits. When the buffer is full the oldest rows are dropped and counted: they are in the spool too.
+    Rows that have revisions go on from those that the database holds, an earlier process's among them.
+    `put` and `remove` never wait. When the buffer is full the oldest rows are dropped and counted: they are in the spool too.
     """
 
     def __init__(self, database: LiveDatabase, *, buffer_rows: int = _BUFFER_ROWS) -> None:
@@ -118,9 +129,16 @@ class RowWriter:
 
     def put(self, table: Table, partition: Partition, frame: pl.DataFrame) -> None:
         """Take rows of a live table."""
+        self._take(table, partition, frame, "revise" if "revision" in table.by_name else "upsert")
+
+    def remove(self, table: Table, partition: Partition, keys: pl.DataFrame) -> None:
+        """Take keys of rows that are no more."""
+        self._take(table, partition, keys, "remove")
+
+    def _take(self, table: Table, partition: Partition, frame: pl.DataFrame, how: str) -> None:
         if frame.is_empty():
             return
-        parts = [_Rows(table, partition, part) for part in frame.iter_slices(_CHUNK_ROWS)]
+        parts = [_Rows(table, partition, part, how) for part in frame.iter_slices(_CHUNK_ROWS)]
         with self._changed:
             self._waiting.setdefault((table.name, partition), deque()).extend(parts)
             self.rows_waiting += frame.height
@@ -139,7 +157,7 @@ class RowWriter:
     def _run(self) -> None:
         while (rows := self._next()) is not None:
             try:
-                self.rows_written += self._database.upsert(rows.table, rows.partition, rows.frame)
+                self.rows_written += getattr(self._database, rows.how)(rows.table, rows.partition, rows.frame)
             except DatabaseError as error:
                 if error.is_transient:
                     if self._is_closing:
@@ -162,13 +180,13 @@ class RowWriter:
             key = next(iter(self._waiting))
             first = self._pop(key)
             frames, height = [first.frame], first.frame.height
-            while key in self._waiting and height + self._waiting[key][0].frame.height <= _CHUNK_ROWS:
+            while key in self._waiting and _follows(self._waiting[key][0], first, _CHUNK_ROWS - height):
                 frames.append(self._pop(key).frame)
                 height += frames[-1].height
             if key in self._waiting:
                 # The others have their turn first.
                 self._waiting[key] = self._waiting.pop(key)
-        return _Rows(first.table, first.partition, pl.concat(frames))
+        return replace(first, frame=pl.concat(frames))
 
     def _pop(self, key: tuple[str, Partition]) -> _Rows:
         waiting = self._waiting[key]
@@ -187,3 +205,8 @@ class RowWriter:
     def _refuse(self, rows: _Rows, error: Exception) -> None:
         self.rows_refused += rows.frame.height
         _log.error("the database refuses %d rows of %s: %s", rows.frame.height, rows.table.name, error)
+
+
+def _follows(rows: _Rows, first: _Rows, room: int) -> bool:
+    """Whether rows can go with the first in one transaction."""
+    return rows.how == first.how and rows.frame.height <= room

@@ -33,7 +33,7 @@ class LiveRows:
     """What became known. A row that comes again, its revision raised, replaces the one before.
 
     `withdrawn_*` are keys (`symbol`, `clock`, `time` and `symbol`, `event_time`) of rows whose every tick was taken back:
-    the finished day's table lacks them. Such a bar is among the bars too, without volume.
+    they are no more, as the finished day's table lacks them.
     """
 
     second_bars: pl.DataFrame
@@ -141,10 +141,10 @@ class LiveTape:
             return NOTHING_NEW
         whole = max(self._next, through - (through - self.session.day_start) % NS_PER_MINUTE)
         self._sweep(whole, seconds)
-        self._next, self._seconds_done = whole, seconds
+        done, self._next, self._seconds_done = self._seconds_done, whole, seconds
         self._forget()
-        second_bars, gone_seconds = self._bars.take(NS_PER_SECOND, seconds)
-        minute_bars, gone_minutes = self._bars.take(NS_PER_MINUTE, seconds)
+        second_bars, gone_seconds = self._bars.take(NS_PER_SECOND, done, seconds)
+        minute_bars, gone_minutes = self._bars.take(NS_PER_MINUTE, done, seconds)
         rows, gone_rows = self._rows.take_rows()
         return LiveRows(
             self._due(second_bars, "time"),

@@ -6,10 +6,11 @@ from pathlib import Path
 import polars as pl
 
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.live_tables import LIVE_QUARANTINE
+from tapewatch.market.live_tables import LIVE_BARS, LIVE_QUARANTINE
 from tapewatch.market.tables import TIME
 from tapewatch.store.database import Database
 from tapewatch.streaming.live_database import LiveDatabase, RowWriter
+from tests.support.live_rows import rows_of
 
 DAY = Partition(dt.date(2024, 3, 5), Market.CRYPTO)
 NEXT = Partition(dt.date(2024, 3, 6), Market.CRYPTO)
@@ -59,3 +60,30 @@ def test_rows_that_the_database_refuses_are_counted_and_hold_up_nothing(tmp_path
     writer.start()
     assert writer.close(30) == 0
     assert (writer.rows_refused, writer.rows_written) == (10, 10)
+
+
+def written(url: str, *frames: tuple[str, pl.DataFrame]) -> pl.DataFrame:
+    """What the database holds after a collector's life in which these rows were put or removed."""
+    writer = RowWriter(LiveDatabase(url))
+    for how, frame in frames:
+        getattr(writer, how)(LIVE_BARS, DAY, frame)
+    writer.start()
+    assert writer.close(60) == 0
+    assert (writer.rows_refused, writer.rows_dropped) == (0, 0)
+    with Database(url) as database:
+        return database.read(LIVE_BARS)
+
+
+def test_a_collector_that_begins_again_goes_on_with_the_revisions(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'live.db'}"
+    bar = rows_of(LIVE_BARS, 1).with_columns(volume=pl.lit(5.0), revision=pl.lit(0, pl.Int32))
+    late = bar.with_columns(volume=pl.lit(6.0), revision=pl.lit(1, pl.Int32))
+    corrected = bar.with_columns(volume=pl.lit(7.0))
+    gone = bar.select(LIVE_BARS.key)
+    assert written(url, ("put", bar), ("put", late))["revision"].to_list() == [1]
+    assert written(url, ("put", late.with_columns(revision=pl.lit(0, pl.Int32))))["revision"].to_list() == [1]
+    found = written(url, ("put", corrected))
+    assert found.select("volume", "revision").rows() == [(7.0, 2)]
+    found = written(url, ("remove", gone), ("put", late), ("remove", gone), ("put", corrected))
+    assert found["volume"].to_list() == [7.0]
+    assert written(url, ("put", late), ("remove", gone)).is_empty()
