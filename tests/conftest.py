@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# A change is judged by the same examples each time; HYPOTHESIS_PROFILE=explore looks for new ones.
-settings.register_profile("repeatable", derandomize=True)
-settings.register_profile("explore", print_blob=True)
+# A change is judged by the same examples each time; HYPOTHESIS_PROFILE=explore looks for new ones. No example is refused for
+# taking long: on a busy machine any may.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("explore", print_blob=True, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
