@@ -183,6 +183,6 @@ def test_an_interrupt_stops_everything(
     assert len(family) > 8
     process.send_signal(signal.SIGINT)
     assert process.wait(180) == 0
-    _, alive = psutil.wait_procs(family, timeout=5)
+    _, alive = psutil.wait_procs(family, timeout=60)
     assert not alive
     assert not processes_of(demo[0])

@@ -31,7 +31,7 @@ def web_service(port: int, name: str = "web") -> Service:
     )
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 30) -> bool:
+def eventually(condition: Callable[[], bool], seconds: float = 120) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if condition():
@@ -53,10 +53,10 @@ def test_starts_watches_and_stops_with_workers_and_all(tmp_path: Path) -> None:
     service = web_service(free_port())
     # A percent sign and a space in the folder's name are text, not a template.
     with StopSignals() as stopping, Supervisor([service], tmp_path / "my 100% home", dict(os.environ)) as supervisor:
-        assert supervisor.wait_until_healthy(service, timeout_s=30, stopping=stopping)
+        assert supervisor.wait_until_healthy(service, timeout_s=120, stopping=stopping)
         running = family(supervisord_of(os.getpid()).pid)
         assert len(running) == 3, "supervisord, the service and its worker"
-    gone, alive = psutil.wait_procs(running, timeout=5)
+    gone, alive = psutil.wait_procs(running, timeout=60)
     assert not alive
     assert len(gone) == 3
     assert not supervisor.is_running
@@ -65,7 +65,7 @@ def test_starts_watches_and_stops_with_workers_and_all(tmp_path: Path) -> None:
 def test_a_service_that_dies_comes_back(tmp_path: Path) -> None:
     service = web_service(free_port())
     with StopSignals() as stopping, Supervisor([service], tmp_path, dict(os.environ)) as supervisor:
-        assert supervisor.wait_until_healthy(service, timeout_s=30, stopping=stopping)
+        assert supervisor.wait_until_healthy(service, timeout_s=120, stopping=stopping)
         first, *rest = supervisord_of(os.getpid()).children()
         orphans = first.children()
         first.kill()
@@ -87,7 +87,7 @@ def test_a_service_that_cannot_start_is_named_with_its_last_words(tmp_path: Path
         Supervisor([broken], tmp_path, dict(os.environ)) as supervisor,
         pytest.raises(ServiceError, match=r"Broken service does not start[\s\S]*no such market"),
     ):
-        supervisor.wait_until_healthy(broken, timeout_s=60, stopping=stopping)
+        supervisor.wait_until_healthy(broken, timeout_s=120, stopping=stopping)
 
 
 def test_a_service_with_nothing_to_do_yet_is_excused(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_service_with_nothing_to_do_yet_is_excused(tmp_path: Path) -> None:
         health="http://127.0.0.1:1/",
     )
     with StopSignals() as stopping, Supervisor([waiting], tmp_path, dict(os.environ)) as supervisor:
-        assert not supervisor.wait_until_healthy(waiting, timeout_s=30, stopping=stopping, excused=lambda: True)
+        assert not supervisor.wait_until_healthy(waiting, timeout_s=120, stopping=stopping, excused=lambda: True)
 
 
 _UP = """
@@ -109,7 +109,7 @@ from orchestration.services import Service
 from orchestration.supervision import StopSignals, Supervisor
 service = Service("web", "Web", (sys.executable, {stubborn!r}, "{port}"), health="http://127.0.0.1:{port}/")
 with StopSignals() as stopping, Supervisor([service], Path({home!r}), dict(os.environ)) as supervisor:
-    supervisor.wait_until_healthy(service, timeout_s=30, stopping=stopping)
+    supervisor.wait_until_healthy(service, timeout_s=120, stopping=stopping)
     print("up", flush=True)
     stopping.wait()
 """
@@ -130,8 +130,8 @@ def test_a_signal_stops_everything_even_where_interrupts_were_ignored(tmp_path: 
     # As a non-interactive shell starts its background jobs.
     process, running = start_up(tmp_path, ["sh", "-c", 'trap "" INT; exec "$@"', "sh"])
     process.send_signal(number)
-    assert process.wait(timeout=60) == 0
-    _, alive = psutil.wait_procs(running[1:], timeout=5)
+    assert process.wait(timeout=120) == 0
+    _, alive = psutil.wait_procs(running[1:], timeout=60)
     assert not alive
 
 
@@ -140,5 +140,5 @@ def test_even_a_kill_leaves_nothing_behind(tmp_path: Path) -> None:
     process, running = start_up(tmp_path, [])
     process.kill()
     process.wait()
-    _, alive = psutil.wait_procs(running[1:], timeout=30)
+    _, alive = psutil.wait_procs(running[1:], timeout=60)
     assert not alive

@@ -18,7 +18,7 @@ def status() -> Status:
 
 
 def fetch(server: MetricsServer, page: str) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{page}", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{page}", timeout=60) as answer:
         return answer.read().decode()
 
 
