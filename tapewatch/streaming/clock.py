@@ -66,6 +66,18 @@ class TapeClock:
         """Whether it knows the time and no leap is waiting to be believed."""
         return self._tape is not None and self._leap is None
 
+    @property
+    def outside_ns(self) -> int:
+        """What a live tape's time would be, by the wall clock."""
+        return self._wall() - self._delay_ns
+
+    def settle(self) -> None:
+        """Nothing more comes for now: a leap that waits is believed, unless it leads beyond the wall clock."""
+        if self._leap is not None:
+            since, seen = self._leap
+            self._leap = (since - _HOLD_NS, seen)
+            self.now()
+
     def observe(self, times: Times) -> None:
         """Take note of event times, in order of arrival."""
         if not times.size:

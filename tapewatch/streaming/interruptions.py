@@ -27,6 +27,8 @@ _BEFORE_NS = 10 * NS_PER_SECOND
 _FIRST_EVENTS = 31
 #: A collector that was off for longer leaves the days between to a backfill.
 _DAYS_BACK = 7
+#: The cause of gaps whose connection is gone: others go on to deliver.
+DISCONNECT = "disconnect"
 
 
 class GapTaker(Protocol):
@@ -43,15 +45,17 @@ class GapTaker(Protocol):
 
 @dataclass
 class _Return:
-    """How the tape comes back after an interruption; `newest_ns` is the newest event before it."""
+    """How the tape comes back after an interruption; `newest_ns` is the newest event before it, `latest_ns` the one since."""
 
     newest_ns: int
     events: int = 0
     since_s: float | None = None
+    latest_ns: int = -1
 
-    def saw(self, events: int, now_s: float) -> None:
-        self.events += events
+    def saw(self, times: Times, now_s: float) -> None:
+        self.events += times.size
         self.since_s = now_s if self.since_s is None else self.since_s
+        self.latest_ns = max(self.latest_ns, int(times.max()))
 
     def is_enough(self, now_s: float) -> bool:
         return self.since_s is not None and (self.events >= _ENOUGH_EVENTS or now_s - self.since_s >= _ENOUGH_S)
@@ -95,7 +99,7 @@ class Interruptions:
         self._beginning: _Return | None = _Return(0)
         self._growing: dict[str, _Return] = {}
         self._ungranted: set[str] = set()
-        self._connected_s = self._steady()
+        self._connected_s, self._connected_ns = self._steady(), clock.outside_ns
         self._was_partial = False
 
     @property
@@ -104,23 +108,34 @@ class Interruptions:
         return self._beginning is None and not self._growing
 
     def left(self) -> None:
-        """The stream is left while it flows: what grew without the connection having broken ends here."""
+        """The stream is left on purpose: what grew ends here, unless nothing came since the connection broke, or not all.
+
+        Such a gap goes on growing: until the session is over, or the next process has the stream.
+        """
+        self._clock.settle()
         newest = self._clock.newest_ns
-        if newest is None:
+        if newest is None or self._is_partial(self._steady()):
             return
-        for cause in list(self._growing):
+        for cause, coming in list(self._growing.items()):
+            if cause == DISCONNECT and coming.latest_ns < coming.newest_ns:
+                continue
             del self._growing[cause]
             self._gaps.bound_gaps(newest + OVERLAP_NS, cause=cause)
 
     def rested(self) -> None:
-        """The stream was left between sessions, on purpose: the next event begins a session."""
+        """The session is over and the stream was left: a gap ends with the session, the next event begins another one."""
+        newest = self._clock.newest_ns
+        session = None if newest is None else session_at(self._market, newest)
+        if newest is not None and session is not None and self._growing:
+            self._gaps.bound_gaps(max(newest, session.extended_end) + OVERLAP_NS)
+            self._growing.clear()
         self._beginning, self._first_times, self._was_partial = _Return(0), [], False
         self._last_ns = None
 
     def connected(self, subscriptions: Sequence[str]) -> None:
         """The stream is there, and asks for these."""
         self._ungranted = set(subscriptions)
-        self._connected_s = self._steady()
+        self._connected_s, self._connected_ns = self._steady(), self._clock.outside_ns
 
     def granted(self, names: Iterable[str]) -> None:
         """The server said that it sends these from now on."""
@@ -129,10 +144,11 @@ class Interruptions:
     def interrupted(self, cause: str, reason: str, *, newest_ns: int | None = None) -> None:
         """Events may lack between the newest seen so far (or `newest_ns`) and those to come.
 
-        Before the first event of all this says nothing: that stretch is judged when it comes.
+        Before the tape's time is known no gap is opened: that stretch is judged when it is, and then begins with the session.
         """
         newest = self._clock.newest_ns
         if newest is None:
+            self._was_partial = True
             return
         if cause not in self._growing:
             self._gaps.open_gap(cause, start_ns=(newest_ns or newest) - _BEFORE_NS, reason=reason)
@@ -147,9 +163,9 @@ class Interruptions:
             room = _FIRST_EVENTS - len(self._first_times)
             self._first_times.extend(times[:room].tolist())
             self._was_partial |= self._is_partial(now_s)
-            self._beginning.saw(times.size, now_s)
+            self._beginning.saw(times, now_s)
         for coming in self._growing.values():
-            coming.saw(times.size, now_s)
+            coming.saw(times, now_s)
         self.tick()
 
     def tick(self) -> None:
@@ -178,6 +194,10 @@ class Interruptions:
         first = min(int(np.median(self._first_times)), newest)
         # A gap that grew when the last process ended has its end at last.
         self._gaps.bound_gaps(newest + OVERLAP_NS)
+        today = session_at(self._market, first)
+        if self._clock.is_live and today is not None and self._connected_ns > today.extended_start:
+            # However soon the first event came, there may have been others.
+            self._was_partial = True
         for missed in missed_stretches(self._market, self._last_ns, first, newest, is_partial=self._was_partial):
             self._gaps.open_gap(missed.cause, start_ns=missed.start_ns, end_ns=missed.end_ns)
 
@@ -199,10 +219,17 @@ def missed_stretches(
     if last_ns is not None:
         yield from _missed_before(market, last_ns, today)
     end = whole_ns + OVERLAP_NS
+    is_late = first_ns - today.extended_start > _PUNCTUAL_NS or (last_ns is not None and _is_midnight(market, today))
     if last_ns is not None and last_ns >= today.day_start:
         yield Missed("restart", last_ns - _BEFORE_NS, end)
-    elif is_partial or first_ns - today.extended_start > _PUNCTUAL_NS:
+    elif is_partial or is_late:
         yield Missed("late_start", min(today.extended_start, first_ns), end)
+
+
+def _is_midnight(market: Market, today: Session) -> bool:
+    """Whether a session begins where the one before ends: who was away at its end was away at the beginning."""
+    before = session_of(market, today.date - dt.timedelta(days=1))
+    return before is not None and before.extended_end == today.extended_start
 
 
 def _missed_before(market: Market, last_ns: int, today: Session) -> Iterator[Missed]:

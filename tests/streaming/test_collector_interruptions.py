@@ -118,6 +118,48 @@ def test_a_stream_that_is_left_while_it_flows_leaves_no_growing_gap() -> None:
     assert stream.book.gaps[0][2] >= stream.tape - NS_PER_SECOND
 
 
+def test_a_stream_that_is_left_before_it_came_back_leaves_its_gap_growing_until_the_session_s_end() -> None:
+    stream = begun()
+    stream.watched.interrupted("disconnect", "gone")
+    stream.watched.connected([])
+    stream.watched.left()
+    assert stream.book.gaps[0][2] is None, "what was lost last may lie anywhere after the last event"
+    stream.watched.rested()
+    assert stream.book.gaps[0][2] > CRYPTO.extended_end
+
+
+def test_a_stream_that_is_left_before_all_its_channels_are_back_leaves_its_gap_growing() -> None:
+    stream = begun()
+    stream.watched.interrupted("disconnect", "gone")
+    stream.watched.connected(["XT.*", "XQ.*"])
+    stream.watched.granted(["XQ.*"])
+    stream.tape += HOUR
+    stream.send(600)
+    stream.watched.left()
+    assert stream.book.gaps[0][2] is None
+
+
+def test_a_gap_reaches_over_a_leap_of_the_tape_that_nobody_had_the_time_to_believe() -> None:
+    stream = begun()
+    stream.watched.interrupted("disconnect", "gone")
+    stream.tape += HOUR
+    first = stream.tape
+    stream.send(100)
+    stream.watched.left()
+    assert first < stream.book.gaps[0][2] <= stream.tape + 2 * NS_PER_SECOND
+
+
+def test_a_disconnect_before_the_tape_s_time_is_known_makes_the_beginning_a_gap() -> None:
+    stream = Stream(CRYPTO.day_start)
+    stream.send(20)
+    stream.watched.interrupted("disconnect", "gone")
+    stream.tape += NS_PER_MINUTE // 2
+    stream.send(300)
+    (gap,) = stream.book.gaps
+    assert gap[1] == CRYPTO.day_start
+    assert gap[2] > CRYPTO.day_start + NS_PER_MINUTE // 2 + 20 * NS_PER_SECOND
+
+
 def test_late_events_alone_do_not_end_a_gap() -> None:
     stream = begun()
     before = stream.tape
@@ -164,6 +206,28 @@ def test_a_punctual_start_after_a_night_misses_the_evening_alone() -> None:
     first = STOCKS.extended_start + NS_PER_SECOND
     found = list(missed_stretches(Market.STOCKS, MONDAY.regular_end, first, first))
     assert [(gap.cause, gap.end_ns) for gap in found] == [("restart", MONDAY.extended_end)]
+
+
+def test_a_restart_over_midnight_misses_the_first_seconds_where_no_night_is_between() -> None:
+    last, first = CRYPTO.day_start - NS_PER_SECOND, CRYPTO.day_start + 5 * NS_PER_SECOND
+    found = list(missed_stretches(Market.CRYPTO, last, first, first))
+    assert [(gap.start_ns, gap.end_ns) for gap in found] == [
+        (last - 10 * NS_PER_SECOND, CRYPTO.day_start),
+        (CRYPTO.day_start, first + 2 * NS_PER_SECOND),
+    ]
+
+
+def test_a_live_tape_that_was_reached_within_its_first_minute_lacks_what_came_before() -> None:
+    for connected, starts in ((-NS_PER_SECOND, []), (20 * NS_PER_SECOND, [STOCKS.extended_start])):
+        stream = Stream(STOCKS.extended_start + 20 * NS_PER_SECOND, market=Market.STOCKS)
+        wall = [STOCKS.extended_start + connected]
+        stream.clock = TapeClock(wall=lambda wall=wall: wall[0], steady=lambda s=stream: int(s.steady_s * 1e9))
+        stream.watched = Interruptions(
+            Market.STOCKS, stream.clock, stream.book, last_ns=None, steady=lambda s=stream: s.steady_s
+        )
+        stream.watched.connected([])
+        stream.take(stream.tape + np.arange(300) * NS_PER_SECOND // 100)
+        assert [gap[1] for gap in stream.book.gaps] == starts
 
 
 def test_a_tape_that_starts_again_from_before_misses_nothing() -> None:
