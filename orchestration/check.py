@@ -105,7 +105,7 @@ def _show_probe(
     sound = True
     for answer in _probes(settings, deployment, rows, today):
         sound = sound and answer.is_ok
-        mark = "[green]✓[/]" if answer.is_ok else "[red]✗[/]"
+        mark = "[yellow]![/]" if answer.is_odd else "[green]✓[/]" if answer.is_ok else "[red]✗[/]"
         answers.add_row(mark, escape(answer.what), escape(answer.detail), f"{answer.elapsed_s:.2f}")
     console.print(answers)
     return sound

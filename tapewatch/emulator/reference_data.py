@@ -1,12 +1,17 @@
 """The vendor's reference tables as far as its tapes use them: exchanges, trade and quote conditions.
 
-Belongs here: facts about codes. Not here: what bars make of them (`market/conditions.py`, from which the update rules of
-`/v3/reference/conditions` are taken).
+Belongs here: facts about codes. Not here: what conditions are called and what bars make of them (`market/conditions.py`, from
+which `/v3/reference/conditions` takes both).
 """
 
 from typing import Any
 
-from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates
+from tapewatch.market.conditions import (
+    CRYPTO_CONDITION_NAMES,
+    STOCK_CONDITION_NAMES,
+    STOCK_UPDATE_RULES,
+    Updates,
+)
 
 # id, type, name, MIC, operating MIC, participant id
 _STOCK_EXCHANGES = (
@@ -33,43 +38,43 @@ _STOCK_EXCHANGES = (
 )
 _CRYPTO_EXCHANGES = ((1, "Coinbase"), (2, "Bitfinex"), (6, "Bitstamp"), (10, "Binance"), (23, "Kraken"))
 
-# code, name, what the consolidated tapes write: CTA, UTP
+# code, what the consolidated tapes write: CTA, UTP
 _SALE_CONDITIONS = (
-    (0, "Regular Sale", "", "@"),
-    (1, "Acquisition", "", "A"),
-    (2, "Average Price Trade", "B", "W"),
-    (3, "Automatic Execution", "E", ""),
-    (4, "Bunched Trade", "", "B"),
-    (5, "Bunched Sold Trade", "", "G"),
-    (7, "Cash Sale", "C", "C"),
-    (8, "Closing Prints", "6", "6"),
-    (9, "Cross Trade", "X", "X"),
-    (10, "Derivatively Priced", "4", "4"),
-    (11, "Distribution", "", "D"),
-    (12, "Form T/Extended Hours", "T", "T"),
-    (13, "Extended Hours (Sold Out Of Sequence)", "U", "U"),
-    (14, "Intermarket Sweep", "F", "F"),
-    (15, "Market Center Official Close", "M", "M"),
-    (16, "Market Center Official Open", "Q", "Q"),
-    (20, "Next Day", "N", "N"),
-    (21, "Price Variation Trade", "H", "H"),
-    (22, "Prior Reference Price", "P", "P"),
-    (23, "Rule 155 Trade (AMEX)", "", "K"),
-    (25, "Opening Prints", "O", "O"),
-    (27, "Stopped Stock (Regular Trade)", "", "1"),
-    (28, "Re-Opening Prints", "5", "5"),
-    (29, "Seller", "R", "R"),
-    (30, "Sold Last", "L", "L"),
-    (32, "Sold (Out Of Sequence)", "", "Z"),
-    (33, "Sold (Out of Sequence)", "Z", ""),
-    (34, "Split Trade", "", "S"),
-    (35, "Stock Option Trade", "", "V"),
-    (36, "Yellow Flag Regular Trade", "", "Y"),
-    (37, "Odd Lot Trade", "I", "I"),
-    (38, "Corrected Consolidated Close (per listing market)", "9", "9"),
-    (41, "Trade Thru Exempt", "", ""),
-    (52, "Contingent Trade", "V", "V"),
-    (53, "Qualified Contingent Trade", "7", "7"),
+    (0, "", "@"),
+    (1, "", "A"),
+    (2, "B", "W"),
+    (3, "E", ""),
+    (4, "", "B"),
+    (5, "", "G"),
+    (7, "C", "C"),
+    (8, "6", "6"),
+    (9, "X", "X"),
+    (10, "4", "4"),
+    (11, "", "D"),
+    (12, "T", "T"),
+    (13, "U", "U"),
+    (14, "F", "F"),
+    (15, "M", "M"),
+    (16, "Q", "Q"),
+    (20, "N", "N"),
+    (21, "H", "H"),
+    (22, "P", "P"),
+    (23, "", "K"),
+    (25, "O", "O"),
+    (27, "", "1"),
+    (28, "5", "5"),
+    (29, "R", "R"),
+    (30, "L", "L"),
+    (32, "", "Z"),
+    (33, "Z", ""),
+    (34, "", "S"),
+    (35, "", "V"),
+    (36, "", "Y"),
+    (37, "I", "I"),
+    (38, "9", "9"),
+    (41, "", ""),
+    (52, "V", "V"),
+    (53, "7", "7"),
 )
 _QUOTE_CONDITIONS = (
     (1, "Regular, Two-Sided Open"),
@@ -77,7 +82,6 @@ _QUOTE_CONDITIONS = (
     (13, "Opening Quote"),
     (14, "Closing Quote"),
 )
-_CRYPTO_CONDITIONS = ((0, "None"), (1, "Sell Side"), (2, "Buy Side"))
 
 
 def exchanges() -> list[dict[str, Any]]:
@@ -101,11 +105,12 @@ def conditions() -> list[dict[str, Any]]:
     """Rows of /v3/reference/conditions."""
     sales = [
         {
-            "id": code, "type": "sale_condition", "name": name, "asset_class": "stocks", "data_types": ["trade"],
+            "id": code, "type": "sale_condition", "name": STOCK_CONDITION_NAMES[code], "asset_class": "stocks",
+            "data_types": ["trade"],
             "sip_mapping": {tape: text for tape, text in (("CTA", cta), ("UTP", utp)) if text},
             "update_rules": _rules(STOCK_UPDATE_RULES.get(code, Updates.EVERYTHING)),
         }
-        for code, name, cta, utp in _SALE_CONDITIONS
+        for code, cta, utp in _SALE_CONDITIONS
     ]  # fmt: skip
     book = [
         {"id": code, "type": "quote_condition", "name": name, "asset_class": "stocks", "data_types": ["nbbo"]}
@@ -113,7 +118,7 @@ def conditions() -> list[dict[str, Any]]:
     ]
     crypto = [
         {"id": code, "type": "sale_condition", "name": name, "asset_class": "crypto", "data_types": ["trade"]}
-        for code, name in _CRYPTO_CONDITIONS
+        for code, name in CRYPTO_CONDITION_NAMES.items()
     ]
     return [*sales, *book, *crypto]
 

@@ -8,7 +8,7 @@ import datetime as dt
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -19,6 +19,7 @@ from tapewatch.feeds.errors import scrub
 from tapewatch.feeds.flat_files import FlatFileSource
 from tapewatch.feeds.plans import MarketPlan, Tape
 from tapewatch.feeds.rest import RestSource
+from tapewatch.feeds.rest_reference import rule_differences
 from tapewatch.feeds.source import SourceError
 from tapewatch.feeds.stream_channels import message, replies_in, subscriptions
 from tapewatch.market.instruments import Market, Partition, session_of
@@ -27,6 +28,7 @@ _LOOK_BACK_DAYS: Final = 10
 _PATIENCE_S: Final = 10.0
 _CROWDED: Final = "max_connections"
 _POLICY_VIOLATION: Final = 1008
+_SAME_RULES: Final = "the vendor's rules are those that bars are built by"
 # The library writes what it sends at DEBUG, the key too.
 _quiet_log = logging.getLogger(f"{__name__}.library")
 _quiet_log.setLevel(logging.WARNING)
@@ -34,18 +36,20 @@ _quiet_log.setLevel(logging.WARNING)
 
 @dataclass(frozen=True, slots=True)
 class ProbeRow:
-    """One question put to a server or folder, and how it went."""
+    """One question put to a server or folder, and how it went; `is_odd` where the answer should be read."""
 
     what: str
     is_ok: bool
     detail: str
     elapsed_s: float
+    is_odd: bool = False
 
 
 def probe(source: RestSource, symbols: Mapping[Market, Sequence[str]], *, today: dt.date) -> Iterator[ProbeRow]:
     """Ask REST for its status, then for each market's last full day, one row a call; stops where the server is not there.
 
-    Only tables that the plan grants are asked for, and of a plan that counts calls only bars.
+    Only tables that the plan grants are asked for, and of a plan that counts calls only bars. Where bars can be built from
+    trades, the vendor's rules for that are held against those in use.
     """
     status = _tried("server and key", partial(_status, source))
     yield status
@@ -61,6 +65,9 @@ def probe(source: RestSource, symbols: Mapping[Market, Sequence[str]], *, today:
                     f"{tape} of {watched[0]} on {day}",
                     partial(_found, source, tape, Partition(day, market), watched[0]),
                 )
+        if market is Market.STOCKS and plan.grants(Tape.TRADES):
+            rules = _tried("condition codes of stocks", partial(_rules, source))
+            yield replace(rules, is_odd=rules.is_ok and rules.detail != _SAME_RULES)
 
 
 def probe_stream(plan: MarketPlan, address: str, key: str, symbol: str, *, patience_s: float = _PATIENCE_S) -> ProbeRow:
@@ -84,6 +91,14 @@ def _tried(what: str, ask: Callable[[], str]) -> ProbeRow:
 
 def _status(source: RestSource) -> str:
     return f"{source.reference.market_status().height} markets and exchanges report"
+
+
+def _rules(source: RestSource) -> str:
+    """Which trades may update which field of a bar: the vendor's table against the one that bars are built by."""
+    differences = rule_differences(source.reference.conditions(Market.STOCKS))
+    if not differences:
+        return _SAME_RULES
+    return f"the vendor's rules are not those that bars are built by: code {'; code '.join(differences)}"
 
 
 def _found(source: RestSource, tape: Tape, partition: Partition, symbol: str) -> str:

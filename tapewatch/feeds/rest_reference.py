@@ -17,7 +17,7 @@ from tapewatch.feeds.plans import MarketPlan
 from tapewatch.feeds.rest_decode import PageDecoder, Row
 from tapewatch.feeds.rest_pages import Pager, Request
 from tapewatch.feeds.rest_transport import Ask, Transport
-from tapewatch.market.conditions import Updates
+from tapewatch.market.conditions import STOCK_CONDITION_NAMES, STOCK_UPDATE_RULES, Updates, in_words
 from tapewatch.market.instruments import Market, from_vendor, to_rest
 from tapewatch.market.tables import SYMBOL, TIME
 
@@ -218,6 +218,15 @@ def update_rules(conditions: pl.DataFrame) -> dict[int, Updates]:
             allowed |= flag if row[name] else Updates.NOTHING
         rules[row["code"]] = allowed
     return rules
+
+
+def rule_differences(conditions: pl.DataFrame) -> list[str]:
+    """Where a `CONDITIONS` frame of stocks says otherwise than the rules that bars are built by, a phrase a code."""
+    return [
+        f"{code} ({STOCK_CONDITION_NAMES.get(code, 'unknown')}) allows {in_words(stated)} and is read as {in_words(used)}"
+        for code, stated in update_rules(conditions).items()
+        if stated != (used := STOCK_UPDATE_RULES.get(code, Updates.EVERYTHING))
+    ]
 
 
 def _ticker(row: TickerRow, market: Market) -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""What a trade's condition codes say: which fields of a bar it may update, and who was the aggressor.
+"""What a trade's condition codes say: their names, which fields of a bar it may update, and who was the aggressor.
 
 Source: the vendor's `/v3/reference/conditions` (`update_rules`, consolidated) and its crypto glossary. A trade may carry
 several codes; a field is updated only if every one of them allows it. An unknown code allows everything: silence is
@@ -40,6 +40,11 @@ CRYPTO_BUY_SIDE = 2
 #: sequence number, and no trades themselves.
 FIRST_CORRECTION_RECORD = 10
 
+_FIELD_NAMES = {
+    Updates.OPEN_CLOSE: "open and close",
+    Updates.HIGH_LOW: "high and low",
+    Updates.VOLUME: "volume",
+}
 _VOLUME_ONLY = (2, 7, 12, 13, 20, 21, 29, 37, 52, 53)
 _HIGH_LOW_AND_VOLUME = (5, 10, 22, 32, 33)
 _NOTHING = (15, 16)
@@ -52,6 +57,51 @@ STOCK_UPDATE_RULES: Mapping[int, Updates] = {
     **dict.fromkeys(_NOTHING, Updates.NOTHING),
     **dict.fromkeys(_PRICE_ONLY, Updates.PRICE),
 }
+
+
+#: What the trade conditions of US stocks are called.
+STOCK_CONDITION_NAMES: Mapping[int, str] = {
+    0: "Regular Sale",
+    1: "Acquisition",
+    2: "Average Price Trade",
+    3: "Automatic Execution",
+    4: "Bunched Trade",
+    5: "Bunched Sold Trade",
+    7: "Cash Sale",
+    8: "Closing Prints",
+    9: "Cross Trade",
+    10: "Derivatively Priced",
+    11: "Distribution",
+    12: "Form T/Extended Hours",
+    13: "Extended Hours (Sold Out Of Sequence)",
+    14: "Intermarket Sweep",
+    15: "Market Center Official Close",
+    16: "Market Center Official Open",
+    17: "Market Center Opening Trade",
+    18: "Market Center Reopening Trade",
+    19: "Market Center Closing Trade",
+    20: "Next Day",
+    21: "Price Variation Trade",
+    22: "Prior Reference Price",
+    23: "Rule 155 Trade (AMEX)",
+    24: "Rule 127 (NYSE Only)",
+    25: "Opening Prints",
+    27: "Stopped Stock (Regular Trade)",
+    28: "Re-Opening Prints",
+    29: "Seller",
+    30: "Sold Last",
+    32: "Sold (Out Of Sequence)",
+    33: "Sold (Out Of Sequence) and Stopped Stock",
+    34: "Split Trade",
+    35: "Stock Option Trade",
+    36: "Yellow Flag Regular Trade",
+    37: "Odd Lot Trade",
+    38: "Corrected Consolidated Close (per listing market)",
+    41: "Trade Thru Exempt",
+    52: "Contingent Trade",
+    53: "Qualified Contingent Trade",
+}
+CRYPTO_CONDITION_NAMES: Mapping[int, str] = {0: "None", CRYPTO_SELL_SIDE: "Sell Side", CRYPTO_BUY_SIDE: "Buy Side"}
 
 
 def parse(conditions: str) -> tuple[int, ...]:
@@ -74,6 +124,11 @@ def updates(conditions: str, rules: Mapping[int, Updates], *, is_extended: bool)
             continue
         allowed &= rules.get(code, Updates.EVERYTHING)
     return allowed
+
+
+def in_words(allowed: Updates) -> str:
+    """The fields of a bar that may be updated, as people name them: `high and low, volume`."""
+    return ", ".join(name for flag, name in _FIELD_NAMES.items() if allowed & flag) or "nothing"
 
 
 def update_flags(

@@ -12,7 +12,7 @@ from tapewatch.bars.time_bars import minute_bars
 from tapewatch.features.aggressor import sides_by_rule
 from tapewatch.features.microstructure import microstructure
 from tapewatch.features.range_volatility import day_volatility
-from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates, updates
+from tapewatch.market.conditions import STOCK_UPDATE_RULES, in_words, updates
 from tapewatch.market.instruments import Market, Partition, Session
 from tapewatch.market.live_tables import STREAM_BATCHES
 from tapewatch.market.schema import Column, Table
@@ -27,6 +27,7 @@ SPIKES_A_DAY = 25
 _SAME_TRADE = ("symbol", "time", "price", "size", "exchange", "conditions")
 _SAME_QUOTE = ("symbol", "time", "bid_price", "ask_price", "bid_size", "ask_size")
 _RETURN_GRID = "5m"
+_BAR_COLUMNS = ("symbol", "time", "open", "high", "low", "close", "volume")
 _COUNTED = (pl.Categorical(), pl.Boolean(), pl.Int8(), pl.Int16())
 
 
@@ -38,8 +39,9 @@ class TapeProfile:
     - `coverage`: the `COVERAGE` rows
     - `repeats`: table, symbol, rows, repeated (equal in all but number and id), and of quotes crossed, locked, one_sided
     - `refused`: table, reason, rows: what lies in quarantine
-    - `volatility`: symbol, the `ESTIMATORS`, realised (5 s), each in percent of the price over regular hours
-    - `half_hours`: symbol, time, volume, trades, spread_bps (median of minutes), by half hour of the whole day
+    - `volatility`: symbol, the `ESTIMATORS`, realised (5 s, of trades), each in percent of the price over regular hours; of a
+      market without trades and bars, and so the returns, of the midpoint of bid and ask
+    - `half_hours`: symbol, time, volume, trades, quotes, spread_bps (median of minutes), by half hour of the whole day
     - `spikes`: symbol, time, volume, multiple
     - `returns`: symbol, time, return_bps on a grid of five minutes
     - `spreads`: symbol, quoted and effective spread of regular minutes: median, 5th and 95th percentile, in bps
@@ -121,11 +123,14 @@ def _measure(trades: pl.DataFrame, quotes: pl.DataFrame, session: Session) -> di
     return {
         "repeats": _repeats(trades, quotes),
         "volatility": regular.group_by("symbol", maintain_order=True).agg(
-            realised=(pl.col("realised_volatility_bps") ** 2).sum().sqrt() / 100
+            realised=pl.when(pl.col("realised_volatility_bps").count() > 0).then(
+                (pl.col("realised_volatility_bps") ** 2).sum().sqrt() / 100
+            )
         ),
         "half_hours": minutes.group_by("symbol", time=pl.col("event_time").dt.truncate("30m"), maintain_order=True).agg(
             volume=pl.col("volume").sum(),
             trades=pl.col("trade_count").sum(),
+            quotes=pl.col("quote_count").sum(),
             spread_bps=pl.col("quoted_spread_bps").median(),
         ),
         "spikes": regular.filter(pl.col("volume_ratio") >= SPIKE_MULTIPLE).select(
@@ -180,14 +185,9 @@ def _conditions(trades: pl.DataFrame, quotes: pl.DataFrame, session: Session) ->
     )
     rules = STOCK_UPDATE_RULES if session.market is Market.STOCKS else {}
     allows = pl.col("conditions").map_elements(
-        lambda codes: _allowed(updates(codes, rules, is_extended=False)), pl.String
+        lambda codes: in_words(updates(codes, rules, is_extended=False)), pl.String
     )
     return counted.with_columns(allows=allows)
-
-
-def _allowed(flags: Updates) -> str:
-    names = {Updates.OPEN_CLOSE: "open and close", Updates.HIGH_LOW: "high and low", Updates.VOLUME: "volume"}
-    return ", ".join(name for flag, name in names.items() if flags & flag) or "nothing"
 
 
 def _columns(lake: Lake, table: Table, partition: Partition) -> pl.DataFrame:
@@ -222,7 +222,8 @@ def _measures(column: Column) -> Iterable[tuple[str, pl.Expr]]:
         value = value.cast(pl.String)
     yield "nulls", value.null_count()
     # Few values are counted, many estimated: an exact count of a day's prices would hold them all.
-    yield "distinct", value.n_unique() if column.dtype in _COUNTED else value.approx_n_unique()
+    given = value.drop_nulls()
+    yield "distinct", given.n_unique() if column.dtype in _COUNTED else given.approx_n_unique()
     yield "minimum", value.min()
     yield "maximum", value.max()
 
@@ -259,11 +260,26 @@ def _delivered(lake: Lake, partition: Partition) -> pl.DataFrame:
 
 
 def _bars(lake: Lake, partition: Partition) -> pl.DataFrame:
-    """The day's minute bars; built from the trades where the lake has none."""
+    """The day's minute bars; where the lake has none, built from the trades, and where there are none either, of midpoints."""
     if lake.exists(BARS, partition):
-        return lake.read(BARS, partition, columns=["symbol", "time", "open", "high", "low", "close", "volume"])
-    built = [minute_bars(trades, partition.session) for trades, _ in symbol_batches(lake, partition)]
-    return pl.concat([DELIVERED_BARS.empty(), *built])
+        return lake.read(BARS, partition, columns=list(_BAR_COLUMNS))
+    built = [
+        minute_bars(trades, partition.session) if lake.exists(TRADES, partition) else _midpoint_bars(quotes)
+        for trades, quotes in symbol_batches(lake, partition)
+    ]
+    return pl.concat([DELIVERED_BARS.empty(), *built]).select(_BAR_COLUMNS)
+
+
+def _midpoint_bars(quotes: pl.DataFrame) -> pl.DataFrame:
+    """Minute bars (`DELIVERED_BARS`, volume 0) of the midpoint, from quotes that have both sides and are not crossed."""
+    bid, ask = pl.col("bid_price"), pl.col("ask_price")
+    middle = (bid + ask) / 2
+    bars = (
+        quotes.filter((bid > 0) & (ask >= bid))
+        .group_by("symbol", pl.col("time").dt.truncate("1m"), maintain_order=True)
+        .agg(open=middle.first(), high=middle.max(), low=middle.min(), close=middle.last())
+    )
+    return DELIVERED_BARS.conform(bars.with_columns(volume=0.0))
 
 
 def _regular(bars: pl.DataFrame, session: Session) -> pl.DataFrame:

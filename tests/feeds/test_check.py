@@ -129,8 +129,26 @@ def test_the_server_is_asked_for_what_the_plan_grants(vendor):
     assert [row.what for row in rows] == [
         "server and key",
         *(f"{t} of AAPL on 2024-05-01" for t in ("bars", "trades", "quotes")),
+        "condition codes of stocks",
     ]
-    assert all(row.is_ok for row in rows)
+    assert all(row.is_ok and not row.is_odd for row in rows)
+
+
+def test_rules_that_are_not_those_in_use_are_told(vendor):
+    def condition(code: int, kind: str = "trade", **rules: bool) -> dict[str, Any]:
+        return {"id": code, "data_types": [kind], "update_rules": {"consolidated": rules}}
+
+    price = {"updates_high_low": True, "updates_open_close": True}
+    vendor.conditions = [
+        condition(2, updates_high_low=False, updates_open_close=False, updates_volume=True),
+        condition(16, "bbo", **price),  # a quote's code 16 is another
+        condition(29, **price, updates_volume=True),
+        condition(77, **price, updates_volume=False),
+        {"id": 41, "data_types": ["trade"]},
+    ]
+    *_, row = probe(asked(vendor, "advanced"), {Market.STOCKS: ("AAPL",)}, today=TOMORROW)
+    assert (row.is_ok, row.is_odd) == (True, True)
+    assert "code 29 (Seller) allows open and close, high and low, volume and is read as volume; code 77" in row.detail
 
 
 def test_a_metered_plan_is_probed_with_two_calls(vendor):
@@ -142,8 +160,8 @@ def test_a_metered_plan_is_probed_with_two_calls(vendor):
 def test_a_plan_that_promises_too_much_is_found_out(vendor):
     vendor.faults[3] = lambda body: Response('{"status":"NOT_AUTHORIZED"}', 403)
     rows = list(probe(asked(vendor, "developer"), {Market.STOCKS: ("AAPL",)}, today=TOMORROW))
-    assert [row.is_ok for row in rows] == [True, True, False]
-    assert "POLYGON_TIER_STOCKS" in rows[-1].detail
+    assert [row.is_ok for row in rows] == [True, True, False, True]
+    assert "POLYGON_TIER_STOCKS" in rows[2].detail
 
 
 def test_a_symbol_without_rows_is_no_success(vendor):

@@ -118,7 +118,7 @@ def test_unknown_symbols_and_lesser_plans_are_said(base_url, rest):
         (row.what.split(" ")[0], row.is_ok)
         for row in probe(overstated, {Market.STOCKS: ("AAPL",)}, today=dt.date(2024, 5, 2))
     ]
-    assert tables == [("server", True), ("bars", True), ("trades", False), ("quotes", False)]
+    assert tables == [("server", True), ("bars", True), ("trades", False), ("quotes", False), ("condition", True)]
 
 
 def test_a_wrong_key(tmp_path: Path):

@@ -42,6 +42,7 @@ class FaultyVendor:
 
     rows: dict[str, list[Body]] = field(default_factory=dict)
     tickers: list[str] = field(default_factory=list)
+    conditions: list[Body] = field(default_factory=list)
     faults: dict[int, Fault] = field(default_factory=dict)
     every_fault: Fault | None = None
     largest_page: int = 50_000
@@ -68,6 +69,8 @@ class FaultyVendor:
             if request.url.path.rsplit("/", 1)[-1] not in self.tickers:
                 return Response('{"status":"NOT_FOUND"}', 404)
             body = {"status": "OK", "results": {}}
+        elif request.url.path == "/v3/reference/conditions":
+            body = {"status": "OK", "results": self.conditions}
         elif request.url.path == "/emulator/v1/truth":
             if self.truth is None:
                 return Response('{"status":"NOT_FOUND"}', 404)
