@@ -36,81 +36,63 @@ def room_for(bars: int) -> FlatBars:
 
 
 @numba.njit(cache=True, nogil=True)
+def _may_update(trait: int, is_regular: bool, is_withdrawn: bool) -> np.int64:
+    """What a trade may update; nothing where it was taken back."""
+    if is_withdrawn:
+        return np.int64(0)
+    return np.int64(trait) if is_regular else np.int64(trait) >> EXTENDED_SHIFT
+
+
+@numba.njit(cache=True, nogil=True)
 def build(trades: FlatTrades, first: Array, end: Array, hours: Hours, width: int, lasts: Array, bars: FlatBars) -> int:
     """Fill `bars` one by one from rows `first[i]` to `end[i]` of each run; returns their number, or a negative fault.
 
     A bar spans `width` nanoseconds of the clock. `lasts` holds each run's last opening or closing price, 0 before the
     first, and is moved on: whole bars one by one give what they give at once.
     """
+    # Arrays are named outside the loop: to take one from its tuple for every trade costs more than the trade.
+    time, price, size, condition = trades.time, trades.price, trades.size, trades.condition
+    traits, withdrawn, has_withdrawn = trades.traits, trades.withdrawn, trades.withdrawn.size > 0
     bar = 0
     for run in range(first.size):
         last = lasts[run]
-        bar_end = np.int64(0)
+        row = first[run]
         previous = hours.day_start
-        for row in range(first[run], end[run]):
-            at = trades.time[row]
-            if at < hours.day_start or at >= hours.day_end:
-                return OUT_OF_DAY
-            if at < previous:
-                return OUT_OF_ORDER
-            previous = at
-            if at >= bar_end:
-                if bar_end:
-                    bar += _finish(bars, bar, last)
-                start = at - (at - hours.day_start) % width
-                bar_end = start + width
-                _begin(bars, bar, run, start)
-            if not (trades.withdrawn.size and trades.withdrawn[row]):
-                trait = trades.traits[trades.condition[row]]
+        while row < end[run]:
+            start = time[row] - (time[row] - hours.day_start) % width
+            opening = high = close = volume = notional = 0.0
+            low, transactions = np.inf, 0
+            while row < end[run] and time[row] < start + width:
+                at = time[row]
+                if at < hours.day_start or at >= hours.day_end:
+                    return OUT_OF_DAY
+                if at < previous:
+                    return OUT_OF_ORDER
+                previous = at
                 is_regular = hours.regular_start <= at < hours.regular_end
-                may_update = trait if is_regular else trait >> EXTENDED_SHIFT
-                last = _update(bars, bar, trades.price[row], trades.size[row], may_update, last)
-        if bar_end:
-            bar += _finish(bars, bar, last)
+                may_update = _may_update(traits[condition[row]], is_regular, has_withdrawn and withdrawn[row])
+                if may_update & _VOLUME:
+                    volume += size[row]
+                    notional += size[row] * price[row]
+                    transactions += 1
+                if price[row] > 0.0:
+                    if may_update & _HIGH_LOW:
+                        high, low = max(high, price[row]), min(low, price[row])
+                    if may_update & _OPEN_CLOSE:
+                        close = last = price[row]
+                        opening = close if opening == 0.0 else opening
+                row += 1
+            if opening == 0.0:
+                if transactions == 0 or last == 0.0:
+                    # Nothing, or volume alone before the day's first price.
+                    continue
+                opening, close, high, low = last, last, max(high, last), min(low, last)
+            bars.symbol[bar], bars.start[bar] = run, start
+            bars.open[bar], bars.high[bar], bars.low[bar], bars.close[bar] = opening, high, low, close
+            bars.volume[bar], bars.notional[bar], bars.transactions[bar] = volume, notional, transactions
+            bar += 1
         lasts[run] = last
     return bar
-
-
-@numba.njit(cache=True, nogil=True)
-def _begin(bars: FlatBars, bar: int, run: int, start: int) -> None:
-    bars.symbol[bar] = run
-    bars.start[bar] = start
-    bars.open[bar] = bars.high[bar] = bars.close[bar] = bars.volume[bar] = bars.notional[bar] = 0.0
-    bars.low[bar] = np.inf
-    bars.transactions[bar] = 0
-
-
-@numba.njit(cache=True, nogil=True)
-def _update(bars: FlatBars, bar: int, price: float, size: float, may_update: int, last: float) -> float:
-    """Enter a trade; returns the last opening or closing price so far."""
-    if may_update & _VOLUME:
-        bars.volume[bar] += size
-        bars.notional[bar] += size * price
-        bars.transactions[bar] += 1
-    if price <= 0.0:
-        return last
-    if may_update & _HIGH_LOW:
-        bars.high[bar] = max(bars.high[bar], price)
-        bars.low[bar] = min(bars.low[bar], price)
-    if not may_update & _OPEN_CLOSE:
-        return last
-    bars.close[bar] = price
-    if bars.open[bar] == 0.0:
-        bars.open[bar] = price
-    return price
-
-
-@numba.njit(cache=True, nogil=True)
-def _finish(bars: FlatBars, bar: int, last: float) -> bool:
-    """Complete the bar in hand; False where it holds nothing, or volume alone before the day's first price."""
-    if bars.open[bar] > 0.0:
-        return True
-    if bars.transactions[bar] == 0 or last == 0.0:
-        return False
-    bars.open[bar] = bars.close[bar] = last
-    bars.high[bar] = max(bars.high[bar], last)
-    bars.low[bar] = min(bars.low[bar], last)
-    return True
 
 
 @numba.njit(cache=True, nogil=True)

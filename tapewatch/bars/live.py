@@ -24,7 +24,8 @@ _BAR = np.dtype(
 )
 _NO_BARS = LIVE_BARS.empty()
 _NO_KEYS = _NO_BARS.select(LIVE_BARS.key)
-_CLOCK = {NS_PER_SECOND: "1s", NS_PER_MINUTE: "1m"}
+_CLOCK = {width: pl.Series("clock", [name], SYMBOL) for width, name in ((NS_PER_SECOND, "1s"), (NS_PER_MINUTE, "1m"))}
+_SOURCE = pl.Series("source", ["trades"], SYMBOL)
 
 
 @dataclass(slots=True)
@@ -45,7 +46,7 @@ class LiveBars:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._names: list[str] = []
+        self._names = pl.Series("symbol", [], SYMBOL)
         self._lasts = np.zeros(0)
         self._minutes: dict[int, _Minute] = {}
         self._next = session.day_start
@@ -54,7 +55,7 @@ class LiveBars:
 
     def begin(self, names: list[str]) -> None:
         """Get to know symbols."""
-        self._names += names
+        self._names = pl.concat([self._names, pl.Series("symbol", names, SYMBOL)])
         room = np.zeros(len(names))
         self._lasts = np.append(self._lasts, room)
         self._takes_part = np.append(self._takes_part, np.zeros(len(names), dtype=np.bool_))
@@ -157,15 +158,15 @@ class LiveBars:
         built = kernel.FlatBars(*(np.ascontiguousarray(bars[name]) for name in _FIELDS))
         ends = built.start + width
         known = np.where(ends <= done_ns, known_ns, ends)
-        symbol, *values = bars_frame(pl.Series(self._names, dtype=SYMBOL), built).get_columns()
+        symbol, *values = bars_frame(self._names, built).get_columns()
         rows = pl.DataFrame(
             [
                 symbol,
-                pl.Series("clock", [_CLOCK[width]], dtype=SYMBOL).new_from_index(0, bars.size),
+                _CLOCK[width].new_from_index(0, bars.size),
                 values[0],
                 pl.Series("known_time", known).cast(TIME),
                 *values[1:],
-                pl.Series("source", ["trades"], dtype=SYMBOL).new_from_index(0, bars.size),
+                _SOURCE.new_from_index(0, bars.size),
                 pl.Series("revision", bars["revision"].astype(np.int32)),
             ]
         )

@@ -13,7 +13,7 @@ from tapewatch.bars import kernel
 from tapewatch.market.arrays import Array, FlatTrades, flat_trades, hours_of
 from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
-from tapewatch.market.tables import BARS, DELIVERED_BARS, SYMBOL, TIME
+from tapewatch.market.tables import BARS, SYMBOL, TIME
 
 _PRICES = ("open", "high", "low", "close")
 # Prices and volumes are sums and copies of the same decimals: what differs by more than rounding differs.
@@ -86,15 +86,15 @@ def built_bars(
 def bars_frame(names: pl.Series, built: kernel.FlatBars) -> pl.DataFrame:
     """Built bars as `DELIVERED_BARS`; `names` are the symbols of their runs."""
     vwap = np.divide(built.notional, built.volume, out=np.full(built.volume.size, np.nan), where=built.volume > 0)
+    # Series one by one: a mapping held against a schema costs more than all else where bars are few.
     return pl.DataFrame(
-        {
-            "symbol": names[built.symbol],
-            "time": pl.Series(built.start).cast(TIME),
-            **{name: getattr(built, name) for name in (*_PRICES, "volume")},
-            "vwap": pl.Series(vwap, nan_to_null=True),
-            "transactions": built.transactions,
-        },
-        schema=DELIVERED_BARS.schema,
+        [
+            names[built.symbol].alias("symbol"),
+            pl.Series("time", built.start).cast(TIME),
+            *(pl.Series(name, getattr(built, name)) for name in (*_PRICES, "volume")),
+            pl.Series("vwap", vwap, nan_to_null=True),
+            pl.Series("transactions", built.transactions),
+        ]
     )
 
 

@@ -11,10 +11,11 @@ from tapewatch.features.sums import MinuteSums, minute_sums
 from tapewatch.features.volatility import returns_bps, volatility
 from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Session
-from tapewatch.market.tables import MICROSTRUCTURE, SYMBOL, TIME
+from tapewatch.market.tables import MICROSTRUCTURE, TIME
 
 #: Rows before a row of which any feature may take notice: the window before the first of three minutes, and its return.
 LOOK_BACK = 34
+_SCHEMA = dict(MICROSTRUCTURE.schema)
 _AS_SUMMED = ("volume", "notional", "trade_count", "buy_volume", "sell_volume", "buy_count", "sell_count")
 
 
@@ -68,9 +69,7 @@ def minute_rows(sums: MinuteSums) -> pl.DataFrame:
         **order_flow(sums),
         **liquidity(sums, minute_returns),
     }
-    return pl.DataFrame(
-        [_series(name, columns[name], dtype) for name, dtype in MICROSTRUCTURE.schema.items()],
-    )
+    return pl.DataFrame([_series(name, columns[name], dtype) for name, dtype in _SCHEMA.items()])
 
 
 def _setting(sums: MinuteSums) -> dict[str, np.ndarray | pl.Series]:
@@ -81,7 +80,7 @@ def _setting(sums: MinuteSums) -> dict[str, np.ndarray | pl.Series]:
     since_trade = end - np.where(last_trade >= 0, last_trade, sums.session.day_start)
     has_quotes = last_quote >= 0
     return {
-        "symbol": pl.Series(sums.symbols, dtype=SYMBOL).gather(sums.symbol),
+        "symbol": sums.names[sums.symbol],
         "event_time": pl.Series(start).cast(TIME),
         "known_time": pl.Series(end).cast(TIME),
         "is_regular": (sums.minute >= 0) & (sums.minute < sums.session.regular_minutes),
@@ -89,7 +88,7 @@ def _setting(sums: MinuteSums) -> dict[str, np.ndarray | pl.Series]:
         "last_price": _known(sums["last_price"]),
         "mid_price": _known(sums["mid_price"]),
         "trade_age_s": since_trade / NS_PER_SECOND,
-        "quote_count": pl.Series(sums["quote_count"]).set(pl.Series(~has_quotes), None),
+        "quote_count": _known_count(sums["quote_count"], has_quotes),
         "tape_age_s": (end - np.where(has_quotes, np.maximum(last_trade, last_quote), end - since_trade))
         / NS_PER_SECOND,
         "quote_age_s": np.where(has_quotes, (end - last_quote) / NS_PER_SECOND, np.nan),
@@ -100,7 +99,14 @@ def _known(price: np.ndarray) -> np.ndarray:
     return np.where(price > 0, price, np.nan)
 
 
+def _known_count(count: np.ndarray, is_known: np.ndarray) -> pl.Series:
+    counts = pl.Series(count)
+    return counts if is_known.all() else counts.set(pl.Series(~is_known), None)
+
+
 def _series(name: str, values: np.ndarray | pl.Series, dtype: pl.DataType) -> pl.Series:
     if isinstance(values, pl.Series):
-        return values.cast(dtype).alias(name)
-    return pl.Series(name, values, nan_to_null=dtype.is_float()).cast(dtype)
+        series = values.alias(name)
+    else:
+        series = pl.Series(name, values, nan_to_null=values.dtype == np.float64)
+    return series if series.dtype == dtype else series.cast(dtype)

@@ -20,6 +20,7 @@ from tapewatch.market.tables import QUOTES, SYMBOL, TIME, TRADES
 
 _NO_ROWS = LIVE_MICROSTRUCTURE.empty()
 _NO_KEYS = _NO_ROWS.select(LIVE_MICROSTRUCTURE.key)
+_BACK = np.arange(1, LOOK_BACK + 1)
 _NEVER = int(np.iinfo(np.int64).max)
 
 
@@ -62,7 +63,7 @@ class OnlineMicrostructure:
         self._session = session
         self._hours = hours_of(session)
         self._rows_kept = LOOK_BACK + horizon_minutes + 2
-        self._names: list[str] = []
+        self._names = pl.Series("symbol", [], SYMBOL)
         self._states = fresh_states(0)
         self._waiting = room_for_waiting(0)
         self._passed: dict[int, _Passed] = {}
@@ -76,7 +77,7 @@ class OnlineMicrostructure:
     def begin(self, names: list[str], silent: Array) -> None:
         """Get to know symbols of which nothing came so far: their minutes that start at `silent` are passed at once."""
         known, count = len(self._names), len(names)
-        self._names += names
+        self._names = pl.concat([self._names, pl.Series("symbol", names, SYMBOL)])
         self._states = np.concatenate([self._states, fresh_states(count)])
         self._takes_part = np.append(self._takes_part, np.ones(count, dtype=np.bool_))
         self._since = np.append(self._since, np.full(count, silent[0] if silent.size else _NEVER))
@@ -188,7 +189,7 @@ class OnlineMicrostructure:
         is_past = held.records["start"] < since[held.symbol]
         old = held.where(~is_past)
         symbol = np.concatenate([held.symbol[is_past], *(symbols for symbols, _ in summed)])
-        records = np.concatenate([held.records[is_past], *(records for _, records in summed)])
+        records = _joined([held.records[is_past], *(records for _, records in summed)])
         revision = np.concatenate([held.revision[is_past], np.zeros(records.size - is_past.sum(), dtype=np.int64)])
         order = np.lexsort((records["start"], symbol))
         minutes = _Minutes(symbol[order], records[order], revision[order])
@@ -200,7 +201,7 @@ class OnlineMicrostructure:
             is_changed, is_gone, new_revision = _compared(new, rows, old, old_rows, self._session)
             minutes.revision[is_new] = new_revision
         self._minutes = minutes.where(_rows_behind(minutes.symbol) < self._rows_kept)
-        rows = rows.with_columns(pl.Series("revision", minutes.revision[is_new].astype(np.int32)))
+        rows = rows.hstack([pl.Series("revision", minutes.revision[is_new].astype(np.int32))])
         return rows if is_changed.all() else rows.filter(is_changed), self._keys_of(old.where(is_gone))
 
     def forget(self, before: int) -> None:
@@ -215,16 +216,17 @@ class OnlineMicrostructure:
         if not at.size:
             return _NO_ROWS.drop("revision")
         first = at[np.flatnonzero(np.diff(minutes.symbol[at], prepend=-1))]
-        for back in range(1, LOOK_BACK + 1):
-            needed[np.maximum(first - back, 0)] = True
-        sums = MinuteSums(tuple(self._names), self._session, minutes.symbol[needed], minutes.records[needed])
-        return minute_rows(sums).filter(wanted[needed])
+        needed[np.maximum(first[:, np.newaxis] - _BACK, 0)] = True
+        sums = MinuteSums(self._names, self._session, minutes.symbol[needed], minutes.records[needed])
+        rows = minute_rows(sums)
+        return rows if rows.height == at.size else rows.filter(wanted[needed])
 
     def _keys_of(self, minutes: _Minutes) -> pl.DataFrame:
         if not minutes.symbol.size:
             return _NO_KEYS
-        names = pl.Series("symbol", self._names, dtype=SYMBOL).gather(minutes.symbol)
-        return pl.DataFrame([names, pl.Series("event_time", minutes.records["start"].copy()).cast(TIME)])
+        return pl.DataFrame(
+            [self._names[minutes.symbol], pl.Series("event_time", minutes.records["start"].copy()).cast(TIME)]
+        )
 
 
 def _compared(
@@ -242,6 +244,16 @@ def _compared(
     is_changed = ~was_there | differs
     revision = np.where(was_there, old.revision[at] + differs, 0)
     return is_changed, ~np.isin(old_key, new_key), revision
+
+
+def _joined(records: list[Array]) -> Array:
+    """Records as one array; NumPy takes its time to find out that their types are one."""
+    joined = np.empty(sum(each.size for each in records), dtype=MINUTE)
+    at = 0
+    for each in records:
+        joined[at : at + each.size] = each
+        at += each.size
+    return joined
 
 
 def _rows_behind(symbol: Array) -> Array:

@@ -17,14 +17,14 @@ from tapewatch.features.records import MINUTE, FlatQuotes, Span, fresh_states, r
 from tapewatch.market.arrays import Array, FlatTrades, Hours, flat, flat_trades, hours_of, symbol_runs
 from tapewatch.market.conditions import Updates
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Session
-from tapewatch.market.tables import QUOTES
+from tapewatch.market.tables import QUOTES, SYMBOL
 
 
 @dataclass(frozen=True)
 class MinuteSums:
-    """The sums of every symbol-minute in order; `records` is of dtype `MINUTE`, `symbol` indexes `symbols`."""
+    """The sums of every symbol-minute in order; `records` is of dtype `MINUTE`, `symbol` indexes `names`, a categorical."""
 
-    symbols: tuple[str, ...]
+    names: pl.Series
     session: Session
     symbol: npt.NDArray[np.int64]
     records: Array
@@ -111,7 +111,7 @@ def minute_sums(
         records["start"] = np.concatenate(starts)
         pieces = np.split(records, np.cumsum(counts)[:-1])
         _run(flat_t, flat_q, rows, session, pieces)
-    return MinuteSums(names, session, np.repeat(np.arange(len(names)), counts), records)
+    return MinuteSums(pl.Series(names, dtype=SYMBOL), session, np.repeat(np.arange(len(names)), counts), records)
 
 
 def flat_quotes(quotes: pl.DataFrame) -> tuple[tuple[str, ...], FlatQuotes]:

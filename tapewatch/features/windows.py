@@ -26,7 +26,7 @@ def trailing_sums(
         columns × rows.
     """
     sums = np.zeros_like(columns)
-    _add_up(np.nan_to_num(columns), minute, segment, with_current, width, sums)
+    _add_up(columns, minute, segment, with_current, width, sums)
     return sums
 
 
@@ -59,7 +59,8 @@ def _add_up(columns: Array, minute: Array, segment: Array, with_current: bool, w
         for column in range(columns.shape[0]):
             total = 0.0
             for other in range(first, row + with_current):
-                total += columns[column, other]
+                value = columns[column, other]
+                total += 0.0 if np.isnan(value) else value
             sums[column, row] = total
 
 

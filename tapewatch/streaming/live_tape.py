@@ -176,14 +176,15 @@ class LiveTape:
 
     def _file(self, kind: str, columns: Columns) -> None:
         """Put ticks to their minutes, and note those that change what was given out."""
-        starts = columns[1] - (columns[1] - self.session.day_start) % NS_PER_MINUTE
-        first = int(starts[0])
-        if (starts == first).all():
+        time = columns[1]
+        first, last = (at - (at - self.session.day_start) % NS_PER_MINUTE for at in (int(time.min()), int(time.max())))
+        if first == last:
             self._add(kind, first, columns)
             return
-        for start in np.unique(starts):
-            chosen = starts == start
-            self._add(kind, int(start), tuple(column[chosen] for column in columns))
+        for start in range(first, last + 1, NS_PER_MINUTE):
+            chosen = np.flatnonzero((time >= start) & (time < start + NS_PER_MINUTE))
+            if chosen.size:
+                self._add(kind, start, tuple(column[chosen] for column in columns))
 
     def _add(self, kind: str, start: int, columns: Columns) -> None:
         minute = self._minutes.setdefault(start, _Minute(start))
