@@ -5,7 +5,7 @@ Belongs here: what is in a file. Not here: names (`spool_files.py`), durability 
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from io import IOBase
 from pathlib import Path
 from typing import cast
@@ -19,6 +19,7 @@ from tapewatch.store.spool_files import SpoolFile
 #: A message of a stream: this mark, the length of its description, the description, the data. Length 0 is the end.
 _MARK = b"\xff\xff\xff\xff"
 _END = _MARK + bytes(4)
+_PIECE_BYTES = 8 * 1024 * 1024
 
 
 class DamagedFileError(ValueError):
@@ -41,10 +42,32 @@ def read_rows(table: Table, files: Sequence[SpoolFile]) -> tuple[pl.DataFrame, l
     """
     if not files:
         return table.empty(), []
+    frames, counts = [], []
+    for piece in _pieces(files):
+        frame, of_each = _read_piece(table, piece)
+        frames.append(frame)
+        counts += of_each
+    return pl.concat(frames), counts
+
+
+def _pieces(files: Sequence[SpoolFile]) -> Iterator[list[SpoolFile]]:
+    """Runs of files read at once: memory is used again from one to the next, where fresh memory costs more than reading."""
+    piece: list[SpoolFile] = []
+    size = 0
+    for file in files:
+        if piece and size + file.bytes > _PIECE_BYTES:
+            yield piece
+            piece, size = [], 0
+        piece.append(file)
+        size += file.bytes
+    yield piece
+
+
+def _read_piece(table: Table, files: Sequence[SpoolFile]) -> tuple[pl.DataFrame, list[int]]:
     content = _spliced(files)
     if content is None:
         # Written by different versions of this program.
-        each = [read_rows(table, [file]) for file in files]
+        each = [_read_piece(table, [file]) for file in files]
         return pl.concat(frame for frame, _ in each), [count for _, counts in each for count in counts]
     buffer, has_rows = content
     try:

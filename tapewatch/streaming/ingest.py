@@ -29,7 +29,7 @@ from tapewatch.streaming.merge import ADDED, BATCH, INTERVALS, IS_RECORD, LINE, 
 #: Batches merged in one pass, in bytes of their files: some times as much lies in memory.
 PASS_BYTES = 256 * 1024 * 1024
 _ROWS_AT_ONCE = 4_000_000
-_DELETERS = 8
+_DELETERS = 64
 BACKFILL = "backfill"
 _HEALED = {**INTERVALS, BATCH: pl.UInt32()}
 _log = logging.getLogger(__name__)
