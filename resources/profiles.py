@@ -21,7 +21,7 @@ def resources_for(settings: Settings) -> dict[str, Any]:
     return {
         "lake": lake,
         "lake_io": LakeIOManager(lake=lake),
-        "spool": SpoolResource(root=str(settings.spool_root)),
+        "spool": SpoolResource(root=str(settings.spool_root), merging_share=settings.ingest_share),
         "reference_io": ReferenceIOManager(lake=lake),
         "tape_source": TapeSourceResource(
             base_url=settings.polygon_base_url,

@@ -71,6 +71,12 @@ class Settings(BaseSettings):
     stream_hours: Literal["auto", "sessions", "always"] = Field(
         "auto", description="collect in market hours only, or always; auto: always from loopback, sessions otherwise"
     )
+    ingest_share: float = Field(
+        0.25,
+        gt=0,
+        le=1,
+        description="share of the time that the ingest runs of one market day may take; each rewrites the day",
+    )
     detection_file: Path | None = Field(
         None, description="thresholds of the online detectors, in place of streaming/detection.toml"
     )

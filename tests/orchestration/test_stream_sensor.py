@@ -12,7 +12,7 @@ import pytest
 
 from assets.partitions import MARKET_DAYS
 from orchestration.definitions import build_definitions
-from orchestration.stream_sensor import FIRST_WAIT_S, stream_spool_sensor
+from orchestration.stream_sensor import stream_spool_sensor
 from resources.spool import SpoolResource
 from tapewatch.bars.time_bars import minute_bars
 from tapewatch.emulator.synthetic import Synthetic
@@ -58,13 +58,14 @@ def tick(settings: Settings, instance: dg.DagsterInstance, cursor: str | None) -
 
 
 def execute(
-    settings: Settings, instance: dg.DagsterInstance, request: dg.RunRequest, *, breaks: bool = False
+    settings: Settings, instance: dg.DagsterInstance, request: dg.RunRequest, *, breaks: str | None = None
 ) -> dg.ExecuteInProcessResult:
-    """Run a request as the daemon would; with `breaks` against a lake that cannot be written."""
+    """Run a request as the daemon would; with `breaks` that folder of the lake cannot be written."""
     job = build_definitions(settings).resolve_job_def("ingest_stream")
     if breaks:
-        settings.lake_root.mkdir(parents=True, exist_ok=True)
-        (settings.lake_root / "tape").write_text("in the way")
+        in_the_way = settings.lake_root / breaks
+        in_the_way.parent.mkdir(parents=True, exist_ok=True)
+        in_the_way.write_text("in the way")
     try:
         return job.execute_in_process(
             instance=instance,
@@ -75,7 +76,13 @@ def execute(
         )
     finally:
         if breaks:
-            (settings.lake_root / "tape").unlink()
+            in_the_way.unlink()
+
+
+def some_time_later(cursor: str | None) -> str:
+    """The cursor as if every run had ended long ago."""
+    entries = json.loads(cursor or "{}")
+    return json.dumps({key: {**entry, "ended_at": 0} for key, entry in entries.items()})
 
 
 def pending(settings: Settings, instance: dg.DagsterInstance, request: dg.RunRequest) -> str:
@@ -124,12 +131,30 @@ def test_new_batches_are_one_run_a_partition_and_wait_while_it_is_under_way(
     assert "2 run(s) under way" in str(busy.skip_reason)
 
 
+def test_a_day_rests_the_longer_the_longer_its_last_run_took(home: Settings, instance: dg.DagsterInstance) -> None:
+    put(home)
+    through = tick(home, instance, None).run_requests[0].run_config["ops"]["tape__stream_batches"]["config"]["through"]
+    put(home, seconds=1)
+    asked = []
+    for took_s, ended_s_ago in ((200, 590), (200, 610), (200, -50), (4000, 3590), (4000, 3610), (0, 0)):
+        entry = {
+            "merged": through,
+            "through": through,
+            "attempt": 0,
+            "took_s": took_s,
+            "ended_at": time.time() - ended_s_ago,
+        }
+        asked.append(len(tick(home, instance, json.dumps({str(STOCKS): entry})).run_requests))
+    # A quarter of the time, an hour at most, and nobody waits for a clock that was set back.
+    assert asked == [0, 1, 1, 0, 1, 1]
+
+
 @pytest.mark.slow
 def test_the_cursor_moves_on_success_only(home: Settings, instance: dg.DagsterInstance) -> None:
     put(home)
     first = tick(home, instance, None)
     (asked,) = first.run_requests
-    assert not execute(home, instance, asked, breaks=True).success
+    assert not execute(home, instance, asked, breaks="tape").success
     assert len(waiting_for(home.spool_root, STOCKS)) == 1
     failed = tick(home, instance, first.cursor)
     assert not failed.run_requests
@@ -137,19 +162,27 @@ def test_the_cursor_moves_on_success_only(home: Settings, instance: dg.DagsterIn
     assert entry["failures"] == 1
     assert "merged" not in entry
     put(home, seconds=1)
-    entry["failed_at"] -= FIRST_WAIT_S + 1
-    second = tick(home, instance, json.dumps({str(STOCKS): entry}))
+    second = tick(home, instance, some_time_later(failed.cursor))
     (retry,) = second.run_requests
-    assert retry.run_key != asked.run_key
-    assert execute(home, instance, retry).success
+    # Merged, and then killed: nothing waits any more, but bars and all the rest are owed.
+    assert not execute(home, instance, retry, breaks="tape/bars").success
+    assert not waiting_for(home.spool_root, STOCKS)
+    failed = tick(home, instance, second.cursor)
+    assert not failed.run_requests
+    assert json.loads(failed.cursor)[str(STOCKS)]["failures"] == 2
+    second = tick(home, instance, some_time_later(failed.cursor))
+    (last,) = second.run_requests
+    assert [r.run_key for r in tick(home, instance, second.cursor).run_requests] == [last.run_key]
+    assert execute(home, instance, last).success
     done = tick(home, instance, second.cursor)
     assert not done.run_requests
-    through = retry.run_config["ops"]["tape__stream_batches"]["config"]["through"]
+    through = last.run_config["ops"]["tape__stream_batches"]["config"]["through"]
     assert json.loads(done.cursor)[str(STOCKS)]["merged"] == through
     assert Lake(home.lake_root).rows(TRADES, STOCKS) == 2
+    assert Lake(home.lake_root).read(COVERAGE, STOCKS)["trades"].to_list() == [2]
     put(home, seconds=2)
-    third = tick(home, instance, done.cursor)
-    assert len({asked.run_key, retry.run_key, third.run_requests[0].run_key}) == 3
+    third = tick(home, instance, some_time_later(done.cursor))
+    assert len({r.run_key for r in (asked, retry, last, *third.run_requests)}) == 4
 
 
 @pytest.mark.slow
