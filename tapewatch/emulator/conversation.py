@@ -24,7 +24,8 @@ from tapewatch.market.instruments import Market, from_vendor
 _FRAME_EVENTS = 500
 _NORMAL, _POLICY_VIOLATION, _INTERNAL_ERROR = 1000, 1008, 1011
 _BLOCKS_AHEAD = 3
-_SETTLING_S = 0.25
+#: A client that answered so many pings one after the other has read what came before them, and said what it had to say.
+_ROUND_TRIPS = 5
 _TICK_S, _LONGEST_WAIT_S = 0.005, 0.02
 _MOST_CONTRACTS = 1000
 _PIECES = 20
@@ -59,7 +60,8 @@ class Conversation:
         self._key: str | None = None
         self._subscription: dict[str, frozenset[str]] = {}
         self._revision = 0
-        self._position = START
+        self._position = self._before = START
+        self._is_ending = False
         self._sender: asyncio.Task[None] | None = None
         self._began: float | None = None
         self._paced = 0
@@ -73,6 +75,8 @@ class Conversation:
         """See `Listener`."""
         if self._key is not None:
             self._keys.leave(self._key, self)
+            if self._is_ending:
+                self._playback.go_back(self._key, self._before)
         self._revision += 1
 
     def said(self, text: str) -> None:
@@ -109,7 +113,7 @@ class Conversation:
         self._reply(*replies)
         self._revision += 1
         if self._sender is None and any(self._subscription.values()):
-            self._position = self._playback.resume(self._key or "")
+            self._before = self._position = self._playback.resume(self._key or "")
             self._sender = asyncio.get_running_loop().create_task(self._send())
             self._sender.add_done_callback(self._ended)
 
@@ -145,15 +149,23 @@ class Conversation:
                     if not is_whole:
                         break
             if is_whole:
-                self._playback.is_done |= any(self._subscription.values())
+                await self._end()
                 await self._until_changed((revision, faults))
+
+    async def _end(self) -> None:
+        """The tape is done when the client has its end. One that comes back gets the last frame again: it knows then where
+        the tape ends, whatever was lost with its connection."""
+        self._is_ending = True
+        if await self._wire.taken():
+            self._playback.is_done |= any(self._subscription.values())
 
     async def _until_all_is_said(self) -> None:
         """A tape without a clock would run out while the client still subscribes: wait until it asks for no more."""
         known = None
         while self._playback.speed.times is None and known != self._revision and not self._wire.is_closed:
             known = self._revision
-            await asyncio.sleep(_SETTLING_S)
+            for _ in range(_ROUND_TRIPS):
+                await self._wire.taken()
 
     async def _until_changed(self, known: tuple[int, int]) -> None:
         while self._state == known and not self._wire.is_closed:
@@ -207,7 +219,7 @@ class Conversation:
     async def _send_frame(self, day: date, block: Block, first: int, last: int) -> None:
         events, key = last - first, self._key or ""
         self._paced += events
-        self._position = Position(day, int(block.release[last - 1]))
+        self._before, self._position = self._position, Position(day, int(block.release[last - 1]))
         self._playback.moved(key, self._position, events)
         for number, times in zip(*np.unique(block.fault[first:last], return_counts=True), strict=True):
             if number:

@@ -130,6 +130,11 @@ class Playback:
         if position is not None and self.speed.times is None:
             self.positions[key] = replace(position, ns=position.ns + milliseconds * 1_000_000)
 
+    def go_back(self, key: str, position: Position) -> None:
+        """Send again what came after a position; a clock goes on by itself."""
+        if self.speed.times is None:
+            self.positions[key] = position
+
     def moved(self, key: str, position: Position, events: int) -> None:
         """Note what was sent."""
         self.positions[key] = position

@@ -5,6 +5,7 @@ it (`conversation`). It takes the place of uvicorn's own WebSocket protocol, who
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
@@ -59,6 +60,8 @@ class Wire(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._text = bytearray()
         self._held: list[bytes] | None = None
+        self._pings: deque[tuple[bytes, asyncio.Event]] = deque()
+        self._pinged = 0
         self.is_silent = False
         self.is_closed = False
 
@@ -131,6 +134,18 @@ class Wire(asyncio.Protocol):
         """Send one text message, whatever is waiting."""
         self._write(header(len(payload)) + payload)
 
+    async def taken(self) -> bool:
+        """Wait until the client has taken all that was sent before; False where the connection ends first."""
+        if self.is_closed:
+            return False
+        self._pinged += 1
+        mark, is_answered = str(self._pinged).encode(), asyncio.Event()
+        self._pings.append((mark, is_answered))
+        self._protocol.send_ping(mark)
+        self._flush()
+        await is_answered.wait()
+        return not self.is_closed
+
     def close(self, code: int, reason: str = "") -> None:
         """Close as the protocol wants it."""
         if self.is_closed:
@@ -178,11 +193,20 @@ class Wire(asyncio.Protocol):
             self._flush()
             self._transport.close()
             self._end()
+        elif frame.opcode is Opcode.PONG:
+            self._answered(bytes(frame.data))
         elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             self._text += frame.data
             if frame.fin and self._listener is not None and not self.is_closed:
                 text, self._text = self._text.decode(errors="replace"), bytearray()
                 self._listener.said(text)
+
+    def _answered(self, mark: bytes) -> None:
+        """A pong answers the ping that it names, and all before."""
+        if any(asked == mark for asked, _ in self._pings):
+            while (ping := self._pings.popleft())[0] != mark:
+                ping[1].set()
+            ping[1].set()
 
     def _flush(self) -> None:
         for data in self._protocol.data_to_send():
@@ -203,6 +227,8 @@ class Wire(asyncio.Protocol):
         self.is_closed = True
         # Whoever waits for the client to read must learn that it never will.
         self._writable.set()
+        while self._pings:
+            self._pings.popleft()[1].set()
         if self._listener is not None:
             self._listener.lost()
 

@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from tapewatch.emulator.market_tape import SyntheticTape
 from tapewatch.emulator.wire import header
 from tests.support.emulator import serving
-from tests.support.stream_client import ask, hello, listened, progress
+from tests.support.stream_client import PATIENCE_S, ask, hello, listened, progress
 
 DAY = "2024-03-05"
 
@@ -161,6 +161,7 @@ def test_a_changed_subscription_goes_on_where_it_was(tape: SyntheticTape) -> Non
         async with socket_of(url) as socket:
             await hello(socket)
             await ask(socket, "subscribe", "AM.AAPL")
+            await socket.recv()
             await ask(socket, "subscribe", "AM.MSFT")
             while True:
                 try:
@@ -175,6 +176,48 @@ def test_a_changed_subscription_goes_on_where_it_was(tape: SyntheticTape) -> Non
         counts, times = asyncio.run(talk(url))
     assert times == sorted(set(times))
     assert counts["MSFT"] > 300
+
+
+def test_at_full_speed_a_client_may_subscribe_to_one_after_the_other(tape: SyntheticTape) -> None:
+    channels = ("XA.ADA-USD", "XA.BTC-USD", "XA.ETH-USD", "XA.SOL-USD")
+
+    async def talk(url: str) -> Counter[str]:
+        counts: Counter[str] = Counter()
+        async with socket_of(url, "crypto") as socket:
+            await hello(socket)
+            for name in channels:
+                assert (await ask(socket, "subscribe", name))[0]["status"] == "success"
+            while counts.total() < sum(expected.values()):
+                counts.update(event["pair"] for event in json.loads(await asyncio.wait_for(socket.recv(), PATIENCE_S)))
+        return counts
+
+    pairs = [name.removeprefix("XA.") for name in channels]
+    expected = {pair: tape.bars(f"X:{pair}", dt.date.fromisoformat(DAY)).height for pair in pairs}
+    with serving(tape, replay=DAY) as url:
+        assert asyncio.run(talk(url)) == expected
+
+
+def test_the_tape_s_end_comes_again_to_a_client_that_left_before_it_took_it(tape: SyntheticTape) -> None:
+    async def leave(url: str) -> None:
+        async with connect(f"{url.replace('http', 'ws', 1)}/crypto", compression=None, max_queue=1) as socket:
+            await hello(socket)
+            await ask(socket, "subscribe", "XT.BTC-USD")
+            while progress(url, "crypto")["sent"] < trades.height:
+                # What is not read waits in buffers that hold all of it, or else is read bit by bit.
+                await asyncio.sleep(0.05)
+                await socket.recv()
+            assert not progress(url, "crypto")["is_done"]
+            socket.transport.abort()
+
+    trades = tape.trades("X:BTC-USD", dt.date.fromisoformat(DAY))
+    with serving(tape, replay=DAY) as url:
+        asyncio.run(leave(url))
+        heard = listened(url, "crypto", "XT.BTC-USD")
+        assert progress(url, "crypto")["is_done"]
+    identities = trades["id"].to_list()
+    got = [event["i"] for event in heard.events]
+    assert got == identities[-len(got) :]
+    assert 0 < len(got) <= 600
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])

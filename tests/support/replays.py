@@ -14,12 +14,14 @@ from tapewatch.feeds.plans import plan_for
 from tapewatch.feeds.stream_channels import subscriptions
 from tapewatch.feeds.stream_policy import ConnectionPolicy
 from tapewatch.market.instruments import Market
+from tapewatch.market.live_tables import GAPS
+from tapewatch.store.database import Database
 from tapewatch.streaming.collector import Collector, CollectorConfig
+from tapewatch.streaming.gaps import GROWING
 from tapewatch.streaming.metrics import Status
 from tapewatch.streaming.rules_settings import DetectionConfig
 
 KEY = "advanced-test"
-_QUIET_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def collect_all(
     connection: ConnectionPolicy | None = None,
     timeout_s: float = 240.0,
 ) -> Status:
-    """Collect a replay to its end; what the collector said of itself when all had come."""
+    """Collect a replay to its end; what the collector said of itself when all was kept."""
     config = CollectorConfig(
         market=market,
         url=f"{emulator.ws_url}/{market}",
@@ -74,30 +76,32 @@ def collect_all(
     thread = threading.Thread(target=run)
     thread.start()
     try:
-        status = _until_done(emulator, market, collector, thread, time.monotonic() + timeout_s)
+        _until_done(emulator, market, collector, thread, time.monotonic() + timeout_s)
     finally:
         collector.stop()
         thread.join(60)
     assert not failures
     assert not thread.is_alive()
-    return status
+    return collector.status()
 
 
 def _until_done(
     emulator: RunningEmulator, market: Market, collector: Collector, thread: threading.Thread, deadline: float
-) -> Status:
-    # What was on its way when a connection broke never comes: the end is where nothing more does.
-    seen, since = -1, time.monotonic()
+) -> None:
+    """Wait until the tape's end has come over a connection that holds, and no gap grows: the rest is kept at the stop."""
     while time.monotonic() < deadline:
         assert thread.is_alive(), "the collector ended before the tape did"
         if progress_of(emulator, market)["is_done"]:
             status = collector.status()
-            if status.events != seen or status.queue_frames:
-                seen, since = status.events, time.monotonic()
-            if time.monotonic() - since > _QUIET_S:
-                return status
+            if status.state == "streaming" and not status.queue_frames and not _growing(collector.config):
+                return
         time.sleep(0.1)
     raise AssertionError(f"the replay did not end in time: {progress_of(emulator, market)}, {collector.status()}")
+
+
+def _growing(config: CollectorConfig) -> int:
+    with Database(config.database_url) as database:
+        return database.read(GAPS, market=config.market, where={"status": GROWING}).height
 
 
 def progress_of(emulator: RunningEmulator, market: Market) -> dict[str, Any]:

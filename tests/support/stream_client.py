@@ -94,10 +94,10 @@ async def _listen_once(url: str, market: str, channels: str, key: str, ping_time
         silent_since, is_done = time.monotonic(), False
         while time.monotonic() < silent_since + PATIENCE_S:
             try:
-                heard.take(await asyncio.wait_for(socket.recv(), 0.3))
+                heard.take(await asyncio.wait_for(socket.recv(), 0.1))
                 silent_since = time.monotonic()
             except TimeoutError:
-                # Frames may still be under way when the stream is done: only a silence after that is the end.
+                # A stream is done when its end has come: what is not read yet is here by then.
                 if is_done:
                     return
                 is_done = (await asyncio.to_thread(progress, url, market))["is_done"]
