@@ -8,7 +8,7 @@ it is filled again by the same rows. Belongs here: which gap, when, from whom. N
 import datetime as dt
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +34,8 @@ _GRAIN_NS = NS_PER_SECOND
 _TABLES = {Tape.TRADES: STREAM_TRADES, Tape.QUOTES: STREAM_QUOTES, Tape.BARS: STREAM_BARS}
 #: Which symbols a market's stream was asked for; none where it was asked for all.
 Symbols = Callable[[Partition], Sequence[str]]
+#: The part of a gap that lies in one day: from, to, int64 ns UTC.
+Stretch = tuple[Partition, int, int]
 _log = logging.getLogger(__name__)
 
 
@@ -84,14 +86,16 @@ class Healer:
             stop.wait(every_s)
 
     def heal_once(self, now: dt.datetime, *, market: Market | None = None, patiently: bool = True) -> HealSummary:
-        """Try every open gap once, those that failed a moment ago apart (`patiently=False`: these too).
+        """Try every open gap once, those that failed a moment ago apart; `patiently=False`: these too, and those that
+        nobody could heal, since a plan or a setting may have changed.
 
         Raises:
             DatabaseError: the gaps cannot be read or written.
             SpoolError: another process heals, or the disk is full.
         """
         summary = HealSummary()
-        found = self._database.read(GAPS, market=market, where={"status": OPEN})
+        statuses = (OPEN,) if patiently else (OPEN, UNHEALABLE)
+        found = pl.concat(self._database.read(GAPS, market=market, where={"status": status}) for status in statuses)
         for (name,), gaps in found.group_by("market", maintain_order=True):
             with SpoolWriter(self._spool_root, Market(name), "healer") as spool:
                 for gap in gap_rows(gaps):
@@ -107,16 +111,19 @@ class Healer:
             rows, healed_by, reason = self._fill(spool, gap, now)
         except _WaitError:
             summary.waiting.append(gap_id)
-            return
+            if gap["status"] == OPEN:
+                return
+            changes = {"status": OPEN}
         except _NeverError as error:
-            for _, start, end in _stretches(spool.market, gap):
-                _renew(spool, gap, start, end)
+            if gap["status"] == OPEN:
+                for _, start, end in _stretches(spool.market, gap):
+                    _renew(spool, gap, start, end)
             changes |= {"status": UNHEALABLE, "reason": str(error)}
             summary.unhealable.append(gap_id)
         except SourceError as error:
             wait_s = min(FIRST_WAIT_S * 2.0 ** gap["attempts"], LONGEST_WAIT_S)
             self._next_try[gap_id] = now + dt.timedelta(seconds=wait_s)
-            changes |= {"reason": str(error)}
+            changes |= {"status": OPEN, "reason": str(error)}
             summary.failed.append(gap_id)
             _log.warning("gap %s is not filled yet: %s; next in %.0f s", gap_id, error, wait_s)
         else:
@@ -131,24 +138,39 @@ class Healer:
         """Fetch all of a gap: rows, who delivered them, and what nobody could deliver."""
         rows, names, lacks = 0, set(), set()
         for partition, start, end in _stretches(spool.market, gap):
-            source, tapes, lack = self._source_for(gap, partition, end, now)
-            symbols = [gap["symbol"]] if gap["symbol"] else list(self._symbols(partition))
-            if source.name == "rest" and not symbols:
-                raise SourceError(f"no symbols to ask for: set TAPEWATCH_SYMBOLS_{spool.market.upper()}")
-            found = sum(_fetch(spool, source, tape, partition, symbols, start, end) for tape in tapes)
+            found, name, lack = self._fill_stretch(spool, gap, (partition, start, end), now)
             if not found:
                 _renew(spool, gap, start, end)
             rows += found
-            names.add(source.name)
+            names.add(name)
             lacks.update([lack] if lack else [])
         return rows, "+".join(sorted(names)) or self._sources[0].name, "; ".join(sorted(lacks))
 
+    def _fill_stretch(self, spool: SpoolWriter, gap: Row, stretch: Stretch, now: dt.datetime) -> tuple[int, str, str]:
+        """The same of what lies in one day; a source that refuses, whatever the plan says, leaves it to the next."""
+        partition, start, end = stretch
+        symbols = [gap["symbol"]] if gap["symbol"] else list(self._symbols(partition))
+        refused: dict[str, str] = {}
+        while True:
+            source, tapes, lack = self._source_for(gap, partition, end, now, refused)
+            if source.name == "rest" and not symbols:
+                raise SourceError(f"no symbols to ask for: set TAPEWATCH_SYMBOLS_{spool.market.upper()}")
+            try:
+                found = sum(_fetch(spool, source, tape, partition, symbols, start, end) for tape in tapes)
+            except EntitlementError as error:
+                refused[source.name] = str(error)
+            else:
+                return found, source.name, lack
+
     def _source_for(
-        self, gap: Row, partition: Partition, end: int, now: dt.datetime
+        self, gap: Row, partition: Partition, end: int, now: dt.datetime, refused: Mapping[str, str]
     ) -> tuple[RecordSource, list[Tape], str]:
-        """The first source that has what the gap lacks, and has it now."""
+        """The first source that has what the gap lacks, has it now, and did not refuse it."""
         now_ns, refusals, has_to_wait = int(now.timestamp() * NS_PER_SECOND), [], False
         for source in self._sources:
+            if source.name in refused:
+                refusals.append(refused[source.name])
+                continue
             if source.ready_at(partition, end) > now_ns:
                 has_to_wait = True
                 continue
@@ -169,7 +191,7 @@ def _wanted(channel: str, granted: Sequence[Tape]) -> list[Tape]:
     return [tape for tape in granted if tape is not Tape.BARS or Tape.TRADES not in granted]
 
 
-def _stretches(market: Market, gap: Row) -> Iterator[tuple[Partition, int, int]]:
+def _stretches(market: Market, gap: Row) -> Iterator[Stretch]:
     """The parts of a gap that lie in its market's days, in whole seconds."""
     start = gap["start_time"] // _GRAIN_NS * _GRAIN_NS
     end = -(-gap["end_time"] // _GRAIN_NS) * _GRAIN_NS
@@ -203,8 +225,6 @@ def _fetch(
                     rows += frame.height
         except NotFoundError as error:
             _log.warning("%s: left out of the heal", error)
-        except EntitlementError as error:
-            raise _NeverError(str(error)) from error
     return rows
 
 

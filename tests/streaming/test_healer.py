@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from starlette.responses import Response
 
 from tapewatch.bars.revisions import delivered_bars
 from tapewatch.emulator.process import running_emulator
@@ -24,9 +25,11 @@ from tapewatch.market.tables import BARS, QUOTES, TRADES
 from tapewatch.store.database import Database
 from tapewatch.store.lake import Lake
 from tapewatch.store.spool import SpoolWriter
+from tapewatch.store.spool_files import waiting_for
 from tapewatch.streaming.gaps import GapBook
 from tapewatch.streaming.healer import Healer, HealSummary
 from tapewatch.streaming.ingest import ingest
+from tests.support.faulty_vendor import faulty_vendor
 from tests.support.streams import as_streamed
 
 SEED = 11
@@ -128,6 +131,13 @@ def test_a_plan_without_rights_makes_a_gap_unhealable_and_names_the_setting(tmp_
     assert "POLYGON_TIER_STOCKS" in gap["reason"]
     assert "starter" in gap["reason"]
     assert merged(tmp_path, STOCKS).read(STREAM_BATCHES, STOCKS)["rows"].to_list() == [0]
+    # Another plan was bought: who asks for a heal gets it, though the process beside the collectors had given up.
+    assert not heal(tmp_path, database, rest(base_url)).healed
+    for tier, status in (("starter", "unhealable"), ("advanced", "healed")):
+        again = Healer(database, [rest(base_url, tier)], tmp_path / "spool", lambda _: ["VOO"])
+        again.heal_once(NOW, patiently=False)
+        assert row(database)["status"] == status
+    assert len(waiting_for(tmp_path / "spool", STOCKS)) == 1
 
 
 @pytest.mark.slow
@@ -162,12 +172,16 @@ def test_a_source_that_is_away_is_tried_again_later(tmp_path, database) -> None:
     assert "127.0.0.1:1" in gap["reason"]
 
 
-def test_the_next_days_flat_file_heals_what_no_plan_shows(tmp_path, database, market_data) -> None:
+def test_the_next_days_flat_file_heals_what_rest_refuses(tmp_path, database, market_data) -> None:
     day = Partition(dt.date(2013, 10, 7), Market.STOCKS)
     files = FlatFileRanges(FlatFileSource(str(market_data)))
     open_gap(tmp_path, database, day, 600, 605, channel="trades", symbol="IBM")
-    assert len(heal(tmp_path, database, files, now=dt.datetime(2013, 10, 7, 20, tzinfo=dt.UTC)).waiting) == 1
-    summary = heal(tmp_path, database, files)
+    with faulty_vendor() as vendor:
+        vendor.every_fault = lambda _: Response('{"status":"NOT_AUTHORIZED"}', 403)
+        sources = rest(vendor.base_url), files
+        assert len(heal(tmp_path, database, *sources, now=dt.datetime(2013, 10, 7, 20, tzinfo=dt.UTC)).waiting) == 1
+        summary = heal(tmp_path, database, *sources)
+        assert vendor.seen
     found = merged(tmp_path, day).read(TRADES, day)
     assert found.height == summary.rows > 0
     assert set(found["symbol"].cast(pl.String)) == {"IBM"}
