@@ -16,7 +16,9 @@ from tapewatch.market.tables import BARS
 TRUTH_COLOUR = "#e0a100"
 FOUND_COLOUR = "#c2185b"
 _RISING, _FALLING, _VOLUME = "#2f7f86", "#7d8790", "#b8c4cc"
-_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
+#: Legible on light and dark; the page's style sets axes and legends in its own ink.
+TEXT_COLOUR, GRID_COLOUR = "#7a858f", "rgba(128, 140, 150, 0.22)"
 _TIME_FORMAT = "%Y-%m-%dT%H:%M:%S"
 _BAR_COLUMNS = ("time", "open", "high", "low", "close", "volume")
 
@@ -51,15 +53,15 @@ def candlesticks(
     figure.update_layout(
         height=430,
         margin={"l": 64, "r": 16, "t": 16, "b": 36},
-        font={"family": _FONT, "size": 12, "color": "#24292f"},
+        font={"family": FONT, "size": 12, "color": TEXT_COLOUR},
         paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="#ffffff",
+        plot_bgcolor="rgba(0,0,0,0)",
         showlegend=False,
         hovermode="closest",
         xaxis_rangeslider_visible=False,
     )
-    figure.update_xaxes(gridcolor="#eef1f3", zeroline=False, range=[time.strftime(_TIME_FORMAT) for time in focus])
-    figure.update_yaxes(gridcolor="#eef1f3", zeroline=False)
+    figure.update_xaxes(gridcolor=GRID_COLOUR, zeroline=False, range=[time.strftime(_TIME_FORMAT) for time in focus])
+    figure.update_yaxes(gridcolor=GRID_COLOUR, zeroline=False)
     figure.update_yaxes(title_text="price", row=1, col=1)
     figure.update_yaxes(title_text="volume", row=2, col=1, rangemode="tozero", nticks=4)
     figure.update_xaxes(title_text="UTC", row=2, col=1)
@@ -98,7 +100,7 @@ def _truth_labels(bars: pl.DataFrame, truth: pl.DataFrame) -> go.Scatter:
         mode="text",
         text=[str(kind).replace("_", " ") for kind in truth["kind"]],
         textposition="middle right",
-        textfont={"size": 11, "color": "#8a6300"},
+        textfont={"size": 11, "color": "#b98500"},
         hoverinfo="skip",
     )
 

@@ -1,5 +1,6 @@
 """The profile of a day: its figures against the tape counted by hand, and the page in a real browser."""
 
+import datetime as dt
 import re
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from tapewatch.bars.coverage import coverage
 from tapewatch.bars.time_bars import minute_bars, reconcile
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables import BARS, COVERAGE, DELIVERED_BARS, PROFILE, QUARANTINE, QUOTES, TRADES, quarantine_of
-from tapewatch.reports.profile_page import render_profile
+from tapewatch.reports.profile_page import render_profile, tables_of
 from tapewatch.reports.tape_profile import TapeProfile, field_rows, profile_day, profile_days
 from tapewatch.store.lake import Lake, MissingPartitionError
 from tests.support.browser import browser_page
@@ -18,6 +19,7 @@ from tests.support.recorded import recorded_quotes, recorded_trades
 from tests.support.tapes import DAY, random_tape, stock_session
 
 PARTITION = Partition(DAY, Market.STOCKS)
+SESSION = PARTITION.session
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +86,40 @@ def test_a_market_with_bars_alone_has_a_page(tmp_path: Path, lake: Lake) -> None
     assert "What condition codes say" not in page
 
 
+def test_a_market_without_trades_is_told_by_its_quotes(tmp_path: Path, lake: Lake) -> None:
+    bare = Lake(tmp_path)
+    bare.write(QUOTES, PARTITION, lake.read(QUOTES, PARTITION))
+    profile = profile_day(bare, PARTITION)
+    quotes = lake.read(QUOTES, PARTITION).with_columns(pl.col("symbol").cast(pl.String))
+    sound = quotes.filter((pl.col("bid_price") > 0) & (pl.col("ask_price") >= pl.col("bid_price")))
+    regular = sound.filter(
+        pl.col("time").to_physical().is_between(SESSION.regular_start, SESSION.regular_end, closed="left")
+    )
+    closes = regular.group_by("symbol", pl.col("time").dt.truncate("1m")).agg(
+        close=((pl.col("bid_price") + pl.col("ask_price")) / 2).sort_by("time", "sequence_number").last().log()
+    )
+    expected = closes.sort("time").group_by("symbol").agg(percent=100 * (pl.col("close").diff() ** 2).sum().sqrt())
+    found = profile.volatility.sort("symbol")
+    assert found["close_to_close"].to_list() == pytest.approx(expected.sort("symbol")["percent"].to_list())
+    assert profile.half_hours["quotes"].sum() > 0
+    page = render_profile(profile, title="quotes alone")
+    assert "this market reports no volume" in page
+    assert "prices are midpoints of bid and ask" in page
+    assert "realised, 5 s" not in page
+
+
+def test_ranges_span_all_days_and_nothing_is_no_value(lake: Lake, tmp_path: Path) -> None:
+    other = Lake(tmp_path)
+    next_day = Partition(DAY + dt.timedelta(days=1), Market.STOCKS)
+    trades = lake.read(TRADES, PARTITION).with_columns(time=pl.col("time") + dt.timedelta(days=1))
+    other.write(TRADES, next_day, trades.with_columns(price=pl.col("price") * 1000))
+    both = profile_days([profile_day(lake, PARTITION), profile_day(other, next_day)])
+    (fields,) = ({field["name"]: field for field in t["fields"]} for t in tables_of(both) if t["name"] == "trades")
+    assert fields["price"]["minimum"] == f"{trades['price'].min():,.10g}"
+    assert fields["price"]["maximum"] == f"{trades['price'].max() * 1000:,.10g}"  # type: ignore[operator]
+    assert (fields["trf_id"]["filled"], fields["trf_id"]["distinct"]) == (0, 0)
+
+
 @pytest.mark.slow
 def test_the_page_in_a_browser(profile: TapeProfile, tmp_path: Path) -> None:
     path = tmp_path / "profile.html"
@@ -96,7 +132,13 @@ def test_the_page_in_a_browser(profile: TapeProfile, tmp_path: Path) -> None:
         assert page.locator(".js-plotly-plot").count() >= 5
         text = re.sub(r"\s+", " ", page.inner_text("main"))
     assert faults == []
-    for part in ("How complete the tape is", "price: … is no number", "Rogers and Satchell", "high and low, volume"):
+    for part in (
+        "Average Price Trade",
+        "How complete the tape is",
+        "price: … is no number",
+        "Rogers and Satchell",
+        "high and low, volume",
+    ):
         assert part in text
 
 
