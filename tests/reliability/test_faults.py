@@ -1,0 +1,27 @@
+"""Every fault of the emulator's, in short: a few rounds. `make reliability` has the full counts."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.reliability import faults
+
+pytestmark = pytest.mark.slow
+
+_FAULT_ROUNDS = 3
+#: Many, so that some fall into the very first batch.
+_ROUNDS_OF = {"malformed_json": 50}
+
+
+@pytest.mark.parametrize("kind", faults.STREAM_FAULTS)
+def test_faults_of_the_stream_are_healed(tmp_path: Path, kind: str) -> None:
+    outcome = faults.stream_fault(tmp_path, kind, _ROUNDS_OF.get(kind, _FAULT_ROUNDS))
+    assert outcome.rounds >= _FAULT_ROUNDS
+    assert outcome.found.is_none, outcome.row
+
+
+@pytest.mark.parametrize("kind", faults.REST_FAULTS)
+def test_faults_of_rest_do_not_stop_the_healer(tmp_path: Path, kind: str) -> None:
+    outcome = faults.rest_fault(tmp_path, kind, _FAULT_ROUNDS)
+    assert outcome.rounds >= 1
+    assert outcome.found.is_none, outcome.row

@@ -1,0 +1,14 @@
+"""Killed processes, in short: a few rounds. `make reliability` has the full counts."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.reliability import kills
+
+pytestmark = pytest.mark.slow
+
+
+def test_killed_processes_lose_and_double_nothing(tmp_path: Path) -> None:
+    outcome = kills.kills(tmp_path, 6)
+    assert outcome.found.is_none, outcome.row
