@@ -35,6 +35,7 @@ from tapewatch.market.instruments import (
     session_of,
     today_of,
     trading_days,
+    zone_of,
 )
 
 _FRIDAY: Final = 5
@@ -249,7 +250,9 @@ class RestSource:
 
     def _explain_nothing(self, kind: Kind, market: Market, symbol: str, window: Window) -> str:
         """Why there are no rows, as far as the vendor's list of tickers tells."""
-        if not self.reference.is_known(symbol, market):
+        # A day of futures begins on the evening before.
+        first_noon = dt.datetime.fromtimestamp(window.start // NS_PER_SECOND, zone_of(market)) + dt.timedelta(hours=12)
+        if not self.reference.is_known(symbol, market, first_noon.date()):
             raise SourceError(
                 f"no {kind.tape} for {symbol} on {window.label}: unknown symbol, the vendor's reference does not list it; "
                 "check its spelling (AAPL, X:BTC-USD, C:EUR-USD, I:SPX, O:SPY251219C00650000, ESZ5)"

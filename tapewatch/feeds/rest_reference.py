@@ -115,10 +115,10 @@ class Reference:
                 continue
         return pl.DataFrame(rows, TICKERS, orient="row").sort("symbol")
 
-    def is_known(self, symbol: str, market: Market) -> bool:
-        """Whether the vendor lists the symbol, now or formerly."""
+    def is_known(self, symbol: str, market: Market, date: dt.date) -> bool:
+        """Whether the vendor lists the symbol, now or formerly; of a contract, whether it did on that day."""
         if market in _CONTRACTS:
-            return self._is_contract(symbol, market)
+            return self._is_contract(symbol, market, date)
         return any(self._is_listed(symbol, market, is_active) for is_active in (True, False))
 
     def _is_listed(self, symbol: str, market: Market, is_active: bool) -> bool:
@@ -133,10 +133,12 @@ class Reference:
         )
         return any(row.ticker == ticker for row in self._rows(market, request, _TICKERS))
 
-    def _is_contract(self, symbol: str, market: Market) -> bool:
-        # Contracts are no tickers to the vendor: they have lists of their own, an address each.
+    def _is_contract(self, symbol: str, market: Market, date: dt.date) -> bool:
+        # Contracts are no tickers to the vendor: they have lists of their own, an address each, and once they have expired
+        # are known as of their days alone.
+        address = f"{_CONTRACTS[market]}/{quote(symbol, safe=':')}"
         try:
-            self._transport.get(f"{_CONTRACTS[market]}/{quote(symbol, safe=':')}", self._plans[market])
+            self._transport.get(address, self._plans[market], {"as_of": str(date)})
         except NotFoundError:
             return False
         return True

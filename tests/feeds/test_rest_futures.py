@@ -126,6 +126,7 @@ def test_an_answer_without_results_is_none_but_not_in_the_middle(vendor):
 def test_an_unlisted_contract_is_an_error(vendor):
     with pytest.raises(SourceError, match="no bars for ESZ9 on 2024-05-01: unknown symbol"):
         fetched(vendor, "bars", symbol="ESZ9")
+    assert vendor.seen[-1].query == {"as_of": str(DAY)}, "an expired contract is known as of its days alone"
 
 
 def test_a_plan_without_trades_of_futures_names_its_setting(vendor):

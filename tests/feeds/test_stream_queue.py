@@ -3,6 +3,8 @@
 import threading
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tapewatch.feeds.frame_queue import FrameQueue, Marker
 from tapewatch.feeds.stream_frames import Frame
@@ -109,3 +111,41 @@ def test_between_threads_every_frame_arrives_or_is_counted() -> None:
     assert len(numbers) + queue.dropped == sent
     assert told == queue.dropped
     assert numbers == sorted(set(numbers))
+
+
+@given(
+    st.lists(
+        st.tuples(st.just("put"), st.integers(0, 900))
+        | st.tuples(st.just("take"), st.integers(1, 4))
+        | st.tuples(st.just("mark"), st.just(0)),
+        max_size=60,
+    ),
+    st.integers(1, 2000),
+)
+def test_whatever_comes_and_goes_every_frame_is_there_in_order_or_counted_in_its_place(
+    steps: list[tuple[str, int]], room: int
+) -> None:
+    queue, taken, put = FrameQueue(room), [], 0
+    for what, size in steps:
+        if what == "put":
+            queue.put(Frame(bytes(size), put))
+            put += 1
+        elif what == "mark":
+            queue.mark(Marker("connected", put))
+        else:
+            taken += queue.take(size, 0)
+        assert queue.depth_bytes <= max(room, 900 + 128)
+    while items := queue.take(100, 0):
+        taken += items
+    assert (queue.depth, queue.depth_bytes) == (0, 0)
+    number = 0
+    for item in taken:
+        if isinstance(item, Frame):
+            assert item.received_ns == number
+            number += 1
+        elif item.kind == "dropped":
+            assert item.at_ns == number
+            number += item.count
+        else:
+            assert item.at_ns == number
+    assert number == put
