@@ -5,9 +5,10 @@ Belongs here: drivers, pools, how a transaction begins, which errors pass by the
 
 import re
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -17,6 +18,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 #: How long a writer waits for another's lock, in seconds.
 PATIENCE_S = 30.0
 _READS_ONLY = "tapewatch_reads_only"
+_TURN = "tapewatch_turn"
 #: A server that vanished without a word is given up within a minute, not after TCP's two hours. The URL may say otherwise.
 _POSTGRES = {
     "application_name": "tapewatch",
@@ -85,6 +87,7 @@ def connect(url: URL, patience_s: float = PATIENCE_S) -> Engine:
     engine = sa.create_engine(url, connect_args={"timeout": patience_s})
     sa.event.listen(engine, "connect", lambda connection, _: _prepare_sqlite(connection, patience_s))
     sa.event.listen(engine, "begin", _begin_sqlite)
+    engine.update_execution_options(**{_TURN: (threading.Lock(), patience_s)})
     return engine
 
 
@@ -128,7 +131,10 @@ def transaction(engine: Engine, *, reads_only: bool = False) -> Iterator[Connect
         ValueError: a value that cannot be bound, such as a time without a zone.
     """
     try:
-        with engine.execution_options(**{_READS_ONLY: reads_only}).begin() as connection:
+        with (
+            nullcontext() if reads_only else _turn(engine),
+            engine.execution_options(**{_READS_ONLY: reads_only}).begin() as connection,
+        ):
             yield connection
     except sa.exc.StatementError as error:
         if isinstance(error.orig, ValueError):
@@ -138,6 +144,22 @@ def transaction(engine: Engine, *, reads_only: bool = False) -> Iterator[Connect
         raise refusal(engine, error) from error
     except engine.dialect.loaded_dbapi.Error as error:
         raise refusal(engine, error) from error
+
+
+@contextmanager
+def _turn(engine: Engine) -> Iterator[None]:
+    """Let this process's threads write to a SQLite file one after the other, each at once when the one before is done.
+
+    SQLite's own lock is looked at after sleeps that grow to a tenth of a second: too long for an alert. It has the last word
+    all the same; other processes wait at it, and so does a thread that had no turn in time.
+    """
+    lock, patience_s = engine.get_execution_options().get(_TURN, (None, 0.0))
+    has_turn = lock is not None and lock.acquire(timeout=patience_s)
+    try:
+        yield
+    finally:
+        if has_turn:
+            lock.release()
 
 
 def refusal(engine: Engine, cause: BaseException) -> DatabaseError:

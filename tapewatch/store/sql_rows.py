@@ -32,9 +32,10 @@ def keyed(table: Table, partition: Partition, frame: pl.DataFrame) -> pl.DataFra
         SchemaError: the frame does not fit the table.
     """
     place = pl.DataFrame({"market": [str(partition.market)], "date": [partition.date]})
-    kept = as_kept(table, table.conform(frame), place)
+    # One alert is written at a time, and is waited for: what can be known without asking Polars is.
+    kept = as_kept(table, frame if frame.schema == table.schema else table.conform(frame), place)
     key = list(table.key)
-    if kept.select(key).is_duplicated().any():
+    if kept.height > 1 and kept.select(key).is_duplicated().any():
         kept = kept.unique(subset=key, keep="last", maintain_order=True)
     return kept
 

@@ -1,10 +1,11 @@
 """Bulk upserts: rows that are new are added, rows whose key is there are replaced, or revised; rows that are no more go.
 
-SQLite: one `executemany`. PostgreSQL: COPY into a temporary table that each connection keeps, then one merge; few rows go as one
+SQLite: some hundred rows a statement. PostgreSQL: COPY into a temporary table that each connection keeps, then one merge; few rows go as one
 statement, which needs fewer round trips. Belongs here: the statements. Not here: transactions, or how values are spelt.
 """
 
 import io
+from itertools import chain
 from typing import Any
 
 import polars as pl
@@ -20,6 +21,9 @@ from tapewatch.store.sql_timescale import lift_decompression_limit
 
 #: Up to here one statement with its values is quicker than COPY and merge.
 _FEW_ROWS = 30
+#: The driver lets go of the interpreter for each statement and waits to have it back: a statement a row is many times slower
+#: among busy threads, and the database is locked meanwhile. What is left of a size goes by the next.
+_ROWS_A_STATEMENT = (250, 25, 1)
 #: What the revision counts, and when it became known: neither makes a row another one.
 _OF_THE_REVISION = ("revision", "known_time")
 
@@ -31,7 +35,7 @@ def upsert(connection: Connection, table: Table, frame: pl.DataFrame, *, revises
     revision than that, whoever counted it.
     """
     if connection.dialect.name == "sqlite":
-        _executemany(connection, sqlite_statement(table, revises=revises), frame)
+        _insert(connection, table, frame, revises=revises)
         return
     # Whoever writes the same rows at the same time locks them in the same order, so that nobody waits in a circle.
     frame = frame.sort(key_columns(table))
@@ -49,10 +53,10 @@ def remove(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
     connection.execute(sa.delete(target).where(*match), keys.rows(named=True))
 
 
-def sqlite_statement(table: Table, *, revises: bool = False) -> str:
-    """The upsert of one row, with a question mark for each column."""
+def sqlite_statement(table: Table, rows: int = 1, *, revises: bool = False) -> str:
+    """The upsert of so many rows, with a question mark for each value."""
     columns = list(twin(table).columns.keys())
-    marks = ", ".join("?" * len(columns))
+    marks = "), (".join([", ".join("?" * len(columns))] * rows)
     conflict = _revised(table, "max") if revises else _replaced(table)
     return f"INSERT INTO {_names([table.name])} ({_names(columns)}) VALUES ({marks}) {conflict}"  # noqa: S608 - names are ours
 
@@ -80,11 +84,18 @@ def merge_statement(table: Table, *, revises: bool = False) -> str:
     return f"INSERT INTO {_names([table.name])} ({columns}) SELECT {columns} FROM {staging_name(table)} {conflict}"  # noqa: S608 - names are ours
 
 
-def _executemany(connection: Connection, statement: str, frame: pl.DataFrame) -> None:
+def _insert(connection: Connection, table: Table, frame: pl.DataFrame, *, revises: bool) -> None:
     cursor: Any = _cursor(connection)
     try:
         for rows in sqlite_rows(frame):
-            cursor.executemany(statement, rows)
+            values, at = list(chain.from_iterable(rows)), 0
+            for size in _ROWS_A_STATEMENT:
+                step = size * frame.width
+                ends = range(at + step, len(values) + 1, step)
+                statement = sqlite_statement(table, size, revises=revises) if ends else ""
+                for end in ends:
+                    cursor.execute(statement, values[end - step : end])
+                at = ends[-1] if ends else at
     finally:
         cursor.close()
 
