@@ -24,7 +24,7 @@ _LONGEST_PAUSE_S = 5.0
 _PATIENCE_S = 5.0
 _BUFFER_ROWS = 500_000
 #: Rows of one transaction: alerts wait no longer than it lasts.
-_CHUNK_ROWS = 1_000
+_CHUNK_ROWS = 250
 
 
 class LiveDatabase:
