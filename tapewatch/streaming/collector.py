@@ -162,6 +162,7 @@ class Collector:
             reconnects=max(0, self._received.connections - 1),
             malformed_frames=counts.malformed_frames,
             refused_rows=self._keeper.refused_rows,
+            refused_dropped_rows=self._keeper.quarantine.rows_dropped,
             unknown_events=counts.unknown_events.total(),
             unknown_fields=counts.unknown_fields.total(),
             off_day_rows=self._builder.tapes.off_day_rows,

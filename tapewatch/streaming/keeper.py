@@ -1,4 +1,4 @@
-"""Keeps what a collector received: batches to the spool, gaps to their book, unreadable rows to the database's quarantine.
+"""Keeps what a collector received: batches to the spool, gaps to their book, unreadable rows to quarantine.
 
 All of it waits for disks, so it has a thread of its own; what it is given stays in order. Belongs here: when to flush. Not here:
 files (`store/spool.py`), gaps (`gaps.py`), deciding that there is one (`interruptions.py`).
@@ -8,7 +8,8 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -17,8 +18,10 @@ from tapewatch.feeds.stream_frames import StreamBatch
 from tapewatch.market.instruments import Market
 from tapewatch.market.live_tables import LIVE_QUARANTINE, STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.tables import TIME
+from tapewatch.store.quarantine_files import QuarantineFiles, quarantine_folder
 from tapewatch.store.spool import SpoolWriter
 from tapewatch.streaming.gaps import OVERLAP_NS, GapBook, partition_of
+from tapewatch.streaming.gathering import joined
 from tapewatch.streaming.holes import HoleFinder
 from tapewatch.streaming.live_database import RowWriter
 
@@ -26,9 +29,21 @@ _log = logging.getLogger(__name__)
 _WAITING_BATCHES = 512
 _FLUSH_ROWS = 250_000
 _POLL_S = 0.2
-#: A storm of unreadable events is counted whole and kept up to here.
-_QUARANTINED_A_MINUTE = 5_000
+#: Batches of so long are kept as one: a small one costs as much as a large one.
+_GATHER_S = 0.1
+#: Every unreadable event is kept in files beside the spool; so many of a minute can be asked of the database too.
+_DATABASE_ROWS_A_MINUTE = 5_000
 _CHANNELS = {STREAM_TRADES.name: "trades", STREAM_QUOTES.name: "quotes", STREAM_BARS.name: "bars"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    batch: StreamBatch
+    #: The newest event that the tape's clock believed once it had seen the batch, int64 ns UTC.
+    tape_ns: int | None
+
+
+_Work = Callable[[], None] | _Batch
 
 
 class Keeper:
@@ -44,17 +59,19 @@ class Keeper:
         self.spool, self.gaps = spool, gaps
         self._rows = rows
         self._flush_s = flush_s
-        self._work: queue.Queue[Callable[[], None] | None] = queue.Queue(_WAITING_BATCHES)
+        self._work: queue.Queue[_Work | None] = queue.Queue(_WAITING_BATCHES)
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
         self._flushed_at = time.monotonic()
         self._market: Market = spool.market
         self._position = position_file(spool.folder)
         self._tape_ns: int | None = None
         self._noted_ns: int | None = None
+        self.quarantine = QuarantineFiles(quarantine_folder(spool.folder.parent, spool.market))
         self._quarantined = 0
         self._quarantine_minute = 0
         self._holes = HoleFinder()
         self.refused_rows = 0
+        self._is_ending = False
         self.failure: BaseException | None = None
 
     @property
@@ -75,7 +92,7 @@ class Keeper:
 
         `tape_ns` is the newest event that the tape's clock believes: `last_position` answers it once the batch is on disk.
         """
-        self._put(lambda: self._spool(batch, tape_ns))
+        self._put(_Batch(batch, tape_ns))
 
     def open_gap(
         self, cause: str, *, start_ns: int, end_ns: int | None = None, channel: str = "all", reason: str | None = None
@@ -95,9 +112,11 @@ class Keeper:
         self.spool.close()
         self._note_losses()
         self._note_position()
+        self._flush_quarantine()
+        self.quarantine.close()
         self.gaps.flush()
 
-    def _put(self, work: Callable[[], None]) -> None:
+    def _put(self, work: _Work) -> None:
         if self.failure is not None:
             raise RuntimeError(f"the spool of {self._market} cannot be written") from self.failure
         self._work.put(work)
@@ -110,18 +129,32 @@ class Keeper:
             self._flush()
         except BaseException as error:  # noqa: BLE001 - the worker raises it, and the process ends with it
             self.failure = error
-            while self._work.get() is not None:
-                pass
+            while not self._is_ending:
+                self._is_ending = self._work.get() is None
 
     def _do_next(self) -> bool:
+        """Do what has come, neighbouring batches as one; False once nothing more comes."""
+        gathered: list[_Batch] = []
+        for work in self._take():
+            if isinstance(work, _Batch):
+                gathered.append(work)
+                continue
+            self._spool(gathered)
+            gathered = []
+            work()
+        self._spool(gathered)
+        return not self._is_ending
+
+    def _take(self) -> list[_Work]:
+        """What comes within the time of gathering, in order."""
         try:
-            work = self._work.get(timeout=_POLL_S)
+            taken = [self._work.get(timeout=_POLL_S)]
         except queue.Empty:
-            return True
-        if work is None:
-            return False
-        work()
-        return True
+            return []
+        time.sleep(_GATHER_S if taken[0] is not None else 0)
+        taken += [self._work.get() for _ in range(self._work.qsize())]
+        self._is_ending = taken[-1] is None
+        return [work for work in taken if work is not None]
 
     def _flush(self) -> None:
         self._flushed_at = time.monotonic()
@@ -134,6 +167,7 @@ class Keeper:
                 _log.info("the spool takes rows again")
         self._note_losses()
         self._note_position()
+        self._flush_quarantine()
         self.gaps.flush()
 
     def _note_position(self) -> None:
@@ -151,8 +185,11 @@ class Keeper:
             channel = _CHANNELS.get(loss.table, "all")
             self._open_gap("spool", loss.first, loss.last, time.time_ns(), channel, reason)
 
-    def _spool(self, batch: StreamBatch, tape_ns: int | None) -> None:
-        self._tape_ns = tape_ns
+    def _spool(self, batches: Sequence[_Batch]) -> None:
+        if not batches:
+            return
+        batch = joined([given.batch for given in batches])
+        self._tape_ns = batches[-1].tape_ns
         closed = self.spool.add(batch)
         for hole in self._holes.see(batch.trades, batch.bars):
             start, end = hole.start - OVERLAP_NS, hole.end + OVERLAP_NS
@@ -164,22 +201,31 @@ class Keeper:
     def _quarantine(self, refused: pl.DataFrame) -> None:
         self.refused_rows += refused.height
         now_ns = time.time_ns()
+        entries = LIVE_QUARANTINE.conform(
+            refused.select(
+                entry_id=pl.format(f"{self._market}:{now_ns}:{{}}", pl.int_range(pl.len())),
+                source=pl.col("source"),
+                received_time=pl.lit(now_ns).cast(TIME),
+                reason=pl.col("reason"),
+                raw=pl.col("raw"),
+            )
+        )
+        self.quarantine.add(entries)
         minute = int(time.monotonic() // 60)
         if minute != self._quarantine_minute:
             self._quarantine_minute, self._quarantined = minute, 0
-        room = max(0, _QUARANTINED_A_MINUTE - self._quarantined)
-        if refused.height > room:
-            _log.warning("%d unreadable events are counted only: too many came", refused.height - room)
-        kept = refused.head(room)
-        self._quarantined += kept.height
-        entries = kept.select(
-            entry_id=pl.format(f"{self._market}:{now_ns}:{{}}", pl.int_range(pl.len())),
-            source=pl.col("source"),
-            received_time=pl.lit(now_ns).cast(TIME),
-            reason=pl.col("reason"),
-            raw=pl.col("raw"),
-        )
-        self._rows.put(LIVE_QUARANTINE, partition_of(self._market, now_ns), LIVE_QUARANTINE.conform(entries))
+        told = entries.head(max(0, _DATABASE_ROWS_A_MINUTE - self._quarantined))
+        self._quarantined += told.height
+        self._rows.put(LIVE_QUARANTINE, partition_of(self._market, now_ns), told)
+        if told.height < entries.height:
+            folder = self.quarantine.folder
+            _log.warning("%d unreadable events are in %s only: too many came", entries.height - told.height, folder)
+
+    def _flush_quarantine(self) -> None:
+        before = self.quarantine.rows_dropped
+        self.quarantine.flush()
+        if lost := self.quarantine.rows_dropped - before:
+            _log.error("%d unreadable events are lost: %s", lost, self.quarantine.error)
 
     def _open_gap(
         self,

@@ -50,6 +50,7 @@ class Status(msgspec.Struct, kw_only=True):
     reconnects: int = 0
     malformed_frames: int = 0
     refused_rows: int = 0
+    refused_dropped_rows: int = 0
     unknown_events: int = 0
     unknown_fields: int = 0
     off_day_rows: int = 0
@@ -82,6 +83,7 @@ _FIGURES: Final[tuple[tuple[str, str, _Kind, str], ...]] = (
     ("reconnects", "reconnects", "counter", "connections after the first"),
     ("malformed_frames", "malformed_frames", "counter", "frames that are no JSON array of events"),
     ("refused_rows", "refused_rows", "counter", "events that are unreadable or lie on no trading day"),
+    ("refused_dropped_rows", "refused_dropped_rows", "counter", "of them, lost: their files, or the disk, are full"),
     ("unknown_events", "unknown_events", "counter", "events of a type that the platform does not know"),
     ("unknown_fields", "unknown_fields", "counter", "fields that the platform does not know"),
     ("off_day_rows", "off_day_rows", "counter", "rows of a day that is not being built live; the lake gets them"),

@@ -23,6 +23,7 @@ from tapewatch.streaming.clock import TapeClock, Times
 from tapewatch.streaming.detection import AlertChange, Watch
 from tapewatch.streaming.disorder import Disorder
 from tapewatch.streaming.gaps import partition_of
+from tapewatch.streaming.gathering import joined
 from tapewatch.streaming.interruptions import Interruptions
 from tapewatch.streaming.keeper import Keeper
 from tapewatch.streaming.live_database import RowWriter
@@ -37,6 +38,9 @@ _STOPPED = "stopped"
 _TRADE_CHANNELS = frozenset({"T", "XT"})
 #: Rows that come before the tape's clock knows the day; more are left to the lake.
 _MOST_EARLY = 10_000
+#: Ticks wait so long for others before live rows are built of them: a handful costs as much as hundreds do.
+_GATHER_S = 0.05
+_GATHERED_TICKS = 5_000
 #: What was said about unknown events is not said again for each of them.
 _LOGGED_KINDS = 100
 
@@ -96,6 +100,8 @@ class Pipeline:
         channels = {name.partition(".")[0] for name in subscriptions}
         self._vendor_bars = None if channels & _TRADE_CHANNELS else VendorBars(HORIZON_MINUTES * NS_PER_MINUTE)
         self._early: list[StreamBatch] = []
+        self._gathered: list[StreamBatch] = []
+        self._gathered_ticks, self._gathered_since = 0, 0.0
         self._has_begun = False
         self._advanced_second = 0
 
@@ -115,12 +121,16 @@ class Pipeline:
     def pass_time(self) -> None:
         """Let the tape's clock do what it does without events: bars that are complete, feeds that are silent, gaps that end."""
         self.interruptions.tick()
+        self._hand_on(
+            is_due=self._gathered_ticks > _GATHERED_TICKS or self._steady() - self._gathered_since >= _GATHER_S
+        )
         now = self.clock.now()
         mark = self.clock.watermark()
         if now is None or mark is None or mark // NS_PER_SECOND <= self._advanced_second:
             return
         self._advanced_second = mark // NS_PER_SECOND
         self._give_early(now)
+        self._hand_on()
         self._builder.advance(mark)
         if self.is_connected:
             self._record(self._watch.tick(now))
@@ -131,6 +141,7 @@ class Pipeline:
         if now is None:
             return
         self._give_early(now)
+        self._hand_on()
         # Nothing more comes: the newest event is as far as the tape went.
         self._builder.finish(max(now, self.clock.newest_ns or now))
         if is_session_over:
@@ -220,7 +231,19 @@ class Pipeline:
                 self._early.append(batch)
             return
         self._give_early(now)
-        self._builder.push(batch.trades, batch.quotes, now)
+        if not self._gathered:
+            self._gathered_since = self._steady()
+        self._gathered.append(batch)
+        self._gathered_ticks += batch.trades.height + batch.quotes.height
+
+    def _hand_on(self, *, is_due: bool = True) -> None:
+        """Give the builder the ticks that were gathered."""
+        if not self._gathered or not is_due:
+            return
+        batch, now = joined(self._gathered), self.clock.now()
+        self._gathered, self._gathered_ticks = [], 0
+        if now is not None:
+            self._builder.push(batch.trades, batch.quotes, now)
 
     def _give_early(self, now: int) -> None:
         if not self._has_begun:
@@ -255,10 +278,14 @@ def without_future(batch: StreamBatch, newest_ns: int | None) -> StreamBatch:
 
     They are kept like all others, and a source of record is asked what is true of them.
     """
-    if newest_ns is None:
+    if newest_ns is None or all(_newest(rows) <= newest_ns for rows in (batch.trades, batch.quotes)):
         return batch
     is_past = pl.col("time").to_physical() <= newest_ns
     return replace(batch, trades=batch.trades.filter(is_past), quotes=batch.quotes.filter(is_past))
+
+
+def _newest(rows: pl.DataFrame) -> int:
+    return int(rows["time"].to_physical().to_numpy().max()) if rows.height else 0
 
 
 def _say_new(what: str, found: Counter[str], known: Counter[str]) -> None:

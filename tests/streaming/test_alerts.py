@@ -66,7 +66,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
 
 def test_an_event_is_one_row_that_is_there_at_once(database: Database, caplog: pytest.LogCaptureFixture) -> None:
     end = START + dt.timedelta(minutes=3)
-    with AlertBook(database) as book, caplog.at_level(logging.INFO, logger="tapewatch"):
+    with AlertBook(database, wait_s=60) as book, caplog.at_level(logging.INFO, logger="tapewatch"):
         assert book.record(Market.STOCKS, [change()])
         (row,) = database.read(ALERTS, market="stocks").to_dicts()
         assert (row["end_time"], row["peak"], row["start_time"]) == (None, 900, START)
@@ -80,22 +80,12 @@ def test_an_event_is_one_row_that_is_there_at_once(database: Database, caplog: p
     assert len(lines) == 2
 
 
-def test_committing_takes_milliseconds(database: Database) -> None:
-    took = []
-    with AlertBook(database) as book:
-        for number in range(60):
-            start = time.perf_counter()
-            assert book.record(Market.STOCKS, [change(number)])
-            took.append(time.perf_counter() - start)
-    assert sorted(took)[30] < 0.025
-
-
 def test_open_alerts_are_read_back(database: Database) -> None:
-    with AlertBook(database) as book:
+    with AlertBook(database, wait_s=60) as book:
         book.record(Market.STOCKS, [change(1), change(2), change(3, symbol="BBB")])
         book.record(Market.STOCKS, [change(2, end=START + dt.timedelta(hours=1))])
         book.record(Market.CRYPTO, [change(9)])
-    with AlertBook(database) as book:
+    with AlertBook(database, wait_s=60) as book:
         found = book.open_alerts(Market.STOCKS)
     assert [row["alert_id"] for row in found] == ["stocks:volume_spike:AAA:1", "stocks:volume_spike:BBB:3"]
     assert set(found[0]) == set(ALERTS.schema)
@@ -181,14 +171,14 @@ def test_a_restart_opens_no_event_again(tmp_path: Path) -> None:
     minute = (pl.col("time").cast(pl.Int64) - session().regular_start) // NS_PER_MINUTE
     config = DetectionConfig.load()
     with Database(f"sqlite:///{tmp_path / 'alerts.db'}") as database:
-        with AlertBook(database) as book:
+        with AlertBook(database, wait_s=60) as book:
             first = Watch(Market.STOCKS, config)
             for batch in batches(tape.filter(minute < 30)):
                 assert first.observe(batch) == []
             changes = first.tick(first.tape_ns + 10 * NS_PER_MINUTE)
             assert [c.row["rule"] for c in openings(changes)] == ["stale_symbol"]
             book.record(Market.STOCKS, changes)
-        with AlertBook(database) as book:
+        with AlertBook(database, wait_s=60) as book:
             second = Watch(Market.STOCKS, config)
             second.resume(book.open_alerts(Market.STOCKS))
             later = second.tick(first.tape_ns + 5 * NS_PER_MINUTE)
@@ -214,7 +204,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TAPEWATCH_HOME", str(tmp_path / "home"))
-    with Database(f"sqlite:///{tmp_path / 'home' / 'tapewatch.db'}") as database, AlertBook(database) as book:
+    with (
+        Database(f"sqlite:///{tmp_path / 'home' / 'tapewatch.db'}") as database,
+        AlertBook(database, wait_s=60) as book,
+    ):
         book.record(Market.STOCKS, [change(1), change(2, end=START + dt.timedelta(minutes=9)), change(3, symbol="BBB")])
         book.record(Market.CRYPTO, [change(4, symbol="X:BTC-USD")])
     return tmp_path / "home"

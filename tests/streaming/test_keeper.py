@@ -1,0 +1,72 @@
+"""The keeper with a real spool and a real database: many small batches as one, and a storm of unreadable events."""
+
+from pathlib import Path
+
+import polars as pl
+
+from tapewatch.feeds.stream_frames import Frame, FrameDecoder, StreamBatch
+from tapewatch.market.instruments import Market
+from tapewatch.market.live_tables import LIVE_QUARANTINE
+from tapewatch.market.tables import QUARANTINE
+from tapewatch.store.database import Database
+from tapewatch.store.quarantine_files import quarantine_folder, quarantined
+from tapewatch.store.spool import SpoolWriter
+from tapewatch.store.spool_files import waiting
+from tapewatch.streaming.gaps import GapBook
+from tapewatch.streaming.keeper import Keeper
+from tapewatch.streaming.live_database import LiveDatabase, RowWriter
+
+NOW_MS = 1_709_650_000_000
+NOW = NOW_MS * 1_000_000
+STORM = 7_000
+
+
+def trades(first: int, count: int) -> pl.DataFrame:
+    frame = FrameDecoder(Market.CRYPTO).decode(
+        [
+            Frame(
+                b'[{"ev":"XT","pair":"BTC-USD","p":100,"t":%d,"s":1,"c":[2],"i":"%d","x":1,"r":1}]' % (NOW_MS + n, n),
+                NOW,
+            )
+            for n in range(first, first + count)
+        ]
+    )
+    return frame.trades
+
+
+def refused(count: int) -> pl.DataFrame:
+    return QUARANTINE.conform(
+        pl.DataFrame({"raw": [f"{n:05d}" for n in range(count)]}).with_columns(
+            source=pl.lit("stream"), line=pl.lit(1), reason=pl.lit("no number")
+        )
+    )
+
+
+def test_everything_is_kept_in_order_and_every_unreadable_event_too(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'live.db'}"
+    database = LiveDatabase(url)
+    rows = RowWriter(database)
+    rows.start()
+    gaps = GapBook(database, tmp_path / "gaps.jsonl", Market.CRYPTO)
+    keeper = Keeper(SpoolWriter(tmp_path / "spool", Market.CRYPTO, "collector"), gaps, rows, flush_s=60)
+    keeper.start()
+    for first in range(0, 1_000, 10):
+        keeper.keep(StreamBatch(trades=trades(first, 10)), NOW + first)
+    keeper.open_gap("disconnect", start_ns=NOW)
+    keeper.keep(StreamBatch(refused=refused(STORM)), NOW + 1_000)
+    keeper.bound_gaps(NOW + 10**9)
+    keeper.close()
+    assert rows.close(60) == 0
+    database.close()
+    ((file,),) = waiting(tmp_path / "spool").values()
+    times = pl.read_ipc_stream(file.path)["time"].to_physical()
+    assert times.to_list() == [NOW + n * 1_000_000 for n in range(1_000)]
+    assert keeper.last_position == NOW + 1_000
+    assert gaps.open_gaps()["status"].to_list() == ["open"]
+    kept = quarantined(quarantine_folder(tmp_path / "spool", Market.CRYPTO))
+    assert kept["raw"].to_list() == refused(STORM)["raw"].to_list()
+    assert (keeper.refused_rows, keeper.quarantine.rows_dropped) == (STORM, 0)
+    with Database(url) as opened:
+        told = opened.read(LIVE_QUARANTINE)
+    assert 0 < told.height <= 2 * 5_000
+    assert set(told["entry_id"]) <= set(kept["entry_id"])
