@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from tapewatch.bars import kernel
-from tapewatch.bars.time_bars import bars_frame, built_bars
+from tapewatch.bars.time_bars import bar_columns, built_bars
 from tapewatch.market.arrays import Array, FlatTrades
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Session
 from tapewatch.market.live_tables import LIVE_BARS
@@ -158,7 +158,7 @@ class LiveBars:
         built = kernel.FlatBars(*(np.ascontiguousarray(bars[name]) for name in _FIELDS))
         ends = built.start + width
         known = np.where(ends <= done_ns, known_ns, ends)
-        symbol, *values = bars_frame(self._names, built).get_columns()
+        symbol, *values = bar_columns(self._names, built)
         rows = pl.DataFrame(
             [
                 symbol,

@@ -63,7 +63,7 @@ def time_bars(
     symbols, flat = flat_trades(trades, session, rules, exclude_price_codes)
     first, end = flat.offsets[:-1], flat.offsets[1:]
     built = built_bars(flat, first, end, session, width_ns, np.zeros(len(symbols)))
-    return bars_frame(pl.Series(symbols, dtype=SYMBOL), built)
+    return pl.DataFrame(bar_columns(pl.Series(symbols, dtype=SYMBOL), built))
 
 
 def built_bars(
@@ -83,19 +83,16 @@ def built_bars(
     return kernel.FlatBars(*(array[:count] for array in bars))
 
 
-def bars_frame(names: pl.Series, built: kernel.FlatBars) -> pl.DataFrame:
-    """Built bars as `DELIVERED_BARS`; `names` are the symbols of their runs."""
+def bar_columns(names: pl.Series, built: kernel.FlatBars) -> list[pl.Series]:
+    """Built bars as columns of `DELIVERED_BARS`; `names` are the symbols of their runs."""
     vwap = np.divide(built.notional, built.volume, out=np.full(built.volume.size, np.nan), where=built.volume > 0)
-    # Series one by one: a mapping held against a schema costs more than all else where bars are few.
-    return pl.DataFrame(
-        [
-            names[built.symbol].alias("symbol"),
-            pl.Series("time", built.start).cast(TIME),
-            *(pl.Series(name, getattr(built, name)) for name in (*_PRICES, "volume")),
-            pl.Series("vwap", vwap, nan_to_null=True),
-            pl.Series("transactions", built.transactions),
-        ]
-    )
+    return [
+        names[built.symbol].alias("symbol"),
+        pl.Series("time", built.start).cast(TIME),
+        *(pl.Series(name, getattr(built, name)) for name in (*_PRICES, "volume")),
+        pl.Series("vwap", vwap, nan_to_null=True),
+        pl.Series("transactions", built.transactions),
+    ]
 
 
 def reconcile(built: pl.DataFrame, delivered: pl.DataFrame) -> pl.DataFrame:

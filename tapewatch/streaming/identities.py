@@ -8,7 +8,7 @@ import numpy as np
 
 from tapewatch.market.arrays import Array
 
-_SMALLEST, _FULL = 1 << 12, 0.7
+_SMALLEST, _FULL = 1 << 16, 0.7
 
 
 class Identities:
