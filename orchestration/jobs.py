@@ -19,6 +19,11 @@ ingest_stream = dg.define_asset_job(
     config={"ops": {"tape__bars": {"config": {"from_stream": True}}}},
     description="Merge the spool's batches of a day into the tape, and renew what is made of it.",
 )
+certify_days = dg.define_asset_job(
+    "certify_days",
+    dg.AssetSelection.assets(["tape", "coverage"]),
+    description="Renew the certificates of days, and look for gaps that nobody fills.",
+)
 update_day = dg.define_asset_job(
     "update_day", TAPE | DERIVED, description="From the source to the training set, for a day or a range of days."
 )
@@ -32,4 +37,13 @@ profile_tape = dg.define_asset_job(
     "profile_tape", dg.AssetSelection.groups("reports"), description="A page on what a day's tape holds."
 )
 
-JOBS = [ingest_stream, backfill_tape, build_features, update_day, train_detectors, detect_anomalies, profile_tape]
+JOBS = [
+    ingest_stream,
+    certify_days,
+    backfill_tape,
+    build_features,
+    update_day,
+    train_detectors,
+    detect_anomalies,
+    profile_tape,
+]

@@ -4,13 +4,18 @@ import datetime as dt
 from collections.abc import Iterator
 
 import dagster as dg
+import polars as pl
 
-from orchestration.jobs import detect_anomalies, train_detectors, update_day
+from orchestration.jobs import certify_days, detect_anomalies, train_detectors, update_day
+from resources.database import DatabaseResource
 from tapewatch.market.instruments import Market, Partition, session_of
+from tapewatch.market.live_tables import GAPS
+from tapewatch.streaming.gaps import GROWING, OPEN, gap_rows, partition_of
 
 #: The vendor's files of a day are ready about 11:00 New York time on the next.
 _AFTER_DELIVERY = "30 11 * * *"
 _TIMEZONE = "America/New_York"
+_OLD = dt.timedelta(days=1)
 
 
 def _yesterdays(
@@ -41,6 +46,41 @@ def detect_anomalies_daily(context: dg.ScheduleEvaluationContext) -> Iterator[dg
     yield from _yesterdays(context, _WATCHED)
 
 
+@dg.schedule(
+    job=certify_days,
+    cron_schedule="0 12 * * *",
+    execution_timezone=_TIMEZONE,
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+def old_gaps_daily(
+    context: dg.ScheduleEvaluationContext, database: DatabaseResource
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """A run for each day on which a gap begins that nobody filled: its check fails, though no batch comes any more."""
+    now = context.scheduled_execution_time.astimezone(dt.UTC)
+    found = {day for day in _days_of_old_gaps(database, now) if day is not None}
+    if not found:
+        yield dg.SkipReason("no gap has been open for more than a day")
+    for day in sorted(found):
+        yield dg.RunRequest(run_key=f"{day}:{now:%Y-%m-%d}", partition_key=str(day))
+
+
+def _days_of_old_gaps(database: DatabaseResource, now: dt.datetime) -> Iterator[Partition | None]:
+    """The first trading day of each, if it has begun."""
+    with database.open() as store:
+        for status in (GROWING, OPEN):
+            gaps = store.read(GAPS, where={"status": status})
+            old = gaps.filter(pl.col("opened_time") < now - _OLD)
+            for (market,), of_market in old.group_by("market"):
+                for gap in gap_rows(of_market):
+                    first = partition_of(Market(market), gap["start_time"])
+                    yield next((day for day in _from(first, now) if session_of(day.market, day.date)), None)
+
+
+def _from(first: Partition, now: dt.datetime) -> Iterator[Partition]:
+    for offset in range((now.date() - first.date).days + 1):
+        yield Partition(first.date + dt.timedelta(days=offset), first.market)
+
+
 train_detectors_weekly = dg.ScheduleDefinition(
     name="train_detectors_weekly",
     job=train_detectors,
@@ -49,4 +89,4 @@ train_detectors_weekly = dg.ScheduleDefinition(
     description="Retrain on what the lake holds; the champion changes only if the new model is no worse.",
 )
 
-SCHEDULES = [update_day_daily, detect_anomalies_daily, train_detectors_weekly]
+SCHEDULES = [update_day_daily, detect_anomalies_daily, old_gaps_daily, train_detectors_weekly]

@@ -60,6 +60,7 @@ def test_every_asset_job_schedule_and_sensor(definitions: dg.Definitions) -> Non
     assert {job for job in repository.job_names if not job.startswith("__")} == {
         "backfill_tape",
         "build_features",
+        "certify_days",
         "detect_anomalies",
         "ingest_stream",
         "profile_tape",
@@ -68,6 +69,7 @@ def test_every_asset_job_schedule_and_sensor(definitions: dg.Definitions) -> Non
     }
     assert {schedule.name for schedule in repository.schedule_defs} == {
         "detect_anomalies_daily",
+        "old_gaps_daily",
         "train_detectors_weekly",
         "update_day_daily",
     }

@@ -1,14 +1,19 @@
 """The daily schedules ask for yesterday, market by market, and only where it was open."""
 
 import datetime as dt
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
 
 from orchestration.definitions import build_definitions
-from orchestration.schedules import detect_anomalies_daily, update_day_daily
+from orchestration.schedules import detect_anomalies_daily, old_gaps_daily, update_day_daily
+from resources.database import DatabaseResource
+from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
+from tapewatch.store.database import Database
+from tapewatch.streaming.gaps import GapBook
 
 NEW_YORK = ZoneInfo("America/New_York")
 
@@ -32,3 +37,25 @@ def test_after_a_session_both_markets_are_asked_for(schedule: dg.ScheduleDefinit
 def test_after_a_closed_day_only_crypto_is(schedule: dg.ScheduleDefinition, monday_or_holiday: dt.date) -> None:
     yesterday = monday_or_holiday - dt.timedelta(days=1)
     assert asked(schedule, monday_or_holiday) == [f"{yesterday}|crypto"]
+
+
+def test_a_gap_that_nobody_fills_has_its_day_certified_again(tmp_path: Path) -> None:
+    now, hour_ns = dt.datetime(2024, 6, 10, 12, tzinfo=NEW_YORK), 3600 * 10**9
+    at = int(now.timestamp()) * 10**9
+    settings = Settings(home=tmp_path, _env_file=None)
+
+    def certified() -> list[str | None]:
+        with dg.build_schedule_context(
+            scheduled_execution_time=now,
+            repository_def=REPOSITORY,
+            resources={"database": DatabaseResource(url=settings.database)},
+        ) as context:
+            return [request.partition_key for request in old_gaps_daily.evaluate_tick(context).run_requests]
+
+    assert certified() == []
+    with Database(settings.database) as database:
+        for market, hours_ago in ((Market.CRYPTO, 30), (Market.STOCKS, 40), (Market.FOREX, 20)):
+            book = GapBook(database, tmp_path / f"{market}.jsonl", market)
+            book.open("disconnect", start_ns=at - hours_ago * hour_ns, now_ns=at - hours_ago * hour_ns)
+    # A gap that began on Saturday concerns the stocks of Monday first.
+    assert certified() == ["2024-06-09|crypto", "2024-06-10|stocks"]
