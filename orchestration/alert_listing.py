@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 import polars as pl
+from rich.markup import escape
 from rich.table import Table
 
 from orchestration.listing import moment
@@ -48,7 +49,7 @@ def as_table(alerts: pl.DataFrame) -> Table:
             f"{row['start_time']:{_MOMENT}}\n{_end(row)}",
             f"{row['market']}\n{row['rule'].replace('_', ' ')}",
             row["severity"],
-            row["message"],
+            escape(row["message"]),
             style=_STYLES[row["severity"]],
         )
     return table

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from orchestration.durations import in_words
-from orchestration.runs import RunError
+from orchestration.errors import RunError
 from tapewatch.feeds.errors import RestError
 from tapewatch.feeds.estimate import DAYS_OF_TICKS, Estimate, Sample, default_range, estimate
 from tapewatch.feeds.flat_files import FlatFileSource
@@ -88,6 +88,8 @@ def prepare(
     if first and last and last < first:
         raise RunError(f"the range ends before it begins: {first} to {last}")
     today = today_of(market, now or dt.datetime.now(dt.UTC))
+    if first and first > today:
+        raise RunError(f"{first} is yet to come, today is {today}: leave --from out for the last days there are")
     if settings.flat_files is not None:
         return _from_files(settings, settings.flat_files, market, first, last, keep_existing=keep_existing)
     plan = plan_for(market, settings.plan(market), path=settings.plans_file)

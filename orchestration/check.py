@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import httpx
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Column, Table
+from rich.table import Table
 from upath import UPath
 
 from orchestration.services import ServiceError, check_ports, services, with_source
@@ -30,6 +30,9 @@ from tapewatch.store.lake import Lake
 from tapewatch.streaming.lock import CollectorError, CollectorLock
 
 _UNAUTHORISED = 401
+#: Columns that the table of plans takes with a line a market.
+_WIDE = 118
+_DELAY_WIDTH = 11
 #: Who checks wants to know now; a server that is away is told at once.
 _PATIENCE = Patience(attempts=1, connect_timeout_s=5, read_timeout_s=20)
 
@@ -56,7 +59,7 @@ def run(settings: Settings, console: Console) -> bool:
         except (_BrokenError, DatabaseError, ServiceError, StoreError) as error:
             finding, mark = str(error), "[yellow]![/]" if part.is_optional else "[red]✗[/]"
             sound = sound and part.is_optional
-        table.add_row(mark, part.name, finding)
+        table.add_row(mark, part.name, escape(finding))
     console.print(table)
     return sound
 
@@ -71,12 +74,11 @@ def show_plans(settings: Settings, console: Console, *, asks: bool) -> bool:
     today = dt.datetime.now(dt.UTC).date()
     deployment = _deployment(with_source(settings))
     rows = check_plans(deployment, today=today)
-    columns = ("market", "plan", "REST calls", "history from", "recency", "REST", "flat files")
-    table = Table(*columns, Column("stream", overflow="fold"), title=f"Plans ({told})")
+    console.print(f"\nPlans ({told})", highlight=False)
+    console.print(_plan_table(rows, is_wide=console.width >= _WIDE))
     for row in rows:
-        stream = f"{row.channels}\n{row.address}".strip()
-        table.add_row(row.market, row.tier, row.rate, row.history_from, row.recency, row.rest, row.flat_files, stream)
-    console.print(table)
+        if row.address:
+            console.print(f"[dim]{row.market} streams from {escape(row.address)}[/]", soft_wrap=True, highlight=False)
     for row in rows:
         for fault in row.faults:
             console.print(f"[red]✗[/] {row.market}: {escape(fault)}", soft_wrap=True)
@@ -84,6 +86,24 @@ def show_plans(settings: Settings, console: Console, *, asks: bool) -> bool:
             console.print(f"[yellow]![/] {row.market}: {escape(warning)}", soft_wrap=True)
     is_sound = not any(row.faults for row in rows)
     return _show_probe(settings, deployment, rows, console, today) and is_sound if asks else is_sound
+
+
+def _plan_table(rows: Sequence[PlanRow], *, is_wide: bool) -> Table:
+    """A row a market. Where there is little room, what may be had stands in three lines of one column."""
+    limits = ("market", "plan", "delay", "history from", "calls")
+    granted = ("REST", "flat files", "stream")
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for heading in (*limits, *granted) if is_wide else (*limits, "may have"):
+        table.add_column(heading, overflow="fold", max_width=_DELAY_WIDTH if heading == "delay" else None)
+    for row in rows:
+        # How late the stream is goes without saying where REST is as late.
+        stream = row.channels.removesuffix(f" ({row.recency})")
+        rights = (row.rest, row.flat_files, stream)
+        told = (
+            rights if is_wide else ("\n".join(f"{name}: {right}" for name, right in zip(granted, rights, strict=True)),)
+        )
+        table.add_row(row.market, row.tier, row.recency, row.history_from, row.rate, *told)
+    return table
 
 
 def _deployment(settings: Settings) -> Deployment:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from orchestration.runs import RunError
+from orchestration.errors import RunError
 from tapewatch.feeds.daily_files import daily_bars
 from tapewatch.feeds.flat_files import FlatFileSource
 from tapewatch.market.instruments import Market, SymbolError, normalise

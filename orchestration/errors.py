@@ -1,18 +1,51 @@
 """Which errors are answers, not defects: the command line prints them as one red line.
 
-Belongs here: telling the two apart, and the console that people read. Not here: any error itself.
+Belongs here: telling the two apart, the error of runs, and the console that people read. Not here: what raises them.
 """
 
+import errno
 import functools
+import sys
 from collections.abc import Callable
 from typing import ParamSpec
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 
 P = ParamSpec("P")
 #: Everything for people goes to stderr; stdout holds what was asked for.
 console = Console(stderr=True)
+
+#: The errors whose message names the thing, the value and the way out, and where they are defined.
+_ANSWERS = (
+    ("models.base", "DetectorError"),
+    ("orchestration.errors", "RunError"),
+    ("orchestration.scoring", "ScoringError"),
+    ("orchestration.services", "ServiceError"),
+    ("serving.bento", "BentoError"),
+    ("serving.loader", "LoadError"),
+    ("serving.schemas", "RequestError"),
+    ("serving.store", "StoreError"),
+    ("tapewatch.emulator.process", "EmulatorError"),
+    ("tapewatch.feeds.source", "SourceError"),
+    ("tapewatch.market.instruments", "CalendarError"),
+    ("tapewatch.market.schema", "SchemaError"),
+    ("tapewatch.store.lake", "LakeError"),
+    ("tapewatch.store.spool", "SpoolError"),
+    ("tapewatch.store.sql_engine", "DatabaseError"),
+    ("tapewatch.streaming.lock", "CollectorError"),
+    ("tapewatch.streaming.rules_settings", "DetectionError"),
+)
+#: What a disk or folder answers that is full, absent or closed to this user.
+_OF_THE_DISK = {
+    *(errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS),
+}
+
+
+class RunError(RuntimeError):
+    """A run cannot begin, or failed; the message names the step and its reason."""
 
 
 def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
@@ -23,49 +56,37 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except Exception as error:
-            if not isinstance(error, expected()):
+            told = _answer(error)
+            if told is None:
                 raise
-            console.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"Error: {told}", style="red", markup=False, highlight=False, soft_wrap=True)
             raise typer.Exit(1) from None
 
     return wrapped
 
 
 def expected() -> tuple[type[Exception], ...]:
-    """The errors whose message names the thing, the value and the way out; imported only once something went wrong."""
-    from pydantic import ValidationError  # noqa: PLC0415
+    """The errors that are answers. A class whose module nobody has imported cannot have been raised: none is imported for it."""
+    found = (getattr(sys.modules.get(module), name, None) for module, name in _ANSWERS)
+    return (ValidationError, *(error for error in found if error is not None))
 
-    from models.base import DetectorError  # noqa: PLC0415
-    from orchestration.runs import RunError  # noqa: PLC0415
-    from orchestration.scoring import ScoringError  # noqa: PLC0415
-    from orchestration.services import ServiceError  # noqa: PLC0415
-    from serving.bento import BentoError  # noqa: PLC0415
-    from serving.loader import LoadError  # noqa: PLC0415
-    from serving.schemas import RequestError  # noqa: PLC0415
-    from serving.store import StoreError  # noqa: PLC0415
-    from tapewatch.emulator.process import EmulatorError  # noqa: PLC0415
-    from tapewatch.feeds.source import SourceError  # noqa: PLC0415
-    from tapewatch.market.instruments import CalendarError  # noqa: PLC0415
-    from tapewatch.market.schema import SchemaError  # noqa: PLC0415
-    from tapewatch.store.database import DatabaseError  # noqa: PLC0415
-    from tapewatch.store.lake import LakeError  # noqa: PLC0415
-    from tapewatch.store.spool import SpoolError  # noqa: PLC0415
-    from tapewatch.streaming.lock import CollectorError  # noqa: PLC0415
-    from tapewatch.streaming.rules_settings import DetectionError  # noqa: PLC0415
 
-    return (
-        *(
-            BentoError,
-            CalendarError,
-            CollectorError,
-            DatabaseError,
-            DetectionError,
-            DetectorError,
-            EmulatorError,
-            LakeError,
-            LoadError,
-            RequestError,
-            RunError,
-        ),
-        *(SchemaError, ScoringError, ServiceError, SourceError, SpoolError, StoreError, ValidationError),
-    )
+def _answer(error: Exception) -> str | None:
+    """What to tell a person of an error; None for a defect."""
+    if isinstance(error, ValidationError):
+        return _of_settings(error)
+    if isinstance(error, expected()):
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None and error.errno in _OF_THE_DISK:
+        return f"{error.filename}: {error.strerror}. Everything is kept under TAPEWATCH_HOME: is that where you may write, with room left?"
+    return None
+
+
+def _of_settings(error: ValidationError) -> str:
+    """A line each, with the variable to set. What was set is not repeated of a secret: those take any text and never fail."""
+    lines = []
+    for fault in error.errors(include_url=False, include_context=False):
+        name = ".".join(map(str, fault["loc"])) or error.title
+        variable = name if name.isupper() else f"TAPEWATCH_{name.upper()}"
+        lines.append(f"{variable} is {fault['input']!r}: {fault['msg'][:1].lower()}{fault['msg'][1:]}")
+    return "; ".join(lines)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import polars as pl
+from rich.markup import escape
 from rich.table import Table
 
 from orchestration.listing import moment
@@ -21,6 +22,7 @@ GAP_COLUMNS = (
     *("reason", "gap_id"),
 )
 Row = Mapping[str, Any]
+_MOMENT = "%Y-%m-%d %H:%M:%S"
 _STYLES = {"growing": "bold red", "open": "yellow", "healed": "green", "unhealable": "red"}
 
 
@@ -82,23 +84,28 @@ def coverage_table(rows: pl.DataFrame) -> Table:
 
 
 def gap_table(rows: pl.DataFrame) -> Table:
-    """For a person: when, whose, what became of it."""
-    table = Table(title=f"{rows.height:,} gaps", title_justify="left")
-    for heading in ("market", "from, UTC", "to", "of", "cause", "status"):
+    """For a person: when, whose, what became of it; within eighty columns."""
+    table = Table(title=f"{rows.height:,} gap{'' if rows.height == 1 else 's'}", title_justify="left")
+    for heading in ("from, to; UTC", "market, of"):
         table.add_column(heading, no_wrap=True)
+    table.add_column("cause, status", no_wrap=True)
     table.add_column("what is known", overflow="fold")
     for row in rows.iter_rows(named=True):
-        end: dt.datetime | None = row["end_time"]
         table.add_row(
-            row["market"],
-            f"{row['start_time']:%Y-%m-%d %H:%M:%S}",
-            "grows" if end is None else f"{end:%H:%M:%S}",
-            f"{row['symbol'] or 'all'}, {row['channel']}",
-            row["cause"].replace("_", " "),
-            f"[{_STYLES[row['status']]}]{row['status']}[/]",
-            _known(row),
+            f"{row['start_time']:{_MOMENT}}\n{_end(row)}",
+            f"{row['market']}\n{row['symbol'] or 'all'}, {row['channel']}",
+            f"{row['cause'].replace('_', ' ')}\n[{_STYLES[row['status']]}]{row['status']}[/]",
+            escape(_known(row)),
         )
     return table
+
+
+def _end(row: Row) -> str:
+    start: dt.datetime = row["start_time"]
+    end: dt.datetime | None = row["end_time"]
+    if end is None:
+        return "grows"
+    return f"{end:%H:%M:%S}".rjust(19) if end.date() == start.date() else f"{end:{_MOMENT}}"
 
 
 def _known(row: Row) -> str:

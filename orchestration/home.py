@@ -3,10 +3,12 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import dagster as dg
+from typing import TYPE_CHECKING
 
 from tapewatch.settings import Settings
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 _BASE_CONFIG = """\
 # Written by `tapewatch`; once edited, it is yours and not written again.
@@ -63,8 +65,10 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 @contextmanager
-def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+def instance(settings: Settings) -> Iterator["dg.DagsterInstance"]:
     """The deployment's Dagster instance, its environment in force for this process while it is open."""
+    import dagster as dg  # noqa: PLC0415 - a second that most commands need not spend
+
     prepare(settings)
     values = environment(settings)
     before = {name: os.environ.get(name) for name in values}

@@ -7,17 +7,21 @@ Belongs here: the order of the platform's jobs and the source behind them. Not h
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from orchestration.errors import RunError
 from orchestration.progress import shown
-from orchestration.runs import RunError, RunReport, run_days, train
 from orchestration.services import EMULATOR_SEED, on_emulator
 from tapewatch.emulator.process import running_emulator
 from tapewatch.feeds.plans import Tape, plan_for
 from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.settings import Settings
 from tapewatch.store.lake import Lake
+
+if TYPE_CHECKING:
+    from orchestration.runs import RunReport
 
 
 @contextmanager
@@ -44,7 +48,7 @@ def fetch(
     *,
     keep_existing: bool,
     job: str = "backfill_tape",
-) -> RunReport:
+) -> "RunReport":
     """Run a partitioned job of one market over a range, with a line a step.
 
     Raises:
@@ -53,6 +57,8 @@ def fetch(
     if last < first:
         raise RunError(f"the range ends before it begins: {first} to {last}")
     days = len(trading_days(market, first, last))
+    with console.status("Starting …"):
+        from orchestration.runs import run_days  # noqa: PLC0415 - Dagster and the models take seconds to import
     with shown(console, Lake(settings.lake_root), market, days) as listen:
         return run_days(settings, job, market, first, last, keep_existing=keep_existing, progress=listen)
 
@@ -65,7 +71,7 @@ def materialize(
     console: Console,
     *,
     keep_existing: bool = False,
-) -> tuple[list[Partition], RunReport]:
+) -> tuple[list[Partition], "RunReport"]:
     """Tape, features and labels of each market, one detector trained on all of them, its Bento, and the anomalies.
 
     Raises:
@@ -73,6 +79,8 @@ def materialize(
     """
     for market in markets:
         _refuse_bars_alone(settings, market)
+    from orchestration.runs import RunReport, train  # noqa: PLC0415
+
     report = RunReport()
     for market in markets:
         report += fetch(settings, market, first, last, console, keep_existing=keep_existing, job="update_day")

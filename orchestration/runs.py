@@ -15,6 +15,7 @@ import dagster as dg
 from dagster._utils.error import SerializableErrorInfo
 
 from orchestration.definitions import build_definitions
+from orchestration.errors import RunError
 from orchestration.home import instance
 from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.settings import Settings
@@ -24,10 +25,6 @@ Progress = Callable[["StepEvent"], None]
 _OURS = {"tapewatch", "models", "resources", "assets", "serving"}
 _INTERRUPTED = dg.DagsterExecutionInterruptedError.__name__
 _LOADED_TABLES = ("trades", "quotes", "bars")
-
-
-class RunError(RuntimeError):
-    """A run failed; the message names the step and its reason."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
 Plan = Literal["basic", "starter", "developer", "advanced"]
+Port = Annotated[int, Field(ge=1, le=65_535)]
 
 
 class Settings(BaseSettings):
@@ -85,7 +86,7 @@ class Settings(BaseSettings):
     alert_email_to: Annotated[tuple[str, ...], NoDecode] = ()
     alert_email_from: str = "tapewatch@localhost"
     smtp_host: str = "127.0.0.1"
-    smtp_port: int = 25
+    smtp_port: Port = 25
     smtp_user: str | None = None
     smtp_password: SecretStr | None = None
 
@@ -98,11 +99,13 @@ class Settings(BaseSettings):
     )
 
     host: str = Field("127.0.0.1", description="address that services bind to")
-    port_dagster: int = 3000
-    port_mlflow: int = 5000
-    port_emulator: int = 8900
-    port_scoring: int = 3001
-    port_metrics: int = Field(9464, description="first of the collectors' ports: one a market, in the order of markets")
+    port_dagster: Port = 3000
+    port_mlflow: Port = 5000
+    port_emulator: Port = 8900
+    port_scoring: Port = 3001
+    port_metrics: int = Field(
+        9464, ge=1, le=65_530, description="first of the collectors' ports: one a market, in the order of markets"
+    )
 
     @field_validator(
         "symbols_stocks",

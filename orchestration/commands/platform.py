@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from orchestration.commands.options import FlatFilesOption, SeedOption
 from orchestration.errors import console, reports_errors
@@ -52,9 +53,9 @@ def check(
     """
     from orchestration.check import run, show_plans  # noqa: PLC0415
 
-    settings = Settings()
-    is_sound = run(settings, console)
-    if not show_plans(settings, console, asks=asks) or not is_sound:
+    settings, output = Settings(), Console()
+    is_sound = run(settings, output)
+    if not show_plans(settings, output, asks=asks) or not is_sound:
         raise typer.Exit(1)
 
 

@@ -75,11 +75,12 @@ def run(
     [dim]tapewatch run --market stocks --from 2013-10-07 --to 2013-10-09 --flat-files ~/flatfiles
     tapewatch run --market crypto --from 2024-06-03 --to 2024-06-07[/]
     """
-    from orchestration import outcome  # noqa: PLC0415
     from orchestration.lineage import materialize, sourced  # noqa: PLC0415
 
     with sourced(settings_with(flat_files), console) as (settings, source):
         days, report = materialize(settings, [market], first.date(), last.date(), console, keep_existing=not force)
+    from orchestration import outcome  # noqa: PLC0415
+
     summary = outcome.summarise(settings, days, report, title=f"Tapewatch {market}", source=source)
     outcome.show(console, summary)
     outcome.show_checks(console, report)

@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 
 from orchestration.backfill import how_to_go_on, in_words, prepare, show, with_symbols
 from orchestration.cli import app
-from orchestration.errors import console
 from orchestration.lineage import materialize
 from orchestration.runs import RunError
 from tapewatch.bars.time_bars import reconcile
@@ -170,7 +169,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_check_shows_one_table_with_the_key_masked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     key = "a-key-that-is-nobodys-at-all"  # pragma: allowlist secret
-    monkeypatch.setattr(console, "width", 300)
+    monkeypatch.setenv("COLUMNS", "300")
     for name in ("TAPEWATCH_FLAT_FILES", "POLYGON_TIER_STOCKS", "POLYGON_WS_URL_STOCKS"):
         monkeypatch.delenv(name, raising=False)
     values = {

@@ -9,10 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from orchestration.check import show_plans
 from orchestration.cli import app
 from tapewatch.market.instruments import Market, Partition
+from tapewatch.settings import Settings
 from tapewatch.store.database import Database
 from tests.support.anomalies import MINUTE, OPEN, event, events
 
@@ -142,6 +145,38 @@ def test_an_unreachable_database_is_one_line_without_the_password(home: Path, mo
     assert "127.0.0.1" in result.stderr
     assert "hunter2" not in result.output
     assert "Traceback" not in result.output
+
+
+def test_a_setting_that_cannot_be_is_one_line_with_its_variable(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLYGON_TIER_STOCKS", "gold")
+    monkeypatch.setenv("TAPEWATCH_PORT_METRICS", "70000")
+    said = refusal("check")
+    assert "POLYGON_TIER_STOCKS is 'gold': input should be 'basic', 'starter', 'developer' or 'advanced'" in said
+    assert "TAPEWATCH_PORT_METRICS is '70000'" in said
+
+
+def test_a_home_that_cannot_be_is_one_line(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "file").write_text("no folder")
+    monkeypatch.setenv("TAPEWATCH_HOME", str(home / "file" / "home"))
+    assert "TAPEWATCH_HOME" in refusal("alerts")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_plans_can_be_read_at_any_width(home: Path, width: int) -> None:
+    text = io.StringIO()
+    shown = Console(file=text, width=width)
+    settings = Settings(_env_file=None, home=home, polygon_tier_stocks="advanced", polygon_api_key="k" * 20)
+    assert show_plans(settings, shown, asks=False)
+    table = text.getvalue().split("streams from")[0]
+    assert all(len(line) <= width for line in table.splitlines())
+    assert "…" not in table.replace("(key …kk)", "")
+    assert "bars, trades, quotes" in table
+
+
+def test_the_estimate_comes_before_what_takes_long_to_import() -> None:
+    code = "import sys, orchestration.cli, orchestration.backfill, orchestration.lineage; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"dagster", "mlflow", "sklearn"} & set(done.stdout.split())
 
 
 @pytest.mark.slow
