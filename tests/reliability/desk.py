@@ -4,9 +4,12 @@ Belongs here: starting and stopping them. Not here: what befalls them (`scenario
 """
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from tapewatch.settings import Settings
 from tapewatch.store.lake import Lake
 from tapewatch.streaming.gaps import GROWING, OPEN
 from tests.support.ports import free_ports
+from tests.support.replays import progress_of
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 _INGEST = """
@@ -108,3 +112,41 @@ class Desk:
 
 
 UNFINISHED = (GROWING, OPEN)
+#: How long what must come may take on a machine that is busy.
+PATIENCE_S = 240.0
+
+
+@contextmanager
+def lasting_process(process: "subprocess.Popen[bytes]") -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that is not left behind, whatever becomes of the scenario."""
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def until(holds: Callable[[], bool], what: str, seconds: float = PATIENCE_S) -> None:
+    """Wait for what must come."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"in vain: {what}"
+        time.sleep(0.1)
+
+
+def until_done(desk: Desk, collector: "subprocess.Popen[bytes]", seconds: float) -> None:
+    """Wait until the collector has the tape's end."""
+
+    def is_done() -> bool:
+        assert collector.poll() is None, desk.tail("collector")
+        return bool(progress_of(desk.emulator, desk.market)["is_done"])
+
+    until(is_done, "the tape's end", seconds)
+
+
+def stop(desk: Desk, collector: "subprocess.Popen[bytes]") -> None:
+    """Let a collector that lives end as it should: what came is kept."""
+    assert collector.poll() is None, desk.tail("collector")
+    collector.send_signal(signal.SIGTERM)
+    assert collector.wait(PATIENCE_S) == 0, desk.tail("collector")

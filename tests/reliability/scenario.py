@@ -1,36 +1,46 @@
 """What the scenarios share: the market day they play, how a desk comes to rest, and how an outcome reads."""
 
 import datetime as dt
+import time
 from dataclasses import dataclass
 
 from orchestration.healing import healer_of
-from tapewatch.market.instruments import Market, Partition
+from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition
 from tapewatch.market.live_tables import GAPS
 from tapewatch.store.database import Database
 from tapewatch.store.spool_files import waiting_for
+from tapewatch.streaming.gaps import GapBook
 from tapewatch.streaming.ingest import ingest
 from tests.reliability.desk import UNFINISHED, Desk
 from tests.reliability.truth import Difference
 
 CRYPTO_DAY = Partition(dt.date(2024, 3, 5), Market.CRYPTO)
 PAIRS = ("X:ADA-USD", "X:BTC-USD")
+FAILED = "FAILED"
 _MOST_PASSES = 8
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a scenario came to."""
+    """What a scenario came to: how often what was to befall it did, of how often it was to, and what the lake holds then."""
 
     name: str
     rounds: int
+    asked: int
     found: Difference
     note: str = ""
 
     @property
+    def is_survived(self) -> bool:
+        """Whether it befell as often as asked, and nothing was lost."""
+        return self.found.is_none and self.rounds >= self.asked
+
+    @property
     def row(self) -> str:
         """As a row of the report."""
-        verdict = "survived" if self.found.is_none else "FAILED"
-        return f"| {self.name} | {self.rounds} | {self.found} | {verdict} | {self.note} |"
+        verdict = "survived" if self.is_survived else FAILED
+        lack = f"{self.asked} asked for; " if self.rounds < self.asked else ""
+        return f"| {self.name} | {self.rounds} | {self.found} | {verdict} | {lack}{self.note} |"
 
 
 def settle(desk: Desk) -> int:
@@ -51,3 +61,14 @@ def unfinished(desk: Desk) -> list[tuple[str, str, str | None]]:
     with Database(desk.database) as database:
         gaps = database.read(GAPS, market=desk.market)
     return [(row["gap_id"], row["status"], row["reason"]) for row in gaps.to_dicts() if row["status"] in UNFINISHED]
+
+
+def ask_again(desk: Desk, stretches: int) -> None:
+    """Open gaps of a minute all over the day, so that the healer has so much to ask for however few the stream left."""
+    start = desk.day.session.day_start
+    every = (desk.day.session.day_end - start) // stretches
+    now_ns = time.time_ns()
+    with Database(desk.database) as database:
+        book = GapBook(database, desk.home / "asked-again.jsonl", desk.market)
+        for at in range(start, start + stretches * every, every):
+            book.open("sequence", start_ns=at, end_ns=at + NS_PER_MINUTE, now_ns=now_ns)

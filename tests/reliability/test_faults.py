@@ -16,12 +16,10 @@ _ROUNDS_OF = {"malformed_json": 50}
 @pytest.mark.parametrize("kind", faults.STREAM_FAULTS)
 def test_faults_of_the_stream_are_healed(tmp_path: Path, kind: str) -> None:
     outcome = faults.stream_fault(tmp_path, kind, _ROUNDS_OF.get(kind, _FAULT_ROUNDS))
-    assert outcome.rounds >= _FAULT_ROUNDS
-    assert outcome.found.is_none, outcome.row
+    assert outcome.is_survived, outcome.row
 
 
 @pytest.mark.parametrize("kind", faults.REST_FAULTS)
 def test_faults_of_rest_do_not_stop_the_healer(tmp_path: Path, kind: str) -> None:
     outcome = faults.rest_fault(tmp_path, kind, _FAULT_ROUNDS)
-    assert outcome.rounds >= 1
-    assert outcome.found.is_none, outcome.row
+    assert outcome.is_survived, outcome.row

@@ -11,4 +11,4 @@ pytestmark = pytest.mark.slow
 
 def test_killed_processes_lose_and_double_nothing(tmp_path: Path) -> None:
     outcome = kills.kills(tmp_path, 6)
-    assert outcome.found.is_none, outcome.row
+    assert outcome.is_survived, outcome.row

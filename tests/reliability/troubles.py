@@ -5,19 +5,21 @@ Each scenario plays a day of the tape, troubles the desk meanwhile, lets it come
 
 import datetime as dt
 import itertools
-import signal
 import sqlite3
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
-from tapewatch.emulator.process import RunningEmulator, running_emulator
+from tapewatch.emulator.process import running_emulator
 from tapewatch.market.instruments import Market, Partition
-from tests.reliability.desk import Desk
+from tapewatch.streaming.ingest import ingest
+from tapewatch.streaming.keeper import position_file
+from tests.reliability.desk import PATIENCE_S, Desk, lasting_process, stop, until
 from tests.reliability.faults import QUICK
 from tests.reliability.scenario import CRYPTO_DAY, PAIRS, Outcome, settle
 from tests.reliability.truth import SEED, difference, renamed_difference
@@ -26,9 +28,14 @@ from tests.support.replays import Home, collect_all, progress_of
 
 _DAY_S = 86_400
 _HOUR_NS = 3_600 * 10**9
-_SMALL_DISK = "1m"
-#: How long what must come may take on a machine that is busy.
-_PATIENCE_S = 240.0
+_SMALL_DISK, _PAGE = "16m", 4096
+#: The tape's length for each round of a trouble and at least: several times what a round takes, since a stop ends it.
+_TAPE_OF_A_ROUND_S, _TAPE_LEAST_S = 12.0, 60.0
+#: Events between two troubles.
+_EVENTS_BETWEEN = 2_000
+_LOCK_S = 60.0
+#: How often the wall clock is read in a replay at the very least: once a frame.
+_LEAST_READINGS = 250
 #: Nights in which New York's clocks move, as crypto and stocks see them.
 DST_DAYS = (
     Partition(dt.date(2024, 3, 10), Market.CRYPTO),
@@ -42,7 +49,7 @@ def postgres_restarts(home: Path, rounds: int) -> Outcome:
     """PostgreSQL stops and starts again, again and again, while a collector writes to it."""
     with postgres_server() as server:
 
-        def trouble() -> None:
+        def trouble(_: Desk) -> None:
             server.stop()
             time.sleep(1.0)
             server.start()
@@ -54,8 +61,8 @@ def sqlite_locks(home: Path, rounds: int) -> Outcome:
     """Another process holds SQLite's lock, or a long read, again and again."""
     turns = itertools.cycle(("BEGIN EXCLUSIVE", "BEGIN; SELECT count(*) FROM bars"))
 
-    def trouble() -> None:
-        with sqlite3.connect(home / "tapewatch.db", isolation_level=None, timeout=10) as other:
+    def trouble(_: Desk) -> None:
+        with sqlite3.connect(home / "tapewatch.db", isolation_level=None, timeout=_LOCK_S) as other:
             other.executescript(next(turns))
             time.sleep(1.5)
             other.execute("ROLLBACK")
@@ -65,58 +72,33 @@ def sqlite_locks(home: Path, rounds: int) -> Outcome:
 
 
 def full_disk(home: Path, rounds: int) -> Outcome:
-    """The spool's disk fills, stays full for seconds, and is emptied by an ingest run. Needs the right to mount."""
+    """Something fills the spool's disk again and again, an ingest run meets it full, and room is made. Needs the right to mount."""
     spool = home / "spool"
     spool.mkdir(parents=True, exist_ok=True)
-    desk_of: list[Desk] = []
+    ballast = spool / "ballast"
 
-    def trouble() -> None:
-        """Wait until the collector says that nothing fits, give it two seconds of that, and make room."""
-        desk = desk_of[0]
-        _until(lambda: _times_full(desk) > full[0], "the disk is full")
-        time.sleep(2.0)
-        full[0] = _times_full(desk)
-        assert desk.ingest().wait(_PATIENCE_S) == 0, desk.tail("ingest")
+    def trouble(desk: Desk) -> None:
+        known = _times_full(desk), _times_eased(desk)
+        _until_full(ballast, lambda: _times_full(desk) > known[0])
+        settings = desk.settings()
+        ingest(desk.lake, settings.spool_root, desk.day, None, dt.datetime.now(dt.UTC))
+        ballast.unlink()
+        until(lambda: _times_eased(desk) > known[1], "the spool takes rows again")
 
-    full = [0]
     with small_disk(spool):
-        return _troubled(
-            home,
-            "disk of the spool full",
-            rounds,
-            trouble,
-            told=desk_of.append,
-            eased=lambda: _enlarge(spool),
-            pace_s=18.0,
-        )
+        return _troubled(home, "disk of the spool full", rounds, trouble)
 
 
 def clock_jumps(home: Path, rounds: int) -> Outcome:
     """The machine's wall clock jumps by hours, to and fro, in the middle of a replay."""
-    jumps = itertools.cycle((2 * _HOUR_NS, -3 * _HOUR_NS, _HOUR_NS))
-    offset = [0]
-    true_time = time.time_ns
-    stop = threading.Event()
-
-    def jump() -> None:
-        for _ in range(rounds):
-            if stop.wait(0.2):
-                return
-            offset[0] += next(jumps)
-
-    def jumped_ns() -> int:
-        return true_time() + offset[0]
-
+    clock = _JumpingClock(rounds, every=max(1, _LEAST_READINGS // rounds))
     with (
         running_emulator(seed=SEED, speed="max", replay=str(CRYPTO_DAY.date)) as emulator,
-        mock.patch("time.time_ns", jumped_ns),
+        mock.patch("time.time_ns", clock),
     ):
-        jumper = threading.Thread(target=jump)
-        jumper.start()
         collect_all(emulator, CRYPTO_DAY.market, Home(home), PAIRS, connection=QUICK)
-        stop.set()
-        jumper.join()
-        return _judged(emulator, home, CRYPTO_DAY, "wall clock that jumps by hours", rounds)
+        desk = Desk(emulator, home, CRYPTO_DAY, PAIRS, database_url=Home(home).database)
+        return _judged(desk, "wall clock that jumps by hours", clock.jumped, rounds)
 
 
 def short_night(home: Path, day: Partition) -> Outcome:
@@ -125,7 +107,8 @@ def short_night(home: Path, day: Partition) -> Outcome:
     symbols, channels = (PAIRS, None) if is_crypto else (("AAPL", "VOO"), ("T",))
     with running_emulator(seed=SEED, speed="max", replay=str(day.date)) as emulator:
         collect_all(emulator, day.market, Home(home), symbols, channels=channels, connection=QUICK)
-        return _judged(emulator, home, day, f"change of clocks, {day.market} of {day.date}", 1, symbols=symbols)
+        desk = Desk(emulator, home, day, symbols, database_url=Home(home).database)
+        return _judged(desk, f"change of clocks, {day.market} of {day.date}", 1, 1)
 
 
 def renamed_symbol(home: Path) -> Outcome:
@@ -140,23 +123,20 @@ def renamed_symbol(home: Path) -> Outcome:
         desk = Desk(emulator, home, day, ("AAPL", "AAPX"), database_url=Home(home).database)
         passes = settle(desk)
         found = renamed_difference(desk.lake, day, "AAPL", "AAPX", at)
-    return Outcome("symbol renamed in the day", 1, found, f"{passes} passes of healer and ingest")
+    return Outcome("symbol renamed in the day", 1, 1, found, f"{passes} passes of healer and ingest")
 
 
 def second_collector(home: Path) -> str:
     """What the second collector of a market says when it is started by mistake, and that the first goes on."""
     with running_emulator(seed=SEED, speed="60", replay=str(CRYPTO_DAY.date)) as emulator:
         desk = Desk(emulator, home, CRYPTO_DAY, PAIRS)
-        first = desk.collector()
-        try:
-            _until(lambda: progress_of(emulator, CRYPTO_DAY.market)["sent"] > 0, "the first collector streams")
-            second = desk.collector()
-            assert second.wait(_PATIENCE_S) not in (0, None)
-            assert first.poll() is None
-            return desk.tail("collector", 1)
-        finally:
-            first.send_signal(signal.SIGTERM)
-            first.wait(_PATIENCE_S)
+        with lasting_process(desk.collector()) as first:
+            until(lambda: _sent(desk) > 0, "the first collector streams")
+            with lasting_process(desk.collector()) as second:
+                assert second.wait(PATIENCE_S) not in (0, None)
+            said = desk.tail("collector", 1)
+            stop(desk, first)
+    return said
 
 
 @contextmanager
@@ -178,67 +158,81 @@ def small_disk(folder: Path, size: str = _SMALL_DISK) -> Iterator[None]:
 
 
 def _troubled(
-    home: Path,
-    name: str,
-    rounds: int,
-    trouble: Callable[[], None],
-    *,
-    database_url: str | None = None,
-    told: Callable[[Desk], None] = lambda _: None,
-    eased: Callable[[], None] = lambda: None,
-    pace_s: float = 6.0,
+    home: Path, name: str, rounds: int, trouble: Callable[[Desk], None], *, database_url: str | None = None
 ) -> Outcome:
-    """A collector process over a day of the tape, and a trouble every few seconds of it."""
-    lasting = pace_s * rounds + 10
+    """A collector process over a tape that outlasts its troubles, each of which strikes while events come; it is judged up to
+    where it stopped."""
+    lasting = _TAPE_OF_A_ROUND_S * rounds + _TAPE_LEAST_S
+    struck = 0
     with running_emulator(seed=SEED, speed=f"{_DAY_S / lasting:.0f}", replay=str(CRYPTO_DAY.date)) as emulator:
         desk = Desk(emulator, home, CRYPTO_DAY, PAIRS, database_url=database_url)
-        told(desk)
-        with _lasting(desk.collector()) as collector:
-            _until(lambda: progress_of(emulator, CRYPTO_DAY.market)["sent"] > 0, "the collector streams")
-            for _ in range(rounds):
-                time.sleep(2.0)
+        with lasting_process(desk.collector()) as collector:
+            while struck < rounds and not progress_of(emulator, desk.market)["is_done"]:
+                until(partial(_flows, desk, _sent(desk) + _EVENTS_BETWEEN), "events")
+                trouble(desk)
                 assert collector.poll() is None, desk.tail("collector")
-                trouble()
-            _until(lambda: progress_of(emulator, CRYPTO_DAY.market)["is_done"], "the tape ends", lasting + _PATIENCE_S)
-            time.sleep(3.0)
-            assert collector.poll() is None, desk.tail("collector")
-            collector.send_signal(signal.SIGTERM)
-            assert collector.wait(_PATIENCE_S) == 0, desk.tail("collector")
-        eased()
+                struck += 1
+            until(partial(_flows, desk, _sent(desk) + _EVENTS_BETWEEN), "events after the last trouble")
+            stop(desk, collector)
         passes = settle(desk)
-        found = difference(desk.lake, CRYPTO_DAY, PAIRS)
-    return Outcome(name, rounds, found, f"the collector lived on; {passes} passes of healer and ingest")
+        end_ns = int(position_file(desk.settings().spool_root / desk.market).read_text())
+        found = difference(desk.lake, CRYPTO_DAY, PAIRS, before_ns=end_ns)
+    return Outcome(name, struck, rounds, found, f"the collector lived on; {passes} passes of healer and ingest")
 
 
-@contextmanager
-def _lasting(process: "subprocess.Popen[bytes]") -> Iterator["subprocess.Popen[bytes]"]:
-    """A process that is not left behind, whatever becomes of the scenario."""
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-
-
-def _judged(
-    emulator: RunningEmulator, home: Path, day: Partition, name: str, rounds: int, *, symbols: tuple[str, ...] = PAIRS
-) -> Outcome:
-    desk = Desk(emulator, home, day, symbols, database_url=Home(home).database)
+def _judged(desk: Desk, name: str, rounds: int, asked: int) -> Outcome:
     passes = settle(desk)
-    return Outcome(name, rounds, difference(desk.lake, day, symbols), f"{passes} passes of healer and ingest")
+    found = difference(desk.lake, desk.day, desk.symbols)
+    return Outcome(name, rounds, asked, found, f"{passes} passes of healer and ingest")
 
 
-def _until(holds: Callable[[], bool], what: str, seconds: float = _PATIENCE_S) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"in vain: {what}"
-        time.sleep(0.1)
+def _sent(desk: Desk) -> int:
+    return int(progress_of(desk.emulator, desk.market)["sent"])
 
 
-def _enlarge(folder: Path) -> None:
-    subprocess.run(["mount", "-o", "remount,size=256m", str(folder)], check=True)
+def _flows(desk: Desk, until_sent: int) -> bool:
+    progress = progress_of(desk.emulator, desk.market)
+    return bool(progress["sent"] >= until_sent or progress["is_done"])
+
+
+def _until_full(ballast: Path, is_full: Callable[[], bool]) -> None:
+    """Fill a disk to its last page, and on as others give pages back, until whoever writes there says so."""
+
+    def is_filled() -> bool:
+        with ballast.open("ab", buffering=0) as stream, suppress(OSError):
+            while stream.write(bytes(_PAGE)):
+                pass
+        return is_full()
+
+    until(is_filled, "the disk is full")
 
 
 def _times_full(desk: Desk) -> int:
-    return (desk.home / "collector.log").read_text(errors="replace").count("the spool takes no rows")
+    return _log_of(desk).count("the spool takes no rows")
+
+
+def _times_eased(desk: Desk) -> int:
+    return _log_of(desk).count("the spool takes rows again")
+
+
+def _log_of(desk: Desk) -> str:
+    return (desk.home / "collector.log").read_text(errors="replace")
+
+
+class _JumpingClock:
+    """A wall clock that jumps by hours, `jumps` times, after so many readings each."""
+
+    def __init__(self, jumps: int, *, every: int) -> None:
+        self.jumped = 0
+        self._jumps, self._every = jumps, every
+        self._true, self._lock = time.time_ns, threading.Lock()
+        self._hours = itertools.cycle((2, -3, 1))
+        self._readings = self._offset = 0
+
+    def __call__(self) -> int:
+        with self._lock:
+            self._readings += 1
+            if self.jumped < self._jumps and self._readings % self._every == 0:
+                self._offset += next(self._hours) * _HOUR_NS
+                self.jumped += 1
+            return self._true() + self._offset

@@ -38,10 +38,12 @@ def identity(market: Market) -> list[str]:
     return ["symbol", "exchange", "id"] if market is Market.CRYPTO else ["symbol", "sequence_number"]
 
 
-def difference(lake: Lake, partition: Partition, symbols: Sequence[str]) -> Difference:
-    """Compare a day of the lake with the synthetic market's. Times are compared to the millisecond that streams state."""
+def difference(lake: Lake, partition: Partition, symbols: Sequence[str], *, before_ns: int | None = None) -> Difference:
+    """Compare a day of the lake with the synthetic market's, whole or before a moment. Times are compared to the millisecond
+    that streams state."""
     tape = SyntheticTape(SEED)
-    return _compared(lake, partition, pl.concat(tape.trades(symbol, partition.date) for symbol in symbols), symbols)
+    trades = pl.concat(tape.trades(symbol, partition.date) for symbol in symbols)
+    return _compared(lake, partition, trades, symbols, before_ns)
 
 
 def renamed_difference(lake: Lake, partition: Partition, symbol: str, to: str, at: dt.datetime) -> Difference:
@@ -51,11 +53,14 @@ def renamed_difference(lake: Lake, partition: Partition, symbol: str, to: str, a
     return _compared(lake, partition, trades.with_columns(name.alias("symbol")), (symbol, to))
 
 
-def _compared(lake: Lake, partition: Partition, trades: pl.DataFrame, symbols: Sequence[str]) -> Difference:
+def _compared(
+    lake: Lake, partition: Partition, trades: pl.DataFrame, symbols: Sequence[str], before_ns: int | None = None
+) -> Difference:
     key = identity(partition.market)
-    expected = _plain(trades, key)
+    is_before = pl.lit(value=True) if before_ns is None else pl.col("ms") < before_ns // _NS_PER_MS
+    expected = _plain(trades, key).filter(is_before)
     tape = lake.read(TRADES, partition) if lake.exists(TRADES, partition) else TRADES.empty()
-    held = _plain(tape.filter(pl.col("symbol").cast(pl.String).is_in(list(symbols))), key)
+    held = _plain(tape.filter(pl.col("symbol").cast(pl.String).is_in(list(symbols))), key).filter(is_before)
     doubled = held.height - held.unique(key).height
     joined = expected.join(held.unique(key), on=key, how="full", suffix="_held", coalesce=True)
     lost = joined.filter(pl.col("price_held").is_null()).height
