@@ -49,6 +49,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "BENTOML_HOME": str(settings.bento_home.absolute()),
         "POLYGON_BASE_URL": settings.polygon_base_url,
         "TAPEWATCH_FLAT_FILES": settings.flat_files or "",
+        "TAPEWATCH_DATABASE_URL": settings.database_url or "",
         "TAPEWATCH_PLANS_FILE": str(settings.plans_file.absolute()) if settings.plans_file else "",
         "BENTOML_DO_NOT_TRACK": "True",
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -59,6 +60,8 @@ def environment(settings: Settings) -> dict[str, str]:
     }
     if settings.polygon_api_key:
         values["POLYGON_API_KEY"] = settings.polygon_api_key.get_secret_value()
+    if settings.mlflow_tracking_uri:
+        values["MLFLOW_TRACKING_URI"] = settings.mlflow_tracking_uri
     if settings.dagster_postgres_url:
         values["TAPEWATCH_DAGSTER_POSTGRES_URL"] = settings.dagster_postgres_url.get_secret_value()
     return values

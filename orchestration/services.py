@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -18,6 +19,7 @@ from tapewatch.settings import Settings
 
 EMULATOR_SEED = 7
 PLACEHOLDER_KEY = "emulator"
+_LOOPBACK = "127.0.0.1"
 _DEFINITIONS = "orchestration.definitions"
 _REMOTE_SCHEMES = ("http://", "https://", "databricks")
 
@@ -67,7 +69,7 @@ def with_source(settings: Settings) -> Settings:
     """`settings` as they are where a key or a folder of flat files is set; else pointed at the built-in emulator."""
     if settings.polygon_api_key is not None or settings.flat_files is not None:
         return settings
-    return on_emulator(settings, _address(settings, settings.port_emulator))
+    return on_emulator(settings, emulator(settings).url)
 
 
 def on_emulator(settings: Settings, base_url: str) -> Settings:
@@ -89,6 +91,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "TAPEWATCH_HOST": settings.host,
         "TAPEWATCH_PORT_SCORING": str(settings.port_scoring),
         "PYTHONUNBUFFERED": "1",
+        # The MLflow server's store: on its command line every user of the machine could read the password.
+        "MLFLOW_BACKEND_STORE_URI": "" if is_remote_mlflow(settings) else settings.tracking_uri,
         # Eight processes for work that this platform does not give it.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
@@ -99,7 +103,7 @@ def check_ports(wanted: Sequence[Service], host: str) -> None:
     taken = [
         f"port {service.port} is taken: {service.title} needs it; free it, or set {service.setting} to another"
         for service in wanted
-        if service.port is not None and not _is_free(host, service.port)
+        if service.port is not None and not _is_free(urlsplit(service.url).hostname or host, service.port)
     ]
     if taken:
         raise ServiceError("; ".join(taken))
@@ -127,8 +131,8 @@ def _is_free(host: str, port: int) -> bool:
     return True
 
 
-def _address(settings: Settings, port: int) -> str:
-    return f"http://{settings.host}:{port}"
+def _address(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _script(name: str) -> str:
@@ -138,7 +142,8 @@ def _script(name: str) -> str:
 
 def emulator(settings: Settings, *, speed: str = "1") -> Service:
     """The built-in market: synthetic, or replayed from the flat files that are set. `speed` is that of its streams."""
-    url = _address(settings, settings.port_emulator)
+    # It listens on loopback alone, whatever address the others bind to.
+    url = _address(_LOOPBACK, settings.port_emulator)
     tape = ("--flat-files", settings.flat_files) if settings.flat_files else ("--seed", str(EMULATOR_SEED))
     return Service(
         name="emulator",
@@ -155,7 +160,7 @@ def emulator(settings: Settings, *, speed: str = "1") -> Service:
 
 
 def _dagster_webserver(settings: Settings) -> Service:
-    url = _address(settings, settings.port_dagster)
+    url = _address(settings.host, settings.port_dagster)
     return Service(
         name="dagster-webserver",
         title="Dagster",
@@ -180,12 +185,12 @@ def _dagster_daemon() -> Service:
 
 
 def _mlflow(settings: Settings) -> Service:
-    url = _address(settings, settings.port_mlflow)
+    url = _address(settings.host, settings.port_mlflow)
     return Service(
         name="mlflow",
         title="MLflow",
         command=(
-            *(_script("mlflow"), "server", "--backend-store-uri", settings.tracking_uri),
+            *(_script("mlflow"), "server"),
             *("--artifacts-destination", (settings.home / "mlflow" / "artifacts").resolve().as_uri()),
             # Each worker is 280 MB.
             *("--host", settings.host, "--port", str(settings.port_mlflow), "--workers", "1"),
@@ -199,7 +204,7 @@ def _mlflow(settings: Settings) -> Service:
 
 def scoring_service(settings: Settings) -> Service:
     """The service that answers `POST /score`."""
-    url = _address(settings, settings.port_scoring)
+    url = _address(settings.host, settings.port_scoring)
     return Service(
         name="scoring",
         title="Scoring service",

@@ -174,6 +174,8 @@ class Supervisor:
             "pidfile": _literal(str(self._run / f"{self._name}.pid")),
             "childlogdir": _literal(str(self.logs)),
             "user": getpass.getuser(),
+            # Its own would be 022, and open to everybody what a stricter user keeps to himself.
+            "umask": f"{_umask():03o}",
         }
         for place, service in enumerate(self.services, 1):
             config[f"program:{service.name}"] = {
@@ -226,6 +228,13 @@ def _prepare_child() -> None:
         signal.signal(number, signal.SIG_DFL)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+
+
+def _umask() -> int:
+    """The files that this process makes lack these rights; the kernel tells only in exchange for a new mask."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def _descendants(pid: int) -> list[psutil.Process]:

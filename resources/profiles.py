@@ -32,9 +32,13 @@ def resources_for(settings: Settings) -> dict[str, Any]:
             plans={market.value: settings.plan(market) for market in Market},
             symbols={market.value: list(settings.symbols(market)) for market in Market},
         ),
-        "database": DatabaseResource(url=settings.database),
+        # A URL may hold a password.
+        "database": DatabaseResource(
+            url=dg.EnvVar("TAPEWATCH_DATABASE_URL") if settings.database_url else settings.database
+        ),
         "model_registry": ModelRegistryResource(
-            tracking_uri=settings.tracking_uri, artifact_root=str(settings.home / "mlflow" / "artifacts")
+            tracking_uri=dg.EnvVar("MLFLOW_TRACKING_URI") if settings.mlflow_tracking_uri else settings.tracking_uri,
+            artifact_root=str(settings.home / "mlflow" / "artifacts"),
         ),
         "bento_store": BentoStoreResource(home=str(settings.bento_home)),
     }

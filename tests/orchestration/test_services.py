@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from orchestration.definitions import build_definitions
 from orchestration.services import (
     PLACEHOLDER_KEY,
     ServiceError,
@@ -42,6 +43,28 @@ def test_every_service_with_a_port_names_its_setting_and_address(settings: Setti
 def test_an_mlflow_elsewhere_is_not_started_here(settings: Settings) -> None:
     elsewhere = settings.model_copy(update={"mlflow_tracking_uri": "https://mlflow.example.com"})
     assert "mlflow" not in [s.name for s in services(elsewhere)]
+
+
+def test_no_password_is_on_a_command_line_or_in_what_dagster_shows(settings: Settings) -> None:
+    url = "postgresql+psycopg2://me:hunter2@127.0.0.1/x"  # pragma: allowlist secret
+    told = {"database_url": url, "mlflow_tracking_uri": url, "polygon_api_key": SecretStr("hunter2")}
+    secretive = settings.model_copy(update=told)
+    assert "hunter2" not in repr(services(secretive))
+    shown = build_definitions(secretive).get_repository_def().get_top_level_resources()
+    assert "database" in shown
+    for resource in shown.values():
+        assert "hunter2" not in str(resource.config_schema.default_value)
+    variables = environment(secretive)
+    for name in ("TAPEWATCH_DATABASE_URL", "MLFLOW_TRACKING_URI", "MLFLOW_BACKEND_STORE_URI"):
+        assert variables[name] == url
+
+
+@pytest.mark.parametrize(("host", "address"), [("192.0.2.7", "192.0.2.7"), ("::1", "[::1]")])
+def test_the_emulator_stays_on_loopback_wherever_the_others_are(settings: Settings, host: str, address: str) -> None:
+    emulator, dagster, *_ = services(settings.model_copy(update={"host": host}))
+    assert emulator.url == f"http://127.0.0.1:{settings.port_emulator}"
+    assert dagster.url == f"http://{address}:{settings.port_dagster}"
+    assert with_source(settings.model_copy(update={"host": host})).polygon_base_url == emulator.url
 
 
 def test_a_taken_port_is_named_with_who_needs_it_and_the_way_out(settings: Settings) -> None:
