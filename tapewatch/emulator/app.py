@@ -38,10 +38,8 @@ def build(tape: MarketTape, gate: Gate, streams: Streams | None = None) -> Starl
         Route("/v2/aggs/ticker/{ticker}/range/{multiplier}/{timespan}/{start}/{end}", bars.range),
         Route("/v2/aggs/ticker/{ticker}/prev", bars.previous),
         Route("/v2/aggs/grouped/locale/{locale}/market/{market}/{date}", bars.grouped),
-        Route("/futures/vX/trades/{ticker}", futures.trades),
-        Route("/futures/vX/quotes/{ticker}", futures.quotes),
-        Route("/futures/vX/aggs/{ticker}", futures.bars),
         Route("/futures/vX/contracts/{ticker}", futures.contract),
+        Route("/futures/v1/contracts", futures.contracts),
         Route("/v3/reference/tickers", lists.tickers),
         Route("/v3/reference/options/contracts/{ticker}", lists.option),
         Route("/v3/reference/exchanges", lists.exchanges),
@@ -51,6 +49,10 @@ def build(tape: MarketTape, gate: Gate, streams: Streams | None = None) -> Starl
         Route("/emulator/v1/info", own.info),
         Route("/emulator/v1/truth", own.truth),
     ]
+    for version in ("vX", "v1"):
+        routes.append(Route(f"/futures/{version}/trades/{{ticker}}", futures.trades))
+        routes.append(Route(f"/futures/{version}/quotes/{{ticker}}", futures.quotes))
+        routes.append(Route(f"/futures/{version}/aggs/{{ticker}}", futures.bars))
     if streams is not None:
         routes.append(Route("/emulator/v1/stream", streams.progress))
         routes.append(Route("/emulator/v1/faults", streams.switch, methods=["POST"]))

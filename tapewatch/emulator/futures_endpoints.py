@@ -1,4 +1,4 @@
-"""The endpoints under /futures/vX over one tape: trades, quotes, aggregates, and whether a contract exists.
+"""The endpoints under /futures/v1 and, as they were before, /futures/vX over one tape: trades, quotes, aggregates, and whether a contract exists.
 
 Futures have addresses, names and units of their own; rights, ranges and cursors are those of every market. Not here: ranges and
 cursors (`ticks`), bars (`aggregates`), rights (`gate`).
@@ -36,15 +36,15 @@ class FuturesEndpoints:
         self._aggregates = Aggregates(tape)
 
     def trades(self, request: Request) -> Response:
-        """`GET /futures/vX/trades/{ticker}`."""
+        """`GET /futures/v1/trades/{ticker}`."""
         return self._page(request, Tape.TRADES, self._tape.trades, TRADES.empty(), encode.futures_trades)
 
     def quotes(self, request: Request) -> Response:
-        """`GET /futures/vX/quotes/{ticker}`."""
+        """`GET /futures/v1/quotes/{ticker}`."""
         return self._page(request, Tape.QUOTES, self._tape.quotes, QUOTES.empty(), encode.futures_quotes)
 
     def bars(self, request: Request) -> Response:
-        """`GET /futures/vX/aggs/{ticker}` at the resolutions `1sec`, `1min` and `1session`."""
+        """`GET /futures/v1/aggs/{ticker}` at the resolutions `1sec`, `1min` and `1session`."""
         resolution = request.query_params.get("resolution") or "1session"
         if resolution not in _BASES:
             raise replies.bad_request(f"resolution: {resolution!r} is none of {', '.join(_BASES)}")
@@ -60,11 +60,22 @@ class FuturesEndpoints:
         """`GET /futures/vX/contracts/{ticker}`."""
         self._gate.admit(request)
         ticker = request.path_params["ticker"]
-        known = self._tape.describe(ticker) if self._tape.market(ticker) is Market.FUTURES else None
-        if known is None:
+        row = self._described(ticker)
+        if row is None:
             raise replies.not_found(f"Contract {ticker} not found.")
-        row = {"ticker": ticker, "name": known.name, "trading_venue": known.exchange, "active": True, "type": "single"}
         return replies.reply({"status": "OK", "request_id": replies.request_id(), "results": row})
+
+    def contracts(self, request: Request) -> Response:
+        """`GET /futures/v1/contracts`, of the one `ticker` that is asked for."""
+        self._gate.admit(request)
+        row = self._described(request.query_params.get("ticker", ""))
+        return replies.reply({"status": "OK", "request_id": replies.request_id(), "results": [row] if row else []})
+
+    def _described(self, ticker: str) -> dict[str, object] | None:
+        known = self._tape.describe(ticker) if ticker and self._tape.market(ticker) is Market.FUTURES else None
+        if known is None:
+            return None
+        return {"ticker": ticker, "name": known.name, "trading_venue": known.exchange, "active": True, "type": "single"}
 
     def _page(
         self,

@@ -1,15 +1,15 @@
 """Futures on REST: addresses, fields and units of their own, the same tables in the end.
 
-Belongs here: `/futures/vX/…` to the columns that the other markets have. Not here: what is done alike with all of them
-(`rest_tape.py`). The vendor documents nanoseconds on one page and milliseconds on another: the magnitude decides.
+Belongs here: `/futures/v1/…` to the columns that the other markets have. Not here: what is done alike with all of them
+(`rest_tape.py`). The vendor moved them there from `/futures/vX/…`, which the official client still names and which is asked
+where v1 is not known. It documents nanoseconds on one page and milliseconds on another: the magnitude decides.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
 import polars as pl
-import urllib3
 from polygon import RESTClient
 
 from tapewatch.feeds.messages import FuturesBarRow, FuturesQuoteRow, FuturesTradeRow
@@ -20,56 +20,49 @@ from tapewatch.market.tables import F64, I8, I16, I64, SYMBOL, TEXT, TIME
 #: From 1973 to 2255, in nanoseconds for each unit that the vendor may mean.
 _EARLIEST, _LATEST = 10**17, 9 * 10**18
 _UNITS: Final = (1, 1_000, 1_000_000)
+#: One below that of the other markets.
+_LARGEST_PAGE: Final = 49_999
 #: Rows name no exchange: the contract has one.
 _NO_EXCHANGE: Final = 0
 
 
-def futures_request(
-    table: str, ask: Callable[[RESTClient, str], urllib3.BaseHTTPResponse], symbol: str, label: str, limit: int
-) -> Request:
-    """A question to `/futures/vX/{table}/{symbol}`; the vendor may leave out `results` where there are none."""
-    ticker = quote(symbol, safe=":")
-    path = f"/futures/vX/{table}/{ticker}"
-    return Request(f"{path} {label}", path, lambda client: ask(client, ticker), limit, may_be_empty=True)
-
-
 def trades_request(symbol: str, start: int, end: int, label: str, limit: int) -> Request:
     """The trades of a contract from `start` to before `end`, ns UTC, oldest first."""
-
-    def ask(client: RESTClient, ticker: str) -> Any:
-        return client.list_futures_trades(
-            ticker, timestamp_gte=str(start), timestamp_lt=str(end), sort="timestamp.asc", limit=limit, raw=True
-        )
-
-    return futures_request("trades", ask, symbol, label, limit)
+    asked = {"timestamp_gte": str(start), "timestamp_lt": str(end), "sort": "timestamp.asc"}
+    return _request("trades", RESTClient.list_futures_trades, symbol, label, limit, asked)
 
 
 def quotes_request(symbol: str, start: int, end: int, label: str, limit: int) -> Request:
     """The quotes of a contract, as `trades_request`."""
-
-    def ask(client: RESTClient, ticker: str) -> Any:
-        return client.list_futures_quotes(
-            ticker, timestamp_gte=str(start), timestamp_lt=str(end), sort="timestamp.asc", limit=limit, raw=True
-        )
-
-    return futures_request("quotes", ask, symbol, label, limit)
+    asked = {"timestamp_gte": str(start), "timestamp_lt": str(end), "sort": "timestamp.asc"}
+    return _request("quotes", RESTClient.list_futures_quotes, symbol, label, limit, asked)
 
 
 def bars_request(symbol: str, start: int, end: int, label: str, limit: int) -> Request:
     """The minute bars of a contract, as `trades_request`."""
+    window = {"window_start_gte": str(start), "window_start_lt": str(end), "sort": "window_start.asc"}
+    asked = {"resolution": "1min", **window}
+    return _request("aggs", RESTClient.list_futures_aggregates, symbol, label, limit, asked)
 
-    def ask(client: RESTClient, ticker: str) -> Any:
-        return client.list_futures_aggregates(
-            ticker,
-            resolution="1min",
-            window_start_gte=str(start),
-            window_start_lt=str(end),
-            sort="window_start.asc",
-            limit=limit,
-            raw=True,
-        )
 
-    return futures_request("aggs", ask, symbol, label, limit)
+def _request(
+    table: str, ask: Callable[..., Any], symbol: str, label: str, limit: int, asked: Mapping[str, str]
+) -> Request:
+    """A question to `/futures/v1/{table}/{symbol}`, or else to where the official client asks it; the vendor may leave out
+    `results` where there are none."""
+    ticker, size = quote(symbol, safe=":"), min(limit, _LARGEST_PAGE)
+    path = f"/futures/v1/{table}/{ticker}"
+    fields = {name.replace("_gte", ".gte").replace("_lt", ".lt"): value for name, value in asked.items()}
+    return Request(
+        f"{path} {label}",
+        path,
+        lambda client: client.client.request(
+            "GET", client.BASE + path, fields={**fields, "limit": str(size)}, headers=client.headers
+        ),
+        size,
+        may_be_empty=True,
+        instead=lambda client: ask(client, ticker, limit=size, raw=True, **asked),
+    )
 
 
 def bar_columns(rows: Sequence[FuturesBarRow]) -> pl.DataFrame:

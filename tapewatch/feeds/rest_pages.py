@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from tapewatch.feeds.addresses import VENDOR_HOSTS
-from tapewatch.feeds.errors import EntitlementError, PageError
+from tapewatch.feeds.errors import EntitlementError, NotFoundError, PageError
 from tapewatch.feeds.plans import MarketPlan
 from tapewatch.feeds.rest_decode import Decoded, DecodedColumns
 from tapewatch.feeds.rest_transport import Ask, Reply, Transport
@@ -26,7 +26,8 @@ _WAY_OUT: Final = "nothing of it is kept; try again, and if it stays so, use --f
 class Request:
     """One question and its pages.
 
-    `path` is the part of the address that no page may leave; `what` names the question in errors and in quarantine.
+    `path` is the part of the address that no page may leave; `what` names the question in errors and in quarantine; `instead`
+    asks where the server does not know the address of `ask`.
     """
 
     what: str
@@ -37,6 +38,7 @@ class Request:
     is_aggregate: bool = False
     #: An answer without rows may come without `results`.
     may_be_empty: bool = False
+    instead: Ask | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class Pager:
             EntitlementError: the plan does not include it.
         """
         seen: set[str] = set()
-        number, reply = 1, self._transport.call(request.ask, self._plan, cancelled=self._cancelled)
+        number, reply = 1, self._first(request)
         while True:
             decoded = self._checked(request, number, reply, decoder)
             counted = max(decoded.source_rows, decoded.page.queryCount or 0)
@@ -79,6 +81,14 @@ class Pager:
                 raise PageError(self._complaint(request, number, reply, "its next_url leads to a page already read"))
             seen.add(address)
             number, reply = number + 1, self._transport.get(address, self._plan, cancelled=self._cancelled)
+
+    def _first(self, request: Request) -> Reply:
+        try:
+            return self._transport.call(request.ask, self._plan, cancelled=self._cancelled)
+        except NotFoundError:
+            if request.instead is None:
+                raise
+            return self._transport.call(request.instead, self._plan, cancelled=self._cancelled)
 
     def _checked(self, request: Request, number: int, reply: Reply, decoder: Callable[[bytes], Answer]) -> Answer:
         try:
@@ -141,8 +151,8 @@ def _fault(request: Request, number: int, decoded: Decoded[Any] | DecodedColumns
 
 
 def _joined(path: str) -> str:
-    """An address in which the vendor's two spellings of a pair, `X:BTC-USD` and `X:BTCUSD`, are alike."""
-    return unquote(path).replace("-", "")
+    """An address in which what the vendor spells in two ways is alike: a pair, `X:BTC-USD` or `X:BTCUSD`, and its futures."""
+    return unquote(path).replace("-", "").replace("/futures/vX/", "/futures/v1/")
 
 
 def _is_same_server(here: SplitResult, there: SplitResult) -> bool:

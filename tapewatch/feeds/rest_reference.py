@@ -5,6 +5,7 @@ Belongs here: reference data as frames. Not here: the tape itself (`rest.py`).
 
 import datetime as dt
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Final, TypeVar
 from urllib.parse import quote
 
@@ -134,14 +135,28 @@ class Reference:
         return any(row.ticker == ticker for row in self._rows(market, request, _TICKERS))
 
     def _is_contract(self, symbol: str, market: Market, date: dt.date) -> bool:
-        # Contracts are no tickers to the vendor: they have lists of their own, an address each, and once they have expired
-        # are known as of their days alone.
+        # Contracts are no tickers to the vendor: they have lists of their own, and once they have expired are known as of their
+        # days alone.
+        if market is Market.FUTURES:
+            with suppress(NotFoundError):
+                return self._is_listed_future(symbol, date)
         address = f"{_CONTRACTS[market]}/{quote(symbol, safe=':')}"
         try:
             self._transport.get(address, self._plans[market], {"as_of": str(date)})
         except NotFoundError:
             return False
         return True
+
+    def _is_listed_future(self, symbol: str, date: dt.date) -> bool:
+        path, fields = "/futures/v1/contracts", {"ticker": symbol, "date": str(date), "limit": "1"}
+        request = Request(
+            f"contract {symbol}",
+            path,
+            lambda client: client.client.request("GET", client.BASE + path, fields=fields, headers=client.headers),
+            1,
+            may_be_empty=True,
+        )
+        return any(row.ticker == symbol for row in self._rows(Market.FUTURES, request, _TICKERS))
 
     def conditions(self, market: Market) -> pl.DataFrame:
         """Condition codes of a market (`CONDITIONS`) with the consolidated tape's update rules; an absent rule allows."""

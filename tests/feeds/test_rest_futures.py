@@ -68,7 +68,7 @@ def test_every_row_arrives_under_the_table_s_schema(vendor, table):
     assert frame["symbol"].unique().to_list() == [CONTRACT]
     assert frame["time"].dt.timestamp("ns")[0] == OPEN
     first = vendor.seen[0]
-    assert first.path == f"/futures/vX/{'aggs' if table == 'bars' else table}/{CONTRACT}"
+    assert first.path == f"/futures/v1/{'aggs' if table == 'bars' else table}/{CONTRACT}"
     assert first.query["sort"] == ("window_start.asc" if table == "bars" else "timestamp.asc")
     assert first.authorization == f"Bearer {KEY}"
     if table == "bars":
@@ -126,7 +126,22 @@ def test_an_answer_without_results_is_none_but_not_in_the_middle(vendor):
 def test_an_unlisted_contract_is_an_error(vendor):
     with pytest.raises(SourceError, match="no bars for ESZ9 on 2024-05-01: unknown symbol"):
         fetched(vendor, "bars", symbol="ESZ9")
-    assert vendor.seen[-1].query == {"as_of": str(DAY)}, "an expired contract is known as of its days alone"
+    asked = {"ticker": "ESZ9", "date": str(DAY), "limit": "1"}
+    assert vendor.seen[-1].query == asked, "an expired contract is known as of its days alone"
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_where_the_new_addresses_are_unknown_the_old_ones_are_asked(vendor, table):
+    straight = fetched(vendor, table)
+    vendor.unknown_path = "/futures/v1/"
+    vendor.seen.clear()
+    assert fetched(vendor, table).equals(straight)
+    ask = f"{'aggs' if table == 'bars' else table}/{CONTRACT}"
+    assert [seen.path for seen in vendor.seen[:3]] == [f"/futures/v1/{ask}", *2 * [f"/futures/vX/{ask}"]]
+    del vendor.rows[f"{table}/{CONTRACT}"]
+    load = getattr(source(vendor), table)(FUTURES, [CONTRACT])
+    assert list(load) == []
+    assert vendor.seen[-1].query == {"as_of": str(DAY)}
 
 
 def test_a_plan_without_trades_of_futures_names_its_setting(vendor):

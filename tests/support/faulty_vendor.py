@@ -46,6 +46,7 @@ class FaultyVendor:
     faults: dict[int, Fault] = field(default_factory=dict)
     every_fault: Fault | None = None
     largest_page: int = 50_000
+    unknown_path: str | None = None
     truth: dict[str, list[Body]] | None = None
     status: Body = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
@@ -61,10 +62,15 @@ class FaultyVendor:
         query = dict(request.query_params)
         self.seen.append(Seen(request.url.path, query, request.headers.get("authorization", ""), time.monotonic()))
         body: Body | bytes | Response
+        if self.unknown_path is not None and request.url.path.startswith(self.unknown_path):
+            return Response('{"status":"NOT_FOUND"}', 404)
         if request.url.path == "/v3/reference/tickers":
             wanted = query.get("ticker")
             listed = [t for t in self.tickers if wanted in (None, t) and query.get("active") != "false"]
             body = {"status": "OK", "results": [{"ticker": ticker, "name": ticker} for ticker in listed]}
+        elif request.url.path == "/futures/v1/contracts":
+            listed = [ticker for ticker in self.tickers if ticker == query["ticker"]]
+            body = {"status": "OK", "results": [{"ticker": ticker} for ticker in listed]}
         elif "/contracts/" in request.url.path:
             if request.url.path.rsplit("/", 1)[-1] not in self.tickers:
                 return Response('{"status":"NOT_FOUND"}', 404)
