@@ -3,6 +3,7 @@
 import datetime as dt
 import gzip
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import polars as pl
 import pytest
 from polygon import RESTClient
 
+from tapewatch.emulator.channels import CHANNELS
 from tapewatch.emulator.market_tape import SyntheticTape
 from tapewatch.emulator.pace import Speed, TapeClock
 from tapewatch.emulator.playback import Replay
 from tapewatch.emulator.recorded import RecordedTape
 from tapewatch.market.instruments import Market, session_of
 from tests.support.emulator import serving
+from tests.support.flat_days import CRYPTO, FOREX, HEADERS, INDICES, OPTIONS, STOCKS, put, row
 from tests.support.stream_client import listened, progress
 
 DAY = dt.date(2024, 3, 5)
@@ -30,6 +33,7 @@ FIELDS = {
     ("stocks", "NOI"): {"ev", "T", "t", "at", "a", "i", "x", "o", "p", "b"},
     ("options", "T"): {"ev", "sym", "x", "p", "s", "c", "t", "q"},
     ("options", "Q"): {"ev", "sym", "bx", "ax", "bp", "ap", "bs", "as", "t", "q"},
+    ("options", "A"): {"ev", "sym", "v", "av", "op", "vw", "o", "c", "h", "l", "a", "z", "s", "e"},
     ("options", "AM"): {"ev", "sym", "v", "av", "op", "vw", "o", "c", "h", "l", "a", "z", "s", "e"},
     ("forex", "C"): {"ev", "p", "x", "a", "b", "t"},
     ("forex", "CA"): {"ev", "pair", "o", "c", "h", "l", "v", "s", "e"},
@@ -40,9 +44,11 @@ FIELDS = {
     ("crypto", "XAS"): {"ev", "pair", "o", "c", "h", "l", "v", "s", "e", "vw", "z"},
     ("crypto", "XL2"): {"ev", "pair", "b", "a", "t", "x", "r"},
     ("indices", "V"): {"ev", "val", "T", "t"},
+    ("indices", "A"): {"ev", "sym", "op", "o", "c", "h", "l", "s", "e"},
     ("indices", "AM"): {"ev", "sym", "op", "o", "c", "h", "l", "s", "e"},
     ("futures", "T"): {"ev", "sym", "p", "s", "t", "q"},
     ("futures", "Q"): {"ev", "sym", "bp", "bs", "bt", "ap", "as", "at", "t"},
+    ("futures", "A"): {"ev", "sym", "v", "dv", "o", "c", "h", "l", "n", "s", "e"},
     ("futures", "AM"): {"ev", "sym", "v", "dv", "o", "c", "h", "l", "n", "s", "e"},
 }
 SYMBOL = {
@@ -208,6 +214,34 @@ def test_recorded_crypto_quotes_and_bars_are_streamed(tmp_path: Path) -> None:
     assert [event["bp"] for event in heard.of("XQ")] == [100, 101, 102]
     assert [event["v"] for event in heard.of("XA")] == [1.5, 2.5, 3.5]
     assert [event["ev"] for event in heard.events] == ["XQ", "XA", "XQ", "XA", "XQ", "XA"]
+
+
+def test_every_market_of_which_there_are_files_is_streamed_from_them(tmp_path: Path) -> None:
+    named = {STOCKS: "MSFT", OPTIONS: "O:SPY240419C00500000", FOREX: "C:EUR-USD", CRYPTO: "X:LTC-USD", INDICES: "I:SPX"}
+    for day, ticker in named.items():
+        for table in ("trades", "quotes", "bars"):
+            if (day.market, table) in HEADERS:
+                put(
+                    tmp_path,
+                    day,
+                    table,
+                    [row(day, table, 60 * n, ticker=ticker, id=n, sequence_number=n) for n in (1, 2, 3)],
+                )
+    with serving(RecordedTape(str(tmp_path))) as url:
+        counts = {}
+        for market, channels in CHANNELS.items():
+            # Quotes of options are had by the contract alone.
+            of = named[OPTIONS] if market is Market.OPTIONS else "*"
+            heard = listened(url, market, ",".join(f"{channel}.{of}" for channel in channels))
+            counts[str(market)] = Counter(event["ev"] for event in heard.events)
+    assert counts == {
+        "stocks": {"T": 3, "Q": 3, "A": 3, "AM": 3},
+        "options": {"T": 3, "Q": 3, "A": 3, "AM": 3},
+        "forex": {"C": 3, "CA": 3, "CAS": 3},
+        "crypto": {"XT": 3, "XA": 3, "XAS": 3},
+        "indices": {"V": 3, "AM": 3},
+        "futures": {},
+    }
 
 
 @pytest.mark.slow
