@@ -15,6 +15,21 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
 
+#: What lasts longest, in the order in which workers take it: none shall be left alone with it while the others are done.
+_FIRST = ("integration/test_platform.py", "integration", "reliability", "serving")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put long files first, then those with slow tests, then the others; within a file nothing moves."""
+    files_with_slow = {item.path for item in items if item.get_closest_marker("slow")}
+
+    def turn(item: pytest.Item) -> int:
+        places = [at for at, first in enumerate(_FIRST) if item.path.is_relative_to(_CHECKOUT / "tests" / first)]
+        return min(places) if places else len(_FIRST) + (item.path not in files_with_slow)
+
+    items.sort(key=turn)
+
+
 @pytest.fixture(scope="session")
 def market_data() -> Path:
     """The folder of recorded flat files, from TAPEWATCH_MARKET_DATA or beside the checkout; tests skip without it."""
