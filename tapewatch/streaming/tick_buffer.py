@@ -47,9 +47,11 @@ class TradeBuffer:
         if not self._arrived:
             self._offsets = _padded(self._offsets, symbols)
             return Found()
-        pieces = [*([] if self._settled is None else [self._settled]), *self._arrived]
-        self._arrived = []
-        self._settled, self._offsets, found = _ordered(pieces, symbols)
+        arrived, self._arrived = self._arrived, []
+        if self._settled is None:
+            self._settled, self._offsets, found = _ordered(arrived, symbols)
+        else:
+            self._settled, self._offsets, found = _merged(self._settled, self._offsets, arrived, symbols)
         self.count = self._settled[0].size
         return found
 
@@ -80,16 +82,22 @@ class QuoteBuffer:
 
     def settle_late(self, symbols: int, since: int) -> Found:
         """Join the parts so far, which end at `since`, with what has arrived for them."""
-        late, rest = self._split(since)
+        late, rest = _split(self._arrived, since)
         if not late:
             return Found()
-        columns, offsets, found = _ordered([*(part[0] for part in self._parts), *late], symbols)
+        (columns, offsets, _), *further = self._parts
+        if sum(part[0][0].size for part in further) <= columns[0].size:
+            late = [*(part[0] for part in further), *late]
+        else:
+            # Parts follow each other: together they are soon in order, with late ticks among them they are not.
+            columns, offsets, _ = _ordered([part[0] for part in self._parts], symbols)
+        columns, offsets, found = _merged(columns, offsets, late, symbols)
         self._keep([(columns, offsets, since)], rest)
         return found
 
     def settle(self, symbols: int, until: int) -> Found:
         """Make what arrived before `until` the next part."""
-        ready, rest = self._split(until)
+        ready, rest = _split(self._arrived, until)
         columns, offsets, found = _ordered(ready, symbols) if ready else (_NO_QUOTES, np.zeros(1, np.int64), Found())
         self._keep([*self._parts, (columns, offsets, until)], rest)
         return found
@@ -101,34 +109,54 @@ class QuoteBuffer:
             for columns, offsets, until in self._parts
         ]
 
-    def _split(self, at: int) -> tuple[list[Columns], list[Columns]]:
-        """What has arrived for times before `at`, and the rest."""
-        before, rest = [], []
-        for columns in self._arrived:
-            is_before = columns[1] < at
-            if is_before.all():
-                before.append(columns)
-            elif is_before.any():
-                before.append(tuple(column[is_before] for column in columns))
-                rest.append(tuple(column[~is_before] for column in columns))
-            else:
-                rest.append(columns)
-        return before, rest
-
     def _keep(self, parts: list[tuple[Columns, Array, int]], arrived: list[Columns]) -> None:
         self._parts, self._arrived = parts, arrived
         self.waiting = sum(columns[0].size for columns in arrived)
         self._settled_count = sum(columns[0].size for columns, _, _ in parts)
 
 
+def _split(pieces: list[Columns], at: int) -> tuple[list[Columns], list[Columns]]:
+    """The ticks of times before `at`, and the rest."""
+    before, rest = [], []
+    for columns in pieces:
+        is_before = columns[1] < at
+        if is_before.all():
+            before.append(columns)
+        elif is_before.any():
+            before.append(tuple(column[is_before] for column in columns))
+            rest.append(tuple(column[~is_before] for column in columns))
+        else:
+            rest.append(columns)
+    return before, rest
+
+
 def _ordered(pieces: list[Columns], symbols: int) -> tuple[Columns, Array, Found]:
     """Pieces in order of arrival as one, ordered by symbol, time and number, and where each symbol begins."""
+    return _finished(*_arranged(pieces, symbols))
+
+
+def _merged(settled: Columns, offsets: Array, pieces: list[Columns], symbols: int) -> tuple[Columns, Array, Found]:
+    """As `_ordered`, of pieces that join what is in order already: only they are sorted, the rest is moved in blocks."""
+    new, new_offsets, has_repeats = _arranged(pieces, symbols)
+    offsets = _padded(offsets, symbols)
+    blocks, repeats_settled = _blocks(offsets, settled[1], settled[2], new_offsets, new[1], new[2])
+    columns = tuple(_joined(before, after, blocks) for before, after in zip(settled, new, strict=True))
+    return _finished(columns, offsets + new_offsets, has_repeats or repeats_settled)
+
+
+def _arranged(pieces: list[Columns], symbols: int) -> tuple[Columns, Array, bool]:
+    """Pieces as one in order, where each symbol begins, and whether ticks are among them that do not stay."""
     joined = pieces[0] if len(pieces) == 1 else tuple(map(np.concatenate, zip(*pieces, strict=True)))
     order, offsets, has_repeats = _arrange(joined[0], joined[1], joined[2], symbols)
-    columns, found = tuple(column[order] for column in joined), Found()
-    if has_repeats or columns[3].any():
+    columns = tuple(column[order] for column in joined)
+    return columns, offsets, has_repeats or bool(columns[3].any())
+
+
+def _finished(columns: Columns, offsets: Array, has_repeats: bool) -> tuple[Columns, Array, Found]:
+    found = Found()
+    if has_repeats:
         columns, found = _without_repeats(columns)
-        offsets = np.searchsorted(columns[0], np.arange(symbols + 1))
+        offsets = np.searchsorted(columns[0], np.arange(offsets.size))
     return _frozen(columns), offsets, found
 
 
@@ -194,3 +222,48 @@ def _arrange(symbol: Array, time: Array, number: Array, symbols: int) -> tuple[A
             if back > first and time[order[back - 1]] == time[row] and number[order[back - 1]] == number[row]:
                 has_repeats = True
     return order, offsets, has_repeats
+
+
+@numba.njit(cache=True, nogil=True)
+def _blocks(
+    offsets: Array, time: Array, number: Array, new_offsets: Array, new_time: Array, new_number: Array
+) -> tuple[Array, bool]:
+    """Rows that stay together where new ticks join settled ones: from the new (1) or the settled (0), first, and end.
+
+    A new tick comes behind a settled one of its time and number; whether there is such a pair is the second answer.
+    """
+    blocks = np.empty((2 * (new_time.size + offsets.size), 3), dtype=np.int64)
+    count, has_repeats = 0, False
+    for symbol in range(offsets.size - 1):
+        row, end = offsets[symbol], offsets[symbol + 1]
+        new, new_end = new_offsets[symbol], new_offsets[symbol + 1]
+        while new < new_end:
+            at = row + np.searchsorted(time[row:end], new_time[new])
+            while at < end and time[at] == new_time[new] and number[at] <= new_number[new]:
+                has_repeats |= number[at] == new_number[new]
+                at += 1
+            stop = new + 1
+            while stop < new_end and (
+                at == end or new_time[stop] < time[at] or (new_time[stop] == time[at] and new_number[stop] < number[at])
+            ):
+                stop += 1
+            blocks[count], blocks[count + 1] = (0, row, at), (1, new, stop)
+            row, new, count = at, stop, count + 2
+        blocks[count] = 0, row, end
+        count += 1
+    return blocks[:count], has_repeats
+
+
+@numba.njit(cache=True, nogil=True)
+def _joined(settled: Array, new: Array, blocks: Array) -> Array:
+    """A column of both, block by block."""
+    joined = np.empty(settled.size + new.size, dtype=settled.dtype)
+    at = 0
+    for block in range(blocks.shape[0]):
+        first, end = blocks[block, 1], blocks[block, 2]
+        if blocks[block, 0]:
+            joined[at : at + end - first] = new[first:end]
+        else:
+            joined[at : at + end - first] = settled[first:end]
+        at += end - first
+    return joined
