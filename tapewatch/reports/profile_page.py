@@ -49,6 +49,7 @@ def render_profile(profile: TapeProfile, *, title: str) -> str:
         repeats=_repeats(profile),
         refused=_refused(profile),
         delivered=_delivered(profile),
+        revisions=_revisions(profile),
         activity=activity,
         methods={charts.method_name(m): ESTIMATORS.get(m, _REALISED) for m in charts.methods_of(profile.volatility)},
         is_midpoint=set(profile.columns["table"]) == {"quotes"},
@@ -160,6 +161,16 @@ def _repeats(profile: TapeProfile) -> list[dict[str, Any]]:
         repeated_share=share["repeated"],
         **{f"{name}_share": pl.when(is_quote).then(share[name]) for name in counted[2:]},
     ).to_dicts()
+
+
+def _revisions(profile: TapeProfile) -> list[dict[str, Any]]:
+    if not profile.revisions.width:
+        return []
+    counts = ("bars", "revised", "compared", "volume_equal", "price_equal")
+    merged = profile.revisions.group_by("symbol").agg(pl.col(*counts).sum()).sort("symbol")
+    compared = pl.when(pl.col("compared") > 0).then("compared")
+    shares = {name: 100 * pl.col(name) / compared for name in counts[3:]}
+    return merged.with_columns(**shares).to_dicts()
 
 
 def _spikes(profile: TapeProfile) -> list[dict[str, Any]]:

@@ -46,6 +46,8 @@ class TapeProfile:
     - `returns`: symbol, time, return_bps on a grid of five minutes
     - `spreads`: symbol, quoted and effective spread of regular minutes: median, 5th and 95th percentile, in bps
     - `delivered`: table, batches, rows, added, revised, repeated: what the stream brought, by its ledger
+    - `revisions`: symbol, bars, revised (changed since they were first written), compared (both built and delivered), and of
+      these those of equal volume, `volume_equal`, and of equal prices, `price_equal`
     - `conditions`: conditions, trades, volume, allows (which fields of a bar), quoted (trades of symbols with quotes), and of the
       trades that rules sign: buys and sells by the quote rule, `stated_agrees` and `stated` (crypto's codes), `tick_agrees` and `tick` (the tick rule)
     """
@@ -60,6 +62,7 @@ class TapeProfile:
     returns: pl.DataFrame
     spreads: pl.DataFrame
     delivered: pl.DataFrame
+    revisions: pl.DataFrame
     conditions: pl.DataFrame
 
 
@@ -89,6 +92,7 @@ def profile_day(lake: Lake, partition: Partition) -> TapeProfile:
         "coverage": lake.read(COVERAGE, partition) if lake.exists(COVERAGE, partition) else COVERAGE.empty(),
         "refused": _refused(lake, partition),
         "delivered": _delivered(lake, partition),
+        "revisions": _revisions(lake, partition),
         **{
             name: pl.concat([each[name] for each in ticks], how="diagonal") if ticks else pl.DataFrame()
             for name in _TICK_FRAMES
@@ -257,6 +261,23 @@ def _delivered(lake: Lake, partition: Partition) -> pl.DataFrame:
         .agg(pl.len().alias("batches"), counts)
     )
     return batches.sort("table").collect()
+
+
+def _revisions(lake: Lake, partition: Partition) -> pl.DataFrame:
+    if not lake.exists(BARS, partition):
+        return pl.DataFrame()
+    counted = (
+        lake.scan(BARS, partition)
+        .group_by(pl.col("symbol").cast(pl.String))
+        .agg(
+            bars=pl.len(),
+            revised=(pl.col("revision") > 0).sum(),
+            compared=pl.col("is_volume_equal").count(),
+            volume_equal=pl.col("is_volume_equal").sum(),
+            price_equal=pl.col("is_price_equal").sum(),
+        )
+    )
+    return counted.sort("symbol").collect()
 
 
 def _bars(lake: Lake, partition: Partition) -> pl.DataFrame:

@@ -56,6 +56,20 @@ def test_counts_are_those_of_the_tape(lake: Lake, profile: TapeProfile) -> None:
     assert profile.refused.select("table", "rows").rows() == [("trades", 2)]
 
 
+def test_revised_and_compared_bars_are_counted(lake: Lake, profile: TapeProfile, tmp_path: Path) -> None:
+    bars = lake.read(BARS, PARTITION)
+    assert profile.revisions["bars"].sum() == bars.height
+    assert profile.revisions["compared"].sum() == 0
+    other = Lake(tmp_path)
+    is_first = pl.int_range(pl.len()) == 0
+    compared = bars.with_columns(
+        revision=pl.when(is_first).then(2).otherwise(0).cast(pl.Int32), is_volume_equal=is_first, is_price_equal=True
+    )
+    other.write(BARS, PARTITION, compared)
+    found = profile_day(other, PARTITION).revisions.drop("date", "market", "symbol").sum().row(0)
+    assert found == (bars.height, 1, bars.height, 1, bars.height)
+
+
 def test_every_field_has_its_row(lake: Lake, profile: TapeProfile) -> None:
     fields = {(row["table"], row["column"]): row for row in profile.columns.to_dicts()}
     assert set(fields) == {(table.name, name) for table in (TRADES, QUOTES, BARS) for name in table.schema}
