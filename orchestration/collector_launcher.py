@@ -1,7 +1,7 @@
 """One market's collector as a process: `python -m orchestration.collector_launcher crypto --symbols X:BTC-USD`.
 
-Belongs here: settings to a collector's configuration, the log's format, exit codes. Not here: collecting
-(`tapewatch/streaming`), or starting this again (`supervision.py`).
+Belongs here: settings to a collector's configuration, exit codes. Not here: collecting (`tapewatch/streaming`), the log's
+format (`logs.py`), or starting this again (`supervision.py`).
 """
 
 import argparse
@@ -10,13 +10,13 @@ import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from orchestration.logs import start_log
 from tapewatch.feeds.addresses import stream_address
 from tapewatch.feeds.plans import MarketPlan, plan_for
 from tapewatch.feeds.source import SourceError
@@ -128,17 +128,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _log.critical("%s", error)
         return EXIT_FINAL
     return 0
-
-
-def start_log(name: str) -> None:
-    """One line an event on standard output: UTC, level, who, what."""
-    formatter = logging.Formatter(f"%(asctime)s.%(msecs)03dZ %(levelname)-8s {name}: %(message)s", "%Y-%m-%dT%H:%M:%S")
-    formatter.converter = time.gmtime
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(formatter)
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    for library in ("httpx", "httpcore", "alembic", "sqlalchemy", "numba"):
-        logging.getLogger(library).setLevel(logging.WARNING)
 
 
 def _opened(secret: SecretStr | None) -> str | None:

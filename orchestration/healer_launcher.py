@@ -5,6 +5,7 @@ import sys
 
 from orchestration.errors import expected
 from orchestration.healing import EVERY_S, EXIT_FINAL, healer_of
+from orchestration.logs import start_log
 from orchestration.supervision import StopSignals
 from tapewatch.feeds.source import SourceError
 from tapewatch.settings import Settings
@@ -15,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 def main() -> int:
     """Heal until SIGINT or SIGTERM; a refusal to start is one line, and code 78 where only another setting helps."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    start_log("healer")
     settings = Settings()
     try:
         with StopSignals() as stop, Database(settings.database) as database:

@@ -48,6 +48,8 @@ def healer_service() -> Service:
         title="Healer of gaps",
         command=(sys.executable, "-m", "orchestration.healer_launcher"),
         final_exit_codes=(EXIT_FINAL,),
+        # It cannot start while the database is away, and waits for it however long that lasts.
+        start_retries=10_000,
     )
 
 

@@ -59,7 +59,7 @@ def standings(settings: Settings, expected: Sequence[Market]) -> list[Standing]:
             log = settings.home.absolute() / "logs" / f"collector-{market}.log"
             found.append(Standing(market, WORDS[state], f"{_WHY[state]}, see {log}" if state in _WHY else ""))
         elif market in expected:
-            found.append(Standing(market, "not running", f"tapewatch stream {market}"))
+            found.append(Standing(market, "not running", f"start it with `tapewatch stream {market}`"))
     return found
 
 

@@ -21,6 +21,7 @@ from orchestration.collector_launcher import (
     metrics_port,
     plan_of,
 )
+from orchestration.healing import healer_service
 from orchestration.services import Service, ServiceError, check_ports, emulator, environment, on_emulator
 from orchestration.stream_status import ENDED, QUICK_DEATHS, WORDS
 from orchestration.supervision import StopSignals, Supervisor
@@ -70,7 +71,7 @@ def stream_services(settings: Settings, markets: Sequence[Market] = (), symbols:
         PlanError: an address is none.
     """
     wanted = _checked(settings, markets or streamable(settings), symbols)
-    return [*(_collector(settings, market, symbols) for market in wanted), _healer()]
+    return [*(_collector(settings, market, symbols) for market in wanted), healer_service()]
 
 
 def watch_variable() -> dict[str, str]:
@@ -97,7 +98,7 @@ def run(
     check_ports(services, settings.host)
     home.prepare(settings)
     values = environment(settings) | watch_variable()
-    console.print(f"Source: {source.text}", soft_wrap=True)
+    console.print(f"Source: {source.text}", soft_wrap=True, markup=False)
     console.print(
         f"Collecting {', '.join(wanted)}. Press Ctrl-C to stop; `tapewatch status` says how they are.",
         soft_wrap=True,
@@ -106,7 +107,9 @@ def run(
     with StopSignals() as stopping, Supervisor(services, settings.home, values, name=name) as supervisor:
         logs = [LogTail(supervisor.log(service)) for service in services if service is not source.emulator]
         gone: set[str] = set()
+        lives: dict[str, int] = {}
         while supervisor.is_running and not stopping.wait(_LOOK_S):
+            _say_restarted(supervisor, console, lives)
             _show(logs, console)
             ended = _say_ended(supervisor, console, gone)
             if all(f"collector-{market}" in ended for market in wanted):
@@ -165,7 +168,10 @@ def _checked(settings: Settings, markets: Sequence[Market], symbols: str | None)
                 if symbol not in ("", "*"):
                     normalise(symbol, market)
         except SymbolError as error:
-            raise ServiceError(str(error)) from error
+            told = str(error).partition(": use --market")[0]
+            raise ServiceError(
+                f"{told}: write symbols of {market} alone, in --symbols or TAPEWATCH_SYMBOLS_{market.upper()}"
+            ) from error
         CollectorLock(settings.home / "run", market).check()
     return list(markets)
 
@@ -188,16 +194,6 @@ def _collector(settings: Settings, market: Market, symbols: str | None) -> Servi
     )
 
 
-def _healer() -> Service:
-    return Service(
-        name="healer",
-        title="Healer of gaps",
-        command=(str(Path(sys.executable).parent / "tapewatch"), "heal", "--loop"),
-        # It cannot start while the database is away, and waits for it however long that lasts.
-        start_retries=10_000,
-    )
-
-
 def _say_ended(supervisor: Supervisor, console: Console, gone: set[str]) -> set[str]:
     known = supervisor.all_states()
     for service in supervisor.services:
@@ -208,6 +204,14 @@ def _say_ended(supervisor: Supervisor, console: Console, gone: set[str]) -> set[
                 f"{service.title}: {WORDS[state]}; see {supervisor.log(service)}", style="red", soft_wrap=True
             )
     return gone
+
+
+def _say_restarted(supervisor: Supervisor, console: Console, lives: dict[str, int]) -> None:
+    """A line for each process that died and was started again since the last look; `lives` are the pids seen last."""
+    for name, pid in supervisor.all_pids().items():
+        if lives.get(name, pid) != pid:
+            console.print(f"{name} died and was started again: process {pid}", style="yellow", soft_wrap=True)
+        lives[name] = pid
 
 
 def _show(logs: Sequence[LogTail], console: Console) -> None:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Self, cast
+from typing import Any, NamedTuple, Self, cast
 
 import httpx
 import psutil
@@ -96,6 +96,10 @@ class Supervisor:
     def all_states(self) -> dict[str, str]:
         """The same of every service, by name, in one question; empty before it answers."""
         return states(self._socket)
+
+    def all_pids(self) -> dict[str, int]:
+        """The process of every service that has one at this moment, by name."""
+        return {name: known.pid for name, known in processes(self._socket).items() if known.pid}
 
     def is_healthy(self, service: Service) -> bool:
         """Whether the service does its work: its health page answers, or its probe succeeds."""
@@ -250,15 +254,27 @@ def _tail(path: Path) -> str:
     return "\n".join([f"see {path}", *lines])
 
 
+class Process(NamedTuple):
+    """What supervisord knows of a service: its word for how it is, and its pid, 0 where it does not run."""
+
+    state: str
+    pid: int
+
+
 def states(socket: Path) -> dict[str, str]:
     """supervisord's word for each of its services, by name; empty where none answers at that socket."""
+    return {name: process.state for name, process in processes(socket).items()}
+
+
+def processes(socket: Path) -> dict[str, Process]:
+    """State and pid of each service of the supervisord at that socket, by name; empty where none answers."""
     transport = SupervisorTransport(None, None, f"unix://{socket}")
     try:
         with xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport) as proxy:
-            processes = cast("list[dict[str, str]]", proxy.supervisor.getAllProcessInfo())
+            found = cast("list[dict[str, Any]]", proxy.supervisor.getAllProcessInfo())
     except _GONE:
         return {}
-    return {process["name"]: process["statename"] for process in processes}
+    return {process["name"]: Process(process["statename"], process["pid"]) for process in found}
 
 
 def socket_path(home: Path, name: str) -> Path:

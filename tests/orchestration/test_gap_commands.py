@@ -35,6 +35,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TAPEWATCH_HOME", str(tmp_path))
     monkeypatch.setenv("TAPEWATCH_SYMBOLS_STOCKS", "AAPL")
+    monkeypatch.setenv("TAPEWATCH_PORT_EMULATOR", "1")
     for name in ("POLYGON_API_KEY", "TAPEWATCH_FLAT_FILES", "TAPEWATCH_DATABASE_URL"):
         monkeypatch.delenv(name, raising=False)
     return Settings(_env_file=None)
@@ -60,6 +61,9 @@ def test_gaps_in_every_format(home: Settings) -> None:
     assert (found["cause"], found["symbol"], found["rows"]) == ("disconnect", None, None)
     assert "reset by peer" in " ".join(call("gaps", columns=80).output.split())
     assert json.loads(call("gaps", "--status", "healed", "--format", "json").stdout) == []
+    assert json.loads(call("gaps", "--since", "2024-03-05T14:36", "--format", "json").stdout) == []
+    assert len(json.loads(call("gaps", "--since", "2024-03-05T14:35", "--format", "json").stdout)) == 1
+    assert call("gaps", "--since", str(DAY), "--date", str(DAY)).exit_code == 2
     assert call("gaps", "--status", "lost").exit_code == 2
 
 
@@ -82,6 +86,8 @@ def test_coverage_in_every_format(home: Settings) -> None:
         **{"received": 378, "healed": 0, "missing": 2},
     }
     assert "0 complete" in call("coverage").output
+    assert len(json.loads(call("coverage", "--since", "2024-03-05", "--format", "json").stdout)) == 2
+    assert "once its rows are in the lake" in call("coverage", "--since", "2024-03-06").stderr
     assert json.loads(call("coverage", "--date", "2024-03-06", "--format", "json").stdout) == []
     assert json.loads(call("coverage", "--market", "crypto", "--format", "json").stdout) == []
 

@@ -1,0 +1,16 @@
+"""The log of a process under the supervisor: what an operator reads in TAPEWATCH_HOME/logs."""
+
+import logging
+import sys
+import time
+
+
+def start_log(name: str) -> None:
+    """One line an event on standard output: UTC, level, who, what."""
+    formatter = logging.Formatter(f"%(asctime)s.%(msecs)03dZ %(levelname)-8s {name}: %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    for library in ("httpx", "httpcore", "urllib3", "alembic", "sqlalchemy", "numba"):
+        logging.getLogger(library).setLevel(logging.WARNING)
