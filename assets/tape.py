@@ -91,7 +91,7 @@ def bars(
             if source is None:
                 yield partition, revised(reconcile(_built(lake, partition), _streamed(lake, partition, before)), before)
                 continue
-            delivery = source.bars(partition, tape_source.symbols_of(partition.market))
+            delivery = source.bars(partition, symbols_to_load(tape_source, lake, partition))
             delivered = pl.concat([DELIVERED_BARS.empty(), *delivery]).with_columns(
                 delivered_by=pl.lit(source.name.replace("-", "_"))
             )
@@ -100,6 +100,21 @@ def bars(
 
     yield dg.Output(Days(days()))
     yield from results(context, BARS, trades.lake)
+
+
+def symbols_to_load(tape_source: TapeSourceResource, lake: Lake, partition: Partition) -> Sequence[str] | None:
+    """The symbols to ask a source for: those that are watched, and those that were streamed, since a load replaces the day.
+
+    None, whatever the files hold, with flat files.
+
+    Raises:
+        SourceError: no symbols are watched in the market, or one is misspelt.
+    """
+    watched = tape_source.symbols_of(partition.market)
+    if watched is None or not lake.exists(STREAM_BATCHES, partition):
+        return watched
+    streamed = (lake.symbols(t, partition) for t in (TRADES, QUOTES, STREAM_BARS) if lake.exists(t, partition))
+    return sorted({*watched}.union(*streamed))
 
 
 def _load_days(
@@ -125,7 +140,7 @@ def _load_days(
                 yield partition, None
                 continue
             try:
-                load = fetch(partition, tape_source.symbols_of(partition.market))
+                load = fetch(partition, symbols_to_load(tape_source, lake, partition))
             except dispensable as refusal:
                 context.log.warning(str(refusal))
                 context.add_asset_metadata({"not_in_plan": str(refusal)}, partition_key=str(partition))

@@ -1,0 +1,26 @@
+"""Which symbols a day is loaded for."""
+
+import datetime as dt
+from pathlib import Path
+
+from assets.tape import symbols_to_load
+from resources.tape_source import TapeSourceResource
+from tapewatch.market.instruments import Market, Partition
+from tapewatch.market.live_tables import STREAM_TRADES
+from tapewatch.store.lake import Lake
+from tapewatch.store.spool import SpoolWriter
+from tapewatch.streaming.ingest import ingest
+from tests.support.streams import trades_at
+
+STOCKS = Partition(dt.date(2024, 6, 4), Market.STOCKS)
+
+
+def test_a_load_of_a_streamed_day_asks_for_what_was_streamed_as_well(tmp_path: Path) -> None:
+    source, lake = TapeSourceResource(base_url="", symbols={"stocks": ["VOO", "AAPL"]}), Lake(tmp_path / "lake")
+    assert symbols_to_load(source, lake, STOCKS) == ["VOO", "AAPL"]
+    with SpoolWriter(tmp_path / "spool", Market.STOCKS, "collector") as writer:
+        for symbol in ("NVDA", "VOO"):
+            writer.add_rows(STREAM_TRADES, trades_at([STOCKS.session.regular_start], symbol=symbol))
+    ingest(lake, tmp_path / "spool", STOCKS, None, dt.datetime.now(dt.UTC))
+    assert symbols_to_load(source, lake, STOCKS) == ["AAPL", "NVDA", "VOO"]
+    assert symbols_to_load(TapeSourceResource(base_url="", flat_files="/files"), lake, STOCKS) is None
