@@ -47,7 +47,7 @@ def read_rows(table: Table, files: Sequence[SpoolFile]) -> tuple[pl.DataFrame, l
         frame, of_each = _read_piece(table, piece)
         frames.append(frame)
         counts += of_each
-    return pl.concat(frames), counts
+    return pl.concat(frames, rechunk=True), counts
 
 
 def _pieces(files: Sequence[SpoolFile]) -> Iterator[list[SpoolFile]]:
