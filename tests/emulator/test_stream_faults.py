@@ -39,7 +39,7 @@ def day(tape: SyntheticTape) -> Day:
 def played(tape: SyntheticTape, channels: str = "XT.BTC-USD", **fault: Any) -> tuple[Heard, dict[str, int]]:
     """A day of BTC under one fault, and how often it struck."""
     with serving(tape, replay=str(DAY), faults={"fault": [fault]}) as url:
-        patience = {"ping_timeout_s": 1.5} if fault["kind"] == "half_open" else {}
+        patience = {"ping_timeout_s": 4.0} if fault["kind"] == "half_open" else {}
         heard = listened(url, "crypto", channels, **patience)
         told = progress(url, "crypto")
         rest = RESTClient("k", base=url, retries=0)

@@ -163,11 +163,8 @@ def test_a_changed_subscription_goes_on_where_it_was(tape: SyntheticTape) -> Non
             await ask(socket, "subscribe", "AM.AAPL")
             await socket.recv()
             await ask(socket, "subscribe", "AM.MSFT")
-            while True:
-                try:
-                    events = json.loads(await asyncio.wait_for(socket.recv(), 2.0))
-                except TimeoutError:
-                    break
+            while counts["MSFT"] <= 300:
+                events = json.loads(await asyncio.wait_for(socket.recv(), PATIENCE_S))
                 counts.update(event["sym"] for event in events)
                 times += [event["e"] for event in events if event["sym"] == "AAPL"]
         return counts, times
@@ -175,7 +172,7 @@ def test_a_changed_subscription_goes_on_where_it_was(tape: SyntheticTape) -> Non
     with serving(tape, replay=DAY, speed="500eps") as url:
         counts, times = asyncio.run(talk(url))
     assert times == sorted(set(times))
-    assert counts["MSFT"] > 300
+    assert counts["AAPL"] > 100
 
 
 def test_at_full_speed_a_client_may_subscribe_to_one_after_the_other(tape: SyntheticTape) -> None:
@@ -239,7 +236,7 @@ def test_the_official_client_reads_the_stream(tape: SyntheticTape) -> None:
             if len(got) >= wanted:
                 await client.close()
 
-        await asyncio.wait_for(client.connect(take), 30)
+        await asyncio.wait_for(client.connect(take), 2 * PATIENCE_S)
         return got
 
     with serving(tape, replay=DAY) as url:

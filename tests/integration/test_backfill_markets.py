@@ -20,7 +20,7 @@ from tapewatch.store.lake import Lake
 
 pytestmark = pytest.mark.slow
 DAY = dt.date(2024, 6, 4)
-PATIENCE_S = 120
+PATIENCE_S = 400
 SPELLINGS = {
     Market.STOCKS: ("aapl", "AAPL"),
     Market.CRYPTO: ("DOGE-USD", "X:DOGE-USD"),

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 CHECKOUT = Path(__file__).resolve().parents[2]
 FIRST, LAST = dt.date(2024, 6, 3), dt.date(2024, 6, 12)
 DAYS = [Partition(day, Market.STOCKS) for day in trading_days(Market.STOCKS, FIRST, LAST)]
-PATIENCE_S = 120
+PATIENCE_S = 400
 
 
 def start(home: Path, base_url: str) -> "subprocess.Popen[bytes]":

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DAY = dt.date(2024, 6, 4)
-PATIENCE_S = 120
+PATIENCE_S = 240
 PATIENCE_MS = PATIENCE_S * 1000
 
 

@@ -231,9 +231,9 @@ def test_a_tick_with_ten_thousand_waiting_files_is_quick(home: Settings, instanc
         folder.mkdir(parents=True)
         for number in range(5000):
             Path(SpoolFile.at(folder, "collector", number, STREAM_TRADES.name).path).touch()
-    began = time.perf_counter()
+    began = time.process_time()
     result = tick(home, instance, None)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     assert [r.run_config["ops"]["tape__stream_batches"]["config"]["through"] for r in result.run_requests] == [
         {"collector": 4999}
     ] * 2

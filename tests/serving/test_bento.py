@@ -58,7 +58,7 @@ def url(bento_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         "PYTHONPATH": str(poison(tmp_path_factory.mktemp("poison"))),
     }
     with StopSignals() as stopping, Supervisor([service], tmp_path_factory.mktemp("home"), environment) as supervisor:
-        supervisor.wait_until_healthy(service, timeout_s=120, stopping=stopping)
+        supervisor.wait_until_healthy(service, timeout_s=300, stopping=stopping)
         yield address
 
 

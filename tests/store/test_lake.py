@@ -226,7 +226,7 @@ def test_a_full_disk_is_a_clear_error_and_leaves_the_partition(tmp_path: Path) -
         "except LakeError as error:\n    print(error)\n",
         tmp_path,
     )
-    said = child.communicate(timeout=120)[0]
+    said = child.communicate(timeout=400)[0]
     assert "cannot write tape/trades for 2024-03-05|stocks to" in said
     assert "date=2024-03-05.parquet" in said
     assert "what was there before stays" in said
@@ -264,7 +264,7 @@ def test_a_kill_in_the_middle_leaves_the_partition_and_the_next_write_clears_up(
         for _ in range(3):
             assert child.stdout.readline() == "block\n"
         child.send_signal(signal.SIGKILL)
-        child.wait(60)
+        child.wait(240)
     (stale,) = tmp_path.rglob("*.tmp")
     assert stale.stat().st_size > 0
     assert lake.read(TRADES, DAY).equals(frame)

@@ -92,14 +92,14 @@ def test_open_alerts_are_read_back(database: Database) -> None:
 
 
 def test_alerts_wait_for_a_database_that_is_away(server: PostgresServer, caplog: pytest.LogCaptureFixture) -> None:
-    with Database(server.database()) as database, AlertBook(database, wait_s=5) as book:
+    with Database(server.database()) as database, AlertBook(database, wait_s=60) as book:
         book.record(Market.STOCKS, [change(0)])
         server.stop()
         try:
             start = time.monotonic()
             assert not book.record(Market.STOCKS, [change(1)])
             assert not book.record(Market.STOCKS, [change(2)])
-            assert time.monotonic() - start < 5
+            assert time.monotonic() - start < 60
             assert book.waiting == 2
         finally:
             server.start()
@@ -191,7 +191,7 @@ def test_a_restart_opens_no_event_again(tmp_path: Path) -> None:
     assert row["end_time"] is not None
 
 
-def _until(is_true: Any, patience_s: float = 15.0) -> bool:
+def _until(is_true: Any, patience_s: float = 120.0) -> bool:
     deadline = time.monotonic() + patience_s
     while not is_true() and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -21,7 +21,7 @@ from tapewatch.store.spool_rows import read_rows
 from tests.support.ports import free_ports
 
 
-def eventually(condition: Callable[[], object], seconds: float = 60) -> Any:
+def eventually(condition: Callable[[], object], seconds: float = 180) -> Any:
     """The first true answer of `condition`; fails where there is none in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -69,7 +69,7 @@ class CollectorProcess:
         assert self.process is not None
         self.process.send_signal(number)
 
-    def wait(self, seconds: float = 60) -> int:
+    def wait(self, seconds: float = 180) -> int:
         """Its exit code."""
         assert self.process is not None
         return self.process.wait(seconds)
@@ -84,7 +84,7 @@ class CollectorProcess:
         except OSError:
             return {}
 
-    def waits_for(self, events: int, seconds: float = 60) -> dict[str, Any]:
+    def waits_for(self, events: int, seconds: float = 180) -> dict[str, Any]:
         """Its status once so many events are decoded."""
         return eventually(lambda: (s := self.status()).get("events", 0) >= events and s, seconds)
 

@@ -18,7 +18,7 @@ from tests.support.live_rows import rows_of
 DAY = Partition(dt.date(2024, 6, 3), Market.STOCKS)
 ROWS = 120
 _ROUNDS = 12
-_DEADLINE_S = 60
+_DEADLINE_S = 240
 
 Results = "multiprocessing.Queue[str]"
 
