@@ -31,7 +31,8 @@ def taken_up(
 ) -> LiveTape:
     """A live tape of a session that has seen everything up to `until_ns` that lake and spool hold.
 
-    It gives out rows again from a horizon before that time on: what an earlier process may not have written.
+    It gives out rows again from a horizon before that time on: what an earlier process may not have written. Where there is
+    too much to go through, it starts with the first whole minute after that time.
     """
     emit_from = max(session.day_start, until_ns - HORIZON_MINUTES * NS_PER_MINUTE)
     emit_from -= (emit_from - session.day_start) % NS_PER_MINUTE
@@ -43,7 +44,9 @@ def taken_up(
     quotes = _joined(STREAM_QUOTES, spooled_quotes, _merged(lake, QUOTES, partition), until_ns)
     if trades.height + quotes.height > MOST_ROWS:
         _log.warning("%s: %d rows are too many to go through again", partition, trades.height + quotes.height)
-        return LiveTape(session, symbols=symbols)
+        # Of the minutes before it knows nothing: they are not to be given out as silent.
+        known_from = until_ns + (session.day_start - until_ns) % NS_PER_MINUTE
+        return LiveTape(session, symbols=symbols, emit_from_ns=known_from)
     for end, some_trades, some_quotes in _steps(session, trades, quotes, until_ns):
         tape.push(some_trades, some_quotes)
         # What is to be given out again comes with the first advance of the day that goes on.

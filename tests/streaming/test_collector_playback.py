@@ -77,4 +77,9 @@ def test_a_day_beyond_the_bound_starts_anew(tmp_path: Path, monkeypatch: pytest.
     with SpoolWriter(tmp_path, Market.STOCKS, "collector") as spool:
         spool.add(StreamBatch(trades=trades, quotes=quotes))
     monkeypatch.setattr(playback, "MOST_ROWS", 10)
-    assert playback.taken_up(SESSION, SESSION.regular_end, tmp_path, None).last_time_ns == 0
+    left_at = SESSION.regular_start + 10 * NS_PER_MINUTE + 1
+    tape = playback.taken_up(SESSION, left_at, tmp_path, None)
+    assert tape.last_time_ns == 0
+    tape.push(trades, quotes)
+    rows = tape.close().microstructure
+    assert rows["event_time"].to_physical().min() == SESSION.regular_start + 11 * NS_PER_MINUTE
