@@ -8,17 +8,18 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 from zoneinfo import ZoneInfo
 
-import exchange_calendars
-import pandas as pd
+if TYPE_CHECKING:
+    import exchange_calendars
 
 NEW_YORK = ZoneInfo("America/New_York")
 CHICAGO = ZoneInfo("America/Chicago")
 NS_PER_SECOND = 1_000_000_000
 NS_PER_MINUTE = 60 * NS_PER_SECOND
 
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _FIRST_SESSION = "1990-01-02"
 _PRE_MARKET_OPEN = dt.time(4)
 _POST_MARKET_CLOSE = dt.time(20)
@@ -218,12 +219,14 @@ class Session:
 
 
 @lru_cache(maxsize=4)
-def _calendar(name: str) -> exchange_calendars.ExchangeCalendar:
+def _calendar(name: str) -> "exchange_calendars.ExchangeCalendar":
+    import exchange_calendars  # noqa: PLC0415 - with pandas half a second, which not every command needs
+
     return exchange_calendars.get_calendar(name, start=_FIRST_SESSION)
 
 
 def _ns(date: dt.date, time: dt.time, zone: dt.tzinfo) -> int:
-    return pd.Timestamp(dt.datetime.combine(date, time, zone)).value
+    return (dt.datetime.combine(date, time, zone) - _EPOCH) // dt.timedelta(microseconds=1) * 1_000
 
 
 @lru_cache(maxsize=4096)
@@ -244,6 +247,8 @@ def session_of(market: Market, date: dt.date) -> Session | None:
             return None
         return Session(market, date, start, end, open_, close, open_, close)
     calendar = _calendar(_CALENDAR[market])
+    import pandas as pd  # noqa: PLC0415 - as above
+
     label = pd.Timestamp(date)
     if not calendar.first_session <= label <= calendar.last_session:
         known = f"{calendar.first_session:%Y-%m-%d} to {calendar.last_session:%Y-%m-%d}"
