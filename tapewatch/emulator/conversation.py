@@ -156,8 +156,8 @@ class Conversation:
         """The tape is done when the client has its end. One that comes back gets the last frame again: it knows then where
         the tape ends, whatever was lost with its connection."""
         self._is_ending = True
-        if await self._wire.taken():
-            self._playback.is_done |= any(self._subscription.values())
+        if await self._wire.taken() and any(self._subscription.values()):
+            self._playback.done.add(self._key or "")
 
     async def _until_all_is_said(self) -> None:
         """A tape without a clock would run out while the client still subscribes: wait until it asks for no more."""

@@ -78,7 +78,7 @@ class Playback:
     positions: dict[str, Position] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     sent: int = 0
-    is_done: bool = False
+    done: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._days: list[dt.date] | None = None
@@ -144,10 +144,13 @@ class Playback:
         """Note a fault."""
         self.counts[fault.kind] += 1
 
-    @property
-    def position_ns(self) -> int | None:
-        """The furthest moment that any key has been sent; None before the first."""
-        return max((position.ns for position in self.positions.values()), default=None)
+    def position_ns(self, key: str | None = None) -> int | None:
+        """The furthest moment that a key, or any, has been sent; None before the first."""
+        return max((at.ns for of, at in self.positions.items() if key in (None, of)), default=None)
+
+    def is_done(self, key: str | None = None) -> bool:
+        """Whether a key, or any, has had the tape's end."""
+        return bool(self.done) if key is None else key in self.done
 
     def stream(self, subscription: Subscription, after: Position) -> Iterator[tuple[dt.date, Block]]:
         """Blocks of what is subscribed to, from a position to the end of the tape; made as they are asked for."""

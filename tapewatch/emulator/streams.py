@@ -60,18 +60,18 @@ class Streams:
         return Conversation(wire, self._playbacks[Market(name)], self._keys[Market(name)])
 
     def progress(self, request: Request) -> Response:
-        """`GET /emulator/v1/stream?market=`: how far a market's stream is, and what struck it."""
+        """`GET /emulator/v1/stream?market=&key=`: how far a market's stream is, for a key or any, and what struck it."""
         name = request.query_params.get("market", "")
         if name not in list(Market):
             raise replies.bad_request(f"market: {name!r} is none of {', '.join(Market)}")
-        playback = self._playbacks[Market(name)]
+        playback, key = self._playbacks[Market(name)], request.query_params.get("key")
         return replies.reply(
             {
                 "market": name,
                 "speed": str(playback.speed),
-                "position_ns": playback.position_ns,
+                "position_ns": playback.position_ns(key),
                 "sent": playback.sent,
-                "is_done": playback.is_done,
+                "is_done": playback.is_done(key),
                 "faults": dict(playback.counts + self.faults.counts),
             }
         )

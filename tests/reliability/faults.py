@@ -1,16 +1,17 @@
 """Every fault that the emulator knows, again and again in one replay, and what the lake holds afterwards."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from tapewatch.emulator.faults import MESSAGE_KINDS
-from tapewatch.emulator.process import running_emulator
+from tapewatch.emulator.process import RunningEmulator, running_emulator
 from tapewatch.feeds.stream_policy import ConnectionPolicy
 from tests.reliability.desk import Desk
 from tests.reliability.scenario import CRYPTO_DAY, PAIRS, Outcome, ask_again, settle
 from tests.reliability.truth import SEED, difference
-from tests.support.replays import Home, collect_all, progress_of
+from tests.support.replays import Home, collect_all, progress_of, put_faults
 
 #: Soon there again, so that fifty rounds take minutes; patient with a busy machine.
 QUICK = ConnectionPolicy(
@@ -46,38 +47,55 @@ STREAM_FAULTS: dict[str, dict[str, object]] = {
 REST_FAULTS: dict[str, dict[str, object]] = {"http_429": {"delay_ms": 1_000}, "http_500": {}, "cut_page": {}}
 
 
-def stream_fault(home: Path, kind: str, rounds: int) -> Outcome:
+def stream_fault(home: Path, kind: str, rounds: int, emulator: RunningEmulator | None = None) -> Outcome:
     """One fault of the stream, at least `rounds` times in a day's replay at full speed."""
     events = _EVENTS_OF_A_CHANNEL if kind in MESSAGE_KINDS else _EVENTS
-    text = _fault(kind, max(1, events // rounds), rounds, STREAM_FAULTS[kind])
-    return _replay(home, kind, text, rounds)
+    fault = {"kind": kind, "every": max(1, events // rounds), "count": rounds, **STREAM_FAULTS[kind]}
+    return _played(home, kind, [fault], rounds, emulator)
 
 
-def rest_fault(home: Path, kind: str, rounds: int) -> Outcome:
+def rest_fault(home: Path, kind: str, rounds: int, emulator: RunningEmulator | None = None) -> Outcome:
     """One fault of REST, `rounds` times while the healer fills what drops of the stream left."""
-    drops = _fault("drop", max(1, _EVENTS // rounds), rounds, STREAM_FAULTS["drop"])
-    return _replay(home, kind, drops + _fault(kind, 2, rounds, REST_FAULTS[kind]), rounds, asked_again=rounds)
+    drops = {"kind": "drop", "every": max(1, _EVENTS // rounds), "count": rounds, **STREAM_FAULTS["drop"]}
+    fault = {"kind": kind, "every": 2, "count": rounds, **REST_FAULTS[kind]}
+    return _played(home, kind, [drops, fault], rounds, emulator, asked_again=rounds)
 
 
-def _fault(kind: str, every: int, count: int, more: Mapping[str, object]) -> str:
-    entries = {"kind": f'"{kind}"', "every": every, "count": count} | {
-        name: f'"{value}"' if isinstance(value, str) else value for name, value in more.items()
-    }
-    return "\n".join(["[[fault]]", *(f"{name} = {value}" for name, value in entries.items()), ""])
+@contextmanager
+def replaying() -> Iterator[RunningEmulator]:
+    """The emulator of any number of faults, one after the other."""
+    with running_emulator(seed=SEED, speed="max", replay=str(CRYPTO_DAY.date)) as emulator:
+        yield emulator
 
 
-def _replay(home: Path, kind: str, faults: str, rounds: int, *, asked_again: int = 0) -> Outcome:
+def _played(
+    home: Path,
+    kind: str,
+    faults: Sequence[Mapping[str, object]],
+    rounds: int,
+    emulator: RunningEmulator | None,
+    *,
+    asked_again: int = 0,
+) -> Outcome:
+    if emulator is None:
+        with replaying() as own:
+            return _played(home, kind, faults, rounds, own, asked_again=asked_again)
     home.mkdir(parents=True, exist_ok=True)
-    file = home / "faults.toml"
-    file.write_text(faults, encoding="utf-8")
+    desk = Desk(emulator, home, CRYPTO_DAY, PAIRS, database_url=f"sqlite:///{home / 'live.db'}")
+    before = _struck(desk, kind)
+    put_faults(emulator, faults)
     patience = _HASTY if kind == "half_open" else QUICK
-    with running_emulator(seed=SEED, speed="max", replay=str(CRYPTO_DAY.date), faults=file) as emulator:
-        desk = Desk(emulator, home, CRYPTO_DAY, PAIRS, database_url=f"sqlite:///{home / 'live.db'}")
-        status = collect_all(emulator, CRYPTO_DAY.market, Home(home), PAIRS, connection=patience)
-        if asked_again:
-            ask_again(desk, asked_again)
-        passes = settle(desk)
-        counted = progress_of(emulator, CRYPTO_DAY.market)["faults"].get(kind, 0)
-        found = difference(desk.lake, CRYPTO_DAY, PAIRS)
+    # A key of its own has the tape from its beginning.
+    status = collect_all(emulator, CRYPTO_DAY.market, Home(home), PAIRS, connection=patience, key=f"advanced-{kind}")
+    if asked_again:
+        ask_again(desk, asked_again)
+    passes = settle(desk)
+    counted = _struck(desk, kind) - before
+    put_faults(emulator, [])
+    found = difference(desk.lake, CRYPTO_DAY, PAIRS)
     note = f"{status.reconnects} reconnects, {passes} passes of healer and ingest"
     return Outcome(kind.replace("_", " "), counted, rounds, found, note)
+
+
+def _struck(desk: Desk, kind: str) -> int:
+    return int(progress_of(desk.emulator, desk.market)["faults"].get(kind, 0))

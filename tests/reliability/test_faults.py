@@ -1,9 +1,11 @@
 """Every fault of the emulator's, in short: a few rounds. `make reliability` has the full counts."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tapewatch.emulator.process import RunningEmulator
 from tests.reliability import faults
 
 pytestmark = pytest.mark.slow
@@ -13,13 +15,19 @@ _FAULT_ROUNDS = 3
 _ROUNDS_OF = {"malformed_json": 50}
 
 
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[RunningEmulator]:
+    with faults.replaying() as running:
+        yield running
+
+
 @pytest.mark.parametrize("kind", faults.STREAM_FAULTS)
-def test_faults_of_the_stream_are_healed(tmp_path: Path, kind: str) -> None:
-    outcome = faults.stream_fault(tmp_path, kind, _ROUNDS_OF.get(kind, _FAULT_ROUNDS))
+def test_faults_of_the_stream_are_healed(tmp_path: Path, emulator: RunningEmulator, kind: str) -> None:
+    outcome = faults.stream_fault(tmp_path, kind, _ROUNDS_OF.get(kind, _FAULT_ROUNDS), emulator)
     assert outcome.is_survived, outcome.row
 
 
 @pytest.mark.parametrize("kind", faults.REST_FAULTS)
-def test_faults_of_rest_do_not_stop_the_healer(tmp_path: Path, kind: str) -> None:
-    outcome = faults.rest_fault(tmp_path, kind, _FAULT_ROUNDS)
+def test_faults_of_rest_do_not_stop_the_healer(tmp_path: Path, emulator: RunningEmulator, kind: str) -> None:
+    outcome = faults.rest_fault(tmp_path, kind, _FAULT_ROUNDS, emulator)
     assert outcome.is_survived, outcome.row

@@ -4,7 +4,7 @@ import json
 import threading
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from tapewatch.market.live_tables import GAPS
 from tapewatch.store.database import Database
 from tapewatch.streaming.collector import Collector, CollectorConfig
 from tapewatch.streaming.gaps import GROWING
+from tapewatch.streaming.interruptions import DISCONNECT
 from tapewatch.streaming.metrics import Status
 from tapewatch.streaming.rules_settings import DetectionConfig
 
@@ -49,13 +50,14 @@ def collect_all(
     *,
     channels: Sequence[str] | None = None,
     connection: ConnectionPolicy | None = None,
+    key: str = KEY,
     timeout_s: float = 240.0,
 ) -> Status:
     """Collect a replay to its end; what the collector said of itself when all was kept."""
     config = CollectorConfig(
         market=market,
         url=f"{emulator.ws_url}/{market}",
-        key=KEY,
+        key=key,
         subscriptions=subscriptions(plan_for(market, "advanced"), symbols, channels),
         spool_root=home.spool,
         run_folder=home.root / "run",
@@ -88,10 +90,10 @@ def collect_all(
 def _until_done(
     emulator: RunningEmulator, market: Market, collector: Collector, thread: threading.Thread, deadline: float
 ) -> None:
-    """Wait until the tape's end has come over a connection that holds, and no gap grows: the rest is kept at the stop."""
+    """Wait until the tape's end has come over a connection that holds: what else there is, is kept and bounded at the stop."""
     while time.monotonic() < deadline:
         assert thread.is_alive(), "the collector ended before the tape did"
-        if progress_of(emulator, market)["is_done"]:
+        if progress_of(emulator, market, collector.config.key)["is_done"]:
             status = collector.status()
             if status.state == "streaming" and not status.queue_frames and not _growing(collector.config):
                 return
@@ -101,11 +103,19 @@ def _until_done(
 
 def _growing(config: CollectorConfig) -> int:
     with Database(config.database_url) as database:
-        return database.read(GAPS, market=config.market, where={"status": GROWING}).height
+        return database.read(GAPS, market=config.market, where={"status": GROWING, "cause": DISCONNECT}).height
 
 
-def progress_of(emulator: RunningEmulator, market: Market) -> dict[str, Any]:
-    """How far the emulator's stream of a market is."""
-    with urllib.request.urlopen(f"{emulator.base_url}/emulator/v1/stream?market={market}") as answer:  # noqa: S310
+def progress_of(emulator: RunningEmulator, market: Market, key: str | None = None) -> dict[str, Any]:
+    """How far the emulator's stream of a market is, for one client's key or for any."""
+    asked = f"market={market}" + (f"&key={key}" if key else "")
+    with urllib.request.urlopen(f"{emulator.base_url}/emulator/v1/stream?{asked}") as answer:  # noqa: S310
         progress: dict[str, Any] = json.load(answer)
     return progress
+
+
+def put_faults(emulator: RunningEmulator, faults: Sequence[Mapping[str, object]]) -> None:
+    """Put faults in force in place of those that were."""
+    body = json.dumps({"fault": list(faults)}).encode()
+    with urllib.request.urlopen(f"{emulator.base_url}/emulator/v1/faults", data=body):  # noqa: S310
+        pass
