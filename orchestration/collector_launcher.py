@@ -16,9 +16,8 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from orchestration.collectors import EXIT_FINAL, WATCH_VARIABLE, address_of, metrics_port, plan_of
 from orchestration.logs import start_log
-from tapewatch.feeds.addresses import stream_address
-from tapewatch.feeds.plans import MarketPlan, plan_for
 from tapewatch.feeds.source import SourceError
 from tapewatch.feeds.stream_channels import subscriptions
 from tapewatch.market.instruments import Market, SymbolError, normalise, session_of
@@ -32,37 +31,9 @@ from tapewatch.streaming.lock import CollectorError
 from tapewatch.streaming.notify_channels import channels_from
 from tapewatch.streaming.rules_settings import DetectionConfig, DetectionError
 
-#: The end of a process that another start would not help; the supervisor leaves it so (EX_CONFIG of sysexits.h).
-EXIT_FINAL = 78
-#: Names the life of the supervisor, for counting restarts.
-WATCH_VARIABLE = "TAPEWATCH_STREAM_WATCH"
 _FINAL = (SourceError, CollectorError, SpoolError, DetectionError, SymbolError)
 _BASELINE_DAYS = 10
 _log = logging.getLogger("tapewatch.collector")
-
-
-def plan_of(settings: Settings, market: Market) -> MarketPlan:
-    """The plan bought for a market.
-
-    Raises:
-        PlanError: the table of plans knows no such plan.
-    """
-    return plan_for(market, settings.plan(market), path=settings.plans_file)
-
-
-def address_of(settings: Settings, plan: MarketPlan) -> str:
-    """Where a market's stream is.
-
-    Raises:
-        PlanError: a setting holds no WebSocket address.
-    """
-    override: str | None = getattr(settings, f"polygon_ws_url_{plan.market}")
-    return stream_address(plan, settings.polygon_base_url, base=settings.polygon_ws_url, override=override)
-
-
-def metrics_port(settings: Settings, market: Market) -> int:
-    """The port on loopback where a market's collector shows its figures."""
-    return settings.port_metrics + list(Market).index(market)
 
 
 def collector_config(settings: Settings, market: Market, symbols: Sequence[str]) -> CollectorConfig:

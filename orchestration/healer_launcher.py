@@ -3,8 +3,9 @@
 import logging
 import sys
 
+from orchestration.collectors import EXIT_FINAL
 from orchestration.errors import expected
-from orchestration.healing import EVERY_S, EXIT_FINAL, healer_of
+from orchestration.healing import EVERY_S, healer_of
 from orchestration.logs import start_log
 from orchestration.supervision import StopSignals
 from tapewatch.feeds.source import SourceError

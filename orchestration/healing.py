@@ -3,9 +3,6 @@
 Belongs here: who is asked, for which symbols. Not here: the healing (`tapewatch/streaming/healer.py`).
 """
 
-import sys
-
-from orchestration.services import Service
 from tapewatch.feeds.flat_files import FlatFileSource
 from tapewatch.feeds.ranges import FlatFileRanges, RecordSource, RestRanges
 from tapewatch.feeds.source import SourceError
@@ -16,8 +13,6 @@ from tapewatch.store.database import Database
 from tapewatch.store.lake import Lake
 from tapewatch.streaming.healer import Healer
 
-#: The end of a process that another start would not help (EX_CONFIG of sysexits.h).
-EXIT_FINAL = 78
 #: Seconds between two looks at the open gaps.
 EVERY_S = 30.0
 
@@ -39,18 +34,6 @@ def healer_of(settings: Settings, database: Database) -> Healer:
         raise SourceError("nobody to ask for what is missing: set POLYGON_API_KEY, or TAPEWATCH_FLAT_FILES to a folder")
     lake = Lake(settings.lake_root)
     return Healer(database, sources, settings.spool_root, lambda partition: _symbols(settings, lake, partition))
-
-
-def healer_service() -> Service:
-    """The healer as a process beside the collectors."""
-    return Service(
-        name="healer",
-        title="Healer of gaps",
-        command=(sys.executable, "-m", "orchestration.healer_launcher"),
-        final_exit_codes=(EXIT_FINAL,),
-        # It cannot start while the database is away, and waits for it however long that lasts.
-        start_retries=10_000,
-    )
 
 
 def _symbols(settings: Settings, lake: Lake, partition: Partition) -> list[str]:

@@ -12,7 +12,7 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
-from orchestration.collector_launcher import metrics_port
+from orchestration.collectors import metrics_port
 from orchestration.supervision import socket_path, states
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings

@@ -14,14 +14,7 @@ import httpx
 from rich.console import Console
 
 from orchestration import home
-from orchestration.collector_launcher import (
-    EXIT_FINAL,
-    WATCH_VARIABLE,
-    address_of,
-    metrics_port,
-    plan_of,
-)
-from orchestration.healing import healer_service
+from orchestration.collectors import EXIT_FINAL, WATCH_VARIABLE, address_of, metrics_port, plan_of
 from orchestration.services import Service, ServiceError, check_ports, emulator, environment, on_emulator
 from orchestration.stream_status import ENDED, QUICK_DEATHS, WORDS
 from orchestration.supervision import StopSignals, Supervisor
@@ -71,7 +64,7 @@ def stream_services(settings: Settings, markets: Sequence[Market] = (), symbols:
         PlanError: an address is none.
     """
     wanted = _checked(settings, markets or streamable(settings), symbols)
-    return [*(_collector(settings, market, symbols) for market in wanted), healer_service()]
+    return [*(_collector(settings, market, symbols) for market in wanted), _healer()]
 
 
 def watch_variable() -> dict[str, str]:
@@ -191,6 +184,17 @@ def _collector(settings: Settings, market: Market, symbols: str | None) -> Servi
         start_seconds=_QUICK_S,
         start_retries=QUICK_DEATHS,
         final_exit_codes=(EXIT_FINAL,),
+    )
+
+
+def _healer() -> Service:
+    return Service(
+        name="healer",
+        title="Healer of gaps",
+        command=(sys.executable, "-m", "orchestration.healer_launcher"),
+        final_exit_codes=(EXIT_FINAL,),
+        # It cannot start while the database is away, and waits for it however long that lasts.
+        start_retries=10_000,
     )
 
 

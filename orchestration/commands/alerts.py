@@ -24,7 +24,7 @@ def alerts(
     ] = None,
     market: Annotated[Market | None, typer.Option("--market", "-m", help="one market")] = None,
     symbol: Annotated[str | None, typer.Option(help="one symbol, such as AAPL or X:BTC-USD")] = None,
-    is_open: Annotated[bool, typer.Option("--open", help="only those that have not ended")] = False,
+    is_open: Annotated[bool, typer.Option("--open", metavar="", help="only those that have not ended")] = False,
     form: Annotated[
         Format, typer.Option("--format", help="CSV has columns market, symbol, rule, severity, start, end, value, …")
     ] = Format.TABLE,

@@ -21,10 +21,12 @@ def daily(
     market: Annotated[Market, typer.Option("--market", "-m", help="the market whose days are judged")] = Market.STOCKS,
     symbols: Annotated[str | None, typer.Option(help="comma-separated; all that the files hold by default")] = None,
     first: Annotated[
-        dt.datetime | None, typer.Option("--from", formats=DATE, help="first day; by default the oldest there is")
+        dt.datetime | None,
+        typer.Option("--from", formats=DATE, metavar="YYYY-MM-DD", help="first day; by default the oldest there is"),
     ] = None,
     last: Annotated[
-        dt.datetime | None, typer.Option("--to", formats=DATE, help="last day, included; by default the newest")
+        dt.datetime | None,
+        typer.Option("--to", formats=DATE, metavar="YYYY-MM-DD", help="last day, included; by default the newest"),
     ] = None,
     form: Annotated[
         Format, typer.Option("--format", help="CSV has columns date, symbol, kind, field, value, expected, deviation")

@@ -12,7 +12,7 @@ app = typer.Typer()
 db = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 app.add_typer(db, name="db", help="Look after the operational database: upgrade, status, retention, backup, move.")
 
-YesOption = Annotated[bool, typer.Option("--yes", help="do it; without, only what would be done is shown")]
+YesOption = Annotated[bool, typer.Option("--yes", metavar="", help="do it; without, only what would be done is shown")]
 
 
 @db.command()
@@ -95,7 +95,9 @@ def backup(file: Annotated[Path, typer.Argument(help="the file to write: a zip o
 @reports_errors
 def restore(
     file: Annotated[Path, typer.Argument(help="a file that `db backup` wrote, on either engine")],
-    replaces: Annotated[bool, typer.Option("--replace", help="delete what the database holds first")] = False,
+    replaces: Annotated[
+        bool, typer.Option("--replace", metavar="", help="delete what the database holds first")
+    ] = False,
 ) -> None:
     """Fill the database from a backup, whole or not at all.
 

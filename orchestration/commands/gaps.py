@@ -21,7 +21,9 @@ _Market = Annotated[Market | None, typer.Option("--market", "-m", help="one mark
 @reports_errors
 def gaps(
     market: _Market = None,
-    date: Annotated[dt.datetime | None, typer.Option(formats=DATE, help="those that begin on this day, UTC")] = None,
+    date: Annotated[
+        dt.datetime | None, typer.Option(formats=DATE, metavar="YYYY-MM-DD", help="those that begin on this day, UTC")
+    ] = None,
     since: Annotated[
         dt.datetime | None,
         typer.Option(formats=MOMENT, metavar="TIME", help="those that begin here or later: a day or minute, UTC"),
@@ -70,9 +72,12 @@ def gaps(
 def coverage(
     market: _Market = None,
     date: Annotated[
-        dt.datetime | None, typer.Option(formats=DATE, help="one market day; all where none is named")
+        dt.datetime | None,
+        typer.Option(formats=DATE, metavar="YYYY-MM-DD", help="one market day; all where none is named"),
     ] = None,
-    since: Annotated[dt.datetime | None, typer.Option(formats=DATE, help="this market day and those after it")] = None,
+    since: Annotated[
+        dt.datetime | None, typer.Option(formats=DATE, metavar="YYYY-MM-DD", help="this market day and those after it")
+    ] = None,
     form: Annotated[
         Format, typer.Option("--format", help="CSV has columns symbol, date, expected, received, healed, missing")
     ] = Format.TABLE,

@@ -12,8 +12,8 @@ from tapewatch.settings import Settings
 DATE = ["%Y-%m-%d"]
 MOMENT = [*DATE, "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%MZ", "%Y-%m-%dT%H:%M:%SZ"]
 MarketOption = Annotated[Market, typer.Option("--market", "-m", help="the market to work on")]
-FirstOption = Annotated[dt.datetime, typer.Option("--from", formats=DATE, help="first day")]
-LastOption = Annotated[dt.datetime, typer.Option("--to", formats=DATE, help="last day, included")]
+FirstOption = Annotated[dt.datetime, typer.Option("--from", formats=DATE, metavar="YYYY-MM-DD", help="first day")]
+LastOption = Annotated[dt.datetime, typer.Option("--to", formats=DATE, metavar="YYYY-MM-DD", help="last day, included")]
 FlatFilesOption = Annotated[
     str | None, typer.Option("--flat-files", metavar="DIR", help="folder or fsspec URL of the vendor's flat files")
 ]

@@ -44,7 +44,9 @@ def demo(
 @app.command()
 @reports_errors
 def check(
-    asks: Annotated[bool, typer.Option("--probe", help="ask the server for what each plan should give")] = False,
+    asks: Annotated[
+        bool, typer.Option("--probe", metavar="", help="ask the server for what each plan should give")
+    ] = False,
 ) -> None:
     """Check settings, data folder, database, source and ports, and say what the plans allow; exit code 1 where one is broken.
 
@@ -108,7 +110,9 @@ def emulate(
 @app.command()
 @reports_errors
 def up(
-    streams: Annotated[bool, typer.Option("--stream", help="collect every market that can be streamed, too")] = False,
+    streams: Annotated[
+        bool, typer.Option("--stream", metavar="", help="collect every market that can be streamed, too")
+    ] = False,
 ) -> None:
     """Dagster, MLflow, the emulator and the scoring service under one supervisor; Ctrl-C stops all.
 

@@ -20,8 +20,12 @@ def profile(
     market: Annotated[
         Market | None, typer.Option("--market", "-m", help="a market; by default the one with the newest day")
     ] = None,
-    first: Annotated[dt.datetime | None, typer.Option("--from", formats=DATE, help="first day")] = None,
-    last: Annotated[dt.datetime | None, typer.Option("--to", formats=DATE, help="last day, included")] = None,
+    first: Annotated[
+        dt.datetime | None, typer.Option("--from", formats=DATE, metavar="YYYY-MM-DD", help="first day")
+    ] = None,
+    last: Annotated[
+        dt.datetime | None, typer.Option("--to", formats=DATE, metavar="YYYY-MM-DD", help="last day, included")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="the page; by default under TAPEWATCH_HOME/reports")] = None,
 ) -> None:
     """A page on what was collected: fields and ranges, coverage and gaps, repeats, volatility, volume, spreads, condition codes.

@@ -18,20 +18,25 @@ INTERRUPTED = 130
 def backfill(
     market: MarketOption,
     first: Annotated[
-        dt.datetime | None, typer.Option("--from", formats=DATE, help="first day; by default as the plan suggests")
+        dt.datetime | None,
+        typer.Option("--from", formats=DATE, metavar="YYYY-MM-DD", help="first day; by default as the plan suggests"),
     ] = None,
     last: Annotated[
         dt.datetime | None,
-        typer.Option("--to", formats=DATE, help="last day, included; by default the last that is over"),
+        typer.Option(
+            "--to", formats=DATE, metavar="YYYY-MM-DD", help="last day, included; by default the last that is over"
+        ),
     ] = None,
     symbols: Annotated[
         str | None,
         typer.Option("--symbols", help="commas between, in any of the vendor's spellings: X:BTCUSD, BTC-USD"),
     ] = None,
     flat_files: FlatFilesOption = None,
-    force: Annotated[bool, typer.Option("--force", help="fetch days again that are in the lake already")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", metavar="", help="fetch days again that are in the lake already")
+    ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="say what would be fetched and what it costs, and stop")
+        bool, typer.Option("--dry-run", metavar="", help="say what would be fetched and what it costs, and stop")
     ] = False,
 ) -> None:
     """Fetch trades, quotes and bars of a range of days into the lake, and no more.
@@ -68,7 +73,9 @@ def run(
     first: FirstOption,
     last: LastOption,
     flat_files: FlatFilesOption = None,
-    force: Annotated[bool, typer.Option("--force", help="fetch days again that are in the lake already")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", metavar="", help="fetch days again that are in the lake already")
+    ] = False,
 ) -> None:
     """The whole lineage over a range of days: tape, features, labels, detector, Bento, anomalies, report.
 
