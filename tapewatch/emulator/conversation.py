@@ -76,7 +76,7 @@ class Conversation:
         if self._key is not None:
             self._keys.leave(self._key, self)
             if self._is_ending:
-                self._playback.go_back(self._key, self._before)
+                self._playback.send_again(self._key, self._before)
         self._revision += 1
 
     def said(self, text: str) -> None:

@@ -79,6 +79,7 @@ class Playback:
     counts: Counter[str] = field(default_factory=Counter)
     sent: int = 0
     done: set[str] = field(default_factory=set)
+    again: dict[str, Position] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._days: list[dt.date] | None = None
@@ -107,7 +108,7 @@ class Playback:
     def resume(self, key: str) -> Position:
         """From where a key's stream goes on, now that it subscribes: from the clock, or from where it was left."""
         if self.speed.times is None:
-            return self.positions.get(key, START)
+            return self.again.pop(key, self.positions.get(key, START))
         is_first = not self.clock.is_running
         self.clock.start()
         # What the first session holds before its hours is late, not lost.
@@ -130,10 +131,9 @@ class Playback:
         if position is not None and self.speed.times is None:
             self.positions[key] = replace(position, ns=position.ns + milliseconds * 1_000_000)
 
-    def go_back(self, key: str, position: Position) -> None:
-        """Send again what came after a position; a clock goes on by itself."""
-        if self.speed.times is None:
-            self.positions[key] = position
+    def send_again(self, key: str, after: Position) -> None:
+        """Send what came after a position once more when the key comes back; a clock goes on by itself."""
+        self.again[key] = after
 
     def moved(self, key: str, position: Position, events: int) -> None:
         """Note what was sent."""
