@@ -29,7 +29,7 @@ def start(home: Path, base_url: str) -> "subprocess.Popen[bytes]":
         "POLYGON_API_KEY": "resume-test",  # pragma: allowlist secret
         "POLYGON_BASE_URL": base_url,
         "POLYGON_TIER_STOCKS": "advanced",
-        "TAPEWATCH_SYMBOLS_STOCKS": "AAPL,MSFT,TSLA",
+        "TAPEWATCH_SYMBOLS_STOCKS": "AAPL,MSFT",
     }
     command = "from orchestration.cli import app; app()"
     arguments = ["backfill", "--market", "stocks", "--from", str(FIRST), "--to", str(LAST)]

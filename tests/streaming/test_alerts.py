@@ -55,7 +55,7 @@ def server() -> Iterator[PostgresServer]:
         yield found
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     url = f"sqlite:///{tmp_path / 'alerts.db'}"
     if request.param == "postgresql":
@@ -91,6 +91,7 @@ def test_open_alerts_are_read_back(database: Database) -> None:
     assert set(found[0]) == set(ALERTS.schema)
 
 
+@pytest.mark.slow
 def test_alerts_wait_for_a_database_that_is_away(server: PostgresServer, caplog: pytest.LogCaptureFixture) -> None:
     with Database(server.database()) as database, AlertBook(database, wait_s=60) as book:
         book.record(Market.STOCKS, [change(0)])
