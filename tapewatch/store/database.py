@@ -87,7 +87,7 @@ class Database:
         twin(table)
         rows = keyed(table, partition, frame)
         if rows.height:
-            with transaction(self.engine) as connection:
+            with transaction(self.engine, is_one_statement=sql_upsert.is_one_statement(table, rows)) as connection:
                 sql_upsert.upsert(connection, table, rows)
         return rows.height
 

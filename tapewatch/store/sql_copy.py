@@ -15,6 +15,7 @@ from tapewatch.market.schema import Table
 from tapewatch.store.sql_engine import DatabaseError, transaction
 from tapewatch.store.sql_rows import as_kept, frame_of, selectable
 from tapewatch.store.sql_tables import PARTITION_COLUMNS, SQL_TABLES, key_columns, time_column, twin
+from tapewatch.store.sql_timescale import lift_decompression_limit
 from tapewatch.store.sql_upsert import upsert
 
 ROWS_A_BATCH = 20_000
@@ -86,6 +87,7 @@ def refuse_unless_empty(connection: Connection, way_out: str) -> None:
 
 def clear(connection: Connection) -> None:
     """Delete every row of every table."""
+    lift_decompression_limit(connection)
     for table in SQL_TABLES:
         connection.execute(sa.delete(twin(table)))
 

@@ -9,7 +9,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine
@@ -19,6 +21,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 PATIENCE_S = 30.0
 _READS_ONLY = "tapewatch_reads_only"
 _TURN = "tapewatch_turn"
+_USED, _IDLE_S = "tapewatch_used", 1.0
 #: A server that vanished without a word is given up within a minute, not after TCP's two hours. The URL may say otherwise.
 _POSTGRES = {
     "application_name": "tapewatch",
@@ -79,9 +82,12 @@ def connect(url: URL, patience_s: float = PATIENCE_S) -> Engine:
     if url.get_backend_name() != "sqlite":
         try:
             ours = {name: value for name, value in _POSTGRES.items() if name not in url.query}
-            return sa.create_engine(url, pool_pre_ping=True, connect_args=ours)
+            engine = sa.create_engine(url, connect_args=ours)
         except ModuleNotFoundError as error:
             raise DatabaseError(f"PostgreSQL wants its driver: pip install 'tapewatch[postgres]' ({error})") from error
+        sa.event.listen(engine, "checkin", lambda _, record: record.info.update({_USED: time.monotonic()}))
+        sa.event.listen(engine, "checkout", partial(_ping_if_idle, engine.dialect))
+        return engine
     if url.database not in (None, "", ":memory:"):
         Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(url, connect_args={"timeout": patience_s})
@@ -89,6 +95,18 @@ def connect(url: URL, patience_s: float = PATIENCE_S) -> Engine:
     sa.event.listen(engine, "begin", _begin_sqlite)
     engine.update_execution_options(**{_TURN: (threading.Lock(), patience_s)})
     return engine
+
+
+def _ping_if_idle(
+    dialect: sa.Dialect, connection: DBAPIConnection, record: sa.pool.ConnectionPoolEntry, _: object
+) -> None:
+    # A connection that was in use a moment ago need not be asked: it costs an alert a round trip.
+    if time.monotonic() - record.info.get(_USED, 0.0) < _IDLE_S:
+        return
+    try:
+        dialect.do_ping(connection)
+    except dialect.loaded_dbapi.Error as error:
+        raise sa.exc.DisconnectionError from error
 
 
 def _prepare_sqlite(connection: DBAPIConnection, patience_s: float) -> None:
@@ -123,17 +141,23 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 @contextmanager
-def transaction(engine: Engine, *, reads_only: bool = False) -> Iterator[Connection]:
+def transaction(engine: Engine, *, reads_only: bool = False, is_one_statement: bool = False) -> Iterator[Connection]:
     """A transaction that is committed at the end and rolled back on an error.
+
+    With `is_one_statement` PostgreSQL is not told of its beginning and end: a statement is a transaction by itself, in one round
+    trip rather than three.
 
     Raises:
         DatabaseError: in place of every error of the driver.
         ValueError: a value that cannot be bound, such as a time without a zone.
     """
+    options: dict[str, Any] = {_READS_ONLY: reads_only}
+    if is_one_statement and engine.dialect.name == "postgresql":
+        options["isolation_level"] = "AUTOCOMMIT"
     try:
         with (
             nullcontext() if reads_only else _turn(engine),
-            engine.execution_options(**{_READS_ONLY: reads_only}).begin() as connection,
+            engine.execution_options(**options).begin() as connection,
         ):
             yield connection
     except sa.exc.StatementError as error:

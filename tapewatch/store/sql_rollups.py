@@ -64,7 +64,8 @@ def _statements(connection: Connection) -> Iterator[str]:
         if "bars" not in already:
             # Kept views of before the extension was there.
             yield from (f"DROP MATERIALIZED VIEW IF EXISTS {name}" for name in VIEWS)
-        yield from sql_timescale.arrangement(already, RETENTION_DAYS)
+        version = str(connection.scalar(sa.text(sql_timescale.INSTALLED_VERSION)))
+        yield from sql_timescale.arrangement(already, RETENTION_DAYS, version)
         yield from timescale_statements()
 
 
@@ -117,7 +118,7 @@ def timescale_statements() -> Iterator[str]:
         sums=_SUMS.format(close=sql_timescale.LAST_CLOSE, minutes="count(*)"),
     )
     yield sql_timescale.CONTINUOUS_HOURS.format(select=hours)
-    yield sql_timescale.REFRESH_POLICY
+    yield sql_timescale.refresh_policy(RETENTION_DAYS["bars"])
     yield f"CREATE OR REPLACE VIEW bars_daily AS {_days()}"
 
 

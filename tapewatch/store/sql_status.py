@@ -103,6 +103,8 @@ def _timescale(connection: Connection) -> str:
     if connection.dialect.name != "postgresql":
         return "not on SQLite"
     if (version := connection.scalar(sa.text(sql_timescale.INSTALLED_VERSION))) is not None:
+        if sql_timescale.is_apache(connection):
+            return f"{version}, Apache edition: not used, since compression and policies want the Community edition"
         return (
             f"{version}, in use"
             if sql_timescale.hypertables(connection)

@@ -5,6 +5,7 @@ statement, which needs fewer round trips. Belongs here: the statements. Not here
 """
 
 import io
+from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -16,7 +17,7 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 
 from tapewatch.market.schema import Table
 from tapewatch.store.sql_rows import CSV_NULL, csv_block, sqlite_rows
-from tapewatch.store.sql_tables import key_columns, twin
+from tapewatch.store.sql_tables import TIME_SERIES, key_columns, twin
 from tapewatch.store.sql_timescale import lift_decompression_limit
 
 #: Up to here one statement with its values is quicker than COPY and merge.
@@ -39,14 +40,23 @@ def upsert(connection: Connection, table: Table, frame: pl.DataFrame, *, revises
         return
     # Whoever writes the same rows at the same time locks them in the same order, so that nobody waits in a circle.
     frame = frame.sort(key_columns(table))
+    if table in TIME_SERIES:
+        lift_decompression_limit(connection)
     if frame.height <= _FEW_ROWS:
         connection.execute(_merge_of_values(table, revises=revises), frame.rows(named=True))
     else:
         _copy_and_merge(connection, table, merge_statement(table, revises=revises), frame)
 
 
+def is_one_statement(table: Table, frame: pl.DataFrame) -> bool:
+    """Whether `upsert` is a single statement on PostgreSQL, which is a transaction without being told."""
+    return frame.height == 1 <= _FEW_ROWS and table not in TIME_SERIES
+
+
 def remove(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
     """Delete the rows of these keys (`key_columns`), inside the connection's transaction."""
+    if table in TIME_SERIES:
+        lift_decompression_limit(connection)
     target = twin(table)
     match = (target.c[name] == sa.bindparam(f"of_{name}") for name in key_columns(table))
     keys = frame.sort(key_columns(table)).rename(lambda name: f"of_{name}")
@@ -101,7 +111,6 @@ def _insert(connection: Connection, table: Table, frame: pl.DataFrame, *, revise
 
 
 def _copy_and_merge(connection: Connection, table: Table, merge: str, frame: pl.DataFrame) -> None:
-    lift_decompression_limit(connection)
     connection.exec_driver_sql(staging_statement(table))
     cursor: Any = _cursor(connection)
     try:
@@ -118,14 +127,22 @@ def _cursor(connection: Connection) -> DBAPICursor:
 
 
 def _merge_of_values(table: Table, *, revises: bool) -> sa.Insert:
-    statement, key, kept = postgres_insert(twin(table)), list(key_columns(table)), twin(table).c
-    new: dict[str, Any] = {name: statement.excluded[name] for name in _others(table)}
+    return _merge_into(twin(table), revises=revises)
+
+
+@cache
+def _merge_into(target: sa.Table, *, revises: bool) -> sa.Insert:
+    statement, kept = postgres_insert(target), target.c
+    key = [column.name for column in target.primary_key]
+    new: dict[str, Any] = {column.name: statement.excluded[column.name] for column in kept if column.name not in key}
     if not revises:
         return statement.on_conflict_do_update(index_elements=key, set_=new)
-    differs = (kept[name].is_distinct_from(new[name]) for name in _said(table))
-    new |= {"revision": sa.func.greatest(new["revision"], kept["revision"] + 1)}
-    new |= {"known_time": sa.func.greatest(new["known_time"], kept["known_time"])}
-    return statement.on_conflict_do_update(index_elements=key, set_=new, where=sa.or_(*differs))
+    differs = (kept[name].is_distinct_from(new[name]) for name in new if name not in _OF_THE_REVISION)
+    changes = new | {
+        "revision": sa.func.greatest(new["revision"], kept["revision"] + 1),
+        "known_time": sa.func.greatest(new["known_time"], kept["known_time"]),
+    }
+    return statement.on_conflict_do_update(index_elements=key, set_=changes, where=sa.or_(*differs))
 
 
 def _replaced(table: Table) -> str:

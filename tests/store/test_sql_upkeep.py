@@ -182,7 +182,7 @@ def test_without_the_extension_there_is_no_trace_of_it(database: Database) -> No
 
 
 def test_with_the_extension_every_table_of_the_tape_becomes_a_hypertable_once() -> None:
-    statements = list(sql_timescale.arrangement(set(), sql_rollups.RETENTION_DAYS))
+    statements = list(sql_timescale.arrangement(set(), sql_rollups.RETENTION_DAYS, "2.17.2"))
     for table in TIME_SERIES:
         time = time_column(table)
         mine = [statement for statement in statements if re.search(rf"\b{table.name}\b", statement)]
@@ -196,12 +196,20 @@ def test_with_the_extension_every_table_of_the_tape_becomes_a_hypertable_once() 
         # A unique key of a hypertable holds the time, and what is compressed together is one key's rows.
         assert time in key_columns(table)
     assert not any("WITH (tsdb.hypertable" in statement for statement in statements)
-    assert list(sql_timescale.arrangement({table.name for table in TIME_SERIES}, {})) == []
+    assert list(sql_timescale.arrangement({table.name for table in TIME_SERIES}, {}, "2.17.2")) == []
+
+
+@pytest.mark.parametrize(("version", "compresses"), [("2.10.3", False), ("2.11.0", True), ("2.9.1-dev", False)])
+def test_nothing_is_compressed_where_a_compressed_row_cannot_be_replaced(version: str, *, compresses: bool) -> None:
+    statements = list(sql_timescale.arrangement(set(), sql_rollups.RETENTION_DAYS, version))
+    assert any("compress" in statement for statement in statements) == compresses
+    assert sum("retention" in statement for statement in statements) == len(TIME_SERIES)
 
 
 def test_a_continuous_aggregate_is_made_without_data_and_without_what_it_cannot_hold() -> None:
     hours, policy, days = sql_rollups.timescale_statements()
     assert hours.endswith("WITH NO DATA")
+    assert "start_offset => INTERVAL '390 days'" in policy
     assert "time_bucket(INTERVAL '1 hour', time)" in hours
     assert "{" not in hours + policy + days
     assert not re.search(r"FILTER|ORDER BY|DISTINCT|OVER", hours)
@@ -246,7 +254,11 @@ def test_the_statements_for_timescaledb_are_ones_that_postgresql_can_read(server
         ):
             connection.exec_driver_sql(statement)
         connection.exec_driver_sql(sql_timescale.size("bars"))
-        for statement in sql_timescale.arrangement(set(), sql_rollups.RETENTION_DAYS):
+        # The extension is taken to be there: what only it knows of is not set.
+        connection.info["timescaledb_is_installed"] = True
+        sql_timescale.lift_decompression_limit(connection)
+        assert not sql_timescale.is_apache(connection)
+        for statement in sql_timescale.arrangement(set(), sql_rollups.RETENTION_DAYS, "2.17.2"):
             if statement.startswith("SELECT"):
                 connection.exec_driver_sql(statement)
         assert connection.scalar(sa.text(sql_timescale.AVAILABLE_VERSION)) is None
