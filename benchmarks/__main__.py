@@ -26,6 +26,7 @@ _SCRIPTS = (
     "synthetic_day",
     "stream_ingest",
     "detection",
+    "online_detection",
 )
 _PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 _HEADER = """\

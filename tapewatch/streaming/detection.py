@@ -4,7 +4,6 @@ Belongs here: the tape's clock, sessions, symbols, and the life of an event. Not
 told (`alerts`).
 """
 
-import datetime as dt
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -19,11 +18,11 @@ from tapewatch.streaming import rules_state as state
 from tapewatch.streaming.baselines import Baselines
 from tapewatch.streaming.rules_arrays import EventArrays
 from tapewatch.streaming.rules_feed import FeedRules
-from tapewatch.streaming.rules_group import CorrelationRule
-from tapewatch.streaming.rules_hours import is_round_the_clock, next_start, session_at
+from tapewatch.streaming.rules_group import CorrelationRule, bar_prices, tick_prices
+from tapewatch.streaming.rules_hours import is_round_the_clock, next_start, session_at, usual_minutes
 from tapewatch.streaming.rules_kernel import consume
 from tapewatch.streaming.rules_settings import DetectionConfig
-from tapewatch.streaming.rules_words import RULE_NAMES, AlertRow, sentence
+from tapewatch.streaming.rules_words import RULE_NAMES, AlertRow, moment, ns_of, sentence, stamp
 
 #: How often what follows from time alone is judged, on the tape's clock.
 _STEP = 10 * NS_PER_SECOND
@@ -34,7 +33,6 @@ _FIRST_CAPACITY = 64
 _PEAK_GROWTH = 1.1
 #: Past days weigh as much as so many minutes that were watched.
 _AS_IF_MINUTES = 60
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _CHANNEL_NAMES = ("trades", "quotes", "bars")
 
 
@@ -78,13 +76,16 @@ class Watch:
     ) -> None:
         self.market = Market(market)
         self.rules = config.for_market(market)
-        self._limits = self.rules.limits()
+        self._limits = self.rules.limits(usual_minutes(self.market))
         self._baselines = baselines or Baselines()
         self._wall = clock
         self.symbols: list[str] = []
         self._arrays = EventArrays(self.market, self._register)
         self._feed = FeedRules(self.rules.stale_symbol, self.rules.feed_outage, self.rules.common.warmup_minutes)
-        self._group = CorrelationRule(self.rules.correlation_break)
+        company = self.rules.correlation_break
+        self._company = CorrelationRule(company, company.window_minutes, int(NS_PER_MINUTE // _STEP))
+        #: Of symbols that are known by their minute bars alone.
+        self._bar_company = CorrelationRule(company, company.bar_window_minutes, 1)
         self._book = np.zeros(0, state.SYMBOL)
         self._incidents = np.zeros((state.RULES, 0), state.INCIDENT)
         self._profile = np.zeros((0, 0))
@@ -140,14 +141,14 @@ class Watch:
             rule = RULE_NAMES.index(row["rule"])
             symbol = 0 if rule == state.OUTAGE else self._arrays.number_of(row["symbol"])
             event = self._incidents[rule, symbol]
-            start = _ns(row["start_time"])
+            start = ns_of(row["start_time"])
             for name in ("value", "baseline", "peak", "observations"):
                 event[name] = row[name]
             event["is_open"], event["start"], event["last"], event["detected"] = (
                 1,
                 start,
                 start,
-                _ns(row["detected_time"]),
+                ns_of(row["detected_time"]),
             )
             event["limit"] = self.rules.common.close_share * abs(row["value"])
             event["shown_peak"] = row["peak"]
@@ -181,6 +182,7 @@ class Watch:
         gap = waiting - self.tape_ns
         if gap > _JUMP:
             self._feed.skip(gap)
+            self._company.forget_prices()
             self._next_step = max(self._next_step, waiting // _STEP * _STEP)
         until = min(self._next_step, self._session_until)
         return self._pass_time(until)
@@ -197,11 +199,15 @@ class Watch:
 
     def _judge_time(self, now: int) -> list[AlertChange]:
         self._feed.observe(now)
+        self._company.observe(*tick_prices(self._book, now))
         second = now % NS_PER_MINUTE
         if second < _STEP:
             self._feed.end_minute(now)
+            self._judge_company(self._company, now)
         if NS_PER_MINUTE // 2 <= second < NS_PER_MINUTE // 2 + _STEP:
-            self._judge_correlation(now)
+            # By now the minute's bars are there.
+            self._bar_company.observe(*bar_prices(self._book, now))
+            self._judge_company(self._bar_company, now)
         self._judge_silence(now, is_minute=second < _STEP)
         return [*self._openings(), *self._ends(now)]
 
@@ -222,16 +228,17 @@ class Watch:
                 since = int(self._feed.heard[channel, symbol])
                 self._open(state.STALE, symbol, since, silence, usual, now)
 
-    def _judge_correlation(self, now: int) -> None:
-        book = self._book
-        self._group.observe(book["price"].copy(), book["price_time"].copy(), book["usual_move"].copy())
-        recent, usual, score = self._group.judge()
-        for symbol in np.flatnonzero(self._group.broken(recent, usual, score)):
+    def _judge_company(self, company: CorrelationRule, now: int) -> None:
+        company.end_minute()
+        if not company.settings.is_on:
+            return
+        recent, usual, score = company.judge()
+        for symbol in np.flatnonzero(company.broken(recent, usual, score)):
             event = self._incidents[state.CORRELATION, symbol]
             if event["is_open"]:
                 self._outlast(event, now, min(recent[symbol], event["peak"]))
             else:
-                since = now - self.rules.correlation_break.window_minutes * NS_PER_MINUTE
+                since = now - company.window_minutes * NS_PER_MINUTE
                 self._open(state.CORRELATION, int(symbol), since, recent[symbol], usual[symbol], now)
 
     def _open(self, rule: int, symbol: int, start: int, value: float, baseline: float, now: int) -> None:
@@ -291,13 +298,13 @@ class Watch:
         subject = "" if rule == state.OUTAGE else self.symbols[symbol]
         baseline, value = float(event["baseline"]), float(event["value"])
         row: AlertRow = {
-            "alert_id": f"{self.market}:{name}:{subject}:{_stamp(int(event['start']))}",
+            "alert_id": f"{self.market}:{name}:{subject}:{stamp(int(event['start']))}",
             "symbol": subject,
             "rule": name,
             "severity": self.rules.rule(name).severity,
-            "start_time": _moment(int(event["start"])),
-            "end_time": None if end is None else _moment(end),
-            "detected_time": _moment(int(event["detected"])),
+            "start_time": moment(int(event["start"])),
+            "end_time": None if end is None else moment(end),
+            "detected_time": moment(int(event["detected"])),
             "value": value,
             "baseline": baseline,
             "multiple": value / baseline if baseline else None,
@@ -317,7 +324,8 @@ class Watch:
         elif session is None or before is None or before.regular_end < session.regular_start:
             changes += self._end_all(min(now, self._hours.end))
             self._feed.start_session()
-            self._group.start_session()
+            self._company.forget_prices()
+            self._bar_company.forget_prices()
             kept = {name: self._book[name].copy() for name in state.LASTING}
             self._book[:] = 0
             for name, values in kept.items():
@@ -353,7 +361,8 @@ class Watch:
         if symbol == self._book.size:
             self._grow(2 * symbol)
         self.symbols.append(name)
-        self._group.join(symbol, name)
+        self._company.join(symbol, name)
+        self._bar_company.join(symbol, name)
         past = self._baselines
         if name in past.volume:
             minutes = past.volume[name].size
@@ -367,6 +376,8 @@ class Watch:
         ):
             if name in known:
                 record[usual], record[count] = known[name], _AS_IF_MINUTES
+        a_day = 1.25 * np.sqrt(usual_minutes(self.market))
+        record["day_move"] = past.move_bps.get(name, self.rules.common.usual_day_bps / a_day)
         return symbol
 
     def _grow(self, capacity: int) -> None:
@@ -376,18 +387,5 @@ class Watch:
         self._profile = np.pad(self._profile, ((0, more), (0, 0)))
         self._opened = np.zeros((state.RULES * capacity, 2), np.int64)
         self._feed.grow(capacity)
-        self._group.grow(capacity)
-
-
-def _moment(ns: int) -> dt.datetime:
-    return dt.datetime.fromtimestamp(ns // NS_PER_SECOND, dt.UTC) + dt.timedelta(
-        microseconds=ns % NS_PER_SECOND // 1000
-    )
-
-
-def _ns(time: dt.datetime) -> int:
-    return (time - _EPOCH) // dt.timedelta(microseconds=1) * 1000
-
-
-def _stamp(ns: int) -> str:
-    return f"{_moment(ns):%Y-%m-%dT%H:%M:%S}.{ns % NS_PER_SECOND // 1_000_000:03d}Z"
+        self._company.grow(capacity)
+        self._bar_company.grow(capacity)

@@ -1,88 +1,113 @@
 """A symbol that leaves its usual company while the others stay together.
 
-Belongs here: co-movement across symbols, minute by minute. Not here: anything of one symbol alone.
+Belongs here: co-movement across symbols, step by step. Not here: anything of one symbol alone.
 """
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tapewatch.market.instruments import NS_PER_MINUTE
+from tapewatch.streaming import rules_state as state
 from tapewatch.streaming.rules_settings import CorrelationBreak
 
 Float = npt.NDArray[np.float64]
+Bool = npt.NDArray[np.bool_]
 
 _CLIP = 5.0
-_PRESENT = 0.7
+_PRESENT, _PRESENT_BEFORE = 0.7, 0.5
 #: The others stay while the middle one of them has moved less than this.
 _OTHERS_SCORE = 2.0
+_ENOUGH, _LEAST_MOVE = 10, 1e-6
+#: Sums that make a correlation: count, own and others' returns, their squares and their product.
+_SUMS = 6
 
 
 class CorrelationRule:
     """Compares each symbol's correlation with the mean of the others, recent minutes against the minutes before.
 
-    Returns are in units of the symbol's usual move and clipped, so that one jump makes no correlation. The test is Fisher's
-    z: `(atanh r_before - atanh r_recent) / sqrt(1 / (n - 3) + 1 / (m - 3))`.
+    Returns are in units of the symbol's usual one and clipped, so that one jump makes no correlation. The test is Fisher's
+    z: `(atanh r_before - atanh r_recent) / sqrt(1 / (n - 3) + 1 / (m - 3))`. Kept are sums by minute, so that an hour costs as
+    little as a minute.
+
+    Args:
+        settings: thresholds and groups.
+        window_minutes: how far the recent correlation looks back.
+        steps: returns a minute.
     """
 
-    def __init__(self, settings: CorrelationBreak) -> None:
-        self.settings = settings
-        rows = settings.window_minutes + settings.memory_minutes
-        self._returns = np.full((rows, 0), np.nan)
+    def __init__(self, settings: CorrelationBreak, window_minutes: int, steps: int) -> None:
+        self.settings, self.window_minutes, self._steps = settings, window_minutes, steps
+        self._minutes = np.zeros((window_minutes + settings.memory_minutes, _SUMS, 0))
+        self._running = np.zeros((_SUMS, 0))
+        self._ended = 0
         self._price: Float = np.zeros(0)
-        self._price_time: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self._usual: Float = np.zeros(0)
+        self._seen: Float = np.zeros(0)
         self._groups: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
     def grow(self, capacity: int) -> None:
         """Make room for more symbols."""
         more = capacity - self._price.size
-        self._returns = np.pad(self._returns, ((0, 0), (0, more)), constant_values=np.nan)
-        self._price = np.pad(self._price, (0, more))
-        self._price_time = np.pad(self._price_time, (0, more))
-        self._groups = np.pad(self._groups, (0, more))
+        for name in ("_price", "_usual", "_seen", "_groups"):
+            setattr(self, name, np.pad(getattr(self, name), (0, more)))
+        self._minutes = np.pad(self._minutes, ((0, 0), (0, 0), (0, more)))
+        self._running = np.pad(self._running, ((0, 0), (0, more)))
 
     def join(self, symbol: int, name: str) -> None:
         """Put a symbol into its group: the number of the list that names it, -1 where lists are given and none does."""
         groups = self.settings.groups
         self._groups[symbol] = next((k for k, group in enumerate(groups) if name in group), -1 if groups else 0)
 
-    def start_session(self) -> None:
-        """Forget prices: no return crosses the night."""
+    def forget_prices(self) -> None:
+        """No return crosses the night, or a gap."""
         self._price[:] = 0
 
-    def observe(self, price: Float, price_time: npt.NDArray[np.int64], usual_move: Float) -> None:
-        """Take a minute's prices. A symbol without a new price has no return in that minute."""
-        is_new = (price > 0) & (price_time > self._price_time)
+    def observe(self, price: Float, is_fresh: Bool) -> None:
+        """Take a step's prices. A symbol without a fresh one has no return in this step and the next."""
+        is_known = is_fresh & (self._price > 0) & (self._groups >= 0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            moved = np.log(price / self._price) * 1e4 / np.maximum(usual_move, 0.1)
-        moved[~(is_new & (self._price > 0) & (usual_move > 0))] = np.nan
-        self._returns = np.roll(self._returns, -1, axis=0)
-        self._returns[-1] = np.clip(moved, -_CLIP, _CLIP)
-        self._price = np.where(is_new, price, self._price)
-        self._price_time = np.where(is_new, price_time, self._price_time)
+            moved = np.where(is_known, np.log(price / self._price), 0.0)
+        self._price = np.where(is_fresh, price, 0.0)
+        own = np.where(is_known, np.clip(moved / np.maximum(self._usual, _LEAST_MOVE), -_CLIP, _CLIP), 0.0)
+        self._learn(np.abs(moved), is_known)
+        is_known &= self._seen > _ENOUGH
+        own[~is_known] = 0.0
+        groups = np.maximum(self._groups, 0)
+        count = np.bincount(groups, weights=is_known)[groups]
+        others = (np.bincount(groups, weights=own)[groups] - own) / np.maximum(count - 1, 1)
+        both = is_known & (count >= self.settings.min_symbols)
+        self._running += np.where(both, (np.ones_like(own), own, others, own * own, others * others, own * others), 0.0)
+
+    def _learn(self, size: Float, is_known: Bool) -> None:
+        capped = np.where(self._seen >= _ENOUGH, np.minimum(size, 4.0 * self._usual + _LEAST_MOVE), size)
+        weight = 1.0 / np.minimum(self._seen + 1.0, 60.0 * self._steps)
+        self._usual += np.where(is_known, (capped - self._usual) * weight, 0.0)
+        self._seen += is_known
+
+    def end_minute(self) -> None:
+        """Put the steps of this minute away."""
+        self._minutes[self._ended % len(self._minutes)] = self._running
+        self._running[:] = 0.0
+        self._ended += 1
 
     def judge(self) -> tuple[Float, Float, Float]:
         """Of each symbol the recent correlation, the usual one, and the score of the difference; NaN where unknown."""
-        recent, usual, score = np.full((3, self._price.size), np.nan)
-        if not self.settings.is_on:
-            return recent, usual, score
-        for group in np.unique(self._groups[self._groups >= 0]):
-            members = np.flatnonzero((self._groups == group) & (self._price > 0))
-            if members.size >= self.settings.min_symbols:
-                recent[members], usual[members], score[members] = self._judge_group(members)
-        return recent, usual, score
-
-    def _judge_group(self, members: npt.NDArray[np.int64]) -> tuple[Float, Float, Float]:
-        returns = self._returns[:, members]
-        window = self.settings.window_minutes
-        usual, usual_count = _with_others(returns[:-window])
-        recent, recent_count = _with_others(returns[-window:])
+        rows = len(self._minutes)
+        latest = np.arange(self._ended - self.window_minutes, self._ended) % rows
+        recent_sums = self._minutes[latest].sum(axis=0)
+        recent, recent_count = _correlation(recent_sums)
+        usual, usual_count = _correlation(self._minutes.sum(axis=0) - recent_sums)
         with np.errstate(invalid="ignore", divide="ignore"):
             deviation = np.sqrt(1 / (usual_count - 3) + 1 / (recent_count - 3))
             score = (np.arctanh(usual) - np.arctanh(recent)) / deviation
-        is_known = (usual_count >= max(30, 0.5 * self.settings.memory_minutes)) & (recent_count >= _PRESENT * window)
+        least = max(30.0, _PRESENT_BEFORE * self.settings.memory_minutes * self._steps)
+        is_known = (usual_count >= least) & (recent_count >= _PRESENT * self.window_minutes * self._steps)
         score[~is_known] = np.nan
         return recent, usual, score
 
-    def broken(self, recent: Float, usual: Float, score: Float) -> npt.NDArray[np.bool_]:
+    def broken(self, recent: Float, usual: Float, score: Float) -> Bool:
         """Which symbols left while the others stayed together."""
         settings = self.settings
         is_broken = (score >= settings.score) & (usual >= settings.usual_correlation)
@@ -95,17 +120,25 @@ class CorrelationRule:
         return is_broken
 
 
-def _with_others(returns: Float) -> tuple[Float, Float]:
-    """Correlation of each column with the mean of the others, and the rows in which both are known."""
-    is_known = np.isfinite(returns)
-    filled = np.where(is_known, returns, 0.0)
-    others_count = is_known.sum(axis=1, keepdims=True) - is_known
-    others = (filled.sum(axis=1, keepdims=True) - filled) / np.maximum(others_count, 1)
-    both = is_known & (others_count > 0)
-    count = both.sum(axis=0).astype(np.float64)
-    x, y = np.where(both, filled, 0.0), np.where(both, others, 0.0)
-    safe = np.maximum(count, 1)
-    x, y = np.where(both, x - x.sum(axis=0) / safe, 0.0), np.where(both, y - y.sum(axis=0) / safe, 0.0)
+def tick_prices(book: Any, now: int) -> tuple[Float, Bool]:
+    """Each symbol's price for `observe`, and whether it is fresh. Midquotes move with each other better than prints do, which
+    bounce; prints serve where nobody quotes."""
+    is_quoted = now - book["quote_time"] < NS_PER_MINUTE
+    price = np.where(is_quoted, book["mid"], book["tick_price"])
+    is_fresh = (is_quoted | (now - book["price_time"] < NS_PER_MINUTE)) & (price > 0)
+    return price, is_fresh & (book["source"] != state.FROM_BARS)
+
+
+def bar_prices(book: Any, now: int) -> tuple[Float, Bool]:
+    """The same of symbols that are known by bars alone."""
+    is_new = (now - book["price_time"] < NS_PER_MINUTE) & (book["price"] > 0)
+    return book["price"].copy(), is_new & (book["source"] == state.FROM_BARS)
+
+
+def _correlation(sums: Float) -> tuple[Float, Float]:
+    """Correlation of each symbol with the others from its sums, and how many returns it is from."""
+    count, x, y, xx, yy, xy = sums
+    safe = np.maximum(count, 1.0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        correlation = (x * y).sum(axis=0) / np.sqrt((x * x).sum(axis=0) * (y * y).sum(axis=0))
+        correlation = (xy - x * y / safe) / np.sqrt((xx - x * x / safe) * (yy - y * y / safe))
     return np.clip(correlation, -0.999, 0.999), count

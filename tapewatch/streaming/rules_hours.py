@@ -39,3 +39,8 @@ def next_start(market: Market, now: int) -> int:
         if session is not None and session.day_start > now:
             return session.day_start
     return now + _DAY
+
+
+def usual_minutes(market: Market) -> float:
+    """Minutes of a whole session, roughly: a day, or New York's hours."""
+    return 1440.0 if is_round_the_clock(market) else 390.0

@@ -1,36 +1,35 @@
 """The compiled pass over trades, quotes and bars that keeps each symbol's state and holds it against the tick rules.
 
-Belongs here: what must see every event: volume, price, volatility, flow, spread, crossed quotes. Not here: what follows from
-time alone (`rules_feed`, `rules_group`) or what becomes of a breach (`detection`). All compiled code is in this file, since
-Numba's cache does not see a change in another; nor does it see one of the numbers of `rules_state`: touch this file then.
+Belongs here: what must see every event: volume, price, volatility, flow. Not here: what quotes alone say (`rules_quotes`), what
+follows from time alone (`rules_feed`, `rules_group`) or what becomes of a breach (`rules_events`, `detection`). Numba's cache does
+not see a change in `rules_quotes`, `rules_events` or the numbers of `rules_state`: touch this file then.
 """
 
 from typing import Any
 
-import numba
 import numpy as np
 
 from tapewatch.market.arrays import EXTENDED_SHIFT, SIDE_SHIFT
 from tapewatch.market.conditions import Updates
-from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
+from tapewatch.market.instruments import NS_PER_MINUTE
 from tapewatch.streaming import rules_state as state
+from tapewatch.streaming.rules_events import BASIS_POINTS, compiled, judge
+from tapewatch.streaming.rules_quotes import judge_crossed, judge_spread, judge_stuffing
 from tapewatch.streaming.rules_state import Events, Room
 
-#: Minutes and seconds over which the usual size of moves, ranges and flow, and the usual spread, are forgotten.
-_MEMORY_MINUTES, _MEMORY_S = 60.0, 1800.0
-_ENOUGH_MINUTES = 10
-#: A silence of so many minutes ends what was known of a symbol's recent minutes.
-_FORGOTTEN_MINUTES = 30
+#: Minutes over which the usual size of moves and ranges is forgotten, and that of flow.
+_MEMORY_MINUTES = 60.0
+#: Its windows overlap: an hour of them would be eight.
+_FLOW_MEMORY, _FLOW_ENOUGH = 240.0, 24
+#: Sessions over which the usual size of a day is forgotten.
+_MEMORY_DAYS = 5.0
 _CONFIRMING_PRINTS = 3
 _MAD = 1.4826
 _LEAST_LOG_SCALE = 0.35
 _OPEN_CLOSE, _VOLUME = int(Updates.OPEN_CLOSE), int(Updates.VOLUME)
-_BASIS_POINTS = 1e4
-
-_compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
-@_compiled
+@compiled
 def consume(events: Events, book: Any, heard: Any, room: Room) -> int:
     """Take events in order of time, trades before quotes before bars where times tie, up to the one at or past state.UNTIL.
 
@@ -73,33 +72,7 @@ def consume(events: Events, book: Any, heard: Any, room: Room) -> int:
             _bar(book[i], i, now, events.bar_length[b], high, low, close, events.bar_volume[b], room)
 
 
-@_compiled
-def _judge(
-    rule: int, i: int, now: int, start: int, value: float, baseline: float, fires: bool, limit: float, room: Room
-) -> None:
-    """Open an event where the rule fires, or keep the open one alive while |value| stays above its limit."""
-    event, opened, cursor = room.incidents[rule, i], room.opened, room.cursor
-    if event.is_open:
-        if abs(value) >= event.limit and value * event.value >= 0:
-            event.last = now
-            event.observations += 1
-            if abs(value) > abs(event.peak):
-                event.peak = value
-    elif fires:
-        event.is_open = 1
-        event.start = start
-        event.last = now
-        event.observations = 1
-        event.value = value
-        event.peak = value
-        event.baseline = baseline
-        event.limit = limit
-        opened[cursor[state.OPENED], 0] = rule
-        opened[cursor[state.OPENED], 1] = i
-        cursor[state.OPENED] += 1
-
-
-@_compiled
+@compiled
 def _trade(
     s: Any, i: int, now: int, price: float, size: float, allowed: int, side: int, is_active: bool, room: Room
 ) -> None:
@@ -117,6 +90,7 @@ def _trade(
     if not is_active or price <= 0 or now < s.price_time - NS_PER_MINUTE:
         return
     _turn(s, i, now // NS_PER_MINUTE, now, room)
+    s.quote_trades += 1
     if sets_volume and now // NS_PER_MINUTE == s.minute:
         s.volume += size
         s.largest = max(s.largest, size)
@@ -137,7 +111,7 @@ def _trade(
         s.order_time, s.order_side = now, side
 
 
-@_compiled
+@compiled
 def _side_of(s: Any, price: float) -> int:
     if s.mid > 0 and abs(price - s.mid) > 1e-9 * price:
         return 1 if price > s.mid else -1
@@ -146,7 +120,7 @@ def _side_of(s: Any, price: float) -> int:
     return int(s.tick_side)
 
 
-@_compiled
+@compiled
 def _bar(
     s: Any, i: int, now: int, length: int, high: float, low: float, close: float, volume: float, room: Room
 ) -> None:
@@ -169,7 +143,7 @@ def _bar(
     _judge_price(s, i, now, close, True, room)
 
 
-@_compiled
+@compiled
 def _start_over(s: Any, source: int) -> None:
     s.source = source
     s.minute, s.minutes, s.price_count, s.sample_count, s.price_time, s.odd_time = 0, 0, 0, 0, 0, 0
@@ -177,17 +151,17 @@ def _start_over(s: Any, source: int) -> None:
     s.split_until = 0
 
 
-@_compiled
+@compiled
 def _turn(s: Any, i: int, minute: int, now: int, room: Room) -> None:
     """Finish the minutes before `minute`; silent ones count as minutes without volume."""
     if s.minute == 0:
         s.minute = minute
         return
-    if minute - s.minute > _FORGOTTEN_MINUTES:
+    if minute - s.minute > state.FORGOTTEN_MINUTES:
         s.minutes, s.minute = 0, minute
         s.volume, s.largest, s.trades, s.buys, s.sells, s.high, s.low = 0.0, 0.0, 0, 0.0, 0.0, 0.0, 0.0
         s.minute_price, s.price_count, s.sample_count, s.odd_time = 0.0, 0, 0, 0
-        s.ranges[:], s.buy_ring[:], s.sell_ring[:] = 0.0, 0.0, 0.0
+        s.ranges[:], s.buy_ring[:], s.sell_ring[:], s.buys_before, s.sells_before = 0.0, 0.0, 0.0, 0.0, 0.0
         return
     while s.minute < minute:
         _finish_minute(s, i, now, room)
@@ -196,39 +170,44 @@ def _turn(s: Any, i: int, minute: int, now: int, room: Room) -> None:
             _usual_volume(s, i, room)
 
 
-@_compiled
+@compiled
 def _finish_minute(s: Any, i: int, now: int, room: Room) -> None:
     s.volumes[s.minutes % state.RECENT] = s.volume
     has_range = s.low > 0 and s.high >= s.low
-    minute_range = np.log(s.high / s.low) * _BASIS_POINTS if has_range else 0.0
+    minute_range = np.log(s.high / s.low) * BASIS_POINTS if has_range else 0.0
     s.ranges[s.minutes % state.RANGES] = minute_range
     if room.limits.volatility_multiple > 0:
         _judge_volatility(s, i, now, room)
     if has_range:
-        s.usual_range, s.ranges_seen = _learn(s.usual_range, minute_range, s.ranges_seen), s.ranges_seen + 1
+        s.usual_range, s.ranges_seen = (
+            _learn(s.usual_range, minute_range, s.ranges_seen, _MEMORY_MINUTES),
+            s.ranges_seen + 1,
+        )
     if s.price > 0 and has_range:
         if s.minute_price > 0:
-            moved = abs(np.log(s.price / s.minute_price)) * _BASIS_POINTS
-            s.usual_move, s.moves = _learn(s.usual_move, moved, s.moves), s.moves + 1
+            moved = abs(np.log(s.price / s.minute_price)) * BASIS_POINTS
+            s.usual_move, s.moves = _learn(s.usual_move, moved, s.moves, _MEMORY_MINUTES), s.moves + 1
+            s.day_move += (min(moved, 4.0 * s.day_move) - s.day_move) / (_MEMORY_DAYS * room.limits.day_minutes)
         s.minute_price = s.price
-    total = s.buys + s.sells + s.buy_ring.sum() + s.sell_ring.sum()
+    total = s.buys + s.sells + s.buys_before + s.sells_before
     if total >= room.limits.flow_orders:
-        score = abs(s.buys + s.buy_ring.sum() - s.sells - s.sell_ring.sum()) / np.sqrt(total)
-        s.usual_flow, s.flows = _learn(s.usual_flow, score, s.flows), s.flows + 1
+        score = abs(s.buys + s.buys_before - s.sells - s.sells_before) / np.sqrt(total)
+        s.usual_flow, s.flows = _learn(s.usual_flow, score, s.flows, _FLOW_MEMORY), s.flows + 1
     s.buy_ring[s.minutes % state.FLOWS], s.sell_ring[s.minutes % state.FLOWS] = s.buys, s.sells
+    s.buys_before, s.sells_before = s.buy_ring.sum(), s.sell_ring.sum()
     s.minutes += 1
     s.volume, s.largest, s.trades, s.buys, s.sells, s.high, s.low = 0.0, 0.0, 0, 0.0, 0.0, 0.0, 0.0
 
 
-@_compiled
-def _learn(usual: float, value: float, count: int) -> float:
+@compiled
+def _learn(usual: float, value: float, count: int, memory: float) -> float:
     """The running mean of what is usual; a value far out counts as four times the usual, so that it teaches little."""
-    if count >= _ENOUGH_MINUTES and usual > 0:
+    if count >= state.ENOUGH_MINUTES and usual > 0:
         value = min(value, 4.0 * usual)
-    return usual + (value - usual) / min(count + 1.0, _MEMORY_MINUTES)
+    return usual + (value - usual) / min(count + 1.0, memory)
 
 
-@_compiled
+@compiled
 def _usual_volume(s: Any, i: int, room: Room) -> None:
     count = min(s.minutes, state.RECENT)
     s.recent_volume = s.volumes[:count].mean()
@@ -237,14 +216,15 @@ def _usual_volume(s: Any, i: int, room: Room) -> None:
     if room.limits.volume_by_day and room.profile.shape[1] > 0 and count <= at < room.profile.shape[1]:
         before = room.profile[i, at - count : at].mean()
         if before > 0 and room.profile[i, at] > 0:
-            s.day_factor = min(max(room.profile[i, at] / before, 0.2), 5.0)
+            # A few past days are noise enough to see spikes by: they only excuse what is usual at this time.
+            s.day_factor = min(max(room.profile[i, at] / before, 1.0), 5.0)
     offset = 0.1 * s.recent_volume + 1e-12
     logs = np.log(s.volumes[:count] + offset)
     s.log_centre = np.median(logs)
     s.log_scale = max(_MAD * np.median(np.abs(logs - s.log_centre)), _LEAST_LOG_SCALE)
 
 
-@_compiled
+@compiled
 def _judge_volume(s: Any, i: int, now: int, room: Room) -> None:
     if s.minutes < room.limits.warmup_minutes or s.recent_volume <= 0:
         return
@@ -255,13 +235,13 @@ def _judge_volume(s: Any, i: int, now: int, room: Room) -> None:
         is_spread_out = s.largest <= room.limits.volume_print_share * s.volume
         fires = score >= room.limits.volume_score and is_spread_out and s.volume >= room.limits.volume_floor
     limit = room.limits.close_share * room.limits.volume_multiple * baseline
-    _judge(state.VOLUME, i, now, now, s.volume, baseline, fires, limit, room)
+    judge(state.VOLUME, i, now, now, s.volume, baseline, fires, limit, room)
 
 
-@_compiled
+@compiled
 def _judge_price(s: Any, i: int, now: int, price: float, is_settled: bool, room: Room) -> None:
     usual = max(s.usual_move, 0.5) * np.sqrt(max(room.limits.move_window, now - s.price_time) / NS_PER_MINUTE)
-    is_warm = s.minutes >= room.limits.warmup_minutes and s.moves >= _ENOUGH_MINUTES
+    is_warm = s.minutes >= room.limits.warmup_minutes and s.moves >= state.ENOUGH_MINUTES
     if s.price_count == 0:
         s.split_until = now + room.limits.split_ns
     elif now < s.split_until and _is_split(price / s.price):
@@ -287,14 +267,21 @@ def _judge_price(s: Any, i: int, now: int, price: float, is_settled: bool, room:
         s.sample_time[s.sample_count % state.SAMPLES], s.sample_price[s.sample_count % state.SAMPLES] = now, s.price
         s.sample_count += 1
     if room.limits.move_multiple > 0 and is_warm:
-        up, down = np.log(s.price / lowest) * _BASIS_POINTS, np.log(s.price / highest) * _BASIS_POINTS
+        up, down = np.log(s.price / lowest) * BASIS_POINTS, np.log(s.price / highest) * BASIS_POINTS
         moved = up if up > -down else down
-        fires = abs(moved) >= room.limits.move_multiple * usual and abs(moved) >= room.limits.move_bps
-        limit = room.limits.close_share * max(room.limits.move_multiple * usual, room.limits.move_bps)
-        _judge(state.MOVE, i, now, now, moved, usual, fires, limit, room)
+        floor = max(room.limits.move_bps, room.limits.move_share * _usual_day(s, room))
+        threshold = max(room.limits.move_multiple * usual, floor)
+        limit = room.limits.close_share * threshold
+        judge(state.MOVE, i, now, now, moved, usual, abs(moved) >= threshold, limit, room)
 
 
-@_compiled
+@compiled
+def _usual_day(s: Any, room: Room) -> float:
+    """What a symbol moves in a usual session, in bps: a random walk of usual minutes. 1.25 of its mean size is its deviation."""
+    return float(1.25 * s.day_move * np.sqrt(room.limits.day_minutes))
+
+
+@compiled
 def _is_split(ratio: float) -> bool:
     larger = ratio if ratio > 1 else 1 / ratio
     if larger < 1.45:
@@ -303,7 +290,7 @@ def _is_split(ratio: float) -> bool:
     return abs(larger / 1.5 - 1) < 0.02 or (whole <= 50 and abs(larger / whole - 1) < 0.02)
 
 
-@_compiled
+@compiled
 def _judge_print(s: Any, i: int, now: int, price: float, usual: float, is_warm: bool, room: Room) -> None:
     """A print far from the prices around it, to which the next prints return, is bad; one that they follow is a move."""
     if s.odd_time > 0:
@@ -313,86 +300,57 @@ def _judge_print(s: Any, i: int, now: int, price: float, usual: float, is_warm: 
         else:
             s.odd_away += 1
         if s.odd_back >= _CONFIRMING_PRINTS:
-            off = np.log(s.odd_price / s.odd_base) * _BASIS_POINTS
-            _judge(state.PRINT, i, now, s.odd_time, off, usual, True, 0.0, room)
+            off = np.log(s.odd_price / s.odd_base) * BASIS_POINTS
+            judge(state.PRINT, i, now, s.odd_time, off, usual, True, 0.0, room)
         if s.odd_back >= _CONFIRMING_PRINTS or s.odd_away >= _CONFIRMING_PRINTS:
             s.odd_time = 0
     elif room.limits.print_multiple > 0 and is_warm and s.price_count >= state.PRICES:
-        off = abs(np.log(price / s.price)) * _BASIS_POINTS
-        if off >= room.limits.print_multiple * usual and off >= room.limits.print_bps:
+        off = abs(np.log(price / s.price)) * BASIS_POINTS
+        floor = max(room.limits.print_bps, room.limits.print_share * _usual_day(s, room))
+        if off >= room.limits.print_multiple * usual and off >= floor:
             s.odd_time, s.odd_price, s.odd_base, s.odd_back, s.odd_away = now, price, s.price, 0, 0
 
 
-@_compiled
+@compiled
 def _judge_volatility(s: Any, i: int, now: int, room: Room) -> None:
     if s.minutes < room.limits.warmup_minutes or s.ranges_seen < room.limits.warmup_minutes:
         return
     # The middle of three minutes: a single jump is a move, no burst.
     value = np.median(s.ranges)
-    fires = value >= room.limits.volatility_multiple * s.usual_range and value >= room.limits.volatility_bps
-    limit = room.limits.close_share * room.limits.volatility_multiple * s.usual_range
-    _judge(state.VOLATILITY, i, now, now, value, s.usual_range, fires, limit, room)
+    floor = max(room.limits.volatility_bps, room.limits.volatility_share * _usual_day(s, room))
+    threshold = max(room.limits.volatility_multiple * s.usual_range, floor)
+    limit = room.limits.close_share * threshold
+    judge(state.VOLATILITY, i, now, now, value, s.usual_range, value >= threshold, limit, room)
 
 
-@_compiled
+@compiled
 def _judge_flow(s: Any, i: int, now: int, room: Room) -> None:
-    buys, sells = s.buys + s.buy_ring.sum(), s.sells + s.sell_ring.sum()
+    buys, sells = s.buys + s.buys_before, s.sells + s.sells_before
     total = buys + sells
-    if total < room.limits.flow_orders or s.minutes < room.limits.warmup_minutes or s.flows < _ENOUGH_MINUTES:
+    if total < room.limits.flow_orders or s.minutes < room.limits.warmup_minutes or s.flows < _FLOW_ENOUGH:
         return
     score, usual = (buys - sells) / np.sqrt(total), max(s.usual_flow, 0.8)
     threshold = max(room.limits.flow_multiple * usual, room.limits.flow_score)
     fires = abs(score) >= threshold and abs(buys - sells) >= room.limits.flow_share * total
-    _judge(state.FLOW, i, now, now, score, usual, fires, room.limits.close_share * threshold, room)
+    judge(state.FLOW, i, now, now, score, usual, fires, room.limits.close_share * threshold, room)
 
 
-@_compiled
+@compiled
 def _quote(s: Any, i: int, now: int, bid: float, ask: float, is_active: bool, room: Room) -> None:
     is_two_sided = bid > 0 and ask > 0
     elapsed = now - s.quote_time
     if is_active and is_two_sided and room.limits.crossed_share > 0:
-        kept = np.exp(-max(elapsed, 0) / room.limits.crossed_memory)
-        s.quote_weight, s.crossed_weight = (
-            s.quote_weight * kept + 1,
-            s.crossed_weight * kept + (1.0 if bid > ask else 0.0),
-        )
-        share = s.crossed_weight / s.quote_weight
-        fires = share >= room.limits.crossed_share and s.quote_weight >= room.limits.crossed_quotes
-        limit = room.limits.close_share * room.limits.crossed_share
-        _judge(state.CROSSED, i, now, now, share, room.limits.crossed_share, fires, limit, room)
+        judge_crossed(s, i, now, bid > ask, elapsed, room)
+    if is_active and room.limits.stuffing_multiple > 0:
+        judge_stuffing(s, i, now, room)
     if not is_two_sided or bid > ask:
         s.mid = 0.0
         return
     s.mid = 0.5 * (bid + ask)
     if is_active and now >= s.quote_time:
-        _judge_spread(s, i, now, (ask - bid) / s.mid * _BASIS_POINTS, elapsed, room)
+        judge_spread(s, i, now, (ask - bid) / s.mid * BASIS_POINTS, elapsed, room)
         s.quote_time = now
         if s.source <= state.FROM_QUOTES:
             s.source = state.FROM_QUOTES
             _turn(s, i, now // NS_PER_MINUTE, now, room)
             _judge_price(s, i, now, s.mid, False, room)
-
-
-@_compiled
-def _judge_spread(s: Any, i: int, now: int, spread: float, elapsed: int, room: Room) -> None:
-    if s.quotes_from == 0:
-        s.quotes_from, s.usual_spread = now, s.usual_spread if s.usual_spread > 0 else spread
-    else:
-        weight = min(elapsed / NS_PER_SECOND, 60.0) / min(max((now - s.quotes_from) / NS_PER_SECOND, 60.0), _MEMORY_S)
-        s.usual_spread += (min(s.spread, 3.0 * s.usual_spread + 0.1) - s.usual_spread) * min(weight, 1.0)
-    s.spread = spread
-    if room.limits.spread_multiple <= 0 or now - s.quotes_from < room.limits.warmup_minutes * NS_PER_MINUTE:
-        return
-    threshold = max(room.limits.spread_multiple * s.usual_spread, room.limits.spread_bps)
-    if spread >= threshold:
-        s.wide_since = now if s.wide_since == 0 else s.wide_since
-        s.wide_quotes += 1
-    else:
-        s.wide_since, s.wide_quotes = 0, 0
-    fires = (
-        s.wide_since > 0
-        and now - s.wide_since >= room.limits.spread_hold
-        and s.wide_quotes >= room.limits.spread_quotes
-    )
-    limit = room.limits.close_share * threshold
-    _judge(state.SPREAD, i, now, s.wide_since, spread, s.usual_spread, fires, limit, room)

@@ -39,6 +39,7 @@ class Common(_Settings, frozen=True, kw_only=True):
     before_close_minutes: NotNegative
     warmup_minutes: Count
     close_share: Share
+    usual_day_bps: Positive
 
 
 class _Rule(_Settings, frozen=True, kw_only=True):
@@ -65,6 +66,7 @@ class PriceMove(_Rule, frozen=True, kw_only=True):
 
     multiple: Positive
     window_s: Positive
+    min_day_share: NotNegative
     min_bps: NotNegative
     split_minutes: NotNegative
 
@@ -73,6 +75,7 @@ class BadPrint(_Rule, frozen=True, kw_only=True):
     """A print far from its neighbours, to which the next ones return."""
 
     multiple: Positive
+    min_day_share: NotNegative
     min_bps: NotNegative
 
 
@@ -80,6 +83,7 @@ class VolatilityBurst(_Rule, frozen=True, kw_only=True):
     """The middle range of three minutes against the usual range."""
 
     multiple: Positive
+    min_day_share: NotNegative
     min_bps: NotNegative
 
 
@@ -93,7 +97,7 @@ class SpreadBlowout(_Rule, frozen=True, kw_only=True):
 
 
 class FlowImbalance(_Rule, frozen=True, kw_only=True):
-    """Buyers against sellers over three minutes, in standard deviations of coin tosses."""
+    """Buyers against sellers over eight minutes, in standard deviations of coin tosses."""
 
     multiple: Positive
     min_score: Positive
@@ -109,10 +113,19 @@ class DataQuality(_Rule, frozen=True, kw_only=True):
     memory_minutes: Positive
 
 
+class QuoteStuffing(_Rule, frozen=True, kw_only=True):
+    """The running minute's quotes against the usual ones, beyond what trades explain."""
+
+    multiple: Positive
+    excess: Positive
+    min_quotes: Count
+
+
 class CorrelationBreak(_Rule, frozen=True, kw_only=True):
     """A symbol's recent correlation with the others of its market against its usual one."""
 
     window_minutes: Annotated[int, msgspec.Meta(ge=8, le=60)]
+    bar_window_minutes: Annotated[int, msgspec.Meta(ge=15, le=60)]
     memory_minutes: Annotated[int, msgspec.Meta(ge=30, le=600)]
     usual_correlation: Share
     broken_correlation: Annotated[float, msgspec.Meta(ge=-1, le=1)]
@@ -149,6 +162,7 @@ class MarketRules(_Settings, frozen=True, kw_only=True):
     spread_blowout: SpreadBlowout
     order_flow_imbalance: FlowImbalance
     data_quality: DataQuality
+    quote_stuffing: QuoteStuffing
     correlation_break: CorrelationBreak
     stale_symbol: StaleSymbol
     feed_outage: FeedOutage
@@ -158,10 +172,15 @@ class MarketRules(_Settings, frozen=True, kw_only=True):
         found: _Rule = getattr(self, name)
         return found
 
-    def limits(self) -> Limits:
+    def limits(self, day_minutes: float) -> Limits:
         """The thresholds as compiled code takes them: 0 as multiple switches a rule off."""
         volume, move, odd, burst = self.volume_spike, self.price_move, self.bad_print, self.volatility_burst
-        spread, flow, quality = self.spread_blowout, self.order_flow_imbalance, self.data_quality
+        spread, flow, quality, stuffing = (
+            self.spread_blowout,
+            self.order_flow_imbalance,
+            self.data_quality,
+            self.quote_stuffing,
+        )
         return Limits(
             warmup_minutes=self.common.warmup_minutes,
             close_share=self.common.close_share,
@@ -174,11 +193,14 @@ class MarketRules(_Settings, frozen=True, kw_only=True):
             move_multiple=move.multiple * move.is_on,
             move_window=int(move.window_s * NS_PER_SECOND),
             move_bps=move.min_bps,
+            move_share=move.min_day_share,
             print_multiple=odd.multiple * odd.is_on,
             print_bps=odd.min_bps,
+            print_share=odd.min_day_share,
             split_ns=int(move.split_minutes * NS_PER_MINUTE),
             volatility_multiple=burst.multiple * burst.is_on,
             volatility_bps=burst.min_bps,
+            volatility_share=burst.min_day_share,
             spread_multiple=spread.multiple * spread.is_on,
             spread_bps=spread.min_bps,
             spread_hold=int(spread.hold_s * NS_PER_SECOND),
@@ -190,6 +212,10 @@ class MarketRules(_Settings, frozen=True, kw_only=True):
             crossed_share=quality.crossed_share * quality.is_on,
             crossed_quotes=float(quality.min_quotes),
             crossed_memory=quality.memory_minutes * NS_PER_MINUTE,
+            stuffing_multiple=stuffing.multiple * stuffing.is_on,
+            stuffing_excess=stuffing.excess,
+            stuffing_quotes=stuffing.min_quotes,
+            day_minutes=day_minutes,
         )
 
 

@@ -8,24 +8,28 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-#: Rules by number: the row of the table of incidents. The last three are judged outside this file.
-VOLUME, MOVE, PRINT, VOLATILITY, SPREAD, FLOW, CROSSED, CORRELATION, STALE, OUTAGE = range(10)
-RULES = 10
+#: Rules by number: the row of the table of incidents. The last three are judged by time alone.
+VOLUME, MOVE, PRINT, VOLATILITY, SPREAD, FLOW, CROSSED, STUFFING, CORRELATION, STALE, OUTAGE = range(11)
+RULES = 11
 TRADE_CHANNEL, QUOTE_CHANNEL, BAR_CHANNEL = range(3)
 CHANNELS = 3
 #: What gives a symbol its price and volume, worst first: a better source that appears takes over.
 FROM_QUOTES, FROM_BARS, FROM_TRADES = 1, 2, 3
 #: Finished minutes that the recent average of volume looks back on.
 RECENT = 30
-SAMPLES, PRICES, RANGES, FLOWS = 16, 5, 3, 2
+#: Fewer minutes teach nothing of what is usual; a silence of so many ends what was known of a symbol's recent ones.
+ENOUGH_MINUTES, FORGOTTEN_MINUTES = 10, 30
+#: One-sided flow is looked for in the running minute and as many before as `FLOWS`.
+SAMPLES, PRICES, RANGES, FLOWS = 16, 5, 3, 7
 _INTEGERS = (
     "source bar_ns minute minutes trades price_count price_time sample_count moves ranges_seen flows "
     "order_time order_side tick_side odd_time odd_side odd_back odd_away quote_time quotes_from wide_since wide_quotes "
-    "split_until"
+    "split_until quote_minute quote_minutes quotes quote_trades"
 )
 _FLOATS = (
     "volume largest recent_volume log_centre log_scale day_factor high low price minute_price usual_move usual_range "
-    "buys sells usual_flow tick_price odd_price odd_base mid spread usual_spread crossed_weight quote_weight"
+    "buys sells usual_flow tick_price odd_price odd_base mid spread usual_spread crossed_weight quote_weight "
+    "usual_quotes usual_prints buys_before sells_before day_move"
 )
 _RINGS = (
     ("volumes", RECENT, np.float64),
@@ -46,6 +50,7 @@ SYMBOL = np.dtype(
 #: What outlasts the night: the usual sizes, and what gives the price.
 LASTING = (
     "source", "bar_ns", "moves", "usual_move", "ranges_seen", "usual_range", "flows", "usual_flow", "usual_spread",
+    "day_move",
 )  # fmt: skip
 #: One rule and symbol: the event that is open, or the last one. `limit` is what a value must stay above.
 INCIDENT = np.dtype(
@@ -79,11 +84,14 @@ class Limits(NamedTuple):
     move_multiple: float
     move_window: int
     move_bps: float
+    move_share: float
     print_multiple: float
     print_bps: float
+    print_share: float
     split_ns: int
     volatility_multiple: float
     volatility_bps: float
+    volatility_share: float
     spread_multiple: float
     spread_bps: float
     spread_hold: int
@@ -95,6 +103,10 @@ class Limits(NamedTuple):
     crossed_share: float
     crossed_quotes: float
     crossed_memory: float
+    stuffing_multiple: float
+    stuffing_excess: float
+    stuffing_quotes: int
+    day_minutes: float
 
 
 class Events(NamedTuple):

@@ -1,11 +1,16 @@
 """What rules are called, and what an alert says to a person.
 
-Belongs here: names and sentences. Not here: who reads them (`alerts`, `notify`).
+Belongs here: names, sentences, and times as a person reads them. Not here: who reads them (`alerts`, `notify`).
 """
 
+import datetime as dt
 from typing import Any
 
+from tapewatch.market.instruments import NS_PER_SECOND
+
 AlertRow = dict[str, Any]
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 #: By the numbers of `rules_state`.
 RULE_NAMES = (
@@ -16,6 +21,7 @@ RULE_NAMES = (
     "spread_blowout",
     "order_flow_imbalance",
     "data_quality",
+    "quote_stuffing",
     "correlation_break",
     "stale_symbol",
     "feed_outage",
@@ -29,6 +35,8 @@ _SENTENCES = {
     "spread_blowout": "{symbol}: spread of {value:.1f} bps, {multiple:.1f} times the usual {baseline:.1f} bps",
     "order_flow_imbalance": "{symbol}: {side} lead by {value:+.1f} standard deviations of coin tosses; usual is {baseline:.1f}",
     "data_quality": "{symbol}: {value:.1%} of the quotes are crossed, bid above offer; up to {baseline:.1%} is tolerated",
+    "quote_stuffing": "{symbol}: {value:,.0f} quotes in the minute so far, {multiple:.1f} times the usual {baseline:,.1f}, and nobody "
+    "trades on them",
     "correlation_break": "{symbol}: left its company, correlation {value:.2f} where {baseline:.2f} is usual",
     "stale_symbol": "{symbol}: silent for {value:.0f} s; the longest usual silence is {baseline:.0f} s",
     "feed_outage": "feed: {channels} stopped or thinned out in several symbols at once, {value:.0f} symbol-minutes heard where "
@@ -40,3 +48,20 @@ def sentence(row: AlertRow, channels: str) -> str:
     """What an alert says, from its row; `channels` names what is out where the whole feed is meant."""
     words = {**row, "multiple": abs(row["multiple"] or 0.0)}
     return _SENTENCES[row["rule"]].format(**words, channels=channels, side="buyers" if row["value"] > 0 else "sellers")
+
+
+def moment(ns: int) -> dt.datetime:
+    """A time of the tape, int64 ns UTC, as rows hold it."""
+    return dt.datetime.fromtimestamp(ns // NS_PER_SECOND, dt.UTC) + dt.timedelta(
+        microseconds=ns % NS_PER_SECOND // 1000
+    )
+
+
+def ns_of(time: dt.datetime) -> int:
+    """The way back."""
+    return (time - _EPOCH) // dt.timedelta(microseconds=1) * 1000
+
+
+def stamp(ns: int) -> str:
+    """A time within an alert's id."""
+    return f"{moment(ns):%Y-%m-%dT%H:%M:%S}.{ns % NS_PER_SECOND // 1_000_000:03d}Z"

@@ -228,7 +228,7 @@ def test_hundreds_of_symbols_share_one_compiled_pass() -> None:
         ("hold_s = 5", "hold = 5", ("spread_blowout", "hold")),
         ("[bad_print]", "[odd_print]", ("odd_print",)),
         ("[crypto.price_move]", "[crypto.price_moves]", ("crypto.price_moves",)),
-        ("min_bps = 200.0             #", 'min_bps = "much"   #', ("crypto.price_move", "min_bps")),
+        ("[crypto.price_move]\n", '[crypto.price_move]\nmin_bps = "much"\n', ("crypto.price_move", "min_bps")),
         ("warmup_minutes = 15  ", "", ("common", "warmup_minutes")),
         ("[common]", "[common", ("TOML",)),
     ],
@@ -247,5 +247,6 @@ def test_broken_settings_name_file_section_and_field(
 
 def test_settings_of_one_market_override_the_rest() -> None:
     config = DetectionConfig.load()
-    assert config.for_market("crypto").price_move.min_bps > config.for_market("stocks").price_move.min_bps
-    assert config.for_market("crypto").price_move.window_s == config.for_market("stocks").price_move.window_s
+    crypto, stocks = config.for_market("crypto").price_move, config.for_market("stocks").price_move
+    assert crypto.min_day_share > stocks.min_day_share
+    assert crypto.window_s == stocks.window_s
