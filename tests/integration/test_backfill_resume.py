@@ -18,7 +18,7 @@ from tapewatch.store.lake import Lake
 pytestmark = pytest.mark.slow
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-FIRST, LAST = dt.date(2024, 6, 3), dt.date(2024, 6, 12)
+FIRST, LAST = dt.date(2024, 6, 3), dt.date(2024, 6, 10)
 DAYS = [Partition(day, Market.STOCKS) for day in trading_days(Market.STOCKS, FIRST, LAST)]
 PATIENCE_S = 400
 
