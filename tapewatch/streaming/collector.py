@@ -167,7 +167,7 @@ class Collector:
             unknown_fields=counts.unknown_fields.total(),
             off_day_rows=self._builder.tapes.off_day_rows,
             too_late_rows=self._builder.tapes.too_late_rows,
-            open_gaps=book.open_gaps().height,
+            open_gaps=book.count,
             open_alerts=len(self._pipeline.open_alerts),
             alerts=counts.alerts,
             alert_latency_p50_ms=self._latencies.quantile_ms(0.5),

@@ -37,6 +37,9 @@ class GapStore(Protocol):
     def upsert(self, table: Table, partition: Partition, frame: pl.DataFrame) -> int:
         """Insert or replace rows by key."""
 
+    def read(self, table: Table, *, market: Market, start: dt.datetime, where: Mapping[str, object]) -> pl.DataFrame:
+        """Rows of a table from a time on."""
+
 
 def gap_frame(rows: list[Row]) -> pl.DataFrame:
     """`GAPS` rows from dicts whose times are int64 ns UTC or null."""
@@ -169,11 +172,13 @@ class GapBook:
         """The gaps that still grow; times are int64 ns."""
         return [dict(row) for row in self._rows.values() if row["status"] == GROWING]
 
-    def open_gaps(self) -> pl.DataFrame:
-        """The gaps (`GAPS`) of this book that grow or wait to be saved or healed, as far as the collector knows.
+    @property
+    def count(self) -> int:
+        """How many gaps grow or wait to be saved or healed, as far as `forget_ended` has asked."""
+        return len(self._rows)
 
-        What the healer did since is in the database alone.
-        """
+    def open_gaps(self) -> pl.DataFrame:
+        """The gaps (`GAPS`) of `count`."""
         return gap_frame(list(self._rows.values())).sort("start_time")
 
     def flush(self) -> bool:
@@ -190,6 +195,22 @@ class GapBook:
         self._unsaved.clear()
         self._append([{"saved": saved}])
         return True
+
+    def forget_ended(self) -> None:
+        """Forget what the healer has ended since: a collector runs for months. A database that is away is asked later."""
+        saved = {i: row for i, row in self._rows.items() if row["status"] == OPEN and i not in self._unsaved}
+        if not saved or self.database is None:
+            return
+        first = dt.datetime.fromtimestamp(min(row["start_time"] for row in saved.values()) // 10**9, dt.UTC)
+        try:
+            ended = self.database.read(GAPS, market=self.market, start=first, where={"status": (HEALED, UNHEALABLE)})
+        except DatabaseError as error:
+            self.error = str(error)
+            return
+        forgotten = saved.keys() & set(ended["gap_id"])
+        if forgotten:
+            self._rows = {i: row for i, row in self._rows.items() if i not in forgotten}
+            self._compact()
 
     def _change(self, rows: list[Row]) -> None:
         """On disk first: a gap that the process saw survives it."""
@@ -224,17 +245,15 @@ class GapBook:
                 self._unsaved.difference_update(entry["saved"])
 
     def _compact(self) -> None:
-        """Forget what is bounded and saved; the database knows it, and what the healer made of it."""
-        kept = {i: row for i, row in self._rows.items() if row["status"] == GROWING or i in self._unsaved}
-        lines = [json.dumps({"gap": row}) for row in kept.values()]
-        lines += [json.dumps({"saved": sorted(set(kept) - self._unsaved)})]
+        """Write the journal anew, without what was forgotten."""
+        lines = [json.dumps({"gap": row}) for row in self._rows.values()]
+        lines += [json.dumps({"saved": sorted(set(self._rows) - self._unsaved)})]
         staged = self._journal.with_name(f".{self._journal.name}.tmp")
         with staged.open("w") as stream:
             stream.write("\n".join(lines) + "\n")
             stream.flush()
             os.fsync(stream.fileno())
         staged.replace(self._journal)
-        self._rows = kept
 
 
 def _bound(row: Row, end_ns: int) -> None:

@@ -28,6 +28,8 @@ from tapewatch.streaming.live_database import RowWriter
 _log = logging.getLogger(__name__)
 _WAITING_BATCHES = 512
 _FLUSH_ROWS = 250_000
+#: Between two questions for what the healer has filled.
+_ASK_S = 10.0
 _POLL_S = 0.2
 #: Batches of so long are kept as one: a small one costs as much as a large one.
 _GATHER_S = 0.1
@@ -61,7 +63,7 @@ class Keeper:
         self._flush_s = flush_s
         self._work: queue.Queue[_Work | None] = queue.Queue(_WAITING_BATCHES)
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
-        self._flushed_at = time.monotonic()
+        self._flushed_at = self._asked_at = time.monotonic()
         self._market: Market = spool.market
         self._position = position_file(spool.folder)
         self._tape_ns: int | None = None
@@ -168,7 +170,9 @@ class Keeper:
         self._note_losses()
         self._note_position()
         self._flush_quarantine()
-        self.gaps.flush()
+        if self.gaps.flush() and self._flushed_at - self._asked_at >= _ASK_S:
+            self._asked_at = self._flushed_at
+            self.gaps.forget_ended()
 
     def _note_position(self) -> None:
         """Follows the files, as the spool's own state does; that one also follows events whose clock is wrong."""

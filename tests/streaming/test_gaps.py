@@ -67,6 +67,21 @@ def test_a_restart_does_not_undo_what_the_healer_did(tmp_path, database) -> None
     assert database.read(GAPS)["status"].to_list() == ["healed"]
 
 
+def test_what_the_healer_ended_is_forgotten_here_and_after_a_restart(tmp_path, database) -> None:
+    gaps = book(tmp_path, database)
+    for start in (START, START + 10**9, START + 2 * 10**9):
+        gaps.open("dropped", start_ns=start, end_ns=start + 7, now_ns=NOW)
+    first, second, _ = gap_rows(database.read(GAPS))
+    save_gaps(database, Market.STOCKS, [first | {"status": "healed"}, second | {"status": "unhealable"}])
+    assert gaps.count == 3
+    assert book(tmp_path, None).count == 3
+    gaps.forget_ended()
+    assert gaps.open_gaps()["start_time"].to_physical().to_list() == [START + 2 * 10**9]
+    assert book(tmp_path, None).count == 1
+    gaps.flush()
+    assert database.read(GAPS)["status"].to_list() == ["healed", "unhealable", "open"]
+
+
 def test_a_database_that_refuses_is_told_later(tmp_path) -> None:
     folder = tmp_path / "db"
     folder.mkdir()
