@@ -1,7 +1,7 @@
 """How complete each symbol's day is: the certificate of the tape."""
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import dagster as dg
 import polars as pl
@@ -54,7 +54,7 @@ def coverage(
             known_until=collected_until(trades.lake, p),
         )
 
-    def days() -> Iterator[tuple[Partition, pl.DataFrame]]:
+    def days() -> Generator[tuple[Partition, pl.DataFrame], None, None]:
         for partition in run_partitions(context):
             rows = of(partition)
             yield partition, rows

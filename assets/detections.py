@@ -1,6 +1,6 @@
 """The champion's word on every market day."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import dagster as dg
 import polars as pl
@@ -35,7 +35,7 @@ def anomalies(
         raise dg.Failure("no champion scores yet: run the job train_detectors first")
     detector = model_registry.load(champion.uri)
 
-    def days() -> Iterator[tuple[Partition, pl.DataFrame]]:
+    def days() -> Generator[tuple[Partition, pl.DataFrame], None, None]:
         for partition in run_partitions(context):
             events = _events_of(detector, microstructure.read(partition), str(champion))
             yield partition, events

@@ -1,6 +1,6 @@
 """What was later learnt about a minute: triple-barrier outcomes, the source's truth, and the training set of both."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import dagster as dg
 import polars as pl
@@ -37,7 +37,7 @@ def truth_labels(context: dg.AssetExecutionContext, tape_source: TapeSourceResou
     """The anomalies that the source itself declares. Where it knows of none, no partition is written at all."""
     source = tape_source.source()
 
-    def days() -> Iterator[tuple[Partition, pl.DataFrame | None]]:
+    def days() -> Generator[tuple[Partition, pl.DataFrame | None], None, None]:
         for partition in run_partitions(context):
             truth = source.truth(partition, tape_source.symbols_of(partition.market))
             if truth is None:

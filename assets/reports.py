@@ -1,6 +1,6 @@
 """Pages about the data, for people who have to learn it."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import dagster as dg
 import polars as pl
@@ -25,7 +25,7 @@ def profile(context: dg.AssetExecutionContext, coverage: LakeTable) -> Checked:
     """What the day's tape holds: its fields as a table, and a page with plots beside it."""
     lake = coverage.lake
 
-    def days() -> Iterator[tuple[Partition, pl.DataFrame]]:
+    def days() -> Generator[tuple[Partition, pl.DataFrame], None, None]:
         for partition in run_partitions(context):
             measured = profile_day(lake, partition)
             page = lake.path(PROFILE, partition).with_suffix(".html")

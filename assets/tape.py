@@ -5,7 +5,7 @@ Belongs here: loading days from a source of record. Not here: what streams deliv
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import dagster as dg
 import polars as pl
@@ -82,7 +82,7 @@ def bars(
     lake = trades.lake
     source = None if config.from_stream else tape_source.source(until=open_partitions(context))
 
-    def days() -> Iterator[tuple[Partition, pl.DataFrame | None]]:
+    def days() -> Generator[tuple[Partition, pl.DataFrame | None], None, None]:
         for partition in run_partitions(context):
             if config.keep_existing and is_loaded(lake, BARS, partition):
                 yield partition, None
@@ -130,7 +130,7 @@ def _load_days(
 ) -> Days:
     """The run's days of a table; a refusal of the `dispensable` kind leaves a day as it stands, and is said."""
 
-    def days() -> Iterator[tuple[Partition, Load | None]]:
+    def days() -> Generator[tuple[Partition, Load | None], None, None]:
         for partition in run_partitions(context):
             if config.keep_existing and is_loaded(lake, table, partition):
                 yield partition, None

@@ -1,7 +1,8 @@
 """The lake as a Dagster resource, and the IO manager that commits what assets return to it."""
 
 import base64
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 import dagster as dg
@@ -36,7 +37,7 @@ class Days:
     an unpartitioned asset.
     """
 
-    items: Iterable[tuple[Partition | None, pl.DataFrame | Iterable[pl.DataFrame] | None]]
+    items: Generator[tuple[Partition | None, pl.DataFrame | Iterable[pl.DataFrame] | None], None, None]
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,15 @@ class LakeIOManager(dg.ConfigurableIOManager):
         """Commit each partition (or the one unpartitioned object) and record its rows, bytes and path."""
         table = _TABLES[tuple(context.asset_key.path)]  # type: ignore[index]
         lake, key = self.lake.open(), None
-        for partition, frames in obj.items if isinstance(obj, Days) else [(None, obj)]:
-            metadata = self._commit(lake, table, partition, frames)
-            key = str(partition) if partition else None
-            # The materialization is only recorded when the whole run ends well; what is committed is told at once.
-            context.log_event(dg.AssetObservation(context.asset_key, partition=key, metadata=metadata))
-            context.step_context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=key)
+        days = obj if isinstance(obj, Days) else Days(item for item in [(None, obj)])
+        # Closed where a day fails: the locks that it holds would outlive it with the error's traceback.
+        with closing(days.items) as items:
+            for partition, frames in items:
+                metadata = self._commit(lake, table, partition, frames)
+                key = str(partition) if partition else None
+                # The materialization is only recorded when the whole run ends well; what is committed is told at once.
+                context.log_event(dg.AssetObservation(context.asset_key, partition=key, metadata=metadata))
+                context.step_context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=key)
         if table.name in PLOTS and key is not None and lake.exists(table, Partition.parse(key)):
             # One picture a run, of its last partition: the one that the asset's page shows.
             picture = PLOTS[table.name](lake.scan(table, Partition.parse(key)))
