@@ -61,8 +61,7 @@ class Reply:
 
 class _UnreachableError(Exception):
     def __init__(self, url: str, cause: Exception) -> None:
-        super().__init__(f"{url}: {type(cause).__name__}: {cause}")
-        self.url = url
+        super().__init__(f"{url.partition('?')[0]}: {cause}")
 
 
 class _RefusedError(Exception):
