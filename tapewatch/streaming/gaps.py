@@ -120,7 +120,7 @@ class GapBook:
         channel: str = "all",
         reason: str | None = None,
     ) -> str:
-        """Open a gap, growing where `end_ns` is not known yet; returns its id. The same gap again changes nothing.
+        """Open a gap, growing where `end_ns` is not known yet; returns its id. The same gap again only makes it longer.
 
         Args:
             cause: `disconnect`, `dropped`, `malformed`, `sequence`, `late_start`, `restart` or `spool`.
@@ -134,7 +134,8 @@ class GapBook:
         start_ns = _whole_microseconds(start_ns)
         subject = "" if symbol is None and channel == "all" else f":{symbol or '*'}:{channel}"
         gap_id = f"{self.market}:{cause}:{_iso(start_ns)}{subject}"
-        if gap_id in self._rows:
+        known = self._rows.get(gap_id)
+        if known is not None and (known["status"] == GROWING or (end_ns is not None and end_ns <= known["end_time"])):
             return gap_id
         row = {
             "gap_id": gap_id,

@@ -45,6 +45,17 @@ def test_the_same_gap_is_one_and_another_symbol_is_another(tmp_path, database) -
     assert database.read(GAPS).height == 3
 
 
+def test_the_same_gap_again_grows_longer_and_never_shorter(tmp_path, database) -> None:
+    gaps = book(tmp_path, database)
+    ends = []
+    for end in (START + 10**9, START + 3 * 10**9, START + 2 * 10**9):
+        gaps.open("restart", start_ns=START, end_ns=end, now_ns=NOW)
+        ends += [row["end_time"] - START for row in gap_rows(book(tmp_path, database).open_gaps())]
+    assert ends == [10**9, 3 * 10**9, 3 * 10**9]
+    gaps.open("restart", start_ns=START, now_ns=NOW)
+    assert [row["gap_id"] for row in gaps.growing] == database.read(GAPS)["gap_id"].to_list()
+
+
 def test_without_a_database_everything_waits_in_the_journal_and_comes_later(tmp_path, database) -> None:
     away = book(tmp_path, None)
     grows = away.open("disconnect", start_ns=START, now_ns=NOW)
