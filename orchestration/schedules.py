@@ -67,13 +67,12 @@ def old_gaps_daily(
 def _days_of_old_gaps(database: DatabaseResource, now: dt.datetime) -> Iterator[Partition | None]:
     """The first trading day of each, if it has begun."""
     with database.open() as store:
-        for status in (GROWING, OPEN):
-            gaps = store.read(GAPS, where={"status": status})
-            old = gaps.filter(pl.col("opened_time") < now - _OLD)
-            for (market,), of_market in old.group_by("market"):
-                for gap in gap_rows(of_market):
-                    first = partition_of(Market(market), gap["start_time"])
-                    yield next((day for day in _from(first, now) if session_of(day.market, day.date)), None)
+        gaps = store.read(GAPS, where={"status": (GROWING, OPEN)})
+    old = gaps.filter(pl.col("opened_time") < now - _OLD)
+    for (market,), of_market in old.group_by("market"):
+        for gap in gap_rows(of_market):
+            first = partition_of(Market(market), gap["start_time"])
+            yield next((day for day in _from(first, now) if session_of(day.market, day.date)), None)
 
 
 def _from(first: Partition, now: dt.datetime) -> Iterator[Partition]:

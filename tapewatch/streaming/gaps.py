@@ -205,8 +205,7 @@ class GapBook:
         first = dt.datetime.fromtimestamp(min(row["start_time"] for row in saved.values()) // 10**9, dt.UTC)
         try:
             ended = self.database.read(GAPS, market=self.market, start=first, where={"status": (HEALED, UNHEALABLE)})
-        except DatabaseError as error:
-            self.error = str(error)
+        except DatabaseError:
             return
         forgotten = saved.keys() & set(ended["gap_id"])
         if forgotten:

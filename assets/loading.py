@@ -1,0 +1,106 @@
+"""How days are loaded from a source of record: which, for which symbols, and what is said of each.
+
+Belongs here: what trades and quotes, and in part bars, have in common. Not here: the assets (`tape.py`).
+"""
+
+import time
+from collections.abc import Callable, Generator, Sequence
+
+import dagster as dg
+
+from assets.partitions import run_partitions
+from resources.lake import Days
+from resources.spool import SpoolResource
+from resources.tape_source import TapeSourceResource
+from tapewatch.feeds.errors import EntitlementError, NotInPlanError
+from tapewatch.feeds.source import Load
+from tapewatch.market.instruments import Partition
+from tapewatch.market.live_tables import STREAM_BARS, STREAM_BATCHES
+from tapewatch.market.schema import Table
+from tapewatch.market.tables import QUOTES, TRADES, quarantine_of
+from tapewatch.store.lake import Lake
+from tapewatch.streaming.ingest import is_loaded, partition_lock
+
+Fetch = Callable[[Partition, Sequence[str] | None], Load]
+
+
+class LoadConfig(dg.Config):
+    """How a load treats what is already there."""
+
+    keep_existing: bool = False
+    """Leave partitions that are in the lake as they are: a killed backfill goes on where it stopped."""
+    from_stream: bool = False
+    """For bars: take the vendor's from the stream, and from what was fetched before, instead of asking the source."""
+
+
+def symbols_to_load(tape_source: TapeSourceResource, lake: Lake, partition: Partition) -> Sequence[str] | None:
+    """The symbols to ask a source for: those that are watched, and those that were streamed, since a load replaces the day.
+
+    None, whatever the files hold, with flat files.
+
+    Raises:
+        SourceError: no symbols are watched in the market, or one is misspelt.
+    """
+    watched = tape_source.symbols_of(partition.market)
+    if watched is None or not lake.exists(STREAM_BATCHES, partition):
+        return watched
+    streamed = (lake.symbols(t, partition) for t in (TRADES, QUOTES, STREAM_BARS) if lake.exists(t, partition))
+    return sorted({*watched}.union(*streamed))
+
+
+def load_days(
+    context: dg.AssetExecutionContext,
+    config: LoadConfig,
+    table: Table,
+    fetch: Fetch,
+    tape_source: TapeSourceResource,
+    lake: Lake,
+    spool: SpoolResource,
+    *,
+    dispensable: type[EntitlementError] = NotInPlanError,
+) -> Days:
+    """The run's days of a table; a refusal of the `dispensable` kind leaves a day as it stands, and is said."""
+
+    def days() -> Generator[tuple[Partition, Load | None], None, None]:
+        for partition in run_partitions(context):
+            if config.keep_existing and is_loaded(lake, table, partition):
+                yield partition, None
+                continue
+            if _is_streaming(lake, partition):
+                context.log.warning(f"{table.name} {partition}: the stream fills this day; load it once it is over")
+                yield partition, None
+                continue
+            try:
+                load = fetch(partition, symbols_to_load(tape_source, lake, partition))
+            except dispensable as refusal:
+                context.log.warning(str(refusal))
+                context.add_asset_metadata({"not_in_plan": str(refusal)}, partition_key=str(partition))
+                yield partition, None
+                continue
+            # It is committed while the lock is held: what a run merges meanwhile would be written over.
+            with partition_lock(spool.path, partition):
+                yield partition, load
+                record_load(context, lake, table, partition, load)
+
+    return Days(days())
+
+
+def _is_streaming(lake: Lake, partition: Partition) -> bool:
+    """Whether a load would write over rows that the source does not show yet."""
+    return lake.exists(STREAM_BATCHES, partition) and partition.session.day_end > time.time_ns()
+
+
+def record_load(context: dg.AssetExecutionContext, lake: Lake, table: Table, partition: Partition, load: Load) -> None:
+    """Keep what a committed load refused, and say what the source had."""
+    refused = load.quarantine
+    lake.write(quarantine_of(table), partition, refused, allow_shrink=True)
+    for notice in load.notices:
+        context.log.warning(notice)
+    if refused.height:
+        context.log.warning(
+            f"{table.name} {partition}: {refused.height:,} row(s) in quarantine, see their reasons there"
+        )
+    context.add_asset_metadata(
+        {"source_rows": load.source_rows, "duplicates": load.duplicates, "quarantined": refused.height},
+        partition_key=str(partition),
+    )
