@@ -200,7 +200,9 @@ class Collector:
             config.subscriptions,
             clock=clock,
             builder=self._builder,
-            interruptions=Interruptions(market, clock, self._keeper, last_ns=last_ns),
+            interruptions=Interruptions(
+                market, clock, self._keeper, last_ns=last_ns, is_resumed=self._keeper.is_resumed
+            ),
             watch=self._watch(),
             alerts=self._alerts,
             latencies=self._latencies,

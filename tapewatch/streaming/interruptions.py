@@ -79,7 +79,8 @@ class Interruptions:
     Args:
         clock: has observed a batch before `saw` is called with it.
         gaps: where gaps go.
-        last_ns: the newest event that an earlier process spooled; None where there is none.
+        last_ns: up to where earlier processes kept the tape; None where that is not known.
+        is_resumed: an earlier process received, even if `last_ns` is not known: the session begins with a gap then.
         steady: seconds of a clock that never jumps.
     """
 
@@ -90,6 +91,7 @@ class Interruptions:
         gaps: GapTaker,
         *,
         last_ns: int | None,
+        is_resumed: bool = False,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._market, self._clock, self._gaps = market, clock, gaps
@@ -100,7 +102,12 @@ class Interruptions:
         self._growing: dict[str, _Return] = {}
         self._ungranted: set[str] = set()
         self._connected_s, self._connected_ns = self._steady(), clock.outside_ns
-        self._was_partial = False
+        self._was_partial = is_resumed and last_ns is None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the book of gaps says what lies between the tape of earlier processes and this one's."""
+        return self._beginning is None
 
     @property
     def is_whole(self) -> bool:

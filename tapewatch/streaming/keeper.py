@@ -4,6 +4,7 @@ All of it waits for disks, so it has a thread of its own; what it is given stays
 files (`store/spool.py`), gaps (`gaps.py`), deciding that there is one (`interruptions.py`).
 """
 
+import contextlib
 import logging
 import queue
 import threading
@@ -41,7 +42,7 @@ _CHANNELS = {STREAM_TRADES.name: "trades", STREAM_QUOTES.name: "quotes", STREAM_
 @dataclass(frozen=True, slots=True)
 class _Batch:
     batch: StreamBatch
-    #: The newest event that the tape's clock believed once it had seen the batch, int64 ns UTC.
+    #: Up to where the tape is kept with this batch, int64 ns UTC; None where that is not known yet.
     tape_ns: int | None
 
 
@@ -66,6 +67,8 @@ class Keeper:
         self._flushed_at = self._asked_at = time.monotonic()
         self._market: Market = spool.market
         self._position = position_file(spool.folder)
+        #: Whether an earlier process received here.
+        self.is_resumed = self._position.exists()
         self._tape_ns: int | None = None
         self._noted_ns: int | None = None
         self.quarantine = QuarantineFiles(quarantine_folder(spool.folder.parent, spool.market))
@@ -78,21 +81,25 @@ class Keeper:
 
     @property
     def last_position(self) -> int | None:
-        """The newest event of an earlier process that is on disk, int64 ns UTC; None where there is none."""
+        """Up to where earlier processes kept the tape, gaps apart, int64 ns UTC; None where none came to know it."""
         try:
             noted = int(self._position.read_text())
         except (FileNotFoundError, ValueError):
-            return self.spool.state.newest
+            return None
         return noted if self.spool.state.newest is None else min(noted, self.spool.state.newest)
 
     def start(self) -> None:
         """Begin to keep."""
+        # From here on rows may be lost with the process: the next one has to know that there was one. A full disk says so later.
+        with contextlib.suppress(OSError):
+            self._position.touch()
         self._thread.start()
 
     def keep(self, batch: StreamBatch, tape_ns: int | None) -> None:
         """Take a batch; waits only where the disk is hundreds of batches behind, and the frame queue fills meanwhile.
 
         `tape_ns` is the newest event that the tape's clock believes: `last_position` answers it once the batch is on disk.
+        It is None as long as nobody has said what lies between an earlier process's tape and this one's.
         """
         self._put(_Batch(batch, tape_ns))
 

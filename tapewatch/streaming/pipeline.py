@@ -161,8 +161,8 @@ class Pipeline:
         present = without_future(batch, self.clock.newest_ns) if falls else batch
         self._record(self._watch.observe(present), batch.first_received_ns)
         self._note(batch)
-        self._keeper.keep(batch, self.clock.newest_ns)
         self.interruptions.saw(times)
+        self._keep(batch, before_ns if batch.malformed_frames or falls else self.clock.newest_ns)
         if batch.malformed_frames:
             # Where among the batch's frames they were is not known: the gap spans all of them and ends with the next.
             reason = f"{len(batch.malformed_frames)} frame(s) are no JSON of events"
@@ -171,6 +171,13 @@ class Pipeline:
             reason = f"the time falls back by over half a minute {falls} time(s): some clock is wrong"
             self.interruptions.interrupted("clock_skew", reason, newest_ns=before_ns)
         self._build(present)
+
+    def _keep(self, batch: StreamBatch, tape_ns: int | None) -> None:
+        """Keep a batch, and how far the tape is on disk with it: never beyond what the book of gaps does not tell of yet.
+
+        A process that is killed before its beginning is judged so leaves the judgement to the next.
+        """
+        self._keeper.keep(batch, tape_ns if self.interruptions.has_begun else None)
 
     def _record(self, changes: Sequence[AlertChange], received_ns: int | None = None) -> None:
         """Commit what opened, grew or ended; a database that is away is waited for elsewhere."""

@@ -12,6 +12,7 @@ from tapewatch.emulator.process import RunningEmulator, running_emulator
 from tapewatch.market.instruments import Market
 from tapewatch.market.live_tables import GAPS, LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.store.database import Database
+from tapewatch.streaming.keeper import position_file
 from tests.support.collectors import CollectorProcess, collecting, eventually, sent
 from tests.support.postgres import postgres_server
 
@@ -66,6 +67,8 @@ def test_what_was_received_is_spooled_built_and_counted(tmp_path: Path, emulator
 def test_killed_it_goes_on_and_remembers_what_it_missed(tmp_path: Path, emulator: RunningEmulator) -> None:
     with collecting(MARKET, tmp_path, emulator.base_url, SYMBOLS) as collector:
         eventually(lambda: collector.status().get("spooled_rows", 0) > 5_000)
+        # Killed before it noted how far it is, its first minutes would be a gap too.
+        eventually(lambda: position_file(collector.home / "spool" / MARKET).read_text())
         collector.signal(signal.SIGKILL)
         collector.wait()
         before, quotes = collector.spooled("stream_trades"), collector.spooled("stream_quotes")
