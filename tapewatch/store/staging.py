@@ -51,7 +51,8 @@ class Staging:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._remove_stale()
             self._lock = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Another writer that looks for stale files may hold it for a moment: that one lets an empty file be.
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
         except OSError as error:
             raise WriteError(error) from error
         return self
