@@ -49,8 +49,8 @@ def test_the_key_and_the_port_are_its_own(tmp_path: Path) -> None:
     port, log = free_port(), tmp_path / "log"
     with running_emulator(key="mine", port=port, log=log) as emulator:
         assert emulator.base_url == f"http://127.0.0.1:{port}"
-        assert httpx.get(f"{emulator.base_url}/v3/reference/exchanges?apiKey=mine").status_code == 200
-        assert httpx.get(f"{emulator.base_url}/v3/reference/exchanges?apiKey=yours").status_code == 401
+        assert httpx.get(f"{emulator.base_url}/v3/reference/exchanges?apiKey=mine", timeout=60).status_code == 200
+        assert httpx.get(f"{emulator.base_url}/v3/reference/exchanges?apiKey=yours", timeout=60).status_code == 401
         with pytest.raises(EmulatorError, match="choose another with --port"), running_emulator(port=port):
             pytest.fail("two servers on one port")
     assert log.read_text().startswith(f"emulator at http://127.0.0.1:{port} (synthetic market, seed 7)")
@@ -58,7 +58,7 @@ def test_the_key_and_the_port_are_its_own(tmp_path: Path) -> None:
 
 def test_flat_files_are_replayed(tmp_path: Path) -> None:
     with running_emulator(flat_files=tmp_path) as emulator:
-        assert httpx.get(f"{emulator.base_url}/emulator/v1/info").json()["source"] == "recorded"
+        assert httpx.get(f"{emulator.base_url}/emulator/v1/info", timeout=60).json()["source"] == "recorded"
 
 
 def test_the_command_explains_itself() -> None:

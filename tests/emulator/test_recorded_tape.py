@@ -90,8 +90,8 @@ def test_files_list_their_symbols_and_no_others(client: RESTClient) -> None:
 
 
 def test_recorded_files_state_no_truth(url: str) -> None:
-    assert httpx.get(f"{url}/emulator/v1/info").json() == {"emulator": True, "source": "recorded"}
-    answer = httpx.get(f"{url}/emulator/v1/truth", params={"ticker": "SYN001", "date": str(DAY)})
+    assert httpx.get(f"{url}/emulator/v1/info", timeout=60).json() == {"emulator": True, "source": "recorded"}
+    answer = httpx.get(f"{url}/emulator/v1/truth", params={"ticker": "SYN001", "date": str(DAY)}, timeout=60)
     assert answer.status_code == 404
 
 

@@ -151,7 +151,7 @@ def test_other_paths_are_no_streams(url: str) -> None:
                 pass
 
     asyncio.run(talk())
-    assert httpx.get(f"{url}/emulator/v1/stream?market=bonds").status_code == 400
+    assert httpx.get(f"{url}/emulator/v1/stream?market=bonds", timeout=PATIENCE_S).status_code == 400
 
 
 def test_a_changed_subscription_goes_on_where_it_was(tape: SyntheticTape) -> None:

@@ -132,14 +132,14 @@ def test_every_service_answers(up: tuple[dict[str, int], object, object], demo: 
     reply = httpx.post(f"http://127.0.0.1:{ports['DAGSTER']}/graphql", json=query, timeout=60).json()
     materialized = {"/".join(node["key"]["path"]) for node in reply["data"]["assetsOrError"]["nodes"]}
     assert {"tape/trades", "models/champion", "serving/anomaly_bento", "detections/anomalies"} <= materialized
-    assert httpx.get(f"http://127.0.0.1:{ports['MLFLOW']}/health").text == "OK"
+    assert httpx.get(f"http://127.0.0.1:{ports['MLFLOW']}/health", timeout=60).text == "OK"
     experiments = httpx.post(
         f"http://127.0.0.1:{ports['MLFLOW']}/api/2.0/mlflow/experiments/search", json={"max_results": 10}, timeout=60
     ).json()
     assert "isolation_forest" in {experiment["name"] for experiment in experiments["experiments"]}
     bento = StoredBento.latest(demo[0] / "bentoml")
     assert bento is not None
-    assert httpx.get(f"http://127.0.0.1:{ports['SCORING']}/model").json()["version"] == bento.model_version
+    assert httpx.get(f"http://127.0.0.1:{ports['SCORING']}/model", timeout=60).json()["version"] == bento.model_version
     trades = httpx.get(
         f"http://127.0.0.1:{ports['EMULATOR']}/v3/trades/AAPL",
         params={"timestamp": "2024-06-03", "limit": 5, "apiKey": "any"},  # pragma: allowlist secret

@@ -118,11 +118,15 @@ def test_heal_fills_from_the_configured_source_and_the_process_does_so_until_it_
             cwd=Path(__file__).parents[2],
             env=os.environ.copy(),
         )
-        deadline = time.monotonic() + 120
-        with Database(home.database) as database:
-            while set(database.read(GAPS)["status"]) != {"healed"}:
-                assert time.monotonic() < deadline
-                assert process.poll() is None
-                time.sleep(0.05)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(120) == 0
+        try:
+            deadline = time.monotonic() + 240
+            with Database(home.database) as database:
+                while set(database.read(GAPS)["status"]) != {"healed"}:
+                    assert time.monotonic() < deadline
+                    assert process.poll() is None
+                    time.sleep(0.05)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(120) == 0
+        finally:
+            process.kill()
+            process.wait()

@@ -27,7 +27,8 @@ TAPEWATCH = str(Path(sys.executable).parent / "tapewatch")
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """An own home and own ports, and no key."""
-    metrics, emulator = free_ports(2)
+    # Each market's figures have a port of their own, counted from the first.
+    metrics, *_, emulator = free_ports(len(Market) + 1)
     told = {
         "TAPEWATCH_HOME": str(tmp_path),
         "TAPEWATCH_PORT_METRICS": str(metrics),
@@ -72,7 +73,7 @@ def test_streams_without_a_key_restarts_what_is_killed_and_stops_clean(
 
     family = psutil.Process(streaming.pid).children(recursive=True)
     streaming.send_signal(signal.SIGINT)
-    assert streaming.wait(60) == 0
+    assert streaming.wait(180) == 0
     assert not psutil.wait_procs(family, timeout=60)[1]
     said = (tmp_path / "out").read_text()
     assert "no POLYGON_API_KEY is set: the synthetic market" in said

@@ -65,7 +65,7 @@ class Desk:
             "TAPEWATCH_HOME": str(self.home),
             "TAPEWATCH_DATABASE_URL": self.database,
             f"TAPEWATCH_SYMBOLS_{market}": ",".join(self.symbols),
-            "TAPEWATCH_PORT_METRICS": str(free_ports(1)[0]),
+            "TAPEWATCH_PORT_METRICS": str(free_ports(len(Market))[0]),
             "POLYGON_API_KEY": "advanced-desk",  # pragma: allowlist secret
             "POLYGON_BASE_URL": self.emulator.base_url,
             "POLYGON_WS_URL": self.emulator.ws_url,

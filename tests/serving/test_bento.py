@@ -18,6 +18,7 @@ from serving.store import StoredBento, StoreError
 from tests.support.detectors import extreme, fitted, ordinary_rows
 from tests.support.ports import free_port
 
+PATIENCE_S = 120
 SINGLE = {"symbol": "AAPL", "event_time": "2024-06-03T13:31:00Z", "volume_ratio": 400.0}
 
 
@@ -137,7 +138,7 @@ def test_scores_over_http_are_those_of_the_saved_detector(url: str, model_dir: P
         | {name: row[name] for name in ("session_minute", *fitted().features)}
         for row in rows.iter_rows(named=True)
     ]
-    answer = httpx.post(f"{url}/score", json={"rows": plain}).raise_for_status().json()
+    answer = httpx.post(f"{url}/score", json={"rows": plain}, timeout=PATIENCE_S).raise_for_status().json()
     own = Scorer.load(model_dir, name="isolation_forest", version="3").answer(rows)
     assert answer["model"] == {"name": "isolation_forest", "version": "3"}
     assert [r["score"] for r in answer["results"]] == [v.score for v in own.results]
@@ -158,7 +159,7 @@ def test_scores_over_http_are_those_of_the_saved_detector(url: str, model_dir: P
     ],
 )
 def test_every_request_has_an_answer(url: str, body: str, status: int, word: str) -> None:
-    response = httpx.post(f"{url}/score", content=body)
+    response = httpx.post(f"{url}/score", content=body, timeout=PATIENCE_S)
     assert response.status_code == status
     assert word in response.text
 
@@ -166,6 +167,6 @@ def test_every_request_has_an_answer(url: str, body: str, status: int, word: str
 @pytest.mark.slow
 def test_says_that_it_lives_and_what_it_serves(url: str) -> None:
     for page in ("healthz", "readyz", "livez"):
-        assert httpx.get(f"{url}/{page}").status_code == 200
-    assert httpx.get(f"{url}/model").json()["features"] == list(fitted().features)
-    assert httpx.get(f"{url}/score").status_code == 405
+        assert httpx.get(f"{url}/{page}", timeout=PATIENCE_S).status_code == 200
+    assert httpx.get(f"{url}/model", timeout=PATIENCE_S).json()["features"] == list(fitted().features)
+    assert httpx.get(f"{url}/score", timeout=PATIENCE_S).status_code == 405

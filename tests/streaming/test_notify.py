@@ -19,9 +19,10 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from tapewatch.market.instruments import Market
 from tapewatch.streaming.notify import Notice, NoticeBoard
 from tapewatch.streaming.notify_channels import Email, SlackWebhook, Webhook, channels_from
+from tests.support.ports import free_port
 
 START = dt.datetime(2024, 3, 5, 15, 10, 1, 250_000, tzinfo=dt.UTC)
-PATIENCE_S = 10.0
+PATIENCE_S = 120.0
 
 
 def notice(number: int = 0, *, is_closing: bool = False, rule: str = "volume_spike") -> Notice:
@@ -97,7 +98,7 @@ def test_webhook_posts_the_row_as_json(receiver: Receiver) -> None:
     told = board(Webhook(receiver.url))
     told.announce(notice())
     told.announce(notice(is_closing=True))
-    told.close()
+    told.close(PATIENCE_S)
     opened, ended = receiver.bodies
     assert (opened["event"], opened["market"], opened["rule"], opened["multiple"]) == (
         "opened",
@@ -114,7 +115,7 @@ def test_webhook_posts_the_row_as_json(receiver: Receiver) -> None:
 def test_slack_gets_text_and_blocks(receiver: Receiver) -> None:
     told = board(SlackWebhook(receiver.url))
     told.announce(notice())
-    told.close()
+    told.close(PATIENCE_S)
     (body,) = receiver.bodies
     assert "8.0 times the usual" in body["text"]
     assert "&lt;so far&gt; &amp;" in body["blocks"][0]["text"]["text"]
@@ -125,7 +126,7 @@ def test_the_same_alert_is_told_once(receiver: Receiver) -> None:
     told = board(Webhook(receiver.url))
     for _ in range(3):
         told.announce(notice(7))
-    told.close()
+    told.close(PATIENCE_S)
     assert len(receiver.bodies) == 1
     assert told.tallies["webhook"].repeated == 2
 
@@ -136,7 +137,7 @@ def test_a_server_in_trouble_is_tried_again(receiver: Receiver) -> None:
     told.announce(notice())
     told_all = told.tallies["webhook"]
     eventually(lambda: told_all.sent == 1)
-    told.close()
+    told.close(PATIENCE_S)
     assert receiver.asked == 4
 
 
@@ -151,7 +152,7 @@ def test_what_cannot_be_told_is_counted_and_logged_without_secrets(
         receiver.answers += [500, 500]
         told.announce(notice(2))
         eventually(lambda: told.tallies["webhook"].failed == 2)
-    told.close()
+    told.close(PATIENCE_S)
     assert receiver.asked == 3
     assert "answers 404" in caplog.text
     assert "answers 500" in caplog.text
@@ -159,13 +160,13 @@ def test_what_cannot_be_told_is_counted_and_logged_without_secrets(
 
 
 def test_an_absent_server_is_a_failure_too(caplog: pytest.LogCaptureFixture) -> None:
+    # Bound, so that nobody else comes to listen there, and not listening.
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-    told = board(Webhook(f"http://127.0.0.1:{port}/s3cret"), attempts=2)
-    told.announce(notice())
-    eventually(lambda: told.tallies["webhook"].failed == 1)
-    told.close()
+        told = board(Webhook(f"http://127.0.0.1:{taken.getsockname()[1]}/s3cret"), attempts=2)
+        told.announce(notice())
+        eventually(lambda: told.tallies["webhook"].failed == 1)
+        told.close(PATIENCE_S)
     assert "ConnectError" in caplog.text
     assert "s3cret" not in caplog.text
 
@@ -174,7 +175,7 @@ def test_what_exceeds_the_rate_is_summed_up(receiver: Receiver) -> None:
     told = board(Webhook(receiver.url), per_minute=3)
     for number in range(10):
         told.announce(notice(number, rule="volume_spike" if number % 2 else "price_move"))
-    told.close()
+    told.close(PATIENCE_S)
     *single, summary = receiver.bodies
     assert len(single) == 3
     assert "7 messages about alerts were held back: 4 volume_spike, 3 price_move" in summary["text"]
@@ -192,8 +193,9 @@ def test_a_slow_receiver_blocks_neither_the_caller_nor_others(receiver: Receiver
         eventually(lambda: tallies["email"].sent >= 1)
         assert tallies["webhook"].dropped >= 3
         receiver.is_blocking.set()
-        told.close()
-    assert "held back" in receiver.bodies[-1]["text"]
+        told.close(PATIENCE_S)
+    # A try that the webhook gave up on a slow machine may be answered after the summary.
+    assert any("held back" in body.get("text", "") for body in receiver.bodies)
 
 
 @dataclass
@@ -217,7 +219,7 @@ class mail_server:  # noqa: N801 - reads as the context that it is
         options: dict[str, Any] = (
             {"authenticator": authenticate, "auth_required": True, "auth_require_tls": False} if needs_login else {}
         )
-        self._controller = Controller(self, hostname="127.0.0.1", port=_free_port(), **options)
+        self._controller = Controller(self, hostname="127.0.0.1", port=free_port(), **options)
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         if self.mail.refusals:
@@ -235,19 +237,12 @@ class mail_server:  # noqa: N801 - reads as the context that it is
         self._controller.stop()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
 def test_mail_names_the_alert_and_its_figures() -> None:
     with mail_server(refusals=2) as mail:
         told = board(Email("127.0.0.1", mail.port, "tape@here", ["a@there", "b@there"]))
         told.announce(notice())
         eventually(lambda: told.tallies["email"].sent == 1)
-        told.close()
+        told.close(PATIENCE_S)
     (message,) = mail.messages
     assert message["Subject"].startswith("Tapewatch [warning] stocks volume_spike: AAA")
     assert message["To"] == "a@there, b@there"
@@ -261,7 +256,7 @@ def test_a_password_goes_over_no_open_line(caplog: pytest.LogCaptureFixture) -> 
         told = board(Email("127.0.0.1", mail.port, "tape@here", ["a@there"], user="me", password="s3cret"))  # noqa: S106
         told.announce(notice())
         eventually(lambda: told.tallies["email"].failed == 1)
-        told.close()
+        told.close(PATIENCE_S)
     assert not mail.messages
     assert not mail.logins
     assert "STARTTLS" in caplog.text

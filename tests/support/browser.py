@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from playwright.sync_api import Page, sync_playwright
 
 _QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
+#: How long a page may take to come, on a machine that is busy.
+_PATIENCE_MS = 240_000
 
 
 @contextmanager
@@ -20,6 +22,8 @@ def browser_page(width: int = 1500, height: int = 950) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=_QUIET)
         try:
-            yield browser.new_page(viewport={"width": width, "height": height})
+            page = browser.new_page(viewport={"width": width, "height": height})
+            page.set_default_timeout(_PATIENCE_MS)
+            yield page
         finally:
             browser.close()

@@ -79,7 +79,7 @@ class CollectorProcess:
         assert self.process is not None
         assert self.process.poll() is None, f"the collector ended:\n{self.log.read_text()}"
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/status", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/status", timeout=30) as answer:
                 return json.load(answer)
         except OSError:
             return {}
@@ -116,5 +116,5 @@ def collecting(
 
 def sent(base_url: str, market: Market) -> dict[str, Any]:
     """How far the emulator's stream of a market is."""
-    with urllib.request.urlopen(f"{base_url}/emulator/v1/stream?market={market}", timeout=10) as answer:  # noqa: S310 - loopback
+    with urllib.request.urlopen(f"{base_url}/emulator/v1/stream?market={market}", timeout=60) as answer:  # noqa: S310 - loopback
         return json.load(answer)

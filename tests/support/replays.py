@@ -23,6 +23,8 @@ from tapewatch.streaming.metrics import Status
 from tapewatch.streaming.rules_settings import DetectionConfig
 
 KEY = "advanced-test"
+#: Gives up no connection to an emulator that waits for its turn on a busy machine.
+PATIENT = ConnectionPolicy(open_timeout_s=60, reply_timeout_s=60, ping_timeout_s=60)
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def collect_all(
         run_folder=home.root / "run",
         database_url=home.database,
         detection=DetectionConfig.load(),
-        connection=connection,
+        connection=connection or PATIENT,
     )
     collector = Collector(config)
     failures: list[BaseException] = []
@@ -109,7 +111,7 @@ def _growing(config: CollectorConfig) -> int:
 def progress_of(emulator: RunningEmulator, market: Market, key: str | None = None) -> dict[str, Any]:
     """How far the emulator's stream of a market is, for one client's key or for any."""
     asked = f"market={market}" + (f"&key={key}" if key else "")
-    with urllib.request.urlopen(f"{emulator.base_url}/emulator/v1/stream?{asked}") as answer:  # noqa: S310
+    with urllib.request.urlopen(f"{emulator.base_url}/emulator/v1/stream?{asked}", timeout=60) as answer:  # noqa: S310
         progress: dict[str, Any] = json.load(answer)
     return progress
 
@@ -117,5 +119,5 @@ def progress_of(emulator: RunningEmulator, market: Market, key: str | None = Non
 def put_faults(emulator: RunningEmulator, faults: Sequence[Mapping[str, object]]) -> None:
     """Put faults in force in place of those that were."""
     body = json.dumps({"fault": list(faults)}).encode()
-    with urllib.request.urlopen(f"{emulator.base_url}/emulator/v1/faults", data=body):  # noqa: S310
+    with urllib.request.urlopen(f"{emulator.base_url}/emulator/v1/faults", data=body, timeout=60):  # noqa: S310
         pass

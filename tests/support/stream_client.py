@@ -43,7 +43,8 @@ class Heard:
 
 def progress(url: str, market: str) -> dict[str, Any]:
     """What the emulator says of a stream."""
-    answer: dict[str, Any] = httpx.get(f"{url}/emulator/v1/stream", params={"market": market}).json()
+    asked = httpx.get(f"{url}/emulator/v1/stream", params={"market": market}, timeout=PATIENCE_S)
+    answer: dict[str, Any] = asked.json()
     return answer
 
 
