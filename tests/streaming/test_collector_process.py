@@ -25,8 +25,8 @@ FINAL = 78
 
 @pytest.fixture
 def emulator() -> Iterator[RunningEmulator]:
-    """A day of crypto at a rate that leaves time to interfere."""
-    with running_emulator(speed="4000eps", replay=str(DAY)) as running:
+    """Days of crypto at a rate that leaves time to interfere: most of a minute each, of which the tests need seconds."""
+    with running_emulator(speed="2000eps", replay=f"{DAY}:{DAY + dt.timedelta(days=2)}") as running:
         yield running
 
 
