@@ -177,6 +177,6 @@ def _last_load(context: dg.AssetExecutionContext, table: Table, partition: Parti
 )
 def beats_trivial_rule(isolation_forest: dict[str, Any], model_registry: ModelRegistryResource) -> dg.AssetCheckResult:
     """A detector that a line of arithmetic outdoes is not registered."""
-    metrics = model_registry.metrics(isolation_forest["run_id"])
+    metrics = model_registry.open().metrics(isolation_forest["run_id"])
     beaten = metrics["average_precision"] > metrics["rule_average_precision"]
     return dg.AssetCheckResult(passed=beaten, metadata={k: v for k, v in metrics.items() if "precision" in k})

@@ -9,8 +9,8 @@ from assets.about import about_days
 from assets.checks import Checked, results
 from assets.models import MODEL
 from assets.partitions import run_partitions
+from models.base import Detector
 from models.events import merge_anomalies
-from models.isolation_forest import IsolationForestDetector
 from resources.database import DatabaseResource
 from resources.lake import Days, LakeTable
 from resources.registry import ModelRegistryResource
@@ -30,10 +30,11 @@ def anomalies(
     database: DatabaseResource,
 ) -> Checked:
     """Score the regular minutes, merge adjacent anomalous ones into events, keep these in lake and database."""
-    champion = model_registry.champion(MODEL)
+    registry = model_registry.open()
+    champion = registry.champion(MODEL)
     if champion is None:
         raise dg.Failure("no champion scores yet: run the job train_detectors first")
-    detector = model_registry.load(champion.uri)
+    detector = registry.load(champion.uri)
 
     def days() -> Generator[tuple[Partition, pl.DataFrame], None, None]:
         for partition in run_partitions(context):
@@ -49,7 +50,7 @@ def anomalies(
     yield from results(context, ANOMALIES, microstructure.lake)
 
 
-def _events_of(detector: IsolationForestDetector, features: pl.DataFrame, model: str) -> pl.DataFrame:
+def _events_of(detector: Detector, features: pl.DataFrame, model: str) -> pl.DataFrame:
     rows = features.filter(pl.col("is_regular"))
     if rows.is_empty():
         return ANOMALIES.empty()

@@ -3,17 +3,14 @@
 from typing import Any
 
 import dagster as dg
-import mlflow
 import polars as pl
 
 from assets.about import about_table
 from assets.models import MODEL
-from models.plots import beeswarm
 from resources.lake import LakeTable, png
 from resources.registry import ModelRegistryResource
 from tapewatch.market.instruments import Partition
 from tapewatch.market.tables import ATTRIBUTIONS
-from tapewatch.reports.attributions import attributions_html
 
 #: TreeExplainer takes milliseconds a row: the most anomalous minutes and a sample of the rest say what there is to say.
 _TOP_ROWS = 300
@@ -34,15 +31,15 @@ def isolation_forest_shap(
     model_registry: ModelRegistryResource,
 ) -> pl.DataFrame:
     """SHAP values of the validation days' most anomalous minutes and of a sample of the others."""
-    detector = model_registry.load(isolation_forest["model_uri"])
+    from assets.training import log_attributions  # noqa: PLC0415 - it takes seconds to import
+
+    registry = model_registry.open()
+    detector = registry.load(isolation_forest["model_uri"])
     rows = pl.concat(training_set.read(Partition.parse(key)) for key in isolation_forest["validation"])
     ranked = rows.with_columns(score=pl.Series(detector.score(rows))).sort("score", descending=True).drop("score")
     rest = ranked.slice(_TOP_ROWS)
     sample = rest.sample(min(_SAMPLE_ROWS, rest.height), seed=isolation_forest["seed"])
     attributions = detector.explain(pl.concat([ranked.head(_TOP_ROWS), sample]))
-    swarm = beeswarm(attributions)
-    with model_registry.run(MODEL, run_id=isolation_forest["run_id"]):
-        model_registry.log_png(swarm, "shap_beeswarm.png")
-        mlflow.log_text(attributions_html(attributions), "shap.html")
+    swarm = log_attributions(registry, MODEL, isolation_forest["run_id"], attributions)
     context.add_output_metadata({"minutes": attributions.height // len(detector.features), "beeswarm": png(swarm)})
     return attributions

@@ -11,7 +11,6 @@ from assets.partitions import run_partitions
 from resources.lake import Days, LakeTable
 from tapewatch.market.instruments import Partition
 from tapewatch.market.tables import PROFILE
-from tapewatch.reports.profile_page import render_profile
 from tapewatch.reports.tape_profile import field_rows, profile_day
 from tapewatch.store.staging import Staging
 
@@ -23,6 +22,8 @@ from tapewatch.store.staging import Staging
 )
 def profile(context: dg.AssetExecutionContext, coverage: LakeTable) -> Checked:
     """What the day's tape holds: its fields as a table, and a page with plots beside it."""
+    from tapewatch.reports.profile_page import render_profile  # noqa: PLC0415 - Plotly, which only runs need
+
     lake = coverage.lake
 
     def days() -> Generator[tuple[Partition, pl.DataFrame], None, None]:

@@ -25,10 +25,11 @@ def anomaly_bento(
     bento_store: BentoStoreResource,
 ) -> dict[str, Any]:
     """Take the champion's files from the registry and build; the same champion gives the same tag."""
-    crowned = model_registry.champion(MODEL)
+    registry = model_registry.open()
+    crowned = registry.champion(MODEL)
     if crowned is None:
         raise dg.Failure("no champion to package yet: run the job train_detectors first")
-    with model_registry.files(crowned.uri) as folder:
+    with registry.files(crowned.uri) as folder:
         tag = build_bento(
             folder,
             name=crowned.name,

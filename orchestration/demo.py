@@ -14,7 +14,7 @@ from rich.console import Console
 from orchestration import outcome
 from orchestration.lineage import materialize
 from orchestration.runs import RunReport, StepTiming
-from orchestration.scoring import anomaly_rows, ask, request_body, served, strongest
+from orchestration.scoring import anomaly_rows, ask, request_body, served, strongest, verdict_table
 from orchestration.services import free_port, on_emulator
 from serving.schemas import Answer
 from tapewatch.emulator.process import running_emulator
@@ -66,4 +66,4 @@ def _score_over_http(settings: Settings, partitions: Sequence[Partition]) -> tup
 
 def _show_answer(console: Console, answer: Answer, address: str) -> None:
     console.print(f"POST {address}/score", soft_wrap=True)
-    console.print(outcome.verdict_table(answer, strongest(answer)))
+    console.print(verdict_table(answer, strongest(answer)))

@@ -9,12 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
-from rich.console import Console, Group
+from rich.console import Console
 from rich.table import Table
 
-from orchestration.listing import moment
-from serving.loader import Scorer
-from serving.schemas import Answer, Verdict
 from serving.store import StoredBento
 from tapewatch.market.instruments import Partition
 from tapewatch.market.tables import ANOMALIES, BARS, EVALUATION, TRUTH_LABELS
@@ -58,6 +55,8 @@ def model_card(settings: Settings) -> dict[str, object]:
     bento = StoredBento.latest(settings.bento_home)
     if bento is None:
         return {}
+    from serving.loader import Scorer  # noqa: PLC0415 - scikit-learn and SHAP take seconds to import
+
     scorer = Scorer.load(bento.model_folder, name=bento.model_name, version=bento.model_version)
     manifest = scorer.detector.manifest
     return {
@@ -101,20 +100,6 @@ def show_checks(console: Console, report: "RunReport") -> None:
         console.print(f"{report.checks} checks; failed: {', '.join(failed)}. See why in the Dagster UI", style="yellow")
     else:
         console.print(f"{report.checks} checks, all passed")
-
-
-def verdict_table(answer: Answer, verdict: Verdict) -> Group:
-    """One verdict and its reasons."""
-    word = "[bold red]anomaly[/]" if verdict.is_anomaly else "[green]ordinary[/]"
-    head = (
-        f"{verdict.symbol} at {moment(verdict.event_time)}: {word}, score {verdict.score:.4f} "
-        f"(threshold {verdict.threshold:.4f}), by {answer.model.name} {answer.model.version}"
-    )
-    table = Table("reason", "value", "SHAP value")
-    for reason in verdict.reasons:
-        value = "not known" if reason.value is None else f"{reason.value:,.4g}"
-        table.add_row(reason.feature, value, f"{reason.shap_value:+.4f}")
-    return Group(head, table)
 
 
 def _wall_times(summary: RunSummary) -> Table:

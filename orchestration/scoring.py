@@ -1,6 +1,6 @@
 """Asks for verdicts: of the scoring service where one runs, else of the champion's Bento loaded in this process.
 
-Belongs here: choosing the rows, asking, reading the answer. Not here: what a verdict is (`serving/`).
+Belongs here: choosing the rows, asking, reading the answer, showing it. Not here: what a verdict is (`serving/`).
 """
 
 import datetime as dt
@@ -12,7 +12,10 @@ from typing import Any
 import httpx
 import msgspec
 import polars as pl
+from rich.console import Group
+from rich.table import Table
 
+from orchestration.listing import moment
 from orchestration.services import Service, environment, scoring_service
 from orchestration.supervision import StopSignals, Supervisor
 from serving.schemas import Answer, Verdict
@@ -132,6 +135,20 @@ def _ask_here(settings: Settings, body: bytes) -> tuple[Answer, str]:
     bento = newest_bento(settings)
     scorer = Scorer.load(bento.model_folder, name=bento.model_name, version=bento.model_version)
     return scorer.answer(parse_request(body, scorer.features)), f"{bento.tag}, in this process"
+
+
+def verdict_table(answer: Answer, verdict: Verdict) -> Group:
+    """One verdict and its reasons."""
+    word = "[bold red]anomaly[/]" if verdict.is_anomaly else "[green]ordinary[/]"
+    head = (
+        f"{verdict.symbol} at {moment(verdict.event_time)}: {word}, score {verdict.score:.4f} "
+        f"(threshold {verdict.threshold:.4f}), by {answer.model.name} {answer.model.version}"
+    )
+    table = Table("reason", "value", "SHAP value")
+    for reason in verdict.reasons:
+        value = "not known" if reason.value is None else f"{reason.value:,.4g}"
+        table.add_row(reason.feature, value, f"{reason.shap_value:+.4f}")
+    return Group(head, table)
 
 
 def _rows_of(settings: Settings, symbol: str, time: dt.datetime) -> pl.DataFrame:

@@ -12,7 +12,6 @@ from tapewatch.market.instruments import Partition
 from tapewatch.market.live_tables import EVERY
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import TRADES
-from tapewatch.reports.tape_plots import PLOTS
 from tapewatch.store.lake import Lake
 
 _TABLES = {(table.group, table.name): table for table in EVERY}
@@ -83,12 +82,16 @@ class LakeIOManager(dg.ConfigurableIOManager):
                 # The materialization is only recorded when the whole run ends well; what is committed is told at once.
                 context.log_event(dg.AssetObservation(context.asset_key, partition=key, metadata=metadata))
                 context.step_context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=key)
-        if table.name in PLOTS and key is not None and lake.exists(table, Partition.parse(key)):
+        if key is not None and lake.exists(table, Partition.parse(key)):
             # One picture a run, of its last partition: the one that the asset's page shows.
-            picture = PLOTS[table.name](lake.scan(table, Partition.parse(key)))
-            context.step_context.add_asset_metadata(
-                {"plot": png(picture)}, asset_key=context.asset_key, partition_key=key
-            )
+            self._draw(context, table, lake.scan(table, Partition.parse(key)), key)
+
+    def _draw(self, context: dg.OutputContext, table: Table, rows: pl.LazyFrame, key: str) -> None:
+        from tapewatch.reports.tape_plots import PLOTS  # noqa: PLC0415 - Matplotlib, which only runs need
+
+        if table.name in PLOTS:
+            metadata = {"plot": png(PLOTS[table.name](rows))}
+            context.step_context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=key)
 
     def _commit(
         self,

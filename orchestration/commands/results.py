@@ -36,7 +36,7 @@ def score(
     """
     if (symbol is None) != (time is None) or (file is not None and symbol is not None):
         raise typer.BadParameter("give --file, or --symbol and --time together, or none of them")
-    from orchestration import outcome, scoring  # noqa: PLC0415
+    from orchestration import scoring  # noqa: PLC0415
 
     settings = Settings()
     if file is not None:
@@ -49,7 +49,7 @@ def score(
     console.print(f"Scored by {answered_by}", soft_wrap=True)
     verdicts = answer.results if file is not None else [scoring.strongest(answer)]
     for verdict in verdicts:
-        Console().print(outcome.verdict_table(answer, verdict))
+        Console().print(scoring.verdict_table(answer, verdict))
 
 
 @app.command()

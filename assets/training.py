@@ -1,0 +1,108 @@
+"""What the detector's assets do with it: fit and log, judge and log, explain and log.
+
+Belongs here: all that needs scikit-learn, SHAP, MLflow and Matplotlib. They take seconds to import, so the assets import this
+module as they run. Not here: the assets (`models.py`, `explanations.py`), choosing days (`validation.py`).
+"""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import polars as pl
+
+from assets.validation import ValidationDays
+from models.evaluation import Evaluation, evaluate
+from models.isolation_forest import ForestParameters, IsolationForestDetector
+from models.plots import beeswarm, precision_recall, recall_by_kind, score_distribution
+from models.rules import volume_ratio
+from resources.code_version import code_version
+from resources.detector_pyfunc import as_pandas
+from resources.mlflow_registry import ModelRegistry
+from tapewatch.reports.attributions import attributions_html
+
+_EXAMPLE_ROWS = 5
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A detector as MLflow holds it, and a picture (PNG) of its scores of the rows that it learned from."""
+
+    run_id: str
+    model_uri: str
+    threshold: float
+    scores: bytes
+
+
+def fit(
+    registry: ModelRegistry, name: str, rows: pl.DataFrame, days: Mapping[str, Sequence[str]], config: dict[str, Any]
+) -> Fitted:
+    """Fit an Isolation Forest on `rows` and log it to the experiment `name` with all that made it.
+
+    Args:
+        days: partition keys under `train` (those of `rows`) and `validation`.
+        config: what the run was asked for; `trees` and `seed` are the forest's.
+
+    Raises:
+        DetectorError: no rows.
+    """
+    detector = IsolationForestDetector(ForestParameters(trees=config["trees"]), config["seed"]).fit(
+        rows, partitions=days["train"]
+    )
+    with tempfile.TemporaryDirectory() as folder, registry.run(name, code_version=code_version()) as run:
+        detector.save(Path(folder))
+        mlflow.log_params({**config, "rows": rows.height, "features": len(detector.features)})
+        mlflow.log_dict(dict(days), "partitions.json")
+        scores = detector.score(rows)
+        mlflow.log_metrics(
+            {"threshold": detector.threshold, "train_alert_share": float((scores >= detector.threshold).mean())}
+        )
+        model_uri = registry.log_detector(Path(folder), *as_pandas(detector, rows.head(_EXAMPLE_ROWS)))
+    return Fitted(run.info.run_id, model_uri, detector.threshold, score_distribution(scores, detector.threshold))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a detector found, by kind (EVALUATION) and as metrics, and pictures of it (PNG) by name."""
+
+    by_kind: pl.DataFrame
+    metrics: dict[str, float]
+    plots: dict[str, bytes]
+
+
+def judge(registry: ModelRegistry, name: str, reference: Mapping[str, Any], days: ValidationDays) -> Judged:
+    """Judge the detector of `reference` on `days`, beside the reigning champion of `name`, and log that to its run.
+
+    Raises:
+        ValueError: no judged minute is anomalous, or all are.
+    """
+    result = _evaluated(registry.load(reference["model_uri"]), days)
+    plots = {"precision_recall": precision_recall(result), "recall_by_kind": recall_by_kind(result.by_kind)}
+    metrics = {metric: float(value) for metric, value in result.metrics.items()}
+    reigning = registry.champion(name)
+    if reigning is not None:
+        rival = _evaluated(registry.load(reigning.uri), days)
+        metrics["champion_average_precision"] = rival.metrics["average_precision"]
+    with registry.run(name, run_id=reference["run_id"]):
+        mlflow.log_metrics(metrics)
+        for plot, image in plots.items():
+            registry.log_png(image, f"{plot}.png")
+    return Judged(result.by_kind, metrics, plots)
+
+
+def log_attributions(registry: ModelRegistry, name: str, run_id: str, attributions: pl.DataFrame) -> bytes:
+    """Log a page and a picture of an ATTRIBUTIONS frame to a detector's run; the picture (PNG)."""
+    swarm = beeswarm(attributions)
+    with registry.run(name, run_id=run_id):
+        registry.log_png(swarm, "shap_beeswarm.png")
+        mlflow.log_text(attributions_html(attributions), "shap.html")
+    return swarm
+
+
+def _evaluated(detector: IsolationForestDetector, days: ValidationDays) -> Evaluation:
+    scored = days.rows.select("symbol", "event_time", "known_time").with_columns(
+        score=pl.Series(detector.score(days.rows)), rule_score=volume_ratio(days.rows)
+    )
+    return evaluate(scored, days.truth, threshold=detector.threshold, truth=days.origin)

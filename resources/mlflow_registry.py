@@ -1,0 +1,130 @@
+"""MLflow as the platform uses it: one experiment a detector, models from code, the champion's alias.
+
+No model object of ours is pickled: an artifact is the folder that the detector saved, and MLflow loads it by the code in
+`detector_pyfunc.py`. Seconds to import: Dagster is told of it by `registry.py`, which needs none of it.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import infer_signature
+
+from models.isolation_forest import IsolationForestDetector
+
+CHAMPION = "champion"
+_DETECTOR_FOLDER = "detector"
+_RUNTIME = ("numpy", "pandas", "polars", "pyarrow", "scikit-learn", "shap", "skops")
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """One version in the registry."""
+
+    name: str
+    version: int
+    run_id: str
+
+    @property
+    def uri(self) -> str:
+        """How MLflow addresses it."""
+        return f"models:/{self.name}/{self.version}"
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.version}"
+
+
+@dataclass(frozen=True)
+class ModelRegistry:
+    """Tracking and registry. `tracking_uri` is SQLite, PostgreSQL or a server; artifacts lie in `artifact_root`."""
+
+    tracking_uri: str
+    artifact_root: str
+
+    def connect(self) -> mlflow.MlflowClient:
+        """A client, the SQLite backend's folder made where it is the backend."""
+        if self.tracking_uri.startswith("sqlite:///"):
+            Path(self.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        mlflow.set_tracking_uri(self.tracking_uri)
+        return mlflow.MlflowClient(self.tracking_uri)
+
+    @contextmanager
+    def run(self, experiment: str, *, run_id: str | None = None, **tags: str) -> Iterator[mlflow.ActiveRun]:
+        """A run of `experiment`, new or taken up again; ended as failed where the body raises."""
+        client = self.connect()
+        if client.get_experiment_by_name(experiment) is None:
+            client.create_experiment(experiment, artifact_location=f"{self.artifact_root}/{experiment}")
+        mlflow.set_experiment(experiment)
+        with mlflow.start_run(run_id=run_id, tags=tags or None) as run:
+            yield run
+
+    def log_png(self, image: bytes, name: str) -> None:
+        """Log a plot to the active run."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / name
+            path.write_bytes(image)
+            mlflow.log_artifact(str(path))
+
+    def log_detector(self, folder: Path, example: pd.DataFrame, prediction: pd.DataFrame) -> str:
+        """Log a saved detector to the active run, with its signature and an input example; its model URI."""
+        info = mlflow.pyfunc.log_model(
+            name=_DETECTOR_FOLDER,
+            python_model=str(Path(__file__).parent / "detector_pyfunc.py"),
+            artifacts={_DETECTOR_FOLDER: str(folder)},
+            signature=infer_signature(example, prediction),
+            input_example=example,
+            pip_requirements=[f"{package}=={version(package)}" for package in _RUNTIME],
+        )
+        return str(info.model_uri)
+
+    def metrics(self, run_id: str) -> dict[str, float]:
+        """The metrics of a run."""
+        return dict(self.connect().get_run(run_id).data.metrics)
+
+    def register(self, name: str, model_uri: str, run_id: str) -> ModelVersion:
+        """A model as a new version under `name`; the version it already has where it is registered."""
+        client = self.connect()
+        for known in client.search_model_versions(f"name = '{name}'"):
+            if known.run_id == run_id:
+                return known
+        return mlflow.register_model(model_uri, name)
+
+    def crown(self, name: str, model_version: int) -> None:
+        """Make a version the champion."""
+        self.connect().set_registered_model_alias(name, CHAMPION, str(model_version))
+
+    def champion(self, name: str) -> RegisteredModel | None:
+        """The reigning champion, or None where none was crowned."""
+        client = self.connect()
+        try:
+            found = client.get_model_version_by_alias(name, CHAMPION)
+        except MlflowException:
+            return None
+        return RegisteredModel(name, int(found.version), found.run_id)
+
+    @contextmanager
+    def files(self, model_uri: str) -> Iterator[Path]:
+        """The folder that a model's detector was saved in, fetched for as long as the context lasts."""
+        self.connect()
+        with tempfile.TemporaryDirectory(prefix="tapewatch-model-") as target:
+            model = Path(mlflow.artifacts.download_artifacts(artifact_uri=model_uri, dst_path=target))
+            yield _detector_folder(model)
+
+    def load(self, model_uri: str) -> IsolationForestDetector:
+        """A model's detector, ready to score."""
+        with self.files(model_uri) as folder:
+            return IsolationForestDetector.load(folder)
+
+
+def _detector_folder(model: Path) -> Path:
+    folders = [path for path in (model / "artifacts").iterdir() if path.is_dir()]
+    if len(folders) != 1:
+        raise FileNotFoundError(f"{model} should hold one detector, has {[f.name for f in folders] or 'none'}")
+    return folders[0]
