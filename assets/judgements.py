@@ -14,6 +14,7 @@ from tapewatch.features.aggressor import aggressor_agreement
 from tapewatch.features.microstructure import microstructure
 from tapewatch.market.conditions import INTERMARKET_SWEEP
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition
+from tapewatch.market.prices import is_no_price, is_two_sided
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import BARS, COVERAGE, DELIVERED_BARS, MICROSTRUCTURE, QUOTES, TRADES
 from tapewatch.store.lake import Lake, whole_symbol_groups
@@ -27,7 +28,7 @@ _LEAST_VOLUME_AGREEMENT = 0.95
 
 def schema(table: Table, lake: Lake, partition: Partition) -> Verdict:
     """Columns, types, nulls and ranges are as the table's definition says."""
-    problems = {fault for frame in _groups(lake, table, partition) for fault in table.problems(frame)}
+    problems = {fault for frame in _groups(lake, table, partition) for fault in table.problems(frame, partition.market)}
     return not problems, {"problems": sorted(problems)}
 
 
@@ -49,9 +50,9 @@ def inside_session(table: Table, lake: Lake, partition: Partition) -> Verdict:
 
 
 def prices_and_sizes(_: Table, lake: Lake, partition: Partition) -> Verdict:
-    """A price of zero or a negative size would poison every bar and feature above it."""
+    """A price that is none or a negative size would poison every bar and feature above it."""
     bad = lake.scan(TRADES, partition).select(
-        no_price=(pl.col("price") <= 0).sum(), negative_size=(pl.col("size") < 0).sum()
+        no_price=is_no_price("price", partition.market).sum(), negative_size=(pl.col("size") < 0).sum()
     )
     facts = bad.collect().row(0, named=True)
     return not any(facts.values()), facts
@@ -59,10 +60,9 @@ def prices_and_sizes(_: Table, lake: Lake, partition: Partition) -> Verdict:
 
 def crossed(_: Table, lake: Lake, partition: Partition) -> Verdict:
     """A tenth of the quotes crossed is a dirty feed, not a market."""
-    two_sided = (pl.col("bid_price") > 0) & (pl.col("ask_price") > 0)
     facts = (
         lake.scan(QUOTES, partition)
-        .filter(two_sided)
+        .filter(is_two_sided(partition.market))
         .select(
             quotes=pl.len(),
             crossed=(pl.col("bid_price") > pl.col("ask_price")).sum(),
@@ -86,7 +86,7 @@ def aggressors_agree(_: Table, lake: Lake, partition: Partition) -> Verdict:
 def ohlc_consistent(_: Table, lake: Lake, partition: Partition) -> Verdict:
     """Bars that contradict themselves are refused."""
     body_low, body_high = pl.min_horizontal("open", "close"), pl.max_horizontal("open", "close")
-    wrong = (pl.col("low") > body_low) | (pl.col("high") < body_high) | (pl.col("low") <= 0)
+    wrong = (pl.col("low") > body_low) | (pl.col("high") < body_high) | is_no_price("low", partition.market)
     count = int(lake.scan(BARS, partition).select(wrong.sum()).collect().item() or 0)
     return count == 0, {"inconsistent": count}
 

@@ -28,7 +28,6 @@ class Layout:
     Attributes:
         columns: file column to table column; columns of the file that are not named are ignored.
         redelivery: table columns that tell a re-delivered row where the tape numbers nothing; empty where nothing does.
-        positive: table columns that must lie above zero; other prices, sizes and volumes may be zero.
     """
 
     market: Market
@@ -37,7 +36,6 @@ class Layout:
     table: Table
     columns: Mapping[str, str]
     redelivery: tuple[str, ...] = ()
-    positive: tuple[str, ...] = ()
 
     @property
     def prefix(self) -> str:
@@ -144,13 +142,12 @@ _VOLUME_AGGREGATE = {**_AGGREGATE, "volume": "volume", "transactions": "transact
 _SIDES = {
     f"{side}_{what}": f"{side}_{what}" for side in ("ask", "bid") for what in ("exchange", "price", "size")
 }  # fmt: skip
-_OHLC = ("open", "high", "low", "close")
 
 
 def _aggregates(market: Market, *, has_volume: bool) -> list[Layout]:
-    columns, positive = (_VOLUME_AGGREGATE, _OHLC) if has_volume else (_AGGREGATE, ())
+    columns = _VOLUME_AGGREGATE if has_volume else _AGGREGATE
     return [
-        Layout(market, name, folder, DELIVERED_BARS, columns, positive=positive)
+        Layout(market, name, folder, DELIVERED_BARS, columns)
         for name, folder in (("bars", "minute_aggs_v1"), ("day_bars", DAY_BARS_FOLDER))
     ]
 
@@ -176,7 +173,6 @@ _LAYOUTS = (
             "trf_id": "trf_id",
             "trf_timestamp": "trf_time",
         },
-        positive=("price",),
     ),
     Layout(
         Market.STOCKS,
@@ -210,7 +206,6 @@ _LAYOUTS = (
             "sip_timestamp": "time",
             "size": "size",
         },
-        positive=("price",),
     ),
     Layout(
         Market.OPTIONS,
@@ -235,7 +230,6 @@ _LAYOUTS = (
             "size": "size",
         },
         redelivery=("exchange", "id"),
-        positive=("price",),
     ),
     # The vendor has no such files; a folder of one's own may hold crypto quotes so.
     Layout(

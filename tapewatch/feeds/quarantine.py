@@ -12,9 +12,10 @@ import numpy as np
 import polars as pl
 
 from tapewatch.feeds.columns import LINE
-from tapewatch.feeds.layouts import Binding
+from tapewatch.feeds.layouts import Binding, Layout
 from tapewatch.feeds.parsing import BadLine, line_texts
-from tapewatch.market.tables import QUARANTINE
+from tapewatch.market.prices import is_no_price, is_no_side, price_rule
+from tapewatch.market.tables import QUARANTINE, QUOTES
 
 _LARGEST = float(np.finfo(np.float64).max)
 
@@ -87,8 +88,8 @@ def _rules(binding: Binding, bounds: Bounds) -> Iterator[_Rule]:
             yield _Rule(name, value.is_null(), "is empty")
         if column.dtype.is_float():
             # NaN sorts above every number, so one comparison on each side is enough.
-            if name in layout.positive:
-                yield _Rule(name, (value <= 0) | (value > _LARGEST), "is no finite number above zero")
+            if column.is_price:
+                yield _price_rule(name, layout)
             else:
                 yield _Rule(name, (value < 0) | (value > _LARGEST), "is no finite number from zero up")
     if "high" in present:
@@ -100,6 +101,12 @@ def _rules(binding: Binding, bounds: Bounds) -> Iterator[_Rule]:
     yield _Rule("time", time > _moment(bounds.now), "lies in the future")
     yield _Rule("time", time < _moment(bounds.start), f"lies before the day begins, {_iso(bounds.start)}")
     yield _Rule("time", time >= _moment(bounds.end), f"lies after the day ends, {_iso(bounds.end)}")
+
+
+def _price_rule(name: str, layout: Layout) -> _Rule:
+    is_side, market = layout.table is QUOTES, layout.market
+    is_broken = is_no_side(name, market) if is_side else is_no_price(name, market)
+    return _Rule(name, is_broken, f"is no {price_rule(market, may_be_empty=is_side)}")
 
 
 def _moment(nanoseconds: int) -> pl.Expr:

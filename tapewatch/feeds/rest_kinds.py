@@ -18,6 +18,7 @@ from tapewatch.feeds.rest_columns import quote_columns, trade_columns
 from tapewatch.feeds.rest_decode import BarsDecoder, ColumnsDecoder, DecodedColumns
 from tapewatch.feeds.rest_pages import Request
 from tapewatch.market.instruments import Market, to_rest
+from tapewatch.market.prices import is_no_price, is_no_side, price_rule
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
 
@@ -55,7 +56,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One table of the tape on REST. `rules` pairs each fault with the sentence that reports it."""
+    """One table of the tape on REST. `rules` pairs each fault that no market allows with the sentence that reports it."""
 
     tape: Tape
     table: Table
@@ -127,8 +128,14 @@ def _negative(*columns: str) -> tuple[Rule, ...]:
     return tuple(_below(column, "0 or more", pl.col(column) < 0) for column in columns)
 
 
-def _not_positive(*columns: str) -> tuple[Rule, ...]:
-    return tuple(_below(column, "above 0", pl.col(column) <= 0) for column in columns)
+def price_rules(kind: Kind, market: Market) -> tuple[Rule, ...]:
+    """What the market says of every price of the table. A side of a quote may be 0, and the mean price of no volume."""
+    rules = []
+    for name in (column.name for column in kind.table.columns if column.is_price):
+        may_be_zero = kind.tape is Tape.QUOTES or name == "vwap"
+        fault = is_no_side(name, market) if may_be_zero else is_no_price(name, market)
+        rules.append(_below(name, f"a {price_rule(market, may_be_empty=may_be_zero)}", fault))
+    return tuple(rules)
 
 
 def time_rules(window: Window, now: int) -> tuple[Rule, ...]:
@@ -160,14 +167,14 @@ TRADES_KIND: Final = Kind(
     TRADES,
     ColumnsDecoder(TradeRow, trade_columns),
     _trades_request,
-    (*_not_positive("price"), *_negative("size")),
+    _negative("size"),
 )
 QUOTES_KIND: Final = Kind(
     Tape.QUOTES,
     QUOTES,
     ColumnsDecoder(QuoteRow, quote_columns),
     _quotes_request,
-    _negative("bid_price", "ask_price", "bid_size", "ask_size"),
+    _negative("bid_size", "ask_size"),
 )
 BARS_KIND: Final = Kind(
     Tape.BARS,
@@ -175,8 +182,7 @@ BARS_KIND: Final = Kind(
     BarsDecoder(),
     _bars_request,
     (
-        *_not_positive("open", "high", "low", "close"),
-        *_negative("volume", "vwap", "transactions"),
+        *_negative("volume", "transactions"),
         (pl.col("high") < _HIGHEST, pl.format("high {} lies below {}", pl.col("high"), _HIGHEST)),
         (pl.col("low") > _LOWEST, pl.format("low {} lies above {}", pl.col("low"), _LOWEST)),
     ),

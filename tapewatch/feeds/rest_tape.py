@@ -9,7 +9,7 @@ from typing import Final
 import polars as pl
 
 from tapewatch.feeds.rest_decode import LINE, DecodedColumns, raw_rows
-from tapewatch.feeds.rest_kinds import Kind, Numbering, Rule, Window, number_rule, numbering, time_rules
+from tapewatch.feeds.rest_kinds import Kind, Numbering, Rule, Window, number_rule, numbering, price_rules, time_rules
 from tapewatch.feeds.rest_pages import NumberedPage, Pager, Request, lost_next_url
 from tapewatch.feeds.source import Load
 from tapewatch.market.conditions import FIRST_CORRECTION_RECORD
@@ -61,7 +61,7 @@ def fetch_symbol(
         RestError: see `Pager.pages` and `Transport.call`.
     """
     request = kind.request(symbol, window, page_limit)
-    rules = (*time_rules(window, now), *kind.rules, *number_rule(kind, market))
+    rules = (*time_rules(window, now), *price_rules(kind, market), *kind.rules, *number_rule(kind, market))
     tape = SymbolTape(symbol, kind.table.empty())
     frames, page = [], None
     for page in pager.pages(request, kind.decoder):

@@ -13,14 +13,16 @@ import numpy.typing as npt
 
 from tapewatch.feeds.stream_rows import BAR, FLOATS, INTS, NULL_INT, QUOTE, TRADE, VALUE
 from tapewatch.market.instruments import Market
+from tapewatch.market.prices import may_be_negative
 
 #: How a field is read. TIME infers the unit, and TIME_OR_ZERO is null where it is 0; EXCHANGE is an id that may stand in quotes and
 #: fills two columns; WORD and CODES look a text up; DECIMAL is an amount that may stand in quotes, and wins over an AMOUNT of the
-#: same column; TRADED is the value of a future's bar; the SKIP ones are checked and dropped. Those up to LAST_INT are integers.
+#: same column; TRADED is the value of a future's bar; SIGNED is a price where those may be zero or negative; the SKIP ones are
+#: checked and dropped. Those up to LAST_INT are integers.
 (
     TIME, TIME_OR_ZERO, INT, EXCHANGE, SKIP_INT, PRICE, AMOUNT, WORD, CODES, TEXT, DECIMAL, TRADED, SKIP_NUMBER,
-    SKIP_FLAG, SKIP_ANY,
-) = range(15)  # fmt: skip
+    SKIP_FLAG, SKIP_ANY, SIGNED,
+) = range(16)  # fmt: skip
 LAST_INT: Final = SKIP_INT
 KEY_BITS: Final = 6
 KEY_MIXER: Final = 0x9E3779B97F4A7C15
@@ -57,14 +59,20 @@ def _amounts(names: Mapping[str, str], how: int = AMOUNT) -> dict[str, _Field]:
 
 _SIZES = {**_amounts({"s": "size"}), **_amounts({"ds": "size"}, DECIMAL)}
 _SIDES = _amounts({"bp": "bid_price", "ap": "ask_price", "bs": "bid_size", "as": "ask_size"})
+_SIGNED_SIDES = {**_SIDES, **_amounts({"bp": "bid_price", "ap": "ask_price"}, SIGNED)}
 _NO_SIDES = {"bid_price": 0.0, "ask_price": 0.0, "conditions": 0, "indicators": 0}
 _AT: Final[_Field] = (TIME, "time", 0)
 _SKIPPED: Final[_Field] = (SKIP_INT, "", _I64)
 
 
+def _price(market: Market, plain: int = PRICE) -> int:
+    """How a price is read that is `plain` where prices lie above zero."""
+    return SIGNED if may_be_negative(market) else plain
+
+
 def _trade(market: Market) -> _Event:
     fields = {
-        "sym": (WORD, "symbol", 0), "p": (PRICE, "price", 0), "t": _AT, **_SIZES, "x": (INT, "exchange", _I16),
+        "sym": (WORD, "symbol", 0), "p": (_price(market), "price", 0), "t": _AT, **_SIZES, "x": (INT, "exchange", _I16),
         "i": (TEXT, "", 0), "z": (INT, "tape", _I8), "c": (CODES, "conditions", 0), "q": (INT, "sequence_number", _I64),
         "trfi": (INT, "trf_id", _I16), "trft": (TIME_OR_ZERO, "trf_time", 0),
     }  # fmt: skip
@@ -72,16 +80,16 @@ def _trade(market: Market) -> _Event:
     return _Event("T", TRADE, fields, required, ("s", "ds"), {"exchange": 0, "conditions": 0})
 
 
-_QUOTE = _Event(
-    "Q", QUOTE,
-    {
-        "sym": (WORD, "symbol", 0), "t": _AT, **_SIDES, **_ints({"bx": "bid_exchange", "ax": "ask_exchange"}, _I16),
-        "c": (CODES, "conditions", 0), "i": (CODES, "indicators", 0), "z": (INT, "tape", _I8),
-        "q": (INT, "sequence_number", _I64), "trfi": (SKIP_INT, "", _I16), "trft": (TIME_OR_ZERO, "trf_time", 0),
-        "bt": _SKIPPED, "at": _SKIPPED,
-    },
-    ("sym", "t"), defaults=_NO_SIDES,
-)  # fmt: skip
+def _quote(market: Market) -> _Event:
+    fields = {
+        "sym": (WORD, "symbol", 0), "t": _AT, **(_SIGNED_SIDES if may_be_negative(market) else _SIDES),
+        **_ints({"bx": "bid_exchange", "ax": "ask_exchange"}, _I16), "c": (CODES, "conditions", 0),
+        "i": (CODES, "indicators", 0), "z": (INT, "tape", _I8), "q": (INT, "sequence_number", _I64),
+        "trfi": (SKIP_INT, "", _I16), "trft": (TIME_OR_ZERO, "trf_time", 0), "bt": _SKIPPED, "at": _SKIPPED,
+    }  # fmt: skip
+    return _Event("Q", QUOTE, fields, ("sym", "t"), defaults=_NO_SIDES)
+
+
 _CRYPTO_TRADE = _Event(
     "XT", TRADE,
     {
@@ -113,12 +121,10 @@ _INDEX_VALUE = _Event("V", VALUE, {"T": (WORD, "symbol", 0), "t": _AT, "val": (A
 
 
 def _bar(tag: str, clock: int, name: str, market: Market) -> _Event:
-    prices = _amounts(
-        {"o": "open", "h": "high", "l": "low", "c": "close"}, AMOUNT if market is Market.INDICES else PRICE
-    )
+    prices = _amounts({"o": "open", "h": "high", "l": "low", "c": "close"}, _price(market))
     fields: dict[str, _Field] = {
         name: (WORD, "symbol", 0), **prices, "s": (TIME, "time", 0), "e": _SKIPPED,
-        **_amounts({"v": "volume", "vw": "vwap", "z": "average_size"}),
+        **_amounts({"v": "volume", "z": "average_size"}), "vw": (_price(market, AMOUNT), "vwap", 0),
     }  # fmt: skip
     if name == "sym":
         fields |= {
@@ -139,7 +145,7 @@ def _events(market: Market) -> tuple[_Event, ...]:
         case Market.FOREX:
             return (_FOREX_QUOTE, _bar("CAS", 0, "pair", market), _bar("CA", 1, "pair", market))
     bars = _bar("A", 0, "sym", market), _bar("AM", 1, "sym", market)
-    return (_INDEX_VALUE, *bars) if market is Market.INDICES else (_trade(market), _QUOTE, *bars)
+    return (_INDEX_VALUE, *bars) if market is Market.INDICES else (_trade(market), _quote(market), *bars)
 
 
 def packed(name: str) -> int:

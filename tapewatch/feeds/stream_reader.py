@@ -17,6 +17,7 @@ from tapewatch.feeds.stream_times import to_ns
 from tapewatch.feeds.stream_words import WordTable
 from tapewatch.market.instruments import Market
 from tapewatch.market.live_tables import AUCTION_IMBALANCES, ORDER_BOOK, PRICE_BANDS
+from tapewatch.market.prices import is_price, is_side, price_rule
 
 _SECOND, _MINUTE = 0, 1
 _HOT = (sm.Trade, sm.CryptoTrade, sm.Quote, sm.CryptoQuote, sm.ForexQuote, sm.SecondBar, sm.PairBar, sm.IndexValue)
@@ -168,13 +169,13 @@ class CarefulReader:
         else:
             symbol, number = event.sym, _or_null(event.q)
             facility = _or_null(event.trfi), _optional_time("trft", event.trft), _or_null(event.z)
-        price, time = _above_zero("p", event.p), _time("t", event.t)
+        price, time = self._price("p", event.p), _time("t", event.t)
         head = self._symbols.code(symbol), time, received_ns, number
         ints = (*head, event.x or 0, self._codes.code(_spelt(event.c)), *facility)
         room.append(TRADE, ints, (price, size), b"" if event.i is None else str(event.i).encode())
 
     def _quote(self, event: sm.Quote | sm.CryptoQuote, received_ns: int, room: RowRoom, _found: Findings) -> None:
-        prices = _from_zero("bp", event.bp or 0.0), _from_zero("ap", event.ap or 0.0)
+        prices = self._side("bp", event.bp), self._side("ap", event.ap)
         sizes = _size("bs", event.bs), _size("as", event.as_)
         ints: tuple[int, ...]
         if isinstance(event, sm.CryptoQuote):
@@ -199,37 +200,53 @@ class CarefulReader:
     def _forex_quote(self, event: sm.ForexQuote, received_ns: int, room: RowRoom, _found: Findings) -> None:
         exchange, regular = _exchange(event.x), self._codes.code("")
         head = self._symbols.code(event.p), _time("t", event.t), received_ns
-        prices = _from_zero("b", event.b or 0.0), _from_zero("a", event.a or 0.0)
+        prices = self._side("b", event.b), self._side("a", event.a)
         ints = (*head, NULL_INT, exchange, exchange, regular, regular, NULL_INT, NULL_INT)
         room.append(QUOTE, ints, (*prices, math.nan, math.nan))
 
     def _bar(self, clock: int, event: sm.SecondBar, received_ns: int, room: RowRoom, _found: Findings) -> None:
         volume, day_volume, vwap = event.v or 0.0, event.av, event.vw
         if self.market is Market.FUTURES:
-            value = None if event.dv is None else _amount("dv", event.dv)
+            value = None if event.dv is None else _traded_value("dv", event.dv)
             vwap = _value_per_unit(value, volume, event) if vwap is None else vwap
         else:
             volume = volume if event.dv is None else _amount("dv", event.dv)
             day_volume = day_volume if event.dav is None else _amount("dav", event.dav)
-        tail = (_size("vw", vwap), _size("z", event.z), _size("av", day_volume))
+        tail = (self._mean("vw", vwap), _size("z", event.z), _size("av", day_volume))
         transactions = NULL_INT if event.n is None else int(_from_zero("n", event.n))
         head = (self._symbols.code(event.sym), _time("s", event.s), received_ns, clock, transactions)
         room.append(BAR, head, (*self._prices(event), _from_zero("v", volume), *tail))
 
     def _pair_bar(self, clock: int, event: sm.PairBar, received_ns: int, room: RowRoom, _found: Findings) -> None:
-        tail = (_size("vw", event.vw), _size("z", event.z), math.nan)
+        tail = (self._mean("vw", event.vw), _size("z", event.z), math.nan)
         head = (self._symbols.code(event.pair), _time("s", event.s), received_ns, clock, NULL_INT)
         room.append(BAR, head, (*self._prices(event), _from_zero("v", event.v or 0.0), *tail))
 
     def _prices(self, event: sm.SecondBar | sm.PairBar) -> tuple[float, float, float, float]:
-        check = _from_zero if self.market is Market.INDICES else _above_zero
         for name in "ohlc":
-            check(name, getattr(event, name))
+            self._price(name, getattr(event, name))
         if event.h < max(event.o, event.l, event.c):
             raise _ImpossibleError(f"h: {event.h} lies below another price of the bar")
         if event.l > min(event.o, event.h, event.c):
             raise _ImpossibleError(f"l: {event.l} lies above another price of the bar")
         return event.o, event.h, event.l, event.c
+
+    def _price(self, name: str, value: float) -> float:
+        if not is_price(value, self.market):
+            raise _ImpossibleError(f"{name}: {value} is no {price_rule(self.market)}")
+        return value
+
+    def _side(self, name: str, value: float | None) -> float:
+        """The price of a side, 0 where it is empty."""
+        if not value:
+            return 0.0
+        if not is_side(value, self.market):
+            raise _ImpossibleError(f"{name}: {value} is no {price_rule(self.market, may_be_empty=True)}")
+        return value
+
+    def _mean(self, name: str, value: float | None) -> float:
+        """A mean price, which is 0 where nothing was traded."""
+        return math.nan if value is None else self._side(name, value)
 
     def _value(self, event: sm.IndexValue, received_ns: int, room: RowRoom, _found: Findings) -> None:
         room.append(VALUE, (self._symbols.code(event.T), _time("t", event.t), received_ns), (event.val,))
@@ -272,12 +289,6 @@ def _optional_time(name: str, value: int | None) -> int:
     return _time(name, value) if value else NULL_INT
 
 
-def _above_zero(name: str, value: float) -> float:
-    if not 0 < value <= _LARGEST:
-        raise _ImpossibleError(f"{name}: {value} is no finite number above zero")
-    return value
-
-
 def _from_zero(name: str, value: float) -> float:
     if not 0 <= value <= _LARGEST:
         raise _ImpossibleError(f"{name}: {value} is no finite number from zero up")
@@ -293,6 +304,17 @@ def _amount(name: str, value: float | str) -> float:
         return _from_zero(name, float(value))
     except ValueError:
         raise _ImpossibleError(f"{name}: {value!r} is no finite number from zero up") from None
+
+
+def _traded_value(name: str, value: float | str) -> float:
+    """What a future's volume cost, below zero where its price was."""
+    try:
+        traded = float(value)
+    except ValueError:
+        traded = math.nan
+    if not math.isfinite(traded):
+        raise _ImpossibleError(f"{name}: {value!r} is no finite number")
+    return traded
 
 
 def _exchange(value: int | str | None) -> int:

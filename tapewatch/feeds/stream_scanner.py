@@ -38,7 +38,7 @@ Pointers = tuple[Any, ...]
 #: NULs after the last frame, so that no look ahead leaves the text.
 PADDING: Final = 16
 _QUOTE, _COLON, _COMMA, _LEFT_BRACE, _RIGHT_BRACE, _LEFT_BRACKET, _RIGHT_BRACKET = 34, 58, 44, 123, 125, 91, 93
-_LOWER_T, _LOWER_F = 116, 102
+_LOWER_T, _LOWER_F, _MINUS = 116, 102, 45
 _U = np.uint64
 _EV = _U(int.from_bytes(b"ev", "big"))
 _MIXER, _KEY_SHIFT, _KEY_MASK = _U(sp.KEY_MIXER), _U(64 - sp.KEY_BITS), 2**sp.KEY_BITS - 1
@@ -133,7 +133,8 @@ def _is_sound(floats: Pointer, base: Whole, rows: Whole, traded: float) -> bool:
     high, low = floats[base + _HIGH * rows], floats[base + _LOW * rows]
     first, last = floats[base + _OPEN * rows], floats[base + _CLOSE * rows]
     volume = floats[base + _VOLUME * rows]
-    if traded >= 0 and volume > 0 and np.isnan(floats[base + _VWAP * rows]) and low <= traded / volume <= high:
+    # NaN where no value is stated, and no number lies above or below that.
+    if volume > 0 and np.isnan(floats[base + _VWAP * rows]) and low <= traded / volume <= high:
         floats[base + _VWAP * rows] = traded / volume
     return bool(high >= first and high >= last and high >= low and low <= first and low <= last)
 
@@ -162,7 +163,7 @@ def _event(  # noqa: PLR0911 - each return is a way not to be plain
     anything is not plain."""
     keys, actions, slots, limits, bits, learnt = plan
     ints, floats, offsets, letters = out
-    seen, decided, traded = np.int64(0), np.int64(0), -1.0
+    seen, decided, traded = np.int64(0), np.int64(0), np.nan
     while text[at] == _COMMA:
         place, at = _field(text, skip_space(text, at + 1), event, keys)
         if place < 0 or seen & bits[place]:
@@ -186,15 +187,23 @@ def _event(  # noqa: PLR0911 - each return is a way not to be plain
             at = _copied(text, at, row, offsets, letters)
         elif action in (sp.DECIMAL, sp.TRADED, sp.SKIP_NUMBER):
             is_quoted = text[at] == _QUOTE and action != sp.SKIP_NUMBER
-            value, at = decimal(text, at + is_quoted)
+            at += is_quoted
+            is_negative = text[at] == _MINUS and action != sp.DECIMAL
+            value, at = decimal(text, at + is_negative)
             if value < 0 or (is_quoted and text[at] != _QUOTE):
                 return np.int64(0)
             at += is_quoted
             if action == sp.TRADED:
-                traded = value
+                traded = -value if is_negative else value
             elif action == sp.DECIMAL:
                 floats[float_base + slot * rows] = value
                 decided |= 1 << slot
+        elif action == sp.SIGNED:
+            is_negative = text[at] == _MINUS
+            value, at = decimal(text, at + is_negative)
+            if value < 0 or (is_negative and value == 0):
+                return np.int64(0)
+            floats[float_base + slot * rows] = -value if is_negative else value
         else:
             if action == sp.SKIP_FLAG and text[at] != _LOWER_T and text[at] != _LOWER_F:
                 return np.int64(0)

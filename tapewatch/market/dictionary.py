@@ -13,7 +13,9 @@ _HEADER = """\
 # Data dictionary
 
 Generated from `tapewatch/market/tables.py` and `live_tables.py`; a test holds the two together. Times are UTC in nanoseconds. A column is null only
-where it says so, and floats hold no NaN.
+where it says so, and floats hold no NaN. A price lies above 0 and an empty side of a quote is 0, but in futures a price is
+any finite number, and a side is empty where its price is 0 and its size not above 0. What is made of logarithms or ratios of
+prices is null where one of them is 0 or below.
 """
 
 
@@ -39,7 +41,7 @@ def _row(column: Column) -> str:
         "Timestamp" if column.dtype.is_temporal() else str(column.dtype),
         column.unit,
         "yes" if column.is_nullable else "",
-        "" if low is None and high is None else bounds.strip(),
+        "price" if column.is_price else "" if low is None and high is None else bounds.strip(),
         column.description.replace("|", "\\|"),
     )
     return f"| {' | '.join(cells)} |"

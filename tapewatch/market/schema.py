@@ -10,6 +10,9 @@ from types import MappingProxyType
 import polars as pl
 import pyarrow as pa
 
+from tapewatch.market.instruments import Market
+from tapewatch.market.prices import may_be_negative
+
 _ARROW_TYPES: dict[pl.DataType, pa.DataType] = {
     pl.Datetime("ns", "UTC"): pa.timestamp("ns", "UTC"),
     pl.Categorical(): pa.dictionary(pa.uint32(), pa.large_string()),
@@ -29,7 +32,10 @@ class SchemaError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column. `unit` is empty where the value has none; bounds are inclusive and ignore nulls."""
+    """One column. `unit` is empty where the value has none; bounds are inclusive and ignore nulls.
+
+    A price has no bounds of its own: the market says what one may be. 0 stands for an empty side of a quote.
+    """
 
     name: str
     dtype: pl.DataType
@@ -38,6 +44,7 @@ class Column:
     is_nullable: bool = False
     minimum: float | None = None
     maximum: float | None = None
+    is_price: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,8 +97,11 @@ class Table:
         except pl.exceptions.PolarsError as error:
             raise SchemaError(f"{self.name}: {error}") from error
 
-    def problems(self, frame: pl.DataFrame) -> Iterator[str]:
-        """What is wrong with `frame`, one sentence a fault: schema, nulls, NaN, ranges. Uniqueness is `duplicates`."""
+    def problems(self, frame: pl.DataFrame, market: Market | None = None) -> Iterator[str]:
+        """What is wrong with `frame`, one sentence a fault: schema, nulls, NaN, ranges. Uniqueness is `duplicates`.
+
+        Prices are held against the market's rule where the market is given.
+        """
         if frame.schema != self.schema:
             yield from _schema_problems(self.schema, frame.schema)
             return
@@ -100,13 +110,13 @@ class Table:
         faults = frame.select(
             expression.sum().alias(f"{column.name}: {fault}")
             for column in self.columns
-            for fault, expression in _faults(column)
+            for fault, expression in _faults(column, market)
         )
         yield from (f"{fault} in {count:,} row(s)" for fault, count in faults.row(0, named=True).items() if count)
 
-    def check(self, frame: pl.DataFrame) -> None:
-        """Raise a SchemaError that lists every problem of `frame`."""
-        problems = list(self.problems(frame))
+    def check(self, frame: pl.DataFrame, market: Market | None = None) -> None:
+        """Raise a SchemaError that lists every problem of `frame`; see `problems`."""
+        problems = list(self.problems(frame, market))
         if problems:
             raise SchemaError(f"{self.name}: " + "; ".join(problems))
 
@@ -126,7 +136,7 @@ def _schema_problems(expected: pl.Schema, found: pl.Schema) -> Iterator[str]:
         yield f"columns are in another order: {', '.join(found)}"
 
 
-def _faults(column: Column) -> Iterator[tuple[str, pl.Expr]]:
+def _faults(column: Column, market: Market | None) -> Iterator[tuple[str, pl.Expr]]:
     value = pl.col(column.name)
     if not column.is_nullable:
         yield "null", value.is_null()
@@ -136,3 +146,6 @@ def _faults(column: Column) -> Iterator[tuple[str, pl.Expr]]:
         yield f"below {column.minimum:g}", value < column.minimum
     if column.maximum is not None:
         yield f"above {column.maximum:g}", value > column.maximum
+    if column.is_price and market is not None and not may_be_negative(market):
+        # Zero passes: it stands for the empty side of a quote.
+        yield "below 0", value < 0

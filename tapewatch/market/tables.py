@@ -30,9 +30,22 @@ _EVENT_TIME = Column("event_time", TIME, "start of the minute that the row descr
 _KNOWN_TIME = Column("known_time", TIME, "earliest moment at which the row could be known")
 
 
-def optional(name: str, dtype: pl.DataType, description: str, unit: str = "", **bounds: float) -> Column:
+def optional(
+    name: str,
+    dtype: pl.DataType,
+    description: str,
+    unit: str = "",
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+) -> Column:
     """A column that may be null."""
-    return Column(name, dtype, description, unit, is_nullable=True, **bounds)
+    return Column(name, dtype, description, unit, is_nullable=True, minimum=minimum, maximum=maximum)
+
+
+def price(name: str, description: str, *, is_nullable: bool = False) -> Column:
+    """A column of prices, whose range the market sets (`prices.py`)."""
+    return Column(name, F64, description, "quote currency", is_nullable=is_nullable, is_price=True)
 
 
 TRADES = Table(
@@ -47,7 +60,7 @@ TRADES = Table(
         Column(
             "sequence_number", I64, "the tape's number; where there is none, the position in the symbol's day from 1"
         ),
-        Column("price", F64, "price of one unit", "quote currency", minimum=0),
+        price("price", "price of one unit"),
         Column("size", F64, "traded amount, fractional where the market allows it", "base units", minimum=0),
         Column("exchange", I16, "the vendor's exchange id"),
         Column("conditions", SYMBOL, 'condition codes as "12,37"; empty for a regular sale'),
@@ -72,8 +85,8 @@ QUOTES = Table(
         Column(
             "sequence_number", I64, "the tape's number; where there is none, the position in the symbol's day from 1"
         ),
-        Column("bid_price", F64, "best bid; 0 where there is none", "quote currency", minimum=0),
-        Column("ask_price", F64, "best offer; 0 where there is none", "quote currency", minimum=0),
+        price("bid_price", "best bid; 0 where there is none"),
+        price("ask_price", "best offer; 0 where there is none"),
         optional("bid_size", F64, "size at the best bid; null where the market states none", "base units", minimum=0),
         optional("ask_size", F64, "size at the best offer; null where the market states none", "base units", minimum=0),
         optional("bid_exchange", I16, "the vendor's exchange id of the bid"),
@@ -95,22 +108,22 @@ BARS = Table(
         _SYMBOL,
         Column("time", TIME, "start of the bar"),
         Column("known_time", TIME, "end of the bar: no earlier can it be known"),
-        Column("open", F64, "first eligible price", "quote currency", minimum=0),
-        Column("high", F64, "highest eligible price", "quote currency", minimum=0),
-        Column("low", F64, "lowest eligible price", "quote currency", minimum=0),
-        Column("close", F64, "last eligible price", "quote currency", minimum=0),
+        price("open", "first eligible price"),
+        price("high", "highest eligible price"),
+        price("low", "lowest eligible price"),
+        price("close", "last eligible price"),
         Column("volume", F64, "eligible volume; 0 where an index has none", "base units", minimum=0),
-        optional("vwap", F64, "volume-weighted average price", "quote currency", minimum=0),
+        price("vwap", "volume-weighted average price", is_nullable=True),
         optional("transactions", I64, "eligible trades", minimum=0),
         Column(
             "source",
             SYMBOL,
             "`trades` where built from trades; where only the vendor's bar exists, `delivered_by`, or `delivered`",
         ),
-        optional("delivered_open", F64, "open of the vendor's bar", "quote currency", minimum=0),
-        optional("delivered_high", F64, "high of the vendor's bar", "quote currency", minimum=0),
-        optional("delivered_low", F64, "low of the vendor's bar", "quote currency", minimum=0),
-        optional("delivered_close", F64, "close of the vendor's bar", "quote currency", minimum=0),
+        price("delivered_open", "open of the vendor's bar", is_nullable=True),
+        price("delivered_high", "high of the vendor's bar", is_nullable=True),
+        price("delivered_low", "low of the vendor's bar", is_nullable=True),
+        price("delivered_close", "close of the vendor's bar", is_nullable=True),
         optional("delivered_volume", F64, "volume of the vendor's bar", "base units", minimum=0),
         optional("is_volume_equal", BOOL, "built and delivered volume agree; null unless both exist"),
         optional("is_price_equal", BOOL, "built and delivered open, high, low, close agree; null unless both exist"),
@@ -180,10 +193,10 @@ MICROSTRUCTURE = Table(
         _KNOWN_TIME,
         Column("is_regular", BOOL, "the minute lies in the regular session"),
         Column("session_minute", I32, "minutes since the regular open, negative before it", "min"),
-        optional("last_price", F64, "last eligible trade price so far", "quote currency", minimum=0),
-        optional("mid_price", F64, "midpoint of the last valid quote so far", "quote currency", minimum=0),
+        price("last_price", "last eligible trade price so far", is_nullable=True),
+        price("mid_price", "midpoint of the last valid quote so far", is_nullable=True),
         Column("volume", F64, "eligible volume", "base units", minimum=0),
-        Column("notional", F64, "eligible volume times price", "quote currency", minimum=0),
+        price("notional", "eligible volume times price"),
         Column("trade_count", I64, "eligible trades", minimum=0),
         Column("buy_volume", F64, "volume of buyer-initiated trades", "base units", minimum=0),
         Column("sell_volume", F64, "volume of seller-initiated trades", "base units", minimum=0),

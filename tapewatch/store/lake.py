@@ -130,7 +130,7 @@ class Lake:
     ) -> Written:
         """Replace a partition by `frames`, all or nothing; memory holds a few frames at a time.
 
-        Each frame is checked against the table. Together they must be sorted as the table says; a single frame is
+        Each frame is checked against the table and the market. Together they must be sorted as the table says; a single frame is
         sorted here.
 
         Raises:
@@ -144,7 +144,7 @@ class Lake:
         target = self.path(table, partition)
         try:
             with Staging(target) as staging:
-                rows = write_parquet(table, frames, staging.path)
+                rows = write_parquet(table, frames, staging.path, market=partition.market if partition else None)
                 if not allow_shrink:
                     self._refuse_shrinking(table, partition, rows)
                 return Written(str(target), rows, staging.swap_in())

@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tapewatch.market.instruments import Market
 from tapewatch.market.schema import Column, Table
 from tapewatch.store.staging import WriteError
 
@@ -71,8 +72,10 @@ class Selection:
         return pl.concat([frame.slice(offset, length) for offset, length in self.slices])
 
 
-def write_parquet(table: Table, frames: Iterable[pl.DataFrame], path: Path) -> int:
+def write_parquet(table: Table, frames: Iterable[pl.DataFrame], path: Path, *, market: Market | None = None) -> int:
     """Write frames of `table`, sorted as it says, and return the rows; encoding runs beside the making of the frames.
+
+    The market, where there is one, says what a price may be.
 
     Raises:
         SchemaError: a frame does not fit the table.
@@ -83,7 +86,7 @@ def write_parquet(table: Table, frames: Iterable[pl.DataFrame], path: Path) -> i
     rows = 0
     pending: Future[None] | None = None
     with ThreadPoolExecutor(1, "parquet") as encoder, _Writer(path, table.arrow_schema, _encodings(table)) as writer:
-        for group in _row_groups(table, frames, index):
+        for group in _row_groups(table, _checked(table, frames, market), index):
             rows += group.height
             arrow = _to_arrow(table, group)
             if pending:
@@ -201,13 +204,18 @@ def _is_text(table: Table, column: str) -> bool:
     return table.by_name[column].dtype in (pl.Categorical(), pl.String())
 
 
+def _checked(table: Table, frames: Iterable[pl.DataFrame], market: Market | None) -> Iterator[pl.DataFrame]:
+    for frame in frames:
+        table.check(frame, market)
+        yield frame
+
+
 def _row_groups(table: Table, frames: Iterable[pl.DataFrame], index: _SymbolIndex) -> Iterator[pl.DataFrame]:
     """Regroup frames, in a way that does not depend on how they were cut: a group ends where a symbol begins once it
     holds `ROW_GROUP_ROWS`, and anywhere at twice that."""
     pending: list[pl.DataFrame] = []
     waiting = 0
     for frame in frames:
-        table.check(frame)
         if not frame.height:
             continue
         runs = index.add(frame) if "symbol" in table.by_name else [(frame.height, False)]

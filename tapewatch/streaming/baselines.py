@@ -48,7 +48,7 @@ def baselines_from(days: Iterable[tuple[Session, pl.DataFrame]]) -> Baselines:
         minute = (pl.col("time").cast(pl.Int64) - session.regular_start) // NS_PER_MINUTE
         regular = (
             bars.with_columns(symbol=pl.col("symbol").cast(pl.String), minute=minute)
-            .filter(pl.col("minute").is_between(0, session.regular_minutes - 1), pl.col("low") > 0)
+            .filter(pl.col("minute").is_between(0, session.regular_minutes - 1))
             .sort("symbol", "minute")
         )
         for (symbol,), rows in regular.group_by("symbol", maintain_order=True):
@@ -56,11 +56,14 @@ def baselines_from(days: Iterable[tuple[Session, pl.DataFrame]]) -> Baselines:
             profile = np.zeros(session.regular_minutes)
             profile[rows["minute"].to_numpy()] = rows["volume"].to_numpy()
             volumes.setdefault(name, []).append(profile)
-            returns = np.abs(np.diff(np.log(rows["close"].to_numpy()))) * 1e4
+            # Prices of zero or below have no logarithm.
+            positive = rows.filter(pl.col("low") > 0)
+            returns = np.abs(np.diff(np.log(positive["close"].to_numpy()))) * 1e4
             if returns.size:
                 moves.setdefault(name, []).append(float(returns.mean()))
-            spans = np.log(rows["high"].to_numpy() / rows["low"].to_numpy()) * 1e4
-            ranges.setdefault(name, []).append(float(spans.mean()))
+            spans = np.log(positive["high"].to_numpy() / positive["low"].to_numpy()) * 1e4
+            if spans.size:
+                ranges.setdefault(name, []).append(float(spans.mean()))
     return Baselines(
         volume={symbol: _profile(parts) for symbol, parts in volumes.items()},
         move_bps={symbol: float(np.median(values)) for symbol, values in moves.items()},

@@ -19,6 +19,7 @@ import polars as pl
 
 from tapewatch.market.instruments import Partition
 from tapewatch.market.live_tables import STREAM_BATCHES, STREAMED
+from tapewatch.market.prices import is_no_price, is_no_side, price_rule
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import BARS, QUARANTINE, QUOTES, SYMBOL, TIME, TRADES, quarantine_of
 from tapewatch.store.lake import Lake, whole_symbol_groups
@@ -269,8 +270,10 @@ def _sift(table: Table, partition: Partition, rows: pl.DataFrame) -> tuple[pl.Da
             faults.append((~value.is_finite(), f"{column.name} is no finite number"))
         if column.minimum is not None:
             faults.append((value < column.minimum, f"{column.name} is below {column.minimum:g}"))
-    if table is TRADES:
-        faults.append((pl.col("price") <= 0, "price is not above 0"))
+        if column.is_price:
+            is_wrong = is_no_price if table is TRADES else is_no_side
+            rule = price_rule(partition.market, may_be_empty=table is not TRADES)
+            faults.append((is_wrong(column.name, partition.market), f"{column.name} is no {rule}"))
     is_bad = rows.select(pl.any_horizontal(fault.fill_null(value=False) for fault, _ in faults)).to_series()
     if not is_bad.any():
         return rows, rows.clear()

@@ -37,6 +37,20 @@ def rows_of(table: str, count: int = 25) -> list[dict[str, Any]]:
     return [{"ticker": CONTRACT, "timestamp": OPEN + i // 2 * 10**6, **fields} for i in range(count)]
 
 
+#: A day that ends below zero, as crude oil's did on 2020-04-20.
+BELOW_ZERO = {
+    "trades": [{"price": price, "size": 1} for price in (0.01, 0.0, -0.01, -37.63)],
+    "quotes": [
+        {"bid_price": -0.01, "bid_size": 2, "ask_price": 0.0, "ask_size": 3},
+        {"bid_price": -37.65, "bid_size": 2, "ask_price": -37.6, "ask_size": 3},
+    ],
+    "bars": [
+        {"open": 0.02, "high": 0.02, "low": -0.03, "close": 0.0, "volume": 9},
+        {"open": 0.0, "high": 0.0, "low": -40.32, "close": -37.63, "volume": 9},
+    ],
+}
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[FaultyVendor]:
     with faulty_vendor() as vendor:
@@ -142,6 +156,33 @@ def test_where_the_new_addresses_are_unknown_the_old_ones_are_asked(vendor, tabl
     load = getattr(source(vendor), table)(FUTURES, [CONTRACT])
     assert list(load) == []
     assert vendor.seen[-1].query == {"as_of": str(DAY)}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_prices_of_zero_and_below_arrive(vendor, table):
+    time = "window_start" if table == "bars" else "timestamp"
+    rows = [{time: OPEN + i * 60 * 10**9, **row} for i, row in enumerate(BELOW_ZERO[table])]
+    vendor.rows[f"{table}/{CONTRACT}"] = rows
+    load = getattr(source(vendor), table)(FUTURES, [CONTRACT])
+    frame = pl.concat(load)
+    assert load.quarantined == []
+    TABLES[table].check(frame, Market.FUTURES)
+    for name in BELOW_ZERO[table][0]:
+        assert frame[name].to_list() == [row[name] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("table", "spoilt"),
+    [("trades", {"size": -1}), ("quotes", {"bid_size": -2}), ("bars", {"volume": -9}), ("bars", {"high": -41.0})],
+)
+def test_what_is_no_price_stays_bounded(vendor, table, spoilt):
+    time = "window_start" if table == "bars" else "timestamp"
+    rows = [{time: OPEN + i * 60 * 10**9, **row} for i, row in enumerate(BELOW_ZERO[table])]
+    rows[1] |= spoilt
+    vendor.rows[f"{table}/{CONTRACT}"] = rows
+    load = getattr(source(vendor), table)(FUTURES, [CONTRACT])
+    assert pl.concat(load).height == len(rows) - 1
+    assert load.quarantine.height == 1
 
 
 def test_a_plan_without_trades_of_futures_names_its_setting(vendor):

@@ -2,8 +2,10 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +13,7 @@ from tapewatch.feeds import scanner
 from tapewatch.feeds.columns import scan_lines
 from tapewatch.feeds.layouts import LAYOUTS, bind
 from tapewatch.feeds.parsing import parse_block
+from tapewatch.feeds.quarantine import Bounds, Screen
 from tapewatch.market.instruments import Market
 
 _HEADER = ["ticker", "conditions", "exchange", "id", "participant_timestamp", "price", "size", "unknown"]
@@ -51,6 +54,30 @@ def test_plain_lines_need_no_careful_reading() -> None:
     line = b'X:BTC-USD,"1,2",1,a-17,1709654400000000000,62000.125,0.00012345,\n'
     ((frame, unsure, _),) = scan_lines(_BINDING, memoryview(line * 100), 2)
     assert (frame.height, unsure) == (100, [])
+
+
+_SIDED = "ticker,ask_exchange,ask_price,ask_size,bid_exchange,bid_price,bid_size,sequence_number,sip_timestamp"
+_AT = 1_709_654_400_000_000_000
+
+
+@pytest.mark.parametrize("market", [Market.OPTIONS, Market.FUTURES])
+@pytest.mark.parametrize("noughts", ["", "00000000000000000000"], ids=["scanned", "with care"])
+def test_both_ways_of_reading_hold_prices_against_the_market(market: Market, noughts: str) -> None:
+    layout = replace(LAYOUTS[Market.OPTIONS, "quotes"], market=market)
+    binding = bind(layout, _SIDED.split(","), "file")
+    screen = Screen(binding, Bounds(_AT, _AT + 1_000, _AT + 1_000), "file")
+    prices = ["0.0", "0.5", "-0.01", "-37.63", "inf", "nan"]
+    lines = [
+        f"A,1,{price if price.isalpha() else price + noughts},3,1,-40,2,{i},{_AT + i}" for i, price in enumerate(prices)
+    ]
+    block = memoryview("".join(f"{line}\n" for line in lines).encode())
+    rows, refused = screen.split(parse_block(binding, block, 0).rows, block, 0)
+    if market is Market.FUTURES:
+        assert rows["ask_price"].to_list() == [0.0, 0.5, -0.01, -37.63]
+        assert refused["reason"].to_list() == [f"ask_price: {value} is no finite number" for value in ("inf", "NaN")]
+    else:
+        assert rows.height == 0
+        assert refused["reason"][0] == "bid_price: -40.0 is no finite number from zero up"
 
 
 def test_more_words_than_a_round_holds_take_another() -> None:

@@ -21,8 +21,24 @@ from tapewatch.market.live_tables import STREAMED
 from tests.support.stream_events import EVENTS
 
 _NOW = 1_795_000_000_000_000_000
-_ODD_NUMBERS = ["-1", "0", "0.0", "1e3", "01", "1.", ".5", "1e400", "9007199254740993", "1" * 40]
-_ODD_TEXTS = ['""', '"a"', '"5"', '"05"', '"1e2"', '"5.25"', '"nan"', '"\\u0041"', '"é"']
+_ODD_NUMBERS = [
+    "-1",
+    "-0",
+    "-0.0",
+    "-37.63",
+    "--1",
+    "-",
+    "0",
+    "0.0",
+    "1e3",
+    "01",
+    "1.",
+    ".5",
+    "1e400",
+    "9007199254740993",
+    "1" * 40,
+]
+_ODD_TEXTS = ['""', '"a"', '"-5.25"', '"-0"', '"5"', '"05"', '"1e2"', '"5.25"', '"nan"', '"\\u0041"', '"é"']
 _ODD_VALUES = ["null", "true", "[]", "{}", "[1,2]", "[1, 2]", "[01]", "[,1]", "[-1]"]
 _ODD = st.sampled_from([*_ODD_NUMBERS, *_ODD_TEXTS, *_ODD_VALUES])
 _SPACES = st.sampled_from(["", "", "", " ", "\n", "\t ", "\r"])
@@ -31,6 +47,10 @@ _AMOUNTS = st.one_of(
     st.floats(0, 1e12).map(repr),
     st.decimals(0, 10**6, places=8, allow_nan=False).map(str),
 )
+_PRICES = st.one_of(
+    st.floats(-1e6, 1e6).map(repr), st.decimals(-100, 100, places=2, allow_nan=False).map(str), st.just("0")
+)
+_PRICED = ("p", "bp", "ap", "a", "b", "o", "h", "l", "c", "vw", "dv", "op")
 _TIMES = st.one_of(
     st.integers(600_000_000, 4_200_000_000).map(str),
     st.integers(1_700_000_000_000, 1_700_000_100_000).map(str),
@@ -46,6 +66,8 @@ def _values(name: str, usual: Any) -> st.SearchStrategy[str]:
         own: st.SearchStrategy[str] = _TIMES
     elif isinstance(usual, str) and usual.replace(".", "").isdigit():
         own = _AMOUNTS.map(json.dumps) | st.just(json.dumps(usual))
+    elif name in _PRICED and isinstance(usual, int | float):
+        own = _AMOUNTS | _PRICES
     elif isinstance(usual, int | float) and not isinstance(usual, bool):
         own = _AMOUNTS | st.just(json.dumps(usual))
     else:
@@ -122,9 +144,46 @@ def test_scanner_and_careful_reader_make_the_same_of_any_frames(market: Market) 
                 table.name, found.others.get(table.name)
             )
             if frame is not None:
-                table.check(frame)
+                table.check(frame, market)
 
     hold()
+
+
+_BELOW_ZERO: list[tuple[str, dict[str, Any]]] = [
+    ("T", {"p": -37.63}),
+    ("T", {"p": 0}),
+    ("Q", {"bp": -37.65, "ap": -37.6}),
+    ("Q", {"bp": -0.01, "ap": 0}),
+    ("A", {"o": -36.0, "h": -35.5, "l": -38.25, "c": -37.63, "vw": -37.0, "op": -1.5}),
+    ("A", {"o": 0.02, "h": 0.02, "l": -0.03, "c": 0.0, "v": 4, "dv": -0.04}),
+    ("AM", {"o": -36.0, "h": -35.5, "l": -38.25, "c": -37.63, "v": 4, "dv": "-148.4"}),
+]
+
+
+@pytest.mark.parametrize(("channel", "values"), _BELOW_ZERO)
+def test_prices_of_futures_below_zero_are_scanned(channel: str, values: dict[str, Any]) -> None:
+    below = next(event for event in EVENTS[Market.FUTURES] if event["ev"] == channel) | values
+    decoder, careful = FrameDecoder(Market.FUTURES), FrameDecoder(Market.FUTURES, is_scanning=False)
+    for each in (decoder, careful):
+        each.decode(_teach(Market.FUTURES))
+    before = decoder.careful_frames
+    frames = [Frame(_compact([below]), _NOW)]
+    found = decoder.decode(frames)
+    assert decoder.careful_frames == before
+    assert _contents(found) == _contents(careful.decode(frames))
+    assert found.refused.height == 0
+    assert channel != "AM" or found.bars["vwap"].to_list() == [-37.1]
+
+
+@pytest.mark.parametrize("market", [Market.STOCKS, Market.OPTIONS])
+@pytest.mark.parametrize("price", [0, -37.63])
+def test_other_markets_refuse_them(market: Market, price: float) -> None:
+    trade = next(event for event in EVENTS[market] if event["ev"] == "T") | {"p": price}
+    for is_scanning in (True, False):
+        decoder = FrameDecoder(market, is_scanning=is_scanning)
+        decoder.decode(_teach(market))
+        refused = decoder.decode([Frame(_compact([trade]), _NOW)]).refused
+        assert refused["reason"].to_list() == [f"p: {float(price)} is no finite number above zero"]
 
 
 @pytest.mark.parametrize("market", list(Market))

@@ -301,7 +301,8 @@ def test_random_numbers_survive_every_encoding(tmp_path: Path) -> None:
     columns = {}
     for column in MICROSTRUCTURE.columns:
         if column.dtype.is_float():
-            low, high = column.minimum if column.minimum is not None else -1e6, column.maximum or 1e6
+            lowest = 0 if column.is_price else -1e6
+            low, high = lowest if column.minimum is None else column.minimum, column.maximum or 1e6
             values = random.uniform(low, high, 500)
             columns[column.name] = pl.Series(np.where(random.random(500) < 0.3, np.nan, values)).fill_nan(
                 None if column.is_nullable else 0

@@ -115,7 +115,7 @@ def test_rows_that_fit_no_lake_are_kept_in_quarantine(tmp_path) -> None:
     merged = run(tmp_path)
     assert merged.select("rows", "added").rows() == [(3, 1)]
     reasons = lake_rows(tmp_path, quarantine_of(STREAM_TRADES))["reason"].to_list()
-    assert reasons == ["sequence_number: the row states none", "price is not above 0"]
+    assert reasons == ["sequence_number: the row states none", "price is no finite number above zero"]
 
 
 def test_what_rest_delivered_outranks_the_stream_whichever_came_first(tmp_path) -> None:
