@@ -201,7 +201,12 @@ class Collector:
             clock=clock,
             builder=self._builder,
             interruptions=Interruptions(
-                market, clock, self._keeper, last_ns=last_ns, is_resumed=self._keeper.is_resumed
+                market,
+                clock,
+                self._keeper,
+                last_ns=last_ns,
+                is_resumed=self._keeper.is_resumed,
+                since_ns=self._keeper.since,
             ),
             watch=self._watch(),
             alerts=self._alerts,

@@ -81,6 +81,7 @@ class Interruptions:
         gaps: where gaps go.
         last_ns: up to where earlier processes kept the tape; None where that is not known.
         is_resumed: an earlier process received, even if `last_ns` is not known: the session begins with a gap then.
+        since_ns: an event that came while `last_ns` was not known, ns; the rest of its session is missing too.
         steady: seconds of a clock that never jumps.
     """
 
@@ -92,11 +93,12 @@ class Interruptions:
         *,
         last_ns: int | None,
         is_resumed: bool = False,
+        since_ns: int | None = None,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._market, self._clock, self._gaps = market, clock, gaps
         self._steady = steady
-        self._last_ns = last_ns
+        self._last_ns, self._since_ns = last_ns, since_ns
         self._first_times: list[int] = []
         self._beginning: _Return | None = _Return(0)
         self._growing: dict[str, _Return] = {}
@@ -132,12 +134,17 @@ class Interruptions:
     def rested(self) -> None:
         """The session is over and the stream was left: a gap ends with the session, the next event begins another one."""
         newest = self._clock.newest_ns
-        session = None if newest is None else session_at(self._market, newest)
-        if newest is not None and session is not None and self._growing:
+        if newest is None:
+            return
+        session = session_at(self._market, newest)
+        if session is not None and self._growing:
             self._gaps.bound_gaps(max(newest, session.extended_end) + OVERLAP_NS)
             self._growing.clear()
+        if self._beginning is not None and self._first_times:
+            self._begin(newest)
+        # This session is known whole, its gaps apart; one that nothing comes of is missed by whoever sees the next.
+        self._last_ns = newest if session is None else session.day_end - 1
         self._beginning, self._first_times, self._was_partial = _Return(0), [], False
-        self._last_ns = None
 
     def connected(self, subscriptions: Sequence[str]) -> None:
         """The stream is there, and asks for these."""
@@ -156,6 +163,8 @@ class Interruptions:
         newest = self._clock.newest_ns
         if newest is None:
             self._was_partial = True
+            if self._since_ns is None and self._first_times:
+                self._since_ns = int(np.median(self._first_times))
             return
         if cause not in self._growing:
             self._gaps.open_gap(cause, start_ns=(newest_ns or newest) - _BEFORE_NS, reason=reason)
@@ -205,7 +214,10 @@ class Interruptions:
         if self._clock.is_live and today is not None and self._connected_ns > today.extended_start:
             # However soon the first event came, there may have been others.
             self._was_partial = True
-        for missed in missed_stretches(self._market, self._last_ns, first, newest, is_partial=self._was_partial):
+        last_ns = self._last_ns
+        if last_ns is None and self._since_ns is not None and self._since_ns < first:
+            last_ns = _before_all(self._market, self._since_ns, first)
+        for missed in missed_stretches(self._market, last_ns, first, newest, is_partial=self._was_partial):
             self._gaps.open_gap(missed.cause, start_ns=missed.start_ns, end_ns=missed.end_ns)
 
 
@@ -221,10 +233,15 @@ def missed_stretches(
         is_partial: events came between the two while some channels were not granted yet.
     """
     today = session_at(market, first_ns)
-    if today is None or (last_ns is not None and last_ns > whole_ns):
-        return
+    if last_ns is not None and last_ns > whole_ns:
+        if today is None or not today.day_start <= last_ns < today.day_end:
+            return
+        # Some clock was wrong, or the tape starts again: how much of this session was kept is not known.
+        last_ns = None
     if last_ns is not None:
-        yield from _missed_before(market, last_ns, today)
+        yield from _missed_before(market, last_ns, first_ns if today is None else today.day_start)
+    if today is None:
+        return
     end = whole_ns + OVERLAP_NS
     is_late = first_ns - today.extended_start > _PUNCTUAL_NS or (last_ns is not None and _is_midnight(market, today))
     if last_ns is not None and last_ns >= today.day_start:
@@ -239,13 +256,22 @@ def _is_midnight(market: Market, today: Session) -> bool:
     return before is not None and before.extended_end == today.extended_start
 
 
-def _missed_before(market: Market, last_ns: int, today: Session) -> Iterator[Missed]:
-    """The rest of the session that was left, and those that nobody collected since."""
-    for offset in range(_DAYS_BACK, 0, -1):
-        session = session_of(market, today.date - dt.timedelta(days=offset))
-        if session is None or session.day_end <= last_ns:
+def _missed_before(market: Market, last_ns: int, now_ns: int) -> Iterator[Missed]:
+    """The rest of the session that was left, and those that nobody collected since: all that ended by `now_ns`."""
+    today = dt.datetime.fromtimestamp(now_ns // NS_PER_SECOND, dt.UTC).date()
+    for offset in range(_DAYS_BACK, -1, -1):
+        session = session_of(market, today - dt.timedelta(days=offset))
+        if session is None or session.day_end <= last_ns or session.day_end > now_ns:
             continue
         is_left = session.day_start <= last_ns
-        start = last_ns - _BEFORE_NS if is_left else session.extended_start
+        # Before a session of which nothing is kept there is nothing that could have come late.
+        is_begun = is_left and last_ns != session.extended_start
+        start = last_ns - _BEFORE_NS if is_begun else session.extended_start
         if start < session.extended_end:
             yield Missed("restart" if is_left else "late_start", start, session.extended_end)
+
+
+def _before_all(market: Market, since_ns: int, now_ns: int) -> int | None:
+    """The beginning of the session that `since_ns` lies in, where it is over by `now_ns`."""
+    session = session_at(market, since_ns)
+    return session.extended_start if session is not None and session.day_end <= now_ns else None

@@ -6,6 +6,7 @@ files (`store/spool.py`), gaps (`gaps.py`), deciding that there is one (`interru
 
 import contextlib
 import logging
+import os
 import queue
 import threading
 import time
@@ -36,6 +37,8 @@ _POLL_S = 0.2
 _GATHER_S = 0.1
 #: Every unreadable event is kept in files beside the spool; so many of a minute can be asked of the database too.
 _DATABASE_ROWS_A_MINUTE = 5_000
+#: Before an event in the file of the position: up to where the tape is kept was never known.
+_SINCE = "since "
 _CHANNELS = {STREAM_TRADES.name: "trades", STREAM_QUOTES.name: "quotes", STREAM_BARS.name: "bars"}
 
 
@@ -71,6 +74,7 @@ class Keeper:
         self.is_resumed = self._position.exists()
         self._tape_ns: int | None = None
         self._noted_ns: int | None = None
+        self._first_ns: int | None = None
         self.quarantine = QuarantineFiles(quarantine_folder(spool.folder.parent, spool.market))
         self._quarantined = 0
         self._quarantine_minute = 0
@@ -87,6 +91,13 @@ class Keeper:
         except (FileNotFoundError, ValueError):
             return None
         return noted if self.spool.state.newest is None else min(noted, self.spool.state.newest)
+
+    @property
+    def since(self) -> int | None:
+        """An event that came before any process knew how far the tape is kept, int64 ns UTC; None where none is noted."""
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            return int(self._position.read_text().removeprefix(_SINCE)) if self.last_position is None else None
+        return None
 
     def start(self) -> None:
         """Begin to keep."""
@@ -120,8 +131,10 @@ class Keeper:
         self._thread.join()
         self.spool.close()
         self._note_losses()
-        self._note_position()
         self._flush_quarantine()
+        if self.failure is None:
+            # What failed may have been a gap that the book does not tell of.
+            self._note_position()
         self.quarantine.close()
         self.gaps.flush()
 
@@ -175,32 +188,41 @@ class Keeper:
             else:
                 _log.info("the spool takes rows again")
         self._note_losses()
-        self._note_position()
         self._flush_quarantine()
+        self._note_position()
         if self.gaps.flush() and self._flushed_at - self._asked_at >= _ASK_S:
             self._asked_at = self._flushed_at
             self.gaps.forget_ended()
 
     def _note_position(self) -> None:
         """Follows the files, as the spool's own state does; that one also follows events whose clock is wrong."""
-        if self._tape_ns is not None and self.spool.error is None and self._tape_ns != self._noted_ns:
-            fresh = self._position.with_suffix(".new")
-            fresh.write_text(str(self._tape_ns))
-            fresh.replace(self._position)
+        if self.spool.error is not None:
+            return
+        if self._tape_ns is not None and self._tape_ns != self._noted_ns:
+            self._write_position(str(self._tape_ns))
             self._noted_ns = self._tape_ns
+        elif self._tape_ns is None and self._first_ns is not None and self.last_position is None and self.since is None:
+            self._write_position(f"{_SINCE}{self._first_ns}")
+
+    def _write_position(self, words: str) -> None:
+        fresh = self._position.with_suffix(".new")
+        with fresh.open("w") as stream:
+            stream.write(words)
+            stream.flush()
+            os.fsync(stream.fileno())
+        fresh.replace(self._position)
 
     def _note_losses(self) -> None:
         for loss in self.spool.take_losses():
             reason = f"{loss.rows:,} rows of {loss.table} found no room in the spool"
             _log.error("%s: a gap is opened", reason)
             channel = _CHANNELS.get(loss.table, "all")
-            self._open_gap("spool", loss.first, loss.last, time.time_ns(), channel, reason)
+            self._open_gap("spool", loss.first, loss.last + 1, time.time_ns(), channel, reason)
 
     def _spool(self, batches: Sequence[_Batch]) -> None:
         if not batches:
             return
         batch = joined([given.batch for given in batches])
-        self._tape_ns = batches[-1].tape_ns
         closed = self.spool.add(batch)
         for hole in self._holes.see(batch.trades, batch.bars):
             start, end = hole.start - OVERLAP_NS, hole.end + OVERLAP_NS
@@ -208,6 +230,9 @@ class Keeper:
         refused = pl.concat([batch.refused, closed]) if closed.height else batch.refused
         if refused.height:
             self._quarantine(refused)
+        self._tape_ns = batches[-1].tape_ns
+        if self._first_ns is None:
+            self._first_ns = _time_of(batches[0].batch)
 
     def _quarantine(self, refused: pl.DataFrame) -> None:
         self.refused_rows += refused.height
@@ -262,6 +287,12 @@ class Keeper:
     def _bound_gaps(self, end_ns: int, cause: str | None) -> None:
         for gap_id in self.gaps.close_growing(end_ns, cause=cause):
             _log.info("gap %s is bounded and can be healed", gap_id)
+
+
+def _time_of(batch: StreamBatch) -> int | None:
+    """The median time of a batch's trades, else quotes, else bars, int64 ns UTC; None where there are none."""
+    frame = next((frame for frame in (batch.trades, batch.quotes, batch.bars) if frame.height), None)
+    return None if frame is None else int(frame["time"].to_physical().median())  # type: ignore[arg-type]
 
 
 def position_file(folder: Path) -> Path:

@@ -244,3 +244,57 @@ def test_a_planned_rest_is_no_gap() -> None:
     stream.send(600)
     assert not stream.book.gaps
     assert stream.watched.is_whole
+
+
+def test_a_session_of_which_nothing_came_is_missed_by_the_next() -> None:
+    """The server was away from before the first event of a day to after its last."""
+    stream = Stream(FRIDAY.extended_start, market=Market.STOCKS)
+    stream.send(300)
+    stream.watched.rested()
+    stream.watched.rested()
+    stream.tape = STOCKS.extended_start
+    stream.watched.connected([])
+    stream.send(600)
+    stream.send(600)
+    assert stream.book.gaps == [["late_start", MONDAY.extended_start, MONDAY.extended_end]]
+
+
+def test_a_connection_that_broke_before_a_day_s_first_event_leaves_that_day_a_gap() -> None:
+    stream = Stream(FRIDAY.extended_start, market=Market.STOCKS)
+    stream.send(300)
+    stream.watched.rested()
+    stream.watched.connected([])
+    stream.watched.interrupted("disconnect", "gone")
+    stream.watched.rested()
+    stream.tape = STOCKS.extended_start
+    stream.watched.connected([])
+    stream.send(600)
+    stream.send(600)
+    assert ["late_start", MONDAY.extended_start, MONDAY.extended_end] in stream.book.gaps
+
+
+def test_a_session_that_ends_before_its_beginning_is_judged_is_judged_then() -> None:
+    last = STOCKS.regular_start
+    stream = Stream(last + HOUR, last_ns=last, market=Market.STOCKS)
+    stream.send(200)
+    stream.watched.interrupted("disconnect", "gone")
+    assert [gap[0] for gap in stream.book.gaps] == ["disconnect"]
+    stream.watched.rested()
+    disconnect, restart = stream.book.gaps
+    assert disconnect[2] > STOCKS.extended_end
+    assert restart[:2] == ["restart", last - 10 * NS_PER_SECOND]
+    assert restart[2] >= stream.tape - NS_PER_SECOND
+
+
+def test_events_of_a_day_without_a_session_do_not_make_forget_the_one_before() -> None:
+    last, saturday = FRIDAY.regular_start, FRIDAY.day_end + HOUR
+    found = list(missed_stretches(Market.STOCKS, last, saturday, saturday))
+    assert [(gap.cause, gap.start_ns, gap.end_ns) for gap in found] == [
+        ("restart", last - 10 * NS_PER_SECOND, FRIDAY.extended_end)
+    ]
+
+
+def test_a_position_ahead_of_its_session_s_tape_is_not_believed() -> None:
+    first = STOCKS.regular_start
+    (gap,) = missed_stretches(Market.STOCKS, first + HOUR, first, first)
+    assert (gap.cause, gap.start_ns) == ("late_start", STOCKS.extended_start)
