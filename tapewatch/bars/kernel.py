@@ -44,11 +44,20 @@ def _may_update(trait: int, is_regular: bool, is_withdrawn: bool) -> np.int64:
 
 
 @numba.njit(cache=True, nogil=True)
-def build(trades: FlatTrades, first: Array, end: Array, hours: Hours, width: int, lasts: Array, bars: FlatBars) -> int:
+def build(
+    trades: FlatTrades,
+    first: Array,
+    end: Array,
+    hours: Hours,
+    floor: float,
+    width: int,
+    lasts: Array,
+    bars: FlatBars,
+) -> int:
     """Fill `bars` one by one from rows `first[i]` to `end[i]` of each run; returns their number, or a negative fault.
 
-    A bar spans `width` nanoseconds of the clock. `lasts` holds each run's last opening or closing price, 0 before the
-    first, and is moved on: whole bars one by one give what they give at once.
+    A bar spans `width` nanoseconds of the clock. Prices lie above `floor`; others set nothing. `lasts` holds each run's
+    last opening or closing price, NaN before the first, and is moved on: whole bars one by one give what they give at once.
     """
     # Arrays are named outside the loop: to take one from its tuple for every trade costs more than the trade.
     time, price, size, condition = trades.time, trades.price, trades.size, trades.condition
@@ -60,8 +69,8 @@ def build(trades: FlatTrades, first: Array, end: Array, hours: Hours, width: int
         previous = hours.day_start
         while row < end[run]:
             start = time[row] - (time[row] - hours.day_start) % width
-            opening = high = close = volume = notional = 0.0
-            low, transactions = np.inf, 0
+            opening = close = np.nan
+            high, low, volume, notional, transactions = -np.inf, np.inf, 0.0, 0.0, 0
             while row < end[run] and time[row] < start + width:
                 at = time[row]
                 if at < hours.day_start or at >= hours.day_end:
@@ -75,15 +84,15 @@ def build(trades: FlatTrades, first: Array, end: Array, hours: Hours, width: int
                     volume += size[row]
                     notional += size[row] * price[row]
                     transactions += 1
-                if price[row] > 0.0:
+                if price[row] > floor:
                     if may_update & _HIGH_LOW:
                         high, low = max(high, price[row]), min(low, price[row])
                     if may_update & _OPEN_CLOSE:
                         close = last = price[row]
-                        opening = close if opening == 0.0 else opening
+                        opening = close if np.isnan(opening) else opening
                 row += 1
-            if opening == 0.0:
-                if transactions == 0 or last == 0.0:
+            if np.isnan(opening):
+                if transactions == 0 or np.isnan(last):
                     # Nothing, or volume alone before the day's first price.
                     continue
                 opening, close, high, low = last, last, max(high, last), min(low, last)

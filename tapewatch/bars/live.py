@@ -47,7 +47,7 @@ class LiveBars:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._names = pl.Series("symbol", [], SYMBOL)
-        self._lasts = np.zeros(0)
+        self._lasts = np.full(0, np.nan)
         self._minutes: dict[int, _Minute] = {}
         self._next = session.day_start
         self._takes_part = np.zeros(0, dtype=np.bool_)
@@ -56,7 +56,7 @@ class LiveBars:
     def begin(self, names: list[str]) -> None:
         """Get to know symbols."""
         self._names = pl.concat([self._names, pl.Series("symbol", names, SYMBOL)])
-        room = np.zeros(len(names))
+        room = np.full(len(names), np.nan)
         self._lasts = np.append(self._lasts, room)
         self._takes_part = np.append(self._takes_part, np.zeros(len(names), dtype=np.bool_))
         for minute in self._minutes.values():

@@ -13,6 +13,7 @@ from tapewatch.bars import kernel
 from tapewatch.market.arrays import Array, FlatTrades, flat_trades, hours_of
 from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
+from tapewatch.market.prices import floor_of
 from tapewatch.market.tables import BARS, SYMBOL, TIME
 
 _PRICES = ("open", "high", "low", "close")
@@ -62,21 +63,22 @@ def time_bars(
     """Bars of any width, counted from the day's start; otherwise as `minute_bars`, arguments, columns and errors too."""
     symbols, flat = flat_trades(trades, session, rules, exclude_price_codes)
     first, end = flat.offsets[:-1], flat.offsets[1:]
-    built = built_bars(flat, first, end, session, width_ns, np.zeros(len(symbols)))
+    built = built_bars(flat, first, end, session, width_ns, np.full(len(symbols), np.nan))
     return pl.DataFrame(bar_columns(pl.Series(symbols, dtype=SYMBOL), built))
 
 
 def built_bars(
     trades: FlatTrades, first: Array, end: Array, session: Session, width_ns: int, lasts: Array
 ) -> kernel.FlatBars:
-    """The bars of rows `first[i]` to `end[i]` of each run; `lasts`, their last prices before, 0 where none, is moved on.
+    """The bars of rows `first[i]` to `end[i]` of each run; `lasts`, their last prices before, NaN where none, is moved on.
 
     Raises:
         ValueError: rows are unsorted or lie outside the session's day.
     """
     most = -(-(session.day_end - session.day_start) // width_ns)
     bars = kernel.room_for(int(np.minimum(end - first, most).sum()))
-    count = kernel.build(trades, first, end, hours_of(session), width_ns, lasts, bars)
+    floor = floor_of(session.market)
+    count = kernel.build(trades, first, end, hours_of(session), floor, width_ns, lasts, bars)
     if count < 0:
         fault = "lie outside the day" if count == kernel.OUT_OF_DAY else "are not in order of time within"
         raise ValueError(f"trades {fault} {session.date} of {session.market}: a feed should have refused such rows")

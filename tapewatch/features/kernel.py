@@ -22,13 +22,10 @@ SAMPLING = 5 * NS_PER_SECOND
 TIE = 1e-9
 
 OK, OUT_OF_DAY, OUT_OF_ORDER = 0, -1, -2
-
 _OPEN_CLOSE, _HIGH_LOW, _VOLUME = int(Updates.OPEN_CLOSE), int(Updates.HIGH_LOW), int(Updates.VOLUME)
 _BASIS_POINTS = 1e4
 
-
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
-
 
 #: In place of a side, where the market leaves it to be worked out.
 UNSTATED = 2
@@ -52,11 +49,22 @@ def mark_minutes(time: Array, first: int, last: int, day_start: int, present: Ar
 @_compiled
 def quote_side(price: float, bid: float, ask: float) -> int:
     """The quote rule: above the midpoint a buyer, below it a seller, at it neither."""
-    both = bid + ask
-    beyond = 2.0 * price - both
-    if abs(beyond) <= TIE * both:
+    beyond = 2.0 * price - (bid + ask)
+    if abs(beyond) <= TIE * (abs(bid) + abs(ask)):
         return 0
     return 1 if beyond > 0.0 else -1
+
+
+@_compiled
+def share(part: float, price: float) -> float:
+    """`part` of a price in basis points, NaN where the price is not above zero."""
+    return _BASIS_POINTS * part / price if price > 0.0 else np.nan
+
+
+@_compiled
+def has_side(price: float, size: float, floor: float) -> bool:
+    """Whether a side of a quote states a price. Where prices may be zero, the size tells that from an empty side."""
+    return bool(price > floor and (price != 0.0 or size > 0.0))
 
 
 @_compiled
@@ -65,6 +73,7 @@ def summarise(
     quotes: FlatQuotes,
     span: Span,
     hours: Hours,
+    floor: float,
     states_sides: bool,
     minutes: Array,
     state: Any,
@@ -79,7 +88,7 @@ def summarise(
     Events at one instant: a trade comes before a quote, so that its quote in force is strictly earlier; trades, and
     quotes, keep their own order. The pass takes up where an earlier one left `state` and rows `head` to `tail` of
     `waiting`, which has room for all the span's trades behind them, in the midst of the first minute if it `is_begun`, and
-    ends before `until`: minutes part by part give what they give at once.
+    ends before `until`: minutes part by part give what they give at once. Prices lie above `floor`.
     """
     # Arrays are named outside the loop: to take one from its tuple for every tick costs more than the tick.
     trade_time, price, size, condition = trades.time, trades.price, trades.size, trades.condition
@@ -107,7 +116,7 @@ def summarise(
                     trait = traits[condition[trade]]
                     side = int(trait >> SIDE_SHIFT) - 1 if states_sides else UNSTATED
                     state.measured = 0.0
-                    _enter_trade(minute, state, at, price[trade], size[trade], trait >> shift, side)
+                    _enter_trade(minute, state, at, price[trade], size[trade], trait >> shift, side, floor)
                     if state.measured != 0.0:
                         waiting_time[tail], waiting_price[tail] = at, price[trade]
                         signed[tail], mids[tail] = state.measured, state.mid
@@ -115,7 +124,7 @@ def summarise(
                 trade += 1
             while head < tail and waiting_time[head] + REALISED_DELAY <= now:
                 if state.is_valid:
-                    gain = 2.0 * _BASIS_POINTS * (waiting_price[head] - state.mid) / mids[head]
+                    gain = 2.0 * share(waiting_price[head] - state.mid, mids[head])
                     minute.realised_weighted += gain * signed[head]
                     minute.realised_size += abs(signed[head])
                 head += 1
@@ -123,7 +132,7 @@ def summarise(
                 break
             if quote > span.first_quote and now < quote_time[quote - 1]:
                 return OUT_OF_ORDER, head, tail
-            _enter_quote(minute, state, now, bid[quote], ask[quote], bid_size[quote], ask_size[quote])
+            _enter_quote(minute, state, now, bid[quote], ask[quote], bid_size[quote], ask_size[quote], floor)
             quote += 1
         if end == minute.start + NS_PER_MINUTE:
             _finish(minute, state)
@@ -138,6 +147,7 @@ def summarise_part(
     until: int,
     modes: Array,
     hours: Hours,
+    floor: float,
     states_sides: bool,
     minutes: Array,
     is_begun: Array,
@@ -170,7 +180,7 @@ def summarise_part(
         if is_passed:
             own, state = minutes[symbol : symbol + 1], states[symbol]
             fault, head, tail = summarise(
-                trades, quotes, span, hours, states_sides, own, state, after, head, tail, is_begun[symbol], until
+                trades, quotes, span, hours, floor, states_sides, own, state, after, head, tail, is_begun[symbol], until
             )
             if fault != OK:
                 return fault
@@ -191,6 +201,7 @@ def _move(source: Waiting, row: int, target: Waiting, at: int) -> None:
 @_compiled
 def _begin(minute: Any, state: Any, regular_start: int, regular_end: int) -> None:
     start = minute.start
+    minute.high = minute.low = np.nan
     is_first = state.segment_start == 0
     state.since = start
     state.sample_end = start + SAMPLING
@@ -204,18 +215,21 @@ def _begin(minute: Any, state: Any, regular_start: int, regular_end: int) -> Non
 
 
 @_compiled
-def _enter_trade(minute: Any, state: Any, at: int, price: float, size: float, may_update: int, side: int) -> None:
+def _enter_trade(
+    minute: Any, state: Any, at: int, price: float, size: float, may_update: int, side: int, floor: float
+) -> None:
     """Enter a trade, `side` as its market states it; `state.measured` is its signed size if a later midquote matters."""
     if may_update & _VOLUME:
         minute.volume += size
         minute.notional += size * price
         minute.trade_count += 1
         state.last_trade = at
-    if price <= 0.0:
+    if not price > floor:
         return
     if may_update & _HIGH_LOW:
-        minute.high = max(minute.high, price)
-        minute.low = min(minute.low, price) if minute.low > 0.0 else price
+        # NaN gives way to any price.
+        minute.high = minute.high if price <= minute.high else price
+        minute.low = minute.low if price >= minute.low else price
     if not may_update & _OPEN_CLOSE:
         return
     _enter_price(minute, state, at, price)
@@ -226,7 +240,7 @@ def _enter_trade(minute: Any, state: Any, at: int, price: float, size: float, ma
         if side == 0:
             side = state.direction
     if state.is_valid:
-        minute.effective_weighted += 2.0 * _BASIS_POINTS * abs(price - state.mid) / state.mid * size
+        minute.effective_weighted += 2.0 * share(abs(price - state.mid), state.mid) * size
         minute.effective_size += size
         state.measured = side * size
     # Without branches: no predictor guesses who comes next.
@@ -249,7 +263,7 @@ def _enter_price(minute: Any, state: Any, at: int, price: float) -> None:
     if at >= state.sample_end:
         _sample(minute, state)
         state.sample_end = at - (at - minute.start) % SAMPLING + SAMPLING
-    if state.last > 0.0:
+    if not np.isnan(state.last):
         change = price - state.last
         if not np.isnan(state.change):
             minute.change_product += change * state.change
@@ -264,8 +278,10 @@ def _enter_price(minute: Any, state: Any, at: int, price: float) -> None:
 
 @_compiled
 def _sample(minute: Any, state: Any) -> None:
-    if state.reference > 0.0:
-        if state.last != state.reference:
+    if not np.isnan(state.reference):
+        if min(state.last, state.reference) <= 0.0:
+            minute.squared_returns = np.nan
+        elif state.last != state.reference:
             minute.squared_returns += np.log(state.last / state.reference) ** 2
         minute.samples += 1
     state.reference = state.last
@@ -294,11 +310,13 @@ def _overflow(state: Any, size: float, side: int) -> None:
 
 
 @_compiled
-def _enter_quote(minute: Any, state: Any, now: int, bid: float, ask: float, bid_size: float, ask_size: float) -> None:
+def _enter_quote(
+    minute: Any, state: Any, now: int, bid: float, ask: float, bid_size: float, ask_size: float, floor: float
+) -> None:
     _accrue(minute, state, now)
     minute.quote_count += 1
     state.last_quote = now
-    is_two_sided = bid > 0.0 and ask > 0.0
+    is_two_sided = has_side(bid, bid_size, floor) and has_side(ask, ask_size, floor)
     if is_two_sided:
         minute.two_sided += 1
         minute.crossed += bid > ask
@@ -323,7 +341,7 @@ def _accrue(minute: Any, state: Any, until: int) -> None:
     state.since = until
     if elapsed == 0 or not state.is_valid:
         return
-    minute.spread_time += _BASIS_POINTS * (state.ask - state.bid) / state.mid * elapsed
+    minute.spread_time += share(state.ask - state.bid, state.mid) * elapsed
     minute.valid_ns += elapsed
     depth = state.bid_size + state.ask_size
     if depth > 0.0:
@@ -354,10 +372,10 @@ def _finish(minute: Any, state: Any) -> None:
 
 @_compiled
 def rule_sides(
-    trades: FlatTrades, quotes: FlatQuotes, span: Span, hours: Hours, by_quote: Array, by_tick: Array
+    trades: FlatTrades, quotes: FlatQuotes, span: Span, hours: Hours, floor: float, by_quote: Array, by_tick: Array
 ) -> None:
     """What the quote rule and the tick rule, each alone, say of every trade of one symbol that sets price and volume."""
-    quote, last, direction = span.first_quote, 0.0, 0
+    quote, last, direction = span.first_quote, np.nan, 0
     for row in range(span.first_trade, span.last_trade):
         at, price = trades.time[row], trades.price[row]
         while quote < span.last_quote and quotes.time[quote] < at:
@@ -366,9 +384,9 @@ def rule_sides(
             continue
         trait = trades.traits[trades.condition[row]]
         may_update = trait if hours.regular_start <= at < hours.regular_end else trait >> EXTENDED_SHIFT
-        if price <= 0.0 or not may_update & _OPEN_CLOSE:
+        if not price > floor or not may_update & _OPEN_CLOSE:
             continue
-        if last > 0.0 and price != last:
+        if not np.isnan(last) and price != last:
             direction = 1 if price > last else -1
         last = price
         if not may_update & _VOLUME:
@@ -376,5 +394,6 @@ def rule_sides(
         by_tick[row] = direction
         if quote > span.first_quote:
             bid, ask = quotes.bid[quote - 1], quotes.ask[quote - 1]
-            if bid > 0.0 and bid <= ask:
+            bid_size, ask_size = quotes.bid_size[quote - 1], quotes.ask_size[quote - 1]
+            if has_side(bid, bid_size, floor) and has_side(ask, ask_size, floor) and bid <= ask:
                 by_quote[row] = quote_side(price, bid, ask)

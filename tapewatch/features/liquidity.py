@@ -16,7 +16,8 @@ def liquidity(sums: MinuteSums, minute_returns: npt.NDArray[np.float64]) -> dict
     """Spreads, depth and price impact, by column of `MICROSTRUCTURE`; NaN where undefined.
 
     A quote is valid while both sides have a price and the bid is not above the ask; a locked one is, with spread 0. The
-    time of one-sided and crossed quotes counts for no spread, and trades meanwhile are measured against no midpoint.
+    time of one-sided and crossed quotes counts for no spread, and trades meanwhile are measured against no midpoint. A
+    spread relative to a midpoint of zero or below is undefined, and so is that of the minute which it would enter.
 
     - `quoted_spread_bps`, `depth_imbalance`: weighted by the time in which the quote in force was valid.
     - `effective_spread_bps`: 2 |price - mid| / mid, weighted by size; the midpoint is strictly earlier than the trade.
@@ -45,7 +46,7 @@ def roll_spread_bps(sums: MinuteSums) -> npt.NDArray[np.float64]:
     """Roll (1984): 2 sqrt(-cov) of successive price changes from trade to trade over the window, relative to the price.
 
     0 where the covariance is positive and the model has no answer (Goyenko, Holden and Trzcinka 2009); NaN below 20
-    pairs of changes.
+    pairs of changes, and where the last price is not above zero.
     """
     pairs, products, changes, before = sums.trailing(
         sums["changes"], sums["change_product"], sums["change_sum"], sums["change_before_sum"], with_current=True
@@ -56,8 +57,11 @@ def roll_spread_bps(sums: MinuteSums) -> npt.NDArray[np.float64]:
 
 
 def amihud_illiquidity(sums: MinuteSums, minute_returns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Amihud (2002), equation 1, on minutes: mean |return| in bps per million traded; NaN below 5 traded minutes."""
-    impact = ratio(np.abs(minute_returns) * _MILLION, sums["notional"])
+    """Amihud (2002), equation 1, on minutes: mean |return| in bps per million traded; NaN below 5 traded minutes.
+
+    Minutes with a price of zero or below are left out.
+    """
+    impact = ratio(np.abs(minute_returns) * _MILLION, sums["notional"], where=~(sums["low"] <= 0))
     total, count = sums.trailing(impact, np.isfinite(impact), with_current=True)
     return ratio(total, count, where=count >= _ENOUGH_FOR_MEAN)
 
@@ -65,9 +69,9 @@ def amihud_illiquidity(sums: MinuteSums, minute_returns: npt.NDArray[np.float64]
 def kyle_lambda(sums: MinuteSums, minute_returns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Kyle's (1985) lambda: least-squares slope of minute returns, bps, on signed notional, millions, with intercept.
 
-    Over the window's minutes with a classified trade; NaN below 10 of them, or where their signed notional is constant.
+    Over the window's minutes with a classified trade and no price of zero or below; NaN below 10 of them, or where their signed notional is constant.
     """
-    is_known = np.isfinite(minute_returns) & (sums["buy_count"] + sums["sell_count"] > 0)
+    is_known = np.isfinite(minute_returns) & (sums["buy_count"] + sums["sell_count"] > 0) & ~(sums["low"] <= 0)
     flow = np.where(is_known, sums["signed_notional"] / _MILLION, np.nan)
     change = np.where(is_known, minute_returns, np.nan)
     count, x, y, xy, xx = sums.trailing(is_known, flow, change, flow * change, flow * flow, with_current=True)

@@ -87,18 +87,14 @@ def _setting(sums: MinuteSums) -> dict[str, np.ndarray | pl.Series]:
         "known_time": pl.Series(end).cast(TIME),
         "is_regular": (sums.minute >= 0) & (sums.minute < sums.session.regular_minutes),
         "session_minute": sums.minute,
-        "last_price": _known(sums["last_price"]),
-        "mid_price": _known(sums["mid_price"]),
+        "last_price": sums["last_price"],
+        "mid_price": sums["mid_price"],
         "trade_age_s": since_trade / NS_PER_SECOND,
         "quote_count": np.where(has_quotes, sums["quote_count"], np.nan),
         "tape_age_s": (end - np.where(has_quotes, np.maximum(last_trade, last_quote), end - since_trade))
         / NS_PER_SECOND,
         "quote_age_s": np.where(has_quotes, (end - last_quote) / NS_PER_SECOND, np.nan),
     }
-
-
-def _known(price: np.ndarray) -> np.ndarray:
-    return np.where(price > 0, price, np.nan)
 
 
 def _series(columns: dict[str, np.ndarray | pl.Series]) -> Iterator[pl.Series]:

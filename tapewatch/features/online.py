@@ -16,6 +16,7 @@ from tapewatch.features.sums import MinuteSums, flat_quotes
 from tapewatch.market.arrays import Array, FlatTrades, flat_trades, hours_of
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Session
 from tapewatch.market.live_tables import LIVE_MICROSTRUCTURE
+from tapewatch.market.prices import floor_of
 from tapewatch.market.tables import QUOTES, SYMBOL, TIME, TRADES
 
 _NO_ROWS = LIVE_MICROSTRUCTURE.empty()
@@ -61,7 +62,7 @@ class OnlineMicrostructure:
 
     def __init__(self, session: Session, *, horizon_minutes: int) -> None:
         self._session = session
-        self._hours = hours_of(session)
+        self._hours, self._floor = hours_of(session), floor_of(session.market)
         self._rows_kept = LOOK_BACK + horizon_minutes + 2
         self._names = pl.Series("symbol", [], SYMBOL)
         self._states = fresh_states(0)
@@ -96,8 +97,9 @@ class OnlineMicrostructure:
             records["start"] = silent
             state, span, until = self._states[symbol], Span(0, 0, 0, 0), self._hours.day_end
             kernel.summarise(
-                no_trades, no_quotes, span, self._hours, False, records, state, room_for_waiting(0), 0, 0, False, until
-            )
+                no_trades, no_quotes, span, self._hours, self._floor, False, records, state, room_for_waiting(0), 0, 0,
+                False, until,
+            )  # fmt: skip
             self._summed.append((np.full(silent.size, symbol), records))
 
     def pass_part(
@@ -134,8 +136,8 @@ class OnlineMicrostructure:
         after = room_for_waiting(before.time.size + then.time.size + trades.time.size, count)
         states_sides = self._session.market is Market.CRYPTO
         fault = kernel.summarise_part(
-            trades, quotes, since, until, modes, self._hours, states_sides, passed.records, passed.is_begun, self._states,
-            before, then, after,
+            trades, quotes, since, until, modes, self._hours, self._floor, states_sides, passed.records, passed.is_begun,
+            self._states, before, then, after,
         )  # fmt: skip
         if fault != kernel.OK:
             raise ValueError(f"the ticks of the minute at {start} are out of order of time")

@@ -63,7 +63,7 @@ def _record(integers: str, floats: str) -> np.dtype[np.void]:
     return np.dtype([(name, np.int64) for name in integers.split()] + [(name, np.float64) for name in floats.split()])
 
 
-#: One minute's sums, and what is in force at its end. Prices are 0 and times `NEVER` while unknown; `vpin` is NaN until
+#: One minute's sums, and what is in force at its end. Prices are NaN and times `NEVER` while unknown; `vpin` is NaN until
 #: enough buckets are full. Spreads are weighted by nanoseconds or size and in basis points, changes are in price.
 MINUTE = _record(_INTEGERS, _FLOATS)
 #: What the pass carries from tick to tick; begin with `fresh_states`. `flow_*` are the minutes that size a volume bucket.
@@ -83,7 +83,8 @@ def fresh_states(count: int) -> Array:
     """States of as many symbols before their first tick."""
     states = np.zeros(count, dtype=STATE)
     states["last_trade"] = states["last_quote"] = NEVER
-    states["change"] = np.nan
+    for name in ("change", "last", "reference", "mid"):
+        states[name] = np.nan
     return states
 
 

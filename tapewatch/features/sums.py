@@ -17,6 +17,7 @@ from tapewatch.features.records import MINUTE, FlatQuotes, Span, fresh_states, r
 from tapewatch.market.arrays import Array, FlatTrades, Hours, flat, flat_trades, hours_of, symbol_runs
 from tapewatch.market.conditions import Updates
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Session
+from tapewatch.market.prices import floor_of
 from tapewatch.market.tables import QUOTES, SYMBOL
 
 
@@ -164,14 +165,14 @@ def _run(
     session: Session,
     pieces: list[Array],
 ) -> None:
-    hours = hours_of(session)
+    hours, floor = hours_of(session), floor_of(session.market)
     states_sides = session.market is Market.CRYPTO
 
     def summarise(at: int) -> int:
         span, state = rows[at], fresh_states(1)[0]
         waiting = room_for_waiting(span.last_trade - span.first_trade)
         fault, _, _ = kernel.summarise(
-            trades, quotes, span, hours, states_sides, pieces[at], state, waiting, 0, 0, False, hours.day_end
+            trades, quotes, span, hours, floor, states_sides, pieces[at], state, waiting, 0, 0, False, hours.day_end
         )
         return int(fault)
 
