@@ -49,6 +49,13 @@ class Tape(NamedTuple):
     quotes: Floats
     prints: Floats
 
+    def lowered(self, ticks: float) -> "Tape":
+        """The same day with every price lower by so many ticks."""
+        quotes, prints = self.quotes.copy(), self.prints.copy()
+        quotes[[book.QUOTE_BID, book.QUOTE_ASK]] -= ticks
+        prints[PRINT_PRICE] -= ticks * SUB_TICKS
+        return Tape(quotes, prints)
+
 
 def tape(grids: Grids, auctions: Auctions, *, has_off_exchange: bool, state: State) -> Tape:
     """Quote and trade a day.

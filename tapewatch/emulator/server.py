@@ -36,7 +36,8 @@ synthetic market (default) or replays recorded flat files. Point any client of t
 
 The same seed always makes the same tape. Stocks: AAPL GOOGL MSFT TSLA VOO, and SYN001 to SYN999. Crypto: BTC ETH ADA SOL
 DOT DOGE against USD (X:BTCUSD). Forex: C:EURUSD C:GBPUSD C:USDJPY. Indices: I:SPX I:NDX. Options: O:AAPL291221C00190000
-O:AAPL291221P00190000 O:TSLA291221C00240000. Futures: ESZ9 NQZ9 CLZ9. The anomalies put into the tape are stated at
+O:AAPL291221P00190000 O:TSLA291221C00240000. Futures: ESZ9 NQZ9 CLZ9, and CLZ9-CLF0, whose price crosses
+zero every day. The anomalies put into the tape are stated at
 /emulator/v1/truth?ticker=AAPL&date=2024-03-05.
 
 Streams are at ws://127.0.0.1:8900/stocks, …/crypto and so on. --speed and --replay say what they send, --faults what goes

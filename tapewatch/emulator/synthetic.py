@@ -8,10 +8,11 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from tapewatch.emulator import anomalies, frames, universe
-from tapewatch.emulator.activity import grids
+from tapewatch.emulator.activity import MID, Grids, grids
 from tapewatch.emulator.anomalies import Effects, Event
 from tapewatch.emulator.flow import Auctions, tape
 from tapewatch.emulator.price_path import path
@@ -115,6 +116,8 @@ class Synthetic:
         auctions = _auctions(session, expected)
         is_stock = session.market is Market.STOCKS
         made = tape(levels, auctions, has_off_exchange=is_stock, state=stream(self.seed, "flow", *key))
+        if instrument.crosses_zero:
+            made = made.lowered(_middle(levels))
         frame = {
             table: spell(
                 instrument, session, made, stream(self.seed, table, *key), stream(self.seed, table, "number", *key)
@@ -136,6 +139,11 @@ def _auctions(session: Session, trades: int) -> Auctions:
         return Auctions(-1, -1, 0.0)
     opens, closes = session.regular_start - session.extended_start, session.regular_end - session.extended_start
     return Auctions(opens // NS_PER_SECOND, closes // NS_PER_SECOND, trades * _AUCTION_SHARE)
+
+
+def _middle(levels: Grids) -> float:
+    """The whole tick midway between the day's extremes."""
+    return float(np.round((levels.rows[MID].min() + levels.rows[MID].max()) / 2))
 
 
 def _truth(symbol: str, events: Sequence[Event]) -> pl.DataFrame:

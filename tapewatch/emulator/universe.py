@@ -8,7 +8,7 @@ other symbol is unknown, as a misspelt one is to the vendor. An option or a futu
 
 import datetime as dt
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from tapewatch.emulator.randomness import stream, uniform
@@ -43,7 +43,8 @@ class Instrument:
     `price` is the level its price wanders about; `ticks` how many price steps make one unit of the quote currency;
     `volatility` the standard deviation of a day's log return; `market_beta` and `sector_beta` its exposures;
     `trades` a usual day's trades; `half_spread_bps` the calm half spread; `size` the median trade, `depth` the
-    median size at the best price, both in base units; `tape` and `exchange` where it is listed.
+    median size at the best price, both in base units; `tape` and `exchange` where it is listed. Of an instrument that
+    `crosses_zero`, each day is lowered until it does.
     """
 
     symbol: str
@@ -62,6 +63,7 @@ class Instrument:
     tape: int = 0
     exchange: str = ""
     kind: str = "CS"
+    crosses_zero: bool = False
 
     @property
     def quotes_per_trade(self) -> float:
@@ -164,6 +166,11 @@ DEFAULT: dict[str, Instrument] = {
         _future("ESZ9", "E-mini S&P 500, December 2029", 5_200.0, 4, 0.010, 16_000),
         _future("NQZ9", "E-mini Nasdaq 100, December 2029", 18_200.0, 4, 0.012, 12_000),
         _future("CLZ9", "Crude oil, December 2029", 66.0, 100, 0.020, 9_000),
+        replace(
+            _future("CLZ9-CLF0", "Crude oil, December 2029 against January 2030", 20.0, 100, 0.050, 4_000),
+            half_spread_bps=3.0,
+            crosses_zero=True,
+        ),
     )
 }  # fmt: skip
 
