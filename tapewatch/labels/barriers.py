@@ -53,6 +53,9 @@ def triple_barrier(
     tell the order, and a label must not assume that a stop was missed. Where neither is met in time the label is 0, and the
     return is that of the last close at or before the vertical barrier.
 
+    A price of zero or below lies beyond every lower barrier. Where a bar opens there, the return has no logarithm and the
+    event is left out, as is one whose own price is not above zero.
+
     Args:
         bars: minute bars: symbol, time (start), open, high, low, close.
         events: symbol, event_time (end of a bar), price, volatility_bps, as from `cusum_events`; None asks it.
@@ -132,7 +135,7 @@ def first_touches(
         end_ns: the bars' ends.
         windows: events x 2; event k may look at bars `windows[k, 0]` to before `windows[k, 1]`.
         event_ns: when each event was seen.
-        price: its price.
+        price: its price; where it is not above zero, nothing is known of the event.
         distances: events x 2, log distance of the upper and the lower barrier.
         vertical_ns: distance of the vertical barrier.
         through_ns: the tape's end; below zero stands for the end of the symbol's last bar.
@@ -141,13 +144,19 @@ def first_touches(
     moves = np.zeros(event_ns.size)
     known = event_ns.copy()
     for k in range(event_ns.size):
+        if price[k] <= 0.0:
+            continue
         deadline = event_ns[k] + vertical_ns
+        is_defined = True
         up, down = distances[k]
         upper, lower = price[k] * np.exp(up), price[k] * np.exp(-down)
         for i in range(windows[k, 0], windows[k, 1]):
             if end_ns[i] > deadline:
                 break
             opening, high, low, close = ohlc[i]
+            if opening <= 0.0:
+                is_defined = False
+                break
             if opening >= upper:
                 labels[k], moves[k] = 1, np.log(opening / price[k])
             elif opening <= lower:
@@ -161,7 +170,7 @@ def first_touches(
                 continue
             known[k] = end_ns[i]
             break
-        if labels[k] == _UNKNOWN:
+        if labels[k] == _UNKNOWN and is_defined:
             tape_end = through_ns if through_ns >= 0 else end_ns[windows[k, 1] - 1]
             if tape_end >= deadline:
                 labels[k], known[k] = 0, deadline

@@ -34,7 +34,8 @@ def cusum_events(
     bar is `multiple` times the volatility known at the bar before, so a jump does not raise its own bar.
 
     Args:
-        bars: minute bars: symbol, time (start), open, high, low, close. Bars without positive prices are left out.
+        bars: minute bars: symbol, time (start), open, high, low, close. A close of zero or below has no
+            logarithm: no event lies on it, and sums begin anew behind it.
         multiple: threshold in volatilities of a minute.
         span: of the exponentially weighted volatility, in bars.
         floor_bps: no smaller volatility is believed.
@@ -76,7 +77,7 @@ def cusum_sides(
     """1 at bars where the upward sum reaches the threshold, -1 where the downward one does, else 0.
 
     Args:
-        close: positive closing prices, each symbol's in time order.
+        close: closing prices, each symbol's in time order; sums begin anew behind one of zero or below.
         start_ns: starts of the bars; sums begin anew after a long silence.
         offsets: where each symbol begins.
         threshold: log-return units, as known at each bar; the one of the bar BEFORE applies. NaN: no event, sums stay zero.
@@ -86,7 +87,8 @@ def cusum_sides(
         up = down = 0.0
         for i in range(offsets[symbol] + 1, offsets[symbol + 1]):
             limit = threshold[i - 1]
-            if start_ns[i] - start_ns[i - 1] > RESTART_NS or np.isnan(limit):
+            is_defined = min(close[i], close[i - 1]) > 0.0
+            if start_ns[i] - start_ns[i - 1] > RESTART_NS or np.isnan(limit) or not is_defined:
                 up = down = 0.0
                 continue
             move = np.log(close[i] / close[i - 1])

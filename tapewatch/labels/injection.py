@@ -165,7 +165,10 @@ def _between(frame: pl.DataFrame, start_ns: int, end_ns: int) -> pl.DataFrame:
 
 
 def _stretch(trades: pl.DataFrame, quotes: pl.DataFrame | None, placement: _Placement) -> Stretch | None:
-    """The rows under a placement and what stands at its start; None before the symbol's first trade or quote."""
+    """The rows under a placement and what stands at its start.
+
+    None before the symbol's first trade or quote, and where a price lies at or below zero: anomalies are relative to it.
+    """
     start, end = placement.start_ns, placement.end_ns
     before = _between(trades, 0, start).tail(1)
     standing = None
@@ -174,8 +177,14 @@ def _stretch(trades: pl.DataFrame, quotes: pl.DataFrame | None, placement: _Plac
         standing = _between(quotes, start - _LOOK_BACK_NS, start).filter(two_sided).tail(1)
     if before.is_empty() or (standing is not None and standing.is_empty()):
         return None
-    in_quotes = None if quotes is None else _between(quotes, start, end)
-    return Stretch(_between(trades, start, end), in_quotes, start, end, standing, float(before["price"][0]))
+    in_trades, in_quotes = _between(trades, start, end), None if quotes is None else _between(quotes, start, end)
+    quoted = [] if in_quotes is None or standing is None else [in_quotes, standing]
+    is_relative = not any((rows["price"] <= 0).any() for rows in (before, in_trades))
+    # An empty side is 0; below it lies nothing that can be stretched.
+    is_relative &= not any((rows[side] < 0).any() for rows in quoted for side in ("bid_price", "ask_price"))
+    if not is_relative:
+        return None
+    return Stretch(in_trades, in_quotes, start, end, standing, float(before["price"][0]))
 
 
 def _usual(trades: pl.DataFrame, quotes: pl.DataFrame | None, start_ns: int, tick: float) -> Usual | None:

@@ -18,13 +18,13 @@ WARM_UP_RETURNS = 10
 
 
 def usable_bars(bars: pl.DataFrame, session: Session | None) -> pl.DataFrame:
-    """The bars that labels may stand on: symbol, time, open, high, low, close with positive prices, sorted.
+    """The bars that labels may stand on: symbol, time, open, high, low, close, sorted.
 
     Args:
         bars: columns symbol, time (start of the minute), open, high, low, close.
         session: keep to its regular hours; None keeps every bar.
     """
-    kept = bars.select("symbol", "time", "open", "high", "low", "close").filter(pl.col("low") > 0)
+    kept = bars.select("symbol", "time", "open", "high", "low", "close")
     if session is not None:
         start = pl.col("time").dt.epoch("ns")
         kept = kept.filter((start >= session.regular_start) & (start < session.regular_end))
@@ -43,16 +43,18 @@ def minute_volatility(
 ) -> npt.NDArray[np.float64]:
     """Root of the exponentially weighted mean of squared log returns, bar by bar, up to and including that bar.
 
+    A close of zero or below breaks the series as a long silence does: it has no logarithm.
+
     Weights are (1 - 2 / (span + 1)) ** age and normalised by their sum, so that the first bars are not pulled to zero.
 
     Args:
-        close: positive closing prices, each symbol's in time order.
+        close: closing prices, each symbol's in time order.
         start_ns: starts of the bars.
         offsets: where each symbol begins (`symbol_offsets`).
         span: of the weights, in bars.
 
     Returns:
-        Log-return units a bar; NaN until `WARM_UP_RETURNS` returns since the symbol's first bar or the last long silence.
+        Log-return units a bar; NaN until `WARM_UP_RETURNS` returns since the symbol's first bar or the last break.
     """
     out = np.full(close.size, np.nan)
     keep = 1.0 - 2.0 / (span + 1.0)
@@ -60,7 +62,7 @@ def minute_volatility(
         total = weight = 0.0
         seen = 0
         for i in range(offsets[symbol] + 1, offsets[symbol + 1]):
-            if start_ns[i] - start_ns[i - 1] > RESTART_NS:
+            if start_ns[i] - start_ns[i - 1] > RESTART_NS or min(close[i], close[i - 1]) <= 0.0:
                 total = weight = 0.0
                 seen = 0
                 continue

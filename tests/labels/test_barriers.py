@@ -70,6 +70,25 @@ def test_an_open_beyond_the_upper_barrier_came_before_the_low() -> None:
     assert label["return_bps"] == pytest.approx(1e4 * math.log(1.02)), "a gap is paid at the open"
 
 
+def test_a_low_of_zero_or_below_touches_the_lower_barrier() -> None:
+    label = outcome(bars_of([100, 99.9, -3, 100, 100], open_=[100, 100, 99.9, -3, 100], low=[100, 99.9, -5, -3, 100]))
+    assert label is not None
+    assert (label["label"], label["known_time"]) == (-1, after(3))
+    assert label["return_bps"] == pytest.approx(-100)
+
+
+def test_an_open_of_zero_or_below_has_no_return() -> None:
+    bars = bars_of([100, -3, 100, 100, 100], open_=[100, -3, 100, 100, 100], low=[100, -3, 100, 100, 100])
+    assert outcome(bars) is None
+
+
+def test_an_event_at_zero_or_below_has_no_label() -> None:
+    bars = bars_of([-1.0, -1.1, -1.2, -1.0, -0.9, -1.0])
+    events = pl.DataFrame({"symbol": ["AAA"], "event_time": [after(1)], "price": [-1.0], "volatility_bps": [50.0]})
+    cast = events.cast({"event_time": pl.Datetime("ns", "UTC"), "symbol": pl.Categorical()})
+    assert triple_barrier(bars, events=cast, rules=RULES).is_empty()
+
+
 def test_the_events_own_bar_does_not_touch() -> None:
     label = outcome(bars_of([100] * 5, high=[110, 100, 100, 100, 100], low=[90, 100, 100, 100, 100]))
     assert label is not None

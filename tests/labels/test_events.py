@@ -82,8 +82,23 @@ def test_only_regular_bars_count_when_a_session_is_given() -> None:
     assert kept["time"].dt.epoch("ns").min() >= stock_session().regular_start
 
 
-def test_bars_without_a_price_are_left_out() -> None:
-    assert usable_bars(bars_of([0.0, 1.0]), None)["close"].to_list() == [1.0]
+def test_prices_of_zero_and_below_break_the_series() -> None:
+    close = np.exp([0.0, STEP, 2 * STEP, 3 * STEP, 4 * STEP, 5 * STEP, 6 * STEP])
+    close[3] = -1.0
+    start, offsets = np.arange(close.size) * NS_PER_MINUTE, np.array([0, close.size])
+    found = cusum_sides(close, start, offsets, np.full(close.size, 1.9 * STEP))
+    assert found.tolist() == [0, 0, 1, 0, 0, 0, 1]
+    long = np.concatenate([np.exp(np.cumsum(np.full(20, STEP))), [0.0], np.exp(np.cumsum(np.full(11, STEP)))])
+    volatility = minute_volatility(long, np.arange(long.size) * NS_PER_MINUTE, np.array([0, long.size]), 20.0)
+    assert np.flatnonzero(np.isfinite(volatility)).tolist() == [*range(WARM_UP_RETURNS, 20), long.size - 1]
+
+
+def test_events_of_a_path_through_zero_have_prices_above_it() -> None:
+    path = np.round(np.cos(np.linspace(0, 20, 300)) * 0.4 + 0.1, 2)
+    events = cusum_events(bars_of(path.tolist()))
+    assert events.height > 0
+    assert events["price"].min() > 0
+    assert np.isfinite(events["volatility_bps"].to_numpy()).all()
 
 
 @given(seed=st.integers(0, 10_000), cut=st.integers(20, 199))

@@ -7,11 +7,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tapewatch.emulator.synthetic import Synthetic
 from tapewatch.features.microstructure import microstructure
 from tapewatch.labels.distortions import DISTORTIONS, QUOTE_KINDS
 from tapewatch.labels.injection import Injected, inject
 from tapewatch.labels.truth import TRUTH_EVENTS_SCHEMA, truth_minutes
-from tapewatch.market.instruments import NS_PER_MINUTE, Market, Session
+from tapewatch.market.instruments import NS_PER_MINUTE, Market, Session, session_of
 from tapewatch.market.tables import QUOTES, TRADES
 from tests.support.recorded import TICK_DAYS, recorded_quotes, recorded_trades
 from tests.support.synthetic_days import SyntheticDay, days, synthetic_day
@@ -51,6 +52,22 @@ def test_the_tape_stays_a_tape(stocks: Injected) -> None:
     assert_is_a_tape(stocks.trades, stocks.quotes)
     assert stocks.truth_events.schema == TRUTH_EVENTS_SCHEMA
     assert stocks.truth_events["event_id"].is_unique().all()
+
+
+def test_no_anomaly_is_put_where_prices_touch_zero() -> None:
+    day = Synthetic(7).day("CLZ9-CLF0", dt.date(2024, 3, 5))
+    session = session_of(Market.FUTURES, dt.date(2024, 3, 5))
+    assert session is not None
+    found = inject(day.trades, day.quotes, session, seed=1, per_symbol=40)
+    assert 0 < found.truth_events.height < 40
+    assert found.quotes is not None
+    for table, frame in ((TRADES, found.trades), (QUOTES, found.quotes)):
+        table.check(frame, Market.FUTURES)
+        assert table.duplicates(frame) == 0
+    for start, end in found.truth_events.select("start_time", "end_time").iter_rows():
+        inside = day.trades.filter(pl.col("time").is_between(start, end, closed="left"))
+        assert (inside["price"] > 0).all()
+    assert outside(day.trades, found.truth_events).equals(outside(found.trades, found.truth_events))
 
 
 def test_nothing_changes_outside_the_stretches(stocks: Injected) -> None:
