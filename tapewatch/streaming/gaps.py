@@ -198,7 +198,10 @@ class GapBook:
         return True
 
     def forget_ended(self) -> None:
-        """Forget what the healer has ended since: a collector runs for months. A database that is away is asked later."""
+        """Forget what the healer has ended since: a collector runs for months. A database that is away is asked later.
+
+        One that grew longer while the healer filled it is not ended: it is put into the database anew.
+        """
         saved = {i: row for i, row in self._rows.items() if row["status"] == OPEN and i not in self._unsaved}
         if not saved or self.database is None:
             return
@@ -207,8 +210,12 @@ class GapBook:
             ended = self.database.read(GAPS, market=self.market, start=first, where={"status": (HEALED, UNHEALABLE)})
         except DatabaseError:
             return
-        forgotten = saved.keys() & set(ended["gap_id"])
-        if forgotten:
+        ends = {row["gap_id"]: row["end_time"] for row in gap_rows(ended) if row["gap_id"] in saved}
+        outgrown = {gap_id for gap_id, end in ends.items() if end < saved[gap_id]["end_time"]}
+        if outgrown:
+            self._unsaved |= outgrown
+            self.flush()
+        if forgotten := ends.keys() - outgrown:
             self._rows = {i: row for i, row in self._rows.items() if i not in forgotten}
             self._compact()
 

@@ -106,33 +106,41 @@ class Healer:
         return summary
 
     def _heal(self, spool: SpoolWriter, gap: Row, now: dt.datetime, summary: HealSummary) -> None:
-        gap_id, changes = gap["gap_id"], {"attempts": gap["attempts"] + 1}
+        gap_id, changes, fate = gap["gap_id"], {"attempts": gap["attempts"] + 1}, summary.healed
         try:
             rows, healed_by, reason = self._fill(spool, gap, now)
         except _WaitError:
-            summary.waiting.append(gap_id)
             if gap["status"] == OPEN:
+                summary.waiting.append(gap_id)
                 return
-            changes = {"status": OPEN}
+            changes, fate = {"status": OPEN}, summary.waiting
         except _NeverError as error:
             if gap["status"] == OPEN:
                 for _, start, end in _stretches(spool.market, gap):
                     _renew(spool, gap, start, end)
             changes |= {"status": UNHEALABLE, "reason": str(error)}
-            summary.unhealable.append(gap_id)
+            fate = summary.unhealable
         except SourceError as error:
             wait_s = min(FIRST_WAIT_S * 2.0 ** gap["attempts"], LONGEST_WAIT_S)
             self._next_try[gap_id] = now + dt.timedelta(seconds=wait_s)
             changes |= {"status": OPEN, "reason": str(error)}
-            summary.failed.append(gap_id)
+            fate = summary.failed
             _log.warning("gap %s is not filled yet: %s; next in %.0f s", gap_id, error, wait_s)
         else:
             healed_ns = int(now.timestamp()) * NS_PER_SECOND
             changes |= {"status": HEALED, "healed_time": healed_ns, "healed_by": healed_by, "rows_healed": rows}
             changes |= {"reason": reason or gap["reason"]}
-            summary.healed.append(gap_id)
             summary.rows += rows
+        if self._has_changed(gap):
+            summary.waiting.append(gap_id)
+            return
+        fate.append(gap_id)
         save_gaps(self._database, spool.market, [gap | changes])
+
+    def _has_changed(self, gap: Row) -> bool:
+        """Whether its collector made a gap longer since it was read: what was filled is not all of it then."""
+        known = gap_rows(self._database.read(GAPS, where={"gap_id": gap["gap_id"]}))
+        return any(row[name] != gap[name] for row in known for name in ("status", "end_time"))
 
     def _fill(self, spool: SpoolWriter, gap: Row, now: dt.datetime) -> tuple[int, str, str]:
         """Fetch all of a gap: rows, who delivered them, and what nobody could deliver."""

@@ -93,6 +93,22 @@ def test_what_the_healer_ended_is_forgotten_here_and_after_a_restart(tmp_path, d
     assert database.read(GAPS)["status"].to_list() == ["healed", "unhealable", "open"]
 
 
+def test_a_gap_that_grew_longer_while_it_was_healed_is_opened_again(tmp_path, database) -> None:
+    gaps = book(tmp_path, database)
+    gaps.open("restart", start_ns=START, end_ns=START + 10**9, now_ns=NOW)
+    (seen,) = gap_rows(database.read(GAPS))
+    gaps = book(tmp_path, database)
+    gaps.open("restart", start_ns=START, end_ns=START + 3 * 10**9, now_ns=NOW)
+    save_gaps(database, Market.STOCKS, [seen | {"status": "healed"}])
+    gaps.forget_ended()
+    (row,) = gap_rows(database.read(GAPS))
+    assert (row["status"], row["end_time"] - START) == (OPEN, 3 * 10**9)
+    save_gaps(database, Market.STOCKS, [row | {"status": "healed"}])
+    gaps.forget_ended()
+    assert gaps.count == 0
+    assert database.read(GAPS)["status"].to_list() == ["healed"]
+
+
 def test_a_database_that_refuses_is_told_later(tmp_path) -> None:
     folder = tmp_path / "db"
     folder.mkdir()

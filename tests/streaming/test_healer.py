@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -17,6 +17,7 @@ from tapewatch.bars.revisions import delivered_bars
 from tapewatch.emulator.process import running_emulator
 from tapewatch.emulator.synthetic import Synthetic
 from tapewatch.feeds.flat_files import FlatFileSource
+from tapewatch.feeds.plans import Tape
 from tapewatch.feeds.ranges import FlatFileRanges, RestRanges
 from tapewatch.feeds.rest_transport import Patience
 from tapewatch.market.instruments import NS_PER_SECOND, Market, Partition
@@ -195,6 +196,37 @@ def test_a_quiet_gap_leaves_a_batch_without_rows_that_renews_its_day(tmp_path, d
     summary = heal(tmp_path, database, rest(base_url))
     assert (len(summary.healed), summary.rows) == (1, 0)
     assert merged(tmp_path, STOCKS).read(STREAM_BATCHES, STOCKS)["rows"].to_list() == [0]
+
+
+class _Growing:
+    """A source during whose answer the gap's collector, killed and started again, makes the gap longer."""
+
+    name = "flat_files"
+
+    def __init__(self, grow: Callable[[], object]) -> None:
+        self.grow, self.asked = grow, []
+
+    def ready_at(self, partition, end_ns) -> int:
+        return 0
+
+    def tapes(self, market, day, today) -> tuple[list[Tape], str]:
+        return [Tape.TRADES], ""
+
+    def between(self, tape, partition, symbols, start_ns, end_ns):
+        self.asked.append(end_ns - partition.session.regular_start)
+        self.grow()
+        return iter(())
+
+
+def test_a_gap_that_grows_longer_while_it_is_filled_is_filled_again(tmp_path, database) -> None:
+    gap_id = open_gap(tmp_path, database, STOCKS, 0, 60)
+    source = _Growing(lambda: open_gap(tmp_path, database, STOCKS, 0, 90))
+    first = heal(tmp_path, database, source)
+    assert (first.healed, first.waiting) == ([], [gap_id])
+    assert row(database)["status"] == "open"
+    assert heal(tmp_path, database, source).healed == [gap_id]
+    assert source.asked == [60 * NS_PER_SECOND, 90 * NS_PER_SECOND]
+    assert row(database)["status"] == "healed"
 
 
 _HEAL = """
