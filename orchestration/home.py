@@ -28,6 +28,11 @@ storage:
     postgres_url:
       env: TAPEWATCH_DAGSTER_POSTGRES_URL
 """
+#: A run of the command line speaks to the terminal that started it. Captured, its output would pass through a file and four
+#: processes that follow it: nothing to draw progress on, and what Ctrl-C strikes too tells of it in tracebacks.
+_UNCAPTURED = {
+    "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+}
 
 
 def prepare(settings: Settings) -> None:
@@ -69,15 +74,20 @@ def environment(settings: Settings) -> dict[str, str]:
 
 @contextmanager
 def instance(settings: Settings) -> Iterator["dg.DagsterInstance"]:
-    """The deployment's Dagster instance, its environment in force for this process while it is open."""
+    """The deployment's Dagster instance, its environment in force for this process while it is open.
+
+    What runs print meanwhile goes where this process prints, not into Dagster's log files.
+    """
     import dagster as dg  # noqa: PLC0415 - a second that most commands need not spend
+    from dagster._core.instance.ref import InstanceRef  # noqa: PLC0415
 
     prepare(settings)
     values = environment(settings)
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
-        with dg.DagsterInstance.from_config(str(settings.dagster_home)) as opened:
+        ref = InstanceRef.from_dir(str(settings.dagster_home), overrides=_UNCAPTURED)
+        with dg.DagsterInstance.from_ref(ref) as opened:
             yield opened
     finally:
         for name, value in before.items():

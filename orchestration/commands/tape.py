@@ -44,7 +44,7 @@ def backfill(
     Without a range it takes the last days that the plan shows. What the plan does
     not reach is left out and said; calls and time are estimated before it starts.
     Each day is committed whole, and days that are there are kept: a backfill that
-    was stopped by Ctrl-C or killed goes on where it was.
+    was stopped by Ctrl-C (exit code 130) or killed goes on where it was.
 
     [dim]tapewatch backfill --market crypto --symbols BTC-USD,ETH-USD
     tapewatch backfill --market stocks --from 2024-06-03 --to 2024-06-07 --dry-run
