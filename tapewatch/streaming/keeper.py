@@ -181,6 +181,7 @@ class Keeper:
     def _flush(self) -> None:
         self._flushed_at = time.monotonic()
         before = self.spool.error
+        self._note_since()
         self.spool.flush()
         if self.spool.error != before:
             if self.spool.error:
@@ -196,13 +197,15 @@ class Keeper:
 
     def _note_position(self) -> None:
         """Follows the files, as the spool's own state does; that one also follows events whose clock is wrong."""
-        if self.spool.error is not None:
-            return
-        if self._tape_ns is not None and self._tape_ns != self._noted_ns:
+        if self._tape_ns is not None and self.spool.error is None and self._tape_ns != self._noted_ns:
             self._write_position(str(self._tape_ns))
             self._noted_ns = self._tape_ns
-        elif self._tape_ns is None and self._first_ns is not None and self.last_position is None and self.since is None:
-            self._write_position(f"{_SINCE}{self._first_ns}")
+
+    def _note_since(self) -> None:
+        """Before the files: of a day of which there is one, the next process has to know."""
+        if self._noted_ns is None and self._first_ns is not None and self.last_position is None and self.since is None:
+            with contextlib.suppress(OSError):
+                self._write_position(f"{_SINCE}{self._first_ns}")
 
     def _write_position(self, words: str) -> None:
         fresh = self._position.with_suffix(".new")
