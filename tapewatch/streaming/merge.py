@@ -130,10 +130,13 @@ def _by_identity(
         .cast(pl.Int8)
     )
     is_revision = pl.col("follows") & pl.col("differs") & ~pl.col("outranks") & ~pl.col("is_held")
+    stays = judged.filter("is_last").select(untouched.columns)
     return Merged(
-        pl.concat([untouched, judged.filter("is_last").select(untouched.columns)]),
+        pl.concat([untouched, stays]),
         judged.filter(~pl.col("is_held")).select(BATCH, fate.alias("fate")),
-        _superseded(table, judged, is_revision) if table is not STREAM_BARS else QUARANTINE.empty(),
+        _superseded(table, judged, is_revision, stays, [*key, *content])
+        if table is not STREAM_BARS
+        else QUARANTINE.empty(),
     )
 
 
@@ -141,14 +144,21 @@ def _position(table: Table, key: tuple[str, ...]) -> tuple[str, ...]:
     return () if "sequence_number" in key or "sequence_number" not in table.by_name else ("sequence_number",)
 
 
-def _superseded(table: Table, judged: pl.DataFrame, is_revision: pl.Expr) -> pl.DataFrame:
+def _superseded(
+    table: Table, judged: pl.DataFrame, is_revision: pl.Expr, stays: pl.DataFrame, content: list[str]
+) -> pl.DataFrame:
+    """The rows that others replaced. One of the lake that stays after all is none: after a kill its batches come again."""
     columns = table.schema.names()
     replaced = judged.select(
         *(pl.col(name).shift(1) for name in columns),
         pl.col(BATCH).cast(pl.String).alias("source"),
         pl.col(LINE).alias("line"),
+        was_held=pl.col("is_held").shift(1),
         is_revision=is_revision,
     ).filter("is_revision")
+    if replaced["was_held"].any():
+        held = replaced.filter("was_held").join(stays, on=content, how="anti", nulls_equal=True)
+        replaced = pl.concat([held, replaced.filter(~pl.col("was_held"))])
     return QUARANTINE.conform(
         replaced.select(
             "source",
