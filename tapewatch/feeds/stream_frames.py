@@ -161,11 +161,10 @@ def _symbol(ticker: str, market: Market) -> str:
 
 def _laid_out(frames: Sequence[Frame]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """The frames as the scanner takes them, and where each begins, and where one more would."""
-    text = np.frombuffer(b"\0".join([*(frame.data for frame in frames), bytes(PADDING)]), np.uint8)
-    sizes = np.fromiter((len(frame.data) + 1 for frame in frames), np.int64, len(frames))
+    pieces = [frame.data for frame in frames]
     starts = np.zeros(len(frames) + 1, np.int64)
-    np.cumsum(sizes, out=starts[1:])
-    return text, starts
+    np.cumsum(np.fromiter(map(len, pieces), np.int64, len(pieces)) + 1, out=starts[1:])
+    return np.frombuffer(b"\0".join([*pieces, bytes(PADDING)]), np.uint8), starts
 
 
 def _rounds(frames: Sequence[Frame]) -> Iterator[Sequence[Frame]]:

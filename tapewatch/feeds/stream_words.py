@@ -80,7 +80,8 @@ class WordTable:
         first = int(codes[0])
         if bool((codes == first).all()):
             return self.words().slice(first, 1).new_from_index(0, len(codes)).alias(name)
-        return self.words().gather(pl.Series(codes.astype(np.uint32))).alias(name)
+        # By `[]`, which goes straight to the engine; `gather` asks its planner first.
+        return self.words()[pl.Series(codes.astype(np.uint32))].alias(name)
 
     def tables(self) -> tuple[npt.NDArray[Any], ...]:
         """In the order of the scanner's arguments; they may be others after a new word."""

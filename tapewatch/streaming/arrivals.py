@@ -99,9 +99,10 @@ class Arrivals:
             self._traits = np.append(self._traits, np.full(2 * highest, _UNREAD, dtype=np.uint32))
         traits = self._traits[physical]
         if traits.max() == _UNREAD:
-            read = trade_traits(conditions, self._session, self._rules)
-            self._traits[physical] = read[physical]
-            self._held.append(conditions.unique())
+            unread = conditions.filter(pl.Series(traits == _UNREAD)).unique()
+            read, codes = trade_traits(unread, self._session, self._rules), flat(unread)
+            self._traits[codes] = read[codes]
+            self._held.append(unread)
             traits = self._traits[physical]
         return traits
 
