@@ -24,7 +24,7 @@ from polygon.websocket.models import parse
 
 from tapewatch.bars.time_bars import minute_bars
 from tapewatch.emulator import messages
-from tapewatch.emulator.synthetic import Synthetic
+from tapewatch.emulator.market_tape import SyntheticTape
 from tapewatch.feeds.stream_frames import Frame, FrameDecoder
 from tapewatch.feeds.stream_messages import union_of
 from tapewatch.market.instruments import Market, Session, session_of
@@ -48,8 +48,8 @@ def _ticks() -> tuple[str, Session, pl.DataFrame, pl.DataFrame]:
         trades, quotes = recorded_trades(_ROOT, day), recorded_quotes(_ROOT, day)
     else:
         day, origin = _SYNTHETIC_DAY, "synthetic"
-        source = Synthetic(seed=1)
-        symbols = [instrument.symbol for instrument in source.instruments(Market.STOCKS)]
+        source = SyntheticTape(seed=1)
+        symbols = source.symbols(Market.STOCKS)
         trades = pl.concat(source.trades(symbol, day) for symbol in symbols)
         quotes = pl.concat(source.quotes(symbol, day) for symbol in symbols)
     session = session_of(Market.STOCKS, day)
