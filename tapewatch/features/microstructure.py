@@ -9,6 +9,7 @@ from tapewatch.features.liquidity import liquidity
 from tapewatch.features.order_flow import order_flow
 from tapewatch.features.sums import MinuteSums, minute_sums
 from tapewatch.features.volatility import returns_bps, volatility
+from tapewatch.market.arrays import Array
 from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Session
 from tapewatch.market.tables import MICROSTRUCTURE, TIME
@@ -16,8 +17,9 @@ from tapewatch.market.tables import MICROSTRUCTURE, TIME
 #: Rows before a row of which any feature may take notice: the window before the first of three minutes, and its return.
 LOOK_BACK = 34
 _SCHEMA = dict(MICROSTRUCTURE.schema)
-_FLOATS = [name for name, dtype in _SCHEMA.items() if dtype.is_float()]
+_FLOATS = {name: at for at, name in enumerate(name for name, dtype in _SCHEMA.items() if dtype == pl.Float64)}
 _FEW_ROWS = 10_000
+_Column = Array | pl.Series
 _AS_SUMMED = ("volume", "notional", "trade_count", "buy_volume", "sell_volume", "buy_count", "sell_count")
 
 
@@ -57,13 +59,13 @@ def microstructure(
     return minute_rows(sums)
 
 
-def minute_rows(sums: MinuteSums) -> pl.DataFrame:
-    """`MICROSTRUCTURE` rows of minutes already summed.
+def minute_rows(sums: MinuteSums, wanted: Array | None = None) -> pl.DataFrame:
+    """`MICROSTRUCTURE` rows of minutes already summed: of all, or of those marked in `wanted`.
 
     Where a symbol's earlier minutes are left out, its first `LOOK_BACK` rows lack them and the others are whole.
     """
     minute_returns = returns_bps(sums)
-    columns = {
+    columns: dict[str, _Column] = {
         **_setting(sums),
         **{name: sums[name] for name in _AS_SUMMED},
         "return_bps": minute_returns,
@@ -71,10 +73,14 @@ def minute_rows(sums: MinuteSums) -> pl.DataFrame:
         **order_flow(sums),
         **liquidity(sums, minute_returns),
     }
+    if wanted is not None:
+        # Before they are a frame: that filters its columns one by one, each in a thread.
+        rows = np.flatnonzero(wanted)
+        columns = {name: column[rows] for name, column in columns.items()}
     return pl.DataFrame(list(_series(columns)))
 
 
-def _setting(sums: MinuteSums) -> dict[str, np.ndarray | pl.Series]:
+def _setting(sums: MinuteSums) -> dict[str, _Column]:
     """When and where each row stands."""
     start = sums["start"]
     end = start + NS_PER_MINUTE
@@ -97,14 +103,17 @@ def _setting(sums: MinuteSums) -> dict[str, np.ndarray | pl.Series]:
     }
 
 
-def _series(columns: dict[str, np.ndarray | pl.Series]) -> Iterator[pl.Series]:
+def _series(columns: dict[str, _Column]) -> Iterator[pl.Series]:
     """The table's columns in order; NaN becomes null."""
     height = len(columns["symbol"])
-    if height <= _FEW_ROWS:
-        # One conversion for all: where rows are few it is the conversions that take the time.
+    # One conversion for all: where rows are few it is the conversions that take the time.
+    is_joined = height <= _FEW_ROWS
+    if is_joined:
         joined = pl.Series(np.concatenate([columns[name] for name in _FLOATS]), nan_to_null=True)
-        columns = columns | {name: joined.slice(at * height, height) for at, name in enumerate(_FLOATS)}
     for name, dtype in _SCHEMA.items():
+        if is_joined and name in _FLOATS:
+            yield joined.slice(_FLOATS[name] * height, height).alias(name)
+            continue
         values = columns[name]
         if not isinstance(values, pl.Series):
             values = pl.Series(values, nan_to_null=values.dtype == np.float64)

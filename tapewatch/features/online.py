@@ -220,8 +220,7 @@ class OnlineMicrostructure:
         first = at[np.flatnonzero(np.diff(minutes.symbol[at], prepend=-1))]
         needed[np.maximum(first[:, np.newaxis] - _BACK, 0)] = True
         sums = MinuteSums(self._names, self._session, minutes.symbol[needed], minutes.records[needed])
-        rows = minute_rows(sums)
-        return rows if rows.height == at.size else rows.filter(wanted[needed])
+        return minute_rows(sums, None if at.size == sums.symbol.size else wanted[needed])
 
     def _keys_of(self, minutes: _Minutes) -> pl.DataFrame:
         if not minutes.symbol.size:
@@ -242,7 +241,9 @@ def _compared(
     differs = np.zeros(new_key.size, dtype=np.bool_)
     for name in rows.columns:
         if name != "symbol":
-            differs |= rows[name].ne_missing(before[name]).to_numpy()
+            # In NumPy, where null is NaN: the engine would plan and run a query for each column.
+            now, then = rows[name].to_numpy(), before[name].to_numpy()
+            differs |= (now != then) & ~(np.isnan(now) & np.isnan(then))
     is_changed = ~was_there | differs
     revision = np.where(was_there, old.revision[at] + differs, 0)
     return is_changed, ~np.isin(old_key, new_key), revision
