@@ -159,12 +159,12 @@ class SpoolWriter:
         for day, rows in days:
             if day is None:
                 continue
-            file = self._target(day, table.name, self._next_number(), interval)
             try:
+                file = self._target(day, table.name, self._next_number(), interval)
                 _write(rows, Path(file.path))
                 _sync_folder(Path(file.path).parent)
             except OSError as error:
-                raise SpoolError(f"cannot write {file.path}: {error}; free some space and heal again") from error
+                raise SpoolError(f"cannot write to {self.folder}: {error}; free some space and heal again") from error
             written.append(file)
             self.rows_written += rows.height
         return written
@@ -199,8 +199,8 @@ class SpoolWriter:
         path = Path(self._target(key[0], key[1], number).path)
         _write(rows, path)
         del self._held[key]
-        _sync_folder(path.parent)
         self.rows_held -= rows.height
+        _sync_folder(path.parent)
         self.rows_written += rows.height
         self.files_written += 1
         newest = int(rows["time"].to_physical().max())  # type: ignore[arg-type]
@@ -222,19 +222,19 @@ class SpoolWriter:
     def _next_number(self) -> int:
         number = self._number
         if number >= self._reserved:
+            self._write_state(number + _NUMBERS_AT_ONCE)
             self._reserved = number + _NUMBERS_AT_ONCE
-            self._write_state()
         self._number = number + 1
         return number
 
     def _commit_state(self) -> None:
         """The state follows the files: killed in between, it is older than the truth, never newer."""
         self.state = SpoolState(dict(self._newest), self._received)
-        self._write_state()
+        self._write_state(self._reserved)
 
-    def _write_state(self) -> None:
+    def _write_state(self, next_number: int) -> None:
         stated = {
-            "next_number": self._reserved,
+            "next_number": next_number,
             "last_time": self.state.last_time,
             "last_received": self.state.last_received,
         }

@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from unittest.mock import patch
 
 import polars as pl
 import pytest
@@ -21,6 +23,7 @@ from tapewatch.store.spool_files import (
     waiting_for,
 )
 from tapewatch.store.spool_rows import DamagedFileError, read_rows, write_rows
+from tests.support.crash_points import Killed, killed_at
 from tests.support.streams import Batch, trades_at
 from tests.support.tapes import DAY, stock_session
 
@@ -52,6 +55,33 @@ def test_numbers_grow_through_restarts_even_once_the_files_are_merged(tmp_path) 
         numbers.append(file.number)
         Path(file.path).unlink()
     assert numbers == sorted(set(numbers))
+
+
+def test_no_number_is_given_twice_where_the_disk_refused_to_note_them(tmp_path) -> None:
+    """Killed right after its first file, once the disk takes something again, and the file merged."""
+    writer = SpoolWriter(tmp_path, Market.STOCKS, "collector")
+    writer.add_rows(STREAM_TRADES, trades_at([OPEN]))
+    with patch.object(os, "fsync", side_effect=OSError("no space left")):
+        writer.flush()
+    with killed_at(7), suppress(Killed):
+        writer.flush()
+    (file,) = waiting_for(tmp_path, STOCKS)
+    Path(file.path).unlink()
+    os.close(writer._lock)
+    with SpoolWriter(tmp_path, Market.STOCKS, "collector") as again:
+        again.add_rows(STREAM_TRADES, trades_at([OPEN]))
+    (later,) = waiting_for(tmp_path, STOCKS)
+    assert later.number > file.number
+
+
+def test_a_heal_that_no_number_can_be_noted_for_is_refused_in_words(tmp_path) -> None:
+    refuses = patch.object(os, "fsync", side_effect=OSError("no space left"))
+    with (
+        SpoolWriter(tmp_path, Market.STOCKS, "healer") as writer,
+        refuses,
+        pytest.raises(SpoolError, match="heal again"),
+    ):
+        writer.add_heal(STREAM_TRADES, trades_at([OPEN]), HealedInterval("AAA", OPEN, OPEN + 1))
 
 
 def test_a_second_writer_of_the_same_producer_is_refused_until_the_first_closes(tmp_path) -> None:
