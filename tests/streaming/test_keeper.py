@@ -1,6 +1,8 @@
 """The keeper with a real spool and a real database: many small batches as one, and a storm of unreadable events."""
 
+from contextlib import suppress
 from pathlib import Path
+from unittest.mock import patch
 
 import polars as pl
 
@@ -13,8 +15,11 @@ from tapewatch.store.quarantine_files import quarantine_folder, quarantined
 from tapewatch.store.spool import SpoolWriter
 from tapewatch.store.spool_files import waiting
 from tapewatch.streaming.gaps import GapBook
+from tapewatch.streaming.holes import Hole, HoleFinder
 from tapewatch.streaming.keeper import Keeper
 from tapewatch.streaming.live_database import LiveDatabase, RowWriter
+from tests.streaming.test_lives import SteppedKeeper
+from tests.support.crash_points import Killed, killed_at
 
 NOW_MS = 1_709_650_000_000
 NOW = NOW_MS * 1_000_000
@@ -70,3 +75,39 @@ def test_everything_is_kept_in_order_and_every_unreadable_event_too(tmp_path: Pa
         told = opened.read(LIVE_QUARANTINE)
     assert 0 < told.height <= 2 * 5_000
     assert set(told["entry_id"]) <= set(kept["entry_id"])
+
+
+def test_a_hole_that_the_book_could_not_take_is_not_passed_over(tmp_path: Path) -> None:
+    rows = RowWriter(LiveDatabase("sqlite://"))
+    gaps = GapBook(None, tmp_path / "gaps.jsonl", Market.CRYPTO)
+    keeper = Keeper(SpoolWriter(tmp_path / "spool", Market.CRYPTO, "collector"), gaps, rows, flush_s=60)
+    keeper.start()
+    with (
+        patch.object(HoleFinder, "see", return_value=[Hole("X:BTC-USD", "trades", NOW, NOW + 1, "1 skipped")]),
+        patch.object(GapBook, "open", side_effect=OSError("no space left")),
+    ):
+        keeper.keep(StreamBatch(trades=trades(0, 10)), NOW + 10)
+        keeper.close()
+    assert isinstance(keeper.failure, OSError)
+    assert keeper.last_position is None
+
+
+def test_killed_at_any_step_nothing_unreadable_is_noted_as_kept_before_it_is(tmp_path: Path) -> None:
+    noted = []
+    for moment in range(30):
+        home = tmp_path / str(moment)
+        rows = RowWriter(LiveDatabase("sqlite://"))
+        keeper = SteppedKeeper(
+            SpoolWriter(home / "spool", Market.CRYPTO, "collector"),
+            GapBook(None, home / "gaps.jsonl", Market.CRYPTO),
+            rows,
+            flush_s=60,
+        )
+        keeper.start()
+        keeper.keep(StreamBatch(trades=trades(0, 10), refused=refused(3)), NOW + 10)
+        with killed_at(moment), suppress(Killed):
+            keeper.flush()
+        noted.append(keeper.last_position is not None)
+        kept = quarantined(quarantine_folder(home / "spool", Market.CRYPTO))
+        assert kept.height == 3 or not noted[-1], moment
+    assert set(noted) == {False, True}
