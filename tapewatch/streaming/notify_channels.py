@@ -136,6 +136,9 @@ class Email:
         except smtplib.SMTPResponseException as error:
             is_transient = 400 <= error.smtp_code < 500
             raise NotifyError(f"{self._host} answers {error.smtp_code}", is_transient=is_transient) from None
+        except ssl.SSLCertVerificationError as error:
+            told = f"{self._host} shows a certificate that cannot be trusted: {error.verify_message}; SSL_CERT_FILE names others"
+            raise NotifyError(told, is_transient=False) from None
         except (smtplib.SMTPServerDisconnected, OSError) as error:
             is_transient = not isinstance(error, smtplib.SMTPException) or isinstance(
                 error, smtplib.SMTPServerDisconnected

@@ -4,17 +4,23 @@ import datetime as dt
 import json
 import logging
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tapewatch.market.instruments import Market
 from tapewatch.streaming.notify import Notice, NoticeBoard
@@ -207,18 +213,20 @@ class Mail:
 
 
 class mail_server:  # noqa: N801 - reads as the context that it is
-    def __init__(self, *, needs_login: bool = False, refusals: int = 0) -> None:
+    def __init__(
+        self, *, needs_login: bool = False, refusals: int = 0, tls: ssl.SSLContext | None = None, accepts: bool = True
+    ) -> None:
         self.mail = Mail(0, refusals=refusals)
         handler = self
 
         def authenticate(server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
             assert isinstance(data, LoginPassword)
             handler.mail.logins.append((data.login, data.password))
-            return AuthResult(success=True)
+            return AuthResult(success=accepts, handled=False)
 
-        options: dict[str, Any] = (
-            {"authenticator": authenticate, "auth_required": True, "auth_require_tls": False} if needs_login else {}
-        )
+        options: dict[str, Any] = {"tls_context": tls, "require_starttls": True} if tls else {}
+        if needs_login:
+            options |= {"authenticator": authenticate, "auth_required": True, "auth_require_tls": tls is not None}
         self._controller = Controller(self, hostname="127.0.0.1", port=free_port(), **options)
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
@@ -260,6 +268,74 @@ def test_a_password_goes_over_no_open_line(caplog: pytest.LogCaptureFixture) -> 
     assert not mail.messages
     assert not mail.logins
     assert "STARTTLS" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, ssl.SSLContext]:
+    """A certificate for 127.0.0.1 that signs itself, and a server's context that shows it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "post office")])
+    now = dt.datetime.now(dt.UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    shown, secret = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    shown.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    secret.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(shown, secret)
+    return shown, context
+
+
+def test_mail_is_sent_over_tls_with_a_login(
+    certificate: tuple[Path, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown, context = certificate
+    monkeypatch.setenv("SSL_CERT_FILE", str(shown))
+    with mail_server(needs_login=True, tls=context) as mail:
+        told = board(Email("127.0.0.1", mail.port, "tape@here", ["a@there"], user="me", password="s3cret"))  # noqa: S106
+        told.announce(notice())
+        eventually(lambda: told.tallies["email"].sent == 1)
+        told.close(PATIENCE_S)
+    assert mail.logins == [(b"me", b"s3cret")]
+    assert len(mail.messages) == 1
+
+
+def test_a_server_that_cannot_prove_its_name_gets_no_password(
+    certificate: tuple[Path, ssl.SSLContext], caplog: pytest.LogCaptureFixture
+) -> None:
+    with mail_server(needs_login=True, tls=certificate[1]) as mail:
+        told = board(Email("127.0.0.1", mail.port, "tape@here", ["a@there"], user="me", password="s3cret"))  # noqa: S106
+        told.announce(notice())
+        eventually(lambda: told.tallies["email"].failed == 1)
+        told.close(PATIENCE_S)
+    assert not mail.logins
+    assert not mail.messages
+    assert "certificate" in caplog.text
+    assert "SSL_CERT_FILE" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+def test_a_login_that_is_refused_is_not_tried_again(
+    certificate: tuple[Path, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shown, context = certificate
+    monkeypatch.setenv("SSL_CERT_FILE", str(shown))
+    with mail_server(needs_login=True, tls=context, accepts=False) as mail:
+        told = board(Email("127.0.0.1", mail.port, "tape@here", ["a@there"], user="me", password="s3cret"))  # noqa: S106
+        told.announce(notice())
+        eventually(lambda: told.tallies["email"].failed == 1)
+        told.close(PATIENCE_S)
+    assert not mail.messages
+    assert "answers 535" in caplog.text
     assert "s3cret" not in caplog.text
 
 
