@@ -53,7 +53,7 @@ class MinuteSums:
 
     def trailing(self, *columns: Array, with_current: bool, width: int = windows.WINDOW) -> npt.NDArray[np.float64]:
         """Trailing sums of each column, as `windows.trailing_sums`."""
-        stacked = np.vstack(columns).astype(np.float64)
+        stacked = np.array(columns, dtype=np.float64)
         return windows.trailing_sums(stacked, self.minute, self.segment, with_current=with_current, width=width)
 
     def mean_minute(self, column: Array) -> npt.NDArray[np.float64]:

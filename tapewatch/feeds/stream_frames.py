@@ -168,6 +168,9 @@ def _laid_out(frames: Sequence[Frame]) -> tuple[npt.NDArray[np.uint8], npt.NDArr
 
 
 def _rounds(frames: Sequence[Frame]) -> Iterator[Sequence[Frame]]:
+    if frames and sum(map(len, [frame.data for frame in frames])) <= _ROUND_BYTES:
+        yield frames
+        return
     start = size = 0
     for index, frame in enumerate(frames):
         if size and size + len(frame.data) > _ROUND_BYTES:

@@ -184,7 +184,7 @@ class LiveTape:
         for start in range(first, last + 1, NS_PER_MINUTE):
             chosen = np.flatnonzero((time >= start) & (time < start + NS_PER_MINUTE))
             if chosen.size:
-                self._add(kind, start, tuple(column[chosen] for column in columns))
+                self._add(kind, start, tuple(column.take(chosen) for column in columns))
 
     def _add(self, kind: str, start: int, columns: Columns) -> None:
         minute = self._minutes.setdefault(start, _Minute(start))

@@ -148,7 +148,7 @@ def _arranged(pieces: list[Columns], symbols: int) -> tuple[Columns, Array, bool
     """Pieces as one in order, where each symbol begins, and whether ticks are among them that do not stay."""
     joined = pieces[0] if len(pieces) == 1 else tuple(map(np.concatenate, zip(*pieces, strict=True)))
     order, offsets, has_repeats = _arrange(joined[0], joined[1], joined[2], symbols)
-    columns = tuple(column[order] for column in joined)
+    columns = tuple(column.take(order) for column in joined)
     return columns, offsets, has_repeats or bool(columns[3].any())
 
 
