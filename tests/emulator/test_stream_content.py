@@ -19,7 +19,7 @@ from tapewatch.emulator.recorded import RecordedTape
 from tapewatch.market.instruments import Market, session_of
 from tests.support.emulator import serving
 from tests.support.flat_days import CRYPTO, FOREX, HEADERS, INDICES, OPTIONS, STOCKS, put, row
-from tests.support.stream_client import listened, progress
+from tests.support.stream_client import PATIENCE_S, listened, progress
 
 DAY = dt.date(2024, 3, 5)
 NS_PER_MS = 1_000_000
@@ -150,7 +150,7 @@ def test_a_rate_is_held(tape: SyntheticTape) -> None:
         start = time.monotonic()
         heard = listened(url, "crypto", "XT.DOT-USD")
         took = time.monotonic() - start
-    assert len(heard.events) / 10_000 <= took < len(heard.events) / 10_000 + 60
+    assert len(heard.events) / 10_000 <= took < len(heard.events) / 10_000 + PATIENCE_S
 
 
 def test_a_multiple_of_real_time_is_kept(tape: SyntheticTape) -> None:
@@ -160,7 +160,7 @@ def test_a_multiple_of_real_time_is_kept(tape: SyntheticTape) -> None:
         heard = listened(url, "indices", "V.I:SPX")
         took = time.monotonic() - start
     assert len(heard.events) == 23_400
-    assert 1.3 <= took < 60
+    assert 1.3 <= took < PATIENCE_S
 
 
 def test_the_clock_leaps_over_the_night() -> None:
