@@ -163,8 +163,10 @@ class Interruptions:
         newest = self._clock.newest_ns
         if newest is None:
             self._was_partial = True
-            if self._since_ns is None and self._first_times:
-                self._since_ns = int(np.median(self._first_times))
+            before = int(np.median(self._first_times)) if self._first_times else None
+            self._since_ns = before if self._since_ns is None else self._since_ns
+            # What came before says nothing of when the stream is back.
+            self._beginning = _Return(before or 0)
             return
         if cause not in self._growing:
             self._gaps.open_gap(cause, start_ns=(newest_ns or newest) - _BEFORE_NS, reason=reason)
@@ -198,7 +200,8 @@ class Interruptions:
                 del self._growing[cause]
                 self._gaps.bound_gaps(newest + OVERLAP_NS, cause=cause)
         # Last, and in calm: a beginning bounds every gap, and one that still grows would end before the stream is back.
-        if self._beginning is not None and not self._growing and self._beginning.is_enough(now_s):
+        beginning = self._beginning
+        if beginning is not None and not self._growing and newest > beginning.newest_ns and beginning.is_enough(now_s):
             self._begin(newest)
 
     def _is_partial(self, now_s: float) -> bool:

@@ -288,3 +288,9 @@ def test_a_connection_that_breaks_before_the_tape_s_time_is_known_and_stays_away
         steps = [("receive", 1), ("disconnect", 1), ("quiet", 86_400), ("receive", events)]
         tape, gaps = live(tmp_path / home, [Lived(0, steps, kill)])
         assert lost(tmp_path / home, tape, gaps) == []
+
+
+def test_a_connection_that_breaks_before_the_tape_s_time_is_known_is_not_back_because_time_passes(tmp_path) -> None:
+    steps = [("receive", 1), ("disconnect", 150), ("wait", 300), ("receive", 1)]
+    tape, gaps = live(tmp_path, [Lived(0, steps)])
+    assert lost(tmp_path, tape, gaps) == []
