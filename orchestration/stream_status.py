@@ -5,6 +5,7 @@ Belongs here: asking, and the table. Not here: running them (`streaming.py`), th
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import msgspec
@@ -32,7 +33,8 @@ WORDS = {
 }
 
 
-_WHY = {"FATAL": f"died quickly {QUICK_DEATHS} times in a row", "EXITED": "another start would not help"}
+#: Why nothing starts it any more, and what does once that is mended, also beside a `tapewatch stream` that still runs.
+_WHY = {"FATAL": f"died quickly more than {QUICK_DEATHS} times in a row", "EXITED": "another start would not help"}
 
 
 @dataclass
@@ -43,6 +45,16 @@ class Standing:
     state: str
     detail: str = ""
     figures: Status | None = None
+
+    @property
+    def is_given_up(self) -> bool:
+        """Nothing starts it again before somebody does."""
+        return self.state in {WORDS[state] for state in ENDED}
+
+
+def ended_note(market: Market, state: str, log: Path) -> str:
+    """What to tell of a collector that the supervisor leaves as it is: why, where to read on, and how it starts again."""
+    return f"{_WHY[state]}: see {log}, mend it, then `tapewatch stream {market}`"
 
 
 def standings(settings: Settings, expected: Sequence[Market]) -> list[Standing]:
@@ -57,7 +69,7 @@ def standings(settings: Settings, expected: Sequence[Market]) -> list[Standing]:
             found.append(Standing(market, status.state, status.detail or away, status))
         elif state in WORDS:
             log = settings.home.absolute() / "logs" / f"collector-{market}.log"
-            found.append(Standing(market, WORDS[state], f"{_WHY[state]}, see {log}" if state in _WHY else ""))
+            found.append(Standing(market, WORDS[state], ended_note(market, state, log) if state in _WHY else ""))
         elif market in expected:
             found.append(Standing(market, "not running", f"start it with `tapewatch stream {market}`"))
     return found

@@ -24,6 +24,7 @@ from tapewatch.streaming.lock import CollectorLock
 from tapewatch.streaming.metrics import LOOPBACK
 
 _PREFIX = "stream-"
+COLLECTOR_PREFIX = "collector-"
 #: A collector that lives shorter died quickly; after so many quick deaths it is given up.
 _QUICK_S = 5
 _LOOK_S = 0.5
@@ -105,7 +106,7 @@ def run(
             _say_restarted(supervisor, console, lives)
             _show(logs, console)
             ended = _say_ended(supervisor, console, gone)
-            if all(f"collector-{market}" in ended for market in wanted):
+            if all(f"{COLLECTOR_PREFIX}{market}" in ended for market in wanted):
                 raise ServiceError(f"no collector runs any more: see {supervisor.logs}")
         console.print("Stopping …")
     _show(logs, console)
@@ -174,7 +175,7 @@ def _collector(settings: Settings, market: Market, symbols: str | None) -> Servi
     command = [sys.executable, "-m", "orchestration.collector_launcher", str(market)]
     command += ["--symbols", symbols] if symbols else []
     return Service(
-        name=f"collector-{market}",
+        name=f"{COLLECTOR_PREFIX}{market}",
         title=f"Collector of {market}",
         command=tuple(command),
         url=f"http://{LOOPBACK}:{port}/status",
@@ -204,8 +205,10 @@ def _say_ended(supervisor: Supervisor, console: Console, gone: set[str]) -> set[
         state = known.get(service.name, "")
         if state in ENDED and service.name not in gone:
             gone.add(service.name)
+            market = service.name.removeprefix(COLLECTOR_PREFIX)
+            again = "" if market == service.name else f", mend it, then `tapewatch stream {market}` in another terminal"
             console.print(
-                f"{service.title}: {WORDS[state]}; see {supervisor.log(service)}", style="red", soft_wrap=True
+                f"{service.title}: {WORDS[state]}; see {supervisor.log(service)}{again}", style="red", soft_wrap=True
             )
     return gone
 

@@ -38,8 +38,15 @@ def stream(
     wanted = [] if markets == [_ALL] else [_market(name) for name in dict.fromkeys(markets)]
     if symbols is not None and len(wanted) != 1:
         raise typer.BadParameter("--symbols goes with one market; set TAPEWATCH_SYMBOLS_<MARKET> for several")
+    if symbols is not None and not symbols.replace(",", "").strip():
+        raise typer.BadParameter("it names none; leave it out for TAPEWATCH_SYMBOLS_…", param_hint="--symbols")
     from orchestration import streaming  # noqa: PLC0415
+    from tapewatch.emulator.pace import Speed  # noqa: PLC0415
 
+    try:
+        Speed.parse(speed)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--speed") from None
     streaming.run(Settings(), wanted, console, symbols=symbols, speed=speed)
 
 
@@ -48,7 +55,7 @@ def stream(
 def status(
     form: Annotated[Format, typer.Option("--format", help="table, or json with every figure")] = Format.TABLE,
 ) -> None:
-    """How the collectors are, market by market, and which of them should run and do not.
+    """How the collectors are, market by market, and which of them should run and do not; exit code 1 where one gave up.
 
     [dim]tapewatch status
     tapewatch status --format json[/]
@@ -64,6 +71,8 @@ def status(
             raise typer.BadParameter("status has the formats table and json")
         case Format.TABLE:
             Console().print(stream_status.status_table(found))
+    if any(standing.is_given_up for standing in found):
+        raise typer.Exit(1)
 
 
 def _market(name: str) -> Market:

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
+from orchestration import stream_status
+from orchestration.cli import app
 from orchestration.collector_launcher import collector_config, metrics_port
 from orchestration.services import ServiceError
 from orchestration.stream_status import Standing, status_rows, status_table
@@ -164,3 +167,39 @@ def test_status_says_what_runs_and_what_does_not() -> None:
     crypto, stocks = status_rows(found)
     assert crypto["events"] == 5
     assert stocks == {"market": "stocks", "state": "gave up", "detail": "see the log"}
+
+
+def test_status_tells_how_a_collector_that_was_given_up_starts_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The supervisor's words are made up; that it says so after quick deaths is supervisord's own promise."""
+    monkeypatch.setattr(stream_status, "_supervised", lambda settings: {"collector-crypto": "FATAL"})
+    monkeypatch.setenv("TAPEWATCH_HOME", str(tmp_path))
+    monkeypatch.setenv("TAPEWATCH_PORT_METRICS", str(free_ports(1)[0]))
+    found = CliRunner().invoke(app, ["status", "--format", "json"])
+    assert found.exit_code == 1
+    (crypto,) = (row for row in json.loads(found.stdout) if row["market"] == "crypto")
+    assert crypto["state"] == "gave up"
+    assert "collector-crypto.log" in crypto["detail"]
+    assert "`tapewatch stream crypto`" in crypto["detail"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--speed", "abc"], "neither a multiple"),
+        (["--speed", "-3"], "neither a multiple"),
+        (["--symbols", ""], "it names none"),
+        (["--symbols", " , "], "it names none"),
+    ],
+)
+def test_what_cannot_be_streamed_is_refused_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str
+) -> None:
+    started: list[object] = []
+    monkeypatch.setattr("orchestration.streaming.run", lambda *given, **options: started.append(given))
+    monkeypatch.setenv("TAPEWATCH_HOME", str(tmp_path))
+    refused = CliRunner().invoke(app, ["stream", "crypto", *arguments])
+    assert refused.exit_code == 2
+    assert told in " ".join(refused.output.split())
+    assert not started
