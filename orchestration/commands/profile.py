@@ -26,6 +26,9 @@ def profile(
     last: Annotated[
         dt.datetime | None, typer.Option("--to", formats=DATE, metavar="YYYY-MM-DD", help="last day, included")
     ] = None,
+    date: Annotated[
+        dt.datetime | None, typer.Option(formats=DATE, metavar="YYYY-MM-DD", help="one day, in place of a range")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="the page; by default under TAPEWATCH_HOME/reports")] = None,
 ) -> None:
     """A page on what was collected: fields and ranges, coverage and gaps, repeats, volatility, volume, spreads, condition codes.
@@ -33,8 +36,15 @@ def profile(
     Takes the five newest days of the market in the lake unless told otherwise.
 
     [dim]tapewatch profile
+    tapewatch profile --market crypto --date 2024-06-03
     tapewatch profile --market stocks --from 2013-10-07 --to 2013-10-09 --out stocks.html[/]
     """
+    if date is not None:
+        if first is not None or last is not None:
+            raise typer.BadParameter("--date names the whole range: leave --from and --to out")
+        first = last = date
+    if first is not None and last is not None and last < first:
+        raise typer.BadParameter(f"the range ends before it begins: {first:%Y-%m-%d} to {last:%Y-%m-%d}")
     from orchestration.profiling import write_profile  # noqa: PLC0415
 
     page = write_profile(

@@ -202,3 +202,20 @@ def test_the_installed_command_writes_nothing_but_csv(home: Path) -> None:
     assert done.stdout.startswith("symbol,start,end,kind,score\n")
     assert done.stdout.count("\n") == 4
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--from", "2024-06-05", "--to", "2024-06-01"], "ends before it begins"),
+        (["--date", "2024-06-05", "--to", "2024-06-06"], "leave --from and --to out"),
+    ],
+)
+def test_a_profile_of_no_days_is_a_usage_error(home: Path, arguments: list[str], told: str) -> None:
+    refused = run("profile", *arguments)
+    assert refused.exit_code == 2
+    assert told in " ".join(refused.output.split())
+
+
+def test_a_profile_of_one_day_asks_for_that_day(home: Path) -> None:
+    assert "from 2024-06-05 to 2024-06-05" in refusal("profile", "--market", "stocks", "--date", "2024-06-05")
