@@ -8,6 +8,9 @@ import plotly.offline
 
 from tapewatch.reports.charts import FOUND_COLOUR, TRUTH_COLOUR
 
+#: How plotly shows a figure in a page: without its buttons, which devices without a mouse show always, over the plot.
+#: Dragging enlarges and a double click goes back without them.
+CHART_CONFIG = {"displaylogo": False, "displayModeBar": False, "responsive": True}
 _LARGE, _SMALL = 1e5, 1e-3
 
 

@@ -13,7 +13,7 @@ from tapewatch.features.range_volatility import ESTIMATORS
 from tapewatch.market.conditions import CRYPTO_CONDITION_NAMES, STOCK_CONDITION_NAMES, parse
 from tapewatch.market.instruments import Market
 from tapewatch.reports import profile_charts as charts
-from tapewatch.reports.pages import render_page
+from tapewatch.reports.pages import CHART_CONFIG, render_page
 from tapewatch.reports.tape_profile import SPIKE_MULTIPLE, TapeProfile
 
 _MOST_SYMBOLS = 8
@@ -63,8 +63,7 @@ def render_profile(profile: TapeProfile, *, title: str) -> str:
 
 
 def _html(figure: go.Figure | None) -> str:
-    config = {"displaylogo": False, "responsive": True}
-    return "" if figure is None else figure.to_html(full_html=False, include_plotlyjs=False, config=config)
+    return "" if figure is None else figure.to_html(full_html=False, include_plotlyjs=False, config=CHART_CONFIG)
 
 
 def _total(frame: pl.DataFrame, column: str) -> float:

@@ -14,7 +14,7 @@ import polars as pl
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Partition, market_of, session_of
 from tapewatch.reports.charts import candlesticks, reasons_of
 from tapewatch.reports.matching import TRUTH_SCHEMA, match, recall_by_kind, unexplained
-from tapewatch.reports.pages import render_page, write_page
+from tapewatch.reports.pages import CHART_CONFIG, render_page, write_page
 from tapewatch.reports.pages import seconds as format_seconds
 
 CHARTS = 8
@@ -101,7 +101,7 @@ def _charts(summary: RunSummary, matched: pl.DataFrame) -> Iterable[dict[str, st
         yield {
             "title": f"{symbol}, {date:%A} {date}",
             "caption": f"known: {known.height}, of them found: {int(known['is_found'].sum())}; detections: {found.height}",
-            "html": figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False}),
+            "html": figure.to_html(full_html=False, include_plotlyjs=False, config=CHART_CONFIG),
         }
 
 

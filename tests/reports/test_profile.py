@@ -144,6 +144,7 @@ def test_the_page_in_a_browser(profile: TapeProfile, tmp_path: Path) -> None:
         page.goto(path.as_uri())
         page.wait_for_selector(".js-plotly-plot .main-svg")
         assert page.locator(".js-plotly-plot").count() >= 5
+        assert page.locator(".modebar").count() == 0
         text = re.sub(r"\s+", " ", page.inner_text("main"))
     assert faults == []
     for part in (
