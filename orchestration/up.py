@@ -5,6 +5,7 @@ the services are (`services.py`).
 """
 
 import threading
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -42,8 +43,9 @@ def run(settings: Settings, console: Console, *, streams: bool = False) -> None:
     with StopSignals() as stopping, Supervisor(wanted, settings.home, values) as supervisor:
         notes = _wait_for_all(supervisor, settings, console, stopping)
         if not stopping.is_set():
-            console.print(_addresses(wanted, notes, settings))
-            console.print(f"Logs: {supervisor.logs}. Press Ctrl-C to stop everything.")
+            console.print(address_table(wanted, notes))
+            console.print(f"Data: {settings.home.absolute()}", soft_wrap=True, markup=False)
+            console.print(f"Logs: {supervisor.logs}. Press Ctrl-C to stop everything.", soft_wrap=True, markup=False)
         while supervisor.is_running and not stopping.wait(_WATCH_SECONDS):
             pass
         console.print("Stopping …")
@@ -72,11 +74,13 @@ def _wait_for_all(
     return notes
 
 
-def _addresses(wanted: list[Service], notes: dict[str, str], settings: Settings) -> Table:
+def address_table(wanted: Sequence[Service], notes: Mapping[str, str]) -> Table:
+    """Where each service is found, with its note where it waits for something."""
     table = Table(title="Tapewatch is up", title_justify="left")
-    for heading in ("service", "address", ""):
-        table.add_column(heading, overflow="fold")
+    table.add_column("service", overflow="fold")
+    # An address in two lines can be neither clicked nor copied.
+    table.add_column("address", no_wrap=True)
+    table.add_column("", overflow="fold")
     for service in wanted:
         table.add_row(service.title, service.url or "-", notes.get(service.name, ""))
-    table.add_row("Data", str(settings.home.absolute()), "")
     return table

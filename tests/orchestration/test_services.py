@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from rich.console import Console
 
 from orchestration.definitions import build_definitions
 from orchestration.services import (
@@ -17,6 +18,8 @@ from orchestration.services import (
     services,
     with_source,
 )
+from orchestration.streaming import stream_services
+from orchestration.up import address_table
 from tapewatch.settings import Settings
 
 
@@ -96,3 +99,14 @@ def test_an_emulator_takes_the_place_of_files_and_key(settings: Settings) -> Non
     assert pointed.flat_files is None
     assert pointed.polygon_base_url == "http://127.0.0.1:9"
     assert pointed.plan("stocks") == "advanced"
+
+
+def test_addresses_stay_whole_on_a_narrow_terminal(settings: Settings) -> None:
+    everything = [*services(settings), *stream_services(on_emulator(settings, "http://127.0.0.1:8900"))]
+    narrow = Console(width=80)
+    with narrow.capture() as captured:
+        narrow.print(address_table(everything, {"scoring": "waits for the first Bento: `tapewatch run`"}))
+    shown = captured.get()
+    for service in everything:
+        assert service.url in shown
+    assert max(map(len, shown.splitlines())) <= 80
