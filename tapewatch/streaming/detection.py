@@ -17,9 +17,10 @@ from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, S
 from tapewatch.streaming import rules_state as state
 from tapewatch.streaming.baselines import Baselines
 from tapewatch.streaming.rules_arrays import EventArrays
+from tapewatch.streaming.rules_bursts import BurstRule
 from tapewatch.streaming.rules_feed import FeedRules
 from tapewatch.streaming.rules_group import CorrelationRule, bar_prices, tick_prices
-from tapewatch.streaming.rules_hours import is_round_the_clock, next_start, session_at, usual_minutes
+from tapewatch.streaming.rules_hours import is_round_the_clock, judged_hours, next_start, session_at, usual_minutes
 from tapewatch.streaming.rules_kernel import consume
 from tapewatch.streaming.rules_settings import DetectionConfig
 from tapewatch.streaming.rules_words import RULE_NAMES, AlertRow, moment, ns_of, sentence, stamp
@@ -82,6 +83,7 @@ class Watch:
         self.symbols: list[str] = []
         self._arrays = EventArrays(self.market, self._register)
         self._feed = FeedRules(self.rules.stale_symbol, self.rules.feed_outage, self.rules.common.warmup_minutes)
+        self._bursts = BurstRule(self.rules, usual_minutes(self.market))
         company = self.rules.correlation_break
         self._company = CorrelationRule(company, company.window_minutes, int(NS_PER_MINUTE // _STEP))
         #: Of symbols that are known by their minute bars alone.
@@ -183,6 +185,7 @@ class Watch:
         if gap > _JUMP:
             self._feed.skip(gap)
             self._company.forget_prices()
+            self._bursts.forget_prices()
             self._next_step = max(self._next_step, waiting // _STEP * _STEP)
         until = min(self._next_step, self._session_until)
         return self._pass_time(until)
@@ -200,10 +203,12 @@ class Watch:
     def _judge_time(self, now: int) -> list[AlertChange]:
         self._feed.observe(now)
         self._company.observe(*tick_prices(self._book, now))
+        self._bursts.observe(self._book, now)
         second = now % NS_PER_MINUTE
         if second < _STEP:
             self._feed.end_minute(now)
             self._judge_company(self._company, now)
+            self._judge_bursts(now)
         if NS_PER_MINUTE // 2 <= second < NS_PER_MINUTE // 2 + _STEP:
             # By now the minute's bars are there.
             self._bar_company.observe(*bar_prices(self._book, now))
@@ -217,42 +222,56 @@ class Watch:
             outage = self._feed.judge_outage(now)
             if outage is not None and not event["is_open"]:
                 self._outage_channels = tuple(_CHANNEL_NAMES[channel] for channel in outage.channels)
-                self._open(state.OUTAGE, 0, outage.since, outage.heard, outage.usual, now)
-            elif outage is not None:
-                self._outlast(event, now, min(outage.heard, event["peak"]))
+            if outage is not None:
+                self._note(state.OUTAGE, 0, outage.since, outage.heard, outage.usual, now, min)
         for symbol, channel, silence, usual in self._feed.silent_symbols():
-            event = self._incidents[state.STALE, symbol]
-            if event["is_open"]:
-                self._outlast(event, now, max(silence, event["peak"]))
-            else:
-                since = int(self._feed.heard[channel, symbol])
-                self._open(state.STALE, symbol, since, silence, usual, now)
+            since = int(self._feed.heard[channel, symbol])
+            self._note(state.STALE, symbol, since, silence, usual, now, max)
 
     def _judge_company(self, company: CorrelationRule, now: int) -> None:
         company.end_minute()
         if not company.settings.is_on:
             return
         recent, usual, score = company.judge()
-        for symbol in np.flatnonzero(company.broken(recent, usual, score)):
-            event = self._incidents[state.CORRELATION, symbol]
-            if event["is_open"]:
-                self._outlast(event, now, min(recent[symbol], event["peak"]))
-            else:
-                since = now - company.window_minutes * NS_PER_MINUTE
-                self._open(state.CORRELATION, int(symbol), since, recent[symbol], usual[symbol], now)
+        since = now - company.window_minutes * NS_PER_MINUTE
+        for symbol in np.flatnonzero(company.broken(recent, usual, score)).tolist():
+            self._note(state.CORRELATION, symbol, since, recent[symbol], usual[symbol], now, min)
 
-    def _open(self, rule: int, symbol: int, start: int, value: float, baseline: float, now: int) -> None:
+    def _judge_bursts(self, now: int) -> None:
+        self._bursts.end_minute()
+        if not self._bursts.is_on:
+            return
+        value, usual, threshold = self._bursts.judge(self._book)
+        # The others are judged by their ranges.
+        self._book["is_sampled"] = np.isfinite(value)
+        lasting = self.rules.common.close_share * threshold
+        for symbol in np.flatnonzero(value >= lasting).tolist():
+            event = self._incidents[state.VOLATILITY, symbol]
+            if value[symbol] >= (event["limit"] if event["is_open"] else threshold[symbol]):
+                self._note(state.VOLATILITY, symbol, now, value[symbol], usual[symbol], now, max, lasting[symbol])
+
+    def _note(
+        self,
+        rule: int,
+        symbol: int,
+        start: int,
+        value: float,
+        baseline: float,
+        now: int,
+        worse: Callable[[float, float], float],
+        limit: float = 0.0,
+    ) -> None:
+        """Open an event, or let the open one last; `worse` tells its peak."""
         event = self._incidents[rule, symbol]
+        if event["is_open"]:
+            event["last"], event["peak"] = now, worse(value, event["peak"])
+            event["observations"] += 1
+            return
         for name, content in (("is_open", 1), ("start", start), ("last", now), ("observations", 1), ("value", value)):
             event[name] = content
-        event["baseline"], event["peak"], event["limit"] = baseline, value, 0.0
+        event["baseline"], event["peak"], event["limit"] = baseline, value, limit
         self._opened[self._cursor[state.OPENED]] = rule, symbol
         self._cursor[state.OPENED] += 1
-
-    @staticmethod
-    def _outlast(event: Any, now: int, peak: float) -> None:
-        event["last"], event["peak"] = now, peak
-        event["observations"] += 1
 
     def _openings(self) -> list[AlertChange]:
         count = int(self._cursor[state.OPENED])
@@ -318,12 +337,12 @@ class Watch:
         """Begin the session that `now` belongs to, or the pause up to the next. Nothing but usual sizes crosses a pause."""
         changes: list[AlertChange] = []
         before, session = self._session, session_at(self.market, now)
-        common = self.rules.common
         if before is None and session is not None:
             changes += self._outlive(session, now)
         elif session is None or before is None or before.regular_end < session.regular_start:
             changes += self._end_all(min(now, self._hours.end))
             self._feed.start_session()
+            self._bursts.start_session()
             self._company.forget_prices()
             self._bar_company.forget_prices()
             kept = {name: self._book[name].copy() for name in state.LASTING}
@@ -331,18 +350,8 @@ class Watch:
             for name, values in kept.items():
                 self._book[name] = values
         self._session = session
-        if session is None:
-            self._hours = state.Hours(0, 0, 0, 0, 0)
-            self._session_until = next_start(self.market, now)
-        else:
-            start, end = session.regular_start, session.regular_end
-            if not is_round_the_clock(self.market):
-                is_extended = common.hours == "extended"
-                start, end = (session.extended_start, session.extended_end) if is_extended else (start, end)
-                start += int(common.after_open_minutes * NS_PER_MINUTE)
-                end -= int(common.before_close_minutes * NS_PER_MINUTE)
-            self._hours = state.Hours(start, end, session.regular_start, session.regular_start, session.regular_end)
-            self._session_until = session.day_end
+        self._hours = judged_hours(self.market, session, self.rules.common)
+        self._session_until = next_start(self.market, now) if session is None else session.day_end
         self._next_step = (now + _STEP - 1) // _STEP * _STEP
         return changes
 
@@ -370,10 +379,8 @@ class Watch:
                 self._profile = np.pad(self._profile, ((0, 0), (0, minutes - self._profile.shape[1])))
             self._profile[symbol, :minutes] = past.volume[name]
         record = self._book[symbol]
-        for usual, count, known in (
-            ("usual_move", "moves", past.move_bps),
-            ("usual_range", "ranges_seen", past.range_bps),
-        ):
+        sizes = (("usual_move", "moves", past.move_bps), ("usual_range", "ranges_seen", past.range_bps))
+        for usual, count, known in sizes:
             if name in known:
                 record[usual], record[count] = known[name], _AS_IF_MINUTES
         a_day = 1.25 * np.sqrt(usual_minutes(self.market))
@@ -387,5 +394,6 @@ class Watch:
         self._profile = np.pad(self._profile, ((0, more), (0, 0)))
         self._opened = np.zeros((state.RULES * capacity, 2), np.int64)
         self._feed.grow(capacity)
+        self._bursts.grow(capacity)
         self._company.grow(capacity)
         self._bar_company.grow(capacity)

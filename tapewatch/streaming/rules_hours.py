@@ -1,4 +1,4 @@
-"""Which session of a market a moment belongs to.
+"""Which session of a market a moment belongs to, and which of its hours are judged.
 
 Belongs here: sessions by time. Not here: what hours a market keeps (`market.instruments`).
 """
@@ -6,6 +6,8 @@ Belongs here: sessions by time. Not here: what hours a market keeps (`market.ins
 import datetime as dt
 
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, CalendarError, Market, Session, session_of
+from tapewatch.streaming.rules_settings import Common
+from tapewatch.streaming.rules_state import Hours
 
 _DAY = 1440 * NS_PER_MINUTE
 
@@ -44,3 +46,16 @@ def next_start(market: Market, now: int) -> int:
 def usual_minutes(market: Market) -> float:
     """Minutes of a whole session, roughly: a day, or New York's hours."""
     return 1440.0 if is_round_the_clock(market) else 390.0
+
+
+def judged_hours(market: Market, session: Session | None, common: Common) -> Hours:
+    """The hours of a session in which rules are judged, without the edges that auctions leave; none without a session."""
+    if session is None:
+        return Hours(0, 0, 0, 0, 0)
+    start, end = session.regular_start, session.regular_end
+    if not is_round_the_clock(market):
+        is_extended = common.hours == "extended"
+        start, end = (session.extended_start, session.extended_end) if is_extended else (start, end)
+        start += int(common.after_open_minutes * NS_PER_MINUTE)
+        end -= int(common.before_close_minutes * NS_PER_MINUTE)
+    return Hours(start, end, session.regular_start, session.regular_start, session.regular_end)

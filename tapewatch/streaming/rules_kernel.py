@@ -315,6 +315,9 @@ def _judge_print(s: Any, i: int, now: int, price: float, usual: float, is_warm: 
 def _judge_volatility(s: Any, i: int, now: int, room: Room) -> None:
     if s.minutes < room.limits.warmup_minutes or s.ranges_seen < room.limits.warmup_minutes:
         return
+    if s.is_sampled:
+        # Judged by its midquotes: see `rules_bursts`.
+        return
     # The middle of three minutes: a single jump is a move, no burst.
     value = np.median(s.ranges)
     floor = max(room.limits.volatility_bps, room.limits.volatility_share * _usual_day(s, room))

@@ -80,8 +80,13 @@ class BadPrint(_Rule, frozen=True, kw_only=True):
 
 
 class VolatilityBurst(_Rule, frozen=True, kw_only=True):
-    """The middle range of three minutes against the usual range."""
+    """The last minutes' volatility by midquotes, or the middle range of three minutes, against the usual one."""
 
+    estimator: Literal["midquotes", "ranges"]
+    midquote_multiple: Positive
+    midquote_day_share: NotNegative
+    window_minutes: Annotated[int, msgspec.Meta(ge=2, le=15)]
+    memory_minutes: Annotated[int, msgspec.Meta(ge=10, le=240)]
     multiple: Positive
     min_day_share: NotNegative
     min_bps: NotNegative

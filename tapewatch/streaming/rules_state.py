@@ -24,7 +24,7 @@ SAMPLES, PRICES, RANGES, FLOWS = 16, 5, 3, 7
 _INTEGERS = (
     "source bar_ns minute minutes trades price_count price_time sample_count moves ranges_seen flows "
     "order_time order_side tick_side odd_time odd_side odd_back odd_away quote_time quotes_from wide_since wide_quotes "
-    "split_until quote_minute quote_minutes quotes quote_trades"
+    "split_until quote_minute quote_minutes quotes quote_trades is_sampled"
 )
 _FLOATS = (
     "volume largest recent_volume log_centre log_scale day_factor high low price minute_price usual_move usual_range "

@@ -321,3 +321,41 @@ def test_index_values_are_prices() -> None:
     level[1200:] *= 1.01
     values = quotes("I:SPX", time.tolist(), level.tolist(), level.tolist())
     assert rules_of(watch(Market.INDICES, [], [values])) == [("price_move", "I:SPX")]
+
+
+def quoted_walk(minutes: int = 90, seed: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    """Times of a quote every two seconds from the open, and a walk of 2 bps a quote that gets a little wilder by and by."""
+    time = OPEN + np.arange(minutes * 30) * 2 * NS_PER_SECOND
+    steps = np.random.default_rng(seed).normal(0, 2e-4, time.size) * np.linspace(1.0, 1.5, time.size)
+    return time, steps
+
+
+def quoted(time: np.ndarray, steps: np.ndarray) -> pl.DataFrame:
+    middle = 100 * np.exp(np.cumsum(steps))
+    return quotes("AAA", time.tolist(), (middle - 0.01).tolist(), (middle + 0.01).tolist())
+
+
+@pytest.mark.parametrize("minutes", [4, 9])
+def test_volatility_burst_of_a_quoted_symbol_is_told_by_its_midquotes(minutes: int) -> None:
+    time, steps = quoted_walk()
+    assert openings(watch(Market.STOCKS, [], [quoted(time, steps)]), "volatility_burst") == []
+    steps[50 * 30 : (50 + minutes) * 30] *= 4.8
+    changes = watch(Market.STOCKS, [], [quoted(time, steps)])
+    (opening,) = openings(changes, "volatility_burst")
+    (closing,) = closings(changes, "volatility_burst")
+    minute = (opening.row["start_time"].timestamp() - OPEN / NS_PER_SECOND) / 60
+    assert 51 <= minute <= 51 + minutes
+    # What a walk of 2 bps every two seconds ranges over in a minute.
+    assert opening.row["baseline"] == pytest.approx(1.6 * 2 * 30**0.5 * 1.25, rel=0.3)
+    assert opening.row["multiple"] >= 4
+    assert closing.row["peak"] >= opening.row["value"]
+
+
+@pytest.mark.parametrize("parts", [1, 2], ids=["one step", "two steps"])
+def test_a_jump_of_midquotes_is_no_burst(parts: int) -> None:
+    time, steps = quoted_walk()
+    for part in range(parts):
+        steps[50 * 30 + 4 + 5 * part] += 0.02 / parts
+    rules = {name for name, _ in rules_of(watch(Market.STOCKS, [], [quoted(time, steps)]))}
+    assert "price_move" in rules
+    assert "volatility_burst" not in rules
