@@ -206,7 +206,7 @@ def _say_ended(supervisor: Supervisor, console: Console, gone: set[str]) -> set[
         if state in ENDED and service.name not in gone:
             gone.add(service.name)
             market = service.name.removeprefix(COLLECTOR_PREFIX)
-            again = "" if market == service.name else f", mend it, then `tapewatch stream {market}` in another terminal"
+            again = "" if market == service.name else f", mend it, then `tapewatch stream {market}`"
             console.print(
                 f"{service.title}: {WORDS[state]}; see {supervisor.log(service)}{again}", style="red", soft_wrap=True
             )
