@@ -70,6 +70,7 @@ def load_days(
                 context.log.warning(f"{table.name} {partition}: the stream fills this day; load it once it is over")
                 yield partition, None
                 continue
+            tape_source.expect_vendor()
             try:
                 load = fetch(partition, symbols_to_load(tape_source, lake, partition))
             except dispensable as refusal:

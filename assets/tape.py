@@ -78,6 +78,7 @@ def bars(
             if source is None:
                 yield partition, revised(reconcile(_built(lake, partition), _streamed(lake, partition, before)), before)
                 continue
+            tape_source.expect_vendor()
             delivery = source.bars(partition, symbols_to_load(tape_source, lake, partition))
             delivered = pl.concat([DELIVERED_BARS.empty(), *delivery]).with_columns(
                 delivered_by=pl.lit(source.name.replace("-", "_"))

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from orchestration.durations import in_words
 from orchestration.errors import RunError
-from tapewatch.feeds.errors import RestError
+from resources.reachable import expect_listener
+from tapewatch.feeds.errors import AuthenticationError, RestError
 from tapewatch.feeds.estimate import DAYS_OF_TICKS, Estimate, Sample, default_range, estimate
 from tapewatch.feeds.flat_files import FlatFileSource
 from tapewatch.feeds.plans import MarketPlan, Tape, clamp_range, plan_for
@@ -132,6 +133,31 @@ def _chosen(
     return days, notes
 
 
+def ask_first(settings: Settings, plan: BackfillPlan) -> None:
+    """Make sure that the vendor is there and knows the key, before a run begins that would take long to say so.
+
+    Nobody is asked where all days are in the lake, or come from files. A plan that counts its calls is spared the one that
+    shows the key: a run's own first call shows it as well.
+
+    Raises:
+        UnavailableError: nobody listens at POLYGON_BASE_URL.
+        AuthenticationError: the key is not accepted.
+    """
+    if settings.flat_files is not None or settings.polygon_api_key is None or plan.days_kept == len(plan.days):
+        return
+    expect_listener(settings.polygon_base_url)
+    granted = plan_for(plan.market, settings.plan(plan.market), path=settings.plans_file)
+    if granted.is_metered:
+        return
+    try:
+        _impatient(settings, settings.polygon_api_key.get_secret_value(), granted).reference.market_status()
+    except AuthenticationError:
+        raise
+    except RestError:
+        # What may pass is for the run's patience.
+        return
+
+
 def show(console: Console, plan: BackfillPlan) -> None:
     """What will be done, a sentence a line."""
     for note in plan.notes:
@@ -234,10 +260,7 @@ def _samples(
 ) -> list[Sample]:
     if plan.is_metered or settings.polygon_api_key is None:
         return []
-    key = settings.polygon_api_key.get_secret_value()
-    source = RestSource(
-        settings.polygon_base_url, key, {plan.market: plan.tier}, plans_file=settings.plans_file, patience=_PATIENCE
-    )
+    source = _impatient(settings, settings.polygon_api_key.get_secret_value(), plan)
     found = []
     for tape in (Tape.TRADES, Tape.QUOTES):
         if missing.get(tape):
@@ -247,6 +270,12 @@ def _samples(
                 # The run will say what is wrong; an estimate is no reason to stop.
                 return []
     return found
+
+
+def _impatient(settings: Settings, key: str, plan: MarketPlan) -> RestSource:
+    return RestSource(
+        settings.polygon_base_url, key, {plan.market: plan.tier}, plans_file=settings.plans_file, patience=_PATIENCE
+    )
 
 
 def _from_files(

@@ -4,12 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
+from resources.reachable import expect_listener
+from tapewatch.feeds.errors import UnavailableError
 from tapewatch.feeds.flat_files import FlatFileSource
 from tapewatch.feeds.rest import RestSource
 from tapewatch.feeds.source import SourceError, TapeSource
 from tapewatch.market.instruments import Market, Partition, SymbolError, normalise
+
+#: A vendor that is away is waited for this long, once a run.
+_WAITS_S = (1.0, 2.0, 4.0, 8.0)
 
 
 class TapeSourceResource(dg.ConfigurableResource):
@@ -21,6 +26,7 @@ class TapeSourceResource(dg.ConfigurableResource):
     plans: dict[str, str] = Field(default_factory=dict)
     plans_file: str = ""
     symbols: dict[str, list[str]] = Field(default_factory=dict)
+    _is_away: bool = PrivateAttr(default=False)
 
     def source(self, *, until: Sequence[Partition] = ()) -> TapeSource:
         """The configured source.
@@ -41,6 +47,24 @@ class TapeSourceResource(dg.ConfigurableResource):
         last_days = {partition.market: partition.date for partition in until}
         plans_file = Path(self.plans_file) if self.plans_file else None
         return RestSource(self.base_url, self.api_key, tiers, plans_file=plans_file, bars_until=last_days)
+
+    def expect_vendor(self) -> None:
+        """Make sure that the vendor can be reached, before a day is fetched.
+
+        Each call of a day is patient with a vendor that is away, and so would be each table of a run: here the run is patient
+        once, and what it asks for afterwards fails at the first try.
+
+        Raises:
+            UnavailableError: the vendor cannot be reached.
+        """
+        if self.flat_files:
+            return
+        try:
+            expect_listener(self.base_url, waits_s=() if self._is_away else _WAITS_S)
+        except UnavailableError:
+            self._is_away = True
+            raise
+        self._is_away = False
 
     def symbols_of(self, market: Market) -> Sequence[str] | None:
         """The symbols to ask for; None (whatever the files hold) with flat files.

@@ -59,6 +59,7 @@ def backfill(
         plans.show(console, plan)
         if dry_run:
             return
+        plans.ask_first(settings, plan)
         try:
             fetch(settings, market, plan.first, plan.last, console, keep_existing=not force)
         except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import io
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ from pydantic import SecretStr
 from rich.console import Console
 from typer.testing import CliRunner
 
-from orchestration.backfill import how_to_go_on, in_words, prepare, show, with_symbols
+from orchestration.backfill import ask_first, how_to_go_on, in_words, prepare, show, with_symbols
 from orchestration.cli import app
 from orchestration.lineage import materialize
-from orchestration.runs import RunError
+from orchestration.runs import RunError, run_days
+from resources import tape_source
 from tapewatch.bars.time_bars import reconcile
+from tapewatch.emulator.process import running_emulator
+from tapewatch.feeds.errors import UnavailableError
 from tapewatch.feeds.plans import PLANS_FILE, PlanError, Tape
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables import BARS, DELIVERED_BARS, QUARANTINE, SYMBOL, TIME, quarantine_of
@@ -191,3 +195,68 @@ def test_check_shows_one_table_with_the_key_masked(tmp_path: Path, monkeypatch: 
         "5 a minute",
     ):
         assert words in said
+
+
+def backfilled(home: Path, monkeypatch: pytest.MonkeyPatch, base_url: str, tier: str) -> Any:
+    """A backfill against `base_url` with a key that nobody knows."""
+    monkeypatch.chdir(home)
+    for name in ("TAPEWATCH_FLAT_FILES", "TAPEWATCH_PLANS_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    key = "a-key-that-is-nobodys-at-all"  # pragma: allowlist secret
+    values = {"TAPEWATCH_HOME": str(home / "home"), "POLYGON_API_KEY": key, "POLYGON_BASE_URL": base_url}
+    for name, value in (values | {"POLYGON_TIER_STOCKS": tier}).items():
+        monkeypatch.setenv(name, value)
+    return CliRunner().invoke(app, ["backfill", "-m", "stocks", "--symbols", "AAPL"])
+
+
+@pytest.mark.parametrize("tier", ["basic", "advanced"])
+def test_a_vendor_that_is_away_is_said_in_one_line_before_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tier: str
+) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        done = backfilled(tmp_path, monkeypatch, f"http://127.0.0.1:{holder.getsockname()[1]}", tier)
+    assert done.exit_code == 1, done.output
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    assert "cannot be reached at http://127.0.0.1:" in error
+    assert "POLYGON_BASE_URL" in error
+    assert not (tmp_path / "home" / "dagster").exists()
+
+
+@pytest.mark.slow
+def test_a_key_that_nobody_knows_is_said_before_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running_emulator(seed=1, key="the-right-one") as emulator:
+        done = backfilled(tmp_path, monkeypatch, emulator.base_url, "advanced")
+    assert done.exit_code == 1, done.output
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    assert "set POLYGON_API_KEY" in error
+    assert "nobodys" not in done.output
+    assert not (tmp_path / "home" / "dagster").exists()
+
+
+def test_nobody_is_asked_for_days_that_are_there(tmp_path: Path) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        settings = deployment(tmp_path, polygon_base_url=f"http://127.0.0.1:{holder.getsockname()[1]}")
+        load_bars(settings, MONDAY, "AAPL", "MSFT")
+        ask_first(settings, planned(settings, MONDAY, MONDAY))
+        with pytest.raises(UnavailableError):
+            ask_first(settings, planned(settings, MONDAY, FRIDAY))
+
+
+@pytest.mark.slow
+def test_within_a_run_an_absent_vendor_is_waited_for_once_not_by_each_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(tape_source, "expect_listener", lambda _, waits_s: waits.append(sum(waits_s)) or away())
+    settings = deployment(tmp_path, polygon_tier_stocks="advanced", polygon_base_url="http://127.0.0.1:9")
+    with pytest.raises(RunError, match="nobody there"):
+        run_days(settings, "backfill_tape", Market.STOCKS, MONDAY, FRIDAY)
+    waited, *not_again = waits
+    assert waited > 0
+    assert not_again == [0]
+
+
+def away() -> None:
+    raise UnavailableError("nobody there")

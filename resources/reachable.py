@@ -1,0 +1,37 @@
+"""Whether anybody listens where the vendor should be: asked before many calls are made that would each be patient.
+
+Belongs here: a connection that is opened and closed. Not here: calls (`tapewatch/feeds/rest_transport.py`).
+"""
+
+import socket
+import time
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from tapewatch.feeds.errors import UnavailableError
+
+_PORTS = {"http": 80, "https": 443}
+_TIMEOUT_S = 5.0
+
+
+def expect_listener(base_url: str, *, waits_s: Sequence[float] = ()) -> None:
+    """Return once a connection to `base_url` can be made: tried at once, and again after each of `waits_s`.
+
+    Raises:
+        UnavailableError: it never could. The message names the address, why, and the way out.
+    """
+    parts = urlsplit(base_url)
+    address = (parts.hostname or "", parts.port or _PORTS[parts.scheme])
+    waits = list(waits_s)
+    while True:
+        try:
+            with socket.create_connection(address, _TIMEOUT_S):
+                return
+        except OSError as error:
+            if not waits:
+                why = error.strerror or str(error)
+                raise UnavailableError(
+                    f"the vendor cannot be reached at {parts.scheme}://{parts.netloc} ({why}): "
+                    "check the network and POLYGON_BASE_URL, or use --flat-files"
+                ) from error
+        time.sleep(waits.pop(0))
