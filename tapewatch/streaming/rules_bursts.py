@@ -72,6 +72,8 @@ class BurstRule:
 
     def observe(self, book: Any, now: int) -> None:
         """Take a step's midquotes. A symbol that was not quoted in this step has no return in it nor in the next."""
+        if not self.is_on:
+            return
         is_fresh = (now - book["quote_time"] < _STEP_NS) & (book["mid"] > 0)
         price = np.where(is_fresh, book["mid"], 0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
