@@ -137,6 +137,7 @@ def _probes(settings: Settings, deployment: Deployment, rows: Sequence[PlanRow],
         for market in (market for market in Market if watched[market]):
             yield probe_flat_files(settings.flat_files, market)
     if settings.polygon_api_key is None:
+        yield ProbeRow("REST and streams", True, "not asked: POLYGON_API_KEY is not set", 0.0, is_odd=True)
         return
     key = settings.polygon_api_key.get_secret_value()
     source = RestSource(

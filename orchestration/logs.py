@@ -12,5 +12,5 @@ def start_log(name: str) -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(formatter)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    for library in ("httpx", "httpcore", "urllib3", "alembic", "sqlalchemy", "numba"):
+    for library in ("httpx", "httpcore", "urllib3", "alembic", "sqlalchemy", "numba", "pyrate_limiter"):
         logging.getLogger(library).setLevel(logging.WARNING)

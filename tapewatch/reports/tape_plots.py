@@ -38,9 +38,9 @@ def quotes_plot(quotes: pl.LazyFrame) -> bytes:
 
 
 def bars_plot(bars: pl.LazyFrame) -> bytes:
-    """Closes against each symbol's first open, in percent."""
+    """Closes against each symbol's first open, in percent; a symbol whose first open is not above zero has no such move."""
     start = pl.col("open").sort_by("time").first().over("symbol")
-    moves = bars.select("symbol", "time", value=100 * (pl.col("close") / start - 1)).collect()
+    moves = bars.select("symbol", "time", value=pl.when(start > 0).then(100 * (pl.col("close") / start - 1))).collect()
     return _lines(moves, "Price since the day's first bar", "%")
 
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from tapewatch.market.arrays import Array
 
-_SMALLEST, _FULL = 1 << 16, 0.7
+#: Four MiB: a busy market is in it without growing, and a quiet one pays for the pages it touches only.
+_SMALLEST, _FULL = 1 << 18, 0.7
 
 
 class Identities:
