@@ -82,12 +82,10 @@ def _trade(
     if side == 0:
         side = _side_of(s, price)
     if sets_price:
-        if price > s.tick_price and s.tick_price > 0:
-            s.tick_side = 1
-        elif price < s.tick_price:
-            s.tick_side = -1
+        if abs(s.tick_price) > 0 and price != s.tick_price:
+            s.tick_side = 1 if price > s.tick_price else -1
         s.tick_price = price
-    if not is_active or price <= 0 or now < s.price_time - NS_PER_MINUTE:
+    if not is_active or now < s.price_time - NS_PER_MINUTE:
         return
     _turn(s, i, now // NS_PER_MINUTE, now, room)
     s.quote_trades += 1
@@ -97,7 +95,8 @@ def _trade(
         s.trades += 1
         if room.limits.volume_multiple > 0:
             _judge_volume(s, i, now, room)
-    if sets_price:
+    if sets_price and price > 0:
+        # Moves are relative: where a future's price is zero or below there are none, and its volume and flow are watched on.
         _judge_price(s, i, now, price, False, room)
     if sets_price and side != 0:
         # Fills of one order at one instant are one decision.
@@ -115,7 +114,7 @@ def _trade(
 def _side_of(s: Any, price: float) -> int:
     if s.mid > 0 and abs(price - s.mid) > 1e-9 * price:
         return 1 if price > s.mid else -1
-    if s.tick_price > 0 and price != s.tick_price:
+    if abs(s.tick_price) > 0 and price != s.tick_price:
         return 1 if price > s.tick_price else -1
     return int(s.tick_side)
 
@@ -131,16 +130,17 @@ def _bar(
         s.bar_ns = length
     start = now - length
     minute = start // NS_PER_MINUTE
-    if not (room.hours.start <= start < room.hours.end) or close <= 0 or (s.minute > 0 and minute < s.minute):
+    if not (room.hours.start <= start < room.hours.end) or (s.minute > 0 and minute < s.minute):
         return
     _turn(s, i, minute, now, room)
     s.volume += volume
     s.trades += room.limits.volume_trades
     if room.limits.volume_multiple > 0:
         _judge_volume(s, i, now, room)
-    s.high = max(s.high, high)
-    s.low = min(s.low, low) if s.low > 0 else low
-    _judge_price(s, i, now, close, True, room)
+    if low > 0:
+        s.high = max(s.high, high)
+        s.low = min(s.low, low) if s.low > 0 else low
+        _judge_price(s, i, now, close, True, room)
 
 
 @compiled

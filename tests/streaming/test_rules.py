@@ -59,6 +59,26 @@ def test_volume_spike_opens_within_its_minute_once_and_ends() -> None:
     assert closing.row["end_time"].minute == opening.row["start_time"].minute
 
 
+@pytest.mark.parametrize("price", [-37.63, 0.0])
+def test_volume_is_watched_where_a_future_s_prices_are_not_above_zero(price: float) -> None:
+    """Moves are relative and have no meaning there; a price that wanders about zero raises nothing by itself."""
+    calm = steady_tape("CLK0", price=price, step=0.01 if price else 0.0)
+    assert rules_of(watch(Market.FUTURES, [calm])) == []
+    assert rules_of(watch(Market.FUTURES, [burst(calm, 40, 41, 30)])) == [("volume_spike", "CLK0")]
+
+
+def test_a_future_that_falls_through_zero_is_a_move_as_long_as_it_has_one() -> None:
+    falling = trades("CLK0", *_falling(from_price=2.0, to_price=-2.0))
+    found = rules_of(watch(Market.FUTURES, [steady_tape("CLK0", price=2.0, step=0.001), falling]))
+    assert ("price_move", "CLK0") in found
+
+
+def _falling(*, from_price: float, to_price: float) -> tuple[list[int], list[float], list[float]]:
+    """Ten minutes of a trade a second, from the sixtieth on."""
+    time = OPEN + 60 * NS_PER_MINUTE + np.arange(600) * NS_PER_SECOND
+    return time.tolist(), np.linspace(from_price, to_price, 600).round(3).tolist(), [100.0] * 600
+
+
 def test_volume_of_one_print_or_of_few_trades_is_no_spike() -> None:
     block = trades("AAA", [OPEN + 40 * NS_PER_MINUTE + 1], [100.0], [500_000.0])
     assert watch(Market.STOCKS, [steady_tape(), block]) == []
