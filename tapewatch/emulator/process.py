@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tapewatch.emulator import DEFAULT_SEED, DEFAULT_SPEED, LOOPBACK
 
-_START_TIMEOUT_S = 60.0
+_START_TIMEOUT_S = 120.0
 _STOP_TIMEOUT_S = 5.0
 _POLL_S = 0.05
 
@@ -55,7 +55,7 @@ def running_emulator(
         log: file for what it writes; by default a temporary one, removed at the end.
 
     Raises:
-        EmulatorError: it ended, or was silent for a minute.
+        EmulatorError: it ended, or was silent for two minutes.
     """
     with tempfile.TemporaryDirectory(prefix="tapewatch-emulator-") as folder:
         path = log or Path(folder) / "emulator.log"
