@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
@@ -44,8 +45,8 @@ MARKET = Market.CRYPTO
 MIDNIGHT = Partition(dt.date(2024, 3, 5), MARKET).session.day_start
 STEP, DAY = NS_PER_SECOND // 10, 86_400 * NS_PER_SECOND
 WATCH = Watch(MARKET, DetectionConfig.load(), None)
-#: Enough events to know when the stream is back.
-ENOUGH = 600
+#: Enough events to know when the stream is back, and too few.
+ENOUGH, FEW = 600, 20
 
 
 class Store:
@@ -294,3 +295,43 @@ def test_a_connection_that_breaks_before_the_tape_s_time_is_known_is_not_back_be
     steps = [("receive", 1), ("disconnect", 150), ("wait", 300), ("receive", 1)]
     tape, gaps = live(tmp_path, [Lived(0, steps)])
     assert lost(tmp_path, tape, gaps) == []
+
+
+def lived_from(home: Path, store: Store, second: int, events: int) -> list[tuple[str, float, float]]:
+    """One life that receives from a second of the first day on, and stops; all gaps known then, in seconds of that day.
+
+    No time passes for it: only the number of events says that the stream is there.
+    """
+    life = Life(home, Tape(MIDNIGHT + second * NS_PER_SECOND), store)
+    if events:
+        life.do("receive", events)
+    life.stop()
+    spans = [(row["cause"], row["start_time"], row["end_time"]) for row in store.rows.values()]
+    return [(cause, *((at - MIDNIGHT) / NS_PER_SECOND for at in span)) for cause, *span in spans]
+
+
+def test_a_second_life_remembers_where_the_first_ended(tmp_path) -> None:
+    store = Store(Disk())
+    assert lived_from(tmp_path, store, 0, ENOUGH) == []
+    ((cause, start, end),) = lived_from(tmp_path, store, 300, ENOUGH)
+    assert (cause, start) == ("restart", pytest.approx(50, abs=1))
+    assert 300 < end < 365
+
+
+def test_a_life_too_short_to_judge_what_it_missed_leaves_that_to_the_next(tmp_path) -> None:
+    store = Store(Disk())
+    lived_from(tmp_path, store, 0, ENOUGH)
+    assert lived_from(tmp_path, store, 300, FEW) == []
+    ((cause, start, end),) = lived_from(tmp_path, store, 400, ENOUGH)
+    assert (cause, start) == ("restart", pytest.approx(50, abs=1)), "from the last life that knew"
+    assert end > 400
+
+
+@pytest.mark.parametrize("events", [FEW, 0])
+def test_a_first_life_too_short_to_judge_is_remembered_too(tmp_path, events) -> None:
+    """However soon the second is there: what came between the two is on no disk."""
+    store = Store(Disk())
+    assert lived_from(tmp_path, store, 0, events) == []
+    ((cause, start, end),) = lived_from(tmp_path, store, 10, ENOUGH)
+    assert (cause, start) == ("late_start", 0)
+    assert end > 10
