@@ -11,7 +11,7 @@ from tapewatch.reports.charts import FOUND_COLOUR, TRUTH_COLOUR
 #: How plotly shows a figure in a page: without its buttons, which devices without a mouse show always, over the plot.
 #: Dragging enlarges and a double click goes back without them.
 CHART_CONFIG = {"displaylogo": False, "displayModeBar": False, "responsive": True}
-_LARGE, _SMALL = 1e5, 1e-3
+_SMALL, _WHOLE = 1e-3, 1e3
 
 
 def render_page(template: str, title: str, **content: object) -> str:
@@ -46,12 +46,12 @@ def words(name: object) -> str:
 
 
 def number(value: float | None) -> str:
-    """A value in a table: thousands apart, four digits where it is no whole number."""
+    """A value in a table: thousands apart; from a thousand on whole, four digits below, and powers of ten for the tiniest."""
     if value is None:
         return "not known"
-    if isinstance(value, int) or float(value).is_integer():
+    if isinstance(value, int) or float(value).is_integer() or abs(value) >= _WHOLE:
         return f"{value:,.0f}"
-    return f"{value:,.3g}" if abs(value) >= _LARGE or abs(value) < _SMALL else f"{value:,.4g}"
+    return f"{value:.3g}" if abs(value) < _SMALL else f"{value:.4g}"
 
 
 def seconds(value: float) -> str:
