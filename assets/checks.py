@@ -15,6 +15,7 @@ import polars as pl
 from assets import judgements
 from assets.judgements import Verdict
 from assets.partitions import open_partitions
+from resources.interrupts import uninterrupted
 from resources.registry import ModelRegistryResource
 from tapewatch.market.instruments import Partition
 from tapewatch.market.schema import Table
@@ -159,9 +160,9 @@ def _rows_match_source(context: dg.AssetExecutionContext, table: Table, lake: La
 
 def _last_load(context: dg.AssetExecutionContext, table: Table, partition: Partition) -> dict[str, int] | None:
     """What the last load of a partition said of its source; None where it was kept from an earlier one."""
-    records = context.instance.fetch_materializations(
-        dg.AssetRecordsFilter(dg.AssetKey([table.group, table.name]), asset_partitions=[str(partition)]), limit=1
-    ).records
+    of_the_day = dg.AssetRecordsFilter(dg.AssetKey([table.group, table.name]), asset_partitions=[str(partition)])
+    with uninterrupted():
+        records = context.instance.fetch_materializations(of_the_day, limit=1).records
     metadata = records[0].asset_materialization.metadata if records else {}
     if "source_rows" not in metadata:
         return None

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 import dagster as dg
 
 from assets.partitions import run_partitions
+from resources.interrupts import uninterrupted
 from resources.lake import Days
 from resources.spool import SpoolResource
 from resources.tape_source import TapeSourceResource
@@ -67,14 +68,14 @@ def load_days(
                 yield partition, None
                 continue
             if _is_streaming(lake, partition):
-                context.log.warning(f"{table.name} {partition}: the stream fills this day; load it once it is over")
+                warn(context, f"{table.name} {partition}: the stream fills this day; load it once it is over")
                 yield partition, None
                 continue
             tape_source.expect_vendor()
             try:
                 load = fetch(partition, symbols_to_load(tape_source, lake, partition))
             except dispensable as refusal:
-                context.log.warning(str(refusal))
+                warn(context, str(refusal))
                 context.add_asset_metadata({"not_in_plan": str(refusal)}, partition_key=str(partition))
                 yield partition, None
                 continue
@@ -91,16 +92,20 @@ def _is_streaming(lake: Lake, partition: Partition) -> bool:
     return lake.exists(STREAM_BATCHES, partition) and partition.session.day_end > time.time_ns()
 
 
+def warn(context: dg.AssetExecutionContext, told: str) -> None:
+    """Say something on the run's page."""
+    with uninterrupted():
+        context.log.warning(told)
+
+
 def record_load(context: dg.AssetExecutionContext, lake: Lake, table: Table, partition: Partition, load: Load) -> None:
     """Keep what a committed load refused, and say what the source had."""
     refused = load.quarantine
     lake.write(quarantine_of(table), partition, refused, allow_shrink=True)
     for notice in load.notices:
-        context.log.warning(notice)
+        warn(context, notice)
     if refused.height:
-        context.log.warning(
-            f"{table.name} {partition}: {refused.height:,} row(s) in quarantine, see their reasons there"
-        )
+        warn(context, f"{table.name} {partition}: {refused.height:,} row(s) in quarantine, see their reasons there")
     context.add_asset_metadata(
         {"source_rows": load.source_rows, "duplicates": load.duplicates, "quarantined": refused.height},
         partition_key=str(partition),

@@ -12,6 +12,7 @@ from pydantic import Field
 from assets.about import about_days
 from assets.checks import Checked, results
 from assets.partitions import run_partitions
+from resources.interrupts import uninterrupted
 from resources.lake import Days, LakeResource
 from resources.spool import SpoolResource
 from tapewatch.market.instruments import Partition
@@ -50,9 +51,12 @@ def _tell(context: dg.AssetExecutionContext, lake: Lake, partition: Partition, m
     )
     for row in counts.sort("table").iter_rows(named=True):
         name, last = row.pop("table"), row.pop("last_time")
-        context.log.info(f"{name} {partition}: {row['rows']:,} streamed row(s), {row['added']:,} of them new")
+        with uninterrupted():
+            context.log.info(f"{name} {partition}: {row['rows']:,} streamed row(s), {row['added']:,} of them new")
         table = next((table for table in (TRADES, QUOTES) if table.name == name), None)
         if table is None:
             continue
         facts = {**row, "dagster/row_count": lake.rows(table, partition), "last_time": str(last), "source": "stream"}
-        context.log_event(dg.AssetMaterialization([table.group, table.name], partition=str(partition), metadata=facts))
+        materialized = dg.AssetMaterialization([table.group, table.name], partition=str(partition), metadata=facts)
+        with uninterrupted():
+            context.log_event(materialized)

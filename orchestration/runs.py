@@ -184,8 +184,9 @@ def _without_interrupts_in_the_log() -> Iterator[None]:
 
 
 def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
-    """Ctrl-C ends a step as a failure like any other; its error names it."""
+    """Ctrl-C ends a step, or a run between its steps, as a failure like any other; its error names it."""
     failures = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    failures += [event.job_failure_data.error for event in result.all_events if event.is_job_failure]
     return any(_bottom(error).cls_name == _INTERRUPTED for error in failures if error)
 
 

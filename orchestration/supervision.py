@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import xmlrpc.client
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +28,7 @@ import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
 from orchestration.services import Service, ServiceError
+from tapewatch.streaming.stop import Stop
 
 #: From SIGTERM to SIGKILL for one service; supervisord stops them one after another.
 STOP_SECONDS = 15
@@ -122,7 +122,7 @@ class Supervisor:
         service: Service,
         *,
         timeout_s: float,
-        stopping: threading.Event,
+        stopping: Stop,
         excused: Callable[[], bool] = lambda: False,
     ) -> bool:
         """Wait for a service; False where `excused` says that it has nothing to do yet, or `stopping` was set.
@@ -206,15 +206,15 @@ class Supervisor:
 
 
 class StopSignals:
-    """Turns the first SIGINT or SIGTERM into an event, for as long as the context lasts.
+    """Turns SIGINT and SIGTERM into a `Stop`, for as long as the context lasts.
 
     A background job of a non-interactive shell inherits SIGINT ignored, and Python then installs no handler of its own.
     """
 
     def __init__(self) -> None:
-        self.received = threading.Event()
+        self.received = Stop()
 
-    def __enter__(self) -> threading.Event:
+    def __enter__(self) -> Stop:
         self._before = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
         return self.received
 

@@ -4,7 +4,6 @@ Belongs here: the order of things and what the person at the terminal reads. Not
 the services are (`services.py`).
 """
 
-import threading
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
@@ -16,6 +15,7 @@ from orchestration.streaming import stream_services, watch_variable
 from orchestration.supervision import StopSignals, Supervisor
 from serving.store import StoredBento
 from tapewatch.settings import Settings
+from tapewatch.streaming.stop import Stop
 
 #: A first start compiles bytecode and migrates two databases on a busy machine.
 START_TIMEOUT_S = 240
@@ -52,9 +52,7 @@ def run(settings: Settings, console: Console, *, streams: bool = False) -> None:
     console.print("Stopped: nothing is left running.")
 
 
-def _wait_for_all(
-    supervisor: Supervisor, settings: Settings, console: Console, stopping: threading.Event
-) -> dict[str, str]:
+def _wait_for_all(supervisor: Supervisor, settings: Settings, console: Console, stopping: Stop) -> dict[str, str]:
     """Wait for each service in turn; a note by name for those that wait for something themselves."""
     notes = {}
     with console.status("Starting …") as status:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import dagster as dg
 import polars as pl
 
+from resources.interrupts import uninterrupted
 from tapewatch.market.instruments import Partition
 from tapewatch.market.live_tables import EVERY
 from tapewatch.market.schema import Table
@@ -80,7 +81,8 @@ class LakeIOManager(dg.ConfigurableIOManager):
                 metadata = self._commit(lake, table, partition, frames)
                 key = str(partition) if partition else None
                 # The materialization is only recorded when the whole run ends well; what is committed is told at once.
-                context.log_event(dg.AssetObservation(context.asset_key, partition=key, metadata=metadata))
+                with uninterrupted():
+                    context.log_event(dg.AssetObservation(context.asset_key, partition=key, metadata=metadata))
                 context.step_context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=key)
         if key is not None and lake.exists(table, Partition.parse(key)):
             # One picture a run, of its last partition: the one that the asset's page shows.

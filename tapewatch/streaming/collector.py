@@ -44,6 +44,7 @@ from tapewatch.streaming.pipeline import Pipeline
 from tapewatch.streaming.playback import taken_up
 from tapewatch.streaming.rules_hours import session_at
 from tapewatch.streaming.rules_settings import DetectionConfig
+from tapewatch.streaming.stop import Stop
 from tapewatch.streaming.warm_up import settle_memory, warm_up
 
 _log = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ class Collector:
         self.state, self.detail = "starting", ""
         self.metrics_port = config.metrics_port
         self._began_s = time.monotonic()
-        self._stopping, self._session_over = threading.Event(), threading.Event()
+        self._stopping, self._session_over = Stop(), threading.Event()
         self._received = _Received()
         self._events_rate, self._frames_rate = Rate(), Rate()
         self._restarts = 0

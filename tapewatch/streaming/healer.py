@@ -7,7 +7,6 @@ it is filled again by the same rows. Belongs here: which gap, when, from whom. N
 
 import datetime as dt
 import logging
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +25,7 @@ from tapewatch.store.database import Database, DatabaseError
 from tapewatch.store.spool import SpoolError, SpoolWriter
 from tapewatch.store.spool_files import HealedInterval
 from tapewatch.streaming.gaps import HEALED, OPEN, UNHEALABLE, Row, gap_rows, partition_of, save_gaps
+from tapewatch.streaming.stop import Stop
 
 #: Between two attempts at a gap: doubled each time, up to the longest.
 FIRST_WAIT_S, LONGEST_WAIT_S = 30, 3600
@@ -73,7 +73,7 @@ class Healer:
         self._spool_root = Path(spool_root)
         self._next_try: dict[str, dt.datetime] = {}
 
-    def run(self, stop: threading.Event, *, every_s: float = 30) -> None:
+    def run(self, stop: Stop, *, every_s: float = 30) -> None:
         """Heal until `stop` is set; a database that is away is asked again."""
         while not stop.is_set():
             try:
