@@ -85,7 +85,8 @@ def write_parquet(table: Table, frames: Iterable[pl.DataFrame], path: Path, *, m
     index = _SymbolIndex(table)
     rows = 0
     pending: Future[None] | None = None
-    with ThreadPoolExecutor(1, "parquet") as encoder, _Writer(path, table.arrow_schema, _encodings(table)) as writer:
+    # The encoder ends first: a file that is closed while a group is written to it takes the process down.
+    with _Writer(path, table.arrow_schema, _encodings(table)) as writer, ThreadPoolExecutor(1, "parquet") as encoder:
         for group in _row_groups(table, _checked(table, frames, market), index):
             rows += group.height
             arrow = _to_arrow(table, group)

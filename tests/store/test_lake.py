@@ -173,6 +173,38 @@ def test_a_source_that_fails_half_way_leaves_the_partition(tmp_path: Path) -> No
     assert len([p for p in tmp_path.rglob("*") if p.is_file()]) == 1
 
 
+def test_a_source_that_fails_while_rows_are_written_waits_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    is_writing, is_closed = threading.Event(), threading.Event()
+
+    class Slow(pq.ParquetWriter):
+        def write_table(self, *arguments: object, **options: object) -> None:
+            steps.append("write")
+            is_writing.set()
+            is_closed.wait(0.5)
+            steps.append("written")
+
+        def close(self) -> None:
+            steps.append("close")
+            is_closed.set()
+
+        def __del__(self) -> None:
+            super().close()
+
+    def breaks() -> Iterator[pl.DataFrame]:
+        yield _trades({"A": 100})
+        is_writing.wait()
+        raise ConnectionError("the line is dead")
+
+    monkeypatch.setattr(parquet_file, "ROW_GROUP_ROWS", 50)
+    monkeypatch.setattr(pq, "ParquetWriter", Slow)
+    with pytest.raises(ConnectionError):
+        Lake(tmp_path).write(TRADES, DAY, breaks())
+    assert steps == ["write", "written", "close"]
+
+
 def test_a_far_smaller_replacement_needs_leave(tmp_path: Path) -> None:
     lake, frame = Lake(tmp_path), _trades({"A": 100})
     lake.write(TRADES, DAY, frame)
