@@ -2,7 +2,7 @@
 
 import datetime as dt
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,14 @@ from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables import TRADES
 
 DAYS = [Partition(dt.date(2024, 6, day), Market.STOCKS) for day in (3, 4)]
+
+
+@pytest.fixture(autouse=True)
+def as_in_a_terminal() -> Iterator[None]:
+    """Whoever started the tests in the background made them deaf to Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class Strike:
