@@ -16,7 +16,7 @@ import polars as pl
 
 from tapewatch.market.instruments import NEW_YORK, Market, Partition
 from tapewatch.market.live_tables import ALERTS
-from tapewatch.market.schema import SchemaError, Table
+from tapewatch.market.schema import Table
 from tapewatch.store.database import DatabaseError
 from tapewatch.streaming.detection import AlertChange
 from tapewatch.streaming.notify import Notice, NoticeBoard, Notifier, Tally
@@ -179,7 +179,7 @@ class AlertBook:
                         _log.warning("alerts wait for the database: %s", error)
                     return False
                 self._refuse(partition, members, error)
-            except (SchemaError, ValueError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with these rows, others follow them
                 self._refuse(partition, members, error)
         return True
 

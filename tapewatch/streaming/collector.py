@@ -134,8 +134,10 @@ class Collector:
             self._stopping.set()
             self.queue.close()
             worker.join()
-        if self._failure is not None:
-            raise self._failure
+        # What the worker gave last may have failed when it was there to hear of it no more.
+        failure = self._failure or self._keeper.failure or self._builder.failure
+        if failure is not None:
+            raise failure
 
     def status(self) -> Status:
         """How it is at this moment."""
@@ -246,16 +248,19 @@ class Collector:
         self._rows.start()
         self._keeper.start()
         self._builder.start()
-        try:
+        # In turn from the last, each whatever became of the one before.
+        with ExitStack() as stack:
+            stack.callback(self._close_rows)
+            stack.callback(self._alerts.close, _STOP_S)
+            stack.callback(self._keeper.close)
+            stack.callback(self._builder.close)
             yield
-        finally:
-            self._builder.close()
-            self._keeper.close()
-            self._alerts.close(_STOP_S)
-            left = self._rows.close(_STOP_S)
-            if left:
-                _log.error("%d live rows are left out of the database, which is away; the spool has their ticks", left)
-            _log.info("stopped: %s rows spooled", f"{self._keeper.spool.rows_written:,}")
+
+    def _close_rows(self) -> None:
+        left = self._rows.close(_STOP_S)
+        if left:
+            _log.error("%d live rows are left out of the database, which is away; the spool has their ticks", left)
+        _log.info("stopped: %s rows spooled", f"{self._keeper.spool.rows_written:,}")
 
     def _collect(self) -> None:
         """Be connected when it is time to be, until told to stop."""
@@ -311,15 +316,17 @@ class Collector:
         try:
             while True:
                 began = time.monotonic()
+                # Asked before the queue is: what came until then is taken first.
+                is_session_over, is_closed = self._session_over.is_set(), self.queue.is_closed
                 items = self.queue.take(_MOST_FRAMES, _POLL_S)
                 if items:
                     self._pipeline.handle(items)
                 else:
                     self._pipeline.pass_time()
-                    if self._session_over.is_set():
+                    if is_session_over:
                         self._session_over.clear()
                         self._pipeline.finish(is_session_over=True)
-                    if self.queue.is_closed:
+                    if is_closed:
                         break
                 if len(items) < _MOST_FRAMES:
                     time.sleep(max(0.0, _LEAST_PERIOD_S - (time.monotonic() - began)))

@@ -58,7 +58,8 @@ class DayTapes:
     @property
     def too_late_rows(self) -> int:
         """Rows that came after the horizon of revisions."""
-        return self._too_late_before + sum(tape.too_late for _, tape in self._tapes.values())
+        # Asked from other threads, while days open and close.
+        return self._too_late_before + sum(tape.too_late for _, tape in list(self._tapes.values()))
 
     def push(self, trades: pl.DataFrame, quotes: pl.DataFrame, now_ns: int) -> None:
         """Give rows to their days. `now_ns` is the tape's present, which says what days are under way."""

@@ -196,9 +196,17 @@ class Keeper:
             self.gaps.forget_ended()
 
     def _note_position(self) -> None:
-        """Follows the files, as the spool's own state does; that one also follows events whose clock is wrong."""
-        if self._tape_ns is not None and self.spool.error is None and self._tape_ns != self._noted_ns:
+        """Follows the files, as the spool's own state does; that one also follows events whose clock is wrong.
+
+        A disk that was filled since the files were written is asked again: the position before is not wrong, only early.
+        """
+        if self._tape_ns is None or self.spool.error is not None or self._tape_ns == self._noted_ns:
+            return
+        try:
             self._write_position(str(self._tape_ns))
+        except OSError as error:
+            _log.warning("how far the tape is on disk cannot be noted now: %s", error)
+        else:
             self._noted_ns = self._tape_ns
 
     def _note_since(self) -> None:

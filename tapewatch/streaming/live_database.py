@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from tapewatch.market.instruments import Partition
-from tapewatch.market.schema import SchemaError, Table
+from tapewatch.market.schema import Table
 from tapewatch.store.database import Database, DatabaseError
 
 _log = logging.getLogger(__name__)
@@ -142,8 +142,7 @@ class RowWriter:
         with self._changed:
             self._waiting.setdefault((table.name, partition), deque()).extend(parts)
             self.rows_waiting += frame.height
-            while self.rows_waiting > self._buffer_rows:
-                self.rows_dropped += self._pop(next(iter(self._waiting))).frame.height
+            self._drop_overflow()
             self._changed.notify()
 
     def close(self, timeout_s: float) -> int:
@@ -167,7 +166,7 @@ class RowWriter:
                     time.sleep(_FIRST_PAUSE_S)
                     continue
                 self._refuse(rows, error)
-            except (SchemaError, ValueError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with these rows, others follow them
                 self._refuse(rows, error)
 
     def _next(self) -> _Rows | None:
@@ -201,6 +200,12 @@ class RowWriter:
         with self._changed:
             self._waiting.setdefault(key, deque()).appendleft(rows)
             self.rows_waiting += rows.frame.height
+            # Others took its room meanwhile.
+            self._drop_overflow()
+
+    def _drop_overflow(self) -> None:
+        while self.rows_waiting > self._buffer_rows:
+            self.rows_dropped += self._pop(next(iter(self._waiting))).frame.height
 
     def _refuse(self, rows: _Rows, error: Exception) -> None:
         self.rows_refused += rows.frame.height

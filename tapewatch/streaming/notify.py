@@ -194,7 +194,7 @@ class _Worker:
         try:
             self._retrying(self.channel.tell, notice)
             self.tally.sent += 1
-        except (NotifyError, RetryError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever a channel fails of, it is told of the next alert
             self.tally.failed += 1
             _log.error("%s: could not tell of %s: %s", self.channel.name, notice.headline, _reason(error))
 
@@ -207,7 +207,7 @@ class _Worker:
         text = f"{held.total()} messages about alerts were held back: {parts}. All of them are in the database."
         try:
             self._retrying(self.channel.summarise, text)
-        except (NotifyError, RetryError) as error:
+        except Exception as error:  # noqa: BLE001 - as above
             self.tally.failed += 1
             _log.error("%s: could not send a summary: %s (%s)", self.channel.name, _reason(error), text)
 
@@ -217,4 +217,6 @@ def _is_worth_another_try(error: BaseException) -> bool:
 
 
 def _reason(error: Exception) -> object:
-    return error.last_attempt.exception() if isinstance(error, RetryError) else error
+    """What may be logged of an error: another's words might hold an address or a password."""
+    cause = error.last_attempt.exception() if isinstance(error, RetryError) else error
+    return cause if isinstance(cause, NotifyError) else type(cause).__name__

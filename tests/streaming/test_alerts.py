@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import polars as pl
 import pytest
@@ -19,7 +20,7 @@ from typer.testing import CliRunner
 from orchestration.cli import app
 from tapewatch.market.instruments import NS_PER_MINUTE, Market
 from tapewatch.market.live_tables import ALERTS
-from tapewatch.store.database import Database
+from tapewatch.store.database import Database, DatabaseError
 from tapewatch.streaming.alerts import AlertBook
 from tapewatch.streaming.detection import AlertChange, Watch
 from tapewatch.streaming.notify import Notice
@@ -111,20 +112,39 @@ def test_alerts_wait_for_a_database_that_is_away(server: PostgresServer, caplog:
 
 
 def test_no_more_wait_than_there_is_room_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = tmp_path / "alerts.db"
-    with Database(f"sqlite:///{path}", patience_s=0.05) as database:
-        holder = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        holder.execute("BEGIN IMMEDIATE")
-        with AlertBook(database, most_waiting=3, wait_s=0.2) as book:
-            for number in range(5):
+    is_tried, may_fail = threading.Event(), threading.Event()
+
+    def fail_once(*given: Any) -> int:
+        if not may_fail.is_set():
+            is_tried.set()
+            assert may_fail.wait(120)
+            raise DatabaseError("away", is_transient=True)
+        return upsert(*given)
+
+    with Database(f"sqlite:///{tmp_path / 'alerts.db'}") as database:
+        upsert = database.upsert
+        with patch.object(database, "upsert", fail_once), AlertBook(database, most_waiting=3, wait_s=0) as book:
+            assert not book.record(Market.STOCKS, [change(0)])
+            # What is tried by now would be written, dropped or not.
+            assert is_tried.wait(120)
+            for number in range(1, 5):
                 assert not book.record(Market.STOCKS, [change(number)])
             assert (book.waiting, book.dropped) == (3, 2)
-            holder.execute("ROLLBACK")
+            may_fail.set()
             assert _until(lambda: book.waiting == 0)
-        holder.close()
         kept = database.read(ALERTS)["alert_id"].to_list()
     assert kept == [f"stocks:volume_spike:AAA:{number}" for number in (2, 3, 4)]
     assert caplog.text.count("is given up") == 2
+
+
+def test_an_alert_that_cannot_be_written_holds_up_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with Database(f"sqlite:///{tmp_path / 'alerts.db'}") as database, AlertBook(database, wait_s=60) as book:
+        with patch.object(database, "upsert", side_effect=TypeError("nobody foresaw this")):
+            assert book.record(Market.STOCKS, [change(0)])
+        assert book.record(Market.STOCKS, [change(1)])
+        assert database.read(ALERTS)["alert_id"].to_list() == ["stocks:volume_spike:AAA:1"]
+    assert book.refused == 1
+    assert "nobody foresaw this: stocks:volume_spike:AAA:0" in caplog.text
 
 
 def test_what_is_lost_at_the_end_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -162,9 +182,9 @@ def test_openings_and_ends_are_announced_elsewhere(tmp_path: Path) -> None:
         book.record(Market.STOCKS, [change()])
         book.record(Market.STOCKS, [change(peak=1200.0)])
         book.record(Market.STOCKS, [change(peak=1500.0, end=START + dt.timedelta(minutes=3))])
+        assert _until(lambda: book.tallies["ears"].sent == 2)
     assert [notice.is_closing for notice in ears.heard] == [False, True]
     assert threading.get_ident() not in ears.threads
-    assert book.tallies["ears"].sent == 2
 
 
 def test_a_restart_opens_no_event_again(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tapewatch.store.spool import SpoolWriter
 from tapewatch.store.spool_files import waiting
 from tapewatch.streaming.gaps import GapBook
 from tapewatch.streaming.holes import Hole, HoleFinder
-from tapewatch.streaming.keeper import Keeper
+from tapewatch.streaming.keeper import Keeper, position_file
 from tapewatch.streaming.live_database import LiveDatabase, RowWriter
 from tests.streaming.test_lives import SteppedKeeper
 from tests.support.crash_points import Killed, killed_at
@@ -111,3 +111,20 @@ def test_killed_at_any_step_nothing_unreadable_is_noted_as_kept_before_it_is(tmp
         kept = quarantined(quarantine_folder(home / "spool", Market.CRYPTO))
         assert kept.height == 3 or not noted[-1], moment
     assert set(noted) == {False, True}
+
+
+def test_a_disk_that_is_full_just_when_the_position_is_noted_is_asked_again(tmp_path: Path) -> None:
+    rows = RowWriter(LiveDatabase("sqlite://"))
+    gaps = GapBook(None, tmp_path / "gaps.jsonl", Market.CRYPTO)
+    spool = SpoolWriter(tmp_path / "spool", Market.CRYPTO, "collector")
+    keeper = SteppedKeeper(spool, gaps, rows, flush_s=60)
+    keeper.start()
+    keeper.keep(StreamBatch(trades=trades(0, 10)), NOW + 10)
+    # A folder in its place refuses the file as a full disk does.
+    in_its_place = position_file(spool.folder).with_suffix(".new")
+    in_its_place.mkdir()
+    keeper.flush()
+    assert (spool.rows_written, keeper.last_position) == (10, None)
+    in_its_place.rmdir()
+    keeper.flush()
+    assert keeper.last_position is not None

@@ -100,8 +100,12 @@ def board(*channels: Any, **options: Any) -> NoticeBoard:
     return NoticeBoard(channels, first_pause_s=0.01, **options)
 
 
+def email(port: int, *recipients: str, **login: str) -> Email:
+    return Email("127.0.0.1", port, "tape@here", recipients or ("a@there",), **login, timeout_s=PATIENCE_S)
+
+
 def test_webhook_posts_the_row_as_json(receiver: Receiver) -> None:
-    told = board(Webhook(receiver.url))
+    told = board(Webhook(receiver.url, timeout_s=PATIENCE_S))
     told.announce(notice())
     told.announce(notice(is_closing=True))
     told.close(PATIENCE_S)
@@ -119,7 +123,7 @@ def test_webhook_posts_the_row_as_json(receiver: Receiver) -> None:
 
 
 def test_slack_gets_text_and_blocks(receiver: Receiver) -> None:
-    told = board(SlackWebhook(receiver.url))
+    told = board(SlackWebhook(receiver.url, timeout_s=PATIENCE_S))
     told.announce(notice())
     told.close(PATIENCE_S)
     (body,) = receiver.bodies
@@ -129,7 +133,7 @@ def test_slack_gets_text_and_blocks(receiver: Receiver) -> None:
 
 
 def test_the_same_alert_is_told_once(receiver: Receiver) -> None:
-    told = board(Webhook(receiver.url))
+    told = board(Webhook(receiver.url, timeout_s=PATIENCE_S))
     for _ in range(3):
         told.announce(notice(7))
     told.close(PATIENCE_S)
@@ -139,7 +143,7 @@ def test_the_same_alert_is_told_once(receiver: Receiver) -> None:
 
 def test_a_server_in_trouble_is_tried_again(receiver: Receiver) -> None:
     receiver.answers += [503, 429, 500]
-    told = board(Webhook(receiver.url))
+    told = board(Webhook(receiver.url, timeout_s=PATIENCE_S))
     told.announce(notice())
     told_all = told.tallies["webhook"]
     eventually(lambda: told_all.sent == 1)
@@ -151,7 +155,7 @@ def test_what_cannot_be_told_is_counted_and_logged_without_secrets(
     receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     receiver.answers += [404]
-    told = board(Webhook(receiver.url), attempts=2)
+    told = board(Webhook(receiver.url, timeout_s=PATIENCE_S), attempts=2)
     with caplog.at_level(logging.DEBUG, logger="tapewatch"):
         told.announce(notice(1))
         eventually(lambda: told.tallies["webhook"].failed == 1)
@@ -177,8 +181,25 @@ def test_an_absent_server_is_a_failure_too(caplog: pytest.LogCaptureFixture) -> 
     assert "s3cret" not in caplog.text
 
 
+def test_an_error_that_nobody_foresaw_ends_no_channel(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    channel = Webhook(receiver.url, timeout_s=PATIENCE_S)
+    told = board(channel)
+    with monkeypatch.context() as broken:
+        broken.setenv("SSL_CERT_FILE", "/nowhere/s3cret.pem")
+        told.announce(notice(1))
+        eventually(lambda: told.tallies["webhook"].failed == 1)
+    told.announce(notice(2))
+    eventually(lambda: told.tallies["webhook"].sent == 1)
+    told.close(PATIENCE_S)
+    assert "could not tell of [warning] stocks volume_spike: AAA: 800 traded <so far> & more" in caplog.text
+    assert "FileNotFoundError" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
 def test_what_exceeds_the_rate_is_summed_up(receiver: Receiver) -> None:
-    told = board(Webhook(receiver.url), per_minute=3)
+    told = board(Webhook(receiver.url, timeout_s=PATIENCE_S), per_minute=3)
     for number in range(10):
         told.announce(notice(number, rule="volume_spike" if number % 2 else "price_move"))
     told.close(PATIENCE_S)
@@ -190,9 +211,9 @@ def test_what_exceeds_the_rate_is_summed_up(receiver: Receiver) -> None:
 
 def test_a_slow_receiver_blocks_neither_the_caller_nor_others(receiver: Receiver) -> None:
     receiver.is_blocking.clear()
-    slow = Webhook(receiver.url)
+    slow = Webhook(receiver.url, timeout_s=PATIENCE_S)
     with mail_server() as mail:
-        told = board(slow, Email("127.0.0.1", mail.port, "from@here", ["to@there"]), capacity=2)
+        told = board(slow, email(mail.port), capacity=2)
         for number in range(6):
             told.announce(notice(number))
         tallies = told.tallies
@@ -227,7 +248,7 @@ class mail_server:  # noqa: N801 - reads as the context that it is
         options: dict[str, Any] = {"tls_context": tls, "require_starttls": True} if tls else {}
         if needs_login:
             options |= {"authenticator": authenticate, "auth_required": True, "auth_require_tls": tls is not None}
-        self._controller = Controller(self, hostname="127.0.0.1", port=free_port(), **options)
+        self._controller = Controller(self, hostname="127.0.0.1", port=free_port(), ready_timeout=PATIENCE_S, **options)
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         if self.mail.refusals:
@@ -247,7 +268,7 @@ class mail_server:  # noqa: N801 - reads as the context that it is
 
 def test_mail_names_the_alert_and_its_figures() -> None:
     with mail_server(refusals=2) as mail:
-        told = board(Email("127.0.0.1", mail.port, "tape@here", ["a@there", "b@there"]))
+        told = board(email(mail.port, "a@there", "b@there"))
         told.announce(notice())
         eventually(lambda: told.tallies["email"].sent == 1)
         told.close(PATIENCE_S)
@@ -261,7 +282,7 @@ def test_mail_names_the_alert_and_its_figures() -> None:
 
 def test_a_password_goes_over_no_open_line(caplog: pytest.LogCaptureFixture) -> None:
     with mail_server(needs_login=True) as mail:
-        told = board(Email("127.0.0.1", mail.port, "tape@here", ["a@there"], user="me", password="s3cret"))  # noqa: S106
+        told = board(email(mail.port, user="me", password="s3cret"))  # noqa: S106
         told.announce(notice())
         eventually(lambda: told.tallies["email"].failed == 1)
         told.close(PATIENCE_S)
@@ -301,7 +322,7 @@ def test_mail_is_sent_over_tls_with_a_login(
     shown, context = certificate
     monkeypatch.setenv("SSL_CERT_FILE", str(shown))
     with mail_server(needs_login=True, tls=context) as mail:
-        told = board(Email("127.0.0.1", mail.port, "tape@here", ["a@there"], user="me", password="s3cret"))  # noqa: S106
+        told = board(email(mail.port, user="me", password="s3cret"))  # noqa: S106
         told.announce(notice())
         eventually(lambda: told.tallies["email"].sent == 1)
         told.close(PATIENCE_S)
@@ -313,7 +334,7 @@ def test_a_server_that_cannot_prove_its_name_gets_no_password(
     certificate: tuple[Path, ssl.SSLContext], caplog: pytest.LogCaptureFixture
 ) -> None:
     with mail_server(needs_login=True, tls=certificate[1]) as mail:
-        told = board(Email("127.0.0.1", mail.port, "tape@here", ["a@there"], user="me", password="s3cret"))  # noqa: S106
+        told = board(email(mail.port, user="me", password="s3cret"))  # noqa: S106
         told.announce(notice())
         eventually(lambda: told.tallies["email"].failed == 1)
         told.close(PATIENCE_S)
@@ -330,7 +351,7 @@ def test_a_login_that_is_refused_is_not_tried_again(
     shown, context = certificate
     monkeypatch.setenv("SSL_CERT_FILE", str(shown))
     with mail_server(needs_login=True, tls=context, accepts=False) as mail:
-        told = board(Email("127.0.0.1", mail.port, "tape@here", ["a@there"], user="me", password="s3cret"))  # noqa: S106
+        told = board(email(mail.port, user="me", password="s3cret"))  # noqa: S106
         told.announce(notice())
         eventually(lambda: told.tallies["email"].failed == 1)
         told.close(PATIENCE_S)
