@@ -39,9 +39,7 @@ def run(settings: Settings, console: Console, *, days: int, seed: int) -> Path:
     source = f"synthetic market, seed {seed}"
     console.print(f"[bold]Tapewatch demo[/]: {source}, {first} to {last}, data in {settings.home.absolute()}")
     with running_emulator(seed=seed) as emulator:
-        settings = on_emulator(settings, emulator.base_url).model_copy(
-            update={"port_scoring": free_port(settings.host)}
-        )
+        settings = on_emulator(settings, emulator.base_url)
         partitions, report = materialize(settings, MARKETS, first, last, console)
         began = time.perf_counter()
         _show_answer(console, *_score_over_http(settings, partitions))
@@ -60,7 +58,8 @@ def _score_over_http(settings: Settings, partitions: Sequence[Partition]) -> tup
     lake = Lake(settings.lake_root)
     found = pl.concat(lake.read(ANOMALIES, partition) for partition in partitions).sort("score", descending=True)
     body = request_body(anomaly_rows(settings, found.row(0, named=True) if found.height else None))
-    with served(settings) as service:
+    # Chosen at the last moment: what the run connects to takes ports as well.
+    with served(settings.model_copy(update={"port_scoring": free_port(settings.host)})) as service:
         return ask(settings, body, url=service.url)
 
 

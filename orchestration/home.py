@@ -41,8 +41,13 @@ def prepare(settings: Settings) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     config = settings.dagster_home / "dagster.yaml"
     ours = (_BASE_CONFIG, _BASE_CONFIG + _POSTGRES_CONFIG)
-    if not config.exists() or config.read_text() in ours:
-        config.write_text(ours[1 if settings.dagster_postgres_url else 0])
+    wanted = ours[1 if settings.dagster_postgres_url else 0]
+    written = config.read_text() if config.exists() else None
+    if written != wanted and (written is None or written in ours):
+        # Other processes of the deployment read it at any moment: half of it would be another instance.
+        staged = config.with_name(f".{config.name}.{os.getpid()}")
+        staged.write_text(wanted)
+        staged.replace(config)
 
 
 def environment(settings: Settings) -> dict[str, str]:

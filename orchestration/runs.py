@@ -13,6 +13,7 @@ from typing import Any
 
 import dagster as dg
 from dagster._utils.error import SerializableErrorInfo
+from dagster._utils.interrupts import check_captured_interrupt
 
 from orchestration.definitions import build_definitions
 from orchestration.errors import RunError
@@ -112,8 +113,16 @@ def _execute(
 ) -> RunReport:
     report = RunReport()
     run_id = str(uuid.uuid4())
+    listen = _listener(report, progress)
+    is_interrupted = False
+
+    def hear(entry: dg.EventLogEntry) -> None:
+        nonlocal is_interrupted
+        listen(entry)
+        is_interrupted = is_interrupted or check_captured_interrupt()
+
     with _without_interrupts_in_the_log(), instance(settings) as opened:
-        opened.add_event_listener(run_id, _listener(report, progress))
+        opened.add_event_listener(run_id, hear)
         result = (
             build_definitions(settings)
             .resolve_job_def(job)
@@ -125,9 +134,10 @@ def _execute(
                 raise_on_error=False,
             )
         )
+    # What comes after the last step, Dagster forgets.
+    if _was_interrupted(result) or (result.success and is_interrupted):
+        raise KeyboardInterrupt
     if not result.success:
-        if _was_interrupted(result):
-            raise KeyboardInterrupt
         raise RunError(_reason(result))
     return report
 

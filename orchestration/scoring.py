@@ -109,11 +109,14 @@ def served(settings: Settings) -> Iterator[Service]:
 
     Raises:
         ServiceError: it does not start.
+        KeyboardInterrupt: Ctrl-C or SIGTERM came meanwhile; the service is stopped.
     """
     service = scoring_service(settings)
     with StopSignals() as stopping, Supervisor([service], settings.home, environment(settings)) as supervisor:
-        supervisor.wait_until_healthy(service, timeout_s=_START_TIMEOUT_S, stopping=stopping)
-        yield service
+        if supervisor.wait_until_healthy(service, timeout_s=_START_TIMEOUT_S, stopping=stopping):
+            yield service
+        if stopping.is_set():
+            raise KeyboardInterrupt
 
 
 def newest_bento(settings: Settings) -> StoredBento:

@@ -4,6 +4,7 @@ Belongs here: which processes run, and the order of things. Not here: processes 
 (`collector_launcher.py`), how they are (`stream_status.py`).
 """
 
+import os
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
@@ -79,7 +80,7 @@ def run(
     """Collect markets until SIGINT or SIGTERM, showing the collectors' logs; everything received is kept at the end.
 
     Raises:
-        ServiceError: nothing is to be streamed, a port is taken, or every collector ended for good.
+        ServiceError: nothing is to be streamed, a port is taken, every collector ended for good, or the supervisor was killed.
         CollectorError: a market is collected already.
         PlanError: a plan has no stream, or an address is none.
     """
@@ -102,7 +103,8 @@ def run(
         logs = [LogTail(supervisor.log(service)) for service in services if service is not source.emulator]
         gone: set[str] = set()
         lives: dict[str, int] = {}
-        while supervisor.is_running and not stopping.wait(_LOOK_S):
+        while not stopping.wait(_LOOK_S):
+            supervisor.expect_running()
             _say_restarted(supervisor, console, lives)
             _show(logs, console)
             ended = _say_ended(supervisor, console, gone)
@@ -122,12 +124,14 @@ class LogTail:
 
     def lines(self) -> Iterator[str]:
         """What was written since the last call, whole lines only."""
-        inode, size = self._place()
-        if inode != self._inode or size < self._offset:
-            self._inode, self._offset = inode, 0
-        if size == self._offset:
+        try:
+            stream = self._path.open("rb")
+        except FileNotFoundError:  # not there yet, or just being rotated
             return
-        with self._path.open("rb") as stream:
+        with stream:
+            found = os.fstat(stream.fileno())
+            if found.st_ino != self._inode or found.st_size < self._offset:
+                self._inode, self._offset = found.st_ino, 0
             stream.seek(self._offset)
             text = stream.read()
         whole = text[: text.rfind(b"\n") + 1]

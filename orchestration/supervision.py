@@ -12,12 +12,13 @@ import io
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 import xmlrpc.client
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -32,6 +33,9 @@ from tapewatch.streaming.stop import Stop
 
 #: From SIGTERM to SIGKILL for one service; supervisord stops them one after another.
 STOP_SECONDS = 15
+#: How long a question may take: who waits for an answer does not hear that it is to stop.
+_ANSWER_S, _PROBE_S = 10, 60
+_LOOK_S = 0.1
 _TAIL_LINES = 15
 _SHORT_SOCKET_PATH = 100
 _PARENT_DEATH_SIGNAL = 1
@@ -85,6 +89,15 @@ class Supervisor:
         """Whether supervisord lives."""
         return self._process is not None and self._process.poll() is None
 
+    def expect_running(self) -> None:
+        """Nobody but this process ends supervisord, except by killing it.
+
+        Raises:
+            ServiceError: it does not live; the message ends with its last lines.
+        """
+        if not self.is_running:
+            raise ServiceError(f"the supervisor does not run: {_tail(self._console)}")
+
     def log(self, service: Service) -> Path:
         """Where a service's output goes."""
         return self.logs / f"{service.name}.log"
@@ -111,9 +124,17 @@ class Supervisor:
             except _UNREACHABLE:
                 return False
         if service.probe:
-            probed = subprocess.run(  # noqa: S603
-                service.probe, env=self._environment, capture_output=True, check=False, start_new_session=True
-            )
+            try:
+                probed = subprocess.run(  # noqa: S603
+                    service.probe,
+                    env=self._environment,
+                    capture_output=True,
+                    check=False,
+                    start_new_session=True,
+                    timeout=_PROBE_S,
+                )
+            except subprocess.TimeoutExpired:
+                return False
             return probed.returncode == 0
         return True
 
@@ -136,8 +157,7 @@ class Supervisor:
                 return True
             if excused():
                 return False
-            if not self.is_running:
-                raise ServiceError(f"the supervisor does not run: {_tail(self._console)}")
+            self.expect_running()
             state = self.state(service)
             if state == "FATAL" or (state == "EXITED" and service.final_exit_codes):
                 raise ServiceError(f"{service.title} does not start: {_tail(self.log(service))}")
@@ -154,18 +174,14 @@ class Supervisor:
         process, self._process = self._process, None
         if process is None:
             return
-        family = _descendants(process.pid)
+        family = _descendants(process.pid) if process.poll() is None else []
         process.terminate()
         try:
             process.wait(STOP_SECONDS * (len(self.services) + 1))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        # A worker that left its service's process group outlives a service that had to be killed.
-        _, left = psutil.wait_procs(family, timeout=1)
-        for survivor in left:
-            with suppress(psutil.NoSuchProcess):
-                survivor.kill()
+        _end_the_rest(process.pid, family)
 
     def _config(self) -> str:
         config = configparser.RawConfigParser()
@@ -248,6 +264,42 @@ def _descendants(pid: int) -> list[psutil.Process]:
         return []
 
 
+def _end_the_rest(leader: int, family: Iterable[psutil.Process]) -> None:
+    """End what outlives the supervisor of a session.
+
+    That waits for its services alone: a worker may have left its service's process group, or have been started when the
+    service was told to stop. And killed, it told nobody.
+    """
+    asked: set[psutil.Process] = set()
+    late = time.monotonic() + STOP_SECONDS
+    while left := {process for process in (*family, *_session(leader)) if _lives(process)}:
+        now = time.monotonic()
+        if now > late + STOP_SECONDS:
+            return
+        for process in left if now > late else left - asked:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGKILL if now > late else signal.SIGTERM)
+        asked |= left
+        time.sleep(_LOOK_S)
+
+
+def _session(leader: int) -> list[psutil.Process]:
+    """Every process of a session: one whose parent is gone is nobody's descendant any more."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(OSError):  # it has ended meanwhile
+            if os.getsid(process.pid) == leader:
+                found.append(process)
+    return found
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _tail(path: Path) -> str:
     """Where a log is, and its last lines."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:] if path.exists() else []
@@ -261,14 +313,29 @@ class Process(NamedTuple):
     pid: int
 
 
-def states(socket: Path) -> dict[str, str]:
+class _Connection(http.client.HTTPConnection):
+    """To a socket in the file system."""
+
+    def __init__(self, listening: Path) -> None:
+        super().__init__("localhost", timeout=_ANSWER_S)
+        self._listening = listening
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._listening))
+
+
+def states(listening: Path) -> dict[str, str]:
     """supervisord's word for each of its services, by name; empty where none answers at that socket."""
-    return {name: process.state for name, process in processes(socket).items()}
+    return {name: process.state for name, process in processes(listening).items()}
 
 
-def processes(socket: Path) -> dict[str, Process]:
+def processes(listening: Path) -> dict[str, Process]:
     """State and pid of each service of the supervisord at that socket, by name; empty where none answers."""
-    transport = SupervisorTransport(None, None, f"unix://{socket}")
+    transport = SupervisorTransport(None, None, f"unix://{listening}")
+    # Its own would wait for an answer for ever.
+    transport._get_connection = lambda: _Connection(listening)
     try:
         with xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport) as proxy:
             found = cast("list[dict[str, Any]]", proxy.supervisor.getAllProcessInfo())

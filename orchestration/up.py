@@ -28,7 +28,7 @@ def run(settings: Settings, console: Console, *, streams: bool = False) -> None:
     With `streams` the collectors of all markets that can be streamed run too, and the healer.
 
     Raises:
-        ServiceError: a port is taken, or a service does not start; everything started is stopped again.
+        ServiceError: a port is taken, a service does not start, or the supervisor was killed; everything started is stopped again.
     """
     settings = with_source(settings)
     wanted = services(settings)
@@ -46,8 +46,8 @@ def run(settings: Settings, console: Console, *, streams: bool = False) -> None:
             console.print(address_table(wanted, notes))
             console.print(f"Data: {settings.home.absolute()}", soft_wrap=True, markup=False)
             console.print(f"Logs: {supervisor.logs}. Press Ctrl-C to stop everything.", soft_wrap=True, markup=False)
-        while supervisor.is_running and not stopping.wait(_WATCH_SECONDS):
-            pass
+        while not stopping.wait(_WATCH_SECONDS):
+            supervisor.expect_running()
         console.print("Stopping …")
     console.print("Stopped: nothing is left running.")
 

@@ -157,6 +157,26 @@ def test_a_log_is_followed_through_its_rotation(tmp_path: Path) -> None:
     assert list(tail.lines()) == ["two"]
 
 
+def test_a_log_that_is_being_rotated_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "collector.log"
+    path.write_text("before\n")
+    tail, look = LogTail(path), Path.stat
+    path.write_text("before\none\n")
+
+    def look_and_rotate(self: Path, **options: bool) -> os.stat_result:
+        found = look(self, **options)
+        path.rename(tmp_path / "collector.log.1")
+        return found
+
+    with monkeypatch.context() as rotating:
+        rotating.setattr(Path, "stat", look_and_rotate)
+        assert list(tail.lines()) == ["one"]
+    path.rename(tmp_path / "collector.log.1")
+    assert not list(tail.lines())
+    path.write_text("two\n")
+    assert list(tail.lines()) == ["two"]
+
+
 def test_status_says_what_runs_and_what_does_not() -> None:
     figures = Status(market="crypto", state="streaming", pid=1, events=5, lag_s=0.25, uptime_s=3_700, restarts=2)
     found = [Standing(Market.CRYPTO, "streaming", "", figures), Standing(Market.STOCKS, "gave up", "see the log")]

@@ -6,11 +6,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
+from orchestration import supervision
 from orchestration.services import Service, ServiceError
 from orchestration.supervision import StopSignals, Supervisor
 from tests.support.ports import free_port
@@ -81,7 +83,9 @@ def test_a_service_that_dies_comes_back(tmp_path: Path) -> None:
 
 
 def test_a_service_that_cannot_start_is_named_with_its_last_words(tmp_path: Path) -> None:
-    broken = Service("broken", "Broken service", (sys.executable, "-c", "raise SystemExit('no such market')"))
+    # However long the interpreter takes to start: that it lived so long is no sign that it works.
+    command = (sys.executable, "-c", "raise SystemExit('no such market')")
+    broken = Service("broken", "Broken service", command, start_seconds=600)
     with (
         StopSignals() as stopping,
         Supervisor([broken], tmp_path, dict(os.environ)) as supervisor,
@@ -99,6 +103,78 @@ def test_a_service_with_nothing_to_do_yet_is_excused(tmp_path: Path) -> None:
     )
     with StopSignals() as stopping, Supervisor([waiting], tmp_path, dict(os.environ)) as supervisor:
         assert not supervisor.wait_until_healthy(waiting, timeout_s=120, stopping=stopping, excused=lambda: True)
+
+
+IDLE = "import time; time.sleep(600)"
+_STARTS_ANOTHER_AT_ITS_END = f"""
+import signal, subprocess, sys, time
+from pathlib import Path
+
+def end(*_):
+    started = subprocess.Popen([sys.executable, "-c", {IDLE!r}])
+    Path(sys.argv[1]).write_text(str(started.pid))
+    sys.exit()
+
+signal.signal(signal.SIGTERM, end)
+Path(sys.argv[1]).touch()
+time.sleep(600)
+"""
+
+
+def test_what_a_service_starts_when_it_is_told_to_stop_is_stopped_too(tmp_path: Path) -> None:
+    script, told = tmp_path / "late.py", tmp_path / "pid"
+    script.write_text(_STARTS_ANOTHER_AT_ITS_END)
+    late = Service("late", "Late service", (sys.executable, str(script), str(told)))
+    with StopSignals(), Supervisor([late], tmp_path, dict(os.environ)):
+        assert eventually(told.exists)
+    started = int(told.read_text())
+    try:
+        assert not psutil.pid_exists(started) or psutil.Process(started).status() == psutil.STATUS_ZOMBIE
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(started, signal.SIGKILL)
+
+
+def test_a_supervisor_that_is_killed_is_told_and_leaves_no_service(tmp_path: Path) -> None:
+    service = web_service(free_port())
+    with StopSignals() as stopping, Supervisor([service], tmp_path, dict(os.environ)) as supervisor:
+        assert supervisor.wait_until_healthy(service, timeout_s=120, stopping=stopping)
+        killed, *orphans = family(supervisord_of(os.getpid()).pid)
+        killed.kill()
+        assert eventually(lambda: not supervisor.is_running)
+        with pytest.raises(ServiceError, match="does not run"):
+            supervisor.expect_running()
+    try:
+        assert len(orphans) == 2, "the service and its worker"
+        assert not psutil.wait_procs(orphans, timeout=60)[1]
+    finally:
+        for orphan in orphans:
+            with suppress(psutil.NoSuchProcess):
+                orphan.kill()
+
+
+def test_nobody_waits_for_ever_for_a_supervisor_that_stands_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "_ANSWER_S", 0.2)
+    idle = Service("idle", "Idle service", (sys.executable, "-c", IDLE))
+    with StopSignals() as stopping, Supervisor([idle], tmp_path, dict(os.environ)) as supervisor:
+        assert eventually(lambda: supervisor.state(idle) != "UNKNOWN")
+        still = supervisord_of(os.getpid())
+        still.suspend()
+        try:
+            with pytest.raises(ServiceError, match="Idle service is unknown but does not work"):
+                supervisor.wait_until_healthy(idle, timeout_s=0.5, stopping=stopping)
+        finally:
+            still.resume()
+
+
+def test_a_probe_that_never_ends_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervision, "_PROBE_S", 0.2)
+    idle = Service("idle", "Idle service", (sys.executable, "-c", IDLE), probe=(sys.executable, "-c", IDLE))
+    with StopSignals(), Supervisor([idle], tmp_path, dict(os.environ)) as supervisor:
+        assert eventually(lambda: supervisor.state(idle) == "RUNNING")
+        assert not supervisor.is_healthy(idle)
 
 
 _UP = """

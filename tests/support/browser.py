@@ -20,7 +20,7 @@ def browser_page(width: int = 1500, height: int = 950) -> Iterator[Page]:
     if found is None:
         raise RuntimeError("no Chromium on this machine: run `make system`")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=_QUIET)
+        browser = playwright.chromium.launch(executable_path=found, args=_QUIET, timeout=_PATIENCE_MS)
         try:
             page = browser.new_page(viewport={"width": width, "height": height})
             page.set_default_timeout(_PATIENCE_MS)

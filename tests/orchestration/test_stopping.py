@@ -1,0 +1,140 @@
+"""What the commands do when they are told to stop, or lose what they stand on, at a moment that is easily overlooked."""
+
+import datetime as dt
+import os
+import signal
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Self
+
+import dagster as dg
+import polars as pl
+import pytest
+from rich.console import Console
+
+from orchestration import demo, runs, scoring, streaming, up
+from orchestration.runs import RunReport
+from orchestration.services import Service, ServiceError
+from orchestration.streaming import Source
+from orchestration.supervision import Supervisor
+from tapewatch.market.instruments import Market
+from tapewatch.settings import Settings
+from tests.support.ports import free_ports
+
+DAY = dt.date(2024, 6, 4)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path, port_scoring=free_ports(1)[0], symbols_stocks=("VOO",), _env_file=None)
+
+
+class Served:
+    """A supervisor whose service answers at once, or is waited for until Ctrl-C."""
+
+    is_waited_for = False
+
+    def __init__(self, *_: Any) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def wait_until_healthy(self, *_: Any, **__: Any) -> bool:
+        if self.is_waited_for:
+            signal.raise_signal(signal.SIGINT)
+        return not self.is_waited_for
+
+
+@pytest.mark.parametrize("is_waited_for", [True, False])
+def test_ctrl_c_while_a_bento_is_served_ends_the_command(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, is_waited_for: bool
+) -> None:
+    monkeypatch.setattr(scoring, "Supervisor", Served)
+    monkeypatch.setattr(Served, "is_waited_for", is_waited_for)
+    asked = []
+    with pytest.raises(KeyboardInterrupt), scoring.served(settings):  # noqa: PT012 - what comes after the strike is the point
+        signal.raise_signal(signal.SIGINT)
+        asked.append("an answer")
+    assert asked == ([] if is_waited_for else ["an answer"])
+
+
+def test_the_port_of_a_demo_is_chosen_when_the_run_is_over(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = []
+
+    def run(*_: Any) -> tuple[list[str], RunReport]:
+        done.append("run")
+        return ["a day"], RunReport()
+
+    emulator, found = SimpleNamespace(base_url="http://127.0.0.1:9"), pl.DataFrame({"score": [1.0]})
+    monkeypatch.setattr(demo, "running_emulator", lambda **_: nullcontext(emulator))
+    monkeypatch.setattr(demo, "materialize", run)
+    monkeypatch.setattr(demo, "Lake", lambda _: SimpleNamespace(read=lambda *_: found))
+    monkeypatch.setattr(demo, "anomaly_rows", lambda *_: found)
+    monkeypatch.setattr(demo, "request_body", lambda _: b"")
+    monkeypatch.setattr(demo, "free_port", lambda _: sys.exit("chosen"))
+    with pytest.raises(SystemExit, match="chosen"):
+        demo.run(settings, Console(quiet=True), days=2, seed=7)
+    assert done == ["run"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_after_the_last_step_of_a_run_counts(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dagster keeps an interrupt back until the next step; after the last one it forgets it."""
+    struck = []
+
+    def strike(entry: dg.EventLogEntry) -> None:
+        if entry.dagster_event is not None and entry.dagster_event.is_job_success:
+            struck.append(entry.run_id)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(runs, "_listener", lambda *_: strike)
+    with pytest.raises(KeyboardInterrupt):
+        runs.run_days(settings, "certify_days", Market.STOCKS, DAY, DAY)
+    assert len(struck) == 1
+
+
+class Killing(Supervisor):
+    """A supervisor that is killed once everything runs."""
+
+    def all_pids(self) -> dict[str, int]:
+        self.kill()
+        return {}
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture
+def idle(monkeypatch: pytest.MonkeyPatch) -> Service:
+    """A service that does nothing, to be run by a supervisor that is killed."""
+    for module in (up, streaming):
+        monkeypatch.setattr(module, "Supervisor", Killing)
+        monkeypatch.setattr(module, "environment", lambda _: dict(os.environ))
+    return Service("idle", "Idle service", (sys.executable, "-c", "import time; time.sleep(600)"))
+
+
+@pytest.mark.slow
+def test_up_does_not_end_well_where_its_supervisor_was_killed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, idle: Service
+) -> None:
+    monkeypatch.setattr(up, "services", lambda _: [idle])
+    monkeypatch.setattr(up.home, "instance", lambda _: nullcontext())
+    monkeypatch.setattr(up, "_wait_for_all", lambda supervisor, *_: supervisor.all_pids())
+    with pytest.raises(ServiceError, match="the supervisor does not run"):
+        up.run(settings, Console(quiet=True))
+
+
+@pytest.mark.slow
+def test_stream_does_not_end_well_where_its_supervisor_was_killed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, idle: Service
+) -> None:
+    monkeypatch.setattr(streaming, "source_of", lambda *_, **__: Source(settings, "nobody"))
+    monkeypatch.setattr(streaming, "stream_services", lambda *_: [idle])
+    with pytest.raises(ServiceError, match="the supervisor does not run"):
+        streaming.run(settings, [Market.CRYPTO], Console(quiet=True))
