@@ -14,6 +14,9 @@ import msgspec
 
 from tapewatch.market.instruments import Market
 
+#: Who only asks holds the lock for a moment: a collector that starts just then must not take it for another collector.
+_GLANCE_S = 2.0
+
 
 class CollectorError(RuntimeError):
     """A collector cannot run, and starting it again would not help; the message says why and names the way out."""
@@ -48,7 +51,7 @@ class CollectorLock:
     def __enter__(self) -> Self:
         self._folder.mkdir(parents=True, exist_ok=True)
         try:
-            self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=_GLANCE_S)
         except filelock.Timeout:
             raise CollectorError(self._refusal()) from None
         before = read_owner(self._record)

@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from tapewatch.market.instruments import Market
+from tapewatch.streaming import lock as lock_module
 from tapewatch.streaming.lock import CollectorError, CollectorLock
 
 HOLDER = """
@@ -37,6 +39,19 @@ def test_the_second_refuses_until_the_first_is_gone(tmp_path: Path) -> None:
         holder.wait()
     with CollectorLock(folder, Market.CRYPTO):
         pass
+
+
+def test_a_collector_may_start_while_somebody_asks_whether_one_runs(tmp_path: Path) -> None:
+    asking = CollectorLock(tmp_path, Market.CRYPTO)
+    with patch.object(asking._lock, "release"):
+        asking.check()
+    # The first look finds the lock held; until the second the question is answered.
+    with (
+        patch.object(lock_module, "_GLANCE_S", 120),
+        patch("time.sleep", side_effect=lambda _: asking._lock.release(force=True)),
+        CollectorLock(tmp_path, Market.CRYPTO) as lock,
+    ):
+        assert lock.restarts == 0
 
 
 def test_counts_the_starts_of_one_supervisor(tmp_path: Path) -> None:
