@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tapewatch.market.instruments import Market, Partition
+from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.market.tables import QUOTES, TRADES
 from tapewatch.store.lake import Lake
 
@@ -75,7 +75,9 @@ class Terminal:
 
 def test_ctrl_c_ends_in_the_way_on_and_leaves_nothing_running(tmp_path: Path) -> None:
     lake = Lake(tmp_path / "lake")
-    days = ("--from", "2024-06-03", "--to", "2024-06-28")
+    # Half a year: minutes of work, of which the test sees the first seconds alone.
+    first, end = Partition(dt.date(2024, 1, 2), Market.STOCKS), dt.date(2024, 6, 28)
+    days = ("--from", str(first.date), "--to", str(end))
     terminal = Terminal(tmp_path, "backfill", "--market", "stocks", *days, "--symbols", "AAPL")
     try:
         deadline = time.monotonic() + PATIENCE_S
@@ -92,11 +94,10 @@ def test_ctrl_c_ends_in_the_way_on_and_leaves_nothing_running(tmp_path: Path) ->
     assert "Traceback" not in told
     assert "KeyboardInterrupt" not in told
     last = told.strip().splitlines()[-1]
-    assert last.startswith("Stopped. Of 19 days the lake holds ")
+    assert last.startswith(f"Stopped. Of {len(trading_days(Market.STOCKS, first.date, end))} days the lake holds ")
     assert "goes on from there: tapewatch backfill --market stocks" in last
     with pytest.raises(ProcessLookupError):
         os.killpg(terminal.process.pid, 0)
-    first = Partition(dt.date(2024, 6, 3), Market.STOCKS)
     assert lake.exists(TRADES, first) or lake.exists(QUOTES, first)
 
 

@@ -12,15 +12,19 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tapewatch.emulator.market_tape import SyntheticTape
 from tapewatch.emulator.process import running_emulator
 from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import BARS, COVERAGE, QUOTES, TRADES, quarantine_of
 from tapewatch.store.lake import Lake
+from tests.support.emulator import Clock, serving
+from tests.support.held_tape import HeldTape
 
 pytestmark = pytest.mark.slow
 DAY = dt.date(2024, 6, 4)
 PATIENCE_S = 400
+SEED = 5
 SPELLINGS = {
     Market.STOCKS: ("aapl", "AAPL"),
     Market.CRYPTO: ("DOGE-USD", "X:DOGE-USD"),
@@ -33,7 +37,7 @@ SPELLINGS = {
 
 @pytest.fixture(scope="module")
 def base_url() -> Iterator[str]:
-    with running_emulator(seed=5) as emulator:
+    with running_emulator(seed=SEED) as emulator:
         yield emulator.base_url
 
 
@@ -104,14 +108,18 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(tmp_path: Path, base_
     days = [Partition(day, Market.STOCKS) for day in trading_days(Market.STOCKS, first, last)]
     command = ("-m", "stocks", "--symbols", "AAPL,TSLA", "--from", str(first), "--to", str(last))
     stopped, undisturbed = Lake(tmp_path / "stopped" / "lake"), Lake(tmp_path / "undisturbed" / "lake")
-    process = start(tmp_path / "stopped", base_url, *command)
-    deadline = time.monotonic() + PATIENCE_S
-    while not 2 <= len(stopped.partitions(QUOTES)) < len(days):
-        assert process.poll() is None, "the backfill ended before it could be stopped"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    told = process.communicate(timeout=PATIENCE_S)[1]
+    # It comes no further than three days before it is stopped.
+    tape = HeldTape(SyntheticTape(SEED), "quotes", days[3].date)
+    with serving(tape, clock=Clock(time.time_ns())) as same_market:
+        with tape.held():
+            process = start(tmp_path / "stopped", same_market, *command)
+            deadline = time.monotonic() + PATIENCE_S
+            while len(stopped.partitions(QUOTES)) < 3:
+                assert process.poll() is None, "the backfill ended before it could be stopped"
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+        told = process.communicate(timeout=PATIENCE_S)[1]
     assert process.returncode == 130, told
     assert "Stopped. Of 6 days the lake holds" in told
     assert "Traceback" not in told

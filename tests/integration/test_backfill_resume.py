@@ -2,7 +2,6 @@
 
 import datetime as dt
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -10,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tapewatch.emulator.process import running_emulator
+from tapewatch.emulator.market_tape import SyntheticTape
 from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.market.tables import BARS, QUOTES, TRADES, quarantine_of
 from tapewatch.store.lake import Lake
+from tests.support.emulator import Clock, serving
+from tests.support.held_tape import HeldTape
 
 pytestmark = pytest.mark.slow
 
@@ -46,17 +47,22 @@ def wait_for_days(lake: Lake, process: "subprocess.Popen[bytes]", count: int) ->
 
 def test_killed_and_resumed_equals_undisturbed(tmp_path: Path) -> None:
     killed, undisturbed = Lake(tmp_path / "killed" / "lake"), Lake(tmp_path / "undisturbed" / "lake")
-    with running_emulator(seed=3) as emulator:
-        process = start(tmp_path / "killed", emulator.base_url)
-        wait_for_days(killed, process, 3)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    # It comes no further than three days before it is killed.
+    tape = HeldTape(SyntheticTape(3), "trades", DAYS[3].date)
+    with serving(tape, clock=Clock(time.time_ns())) as base_url:
+        with tape.held():
+            process = start(tmp_path / "killed", base_url)
+            try:
+                wait_for_days(killed, process, 3)
+            finally:
+                process.kill()
+                process.wait()
         # A day killed between its trades and its quarantine is not done: the quarantine would be lost.
         done = [p for p in killed.partitions(TRADES) if killed.exists(quarantine_of(TRADES), p)]
         assert 2 <= len(done) < len(DAYS)
         stamps = {partition: killed.path(TRADES, partition).stat().st_mtime_ns for partition in done}
         for home in ("killed", "undisturbed"):
-            assert start(tmp_path / home, emulator.base_url).wait(PATIENCE_S) == 0
+            assert start(tmp_path / home, base_url).wait(PATIENCE_S) == 0
     assert {p: killed.path(TRADES, p).stat().st_mtime_ns for p in done} == stamps
     for table in (TRADES, QUOTES, BARS):
         assert killed.partitions(table) == undisturbed.partitions(table) == DAYS

@@ -13,7 +13,6 @@ from orchestration.services import (
     ServiceError,
     check_ports,
     environment,
-    free_port,
     on_emulator,
     services,
     with_source,
@@ -21,6 +20,7 @@ from orchestration.services import (
 from orchestration.streaming import stream_services
 from orchestration.up import address_table
 from tapewatch.settings import Settings
+from tests.support.ports import free_ports
 
 
 @pytest.fixture
@@ -71,9 +71,10 @@ def test_the_emulator_stays_on_loopback_wherever_the_others_are(settings: Settin
 
 
 def test_a_taken_port_is_named_with_who_needs_it_and_the_way_out(settings: Settings) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        blocked = settings.model_copy(update={"port_mlflow": port, "port_dagster": free_port("127.0.0.1")})
+    # None of those that systems give to whoever asks for any: both are to be free at the end.
+    port, free = free_ports(2)
+    with socket.create_server(("127.0.0.1", port)):
+        blocked = settings.model_copy(update={"port_mlflow": port, "port_dagster": free})
         wanted = [s for s in services(blocked) if s.name in ("mlflow", "dagster-webserver")]
         with pytest.raises(ServiceError, match=rf"port {port} is taken: MLflow.*TAPEWATCH_PORT_MLFLOW"):
             check_ports(wanted, "127.0.0.1")

@@ -66,8 +66,7 @@ def status(environment: dict[str, str]) -> dict[str, dict]:
 def test_streams_without_a_key_restarts_what_is_killed_and_stops_clean(
     streaming: subprocess.Popen[bytes], environment: dict[str, str], tmp_path: Path
 ) -> None:
-    found = eventually(lambda: (s := status(environment)["crypto"]).get("events", 0) > 0 and s, 280)
-    assert found["state"] == "streaming"
+    found = eventually(lambda: (s := status(environment)["crypto"])["state"] == "streaming" and s["events"] and s, 280)
     assert found["restarts"] == 0
     os.kill(found["pid"], signal.SIGKILL)
     again = eventually(lambda: (s := status(environment)["crypto"]).get("restarts") == 1 and s.get("events") and s, 280)
