@@ -159,6 +159,8 @@ def _files(folder: Path, *, with_sizes: bool = False) -> list[SpoolFile]:
             name = entry.name
             if name.startswith(".") or not name.endswith(_SUFFIX):
                 continue
-            files.append(SpoolFile.parse(name, entry.path, entry.stat().st_size if with_sizes else 0))
+            # Merged and deleted meanwhile, it waits no more; the others do.
+            with suppress(FileNotFoundError):
+                files.append(SpoolFile.parse(name, entry.path, entry.stat().st_size if with_sizes else 0))
     # By key: a dataclass compares slowly.
     return sorted(files, key=lambda file: (file.number, file.producer, file.table))

@@ -1,7 +1,11 @@
 """A collector that starts within the day goes on as if it had never been away."""
 
 import datetime as dt
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import polars as pl
@@ -13,6 +17,7 @@ from tapewatch.market.live_tables import LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.market.tables import QUOTES, TRADES
 from tapewatch.store.lake import Lake
 from tapewatch.store.spool import SpoolWriter
+from tapewatch.store.spool_files import waiting_for
 from tapewatch.streaming import playback
 from tapewatch.streaming.ingest import ingest
 from tapewatch.streaming.live_tape import LiveTape
@@ -83,3 +88,23 @@ def test_a_day_beyond_the_bound_starts_anew(tmp_path: Path, monkeypatch: pytest.
     tape.push(trades, quotes)
     rows = tape.close().microstructure
     assert rows["event_time"].to_physical().min() == SESSION.regular_start + 11 * NS_PER_MINUTE
+
+
+def test_a_batch_that_is_merged_while_the_spool_is_listed_hides_no_other(tmp_path: Path) -> None:
+    trades, quotes = streamed(*random_tape(5, SYMBOLS, trades=40, quotes=60, minutes=30, session=SESSION))
+    with SpoolWriter(tmp_path, Market.STOCKS, "collector") as spool:
+        for place in range(5):
+            spool.add(StreamBatch(trades=trades[place::5], quotes=quotes[:0]))
+            spool.flush()
+    before = waiting_for(tmp_path, PARTITION)
+    listed = os.scandir
+
+    @contextmanager
+    def merged_meanwhile(folder: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+        with listed(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+        Path(found[0].path).unlink()
+        yield iter(found)
+
+    with patch("os.scandir", merged_meanwhile):
+        assert waiting_for(tmp_path, PARTITION) == before[1:]
