@@ -29,7 +29,8 @@ def read_blocks(fs: Any, path: str, block_bytes: int = BLOCK_BYTES, held: int = 
     A block is good until `held` more are asked for: the few buffers go round. Closing the generator stops its thread.
 
     Raises:
-        SourceError: the file is truncated or is no gzip; names the file and how far it got.
+        SourceError: the file is truncated or is no gzip; names the file and how far it got. What else opening and reading
+            raise is raised here.
     """
     ready: queue.Queue[memoryview | Exception | None] = queue.Queue(_BLOCKS_AHEAD)
     stop = threading.Event()
@@ -48,7 +49,7 @@ def read_blocks(fs: Any, path: str, block_bytes: int = BLOCK_BYTES, held: int = 
                     if stop.is_set():
                         return
             put(None)
-        except (SourceError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - the reader raises it; left here, it would wait for ever
             put(error)
 
     thread = threading.Thread(target=work, name=f"unpack {path}", daemon=True)

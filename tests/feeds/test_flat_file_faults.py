@@ -8,6 +8,7 @@ import fsspec
 import numpy as np
 import polars as pl
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from tapewatch.feeds import file_reader
 from tapewatch.feeds.blocks import read_blocks
@@ -185,6 +186,17 @@ def test_a_flood_of_faults_is_the_wrong_file(tmp_path: Path, monkeypatch: pytest
     put(tmp_path, STOCKS, "trades", [row(STOCKS, "trades", 86_400 + i, sequence_number=i) for i in range(60)])
     with pytest.raises(SourceError, match=r"60 rows refused.*first, line 2: sip_timestamp"):
         list(FlatFileSource(str(tmp_path)).trades(STOCKS))
+
+
+@pytest.mark.timeout(60)
+def test_whatever_the_file_system_raises_reaches_the_reader() -> None:
+    class Lost(MemoryFileSystem):
+        def _open(self, path: str, mode: str = "rb", **options: object) -> object:
+            # As clients of object stores have errors of their own.
+            raise RuntimeError("the payload is not complete")
+
+    with pytest.raises(RuntimeError, match="not complete"):
+        list(read_blocks(Lost(), "/a.csv"))
 
 
 @pytest.mark.parametrize("block_bytes", [40, 100, 4096])
