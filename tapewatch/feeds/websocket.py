@@ -10,6 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -101,8 +102,10 @@ class StreamClient:
     def stop(self) -> None:
         """End `run` and close the connection properly; from any thread."""
         self._is_stopping = True
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._stop_here)
+        if self._loop is not None:
+            # A loop that is closed, maybe just now by its own thread, refuses: there is nothing left to stop.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._stop_here)
 
     def _stop_here(self) -> None:
         self._stop.set()

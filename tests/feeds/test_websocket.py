@@ -236,6 +236,15 @@ def test_a_stop_waits_for_neither_a_handshake_nor_a_backoff() -> None:
     assert client.client.stats.connections == 0
 
 
+def test_a_stop_comes_too_late_for_a_client_that_just_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = StreamClient("ws://127.0.0.1/stocks", KEY, ["T.*"], FrameQueue(1))
+    client._loop = asyncio.new_event_loop()
+    client._loop.close()
+    # Its thread closes the loop between a question and what follows from the answer.
+    monkeypatch.setattr(client._loop, "is_closed", lambda: False)
+    client.stop()
+
+
 @pytest.mark.parametrize(
     "url", ["https://socket.polygon.io/stocks", "wss:///stocks", f"wss://host/stocks?apiKey={KEY}"]
 )
