@@ -100,8 +100,10 @@ def connect(url: URL, patience_s: float = PATIENCE_S) -> Engine:
 def _ping_if_idle(
     dialect: sa.Dialect, connection: DBAPIConnection, record: sa.pool.ConnectionPoolEntry, _: object
 ) -> None:
-    # A connection that was in use a moment ago need not be asked: it costs an alert a round trip.
-    if time.monotonic() - record.info.get(_USED, 0.0) < _IDLE_S:
+    # A connection that was made or in use a moment ago need not be asked: it costs an alert a round trip. And where one breaks
+    # as soon as it is made, the pool would give up after some with an error of its own, which does not say what broke.
+    used = record.info.get(_USED)
+    if used is None or time.monotonic() - used < _IDLE_S:
         return
     try:
         dialect.do_ping(connection)

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from tapewatch.market.live_tables import ALERTS, LIVE_BARS
+from tapewatch.store import sql_engine
 from tapewatch.store.database import Database, DatabaseError
 from tapewatch.store.sql_engine import is_transient
 from tests.support.database_processes import DAY as MONDAY
@@ -128,6 +129,27 @@ def test_a_connection_that_is_cut_within_a_transaction_is_transient_and_replaced
             assert is_transient(caught.value.orig)
         assert database.upsert(LIVE_BARS, MONDAY, rows) == 200
         assert database.read(LIVE_BARS).height == 200
+
+
+@pytest.mark.slow
+def test_connections_that_break_as_soon_as_they_are_made_are_transient(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As a proxy gives them whose server is away.
+    monkeypatch.setattr(sql_engine, "_IDLE_S", 0.0)
+    with Database(server.database()) as database:
+        dialect = database.engine.dialect
+
+        def refuse(*_: object) -> None:
+            raise dialect.loaded_dbapi.OperationalError("server closed the connection unexpectedly")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(dialect, "do_ping", refuse)
+            broken.setattr(dialect, "do_execute", refuse)
+            with pytest.raises(DatabaseError, match="closed the connection") as caught:
+                database.read(ALERTS)
+            assert caught.value.is_transient
+        assert database.read(ALERTS).height == 0
 
 
 @pytest.mark.slow
