@@ -35,7 +35,8 @@ def url(tape: SyntheticTape) -> Iterator[str]:
 
 
 def socket_of(url: str, market: str = "stocks") -> Any:
-    return connect(f"{url.replace('http', 'ws', 1)}/{market}", max_size=None, ping_timeout=PATIENCE_S)
+    address = f"{url.replace('http', 'ws', 1)}/{market}"
+    return connect(address, max_size=None, open_timeout=PATIENCE_S, ping_timeout=PATIENCE_S)
 
 
 def test_a_client_is_greeted_and_let_in(url: str) -> None:
@@ -199,7 +200,11 @@ def test_at_full_speed_a_client_may_subscribe_to_one_after_the_other(tape: Synth
 def test_the_tape_s_end_comes_again_to_a_client_that_left_before_it_took_it(tape: SyntheticTape) -> None:
     async def leave(url: str) -> None:
         async with connect(
-            f"{url.replace('http', 'ws', 1)}/crypto", compression=None, max_queue=1, ping_timeout=PATIENCE_S
+            f"{url.replace('http', 'ws', 1)}/crypto",
+            compression=None,
+            max_queue=1,
+            open_timeout=PATIENCE_S,
+            ping_timeout=PATIENCE_S,
         ) as socket:
             await hello(socket)
             await ask(socket, "subscribe", "XT.BTC-USD")
@@ -246,7 +251,9 @@ def test_the_official_client_reads_the_stream(tape: SyntheticTape) -> None:
                 raise EnoughError
 
         with suppress(EnoughError):
-            await asyncio.wait_for(client.connect(take, ping_timeout=PATIENCE_S), 2 * PATIENCE_S)
+            await asyncio.wait_for(
+                client.connect(take, open_timeout=PATIENCE_S, ping_timeout=PATIENCE_S), 2 * PATIENCE_S
+            )
         return got
 
     with serving(tape, replay=DAY) as url:

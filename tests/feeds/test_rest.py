@@ -1,6 +1,7 @@
 """The REST source against a real server: what it asks, what it delivers, and in which order."""
 
 import datetime as dt
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -255,7 +256,12 @@ def test_leaving_early_stops_the_fetching(vendor):
     vendor.rows = {f"trades/S{number:03}": stock_trades(2) for number in range(50)}
     frames = source(vendor, workers=2).trades(STOCKS, [f"S{number:03}" for number in range(50)]).frames
     next(frames)
+    fetching = [thread for thread in threading.enumerate() if thread.name.startswith("rest")]
     frames.close()
+    # A call in progress would else be the next test's first.
+    for thread in fetching:
+        thread.join(PATIENCE.read_timeout_s)
+    assert fetching
     assert len(vendor.seen) < 20
 
 

@@ -99,8 +99,10 @@ def test_between_threads_every_frame_arrives_or_is_counted() -> None:
     numbers: list[int] = []
     told = 0
     while True:
+        # Asked before the queue is emptied: what came until then is among the items.
+        is_over = queue.is_closed
         items = queue.take(500, 1)
-        if not items and queue.is_closed:
+        if not items and is_over:
             break
         for item in items:
             if isinstance(item, Frame):

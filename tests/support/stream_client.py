@@ -88,7 +88,13 @@ async def listen(
 async def _listen_once(url: str, market: str, channels: str, key: str, ping_timeout_s: float, heard: Heard) -> None:
     address = f"{url.replace('http', 'ws', 1)}/{market}"
     async with connect(
-        address, max_size=None, compression=None, ping_interval=0.5, ping_timeout=ping_timeout_s, close_timeout=0.2
+        address,
+        max_size=None,
+        compression=None,
+        open_timeout=PATIENCE_S,
+        ping_interval=0.5,
+        ping_timeout=ping_timeout_s,
+        close_timeout=0.2,
     ) as socket:
         heard.statuses += await hello(socket, key)
         await socket.send(json.dumps({"action": "subscribe", "params": channels}))
