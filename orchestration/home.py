@@ -77,6 +77,20 @@ def environment(settings: Settings) -> dict[str, str]:
     return values
 
 
+def end_lost_runs(opened: "dg.DagsterInstance") -> None:
+    """Say of the daemon's runs that are under way that they failed. Only where no daemon of this deployment runs.
+
+    Killed with the platform, they had nobody left to say so: they would count as running for ever, what waits for their day
+    with them, and as two of the two that may run at once. Runs of the command line have processes of their own.
+    """
+    import dagster as dg  # noqa: PLC0415 - as below
+
+    ours = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
+    for run in opened.get_runs(dg.RunsFilter(statuses=list(ours))):
+        if run.remote_job_origin is not None:
+            opened.report_run_failed(run, "Its process was killed together with the platform.")
+
+
 @contextmanager
 def instance(settings: Settings) -> Iterator["dg.DagsterInstance"]:
     """The deployment's Dagster instance, its environment in force for this process while it is open.

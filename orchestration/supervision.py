@@ -36,6 +36,8 @@ STOP_SECONDS = 15
 #: How long a question may take: who waits for an answer does not hear that it is to stop.
 _ANSWER_S, _PROBE_S = 10, 60
 _LOOK_S = 0.1
+#: The supervisor of `tapewatch up`; each of `tapewatch stream` has one of its own.
+NAME = "supervisor"
 _TAIL_LINES = 15
 _SHORT_SOCKET_PATH = 100
 _PARENT_DEATH_SIGNAL = 1
@@ -50,7 +52,7 @@ class Supervisor:
     """
 
     def __init__(
-        self, services: Sequence[Service], home: Path, environment: Mapping[str, str], *, name: str = "supervisor"
+        self, services: Sequence[Service], home: Path, environment: Mapping[str, str], *, name: str = NAME
     ) -> None:
         self.services = list(services)
         self._name = name

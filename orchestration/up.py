@@ -12,7 +12,7 @@ from rich.table import Table
 from orchestration import home
 from orchestration.services import Service, check_ports, environment, services, with_source
 from orchestration.streaming import stream_services, watch_variable
-from orchestration.supervision import StopSignals, Supervisor
+from orchestration.supervision import NAME, StopSignals, Supervisor, socket_path, states
 from serving.store import StoredBento
 from tapewatch.settings import Settings
 from tapewatch.streaming.stop import Stop
@@ -38,8 +38,9 @@ def run(settings: Settings, console: Console, *, streams: bool = False) -> None:
         values |= watch_variable()
     check_ports(wanted, settings.host)
     # Two services would otherwise create Dagster's databases at the same moment, and one of them fail.
-    with home.instance(settings):
-        pass
+    with home.instance(settings) as opened:
+        if not states(socket_path(settings.home, NAME)):
+            home.end_lost_runs(opened)
     with StopSignals() as stopping, Supervisor(wanted, settings.home, values) as supervisor:
         notes = _wait_for_all(supervisor, settings, console, stopping)
         if not stopping.is_set():

@@ -124,10 +124,13 @@ def test_up_does_not_end_well_where_its_supervisor_was_killed(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, idle: Service
 ) -> None:
     monkeypatch.setattr(up, "services", lambda _: [idle])
-    monkeypatch.setattr(up.home, "instance", lambda _: nullcontext())
+    monkeypatch.setattr(up.home, "instance", lambda _: dg.DagsterInstance.ephemeral())
     monkeypatch.setattr(up, "_wait_for_all", lambda supervisor, *_: supervisor.all_pids())
+    ended: list[dg.DagsterInstance] = []
+    monkeypatch.setattr(up.home, "end_lost_runs", ended.append)
     with pytest.raises(ServiceError, match="the supervisor does not run"):
         up.run(settings, Console(quiet=True))
+    assert len(ended) == 1, "what a killed platform was about has failed"
 
 
 @pytest.mark.slow

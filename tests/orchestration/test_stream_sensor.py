@@ -9,9 +9,11 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 import pytest
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 from assets.partitions import MARKET_DAYS
 from orchestration.definitions import build_definitions
+from orchestration.home import end_lost_runs
 from orchestration.stream_sensor import stream_spool_sensor
 from resources.spool import SpoolResource
 from tapewatch.bars.time_bars import minute_bars
@@ -85,11 +87,17 @@ def some_time_later(cursor: str | None) -> str:
     return json.dumps({key: {**entry, "ended_at": 0} for key, entry in entries.items()})
 
 
-def pending(settings: Settings, instance: dg.DagsterInstance, request: dg.RunRequest) -> str:
+def pending(
+    settings: Settings, instance: dg.DagsterInstance, request: dg.RunRequest, *, by_the_daemon: bool = True
+) -> str:
     """A run of the request that has not ended."""
     job = build_definitions(settings).resolve_job_def("ingest_stream")
+    repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("orchestration.definitions"), "__repository__")
     run = instance.create_run_for_job(
-        job, tags={"dagster/run_key": request.run_key}, status=dg.DagsterRunStatus.STARTED
+        job,
+        tags={"dagster/run_key": request.run_key},
+        status=dg.DagsterRunStatus.STARTED,
+        remote_job_origin=RemoteJobOrigin(repository, "ingest_stream") if by_the_daemon else None,
     )
     return run.run_id
 
@@ -129,6 +137,24 @@ def test_new_batches_are_one_run_a_partition_and_wait_while_it_is_under_way(
     busy = tick(home, instance, again.cursor)
     assert not busy.run_requests
     assert "2 run(s) under way" in str(busy.skip_reason)
+
+
+def test_a_run_that_was_killed_with_the_platform_is_asked_for_again_once_that_is_up(
+    home: Settings, instance: dg.DagsterInstance
+) -> None:
+    put(home)
+    first = tick(home, instance, None)
+    (lost,) = first.run_requests
+    pending(home, instance, lost)
+    typed = pending(home, instance, dg.RunRequest(run_key="typed by somebody"), by_the_daemon=False)
+    busy = tick(home, instance, first.cursor)
+    assert not busy.run_requests
+    end_lost_runs(instance)
+    failed = tick(home, instance, busy.cursor)
+    (again,) = tick(home, instance, some_time_later(failed.cursor)).run_requests
+    assert again.partition_key == lost.partition_key
+    assert again.run_key != lost.run_key
+    assert instance.get_run_by_id(typed).status is dg.DagsterRunStatus.STARTED
 
 
 def test_a_day_rests_the_longer_the_longer_its_last_run_took(home: Settings, instance: dg.DagsterInstance) -> None:
