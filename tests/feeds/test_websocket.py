@@ -223,14 +223,14 @@ def test_a_stop_waits_for_neither_a_handshake_nor_a_backoff() -> None:
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen()
-        patient = replace(QUICK, open_timeout_s=60)
+        patient = replace(QUICK, open_timeout_s=2 * PATIENCE_S)
         client = Running(f"ws://127.0.0.1:{deaf.getsockname()[1]}/stocks", ["T.*"], patient)
         client.until(lambda: client.client.stats.state == "connecting")
         client.end()
     assert client.client.stats.state == "stopped"
     full = status("max_connections", "Maximum number of websocket connections exceeded.")
     with serving(ScriptedStream(greet={1: full})) as server:
-        client = Running(server.url, ["T.*"], replace(QUICK, crowded_wait_s=60))
+        client = Running(server.url, ["T.*"], replace(QUICK, crowded_wait_s=2 * PATIENCE_S))
         client.until(lambda: client.client.stats.state == "waiting")
         client.end()
     assert client.client.stats.connections == 0
