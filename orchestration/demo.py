@@ -12,7 +12,7 @@ import polars as pl
 from rich.console import Console
 
 from orchestration import outcome
-from orchestration.lineage import materialize
+from orchestration.lineage import materialize, terminable
 from orchestration.runs import RunReport, StepTiming
 from orchestration.scoring import anomaly_rows, ask, request_body, served, strongest, verdict_table
 from orchestration.services import free_port, on_emulator
@@ -38,7 +38,7 @@ def run(settings: Settings, console: Console, *, days: int, seed: int) -> Path:
     first, last = FIRST_DAY, trading_days(Market.STOCKS, FIRST_DAY, FIRST_DAY + _LONGEST)[days - 1]
     source = f"synthetic market, seed {seed}"
     console.print(f"[bold]Tapewatch demo[/]: {source}, {first} to {last}, data in {settings.home.absolute()}")
-    with running_emulator(seed=seed) as emulator:
+    with terminable(), running_emulator(seed=seed) as emulator:
         settings = on_emulator(settings, emulator.base_url)
         partitions, report = materialize(settings, MARKETS, first, last, console)
         began = time.perf_counter()

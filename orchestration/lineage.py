@@ -5,6 +5,7 @@ Belongs here: the order of the platform's jobs and the source behind them. Not h
 """
 
 import datetime as dt
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -25,6 +26,16 @@ if TYPE_CHECKING:
 
 
 @contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM is as Ctrl-C meanwhile: it would otherwise end this process at once, and leave behind what that started."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def sourced(settings: Settings, console: Console, *, seed: int = EMULATOR_SEED) -> Iterator[tuple[Settings, str]]:
     """`settings` with a source of the tape, and its name. Without a key and flat files an emulator runs meanwhile."""
     if settings.flat_files is not None:
@@ -35,7 +46,7 @@ def sourced(settings: Settings, console: Console, *, seed: int = EMULATOR_SEED) 
         console.print(
             f"Neither POLYGON_API_KEY nor flat files are set: the source is the [bold]synthetic[/] market, seed {seed}."
         )
-        with running_emulator(seed=seed) as emulator:
+        with terminable(), running_emulator(seed=seed) as emulator:
             yield on_emulator(settings, emulator.base_url), f"synthetic market, seed {seed}"
 
 

@@ -3,14 +3,16 @@
 import datetime as dt
 import os
 import signal
+import subprocess
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
 
 import dagster as dg
 import polars as pl
+import psutil
 import pytest
 from rich.console import Console
 
@@ -23,12 +25,48 @@ from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
 from tests.support.ports import free_ports
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 DAY = dt.date(2024, 6, 4)
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path, port_scoring=free_ports(1)[0], symbols_stocks=("VOO",), _env_file=None)
+
+
+_SOURCED = """
+import sys, time
+from rich.console import Console
+from orchestration.lineage import sourced
+from tapewatch.settings import Settings
+
+with sourced(Settings(home=sys.argv[1], _env_file=None), Console(quiet=True)):
+    print("sourced", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+def test_a_command_that_is_terminated_leaves_no_emulator(tmp_path: Path) -> None:
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("POLYGON_", "TAPEWATCH_"))}
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SOURCED, str(tmp_path)], cwd=CHECKOUT, env=own, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    emulators: list[psutil.Process] = []
+    try:
+        assert process.stdout.readline() == "sourced\n"
+        emulators = psutil.Process(process.pid).children()
+        assert len(emulators) == 1
+        process.terminate()
+        assert process.wait(120)
+        # It was waited for.
+        assert not emulators[0].is_running()
+    finally:
+        for left in (process, *emulators):
+            with suppress(psutil.NoSuchProcess):
+                left.kill()
+        process.wait()
 
 
 class Served:
