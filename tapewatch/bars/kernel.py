@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from tapewatch.market.arrays import EXTENDED_SHIFT, Array, FlatTrades, Hours
+from tapewatch.market.compiled import njit
 from tapewatch.market.conditions import Updates
 
 _OPEN_CLOSE, _HIGH_LOW, _VOLUME = int(Updates.OPEN_CLOSE), int(Updates.HIGH_LOW), int(Updates.VOLUME)
@@ -35,7 +35,7 @@ def room_for(bars: int) -> FlatBars:
     return FlatBars(symbol, start, opens, high, low, close, volume, notional, transactions)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _may_update(trait: int, is_regular: bool, is_withdrawn: bool) -> np.int64:
     """What a trade may update; nothing where it was taken back."""
     if is_withdrawn:
@@ -43,7 +43,7 @@ def _may_update(trait: int, is_regular: bool, is_withdrawn: bool) -> np.int64:
     return np.int64(trait) if is_regular else np.int64(trait) >> EXTENDED_SHIFT
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def build(
     trades: FlatTrades,
     first: Array,
@@ -104,7 +104,7 @@ def build(
     return bar
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def rows_before(trades: FlatTrades, at: int) -> Array:
     """Of each run, the row behind the last one earlier than `at`."""
     rows = np.empty(trades.offsets.size - 1, dtype=np.int64)

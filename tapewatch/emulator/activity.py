@@ -5,13 +5,13 @@ Belongs here: the ordinary day's rhythm and its merging with the anomalies' effe
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from tapewatch.emulator.anomalies import Effects
 from tapewatch.emulator.price_path import Path, daily_wave, u_shape
 from tapewatch.emulator.randomness import Floats, State, exp, normal
 from tapewatch.emulator.universe import Instrument
+from tapewatch.market.compiled import njit
 from tapewatch.market.instruments import NS_PER_SECOND, Session
 
 #: Prints of one aggressive order: 1 to 4, this many on average (see `flow`).
@@ -55,7 +55,7 @@ def grids(instrument: Instrument, session: Session, day: Path, effects: Effects,
     return Grids(rows, int(expected[0]), int(expected[1]))
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def prices(logs: Floats) -> Floats:
     out = np.empty(logs.size)
     for i in range(logs.size):
@@ -74,7 +74,7 @@ def _busy(session: Session, relative_volatility: Floats, noise: State) -> Floats
     return _crowded(shape, relative_volatility, noise)
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _crowded(shape: Floats, relative_volatility: Floats, noise: State) -> Floats:
     """Arrivals crowd where the market is excited, and by themselves; the sum is 1."""
     out = np.empty(shape.size)
@@ -89,7 +89,7 @@ def _crowded(shape: Floats, relative_volatility: Floats, noise: State) -> Floats
     return out / total
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _breathing(relative_volatility: Floats) -> Floats:
     out = np.empty(relative_volatility.size)
     for i in range(out.size):

@@ -4,11 +4,11 @@ Quotes follow the efficient price at a breathing distance, lean with what aggres
 side that is about to win. Not here: orders and prints (`flow`).
 """
 
-import numba
 import numpy as np
 
 from tapewatch.emulator.activity import DEPTH, FLICKER, HALF_SPREAD, MID
 from tapewatch.emulator.randomness import Floats, State, normal, uniform
+from tapewatch.market.compiled import njit
 
 NS_PER_SECOND = 1_000_000_000
 #: The least time between two messages of a symbol.
@@ -28,13 +28,13 @@ _NOISE_KEPT, _NOISE_ADDED = 0.9, 0.3
 _AUCTION_DEPTH = 6.0
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def is_tradable(memory: Floats, fair: float) -> bool:
     """Whether the book stands about the price."""
     return bool(memory[BID] > 0 and memory[BID] <= fair <= memory[ASK])
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def pushed(memory: Floats, fair: float, now: float) -> float:
     """The price with what is left of the orders' impact, which fades within half a minute."""
     fade = max(1.0 - (now - memory[IMPACT_TIME]) / _IMPACT_MEMORY_S, 0.0)
@@ -43,7 +43,7 @@ def pushed(memory: Floats, fair: float, now: float) -> float:
     return float(fair + memory[IMPACT])
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def renew(grid: Floats, second: int, fair: float, coming: float, state: State, memory: Floats, quotes: Floats) -> None:
     """Write a quote about `fair`; `coming` in -1 … 1 says where the price is going."""
     half = grid[HALF_SPREAD, second]
@@ -65,7 +65,7 @@ def renew(grid: Floats, second: int, fair: float, coming: float, state: State, m
     write(memory, quotes)
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def renew_for_auction(grid: Floats, second: int, memory: Floats, quotes: Floats) -> None:
     """Write the quote inside which an auction prints: deep and two ticks wide at least."""
     bid, ask = around(grid[MID, second], max(grid[HALF_SPREAD, second], 1.0))
@@ -74,7 +74,7 @@ def renew_for_auction(grid: Floats, second: int, memory: Floats, quotes: Floats)
     write(memory, quotes)
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def write(memory: Floats, quotes: Floats) -> None:
     """Write the book as it stands, at the time of the last message."""
     number = np.int64(memory[QUOTES])
@@ -84,7 +84,7 @@ def write(memory: Floats, quotes: Floats) -> None:
     memory[QUOTES] = number + 1
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def around(fair: float, half: float) -> tuple[float, float]:
     """Bid and ask in whole ticks about a price, at least one tick apart."""
     bid, ask = np.floor(fair - half + 0.5), np.floor(fair + half + 0.5)
@@ -94,7 +94,7 @@ def around(fair: float, half: float) -> tuple[float, float]:
     return max(bid, 1.0), max(ask, 2.0)
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def amount(state: State) -> float:
     """A size about 1: many small, some large, a tail that falls off as a power of about 2."""
     if uniform(state) < 0.9:

@@ -7,13 +7,13 @@ trades against the book as it stands. Not here: the book (`book`); dtypes, codes
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from tapewatch.emulator import book
 from tapewatch.emulator.activity import FLOW, FORESEEN_S, HALF_SPREAD, MID, ORDERS, QUOTES, SIZE, VOLATILITY, Grids
 from tapewatch.emulator.book import ASK, BID, IMPACT, LAST, LEFT, NS_PER_SECOND, SIDE, STEP_NS, TRADES
 from tapewatch.emulator.randomness import Floats, State, exponential, normal, uniform
+from tapewatch.market.compiled import njit
 
 #: Kinds of print, which `frames` turns into condition codes.
 REGULAR, SWEEP, OFF_EXCHANGE, LATE_PRICED, AUCTION_OPEN, OFFICIAL_OPEN, AUCTION_CLOSE, OFFICIAL_CLOSE = range(8)
@@ -79,7 +79,7 @@ def _room(expected: int) -> int:
     return expected + int(_ROOM_DEVIATIONS * 2.0 * np.sqrt(expected)) + 64
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _run(
     grid: Floats,
     auctions: Auctions,
@@ -119,7 +119,7 @@ def _run(
             _trade(grid, second, efficient, coming, has_off_exchange, state, memory, prints)
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _coming(grid: Floats, second: int, price: float) -> float:
     """Where the efficient price goes next, in -1 … 1: its move over twice its deviation."""
     ahead = min(second + FORESEEN_S, grid.shape[1] - 1)
@@ -127,7 +127,7 @@ def _coming(grid: Floats, second: int, price: float) -> float:
     return float(min(max(move, -1.0), 1.0))
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _trade(
     grid: Floats,
     second: int,
@@ -160,7 +160,7 @@ def _trade(
     memory[IMPACT] += sign * grid[HALF_SPREAD, second] * _IMPACT * (1.0 + 0.5 * count)
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _side(flow: float, coming: float, state: State, memory: Floats) -> float:
     """Buy (1) or sell (-1): of a large order in work, or fresh, tilted by what is coming and by the day's flow."""
     tilt = min(max(_FORESIGHT * coming + flow, -0.97), 0.97)
@@ -175,7 +175,7 @@ def _side(flow: float, coming: float, state: State, memory: Floats) -> float:
     return fresh
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _prints(state: State) -> int:
     """Prints of an order; their mean is `activity.PRINTS_PER_ORDER`."""
     draw = uniform(state)
@@ -184,7 +184,7 @@ def _prints(state: State) -> int:
     return 2 if draw < 0.86 else (3 if draw < 0.96 else 4)
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _hold_auction(
     grid: Floats, second: int, auctions: Auctions, state: State, memory: Floats, quotes: Floats, prints: Floats
 ) -> None:
@@ -201,7 +201,7 @@ def _hold_auction(
     _write(memory, prints, at, size, 0.0, official)
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _write(memory: Floats, prints: Floats, price: float, size: float, side: float, kind: int) -> None:
     number = np.int64(memory[TRADES])
     prints[PRINT_TIME, number] = memory[LAST]

@@ -3,7 +3,6 @@
 Belongs here: how the tape spells what happened. Not here: what happened (`flow`).
 """
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -14,6 +13,7 @@ from tapewatch.emulator.flow import Tape
 from tapewatch.emulator.price_path import Path
 from tapewatch.emulator.randomness import State, exponential, uniform
 from tapewatch.emulator.universe import Instrument
+from tapewatch.market.compiled import njit
 from tapewatch.market.instruments import NS_PER_SECOND, Market, Session
 from tapewatch.market.tables import QUOTES, SYMBOL, TIME, TRADES
 
@@ -191,7 +191,7 @@ def _reporting(
     }
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _sequence(state: State, count: int) -> Ints:
     """Ascending numbers with holes: the tape numbers every symbol's messages."""
     out = np.empty(count, np.int64)
@@ -202,7 +202,7 @@ def _sequence(state: State, count: int) -> Ints:
     return out
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _spell_stock_trades(
     time: Ints, amount: npt.NDArray[np.float64], kind: npt.NDArray[np.uint8], opens: int, closes: int, unit: float,
     listing: int, places: npt.NDArray[np.int16], state: State, codes: npt.NDArray[np.uint32],
@@ -239,7 +239,7 @@ def _spell_stock_trades(
             trf_lag[i] = min(lag[i] - 20_000, 120_000 + np.int64(exponential(state) * 90_000.0))
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _spell_crypto_trades(
     amount: npt.NDArray[np.float64], side: npt.NDArray[np.float64], unit: float, places: npt.NDArray[np.int16],
     state: State, codes: npt.NDArray[np.uint32], venues: npt.NDArray[np.int16], size: npt.NDArray[np.float64],
@@ -250,7 +250,7 @@ def _spell_crypto_trades(
         size[i] = max(np.floor(amount[i] * unit * _SIZE_STEPS), 1.0) / _SIZE_STEPS
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _spell_quotes(
     amounts: npt.NDArray[np.float64], unit: float, step: float,
     places: npt.NDArray[np.int16], state: State, venues: npt.NDArray[np.int16], sizes: npt.NDArray[np.float64],

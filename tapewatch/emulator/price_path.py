@@ -12,11 +12,11 @@ import datetime as dt
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numba
 import numpy as np
 
 from tapewatch.emulator.randomness import Floats, State, exp, normal, normals, stream
 from tapewatch.emulator.universe import Instrument
+from tapewatch.market.compiled import njit
 from tapewatch.market.instruments import NS_PER_SECOND, Market, Session
 
 _EPOCH = dt.date(2003, 1, 1)
@@ -108,7 +108,7 @@ def _daily(
     return level, night, factor, sector, own
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _walk(
     seeds: State, scales: Floats, days: int, weekday: int, is_continuous: bool
 ) -> tuple[float, float, float, float, float]:
@@ -157,7 +157,7 @@ def _own_path(state: State, clock: Floats, volatility: float, target: float) -> 
     return _bridged(_cumulated(normals(state, clock.size), clock, volatility), clock, target)
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def u_shape(seconds: int, opens: int, closes: int, opening: float, closing: float, extended: float) -> Floats:
     shape = np.empty(seconds)
     for i in range(seconds):
@@ -174,7 +174,7 @@ def u_shape(seconds: int, opens: int, closes: int, opening: float, closing: floa
     return shape
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def daily_wave(seconds: int) -> Floats:
     # Quietest at 04:00 UTC, busiest at 16:00, a parabola either side.
     shape = np.empty(seconds)
@@ -186,7 +186,7 @@ def daily_wave(seconds: int) -> Floats:
     return shape
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _excitement(state: State, seconds: int, deviation: float, half_life: float) -> Floats:
     """Exponential of an Ornstein-Uhlenbeck process, renewed every five seconds: what volatility clusters by."""
     out = np.empty(seconds)
@@ -203,7 +203,7 @@ def _excitement(state: State, seconds: int, deviation: float, half_life: float) 
     return out
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _normalised(weights: Floats) -> Floats:
     total = 0.0
     for i in range(weights.size):
@@ -211,12 +211,12 @@ def _normalised(weights: Floats) -> Floats:
     return weights / total
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _root(values: Floats) -> Floats:
     return np.sqrt(values)
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _cumulated(shocks: Floats, clock: Floats, scale: float) -> Floats:
     out = np.empty(clock.size + 1)
     out[0] = 0.0
@@ -225,7 +225,7 @@ def _cumulated(shocks: Floats, clock: Floats, scale: float) -> Floats:
     return out
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _bridged(walk: Floats, clock: Floats, target: float) -> Floats:
     """The walk bent, in step with the clock, so that it ends at the target."""
     out = np.empty(walk.size)

@@ -10,9 +10,10 @@ import hashlib
 import math
 from statistics import NormalDist
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from tapewatch.market.compiled import njit
 
 Floats = npt.NDArray[np.float64]
 State = npt.NDArray[np.uint64]
@@ -45,7 +46,7 @@ def stream(*key: object) -> State:
     return np.array([int.from_bytes(digest, "little")], dtype=np.uint64)
 
 
-@numba.njit(cache=True, inline="always")
+@njit(cache=True, inline="always")
 def bits(state: State) -> np.uint64:
     """The next 64 random bits."""
     state[0] += _INCREMENT
@@ -56,31 +57,31 @@ def bits(state: State) -> np.uint64:
     return mixed
 
 
-@numba.njit(cache=True, inline="always")
+@njit(cache=True, inline="always")
 def uniform(state: State) -> float:
     """Uniform on [0, 1)."""
     return float(bits(state) >> _S11) * _PER_2_53
 
 
-@numba.njit(cache=True, inline="always")
+@njit(cache=True, inline="always")
 def _tabulated(table: Floats, z: np.uint64) -> float:
     cell = np.int64(z >> _S52)
     return float(table[cell] + (table[cell + 1] - table[cell]) * (float(z & _LOW_40) * _PER_2_40))
 
 
-@numba.njit(cache=True, inline="always")
+@njit(cache=True, inline="always")
 def normal(state: State) -> float:
     """Standard normal, its tails cut at 3.7: fat tails come from a volatility that varies."""
     return _tabulated(_NORMAL, bits(state))
 
 
-@numba.njit(cache=True, inline="always")
+@njit(cache=True, inline="always")
 def exponential(state: State) -> float:
     """Exponential of mean 1, cut at 9."""
     return _tabulated(_EXPONENTIAL, bits(state))
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def exp(x: float) -> float:
     """e to the power x for |x| up to about 20, from multiplications and additions alone."""
     y = x / (1 << _TAYLOR_HALVINGS)
@@ -90,7 +91,7 @@ def exp(x: float) -> float:
     return value
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def normals(state: State, count: int) -> Floats:
     """`count` standard normals."""
     out = np.empty(count)

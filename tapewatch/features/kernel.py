@@ -7,11 +7,11 @@ change in another.
 
 from typing import Any
 
-import numba
 import numpy as np
 
 from tapewatch.features.records import SIZING_MINUTES, VPIN_BUCKETS, FlatQuotes, Span, Waiting
 from tapewatch.market.arrays import EXTENDED_SHIFT, SIDE_SHIFT, Array, FlatTrades, Hours
+from tapewatch.market.compiled import njit
 from tapewatch.market.conditions import Updates
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
 
@@ -25,7 +25,7 @@ OK, OUT_OF_DAY, OUT_OF_ORDER = 0, -1, -2
 _OPEN_CLOSE, _HIGH_LOW, _VOLUME = int(Updates.OPEN_CLOSE), int(Updates.HIGH_LOW), int(Updates.VOLUME)
 _BASIS_POINTS = 1e4
 
-_compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
+_compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 #: In place of a side, where the market leaves it to be worked out.
 UNSTATED = 2

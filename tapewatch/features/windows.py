@@ -1,10 +1,10 @@
 """Sums over trailing minutes. Each is added up anew from its own minutes: no drift, and none but them has a say."""
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from tapewatch.market.arrays import Array
+from tapewatch.market.compiled import njit
 
 #: Minutes that trailing measures look back on, and the fewest that make a usual value.
 WINDOW, ENOUGH = 30, 5
@@ -47,7 +47,7 @@ def minutes_before(minute: Array, segment: Array) -> npt.NDArray[np.int64]:
     return elapsed
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _add_up(columns: Array, minute: Array, segment: Array, with_current: bool, width: int, sums: Array) -> None:
     first = 0
     for row in range(minute.size):
@@ -64,7 +64,7 @@ def _add_up(columns: Array, minute: Array, segment: Array, with_current: bool, w
             sums[column, row] = total
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _find_largest(high: Array, minute: Array, segment: Array, largest: Array) -> None:
     first = 0
     for row in range(minute.size):

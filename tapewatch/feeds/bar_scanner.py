@@ -6,9 +6,10 @@ reads. The caller has proven the text to be valid JSON. Belongs here: the kernel
 
 from typing import Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from tapewatch.market.compiled import njit
 
 #: Rows of the float output, in order.
 FLOATS: Final = ("open", "high", "low", "close", "volume", "vwap")
@@ -38,7 +39,7 @@ _Bytes = npt.NDArray[np.uint8]
 
 
 # Positions are unsigned: a signed index costs a test for counting from the end at every byte.
-_inline = numba.njit(nogil=True, cache=True, inline="always")
+_inline = njit(nogil=True, cache=True, inline="always")
 
 
 @_inline
@@ -104,7 +105,7 @@ def _number(text: _Bytes, at: np.uint64) -> tuple[np.int64, np.int64, float, np.
     return reading, mantissa, value, end
 
 
-@numba.njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def _row_end(text: _Bytes, at: np.uint64) -> np.uint64:
     """The position after the object that opens at `at`."""
     depth, is_text = 0, False
@@ -157,7 +158,7 @@ def _row(
     return at + _STEP if seen & _REQUIRED == _REQUIRED else _U(0)
 
 
-@numba.njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def scan(
     text: _Bytes,
     ints: npt.NDArray[np.int64],

@@ -6,11 +6,11 @@ beyond ASCII), which the careful path reads. Belongs here: the kernel. Not here:
 
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from tapewatch.feeds.pointers import eight_bytes, pointer_to
+from tapewatch.market.compiled import njit
 
 #: How a field is read. SKIP ignores it; SMALL is an integer of up to 32 bits; WORD takes few distinct texts as codes; TEXT
 #: copies bytes.
@@ -40,7 +40,7 @@ _SIXES, _THREES = _U(0x0606060606060606), _U(0x3030303030303030)
 _UPPER_HALVES, _LOWER_HALVES = _U(0xF0F0F0F0F0F0F0F0), _U(0x0F0F0F0F0F0F0F0F)
 _EVERY_SECOND, _EVERY_FOURTH = _U(0x00FF00FF00FF00FF), _U(0x0000FFFF0000FFFF)
 
-_compiled = numba.njit(nogil=True, cache=True)
+_compiled = njit(nogil=True, cache=True)
 
 
 @_compiled

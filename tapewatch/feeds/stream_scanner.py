@@ -8,7 +8,6 @@ the kernel. Not here: what fields mean (`stream_plan.py`), or how numbers and te
 
 from typing import Any, Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -27,6 +26,7 @@ from tapewatch.feeds.stream_tokens import (
     skip_space,
     whole,
 )
+from tapewatch.market.compiled import njit
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -47,7 +47,7 @@ _SECOND_EXCHANGE = 1
 _RECEIVED_SLOT = 2
 _RARE = -2
 
-_compiled = numba.njit(nogil=True, cache=True)
+_compiled = njit(nogil=True, cache=True)
 
 
 @_compiled

@@ -6,12 +6,12 @@ of them stops. Belongs here: single tokens. Not here: events (`stream_scanner.py
 
 import math
 
-import numba
 import numpy as np
 
 from tapewatch.feeds.scanner import Pointer, Whole
 from tapewatch.feeds.stream_plan import MAX_KEY_BYTES
 from tapewatch.feeds.stream_times import EARLIEST_S, LATEST_S
+from tapewatch.market.compiled import njit
 
 _QUOTE, _BACKSLASH, _COMMA, _POINT, _SPACE, _COLON = 34, 92, 44, 46, 32, 58
 _LEFT_BRACE, _RIGHT_BRACE, _LEFT_BRACKET, _RIGHT_BRACKET = 123, 125, 91, 93
@@ -31,7 +31,7 @@ _U = np.uint64
 _HASH_SEED, _HASH_PRIME = _U(0xCBF29CE484222325), _U(0x100000001B3)
 _MS, _US, _NS = 1_000, 1_000_000, 1_000_000_000
 
-_compiled = numba.njit(nogil=True, cache=True)
+_compiled = njit(nogil=True, cache=True)
 
 
 @_compiled

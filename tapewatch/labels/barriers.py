@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from numba import njit
 
 from tapewatch.labels.events import BPS, cusum_events, end_times
 from tapewatch.labels.volatility import symbol_offsets, usable_bars
+from tapewatch.market.compiled import njit
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
 from tapewatch.market.tables import BARRIER_LABELS
 

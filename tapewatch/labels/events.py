@@ -6,9 +6,9 @@ Belongs here: the choice of moments. Not here: what became of them (`barriers`).
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from numba import njit
 
 from tapewatch.labels.volatility import RESTART_NS, minute_volatility, symbol_offsets, usable_bars
+from tapewatch.market.compiled import njit
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
 from tapewatch.market.tables import SYMBOL, TIME
 

@@ -7,8 +7,8 @@ detectors see (`features`).
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from numba import njit
 
+from tapewatch.market.compiled import njit
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
 
 #: A longer silence is another session: nothing is carried across it.

@@ -3,10 +3,10 @@
 Belongs here: finding a tick by its identity. Not here: what a tick says, or what follows when it comes again.
 """
 
-import numba
 import numpy as np
 
 from tapewatch.market.arrays import Array
+from tapewatch.market.compiled import njit
 
 #: Four MiB: a busy market is in it without growing, and a quiet one pays for the pages it touches only.
 _SMALLEST, _FULL = 1 << 18, 0.7
@@ -55,7 +55,7 @@ class Identities:
         self._used = held.shape[0]
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _mixed(group: int, number: int) -> np.int64:
     """Scatter an identity over 64 bits (the finaliser of SplitMix64)."""
     bits = np.uint64(number) ^ (np.uint64(group) * np.uint64(0x9E3779B97F4A7C15))
@@ -64,7 +64,7 @@ def _mixed(group: int, number: int) -> np.int64:
     return np.int64(bits ^ (bits >> np.uint64(31)))
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _enter(slots: Array, group: Array, number: Array, time: Array, is_known: Array, before: Array) -> int:
     mask = slots.shape[0] - 1
     added = 0
@@ -81,7 +81,7 @@ def _enter(slots: Array, group: Array, number: Array, time: Array, is_known: Arr
     return added
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _refill(slots: Array, held: Array) -> None:
     mask = slots.shape[0] - 1
     for row in range(held.shape[0]):

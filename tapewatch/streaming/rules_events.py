@@ -3,12 +3,11 @@
 Belongs here: what all rules do alike. Not here: what a rule measures (`rules_kernel`, `rules_quotes`).
 """
 
-import numba
-
+from tapewatch.market.compiled import njit
 from tapewatch.streaming import rules_state as state
 from tapewatch.streaming.rules_state import Room
 
-compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
+compiled = njit(cache=True, nogil=True, error_model="numpy")
 BASIS_POINTS = 1e4
 
 

@@ -6,11 +6,11 @@ Belongs here: order, repeats and corrections among the ticks of a minute. Not he
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from tapewatch.features.records import FlatQuotes
 from tapewatch.market.arrays import Array, FlatTrades
+from tapewatch.market.compiled import njit
 
 #: Columns of each kind of tick; `is_removed` marks a tick that went elsewhere when its time was corrected.
 TRADE_COLUMNS = ("symbol", "time", "number", "is_removed", "price", "size", "traits", "withdrawn")
@@ -193,7 +193,7 @@ def _without_repeats(columns: Columns) -> tuple[Columns, Found]:
     return tuple(column[kept] for column in columns), Found(repeats, at.size - repeats)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _arrange(symbol: Array, time: Array, number: Array, symbols: int) -> tuple[Array, Array, bool]:
     """The stable order by symbol, time and number; where each symbol begins; whether two ticks agree in all three."""
     offsets = np.zeros(symbols + 1, dtype=np.int64)
@@ -224,7 +224,7 @@ def _arrange(symbol: Array, time: Array, number: Array, symbols: int) -> tuple[A
     return order, offsets, has_repeats
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _blocks(
     offsets: Array, time: Array, number: Array, new_offsets: Array, new_time: Array, new_number: Array
 ) -> tuple[Array, bool]:
@@ -254,7 +254,7 @@ def _blocks(
     return blocks[:count], has_repeats
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _joined(settled: Array, new: Array, blocks: Array) -> Array:
     """A column of both, block by block."""
     joined = np.empty(settled.size + new.size, dtype=settled.dtype)
