@@ -24,6 +24,8 @@ _HELD_ROWS = 200_000
 #: As long as the database keeps its own.
 _KEPT = dt.timedelta(days=90)
 _SUFFIX = ".parquet"
+#: How a disk refuses: the system's errors, and Polars' own for a full one.
+_REFUSALS = (OSError, pl.exceptions.PolarsError)
 
 
 class QuarantineFiles:
@@ -72,8 +74,8 @@ class QuarantineFiles:
             return
         try:
             self._bytes += _write(rows, self.folder)
-        except OSError as error:
-            self.error = f"{self.folder}: {error.strerror or error}"
+        except _REFUSALS as error:
+            self.error = f"{self.folder}: {getattr(error, 'strerror', None) or error}"
             return
         self.rows_written += rows.height
         self._held, self.error = [], None
@@ -118,7 +120,7 @@ def _write(rows: pl.DataFrame, folder: Path) -> int:
             os.fsync(stream.fileno())
         size = staged.stat().st_size
         staged.replace(path)
-    except OSError:
+    except _REFUSALS:
         staged.unlink(missing_ok=True)
         raise
     return size

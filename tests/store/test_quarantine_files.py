@@ -2,6 +2,7 @@
 
 import datetime as dt
 from pathlib import Path
+from unittest.mock import patch
 
 import polars as pl
 
@@ -68,3 +69,17 @@ def test_a_disk_that_refuses_is_waited_for_with_a_bound(tmp_path: Path) -> None:
     files.flush()
     assert (files.rows_written, files.rows_held, files.error) == (15, 0, None)
     assert quarantined(folder).equals(rows(0, 15))
+
+
+def test_rows_wait_for_a_disk_that_is_full(tmp_path: Path) -> None:
+    """Polars says so by an error of its own."""
+    files = QuarantineFiles(tmp_path)
+    files.add(rows(0, 10))
+    with patch.object(pl.DataFrame, "write_parquet", side_effect=pl.exceptions.ComputeError("No space left on device")):
+        files.flush()
+    assert files.error is not None
+    assert "No space left" in files.error
+    assert files.rows_held == 10
+    assert not list(tmp_path.rglob("*.tmp"))
+    files.flush()
+    assert (files.rows_written, files.error) == (10, None)
