@@ -1,6 +1,7 @@
 """Self-contained pages: they open without a network. Belongs here: frame, style, number formats. Not here: any content."""
 
 import datetime as dt
+import uuid
 from pathlib import Path
 
 import jinja2
@@ -35,7 +36,8 @@ def render_page(template: str, title: str, **content: object) -> str:
 def write_page(html: str, path: Path) -> Path:
     """Write a page to `path` by atomic rename, folders made, and return it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".{path.name}.tmp")
+    # A name of its own: a run and a person at the command line may write the same page.
+    staged = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     staged.write_text(html, encoding="utf-8")
     return staged.replace(path)
 
