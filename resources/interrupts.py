@@ -24,8 +24,10 @@ def uninterrupted() -> Iterator[None]:
     def note(number: int, _: FrameType | None) -> None:
         received.append(number)
 
-    before = {number: signal.signal(number, note) for number in _STOPPING}
+    before = {}
     try:
+        for number in _STOPPING:
+            before[number] = signal.signal(number, note)
         yield
     finally:
         for number, handler in before.items():
