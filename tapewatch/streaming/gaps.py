@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import polars as pl
+import sqlalchemy as sa
 
 from tapewatch.market.instruments import NEW_YORK, Market, Partition
 from tapewatch.market.live_tables import GAPS
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import TIME
-from tapewatch.store.database import DatabaseError
+from tapewatch.store.database import Database, DatabaseError
 from tapewatch.store.spool_files import HealedInterval
+from tapewatch.store.sql_engine import transaction
+from tapewatch.store.sql_rows import keyed
+from tapewatch.store.sql_tables import twin
 
 GROWING, OPEN, HEALED, UNHEALABLE = "growing", "open", "healed", "unhealable"
 STATUSES = (GROWING, OPEN, HEALED, UNHEALABLE)
@@ -69,6 +73,25 @@ def save_gaps(database: GapStore, market: Market, rows: list[Row]) -> None:
         by_day.setdefault(partition_of(market, row["start_time"]), []).append(row)
     for partition, found in by_day.items():
         database.upsert(GAPS, partition, gap_frame(found))
+
+
+def change_gap(database: Database, market: Market, gap: Row, changes: Row) -> bool:
+    """Change a gap in the database, unless it is another since it was read; whether it was changed.
+
+    In one statement: its collector may make it longer at any moment.
+
+    Raises:
+        DatabaseError: the database refuses or is away.
+    """
+    gaps = twin(GAPS)
+    read, changed = (
+        keyed(GAPS, partition_of(market, gap["start_time"]), gap_frame([row])).row(0, named=True)
+        for row in (gap, gap | changes)
+    )
+    is_as_read = [gaps.c[name] == read[name] for name in ("market", "gap_id", "status", "end_time")]
+    with transaction(database.engine) as connection:
+        done = connection.execute(sa.update(gaps).where(*is_as_read).values({name: changed[name] for name in changes}))
+    return done.rowcount > 0
 
 
 def until_merged(gaps: pl.DataFrame, waiting: Iterable[HealedInterval]) -> pl.DataFrame:

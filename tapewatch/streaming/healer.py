@@ -24,11 +24,13 @@ from tapewatch.market.tables import TIME
 from tapewatch.store.database import Database, DatabaseError
 from tapewatch.store.spool import SpoolError, SpoolWriter
 from tapewatch.store.spool_files import HealedInterval
-from tapewatch.streaming.gaps import HEALED, OPEN, UNHEALABLE, Row, gap_rows, partition_of, save_gaps
+from tapewatch.streaming.gaps import HEALED, OPEN, UNHEALABLE, Row, change_gap, gap_rows, partition_of
 from tapewatch.streaming.stop import Stop
 
 #: Between two attempts at a gap: doubled each time, up to the longest.
 FIRST_WAIT_S, LONGEST_WAIT_S = 30, 3600
+#: A gap may fail for months, and no number can be doubled so often.
+_MOST_DOUBLINGS = 10
 #: Healed stretches begin and end with whole seconds: the stream cuts times, and a cut row must lie in its stretch.
 _GRAIN_NS = NS_PER_SECOND
 _TABLES = {Tape.TRADES: STREAM_TRADES, Tape.QUOTES: STREAM_QUOTES, Tape.BARS: STREAM_BARS}
@@ -99,11 +101,16 @@ class Healer:
         for (name,), gaps in found.group_by("market", maintain_order=True):
             with SpoolWriter(self._spool_root, Market(name), "healer") as spool:
                 for gap in gap_rows(gaps):
-                    if patiently and now < self._next_try.get(gap["gap_id"], now):
+                    if patiently and self._is_early(gap, now):
                         summary.waiting.append(gap["gap_id"])
                         continue
                     self._heal(spool, gap, now, summary)
         return summary
+
+    def _is_early(self, gap: Row, now: dt.datetime) -> bool:
+        """Whether a gap was tried a moment ago; a clock that was set back since makes it wait no longer."""
+        next_try = self._next_try.get(gap["gap_id"], now)
+        return now < next_try <= now + dt.timedelta(seconds=LONGEST_WAIT_S)
 
     def _heal(self, spool: SpoolWriter, gap: Row, now: dt.datetime, summary: HealSummary) -> None:
         gap_id, changes, fate = gap["gap_id"], {"attempts": gap["attempts"] + 1}, summary.healed
@@ -121,7 +128,7 @@ class Healer:
             changes |= {"status": UNHEALABLE, "reason": str(error)}
             fate = summary.unhealable
         except SourceError as error:
-            wait_s = min(FIRST_WAIT_S * 2.0 ** gap["attempts"], LONGEST_WAIT_S)
+            wait_s = min(FIRST_WAIT_S * 2 ** min(gap["attempts"], _MOST_DOUBLINGS), LONGEST_WAIT_S)
             self._next_try[gap_id] = now + dt.timedelta(seconds=wait_s)
             changes |= {"status": OPEN, "reason": str(error)}
             fate = summary.failed
@@ -131,16 +138,9 @@ class Healer:
             changes |= {"status": HEALED, "healed_time": healed_ns, "healed_by": healed_by, "rows_healed": rows}
             changes |= {"reason": reason or gap["reason"]}
             summary.rows += rows
-        if self._has_changed(gap):
-            summary.waiting.append(gap_id)
-            return
-        fate.append(gap_id)
-        save_gaps(self._database, spool.market, [gap | changes])
-
-    def _has_changed(self, gap: Row) -> bool:
-        """Whether its collector made a gap longer since it was read: what was filled is not all of it then."""
-        known = gap_rows(self._database.read(GAPS, where={"gap_id": gap["gap_id"]}))
-        return any(row[name] != gap[name] for row in known for name in ("status", "end_time"))
+        # One that its collector made longer meanwhile waits: what was filled is not all of it.
+        is_changed = change_gap(self._database, spool.market, gap, changes)
+        (fate if is_changed else summary.waiting).append(gap_id)
 
     def _fill(self, spool: SpoolWriter, gap: Row, now: dt.datetime) -> tuple[int, str, str]:
         """Fetch all of a gap: rows, who delivered them, and what nobody could deliver."""

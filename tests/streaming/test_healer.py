@@ -7,10 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import polars as pl
 import pytest
+import sqlalchemy as sa
 from starlette.responses import Response
 
 from tapewatch.bars.revisions import delivered_bars
@@ -23,12 +26,13 @@ from tapewatch.feeds.rest_transport import Patience
 from tapewatch.market.instruments import NS_PER_SECOND, Market, Partition
 from tapewatch.market.live_tables import GAPS, STREAM_BARS, STREAM_BATCHES, STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.tables import BARS, QUOTES, TRADES
+from tapewatch.store import sql_engine
 from tapewatch.store.database import Database
 from tapewatch.store.lake import Lake
 from tapewatch.store.spool import SpoolWriter
 from tapewatch.store.spool_files import waiting_for
-from tapewatch.streaming.gaps import GapBook
-from tapewatch.streaming.healer import Healer, HealSummary
+from tapewatch.streaming.gaps import GapBook, gap_rows, save_gaps
+from tapewatch.streaming.healer import LONGEST_WAIT_S, Healer, HealSummary
 from tapewatch.streaming.ingest import ingest
 from tests.support.faulty_vendor import faulty_vendor
 from tests.support.streams import as_streamed
@@ -227,6 +231,45 @@ def test_a_gap_that_grows_longer_while_it_is_filled_is_filled_again(tmp_path, da
     assert heal(tmp_path, database, source).healed == [gap_id]
     assert source.asked == [60 * NS_PER_SECOND, 90 * NS_PER_SECOND]
     assert row(database)["status"] == "healed"
+
+
+def test_a_gap_that_grows_longer_just_when_it_is_closed_is_filled_again(tmp_path, database) -> None:
+    gap_id = open_gap(tmp_path, database, STOCKS, 0, 60)
+    its_turn, writes = sql_engine._turn, []
+
+    @contextmanager
+    def turn(engine: sa.Engine) -> Iterator[None]:
+        """The last moment at which another may write before the healer does."""
+        if engine is database.engine:
+            writes.append(engine)
+            with Database(str(database.url)) as collectors:
+                open_gap(tmp_path, collectors, STOCKS, 0, 90)
+        with its_turn(engine):
+            yield
+
+    with patch.object(sql_engine, "_turn", turn):
+        first = heal(tmp_path, database, _Growing(lambda: None))
+    assert len(writes) == 1
+    assert (first.healed, first.waiting) == ([], [gap_id])
+    assert (row(database)["status"], row(database)["attempts"]) == ("open", 0)
+    assert heal(tmp_path, database, _Growing(lambda: None)).healed == [gap_id]
+
+
+def test_a_gap_that_failed_for_months_is_tried_as_seldom_as_can_be(tmp_path, database) -> None:
+    open_gap(tmp_path, database, STOCKS, 0, 60)
+    (gap,) = gap_rows(database.read(GAPS))
+    save_gaps(database, Market.STOCKS, [gap | {"attempts": 5_000}])
+    healer = Healer(database, [rest("http://127.0.0.1:1")], tmp_path / "spool", lambda _: ["VOO"])
+    assert len(healer.heal_once(NOW).failed) == 1
+    assert len(healer.heal_once(NOW + dt.timedelta(seconds=LONGEST_WAIT_S - 1)).waiting) == 1
+    assert len(healer.heal_once(NOW + dt.timedelta(seconds=LONGEST_WAIT_S)).failed) == 1
+
+
+def test_a_clock_that_is_set_back_makes_no_gap_wait_longer(tmp_path, database) -> None:
+    open_gap(tmp_path, database, STOCKS, 0, 60)
+    healer = Healer(database, [rest("http://127.0.0.1:1")], tmp_path / "spool", lambda _: ["VOO"])
+    assert len(healer.heal_once(NOW + dt.timedelta(days=30)).failed) == 1
+    assert len(healer.heal_once(NOW).failed) == 1
 
 
 _HEAL = """

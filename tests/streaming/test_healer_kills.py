@@ -16,8 +16,8 @@ from tapewatch.market.tables import TRADES
 from tapewatch.store.database import Database
 from tapewatch.store.lake import Lake
 from tapewatch.store.spool import SpoolWriter
+from tapewatch.streaming import healer
 from tapewatch.streaming.gaps import GapBook
-from tapewatch.streaming.healer import Healer
 from tapewatch.streaming.ingest import ingest
 from tests.streaming.test_ingest import FOREX, NOW, OPEN, STOCKS
 from tests.support.crash_points import Killed, killed_at
@@ -57,9 +57,9 @@ def heal(home: Path, partition: Partition, moment: int | None) -> int:
         Database(f"sqlite:///{home / 'live.db'}") as database,
         killed_at(moment) as disk,
         suppress(Killed),
-        patch.object(database, "upsert", functools.partial(disk.do, database.upsert)),
+        patch.object(healer, "change_gap", functools.partial(disk.do, healer.change_gap)),
     ):
-        Healer(database, [Record()], home / "spool", lambda _: SYMBOLS).heal_once(NOW)
+        healer.Healer(database, [Record()], home / "spool", lambda _: SYMBOLS).heal_once(NOW)
     return disk.moments
 
 
