@@ -90,8 +90,13 @@ class SpoolWriter:
         self.rows_written = self.rows_dropped = self.files_written = self.rows_held = 0
         self.error: str | None = None
         self._lock = self._take_lock()
-        self._remove_stale()
-        self.state, self._number = self._read_state()
+        try:
+            self._remove_stale()
+            self.state, self._number = self._read_state()
+        except BaseException:
+            # Who tries again in the same process would be refused by its own lock.
+            os.close(self._lock)
+            raise
         self._newest, self._received = dict(self.state.last_time), self.state.last_received
         self._reserved = 0
 
@@ -106,10 +111,12 @@ class SpoolWriter:
     def close(self) -> None:
         """Flush, and let another process write. What the disk still refuses is given up, see `take_losses`."""
         if self._lock >= 0:
-            self.flush()
-            self._drop_above(0)
-            os.close(self._lock)
-            self._lock = -1
+            try:
+                self.flush()
+                self._drop_above(0)
+            finally:
+                os.close(self._lock)
+                self._lock = -1
 
     def add(self, batch: Batch) -> pl.DataFrame:
         """Take a decoded batch; returns what `add_rows` returns, of all its tables."""
@@ -250,12 +257,12 @@ class SpoolWriter:
         beyond = 1 + max(waiting, default=0)
         try:
             stated = json.loads(self._state_path.read_text())
+            number = max(int(stated["next_number"]), beyond)
+            return SpoolState(stated["last_time"], stated["last_received"]), number
         except FileNotFoundError:
             return SpoolState(), beyond
-        except ValueError as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise SpoolError(f"{self._state_path} is damaged ({error}): remove it once the spool is merged") from error
-        number = max(int(stated["next_number"]), beyond)
-        return SpoolState(stated["last_time"], stated["last_received"]), number
 
     @property
     def _state_path(self) -> Path:

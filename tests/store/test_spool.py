@@ -93,6 +93,19 @@ def test_a_second_writer_of_the_same_producer_is_refused_until_the_first_closes(
     SpoolWriter(tmp_path, Market.STOCKS, "collector").close()
 
 
+@pytest.mark.parametrize("words", ["", "{}", "[]", '{"next_number": '])
+def test_a_damaged_state_is_told_each_time_and_once_it_is_removed_the_same_process_may_write(tmp_path, words) -> None:
+    with SpoolWriter(tmp_path, Market.STOCKS, "healer") as writer:
+        writer.add_rows(STREAM_TRADES, trades_at([OPEN]))
+    state = tmp_path / "stocks" / "healer.state.json"
+    state.write_text(words)
+    for _ in range(2):
+        with pytest.raises(SpoolError, match=f"{state.name} is damaged"):
+            SpoolWriter(tmp_path, Market.STOCKS, "healer")
+    state.unlink()
+    SpoolWriter(tmp_path, Market.STOCKS, "healer").close()
+
+
 def test_rows_of_two_days_become_two_files_and_those_of_a_closed_day_are_handed_back(tmp_path) -> None:
     next_day = OPEN + 24 * 60 * NS_PER_MINUTE
     saturday = session_of(Market.STOCKS, dt.date(2024, 3, 8)).regular_start + 24 * 60 * NS_PER_MINUTE
