@@ -7,6 +7,7 @@ collector's gaps and what becomes of one. Not here: noticing holes among deliver
 
 import datetime as dt
 import json
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -30,6 +31,7 @@ STATUSES = (GROWING, OPEN, HEALED, UNHEALABLE)
 #: What a gap reaches beyond the rows on either side of it: rows that came out of order lie within.
 OVERLAP_NS = 2 * 10**9
 _NS_PER_MICROSECOND = 1_000
+_log = logging.getLogger(__name__)
 _TIMES = tuple(name for name, dtype in GAPS.schema.items() if dtype == TIME)
 
 Row = dict[str, Any]
@@ -129,8 +131,10 @@ class GapBook:
         self._unsaved: set[str] = set()
         #: Why the database last refused; None while it takes what it is given.
         self.error: str | None = None
+        #: Whether the journal has all of it. A disk that takes no more is asked again at each flush.
+        self.is_noted = True
         self._replay()
-        self._compact()
+        self._note(None)
 
     def open(
         self,
@@ -206,7 +210,9 @@ class GapBook:
         return gap_frame(list(self._rows.values())).sort("start_time")
 
     def flush(self) -> bool:
-        """Put into the database what it does not know yet; False where it refuses, and `error` says why."""
+        """Put into the database what it does not know yet; False where it refuses, and `error` says why, or the journal does."""
+        if not self.is_noted and not self._note(None):
+            return False
         if not self._unsaved or self.database is None:
             return not self._unsaved
         saved = sorted(self._unsaved)
@@ -217,7 +223,7 @@ class GapBook:
             return False
         self.error = None
         self._unsaved.clear()
-        self._append([{"saved": saved}])
+        self._note([{"saved": saved}])
         return True
 
     def forget_ended(self) -> None:
@@ -240,17 +246,33 @@ class GapBook:
             self.flush()
         if forgotten := ends.keys() - outgrown:
             self._rows = {i: row for i, row in self._rows.items() if i not in forgotten}
-            self._compact()
+            self._note(None)
 
     def _change(self, rows: list[Row]) -> None:
         """On disk first: a gap that the process saw survives it."""
         if not rows:
             return
-        self._append([{"gap": row} for row in rows])
         for row in rows:
             self._rows[row["gap_id"]] = row
             self._unsaved.add(row["gap_id"])
+        self._note([{"gap": row} for row in rows])
         self.flush()
+
+    def _note(self, entries: list[Mapping[str, Any]] | None) -> bool:
+        """Put changes into the journal, or write it anew; False where the disk takes no more."""
+        try:
+            if entries is None or not self.is_noted:
+                # What was refused may have left half a line.
+                self._compact()
+            else:
+                self._append(entries)
+        except OSError as error:
+            if self.is_noted:
+                _log.error("gaps wait for room in their journal: %s", error)
+            self.is_noted = False
+        else:
+            self.is_noted = True
+        return self.is_noted
 
     def _append(self, entries: list[Mapping[str, Any]]) -> None:
         with self._journal.open("a") as stream:

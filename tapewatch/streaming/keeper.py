@@ -198,9 +198,12 @@ class Keeper:
     def _note_position(self) -> None:
         """Follows the files, as the spool's own state does; that one also follows events whose clock is wrong.
 
-        A disk that was filled since the files were written is asked again: the position before is not wrong, only early.
+        A disk that was filled since the files were written is asked again: the position before is not wrong, only early. It
+        never goes beyond a gap that the book could not put on disk.
         """
-        if self._tape_ns is None or self.spool.error is not None or self._tape_ns == self._noted_ns:
+        if self._tape_ns is None or self._tape_ns == self._noted_ns:
+            return
+        if self.spool.error is not None or not self.gaps.is_noted:
             return
         try:
             self._write_position(str(self._tape_ns))

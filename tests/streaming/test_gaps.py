@@ -135,6 +135,38 @@ def test_a_torn_last_line_is_what_never_happened(tmp_path) -> None:
     assert book(tmp_path, None).open_gaps().height == 2
 
 
+def test_a_journal_that_finds_no_room_ends_nothing_and_comes_before_the_database(tmp_path, database) -> None:
+    gaps, journal = book(tmp_path, database), tmp_path / "gaps.jsonl"
+    saved = gaps.open("dropped", start_ns=START, end_ns=START + 7, now_ns=NOW)
+    # A folder in its place refuses as a full disk does.
+    kept = journal.rename(tmp_path / "kept")
+    journal.mkdir()
+    grows = gaps.open("disconnect", start_ns=START, now_ns=NOW)
+    assert not gaps.flush()
+    assert not gaps.is_noted
+    assert database.read(GAPS)["gap_id"].to_list() == [saved]
+    journal.rmdir()
+    # Half a line was taken.
+    kept.rename(journal)
+    with journal.open("a") as stream:
+        stream.write('{"gap": {"gap_id": "st')
+    assert gaps.flush()
+    assert set(database.read(GAPS)["gap_id"]) == {saved, grows}
+    assert set(book(tmp_path, None).open_gaps()["gap_id"]) == {saved, grows}
+
+
+def test_on_a_full_disk_a_book_is_opened_all_the_same(tmp_path, database) -> None:
+    first = book(tmp_path, None).open("dropped", start_ns=START, end_ns=START + 7, now_ns=NOW)
+    in_its_place = tmp_path / ".gaps.jsonl.tmp"
+    in_its_place.mkdir()
+    gaps = book(tmp_path, database)
+    second = gaps.open("dropped", start_ns=START + 100_000, end_ns=START + 200_000, now_ns=NOW)
+    assert not gaps.flush()
+    in_its_place.rmdir()
+    assert gaps.flush()
+    assert set(book(tmp_path, None).open_gaps()["gap_id"]) == {first, second}
+
+
 def test_rows_and_frames_are_each_others_inverse(tmp_path) -> None:
     gaps = book(tmp_path, None)
     gaps.open("disconnect", start_ns=START, now_ns=NOW)

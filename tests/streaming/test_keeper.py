@@ -128,3 +128,22 @@ def test_a_disk_that_is_full_just_when_the_position_is_noted_is_asked_again(tmp_
     in_its_place.rmdir()
     keeper.flush()
     assert keeper.last_position is not None
+
+
+def test_a_gap_that_finds_no_room_in_its_journal_is_not_passed_over(tmp_path: Path) -> None:
+    journal = tmp_path / "gaps.jsonl"
+    gaps = GapBook(None, journal, Market.CRYPTO)
+    spool = SpoolWriter(tmp_path / "spool", Market.CRYPTO, "collector")
+    keeper = SteppedKeeper(spool, gaps, RowWriter(LiveDatabase("sqlite://")), flush_s=60)
+    keeper.start()
+    journal.unlink()
+    journal.mkdir()
+    keeper.keep(StreamBatch(trades=trades(0, 10)), NOW + 10)
+    keeper.open_gap("disconnect", start_ns=NOW)
+    keeper.flush()
+    assert (spool.rows_written, keeper.last_position) == (10, None)
+    journal.rmdir()
+    keeper.flush()
+    keeper.flush()
+    assert keeper.last_position is not None
+    assert GapBook(None, journal, Market.CRYPTO).count == 1
