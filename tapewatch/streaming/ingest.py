@@ -23,7 +23,7 @@ from tapewatch.market.prices import is_no_price, is_no_side, price_rule
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import BARS, QUARANTINE, QUOTES, SYMBOL, TIME, TRADES, quarantine_of
 from tapewatch.store.lake import Lake, whole_symbol_groups
-from tapewatch.store.spool_files import HealedInterval, SpoolFile, waiting_for
+from tapewatch.store.spool_files import HealedInterval, SpoolFile, highest_numbers, waiting_for
 from tapewatch.store.spool_rows import DamagedFileError, read_rows
 from tapewatch.streaming.merge import ADDED, BATCH, INTERVALS, IS_RECORD, LINE, REVISED, identity, lake_table, merge
 
@@ -49,6 +49,9 @@ def ingest(
         LakeError: the lake cannot be written; the batches stay where they are.
     """
     with partition_lock(spool_root, partition):
+        if through is None:
+            # A folder that is listed while files come may show a later one without the one before: it is listed again.
+            through = highest_numbers(waiting_for(spool_root, partition))
         ledger = _Ledger(lake, partition, now)
         merged = [STREAM_BATCHES.empty()]
         for files in _passes(waiting_for(spool_root, partition, through)):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import polars as pl
@@ -20,7 +21,8 @@ from tapewatch.market.schema import Table
 from tapewatch.market.tables import QUARANTINE, QUOTES, TRADES, quarantine_of
 from tapewatch.store.lake import Lake
 from tapewatch.store.spool import SpoolWriter
-from tapewatch.store.spool_files import HealedInterval, highest_numbers, waiting_for
+from tapewatch.store.spool_files import HealedInterval, SpoolFile, highest_numbers, waiting_for
+from tapewatch.streaming import ingest as ingest_module
 from tapewatch.streaming.ingest import ingest
 from tests.support.streams import as_streamed, trades_at
 from tests.support.tapes import DAY, random_tape, stock_session, tape_of
@@ -50,6 +52,24 @@ def run(tmp_path: Path, partition: Partition = STOCKS, through: dict[str, int] |
 
 def lake_rows(tmp_path: Path, table: Table = TRADES, partition: Partition = STOCKS) -> pl.DataFrame:
     return Lake(tmp_path / "lake").read(table, partition)
+
+
+def test_a_listing_that_shows_a_later_batch_without_the_one_before_changes_no_order(tmp_path) -> None:
+    first = trades_at([OPEN])
+    spool(tmp_path / "spool", Market.STOCKS, (STREAM_TRADES, first), (STREAM_TRADES, first.with_columns(price=11.0)))
+    listed = []
+
+    def listing(*given: object) -> list[SpoolFile]:
+        files = waiting_for(*given)
+        listed.append(len(files))
+        # The first came behind where the listing was, the second before it.
+        return files[1:] if len(listed) == 1 else files
+
+    with patch.object(ingest_module, "waiting_for", listing):
+        run(tmp_path)
+        run(tmp_path)
+    assert lake_rows(tmp_path)["price"].to_list() == [11.0]
+    assert listed[0] == 2
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -244,6 +264,7 @@ _INGEST = """
 import signal, sys, datetime as dt, pathlib
 from tapewatch.market.instruments import Partition
 from tapewatch.store.lake import Lake
+from tapewatch.streaming import ingest as ingest_module
 from tapewatch.streaming.ingest import ingest
 home = pathlib.Path(sys.argv[1])
 signal.setitimer(signal.ITIMER_PROF, float(sys.argv[3]))
