@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 5.0
 _PATIENCE_S = 5.0
+#: What a transaction that is under way may take to end.
+_LAST_S = 1.0
 _BUFFER_ROWS = 500_000
 #: Rows of one transaction: alerts wait no longer than it lasts.
 _CHUNK_ROWS = 250
@@ -119,7 +121,7 @@ class RowWriter:
         self._buffer_rows = buffer_rows
         self._waiting: dict[tuple[str, Partition], deque[_Rows]] = {}
         self._changed = threading.Condition()
-        self._is_closing = False
+        self._is_closing = self._is_over = False
         self._thread = threading.Thread(target=self._run, name="row-writer", daemon=True)
         self.rows_waiting = self.rows_dropped = self.rows_refused = self.rows_written = 0
 
@@ -146,11 +148,14 @@ class RowWriter:
             self._changed.notify()
 
     def close(self, timeout_s: float) -> int:
-        """Write what waits, for at most this long; returns the rows that were left."""
+        """Write what waits, for at most about this long; returns the rows that were left."""
         with self._changed:
             self._is_closing = True
             self._changed.notify()
         self._thread.join(timeout_s)
+        # What is left is left: the next collector may write by now, and the database is about to be closed.
+        self._is_over = True
+        self._thread.join(_LAST_S)
         return self.rows_waiting
 
     def _run(self) -> None:
@@ -176,6 +181,8 @@ class RowWriter:
                 if self._is_closing:
                     return None
                 self._changed.wait()
+            if self._is_over:
+                return None
             key = next(iter(self._waiting))
             first = self._pop(key)
             frames, height = [first.frame], first.frame.height

@@ -43,6 +43,28 @@ def test_everything_arrives_and_the_later_row_stays(tmp_path: Path) -> None:
     assert writer.rows_dropped == writer.rows_refused == 0
 
 
+def test_a_writer_that_has_no_more_time_ends_with_what_it_is_at(tmp_path: Path) -> None:
+    is_tried, may_end, written = threading.Event(), threading.Event(), []
+
+    def write(_: object, __: object, frame: pl.DataFrame) -> int:
+        written.append(frame.height)
+        is_tried.set()
+        assert may_end.wait(120)
+        return frame.height
+
+    writer = RowWriter(LiveDatabase("sqlite://"))
+    with patch.object(LiveDatabase, "upsert", side_effect=write):
+        for first in range(0, 2_000, 200):
+            writer.put(LIVE_QUARANTINE, DAY, rows(first, 200))
+        writer.start()
+        assert is_tried.wait(120)
+        assert writer.close(0) == 1_800
+        may_end.set()
+        writer._thread.join(120)
+    assert not writer._thread.is_alive()
+    assert written == [200]
+
+
 def test_while_the_database_is_away_the_oldest_rows_go(tmp_path: Path) -> None:
     is_tried, may_fail = threading.Event(), threading.Event()
 
