@@ -48,7 +48,7 @@ def running_emulator(
     replay: str | None = None,
     faults: str | Path | None = None,
 ) -> Iterator[RunningEmulator]:
-    """An emulator that answers within the block and is gone after it.
+    """An emulator that answers within the block and is gone after it, or once this process is killed.
 
     Args:
         seed, flat_files, key, port, speed, replay, faults: as `server.main`.
@@ -65,8 +65,10 @@ def running_emulator(
         command += ["--speed", speed]
         command += ["--replay", replay] if replay is not None else []
         command += ["--faults", str(faults)] if faults is not None else []
+        # Nothing is written to its input: that ends when this process does, however it ends.
+        command += ["--until-input-ends"]
         with path.open("wb") as output:
-            process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)  # noqa: S603 - our own program
+            process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.PIPE)  # noqa: S603 - our own program
         try:
             yield RunningEmulator(_when_ready(process, path), process.pid, path)
         finally:
@@ -104,8 +106,8 @@ def _answers(address: str) -> bool:
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
     process.terminate()
-    try:
-        process.wait(_STOP_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    with process:  # closes its input, and waits
+        try:
+            process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()

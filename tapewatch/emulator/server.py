@@ -6,6 +6,7 @@ Belongs here: starting and stopping. Not here: what is served (`app`), and being
 import argparse
 import contextlib
 import datetime as dt
+import os
 import socket
 import sys
 import threading
@@ -128,7 +129,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--speed", default=DEFAULT_SPEED, metavar="N|max|Neps", help=_SPEED_HELP)
     parser.add_argument("--replay", metavar="FIRST[:LAST]", help="days that the streams replay, as 2024-03-05")
     parser.add_argument("--faults", metavar="FILE", type=Path, help="TOML file of what is to go wrong")
+    parser.add_argument("--until-input-ends", action="store_true", help="stop when standard input does")
     given = parser.parse_args(arguments)
+    if given.until_input_ends:
+        threading.Thread(target=_end_with_input, daemon=True).start()
     streams = {"speed": given.speed, "replay": given.replay, "faults": given.faults}
     try:
         main(given.port, given.seed, given.flat_files, given.key, **streams)
@@ -139,6 +143,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _failed(f"port {given.port}: {error.strerror}; choose another with --port, or 0")
     return 0
+
+
+def _end_with_input() -> None:
+    # Not by `sys.stdin`: a thread that waits in it cannot be left behind at the end.
+    while os.read(0, 1):
+        pass
+    # At once: who asked for it is gone, and SIGTERM may be ignored as that one ignored it.
+    os._exit(1)
 
 
 def _failed(message: str) -> int:

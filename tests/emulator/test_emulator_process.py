@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from polygon import RESTClient
 
@@ -14,6 +16,7 @@ from tests.support.ports import free_port
 from tests.support.stream_client import listened, progress
 
 pytestmark = pytest.mark.slow
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def is_running(pid: int) -> bool:
@@ -36,6 +39,31 @@ def test_an_error_in_the_block_stops_it_too() -> None:
     with pytest.raises(RuntimeError, match="mine"), running_emulator() as emulator:
         raise RuntimeError("mine")
     assert not is_running(emulator.pid)
+
+
+_HOLDER = """
+import time
+from tapewatch.emulator.process import running_emulator
+
+with running_emulator() as emulator:
+    print(emulator.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_it_does_not_outlive_a_process_that_is_killed() -> None:
+    holder = subprocess.Popen([sys.executable, "-c", _HOLDER], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None
+        emulator = psutil.Process(int(holder.stdout.readline()))
+    finally:
+        holder.kill()
+        holder.wait()
+    try:
+        assert not psutil.wait_procs([emulator], timeout=60)[1]
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            emulator.kill()
 
 
 def test_two_processes_with_one_seed_serve_one_tape() -> None:
