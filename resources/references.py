@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from resources.lake import LakeResource
+from tapewatch.store.staging import Staging
 
 
 class ReferenceIOManager(dg.ConfigurableIOManager):
@@ -14,10 +15,10 @@ class ReferenceIOManager(dg.ConfigurableIOManager):
     lake: dg.ResourceDependency[LakeResource]
 
     def handle_output(self, context: dg.OutputContext, obj: dict[str, Any]) -> None:
-        """Replace the object."""
-        path = self._path(context.asset_key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(obj, indent=1))
+        """Replace the object; whoever reads it meanwhile gets the one or the other."""
+        with Staging(self._path(context.asset_key)) as staging:
+            staging.path.write_text(json.dumps(obj, indent=1))
+            staging.swap_in()
 
     def load_input(self, context: dg.InputContext) -> dict[str, Any]:
         """The dict that the upstream asset returned last."""
