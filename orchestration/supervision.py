@@ -5,7 +5,6 @@ Belongs here: processes, signals, logs. Not here: what the services are (`servic
 
 import configparser
 import ctypes
-import getpass
 import hashlib
 import http.client
 import io
@@ -195,7 +194,8 @@ class Supervisor:
             "logfile": _literal(str(self.logs / f"{self._name}.log")),
             "pidfile": _literal(str(self._run / f"{self._name}.pid")),
             "childlogdir": _literal(str(self.logs)),
-            "user": getpass.getuser(),
+            # It wants to be told where it is to keep root's rights. By number: USER may name somebody else.
+            **({"user": "0"} if os.getuid() == 0 else {}),
             # Its own would be 022, and open to everybody what a stricter user keeps to himself.
             "umask": f"{_umask():03o}",
         }

@@ -153,6 +153,15 @@ def test_a_supervisor_that_is_killed_is_told_and_leaves_no_service(tmp_path: Pat
                 orphan.kill()
 
 
+def test_it_is_the_user_who_runs_it_whoever_the_environment_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGNAME", "nobody-of-that-name")
+    idle = Service("idle", "Idle service", (sys.executable, "-c", IDLE))
+    with StopSignals() as stopping, Supervisor([idle], tmp_path, dict(os.environ)) as supervisor:
+        assert supervisor.wait_until_healthy(idle, timeout_s=120, stopping=stopping)
+
+
 def test_nobody_waits_for_ever_for_a_supervisor_that_stands_still(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
