@@ -60,7 +60,8 @@ def run(home: Path, strike: Strike) -> dg.ExecuteInProcessResult:
         "dagster/asset_partition_range_start": str(DAYS[0]),
         "dagster/asset_partition_range_end": str(DAYS[-1]),
     }
-    with dg.DagsterInstance.local_temp(str(home)) as instance:
+    # Its telemetry would be kept in the folder of whoever runs the tests.
+    with dg.DagsterInstance.local_temp(str(home), overrides={"telemetry": {"enabled": False}}) as instance:
         event.listen(Engine, "after_cursor_execute", strike)
         try:
             return dg.materialize(
