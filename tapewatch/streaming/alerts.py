@@ -7,6 +7,7 @@ somebody is told (`notify`).
 import datetime as dt
 import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
@@ -126,12 +127,14 @@ class AlertBook:
         return found.select(ALERTS.schema.names()).to_dicts()
 
     def close(self, timeout_s: float = 5.0) -> int:
-        """Write what waits, for at most this long. Returns: how many alerts could not be written; each is logged."""
+        """Write what waits and tell of it, for at most this long. Returns: how many alerts could not be written; each is logged."""
+        deadline = time.monotonic() + timeout_s
+        self._board.begin_close()
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
         self._thread.join(timeout_s)
-        self._board.close(timeout_s)
+        self._board.close(max(0.0, deadline - time.monotonic()))
         with self._changed:
             for market, alert_id in self._waiting:
                 _log.error("%s: alert %s is lost: the database did not come back in time", market, alert_id)

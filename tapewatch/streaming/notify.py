@@ -7,6 +7,7 @@ worth an alert (`detection`). Nothing here ever waits for a receiver on the call
 import logging
 import queue
 import threading
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -112,11 +113,16 @@ class NoticeBoard:
             worker.put(notice)
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Deliver what waits and the summaries, for at most so long a channel; what is left is counted as dropped and logged."""
+        """Deliver what waits and the summaries, for at most so long; what is left is counted as dropped and logged."""
+        deadline = time.monotonic() + timeout_s
+        self.begin_close()
+        for worker in self._workers:
+            worker.finish(max(0.0, deadline - time.monotonic()))
+
+    def begin_close(self) -> None:
+        """Let every channel deliver what waits and its summary; nothing more is announced."""
         for worker in self._workers:
             worker.begin_close()
-        for worker in self._workers:
-            worker.finish(timeout_s)
 
 
 class _Worker:

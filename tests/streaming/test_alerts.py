@@ -176,6 +176,35 @@ class Ears:
         raise AssertionError(text)
 
 
+class Dumb(Ears):
+    """A notifier that gets no answer."""
+
+    def __init__(self, may_end: threading.Event) -> None:
+        super().__init__()
+        self.tell = self.summarise = lambda _: may_end.wait(120)
+
+
+def test_a_database_and_channels_that_do_not_answer_are_waited_for_together(tmp_path: Path) -> None:
+    may_end, waited, join = threading.Event(), [], threading.Thread.join
+
+    def joined(thread: threading.Thread, timeout: float | None = None) -> None:
+        waited.append(timeout)
+        join(thread, timeout)
+
+    with (
+        Database(f"sqlite:///{tmp_path / 'alerts.db'}") as database,
+        patch.object(database, "upsert", side_effect=lambda *_: may_end.wait(120)),
+    ):
+        book = AlertBook(database, [Dumb(may_end), Dumb(may_end)], wait_s=0)
+        book.record(Market.STOCKS, [change()])
+        with patch.object(threading.Thread, "join", joined):
+            book.close(0.2)
+        may_end.set()
+        book._thread.join(120)
+    assert len(waited) == 3
+    assert sum(waited) == pytest.approx(0.2, abs=1e-3)
+
+
 def test_openings_and_ends_are_announced_elsewhere(tmp_path: Path) -> None:
     ears = Ears()
     with Database(f"sqlite:///{tmp_path / 'alerts.db'}") as database, AlertBook(database, [ears]) as book:
