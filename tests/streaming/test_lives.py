@@ -44,7 +44,9 @@ from tests.support.crash_points import Disk, Killed, killed_at
 MARKET = Market.CRYPTO
 MIDNIGHT = Partition(dt.date(2024, 3, 5), MARKET).session.day_start
 STEP, DAY = NS_PER_SECOND // 10, 86_400 * NS_PER_SECOND
+#: Nothing here is asked of the alerts; a book of each life's own would leave its thread behind.
 WATCH = Watch(MARKET, DetectionConfig.load(), None)
+ALERTS = AlertBook(LiveDatabase("sqlite://"), (), wait_s=0.0)
 #: Enough events to know when the stream is back; enough for the tape's time, but not for that; too few for either.
 ENOUGH, SOME, FEW = 600, 100, 20
 
@@ -121,8 +123,8 @@ class Life:
 
     def __init__(self, home: Path, tape: Tape, store: Store) -> None:
         self.tape, self.steady_s = tape, 0.0
-        database = LiveDatabase("sqlite://")
-        rows, self.gaps = RowWriter(database), GapBook(store, home / "gaps.jsonl", MARKET)
+        rows = RowWriter(LiveDatabase("sqlite://"))
+        self.gaps = GapBook(store, home / "gaps.jsonl", MARKET)
         self.spool = SpoolWriter(home / "spool", MARKET, "collector")
         self.keeper = SteppedKeeper(self.spool, self.gaps, rows, flush_s=0)
         self.clock = TapeClock(steady=lambda: round(self.steady_s * 10**9))
@@ -142,7 +144,7 @@ class Life:
             builder=Builder(DayTapes(MARKET, lambda session, start_ns: LiveTape(session, emit_from_ns=start_ns)), rows),
             interruptions=interruptions,
             watch=WATCH,
-            alerts=AlertBook(database, (), wait_s=0.0),
+            alerts=ALERTS,
             latencies=Latencies(MARKET, CollectorRegistry()),
             rows=rows,
             keeper=self.keeper,

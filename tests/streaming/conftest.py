@@ -1,0 +1,16 @@
+"""What a collector sets for the whole of its process is set back after the tests of a file."""
+
+import gc
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _process_as_it_was() -> Iterator[None]:
+    switch_s, thresholds = sys.getswitchinterval(), gc.get_threshold()
+    yield
+    sys.setswitchinterval(switch_s)
+    gc.set_threshold(*thresholds)
+    gc.unfreeze()
