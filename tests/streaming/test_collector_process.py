@@ -39,11 +39,27 @@ def events_in_spool(collector: CollectorProcess) -> int:
     return sum(collector.spooled(table).height for table in tables)
 
 
+def minutes_of(trades: pl.DataFrame, symbol: str = "X:BTC-USD") -> list[dt.datetime]:
+    """The minutes in which a symbol was traded, in order."""
+    return trades.filter(pl.col("symbol") == symbol)["time"].dt.truncate("1m").unique().sort().to_list()
+
+
+def are_built(database: Database, minutes: list[dt.datetime]) -> bool:
+    """Whether every one of these minutes has its bar and, the first apart, its features."""
+    bars = database.read(LIVE_BARS, market=MARKET, symbol="X:BTC-USD", where={"clock": "1m"})
+    rows = database.read(LIVE_MICROSTRUCTURE, market=MARKET, symbol="X:BTC-USD")
+    return set(minutes) <= set(bars["time"].to_list()) and rows.height >= len(minutes) - 1
+
+
 def test_what_was_received_is_spooled_built_and_counted(tmp_path: Path, emulator: RunningEmulator) -> None:
     with collecting(MARKET, tmp_path, emulator.base_url, SYMBOLS) as collector:
         status = collector.waits_for(8_000)
         assert status["state"] == "streaming"
         assert status["dropped_frames"] == status["malformed_frames"] == 0
+        minutes = eventually(lambda: (found := minutes_of(collector.spooled("stream_trades"))[:-1])[7:] and found)
+        with database_of(collector) as database:
+            # Not after its end: a collector that stops waits a few seconds for rows that are still behind.
+            eventually(lambda: are_built(database, minutes))
         collector.signal(signal.SIGTERM)
         assert collector.wait() == 0
         # The connection is closed under the sender: what was on its way then was never received.
@@ -55,19 +71,13 @@ def test_what_was_received_is_spooled_built_and_counted(tmp_path: Path, emulator
         happened = pl.concat(tape.trades(symbol, DAY) for symbol in SYMBOLS.split(",")).filter(pl.col("time") < until)
         assert happened.height > 1_000
         assert set(happened["id"]) <= set(trades["id"])
-        minutes = trades.filter(pl.col("symbol") == "X:BTC-USD").select(
-            pl.col("time").dt.truncate("1m").unique().sort()
-        )
         with database_of(collector) as database:
             bars = database.read(LIVE_BARS, market=MARKET, symbol="X:BTC-USD", where={"clock": "1m"})
-            rows = database.read(LIVE_MICROSTRUCTURE, market=MARKET, symbol="X:BTC-USD")
+            assert are_built(database, minutes)
             assert not database.read(GAPS).height
-        assert set(minutes["time"].to_list()[:-1]) <= set(bars["time"].to_list())
-        assert rows.height >= bars.height - 1
-        volume = trades.filter(pl.col("symbol") == "X:BTC-USD", pl.col("time").dt.truncate("1m") == minutes["time"][5])[
-            "size"
-        ].sum()
-        assert bars.filter(pl.col("time") == minutes["time"][5])["volume"].item() == pytest.approx(volume)
+        of_minute = pl.col("symbol") == "X:BTC-USD", pl.col("time").dt.truncate("1m") == minutes[5]
+        volume = trades.filter(*of_minute)["size"].sum()
+        assert bars.filter(pl.col("time") == minutes[5])["volume"].item() == pytest.approx(volume)
 
 
 def test_killed_it_goes_on_and_remembers_what_it_missed(tmp_path: Path, emulator: RunningEmulator) -> None:
@@ -127,19 +137,13 @@ def test_a_database_that_is_away_holds_up_nothing(tmp_path: Path, emulator: Runn
             away = eventually(lambda: (s := collector.status()).get("is_database_away") and s)
             later = collector.waits_for(away["events"] + 8_000)
             assert later["is_database_away"]
-            assert later["database_waiting_rows"] > 0
             assert later["dropped_frames"] == 0
-            trades = collector.spooled("stream_trades").filter(pl.col("symbol") == "X:BTC-USD")
-            minutes = trades["time"].dt.truncate("1m").unique().sort().to_list()
+            # Those that are just tried do not wait.
+            eventually(lambda: collector.status().get("database_waiting_rows"))
+            minutes = minutes_of(collector.spooled("stream_trades"))[:-1]
             server.start()
             with Database(url) as database:
-
-                def are_written() -> bool:
-                    bars = database.read(LIVE_BARS, market=MARKET, symbol="X:BTC-USD", where={"clock": "1m"})
-                    return set(minutes[:-1]) <= set(bars["time"].to_list())
-
-                # Not after its end: a collector that stops waits a few seconds for rows that are still behind.
-                eventually(are_written)
+                eventually(lambda: are_built(database, minutes))
             eventually(lambda: not collector.status().get("is_database_away", True))
             collector.signal(signal.SIGTERM)
             assert collector.wait() == 0
