@@ -181,7 +181,7 @@ class SpoolWriter:
 
         Never raises for a disk that refuses: `error` says why, and the rows stay held.
         """
-        if not self._held:
+        if not self._held and self.error is None:
             return 0
         written = 0
         self.error = None

@@ -204,6 +204,23 @@ def test_a_disk_that_takes_no_more_leaves_rows_held_until_it_does(tmp_path) -> N
     writer.close()
 
 
+def test_a_state_that_the_disk_refused_is_noted_though_no_more_rows_come(tmp_path) -> None:
+    with SpoolWriter(tmp_path, Market.STOCKS, "collector") as writer:
+        writer.add_rows(STREAM_TRADES, trades_at([OPEN]))
+        writer.flush()
+        # A folder in its place refuses the file as a full disk does.
+        in_its_place = writer.folder / ".collector.state.tmp"
+        in_its_place.mkdir()
+        writer.add_rows(STREAM_TRADES, trades_at([OPEN + 1]))
+        assert writer.flush() == 1
+        assert (writer.error is None, writer.rows_held) == (False, 0)
+        in_its_place.rmdir()
+        assert writer.flush() == 0
+        assert writer.error is None
+    with SpoolWriter(tmp_path, Market.STOCKS, "collector") as writer:
+        assert writer.state.newest == OPEN + 1
+
+
 def test_what_the_disk_refuses_to_the_last_is_told_as_lost(tmp_path) -> None:
     writer = SpoolWriter(tmp_path, Market.STOCKS, "collector")
     (tmp_path / "stocks" / str(DAY)).write_text("in the way")
