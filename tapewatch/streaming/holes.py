@@ -15,6 +15,8 @@ from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
 PROVEN_AFTER = 500
 #: Tape time that a skipped number, or a trade of a minute, may still come late.
 _LATENESS_NS = 10 * NS_PER_SECOND
+#: Of a skip so many numbers are awaited: one wrong number may skip more than there is memory.
+_MOST_SKIPPED = 100_000
 _ROUNDING = 1e-6
 _KEPT_MINUTES = 20
 
@@ -134,7 +136,7 @@ class HoleFinder:
         fresh = numbers > known.last
         chain, at = np.append(known.last, numbers[fresh]), np.append(known.time, times[fresh])
         for place in np.flatnonzero(np.diff(chain) > known.step).tolist():
-            between = set(range(int(chain[place]) + known.step, int(chain[place + 1]), known.step))
+            between = set(range(int(chain[place]) + known.step, int(chain[place + 1]), known.step)[:_MOST_SKIPPED])
             waiting.append(_Skipped(between, int(at[place]), int(at[place + 1])))
         self._numbers[symbol] = _Numbering(high, max(known.time, last_time), known.step, known.run + len(rows))
 

@@ -36,6 +36,15 @@ def test_a_skip_in_proven_numbers_is_a_hole_once_it_is_late(step, size) -> None:
     assert "2 sequence number(s)" in hole.reason
 
 
+def test_one_number_out_of_all_bounds_is_a_hole_and_no_more() -> None:
+    finder = HoleFinder()
+    feed(finder, numbered(list(range(1, 600))))
+    wild = trades_at([START + 600 * NS_PER_SECOND], first_number=10**15)
+    after = trades_at([START + 700 * NS_PER_SECOND], first_number=10**15 + 1)
+    (hole,) = feed(finder, pl.concat([wild, after]), size=1)
+    assert (hole.start, hole.end) == (START + 599 * NS_PER_SECOND, START + 600 * NS_PER_SECOND + 1)
+
+
 def test_numbers_that_come_late_or_twice_are_no_holes() -> None:
     numbers = list(range(1, 700))
     numbers[600], numbers[603] = numbers[603], numbers[600]
