@@ -4,6 +4,7 @@ Belongs here: what runs. Not here: how it is kept running and stopped (`supervis
 """
 
 import os
+import random
 import socket
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from tapewatch.settings import Settings
 EMULATOR_SEED = 7
 PLACEHOLDER_KEY = "emulator"
 _LOOPBACK = "127.0.0.1"
+_CHOSEN = range(10_000, 20_000)
 _DEFINITIONS = "orchestration.definitions"
 _REMOTE_SCHEMES = ("http://", "https://", "databricks")
 
@@ -110,10 +112,19 @@ def check_ports(wanted: Sequence[Service], host: str) -> None:
 
 
 def free_port(host: str) -> int:
-    """A port of `host` that nobody listens on at this moment."""
-    with socket.socket(_family(host)) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """A port of `host` that nobody listens on at this moment.
+
+    None of those that systems give to whoever asks for any (from 32,768 on Linux): a service that loads a model binds its port
+    long after it was chosen, and any connection made meanwhile might have it.
+
+    Raises:
+        ServiceError: there is none.
+    """
+    ports = random.sample(_CHOSEN, len(_CHOSEN))
+    found = next((port for port in ports if _is_free(host, port)), None)
+    if found is None:
+        raise ServiceError(f"no port of {host} from {_CHOSEN[0]} to {_CHOSEN[-1]} is free")
+    return found
 
 
 def _family(host: str) -> socket.AddressFamily:

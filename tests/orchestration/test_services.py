@@ -7,12 +7,14 @@ import pytest
 from pydantic import SecretStr
 from rich.console import Console
 
+from orchestration import services as started
 from orchestration.definitions import build_definitions
 from orchestration.services import (
     PLACEHOLDER_KEY,
     ServiceError,
     check_ports,
     environment,
+    free_port,
     on_emulator,
     services,
     with_source,
@@ -79,6 +81,14 @@ def test_a_taken_port_is_named_with_who_needs_it_and_the_way_out(settings: Setti
         with pytest.raises(ServiceError, match=rf"port {port} is taken: MLflow.*TAPEWATCH_PORT_MLFLOW"):
             check_ports(wanted, "127.0.0.1")
     check_ports(wanted, "127.0.0.1")
+
+
+def test_a_port_is_chosen_that_nobody_else_is_given_before_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert free_port("127.0.0.1") < 20_000
+    taken, free = free_ports(2)
+    monkeypatch.setattr(started, "_CHOSEN", range(taken, free + 1))
+    with socket.create_server(("127.0.0.1", taken)):
+        assert {free_port("127.0.0.1") for _ in range(20)} == {free}
 
 
 def test_without_key_and_files_everything_points_at_the_emulator(settings: Settings) -> None:
