@@ -66,11 +66,15 @@ class LiveDatabase:
         return found
 
     def close(self) -> None:
-        """Return every connection."""
-        with self._opening:
+        """Return every connection. One that is made just now is not waited for: a server may take long to say nothing."""
+        if not self._opening.acquire(blocking=False):
+            return
+        try:
             if self._database is not None:
                 self._database.close()
                 self._database = None
+        finally:
+            self._opening.release()
 
     def _call(self, method: str, *args: object, **options: Mapping[str, object]) -> Any:
         if self.error is not None and time.monotonic() < self._retry_at:

@@ -11,6 +11,7 @@ from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.live_tables import LIVE_BARS, LIVE_QUARANTINE
 from tapewatch.market.tables import TIME
 from tapewatch.store.database import Database, DatabaseError
+from tapewatch.streaming import live_database
 from tapewatch.streaming.live_database import LiveDatabase, RowWriter
 from tests.support.live_rows import rows_of
 
@@ -63,6 +64,30 @@ def test_a_writer_that_has_no_more_time_ends_with_what_it_is_at(tmp_path: Path) 
         writer._thread.join(120)
     assert not writer._thread.is_alive()
     assert written == [200]
+
+
+def test_a_database_that_is_just_being_opened_holds_up_no_end() -> None:
+    is_opening, may_open = threading.Event(), threading.Event()
+
+    def opened(*_: object, **__: object) -> Database:
+        is_opening.set()
+        assert may_open.wait(120)
+        raise DatabaseError("away", is_transient=True)
+
+    database = LiveDatabase("sqlite://")
+    writer = RowWriter(database)
+    with patch.object(live_database, "Database", opened):
+        writer.put(LIVE_QUARANTINE, DAY, rows(0, 10))
+        writer.start()
+        assert is_opening.wait(120)
+        closing = threading.Thread(target=database.close)
+        closing.start()
+        closing.join(30)
+        is_held_up = closing.is_alive()
+        may_open.set()
+        closing.join(120)
+        assert writer.close(120) == 10
+    assert not is_held_up
 
 
 def test_while_the_database_is_away_the_oldest_rows_go(tmp_path: Path) -> None:
