@@ -56,6 +56,8 @@ _POLL_S = 0.1
 #: How long a thread may keep the interpreter while the receiver waits for it.
 _SWITCH_S = 0.001
 _STOP_S = 5.0
+#: A little more than a server's farewell may take.
+_LEAVE_S = 3.0
 _LOOK_S = 0.25
 _COMMIT_WAIT_S = 0.1
 
@@ -299,7 +301,8 @@ class Collector:
             self._frames_rate.mark(now_s, self._received.frames)
             self._stopping.wait(_LOOK_S)
         client.stop()
-        receiver.join()
+        # Nothing comes of it any more. What still waits for a name's address, as long as the system likes, holds up no end.
+        receiver.join(_LEAVE_S)
         self._received.end()
         if is_over:
             _log.info("the session is over")

@@ -1,6 +1,7 @@
 """A collector's threads where they meet: whoever stops, fails or asks at the worst moment, nothing is passed over."""
 
 import datetime as dt
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from tapewatch.feeds.frame_queue import Marker
 from tapewatch.feeds.stream_frames import Frame
 from tapewatch.market.instruments import Market, Partition
+from tapewatch.streaming import collector as collector_module
 from tapewatch.streaming.builder import Builder
 from tapewatch.streaming.collector import Collector, CollectorConfig
 from tapewatch.streaming.day_tapes import DayTapes
@@ -125,3 +127,17 @@ def test_what_waits_for_the_database_is_written_though_the_keeper_cannot_be_clos
     ):
         collector.run()
     rows_closed.assert_called_once()
+
+
+def test_a_name_that_is_looked_up_for_ever_holds_up_no_end(tmp_path: Path) -> None:
+    collector = collector_in(tmp_path)
+    may_end, ended = threading.Event(), []
+
+    def look_up(*_: object) -> None:
+        collector.stop()
+        ended.append(may_end.wait(30))
+
+    with patch.object(Collector, "_receive", look_up), patch.object(collector_module, "_LEAVE_S", 0):
+        collector.run()
+    assert not ended
+    may_end.set()
