@@ -105,7 +105,7 @@ class Transport:
         self._patience = patience or Patience()
         self._client = RESTClient(self._key, base=self.base_url, retries=0, pagination=False)
         # The client hands its timeouts to nobody, and its retries give up within a second.
-        timeout = urllib3.Timeout(self._patience.connect_timeout_s, self._patience.read_timeout_s)
+        timeout = urllib3.Timeout(connect=self._patience.connect_timeout_s, read=self._patience.read_timeout_s)
         settings = self._client.client.connection_pool_kw | {
             "retries": False,
             "timeout": timeout,

@@ -192,6 +192,7 @@ def test_a_retry_after_beyond_patience_ends_at_once(vendor):
     assert len(vendor.seen) == 1
 
 
+@pytest.mark.timeout(120)
 def test_a_slow_server_is_left_and_tried_again(vendor):
     class Late(Response):
         async def __call__(self, *connection):
@@ -200,7 +201,7 @@ def test_a_slow_server_is_left_and_tried_again(vendor):
             await super().__call__(*connection)
 
     vendor.faults[1] = lambda body: Late(json.dumps(body))
-    hasty = Patience(attempts=50, first_wait_s=0.01, longest_wait_s=2, connect_timeout_s=60, read_timeout_s=0.3)
+    hasty = Patience(attempts=50, first_wait_s=0.01, longest_wait_s=2, connect_timeout_s=600, read_timeout_s=0.3)
     assert trades(vendor, patience=hasty).height == 25
     assert vendor.seen[1].query == vendor.seen[0].query
 
