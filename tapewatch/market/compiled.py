@@ -32,7 +32,8 @@ class _OneWriter(caching.IndexDataCacheFile):
 
     @contextmanager
     def _locked(self, kind: int) -> Iterator[None]:
-        lock = os.open(f"{self._index_path}.lock", os.O_CREAT | os.O_RDONLY, 0o644)
+        # Writable, as network file systems want what is locked for one alone.
+        lock = os.open(f"{self._index_path}.lock", os.O_CREAT | os.O_RDWR, 0o644)
         try:
             fcntl.flock(lock, kind)
             yield
