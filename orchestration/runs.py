@@ -5,6 +5,7 @@ The same jobs that the Dagster UI launches; the events land in the same instance
 
 import datetime as dt
 import logging
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -121,7 +122,7 @@ def _execute(
         listen(entry)
         is_interrupted = is_interrupted or check_captured_interrupt()
 
-    with _without_interrupts_in_the_log(), instance(settings) as opened:
+    with _without_interrupts_in_the_log(), _sigterm_as_it_was(), instance(settings) as opened:
         opened.add_event_listener(run_id, hear)
         result = (
             build_definitions(settings)
@@ -191,6 +192,18 @@ def _without_interrupts_in_the_log() -> Iterator[None]:
     finally:
         if told is not None:
             told.removeFilter(mute)
+
+
+@contextmanager
+def _sigterm_as_it_was() -> Iterator[None]:
+    """Dagster leaves it as it finds Ctrl-C: ignored, where a script started this process in the background."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        # Where a thread runs this, Dagster changed nothing, and nobody could change it back.
+        if signal.getsignal(signal.SIGTERM) is not before:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:

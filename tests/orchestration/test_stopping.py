@@ -5,19 +5,15 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Self
 
 import dagster as dg
-import polars as pl
 import psutil
 import pytest
 from rich.console import Console
 
-from orchestration import demo, runs, scoring, streaming, up
-from orchestration.runs import RunReport
+from orchestration import runs, scoring, streaming, up
 from orchestration.services import Service, ServiceError
 from orchestration.streaming import Source
 from orchestration.supervision import Supervisor
@@ -26,6 +22,7 @@ from tapewatch.settings import Settings
 from tests.support.ports import free_ports
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+STUBBORN = CHECKOUT / "tests" / "support" / "stubborn_service.py"
 DAY = dt.date(2024, 6, 4)
 
 
@@ -69,54 +66,41 @@ def test_a_command_that_is_terminated_leaves_no_emulator(tmp_path: Path) -> None
         process.wait()
 
 
-class Served:
-    """A supervisor whose service answers at once, or is waited for until Ctrl-C."""
-
-    is_waited_for = False
-
-    def __init__(self, *_: Any) -> None: ...
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def wait_until_healthy(self, *_: Any, **__: Any) -> bool:
-        if self.is_waited_for:
-            signal.raise_signal(signal.SIGINT)
-        return not self.is_waited_for
+#: Strikes who started it, with Ctrl-C, once it runs itself; never healthy.
+_STRIKING = "import os, signal, sys, time; os.kill(int(sys.argv[1]), signal.SIGINT); time.sleep(600)"
 
 
-@pytest.mark.parametrize("is_waited_for", [True, False])
+@pytest.mark.slow
+@pytest.mark.parametrize("is_ready", [True, False])
 def test_ctrl_c_while_a_bento_is_served_ends_the_command(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, is_waited_for: bool
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, is_ready: bool
 ) -> None:
-    monkeypatch.setattr(scoring, "Supervisor", Served)
-    monkeypatch.setattr(Served, "is_waited_for", is_waited_for)
+    port = str(settings.port_scoring)
+    command = [str(STUBBORN), port] if is_ready else ["-c", _STRIKING, str(os.getpid())]
+    service = Service("scoring", "A Bento", (sys.executable, *command), health=f"http://127.0.0.1:{port}/")
+    monkeypatch.setattr(scoring, "scoring_service", lambda _: service)
     asked = []
     with pytest.raises(KeyboardInterrupt), scoring.served(settings):  # noqa: PT012 - what comes after the strike is the point
         signal.raise_signal(signal.SIGINT)
         asked.append("an answer")
-    assert asked == ([] if is_waited_for else ["an answer"])
+    assert asked == (["an answer"] if is_ready else [])
 
 
-def test_the_port_of_a_demo_is_chosen_when_the_run_is_over(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = []
-
-    def run(*_: Any) -> tuple[list[str], RunReport]:
-        done.append("run")
-        return ["a day"], RunReport()
-
-    emulator, found = SimpleNamespace(base_url="http://127.0.0.1:9"), pl.DataFrame({"score": [1.0]})
-    monkeypatch.setattr(demo, "running_emulator", lambda **_: nullcontext(emulator))
-    monkeypatch.setattr(demo, "materialize", run)
-    monkeypatch.setattr(demo, "Lake", lambda _: SimpleNamespace(read=lambda *_: found))
-    monkeypatch.setattr(demo, "anomaly_rows", lambda *_: found)
-    monkeypatch.setattr(demo, "request_body", lambda _: b"")
-    monkeypatch.setattr(demo, "free_port", lambda _: sys.exit("chosen"))
-    with pytest.raises(SystemExit, match="chosen"):
-        demo.run(settings, Console(quiet=True), days=2, seed=7)
-    assert done == ["run"]
+@pytest.mark.slow
+def test_a_run_leaves_sigterm_as_it_was(settings: Settings) -> None:
+    """Dagster gives it what Ctrl-C has: nothing, where a script started the command in the background."""
+    heard = []
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda number, _: heard.append(number)),
+    }
+    try:
+        runs.run_days(settings, "certify_days", Market.STOCKS, DAY, DAY)
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert heard == [signal.SIGTERM]
 
 
 @pytest.mark.slow
