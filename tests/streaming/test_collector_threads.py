@@ -135,7 +135,7 @@ def test_a_name_that_is_looked_up_for_ever_holds_up_no_end(tmp_path: Path) -> No
 
     def look_up(*_: object) -> None:
         collector.stop()
-        ended.append(may_end.wait(30))
+        ended.append(may_end.wait(300))
 
     with patch.object(Collector, "_receive", look_up), patch.object(collector_module, "_LEAVE_S", 0):
         collector.run()
