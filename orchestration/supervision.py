@@ -40,6 +40,8 @@ NAME = "supervisor"
 _TAIL_LINES = 15
 _SHORT_SOCKET_PATH = 100
 _PARENT_DEATH_SIGNAL = 1
+#: Found before any fork: to look for it takes a lock, which a thread may hold that the child does not have.
+_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 _UNREACHABLE = (httpx.TransportError, httpx.InvalidURL)
 _GONE = (OSError, http.client.HTTPException, xmlrpc.client.Error)
 
@@ -76,7 +78,7 @@ class Supervisor:
                 stderr=console,
                 # Its own session: Ctrl-C in the terminal reaches this process alone, which then stops the rest in order.
                 start_new_session=True,
-                preexec_fn=_prepare_child,  # noqa: PLW1509 - no thread has been started yet
+                preexec_fn=_prepare_child,  # noqa: PLW1509 - takes no lock that a thread of this process may hold
             )
         return self
 
@@ -248,8 +250,8 @@ def _prepare_child() -> None:
     """In the child before exec: signals as a terminal would give them, and on Linux an end when this process ends."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+    if _prctl is not None:
+        _prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
 def _umask() -> int:
