@@ -20,7 +20,7 @@ from resources.registry import ModelRegistryResource
 from tapewatch.market.instruments import Partition
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import BARS, COVERAGE, MICROSTRUCTURE, QUOTES, TRADES, quarantine_of
-from tapewatch.store.lake import Lake
+from tapewatch.store.lake.lake import Lake
 
 #: What an asset of market days yields: its days, then what the checks say of them.
 Checked = Iterator[dg.Output | dg.AssetCheckResult]

@@ -17,9 +17,9 @@ from tapewatch.bars.coverage import coverage as day_coverage
 from tapewatch.market.instruments import Partition, normalise
 from tapewatch.market.live_tables import GAPS
 from tapewatch.market.tables import COVERAGE
-from tapewatch.store.spool_files import waiting_for
-from tapewatch.streaming.gaps import until_merged
-from tapewatch.streaming.ingest import collected_until
+from tapewatch.store.spool.files import waiting_for
+from tapewatch.streaming.gaps.book import until_merged
+from tapewatch.streaming.ingest.ingest import collected_until
 
 
 @dg.asset(

@@ -8,7 +8,7 @@ from assets.partitions import run_partitions
 from resources.lake import Days, LakeTable
 from tapewatch.features.microstructure import microstructure as minute_rows
 from tapewatch.market.tables import MICROSTRUCTURE
-from tapewatch.store.tape import symbol_batches
+from tapewatch.store.lake.tape import symbol_batches
 
 
 @dg.asset(

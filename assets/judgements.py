@@ -1,7 +1,4 @@
-"""What makes a partition good: one verdict a function, over the partition as it was committed.
-
-Belongs here: judging tables of the lake, a few symbols at a time. Not here: telling Dagster (`checks.py`).
-"""
+"""What makes a partition good: one verdict a function, over the partition as it was committed."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -17,8 +14,8 @@ from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition
 from tapewatch.market.prices import is_no_price, is_two_sided
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import BARS, COVERAGE, DELIVERED_BARS, MICROSTRUCTURE, QUOTES, TRADES
-from tapewatch.store.lake import Lake, whole_symbol_groups
-from tapewatch.store.tape import symbol_batches
+from tapewatch.store.lake.lake import Lake, whole_symbol_groups
+from tapewatch.store.lake.tape import symbol_batches
 
 #: Whether the partition passes, and the facts.
 Verdict = tuple[bool, dict[str, Any]]

@@ -1,7 +1,4 @@
-"""How days are loaded from a source of record: which, for which symbols, and what is said of each.
-
-Belongs here: what trades and quotes, and in part bars, have in common. Not here: the assets (`tape.py`).
-"""
+"""How days are loaded from a source of record: which, for which symbols, and what is said of each."""
 
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -19,8 +16,8 @@ from tapewatch.market.instruments import Partition
 from tapewatch.market.live_tables import STREAM_BARS, STREAM_BATCHES
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import QUOTES, TRADES, quarantine_of
-from tapewatch.store.lake import Lake
-from tapewatch.streaming.ingest import is_loaded, partition_lock
+from tapewatch.store.lake.lake import Lake
+from tapewatch.streaming.ingest.ingest import is_loaded, partition_lock
 
 Fetch = Callable[[Partition, Sequence[str] | None], Load]
 

@@ -12,7 +12,7 @@ from resources.lake import Days, LakeTable
 from tapewatch.market.instruments import Partition
 from tapewatch.market.tables import PROFILE
 from tapewatch.reports.tape_profile import field_rows, profile_day
-from tapewatch.store.staging import Staging
+from tapewatch.store.durable import Staging
 
 
 @dg.asset(

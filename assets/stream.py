@@ -1,7 +1,4 @@
-"""What the stream delivered, merged into the tape.
-
-Belongs here: telling Dagster. Not here: the merging itself (`tapewatch/streaming/ingest.py`).
-"""
+"""What the stream delivered, merged into the tape."""
 
 import datetime as dt
 
@@ -18,8 +15,8 @@ from resources.spool import SpoolResource
 from tapewatch.market.instruments import Partition
 from tapewatch.market.live_tables import STREAM_BATCHES
 from tapewatch.market.tables import QUOTES, TRADES
-from tapewatch.store.lake import Lake
-from tapewatch.streaming.ingest import ingest
+from tapewatch.store.lake.lake import Lake
+from tapewatch.streaming.ingest.ingest import ingest
 
 
 class IngestConfig(dg.Config):

@@ -1,8 +1,4 @@
-"""The tape: trades, quotes and bars as the source delivers them.
-
-Belongs here: what is asked for and built. Not here: how a day is loaded (`loading.py`), what streams deliver (`stream.py`),
-how complete it all is (`coverage.py`).
-"""
+"""The tape: trades, quotes and bars as the source delivers them."""
 
 from collections.abc import Generator
 
@@ -22,9 +18,9 @@ from tapewatch.feeds.errors import EntitlementError
 from tapewatch.market.instruments import Partition
 from tapewatch.market.live_tables import STREAM_BARS
 from tapewatch.market.tables import BARS, DELIVERED_BARS, QUOTES, TRADES
-from tapewatch.store.lake import Lake
-from tapewatch.store.tape import symbol_batches
-from tapewatch.streaming.ingest import is_loaded
+from tapewatch.store.lake.lake import Lake
+from tapewatch.store.lake.tape import symbol_batches
+from tapewatch.streaming.ingest.ingest import is_loaded
 
 
 @dg.asset(**about_days(TRADES, "polygon"))

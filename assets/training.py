@@ -1,7 +1,6 @@
 """What the detector's assets do with it: fit and log, judge and log, explain and log.
 
-Belongs here: all that needs scikit-learn, SHAP, MLflow and Matplotlib. They take seconds to import, so the assets import this
-module as they run. Not here: the assets (`models.py`, `explanations.py`), choosing days (`validation.py`).
+They take seconds to import, so the assets import this module as they run.
 """
 
 import tempfile

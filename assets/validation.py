@@ -15,8 +15,8 @@ from tapewatch.labels.training_set import build_training_set
 from tapewatch.labels.truth import truth_minutes
 from tapewatch.market.instruments import Partition
 from tapewatch.market.tables import BARRIER_LABELS, TRAINING_SET, TRUTH_LABELS
-from tapewatch.store.lake import Lake
-from tapewatch.store.tape import symbol_batches
+from tapewatch.store.lake.lake import Lake
+from tapewatch.store.lake.tape import symbol_batches
 
 
 @dataclass(frozen=True)

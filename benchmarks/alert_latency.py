@@ -1,8 +1,8 @@
 """From a frame's arrival to the committed row of its alert, at 10,000 events a second with injected volume spikes.
 
-A sender in another process speaks the vendor's protocol over loopback: 500 crypto pairs, trades and quotes of this moment, and
-ten times a second a spike in one of them. The collector is the real one, with spool, live bars and database; every latency
-counts from the first frame of the batch that raised the alert. Not here: how fast a stream may be (`socket_to_bars`).
+A sender in another process speaks the vendor's protocol over loopback: 500 crypto pairs, trades and quotes of this moment,
+and ten times a second a spike in one of them. The collector is the real one, with spool, live bars and database; every
+latency counts from the first frame of the batch that raised the alert.
 
     python -m benchmarks.alert_latency [SECONDS]
 """
@@ -25,10 +25,10 @@ from websockets.exceptions import ConnectionClosed
 from benchmarks.socket_to_bars import stopped_process
 from tapewatch.market.instruments import Market
 from tapewatch.market.live_tables import ALERTS
-from tapewatch.store.database import Database
-from tapewatch.streaming.collector import Collector, CollectorConfig
-from tapewatch.streaming.metrics import Status
-from tapewatch.streaming.rules_settings import DetectionConfig
+from tapewatch.store.database.database import Database
+from tapewatch.streaming.collector.collector import Collector, CollectorConfig
+from tapewatch.streaming.collector.metrics import Status
+from tapewatch.streaming.detection.rules.settings import DetectionConfig
 from tests.support.postgres import postgres
 
 RATE = 10_000

@@ -17,7 +17,7 @@ import polars as pl
 from models.evaluation import Evaluation, evaluate
 from models.isolation_forest import IsolationForestDetector
 from models.rules import volume_ratio
-from tapewatch.emulator.synthetic import Synthetic
+from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.microstructure import microstructure
 from tapewatch.labels.injection import inject
 from tapewatch.labels.truth import truth_minutes

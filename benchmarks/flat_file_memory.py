@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tapewatch.feeds.layouts import LAYOUTS
+from tapewatch.feeds.files.layouts import LAYOUTS
 from tapewatch.market.instruments import Market, session_of
 
 _DATE = dt.date(2024, 3, 5)
@@ -21,10 +21,10 @@ _CHUNK = 1000
 _LOAD = """
 import datetime as dt, sys, time
 from pathlib import Path
-from tapewatch.feeds.flat_files import FlatFileSource
+from tapewatch.feeds.files.source import FlatFileSource
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables import QUOTES
-from tapewatch.store.lake import Lake
+from tapewatch.store.lake.lake import Lake
 start, day = time.perf_counter(), Partition(dt.date(2024, 3, 5), Market.STOCKS)
 rows = Lake(sys.argv[1] + "/lake").write(QUOTES, day, FlatFileSource(sys.argv[1]).quotes(day)).rows
 """

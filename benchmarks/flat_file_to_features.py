@@ -22,14 +22,14 @@ import numpy as np
 import polars as pl
 
 from tapewatch.bars.time_bars import minute_bars, reconcile
-from tapewatch.emulator.synthetic import Synthetic
+from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.microstructure import microstructure
-from tapewatch.feeds.flat_files import FlatFileSource
-from tapewatch.feeds.layouts import LAYOUTS
+from tapewatch.feeds.files.layouts import LAYOUTS
+from tapewatch.feeds.files.source import FlatFileSource
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables import BARS, MICROSTRUCTURE, QUOTES, TRADES
-from tapewatch.store.lake import Lake
-from tapewatch.store.tape import symbol_batches
+from tapewatch.store.lake.lake import Lake
+from tapewatch.store.lake.tape import symbol_batches
 
 _ROOT = Path(os.environ.get("TAPEWATCH_MARKET_DATA", Path(__file__).resolve().parents[2] / "shared" / "market-data"))
 _RECORDED = [Partition(dt.date(2013, 10, day), Market.STOCKS) for day in (7, 8, 9)]

@@ -17,7 +17,7 @@ import pandas as pd
 import polars as pl
 
 from benchmarks import microstructure_pandas, microstructure_polars
-from tapewatch.emulator.synthetic import Synthetic
+from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.microstructure import microstructure
 from tapewatch.market.instruments import Market, Partition, Session, session_of
 from tests.support.recorded import TICK_DAYS, recorded_quotes, recorded_trades

@@ -16,15 +16,15 @@ from statistics import median
 import polars as pl
 
 from tapewatch.bars.time_bars import minute_bars
-from tapewatch.emulator.anomalies import KINDS
-from tapewatch.emulator.synthetic import Synthetic
+from tapewatch.emulator.synthetic.anomalies import KINDS
+from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.market.instruments import Market, Session, session_of, trading_days
 from tapewatch.market.live_tables import STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.tables import TRADES
-from tapewatch.streaming.baselines import Baselines, baselines_from
-from tapewatch.streaming.detection import Watch
-from tapewatch.streaming.rules_settings import DetectionConfig
-from tapewatch.streaming.rules_words import RULE_NAMES
+from tapewatch.streaming.detection.baselines import Baselines, baselines_from
+from tapewatch.streaming.detection.rules.settings import DetectionConfig
+from tapewatch.streaming.detection.rules.wording import RULE_NAMES
+from tapewatch.streaming.detection.watch import Watch
 from tests.support.watching import batches
 
 #: Thresholds were chosen on the seeds 1 to 40; these were left alone until they stood.

@@ -1,8 +1,8 @@
 """A REST page of 50,000 rows to columns, against the official client building its objects and a DataFrame of them.
 
 Both sides get the same bytes, in memory: what is compared is decoding, not sockets. The client's side runs the client's own
-paging code (`list_aggs`, `list_trades`) over a pool that answers from memory; ours decodes, screens and sorts as a load does.
-Not here: the network.
+paging code (`list_aggs`, `list_trades`) over a pool that answers from memory; ours decodes, screens and sorts as a load
+does.
 
     python -m benchmarks.rest_page
 """
@@ -19,7 +19,7 @@ import polars as pl
 import urllib3
 from polygon import RESTClient
 
-from tapewatch.feeds.rest_kinds import BARS_KIND, TRADES_KIND, Kind, Window
+from tapewatch.feeds.rest.kinds import BARS_KIND, TRADES_KIND, Kind, Window
 from tapewatch.market.instruments import Market, session_of
 from tapewatch.market.tables import SYMBOL
 

@@ -1,8 +1,8 @@
 """Socket to bars: 50,000 events a second from an emulator in another process, held, and nothing lost.
 
-The collector is the real one: receive, decode, detect, bars and microstructure rows, spool, SQLite. The official client takes
-the same stream in a run of its own and does nothing with what it parsed. Each side is a process of its own; the tape ends, so
-that what was sent and what was received can be compared to the event. Not here: decoding alone (`stream_decode`).
+The collector is the real one: receive, decode, detect, bars and microstructure rows, spool, SQLite. The official client
+takes the same stream in a run of its own and does nothing with what it parsed. Each side is a process of its own; the tape
+ends, so that what was sent and what was received can be compared to the event.
 
     python -m benchmarks.socket_to_bars [SECONDS]
 """
@@ -27,11 +27,11 @@ import psutil
 from polygon import WebSocketClient
 
 from tapewatch.emulator import DEFAULT_SEED
-from tapewatch.emulator.market_tape import SyntheticTape
 from tapewatch.emulator.process import running_emulator
+from tapewatch.emulator.tape.market_tape import SyntheticTape
 from tapewatch.market.instruments import Market, trading_days
-from tapewatch.streaming.collector import Collector, CollectorConfig
-from tapewatch.streaming.rules_settings import DetectionConfig
+from tapewatch.streaming.collector.collector import Collector, CollectorConfig
+from tapewatch.streaming.detection.rules.settings import DetectionConfig
 
 RATE = 50_000
 SECONDS = 600

@@ -23,13 +23,13 @@ from polygon.websocket.models import Market as ClientMarket
 from polygon.websocket.models import parse
 
 from tapewatch.bars.time_bars import minute_bars
-from tapewatch.emulator import messages
-from tapewatch.emulator.market_tape import SyntheticTape
-from tapewatch.feeds.stream_frames import Frame, FrameDecoder
-from tapewatch.feeds.stream_messages import union_of
+from tapewatch.emulator.stream import messages
+from tapewatch.emulator.tape.market_tape import SyntheticTape
+from tapewatch.feeds.stream.decode.decoder import Frame, FrameDecoder
+from tapewatch.feeds.stream.decode.messages import union_of
 from tapewatch.market.instruments import Market, Session, session_of
 from tapewatch.market.tables import TRADES
-from tapewatch.streaming.live_tape import LiveTape
+from tapewatch.streaming.live.tape import LiveTape
 from tests.support.recorded import TICK_DAYS, recorded_quotes, recorded_trades
 
 EVENTS = 200_000

@@ -17,10 +17,10 @@ import polars as pl
 
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.live_tables import STREAM_TRADES
-from tapewatch.store.lake import Lake
-from tapewatch.store.spool_files import SpoolFile, waiting
-from tapewatch.store.spool_rows import write_rows
-from tapewatch.streaming.ingest import ingest
+from tapewatch.store.lake.lake import Lake
+from tapewatch.store.spool.files import SpoolFile, waiting
+from tapewatch.store.spool.rows import write_rows
+from tapewatch.streaming.ingest.ingest import ingest
 
 _DAY = Partition(dt.date(2024, 3, 5), Market.STOCKS)
 _SYMBOLS = 50

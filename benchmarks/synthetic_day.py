@@ -14,8 +14,8 @@ from collections.abc import Callable
 import msgspec
 import polars as pl
 
-from tapewatch.emulator import encode
-from tapewatch.emulator.synthetic import Synthetic
+from tapewatch.emulator.rest import encode
+from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.market.instruments import Market
 
 _DAY = dt.date(2024, 3, 5)

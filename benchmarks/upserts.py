@@ -24,10 +24,10 @@ import sqlalchemy as sa
 
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.live_tables import LIVE_BARS
-from tapewatch.store import sql_upsert
-from tapewatch.store.database import Database
-from tapewatch.store.sql_rows import csv_block, keyed, sqlite_rows
-from tapewatch.store.sql_tables import twin
+from tapewatch.store.database import upserts
+from tapewatch.store.database.database import Database
+from tapewatch.store.database.rows import csv_block, keyed, sqlite_rows
+from tapewatch.store.database.tables import twin
 
 ROWS = 200_000
 ROUNDS = 5
@@ -62,7 +62,7 @@ def _bars(rows: int) -> pl.DataFrame:
 
 def _raw_sqlite(database: Database, frame: pl.DataFrame) -> Callable[[], object]:
     rows = [row for block in sqlite_rows(keyed(LIVE_BARS, _DAY, frame)) for row in block]
-    statement = sql_upsert.sqlite_statement(LIVE_BARS)
+    statement = upserts.sqlite_statement(LIVE_BARS)
 
     def run() -> None:
         with database.engine.begin() as connection:
@@ -76,9 +76,9 @@ def _raw_postgres(database: Database, frame: pl.DataFrame) -> Callable[[], objec
 
     def run() -> None:
         with database.engine.begin() as connection:
-            connection.exec_driver_sql(sql_upsert.staging_statement(LIVE_BARS))
-            connection.connection.cursor().copy_expert(sql_upsert.copy_statement(LIVE_BARS), io.BytesIO(block))
-            connection.exec_driver_sql(sql_upsert.merge_statement(LIVE_BARS))
+            connection.exec_driver_sql(upserts.staging_statement(LIVE_BARS))
+            connection.connection.cursor().copy_expert(upserts.copy_statement(LIVE_BARS), io.BytesIO(block))
+            connection.exec_driver_sql(upserts.merge_statement(LIVE_BARS))
 
     return run
 

@@ -19,12 +19,12 @@ from pathlib import Path
 
 import polars as pl
 
-from tapewatch.emulator.synthetic import Synthetic, TapeDay
+from tapewatch.emulator.synthetic.market import Synthetic, TapeDay
 from tapewatch.features.microstructure import microstructure
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables import MICROSTRUCTURE, QUOTES, SYMBOL, TRADES
-from tapewatch.store.lake import Lake
-from tapewatch.store.tape import symbol_batches
+from tapewatch.store.lake.lake import Lake
+from tapewatch.store.lake.tape import symbol_batches
 
 _PARTITION = Partition(dt.date(2024, 3, 5), Market.STOCKS)
 _NARROW = 4

@@ -14,7 +14,7 @@ import httpx
 from playwright.sync_api import Page, sync_playwright
 
 from orchestration.home import environment, prepare
-from orchestration.services import free_port
+from orchestration.processes.services import free_port
 from tapewatch.settings import Settings
 
 IMAGES = Path(__file__).parent / "images"

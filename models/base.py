@@ -1,7 +1,4 @@
-"""What every detector offers, so that training, evaluation and serving need not know which one they hold.
-
-Belongs here: the protocol and the little that all detectors share. Not here: any detector.
-"""
+"""What every detector offers, so that training, evaluation and serving need not know which one they hold."""
 
 from collections.abc import Sequence
 from pathlib import Path

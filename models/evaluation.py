@@ -1,7 +1,4 @@
-"""How good a detector is, beside the trivial rule given as many alerts.
-
-Belongs here: numbers from scores and truth. Not here: scores (the detectors, `rules`) and pictures (`plots`).
-"""
+"""How good a detector is, beside the trivial rule given as many alerts."""
 
 from dataclasses import dataclass
 from typing import Self

@@ -1,7 +1,4 @@
-"""From anomalous minutes to anomalies: adjacent minutes of a symbol become one event with a kind and reasons.
-
-Belongs here: merging and naming. Not here: scoring and explaining (the detectors).
-"""
+"""From anomalous minutes to anomalies: adjacent minutes of a symbol become one event with a kind and reasons."""
 
 import json
 

@@ -1,7 +1,5 @@
 """How much a minute speaks for each kind of anomaly: the forest's inputs.
 
-Belongs here: from deviations to surprises to evidence, and back from evidence to features. Not here: the verdict (the forest).
-
 A deviation becomes a surprise, minus the log of how often its market's training minutes deviated as far in that direction; so a
 feature with wild tails weighs no more than a tame one. The evidence for a kind is the mean of its two greatest surprises: one odd feature
 alone convinces less than two. A direction that is no sign of trouble (by the catalog) does not count.

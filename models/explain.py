@@ -1,7 +1,4 @@
-"""Why a minute scored as it did: SHAP values of an Isolation Forest.
-
-Belongs here: attributions to the forest's inputs. Not here: handing them on to features (`evidence`).
-"""
+"""Why a minute scored as it did: SHAP values of an Isolation Forest."""
 
 from dataclasses import dataclass
 

@@ -1,7 +1,4 @@
-"""The registered detector: an Isolation Forest (Liu, Ting and Zhou 2008) over evidence for each kind of anomaly.
-
-Belongs here: fitting, scoring, explaining, saving. Not here: the inputs (`evidence`), the explanation's mathematics (`explain`).
-"""
+"""The registered detector: an Isolation Forest (Liu, Ting and Zhou 2008) over evidence for each kind of anomaly."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,4 @@
-"""What a saved detector says about itself, and the refusal to load one that does not fit this code.
-
-Belongs here: `manifest.json` and the checks on it. Not here: the state beside it (the detectors).
-"""
+"""What a saved detector says about itself, and the refusal to load one that does not fit this code."""
 
 import hashlib
 import json

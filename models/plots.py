@@ -1,7 +1,4 @@
-"""Pictures of a detector and its evaluation, as PNG bytes.
-
-Belongs here: drawing what was computed elsewhere. Not here: any number that is not on the axes.
-"""
+"""Pictures of a detector and its evaluation, as PNG bytes."""
 
 from io import BytesIO
 

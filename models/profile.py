@@ -1,8 +1,4 @@
-"""What is usual for a symbol at a time of day: the centre and scale of each feature.
-
-Belongs here: robust standardisation fitted on the training window, kept as plain tables. Not here: how unusual a deviation is
-(`evidence`).
-"""
+"""What is usual for a symbol at a time of day: the centre and scale of each feature."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""The trivial rule that a detector must beat: volume over three times its trailing mean.
-
-Belongs here: rules without anything learnt. Not here: the comparison (`evaluation`).
-"""
+"""The trivial rule that a detector must beat: volume over three times its trailing mean."""
 
 import polars as pl
 

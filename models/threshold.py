@@ -1,7 +1,4 @@
-"""From scores to a verdict: how many alerts a desk can look at.
-
-Belongs here: the choice of thresholds. Not here: scores.
-"""
+"""From scores to a verdict: how many alerts a desk can look at."""
 
 import numpy as np
 

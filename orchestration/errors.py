@@ -1,7 +1,4 @@
-"""Which errors are answers, not defects: the command line prints them as one red line.
-
-Belongs here: telling the two apart, the error of runs, and the console that people read. Not here: what raises them.
-"""
+"""Which errors are answers, not defects: the command line prints them as one red line."""
 
 import errno
 import functools
@@ -21,8 +18,8 @@ console = Console(stderr=True)
 _ANSWERS = (
     ("models.base", "DetectorError"),
     ("orchestration.errors", "RunError"),
-    ("orchestration.scoring", "ScoringError"),
-    ("orchestration.services", "ServiceError"),
+    ("orchestration.runs.scoring", "ScoringError"),
+    ("orchestration.processes.services", "ServiceError"),
     ("serving.bento", "BentoError"),
     ("serving.loader", "LoadError"),
     ("serving.schemas", "RequestError"),
@@ -31,11 +28,11 @@ _ANSWERS = (
     ("tapewatch.feeds.source", "SourceError"),
     ("tapewatch.market.instruments", "CalendarError"),
     ("tapewatch.market.schema", "SchemaError"),
-    ("tapewatch.store.lake", "LakeError"),
-    ("tapewatch.store.spool", "SpoolError"),
-    ("tapewatch.store.sql_engine", "DatabaseError"),
-    ("tapewatch.streaming.lock", "CollectorError"),
-    ("tapewatch.streaming.rules_settings", "DetectionError"),
+    ("tapewatch.store.lake.lake", "LakeError"),
+    ("tapewatch.store.spool.spool", "SpoolError"),
+    ("tapewatch.store.database.engine", "DatabaseError"),
+    ("tapewatch.streaming.collector.lock", "CollectorError"),
+    ("tapewatch.streaming.detection.rules.settings", "DetectionError"),
 )
 #: What a disk or folder answers that is full, absent or closed to this user.
 _OF_THE_DISK = {

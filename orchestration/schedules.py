@@ -10,7 +10,7 @@ from orchestration.jobs import certify_days, detect_anomalies, train_detectors, 
 from resources.database import DatabaseResource
 from tapewatch.market.instruments import Market, Partition, session_of
 from tapewatch.market.live_tables import GAPS
-from tapewatch.streaming.gaps import GROWING, OPEN, gap_rows, partition_of
+from tapewatch.streaming.gaps.book import GROWING, OPEN, gap_rows, partition_of
 
 #: The vendor's files of a day are ready about 11:00 New York time on the next.
 _AFTER_DELIVERY = "30 11 * * *"

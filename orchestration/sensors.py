@@ -10,7 +10,7 @@ import dagster as dg
 from orchestration.jobs import update_day
 from orchestration.stream_sensor import stream_spool_sensor
 from resources.tape_source import TapeSourceResource
-from tapewatch.feeds.flat_files import FlatFileSource
+from tapewatch.feeds.files.source import FlatFileSource
 from tapewatch.market.instruments import Market, Partition, session_of
 
 _TABLES = ("trades", "quotes", "bars")

@@ -2,9 +2,8 @@
 
 The cursor holds, by partition, the run that is under way (its key, how often it was tried, when) and how far the last
 successful one merged; it moves on once a run has succeeded, and only then. A run that fails is asked for again under a new
-key, later each time, whether or not it had merged its batches before: what is made of them is still owed. A run rewrites its
-partition whole, so the next one waits in proportion to what the last one took. Belongs here: asking. Not here: merging
-(`assets/stream.py`).
+key, later each time, whether or not it had merged its batches before: what is made of them is still owed. A run rewrites
+its partition whole, so the next one waits in proportion to what the last one took.
 """
 
 import datetime as dt
@@ -19,7 +18,7 @@ from assets.partitions import FIRST_DAY
 from orchestration.jobs import ingest_stream
 from resources.spool import SpoolResource
 from tapewatch.market.instruments import Partition, session_of
-from tapewatch.store.spool_files import SpoolFile, highest_numbers, waiting
+from tapewatch.store.spool.files import SpoolFile, highest_numbers, waiting
 
 #: A run costs seconds: batches of a while are merged together.
 TICK_SECONDS = 30

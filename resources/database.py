@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from tapewatch.store.database import Database
+from tapewatch.store.database.database import Database
 
 
 class DatabaseResource(dg.ConfigurableResource):

@@ -13,7 +13,7 @@ from tapewatch.market.instruments import Partition
 from tapewatch.market.live_tables import EVERY
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import TRADES
-from tapewatch.store.lake import Lake
+from tapewatch.store.lake.lake import Lake
 
 _TABLES = {(table.group, table.name): table for table in EVERY}
 

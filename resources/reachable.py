@@ -1,7 +1,4 @@
-"""Whether anybody listens where the vendor should be: asked before many calls are made that would each be patient.
-
-Belongs here: a connection that is opened and closed. Not here: calls (`tapewatch/feeds/rest_transport.py`).
-"""
+"""Whether anybody listens where the vendor should be: asked before many calls are made that would each be patient."""
 
 import socket
 import time

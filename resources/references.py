@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from resources.lake import LakeResource
-from tapewatch.store.staging import Staging
+from tapewatch.store.durable import Staging
 
 
 class ReferenceIOManager(dg.ConfigurableIOManager):

@@ -8,8 +8,8 @@ from pydantic import Field, PrivateAttr
 
 from resources.reachable import expect_listener
 from tapewatch.feeds.errors import UnavailableError
-from tapewatch.feeds.flat_files import FlatFileSource
-from tapewatch.feeds.rest import RestSource
+from tapewatch.feeds.files.source import FlatFileSource
+from tapewatch.feeds.rest.source import RestSource
 from tapewatch.feeds.source import SourceError, TapeSource
 from tapewatch.market.instruments import Market, Partition, SymbolError, normalise
 

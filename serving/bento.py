@@ -1,8 +1,7 @@
 """Builds the Bento of a registered model from its artifact folder alone, offline.
 
-Belongs here: what goes into a Bento and under which tag. Not here: where the artifact comes from (the model registry's
-business). Run as a module it is the worker half of `build_bento`, in a process of its own, because BentoML settles its
-home once for the life of a process.
+Run as a module it is the worker half of `build_bento`, in a process of its own, because BentoML settles its home once for
+the life of a process.
 """
 
 import ast

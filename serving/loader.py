@@ -1,7 +1,4 @@
-"""The detector behind the scoring service: loading it, and turning its numbers into verdicts.
-
-Belongs here: what a verdict is made of, whoever asks (the service, the command line). Not here: HTTP, how a Bento is built.
-"""
+"""The detector behind the scoring service: loading it, and turning its numbers into verdicts."""
 
 import datetime as dt
 import gc

@@ -1,7 +1,4 @@
-"""What the scoring service accepts and answers, made from the table of microstructure rows.
-
-Belongs here: shapes, bounds, and the refusals that clients read. Not here: scoring, HTTP.
-"""
+"""What the scoring service accepts and answers, made from the table of microstructure rows."""
 
 import datetime as dt
 from collections.abc import Sequence

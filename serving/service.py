@@ -1,6 +1,5 @@
 """The scoring service: `POST /score` over HTTP, in a Bento that carries the registered champion.
 
-Belongs here: routes, status codes, the service's settings. Not here: request shapes (`schemas.py`), verdicts (`loader.py`).
 BentoML answers `/healthz`, `/livez`, `/readyz` and `/metrics`; scoring is a mounted ASGI app, which is several times faster
 than a BentoML endpoint and lets the refusals be our own.
 """

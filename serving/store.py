@@ -1,7 +1,4 @@
-"""Where BentoML keeps Bentos and their models on disk, read without importing BentoML.
-
-Belongs here: finding the Bento built last and the model it bundles. Not here: building (`bento.py`) or serving them.
-"""
+"""Where BentoML keeps Bentos and their models on disk, read without importing BentoML."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How complete each symbol's day is. Belongs here: counting what came. Not here: refusing what is incomplete."""
+"""How complete each symbol's day is."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

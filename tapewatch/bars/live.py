@@ -1,8 +1,4 @@
-"""Bars of a day that is still under way: by the second and the minute, and again where late trades change them.
-
-Belongs here: what is carried from bar to bar, and which bars follow. Not here: the update rules, which are those of the
-batch (`kernel`), and the trades.
-"""
+"""Bars of a day that is still under way: by the second and the minute, and again where late trades change them."""
 
 from dataclasses import dataclass, field
 

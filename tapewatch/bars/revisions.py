@@ -1,7 +1,4 @@
-"""One bar from several deliveries of it, and which revision of it this is.
-
-Belongs here: streamed bars beside those of REST and flat files. Not here: built bars beside delivered ones (`time_bars.py`).
-"""
+"""One bar from several deliveries of it, and which revision of it this is."""
 
 import polars as pl
 

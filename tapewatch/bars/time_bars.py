@@ -1,7 +1,4 @@
-"""Bars from trades by the vendor's update rules, and how they compare with the bars the vendor delivered.
-
-Belongs here: bars by the clock. Not here: bars by other measures of activity, and how complete the day is (`coverage`).
-"""
+"""Bars from trades by the vendor's update rules, and how they compare with the bars the vendor delivered."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""The server's addresses, and the endpoints too small for a module of their own. A Starlette application over one tape.
-
-Not here: rights and rates (`gate`), rows (`tick_endpoints`, `bar_endpoints`, `reference`), the tape (`market_tape`).
-"""
+"""The server's addresses, and the endpoints too small for a module of their own. A Starlette application over one tape."""
 
 import datetime as dt
 
@@ -13,16 +10,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tapewatch.emulator import reference, replies, times
-from tapewatch.emulator.bar_endpoints import BarEndpoints
-from tapewatch.emulator.futures_endpoints import FuturesEndpoints
-from tapewatch.emulator.gate import Gate
-from tapewatch.emulator.market_tape import MarketTape
-from tapewatch.emulator.replies import Refusal
-from tapewatch.emulator.requests import next_url, resumed, symbol_of
-from tapewatch.emulator.rest_faults import FaultyRest
-from tapewatch.emulator.streams import Streams
-from tapewatch.emulator.tick_endpoints import TickEndpoints
+from tapewatch.emulator.rest import reference
+from tapewatch.emulator.rest.bar_endpoints import BarEndpoints
+from tapewatch.emulator.rest.faults import FaultyRest
+from tapewatch.emulator.rest.futures_endpoints import FuturesEndpoints
+from tapewatch.emulator.rest.tick_endpoints import TickEndpoints
+from tapewatch.emulator.stream.streams import Streams
+from tapewatch.emulator.tape.market_tape import MarketTape
+from tapewatch.emulator.vendor import replies, times
+from tapewatch.emulator.vendor.gate import Gate
+from tapewatch.emulator.vendor.replies import Refusal
+from tapewatch.emulator.vendor.requests import next_url, resumed, symbol_of
 from tapewatch.market.instruments import Market
 
 _LONG_AGO = dt.date(1990, 1, 2)

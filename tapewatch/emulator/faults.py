@@ -21,7 +21,6 @@ A file is TOML with a table `[[fault]]` for each, and `[[rename]]` for symbols t
     at = 2024-03-05T15:00:00Z
 
 The same file and the same clients see the same faults. What they make a client lose is always to be had by REST.
-Belongs here: the file, and strikes at connections and at REST. Not here: faults of messages (`tape_faults`).
 """
 
 import datetime as dt

@@ -1,4 +1,4 @@
-"""Runs an emulator in a process of its own for as long as a block of code lasts. Not here: the server itself."""
+"""Runs an emulator in a process of its own for as long as a block of code lasts."""
 
 import subprocess
 import sys

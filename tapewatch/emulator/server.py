@@ -1,7 +1,4 @@
-"""The emulator as a process: its socket, its command line, its end.
-
-Belongs here: starting and stopping. Not here: what is served (`app`), and being started by another process (`process`).
-"""
+"""The emulator as a process: its socket, its command line, its end."""
 
 import argparse
 import contextlib
@@ -17,12 +14,12 @@ import uvicorn
 
 from tapewatch.emulator import DEFAULT_PORT, DEFAULT_SEED, DEFAULT_SPEED, LOOPBACK, app
 from tapewatch.emulator.faults import FaultsFile, load
-from tapewatch.emulator.gate import Gate
-from tapewatch.emulator.market_tape import MarketTape, SyntheticTape
-from tapewatch.emulator.pace import Speed
-from tapewatch.emulator.playback import Replay
-from tapewatch.emulator.renaming import RenamedTape
-from tapewatch.emulator.streams import Streams
+from tapewatch.emulator.stream.pace import Speed
+from tapewatch.emulator.stream.playback import Replay
+from tapewatch.emulator.stream.streams import Streams
+from tapewatch.emulator.tape.market_tape import MarketTape, SyntheticTape
+from tapewatch.emulator.tape.renaming import RenamedTape
+from tapewatch.emulator.vendor.gate import Gate
 
 _HIGHEST_PORT = 65_535
 _FIRST_DAY = ("VOO", dt.date(2024, 3, 5))
@@ -110,7 +107,7 @@ def _tape(seed: int, flat_files: str | None) -> MarketTape:
     if flat_files is None:
         return SyntheticTape(seed)
     # Only here: the synthetic market starts faster without the reader of files.
-    from tapewatch.emulator.recorded import RecordedTape  # noqa: PLC0415
+    from tapewatch.emulator.tape.recorded import RecordedTape  # noqa: PLC0415
 
     if "://" not in flat_files and not Path(flat_files).is_dir():
         raise FileNotFoundError(f"no folder {flat_files}: name the one that holds us_stocks_sip, global_crypto, …")

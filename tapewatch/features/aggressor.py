@@ -1,7 +1,5 @@
 """Who initiated each trade: the market's own word where it gives one, else the rules of Lee and Ready.
 
-Belongs here: a side for every trade, and how far the ways of finding it agree. Not here: sums of sides.
-
 The quote rule compares a trade with the midpoint in force: above it a buyer initiated, below it a seller. At the midpoint,
 or while no valid quote stands, the tick rule decides by the last price that differed (Lee and Ready 1991). Their five seconds
 of delay belong to a time of floor reporters: here the quote must only be strictly earlier, since a quote of the same instant

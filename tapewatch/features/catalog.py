@@ -1,7 +1,6 @@
 """The ordered list of features that models see, with its version. One list for training, scoring and the feature store.
 
-Belongs here: which columns of `MICROSTRUCTURE` a model reads, on which scale, and what each speaks for. Not here: how a
-column is computed. Left out on purpose: levels (prices, shares, notional) that tell symbols apart, not their states.
+Left out on purpose: levels (prices, shares, notional) that tell symbols apart, not their states.
 """
 
 from collections.abc import Sequence

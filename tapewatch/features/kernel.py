@@ -1,8 +1,6 @@
 """The compiled pass over a symbol's trades and quotes that leaves one record of sums a minute.
 
-Belongs here: what needs every tick, each visited once and in order of time. Not here: what follows from the sums
-(`order_flow`, `liquidity`, `volatility`). All compiled code of the pass is in this file, since Numba's cache does not see a
-change in another.
+All compiled code of the pass is in this file, since Numba's cache does not see a change in another.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Assembles the `microstructure` table from a day's tape. Belongs here: the order of things. Not here: any formula."""
+"""Assembles the `microstructure` table from a day's tape."""
 
 from collections.abc import Iterator, Mapping, Sequence
 

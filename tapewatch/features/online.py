@@ -1,8 +1,4 @@
-"""Microstructure rows of a day that is still under way: minute by minute, and again where late ticks change them.
-
-Belongs here: what is carried from minute to minute, and which rows follow. Not here: sums and formulas, which are those of
-the batch (`kernel`, `microstructure`), and the ticks.
-"""
+"""Microstructure rows of a day that is still under way: minute by minute, and again where late ticks change them."""
 
 from dataclasses import dataclass, field
 

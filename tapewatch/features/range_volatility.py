@@ -1,7 +1,4 @@
-"""A day's volatility by several estimators over minute bars, so that they can be held against one another.
-
-Belongs here: estimators from open, high, low and close. Not here: realised volatility from ticks (`kernel`, `volatility`).
-"""
+"""A day's volatility by several estimators over minute bars, so that they can be held against one another."""
 
 import math
 

@@ -1,8 +1,4 @@
-"""The records that the compiled pass over the tape reads, carries and leaves behind.
-
-Belongs here: the shape of memory, which a compiled function's type holds, so that Numba's cache sees a change. Not here: the
-pass (`kernel`).
-"""
+"""The records that the compiled pass over the tape reads, carries and leaves behind."""
 
 from typing import NamedTuple
 

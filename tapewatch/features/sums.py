@@ -1,7 +1,4 @@
-"""From ticks to minute sums: lays out the minutes of every symbol and runs the compiled pass over them, side by side.
-
-Belongs here: which minutes there are, and the threads. Not here: the pass (`kernel`), or features made of its sums.
-"""
+"""From ticks to minute sums: lays out the minutes of every symbol and runs the compiled pass over them, side by side."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,4 @@
-"""What can go wrong between this platform and the vendor's REST API, and how a key is kept out of the telling.
-
-Belongs here: the error classes and masking. Not here: deciding which one applies (`rest_transport.py`, `rest_pages.py`).
-"""
+"""What can go wrong between this platform and the vendor's REST API, and how a key is kept out of the telling."""
 
 import re
 from urllib.parse import quote

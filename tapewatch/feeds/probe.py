@@ -1,7 +1,6 @@
 """Asks the real endpoints what the plans should give: REST, the stream, the flat files. A row a question.
 
-Belongs here: questions that change nothing, one call each. Not here: what the plans say (`check.py`). A key may hold one
-connection a cluster: the stream is asked only where no collector of this deployment has it.
+A key may hold one connection a cluster: the stream is asked only where no collector of this deployment has it.
 """
 
 import datetime as dt
@@ -16,12 +15,12 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 from tapewatch.feeds.errors import scrub
-from tapewatch.feeds.flat_files import FlatFileSource
-from tapewatch.feeds.plans import MarketPlan, Tape
-from tapewatch.feeds.rest import RestSource
-from tapewatch.feeds.rest_reference import rule_differences
+from tapewatch.feeds.files.source import FlatFileSource
+from tapewatch.feeds.plans.table import MarketPlan, Tape
+from tapewatch.feeds.rest.reference import rule_differences
+from tapewatch.feeds.rest.source import RestSource
 from tapewatch.feeds.source import SourceError
-from tapewatch.feeds.stream_channels import message, replies_in, subscriptions
+from tapewatch.feeds.stream.channels import message, replies_in, subscriptions
 from tapewatch.market.instruments import Market, Partition, session_of
 
 _LOOK_BACK_DAYS: Final = 10

@@ -1,7 +1,5 @@
-"""Stretches of a day from the sources of record: one symbol's rows between two moments, by REST or from the day's flat file.
-
-Belongs here: when a stretch may be asked for, which tables a plan grants, and the asking. Not here: whole days (`rest.py`,
-`flat_files.py`), what is done with the rows.
+"""Stretches of a day from the sources of record: one symbol's rows between two moments, by REST or from the day's flat
+file.
 """
 
 import datetime as dt
@@ -11,12 +9,12 @@ from typing import Protocol
 
 import polars as pl
 
-from tapewatch.feeds.flat_files import FlatFileSource
-from tapewatch.feeds.plans import MarketPlan, PlanError, Recency, Tape, clamp_range, plan_for
-from tapewatch.feeds.rest_kinds import Window, kind_of
-from tapewatch.feeds.rest_pages import Pager
-from tapewatch.feeds.rest_tape import fetch_symbol
-from tapewatch.feeds.rest_transport import Patience, Transport
+from tapewatch.feeds.files.source import FlatFileSource
+from tapewatch.feeds.plans.table import MarketPlan, PlanError, Recency, Tape, clamp_range, plan_for
+from tapewatch.feeds.rest.kinds import Window, kind_of
+from tapewatch.feeds.rest.pages import Pager
+from tapewatch.feeds.rest.tape import fetch_symbol
+from tapewatch.feeds.rest.transport import Patience, Transport
 from tapewatch.market.instruments import NEW_YORK, NS_PER_MINUTE, NS_PER_SECOND, Market, Partition
 
 #: After a plan shows a stretch, late reports still come for a while.

@@ -1,7 +1,4 @@
-"""What became of an event: the triple barrier on minute bars.
-
-Belongs here: outcomes and the moment at which each was known. Not here: which moments are asked about (`events`).
-"""
+"""What became of an event: the triple barrier on minute bars."""
 
 from dataclasses import dataclass
 

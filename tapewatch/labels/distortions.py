@@ -1,7 +1,4 @@
-"""What each injected anomaly does to a stretch of one symbol's tape.
-
-Belongs here: pure functions from a stretch to a distorted stretch. Not here: where the stretches lie (`injection`).
-"""
+"""What each injected anomaly does to a stretch of one symbol's tape."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -1,7 +1,4 @@
-"""When something worth a label happens: the symmetric CUSUM filter on log prices.
-
-Belongs here: the choice of moments. Not here: what became of them (`barriers`).
-"""
+"""When something worth a label happens: the symmetric CUSUM filter on log prices."""
 
 import numpy as np
 import numpy.typing as npt

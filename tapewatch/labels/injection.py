@@ -1,7 +1,4 @@
-"""Labelled anomalies put into a copy of a real tape, so that a detector can be judged where no source states the truth.
-
-Belongs here: choosing stretches and putting the tape together again. Not here: what an anomaly does (`distortions`).
-"""
+"""Labelled anomalies put into a copy of a real tape, so that a detector can be judged where no source states the truth."""
 
 import zlib
 from collections.abc import Sequence

@@ -1,7 +1,6 @@
 """What a model may learn from when it is to be judged on something else.
 
-Belongs here: walk-forward days, purging, embargo, and the folds built on them, over [event_time, known_time] intervals. Not
-here: models. Sources: López de Prado 2018, sections 7.4 (purged k-fold, embargo) and 12.3 (combinatorial).
+Sources: López de Prado 2018, sections 7.4 (purged k-fold, embargo) and 12.3 (combinatorial).
 """
 
 import datetime as dt

@@ -1,7 +1,4 @@
-"""Feature rows beside what was later learnt about them.
-
-Belongs here: the join, with both times kept. Not here: which rows a model may learn from (`splits`).
-"""
+"""Feature rows beside what was later learnt about them."""
 
 import polars as pl
 

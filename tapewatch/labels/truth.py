@@ -1,7 +1,4 @@
-"""What a source with known truth declares anomalous, minute by minute.
-
-Belongs here: from intervals to minutes. Not here: where the truth comes from (the emulator, or `injection`).
-"""
+"""What a source with known truth declares anomalous, minute by minute."""
 
 from collections.abc import Iterable
 

@@ -1,8 +1,4 @@
-"""How much a symbol moves in a minute, by what has been seen so far.
-
-Belongs here: the scale against which events and barriers are measured. Not here: the realised volatility that
-detectors see (`features`).
-"""
+"""How much a symbol moves in a minute, by what has been seen so far."""
 
 import numpy as np
 import numpy.typing as npt

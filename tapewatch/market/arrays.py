@@ -1,7 +1,4 @@
-"""The tape as flat arrays: the bridge from frames to compiled kernels, without a copy where memory allows.
-
-Belongs here: what every kernel needs of a frame. Not here: the kernels.
-"""
+"""The tape as flat arrays: the bridge from frames to compiled kernels, without a copy where memory allows."""
 
 import itertools
 from collections.abc import Mapping, Sequence

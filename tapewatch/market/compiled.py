@@ -1,7 +1,4 @@
-"""Compiled functions, kept on disk by any number of processes at once.
-
-Belongs here: one writer at a time for a function's kept code. Not here: the functions.
-"""
+"""Compiled functions, kept on disk by any number of processes at once."""
 
 import fcntl
 import os

@@ -1,6 +1,5 @@
-"""The data dictionary: every table's definition as a page. `python -m tapewatch.market.dictionary > docs/data_dictionary.md`.
-
-Belongs here: rendering. Not here: the definitions (`tables.py`).
+"""The data dictionary: every table's definition as a page. `python -m tapewatch.market.dictionary >
+docs/data_dictionary.md`.
 """
 
 import sys

@@ -1,7 +1,4 @@
-"""Markets, the spellings of their tickers, and the hours they keep.
-
-Belongs here: what is true of a market whoever feeds or stores it. Not here: which plan may see it (`feeds/plans.py`).
-"""
+"""Markets, the spellings of their tickers, and the hours they keep."""
 
 import datetime as dt
 import re

@@ -1,7 +1,7 @@
 """Tables of the stream and of the operational database, defined as those in `tables.py` are.
 
-`STREAM_*` is what one collector received, in order of arrival: it travels in the spool and ends in the lake. The group `live`
-lives in the database. Belongs here: the shape of data under way. Not here: what a row means for the market.
+`STREAM_*` is what one collector received, in order of arrival: it travels in the spool and ends in the lake. The group
+`live` lives in the database.
 """
 
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """What a market takes for a price. Every reader of the tape, the lake and the kernels ask here.
 
-Belongs here: the rule, in the forms in which it is asked for. Not here: what becomes of a row that breaks it.
-
 A price lies above zero, but for futures: crude oil settled at -37.63 on 2020-04-20, and a spread between two contracts may
 trade anywhere. There any finite number is one. A side of a quote that is empty is written as price 0 everywhere; a future's
 is empty where its size is not above 0 either, since contracts can be had for nothing.

@@ -1,7 +1,4 @@
-"""What a table is: named, typed, bounded columns and a key, and how a frame is held against them.
-
-Belongs here: the vocabulary in which `tables.py` is written. Not here: any particular table.
-"""
+"""What a table is: named, typed, bounded columns and a key, and how a frame is held against them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

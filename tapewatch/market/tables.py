@@ -1,7 +1,7 @@
 """Every table of the platform, defined once: columns, dtype, unit, range, key.
 
 The definition drives the Parquet schema, the SQL tables, validation on write, Feast fields, the scoring request and the
-data dictionary. Belongs here: the shape of data at rest. Not here: how a column is computed (see the module that does).
+data dictionary.
 
 Times are UTC, nanoseconds. A column is null only where `is_nullable` says so, and floats hold no NaN.
 """

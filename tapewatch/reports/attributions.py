@@ -1,7 +1,4 @@
-"""SHAP values as a page to explore: each minute a point, feature by feature, coloured by the feature's value.
-
-Belongs here: drawing. Not here: computing the attributions (the detectors).
-"""
+"""SHAP values as a page to explore: each minute a point, feature by feature, coloured by the feature's value."""
 
 import plotly.graph_objects as go
 import polars as pl

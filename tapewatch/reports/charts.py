@@ -1,7 +1,4 @@
-"""Candlestick charts with the anomalies that were there and those that were found.
-
-Belongs here: Plotly figures from plain frames. Not here: which days are shown, the page around them (`run_report.py`).
-"""
+"""Candlestick charts with the anomalies that were there and those that were found."""
 
 import datetime as dt
 import json

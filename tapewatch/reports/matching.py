@@ -1,7 +1,4 @@
-"""What was found against what was there, event by event.
-
-Belongs here: overlaps between two lists of events. Not here: how a model is judged (`models/evaluation.py`).
-"""
+"""What was found against what was there, event by event."""
 
 import polars as pl
 

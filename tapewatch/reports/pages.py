@@ -1,4 +1,4 @@
-"""Self-contained pages: they open without a network. Belongs here: frame, style, number formats. Not here: any content."""
+"""Self-contained pages: they open without a network."""
 
 import datetime as dt
 import uuid

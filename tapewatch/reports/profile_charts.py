@@ -1,4 +1,4 @@
-"""The charts of a profile, readable on a light and on a dark page alike. Belongs here: figures. Not here: tables and words."""
+"""The charts of a profile, readable on a light and on a dark page alike."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,4 @@
-"""The page from which a newcomer learns what the tape holds. Belongs here: tables made of a `TapeProfile`, and the page's parts.
-
-Not here: figures (`profile_charts.py`), words (`profile_page.html.j2`), measures (`tape_profile.py`).
-"""
+"""The page from which a newcomer learns what the tape holds."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,4 @@
-"""The report of one run: a self-contained page that opens without a network.
-
-Belongs here: what the page shows and in which order. Not here: the run itself, or how an anomaly is found.
-"""
+"""The report of one run: a self-contained page that opens without a network."""
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence

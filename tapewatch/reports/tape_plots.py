@@ -1,7 +1,4 @@
-"""What one day of each table looks like, as a picture: for an engineer who wants to see that a partition is right.
-
-Belongs here: drawing tables of the lake. Not here: judging them (the asset checks), or models (`models/plots.py`).
-"""
+"""What one day of each table looks like, as a picture: for an engineer who wants to see that a partition is right."""
 
 from collections.abc import Callable, Mapping
 from io import BytesIO

@@ -1,7 +1,4 @@
-"""What a day's tape holds, measured: fields, completeness, repeats, volatility, volume, correlation, spreads, conditions.
-
-Belongs here: figures in plain frames. Not here: the page that shows them (`profile_page.py`), or whether they are good.
-"""
+"""What a day's tape holds, measured: fields, completeness, repeats, volatility, volume, correlation, spreads, conditions."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -17,8 +14,8 @@ from tapewatch.market.instruments import Market, Partition, Session
 from tapewatch.market.live_tables import STREAM_BATCHES
 from tapewatch.market.schema import Column, Table
 from tapewatch.market.tables import BARS, COVERAGE, DELIVERED_BARS, PROFILE, QUOTES, TRADES, quarantine_of
-from tapewatch.store.lake import Lake
-from tapewatch.store.tape import symbol_batches
+from tapewatch.store.lake.lake import Lake
+from tapewatch.store.lake.tape import symbol_batches
 
 PROFILED = (TRADES, QUOTES, BARS)
 #: A minute with this many times the mean volume of the half hour before is listed as a spike.

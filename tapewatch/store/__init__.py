@@ -1,1 +1,4 @@
-"""Where the platform keeps what it knows: the lake (Parquet) and the database (SQLAlchemy)."""
+"""Storage: the lake (Parquet), the spool (Arrow batches on their way there) and the database (SQLAlchemy).
+
+Table definitions are in `tapewatch.market`.
+"""

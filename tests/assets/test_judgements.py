@@ -11,12 +11,12 @@ from assets import judgements
 from assets.checks import _rows_match_source
 from tapewatch.bars.coverage import coverage
 from tapewatch.bars.time_bars import minute_bars, reconcile
-from tapewatch.emulator.synthetic import Synthetic
+from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.microstructure import microstructure
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import BARS, COVERAGE, MICROSTRUCTURE, QUARANTINE, QUOTES, TRADES, quarantine_of
-from tapewatch.store.lake import Lake
+from tapewatch.store.lake.lake import Lake
 
 DAY = dt.date(2024, 6, 4)
 STOCKS, CRYPTO = Partition(DAY, Market.STOCKS), Partition(DAY, Market.CRYPTO)

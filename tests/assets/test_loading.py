@@ -7,9 +7,9 @@ from assets.loading import symbols_to_load
 from resources.tape_source import TapeSourceResource
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.live_tables import STREAM_TRADES
-from tapewatch.store.lake import Lake
-from tapewatch.store.spool import SpoolWriter
-from tapewatch.streaming.ingest import ingest
+from tapewatch.store.lake.lake import Lake
+from tapewatch.store.spool.spool import SpoolWriter
+from tapewatch.streaming.ingest.ingest import ingest
 from tests.support.streams import trades_at
 
 STOCKS = Partition(dt.date(2024, 6, 4), Market.STOCKS)

@@ -16,7 +16,7 @@ from tapewatch.features.microstructure import microstructure
 from tapewatch.features.range_volatility import day_volatility
 from tapewatch.market.instruments import Market, Session, session_of
 from tapewatch.market.tables import BARS, DELIVERED_BARS, MICROSTRUCTURE
-from tapewatch.streaming.live_tape import LiveTape
+from tapewatch.streaming.live.tape import LiveTape
 from tests.support.live import assert_as_batch, chunks, fed, streamed
 from tests.support.tapes import random_tape, tape_of
 

@@ -15,7 +15,7 @@ import pytest
 
 from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.market.tables import QUOTES, TRADES
-from tapewatch.store.lake import Lake
+from tapewatch.store.lake.lake import Lake
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +31,7 @@ class Terminal:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("POLYGON_")}
         environment |= {"TAPEWATCH_HOME": str(home), "COLUMNS": "120", "TERM": "xterm"}
         ours, theirs = pty.openpty()
-        command = [sys.executable, "-c", "from orchestration.cli import app; app()", *arguments]
+        command = [sys.executable, "-c", "from orchestration.cli.app import app; app()", *arguments]
         self.process = subprocess.Popen(
             command, cwd=CHECKOUT, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
         )

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tapewatch.emulator.market_tape import SyntheticTape
+from tapewatch.emulator.tape.market_tape import SyntheticTape
 from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.market.tables import BARS, QUOTES, TRADES, quarantine_of
-from tapewatch.store.lake import Lake
+from tapewatch.store.lake.lake import Lake
 from tests.support.emulator import Clock, serving
 from tests.support.held_tape import HeldTape
 
@@ -32,7 +32,7 @@ def start(home: Path, base_url: str) -> "subprocess.Popen[bytes]":
         "POLYGON_TIER_STOCKS": "advanced",
         "TAPEWATCH_SYMBOLS_STOCKS": "AAPL,MSFT",
     }
-    command = "from orchestration.cli import app; app()"
+    command = "from orchestration.cli.app import app; app()"
     arguments = ["backfill", "--market", "stocks", "--from", str(FIRST), "--to", str(LAST)]
     return subprocess.Popen([sys.executable, "-c", command, *arguments], cwd=CHECKOUT, env=environment)
 

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import expect
 
 from orchestration.home import environment
-from orchestration.runs import run_days
+from orchestration.runs.runs import run_days
 from tapewatch.emulator.process import running_emulator
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings

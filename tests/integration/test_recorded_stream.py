@@ -15,9 +15,9 @@ from tapewatch.features.microstructure import microstructure
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.live_tables import ALERTS, LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.market.tables import MICROSTRUCTURE, QUOTES, TRADES
-from tapewatch.store.database import Database
-from tapewatch.store.lake import Lake
-from tapewatch.streaming.ingest import ingest
+from tapewatch.store.database.database import Database
+from tapewatch.store.lake.lake import Lake
+from tapewatch.streaming.ingest.ingest import ingest
 from tests.support.recorded import recorded_quotes, recorded_trades
 from tests.support.replays import Home, collect_all
 

@@ -10,7 +10,7 @@ import mlflow
 import polars as pl
 import pytest
 
-from orchestration.runs import RunError, run_days, train
+from orchestration.runs.runs import RunError, run_days, train
 from tapewatch.emulator.process import running_emulator
 from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.market.tables import (
@@ -28,8 +28,8 @@ from tapewatch.market.tables import (
     quarantine_of,
 )
 from tapewatch.settings import Settings
-from tapewatch.store.database import Database
-from tapewatch.store.lake import Lake
+from tapewatch.store.database.database import Database
+from tapewatch.store.lake.lake import Lake
 
 pytestmark = pytest.mark.slow
 

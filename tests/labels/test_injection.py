@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tapewatch.emulator.synthetic import Synthetic
+from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.microstructure import microstructure
 from tapewatch.labels.distortions import DISTORTIONS, QUOTE_KINDS
 from tapewatch.labels.injection import Injected, inject

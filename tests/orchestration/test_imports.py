@@ -7,7 +7,7 @@ import pytest
 
 #: Seconds each, together or alone.
 HEAVY = {"bentoml", "feast", "matplotlib", "mlflow", "plotly", "shap", "skops", "sklearn", "tensorflow"}
-HELP = "from orchestration.cli import app; app(['--help'], standalone_mode=False)"
+HELP = "from orchestration.cli.app import app; app(['--help'], standalone_mode=False)"
 
 
 def imported_by(code: str) -> set[str]:
@@ -17,7 +17,9 @@ def imported_by(code: str) -> set[str]:
     return set(done.stderr.split())
 
 
-@pytest.mark.parametrize("module", ["definitions", "collector_launcher", "healer_launcher", "scoring", "up"])
+@pytest.mark.parametrize(
+    "module", ["definitions", "processes.collector", "processes.healer", "runs.scoring", "processes.up"]
+)
 def test_what_trains_and_draws_is_imported_by_those_who_do(module: str) -> None:
     modules = imported_by(f"import orchestration.{module}")
     assert f"orchestration.{module}" in modules

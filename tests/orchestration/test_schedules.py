@@ -12,8 +12,8 @@ from orchestration.schedules import detect_anomalies_daily, old_gaps_daily, upda
 from resources.database import DatabaseResource
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
-from tapewatch.store.database import Database
-from tapewatch.streaming.gaps import GapBook
+from tapewatch.store.database.database import Database
+from tapewatch.streaming.gaps.book import GapBook
 
 NEW_YORK = ZoneInfo("America/New_York")
 

@@ -17,17 +17,17 @@ from orchestration.home import end_lost_runs
 from orchestration.stream_sensor import stream_spool_sensor
 from resources.spool import SpoolResource
 from tapewatch.bars.time_bars import minute_bars
-from tapewatch.emulator.synthetic import Synthetic
+from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.microstructure import microstructure
 from tapewatch.market.instruments import NS_PER_SECOND, Market, Partition
 from tapewatch.market.live_tables import GAPS, STREAM_BATCHES, STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.tables import BARS, COVERAGE, MICROSTRUCTURE, TRADES
 from tapewatch.settings import Settings
-from tapewatch.store.database import Database
-from tapewatch.store.lake import Lake
-from tapewatch.store.spool import SpoolWriter
-from tapewatch.store.spool_files import SpoolFile, waiting_for
-from tapewatch.streaming.gaps import GapBook
+from tapewatch.store.database.database import Database
+from tapewatch.store.lake.lake import Lake
+from tapewatch.store.spool.files import SpoolFile, waiting_for
+from tapewatch.store.spool.spool import SpoolWriter
+from tapewatch.streaming.gaps.book import GapBook
 from tests.support.streams import as_streamed, trades_at
 
 DAY = dt.date(2024, 6, 4)

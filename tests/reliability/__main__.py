@@ -30,7 +30,7 @@ happened: none lost, none double, none wrong. "times" counts what really struck;
 has FAILED. Faults of messages are counted symbol by symbol and channel by channel, and so strike more often than asked.
 
 A kill at random moments proves what it meets. The tests also kill at every durable step in turn: each rename, sync, deletion and
-gap saved, in made-up histories of collectors (`tests/streaming/test_lives.py`), in ingest and healer (`test_ingest_kills.py`,
+gap saved, in made-up histories of collectors (`tests/streaming/collector/test_lives.py`), in ingest and healer (`test_ingest_kills.py`,
 `test_healer_kills.py`).
 
 | what befell it | times | the lake against the truth | verdict | |

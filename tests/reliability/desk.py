@@ -1,7 +1,4 @@
-"""A desk over one emulator: collector, healer and ingest runs as processes that may be killed, and their home.
-
-Belongs here: starting and stopping them. Not here: what befalls them (`scenarios`).
-"""
+"""A desk over one emulator: collector, healer and ingest runs as processes that may be killed, and their home."""
 
 import os
 import signal
@@ -16,15 +13,15 @@ from pathlib import Path
 from tapewatch.emulator.process import RunningEmulator
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.settings import Settings
-from tapewatch.store.lake import Lake
-from tapewatch.streaming.gaps import GROWING, OPEN
+from tapewatch.store.lake.lake import Lake
+from tapewatch.streaming.gaps.book import GROWING, OPEN
 from tests.support.ports import free_ports
 from tests.support.replays import progress_of
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 _INGEST = """
 import sys
-from orchestration.runs import run_days
+from orchestration.runs.runs import run_days
 from tapewatch.market.instruments import Partition
 from tapewatch.settings import Settings
 day = Partition.parse(sys.argv[1])
@@ -87,11 +84,11 @@ class Desk:
 
     def collector(self) -> subprocess.Popen[bytes]:
         """A collector, as the supervisor starts it."""
-        return self._start("collector", "-m", "orchestration.collector_launcher", str(self.market))
+        return self._start("collector", "-m", "orchestration.processes.collector", str(self.market))
 
     def healer(self) -> subprocess.Popen[bytes]:
         """One pass of the healer over the gaps."""
-        return self._start("healer", "-c", "from orchestration.cli import app; app()", "heal")
+        return self._start("healer", "-c", "from orchestration.cli.app import app; app()", "heal")
 
     def ingest(self) -> subprocess.Popen[bytes]:
         """One ingest run of the day, as the sensor asks for it."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tapewatch.emulator.faults import MESSAGE_KINDS
 from tapewatch.emulator.process import RunningEmulator, running_emulator
-from tapewatch.feeds.stream_policy import ConnectionPolicy
+from tapewatch.feeds.stream.policy import ConnectionPolicy
 from tests.reliability.desk import Desk
 from tests.reliability.scenario import CRYPTO_DAY, PAIRS, Outcome, ask_again, settle
 from tests.reliability.truth import SEED, difference

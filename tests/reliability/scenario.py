@@ -4,13 +4,13 @@ import datetime as dt
 import time
 from dataclasses import dataclass
 
-from orchestration.healing import healer_of
+from orchestration.processes.healing import healer_of
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition
 from tapewatch.market.live_tables import GAPS
-from tapewatch.store.database import Database
-from tapewatch.store.spool_files import waiting_for
-from tapewatch.streaming.gaps import GapBook
-from tapewatch.streaming.ingest import ingest
+from tapewatch.store.database.database import Database
+from tapewatch.store.spool.files import waiting_for
+from tapewatch.streaming.gaps.book import GapBook
+from tapewatch.streaming.ingest.ingest import ingest
 from tests.reliability.desk import UNFINISHED, Desk
 from tests.reliability.truth import Difference
 

@@ -17,8 +17,8 @@ from unittest import mock
 
 from tapewatch.emulator.process import running_emulator
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.streaming.ingest import ingest
-from tapewatch.streaming.keeper import position_file
+from tapewatch.streaming.collector.keeper import position_file
+from tapewatch.streaming.ingest.ingest import ingest
 from tests.reliability.desk import PATIENCE_S, Desk, lasting_process, stop, until
 from tests.reliability.faults import QUICK
 from tests.reliability.scenario import CRYPTO_DAY, PAIRS, Outcome, settle

@@ -1,4 +1,4 @@
-"""The lake against the emulator's truth. Belongs here: comparing. Not here: how the lake came to be (`scenarios`)."""
+"""The lake against the emulator's truth."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from tapewatch.emulator.market_tape import SyntheticTape
+from tapewatch.emulator.tape.market_tape import SyntheticTape
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables import TRADES
-from tapewatch.store.lake import Lake
+from tapewatch.store.lake.lake import Lake
 
 SEED = 7
 _NS_PER_MS = 1_000_000

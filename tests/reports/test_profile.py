@@ -13,7 +13,7 @@ from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables import BARS, COVERAGE, DELIVERED_BARS, PROFILE, QUARANTINE, QUOTES, TRADES, quarantine_of
 from tapewatch.reports.profile_page import render_profile, tables_of
 from tapewatch.reports.tape_profile import TapeProfile, field_rows, profile_day, profile_days
-from tapewatch.store.lake import Lake, MissingPartitionError
+from tapewatch.store.lake.lake import Lake, MissingPartitionError
 from tests.support.browser import browser_page
 from tests.support.recorded import recorded_quotes, recorded_trades
 from tests.support.tapes import DAY, random_tape, stock_session

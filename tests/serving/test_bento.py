@@ -9,9 +9,9 @@ import httpx
 import pytest
 import yaml
 
-from orchestration.scoring_launcher import serve_command
-from orchestration.services import Service
-from orchestration.supervision import StopSignals, Supervisor
+from orchestration.processes.scoring import serve_command
+from orchestration.processes.services import Service
+from orchestration.processes.supervision import StopSignals, Supervisor
 from serving.bento import BentoError, build_bento, pinned_requirements, service_modules
 from serving.loader import Scorer
 from serving.store import StoredBento, StoreError

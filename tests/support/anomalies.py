@@ -1,4 +1,4 @@
-"""Made-up anomaly events for tests of what stores, serves and shows them. Not here: how events are found."""
+"""Made-up anomaly events for tests of what stores, serves and shows them."""
 
 import datetime as dt
 import json

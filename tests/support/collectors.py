@@ -16,8 +16,8 @@ from typing import Any
 import polars as pl
 
 from tapewatch.market.instruments import Market
-from tapewatch.store.spool_files import SPOOLED, market_files
-from tapewatch.store.spool_rows import read_rows
+from tapewatch.store.spool.files import SPOOLED, market_files
+from tapewatch.store.spool.rows import read_rows
 from tests.support.ports import free_ports
 
 
@@ -59,7 +59,7 @@ class CollectorProcess:
             "TAPEWATCH_PORT_METRICS": str(self.port - index),
             **self.environment,
         }
-        command = [sys.executable, "-m", "orchestration.collector_launcher", self.market, "--symbols", self.symbols]
+        command = [sys.executable, "-m", "orchestration.processes.collector", self.market, "--symbols", self.symbols]
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 command, env=os.environ | told, stdout=output, stderr=output, stdin=subprocess.DEVNULL

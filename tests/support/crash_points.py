@@ -1,7 +1,4 @@
-"""Kills at chosen moments without a process: the n-th durable effect of what runs is its last, or does not come about.
-
-Belongs here: counting renames, syncs and deletions, and ending what makes them. Not here: what is run, or what has to hold then.
-"""
+"""Kills at chosen moments without a process: the n-th durable effect of what runs is its last, or does not come about."""
 
 import os
 import pathlib

@@ -1,7 +1,4 @@
-"""What processes of their own do to a database; each says how it went.
-
-Belongs here: functions that a new process can import at little cost. Not here: what should come of it.
-"""
+"""What processes of their own do to a database; each says how it went."""
 
 import datetime as dt
 import multiprocessing
@@ -11,8 +8,8 @@ import polars as pl
 
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.live_tables import LIVE_BARS
-from tapewatch.store.database import Database
-from tapewatch.store.sql_schema import revision_of
+from tapewatch.store.database.database import Database
+from tapewatch.store.database.schema import revision_of
 from tests.support.live_rows import rows_of
 
 DAY = Partition(dt.date(2024, 6, 3), Market.STOCKS)

@@ -1,4 +1,4 @@
-"""A small fitted detector and rows to score, for tests of what serves it. Not here: how good it is."""
+"""A small fitted detector and rows to score, for tests of what serves it."""
 
 import numpy as np
 import polars as pl

@@ -11,12 +11,12 @@ import uvicorn
 
 from tapewatch.emulator import app
 from tapewatch.emulator.faults import read
-from tapewatch.emulator.gate import Gate
-from tapewatch.emulator.market_tape import MarketTape
-from tapewatch.emulator.pace import Speed
-from tapewatch.emulator.playback import Replay
-from tapewatch.emulator.renaming import RenamedTape
-from tapewatch.emulator.streams import Streams
+from tapewatch.emulator.stream.pace import Speed
+from tapewatch.emulator.stream.playback import Replay
+from tapewatch.emulator.stream.streams import Streams
+from tapewatch.emulator.tape.market_tape import MarketTape
+from tapewatch.emulator.tape.renaming import RenamedTape
+from tapewatch.emulator.vendor.gate import Gate
 
 NOW = dt.datetime(2024, 3, 8, 20, tzinfo=dt.UTC)
 

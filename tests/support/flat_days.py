@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import fsspec
 
-from tapewatch.feeds.layouts import LAYOUTS
+from tapewatch.feeds.files.layouts import LAYOUTS
 from tapewatch.market.instruments import Market, Partition, session_of
 
 STOCKS = Partition(dt.date(2024, 3, 5), Market.STOCKS)

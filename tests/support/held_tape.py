@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from tapewatch.emulator.market_tape import MarketTape
+from tapewatch.emulator.tape.market_tape import MarketTape
 
 
 class HeldTape:

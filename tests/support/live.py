@@ -10,7 +10,7 @@ from tapewatch.bars.time_bars import minute_bars, time_bars
 from tapewatch.features.microstructure import microstructure
 from tapewatch.market.instruments import NS_PER_SECOND, Session
 from tapewatch.market.live_tables import LIVE_BARS, LIVE_MICROSTRUCTURE, STREAM_QUOTES, STREAM_TRADES
-from tapewatch.streaming.live_tape import LiveRows, LiveTape
+from tapewatch.streaming.live.tape import LiveRows, LiveTape
 
 Chunk = tuple[pl.DataFrame, pl.DataFrame]
 

@@ -1,7 +1,4 @@
-"""Frames of any table with whatever values its definition allows, as a Hypothesis strategy.
-
-Belongs here: the search. Not here: rows for tests that want some and no more (`live_rows.py`).
-"""
+"""Frames of any table with whatever values its definition allows, as a Hypothesis strategy."""
 
 import datetime as dt
 from typing import Any

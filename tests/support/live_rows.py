@@ -1,7 +1,4 @@
-"""Rows for any table, made from its definition: within bounds, of its types, null where that is allowed.
-
-Belongs here: rows that mean nothing but fit. Not here: rows of a market.
-"""
+"""Rows for any table, made from its definition: within bounds, of its types, null where that is allowed."""
 
 import numpy as np
 import polars as pl

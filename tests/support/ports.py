@@ -1,4 +1,4 @@
-"""TCP ports for services that a test starts, and that choose none themselves. Not here: the services.
+"""TCP ports for services that a test starts, and that choose none themselves.
 
 The ports lie below those that systems give to whoever asks for any (from 32,768 on Linux): between the choice of a port and the
 service that takes it, no outgoing connection and no other server can come by the same. Each worker of a test run has a block

@@ -1,7 +1,4 @@
-"""A real PostgreSQL for tests, started from a package: no root, no network, gone afterwards.
-
-Belongs here: starting, stopping and restarting it, and empty databases in it. Not here: what the platform keeps in one.
-"""
+"""A real PostgreSQL for tests, started from a package: no root, no network, gone afterwards."""
 
 import tempfile
 import uuid

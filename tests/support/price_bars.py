@@ -1,4 +1,4 @@
-"""Minute bars made of prices, for tests of labels. Not here: bars built from trades."""
+"""Minute bars made of prices, for tests of labels."""
 
 import datetime as dt
 from collections.abc import Sequence

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from tapewatch.emulator.process import RunningEmulator
-from tapewatch.feeds.plans import plan_for
-from tapewatch.feeds.stream_channels import subscriptions
-from tapewatch.feeds.stream_policy import ConnectionPolicy
+from tapewatch.feeds.plans.table import plan_for
+from tapewatch.feeds.stream.channels import subscriptions
+from tapewatch.feeds.stream.policy import ConnectionPolicy
 from tapewatch.market.instruments import Market
 from tapewatch.market.live_tables import GAPS
-from tapewatch.store.database import Database
-from tapewatch.streaming.collector import Collector, CollectorConfig
-from tapewatch.streaming.gaps import GROWING
-from tapewatch.streaming.interruptions import DISCONNECT
-from tapewatch.streaming.metrics import Status
-from tapewatch.streaming.rules_settings import DetectionConfig
+from tapewatch.store.database.database import Database
+from tapewatch.streaming.collector.collector import Collector, CollectorConfig
+from tapewatch.streaming.collector.metrics import Status
+from tapewatch.streaming.detection.rules.settings import DetectionConfig
+from tapewatch.streaming.gaps.book import GROWING
+from tapewatch.streaming.gaps.interruptions import DISCONNECT
 
 KEY = "advanced-test"
 #: Gives up no connection to an emulator that waits for its turn on a busy machine.

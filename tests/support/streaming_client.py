@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from tapewatch.feeds.frame_queue import FrameQueue, Marker
-from tapewatch.feeds.stream_frames import Frame, FrameDecoder
-from tapewatch.feeds.stream_policy import ConnectionPolicy
-from tapewatch.feeds.websocket import AuthenticationError, StreamClient
+from tapewatch.feeds.stream.client import AuthenticationError, StreamClient
+from tapewatch.feeds.stream.decode.decoder import Frame, FrameDecoder
+from tapewatch.feeds.stream.policy import ConnectionPolicy
+from tapewatch.feeds.stream.queue import FrameQueue, Marker
 from tapewatch.market.instruments import Market
 from tests.support.scripted_stream import KEY
 

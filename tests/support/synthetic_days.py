@@ -1,4 +1,4 @@
-"""Days of the synthetic market as features and truth, for tests of labels and models. Not here: the market itself."""
+"""Days of the synthetic market as features and truth, for tests of labels and models."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import polars as pl
 
-from tapewatch.emulator.synthetic import Synthetic
+from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.microstructure import microstructure
 from tapewatch.labels.truth import truth_minutes
 from tapewatch.market.instruments import Market, Session, session_of, trading_days

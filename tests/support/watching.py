@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from tapewatch.feeds.stream_frames import StreamBatch
+from tapewatch.feeds.stream.decode.decoder import StreamBatch
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Session, session_of
 from tapewatch.market.live_tables import STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
-from tapewatch.streaming.baselines import Baselines
-from tapewatch.streaming.detection import AlertChange, Watch
-from tapewatch.streaming.rules_settings import DetectionConfig
+from tapewatch.streaming.detection.baselines import Baselines
+from tapewatch.streaming.detection.rules.settings import DetectionConfig
+from tapewatch.streaming.detection.watch import AlertChange, Watch
 
 DAY = dt.date(2024, 3, 5)
 

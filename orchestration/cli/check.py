@@ -1,0 +1,225 @@
+"""`tapewatch check`: whether this deployment could work, part by part."""
+
+import datetime as dt
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import httpx
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from upath import UPath
+
+from orchestration.processes.services import ServiceError, check_ports, services, with_source
+from serving.store import StoredBento, StoreError
+from tapewatch.feeds.errors import mask_key
+from tapewatch.feeds.plans.check import Deployment, PlanRow, check_plans, symbols_of
+from tapewatch.feeds.plans.table import MarketPlan
+from tapewatch.feeds.probe import ProbeRow, probe, probe_flat_files, probe_stream
+from tapewatch.feeds.rest.source import RestSource
+from tapewatch.feeds.rest.transport import Patience
+from tapewatch.market.instruments import Market
+from tapewatch.market.tables import TRADES
+from tapewatch.settings import Settings
+from tapewatch.store.database.database import Database, DatabaseError
+from tapewatch.store.lake.lake import Lake
+from tapewatch.streaming.collector.lock import CollectorError, CollectorLock
+
+_UNAUTHORISED = 401
+#: Columns that the table of plans takes with a line a market.
+_WIDE = 118
+_DELAY_WIDTH = 11
+#: Who checks wants to know now; a server that is away is told at once.
+_PATIENCE = Patience(attempts=1, connect_timeout_s=5, read_timeout_s=20)
+
+
+class _BrokenError(RuntimeError):
+    """A part does not work; the message says why and the way out."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    name: str
+    probe: Callable[[Settings], str]
+    #: A warning only: the platform works without it.
+    is_optional: bool = False
+
+
+def run(settings: Settings, console: Console) -> bool:
+    """Probe every part, print a table, and tell whether all that must work does."""
+    table = Table("", "part", "finding")
+    sound = True
+    for part in _PARTS:
+        try:
+            finding, mark = part.probe(settings), "[green]✓[/]"
+        except (_BrokenError, DatabaseError, ServiceError, StoreError) as error:
+            finding, mark = str(error), "[yellow]![/]" if part.is_optional else "[red]✗[/]"
+            sound = sound and part.is_optional
+        table.add_row(mark, part.name, escape(finding))
+    console.print(table)
+    return sound
+
+
+def show_plans(settings: Settings, console: Console, *, asks: bool) -> bool:
+    """What each market's plan may do, in one table, and what cannot work; with `asks` the servers are asked too.
+
+    False where a setting cannot work, or a server refuses what the plan should give.
+    """
+    key = settings.polygon_api_key
+    told = f"key {mask_key(key.get_secret_value())}" if key else "no key is set: the built-in emulator grants all"
+    today = dt.datetime.now(dt.UTC).date()
+    deployment = _deployment(with_source(settings))
+    rows = check_plans(deployment, today=today)
+    console.print(f"\nPlans ({told})", highlight=False)
+    console.print(_plan_table(rows, is_wide=console.width >= _WIDE))
+    for row in rows:
+        if row.address:
+            console.print(f"[dim]{row.market} streams from {escape(row.address)}[/]", soft_wrap=True, highlight=False)
+    for row in rows:
+        for fault in row.faults:
+            console.print(f"[red]✗[/] {row.market}: {escape(fault)}", soft_wrap=True)
+        for warning in row.warnings if key or settings.flat_files else ():
+            console.print(f"[yellow]![/] {row.market}: {escape(warning)}", soft_wrap=True)
+    is_sound = not any(row.faults for row in rows)
+    return _show_probe(settings, deployment, rows, console, today) and is_sound if asks else is_sound
+
+
+def _plan_table(rows: Sequence[PlanRow], *, is_wide: bool) -> Table:
+    """A row a market. Where there is little room, what may be had stands in three lines of one column."""
+    limits = ("market", "plan", "delay", "history from", "calls")
+    granted = ("REST", "flat files", "stream")
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for heading in (*limits, *granted) if is_wide else (*limits, "may have"):
+        table.add_column(heading, overflow="fold", max_width=_DELAY_WIDTH if heading == "delay" else None)
+    for row in rows:
+        # How late the stream is goes without saying where REST is as late.
+        stream = row.channels.removesuffix(f" ({row.recency})")
+        rights = (row.rest, row.flat_files, stream)
+        told = (
+            rights if is_wide else ("\n".join(f"{name}: {right}" for name, right in zip(granted, rights, strict=True)),)
+        )
+        table.add_row(row.market, row.tier, row.recency, row.history_from, row.rate, *told)
+    return table
+
+
+def _deployment(settings: Settings) -> Deployment:
+    return Deployment(
+        tiers={market: settings.plan(market) for market in Market},
+        symbols={market: settings.symbols(market) for market in Market},
+        rest_url=settings.polygon_base_url,
+        plans_file=settings.plans_file,
+        flat_files=settings.flat_files,
+        ws_url=settings.polygon_ws_url,
+        ws_urls={market: getattr(settings, f"polygon_ws_url_{market}") for market in Market},
+    )
+
+
+def _show_probe(
+    settings: Settings, deployment: Deployment, rows: Sequence[PlanRow], console: Console, today: dt.date
+) -> bool:
+    answers = Table("", "asked for", "answer", "seconds", title="Probe")
+    sound = True
+    for answer in _probes(settings, deployment, rows, today):
+        sound = sound and answer.is_ok
+        mark = "[yellow]![/]" if answer.is_odd else "[green]✓[/]" if answer.is_ok else "[red]✗[/]"
+        answers.add_row(mark, escape(answer.what), escape(answer.detail), f"{answer.elapsed_s:.2f}")
+    console.print(answers)
+    return sound
+
+
+def _probes(settings: Settings, deployment: Deployment, rows: Sequence[PlanRow], today: dt.date) -> Iterator[ProbeRow]:
+    watched = {market: symbols_of(deployment, market)[0] for market in Market}
+    if settings.flat_files is not None:
+        for market in (market for market in Market if watched[market]):
+            yield probe_flat_files(settings.flat_files, market)
+    if settings.polygon_api_key is None:
+        yield ProbeRow("REST and streams", True, "not asked: POLYGON_API_KEY is not set", 0.0, is_odd=True)
+        return
+    key = settings.polygon_api_key.get_secret_value()
+    source = RestSource(
+        settings.polygon_base_url, key, deployment.tiers, plans_file=settings.plans_file, patience=_PATIENCE
+    )
+    answers = probe(source, watched, today=today)
+    first = next(answers)
+    yield first
+    if not first.is_ok:
+        return
+    yield from answers
+    for row in rows:
+        plan = source.plan(row.market)
+        if plan.channels and watched[row.market] and row.address and not row.faults:
+            yield _probe_stream(settings, plan, row.address, key, watched[row.market][0])
+
+
+def _probe_stream(settings: Settings, plan: MarketPlan, address: str, key: str, symbol: str) -> ProbeRow:
+    """A key may hold one connection a market: where a collector of this deployment has it, nothing is asked."""
+    try:
+        CollectorLock(settings.home / "run", plan.market).check()
+    except CollectorError:
+        return ProbeRow(f"stream {address}", True, "not asked: a collector holds the key's one connection", 0.0)
+    return probe_stream(plan, address, key, symbol)
+
+
+def _home(settings: Settings) -> str:
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=settings.home):
+            pass
+    except OSError as error:
+        raise _BrokenError(
+            f"{settings.home} cannot be written ({error.strerror}): set TAPEWATCH_HOME to another"
+        ) from error
+    return str(settings.home.absolute())
+
+
+def _source(settings: Settings) -> str:
+    if settings.flat_files is not None:
+        if not UPath(settings.flat_files).exists():
+            raise _BrokenError(f"no folder at {settings.flat_files}: set TAPEWATCH_FLAT_FILES to where the files lie")
+        return f"flat files in {settings.flat_files}"
+    if settings.polygon_api_key is None:
+        return "built-in market emulator (POLYGON_API_KEY and TAPEWATCH_FLAT_FILES are not set)"
+    key = settings.polygon_api_key.get_secret_value()
+    address = f"{settings.polygon_base_url}/v1/marketstatus/now"
+    try:
+        status = httpx.get(address, headers={"Authorization": f"Bearer {key}"}, timeout=10).status_code
+    except (httpx.TransportError, httpx.InvalidURL) as error:
+        raise _BrokenError(
+            f"{settings.polygon_base_url} cannot be reached ({error}): check POLYGON_BASE_URL"
+        ) from error
+    if status == _UNAUTHORISED:
+        raise _BrokenError(f"{settings.polygon_base_url} does not know this key: check POLYGON_API_KEY")
+    if not httpx.codes.is_success(status):
+        raise _BrokenError(f"{settings.polygon_base_url} answers {status}")
+    return f"{settings.polygon_base_url}, key accepted"
+
+
+def _lake(settings: Settings) -> str:
+    days = Lake(settings.lake_root).partitions(TRADES)
+    return f"{len(days)} market days of trades, {days[0]} to {days[-1]}" if days else "empty: `tapewatch backfill`"
+
+
+def _database(settings: Settings) -> str:
+    with Database(settings.database) as database:
+        return f"{database.url.render_as_string(hide_password=True)}, {database.anomalies().height:,} anomalies"
+
+
+def _bento(settings: Settings) -> str:
+    bento = StoredBento.latest(settings.bento_home)
+    return f"{bento.tag} of {bento.model_name} {bento.model_version}" if bento else "none yet: `tapewatch run`"
+
+
+def _ports(settings: Settings) -> str:
+    check_ports(services(settings), settings.host)
+    return "free for `tapewatch up`"
+
+
+_PARTS = (
+    _Part("data folder", _home),
+    _Part("source", _source),
+    _Part("lake", _lake),
+    _Part("database", _database),
+    _Part("Bento", _bento),
+    _Part("ports", _ports, is_optional=True),
+)

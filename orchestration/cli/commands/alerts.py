@@ -1,0 +1,56 @@
+"""What the online detectors raised, from the operational database."""
+
+import datetime as dt
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from orchestration.cli.commands.options import MOMENT, Format
+from orchestration.errors import reports_errors
+from tapewatch.market.instruments import Market
+from tapewatch.settings import Settings
+
+app = typer.Typer()
+
+
+@app.command()
+@reports_errors
+def alerts(
+    since: Annotated[
+        dt.datetime | None,
+        typer.Option(formats=MOMENT, metavar="TIME", help="those that begin here or later: a day or minute, UTC"),
+    ] = None,
+    market: Annotated[Market | None, typer.Option("--market", "-m", help="one market")] = None,
+    symbol: Annotated[str | None, typer.Option(help="one symbol, such as AAPL or X:BTC-USD")] = None,
+    is_open: Annotated[bool, typer.Option("--open", metavar="", help="only those that have not ended")] = False,
+    form: Annotated[
+        Format, typer.Option("--format", help="CSV has columns market, symbol, rule, severity, start, end, value, …")
+    ] = Format.TABLE,
+) -> None:
+    """List the alerts of the live stream and of daily bars, oldest first.
+
+    [dim]tapewatch alerts --since 2024-06-03 --market stocks
+    tapewatch alerts --open
+    tapewatch alerts --format csv > alerts.csv[/]
+    """
+    from orchestration.cli import alerts_listing  # noqa: PLC0415
+    from tapewatch.market.live_tables import ALERTS  # noqa: PLC0415
+    from tapewatch.store.database.database import Database  # noqa: PLC0415
+
+    with Database(Settings().database) as database:
+        found = database.read(
+            ALERTS,
+            market=market,
+            symbol=symbol,
+            start=since.replace(tzinfo=dt.UTC) if since else None,
+            where={"end_time": None} if is_open else None,
+        )
+    match form:
+        case Format.CSV:
+            sys.stdout.write(alerts_listing.as_csv(found))
+        case Format.JSON:
+            sys.stdout.write(alerts_listing.as_json(found))
+        case Format.TABLE:
+            Console().print(alerts_listing.as_table(found))

@@ -1,0 +1,137 @@
+"""How whole the tape is: gaps, their healing, and the certificate of each symbol's day."""
+
+import datetime as dt
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from orchestration.cli.commands.options import DATE, MOMENT, Format
+from orchestration.errors import console, reports_errors
+from tapewatch.market.instruments import Market
+from tapewatch.settings import Settings
+
+app = typer.Typer()
+_NO_COVERAGE = "A day's certificate is made once its rows are in the lake: by `tapewatch up`, which merges the spool, or a backfill."
+_Market = Annotated[Market | None, typer.Option("--market", "-m", help="one market; all where none is named")]
+
+
+@app.command()
+@reports_errors
+def gaps(
+    market: _Market = None,
+    date: Annotated[
+        dt.datetime | None, typer.Option(formats=DATE, metavar="YYYY-MM-DD", help="those that begin on this day, UTC")
+    ] = None,
+    since: Annotated[
+        dt.datetime | None,
+        typer.Option(formats=MOMENT, metavar="TIME", help="those that begin here or later: a day or minute, UTC"),
+    ] = None,
+    status: Annotated[str | None, typer.Option(help="growing, open, healed or unhealable")] = None,
+    form: Annotated[
+        Format, typer.Option("--format", help="CSV has columns market, symbol, channel, cause, start, end, …")
+    ] = (Format.TABLE),
+) -> None:
+    """List the stretches that a stream did not deliver, and what became of them.
+
+    [dim]tapewatch gaps --status open
+    tapewatch gaps --since 2024-06-03T14:00
+    tapewatch gaps --market crypto --format csv > gaps.csv[/]
+    """
+    from orchestration.cli import gaps_listing as listing  # noqa: PLC0415
+    from tapewatch.market.live_tables import GAPS  # noqa: PLC0415
+    from tapewatch.store.database.database import Database  # noqa: PLC0415
+    from tapewatch.streaming.gaps.book import STATUSES  # noqa: PLC0415
+
+    if status is not None and status not in STATUSES:
+        raise typer.BadParameter(f"{status!r} is none of {', '.join(STATUSES)}", param_hint="--status")
+    if date is not None and since is not None:
+        raise typer.BadParameter("--date and --since say two things: leave one out")
+    first = date or since
+    start = first.replace(tzinfo=dt.UTC) if first else None
+    with Database(Settings().database) as database:
+        found = database.read(
+            GAPS,
+            market=market,
+            start=start,
+            end=start + dt.timedelta(days=1) if start and date else None,
+            where={"status": status} if status else None,
+        )
+    match form:
+        case Format.CSV:
+            sys.stdout.write(listing.as_csv(found, listing.GAP_COLUMNS, listing.gap_fields))
+        case Format.JSON:
+            sys.stdout.write(listing.as_json(found, listing.gap_fields))
+        case Format.TABLE:
+            Console().print(listing.gap_table(found))
+
+
+@app.command()
+@reports_errors
+def coverage(
+    market: _Market = None,
+    date: Annotated[
+        dt.datetime | None,
+        typer.Option(formats=DATE, metavar="YYYY-MM-DD", help="one market day; all where none is named"),
+    ] = None,
+    since: Annotated[
+        dt.datetime | None, typer.Option(formats=DATE, metavar="YYYY-MM-DD", help="this market day and those after it")
+    ] = None,
+    form: Annotated[
+        Format, typer.Option("--format", help="CSV has columns symbol, date, expected, received, healed, missing")
+    ] = Format.TABLE,
+) -> None:
+    """Say for each symbol and day how many minutes were expected, received, healed, and are missing.
+
+    [dim]tapewatch coverage --market stocks --date 2024-06-03
+    tapewatch coverage --format csv > coverage.csv[/]
+    """
+    import polars as pl  # noqa: PLC0415
+
+    from orchestration.cli import gaps_listing as listing  # noqa: PLC0415
+    from tapewatch.market.tables import COVERAGE  # noqa: PLC0415
+    from tapewatch.store.database.database import Database  # noqa: PLC0415
+
+    with Database(Settings().database) as database:
+        found = database.read(COVERAGE, market=market, where={"date": date.date()} if date else None)
+    found = found.filter(pl.col("date") >= (since.date() if since else dt.date.min)).sort("date", "market", "symbol")
+    match form:
+        case Format.CSV:
+            sys.stdout.write(listing.as_csv(found, listing.COVERAGE_COLUMNS, listing.coverage_fields))
+        case Format.JSON:
+            sys.stdout.write(listing.as_json(found, listing.coverage_fields))
+        case Format.TABLE:
+            Console().print(listing.coverage_table(found))
+            if found.is_empty():
+                console.print(_NO_COVERAGE, soft_wrap=True)
+
+
+@app.command()
+@reports_errors
+def heal(market: _Market = None) -> None:
+    """Fill the open gaps from REST or the flat files, now; the next ingest run merges what came.
+
+    `tapewatch stream` has it done every half minute. Without a key and files the
+    built-in market is asked, while its emulator runs.
+
+    [dim]tapewatch heal
+    tapewatch heal --market stocks[/]
+    """
+    from orchestration.processes.healing import healer_of  # noqa: PLC0415
+    from orchestration.processes.streaming import source_of  # noqa: PLC0415
+    from tapewatch.store.database.database import Database  # noqa: PLC0415
+
+    settings = Settings()
+    if settings.flat_files is None:
+        source = source_of(settings)
+        settings = settings if source.emulator is not None else source.settings
+    with Database(settings.database) as database:
+        healer = healer_of(settings, database)
+        summary = healer.heal_once(dt.datetime.now(dt.UTC), market=market, patiently=False)
+        console.print(
+            f"{len(summary.healed)} gap(s) healed with {summary.rows:,} row(s), {len(summary.failed)} failed, "
+            f"{len(summary.unhealable)} cannot be healed, {len(summary.waiting)} wait for the source; see `tapewatch gaps`"
+        )
+    if summary.failed:
+        raise typer.Exit(1)

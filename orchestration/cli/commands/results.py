@@ -1,0 +1,91 @@
+"""What was found: scores and anomalies."""
+
+import datetime as dt
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from orchestration.cli.commands.options import MOMENT, Format
+from orchestration.errors import console, reports_errors
+from tapewatch.settings import Settings
+
+app = typer.Typer()
+
+
+@app.command()
+@reports_errors
+def score(
+    file: Annotated[Path | None, typer.Option(help='JSON: a microstructure row, or {"rows": [...]}')] = None,
+    symbol: Annotated[str | None, typer.Option(help="with --time: a symbol of the lake")] = None,
+    time: Annotated[
+        dt.datetime | None, typer.Option(formats=MOMENT, metavar="TIME", help="with --symbol: a minute, UTC")
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="a scoring service; by default this deployment's own")] = None,
+) -> None:
+    """Score a minute and say why; the latest anomaly where none is named.
+
+    Asks the scoring service. Where none runs, the newest Bento's model is loaded
+    in this process.
+
+    [dim]tapewatch score
+    tapewatch score --symbol AAPL --time 2024-06-03T14:31
+    tapewatch score --file row.json --url http://127.0.0.1:3001[/]
+    """
+    if (symbol is None) != (time is None) or (file is not None and symbol is not None):
+        raise typer.BadParameter("give --file, or --symbol and --time together, or none of them")
+    from orchestration.runs import scoring  # noqa: PLC0415
+
+    settings = Settings()
+    if file is not None:
+        body = scoring.read_request(file)
+    elif symbol is not None and time is not None:
+        body = scoring.request_body(scoring.minute_row(settings, symbol, time.replace(tzinfo=dt.UTC)))
+    else:
+        body = scoring.request_body(scoring.anomaly_rows(settings))
+    answer, answered_by = scoring.ask(settings, body, url=url)
+    console.print(f"Scored by {answered_by}", soft_wrap=True)
+    verdicts = answer.results if file is not None else [scoring.strongest(answer)]
+    for verdict in verdicts:
+        Console().print(scoring.verdict_table(answer, verdict))
+
+
+@app.command()
+@reports_errors
+def anomalies(
+    symbol: Annotated[str | None, typer.Option(help="one symbol, such as AAPL or X:BTC-USD")] = None,
+    first: Annotated[
+        dt.datetime | None,
+        typer.Option("--from", formats=MOMENT, metavar="TIME", help="those that begin here or later, UTC"),
+    ] = None,
+    last: Annotated[
+        dt.datetime | None,
+        typer.Option("--to", formats=MOMENT, metavar="TIME", help="those that begin before; a bare date is included"),
+    ] = None,
+    form: Annotated[
+        Format, typer.Option("--format", help="CSV has columns symbol, start, end, kind, score")
+    ] = Format.TABLE,
+) -> None:
+    """List the anomalies found.
+
+    [dim]tapewatch anomalies --symbol AAPL --from 2024-06-03 --to 2024-06-07
+    tapewatch anomalies --format csv > anomalies.csv[/]
+    """
+    from orchestration.cli import anomalies_listing  # noqa: PLC0415
+    from tapewatch.store.database.database import Database  # noqa: PLC0415
+
+    start = first.replace(tzinfo=dt.UTC) if first else None
+    end = last.replace(tzinfo=dt.UTC) if last else None
+    if end is not None and end.time() == dt.time():
+        end += dt.timedelta(days=1)
+    with Database(Settings().database) as database:
+        found = database.anomalies(symbol, start, end)
+    match form:
+        case Format.CSV:
+            sys.stdout.write(anomalies_listing.as_csv(found))
+        case Format.JSON:
+            sys.stdout.write(anomalies_listing.as_json(found))
+        case Format.TABLE:
+            Console().print(anomalies_listing.as_table(found))

@@ -1,0 +1,201 @@
+"""What `tapewatch db` does and shows."""
+
+import datetime as dt
+import getpass
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table as RichTable
+
+from tapewatch.store.database import archive, moving, retention, rollups, schema
+from tapewatch.store.database.audit import record
+from tapewatch.store.database.copying import Listener
+from tapewatch.store.database.database import Database
+from tapewatch.store.database.engine import DatabaseError, transaction
+from tapewatch.store.database.migrations import HEAD
+from tapewatch.store.database.rollups import RETENTION_DAYS
+from tapewatch.store.database.status import status
+from tapewatch.store.database.tables import SQL_TABLES
+
+_BY_NAME = {table.name: table for table in SQL_TABLES}
+
+
+def upgrade(url: str, console: Console) -> None:
+    """Upgrade and say from where to where."""
+    with Database(url, upgrades=False) as database:
+        before, after = schema.upgrade(database.engine)
+        address = database.address
+    what = "is current" if before == after else f"was upgraded from {before}" if before else "was made"
+    console.print(f"{address} {what}: revision {after}", soft_wrap=True, markup=False)
+
+
+def show_status(url: str, console: Console) -> None:
+    """Two blocks: the database, its tables."""
+    found = status(url)
+    facts = RichTable.grid(padding=(0, 2))
+    for name, value in (
+        ("database", found.address),
+        ("engine", found.engine),
+        ("revision", _revision(found.revision)),
+        ("TimescaleDB", found.timescale),
+        ("size", _bytes(found.size)),
+    ):
+        facts.add_row(name, value)
+    console.print(facts)
+    tables = RichTable(box=SIMPLE_HEAD)
+    for heading in ("table", "rows", "size", "oldest", "newest", "kept"):
+        tables.add_column(heading, justify="right" if heading in ("rows", "size") else "left", no_wrap=True)
+    for table in found.tables:
+        days = RETENTION_DAYS.get(table.name)
+        tables.add_row(
+            table.name,
+            f"{table.rows:,}",
+            "" if table.size is None else _bytes(table.size),
+            _day(table.oldest),
+            _day(table.newest),
+            f"{days:,} days" if days else "for ever",
+        )
+    console.print(tables)
+
+
+def refresh(url: str, console: Console) -> None:
+    """Refresh and say so."""
+    with Database(url) as database:
+        rollups.refresh(database.engine)
+        console.print(f"{database.address}: hourly and daily bars are up to date", soft_wrap=True, markup=False)
+
+
+def retain(url: str, console: Console, *, tables: list[str], days: int | None, does_it: bool) -> None:
+    """Show what is too old, and delete it if that is meant.
+
+    Raises:
+        DatabaseError: a table is unknown, or is kept for ever and no days were given; the database refuses.
+    """
+    now = dt.datetime.now(dt.UTC)
+    kept = {name: _days(name, days) for name in tables or RETENTION_DAYS}
+    with Database(url) as database:
+        expiries = [
+            retention.expired(database.engine, _BY_NAME[name], now - dt.timedelta(days=long))
+            for name, long in kept.items()
+        ]
+        _show_expiries(console, expiries, kept)
+        if not any(expiry.rows for expiry in expiries):
+            console.print("Nothing is older than it may be.")
+        elif not does_it:
+            console.print("Nothing was deleted: repeat with --yes to delete these rows.")
+        else:
+            deleted = sum(retention.delete(database.engine, e, _actor()) for e in expiries if e.rows)
+            rollups.refresh(database.engine)
+            console.print(f"{deleted:,} rows deleted; the audit tells of it.")
+
+
+def backup(url: str, console: Console, file: Path) -> None:
+    """Back up with a bar for each table.
+
+    Raises:
+        DatabaseError: the database cannot be read, or the file cannot be written.
+    """
+    try:
+        with Database(url) as database, _bars(console) as bars:
+            rows = archive.backup(database, file, bars("backing up"))
+    except OSError as error:
+        raise DatabaseError(
+            f"{file} cannot be written: {error}. Name a file in a folder that you may write to"
+        ) from error
+    console.print(f"{file}: {sum(rows.values()):,} rows, {_bytes(file.stat().st_size)}", soft_wrap=True, markup=False)
+
+
+def restore(url: str, console: Console, file: Path, *, replaces: bool) -> None:
+    """Restore with a bar for each table; the restored audit gets an entry."""
+    with Database(url) as database:
+        with _bars(console) as bars:
+            rows = archive.restore(database, file, replace=replaces, listener=bars("restoring"))
+        with transaction(database.engine) as connection:
+            record(connection, _actor(), "restore", file.name, {"rows": rows, "replaced": replaces})
+        console.print(f"{database.address}: {sum(rows.values()):,} rows restored", soft_wrap=True, markup=False)
+
+
+def move(url: str, to: str, console: Console) -> None:
+    """Move with bars, then say how to go over."""
+    with Database(url) as source, Database(to) as target:
+        if source.url == target.url:
+            raise DatabaseError(f"database {source.address} is the one to move from: name another with --to")
+        with _bars(console) as bars:
+            rows = moving.move(source, target, bars("copying"), bars("comparing"))
+        console.print(
+            f"{sum(rows.values()):,} rows are in {target.address}, each compared with its original.\n"
+            "To go over, set TAPEWATCH_DATABASE_URL to that address and restart what runs.",
+            soft_wrap=True,
+            markup=False,
+        )
+
+
+def _days(name: str, days: int | None) -> int:
+    if name not in _BY_NAME:
+        raise DatabaseError(f"there is no table {name!r}: the database has {', '.join(_BY_NAME)}")
+    long = days if days is not None else RETENTION_DAYS.get(name)
+    if long is None:
+        raise DatabaseError(f"{name} is kept for ever: say with --days how long it is to be kept instead")
+    return long
+
+
+def _show_expiries(console: Console, expiries: list[retention.Expiry], kept: dict[str, int]) -> None:
+    shown = RichTable()
+    for heading in ("table", "kept, days", "rows older", "oldest, UTC"):
+        shown.add_column(heading, justify="right" if heading in ("kept, days", "rows older") else "left")
+    for expiry in expiries:
+        name = expiry.table.name
+        shown.add_row(name, f"{kept[name]:,}", f"{expiry.rows:,}", _moment(expiry.oldest))
+    console.print(shown)
+
+
+@contextmanager
+def _bars(console: Console) -> Iterator[Callable[[str], Listener]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    tasks: dict[str, TaskID] = {}
+    with Progress(*columns, console=console) as progress:
+
+        def show(verb: str, table: str, done: int, rows: int) -> None:
+            line = f"{verb} {table}"
+            if line not in tasks:
+                tasks[line] = progress.add_task(line, total=rows)
+            progress.update(tasks[line], completed=done)
+
+        yield lambda verb: partial(show, verb)
+
+
+def _actor() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"  # a container may run as somebody without a name
+
+
+def _revision(revision: str | None) -> str:
+    if revision is None:
+        return f"none yet; this Tapewatch is at {HEAD}: `tapewatch db upgrade`"
+    return f"{revision}, current" if revision == HEAD else f"{revision}; this Tapewatch is at {HEAD}"
+
+
+def _moment(moment: dt.datetime | dt.date | None) -> str:
+    if moment is None:
+        return ""
+    return f"{moment:%Y-%m-%d %H:%M}" if isinstance(moment, dt.datetime) else f"{moment:%Y-%m-%d}"
+
+
+def _day(moment: dt.datetime | dt.date | None) -> str:
+    return "" if moment is None else f"{moment:%Y-%m-%d}"
+
+
+def _bytes(size: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

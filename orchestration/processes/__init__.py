@@ -1,0 +1,1 @@
+"""The long-running processes: what starts them, supervises them, and reports their state."""

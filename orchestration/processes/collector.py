@@ -1,0 +1,131 @@
+"""One market's collector as a process: `python -m orchestration.processes.collector crypto --symbols X:BTC-USD`."""
+
+import argparse
+import datetime as dt
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from orchestration.processes.collectors import EXIT_FINAL, WATCH_VARIABLE, address_of, metrics_port, plan_of
+from orchestration.processes.logs import start_log
+from tapewatch.feeds.source import SourceError
+from tapewatch.feeds.stream.channels import subscriptions
+from tapewatch.market.instruments import Market, SymbolError, normalise, session_of
+from tapewatch.market.tables import BARS
+from tapewatch.settings import Settings
+from tapewatch.store.lake.lake import Lake, LakeError
+from tapewatch.store.spool.spool import SpoolError
+from tapewatch.streaming.alerts.channels import channels_from
+from tapewatch.streaming.collector.collector import Collector, CollectorConfig
+from tapewatch.streaming.collector.lock import CollectorError
+from tapewatch.streaming.detection.baselines import Baselines, baselines_from
+from tapewatch.streaming.detection.rules.settings import DetectionConfig, DetectionError
+
+_FINAL = (SourceError, CollectorError, SpoolError, DetectionError, SymbolError)
+_BASELINE_DAYS = 10
+_log = logging.getLogger("tapewatch.collector")
+
+
+def collector_config(settings: Settings, market: Market, symbols: Sequence[str]) -> CollectorConfig:
+    """What a market's collector needs to know. `symbols` are as a person writes them; `*` is all of the market.
+
+    Raises:
+        SourceError: there is no key, the plan has no stream, or an address is none.
+        DetectionError: the detectors' settings are malformed.
+        SymbolError: a symbol is none of the market.
+    """
+    if settings.polygon_api_key is None:
+        raise SourceError("there is no key for the stream: set POLYGON_API_KEY")
+    plan = plan_of(settings, market)
+    wanted = [] if "*" in symbols else [normalise(symbol, market) for symbol in symbols]
+    url = address_of(settings, plan)
+    return CollectorConfig(
+        market=market,
+        url=url,
+        key=settings.polygon_api_key.get_secret_value(),
+        subscriptions=subscriptions(plan, wanted),
+        symbols=wanted,
+        spool_root=settings.spool_root,
+        run_folder=settings.home / "run",
+        lake_root=settings.lake_root,
+        database_url=settings.database,
+        detection=DetectionConfig.load(settings.detection_file),
+        notifiers=channels_from(
+            webhook=_opened(settings.alert_webhook),
+            slack=_opened(settings.alert_slack),
+            email_to=settings.alert_email_to,
+            email_from=settings.alert_email_from,
+            smtp_host=settings.smtp_host,
+            smtp_port=settings.smtp_port,
+            smtp_user=settings.smtp_user,
+            smtp_password=_opened(settings.smtp_password),
+        ),
+        baselines=_baselines(settings, market),
+        metrics_port=metrics_port(settings, market),
+        in_sessions=_in_sessions(settings, market, url),
+        delay_ns=int(plan.stream_recency.delay.total_seconds()) * 10**9,
+        watch=os.environ.get(WATCH_VARIABLE, ""),
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Collect until SIGINT or SIGTERM; the exit code."""
+    parser = argparse.ArgumentParser("python -m orchestration.processes.collector", description=__doc__)
+    parser.add_argument("market", type=Market, choices=list(Market))
+    parser.add_argument("--symbols", help="comma-separated, * for all; by default TAPEWATCH_SYMBOLS_<MARKET>")
+    asked = parser.parse_args(arguments)
+    market: Market = asked.market
+    start_log(market)
+    settings = Settings()
+    symbols = tuple(s for s in asked.symbols.split(",") if s) if asked.symbols else settings.symbols(market)
+    try:
+        config = collector_config(settings, market, symbols)
+        collector = Collector(config)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: collector.stop())
+        _log.info("collecting %s from %s", ", ".join(symbols) or "all symbols", config.url)
+        collector.run()
+    except _FINAL as error:
+        _log.critical("%s", error)
+        return EXIT_FINAL
+    return 0
+
+
+def _opened(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
+
+
+def _in_sessions(settings: Settings, market: Market, url: str) -> bool:
+    if market.is_continuous or settings.stream_hours == "always":
+        return False
+    return settings.stream_hours == "sessions" or not _is_loopback(url)
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _baselines(settings: Settings, market: Market) -> Baselines | None:
+    """What the last days in the lake say is usual; None where it holds none."""
+    lake, today = Lake(settings.lake_root), dt.datetime.now(dt.UTC).date()
+    try:
+        days = [p for p in lake.partitions(BARS, market) if p.date < today][-_BASELINE_DAYS:]
+        read = [(session, lake.read(BARS, day)) for day in days if (session := session_of(market, day.date))]
+    except LakeError as error:
+        _log.warning("what is usual is learnt while watching: %s", error)
+        return None
+    return baselines_from(read) if read else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

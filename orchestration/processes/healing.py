@@ -1,0 +1,42 @@
+"""The healer of this deployment: from its settings, once from the terminal, or for good under the supervisor."""
+
+from tapewatch.feeds.files.source import FlatFileSource
+from tapewatch.feeds.ranges import FlatFileRanges, RecordSource, RestRanges
+from tapewatch.feeds.source import SourceError
+from tapewatch.market.instruments import Market, Partition, normalise
+from tapewatch.market.tables import QUOTES, TRADES
+from tapewatch.settings import Settings
+from tapewatch.store.database.database import Database
+from tapewatch.store.lake.lake import Lake
+from tapewatch.streaming.gaps.healer import Healer
+
+#: Seconds between two looks at the open gaps.
+EVERY_S = 30.0
+
+
+def healer_of(settings: Settings, database: Database) -> Healer:
+    """A healer that asks REST first and flat files then, as far as each is configured.
+
+    Raises:
+        SourceError: neither is.
+    """
+    sources: list[RecordSource] = []
+    if settings.polygon_api_key is not None:
+        tiers = {market: settings.plan(market) for market in Market}
+        key = settings.polygon_api_key.get_secret_value()
+        sources.append(RestRanges(settings.polygon_base_url, key, tiers, plans_file=settings.plans_file))
+    if settings.flat_files:
+        sources.append(FlatFileRanges(FlatFileSource(settings.flat_files)))
+    if not sources:
+        raise SourceError("nobody to ask for what is missing: set POLYGON_API_KEY, or TAPEWATCH_FLAT_FILES to a folder")
+    lake = Lake(settings.lake_root)
+    return Healer(database, sources, settings.spool_root, lambda partition: _symbols(settings, lake, partition))
+
+
+def _symbols(settings: Settings, lake: Lake, partition: Partition) -> list[str]:
+    """The symbols that are watched, and those of which the day holds anything: the stream may have been asked for others."""
+    found = {normalise(symbol, partition.market) for symbol in settings.symbols(partition.market)}
+    for table in (TRADES, QUOTES):
+        if lake.exists(table, partition):
+            found.update(lake.symbols(table, partition))
+    return sorted(found)

@@ -1,0 +1,43 @@
+"""Waits for the first Bento, then becomes its server: `python -m orchestration.processes.scoring`."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from serving.store import StoredBento
+from tapewatch.settings import Settings
+
+_POLL_SECONDS = 2.0
+
+
+def serve_command(bento: Path, *, host: str, port: int) -> list[str]:
+    """The command that serves a Bento from its folder; it wants BENTOML_HOME set to the store that holds its model."""
+    address = ("--host", host, "--port", str(port))
+    return [sys.executable, "-m", "bentoml", "serve", str(bento), *address]
+
+
+def main() -> None:
+    """Poll the store, then replace this process by the server."""
+    settings = Settings()
+    bento = StoredBento.latest(settings.bento_home)
+    if bento is None:
+        _say(f"no Bento in {settings.bento_home} yet: materialize serving/anomaly_bento; waiting for it")
+    while bento is None:
+        time.sleep(_POLL_SECONDS)
+        bento = StoredBento.latest(settings.bento_home)
+    _say(f"serving {bento.tag}: {bento.model_name} {bento.model_version}")
+    # The Bento brings its own copy of the code: the checkout must not stand before it on the path.
+    os.chdir(settings.bento_home)
+    os.environ |= {"BENTOML_HOME": str(settings.bento_home.resolve()), "BENTOML_DO_NOT_TRACK": "true"}
+    command = serve_command(bento.folder.resolve(), host=settings.host, port=settings.port_scoring)
+    os.execv(command[0], command)  # noqa: S606
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

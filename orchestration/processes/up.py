@@ -1,0 +1,81 @@
+"""`tapewatch up`: every service under one supervisor, their addresses, and an end that leaves nothing running."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from orchestration import home
+from orchestration.processes.services import Service, check_ports, environment, services, with_source
+from orchestration.processes.streaming import stream_services, watch_variable
+from orchestration.processes.supervision import NAME, StopSignals, Supervisor, socket_path, states
+from serving.store import StoredBento
+from tapewatch.settings import Settings
+from tapewatch.streaming.stop import Stop
+
+#: A first start compiles bytecode and migrates two databases on a busy machine.
+START_TIMEOUT_S = 240
+_WATCH_SECONDS = 2
+
+
+def run(settings: Settings, console: Console, *, streams: bool = False) -> None:
+    """Start everything, print the addresses once all work, and keep it so until SIGINT or SIGTERM.
+
+    With `streams` the collectors of all markets that can be streamed run too, and the healer.
+
+    Raises:
+        ServiceError: a port is taken, a service does not start, or the supervisor was killed; everything started is stopped again.
+    """
+    settings = with_source(settings)
+    wanted = services(settings)
+    values = environment(settings)
+    if streams:
+        wanted += stream_services(settings)
+        values |= watch_variable()
+    check_ports(wanted, settings.host)
+    # Two services would otherwise create Dagster's databases at the same moment, and one of them fail.
+    with home.instance(settings) as opened:
+        if not states(socket_path(settings.home, NAME)):
+            home.end_lost_runs(opened)
+    with StopSignals() as stopping, Supervisor(wanted, settings.home, values) as supervisor:
+        notes = _wait_for_all(supervisor, settings, console, stopping)
+        if not stopping.is_set():
+            console.print(address_table(wanted, notes))
+            console.print(f"Data: {settings.home.absolute()}", soft_wrap=True, markup=False)
+            console.print(f"Logs: {supervisor.logs}. Press Ctrl-C to stop everything.", soft_wrap=True, markup=False)
+        while not stopping.wait(_WATCH_SECONDS):
+            supervisor.expect_running()
+        console.print("Stopping …")
+    console.print("Stopped: nothing is left running.")
+
+
+def _wait_for_all(supervisor: Supervisor, settings: Settings, console: Console, stopping: Stop) -> dict[str, str]:
+    """Wait for each service in turn; a note by name for those that wait for something themselves."""
+    notes = {}
+    with console.status("Starting …") as status:
+        for service in supervisor.services:
+            status.update(f"Waiting for {service.title} …")
+            is_ready = supervisor.wait_until_healthy(
+                service,
+                timeout_s=START_TIMEOUT_S,
+                stopping=stopping,
+                excused=lambda service=service: service.needs_bento and StoredBento.latest(settings.bento_home) is None,  # type: ignore[misc]
+            )
+            if stopping.is_set():
+                break
+            if not is_ready:
+                notes[service.name] = "waits for the first Bento: materialize serving/anomaly_bento or `tapewatch run`"
+            console.print(f"[green]✓[/] {service.title}" if is_ready else f"[yellow]…[/] {service.title}")
+    return notes
+
+
+def address_table(wanted: Sequence[Service], notes: Mapping[str, str]) -> Table:
+    """Where each service is found, with its note where it waits for something."""
+    table = Table(title="Tapewatch is up", title_justify="left")
+    table.add_column("service", overflow="fold")
+    # An address in two lines can be neither clicked nor copied.
+    table.add_column("address", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for service in wanted:
+        table.add_row(service.title, service.url or "-", notes.get(service.name, ""))
+    return table

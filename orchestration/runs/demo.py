@@ -1,0 +1,65 @@
+"""`tapewatch demo`: the whole platform once, on the built-in market, leaving results and no process."""
+
+import datetime as dt
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+from rich.console import Console
+
+from orchestration.processes.services import free_port, on_emulator
+from orchestration.runs import outcome
+from orchestration.runs.lineage import materialize, terminable
+from orchestration.runs.runs import RunReport, StepTiming
+from orchestration.runs.scoring import anomaly_rows, ask, request_body, served, strongest, verdict_table
+from serving.schemas import Answer
+from tapewatch.emulator.process import running_emulator
+from tapewatch.market.instruments import Market, Partition, trading_days
+from tapewatch.market.tables import ANOMALIES
+from tapewatch.settings import Settings
+from tapewatch.store.lake.lake import Lake
+
+#: A Monday; fixed, so that a seed gives the same demo on any day.
+FIRST_DAY = dt.date(2024, 6, 3)
+MARKETS = (Market.STOCKS, Market.CRYPTO)
+_LONGEST = dt.timedelta(days=365)
+
+
+def run(settings: Settings, console: Console, *, days: int, seed: int) -> Path:
+    """Emulator up, the graph over `days` sessions, one anomaly scored over HTTP, everything stopped; the report's path.
+
+    Raises:
+        RunError, ServiceError, ScoringError: a part failed; what was started is stopped.
+    """
+    first, last = FIRST_DAY, trading_days(Market.STOCKS, FIRST_DAY, FIRST_DAY + _LONGEST)[days - 1]
+    source = f"synthetic market, seed {seed}"
+    console.print(f"[bold]Tapewatch demo[/]: {source}, {first} to {last}, data in {settings.home.absolute()}")
+    with terminable(), running_emulator(seed=seed) as emulator:
+        settings = on_emulator(settings, emulator.base_url)
+        partitions, report = materialize(settings, MARKETS, first, last, console)
+        began = time.perf_counter()
+        _show_answer(console, *_score_over_http(settings, partitions))
+        report += RunReport([StepTiming("serving/first_verdict", time.perf_counter() - began)])
+    summary = outcome.summarise(settings, partitions, report, title="Tapewatch demo", source=source)
+    outcome.show(console, summary)
+    outcome.show_checks(console, report)
+    path = outcome.write(settings, summary)
+    console.print(f"Report: {path}", soft_wrap=True)
+    console.print(f"See it in the UI: TAPEWATCH_HOME={settings.home.absolute()} tapewatch up", soft_wrap=True)
+    return path
+
+
+def _score_over_http(settings: Settings, partitions: Sequence[Partition]) -> tuple[Answer, str]:
+    """Send the minutes of the run's strongest anomaly to the served Bento."""
+    lake = Lake(settings.lake_root)
+    found = pl.concat(lake.read(ANOMALIES, partition) for partition in partitions).sort("score", descending=True)
+    body = request_body(anomaly_rows(settings, found.row(0, named=True) if found.height else None))
+    # Chosen at the last moment: what the run connects to takes ports as well.
+    with served(settings.model_copy(update={"port_scoring": free_port(settings.host)})) as service:
+        return ask(settings, body, url=service.url)
+
+
+def _show_answer(console: Console, answer: Answer, address: str) -> None:
+    console.print(f"POST {address}/score", soft_wrap=True)
+    console.print(verdict_table(answer, strongest(answer)))

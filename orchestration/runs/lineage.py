@@ -1,0 +1,109 @@
+"""The whole graph over a range of days, from the tape to the anomalies, shown as it goes."""
+
+import datetime as dt
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from orchestration.errors import RunError
+from orchestration.processes.services import EMULATOR_SEED, on_emulator
+from orchestration.runs.progress import shown
+from tapewatch.emulator.process import running_emulator
+from tapewatch.feeds.plans.table import Tape, plan_for
+from tapewatch.market.instruments import Market, Partition, trading_days
+from tapewatch.settings import Settings
+from tapewatch.store.lake.lake import Lake
+
+if TYPE_CHECKING:
+    from orchestration.runs.runs import RunReport
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM is as Ctrl-C meanwhile: it would otherwise end this process at once, and leave behind what that started."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def sourced(settings: Settings, console: Console, *, seed: int = EMULATOR_SEED) -> Iterator[tuple[Settings, str]]:
+    """`settings` with a source of the tape, and its name. Without a key and flat files an emulator runs meanwhile."""
+    if settings.flat_files is not None:
+        yield settings, f"flat files in {settings.flat_files}"
+    elif settings.polygon_api_key is not None:
+        yield settings, settings.polygon_base_url
+    else:
+        console.print(
+            f"Neither POLYGON_API_KEY nor flat files are set: the source is the [bold]synthetic[/] market, seed {seed}."
+        )
+        with terminable(), running_emulator(seed=seed) as emulator:
+            yield on_emulator(settings, emulator.base_url), f"synthetic market, seed {seed}"
+
+
+def fetch(
+    settings: Settings,
+    market: Market,
+    first: dt.date,
+    last: dt.date,
+    console: Console,
+    *,
+    keep_existing: bool,
+    job: str = "backfill_tape",
+) -> "RunReport":
+    """Run a partitioned job of one market over a range, with a line a step.
+
+    Raises:
+        RunError: a step failed, or the market is closed on all these days.
+    """
+    if last < first:
+        raise RunError(f"the range ends before it begins: {first} to {last}")
+    days = len(trading_days(market, first, last))
+    with console.status("Starting …"):
+        from orchestration.runs.runs import run_days  # noqa: PLC0415 - Dagster and the models take seconds to import
+    with shown(console, Lake(settings.lake_root), market, days) as listen:
+        return run_days(settings, job, market, first, last, keep_existing=keep_existing, progress=listen)
+
+
+def materialize(
+    settings: Settings,
+    markets: Sequence[Market],
+    first: dt.date,
+    last: dt.date,
+    console: Console,
+    *,
+    keep_existing: bool = False,
+) -> tuple[list[Partition], "RunReport"]:
+    """Tape, features and labels of each market, one detector trained on all of them, its Bento, and the anomalies.
+
+    Raises:
+        RunError: a step failed, a market is closed on all these days, or its plan has nothing that features are made of.
+    """
+    for market in markets:
+        _refuse_bars_alone(settings, market)
+    from orchestration.runs.runs import RunReport, train  # noqa: PLC0415
+
+    report = RunReport()
+    for market in markets:
+        report += fetch(settings, market, first, last, console, keep_existing=keep_existing, job="update_day")
+    with shown(console, Lake(settings.lake_root), None, 1) as listen:
+        report += train(settings, progress=listen, markets=[str(m) for m in markets], first=str(first), last=str(last))
+    for market in markets:
+        report += fetch(settings, market, first, last, console, keep_existing=False, job="detect_anomalies")
+    partitions = [Partition(day, market) for market in markets for day in trading_days(market, first, last)]
+    return partitions, report
+
+
+def _refuse_bars_alone(settings: Settings, market: Market) -> None:
+    """Features are made of trades and quotes: without either there is nothing to go on to."""
+    plan = plan_for(market, settings.plan(market), path=settings.plans_file)
+    if settings.flat_files is None and not (plan.grants(Tape.TRADES) or plan.grants(Tape.QUOTES)):
+        raise RunError(
+            f"the plan '{plan.tier}' has neither trades nor quotes of {market}, and features are made of them: set "
+            f"{plan.setting}, use --flat-files, or fetch its bars alone by `tapewatch backfill`"
+        )

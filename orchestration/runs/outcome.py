@@ -1,0 +1,125 @@
+"""What a run came to: gathered from the lake and the Bento, shown at the terminal, written as a page."""
+
+import datetime as dt
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+
+from serving.store import StoredBento
+from tapewatch.market.instruments import Partition
+from tapewatch.market.tables import ANOMALIES, BARS, EVALUATION, TRUTH_LABELS
+from tapewatch.reports.matching import match, recall_by_kind
+from tapewatch.reports.run_report import RunSummary, write_report
+from tapewatch.settings import Settings
+from tapewatch.store.lake.lake import Lake
+
+if TYPE_CHECKING:
+    from orchestration.runs.runs import RunReport
+
+
+def summarise(
+    settings: Settings, partitions: Sequence[Partition], report: "RunReport", *, title: str, source: str
+) -> RunSummary:
+    """Gather what the lake holds of these partitions into the summary of a run.
+
+    Raises:
+        LakeError: a partition has no bars or anomalies yet.
+    """
+    lake = Lake(settings.lake_root)
+    known = [lake.read(TRUTH_LABELS, p) for p in partitions if lake.exists(TRUTH_LABELS, p)]
+    steps: dict[str, float] = {}
+    for step in report.steps:
+        steps[step.name] = steps.get(step.name, 0.0) + step.seconds
+    return RunSummary(
+        title=title,
+        source=source,
+        partitions=partitions,
+        steps=list(steps.items()),
+        bars=pl.concat(lake.read(BARS, p) for p in partitions),
+        anomalies=pl.concat(lake.read(ANOMALIES, p) for p in partitions),
+        truth=pl.concat(known).unique(["symbol", "event_id"]) if known else None,
+        evaluation=lake.read(EVALUATION) if lake.exists(EVALUATION) else None,
+        model=model_card(settings),
+    )
+
+
+def model_card(settings: Settings) -> dict[str, object]:
+    """What the newest Bento bundles, in words; empty before the first."""
+    bento = StoredBento.latest(settings.bento_home)
+    if bento is None:
+        return {}
+    from serving.loader import Scorer  # noqa: PLC0415 - scikit-learn and SHAP take seconds to import
+
+    scorer = Scorer.load(bento.model_folder, name=bento.model_name, version=bento.model_version)
+    manifest = scorer.detector.manifest
+    return {
+        "name": bento.model_name,
+        "version": bento.model_version,
+        "Bento": bento.tag,
+        "threshold": f"{manifest.threshold:.4f}",
+        "trained on": f"{manifest.rows:,} minutes known from {' to '.join(manifest.fit_window)}",
+        "partitions": ", ".join(manifest.partitions),
+        "parameters": ", ".join(f"{name} {value:g}" for name, value in manifest.parameters.items()),
+        "seed": manifest.seed,
+        "feature catalog": f"version {manifest.catalog_version}",
+        "features": ", ".join(scorer.features),
+        "libraries": ", ".join(f"{name} {version}" for name, version in manifest.libraries.items()),
+    }
+
+
+def write(settings: Settings, summary: RunSummary) -> Path:
+    """Write the page of a run under the home's reports; its path."""
+    name = f"{summary.title.lower().replace(' ', '-')}-{summary.created.astimezone(dt.UTC):%Y%m%dT%H%M%SZ}.html"
+    return write_report(summary, (settings.home / "reports" / name).absolute())
+
+
+def show(console: Console, summary: RunSummary) -> None:
+    """Print wall times, and what was found: against the truth where there is one."""
+    console.print(_wall_times(summary))
+    if summary.truth is not None:
+        console.print(_found_against_truth(summary))
+    else:
+        counts = summary.anomalies["kind"].cast(pl.String).value_counts(sort=True)
+        table = Table("kind", "anomalies found", title="Found; the source knows no truth", title_justify="left")
+        for kind, count in counts.iter_rows():
+            table.add_row(kind, f"{count}")
+        console.print(table)
+
+
+def show_checks(console: Console, report: "RunReport") -> None:
+    """Say how many checks were made, and name those that failed."""
+    failed = sorted(set(report.failed_checks))
+    if failed:
+        console.print(f"{report.checks} checks; failed: {', '.join(failed)}. See why in the Dagster UI", style="yellow")
+    else:
+        console.print(f"{report.checks} checks, all passed")
+
+
+def _wall_times(summary: RunSummary) -> Table:
+    table = Table("step", title="Wall time", title_justify="left", show_footer=True)
+    total = sum(seconds for _, seconds in summary.steps)
+    table.add_column("seconds", justify="right", footer=f"{total:.1f}")
+    for name, seconds in summary.steps:
+        table.add_row(name, f"{seconds:.1f}")
+    return table
+
+
+def _found_against_truth(summary: RunSummary) -> Table:
+    table = Table("kind", title="Found against the truth, all days", title_justify="left")
+    for heading in ("in the tape", "found", "share"):
+        table.add_column(heading, justify="right")
+    assert summary.truth is not None  # noqa: S101 - the caller's branch
+    for row in recall_by_kind(match(summary.truth, summary.anomalies)).iter_rows(named=True):
+        is_total = row["kind"] == "all"
+        table.add_row(
+            row["kind"].replace("_", " "),
+            str(row["events"]),
+            str(row["found"]),
+            f"{row['recall']:.0%}",
+            style="bold" if is_total else "",
+        )
+    return table

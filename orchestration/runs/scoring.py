@@ -1,0 +1,170 @@
+"""Asks for verdicts: of the scoring service where one runs, else of the champion's Bento loaded in this process."""
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import polars as pl
+from rich.console import Group
+from rich.table import Table
+
+from orchestration.processes.services import Service, environment, scoring_service
+from orchestration.processes.supervision import StopSignals, Supervisor
+from orchestration.runs.times import moment
+from serving.schemas import Answer, Verdict
+from serving.store import StoredBento
+from tapewatch.market.instruments import NEW_YORK, Partition, market_of
+from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.settings import Settings
+from tapewatch.store.database.database import Database
+from tapewatch.store.lake.lake import Lake
+
+_TIMEOUT_S = 60
+_START_TIMEOUT_S = 120
+
+
+class ScoringError(RuntimeError):
+    """Nothing to score, nobody to score it, or a refusal; the message says which and the way out."""
+
+
+def anomaly_rows(settings: Settings, event: Mapping[str, Any] | None = None) -> pl.DataFrame:
+    """The microstructure rows of an event of `anomalies`, the latest known one by default.
+
+    Raises:
+        ScoringError: there is no anomaly yet.
+        LakeError: the features of its day are not in the lake.
+    """
+    if event is None:
+        with Database(settings.database) as database:
+            latest = database.anomalies().sort("known_time", "symbol").tail(1)
+        if not latest.height:
+            raise ScoringError("no anomaly has been found yet: `tapewatch run` or `tapewatch demo` finds some")
+        event = latest.row(0, named=True)
+    rows = _rows_of(settings, event["symbol"], event["start_time"])
+    return rows.filter((pl.col("event_time") >= event["start_time"]) & (pl.col("event_time") < event["end_time"]))
+
+
+def minute_row(settings: Settings, symbol: str, time: dt.datetime) -> pl.DataFrame:
+    """The microstructure row of a symbol's minute that holds `time`.
+
+    Raises:
+        ScoringError: the lake has the day but not that minute.
+        LakeError: the features of its day are not in the lake.
+    """
+    minute = time.astimezone(dt.UTC).replace(second=0, microsecond=0)
+    row = _rows_of(settings, symbol, minute).filter(pl.col("event_time") == minute)
+    if not row.height:
+        raise ScoringError(
+            f"no features of {symbol} at {minute:%Y-%m-%d %H:%M} UTC: the symbol or minute is not covered"
+        )
+    return row
+
+
+def request_body(rows: pl.DataFrame) -> bytes:
+    """The request that scores these microstructure rows."""
+    plain = rows.with_columns(
+        pl.col("symbol").cast(pl.String), pl.col(pl.Datetime("ns", "UTC")).dt.cast_time_unit("us")
+    )
+    return msgspec.json.encode({"rows": plain.to_dicts()})
+
+
+def ask(settings: Settings, body: bytes, *, url: str | None = None) -> tuple[Answer, str]:
+    """Score a request body; the answer and who gave it.
+
+    Args:
+        url: address of a scoring service, which must answer. By default the deployment's own, and if that does not run,
+            the newest Bento's model in this process.
+
+    Raises:
+        ScoringError: the service refuses or cannot be reached, or there is no Bento.
+        RequestError: the body is not a request.
+    """
+    address = url or f"http://{settings.host}:{settings.port_scoring}"
+    try:
+        response = httpx.post(f"{address.rstrip('/')}/score", content=body, timeout=_TIMEOUT_S)
+    except (httpx.TransportError, httpx.InvalidURL) as error:
+        if url is not None:
+            raise ScoringError(f"no scoring service answers at {url}: {error}") from error
+        return _ask_here(settings, body)
+    if not response.is_success:
+        raise ScoringError(f"{address} refuses ({response.status_code}): {response.text[:500]}")
+    return msgspec.json.decode(response.content, type=Answer), address
+
+
+def strongest(answer: Answer) -> Verdict:
+    """The verdict with the highest score."""
+    return max(answer.results, key=lambda verdict: verdict.score)
+
+
+@contextmanager
+def served(settings: Settings) -> Iterator[Service]:
+    """The newest Bento served on the settings' scoring port, for as long as the context lasts.
+
+    Raises:
+        ServiceError: it does not start.
+        KeyboardInterrupt: Ctrl-C or SIGTERM came meanwhile; the service is stopped.
+    """
+    service = scoring_service(settings)
+    with StopSignals() as stopping, Supervisor([service], settings.home, environment(settings)) as supervisor:
+        if supervisor.wait_until_healthy(service, timeout_s=_START_TIMEOUT_S, stopping=stopping):
+            yield service
+        if stopping.is_set():
+            raise KeyboardInterrupt
+
+
+def newest_bento(settings: Settings) -> StoredBento:
+    """The Bento built last.
+
+    Raises:
+        ScoringError: none has been built.
+    """
+    bento = StoredBento.latest(settings.bento_home)
+    if bento is None:
+        raise ScoringError(f"no Bento in {settings.bento_home}: `tapewatch run` or `tapewatch demo` builds one")
+    return bento
+
+
+def _ask_here(settings: Settings, body: bytes) -> tuple[Answer, str]:
+    from serving.loader import Scorer  # noqa: PLC0415 - scikit-learn and SHAP take seconds to import
+    from serving.schemas import parse_request  # noqa: PLC0415
+
+    bento = newest_bento(settings)
+    scorer = Scorer.load(bento.model_folder, name=bento.model_name, version=bento.model_version)
+    return scorer.answer(parse_request(body, scorer.features)), f"{bento.tag}, in this process"
+
+
+def verdict_table(answer: Answer, verdict: Verdict) -> Group:
+    """One verdict and its reasons."""
+    word = "[bold red]anomaly[/]" if verdict.is_anomaly else "[green]ordinary[/]"
+    head = (
+        f"{verdict.symbol} at {moment(verdict.event_time)}: {word}, score {verdict.score:.4f} "
+        f"(threshold {verdict.threshold:.4f}), by {answer.model.name} {answer.model.version}"
+    )
+    table = Table("reason", "value", "SHAP value")
+    for reason in verdict.reasons:
+        value = "not known" if reason.value is None else f"{reason.value:,.4g}"
+        table.add_row(reason.feature, value, f"{reason.shap_value:+.4f}")
+    return Group(head, table)
+
+
+def _rows_of(settings: Settings, symbol: str, time: dt.datetime) -> pl.DataFrame:
+    market = market_of(symbol)
+    zone = dt.UTC if market.is_continuous else NEW_YORK
+    partition = Partition(time.astimezone(zone).date(), market)
+    return Lake(settings.lake_root).read(MICROSTRUCTURE, partition, symbols=[symbol])
+
+
+def read_request(path: Path) -> bytes:
+    """A request body from a file.
+
+    Raises:
+        ScoringError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ScoringError(f"cannot read {path}: {error.strerror}") from error

@@ -1,0 +1,187 @@
+"""/v3/reference and /v1/marketstatus: lists of tickers, exchanges and conditions, and whether markets are open."""
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
+import exchange_calendars
+import pandas as pd
+
+from tapewatch.emulator.rest.ticks import limit_of
+from tapewatch.emulator.synthetic.universe import Instrument
+from tapewatch.emulator.tape.market_tape import MarketTape
+from tapewatch.emulator.vendor import reference_data
+from tapewatch.emulator.vendor.requests import cursor_of
+from tapewatch.market.instruments import NEW_YORK, Market, Session, session_of, to_rest
+
+_DEFAULT_LIMIT, _MAX_LIMIT = 100, 1000
+_MARKET_NAMES = {Market.FOREX: "fx"}
+_HALF_DAY_MINUTES = 300
+# Contracts are no tickers to the vendor: they have lists of their own.
+_LISTED = (Market.STOCKS, Market.CRYPTO, Market.FOREX, Market.INDICES)
+_NOT_KEPT = ("apiKey", "_start")
+# The calendars know a year ahead.
+_HORIZON = dt.timedelta(days=360)
+_EARLY_CLOSES = {7: "Independence Day", 11: "Thanksgiving", 12: "Christmas"}
+
+Row = dict[str, Any]
+
+
+def tickers(tape: MarketTape, query: Mapping[str, str]) -> tuple[list[Row], str | None]:
+    """A page of /v3/reference/tickers, and the cursor of the next one."""
+    rows = [row for row in _listed(tape, query) if _matches(row, query)]
+    is_descending = query.get("order") == "desc"
+    rows.sort(key=lambda row: str(row.get(query.get("sort", "ticker"), "")), reverse=is_descending)
+    start, limit = _start(query), limit_of(query, _DEFAULT_LIMIT, _MAX_LIMIT)
+    end = start + limit
+    return rows[start:end], _cursor(query, end) if end < len(rows) else None
+
+
+def filtered(rows: list[Row], query: Mapping[str, str]) -> list[Row]:
+    """Rows of a reference table that the query's plain filters leave."""
+    wanted = {name: query[name] for name in ("asset_class", "locale", "id") if query.get(name)}
+    data_type = query.get("data_type")
+    return [
+        row
+        for row in rows
+        if all(str(row.get(name)) == value for name, value in wanted.items())
+        and (not data_type or data_type in row.get("data_types", ()))
+    ]
+
+
+def exchanges(query: Mapping[str, str]) -> list[Row]:
+    """/v3/reference/exchanges."""
+    return filtered(reference_data.exchanges(), query)
+
+
+def conditions(query: Mapping[str, str]) -> list[Row]:
+    """/v3/reference/conditions, all on one page."""
+    return filtered(reference_data.conditions(), query)
+
+
+def status(now: int) -> Row:
+    """/v1/marketstatus/now."""
+    moment = dt.datetime.fromtimestamp(now // 1_000_000_000, NEW_YORK)
+    stocks = session_of(Market.STOCKS, moment.date())
+    phase = _phase(stocks, now)
+    forex = session_of(Market.FOREX, dt.datetime.fromtimestamp(now // 1_000_000_000, dt.UTC).date())
+    is_forex_open = forex is not None and forex.regular_start <= now < forex.regular_end
+    exchange = {"pre": "extended-hours", "post": "extended-hours"}.get(phase, phase)
+    return {
+        "afterHours": phase == "post",
+        "currencies": {"crypto": "open", "fx": "open" if is_forex_open else "closed"},
+        "earlyHours": phase == "pre",
+        "exchanges": dict.fromkeys(("nasdaq", "nyse", "otc"), exchange),
+        "indicesGroups": dict.fromkeys(("s_and_p", "nasdaq", "dow_jones"), "open" if phase == "open" else "closed"),
+        "market": exchange,
+        "serverTime": moment.isoformat(),
+    }
+
+
+def upcoming(now: int) -> list[Row]:
+    """/v1/marketstatus/upcoming: closures and half days of the next twelve months."""
+    today = dt.datetime.fromtimestamp(now // 1_000_000_000, NEW_YORK).date()
+    calendar = exchange_calendars.get_calendar("XNYS")
+    named = calendar.regular_holidays.holidays(pd.Timestamp(today), pd.Timestamp(today + _HORIZON), return_name=True)
+    names = {moment.date(): name for moment, name in named.items()}
+    rows: list[Row] = []
+    for offset in range(_HORIZON.days + 1):
+        date = today + dt.timedelta(days=offset)
+        session = session_of(Market.STOCKS, date)
+        if session is None and date in names:
+            rows += [_closure(date, names[date], exchange) for exchange in ("NYSE", "NASDAQ")]
+        elif session is not None and session.regular_minutes < _HALF_DAY_MINUTES:
+            rows += [_half_day(session, exchange) for exchange in ("NYSE", "NASDAQ")]
+    return rows
+
+
+def option(known: Instrument) -> Row:
+    """/v3/reference/options/contracts/{ticker}; the name spells expiry, side and strike."""
+    expiry, strike = known.symbol[-15:-9], int(known.symbol[-8:]) / 1000
+    return {
+        "ticker": known.symbol,
+        "underlying_ticker": known.symbol.removeprefix("O:")[:-15],
+        "expiration_date": f"20{expiry[:2]}-{expiry[2:4]}-{expiry[4:]}",
+        "contract_type": "call" if known.symbol[-9] == "C" else "put",
+        "strike_price": strike,
+        "exercise_style": "american",
+        "primary_exchange": known.exchange,
+        "shares_per_contract": 100,
+    }
+
+
+def _phase(session: Session | None, now: int) -> str:
+    if session is None or not session.extended_start <= now < session.extended_end:
+        return "closed"
+    if now < session.regular_start:
+        return "pre"
+    return "open" if now < session.regular_end else "post"
+
+
+def _closure(date: dt.date, name: str, exchange: str) -> Row:
+    return {"date": str(date), "exchange": exchange, "name": name, "status": "closed"}
+
+
+def _half_day(session: Session, exchange: str) -> Row:
+    opens, closes = (
+        f"{dt.datetime.fromtimestamp(ns // 1_000_000_000, dt.UTC):%Y-%m-%dT%H:%M:%S.000Z}"
+        for ns in (session.regular_start, session.regular_end)
+    )
+    return {
+        "date": str(session.date), "exchange": exchange, "name": _EARLY_CLOSES.get(session.date.month, "Early Close"),
+        "status": "early-close", "open": opens, "close": closes,
+    }  # fmt: skip
+
+
+def _listed(tape: MarketTape, query: Mapping[str, str]) -> list[Row]:
+    symbols = [symbol for market in _LISTED for symbol in tape.symbols(market)]
+    rows = [_ticker(tape, symbol) for symbol in symbols]
+    asked = query.get("ticker", "")
+    if asked and tape.describe(asked) is not None and asked not in symbols:
+        rows.append(_ticker(tape, asked))
+    return rows
+
+
+def _ticker(tape: MarketTape, symbol: str) -> Row:
+    market = tape.market(symbol)
+    row: Row = {
+        "ticker": to_rest(symbol),
+        "name": symbol,
+        "market": _MARKET_NAMES.get(market, market.value),
+        "locale": "global" if market in (Market.CRYPTO, Market.FOREX) else "us",
+        "active": True,
+        "currency_name": "usd",
+    }
+    if market in (Market.CRYPTO, Market.FOREX):
+        base, _, quote = symbol.partition(":")[2].partition("-")
+        row |= {"base_currency_symbol": base, "currency_symbol": quote, "currency_name": quote}
+    known = tape.describe(symbol)
+    if known is not None:
+        row["name"] = known.name
+        if known.exchange:
+            row |= {"primary_exchange": known.exchange, "type": known.kind}
+    return row
+
+
+def _matches(row: Row, query: Mapping[str, str]) -> bool:
+    ticker = str(row["ticker"])
+    if query.get("active") == "false":
+        return False
+    equal = {"ticker": query.get("ticker"), "market": query.get("market"), "type": query.get("type")}
+    equal["primary_exchange"] = query.get("exchange")
+    if any(value and row.get(name) != value for name, value in equal.items()):
+        return False
+    search = query.get("search", "").lower()
+    if search and search not in ticker.lower() and search not in str(row["name"]).lower():
+        return False
+    sides = {".gt": ticker > query.get("ticker.gt", ""), ".gte": ticker >= query.get("ticker.gte", "")}
+    sides |= {".lt": ticker < query.get("ticker.lt", ""), ".lte": ticker <= query.get("ticker.lte", "")}
+    return all(holds for name, holds in sides.items() if query.get(f"ticker{name}"))
+
+
+def _cursor(query: Mapping[str, str], start: int) -> str:
+    return cursor_of({name: value for name, value in query.items() if name not in _NOT_KEPT} | {"_start": start})
+
+
+def _start(query: Mapping[str, str]) -> int:
+    return int(query.get("_start", "0"))

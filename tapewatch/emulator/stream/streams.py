@@ -1,0 +1,85 @@
+"""The emulator's WebSocket side: a stream for each market, what it can tell of itself, and faults switched while it runs."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tapewatch.emulator.faults import FaultError, Faults, FaultsFile, read
+from tapewatch.emulator.stream.conversation import Conversation, Keys
+from tapewatch.emulator.stream.pace import Speed
+from tapewatch.emulator.stream.playback import Playback, Replay
+from tapewatch.emulator.stream.wire import Listener, Wire
+from tapewatch.emulator.tape.market_tape import MarketTape
+from tapewatch.emulator.vendor import replies
+from tapewatch.emulator.vendor.gate import Gate
+from tapewatch.market.instruments import Market
+
+
+class Streams:
+    """The six streams over one tape.
+
+    Args:
+        tape: what is sent.
+        gate: keys, plans and the present.
+        speed: of the tape's clock.
+        replay: days to send; None for the default (see `Playback.days`).
+        faults: what goes wrong.
+    """
+
+    def __init__(
+        self,
+        tape: MarketTape,
+        gate: Gate,
+        *,
+        speed: Speed,
+        replay: Replay | None = None,
+        faults: FaultsFile | None = None,
+    ) -> None:
+        self.faults = Faults((faults or FaultsFile()).fault)
+        self._playbacks = {market: Playback(market, tape, gate, speed, replay, self.faults) for market in Market}
+        self._keys = {market: Keys() for market in Market}
+
+    def protocol(self) -> Callable[..., Wire]:
+        """What uvicorn makes of a connection that wants to be a WebSocket."""
+
+        def made(config: Any, server_state: Any, app_state: Any) -> Wire:  # noqa: ARG001 - uvicorn names them
+            return Wire(server_state, self._listener)
+
+        return made
+
+    def _listener(self, path: str, wire: Wire) -> Listener | None:
+        name = path.strip("/").partition("/")[0]
+        if name not in list(Market):
+            return None
+        return Conversation(wire, self._playbacks[Market(name)], self._keys[Market(name)])
+
+    def progress(self, request: Request) -> Response:
+        """`GET /emulator/v1/stream?market=&key=`: how far a market's stream is, for a key or any, and what struck it."""
+        name = request.query_params.get("market", "")
+        if name not in list(Market):
+            raise replies.bad_request(f"market: {name!r} is none of {', '.join(Market)}")
+        playback, key = self._playbacks[Market(name)], request.query_params.get("key")
+        return replies.reply(
+            {
+                "market": name,
+                "speed": str(playback.speed),
+                "position_ns": playback.position_ns(key),
+                "sent": playback.sent,
+                "is_done": playback.is_done(key),
+                "faults": dict(playback.counts + self.faults.counts),
+            }
+        )
+
+    async def switch(self, request: Request) -> Response:
+        """`POST /emulator/v1/faults`: other faults from now on, spelt as in the file, in JSON."""
+        try:
+            faults = read(msgspec.json.decode(await request.body() or b"{}"), "the request")
+        except (FaultError, msgspec.DecodeError) as error:
+            raise replies.bad_request(str(error)) from None
+        if faults.rename:
+            raise replies.bad_request("rename: a symbol's name is part of the tape; name it in the file of --faults")
+        self.faults.replace(faults.fault)
+        return replies.reply({"status": "OK", "faults": len(faults.fault)})

@@ -1,0 +1,107 @@
+"""How busy each second of a day is: arrival rates of trades and quotes, spread, depth, flow, laid out for the kernel."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tapewatch.emulator.synthetic.anomalies import Effects
+from tapewatch.emulator.synthetic.price_path import Path, daily_wave, u_shape
+from tapewatch.emulator.synthetic.randomness import Floats, State, exp, normal
+from tapewatch.emulator.synthetic.universe import Instrument
+from tapewatch.market.compiled import njit
+from tapewatch.market.instruments import NS_PER_SECOND, Session
+
+#: Prints of one aggressive order: 1 to 4, this many on average (see `flow`).
+PRINTS_PER_ORDER = 1.5
+
+#: How many seconds ahead the side of an order has an inkling of.
+FORESEEN_S = 15
+
+_EXTENDED_ACTIVITY = 0.035
+_SPREAD_BY_VOLATILITY = 0.55
+
+
+# Rows of a day by the second: prices in ticks, rates per second; `VOLATILITY` is what the price moves over the seconds
+# that orders foresee, in ticks, and `FLICKER` 1 where quotes are stuffed.
+MID, HALF_SPREAD, ORDERS, QUOTES, SIZE, DEPTH, FLOW, FLICKER, VOLATILITY = range(9)
+
+
+class Grids(NamedTuple):
+    """A day by the second, as the kernel reads it: one row for each name above, one column more than there are seconds.
+    The last column holds the price at the day's end and nothing else."""
+
+    rows: Floats
+    expected_trades: int
+    expected_quotes: int
+
+
+def grids(instrument: Instrument, session: Session, day: Path, effects: Effects, trades: int, noise: State) -> Grids:
+    """The day's grids for `trades` expected trades (anomalies come on top)."""
+    busy = _busy(session, day.relative_volatility, noise)
+    rows = np.zeros((9, busy.size + 1))
+    rows[MID] = prices(day.log_price + effects.shift) * (instrument.price * instrument.ticks)
+    mid = rows[MID, :-1]
+    spread = _breathing(day.relative_volatility) * (instrument.half_spread_bps * 1e-4) * mid
+    rows[HALF_SPREAD, :-1] = spread * _wide_outside(session, busy.size) * effects.spread
+    rows[ORDERS, :-1] = busy * (trades / PRINTS_PER_ORDER) * effects.trade_rate
+    rows[QUOTES, :-1] = busy * (trades * instrument.quotes_per_trade) * effects.quote_rate
+    rows[SIZE, :-1], rows[DEPTH, :-1] = effects.size, effects.depth
+    rows[FLOW, :-1], rows[FLICKER, :-1] = effects.flow, effects.flicker
+    rows[VOLATILITY, :-1] = instrument.volatility * np.sqrt(FORESEEN_S / busy.size) * day.relative_volatility * mid
+    expected = rows[ORDERS].sum() * PRINTS_PER_ORDER, rows[QUOTES].sum()
+    return Grids(rows, int(expected[0]), int(expected[1]))
+
+
+@njit(cache=True)
+def prices(logs: Floats) -> Floats:
+    out = np.empty(logs.size)
+    for i in range(logs.size):
+        out[i] = exp(logs[i])
+    return out
+
+
+def _busy(session: Session, relative_volatility: Floats, noise: State) -> Floats:
+    seconds = relative_volatility.size
+    if session.market.is_continuous:
+        shape = daily_wave(seconds)
+    else:
+        opens = (session.regular_start - session.extended_start) // NS_PER_SECOND
+        closes = (session.regular_end - session.extended_start) // NS_PER_SECOND
+        shape = u_shape(seconds, opens, closes, 1.3, 1.3, _EXTENDED_ACTIVITY)
+    return _crowded(shape, relative_volatility, noise)
+
+
+@njit(cache=True)
+def _crowded(shape: Floats, relative_volatility: Floats, noise: State) -> Floats:
+    """Arrivals crowd where the market is excited, and by themselves; the sum is 1."""
+    out = np.empty(shape.size)
+    total, crowd = 0.0, 1.0
+    log = 0.0
+    for i in range(shape.size):
+        if i % 4 == 0:
+            log = 0.97 * log + 0.12 * normal(noise)
+            crowd = exp(log)
+        out[i] = shape[i] * (0.25 + 0.75 * relative_volatility[i]) * crowd
+        total += out[i]
+    return out / total
+
+
+@njit(cache=True)
+def _breathing(relative_volatility: Floats) -> Floats:
+    out = np.empty(relative_volatility.size)
+    for i in range(out.size):
+        out[i] = (1.0 - _SPREAD_BY_VOLATILITY) + _SPREAD_BY_VOLATILITY * relative_volatility[i]
+    return out
+
+
+def _wide_outside(session: Session, seconds: int) -> Floats:
+    if session.market.is_continuous:
+        return np.ones(seconds)
+    wide = np.full(seconds, 4.0)
+    opens = (session.regular_start - session.extended_start) // NS_PER_SECOND
+    closes = (session.regular_end - session.extended_start) // NS_PER_SECOND
+    wide[opens:closes] = 1.0
+    # The first quarter of an hour is still finding the price.
+    settling = min(900, closes - opens)
+    wide[opens : opens + settling] = 1.0 + 1.2 * (1.0 - np.arange(settling) / settling)
+    return wide

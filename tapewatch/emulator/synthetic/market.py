@@ -1,0 +1,155 @@
+"""The synthetic market: a symbol's day of trades, quotes and true anomalies from a seed, in any order, at any time."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from tapewatch.emulator.synthetic import anomalies, frames, universe
+from tapewatch.emulator.synthetic.activity import MID, Grids, grids
+from tapewatch.emulator.synthetic.anomalies import Effects, Event
+from tapewatch.emulator.synthetic.flow import Auctions, tape
+from tapewatch.emulator.synthetic.price_path import path
+from tapewatch.emulator.synthetic.randomness import stream
+from tapewatch.emulator.synthetic.universe import Instrument
+from tapewatch.market.instruments import NS_PER_SECOND, Market, Session, market_of, session_of
+from tapewatch.market.tables import QUOTES, SYMBOL, TIME, TRADES
+
+#: Schema of the truth: what anomalies a tape holds, half-open times.
+TRUTH = pl.Schema({"symbol": SYMBOL, "event_id": pl.String(), "kind": SYMBOL, "start_time": TIME, "end_time": TIME})
+
+# Minutes of a usual day, for which an instrument's number of trades is stated.
+_FULL_DAY = {Market.CRYPTO: 1440, Market.FOREX: 1440, Market.FUTURES: 1380}
+# The closing auction prints about this share of the day's trades at once; the opening one a quarter of it.
+_AUCTION_SHARE = 0.06
+
+
+@dataclass(frozen=True, slots=True)
+class TapeDay:
+    """One symbol's day: frames of the tables `TRADES` and `QUOTES`, and the `TRUTH`; empty where nothing trades."""
+
+    trades: pl.DataFrame
+    quotes: pl.DataFrame
+    truth: pl.DataFrame
+
+
+class Synthetic:
+    """A market from a seed.
+
+    Every day depends on (seed, symbol, date) alone: not on what was asked for before, nor on the machine.
+
+    Args:
+        seed: any integer.
+        activity: scales every instrument's number of trades and quotes.
+        has_anomalies: False for the same market with nothing put into it; only what an anomaly touches differs.
+    """
+
+    name = "synthetic"
+
+    def __init__(self, seed: int = 7, *, activity: float = 1.0, has_anomalies: bool = True) -> None:
+        if activity <= 0:
+            raise ValueError(f"the activity must be positive, not {activity}")
+        self.seed = seed
+        self._activity = activity
+        self._has_anomalies = has_anomalies
+
+    def day(self, symbol: str, date: dt.date, *, trades: int | None = None) -> TapeDay:
+        """The symbol's day.
+
+        Args:
+            symbol: in this platform's spelling; a symbol that `universe` does not list has empty days.
+            date: New York's for stocks, UTC for crypto; empty on holidays and before the history starts.
+            trades: expected number of trades, give or take a percent and what anomalies add; the quotes are in proportion (three to
+                a trade for stocks). By default the instrument's own activity, less on half days.
+        """
+        instrument = universe.instrument(symbol)
+        is_made = instrument is not None and date >= universe.HISTORY_START[instrument.market]
+        session = session_of(instrument.market, date) if instrument is not None and is_made else None
+        if instrument is None or session is None or instrument.market is Market.INDICES:
+            return TapeDay(TRADES.empty(), QUOTES.empty(), pl.DataFrame(schema=TRUTH))
+        events = anomalies.schedule(self.seed, symbol, session) if self._has_anomalies else []
+        return self._make(instrument, session, events, trades)
+
+    def day_with(self, symbol: str, date: dt.date, events: Sequence[Event], *, trades: int | None = None) -> TapeDay:
+        """The same day with these anomalies in place of its own.
+
+        Raises:
+            ValueError: the symbol does not trade that day.
+        """
+        instrument = universe.instrument(symbol)
+        session = session_of(market_of(symbol) if instrument is None else instrument.market, date)
+        if instrument is None or session is None:
+            raise ValueError(f"{symbol} does not trade on {date}: choose a listed symbol and a trading day")
+        return self._make(instrument, session, list(events), trades)
+
+    def values(self, symbol: str, date: dt.date) -> pl.DataFrame:
+        """An index's value at the end of every second of the session, as trades of size 0 (`TRADES`); no rows of others."""
+        instrument = universe.instrument(symbol)
+        is_index = instrument is not None and instrument.market is Market.INDICES
+        session = (
+            session_of(Market.INDICES, date) if is_index and date >= universe.HISTORY_START[Market.INDICES] else None
+        )
+        if instrument is None or session is None:
+            return TRADES.empty()
+        return frames.values(instrument, session, path(self.seed, instrument, session))
+
+    def symbols(self, market: Market) -> list[str]:
+        """Every symbol of a market, ascending; empty for markets that are not made."""
+        return universe.listed(market)
+
+    def _make(self, instrument: Instrument, session: Session, events: list[Event], trades: int | None) -> TapeDay:
+        key = instrument.symbol, session.date
+        day = path(self.seed, instrument, session)
+        effects = (
+            anomalies.effects(self.seed, instrument, session, day, events)
+            if events
+            else Effects.none(day.variance.size)
+        )
+        expected = trades if trades is not None else int(self._usual(instrument, session) * self._activity)
+        levels = grids(instrument, session, day, effects, expected, stream(self.seed, "arrivals", *key))
+        auctions = _auctions(session, expected)
+        is_stock = session.market is Market.STOCKS
+        made = tape(levels, auctions, has_off_exchange=is_stock, state=stream(self.seed, "flow", *key))
+        if instrument.crosses_zero:
+            made = made.lowered(_middle(levels))
+        frame = {
+            table: spell(
+                instrument, session, made, stream(self.seed, table, *key), stream(self.seed, table, "number", *key)
+            )
+            for table, spell in (("trades", frames.trades), ("quotes", frames.quotes))
+        }
+        if session.market is Market.FOREX:
+            # Nobody reports what currencies trade at.
+            frame["trades"] = TRADES.empty()
+        return TapeDay(frame["trades"], frame["quotes"], _truth(instrument.symbol, events))
+
+    @staticmethod
+    def _usual(instrument: Instrument, session: Session) -> float:
+        return instrument.trades * session.regular_minutes / _FULL_DAY.get(session.market, 390)
+
+
+def _auctions(session: Session, trades: int) -> Auctions:
+    if session.market is not Market.STOCKS:
+        return Auctions(-1, -1, 0.0)
+    opens, closes = session.regular_start - session.extended_start, session.regular_end - session.extended_start
+    return Auctions(opens // NS_PER_SECOND, closes // NS_PER_SECOND, trades * _AUCTION_SHARE)
+
+
+def _middle(levels: Grids) -> float:
+    """The whole tick midway between the day's extremes."""
+    return float(np.round((levels.rows[MID].min() + levels.rows[MID].max()) / 2))
+
+
+def _truth(symbol: str, events: Sequence[Event]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "symbol": [symbol] * len(events),
+            "event_id": [event.event_id for event in events],
+            "kind": [event.kind for event in events],
+            "start_time": [event.start for event in events],
+            "end_time": [event.end for event in events],
+        },
+        schema_overrides={"start_time": pl.Int64, "end_time": pl.Int64},
+    ).cast(TRUTH)

@@ -1,0 +1,236 @@
+"""Where an instrument's efficient price goes: factor returns from day to day, and a path by the second within the day.
+
+The log price wanders about the instrument's level: each day adds market, sector and own returns, hashed from the day, and
+is pulled back a little. So any day is had without the ones before, and a day begins where the last one ended.
+
+Volatility clusters: a day's variance is spread over its seconds by the hour's share times the exponential of two
+Ornstein-Uhlenbeck processes, one of the whole market, one of the instrument.
+"""
+
+import datetime as dt
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from tapewatch.emulator.synthetic.randomness import Floats, State, exp, normal, normals, stream
+from tapewatch.emulator.synthetic.universe import Instrument
+from tapewatch.market.compiled import njit
+from tapewatch.market.instruments import NS_PER_SECOND, Market, Session
+
+_EPOCH = dt.date(2003, 1, 1)
+_REVERSION = 0.004
+# How a stock's daily return splits into the night's gap and the day's path (shares of variance 0.2 and 0.8).
+_OVERNIGHT, _INTRADAY = 0.4472135955, 0.894427191
+_MARKET_VOLATILITY = {
+    Market.STOCKS: 0.0095,
+    Market.CRYPTO: 0.024,
+    Market.FOREX: 0.004,
+    Market.INDICES: 0.0095,
+    Market.OPTIONS: 0.03,
+    Market.FUTURES: 0.008,
+}
+_SECTOR_VOLATILITY = {
+    Market.STOCKS: 0.006,
+    Market.CRYPTO: 0.014,
+    Market.FOREX: 0.002,
+    Market.INDICES: 0.002,
+    Market.OPTIONS: 0.02,
+    Market.FUTURES: 0.004,
+}
+# A pre-market second carries this share of a midday second's variance; a post-market one too.
+_EXTENDED_VARIANCE = 0.12
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A day's grid of seconds from `session.extended_start`.
+
+    `log_price` is relative to the instrument's level and has one more entry than there are seconds; `factor` is the part of it that the market and the sector
+    explain, and `own` the rest, both from 0; `relative_volatility` is each second's volatility over the day's average
+    for that hour, so that it says how excited the market is, whatever the hour.
+    """
+
+    log_price: Floats
+    factor: Floats
+    own: Floats
+    variance: Floats
+    relative_volatility: Floats
+
+
+def path(seed: int, instrument: Instrument, session: Session) -> Path:
+    """The instrument's efficient price, second by second, before anomalies."""
+    market, date = instrument.market, session.date
+    own_daily = _own_volatility(instrument)
+    keys = _drivers(instrument)
+    scales = (
+        instrument.market_beta * _MARKET_VOLATILITY[market],
+        instrument.sector_beta * _SECTOR_VOLATILITY[market],
+        own_daily,
+    )
+    level_before, night, *intraday = _daily(seed, keys, scales, market, date)
+    clock, excitement = _market_clock(seed, session)
+    own_excitement = _excitement(stream(seed, "excitement", instrument.symbol, date), clock.size, 0.35, 600.0)
+    own_clock = _normalised(clock * own_excitement)
+    sector = _driver(seed, keys[1], session) * scales[1]
+    factor = _driver(seed, keys[0], session) * scales[0] + sector
+    factor = _bridged(factor, clock, intraday[0] + intraday[1])
+    own = _own_path(stream(seed, "own", instrument.symbol, date), own_clock, own_daily, intraday[2])
+    relative = _root(excitement * own_excitement)
+    start = level_before + night
+    variance = instrument.volatility * instrument.volatility * own_clock
+    return Path(start + factor + own, factor, own, variance, relative)
+
+
+def _own_volatility(instrument: Instrument) -> float:
+    market = instrument.market
+    explained = (instrument.market_beta * _MARKET_VOLATILITY[market]) ** 2
+    explained += (instrument.sector_beta * _SECTOR_VOLATILITY[market]) ** 2
+    total = instrument.volatility**2
+    # However much the factors explain, a fifth of the variance stays the instrument's own.
+    return float(np.sqrt(max(total - explained, 0.2 * total)))
+
+
+def _drivers(instrument: Instrument) -> tuple[str, str, str]:
+    market = instrument.market
+    return f"{market}", f"{market}:{instrument.sector}", instrument.symbol
+
+
+def _daily(
+    seed: int, keys: tuple[str, str, str], scales: tuple[float, float, float], market: Market, date: dt.date
+) -> tuple[float, float, float, float, float]:
+    """The log level at the end of the day before, the night's return, and the day's market, sector and own returns."""
+    days = (date - _EPOCH).days + 1
+    seeds = np.array([stream(seed, "daily", key)[0] for key in keys], dtype=np.uint64)
+    weekday = _EPOCH.weekday()
+    level, night, factor, sector, own = _walk(seeds, np.array(scales), days, weekday, market.is_continuous)
+    return level, night, factor, sector, own
+
+
+@njit(cache=True)
+def _walk(
+    seeds: State, scales: Floats, days: int, weekday: int, is_continuous: bool
+) -> tuple[float, float, float, float, float]:
+    level = 0.0
+    states = seeds.copy()
+    before, night = 0.0, 0.0
+    day_returns = np.zeros(3)
+    for day in range(days):
+        before, night = level, 0.0
+        rests = not is_continuous and (weekday + day) % 7 >= 5
+        for driver in range(3):
+            gap = normal(states[driver : driver + 1]) * scales[driver]
+            step = normal(states[driver : driver + 1]) * scales[driver]
+            if rests:
+                gap, step = 0.0, 0.0
+            night += 0.0 if is_continuous else _OVERNIGHT * gap
+            day_returns[driver] = step if is_continuous else _INTRADAY * step
+        day_returns[2] -= 0.0 if rests else _REVERSION * level
+        level = before + night + day_returns[0] + day_returns[1] + day_returns[2]
+    return before, night, day_returns[0], day_returns[1], day_returns[2]
+
+
+@lru_cache(maxsize=16)
+def _market_clock(seed: int, session: Session) -> tuple[Floats, Floats]:
+    """Each second's share of the day's variance, common to the market, and the excitement in it (mean about 1)."""
+    seconds = (session.extended_end - session.extended_start) // NS_PER_SECOND
+    excitement = _excitement(stream(seed, "excitement", session.market, session.date), seconds, 0.5, 2700.0)
+    if session.market.is_continuous:
+        shape = daily_wave(seconds)
+    else:
+        opens = (session.regular_start - session.extended_start) // NS_PER_SECOND
+        closes = (session.regular_end - session.extended_start) // NS_PER_SECOND
+        shape = u_shape(seconds, opens, closes, 3.0, 0.6, _EXTENDED_VARIANCE)
+    return _normalised(shape * excitement), excitement
+
+
+@lru_cache(maxsize=64)
+def _driver(seed: int, key: str, session: Session) -> Floats:
+    """A factor's path over the day in units of its daily volatility."""
+    clock, _ = _market_clock(seed, session)
+    scale = 1.0 if session.market.is_continuous else _INTRADAY
+    return _cumulated(normals(stream(seed, "factor", key, session.date), clock.size), clock, scale)
+
+
+def _own_path(state: State, clock: Floats, volatility: float, target: float) -> Floats:
+    return _bridged(_cumulated(normals(state, clock.size), clock, volatility), clock, target)
+
+
+@njit(cache=True)
+def u_shape(seconds: int, opens: int, closes: int, opening: float, closing: float, extended: float) -> Floats:
+    shape = np.empty(seconds)
+    for i in range(seconds):
+        if i < opens:
+            x = i / opens
+            shape[i] = extended * (0.3 + 0.7 * x * x)
+        elif i >= closes:
+            x = (i - closes) / (seconds - closes)
+            shape[i] = extended * (0.2 + 1.6 * (1.0 - x) * (1.0 - x) * (1.0 - x))
+        else:
+            x = (i - opens) / (closes - opens)
+            late, early = x * x * x * x, (1.0 - x) * (1.0 - x) * (1.0 - x) * (1.0 - x)
+            shape[i] = 0.7 + opening * early * early * early + 0.8 * early + closing * late * late * (1.0 + late)
+    return shape
+
+
+@njit(cache=True)
+def daily_wave(seconds: int) -> Floats:
+    # Quietest at 04:00 UTC, busiest at 16:00, a parabola either side.
+    shape = np.empty(seconds)
+    for i in range(seconds):
+        hours = i * 24.0 / seconds
+        distance = abs(hours - 16.0)
+        distance = min(distance, 24.0 - distance) / 12.0
+        shape[i] = 0.55 + 1.1 * (1.0 - distance) * (1.0 - distance)
+    return shape
+
+
+@njit(cache=True)
+def _excitement(state: State, seconds: int, deviation: float, half_life: float) -> Floats:
+    """Exponential of an Ornstein-Uhlenbeck process, renewed every five seconds: what volatility clusters by."""
+    out = np.empty(seconds)
+    step = 5
+    keep = 1.0 - 0.6931471805599453 * step / half_life
+    shock = deviation * np.sqrt(1.0 - keep * keep)
+    log = deviation * normal(state)
+    value = 1.0
+    for i in range(seconds):
+        if i % step == 0:
+            log = keep * log + shock * normal(state)
+            value = exp(2.0 * log - 2.0 * deviation * deviation)
+        out[i] = value
+    return out
+
+
+@njit(cache=True)
+def _normalised(weights: Floats) -> Floats:
+    total = 0.0
+    for i in range(weights.size):
+        total += weights[i]
+    return weights / total
+
+
+@njit(cache=True)
+def _root(values: Floats) -> Floats:
+    return np.sqrt(values)
+
+
+@njit(cache=True)
+def _cumulated(shocks: Floats, clock: Floats, scale: float) -> Floats:
+    out = np.empty(clock.size + 1)
+    out[0] = 0.0
+    for i in range(clock.size):
+        out[i + 1] = out[i] + scale * np.sqrt(clock[i]) * shocks[i]
+    return out
+
+
+@njit(cache=True)
+def _bridged(walk: Floats, clock: Floats, target: float) -> Floats:
+    """The walk bent, in step with the clock, so that it ends at the target."""
+    out = np.empty(walk.size)
+    missing, elapsed = target - walk[-1], 0.0
+    out[0] = walk[0]
+    for i in range(clock.size):
+        elapsed += clock[i]
+        out[i + 1] = walk[i + 1] + missing * elapsed
+    return out

@@ -1,0 +1,112 @@
+"""Times as requests state them: nanoseconds, milliseconds or dates, in the market's own zone; and the days they span."""
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from zoneinfo import ZoneInfo
+
+from tapewatch.emulator.vendor import replies
+from tapewatch.market.instruments import NEW_YORK, Market
+
+_UTC = ZoneInfo("UTC")
+_CONTINUOUS = (Market.CRYPTO, Market.FOREX)
+_NS_PER_MS = 1_000_000
+# A future's day begins at 18:00 of the evening before.
+_EVENING = {Market.FUTURES: 6 * 3600 * 1_000_000_000}
+# The year 2200: int64 nanoseconds end soon after.
+_LATEST_MS = 7_258_118_400_000
+
+
+def zone_of(market: Market) -> ZoneInfo:
+    """The zone in which the vendor reads a market's dates."""
+    return _UTC if market in _CONTINUOUS else NEW_YORK
+
+
+def midnight(date: dt.date, market: Market) -> int:
+    """The beginning of a market's day, in ns UTC."""
+    day = int(dt.datetime.combine(date, dt.time(), zone_of(market)).timestamp()) * 1_000_000_000
+    return day - _EVENING.get(market, 0)
+
+
+def date_of(ns: int, market: Market) -> dt.date:
+    """The market's day that holds a moment."""
+    return dt.datetime.fromtimestamp((ns + _EVENING.get(market, 0)) // 1_000_000_000, zone_of(market)).date()
+
+
+def days(
+    low: int, high: int, market: Market, *, is_descending: bool, since: dt.date | None = None
+) -> Iterator[dt.date]:
+    """The calendar days that `[low, high)` touches, in the order asked for, beginning with `since` where it is given."""
+    first, last = date_of(low, market), date_of(max(high - 1, low), market)
+    if since is not None:
+        first, last = (first, min(last, since)) if is_descending else (max(first, since), last)
+    count = (last - first).days + 1
+    for offset in range(count):
+        yield last - dt.timedelta(days=offset) if is_descending else first + dt.timedelta(days=offset)
+
+
+def date_in(text: str) -> dt.date:
+    """A parameter that is a date.
+
+    Raises:
+        Refusal: 400 where it is none.
+    """
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise replies.bad_request(f"date: {text!r} is not YYYY-MM-DD") from None
+
+
+def moment(text: str, market: Market, name: str) -> tuple[int, int]:
+    """A parameter's first and last moment, half-open: a whole day for a date, one nanosecond for a timestamp.
+
+    Raises:
+        Refusal: 400 where the text is neither.
+    """
+    if text.isdecimal():
+        return int(text), int(text) + 1
+    try:
+        if len(text) == len("2024-01-31"):
+            date = dt.date.fromisoformat(text)
+            return midnight(date, market), midnight(date + dt.timedelta(days=1), market)
+        instant = dt.datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise replies.bad_request(f"{name}: {text!r} is neither YYYY-MM-DD nor a timestamp in nanoseconds") from None
+    instant = instant if instant.tzinfo else instant.replace(tzinfo=zone_of(market))
+    ns = int(instant.timestamp() * 1_000_000) * 1000
+    return ns, ns + 1
+
+
+def bounds(query: Mapping[str, str], market: Market) -> tuple[int | None, int | None]:
+    """The half-open range, in ns UTC, that `timestamp` and `timestamp.{gt,gte,lt,lte}` leave; None where open.
+
+    A date stands for its whole day: `timestamp.gt` begins after it, `timestamp.lte` ends with it.
+    """
+    low: int | None = None
+    high: int | None = None
+    for name, takes in (("", "both"), (".gte", "first"), (".gt", "last"), (".lt", "end"), (".lte", "through")):
+        text = query.get(f"timestamp{name}", "")
+        if not text:
+            continue
+        first, after = moment(text, market, f"timestamp{name}")
+        begin = {"both": first, "first": first, "last": after}.get(takes)
+        end = {"both": after, "end": first, "through": after}.get(takes)
+        low = begin if low is None else max(low, begin) if begin is not None else low
+        high = end if high is None else min(high, end) if end is not None else high
+    return low, high
+
+
+def window_edges(start: str, end: str, market: Market) -> tuple[int, int]:
+    """The half-open range, in ns UTC, of an aggregates request: each edge a date or Unix milliseconds, both included."""
+    return _edge(start, market, "from")[0], _edge(end, market, "to")[1]
+
+
+def _edge(text: str, market: Market, name: str) -> tuple[int, int]:
+    if text.isdecimal() and int(text) < _LATEST_MS:
+        ms = int(text)
+        return ms * _NS_PER_MS, (ms + 1) * _NS_PER_MS
+    try:
+        date = dt.date.fromisoformat(text)
+        return midnight(date, market), midnight(date + dt.timedelta(days=1), market)
+    except (ValueError, OverflowError):
+        message = f"Could not parse the time parameter: '{name}'. Use YYYY-MM-DD or Unix MS Timestamps"
+        raise replies.bad_request(message) from None

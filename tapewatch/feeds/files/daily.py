@@ -1,0 +1,56 @@
+"""A range of daily bars from the vendor's flat files, with the days around that judging it takes."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from tapewatch.feeds.files.source import FlatFileSource
+from tapewatch.feeds.source import SourceError
+from tapewatch.market.instruments import Market, zone_of
+from tapewatch.market.tables import F64, SYMBOL, TIME
+
+DAILY = pl.Schema({"symbol": SYMBOL, "time": TIME, "open": F64, "high": F64, "low": F64, "close": F64})
+#: What is read beyond either end: enough for the usual range of the days at the ends.
+_MARGIN = dt.timedelta(days=60)
+
+
+@dataclass(frozen=True, slots=True)
+class DailyBars:
+    """Daily bars (`DAILY`) sorted by symbol and time, and how many rows of the files were refused."""
+
+    frame: pl.DataFrame
+    refused: int
+
+
+def daily_bars(
+    source: FlatFileSource,
+    market: Market,
+    first: dt.date | None = None,
+    last: dt.date | None = None,
+    symbols: Sequence[str] | None = None,
+) -> DailyBars:
+    """The bars of a range, both ends included, and of two months around it; about 50 bytes of memory a bar.
+
+    Args:
+        first, last: days in the zone that the market keeps; None for all that is there.
+        symbols: None for all.
+
+    Raises:
+        SourceError: there are no daily bars of the market, or none of that range; a file cannot be read.
+    """
+    start, end = first or dt.date.min + _MARGIN, last or dt.date.max - _MARGIN
+    years = source.day_bar_years(market)
+    wanted = [year for year in years if (start - _MARGIN).year <= year <= (end + _MARGIN).year]
+    if not any(start.year <= year <= end.year for year in wanted):
+        held = f"there are {years[0]} to {years[-1]}" if years else "there are none"
+        raise SourceError(f"no daily bars of {market} in the range asked for under {source.root}: {held}")
+    frames, refused = [DAILY.to_frame()], 0
+    for year in wanted:
+        load = source.day_bars(market, year, symbols)
+        frames += [frame.select(DAILY.names()) for frame in load]
+        refused += load.quarantine.height
+    day = pl.col("time").dt.convert_time_zone(str(zone_of(market))).dt.date()
+    bars = pl.concat(frames).filter(day.is_between(start - _MARGIN, end + _MARGIN))
+    return DailyBars(bars.sort(pl.col("symbol").cast(pl.String), "time"), refused)

@@ -1,0 +1,113 @@
+"""Judges well-formed rows: values that cannot be are taken out, with the file, the line, the reason and the text."""
+
+import datetime as dt
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from tapewatch.feeds.files.columns import LINE
+from tapewatch.feeds.files.layouts import Binding, Layout
+from tapewatch.feeds.files.parsing import BadLine, line_texts
+from tapewatch.market.prices import is_no_price, is_no_side, price_rule
+from tapewatch.market.tables import QUARANTINE, QUOTES
+
+_LARGEST = float(np.finfo(np.float64).max)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The times that a row may carry: `start` included, `end` excluded, none after `now`; int64 ns UTC."""
+
+    start: int
+    end: int
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    column: str
+    is_broken: pl.Expr
+    fault: str
+
+    @property
+    def reason(self) -> pl.Expr:
+        value = pl.col(self.column)
+        if self.column == "time":
+            value = value.dt.to_string("iso:strict")
+        text = value.cast(pl.String).fill_null("")
+        return pl.concat_str(pl.lit(f"{self.column}: "), text, pl.lit(f" {self.fault}"))
+
+
+class Screen:
+    """Holds the rows of one file against the rules of its layout."""
+
+    def __init__(self, binding: Binding, bounds: Bounds, source: str) -> None:
+        self.binding, self.bounds, self.source = binding, bounds, source
+        self._rules = list(_rules(binding, bounds))
+        self._alarm = pl.any_horizontal(rule.is_broken.any() for rule in self._rules)
+
+    def split(self, rows: pl.DataFrame, block: memoryview, first_line: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The rows that pass (table columns and `line`), and the others as the `quarantine` table."""
+        frame = self.binding.conform(rows).with_columns(rows[LINE])
+        if not frame.height or not frame.select(self._alarm).item():
+            return frame, QUARANTINE.empty()
+        reason = pl.coalesce(pl.when(rule.is_broken).then(rule.reason) for rule in self._rules)
+        judged = frame.with_columns(reason.alias("reason"))
+        broken = judged.filter(pl.col("reason").is_not_null())
+        raws = line_texts(block, first_line, broken[LINE].to_numpy())
+        refused = refuse(
+            self.source, zip(broken[LINE], (self._in_file_words(r) for r in broken["reason"]), raws, strict=True)
+        )
+        return judged.filter(pl.col("reason").is_null()).drop("reason"), refused
+
+    def _in_file_words(self, reason: str) -> str:
+        ours, _, rest = reason.partition(": ")
+        return f"{self.binding.file_column(ours)}: {rest}"
+
+
+def refuse(source: str, bad: Iterable[BadLine | tuple[int, str, str]]) -> pl.DataFrame:
+    """Bad lines as the `quarantine` table."""
+    lines = list(bad)
+    return pl.DataFrame(
+        [(source, line, reason, raw) for line, reason, raw in lines], schema=QUARANTINE.schema, orient="row"
+    )
+
+
+def _rules(binding: Binding, bounds: Bounds) -> Iterator[_Rule]:
+    layout = binding.layout
+    present = [ours for file, ours in layout.columns.items() if file in binding.header]
+    for name in present:
+        column, value = layout.table.by_name[name], pl.col(name)
+        if not column.is_nullable and column.name != "conditions":
+            yield _Rule(name, value.is_null(), "is empty")
+        if column.dtype.is_float():
+            # NaN sorts above every number, so one comparison on each side is enough.
+            if column.is_price:
+                yield _price_rule(name, layout)
+            else:
+                yield _Rule(name, (value < 0) | (value > _LARGEST), "is no finite number from zero up")
+    if "high" in present:
+        high, low = pl.col("high"), pl.col("low")
+        yield _Rule("high", high < low, "lies below low")
+        for name in ("open", "close"):
+            yield _Rule(name, ~pl.col(name).is_between(low, high), "lies outside low and high")
+    time = pl.col("time")
+    yield _Rule("time", time > _moment(bounds.now), "lies in the future")
+    yield _Rule("time", time < _moment(bounds.start), f"lies before the day begins, {_iso(bounds.start)}")
+    yield _Rule("time", time >= _moment(bounds.end), f"lies after the day ends, {_iso(bounds.end)}")
+
+
+def _price_rule(name: str, layout: Layout) -> _Rule:
+    is_side, market = layout.table is QUOTES, layout.market
+    is_broken = is_no_side(name, market) if is_side else is_no_price(name, market)
+    return _Rule(name, is_broken, f"is no {price_rule(market, may_be_empty=is_side)}")
+
+
+def _moment(nanoseconds: int) -> pl.Expr:
+    return pl.lit(nanoseconds, dtype=pl.Int64).cast(pl.Datetime("ns", "UTC"))
+
+
+def _iso(nanoseconds: int) -> str:
+    return dt.datetime.fromtimestamp(nanoseconds / 1e9, dt.UTC).isoformat().replace("+00:00", "Z")

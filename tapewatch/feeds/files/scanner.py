@@ -1,0 +1,283 @@
+"""A compiled scanner of plain CSV lines: numbers and short texts straight into columns, one pass, without the GIL.
+
+It takes the lines it is sure of and names the others (signs, exponents, escapes, wrong field counts, long mantissas, bytes
+beyond ASCII), which the careful path reads.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from tapewatch.feeds.kernels.pointers import Pointer, Whole, eight_bytes, pointer_to
+from tapewatch.market.compiled import njit
+
+#: How a field is read. SKIP ignores it; SMALL is an integer of up to 32 bits; WORD takes few distinct texts as codes; TEXT
+#: copies bytes.
+SKIP, INT, SMALL, FLOAT, WORD, TEXT = range(6)
+NULL_INT = int(np.iinfo(np.int64).min)
+NULL_SMALL = int(np.iinfo(np.int32).min)
+NULL_WORD = 0
+#: Distinct texts a column may have in one round; a round ends early where they would not fit.
+MAX_WORDS = 8192
+_SLOT_BITS = 15
+WORD_SLOTS = 2**_SLOT_BITS
+
+Ints = npt.NDArray[np.int64]
+
+_NEWLINE, _COMMA, _QUOTE, _POINT, _RETURN, _LAST_ASCII = 10, 44, 34, 46, 13, 127
+_ZERO, _NINE, _TIME_WIDTH, _MAX_DIGITS, _KEY_BYTES = 48, 9, 19, 19, 8
+_MAX_EXACT = 2**53
+_UNSURE = -1
+_POWERS = np.array([float(10**i) for i in range(_MAX_DIGITS + 1)])
+_U = np.uint64
+_MIXER = _U(0x9E3779B97F4A7C15)
+_SIXES, _THREES = _U(0x0606060606060606), _U(0x3030303030303030)
+_UPPER_HALVES, _LOWER_HALVES = _U(0xF0F0F0F0F0F0F0F0), _U(0x0F0F0F0F0F0F0F0F)
+_EVERY_SECOND, _EVERY_FOURTH = _U(0x00FF00FF00FF00FF), _U(0x0000FFFF0000FFFF)
+
+_compiled = njit(nogil=True, cache=True)
+
+
+@_compiled
+def _digits(text: Pointer, at: Whole, value: Whole) -> tuple[Whole, Whole]:
+    """Append the decimal digits at `at` to `value`; returns it and the position after them.
+
+    One at a time: the processor guesses the length and runs ahead, which eight at a time by masks does not allow.
+    """
+    digit = np.uint8(text[at] - _ZERO)
+    while digit <= _NINE:
+        value = value * 10 + digit
+        at += 1
+        digit = np.uint8(text[at] - _ZERO)
+    return value, at
+
+
+@_compiled
+def _are_digits(eight: np.uint64) -> bool:
+    """Whether all eight bytes are digits: each has 3 in its upper half, and still when six is added."""
+    return bool((eight & (eight + _SIXES) & _UPPER_HALVES) == _THREES)
+
+
+@_compiled
+def _eight_digits(eight: np.uint64) -> np.uint64:
+    """The number that eight digits spell, the first in the lowest byte: pairs, then fours, then all are joined."""
+    pairs = (eight & _LOWER_HALVES) * _U(10 * 2**8 + 1) >> _U(8)
+    fours = (pairs & _EVERY_SECOND) * _U(100 * 2**16 + 1) >> _U(16)
+    return (fours & _EVERY_FOURTH) * _U(10_000 * 2**32 + 1) >> _U(32)
+
+
+@_compiled
+def _time(text: Pointer, at: Whole) -> Whole:
+    """The integer of 19 digits at `at`, as times in nanoseconds are, or -1: their length is known, so eight at a time."""
+    high, low = eight_bytes(text, at), eight_bytes(text, at + 8)
+    if not (_are_digits(high) and _are_digits(low)):
+        return -1
+    value: Whole = np.int64(_eight_digits(high)) * 100_000_000 + np.int64(_eight_digits(low))
+    for i in range(16, _TIME_WIDTH):
+        digit = np.uint8(text[at + i] - _ZERO)
+        if digit > _NINE:
+            return -1
+        value = value * 10 + digit
+    return value
+
+
+@_compiled
+def _int(text: Pointer, size: int, at: int, limit: int) -> tuple[Whole, Whole]:
+    """An integer, `NULL_INT` where the field is empty, and the position after it, `_UNSURE` where it is not plain."""
+    if at + _TIME_WIDTH < size and text[at + _TIME_WIDTH] == _COMMA:
+        value = _time(text, at)
+        if 0 <= value <= limit:
+            return value, at + _TIME_WIDTH
+    value, end = _digits(text, at, np.int64(0))
+    if end == at:
+        return NULL_INT, end
+    if end - at > _MAX_DIGITS or value < 0 or value > limit:
+        return NULL_INT, _UNSURE
+    return value, end
+
+
+@_compiled
+def _float(text: Pointer, at: Whole) -> tuple[float, Whole]:
+    """A decimal number, NaN where the field is empty, and the position after it, `_UNSURE` where it is not plain."""
+    mantissa, end = _digits(text, at, np.int64(0))
+    digits = end - at
+    decimals = 0
+    if text[end] == _POINT:
+        point = end + 1
+        mantissa, end = _digits(text, point, mantissa)
+        decimals = end - point
+        digits += decimals
+        if digits == 0:
+            return np.nan, _UNSURE
+    if digits == 0:
+        return np.nan, end
+    if digits > _MAX_DIGITS or mantissa < 0 or mantissa > _MAX_EXACT:
+        return np.nan, _UNSURE
+    # Both operands are exact in binary, so the quotient is the nearest double, as a correct strtod gives.
+    return mantissa / _POWERS[decimals], end
+
+
+@_compiled
+def _field(text: Pointer, at: int) -> tuple[int, int, int, np.uint64]:
+    """Start and end of a text field at `at`, the position of its terminator, `_UNSURE` where it is not plain, and its
+    last eight bytes as one number."""
+    key = _U(0)
+    if text[at] == _QUOTE:
+        end = at + 1
+        while text[end] != _QUOTE:
+            if text[end] == _NEWLINE or text[end] > _LAST_ASCII:
+                return at, end, _UNSURE, key
+            key = (key << _U(8)) | _U(text[end])
+            end += 1
+        return at + 1, end, end + 1, key
+    end = at
+    while text[end] != _COMMA and text[end] != _NEWLINE:
+        if text[end] == _QUOTE or text[end] == _RETURN or text[end] > _LAST_ASCII:
+            return at, end, _UNSURE, key
+        key = (key << _U(8)) | _U(text[end])
+        end += 1
+    return at, end, end, key
+
+
+@_compiled
+def _is_word(text: Pointer, start: int, width: int, key: np.uint64, its_key: np.uint64, begin: int, end: int) -> bool:
+    """Whether a word is the one from `begin` to `end`. Up to eight bytes the key tells."""
+    if key != its_key or end - begin != width:
+        return False
+    if width > _KEY_BYTES:
+        for i in range(width - _KEY_BYTES):
+            if text[begin + i] != text[start + i]:
+                return False
+    return True
+
+
+@_compiled
+def _word(
+    text: Pointer,
+    start: int,
+    end: int,
+    key: np.uint64,
+    table: Pointer,
+    keys: Pointer,
+    bounds: Pointer,
+    seen: Pointer,
+    slot: int,
+) -> Whole:
+    """Code of the word in its column's table, entering it where new; -1 where the table is full."""
+    width = end - start
+    entries, places = slot * MAX_WORDS, slot * WORD_SLOTS
+    code = seen[2 * slot + 1]
+    if _is_word(
+        text, start, width, key, keys[entries + code], bounds[2 * (entries + code)], bounds[2 * (entries + code) + 1]
+    ):
+        return code
+    place: Whole = np.int64((key * _MIXER) >> _U(64 - _SLOT_BITS))
+    while table[places + place] != 0:
+        code = int(table[places + place])
+        if _is_word(
+            text,
+            start,
+            width,
+            key,
+            keys[entries + code],
+            bounds[2 * (entries + code)],
+            bounds[2 * (entries + code) + 1],
+        ):
+            seen[2 * slot + 1] = code
+            return code
+        place = (place + 1) & (WORD_SLOTS - 1)
+    code = seen[2 * slot] + 1
+    if code >= MAX_WORDS:
+        return -1
+    seen[2 * slot] = seen[2 * slot + 1] = code
+    table[places + place] = np.int32(code)
+    keys[entries + code] = key
+    bounds[2 * (entries + code)] = start
+    bounds[2 * (entries + code) + 1] = end
+    return code
+
+
+@_compiled
+def scan(
+    source: npt.NDArray[np.uint8],
+    at: int,
+    kinds: Ints,
+    slots: Ints,
+    limits: Ints,
+    ints: Ints,
+    smalls: npt.NDArray[np.int32],
+    floats: npt.NDArray[np.float64],
+    words: npt.NDArray[np.uint32],
+    tables: npt.NDArray[np.int32],
+    keys: npt.NDArray[np.uint64],
+    bounds: Ints,
+    seen: Ints,
+    offsets: Ints,
+    copies: npt.NDArray[np.uint8],
+    nulls: Ints,
+    lines: Ints,
+    unsure: Ints,
+) -> tuple[int, int, int, int]:
+    """Read rows from `source[at:]`, which ends in a newline, until the outputs are full.
+
+    Args:
+        kinds, slots, limits: by column: how to read it, its row in the outputs, the largest integer allowed.
+        ints, smalls, floats, words: (columns of the kind, rows) outputs; null is `NULL_INT`, `NULL_SMALL`, NaN,
+            `NULL_WORD`.
+        tables, keys, bounds, seen: by WORD column: hash table, key by code, start and end in `source` by code, and the
+            codes last entered and last seen; all zero at first.
+        offsets, copies: by TEXT column: Arrow offsets (rows + 1) and bytes.
+        nulls: by column: how many empty fields were seen, a bound from above.
+        lines: (rows) line of each row, from 0 at `at`.
+        unsure: (lines, 3) line, start, end of the lines left to the careful path.
+
+    Returns:
+        rows read, unsure lines, lines passed, position reached.
+    """
+    text, table, key_of, bound_of, last_of = (
+        pointer_to(source), pointer_to(tables), pointer_to(keys), pointer_to(bounds), pointer_to(seen),
+    )  # fmt: skip
+    size, columns = len(source), len(kinds)
+    rows = left = line = 0
+    while at < size and rows < len(lines) and left < len(unsure):
+        begin = at
+        is_whole = True
+        for column in range(columns):
+            kind = kinds[column]
+            slot = slots[column]
+            if kind == INT:
+                ints[slot, rows], end = _int(text, size, at, limits[column])
+            elif kind == FLOAT:
+                floats[slot, rows], end = _float(text, at)
+            elif kind == SMALL:
+                value, end = _int(text, size, at, limits[column])
+                smalls[slot, rows] = value if value >= 0 else NULL_SMALL
+            else:
+                first, last, end, key = _field(text, at)
+                if end != _UNSURE and kind == WORD:
+                    code = NULL_WORD
+                    if last > first:
+                        code = _word(text, first, last, key, table, key_of, bound_of, last_of, slot)
+                    if code < 0:
+                        return rows, left, line, begin
+                    words[slot, rows] = code
+                elif end != _UNSURE and kind == TEXT:
+                    base = offsets[slot, rows]
+                    for i in range(last - first):
+                        copies[slot, base + i] = text[first + i]
+                    offsets[slot, rows + 1] = base + last - first
+            if end == _UNSURE or text[end] != (_COMMA if column < columns - 1 else _NEWLINE):
+                is_whole = False
+                break
+            nulls[column] += end == at
+            at = end + 1
+        if is_whole:
+            lines[rows] = line
+            rows += 1
+        else:
+            while text[at] != _NEWLINE:
+                at += 1
+            at += 1
+            unsure[left, 0], unsure[left, 1], unsure[left, 2] = line, begin, at
+            left += 1
+        line += 1
+    return rows, left, line, at

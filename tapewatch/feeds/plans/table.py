@@ -1,0 +1,275 @@
+"""What the vendor's plans may do, read from `plans.toml` and checked."""
+
+import datetime as dt
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from tapewatch.feeds.source import SourceError
+from tapewatch.market.instruments import Market
+
+PLANS_FILE: Final = Path(__file__).with_name("plans.toml")
+TIERS: Final = ("basic", "starter", "developer", "advanced")
+_ONE_MINUTE_S: Final = 60.0
+
+
+class PlanError(SourceError):
+    """The table of plans is broken, or a plan or market is unknown to it."""
+
+
+class Tape(StrEnum):
+    """The tables that a plan may grant."""
+
+    BARS = "bars"
+    TRADES = "trades"
+    QUOTES = "quotes"
+
+
+class Recency(StrEnum):
+    """How soon a plan shows the tape."""
+
+    END_OF_DAY = "end_of_day"
+    DELAYED = "delayed_15m"
+    DELAYED_10 = "delayed_10m"
+    REAL_TIME = "real_time"
+
+    @property
+    def delay(self) -> dt.timedelta:
+        """How far the plan lies behind the market; the end of the day counts as none once the day is over."""
+        return dt.timedelta(minutes=_DELAY_MINUTES.get(self, 0))
+
+    @property
+    def in_words(self) -> str:
+        """As a sentence says it: `15 minutes late`."""
+        if self in _DELAY_MINUTES:
+            return f"{_DELAY_MINUTES[self]} minutes late"
+        return "in real time" if self is Recency.REAL_TIME else "after the day's end"
+
+
+_DELAY_MINUTES: Final = {Recency.DELAYED: 15, Recency.DELAYED_10: 10}
+
+
+class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One plan of one market, as the file states it."""
+
+    recency: Recency
+    rest: frozenset[Tape]
+    calls_per_minute: int | None = None
+    history_years: int | None = None
+    stream_recency: Recency | None = None
+    flat_files: frozenset[Tape] = frozenset()
+    websocket: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MarketPlan:
+    """A plan with its market and name: what `plan_for` answers."""
+
+    market: Market
+    tier: str
+    plan: Plan
+    on_rest: frozenset[Tape]
+    market_first_day: dt.date
+    advised_calls_per_second: float
+    connections: int
+    symbols_a_channel: Mapping[str, int] = field(hash=False)
+
+    @property
+    def setting(self) -> str:
+        """The setting that names the plan bought for this market."""
+        return f"POLYGON_TIER_{self.market.upper()}"
+
+    @property
+    def rate(self) -> tuple[int, float]:
+        """Calls allowed, and the seconds in which they are."""
+        if self.plan.calls_per_minute is not None:
+            return self.plan.calls_per_minute, _ONE_MINUTE_S
+        return max(1, int(self.advised_calls_per_second)), 1.0
+
+    @property
+    def is_metered(self) -> bool:
+        """The plan counts calls, so none should be spent on caution."""
+        return self.plan.calls_per_minute is not None
+
+    def first_day(self, today: dt.date) -> dt.date:
+        """The oldest day that the plan reaches on `today`."""
+        if self.plan.history_years is None:
+            return self.market_first_day
+        return max(self.market_first_day, _years_before(today, self.plan.history_years))
+
+    def last_day(self, today: dt.date) -> dt.date:
+        """The newest day that the plan shows on `today`."""
+        return today - dt.timedelta(days=1) if self.plan.recency is Recency.END_OF_DAY else today
+
+    def grants(self, table: Tape) -> bool:
+        """Whether the plan may ask REST for `table`."""
+        return table in self.plan.rest
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The WebSocket channels that the plan may subscribe to; none where it has no stream."""
+        return self.plan.websocket
+
+    @property
+    def stream_recency(self) -> Recency:
+        """How late the plan's WebSocket is."""
+        return self.plan.stream_recency or self.plan.recency
+
+
+@dataclass(frozen=True, slots=True)
+class Clamped:
+    """A range as far as a plan reaches. `message` says what was cut, and is empty where nothing was."""
+
+    first: dt.date
+    last: dt.date
+    message: str = ""
+
+
+def plan_for(market: Market | str, tier: str, *, path: Path | None = None) -> MarketPlan:
+    """The plan `tier` of `market`, from a table of the user's own where `path` names one.
+
+    Raises:
+        PlanError: the file is broken, or knows no such market or plan.
+    """
+    path = path or PLANS_FILE
+    market, table = Market(market), load_plans(path)
+    if (market, tier) not in table:
+        raise PlanError(
+            f"{market} has no plan {tier!r}: set POLYGON_TIER_{market.upper()} to one of "
+            f"{', '.join(t for m, t in table if m == market)}, or add it to {path.name}"
+        )
+    return table[market, tier]
+
+
+@lru_cache(maxsize=8)
+def load_plans(path: Path = PLANS_FILE) -> Mapping[tuple[Market, str], MarketPlan]:
+    """Every plan of the file by market and name.
+
+    Raises:
+        PlanError: the file cannot be read, or an entry is malformed; the message names file, market, plan and field.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlanError(f"cannot read the table of plans {path}: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise PlanError(f"{path} is no valid TOML: {error}") from error
+    advised = document.pop("advised_calls_per_second", 90)
+    if isinstance(advised, bool) or not isinstance(advised, int | float) or advised <= 0:
+        raise PlanError(f"{path}: advised_calls_per_second is {advised!r}; it must be a number above 0")
+    missing = [market.value for market in Market if market.value not in document]
+    if missing:
+        raise PlanError(f"{path}: no section for {', '.join(missing)}; every market needs one")
+    plans: dict[tuple[Market, str], MarketPlan] = {}
+    for name, section in document.items():
+        plans.update({(p.market, p.tier): p for p in _market_plans(path, name, section, float(advised))})
+    return plans
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    rest: frozenset[Tape]
+    first_day: dt.date
+    channels: tuple[str, ...]
+    connections: int = 1
+    symbols_a_channel: dict[str, int] = {}
+
+
+def _market_plans(path: Path, name: str, section: Any, advised: float) -> list[MarketPlan]:
+    if name not in list(Market):
+        raise PlanError(f"{path}: [{name}] is no market; the markets are {', '.join(Market)}")
+    if not isinstance(section, dict):
+        raise PlanError(f"{path}: {name} must be a section, [{name}]")
+    market = Market(name)
+    head = _convert(
+        path,
+        name,
+        {k: v for k, v in section.items() if k in _Section.__struct_fields__ or not isinstance(v, dict)},
+        _Section,
+    )
+    _check_section(path, name, head)
+    plans = []
+    for tier, entry in section.items():
+        if tier in _Section.__struct_fields__ or not isinstance(entry, dict):
+            continue
+        plan = _convert(path, f"{name}.{tier}", entry, Plan)
+        _check_plan(path, f"{name}.{tier}", plan, head)
+        limits = head.connections, head.symbols_a_channel
+        plans.append(MarketPlan(market, tier, plan, head.rest, head.first_day, advised, *limits))
+    if not plans:
+        raise PlanError(f"{path}: [{name}] has no plan; add one as [{name}.basic]")
+    return plans
+
+
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
+
+
+def _convert(path: Path, where: str, entry: dict[str, Any], kind: type[_Struct]) -> _Struct:
+    try:
+        return msgspec.convert(entry, kind)
+    except msgspec.ValidationError as error:
+        raise PlanError(f"{path}: [{where}]: {error}") from error
+
+
+def _check_section(path: Path, where: str, head: _Section) -> None:
+    for name, value in {"connections": head.connections, **head.symbols_a_channel}.items():
+        if value < 1:
+            raise PlanError(f"{path}: [{where}]: {name} is {value}; it must be at least 1")
+    unknown = set(head.symbols_a_channel) - set(head.channels)
+    if unknown:
+        raise PlanError(
+            f"{path}: [{where}]: symbols_a_channel limits {', '.join(sorted(unknown))}, which is no channel"
+        )
+
+
+def _check_plan(path: Path, where: str, plan: Plan, head: _Section) -> None:
+    for name in ("calls_per_minute", "history_years"):
+        value = getattr(plan, name)
+        if value is not None and value < 1:
+            raise PlanError(f"{path}: [{where}]: {name} is {value}; it must be at least 1, or left out for no limit")
+    beyond = plan.rest - head.rest
+    if beyond:
+        raise PlanError(f"{path}: [{where}]: rest grants {', '.join(sorted(beyond))}, which the market has not on REST")
+    unknown = [channel for channel in plan.websocket if channel not in head.channels]
+    if unknown:
+        raise PlanError(
+            f"{path}: [{where}]: websocket grants {', '.join(unknown)}; the market's channels are {', '.join(head.channels)}"
+        )
+    if plan.websocket and (plan.stream_recency or plan.recency) is Recency.END_OF_DAY:
+        raise PlanError(f"{path}: [{where}]: a stream cannot be end_of_day: say how late it is in stream_recency")
+
+
+def clamp_range(plan: MarketPlan, first: dt.date, last: dt.date, *, today: dt.date) -> Clamped:
+    """The part of `first` … `last` that the plan shows on `today`, and a sentence on what it does not.
+
+    Raises:
+        PlanError: the range ends before it begins, or the plan shows none of it.
+    """
+    if last < first:
+        raise PlanError(f"the range ends before it begins: {first} … {last}")
+    oldest, newest = plan.first_day(today), plan.last_day(today)
+    kept_first, kept_last = max(first, oldest), min(last, newest)
+    way_out = f"set {plan.setting} to the plan you bought, or use --flat-files"
+    if kept_last < kept_first:
+        raise PlanError(
+            f"the plan '{plan.tier}' shows {plan.market} from {oldest} to {newest}, nothing of {first} … {last}: {way_out}"
+        )
+    cut = []
+    if kept_first > first:
+        cut.append(f"{first} … {kept_first - dt.timedelta(days=1)} (older than the plan's history)")
+    if kept_last < last:
+        cut.append(f"{kept_last + dt.timedelta(days=1)} … {last} (newer than the plan shows)")
+    message = f"the plan '{plan.tier}' leaves out {' and '.join(cut)} of {plan.market}: {way_out}" if cut else ""
+    return Clamped(kept_first, kept_last, message)
+
+
+def _years_before(day: dt.date, years: int) -> dt.date:
+    try:
+        return day.replace(year=day.year - years)
+    except ValueError:  # 29 February
+        return day.replace(year=day.year - years, day=28)

@@ -1,0 +1,97 @@
+"""Rows of the vendor's REST API, as structs or scanned numbers, to typed columns."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from tapewatch.feeds.rest import bar_scanner
+from tapewatch.feeds.rest.messages import BarRow, QuoteRow, TradeRow
+from tapewatch.market.tables import F64, I8, I16, I64, SYMBOL, TEXT, TIME
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+_NS_PER_MS: Final = 1_000_000
+# A minute bar's start in milliseconds fits nanoseconds only within these.
+_MAX_MS: Final = (2**63 - 1) // _NS_PER_MS
+
+
+def bar_columns(rows: Sequence[BarRow]) -> pl.DataFrame:
+    """time, open, high, low, close, volume, vwap (null where not sent), transactions (likewise)."""
+    ints = np.array([[r.t for r in rows], [bar_scanner.NULL_INT if r.n is None else r.n for r in rows]], np.int64)
+    floats = [[r.o for r in rows], [r.h for r in rows], [r.l for r in rows], [r.c for r in rows], [r.v for r in rows]]
+    vwap = [np.nan if r.vw is None else r.vw for r in rows]
+    return scanned_columns(ints, np.array([*floats, vwap], np.float64))
+
+
+def scanned_columns(ints: Ints, floats: Floats) -> pl.DataFrame:
+    """The same from the outputs of `bar_scanner.scan`."""
+    ms, transactions = ints
+    time = _times("time", np.clip(ms, -_MAX_MS, _MAX_MS) * _NS_PER_MS)
+    values = [pl.Series(name, column) for name, column in zip(bar_scanner.FLOATS, floats, strict=True)]
+    frame = pl.DataFrame([time, *values, pl.Series("transactions", transactions)])
+    return frame.with_columns(
+        pl.col("vwap").fill_nan(None),
+        pl.when(pl.col("transactions") != bar_scanner.NULL_INT).then("transactions").alias("transactions"),
+    )
+
+
+def trade_columns(rows: Sequence[TradeRow]) -> pl.DataFrame:
+    """The columns of TRADES but the symbol; `sequence_number` is null where the vendor gives none."""
+    return pl.DataFrame(
+        [
+            *_tape_times(rows),
+            pl.Series("sequence_number", [r.sequence_number for r in rows], I64),
+            pl.Series("price", [r.price for r in rows], F64),
+            pl.Series("size", [r.size for r in rows], F64),
+            pl.Series("exchange", [r.exchange for r in rows], I16),
+            _codes("conditions", [r.conditions for r in rows]),
+            pl.Series("id", [r.id for r in rows], TEXT),
+            pl.Series("correction", [r.correction for r in rows], I8),
+            pl.Series("trf_id", [r.trf_id for r in rows], I16),
+            _times("trf_time", pl.Series([r.trf_timestamp for r in rows], dtype=I64)),
+            pl.Series("tape", [r.tape for r in rows], I8),
+        ]
+    )
+
+
+def quote_columns(rows: Sequence[QuoteRow]) -> pl.DataFrame:
+    """The columns of QUOTES but the symbol; an absent side has price 0; sizes are null where the vendor gives none."""
+    return pl.DataFrame(
+        [
+            *_tape_times(rows),
+            pl.Series("sequence_number", [r.sequence_number for r in rows], I64),
+            pl.Series("bid_price", [r.bid_price for r in rows], F64),
+            pl.Series("ask_price", [r.ask_price for r in rows], F64),
+            pl.Series("bid_size", [r.bid_size for r in rows], F64),
+            pl.Series("ask_size", [r.ask_size for r in rows], F64),
+            pl.Series("bid_exchange", [r.bid_exchange for r in rows], I16),
+            pl.Series("ask_exchange", [r.ask_exchange for r in rows], I16),
+            _codes("conditions", [r.conditions for r in rows]),
+            _codes("indicators", [r.indicators for r in rows]),
+            _times("trf_time", pl.Series([r.trf_timestamp for r in rows], dtype=I64)),
+            pl.Series("tape", [r.tape for r in rows], I8),
+        ]
+    )
+
+
+def _tape_times(rows: Sequence[TradeRow] | Sequence[QuoteRow]) -> tuple[pl.Series, pl.Series]:
+    sip = pl.Series([r.sip_timestamp for r in rows], dtype=I64)
+    participant = _times("participant_time", pl.Series([r.participant_timestamp for r in rows], dtype=I64))
+    return _times("time", sip).zip_with(sip.is_not_null() & (sip != 0), participant).alias("time"), participant
+
+
+def _times(name: str, ns: Any) -> pl.Series:
+    # The vendor writes 0 where it knows no time.
+    values = pl.Series(name, ns, I64)
+    return values.zip_with(values != 0, pl.Series([None], dtype=I64)).cast(TIME)
+
+
+def _codes(name: str, lists: Sequence[tuple[int, ...]]) -> pl.Series:
+    """Condition lists as text, each distinct list spelt once."""
+    distinct: dict[tuple[int, ...], int] = {}
+    index = [distinct.setdefault(codes, len(distinct)) for codes in lists]
+    texts = pl.Series(name, [",".join(map(str, codes)) for codes in distinct], SYMBOL)
+    return texts.gather(index) if index else texts

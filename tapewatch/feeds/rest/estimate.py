@@ -1,0 +1,155 @@
+"""What a backfill over REST will cost, before it starts: which days, how many calls, how long."""
+
+import datetime as dt
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tapewatch.feeds.plans.table import MarketPlan, PlanError, Tape
+from tapewatch.feeds.rest.bars_ahead import chunk_days
+from tapewatch.feeds.rest.tape import PAGE_LIMIT
+from tapewatch.market.instruments import session_of
+
+#: Trading days that a backfill takes where none are named: bars are small, ticks are not.
+DAYS_OF_BARS: Final = 30
+DAYS_OF_TICKS: Final = 5
+#: Seconds from question to answer where none was measured, and questions in flight at a time.
+ASSUMED_CALL_S: Final = 0.3
+WORKERS: Final = 4
+_TICKS: Final = frozenset({Tape.TRADES, Tape.QUOTES})
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultRange:
+    """The days chosen where none were named, and why."""
+
+    first: dt.date
+    last: dt.date
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What the first page of a symbol's day held: rows, the share of the day they cover, and how long it took."""
+
+    tape: Tape
+    symbol: str
+    rows: int
+    share: float
+    seconds: float
+
+    @property
+    def pages(self) -> int:
+        """Pages of the whole day, as far as its first page tells."""
+        return max(1, math.ceil(1 / self.share)) if self.share > 0 else 1
+
+
+@dataclass(frozen=True, slots=True)
+class TableEstimate:
+    """One table: days that are missing in the lake, and calls for them."""
+
+    tape: Tape
+    days: int
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """All of it; `seconds` is the longer of what the plan's rate and the wire take."""
+
+    tables: tuple[TableEstimate, ...]
+    seconds: float
+    assumptions: tuple[str, ...]
+
+    @property
+    def calls(self) -> int:
+        """Calls of all tables."""
+        return sum(table.calls for table in self.tables)
+
+
+def default_range(plan: MarketPlan, today: dt.date, *, last: dt.date | None = None) -> DefaultRange:
+    """The last trading days that the plan shows whole: 30 where it has bars only, 5 where it has trades or quotes.
+
+    Args:
+        plan: says what can be had, and from when to when.
+        today: the market's present day, which is left out: it is not over.
+        last: the last day, where the user named one.
+
+    Raises:
+        PlanError: the plan shows no trading day up to `last`.
+    """
+    has_ticks = bool(plan.plan.rest & _TICKS)
+    count = DAYS_OF_TICKS if has_ticks else DAYS_OF_BARS
+    newest = min(plan.last_day(today), today - dt.timedelta(days=1)) if last is None else last
+    oldest = plan.first_day(today)
+    days: list[dt.date] = []
+    day = newest
+    while day >= oldest and len(days) < count:
+        if session_of(plan.market, day):
+            days.append(day)
+        day -= dt.timedelta(days=1)
+    if not days:
+        raise PlanError(f"the plan '{plan.tier}' shows {plan.market} from {oldest}: name later days by --from and --to")
+    what = "trades or quotes" if has_ticks else "bars alone"
+    until = "that are over" if last is None else f"up to {last}"
+    reason = f"the last {len(days)} trading days {until}, since the plan '{plan.tier}' has {what} of {plan.market}"
+    return DefaultRange(days[-1], days[0], reason)
+
+
+def estimate(
+    plan: MarketPlan, missing: Mapping[Tape, Sequence[dt.date]], symbols: int, samples: Sequence[Sample] = ()
+) -> Estimate:
+    """Calls and seconds for the `missing` days of each table that the plan grants."""
+    measured = {sample.tape: sample for sample in samples}
+    tables = [
+        TableEstimate(tape, len(days), _calls(plan, tape, days, symbols, measured.get(tape)))
+        for tape, days in missing.items()
+        if plan.grants(tape)
+    ]
+    calls = sum(table.calls for table in tables)
+    seconds_a_call = max((sample.seconds for sample in samples), default=ASSUMED_CALL_S)
+    return Estimate(
+        tuple(tables), _seconds(plan, calls, symbols, seconds_a_call), tuple(_assumptions(plan, tables, samples))
+    )
+
+
+def _calls(plan: MarketPlan, tape: Tape, days: Sequence[dt.date], symbols: int, sample: Sample | None) -> int:
+    if plan.is_metered and tape is Tape.BARS:
+        return symbols * _chunks(sorted(days), chunk_days(symbols))
+    # The call that proves an answer complete is spared where calls are counted.
+    proof = 0 if plan.is_metered else 1
+    return symbols * len(days) * ((sample.pages if sample else 1) + proof)
+
+
+def _chunks(days: Sequence[dt.date], longest: int) -> int:
+    count, end = 0, dt.date.min
+    for day in days:
+        if day > end:
+            count, end = count + 1, day + dt.timedelta(days=longest - 1)
+    return count
+
+
+def _seconds(plan: MarketPlan, calls: int, symbols: int, seconds_a_call: float) -> float:
+    allowed, span = plan.rate
+    waits = max(0, calls - 1) // allowed * span
+    return max(waits, calls * seconds_a_call / max(1, min(WORKERS, symbols)))
+
+
+def _assumptions(plan: MarketPlan, tables: Sequence[TableEstimate], samples: Sequence[Sample]) -> list[str]:
+    said = []
+    if plan.is_metered:
+        said.append(f"the plan's {plan.plan.calls_per_minute} calls a minute; bars of 30 days fit one call")
+    else:
+        said.append("two calls a symbol and day and table at least: its rows, and the proof that none is lost")
+    for sample in samples:
+        said.append(
+            f"{sample.tape} of {sample.symbol}: {sample.rows:,} rows in {sample.seconds:.1f} s cover {sample.share:.0%} of a "
+            f"day, taken for every symbol"
+        )
+    measured = {sample.tape for sample in samples}
+    if any(table.tape in _TICKS and table.tape not in measured and table.calls for table in tables):
+        said.append(f"a page of {PAGE_LIMIT:,} rows a symbol and day of trades and quotes; busy symbols need more")
+    if not samples and not plan.is_metered:
+        said.append(f"{ASSUMED_CALL_S} s a call, {WORKERS} at a time; nothing was measured")
+    return said

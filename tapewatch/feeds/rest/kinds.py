@@ -1,0 +1,204 @@
+"""Trades, quotes and bars as REST delivers them: where to ask, how to read, and which rows to refuse."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from typing import Final
+from urllib.parse import quote
+
+import polars as pl
+
+from tapewatch.feeds.plans.table import Tape
+from tapewatch.feeds.rest import futures
+from tapewatch.feeds.rest.columns import quote_columns, trade_columns
+from tapewatch.feeds.rest.decode import BarsDecoder, ColumnsDecoder, DecodedColumns
+from tapewatch.feeds.rest.messages import QuoteRow, TradeRow
+from tapewatch.feeds.rest.pages import Request
+from tapewatch.market.instruments import Market, to_rest
+from tapewatch.market.prices import is_no_price, is_no_side, price_rule
+from tapewatch.market.schema import Table
+from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
+
+_NS_PER_MS: Final = 1_000_000
+
+Rule = tuple[pl.Expr, pl.Expr]
+
+
+class Numbering(Enum):
+    """Whether a market's rows carry sequence numbers on REST."""
+
+    ALWAYS = auto()
+    #: Kept where every row of the day states one; else rows are numbered by their position in the day.
+    WHERE_STATED = auto()
+    NEVER = auto()
+
+
+def numbering(tape: Tape, market: Market) -> Numbering:
+    """What the vendor documents: options' trades have none, futures' neither, though their stream has."""
+    if market in (Market.CRYPTO, Market.FOREX):
+        return Numbering.NEVER
+    if market is Market.FUTURES or (market is Market.OPTIONS and tape is Tape.TRADES):
+        return Numbering.WHERE_STATED
+    return Numbering.ALWAYS
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which rows are asked for: int64 ns UTC, half-open, with the words that name it."""
+
+    start: int
+    end: int
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One table of the tape on REST. `rules` pairs each fault that no market allows with the sentence that reports it."""
+
+    tape: Tape
+    table: Table
+    decoder: Callable[[bytes], DecodedColumns]
+    request: Callable[[str, Window, int], Request]
+    rules: tuple[Rule, ...]
+
+
+def _trades_request(symbol: str, window: Window, limit: int) -> Request:
+    ticker = quote(symbol, safe=":")
+    return Request(
+        f"/v3/trades/{ticker} {window.label}",
+        f"/v3/trades/{ticker}",
+        lambda client: client.list_trades(
+            ticker,
+            timestamp_gte=window.start,
+            timestamp_lt=window.end,
+            order="asc",
+            sort="timestamp",
+            limit=limit,
+            raw=True,
+        ),
+        limit,
+        symbol,
+    )
+
+
+def _quotes_request(symbol: str, window: Window, limit: int) -> Request:
+    ticker = quote(symbol, safe=":")
+    return Request(
+        f"/v3/quotes/{ticker} {window.label}",
+        f"/v3/quotes/{ticker}",
+        lambda client: client.list_quotes(
+            ticker,
+            timestamp_gte=window.start,
+            timestamp_lt=window.end,
+            order="asc",
+            sort="timestamp",
+            limit=limit,
+            raw=True,
+        ),
+        limit,
+        symbol,
+    )
+
+
+def _bars_request(symbol: str, window: Window, limit: int) -> Request:
+    ticker = quote(to_rest(symbol), safe=":")
+    # Both ends are included, and in milliseconds.
+    first_ms, last_ms = -(-window.start // _NS_PER_MS), (window.end - 1) // _NS_PER_MS
+    path = f"/v2/aggs/ticker/{ticker}/range/1/minute"
+    return Request(
+        f"{path} {window.label}",
+        path,
+        lambda client: client.list_aggs(
+            ticker, 1, "minute", first_ms, last_ms, adjusted=False, sort="asc", limit=limit, raw=True
+        ),
+        limit,
+        to_rest(symbol),
+        is_aggregate=True,
+    )
+
+
+def _below(column: str, least: str, fault: pl.Expr) -> Rule:
+    return fault, pl.format(f"{column} is {{}}; it must be {least}", pl.col(column))
+
+
+def _negative(*columns: str) -> tuple[Rule, ...]:
+    return tuple(_below(column, "0 or more", pl.col(column) < 0) for column in columns)
+
+
+def price_rules(kind: Kind, market: Market) -> tuple[Rule, ...]:
+    """What the market says of every price of the table. A side of a quote may be 0, and the mean price of no volume."""
+    rules = []
+    for name in (column.name for column in kind.table.columns if column.is_price):
+        may_be_zero = kind.tape is Tape.QUOTES or name == "vwap"
+        fault = is_no_side(name, market) if may_be_zero else is_no_price(name, market)
+        rules.append(_below(name, f"a {price_rule(market, may_be_empty=may_be_zero)}", fault))
+    return tuple(rules)
+
+
+def time_rules(window: Window, now: int) -> tuple[Rule, ...]:
+    """A time must be stated, lie in the window that was asked for, and not in the future."""
+    time = pl.col("time")
+    ns = time.dt.timestamp("ns")
+    return (
+        (time.is_null(), pl.lit("time: the row states none")),
+        (
+            ~ns.is_between(window.start, window.end, closed="left"),
+            pl.format("time {} lies outside what was asked for", time),
+        ),
+        (ns > now, pl.format("time {} lies in the future", time)),
+    )
+
+
+def number_rule(kind: Kind, market: Market) -> tuple[Rule, ...]:
+    """Where the tape is numbered, every row must be."""
+    if "sequence_number" not in kind.table.by_name or numbering(kind.tape, market) is not Numbering.ALWAYS:
+        return ()
+    return ((pl.col("sequence_number").is_null(), pl.lit("sequence_number: the row states none")),)
+
+
+_HIGHEST = pl.max_horizontal("open", "low", "close")
+_LOWEST = pl.min_horizontal("open", "high", "close")
+
+TRADES_KIND: Final = Kind(
+    Tape.TRADES,
+    TRADES,
+    ColumnsDecoder(TradeRow, trade_columns),
+    _trades_request,
+    _negative("size"),
+)
+QUOTES_KIND: Final = Kind(
+    Tape.QUOTES,
+    QUOTES,
+    ColumnsDecoder(QuoteRow, quote_columns),
+    _quotes_request,
+    _negative("bid_size", "ask_size"),
+)
+BARS_KIND: Final = Kind(
+    Tape.BARS,
+    DELIVERED_BARS,
+    BarsDecoder(),
+    _bars_request,
+    (
+        *_negative("volume", "transactions"),
+        (pl.col("high") < _HIGHEST, pl.format("high {} lies below {}", pl.col("high"), _HIGHEST)),
+        (pl.col("low") > _LOWEST, pl.format("low {} lies above {}", pl.col("low"), _LOWEST)),
+    ),
+)
+
+_KINDS: Final = {kind.tape: kind for kind in (BARS_KIND, TRADES_KIND, QUOTES_KIND)}
+
+
+def _of_futures(kind: Kind, decoder: Callable[[bytes], DecodedColumns], ask: Callable[..., Request]) -> Kind:
+    return replace(kind, decoder=decoder, request=lambda symbol, w, limit: ask(symbol, w.start, w.end, w.label, limit))
+
+
+_FUTURES_KINDS: Final = {
+    Tape.BARS: _of_futures(BARS_KIND, futures.BARS_DECODER, futures.bars_request),
+    Tape.TRADES: _of_futures(TRADES_KIND, futures.TRADES_DECODER, futures.trades_request),
+    Tape.QUOTES: _of_futures(QUOTES_KIND, futures.QUOTES_DECODER, futures.quotes_request),
+}
+
+
+def kind_of(tape: Tape, market: Market) -> Kind:
+    """Where and how a market's table is asked for."""
+    return (_FUTURES_KINDS if market is Market.FUTURES else _KINDS)[tape]

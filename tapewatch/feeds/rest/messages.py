@@ -1,0 +1,193 @@
+"""What the vendor sends over REST, as typed structs under the vendor's own field names.
+
+Unknown fields are ignored, so that the vendor may add some; a row that lacks a required one is refused.
+"""
+
+from typing import Annotated, Any, Generic, TypeVar
+
+import msgspec
+
+Row = TypeVar("Row")
+_I64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_I16 = Annotated[int, msgspec.Meta(ge=-(2**15), le=2**15 - 1)]
+_I8 = Annotated[int, msgspec.Meta(ge=-(2**7), le=2**7 - 1)]
+
+
+class Page(msgspec.Struct, Generic[Row]):
+    """The envelope of every paged answer. `results` is None where the server sent none."""
+
+    results: list[Row] | None = None
+    status: str = ""
+    next_url: str | None = None
+    ticker: str | None = None
+    error: str | None = None
+    message: str | None = None
+    # Aggregates alone count what they send.
+    resultsCount: int | None = None  # noqa: N815
+    queryCount: int | None = None  # noqa: N815
+
+
+class BarRow(msgspec.Struct, gc=False):
+    """One aggregate; `t` is the start of its window in milliseconds."""
+
+    t: _I64
+    o: float
+    h: float
+    l: float  # noqa: E741
+    c: float
+    v: float = 0.0
+    vw: float | None = None
+    n: _I64 | None = None
+
+
+class TradeRow(msgspec.Struct, gc=False):
+    """One trade. Crypto has no SIP time and no sequence number; times are nanoseconds."""
+
+    price: float
+    size: float
+    exchange: _I16
+    sip_timestamp: _I64 | None = None
+    participant_timestamp: _I64 | None = None
+    sequence_number: _I64 | None = None
+    conditions: tuple[int, ...] = ()
+    id: str | None = None
+    correction: _I8 | None = None
+    trf_id: _I16 | None = None
+    trf_timestamp: _I64 | None = None
+    tape: _I8 | None = None
+
+
+class QuoteRow(msgspec.Struct, gc=False):
+    """One best bid and offer; the vendor leaves out a side that is empty. Times are nanoseconds."""
+
+    bid_price: float = 0.0
+    ask_price: float = 0.0
+    bid_size: float | None = None
+    ask_size: float | None = None
+    bid_exchange: _I16 | None = None
+    ask_exchange: _I16 | None = None
+    sip_timestamp: _I64 | None = None
+    participant_timestamp: _I64 | None = None
+    sequence_number: _I64 | None = None
+    conditions: tuple[int, ...] = ()
+    indicators: tuple[int, ...] = ()
+    trf_timestamp: _I64 | None = None
+    tape: _I8 | None = None
+
+
+class FuturesBarRow(msgspec.Struct, gc=False):
+    """One aggregate of a futures contract. The vendor's specification and its client name the count differently."""
+
+    window_start: _I64
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float = 0.0
+    transactions: _I64 | None = None
+    transaction_count: _I64 | None = None
+
+
+class FuturesTradeRow(msgspec.Struct, gc=False):
+    """One trade of a futures contract; it names no exchange, and a number only where the vendor states one."""
+
+    timestamp: _I64
+    price: float
+    size: float
+    sequence_number: _I64 | None = None
+
+
+class FuturesQuoteRow(msgspec.Struct, gc=False):
+    """One best bid and offer of a futures contract; a side that is empty is left out."""
+
+    timestamp: _I64
+    bid_price: float = 0.0
+    ask_price: float = 0.0
+    bid_size: float | None = None
+    ask_size: float | None = None
+    sequence_number: _I64 | None = None
+
+
+class TickerRow(msgspec.Struct):
+    """One entry of `/v3/reference/tickers`."""
+
+    ticker: str
+    name: str = ""
+    market: str = ""
+    locale: str = ""
+    type: str = ""
+    active: bool = True
+    primary_exchange: str | None = None
+    currency_name: str | None = None
+    delisted_utc: str | None = None
+
+
+class UpdateRule(msgspec.Struct):
+    """Which fields of a bar a condition lets a trade update."""
+
+    updates_high_low: bool = True
+    updates_open_close: bool = True
+    updates_volume: bool = True
+
+
+class UpdateRules(msgspec.Struct):
+    """The rules of the consolidated tape; those of a single market centre are not used."""
+
+    consolidated: UpdateRule | None = None
+
+
+class ConditionRow(msgspec.Struct):
+    """One entry of `/v3/reference/conditions`."""
+
+    id: int
+    name: str = ""
+    type: str = ""
+    asset_class: str = ""
+    data_types: tuple[str, ...] = ()
+    update_rules: UpdateRules | None = None
+
+
+class ExchangeRow(msgspec.Struct):
+    """One entry of `/v3/reference/exchanges`."""
+
+    id: int
+    name: str = ""
+    type: str = ""
+    asset_class: str = ""
+    locale: str = ""
+    acronym: str | None = None
+    mic: str | None = None
+    operating_mic: str | None = None
+    participant_id: str | None = None
+
+
+class MarketStatus(msgspec.Struct, rename="camel"):
+    """`/v1/marketstatus/now`."""
+
+    market: str
+    server_time: str
+    after_hours: bool = False
+    early_hours: bool = False
+    exchanges: dict[str, Any] = {}
+    currencies: dict[str, Any] = {}
+
+
+class HolidayRow(msgspec.Struct):
+    """One entry of `/v1/marketstatus/upcoming`, which answers with a bare list."""
+
+    date: str
+    exchange: str
+    status: str
+    name: str = ""
+    open: str | None = None
+    close: str | None = None
+
+
+class TruthRow(msgspec.Struct):
+    """One anomaly that an emulator put into its tape; times are nanoseconds."""
+
+    ticker: str
+    event_id: str
+    kind: str
+    start_ns: int
+    end_ns: int

@@ -1,0 +1,1 @@
+"""The operational database on SQLite or PostgreSQL: rows, migrations, retention, backup and move."""

@@ -1,0 +1,122 @@
+"""All rows of a table, in batches, from one database to another place: what backup, restore and move have in common."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import zip_longest
+
+import polars as pl
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from tapewatch.market.schema import Table
+from tapewatch.store.database.engine import DatabaseError, transaction
+from tapewatch.store.database.rows import as_kept, frame_of, selectable
+from tapewatch.store.database.tables import PARTITION_COLUMNS, SQL_TABLES, key_columns, time_column, twin
+from tapewatch.store.database.timescale import lift_decompression_limit
+from tapewatch.store.database.upserts import upsert
+
+ROWS_A_BATCH = 20_000
+#: Called with the table's name, rows done, rows in all.
+Listener = Callable[[str, int, int], None]
+
+
+def nobody(table: str, done: int, rows: int) -> None:
+    """A listener that does not listen."""
+
+
+@contextmanager
+def snapshot(engine: Engine) -> Iterator[Connection]:
+    """One state of the whole database, whoever writes meanwhile.
+
+    Raises:
+        DatabaseError: it cannot be read.
+    """
+    # SQLite's transactions are snapshots by nature.
+    level = {"isolation_level": "REPEATABLE READ"} if engine.dialect.name == "postgresql" else {}
+    with transaction(engine.execution_options(**level), reads_only=True) as connection:
+        yield connection
+
+
+def count(connection: Connection, table: Table) -> int:
+    """Rows of a table."""
+    return int(connection.scalar(sa.select(sa.func.count()).select_from(twin(table))) or 0)
+
+
+def batches(connection: Connection, table: Table, *, by_key: bool = False) -> Iterator[pl.DataFrame]:
+    """Every row of a table, as `Database.read` gives them, a batch at a time.
+
+    Ordered by time, or by key and then alike on both engines.
+    """
+    columns = twin(table).c
+    dialect = connection.dialect.name
+    names = key_columns(table) if by_key else (time_column(table) or "date",)
+    query = sa.select(*selectable(table, dialect)).order_by(
+        # SQLite compares text byte by byte; PostgreSQL would follow a language.
+        *(
+            sa.collate(columns[name], "C")
+            if isinstance(columns[name].type, sa.Text) and dialect != "sqlite"
+            else columns[name]
+            for name in names
+        )
+    )
+    result = connection.execute(query, execution_options={"yield_per": ROWS_A_BATCH})
+    for rows in result.partitions():
+        yield frame_of(table, rows, dialect)
+
+
+def write(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
+    """Write rows as `batches` gives them.
+
+    Raises:
+        SchemaError: they do not fit the table.
+    """
+    upsert(connection, table, as_kept(table, table.conform(frame), frame.select(PARTITION_COLUMNS)))
+
+
+def refuse_unless_empty(connection: Connection, way_out: str) -> None:
+    """Raise a DatabaseError that names the tables which hold rows."""
+    held = {table.name: rows for table in SQL_TABLES if (rows := count(connection, table))}
+    if held:
+        address = connection.engine.url.render_as_string(hide_password=True)
+        tables = ", ".join(f"{name} ({rows:,} rows)" for name, rows in held.items())
+        raise DatabaseError(f"database {address} is not empty: {tables}. {way_out}")
+
+
+def clear(connection: Connection) -> None:
+    """Delete every row of every table."""
+    lift_decompression_limit(connection)
+    for table in SQL_TABLES:
+        connection.execute(sa.delete(twin(table)))
+
+
+def compare(source: Connection, target: Connection, table: Table, listener: Listener = nobody) -> int:
+    """Hold two databases' rows of a table against each other, ordered by key.
+
+    Returns: how many rows they both have.
+
+    Raises:
+        DatabaseError: a row differs; the message names its key.
+    """
+    rows, done = count(source, table), 0
+    for left, right in zip_longest(batches(source, table, by_key=True), batches(target, table, by_key=True)):
+        if left is None or right is None or not left.equals(right):
+            raise DatabaseError(f"{table.name}: {_first_difference(table, left, right)}")
+        done += left.height
+        listener(table.name, done, rows)
+    return done
+
+
+def _first_difference(table: Table, left: pl.DataFrame | None, right: pl.DataFrame | None) -> str:
+    none = pl.DataFrame()
+    left, right = none if left is None else left, none if right is None else right
+    for row in range(min(left.height, right.height)):
+        if not left[row].equals(right[row]):
+            return (
+                f"the row {_key(table, left, row)} is {left.row(row)} in the source and {right.row(row)} in the target"
+            )
+    longer, what = (left, "lacks") if left.height > right.height else (right, "has one too many:")
+    return f"the target {what} {_key(table, longer, min(left.height, right.height))}"
+
+
+def _key(table: Table, frame: pl.DataFrame, row: int) -> str:
+    return ", ".join(f"{name}={frame[name][row]}" for name in key_columns(table))

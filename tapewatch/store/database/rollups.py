@@ -1,0 +1,158 @@
+"""Hourly and daily bars, made by the database from minute bars: `bars_hourly` and `bars_daily`.
+
+SQLite answers them from views, always as of now. PostgreSQL keeps materialised views, as of the last refresh. With
+TimescaleDB the hours are a continuous aggregate and the days a view over them, as of now.
+
+A day is the market's (`date`), not UTC's. A revision that alters `bars` first drops both views and calls `arrange` at its end.
+"""
+
+from collections.abc import Iterator
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from tapewatch.store.database import timescale
+from tapewatch.store.database.engine import transaction
+
+#: How long rows are kept unless somebody says otherwise, in days. Tables that are not here are kept for ever.
+RETENTION_DAYS = {
+    "bars": 400,
+    "microstructure": 400,
+    "quarantine": 90,
+    "alerts": 1095,
+    "gaps": 1095,
+    "coverage": 3650,
+}
+VIEWS = ("bars_daily", "bars_hourly")
+
+_SUMS = """max(high) AS high, min(low) AS low, {close} AS close, sum(volume) AS volume,
+    sum(vwap * volume) / nullif(sum(CASE WHEN vwap IS NULL THEN 0 ELSE volume END), 0) AS vwap,
+    CAST(sum(transactions) AS BIGINT) AS transactions, CAST({minutes} AS BIGINT) AS minutes"""
+_POSTGRES_HOURS = """SELECT market, date, symbol, {hour} AS hour, {open} AS open, {sums}
+FROM bars WHERE clock = '1m' GROUP BY 1, 2, 3, 4"""
+_POSTGRES_DAYS = """SELECT market, date, symbol, (array_agg(open ORDER BY hour))[1] AS open, {sums}
+FROM bars_hourly GROUP BY 1, 2, 3"""
+_LAST_CLOSE = "(array_agg(close ORDER BY {time} DESC))[1]"
+_SQLITE = """CREATE VIEW IF NOT EXISTS {name} AS
+WITH ranked AS (
+    SELECT *, {minutes} AS counted{bucket},
+        row_number() OVER (PARTITION BY {group} ORDER BY {time}) AS from_first,
+        row_number() OVER (PARTITION BY {group} ORDER BY {time} DESC) AS from_last
+    FROM {source}
+)
+SELECT {columns}, max(CASE WHEN from_first = 1 THEN open END) AS open, {sums}
+FROM ranked GROUP BY {columns}"""
+
+
+def arrange(connection: Connection) -> None:
+    """Give the database what its engine has for tables of the tape; twice equals once.
+
+    A database in which TimescaleDB was installed later is turned over to it.
+    """
+    for statement in _statements(connection):
+        connection.exec_driver_sql(statement)
+
+
+def _statements(connection: Connection) -> Iterator[str]:
+    if connection.dialect.name == "sqlite":
+        yield from sqlite_statements()
+    elif not timescale.is_installed(connection):
+        yield from postgres_statements()
+    else:
+        already = timescale.hypertables(connection)
+        if "bars" not in already:
+            # Kept views of before the extension was there.
+            yield from (f"DROP MATERIALIZED VIEW IF EXISTS {name}" for name in VIEWS)
+        version = str(connection.scalar(sa.text(timescale.INSTALLED_VERSION)))
+        yield from timescale.arrangement(already, RETENTION_DAYS, version)
+        yield from timescale_statements()
+
+
+def sqlite_statements() -> Iterator[str]:
+    """Views that compute their rows when asked."""
+    yield _SQLITE.format(
+        name="bars_hourly",
+        minutes="1",
+        bucket=", substr(time, 1, 13) || ':00:00.000000' AS hour",
+        group="market, date, symbol, substr(time, 1, 13)",
+        time="time",
+        source="bars WHERE clock = '1m'",
+        columns="market, date, symbol, hour",
+        sums=_sqlite_sums(),
+    )
+    yield _SQLITE.format(
+        name="bars_daily",
+        minutes="minutes",
+        bucket="",
+        group="market, date, symbol",
+        time="hour",
+        source="bars_hourly",
+        columns="market, date, symbol",
+        sums=_sqlite_sums(),
+    )
+
+
+def _sqlite_sums() -> str:
+    return _SUMS.format(close="max(CASE WHEN from_last = 1 THEN close END)", minutes="sum(counted)")
+
+
+def postgres_statements() -> Iterator[str]:
+    """Materialised views, with the unique index without which a refresh would lock out readers."""
+    hours = _POSTGRES_HOURS.format(
+        hour="date_trunc('hour', time, 'UTC')",
+        open="(array_agg(open ORDER BY time))[1]",
+        sums=_SUMS.format(close=_LAST_CLOSE.format(time="time"), minutes="count(*)"),
+    )
+    yield f"CREATE MATERIALIZED VIEW IF NOT EXISTS bars_hourly AS {hours}"
+    yield "CREATE UNIQUE INDEX IF NOT EXISTS pk_bars_hourly ON bars_hourly (market, symbol, hour, date)"
+    yield f"CREATE MATERIALIZED VIEW IF NOT EXISTS bars_daily AS {_days()}"
+    yield "CREATE UNIQUE INDEX IF NOT EXISTS pk_bars_daily ON bars_daily (market, symbol, date)"
+
+
+def timescale_statements() -> Iterator[str]:
+    """A continuous aggregate of hours, its refresh, and days over it."""
+    hours = _POSTGRES_HOURS.format(
+        hour=timescale.HOUR,
+        open=timescale.FIRST_OPEN,
+        sums=_SUMS.format(close=timescale.LAST_CLOSE, minutes="count(*)"),
+    )
+    yield timescale.CONTINUOUS_HOURS.format(select=hours)
+    yield timescale.refresh_policy(RETENTION_DAYS["bars"])
+    yield f"CREATE OR REPLACE VIEW bars_daily AS {_days()}"
+
+
+def _days() -> str:
+    return _POSTGRES_DAYS.format(sums=_SUMS.format(close=_LAST_CLOSE.format(time="hour"), minutes="sum(minutes)"))
+
+
+def drop_views(connection: Connection) -> None:
+    """Remove both views, whatever they are, before `bars` is altered."""
+    for name in VIEWS:
+        kind = "VIEW" if connection.dialect.name == "sqlite" or not _is_materialised(connection, name) else None
+        connection.exec_driver_sql(f"DROP {kind or 'MATERIALIZED VIEW'} IF EXISTS {name}")
+
+
+def _is_materialised(connection: Connection, name: str) -> bool:
+    if timescale.is_installed(connection):
+        return name == "bars_hourly"
+    return name in sa.inspect(connection).get_materialized_view_names()
+
+
+def refresh(engine: Engine) -> None:
+    """Bring hourly and daily bars up to the minute where the engine keeps them; readers are not locked out.
+
+    Raises:
+        DatabaseError: the database refuses.
+    """
+    if engine.dialect.name == "postgresql":
+        # A continuous aggregate is refreshed outside of transactions only.
+        with transaction(engine.execution_options(isolation_level="AUTOCOMMIT")) as connection:
+            _refresh(connection)
+
+
+def _refresh(connection: Connection) -> None:
+    if timescale.is_installed(connection):
+        connection.exec_driver_sql(timescale.REFRESH)
+        return
+    for name in reversed(VIEWS):
+        connection.exec_driver_sql(f"REFRESH MATERIALIZED VIEW CONCURRENTLY {name}")

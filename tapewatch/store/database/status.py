@@ -1,0 +1,112 @@
+"""What a database is and what it holds, without changing it."""
+
+import datetime as dt
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from tapewatch.market.schema import Table
+from tapewatch.store.database import timescale as sql_timescale
+from tapewatch.store.database.engine import DatabaseError, connect, parse, transaction
+from tapewatch.store.database.schema import revision_of
+from tapewatch.store.database.tables import SQL_TABLES, time_column, twin
+
+
+@dataclass(frozen=True, slots=True)
+class TableStatus:
+    """One table; `size` in bytes with its indexes, None where the engine does not tell."""
+
+    name: str
+    rows: int
+    size: int | None
+    oldest: dt.datetime | dt.date | None
+    newest: dt.datetime | dt.date | None
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseStatus:
+    """The whole. `revision` is None where no Tapewatch has opened it; `timescale` says in words what of it there is."""
+
+    address: str
+    engine: str
+    revision: str | None
+    timescale: str
+    size: int
+    tables: tuple[TableStatus, ...]
+
+
+def status(url: str) -> DatabaseStatus:
+    """Look at a database; neither is it upgraded nor a SQLite file made.
+
+    Raises:
+        DatabaseError: there is none, or it cannot be read.
+    """
+    address = parse(url)
+    file = address.database
+    if address.get_backend_name() == "sqlite" and (file is None or not Path(file).exists()):
+        raise DatabaseError(f"there is no database at {file} yet: `tapewatch db upgrade` makes it")
+    engine = connect(address)
+    try:
+        with transaction(engine, reads_only=True) as connection:
+            present = set(sa.inspect(connection).get_table_names())
+            chunked = sql_timescale.hypertables(connection)
+            return DatabaseStatus(
+                address.render_as_string(hide_password=True),
+                _engine_name(connection),
+                revision_of(connection),
+                _timescale(connection),
+                _size(connection),
+                tuple(_table(connection, table, chunked) for table in SQL_TABLES if table.name in present),
+            )
+    finally:
+        engine.dispose()
+
+
+def _table(connection: Connection, table: Table, chunked: set[str]) -> TableStatus:
+    moment = twin(table).c[time_column(table) or "date"]
+    rows, oldest, newest = connection.execute(
+        sa.select(sa.func.count(), sa.func.min(moment), sa.func.max(moment)).select_from(twin(table))
+    ).one()
+    return TableStatus(table.name, int(rows), _table_size(connection, table.name, chunked), oldest, newest)
+
+
+def _table_size(connection: Connection, name: str, chunked: set[str]) -> int | None:
+    if connection.dialect.name == "postgresql":
+        statement = sql_timescale.size(name) if name in chunked else f"SELECT pg_total_relation_size('{name}')"
+        return int(connection.exec_driver_sql(statement).scalar_one())
+    try:
+        # A page belongs to a table or to one of its indexes.
+        pages = "SELECT sum(pgsize) FROM dbstat WHERE aggregate = TRUE AND name IN (SELECT name FROM sqlite_master WHERE tbl_name = ?)"
+        return int(connection.exec_driver_sql(pages, (name,)).scalar_one())
+    except sa.exc.OperationalError:
+        return None  # SQLite is not always built with this table
+
+
+def _size(connection: Connection) -> int:
+    if connection.dialect.name == "postgresql":
+        return int(connection.exec_driver_sql("SELECT pg_database_size(current_database())").scalar_one())
+    pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+    return int(pages * connection.exec_driver_sql("PRAGMA page_size").scalar_one())
+
+
+def _engine_name(connection: Connection) -> str:
+    version = ".".join(str(part) for part in connection.dialect.server_version_info or ())
+    return f"{'PostgreSQL' if connection.dialect.name == 'postgresql' else 'SQLite'} {version}"
+
+
+def _timescale(connection: Connection) -> str:
+    if connection.dialect.name != "postgresql":
+        return "not on SQLite"
+    if (version := connection.scalar(sa.text(sql_timescale.INSTALLED_VERSION))) is not None:
+        if sql_timescale.is_apache(connection):
+            return f"{version}, Apache edition: not used, since compression and policies want the Community edition"
+        return (
+            f"{version}, in use"
+            if sql_timescale.hypertables(connection)
+            else f"{version}: `tapewatch db upgrade` uses it"
+        )
+    if connection.scalar(sa.text(sql_timescale.AVAILABLE_VERSION)) is not None:
+        return "on the server: `CREATE EXTENSION timescaledb`, then `tapewatch db upgrade`"
+    return "not on the server"

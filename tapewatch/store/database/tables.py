@@ -1,0 +1,129 @@
+"""The SQL twins of the table definitions: names, types, keys and indexes of the operational database."""
+
+import datetime as dt
+from typing import Any
+
+import polars as pl
+import sqlalchemy as sa
+from sqlalchemy.types import TypeEngine
+
+from tapewatch.market.live_tables import ALERTS, GAPS, LIVE, LIVE_BARS, LIVE_MICROSTRUCTURE
+from tapewatch.market.schema import Table
+from tapewatch.market.tables import ANOMALIES, COVERAGE
+
+#: Every table of the operational database.
+SQL_TABLES: tuple[Table, ...] = (ANOMALIES, COVERAGE, *LIVE)
+#: Tables that grow with the tape, row after row in time.
+TIME_SERIES: tuple[Table, ...] = (LIVE_BARS, LIVE_MICROSTRUCTURE)
+PARTITION_COLUMNS = ("market", "date")
+_TIME_COLUMNS = ("time", "event_time", "start_time", "at_time", "created_time", "received_time")
+_OPEN_ROWS = {ALERTS.name: "end_time IS NULL", GAPS.name: "status IN ('growing', 'open')"}
+
+
+class UtcDateTime(sa.types.TypeDecorator[dt.datetime]):
+    """A moment in UTC, in microseconds. Dialects that keep no time zone get the naive UTC time, and give it back aware."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: dt.datetime | None, dialect: sa.Dialect) -> dt.datetime | None:
+        """UTC for the database; a naive time raises ValueError."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value} names no time zone: times are UTC and aware")
+        utc = value.astimezone(dt.UTC)
+        return utc if dialect.name == "postgresql" else utc.replace(tzinfo=None)
+
+    def process_result_value(self, value: dt.datetime | None, dialect: sa.Dialect) -> dt.datetime | None:  # noqa: ARG002
+        """An aware UTC time, whichever zone the session speaks."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+
+
+_SQL_TYPES: dict[pl.DataType, TypeEngine[Any]] = {
+    pl.Datetime("ns", "UTC"): UtcDateTime(),
+    pl.Categorical(): sa.Text(),
+    pl.String(): sa.Text(),
+    pl.Float64(): sa.Double(),
+    pl.Int64(): sa.BigInteger(),
+    pl.Int32(): sa.Integer(),
+    pl.Int16(): sa.SmallInteger(),
+    pl.Int8(): sa.SmallInteger(),
+    pl.Boolean(): sa.Boolean(),
+}
+
+
+def key_columns(table: Table) -> tuple[str, ...]:
+    """The primary key: led by `market`, since a futures contract and a stock may share a symbol.
+
+    `date` is part of it where the table tells its rows apart by nothing else that knows the day.
+    """
+    return ("market", "date", *table.key) if time_column(table) is None else ("market", *table.key)
+
+
+def time_column(table: Table) -> str | None:
+    """The column that ranges of time are asked of; None where a row describes a day, which is its `date`."""
+    return next((name for name in _TIME_COLUMNS if name in table.by_name), None)
+
+
+def open_rows(table: Table) -> str | None:
+    """The condition, in SQL, under which a row tells of something that has not ended; None where rows are facts."""
+    return _OPEN_ROWS.get(table.name)
+
+
+def sql_table(table: Table, metadata: sa.MetaData) -> sa.Table:
+    """The SQL twin of a table definition: its columns and comments, and before them the partition they came from."""
+    columns = [
+        sa.Column(c.name, _SQL_TYPES[c.dtype], nullable=c.is_nullable, comment=_comment(c.description, c.unit))
+        for c in table.columns
+    ]
+    return sa.Table(
+        table.name,
+        metadata,
+        sa.Column("market", sa.Text(), nullable=False, comment="market of the partition"),
+        sa.Column("date", sa.Date(), nullable=False, comment="date of the partition"),
+        *columns,
+        sa.PrimaryKeyConstraint(*key_columns(table), name=f"pk_{table.name}"),
+        *_indexes(table),
+        comment=table.description,
+    )
+
+
+def _indexes(table: Table) -> list[sa.Index]:
+    time = time_column(table)
+    if table in TIME_SERIES and time is not None:
+        # Rows arrive in the order of time, so block ranges find a stretch of it at next to no cost of writing or space.
+        # Partitions would want one made ahead of every row; a plain table turns into a hypertable as it is.
+        block_ranges = {"autosummarize": "on"}
+        return [sa.Index(f"ix_{table.name}_{time}", time, postgresql_using="brin", postgresql_with=block_ranges)]
+    indexes = [sa.Index(f"ix_{table.name}_partition", *PARTITION_COLUMNS)]
+    if time is not None:
+        indexes.append(sa.Index(f"ix_{table.name}_{time}", time))
+    if (is_open := open_rows(table)) is not None:
+        where = sa.text(is_open)
+        indexes.append(sa.Index(f"ix_{table.name}_open", "market", postgresql_where=where, sqlite_where=where))
+    return indexes
+
+
+def _comment(description: str, unit: str) -> str:
+    return f"{description} [{unit}]" if unit else description
+
+
+metadata = sa.MetaData()
+_BY_NAME = {table.name: sql_table(table, metadata) for table in SQL_TABLES}
+anomalies_table = _BY_NAME[ANOMALIES.name]
+
+
+def twin(table: Table) -> sa.Table:
+    """The SQL table of a definition.
+
+    Raises:
+        ValueError: the table is not kept in the database.
+    """
+    if table not in SQL_TABLES:
+        raise ValueError(
+            f"{table.group}/{table.name} is not kept in the database; it keeps {', '.join(t.name for t in SQL_TABLES)}"
+        )
+    return _BY_NAME[table.name]

@@ -1,0 +1,128 @@
+"""Every statement that needs TimescaleDB 2.x, and the question whether it is there.
+
+Tables of the tape become hypertables with compression and retention, hourly bars a continuous aggregate. The statements
+keep to what all of 2.x understands. An extension that the server has but this database has not installed is left alone, and
+so is the Apache edition, which has neither compression nor policies nor continuous aggregates.
+"""
+
+import datetime as dt
+import re
+from collections.abc import Iterator
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from tapewatch.store.database.tables import TIME_SERIES, key_columns, time_column
+
+CHUNK = "7 days"
+COMPRESS_AFTER = "14 days"
+_KNOWN = "timescaledb_is_installed"
+#: The first release in which a row of a compressed chunk can be replaced or deleted. Before it nothing is compressed.
+_CHANGES_COMPRESSED = (2, 11)
+
+
+def is_installed(connection: Connection) -> bool:
+    """Whether this database has the extension, in an edition that can do what is wanted; asked once a connection."""
+    if connection.dialect.name != "postgresql":
+        return False
+    if _KNOWN not in connection.info:
+        is_there = connection.scalar(sa.text(INSTALLED_VERSION)) is not None
+        connection.info[_KNOWN] = is_there and not is_apache(connection)
+    return bool(connection.info[_KNOWN])
+
+
+def is_apache(connection: Connection) -> bool:
+    """Whether the extension is of the Apache edition."""
+    return str(connection.scalar(sa.text("SELECT current_setting('timescaledb.license', true)"))) == "apache"
+
+
+def can_compress(version: str) -> bool:
+    """Whether the platform compresses under this version of the extension."""
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:2]) >= _CHANGES_COMPRESSED
+
+
+INSTALLED_VERSION = "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'"
+AVAILABLE_VERSION = "SELECT default_version FROM pg_available_extensions WHERE name = 'timescaledb'"
+
+
+def hypertables(connection: Connection) -> set[str]:
+    """Names of the tables that are hypertables."""
+    if not is_installed(connection):
+        return set()
+    rows = connection.execute(
+        sa.text(
+            "SELECT hypertable_name FROM timescaledb_information.hypertables WHERE hypertable_schema = current_schema()"
+        )
+    )
+    return {str(name) for (name,) in rows}
+
+
+def arrangement(already: set[str], retention_days: dict[str, int], version: str) -> Iterator[str]:
+    """Statements that make hypertables of the tables that are not (`already`) ones, for a version of the extension.
+
+    They may run inside a transaction. `create_hypertable` in its older form sets no columnstore policy of its own, so the
+    one added here is the only one.
+    """
+    for table in TIME_SERIES:
+        time = time_column(table)
+        if table.name in already:
+            continue
+        yield (
+            f"SELECT create_hypertable('{table.name}', '{time}', chunk_time_interval => INTERVAL '{CHUNK}', "
+            "create_default_indexes => FALSE, migrate_data => TRUE, if_not_exists => TRUE)"
+        )
+        if can_compress(version):
+            segments = ", ".join(name for name in key_columns(table) if name != time)
+            yield (
+                f"ALTER TABLE {table.name} SET (timescaledb.compress, timescaledb.compress_segmentby = '{segments}', "
+                f"timescaledb.compress_orderby = '{time}')"
+            )
+            yield f"SELECT add_compression_policy('{table.name}', INTERVAL '{COMPRESS_AFTER}', if_not_exists => TRUE)"
+        if (days := retention_days.get(table.name)) is not None:
+            yield f"SELECT add_retention_policy('{table.name}', INTERVAL '{days} days', if_not_exists => TRUE)"
+
+
+#: Without data: with data it cannot be made inside a transaction. Rows younger than the last refresh are added on reading.
+CONTINUOUS_HOURS = (
+    "CREATE MATERIALIZED VIEW IF NOT EXISTS bars_hourly "
+    "WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS {select} WITH NO DATA"
+)
+HOUR = "time_bucket(INTERVAL '1 hour', time)"
+FIRST_OPEN, LAST_CLOSE = "first(open, time)", "last(close, time)"
+#: The window ends before retention begins, so that what it drops does not go from the hours, and holds late heals.
+_SPARED_DAYS = 10
+
+
+def refresh_policy(retention_days: int) -> str:
+    """Keep the hours up to date, as far back as no chunk is dropped; what changed is computed anew, nothing else."""
+    return (
+        f"SELECT add_continuous_aggregate_policy('bars_hourly', start_offset => INTERVAL '{retention_days - _SPARED_DAYS} days', "
+        "end_offset => INTERVAL '1 hour', schedule_interval => INTERVAL '30 minutes', if_not_exists => TRUE)"
+    )
+
+
+#: Outside a transaction only.
+REFRESH = "CALL refresh_continuous_aggregate('bars_hourly', NULL, NULL)"
+
+
+#: Set only where it is known: PostgreSQL refuses a name of an extension that the extension does not have (before 2.14).
+_UNLIMITED = (
+    "SELECT set_config(name, '0', true) FROM pg_settings "
+    "WHERE name = 'timescaledb.max_tuples_decompressed_per_dml_transaction'"
+)
+
+
+def lift_decompression_limit(connection: Connection) -> None:
+    """Let this transaction rewrite as many compressed rows as it must; by default a bulk upsert fails at 100,000."""
+    if is_installed(connection):
+        connection.exec_driver_sql(_UNLIMITED)
+
+
+def drop_chunks(table: str, before: dt.datetime) -> str:
+    """Remove whole chunks that end before a moment; what remains of older rows is left to DELETE."""
+    return f"SELECT drop_chunks('{table}', older_than => TIMESTAMPTZ '{before.isoformat()}')"
+
+
+def size(table: str) -> str:
+    """Bytes of a hypertable with its chunks and indexes."""
+    return f"SELECT hypertable_size('{table}')"

@@ -1,0 +1,205 @@
+"""The lake: one Parquet object per table and partition, written whole and swapped in atomically.
+
+Layout: `{root}/{group}/{table}/market={market}/date={date}.parquet`; an unpartitioned table is
+`{root}/{group}/{table}.parquet`.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+from upath import UPath
+
+from tapewatch.market.instruments import Market, Partition
+from tapewatch.market.schema import Table
+from tapewatch.store.durable import Staging, WriteError, is_local
+from tapewatch.store.lake.parquet_file import DisorderError, Selection, symbol_counts, write_parquet
+
+#: A replacement with fewer than this share of the rows it replaces is refused unless asked for.
+SHRINK_FLOOR = 0.5
+
+
+class LakeError(RuntimeError):
+    """The lake refuses; the message names the partition and the way out."""
+
+
+class MissingPartitionError(LakeError):
+    """A partition that was asked for has not been written."""
+
+
+class ShrinkError(LakeError):
+    """A replacement is suspiciously smaller than what it would replace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a write put in place."""
+
+    path: str
+    rows: int
+    bytes: int
+
+
+class Lake:
+    """Reads and writes partitions under a root folder or fsspec URL. Safe for concurrent writers: the last one wins whole."""
+
+    def __init__(self, root: str | Path | UPath) -> None:
+        self.root = UPath(root)
+
+    def path(self, table: Table, partition: Partition | None = None) -> UPath:
+        """Where a partition's object lies, whether or not it exists."""
+        base = self.root / table.group
+        if partition is None:
+            return base / f"{table.name}.parquet"
+        return base / table.name / f"market={partition.market}" / f"date={partition.date}.parquet"
+
+    def exists(self, table: Table, partition: Partition | None = None) -> bool:
+        """Whether the partition has been written."""
+        return bool(self.path(table, partition).exists())
+
+    def partitions(self, table: Table, market: Market | None = None) -> list[Partition]:
+        """The partitions of a table that exist, oldest first."""
+        pattern = f"market={market or '*'}/date=*.parquet"
+        found = (self.root / table.group / table.name).glob(pattern)
+        return sorted(
+            Partition(
+                dt.date.fromisoformat(p.stem.removeprefix("date=")), Market(p.parent.name.removeprefix("market="))
+            )
+            for p in found
+        )
+
+    def symbols(self, table: Table, partition: Partition | None = None) -> dict[str, int]:
+        """Rows by symbol, in order, read from the object's footer alone."""
+        return symbol_counts(self._footer(table, partition))
+
+    def rows(self, table: Table, partition: Partition | None = None) -> int:
+        """How many rows a partition holds, read from its footer alone."""
+        return int(self._footer(table, partition).num_rows)
+
+    def scan(self, table: Table, partition: Partition | None = None) -> pl.LazyFrame:
+        """A lazy frame over one partition; a replacement between two of its reads would show, which `read` rules out.
+
+        Raises:
+            MissingPartitionError: it has not been written.
+        """
+        path = self._existing(table, partition)
+        if is_local(path):
+            return pl.scan_parquet(path.path)
+        return pl.scan_pyarrow_dataset(ds.dataset(path.path, filesystem=path.fs, format="parquet"))
+
+    def read(
+        self,
+        table: Table,
+        partition: Partition | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        symbols: Sequence[str] | None = None,
+    ) -> pl.DataFrame:
+        """One partition, or the named columns and symbols of it; only the row groups that hold them are read.
+
+        Raises:
+            MissingPartitionError: it has not been written.
+        """
+        path = self._existing(table, partition)
+        names = list(columns or table.schema)
+        # One handle for footer and rows: a partition that is replaced meanwhile is read as it was.
+        with _open(path) as stream, pq.ParquetFile(stream, pre_buffer=True) as file:
+            selection = Selection.of(file.metadata, symbols)
+            groups = file.read_row_groups(selection.groups, columns=names)
+        frame = pl.DataFrame(groups)
+        # Written before a column that may be null was added, an object lacks it.
+        later = [c for c in table.columns if c.name in names and c.name not in frame.columns and c.is_nullable]
+        frame = frame.with_columns(pl.lit(None, column.dtype).alias(column.name) for column in later)
+        return selection.cut(frame.select(pl.col(name).cast(table.schema[name]) for name in names))
+
+    def write(
+        self,
+        table: Table,
+        partition: Partition | None,
+        frames: pl.DataFrame | Iterable[pl.DataFrame],
+        *,
+        allow_shrink: bool = False,
+    ) -> Written:
+        """Replace a partition by `frames`, all or nothing; memory holds a few frames at a time.
+
+        Each frame is checked against the table and the market. Together they must be sorted as the table says; a single frame is
+        sorted here.
+
+        Raises:
+            SchemaError: a frame does not fit the table.
+            ShrinkError: the partition would lose more than half its rows and `allow_shrink` is not set.
+            LakeError: the frames are out of order, or the disk is full or cannot be written. In every case the partition
+                stays as it was.
+        """
+        if isinstance(frames, pl.DataFrame):
+            frames = [table.conform(frames).sort(table.sort)]
+        target = self.path(table, partition)
+        try:
+            with Staging(target) as staging:
+                rows = write_parquet(table, frames, staging.path, market=partition.market if partition else None)
+                if not allow_shrink:
+                    self._refuse_shrinking(table, partition, rows)
+                return Written(str(target), rows, staging.swap_in())
+        except DisorderError as error:
+            raise LakeError(f"{table.group}/{table.name} for {partition or 'any day'}: {error}") from error
+        except WriteError as error:
+            raise LakeError(
+                f"cannot write {table.group}/{table.name} for {partition or 'any day'} to {target}: {error}; "
+                "what was there before stays"
+            ) from error
+
+    def remove(self, table: Table, partition: Partition | None) -> None:
+        """Forget a partition; nothing happens where it was never written."""
+        with suppress(FileNotFoundError):
+            self.path(table, partition).unlink()
+
+    def _refuse_shrinking(self, table: Table, partition: Partition | None, rows: int) -> None:
+        if not self.exists(table, partition):
+            return
+        before = self.rows(table, partition)
+        if rows < before * SHRINK_FLOOR:
+            raise ShrinkError(
+                f"{self.path(table, partition)} holds {before:,} rows; refusing to replace them by {rows:,}. "
+                "If that is right, write again with allow_shrink"
+            )
+
+    def _existing(self, table: Table, partition: Partition | None) -> UPath:
+        path = self.path(table, partition)
+        if not path.exists():
+            raise MissingPartitionError(
+                f"no {table.group}/{table.name} for {partition or 'any day'}: materialize it first"
+            )
+        return path
+
+    def _footer(self, table: Table, partition: Partition | None) -> pq.FileMetaData:
+        with self._existing(table, partition).open("rb") as stream:
+            return pq.read_metadata(stream)
+
+
+def _open(path: UPath) -> Any:
+    return pa.OSFile(path.path, "rb") if is_local(path) else path.open("rb")
+
+
+def whole_symbol_groups(counts: Sequence[Mapping[str, int]], max_rows: int) -> Iterator[list[str]]:
+    """Split symbols into runs whose rows, summed over all `counts`, stay under `max_rows` (a larger symbol stands alone).
+
+    Pass the `Lake.symbols` of each table that is read side by side.
+    """
+    group: list[str] = []
+    rows = 0
+    for symbol in sorted(set().union(*counts)):
+        size = sum(count.get(symbol, 0) for count in counts)
+        if group and rows + size > max_rows:
+            yield group
+            group, rows = [], 0
+        group.append(symbol)
+        rows += size
+    if group:
+        yield group

@@ -1,0 +1,42 @@
+"""A day's tape in batches of whole symbols, so that a day of any size fits in memory."""
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from tapewatch.market.instruments import Partition
+from tapewatch.market.tables import QUOTES, TRADES
+from tapewatch.store.lake.lake import Lake, whole_symbol_groups
+
+#: Trades and quotes of one batch: some 300 MB while they are read and summed up.
+BATCH_ROWS = 4_000_000
+_TRADE_COLUMNS = ("symbol", "time", "sequence_number", "price", "size", "conditions", "correction")
+_QUOTE_COLUMNS = ("symbol", "time", "sequence_number", "bid_price", "ask_price", "bid_size", "ask_size")
+
+
+def symbol_batches(
+    lake: Lake, partition: Partition, max_rows: int = BATCH_ROWS, *, all_columns: bool = False
+) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Trades and quotes of a partition, symbol after symbol in order, in batches of at most `max_rows` rows together.
+
+    A symbol is never split: a larger one makes a batch of its own. Of each table come the columns that bars and features
+    are made of, or all, sorted as the table says. A table that was never written for the partition counts as empty.
+
+    Raises:
+        MissingPartitionError: the partition has neither trades nor quotes.
+    """
+    tables = [table for table in (TRADES, QUOTES) if lake.exists(table, partition)]
+    if not tables:
+        lake.scan(TRADES, partition)
+    counts = [lake.symbols(table, partition) for table in tables]
+    wanted = [
+        (t, list(t.schema) if all_columns else c) for t, c in ((TRADES, _TRADE_COLUMNS), (QUOTES, _QUOTE_COLUMNS))
+    ]
+    for symbols in whole_symbol_groups(counts, max_rows):
+        trades, quotes = (
+            lake.read(table, partition, columns=columns, symbols=symbols)
+            if table in tables
+            else table.empty().select(columns)
+            for table, columns in wanted
+        )
+        yield trades, quotes

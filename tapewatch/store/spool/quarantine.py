@@ -1,0 +1,126 @@
+"""What a stream delivered and nobody could read, all of it: files beside the spool.
+
+Layout: `{folder}/{date}/{received_ns}.parquet`, `LIVE_QUARANTINE` rows, by the UTC date of their keeping; a file appears by
+rename once it is on disk.
+"""
+
+import datetime as dt
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import polars as pl
+
+from tapewatch.market.instruments import Market
+from tapewatch.market.live_tables import LIVE_QUARANTINE
+
+#: The most that one market's files may take on disk together: some ten million events, since like lines compress well.
+MOST_BYTES = 2 * 1024**3
+#: Rows that wait in memory for a disk that is full.
+_HELD_ROWS = 200_000
+#: As long as the database keeps its own.
+_KEPT = dt.timedelta(days=90)
+_SUFFIX = ".parquet"
+#: How a disk refuses: the system's errors, and Polars' own for a full one.
+_REFUSALS = (OSError, pl.exceptions.PolarsError)
+
+
+class QuarantineFiles:
+    """One market's files of unreadable events. Not thread-safe.
+
+    Args:
+        folder: made when it is first needed; days older than 90 are deleted when it is opened.
+        most_bytes: when the files come to so much, rows are dropped and counted.
+        held_rows: how many rows may wait in memory for a disk that takes none.
+
+    Attributes:
+        rows_written, rows_dropped: since the start; rows are dropped above `most_bytes` and `held_rows`, the newest first.
+        error: why rows could not be written; None where they could.
+    """
+
+    def __init__(self, folder: Path, *, most_bytes: int = MOST_BYTES, held_rows: int = _HELD_ROWS) -> None:
+        self.folder = folder
+        self.rows_written = self.rows_dropped = 0
+        self.error: str | None = None
+        self._most_bytes, self._most_held = most_bytes, held_rows
+        self._held: list[pl.DataFrame] = []
+        self._forget(dt.datetime.now(dt.UTC).date() - _KEPT)
+        self._bytes = sum(path.stat().st_size for path in self._files())
+
+    @property
+    def rows_held(self) -> int:
+        """Rows that wait in memory."""
+        return sum(frame.height for frame in self._held)
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Take `LIVE_QUARANTINE` rows; the newest are dropped where too many wait."""
+        kept = rows.head(max(0, self._most_held - self.rows_held))
+        self.rows_dropped += rows.height - kept.height
+        if kept.height:
+            self._held.append(kept)
+
+    def flush(self) -> None:
+        """Write what is held as one file. Never raises for a disk that refuses: `error` says why, and the rows stay held."""
+        if not self._held:
+            return
+        rows = pl.concat(self._held)
+        if self._bytes >= self._most_bytes:
+            self.error = f"{self.folder} holds {self._most_bytes:,} bytes: look at what is in it, and delete it"
+            self.rows_dropped += rows.height
+            self._held = []
+            return
+        try:
+            self._bytes += _write(rows, self.folder)
+        except _REFUSALS as error:
+            self.error = f"{self.folder}: {getattr(error, 'strerror', None) or error}"
+            return
+        self.rows_written += rows.height
+        self._held, self.error = [], None
+
+    def close(self) -> None:
+        """Flush; what the disk still refuses is dropped."""
+        self.flush()
+        self.rows_dropped += self.rows_held
+        self._held = []
+
+    def _files(self) -> Iterator[Path]:
+        return self.folder.glob(f"*/*{_SUFFIX}")
+
+    def _forget(self, before: dt.date) -> None:
+        for day in self.folder.glob("*"):
+            with suppress(ValueError):
+                if dt.date.fromisoformat(day.name) < before:
+                    shutil.rmtree(day, ignore_errors=True)
+
+
+def quarantine_folder(spool_root: Path, market: Market) -> Path:
+    """Where a market's files lie."""
+    return Path(spool_root) / market.value / "quarantine"
+
+
+def quarantined(folder: Path, day: dt.date | None = None) -> pl.DataFrame:
+    """`LIVE_QUARANTINE` rows of a market's files, of one day (UTC) or of all, in the order in which they came."""
+    paths = sorted(folder.glob(f"{day.isoformat() if day else '*'}/*{_SUFFIX}"))
+    return pl.concat([LIVE_QUARANTINE.empty(), *(pl.read_parquet(path) for path in paths)])
+
+
+def _write(rows: pl.DataFrame, folder: Path) -> int:
+    """One file, on disk before it has its name; returns its bytes."""
+    now_ns = time.time_ns()
+    path = folder / dt.datetime.fromtimestamp(now_ns // 10**9, dt.UTC).date().isoformat() / f"{now_ns}{_SUFFIX}"
+    staged = path.with_name(f".{path.name}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with staged.open("wb") as stream:
+            rows.write_parquet(stream, compression="zstd")
+            stream.flush()
+            os.fsync(stream.fileno())
+        size = staged.stat().st_size
+        staged.replace(path)
+    except _REFUSALS:
+        staged.unlink(missing_ok=True)
+        raise
+    return size

@@ -1,0 +1,322 @@
+"""The spool: batches of streamed rows as small Arrow files, on their way from a collector or healer into the lake.
+
+Layout: `{root}/{market}/{date}/{producer}-{number:012d}-{table}.arrow`, by the market date of the event. A file appears by
+rename once it is on disk; numbers of a producer only grow, through every restart.
+"""
+
+import datetime as dt
+import fcntl
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import polars as pl
+
+from tapewatch.market.instruments import Market
+from tapewatch.market.live_tables import STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.schema import Table
+from tapewatch.market.tables import QUARANTINE
+from tapewatch.store.spool.files import SPOOLED, HealedInterval, SpoolFile, day_at, market_days, market_files
+from tapewatch.store.spool.rows import write_rows
+
+#: Numbers are taken from the state file in blocks, so that none is given twice however the process ends.
+_NUMBERS_AT_ONCE = 1024
+_HELD_ROWS = 2_000_000
+
+
+class SpoolError(RuntimeError):
+    """The spool refuses; the message names the file and the way out."""
+
+
+class Batch(Protocol):
+    """What a decoder hands over (`StreamBatch`): frames of the streamed tables."""
+
+    trades: pl.DataFrame
+    quotes: pl.DataFrame
+    bars: pl.DataFrame
+    others: dict[str, pl.DataFrame]
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Rows that the spool had to drop because nothing could be written; times of their first and last event, ns."""
+
+    table: str
+    rows: int
+    first: int
+    last: int
+
+
+@dataclass
+class SpoolState:
+    """What a producer had spooled when it last said so: never newer than what lies on disk. Times are int64 ns UTC."""
+
+    last_time: dict[str, int] = field(default_factory=dict)
+    last_received: int | None = None
+
+    @property
+    def newest(self) -> int | None:
+        """The newest event of any table; None before the first."""
+        return max(self.last_time.values(), default=None)
+
+
+class SpoolWriter:
+    """Writes one producer's batches of one market; a context manager that flushes at its end.
+
+    Rows are held until `flush`. A disk that takes no more leaves them held: they are tried again at the next flush, and
+    dropped only above `held_rows`, oldest first; `take_losses` says which. Not thread-safe.
+
+    Args:
+        root: the spool's folder.
+        market: the market of all rows.
+        producer: `collector` or `healer`; one process at a time may be it.
+        held_rows: how many rows may wait in memory for a disk that is full.
+
+    Raises:
+        SpoolError: another process writes as this producer, or the folder cannot be made.
+    """
+
+    def __init__(self, root: Path, market: Market, producer: str, *, held_rows: int = _HELD_ROWS) -> None:
+        self.market, self.producer = market, producer
+        self.folder = Path(root) / market.value
+        self._held: dict[tuple[dt.date, str], list[pl.DataFrame]] = {}
+        self._max_held = held_rows
+        self._losses: list[Loss] = []
+        #: Rows written and dropped since the start, files written, and why the last flush failed (None where it did not).
+        self.rows_written = self.rows_dropped = self.files_written = self.rows_held = 0
+        self.error: str | None = None
+        self._lock = self._take_lock()
+        try:
+            self._remove_stale()
+            self.state, self._number = self._read_state()
+        except BaseException:
+            # Who tries again in the same process would be refused by its own lock.
+            os.close(self._lock)
+            raise
+        self._newest, self._received = dict(self.state.last_time), self.state.last_received
+        self._reserved = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Flush, and let another process write. What the disk still refuses is given up, see `take_losses`."""
+        if self._lock >= 0:
+            try:
+                self.flush()
+                self._drop_above(0)
+            finally:
+                os.close(self._lock)
+                self._lock = -1
+
+    def add(self, batch: Batch) -> pl.DataFrame:
+        """Take a decoded batch; returns what `add_rows` returns, of all its tables."""
+        frames = [
+            (STREAM_TRADES.name, batch.trades),
+            (STREAM_QUOTES.name, batch.quotes),
+            (STREAM_BARS.name, batch.bars),
+        ]
+        refused = [self.add_rows(name, frame) for name, frame in (*frames, *batch.others.items()) if frame.height]
+        return pl.concat(refused) if refused else QUARANTINE.empty()
+
+    def add_rows(self, table: Table | str, frame: pl.DataFrame) -> pl.DataFrame:
+        """Take rows of a streamed table, in order of arrival.
+
+        Returns: the rows that lie on a day on which the market is closed, as `QUARANTINE` rows for the caller to keep.
+
+        Raises:
+            SchemaError: the frame has other columns than the table.
+            KeyError: no such streamed table.
+        """
+        table = SPOOLED[table] if isinstance(table, str) else table
+        if frame.schema != table.schema:
+            table.check(frame)
+        closed = QUARANTINE.empty()
+        for day, rows in market_days(frame, self.market):
+            if day is None:
+                closed = _closed(self.market, table, rows)
+                continue
+            self._held.setdefault((day, table.name), []).append(rows)
+            self.rows_held += rows.height
+        if frame.height:
+            self._received = max(self._received or 0, int(frame["received_time"].to_physical().max()))  # type: ignore[arg-type]
+        return closed
+
+    def add_heal(self, table: Table, frame: pl.DataFrame, interval: HealedInterval) -> list[SpoolFile]:
+        """Write what a source of record holds of an interval, at once; these rows outrank streamed ones.
+
+        A frame without rows is a batch too: it says that there was nothing, and wakes what depends on the day.
+
+        Raises:
+            SchemaError: the frame does not fit the table.
+            SpoolError: the disk takes no more.
+        """
+        written = []
+        frame = table.conform(frame)
+        days = market_days(frame, self.market) if frame.height else [(day_at(interval.start, self.market), frame)]
+        for day, rows in days:
+            if day is None:
+                continue
+            try:
+                file = self._target(day, table.name, self._next_number(), interval)
+                _write(rows, Path(file.path))
+                _sync_folder(Path(file.path).parent)
+            except OSError as error:
+                raise SpoolError(f"cannot write to {self.folder}: {error}; free some space and heal again") from error
+            written.append(file)
+            self.rows_written += rows.height
+        return written
+
+    def flush(self) -> int:
+        """Write what is held, one file a table and day, then the state; returns the files written.
+
+        Never raises for a disk that refuses: `error` says why, and the rows stay held.
+        """
+        if not self._held and self.error is None:
+            return 0
+        written = 0
+        self.error = None
+        try:
+            number = self._next_number()
+            for key in list(self._held):
+                self._write_held(key, number)
+                written += 1
+            self._commit_state()
+        except OSError as error:
+            self.error = f"{self.folder}: {error.strerror or error}"
+            self._drop_above(self._max_held)
+        return written
+
+    def take_losses(self) -> list[Loss]:
+        """What was dropped since the last call: the caller opens a gap for each."""
+        losses, self._losses = self._losses, []
+        return losses
+
+    def _write_held(self, key: tuple[dt.date, str], number: int) -> None:
+        rows = pl.concat(self._held[key], rechunk=True)
+        path = Path(self._target(key[0], key[1], number).path)
+        _write(rows, path)
+        del self._held[key]
+        self.rows_held -= rows.height
+        _sync_folder(path.parent)
+        self.rows_written += rows.height
+        self.files_written += 1
+        newest = int(rows["time"].to_physical().max())  # type: ignore[arg-type]
+        self._newest[key[1]] = max(self._newest.get(key[1], newest), newest)
+
+    def _drop_above(self, bound: int) -> None:
+        for key in list(self._held):
+            if self.rows_held <= bound:
+                return
+            rows = pl.concat(self._held.pop(key))
+            times = rows["time"].to_physical()
+            self._losses.append(Loss(key[1], rows.height, int(times.min()), int(times.max())))  # type: ignore[arg-type]
+            self.rows_held -= rows.height
+            self.rows_dropped += rows.height
+
+    def _target(self, day: dt.date, table: str, number: int, heals: HealedInterval | None = None) -> SpoolFile:
+        return SpoolFile.at(self.folder / day.isoformat(), self.producer, number, table, heals)
+
+    def _next_number(self) -> int:
+        number = self._number
+        if number >= self._reserved:
+            self._write_state(number + _NUMBERS_AT_ONCE)
+            self._reserved = number + _NUMBERS_AT_ONCE
+        self._number = number + 1
+        return number
+
+    def _commit_state(self) -> None:
+        """The state follows the files: killed in between, it is older than the truth, never newer."""
+        self.state = SpoolState(dict(self._newest), self._received)
+        self._write_state(self._reserved)
+
+    def _write_state(self, next_number: int) -> None:
+        stated = {
+            "next_number": next_number,
+            "last_time": self.state.last_time,
+            "last_received": self.state.last_received,
+        }
+        staged = self._state_path.with_name(f".{self.producer}.state.tmp")
+        with staged.open("w") as stream:
+            json.dump(stated, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        staged.replace(self._state_path)
+
+    def _read_state(self) -> tuple[SpoolState, int]:
+        waiting = [file.number for files in market_files(self.folder).values() for file in files]
+        beyond = 1 + max(waiting, default=0)
+        try:
+            stated = json.loads(self._state_path.read_text())
+            number = max(int(stated["next_number"]), beyond)
+            return SpoolState(stated["last_time"], stated["last_received"]), number
+        except FileNotFoundError:
+            return SpoolState(), beyond
+        except (ValueError, KeyError, TypeError) as error:
+            raise SpoolError(f"{self._state_path} is damaged ({error}): remove it once the spool is merged") from error
+
+    @property
+    def _state_path(self) -> Path:
+        return self.folder / f"{self.producer}.state.json"
+
+    def _take_lock(self) -> int:
+        path = self.folder / f"{self.producer}.lock"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+        except OSError as error:
+            raise SpoolError(f"cannot make the spool {self.folder} ({error.strerror}): set TAPEWATCH_HOME") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(lock)
+            raise SpoolError(
+                f"another process writes to {self.folder} as {self.producer}: stop it first (`tapewatch status`)"
+            ) from error
+        return lock
+
+    def _remove_stale(self) -> None:
+        for path in self.folder.glob(f"*/.{self.producer}-*.tmp"):
+            path.unlink(missing_ok=True)
+
+
+def _write(rows: pl.DataFrame, path: Path) -> None:
+    """One file, on disk before it has its name."""
+    staged = path.with_name(f".{path.name}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with staged.open("wb") as stream:
+            write_rows(rows, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        staged.replace(path)
+    except OSError:
+        staged.unlink(missing_ok=True)
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _closed(market: Market, table: Table, rows: pl.DataFrame) -> pl.DataFrame:
+    return QUARANTINE.conform(
+        rows.select(
+            source=pl.lit(f"stream of {market}, {table.name}"),
+            line=pl.int_range(1, pl.len() + 1, dtype=pl.Int64),
+            reason=pl.format("time {} lies on no trading day of the market", pl.col("time")),
+            raw=pl.struct(pl.all()).struct.json_encode(),
+        )
+    )

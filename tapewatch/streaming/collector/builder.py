@@ -1,0 +1,71 @@
+"""Builds live bars and microstructure rows in a thread of its own: a minute of many symbols holds up no alert."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterable
+
+import polars as pl
+
+from tapewatch.market.live_tables import LIVE_BARS, LIVE_MICROSTRUCTURE
+from tapewatch.streaming.collector.live_database import RowWriter
+from tapewatch.streaming.live.day_tapes import DayRows, DayTapes
+
+_WAITING_STEPS = 1024
+
+
+class Builder:
+    """The thread that builds. What it is given stays in order; a caller waits only where it is a thousand steps behind."""
+
+    def __init__(self, tapes: DayTapes, rows: RowWriter) -> None:
+        self.tapes = tapes
+        self.failure: BaseException | None = None
+        self._rows = rows
+        self._work: queue.Queue[Callable[[], None] | None] = queue.Queue(_WAITING_STEPS)
+        self._thread = threading.Thread(target=self._run, name="builder", daemon=True)
+
+    def start(self) -> None:
+        """Begin to build."""
+        self._thread.start()
+
+    def watch_from(self, now_ns: int) -> None:
+        """The tape is watched from now on, and was under way before."""
+        self.tapes.watched_from_ns = now_ns
+
+    def push(self, trades: pl.DataFrame, quotes: pl.DataFrame, now_ns: int) -> None:
+        """Take ticks; `now_ns` is the tape's present."""
+        self._put(lambda: self.tapes.push(trades, quotes, now_ns))
+
+    def advance(self, through_ns: int) -> None:
+        """Give out what is complete up to a time."""
+        self._put(lambda: self._emit(self.tapes.advance(through_ns)))
+
+    def finish(self, now_ns: int) -> None:
+        """Give out what there is of the days under way, and end those whose sessions are over."""
+        self._put(lambda: self._emit(self.tapes.close(now_ns)))
+
+    def close(self) -> None:
+        """Build what is left and end the thread."""
+        self._work.put(None)
+        self._thread.join()
+
+    def _put(self, work: Callable[[], None]) -> None:
+        if self.failure is not None:
+            raise RuntimeError("live rows cannot be built") from self.failure
+        self._work.put(work)
+
+    def _run(self) -> None:
+        try:
+            while (work := self._work.get()) is not None:
+                work()
+        except BaseException as error:  # noqa: BLE001 - the worker raises it, and the process ends with it
+            self.failure = error
+            while self._work.get() is not None:
+                pass
+
+    def _emit(self, rows_by_day: Iterable[DayRows]) -> None:
+        for partition, rows in rows_by_day:
+            self._rows.put(LIVE_BARS, partition, rows.second_bars)
+            self._rows.put(LIVE_BARS, partition, rows.minute_bars)
+            self._rows.remove(LIVE_BARS, partition, rows.withdrawn_bars)
+            self._rows.put(LIVE_MICROSTRUCTURE, partition, rows.microstructure)
+            self._rows.remove(LIVE_MICROSTRUCTURE, partition, rows.withdrawn_rows)

@@ -1,0 +1,224 @@
+"""The operational database as a collector sees it: away for a while is no error, and nothing of the tape waits for it."""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import polars as pl
+
+from tapewatch.market.instruments import Partition
+from tapewatch.market.schema import Table
+from tapewatch.store.database.database import Database, DatabaseError
+
+_log = logging.getLogger(__name__)
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 5.0
+_PATIENCE_S = 5.0
+#: What a transaction that is under way may take to end.
+_LAST_S = 1.0
+_BUFFER_ROWS = 500_000
+#: Rows of one transaction: alerts wait no longer than it lasts.
+_CHUNK_ROWS = 250
+
+
+class LiveDatabase:
+    """A `Database` that is opened when it is first needed. While it is away, calls fail at once; now and then one tries.
+
+    Safe to share between threads.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._opening = threading.Lock()
+        self._database: Database | None = None
+        self._pause_s = 0.0
+        self._retry_at = 0.0
+        self.error: str | None = None
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the last call found it away."""
+        return self.error is not None
+
+    def upsert(self, table: Table, partition: Partition, frame: pl.DataFrame) -> int:
+        """As `Database.upsert`; also a transient DatabaseError where it is known to be away."""
+        return int(self._call("upsert", table, partition, frame))
+
+    def revise(self, table: Table, partition: Partition, frame: pl.DataFrame) -> int:
+        """As `Database.revise`; also a transient DatabaseError where it is known to be away."""
+        return int(self._call("revise", table, partition, frame))
+
+    def remove(self, table: Table, partition: Partition, keys: pl.DataFrame) -> int:
+        """As `Database.remove`; also a transient DatabaseError where it is known to be away."""
+        return int(self._call("remove", table, partition, keys))
+
+    def read(self, table: Table, **question: Any) -> pl.DataFrame:
+        """As `Database.read`; also a transient DatabaseError where it is known to be away."""
+        found: pl.DataFrame = self._call("read", table, **question)
+        return found
+
+    def close(self) -> None:
+        """Return every connection. One that is made just now is not waited for: a server may take long to say nothing."""
+        if not self._opening.acquire(blocking=False):
+            return
+        try:
+            if self._database is not None:
+                self._database.close()
+                self._database = None
+        finally:
+            self._opening.release()
+
+    def _call(self, method: str, *args: object, **options: Mapping[str, object]) -> Any:
+        if self.error is not None and time.monotonic() < self._retry_at:
+            raise DatabaseError(self.error, is_transient=True)
+        try:
+            answer = getattr(self._opened(), method)(*args, **options)
+        except DatabaseError as error:
+            if error.is_transient:
+                self._note_failure(str(error))
+            raise
+        if self.error is not None:
+            _log.info("the database answers again")
+        self.error, self._pause_s = None, 0.0
+        return answer
+
+    def _opened(self) -> Database:
+        with self._opening:
+            if self._database is None:
+                self._database = Database(self._url, patience_s=_PATIENCE_S)
+            return self._database
+
+    def _note_failure(self, reason: str) -> None:
+        if self.error is None:
+            _log.warning("the database is away, live rows wait for it: %s", reason)
+        self._pause_s = min(_LONGEST_PAUSE_S, 2 * self._pause_s or _FIRST_PAUSE_S)
+        self._retry_at = time.monotonic() + self._pause_s
+        self.error = reason
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    table: Table
+    partition: Partition
+    frame: pl.DataFrame
+    #: The method of `LiveDatabase` that writes them.
+    how: str
+
+
+class RowWriter:
+    """Writes live rows in a thread of its own; those of one table and day in the order in which they were given.
+
+    Rows that have revisions go on from those that the database holds, an earlier process's among them.
+    `put` and `remove` never wait. When the buffer is full the oldest rows are dropped and counted: they are in the spool too.
+    """
+
+    def __init__(self, database: LiveDatabase, *, buffer_rows: int = _BUFFER_ROWS) -> None:
+        self._database = database
+        self._buffer_rows = buffer_rows
+        self._waiting: dict[tuple[str, Partition], deque[_Rows]] = {}
+        self._changed = threading.Condition()
+        self._is_closing = self._is_over = False
+        self._thread = threading.Thread(target=self._run, name="row-writer", daemon=True)
+        self.rows_waiting = self.rows_dropped = self.rows_refused = self.rows_written = 0
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def put(self, table: Table, partition: Partition, frame: pl.DataFrame) -> None:
+        """Take rows of a live table."""
+        self._take(table, partition, frame, "revise" if "revision" in table.by_name else "upsert")
+
+    def remove(self, table: Table, partition: Partition, keys: pl.DataFrame) -> None:
+        """Take keys of rows that are no more."""
+        self._take(table, partition, keys, "remove")
+
+    def _take(self, table: Table, partition: Partition, frame: pl.DataFrame, how: str) -> None:
+        if frame.is_empty():
+            return
+        parts = [_Rows(table, partition, part, how) for part in frame.iter_slices(_CHUNK_ROWS)]
+        with self._changed:
+            self._waiting.setdefault((table.name, partition), deque()).extend(parts)
+            self.rows_waiting += frame.height
+            self._drop_overflow()
+            self._changed.notify()
+
+    def close(self, timeout_s: float) -> int:
+        """Write what waits, for at most about this long; returns the rows that were left."""
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify()
+        self._thread.join(timeout_s)
+        # What is left is left: the next collector may write by now, and the database is about to be closed.
+        self._is_over = True
+        self._thread.join(_LAST_S)
+        return self.rows_waiting
+
+    def _run(self) -> None:
+        while (rows := self._next()) is not None:
+            try:
+                self.rows_written += getattr(self._database, rows.how)(rows.table, rows.partition, rows.frame)
+            except DatabaseError as error:
+                if error.is_transient:
+                    if self._is_closing:
+                        self._put_back(rows)
+                        return
+                    self._put_back(rows)
+                    time.sleep(_FIRST_PAUSE_S)
+                    continue
+                self._refuse(rows, error)
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with these rows, others follow them
+                self._refuse(rows, error)
+
+    def _next(self) -> _Rows | None:
+        """The next rows of the table and day that waited longest, as many as one transaction takes; None at the end."""
+        with self._changed:
+            while not self._waiting:
+                if self._is_closing:
+                    return None
+                self._changed.wait()
+            if self._is_over:
+                return None
+            key = next(iter(self._waiting))
+            first = self._pop(key)
+            frames, height = [first.frame], first.frame.height
+            while key in self._waiting and _follows(self._waiting[key][0], first, _CHUNK_ROWS - height):
+                frames.append(self._pop(key).frame)
+                height += frames[-1].height
+            if key in self._waiting:
+                # The others have their turn first.
+                self._waiting[key] = self._waiting.pop(key)
+        return replace(first, frame=pl.concat(frames))
+
+    def _pop(self, key: tuple[str, Partition]) -> _Rows:
+        waiting = self._waiting[key]
+        rows = waiting.popleft()
+        if not waiting:
+            del self._waiting[key]
+        self.rows_waiting -= rows.frame.height
+        return rows
+
+    def _put_back(self, rows: _Rows) -> None:
+        key = (rows.table.name, rows.partition)
+        with self._changed:
+            self._waiting.setdefault(key, deque()).appendleft(rows)
+            self.rows_waiting += rows.frame.height
+            # Others took its room meanwhile.
+            self._drop_overflow()
+
+    def _drop_overflow(self) -> None:
+        while self.rows_waiting > self._buffer_rows:
+            self.rows_dropped += self._pop(next(iter(self._waiting))).frame.height
+
+    def _refuse(self, rows: _Rows, error: Exception) -> None:
+        self.rows_refused += rows.frame.height
+        _log.error("the database refuses %d rows of %s: %s", rows.frame.height, rows.table.name, error)
+
+
+def _follows(rows: _Rows, first: _Rows, room: int) -> bool:
+    """Whether rows can go with the first in one transaction."""
+    return rows.how == first.how and rows.frame.height <= room

@@ -1,0 +1,286 @@
+"""What the online detectors hold for normal, read from `detection.toml` and checked."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+import msgspec
+
+from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market
+from tapewatch.streaming.detection.rules.state import Limits
+
+DETECTION_FILE: Final = Path(__file__).with_name("detection.toml")
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Severity = Literal["info", "warning", "critical"]
+
+
+class DetectionError(ValueError):
+    """The settings of the detectors are broken; the message names file, section and field."""
+
+
+class _Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A section of the file."""
+
+
+class Common(_Settings, frozen=True, kw_only=True):
+    """When rules are judged at all, and when an open event may end."""
+
+    hours: Literal["regular", "extended"] = "regular"
+    after_open_minutes: NotNegative
+    before_close_minutes: NotNegative
+    warmup_minutes: Count
+    close_share: Share
+    usual_day_bps: Positive
+
+
+class _Rule(_Settings, frozen=True, kw_only=True):
+    """What every rule has."""
+
+    is_on: bool = True
+    severity: Severity
+    quiet_s: NotNegative
+
+
+class VolumeSpike(_Rule, frozen=True, kw_only=True):
+    """The running minute's volume against what the minute should hold."""
+
+    baseline: Literal["recent", "time_of_day"]
+    multiple: Positive
+    score: NotNegative
+    min_trades: Count
+    min_volume: NotNegative
+    max_print_share: Share
+
+
+class PriceMove(_Rule, frozen=True, kw_only=True):
+    """The return within a short window against its usual size."""
+
+    multiple: Positive
+    window_s: Positive
+    min_day_share: NotNegative
+    min_bps: NotNegative
+    split_minutes: NotNegative
+
+
+class BadPrint(_Rule, frozen=True, kw_only=True):
+    """A print far from its neighbours, to which the next ones return."""
+
+    multiple: Positive
+    min_day_share: NotNegative
+    min_bps: NotNegative
+
+
+class VolatilityBurst(_Rule, frozen=True, kw_only=True):
+    """The last minutes' volatility by midquotes, or the middle range of three minutes, against the usual one."""
+
+    estimator: Literal["midquotes", "ranges"]
+    midquote_multiple: Positive
+    midquote_day_share: NotNegative
+    window_minutes: Annotated[int, msgspec.Meta(ge=2, le=15)]
+    memory_minutes: Annotated[int, msgspec.Meta(ge=10, le=240)]
+    multiple: Positive
+    min_day_share: NotNegative
+    min_bps: NotNegative
+
+
+class SpreadBlowout(_Rule, frozen=True, kw_only=True):
+    """The quoted spread, while it lasts, against the usual spread."""
+
+    multiple: Positive
+    min_bps: NotNegative
+    hold_s: NotNegative
+    min_quotes: Count
+
+
+class FlowImbalance(_Rule, frozen=True, kw_only=True):
+    """Buyers against sellers over eight minutes, in standard deviations of coin tosses."""
+
+    multiple: Positive
+    min_score: Positive
+    min_share: Share
+    min_orders: Count
+
+
+class DataQuality(_Rule, frozen=True, kw_only=True):
+    """The share of two-sided quotes whose bid lies above the offer."""
+
+    crossed_share: Share
+    min_quotes: Count
+    memory_minutes: Positive
+
+
+class QuoteStuffing(_Rule, frozen=True, kw_only=True):
+    """The running minute's quotes against the usual ones, beyond what trades explain."""
+
+    multiple: Positive
+    excess: Positive
+    min_quotes: Count
+
+
+class CorrelationBreak(_Rule, frozen=True, kw_only=True):
+    """A symbol's recent correlation with the others of its market against its usual one."""
+
+    window_minutes: Annotated[int, msgspec.Meta(ge=8, le=60)]
+    bar_window_minutes: Annotated[int, msgspec.Meta(ge=15, le=60)]
+    memory_minutes: Annotated[int, msgspec.Meta(ge=30, le=600)]
+    usual_correlation: Share
+    broken_correlation: Annotated[float, msgspec.Meta(ge=-1, le=1)]
+    score: Positive
+    min_symbols: Annotated[int, msgspec.Meta(ge=3)]
+    groups: tuple[tuple[str, ...], ...] = ()
+
+
+class StaleSymbol(_Rule, frozen=True, kw_only=True):
+    """One symbol's silence against its own longest usual one."""
+
+    multiple: Positive
+    min_silence_s: Positive
+
+
+class FeedOutage(_Rule, frozen=True, kw_only=True):
+    """A channel that falls silent, or nearly so, in several symbols at once."""
+
+    multiple: Positive
+    min_silence_s: Positive
+    window_minutes: Annotated[int, msgspec.Meta(ge=2, le=30)]
+    thin_share: Share
+    min_symbols: Annotated[int, msgspec.Meta(ge=2)]
+
+
+class MarketRules(_Settings, frozen=True, kw_only=True):
+    """The settings of every rule as they hold in one market."""
+
+    common: Common
+    volume_spike: VolumeSpike
+    price_move: PriceMove
+    bad_print: BadPrint
+    volatility_burst: VolatilityBurst
+    spread_blowout: SpreadBlowout
+    order_flow_imbalance: FlowImbalance
+    data_quality: DataQuality
+    quote_stuffing: QuoteStuffing
+    correlation_break: CorrelationBreak
+    stale_symbol: StaleSymbol
+    feed_outage: FeedOutage
+
+    def rule(self, name: str) -> _Rule:
+        """The settings of one rule by its name."""
+        found: _Rule = getattr(self, name)
+        return found
+
+    def limits(self, day_minutes: float) -> Limits:
+        """The thresholds as compiled code takes them: 0 as multiple switches a rule off."""
+        volume, move, odd, burst = self.volume_spike, self.price_move, self.bad_print, self.volatility_burst
+        spread, flow, quality, stuffing = (
+            self.spread_blowout,
+            self.order_flow_imbalance,
+            self.data_quality,
+            self.quote_stuffing,
+        )
+        return Limits(
+            warmup_minutes=self.common.warmup_minutes,
+            close_share=self.common.close_share,
+            volume_multiple=volume.multiple * volume.is_on,
+            volume_score=volume.score,
+            volume_trades=volume.min_trades,
+            volume_floor=volume.min_volume,
+            volume_print_share=volume.max_print_share,
+            volume_by_day=volume.baseline == "time_of_day",
+            move_multiple=move.multiple * move.is_on,
+            move_window=int(move.window_s * NS_PER_SECOND),
+            move_bps=move.min_bps,
+            move_share=move.min_day_share,
+            print_multiple=odd.multiple * odd.is_on,
+            print_bps=odd.min_bps,
+            print_share=odd.min_day_share,
+            split_ns=int(move.split_minutes * NS_PER_MINUTE),
+            volatility_multiple=burst.multiple * burst.is_on,
+            volatility_bps=burst.min_bps,
+            volatility_share=burst.min_day_share,
+            spread_multiple=spread.multiple * spread.is_on,
+            spread_bps=spread.min_bps,
+            spread_hold=int(spread.hold_s * NS_PER_SECOND),
+            spread_quotes=spread.min_quotes,
+            flow_multiple=flow.multiple * flow.is_on,
+            flow_score=flow.min_score,
+            flow_share=flow.min_share,
+            flow_orders=flow.min_orders,
+            crossed_share=quality.crossed_share * quality.is_on,
+            crossed_quotes=float(quality.min_quotes),
+            crossed_memory=quality.memory_minutes * NS_PER_MINUTE,
+            stuffing_multiple=stuffing.multiple * stuffing.is_on,
+            stuffing_excess=stuffing.excess,
+            stuffing_quotes=stuffing.min_quotes,
+            day_minutes=day_minutes,
+        )
+
+
+@dataclass(frozen=True)
+class DetectionConfig:
+    """The settings of all markets. `load` reads them; `for_market` gives one market's."""
+
+    markets: Mapping[Market, MarketRules]
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> Self:
+        """The settings of a file, by default of `detection.toml` beside this module.
+
+        A section `[rule]` holds for every market, `[market.rule]` replaces single fields of it for one.
+
+        Raises:
+            DetectionError: the file cannot be read, or a section is missing, unknown or malformed.
+        """
+        path = path or DETECTION_FILE
+        try:
+            document = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise DetectionError(f"cannot read the settings of the detectors {path}: {error}") from error
+        except tomllib.TOMLDecodeError as error:
+            raise DetectionError(f"{path} is no valid TOML: {error}") from error
+        sections = {field.name: field.type for field in msgspec.structs.fields(MarketRules)}
+        unknown = [name for name in document if name not in sections and name not in list(Market)]
+        if unknown:
+            raise DetectionError(
+                f"{path}: [{unknown[0]}] is neither a rule nor a market; rules are {', '.join(sections)}"
+            )
+        return cls({market: _market_rules(path, document, market, sections) for market in Market})
+
+    def for_market(self, market: Market | str) -> MarketRules:
+        """The settings as they hold in one market."""
+        return self.markets[Market(market)]
+
+
+def _market_rules(path: Path, document: dict[str, Any], market: Market, sections: dict[str, Any]) -> MarketRules:
+    overrides = document.get(market.value, {})
+    _check_table(path, market.value, overrides)
+    strangers = [name for name in overrides if name not in sections]
+    if strangers:
+        raise DetectionError(f"{path}: [{market}.{strangers[0]}] is no rule; rules are {', '.join(sections)}")
+    rules = {}
+    for name, kind in sections.items():
+        if name not in document:
+            raise DetectionError(f"{path}: no section [{name}]; every rule needs one")
+        _check_table(path, name, document[name])
+        _convert(path, name, document[name], kind)
+        own = overrides.get(name, {})
+        _check_table(path, f"{market}.{name}", own)
+        rules[name] = _convert(path, f"{market}.{name}" if own else name, {**document[name], **own}, kind)
+    return MarketRules(**rules)
+
+
+def _check_table(path: Path, where: str, value: Any) -> None:
+    if not isinstance(value, dict):
+        raise DetectionError(f"{path}: {where} must be a section, [{where}]")
+
+
+def _convert(path: Path, where: str, entry: dict[str, Any], kind: Any) -> Any:
+    try:
+        return msgspec.convert(entry, kind)
+    except msgspec.ValidationError as error:
+        raise DetectionError(f"{path}: [{where}]: {error}") from error

@@ -1,0 +1,320 @@
+"""Gaps: stretches of the tape that a stream did not deliver, remembered until they are filled.
+
+A gap grows while the stream is away, is open once it is bounded, and ends healed or unhealable.
+"""
+
+import datetime as dt
+import json
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+import sqlalchemy as sa
+
+from tapewatch.market.instruments import NEW_YORK, Market, Partition
+from tapewatch.market.live_tables import GAPS
+from tapewatch.market.schema import Table
+from tapewatch.market.tables import TIME
+from tapewatch.store.database.database import Database, DatabaseError
+from tapewatch.store.database.engine import transaction
+from tapewatch.store.database.rows import keyed
+from tapewatch.store.database.tables import twin
+from tapewatch.store.spool.files import HealedInterval
+
+GROWING, OPEN, HEALED, UNHEALABLE = "growing", "open", "healed", "unhealable"
+STATUSES = (GROWING, OPEN, HEALED, UNHEALABLE)
+#: What a gap reaches beyond the rows on either side of it: rows that came out of order lie within.
+OVERLAP_NS = 2 * 10**9
+_NS_PER_MICROSECOND = 1_000
+_log = logging.getLogger(__name__)
+_TIMES = tuple(name for name, dtype in GAPS.schema.items() if dtype == TIME)
+
+Row = dict[str, Any]
+
+
+class GapStore(Protocol):
+    """What the book asks of the operational database."""
+
+    def upsert(self, table: Table, partition: Partition, frame: pl.DataFrame) -> int:
+        """Insert or replace rows by key."""
+
+    def read(self, table: Table, *, market: Market, start: dt.datetime, where: Mapping[str, object]) -> pl.DataFrame:
+        """Rows of a table from a time on."""
+
+
+def gap_frame(rows: list[Row]) -> pl.DataFrame:
+    """`GAPS` rows from dicts whose times are int64 ns UTC or null."""
+    schema = {name: pl.Int64() if name in _TIMES else dtype for name, dtype in GAPS.schema.items()}
+    return GAPS.conform(pl.DataFrame(rows, schema=schema).with_columns(pl.col(_TIMES).cast(TIME)))
+
+
+def gap_rows(frame: pl.DataFrame) -> list[Row]:
+    """The same the other way round."""
+    return frame.select(GAPS.schema.names()).with_columns(pl.col(_TIMES).to_physical()).to_dicts()
+
+
+def partition_of(market: Market, ns: int) -> Partition:
+    """The calendar day under which a gap is filed, whether or not the market is open on it."""
+    zone = dt.UTC if market in (Market.CRYPTO, Market.FOREX) else NEW_YORK
+    return Partition(dt.datetime.fromtimestamp(ns // 10**9, zone).date(), market)
+
+
+def save_gaps(database: GapStore, market: Market, rows: list[Row]) -> None:
+    """Put gaps into the database, each under the day on which it starts.
+
+    Raises:
+        DatabaseError: the database refuses or is away.
+    """
+    by_day: dict[Partition, list[Row]] = {}
+    for row in rows:
+        by_day.setdefault(partition_of(market, row["start_time"]), []).append(row)
+    for partition, found in by_day.items():
+        database.upsert(GAPS, partition, gap_frame(found))
+
+
+def change_gap(database: Database, market: Market, gap: Row, changes: Row) -> bool:
+    """Change a gap in the database, unless it is another since it was read; whether it was changed.
+
+    In one statement: its collector may make it longer at any moment.
+
+    Raises:
+        DatabaseError: the database refuses or is away.
+    """
+    gaps = twin(GAPS)
+    read, changed = (
+        keyed(GAPS, partition_of(market, gap["start_time"]), gap_frame([row])).row(0, named=True)
+        for row in (gap, gap | changes)
+    )
+    is_as_read = [gaps.c[name] == read[name] for name in ("market", "gap_id", "status", "end_time")]
+    with transaction(database.engine) as connection:
+        done = connection.execute(sa.update(gaps).where(*is_as_read).values({name: changed[name] for name in changes}))
+    return done.rowcount > 0
+
+
+def until_merged(gaps: pl.DataFrame, waiting: Iterable[HealedInterval]) -> pl.DataFrame:
+    """`GAPS` as the lake knows them: one whose heal still waits to be merged, in whole or in part, is open.
+
+    Args:
+        gaps: rows of `GAPS` of one market.
+        waiting: what the healer's batches in the spool hold; an empty symbol is every symbol.
+    """
+    waits = pl.lit(value=False)
+    for heal in waiting:
+        touches = (pl.col("start_time").to_physical() < heal.end) & (pl.col("end_time").to_physical() > heal.start)
+        waits |= touches & (pl.col("symbol").is_null() | (heal.symbol == "") | (pl.col("symbol") == heal.symbol))
+    status = pl.when(pl.col("status") == HEALED, waits).then(pl.lit(OPEN)).otherwise("status")
+    return gaps.with_columns(status=status)
+
+
+class GapBook:
+    """One market's gaps as its collector knows them: in a journal at once, in the database as soon as that answers.
+
+    A gap that grows when the process ends, however it ends, still grows in the next. Twice the same gap is one row. Not
+    thread-safe.
+
+    Args:
+        database: where gaps go; None keeps them in the journal until `database` is set.
+        journal: a file of this book's own, one JSON line a change.
+        market: the market of all gaps.
+    """
+
+    def __init__(self, database: GapStore | None, journal: Path, market: Market) -> None:
+        self.database = database
+        self.market = market
+        self._journal = Path(journal)
+        self._rows: dict[str, Row] = {}
+        self._unsaved: set[str] = set()
+        #: Why the database last refused; None while it takes what it is given.
+        self.error: str | None = None
+        #: Whether the journal has all of it. A disk that takes no more is asked again at each flush.
+        self.is_noted = True
+        self._replay()
+        self._note(None)
+
+    def open(
+        self,
+        cause: str,
+        *,
+        start_ns: int,
+        now_ns: int,
+        end_ns: int | None = None,
+        symbol: str | None = None,
+        channel: str = "all",
+        reason: str | None = None,
+    ) -> str:
+        """Open a gap, growing where `end_ns` is not known yet; returns its id. The same gap again only makes it longer.
+
+        Args:
+            cause: `disconnect`, `dropped`, `malformed`, `sequence`, `late_start`, `restart` or `spool`.
+            start_ns: the tape's time from which rows may lack; the caller takes the overlap off (`OVERLAP_NS`).
+            now_ns: this machine's time.
+            end_ns: the tape's time up to which rows may lack.
+            symbol: the one symbol that is concerned.
+            channel: `trades`, `quotes`, `bars` or `all`.
+            reason: what else there is to say.
+        """
+        start_ns = _whole_microseconds(start_ns)
+        subject = "" if symbol is None and channel == "all" else f":{symbol or '*'}:{channel}"
+        gap_id = f"{self.market}:{cause}:{_iso(start_ns)}{subject}"
+        known = self._rows.get(gap_id)
+        if known is not None and (known["status"] == GROWING or (end_ns is not None and end_ns <= known["end_time"])):
+            return gap_id
+        row = {
+            "gap_id": gap_id,
+            "symbol": symbol,
+            "channel": channel,
+            "cause": cause,
+            "start_time": start_ns,
+            "end_time": None,
+            "opened_time": now_ns,
+            "healed_time": None,
+            "status": GROWING,
+            "healed_by": None,
+            "rows_healed": None,
+            "attempts": 0,
+            "reason": reason,
+        }
+        if end_ns is not None:
+            _bound(row, end_ns)
+        self._change([row])
+        return gap_id
+
+    def close_growing(self, end_ns: int, *, cause: str | None = None) -> list[str]:
+        """Bound every growing gap (of `cause`, or of all) by the first event after it; they are open from now on.
+
+        A gap that would end before it starts was none of this session's tape and ends where it starts.
+        """
+        closed = [row for row in self._rows.values() if row["status"] == GROWING and cause in (None, row["cause"])]
+        for row in closed:
+            _bound(row, end_ns)
+        self._change(closed)
+        return [row["gap_id"] for row in closed]
+
+    @property
+    def growing(self) -> list[Row]:
+        """The gaps that still grow; times are int64 ns."""
+        return [dict(row) for row in self._rows.values() if row["status"] == GROWING]
+
+    @property
+    def count(self) -> int:
+        """How many gaps grow or wait to be saved or healed, as far as `forget_ended` has asked."""
+        return len(self._rows)
+
+    def open_gaps(self) -> pl.DataFrame:
+        """The gaps (`GAPS`) of `count`."""
+        return gap_frame(list(self._rows.values())).sort("start_time")
+
+    def flush(self) -> bool:
+        """Put into the database what it does not know yet; False where it refuses, and `error` says why, or the journal does."""
+        if not self.is_noted and not self._note(None):
+            return False
+        if not self._unsaved or self.database is None:
+            return not self._unsaved
+        saved = sorted(self._unsaved)
+        try:
+            save_gaps(self.database, self.market, [self._rows[gap_id] for gap_id in saved])
+        except DatabaseError as error:
+            self.error = str(error)
+            return False
+        self.error = None
+        self._unsaved.clear()
+        self._note([{"saved": saved}])
+        return True
+
+    def forget_ended(self) -> None:
+        """Forget what the healer has ended since: a collector runs for months. A database that is away is asked later.
+
+        One that grew longer while the healer filled it is not ended: it is put into the database anew.
+        """
+        saved = {i: row for i, row in self._rows.items() if row["status"] == OPEN and i not in self._unsaved}
+        if not saved or self.database is None:
+            return
+        first = dt.datetime.fromtimestamp(min(row["start_time"] for row in saved.values()) // 10**9, dt.UTC)
+        try:
+            ended = self.database.read(GAPS, market=self.market, start=first, where={"status": (HEALED, UNHEALABLE)})
+        except DatabaseError:
+            return
+        ends = {row["gap_id"]: row["end_time"] for row in gap_rows(ended) if row["gap_id"] in saved}
+        outgrown = {gap_id for gap_id, end in ends.items() if end < saved[gap_id]["end_time"]}
+        if outgrown:
+            self._unsaved |= outgrown
+            self.flush()
+        if forgotten := ends.keys() - outgrown:
+            self._rows = {i: row for i, row in self._rows.items() if i not in forgotten}
+            self._note(None)
+
+    def _change(self, rows: list[Row]) -> None:
+        """On disk first: a gap that the process saw survives it."""
+        if not rows:
+            return
+        for row in rows:
+            self._rows[row["gap_id"]] = row
+            self._unsaved.add(row["gap_id"])
+        self._note([{"gap": row} for row in rows])
+        self.flush()
+
+    def _note(self, entries: list[Mapping[str, Any]] | None) -> bool:
+        """Put changes into the journal, or write it anew; False where the disk takes no more."""
+        try:
+            if entries is None or not self.is_noted:
+                # What was refused may have left half a line.
+                self._compact()
+            else:
+                self._append(entries)
+        except OSError as error:
+            if self.is_noted:
+                _log.error("gaps wait for room in their journal: %s", error)
+            self.is_noted = False
+        else:
+            self.is_noted = True
+        return self.is_noted
+
+    def _append(self, entries: list[Mapping[str, Any]]) -> None:
+        with self._journal.open("a") as stream:
+            stream.writelines(json.dumps(entry) + "\n" for entry in entries)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def _replay(self) -> None:
+        self._journal.parent.mkdir(parents=True, exist_ok=True)
+        if not self._journal.exists():
+            return
+        for line in self._journal.read_text().splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                # The process was killed within this line: what it was about to say never took effect.
+                continue
+            if "gap" in entry:
+                self._rows[entry["gap"]["gap_id"]] = entry["gap"]
+                self._unsaved.add(entry["gap"]["gap_id"])
+            else:
+                self._unsaved.difference_update(entry["saved"])
+
+    def _compact(self) -> None:
+        """Write the journal anew, without what was forgotten."""
+        lines = [json.dumps({"gap": row}) for row in self._rows.values()]
+        lines += [json.dumps({"saved": sorted(set(self._rows) - self._unsaved)})]
+        staged = self._journal.with_name(f".{self._journal.name}.tmp")
+        with staged.open("w") as stream:
+            stream.write("\n".join(lines) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        staged.replace(self._journal)
+
+
+def _bound(row: Row, end_ns: int) -> None:
+    row["end_time"] = max(_whole_microseconds(end_ns + _NS_PER_MICROSECOND - 1), row["start_time"])
+    row["status"] = OPEN
+
+
+def _whole_microseconds(ns: int) -> int:
+    """Down to what the database keeps, so that a gap read back equals the gap."""
+    return ns // _NS_PER_MICROSECOND * _NS_PER_MICROSECOND
+
+
+def _iso(ns: int) -> str:
+    return dt.datetime.fromtimestamp(ns // 10**9, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{ns % 10**9 // 1000:06d}Z"

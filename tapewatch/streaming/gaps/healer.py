@@ -1,0 +1,246 @@
+"""Fills gaps: asks a source of record for what the stream did not deliver, and leaves it in the spool.
+
+A stretch is asked for once the plan shows it. Its rows go to the spool first and the gap is closed then: killed in between,
+it is filled again by the same rows.
+"""
+
+import datetime as dt
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from tapewatch.feeds.errors import EntitlementError, NotFoundError
+from tapewatch.feeds.plans.table import Tape
+from tapewatch.feeds.ranges import RecordSource
+from tapewatch.feeds.source import SourceError
+from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Partition, session_of
+from tapewatch.market.live_tables import GAPS, STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.schema import Table
+from tapewatch.market.tables import TIME
+from tapewatch.store.database.database import Database, DatabaseError
+from tapewatch.store.spool.files import HealedInterval
+from tapewatch.store.spool.spool import SpoolError, SpoolWriter
+from tapewatch.streaming.gaps.book import HEALED, OPEN, UNHEALABLE, Row, change_gap, gap_rows, partition_of
+from tapewatch.streaming.stop import Stop
+
+#: Between two attempts at a gap: doubled each time, up to the longest.
+FIRST_WAIT_S, LONGEST_WAIT_S = 30, 3600
+#: A gap may fail for months, and no number can be doubled so often.
+_MOST_DOUBLINGS = 10
+#: Healed stretches begin and end with whole seconds: the stream cuts times, and a cut row must lie in its stretch.
+_GRAIN_NS = NS_PER_SECOND
+_TABLES = {Tape.TRADES: STREAM_TRADES, Tape.QUOTES: STREAM_QUOTES, Tape.BARS: STREAM_BARS}
+#: Which symbols a market's stream was asked for; none where it was asked for all.
+Symbols = Callable[[Partition], Sequence[str]]
+#: The part of a gap that lies in one day: from, to, int64 ns UTC.
+Stretch = tuple[Partition, int, int]
+_log = logging.getLogger(__name__)
+
+
+class _WaitError(Exception):
+    """Nobody can deliver yet."""
+
+
+class _NeverError(Exception):
+    """Nobody will deliver; the message says why and the way out."""
+
+
+@dataclass
+class HealSummary:
+    """What one round came to: ids of gaps, and rows fetched."""
+
+    healed: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    unhealable: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+    rows: int = 0
+
+
+class Healer:
+    """Fills the open gaps of all markets.
+
+    Args:
+        database: where the gaps are.
+        sources: who is asked, in this order.
+        spool_root: where the rows go.
+        symbols: the symbols of a gap that concerns all of them.
+    """
+
+    def __init__(self, database: Database, sources: Sequence[RecordSource], spool_root: Path, symbols: Symbols) -> None:
+        self._database, self._sources, self._symbols = database, sources, symbols
+        self._spool_root = Path(spool_root)
+        self._next_try: dict[str, dt.datetime] = {}
+
+    def run(self, stop: Stop, *, every_s: float = 30) -> None:
+        """Heal until `stop` is set; a database that is away is asked again."""
+        while not stop.is_set():
+            try:
+                summary = self.heal_once(dt.datetime.now(dt.UTC))
+            except (DatabaseError, SpoolError) as error:
+                _log.warning("%s; trying again in %.0f s", error, every_s)
+            else:
+                if summary.healed or summary.failed or summary.unhealable:
+                    _log.info("%d gap(s) healed, %d failed", len(summary.healed), len(summary.failed))
+            stop.wait(every_s)
+
+    def heal_once(self, now: dt.datetime, *, market: Market | None = None, patiently: bool = True) -> HealSummary:
+        """Try every open gap once, those that failed a moment ago apart; `patiently=False`: these too, and those that
+        nobody could heal, since a plan or a setting may have changed.
+
+        Raises:
+            DatabaseError: the gaps cannot be read or written.
+            SpoolError: another process heals, or the disk is full.
+        """
+        summary = HealSummary()
+        statuses = (OPEN,) if patiently else (OPEN, UNHEALABLE)
+        found = pl.concat(self._database.read(GAPS, market=market, where={"status": status}) for status in statuses)
+        for (name,), gaps in found.group_by("market", maintain_order=True):
+            with SpoolWriter(self._spool_root, Market(name), "healer") as spool:
+                for gap in gap_rows(gaps):
+                    if patiently and self._is_early(gap, now):
+                        summary.waiting.append(gap["gap_id"])
+                        continue
+                    self._heal(spool, gap, now, summary)
+        return summary
+
+    def _is_early(self, gap: Row, now: dt.datetime) -> bool:
+        """Whether a gap was tried a moment ago; a clock that was set back since makes it wait no longer."""
+        next_try = self._next_try.get(gap["gap_id"], now)
+        return now < next_try <= now + dt.timedelta(seconds=LONGEST_WAIT_S)
+
+    def _heal(self, spool: SpoolWriter, gap: Row, now: dt.datetime, summary: HealSummary) -> None:
+        gap_id, changes, fate = gap["gap_id"], {"attempts": gap["attempts"] + 1}, summary.healed
+        try:
+            rows, healed_by, reason = self._fill(spool, gap, now)
+        except _WaitError:
+            if gap["status"] == OPEN:
+                summary.waiting.append(gap_id)
+                return
+            changes, fate = {"status": OPEN}, summary.waiting
+        except _NeverError as error:
+            if gap["status"] == OPEN:
+                for _, start, end in _stretches(spool.market, gap):
+                    _renew(spool, gap, start, end)
+            changes |= {"status": UNHEALABLE, "reason": str(error)}
+            fate = summary.unhealable
+        except SourceError as error:
+            wait_s = min(FIRST_WAIT_S * 2 ** min(gap["attempts"], _MOST_DOUBLINGS), LONGEST_WAIT_S)
+            self._next_try[gap_id] = now + dt.timedelta(seconds=wait_s)
+            changes |= {"status": OPEN, "reason": str(error)}
+            fate = summary.failed
+            _log.warning("gap %s is not filled yet: %s; next in %.0f s", gap_id, error, wait_s)
+        else:
+            healed_ns = int(now.timestamp()) * NS_PER_SECOND
+            changes |= {"status": HEALED, "healed_time": healed_ns, "healed_by": healed_by, "rows_healed": rows}
+            changes |= {"reason": reason or gap["reason"]}
+            summary.rows += rows
+        # One that its collector made longer meanwhile waits: what was filled is not all of it.
+        is_changed = change_gap(self._database, spool.market, gap, changes)
+        (fate if is_changed else summary.waiting).append(gap_id)
+
+    def _fill(self, spool: SpoolWriter, gap: Row, now: dt.datetime) -> tuple[int, str, str]:
+        """Fetch all of a gap: rows, who delivered them, and what nobody could deliver."""
+        rows, names, lacks = 0, set(), set()
+        for partition, start, end in _stretches(spool.market, gap):
+            found, name, lack = self._fill_stretch(spool, gap, (partition, start, end), now)
+            if not found:
+                _renew(spool, gap, start, end)
+            rows += found
+            names.add(name)
+            lacks.update([lack] if lack else [])
+        return rows, "+".join(sorted(names)) or self._sources[0].name, "; ".join(sorted(lacks))
+
+    def _fill_stretch(self, spool: SpoolWriter, gap: Row, stretch: Stretch, now: dt.datetime) -> tuple[int, str, str]:
+        """The same of what lies in one day; a source that refuses, whatever the plan says, leaves it to the next."""
+        partition, start, end = stretch
+        symbols = [gap["symbol"]] if gap["symbol"] else list(self._symbols(partition))
+        refused: dict[str, str] = {}
+        while True:
+            source, tapes, lack = self._source_for(gap, partition, end, now, refused)
+            if source.name == "rest" and not symbols:
+                raise SourceError(f"no symbols to ask for: set TAPEWATCH_SYMBOLS_{spool.market.upper()}")
+            try:
+                found = sum(_fetch(spool, source, tape, partition, symbols, start, end) for tape in tapes)
+            except EntitlementError as error:
+                refused[source.name] = str(error)
+            else:
+                return found, source.name, lack
+
+    def _source_for(
+        self, gap: Row, partition: Partition, end: int, now: dt.datetime, refused: Mapping[str, str]
+    ) -> tuple[RecordSource, list[Tape], str]:
+        """The first source that has what the gap lacks, has it now, and did not refuse it."""
+        now_ns, refusals, has_to_wait = int(now.timestamp() * NS_PER_SECOND), [], False
+        for source in self._sources:
+            if source.name in refused:
+                refusals.append(refused[source.name])
+                continue
+            if source.ready_at(partition, end) > now_ns:
+                has_to_wait = True
+                continue
+            granted, refusal = source.tapes(partition.market, partition.date, now.date())
+            tapes = _wanted(gap["channel"], granted)
+            if tapes:
+                return source, tapes, refusal if gap["channel"] == "all" else ""
+            refusals.append(refusal or f"{source.name} has no {gap['channel']} of {partition.market}")
+        if has_to_wait:
+            raise _WaitError
+        raise _NeverError("; ".join(refusals) or "no source of record: set POLYGON_API_KEY or TAPEWATCH_FLAT_FILES")
+
+
+def _wanted(channel: str, granted: Sequence[Tape]) -> list[Tape]:
+    """The tables that fill a gap: bars only where no trades are to be had, of which they are built otherwise."""
+    if channel in list(Tape):
+        return [tape for tape in granted if tape == channel or (channel == Tape.BARS and tape is Tape.TRADES)]
+    return [tape for tape in granted if tape is not Tape.BARS or Tape.TRADES not in granted]
+
+
+def _stretches(market: Market, gap: Row) -> Iterator[Stretch]:
+    """The parts of a gap that lie in its market's days, in whole seconds."""
+    start = gap["start_time"] // _GRAIN_NS * _GRAIN_NS
+    end = -(-gap["end_time"] // _GRAIN_NS) * _GRAIN_NS
+    first = partition_of(market, start).date - dt.timedelta(days=1)
+    last = partition_of(market, end).date + dt.timedelta(days=1)
+    for offset in range((last - first).days + 1):
+        day = first + dt.timedelta(days=offset)
+        session = session_of(market, day)
+        if session and max(start, session.day_start) < min(end, session.day_end):
+            yield Partition(day, market), max(start, session.day_start), min(end, session.day_end)
+
+
+def _fetch(
+    spool: SpoolWriter,
+    source: RecordSource,
+    tape: Tape,
+    partition: Partition,
+    symbols: Sequence[str],
+    start: int,
+    end: int,
+) -> int:
+    rows = 0
+    if tape is Tape.BARS:
+        start, end = start // NS_PER_MINUTE * NS_PER_MINUTE, -(-end // NS_PER_MINUTE) * NS_PER_MINUTE
+    for wanted in [[symbol] for symbol in symbols] if source.name == "rest" else [list(symbols)]:
+        try:
+            for symbol, frame in source.between(tape, partition, wanted, start, end):
+                if frame.height:
+                    table = _TABLES[tape]
+                    spool.add_heal(table, _as_streamed(table, frame, source.name), HealedInterval(symbol, start, end))
+                    rows += frame.height
+        except NotFoundError as error:
+            _log.warning("%s: left out of the heal", error)
+    return rows
+
+
+def _renew(spool: SpoolWriter, gap: Row, start: int, end: int) -> None:
+    """Leave a batch without rows: what is made of the day, its certificate and checks, is renewed."""
+    spool.add_heal(STREAM_TRADES, STREAM_TRADES.empty(), HealedInterval(gap["symbol"] or "", start, end))
+
+
+def _as_streamed(table: Table, frame: pl.DataFrame, source: str) -> pl.DataFrame:
+    now = pl.lit(dt.datetime.now(dt.UTC)).cast(TIME).alias("received_time")
+    of_bar = {"clock": pl.lit("1m"), "delivered_by": pl.lit(source)} if table is STREAM_BARS else {}
+    return table.conform(frame.with_columns(now, **of_bar))

@@ -1,0 +1,257 @@
+"""One row of the tape from all its deliveries: streamed, streamed again, corrected, fetched from a source of record.
+
+Rows that the vendor numbers (or names) are one by that identity: the later revision stays, and what a source of record
+(REST, a flat file) delivered outranks the stream, whose times are coarser. Rows without identity are one by content and
+time, each as often as the lake or the batches hold it. So merging twice equals merging once.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from tapewatch.market.instruments import Market
+from tapewatch.market.live_tables import STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.schema import Table
+from tapewatch.market.tables import QUARANTINE, QUOTES, SYMBOL, TRADES
+
+Ints = npt.NDArray[np.int64]
+#: Columns that travel with a row until it is merged: its batch (position in a list), its row in it, its origin.
+BATCH, LINE, IS_RECORD = "_batch", "_line", "_is_record"
+_RANK, _COPY = "_rank", "_copy"
+#: What became of a delivered row.
+ADDED, REVISED, REPEATED = 0, 1, 2
+_NUMBERED = (Market.STOCKS, Market.FUTURES)
+_POSITIONED = (Market.CRYPTO, Market.FOREX)
+#: Stretches that a source of record delivered whole: symbol, start, end (ns, half-open).
+INTERVALS: Final = pl.Schema({"symbol": SYMBOL, "start": pl.Int64(), "end": pl.Int64()})
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """`rows` belong into the lake, sorted; `fates` has a row a delivered row (batch, fate); `superseded` are `QUARANTINE`
+    rows whose source is the number of the batch that replaced them."""
+
+    rows: pl.DataFrame
+    fates: pl.DataFrame
+    superseded: pl.DataFrame
+
+
+def lake_table(table: Table) -> Table:
+    """The lake's table for a streamed one."""
+    return {STREAM_TRADES.name: TRADES, STREAM_QUOTES.name: QUOTES}.get(table.name, table)
+
+
+def identity(table: Table, market: Market) -> tuple[str, ...]:
+    """The columns that tell one row of a lake table from another; none where only content does."""
+    if table is STREAM_BARS:
+        return table.key
+    if table is TRADES and market is Market.CRYPTO:
+        return ("symbol", "exchange", "id")
+    is_numbered = market in _NUMBERED or (table is QUOTES and market is Market.OPTIONS)
+    return ("symbol", "sequence_number") if table in (TRADES, QUOTES) and is_numbered else ()
+
+
+def is_positioned(table: Table, market: Market) -> bool:
+    """Whether `sequence_number` is the row's position in its symbol's day, for want of a number of the vendor's."""
+    return (table in (TRADES, QUOTES) and market in _POSITIONED) or (table is TRADES and market is Market.OPTIONS)
+
+
+def merge(
+    table: Table,
+    market: Market,
+    held: pl.DataFrame,
+    delivered: pl.DataFrame,
+    *,
+    recorded: pl.DataFrame,
+    healed: pl.DataFrame,
+) -> Merged:
+    """Merge delivered rows into those that the lake holds, of the same symbols.
+
+    Args:
+        table: the lake's table.
+        market: the market of all rows.
+        held: rows of `table`, whole symbols.
+        delivered: the same columns (of streamed rows `sequence_number` may be null where the market has none) and the
+            travelling ones, in order of arrival.
+        recorded: `INTERVALS` that a source of record delivered before: what is held in them outranks the stream.
+        healed: `INTERVALS` that rows of a source of record among `delivered` hold whole, and their batch (`BATCH`).
+    """
+    key = identity(table, market)
+    has_key = pl.all_horizontal(pl.col(key).is_not_null()) if key else pl.lit(value=False)
+    parts = [
+        _by_identity(table, key, held.filter(has_key), delivered.filter(has_key), recorded) if key else None,
+        _by_content(table, held.filter(~has_key), delivered.filter(~has_key), recorded, healed),
+    ]
+    found = [part for part in parts if part is not None]
+    rows = pl.concat([part.rows for part in found])
+    return Merged(
+        _in_order(table, market, rows),
+        pl.concat([part.fates for part in found]),
+        pl.concat([part.superseded for part in found]),
+    )
+
+
+def _by_identity(
+    table: Table, key: tuple[str, ...], held: pl.DataFrame, delivered: pl.DataFrame, recorded: pl.DataFrame
+) -> Merged:
+    keys = delivered.select(key).unique()
+    contested = held.join(keys, on=key, how="semi")
+    untouched = held.join(keys, on=key, how="anti") if contested.height else held
+    known = contested.with_columns(
+        pl.lit(None, pl.UInt32).alias(BATCH),
+        pl.lit(None, pl.Int64).alias(LINE),
+        _within(contested, recorded).alias(IS_RECORD),
+    )
+    every = pl.concat([known, delivered.select(known.columns)]).with_row_index(_RANK)
+    every = every.sort(*key, IS_RECORD, _RANK)
+    content = [name for name in table.schema if name not in (*key, "received_time", *_position(table, key))]
+    follows = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in key).fill_null(value=False)
+    differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in content)
+    judged = every.with_columns(
+        follows=follows,
+        differs=differs,
+        outranks=pl.col(IS_RECORD) != pl.col(IS_RECORD).shift(1),
+        is_held=pl.col(BATCH).is_null(),
+    ).with_columns(
+        is_last=~pl.col("follows").shift(-1).fill_null(value=False),
+        # The lake's row may stand behind a streamed one, which it outranks.
+        is_known=pl.col("is_held").any().over(key) if contested.height else pl.lit(value=False),
+    )
+    fate = (
+        pl.when(~pl.col("follows") & ~pl.col("is_known"))
+        .then(ADDED)
+        .when("follows", "differs")
+        .then(REVISED)
+        .otherwise(REPEATED)
+        .cast(pl.Int8)
+    )
+    is_revision = pl.col("follows") & pl.col("differs") & ~pl.col("outranks") & ~pl.col("is_held")
+    stays = judged.filter("is_last").select(untouched.columns)
+    return Merged(
+        pl.concat([untouched, stays]),
+        judged.filter(~pl.col("is_held")).select(BATCH, fate.alias("fate")),
+        _superseded(table, judged, is_revision, stays, [*key, *content])
+        if table is not STREAM_BARS
+        else QUARANTINE.empty(),
+    )
+
+
+def _position(table: Table, key: tuple[str, ...]) -> tuple[str, ...]:
+    return () if "sequence_number" in key or "sequence_number" not in table.by_name else ("sequence_number",)
+
+
+def _superseded(
+    table: Table, judged: pl.DataFrame, is_revision: pl.Expr, stays: pl.DataFrame, content: list[str]
+) -> pl.DataFrame:
+    """The rows that others replaced. One of the lake that stays after all is none: after a kill its batches come again."""
+    columns = table.schema.names()
+    replaced = judged.select(
+        *(pl.col(name).shift(1) for name in columns),
+        pl.col(BATCH).cast(pl.String).alias("source"),
+        pl.col(LINE).alias("line"),
+        was_held=pl.col("is_held").shift(1),
+        is_revision=is_revision,
+    ).filter("is_revision")
+    if replaced["was_held"].any():
+        held = replaced.filter("was_held").join(stays, on=content, how="anti", nulls_equal=True)
+        replaced = pl.concat([held, replaced.filter(~pl.col("was_held"))])
+    return QUARANTINE.conform(
+        replaced.select(
+            "source",
+            "line",
+            reason=pl.format("{}: superseded by a later revision", pl.lit(table.name)),
+            raw=pl.struct(columns).struct.json_encode(),
+        )
+    )
+
+
+def _by_content(
+    table: Table, held: pl.DataFrame, delivered: pl.DataFrame, recorded: pl.DataFrame, healed: pl.DataFrame
+) -> Merged:
+    is_record = pl.col(IS_RECORD)
+    streamed, records = delivered.filter(~is_record), delivered.filter(is_record)
+    whole = pl.concat([recorded, healed.drop(BATCH)])
+    is_covered = _within(streamed, whole)
+    covered, streamed = streamed.filter(is_covered), streamed.filter(~is_covered)
+    if records.height:
+        # What a source of record holds whole replaces what was there; of two such deliveries the later stays.
+        held = held.filter(~_within(held, healed))
+        records = _latest(records, healed)
+    new = _not_yet_held(table, held, streamed)
+    fates = pl.concat(
+        [
+            covered.select(BATCH, fate=pl.lit(REPEATED, pl.Int8)),
+            streamed.select(BATCH, fate=pl.when(new).then(ADDED).otherwise(REPEATED).cast(pl.Int8)),
+            delivered.filter(is_record).select(BATCH, fate=pl.lit(ADDED, pl.Int8)),
+        ]
+    )
+    columns = table.schema.names()
+    rows = pl.concat([held.select(columns), records.select(columns), streamed.filter(new).select(columns)])
+    return Merged(rows, fates, QUARANTINE.empty())
+
+
+def _latest(records: pl.DataFrame, healed: pl.DataFrame) -> pl.DataFrame:
+    """The records without those that a later heal of the same stretch holds as well."""
+    stale = np.zeros(records.height, dtype=np.bool_)
+    if records[BATCH].n_unique() > 1:
+        for (batch,), spans in healed.group_by(BATCH):
+            stale |= (records[BATCH] < batch).to_numpy() & _within(records, spans).to_numpy()
+    return records.filter(~pl.Series(stale))
+
+
+def _content(table: Table) -> list[str]:
+    return [name for name in table.schema if name not in ("sequence_number", "received_time")]
+
+
+def _not_yet_held(table: Table, held: pl.DataFrame, streamed: pl.DataFrame) -> pl.Series:
+    """Which streamed rows are beyond what is held: the third of three alike, where two are there."""
+    if held.is_empty() or streamed.is_empty():
+        return pl.repeat(value=True, n=streamed.height, eager=True)
+    content = _content(table)
+    times = streamed["time"]
+    near = held.filter(pl.col("time").is_between(times.min(), times.max())).select(content)
+    if near.is_empty():
+        return pl.repeat(value=True, n=streamed.height, eager=True)
+    copies = near.group_by(content).agg(pl.len().alias(_COPY))
+    ranked = streamed.select(*content, _RANK=pl.int_range(pl.len()).over(content))
+    joined = ranked.join(copies, on=content, how="left", nulls_equal=True, maintain_order="left")
+    return joined.select(pl.col("_RANK") >= pl.col(_COPY).fill_null(0)).to_series()
+
+
+def _within(rows: pl.DataFrame, intervals: pl.DataFrame) -> pl.Series:
+    """Whether each row's time lies in an interval of its symbol."""
+    inside = np.zeros(rows.height, dtype=np.bool_)
+    spans = intervals.group_by("symbol").agg("start", "end")
+    places = rows.select("symbol", place=pl.int_range(pl.len())).join(spans.select("symbol"), on="symbol", how="semi")
+    of_symbols = places.group_by("symbol").agg("place").join(spans, on="symbol")
+    times = rows["time"].to_physical().to_numpy()
+    for _, place, start, end in of_symbols.iter_rows():
+        where = np.array(place)
+        starts, ends = _disjoint(np.array(start), np.array(end))
+        own = times[where]
+        at = np.searchsorted(starts, own, side="right") - 1
+        inside[where] = (at >= 0) & (own < ends[np.maximum(at, 0)])
+    return pl.Series(inside)
+
+
+def _disjoint(starts: Ints, ends: Ints) -> tuple[Ints, Ints]:
+    """Overlapping spans joined: starts and ends, rising."""
+    order = np.argsort(starts)
+    starts, ends = starts[order], np.maximum.accumulate(ends[order])
+    begins = np.append(True, starts[1:] > ends[:-1])
+    return starts[begins], ends[np.append(begins[1:], True)]
+
+
+def _in_order(table: Table, market: Market, rows: pl.DataFrame) -> pl.DataFrame:
+    """Sorted as the table says, numbered by position where nothing else numbers."""
+    names = sorted(rows["symbol"].unique().cast(pl.String))
+    by_name = rows.with_columns(_name=pl.col("symbol").cast(pl.String).cast(pl.Enum(names)))
+    if not is_positioned(table, market):
+        order = ["_name", *(name for name in table.sort if name != "symbol")]
+        return by_name.sort(order, maintain_order=True).drop("_name")
+    order = ["_name", *(name for name in ("time", "exchange", "id") if name in table.schema)]
+    ordered = by_name.sort(order, maintain_order=True).drop("_name")
+    return ordered.with_columns(sequence_number=pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("symbol"))

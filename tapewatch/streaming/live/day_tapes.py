@@ -1,0 +1,110 @@
+"""The live tapes of the days that are under way: one a session day, two around midnight."""
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+
+import polars as pl
+
+from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition, Session
+from tapewatch.store.spool.files import market_days
+from tapewatch.streaming.live.tape import HORIZON_MINUTES, LiveRows, LiveTape
+
+#: A day may begin and end so much before the tape's clock says so.
+_EARLY_NS = NS_PER_MINUTE
+
+DayRows = tuple[Partition, LiveRows]
+
+
+class DayTapes:
+    """One market's live tapes by day.
+
+    A day opens with the first row that comes while the tape's clock is in it, and closes a horizon of revisions after its
+    end. Rows of other days are counted and left to the lake.
+
+    Args:
+        market: the market.
+        make: a live tape for a session, which gives out rows from a time on.
+        horizon_minutes: how long a day is kept after its end for late rows.
+    """
+
+    def __init__(
+        self,
+        market: Market,
+        make: Callable[[Session, int | None], LiveTape] | None = None,
+        *,
+        horizon_minutes: int = HORIZON_MINUTES,
+    ) -> None:
+        self._market = market
+        self._make = make or (lambda session, emit_from_ns: LiveTape(session, emit_from_ns=emit_from_ns))
+        #: Since when the tape is watched, where it was under way before: nobody knows that earlier minutes were silent.
+        self.watched_from_ns: int | None = None
+        self._horizon_ns = horizon_minutes * NS_PER_MINUTE
+        self._tapes: dict[dt.date, tuple[Session, LiveTape]] = {}
+        self._too_late_before = 0
+        self.off_day_rows = 0
+
+    @property
+    def days(self) -> list[dt.date]:
+        """The days under way."""
+        return sorted(self._tapes)
+
+    def take_up(self, session: Session, tape: LiveTape) -> None:
+        """Go on with a day that an earlier process began."""
+        self._tapes[session.date] = session, tape
+
+    @property
+    def too_late_rows(self) -> int:
+        """Rows that came after the horizon of revisions."""
+        # Asked from other threads, while days open and close.
+        return self._too_late_before + sum(tape.too_late for _, tape in list(self._tapes.values()))
+
+    def push(self, trades: pl.DataFrame, quotes: pl.DataFrame, now_ns: int) -> None:
+        """Give rows to their days. `now_ns` is the tape's present, which says what days are under way."""
+        quotes_by_day = dict(market_days(quotes, self._market))
+        for day, rows in market_days(trades, self._market):
+            self._push(day, rows, quotes_by_day.pop(day, quotes.clear()), now_ns)
+        for day, rows in quotes_by_day.items():
+            self._push(day, trades.clear(), rows, now_ns)
+
+    def advance(self, through_ns: int) -> Iterator[DayRows]:
+        """What is complete up to a time, day by day; days that are over by more than the horizon are closed."""
+        for day, (session, tape) in sorted(self._tapes.items()):
+            partition = Partition(day, self._market)
+            yield partition, tape.advance(min(through_ns, session.day_end))
+            if through_ns >= session.day_end + self._horizon_ns:
+                yield from self._close(day)
+
+    def close(self, now_ns: int) -> Iterator[DayRows]:
+        """Close the days whose sessions are over at `now_ns`, and give out what is complete of the others."""
+        for day, (session, tape) in sorted(self._tapes.items()):
+            if now_ns >= session.regular_end - _EARLY_NS:
+                yield from self._close(day)
+            else:
+                yield Partition(day, self._market), tape.advance(now_ns)
+
+    def _close(self, day: dt.date) -> Iterator[DayRows]:
+        _, tape = self._tapes.pop(day)
+        rows = tape.close()
+        self._too_late_before += tape.too_late
+        yield Partition(day, self._market), rows
+
+    def _push(self, day: dt.date | None, trades: pl.DataFrame, quotes: pl.DataFrame, now_ns: int) -> None:
+        tape = None if day is None else self._tape(day, now_ns)
+        if tape is None:
+            self.off_day_rows += trades.height + quotes.height
+        else:
+            tape.push(trades, quotes)
+
+    def _tape(self, day: dt.date, now_ns: int) -> LiveTape | None:
+        if day in self._tapes:
+            return self._tapes[day][1]
+        session = Partition(day, self._market).session
+        if not session.day_start - _EARLY_NS <= now_ns < session.day_end:
+            return None
+        begun = self.watched_from_ns
+        is_late = begun is not None and session.day_start < begun < session.day_end
+        self._tapes[day] = (
+            session,
+            self._make(session, begun // NS_PER_MINUTE * NS_PER_MINUTE if begun and is_late else None),
+        )
+        return self._tapes[day][1]

@@ -1,0 +1,89 @@
+"""A day under way, taken up where an earlier process left it: what lies in lake and spool goes through a fresh live tape."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from tapewatch.market.instruments import NS_PER_MINUTE, Partition, Session
+from tapewatch.market.live_tables import STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.schema import Table
+from tapewatch.market.tables import QUOTES, TRADES
+from tapewatch.store.lake.lake import Lake
+from tapewatch.store.spool.files import waiting_for
+from tapewatch.store.spool.rows import DamagedFileError, read_rows
+from tapewatch.streaming.live.tape import HORIZON_MINUTES, LiveTape
+
+_log = logging.getLogger(__name__)
+#: More would keep the stream waiting too long; features of such a day start anew.
+MOST_ROWS = 8_000_000
+_STEP_NS = 10 * NS_PER_MINUTE
+
+
+def taken_up(
+    session: Session, until_ns: int, spool_root: Path, lake: Lake | None, *, symbols: tuple[str, ...] = ()
+) -> LiveTape:
+    """A live tape of a session that has seen everything up to `until_ns` that lake and spool hold.
+
+    It gives out rows again from a horizon before that time on: what an earlier process may not have written. Where there is
+    too much to go through, it starts with the first whole minute after that time.
+    """
+    emit_from = max(session.day_start, until_ns - HORIZON_MINUTES * NS_PER_MINUTE)
+    emit_from -= (emit_from - session.day_start) % NS_PER_MINUTE
+    tape = LiveTape(session, symbols=symbols, emit_from_ns=emit_from)
+    partition = Partition(session.date, session.market)
+    # The spool first: what is merged meanwhile is in the lake then, and twice is once.
+    spooled_trades, spooled_quotes = (_spooled(spool_root, partition, t) for t in (STREAM_TRADES, STREAM_QUOTES))
+    trades = _joined(STREAM_TRADES, spooled_trades, _merged(lake, TRADES, partition), until_ns)
+    quotes = _joined(STREAM_QUOTES, spooled_quotes, _merged(lake, QUOTES, partition), until_ns)
+    if trades.height + quotes.height > MOST_ROWS:
+        _log.warning("%s: %d rows are too many to go through again", partition, trades.height + quotes.height)
+        # Of the minutes before it knows nothing: they are not to be given out as silent.
+        known_from = until_ns + (session.day_start - until_ns) % NS_PER_MINUTE
+        return LiveTape(session, symbols=symbols, emit_from_ns=known_from)
+    for end, some_trades, some_quotes in _steps(session, trades, quotes, until_ns):
+        tape.push(some_trades, some_quotes)
+        # What is to be given out again comes with the first advance of the day that goes on.
+        if end <= emit_from:
+            tape.advance(end)
+    _log.info("%s is taken up: %d trades, %d quotes", partition, trades.height, quotes.height)
+    return tape
+
+
+def _spooled(root: Path, partition: Partition, table: Table) -> list[pl.DataFrame]:
+    found = []
+    for file in waiting_for(root, partition):
+        if file.table == table.name:
+            try:
+                found.append(read_rows(table, [file])[0])
+            except (FileNotFoundError, DamagedFileError) as error:
+                # Merged meanwhile: the lake has it.
+                _log.debug("%s: %s", file.name, error)
+    return found
+
+
+def _merged(lake: Lake | None, table: Table, partition: Partition) -> list[pl.DataFrame]:
+    if lake is None or not lake.exists(table, partition):
+        return []
+    return [lake.read(table, partition).with_columns(pl.col("time").alias("received_time"))]
+
+
+def _joined(table: Table, spooled: list[pl.DataFrame], merged: list[pl.DataFrame], until_ns: int) -> pl.DataFrame:
+    if not spooled and not merged:
+        return table.empty()
+    rows = pl.concat([table.conform(frame) for frame in (*merged, *spooled)])
+    return rows.filter(pl.col("time").to_physical() <= until_ns).sort("time", maintain_order=True)
+
+
+def _steps(
+    session: Session, trades: pl.DataFrame, quotes: pl.DataFrame, until_ns: int
+) -> Iterator[tuple[int, pl.DataFrame, pl.DataFrame]]:
+    """The rows in stretches of ten minutes, each with the time at which it ends."""
+    ends = range(session.day_start + _STEP_NS, until_ns + _STEP_NS + 1, _STEP_NS)
+    cuts = [np.searchsorted(frame["time"].to_physical().to_numpy(), ends) for frame in (trades, quotes)]
+    trade, quote = 0, 0
+    for end, trade_end, quote_end in zip(ends, *(cut.tolist() for cut in cuts), strict=True):
+        yield end, trades[trade:trade_end], quotes[quote:quote_end]
+        trade, quote = trade_end, quote_end

@@ -1,0 +1,52 @@
+"""The vendor's streamed bars as live bars, for plans and markets whose trades are not streamed."""
+
+import polars as pl
+
+from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
+from tapewatch.market.live_tables import LIVE_BARS
+
+_KEY = ("symbol", "clock", "time")
+_WIDTHS_NS = {"1s": NS_PER_SECOND, "1m": NS_PER_MINUTE}
+
+
+class VendorBars:
+    """Turns `STREAM_BARS` into `LIVE_BARS`; a bar that comes again within the horizon is the next revision of it."""
+
+    def __init__(self, horizon_ns: int) -> None:
+        self._horizon_ns = horizon_ns
+        self._revisions: dict[tuple[str, str, int], int] = {}
+        self._newest = 0
+
+    def rows(self, bars: pl.DataFrame) -> pl.DataFrame:
+        """`LIVE_BARS` rows, known when their frames came."""
+        if bars.is_empty():
+            return LIVE_BARS.empty()
+        keys = list(
+            zip(bars["symbol"].to_list(), bars["clock"].to_list(), bars["time"].to_physical().to_list(), strict=True)
+        )
+        revisions = [self._next(key) for key in keys]
+        self._forget()
+        return LIVE_BARS.conform(
+            bars.with_columns(
+                pl.col("received_time").alias("known_time"),
+                pl.lit("stream").alias("source"),
+                pl.Series("revision", revisions, pl.Int32),
+            )
+        ).unique(_KEY, keep="last", maintain_order=True)
+
+    def _next(self, key: tuple[str, str, int]) -> int:
+        revision = self._revisions.get(key, -1) + 1
+        self._revisions[key] = revision
+        self._newest = max(self._newest, key[2])
+        return revision
+
+    def _forget(self) -> None:
+        if len(self._revisions) > 200_000:
+            oldest = self._newest - self._horizon_ns
+            self._revisions = {key: revision for key, revision in self._revisions.items() if key[2] >= oldest}
+
+
+def end_times(bars: pl.DataFrame) -> pl.Series:
+    """When streamed bars end, int64 ns UTC: the time that the tape had come to when they were sent."""
+    widths = bars["clock"].cast(pl.String).replace_strict(_WIDTHS_NS, return_dtype=pl.Int64)
+    return bars["time"].to_physical() + widths

@@ -1,0 +1,269 @@
+"""Each fault strikes as asked, is counted, repeats from its seed, and leaves the truth to be had by REST."""
+
+import datetime as dt
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import polars as pl
+import pytest
+from polygon import RESTClient
+
+from tapewatch.emulator.faults import Fault, FaultError, load, read
+from tapewatch.emulator.stream import tape_faults
+from tapewatch.emulator.stream.channels import Day
+from tapewatch.emulator.tape.market_tape import SyntheticTape
+from tapewatch.market.instruments import Market, Partition
+from tests.support.emulator import serving
+from tests.support.stream_client import PATIENCE_S, PING_TIMEOUT_S, Heard, listened, progress
+
+DAY = dt.date(2024, 3, 5)
+PAIR = "X:BTC-USD"
+MINUTES_MS = 600_000
+
+
+@pytest.fixture(scope="module")
+def tape() -> SyntheticTape:
+    return SyntheticTape(7)
+
+
+@pytest.fixture(scope="module")
+def day(tape: SyntheticTape) -> Day:
+    return Day(tape, Partition(DAY, Market.CRYPTO).session, [PAIR])
+
+
+def played(
+    tape: SyntheticTape, channels: str = "XT.BTC-USD", ping_timeout_s: float = PING_TIMEOUT_S, **fault: Any
+) -> tuple[Heard, dict[str, int]]:
+    """A day of BTC under one fault, and how often it struck."""
+    with serving(tape, replay=str(DAY), faults={"fault": [fault]}) as url:
+        heard = listened(url, "crypto", channels, ping_timeout_s=ping_timeout_s)
+        told = progress(url, "crypto")
+        rest = RESTClient("k", base=url, retries=0)
+        trades = list(rest.list_trades("X:BTCUSD", timestamp=str(DAY), limit=50_000, order="asc"))
+    assert [trade.id for trade in trades] == ids(tape)
+    assert set(told["faults"]) <= {fault["kind"]}
+    return heard, told["faults"]
+
+
+def ids(tape: SyntheticTape) -> list[str]:
+    return tape.trades(PAIR, DAY)["id"].to_list()
+
+
+@pytest.mark.parametrize(
+    ("kind", "end"),
+    [
+        ("drop", "lost"),
+        ("close", "1000"),
+        ("close_1008", "1008"),
+        pytest.param("half_open", "lost", marks=pytest.mark.slow),
+        ("truncated_frame", "lost"),
+    ],
+)
+def test_connections_break_and_tape_passes_unseen(tape: SyntheticTape, kind: str, end: str) -> None:
+    # A half-open connection is found out by its silence alone, and a slow machine is silent too: then it is asked more patiently.
+    for ping_timeout_s in (4.0, 15.0, 45.0) if kind == "half_open" else (PING_TIMEOUT_S,):
+        heard, struck = played(tape, ping_timeout_s=ping_timeout_s, kind=kind, every=5_000, count=2, lose_ms=MINUTES_MS)
+        if heard.ends == {end: 2}:
+            break
+    assert heard.ends == {end: 2}
+    assert struck == {kind: 2}
+    got = [event["i"] for event in heard.events]
+    assert len(set(got)) == len(got)
+    # Two stretches of ten minutes, of 144 in the day; what was under way comes on top.
+    assert 0.9 * len(ids(tape)) < len(got) < len(ids(tape))
+    assert set(got) < set(ids(tape))
+
+
+def test_nothing_is_lost_where_connections_close_in_peace(tape: SyntheticTape) -> None:
+    heard, struck = played(tape, kind="close", probability=0.0005, count=5, seed=3)
+    assert struck == {"close": 5}
+    assert [event["i"] for event in heard.events] == ids(tape)
+
+
+def test_frames_are_malformed(tape: SyntheticTape) -> None:
+    heard, struck = played(tape, kind="malformed_json", every=3_000, count=3)
+    assert struck == {"malformed_json": 3}
+    assert len(heard.bad_frames) == 3
+    assert all(frame.startswith('[{"ev":"XT"') for frame in heard.bad_frames)
+    assert set(ids(tape)) > {event["i"] for event in heard.events}
+
+
+def test_frames_trickle(tape: SyntheticTape) -> None:
+    start = time.monotonic()
+    heard, struck = played(tape, kind="slow", every=5_000, count=2, hold_ms=600)
+    assert struck == {"slow": 2}
+    assert time.monotonic() - start > 1.2
+    assert [event["i"] for event in heard.events] == ids(tape)
+
+
+def test_events_and_fields_are_unknown(tape: SyntheticTape) -> None:
+    heard, struck = played(tape, kind="unknown_event", every=1_000)
+    assert struck == {"unknown_event": len(heard.of("ZZ"))} == {"unknown_event": len(ids(tape)) // 1_000}
+    assert [event["i"] for event in heard.of("XT")] == ids(tape)
+    heard, struck = played(tape, kind="unknown_field", every=1_000, count=7)
+    assert struck == {"unknown_field": sum("zz" in event for event in heard.events)} == {"unknown_field": 7}
+
+
+def test_messages_come_twice(tape: SyntheticTape) -> None:
+    heard, struck = played(tape, kind="duplicate", probability=0.01, seed=5)
+    times = Counter(event["i"] for event in heard.events)
+    assert set(times) == set(ids(tape))
+    assert 100 < sum(count == 2 for count in times.values()) == struck["duplicate"] < 300
+    first = {}
+    for event in heard.events:
+        known = first.setdefault(event["i"], event)
+        assert {**known, "r": 0} == {**event, "r": 0}
+
+
+def test_messages_come_late(tape: SyntheticTape) -> None:
+    heard, struck = played(tape, kind="out_of_order", every=50, delay_ms=30_000)
+    got = [event["i"] for event in heard.events]
+    assert sorted(got, key=int) == ids(tape)
+    assert got != ids(tape)
+    assert struck["out_of_order"] == len(got) // 50
+
+
+def test_trades_are_corrected_late_and_bars_are_sent_again(tape: SyntheticTape) -> None:
+    heard, struck = played(
+        tape, "XT.BTC-USD,XA.BTC-USD", kind="late_correction", every=400, delay_ms=90_000, channel="XT"
+    )
+    times = Counter(event["i"] for event in heard.of("XT"))
+    assert sum(count == 2 for count in times.values()) == struck["late_correction"] == len(ids(tape)) // 400
+    last = {event["i"]: event["p"] for event in heard.of("XT")}
+    assert [last[identity] for identity in ids(tape)] == tape.trades(PAIR, DAY)["price"].to_list()
+    bars = tape.bars(PAIR, DAY)
+    versions: dict[int, list[tuple[float, float]]] = {}
+    for bar in heard.of("XA"):
+        versions.setdefault(bar["s"], []).append((bar["h"], bar["v"]))
+    final = list(zip(bars["high"].to_list(), bars["volume"].to_list(), strict=True))
+    assert [versions[ns // 10**6][-1] for ns in bars["time"].to_physical()] == final
+    again = [copies for copies in versions.values() if len(copies) > 1]
+    assert len(again) == struck["late_correction"]
+    assert all(copies[0] != copies[-1] for copies in again)
+
+
+def test_trades_that_miss_their_minute_are_in_its_second_bar(tape: SyntheticTape) -> None:
+    heard, _ = played(tape, "XA.BTC-USD", kind="out_of_order", every=400, delay_ms=90_000, channel="XT")
+    sizes: dict[int, list[float]] = {}
+    for bar in heard.of("XA"):
+        sizes.setdefault(bar["s"], []).append(bar["v"])
+    bars = tape.bars(PAIR, DAY)
+    assert [sizes[ns // 10**6][-1] for ns in bars["time"].to_physical()] == bars["volume"].to_list()
+    again = [copies for copies in sizes.values() if len(copies) > 1]
+    assert again
+    assert all(copies[0] < copies[-1] for copies in again)
+
+
+def test_bursts_hold_messages_back(tape: SyntheticTape, day: Day) -> None:
+    (fault,) = read({"fault": [{"kind": "burst", "every": 500, "hold_ms": 60_000}]}, "test").fault
+    rows = tape_faults.rows(day, "XT", [fault])
+    held = rows.filter(pl.col("_fault") == tape_faults.TapeFault.BURST)
+    waits = (held["_release"] - held["time"]).dt.total_milliseconds()
+    assert waits.min() >= 0
+    assert waits.max() == 60_000
+    assert held["_release"].n_unique() == len(ids(tape)) // 500
+    assert rows["_release"].is_sorted()
+
+
+def test_clocks_are_skewed(tape: SyntheticTape) -> None:
+    heard, struck = played(tape, kind="clock_skew", every=100, skew_ms=3_600_000)
+    truth = (tape.trades(PAIR, DAY)["time"].to_physical() // 10**6).to_list()
+    off = [event["t"] - right for event, right in zip(heard.events, truth, strict=True)]
+    assert Counter(off) == {0: len(off) - struck["clock_skew"], 3_600_000: struck["clock_skew"]}
+
+
+def test_the_same_seed_strikes_the_same_messages_whatever_else_is_asked_for(day: Day) -> None:
+    def struck(seed: int, symbols: list[str]) -> list[str]:
+        fault = Fault(kind="duplicate", probability=0.01, seed=seed)
+        rows = tape_faults.rows(replace(day, symbols=symbols), "XT", [fault])
+        mine = (pl.col("_fault") != 0) & (pl.col("symbol").cast(pl.String) == PAIR)
+        return rows.filter(mine)["id"].to_list()
+
+    assert struck(1, [PAIR]) == struck(1, ["X:ADA-USD", PAIR])
+    assert struck(1, [PAIR]) != struck(2, [PAIR])
+
+
+def test_faults_are_switched_while_it_runs(tape: SyntheticTape) -> None:
+    with serving(tape, replay=str(DAY), speed="20000eps") as url:
+        answer = httpx.post(
+            f"{url}/emulator/v1/faults",
+            json={"fault": [{"kind": "close", "every": 4_000, "count": 1}]},
+            timeout=PATIENCE_S,
+        )
+        assert answer.json() == {"status": "OK", "faults": 1}
+        heard = listened(url, "crypto", "XT.BTC-USD")
+        assert heard.ends == {"1000": 1}
+        assert progress(url, "crypto")["faults"] == {"close": 1}
+        none = httpx.post(f"{url}/emulator/v1/faults", json={"fault": []}, timeout=PATIENCE_S)
+        assert none.json()["faults"] == 0
+        for wrong in ({"fault": [{"kind": "flood", "every": 1}]}, {"fault": [{"kind": "drop"}]}):
+            refused = httpx.post(f"{url}/emulator/v1/faults", json=wrong, timeout=PATIENCE_S)
+            assert refused.status_code == 400
+
+
+@pytest.mark.parametrize(("kind", "status"), [("http_429", 429), ("http_500", 500), ("cut_page", 200)])
+def test_rest_fails_every_third_time(tape: SyntheticTape, kind: str, status: int) -> None:
+    with serving(tape, faults={"fault": [{"kind": kind, "every": 3, "count": 2}]}) as url:
+        address = f"{url}/v3/trades/X:BTCUSD?apiKey=k&limit=10"
+        answers = [httpx.get(address, timeout=PATIENCE_S) for _ in range(9)]
+        faults = progress(url, "crypto")["faults"]
+    assert faults == {kind: 2}
+    is_struck = [number in (2, 5) for number in range(9)]
+    if kind == "cut_page":
+        assert [not answer.text.endswith("}") for answer in answers] == is_struck
+    assert [answer.status_code for answer in answers] == [status if struck else 200 for struck in is_struck]
+    assert all(("retry-after" in answer.headers) == (answer.status_code == 429) for answer in answers)
+
+
+def test_a_symbol_changes_its_name(tape: SyntheticTape) -> None:
+    rename = {"symbol": "VOO", "to": "VOOX", "at": "2024-03-05T17:00:00Z"}
+    with serving(tape, replay=str(DAY), faults={"rename": [rename]}) as url:
+        heard = listened(url, "stocks", "T.VOO,T.VOOX")
+        client = RESTClient("k", base=url, retries=0)
+        on_rest = {
+            name: [trade.sequence_number for trade in client.list_trades(name, timestamp=str(DAY), order="asc")]
+            for name in ("VOO", "VOOX")
+        }
+        assert list(client.list_trades("VOO", timestamp="2024-03-06")) == []
+    streamed: dict[str, list[int]] = {}
+    for event in heard.events:
+        streamed.setdefault(event["sym"], []).append(event["q"])
+    assert streamed == on_rest
+    assert [*on_rest["VOO"], *on_rest["VOOX"]] == tape.trades("VOO", DAY)["sequence_number"].to_list()
+
+
+def test_a_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "faults.toml"
+    path.write_text(
+        '[[fault]]\nkind = "drop"\nevery = 5\nmarket = "crypto"\n'
+        '[[rename]]\nsymbol = "A"\nto = "B"\nat = 2024-03-05T15:00:00Z\n'
+    )
+    faults = load(path)
+    assert faults.fault == (Fault(kind="drop", every=5, market=Market.CRYPTO),)
+    assert faults.rename[0].at_ns == int(dt.datetime(2024, 3, 5, 15, tzinfo=dt.UTC).timestamp()) * 10**9
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"fault": [{"kind": "drop", "every": 0}]}, "every"),
+        ({"fault": [{"kind": "drop", "every": 5, "probability": 0.5}]}, "either"),
+        ({"fault": [{"kind": "drop", "probability": 1.5}]}, "probability"),
+        ({"fault": [{"kind": "drop", "every": 5, "evry": 5}]}, "evry"),
+        ({"fault": [{"kind": "drip", "every": 5}]}, "drip"),
+        ({"rename": [{"symbol": "A", "to": "B", "at": "2024-03-05T15:00:30Z"}]}, "whole minute"),
+    ],
+)
+def test_a_wrong_file_is_refused(content: Mapping[str, object], says: str) -> None:
+    with pytest.raises(FaultError, match=says):
+        read(content, "faults.toml")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FaultError, match="nowhere"):
+        load(tmp_path / "nowhere.toml")

@@ -1,0 +1,120 @@
+"""Recorded files through the emulator: what the files hold is what the official client reads; nobody knows the truth."""
+
+import datetime as dt
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import polars as pl
+import pytest
+from polygon import RESTClient
+
+from tapewatch.emulator.synthetic.market import Synthetic
+from tapewatch.emulator.tape.recorded import RecordedTape
+from tapewatch.market.instruments import Market
+from tests.support.emulator import Clock, serving
+from tests.support.recorded import recorded_bars, recorded_trades
+
+DAY = dt.date(2024, 3, 5)
+
+
+def write(folder: Path, layout: str, rows: pl.DataFrame) -> None:
+    path = folder / layout / f"{DAY:%Y/%m}" / f"{DAY}.csv.gz"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(gzip.compress(rows.write_csv().encode()))
+
+
+def stock_rows(frame: pl.DataFrame) -> pl.DataFrame:
+    times = {"sip_timestamp": "time", "participant_timestamp": "participant_time", "trf_timestamp": "trf_time"}
+    return frame.with_columns(
+        pl.col("symbol").alias("ticker"),
+        *(pl.col(ours).dt.epoch("ns").fill_null(0).alias(theirs) for theirs, ours in times.items()),
+    ).drop("symbol", "time", "participant_time", "trf_time")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("flat-files")
+    days = [Synthetic(2).day(symbol, DAY, trades=3000) for symbol in ("SYN001", "SYN002")]
+    write(root, "us_stocks_sip/trades_v1", stock_rows(pl.concat([day.trades for day in days])))
+    write(root, "us_stocks_sip/quotes_v1", stock_rows(pl.concat([day.quotes for day in days])))
+    crypto = Synthetic(2).day("X:DOT-USD", DAY, trades=3000).trades
+    columns = {"ticker": "symbol", "conditions": "conditions", "exchange": "exchange", "id": "id"}
+    rows = crypto.select(
+        **columns, participant_timestamp=pl.col("time").dt.epoch("ns"), price=pl.col("price"), size=pl.col("size")
+    )
+    write(root, "global_crypto/trades_v1", rows)
+    return root
+
+
+@pytest.fixture(scope="module")
+def url(folder: Path) -> Iterator[str]:
+    with serving(RecordedTape(str(folder))) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def client(url: str) -> RESTClient:
+    return RESTClient("k", base=url, retries=0)
+
+
+@pytest.mark.parametrize("symbol", ["SYN001", "SYN002"])
+def test_stocks_come_back_as_written(client: RESTClient, symbol: str) -> None:
+    day = Synthetic(2).day(symbol, DAY, trades=3000)
+    trades = list(client.list_trades(symbol, timestamp=str(DAY), limit=1000, order="asc"))
+    assert [trade.sequence_number for trade in trades] == day.trades["sequence_number"].to_list()
+    assert [trade.price for trade in trades] == day.trades["price"].to_list()
+    assert [trade.sip_timestamp for trade in trades] == day.trades["time"].to_physical().to_list()
+    quotes = list(client.list_quotes(symbol, limit=50_000))
+    assert [quote.bid_price for quote in quotes] == day.quotes["bid_price"].to_list()[::-1]
+
+
+def test_crypto_comes_back_as_written(client: RESTClient) -> None:
+    trades = list(client.list_trades("X:DOTUSD", limit=50_000, order="asc"))
+    expected = Synthetic(2).day("X:DOT-USD", DAY, trades=3000).trades
+    assert [trade.size for trade in trades] == expected["size"].to_list()
+    assert list(client.list_quotes("X:DOTUSD")) == []
+
+
+def test_bars_are_built_where_none_are_recorded(client: RESTClient) -> None:
+    bars = client.get_aggs("SYN001", 1, "minute", str(DAY), str(DAY), limit=50_000)
+    assert len(bars) > 300
+    assert client.get_aggs("SYN001", 1, "day", str(DAY), str(DAY))[0].close == pytest.approx(bars[-1].close, rel=0.02)
+
+
+def test_files_list_their_symbols_and_no_others(client: RESTClient) -> None:
+    assert [ticker.ticker for ticker in client.list_tickers(limit=1000)] == ["SYN001", "SYN002", "X:DOTUSD"]
+    assert list(client.list_trades("SYN003")) == []
+    assert list(client.list_trades("SYN001", timestamp="2024-03-06")) == []
+
+
+def test_recorded_files_state_no_truth(url: str) -> None:
+    assert httpx.get(f"{url}/emulator/v1/info", timeout=60).json() == {"emulator": True, "source": "recorded"}
+    answer = httpx.get(f"{url}/emulator/v1/truth", params={"ticker": "SYN001", "date": str(DAY)}, timeout=60)
+    assert answer.status_code == 404
+
+
+def test_an_empty_folder_is_an_empty_market(tmp_path: Path) -> None:
+    tape = RecordedTape(str(tmp_path))
+    assert tape.symbols(Market.STOCKS) == []
+    with serving(tape) as url:
+        assert list(RESTClient("k", base=url).list_trades("AAPL")) == []
+
+
+@pytest.mark.slow
+@pytest.mark.real_tape
+def test_a_real_day(market_data: Path) -> None:
+    date = dt.date(2013, 10, 7)
+    now = Clock(int(dt.datetime(2026, 1, 5, tzinfo=dt.UTC).timestamp()) * 1_000_000_000)
+    with serving(RecordedTape(str(market_data)), clock=now) as url:
+        client = RESTClient("k", base=url)
+        trades = list(client.list_trades("AIG", timestamp=str(date), limit=50_000, order="asc"))
+        bars = client.get_aggs("AIG", 1, "minute", str(date), str(date), limit=50_000)
+    recorded = recorded_trades(market_data, date).filter(pl.col("symbol") == "AIG")
+    assert len(trades) == 25_351
+    assert [trade.sequence_number for trade in trades] == recorded["sequence_number"].to_list()
+    assert [trade.price for trade in trades] == recorded["price"].to_list()
+    delivered = recorded_bars(market_data, date).filter(pl.col("symbol") == "AIG")
+    assert [bar.volume for bar in bars] == delivered["volume"].to_list()
+    assert [bar.open for bar in bars] == delivered["open"].to_list()

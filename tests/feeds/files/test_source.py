@@ -1,0 +1,202 @@
+"""Every layout of the vendor's flat files, from a folder and from an fsspec URL."""
+
+import datetime as dt
+import gzip
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tapewatch.feeds.files.source import FlatFileSource
+from tapewatch.feeds.source import Load, SourceError
+from tapewatch.market.instruments import Market, Partition
+from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
+from tests.support.flat_days import CRYPTO, FOREX, HEADERS, INDICES, OPTIONS, STOCKS, noon, put, row, text
+
+_TABLES = {"trades": TRADES, "quotes": QUOTES, "bars": DELIVERED_BARS}
+_DAYS = {p.market: p for p in (STOCKS, CRYPTO, FOREX, OPTIONS, INDICES)}
+_TICKER = {
+    Market.CRYPTO: "X:BTC-USD",
+    Market.FOREX: "C:EUR-USD",
+    Market.INDICES: "I:SPX",
+    Market.OPTIONS: "O:A240315C1",
+}
+
+
+def frame_of(load: Load) -> pl.DataFrame:
+    """All rows, with the counts' own arithmetic checked."""
+    frames = list(load)
+    assert load.source_rows == sum(f.height for f in frames) + load.duplicates + load.quarantine.height
+    return pl.concat(frames)
+
+
+@pytest.mark.parametrize(("market", "table"), HEADERS)
+@pytest.mark.parametrize("suffix", [".csv.gz", ".csv"])
+def test_every_layout_loads_into_its_table(tmp_path: Path, market: Market, table: str, suffix: str) -> None:
+    day = _DAYS[market]
+    ticker = _TICKER.get(market, "AAPL")
+    rows = [row(day, table, 60 * i, ticker=ticker, sequence_number=i + 1, id=f"a{i}") for i in range(3)]
+    put(tmp_path, day, table, rows, suffix)
+    load = getattr(FlatFileSource(str(tmp_path)), table)(day)
+    frame = frame_of(load)
+    _TABLES[table].check(frame)
+    assert frame["symbol"].cast(pl.String).to_list() == [ticker] * 3
+    assert frame["time"].to_physical().to_list() == [noon(day, 60 * i) for i in range(3)]
+    assert load.quarantine.is_empty()
+    assert load.source_rows == 3
+
+
+def test_values_of_a_stock_trade(tmp_path: Path) -> None:
+    given = row(STOCKS, "trades", conditions="12,37", size="0.25", price=187.015, id="52983", trf_id=202)
+    given |= {"participant_timestamp": noon(STOCKS) - 7, "trf_timestamp": noon(STOCKS) - 3, "sequence_number": 4711}
+    put(tmp_path, STOCKS, "trades", [given])
+    (trade,) = (
+        frame_of(FlatFileSource(str(tmp_path)).trades(STOCKS))
+        .with_columns(pl.col(pl.Datetime).to_physical(), pl.col(pl.Categorical).cast(pl.String))
+        .to_dicts()
+    )
+    assert trade == {
+        "symbol": "AAPL", "time": noon(STOCKS), "sequence_number": 4711, "price": 187.015, "size": 0.25, "exchange": 11,
+        "conditions": "12,37", "id": "52983", "correction": 0, "participant_time": noon(STOCKS) - 7, "trf_id": 202,
+        "trf_time": noon(STOCKS) - 3, "tape": 3,
+    }  # fmt: skip
+
+
+def test_absent_values_are_null_and_sizes_may_carry_a_point(tmp_path: Path) -> None:
+    sparse = row(STOCKS, "trades", id="", correction="", trf_id="", tape="", size="100.0", trf_timestamp="")
+    put(tmp_path, STOCKS, "trades", [sparse, row(STOCKS, "trades", 1, sequence_number=2)])
+    first, second = frame_of(FlatFileSource(str(tmp_path)).trades(STOCKS)).to_dicts()
+    assert first["size"] == 100
+    assert [first[name] for name in ("id", "correction", "trf_id", "tape", "trf_time")] == [None] * 5
+    assert first["conditions"] == ""
+    assert (second["id"], second["correction"], second["trf_time"]) == ("1", 0, None)
+
+
+def test_one_sided_quotes_and_conditions(tmp_path: Path) -> None:
+    one_sided = row(STOCKS, "quotes", bid_exchange=0, bid_price="0.0", bid_size=0, conditions="2,14", indicators="604")
+    put(tmp_path, STOCKS, "quotes", [one_sided])
+    (quote,) = frame_of(FlatFileSource(str(tmp_path)).quotes(STOCKS)).to_dicts()
+    assert (quote["bid_price"], quote["bid_size"], quote["ask_price"]) == (0, 0, 100.52)
+    assert (quote["conditions"], quote["indicators"]) == ("2,14", "604")
+
+
+def test_bars_without_transactions_and_indices_without_volume(tmp_path: Path) -> None:
+    put(tmp_path, STOCKS, "bars", [row(STOCKS, "bars", 60 * i, transactions="", volume="12.5") for i in range(2)])
+    put(tmp_path, INDICES, "bars", [row(INDICES, "bars", ticker="I:SPX")])
+    source = FlatFileSource(str(tmp_path))
+    bars = frame_of(source.bars(STOCKS))
+    assert bars["transactions"].null_count() == bars["vwap"].null_count() == 2
+    assert bars["volume"].to_list() == [12.5, 12.5]
+    assert frame_of(source.bars(INDICES))["volume"].to_list() == [0]
+
+
+def test_positions_number_what_the_tape_does_not(tmp_path: Path) -> None:
+    pairs = ["C:EUR-USD"] * 3 + ["C:USD-JPY"] * 2
+    put(tmp_path, FOREX, "quotes", [row(FOREX, "quotes", i, ticker=pair) for i, pair in enumerate(pairs)])
+    quotes = frame_of(FlatFileSource(str(tmp_path)).quotes(FOREX))
+    assert quotes["sequence_number"].to_list() == [1, 2, 3, 1, 2]
+    assert quotes["bid_size"].null_count() == 5
+
+
+def test_columns_go_by_name(tmp_path: Path) -> None:
+    straight = text(
+        STOCKS, "trades", [row(STOCKS, "trades", i, sequence_number=i + 1, conditions="12,37") for i in range(3)]
+    )
+    header = straight.splitlines()[0].split(",")
+    shuffled = (
+        pl.read_csv(straight.encode(), infer_schema=False).select(*reversed(header), colour=pl.lit("a,b")).write_csv()
+    )
+    put(tmp_path / "a", STOCKS, "trades", straight)
+    put(tmp_path / "b", STOCKS, "trades", shuffled)
+    put(tmp_path / "c", STOCKS, "trades", straight.replace("\n", "\r\n"))
+    a, b, c = (frame_of(FlatFileSource(str(tmp_path / f)).trades(STOCKS)) for f in "abc")
+    assert a.equals(b)
+    assert a.equals(c)
+
+
+def test_from_an_fsspec_url(tmp_path: Path) -> None:
+    rows = [row(STOCKS, "quotes", i, sequence_number=i + 1) for i in range(5)]
+    put("memory://tape", STOCKS, "quotes", rows)
+    put(tmp_path, STOCKS, "quotes", rows)
+    there, here = (frame_of(FlatFileSource(u).quotes(STOCKS)) for u in ("memory://tape", f"file://{tmp_path}"))
+    assert there.equals(here)
+    assert FlatFileSource("memory://tape").available(Market.STOCKS) == {"quotes": [STOCKS.date]}
+
+
+def test_symbols_filter(tmp_path: Path) -> None:
+    rows = [
+        row(STOCKS, "trades", i, ticker=t, sequence_number=i + 1) for t in ("AAPL", "IBM", "TSLA") for i in range(2)
+    ]
+    put(tmp_path, STOCKS, "trades", [*rows, "IBM,broken", "TSLA,broken"])
+    load = FlatFileSource(str(tmp_path)).trades(STOCKS, ["IBM", "NONE"])
+    assert frame_of(load)["symbol"].cast(pl.String).to_list() == ["IBM", "IBM"]
+    assert load.source_rows == 3
+    assert load.quarantine["raw"].to_list() == ["IBM,broken"]
+    assert ["NONE" in notice for notice in load.notices] == [True]
+
+
+def test_a_table_that_the_day_lacks_is_no_error(tmp_path: Path) -> None:
+    put(tmp_path, CRYPTO, "bars", [row(CRYPTO, "bars", ticker="X:BTC-USD")])
+    source = FlatFileSource(str(tmp_path))
+    assert list(source.trades(CRYPTO)) == []
+    assert list(source.quotes(CRYPTO)) == []
+    assert source.truth(CRYPTO) is None
+
+
+def test_a_day_that_is_not_there_names_the_path(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"us_stocks_sip/trades_v1/2024/03/2024-03-05\.csv\.gz"):
+        FlatFileSource(str(tmp_path)).trades(STOCKS)
+
+
+@pytest.mark.parametrize(
+    ("date", "market", "why"),
+    [
+        (dt.date(2013, 10, 12), Market.STOCKS, r"2013-10-12 is no trading day for stocks \(Saturday\)"),
+        (dt.date(2013, 12, 25), Market.STOCKS, r"2013-12-25 is no trading day for stocks \(Wednesday, a holiday\)"),
+        (dt.date(2014, 5, 10), Market.FOREX, r"2014-05-10 is no trading day for forex \(Saturday\)"),
+    ],
+)
+def test_a_day_without_trading_says_so(tmp_path: Path, date: dt.date, market: Market, why: str) -> None:
+    with pytest.raises(SourceError, match=why):
+        FlatFileSource(str(tmp_path)).bars(Partition(date, market))
+
+
+def test_a_market_without_layouts_names_what_was_expected(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="futures"):
+        FlatFileSource(str(tmp_path)).trades(Partition(STOCKS.date, Market.FUTURES))
+
+
+def test_a_replaced_file_has_another_fingerprint(tmp_path: Path) -> None:
+    put(tmp_path, STOCKS, "trades", [row(STOCKS, "trades")])
+    source = FlatFileSource(str(tmp_path))
+    (before,) = source.files(Market.STOCKS)
+    assert source.files(Market.STOCKS) == [before]
+    put(tmp_path, STOCKS, "trades", [row(STOCKS, "trades"), row(STOCKS, "trades", 1, sequence_number=2)])
+    (after,) = source.files(Market.STOCKS)
+    assert (before.table, before.date, before.path) == (after.table, after.date, after.path)
+    assert before.fingerprint != after.fingerprint
+
+
+def test_day_bars_from_a_year_or_from_days(tmp_path: Path) -> None:
+    header = HEADERS[Market.STOCKS, "bars"]
+    lines = [
+        f"{ticker},5,10,10.5,11,9,{dt.datetime(2013, 10, day, 4, tzinfo=dt.UTC).timestamp():.0f}000000000,"
+        for ticker in ("A", "B")
+        for day in (7, 8)
+    ]
+    folder = tmp_path / "year" / "us_stocks_sip" / "day_aggs_v1"
+    folder.mkdir(parents=True)
+    (folder / "2013.csv.gz").write_bytes(gzip.compress("\n".join([header, *lines]).encode()))
+    for day, of_day in ((7, lines[::2]), (8, lines[1::2])):
+        put(
+            tmp_path / "days",
+            Partition(dt.date(2013, 10, day), Market.STOCKS),
+            "day_bars",
+            "\n".join([header, *of_day]),
+        )
+    year, days = (frame_of(FlatFileSource(str(tmp_path / f)).day_bars(Market.STOCKS, 2013)) for f in ("year", "days"))
+    DELIVERED_BARS.check(year)
+    assert year.equals(days)
+    assert year.height == 4
+    with pytest.raises(SourceError, match="day_aggs_v1/2014"):
+        FlatFileSource(str(tmp_path / "year")).day_bars(Market.STOCKS, 2014)

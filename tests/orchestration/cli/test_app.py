@@ -1,0 +1,227 @@
+"""The command line: help that teaches, errors in one line, lists that scripts can read."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner, Result
+
+from orchestration.cli.app import app
+from orchestration.cli.check import show_plans
+from tapewatch.market.instruments import Market, Partition
+from tapewatch.settings import Settings
+from tapewatch.store.database.database import Database
+from tests.support.anomalies import MINUTE, OPEN, event, events
+
+COMMANDS = ("demo", "check", "emulate", "backfill", "run", "up", "score", "anomalies")
+MONDAY = Partition(OPEN.date(), Market.STOCKS)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A deployment with three anomalies and nothing else."""
+    for name in ("POLYGON_API_KEY", "POLYGON_BASE_URL", "TAPEWATCH_FLAT_FILES", "TAPEWATCH_DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TAPEWATCH_HOME", str(tmp_path / "home"))
+    with Database(f"sqlite:///{tmp_path / 'home' / 'tapewatch.db'}") as database:
+        database.replace_anomalies(
+            MONDAY, events(event(), event("MSFT", OPEN + 61 * MINUTE, kind="volume_spike", score=0.9))
+        )
+        database.replace_anomalies(Partition(OPEN.date(), Market.CRYPTO), events(event("X:BTC-USD")))
+    return tmp_path / "home"
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def refusal(*arguments: str) -> str:
+    """The one line that a refused command prints."""
+    result = run(*arguments)
+    assert result.exit_code == 1, result.output
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.stdout == ""
+    lines = [line for line in result.stderr.splitlines() if line.strip()]
+    assert lines[-1].startswith("Error: ")
+    return lines[-1]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_teaches_by_example(command: str) -> None:
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert f"tapewatch {command}" in " ".join(result.output.split())
+
+
+def test_without_arguments_it_lists_its_commands() -> None:
+    output = run("--help").output
+    assert all(command in output for command in COMMANDS)
+
+
+def test_csv_is_exact_and_alone_on_stdout(home: Path) -> None:
+    result = run("anomalies", "--format", "csv")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "symbol,start,end,kind,score",
+        "AAPL,2024-06-03T13:30:00Z,2024-06-03T13:33:00Z,price_jump,0.71",
+        "MSFT,2024-06-03T14:31:00Z,2024-06-03T14:34:00Z,volume_spike,0.9",
+        "X:BTC-USD,2024-06-03T13:30:00Z,2024-06-03T13:33:00Z,price_jump,0.71",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--symbol", "MSFT"], ["MSFT"]),
+        (["--symbol", "NONE"], []),
+        (["--from", "2024-06-03", "--to", "2024-06-03"], ["AAPL", "MSFT", "X:BTC-USD"]),
+        (["--from", "2024-06-04"], []),
+        (["--to", "2024-06-02"], []),
+        (["--from", "2024-06-03T14:00"], ["MSFT"]),
+        (["--to", "2024-06-03T14:31:00Z"], ["AAPL", "X:BTC-USD"]),
+    ],
+)
+def test_lists_can_be_narrowed(home: Path, arguments: list[str], expected: list[str]) -> None:
+    output = run("anomalies", "--format", "csv", *arguments).stdout
+    assert [row["symbol"] for row in csv.DictReader(io.StringIO(output))] == expected
+
+
+def test_json_holds_the_reasons(home: Path) -> None:
+    listed = json.loads(run("anomalies", "--format", "json", "--symbol", "AAPL").stdout)
+    assert listed[0]["start"] == "2024-06-03T13:30:00Z"
+    assert listed[0]["reasons"][0]["feature"] == "return_bps"
+
+
+def test_the_table_names_the_strongest_reason(home: Path) -> None:
+    output = run("anomalies").stdout
+    assert "3 anomalies" in output
+    assert "AAPL" in output
+
+
+def test_check_passes_on_a_fresh_home_and_fails_on_a_missing_folder(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh = run("check")
+    assert fresh.exit_code == 0, fresh.output
+    monkeypatch.setenv("TAPEWATCH_FLAT_FILES", str(home / "nowhere"))
+    assert run("check").exit_code == 1
+    monkeypatch.delenv("TAPEWATCH_FLAT_FILES")
+    monkeypatch.setenv("POLYGON_API_KEY", "some-key")  # pragma: allowlist secret
+    monkeypatch.setenv("POLYGON_BASE_URL", "http://127.0.0.1:1")
+    assert run("check").exit_code == 1
+
+
+def test_a_probe_without_a_key_says_what_it_did_not_ask(home: Path) -> None:
+    probed = run("check", "--probe")
+    assert probed.exit_code == 0, probed.output
+    assert "not asked: POLYGON_API_KEY is not set" in " ".join(probed.output.split())
+
+
+def test_what_cannot_be_scored_is_said_in_one_line(home: Path) -> None:
+    assert "features/microstructure" in refusal("score")
+    assert "features/microstructure" in refusal("score", "--symbol", "AAPL", "--time", "2024-06-03T14:31")
+    assert "nothing.json" in refusal("score", "--file", str(home / "nothing.json"))
+    row = home / "row.json"
+    row.write_text('{"symbol": "AAPL"}')
+    assert "no scoring service answers" in refusal("score", "--file", str(row), "--url", "http://127.0.0.1:1")
+
+
+def test_nothing_found_yet_says_how_to_find_some(home: Path) -> None:
+    with Database(f"sqlite:///{home / 'tapewatch.db'}") as database:
+        for market in (Market.STOCKS, Market.CRYPTO):
+            database.replace_anomalies(Partition(OPEN.date(), market), events())
+    assert "tapewatch demo" in refusal("score")
+
+
+def test_a_symbol_without_a_time_is_a_usage_error(home: Path) -> None:
+    assert run("score", "--symbol", "AAPL").exit_code == 2
+
+
+def test_an_unreachable_database_is_one_line_without_the_password(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAPEWATCH_DATABASE_URL", "postgresql://me:hunter2@127.0.0.1:1/x")  # pragma: allowlist secret
+    result = run("anomalies")
+    assert result.exit_code == 1
+    assert "127.0.0.1" in result.stderr
+    assert "hunter2" not in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_setting_that_cannot_be_is_one_line_with_its_variable(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLYGON_TIER_STOCKS", "gold")
+    monkeypatch.setenv("TAPEWATCH_PORT_METRICS", "70000")
+    said = refusal("check")
+    assert "POLYGON_TIER_STOCKS is 'gold': input should be 'basic', 'starter', 'developer' or 'advanced'" in said
+    assert "TAPEWATCH_PORT_METRICS is '70000'" in said
+
+
+def test_a_home_that_cannot_be_is_one_line(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "file").write_text("no folder")
+    monkeypatch.setenv("TAPEWATCH_HOME", str(home / "file" / "home"))
+    assert "TAPEWATCH_HOME" in refusal("alerts")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_plans_can_be_read_at_any_width(home: Path, width: int) -> None:
+    text = io.StringIO()
+    shown = Console(file=text, width=width)
+    settings = Settings(_env_file=None, home=home, polygon_tier_stocks="advanced", polygon_api_key="k" * 20)
+    assert show_plans(settings, shown, asks=False)
+    table = text.getvalue().split("streams from")[0]
+    assert all(len(line) <= width for line in table.splitlines())
+    assert "…" not in table.replace("(key …kk)", "")
+    assert "bars, trades, quotes" in table
+
+
+def test_the_estimate_comes_before_what_takes_long_to_import() -> None:
+    code = "import sys, orchestration.cli.app, orchestration.runs.backfill, orchestration.runs.lineage; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"dagster", "mlflow", "sklearn"} & set(done.stdout.split())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["run", "backfill"])
+def test_a_weekend_and_a_missing_folder_are_refused(home: Path, command: str) -> None:
+    files = home / "flat"
+    files.mkdir()
+    days = ("--from", "2024-06-01", "--to", "2024-06-02")
+    assert "no trading day" in refusal(command, "--market", "stocks", *days, "--flat-files", str(files))
+    backwards = ("--from", "2024-06-04", "--to", "2024-06-03")
+    assert "ends before it begins" in refusal(command, "--market", "stocks", *backwards, "--flat-files", str(files))
+
+
+@pytest.mark.slow
+def test_the_installed_command_writes_nothing_but_csv(home: Path) -> None:
+    done = subprocess.run(
+        [Path(sys.executable).parent / "tapewatch", "anomalies", "--format", "csv"],
+        env={**os.environ, "TAPEWATCH_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("symbol,start,end,kind,score\n")
+    assert done.stdout.count("\n") == 4
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--from", "2024-06-05", "--to", "2024-06-01"], "ends before it begins"),
+        (["--date", "2024-06-05", "--to", "2024-06-06"], "leave --from and --to out"),
+    ],
+)
+def test_a_profile_of_no_days_is_a_usage_error(home: Path, arguments: list[str], told: str) -> None:
+    refused = run("profile", *arguments)
+    assert refused.exit_code == 2
+    assert told in " ".join(refused.output.split())
+
+
+def test_a_profile_of_one_day_asks_for_that_day(home: Path) -> None:
+    assert "from 2024-06-05 to 2024-06-05" in refusal("profile", "--market", "stocks", "--date", "2024-06-05")

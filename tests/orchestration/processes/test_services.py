@@ -1,0 +1,123 @@
+"""What `tapewatch up` starts: ports, addresses, and the environment that the services share."""
+
+import socket
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from rich.console import Console
+
+from orchestration.definitions import build_definitions
+from orchestration.processes import services as started
+from orchestration.processes.services import (
+    PLACEHOLDER_KEY,
+    ServiceError,
+    check_ports,
+    environment,
+    free_port,
+    on_emulator,
+    services,
+    with_source,
+)
+from orchestration.processes.streaming import stream_services
+from orchestration.processes.up import address_table
+from tapewatch.settings import Settings
+from tests.support.ports import free_ports
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for name in ("POLYGON_API_KEY", "POLYGON_BASE_URL", "TAPEWATCH_FLAT_FILES", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return Settings(home=tmp_path / "home")
+
+
+def test_every_service_with_a_port_names_its_setting_and_address(settings: Settings) -> None:
+    wanted = services(settings)
+    assert [s.name for s in wanted] == ["emulator", "dagster-webserver", "dagster-daemon", "mlflow", "scoring"]
+    for service in wanted:
+        if service.port is not None:
+            assert service.url == f"http://127.0.0.1:{service.port}"
+            assert service.health.startswith(service.url)
+            assert service.setting.removeprefix("TAPEWATCH_").lower() in Settings.model_fields
+        else:
+            assert service.probe
+
+
+def test_an_mlflow_elsewhere_is_not_started_here(settings: Settings) -> None:
+    elsewhere = settings.model_copy(update={"mlflow_tracking_uri": "https://mlflow.example.com"})
+    assert "mlflow" not in [s.name for s in services(elsewhere)]
+
+
+def test_no_password_is_on_a_command_line_or_in_what_dagster_shows(settings: Settings) -> None:
+    url = "postgresql+psycopg2://me:hunter2@127.0.0.1/x"  # pragma: allowlist secret
+    told = {"database_url": url, "mlflow_tracking_uri": url, "polygon_api_key": SecretStr("hunter2")}
+    secretive = settings.model_copy(update=told)
+    assert "hunter2" not in repr(services(secretive))
+    shown = build_definitions(secretive).get_repository_def().get_top_level_resources()
+    assert "database" in shown
+    for resource in shown.values():
+        assert "hunter2" not in str(resource.config_schema.default_value)
+    variables = environment(secretive)
+    for name in ("TAPEWATCH_DATABASE_URL", "MLFLOW_TRACKING_URI", "MLFLOW_BACKEND_STORE_URI"):
+        assert variables[name] == url
+
+
+@pytest.mark.parametrize(("host", "address"), [("192.0.2.7", "192.0.2.7"), ("::1", "[::1]")])
+def test_the_emulator_stays_on_loopback_wherever_the_others_are(settings: Settings, host: str, address: str) -> None:
+    emulator, dagster, *_ = services(settings.model_copy(update={"host": host}))
+    assert emulator.url == f"http://127.0.0.1:{settings.port_emulator}"
+    assert dagster.url == f"http://{address}:{settings.port_dagster}"
+    assert with_source(settings.model_copy(update={"host": host})).polygon_base_url == emulator.url
+
+
+def test_a_taken_port_is_named_with_who_needs_it_and_the_way_out(settings: Settings) -> None:
+    # None of those that systems give to whoever asks for any: both are to be free at the end.
+    port, free = free_ports(2)
+    with socket.create_server(("127.0.0.1", port)):
+        blocked = settings.model_copy(update={"port_mlflow": port, "port_dagster": free})
+        wanted = [s for s in services(blocked) if s.name in ("mlflow", "dagster-webserver")]
+        with pytest.raises(ServiceError, match=rf"port {port} is taken: MLflow.*TAPEWATCH_PORT_MLFLOW"):
+            check_ports(wanted, "127.0.0.1")
+    check_ports(wanted, "127.0.0.1")
+
+
+def test_a_port_is_chosen_that_nobody_else_is_given_before_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert free_port("127.0.0.1") < 20_000
+    taken, free = free_ports(2)
+    monkeypatch.setattr(started, "_CHOSEN", range(taken, free + 1))
+    with socket.create_server(("127.0.0.1", taken)):
+        assert {free_port("127.0.0.1") for _ in range(20)} == {free}
+
+
+def test_without_key_and_files_everything_points_at_the_emulator(settings: Settings) -> None:
+    variables = environment(with_source(settings))
+    assert variables["POLYGON_BASE_URL"] == f"http://127.0.0.1:{settings.port_emulator}"
+    assert variables["POLYGON_API_KEY"] == PLACEHOLDER_KEY
+    assert variables["POLYGON_TIER_CRYPTO"] == "advanced"
+    assert variables["TAPEWATCH_HOME"] == str(settings.home)
+
+
+@pytest.mark.parametrize("given", [{"polygon_api_key": SecretStr("k")}, {"flat_files": "/flat"}])
+def test_a_source_of_ones_own_is_left_alone(settings: Settings, given: dict[str, object]) -> None:
+    own = settings.model_copy(update=given)
+    assert with_source(own) is own
+
+
+def test_an_emulator_takes_the_place_of_files_and_key(settings: Settings) -> None:
+    pointed = on_emulator(settings.model_copy(update={"flat_files": "/flat"}), "http://127.0.0.1:9")
+    assert pointed.flat_files is None
+    assert pointed.polygon_base_url == "http://127.0.0.1:9"
+    assert pointed.plan("stocks") == "advanced"
+
+
+def test_addresses_stay_whole_on_a_narrow_terminal(settings: Settings) -> None:
+    everything = [*services(settings), *stream_services(on_emulator(settings, "http://127.0.0.1:8900"))]
+    narrow = Console(width=80)
+    with narrow.capture() as captured:
+        narrow.print(address_table(everything, {"scoring": "waits for the first Bento: `tapewatch run`"}))
+    shown = captured.get()
+    for service in everything:
+        assert service.url in shown
+    assert max(map(len, shown.splitlines())) <= 80

@@ -1,0 +1,166 @@
+"""What the commands do when they are told to stop, or lose what they stand on, at a moment that is easily overlooked."""
+
+import datetime as dt
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import dagster as dg
+import psutil
+import pytest
+from rich.console import Console
+
+from orchestration.processes import streaming, up
+from orchestration.processes.services import Service, ServiceError
+from orchestration.processes.streaming import Source
+from orchestration.processes.supervision import Supervisor
+from orchestration.runs import runs, scoring
+from tapewatch.market.instruments import Market
+from tapewatch.settings import Settings
+from tests.support.ports import free_ports
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+STUBBORN = CHECKOUT / "tests" / "support" / "stubborn_service.py"
+DAY = dt.date(2024, 6, 4)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path, port_scoring=free_ports(1)[0], symbols_stocks=("VOO",), _env_file=None)
+
+
+_SOURCED = """
+import sys, time
+from rich.console import Console
+from orchestration.runs.lineage import sourced
+from tapewatch.settings import Settings
+
+with sourced(Settings(home=sys.argv[1], _env_file=None), Console(quiet=True)):
+    print("sourced", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+def test_a_command_that_is_terminated_leaves_no_emulator(tmp_path: Path) -> None:
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("POLYGON_", "TAPEWATCH_"))}
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SOURCED, str(tmp_path)], cwd=CHECKOUT, env=own, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    emulators: list[psutil.Process] = []
+    try:
+        assert process.stdout.readline() == "sourced\n"
+        emulators = psutil.Process(process.pid).children()
+        assert len(emulators) == 1
+        process.terminate()
+        assert process.wait(120)
+        # It was waited for.
+        assert not emulators[0].is_running()
+    finally:
+        for left in (process, *emulators):
+            with suppress(psutil.NoSuchProcess):
+                left.kill()
+        process.wait()
+
+
+#: Strikes who started it, with Ctrl-C, once it runs itself; never healthy.
+_STRIKING = "import os, signal, sys, time; os.kill(int(sys.argv[1]), signal.SIGINT); time.sleep(600)"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_ready", [True, False])
+def test_ctrl_c_while_a_bento_is_served_ends_the_command(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, is_ready: bool
+) -> None:
+    port = str(settings.port_scoring)
+    command = [str(STUBBORN), port] if is_ready else ["-c", _STRIKING, str(os.getpid())]
+    service = Service("scoring", "A Bento", (sys.executable, *command), health=f"http://127.0.0.1:{port}/")
+    monkeypatch.setattr(scoring, "scoring_service", lambda _: service)
+    asked = []
+    with pytest.raises(KeyboardInterrupt), scoring.served(settings):  # noqa: PT012 - what comes after the strike is the point
+        signal.raise_signal(signal.SIGINT)
+        asked.append("an answer")
+    assert asked == (["an answer"] if is_ready else [])
+
+
+@pytest.mark.slow
+def test_a_run_leaves_sigterm_as_it_was(settings: Settings) -> None:
+    """Dagster gives it what Ctrl-C has: nothing, where a script started the command in the background."""
+    heard = []
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda number, _: heard.append(number)),
+    }
+    try:
+        runs.run_days(settings, "certify_days", Market.STOCKS, DAY, DAY)
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert heard == [signal.SIGTERM]
+
+
+@pytest.mark.slow
+def test_ctrl_c_after_the_last_step_of_a_run_counts(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dagster keeps an interrupt back until the next step; after the last one it forgets it."""
+    struck = []
+
+    def strike(entry: dg.EventLogEntry) -> None:
+        if entry.dagster_event is not None and entry.dagster_event.is_job_success:
+            struck.append(entry.run_id)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(runs, "_listener", lambda *_: strike)
+    with pytest.raises(KeyboardInterrupt):
+        runs.run_days(settings, "certify_days", Market.STOCKS, DAY, DAY)
+    assert len(struck) == 1
+
+
+class Killing(Supervisor):
+    """A supervisor that is killed once everything runs."""
+
+    def all_pids(self) -> dict[str, int]:
+        self.kill()
+        return {}
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture
+def idle(monkeypatch: pytest.MonkeyPatch) -> Service:
+    """A service that does nothing, to be run by a supervisor that is killed."""
+    for module in (up, streaming):
+        monkeypatch.setattr(module, "Supervisor", Killing)
+        monkeypatch.setattr(module, "environment", lambda _: dict(os.environ))
+    return Service("idle", "Idle service", (sys.executable, "-c", "import time; time.sleep(600)"))
+
+
+@pytest.mark.slow
+def test_up_does_not_end_well_where_its_supervisor_was_killed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, idle: Service
+) -> None:
+    monkeypatch.setattr(up, "services", lambda _: [idle])
+    monkeypatch.setattr(up.home, "instance", lambda _: dg.DagsterInstance.ephemeral())
+    monkeypatch.setattr(up, "_wait_for_all", lambda supervisor, *_: supervisor.all_pids())
+    ended: list[dg.DagsterInstance] = []
+    monkeypatch.setattr(up.home, "end_lost_runs", ended.append)
+    with pytest.raises(ServiceError, match="the supervisor does not run"):
+        up.run(settings, Console(quiet=True))
+    assert len(ended) == 1, "what a killed platform was about has failed"
+
+
+@pytest.mark.slow
+def test_stream_does_not_end_well_where_its_supervisor_was_killed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, idle: Service
+) -> None:
+    monkeypatch.setattr(streaming, "source_of", lambda *_, **__: Source(settings, "nobody"))
+    monkeypatch.setattr(streaming, "stream_services", lambda *_: [idle])
+    with pytest.raises(ServiceError, match="the supervisor does not run"):
+        streaming.run(settings, [Market.CRYPTO], Console(quiet=True))

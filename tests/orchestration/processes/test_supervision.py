@@ -1,0 +1,229 @@
+"""The supervisor with small stand-in services: health, restarts, and an end that leaves nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from orchestration.processes import supervision
+from orchestration.processes.services import Service, ServiceError
+from orchestration.processes.supervision import StopSignals, Supervisor
+from tests.support.ports import free_port
+
+STUBBORN = Path(__file__).parents[2] / "support" / "stubborn_service.py"
+pytestmark = pytest.mark.slow
+
+
+def web_service(port: int, name: str = "web") -> Service:
+    return Service(
+        name=name,
+        title="Web service",
+        command=(sys.executable, str(STUBBORN), str(port)),
+        url=f"http://127.0.0.1:{port}",
+        port=port,
+        setting="TAPEWATCH_PORT_WEB",
+        health=f"http://127.0.0.1:{port}/",
+    )
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 120) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.2)
+    return condition()
+
+
+def family(pid: int) -> list[psutil.Process]:
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]
+
+
+def supervisord_of(pid: int) -> psutil.Process:
+    return next(p for p in psutil.Process(pid).children() if "supervisord" in " ".join(p.cmdline()))
+
+
+def test_starts_watches_and_stops_with_workers_and_all(tmp_path: Path) -> None:
+    service = web_service(free_port())
+    # A percent sign and a space in the folder's name are text, not a template.
+    with StopSignals() as stopping, Supervisor([service], tmp_path / "my 100% home", dict(os.environ)) as supervisor:
+        assert supervisor.wait_until_healthy(service, timeout_s=120, stopping=stopping)
+        running = family(supervisord_of(os.getpid()).pid)
+        assert len(running) == 3, "supervisord, the service and its worker"
+    gone, alive = psutil.wait_procs(running, timeout=60)
+    assert not alive
+    assert len(gone) == 3
+    assert not supervisor.is_running
+
+
+def test_a_service_that_dies_comes_back(tmp_path: Path) -> None:
+    service = web_service(free_port())
+    with StopSignals() as stopping, Supervisor([service], tmp_path, dict(os.environ)) as supervisor:
+        assert supervisor.wait_until_healthy(service, timeout_s=120, stopping=stopping)
+        first, *rest = supervisord_of(os.getpid()).children()
+        orphans = first.children()
+        first.kill()
+        assert eventually(
+            lambda: (
+                supervisor.is_healthy(service)
+                and first.pid not in [p.pid for p in supervisord_of(os.getpid()).children()]
+            )
+        )
+        for orphan in orphans:
+            orphan.kill()
+    assert not rest
+
+
+def test_a_service_that_cannot_start_is_named_with_its_last_words(tmp_path: Path) -> None:
+    # However long the interpreter takes to start: that it lived so long is no sign that it works.
+    command = (sys.executable, "-c", "raise SystemExit('no such market')")
+    broken = Service("broken", "Broken service", command, start_seconds=600)
+    with (
+        StopSignals() as stopping,
+        Supervisor([broken], tmp_path, dict(os.environ)) as supervisor,
+        pytest.raises(ServiceError, match=r"Broken service does not start[\s\S]*no such market"),
+    ):
+        supervisor.wait_until_healthy(broken, timeout_s=120, stopping=stopping)
+
+
+def test_a_service_with_nothing_to_do_yet_is_excused(tmp_path: Path) -> None:
+    waiting = Service(
+        "waiting",
+        "Waiting service",
+        (sys.executable, "-c", "import time; time.sleep(600)"),
+        health="http://127.0.0.1:1/",
+    )
+    with StopSignals() as stopping, Supervisor([waiting], tmp_path, dict(os.environ)) as supervisor:
+        assert not supervisor.wait_until_healthy(waiting, timeout_s=120, stopping=stopping, excused=lambda: True)
+
+
+IDLE = "import time; time.sleep(600)"
+_STARTS_ANOTHER_AT_ITS_END = f"""
+import signal, subprocess, sys, time
+from pathlib import Path
+
+def end(*_):
+    started = subprocess.Popen([sys.executable, "-c", {IDLE!r}])
+    Path(sys.argv[1]).write_text(str(started.pid))
+    sys.exit()
+
+signal.signal(signal.SIGTERM, end)
+Path(sys.argv[1]).touch()
+time.sleep(600)
+"""
+
+
+def test_what_a_service_starts_when_it_is_told_to_stop_is_stopped_too(tmp_path: Path) -> None:
+    script, told = tmp_path / "late.py", tmp_path / "pid"
+    script.write_text(_STARTS_ANOTHER_AT_ITS_END)
+    late = Service("late", "Late service", (sys.executable, str(script), str(told)))
+    with StopSignals(), Supervisor([late], tmp_path, dict(os.environ)):
+        assert eventually(told.exists)
+    started = int(told.read_text())
+    try:
+        assert not psutil.pid_exists(started) or psutil.Process(started).status() == psutil.STATUS_ZOMBIE
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(started, signal.SIGKILL)
+
+
+def test_a_supervisor_that_is_killed_is_told_and_leaves_no_service(tmp_path: Path) -> None:
+    service = web_service(free_port())
+    with StopSignals() as stopping, Supervisor([service], tmp_path, dict(os.environ)) as supervisor:
+        assert supervisor.wait_until_healthy(service, timeout_s=120, stopping=stopping)
+        killed, *orphans = family(supervisord_of(os.getpid()).pid)
+        killed.kill()
+        assert eventually(lambda: not supervisor.is_running)
+        with pytest.raises(ServiceError, match="does not run"):
+            supervisor.expect_running()
+    try:
+        assert len(orphans) == 2, "the service and its worker"
+        assert not psutil.wait_procs(orphans, timeout=60)[1]
+    finally:
+        for orphan in orphans:
+            with suppress(psutil.NoSuchProcess):
+                orphan.kill()
+
+
+def test_it_is_the_user_who_runs_it_whoever_the_environment_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGNAME", "nobody-of-that-name")
+    idle = Service("idle", "Idle service", (sys.executable, "-c", IDLE))
+    with StopSignals() as stopping, Supervisor([idle], tmp_path, dict(os.environ)) as supervisor:
+        assert supervisor.wait_until_healthy(idle, timeout_s=120, stopping=stopping)
+
+
+def test_nobody_waits_for_ever_for_a_supervisor_that_stands_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "_ANSWER_S", 0.2)
+    idle = Service("idle", "Idle service", (sys.executable, "-c", IDLE))
+    with StopSignals() as stopping, Supervisor([idle], tmp_path, dict(os.environ)) as supervisor:
+        assert eventually(lambda: supervisor.state(idle) != "UNKNOWN")
+        still = supervisord_of(os.getpid())
+        still.suspend()
+        try:
+            with pytest.raises(ServiceError, match="Idle service is unknown but does not work"):
+                supervisor.wait_until_healthy(idle, timeout_s=0.5, stopping=stopping)
+        finally:
+            still.resume()
+
+
+def test_a_probe_that_never_ends_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervision, "_PROBE_S", 0.2)
+    idle = Service("idle", "Idle service", (sys.executable, "-c", IDLE), probe=(sys.executable, "-c", IDLE))
+    with StopSignals(), Supervisor([idle], tmp_path, dict(os.environ)) as supervisor:
+        assert eventually(lambda: supervisor.state(idle) == "RUNNING")
+        assert not supervisor.is_healthy(idle)
+
+
+_UP = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from orchestration.processes.services import Service
+from orchestration.processes.supervision import StopSignals, Supervisor
+service = Service("web", "Web", (sys.executable, {stubborn!r}, "{port}"), health="http://127.0.0.1:{port}/")
+with StopSignals() as stopping, Supervisor([service], Path({home!r}), dict(os.environ)) as supervisor:
+    supervisor.wait_until_healthy(service, timeout_s=120, stopping=stopping)
+    print("up", flush=True)
+    stopping.wait()
+"""
+
+
+def start_up(tmp_path: Path, prefix: list[str]) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+    script = _UP.format(
+        root=str(STUBBORN.parents[2]), stubborn=str(STUBBORN), port=free_port(), home=str(tmp_path / "home")
+    )
+    process = subprocess.Popen([*prefix, sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    return process, family(process.pid)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_everything_even_where_interrupts_were_ignored(tmp_path: Path, number: signal.Signals) -> None:
+    # As a non-interactive shell starts its background jobs.
+    process, running = start_up(tmp_path, ["sh", "-c", 'trap "" INT; exec "$@"', "sh"])
+    process.send_signal(number)
+    assert process.wait(timeout=120) == 0
+    _, alive = psutil.wait_procs(running[1:], timeout=60)
+    assert not alive
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent was killed")
+def test_even_a_kill_leaves_nothing_behind(tmp_path: Path) -> None:
+    process, running = start_up(tmp_path, [])
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(running[1:], timeout=60)
+    assert not alive

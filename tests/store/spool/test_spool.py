@@ -1,0 +1,270 @@
+"""The spool: what is flushed is on disk under its day, in numbers that only grow, whatever ends the process."""
+
+import datetime as dt
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from unittest.mock import patch
+
+import polars as pl
+import pytest
+
+from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition, session_of
+from tapewatch.market.live_tables import STREAM_TRADES
+from tapewatch.store.spool.files import (
+    HealedInterval,
+    highest_numbers,
+    market_days,
+    waiting,
+    waiting_for,
+)
+from tapewatch.store.spool.rows import DamagedFileError, read_rows, write_rows
+from tapewatch.store.spool.spool import SpoolError, SpoolWriter
+from tests.support.crash_points import Killed, killed_at
+from tests.support.streams import Batch, trades_at
+from tests.support.tapes import DAY, stock_session
+
+OPEN = stock_session().regular_start
+STOCKS = Partition(DAY, Market.STOCKS)
+
+
+def read_all(root: Path, partition: Partition = STOCKS) -> pl.DataFrame:
+    return read_rows(STREAM_TRADES, waiting_for(root, partition))[0]
+
+
+def test_rows_are_invisible_until_flushed_and_then_equal(tmp_path) -> None:
+    rows = trades_at(range(OPEN, OPEN + 1000, 10))
+    with SpoolWriter(tmp_path, Market.STOCKS, "collector") as writer:
+        writer.add(Batch(trades=rows))
+        assert waiting(tmp_path) == {}
+        assert writer.flush() == 1
+        assert read_all(tmp_path).equals(rows)
+        assert writer.state.newest == OPEN + 990
+        assert writer.flush() == 0
+
+
+def test_numbers_grow_through_restarts_even_once_the_files_are_merged(tmp_path) -> None:
+    numbers = []
+    for second in range(3):
+        with SpoolWriter(tmp_path, Market.STOCKS, "collector") as writer:
+            writer.add_rows(STREAM_TRADES, trades_at([OPEN + second * 10**9]))
+        (file,) = waiting_for(tmp_path, STOCKS)
+        numbers.append(file.number)
+        Path(file.path).unlink()
+    assert numbers == sorted(set(numbers))
+
+
+def test_no_number_is_given_twice_where_the_disk_refused_to_note_them(tmp_path) -> None:
+    """Killed right after its first file, once the disk takes something again, and the file merged."""
+    writer = SpoolWriter(tmp_path, Market.STOCKS, "collector")
+    writer.add_rows(STREAM_TRADES, trades_at([OPEN]))
+    with patch.object(os, "fsync", side_effect=OSError("no space left")):
+        writer.flush()
+    with killed_at(7), suppress(Killed):
+        writer.flush()
+    (file,) = waiting_for(tmp_path, STOCKS)
+    Path(file.path).unlink()
+    os.close(writer._lock)
+    with SpoolWriter(tmp_path, Market.STOCKS, "collector") as again:
+        again.add_rows(STREAM_TRADES, trades_at([OPEN]))
+    (later,) = waiting_for(tmp_path, STOCKS)
+    assert later.number > file.number
+
+
+def test_a_heal_that_no_number_can_be_noted_for_is_refused_in_words(tmp_path) -> None:
+    refuses = patch.object(os, "fsync", side_effect=OSError("no space left"))
+    with (
+        SpoolWriter(tmp_path, Market.STOCKS, "healer") as writer,
+        refuses,
+        pytest.raises(SpoolError, match="heal again"),
+    ):
+        writer.add_heal(STREAM_TRADES, trades_at([OPEN]), HealedInterval("AAA", OPEN, OPEN + 1))
+
+
+def test_a_second_writer_of_the_same_producer_is_refused_until_the_first_closes(tmp_path) -> None:
+    first = SpoolWriter(tmp_path, Market.STOCKS, "collector")
+    with pytest.raises(SpoolError, match="another process"):
+        SpoolWriter(tmp_path, Market.STOCKS, "collector")
+    SpoolWriter(tmp_path, Market.STOCKS, "healer").close()
+    first.close()
+    SpoolWriter(tmp_path, Market.STOCKS, "collector").close()
+
+
+@pytest.mark.parametrize("words", ["", "{}", "[]", '{"next_number": '])
+def test_a_damaged_state_is_told_each_time_and_once_it_is_removed_the_same_process_may_write(tmp_path, words) -> None:
+    with SpoolWriter(tmp_path, Market.STOCKS, "healer") as writer:
+        writer.add_rows(STREAM_TRADES, trades_at([OPEN]))
+    state = tmp_path / "stocks" / "healer.state.json"
+    state.write_text(words)
+    for _ in range(2):
+        with pytest.raises(SpoolError, match=f"{state.name} is damaged"):
+            SpoolWriter(tmp_path, Market.STOCKS, "healer")
+    state.unlink()
+    SpoolWriter(tmp_path, Market.STOCKS, "healer").close()
+
+
+def test_rows_of_two_days_become_two_files_and_those_of_a_closed_day_are_handed_back(tmp_path) -> None:
+    next_day = OPEN + 24 * 60 * NS_PER_MINUTE
+    saturday = session_of(Market.STOCKS, dt.date(2024, 3, 8)).regular_start + 24 * 60 * NS_PER_MINUTE
+    with SpoolWriter(tmp_path, Market.STOCKS, "collector") as writer:
+        refused = writer.add_rows("stream_trades", trades_at([OPEN, next_day, saturday]))
+    assert refused.height == 1
+    assert "no trading day" in refused["reason"][0]
+    assert {p.date for p in waiting(tmp_path)} == {DAY, DAY + dt.timedelta(days=1)}
+
+
+@pytest.mark.parametrize("market", list(Market))
+def test_every_row_falls_into_the_session_of_its_day_or_into_none(market) -> None:
+    start = int(dt.datetime(2024, 3, 7, tzinfo=dt.UTC).timestamp()) * 10**9
+    frame = trades_at(range(start, start + 6 * 86_400 * 10**9, 7 * NS_PER_MINUTE))
+    split = dict(market_days(frame, market))
+    assert sum(part.height for part in split.values()) == frame.height
+    for day, part in split.items():
+        times = part["time"].to_physical()
+        if day is not None:
+            session = session_of(market, day)
+            assert times.is_between(session.day_start, session.day_end, closed="left").all()
+            assert next(iter(market_days(part, market)))[0] == day
+    if market is Market.CRYPTO:
+        assert None not in split
+
+
+def test_a_heal_says_what_it_holds_whole(tmp_path) -> None:
+    interval = HealedInterval("AAA/B-@:", OPEN, OPEN + 100)
+    with SpoolWriter(tmp_path, Market.STOCKS, "healer") as writer:
+        (file,) = writer.add_heal(STREAM_TRADES, trades_at([OPEN, OPEN + 50]), interval)
+        writer.add_rows(STREAM_TRADES, trades_at([OPEN]))
+    (healed, _) = waiting_for(tmp_path, STOCKS)
+    assert (healed, healed.heals) == (file, interval)
+    assert read_rows(STREAM_TRADES, [file])[0].equals(trades_at([OPEN, OPEN + 50]))
+    plain = [f for f in waiting_for(tmp_path, STOCKS) if f.number != file.number]
+    assert [f.heals for f in plain] == [None]
+    assert highest_numbers(waiting_for(tmp_path, STOCKS)) == {"healer": plain[0].number}
+    assert waiting_for(tmp_path, STOCKS, {"healer": file.number}) == [
+        f for f in waiting_for(tmp_path, STOCKS) if f.number == file.number
+    ]
+
+
+def test_many_files_are_read_as_one_and_one_cut_short_is_told(tmp_path) -> None:
+    written = []
+    with SpoolWriter(tmp_path, Market.STOCKS, "healer") as writer:
+        for rows in (3, 0, 1, 2):
+            frame = trades_at(range(OPEN + len(written) * 100, OPEN + len(written) * 100 + rows))
+            (file,) = writer.add_heal(STREAM_TRADES, frame, HealedInterval("AAA", OPEN, OPEN + 100))
+            written.append((file, frame))
+    rows, counts = read_rows(STREAM_TRADES, [file for file, _ in written])
+    assert counts == [3, 0, 1, 2]
+    assert rows.equals(pl.concat(frame for _, frame in written))
+    whole = Path(written[2][0].path).read_bytes()
+    for length in range(len(whole)):
+        Path(written[2][0].path).write_bytes(whole[:length])
+        with pytest.raises(DamagedFileError):
+            read_rows(STREAM_TRADES, waiting_for(tmp_path, STOCKS))
+
+
+def test_files_of_other_columns_are_read_beside_todays(tmp_path) -> None:
+    rows = trades_at([OPEN, OPEN + 10])
+    with SpoolWriter(tmp_path, Market.STOCKS, "collector") as writer:
+        for row in (rows[:1], rows[1:]):
+            writer.add_rows(STREAM_TRADES, row)
+            writer.flush()
+    first, _ = waiting_for(tmp_path, STOCKS)
+    with Path(first.path).open("wb") as stream:
+        write_rows(rows[:1].with_columns(mood=pl.lit("good")), stream)
+    assert read_all(tmp_path).equals(rows)
+
+
+def test_a_disk_that_takes_no_more_leaves_rows_held_until_it_does(tmp_path) -> None:
+    writer = SpoolWriter(tmp_path, Market.STOCKS, "collector", held_rows=250)
+    rows = trades_at(range(OPEN, OPEN + 100))
+    writer.add_rows(STREAM_TRADES, rows)
+    writer.flush()
+    day = tmp_path / "stocks" / str(DAY)
+    moved = day.rename(tmp_path / "aside")
+    day.write_text("in the way")
+    before = writer.state.newest
+    for _ in range(2):
+        writer.add_rows(STREAM_TRADES, rows)
+        assert writer.flush() == 0
+        assert writer.error
+    assert (writer.rows_held, writer.take_losses(), writer.state.newest) == (200, [], before)
+    writer.add_rows(STREAM_TRADES, rows)
+    writer.flush()
+    (loss,) = writer.take_losses()
+    assert (loss.rows, loss.first, loss.last) == (300, OPEN, OPEN + 99)
+    day.unlink()
+    moved.rename(day)
+    writer.add_rows(STREAM_TRADES, rows)
+    assert writer.flush() == 1
+    assert writer.error is None
+    assert read_all(tmp_path).height == 200
+    writer.close()
+
+
+def test_a_state_that_the_disk_refused_is_noted_though_no_more_rows_come(tmp_path) -> None:
+    with SpoolWriter(tmp_path, Market.STOCKS, "collector") as writer:
+        writer.add_rows(STREAM_TRADES, trades_at([OPEN]))
+        writer.flush()
+        # A folder in its place refuses the file as a full disk does.
+        in_its_place = writer.folder / ".collector.state.tmp"
+        in_its_place.mkdir()
+        writer.add_rows(STREAM_TRADES, trades_at([OPEN + 1]))
+        assert writer.flush() == 1
+        assert (writer.error is None, writer.rows_held) == (False, 0)
+        in_its_place.rmdir()
+        assert writer.flush() == 0
+        assert writer.error is None
+    with SpoolWriter(tmp_path, Market.STOCKS, "collector") as writer:
+        assert writer.state.newest == OPEN + 1
+
+
+def test_what_the_disk_refuses_to_the_last_is_told_as_lost(tmp_path) -> None:
+    writer = SpoolWriter(tmp_path, Market.STOCKS, "collector")
+    (tmp_path / "stocks" / str(DAY)).write_text("in the way")
+    writer.add_rows(STREAM_TRADES, trades_at(range(OPEN, OPEN + 100)))
+    writer.close()
+    assert [(loss.rows, loss.first, loss.last) for loss in writer.take_losses()] == [(100, OPEN, OPEN + 99)]
+
+
+_WRITE_FOREVER = """
+import sys, pathlib
+from tapewatch.store.spool.spool import SpoolWriter
+from tapewatch.market.instruments import Market
+from tests.support.streams import trades_at
+writer = SpoolWriter(pathlib.Path(sys.argv[1]), Market.STOCKS, "collector")
+number = int(sys.argv[2])
+while True:
+    writer.add_rows("stream_trades", trades_at([int(sys.argv[3]) + number], first_number=number))
+    writer.flush()
+    print(number, flush=True)
+    number += 1
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_nothing_flushed_is_lost_and_the_state_is_no_newer_than_the_files(tmp_path) -> None:
+    flushed: list[int] = []
+    for _ in range(4):
+        first = flushed[-1] + 1 if flushed else 1
+        process = subprocess.Popen(
+            [sys.executable, "-c", _WRITE_FOREVER, str(tmp_path), str(first), str(OPEN)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "POLARS_MAX_THREADS": "1"},
+        )
+        assert process.stdout
+        flushed += [int(process.stdout.readline()) for _ in range(7)]
+        process.send_signal(signal.SIGKILL)
+        flushed += [int(line) for line in process.stdout.read().split("\n")[:-1]]
+        process.wait()
+        numbers = read_all(tmp_path)["sequence_number"]
+        assert set(flushed) <= set(numbers)
+        with SpoolWriter(tmp_path, Market.STOCKS, "collector") as writer:
+            assert writer.state.newest is not None
+            assert OPEN + flushed[-1] - 1 <= writer.state.newest <= OPEN + int(numbers.max())
+    files = waiting_for(tmp_path, STOCKS)
+    assert len({file.number for file in files}) == len(files)
+    assert not list(tmp_path.glob("*/*/.*.tmp"))

@@ -1,0 +1,70 @@
+"""Two collectors for one market: the second refuses and says whom to ask."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from tapewatch.market.instruments import Market
+from tapewatch.streaming.collector import lock as lock_module
+from tapewatch.streaming.collector.lock import CollectorError, CollectorLock
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from tapewatch.market.instruments import Market
+from tapewatch.streaming.collector.lock import CollectorLock
+with CollectorLock(Path(sys.argv[1]), Market.CRYPTO):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_the_second_refuses_until_the_first_is_gone(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(folder)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(CollectorError, match=rf"process {holder.pid} collects crypto into {tmp_path}"):
+            CollectorLock(folder, Market.CRYPTO).__enter__()
+        with CollectorLock(folder, Market.STOCKS):
+            pass
+    finally:
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+    with CollectorLock(folder, Market.CRYPTO):
+        pass
+
+
+def test_a_collector_may_start_while_somebody_asks_whether_one_runs(tmp_path: Path) -> None:
+    asking = CollectorLock(tmp_path, Market.CRYPTO)
+    with patch.object(asking._lock, "release"):
+        asking.check()
+    # The first look finds the lock held; until the second the question is answered.
+    with (
+        patch.object(lock_module, "_GLANCE_S", 120),
+        patch("time.sleep", side_effect=lambda _: asking._lock.release(force=True)),
+        CollectorLock(tmp_path, Market.CRYPTO) as lock,
+    ):
+        assert lock.restarts == 0
+
+
+def test_counts_the_starts_of_one_supervisor(tmp_path: Path) -> None:
+    for expected in (0, 1, 2):
+        with CollectorLock(tmp_path, Market.CRYPTO, watch="monday") as lock:
+            assert lock.restarts == expected
+    with CollectorLock(tmp_path, Market.CRYPTO, watch="tuesday") as lock:
+        assert lock.restarts == 0
+    with CollectorLock(tmp_path, Market.CRYPTO) as lock:
+        assert lock.restarts == 0
+
+
+def test_a_record_cut_short_is_no_record(tmp_path: Path) -> None:
+    (tmp_path / "collector-crypto.json").write_text('{"pid": ')
+    with CollectorLock(tmp_path, Market.CRYPTO, watch="monday"):
+        assert str(os.getpid()) in (tmp_path / "collector-crypto.json").read_text()

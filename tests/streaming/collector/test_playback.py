@@ -1,0 +1,110 @@
+"""A collector that starts within the day goes on as if it had never been away."""
+
+import datetime as dt
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tapewatch.feeds.stream.decode.decoder import StreamBatch
+from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition
+from tapewatch.market.live_tables import LIVE_BARS, LIVE_MICROSTRUCTURE
+from tapewatch.market.tables import QUOTES, TRADES
+from tapewatch.store.lake.lake import Lake
+from tapewatch.store.spool.files import waiting_for
+from tapewatch.store.spool.spool import SpoolWriter
+from tapewatch.streaming.ingest.ingest import ingest
+from tapewatch.streaming.live import playback
+from tapewatch.streaming.live.tape import LiveTape
+from tests.support.live import streamed
+from tests.support.tapes import random_tape, stock_session
+
+SESSION = stock_session()
+PARTITION = Partition(SESSION.date, Market.STOCKS)
+SYMBOLS = ("A", "B", "C")
+
+
+def cut(frame: pl.DataFrame, at_ns: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    is_before = pl.col("time").to_physical() <= at_ns
+    return frame.filter(is_before), frame.filter(~is_before)
+
+
+def last_rows(rows: list[pl.DataFrame], key: tuple[str, ...], start_ns: int) -> pl.DataFrame:
+    """The last revision of every row that starts at a time or later."""
+    time = "event_time" if "event_time" in key else "time"
+    whole = pl.concat(rows).unique(key, keep="last", maintain_order=True)
+    return whole.filter(pl.col(time).to_physical() >= start_ns).drop("revision", "known_time").sort(key)
+
+
+@pytest.mark.parametrize("merged_share", [0.0, 0.6, 1.0])
+def test_a_day_taken_up_goes_on_as_if_never_left(tmp_path: Path, merged_share: float) -> None:
+    trades, quotes = streamed(*random_tape(5, SYMBOLS, trades=400, quotes=600, minutes=90, session=SESSION))
+    times = np.sort(np.concatenate([trades["time"].to_physical().to_numpy(), quotes["time"].to_physical().to_numpy()]))
+    left_at, merged_at = int(times[times.size // 2]), int(times[int(times.size // 2 * merged_share)])
+    (early_trades, late_trades), (early_quotes, late_quotes) = cut(trades, left_at), cut(quotes, left_at)
+    lake = Lake(tmp_path / "lake")
+    with SpoolWriter(tmp_path / "spool", Market.STOCKS, "collector") as spool:
+        for part in range(2):
+            pieces = [cut(frame, merged_at)[part] for frame in (early_trades, early_quotes)]
+            spool.add(StreamBatch(trades=pieces[0], quotes=pieces[1]))
+            spool.flush()
+            if part == 0 and merged_share:
+                ingest(lake, tmp_path / "spool", PARTITION, None, dt.datetime.now(dt.UTC))
+                assert lake.exists(TRADES, PARTITION)
+                assert lake.exists(QUOTES, PARTITION)
+
+    whole, resumed = LiveTape(SESSION), playback.taken_up(SESSION, left_at, tmp_path / "spool", lake)
+    whole.push(early_trades, early_quotes)
+    first = whole.advance(left_at)
+    said = {}
+    for tape in (whole, resumed):
+        tape.push(late_trades, late_quotes)
+        said[tape] = tape.close()
+    emit_from = (left_at - 20 * NS_PER_MINUTE) // NS_PER_MINUTE * NS_PER_MINUTE
+    for name, table in (
+        ("minute_bars", LIVE_BARS),
+        ("second_bars", LIVE_BARS),
+        ("microstructure", LIVE_MICROSTRUCTURE),
+    ):
+        expected = last_rows([getattr(first, name), getattr(said[whole], name)], table.key, emit_from)
+        again = last_rows([getattr(said[resumed], name)], table.key, 0)
+        assert expected.height
+        assert again.equals(expected), name
+
+
+def test_a_day_beyond_the_bound_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trades, quotes = streamed(*random_tape(5, SYMBOLS, trades=40, quotes=60, minutes=30, session=SESSION))
+    with SpoolWriter(tmp_path, Market.STOCKS, "collector") as spool:
+        spool.add(StreamBatch(trades=trades, quotes=quotes))
+    monkeypatch.setattr(playback, "MOST_ROWS", 10)
+    left_at = SESSION.regular_start + 10 * NS_PER_MINUTE + 1
+    tape = playback.taken_up(SESSION, left_at, tmp_path, None)
+    assert tape.last_time_ns == 0
+    tape.push(trades, quotes)
+    rows = tape.close().microstructure
+    assert rows["event_time"].to_physical().min() == SESSION.regular_start + 11 * NS_PER_MINUTE
+
+
+def test_a_batch_that_is_merged_while_the_spool_is_listed_hides_no_other(tmp_path: Path) -> None:
+    trades, quotes = streamed(*random_tape(5, SYMBOLS, trades=40, quotes=60, minutes=30, session=SESSION))
+    with SpoolWriter(tmp_path, Market.STOCKS, "collector") as spool:
+        for place in range(5):
+            spool.add(StreamBatch(trades=trades[place::5], quotes=quotes[:0]))
+            spool.flush()
+    before = waiting_for(tmp_path, PARTITION)
+    listed = os.scandir
+
+    @contextmanager
+    def merged_meanwhile(folder: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+        with listed(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+        Path(found[0].path).unlink()
+        yield iter(found)
+
+    with patch("os.scandir", merged_meanwhile):
+        assert waiting_for(tmp_path, PARTITION) == before[1:]

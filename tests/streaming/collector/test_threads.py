@@ -1,0 +1,143 @@
+"""A collector's threads where they meet: whoever stops, fails or asks at the worst moment, nothing is passed over."""
+
+import datetime as dt
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from tapewatch.feeds.stream.decode.decoder import Frame
+from tapewatch.feeds.stream.queue import Marker
+from tapewatch.market.instruments import Market, Partition
+from tapewatch.streaming.collector import collector as collector_module
+from tapewatch.streaming.collector.builder import Builder
+from tapewatch.streaming.collector.collector import Collector, CollectorConfig
+from tapewatch.streaming.collector.keeper import Keeper
+from tapewatch.streaming.collector.live_database import RowWriter
+from tapewatch.streaming.detection.rules.settings import DetectionConfig
+from tapewatch.streaming.live.day_tapes import DayTapes
+from tapewatch.streaming.live.tape import LiveTape
+
+DAY, NEXT = (Partition(dt.date(2024, 3, day), Market.CRYPTO).session for day in (5, 6))
+LAST = Marker("disconnected", 0, "stopped")
+
+
+def collector_in(home: Path) -> Collector:
+    return Collector(
+        CollectorConfig(
+            market=Market.CRYPTO,
+            url="ws://127.0.0.1:1/crypto",
+            key="a-key",
+            subscriptions=["XT.*"],
+            spool_root=home / "spool",
+            run_folder=home / "run",
+            database_url=f"sqlite:///{home / 'live.db'}",
+            detection=DetectionConfig.load(),
+        )
+    )
+
+
+class Worker:
+    """What the worker does, in order. Each time that it has found nothing to do, the next thing happens."""
+
+    def __init__(self, *happens: Callable[[], None]) -> None:
+        self.happens = list(happens)
+        self.done: list[Any] = []
+
+    def handle(self, items: Sequence[Frame | Marker]) -> None:
+        self.done += items
+
+    def pass_time(self) -> None:
+        if self.happens:
+            self.happens.pop(0)()
+
+    def finish(self, *, is_session_over: bool) -> None:
+        self.done.append("session over" if is_session_over else "end")
+
+
+def test_what_comes_right_before_the_end_is_taken(tmp_path: Path) -> None:
+    collector = collector_in(tmp_path)
+
+    def stop() -> None:
+        collector.queue.mark(LAST)
+        collector.queue.close()
+
+    worker = collector._pipeline = Worker(stop)
+    collector._work()
+    assert worker.done == [LAST, "end"]
+
+
+def test_what_comes_right_before_a_session_s_end_belongs_to_it(tmp_path: Path) -> None:
+    collector = collector_in(tmp_path)
+
+    def end_session() -> None:
+        collector.queue.mark(LAST)
+        collector._session_over.set()
+
+    worker = collector._pipeline = Worker(end_session, collector.queue.close)
+    collector._work()
+    assert worker.done == [LAST, "session over", "end"]
+
+
+def test_a_day_may_open_while_somebody_asks_for_the_figures() -> None:
+    tapes = DayTapes(Market.CRYPTO)
+
+    class Opening:
+        """A tape whose figure is read just when the next day opens."""
+
+        @property
+        def too_late(self) -> int:
+            tapes.take_up(NEXT, LiveTape(NEXT))
+            return 3
+
+    tapes.take_up(DAY, Opening())
+    assert tapes.too_late_rows == 3
+
+
+@pytest.mark.parametrize("thread", [Keeper, Builder])
+def test_a_thread_that_fails_at_the_very_end_is_heard_of(tmp_path: Path, thread: type) -> None:
+    collector = collector_in(tmp_path)
+    name = "_flush" if thread is Keeper else "_emit"
+
+    def fail(*_: object) -> None:
+        raise OSError("no more")
+
+    def stop(*_: object) -> None:
+        collector._builder.finish(DAY.day_end)
+        collector.stop()
+
+    with (
+        patch.object(thread, name, fail),
+        patch.object(Collector, "_stream", stop),
+        pytest.raises(OSError, match="no more"),
+    ):
+        collector.run()
+
+
+def test_what_waits_for_the_database_is_written_though_the_keeper_cannot_be_closed(tmp_path: Path) -> None:
+    collector = collector_in(tmp_path)
+    with (
+        patch.object(Keeper, "close", side_effect=OSError("no space left")),
+        patch.object(Collector, "_stream", lambda *_: collector.stop()),
+        patch.object(RowWriter, "close", return_value=0) as rows_closed,
+        pytest.raises(OSError, match="no space left"),
+    ):
+        collector.run()
+    rows_closed.assert_called_once()
+
+
+def test_a_name_that_is_looked_up_for_ever_holds_up_no_end(tmp_path: Path) -> None:
+    collector = collector_in(tmp_path)
+    may_end, ended = threading.Event(), []
+
+    def look_up(*_: object) -> None:
+        collector.stop()
+        ended.append(may_end.wait(300))
+
+    with patch.object(Collector, "_receive", look_up), patch.object(collector_module, "_LEAVE_S", 0):
+        collector.run()
+    assert not ended
+    may_end.set()

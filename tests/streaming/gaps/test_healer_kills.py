@@ -1,0 +1,100 @@
+"""A healer that is killed at each of its durable steps in turn: the gap stays open until its rows lie in the spool."""
+
+import functools
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from unittest.mock import patch
+
+import polars as pl
+import pytest
+
+from tapewatch.feeds.plans.table import Tape
+from tapewatch.market.instruments import NS_PER_SECOND, Partition
+from tapewatch.market.live_tables import GAPS, STREAM_TRADES
+from tapewatch.market.tables import TRADES
+from tapewatch.store.database.database import Database
+from tapewatch.store.lake.lake import Lake
+from tapewatch.store.spool.spool import SpoolWriter
+from tapewatch.streaming.gaps import healer
+from tapewatch.streaming.gaps.book import GapBook
+from tapewatch.streaming.ingest.ingest import ingest
+from tests.streaming.ingest.test_ingest import FOREX, NOW, OPEN, STOCKS
+from tests.support.crash_points import Killed, killed_at
+from tests.support.streams import trades_at
+
+SYMBOLS = ("AAA", "BBB")
+TIMES = range(OPEN, OPEN + 12 * NS_PER_SECOND, NS_PER_SECOND // 2)
+
+
+class Record:
+    """A source of record that has every trade, to the nanosecond."""
+
+    name = "rest"
+
+    def ready_at(self, partition: Partition, end: int) -> int:
+        return 0
+
+    def tapes(self, market, day, today) -> tuple[list[Tape], str]:
+        return [Tape.TRADES], ""
+
+    def between(self, tape: Tape, partition: Partition, symbols: Sequence[str], start: int, end: int):
+        for symbol in symbols:
+            of_symbol = trades_at([time + 7 for time in TIMES], symbol=symbol)
+            yield (
+                symbol,
+                TRADES.conform(
+                    of_symbol.filter(pl.col("time").to_physical().is_between(start, end, closed="left")).drop(
+                        "received_time"
+                    )
+                ),
+            )
+
+
+def heal(home: Path, partition: Partition, moment: int | None) -> int:
+    """A pass of the healer, killed at a moment; returns how many moments there were."""
+    with (
+        Database(f"sqlite:///{home / 'live.db'}") as database,
+        killed_at(moment) as disk,
+        suppress(Killed),
+        patch.object(healer, "change_gap", functools.partial(disk.do, healer.change_gap)),
+    ):
+        healer.Healer(database, [Record()], home / "spool", lambda _: SYMBOLS).heal_once(NOW)
+    return disk.moments
+
+
+def merged(home: Path, partition: Partition) -> pl.DataFrame:
+    """The lake's trades once everything that waits is merged."""
+    ingest(Lake(home / "lake"), home / "spool", partition, None, NOW)
+    return Lake(home / "lake").read(TRADES, partition)
+
+
+def begun(home: Path, partition: Partition) -> None:
+    """A stream of two symbols with a hole, and its gap."""
+    home.mkdir()
+    with SpoolWriter(home / "spool", partition.market, "collector") as writer:
+        for symbol in SYMBOLS:
+            rows = trades_at(list(TIMES), symbol=symbol)
+            writer.add_rows(STREAM_TRADES, pl.concat([rows[:8], rows[14:]]))
+    with Database(f"sqlite:///{home / 'live.db'}") as database:
+        book = GapBook(database, home / "gaps.jsonl", partition.market)
+        book.open("disconnect", start_ns=TIMES[6], end_ns=TIMES[16], now_ns=OPEN)
+
+
+@pytest.mark.parametrize("partition", [STOCKS, FOREX], ids=lambda partition: partition.market)
+def test_killed_at_any_step_a_healer_leaves_the_gap_to_the_next(tmp_path, partition) -> None:
+    begun(tmp_path / "undisturbed", partition)
+    moments = heal(tmp_path / "undisturbed", partition, None)
+    expected = merged(tmp_path / "undisturbed", partition)
+    assert expected.height == len(SYMBOLS) * len(TIMES)
+    for moment in range(moments):
+        home = tmp_path / str(moment)
+        begun(home, partition)
+        heal(home, partition, moment)
+        if moment % 2:
+            # Half a heal may be merged before the other half comes.
+            merged(home, partition)
+        heal(home, partition, None)
+        assert merged(home, partition).equals(expected), moment
+        with Database(f"sqlite:///{home / 'live.db'}") as database:
+            assert database.read(GAPS)["status"].to_list() == ["healed"]
