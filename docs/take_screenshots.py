@@ -1,6 +1,6 @@
-"""Takes the pictures that the README shows, from a deployment that `tapewatch demo` filled.
+"""Takes the screenshots of README and tutorial, from the data of `tapewatch demo` and of the tutorial's stream.
 
-.venv/bin/tapewatch demo && .venv/bin/python docs/take_screenshots.py
+.venv/bin/tapewatch demo && .venv/bin/tapewatch profile && .venv/bin/python docs/take_screenshots.py
 """
 
 import os
@@ -20,13 +20,14 @@ from tapewatch.settings import Settings
 IMAGES = Path(__file__).parent / "images"
 CHECKOUT = Path(__file__).resolve().parent.parent
 _QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
-_PATIENCE_S = 90
+_TIMEOUT_S = 90
 _DAY = "2024-06-07"
 
 
 def main() -> None:
-    """Start the webserver over the demo's data, photograph what a newcomer looks at first, stop it."""
+    """Start the webserver over the demo's data, take the screenshots, stop it."""
     settings = Settings()
+    profiles = sorted((settings.home / "reports").glob("profile-*.html"), key=lambda path: path.stat().st_mtime)
     settings = settings.model_copy(update={"home": settings.home / "demo"})
     prepare(settings)
     port = free_port(settings.host)
@@ -40,6 +41,8 @@ def main() -> None:
             page = browser.new_page(viewport={"width": 1500, "height": 900})
             _dagster(page, address)
             _report(page, max((settings.home / "reports").glob("*.html")))
+            if profiles:
+                _profile(page, profiles[-1])
             browser.close()
     finally:
         server.terminate()
@@ -48,13 +51,13 @@ def main() -> None:
 
 def _dagster(page: Page, address: str) -> None:
     page.goto(f"{address}/assets/features/microstructure?view=partitions&partition={_DAY}%7Cstocks")
-    page.get_by_text("Show Markdown").first.click(timeout=_PATIENCE_S * 1000)
+    page.get_by_text("Show Markdown").first.click(timeout=_TIMEOUT_S * 1000)
     page.wait_for_timeout(3000)
     page.screenshot(path=IMAGES / "asset.png")
     # Wide, so that the whole graph fits with its groups open.
     page.set_viewport_size({"width": 2600, "height": 2300})
     page.goto(f"{address}/asset-groups")
-    page.get_by_text("detections").first.wait_for(timeout=_PATIENCE_S * 1000)
+    page.get_by_text("detections").first.wait_for(timeout=_TIMEOUT_S * 1000)
     for group in ("features", "labels", "models", "explanations", "detections", "serving", "tape", "reports"):
         node = page.locator("svg").get_by_text(group, exact=True)
         if node.count():
@@ -79,6 +82,13 @@ def _report(page: Page, path: Path) -> None:
     chart.screenshot(path=IMAGES / "candles.png")
 
 
+def _profile(page: Page, path: Path) -> None:
+    page.set_viewport_size({"width": 1500, "height": 900})
+    page.goto(path.as_uri())
+    page.wait_for_timeout(3000)
+    page.screenshot(path=IMAGES / "profile.png")
+
+
 def _chromium() -> str:
     for name in ("chromium", "chromium-browser", "google-chrome"):
         if path := shutil.which(name):
@@ -87,14 +97,14 @@ def _chromium() -> str:
 
 
 def _wait_for(url: str) -> None:
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + _TIMEOUT_S
     while time.monotonic() < deadline:
         try:
             if httpx.get(url).is_success:
                 return
         except httpx.TransportError:
             time.sleep(0.5)
-    raise SystemExit(f"{url} did not answer within {_PATIENCE_S} s")
+    raise SystemExit(f"{url} did not answer within {_TIMEOUT_S} s")
 
 
 if __name__ == "__main__":
