@@ -23,7 +23,7 @@ class PlanError(SourceError):
     """The table of plans is broken, or a plan or market is unknown to it."""
 
 
-class Tape(StrEnum):
+class TapeTable(StrEnum):
     """The tables that a plan may grant."""
 
     BARS = "bars"
@@ -55,15 +55,15 @@ class Recency(StrEnum):
 _DELAY_MINUTES: Final = {Recency.DELAYED: 15, Recency.DELAYED_10: 10}
 
 
-class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class PlanTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One plan of one market, as the file states it."""
 
     recency: Recency
-    rest: frozenset[Tape]
+    rest: frozenset[TapeTable]
     calls_per_minute: int | None = None
     history_years: int | None = None
     stream_recency: Recency | None = None
-    flat_files: frozenset[Tape] = frozenset()
+    flat_files: frozenset[TapeTable] = frozenset()
     websocket: tuple[str, ...] = ()
 
 
@@ -73,8 +73,8 @@ class MarketPlan:
 
     market: Market
     tier: str
-    plan: Plan
-    on_rest: frozenset[Tape]
+    plan: PlanTerms
+    on_rest: frozenset[TapeTable]
     market_first_day: dt.date
     advised_calls_per_second: float
     connections: int
@@ -107,7 +107,7 @@ class MarketPlan:
         """The newest day that the plan shows on `today`."""
         return today - dt.timedelta(days=1) if self.plan.recency is Recency.END_OF_DAY else today
 
-    def grants(self, table: Tape) -> bool:
+    def grants(self, table: TapeTable) -> bool:
         """Whether the plan may ask REST for `table`."""
         return table in self.plan.rest
 
@@ -173,7 +173,7 @@ def load_plans(path: Path = PLANS_FILE) -> Mapping[tuple[Market, str], MarketPla
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    rest: frozenset[Tape]
+    rest: frozenset[TapeTable]
     first_day: dt.date
     channels: tuple[str, ...]
     connections: int = 1
@@ -197,7 +197,7 @@ def _market_plans(path: Path, name: str, section: Any, advised: float) -> list[M
     for tier, entry in section.items():
         if tier in _Section.__struct_fields__ or not isinstance(entry, dict):
             continue
-        plan = _convert(path, f"{name}.{tier}", entry, Plan)
+        plan = _convert(path, f"{name}.{tier}", entry, PlanTerms)
         _check_plan(path, f"{name}.{tier}", plan, head)
         limits = head.connections, head.symbols_a_channel
         plans.append(MarketPlan(market, tier, plan, head.rest, head.first_day, advised, *limits))
@@ -227,7 +227,7 @@ def _check_section(path: Path, where: str, head: _Section) -> None:
         )
 
 
-def _check_plan(path: Path, where: str, plan: Plan, head: _Section) -> None:
+def _check_plan(path: Path, where: str, plan: PlanTerms, head: _Section) -> None:
     for name in ("calls_per_minute", "history_years"):
         value = getattr(plan, name)
         if value is not None and value < 1:

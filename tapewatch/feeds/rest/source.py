@@ -11,7 +11,7 @@ from typing import Final
 import polars as pl
 
 from tapewatch.feeds.errors import EntitlementError, NotFoundError, NotInPlanError
-from tapewatch.feeds.plans.table import MarketPlan, PlanError, Tape, clamp_range, plan_for
+from tapewatch.feeds.plans.table import MarketPlan, PlanError, TapeTable, clamp_range, plan_for
 from tapewatch.feeds.rest.bars_ahead import BARS_CHUNK_DAYS, BarsAhead, window_of
 from tapewatch.feeds.rest.decode import DecodedColumns
 from tapewatch.feeds.rest.estimate import Sample
@@ -53,7 +53,7 @@ class RestSource:
         clock: the time, for telling a row of the future and a day beyond the plan.
 
     Raises:
-        AuthenticationError: the key is empty or cannot be sent.
+        RestAuthenticationError: the key is empty or cannot be sent.
         PlanError: a tier is unknown.
     """
 
@@ -99,19 +99,19 @@ class RestSource:
             SourceError: the market does not trade that day; while iterating: a symbol is unknown to the vendor, or an answer
                 cannot be trusted.
         """
-        return self._day(Tape.TRADES, partition, symbols)
+        return self._day(TapeTable.TRADES, partition, symbols)
 
     def quotes(self, partition: Partition, symbols: Sequence[str] | None = None) -> Load:
         """The day's quotes (`QUOTES`), as `trades`. The vendor keeps no crypto quotes; an emulator may."""
-        return self._day(Tape.QUOTES, partition, symbols)
+        return self._day(TapeTable.QUOTES, partition, symbols)
 
     def bars(self, partition: Partition, symbols: Sequence[str] | None = None) -> Load:
         """The day's unadjusted minute bars (`DELIVERED_BARS`), as `trades`."""
         ahead = self._ahead.get(partition.market)
         if ahead is None or symbols is None or not self._plans[partition.market].is_metered:
-            return self._day(Tape.BARS, partition, symbols)
+            return self._day(TapeTable.BARS, partition, symbols)
         self._refuse_closed(partition)
-        self._admit(Tape.BARS, partition.market, partition.date, partition.date, symbols)
+        self._admit(TapeTable.BARS, partition.market, partition.date, partition.date, symbols)
         return ahead.day(partition, symbols)
 
     def bars_range(self, symbol: str, first: dt.date, last: dt.date, *, market: Market | None = None) -> Load:
@@ -124,21 +124,21 @@ class RestSource:
             SourceError: as `trades`, and where the range holds no trading day.
         """
         market = market or market_of(symbol)
-        self._admit(Tape.BARS, market, first, last, [symbol])
+        self._admit(TapeTable.BARS, market, first, last, [symbol])
         sessions = [session for day in trading_days(market, first, last) if (session := session_of(market, day))]
         if not sessions:
             raise SourceError(f"{market} does not trade from {first} to {last}: choose other days")
         load = Load(iter(()))
         load.frames = self._frames(
-            load, kind_of(Tape.BARS, market), market, [(symbol, window) for window in _chunks(sessions)]
+            load, kind_of(TapeTable.BARS, market), market, [(symbol, window) for window in _chunks(sessions)]
         )
         return load
 
-    def has_rows(self, tape: Tape, partition: Partition, symbol: str) -> bool:
+    def has_rows(self, tape: TapeTable, partition: Partition, symbol: str) -> bool:
         """Whether one call finds any row of a symbol's day; what the plan lacks is asked all the same, and refused there."""
         return self._first_page(tape, partition, symbol, 1).decoded.source_rows > 0
 
-    def sample(self, tape: Tape, partition: Partition, symbol: str) -> Sample:
+    def sample(self, tape: TapeTable, partition: Partition, symbol: str) -> Sample:
         """What one call says of a symbol's day: its first page, measured.
 
         Raises:
@@ -154,7 +154,9 @@ class RestSource:
             share = min(1.0, max(0.01, (newest - start) / (end - start)))
         return Sample(tape, symbol, page.decoded.source_rows, share, seconds)
 
-    def _first_page(self, tape: Tape, partition: Partition, symbol: str, limit: int) -> NumberedPage[DecodedColumns]:
+    def _first_page(
+        self, tape: TapeTable, partition: Partition, symbol: str, limit: int
+    ) -> NumberedPage[DecodedColumns]:
         kind, session = kind_of(tape, partition.market), partition.session
         request = kind.request(symbol, Window(session.day_start, session.day_end, str(partition.date)), limit)
         return next(Pager(self._transport, self._plans[partition.market]).pages(request, kind.decoder))
@@ -170,7 +172,7 @@ class RestSource:
         return pl.concat(found) if found else None
 
     def _bars_ahead(self, market: Market, last: dt.date) -> BarsAhead:
-        kind = kind_of(Tape.BARS, market)
+        kind = kind_of(TapeTable.BARS, market)
         newest = min(last, self._plans[market].last_day(self.today(market)))
         return BarsAhead(lambda load, work: self._frames(load, kind, market, list(work)), market, newest)
 
@@ -182,13 +184,13 @@ class RestSource:
             raise SourceError(f"{date} is no trading day for {market} ({why})")
         return session
 
-    def _day(self, tape: Tape, partition: Partition, symbols: Sequence[str] | None) -> Load:
+    def _day(self, tape: TapeTable, partition: Partition, symbols: Sequence[str] | None) -> Load:
         market, date = partition.market, partition.date
         session = self._refuse_closed(partition)
         load = Load(iter(()))
         if tape in self._plans[market].on_rest:
             self._admit(tape, market, date, date, symbols)
-        elif tape is not Tape.QUOTES or market is not Market.CRYPTO or self._transport.is_vendor:
+        elif tape is not TapeTable.QUOTES or market is not Market.CRYPTO or self._transport.is_vendor:
             return load
         window = Window(session.day_start, session.day_end, str(date))
         work = [(symbol, window) for symbol in self._symbols(partition, symbols)]
@@ -196,7 +198,7 @@ class RestSource:
         return load
 
     def _admit(
-        self, tape: Tape, market: Market, first: dt.date, last: dt.date, symbols: Sequence[str] | None = None
+        self, tape: TapeTable, market: Market, first: dt.date, last: dt.date, symbols: Sequence[str] | None = None
     ) -> None:
         """Refuse, before any call, what the plan does not include."""
         plan = self._plans[market]

@@ -14,10 +14,10 @@ import urllib3
 from polygon import RESTClient
 
 from tapewatch.feeds.errors import (
-    AuthenticationError,
     EntitlementError,
     NotFoundError,
     RateLimitError,
+    RestAuthenticationError,
     RestError,
     TransientError,
     UnavailableError,
@@ -49,7 +49,7 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class RestReply:
     """The bytes of an answer and the address that gave them, which holds no key."""
 
     url: str
@@ -92,7 +92,7 @@ class Transport:
         patience: waits, attempts and timeouts.
 
     Raises:
-        AuthenticationError: the key is empty or cannot be sent in a header.
+        RestAuthenticationError: the key is empty or cannot be sent in a header.
         SourceError: the address is none.
     """
 
@@ -122,7 +122,7 @@ class Transport:
         """`text` with the key taken out, should a server have put it there."""
         return scrub(text, self._key)
 
-    def get(self, path: str, plan: MarketPlan, fields: dict[str, str] | None = None, **kw: Any) -> Reply:
+    def get(self, path: str, plan: MarketPlan, fields: dict[str, str] | None = None, **kw: Any) -> RestReply:
         """The answer at `path`, asked with the key in the header."""
         return self.call(
             lambda client: client.client.request("GET", client.BASE + path, fields=fields, headers=client.headers),
@@ -130,11 +130,11 @@ class Transport:
             **kw,
         )
 
-    def call(self, ask: Ask, plan: MarketPlan, *, cancelled: threading.Event | None = None) -> Reply:
+    def call(self, ask: Ask, plan: MarketPlan, *, cancelled: threading.Event | None = None) -> RestReply:
         """What `ask` gets from the client, within the plan's budget of calls and with patience for what may pass.
 
         Raises:
-            AuthenticationError, EntitlementError, NotFoundError, RestError: at once.
+            RestAuthenticationError, EntitlementError, NotFoundError, RestError: at once.
             RateLimitError, UnavailableError: after the last attempt.
             CancelledError: `cancelled` was set meanwhile.
         """
@@ -154,7 +154,7 @@ class Transport:
                 raise
             raise type(last)(f"{last}; gave up after {attempts} attempt(s)", last.retry_after_s) from last.__cause__
 
-    def _attempt(self, ask: Ask, plan: MarketPlan, cancelled: threading.Event) -> Reply:
+    def _attempt(self, ask: Ask, plan: MarketPlan, cancelled: threading.Event) -> RestReply:
         call_budget.spend(self.base_url, self._key, plan.rate, cancelled)
         try:
             response = ask(self._client)
@@ -162,13 +162,15 @@ class Transport:
             raise UnavailableError(self.scrubbed(f"the vendor cannot be reached at {error}")) from None
         except _RefusedError as error:
             raise self._explain(error, plan) from None
-        return Reply(self.base_url + (response.url or ""), response.data)
+        return RestReply(self.base_url + (response.url or ""), response.data)
 
     def _explain(self, refusal: _RefusedError, plan: MarketPlan) -> RestError:
         said = self.scrubbed(f"{refusal.url} answered {refusal.status}: {_shortened(refusal.body)}")
         status = refusal.status
         if status == _UNAUTHORIZED:
-            return AuthenticationError(f"the key {mask_key(self._key)} is not accepted: set POLYGON_API_KEY. {said}")
+            return RestAuthenticationError(
+                f"the key {mask_key(self._key)} is not accepted: set POLYGON_API_KEY. {said}"
+            )
         if status == _FORBIDDEN:
             return EntitlementError(
                 f"{plan.market}: the vendor refuses this to the key's plan, which {plan.setting} says is '{plan.tier}': "
@@ -225,9 +227,9 @@ def _shortened(body: str) -> str:
 def _checked_key(key: str) -> str:
     key = key.strip()
     if not key:
-        raise AuthenticationError("there is no key: set POLYGON_API_KEY, or use --flat-files or the emulator")
+        raise RestAuthenticationError("there is no key: set POLYGON_API_KEY, or use --flat-files or the emulator")
     if not (key.isascii() and key.isprintable() and " " not in key):
-        raise AuthenticationError("the key holds characters that no header can carry: set POLYGON_API_KEY again")
+        raise RestAuthenticationError("the key holds characters that no header can carry: set POLYGON_API_KEY again")
     return key
 
 

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tapewatch.feeds.plans.addresses import stream_address
-from tapewatch.feeds.plans.table import PLANS_FILE, TIERS, PlanError, Recency, Tape, clamp_range, load_plans, plan_for
+from tapewatch.feeds.plans.table import (
+    PLANS_FILE,
+    TIERS,
+    PlanError,
+    Recency,
+    TapeTable,
+    clamp_range,
+    load_plans,
+    plan_for,
+)
 from tapewatch.market.instruments import Market
 
 TODAY = dt.date(2024, 2, 29)
@@ -31,7 +40,7 @@ def test_every_market_has_every_tier_that_settings_accept():
 )
 def test_stock_plans(tier, granted, calls, first_day):
     plan = plan_for(Market.STOCKS, tier)
-    assert {table for table in Tape if plan.grants(table)} == granted
+    assert {table for table in TapeTable if plan.grants(table)} == granted
     assert plan.plan.calls_per_minute == calls
     assert plan.first_day(TODAY) == first_day
     assert plan.setting == "POLYGON_TIER_STOCKS"

@@ -11,7 +11,7 @@ from polygon.rest.models import Agg, Trade
 
 from tapewatch.emulator.process import running_emulator
 from tapewatch.emulator.synthetic.market import Synthetic
-from tapewatch.feeds.errors import AuthenticationError, EntitlementError
+from tapewatch.feeds.errors import EntitlementError, RestAuthenticationError
 from tapewatch.feeds.files.source import FlatFileSource
 from tapewatch.feeds.probe import probe
 from tapewatch.feeds.rest.reference import update_rules
@@ -123,7 +123,7 @@ def test_unknown_symbols_and_lesser_plans_are_said(base_url, rest):
 
 def test_a_wrong_key(tmp_path: Path):
     with running_emulator(key="the-right-key") as emulator:
-        with pytest.raises(AuthenticationError, match="POLYGON_API_KEY"):
+        with pytest.raises(RestAuthenticationError, match="POLYGON_API_KEY"):
             list(RestSource(emulator.base_url, "a-wrong-key", ALL).bars(Partition(DAY, Market.STOCKS), ["AAPL"]))
         assert list(RestSource(emulator.base_url, "the-right-key", ALL).bars(Partition(DAY, Market.STOCKS), ["AAPL"]))
 

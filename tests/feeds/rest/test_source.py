@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tapewatch.feeds.errors import AuthenticationError, EntitlementError
+from tapewatch.feeds.errors import EntitlementError, RestAuthenticationError
 from tapewatch.feeds.rest.source import RestSource
 from tapewatch.feeds.rest.transport import Patience
 from tapewatch.feeds.source import Load, SourceError, TapeSource
@@ -248,7 +248,7 @@ def test_truth_is_the_emulator_s_or_none(vendor):
 
 def test_without_a_key_there_is_no_source(vendor):
     for key in ("", "  ", "two words", "line\nbreak"):
-        with pytest.raises(AuthenticationError, match="POLYGON_API_KEY"):
+        with pytest.raises(RestAuthenticationError, match="POLYGON_API_KEY"):
             RestSource(vendor.base_url, key, {})
 
 
