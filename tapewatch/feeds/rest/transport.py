@@ -3,6 +3,7 @@
 import datetime as dt
 import email.utils
 import logging
+import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from tapewatch.feeds.plans.addresses import VENDOR_HOSTS
 from tapewatch.feeds.plans.table import MarketPlan
 from tapewatch.feeds.rest import call_budget
 from tapewatch.feeds.source import SourceError
+from tapewatch.market.backoff import backoff_s
 
 _BODY_SHOWN = 300
 _HTTP_OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY, _SERVER_ERROR = 200, 401, 403, 404, 429, 500
@@ -186,16 +188,22 @@ class Transport:
         return (NotFoundError if status == _NOT_FOUND else RestError)(said)
 
     def _wait_s(self, state: tenacity.RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        asked_s = error.retry_after_s if isinstance(error, TransientError) else None
-        backoff = tenacity.wait_exponential(self._patience.first_wait_s, max=self._patience.longest_wait_s)
-        jitter = tenacity.wait_random(0, self._patience.first_wait_s)
-        return (backoff(state) if asked_s is None else asked_s) + jitter(state)
+        patience, wait_s = self._patience, _asked_wait_s(state)
+        if wait_s is None:
+            wait_s = backoff_s(state.attempt_number - 1, patience.first_wait_s, patience.longest_wait_s)
+        return wait_s + random.uniform(0, patience.first_wait_s)  # noqa: S311 - spreads load
 
     def _is_over(self, state: tenacity.RetryCallState) -> bool:
-        error = state.outcome.exception() if state.outcome else None
-        asked_s = error.retry_after_s if isinstance(error, TransientError) else None
-        return state.attempt_number >= self._patience.attempts or (asked_s or 0) > self._patience.longest_wait_s
+        return (
+            state.attempt_number >= self._patience.attempts
+            or (_asked_wait_s(state) or 0) > self._patience.longest_wait_s
+        )
+
+
+def _asked_wait_s(state: tenacity.RetryCallState) -> float | None:
+    """The wait that the server asked for with its last refusal."""
+    error = state.outcome.exception() if state.outcome else None
+    return error.retry_after_s if isinstance(error, TransientError) else None
 
 
 def _log_retry(state: tenacity.RetryCallState) -> None:

@@ -16,6 +16,7 @@ from tapewatch.feeds.errors import EntitlementError, NotFoundError
 from tapewatch.feeds.plans.table import TapeTable
 from tapewatch.feeds.ranges import RecordSource
 from tapewatch.feeds.source import SourceError
+from tapewatch.market.backoff import backoff_s
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Partition, session_of
 from tapewatch.market.live_tables import GAPS, STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.schema import Table
@@ -28,8 +29,6 @@ from tapewatch.streaming.stop import Stop
 
 #: Between two attempts at a gap: doubled each time, up to the longest.
 FIRST_WAIT_S, LONGEST_WAIT_S = 30, 3600
-#: A gap may fail for months, and no number can be doubled so often.
-_MOST_DOUBLINGS = 10
 #: Healed stretches begin and end with whole seconds: the stream cuts times, and a cut row must lie in its stretch.
 _GRAIN_NS = NS_PER_SECOND
 _TABLES = {TapeTable.TRADES: STREAM_TRADES, TapeTable.QUOTES: STREAM_QUOTES, TapeTable.BARS: STREAM_BARS}
@@ -127,7 +126,7 @@ class Healer:
             changes |= {"status": UNHEALABLE, "reason": str(error)}
             fate = summary.unhealable
         except SourceError as error:
-            wait_s = min(FIRST_WAIT_S * 2 ** min(gap["attempts"], _MOST_DOUBLINGS), LONGEST_WAIT_S)
+            wait_s = backoff_s(gap["attempts"], FIRST_WAIT_S, LONGEST_WAIT_S)
             self._next_try[gap_id] = now + dt.timedelta(seconds=wait_s)
             changes |= {"status": OPEN, "reason": str(error)}
             fate = summary.failed
