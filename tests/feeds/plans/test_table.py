@@ -138,7 +138,7 @@ def test_clamping_names_what_it_left_out_and_the_way_out():
         ("calls_per_minute = 5", "calls_a_minute = 5", r"\[stocks.basic\].*calls_a_minute"),
         ('recency = "end_of_day"', 'recency = "soon"', r"\[stocks.basic\].*soon"),
         ("[indices]", "[bonds]", r"\[bonds\] is no market; the markets are stocks"),
-        ("[stocks.basic]", "[stocks.basic", "no valid TOML"),
+        ("[stocks.basic]", "[stocks.basic", "is not valid TOML"),
         ('[crypto.basic]\ncalls_per_minute = 5\nhistory_years = 2\nrecency = "end_of_day"\nrest = ["bars"]',
          '[crypto.basic]\nrecency = "end_of_day"\nrest = ["quotes"]', r"rest grants quotes, which the market has not"),
         ("first_day = 2003-09-10", "", r"\[stocks\].*first_day"),
