@@ -89,12 +89,12 @@ def _tried(what: str, ask: Callable[[], str]) -> ProbeRow:
 
 
 def _status(source: RestSource) -> str:
-    return f"{source.reference.market_status().height} markets and exchanges report"
+    return f"{len(source.reference.market_status())} markets and exchanges report"
 
 
 def _rules(source: RestSource) -> str:
     """Which trades may update which field of a bar: the vendor's table against the one that bars are built by."""
-    differences = rule_differences(source.reference.conditions(Market.STOCKS))
+    differences = rule_differences(source.reference.update_rules(Market.STOCKS))
     if not differences:
         return _SAME_RULES
     return f"the vendor's rules are not those that bars are built by: code {'; code '.join(differences)}"

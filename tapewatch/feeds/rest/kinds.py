@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum, auto
-from typing import Final
+from typing import Final, Self
 from urllib.parse import quote
 
 import polars as pl
@@ -14,7 +14,7 @@ from tapewatch.feeds.rest.columns import quote_columns, trade_columns
 from tapewatch.feeds.rest.decode import BarsDecoder, ColumnsDecoder, DecodedColumns
 from tapewatch.feeds.rest.messages import QuoteRow, TradeRow
 from tapewatch.feeds.rest.pages import Request
-from tapewatch.market.instruments import Market, to_rest
+from tapewatch.market.instruments import Market, Session, to_rest
 from tapewatch.market.prices import is_no_price, is_no_side, price_rule
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
@@ -44,11 +44,18 @@ def numbering(tape: TapeTable, market: Market) -> Numbering:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Which rows are asked for: int64 ns UTC, half-open, with the words that name it."""
+    """The time range of a request: int64 ns UTC, half-open, and its name in messages."""
 
     start: int
     end: int
     label: str
+
+    @classmethod
+    def spanning(cls, first: Session, last: Session | None = None) -> Self:
+        """From the beginning of one day to the end of another, of the same one where `last` is None."""
+        last = last or first
+        label = f"{first.date}" if first.date == last.date else f"{first.date} … {last.date}"
+        return cls(first.day_start, last.day_end, label)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
 from tests.support.faulty_vendor import KEY, FaultyVendor, faulty_vendor
 from tests.support.rest_tapes import (
     CRYPTO,
-    CRYPTO_START,
     DAY,
     NOW,
     OPEN,
@@ -220,19 +219,6 @@ def test_markets_without_a_table_deliver_nothing(vendor):
     vendor_itself = RestSource("https://api.polygon.io", KEY, {Market.CRYPTO: "starter"})
     assert list(vendor_itself.quotes(CRYPTO, ["X:BTC-USD"])) == []
     assert vendor_itself.truth(CRYPTO, ["X:BTC-USD"]) is None
-
-
-def test_bars_of_a_range_come_in_chunks_of_thirty_days(vendor):
-    start = CRYPTO_START - 69 * 86_400 * 10**9
-    vendor.rows["bars/X:BTCUSD"] = minute_bars(70 * 24 * 60, start)
-    load = source(vendor).bars_range("X:BTC-USD", DAY - dt.timedelta(days=69), DAY)
-    frames = list(load)
-    assert [frame.height for frame in frames] == [43_200, 43_200, 14_400]
-    whole_range = pl.concat(frames)
-    assert whole_range["time"].is_sorted()
-    assert whole_range["time"].n_unique() == load.source_rows == 70 * 24 * 60
-    with pytest.raises(EntitlementError, match=r"the plan 'basic' leaves out 2020-01-01"):
-        source(vendor, "basic").bars_range("AAPL", dt.date(2020, 1, 1), dt.date(2024, 1, 1))
 
 
 def test_truth_is_the_emulator_s_or_none(vendor):
