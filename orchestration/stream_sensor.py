@@ -17,6 +17,7 @@ import dagster as dg
 from assets.partitions import FIRST_DAY
 from orchestration.jobs import ingest_stream
 from resources.spool import SpoolResource
+from tapewatch.market.backoff import backoff_s
 from tapewatch.market.instruments import Partition, session_of
 from tapewatch.store.spool.files import SpoolFile, highest_numbers, waiting
 
@@ -119,5 +120,5 @@ def _followed(instance: dg.DagsterInstance, entry: Entry, *, is_done: bool, now:
 def _pause_s(entry: Entry, share: float) -> float:
     """How long after the end of its last run a partition is left alone."""
     if failures := entry.get("failures"):
-        return float(min(FIRST_WAIT_S * 2 ** min(failures - 1, 10), LONGEST_WAIT_S))
+        return backoff_s(failures - 1, FIRST_WAIT_S, LONGEST_WAIT_S)
     return float(min(entry.get("took_s", 0) * (1 / share - 1), LONGEST_WAIT_S))

@@ -9,9 +9,9 @@ from rich.console import Console
 from orchestration.errors import RunError
 from orchestration.runs.times import in_words
 from resources.reachable import expect_listener
-from tapewatch.feeds.errors import AuthenticationError, RestError
+from tapewatch.feeds.errors import RestAuthenticationError, RestError
 from tapewatch.feeds.files.source import FlatFileSource
-from tapewatch.feeds.plans.table import MarketPlan, Tape, clamp_range, plan_for
+from tapewatch.feeds.plans.table import MarketPlan, TapeTable, clamp_range, plan_for
 from tapewatch.feeds.rest.estimate import DAYS_OF_TICKS, Estimate, Sample, default_range, estimate
 from tapewatch.feeds.rest.source import RestSource
 from tapewatch.feeds.rest.transport import Patience
@@ -21,7 +21,7 @@ from tapewatch.market.tables import BARS, QUOTES, TRADES, quarantine_of
 from tapewatch.settings import Settings
 from tapewatch.store.lake.lake import Lake
 
-_TABLES: dict[Tape, Table] = {Tape.BARS: BARS, Tape.TRADES: TRADES, Tape.QUOTES: QUOTES}
+_TABLES: dict[TapeTable, Table] = {TapeTable.BARS: BARS, TapeTable.TRADES: TRADES, TapeTable.QUOTES: QUOTES}
 
 
 #: An estimate is not worth waiting for.
@@ -93,7 +93,9 @@ def prepare(
     symbols = _symbols(settings, market)
     days, notes = _chosen(plan, first, last, today)
     lake = Lake(settings.lake_root)
-    missing = {tape: _missing(lake, _TABLES[tape], market, days, keep_existing) for tape in Tape if plan.grants(tape)}
+    missing = {
+        tape: _missing(lake, _TABLES[tape], market, days, keep_existing) for tape in TapeTable if plan.grants(tape)
+    }
     notes += _about_others(lake, market, days, symbols, keep_existing=keep_existing)
     kept = [day for day in days if all(day not in absent for absent in missing.values())]
     measured = _samples(settings, plan, missing, symbols) if samples else []
@@ -137,7 +139,7 @@ def ask_first(settings: Settings, plan: BackfillPlan) -> None:
 
     Raises:
         UnavailableError: nobody listens at POLYGON_BASE_URL.
-        AuthenticationError: the key is not accepted.
+        RestAuthenticationError: the key is not accepted.
     """
     if settings.flat_files is not None or settings.polygon_api_key is None or plan.days_kept == len(plan.days):
         return
@@ -147,7 +149,7 @@ def ask_first(settings: Settings, plan: BackfillPlan) -> None:
         return
     try:
         _impatient(settings, settings.polygon_api_key.get_secret_value(), granted).reference.market_status()
-    except AuthenticationError:
+    except RestAuthenticationError:
         raise
     except RestError:
         # What may pass is for the run's patience.
@@ -252,13 +254,13 @@ def _about_others(
 
 
 def _samples(
-    settings: Settings, plan: MarketPlan, missing: dict[Tape, list[dt.date]], symbols: Sequence[str]
+    settings: Settings, plan: MarketPlan, missing: dict[TapeTable, list[dt.date]], symbols: Sequence[str]
 ) -> list[Sample]:
     if plan.is_metered or settings.polygon_api_key is None:
         return []
     source = _impatient(settings, settings.polygon_api_key.get_secret_value(), plan)
     found = []
-    for tape in (Tape.TRADES, Tape.QUOTES):
+    for tape in (TapeTable.TRADES, TapeTable.QUOTES):
         if missing.get(tape):
             try:
                 found.append(source.sample(tape, Partition(missing[tape][-1], plan.market), symbols[0]))

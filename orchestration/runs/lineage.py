@@ -12,7 +12,7 @@ from orchestration.errors import RunError
 from orchestration.processes.services import EMULATOR_SEED, on_emulator
 from orchestration.runs.progress import shown
 from tapewatch.emulator.process import running_emulator
-from tapewatch.feeds.plans.table import Tape, plan_for
+from tapewatch.feeds.plans.table import TapeTable, plan_for
 from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.settings import Settings
 from tapewatch.store.lake.lake import Lake
@@ -102,7 +102,7 @@ def materialize(
 def _refuse_bars_alone(settings: Settings, market: Market) -> None:
     """Features are made of trades and quotes: without either there is nothing to go on to."""
     plan = plan_for(market, settings.plan(market), path=settings.plans_file)
-    if settings.flat_files is None and not (plan.grants(Tape.TRADES) or plan.grants(Tape.QUOTES)):
+    if settings.flat_files is None and not (plan.grants(TapeTable.TRADES) or plan.grants(TapeTable.QUOTES)):
         raise RunError(
             f"the plan '{plan.tier}' has neither trades nor quotes of {market}, and features are made of them: set "
             f"{plan.setting}, use --flat-files, or fetch its bars alone by `tapewatch backfill`"

@@ -25,7 +25,6 @@ The same file and the same clients see the same faults. What they make a client 
 
 import datetime as dt
 import threading
-import tomllib
 from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +33,7 @@ import msgspec
 import numpy as np
 
 from tapewatch.market.instruments import NS_PER_MINUTE, Market
+from tapewatch.toml_tables import TomlTable
 
 ConnectionKind = Literal["drop", "close", "close_1008", "half_open", "malformed_json", "truncated_frame", "slow"]
 MessageKind = Literal[
@@ -96,11 +96,7 @@ def load(path: Path) -> FaultsFile:
     Raises:
         FaultError: it cannot be read, or an entry makes no sense.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise FaultError(f"cannot read the faults file {path}: {error}") from error
-    return read(document, str(path))
+    return read(TomlTable(path, "the faults file", FaultError).document, str(path))
 
 
 def read(document: Any, where: str) -> FaultsFile:

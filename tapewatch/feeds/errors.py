@@ -13,7 +13,7 @@ class RestError(SourceError):
     """The vendor's REST API did not deliver; the message names the URL (without the key) and the way out."""
 
 
-class AuthenticationError(RestError):
+class RestAuthenticationError(RestError):
     """The vendor does not know the key, or there is none to send."""
 
 

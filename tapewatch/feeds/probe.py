@@ -16,7 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from tapewatch.feeds.errors import scrub
 from tapewatch.feeds.files.source import FlatFileSource
-from tapewatch.feeds.plans.table import MarketPlan, Tape
+from tapewatch.feeds.plans.table import MarketPlan, TapeTable
 from tapewatch.feeds.rest.reference import rule_differences
 from tapewatch.feeds.rest.source import RestSource
 from tapewatch.feeds.source import SourceError
@@ -58,13 +58,13 @@ def probe(source: RestSource, symbols: Mapping[Market, Sequence[str]], *, today:
         plan, day = source.plan(market), _last_full_day(market, today)
         if not watched or day is None:
             continue
-        for tape in Tape:
-            if plan.grants(tape) and (tape is Tape.BARS or not plan.is_metered):
+        for tape in TapeTable:
+            if plan.grants(tape) and (tape is TapeTable.BARS or not plan.is_metered):
                 yield _tried(
                     f"{tape} of {watched[0]} on {day}",
                     partial(_found, source, tape, Partition(day, market), watched[0]),
                 )
-        if market is Market.STOCKS and plan.grants(Tape.TRADES):
+        if market is Market.STOCKS and plan.grants(TapeTable.TRADES):
             rules = _tried("condition codes of stocks", partial(_rules, source))
             yield replace(rules, is_odd=rules.is_ok and rules.detail != _SAME_RULES)
 
@@ -89,18 +89,18 @@ def _tried(what: str, ask: Callable[[], str]) -> ProbeRow:
 
 
 def _status(source: RestSource) -> str:
-    return f"{source.reference.market_status().height} markets and exchanges report"
+    return f"{len(source.reference.market_status())} markets and exchanges report"
 
 
 def _rules(source: RestSource) -> str:
     """Which trades may update which field of a bar: the vendor's table against the one that bars are built by."""
-    differences = rule_differences(source.reference.conditions(Market.STOCKS))
+    differences = rule_differences(source.reference.update_rules(Market.STOCKS))
     if not differences:
         return _SAME_RULES
     return f"the vendor's rules are not those that bars are built by: code {'; code '.join(differences)}"
 
 
-def _found(source: RestSource, tape: Tape, partition: Partition, symbol: str) -> str:
+def _found(source: RestSource, tape: TapeTable, partition: Partition, symbol: str) -> str:
     if not source.has_rows(tape, partition, symbol):
         raise SourceError(f"no {tape} for {symbol} on {partition.date}: check the symbol's spelling (AAPL, X:BTC-USD)")
     return "granted"

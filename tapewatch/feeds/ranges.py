@@ -10,7 +10,7 @@ from typing import Protocol
 import polars as pl
 
 from tapewatch.feeds.files.source import FlatFileSource
-from tapewatch.feeds.plans.table import MarketPlan, PlanError, Recency, Tape, clamp_range, plan_for
+from tapewatch.feeds.plans.table import MarketPlan, PlanError, Recency, TapeTable, clamp_range, plan_for
 from tapewatch.feeds.rest.kinds import Window, kind_of
 from tapewatch.feeds.rest.pages import Pager
 from tapewatch.feeds.rest.tape import fetch_symbol
@@ -30,13 +30,13 @@ class RecordSource(Protocol):
 
     name: str
 
-    def tapes(self, market: Market, day: dt.date, today: dt.date) -> tuple[list[Tape], str]:
+    def tapes(self, market: Market, day: dt.date, today: dt.date) -> tuple[list[TapeTable], str]:
         """The tables that may be asked for of a day, and why there are no others (empty where there are none)."""
 
     def ready_at(self, partition: Partition, end: int) -> int:
         """From when on a stretch that ends at `end` may be asked for."""
 
-    def between(self, tape: Tape, partition: Partition, symbols: Sequence[str], start: int, end: int) -> Rows:
+    def between(self, tape: TapeTable, partition: Partition, symbols: Sequence[str], start: int, end: int) -> Rows:
         """Each symbol's rows from `start` to before `end`, as the table of the tape; symbols without rows may be left out.
 
         Raises:
@@ -63,15 +63,15 @@ class RestRanges:
         self._plans = {market: plan_for(market, tiers.get(market, "basic"), path=plans_file) for market in Market}
         self._clock = clock
 
-    def tapes(self, market: Market, day: dt.date, today: dt.date) -> tuple[list[Tape], str]:
+    def tapes(self, market: Market, day: dt.date, today: dt.date) -> tuple[list[TapeTable], str]:
         """What the plan grants over REST of that day."""
         plan = self._plans[market]
         try:
             clamp_range(plan, day, day, today=max(today, day + dt.timedelta(days=1)))
         except PlanError as error:
             return [], str(error)
-        granted = [tape for tape in Tape if tape in plan.on_rest and plan.grants(tape)]
-        lacking = [tape for tape in Tape if tape in plan.on_rest and not plan.grants(tape)]
+        granted = [tape for tape in TapeTable if tape in plan.on_rest and plan.grants(tape)]
+        lacking = [tape for tape in TapeTable if tape in plan.on_rest and not plan.grants(tape)]
         why = f"the plan '{plan.tier}' has no {' and '.join(lacking)} of {market} over REST: set {plan.setting}"
         return granted, f"{why} to the plan you bought, or TAPEWATCH_FLAT_FILES" if lacking else ""
 
@@ -82,7 +82,7 @@ class RestRanges:
             return _midnight(partition) + _SETTLES_NS
         return end + int(recency.delay.total_seconds()) * NS_PER_SECOND + _SETTLES_NS
 
-    def between(self, tape: Tape, partition: Partition, symbols: Sequence[str], start: int, end: int) -> Rows:
+    def between(self, tape: TapeTable, partition: Partition, symbols: Sequence[str], start: int, end: int) -> Rows:
         """Asked symbol by symbol."""
         market = partition.market
         plan, kind = self._plans[market], kind_of(tape, market)
@@ -102,18 +102,18 @@ class FlatFileRanges:
     def __init__(self, source: FlatFileSource) -> None:
         self._source = source
 
-    def tapes(self, market: Market, day: dt.date, today: dt.date) -> tuple[list[Tape], str]:  # noqa: ARG002
+    def tapes(self, market: Market, day: dt.date, today: dt.date) -> tuple[list[TapeTable], str]:  # noqa: ARG002
         """The tables of which a file of that day is there."""
         there = {file.table for file in self._source.files(market) if file.date == day}
         missing = "" if there else f"no flat file of {market} for {day} in {self._source.root}"
-        return [tape for tape in Tape if tape.value in there], missing
+        return [tape for tape in TapeTable if tape.value in there], missing
 
     def ready_at(self, partition: Partition, end: int) -> int:  # noqa: ARG002
         """Late in the next morning, New York time."""
         morning = dt.datetime.combine(partition.date + dt.timedelta(days=1), _FILES_READY, NEW_YORK)
         return int(morning.timestamp()) * NS_PER_SECOND
 
-    def between(self, tape: Tape, partition: Partition, symbols: Sequence[str], start: int, end: int) -> Rows:
+    def between(self, tape: TapeTable, partition: Partition, symbols: Sequence[str], start: int, end: int) -> Rows:
         """Read from the day's file, once for all symbols."""
         load = getattr(self._source, tape.value)(partition, list(symbols) or None)
         for frame in load:

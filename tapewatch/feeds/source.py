@@ -1,35 +1,47 @@
-"""What a source of the tape offers, whichever channel stands behind it.
-
-The rest of the platform asks a `TapeSource` and never learns whether REST or flat files answered.
-"""
+"""The interface of every source of the tape (`TapeSource`): REST and flat files implement it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 import polars as pl
 
-from tapewatch.market.instruments import Partition
+from tapewatch.market.instruments import Partition, Session, session_of
 from tapewatch.market.tables import QUARANTINE
+
+_FRIDAY: Final = 5
 
 
 class SourceError(RuntimeError):
     """A source cannot deliver; the message names the thing, the value and the way out."""
 
 
+def session_of_partition(partition: Partition) -> Session:
+    """The hours of a market day.
+
+    Raises:
+        SourceError: the market does not trade that day.
+    """
+    date, session = partition.date, session_of(partition.market, partition.date)
+    if session is None:
+        why = f"{date:%A}" if date.isoweekday() > _FRIDAY else f"{date:%A}, a holiday"
+        raise SourceError(f"{date} is no trading day for {partition.market} ({why})")
+    return session
+
+
 @dataclass
 class Load:
-    """One table of one partition, on its way in.
+    """One table of one partition: iterating it fetches the rows, one frame in memory at a time.
 
-    Iterate it for frames of the table's schema, each sorted, symbols ascending throughout, memory for one frame at a
-    time. The counters are final once it is exhausted: `source_rows` = rows delivered + `duplicates` + quarantined rows.
+    Frames have the table's schema and are sorted; symbols ascend from frame to frame. The counters are final once the last
+    frame was taken: `source_rows` = rows delivered + `duplicates` + quarantined rows.
     """
 
     frames: Iterator[pl.DataFrame]
     source_rows: int = 0
     duplicates: int = 0
     quarantined: list[pl.DataFrame] = field(default_factory=list)
-    #: What a person should know and no row tells, one sentence each: a symbol that has no rows.
+    #: Sentences for the user, such as which symbols have no rows.
     notices: list[str] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
@@ -42,22 +54,20 @@ class Load:
 
 
 class TapeSource(Protocol):
-    """A channel that delivers a market's day. Every method raises `SourceError` where it cannot."""
+    """Delivers the tables of a market's day. Every method raises `SourceError` where it cannot."""
 
     @property
     def name(self) -> str:
-        """How reports name the source: `rest`, `flat-files`."""
+        """The source's name in reports: `rest`, `flat-files`."""
 
     def trades(self, partition: Partition, symbols: Sequence[str] | None = None) -> Load:
-        """The day's trades (`TRADES`); None for all symbols, where the channel can list them. No frames where the
-        market's channel has none for that day."""
+        """The day's trades (`TRADES`) of `symbols`, None for all; no frames where the source has none of that market and day."""
 
     def quotes(self, partition: Partition, symbols: Sequence[str] | None = None) -> Load:
-        """The day's quotes (`QUOTES`); no frames where the market's channel has none."""
+        """The day's quotes (`QUOTES`), as `trades`."""
 
     def bars(self, partition: Partition, symbols: Sequence[str] | None = None) -> Load:
-        """The day's minute bars as delivered (`DELIVERED_BARS`)."""
+        """The day's minute bars as delivered (`DELIVERED_BARS`), as `trades`."""
 
     def truth(self, partition: Partition, symbols: Sequence[str] | None = None) -> pl.DataFrame | None:
-        """The anomalies that the source knows to be in its tape (symbol, event_id, kind, start_time, end_time); None
-        where it knows of none and never will."""
+        """The labelled anomalies of the tape (symbol, event_id, kind, start_time, end_time); None where it has no labels."""

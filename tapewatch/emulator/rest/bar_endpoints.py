@@ -12,7 +12,7 @@ from tapewatch.emulator.tape.windows import BASES
 from tapewatch.emulator.vendor import replies, times
 from tapewatch.emulator.vendor.gate import Gate
 from tapewatch.emulator.vendor.requests import cursor_of, next_url, resumed, symbol_of
-from tapewatch.feeds.plans.table import Tape
+from tapewatch.feeds.plans.table import TapeTable
 from tapewatch.market.instruments import Market, session_of, to_rest
 from tapewatch.market.tables import TIME
 
@@ -40,7 +40,7 @@ class BarEndpoints:
         symbol = symbol_of(path["ticker"])
         market = self._tape.market(symbol)
         ask = _range(path, query, symbol, market)
-        low, high = self._gate.window(key, market, Tape.BARS, ask.low, ask.high)
+        low, high = self._gate.window(key, market, TapeTable.BARS, ask.low, ask.high)
         ask = ask.within(max(ask.low, low or ask.low), high)
         if ask.high <= ask.low or not self._tape.knows(ask.symbol):
             return _answer(_envelope(query, 0, 0) | {"ticker": path["ticker"]}, "")
@@ -60,7 +60,7 @@ class BarEndpoints:
         ticker = request.path_params["ticker"]
         symbol = symbol_of(ticker)
         market = self._tape.market(symbol)
-        self._gate.window(key, market, Tape.BARS, None, None)
+        self._gate.window(key, market, TapeTable.BARS, None, None)
         bars = self._aggregates.previous(symbol, self._gate.now)
         envelope = {"ticker": ticker} | _envelope(request.query_params, bars.height, bars.height)
         return _answer(envelope, encode.bars(_at_close(bars, market), ticker))
@@ -73,7 +73,7 @@ class BarEndpoints:
         if market is None:
             raise replies.not_found()
         low, high = times.window_edges(path["date"], path["date"], market)
-        _, newest = self._gate.window(key, market, Tape.BARS, low, high)
+        _, newest = self._gate.window(key, market, TapeTable.BARS, low, high)
         bars = self._aggregates.grouped(market, times.date_of(low, market))
         # A day that is not over has no bar yet.
         bars = _at_close(bars if newest >= high else bars.clear(), market)

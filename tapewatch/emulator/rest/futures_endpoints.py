@@ -17,7 +17,7 @@ from tapewatch.emulator.tape.market_tape import MarketTape
 from tapewatch.emulator.vendor import replies
 from tapewatch.emulator.vendor.gate import Gate
 from tapewatch.emulator.vendor.requests import next_url
-from tapewatch.feeds.plans.table import Tape
+from tapewatch.feeds.plans.table import TapeTable
 from tapewatch.market.instruments import Market
 from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
 
@@ -37,11 +37,11 @@ class FuturesEndpoints:
 
     def trades(self, request: Request) -> Response:
         """`GET /futures/v1/trades/{ticker}`."""
-        return self._page(request, Tape.TRADES, self._tape.trades, TRADES.empty(), encode.futures_trades)
+        return self._page(request, TapeTable.TRADES, self._tape.trades, TRADES.empty(), encode.futures_trades)
 
     def quotes(self, request: Request) -> Response:
         """`GET /futures/v1/quotes/{ticker}`."""
-        return self._page(request, Tape.QUOTES, self._tape.quotes, QUOTES.empty(), encode.futures_quotes)
+        return self._page(request, TapeTable.QUOTES, self._tape.quotes, QUOTES.empty(), encode.futures_quotes)
 
     def bars(self, request: Request) -> Response:
         """`GET /futures/v1/aggs/{ticker}` at the resolutions `1sec`, `1min` and `1session`."""
@@ -53,7 +53,7 @@ class FuturesEndpoints:
             return self._aggregates.base(symbol, day, _BASES[resolution])
 
         return self._page(
-            request, Tape.BARS, of_day, DELIVERED_BARS.empty(), encode.futures_bars, {"resolution": resolution}
+            request, TapeTable.BARS, of_day, DELIVERED_BARS.empty(), encode.futures_bars, {"resolution": resolution}
         )
 
     def contract(self, request: Request) -> Response:
@@ -80,7 +80,7 @@ class FuturesEndpoints:
     def _page(
         self,
         request: Request,
-        table: Tape,
+        table: TapeTable,
         rows_of: Callable[[str, dt.date], pl.DataFrame],
         nothing: pl.DataFrame,
         encoder: Encoder,

@@ -13,7 +13,7 @@ from tapewatch.emulator.tape.market_tape import MarketTape
 from tapewatch.emulator.vendor import replies, times
 from tapewatch.emulator.vendor.gate import Gate
 from tapewatch.emulator.vendor.requests import next_url, symbol_of
-from tapewatch.feeds.plans.table import Tape
+from tapewatch.feeds.plans.table import TapeTable
 from tapewatch.market.instruments import Market, session_of
 from tapewatch.market.tables import QUOTES, TRADES
 
@@ -27,16 +27,16 @@ class TickEndpoints:
 
     def trades(self, request: Request) -> Response:
         """`GET /v3/trades/{ticker}`."""
-        return self._page(request, Tape.TRADES, self._tape.trades, TRADES.empty(), encode.trades)
+        return self._page(request, TapeTable.TRADES, self._tape.trades, TRADES.empty(), encode.trades)
 
     def quotes(self, request: Request) -> Response:
         """`GET /v3/quotes/{ticker}`."""
-        return self._page(request, Tape.QUOTES, self._tape.quotes, QUOTES.empty(), encode.quotes)
+        return self._page(request, TapeTable.QUOTES, self._tape.quotes, QUOTES.empty(), encode.quotes)
 
     def _page(
         self,
         request: Request,
-        table: Tape,
+        table: TapeTable,
         rows_of: Callable[[str, dt.date], pl.DataFrame],
         nothing: pl.DataFrame,
         encoder: Callable[[pl.DataFrame, Market], str],

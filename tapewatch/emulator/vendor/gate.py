@@ -20,7 +20,7 @@ from pathlib import Path
 from starlette.requests import Request
 
 from tapewatch.emulator.vendor import replies
-from tapewatch.feeds.plans.table import TIERS, MarketPlan, Recency, Tape, plan_for
+from tapewatch.feeds.plans.table import TIERS, MarketPlan, Recency, TapeTable, plan_for
 from tapewatch.market.instruments import NEW_YORK, Market
 
 _DEFAULT_TIER = "advanced"
@@ -83,7 +83,7 @@ class Gate:
         return int(self._plan(key, market).stream_recency.delay.total_seconds() * 1e9)
 
     def window(
-        self, key: str, market: Market, table: Tape, low: int | None, high: int | None
+        self, key: str, market: Market, table: TapeTable, low: int | None, high: int | None
     ) -> tuple[int | None, int]:
         """The part of `[low, high)` (ns UTC, None open) that the key's plan shows of a market's table at present.
 
@@ -133,9 +133,9 @@ def _presented(request: Request) -> str:
     return request.query_params.get("apiKey", "").strip()
 
 
-def _grants(plan: MarketPlan, table: Tape) -> bool:
-    if plan.market is Market.CRYPTO and table is Tape.QUOTES:
-        return plan.grants(Tape.TRADES)
+def _grants(plan: MarketPlan, table: TapeTable) -> bool:
+    if plan.market is Market.CRYPTO and table is TapeTable.QUOTES:
+        return plan.grants(TapeTable.TRADES)
     return plan.grants(table)
 
 

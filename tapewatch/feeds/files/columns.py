@@ -25,7 +25,7 @@ Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class _ColumnKinds:
     """How the scanner reads each column of a file."""
 
     kinds: Ints
@@ -34,7 +34,7 @@ class _Plan:
     counts: tuple[int, ...]
 
     @classmethod
-    def of(cls, binding: Binding) -> "_Plan":
+    def of(cls, binding: Binding) -> "_ColumnKinds":
         kinds = [_kind(name in binding.layout.columns, dtype) for name, dtype in binding.parse_schema.items()]
         slots = [kinds[:i].count(kind) for i, kind in enumerate(kinds)]
         limits = [_LIMITS.get(dtype, _ANY_INT) for dtype in binding.parse_schema.dtypes()]
@@ -46,7 +46,7 @@ class _Buffers:
     """The scanner's outputs for one round. What the frame keeps is new; the rest, which it copies from, is lent by the
     thread and good until its next round."""
 
-    def __init__(self, plan: _Plan, rows: int, size: int) -> None:
+    def __init__(self, plan: _ColumnKinds, rows: int, size: int) -> None:
         _, ints, smalls, floats, words, texts = plan.counts
         self.ints, self.floats = _arrays(_room_for, [((ints, rows), np.int64), ((floats, rows), np.float64)])
         self.smalls, self.words, self.offsets, self.lines, self.unsure, self.copies = _arrays(
@@ -110,7 +110,7 @@ def scan_lines(
         the rows read (the file's columns and `line`), the text of the lines left over, and their numbers.
     """
     text = np.frombuffer(block, np.uint8)
-    plan = _Plan.of(binding)
+    plan = _ColumnKinds.of(binding)
     at = 0
     while at < len(text):
         buffers = _Buffers(plan, _room(text[at:]), len(text) - at)
@@ -150,7 +150,7 @@ def _room(text: npt.NDArray[np.uint8]) -> int:
     return int(_SPARE * lines * len(text) / len(sample)) + 1
 
 
-def _frame(binding: Binding, plan: _Plan, buffers: _Buffers, block: memoryview, rows: int) -> pl.DataFrame:
+def _frame(binding: Binding, plan: _ColumnKinds, buffers: _Buffers, block: memoryview, rows: int) -> pl.DataFrame:
     series = []
     for column, (name, dtype) in enumerate(binding.parse_schema.items()):
         slot, has_nulls = int(plan.slots[column]), bool(buffers.nulls[column])

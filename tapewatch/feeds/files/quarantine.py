@@ -94,9 +94,9 @@ def _rules(binding: Binding, bounds: Bounds) -> Iterator[_Rule]:
         for name in ("open", "close"):
             yield _Rule(name, ~pl.col(name).is_between(low, high), "lies outside low and high")
     time = pl.col("time")
-    yield _Rule("time", time > _moment(bounds.now), "lies in the future")
-    yield _Rule("time", time < _moment(bounds.start), f"lies before the day begins, {_iso(bounds.start)}")
-    yield _Rule("time", time >= _moment(bounds.end), f"lies after the day ends, {_iso(bounds.end)}")
+    yield _Rule("time", time > _time_literal(bounds.now), "lies in the future")
+    yield _Rule("time", time < _time_literal(bounds.start), f"lies before the day begins, {_iso(bounds.start)}")
+    yield _Rule("time", time >= _time_literal(bounds.end), f"lies after the day ends, {_iso(bounds.end)}")
 
 
 def _price_rule(name: str, layout: Layout) -> _Rule:
@@ -105,7 +105,7 @@ def _price_rule(name: str, layout: Layout) -> _Rule:
     return _Rule(name, is_broken, f"is no {price_rule(market, may_be_empty=is_side)}")
 
 
-def _moment(nanoseconds: int) -> pl.Expr:
+def _time_literal(nanoseconds: int) -> pl.Expr:
     return pl.lit(nanoseconds, dtype=pl.Int64).cast(pl.Datetime("ns", "UTC"))
 
 

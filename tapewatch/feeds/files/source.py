@@ -15,8 +15,8 @@ from tapewatch.feeds.files.layouts import LAYOUTS, Layout
 from tapewatch.feeds.files.ordering import MEMORY_BYTES
 from tapewatch.feeds.files.quarantine import Bounds
 from tapewatch.feeds.files.reader import FileReader
-from tapewatch.feeds.source import Load, SourceError
-from tapewatch.market.instruments import Market, Partition, session_of, zone_of
+from tapewatch.feeds.source import Load, SourceError, session_of_partition
+from tapewatch.market.instruments import Market, Partition, zone_of
 
 _SUFFIXES = (".csv.gz", ".csv")
 _YEAR = re.compile(r"(\d{4})(?:\.csv(?:\.gz)?)?$")
@@ -134,11 +134,7 @@ class FlatFileSource:
         return days
 
     def _load(self, table: str, partition: Partition, symbols: Sequence[str] | None) -> Load:
-        market, date = partition.market, partition.date
-        session = session_of(market, date)
-        if session is None:
-            why = f"{date:%A}" if date.isoweekday() > 5 else f"{date:%A}, a holiday"
-            raise SourceError(f"{date} is no trading day for {market} ({why})")
+        market, date, session = partition.market, partition.date, session_of_partition(partition)
         layout = LAYOUTS.get((market, table))
         path = self._find(layout, date) if layout else None
         if layout and path:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tapewatch.feeds.plans.addresses import stream_address
-from tapewatch.feeds.plans.table import MarketPlan, PlanError, Recency, Tape, plan_for
+from tapewatch.feeds.plans.table import MarketPlan, PlanError, Recency, TapeTable, plan_for
 from tapewatch.market.instruments import Market, SymbolError, normalise
 
 
@@ -132,11 +132,11 @@ def _unwatched(deployment: Deployment, plan: MarketPlan) -> list[str]:
 
 def _lacks_on_rest(plan: MarketPlan, symbols: int) -> list[str]:
     found = []
-    if not plan.grants(Tape.TRADES) and Tape.TRADES in plan.on_rest:
+    if not plan.grants(TapeTable.TRADES) and TapeTable.TRADES in plan.on_rest:
         found.append(
             f"no trades: only bars can be had, no features nor models; {_to_bought(plan)}, or use --flat-files"
         )
-    if not plan.grants(Tape.QUOTES) and Tape.QUOTES in plan.on_rest:
+    if not plan.grants(TapeTable.QUOTES) and TapeTable.QUOTES in plan.on_rest:
         found.append("no quotes: quote features stay empty, and aggressors are told by ticks alone")
     if plan.plan.recency is Recency.END_OF_DAY:
         found.append("a day can be loaded only once it is over")
@@ -149,7 +149,9 @@ def _lacks_on_rest(plan: MarketPlan, symbols: int) -> list[str]:
 
 
 def _lacks_in_files(plan: MarketPlan) -> list[str]:
-    lacking = [tape for tape in (Tape.TRADES, Tape.QUOTES) if plan.grants(tape) and tape not in plan.plan.flat_files]
+    lacking = [
+        tape for tape in (TapeTable.TRADES, TapeTable.QUOTES) if plan.grants(tape) and tape not in plan.plan.flat_files
+    ]
     if not lacking:
         return []
     tables = " and ".join(lacking)
@@ -167,5 +169,5 @@ def _of_setting(words: str) -> str:
     return re.sub(r"use --market (\w+)", lambda found: f"put it into TAPEWATCH_SYMBOLS_{found[1].upper()}", words)
 
 
-def _listed(tapes: frozenset[Tape]) -> str:
-    return ", ".join(tape.value for tape in Tape if tape in tapes) or "none"
+def _listed(tapes: frozenset[TapeTable]) -> str:
+    return ", ".join(tape.value for tape in TapeTable if tape in tapes) or "none"

@@ -1,18 +1,18 @@
 """What the vendor's plans may do, read from `plans.toml` and checked."""
 
 import datetime as dt
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 
 from tapewatch.feeds.source import SourceError
 from tapewatch.market.instruments import Market
+from tapewatch.toml_tables import TomlTable
 
 PLANS_FILE: Final = Path(__file__).with_name("plans.toml")
 TIERS: Final = ("basic", "starter", "developer", "advanced")
@@ -23,7 +23,7 @@ class PlanError(SourceError):
     """The table of plans is broken, or a plan or market is unknown to it."""
 
 
-class Tape(StrEnum):
+class TapeTable(StrEnum):
     """The tables that a plan may grant."""
 
     BARS = "bars"
@@ -55,15 +55,15 @@ class Recency(StrEnum):
 _DELAY_MINUTES: Final = {Recency.DELAYED: 15, Recency.DELAYED_10: 10}
 
 
-class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class PlanTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One plan of one market, as the file states it."""
 
     recency: Recency
-    rest: frozenset[Tape]
+    rest: frozenset[TapeTable]
     calls_per_minute: int | None = None
     history_years: int | None = None
     stream_recency: Recency | None = None
-    flat_files: frozenset[Tape] = frozenset()
+    flat_files: frozenset[TapeTable] = frozenset()
     websocket: tuple[str, ...] = ()
 
 
@@ -73,8 +73,8 @@ class MarketPlan:
 
     market: Market
     tier: str
-    plan: Plan
-    on_rest: frozenset[Tape]
+    plan: PlanTerms
+    on_rest: frozenset[TapeTable]
     market_first_day: dt.date
     advised_calls_per_second: float
     connections: int
@@ -107,7 +107,7 @@ class MarketPlan:
         """The newest day that the plan shows on `today`."""
         return today - dt.timedelta(days=1) if self.plan.recency is Recency.END_OF_DAY else today
 
-    def grants(self, table: Tape) -> bool:
+    def grants(self, table: TapeTable) -> bool:
         """Whether the plan may ask REST for `table`."""
         return table in self.plan.rest
 
@@ -154,94 +154,75 @@ def load_plans(path: Path = PLANS_FILE) -> Mapping[tuple[Market, str], MarketPla
     Raises:
         PlanError: the file cannot be read, or an entry is malformed; the message names file, market, plan and field.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise PlanError(f"cannot read the table of plans {path}: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise PlanError(f"{path} is no valid TOML: {error}") from error
+    file = TomlTable(path, "the table of plans", PlanError)
+    document = dict(file.document)
     advised = document.pop("advised_calls_per_second", 90)
     if isinstance(advised, bool) or not isinstance(advised, int | float) or advised <= 0:
-        raise PlanError(f"{path}: advised_calls_per_second is {advised!r}; it must be a number above 0")
+        raise file.fault(f"advised_calls_per_second is {advised!r}; it must be a number above 0")
     missing = [market.value for market in Market if market.value not in document]
     if missing:
-        raise PlanError(f"{path}: no section for {', '.join(missing)}; every market needs one")
+        raise file.fault(f"no section for {', '.join(missing)}; every market needs one")
     plans: dict[tuple[Market, str], MarketPlan] = {}
     for name, section in document.items():
-        plans.update({(p.market, p.tier): p for p in _market_plans(path, name, section, float(advised))})
+        plans.update({(p.market, p.tier): p for p in _market_plans(file, name, section, float(advised))})
     return plans
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    rest: frozenset[Tape]
+    rest: frozenset[TapeTable]
     first_day: dt.date
     channels: tuple[str, ...]
     connections: int = 1
     symbols_a_channel: dict[str, int] = {}
 
 
-def _market_plans(path: Path, name: str, section: Any, advised: float) -> list[MarketPlan]:
+def _market_plans(file: TomlTable, name: str, section: Any, advised: float) -> list[MarketPlan]:
     if name not in list(Market):
-        raise PlanError(f"{path}: [{name}] is no market; the markets are {', '.join(Market)}")
-    if not isinstance(section, dict):
-        raise PlanError(f"{path}: {name} must be a section, [{name}]")
-    market = Market(name)
-    head = _convert(
-        path,
+        raise file.fault(f"[{name}] is no market; the markets are {', '.join(Market)}")
+    market, section = Market(name), file.section(name, section)
+    head = file.convert(
         name,
         {k: v for k, v in section.items() if k in _Section.__struct_fields__ or not isinstance(v, dict)},
         _Section,
     )
-    _check_section(path, name, head)
+    _check_section(file, name, head)
     plans = []
     for tier, entry in section.items():
         if tier in _Section.__struct_fields__ or not isinstance(entry, dict):
             continue
-        plan = _convert(path, f"{name}.{tier}", entry, Plan)
-        _check_plan(path, f"{name}.{tier}", plan, head)
+        plan = file.convert(f"{name}.{tier}", entry, PlanTerms)
+        _check_plan(file, f"{name}.{tier}", plan, head)
         limits = head.connections, head.symbols_a_channel
         plans.append(MarketPlan(market, tier, plan, head.rest, head.first_day, advised, *limits))
     if not plans:
-        raise PlanError(f"{path}: [{name}] has no plan; add one as [{name}.basic]")
+        raise file.fault(f"[{name}] has no plan; add one as [{name}.basic]")
     return plans
 
 
-_Struct = TypeVar("_Struct", bound=msgspec.Struct)
-
-
-def _convert(path: Path, where: str, entry: dict[str, Any], kind: type[_Struct]) -> _Struct:
-    try:
-        return msgspec.convert(entry, kind)
-    except msgspec.ValidationError as error:
-        raise PlanError(f"{path}: [{where}]: {error}") from error
-
-
-def _check_section(path: Path, where: str, head: _Section) -> None:
+def _check_section(file: TomlTable, where: str, head: _Section) -> None:
     for name, value in {"connections": head.connections, **head.symbols_a_channel}.items():
         if value < 1:
-            raise PlanError(f"{path}: [{where}]: {name} is {value}; it must be at least 1")
+            raise file.fault(f"[{where}]: {name} is {value}; it must be at least 1")
     unknown = set(head.symbols_a_channel) - set(head.channels)
     if unknown:
-        raise PlanError(
-            f"{path}: [{where}]: symbols_a_channel limits {', '.join(sorted(unknown))}, which is no channel"
-        )
+        raise file.fault(f"[{where}]: symbols_a_channel limits {', '.join(sorted(unknown))}, which is no channel")
 
 
-def _check_plan(path: Path, where: str, plan: Plan, head: _Section) -> None:
+def _check_plan(file: TomlTable, where: str, plan: PlanTerms, head: _Section) -> None:
     for name in ("calls_per_minute", "history_years"):
         value = getattr(plan, name)
         if value is not None and value < 1:
-            raise PlanError(f"{path}: [{where}]: {name} is {value}; it must be at least 1, or left out for no limit")
+            raise file.fault(f"[{where}]: {name} is {value}; it must be at least 1, or left out for no limit")
     beyond = plan.rest - head.rest
     if beyond:
-        raise PlanError(f"{path}: [{where}]: rest grants {', '.join(sorted(beyond))}, which the market has not on REST")
+        raise file.fault(f"[{where}]: rest grants {', '.join(sorted(beyond))}, which the market has not on REST")
     unknown = [channel for channel in plan.websocket if channel not in head.channels]
     if unknown:
-        raise PlanError(
-            f"{path}: [{where}]: websocket grants {', '.join(unknown)}; the market's channels are {', '.join(head.channels)}"
+        raise file.fault(
+            f"[{where}]: websocket grants {', '.join(unknown)}; the market's channels are {', '.join(head.channels)}"
         )
     if plan.websocket and (plan.stream_recency or plan.recency) is Recency.END_OF_DAY:
-        raise PlanError(f"{path}: [{where}]: a stream cannot be end_of_day: say how late it is in stream_recency")
+        raise file.fault(f"[{where}]: a stream cannot be end_of_day: say how late it is in stream_recency")
 
 
 def clamp_range(plan: MarketPlan, first: dt.date, last: dt.date, *, today: dt.date) -> Clamped:

@@ -29,13 +29,6 @@ def chunk_days(symbols: int) -> int:
     return max(1, min(BARS_CHUNK_DAYS, _MAX_SYMBOL_DAYS // max(1, symbols)))
 
 
-def window_of(sessions: Sequence[Session]) -> Window:
-    """The window that spans these sessions."""
-    first, last = sessions[0], sessions[-1]
-    label = f"{first.date}" if first.date == last.date else f"{first.date} … {last.date}"
-    return Window(first.day_start, last.day_end, label)
-
-
 @dataclass
 class _Chunk:
     symbols: tuple[str, ...]
@@ -79,7 +72,7 @@ class BarsAhead:
         end = min(self._last, partition.date + dt.timedelta(days=chunk_days(len(symbols)) - 1))
         days = trading_days(self._market, partition.date, max(end, partition.date))
         sessions = [session for day in days if (session := session_of(self._market, day))]
-        chunk = _Chunk(symbols, window_of(sessions))
+        chunk = _Chunk(symbols, Window.spanning(sessions[0], sessions[-1]))
         told = Load(iter(()))
         for frame in self._fetch(told, [(symbol, chunk.window) for symbol in symbols]):
             symbol = str(frame["symbol"][0])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tapewatch.feeds.plans.table import MarketPlan, PlanError, Tape
+from tapewatch.feeds.plans.table import MarketPlan, PlanError, TapeTable
 from tapewatch.feeds.rest.bars_ahead import chunk_days
 from tapewatch.feeds.rest.tape import PAGE_LIMIT
 from tapewatch.market.instruments import session_of
@@ -17,7 +17,7 @@ DAYS_OF_TICKS: Final = 5
 #: Seconds from question to answer where none was measured, and questions in flight at a time.
 ASSUMED_CALL_S: Final = 0.3
 WORKERS: Final = 4
-_TICKS: Final = frozenset({Tape.TRADES, Tape.QUOTES})
+_TICKS: Final = frozenset({TapeTable.TRADES, TapeTable.QUOTES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class DefaultRange:
 class Sample:
     """What the first page of a symbol's day held: rows, the share of the day they cover, and how long it took."""
 
-    tape: Tape
+    tape: TapeTable
     symbol: str
     rows: int
     share: float
@@ -49,7 +49,7 @@ class Sample:
 class TableEstimate:
     """One table: days that are missing in the lake, and calls for them."""
 
-    tape: Tape
+    tape: TapeTable
     days: int
     calls: int
 
@@ -98,7 +98,7 @@ def default_range(plan: MarketPlan, today: dt.date, *, last: dt.date | None = No
 
 
 def estimate(
-    plan: MarketPlan, missing: Mapping[Tape, Sequence[dt.date]], symbols: int, samples: Sequence[Sample] = ()
+    plan: MarketPlan, missing: Mapping[TapeTable, Sequence[dt.date]], symbols: int, samples: Sequence[Sample] = ()
 ) -> Estimate:
     """Calls and seconds for the `missing` days of each table that the plan grants."""
     measured = {sample.tape: sample for sample in samples}
@@ -114,8 +114,8 @@ def estimate(
     )
 
 
-def _calls(plan: MarketPlan, tape: Tape, days: Sequence[dt.date], symbols: int, sample: Sample | None) -> int:
-    if plan.is_metered and tape is Tape.BARS:
+def _calls(plan: MarketPlan, tape: TapeTable, days: Sequence[dt.date], symbols: int, sample: Sample | None) -> int:
+    if plan.is_metered and tape is TapeTable.BARS:
         return symbols * _chunks(sorted(days), chunk_days(symbols))
     # The call that proves an answer complete is spared where calls are counted.
     proof = 0 if plan.is_metered else 1

@@ -14,6 +14,7 @@ from polygon import RESTClient
 from tapewatch.feeds.rest.decode import ColumnsDecoder
 from tapewatch.feeds.rest.messages import FuturesBarRow, FuturesQuoteRow, FuturesTradeRow
 from tapewatch.feeds.rest.pages import Request
+from tapewatch.feeds.rest.transport import ask_path
 from tapewatch.market.tables import F64, I8, I16, I64, SYMBOL, TEXT, TIME
 
 #: From 1973 to 2255, in nanoseconds for each unit that the vendor may mean.
@@ -55,9 +56,7 @@ def _request(
     return Request(
         f"{path} {label}",
         path,
-        lambda client: client.client.request(
-            "GET", client.BASE + path, fields={**fields, "limit": str(size)}, headers=client.headers
-        ),
+        ask_path(path, {**fields, "limit": str(size)}),
         size,
         may_be_empty=True,
         instead=lambda client: ask(client, ticker, limit=size, raw=True, **asked),

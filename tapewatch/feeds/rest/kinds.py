@@ -3,18 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum, auto
-from typing import Final
+from typing import Final, Self
 from urllib.parse import quote
 
 import polars as pl
 
-from tapewatch.feeds.plans.table import Tape
+from tapewatch.feeds.plans.table import TapeTable
 from tapewatch.feeds.rest import futures
 from tapewatch.feeds.rest.columns import quote_columns, trade_columns
 from tapewatch.feeds.rest.decode import BarsDecoder, ColumnsDecoder, DecodedColumns
 from tapewatch.feeds.rest.messages import QuoteRow, TradeRow
 from tapewatch.feeds.rest.pages import Request
-from tapewatch.market.instruments import Market, to_rest
+from tapewatch.market.instruments import Market, Session, to_rest
 from tapewatch.market.prices import is_no_price, is_no_side, price_rule
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
@@ -33,29 +33,36 @@ class Numbering(Enum):
     NEVER = auto()
 
 
-def numbering(tape: Tape, market: Market) -> Numbering:
+def numbering(tape: TapeTable, market: Market) -> Numbering:
     """What the vendor documents: options' trades have none, futures' neither, though their stream has."""
     if market in (Market.CRYPTO, Market.FOREX):
         return Numbering.NEVER
-    if market is Market.FUTURES or (market is Market.OPTIONS and tape is Tape.TRADES):
+    if market is Market.FUTURES or (market is Market.OPTIONS and tape is TapeTable.TRADES):
         return Numbering.WHERE_STATED
     return Numbering.ALWAYS
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Which rows are asked for: int64 ns UTC, half-open, with the words that name it."""
+    """The time range of a request: int64 ns UTC, half-open, and its name in messages."""
 
     start: int
     end: int
     label: str
+
+    @classmethod
+    def spanning(cls, first: Session, last: Session | None = None) -> Self:
+        """From the beginning of one day to the end of another, of the same one where `last` is None."""
+        last = last or first
+        label = f"{first.date}" if first.date == last.date else f"{first.date} … {last.date}"
+        return cls(first.day_start, last.day_end, label)
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One table of the tape on REST. `rules` pairs each fault that no market allows with the sentence that reports it."""
 
-    tape: Tape
+    tape: TapeTable
     table: Table
     decoder: Callable[[bytes], DecodedColumns]
     request: Callable[[str, Window, int], Request]
@@ -129,7 +136,7 @@ def price_rules(kind: Kind, market: Market) -> tuple[Rule, ...]:
     """What the market says of every price of the table. A side of a quote may be 0, and the mean price of no volume."""
     rules = []
     for name in (column.name for column in kind.table.columns if column.is_price):
-        may_be_zero = kind.tape is Tape.QUOTES or name == "vwap"
+        may_be_zero = kind.tape is TapeTable.QUOTES or name == "vwap"
         fault = is_no_side(name, market) if may_be_zero else is_no_price(name, market)
         rules.append(_below(name, f"a {price_rule(market, may_be_empty=may_be_zero)}", fault))
     return tuple(rules)
@@ -160,21 +167,21 @@ _HIGHEST = pl.max_horizontal("open", "low", "close")
 _LOWEST = pl.min_horizontal("open", "high", "close")
 
 TRADES_KIND: Final = Kind(
-    Tape.TRADES,
+    TapeTable.TRADES,
     TRADES,
     ColumnsDecoder(TradeRow, trade_columns),
     _trades_request,
     _negative("size"),
 )
 QUOTES_KIND: Final = Kind(
-    Tape.QUOTES,
+    TapeTable.QUOTES,
     QUOTES,
     ColumnsDecoder(QuoteRow, quote_columns),
     _quotes_request,
     _negative("bid_size", "ask_size"),
 )
 BARS_KIND: Final = Kind(
-    Tape.BARS,
+    TapeTable.BARS,
     DELIVERED_BARS,
     BarsDecoder(),
     _bars_request,
@@ -193,12 +200,12 @@ def _of_futures(kind: Kind, decoder: Callable[[bytes], DecodedColumns], ask: Cal
 
 
 _FUTURES_KINDS: Final = {
-    Tape.BARS: _of_futures(BARS_KIND, futures.BARS_DECODER, futures.bars_request),
-    Tape.TRADES: _of_futures(TRADES_KIND, futures.TRADES_DECODER, futures.trades_request),
-    Tape.QUOTES: _of_futures(QUOTES_KIND, futures.QUOTES_DECODER, futures.quotes_request),
+    TapeTable.BARS: _of_futures(BARS_KIND, futures.BARS_DECODER, futures.bars_request),
+    TapeTable.TRADES: _of_futures(TRADES_KIND, futures.TRADES_DECODER, futures.trades_request),
+    TapeTable.QUOTES: _of_futures(QUOTES_KIND, futures.QUOTES_DECODER, futures.quotes_request),
 }
 
 
-def kind_of(tape: Tape, market: Market) -> Kind:
+def kind_of(tape: TapeTable, market: Market) -> Kind:
     """Where and how a market's table is asked for."""
     return (_FUTURES_KINDS if market is Market.FUTURES else _KINDS)[tape]

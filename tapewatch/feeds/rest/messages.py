@@ -109,17 +109,9 @@ class FuturesQuoteRow(msgspec.Struct, gc=False):
 
 
 class TickerRow(msgspec.Struct):
-    """One entry of `/v3/reference/tickers`."""
+    """One entry of `/v3/reference/tickers`, or of a list of contracts."""
 
     ticker: str
-    name: str = ""
-    market: str = ""
-    locale: str = ""
-    type: str = ""
-    active: bool = True
-    primary_exchange: str | None = None
-    currency_name: str | None = None
-    delisted_utc: str | None = None
 
 
 class UpdateRule(msgspec.Struct):
@@ -140,47 +132,16 @@ class ConditionRow(msgspec.Struct):
     """One entry of `/v3/reference/conditions`."""
 
     id: int
-    name: str = ""
-    type: str = ""
-    asset_class: str = ""
     data_types: tuple[str, ...] = ()
     update_rules: UpdateRules | None = None
 
 
-class ExchangeRow(msgspec.Struct):
-    """One entry of `/v3/reference/exchanges`."""
-
-    id: int
-    name: str = ""
-    type: str = ""
-    asset_class: str = ""
-    locale: str = ""
-    acronym: str | None = None
-    mic: str | None = None
-    operating_mic: str | None = None
-    participant_id: str | None = None
-
-
-class MarketStatus(msgspec.Struct, rename="camel"):
-    """`/v1/marketstatus/now`."""
+class MarketStatus(msgspec.Struct):
+    """`/v1/marketstatus/now`: the state of the stock market, and of exchanges and currencies by name."""
 
     market: str
-    server_time: str
-    after_hours: bool = False
-    early_hours: bool = False
     exchanges: dict[str, Any] = {}
     currencies: dict[str, Any] = {}
-
-
-class HolidayRow(msgspec.Struct):
-    """One entry of `/v1/marketstatus/upcoming`, which answers with a bare list."""
-
-    date: str
-    exchange: str
-    status: str
-    name: str = ""
-    open: str | None = None
-    close: str | None = None
 
 
 class TruthRow(msgspec.Struct):

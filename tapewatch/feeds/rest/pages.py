@@ -13,7 +13,7 @@ from tapewatch.feeds.errors import EntitlementError, NotFoundError, PageError
 from tapewatch.feeds.plans.addresses import VENDOR_HOSTS
 from tapewatch.feeds.plans.table import MarketPlan
 from tapewatch.feeds.rest.decode import Decoded, DecodedColumns
-from tapewatch.feeds.rest.transport import Ask, Reply, Transport
+from tapewatch.feeds.rest.transport import Ask, RestReply, Transport
 
 Answer = TypeVar("Answer", bound=Decoded[Any] | DecodedColumns)
 _GOOD_STATUS: Final = frozenset({"OK", "DELAYED"})
@@ -81,7 +81,7 @@ class Pager:
             seen.add(address)
             number, reply = number + 1, self._transport.get(address, self._plan, cancelled=self._cancelled)
 
-    def _first(self, request: Request) -> Reply:
+    def _first(self, request: Request) -> RestReply:
         try:
             return self._transport.call(request.ask, self._plan, cancelled=self._cancelled)
         except NotFoundError:
@@ -89,7 +89,7 @@ class Pager:
                 raise
             return self._transport.call(request.instead, self._plan, cancelled=self._cancelled)
 
-    def _checked(self, request: Request, number: int, reply: Reply, decoder: Callable[[bytes], Answer]) -> Answer:
+    def _checked(self, request: Request, number: int, reply: RestReply, decoder: Callable[[bytes], Answer]) -> Answer:
         try:
             decoded = decoder(reply.body)
         except PageError as error:
@@ -105,7 +105,7 @@ class Pager:
             raise PageError(self._complaint(request, number, reply, fault))
         return decoded
 
-    def _next_address(self, request: Request, number: int, reply: Reply, next_url: str) -> str:
+    def _next_address(self, request: Request, number: int, reply: RestReply, next_url: str) -> str:
         try:
             here, there = urlsplit(self._transport.base_url), urlsplit(next_url)
             is_elsewhere = bool(there.netloc) and not _is_same_server(here, there)
@@ -120,7 +120,7 @@ class Pager:
         query = "&".join(part for part in there.query.split("&") if not part.lower().startswith("apikey="))
         return f"{path}?{query}" if query else path
 
-    def _complaint(self, request: Request, number: int, reply: Reply, fault: str) -> str:
+    def _complaint(self, request: Request, number: int, reply: RestReply, fault: str) -> str:
         return self._transport.scrubbed(f"{request.what}, page {number} ({reply.url}): {fault}; {_WAY_OUT}")
 
 

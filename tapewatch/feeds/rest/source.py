@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 import polars as pl
 
 from tapewatch.feeds.errors import EntitlementError, NotFoundError, NotInPlanError
-from tapewatch.feeds.plans.table import MarketPlan, PlanError, Tape, clamp_range, plan_for
-from tapewatch.feeds.rest.bars_ahead import BARS_CHUNK_DAYS, BarsAhead, window_of
+from tapewatch.feeds.plans.table import MarketPlan, PlanError, TapeTable, clamp_range, plan_for
+from tapewatch.feeds.rest.bars_ahead import BarsAhead
 from tapewatch.feeds.rest.decode import DecodedColumns
 from tapewatch.feeds.rest.estimate import Sample
 from tapewatch.feeds.rest.kinds import Kind, Window, kind_of
@@ -21,20 +20,8 @@ from tapewatch.feeds.rest.prefetch import in_order
 from tapewatch.feeds.rest.reference import Reference
 from tapewatch.feeds.rest.tape import PAGE_LIMIT, SymbolTape, fetch_symbol
 from tapewatch.feeds.rest.transport import Patience, Transport
-from tapewatch.feeds.source import Load, SourceError
-from tapewatch.market.instruments import (
-    NS_PER_SECOND,
-    Market,
-    Partition,
-    Session,
-    market_of,
-    session_of,
-    today_of,
-    trading_days,
-    zone_of,
-)
-
-_FRIDAY: Final = 5
+from tapewatch.feeds.source import Load, SourceError, session_of_partition
+from tapewatch.market.instruments import NS_PER_SECOND, Market, Partition, today_of, zone_of
 
 
 class RestSource:
@@ -44,16 +31,16 @@ class RestSource:
         base_url: the vendor's address or an emulator's.
         key: the vendor's key.
         tiers: the plan bought for each market; a market that is not named has `basic`.
-        bars_until: the last day that a run will ask bars for, by market: where a plan counts calls, bars come in calls of
-            30 days up to there.
-        plans_file: a table of plans of the user's own, in place of `plans.toml`.
+        bars_until: by market, the last day whose bars a run will request. Where a plan counts calls, one call fetches bars
+            of 30 days up to there.
+        plans_file: the user's own table of plans, in place of `plans.toml`.
         patience: waits, attempts and timeouts.
-        workers: symbols fetched at the same time; as many may lie in memory.
-        page_limit: rows asked for in one page, 50,000 at most.
-        clock: the time, for telling a row of the future and a day beyond the plan.
+        workers: symbols fetched at the same time; as many may be in memory.
+        page_limit: rows per page, 50,000 at most.
+        clock: the present; later rows are refused, and so are days that the plan does not show yet.
 
     Raises:
-        AuthenticationError: the key is empty or cannot be sent.
+        RestAuthenticationError: the key is empty or cannot be sent.
         PlanError: a tier is unknown.
     """
 
@@ -84,62 +71,42 @@ class RestSource:
         return f"RestSource({self._transport!r})"
 
     def today(self, market: Market) -> dt.date:
-        """The present day where the market keeps its calendar."""
+        """The present day in the market's time zone."""
         return today_of(market, self._clock())
 
     def plan(self, market: Market) -> MarketPlan:
-        """The plan under which a market is asked."""
+        """The plan in use for a market."""
         return self._plans[market]
 
     def trades(self, partition: Partition, symbols: Sequence[str] | None = None) -> Load:
         """The day's trades (`TRADES`), a frame a symbol; no frames where the market has none on REST.
 
         Raises:
-            EntitlementError: the plan has no trades, or not of that day; nothing was asked.
+            EntitlementError: the plan has no trades, or not of that day; no call was made.
             SourceError: the market does not trade that day; while iterating: a symbol is unknown to the vendor, or an answer
-                cannot be trusted.
+                is inconsistent.
         """
-        return self._day(Tape.TRADES, partition, symbols)
+        return self._day(TapeTable.TRADES, partition, symbols)
 
     def quotes(self, partition: Partition, symbols: Sequence[str] | None = None) -> Load:
         """The day's quotes (`QUOTES`), as `trades`. The vendor keeps no crypto quotes; an emulator may."""
-        return self._day(Tape.QUOTES, partition, symbols)
+        return self._day(TapeTable.QUOTES, partition, symbols)
 
     def bars(self, partition: Partition, symbols: Sequence[str] | None = None) -> Load:
         """The day's unadjusted minute bars (`DELIVERED_BARS`), as `trades`."""
         ahead = self._ahead.get(partition.market)
         if ahead is None or symbols is None or not self._plans[partition.market].is_metered:
-            return self._day(Tape.BARS, partition, symbols)
-        self._refuse_closed(partition)
-        self._admit(Tape.BARS, partition.market, partition.date, partition.date, symbols)
+            return self._day(TapeTable.BARS, partition, symbols)
+        session_of_partition(partition)
+        self._check_plan(TapeTable.BARS, partition, symbols)
         return ahead.day(partition, symbols)
 
-    def bars_range(self, symbol: str, first: dt.date, last: dt.date, *, market: Market | None = None) -> Load:
-        """Unadjusted minute bars of one symbol over many days: a frame for every 30 days, oldest first.
-
-        A future's name does not tell its market: name it.
-
-        Raises:
-            EntitlementError: the plan shows less than the whole range (`plans.clamp_range` says which part it shows).
-            SourceError: as `trades`, and where the range holds no trading day.
-        """
-        market = market or market_of(symbol)
-        self._admit(Tape.BARS, market, first, last, [symbol])
-        sessions = [session for day in trading_days(market, first, last) if (session := session_of(market, day))]
-        if not sessions:
-            raise SourceError(f"{market} does not trade from {first} to {last}: choose other days")
-        load = Load(iter(()))
-        load.frames = self._frames(
-            load, kind_of(Tape.BARS, market), market, [(symbol, window) for window in _chunks(sessions)]
-        )
-        return load
-
-    def has_rows(self, tape: Tape, partition: Partition, symbol: str) -> bool:
-        """Whether one call finds any row of a symbol's day; what the plan lacks is asked all the same, and refused there."""
+    def has_rows(self, tape: TapeTable, partition: Partition, symbol: str) -> bool:
+        """Whether one call finds any row of a symbol's day. Makes the call even where the plan lacks the table."""
         return self._first_page(tape, partition, symbol, 1).decoded.source_rows > 0
 
-    def sample(self, tape: Tape, partition: Partition, symbol: str) -> Sample:
-        """What one call says of a symbol's day: its first page, measured.
+    def sample(self, tape: TapeTable, partition: Partition, symbol: str) -> Sample:
+        """Rows and timing of the first page of a symbol's day, from one call.
 
         Raises:
             RestError: as `trades`, while iterating.
@@ -154,9 +121,11 @@ class RestSource:
             share = min(1.0, max(0.01, (newest - start) / (end - start)))
         return Sample(tape, symbol, page.decoded.source_rows, share, seconds)
 
-    def _first_page(self, tape: Tape, partition: Partition, symbol: str, limit: int) -> NumberedPage[DecodedColumns]:
-        kind, session = kind_of(tape, partition.market), partition.session
-        request = kind.request(symbol, Window(session.day_start, session.day_end, str(partition.date)), limit)
+    def _first_page(
+        self, tape: TapeTable, partition: Partition, symbol: str, limit: int
+    ) -> NumberedPage[DecodedColumns]:
+        kind = kind_of(tape, partition.market)
+        request = kind.request(symbol, Window.spanning(partition.session), limit)
         return next(Pager(self._transport, self._plans[partition.market]).pages(request, kind.decoder))
 
     def truth(self, partition: Partition, symbols: Sequence[str] | None = None) -> pl.DataFrame | None:
@@ -170,61 +139,47 @@ class RestSource:
         return pl.concat(found) if found else None
 
     def _bars_ahead(self, market: Market, last: dt.date) -> BarsAhead:
-        kind = kind_of(Tape.BARS, market)
+        kind = kind_of(TapeTable.BARS, market)
         newest = min(last, self._plans[market].last_day(self.today(market)))
         return BarsAhead(lambda load, work: self._frames(load, kind, market, list(work)), market, newest)
 
-    def _refuse_closed(self, partition: Partition) -> Session:
-        market, date = partition.market, partition.date
-        session = session_of(market, date)
-        if session is None:
-            why = f"{date:%A}" if date.isoweekday() > _FRIDAY else f"{date:%A}, a holiday"
-            raise SourceError(f"{date} is no trading day for {market} ({why})")
-        return session
-
-    def _day(self, tape: Tape, partition: Partition, symbols: Sequence[str] | None) -> Load:
-        market, date = partition.market, partition.date
-        session = self._refuse_closed(partition)
+    def _day(self, tape: TapeTable, partition: Partition, symbols: Sequence[str] | None) -> Load:
+        market, session = partition.market, session_of_partition(partition)
         load = Load(iter(()))
         if tape in self._plans[market].on_rest:
-            self._admit(tape, market, date, date, symbols)
-        elif tape is not Tape.QUOTES or market is not Market.CRYPTO or self._transport.is_vendor:
+            self._check_plan(tape, partition, symbols)
+        elif tape is not TapeTable.QUOTES or market is not Market.CRYPTO or self._transport.is_vendor:
             return load
-        window = Window(session.day_start, session.day_end, str(date))
-        work = [(symbol, window) for symbol in self._symbols(partition, symbols)]
+        work = [(symbol, Window.spanning(session)) for symbol in self._symbols(partition, symbols)]
         load.frames = self._frames(load, kind_of(tape, market), market, work, is_listed=symbols is None)
         return load
 
-    def _admit(
-        self, tape: Tape, market: Market, first: dt.date, last: dt.date, symbols: Sequence[str] | None = None
-    ) -> None:
+    def _check_plan(self, tape: TapeTable, partition: Partition, symbols: Sequence[str] | None) -> None:
         """Refuse, before any call, what the plan does not include."""
-        plan = self._plans[market]
-        days = f"{first}" if first == last else f"{first} … {last}"
-        what = f"no {tape} for {', '.join(symbols) if symbols else market} on {days}"
-        way_out = f"set {plan.setting} to the plan you bought, or use --flat-files"
+        market, day = partition.market, partition.date
+        plan, today = self._plans[market], self.today(market)
+        what = f"no {tape} for {', '.join(symbols) if symbols else market} on {day}"
         if not plan.grants(tape):
-            raise NotInPlanError(f"{what}: the plan '{plan.tier}' has no {tape} of {market}; {way_out}")
-        today = self.today(market)
-        if last > today:
-            raise SourceError(f"{what}: {last} lies in the future (today is {today})")
+            raise NotInPlanError(
+                f"{what}: the plan '{plan.tier}' has no {tape} of {market}; set {plan.setting} to the plan you bought, or use "
+                "--flat-files"
+            )
+        if day > today:
+            raise SourceError(f"{what}: {day} lies in the future (today is {today})")
         try:
-            clamped = clamp_range(plan, first, last, today=today)
+            clamp_range(plan, day, day, today=today)
         except PlanError as error:
             raise EntitlementError(f"{what}: {error}") from error
-        if clamped.message:
-            raise EntitlementError(f"{what}: {clamped.message}")
 
     def _symbols(self, partition: Partition, symbols: Sequence[str] | None) -> list[str]:
         if symbols is None:
-            listed = self.reference.tickers(partition.market, date=partition.date)
-            return listed["symbol"].unique().sort().to_list()
+            return self.reference.symbols(partition.market, partition.date)
         return sorted(set(symbols))
 
     def _frames(
         self, load: Load, kind: Kind, market: Market, work: list[tuple[str, Window]], *, is_listed: bool = False
     ) -> Iterator[pl.DataFrame]:
-        """The frames of `work` in its order, fetched ahead of their turn; counts them into `load`."""
+        """The frames of `work` in its order, fetched ahead by several threads; adds their counters to `load`."""
         cancelled = threading.Event()
         plan = self._plans[market]
         pager = Pager(self._transport, plan, cancelled)
@@ -245,7 +200,7 @@ class RestSource:
                 yield tape.frame
 
     def _explain_nothing(self, kind: Kind, market: Market, symbol: str, window: Window) -> str:
-        """Why there are no rows, as far as the vendor's list of tickers tells."""
+        """Why there are no rows: the symbol did not trade, or (an error) the vendor does not list it."""
         # A day of futures begins on the evening before.
         first_noon = dt.datetime.fromtimestamp(window.start // NS_PER_SECOND, zone_of(market)) + dt.timedelta(hours=12)
         if not self.reference.is_known(symbol, market, first_noon.date()):
@@ -254,14 +209,3 @@ class RestSource:
                 "check its spelling (AAPL, X:BTC-USD, C:EUR-USD, I:SPX, O:SPY251219C00650000, ESZ5)"
             )
         return f"no {kind.tape} for {symbol} on {window.label}: the symbol is known, but has no trading that day"
-
-
-def _chunks(sessions: Sequence[Session]) -> Iterator[Window]:
-    """Windows of at most 30 days over consecutive sessions."""
-    chunk: list[Session] = []
-    for session in sessions:
-        if chunk and (session.date - chunk[0].date).days >= BARS_CHUNK_DAYS:
-            yield window_of(chunk)
-            chunk = []
-        chunk.append(session)
-    yield window_of(chunk)

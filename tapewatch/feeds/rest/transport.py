@@ -3,8 +3,9 @@
 import datetime as dt
 import email.utils
 import logging
+import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,10 +15,10 @@ import urllib3
 from polygon import RESTClient
 
 from tapewatch.feeds.errors import (
-    AuthenticationError,
     EntitlementError,
     NotFoundError,
     RateLimitError,
+    RestAuthenticationError,
     RestError,
     TransientError,
     UnavailableError,
@@ -28,6 +29,7 @@ from tapewatch.feeds.plans.addresses import VENDOR_HOSTS
 from tapewatch.feeds.plans.table import MarketPlan
 from tapewatch.feeds.rest import call_budget
 from tapewatch.feeds.source import SourceError
+from tapewatch.market.backoff import backoff_s
 
 _BODY_SHOWN = 300
 _HTTP_OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY, _SERVER_ERROR = 200, 401, 403, 404, 429, 500
@@ -35,6 +37,11 @@ _PASSING = frozenset({408, 425, 499})
 _log = logging.getLogger(__name__)
 
 Ask = Callable[[RESTClient], urllib3.BaseHTTPResponse]
+
+
+def ask_path(path: str, fields: Mapping[str, str] | None = None) -> Ask:
+    """A call to an address that the official client has no method for; the key travels in the header."""
+    return lambda client: client.client.request("GET", client.BASE + path, fields=fields, headers=client.headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,7 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class RestReply:
     """The bytes of an answer and the address that gave them, which holds no key."""
 
     url: str
@@ -92,7 +99,7 @@ class Transport:
         patience: waits, attempts and timeouts.
 
     Raises:
-        AuthenticationError: the key is empty or cannot be sent in a header.
+        RestAuthenticationError: the key is empty or cannot be sent in a header.
         SourceError: the address is none.
     """
 
@@ -122,19 +129,15 @@ class Transport:
         """`text` with the key taken out, should a server have put it there."""
         return scrub(text, self._key)
 
-    def get(self, path: str, plan: MarketPlan, fields: dict[str, str] | None = None, **kw: Any) -> Reply:
-        """The answer at `path`, asked with the key in the header."""
-        return self.call(
-            lambda client: client.client.request("GET", client.BASE + path, fields=fields, headers=client.headers),
-            plan,
-            **kw,
-        )
+    def get(self, path: str, plan: MarketPlan, fields: Mapping[str, str] | None = None, **kw: Any) -> RestReply:
+        """The answer at `path`, as `call`."""
+        return self.call(ask_path(path, fields), plan, **kw)
 
-    def call(self, ask: Ask, plan: MarketPlan, *, cancelled: threading.Event | None = None) -> Reply:
+    def call(self, ask: Ask, plan: MarketPlan, *, cancelled: threading.Event | None = None) -> RestReply:
         """What `ask` gets from the client, within the plan's budget of calls and with patience for what may pass.
 
         Raises:
-            AuthenticationError, EntitlementError, NotFoundError, RestError: at once.
+            RestAuthenticationError, EntitlementError, NotFoundError, RestError: at once.
             RateLimitError, UnavailableError: after the last attempt.
             CancelledError: `cancelled` was set meanwhile.
         """
@@ -154,7 +157,7 @@ class Transport:
                 raise
             raise type(last)(f"{last}; gave up after {attempts} attempt(s)", last.retry_after_s) from last.__cause__
 
-    def _attempt(self, ask: Ask, plan: MarketPlan, cancelled: threading.Event) -> Reply:
+    def _attempt(self, ask: Ask, plan: MarketPlan, cancelled: threading.Event) -> RestReply:
         call_budget.spend(self.base_url, self._key, plan.rate, cancelled)
         try:
             response = ask(self._client)
@@ -162,13 +165,15 @@ class Transport:
             raise UnavailableError(self.scrubbed(f"the vendor cannot be reached at {error}")) from None
         except _RefusedError as error:
             raise self._explain(error, plan) from None
-        return Reply(self.base_url + (response.url or ""), response.data)
+        return RestReply(self.base_url + (response.url or ""), response.data)
 
     def _explain(self, refusal: _RefusedError, plan: MarketPlan) -> RestError:
         said = self.scrubbed(f"{refusal.url} answered {refusal.status}: {_shortened(refusal.body)}")
         status = refusal.status
         if status == _UNAUTHORIZED:
-            return AuthenticationError(f"the key {mask_key(self._key)} is not accepted: set POLYGON_API_KEY. {said}")
+            return RestAuthenticationError(
+                f"the key {mask_key(self._key)} is not accepted: set POLYGON_API_KEY. {said}"
+            )
         if status == _FORBIDDEN:
             return EntitlementError(
                 f"{plan.market}: the vendor refuses this to the key's plan, which {plan.setting} says is '{plan.tier}': "
@@ -184,16 +189,22 @@ class Transport:
         return (NotFoundError if status == _NOT_FOUND else RestError)(said)
 
     def _wait_s(self, state: tenacity.RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        asked_s = error.retry_after_s if isinstance(error, TransientError) else None
-        backoff = tenacity.wait_exponential(self._patience.first_wait_s, max=self._patience.longest_wait_s)
-        jitter = tenacity.wait_random(0, self._patience.first_wait_s)
-        return (backoff(state) if asked_s is None else asked_s) + jitter(state)
+        patience, wait_s = self._patience, _asked_wait_s(state)
+        if wait_s is None:
+            wait_s = backoff_s(state.attempt_number - 1, patience.first_wait_s, patience.longest_wait_s)
+        return wait_s + random.uniform(0, patience.first_wait_s)  # noqa: S311 - spreads load
 
     def _is_over(self, state: tenacity.RetryCallState) -> bool:
-        error = state.outcome.exception() if state.outcome else None
-        asked_s = error.retry_after_s if isinstance(error, TransientError) else None
-        return state.attempt_number >= self._patience.attempts or (asked_s or 0) > self._patience.longest_wait_s
+        return (
+            state.attempt_number >= self._patience.attempts
+            or (_asked_wait_s(state) or 0) > self._patience.longest_wait_s
+        )
+
+
+def _asked_wait_s(state: tenacity.RetryCallState) -> float | None:
+    """The wait that the server asked for with its last refusal."""
+    error = state.outcome.exception() if state.outcome else None
+    return error.retry_after_s if isinstance(error, TransientError) else None
 
 
 def _log_retry(state: tenacity.RetryCallState) -> None:
@@ -225,9 +236,9 @@ def _shortened(body: str) -> str:
 def _checked_key(key: str) -> str:
     key = key.strip()
     if not key:
-        raise AuthenticationError("there is no key: set POLYGON_API_KEY, or use --flat-files or the emulator")
+        raise RestAuthenticationError("there is no key: set POLYGON_API_KEY, or use --flat-files or the emulator")
     if not (key.isascii() and key.isprintable() and " " not in key):
-        raise AuthenticationError("the key holds characters that no header can carry: set POLYGON_API_KEY again")
+        raise RestAuthenticationError("the key holds characters that no header can carry: set POLYGON_API_KEY again")
     return key
 
 

@@ -18,7 +18,7 @@ _GOOD_NEWS: Final = frozenset({"success", "connected", "auth_success"})
 _log = logging.getLogger(__name__)
 
 
-class Reply(msgspec.Struct):
+class StreamReply(msgspec.Struct):
     """An event of a stream as far as it concerns the connection; `ev` is `status` for the server's own words."""
 
     ev: str = ""
@@ -33,10 +33,10 @@ class Reply(msgspec.Struct):
         return tuple(name.strip() for name in self.message.partition(_SUBSCRIBED)[2].split(",") if name.strip())
 
 
-_REPLIES: Final = msgspec.json.Decoder(list[Reply])
+_REPLIES: Final = msgspec.json.Decoder(list[StreamReply])
 
 
-def replies_in(data: bytes) -> list[Reply]:
+def replies_in(data: bytes) -> list[StreamReply]:
     """The server's own words in a frame; none where it is not readable."""
     try:
         return [reply for reply in _REPLIES.decode(data) if reply.ev == "status"]

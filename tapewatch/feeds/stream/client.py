@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 
 from tapewatch.feeds.errors import scrub
 from tapewatch.feeds.source import SourceError
-from tapewatch.feeds.stream.channels import Reply, Subscriber, message, replies_in
+from tapewatch.feeds.stream.channels import StreamReply, Subscriber, message, replies_in
 from tapewatch.feeds.stream.decode.decoder import Frame
 from tapewatch.feeds.stream.policy import ConnectionPolicy, Stats
 from tapewatch.feeds.stream.queue import FrameQueue, Marker, MarkerKind
@@ -42,7 +42,7 @@ class StreamError(SourceError):
     """A stream cannot be had; the message says why, and the way out."""
 
 
-class AuthenticationError(StreamError):
+class StreamAuthenticationError(StreamError):
     """The server does not know the key. Asking again with it is of no use."""
 
 
@@ -115,7 +115,7 @@ class StreamClient:
         """Stream until `stop`, through any number of lost connections.
 
         Raises:
-            AuthenticationError: the server does not know the key.
+            StreamAuthenticationError: the server does not know the key.
         """
         self._loop = asyncio.get_running_loop()
         if self._is_stopping:
@@ -129,7 +129,7 @@ class StreamClient:
                 self._tell_crowded(str(error))
             except _LostError as error:
                 self.stats.last_cause = str(error)
-            except AuthenticationError as error:
+            except StreamAuthenticationError as error:
                 self.stats.state = "refused"
                 self.stats.last_cause = str(error)
                 self._mark("refused", str(error))
@@ -221,14 +221,14 @@ class StreamClient:
         except TimeoutError:
             raise _LostError(f"no {wanted} from the server within {self.policy.reply_timeout_s:g} s") from None
 
-    def _heed(self, reply: Reply) -> None:
+    def _heed(self, reply: StreamReply) -> None:
         if reply.status == "auth_failed":
             raise self._unknown_key(reply.message)
         if reply.status == "max_connections":
             raise _CrowdedError(scrub(reply.message or reply.status, self._key))
 
-    def _unknown_key(self, words: str) -> AuthenticationError:
-        return AuthenticationError(
+    def _unknown_key(self, words: str) -> StreamAuthenticationError:
+        return StreamAuthenticationError(
             f"{self.url} does not accept the key ({scrub(words, self._key)}): set POLYGON_API_KEY to a key whose plan streams "
             "this market"
         )

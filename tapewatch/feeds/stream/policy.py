@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from tapewatch.market.backoff import backoff_s
+
 _MIB: Final = 1024 * 1024
 
 State = Literal["idle", "connecting", "authenticating", "streaming", "waiting", "stopped", "refused"]
@@ -39,7 +41,7 @@ class ConnectionPolicy:
 
     def longest_wait(self, failures: int) -> float:
         """The longest wait after so many failures in a row."""
-        return min(self.longest_wait_s, self.first_wait_s * 2.0 ** min(failures, 60))
+        return backoff_s(failures, self.first_wait_s, self.longest_wait_s)
 
 
 @dataclass

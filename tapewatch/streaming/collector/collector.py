@@ -115,7 +115,7 @@ class Collector:
         """Collect until `stop`.
 
         Raises:
-            AuthenticationError: the server does not know the key.
+            StreamAuthenticationError: the server does not know the key.
             CollectorError: another collector has the market, or the port for metrics is taken.
             SpoolError: the spool cannot be written.
             BaseException: what ended a thread that this cannot work without.

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from tapewatch.market.backoff import backoff_s
 from tapewatch.market.instruments import Partition
 from tapewatch.market.schema import Table
 from tapewatch.store.database.database import Database, DatabaseError
@@ -35,7 +36,7 @@ class LiveDatabase:
         self._url = url
         self._opening = threading.Lock()
         self._database: Database | None = None
-        self._pause_s = 0.0
+        self._failures = 0
         self._retry_at = 0.0
         self.error: str | None = None
 
@@ -83,7 +84,7 @@ class LiveDatabase:
             raise
         if self.error is not None:
             _log.info("the database answers again")
-        self.error, self._pause_s = None, 0.0
+        self.error, self._failures = None, 0
         return answer
 
     def _opened(self) -> Database:
@@ -95,8 +96,8 @@ class LiveDatabase:
     def _note_failure(self, reason: str) -> None:
         if self.error is None:
             _log.warning("the database is away, live rows wait for it: %s", reason)
-        self._pause_s = min(_LONGEST_PAUSE_S, 2 * self._pause_s or _FIRST_PAUSE_S)
-        self._retry_at = time.monotonic() + self._pause_s
+        self._retry_at = time.monotonic() + backoff_s(self._failures, _FIRST_PAUSE_S, _LONGEST_PAUSE_S)
+        self._failures += 1
         self.error = reason
 
 

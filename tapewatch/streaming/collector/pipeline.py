@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import polars as pl
 
-from tapewatch.feeds.stream.channels import Reply
+from tapewatch.feeds.stream.channels import StreamReply
 from tapewatch.feeds.stream.decode.decoder import Frame, FrameDecoder, StreamBatch
 from tapewatch.feeds.stream.queue import Marker
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market
@@ -215,7 +215,7 @@ class Pipeline:
         counts.events += batch.events
         counts.last_received_ns = batch.last_received_ns
         for status in batch.statuses:
-            self.interruptions.granted(Reply("status", status.status, status.message).subscribed)
+            self.interruptions.granted(StreamReply("status", status.status, status.message).subscribed)
         if batch.malformed_frames:
             counts.malformed_frames += len(batch.malformed_frames)
             _log.warning("%d malformed frame(s)", len(batch.malformed_frames))

@@ -13,9 +13,10 @@ from pathlib import Path
 import polars as pl
 
 from tapewatch.feeds.errors import EntitlementError, NotFoundError
-from tapewatch.feeds.plans.table import Tape
+from tapewatch.feeds.plans.table import TapeTable
 from tapewatch.feeds.ranges import RecordSource
 from tapewatch.feeds.source import SourceError
+from tapewatch.market.backoff import backoff_s
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Partition, session_of
 from tapewatch.market.live_tables import GAPS, STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.schema import Table
@@ -28,11 +29,9 @@ from tapewatch.streaming.stop import Stop
 
 #: Between two attempts at a gap: doubled each time, up to the longest.
 FIRST_WAIT_S, LONGEST_WAIT_S = 30, 3600
-#: A gap may fail for months, and no number can be doubled so often.
-_MOST_DOUBLINGS = 10
 #: Healed stretches begin and end with whole seconds: the stream cuts times, and a cut row must lie in its stretch.
 _GRAIN_NS = NS_PER_SECOND
-_TABLES = {Tape.TRADES: STREAM_TRADES, Tape.QUOTES: STREAM_QUOTES, Tape.BARS: STREAM_BARS}
+_TABLES = {TapeTable.TRADES: STREAM_TRADES, TapeTable.QUOTES: STREAM_QUOTES, TapeTable.BARS: STREAM_BARS}
 #: Which symbols a market's stream was asked for; none where it was asked for all.
 Symbols = Callable[[Partition], Sequence[str]]
 #: The part of a gap that lies in one day: from, to, int64 ns UTC.
@@ -127,7 +126,7 @@ class Healer:
             changes |= {"status": UNHEALABLE, "reason": str(error)}
             fate = summary.unhealable
         except SourceError as error:
-            wait_s = min(FIRST_WAIT_S * 2 ** min(gap["attempts"], _MOST_DOUBLINGS), LONGEST_WAIT_S)
+            wait_s = backoff_s(gap["attempts"], FIRST_WAIT_S, LONGEST_WAIT_S)
             self._next_try[gap_id] = now + dt.timedelta(seconds=wait_s)
             changes |= {"status": OPEN, "reason": str(error)}
             fate = summary.failed
@@ -171,7 +170,7 @@ class Healer:
 
     def _source_for(
         self, gap: Row, partition: Partition, end: int, now: dt.datetime, refused: Mapping[str, str]
-    ) -> tuple[RecordSource, list[Tape], str]:
+    ) -> tuple[RecordSource, list[TapeTable], str]:
         """The first source that has what the gap lacks, has it now, and did not refuse it."""
         now_ns, refusals, has_to_wait = int(now.timestamp() * NS_PER_SECOND), [], False
         for source in self._sources:
@@ -191,11 +190,11 @@ class Healer:
         raise _NeverError("; ".join(refusals) or "no source of record: set POLYGON_API_KEY or TAPEWATCH_FLAT_FILES")
 
 
-def _wanted(channel: str, granted: Sequence[Tape]) -> list[Tape]:
+def _wanted(channel: str, granted: Sequence[TapeTable]) -> list[TapeTable]:
     """The tables that fill a gap: bars only where no trades are to be had, of which they are built otherwise."""
-    if channel in list(Tape):
-        return [tape for tape in granted if tape == channel or (channel == Tape.BARS and tape is Tape.TRADES)]
-    return [tape for tape in granted if tape is not Tape.BARS or Tape.TRADES not in granted]
+    if channel in list(TapeTable):
+        return [tape for tape in granted if tape == channel or (channel == TapeTable.BARS and tape is TapeTable.TRADES)]
+    return [tape for tape in granted if tape is not TapeTable.BARS or TapeTable.TRADES not in granted]
 
 
 def _stretches(market: Market, gap: Row) -> Iterator[Stretch]:
@@ -214,14 +213,14 @@ def _stretches(market: Market, gap: Row) -> Iterator[Stretch]:
 def _fetch(
     spool: SpoolWriter,
     source: RecordSource,
-    tape: Tape,
+    tape: TapeTable,
     partition: Partition,
     symbols: Sequence[str],
     start: int,
     end: int,
 ) -> int:
     rows = 0
-    if tape is Tape.BARS:
+    if tape is TapeTable.BARS:
         start, end = start // NS_PER_MINUTE * NS_PER_MINUTE, -(-end // NS_PER_MINUTE) * NS_PER_MINUTE
     for wanted in [[symbol] for symbol in symbols] if source.name == "rest" else [list(symbols)]:
         try:

@@ -9,7 +9,7 @@ import pytest
 from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.emulator.tape.market_tape import SyntheticTape
 from tapewatch.emulator.vendor.gate import Gate, tier_of
-from tapewatch.feeds.plans.table import PLANS_FILE, Tape
+from tapewatch.feeds.plans.table import PLANS_FILE, TapeTable
 from tapewatch.market.instruments import NS_PER_MINUTE, Market
 from tests.support.emulator import Clock, serving
 
@@ -124,7 +124,7 @@ def test_a_stream_is_as_late_as_the_plan_s_stream(tmp_path: Path) -> None:
     edited.write_text(f'{head}[stocks.advanced]\nstream_recency = "delayed_15m"\n{advanced}', "utf-8")
     late = Gate(clock=Clock(), plans=edited)
     assert late.stream_delay_ns("any", Market.STOCKS) == 15 * NS_PER_MINUTE
-    assert late.window("any", Market.STOCKS, Tape.TRADES, None, None) == (None, late.now), "REST is in real time"
+    assert late.window("any", Market.STOCKS, TapeTable.TRADES, None, None) == (None, late.now), "REST is in real time"
 
 
 @pytest.mark.parametrize("path", ["/", "/v9/nothing", "/v3/trades", "/v2/aggs/grouped/locale/us/market/otc/2024-03-05"])

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tapewatch.feeds.plans.addresses import stream_address
-from tapewatch.feeds.plans.table import PLANS_FILE, TIERS, PlanError, Recency, Tape, clamp_range, load_plans, plan_for
+from tapewatch.feeds.plans.table import (
+    PLANS_FILE,
+    TIERS,
+    PlanError,
+    Recency,
+    TapeTable,
+    clamp_range,
+    load_plans,
+    plan_for,
+)
 from tapewatch.market.instruments import Market
 
 TODAY = dt.date(2024, 2, 29)
@@ -31,7 +40,7 @@ def test_every_market_has_every_tier_that_settings_accept():
 )
 def test_stock_plans(tier, granted, calls, first_day):
     plan = plan_for(Market.STOCKS, tier)
-    assert {table for table in Tape if plan.grants(table)} == granted
+    assert {table for table in TapeTable if plan.grants(table)} == granted
     assert plan.plan.calls_per_minute == calls
     assert plan.first_day(TODAY) == first_day
     assert plan.setting == "POLYGON_TIER_STOCKS"
@@ -129,7 +138,7 @@ def test_clamping_names_what_it_left_out_and_the_way_out():
         ("calls_per_minute = 5", "calls_a_minute = 5", r"\[stocks.basic\].*calls_a_minute"),
         ('recency = "end_of_day"', 'recency = "soon"', r"\[stocks.basic\].*soon"),
         ("[indices]", "[bonds]", r"\[bonds\] is no market; the markets are stocks"),
-        ("[stocks.basic]", "[stocks.basic", "no valid TOML"),
+        ("[stocks.basic]", "[stocks.basic", "is not valid TOML"),
         ('[crypto.basic]\ncalls_per_minute = 5\nhistory_years = 2\nrecency = "end_of_day"\nrest = ["bars"]',
          '[crypto.basic]\nrecency = "end_of_day"\nrest = ["quotes"]', r"rest grants quotes, which the market has not"),
         ("first_day = 2003-09-10", "", r"\[stocks\].*first_day"),

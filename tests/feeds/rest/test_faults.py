@@ -12,12 +12,12 @@ import pytest
 from starlette.responses import Response
 
 from tapewatch.feeds.errors import (
-    AuthenticationError,
     CancelledError,
     EntitlementError,
     NotFoundError,
     PageError,
     RateLimitError,
+    RestAuthenticationError,
     RestError,
     UnavailableError,
     mask_key,
@@ -240,7 +240,7 @@ def test_not_authorised_with_status_200_is_the_same(vendor):
 
 def test_a_wrong_key_is_said_without_the_key(vendor):
     vendor.every_fault = lambda body: Response(json.dumps({"status": "ERROR", "error": f"Unknown API Key {KEY}"}), 401)
-    with pytest.raises(AuthenticationError, match="POLYGON_API_KEY") as caught:
+    with pytest.raises(RestAuthenticationError, match="POLYGON_API_KEY") as caught:
         trades(vendor)
     assert KEY not in str(caught.value)
     assert mask_key(KEY) in str(caught.value)

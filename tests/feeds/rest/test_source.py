@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tapewatch.feeds.errors import AuthenticationError, EntitlementError
+from tapewatch.feeds.errors import EntitlementError, RestAuthenticationError
 from tapewatch.feeds.rest.source import RestSource
 from tapewatch.feeds.rest.transport import Patience
 from tapewatch.feeds.source import Load, SourceError, TapeSource
@@ -19,7 +19,6 @@ from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
 from tests.support.faulty_vendor import KEY, FaultyVendor, faulty_vendor
 from tests.support.rest_tapes import (
     CRYPTO,
-    CRYPTO_START,
     DAY,
     NOW,
     OPEN,
@@ -222,19 +221,6 @@ def test_markets_without_a_table_deliver_nothing(vendor):
     assert vendor_itself.truth(CRYPTO, ["X:BTC-USD"]) is None
 
 
-def test_bars_of_a_range_come_in_chunks_of_thirty_days(vendor):
-    start = CRYPTO_START - 69 * 86_400 * 10**9
-    vendor.rows["bars/X:BTCUSD"] = minute_bars(70 * 24 * 60, start)
-    load = source(vendor).bars_range("X:BTC-USD", DAY - dt.timedelta(days=69), DAY)
-    frames = list(load)
-    assert [frame.height for frame in frames] == [43_200, 43_200, 14_400]
-    whole_range = pl.concat(frames)
-    assert whole_range["time"].is_sorted()
-    assert whole_range["time"].n_unique() == load.source_rows == 70 * 24 * 60
-    with pytest.raises(EntitlementError, match=r"the plan 'basic' leaves out 2020-01-01"):
-        source(vendor, "basic").bars_range("AAPL", dt.date(2020, 1, 1), dt.date(2024, 1, 1))
-
-
 def test_truth_is_the_emulator_s_or_none(vendor):
     assert source(vendor).truth(STOCKS, ["AAPL"]) is None
     vendor.truth = {
@@ -248,7 +234,7 @@ def test_truth_is_the_emulator_s_or_none(vendor):
 
 def test_without_a_key_there_is_no_source(vendor):
     for key in ("", "  ", "two words", "line\nbreak"):
-        with pytest.raises(AuthenticationError, match="POLYGON_API_KEY"):
+        with pytest.raises(RestAuthenticationError, match="POLYGON_API_KEY"):
             RestSource(vendor.base_url, key, {})
 
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from tapewatch.feeds.stream.client import AuthenticationError, StreamClient, StreamError
+from tapewatch.feeds.stream.client import StreamAuthenticationError, StreamClient, StreamError
 from tapewatch.feeds.stream.decode.decoder import Frame
 from tapewatch.feeds.stream.policy import ConnectionPolicy
 from tapewatch.feeds.stream.queue import FrameQueue, Marker
@@ -105,7 +105,7 @@ def test_a_key_that_is_not_known_ends_it_with_the_way_out_and_without_the_key(ca
         run = Running(server.url, ["T.*"])
         run.thread.join(PATIENCE_S)
         run.end()
-    assert isinstance(run.error, AuthenticationError)
+    assert isinstance(run.error, StreamAuthenticationError)
     assert "set POLYGON_API_KEY" in str(run.error)
     assert len(server.opened_at) == 1
     assert run.client.stats.state == "refused"

@@ -20,7 +20,7 @@ from resources import tape_source
 from tapewatch.bars.time_bars import reconcile
 from tapewatch.emulator.process import running_emulator
 from tapewatch.feeds.errors import UnavailableError
-from tapewatch.feeds.plans.table import PLANS_FILE, PlanError, Tape
+from tapewatch.feeds.plans.table import PLANS_FILE, PlanError, TapeTable
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables import BARS, DELIVERED_BARS, QUARANTINE, SYMBOL, TIME, quarantine_of
 from tapewatch.settings import Settings
@@ -85,7 +85,7 @@ def test_days_that_are_there_cost_nothing(tmp_path: Path) -> None:
     plan = planned(settings, MONDAY, FRIDAY)
     assert (len(plan.days), plan.days_kept) == (5, 2)
     (bars,) = plan.estimate.tables
-    assert (bars.tape, bars.days) == (Tape.BARS, 3)
+    assert (bars.tape, bars.days) == (TapeTable.BARS, 3)
     assert planned(settings, MONDAY, FRIDAY, keep_existing=False).estimate.tables[0].days == 5
     assert "bars of 2" in how_to_go_on(settings, plan, is_forced=False)
 

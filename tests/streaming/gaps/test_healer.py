@@ -20,7 +20,7 @@ from tapewatch.bars.revisions import delivered_bars
 from tapewatch.emulator.process import running_emulator
 from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.feeds.files.source import FlatFileSource
-from tapewatch.feeds.plans.table import Tape
+from tapewatch.feeds.plans.table import TapeTable
 from tapewatch.feeds.ranges import FlatFileRanges, RestRanges
 from tapewatch.feeds.rest.transport import Patience
 from tapewatch.market.instruments import NS_PER_SECOND, Market, Partition
@@ -213,8 +213,8 @@ class _Growing:
     def ready_at(self, partition, end_ns) -> int:
         return 0
 
-    def tapes(self, market, day, today) -> tuple[list[Tape], str]:
-        return [Tape.TRADES], ""
+    def tapes(self, market, day, today) -> tuple[list[TapeTable], str]:
+        return [TapeTable.TRADES], ""
 
     def between(self, tape, partition, symbols, start_ns, end_ns):
         self.asked.append(end_ns - partition.session.regular_start)

@@ -9,7 +9,7 @@ from unittest.mock import patch
 import polars as pl
 import pytest
 
-from tapewatch.feeds.plans.table import Tape
+from tapewatch.feeds.plans.table import TapeTable
 from tapewatch.market.instruments import NS_PER_SECOND, Partition
 from tapewatch.market.live_tables import GAPS, STREAM_TRADES
 from tapewatch.market.tables import TRADES
@@ -35,10 +35,10 @@ class Record:
     def ready_at(self, partition: Partition, end: int) -> int:
         return 0
 
-    def tapes(self, market, day, today) -> tuple[list[Tape], str]:
-        return [Tape.TRADES], ""
+    def tapes(self, market, day, today) -> tuple[list[TapeTable], str]:
+        return [TapeTable.TRADES], ""
 
-    def between(self, tape: Tape, partition: Partition, symbols: Sequence[str], start: int, end: int):
+    def between(self, tape: TapeTable, partition: Partition, symbols: Sequence[str], start: int, end: int):
         for symbol in symbols:
             of_symbol = trades_at([time + 7 for time in TIMES], symbol=symbol)
             yield (

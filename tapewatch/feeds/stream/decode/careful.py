@@ -31,16 +31,16 @@ class CarefulReader:
     def __init__(self, market: Market, symbols: WordTable, codes: WordTable) -> None:
         self.market, self._symbols, self._codes = market, symbols, codes
         union = sm.union_of(market)
-        self._whole: msgspec.json.Decoder[list[sm.Event]] = msgspec.json.Decoder(list.__class_getitem__(union))
-        self._single: msgspec.json.Decoder[sm.Event] = msgspec.json.Decoder(union)
+        self._whole: msgspec.json.Decoder[list[sm.StreamEvent]] = msgspec.json.Decoder(list.__class_getitem__(union))
+        self._single: msgspec.json.Decoder[sm.StreamEvent] = msgspec.json.Decoder(union)
         self._parts = msgspec.json.Decoder(list[msgspec.Raw])
         self._fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
         self._text = msgspec.json.Decoder(str)
         self._known = {sm.tag_of(event): sm.fields_of(event) for event in sm.EVENTS[market]}
         self._shown_fields: set[str] = set()
         bar, pair_bar = self._bar, self._pair_bar
-        self._readers: Mapping[type[sm.Event], Callable[[Any, int, RowRoom, Findings], None]] = {
-            sm.Status: _status,
+        self._readers: Mapping[type[sm.StreamEvent], Callable[[Any, int, RowRoom, Findings], None]] = {
+            sm.StatusEvent: _status,
             sm.Trade: self._trade,
             sm.CryptoTrade: self._trade,
             sm.Quote: self._quote,
@@ -112,7 +112,9 @@ class CarefulReader:
             return False
         return True
 
-    def _event(self, raw: bytes, line: int, received_ns: int, found: Findings) -> tuple[sm.Event | None, list[str]]:
+    def _event(
+        self, raw: bytes, line: int, received_ns: int, found: Findings
+    ) -> tuple[sm.StreamEvent | None, list[str]]:
         """The event that `raw` spells, None where it was refused, and the names of its fields that nobody knows."""
         try:
             return self._single.decode(raw), []
@@ -144,8 +146,10 @@ class CarefulReader:
             reason = f"{', '.join(new)}: unknown; the event was read without, and this sample is kept once"
             found.refuse(received_ns, line, reason, raw)
 
-    def _take(self, event: sm.Event, line: int, data: bytes, received_ns: int, room: RowRoom, found: Findings) -> bool:
-        found.events += not isinstance(event, sm.Status)
+    def _take(
+        self, event: sm.StreamEvent, line: int, data: bytes, received_ns: int, room: RowRoom, found: Findings
+    ) -> bool:
+        found.events += not isinstance(event, sm.StatusEvent)
         try:
             self._readers[type(event)](event, received_ns, room, found)
         except ValueError as error:
@@ -266,7 +270,7 @@ class CarefulReader:
         found.others.setdefault(ORDER_BOOK.name, []).append(row)
 
 
-def _status(event: sm.Status, received_ns: int, _room: RowRoom, found: Findings) -> None:
+def _status(event: sm.StatusEvent, received_ns: int, _room: RowRoom, found: Findings) -> None:
     found.statuses.append(StatusNote(event.status, event.message, received_ns))
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tapewatch.feeds.stream.decode.careful import CarefulReader
-from tapewatch.feeds.stream.decode.fields import Plan
+from tapewatch.feeds.stream.decode.fields import FieldTables
 from tapewatch.feeds.stream.decode.findings import Findings, StatusNote
 from tapewatch.feeds.stream.decode.rows import BAR, QUOTE, TABLES, TRADE, VALUE, RowRoom
 from tapewatch.feeds.stream.decode.scanner import PADDING, scan
@@ -95,7 +95,7 @@ class FrameDecoder:
         self._codes = WordTable(lambda codes: codes)
         # The scanner takes word 0 where a list is absent.
         self._codes.code("")
-        self._plan = Plan(market)
+        self._plan = FieldTables(market)
         self._room = RowRoom()
         self._reader = CarefulReader(market, self._symbols, self._codes)
 

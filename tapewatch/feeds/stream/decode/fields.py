@@ -153,7 +153,7 @@ def packed(name: str) -> int:
     return int.from_bytes(name.encode(), "big")
 
 
-class Plan:
+class FieldTables:
     """The tables of one market. Events are numbered as they stand; a field's place in them is found by its packed name.
 
     Attributes:

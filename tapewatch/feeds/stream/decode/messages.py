@@ -20,18 +20,18 @@ Codes = tuple[_I32, ...] | _I32 | None
 Amount = float | str | None
 
 
-class Event(msgspec.Struct, tag_field="ev", gc=False, forbid_unknown_fields=True):
+class StreamEvent(msgspec.Struct, tag_field="ev", gc=False, forbid_unknown_fields=True):
     """Any event of a stream. Times (`t`, `s` of bars, `trft`) come in seconds, milli-, micro- or nanoseconds."""
 
 
-class Status(Event, tag="status"):
+class StatusEvent(StreamEvent, tag="status"):
     """What the server says of the connection itself."""
 
     status: str = ""
     message: str = ""
 
 
-class Trade(Event, tag="T"):
+class Trade(StreamEvent, tag="T"):
     """A trade of a stock, an option or a future; `ds` is the size with its decimals."""
 
     sym: str
@@ -48,7 +48,7 @@ class Trade(Event, tag="T"):
     trft: _I64 | None = None
 
 
-class Quote(Event, tag="Q"):
+class Quote(StreamEvent, tag="Q"):
     """The best bid and offer of a stock, an option or a future; `bt` and `at` are the futures sides' own times."""
 
     sym: str
@@ -69,7 +69,7 @@ class Quote(Event, tag="Q"):
     at: _I64 | None = None
 
 
-class SecondBar(Event, tag="A"):
+class SecondBar(StreamEvent, tag="A"):
     """A bar of one second. `v` may be absent (indices); `dv` and `dav` are decimal volumes, in futures the value traded."""
 
     sym: str
@@ -95,7 +95,7 @@ class MinuteBar(SecondBar, tag="AM"):
     """A bar of one minute, otherwise as `SecondBar`."""
 
 
-class PairBar(Event):
+class PairBar(StreamEvent):
     """A bar of a currency pair."""
 
     pair: str
@@ -126,7 +126,7 @@ class ForexSecondBar(PairBar, tag="CAS"):
     """A forex bar of one second."""
 
 
-class CryptoTrade(Event, tag="XT"):
+class CryptoTrade(StreamEvent, tag="XT"):
     """A crypto trade; `r` is when the vendor received it."""
 
     pair: str
@@ -140,7 +140,7 @@ class CryptoTrade(Event, tag="XT"):
     r: _I64 | None = None
 
 
-class CryptoQuote(Event, tag="XQ"):
+class CryptoQuote(StreamEvent, tag="XQ"):
     """The best bid and offer of a crypto pair on one exchange."""
 
     pair: str
@@ -153,7 +153,7 @@ class CryptoQuote(Event, tag="XQ"):
     r: _I64 | None = None
 
 
-class ForexQuote(Event, tag="C"):
+class ForexQuote(StreamEvent, tag="C"):
     """The best bid and offer of a currency pair; `x` is a number or a text."""
 
     p: str
@@ -163,7 +163,7 @@ class ForexQuote(Event, tag="C"):
     b: float | None = None
 
 
-class CryptoBook(Event, tag="XL2"):
+class CryptoBook(StreamEvent, tag="XL2"):
     """Depth of a crypto pair's book on one exchange; `b` and `a` are lists of [price, size]."""
 
     pair: str
@@ -174,7 +174,7 @@ class CryptoBook(Event, tag="XL2"):
     r: _I64 | None = None
 
 
-class PriceBand(Event, tag="LULD"):
+class PriceBand(StreamEvent, tag="LULD"):
     """Limit up and limit down."""
 
     T: str
@@ -186,7 +186,7 @@ class PriceBand(Event, tag="LULD"):
     q: _I64 | None = None
 
 
-class Imbalance(Event, tag="NOI"):
+class Imbalance(StreamEvent, tag="NOI"):
     """An order imbalance before an auction; `i` is the symbol's sequence number."""
 
     T: str
@@ -200,7 +200,7 @@ class Imbalance(Event, tag="NOI"):
     b: float | None = None
 
 
-class IndexValue(Event, tag="V"):
+class IndexValue(StreamEvent, tag="V"):
     """The value of an index."""
 
     val: float
@@ -209,13 +209,13 @@ class IndexValue(Event, tag="V"):
 
 
 #: The events of each market's stream.
-EVENTS: Final[Mapping[Market, tuple[type[Event], ...]]] = {
-    Market.STOCKS: (Status, Trade, Quote, SecondBar, MinuteBar, PriceBand, Imbalance),
-    Market.OPTIONS: (Status, Trade, Quote, SecondBar, MinuteBar),
-    Market.FUTURES: (Status, Trade, Quote, SecondBar, MinuteBar),
-    Market.INDICES: (Status, IndexValue, SecondBar, MinuteBar),
-    Market.CRYPTO: (Status, CryptoTrade, CryptoQuote, CryptoMinuteBar, CryptoSecondBar, CryptoBook),
-    Market.FOREX: (Status, ForexQuote, ForexMinuteBar, ForexSecondBar),
+EVENTS: Final[Mapping[Market, tuple[type[StreamEvent], ...]]] = {
+    Market.STOCKS: (StatusEvent, Trade, Quote, SecondBar, MinuteBar, PriceBand, Imbalance),
+    Market.OPTIONS: (StatusEvent, Trade, Quote, SecondBar, MinuteBar),
+    Market.FUTURES: (StatusEvent, Trade, Quote, SecondBar, MinuteBar),
+    Market.INDICES: (StatusEvent, IndexValue, SecondBar, MinuteBar),
+    Market.CRYPTO: (StatusEvent, CryptoTrade, CryptoQuote, CryptoMinuteBar, CryptoSecondBar, CryptoBook),
+    Market.FOREX: (StatusEvent, ForexQuote, ForexMinuteBar, ForexSecondBar),
 }
 
 
@@ -228,11 +228,11 @@ def union_of(market: Market) -> Any:
     return kind
 
 
-def tag_of(event: type[Event]) -> str:
+def tag_of(event: type[StreamEvent]) -> str:
     """The `ev` of a kind of event."""
     return str(event.__struct_config__.tag)
 
 
-def fields_of(event: type[Event]) -> frozenset[str]:
+def fields_of(event: type[StreamEvent]) -> frozenset[str]:
     """The names by which the vendor sends an event's fields, `ev` included."""
     return frozenset(event.__struct_encode_fields__) | {"ev"}

@@ -252,7 +252,7 @@ def scan(
     Args:
         source, starts: the frames, each followed by a NUL, and where each begins, and where one more would.
         received: int64 ns UTC of each frame.
-        tags … learnt: the tables of a `Plan`. symbol_*, code_*: the tables of a `WordTable`.
+        tags … learnt: the tables of a `FieldTables`. symbol_*, code_*: the tables of a `WordTable`.
         int_room … counts: the outputs, those of a `RowRoom`.
         passed: (events, 3) output: place in the frame from 1, start and end of each event passed over.
         counts_before, learnt_before: outputs: `counts` and `learnt` before the last frame, should it turn out unsound.

@@ -1,6 +1,5 @@
 """What the online detectors hold for normal, read from `detection.toml` and checked."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import msgspec
 
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market
 from tapewatch.streaming.detection.rules.state import Limits
+from tapewatch.toml_tables import TomlTable
 
 DETECTION_FILE: Final = Path(__file__).with_name("detection.toml")
 
@@ -236,51 +236,29 @@ class DetectionConfig:
         Raises:
             DetectionError: the file cannot be read, or a section is missing, unknown or malformed.
         """
-        path = path or DETECTION_FILE
-        try:
-            document = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise DetectionError(f"cannot read the settings of the detectors {path}: {error}") from error
-        except tomllib.TOMLDecodeError as error:
-            raise DetectionError(f"{path} is no valid TOML: {error}") from error
+        file = TomlTable(path or DETECTION_FILE, "the settings of the detectors", DetectionError)
         sections = {field.name: field.type for field in msgspec.structs.fields(MarketRules)}
-        unknown = [name for name in document if name not in sections and name not in list(Market)]
+        unknown = [name for name in file.document if name not in sections and name not in list(Market)]
         if unknown:
-            raise DetectionError(
-                f"{path}: [{unknown[0]}] is neither a rule nor a market; rules are {', '.join(sections)}"
-            )
-        return cls({market: _market_rules(path, document, market, sections) for market in Market})
+            raise file.fault(f"[{unknown[0]}] is neither a rule nor a market; rules are {', '.join(sections)}")
+        return cls({market: _market_rules(file, market, sections) for market in Market})
 
     def for_market(self, market: Market | str) -> MarketRules:
         """The settings as they hold in one market."""
         return self.markets[Market(market)]
 
 
-def _market_rules(path: Path, document: dict[str, Any], market: Market, sections: dict[str, Any]) -> MarketRules:
-    overrides = document.get(market.value, {})
-    _check_table(path, market.value, overrides)
+def _market_rules(file: TomlTable, market: Market, sections: dict[str, Any]) -> MarketRules:
+    overrides = file.section(market.value, file.document.get(market.value, {}))
     strangers = [name for name in overrides if name not in sections]
     if strangers:
-        raise DetectionError(f"{path}: [{market}.{strangers[0]}] is no rule; rules are {', '.join(sections)}")
+        raise file.fault(f"[{market}.{strangers[0]}] is no rule; rules are {', '.join(sections)}")
     rules = {}
     for name, kind in sections.items():
-        if name not in document:
-            raise DetectionError(f"{path}: no section [{name}]; every rule needs one")
-        _check_table(path, name, document[name])
-        _convert(path, name, document[name], kind)
-        own = overrides.get(name, {})
-        _check_table(path, f"{market}.{name}", own)
-        rules[name] = _convert(path, f"{market}.{name}" if own else name, {**document[name], **own}, kind)
+        if name not in file.document:
+            raise file.fault(f"no section [{name}]; every rule needs one")
+        common = file.section(name, file.document[name])
+        file.convert(name, common, kind)
+        own = file.section(f"{market}.{name}", overrides.get(name, {}))
+        rules[name] = file.convert(f"{market}.{name}" if own else name, {**common, **own}, kind)
     return MarketRules(**rules)
-
-
-def _check_table(path: Path, where: str, value: Any) -> None:
-    if not isinstance(value, dict):
-        raise DetectionError(f"{path}: {where} must be a section, [{where}]")
-
-
-def _convert(path: Path, where: str, entry: dict[str, Any], kind: Any) -> Any:
-    try:
-        return msgspec.convert(entry, kind)
-    except msgspec.ValidationError as error:
-        raise DetectionError(f"{path}: [{where}]: {error}") from error

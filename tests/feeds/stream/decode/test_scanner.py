@@ -188,7 +188,7 @@ def test_other_markets_refuse_them(market: Market, price: float) -> None:
 
 @pytest.mark.parametrize("market", list(Market))
 def test_every_plain_event_of_the_hot_channels_is_scanned(market: Market) -> None:
-    rare = {sm.tag_of(event) for event in (sm.PriceBand, sm.Imbalance, sm.CryptoBook, sm.Status)}
+    rare = {sm.tag_of(event) for event in (sm.PriceBand, sm.Imbalance, sm.CryptoBook, sm.StatusEvent)}
     hot = [event for event in EVENTS[market] if event["ev"] not in rare]
     decoder = FrameDecoder(market)
     decoder.decode(_teach(market))
