@@ -32,7 +32,7 @@ from tapewatch.streaming.collector.hours import LONGEST_SLEEP_S, next_hours
 from tapewatch.streaming.collector.keeper import Keeper
 from tapewatch.streaming.collector.live_database import LiveDatabase, RowWriter
 from tapewatch.streaming.collector.lock import CollectorLock
-from tapewatch.streaming.collector.metrics import Latencies, MetricsServer, Rate, Status
+from tapewatch.streaming.collector.metrics import CollectorStatus, Latencies, MetricsServer, Rate
 from tapewatch.streaming.collector.pipeline import Pipeline
 from tapewatch.streaming.collector.warm_up import settle_memory, warm_up
 from tapewatch.streaming.detection.baselines import Baselines
@@ -141,12 +141,12 @@ class Collector:
         if failure is not None:
             raise failure
 
-    def status(self) -> Status:
+    def status(self) -> CollectorStatus:
         """How it is at this moment."""
         counts, spool, book = self._pipeline.counts, self._keeper.spool, self._keeper.gaps
         clock = self._pipeline.clock
         newest = clock.newest_ns
-        return Status(
+        return CollectorStatus(
             market=self.config.market,
             state=self._client_state(),
             detail=self.detail,

@@ -13,7 +13,7 @@ LONGEST_SLEEP_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Hours:
+class CollectingHours:
     """A stretch of time to be connected, int64 ns UTC, half-open."""
 
     start_ns: int
@@ -24,7 +24,7 @@ class Hours:
         return self.start_ns <= now_ns < self.end_ns
 
 
-def next_hours(market: Market, now_ns: int, *, delay_ns: int = 0, margin_ns: int = MARGIN_NS) -> Hours:
+def next_hours(market: Market, now_ns: int, *, delay_ns: int = 0, margin_ns: int = MARGIN_NS) -> CollectingHours:
     """The hours of collecting that hold at `now_ns`, else the next ones.
 
     From a margin before the extended hours to as much after them; a delayed tape ends so much later. Hours that touch
@@ -35,18 +35,18 @@ def next_hours(market: Market, now_ns: int, *, delay_ns: int = 0, margin_ns: int
         ValueError: the market does not trade within a fortnight.
     """
     today = dt.datetime.fromtimestamp(now_ns // NS_PER_SECOND, dt.UTC).date()
-    current: Hours | None = None
+    current: CollectingHours | None = None
     for offset in range(-2, _DAYS_AHEAD):
         session = session_of(market, today + dt.timedelta(days=offset))
         if session is None:
             continue
         start, end = session.extended_start - margin_ns, session.extended_end + delay_ns + margin_ns
         if current is not None and start <= current.end_ns:
-            current = Hours(current.start_ns, max(end, current.end_ns))
+            current = CollectingHours(current.start_ns, max(end, current.end_ns))
         elif current is not None and now_ns < current.end_ns:
             return current
         else:
-            current = Hours(start, end)
+            current = CollectingHours(start, end)
     if current is None or now_ns >= current.end_ns:
         raise ValueError(f"{market} does not trade within {_DAYS_AHEAD} days of {today}")
     return current

@@ -22,7 +22,7 @@ _LATENCY_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
 _RECENT_LATENCIES: Final = 4096
 
 
-class Status(msgspec.Struct, kw_only=True):
+class CollectorStatus(msgspec.Struct, kw_only=True):
     """A collector at one moment. Counts are since the process began; times in seconds unless the name says otherwise."""
 
     market: str
@@ -146,7 +146,7 @@ class Rate:
 
 
 class _Figures(Collector):
-    def __init__(self, snapshot: Callable[[], Status]) -> None:
+    def __init__(self, snapshot: Callable[[], CollectorStatus]) -> None:
         self._snapshot = snapshot
 
     def describe(self) -> Iterable[Metric]:
@@ -178,7 +178,7 @@ class MetricsServer:
         CollectorError: the port is taken.
     """
 
-    def __init__(self, port: int, snapshot: Callable[[], Status], registry: CollectorRegistry) -> None:
+    def __init__(self, port: int, snapshot: Callable[[], CollectorStatus], registry: CollectorRegistry) -> None:
         registry.register(_Figures(snapshot))
         pages = {
             "/metrics": _Page(CONTENT_TYPE_LATEST, lambda: generate_latest(registry)),

@@ -47,7 +47,7 @@ NOTHING_NEW = LiveRows(
 
 
 @dataclass(slots=True)
-class _Minute:
+class _TickMinute:
     """A minute's ticks, and the time before which they are summed."""
 
     done: int
@@ -108,7 +108,7 @@ class LiveTape:
         self._bars = LiveBars(session)
         self._rows = OnlineMicrostructure(session, horizon_minutes=horizon_minutes)
         self._known = 0
-        self._minutes: dict[int, _Minute] = {}
+        self._minutes: dict[int, _TickMinute] = {}
         self._late: dict[int, list[Array]] = {}
         # Minutes before `_next` are passed, seconds before `_seconds_done` built; nothing changes before `_oldest`.
         self._next = self._seconds_done = self._oldest = session.day_start
@@ -183,7 +183,7 @@ class LiveTape:
                 self._add(kind, start, tuple(column.take(chosen) for column in columns))
 
     def _add(self, kind: str, start: int, columns: Columns) -> None:
-        minute = self._minutes.setdefault(start, _Minute(start))
+        minute = self._minutes.setdefault(start, _TickMinute(start))
         (minute.trades if kind == "trades" else minute.quotes).add(columns)
         done = max(minute.done, self._seconds_done if kind == "trades" else start)
         if start < self._next or start < done:
@@ -200,7 +200,7 @@ class LiveTape:
         if again.any():
             first = min(self._minutes, default=first)
         for start in self._starts(min(first, self._next), whole, seconds):
-            minute = self._minutes.setdefault(start, _Minute(start))
+            minute = self._minutes.setdefault(start, _TickMinute(start))
             if start in late:
                 again[np.concatenate(late[start])] = True
             self._count(minute.trades.settle(self._known))
@@ -209,7 +209,7 @@ class LiveTape:
             self._pass_parts(start, minute, now_again, min(seconds, start + NS_PER_MINUTE))
         self._bars.end_sweep()
 
-    def _pass_parts(self, start: int, minute: _Minute, again: Array | None, until: int) -> None:
+    def _pass_parts(self, start: int, minute: _TickMinute, again: Array | None, until: int) -> None:
         """Sum up a minute: the parts passed before once more where they changed, and the next one if it is due."""
         trades, since = minute.trades.flat(), start
         if minute.done > start and again is not None:
