@@ -7,7 +7,9 @@ import polars as pl
 
 from tapewatch.market.arrays import Array, flat, trade_traits, withdrawn
 from tapewatch.market.conditions import Updates
-from tapewatch.market.instruments import Market, Session
+from tapewatch.market.copies import identity
+from tapewatch.market.instruments import Session
+from tapewatch.market.tables import TRADES
 from tapewatch.streaming.live.tick_buffer import Columns
 
 # An id of so many digits, padded behind, and their count order as the text does and leave room for the exchange.
@@ -67,7 +69,7 @@ class Arrivals:
 
     def trades(self, frame: pl.DataFrame) -> tuple[Columns, Array]:
         """`STREAM_TRADES` rows as `TRADE_COLUMNS`, and which of them have an identity."""
-        if self._session.market is Market.CRYPTO:
+        if "id" in identity(TRADES, self._session.market):
             number, is_known = self._numbers_by_id(frame)
         else:
             number, is_known = self._numbers(frame)

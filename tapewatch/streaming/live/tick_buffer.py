@@ -8,6 +8,7 @@ import numpy as np
 from tapewatch.features.records import FlatQuotes
 from tapewatch.market.arrays import Array, FlatTrades
 from tapewatch.market.compiled import njit
+from tapewatch.market.copies import is_superseded
 
 #: Columns of each kind of tick; `is_removed` marks a tick that went elsewhere when its time was corrected.
 TRADE_COLUMNS = ("symbol", "time", "number", "is_removed", "price", "size", "traits", "withdrawn")
@@ -179,7 +180,7 @@ _NO_QUOTES = _no_rows([np.int64] * 3 + [np.bool_] + [np.float64] * 4)
 
 def _without_repeats(columns: Columns) -> tuple[Columns, Found]:
     """Ordered ticks, the last alone of those with one symbol, time and number; how many repeated or corrected another."""
-    is_replaced = np.append(np.all([column[1:] == column[:-1] for column in columns[:3]], axis=0), [False])
+    is_replaced = is_superseded(columns[:3])
     at = np.flatnonzero(is_replaced)
     is_same = np.ones(at.size, dtype=np.bool_)
     for column in columns[3:]:
