@@ -27,7 +27,7 @@ from tapewatch.market.instruments import Market
 from tapewatch.market.live_tables import ALERTS
 from tapewatch.store.database.database import Database
 from tapewatch.streaming.collector.collector import Collector, CollectorConfig
-from tapewatch.streaming.collector.metrics import Status
+from tapewatch.streaming.collector.metrics import CollectorStatus
 from tapewatch.streaming.detection.rules.settings import DetectionConfig
 from tests.support.postgres import postgres
 
@@ -137,7 +137,7 @@ def _wait_until_digested(collector: Collector) -> None:
         looks = looks + 1 if is_quiet else 0
 
 
-def measure(database_url: str, seconds: float) -> tuple[Status, float, int]:
+def measure(database_url: str, seconds: float) -> tuple[CollectorStatus, float, int]:
     """The collector's figures after so many seconds at the rate; the rate it saw; alert rows in the database."""
     command = [sys.executable, "-m", "benchmarks.alert_latency", "--serve"]
     sender = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

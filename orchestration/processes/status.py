@@ -14,7 +14,7 @@ from orchestration.processes.collectors import metrics_port
 from orchestration.processes.supervision import socket_path, states
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
-from tapewatch.streaming.collector.metrics import LOOPBACK, Status
+from tapewatch.streaming.collector.metrics import LOOPBACK, CollectorStatus
 
 #: After so many quick deaths in a row a collector is given up.
 QUICK_DEATHS = 5
@@ -41,7 +41,7 @@ class Standing:
     market: Market
     state: str
     detail: str = ""
-    figures: Status | None = None
+    figures: CollectorStatus | None = None
 
     @property
     def is_given_up(self) -> bool:
@@ -102,7 +102,7 @@ def status_rows(found: Sequence[Standing]) -> list[dict[str, object]]:
     return rows
 
 
-def _cells(figures: Status) -> list[str]:
+def _cells(figures: CollectorStatus) -> list[str]:
     lag = "replay" if figures.lag_s is None and figures.tape_ns else "-"
     return [
         f"{figures.events_per_second:,.0f}",
@@ -132,10 +132,10 @@ def _supervised(settings: Settings) -> dict[str, str]:
     return found
 
 
-def _asked(settings: Settings, market: Market) -> Status | None:
+def _asked(settings: Settings, market: Market) -> CollectorStatus | None:
     try:
         answer = httpx.get(f"http://{LOOPBACK}:{metrics_port(settings, market)}/status", timeout=_ANSWER_S)
-        status = msgspec.json.decode(answer.content, type=Status)
+        status = msgspec.json.decode(answer.content, type=CollectorStatus)
     except (httpx.HTTPError, msgspec.DecodeError):
         return None
     return status if status.market == market else None

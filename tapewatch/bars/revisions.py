@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from tapewatch.market.copies import SOURCES_OF_RECORD
 from tapewatch.market.tables import BARS, DELIVERED_BARS
 
 _KEY = ("symbol", "time")
@@ -19,7 +20,7 @@ def delivered_bars(streamed: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame
         streamed: `STREAM_BARS`, with those that the healer fetched; other clocks than minutes are left out.
         before: `BARS` as last written.
     """
-    is_record = pl.col("delivered_by").cast(pl.String).is_in(["rest", "flat_files"])
+    is_record = pl.col("delivered_by").cast(pl.String).is_in(SOURCES_OF_RECORD)
     alone = pl.col("source").cast(pl.String) != "trades"
     record = before.filter(is_record, pl.col("delivered_close").is_not_null()).select(
         *_KEY,

@@ -83,7 +83,7 @@ def full_disk(home: Path, rounds: int) -> Outcome:
         settings = desk.settings()
         ingest(desk.lake, settings.spool_root, desk.day, None, dt.datetime.now(dt.UTC))
         ballast.unlink()
-        until(lambda: _times_eased(desk) > known[1], "the spool takes rows again")
+        until(lambda: _times_eased(desk) > known[1], "the spool can be written again")
 
     with small_disk(spool):
         return _troubled(home, "disk of the spool full", rounds, trouble)
@@ -209,11 +209,11 @@ def _until_full(ballast: Path, is_full: Callable[[], bool]) -> None:
 
 
 def _times_full(desk: Desk) -> int:
-    return _log_of(desk).count("the spool takes no rows")
+    return _log_of(desk).count("the spool cannot be written")
 
 
 def _times_eased(desk: Desk) -> int:
-    return _log_of(desk).count("the spool takes rows again")
+    return _log_of(desk).count("the spool can be written again")
 
 
 def _log_of(desk: Desk) -> str:

@@ -17,7 +17,7 @@ from tapewatch.market.instruments import Market
 from tapewatch.market.live_tables import GAPS
 from tapewatch.store.database.database import Database
 from tapewatch.streaming.collector.collector import Collector, CollectorConfig
-from tapewatch.streaming.collector.metrics import Status
+from tapewatch.streaming.collector.metrics import CollectorStatus
 from tapewatch.streaming.detection.rules.settings import DetectionConfig
 from tapewatch.streaming.gaps.book import GROWING
 from tapewatch.streaming.gaps.interruptions import DISCONNECT
@@ -54,7 +54,7 @@ def collect_all(
     connection: ConnectionPolicy | None = None,
     key: str = KEY,
     timeout_s: float = 240.0,
-) -> Status:
+) -> CollectorStatus:
     """Collect a replay to its end; what the collector said of itself when all was kept."""
     config = CollectorConfig(
         market=market,

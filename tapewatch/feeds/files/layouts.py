@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from tapewatch.feeds.source import SourceError
+from tapewatch.market.copies import identity
 from tapewatch.market.instruments import Market
 from tapewatch.market.schema import Column, Table
 from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
@@ -24,7 +25,6 @@ class Layout:
 
     Attributes:
         columns: file column to table column; columns of the file that are not named are ignored.
-        redelivery: table columns that tell a re-delivered row where the tape numbers nothing; empty where nothing does.
     """
 
     market: Market
@@ -32,7 +32,6 @@ class Layout:
     folder: str
     table: Table
     columns: Mapping[str, str]
-    redelivery: tuple[str, ...] = ()
 
     @property
     def prefix(self) -> str:
@@ -43,6 +42,11 @@ class Layout:
     def is_numbered(self) -> bool:
         """Whether the file holds the table's whole key."""
         return set(self.table.key) <= set(self.columns.values())
+
+    @property
+    def redelivery(self) -> tuple[str, ...]:
+        """Table columns that identify a symbol's row where the tape numbers nothing; empty where nothing does."""
+        return () if self.is_numbered else identity(self.table, self.market)[1:]
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -226,7 +230,6 @@ _LAYOUTS = (
             "price": "price",
             "size": "size",
         },
-        redelivery=("exchange", "id"),
     ),
     # The vendor has no such files; a folder of one's own may hold crypto quotes so.
     Layout(

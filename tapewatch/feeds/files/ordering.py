@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from tapewatch.feeds.files.columns import LINE
 from tapewatch.feeds.files.layouts import Layout
-from tapewatch.market.conditions import FIRST_CORRECTION_RECORD
+from tapewatch.market.copies import IS_CORRECTION_RECORD, identity
 
 #: Bytes of parsed rows held in memory before the spool goes to disk.
 MEMORY_BYTES = 144 * 1024 * 1024
@@ -112,8 +112,8 @@ class Spool:
     def drain(self, settle: Callable[[], None] = lambda: None) -> Iterator[pl.DataFrame]:
         """The rows in the table's order, each key once; where nothing numbers them, numbered by position.
 
-        Of rows with one key the last in the file stays, but a trade before the records of its correction. `duplicates` counts those that equal it, `conflicts` names the
-        others; `settle` is called once both are final, before the first frame.
+        `market.copies` says which row of one key stays. `duplicates` counts the rows dropped that equal it, `conflicts`
+        names the others; `settle` is called once both are final, before the first frame.
         """
         frames = self._replay() if self._watch.is_in_order else self._sorted(settle)
         frames = (frame.select(self._layout.table.schema.names()) for frame in frames)
@@ -150,17 +150,15 @@ class Spool:
 
     def _find_repeats(self, database: duckdb.DuckDBPyConnection) -> None:
         layout = self._layout
-        identity = layout.table.key if layout.is_numbered else ("symbol", *layout.redelivery)
+        columns = identity(layout.table, layout.market)
         database.execute(f"CREATE TEMP TABLE dropped ({LINE} BIGINT, kept BIGINT, is_exact BOOLEAN)")
-        if not layout.is_numbered and not layout.redelivery:
+        if not columns:
             return
-        key = ", ".join(identity)
-        known = " AND ".join(f"{name} IS NOT NULL" for name in identity)
+        key = ", ".join(columns)
+        known = " AND ".join(f"{name} IS NOT NULL" for name in columns)
         kept = f"max({LINE})"
         if "correction" in layout.table.schema:
-            # The record that a trade was corrected has the trade's number and comes later: the trade itself is to stay.
-            trades = f"correction IS NULL OR correction < {FIRST_CORRECTION_RECORD}"
-            kept = f"coalesce(max({LINE}) FILTER ({trades}), {kept})"
+            kept = f"coalesce(max({LINE}) FILTER (NOT {IS_CORRECTION_RECORD}), {kept})"
         exact = " AND ".join(f"a.{name} IS NOT DISTINCT FROM b.{name}" for name in layout.table.schema)
         database.execute(f"""
             INSERT INTO dropped

@@ -9,7 +9,7 @@ from tapewatch.feeds.rest.decode import LINE, DecodedColumns, raw_rows
 from tapewatch.feeds.rest.kinds import Kind, Numbering, Rule, Window, number_rule, numbering, price_rules, time_rules
 from tapewatch.feeds.rest.pages import NumberedPage, Pager, Request, lost_next_url
 from tapewatch.feeds.source import Load
-from tapewatch.market.conditions import FIRST_CORRECTION_RECORD
+from tapewatch.market.copies import IS_CORRECTION_RECORD, identity
 from tapewatch.market.instruments import NS_PER_MINUTE, Market
 from tapewatch.market.tables import QUARANTINE, SYMBOL
 
@@ -127,8 +127,9 @@ def _prove_complete(
 def _without_repeats(
     kind: Kind, market: Market, request: Request, frame: pl.DataFrame
 ) -> tuple[pl.DataFrame, int, pl.DataFrame]:
-    """`frame` with each key once (the later row stays, but a trade before the records of its correction), the number of exact re-deliveries, and the rows contradicted."""
-    key = _identity(kind, market)
+    """`frame` with each key once (see `market.copies`), the number of exact re-deliveries, and the rows contradicted."""
+    has_numbers = numbering(kind.tape, market) is not Numbering.NEVER
+    key = [name for name in identity(kind.table, market, has_numbers=has_numbers) if name != "symbol"]
     if not key or not frame.height:
         return frame, 0, QUARANTINE.empty()
     known = pl.all_horizontal(pl.col(name).is_not_null() for name in key)
@@ -138,8 +139,7 @@ def _without_repeats(
     values = [name for name in frame.columns if name != LINE]
     is_record = pl.lit(value=False)
     if "correction" in frame.columns:
-        # The record that a trade was corrected has the trade's number and comes later: the trade itself is to stay.
-        is_record = (pl.col("correction") >= FIRST_CORRECTION_RECORD).fill_null(value=False)
+        is_record = pl.sql_expr(IS_CORRECTION_RECORD)
         frame = frame.sort(is_record, descending=True, maintain_order=True)
     is_dropped = tied & ~pl.struct(key).is_last_distinct()
     dropped = frame.with_columns(is_dropped.alias("is_dropped"), pl.struct(values).is_last_distinct().alias("differs"))
@@ -156,14 +156,6 @@ def _without_repeats(
     )
     repeats = dropped.select((pl.col("is_dropped") & ~pl.col("differs")).sum()).item()
     return dropped.filter(~pl.col("is_dropped")).select(frame.columns), repeats, QUARANTINE.conform(refused)
-
-
-def _identity(kind: Kind, market: Market) -> list[str]:
-    if "sequence_number" not in kind.table.by_name:
-        return ["time"]
-    if numbering(kind.tape, market) is not Numbering.NEVER:
-        return ["sequence_number"]
-    return ["exchange", "id"] if "id" in kind.table.by_name else []
 
 
 def _numbered(kind: Kind, market: Market, frame: pl.DataFrame) -> pl.DataFrame:

@@ -1,4 +1,1 @@
-"""A market's collector: receives, detects, builds bars and keeps batches, each in a thread of its own.
-
-What the threads compute is in the sibling packages.
-"""
+"""A market's collector: receives, detects, builds live rows and keeps batches, each in a thread of its own."""

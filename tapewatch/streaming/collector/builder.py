@@ -1,4 +1,4 @@
-"""Builds live bars and microstructure rows in a thread of its own: a minute of many symbols holds up no alert."""
+"""Builds live bars and microstructure rows in a thread of its own, so that a busy minute delays no alert."""
 
 import queue
 import threading
@@ -14,7 +14,7 @@ _WAITING_STEPS = 1024
 
 
 class Builder:
-    """The thread that builds. What it is given stays in order; a caller waits only where it is a thousand steps behind."""
+    """The thread that builds, in the order of the calls; a caller waits only while a thousand steps are queued."""
 
     def __init__(self, tapes: DayTapes, rows: RowWriter) -> None:
         self.tapes = tapes
@@ -24,27 +24,26 @@ class Builder:
         self._thread = threading.Thread(target=self._run, name="builder", daemon=True)
 
     def start(self) -> None:
-        """Begin to build."""
         self._thread.start()
 
     def watch_from(self, now_ns: int) -> None:
-        """The tape is watched from now on, and was under way before."""
+        """State that a tape already under way is watched from now on."""
         self.tapes.watched_from_ns = now_ns
 
     def push(self, trades: pl.DataFrame, quotes: pl.DataFrame, now_ns: int) -> None:
-        """Take ticks; `now_ns` is the tape's present."""
+        """Add ticks; `now_ns` is the tape's present."""
         self._put(lambda: self.tapes.push(trades, quotes, now_ns))
 
     def advance(self, through_ns: int) -> None:
-        """Give out what is complete up to a time."""
+        """Write the rows that are complete up to a time."""
         self._put(lambda: self._emit(self.tapes.advance(through_ns)))
 
     def finish(self, now_ns: int) -> None:
-        """Give out what there is of the days under way, and end those whose sessions are over."""
+        """Write the rows of the current days so far, and close the days whose sessions are over."""
         self._put(lambda: self._emit(self.tapes.close(now_ns)))
 
     def close(self) -> None:
-        """Build what is left and end the thread."""
+        """Build what is queued and end the thread."""
         self._work.put(None)
         self._thread.join()
 

@@ -1,4 +1,4 @@
-"""Several small batches as one: what costs the same for a row as for a thousand is done once for all that came meanwhile."""
+"""Joins small batches, so that work which costs the same for a row as for a thousand is done once."""
 
 from collections.abc import Sequence
 from dataclasses import replace

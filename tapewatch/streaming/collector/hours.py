@@ -1,52 +1,51 @@
-"""When a market is collected: always, or around its sessions."""
+"""When a market is collected around its sessions."""
 
 import datetime as dt
 from dataclasses import dataclass
 
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, session_of
 
-MARGIN_NS = 5 * NS_PER_MINUTE
-#: The longest time that an exchange stayed closed in living memory is a week.
+_MARGIN_NS = 5 * NS_PER_MINUTE
+#: No exchange has closed for longer than a week within living memory.
 _DAYS_AHEAD = 15
-#: A machine whose clock is corrected while it sleeps wakes no later than this.
+#: Longest single sleep, so that a corrected clock is noticed.
 LONGEST_SLEEP_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Hours:
-    """A stretch of time to be connected, int64 ns UTC, half-open."""
+class CollectingHours:
+    """A time range in which the collector is connected, int64 ns UTC, half-open."""
 
     start_ns: int
     end_ns: int
 
-    def hold(self, now_ns: int) -> bool:
-        """Whether it is time to be connected."""
+    def contain(self, now_ns: int) -> bool:
         return self.start_ns <= now_ns < self.end_ns
 
 
-def next_hours(market: Market, now_ns: int, *, delay_ns: int = 0, margin_ns: int = MARGIN_NS) -> Hours:
-    """The hours of collecting that hold at `now_ns`, else the next ones.
+def next_hours(market: Market, now_ns: int, *, delay_ns: int = 0) -> CollectingHours:
+    """The hours of collecting that contain `now_ns`, else the next ones.
 
-    From a margin before the extended hours to as much after them; a delayed tape ends so much later. Hours that touch
-    are one: forex is connected from Sunday evening to Friday evening.
+    They reach from five minutes before the extended hours to five minutes after them, and `delay_ns` longer for a delayed
+    tape. Hours that touch are joined: forex is connected from Sunday evening to Friday evening.
 
     Raises:
         CalendarError: the trading calendar does not reach that far.
         ValueError: the market does not trade within a fortnight.
     """
     today = dt.datetime.fromtimestamp(now_ns // NS_PER_SECOND, dt.UTC).date()
-    current: Hours | None = None
+    current: CollectingHours | None = None
     for offset in range(-2, _DAYS_AHEAD):
         session = session_of(market, today + dt.timedelta(days=offset))
         if session is None:
             continue
-        start, end = session.extended_start - margin_ns, session.extended_end + delay_ns + margin_ns
+        start, end = session.extended_start - _MARGIN_NS, session.extended_end + delay_ns + _MARGIN_NS
         if current is not None and start <= current.end_ns:
-            current = Hours(current.start_ns, max(end, current.end_ns))
+            current = CollectingHours(current.start_ns, max(end, current.end_ns))
         elif current is not None and now_ns < current.end_ns:
             return current
         else:
-            current = Hours(start, end)
+            current = CollectingHours(start, end)
     if current is None or now_ns >= current.end_ns:
         raise ValueError(f"{market} does not trade within {_DAYS_AHEAD} days of {today}")
     return current

@@ -1,12 +1,11 @@
-"""The operational database as a collector sees it: away for a while is no error, and nothing of the tape waits for it."""
+"""A collector's access to the operational database, which may be unreachable for a while without delaying the tape."""
 
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -19,17 +18,18 @@ _log = logging.getLogger(__name__)
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 5.0
 _PATIENCE_S = 5.0
-#: What a transaction that is under way may take to end.
+#: Time for the current transaction to end.
 _LAST_S = 1.0
 _BUFFER_ROWS = 500_000
-#: Rows of one transaction: alerts wait no longer than it lasts.
+#: Rows of one transaction: an alert may wait for one.
 _CHUNK_ROWS = 250
 
 
 class LiveDatabase:
-    """A `Database` that is opened when it is first needed. While it is away, calls fail at once; now and then one tries.
+    """A `Database` that is opened at its first use and may be unreachable.
 
-    Safe to share between threads.
+    The methods are those of `Database`. After a transient DatabaseError the next calls raise it again at once, until the
+    time of the next attempt. Safe to share between threads.
     """
 
     def __init__(self, url: str) -> None:
@@ -42,28 +42,24 @@ class LiveDatabase:
 
     @property
     def is_away(self) -> bool:
-        """Whether the last call found it away."""
+        """Whether the database was unreachable at the last call."""
         return self.error is not None
 
     def upsert(self, table: Table, partition: Partition, frame: pl.DataFrame) -> int:
-        """As `Database.upsert`; also a transient DatabaseError where it is known to be away."""
         return int(self._call("upsert", table, partition, frame))
 
     def revise(self, table: Table, partition: Partition, frame: pl.DataFrame) -> int:
-        """As `Database.revise`; also a transient DatabaseError where it is known to be away."""
         return int(self._call("revise", table, partition, frame))
 
     def remove(self, table: Table, partition: Partition, keys: pl.DataFrame) -> int:
-        """As `Database.remove`; also a transient DatabaseError where it is known to be away."""
         return int(self._call("remove", table, partition, keys))
 
-    def read(self, table: Table, **question: Any) -> pl.DataFrame:
-        """As `Database.read`; also a transient DatabaseError where it is known to be away."""
-        found: pl.DataFrame = self._call("read", table, **question)
+    def read(self, table: Table, **options: Any) -> pl.DataFrame:
+        found: pl.DataFrame = self._call("read", table, **options)
         return found
 
     def close(self) -> None:
-        """Return every connection. One that is made just now is not waited for: a server may take long to say nothing."""
+        """Close every connection, except one that is being opened: a server may take long to refuse it."""
         if not self._opening.acquire(blocking=False):
             return
         try:
@@ -73,7 +69,7 @@ class LiveDatabase:
         finally:
             self._opening.release()
 
-    def _call(self, method: str, *args: object, **options: Mapping[str, object]) -> Any:
+    def _call(self, method: str, *args: object, **options: Any) -> Any:
         if self.error is not None and time.monotonic() < self._retry_at:
             raise DatabaseError(self.error, is_transient=True)
         try:
@@ -83,7 +79,7 @@ class LiveDatabase:
                 self._note_failure(str(error))
             raise
         if self.error is not None:
-            _log.info("the database answers again")
+            _log.info("the database can be reached again")
         self.error, self._failures = None, 0
         return answer
 
@@ -95,7 +91,7 @@ class LiveDatabase:
 
     def _note_failure(self, reason: str) -> None:
         if self.error is None:
-            _log.warning("the database is away, live rows wait for it: %s", reason)
+            _log.warning("the database is unreachable, live rows wait for it: %s", reason)
         self._retry_at = time.monotonic() + backoff_s(self._failures, _FIRST_PAUSE_S, _LONGEST_PAUSE_S)
         self._failures += 1
         self.error = reason
@@ -106,15 +102,14 @@ class _Rows:
     table: Table
     partition: Partition
     frame: pl.DataFrame
-    #: The method of `LiveDatabase` that writes them.
-    how: str
+    method: Literal["upsert", "revise", "remove"]
 
 
 class RowWriter:
-    """Writes live rows in a thread of its own; those of one table and day in the order in which they were given.
+    """Writes live rows in a thread of its own; those of one table and day in the order of the calls.
 
-    Rows that have revisions go on from those that the database holds, an earlier process's among them.
     `put` and `remove` never wait. When the buffer is full the oldest rows are dropped and counted: they are in the spool too.
+    Revisions continue from those in the database, so that they grow across restarts.
     """
 
     def __init__(self, database: LiveDatabase, *, buffer_rows: int = _BUFFER_ROWS) -> None:
@@ -127,53 +122,52 @@ class RowWriter:
         self.rows_waiting = self.rows_dropped = self.rows_refused = self.rows_written = 0
 
     def start(self) -> None:
-        """Begin to write."""
         self._thread.start()
 
     def put(self, table: Table, partition: Partition, frame: pl.DataFrame) -> None:
-        """Take rows of a live table."""
+        """Write rows of a live table."""
         self._take(table, partition, frame, "revise" if "revision" in table.by_name else "upsert")
 
     def remove(self, table: Table, partition: Partition, keys: pl.DataFrame) -> None:
-        """Take keys of rows that are no more."""
+        """Remove the rows with these keys."""
         self._take(table, partition, keys, "remove")
 
-    def _take(self, table: Table, partition: Partition, frame: pl.DataFrame, how: str) -> None:
+    def close(self, timeout_s: float) -> int:
+        """Write what waits, for at most about this long; returns the number of rows left."""
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify()
+        self._thread.join(timeout_s)
+        # Stop even with rows left: the next collector may write by now, and the database is about to be closed.
+        self._is_over = True
+        self._thread.join(_LAST_S)
+        return self.rows_waiting
+
+    def _take(
+        self, table: Table, partition: Partition, frame: pl.DataFrame, method: Literal["upsert", "revise", "remove"]
+    ) -> None:
         if frame.is_empty():
             return
-        parts = [_Rows(table, partition, part, how) for part in frame.iter_slices(_CHUNK_ROWS)]
+        parts = [_Rows(table, partition, part, method) for part in frame.iter_slices(_CHUNK_ROWS)]
         with self._changed:
             self._waiting.setdefault((table.name, partition), deque()).extend(parts)
             self.rows_waiting += frame.height
             self._drop_overflow()
             self._changed.notify()
 
-    def close(self, timeout_s: float) -> int:
-        """Write what waits, for at most about this long; returns the rows that were left."""
-        with self._changed:
-            self._is_closing = True
-            self._changed.notify()
-        self._thread.join(timeout_s)
-        # What is left is left: the next collector may write by now, and the database is about to be closed.
-        self._is_over = True
-        self._thread.join(_LAST_S)
-        return self.rows_waiting
-
     def _run(self) -> None:
         while (rows := self._next()) is not None:
             try:
-                self.rows_written += getattr(self._database, rows.how)(rows.table, rows.partition, rows.frame)
-            except DatabaseError as error:
-                if error.is_transient:
-                    if self._is_closing:
-                        self._put_back(rows)
-                        return
-                    self._put_back(rows)
-                    time.sleep(_FIRST_PAUSE_S)
+                self.rows_written += getattr(self._database, rows.method)(rows.table, rows.partition, rows.frame)
+            except Exception as error:  # noqa: BLE001 - a fault of these rows must not stop the others
+                if not isinstance(error, DatabaseError) or not error.is_transient:
+                    self.rows_refused += rows.frame.height
+                    _log.error("the database refuses %d rows of %s: %s", rows.frame.height, rows.table.name, error)
                     continue
-                self._refuse(rows, error)
-            except Exception as error:  # noqa: BLE001 - whatever is wrong with these rows, others follow them
-                self._refuse(rows, error)
+                self._put_back(rows)
+                if self._is_closing:
+                    return
+                time.sleep(_FIRST_PAUSE_S)
 
     def _next(self) -> _Rows | None:
         """The next rows of the table and day that waited longest, as many as one transaction takes; None at the end."""
@@ -187,11 +181,11 @@ class RowWriter:
             key = next(iter(self._waiting))
             first = self._pop(key)
             frames, height = [first.frame], first.frame.height
-            while key in self._waiting and _follows(self._waiting[key][0], first, _CHUNK_ROWS - height):
+            while key in self._waiting and _fits(self._waiting[key][0], first, _CHUNK_ROWS - height):
                 frames.append(self._pop(key).frame)
                 height += frames[-1].height
             if key in self._waiting:
-                # The others have their turn first.
+                # To the end of the line, behind the other tables.
                 self._waiting[key] = self._waiting.pop(key)
         return replace(first, frame=pl.concat(frames))
 
@@ -204,22 +198,17 @@ class RowWriter:
         return rows
 
     def _put_back(self, rows: _Rows) -> None:
-        key = (rows.table.name, rows.partition)
         with self._changed:
-            self._waiting.setdefault(key, deque()).appendleft(rows)
+            self._waiting.setdefault((rows.table.name, rows.partition), deque()).appendleft(rows)
             self.rows_waiting += rows.frame.height
-            # Others took its room meanwhile.
+            # The buffer may have filled meanwhile.
             self._drop_overflow()
 
     def _drop_overflow(self) -> None:
         while self.rows_waiting > self._buffer_rows:
             self.rows_dropped += self._pop(next(iter(self._waiting))).frame.height
 
-    def _refuse(self, rows: _Rows, error: Exception) -> None:
-        self.rows_refused += rows.frame.height
-        _log.error("the database refuses %d rows of %s: %s", rows.frame.height, rows.table.name, error)
 
-
-def _follows(rows: _Rows, first: _Rows, room: int) -> bool:
-    """Whether rows can go with the first in one transaction."""
-    return rows.how == first.how and rows.frame.height <= room
+def _fits(rows: _Rows, first: _Rows, room: int) -> bool:
+    """Whether rows can join the first in one transaction."""
+    return rows.method == first.method and rows.frame.height <= room

@@ -1,4 +1,4 @@
-"""One collector per market and home: the lock that the second one fails on, and what the first one says of itself."""
+"""One collector per market and home: a lock that a second collector fails on, and a record of the process that holds it."""
 
 import os
 import time
@@ -11,8 +11,8 @@ import msgspec
 
 from tapewatch.market.instruments import Market
 
-#: Who only asks holds the lock for a moment: a collector that starts just then must not take it for another collector.
-_GLANCE_S = 2.0
+#: `check` holds the lock for a moment: a collector that starts just then waits for this long.
+_CHECK_S = 2.0
 
 
 class CollectorError(RuntimeError):
@@ -20,7 +20,7 @@ class CollectorError(RuntimeError):
 
 
 class Owner(msgspec.Struct, frozen=True, kw_only=True):
-    """The process that collects a market. `starts` counts those of one supervisor's life, named by `watch`."""
+    """The process that collects a market. `starts` counts its starts by one run of the supervisor, `watch`."""
 
     pid: int
     started_ns: int
@@ -29,12 +29,11 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CollectorLock:
-    """Held while a market is collected; use as a context manager. The system lets go of it however the process ends.
+    """Held while a market is collected; a context manager. The system releases it however the process ends.
 
     Args:
-        folder: where the deployment keeps what belongs to running processes.
-        market: the market to collect.
-        watch: names the life of the supervisor that starts this process; its starts are counted together.
+        folder: the deployment's folder for files of running processes.
+        watch: identifies the run of the supervisor that starts this process; its starts are counted together.
     """
 
     def __init__(self, folder: Path, market: Market, *, watch: str = "") -> None:
@@ -46,12 +45,8 @@ class CollectorLock:
         self.restarts = 0
 
     def __enter__(self) -> Self:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        try:
-            self._lock.acquire(timeout=_GLANCE_S)
-        except filelock.Timeout:
-            raise CollectorError(self._refusal()) from None
-        before = read_owner(self._record)
+        self._acquire(_CHECK_S)
+        before = self._owner()
         starts = before.starts + 1 if before is not None and self._watch and before.watch == self._watch else 1
         self.restarts = starts - 1
         owner = Owner(pid=os.getpid(), started_ns=time.time_ns(), watch=self._watch, starts=starts)
@@ -66,26 +61,25 @@ class CollectorLock:
         self._lock.release()
 
     def check(self) -> None:
-        """Raise the CollectorError that another process would see now, and leave everything as it is."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        try:
-            self._lock.acquire(timeout=0)
-        except filelock.Timeout:
-            raise CollectorError(self._refusal()) from None
+        """Raise the CollectorError that another process would get now; changes nothing."""
+        self._acquire(0)
         self._lock.release()
 
-    def _refusal(self) -> str:
-        owner = read_owner(self._record)
-        process = f"process {owner.pid}" if owner is not None else "another process"
-        return (
-            f"{process} collects {self._market} into {self._folder.parent} already: stop it, "
-            "or set TAPEWATCH_HOME to another folder"
-        )
+    def _acquire(self, timeout_s: float) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=timeout_s)
+        except filelock.Timeout:
+            owner = self._owner()
+            process = f"process {owner.pid}" if owner is not None else "another process"
+            raise CollectorError(
+                f"{process} collects {self._market} into {self._folder.parent} already: stop it, "
+                "or set TAPEWATCH_HOME to another folder"
+            ) from None
 
-
-def read_owner(record: Path) -> Owner | None:
-    """What the last collector wrote of itself; None where none did."""
-    try:
-        return msgspec.json.decode(record.read_bytes(), type=Owner)
-    except (FileNotFoundError, msgspec.DecodeError):
-        return None
+    def _owner(self) -> Owner | None:
+        """The last collector's record; None where there is none, or it was cut short."""
+        try:
+            return msgspec.json.decode(self._record.read_bytes(), type=Owner)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None

@@ -1,4 +1,4 @@
-"""The way of a frame through a collector: decode, detect, hand on. One thread, and nothing in it waits for a disk."""
+"""The worker of a collector: decodes frames, runs the detectors, and passes rows on. It never waits for a disk."""
 
 import logging
 import time
@@ -29,22 +29,22 @@ from tapewatch.streaming.live.tape import HORIZON_MINUTES
 from tapewatch.streaming.live.vendor_bars import VendorBars, end_times
 
 _log = logging.getLogger(__name__)
-#: What the stream's client gives as the cause where it was told to stop.
+#: The client's cause of a disconnect that was asked for.
 _STOPPED = "stopped"
-#: Channels whose events make bars; where none of them is streamed the vendor's bars are the live bars.
+#: Channels of trades; without one, the vendor's bars are the live bars.
 _TRADE_CHANNELS = frozenset({"T", "XT"})
-#: Rows that come before the tape's clock knows the day; more are left to the lake.
+#: Batches held until the tape's clock knows the day; later ones are left to ingest.
 _MOST_EARLY = 10_000
-#: Ticks wait so long for others before live rows are built of them: a handful costs as much as hundreds do.
+#: Ticks are joined for this long before live rows are built: a handful costs as much as hundreds.
 _GATHER_S = 0.05
 _GATHERED_TICKS = 5_000
-#: What was said about unknown events is not said again for each of them.
+#: Unknown names that are logged, each once.
 _LOGGED_KINDS = 100
 
 
 @dataclass
 class Counts:
-    """What went through since the start."""
+    """Totals since the start."""
 
     events: int = 0
     malformed_frames: int = 0
@@ -58,12 +58,10 @@ class Pipeline:
     """One market's worker. Not for use by several threads at once.
 
     Args:
-        market: the market.
-        subscriptions: what the stream was asked for.
-        clock, interruptions: of this market, used by the pipeline alone.
-        watch: the detectors.
-        alerts, builder, rows, keeper: take alerts, ticks to build from, live rows, and what is to be kept.
-        latencies: of alerts, from the arrival of their frames.
+        subscriptions: the channels asked for.
+        clock, interruptions, watch: of this market, used by the pipeline alone.
+        alerts, builder, rows, keeper: receive alerts, ticks to build from, live rows, and what is to be kept.
+        latencies: receives the time from a frame's arrival to the commit of its alerts.
         steady: seconds of a clock that never jumps.
     """
 
@@ -103,7 +101,7 @@ class Pipeline:
         self._advanced_second = 0
 
     def handle(self, items: Sequence[Frame | Marker]) -> None:
-        """Take frames and markers in order."""
+        """Process frames and markers in order."""
         frames: list[Frame] = []
         for item in items:
             if isinstance(item, Frame):
@@ -116,30 +114,29 @@ class Pipeline:
         self.pass_time()
 
     def pass_time(self) -> None:
-        """Let the tape's clock do what it does without events: bars that are complete, feeds that are silent, gaps that end."""
+        """Do what is due without events: complete bars, silent feeds, gaps that end."""
         self.interruptions.tick()
-        self._hand_on(
-            is_due=self._gathered_ticks > _GATHERED_TICKS or self._steady() - self._gathered_since >= _GATHER_S
-        )
+        if self._gathered_ticks > _GATHERED_TICKS or self._steady() - self._gathered_since >= _GATHER_S:
+            self._push_gathered()
         now = self.clock.now()
         mark = self.clock.watermark()
         if now is None or mark is None or mark // NS_PER_SECOND <= self._advanced_second:
             return
         self._advanced_second = mark // NS_PER_SECOND
-        self._give_early(now)
-        self._hand_on()
+        self._push_early(now)
+        self._push_gathered()
         self._builder.advance(mark)
         if self.is_connected:
             self._record(self._watch.tick(now))
 
     def finish(self, *, is_session_over: bool) -> None:
-        """Give out what there is of the days under way; a session that is over is not resumed."""
+        """Build the rows of the current days so far; a session that is over is not resumed."""
         now = self.clock.now()
         if now is None:
             return
-        self._give_early(now)
-        self._hand_on()
-        # Nothing more comes: the newest event is as far as the tape went.
+        self._push_early(now)
+        self._push_gathered()
+        # No events follow: the newest one is the end of the tape.
         self._builder.finish(max(now, self.clock.newest_ns or now))
         if is_session_over:
             self.interruptions.rested()
@@ -151,7 +148,7 @@ class Pipeline:
         times = event_times(batch)
         before_ns = self.clock.newest_ns
         if before_ns is None and times.size:
-            # Of the first batch of all nothing came before: what it lacks may lie before its first event.
+            # The very first batch: what it lacks may lie before its first event.
             before_ns = int(times.min()) - NS_PER_MINUTE
         self.clock.observe(times)
         falls = self._disorder.count(batch)
@@ -159,25 +156,20 @@ class Pipeline:
         self._record(self._watch.observe(present), batch.first_received_ns)
         self._note(batch)
         self.interruptions.saw(times)
-        self._keep(batch, before_ns if batch.malformed_frames or falls else self.clock.newest_ns)
+        tape_ns = before_ns if batch.malformed_frames or falls else self.clock.newest_ns
+        # None until the stretch before this process's first event is judged: a process killed before leaves that to the next.
+        self._keeper.keep(batch, tape_ns if self.interruptions.has_begun else None)
         if batch.malformed_frames:
-            # Where among the batch's frames they were is not known: the gap spans all of them and ends with the next.
-            reason = f"{len(batch.malformed_frames)} frame(s) are no JSON of events"
+            # Their place among the batch's frames is unknown: the gap spans the batch and ends with the next.
+            reason = f"{len(batch.malformed_frames)} frame(s) are not a JSON array of events"
             self.interruptions.interrupted("malformed", reason, newest_ns=before_ns)
         if falls:
             reason = f"the time falls back by over half a minute {falls} time(s): some clock is wrong"
             self.interruptions.interrupted("clock_skew", reason, newest_ns=before_ns)
         self._build(present)
 
-    def _keep(self, batch: StreamBatch, tape_ns: int | None) -> None:
-        """Keep a batch, and how far the tape is on disk with it: never beyond what the book of gaps does not tell of yet.
-
-        A process that is killed before its beginning is judged so leaves the judgement to the next.
-        """
-        self._keeper.keep(batch, tape_ns if self.interruptions.has_begun else None)
-
     def _record(self, changes: Sequence[AlertChange], received_ns: int | None = None) -> None:
-        """Commit what opened, grew or ended; a database that is away is waited for elsewhere."""
+        """Commit alerts that opened, grew or ended; the alert book waits for an unreachable database."""
         if not changes:
             return
         is_committed = self._alerts.record(self.market, changes)
@@ -194,7 +186,7 @@ class Pipeline:
         match marker.kind:
             case "connected":
                 self.is_connected = True
-                _log.info("connected to %s, asking for %d channel(s)", marker.detail, len(self._subscriptions))
+                _log.info("connected to %s, subscribing to %d channel(s)", marker.detail, len(self._subscriptions))
                 self.interruptions.connected(self._subscriptions)
             case "disconnected":
                 was_connected, self.is_connected = self.is_connected, False
@@ -219,8 +211,8 @@ class Pipeline:
         if batch.malformed_frames:
             counts.malformed_frames += len(batch.malformed_frames)
             _log.warning("%d malformed frame(s)", len(batch.malformed_frames))
-        _say_new("event type", batch.unknown_events, counts.unknown_events)
-        _say_new("field", batch.unknown_fields, counts.unknown_fields)
+        _log_new("event type", batch.unknown_events, counts.unknown_events)
+        _log_new("field", batch.unknown_fields, counts.unknown_fields)
 
     def _build(self, batch: StreamBatch) -> None:
         if self._vendor_bars is not None and batch.bars.height:
@@ -234,22 +226,21 @@ class Pipeline:
             if len(self._early) < _MOST_EARLY:
                 self._early.append(batch)
             return
-        self._give_early(now)
+        self._push_early(now)
         if not self._gathered:
             self._gathered_since = self._steady()
         self._gathered.append(batch)
         self._gathered_ticks += batch.trades.height + batch.quotes.height
 
-    def _hand_on(self, *, is_due: bool = True) -> None:
-        """Give the builder the ticks that were gathered."""
-        if not self._gathered or not is_due:
+    def _push_gathered(self) -> None:
+        if not self._gathered:
             return
         batch, now = joined(self._gathered), self.clock.now()
         self._gathered, self._gathered_ticks = [], 0
         if now is not None:
             self._builder.push(batch.trades, batch.quotes, now)
 
-    def _give_early(self, now: int) -> None:
+    def _push_early(self, now: int) -> None:
         if not self._has_begun:
             self._has_begun = True
             if self.clock.is_live:
@@ -259,14 +250,17 @@ class Pipeline:
             self._builder.push(batch.trades, batch.quotes, now)
 
     def _put_bars(self, bars: pl.DataFrame) -> None:
-        """Live bars whose day is judged by their first row: what spans midnight is filed under the day before."""
+        """Write live bars under the day of their first row, also where they span midnight."""
         if bars.height:
             first = int(bars["time"].to_physical()[0])
             self._rows.put(LIVE_BARS, partition_of(self.market, first), bars)
 
 
 def event_times(batch: StreamBatch) -> Times:
-    """The times of a batch's events, int64 ns UTC, frame by frame. Bars speak where nothing else does: they are late."""
+    """The times of a batch's events, int64 ns UTC, frame by frame.
+
+    The ends of bars count only in a batch without other events: bars arrive late.
+    """
     tables = [frame for frame in (batch.quotes, batch.trades, *batch.others.values()) if frame.height]
     if not tables:
         return end_times(batch.bars).to_numpy() if batch.bars.height else np.empty(0, np.int64)
@@ -278,9 +272,9 @@ def event_times(batch: StreamBatch) -> Times:
 
 
 def without_future(batch: StreamBatch, newest_ns: int | None) -> StreamBatch:
-    """A batch without the trades and quotes that are newer than the tape: neither alerts nor live bars are made of them.
+    """A batch without the trades and quotes that are newer than the tape, which make neither alerts nor live bars.
 
-    They are kept like all others, and a source of record is asked what is true of them.
+    The spool keeps them, and a gap has their time range fetched from a source of record.
     """
     if newest_ns is None or all(_newest(rows) <= newest_ns for rows in (batch.trades, batch.quotes)):
         return batch
@@ -292,8 +286,8 @@ def _newest(rows: pl.DataFrame) -> int:
     return int(rows["time"].to_physical().to_numpy().max()) if rows.height else 0
 
 
-def _say_new(what: str, found: Counter[str], known: Counter[str]) -> None:
+def _log_new(what: str, found: Counter[str], known: Counter[str]) -> None:
     for name in found:
         if name not in known and len(known) < _LOGGED_KINDS:
-            _log.warning("%s %r is unknown: it is counted and kept", what, name)
+            _log.warning("unknown %s %r: counted and kept", what, name)
     known.update(found)

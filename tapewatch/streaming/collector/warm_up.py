@@ -1,4 +1,4 @@
-"""A made-up minute that goes a collector's whole way before the first frame: kernels are compiled or loaded by it."""
+"""Compiles or loads every kernel before the first frame, by processing a few made-up minutes."""
 
 import datetime as dt
 import gc
@@ -14,12 +14,12 @@ from tapewatch.streaming.live.tape import LiveTape
 
 _DAY = dt.date(2024, 3, 5)
 _SECONDS = 150
-#: Objects that live for months are not looked at again and again; the young ones are fewer and looked at less often.
-_GARBAGE = (50_000, 20, 100)
+#: Garbage collection: fewer looks at young objects, hardly any at old ones, which live for months.
+_GARBAGE_THRESHOLDS = (50_000, 20, 100)
 
 
 def warm_up(market: Market, detection: DetectionConfig) -> None:
-    """Decode, detect and build a made-up stretch of tape; nothing of it is kept."""
+    """Decode, detect and build made-up events; nothing of them is kept."""
     session = Partition(_DAY, market).session
     decoder, watch, tape = FrameDecoder(market), Watch(market, detection), LiveTape(session)
     start = (session.regular_start + session.regular_end) // 2 // NS_PER_MINUTE * NS_PER_MINUTE
@@ -34,46 +34,24 @@ def warm_up(market: Market, detection: DetectionConfig) -> None:
 
 
 def settle_memory() -> None:
-    """What was made so far lives as long as the process: the collector of garbage leaves it alone from now on."""
+    """Exclude everything made so far from garbage collection: it lives as long as the process."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*_GARBAGE)
+    gc.set_threshold(*_GARBAGE_THRESHOLDS)
 
 
 def _events(market: Market, n: int, ms: int) -> list[dict[str, Any]]:
-    price = 100 + n % 7 / 100
+    bid_and_ask = {"bp": 99.9, "bs": 1, "ap": 100.1, "as": 1, "t": ms}
+    trade = {"p": 100 + n % 7 / 100, "t": ms, "i": str(n)}
     match market:
         case Market.CRYPTO:
-            trade = {
-                "ev": "XT",
-                "pair": "BTC-USD",
-                "p": price,
-                "t": ms,
-                "s": 0.5,
-                "c": [2],
-                "i": str(n),
-                "x": 1,
-                "r": ms,
-            }
-            quote = {"ev": "XQ", "pair": "BTC-USD", "bp": 99.9, "bs": 1, "ap": 100.1, "as": 1, "t": ms, "x": 1, "r": ms}
-            return [trade, quote]
+            pair = {"pair": "BTC-USD", "x": 1, "r": ms}
+            return [{"ev": "XT", "s": 0.5, "c": [2]} | pair | trade, {"ev": "XQ"} | pair | bid_and_ask]
         case Market.FOREX:
             return [{"ev": "C", "p": "EUR/USD", "x": 48, "a": 1.1 + n / 1e5, "b": 1.09, "t": ms}]
         case Market.INDICES:
             return [{"ev": "V", "val": 5000 + n, "T": "I:SPX", "t": ms}]
         case _:
-            name = "O:SPY251219C00650000" if market is Market.OPTIONS else "ZZZZ"
-            trade = {
-                "ev": "T",
-                "sym": name,
-                "x": 4,
-                "i": str(n),
-                "z": 3,
-                "p": price,
-                "s": 100,
-                "c": [],
-                "t": ms,
-                "q": n,
-            }
-            quote = {"ev": "Q", "sym": name, "bx": 4, "bp": 99.9, "bs": 1, "ax": 7, "ap": 100.1, "as": 1, "t": ms}
-            return [trade, quote | {"q": n, "z": 3, "c": 0}]
+            symbol = {"sym": "O:SPY251219C00650000" if market is Market.OPTIONS else "ZZZZ", "q": n, "z": 3}
+            quote = {"ev": "Q", "bx": 4, "ax": 7, "c": 0} | symbol | bid_and_ask
+            return [{"ev": "T", "x": 4, "s": 100, "c": []} | symbol | trade, quote]

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from tapewatch.market.copies import is_numbered
 from tapewatch.market.instruments import Partition
 from tapewatch.market.live_tables import STREAM_BATCHES, STREAMED
 from tapewatch.market.prices import is_no_price, is_no_side, price_rule
@@ -32,7 +33,6 @@ from tapewatch.streaming.ingest.merge import (
     IS_RECORD,
     LINE,
     REVISED,
-    identity,
     lake_table,
     merge,
 )
@@ -274,7 +274,7 @@ def _sift(table: Table, partition: Partition, rows: pl.DataFrame) -> tuple[pl.Da
             f"time lies outside {partition}",
         )
     ]
-    needs_number = "sequence_number" in identity(table, partition.market)
+    needs_number = is_numbered(table, partition.market)
     for column in table.columns:
         value = pl.col(column.name)
         if not column.is_nullable and (column.name != "sequence_number" or needs_number):

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from tapewatch.market.copies import identity, is_numbered
 from tapewatch.market.instruments import Market
 from tapewatch.market.live_tables import STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.schema import Table
@@ -23,8 +24,6 @@ BATCH, LINE, IS_RECORD = "_batch", "_line", "_is_record"
 _RANK, _COPY = "_rank", "_copy"
 #: What became of a delivered row.
 ADDED, REVISED, REPEATED = 0, 1, 2
-_NUMBERED = (Market.STOCKS, Market.FUTURES)
-_POSITIONED = (Market.CRYPTO, Market.FOREX)
 #: Stretches that a source of record delivered whole: symbol, start, end (ns, half-open).
 INTERVALS: Final = pl.Schema({"symbol": SYMBOL, "start": pl.Int64(), "end": pl.Int64()})
 
@@ -42,21 +41,6 @@ class Merged:
 def lake_table(table: Table) -> Table:
     """The lake's table for a streamed one."""
     return {STREAM_TRADES.name: TRADES, STREAM_QUOTES.name: QUOTES}.get(table.name, table)
-
-
-def identity(table: Table, market: Market) -> tuple[str, ...]:
-    """The columns that tell one row of a lake table from another; none where only content does."""
-    if table is STREAM_BARS:
-        return table.key
-    if table is TRADES and market is Market.CRYPTO:
-        return ("symbol", "exchange", "id")
-    is_numbered = market in _NUMBERED or (table is QUOTES and market is Market.OPTIONS)
-    return ("symbol", "sequence_number") if table in (TRADES, QUOTES) and is_numbered else ()
-
-
-def is_positioned(table: Table, market: Market) -> bool:
-    """Whether `sequence_number` is the row's position in its symbol's day, for want of a number of the vendor's."""
-    return (table in (TRADES, QUOTES) and market in _POSITIONED) or (table is TRADES and market is Market.OPTIONS)
 
 
 def merge(
@@ -249,7 +233,7 @@ def _in_order(table: Table, market: Market, rows: pl.DataFrame) -> pl.DataFrame:
     """Sorted as the table says, numbered by position where nothing else numbers."""
     names = sorted(rows["symbol"].unique().cast(pl.String))
     by_name = rows.with_columns(_name=pl.col("symbol").cast(pl.String).cast(pl.Enum(names)))
-    if not is_positioned(table, market):
+    if table not in (TRADES, QUOTES) or is_numbered(table, market):
         order = ["_name", *(name for name in table.sort if name != "symbol")]
         return by_name.sort(order, maintain_order=True).drop("_name")
     order = ["_name", *(name for name in ("time", "exchange", "id") if name in table.schema)]

@@ -1,4 +1,1 @@
-"""The tape of the current day in memory: ticks in arrival order, the tape's clock, live bars and microstructure rows.
-
-Threads, files and databases belong to the collector.
-"""
+"""The current day in memory: ticks in order of arrival, the tape's clock, live bars and microstructure rows."""

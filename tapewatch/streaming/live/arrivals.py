@@ -1,16 +1,16 @@
-"""Streamed trades and quotes as columns of the tick buffers: own codes for symbols, a number that tells ticks apart."""
-
-from collections.abc import Mapping
+"""Streamed trades and quotes as columns of the tick buffers, with codes for symbols and a number that identifies ticks."""
 
 import numpy as np
 import polars as pl
 
 from tapewatch.market.arrays import Array, flat, trade_traits, withdrawn
-from tapewatch.market.conditions import Updates
-from tapewatch.market.instruments import Market, Session
+from tapewatch.market.conditions import STOCK_UPDATE_RULES
+from tapewatch.market.copies import identity
+from tapewatch.market.instruments import Session
+from tapewatch.market.tables import TRADES
 from tapewatch.streaming.live.tick_buffer import Columns
 
-# An id of so many digits, padded behind, and their count order as the text does and leave room for the exchange.
+# Digits of an id, padded on the right, and their count sort as the text does and leave room for the exchange.
 _DIGITS, _EXCHANGE_SHIFT = 13, 48
 _UNKNOWN = -1
 # Traits are a byte.
@@ -18,17 +18,17 @@ _UNREAD = 1 << 8
 
 
 class SymbolCodes:
-    """Numbers symbols from 0 in the order in which they are met."""
+    """Numbers symbols from 0 in order of appearance."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
         self._by_name: dict[str, int] = {}
         self._by_physical = np.full(64, _UNKNOWN, dtype=np.int64)
-        # Categories are shared within the process; one that is held keeps its physical code.
+        # Categories are shared within the process; a series that is held keeps their physical codes.
         self._held: list[pl.Series] = []
 
     def codes(self, symbols: pl.Series) -> Array:
-        """The code of each row's symbol; unknown symbols get the next ones."""
+        """The code of each row's symbol; new symbols get the next codes."""
         physical = flat(symbols)
         highest = int(physical.max())
         if highest >= self._by_physical.size:
@@ -36,18 +36,18 @@ class SymbolCodes:
             self._by_physical = np.append(self._by_physical, room)
         codes = self._by_physical[physical]
         if codes.min() == _UNKNOWN:
-            self._learn(symbols.filter(pl.Series(codes == _UNKNOWN)).unique(maintain_order=True))
+            self._add_new(symbols.filter(pl.Series(codes == _UNKNOWN)).unique(maintain_order=True))
             codes = self._by_physical[physical]
         return codes
 
     def add(self, names: list[str]) -> None:
-        """Number symbols that are known by name."""
+        """Number symbols by name."""
         for name in names:
             if name not in self._by_name:
                 self._by_name[name] = len(self.names)
                 self.names.append(name)
 
-    def _learn(self, unknown: pl.Series) -> None:
+    def _add_new(self, unknown: pl.Series) -> None:
         names = unknown.cast(pl.String).to_list()
         self.add(names)
         self._held.append(unknown)
@@ -55,19 +55,18 @@ class SymbolCodes:
 
 
 class Arrivals:
-    """Turns frames into columns; counts arrivals, since those without a number of their own keep their order."""
+    """Turns frames into columns; numbers ticks without an identity by arrival, to keep their order."""
 
-    def __init__(self, session: Session, rules: Mapping[int, Updates]) -> None:
+    def __init__(self, session: Session) -> None:
         self.symbols = SymbolCodes()
         self._session = session
         self._held: list[pl.Series] = []
-        self._rules = rules
         self._count = 0
         self._traits = np.full(64, _UNREAD, dtype=np.uint32)
 
     def trades(self, frame: pl.DataFrame) -> tuple[Columns, Array]:
-        """`STREAM_TRADES` rows as `TRADE_COLUMNS`, and which of them have an identity."""
-        if self._session.market is Market.CRYPTO:
+        """`STREAM_TRADES` rows as `TRADE_COLUMNS`, and whether each has an identity (see `market.copies`)."""
+        if "id" in identity(TRADES, self._session.market):
             number, is_known = self._numbers_by_id(frame)
         else:
             number, is_known = self._numbers(frame)
@@ -79,7 +78,7 @@ class Arrivals:
         return (*self._place(frame, number), *values), is_known
 
     def quotes(self, frame: pl.DataFrame) -> tuple[Columns, Array]:
-        """`STREAM_QUOTES` rows as `QUOTE_COLUMNS`, and which of them have an identity."""
+        """`STREAM_QUOTES` rows as `QUOTE_COLUMNS`, and whether each has an identity."""
         number, is_known = self._numbers(frame)
         values = tuple(flat(frame[name]) for name in ("bid_price", "ask_price", "bid_size", "ask_size"))
         return (*self._place(frame, number), *values), is_known
@@ -89,7 +88,7 @@ class Arrivals:
         return codes, flat(frame["time"]), number, np.zeros(frame.height, dtype=np.bool_)
 
     def _traits_of(self, conditions: pl.Series) -> Array:
-        """Each row's traits; those of condition lists met for the first time are read once."""
+        """Each row's traits; every condition list is read once."""
         physical = flat(conditions)
         highest = int(physical.max())
         if highest >= self._traits.size:
@@ -97,7 +96,7 @@ class Arrivals:
         traits = self._traits[physical]
         if traits.max() == _UNREAD:
             unread = conditions.filter(pl.Series(traits == _UNREAD)).unique()
-            read, codes = trade_traits(unread, self._session, self._rules), flat(unread)
+            read, codes = trade_traits(unread, self._session, STOCK_UPDATE_RULES), flat(unread)
             self._traits[codes] = read[codes]
             self._held.append(unread)
             traits = self._traits[physical]
@@ -111,7 +110,7 @@ class Arrivals:
         return np.where(is_known, flat(sequence, null=0), self._arrival_numbers(frame.height)), is_known
 
     def _numbers_by_id(self, frame: pl.DataFrame) -> tuple[Array, Array]:
-        """Numbers that order trades of one instant by exchange and id, as the lake does; other texts by their hash."""
+        """Numbers that sort trades of one instant by exchange and id, as the lake does; ids that are no number by hash."""
         text = frame["id"]
         is_known = text.is_not_null().to_numpy()
         digits = text.str.len_chars().fill_null(0)

@@ -1,4 +1,4 @@
-"""The tape's own clock: how far the market's time has come, judged from event times that may be late, early or absent."""
+"""The tape's clock: the market's present time, estimated from event times that may be late, wrong or missing."""
 
 import time
 from collections.abc import Callable
@@ -23,12 +23,13 @@ _HOLD_EVENTS = 512
 class TapeClock:
     """The tape's present, and the time up to which it is taken to be complete.
 
-    Follows the median of the last 31 event times, so that single skewed events mean nothing. A leap of that median (10 s on a
-    live tape, a minute on a replayed one) counts only where events lie all along the way, or once it has lasted 2 s or 512
-    events; one beyond the wall clock only by the number of its events. A tape that is live (close to the wall clock less the plan's delay) goes on in silence
-    with the steady clock. The wall clock decides only whether a tape is live: later jumps of it change nothing.
+    The present follows the median of the last 31 event times, so single wrong times have no effect. A leap of that median
+    (over 10 s on a live tape, a minute on a replayed one) is accepted if events lie all along the way, or once it has
+    lasted 2 s or 512 events; a leap beyond the wall clock only after 512 events. A live tape (close to the wall clock less
+    the plan's delay) advances with the steady clock while no events arrive. The wall clock decides only whether a tape is
+    live: later jumps of it change nothing.
 
-    All times are int64 ns UTC. Not for use by several threads at once.
+    All times are int64 ns UTC. Not thread-safe.
 
     Args:
         lateness_ns: how much later than its neighbours an event may arrive.
@@ -45,7 +46,7 @@ class TapeClock:
         steady: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.is_live = False
-        #: The latest event time that the clock believes; None before the first.
+        #: The latest event time that the clock accepts; None before the first.
         self.newest_ns: int | None = None
         self._lateness_ns = lateness_ns
         self._delay_ns = delay_ns
@@ -60,23 +61,23 @@ class TapeClock:
 
     @property
     def is_settled(self) -> bool:
-        """Whether it knows the time and no leap is waiting to be believed."""
+        """Whether the present is known and no leap is pending."""
         return self._tape is not None and self._leap is None
 
     @property
     def outside_ns(self) -> int:
-        """What a live tape's time would be, by the wall clock."""
+        """The present of a live tape by the wall clock."""
         return self._wall() - self._delay_ns
 
     def settle(self) -> None:
-        """Nothing more comes for now: a leap that waits is believed, unless it leads beyond the wall clock."""
+        """Accept a pending leap, as no more events follow for now, unless it leads beyond the wall clock."""
         if self._leap is not None:
             since, seen = self._leap
             self._leap = (since - _HOLD_NS, seen)
             self.now()
 
     def observe(self, times: Times) -> None:
-        """Take note of event times, in order of arrival."""
+        """Add event times, in order of arrival."""
         if not times.size:
             return
         steady = self._steady()
@@ -85,21 +86,21 @@ class TapeClock:
         self._offsets = np.concatenate([self._offsets, recent - steady])[-_RING:]
         self._seen += times.size
         self._follow(steady, times)
-        self._believe(times, steady)
+        self._accept(times, steady)
 
     def now(self) -> int | None:
-        """The tape's present; None before enough events said what it is."""
+        """The tape's present; None before there were enough events."""
         steady = self._steady()
         if self._leap is not None:
             self._follow(steady, self._times)
-            self._believe(self._times, steady)
+            self._accept(self._times, steady)
         if self._tape is None:
             return None
         self._tape = self._present(steady)
         return self._tape
 
     def watermark(self) -> int | None:
-        """The tape is complete up to here, as far as allowed lateness goes; never moves backwards."""
+        """The time up to which the tape is complete, given the allowed lateness; never moves backwards."""
         now = self.now()
         return None if now is None else now - self._lateness_ns
 
@@ -107,18 +108,18 @@ class TapeClock:
         offset = _median(self._offsets)
         is_live = self._is_live(offset, steady)
         candidate = steady + offset if is_live else _median(self._times)
-        if not self._is_believed(candidate, steady, times, is_live=is_live):
+        if not self._is_accepted(candidate, steady, times, is_live=is_live):
             return
         self._tape = candidate if self._tape is None else max(self._present(steady), candidate)
         self._leap, self._offset, self.is_live = None, offset, is_live
 
     def _is_live(self, offset: int, steady: int) -> bool:
-        # A tape that went with the steady clock goes on so, whatever the wall clock says meanwhile.
+        # A live tape that keeps pace with the steady clock stays live, whatever the wall clock does.
         if self.is_live and abs(offset - self._offset) <= _STEADY_DRIFT_NS:
             return True
         return abs(self._wall() - self._delay_ns - (steady + offset)) <= _NEAR_WALL_NS
 
-    def _is_believed(self, candidate: int, steady: int, times: Times, *, is_live: bool) -> bool:
+    def _is_accepted(self, candidate: int, steady: int, times: Times, *, is_live: bool) -> bool:
         if self._tape is None:
             is_leap = not is_live
         else:
@@ -134,12 +135,12 @@ class TapeClock:
             return True
         return steady - since >= _HOLD_NS and candidate <= self._wall() + _REPLAY_STEP_NS
 
-    def _believe(self, times: Times, steady: int) -> None:
+    def _accept(self, times: Times, steady: int) -> None:
         if self._tape is None:
             return
-        credible = times[times <= self._present(steady) + self._step]
-        if credible.size:
-            newest = int(credible.max())
+        accepted = times[times <= self._present(steady) + self._step]
+        if accepted.size:
+            newest = int(accepted.max())
             self.newest_ns = newest if self.newest_ns is None else max(self.newest_ns, newest)
 
     def _present(self, steady: int) -> int:
@@ -152,7 +153,7 @@ class TapeClock:
 
 
 def _is_bridged(times: Times, start: int, end: int, step: int) -> bool:
-    """Whether no stretch between the two is longer than a step without an event."""
+    """Whether events lie between the two times, none further from the next than a step."""
     between = np.sort(times[(times > start) & (times < end)])
     return bool((np.diff(between, prepend=start, append=end) <= step).all())
 

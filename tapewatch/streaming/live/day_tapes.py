@@ -1,4 +1,4 @@
-"""The live tapes of the days that are under way: one a session day, two around midnight."""
+"""The live tapes of the current days: one for each session, so two around midnight."""
 
 import datetime as dt
 from collections.abc import Callable, Iterator
@@ -9,8 +9,9 @@ from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition, Sessi
 from tapewatch.store.spool.files import market_days
 from tapewatch.streaming.live.tape import HORIZON_MINUTES, LiveRows, LiveTape
 
-#: A day may begin and end so much before the tape's clock says so.
+#: A day may begin and end this long before the tape's clock reaches it.
 _EARLY_NS = NS_PER_MINUTE
+_HORIZON_NS = HORIZON_MINUTES * NS_PER_MINUTE
 
 DayRows = tuple[Partition, LiveRows]
 
@@ -18,48 +19,38 @@ DayRows = tuple[Partition, LiveRows]
 class DayTapes:
     """One market's live tapes by day.
 
-    A day opens with the first row that comes while the tape's clock is in it, and closes a horizon of revisions after its
-    end. Rows of other days are counted and left to the lake.
+    A day opens with the first row that arrives while the tape's clock is in it, and closes a horizon of revisions after
+    its end. Rows of other days are counted and left to ingest.
 
     Args:
-        market: the market.
-        make: a live tape for a session, which gives out rows from a time on.
-        horizon_minutes: how long a day is kept after its end for late rows.
+        make: makes a live tape for a session that emits rows from a time on.
     """
 
     def __init__(
         self,
         market: Market,
         make: Callable[[Session, int | None], LiveTape] | None = None,
-        *,
-        horizon_minutes: int = HORIZON_MINUTES,
     ) -> None:
         self._market = market
         self._make = make or (lambda session, emit_from_ns: LiveTape(session, emit_from_ns=emit_from_ns))
-        #: Since when the tape is watched, where it was under way before: nobody knows that earlier minutes were silent.
+        #: Start of watching, for a tape that was already under way: earlier minutes may not count as silent.
         self.watched_from_ns: int | None = None
-        self._horizon_ns = horizon_minutes * NS_PER_MINUTE
         self._tapes: dict[dt.date, tuple[Session, LiveTape]] = {}
         self._too_late_before = 0
         self.off_day_rows = 0
 
-    @property
-    def days(self) -> list[dt.date]:
-        """The days under way."""
-        return sorted(self._tapes)
-
-    def take_up(self, session: Session, tape: LiveTape) -> None:
-        """Go on with a day that an earlier process began."""
+    def resume(self, session: Session, tape: LiveTape) -> None:
+        """Continue a day that an earlier process began."""
         self._tapes[session.date] = session, tape
 
     @property
     def too_late_rows(self) -> int:
-        """Rows that came after the horizon of revisions."""
-        # Asked from other threads, while days open and close.
+        """Rows that arrived after the horizon of revisions."""
+        # Other threads read this while days open and close.
         return self._too_late_before + sum(tape.too_late for _, tape in list(self._tapes.values()))
 
     def push(self, trades: pl.DataFrame, quotes: pl.DataFrame, now_ns: int) -> None:
-        """Give rows to their days. `now_ns` is the tape's present, which says what days are under way."""
+        """Add rows to their days. `now_ns` is the tape's present, which decides which days are open."""
         quotes_by_day = dict(market_days(quotes, self._market))
         for day, rows in market_days(trades, self._market):
             self._push(day, rows, quotes_by_day.pop(day, quotes.clear()), now_ns)
@@ -67,15 +58,15 @@ class DayTapes:
             self._push(day, trades.clear(), rows, now_ns)
 
     def advance(self, through_ns: int) -> Iterator[DayRows]:
-        """What is complete up to a time, day by day; days that are over by more than the horizon are closed."""
+        """The rows complete up to a time, day by day; days that ended more than a horizon before are closed."""
         for day, (session, tape) in sorted(self._tapes.items()):
             partition = Partition(day, self._market)
             yield partition, tape.advance(min(through_ns, session.day_end))
-            if through_ns >= session.day_end + self._horizon_ns:
+            if through_ns >= session.day_end + _HORIZON_NS:
                 yield from self._close(day)
 
     def close(self, now_ns: int) -> Iterator[DayRows]:
-        """Close the days whose sessions are over at `now_ns`, and give out what is complete of the others."""
+        """Close the days whose sessions are over at `now_ns`, and return the complete rows of the others."""
         for day, (session, tape) in sorted(self._tapes.items()):
             if now_ns >= session.regular_end - _EARLY_NS:
                 yield from self._close(day)
@@ -103,8 +94,6 @@ class DayTapes:
             return None
         begun = self.watched_from_ns
         is_late = begun is not None and session.day_start < begun < session.day_end
-        self._tapes[day] = (
-            session,
-            self._make(session, begun // NS_PER_MINUTE * NS_PER_MINUTE if begun and is_late else None),
-        )
-        return self._tapes[day][1]
+        tape = self._make(session, begun // NS_PER_MINUTE * NS_PER_MINUTE if begun and is_late else None)
+        self._tapes[day] = session, tape
+        return tape

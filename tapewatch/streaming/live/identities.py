@@ -1,34 +1,29 @@
-"""Which ticks have been seen, and at what time: a hash table that keeps to the ticks still held."""
+"""A hash table of the ticks seen and their event times, limited to the ticks still held."""
 
 import numpy as np
 
 from tapewatch.market.arrays import Array
 from tapewatch.market.compiled import njit
 
-#: Four MiB: a busy market is in it without growing, and a quiet one pays for the pages it touches only.
+#: Four MiB: enough for a busy market; a quiet one only pays for the pages that it touches.
 _SMALLEST, _FULL = 1 << 18, 0.7
 
 
 class Identities:
-    """Identity to time of event, for ticks no older than the last `forget`."""
+    """Maps a tick's identity to its event time, for ticks no older than the last `forget`."""
 
     def __init__(self) -> None:
         self._slots = np.zeros((_SMALLEST, 2), dtype=np.int64)
         self._used = 0
         self._oldest = 1
 
-    @property
-    def nbytes(self) -> int:
-        """Memory held."""
-        return int(self._slots.nbytes)
-
     def enter(self, group: Array, number: Array, time: Array, is_known: Array) -> Array:
-        """Enter ticks in order; returns at what time each had been seen before, 0 where it is new or has no identity.
+        """Add ticks in order; returns the time at which each was seen before, 0 if it is new or has no identity.
 
         Args:
-            group: int64, small; numbers of different groups are different ticks.
+            group: int64, small; equal numbers in different groups are different ticks.
             number: int64, the tick's number within its group.
-            time: int64, after 0.
+            time: int64, above 0.
             is_known: bool, whether the tick has an identity.
         """
         if self._used + number.size > self._slots.shape[0] * _FULL:
@@ -38,13 +33,13 @@ class Identities:
         return before
 
     def forget(self, oldest: int) -> None:
-        """Ticks before `oldest` need not be known any more; they go when the room is wanted."""
+        """Let ticks before `oldest` be removed when room is needed."""
         self._oldest = max(self._oldest, oldest)
 
     def _make_room(self, count: int) -> None:
         held = self._slots[self._slots[:, 1] >= self._oldest]
         size = _SMALLEST
-        # Half full at most, so that room is not made again at once.
+        # At most half full, so that this is not needed again at once.
         while size < 2 * (held.shape[0] + count):
             size *= 2
         self._slots = np.zeros((size, 2), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""A day under way, taken up where an earlier process left it: what lies in lake and spool goes through a fresh live tape."""
+"""Resumes the current day after a restart: plays its rows in lake and spool through a fresh live tape."""
 
 import logging
 from collections.abc import Iterator
@@ -17,38 +17,38 @@ from tapewatch.store.spool.rows import DamagedFileError, read_rows
 from tapewatch.streaming.live.tape import HORIZON_MINUTES, LiveTape
 
 _log = logging.getLogger(__name__)
-#: More would keep the stream waiting too long; features of such a day start anew.
+#: Rows to play back at most: more would delay the stream too long, and features of such a day start afresh.
 MOST_ROWS = 8_000_000
 _STEP_NS = 10 * NS_PER_MINUTE
 
 
-def taken_up(
+def resumed_tape(
     session: Session, until_ns: int, spool_root: Path, lake: Lake | None, *, symbols: tuple[str, ...] = ()
 ) -> LiveTape:
-    """A live tape of a session that has seen everything up to `until_ns` that lake and spool hold.
+    """A live tape with every row of a session up to `until_ns` that lake and spool hold.
 
-    It gives out rows again from a horizon before that time on: what an earlier process may not have written. Where there is
-    too much to go through, it starts with the first whole minute after that time.
+    It emits again the rows of the last horizon before that time, which an earlier process may not have written. With more
+    than `MOST_ROWS` to play back it is empty and starts with the first whole minute after that time.
     """
     emit_from = max(session.day_start, until_ns - HORIZON_MINUTES * NS_PER_MINUTE)
     emit_from -= (emit_from - session.day_start) % NS_PER_MINUTE
     tape = LiveTape(session, symbols=symbols, emit_from_ns=emit_from)
     partition = Partition(session.date, session.market)
-    # The spool first: what is merged meanwhile is in the lake then, and twice is once.
+    # The spool first: rows merged meanwhile are in the lake then, and duplicates are dropped.
     spooled_trades, spooled_quotes = (_spooled(spool_root, partition, t) for t in (STREAM_TRADES, STREAM_QUOTES))
     trades = _joined(STREAM_TRADES, spooled_trades, _merged(lake, TRADES, partition), until_ns)
     quotes = _joined(STREAM_QUOTES, spooled_quotes, _merged(lake, QUOTES, partition), until_ns)
     if trades.height + quotes.height > MOST_ROWS:
-        _log.warning("%s: %d rows are too many to go through again", partition, trades.height + quotes.height)
-        # Of the minutes before it knows nothing: they are not to be given out as silent.
+        _log.warning("%s: %d rows are too many to play back", partition, trades.height + quotes.height)
+        # The minutes before are unknown: they must not be emitted as silent.
         known_from = until_ns + (session.day_start - until_ns) % NS_PER_MINUTE
         return LiveTape(session, symbols=symbols, emit_from_ns=known_from)
     for end, some_trades, some_quotes in _steps(session, trades, quotes, until_ns):
         tape.push(some_trades, some_quotes)
-        # What is to be given out again comes with the first advance of the day that goes on.
+        # Rows to emit again come with the first advance after the playback.
         if end <= emit_from:
             tape.advance(end)
-    _log.info("%s is taken up: %d trades, %d quotes", partition, trades.height, quotes.height)
+    _log.info("%s is resumed: %d trades, %d quotes", partition, trades.height, quotes.height)
     return tape
 
 
@@ -59,7 +59,7 @@ def _spooled(root: Path, partition: Partition, table: Table) -> list[pl.DataFram
             try:
                 found.append(read_rows(table, [file])[0])
             except (FileNotFoundError, DamagedFileError) as error:
-                # Merged meanwhile: the lake has it.
+                # Merged meanwhile, so the lake has it, or damaged.
                 _log.debug("%s: %s", file.name, error)
     return found
 
@@ -80,7 +80,7 @@ def _joined(table: Table, spooled: list[pl.DataFrame], merged: list[pl.DataFrame
 def _steps(
     session: Session, trades: pl.DataFrame, quotes: pl.DataFrame, until_ns: int
 ) -> Iterator[tuple[int, pl.DataFrame, pl.DataFrame]]:
-    """The rows in stretches of ten minutes, each with the time at which it ends."""
+    """The rows in steps of ten minutes, each with its end."""
     ends = range(session.day_start + _STEP_NS, until_ns + _STEP_NS + 1, _STEP_NS)
     cuts = [np.searchsorted(frame["time"].to_physical().to_numpy(), ends) for frame in (trades, quotes)]
     trade, quote = 0, 0

@@ -1,6 +1,6 @@
-"""A market's day as it comes in: bars and microstructure rows of what is complete, put right when late ticks arrive."""
+"""A market's day as it arrives: bars and microstructure rows of complete time, revised when late ticks arrive."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,27 +9,26 @@ import polars as pl
 from tapewatch.bars.live import LiveBars
 from tapewatch.features.online import OnlineMicrostructure
 from tapewatch.market.arrays import Array
-from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Session
 from tapewatch.market.live_tables import LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.streaming.live.arrivals import Arrivals
 from tapewatch.streaming.live.identities import Identities
 from tapewatch.streaming.live.tick_buffer import Columns, Found, QuoteBuffer, TradeBuffer
 
-#: How far behind the tape's present ticks may come and still count.
+#: How late a tick may arrive and still count.
 HORIZON_MINUTES = 20
-#: Ticks held at most; a busier tape has a shorter horizon.
+#: Most ticks held; a busier tape has a shorter horizon.
 MAX_TICKS = 4_000_000
-#: So many quotes of a minute under way are summed before it ends, so that its end does not hold up the stream.
+#: Quotes of an unfinished minute that are summed as one part, so that its end does not delay the stream.
 PART_TICKS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class LiveRows:
-    """What became known. A row that comes again, its revision raised, replaces the one before.
+    """New rows. A row emitted again, with a higher revision, replaces the one before.
 
-    `withdrawn_*` are keys (`symbol`, `clock`, `time` and `symbol`, `event_time`) of rows whose every tick was taken back:
-    they are no more, as the finished day's table lacks them.
+    `withdrawn_*` are the keys (`symbol`, `clock`, `time` and `symbol`, `event_time`) of rows whose ticks were all withdrawn;
+    such rows are to be deleted.
     """
 
     second_bars: pl.DataFrame
@@ -40,15 +39,14 @@ class LiveRows:
 
 
 _NO_BARS, _NO_ROWS = LIVE_BARS.empty(), LIVE_MICROSTRUCTURE.empty()
-#: When nothing became known.
-NOTHING_NEW = LiveRows(
+_NOTHING_NEW = LiveRows(
     _NO_BARS, _NO_BARS, _NO_ROWS, _NO_BARS.select(LIVE_BARS.key), _NO_ROWS.select(LIVE_MICROSTRUCTURE.key)
 )
 
 
 @dataclass(slots=True)
-class _Minute:
-    """A minute's ticks, and the time before which they are summed."""
+class _TickMinute:
+    """A minute's ticks; those before `done` are summed."""
 
     done: int
     trades: TradeBuffer = field(default_factory=TradeBuffer)
@@ -60,27 +58,25 @@ class _Minute:
 
 
 class LiveTape:
-    """One market's day, fed with what a stream delivers.
+    """One market's day, fed with the rows of a stream.
 
-    At the day's end the last revisions are the rows of `time_bars`, `minute_bars` and `microstructure` for the same tape,
-    bit for bit, whatever the pieces in which it came and their order within the horizon. A tick's identity is its symbol and
-    sequence number, that of a crypto trade its symbol, exchange and id; of two with one identity the later arrival
-    counts. Ticks without identity all count, those of one instant in the order of arrival.
+    At the day's end the last revisions equal the rows of `time_bars`, `minute_bars` and `microstructure` for the same tape,
+    bit for bit, however the tape was cut and in whatever order it arrived within the horizon. Of several copies of a tick
+    the last to arrive counts (see `market.copies`). Ticks without identity all count, at one instant in order of arrival.
 
     Args:
         session: the day.
-        symbols: symbols watched: they have rows whether or not anything comes. Others join when their first tick
-            comes, with the rows that they lack so far.
-        horizon_minutes: how late a tick or correction may come.
-        max_ticks: ticks held at most; where minutes bring more, the horizon shrinks.
-        part_ticks: quotes of a minute that make a part of it.
-        emit_from_ns: rows and bars that start earlier are computed, not given out: for a tape that is played back first.
-        rules: condition code to allowed fields, for stocks.
+        symbols: symbols that have rows even without ticks. Others join with their first tick, and then get the rows that
+            they lack so far.
+        horizon_minutes: how late a tick or correction may arrive.
+        max_ticks: most ticks held; with more, the horizon shrinks.
+        part_ticks: quotes of a minute that are summed as one part.
+        emit_from_ns: earlier rows and bars are computed but not emitted: for a tape that is played back first.
 
     Attributes:
         last_time_ns: the latest event time seen, 0 before the first.
-        duplicates: ticks that repeated one, counted when their minute is next put in order.
-        corrections: ticks that replaced one of other content, likewise.
+        duplicates: ticks that repeated another, counted when their minute is next sorted.
+        corrections: ticks that replaced another of different content, likewise.
         too_late: ticks older than the horizon, left out.
         outside_day: ticks of another day, left out.
     """
@@ -94,7 +90,6 @@ class LiveTape:
         max_ticks: int = MAX_TICKS,
         part_ticks: int = PART_TICKS,
         emit_from_ns: int | None = None,
-        rules: Mapping[int, Updates] = STOCK_UPDATE_RULES,
     ) -> None:
         self.session = session
         self.last_time_ns = self.duplicates = self.corrections = self.too_late = self.outside_day = 0
@@ -102,39 +97,38 @@ class LiveTape:
         self._max_ticks = max_ticks
         self._part_ticks = part_ticks
         self._emit_from = session.day_start if emit_from_ns is None else emit_from_ns
-        self._arrivals = Arrivals(session, rules)
+        self._arrivals = Arrivals(session)
         self._arrivals.symbols.add(list(symbols))
         self._seen = {"trades": Identities(), "quotes": Identities()}
         self._bars = LiveBars(session)
         self._rows = OnlineMicrostructure(session, horizon_minutes=horizon_minutes)
         self._known = 0
-        self._minutes: dict[int, _Minute] = {}
+        self._minutes: dict[int, _TickMinute] = {}
         self._late: dict[int, list[Array]] = {}
-        # Minutes before `_next` are passed, seconds before `_seconds_done` built; nothing changes before `_oldest`.
+        # Minutes before `_next` are summed, seconds before `_seconds_done` built; nothing changes before `_oldest`.
         self._next = self._seconds_done = self._oldest = session.day_start
 
     @property
     def held_ticks(self) -> int:
-        """Ticks in memory."""
         return sum(minute.count for minute in self._minutes.values())
 
     def push(self, trades: pl.DataFrame | None = None, quotes: pl.DataFrame | None = None) -> None:
-        """Take `STREAM_TRADES` and `STREAM_QUOTES` rows in the order of arrival."""
+        """Add `STREAM_TRADES` and `STREAM_QUOTES` rows in order of arrival."""
         if trades is not None and trades.height:
             self._take("trades", *self._arrivals.trades(trades))
         if quotes is not None and quotes.height:
             self._take("quotes", *self._arrivals.quotes(quotes))
 
     def advance(self, through_ns: int) -> LiveRows:
-        """Everything that ends by `through_ns` and was not given out; with each further second, all that has changed.
+        """The rows that end by `through_ns` and are new or have changed since the last call.
 
-        Between whole seconds nothing is given out: on a busy tape some tick is always late.
+        Nothing is emitted between whole seconds: on a busy tape some tick is always late.
         """
         through = min(through_ns, self.session.day_end)
         seconds = max(self._seconds_done, through - (through - self.session.day_start) % NS_PER_SECOND)
         is_closing = seconds == self.session.day_end and self._late
         if seconds == self._seconds_done and not is_closing:
-            return NOTHING_NEW
+            return _NOTHING_NEW
         whole = max(self._next, through - (through - self.session.day_start) % NS_PER_MINUTE)
         self._sweep(whole, seconds)
         done, self._next, self._seconds_done = self._seconds_done, whole, seconds
@@ -151,7 +145,7 @@ class LiveTape:
         )
 
     def close(self) -> LiveRows:
-        """Everything up to the day's end."""
+        """The rows up to the day's end."""
         return self.advance(self.session.day_end)
 
     def _take(self, kind: str, columns: Columns, is_known: Array) -> None:
@@ -171,7 +165,7 @@ class LiveTape:
         self._file(kind, _with_removals(columns, before, has_moved) if has_moved.any() else columns)
 
     def _file(self, kind: str, columns: Columns) -> None:
-        """Put ticks to their minutes, and note those that change what was given out."""
+        """Add ticks to their minutes, and note those that change emitted rows."""
         time = columns[1]
         first, last = (at - (at - self.session.day_start) % NS_PER_MINUTE for at in (int(time.min()), int(time.max())))
         if first == last:
@@ -183,7 +177,7 @@ class LiveTape:
                 self._add(kind, start, tuple(column.take(chosen) for column in columns))
 
     def _add(self, kind: str, start: int, columns: Columns) -> None:
-        minute = self._minutes.setdefault(start, _Minute(start))
+        minute = self._minutes.setdefault(start, _TickMinute(start))
         (minute.trades if kind == "trades" else minute.quotes).add(columns)
         done = max(minute.done, self._seconds_done if kind == "trades" else start)
         if start < self._next or start < done:
@@ -192,7 +186,7 @@ class LiveTape:
                 self._late.setdefault(start, []).append(columns[0][is_late])
 
     def _sweep(self, whole: int, seconds: int) -> None:
-        """Pass minutes up to `whole`, the late ones again, and build the seconds up to `seconds`."""
+        """Sum minutes up to `whole`, those with late ticks again, and build the seconds up to `seconds`."""
         again = np.zeros(len(self._arrivals.symbols.names), dtype=np.bool_)
         self._begin_symbols(again)
         late, self._late = self._late, {}
@@ -200,7 +194,7 @@ class LiveTape:
         if again.any():
             first = min(self._minutes, default=first)
         for start in self._starts(min(first, self._next), whole, seconds):
-            minute = self._minutes.setdefault(start, _Minute(start))
+            minute = self._minutes.setdefault(start, _TickMinute(start))
             if start in late:
                 again[np.concatenate(late[start])] = True
             self._count(minute.trades.settle(self._known))
@@ -209,8 +203,8 @@ class LiveTape:
             self._pass_parts(start, minute, now_again, min(seconds, start + NS_PER_MINUTE))
         self._bars.end_sweep()
 
-    def _pass_parts(self, start: int, minute: _Minute, again: Array | None, until: int) -> None:
-        """Sum up a minute: the parts passed before once more where they changed, and the next one if it is due."""
+    def _pass_parts(self, start: int, minute: _TickMinute, again: Array | None, until: int) -> None:
+        """Sum a minute: its earlier parts again where they changed, and the next part if it is due."""
         trades, since = minute.trades.flat(), start
         if minute.done > start and again is not None:
             self._count(minute.quotes.settle_late(self._known, minute.done))
@@ -221,7 +215,7 @@ class LiveTape:
         if until > minute.done and (is_whole or minute.quotes.waiting >= self._part_ticks):
             self._count(minute.quotes.settle(self._known, until))
             quotes, _ = minute.quotes.parts(self._known)[-1]
-            # A minute that turns up between others concerns none but its own symbols.
+            # A late minute between others changes its own symbols only.
             self._rows.pass_part(start, trades, quotes, minute.done, until, again if start < self._next else None)
             minute.done = until
 
@@ -230,7 +224,7 @@ class LiveTape:
         self.corrections += found.corrections
 
     def _begin_symbols(self, again: Array) -> None:
-        """Let symbols met since the last sweep take part, from the day's start on."""
+        """Add the symbols that are new since the last sweep, from the day's start on."""
         names = self._arrivals.symbols.names[self._known :]
         if not names:
             return
@@ -241,14 +235,14 @@ class LiveTape:
         self._known += len(names)
 
     def _starts(self, first: int, whole: int, seconds: int) -> list[int]:
-        """The minutes of a sweep in order: those with ticks, silent regular ones, and the one under way."""
+        """The minutes of a sweep in order: those with ticks, silent regular ones, and the current one."""
         end = whole + NS_PER_MINUTE if seconds > whole else whole
         ticked = {start for start in self._minutes if first <= start < end}
         silent = range(max(self._next, self.session.regular_start), min(whole, self.session.regular_end), NS_PER_MINUTE)
         return sorted(ticked.union(silent))
 
     def _forget(self) -> None:
-        """Let go of minutes beyond the horizon."""
+        """Remove minutes beyond the horizon."""
         oldest, held = max(self._oldest, self._next - self._horizon_ns), self.held_ticks
         for start in sorted(start for start in self._minutes if start < self._next):
             if start >= oldest and held <= self._max_ticks:
@@ -268,7 +262,7 @@ class LiveTape:
 
 
 def _with_removals(columns: Columns, before: Array, has_moved: Array) -> Columns:
-    """The ticks, each that has moved behind one that takes it out of the place that it had at the time `before`."""
+    """The ticks, with a removal at the time `before` ahead of each tick that has moved."""
     moved = np.flatnonzero(has_moved)
     symbol, _, number, _, *values = (column[moved] for column in columns)
     removals = (symbol, before[moved], number, np.ones(moved.size, dtype=np.bool_), *values)

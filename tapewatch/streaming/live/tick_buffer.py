@@ -1,4 +1,4 @@
-"""One minute's trades or quotes as they arrive, and in the order in which a batch would hold them."""
+"""One minute's trades or quotes, collected in order of arrival and sorted as a batch would be."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,8 +8,9 @@ import numpy as np
 from tapewatch.features.records import FlatQuotes
 from tapewatch.market.arrays import Array, FlatTrades
 from tapewatch.market.compiled import njit
+from tapewatch.market.copies import is_superseded
 
-#: Columns of each kind of tick; `is_removed` marks a tick that went elsewhere when its time was corrected.
+#: Columns of each kind of tick; `is_removed` marks a tick whose time was corrected to another place.
 TRADE_COLUMNS = ("symbol", "time", "number", "is_removed", "price", "size", "traits", "withdrawn")
 QUOTE_COLUMNS = ("symbol", "time", "number", "is_removed", "bid", "ask", "bid_size", "ask_size")
 _EVERY_TRAIT = np.arange(256, dtype=np.uint8)
@@ -19,14 +20,14 @@ Columns = tuple[Array, ...]
 
 
 class Found(NamedTuple):
-    """Ticks that came up again: as they were, and with other content."""
+    """Number of ticks delivered again: unchanged, and with other content."""
 
     repeats: int = 0
     corrections: int = 0
 
 
 class TradeBuffer:
-    """The trades of one minute, `TRADE_COLUMNS`. Of trades with one symbol, time and number the last stays."""
+    """The trades of one minute, `TRADE_COLUMNS`. `market.copies` says which of several copies stays."""
 
     def __init__(self) -> None:
         self._settled: Columns | None = None
@@ -35,12 +36,12 @@ class TradeBuffer:
         self.count = 0
 
     def add(self, columns: Columns) -> None:
-        """Take trades in the order of arrival."""
+        """Add trades in order of arrival."""
         self._arrived.append(columns)
         self.count += columns[0].size
 
     def settle(self, symbols: int) -> Found:
-        """Bring into order what has arrived, for symbols 0 to `symbols`."""
+        """Sort what has arrived, for symbols 0 to `symbols`."""
         if not self._arrived:
             self._offsets = _padded(self._offsets, symbols)
             return Found()
@@ -53,14 +54,13 @@ class TradeBuffer:
         return found
 
     def flat(self) -> FlatTrades:
-        """What is settled, as kernels take it."""
+        """The settled trades for kernels."""
         _, time, _, _, price, size, traits, withdrawn = _NO_TRADES if self._settled is None else self._settled
         return FlatTrades(self._offsets, time, price, size, traits, _EVERY_TRAIT, withdrawn)
 
 
 class QuoteBuffer:
-    """The quotes of one minute, `QUOTE_COLUMNS`, settled part by part. Of quotes with one symbol, time and number the last
-    stays."""
+    """The quotes of one minute, `QUOTE_COLUMNS`, settled part by part. `market.copies` says which of several copies stays."""
 
     def __init__(self) -> None:
         self._parts: list[tuple[Columns, Array, int]] = []
@@ -69,16 +69,15 @@ class QuoteBuffer:
 
     @property
     def count(self) -> int:
-        """Quotes held."""
         return self.waiting + self._settled_count
 
     def add(self, columns: Columns) -> None:
-        """Take quotes in the order of arrival."""
+        """Add quotes in order of arrival."""
         self._arrived.append(columns)
         self.waiting += columns[0].size
 
     def settle_late(self, symbols: int, since: int) -> Found:
-        """Join the parts so far, which end at `since`, with what has arrived for them."""
+        """Merge what has arrived for the parts so far, which end at `since`, into them."""
         late, rest = _split(self._arrived, since)
         if not late:
             return Found()
@@ -86,21 +85,21 @@ class QuoteBuffer:
         if sum(part[0][0].size for part in further) <= columns[0].size:
             late = [*(part[0] for part in further), *late]
         else:
-            # Parts follow each other: together they are soon in order, with late ticks among them they are not.
+            # The parts alone follow each other in time and sort quickly; with late ticks they would not.
             columns, offsets, _ = _ordered([part[0] for part in self._parts], symbols)
         columns, offsets, found = _merged(columns, offsets, late, symbols)
         self._keep([(columns, offsets, since)], rest)
         return found
 
     def settle(self, symbols: int, until: int) -> Found:
-        """Make what arrived before `until` the next part."""
+        """Make the quotes of times before `until` the next part."""
         ready, rest = _split(self._arrived, until)
         columns, offsets, found = _ordered(ready, symbols) if ready else (_NO_QUOTES, np.zeros(1, np.int64), Found())
         self._keep([*self._parts, (columns, offsets, until)], rest)
         return found
 
     def parts(self, symbols: int) -> list[tuple[FlatQuotes, int]]:
-        """Settled quotes part by part as kernels take them, and where each part ends."""
+        """The settled quotes of each part for kernels, and the end of each part."""
         return [
             (FlatQuotes(_padded(offsets, symbols), columns[1], *columns[_VALUES:]), until)
             for columns, offsets, until in self._parts
@@ -128,12 +127,12 @@ def _split(pieces: list[Columns], at: int) -> tuple[list[Columns], list[Columns]
 
 
 def _ordered(pieces: list[Columns], symbols: int) -> tuple[Columns, Array, Found]:
-    """Pieces in order of arrival as one, ordered by symbol, time and number, and where each symbol begins."""
+    """Pieces in order of arrival, sorted by symbol, time and number as one, and the start of each symbol."""
     return _finished(*_arranged(pieces, symbols))
 
 
 def _merged(settled: Columns, offsets: Array, pieces: list[Columns], symbols: int) -> tuple[Columns, Array, Found]:
-    """As `_ordered`, of pieces that join what is in order already: only they are sorted, the rest is moved in blocks."""
+    """As `_ordered`, for pieces that join sorted ticks: only the pieces are sorted, the rest is copied in blocks."""
     new, new_offsets, has_repeats = _arranged(pieces, symbols)
     offsets = _padded(offsets, symbols)
     blocks, repeats_settled = _blocks(offsets, settled[1], settled[2], new_offsets, new[1], new[2])
@@ -142,7 +141,7 @@ def _merged(settled: Columns, offsets: Array, pieces: list[Columns], symbols: in
 
 
 def _arranged(pieces: list[Columns], symbols: int) -> tuple[Columns, Array, bool]:
-    """Pieces as one in order, where each symbol begins, and whether ticks are among them that do not stay."""
+    """Pieces sorted as one, the start of each symbol, and whether some ticks among them do not stay."""
     joined = pieces[0] if len(pieces) == 1 else tuple(map(np.concatenate, zip(*pieces, strict=True)))
     order, offsets, has_repeats = _arrange(joined[0], joined[1], joined[2], symbols)
     columns = tuple(column.take(order) for column in joined)
@@ -159,7 +158,7 @@ def _finished(columns: Columns, offsets: Array, has_repeats: bool) -> tuple[Colu
 
 def _frozen(columns: Columns) -> Columns:
     for column in columns:
-        # As the columns of a frame are: one compiled kernel serves both.
+        # Read-only like the columns of a frame, so that one compiled kernel serves both.
         column.flags.writeable = False
     return columns
 
@@ -178,8 +177,8 @@ _NO_QUOTES = _no_rows([np.int64] * 3 + [np.bool_] + [np.float64] * 4)
 
 
 def _without_repeats(columns: Columns) -> tuple[Columns, Found]:
-    """Ordered ticks, the last alone of those with one symbol, time and number; how many repeated or corrected another."""
-    is_replaced = np.append(np.all([column[1:] == column[:-1] for column in columns[:3]], axis=0), [False])
+    """Sorted ticks without those that a later copy replaces, and how many of these repeated or corrected another."""
+    is_replaced = is_superseded(columns[:3])
     at = np.flatnonzero(is_replaced)
     is_same = np.ones(at.size, dtype=np.bool_)
     for column in columns[3:]:
@@ -192,7 +191,7 @@ def _without_repeats(columns: Columns) -> tuple[Columns, Found]:
 
 @njit(cache=True, nogil=True)
 def _arrange(symbol: Array, time: Array, number: Array, symbols: int) -> tuple[Array, Array, bool]:
-    """The stable order by symbol, time and number; where each symbol begins; whether two ticks agree in all three."""
+    """The stable order by symbol, time and number; the start of each symbol; whether two ticks agree in all three."""
     offsets = np.zeros(symbols + 1, dtype=np.int64)
     for row in range(symbol.size):
         offsets[symbol[row] + 1] += 1
@@ -225,9 +224,9 @@ def _arrange(symbol: Array, time: Array, number: Array, symbols: int) -> tuple[A
 def _blocks(
     offsets: Array, time: Array, number: Array, new_offsets: Array, new_time: Array, new_number: Array
 ) -> tuple[Array, bool]:
-    """Rows that stay together where new ticks join settled ones: from the new (1) or the settled (0), first, and end.
+    """Blocks of rows that stay together when new ticks join settled ones, and whether a pair has one time and number.
 
-    A new tick comes behind a settled one of its time and number; whether there is such a pair is the second answer.
+    A block is (1 for new or 0 for settled, first row, end). A new tick comes after a settled one of its time and number.
     """
     blocks = np.empty((2 * (new_time.size + offsets.size), 3), dtype=np.int64)
     count, has_repeats = 0, False
@@ -253,7 +252,7 @@ def _blocks(
 
 @njit(cache=True, nogil=True)
 def _joined(settled: Array, new: Array, blocks: Array) -> Array:
-    """A column of both, block by block."""
+    """A column of settled and new ticks, block by block."""
     joined = np.empty(settled.size + new.size, dtype=settled.dtype)
     at = 0
     for block in range(blocks.shape[0]):

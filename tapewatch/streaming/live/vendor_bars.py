@@ -10,7 +10,7 @@ _WIDTHS_NS = {"1s": NS_PER_SECOND, "1m": NS_PER_MINUTE}
 
 
 class VendorBars:
-    """Turns `STREAM_BARS` into `LIVE_BARS`; a bar that comes again within the horizon is the next revision of it."""
+    """Turns `STREAM_BARS` into `LIVE_BARS`; a bar delivered again within the horizon is its next revision."""
 
     def __init__(self, horizon_ns: int) -> None:
         self._horizon_ns = horizon_ns
@@ -18,7 +18,7 @@ class VendorBars:
         self._newest = 0
 
     def rows(self, bars: pl.DataFrame) -> pl.DataFrame:
-        """`LIVE_BARS` rows, known when their frames came."""
+        """`LIVE_BARS` rows, known when their frames arrived."""
         if bars.is_empty():
             return LIVE_BARS.empty()
         keys = list(
@@ -47,6 +47,6 @@ class VendorBars:
 
 
 def end_times(bars: pl.DataFrame) -> pl.Series:
-    """When streamed bars end, int64 ns UTC: the time that the tape had come to when they were sent."""
+    """The ends of streamed bars, int64 ns UTC: the tape had reached them when the bars were sent."""
     widths = bars["clock"].cast(pl.String).replace_strict(_WIDTHS_NS, return_dtype=pl.Int64)
     return bars["time"].to_physical() + widths

@@ -20,7 +20,7 @@ from orchestration.processes.status import Standing, status_rows, status_table
 from orchestration.processes.streaming import LogTail, source_of, stream_services, streamable
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
-from tapewatch.streaming.collector.metrics import Status
+from tapewatch.streaming.collector.metrics import CollectorStatus
 from tests.support.collectors import eventually
 from tests.support.ports import free_ports
 
@@ -177,7 +177,9 @@ def test_a_log_that_is_being_rotated_is_no_error(tmp_path: Path, monkeypatch: py
 
 
 def test_status_says_what_runs_and_what_does_not() -> None:
-    figures = Status(market="crypto", state="streaming", pid=1, events=5, lag_s=0.25, uptime_s=3_700, restarts=2)
+    figures = CollectorStatus(
+        market="crypto", state="streaming", pid=1, events=5, lag_s=0.25, uptime_s=3_700, restarts=2
+    )
     found = [Standing(Market.CRYPTO, "streaming", "", figures), Standing(Market.STOCKS, "gave up", "see the log")]
     table, note = status_table(found).renderables
     assert [next(iter(column.cells)) for column in table.columns][:4] == ["crypto", "streaming", "0", "0.25s"]

@@ -31,11 +31,11 @@ def test_hours(market: Market, now: str, start: str, end: str) -> None:
     if market is not Market.FOREX or now == "2024-03-09T12:00":
         assert hours.start_ns == ns(start)
     assert hours.end_ns == ns(end)
-    assert hours.hold(ns(now)) == (ns(start) <= ns(now) < ns(end))
+    assert hours.contain(ns(now)) == (ns(start) <= ns(now) < ns(end))
 
 
 def test_crypto_never_sleeps() -> None:
-    assert next_hours(Market.CRYPTO, ns("2024-03-10T02:30", dt.UTC)).hold(ns("2024-03-17T02:30", dt.UTC))
+    assert next_hours(Market.CRYPTO, ns("2024-03-10T02:30", dt.UTC)).contain(ns("2024-03-17T02:30", dt.UTC))
 
 
 def test_a_delayed_tape_ends_later() -> None:
@@ -44,4 +44,4 @@ def test_a_delayed_tape_ends_later() -> None:
 
 
 def test_futures_trade_from_the_evening_before() -> None:
-    assert next_hours(Market.FUTURES, ns("2024-03-10T19:00")).hold(ns("2024-03-11T10:00"))
+    assert next_hours(Market.FUTURES, ns("2024-03-10T19:00")).contain(ns("2024-03-11T10:00"))

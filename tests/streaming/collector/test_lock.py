@@ -47,7 +47,7 @@ def test_a_collector_may_start_while_somebody_asks_whether_one_runs(tmp_path: Pa
         asking.check()
     # The first look finds the lock held; until the second the question is answered.
     with (
-        patch.object(lock_module, "_GLANCE_S", 120),
+        patch.object(lock_module, "_CHECK_S", 120),
         patch("time.sleep", side_effect=lambda _: asking._lock.release(force=True)),
         CollectorLock(tmp_path, Market.CRYPTO) as lock,
     ):

@@ -10,11 +10,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tapewatch.market.instruments import Market
 from tapewatch.streaming.collector.lock import CollectorError
-from tapewatch.streaming.collector.metrics import Latencies, MetricsServer, Rate, Status
+from tapewatch.streaming.collector.metrics import CollectorStatus, Latencies, MetricsServer, Rate
 
 
-def status() -> Status:
-    return Status(market="crypto", state="streaming", pid=7, events=41, open_gaps=2, is_database_away=True)
+def status() -> CollectorStatus:
+    return CollectorStatus(market="crypto", state="streaming", pid=7, events=41, open_gaps=2, is_database_away=True)
 
 
 def fetch(server: MetricsServer, page: str) -> str:

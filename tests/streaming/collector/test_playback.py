@@ -58,7 +58,7 @@ def test_a_day_taken_up_goes_on_as_if_never_left(tmp_path: Path, merged_share: f
                 assert lake.exists(TRADES, PARTITION)
                 assert lake.exists(QUOTES, PARTITION)
 
-    whole, resumed = LiveTape(SESSION), playback.taken_up(SESSION, left_at, tmp_path / "spool", lake)
+    whole, resumed = LiveTape(SESSION), playback.resumed_tape(SESSION, left_at, tmp_path / "spool", lake)
     whole.push(early_trades, early_quotes)
     first = whole.advance(left_at)
     said = {}
@@ -83,7 +83,7 @@ def test_a_day_beyond_the_bound_starts_anew(tmp_path: Path, monkeypatch: pytest.
         spool.add(StreamBatch(trades=trades, quotes=quotes))
     monkeypatch.setattr(playback, "MOST_ROWS", 10)
     left_at = SESSION.regular_start + 10 * NS_PER_MINUTE + 1
-    tape = playback.taken_up(SESSION, left_at, tmp_path, None)
+    tape = playback.resumed_tape(SESSION, left_at, tmp_path, None)
     assert tape.last_time_ns == 0
     tape.push(trades, quotes)
     rows = tape.close().microstructure

@@ -12,11 +12,12 @@ import pytest
 from tapewatch.feeds.stream.decode.decoder import Frame
 from tapewatch.feeds.stream.queue import Marker
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.streaming.collector import collector as collector_module
+from tapewatch.streaming.collector import receiver as receiver_module
 from tapewatch.streaming.collector.builder import Builder
 from tapewatch.streaming.collector.collector import Collector, CollectorConfig
 from tapewatch.streaming.collector.keeper import Keeper
 from tapewatch.streaming.collector.live_database import RowWriter
+from tapewatch.streaming.collector.receiver import Receiver
 from tapewatch.streaming.detection.rules.settings import DetectionConfig
 from tapewatch.streaming.live.day_tapes import DayTapes
 from tapewatch.streaming.live.tape import LiveTape
@@ -75,7 +76,7 @@ def test_what_comes_right_before_a_session_s_end_belongs_to_it(tmp_path: Path) -
 
     def end_session() -> None:
         collector.queue.mark(LAST)
-        collector._session_over.set()
+        collector._receiver.session_over.set()
 
     worker = collector._pipeline = Worker(end_session, collector.queue.close)
     collector._work()
@@ -90,10 +91,10 @@ def test_a_day_may_open_while_somebody_asks_for_the_figures() -> None:
 
         @property
         def too_late(self) -> int:
-            tapes.take_up(NEXT, LiveTape(NEXT))
+            tapes.resume(NEXT, LiveTape(NEXT))
             return 3
 
-    tapes.take_up(DAY, Opening())
+    tapes.resume(DAY, Opening())
     assert tapes.too_late_rows == 3
 
 
@@ -111,7 +112,7 @@ def test_a_thread_that_fails_at_the_very_end_is_heard_of(tmp_path: Path, thread:
 
     with (
         patch.object(thread, name, fail),
-        patch.object(Collector, "_stream", stop),
+        patch.object(Receiver, "_stream", stop),
         pytest.raises(OSError, match="no more"),
     ):
         collector.run()
@@ -121,7 +122,7 @@ def test_what_waits_for_the_database_is_written_though_the_keeper_cannot_be_clos
     collector = collector_in(tmp_path)
     with (
         patch.object(Keeper, "close", side_effect=OSError("no space left")),
-        patch.object(Collector, "_stream", lambda *_: collector.stop()),
+        patch.object(Receiver, "_stream", lambda *_: collector.stop()),
         patch.object(RowWriter, "close", return_value=0) as rows_closed,
         pytest.raises(OSError, match="no space left"),
     ):
@@ -137,7 +138,7 @@ def test_a_name_that_is_looked_up_for_ever_holds_up_no_end(tmp_path: Path) -> No
         collector.stop()
         ended.append(may_end.wait(300))
 
-    with patch.object(Collector, "_receive", look_up), patch.object(collector_module, "_LEAVE_S", 0):
+    with patch.object(Receiver, "_receive", look_up), patch.object(receiver_module, "_LEAVE_S", 0):
         collector.run()
     assert not ended
     may_end.set()
