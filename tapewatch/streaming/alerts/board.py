@@ -58,10 +58,10 @@ class Notifier(Protocol):
     def name(self) -> str:
         """How log and metrics call it; no secret."""
 
-    def tell(self, notice: Notice) -> None:
+    def send(self, notice: Notice) -> None:
         """Tell of one alert; raises NotifyError."""
 
-    def summarise(self, text: str) -> None:
+    def send_summary(self, text: str) -> None:
         """Tell how much was held back; raises NotifyError."""
 
 
@@ -197,7 +197,7 @@ class _Worker:
 
     def _deliver(self, notice: Notice) -> None:
         try:
-            self._retrying(self.channel.tell, notice)
+            self._retrying(self.channel.send, notice)
             self.tally.sent += 1
         except Exception as error:  # noqa: BLE001 - whatever a channel fails of, it is told of the next alert
             self.tally.failed += 1
@@ -211,7 +211,7 @@ class _Worker:
         parts = ", ".join(f"{count} {rule}" for rule, count in held.most_common())
         text = f"{held.total()} messages about alerts were held back: {parts}. All of them are in the database."
         try:
-            self._retrying(self.channel.summarise, text)
+            self._retrying(self.channel.send_summary, text)
         except Exception as error:  # noqa: BLE001 - as above
             self.tally.failed += 1
             _log.error("%s: could not send a summary: %s (%s)", self.channel.name, _reason(error), text)

@@ -29,11 +29,11 @@ class Webhook:
         self._url, self._timeout_s = url, timeout_s
         self._host = urlsplit(url).hostname or "?"
 
-    def tell(self, notice: Notice) -> None:
+    def send(self, notice: Notice) -> None:
         """Post one alert."""
         self._post(self.body(notice))
 
-    def summarise(self, text: str) -> None:
+    def send_summary(self, text: str) -> None:
         """Post a summary."""
         self._post(self.summary(text))
 
@@ -105,14 +105,14 @@ class Email:
         self._host, self._port, self._sender, self._recipients = host, port, sender, tuple(recipients)
         self._user, self._password, self._timeout_s = user, password, timeout_s
 
-    def tell(self, notice: Notice) -> None:
+    def send(self, notice: Notice) -> None:
         """Send one alert."""
         row = notice.row
         lines = [f"{name}: {value}" for name, value in row.items() if value is not None and name != "message"]
         subject = notice.headline.splitlines()[0][:150]
         self._send(subject, "\n".join([row["message"], "", f"market: {notice.market}", *lines]))
 
-    def summarise(self, text: str) -> None:
+    def send_summary(self, text: str) -> None:
         """Send a summary."""
         self._send("alerts held back", text)
 

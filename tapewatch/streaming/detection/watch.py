@@ -25,7 +25,14 @@ from tapewatch.streaming.detection.rules.hours import (
 from tapewatch.streaming.detection.rules.kernel import consume
 from tapewatch.streaming.detection.rules.settings import DetectionConfig
 from tapewatch.streaming.detection.rules.silence import FeedRules
-from tapewatch.streaming.detection.rules.wording import RULE_NAMES, AlertRow, moment, ns_of, sentence, stamp
+from tapewatch.streaming.detection.rules.wording import (
+    RULE_NAMES,
+    AlertRow,
+    ns_from_time,
+    sentence,
+    stamp,
+    time_from_ns,
+)
 
 #: How often what follows from time alone is judged, on the tape's clock.
 _STEP = 10 * NS_PER_SECOND
@@ -97,7 +104,7 @@ class Watch:
         self._cursor = np.zeros(6, np.int64)
         self._session: Session | None = None
         self._session_until = 0
-        self._hours = state.Hours(0, 0, 0, 0, 0)
+        self._hours = state.JudgedHours(0, 0, 0, 0, 0)
         self._next_step = 0
         self._outage_channels: tuple[str, ...] = ()
         self._quiet = np.array([self.rules.rule(name).quiet_s for name in RULE_NAMES]) * NS_PER_SECOND
@@ -145,14 +152,14 @@ class Watch:
             rule = RULE_NAMES.index(row["rule"])
             symbol = 0 if rule == state.OUTAGE else self._arrays.number_of(row["symbol"])
             event = self._incidents[rule, symbol]
-            start = ns_of(row["start_time"])
+            start = ns_from_time(row["start_time"])
             for name in ("value", "baseline", "peak", "observations"):
                 event[name] = row[name]
             event["is_open"], event["start"], event["last"], event["detected"] = (
                 1,
                 start,
                 start,
-                ns_of(row["detected_time"]),
+                ns_from_time(row["detected_time"]),
             )
             event["limit"] = self.rules.common.close_share * abs(row["value"])
             event["shown_peak"] = row["peak"]
@@ -323,9 +330,9 @@ class Watch:
             "symbol": subject,
             "rule": name,
             "severity": self.rules.rule(name).severity,
-            "start_time": moment(int(event["start"])),
-            "end_time": None if end is None else moment(end),
-            "detected_time": moment(int(event["detected"])),
+            "start_time": time_from_ns(int(event["start"])),
+            "end_time": None if end is None else time_from_ns(end),
+            "detected_time": time_from_ns(int(event["detected"])),
             "value": value,
             "baseline": baseline,
             "multiple": value / baseline if baseline else None,

@@ -168,11 +168,11 @@ class Ears:
         self.heard: list[Notice] = []
         self.threads: set[int] = set()
 
-    def tell(self, notice: Notice) -> None:
+    def send(self, notice: Notice) -> None:
         self.heard.append(notice)
         self.threads.add(threading.get_ident())
 
-    def summarise(self, text: str) -> None:
+    def send_summary(self, text: str) -> None:
         raise AssertionError(text)
 
 
@@ -181,7 +181,7 @@ class Dumb(Ears):
 
     def __init__(self, may_end: threading.Event) -> None:
         super().__init__()
-        self.tell = self.summarise = lambda _: may_end.wait(120)
+        self.send = self.send_summary = lambda _: may_end.wait(120)
 
 
 def test_a_database_and_channels_that_do_not_answer_are_waited_for_together(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import datetime as dt
 
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, CalendarError, Market, Session, session_of
 from tapewatch.streaming.detection.rules.settings import Common
-from tapewatch.streaming.detection.rules.state import Hours
+from tapewatch.streaming.detection.rules.state import JudgedHours
 
 _DAY = 1440 * NS_PER_MINUTE
 
@@ -45,14 +45,14 @@ def usual_minutes(market: Market) -> float:
     return 1440.0 if is_round_the_clock(market) else 390.0
 
 
-def judged_hours(market: Market, session: Session | None, common: Common) -> Hours:
+def judged_hours(market: Market, session: Session | None, common: Common) -> JudgedHours:
     """The hours of a session in which rules are judged, without the edges that auctions leave; none without a session."""
     if session is None:
-        return Hours(0, 0, 0, 0, 0)
+        return JudgedHours(0, 0, 0, 0, 0)
     start, end = session.regular_start, session.regular_end
     if not is_round_the_clock(market):
         is_extended = common.hours == "extended"
         start, end = (session.extended_start, session.extended_end) if is_extended else (start, end)
         start += int(common.after_open_minutes * NS_PER_MINUTE)
         end -= int(common.before_close_minutes * NS_PER_MINUTE)
-    return Hours(start, end, session.regular_start, session.regular_start, session.regular_end)
+    return JudgedHours(start, end, session.regular_start, session.regular_start, session.regular_end)

@@ -1,7 +1,4 @@
-"""The compiled pass over trades, quotes and bars that keeps each symbol's state and holds it against the tick rules.
-
-Numba's cache does not see a change in `rules_quotes`, `rules_events` or the numbers of `rules_state`: touch this file then.
-"""
+"""The compiled pass over trades, quotes and bars: updates each symbol's state and applies the tick rules."""
 
 from typing import Any
 
@@ -314,7 +311,7 @@ def _judge_volatility(s: Any, i: int, now: int, room: Room) -> None:
     if s.minutes < room.limits.warmup_minutes or s.ranges_seen < room.limits.warmup_minutes:
         return
     if s.is_sampled:
-        # Judged by its midquotes: see `rules_bursts`.
+        # Judged by its midquotes: see `bursts`.
         return
     # The middle of three minutes: a single jump is a move, no burst.
     value = np.median(s.ranges)

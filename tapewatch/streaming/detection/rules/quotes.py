@@ -1,8 +1,4 @@
-"""What quotes alone say: crossed ones, a spread that gapes, a flood that nobody trades on. Compiled into the pass of
-`rules_kernel`.
-
-Numba's cache of that pass does not see a change here: touch `rules_kernel` then.
-"""
+"""Rules on quotes alone: crossed quotes, wide spreads and quote stuffing. Compiled into the pass of `kernel`."""
 
 from typing import Any
 

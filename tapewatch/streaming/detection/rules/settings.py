@@ -39,7 +39,7 @@ class Common(_Settings, frozen=True, kw_only=True):
     usual_day_bps: Positive
 
 
-class _Rule(_Settings, frozen=True, kw_only=True):
+class _RuleSettings(_Settings, frozen=True, kw_only=True):
     """What every rule has."""
 
     is_on: bool = True
@@ -47,7 +47,7 @@ class _Rule(_Settings, frozen=True, kw_only=True):
     quiet_s: NotNegative
 
 
-class VolumeSpike(_Rule, frozen=True, kw_only=True):
+class VolumeSpike(_RuleSettings, frozen=True, kw_only=True):
     """The running minute's volume against what the minute should hold."""
 
     baseline: Literal["recent", "time_of_day"]
@@ -58,7 +58,7 @@ class VolumeSpike(_Rule, frozen=True, kw_only=True):
     max_print_share: Share
 
 
-class PriceMove(_Rule, frozen=True, kw_only=True):
+class PriceMove(_RuleSettings, frozen=True, kw_only=True):
     """The return within a short window against its usual size."""
 
     multiple: Positive
@@ -68,7 +68,7 @@ class PriceMove(_Rule, frozen=True, kw_only=True):
     split_minutes: NotNegative
 
 
-class BadPrint(_Rule, frozen=True, kw_only=True):
+class BadPrint(_RuleSettings, frozen=True, kw_only=True):
     """A print far from its neighbours, to which the next ones return."""
 
     multiple: Positive
@@ -76,7 +76,7 @@ class BadPrint(_Rule, frozen=True, kw_only=True):
     min_bps: NotNegative
 
 
-class VolatilityBurst(_Rule, frozen=True, kw_only=True):
+class VolatilityBurst(_RuleSettings, frozen=True, kw_only=True):
     """The last minutes' volatility by midquotes, or the middle range of three minutes, against the usual one."""
 
     estimator: Literal["midquotes", "ranges"]
@@ -89,7 +89,7 @@ class VolatilityBurst(_Rule, frozen=True, kw_only=True):
     min_bps: NotNegative
 
 
-class SpreadBlowout(_Rule, frozen=True, kw_only=True):
+class SpreadBlowout(_RuleSettings, frozen=True, kw_only=True):
     """The quoted spread, while it lasts, against the usual spread."""
 
     multiple: Positive
@@ -98,7 +98,7 @@ class SpreadBlowout(_Rule, frozen=True, kw_only=True):
     min_quotes: Count
 
 
-class FlowImbalance(_Rule, frozen=True, kw_only=True):
+class FlowImbalance(_RuleSettings, frozen=True, kw_only=True):
     """Buyers against sellers over eight minutes, in standard deviations of coin tosses."""
 
     multiple: Positive
@@ -107,7 +107,7 @@ class FlowImbalance(_Rule, frozen=True, kw_only=True):
     min_orders: Count
 
 
-class DataQuality(_Rule, frozen=True, kw_only=True):
+class DataQuality(_RuleSettings, frozen=True, kw_only=True):
     """The share of two-sided quotes whose bid lies above the offer."""
 
     crossed_share: Share
@@ -115,7 +115,7 @@ class DataQuality(_Rule, frozen=True, kw_only=True):
     memory_minutes: Positive
 
 
-class QuoteStuffing(_Rule, frozen=True, kw_only=True):
+class QuoteStuffing(_RuleSettings, frozen=True, kw_only=True):
     """The running minute's quotes against the usual ones, beyond what trades explain."""
 
     multiple: Positive
@@ -123,7 +123,7 @@ class QuoteStuffing(_Rule, frozen=True, kw_only=True):
     min_quotes: Count
 
 
-class CorrelationBreak(_Rule, frozen=True, kw_only=True):
+class CorrelationBreak(_RuleSettings, frozen=True, kw_only=True):
     """A symbol's recent correlation with the others of its market against its usual one."""
 
     window_minutes: Annotated[int, msgspec.Meta(ge=8, le=60)]
@@ -136,14 +136,14 @@ class CorrelationBreak(_Rule, frozen=True, kw_only=True):
     groups: tuple[tuple[str, ...], ...] = ()
 
 
-class StaleSymbol(_Rule, frozen=True, kw_only=True):
+class StaleSymbol(_RuleSettings, frozen=True, kw_only=True):
     """One symbol's silence against its own longest usual one."""
 
     multiple: Positive
     min_silence_s: Positive
 
 
-class FeedOutage(_Rule, frozen=True, kw_only=True):
+class FeedOutage(_RuleSettings, frozen=True, kw_only=True):
     """A channel that falls silent, or nearly so, in several symbols at once."""
 
     multiple: Positive
@@ -169,9 +169,9 @@ class MarketRules(_Settings, frozen=True, kw_only=True):
     stale_symbol: StaleSymbol
     feed_outage: FeedOutage
 
-    def rule(self, name: str) -> _Rule:
+    def rule(self, name: str) -> _RuleSettings:
         """The settings of one rule by its name."""
-        found: _Rule = getattr(self, name)
+        found: _RuleSettings = getattr(self, name)
         return found
 
     def limits(self, day_minutes: float) -> Limits:

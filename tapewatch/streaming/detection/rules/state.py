@@ -56,7 +56,7 @@ INCIDENT = np.dtype(
 )
 
 
-class Hours(NamedTuple):
+class JudgedHours(NamedTuple):
     """The hours in which rules are judged, int64 ns UTC, and where the profile of the day begins."""
 
     start: int
@@ -137,7 +137,7 @@ class Room(NamedTuple):
 
     incidents: Any
     profile: Any
-    hours: Hours
+    hours: JudgedHours
     limits: Limits
     cursor: Any
     opened: Any

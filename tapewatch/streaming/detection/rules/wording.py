@@ -47,18 +47,18 @@ def sentence(row: AlertRow, channels: str) -> str:
     return _SENTENCES[row["rule"]].format(**words, channels=channels, side="buyers" if row["value"] > 0 else "sellers")
 
 
-def moment(ns: int) -> dt.datetime:
+def time_from_ns(ns: int) -> dt.datetime:
     """A time of the tape, int64 ns UTC, as rows hold it."""
     return dt.datetime.fromtimestamp(ns // NS_PER_SECOND, dt.UTC) + dt.timedelta(
         microseconds=ns % NS_PER_SECOND // 1000
     )
 
 
-def ns_of(time: dt.datetime) -> int:
+def ns_from_time(time: dt.datetime) -> int:
     """The way back."""
     return (time - _EPOCH) // dt.timedelta(microseconds=1) * 1000
 
 
 def stamp(ns: int) -> str:
     """A time within an alert's id."""
-    return f"{moment(ns):%Y-%m-%dT%H:%M:%S}.{ns % NS_PER_SECOND // 1_000_000:03d}Z"
+    return f"{time_from_ns(ns):%Y-%m-%dT%H:%M:%S}.{ns % NS_PER_SECOND // 1_000_000:03d}Z"
