@@ -1,4 +1,4 @@
-"""What the online detectors hold for normal, read from `detection.toml` and checked."""
+"""Settings of the online detectors: reads and checks `detection.toml`."""
 
 import tomllib
 from collections.abc import Mapping
@@ -21,15 +21,15 @@ Severity = Literal["info", "warning", "critical"]
 
 
 class DetectionError(ValueError):
-    """The settings of the detectors are broken; the message names file, section and field."""
+    """The detectors' settings are invalid; the message names file, section and field."""
 
 
 class _Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A section of the file."""
+    """A section of the settings file."""
 
 
 class Common(_Settings, frozen=True, kw_only=True):
-    """When rules are judged at all, and when an open event may end."""
+    """Settings that all rules share."""
 
     hours: Literal["regular", "extended"] = "regular"
     after_open_minutes: NotNegative
@@ -40,7 +40,7 @@ class Common(_Settings, frozen=True, kw_only=True):
 
 
 class _RuleSettings(_Settings, frozen=True, kw_only=True):
-    """What every rule has."""
+    """Settings that every rule has."""
 
     is_on: bool = True
     severity: Severity
@@ -48,7 +48,7 @@ class _RuleSettings(_Settings, frozen=True, kw_only=True):
 
 
 class VolumeSpike(_RuleSettings, frozen=True, kw_only=True):
-    """The running minute's volume against what the minute should hold."""
+    """The running minute's volume against the minute's usual volume."""
 
     baseline: Literal["recent", "time_of_day"]
     multiple: Positive
@@ -69,7 +69,7 @@ class PriceMove(_RuleSettings, frozen=True, kw_only=True):
 
 
 class BadPrint(_RuleSettings, frozen=True, kw_only=True):
-    """A print far from its neighbours, to which the next ones return."""
+    """A print far from the prices around it, to which the next prints return."""
 
     multiple: Positive
     min_day_share: NotNegative
@@ -77,7 +77,7 @@ class BadPrint(_RuleSettings, frozen=True, kw_only=True):
 
 
 class VolatilityBurst(_RuleSettings, frozen=True, kw_only=True):
-    """The last minutes' volatility by midquotes, or the middle range of three minutes, against the usual one."""
+    """Volatility of midquotes over the last minutes, or the median range of three minutes, against the usual one."""
 
     estimator: Literal["midquotes", "ranges"]
     midquote_multiple: Positive
@@ -90,7 +90,7 @@ class VolatilityBurst(_RuleSettings, frozen=True, kw_only=True):
 
 
 class SpreadBlowout(_RuleSettings, frozen=True, kw_only=True):
-    """The quoted spread, while it lasts, against the usual spread."""
+    """The quoted spread against the usual spread."""
 
     multiple: Positive
     min_bps: NotNegative
@@ -99,7 +99,7 @@ class SpreadBlowout(_RuleSettings, frozen=True, kw_only=True):
 
 
 class FlowImbalance(_RuleSettings, frozen=True, kw_only=True):
-    """Buyers against sellers over eight minutes, in standard deviations of coin tosses."""
+    """Buy orders against sell orders over eight minutes, in standard deviations of a fair coin."""
 
     multiple: Positive
     min_score: Positive
@@ -108,7 +108,7 @@ class FlowImbalance(_RuleSettings, frozen=True, kw_only=True):
 
 
 class DataQuality(_RuleSettings, frozen=True, kw_only=True):
-    """The share of two-sided quotes whose bid lies above the offer."""
+    """The share of two-sided quotes whose bid is above the ask."""
 
     crossed_share: Share
     min_quotes: Count
@@ -116,7 +116,7 @@ class DataQuality(_RuleSettings, frozen=True, kw_only=True):
 
 
 class QuoteStuffing(_RuleSettings, frozen=True, kw_only=True):
-    """The running minute's quotes against the usual ones, beyond what trades explain."""
+    """The running minute's quote count against the usual one, beyond what trades explain."""
 
     multiple: Positive
     excess: Positive
@@ -137,14 +137,14 @@ class CorrelationBreak(_RuleSettings, frozen=True, kw_only=True):
 
 
 class StaleSymbol(_RuleSettings, frozen=True, kw_only=True):
-    """One symbol's silence against its own longest usual one."""
+    """One symbol's silence against its longest usual silence."""
 
     multiple: Positive
     min_silence_s: Positive
 
 
 class FeedOutage(_RuleSettings, frozen=True, kw_only=True):
-    """A channel that falls silent, or nearly so, in several symbols at once."""
+    """A channel that stops, or nearly stops, in several symbols at once."""
 
     multiple: Positive
     min_silence_s: Positive
@@ -154,7 +154,7 @@ class FeedOutage(_RuleSettings, frozen=True, kw_only=True):
 
 
 class MarketRules(_Settings, frozen=True, kw_only=True):
-    """The settings of every rule as they hold in one market."""
+    """The settings of every rule in one market."""
 
     common: Common
     volume_spike: VolumeSpike
@@ -175,7 +175,7 @@ class MarketRules(_Settings, frozen=True, kw_only=True):
         return found
 
     def limits(self, day_minutes: float) -> Limits:
-        """The thresholds as compiled code takes them: 0 as multiple switches a rule off."""
+        """The thresholds as compiled code reads them; a multiple of 0 switches a rule off."""
         volume, move, odd, burst = self.volume_spike, self.price_move, self.bad_print, self.volatility_burst
         spread, flow, quality, stuffing = (
             self.spread_blowout,
@@ -223,15 +223,15 @@ class MarketRules(_Settings, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class DetectionConfig:
-    """The settings of all markets. `load` reads them; `for_market` gives one market's."""
+    """The settings of all markets."""
 
     markets: Mapping[Market, MarketRules]
 
     @classmethod
     def load(cls, path: Path | None = None) -> Self:
-        """The settings of a file, by default of `detection.toml` beside this module.
+        """Read a settings file, by default `detection.toml` beside this module.
 
-        A section `[rule]` holds for every market, `[market.rule]` replaces single fields of it for one.
+        A section `[rule]` applies to every market; `[market.rule]` replaces single fields for one market.
 
         Raises:
             DetectionError: the file cannot be read, or a section is missing, unknown or malformed.
@@ -252,7 +252,7 @@ class DetectionConfig:
         return cls({market: _market_rules(path, document, market, sections) for market in Market})
 
     def for_market(self, market: Market | str) -> MarketRules:
-        """The settings as they hold in one market."""
+        """The settings of one market."""
         return self.markets[Market(market)]
 
 
