@@ -142,7 +142,7 @@ class Pipeline:
         # Nothing more comes: the newest event is as far as the tape went.
         self._builder.finish(max(now, self.clock.newest_ns or now))
         if is_session_over:
-            self.interruptions.rested()
+            self.interruptions.session_ended()
 
     def _handle_frames(self, frames: Sequence[Frame]) -> None:
         if not frames:
@@ -200,7 +200,7 @@ class Pipeline:
                 was_connected, self.is_connected = self.is_connected, False
                 if marker.detail == _STOPPED:
                     if was_connected:
-                        self.interruptions.left()
+                        self.interruptions.stopped()
                 else:
                     _log.warning("disconnected: %s", marker.detail)
                     self.interruptions.interrupted("disconnect", marker.detail)
