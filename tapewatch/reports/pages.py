@@ -23,7 +23,7 @@ def render_page(template: str, title: str, **content: object) -> str:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters |= {"words": words, "number": number, "seconds": seconds, "moment": moment}
+    environment.filters |= {"words": words, "number": number, "seconds": seconds, "time": format_time}
     return environment.get_template(template).render(
         title=title,
         truth_colour=TRUTH_COLOUR,
@@ -62,6 +62,6 @@ def seconds(value: float) -> str:
     return f"{int(minutes)} min {rest:.0f} s" if minutes else f"{rest:.1f} s"
 
 
-def moment(value: dt.datetime) -> str:
+def format_time(value: dt.datetime) -> str:
     """A time of day with its date, to the minute."""
     return f"{value:%Y-%m-%d %H:%M}"

@@ -1,6 +1,6 @@
-"""Tells people of alerts: channels with retries, deduplication and limits, each in a thread of its own.
+"""Sends alerts over channels, each in its own thread, with retries, deduplication and a rate limit.
 
-Nothing here ever waits for a receiver on the caller's time.
+No call waits for a receiver, except `close`.
 """
 
 import logging
@@ -19,12 +19,13 @@ from tapewatch.market.instruments import Market
 
 _log = logging.getLogger(__name__)
 
+#: Notices per channel that are remembered, so that each is sent once.
 _REMEMBERED: Final = 10_000
 _POLL_S: Final = 0.25
 
 
 class NotifyError(RuntimeError):
-    """A channel did not take a message. `is_transient` where trying again may help; the message holds no secret."""
+    """A channel did not accept a message; `is_transient`: a retry may help. The error's message contains no secret."""
 
     def __init__(self, message: str, *, is_transient: bool) -> None:
         super().__init__(message)
@@ -41,33 +42,33 @@ class Notice:
 
     @property
     def identity(self) -> tuple[str, bool]:
-        """The same event's opening, or end, is told once."""
+        """The key of a notice: an alert's opening and its end are each sent once."""
         return self.row["alert_id"], self.is_closing
 
     @property
     def headline(self) -> str:
-        """One line for a person."""
+        """The alert in one line."""
         state = "ended" if self.is_closing else self.row["severity"]
         return f"[{state}] {self.market} {self.row['rule']}: {self.row['message']}"
 
 
 class Notifier(Protocol):
-    """A way to tell somebody."""
+    """A channel to people."""
 
     @property
     def name(self) -> str:
-        """How log and metrics call it; no secret."""
+        """The channel's name in the log and the metrics; contains no secret."""
 
-    def tell(self, notice: Notice) -> None:
-        """Tell of one alert; raises NotifyError."""
+    def send(self, notice: Notice) -> None:
+        """Send one alert; raises NotifyError."""
 
-    def summarise(self, text: str) -> None:
-        """Tell how much was held back; raises NotifyError."""
+    def send_summary(self, text: str) -> None:
+        """Send a summary of the notices that were held back; raises NotifyError."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What became of a channel's notices."""
+    """Counts of a channel's notices by outcome."""
 
     sent: int = 0
     repeated: int = 0
@@ -77,14 +78,14 @@ class Tally:
 
 
 class NoticeBoard:
-    """Hands notices to channels. One slow or dead channel holds up neither the others nor the caller.
+    """Passes notices to channels. A slow or failing channel delays neither the other channels nor the caller.
 
     Args:
-        channels: who is told.
-        per_minute: messages a minute and channel; what exceeds it is held back, counted, and summed up in one message later.
-        attempts: tries a message, with jittered and doubling pauses between them.
-        first_pause_s: pause after the first failed try.
-        capacity: notices that wait for one channel; beyond it they are dropped, counted and logged.
+        channels: where notices are sent.
+        per_minute: messages per minute and channel; further notices are held back, counted, and summarised in one message.
+        attempts: attempts per message, with pauses between them that double and vary at random.
+        first_pause_s: pause after the first failed attempt.
+        capacity: notices that may wait for one channel; further ones are dropped, counted and logged.
     """
 
     def __init__(
@@ -103,23 +104,23 @@ class NoticeBoard:
 
     @property
     def tallies(self) -> dict[str, Tally]:
-        """What became of the notices, by channel."""
+        """Counts of notices by outcome, for each channel."""
         return {worker.channel.name: worker.tally for worker in self._workers}
 
     def announce(self, notice: Notice) -> None:
-        """Hand a notice to every channel; returns at once."""
+        """Pass a notice to every channel; returns at once."""
         for worker in self._workers:
             worker.put(notice)
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Deliver what waits and the summaries, for at most so long; what is left is counted as dropped and logged."""
+        """Send waiting notices and summaries for at most `timeout_s`; the rest is counted as dropped and logged."""
         deadline = time.monotonic() + timeout_s
         self.begin_close()
         for worker in self._workers:
             worker.finish(max(0.0, deadline - time.monotonic()))
 
     def begin_close(self) -> None:
-        """Let every channel deliver what waits and its summary; nothing more is announced."""
+        """Tell every channel to send its waiting notices and its summary and then to stop. Announce nothing after it."""
         for worker in self._workers:
             worker.begin_close()
 
@@ -136,9 +137,9 @@ class _Worker:
             sleep=self._pause,
         )
         self._queue: queue.Queue[Notice] = queue.Queue(capacity)
-        self._told: OrderedDict[tuple[str, bool], None] = OrderedDict()
-        self._held: Counter[str] = Counter()
-        self._holding = threading.Lock()
+        self._seen: OrderedDict[tuple[str, bool], None] = OrderedDict()
+        self._held_back: Counter[str] = Counter()
+        self._held_lock = threading.Lock()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"notify-{channel.name}", daemon=True)
         self._thread.start()
@@ -148,14 +149,14 @@ class _Worker:
             self._queue.put_nowait(notice)
         except queue.Full:
             self.tally.dropped += 1
-            self._hold(notice)
+            self._hold_back(notice)
             _log.error(
-                "%s: %d notices wait already, dropped: %s", self.channel.name, self._queue.maxsize, notice.headline
+                "%s: %d messages wait already, dropped: %s", self.channel.name, self._queue.maxsize, notice.headline
             )
 
-    def _hold(self, notice: Notice) -> None:
-        with self._holding:
-            self._held[notice.row["rule"]] += 1
+    def _hold_back(self, notice: Notice) -> None:
+        with self._held_lock:
+            self._held_back[notice.row["rule"]] += 1
 
     def begin_close(self) -> None:
         self._closing.set()
@@ -165,7 +166,7 @@ class _Worker:
         left = self._queue.qsize()
         if left:
             self.tally.dropped += left
-            _log.error("%s: %d notices were not delivered before the end", self.channel.name, left)
+            _log.error("%s: %d messages were not sent before the process ended", self.channel.name, left)
 
     def _pause(self, seconds: float) -> None:
         self._closing.wait(seconds)
@@ -183,35 +184,35 @@ class _Worker:
             self._handle(notice)
 
     def _handle(self, notice: Notice) -> None:
-        if notice.identity in self._told:
+        if notice.identity in self._seen:
             self.tally.repeated += 1
             return
-        self._told[notice.identity] = None
-        if len(self._told) > _REMEMBERED:
-            self._told.popitem(last=False)
+        self._seen[notice.identity] = None
+        if len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
         if not self._limiter.try_acquire(self.channel.name, blocking=False):
             self.tally.held_back += 1
-            self._hold(notice)
+            self._hold_back(notice)
         else:
             self._deliver(notice)
 
     def _deliver(self, notice: Notice) -> None:
         try:
-            self._retrying(self.channel.tell, notice)
+            self._retrying(self.channel.send, notice)
             self.tally.sent += 1
-        except Exception as error:  # noqa: BLE001 - whatever a channel fails of, it is told of the next alert
+        except Exception as error:  # noqa: BLE001 - the channel must go on with the next alert
             self.tally.failed += 1
-            _log.error("%s: could not tell of %s: %s", self.channel.name, notice.headline, _reason(error))
+            _log.error("%s: could not send %s: %s", self.channel.name, notice.headline, _reason(error))
 
     def _summarise(self, *, is_last: bool) -> None:
-        if not self._held or not (is_last or self._limiter.try_acquire(self.channel.name, blocking=False)):
+        if not self._held_back or not (is_last or self._limiter.try_acquire(self.channel.name, blocking=False)):
             return
-        with self._holding:
-            held, self._held = self._held, Counter()
+        with self._held_lock:
+            held, self._held_back = self._held_back, Counter()
         parts = ", ".join(f"{count} {rule}" for rule, count in held.most_common())
-        text = f"{held.total()} messages about alerts were held back: {parts}. All of them are in the database."
+        text = f"{held.total()} messages about alerts were held back: {parts}. All alerts are in the database."
         try:
-            self._retrying(self.channel.summarise, text)
+            self._retrying(self.channel.send_summary, text)
         except Exception as error:  # noqa: BLE001 - as above
             self.tally.failed += 1
             _log.error("%s: could not send a summary: %s (%s)", self.channel.name, _reason(error), text)
@@ -222,6 +223,6 @@ def _is_worth_another_try(error: BaseException) -> bool:
 
 
 def _reason(error: Exception) -> object:
-    """What may be logged of an error: another's words might hold an address or a password."""
+    """What may be logged of an error. Messages of other libraries may contain an address or a password."""
     cause = error.last_attempt.exception() if isinstance(error, RetryError) else error
     return cause if isinstance(cause, NotifyError) else type(cause).__name__

@@ -1,4 +1,4 @@
-"""The book of alerts: what the detectors raised is committed, logged and handed to those who want to know."""
+"""The alert book: commits alerts to the database, logs them, and passes them to the channels."""
 
 import datetime as dt
 import logging
@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 
 import polars as pl
 
-from tapewatch.market.instruments import NEW_YORK, Market, Partition
+from tapewatch.market.instruments import Market, Partition, today_of
 from tapewatch.market.live_tables import ALERTS
 from tapewatch.market.schema import Table
 from tapewatch.store.database.database import DatabaseError
@@ -22,7 +22,7 @@ __all__ = ["AlertBook", "AlertStore", "Notifier"]
 
 _log = logging.getLogger(__name__)
 
-#: Alerts that wait for the database. One that changes again takes no more room.
+#: Alerts that may wait for the database. A further change of a waiting alert replaces it.
 MOST_WAITING = 20_000
 _RETRY_S = 1.0
 _WAIT_S = 0.5
@@ -30,24 +30,24 @@ _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "critical": logging
 
 
 class AlertStore(Protocol):
-    """Where alerts are kept: `store.Database`, or a handle on it that may be away."""
+    """Storage of alerts: a `Database`, or a handle on one that may be unavailable."""
 
     def upsert(self, table: Table, partition: Partition, frame: pl.DataFrame) -> int:
         """Add or replace rows by key; raises DatabaseError."""
 
     def read(self, table: Table, *, market: Market | str | None, where: Mapping[str, object] | None) -> pl.DataFrame:
-        """Rows that fit; raises DatabaseError."""
+        """Rows that match; raises DatabaseError."""
 
 
 class AlertBook:
-    """Writes alerts as they change, in a thread of its own; close it, or use it as a context manager.
+    """Writes alerts as they change, in its own thread. Close it, or use it as a context manager.
 
     Args:
-        database: where they are kept.
-        notifiers: who is told of openings and ends.
-        most_waiting: alerts held while the database is away; beyond it the oldest are dropped, counted and logged.
-        wait_s: the longest that `record` waits for the commit.
-        per_minute: messages a minute and notifier; see `NoticeBoard`.
+        database: where alerts are stored.
+        notifiers: channels that receive openings and ends.
+        most_waiting: alerts kept while the database is unavailable; beyond it the oldest are dropped, counted and logged.
+        wait_s: longest time that `record` waits for the commit.
+        per_minute: messages per minute and channel; see `NoticeBoard`.
     """
 
     def __init__(
@@ -64,9 +64,9 @@ class AlertBook:
         self._waiting: OrderedDict[tuple[Market, str], dict[str, Any]] = OrderedDict()
         self._changed = threading.Condition()
         self._is_writing = self._is_away = self._is_closing = False
-        #: Rows committed, and those given up because too many waited or the database refused them.
+        #: Rows committed; alerts dropped because too many waited; rows that the database refused.
         self.committed = self.dropped = self.refused = 0
-        self._thread = threading.Thread(target=self._write_for_ever, name="alert-writer", daemon=True)
+        self._thread = threading.Thread(target=self._write_until_closed, name="alert-writer", daemon=True)
         self._thread.start()
 
     def __enter__(self) -> Self:
@@ -79,26 +79,26 @@ class AlertBook:
 
     @property
     def tallies(self) -> dict[str, Tally]:
-        """What became of the notices, by notifier."""
+        """Counts of notices by outcome, for each channel."""
         return self._board.tallies
 
     @property
     def waiting(self) -> int:
-        """Alerts that are not in the database yet."""
+        """Number of alerts that are not in the database yet."""
         with self._changed:
             return len(self._waiting)
 
     def record(self, market: Market, changes: Sequence[AlertChange]) -> bool:
         """Log, commit and announce changes.
 
-        Returns once they are committed, or at once where the database is away: they are written when it is back.
+        Waits for the commit, at most `wait_s` and not while the database is unavailable. Waiting changes are written later.
 
         Returns: whether everything recorded so far is in the database.
         """
         if not changes:
             return self.waiting == 0
         for change in changes:
-            _write_line(market, change)
+            _log_change(market, change)
         with self._changed:
             for change in changes:
                 key = (market, change.row["alert_id"])
@@ -114,7 +114,7 @@ class AlertBook:
         return is_committed
 
     def open_alerts(self, market: Market) -> list[dict[str, Any]]:
-        """The market's alerts that have not ended, for `Watch.resume` after a restart; oldest first.
+        """The market's alerts without an end, oldest first; `Watch.resume` continues them after a restart.
 
         Raises:
             DatabaseError: the database cannot be read.
@@ -123,7 +123,7 @@ class AlertBook:
         return found.select(ALERTS.schema.names()).to_dicts()
 
     def close(self, timeout_s: float = 5.0) -> int:
-        """Write what waits and tell of it, for at most this long. Returns: how many alerts could not be written; each is logged."""
+        """Write waiting alerts and send waiting notices for at most `timeout_s`; returns the number of lost alerts, each logged."""
         deadline = time.monotonic() + timeout_s
         self._board.begin_close()
         with self._changed:
@@ -133,16 +133,16 @@ class AlertBook:
         self._board.close(max(0.0, deadline - time.monotonic()))
         with self._changed:
             for market, alert_id in self._waiting:
-                _log.error("%s: alert %s is lost: the database did not come back in time", market, alert_id)
+                _log.error("%s: alert %s is lost: the database was unavailable until the end", market, alert_id)
             return len(self._waiting)
 
     def _drop_overflow(self) -> None:
         while len(self._waiting) > self._most_waiting:
             (market, alert_id), _ = self._waiting.popitem(last=False)
             self.dropped += 1
-            _log.error("%s: alert %s is given up: %d wait for the database", market, alert_id, self._most_waiting)
+            _log.error("%s: alert %s is dropped: %d others wait for the database", market, alert_id, self._most_waiting)
 
-    def _write_for_ever(self) -> None:
+    def _write_until_closed(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._is_closing)
@@ -164,28 +164,28 @@ class AlertBook:
 
     def _note_state(self, *, is_away: bool) -> None:
         if self._is_away and not is_away:
-            _log.info("the database is back: every alert that waited is written")
+            _log.info("the database is available again; all waiting alerts are written")
         self._is_away = is_away
 
     def _write(self, rows: Mapping[tuple[Market, str], dict[str, Any]]) -> bool:
-        """Commit rows; False where it should be tried again."""
+        """Commit rows; returns False where a retry may help."""
         for partition, members in _by_partition(rows):
             try:
-                self.committed += self._database.upsert(ALERTS, partition, _frame(members))
+                self.committed += self._database.upsert(ALERTS, partition, pl.DataFrame(members, schema=ALERTS.schema))
             except DatabaseError as error:
                 if error.is_transient:
                     if not self._is_away:
                         _log.warning("alerts wait for the database: %s", error)
                     return False
                 self._refuse(partition, members, error)
-            except Exception as error:  # noqa: BLE001 - whatever is wrong with these rows, others follow them
+            except Exception as error:  # noqa: BLE001 - a fault in these rows must not stop later ones
                 self._refuse(partition, members, error)
         return True
 
     def _refuse(self, partition: Partition, rows: Sequence[dict[str, Any]], error: Exception) -> None:
         self.refused += len(rows)
         names = ", ".join(row["alert_id"] for row in rows)
-        _log.error("the database refuses alerts of %s: %s: %s", partition, error, names)
+        _log.error("the database refused alerts of %s: %s: %s", partition, error, names)
 
 
 def _by_partition(
@@ -193,41 +193,20 @@ def _by_partition(
 ) -> Iterable[tuple[Partition, list[dict[str, Any]]]]:
     groups: dict[Partition, list[dict[str, Any]]] = {}
     for (market, _), row in rows.items():
-        zone = dt.UTC if market in (Market.CRYPTO, Market.FOREX) else NEW_YORK
-        partition = Partition(row["start_time"].astimezone(zone).date(), market)
-        groups.setdefault(partition, []).append(row)
+        groups.setdefault(Partition(today_of(market, row["start_time"]), market), []).append(row)
     return groups.items()
 
 
-def _frame(rows: Sequence[dict[str, Any]]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=ALERTS.schema, orient="row")
-
-
-def _write_line(market: Market, change: AlertChange) -> None:
+def _log_change(market: Market, change: AlertChange) -> None:
     row = change.row
+    kind = f"{market} {row['rule']}"
     if change.is_opening:
         level = _LEVELS[row["severity"]]
-        _log.log(
-            level,
-            "ALERT %s %s %s at %s: %s",
-            row["severity"],
-            market,
-            row["rule"],
-            _clock(row["start_time"]),
-            row["message"],
-        )
+        _log.log(level, "ALERT %s %s at %s: %s", row["severity"], kind, _clock(row["start_time"]), row["message"])
     elif change.is_closing:
-        lasted = (row["end_time"] - row["start_time"]).total_seconds()
-        subject = row["symbol"] or "feed"
-        _log.info(
-            "ended %s %s %s at %s after %.0f s, peak %.6g",
-            market,
-            row["rule"],
-            subject,
-            _clock(row["end_time"]),
-            lasted,
-            row["peak"],
-        )
+        subject, end = row["symbol"] or "feed", row["end_time"]
+        lasted = (end - row["start_time"]).total_seconds()
+        _log.info("ended %s %s at %s after %.0f s, peak %.6g", kind, subject, _clock(end), lasted, row["peak"])
 
 
 def _clock(time: dt.datetime) -> str:

@@ -1,6 +1,6 @@
-"""Webhook, Slack-shaped webhook and e-mail: how each is told of an alert.
+"""Channels for alerts: webhook, Slack webhook and e-mail.
 
-Addresses and passwords are secrets: messages and log name the host alone.
+Addresses and passwords are secrets: errors and log lines name the host only.
 """
 
 import json
@@ -29,44 +29,44 @@ class Webhook:
         self._url, self._timeout_s = url, timeout_s
         self._host = urlsplit(url).hostname or "?"
 
-    def tell(self, notice: Notice) -> None:
+    def send(self, notice: Notice) -> None:
         """Post one alert."""
         self._post(self.body(notice))
 
-    def summarise(self, text: str) -> None:
+    def send_summary(self, text: str) -> None:
         """Post a summary."""
         self._post(self.summary(text))
 
     def body(self, notice: Notice) -> dict[str, Any]:
-        """What is posted for an alert."""
+        """The JSON body of an alert."""
         row = {name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in notice.row.items()}
         event = "ended" if notice.is_closing else "opened"
         return {"event": event, "market": str(notice.market), "text": notice.headline, **row}
 
     def summary(self, text: str) -> dict[str, Any]:
-        """What is posted as a summary."""
+        """The JSON body of a summary."""
         return {"event": "held_back", "text": text}
 
     def _post(self, body: dict[str, Any]) -> None:
         content = json.dumps(body, ensure_ascii=False).encode()
         headers = {"Content-Type": "application/json"}
         try:
-            answer = httpx.post(self._url, content=content, headers=headers, timeout=self._timeout_s)
+            response = httpx.post(self._url, content=content, headers=headers, timeout=self._timeout_s)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             is_transient = isinstance(error, httpx.TransportError)
             raise NotifyError(f"{self._host}: {type(error).__name__}", is_transient=is_transient) from None
-        if not answer.is_success:
-            is_transient = answer.status_code == _TOO_MANY or answer.status_code >= _SERVER_FAULT
-            raise NotifyError(f"{self._host} answers {answer.status_code}", is_transient=is_transient)
+        if not response.is_success:
+            is_transient = response.status_code == _TOO_MANY or response.status_code >= _SERVER_FAULT
+            raise NotifyError(f"{self._host} answered {response.status_code}", is_transient=is_transient)
 
 
 class SlackWebhook(Webhook):
-    """Posts what Slack and those who speak like it read: `text`, and the same as blocks with the figures below."""
+    """Posts an alert in Slack's format: `text`, and blocks with the same text and the figures."""
 
     name = "slack"
 
     def body(self, notice: Notice) -> dict[str, Any]:
-        """What is posted for an alert."""
+        """The JSON body of an alert."""
         row = notice.row
         ended = f" · ended {row['end_time']:%H:%M:%S}" if row["end_time"] else ""
         multiple = f" · {row['multiple']:.1f}×" if row["multiple"] is not None else ""
@@ -81,13 +81,15 @@ class SlackWebhook(Webhook):
         }
 
     def summary(self, text: str) -> dict[str, Any]:
-        """What is posted as a summary."""
+        """The JSON body of a summary."""
         return {"text": text, "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": _escaped(text)}}]}
 
 
 class Email:
-    """Sends each alert as plain text. STARTTLS is used where the server offers it, and is needed, with a
-    certificate that can be trusted, where there is a password."""
+    """Sends each alert as plain text.
+
+    STARTTLS is used where the server offers it. With a password it is required, with a certificate that can be verified.
+    """
 
     name = "email"
 
@@ -105,14 +107,14 @@ class Email:
         self._host, self._port, self._sender, self._recipients = host, port, sender, tuple(recipients)
         self._user, self._password, self._timeout_s = user, password, timeout_s
 
-    def tell(self, notice: Notice) -> None:
+    def send(self, notice: Notice) -> None:
         """Send one alert."""
         row = notice.row
         lines = [f"{name}: {value}" for name, value in row.items() if value is not None and name != "message"]
         subject = notice.headline.splitlines()[0][:150]
         self._send(subject, "\n".join([row["message"], "", f"market: {notice.market}", *lines]))
 
-    def summarise(self, text: str) -> None:
+    def send_summary(self, text: str) -> None:
         """Send a summary."""
         self._send("alerts held back", text)
 
@@ -128,16 +130,18 @@ class Email:
                     server.starttls(context=ssl.create_default_context() if self._password else None)
                     server.ehlo()
                 elif self._password:
-                    raise NotifyError(f"{self._host} offers no STARTTLS: the password is not sent", is_transient=False)
+                    raise NotifyError(
+                        f"{self._host} offers no STARTTLS, so the password was not sent", is_transient=False
+                    )
                 if self._user and self._password:
                     server.login(self._user, self._password)
                 server.send_message(message)
         except smtplib.SMTPResponseException as error:
             is_transient = 400 <= error.smtp_code < 500
-            raise NotifyError(f"{self._host} answers {error.smtp_code}", is_transient=is_transient) from None
+            raise NotifyError(f"{self._host} answered {error.smtp_code}", is_transient=is_transient) from None
         except ssl.SSLCertVerificationError as error:
-            told = f"{self._host} shows a certificate that cannot be trusted: {error.verify_message}; SSL_CERT_FILE names others"
-            raise NotifyError(told, is_transient=False) from None
+            reason = f"cannot verify the certificate of {self._host}: {error.verify_message}; SSL_CERT_FILE names a file of more"
+            raise NotifyError(f"{reason} certificates", is_transient=False) from None
         except (smtplib.SMTPServerDisconnected, OSError) as error:
             is_transient = not isinstance(error, smtplib.SMTPException) or isinstance(
                 error, smtplib.SMTPServerDisconnected
@@ -156,7 +160,7 @@ def channels_from(
     smtp_user: str | None = None,
     smtp_password: str | None = None,
 ) -> list[Webhook | SlackWebhook | Email]:
-    """The channels that settings ask for; none where they ask for none."""
+    """The channels that are configured."""
     channels: list[Webhook | SlackWebhook | Email] = []
     if webhook:
         channels.append(Webhook(webhook))

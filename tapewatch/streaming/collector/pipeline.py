@@ -139,7 +139,7 @@ class Pipeline:
         # No events follow: the newest one is the end of the tape.
         self._builder.finish(max(now, self.clock.newest_ns or now))
         if is_session_over:
-            self.interruptions.rested()
+            self.interruptions.session_ended()
 
     def _handle_frames(self, frames: Sequence[Frame]) -> None:
         if not frames:
@@ -192,7 +192,7 @@ class Pipeline:
                 was_connected, self.is_connected = self.is_connected, False
                 if marker.detail == _STOPPED:
                     if was_connected:
-                        self.interruptions.left()
+                        self.interruptions.stopped()
                 else:
                     _log.warning("disconnected: %s", marker.detail)
                     self.interruptions.interrupted("disconnect", marker.detail)

@@ -1,4 +1,1 @@
-"""Online detection: a market's batches in; alerts that open, change and close out.
-
-Storing and sending alerts belongs to `tapewatch.streaming.alerts`.
-"""
+"""Online detection: turns a market's batches into alerts that open, change and end."""

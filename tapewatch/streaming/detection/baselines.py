@@ -1,4 +1,4 @@
-"""What past days say is usual for a symbol: the volume of each minute of its day, and the size of its moves."""
+"""Usual sizes of a symbol from past days: volume by minute of the day, and moves."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,19 +11,19 @@ from tapewatch.market.instruments import NS_PER_MINUTE, Session
 
 Float = npt.NDArray[np.float64]
 
-#: A minute's own volume on a handful of days is noise: it is taken with its neighbours.
+#: The volume of one minute on a few days is noisy, so it is averaged with its neighbours.
 _SMOOTHING_MINUTES = 5
 
 
 @dataclass(frozen=True)
 class Baselines:
-    """Past days in short, by symbol.
+    """Usual sizes by symbol.
 
     Attributes:
-        volume: median volume of each minute since the regular open (for continuous markets since 00:00 UTC), base units;
+        volume: median volume of each minute since the regular open (00:00 UTC in continuous markets), base units,
             smoothed over five minutes.
-        move_bps: mean absolute return of a minute, by the median day.
-        range_bps: mean high over low of a minute, by the median day.
+        move_bps: mean absolute return of a minute, median over the days.
+        range_bps: mean range of a minute (log of high over low), median over the days.
     """
 
     volume: dict[str, Float] = field(default_factory=dict)
@@ -36,7 +36,7 @@ def baselines_from(days: Iterable[tuple[Session, pl.DataFrame]]) -> Baselines:
 
     Args:
         days: each day's session and its minute bars (`BARS`, `DELIVERED_BARS` or `LIVE_BARS` of clock `1m`); a minute without
-            a bar had no volume. Fewer than three days make a rough profile.
+            a bar counts as no volume. Fewer than three days give a rough profile.
     """
     volumes: dict[str, list[Float]] = {}
     moves: dict[str, list[float]] = {}
@@ -53,7 +53,7 @@ def baselines_from(days: Iterable[tuple[Session, pl.DataFrame]]) -> Baselines:
             profile = np.zeros(session.regular_minutes)
             profile[rows["minute"].to_numpy()] = rows["volume"].to_numpy()
             volumes.setdefault(name, []).append(profile)
-            # Prices of zero or below have no logarithm.
+            # Prices at or below zero have no logarithm.
             positive = rows.filter(pl.col("low") > 0)
             returns = np.abs(np.diff(np.log(positive["close"].to_numpy()))) * 1e4
             if returns.size:
@@ -69,7 +69,7 @@ def baselines_from(days: Iterable[tuple[Session, pl.DataFrame]]) -> Baselines:
 
 
 def _profile(days: list[Float]) -> Float:
-    """The median day; a half day says nothing of the minutes that it lacks."""
+    """The median day; minutes that a half day does not have are left out of the median."""
     longest = max(day.size for day in days)
     stacked = np.full((len(days), longest), np.nan)
     for row, day in zip(stacked, days, strict=True):

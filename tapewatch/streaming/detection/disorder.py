@@ -1,4 +1,4 @@
-"""Finds events whose times are out of line with their neighbours': stamped by a clock that is wrong, or hours late."""
+"""Counts events whose times are out of order: sent by a wrong clock, or hours late."""
 
 import numpy as np
 import polars as pl
@@ -6,21 +6,21 @@ import polars as pl
 from tapewatch.feeds.stream.decode.decoder import StreamBatch
 from tapewatch.market.instruments import NS_PER_SECOND
 
-#: Neighbours in order of arrival may disagree by so much: networks delay, clocks do not.
+#: Tolerated step back in time between events in order of arrival; network delays are shorter.
 TOLERATED_NS = 30 * NS_PER_SECOND
 
 
 class Disorder:
-    """Counts, table by table, how often the time falls back by more than is tolerated from one event to the next."""
+    """Counts, by table, the steps back in time of more than `TOLERATED_NS` from one event to the next."""
 
     def __init__(self) -> None:
         self._last: dict[str, int] = {}
 
     def count(self, batch: StreamBatch) -> int:
-        """The falls within this batch's trades and quotes, and from the batch before to it."""
-        return self._falls("trades", batch.trades) + self._falls("quotes", batch.quotes)
+        """The steps back within this batch's trades and quotes, and from the previous batch to it."""
+        return self._steps_back("trades", batch.trades) + self._steps_back("quotes", batch.quotes)
 
-    def _falls(self, name: str, rows: pl.DataFrame) -> int:
+    def _steps_back(self, name: str, rows: pl.DataFrame) -> int:
         if not rows.height:
             return 0
         times = rows["time"].to_physical().to_numpy()

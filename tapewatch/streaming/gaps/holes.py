@@ -49,7 +49,7 @@ class _Skipped:
 
 
 @dataclass(slots=True)
-class _Minute:
+class _MinuteVolume:
     volume: float = 0.0
     stated: float | None = None
     is_judged: bool = False
@@ -74,7 +74,7 @@ class HoleFinder:
 
     _numbers: dict[str, _Numbering] = field(default_factory=dict, init=False)
     _skipped: dict[str, list[_Skipped]] = field(default_factory=dict, init=False)
-    _minutes: dict[tuple[str, int], _Minute] = field(default_factory=dict, init=False)
+    _minutes: dict[tuple[str, int], _MinuteVolume] = field(default_factory=dict, init=False)
     _first_minutes: dict[str, int] = field(default_factory=dict, init=False)
     _judged_minute: int = field(default=0, init=False)
     _newest: int = field(default=0, init=False)
@@ -143,7 +143,7 @@ class HoleFinder:
         for symbol, at, volume in volumes.iter_rows():
             # The minute of a symbol's first trade is not known whole.
             self._first_minutes.setdefault(symbol, at)
-            self._minutes.setdefault((symbol, at), _Minute()).volume += volume
+            self._minutes.setdefault((symbol, at), _MinuteVolume()).volume += volume
 
     def _see_bars(self, bars: pl.DataFrame) -> None:
         minutes = bars.filter(pl.col("clock").cast(pl.String) == "1m")
@@ -152,7 +152,7 @@ class HoleFinder:
         )
         for symbol, at, volume in stated.iter_rows():
             if at > self._first_minutes.get(symbol, at):
-                minute = self._minutes.setdefault((symbol, at), _Minute())
+                minute = self._minutes.setdefault((symbol, at), _MinuteVolume())
                 minute.stated, minute.is_judged = volume, False
 
     def _certain_skips(self) -> Iterator[Hole]:
@@ -173,7 +173,7 @@ class HoleFinder:
                 del self._minutes[symbol, at]
             elif at + 1 < now and minute.stated is not None and not minute.is_judged:
                 minute.is_judged = True
-                after = self._minutes.get((symbol, at + 1), _Minute())
+                after = self._minutes.get((symbol, at + 1), _MinuteVolume())
                 moved = max(0.0, after.excess)
                 if -minute.excess > moved + minute.stated * _ROUNDING:
                     reason = f"the vendor's bar states a volume of {minute.stated:g}, {minute.volume:g} came"

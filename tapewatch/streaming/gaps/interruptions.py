@@ -28,7 +28,7 @@ _DAYS_BACK = 7
 DISCONNECT = "disconnect"
 
 
-class GapTaker(Protocol):
+class GapRecorder(Protocol):
     """What takes gaps: a `Keeper`."""
 
     def open_gap(
@@ -86,7 +86,7 @@ class Interruptions:
         self,
         market: Market,
         clock: TapeClock,
-        gaps: GapTaker,
+        gaps: GapRecorder,
         *,
         last_ns: int | None,
         is_resumed: bool = False,
@@ -113,7 +113,7 @@ class Interruptions:
         """Whether nothing is known to be missing at this moment."""
         return self._beginning is None and not self._growing
 
-    def left(self) -> None:
+    def stopped(self) -> None:
         """The stream is left on purpose: what grew ends here, unless nothing came since the connection broke, or not all.
 
         Such a gap goes on growing: until the session is over, or the next process has the stream.
@@ -128,7 +128,7 @@ class Interruptions:
             del self._growing[cause]
             self._gaps.bound_gaps(newest + OVERLAP_NS, cause=cause)
 
-    def rested(self) -> None:
+    def session_ended(self) -> None:
         """The session is over and the stream was left: a gap ends with the session, the next event begins another one."""
         newest = self._clock.newest_ns
         if newest is None:

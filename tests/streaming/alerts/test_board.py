@@ -1,4 +1,4 @@
-"""Notifiers against a real web server and a real mail server."""
+"""Channels against a real web server and a real mail server."""
 
 import datetime as dt
 import json
@@ -53,13 +53,13 @@ def notice(number: int = 0, *, is_closing: bool = False, rule: str = "volume_spi
 def eventually(is_true: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not is_true():
-        assert time.monotonic() < deadline, "it did not come true in time"
+        assert time.monotonic() < deadline, "the condition did not hold in time"
         time.sleep(0.01)
 
 
 @dataclass
 class Receiver:
-    """A web server that keeps what is posted; `answers` are the first status codes, then 200."""
+    """A web server that keeps the posted bodies; `answers` are the first status codes, then 200."""
 
     answers: list[int] = field(default_factory=list)
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -105,10 +105,10 @@ def email(port: int, *recipients: str, **login: str) -> Email:
 
 
 def test_webhook_posts_the_row_as_json(receiver: Receiver) -> None:
-    told = board(Webhook(receiver.url, timeout_s=PATIENCE_S))
-    told.announce(notice())
-    told.announce(notice(is_closing=True))
-    told.close(PATIENCE_S)
+    notices = board(Webhook(receiver.url, timeout_s=PATIENCE_S))
+    notices.announce(notice())
+    notices.announce(notice(is_closing=True))
+    notices.close(PATIENCE_S)
     opened, ended = receiver.bodies
     assert (opened["event"], opened["market"], opened["rule"], opened["multiple"]) == (
         "opened",
@@ -123,105 +123,105 @@ def test_webhook_posts_the_row_as_json(receiver: Receiver) -> None:
 
 
 def test_slack_gets_text_and_blocks(receiver: Receiver) -> None:
-    told = board(SlackWebhook(receiver.url, timeout_s=PATIENCE_S))
-    told.announce(notice())
-    told.close(PATIENCE_S)
+    notices = board(SlackWebhook(receiver.url, timeout_s=PATIENCE_S))
+    notices.announce(notice())
+    notices.close(PATIENCE_S)
     (body,) = receiver.bodies
     assert "8.0 times the usual" in body["text"]
     assert "&lt;so far&gt; &amp;" in body["blocks"][0]["text"]["text"]
     assert "peak 900" in body["blocks"][1]["elements"][0]["text"]
 
 
-def test_the_same_alert_is_told_once(receiver: Receiver) -> None:
-    told = board(Webhook(receiver.url, timeout_s=PATIENCE_S))
+def test_the_same_alert_is_sent_once(receiver: Receiver) -> None:
+    notices = board(Webhook(receiver.url, timeout_s=PATIENCE_S))
     for _ in range(3):
-        told.announce(notice(7))
-    told.close(PATIENCE_S)
+        notices.announce(notice(7))
+    notices.close(PATIENCE_S)
     assert len(receiver.bodies) == 1
-    assert told.tallies["webhook"].repeated == 2
+    assert notices.tallies["webhook"].repeated == 2
 
 
-def test_a_server_in_trouble_is_tried_again(receiver: Receiver) -> None:
+def test_a_temporary_server_error_is_retried(receiver: Receiver) -> None:
     receiver.answers += [503, 429, 500]
-    told = board(Webhook(receiver.url, timeout_s=PATIENCE_S))
-    told.announce(notice())
-    told_all = told.tallies["webhook"]
-    eventually(lambda: told_all.sent == 1)
-    told.close(PATIENCE_S)
+    notices = board(Webhook(receiver.url, timeout_s=PATIENCE_S))
+    notices.announce(notice())
+    tally = notices.tallies["webhook"]
+    eventually(lambda: tally.sent == 1)
+    notices.close(PATIENCE_S)
     assert receiver.asked == 4
 
 
-def test_what_cannot_be_told_is_counted_and_logged_without_secrets(
+def test_failed_alerts_are_counted_and_logged_without_secrets(
     receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     receiver.answers += [404]
-    told = board(Webhook(receiver.url, timeout_s=PATIENCE_S), attempts=2)
+    notices = board(Webhook(receiver.url, timeout_s=PATIENCE_S), attempts=2)
     with caplog.at_level(logging.DEBUG, logger="tapewatch"):
-        told.announce(notice(1))
-        eventually(lambda: told.tallies["webhook"].failed == 1)
+        notices.announce(notice(1))
+        eventually(lambda: notices.tallies["webhook"].failed == 1)
         receiver.answers += [500, 500]
-        told.announce(notice(2))
-        eventually(lambda: told.tallies["webhook"].failed == 2)
-    told.close(PATIENCE_S)
+        notices.announce(notice(2))
+        eventually(lambda: notices.tallies["webhook"].failed == 2)
+    notices.close(PATIENCE_S)
     assert receiver.asked == 3
-    assert "answers 404" in caplog.text
-    assert "answers 500" in caplog.text
+    assert "answered 404" in caplog.text
+    assert "answered 500" in caplog.text
     assert "s3cret" not in caplog.text
 
 
-def test_an_absent_server_is_a_failure_too(caplog: pytest.LogCaptureFixture) -> None:
-    # Bound, so that nobody else comes to listen there, and not listening.
+def test_an_unreachable_server_is_a_failure(caplog: pytest.LogCaptureFixture) -> None:
+    # A port that is bound, so that no other process can use it, but does not listen.
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        told = board(Webhook(f"http://127.0.0.1:{taken.getsockname()[1]}/s3cret"), attempts=2)
-        told.announce(notice())
-        eventually(lambda: told.tallies["webhook"].failed == 1)
-        told.close(PATIENCE_S)
+        notices = board(Webhook(f"http://127.0.0.1:{taken.getsockname()[1]}/s3cret"), attempts=2)
+        notices.announce(notice())
+        eventually(lambda: notices.tallies["webhook"].failed == 1)
+        notices.close(PATIENCE_S)
     assert "ConnectError" in caplog.text
     assert "s3cret" not in caplog.text
 
 
-def test_an_error_that_nobody_foresaw_ends_no_channel(
+def test_an_unexpected_error_does_not_stop_a_channel(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     channel = Webhook(receiver.url, timeout_s=PATIENCE_S)
-    told = board(channel)
+    notices = board(channel)
     with monkeypatch.context() as broken:
         broken.setenv("SSL_CERT_FILE", "/nowhere/s3cret.pem")
-        told.announce(notice(1))
-        eventually(lambda: told.tallies["webhook"].failed == 1)
-    told.announce(notice(2))
-    eventually(lambda: told.tallies["webhook"].sent == 1)
-    told.close(PATIENCE_S)
-    assert "could not tell of [warning] stocks volume_spike: AAA: 800 traded <so far> & more" in caplog.text
+        notices.announce(notice(1))
+        eventually(lambda: notices.tallies["webhook"].failed == 1)
+    notices.announce(notice(2))
+    eventually(lambda: notices.tallies["webhook"].sent == 1)
+    notices.close(PATIENCE_S)
+    assert "could not send [warning] stocks volume_spike: AAA: 800 traded <so far> & more" in caplog.text
     assert "FileNotFoundError" in caplog.text
     assert "s3cret" not in caplog.text
 
 
-def test_what_exceeds_the_rate_is_summed_up(receiver: Receiver) -> None:
-    told = board(Webhook(receiver.url, timeout_s=PATIENCE_S), per_minute=3)
+def test_notices_above_the_rate_are_summarised(receiver: Receiver) -> None:
+    notices = board(Webhook(receiver.url, timeout_s=PATIENCE_S), per_minute=3)
     for number in range(10):
-        told.announce(notice(number, rule="volume_spike" if number % 2 else "price_move"))
-    told.close(PATIENCE_S)
+        notices.announce(notice(number, rule="volume_spike" if number % 2 else "price_move"))
+    notices.close(PATIENCE_S)
     *single, summary = receiver.bodies
     assert len(single) == 3
     assert "7 messages about alerts were held back: 4 volume_spike, 3 price_move" in summary["text"]
-    assert told.tallies["webhook"].held_back == 7
+    assert notices.tallies["webhook"].held_back == 7
 
 
 def test_a_slow_receiver_blocks_neither_the_caller_nor_others(receiver: Receiver) -> None:
     receiver.is_blocking.clear()
     slow = Webhook(receiver.url, timeout_s=PATIENCE_S)
     with mail_server() as mail:
-        told = board(slow, email(mail.port), capacity=2)
+        notices = board(slow, email(mail.port), capacity=2)
         for number in range(6):
-            told.announce(notice(number))
-        tallies = told.tallies
+            notices.announce(notice(number))
+        tallies = notices.tallies
         eventually(lambda: tallies["email"].sent >= 1)
         assert tallies["webhook"].dropped >= 3
         receiver.is_blocking.set()
-        told.close(PATIENCE_S)
-    # A try that the webhook gave up on a slow machine may be answered after the summary.
+        notices.close(PATIENCE_S)
+    # On a slow machine an attempt that timed out may be answered after the summary.
     assert any("held back" in body.get("text", "") for body in receiver.bodies)
 
 
@@ -233,7 +233,7 @@ class Mail:
     refusals: int = 0
 
 
-class mail_server:  # noqa: N801 - reads as the context that it is
+class mail_server:  # noqa: N801 - used as a context manager
     def __init__(
         self, *, needs_login: bool = False, refusals: int = 0, tls: ssl.SSLContext | None = None, accepts: bool = True
     ) -> None:
@@ -268,10 +268,10 @@ class mail_server:  # noqa: N801 - reads as the context that it is
 
 def test_mail_names_the_alert_and_its_figures() -> None:
     with mail_server(refusals=2) as mail:
-        told = board(email(mail.port, "a@there", "b@there"))
-        told.announce(notice())
-        eventually(lambda: told.tallies["email"].sent == 1)
-        told.close(PATIENCE_S)
+        notices = board(email(mail.port, "a@there", "b@there"))
+        notices.announce(notice())
+        eventually(lambda: notices.tallies["email"].sent == 1)
+        notices.close(PATIENCE_S)
     (message,) = mail.messages
     assert message["Subject"].startswith("Tapewatch [warning] stocks volume_spike: AAA")
     assert message["To"] == "a@there, b@there"
@@ -280,12 +280,12 @@ def test_mail_names_the_alert_and_its_figures() -> None:
     assert "market: stocks" in text
 
 
-def test_a_password_goes_over_no_open_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_password_is_not_sent_without_tls(caplog: pytest.LogCaptureFixture) -> None:
     with mail_server(needs_login=True) as mail:
-        told = board(email(mail.port, user="me", password="s3cret"))  # noqa: S106
-        told.announce(notice())
-        eventually(lambda: told.tallies["email"].failed == 1)
-        told.close(PATIENCE_S)
+        notices = board(email(mail.port, user="me", password="s3cret"))  # noqa: S106
+        notices.announce(notice())
+        eventually(lambda: notices.tallies["email"].failed == 1)
+        notices.close(PATIENCE_S)
     assert not mail.messages
     assert not mail.logins
     assert "STARTTLS" in caplog.text
@@ -294,7 +294,7 @@ def test_a_password_goes_over_no_open_line(caplog: pytest.LogCaptureFixture) -> 
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, ssl.SSLContext]:
-    """A certificate for 127.0.0.1 that signs itself, and a server's context that shows it."""
+    """A self-signed certificate for 127.0.0.1, and a server's context that uses it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "post office")])
     now = dt.datetime.now(dt.UTC)
@@ -322,22 +322,22 @@ def test_mail_is_sent_over_tls_with_a_login(
     shown, context = certificate
     monkeypatch.setenv("SSL_CERT_FILE", str(shown))
     with mail_server(needs_login=True, tls=context) as mail:
-        told = board(email(mail.port, user="me", password="s3cret"))  # noqa: S106
-        told.announce(notice())
-        eventually(lambda: told.tallies["email"].sent == 1)
-        told.close(PATIENCE_S)
+        notices = board(email(mail.port, user="me", password="s3cret"))  # noqa: S106
+        notices.announce(notice())
+        eventually(lambda: notices.tallies["email"].sent == 1)
+        notices.close(PATIENCE_S)
     assert mail.logins == [(b"me", b"s3cret")]
     assert len(mail.messages) == 1
 
 
-def test_a_server_that_cannot_prove_its_name_gets_no_password(
+def test_a_server_with_an_unverified_certificate_gets_no_password(
     certificate: tuple[Path, ssl.SSLContext], caplog: pytest.LogCaptureFixture
 ) -> None:
     with mail_server(needs_login=True, tls=certificate[1]) as mail:
-        told = board(email(mail.port, user="me", password="s3cret"))  # noqa: S106
-        told.announce(notice())
-        eventually(lambda: told.tallies["email"].failed == 1)
-        told.close(PATIENCE_S)
+        notices = board(email(mail.port, user="me", password="s3cret"))  # noqa: S106
+        notices.announce(notice())
+        eventually(lambda: notices.tallies["email"].failed == 1)
+        notices.close(PATIENCE_S)
     assert not mail.logins
     assert not mail.messages
     assert "certificate" in caplog.text
@@ -345,18 +345,18 @@ def test_a_server_that_cannot_prove_its_name_gets_no_password(
     assert "s3cret" not in caplog.text
 
 
-def test_a_login_that_is_refused_is_not_tried_again(
+def test_a_refused_login_is_not_retried(
     certificate: tuple[Path, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     shown, context = certificate
     monkeypatch.setenv("SSL_CERT_FILE", str(shown))
     with mail_server(needs_login=True, tls=context, accepts=False) as mail:
-        told = board(email(mail.port, user="me", password="s3cret"))  # noqa: S106
-        told.announce(notice())
-        eventually(lambda: told.tallies["email"].failed == 1)
-        told.close(PATIENCE_S)
+        notices = board(email(mail.port, user="me", password="s3cret"))  # noqa: S106
+        notices.announce(notice())
+        eventually(lambda: notices.tallies["email"].failed == 1)
+        notices.close(PATIENCE_S)
     assert not mail.messages
-    assert "answers 535" in caplog.text
+    assert "answered 535" in caplog.text
     assert "s3cret" not in caplog.text
 
 

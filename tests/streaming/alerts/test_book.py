@@ -1,4 +1,4 @@
-"""The book of alerts on real databases: committed at once, kept while the database is away, taken up after a restart."""
+"""The alert book on real databases: commits at once, keeps alerts during an outage, resumes after a restart."""
 
 import csv
 import datetime as dt
@@ -65,7 +65,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
         yield found
 
 
-def test_an_event_is_one_row_that_is_there_at_once(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_alert_is_one_row_committed_at_once(database: Database, caplog: pytest.LogCaptureFixture) -> None:
     end = START + dt.timedelta(minutes=3)
     with AlertBook(database, wait_s=60) as book, caplog.at_level(logging.INFO, logger="tapewatch"):
         assert book.record(Market.STOCKS, [change()])
@@ -93,7 +93,7 @@ def test_open_alerts_are_read_back(database: Database) -> None:
 
 
 @pytest.mark.slow
-def test_alerts_wait_for_a_database_that_is_away(server: PostgresServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_alerts_wait_for_an_unavailable_database(server: PostgresServer, caplog: pytest.LogCaptureFixture) -> None:
     with Database(server.database()) as database, AlertBook(database, wait_s=60) as book:
         book.record(Market.STOCKS, [change(0)])
         server.stop()
@@ -111,7 +111,7 @@ def test_alerts_wait_for_a_database_that_is_away(server: PostgresServer, caplog:
     assert book.dropped == book.refused == 0
 
 
-def test_no_more_wait_than_there_is_room_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_oldest_alerts_are_dropped_when_too_many_wait(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     is_tried, may_fail = threading.Event(), threading.Event()
 
     def fail_once(*given: Any) -> int:
@@ -125,7 +125,7 @@ def test_no_more_wait_than_there_is_room_for(tmp_path: Path, caplog: pytest.LogC
         upsert = database.upsert
         with patch.object(database, "upsert", fail_once), AlertBook(database, most_waiting=3, wait_s=0) as book:
             assert not book.record(Market.STOCKS, [change(0)])
-            # What is tried by now would be written, dropped or not.
+            # Rows of an attempt in progress would be written even if they were dropped.
             assert is_tried.wait(120)
             for number in range(1, 5):
                 assert not book.record(Market.STOCKS, [change(number)])
@@ -134,20 +134,20 @@ def test_no_more_wait_than_there_is_room_for(tmp_path: Path, caplog: pytest.LogC
             assert _until(lambda: book.waiting == 0)
         kept = database.read(ALERTS)["alert_id"].to_list()
     assert kept == [f"stocks:volume_spike:AAA:{number}" for number in (2, 3, 4)]
-    assert caplog.text.count("is given up") == 2
+    assert caplog.text.count("is dropped") == 2
 
 
-def test_an_alert_that_cannot_be_written_holds_up_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refused_alert_does_not_block_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with Database(f"sqlite:///{tmp_path / 'alerts.db'}") as database, AlertBook(database, wait_s=60) as book:
-        with patch.object(database, "upsert", side_effect=TypeError("nobody foresaw this")):
+        with patch.object(database, "upsert", side_effect=TypeError("an unexpected error")):
             assert book.record(Market.STOCKS, [change(0)])
         assert book.record(Market.STOCKS, [change(1)])
         assert database.read(ALERTS)["alert_id"].to_list() == ["stocks:volume_spike:AAA:1"]
     assert book.refused == 1
-    assert "nobody foresaw this: stocks:volume_spike:AAA:0" in caplog.text
+    assert "an unexpected error: stocks:volume_spike:AAA:0" in caplog.text
 
 
-def test_what_is_lost_at_the_end_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_lost_alerts_are_logged_by_id(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "alerts.db"
     with Database(f"sqlite:///{path}", patience_s=0.05) as database:
         holder = sqlite3.connect(path, isolation_level=None)
@@ -159,32 +159,32 @@ def test_what_is_lost_at_the_end_is_named(tmp_path: Path, caplog: pytest.LogCapt
     assert "alert stocks:volume_spike:AAA:0 is lost" in caplog.text
 
 
-class Ears:
-    """A notifier that remembers."""
+class RecordingChannel:
+    """A channel that records its notices."""
 
-    name = "ears"
+    name = "recording"
 
     def __init__(self) -> None:
-        self.heard: list[Notice] = []
+        self.notices: list[Notice] = []
         self.threads: set[int] = set()
 
-    def tell(self, notice: Notice) -> None:
-        self.heard.append(notice)
+    def send(self, notice: Notice) -> None:
+        self.notices.append(notice)
         self.threads.add(threading.get_ident())
 
-    def summarise(self, text: str) -> None:
+    def send_summary(self, text: str) -> None:
         raise AssertionError(text)
 
 
-class Dumb(Ears):
-    """A notifier that gets no answer."""
+class HangingChannel(RecordingChannel):
+    """A channel whose receiver does not answer."""
 
     def __init__(self, may_end: threading.Event) -> None:
         super().__init__()
-        self.tell = self.summarise = lambda _: may_end.wait(120)
+        self.send = self.send_summary = lambda _: may_end.wait(120)
 
 
-def test_a_database_and_channels_that_do_not_answer_are_waited_for_together(tmp_path: Path) -> None:
+def test_closing_waits_for_database_and_channels_within_one_timeout(tmp_path: Path) -> None:
     may_end, waited, join = threading.Event(), [], threading.Thread.join
 
     def joined(thread: threading.Thread, timeout: float | None = None) -> None:
@@ -195,7 +195,7 @@ def test_a_database_and_channels_that_do_not_answer_are_waited_for_together(tmp_
         Database(f"sqlite:///{tmp_path / 'alerts.db'}") as database,
         patch.object(database, "upsert", side_effect=lambda *_: may_end.wait(120)),
     ):
-        book = AlertBook(database, [Dumb(may_end), Dumb(may_end)], wait_s=0)
+        book = AlertBook(database, [HangingChannel(may_end), HangingChannel(may_end)], wait_s=0)
         book.record(Market.STOCKS, [change()])
         with patch.object(threading.Thread, "join", joined):
             book.close(0.2)
@@ -205,18 +205,18 @@ def test_a_database_and_channels_that_do_not_answer_are_waited_for_together(tmp_
     assert sum(waited) == pytest.approx(0.2, abs=1e-3)
 
 
-def test_openings_and_ends_are_announced_elsewhere(tmp_path: Path) -> None:
-    ears = Ears()
-    with Database(f"sqlite:///{tmp_path / 'alerts.db'}") as database, AlertBook(database, [ears]) as book:
+def test_openings_and_ends_are_sent_from_another_thread(tmp_path: Path) -> None:
+    channel = RecordingChannel()
+    with Database(f"sqlite:///{tmp_path / 'alerts.db'}") as database, AlertBook(database, [channel]) as book:
         book.record(Market.STOCKS, [change()])
         book.record(Market.STOCKS, [change(peak=1200.0)])
         book.record(Market.STOCKS, [change(peak=1500.0, end=START + dt.timedelta(minutes=3))])
-        assert _until(lambda: book.tallies["ears"].sent == 2)
-    assert [notice.is_closing for notice in ears.heard] == [False, True]
-    assert threading.get_ident() not in ears.threads
+        assert _until(lambda: book.tallies["recording"].sent == 2)
+    assert [notice.is_closing for notice in channel.notices] == [False, True]
+    assert threading.get_ident() not in channel.threads
 
 
-def test_a_restart_opens_no_event_again(tmp_path: Path) -> None:
+def test_a_restart_does_not_open_an_alert_again(tmp_path: Path) -> None:
     tape = steady_tape(minutes=70)
     minute = (pl.col("time").cast(pl.Int64) - session().regular_start) // NS_PER_MINUTE
     config = DetectionConfig.load()

@@ -114,7 +114,7 @@ def test_a_disconnect_before_the_beginning_is_judged_grows_until_the_stream_is_b
 def test_a_stream_that_is_left_while_it_flows_leaves_no_growing_gap() -> None:
     stream = begun()
     stream.watched.interrupted("malformed", "1 frame(s) are no JSON of events")
-    stream.watched.left()
+    stream.watched.stopped()
     assert stream.book.gaps[0][2] >= stream.tape - NS_PER_SECOND
 
 
@@ -122,9 +122,9 @@ def test_a_stream_that_is_left_before_it_came_back_leaves_its_gap_growing_until_
     stream = begun()
     stream.watched.interrupted("disconnect", "gone")
     stream.watched.connected([])
-    stream.watched.left()
+    stream.watched.stopped()
     assert stream.book.gaps[0][2] is None, "what was lost last may lie anywhere after the last event"
-    stream.watched.rested()
+    stream.watched.session_ended()
     assert stream.book.gaps[0][2] > CRYPTO.extended_end
 
 
@@ -135,7 +135,7 @@ def test_a_stream_that_is_left_before_all_its_channels_are_back_leaves_its_gap_g
     stream.watched.granted(["XQ.*"])
     stream.tape += HOUR
     stream.send(600)
-    stream.watched.left()
+    stream.watched.stopped()
     assert stream.book.gaps[0][2] is None
 
 
@@ -145,7 +145,7 @@ def test_a_gap_reaches_over_a_leap_of_the_tape_that_nobody_had_the_time_to_belie
     stream.tape += HOUR
     first = stream.tape
     stream.send(100)
-    stream.watched.left()
+    stream.watched.stopped()
     assert first < stream.book.gaps[0][2] <= stream.tape + 2 * NS_PER_SECOND
 
 
@@ -237,7 +237,7 @@ def test_a_tape_that_starts_again_from_before_misses_nothing() -> None:
 def test_a_planned_rest_is_no_gap() -> None:
     stream = Stream(MONDAY.extended_start, market=Market.STOCKS)
     stream.send(300)
-    stream.watched.rested()
+    stream.watched.session_ended()
     stream.tape = STOCKS.extended_start
     stream.watched.connected([])
     stream.send(600)
@@ -250,8 +250,8 @@ def test_a_session_of_which_nothing_came_is_missed_by_the_next() -> None:
     """The server was away from before the first event of a day to after its last."""
     stream = Stream(FRIDAY.extended_start, market=Market.STOCKS)
     stream.send(300)
-    stream.watched.rested()
-    stream.watched.rested()
+    stream.watched.session_ended()
+    stream.watched.session_ended()
     stream.tape = STOCKS.extended_start
     stream.watched.connected([])
     stream.send(600)
@@ -262,10 +262,10 @@ def test_a_session_of_which_nothing_came_is_missed_by_the_next() -> None:
 def test_a_connection_that_broke_before_a_day_s_first_event_leaves_that_day_a_gap() -> None:
     stream = Stream(FRIDAY.extended_start, market=Market.STOCKS)
     stream.send(300)
-    stream.watched.rested()
+    stream.watched.session_ended()
     stream.watched.connected([])
     stream.watched.interrupted("disconnect", "gone")
-    stream.watched.rested()
+    stream.watched.session_ended()
     stream.tape = STOCKS.extended_start
     stream.watched.connected([])
     stream.send(600)
@@ -279,7 +279,7 @@ def test_a_session_that_ends_before_its_beginning_is_judged_is_judged_then() -> 
     stream.send(200)
     stream.watched.interrupted("disconnect", "gone")
     assert [gap[0] for gap in stream.book.gaps] == ["disconnect"]
-    stream.watched.rested()
+    stream.watched.session_ended()
     disconnect, restart = stream.book.gaps
     assert disconnect[2] > STOCKS.extended_end
     assert restart[:2] == ["restart", last - 10 * NS_PER_SECOND]

@@ -1,4 +1,4 @@
-"""What past days say is usual."""
+"""Usual sizes from past days."""
 
 import datetime as dt
 
@@ -23,7 +23,7 @@ def day(of: Session, factor: float, minutes: int | None = None) -> pl.DataFrame:
     ).with_columns(pl.col("time").cast(pl.Datetime("ns")).dt.replace_time_zone("UTC"), symbol=pl.lit("AAA"))  # fmt: skip
 
 
-def test_the_middle_day_counts_and_a_half_day_tells_nothing_of_the_afternoon() -> None:
+def test_baselines_are_medians_and_a_half_day_does_not_count_for_the_afternoon() -> None:
     sessions = [session(Market.STOCKS, date) for date in DAYS]
     assert sessions[2].regular_minutes == 210
     known = baselines_from(
@@ -36,7 +36,7 @@ def test_the_middle_day_counts_and_a_half_day_tells_nothing_of_the_afternoon() -
     assert known.range_bps["AAA"] == pytest.approx(4)
 
 
-def test_minutes_without_a_bar_had_no_volume() -> None:
+def test_a_minute_without_a_bar_counts_as_no_volume() -> None:
     of = session(Market.STOCKS, DAYS[0])
     known = baselines_from([(of, day(of, 1, minutes=60))])
     assert known.volume["AAA"][100] == 0
@@ -48,5 +48,5 @@ def test_hours_outside_the_session_do_not_count() -> None:
     assert baselines_from([(of, early)]).volume == {}
 
 
-def test_no_past_is_no_baseline() -> None:
+def test_no_past_days_give_no_baseline() -> None:
     assert baselines_from([]).volume == {}

@@ -1,4 +1,4 @@
-"""Times out of line with their neighbours'."""
+"""Counts of times that are out of order."""
 
 from types import SimpleNamespace
 
@@ -16,13 +16,13 @@ def batch(*trades: int, quotes: tuple[int, ...] = ()) -> SimpleNamespace:
     return SimpleNamespace(trades=rows(trades), quotes=rows(quotes))
 
 
-def test_order_and_small_delays_are_in_line() -> None:
+def test_times_in_order_and_small_delays_count_nothing() -> None:
     disorder = Disorder()
     assert disorder.count(batch(0, TOLERATED_NS, 0, 2 * TOLERATED_NS)) == 0
     assert disorder.count(batch(TOLERATED_NS)) == 0
 
 
-def test_an_event_of_a_wrong_clock_is_noticed_once_within_and_between_batches() -> None:
+def test_a_wrong_time_is_counted_once_within_and_between_batches() -> None:
     disorder = Disorder()
     hour = 3_600 * 10**9
     assert disorder.count(batch(1, 2, hour, 3, 4)) == 1
@@ -30,7 +30,7 @@ def test_an_event_of_a_wrong_clock_is_noticed_once_within_and_between_batches() 
     assert disorder.count(batch(7)) == 1
 
 
-def test_trades_and_quotes_are_judged_apart() -> None:
+def test_trades_and_quotes_are_counted_separately() -> None:
     disorder = Disorder()
     assert disorder.count(batch(10 * TOLERATED_NS, quotes=(1, 2))) == 0
     assert disorder.count(batch(10 * TOLERATED_NS, quotes=(3,))) == 0

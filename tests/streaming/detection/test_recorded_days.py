@@ -1,4 +1,4 @@
-"""Recorded days through the detectors: the known faults are found once, and ordinary days stay calm."""
+"""The detectors on recorded days: known faults raise one alert each, ordinary days few."""
 
 import datetime as dt
 from collections import Counter
@@ -92,17 +92,17 @@ def test_ordinary_crypto_days_have_no_outage(market_data: Path, dates: tuple[dt.
     assert max(counts(changes).values()) <= 5
 
 
-def test_a_dirty_feed_is_one_incident(market_data: Path) -> None:
+def test_a_feed_of_crossed_quotes_is_one_alert(market_data: Path) -> None:
     changes = watch(Market.FOREX, [], forex_quotes(market_data / "alt_feeds" / "fxcm"), seconds=60)
     assert counts(changes)["data_quality", "C:EUR-USD"] == 1
     assert closings(changes, "data_quality") == []
     assert sum(counts(changes).values()) <= 5
 
 
-def test_a_clean_feed_is_none(market_data: Path) -> None:
+def test_a_feed_without_faults_raises_no_data_quality_alert(market_data: Path) -> None:
     changes = watch(Market.FOREX, [], forex_quotes(market_data), seconds=60)
     assert "data_quality" not in rules(changes)
-    # The press conference of the central bank on 8 May, half past two in Frankfurt.
+    # The press conference of the European Central Bank on 8 May, 14:30 in Frankfurt.
     assert {change.row["start_time"].date() for change in openings(changes)} <= {dt.date(2014, 5, 8)}
     assert sum(counts(changes).values()) <= 4
 
@@ -122,7 +122,7 @@ def test_frozen_indices_and_half_days_raise_nothing(market_data: Path) -> None:
     assert watch(Market.STOCKS, bars=half, seconds=60) == []
 
 
-def test_three_days_of_stock_ticks_stay_sane(market_data: Path) -> None:
+def test_three_days_of_stock_ticks_raise_few_alerts(market_data: Path) -> None:
     tapes = [streamed(recorded_trades(market_data, day)) for day in TICK_DAYS]
     books = [streamed(recorded_quotes(market_data, day)) for day in TICK_DAYS]
     changes = watch(Market.STOCKS, tapes, books, seconds=30)
@@ -133,7 +133,7 @@ def test_three_days_of_stock_ticks_stay_sane(market_data: Path) -> None:
     assert len(closings(changes)) == len(openings(changes))
 
 
-def test_with_past_days_the_first_half_hour_is_watched_too(market_data: Path) -> None:
+def test_with_baselines_of_past_days_the_first_half_hour_is_judged_too(market_data: Path) -> None:
     past = [(session(date=day), recorded_bars(market_data, day)) for day in TICK_DAYS[:2]]
     known = baselines_from(past)
     assert set(known.volume) == {"AIG", "BAC", "IBM", "SPY"}

@@ -1,4 +1,4 @@
-"""When detectors keep quiet, and what holds for all of them."""
+"""Conditions in which no detector may raise an alert, and properties of all detectors."""
 
 import datetime as dt
 from pathlib import Path
@@ -26,7 +26,7 @@ def shifted(tape: pl.DataFrame, ns: int) -> pl.DataFrame:
 
 
 def wild(seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """A tape on which several rules break, with its quotes."""
+    """A tape on which several rules fire, with its quotes."""
     tapes = [steady_tape(symbol, minutes=70, per_minute=40, seed=seed) for symbol in ("AAA", "BBB", "CCC")]
     minute = (pl.col("time").cast(pl.Int64) - OPEN) // NS_PER_MINUTE
     tapes[0] = tapes[0].with_columns(price=pl.when(minute >= 30).then(pl.col("price") * 1.02).otherwise("price"))
@@ -40,8 +40,8 @@ def wild(seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     return pl.concat([*tapes, odd]), wide
 
 
-def told(changes: list[AlertChange]) -> list[tuple[object, ...]]:
-    """What changes say of openings and ends, whatever the batches."""
+def ended(changes: list[AlertChange]) -> list[tuple[object, ...]]:
+    """The ended alerts, without the fields that depend on the batches."""
     names = ("alert_id", "start_time", "end_time", "value", "baseline", "peak", "observations")
     return [tuple(c.row[name] for name in names) for c in changes if c.is_closing]
 
@@ -52,7 +52,7 @@ def test_other_batches_give_the_same_alerts(seed: int, seconds: float) -> None:
     tape, book = wild(seed)
     expected = watch(Market.STOCKS, [tape], [book], seconds=7)
     assert len({change.row["rule"] for change in openings(expected)}) >= 4
-    assert told(watch(Market.STOCKS, [tape], [book], seconds=seconds)) == told(expected)
+    assert ended(watch(Market.STOCKS, [tape], [book], seconds=seconds)) == ended(expected)
 
 
 def test_rows_fit_the_table_and_an_event_is_one_row() -> None:
@@ -74,7 +74,7 @@ def test_auctions_and_the_minutes_around_raise_nothing(minute: int) -> None:
     assert watch(Market.STOCKS, [tape, loud]) == []
 
 
-def test_official_prices_are_no_trades() -> None:
+def test_official_open_and_close_prices_are_not_judged() -> None:
     count = 20
     time = [OPEN + 100 * NS_PER_MINUTE + k * NS_PER_SECOND for k in range(count)]
     official = trades("AAA", time, [150.0] * count, [1e6] * count, ["15", "16"] * (count // 2))
@@ -89,7 +89,7 @@ def test_a_half_day_ends_early() -> None:
     assert watch(Market.STOCKS, [tape, loud]) == []
 
 
-def test_a_holiday_and_a_weekend_raise_nothing() -> None:
+def test_holidays_and_weekends_raise_nothing() -> None:
     for days in (121, 4):
         tape, book = wild(3)
         shift = days * 1440 * NS_PER_MINUTE
@@ -109,14 +109,14 @@ def test_extended_hours_are_judged_where_the_setting_says_so(tmp_path: Path) -> 
     assert openings(watch(Market.STOCKS, *early, settings=path))
 
 
-def test_first_minutes_of_a_symbol_raise_nothing() -> None:
+def test_the_first_minutes_of_a_symbol_raise_nothing() -> None:
     calm = steady_tape(minutes=42)
     late = steady_tape("NEW", minutes=10, first_minute=30, per_minute=20)
     loud = steady_tape("NEW", minutes=1, first_minute=35, per_minute=2000, price=105)
     assert watch(Market.STOCKS, [calm, late, loud]) == []
 
 
-def test_a_split_over_night_raises_nothing() -> None:
+def test_an_overnight_split_raises_nothing() -> None:
     next_open = session(Market.STOCKS, dt.date(2024, 3, 6)).regular_start
     first = steady_tape(minutes=390, price=645)
     second = shifted(steady_tape(minutes=390, price=92.2), next_open - OPEN)
@@ -133,7 +133,7 @@ def test_first_prints_at_the_price_before_a_split_raise_nothing(old: float, new:
     assert watch(Market.STOCKS, [first, second, stale]) == []
 
 
-def test_bars_alone_are_enough() -> None:
+def test_rules_are_judged_on_bars_alone() -> None:
     start = session(Market.CRYPTO).regular_start
     generator = np.random.default_rng(1)
     close = 100 * np.exp(np.cumsum(generator.normal(0, 2e-4, 240)))
@@ -155,7 +155,7 @@ def test_bars_alone_are_enough() -> None:
     assert len(closings(changes)) == 2
 
 
-def test_bars_of_symbols_with_trades_change_nothing() -> None:
+def test_bars_of_symbols_with_trades_are_ignored() -> None:
     tape = steady_tape()
     minutes = (
         tape.group_by(pl.col("time").dt.truncate("1m"))
@@ -172,7 +172,7 @@ def test_bars_of_symbols_with_trades_change_nothing() -> None:
     assert watch(Market.STOCKS, [tape], bars=[bars(minutes)]) == []
 
 
-def test_a_new_watch_goes_on_with_what_was_open() -> None:
+def test_a_new_watch_continues_the_open_alerts() -> None:
     tape, book = wild(2)
     half = OPEN + 50 * NS_PER_MINUTE + 45 * NS_PER_SECOND
     config = DetectionConfig.load()
@@ -197,12 +197,28 @@ def test_a_new_watch_goes_on_with_what_was_open() -> None:
     }
 
 
+def test_a_resumed_outage_keeps_its_message() -> None:
+    names = ("AAA", "BBB", "CCC")
+    tape = pl.concat(steady_tape(name, minutes=80) for name in names)
+    minute = (pl.col("time").cast(pl.Int64) - OPEN) // NS_PER_MINUTE
+    book = pl.concat(steady_quotes(name, minutes=80) for name in names)
+    before = Watch(Market.STOCKS, DetectionConfig.load())
+    early = [c for batch in batches(tape.filter(minute < 40), book.filter(minute < 45)) for c in before.observe(batch)]
+    (opening,) = openings(early, "feed_outage")
+    after = Watch(Market.STOCKS, DetectionConfig.load())
+    after.resume([opening.row])
+    late = [c for batch in batches(tape.filter(minute >= 46), book.filter(minute >= 46)) for c in after.observe(batch)]
+    (closing,) = closings(late, "feed_outage")
+    assert "trades" in opening.row["message"]
+    assert closing.row["message"] == opening.row["message"]
+
+
 def _last(frame: pl.DataFrame) -> int:
     return int(frame["time"].cast(pl.Int64).max()) if frame.height else 0  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("size", [1, 5, 100])
-def test_a_new_day_is_believed_however_its_tape_is_cut(size: int) -> None:
+def test_a_new_day_advances_the_clock_for_any_batch_size(size: int) -> None:
     next_open = session(Market.STOCKS, dt.date(2024, 3, 6)).regular_start
     tape = pl.concat([steady_tape(minutes=5), shifted(steady_tape(minutes=5), next_open - OPEN)])
     found = Watch(Market.STOCKS, DetectionConfig.load())

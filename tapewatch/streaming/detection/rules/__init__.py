@@ -1,1 +1,1 @@
-"""The rules: their thresholds, the state kept per symbol, and one compiled pass per kind of event."""
+"""Rules of the online detectors: settings, state of each symbol, and the compiled pass over events."""

@@ -1,4 +1,4 @@
-"""Frames of a batch as the arrays that the compiled pass reads."""
+"""Converts the frames of a batch to the arrays that the compiled pass reads."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -15,9 +15,9 @@ from tapewatch.streaming.detection.rules.state import Events
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]
 
-#: A few events so far ahead of all others are stamped wrongly: they count at the others' time. A few are this share.
+#: Events this far ahead of all others have a wrong timestamp if they are at most this share; they get the others' time.
 _AHEAD = 60 * NS_PER_MINUTE
-_LONELY = 0.1
+_FEW = 0.1
 _RECENT = 31
 _UNKNOWN = -1
 _NO_TRAITS = np.uint8(255)
@@ -28,11 +28,11 @@ _Array = TypeVar("_Array", bound=npt.NDArray[Any])
 
 
 class EventArrays:
-    """Turns frames into `Events`, and remembers symbols and conditions by their category.
+    """Converts frames to `Events`; caches symbols and conditions by their category.
 
     Args:
-        market: whose conditions hold.
-        register: called with each new symbol; answers its number in the book.
+        market: the market of all frames.
+        register: called with each new symbol; returns its number in the book.
     """
 
     def __init__(self, market: Market, register: Callable[[str], int]) -> None:
@@ -68,17 +68,17 @@ class EventArrays:
         return Events(*trade, condition, gone, self._traits, *quote, *bar), min(latest, int(times.min()))
 
     def _latest_credible(self, times: Int) -> int:
-        """The latest time, leaving out a few events that stand alone far ahead of all others."""
+        """The latest time, without a few events that are far ahead of all others."""
         latest = int(times.max())
         if not self._recent.size or latest <= self._latest + _AHEAD:
             return latest
         ordered = np.sort(np.concatenate((self._recent, times)))
         leaps = np.flatnonzero(np.diff(ordered) > _AHEAD)
-        is_lonely = ordered.size - 1 - leaps <= _LONELY * ordered.size
-        return int(ordered[leaps[is_lonely][0]]) if is_lonely.any() else latest
+        is_few = ordered.size - 1 - leaps <= _FEW * ordered.size
+        return int(ordered[leaps[is_few][0]]) if is_few.any() else latest
 
     def number_of(self, symbol: str) -> int:
-        """The number of a symbol, which is registered where it is new."""
+        """The number of a symbol; a new symbol is registered."""
         column = pl.Series("symbol", [symbol], dtype=pl.Categorical())
         return int(self._codes(column)[0])
 
@@ -88,7 +88,7 @@ class EventArrays:
         if frame is None or not frame.height:
             return (_NONE_I, _NONE_I, _NONE_F, _NONE_F), _NONE_U, _NONE_B
         gone = withdrawn(frame["correction"])
-        # Asked for together: each question costs more than its answer.
+        # One query for both columns: the call costs more than the work.
         codes = frame.select(_CODES)
         symbol = self._symbols(frame["symbol"], codes["symbol"].to_numpy())
         condition = self._conditions(frame["conditions"], codes["conditions"].to_numpy())
@@ -144,7 +144,7 @@ class EventArrays:
         return _sealed(codes)
 
     def _trait(self, conditions: str) -> int:
-        """One byte a condition list, as `market.arrays.trade_traits` lays it out."""
+        """One byte for a list of conditions, in the layout of `market.arrays.trade_traits`."""
         regular = int(update_flags([conditions], self._rules, is_extended=False)[0])
         extended = int(update_flags([conditions], self._rules, is_extended=True)[0])
         side = int(crypto_aggressors([conditions])[0]) if self._market is Market.CRYPTO else 0
@@ -160,7 +160,7 @@ def _floats(column: pl.Series) -> Float:
 
 
 def _sealed(array: _Array) -> _Array:
-    """Read-only, whether shared or copied: one signature, so that the pass is compiled once."""
+    """Make every array read-only, so that the pass is compiled for one signature."""
     array.flags.writeable = False
     return array
 

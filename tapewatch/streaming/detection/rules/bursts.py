@@ -1,4 +1,4 @@
-"""Bursts of volatility by midquotes: the last minutes against the ones before, by a measure that a jump does not move."""
+"""The rule on volatility bursts by midquotes: the last minutes against the minutes before, robust to single jumps."""
 
 from typing import Any
 
@@ -7,18 +7,19 @@ import numpy.typing as npt
 
 from tapewatch.market.instruments import NS_PER_SECOND
 from tapewatch.streaming.detection.rules import state
+from tapewatch.streaming.detection.rules.hours import day_per_minute
 from tapewatch.streaming.detection.rules.opening import BASIS_POINTS
 from tapewatch.streaming.detection.rules.settings import MarketRules
 
 Float = npt.NDArray[np.float64]
 
-#: Steps of ten seconds: short enough for two dozen in a window, long enough that the spread's flicker is small beside them.
+#: Steps of ten seconds: two dozen fit a window, and the noise of the spread is small against their returns.
 _STEP_NS, _STEPS = 10 * NS_PER_SECOND, 6
-#: Bipower variation is this times the mean product of neighbouring absolute returns.
+#: Bipower variation is this factor times the mean product of neighbouring absolute returns.
 _BIPOWER = np.pi / 2
-#: What a random walk ranges over in a minute, in deviations of that minute.
+#: Mean range of a random walk over a minute, in standard deviations of the minute's return.
 _RANGE = float(np.sqrt(8 / np.pi))
-#: Of a window's or a minute's pairs of steps, so many must be known.
+#: Least share of the pairs of steps that must be known, in a window and in a minute.
 _LEAST_KNOWN = 0.5
 _SUM, _COUNT = range(2)
 
@@ -26,18 +27,18 @@ _SUM, _COUNT = range(2)
 class BurstRule:
     """Realised bipower variation of midquotes over a few minutes against its running mean before them.
 
-    Bipower variation multiplies neighbouring returns: one jump enters it times an ordinary return. A jump that falls on two
-    steps would enter it squared; so no step counts for more than twice the multiple that is asked for. Sizes are given as the
-    bps that a random walk so wild ranges over in a minute, which compare with the ranges that other symbols are judged by.
+    Bipower variation multiplies neighbouring returns, so a jump is multiplied by an ordinary return. A jump that spans two
+    steps would be squared; so a step is capped at twice the multiple of the setting. Sizes are in bps, as the range in a
+    minute of a random walk of this volatility, comparable with the ranges by which symbols without quotes are judged.
 
     Args:
-        rules: the market's settings; of the day's minutes the usual day is made.
+        rules: the market's settings.
         day_minutes: minutes of a usual session.
     """
 
     def __init__(self, rules: MarketRules, day_minutes: float) -> None:
         self._settings, self._warmup = rules.volatility_burst, rules.common.warmup_minutes
-        self._day = 1.25 * float(np.sqrt(day_minutes))
+        self._day = day_per_minute(day_minutes)
         self._price: Float = np.zeros(0)
         self._before: Float = np.zeros(0)
         self._usual: Float = np.zeros(0)
@@ -47,7 +48,7 @@ class BurstRule:
 
     @property
     def is_on(self) -> bool:
-        """Whether midquotes are looked at."""
+        """Whether the rule is on and uses midquotes."""
         return self._settings.is_on and self._settings.estimator == "midquotes"
 
     def grow(self, capacity: int) -> None:
@@ -58,17 +59,17 @@ class BurstRule:
         self._minutes = np.pad(self._minutes, ((0, 0), (0, 0), (0, more)))
 
     def start_session(self) -> None:
-        """Forget all: the morning is no measure for the evening before, nor the other way round."""
+        """Reset everything: one session's level says nothing about the next."""
         for array in (self._price, self._usual, self._learnt, self._minutes):
             array[:] = 0.0
         self._before[:] = np.nan
 
     def forget_prices(self) -> None:
-        """No return crosses a gap."""
+        """Drop the last prices, so that no return spans a gap."""
         self._price[:] = 0.0
 
     def observe(self, book: Any, now: int) -> None:
-        """Take a step's midquotes. A symbol that was not quoted in this step has no return in it nor in the next."""
+        """Add a step's midquotes. A symbol without a quote in this step has no return in this step and the next."""
         if not self.is_on:
             return
         is_fresh = (now - book["quote_time"] < _STEP_NS) & (book["mid"] > 0)
@@ -89,7 +90,7 @@ class BurstRule:
         self._price, self._before = price, moved
 
     def end_minute(self) -> None:
-        """Put the steps of this minute away, and learn from the one that leaves the window."""
+        """Start a new minute, and update the usual size with the minute that leaves the window."""
         self._ended += 1
         leaving = self._minutes[self._ended % len(self._minutes)]
         size = _size(leaving, _STEPS)
@@ -102,7 +103,7 @@ class BurstRule:
         leaving[:] = 0.0
 
     def judge(self, book: Any) -> tuple[Float, Float, Float]:
-        """Of each symbol the size of its last minutes, the usual one and the threshold, bps a minute; NaN where unknown."""
+        """Each symbol's recent size, usual size and threshold, in bps per minute; NaN where unknown."""
         settings = self._settings
         value = _size(self._minutes.sum(axis=0), settings.window_minutes * _STEPS)
         value[(self._learnt < self._warmup) | (self._usual <= 0)] = np.nan
@@ -111,7 +112,7 @@ class BurstRule:
 
 
 def _size(sums: Float, steps: int) -> Float:
-    """Range of a minute, bps, that the pairs of steps speak for; NaN where too few are known."""
+    """Range of a minute, bps, from sums over pairs of steps; NaN where too few are known."""
     total, count = sums
     with np.errstate(invalid="ignore", divide="ignore"):
         size: Float = _RANGE * np.sqrt(_STEPS * _BIPOWER * total / count)

@@ -1,4 +1,4 @@
-"""A symbol that leaves its usual company while the others stay together."""
+"""The rule on correlation: one symbol stops moving with its group while the others still move together."""
 
 from typing import Any
 
@@ -14,24 +14,23 @@ Bool = npt.NDArray[np.bool_]
 
 _CLIP = 5.0
 _PRESENT, _PRESENT_BEFORE = 0.7, 0.5
-#: The others stay while the middle one of them has moved less than this.
+#: The others still move together while their median score is below this.
 _OTHERS_SCORE = 2.0
 _ENOUGH, _LEAST_MOVE = 10, 1e-6
-#: Sums that make a correlation: count, own and others' returns, their squares and their product.
+#: The sums behind a correlation: count, own returns, others' returns, their squares and their product.
 _SUMS = 6
 
 
 class CorrelationRule:
     """Compares each symbol's correlation with the mean of the others, recent minutes against the minutes before.
 
-    Returns are in units of the symbol's usual one and clipped, so that one jump makes no correlation. The test is Fisher's
-    z: `(atanh r_before - atanh r_recent) / sqrt(1 / (n - 3) + 1 / (m - 3))`. Kept are sums by minute, so that an hour costs as
-    little as a minute.
+    Returns are divided by the symbol's usual size and clipped, so that one jump makes no correlation. The test is Fisher's
+    z: `(atanh r_before - atanh r_recent) / sqrt(1 / (n - 3) + 1 / (m - 3))`. Only sums by minute are kept.
 
     Args:
         settings: thresholds and groups.
-        window_minutes: how far the recent correlation looks back.
-        steps: returns a minute.
+        window_minutes: length of the recent window.
+        steps: returns per minute.
     """
 
     def __init__(self, settings: CorrelationBreak, window_minutes: int, steps: int) -> None:
@@ -53,16 +52,16 @@ class CorrelationRule:
         self._running = np.pad(self._running, ((0, 0), (0, more)))
 
     def join(self, symbol: int, name: str) -> None:
-        """Put a symbol into its group: the number of the list that names it, -1 where lists are given and none does."""
+        """Put a symbol into its group: the index of the list that names it, -1 where lists are given and none names it."""
         groups = self.settings.groups
         self._groups[symbol] = next((k for k, group in enumerate(groups) if name in group), -1 if groups else 0)
 
     def forget_prices(self) -> None:
-        """No return crosses the night, or a gap."""
+        """Drop the last prices, so that no return spans a night or a gap."""
         self._price[:] = 0
 
     def observe(self, price: Float, is_fresh: Bool) -> None:
-        """Take a step's prices. A symbol without a fresh one has no return in this step and the next."""
+        """Add a step's prices. A symbol without a fresh price has no return in this step and the next."""
         is_known = is_fresh & (self._price > 0) & (self._groups >= 0)
         with np.errstate(divide="ignore", invalid="ignore"):
             moved = np.where(is_known, np.log(price / self._price), 0.0)
@@ -84,13 +83,13 @@ class CorrelationRule:
         self._seen += is_known
 
     def end_minute(self) -> None:
-        """Put the steps of this minute away."""
+        """Store the sums of the minute that ended."""
         self._minutes[self._ended % len(self._minutes)] = self._running
         self._running[:] = 0.0
         self._ended += 1
 
     def judge(self) -> tuple[Float, Float, Float]:
-        """Of each symbol the recent correlation, the usual one, and the score of the difference; NaN where unknown."""
+        """Each symbol's recent correlation, usual correlation and score of the difference; NaN where unknown."""
         rows = len(self._minutes)
         latest = np.arange(self._ended - self.window_minutes, self._ended) % rows
         recent_sums = self._minutes[latest].sum(axis=0)
@@ -105,7 +104,7 @@ class CorrelationRule:
         return recent, usual, score
 
     def broken(self, recent: Float, usual: Float, score: Float) -> Bool:
-        """Which symbols left while the others stayed together."""
+        """Symbols whose correlation broke while the others still moved together."""
         settings = self.settings
         is_broken = (score >= settings.score) & (usual >= settings.usual_correlation)
         is_broken &= recent <= settings.broken_correlation
@@ -118,8 +117,10 @@ class CorrelationRule:
 
 
 def tick_prices(book: Any, now: int) -> tuple[Float, Bool]:
-    """Each symbol's price for `observe`, and whether it is fresh. Midquotes move with each other better than prints do, which
-    bounce; prints serve where nobody quotes."""
+    """Each symbol's price for `observe`, and whether it is fresh: the midquote, or the last print where there is none.
+
+    Prints bounce between bid and ask, which lowers their correlation.
+    """
     is_quoted = now - book["quote_time"] < NS_PER_MINUTE
     price = np.where(is_quoted, book["mid"], book["tick_price"])
     is_fresh = (is_quoted | (now - book["price_time"] < NS_PER_MINUTE)) & (price > 0)
@@ -127,13 +128,13 @@ def tick_prices(book: Any, now: int) -> tuple[Float, Bool]:
 
 
 def bar_prices(book: Any, now: int) -> tuple[Float, Bool]:
-    """The same of symbols that are known by bars alone."""
+    """The same for symbols that have bars only."""
     is_new = (now - book["price_time"] < NS_PER_MINUTE) & (book["price"] > 0)
     return book["price"].copy(), is_new & (book["source"] == state.FROM_BARS)
 
 
 def _correlation(sums: Float) -> tuple[Float, Float]:
-    """Correlation of each symbol with the others from its sums, and how many returns it is from."""
+    """Each symbol's correlation with the others from its sums, and the number of returns in it."""
     count, x, y, xx, yy, xy = sums
     safe = np.maximum(count, 1.0)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -1,58 +1,62 @@
-"""Which session of a market a moment belongs to, and which of its hours are judged."""
+"""Finds the session of a time, and the hours of a session in which rules are judged."""
 
 import datetime as dt
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, CalendarError, Market, Session, session_of
 from tapewatch.streaming.detection.rules.settings import Common
-from tapewatch.streaming.detection.rules.state import Hours
+from tapewatch.streaming.detection.rules.state import JudgedHours
 
 _DAY = 1440 * NS_PER_MINUTE
 
 
 def is_round_the_clock(market: Market) -> bool:
-    """Markets without auctions at the day's ends."""
+    """Whether a market trades without auctions at the open and the close."""
     return market in (Market.CRYPTO, Market.FOREX)
 
 
 def session_at(market: Market, now: int) -> Session | None:
-    """The session whose day holds `now`; None on days without one, and beyond the calendars."""
-    day = dt.datetime.fromtimestamp(now // NS_PER_SECOND, dt.UTC).date()
-    for offset in (0, -1, 1):
-        try:
-            session = session_of(market, day + dt.timedelta(days=offset))
-        except CalendarError:
-            continue
-        if session is not None and session.day_start <= now < session.day_end:
-            return session
-    return None
+    """The session whose day includes `now`; None on days without one, and outside the calendars."""
+    around = _sessions(market, now, (0, -1, 1))
+    return next((session for session in around if session.day_start <= now < session.day_end), None)
 
 
 def next_start(market: Market, now: int) -> int:
-    """Where the next session's day begins; a day later where the calendars know none."""
+    """Start of the next session's day; one day from now where the calendars have none."""
+    ahead = _sessions(market, now, range(-1, 12))
+    return next((session.day_start for session in ahead if session.day_start > now), now + _DAY)
+
+
+def _sessions(market: Market, now: int, offsets: Iterable[int]) -> Iterator[Session]:
+    """The sessions of the days at these offsets from the UTC day of `now`."""
     day = dt.datetime.fromtimestamp(now // NS_PER_SECOND, dt.UTC).date()
-    for offset in range(-1, 12):
-        try:
+    for offset in offsets:
+        with suppress(CalendarError):
             session = session_of(market, day + dt.timedelta(days=offset))
-        except CalendarError:
-            continue
-        if session is not None and session.day_start > now:
-            return session.day_start
-    return now + _DAY
+            if session is not None:
+                yield session
 
 
 def usual_minutes(market: Market) -> float:
-    """Minutes of a whole session, roughly: a day, or New York's hours."""
+    """Approximate minutes of a full session: 1,440 around the clock, 390 otherwise."""
     return 1440.0 if is_round_the_clock(market) else 390.0
 
 
-def judged_hours(market: Market, session: Session | None, common: Common) -> Hours:
-    """The hours of a session in which rules are judged, without the edges that auctions leave; none without a session."""
+def day_per_minute(minutes: float) -> float:
+    """Standard deviation of a session's move per mean absolute move of a minute, for a random walk of `minutes` minutes."""
+    return 1.25 * math.sqrt(minutes)
+
+
+def judged_hours(market: Market, session: Session | None, common: Common) -> JudgedHours:
+    """The hours in which rules are judged, without the minutes around the auctions; empty without a session."""
     if session is None:
-        return Hours(0, 0, 0, 0, 0)
+        return JudgedHours(0, 0, 0, 0)
     start, end = session.regular_start, session.regular_end
     if not is_round_the_clock(market):
         is_extended = common.hours == "extended"
         start, end = (session.extended_start, session.extended_end) if is_extended else (start, end)
         start += int(common.after_open_minutes * NS_PER_MINUTE)
         end -= int(common.before_close_minutes * NS_PER_MINUTE)
-    return Hours(start, end, session.regular_start, session.regular_start, session.regular_end)
+    return JudgedHours(start, end, session.regular_start, session.regular_end)

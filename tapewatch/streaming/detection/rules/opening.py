@@ -1,34 +1,52 @@
-"""How an event opens and lasts, whatever the rule; compiled into every pass."""
+"""How an alert opens and stays open, for every rule."""
+
+from typing import Any
 
 from tapewatch.market.compiled import njit
-from tapewatch.streaming.detection.rules import state
-from tapewatch.streaming.detection.rules.state import Room
+from tapewatch.streaming.detection.rules.state import AlertStates, Context
 
 compiled = njit(cache=True, nogil=True, error_model="numpy")
 BASIS_POINTS = 1e4
 
 
+def open_alert(
+    alerts: AlertStates, rule: int, i: int, start: int, now: int, value: float, baseline: float, limit: float
+) -> None:
+    """Open the alert of one rule and symbol, and add it to `opened`."""
+    alert = alerts.table[rule, i]
+    alert["is_open"] = 1
+    alert["start"] = start
+    alert["last"] = now
+    alert["observations"] = 1
+    alert["value"] = value
+    alert["peak"] = value
+    alert["baseline"] = baseline
+    alert["limit"] = limit
+    count = alerts.count[0]
+    alerts.opened[count, 0] = rule
+    alerts.opened[count, 1] = i
+    alerts.count[0] = count + 1
+
+
+def continue_alert(alert: Any, now: int, peak: float) -> None:
+    """Keep an open alert open."""
+    alert["last"] = now
+    alert["observations"] += 1
+    alert["peak"] = peak
+
+
+# The rules that are judged by time call the functions above, the compiled rules these.
+_open_alert, _continue_alert = compiled(open_alert), compiled(continue_alert)
+
+
 @compiled
 def judge(
-    rule: int, i: int, now: int, start: int, value: float, baseline: float, fires: bool, limit: float, room: Room
+    rule: int, i: int, now: int, start: int, value: float, baseline: float, fires: bool, limit: float, ctx: Context
 ) -> None:
-    """Open an event where the rule fires, or keep the open one alive while |value| stays above its limit."""
-    event, opened, cursor = room.incidents[rule, i], room.opened, room.cursor
-    if event.is_open:
-        if abs(value) >= event.limit and value * event.value >= 0:
-            event.last = now
-            event.observations += 1
-            if abs(value) > abs(event.peak):
-                event.peak = value
+    """Open an alert where the rule fires, or keep the open one open while |value| stays at or above its limit."""
+    alert = ctx.alerts.table[rule, i]
+    if alert.is_open:
+        if abs(value) >= alert.limit and value * alert.value >= 0:
+            _continue_alert(alert, now, value if abs(value) > abs(alert.peak) else alert.peak)
     elif fires:
-        event.is_open = 1
-        event.start = start
-        event.last = now
-        event.observations = 1
-        event.value = value
-        event.peak = value
-        event.baseline = baseline
-        event.limit = limit
-        opened[cursor[state.OPENED], 0] = rule
-        opened[cursor[state.OPENED], 1] = i
-        cursor[state.OPENED] += 1
+        _open_alert(ctx.alerts, rule, i, start, now, value, baseline, limit)

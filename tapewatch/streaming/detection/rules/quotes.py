@@ -1,8 +1,4 @@
-"""What quotes alone say: crossed ones, a spread that gapes, a flood that nobody trades on. Compiled into the pass of
-`rules_kernel`.
-
-Numba's cache of that pass does not see a change here: touch `rules_kernel` then.
-"""
+"""Rules on quotes alone: crossed quotes, wide spreads and quote stuffing. Compiled into the pass of `kernel`."""
 
 from typing import Any
 
@@ -11,47 +7,47 @@ import numpy as np
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
 from tapewatch.streaming.detection.rules import state
 from tapewatch.streaming.detection.rules.opening import compiled, judge
-from tapewatch.streaming.detection.rules.state import Room
+from tapewatch.streaming.detection.rules.state import Context
 
-#: Seconds over which the usual spread is forgotten.
+#: Length of the running mean of the spread, in seconds.
 _MEMORY_S = 1800.0
 
 
 @compiled
-def judge_crossed(s: Any, i: int, now: int, is_crossed: bool, elapsed: int, room: Room) -> None:
-    """Hold the share of crossed quotes, weighted towards the last minutes, against what is tolerated."""
-    kept = np.exp(-max(elapsed, 0) / room.limits.crossed_memory)
+def judge_crossed(s: Any, i: int, now: int, is_crossed: bool, elapsed: int, ctx: Context) -> None:
+    """Compare the share of crossed quotes, weighted towards the last minutes, with the tolerated share."""
+    kept = np.exp(-max(elapsed, 0) / ctx.limits.crossed_memory)
     s.quote_weight = s.quote_weight * kept + 1
     s.crossed_weight = s.crossed_weight * kept + (1.0 if is_crossed else 0.0)
     share = s.crossed_weight / s.quote_weight
-    fires = share >= room.limits.crossed_share and s.quote_weight >= room.limits.crossed_quotes
-    limit = room.limits.close_share * room.limits.crossed_share
-    judge(state.CROSSED, i, now, now, share, room.limits.crossed_share, fires, limit, room)
+    fires = share >= ctx.limits.crossed_share and s.quote_weight >= ctx.limits.crossed_quotes
+    limit = ctx.limits.close_share * ctx.limits.crossed_share
+    judge(state.CROSSED, i, now, now, share, ctx.limits.crossed_share, fires, limit, ctx)
 
 
 @compiled
-def judge_stuffing(s: Any, i: int, now: int, room: Room) -> None:
-    """Count a quote of the running minute, and hold their number against the usual one and against the trades."""
+def judge_stuffing(s: Any, i: int, now: int, ctx: Context) -> None:
+    """Count a quote of the running minute; compare the count with its usual size and with the growth in trades."""
     minute = now // NS_PER_MINUTE
     if minute != s.quote_minute:
         if minute < s.quote_minute:
             return
         _turn_quotes(s, minute)
     s.quotes += 1
-    limits = room.limits
+    limits = ctx.limits
     threshold = limits.stuffing_multiple * s.usual_quotes
-    # Where nobody ever trades, as in forex, quotes cannot outrun trading.
+    # A symbol without trades, as in forex, has nothing to compare its quotes with.
     if s.quotes < limits.close_share * threshold or s.quote_minutes < limits.warmup_minutes or s.usual_prints < 1:
         return
-    # What trading explains is no stuffing: as many times more quotes than times more trades.
+    # Growth in quotes over growth in trades: quotes that trading explains are no stuffing.
     excess = s.quotes * (s.usual_prints + 1.0) / (s.usual_quotes * (s.quote_trades + 1.0))
     fires = s.quotes >= max(threshold, limits.stuffing_quotes) and excess >= limits.stuffing_excess
-    judge(state.STUFFING, i, now, now, float(s.quotes), s.usual_quotes, fires, limits.close_share * threshold, room)
+    judge(state.STUFFING, i, now, now, float(s.quotes), s.usual_quotes, fires, limits.close_share * threshold, ctx)
 
 
 @compiled
 def _turn_quotes(s: Any, minute: int) -> None:
-    """Finish the minutes before `minute`. The usual ones are means of the last half hour; a minute far out teaches little."""
+    """Finish the minutes before `minute`. The usual counts are means of the last half hour; outliers are capped."""
     if minute - s.quote_minute > state.FORGOTTEN_MINUTES:
         s.quote_minutes, s.quote_minute = 0, minute
     while s.quote_minute < minute:
@@ -69,26 +65,24 @@ def _turn_quotes(s: Any, minute: int) -> None:
 
 
 @compiled
-def judge_spread(s: Any, i: int, now: int, spread: float, elapsed: int, room: Room) -> None:
-    """Hold the quoted spread against its time-weighted mean of the last half hour."""
+def judge_spread(s: Any, i: int, now: int, spread: float, elapsed: int, ctx: Context) -> None:
+    """Compare the quoted spread with its time-weighted mean of the last half hour."""
     if s.quotes_from == 0:
         s.quotes_from, s.usual_spread = now, s.usual_spread if s.usual_spread > 0 else spread
     else:
         weight = min(elapsed / NS_PER_SECOND, 60.0) / min(max((now - s.quotes_from) / NS_PER_SECOND, 60.0), _MEMORY_S)
         s.usual_spread += (min(s.spread, 3.0 * s.usual_spread + 0.1) - s.usual_spread) * min(weight, 1.0)
     s.spread = spread
-    if room.limits.spread_multiple <= 0 or now - s.quotes_from < room.limits.warmup_minutes * NS_PER_MINUTE:
+    if ctx.limits.spread_multiple <= 0 or now - s.quotes_from < ctx.limits.warmup_minutes * NS_PER_MINUTE:
         return
-    threshold = max(room.limits.spread_multiple * s.usual_spread, room.limits.spread_bps)
+    threshold = max(ctx.limits.spread_multiple * s.usual_spread, ctx.limits.spread_bps)
     if spread >= threshold:
         s.wide_since = now if s.wide_since == 0 else s.wide_since
         s.wide_quotes += 1
     else:
         s.wide_since, s.wide_quotes = 0, 0
     fires = (
-        s.wide_since > 0
-        and now - s.wide_since >= room.limits.spread_hold
-        and s.wide_quotes >= room.limits.spread_quotes
+        s.wide_since > 0 and now - s.wide_since >= ctx.limits.spread_hold and s.wide_quotes >= ctx.limits.spread_quotes
     )
-    limit = room.limits.close_share * threshold
-    judge(state.SPREAD, i, now, s.wide_since, spread, s.usual_spread, fires, limit, room)
+    limit = ctx.limits.close_share * threshold
+    judge(state.SPREAD, i, now, s.wide_since, spread, s.usual_spread, fires, limit, ctx)

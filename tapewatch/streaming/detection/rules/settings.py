@@ -1,4 +1,4 @@
-"""What the online detectors hold for normal, read from `detection.toml` and checked."""
+"""Settings of the online detectors: reads and checks `detection.toml`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ Severity = Literal["info", "warning", "critical"]
 
 
 class DetectionError(ValueError):
-    """The settings of the detectors are broken; the message names file, section and field."""
+    """The detectors' settings are invalid; the message names file, section and field."""
 
 
 class _Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A section of the file."""
+    """A section of the settings file."""
 
 
 class Common(_Settings, frozen=True, kw_only=True):
-    """When rules are judged at all, and when an open event may end."""
+    """Settings that all rules share."""
 
     hours: Literal["regular", "extended"] = "regular"
     after_open_minutes: NotNegative
@@ -39,16 +39,16 @@ class Common(_Settings, frozen=True, kw_only=True):
     usual_day_bps: Positive
 
 
-class _Rule(_Settings, frozen=True, kw_only=True):
-    """What every rule has."""
+class _RuleSettings(_Settings, frozen=True, kw_only=True):
+    """Settings that every rule has."""
 
     is_on: bool = True
     severity: Severity
     quiet_s: NotNegative
 
 
-class VolumeSpike(_Rule, frozen=True, kw_only=True):
-    """The running minute's volume against what the minute should hold."""
+class VolumeSpike(_RuleSettings, frozen=True, kw_only=True):
+    """The running minute's volume against the minute's usual volume."""
 
     baseline: Literal["recent", "time_of_day"]
     multiple: Positive
@@ -58,7 +58,7 @@ class VolumeSpike(_Rule, frozen=True, kw_only=True):
     max_print_share: Share
 
 
-class PriceMove(_Rule, frozen=True, kw_only=True):
+class PriceMove(_RuleSettings, frozen=True, kw_only=True):
     """The return within a short window against its usual size."""
 
     multiple: Positive
@@ -68,16 +68,16 @@ class PriceMove(_Rule, frozen=True, kw_only=True):
     split_minutes: NotNegative
 
 
-class BadPrint(_Rule, frozen=True, kw_only=True):
-    """A print far from its neighbours, to which the next ones return."""
+class BadPrint(_RuleSettings, frozen=True, kw_only=True):
+    """A print far from the prices around it, to which the next prints return."""
 
     multiple: Positive
     min_day_share: NotNegative
     min_bps: NotNegative
 
 
-class VolatilityBurst(_Rule, frozen=True, kw_only=True):
-    """The last minutes' volatility by midquotes, or the middle range of three minutes, against the usual one."""
+class VolatilityBurst(_RuleSettings, frozen=True, kw_only=True):
+    """Volatility of midquotes over the last minutes, or the median range of three minutes, against the usual one."""
 
     estimator: Literal["midquotes", "ranges"]
     midquote_multiple: Positive
@@ -89,8 +89,8 @@ class VolatilityBurst(_Rule, frozen=True, kw_only=True):
     min_bps: NotNegative
 
 
-class SpreadBlowout(_Rule, frozen=True, kw_only=True):
-    """The quoted spread, while it lasts, against the usual spread."""
+class SpreadBlowout(_RuleSettings, frozen=True, kw_only=True):
+    """The quoted spread against the usual spread."""
 
     multiple: Positive
     min_bps: NotNegative
@@ -98,8 +98,8 @@ class SpreadBlowout(_Rule, frozen=True, kw_only=True):
     min_quotes: Count
 
 
-class FlowImbalance(_Rule, frozen=True, kw_only=True):
-    """Buyers against sellers over eight minutes, in standard deviations of coin tosses."""
+class FlowImbalance(_RuleSettings, frozen=True, kw_only=True):
+    """Buy orders against sell orders over eight minutes, in standard deviations of a fair coin."""
 
     multiple: Positive
     min_score: Positive
@@ -107,23 +107,23 @@ class FlowImbalance(_Rule, frozen=True, kw_only=True):
     min_orders: Count
 
 
-class DataQuality(_Rule, frozen=True, kw_only=True):
-    """The share of two-sided quotes whose bid lies above the offer."""
+class DataQuality(_RuleSettings, frozen=True, kw_only=True):
+    """The share of two-sided quotes whose bid is above the ask."""
 
     crossed_share: Share
     min_quotes: Count
     memory_minutes: Positive
 
 
-class QuoteStuffing(_Rule, frozen=True, kw_only=True):
-    """The running minute's quotes against the usual ones, beyond what trades explain."""
+class QuoteStuffing(_RuleSettings, frozen=True, kw_only=True):
+    """The running minute's quote count against the usual one, beyond what trades explain."""
 
     multiple: Positive
     excess: Positive
     min_quotes: Count
 
 
-class CorrelationBreak(_Rule, frozen=True, kw_only=True):
+class CorrelationBreak(_RuleSettings, frozen=True, kw_only=True):
     """A symbol's recent correlation with the others of its market against its usual one."""
 
     window_minutes: Annotated[int, msgspec.Meta(ge=8, le=60)]
@@ -136,15 +136,15 @@ class CorrelationBreak(_Rule, frozen=True, kw_only=True):
     groups: tuple[tuple[str, ...], ...] = ()
 
 
-class StaleSymbol(_Rule, frozen=True, kw_only=True):
-    """One symbol's silence against its own longest usual one."""
+class StaleSymbol(_RuleSettings, frozen=True, kw_only=True):
+    """One symbol's silence against its longest usual silence."""
 
     multiple: Positive
     min_silence_s: Positive
 
 
-class FeedOutage(_Rule, frozen=True, kw_only=True):
-    """A channel that falls silent, or nearly so, in several symbols at once."""
+class FeedOutage(_RuleSettings, frozen=True, kw_only=True):
+    """A channel that stops, or nearly stops, in several symbols at once."""
 
     multiple: Positive
     min_silence_s: Positive
@@ -154,7 +154,7 @@ class FeedOutage(_Rule, frozen=True, kw_only=True):
 
 
 class MarketRules(_Settings, frozen=True, kw_only=True):
-    """The settings of every rule as they hold in one market."""
+    """The settings of every rule in one market."""
 
     common: Common
     volume_spike: VolumeSpike
@@ -169,13 +169,13 @@ class MarketRules(_Settings, frozen=True, kw_only=True):
     stale_symbol: StaleSymbol
     feed_outage: FeedOutage
 
-    def rule(self, name: str) -> _Rule:
+    def rule(self, name: str) -> _RuleSettings:
         """The settings of one rule by its name."""
-        found: _Rule = getattr(self, name)
+        found: _RuleSettings = getattr(self, name)
         return found
 
     def limits(self, day_minutes: float) -> Limits:
-        """The thresholds as compiled code takes them: 0 as multiple switches a rule off."""
+        """The thresholds as compiled code reads them; a multiple of 0 switches a rule off."""
         volume, move, odd, burst = self.volume_spike, self.price_move, self.bad_print, self.volatility_burst
         spread, flow, quality, stuffing = (
             self.spread_blowout,
@@ -223,15 +223,15 @@ class MarketRules(_Settings, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class DetectionConfig:
-    """The settings of all markets. `load` reads them; `for_market` gives one market's."""
+    """The settings of all markets."""
 
     markets: Mapping[Market, MarketRules]
 
     @classmethod
     def load(cls, path: Path | None = None) -> Self:
-        """The settings of a file, by default of `detection.toml` beside this module.
+        """Read a settings file, by default `detection.toml` beside this module.
 
-        A section `[rule]` holds for every market, `[market.rule]` replaces single fields of it for one.
+        A section `[rule]` applies to every market; `[market.rule]` replaces single fields for one market.
 
         Raises:
             DetectionError: the file cannot be read, or a section is missing, unknown or malformed.
@@ -244,7 +244,7 @@ class DetectionConfig:
         return cls({market: _market_rules(file, market, sections) for market in Market})
 
     def for_market(self, market: Market | str) -> MarketRules:
-        """The settings as they hold in one market."""
+        """The settings of one market."""
         return self.markets[Market(market)]
 
 

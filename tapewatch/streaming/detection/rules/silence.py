@@ -1,4 +1,4 @@
-"""Silence: one symbol that stopped, or a channel that stopped in several at once.
+"""Rules on silence: one symbol that stopped, or a channel that stopped in several symbols at once.
 
 Arrays are channel × symbol, times int64 ns.
 """
@@ -18,32 +18,33 @@ Bool = npt.NDArray[np.bool_]
 
 _BITS = 64
 _CLOSING_MINUTES = 3
-#: How much of a longest silence is remembered after a minute: half of it after four hours.
+#: Decay of the longest silence per minute: it halves in four hours.
 _KEPT = 0.5 ** (1 / 240)
-_AT_LEAST_HEARD = 0.5
-_HEARD_MINUTES = 10
+#: A regular symbol has data in at least this share of the minutes.
+_REGULAR_SHARE = 0.5
+_LEAST_MINUTES = 10
 
 
 @dataclass(frozen=True)
 class Outage:
-    """What the channels say at this moment: symbol-minutes heard and usual in the window of those that stopped."""
+    """The channels that stopped, their received and usual symbol-minutes in the window, and the last event's time."""
 
     channels: tuple[int, ...]
-    heard: float
+    received: float
     usual: float
     since: int
 
 
-class FeedRules:
-    """Keeps who was heard in which minute, and each one's longest usual silence.
+class SilenceRules:
+    """Records the minutes in which each symbol had data, and its longest usual silence.
 
-    Bit 0 of `minutes` is the last finished minute. What the tape's clock jumped over counts as heard by nobody and missed by
-    nobody: see `skip`.
+    Bit 0 of `_minutes` is the last finished minute. A stretch that the tape's clock jumped over does not count as silence:
+    see `skip`.
     """
 
     def __init__(self, stale: StaleSymbol, outage: FeedOutage, warmup_minutes: int) -> None:
         self.stale, self.outage, self._warmup = stale, outage, warmup_minutes
-        self.heard = np.zeros((CHANNELS, 0), dtype=np.int64)
+        self.last_seen = np.zeros((CHANNELS, 0), dtype=np.int64)
         self._minutes = np.zeros((CHANNELS, 0), dtype=np.uint64)
         self._first = np.zeros((CHANNELS, 0), dtype=np.int64)
         self._longest = np.zeros((CHANNELS, 0))
@@ -51,31 +52,31 @@ class FeedRules:
         self._channel_longest = np.zeros(CHANNELS)
         self._channel_age = np.zeros(CHANNELS)
         self._usual = np.zeros((CHANNELS, 0))
-        #: Of the channels that are out, what each symbol usually has.
+        #: Each symbol's usual share of minutes before the outage, for the channels that are out.
         self._frozen: dict[int, Float] = {}
 
     def grow(self, capacity: int) -> None:
         """Make room for more symbols."""
-        more = ((0, 0), (0, capacity - self.heard.shape[1]))
-        for name in ("heard", "_minutes", "_first", "_longest", "_age", "_usual"):
+        more = ((0, 0), (0, capacity - self.last_seen.shape[1]))
+        for name in ("last_seen", "_minutes", "_first", "_longest", "_age", "_usual"):
             setattr(self, name, np.pad(getattr(self, name), more))
 
     def start_session(self) -> None:
-        """Forget who was heard when; the longest silences are remembered."""
-        for array in (self.heard, self._minutes, self._first, self._age, self._channel_age):
+        """Reset everything except the longest silences."""
+        for array in (self.last_seen, self._minutes, self._first, self._age, self._channel_age):
             array[:] = 0
         self._frozen = {}
 
     def skip(self, gap: int) -> None:
-        """The tape's clock jumped: nobody was silent meanwhile."""
-        self.heard[self.heard > 0] += gap
+        """Leave a jump of the tape's clock, ns, out of every silence."""
+        self.last_seen[self.last_seen > 0] += gap
         self._first[self._first > 0] += gap
 
     def observe(self, now: int) -> None:
-        """Learn the silences that ended; once a few seconds."""
-        is_known = self.heard > 0
-        np.copyto(self._first, self.heard, where=is_known & (self._first == 0))
-        age = np.where(is_known, np.maximum(now - self.heard, 0) / NS_PER_SECOND, 0.0)
+        """Update the silences that ended; call every few seconds."""
+        is_known = self.last_seen > 0
+        np.copyto(self._first, self.last_seen, where=is_known & (self._first == 0))
+        age = np.where(is_known, np.maximum(now - self.last_seen, 0) / NS_PER_SECOND, 0.0)
         ended = age < self._age
         learnt = np.where(self._longest > 0, np.minimum(self._age, 3 * self._longest), self._age)
         np.maximum(self._longest, learnt, out=self._longest, where=ended)
@@ -87,8 +88,8 @@ class FeedRules:
             self._channel_age[channel] = youngest[channel]
 
     def end_minute(self, now: int) -> None:
-        """A minute of the tape ended: note who was heard in it."""
-        in_minute = self.heard >= now - NS_PER_MINUTE
+        """Record which symbols had data in the minute that ended."""
+        in_minute = self.last_seen >= now - NS_PER_MINUTE
         self._minutes = (self._minutes << np.uint64(1)) | in_minute.astype(np.uint64)
         self._longest *= _KEPT
         self._channel_longest *= _KEPT
@@ -99,16 +100,16 @@ class FeedRules:
         self._usual = np.where(is_warm, np.minimum(before / np.maximum(known, 1), 1.0), 0.0)
 
     def silent_symbols(self) -> list[tuple[int, int, float, float]]:
-        """Symbols silent against their own usual: (symbol, channel, seconds, longest usual seconds).
+        """Symbols that are silent for unusually long: (symbol, channel, seconds, longest usual seconds).
 
-        Where most of the others of the channel are silent too it is the channel, not the symbol.
+        A symbol is left out where most other symbols of its channel are silent too: then the channel is.
         """
         if not self.stale.is_on:
             return []
         limit = np.maximum(self.stale.multiple * self._longest, self.stale.min_silence_s)
-        is_regular = self._usual >= _AT_LEAST_HEARD
-        # A thin symbol can only be missed against what is known of it: enough minutes heard at all.
-        is_judged = (self._usual > 0) & (np.bitwise_count(self._minutes) >= _HEARD_MINUTES) & (self._first > 0)
+        is_regular = self._usual >= _REGULAR_SHARE
+        # A thinly traded symbol needs enough minutes with data before its silence means anything.
+        is_judged = (self._usual > 0) & (np.bitwise_count(self._minutes) >= _LEAST_MINUTES) & (self._first > 0)
         is_silent = is_judged & (self._age >= limit)
         found = []
         for channel, symbol in np.argwhere(is_silent):
@@ -120,32 +121,32 @@ class FeedRules:
             found.append((int(symbol), int(channel), self._age[channel, symbol], self._longest[channel, symbol]))
         return found
 
-    def is_heard(self, symbol: int) -> bool:
-        """Whether every channel of a symbol that was silent speaks again."""
+    def has_resumed(self, symbol: int) -> bool:
+        """Whether every channel of a symbol has data again."""
         limit = np.maximum(self.stale.multiple * self._longest[:, symbol], self.stale.min_silence_s)
         return bool((self._age[:, symbol] < limit).all())
 
     def judge_outage(self, now: int) -> Outage | None:
-        """The channels that are out, None where all speak. An outage ends when its channels are heard again as usual."""
+        """The channels that are out, None where none is. An outage ends when its channels deliver as usual again."""
         if not self.outage.is_on:
             return None
         window = self.outage.window_minutes
-        down, heard, usual, since = [], 0.0, 0.0, now
+        down, received, usual, since = [], 0.0, 0.0, now
         for channel in range(CHANNELS):
-            regular = self._usual[channel] >= _AT_LEAST_HEARD
+            regular = self._usual[channel] >= _REGULAR_SHARE
             if channel in self._frozen:
-                if self._is_back(channel):
+                if self._has_recovered(channel):
                     continue
             elif regular.sum() < self.outage.min_symbols or not self._is_out(channel, regular):
                 continue
             down.append(channel)
             expected = self._expected(channel, regular)
             recent = np.bitwise_count(self._minutes[channel] & np.uint64(2**window - 1))
-            heard += float(recent[expected > 0].sum())
+            received += float(recent[expected > 0].sum())
             usual += float(expected.sum() * window)
-            since = min(since, int(self.heard[channel].max()))
+            since = min(since, int(self.last_seen[channel].max()))
         self._freeze(down)
-        return Outage(tuple(down), heard, usual, since) if down else None
+        return Outage(tuple(down), received, usual, since) if down else None
 
     def _is_out(self, channel: int, regular: Bool) -> bool:
         limit = max(self.outage.multiple * self._channel_longest[channel], self.outage.min_silence_s)
@@ -157,24 +158,24 @@ class FeedRules:
         is_thin = recent < 0.5 * usual
         return bool(recent.sum() <= self.outage.thin_share * usual.sum() and is_thin.mean() >= 0.8 and usual.sum() >= 8)
 
-    def _is_back(self, channel: int) -> bool:
+    def _has_recovered(self, channel: int) -> bool:
         usual = self._frozen[channel]
         recent = np.bitwise_count(self._minutes[channel][: usual.size] & np.uint64(2**_CLOSING_MINUTES - 1))
         return bool(recent[usual > 0].sum() >= 0.5 * _CLOSING_MINUTES * usual.sum())
 
     @property
     def is_out(self) -> bool:
-        """Whether a channel is out, as far as `judge_outage` last saw."""
+        """Whether a channel was out at the last call of `judge_outage`."""
         return bool(self._frozen)
 
     def _expected(self, channel: int, regular: Bool) -> Float:
-        """What each symbol of a channel usually has; of one that is out, what it had before."""
+        """Each symbol's usual share of minutes with data; for a channel that is out, the share before the outage."""
         frozen = self._frozen.get(channel)
         if frozen is None:
             return np.where(regular, self._usual[channel], 0.0)
         return np.pad(frozen, (0, regular.size - frozen.size))
 
     def _freeze(self, down: list[int]) -> None:
-        """Keep what was usual before: the outage itself must not become the usual."""
-        regular = self._usual >= _AT_LEAST_HEARD
+        """Keep the shares from before the outage, so that the outage does not become the usual."""
+        regular = self._usual >= _REGULAR_SHARE
         self._frozen = {channel: self._expected(channel, regular[channel]) for channel in down}

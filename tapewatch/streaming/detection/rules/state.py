@@ -1,21 +1,21 @@
-"""What the online detectors remember of each symbol, and the thresholds as compiled code takes them."""
+"""The state of each symbol and alert, and the thresholds, as compiled code reads them."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-#: Rules by number: the row of the table of incidents. The last three are judged by time alone.
+#: Rules by number: the row of the table of alerts. The last three are judged by time alone.
 VOLUME, MOVE, PRINT, VOLATILITY, SPREAD, FLOW, CROSSED, STUFFING, CORRELATION, STALE, OUTAGE = range(11)
 RULES = 11
 TRADE_CHANNEL, QUOTE_CHANNEL, BAR_CHANNEL = range(3)
 CHANNELS = 3
-#: What gives a symbol its price and volume, worst first: a better source that appears takes over.
+#: Where a symbol's price and volume come from, worst first. A better source replaces a worse one.
 FROM_QUOTES, FROM_BARS, FROM_TRADES = 1, 2, 3
-#: Finished minutes that the recent average of volume looks back on.
+#: Finished minutes in the recent average of volume.
 RECENT = 30
-#: Fewer minutes teach nothing of what is usual; a silence of so many ends what was known of a symbol's recent ones.
+#: Minutes needed before the usual size counts as known, and the length of a silence after which recent minutes are dropped.
 ENOUGH_MINUTES, FORGOTTEN_MINUTES = 10, 30
-#: One-sided flow is looked for in the running minute and as many before as `FLOWS`.
+#: Lengths of the ring buffers. Order flow covers the running minute and the `FLOWS` minutes before it.
 SAMPLES, PRICES, RANGES, FLOWS = 16, 5, 3, 7
 _INTEGERS = (
     "source bar_ns minute minutes trades price_count price_time sample_count moves ranges_seen flows "
@@ -36,38 +36,37 @@ _RINGS = (
     ("buy_ring", FLOWS, np.float64),
     ("sell_ring", FLOWS, np.float64),
 )
-#: What is known of a symbol. Prices in quote currency; moves, ranges and spreads in bps; times in ns.
+#: State of a symbol. Prices in quote currency; moves, ranges and spreads in bps; times in ns.
 SYMBOL = np.dtype(
     [(name, np.int64) for name in _INTEGERS.split()]
     + [(name, np.float64) for name in _FLOATS.split()]
     + [(name, kind, (size,)) for name, size, kind in _RINGS],
     align=True,
 )
-#: What outlasts the night: the usual sizes, and what gives the price.
+#: Fields that are kept from one session to the next: the usual sizes and the price source.
 LASTING = (
     "source", "bar_ns", "moves", "usual_move", "ranges_seen", "usual_range", "flows", "usual_flow", "usual_spread",
     "day_move",
 )  # fmt: skip
-#: One rule and symbol: the event that is open, or the last one. `limit` is what a value must stay above.
-INCIDENT = np.dtype(
+#: The open or latest alert of one rule and symbol. It stays open while its value is at or above `limit`.
+ALERT = np.dtype(
     [(name, np.int64) for name in ("is_open", "start", "last", "observations", "shown", "detected")]
     + [(name, np.float64) for name in ("value", "baseline", "peak", "limit", "shown_peak")],
     align=True,
 )
 
 
-class Hours(NamedTuple):
-    """The hours in which rules are judged, int64 ns UTC, and where the profile of the day begins."""
+class JudgedHours(NamedTuple):
+    """The hours in which rules are judged, and the regular hours; int64 ns UTC."""
 
     start: int
     end: int
-    profile_start: int
     regular_start: int
     regular_end: int
 
 
 class Limits(NamedTuple):
-    """Thresholds as the kernel takes them; see `rules_settings` for what they mean. 0 as multiple: the rule is off."""
+    """Thresholds; `settings` explains them. A multiple of 0 switches a rule off."""
 
     warmup_minutes: int
     close_share: float
@@ -106,7 +105,7 @@ class Limits(NamedTuple):
 
 
 class Events(NamedTuple):
-    """Trades, quotes and bars in order of arrival; `symbol` indexes the book. Bars carry their end's time."""
+    """Trades, quotes and bars in order of arrival; `symbol` indexes the book. A bar's time is its end."""
 
     trade_symbol: Any
     trade_time: Any
@@ -128,16 +127,23 @@ class Events(NamedTuple):
     bar_volume: Any
 
 
-#: The cursor: tape's clock, next trade, quote and bar, the end of the stretch, openings noted.
-CLOCK, NEXT_TRADE, NEXT_QUOTE, NEXT_BAR, UNTIL, OPENED = range(6)
+#: The cursor: the tape's clock, the next trade, quote and bar, and the time at which the pass stops.
+CLOCK, NEXT_TRADE, NEXT_QUOTE, NEXT_BAR, UNTIL = range(5)
 
 
-class Room(NamedTuple):
-    """What every rule reads and writes: events by rule and symbol, the profile of the day by symbol and minute."""
+class AlertStates(NamedTuple):
+    """Alerts (`ALERT`, rule × symbol), the (rule, symbol) pairs opened since the last call, and their count."""
 
-    incidents: Any
+    table: Any
+    opened: Any
+    count: Any
+
+
+class Context(NamedTuple):
+    """What every rule reads and writes. `profile` is the usual volume, symbol × minute since the regular open."""
+
+    alerts: AlertStates
     profile: Any
-    hours: Hours
+    hours: JudgedHours
     limits: Limits
     cursor: Any
-    opened: Any

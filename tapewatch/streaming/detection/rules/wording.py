@@ -1,4 +1,4 @@
-"""What rules are called, and what an alert says to a person."""
+"""Names of the rules, and the message of an alert."""
 
 import datetime as dt
 from typing import Any
@@ -9,7 +9,7 @@ AlertRow = dict[str, Any]
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
-#: By the numbers of `rules_state`.
+#: In the order of the numbers in `state`.
 RULE_NAMES = (
     "volume_spike",
     "price_move",
@@ -25,40 +25,40 @@ RULE_NAMES = (
 )
 
 _SENTENCES = {
-    "volume_spike": "{symbol}: {value:,.6g} traded in the minute so far, {multiple:.1f} times the usual {baseline:,.6g}",
+    "volume_spike": "{symbol}: volume {value:,.6g} in the minute so far, {multiple:.1f} times the usual {baseline:,.6g}",
     "price_move": "{symbol}: price moved {value:+.1f} bps, {multiple:.1f} times the usual {baseline:.1f} bps",
-    "bad_print": "{symbol}: a print {value:+.1f} bps off, to which the next ones did not follow",
-    "volatility_burst": "{symbol}: minutes range over {value:.1f} bps, {multiple:.1f} times the usual {baseline:.1f} bps",
-    "spread_blowout": "{symbol}: spread of {value:.1f} bps, {multiple:.1f} times the usual {baseline:.1f} bps",
-    "order_flow_imbalance": "{symbol}: {side} lead by {value:+.1f} standard deviations of coin tosses; usual is {baseline:.1f}",
-    "data_quality": "{symbol}: {value:.1%} of the quotes are crossed, bid above offer; up to {baseline:.1%} is tolerated",
-    "quote_stuffing": "{symbol}: {value:,.0f} quotes in the minute so far, {multiple:.1f} times the usual {baseline:,.1f}, and nobody "
-    "trades on them",
-    "correlation_break": "{symbol}: left its company, correlation {value:.2f} where {baseline:.2f} is usual",
-    "stale_symbol": "{symbol}: silent for {value:.0f} s; the longest usual silence is {baseline:.0f} s",
-    "feed_outage": "feed: {channels} stopped or thinned out in several symbols at once, {value:.0f} symbol-minutes heard where "
-    "{baseline:.0f} are usual",
+    "bad_print": "{symbol}: a print {value:+.1f} bps off the price; the next prints returned",
+    "volatility_burst": "{symbol}: minute range {value:.1f} bps, {multiple:.1f} times the usual {baseline:.1f} bps",
+    "spread_blowout": "{symbol}: spread {value:.1f} bps, {multiple:.1f} times the usual {baseline:.1f} bps",
+    "order_flow_imbalance": "{symbol}: {side} dominate the order flow by {value:+.1f} standard deviations; usual {baseline:.1f}",
+    "data_quality": "{symbol}: {value:.1%} of the quotes are crossed (bid above ask); up to {baseline:.1%} is tolerated",
+    "quote_stuffing": "{symbol}: {value:,.0f} quotes in the minute so far, {multiple:.1f} times the usual {baseline:,.1f}, "
+    "without more trades",
+    "correlation_break": "{symbol}: correlation with its group fell to {value:.2f}; usual {baseline:.2f}",
+    "stale_symbol": "{symbol}: no data for {value:.0f} s; longest usual silence {baseline:.0f} s",
+    "feed_outage": "feed: {channels} stopped or thinned out in several symbols at once; data in {value:.0f} symbol-minutes, "
+    "usual {baseline:.0f}",
 }
 
 
 def sentence(row: AlertRow, channels: str) -> str:
-    """What an alert says, from its row; `channels` names what is out where the whole feed is meant."""
+    """The message of an alert, from its row; `channels` names the channels that a feed outage affects."""
     words = {**row, "multiple": abs(row["multiple"] or 0.0)}
     return _SENTENCES[row["rule"]].format(**words, channels=channels, side="buyers" if row["value"] > 0 else "sellers")
 
 
-def moment(ns: int) -> dt.datetime:
-    """A time of the tape, int64 ns UTC, as rows hold it."""
+def time_from_ns(ns: int) -> dt.datetime:
+    """An aware datetime in UTC, to the microsecond, from int64 ns UTC."""
     return dt.datetime.fromtimestamp(ns // NS_PER_SECOND, dt.UTC) + dt.timedelta(
         microseconds=ns % NS_PER_SECOND // 1000
     )
 
 
-def ns_of(time: dt.datetime) -> int:
-    """The way back."""
+def ns_from_time(time: dt.datetime) -> int:
+    """Int64 ns UTC from an aware datetime."""
     return (time - _EPOCH) // dt.timedelta(microseconds=1) * 1000
 
 
 def stamp(ns: int) -> str:
-    """A time within an alert's id."""
-    return f"{moment(ns):%Y-%m-%dT%H:%M:%S}.{ns % NS_PER_SECOND // 1_000_000:03d}Z"
+    """A time as text for an alert's id."""
+    return f"{time_from_ns(ns):%Y-%m-%dT%H:%M:%S}.{ns % NS_PER_SECOND // 1_000_000:03d}Z"

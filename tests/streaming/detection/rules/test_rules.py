@@ -1,4 +1,4 @@
-"""Each rule of the online detectors on made-up tapes: it fires, once, and ends."""
+"""Each rule of the online detectors on synthetic tapes: its alert opens once and ends."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def settings(folder: Path, *replacements: tuple[str, str]) -> Path:
 
 
 def burst(tape: pl.DataFrame, first: float, last: float, times: int) -> pl.DataFrame:
-    """A tape that trades so many times as much for a while, at the same prices."""
+    """A tape with `times` as many trades for a while, at the same prices."""
     return pl.concat([tape, *[tape.filter(from_minute(tape, first, last))] * (times - 1)])
 
 
@@ -60,26 +60,26 @@ def test_volume_spike_opens_within_its_minute_once_and_ends() -> None:
 
 
 @pytest.mark.parametrize("price", [-37.63, 0.0])
-def test_volume_is_watched_where_a_future_s_prices_are_not_above_zero(price: float) -> None:
-    """Moves are relative and have no meaning there; a price that wanders about zero raises nothing by itself."""
+def test_volume_is_judged_at_prices_at_or_below_zero(price: float) -> None:
+    """Relative moves are undefined there; a price that moves around zero raises no alert."""
     calm = steady_tape("CLK0", price=price, step=0.01 if price else 0.0)
     assert rules_of(watch(Market.FUTURES, [calm])) == []
     assert rules_of(watch(Market.FUTURES, [burst(calm, 40, 41, 30)])) == [("volume_spike", "CLK0")]
 
 
-def test_a_future_that_falls_through_zero_is_a_move_as_long_as_it_has_one() -> None:
+def test_a_future_that_falls_below_zero_is_a_price_move() -> None:
     falling = trades("CLK0", *_falling(from_price=2.0, to_price=-2.0))
     found = rules_of(watch(Market.FUTURES, [steady_tape("CLK0", price=2.0, step=0.001), falling]))
     assert ("price_move", "CLK0") in found
 
 
 def _falling(*, from_price: float, to_price: float) -> tuple[list[int], list[float], list[float]]:
-    """Ten minutes of a trade a second, from the sixtieth on."""
+    """Ten minutes with a trade per second, from minute 60 on."""
     time = OPEN + 60 * NS_PER_MINUTE + np.arange(600) * NS_PER_SECOND
     return time.tolist(), np.linspace(from_price, to_price, 600).round(3).tolist(), [100.0] * 600
 
 
-def test_volume_of_one_print_or_of_few_trades_is_no_spike() -> None:
+def test_one_large_print_or_few_trades_are_no_volume_spike() -> None:
     block = trades("AAA", [OPEN + 40 * NS_PER_MINUTE + 1], [100.0], [500_000.0])
     assert watch(Market.STOCKS, [steady_tape(), block]) == []
     quiet = steady_tape("QQQ", per_minute=1)
@@ -87,7 +87,7 @@ def test_volume_of_one_print_or_of_few_trades_is_no_spike() -> None:
     assert watch(Market.STOCKS, [quiet, few]) == []
 
 
-def test_usual_volume_of_the_time_of_day_is_no_spike() -> None:
+def test_volume_usual_at_that_time_of_day_is_no_spike() -> None:
     tape = burst(steady_tape(), 40, 43, 12)
     usual = np.full(390, 6000.0)
     assert len(openings(watch(Market.STOCKS, [tape], baselines=Baselines({"AAA": usual})))) == 1
@@ -95,7 +95,7 @@ def test_usual_volume_of_the_time_of_day_is_no_spike() -> None:
     assert openings(watch(Market.STOCKS, [tape], baselines=Baselines({"AAA": usual}))) == []
 
 
-def test_three_times_the_recent_average_is_one_setting(tmp_path: Path) -> None:
+def test_settings_can_ask_for_three_times_the_recent_average(tmp_path: Path) -> None:
     trivial = settings(
         tmp_path,
         ('baseline = "time_of_day"', 'baseline = "recent"'),
@@ -107,7 +107,7 @@ def test_three_times_the_recent_average_is_one_setting(tmp_path: Path) -> None:
     assert rules_of(watch(Market.STOCKS, [tape], settings=trivial)) == [("volume_spike", "AAA")]
 
 
-def test_price_that_moves_and_stays_is_a_move() -> None:
+def test_a_price_that_moves_and_stays_is_a_price_move() -> None:
     tape = steady_tape()
     moved = tape.with_columns(price=pl.when(from_minute(tape, 40)).then(pl.col("price") * 1.01).otherwise("price"))
     changes = watch(Market.STOCKS, [moved])
@@ -118,19 +118,19 @@ def test_price_that_moves_and_stays_is_a_move() -> None:
     assert closing.row["end_time"] > opening.row["start_time"]
 
 
-def test_print_that_reverts_at_once_is_bad_and_no_move() -> None:
+def test_a_print_that_reverts_at_once_is_a_bad_print_and_no_move() -> None:
     odd = trades("AAA", [OPEN + 40 * NS_PER_MINUTE + 1], [95.0], [100.0])
     changes = watch(Market.STOCKS, [steady_tape(), odd])
     assert rules_of(changes) == [("bad_print", "AAA")]
     assert openings(changes)[0].row["value"] == pytest.approx(-500, abs=30)
 
 
-def test_bad_print_that_sets_no_price_is_ignored() -> None:
+def test_a_bad_print_whose_condition_sets_no_price_is_ignored() -> None:
     odd = trades("AAA", [OPEN + 40 * NS_PER_MINUTE + 1], [95.0], [100.0], "2")
     assert watch(Market.STOCKS, [steady_tape(), odd]) == []
 
 
-def test_volatility_burst_lasts_minutes() -> None:
+def test_a_volatility_burst_opens_once_and_ends() -> None:
     tape = steady_tape(minutes=80)
     swing = 1 + 0.0028 * np.sin(np.arange(tape.height) / 6)
     wild = tape.with_columns(
@@ -141,7 +141,7 @@ def test_volatility_burst_lasts_minutes() -> None:
     assert len(closings(changes)) == 1
 
 
-def test_spread_blowout_must_last() -> None:
+def test_a_spread_blowout_must_last() -> None:
     book = steady_quotes()
 
     def widened(first: float, last: float) -> pl.DataFrame:
@@ -156,7 +156,7 @@ def test_spread_blowout_must_last() -> None:
     assert (closing.row["end_time"] - closing.row["start_time"]).total_seconds() == pytest.approx(120, abs=5)
 
 
-def test_one_sided_flow_against_coin_tosses() -> None:
+def test_one_sided_order_flow_opens_an_alert_and_ends() -> None:
     tape = steady_tape("X:BTC-USD", minutes=80, market=Market.CRYPTO, per_minute=80)
     start = session(Market.CRYPTO).regular_start
     minute = (pl.col("time").cast(pl.Int64) - start) / NS_PER_MINUTE
@@ -172,7 +172,7 @@ def test_one_sided_flow_against_coin_tosses() -> None:
     assert len(closings(changes)) == 1
 
 
-def test_flow_of_stocks_is_signed_by_the_quotes() -> None:
+def test_order_flow_of_stocks_is_signed_by_the_quotes() -> None:
     tape, book = steady_tape(per_minute=80), steady_quotes(per_minute=120, seed=9)
     joined = tape.sort("time").join_asof(book.select("time", "bid_price", "ask_price").sort("time"), on="time")
     side = np.random.default_rng(5).random(joined.height) < 0.5
@@ -196,7 +196,7 @@ def test_crossed_quotes_are_one_incident() -> None:
 
 
 def stuffed(book: pl.DataFrame, first: float, last: float, times: int) -> pl.DataFrame:
-    """A book that is renewed so many times as often for a while, saying nothing new."""
+    """A book with `times` as many quotes for a while, at the same prices."""
     more = [
         book.filter(from_minute(book, first, last)).with_columns(
             pl.col("time") + pl.duration(nanoseconds=k + 1, time_unit="ns")
@@ -206,7 +206,7 @@ def stuffed(book: pl.DataFrame, first: float, last: float, times: int) -> pl.Dat
     return pl.concat([book, *more])
 
 
-def test_flood_of_quotes_without_trades_is_stuffing() -> None:
+def test_a_flood_of_quotes_without_trades_is_stuffing() -> None:
     tape, book = steady_tape(), steady_quotes()
     changes = watch(Market.STOCKS, [tape], [stuffed(book, 40, 42, 12)])
     assert rules_of(changes) == [("quote_stuffing", "AAA")]
@@ -217,7 +217,7 @@ def test_flood_of_quotes_without_trades_is_stuffing() -> None:
     assert (closing.row["end_time"] - opening.row["start_time"]).total_seconds() < 120
 
 
-def test_quotes_that_trading_explains_or_that_nobody_ever_trades_on_are_no_stuffing() -> None:
+def test_quotes_that_grow_with_trades_or_of_a_market_without_trades_are_no_stuffing() -> None:
     busy = burst(steady_tape(), 40, 42, 12)
     assert ("quote_stuffing", "AAA") not in rules_of(
         watch(Market.STOCKS, [busy], [stuffed(steady_quotes(), 40, 42, 12)])
@@ -225,7 +225,7 @@ def test_quotes_that_trading_explains_or_that_nobody_ever_trades_on_are_no_stuff
     assert watch(Market.FOREX, [], [stuffed(steady_quotes("C:EUR-USD"), 40, 42, 12)]) == []
 
 
-def test_a_volatile_symbol_is_used_to_larger_moves() -> None:
+def test_a_volatile_symbol_needs_a_larger_move() -> None:
     tape = steady_tape()
     moved = tape.with_columns(price=pl.when(from_minute(tape, 40)).then(pl.col("price") * 1.01).otherwise("price"))
     assert rules_of(watch(Market.STOCKS, [moved], baselines=Baselines(move_bps={"AAA": 4.0}))) == [
@@ -234,8 +234,10 @@ def test_a_volatile_symbol_is_used_to_larger_moves() -> None:
     assert rules_of(watch(Market.STOCKS, [moved], baselines=Baselines(move_bps={"AAA": 40.0}))) == []
 
 
-def company(symbols: int = 5, minutes: int = 240, leaves: int | None = None, seed: int = 4) -> list[pl.DataFrame]:
-    """Crypto pairs that follow one factor, a trade every ten seconds; one of them leaves after three hours."""
+def correlated_pairs(
+    symbols: int = 5, minutes: int = 240, leaves: int | None = None, seed: int = 4
+) -> list[pl.DataFrame]:
+    """Crypto pairs that follow one factor, a trade every ten seconds; pair `leaves` stops following after three hours."""
     generator = np.random.default_rng(seed)
     start, count = session(Market.CRYPTO).regular_start, minutes * 6
     factor = np.cumsum(generator.normal(0, 2e-4, count))
@@ -252,16 +254,16 @@ def company(symbols: int = 5, minutes: int = 240, leaves: int | None = None, see
     return tapes
 
 
-def test_symbol_that_leaves_its_company_breaks_its_correlation() -> None:
-    assert openings(watch(Market.CRYPTO, company()), "correlation_break") == []
-    changes = watch(Market.CRYPTO, company(leaves=2))
+def test_a_symbol_that_stops_following_its_group_breaks_its_correlation() -> None:
+    assert openings(watch(Market.CRYPTO, correlated_pairs()), "correlation_break") == []
+    changes = watch(Market.CRYPTO, correlated_pairs(leaves=2))
     found = openings(changes, "correlation_break")
     assert [change.row["symbol"] for change in found] == ["X:S2-USD"]
     assert found[0].row["value"] < 0.1
     assert found[0].row["baseline"] > 0.5
 
 
-def test_company_of_minute_bars_is_enough() -> None:
+def test_correlation_is_judged_on_minute_bars_alone() -> None:
     minutes = [
         tape.group_by_dynamic("time", every="1m", group_by="symbol")
         .agg(
@@ -272,13 +274,13 @@ def test_company_of_minute_bars_is_enough() -> None:
             volume=pl.sum("size"),
         )
         .sort("time")
-        for tape in company(leaves=2)
+        for tape in correlated_pairs(leaves=2)
     ]
     changes = watch(Market.CRYPTO, bars=[bars(frame) for frame in minutes])
     assert [change.row["symbol"] for change in openings(changes, "correlation_break")] == ["X:S2-USD"]
 
 
-def test_one_silent_symbol_is_stale_until_it_is_heard() -> None:
+def test_a_silent_symbol_is_stale_until_its_data_resumes() -> None:
     tapes = [steady_tape(symbol, minutes=90) for symbol in ("AAA", "BBB", "CCC", "DDD")]
     silent = tapes[1].filter(~from_minute(tapes[1], 40, 60))
     changes = watch(Market.STOCKS, [tapes[0], silent, *tapes[2:]])
@@ -289,7 +291,7 @@ def test_one_silent_symbol_is_stale_until_it_is_heard() -> None:
     assert (closing.row["end_time"] - closing.row["start_time"]).total_seconds() == pytest.approx(1200, abs=30)
 
 
-def test_channel_that_stops_in_all_symbols_is_one_outage_of_the_feed() -> None:
+def test_a_channel_that_stops_in_all_symbols_is_one_feed_outage() -> None:
     names = ("AAA", "BBB", "CCC", "DDD")
     tapes = [steady_tape(symbol, minutes=90) for symbol in names]
     stopped = [tape.filter(~from_minute(tape, 40, 60)) for tape in tapes]
@@ -301,7 +303,7 @@ def test_channel_that_stops_in_all_symbols_is_one_outage_of_the_feed() -> None:
     assert 1200 <= (closing.row["end_time"] - closing.row["start_time"]).total_seconds() <= 1500
 
 
-def test_silence_of_everything_counts_while_the_clock_is_told_to_go_on() -> None:
+def test_silence_of_all_channels_is_a_feed_outage_while_the_clock_is_advanced() -> None:
     names = ("AAA", "BBB", "CCC")
     tapes = [steady_tape(symbol, minutes=40) for symbol in names]
     until = OPEN + 50 * NS_PER_MINUTE
@@ -310,13 +312,13 @@ def test_silence_of_everything_counts_while_the_clock_is_told_to_go_on() -> None
     assert "trades, quotes" in openings(changes)[0].row["message"]
 
 
-def test_a_leap_of_the_tape_is_nobodys_silence() -> None:
+def test_a_jump_of_the_tapes_clock_is_no_silence() -> None:
     names = ("AAA", "BBB", "CCC")
     tapes = [tape.filter(~from_minute(tape, 40, 50)) for tape in (steady_tape(s, minutes=90) for s in names)]
     assert watch(Market.STOCKS, tapes) == []
 
 
-def test_a_stamp_far_ahead_of_its_batch_moves_no_clock() -> None:
+def test_a_timestamp_far_ahead_of_its_batch_does_not_advance_the_clock() -> None:
     tapes = [steady_tape(symbol, minutes=90) for symbol in ("AAA", "BBB")]
     ahead = (
         tapes[0]
@@ -344,7 +346,7 @@ def test_index_values_are_prices() -> None:
 
 
 def quoted_walk(minutes: int = 90, seed: int = 5) -> tuple[np.ndarray, np.ndarray]:
-    """Times of a quote every two seconds from the open, and a walk of 2 bps a quote that gets a little wilder by and by."""
+    """Times of a quote every two seconds from the open, and a walk of 2 bps per quote whose volatility slowly grows."""
     time = OPEN + np.arange(minutes * 30) * 2 * NS_PER_SECOND
     steps = np.random.default_rng(seed).normal(0, 2e-4, time.size) * np.linspace(1.0, 1.5, time.size)
     return time, steps
@@ -356,7 +358,7 @@ def quoted(time: np.ndarray, steps: np.ndarray) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("minutes", [4, 9])
-def test_volatility_burst_of_a_quoted_symbol_is_told_by_its_midquotes(minutes: int) -> None:
+def test_a_volatility_burst_of_a_quoted_symbol_is_found_in_its_midquotes(minutes: int) -> None:
     time, steps = quoted_walk()
     assert openings(watch(Market.STOCKS, [], [quoted(time, steps)]), "volatility_burst") == []
     steps[50 * 30 : (50 + minutes) * 30] *= 4.8
@@ -365,7 +367,7 @@ def test_volatility_burst_of_a_quoted_symbol_is_told_by_its_midquotes(minutes: i
     (closing,) = closings(changes, "volatility_burst")
     minute = (opening.row["start_time"].timestamp() - OPEN / NS_PER_SECOND) / 60
     assert 51 <= minute <= 51 + minutes
-    # What a walk of 2 bps every two seconds ranges over in a minute.
+    # The range in a minute of a walk of 2 bps every two seconds.
     assert opening.row["baseline"] == pytest.approx(1.6 * 2 * 30**0.5 * 1.25, rel=0.3)
     assert opening.row["multiple"] >= 4
     assert closing.row["peak"] >= opening.row["value"]

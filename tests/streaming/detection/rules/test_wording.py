@@ -1,4 +1,4 @@
-"""What alerts say to a person."""
+"""Messages of alerts."""
 
 from tapewatch.streaming.detection.rules.wording import sentence
 
