@@ -1,4 +1,4 @@
-"""Faults on demand: what a file asks for, when each strikes, how often it did.
+"""ActiveFaults on demand: what a file asks for, when each strikes, how often it did.
 
 A file is TOML with a table `[[fault]]` for each, and `[[rename]]` for symbols that change their name in the day:
 
@@ -65,7 +65,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     hold_ms: int = 2_000
     skew_ms: int = 60_000
 
-    def concerns(self, market: Market) -> bool:
+    def applies_to(self, market: Market) -> bool:
         """Whether it strikes in a market."""
         return self.market is None or self.market is market
 
@@ -120,7 +120,7 @@ def read(document: Any, where: str) -> FaultsFile:
     return faults
 
 
-class Strikes:
+class FaultTrigger:
     """When one fault strikes, as events or calls go by."""
 
     def __init__(self, fault: Fault) -> None:
@@ -129,7 +129,7 @@ class Strikes:
         self._left = fault.count
         self._wait = self._next()
 
-    def pass_by(self, events: int) -> bool:
+    def advance(self, events: int) -> bool:
         """Let events go by; True where the fault strikes after them."""
         if self._left == 0:
             return False
@@ -151,11 +151,11 @@ class Strikes:
         return self.fault.every or 1
 
 
-class Strikers:
+class FaultTriggers:
     """Every fault of some kinds, for one stream or for REST, with counts of what struck."""
 
     def __init__(self, faults: tuple[Fault, ...]) -> None:
-        self._strikes = [Strikes(fault) for fault in faults]
+        self._strikes = [FaultTrigger(fault) for fault in faults]
         self._lock = threading.Lock()
 
     @property
@@ -163,14 +163,14 @@ class Strikers:
         """Events until the first of them strikes."""
         return min((strikes.wait for strikes in self._strikes), default=1 << 62)
 
-    def pass_by(self, events: int) -> Fault | None:
+    def advance(self, events: int) -> Fault | None:
         """Let events go by; the fault that strikes after them, the first where several would."""
         with self._lock:
-            struck = [strikes.fault for strikes in self._strikes if strikes.pass_by(events)]
+            struck = [strikes.fault for strikes in self._strikes if strikes.advance(events)]
         return struck[0] if struck else None
 
 
-class Faults:
+class ActiveFaults:
     """The faults in force. They may be changed while the emulator runs."""
 
     def __init__(self, faults: tuple[Fault, ...] = ()) -> None:
@@ -185,21 +185,21 @@ class Faults:
 
     def messages(self, market: Market) -> tuple[Fault, ...]:
         """The faults of a market's messages."""
-        return tuple(fault for fault in self._faults if fault.kind in MESSAGE_KINDS and fault.concerns(market))
+        return tuple(fault for fault in self._faults if fault.kind in MESSAGE_KINDS and fault.applies_to(market))
 
-    def connection(self, market: Market) -> Strikers:
-        """Strikes at the connections of a market's stream."""
+    def connection(self, market: Market) -> FaultTriggers:
+        """FaultTrigger at the connections of a market's stream."""
         return self._connection[market]
 
     @property
-    def rest(self) -> Strikers:
-        """Strikes at REST calls."""
+    def rest(self) -> FaultTriggers:
+        """FaultTrigger at REST calls."""
         return self._rest
 
     def _set(self, faults: tuple[Fault, ...]) -> None:
         self._faults = faults
-        self._rest = Strikers(tuple(fault for fault in faults if fault.kind in REST_KINDS))
+        self._rest = FaultTriggers(tuple(fault for fault in faults if fault.kind in REST_KINDS))
         self._connection = {
-            market: Strikers(tuple(f for f in faults if f.kind in CONNECTION_KINDS and f.concerns(market)))
+            market: FaultTriggers(tuple(f for f in faults if f.kind in CONNECTION_KINDS and f.applies_to(market)))
             for market in Market
         }

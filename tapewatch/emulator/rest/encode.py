@@ -18,7 +18,7 @@ def trades(frame: pl.DataFrame, market: Market) -> str:
         _optional("correction", pl.when(pl.col("correction") != 0).then("correction"), is_leading=True),
         _field("exchange", "exchange", is_first=True),
         _optional("id", pl.lit('"') + _text(frame, "id") + pl.lit('"')),
-        *_moments("participant_timestamp", "participant_time" if has_sip else "time", is_nullable=has_sip),
+        *_optional_ns("participant_timestamp", "participant_time" if has_sip else "time", is_nullable=has_sip),
         _field("price", "price"),
         # The vendor states no numbers for trades of options.
         *([_field("sequence_number", "sequence_number")] if has_sip and market is not Market.OPTIONS else []),
@@ -43,7 +43,7 @@ def quotes(frame: pl.DataFrame, market: Market) -> str:
         *([_amount(frame, "bid_size")] if has_sizes(frame) else []),
         _codes("conditions", is_leading=False),
         _codes("indicators", is_leading=False),
-        *_moments("participant_timestamp", "participant_time" if has_sip else "time", is_nullable=has_sip),
+        *_optional_ns("participant_timestamp", "participant_time" if has_sip else "time", is_nullable=has_sip),
         *([_field("sequence_number", "sequence_number"), _time("sip_timestamp")] if has_sip else []),
         _optional("tape", pl.col("tape")),
         _optional("trf_timestamp", _positive_ns("trf_time")),
@@ -141,7 +141,7 @@ def _codes(column: str, *, is_leading: bool = True) -> pl.Expr:
     return pl.when(text != "").then(full).otherwise(_NOTHING).fill_null(_NOTHING)
 
 
-def _moments(name: str, column: str, *, is_nullable: bool) -> list[pl.Expr]:
+def _optional_ns(name: str, column: str, *, is_nullable: bool) -> list[pl.Expr]:
     value = pl.col(column).dt.epoch("ns")
     if is_nullable:
         return [_optional(name, value)]

@@ -1,8 +1,8 @@
-"""Faults of REST: every so many calls an answer 429 or 500, or a page that ends in the middle."""
+"""ActiveFaults of REST: every so many calls an answer 429 or 500, or a page that ends in the middle."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tapewatch.emulator.faults import Fault, Faults
+from tapewatch.emulator.faults import ActiveFaults, Fault
 from tapewatch.emulator.vendor import replies
 
 _CONCERNED = ("/v1/", "/v2/", "/v3/", "/futures/")
@@ -16,7 +16,7 @@ class FaultyRest:
         faults: what strikes; those switched while it runs count at once.
     """
 
-    def __init__(self, app: ASGIApp, faults: Faults) -> None:
+    def __init__(self, app: ASGIApp, faults: ActiveFaults) -> None:
         self._app = app
         self._faults = faults
 
@@ -24,7 +24,7 @@ class FaultyRest:
         """One request."""
         fault = None
         if scope["type"] == "http" and scope["path"].startswith(_CONCERNED):
-            fault = self._faults.rest.pass_by(1)
+            fault = self._faults.rest.advance(1)
         if fault is None:
             await self._app(scope, receive, send)
             return

@@ -56,9 +56,9 @@ class TickEndpoints:
 def clipped(ask: ticks.Ask, tape: MarketTape, market: Market, shown: tuple[int | None, int]) -> ticks.Ask:
     """The ask within what the plan shows and the tape holds."""
     first, last = tape.first_day(market), tape.last_day(market)
-    low, high = shown[1] if first == dt.date.max else max(shown[0] or 0, times.midnight(first, market)), shown[1]
+    low, high = shown[1] if first == dt.date.max else max(shown[0] or 0, times.day_start(first, market)), shown[1]
     if last is not None:
-        high = min(high, times.midnight(last + dt.timedelta(days=1), market))
+        high = min(high, times.day_start(last + dt.timedelta(days=1), market))
     return replace(ask, low=low, high=high)
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
-from tapewatch.emulator.faults import Fault, Strikers
+from tapewatch.emulator.faults import Fault, FaultTriggers
 from tapewatch.emulator.stream.blocks import Block
 from tapewatch.emulator.stream.channels import CHANNELS
 from tapewatch.emulator.stream.playback import EVERY, START, Playback, Position
@@ -179,7 +179,7 @@ class Conversation:
             last = await self._due(block, first, known)
             if self._state != known or self._wire.is_closed:
                 return False
-            last = block.group_end(min(last, first + min(_FRAME_EVENTS, self._strikers.wait)))
+            last = block.group_end(min(last, first + min(_FRAME_EVENTS, self._triggers.wait)))
             await self._send_frame(day, block, first, last)
             first = last
         return True
@@ -210,7 +210,7 @@ class Conversation:
             await asyncio.sleep(min(max(wait, _TICK_S), _LONGEST_WAIT_S))
 
     @property
-    def _strikers(self) -> Strikers:
+    def _triggers(self) -> FaultTriggers:
         return self._playback.faults.connection(self._playback.market)
 
     async def _send_frame(self, day: date, block: Block, first: int, last: int) -> None:
@@ -222,13 +222,13 @@ class Conversation:
             if number:
                 self._playback.counts[TapeFault(number).name.lower()] += int(times)
         payload = block.payload(first, last)
-        fault = self._strikers.pass_by(events)
+        fault = self._triggers.advance(events)
         if fault is None:
             await self._wire.send(payload)
             # A client that takes all at once leaves the others their turn.
             await asyncio.sleep(0)
         else:
-            self._playback.struck(fault)
+            self._playback.record_fault(fault)
             await self._strike(fault, payload)
 
     async def _strike(self, fault: Fault, payload: bytes) -> None:

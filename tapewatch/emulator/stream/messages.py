@@ -45,7 +45,7 @@ def _stock_trades(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
         _field("p", "price"),
         *_sizes(frame),
         _codes("c", "conditions"),
-        *_moment("t"),
+        *_millis("t"),
         _field("q", "sequence_number"),
         _optional("trfi", pl.when(pl.col("trf_id") != 0).then("trf_id")),
         _optional("trft", pl.col("trf_time").dt.epoch("ns") // _NS_PER_MS),
@@ -60,7 +60,7 @@ def _stock_quotes(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
         # One number in the message, the first of the list on the tape.
         _optional("c", pl.col("conditions").cast(pl.String).str.extract(r"^(\d+)")),
         _codes("i", "indicators"),
-        *_moment("t"),
+        *_millis("t"),
         _optional("z", pl.col("tape")),
         _field("q", "sequence_number"),
     ]
@@ -71,7 +71,7 @@ def _option_quotes(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
         _symbol("sym", market),
         *_sides(frame, {"bid_exchange": "bx", "ask_exchange": "ax", "bid_price": "bp"}),
         *_sides(frame, {"ask_price": "ap", "bid_size": "bs", "ask_size": "as"}),
-        *_moment("t"),
+        *_millis("t"),
         _field("q", "sequence_number"),
     ]
 
@@ -80,10 +80,10 @@ def _future_quotes(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
     return [
         _symbol("sym", market),
         *_sides(frame, {"bid_price": "bp", "bid_size": "bs"}),
-        *_moment("bt"),
+        *_millis("bt"),
         *_sides(frame, {"ask_price": "ap", "ask_size": "as"}),
-        *_moment("at"),
-        *_moment("t"),
+        *_millis("at"),
+        *_millis("t"),
     ]
 
 
@@ -94,7 +94,7 @@ def _option_trades(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
         _field("p", "price"),
         _number(frame, "s", "size"),
         _codes("c", "conditions"),
-        *_moment("t"),
+        *_millis("t"),
         _field("q", "sequence_number"),
     ]
 
@@ -104,7 +104,7 @@ def _future_trades(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
         _symbol("sym", market),
         _field("p", "price"),
         _number(frame, "s", "size"),
-        *_moment("t"),
+        *_millis("t"),
         _field("q", "sequence_number"),
     ]
 
@@ -113,12 +113,12 @@ def _crypto_trades(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
     return [
         _symbol("pair", market),
         _field("p", "price"),
-        *_moment("t"),
+        *_millis("t"),
         _number(frame, "s", "size"),
         pl.lit(',"c":[') + pl.col("conditions").cast(pl.String) + pl.lit("]"),
         _optional("i", pl.lit('"') + _escaped(frame, "id") + pl.lit('"')),
         _field("x", "exchange"),
-        *_moment("r", "_release"),
+        *_millis("r", "_release"),
     ]
 
 
@@ -126,9 +126,9 @@ def _crypto_quotes(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
     return [
         _symbol("pair", market),
         *_sides(frame, {"bid_price": "bp", "bid_size": "bs", "ask_price": "ap", "ask_size": "as"}),
-        *_moment("t"),
+        *_millis("t"),
         _optional("x", pl.col("bid_exchange")),
-        *_moment("r", "_release"),
+        *_millis("r", "_release"),
     ]
 
 
@@ -137,9 +137,9 @@ def _crypto_book(_: pl.DataFrame, market: Market) -> list[pl.Expr]:
         _symbol("pair", market),
         *_levels("b", "bid_price", "bid_size", -_LEVEL_STEP),
         *_levels("a", "ask_price", "ask_size", _LEVEL_STEP),
-        *_moment("t"),
+        *_millis("t"),
         _optional("x", pl.col("bid_exchange")),
-        *_moment("r", "_release"),
+        *_millis("r", "_release"),
     ]
 
 
@@ -149,7 +149,7 @@ def _forex_quotes(_: pl.DataFrame, market: Market) -> list[pl.Expr]:
         _optional("x", pl.col("bid_exchange")),
         _field("a", "ask_price"),
         _field("b", "bid_price"),
-        *_moment("t"),
+        *_millis("t"),
     ]
 
 
@@ -230,7 +230,7 @@ def _imbalances(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
 
 
 def _values(_: pl.DataFrame, market: Market) -> list[pl.Expr]:
-    return [_field("val", "value"), _symbol("T", market), *_moment("t")]
+    return [_field("val", "value"), _symbol("T", market), *_millis("t")]
 
 
 _Spelling = Callable[[pl.DataFrame, Market], list[pl.Expr]]
@@ -316,14 +316,14 @@ def _ohlc() -> list[pl.Expr]:
 
 
 def _span() -> list[pl.Expr]:
-    return [*_moment("s"), *_moment("e", "end")]
+    return [*_millis("s"), *_millis("e", "end")]
 
 
 def _ms(column: str) -> pl.Expr:
     return (pl.col(column).dt.epoch("ns") // _NS_PER_MS).cast(pl.String)
 
 
-def _moment(name: str, column: str = "time") -> list[pl.Expr]:
+def _millis(name: str, column: str = "time") -> list[pl.Expr]:
     return [pl.lit(f',"{name}":'), _ms(column)]
 
 

@@ -47,7 +47,7 @@ class Speed:
         return "max" if self.events_per_second is None else f"{self.events_per_second:g}eps"
 
 
-class TapeClock:
+class ReplayClock:
     """The tape's time at a multiple of real time. It runs through the sessions and leaps over what lies between them.
 
     Args:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 
 import polars as pl
 
-from tapewatch.emulator.faults import Fault, Faults
+from tapewatch.emulator.faults import ActiveFaults, Fault
 from tapewatch.emulator.stream import tape_faults
 from tapewatch.emulator.stream.blocks import Block, blocks
 from tapewatch.emulator.stream.channels import Day
-from tapewatch.emulator.stream.pace import Speed, TapeClock
+from tapewatch.emulator.stream.pace import ReplayClock, Speed
 from tapewatch.emulator.tape.market_tape import MarketTape
 from tapewatch.emulator.vendor.gate import Gate
 from tapewatch.emulator.vendor.times import date_of
@@ -71,7 +71,7 @@ class Playback:
     gate: Gate
     speed: Speed
     replay: Replay | None
-    faults: Faults
+    faults: ActiveFaults
     positions: dict[str, Position] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     sent: int = 0
@@ -80,7 +80,7 @@ class Playback:
 
     def __post_init__(self) -> None:
         self._days: list[dt.date] | None = None
-        self._clock: TapeClock | None = None
+        self._clock: ReplayClock | None = None
 
     @property
     def is_live(self) -> bool:
@@ -95,11 +95,11 @@ class Playback:
         return self._days
 
     @property
-    def clock(self) -> TapeClock:
+    def clock(self) -> ReplayClock:
         """The tape's clock, for multiples of real time."""
         if self._clock is None:
             sessions = [session for day in self.days if (session := session_of(self.market, day)) is not None]
-            self._clock = TapeClock(sessions, self.speed.times or 1.0, lambda: self.gate.now)
+            self._clock = ReplayClock(sessions, self.speed.times or 1.0, lambda: self.gate.now)
         return self._clock
 
     def resume(self, key: str) -> Position:
@@ -137,7 +137,7 @@ class Playback:
         self.positions[key] = position
         self.sent += events
 
-    def struck(self, fault: Fault) -> None:
+    def record_fault(self, fault: Fault) -> None:
         """Note a fault."""
         self.counts[fault.kind] += 1
 

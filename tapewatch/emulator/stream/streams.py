@@ -7,7 +7,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tapewatch.emulator.faults import FaultError, Faults, FaultsFile, read
+from tapewatch.emulator.faults import ActiveFaults, FaultError, FaultsFile, read
 from tapewatch.emulator.stream.conversation import Conversation, Keys
 from tapewatch.emulator.stream.pace import Speed
 from tapewatch.emulator.stream.playback import Playback, Replay
@@ -38,7 +38,7 @@ class Streams:
         replay: Replay | None = None,
         faults: FaultsFile | None = None,
     ) -> None:
-        self.faults = Faults((faults or FaultsFile()).fault)
+        self.faults = ActiveFaults((faults or FaultsFile()).fault)
         self._playbacks = {market: Playback(market, tape, gate, speed, replay, self.faults) for market in Market}
         self._keys = {market: Keys() for market in Market}
 

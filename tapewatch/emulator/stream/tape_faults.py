@@ -24,7 +24,7 @@ from tapewatch.market.tables import TIME, TRADES
 _NS_PER_MS = 1_000_000
 _WRONG_BY = 1.01
 _TICKS = TRADE_CHANNELS | QUOTE_CHANNELS
-#: Faults that let a minute's bar be known wrongly at first.
+#: ActiveFaults that let a minute's bar be known wrongly at first.
 _BELATING = frozenset({"late_correction", "out_of_order", "burst"})
 _TRADES = {Market.STOCKS: "T", Market.OPTIONS: "T", Market.FUTURES: "T", Market.CRYPTO: "XT"}
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tapewatch.emulator.synthetic.anomalies import Effects
-from tapewatch.emulator.synthetic.price_path import Path, daily_wave, u_shape
+from tapewatch.emulator.synthetic.price_path import PricePath, daily_wave, u_shape
 from tapewatch.emulator.synthetic.randomness import Floats, State, exp, normal
 from tapewatch.emulator.synthetic.universe import Instrument
 from tapewatch.market.compiled import njit
@@ -35,7 +35,9 @@ class Grids(NamedTuple):
     expected_quotes: int
 
 
-def grids(instrument: Instrument, session: Session, day: Path, effects: Effects, trades: int, noise: State) -> Grids:
+def grids(
+    instrument: Instrument, session: Session, day: PricePath, effects: Effects, trades: int, noise: State
+) -> Grids:
     """The day's grids for `trades` expected trades (anomalies come on top)."""
     busy = _busy(session, day.relative_volatility, noise)
     rows = np.zeros((9, busy.size + 1))

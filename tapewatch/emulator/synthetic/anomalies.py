@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tapewatch.emulator.synthetic.price_path import Path
+from tapewatch.emulator.synthetic.price_path import PricePath
 from tapewatch.emulator.synthetic.randomness import Floats, State, normals, stream, uniform
 from tapewatch.emulator.synthetic.universe import Instrument
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Session
@@ -37,7 +37,7 @@ _CLEARANCE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ScheduledAnomaly:
     """One anomaly; times in ns UTC, half-open."""
 
     event_id: str
@@ -80,7 +80,7 @@ class _Stage:
 
     first: int
     last: int
-    day: Path
+    day: PricePath
     volatility: float
     draw: State
 
@@ -102,7 +102,7 @@ class _Stage:
         return slice(self.first + int(begin * self.seconds), self.first + int(end * self.seconds))
 
 
-def schedule(seed: int, symbol: str, session: Session) -> list[Event]:
+def schedule(seed: int, symbol: str, session: Session) -> list[ScheduledAnomaly]:
     """The anomalies of a symbol's day, in order of time: two to four in the regular session, apart from each other and
     at least 20 minutes from its ends."""
     draw = stream(seed, "anomalies", symbol, session.date)
@@ -118,11 +118,13 @@ def schedule(seed: int, symbol: str, session: Session) -> list[Event]:
         room = int(stretch * (1.0 - 2.0 * _CLEARANCE)) - duration
         offset = int(stretch * _CLEARANCE) + int(uniform(draw) * max(room, 0))
         start = (first + number * stretch + offset) // NS_PER_SECOND * NS_PER_SECOND
-        events.append(Event(f"{symbol}-{session.date:%Y%m%d}-{number + 1}", kind, start, start + duration))
+        events.append(ScheduledAnomaly(f"{symbol}-{session.date:%Y%m%d}-{number + 1}", kind, start, start + duration))
     return events
 
 
-def effects(seed: int, instrument: Instrument, session: Session, day: Path, events: list[Event]) -> Effects:
+def effects(
+    seed: int, instrument: Instrument, session: Session, day: PricePath, events: list[ScheduledAnomaly]
+) -> Effects:
     """What the events do to the day."""
     result = Effects.none(day.variance.size)
     for event in events:

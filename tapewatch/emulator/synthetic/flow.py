@@ -52,22 +52,22 @@ class Auctions(NamedTuple):
     size: float
 
 
-class Tape(NamedTuple):
+class SimulatedFlow(NamedTuple):
     """A day's quotes and prints, a column each, in rows as `book` and this module name them: times in ns from the grid's
     start, strictly increasing over both; prices in ticks and hundredths of a tick, sizes in medians."""
 
     quotes: Floats
     prints: Floats
 
-    def lowered(self, ticks: float) -> "Tape":
+    def lowered(self, ticks: float) -> "SimulatedFlow":
         """The same day with every price lower by so many ticks."""
         quotes, prints = self.quotes.copy(), self.prints.copy()
         quotes[[book.QUOTE_BID, book.QUOTE_ASK]] -= ticks
         prints[PRINT_PRICE] -= ticks * SUB_TICKS
-        return Tape(quotes, prints)
+        return SimulatedFlow(quotes, prints)
 
 
-def tape(grids: Grids, auctions: Auctions, *, has_off_exchange: bool, state: State) -> Tape:
+def simulate(grids: Grids, auctions: Auctions, *, has_off_exchange: bool, state: State) -> SimulatedFlow:
     """Quote and trade a day.
 
     Args:
@@ -81,7 +81,7 @@ def tape(grids: Grids, auctions: Auctions, *, has_off_exchange: bool, state: Sta
     prints = np.empty((5, _room(grids.expected_trades)))
     memory = np.zeros(book.MEMORY)
     _run(grids.rows, auctions, has_off_exchange, state, memory, quotes, prints)
-    return Tape(quotes[:, : int(memory[book.QUOTES])], prints[:, : int(memory[TRADES])])
+    return SimulatedFlow(quotes[:, : int(memory[book.QUOTES])], prints[:, : int(memory[TRADES])])
 
 
 def _room(expected: int) -> int:

@@ -6,8 +6,8 @@ import polars as pl
 
 from tapewatch.emulator.synthetic import book, flow
 from tapewatch.emulator.synthetic.activity import prices
-from tapewatch.emulator.synthetic.flow import Tape
-from tapewatch.emulator.synthetic.price_path import Path
+from tapewatch.emulator.synthetic.flow import SimulatedFlow
+from tapewatch.emulator.synthetic.price_path import PricePath
 from tapewatch.emulator.synthetic.randomness import State, exponential, uniform
 from tapewatch.emulator.synthetic.universe import Instrument
 from tapewatch.market.compiled import njit
@@ -45,12 +45,14 @@ _IN_CONTRACTS = {Market.OPTIONS: "209", Market.FUTURES: ""}
 _SIZE_STEPS = 1_000_000
 
 
-def trades(instrument: Instrument, session: Session, tape: Tape, state: State, numbering: State) -> pl.DataFrame:
+def trades(
+    instrument: Instrument, session: Session, simulated: SimulatedFlow, state: State, numbering: State
+) -> pl.DataFrame:
     """The day's trades (`TRADES`)."""
     is_stock = instrument.market is Market.STOCKS
-    count = tape.prints.shape[1]
-    after, kind = tape.prints[flow.PRINT_TIME].astype(np.int64), tape.prints[flow.PRINT_KIND].astype(np.uint8)
-    amount = tape.prints[flow.PRINT_SIZE]
+    count = simulated.prints.shape[1]
+    after, kind = simulated.prints[flow.PRINT_TIME].astype(np.int64), simulated.prints[flow.PRINT_KIND].astype(np.uint8)
+    amount = simulated.prints[flow.PRINT_SIZE]
     regular = (session.regular_start - session.extended_start, session.regular_end - session.extended_start)
     codes, venues, size = np.empty(count, np.uint32), np.empty(count, np.int16), np.empty(count)
     lag, trf_lag = np.empty(count, np.int64), np.empty(count, np.int64)
@@ -63,7 +65,7 @@ def trades(instrument: Instrument, session: Session, tape: Tape, state: State, n
     else:
         _spell_crypto_trades(
             amount,
-            tape.prints[flow.PRINT_SIDE],
+            simulated.prints[flow.PRINT_SIDE],
             instrument.size,
             _VENUES[instrument.market],
             state,
@@ -77,7 +79,7 @@ def trades(instrument: Instrument, session: Session, tape: Tape, state: State, n
     columns: dict[str, object] = {
         "time": _times(time),
         "sequence_number": _numbers(instrument, numbering, count),
-        "price": tape.prints[flow.PRINT_PRICE] / float(flow.SUB_TICKS * instrument.ticks),
+        "price": simulated.prints[flow.PRINT_PRICE] / float(flow.SUB_TICKS * instrument.ticks),
         "size": size,
         "exchange": venues,
         "conditions": _dictionary(_CODES, codes),
@@ -89,23 +91,25 @@ def trades(instrument: Instrument, session: Session, tape: Tape, state: State, n
     return TRADES.conform(pl.DataFrame(columns).with_columns(symbol=pl.lit(instrument.symbol, dtype=SYMBOL)))
 
 
-def quotes(instrument: Instrument, session: Session, tape: Tape, state: State, numbering: State) -> pl.DataFrame:
+def quotes(
+    instrument: Instrument, session: Session, simulated: SimulatedFlow, state: State, numbering: State
+) -> pl.DataFrame:
     """The day's quotes (`QUOTES`)."""
     is_stock, is_whole = instrument.market is Market.STOCKS, instrument.market in _IN_CONTRACTS
-    count = tape.quotes.shape[1]
+    count = simulated.quotes.shape[1]
     venues = np.empty((2, count), np.int16)
     sizes, lag = np.empty((2, count)), np.empty(count, np.int64)
     step = 1.0 / _ROUND_LOT if is_stock else 1.0 if is_whole else float(_SIZE_STEPS)
     _spell_quotes(
-        tape.quotes[book.QUOTE_BID_SIZE :], instrument.depth, step, _VENUES[instrument.market], state,
+        simulated.quotes[book.QUOTE_BID_SIZE :], instrument.depth, step, _VENUES[instrument.market], state,
         venues, sizes, lag,
     )  # fmt: skip
-    time = session.extended_start + tape.quotes[book.QUOTE_TIME].astype(np.int64)
+    time = session.extended_start + simulated.quotes[book.QUOTE_TIME].astype(np.int64)
     columns: dict[str, object] = {
         "time": _times(time),
         "sequence_number": _numbers(instrument, numbering, count),
-        "bid_price": tape.quotes[book.QUOTE_BID] / float(instrument.ticks),
-        "ask_price": tape.quotes[book.QUOTE_ASK] / float(instrument.ticks),
+        "bid_price": simulated.quotes[book.QUOTE_BID] / float(instrument.ticks),
+        "ask_price": simulated.quotes[book.QUOTE_ASK] / float(instrument.ticks),
         "bid_size": sizes[0],
         "ask_size": sizes[1],
         "bid_exchange": venues[0],
@@ -121,7 +125,7 @@ def quotes(instrument: Instrument, session: Session, tape: Tape, state: State, n
     return QUOTES.conform(frame.with_columns(tape=pl.lit(instrument.tape, dtype=pl.Int8)) if is_stock else frame)
 
 
-def values(instrument: Instrument, session: Session, day: Path) -> pl.DataFrame:
+def values(instrument: Instrument, session: Session, day: PricePath) -> pl.DataFrame:
     """An index's value at the end of every second, as trades of size 0 (`TRADES`)."""
     price = np.round(prices(day.log_price[1:]) * instrument.price, 2)
     count = price.size

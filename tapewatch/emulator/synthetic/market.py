@@ -9,8 +9,8 @@ import polars as pl
 
 from tapewatch.emulator.synthetic import anomalies, frames, universe
 from tapewatch.emulator.synthetic.activity import MID, Grids, grids
-from tapewatch.emulator.synthetic.anomalies import Effects, Event
-from tapewatch.emulator.synthetic.flow import Auctions, tape
+from tapewatch.emulator.synthetic.anomalies import Effects, ScheduledAnomaly
+from tapewatch.emulator.synthetic.flow import Auctions, simulate
 from tapewatch.emulator.synthetic.price_path import path
 from tapewatch.emulator.synthetic.randomness import stream
 from tapewatch.emulator.synthetic.universe import Instrument
@@ -72,7 +72,9 @@ class Synthetic:
         events = anomalies.schedule(self.seed, symbol, session) if self._has_anomalies else []
         return self._make(instrument, session, events, trades)
 
-    def day_with(self, symbol: str, date: dt.date, events: Sequence[Event], *, trades: int | None = None) -> TapeDay:
+    def day_with(
+        self, symbol: str, date: dt.date, events: Sequence[ScheduledAnomaly], *, trades: int | None = None
+    ) -> TapeDay:
         """The same day with these anomalies in place of its own.
 
         Raises:
@@ -99,7 +101,9 @@ class Synthetic:
         """Every symbol of a market, ascending; empty for markets that are not made."""
         return universe.listed(market)
 
-    def _make(self, instrument: Instrument, session: Session, events: list[Event], trades: int | None) -> TapeDay:
+    def _make(
+        self, instrument: Instrument, session: Session, events: list[ScheduledAnomaly], trades: int | None
+    ) -> TapeDay:
         key = instrument.symbol, session.date
         day = path(self.seed, instrument, session)
         effects = (
@@ -111,7 +115,7 @@ class Synthetic:
         levels = grids(instrument, session, day, effects, expected, stream(self.seed, "arrivals", *key))
         auctions = _auctions(session, expected)
         is_stock = session.market is Market.STOCKS
-        made = tape(levels, auctions, has_off_exchange=is_stock, state=stream(self.seed, "flow", *key))
+        made = simulate(levels, auctions, has_off_exchange=is_stock, state=stream(self.seed, "flow", *key))
         if instrument.crosses_zero:
             made = made.lowered(_middle(levels))
         frame = {
@@ -142,7 +146,7 @@ def _middle(levels: Grids) -> float:
     return float(np.round((levels.rows[MID].min() + levels.rows[MID].max()) / 2))
 
 
-def _truth(symbol: str, events: Sequence[Event]) -> pl.DataFrame:
+def _truth(symbol: str, events: Sequence[ScheduledAnomaly]) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "symbol": [symbol] * len(events),

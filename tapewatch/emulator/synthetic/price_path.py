@@ -43,7 +43,7 @@ _EXTENDED_VARIANCE = 0.12
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class PricePath:
     """A day's grid of seconds from `session.extended_start`.
 
     `log_price` is relative to the instrument's level and has one more entry than there are seconds; `factor` is the part of it that the market and the sector
@@ -58,7 +58,7 @@ class Path:
     relative_volatility: Floats
 
 
-def path(seed: int, instrument: Instrument, session: Session) -> Path:
+def path(seed: int, instrument: Instrument, session: Session) -> PricePath:
     """The instrument's efficient price, second by second, before anomalies."""
     market, date = instrument.market, session.date
     own_daily = _own_volatility(instrument)
@@ -79,7 +79,7 @@ def path(seed: int, instrument: Instrument, session: Session) -> Path:
     relative = _root(excitement * own_excitement)
     start = level_before + night
     variance = instrument.volatility * instrument.volatility * own_clock
-    return Path(start + factor + own, factor, own, variance, relative)
+    return PricePath(start + factor + own, factor, own, variance, relative)
 
 
 def _own_volatility(instrument: Instrument) -> float:

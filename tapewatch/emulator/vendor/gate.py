@@ -20,6 +20,7 @@ from pathlib import Path
 from starlette.requests import Request
 
 from tapewatch.emulator.vendor import replies
+from tapewatch.emulator.vendor.times import day_start
 from tapewatch.feeds.plans.table import TIERS, MarketPlan, Recency, TapeTable, plan_for
 from tapewatch.market.instruments import NEW_YORK, Market
 
@@ -97,12 +98,12 @@ class Gate:
         today = dt.datetime.fromtimestamp(now / 1e9, NEW_YORK).date()
         newest = now - int(plan.plan.recency.delay.total_seconds() * 1e9)
         if plan.plan.recency is Recency.END_OF_DAY:
-            newest = _midnight(today)
+            newest = day_start(today, Market.STOCKS)
         is_behind = newest < now
         if is_behind and low is not None and low >= newest:
             raise replies.not_in_timeframe()
         if plan.plan.history_years is not None:
-            oldest = _midnight(plan.first_day(today))
+            oldest = day_start(plan.first_day(today), Market.STOCKS)
             if high is not None and high <= oldest:
                 raise replies.not_in_timeframe()
             low = oldest if low is None else max(low, oldest)
@@ -137,7 +138,3 @@ def _grants(plan: MarketPlan, table: TapeTable) -> bool:
     if plan.market is Market.CRYPTO and table is TapeTable.QUOTES:
         return plan.grants(TapeTable.TRADES)
     return plan.grants(table)
-
-
-def _midnight(date: dt.date) -> int:
-    return int(dt.datetime.combine(date, dt.time(), NEW_YORK).timestamp()) * 1_000_000_000

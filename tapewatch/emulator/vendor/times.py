@@ -21,7 +21,7 @@ def zone_of(market: Market) -> ZoneInfo:
     return _UTC if market in _CONTINUOUS else NEW_YORK
 
 
-def midnight(date: dt.date, market: Market) -> int:
+def day_start(date: dt.date, market: Market) -> int:
     """The beginning of a market's day, in ns UTC."""
     day = int(dt.datetime.combine(date, dt.time(), zone_of(market)).timestamp()) * 1_000_000_000
     return day - _EVENING.get(market, 0)
@@ -56,7 +56,7 @@ def date_in(text: str) -> dt.date:
         raise replies.bad_request(f"date: {text!r} is not YYYY-MM-DD") from None
 
 
-def moment(text: str, market: Market, name: str) -> tuple[int, int]:
+def time_span(text: str, market: Market, name: str) -> tuple[int, int]:
     """A parameter's first and last moment, half-open: a whole day for a date, one nanosecond for a timestamp.
 
     Raises:
@@ -67,7 +67,7 @@ def moment(text: str, market: Market, name: str) -> tuple[int, int]:
     try:
         if len(text) == len("2024-01-31"):
             date = dt.date.fromisoformat(text)
-            return midnight(date, market), midnight(date + dt.timedelta(days=1), market)
+            return day_start(date, market), day_start(date + dt.timedelta(days=1), market)
         instant = dt.datetime.fromisoformat(text)
     except (ValueError, OverflowError):
         raise replies.bad_request(f"{name}: {text!r} is neither YYYY-MM-DD nor a timestamp in nanoseconds") from None
@@ -87,7 +87,7 @@ def bounds(query: Mapping[str, str], market: Market) -> tuple[int | None, int | 
         text = query.get(f"timestamp{name}", "")
         if not text:
             continue
-        first, after = moment(text, market, f"timestamp{name}")
+        first, after = time_span(text, market, f"timestamp{name}")
         begin = {"both": first, "first": first, "last": after}.get(takes)
         end = {"both": after, "end": first, "through": after}.get(takes)
         low = begin if low is None else max(low, begin) if begin is not None else low
@@ -106,7 +106,7 @@ def _edge(text: str, market: Market, name: str) -> tuple[int, int]:
         return ms * _NS_PER_MS, (ms + 1) * _NS_PER_MS
     try:
         date = dt.date.fromisoformat(text)
-        return midnight(date, market), midnight(date + dt.timedelta(days=1), market)
+        return day_start(date, market), day_start(date + dt.timedelta(days=1), market)
     except (ValueError, OverflowError):
         message = f"Could not parse the time parameter: '{name}'. Use YYYY-MM-DD or Unix MS Timestamps"
         raise replies.bad_request(message) from None

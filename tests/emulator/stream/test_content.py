@@ -12,7 +12,7 @@ import pytest
 from polygon import RESTClient
 
 from tapewatch.emulator.stream.channels import CHANNELS
-from tapewatch.emulator.stream.pace import Speed, TapeClock
+from tapewatch.emulator.stream.pace import ReplayClock, Speed
 from tapewatch.emulator.stream.playback import Replay
 from tapewatch.emulator.tape.market_tape import SyntheticTape
 from tapewatch.emulator.tape.recorded import RecordedTape
@@ -167,7 +167,7 @@ def test_the_clock_leaps_over_the_night() -> None:
     days = [session_of(Market.INDICES, DAY + dt.timedelta(days=offset)) for offset in (0, 1)]
     sessions = [day for day in days if day is not None]
     now = [0]
-    clock = TapeClock(sessions, 2.0, lambda: 0, lambda: now[0])
+    clock = ReplayClock(sessions, 2.0, lambda: 0, lambda: now[0])
     clock.start()
     length = sessions[0].extended_end - sessions[0].extended_start + 10**9
     for passed, expected in (

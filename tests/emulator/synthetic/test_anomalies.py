@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tapewatch.emulator.synthetic.anomalies import DURATIONS, KINDS, Event, schedule
+from tapewatch.emulator.synthetic.anomalies import DURATIONS, KINDS, ScheduledAnomaly, schedule
 from tapewatch.emulator.synthetic.market import Synthetic, TapeDay
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Session, market_of, session_of
 
@@ -65,7 +65,7 @@ def both(symbol: str, kind: str) -> tuple[Window, Window, float]:
     middle = (session.regular_start + session.regular_end) // 2
     end = middle + sum(DURATIONS[kind]) // 2 * NS_PER_SECOND
     market = Synthetic(9)
-    event = Event(f"{symbol}-test", kind, middle, end)
+    event = ScheduledAnomaly(f"{symbol}-test", kind, middle, end)
     shown, plain = market.day_with(symbol, DAY, [event]), market.day_with(symbol, DAY, [])
     daily = {"AAPL": 150.0, "X:BTC-USD": 300.0, "X:DOGE-USD": 440.0}[symbol]
     return window(shown, middle, end), window(plain, middle, end), daily
@@ -134,12 +134,12 @@ def test_prices_work_off_an_anomaly_by_the_day_s_end(symbol: str) -> None:
     assert session is not None
     start = session.regular_start + 60 * NS_PER_MINUTE
     market = Synthetic(9)
-    event = Event("e", "price_jump", start, start + 60 * NS_PER_SECOND)
+    event = ScheduledAnomaly("e", "price_jump", start, start + 60 * NS_PER_SECOND)
     shown, plain = market.day_with(symbol, DAY, [event]), market.day_with(symbol, DAY, [])
     assert shown.quotes["bid_price"][-1] == pytest.approx(plain.quotes["bid_price"][-1], rel=2e-3)
 
 
-def schedules(market: Market, symbol: str) -> list[tuple[Session, list[Event]]]:
+def schedules(market: Market, symbol: str) -> list[tuple[Session, list[ScheduledAnomaly]]]:
     days = (DAY + dt.timedelta(days=offset) for offset in range(400))
     sessions = [session for day in days if (session := session_of(market, day)) is not None]
     return [(session, schedule(9, symbol, session)) for session in sessions]
