@@ -111,7 +111,7 @@ def _deployment(settings: Settings) -> Deployment:
         plans_file=settings.plans_file,
         flat_files=settings.flat_files,
         ws_url=settings.polygon_ws_url,
-        ws_urls={market: getattr(settings, f"polygon_ws_url_{market}") for market in Market},
+        ws_urls={market: settings.markets[market].stream_url for market in Market},
     )
 
 

@@ -26,7 +26,7 @@ def address_of(settings: Settings, plan: MarketPlan) -> str:
     Raises:
         PlanError: a setting holds no WebSocket address.
     """
-    override: str | None = getattr(settings, f"polygon_ws_url_{plan.market}")
+    override = settings.markets[plan.market].stream_url
     return stream_address(plan, settings.polygon_base_url, base=settings.polygon_ws_url, override=override)
 
 

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from orchestration import home
 from tapewatch.market.instruments import Market
-from tapewatch.settings import Settings
+from tapewatch.settings import Settings, variable_of
 
 EMULATOR_SEED = 7
 PLACEHOLDER_KEY = "emulator"
@@ -73,10 +73,9 @@ def with_source(settings: Settings) -> Settings:
 
 def on_emulator(settings: Settings, base_url: str) -> Settings:
     """`settings` with an emulator as the vendor, and the plan that sees everything in every market."""
-    tiers = {f"polygon_tier_{market}": "advanced" for market in Market}
-    streams = {"polygon_ws_url": None, **{f"polygon_ws_url_{market}": None for market in Market}}
-    changes = {"polygon_base_url": base_url, "polygon_api_key": SecretStr(PLACEHOLDER_KEY), "flat_files": None}
-    return settings.model_copy(update={**changes, **tiers, **streams})
+    vendor = {"polygon_base_url": base_url, "polygon_ws_url": None, "polygon_api_key": SecretStr(PLACEHOLDER_KEY)}
+    pointed = settings.model_copy(update={**vendor, "flat_files": None})
+    return pointed.with_markets(*Market, plan="advanced", stream_url=None)
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -84,9 +83,9 @@ def environment(settings: Settings) -> dict[str, str]:
     return {
         **os.environ,
         **home.environment(settings),
-        **{f"POLYGON_TIER_{market.upper()}": settings.plan(market) for market in Market},
+        **{variable_of("markets", market, "plan"): settings.plan(market) for market in Market},
         "POLYGON_WS_URL": settings.polygon_ws_url or "",
-        **{f"POLYGON_WS_URL_{m.upper()}": getattr(settings, f"polygon_ws_url_{m}") or "" for m in Market},
+        **{variable_of("markets", m, "stream_url"): settings.markets[m].stream_url or "" for m in Market},
         "TAPEWATCH_HOST": settings.host,
         "TAPEWATCH_PORT_SCORING": str(settings.port_scoring),
         "PYTHONUNBUFFERED": "1",

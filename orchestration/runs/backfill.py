@@ -58,7 +58,7 @@ def with_symbols(settings: Settings, market: Market, written: str | None) -> Set
         raise RunError(str(error)) from error
     if not symbols:
         raise RunError("--symbols names none: write them with commas between, AAPL,MSFT")
-    return settings.model_copy(update={f"symbols_{market}": symbols})
+    return settings.with_markets(market, symbols=symbols)
 
 
 def prepare(

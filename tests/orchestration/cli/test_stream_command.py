@@ -91,7 +91,9 @@ def settings(tmp_path: Path, **changes: object) -> Settings:
 
 
 def test_markets_without_a_stream_or_symbols_are_left_out(tmp_path: Path) -> None:
-    bought = settings(tmp_path, polygon_api_key="k", polygon_tier_crypto="starter", polygon_tier_options="advanced")
+    bought = settings(
+        tmp_path, polygon_api_key="k", markets={"crypto": {"plan": "starter"}, "options": {"plan": "advanced"}}
+    )
     assert streamable(bought) == [Market.CRYPTO]
     with pytest.raises(ServiceError, match="TAPEWATCH_SYMBOLS_OPTIONS"):
         stream_services(bought, [Market.OPTIONS])
@@ -100,7 +102,9 @@ def test_markets_without_a_stream_or_symbols_are_left_out(tmp_path: Path) -> Non
 
 
 def test_a_misspelt_symbol_is_refused_before_anything_starts(tmp_path: Path) -> None:
-    bought = settings(tmp_path, polygon_api_key="k", polygon_tier_stocks="starter", symbols_stocks=("MSFT", "BTC/"))
+    bought = settings(
+        tmp_path, polygon_api_key="k", markets={"stocks": {"plan": "starter", "symbols": ("MSFT", "BTC/")}}
+    )
     with pytest.raises(ServiceError, match=r"ticker of crypto, not of stocks: write symbols of stocks alone"):
         stream_services(bought, [Market.STOCKS], "AAPL,X:BTC-USD")
     with pytest.raises(ServiceError, match="BTC/"):
@@ -135,7 +139,7 @@ def test_without_a_key_everything_streams_from_the_emulator(tmp_path: Path) -> N
 def test_hours_follow_market_setting_and_address(
     tmp_path: Path, market: Market, hours: str, base: str, sleeps: bool
 ) -> None:
-    tiers = {"polygon_tier_stocks": "starter", "polygon_tier_crypto": "starter"}
+    tiers = {"markets": {"stocks": {"plan": "starter"}, "crypto": {"plan": "starter"}}}
     told = settings(tmp_path, polygon_api_key="k", polygon_base_url=base, stream_hours=hours, **tiers)
     config = collector_config(told, market, ["*"])
     assert config.in_sessions is sleeps

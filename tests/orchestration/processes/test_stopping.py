@@ -29,7 +29,9 @@ DAY = dt.date(2024, 6, 4)
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path, port_scoring=free_ports(1)[0], symbols_stocks=("VOO",), _env_file=None)
+    return Settings(
+        home=tmp_path, port_scoring=free_ports(1)[0], markets={"stocks": {"symbols": ("VOO",)}}, _env_file=None
+    )
 
 
 _SOURCED = """
