@@ -7,13 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import BaseSettings, EnvSettingsSource, InitSettingsSource, NoDecode, SettingsConfigDict
+from pydantic_settings import PydanticBaseSettingsSource as Source
 
 from tapewatch.market.instruments import Market
 
@@ -61,28 +56,17 @@ def variable_of(*location: str | int) -> str:
     return name if name.isupper() else f"TAPEWATCH_{name.upper()}"
 
 
-class _MarketSource(PydanticBaseSettingsSource):
-    """Collects the variables of all markets that `source` (the environment, or `.env`) holds into the field `markets`."""
-
-    def __init__(self, settings: type[BaseSettings], source: PydanticBaseSettingsSource) -> None:
-        super().__init__(settings)
-        assert isinstance(source, EnvSettingsSource)  # noqa: S101 - as pydantic-settings makes them
-        self._variables = source.env_vars
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
-        """Not used: all fields are read together."""
-        return None, field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        read = {
-            market: {
-                name: value
-                for name in MARKET_VARIABLES
-                if (value := self._variables.get(variable_of("markets", market, name).lower()))
-            }
-            for market in Market
-        }
-        return {"markets": {market: given for market, given in read.items() if given}}
+def _of_markets(source: Source) -> dict[str, Any]:
+    """The settings of all markets that a source (the environment, or `.env`) holds, as the value of `markets`."""
+    variables = source.env_vars if isinstance(source, EnvSettingsSource) else {}
+    names = {
+        (market, name): variable_of("markets", market, name).lower() for market in Market for name in MARKET_VARIABLES
+    }
+    given: dict[str, dict[str, Any]] = {}
+    for (market, name), variable in names.items():
+        if variable in variables:
+            given.setdefault(market, {})[name] = variables[variable]
+    return {"markets": given}
 
 
 class Settings(BaseSettings):
@@ -165,14 +149,15 @@ class Settings(BaseSettings):
     def settings_customise_sources(
         cls,
         settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments first, then the environment, then `.env`."""
+        init_settings: Source,
+        env_settings: Source,
+        dotenv_settings: Source,
+        file_secret_settings: Source,  # noqa: ARG003
+    ) -> tuple[Source, ...]:
+        """Arguments come first, then the environment, then `.env`."""
         read = (env_settings, dotenv_settings)
-        return (init_settings, *(_MarketSource(settings_cls, source) for source in read), *read)
+        markets = (InitSettingsSource(settings_cls, _of_markets(source)) for source in read)
+        return (init_settings, *markets, *read)
 
     @property
     def lake_root(self) -> Path:
