@@ -13,10 +13,11 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestration.cli.app import app
+from orchestration.cli.commands.stream import status_rows, status_table
 from orchestration.processes import status as stream_status
 from orchestration.processes.collector import collector_config, metrics_port
 from orchestration.processes.services import ServiceError
-from orchestration.processes.status import Standing, status_rows, status_table
+from orchestration.processes.status import Standing
 from orchestration.processes.streaming import LogTail, source_of, stream_services, streamable
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings

@@ -16,7 +16,7 @@ from rich.console import Console
 from orchestration.processes import streaming, up
 from orchestration.processes.services import Service, ServiceError
 from orchestration.processes.streaming import Source
-from orchestration.processes.supervision import Supervisor
+from orchestration.processes.supervision import Process, Supervisor
 from orchestration.runs import runs, scoring
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
@@ -125,7 +125,7 @@ def test_ctrl_c_after_the_last_step_of_a_run_counts(settings: Settings, monkeypa
 class Killing(Supervisor):
     """A supervisor that is killed once everything runs."""
 
-    def all_pids(self) -> dict[str, int]:
+    def processes(self) -> dict[str, Process]:
         self.kill()
         return {}
 
@@ -150,7 +150,7 @@ def test_up_does_not_end_well_where_its_supervisor_was_killed(
 ) -> None:
     monkeypatch.setattr(up, "services", lambda _: [idle])
     monkeypatch.setattr(up.home, "instance", lambda _: dg.DagsterInstance.ephemeral())
-    monkeypatch.setattr(up, "_wait_for_all", lambda supervisor, *_: supervisor.all_pids())
+    monkeypatch.setattr(up, "_wait_for_all", lambda supervisor, *_: supervisor.processes())
     ended: list[dg.DagsterInstance] = []
     monkeypatch.setattr(up.home, "end_lost_runs", ended.append)
     with pytest.raises(ServiceError, match="the supervisor does not run"):
