@@ -46,7 +46,7 @@ class _Part:
     is_optional: bool = False
 
 
-def run(settings: Settings, console: Console) -> bool:
+def check_parts(settings: Settings, console: Console) -> bool:
     """Probe every part, print a table, and tell whether all that must work does."""
     table = Table("", "part", "finding")
     sound = True

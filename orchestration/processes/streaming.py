@@ -35,7 +35,7 @@ _ANSWER_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class StreamSource:
     """Where the streams come from: settings with its address, and the emulator to start, if any."""
 
     settings: Settings
@@ -43,17 +43,17 @@ class Source:
     emulator: Service | None = None
 
 
-def source_of(settings: Settings, *, speed: str = "1") -> Source:
+def source_of(settings: Settings, *, speed: str = "1") -> StreamSource:
     """The vendor if a key is set; else the emulator, which is to be started unless it runs."""
     if settings.polygon_api_key is not None:
-        return Source(settings, settings.polygon_ws_url or settings.polygon_base_url)
+        return StreamSource(settings, settings.polygon_ws_url or settings.polygon_base_url)
     service = emulator(settings, speed=speed)
     tape = f"flat files in {settings.flat_files}" if settings.flat_files else "the synthetic market"
     text = f"no POLYGON_API_KEY is set: {tape}, from the emulator at {service.url}"
     runs = False
     with suppress(httpx.HTTPError, httpx.InvalidURL):
         runs = httpx.get(f"{service.url}/emulator/v1/info", timeout=_ANSWER_S).is_success
-    return Source(on_emulator(settings, service.url), text, None if runs else service)
+    return StreamSource(on_emulator(settings, service.url), text, None if runs else service)
 
 
 def streamable(settings: Settings) -> list[Market]:
@@ -83,7 +83,7 @@ def stream_services(settings: Settings, markets: Sequence[Market] = (), symbols:
     return [*(_collector(settings, market, symbols) for market in wanted), _HEALER]
 
 
-def run(
+def stream_markets(
     settings: Settings, markets: Sequence[Market], console: Console, *, symbols: str | None = None, speed: str = "1"
 ) -> None:
     """Collect markets until SIGINT or SIGTERM and show the collectors' logs; everything received is kept at the end.
@@ -98,7 +98,7 @@ def run(
     collecting = stream_services(settings, wanted, symbols)
     started = [source.emulator, *collecting] if source.emulator is not None else collecting
     check_ports(started, settings.host)
-    home.prepare(settings)
+    home.prepare_home(settings)
     console.print(f"Source: {source.text}", soft_wrap=True, markup=False)
     console.print(
         f"Collecting {', '.join(wanted)}. Press Ctrl-C to stop; `tapewatch status` shows their state.", soft_wrap=True

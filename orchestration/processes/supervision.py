@@ -94,12 +94,10 @@ class Supervisor:
         with suppress(psutil.NoSuchProcess):
             family.update(psutil.Process(process.pid).children(recursive=True))
         process.terminate()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(STOP_SECONDS * (len(self.services) + 1))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
         _end_session(process.pid, family)
+        process.wait()
 
     @property
     def is_running(self) -> bool:
@@ -237,20 +235,20 @@ def socket_path(home: Path, name: str) -> Path:
 
 
 def _end_session(leader: int, family: set[psutil.Process]) -> None:
-    """End what outlived supervisord: by SIGTERM, and after STOP_SECONDS by SIGKILL.
+    """End what is left of a session: by SIGTERM, and after STOP_SECONDS by SIGKILL.
 
     supervisord waits for its services alone. Their workers may have left the process group, or started last; and a killed
     supervisord leaves all of them.
     """
-    asked: set[psutil.Process] = set()
-    late = time.monotonic() + STOP_SECONDS
-    while (left := _living(leader, family)) and time.monotonic() < late + STOP_SECONDS:
-        is_late = time.monotonic() > late
-        for process in left if is_late else left - asked:
-            with suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGKILL if is_late else signal.SIGTERM)
-        asked |= left
-        time.sleep(0.1)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        asked: set[psutil.Process] = set()
+        late = time.monotonic() + STOP_SECONDS
+        while (left := _living(leader, family)) and time.monotonic() < late:
+            for process in left - asked:
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(number)
+            asked |= left
+            time.sleep(0.1)
 
 
 def _living(leader: int, family: set[psutil.Process]) -> set[psutil.Process]:

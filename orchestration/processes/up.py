@@ -18,7 +18,7 @@ START_TIMEOUT_S = 240
 _WATCH_SECONDS = 2
 
 
-def run(settings: Settings, console: Console, *, streams: bool = False) -> None:
+def run_platform(settings: Settings, console: Console, *, streams: bool = False) -> None:
     """Start everything, print the addresses once all work, and stop everything at SIGINT or SIGTERM.
 
     With `streams`, the collectors of all markets that can be streamed run too, and the healer.

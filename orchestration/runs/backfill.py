@@ -61,7 +61,7 @@ def with_symbols(settings: Settings, market: Market, written: str | None) -> Set
     return settings.with_markets(market, symbols=symbols)
 
 
-def prepare(
+def plan_backfill(
     settings: Settings,
     market: Market,
     first: dt.date | None,

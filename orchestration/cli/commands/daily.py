@@ -60,9 +60,9 @@ def daily(
     tapewatch daily --flat-files ~/flatfiles --symbols GOOG,IBM
     tapewatch daily --from 2024-01-01 --format csv > days.csv[/]
     """
-    from orchestration.runs.daily import judge  # noqa: PLC0415
+    from orchestration.runs.daily import judge_daily_bars  # noqa: PLC0415
 
-    judged = judge(
+    judged = judge_daily_bars(
         settings_with(flat_files),
         market,
         first and first.date(),

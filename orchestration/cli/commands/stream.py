@@ -89,7 +89,7 @@ def stream(
         Speed.parse(speed)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--speed") from None
-    streaming.run(Settings(), wanted, console, symbols=symbols, speed=speed)
+    streaming.stream_markets(Settings(), wanted, console, symbols=symbols, speed=speed)
 
 
 @app.command()

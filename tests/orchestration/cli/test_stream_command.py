@@ -221,7 +221,9 @@ def test_what_cannot_be_streamed_is_refused_before_anything_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str
 ) -> None:
     started: list[object] = []
-    monkeypatch.setattr("orchestration.processes.streaming.run", lambda *given, **options: started.append(given))
+    monkeypatch.setattr(
+        "orchestration.processes.streaming.stream_markets", lambda *given, **options: started.append(given)
+    )
     monkeypatch.setenv("TAPEWATCH_HOME", str(tmp_path))
     refused = CliRunner().invoke(app, ["stream", "crypto", *arguments])
     assert refused.exit_code == 2

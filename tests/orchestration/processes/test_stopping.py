@@ -15,7 +15,7 @@ from rich.console import Console
 
 from orchestration.processes import streaming, up
 from orchestration.processes.services import Service, ServiceError
-from orchestration.processes.streaming import Source
+from orchestration.processes.streaming import StreamSource
 from orchestration.processes.supervision import Process, Supervisor
 from orchestration.runs import runs, scoring
 from tapewatch.market.instruments import Market
@@ -154,7 +154,7 @@ def test_up_does_not_end_well_where_its_supervisor_was_killed(
     ended: list[dg.DagsterInstance] = []
     monkeypatch.setattr(up.home, "end_lost_runs", ended.append)
     with pytest.raises(ServiceError, match="the supervisor does not run"):
-        up.run(settings, Console(quiet=True))
+        up.run_platform(settings, Console(quiet=True))
     assert len(ended) == 1, "what a killed platform was about has failed"
 
 
@@ -162,7 +162,7 @@ def test_up_does_not_end_well_where_its_supervisor_was_killed(
 def test_stream_does_not_end_well_where_its_supervisor_was_killed(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, idle: Service
 ) -> None:
-    monkeypatch.setattr(streaming, "source_of", lambda *_, **__: Source(settings, "nobody"))
+    monkeypatch.setattr(streaming, "source_of", lambda *_, **__: StreamSource(settings, "nobody"))
     monkeypatch.setattr(streaming, "stream_services", lambda *_: [idle])
     with pytest.raises(ServiceError, match="the supervisor does not run"):
-        streaming.run(settings, [Market.CRYPTO], Console(quiet=True))
+        streaming.stream_markets(settings, [Market.CRYPTO], Console(quiet=True))

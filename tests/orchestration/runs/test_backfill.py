@@ -13,7 +13,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from orchestration.cli.app import app
-from orchestration.runs.backfill import ask_first, how_to_go_on, in_words, prepare, show, with_symbols
+from orchestration.runs.backfill import ask_first, how_to_go_on, in_words, plan_backfill, show, with_symbols
 from orchestration.runs.lineage import materialize
 from orchestration.runs.runs import RunError, run_days
 from resources import tape_source
@@ -49,7 +49,7 @@ def load_bars(settings: Settings, day: dt.date, *symbols: str) -> None:
 
 
 def planned(settings: Settings, first: dt.date | None = None, last: dt.date | None = None, **kw: Any) -> Any:
-    return prepare(settings, Market.STOCKS, first, last, now=NOW, **kw)
+    return plan_backfill(settings, Market.STOCKS, first, last, now=NOW, **kw)
 
 
 def test_without_a_range_it_takes_what_the_plan_shows_and_says_so(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_symbols_that_cannot_be_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="loaded whole"):
         with_symbols(deployment(tmp_path, flat_files="/x"), Market.STOCKS, "AAPL")
     with pytest.raises(RunError, match="TAPEWATCH_SYMBOLS_OPTIONS"):
-        prepare(settings, Market.OPTIONS, None, None, now=NOW)
+        plan_backfill(settings, Market.OPTIONS, None, None, now=NOW)
 
 
 def test_it_is_told_in_full(tmp_path: Path) -> None:
