@@ -13,7 +13,7 @@ import dagster as dg
 import polars as pl
 
 from assets import judgements
-from assets.judgements import Verdict
+from assets.judgements import CheckVerdict
 from assets.partitions import open_partitions
 from resources.interrupts import uninterrupted
 from resources.registry import ModelRegistryResource
@@ -32,7 +32,7 @@ class Check:
 
     name: str
     description: str
-    judge: Callable[[Table, Lake, Partition], Verdict]
+    judge: Callable[[Table, Lake, Partition], CheckVerdict]
     blocks: bool = True
 
     def spec(self, table: Table) -> dg.AssetCheckSpec:
@@ -135,7 +135,7 @@ def _checks(table: Table) -> tuple[Check, ...]:
     return (_SCHEMA, _KEYS, *_OF_TABLE.get(table.name, ()))
 
 
-def _result(name: str, verdicts: dict[Partition, Verdict], severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:
+def _result(name: str, verdicts: dict[Partition, CheckVerdict], severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:
     facts = {partition: found for partition, (_, found) in verdicts.items()}
     passed = all(verdict for verdict, _ in verdicts.values())
     return dg.AssetCheckResult(check_name=name, passed=passed, severity=severity, metadata=_by_partition(facts))
@@ -149,7 +149,9 @@ def _by_partition(facts: dict[Partition, dict[str, Any]]) -> dict[str, Any]:
     return {"partition": str(partition), **{name: value for name, value in fact.items() if value is not None}}
 
 
-def _rows_match_source(context: dg.AssetExecutionContext, table: Table, lake: Lake, partition: Partition) -> Verdict:
+def _rows_match_source(
+    context: dg.AssetExecutionContext, table: Table, lake: Lake, partition: Partition
+) -> CheckVerdict:
     told = _last_load(context, table, partition)
     if told is None:
         return True, {"kept_from": "an earlier load"}

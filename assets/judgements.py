@@ -18,24 +18,24 @@ from tapewatch.store.lake.lake import Lake, whole_symbol_groups
 from tapewatch.store.lake.tape import symbol_batches
 
 #: Whether the partition passes, and the facts.
-Verdict = tuple[bool, dict[str, Any]]
+CheckVerdict = tuple[bool, dict[str, Any]]
 _ROWS_AT_ONCE = 4_000_000
 _LEAST_VOLUME_AGREEMENT = 0.95
 
 
-def schema(table: Table, lake: Lake, partition: Partition) -> Verdict:
+def schema(table: Table, lake: Lake, partition: Partition) -> CheckVerdict:
     """Columns, types, nulls and ranges are as the table's definition says."""
     problems = {fault for frame in _groups(lake, table, partition) for fault in table.problems(frame, partition.market)}
     return not problems, {"problems": sorted(problems)}
 
 
-def keys_unique(table: Table, lake: Lake, partition: Partition) -> Verdict:
+def keys_unique(table: Table, lake: Lake, partition: Partition) -> CheckVerdict:
     """No two rows share a key."""
     repeated = sum(table.duplicates(frame) for frame in _groups(lake, table, partition))
     return repeated == 0, {"repeated": repeated}
 
 
-def inside_session(table: Table, lake: Lake, partition: Partition) -> Verdict:
+def inside_session(table: Table, lake: Lake, partition: Partition) -> CheckVerdict:
     """Every row lies within its market day; rows outside its hours are counted."""
     session, time = partition.session, pl.col("time").dt.timestamp("ns")
     rows = lake.scan(table, partition).select(
@@ -46,7 +46,7 @@ def inside_session(table: Table, lake: Lake, partition: Partition) -> Verdict:
     return facts["outside_day"] == 0, facts
 
 
-def prices_and_sizes(_: Table, lake: Lake, partition: Partition) -> Verdict:
+def prices_and_sizes(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:
     """A price that is none or a negative size would poison every bar and feature above it."""
     bad = lake.scan(TRADES, partition).select(
         no_price=is_no_price("price", partition.market).sum(), negative_size=(pl.col("size") < 0).sum()
@@ -55,7 +55,7 @@ def prices_and_sizes(_: Table, lake: Lake, partition: Partition) -> Verdict:
     return not any(facts.values()), facts
 
 
-def crossed(_: Table, lake: Lake, partition: Partition) -> Verdict:
+def crossed(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:
     """A tenth of the quotes crossed is a dirty feed, not a market."""
     facts = (
         lake.scan(QUOTES, partition)
@@ -71,7 +71,7 @@ def crossed(_: Table, lake: Lake, partition: Partition) -> Verdict:
     return facts["crossed"] <= 0.05 * facts["quotes"], facts
 
 
-def aggressors_agree(_: Table, lake: Lake, partition: Partition) -> Verdict:
+def aggressors_agree(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:
     """Crypto: the documented reading of the codes should agree with the quotes more often than the inverted one."""
     found = [aggressor_agreement(*tape, partition.session) for tape in symbol_batches(lake, partition)]
     compared, agreeing = sum(f.compared for f in found), sum(f.agreeing for f in found)
@@ -80,7 +80,7 @@ def aggressors_agree(_: Table, lake: Lake, partition: Partition) -> Verdict:
     return not inverted, facts
 
 
-def ohlc_consistent(_: Table, lake: Lake, partition: Partition) -> Verdict:
+def ohlc_consistent(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:
     """Bars that contradict themselves are refused."""
     body_low, body_high = pl.min_horizontal("open", "close"), pl.max_horizontal("open", "close")
     wrong = (pl.col("low") > body_low) | (pl.col("high") < body_high) | is_no_price("low", partition.market)
@@ -88,7 +88,7 @@ def ohlc_consistent(_: Table, lake: Lake, partition: Partition) -> Verdict:
     return count == 0, {"inconsistent": count}
 
 
-def agree_with_delivered(_: Table, lake: Lake, partition: Partition) -> Verdict:
+def agree_with_delivered(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:
     """Volumes should agree almost everywhere; prices only as far as the vendor follows its published rules.
 
     Prices are counted a second time without intermarket sweeps, which some vendors leave out in regular hours.
@@ -117,7 +117,7 @@ def agree_with_delivered(_: Table, lake: Lake, partition: Partition) -> Verdict:
     return found.volume_share >= _LEAST_VOLUME_AGREEMENT, facts
 
 
-def gaps(_: Table, lake: Lake, partition: Partition) -> Verdict:
+def gaps(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:
     """Quiet symbols have empty minutes; a long run of them in a busy symbol is an outage."""
     rows = lake.read(COVERAGE, partition)
     thin = rows.filter(pl.col("missing_minutes") + pl.col("silent_minutes") > 0.1 * pl.col("expected_minutes"))
@@ -127,7 +127,7 @@ def gaps(_: Table, lake: Lake, partition: Partition) -> Verdict:
     }
 
 
-def no_look_ahead(_: Table, lake: Lake, partition: Partition) -> Verdict:
+def no_look_ahead(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:
     """The future is taken away from the busiest symbol; nothing known before may change."""
     counts = lake.symbols(TRADES, partition)
     if not counts:

@@ -83,7 +83,7 @@ def evaluation(
 
     partitions = [Partition.parse(key) for key in isolation_forest["validation"]]
     days = validation_days(lake.open(), partitions, isolation_forest["seed"])
-    judged = training.judge(model_registry.open(), MODEL, isolation_forest, days)
+    judged = training.validate(model_registry.open(), MODEL, isolation_forest, days)
     pictures = {name: png(image) for name, image in judged.plots.items()}
     context.add_output_metadata({"origin_of_truth": days.origin, **judged.metrics, **pictures})
     return judged.by_kind

@@ -63,7 +63,7 @@ def fit(
 
 
 @dataclass(frozen=True)
-class Judged:
+class ValidationResult:
     """What a detector found, by kind (EVALUATION) and as metrics, and pictures of it (PNG) by name."""
 
     by_kind: pl.DataFrame
@@ -71,7 +71,9 @@ class Judged:
     plots: dict[str, bytes]
 
 
-def judge(registry: ModelRegistry, name: str, reference: Mapping[str, Any], days: ValidationDays) -> Judged:
+def validate(
+    registry: ModelRegistry, name: str, reference: Mapping[str, Any], days: ValidationDays
+) -> ValidationResult:
     """Judge the detector of `reference` on `days`, beside the reigning champion of `name`, and log that to its run.
 
     Raises:
@@ -88,7 +90,7 @@ def judge(registry: ModelRegistry, name: str, reference: Mapping[str, Any], days
         mlflow.log_metrics(metrics)
         for plot, image in plots.items():
             registry.log_png(image, f"{plot}.png")
-    return Judged(result.by_kind, metrics, plots)
+    return ValidationResult(result.by_kind, metrics, plots)
 
 
 def log_attributions(registry: ModelRegistry, name: str, run_id: str, attributions: pl.DataFrame) -> bytes:

@@ -10,6 +10,8 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
+from tapewatch.settings import variable_of
+
 P = ParamSpec("P")
 #: Everything for people goes to stderr; stdout holds what was asked for.
 console = Console(stderr=True)
@@ -83,7 +85,6 @@ def _of_settings(error: ValidationError) -> str:
     """A line each, with the variable to set. What was set is not repeated of a secret: those take any text and never fail."""
     lines = []
     for fault in error.errors(include_url=False, include_context=False):
-        name = ".".join(map(str, fault["loc"])) or error.title
-        variable = name if name.isupper() else f"TAPEWATCH_{name.upper()}"
+        variable = variable_of(*fault["loc"]) if fault["loc"] else error.title
         lines.append(f"{variable} is {fault['input']!r}: {fault['msg'][:1].lower()}{fault['msg'][1:]}")
     return "; ".join(lines)

@@ -35,7 +35,7 @@ _UNCAPTURED = {
 }
 
 
-def prepare(settings: Settings) -> None:
+def prepare_home(settings: Settings) -> None:
     """Make the data folder and its `dagster.yaml`, if they are not there."""
     for folder in (settings.lake_root, settings.dagster_home, settings.bento_home, settings.home / "mlflow"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def instance(settings: Settings) -> Iterator["dg.DagsterInstance"]:
     import dagster as dg  # noqa: PLC0415 - a second that most commands need not spend
     from dagster._core.instance.ref import InstanceRef  # noqa: PLC0415
 
-    prepare(settings)
+    prepare_home(settings)
     values = environment(settings)
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)

@@ -1,23 +1,76 @@
-"""What a deployment may set, from the environment and `.env`.
+"""A deployment's settings, from the environment and `.env`.
 
-Read by entry points only (the command line, the Dagster definitions, the scoring service) and passed on as arguments:
-no library function reads it for itself.
+Only entry points read them (the command line, the Dagster definitions, the scoring service) and pass them on as arguments.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, InitSettingsSource, NoDecode, SettingsConfigDict
+from pydantic_settings import PydanticBaseSettingsSource as Source
+
+from tapewatch.market.instruments import Market
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
-Plan = Literal["basic", "starter", "developer", "advanced"]
+PlanName = Literal["basic", "starter", "developer", "advanced"]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
 
+def _split_commas(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+class MarketSettings(BaseModel):
+    """The settings of one market; `MARKET_VARIABLES` names the environment variable of each."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    plan: PlanName = "basic"
+    stream_url: str | None = Field(None, description="whole WebSocket address, in place of POLYGON_WS_URL")
+    symbols: tuple[str, ...] = ()
+
+    _split = field_validator("symbols", mode="before")(_split_commas)
+
+
+#: The environment variable of each field of `MarketSettings`, to be completed by the market's name.
+MARKET_VARIABLES = {
+    "plan": "POLYGON_TIER_",
+    "stream_url": "POLYGON_WS_URL_",
+    "symbols": "TAPEWATCH_SYMBOLS_",
+}
+_SYMBOLS = {
+    Market.STOCKS: ("AAPL", "GOOGL", "MSFT", "TSLA", "VOO"),
+    Market.CRYPTO: ("X:BTC-USD", "X:ETH-USD", "X:ADA-USD", "X:SOL-USD", "X:DOT-USD", "X:DOGE-USD"),
+    Market.FOREX: ("C:EUR-USD", "C:GBP-USD", "C:USD-JPY"),
+    Market.INDICES: ("I:SPX", "I:NDX"),
+}
+
+
+def variable_of(*location: str | int) -> str:
+    """The environment variable of the setting at `location`, such as `("host",)` or `("markets", "stocks", "plan")`."""
+    if len(location) >= 3 and location[0] == "markets":
+        return f"{MARKET_VARIABLES[str(location[2])]}{location[1]}".upper()
+    name = ".".join(map(str, location))
+    return name if name.isupper() else f"TAPEWATCH_{name.upper()}"
+
+
+def _of_markets(source: Source) -> dict[str, Any]:
+    """The settings of all markets that a source (the environment, or `.env`) holds, as the value of `markets`."""
+    variables = source.env_vars if isinstance(source, EnvSettingsSource) else {}
+    names = {
+        (market, name): variable_of("markets", market, name).lower() for market in Market for name in MARKET_VARIABLES
+    }
+    given: dict[str, dict[str, Any]] = {}
+    for (market, name), variable in names.items():
+        if variable in variables:
+            given.setdefault(market, {})[name] = variables[variable]
+    return {"markets": given}
+
+
 class Settings(BaseSettings):
-    """The platform's settings; each may be given as an environment variable of the alias named here."""
+    """The platform's settings. Each has an environment variable: its alias, or TAPEWATCH_ and its name."""
 
     model_config = SettingsConfigDict(
         env_file=".env",
@@ -28,7 +81,7 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
     )
 
-    home: Path = Field(_CHECKOUT / "data", description="lake, databases, MLflow, Dagster and Bento homes")
+    home: Path = Field(_CHECKOUT / "data", description="folder of the lake, databases, MLflow, Dagster and Bentos")
     flat_files: str | None = Field(
         None, description="folder or fsspec URL of the vendor's flat files; read instead of REST"
     )
@@ -40,34 +93,10 @@ class Settings(BaseSettings):
         alias="POLYGON_WS_URL",
         description="WebSocket address without the market; by default the vendor's, delayed where the plan is",
     )
-    polygon_ws_url_stocks: str | None = Field(None, alias="POLYGON_WS_URL_STOCKS")
-    polygon_ws_url_crypto: str | None = Field(None, alias="POLYGON_WS_URL_CRYPTO")
-    polygon_ws_url_forex: str | None = Field(None, alias="POLYGON_WS_URL_FOREX")
-    polygon_ws_url_indices: str | None = Field(None, alias="POLYGON_WS_URL_INDICES")
-    polygon_ws_url_options: str | None = Field(None, alias="POLYGON_WS_URL_OPTIONS")
-    polygon_ws_url_futures: str | None = Field(None, alias="POLYGON_WS_URL_FUTURES")
-    plans_file: Path | None = Field(None, description="a table of plans of your own, in place of feeds/plans.toml")
-    polygon_tier_stocks: Plan = Field("basic", alias="POLYGON_TIER_STOCKS")
-    polygon_tier_crypto: Plan = Field("basic", alias="POLYGON_TIER_CRYPTO")
-    polygon_tier_forex: Plan = Field("basic", alias="POLYGON_TIER_FOREX")
-    polygon_tier_indices: Plan = Field("basic", alias="POLYGON_TIER_INDICES")
-    polygon_tier_options: Plan = Field("basic", alias="POLYGON_TIER_OPTIONS")
-    polygon_tier_futures: Plan = Field("basic", alias="POLYGON_TIER_FUTURES")
-
-    symbols_stocks: Annotated[tuple[str, ...], NoDecode] = ("AAPL", "GOOGL", "MSFT", "TSLA", "VOO")
-    symbols_crypto: Annotated[tuple[str, ...], NoDecode] = (
-        "X:BTC-USD",
-        "X:ETH-USD",
-        "X:ADA-USD",
-        "X:SOL-USD",
-        "X:DOT-USD",
-        "X:DOGE-USD",
+    plans_file: Path | None = Field(None, description="a table of plans to use in place of feeds/plans/plans.toml")
+    markets: Annotated[dict[Market, MarketSettings], NoDecode] = Field(
+        default_factory=dict, validate_default=True, description="plan, address and symbols of every market"
     )
-
-    symbols_forex: Annotated[tuple[str, ...], NoDecode] = ("C:EUR-USD", "C:GBP-USD", "C:USD-JPY")
-    symbols_indices: Annotated[tuple[str, ...], NoDecode] = ("I:SPX", "I:NDX")
-    symbols_options: Annotated[tuple[str, ...], NoDecode] = ()
-    symbols_futures: Annotated[tuple[str, ...], NoDecode] = ()
 
     stream_hours: Literal["auto", "sessions", "always"] = Field(
         "auto", description="collect in market hours only, or always; auto: always from loopback, sessions otherwise"
@@ -79,9 +108,9 @@ class Settings(BaseSettings):
         description="share of the time that the ingest runs of one market day may take; each rewrites the day",
     )
     detection_file: Path | None = Field(
-        None, description="thresholds of the online detectors, in place of streaming/detection.toml"
+        None, description="thresholds of the online detectors, in place of the built-in ones"
     )
-    alert_webhook: SecretStr | None = Field(None, description="address that alerts are posted to as JSON")
+    alert_webhook: SecretStr | None = Field(None, description="address to which alerts are posted as JSON")
     alert_slack: SecretStr | None = Field(None, description="Slack-shaped incoming webhook")
     alert_email_to: Annotated[tuple[str, ...], NoDecode] = ()
     alert_email_from: str = "tapewatch@localhost"
@@ -107,19 +136,28 @@ class Settings(BaseSettings):
         9464, ge=1, le=65_530, description="first of the collectors' ports: one a market, in the order of markets"
     )
 
-    @field_validator(
-        "symbols_stocks",
-        "symbols_crypto",
-        "symbols_forex",
-        "symbols_indices",
-        "symbols_options",
-        "symbols_futures",
-        "alert_email_to",
-        mode="before",
-    )
+    _split = field_validator("alert_email_to", mode="before")(_split_commas)
+
+    @field_validator("markets", mode="before")
     @classmethod
-    def _split_commas(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+    def _with_defaults(cls, given: object) -> dict[str, Any]:
+        if not isinstance(given, dict):
+            raise ValueError("set the variables of each market instead, such as POLYGON_TIER_STOCKS")  # noqa: TRY004
+        return {market: {"symbols": _SYMBOLS.get(market, ()), **given.get(market, {})} for market in Market}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: Source,
+        env_settings: Source,
+        dotenv_settings: Source,
+        file_secret_settings: Source,  # noqa: ARG003
+    ) -> tuple[Source, ...]:
+        """Arguments come first, then the environment, then `.env`."""
+        read = (env_settings, dotenv_settings)
+        markets = (InitSettingsSource(settings_cls, _of_markets(source)) for source in read)
+        return (init_settings, *markets, *read)
 
     @property
     def lake_root(self) -> Path:
@@ -151,12 +189,15 @@ class Settings(BaseSettings):
         """BentoML's store of Bentos and models."""
         return self.home / "bentoml"
 
-    def plan(self, market: str) -> Plan:
+    def plan(self, market: Market) -> PlanName:
         """The plan bought for a market."""
-        plan: Plan = getattr(self, f"polygon_tier_{market}")
-        return plan
+        return self.markets[market].plan
 
-    def symbols(self, market: str) -> tuple[str, ...]:
+    def symbols(self, market: Market) -> tuple[str, ...]:
         """The symbols watched in a market; empty where none are set."""
-        symbols: tuple[str, ...] = getattr(self, f"symbols_{market}", ())
-        return symbols
+        return self.markets[market].symbols
+
+    def with_markets(self, *markets: Market, **changes: Any) -> Self:
+        """A copy in which fields of `MarketSettings` are changed for these markets."""
+        changed = {market: self.markets[market].model_copy(update=changes) for market in markets}
+        return self.model_copy(update={"markets": {**self.markets, **changed}})

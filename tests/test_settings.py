@@ -1,35 +1,70 @@
-"""The settings and the example of them agree."""
+"""The settings and `.env.example` agree."""
 
 import re
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
-from tapewatch.settings import Settings
+from tapewatch.market.instruments import Market
+from tapewatch.settings import MARKET_VARIABLES, Settings, variable_of
 
 EXAMPLE = Path(__file__).resolve().parent.parent / ".env.example"
-NAMES = {field.alias or f"TAPEWATCH_{name.upper()}" for name, field in Settings.model_fields.items()}
+NAMES = {
+    *(field.alias or variable_of(name) for name, field in Settings.model_fields.items() if name != "markets"),
+    *(variable_of("markets", market, name) for market in Market for name in MARKET_VARIABLES),
+}
 
 
-def written() -> list[str]:
-    return re.findall(r"^([A-Z][A-Z_]*)=", EXAMPLE.read_text("utf-8"), re.MULTILINE)
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
 
 
 def test_the_example_names_every_setting_once_and_no_other() -> None:
-    assert sorted(written()) == sorted(NAMES)
+    assert sorted(re.findall(r"^([A-Z][A-Z_]*)=", EXAMPLE.read_text("utf-8"), re.MULTILINE)) == sorted(NAMES)
 
 
-def test_the_example_as_it_stands_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in NAMES:
-        monkeypatch.delenv(name, raising=False)
+def test_the_example_as_it_stands_changes_nothing() -> None:
     assert Settings(_env_file=EXAMPLE) == Settings(_env_file=None)
 
 
-def test_a_name_of_the_example_reaches_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in NAMES:
-        monkeypatch.delenv(name, raising=False)
+def test_a_variable_of_the_example_sets_its_field(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"POLYGON_TIER_FUTURES": "advanced", "TAPEWATCH_ALERT_EMAIL_TO": "a@b.c, d@e.f"}.items():
         monkeypatch.setenv(name, value)
     found = Settings(_env_file=EXAMPLE)
     assert found.plan("futures") == "advanced"
     assert found.alert_email_to == ("a@b.c", "d@e.f")
+
+
+def test_each_setting_of_a_market_is_read_from_the_environment_then_from_the_file_then_by_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / ".env"
+    file.write_text(
+        "POLYGON_WS_URL_CRYPTO=ws://127.0.0.1:1/crypto\nPOLYGON_TIER_CRYPTO=starter\nTAPEWATCH_SYMBOLS_FOREX=\n"
+    )
+    monkeypatch.setenv("POLYGON_TIER_CRYPTO", "advanced")
+    monkeypatch.setenv("TAPEWATCH_SYMBOLS_STOCKS", "VOO, ,MSFT,")
+    monkeypatch.setenv("TAPEWATCH_SYMBOLS_CRYPTO", "")
+    found, untouched = Settings(_env_file=file), Settings(_env_file=None, markets={})
+    assert found.markets["crypto"].stream_url == "ws://127.0.0.1:1/crypto"
+    assert found.plan("crypto") == "advanced"
+    assert found.symbols("stocks") == ("VOO", "MSFT")
+    for market in ("crypto", "forex"):
+        assert found.symbols(market) == untouched.symbols(market) != ()
+    assert found.with_markets(*Market, plan="basic").markets["crypto"] == found.markets["crypto"].model_copy(
+        update={"plan": "basic"}
+    )
+
+
+def test_a_value_that_cannot_be_is_located_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLYGON_TIER_FOREX", "gold")
+    monkeypatch.setenv("TAPEWATCH_PORT_MLFLOW", "0")
+    with pytest.raises(ValidationError) as caught:
+        Settings(_env_file=None)
+    assert {variable_of(*fault["loc"]) for fault in caught.value.errors()} == {
+        "POLYGON_TIER_FOREX",
+        "TAPEWATCH_PORT_MLFLOW",
+    }

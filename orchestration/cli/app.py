@@ -24,7 +24,7 @@ for commands in (platform, tape, stream, gaps, results, alerts, daily, profile, 
 
 
 @app.callback()
-def prepare() -> None:
+def start() -> None:
     """What every command begins with."""
     _quieten()
 

@@ -46,7 +46,7 @@ class _Part:
     is_optional: bool = False
 
 
-def run(settings: Settings, console: Console) -> bool:
+def check_parts(settings: Settings, console: Console) -> bool:
     """Probe every part, print a table, and tell whether all that must work does."""
     table = Table("", "part", "finding")
     sound = True
@@ -111,7 +111,7 @@ def _deployment(settings: Settings) -> Deployment:
         plans_file=settings.plans_file,
         flat_files=settings.flat_files,
         ws_url=settings.polygon_ws_url,
-        ws_urls={market: getattr(settings, f"polygon_ws_url_{market}") for market in Market},
+        ws_urls={market: settings.markets[market].stream_url for market in Market},
     )
 
 

@@ -151,7 +151,7 @@ def _show_expiries(console: Console, expiries: list[retention.Expiry], kept: dic
         shown.add_column(heading, justify="right" if heading in ("kept, days", "rows older") else "left")
     for expiry in expiries:
         name = expiry.table.name
-        shown.add_row(name, f"{kept[name]:,}", f"{expiry.rows:,}", _moment(expiry.oldest))
+        shown.add_row(name, f"{kept[name]:,}", f"{expiry.rows:,}", _minute(expiry.oldest))
     console.print(shown)
 
 
@@ -183,7 +183,7 @@ def _revision(revision: str | None) -> str:
     return f"{revision}, current" if revision == HEAD else f"{revision}; this Tapewatch is at {HEAD}"
 
 
-def _moment(moment: dt.datetime | dt.date | None) -> str:
+def _minute(moment: dt.datetime | dt.date | None) -> str:
     if moment is None:
         return ""
     return f"{moment:%Y-%m-%d %H:%M}" if isinstance(moment, dt.datetime) else f"{moment:%Y-%m-%d}"

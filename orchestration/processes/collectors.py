@@ -1,35 +1,41 @@
-"""What everybody needs to know of the collectors who does not collect: plans, addresses, ports, how they end."""
+"""Names, addresses and exit codes of the collectors, for the processes that start and watch them."""
+
+from pathlib import Path
 
 from tapewatch.feeds.plans.addresses import stream_address
 from tapewatch.feeds.plans.table import MarketPlan, plan_for
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
 
-#: The end of a process that another start would not help; the supervisor leaves it so (EX_CONFIG of sysexits.h).
+#: Exit code of a process that another start would not help; the supervisor does not start it again (EX_CONFIG of sysexits.h).
 EXIT_FINAL = 78
-#: Names the life of the supervisor, for counting restarts.
+#: Identifies one life of a supervisor: a collector counts its restarts within it.
 WATCH_VARIABLE = "TAPEWATCH_STREAM_WATCH"
+#: A collector is given up after so many quick deaths in a row.
+QUICK_DEATHS = 5
+
+
+def collector_name(market: Market) -> str:
+    """The name of a market's collector under the supervisor."""
+    return f"collector-{market}"
+
+
+def way_on(market: Market, log: Path) -> str:
+    """How to start a collector that was given up, also beside a `tapewatch stream` that still runs."""
+    return f"see {log}, mend it, then `tapewatch stream {market}`"
 
 
 def plan_of(settings: Settings, market: Market) -> MarketPlan:
-    """The plan bought for a market.
-
-    Raises:
-        PlanError: the table of plans knows no such plan.
-    """
+    """The plan bought for a market. Raises a PlanError if the table of plans has no such plan."""
     return plan_for(market, settings.plan(market), path=settings.plans_file)
 
 
 def address_of(settings: Settings, plan: MarketPlan) -> str:
-    """Where a market's stream is.
-
-    Raises:
-        PlanError: a setting holds no WebSocket address.
-    """
-    override: str | None = getattr(settings, f"polygon_ws_url_{plan.market}")
+    """The address of a market's stream. Raises a PlanError if a setting is no WebSocket address."""
+    override = settings.markets[plan.market].stream_url
     return stream_address(plan, settings.polygon_base_url, base=settings.polygon_ws_url, override=override)
 
 
 def metrics_port(settings: Settings, market: Market) -> int:
-    """The port on loopback where a market's collector shows its figures."""
+    """The port on loopback of a market's collector, for its status and figures."""
     return settings.port_metrics + list(Market).index(market)

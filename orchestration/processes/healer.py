@@ -7,7 +7,7 @@ from orchestration.errors import expected
 from orchestration.processes.collectors import EXIT_FINAL
 from orchestration.processes.healing import EVERY_S, healer_of
 from orchestration.processes.logs import start_log
-from orchestration.processes.supervision import StopSignals
+from orchestration.processes.supervision import stop_signals
 from tapewatch.feeds.source import SourceError
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
@@ -20,7 +20,7 @@ def main() -> int:
     start_log("healer")
     settings = Settings()
     try:
-        with StopSignals() as stop, Database(settings.database) as database:
+        with stop_signals() as stop, Database(settings.database) as database:
             healer = healer_of(settings, database)
             _log.info("healing, every %.0f s", EVERY_S)
             healer.run(stop, every_s=EVERY_S)

@@ -13,14 +13,13 @@ from pydantic import SecretStr
 
 from orchestration import home
 from tapewatch.market.instruments import Market
-from tapewatch.settings import Settings
+from tapewatch.settings import Settings, variable_of
 
 EMULATOR_SEED = 7
 PLACEHOLDER_KEY = "emulator"
 _LOOPBACK = "127.0.0.1"
 _CHOSEN = range(10_000, 20_000)
 _DEFINITIONS = "orchestration.definitions"
-_REMOTE_SCHEMES = ("http://", "https://", "databricks")
 
 
 class ServiceError(RuntimeError):
@@ -31,10 +30,10 @@ class ServiceError(RuntimeError):
 class Service:
     """One process under the supervisor.
 
-    `url` is where a person or client finds it, empty for one without a port. `health` is the page that answers once it
-    works; `probe` a command that succeeds once it does, where there is no page. One that `needs_bento` may wait for it.
-    A process that lives shorter than `start_seconds` died quickly: it is started again after a pause that grows, and given
-    up after `start_retries` such deaths in a row. One that ends with one of `final_exit_codes` is not started again.
+    `url` is its address, empty without a port, which the variable `setting` moves. Once it works, the page `health` answers;
+    where there is no page, the command `probe` succeeds. A service that `needs_bento` may wait for one.
+    A process that ends within `start_seconds` died quickly: it is started again after a growing pause, and given up after
+    `start_retries` quick deaths in a row. One that ends with one of `final_exit_codes` is not started again.
     """
 
     name: str
@@ -53,52 +52,48 @@ class Service:
 
 def services(settings: Settings) -> list[Service]:
     """Everything that `tapewatch up` starts. An MLflow that runs elsewhere is not started here."""
-    found = [emulator(settings), _dagster_webserver(settings), _dagster_daemon(), scoring_service(settings)]
-    if not is_remote_mlflow(settings):
-        found.insert(3, _mlflow(settings))
-    return found
+    mlflow = [] if _is_remote_mlflow(settings) else [_mlflow(settings)]
+    return [emulator(settings), _dagster_webserver(settings), _DAGSTER_DAEMON, *mlflow, scoring_service(settings)]
 
 
-def is_remote_mlflow(settings: Settings) -> bool:
-    """Whether MLflow is a server of its own, which someone else keeps running."""
-    return settings.tracking_uri.startswith(_REMOTE_SCHEMES)
+def _is_remote_mlflow(settings: Settings) -> bool:
+    return settings.tracking_uri.startswith(("http://", "https://", "databricks"))
 
 
 def with_source(settings: Settings) -> Settings:
-    """`settings` as they are where a key or a folder of flat files is set; else pointed at the built-in emulator."""
+    """`settings` unchanged if they have a key or a folder of flat files; else with the built-in emulator as the vendor."""
     if settings.polygon_api_key is not None or settings.flat_files is not None:
         return settings
     return on_emulator(settings, emulator(settings).url)
 
 
 def on_emulator(settings: Settings, base_url: str) -> Settings:
-    """`settings` with an emulator as the vendor, and the plan that sees everything in every market."""
-    tiers = {f"polygon_tier_{market}": "advanced" for market in Market}
-    streams = {"polygon_ws_url": None, **{f"polygon_ws_url_{market}": None for market in Market}}
-    changes = {"polygon_base_url": base_url, "polygon_api_key": SecretStr(PLACEHOLDER_KEY), "flat_files": None}
-    return settings.model_copy(update={**changes, **tiers, **streams})
+    """`settings` with an emulator as the vendor, and the largest plan in every market."""
+    vendor = {"polygon_base_url": base_url, "polygon_ws_url": None, "polygon_api_key": SecretStr(PLACEHOLDER_KEY)}
+    pointed = settings.model_copy(update={**vendor, "flat_files": None})
+    return pointed.with_markets(*Market, plan="advanced", stream_url=None)
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The environment that all services share: this process's, and the deployment's homes, ports and source."""
+    """The environment of all services: this process's, with the deployment's folders, ports and source."""
     return {
         **os.environ,
         **home.environment(settings),
-        **{f"POLYGON_TIER_{market.upper()}": settings.plan(market) for market in Market},
+        **{variable_of("markets", market, "plan"): settings.plan(market) for market in Market},
         "POLYGON_WS_URL": settings.polygon_ws_url or "",
-        **{f"POLYGON_WS_URL_{m.upper()}": getattr(settings, f"polygon_ws_url_{m}") or "" for m in Market},
+        **{variable_of("markets", m, "stream_url"): settings.markets[m].stream_url or "" for m in Market},
         "TAPEWATCH_HOST": settings.host,
         "TAPEWATCH_PORT_SCORING": str(settings.port_scoring),
         "PYTHONUNBUFFERED": "1",
-        # The MLflow server's store: on its command line every user of the machine could read the password.
-        "MLFLOW_BACKEND_STORE_URI": "" if is_remote_mlflow(settings) else settings.tracking_uri,
-        # Eight processes for work that this platform does not give it.
+        # MLflow's store. Every user of the machine could read its password on a command line.
+        "MLFLOW_BACKEND_STORE_URI": "" if _is_remote_mlflow(settings) else settings.tracking_uri,
+        # Eight processes for a feature that this platform does not use.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
 
 
 def check_ports(wanted: Sequence[Service], host: str) -> None:
-    """Raise a ServiceError that names every port which is taken, what needs it, and the setting that moves it."""
+    """Raise a ServiceError that names every port that is taken, the service that needs it, and the setting that moves it."""
     taken = [
         f"port {service.port} is taken: {service.title} needs it; free it, or set {service.setting} to another"
         for service in wanted
@@ -109,10 +104,9 @@ def check_ports(wanted: Sequence[Service], host: str) -> None:
 
 
 def free_port(host: str) -> int:
-    """A port of `host` that nobody listens on at this moment.
+    """A free port of `host`, outside the range from which systems pick ports for connections (from 32,768 on Linux).
 
-    None of those that systems give to whoever asks for any (from 32,768 on Linux): a service that loads a model binds its port
-    long after it was chosen, and any connection made meanwhile might have it.
+    A service that loads a model binds its port long after it was chosen; a connection might take it meanwhile.
 
     Raises:
         ServiceError: there is none.
@@ -124,12 +118,8 @@ def free_port(host: str) -> int:
     return found
 
 
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
-
-
 def _is_free(host: str, port: int) -> bool:
-    with socket.socket(_family(host)) as probe:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         # A port in TIME_WAIT may be bound again, and the services do so.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -139,87 +129,54 @@ def _is_free(host: str, port: int) -> bool:
     return True
 
 
-def _address(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
 def _script(name: str) -> str:
     """A console script of this environment, whatever PATH says."""
     return str(Path(sys.executable).parent / name)
 
 
+def _web_service(
+    name: str, title: str, command: Sequence[str], host: str, port: int, page: str, *, needs_bento: bool = False
+) -> Service:
+    """A service that answers over HTTP at `host` and `port`; `page` answers once it works."""
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    setting = f"TAPEWATCH_PORT_{name.partition('-')[0].upper()}"
+    return Service(name, title, tuple(command), url, port, setting, f"{url}{page}", needs_bento=needs_bento)
+
+
 def emulator(settings: Settings, *, speed: str = "1") -> Service:
     """The built-in market: synthetic, or replayed from the flat files that are set. `speed` is that of its streams."""
-    # It listens on loopback alone, whatever address the others bind to.
-    url = _address(_LOOPBACK, settings.port_emulator)
     tape = ("--flat-files", settings.flat_files) if settings.flat_files else ("--seed", str(EMULATOR_SEED))
-    return Service(
-        name="emulator",
-        title="Market emulator",
-        command=(
-            *(sys.executable, "-m", "tapewatch.emulator"),
-            *("--port", str(settings.port_emulator), "--speed", speed, *tape),
-        ),
-        url=url,
-        port=settings.port_emulator,
-        setting="TAPEWATCH_PORT_EMULATOR",
-        health=f"{url}/v1/marketstatus/now?apiKey={PLACEHOLDER_KEY}",
-    )
+    port = str(settings.port_emulator)
+    command = (sys.executable, "-m", "tapewatch.emulator", "--port", port, "--speed", speed, *tape)
+    page = f"/v1/marketstatus/now?apiKey={PLACEHOLDER_KEY}"
+    # It listens on loopback alone, whatever address the others bind to.
+    return _web_service("emulator", "Market emulator", command, _LOOPBACK, settings.port_emulator, page)
 
 
 def _dagster_webserver(settings: Settings) -> Service:
-    url = _address(settings.host, settings.port_dagster)
-    return Service(
-        name="dagster-webserver",
-        title="Dagster",
-        command=(
-            *(_script("dagster-webserver"), "--module-name", _DEFINITIONS),
-            *("--host", settings.host, "--port", str(settings.port_dagster)),
-        ),
-        url=url,
-        port=settings.port_dagster,
-        setting="TAPEWATCH_PORT_DAGSTER",
-        health=f"{url}/server_info",
-    )
+    host, port = settings.host, settings.port_dagster
+    command = (_script("dagster-webserver"), "--module-name", _DEFINITIONS, "--host", host, "--port", str(port))
+    return _web_service("dagster-webserver", "Dagster", command, host, port, "/server_info")
 
 
-def _dagster_daemon() -> Service:
-    return Service(
-        name="dagster-daemon",
-        title="Dagster daemon",
-        command=(_script("dagster-daemon"), "run", "--module-name", _DEFINITIONS),
-        probe=(_script("dagster-daemon"), "liveness-check"),
-    )
+_DAGSTER_DAEMON = Service(
+    "dagster-daemon",
+    "Dagster daemon",
+    (_script("dagster-daemon"), "run", "--module-name", _DEFINITIONS),
+    probe=(_script("dagster-daemon"), "liveness-check"),
+)
 
 
 def _mlflow(settings: Settings) -> Service:
-    url = _address(settings.host, settings.port_mlflow)
-    return Service(
-        name="mlflow",
-        title="MLflow",
-        command=(
-            *(_script("mlflow"), "server"),
-            *("--artifacts-destination", (settings.home / "mlflow" / "artifacts").resolve().as_uri()),
-            # Each worker is 280 MB.
-            *("--host", settings.host, "--port", str(settings.port_mlflow), "--workers", "1"),
-        ),
-        url=url,
-        port=settings.port_mlflow,
-        setting="TAPEWATCH_PORT_MLFLOW",
-        health=f"{url}/health",
-    )
+    host, port = settings.host, settings.port_mlflow
+    artifacts = (settings.home / "mlflow" / "artifacts").resolve().as_uri()
+    command = (_script("mlflow"), "server", "--artifacts-destination", artifacts, "--host", host, "--port", str(port))
+    # Each worker takes 280 MB.
+    return _web_service("mlflow", "MLflow", (*command, "--workers", "1"), host, port, "/health")
 
 
 def scoring_service(settings: Settings) -> Service:
     """The service that answers `POST /score`."""
-    url = _address(settings.host, settings.port_scoring)
-    return Service(
-        name="scoring",
-        title="Scoring service",
-        command=(sys.executable, "-m", "orchestration.processes.scoring"),
-        url=url,
-        port=settings.port_scoring,
-        setting="TAPEWATCH_PORT_SCORING",
-        health=f"{url}/readyz",
-        needs_bento=True,
-    )
+    command = (sys.executable, "-m", "orchestration.processes.scoring")
+    host, port = settings.host, settings.port_scoring
+    return _web_service("scoring", "Scoring service", command, host, port, "/readyz", needs_bento=True)

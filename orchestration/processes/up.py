@@ -1,4 +1,4 @@
-"""`tapewatch up`: every service under one supervisor, their addresses, and an end that leaves nothing running."""
+"""`tapewatch up`: every service under one supervisor."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,8 +7,8 @@ from rich.table import Table
 
 from orchestration import home
 from orchestration.processes.services import Service, check_ports, environment, services, with_source
-from orchestration.processes.streaming import stream_services, watch_variable
-from orchestration.processes.supervision import NAME, StopSignals, Supervisor, socket_path, states
+from orchestration.processes.streaming import stream_services
+from orchestration.processes.supervision import NAME, Supervisor, processes, socket_path, stop_signals
 from serving.store import StoredBento
 from tapewatch.settings import Settings
 from tapewatch.streaming.stop import Stop
@@ -18,26 +18,24 @@ START_TIMEOUT_S = 240
 _WATCH_SECONDS = 2
 
 
-def run(settings: Settings, console: Console, *, streams: bool = False) -> None:
-    """Start everything, print the addresses once all work, and keep it so until SIGINT or SIGTERM.
+def run_platform(settings: Settings, console: Console, *, streams: bool = False) -> None:
+    """Start everything, print the addresses once all work, and stop everything at SIGINT or SIGTERM.
 
-    With `streams` the collectors of all markets that can be streamed run too, and the healer.
+    With `streams`, the collectors of all markets that can be streamed run too, and the healer.
 
     Raises:
-        ServiceError: a port is taken, a service does not start, or the supervisor was killed; everything started is stopped again.
+        ServiceError: a port is taken, a service does not start, or the supervisor was killed. What was started is stopped.
     """
     settings = with_source(settings)
     wanted = services(settings)
-    values = environment(settings)
     if streams:
         wanted += stream_services(settings)
-        values |= watch_variable()
     check_ports(wanted, settings.host)
-    # Two services would otherwise create Dagster's databases at the same moment, and one of them fail.
+    # Creates Dagster's databases: two services that did so at the same moment would fail.
     with home.instance(settings) as opened:
-        if not states(socket_path(settings.home, NAME)):
+        if not processes(socket_path(settings.home, NAME)):
             home.end_lost_runs(opened)
-    with StopSignals() as stopping, Supervisor(wanted, settings.home, values) as supervisor:
+    with stop_signals() as stopping, Supervisor(wanted, settings.home, environment(settings)) as supervisor:
         notes = _wait_for_all(supervisor, settings, console, stopping)
         if not stopping.is_set():
             console.print(address_table(wanted, notes))
@@ -50,7 +48,7 @@ def run(settings: Settings, console: Console, *, streams: bool = False) -> None:
 
 
 def _wait_for_all(supervisor: Supervisor, settings: Settings, console: Console, stopping: Stop) -> dict[str, str]:
-    """Wait for each service in turn; a note by name for those that wait for something themselves."""
+    """Wait for each service in turn; the notes, by name, on those that wait for something themselves."""
     notes = {}
     with console.status("Starting …") as status:
         for service in supervisor.services:
@@ -70,10 +68,10 @@ def _wait_for_all(supervisor: Supervisor, settings: Settings, console: Console, 
 
 
 def address_table(wanted: Sequence[Service], notes: Mapping[str, str]) -> Table:
-    """Where each service is found, with its note where it waits for something."""
+    """The address of each service, and its note."""
     table = Table(title="Tapewatch is up", title_justify="left")
     table.add_column("service", overflow="fold")
-    # An address in two lines can be neither clicked nor copied.
+    # An address on two lines can be neither clicked nor copied.
     table.add_column("address", no_wrap=True)
     table.add_column("", overflow="fold")
     for service in wanted:

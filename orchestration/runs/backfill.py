@@ -58,10 +58,10 @@ def with_symbols(settings: Settings, market: Market, written: str | None) -> Set
         raise RunError(str(error)) from error
     if not symbols:
         raise RunError("--symbols names none: write them with commas between, AAPL,MSFT")
-    return settings.model_copy(update={f"symbols_{market}": symbols})
+    return settings.with_markets(market, symbols=symbols)
 
 
-def prepare(
+def plan_backfill(
     settings: Settings,
     market: Market,
     first: dt.date | None,

@@ -16,21 +16,21 @@ from tapewatch.store.database.database import Database
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class DailyResult:
     """What was found (`daily_anomalies`, led by `date`), and one line on what was done."""
 
     found: pl.DataFrame
     summary: str
 
 
-def judge(
+def judge_daily_bars(
     settings: Settings,
     market: Market,
     first: dt.date | None,
     last: dt.date | None,
     symbols: str | None,
     now: dt.datetime,
-) -> Judged:
+) -> DailyResult:
     """Find impossible prices in the settings' flat files and keep them as alerts.
 
     Args:
@@ -52,7 +52,7 @@ def judge(
     with Database(settings.database) as database:
         new = alerts.record(database, market, found.drop("date"), now)
     refused = f", {bars.refused:,} unreadable rows left out" if bars.refused else ""
-    return Judged(
+    return DailyResult(
         found, f"{bars.frame.height:,} bars read{refused}; {found.height:,} found, {new:,} of them new alerts"
     )
 

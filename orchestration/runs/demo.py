@@ -26,7 +26,7 @@ MARKETS = (Market.STOCKS, Market.CRYPTO)
 _LONGEST = dt.timedelta(days=365)
 
 
-def run(settings: Settings, console: Console, *, days: int, seed: int) -> Path:
+def run_demo(settings: Settings, console: Console, *, days: int, seed: int) -> Path:
     """Emulator up, the graph over `days` sessions, one anomaly scored over HTTP, everything stopped; the report's path.
 
     Raises:

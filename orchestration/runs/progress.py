@@ -25,8 +25,7 @@ from tapewatch.market.tables import ALL
 from tapewatch.store.lake.lake import Lake
 
 if TYPE_CHECKING:
-    from orchestration.runs.runs import Progress as Listener
-    from orchestration.runs.runs import StepEvent
+    from orchestration.runs.runs import StepEvent, StepListener
 
 _WIDE = 110
 _MILLION = 1_000_000
@@ -68,7 +67,7 @@ def _short(count: float) -> str:
 
 
 @contextmanager
-def shown(console: Console, lake: Lake, market: Market | None, days: int) -> Iterator["Listener"]:
+def shown(console: Console, lake: Lake, market: Market | None, days: int) -> Iterator["StepListener"]:
     """A listener for a run over `days` days of one market (None: all of them together) that draws what it hears."""
     is_wide = console.width >= _WIDE
     bar = (BarColumn(bar_width=20),) if is_wide else ()

@@ -22,7 +22,7 @@ from orchestration.home import instance
 from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.settings import Settings
 
-Progress = Callable[["StepEvent"], None]
+StepListener = Callable[["StepEvent"], None]
 #: Packages whose errors name the thing, the value and the way out.
 _OURS = {"tapewatch", "models", "resources", "assets", "serving"}
 _INTERRUPTED = dg.DagsterExecutionInterruptedError.__name__
@@ -75,7 +75,7 @@ def run_days(
     last: dt.date,
     *,
     keep_existing: bool = False,
-    progress: Progress | None = None,
+    progress: StepListener | None = None,
 ) -> RunReport:
     """Run a partitioned job over the days from `first` to `last` of one market, in one run.
 
@@ -99,7 +99,7 @@ def run_days(
     return _execute(settings, job, tags, config, progress)
 
 
-def train(settings: Settings, *, progress: Progress | None = None, **config: Any) -> RunReport:
+def train(settings: Settings, *, progress: StepListener | None = None, **config: Any) -> RunReport:
     """Fit, evaluate, explain, crown and package the detector; `config` goes to the `isolation_forest` asset.
 
     Raises:
@@ -110,7 +110,7 @@ def train(settings: Settings, *, progress: Progress | None = None, **config: Any
 
 
 def _execute(
-    settings: Settings, job: str, tags: dict[str, str], config: dict[str, Any], progress: Progress | None
+    settings: Settings, job: str, tags: dict[str, str], config: dict[str, Any], progress: StepListener | None
 ) -> RunReport:
     report = RunReport()
     run_id = str(uuid.uuid4())
@@ -143,7 +143,7 @@ def _execute(
     return report
 
 
-def _listener(report: RunReport, progress: Progress | None) -> Callable[[dg.EventLogEntry], None]:
+def _listener(report: RunReport, progress: StepListener | None) -> Callable[[dg.EventLogEntry], None]:
     started: dict[str, float] = {}
 
     def listen(entry: dg.EventLogEntry) -> None:

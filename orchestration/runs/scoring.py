@@ -13,8 +13,8 @@ from rich.console import Group
 from rich.table import Table
 
 from orchestration.processes.services import Service, environment, scoring_service
-from orchestration.processes.supervision import StopSignals, Supervisor
-from orchestration.runs.times import moment
+from orchestration.processes.supervision import Supervisor, stop_signals
+from orchestration.runs.times import iso_time
 from serving.schemas import Answer, Verdict
 from serving.store import StoredBento
 from tapewatch.market.instruments import NEW_YORK, Partition, market_of
@@ -109,7 +109,7 @@ def served(settings: Settings) -> Iterator[Service]:
         KeyboardInterrupt: Ctrl-C or SIGTERM came meanwhile; the service is stopped.
     """
     service = scoring_service(settings)
-    with StopSignals() as stopping, Supervisor([service], settings.home, environment(settings)) as supervisor:
+    with stop_signals() as stopping, Supervisor([service], settings.home, environment(settings)) as supervisor:
         if supervisor.wait_until_healthy(service, timeout_s=_START_TIMEOUT_S, stopping=stopping):
             yield service
         if stopping.is_set():
@@ -141,7 +141,7 @@ def verdict_table(answer: Answer, verdict: Verdict) -> Group:
     """One verdict and its reasons."""
     word = "[bold red]anomaly[/]" if verdict.is_anomaly else "[green]ordinary[/]"
     head = (
-        f"{verdict.symbol} at {moment(verdict.event_time)}: {word}, score {verdict.score:.4f} "
+        f"{verdict.symbol} at {iso_time(verdict.event_time)}: {word}, score {verdict.score:.4f} "
         f"(threshold {verdict.threshold:.4f}), by {answer.model.name} {answer.model.version}"
     )
     table = Table("reason", "value", "SHAP value")

@@ -15,6 +15,6 @@ def in_words(seconds: float) -> str:
     return f"{hours} h {rest} min"
 
 
-def moment(time: dt.datetime) -> str:
+def iso_time(time: dt.datetime) -> str:
     """A time as ISO 8601 in UTC, to the second: `2024-06-03T14:31:00Z`."""
     return f"{time.astimezone(dt.UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -36,8 +36,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             home=home,
             polygon_api_key="ui-test-key",  # pragma: allowlist secret
             polygon_base_url=emulator.base_url,
-            polygon_tier_stocks="advanced",
-            symbols_stocks=("VOO",),
+            markets={"stocks": {"plan": "advanced", "symbols": ("VOO",)}},
             _env_file=None,
         )
         run_days(settings, "update_day", Market.STOCKS, DAY, DAY)

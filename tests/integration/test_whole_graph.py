@@ -56,10 +56,10 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
             home=tmp_path_factory.mktemp("home"),
             polygon_api_key="test-key",  # pragma: allowlist secret
             polygon_base_url=emulator.base_url,
-            polygon_tier_stocks="advanced",
-            polygon_tier_crypto="advanced",
-            symbols_stocks=("MSFT", "VOO"),
-            symbols_crypto=("X:BTC-USD",),
+            markets={
+                "stocks": {"plan": "advanced", "symbols": ("MSFT", "VOO")},
+                "crypto": {"plan": "advanced", "symbols": ("X:BTC-USD",)},
+            },
             _env_file=None,
         )
         for market in MARKETS:
@@ -187,7 +187,7 @@ def test_a_wrong_key_is_refused_without_showing_it(tmp_path: Path) -> None:
             home=tmp_path,
             polygon_api_key=key,
             polygon_base_url=emulator.base_url,
-            polygon_tier_stocks="advanced",
+            markets={"stocks": {"plan": "advanced"}},
             _env_file=None,
         )
         with pytest.raises(RunError, match="POLYGON_API_KEY") as caught:
@@ -204,8 +204,7 @@ def test_a_plan_without_quotes_keeps_its_trade_features(tmp_path: Path) -> None:
             home=tmp_path,
             polygon_api_key="developer-key",  # pragma: allowlist secret
             polygon_base_url=emulator.base_url,
-            polygon_tier_stocks="developer",
-            symbols_stocks=("MSFT",),
+            markets={"stocks": {"plan": "developer", "symbols": ("MSFT",)}},
             _env_file=None,
         )
         run_days(settings, "update_day", Market.STOCKS, FIRST, FIRST)

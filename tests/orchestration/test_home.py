@@ -4,21 +4,21 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from orchestration.home import prepare
+from orchestration.home import prepare_home
 from tapewatch.settings import Settings
 
 
 def test_who_reads_the_configuration_while_it_is_written_reads_all_of_it(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, _env_file=None)
-    prepare(settings)
+    prepare_home(settings)
     config = settings.dagster_home / "dagster.yaml"
     before, text = config.stat(), config.read_text()
     assert "QueuedRunCoordinator" in text
     with config.open() as reader:
-        prepare(settings)
+        prepare_home(settings)
         assert config.stat() == before, "nothing new, nothing written"
         # It holds no password.
-        prepare(settings.model_copy(update={"dagster_postgres_url": SecretStr("postgresql://me@127.0.0.1/x")}))
+        prepare_home(settings.model_copy(update={"dagster_postgres_url": SecretStr("postgresql://me@127.0.0.1/x")}))
         assert reader.read() == text
     assert config.read_text().startswith(text)
     assert "postgres_url" in config.read_text()
@@ -27,8 +27,8 @@ def test_who_reads_the_configuration_while_it_is_written_reads_all_of_it(tmp_pat
 
 def test_what_the_user_edited_is_his(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, _env_file=None)
-    prepare(settings)
+    prepare_home(settings)
     config = settings.dagster_home / "dagster.yaml"
     config.write_text("telemetry:\n  enabled: false\n")
-    prepare(settings.model_copy(update={"dagster_postgres_url": SecretStr("postgresql://me@127.0.0.1/x")}))
+    prepare_home(settings.model_copy(update={"dagster_postgres_url": SecretStr("postgresql://me@127.0.0.1/x")}))
     assert config.read_text() == "telemetry:\n  enabled: false\n"

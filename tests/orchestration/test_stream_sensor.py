@@ -42,7 +42,9 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path, symbols_stocks=("VOO",), symbols_crypto=("X:ADA-USD",), _env_file=None)
+    return Settings(
+        home=tmp_path, markets={"stocks": {"symbols": ("VOO",)}, "crypto": {"symbols": ("X:ADA-USD",)}}, _env_file=None
+    )
 
 
 def put(settings: Settings, partition: Partition = STOCKS, seconds: int = 0) -> None:

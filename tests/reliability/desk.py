@@ -72,14 +72,13 @@ class Desk:
 
     def settings(self) -> Settings:
         """The same for work in this process."""
-        market = str(self.market)
         return Settings(
             _env_file=None,
             home=self.home,
             database_url=self.database,
             polygon_api_key="advanced-desk",  # pragma: allowlist secret
             polygon_base_url=self.emulator.base_url,
-            **{f"symbols_{market}": tuple(self.symbols), f"polygon_tier_{market}": "advanced"},
+            markets={self.market: {"symbols": tuple(self.symbols), "plan": "advanced"}},
         )
 
     def collector(self) -> subprocess.Popen[bytes]:

@@ -11,7 +11,7 @@ import yaml
 
 from orchestration.processes.scoring import serve_command
 from orchestration.processes.services import Service
-from orchestration.processes.supervision import StopSignals, Supervisor
+from orchestration.processes.supervision import Supervisor, stop_signals
 from serving.bento import BentoError, build_bento, pinned_requirements, service_modules
 from serving.loader import Scorer
 from serving.store import StoredBento, StoreError
@@ -58,7 +58,7 @@ def url(bento_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         "BENTOML_DO_NOT_TRACK": "true",
         "PYTHONPATH": str(poison(tmp_path_factory.mktemp("poison"))),
     }
-    with StopSignals() as stopping, Supervisor([service], tmp_path_factory.mktemp("home"), environment) as supervisor:
+    with stop_signals() as stopping, Supervisor([service], tmp_path_factory.mktemp("home"), environment) as supervisor:
         supervisor.wait_until_healthy(service, timeout_s=300, stopping=stopping)
         yield address
 

@@ -1,18 +1,36 @@
 """What the online detectors raised, from the operational database."""
 
 import datetime as dt
-import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.markup import escape
 
-from orchestration.cli.commands.options import MOMENT, Format
+from orchestration.cli.commands.options import MOMENT
+from orchestration.cli.listing import Column, Field, Format, Listing, counted, time_field, time_span
 from orchestration.errors import reports_errors
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
 
 app = typer.Typer()
+_STYLES = {"critical": "bold red", "warning": "yellow", "info": ""}
+LISTING = Listing(
+    counted("alert"),
+    columns=(
+        Column("from, to; UTC", lambda row: time_span(row, "lasts")),
+        Column("market, rule", lambda row: f"{row['market']}\n{row['rule'].replace('_', ' ')}"),
+        Column("severity", lambda row: row["severity"]),
+        Column("what was seen", lambda row: escape(row["message"]), folds=True),
+    ),
+    fields=(
+        *map(Field, ("market", "symbol", "rule", "severity")),
+        time_field("start", "start_time"),
+        time_field("end", "end_time"),
+        time_field("detected", "detected_time"),
+        *map(Field, ("value", "baseline", "multiple", "peak", "observations", "message", "alert_id")),
+    ),
+    style=lambda row: _STYLES[row["severity"]],
+)
 
 
 @app.command()
@@ -35,7 +53,6 @@ def alerts(
     tapewatch alerts --open
     tapewatch alerts --format csv > alerts.csv[/]
     """
-    from orchestration.cli import alerts_listing  # noqa: PLC0415
     from tapewatch.market.live_tables import ALERTS  # noqa: PLC0415
     from tapewatch.store.database.database import Database  # noqa: PLC0415
 
@@ -47,10 +64,4 @@ def alerts(
             start=since.replace(tzinfo=dt.UTC) if since else None,
             where={"end_time": None} if is_open else None,
         )
-    match form:
-        case Format.CSV:
-            sys.stdout.write(alerts_listing.as_csv(found))
-        case Format.JSON:
-            sys.stdout.write(alerts_listing.as_json(found))
-        case Format.TABLE:
-            Console().print(alerts_listing.as_table(found))
+    LISTING.show(found.to_dicts(), form)

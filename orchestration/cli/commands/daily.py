@@ -1,17 +1,33 @@
 """Daily bars held against their neighbours."""
 
 import datetime as dt
-import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from orchestration.cli.commands.options import DATE, FlatFilesOption, Format, settings_with
+from orchestration.cli.commands.options import DATE, FlatFilesOption, settings_with
+from orchestration.cli.listing import Column, Field, Format, Listing, counted
 from orchestration.errors import console, reports_errors
 from tapewatch.market.instruments import Market
 
 app = typer.Typer()
+LISTING = Listing(
+    lambda rows: f"{counted('day')(rows)} with prices that cannot be, or shocks",
+    columns=(
+        Column("date", lambda row: str(row["date"])),
+        Column("symbol", lambda row: row["symbol"]),
+        Column("kind", lambda row: row["kind"].replace("_", " ")),
+        Column("field", lambda row: row["field"]),
+        Column("value", lambda row: f"{row['value']:g}", is_number=True),
+        Column("expected", lambda row: f"{row['expected']:g}", is_number=True),
+        Column("multiple", lambda row: f"{row['value'] / row['expected']:.3g}", is_number=True),
+    ),
+    fields=(
+        Field("date", lambda row: row["date"].isoformat()),
+        *map(Field, ("symbol", "kind", "field", "value", "expected")),
+        Field("deviation"),  # log of value over expected
+    ),
+)
 
 
 @app.command()
@@ -44,10 +60,9 @@ def daily(
     tapewatch daily --flat-files ~/flatfiles --symbols GOOG,IBM
     tapewatch daily --from 2024-01-01 --format csv > days.csv[/]
     """
-    from orchestration.cli import daily_listing as listing  # noqa: PLC0415
-    from orchestration.runs.daily import judge  # noqa: PLC0415
+    from orchestration.runs.daily import judge_daily_bars  # noqa: PLC0415
 
-    judged = judge(
+    judged = judge_daily_bars(
         settings_with(flat_files),
         market,
         first and first.date(),
@@ -55,11 +70,5 @@ def daily(
         symbols,
         dt.datetime.now(dt.UTC),
     )
-    match form:
-        case Format.CSV:
-            sys.stdout.write(listing.as_csv(judged.found))
-        case Format.JSON:
-            sys.stdout.write(listing.as_json(judged.found))
-        case Format.TABLE:
-            Console().print(listing.as_table(judged.found))
+    LISTING.show(judged.found.to_dicts(), form)
     console.print(judged.summary, highlight=False)

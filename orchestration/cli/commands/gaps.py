@@ -1,20 +1,77 @@
 """How whole the tape is: gaps, their healing, and the certificate of each symbol's day."""
 
 import datetime as dt
-import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.markup import escape
 
-from orchestration.cli.commands.options import DATE, MOMENT, Format
+from orchestration.cli.commands.options import DATE, MOMENT
+from orchestration.cli.listing import Column, Field, Format, Listing, counted, time_field, time_span
 from orchestration.errors import console, reports_errors
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
 
 app = typer.Typer()
 _NO_COVERAGE = "A day's certificate is made once its rows are in the lake: by `tapewatch up`, which merges the spool, or a backfill."
+_STYLES = {"growing": "bold red", "open": "yellow", "healed": "green", "unhealable": "red"}
 _Market = Annotated[Market | None, typer.Option("--market", "-m", help="one market; all where none is named")]
+
+
+def _known(row: dict[str, Any]) -> str:
+    if row["status"] == "healed":
+        return f"{row['rows_healed']:,} row(s) by {row['healed_by'].replace('_', ' ')}"
+    tried = f"tried {row['attempts']}×: " if row["attempts"] else ""
+    return tried + (row["reason"] or "")
+
+
+GAPS_LISTING = Listing(
+    counted("gap"),
+    columns=(
+        Column("from, to; UTC", lambda row: time_span(row, "grows")),
+        Column("market, of", lambda row: f"{row['market']}\n{row['symbol'] or 'all'}, {row['channel']}"),
+        Column(
+            "cause, status",
+            lambda row: f"{row['cause'].replace('_', ' ')}\n[{_STYLES[row['status']]}]{row['status']}[/]",
+        ),
+        Column("what is known", lambda row: escape(_known(row)), folds=True),
+    ),
+    fields=(
+        *map(Field, ("market", "symbol", "channel", "cause")),
+        time_field("start", "start_time"),
+        time_field("end", "end_time"),
+        *map(Field, ("status", "healed_by")),
+        Field("rows", lambda row: row["rows_healed"]),
+        *map(Field, ("attempts", "reason", "gap_id")),
+    ),
+)
+
+
+def _minutes(name: str) -> Field:
+    return Field(name, lambda row: row[f"{name}_minutes"])
+
+
+def _count(heading: str, column: str = "") -> Column:
+    return Column(heading, lambda row: f"{row[column or f'{heading}_minutes']:,}", is_number=True)
+
+
+COVERAGE_LISTING = Listing(
+    lambda rows: f"{counted('symbol day')(rows)}, {sum(row['is_complete'] for row in rows):,} complete",
+    columns=(
+        Column("market", lambda row: row["market"]),
+        Column("symbol", lambda row: row["symbol"]),
+        Column("date", lambda row: row["date"].isoformat()),
+        *map(_count, ("expected", "received", "healed", "silent", "missing")),
+        _count("gaps", "open_gaps"),
+        Column("whole", lambda row: "[green]yes[/]" if row["is_complete"] else "[red]no[/]"),
+    ),
+    fields=(
+        Field("symbol"),
+        Field("date", lambda row: row["date"].isoformat()),
+        *map(_minutes, ("expected", "received", "healed", "missing")),
+    ),
+    is_boxed=False,
+)
 
 
 @app.command()
@@ -39,7 +96,6 @@ def gaps(
     tapewatch gaps --since 2024-06-03T14:00
     tapewatch gaps --market crypto --format csv > gaps.csv[/]
     """
-    from orchestration.cli import gaps_listing as listing  # noqa: PLC0415
     from tapewatch.market.live_tables import GAPS  # noqa: PLC0415
     from tapewatch.store.database.database import Database  # noqa: PLC0415
     from tapewatch.streaming.gaps.book import STATUSES  # noqa: PLC0415
@@ -58,13 +114,7 @@ def gaps(
             end=start + dt.timedelta(days=1) if start and date else None,
             where={"status": status} if status else None,
         )
-    match form:
-        case Format.CSV:
-            sys.stdout.write(listing.as_csv(found, listing.GAP_COLUMNS, listing.gap_fields))
-        case Format.JSON:
-            sys.stdout.write(listing.as_json(found, listing.gap_fields))
-        case Format.TABLE:
-            Console().print(listing.gap_table(found))
+    GAPS_LISTING.show(found.to_dicts(), form)
 
 
 @app.command()
@@ -89,22 +139,15 @@ def coverage(
     """
     import polars as pl  # noqa: PLC0415
 
-    from orchestration.cli import gaps_listing as listing  # noqa: PLC0415
     from tapewatch.market.tables import COVERAGE  # noqa: PLC0415
     from tapewatch.store.database.database import Database  # noqa: PLC0415
 
     with Database(Settings().database) as database:
         found = database.read(COVERAGE, market=market, where={"date": date.date()} if date else None)
     found = found.filter(pl.col("date") >= (since.date() if since else dt.date.min)).sort("date", "market", "symbol")
-    match form:
-        case Format.CSV:
-            sys.stdout.write(listing.as_csv(found, listing.COVERAGE_COLUMNS, listing.coverage_fields))
-        case Format.JSON:
-            sys.stdout.write(listing.as_json(found, listing.coverage_fields))
-        case Format.TABLE:
-            Console().print(listing.coverage_table(found))
-            if found.is_empty():
-                console.print(_NO_COVERAGE, soft_wrap=True)
+    COVERAGE_LISTING.show(found.to_dicts(), form)
+    if found.is_empty() and form is Format.TABLE:
+        console.print(_NO_COVERAGE, soft_wrap=True)
 
 
 @app.command()

@@ -1,7 +1,6 @@
 """Arguments that several commands share."""
 
 import datetime as dt
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -18,14 +17,6 @@ FlatFilesOption = Annotated[
     str | None, typer.Option("--flat-files", metavar="DIR", help="folder or fsspec URL of the vendor's flat files")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="the synthetic market's seed: the same seed, the same tape")]
-
-
-class Format(StrEnum):
-    """How rows are listed."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
 
 
 def settings_with(flat_files: str | None) -> Settings:

@@ -30,10 +30,10 @@ def demo(
     [dim]tapewatch demo
     tapewatch demo --days 3 --seed 11[/]
     """
-    from orchestration.runs import demo as story  # noqa: PLC0415
+    from orchestration.runs.demo import run_demo  # noqa: PLC0415
 
     settings = Settings()
-    story.run(
+    run_demo(
         settings.model_copy(update={"home": settings.home / "demo", "database_url": None}),
         console,
         days=days,
@@ -53,10 +53,10 @@ def check(
     [dim]tapewatch check
     tapewatch check --probe[/]
     """
-    from orchestration.cli.check import run, show_plans  # noqa: PLC0415
+    from orchestration.cli.check import check_parts, show_plans  # noqa: PLC0415
 
     settings, output = Settings(), Console()
-    is_sound = run(settings, output)
+    is_sound = check_parts(settings, output)
     if not show_plans(settings, output, asks=asks) or not is_sound:
         raise typer.Exit(1)
 
@@ -123,6 +123,6 @@ def up(
     tapewatch up --stream
     TAPEWATCH_PORT_DAGSTER=3100 tapewatch up[/]
     """
-    from orchestration.processes import up as platform  # noqa: PLC0415
+    from orchestration.processes.up import run_platform  # noqa: PLC0415
 
-    platform.run(Settings(), console, streams=streams)
+    run_platform(Settings(), console, streams=streams)

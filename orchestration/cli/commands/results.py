@@ -1,18 +1,48 @@
 """What was found: scores and anomalies."""
 
 import datetime as dt
-import sys
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from orchestration.cli.commands.options import MOMENT, Format
+from orchestration.cli.commands.options import MOMENT
+from orchestration.cli.listing import Column, Field, Format, Listing, counted, time_field
 from orchestration.errors import console, reports_errors
 from tapewatch.settings import Settings
 
 app = typer.Typer()
+
+
+def _strongest_reason(row: dict[str, Any]) -> str:
+    reasons = json.loads(row["reasons"])
+    return str(reasons[0]["feature"]) if reasons else ""
+
+
+ANOMALIES = Listing(
+    counted("anomaly", "anomalies"),
+    columns=(
+        Column("symbol", lambda row: row["symbol"]),
+        Column("from, UTC", lambda row: f"{row['start_time']:%Y-%m-%d %H:%M}"),
+        Column("to", lambda row: f"{row['end_time']:%H:%M}"),
+        Column("kind", lambda row: row["kind"].replace("_", " ")),
+        Column("score", lambda row: f"{row['score']:.3f}", is_number=True),
+        Column("strongest reason", _strongest_reason, folds=True),
+    ),
+    fields=(
+        Field("symbol"),
+        time_field("start", "start_time"),
+        time_field("end", "end_time"),
+        time_field("known", "known_time", in_csv=False),
+        *map(Field, ("kind", "score")),
+        Field("threshold", in_csv=False),
+        Field("minutes", in_csv=False),
+        Field("reasons", lambda row: json.loads(row["reasons"]), in_csv=False),
+        Field("model", in_csv=False),
+    ),
+)
 
 
 @app.command()
@@ -73,7 +103,6 @@ def anomalies(
     [dim]tapewatch anomalies --symbol AAPL --from 2024-06-03 --to 2024-06-07
     tapewatch anomalies --format csv > anomalies.csv[/]
     """
-    from orchestration.cli import anomalies_listing  # noqa: PLC0415
     from tapewatch.store.database.database import Database  # noqa: PLC0415
 
     start = first.replace(tzinfo=dt.UTC) if first else None
@@ -82,10 +111,4 @@ def anomalies(
         end += dt.timedelta(days=1)
     with Database(Settings().database) as database:
         found = database.anomalies(symbol, start, end)
-    match form:
-        case Format.CSV:
-            sys.stdout.write(anomalies_listing.as_csv(found))
-        case Format.JSON:
-            sys.stdout.write(anomalies_listing.as_json(found))
-        case Format.TABLE:
-            Console().print(anomalies_listing.as_table(found))
+    ANOMALIES.show(found.to_dicts(), form)

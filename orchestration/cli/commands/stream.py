@@ -2,18 +2,60 @@
 
 import json
 import sys
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
+from rich.markup import escape
 
-from orchestration.cli.commands.options import Format
+from orchestration.cli.listing import Column, Format, Listing
 from orchestration.errors import console, reports_errors
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
 
+if TYPE_CHECKING:
+    from orchestration.processes.status import Standing
+    from tapewatch.streaming.collector.metrics import Status
+
 app = typer.Typer()
 _ALL = "all"
+
+
+def _figure(heading: str, text: "Callable[[Status], str]") -> Column:
+    return Column(heading, lambda row: "-" if row.figures is None else text(row.figures), is_number=True)
+
+
+def _lag(figures: "Status") -> str:
+    if figures.lag_s is not None:
+        return f"{figures.lag_s:.2f}s"
+    return "replay" if figures.tape_ns else "-"
+
+
+def _duration(seconds: float) -> str:
+    hours, minutes = divmod(int(seconds) // 60, 60)
+    if hours >= 24:
+        return f"{hours // 24}d{hours % 24}h"
+    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m"
+
+
+STATUS = Listing(
+    lambda _: "",
+    columns=(
+        Column("market", lambda row: row.market),
+        Column("state", lambda row: row.state),
+        _figure("events/s", lambda figures: f"{figures.events_per_second:,.0f}"),
+        _figure("lag", _lag),
+        _figure("queue", lambda figures: f"{figures.queue_high_water_bytes / 1e6:.1f}M"),
+        _figure("drops", lambda figures: f"{figures.dropped_frames:,}"),
+        _figure("recon", lambda figures: f"{figures.reconnects:,}"),
+        _figure("gaps", lambda figures: f"{figures.open_gaps:,}"),
+        _figure("alerts", lambda figures: f"{figures.open_alerts:,}"),
+        _figure("up", lambda figures: _duration(figures.uptime_s)),
+        _figure("restarts", lambda figures: f"{figures.restarts:,}"),
+    ),
+    is_boxed=False,
+)
 
 
 @app.command()
@@ -47,7 +89,7 @@ def stream(
         Speed.parse(speed)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--speed") from None
-    streaming.run(Settings(), wanted, console, symbols=symbols, speed=speed)
+    streaming.stream_markets(Settings(), wanted, console, symbols=symbols, speed=speed)
 
 
 @app.command()
@@ -55,25 +97,43 @@ def stream(
 def status(
     form: Annotated[Format, typer.Option("--format", help="table, or json with every figure")] = Format.TABLE,
 ) -> None:
-    """How the collectors are, market by market, and which of them should run and do not; exit code 1 where one gave up.
+    """Show the state of each market's collector, and which should run but do not; exit code 1 if one gave up.
 
     [dim]tapewatch status
     tapewatch status --format json[/]
     """
-    from orchestration.processes import status as stream_status  # noqa: PLC0415
-    from orchestration.processes import streaming  # noqa: PLC0415
+    if form is Format.CSV:
+        raise typer.BadParameter("status has the formats table and json")
+    from orchestration.processes.status import standings  # noqa: PLC0415
+    from orchestration.processes.streaming import source_of, streamable  # noqa: PLC0415
 
     settings = Settings()
-    found = stream_status.standings(settings, streaming.streamable(streaming.source_of(settings).settings))
-    match form:
-        case Format.JSON:
-            sys.stdout.write(json.dumps(stream_status.status_rows(found), indent=2) + "\n")
-        case Format.CSV:
-            raise typer.BadParameter("status has the formats table and json")
-        case Format.TABLE:
-            Console().print(stream_status.status_table(found))
+    found = standings(settings, streamable(source_of(settings).settings))
+    if form is Format.JSON:
+        sys.stdout.write(json.dumps(status_rows(found), indent=2) + "\n")
+    else:
+        Console().print(status_table(found))
     if any(standing.is_given_up for standing in found):
         raise typer.Exit(1)
+
+
+def status_table(found: "Sequence[Standing]") -> Group:
+    """A row a market for a person, and below it the details."""
+    notes = (f"[dim]{standing.market}: {escape(standing.detail)}[/]" for standing in found if standing.detail)
+    return Group(STATUS.table(found), *notes)
+
+
+def status_rows(found: "Sequence[Standing]") -> list[dict[str, object]]:
+    """An object a market with every figure, for programs."""
+    import msgspec  # noqa: PLC0415
+
+    return [
+        {
+            **({} if standing.figures is None else msgspec.to_builtins(standing.figures)),
+            **{"market": str(standing.market), "state": standing.state, "detail": standing.detail},
+        }
+        for standing in found
+    ]
 
 
 def _market(name: str) -> Market:

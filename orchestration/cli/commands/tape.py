@@ -62,7 +62,9 @@ def backfill(
 
     chosen = plans.with_symbols(settings_with(flat_files), market, symbols)
     with sourced(chosen, console) as (settings, _):
-        plan = plans.prepare(settings, market, first and first.date(), last and last.date(), keep_existing=not force)
+        plan = plans.plan_backfill(
+            settings, market, first and first.date(), last and last.date(), keep_existing=not force
+        )
         plans.show(console, plan)
         if dry_run:
             return

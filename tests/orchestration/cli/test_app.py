@@ -171,7 +171,7 @@ def test_a_home_that_cannot_be_is_one_line(home: Path, monkeypatch: pytest.Monke
 def test_the_plans_can_be_read_at_any_width(home: Path, width: int) -> None:
     text = io.StringIO()
     shown = Console(file=text, width=width)
-    settings = Settings(_env_file=None, home=home, polygon_tier_stocks="advanced", polygon_api_key="k" * 20)
+    settings = Settings(_env_file=None, home=home, markets={"stocks": {"plan": "advanced"}}, polygon_api_key="k" * 20)
     assert show_plans(settings, shown, asks=False)
     table = text.getvalue().split("streams from")[0]
     assert all(len(line) <= width for line in table.splitlines())

@@ -13,10 +13,11 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestration.cli.app import app
+from orchestration.cli.commands.stream import status_rows, status_table
 from orchestration.processes import status as stream_status
 from orchestration.processes.collector import collector_config, metrics_port
 from orchestration.processes.services import ServiceError
-from orchestration.processes.status import Standing, status_rows, status_table
+from orchestration.processes.status import Standing
 from orchestration.processes.streaming import LogTail, source_of, stream_services, streamable
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
@@ -91,7 +92,9 @@ def settings(tmp_path: Path, **changes: object) -> Settings:
 
 
 def test_markets_without_a_stream_or_symbols_are_left_out(tmp_path: Path) -> None:
-    bought = settings(tmp_path, polygon_api_key="k", polygon_tier_crypto="starter", polygon_tier_options="advanced")
+    bought = settings(
+        tmp_path, polygon_api_key="k", markets={"crypto": {"plan": "starter"}, "options": {"plan": "advanced"}}
+    )
     assert streamable(bought) == [Market.CRYPTO]
     with pytest.raises(ServiceError, match="TAPEWATCH_SYMBOLS_OPTIONS"):
         stream_services(bought, [Market.OPTIONS])
@@ -100,7 +103,9 @@ def test_markets_without_a_stream_or_symbols_are_left_out(tmp_path: Path) -> Non
 
 
 def test_a_misspelt_symbol_is_refused_before_anything_starts(tmp_path: Path) -> None:
-    bought = settings(tmp_path, polygon_api_key="k", polygon_tier_stocks="starter", symbols_stocks=("MSFT", "BTC/"))
+    bought = settings(
+        tmp_path, polygon_api_key="k", markets={"stocks": {"plan": "starter", "symbols": ("MSFT", "BTC/")}}
+    )
     with pytest.raises(ServiceError, match=r"ticker of crypto, not of stocks: write symbols of stocks alone"):
         stream_services(bought, [Market.STOCKS], "AAPL,X:BTC-USD")
     with pytest.raises(ServiceError, match="BTC/"):
@@ -135,7 +140,7 @@ def test_without_a_key_everything_streams_from_the_emulator(tmp_path: Path) -> N
 def test_hours_follow_market_setting_and_address(
     tmp_path: Path, market: Market, hours: str, base: str, sleeps: bool
 ) -> None:
-    tiers = {"polygon_tier_stocks": "starter", "polygon_tier_crypto": "starter"}
+    tiers = {"markets": {"stocks": {"plan": "starter"}, "crypto": {"plan": "starter"}}}
     told = settings(tmp_path, polygon_api_key="k", polygon_base_url=base, stream_hours=hours, **tiers)
     config = collector_config(told, market, ["*"])
     assert config.in_sessions is sleeps
@@ -218,7 +223,9 @@ def test_what_cannot_be_streamed_is_refused_before_anything_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str
 ) -> None:
     started: list[object] = []
-    monkeypatch.setattr("orchestration.processes.streaming.run", lambda *given, **options: started.append(given))
+    monkeypatch.setattr(
+        "orchestration.processes.streaming.stream_markets", lambda *given, **options: started.append(given)
+    )
     monkeypatch.setenv("TAPEWATCH_HOME", str(tmp_path))
     refused = CliRunner().invoke(app, ["stream", "crypto", *arguments])
     assert refused.exit_code == 2

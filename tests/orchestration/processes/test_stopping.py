@@ -15,8 +15,8 @@ from rich.console import Console
 
 from orchestration.processes import streaming, up
 from orchestration.processes.services import Service, ServiceError
-from orchestration.processes.streaming import Source
-from orchestration.processes.supervision import Supervisor
+from orchestration.processes.streaming import StreamSource
+from orchestration.processes.supervision import Process, Supervisor
 from orchestration.runs import runs, scoring
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
@@ -29,7 +29,9 @@ DAY = dt.date(2024, 6, 4)
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path, port_scoring=free_ports(1)[0], symbols_stocks=("VOO",), _env_file=None)
+    return Settings(
+        home=tmp_path, port_scoring=free_ports(1)[0], markets={"stocks": {"symbols": ("VOO",)}}, _env_file=None
+    )
 
 
 _SOURCED = """
@@ -123,7 +125,7 @@ def test_ctrl_c_after_the_last_step_of_a_run_counts(settings: Settings, monkeypa
 class Killing(Supervisor):
     """A supervisor that is killed once everything runs."""
 
-    def all_pids(self) -> dict[str, int]:
+    def processes(self) -> dict[str, Process]:
         self.kill()
         return {}
 
@@ -148,11 +150,11 @@ def test_up_does_not_end_well_where_its_supervisor_was_killed(
 ) -> None:
     monkeypatch.setattr(up, "services", lambda _: [idle])
     monkeypatch.setattr(up.home, "instance", lambda _: dg.DagsterInstance.ephemeral())
-    monkeypatch.setattr(up, "_wait_for_all", lambda supervisor, *_: supervisor.all_pids())
+    monkeypatch.setattr(up, "_wait_for_all", lambda supervisor, *_: supervisor.processes())
     ended: list[dg.DagsterInstance] = []
     monkeypatch.setattr(up.home, "end_lost_runs", ended.append)
     with pytest.raises(ServiceError, match="the supervisor does not run"):
-        up.run(settings, Console(quiet=True))
+        up.run_platform(settings, Console(quiet=True))
     assert len(ended) == 1, "what a killed platform was about has failed"
 
 
@@ -160,7 +162,7 @@ def test_up_does_not_end_well_where_its_supervisor_was_killed(
 def test_stream_does_not_end_well_where_its_supervisor_was_killed(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, idle: Service
 ) -> None:
-    monkeypatch.setattr(streaming, "source_of", lambda *_, **__: Source(settings, "nobody"))
+    monkeypatch.setattr(streaming, "source_of", lambda *_, **__: StreamSource(settings, "nobody"))
     monkeypatch.setattr(streaming, "stream_services", lambda *_: [idle])
     with pytest.raises(ServiceError, match="the supervisor does not run"):
-        streaming.run(settings, [Market.CRYPTO], Console(quiet=True))
+        streaming.stream_markets(settings, [Market.CRYPTO], Console(quiet=True))

@@ -14,7 +14,7 @@ import pytest
 
 from orchestration.processes import supervision
 from orchestration.processes.services import Service, ServiceError
-from orchestration.processes.supervision import StopSignals, Supervisor
+from orchestration.processes.supervision import Supervisor, stop_signals
 from tests.support.ports import free_port
 
 STUBBORN = Path(__file__).parents[2] / "support" / "stubborn_service.py"
@@ -54,7 +54,7 @@ def supervisord_of(pid: int) -> psutil.Process:
 def test_starts_watches_and_stops_with_workers_and_all(tmp_path: Path) -> None:
     service = web_service(free_port())
     # A percent sign and a space in the folder's name are text, not a template.
-    with StopSignals() as stopping, Supervisor([service], tmp_path / "my 100% home", dict(os.environ)) as supervisor:
+    with stop_signals() as stopping, Supervisor([service], tmp_path / "my 100% home", dict(os.environ)) as supervisor:
         assert supervisor.wait_until_healthy(service, timeout_s=120, stopping=stopping)
         running = family(supervisord_of(os.getpid()).pid)
         assert len(running) == 3, "supervisord, the service and its worker"
@@ -66,7 +66,7 @@ def test_starts_watches_and_stops_with_workers_and_all(tmp_path: Path) -> None:
 
 def test_a_service_that_dies_comes_back(tmp_path: Path) -> None:
     service = web_service(free_port())
-    with StopSignals() as stopping, Supervisor([service], tmp_path, dict(os.environ)) as supervisor:
+    with stop_signals() as stopping, Supervisor([service], tmp_path, dict(os.environ)) as supervisor:
         assert supervisor.wait_until_healthy(service, timeout_s=120, stopping=stopping)
         first, *rest = supervisord_of(os.getpid()).children()
         orphans = first.children()
@@ -87,7 +87,7 @@ def test_a_service_that_cannot_start_is_named_with_its_last_words(tmp_path: Path
     command = (sys.executable, "-c", "raise SystemExit('no such market')")
     broken = Service("broken", "Broken service", command, start_seconds=600)
     with (
-        StopSignals() as stopping,
+        stop_signals() as stopping,
         Supervisor([broken], tmp_path, dict(os.environ)) as supervisor,
         pytest.raises(ServiceError, match=r"Broken service does not start[\s\S]*no such market"),
     ):
@@ -101,7 +101,7 @@ def test_a_service_with_nothing_to_do_yet_is_excused(tmp_path: Path) -> None:
         (sys.executable, "-c", "import time; time.sleep(600)"),
         health="http://127.0.0.1:1/",
     )
-    with StopSignals() as stopping, Supervisor([waiting], tmp_path, dict(os.environ)) as supervisor:
+    with stop_signals() as stopping, Supervisor([waiting], tmp_path, dict(os.environ)) as supervisor:
         assert not supervisor.wait_until_healthy(waiting, timeout_s=120, stopping=stopping, excused=lambda: True)
 
 
@@ -125,7 +125,7 @@ def test_what_a_service_starts_when_it_is_told_to_stop_is_stopped_too(tmp_path: 
     script, told = tmp_path / "late.py", tmp_path / "pid"
     script.write_text(_STARTS_ANOTHER_AT_ITS_END)
     late = Service("late", "Late service", (sys.executable, str(script), str(told)))
-    with StopSignals(), Supervisor([late], tmp_path, dict(os.environ)):
+    with stop_signals(), Supervisor([late], tmp_path, dict(os.environ)):
         assert eventually(told.exists)
     started = int(told.read_text())
     try:
@@ -137,7 +137,7 @@ def test_what_a_service_starts_when_it_is_told_to_stop_is_stopped_too(tmp_path: 
 
 def test_a_supervisor_that_is_killed_is_told_and_leaves_no_service(tmp_path: Path) -> None:
     service = web_service(free_port())
-    with StopSignals() as stopping, Supervisor([service], tmp_path, dict(os.environ)) as supervisor:
+    with stop_signals() as stopping, Supervisor([service], tmp_path, dict(os.environ)) as supervisor:
         assert supervisor.wait_until_healthy(service, timeout_s=120, stopping=stopping)
         killed, *orphans = family(supervisord_of(os.getpid()).pid)
         killed.kill()
@@ -158,7 +158,7 @@ def test_it_is_the_user_who_runs_it_whoever_the_environment_names(
 ) -> None:
     monkeypatch.setenv("LOGNAME", "nobody-of-that-name")
     idle = Service("idle", "Idle service", (sys.executable, "-c", IDLE))
-    with StopSignals() as stopping, Supervisor([idle], tmp_path, dict(os.environ)) as supervisor:
+    with stop_signals() as stopping, Supervisor([idle], tmp_path, dict(os.environ)) as supervisor:
         assert supervisor.wait_until_healthy(idle, timeout_s=120, stopping=stopping)
 
 
@@ -167,7 +167,7 @@ def test_nobody_waits_for_ever_for_a_supervisor_that_stands_still(
 ) -> None:
     monkeypatch.setattr(supervision, "_ANSWER_S", 0.2)
     idle = Service("idle", "Idle service", (sys.executable, "-c", IDLE))
-    with StopSignals() as stopping, Supervisor([idle], tmp_path, dict(os.environ)) as supervisor:
+    with stop_signals() as stopping, Supervisor([idle], tmp_path, dict(os.environ)) as supervisor:
         assert eventually(lambda: supervisor.state(idle) != "UNKNOWN")
         still = supervisord_of(os.getpid())
         still.suspend()
@@ -181,7 +181,7 @@ def test_nobody_waits_for_ever_for_a_supervisor_that_stands_still(
 def test_a_probe_that_never_ends_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervision, "_PROBE_S", 0.2)
     idle = Service("idle", "Idle service", (sys.executable, "-c", IDLE), probe=(sys.executable, "-c", IDLE))
-    with StopSignals(), Supervisor([idle], tmp_path, dict(os.environ)) as supervisor:
+    with stop_signals(), Supervisor([idle], tmp_path, dict(os.environ)) as supervisor:
         assert eventually(lambda: supervisor.state(idle) == "RUNNING")
         assert not supervisor.is_healthy(idle)
 
@@ -191,9 +191,9 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
 from orchestration.processes.services import Service
-from orchestration.processes.supervision import StopSignals, Supervisor
+from orchestration.processes.supervision import Supervisor, stop_signals
 service = Service("web", "Web", (sys.executable, {stubborn!r}, "{port}"), health="http://127.0.0.1:{port}/")
-with StopSignals() as stopping, Supervisor([service], Path({home!r}), dict(os.environ)) as supervisor:
+with stop_signals() as stopping, Supervisor([service], Path({home!r}), dict(os.environ)) as supervisor:
     supervisor.wait_until_healthy(service, timeout_s=120, stopping=stopping)
     print("up", flush=True)
     stopping.wait()

@@ -13,7 +13,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from orchestration.cli.app import app
-from orchestration.runs.backfill import ask_first, how_to_go_on, in_words, prepare, show, with_symbols
+from orchestration.runs.backfill import ask_first, how_to_go_on, in_words, plan_backfill, show, with_symbols
 from orchestration.runs.lineage import materialize
 from orchestration.runs.runs import RunError, run_days
 from resources import tape_source
@@ -30,9 +30,9 @@ NOW = dt.datetime(2024, 6, 10, 15, tzinfo=dt.UTC)  # a Monday
 MONDAY, FRIDAY = dt.date(2024, 6, 3), dt.date(2024, 6, 7)
 
 
-def deployment(home: Path, **changes: Any) -> Settings:
-    values = {"polygon_api_key": SecretStr("k"), "symbols_stocks": ("AAPL", "MSFT")} | changes
-    return Settings(home=home, _env_file=None, **values)
+def deployment(home: Path, plan: str = "basic", **changes: Any) -> Settings:
+    values = {"home": home, "polygon_api_key": SecretStr("k")} | changes
+    return Settings(_env_file=None, markets={"stocks": {"plan": plan, "symbols": ("AAPL", "MSFT")}}, **values)
 
 
 def load_bars(settings: Settings, day: dt.date, *symbols: str) -> None:
@@ -49,7 +49,7 @@ def load_bars(settings: Settings, day: dt.date, *symbols: str) -> None:
 
 
 def planned(settings: Settings, first: dt.date | None = None, last: dt.date | None = None, **kw: Any) -> Any:
-    return prepare(settings, Market.STOCKS, first, last, now=NOW, **kw)
+    return plan_backfill(settings, Market.STOCKS, first, last, now=NOW, **kw)
 
 
 def test_without_a_range_it_takes_what_the_plan_shows_and_says_so(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_without_a_range_it_takes_what_the_plan_shows_and_says_so(tmp_path: Path
     assert plan.notes[0].startswith("2024-04-26 to 2024-06-07: the last 30 trading days")
     assert plan.estimate is not None
     assert plan.estimate.calls == 2 * 2
-    ticks = planned(deployment(tmp_path, polygon_tier_stocks="advanced"), samples=False)
+    ticks = planned(deployment(tmp_path, "advanced"), samples=False)
     assert (ticks.first, ticks.last) == (MONDAY, FRIDAY)
 
 
@@ -105,7 +105,7 @@ def test_fetching_again_loses_no_symbol(tmp_path: Path) -> None:
 
 
 def test_today_is_fetched_when_named_and_said_to_be_unfinished(tmp_path: Path) -> None:
-    settings = deployment(tmp_path, polygon_tier_stocks="advanced")
+    settings = deployment(tmp_path, "advanced")
     plan = planned(settings, FRIDAY, NOW.date(), samples=False)
     assert plan.notes == ("2024-06-10 is not over: fetch it again later with --force",)
 
@@ -134,7 +134,7 @@ def test_symbols_that_cannot_be_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="loaded whole"):
         with_symbols(deployment(tmp_path, flat_files="/x"), Market.STOCKS, "AAPL")
     with pytest.raises(RunError, match="TAPEWATCH_SYMBOLS_OPTIONS"):
-        prepare(settings, Market.OPTIONS, None, None, now=NOW)
+        plan_backfill(settings, Market.OPTIONS, None, None, now=NOW)
 
 
 def test_it_is_told_in_full(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_within_a_run_an_absent_vendor_is_waited_for_once_not_by_each_table(
 ) -> None:
     waits: list[float] = []
     monkeypatch.setattr(tape_source, "expect_listener", lambda _, waits_s: waits.append(sum(waits_s)) or away())
-    settings = deployment(tmp_path, polygon_tier_stocks="advanced", polygon_base_url="http://127.0.0.1:9")
+    settings = deployment(tmp_path, "advanced", polygon_base_url="http://127.0.0.1:9")
     with pytest.raises(RunError, match="nobody there"):
         run_days(settings, "backfill_tape", Market.STOCKS, MONDAY, FRIDAY)
     waited, *not_again = waits
