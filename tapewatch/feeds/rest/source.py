@@ -27,9 +27,9 @@ from tapewatch.market.instruments import (
     Market,
     Partition,
     Session,
+    day_of,
     market_of,
     session_of,
-    today_of,
     trading_days,
     zone_of,
 )
@@ -85,7 +85,7 @@ class RestSource:
 
     def today(self, market: Market) -> dt.date:
         """The present day where the market keeps its calendar."""
-        return today_of(market, self._clock())
+        return day_of(market, self._clock())
 
     def plan(self, market: Market) -> MarketPlan:
         """The plan under which a market is asked."""

@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 
 import polars as pl
 
-from tapewatch.market.instruments import NEW_YORK, Market, Partition
+from tapewatch.market.instruments import Market, Partition, day_of
 from tapewatch.market.live_tables import ALERTS
 from tapewatch.market.schema import Table
 from tapewatch.store.database.database import DatabaseError
@@ -193,8 +193,7 @@ def _by_partition(
 ) -> Iterable[tuple[Partition, list[dict[str, Any]]]]:
     groups: dict[Partition, list[dict[str, Any]]] = {}
     for (market, _), row in rows.items():
-        zone = dt.UTC if market in (Market.CRYPTO, Market.FOREX) else NEW_YORK
-        partition = Partition(row["start_time"].astimezone(zone).date(), market)
+        partition = Partition(day_of(market, row["start_time"]), market)
         groups.setdefault(partition, []).append(row)
     return groups.items()
 
