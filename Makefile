@@ -28,6 +28,7 @@ install: $(STAMP) ## Create the environment (.venv) from the lock file
 
 $(STAMP): pyproject.toml uv.lock | $(filter .bootstrap/bin/uv,$(UV))
 	$(UV) sync --locked --python $(PYTHON) $(EXTRAS)
+	$(RUN)/python -m tapewatch.compile_kernels
 	@touch $(STAMP)
 
 demo: install ## The whole lineage on the built-in market, five days, about three minutes
@@ -72,4 +73,4 @@ system: install ## The browser that the UI tests drive: installed where it may b
 	fi
 
 clean: ## Remove the environment and caches, keep the data
-	rm -rf .venv .bootstrap build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .bootstrap build tapewatch/__pycache__ .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

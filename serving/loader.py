@@ -12,7 +12,7 @@ import polars as pl
 from models.events import top_reasons
 from models.isolation_forest import IsolationForestDetector
 from serving.schemas import Answer, Model, Reason, RequestError, Verdict
-from tapewatch.market.instruments import NEW_YORK, NS_PER_MINUTE, NS_PER_SECOND, market_of, session_of
+from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, day_of, market_of, session_of
 from tapewatch.market.tables import MICROSTRUCTURE
 
 TOP_REASONS = 5
@@ -115,9 +115,8 @@ def _with_session_minute(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _session_minute(symbol: str, time: dt.datetime) -> int:
     market = market_of(symbol)
-    zone = dt.UTC if market.is_continuous else NEW_YORK
     try:
-        session = session_of(market, time.astimezone(zone).date())
+        session = session_of(market, day_of(market, time))
     except ValueError as error:
         raise RequestError(f"no calendar of {market} reaches {time.isoformat()}: {error}") from error
     if session is None:

@@ -15,7 +15,7 @@ from tapewatch.feeds.plans.table import MarketPlan, TapeTable, clamp_range, plan
 from tapewatch.feeds.rest.estimate import DAYS_OF_TICKS, Estimate, Sample, default_range, estimate
 from tapewatch.feeds.rest.source import RestSource
 from tapewatch.feeds.rest.transport import Patience
-from tapewatch.market.instruments import Market, Partition, SymbolError, normalise, today_of, trading_days
+from tapewatch.market.instruments import Market, Partition, SymbolError, day_of, normalise, trading_days
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import BARS, QUOTES, TRADES, quarantine_of
 from tapewatch.settings import Settings
@@ -84,7 +84,7 @@ def plan_backfill(
     """
     if first and last and last < first:
         raise RunError(f"the range ends before it begins: {first} to {last}")
-    today = today_of(market, now or dt.datetime.now(dt.UTC))
+    today = day_of(market, now or dt.datetime.now(dt.UTC))
     if first and first > today:
         raise RunError(f"{first} is yet to come, today is {today}: leave --from out for the last days there are")
     if settings.flat_files is not None:

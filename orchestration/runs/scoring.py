@@ -17,7 +17,7 @@ from orchestration.processes.supervision import Supervisor, stop_signals
 from orchestration.runs.times import iso_time
 from serving.schemas import Answer, Verdict
 from serving.store import StoredBento
-from tapewatch.market.instruments import NEW_YORK, Partition, market_of
+from tapewatch.market.instruments import Partition, day_of, market_of
 from tapewatch.market.tables import MICROSTRUCTURE
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
@@ -153,8 +153,7 @@ def verdict_table(answer: Answer, verdict: Verdict) -> Group:
 
 def _rows_of(settings: Settings, symbol: str, time: dt.datetime) -> pl.DataFrame:
     market = market_of(symbol)
-    zone = dt.UTC if market.is_continuous else NEW_YORK
-    partition = Partition(time.astimezone(zone).date(), market)
+    partition = Partition(day_of(market, time), market)
     return Lake(settings.lake_root).read(MICROSTRUCTURE, partition, symbols=[symbol])
 
 

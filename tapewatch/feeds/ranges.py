@@ -15,7 +15,7 @@ from tapewatch.feeds.rest.kinds import Window, kind_of
 from tapewatch.feeds.rest.pages import Pager
 from tapewatch.feeds.rest.tape import fetch_symbol
 from tapewatch.feeds.rest.transport import Patience, Transport
-from tapewatch.market.instruments import NEW_YORK, NS_PER_MINUTE, NS_PER_SECOND, Market, Partition
+from tapewatch.market.instruments import NEW_YORK, NS_PER_MINUTE, NS_PER_SECOND, Market, Partition, zone_of
 
 #: After a plan shows a stretch, late reports still come for a while.
 _SETTLES_NS = 2 * NS_PER_MINUTE
@@ -127,6 +127,5 @@ def _recency(plan: MarketPlan) -> Recency:
 
 
 def _midnight(partition: Partition) -> int:
-    zone = NEW_YORK if partition.market not in (Market.CRYPTO, Market.FOREX) else dt.UTC
-    after = dt.datetime.combine(partition.date + dt.timedelta(days=1), dt.time(), zone)
+    after = dt.datetime.combine(partition.date + dt.timedelta(days=1), dt.time(), zone_of(partition.market))
     return int(after.timestamp()) * NS_PER_SECOND

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 NEW_YORK = ZoneInfo("America/New_York")
 CHICAGO = ZoneInfo("America/Chicago")
+UTC = ZoneInfo("UTC")
 NS_PER_SECOND = 1_000_000_000
 NS_PER_MINUTE = 60 * NS_PER_SECOND
 
@@ -21,6 +22,7 @@ _FIRST_SESSION = "1990-01-02"
 _PRE_MARKET_OPEN = dt.time(4)
 _POST_MARKET_CLOSE = dt.time(20)
 _HALF_DAY_POST_MARKET_CLOSE = dt.time(17)
+_EVENING_BEFORE = dt.timedelta(hours=6)
 # Longest first, so that USDT is not read as the currency "SDT" behind a base that ends in U.
 _QUOTE_CURRENCIES = ("USDT", "USDC", "USD", "EUR", "GBP", "JPY", "BTC", "ETH", "CHF", "AUD", "CAD", "NZD")
 
@@ -278,14 +280,23 @@ def _forex_hours(date: dt.date, start: int, end: int) -> tuple[int, int]:
             return start, end
 
 
-def zone_of(market: Market) -> dt.tzinfo:
-    """The zone in which a market's days begin and end: UTC for pairs, New York for the others."""
-    return dt.UTC if market in _PAIRED else NEW_YORK
+def zone_of(market: Market) -> ZoneInfo:
+    """The zone of a market's dates: UTC for pairs, New York for the others."""
+    return UTC if market in _PAIRED else NEW_YORK
 
 
-def today_of(market: Market, now: dt.datetime) -> dt.date:
-    """The date of a moment (with time zone) in the calendar that the market keeps."""
-    return now.astimezone(zone_of(market)).date()
+def day_of(market: Market, time: dt.datetime | int) -> dt.date:
+    """The market's day that holds a time, whether or not the market is open then.
+
+    Pairs have UTC days. The others have New York's, but a futures day begins at 18:00 of the evening before.
+
+    Args:
+        market: the market.
+        time: with a time zone, or int64 nanoseconds UTC.
+    """
+    zone = zone_of(market)
+    local = time.astimezone(zone) if isinstance(time, dt.datetime) else dt.datetime.fromtimestamp(time // 10**9, zone)
+    return (local + _EVENING_BEFORE if market is Market.FUTURES else local).date()
 
 
 def trading_days(market: Market, first: dt.date, last: dt.date) -> list[dt.date]:

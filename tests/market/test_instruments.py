@@ -14,6 +14,7 @@ from tapewatch.market.instruments import (
     Partition,
     Session,
     SymbolError,
+    day_of,
     from_vendor,
     market_of,
     normalise,
@@ -219,6 +220,36 @@ def test_a_futures_day_begins_the_evening_before() -> None:
     session = _session(Market.FUTURES, dt.date(2024, 3, 5))
     assert _wall(session.regular_start).date() == dt.date(2024, 3, 4)
     assert (session.day_end - session.day_start) % NS_PER_MINUTE == 0
+
+
+@pytest.mark.parametrize("date", [dt.date(2024, 3, 5), dt.date(2024, 7, 9)])
+@pytest.mark.parametrize("market", list(Market))
+def test_the_day_of_a_minute_after_midnight_utc(market: Market, date: dt.date) -> None:
+    midnight = dt.datetime.combine(date, dt.time(), dt.UTC)
+    evening = date if market in (Market.CRYPTO, Market.FOREX, Market.FUTURES) else date - dt.timedelta(days=1)
+    # In winter New York's midnight is at 05:00 UTC, in summer at 04:00.
+    for minute in range(4 * 60):
+        time = midnight + dt.timedelta(minutes=minute)
+        assert day_of(market, time) == day_of(market, int(time.timestamp()) * 10**9) == evening
+        assert day_of(market, time.astimezone(_NEW_YORK)) == evening
+    assert day_of(market, midnight + dt.timedelta(hours=5)) == date
+
+
+@settings(max_examples=200, deadline=None)
+@given(_DATES, st.sampled_from(Market), st.floats(0, 0.999))
+def test_the_day_of_a_time_within_a_session_is_the_session_s(date: dt.date, market: Market, share: float) -> None:
+    session = session_of(market, date)
+    if session is None or market is Market.FUTURES:
+        return
+    length = session.day_end - session.day_start
+    assert day_of(market, session.day_start + int(share * length)) == date
+
+
+def test_a_futures_day_is_known_from_its_evening_on() -> None:
+    session = _session(Market.FUTURES, dt.date(2024, 3, 11))
+    assert day_of(Market.FUTURES, session.day_start) == session.date
+    assert day_of(Market.FUTURES, session.day_end - 1) == session.date
+    assert day_of(Market.FUTURES, session.day_start - 10**9) == dt.date(2024, 3, 10)
 
 
 def test_trading_days_of_a_range() -> None:

@@ -16,17 +16,17 @@ from tapewatch.settings import Settings
 
 if TYPE_CHECKING:
     from orchestration.processes.status import Standing
-    from tapewatch.streaming.collector.metrics import Status
+    from tapewatch.streaming.collector.metrics import CollectorStatus
 
 app = typer.Typer()
 _ALL = "all"
 
 
-def _figure(heading: str, text: "Callable[[Status], str]") -> Column:
+def _figure(heading: str, text: "Callable[[CollectorStatus], str]") -> Column:
     return Column(heading, lambda row: "-" if row.figures is None else text(row.figures), is_number=True)
 
 
-def _lag(figures: "Status") -> str:
+def _lag(figures: "CollectorStatus") -> str:
     if figures.lag_s is not None:
         return f"{figures.lag_s:.2f}s"
     return "replay" if figures.tape_ns else "-"

@@ -4,9 +4,8 @@ import datetime as dt
 
 import polars as pl
 
-from tapewatch.emulator.vendor.times import zone_of
 from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates, update_flags
-from tapewatch.market.instruments import Market, Session
+from tapewatch.market.instruments import Market, Session, zone_of
 from tapewatch.market.tables import DELIVERED_BARS, TIME
 
 #: The widths that a request may name, and the base bars that each is made of.

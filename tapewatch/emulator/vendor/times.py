@@ -2,23 +2,15 @@
 
 import datetime as dt
 from collections.abc import Iterator, Mapping
-from zoneinfo import ZoneInfo
 
 from tapewatch.emulator.vendor import replies
-from tapewatch.market.instruments import NEW_YORK, Market
+from tapewatch.market.instruments import Market, day_of, zone_of
 
-_UTC = ZoneInfo("UTC")
-_CONTINUOUS = (Market.CRYPTO, Market.FOREX)
 _NS_PER_MS = 1_000_000
 # A future's day begins at 18:00 of the evening before.
 _EVENING = {Market.FUTURES: 6 * 3600 * 1_000_000_000}
 # The year 2200: int64 nanoseconds end soon after.
 _LATEST_MS = 7_258_118_400_000
-
-
-def zone_of(market: Market) -> ZoneInfo:
-    """The zone in which the vendor reads a market's dates."""
-    return _UTC if market in _CONTINUOUS else NEW_YORK
 
 
 def day_start(date: dt.date, market: Market) -> int:
@@ -28,8 +20,8 @@ def day_start(date: dt.date, market: Market) -> int:
 
 
 def date_of(ns: int, market: Market) -> dt.date:
-    """The market's day that holds a moment."""
-    return dt.datetime.fromtimestamp((ns + _EVENING.get(market, 0)) // 1_000_000_000, zone_of(market)).date()
+    """The market's day that holds a time in ns UTC."""
+    return day_of(market, ns)
 
 
 def days(

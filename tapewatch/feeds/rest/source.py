@@ -21,7 +21,7 @@ from tapewatch.feeds.rest.reference import Reference
 from tapewatch.feeds.rest.tape import PAGE_LIMIT, SymbolTape, fetch_symbol
 from tapewatch.feeds.rest.transport import Patience, Transport
 from tapewatch.feeds.source import Load, SourceError, session_of_partition
-from tapewatch.market.instruments import NS_PER_SECOND, Market, Partition, today_of, zone_of
+from tapewatch.market.instruments import NS_PER_SECOND, Market, Partition, day_of, zone_of
 
 
 class RestSource:
@@ -71,8 +71,8 @@ class RestSource:
         return f"RestSource({self._transport!r})"
 
     def today(self, market: Market) -> dt.date:
-        """The present day in the market's time zone."""
-        return today_of(market, self._clock())
+        """The present day where the market keeps its calendar."""
+        return day_of(market, self._clock())
 
     def plan(self, market: Market) -> MarketPlan:
         """The plan in use for a market."""

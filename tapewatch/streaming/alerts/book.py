@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 
 import polars as pl
 
-from tapewatch.market.instruments import Market, Partition, today_of
+from tapewatch.market.instruments import Market, Partition, day_of
 from tapewatch.market.live_tables import ALERTS
 from tapewatch.market.schema import Table
 from tapewatch.store.database.database import DatabaseError
@@ -193,7 +193,8 @@ def _by_partition(
 ) -> Iterable[tuple[Partition, list[dict[str, Any]]]]:
     groups: dict[Partition, list[dict[str, Any]]] = {}
     for (market, _), row in rows.items():
-        groups.setdefault(Partition(today_of(market, row["start_time"]), market), []).append(row)
+        partition = Partition(day_of(market, row["start_time"]), market)
+        groups.setdefault(partition, []).append(row)
     return groups.items()
 
 

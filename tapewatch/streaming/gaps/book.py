@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import polars as pl
 import sqlalchemy as sa
 
-from tapewatch.market.instruments import NEW_YORK, Market, Partition
+from tapewatch.market.instruments import Market, Partition, day_of
 from tapewatch.market.live_tables import GAPS
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import TIME
@@ -57,9 +57,8 @@ def gap_rows(frame: pl.DataFrame) -> list[Row]:
 
 
 def partition_of(market: Market, ns: int) -> Partition:
-    """The calendar day under which a gap is filed, whether or not the market is open on it."""
-    zone = dt.UTC if market in (Market.CRYPTO, Market.FOREX) else NEW_YORK
-    return Partition(dt.datetime.fromtimestamp(ns // 10**9, zone).date(), market)
+    """The day under which a gap is filed, whether or not the market is open on it."""
+    return Partition(day_of(market, ns), market)
 
 
 def save_gaps(database: GapStore, market: Market, rows: list[Row]) -> None:

@@ -1,0 +1,65 @@
+"""Compiles all kernels for the types in use, so that no process has to. Run: python -m tapewatch.compile_kernels"""
+
+import datetime as dt
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from tapewatch.emulator.tape.market_tape import SyntheticTape
+from tapewatch.features.aggressor import aggressor_sides
+from tapewatch.features.microstructure import microstructure
+from tapewatch.feeds.files.layouts import LAYOUTS, bind
+from tapewatch.feeds.files.parsing import parse_block
+from tapewatch.feeds.rest.decode import BarsDecoder
+from tapewatch.labels.barriers import triple_barrier
+from tapewatch.market.compiled import kernels
+from tapewatch.market.instruments import Market, Partition
+from tapewatch.streaming.collector.warm_up import warm_up
+from tapewatch.streaming.detection.rules.settings import DetectionConfig
+
+_DATE = dt.date(2024, 3, 5)
+_BAR_PAGE = b'{"results": [{"v": 10, "vw": 1.5, "o": 1, "c": 2, "h": 2, "l": 1, "t": 1709649000000, "n": 3}]}'
+
+
+def main() -> None:
+    """Run every step and report what was compiled and what was kept from before."""
+    start = time.monotonic()
+    for name, step in _steps():
+        print(f"\rCompiling kernels: {name:<24}", end="", file=sys.stderr, flush=True)  # noqa: T201
+        step()
+    compiled = sum(sum(kernel.stats.cache_misses.values()) for kernel in kernels)
+    kept = sum(sum(kernel.stats.cache_hits.values()) for kernel in kernels)
+    took = time.monotonic() - start
+    print(f"\rKernels: {compiled} compiled, {kept} kept from before, {took:.0f} s{'':<12}", file=sys.stderr)  # noqa: T201
+
+
+def _steps() -> Iterator[tuple[str, Callable[[], object]]]:
+    tape = SyntheticTape(seed=1)
+    for market in Market:
+        yield f"stream, {market}", partial(warm_up, market, DetectionConfig.load())
+    for market in Market:
+        if tape.symbols(market):
+            yield f"synthetic day, {market}", partial(_day, tape, market)
+    yield "flat files", _flat_file
+    yield "REST bars", partial(BarsDecoder(), _BAR_PAGE)
+
+
+def _day(tape: SyntheticTape, market: Market) -> None:
+    """A day of the synthetic market, made, summed and labelled."""
+    symbol, session = tape.symbols(market)[0], Partition(_DATE, market).session
+    bars = tape.bars(symbol, _DATE)
+    trades, quotes = tape.trades(symbol, _DATE), tape.quotes(symbol, _DATE)
+    microstructure(trades, quotes, session)
+    aggressor_sides(trades, quotes, session)
+    triple_barrier(bars, session=session)
+
+
+def _flat_file() -> None:
+    layout = LAYOUTS[Market.STOCKS, "trades"]
+    header = list(layout.columns)
+    parse_block(bind(layout, header, "trades"), memoryview(",".join("1" for _ in header).encode() + b"\n"), 1)
+
+
+if __name__ == "__main__":
+    main()
