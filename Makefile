@@ -9,12 +9,15 @@ STAMP := .venv/.installed
 EXTRAS := --extra dev --extra postgres
 # Three workers for two cores: many tests wait for processes. A file is one worker's; conftest.py says which come first.
 WORKERS ?= 3
+# How many changes `make mutation` tries, and which.
+CHANGES ?= 60
+SEED ?= 1
 PYTEST := $(RUN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 export UV_COMPILE_BYTECODE := 1
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test test-fast lint audit bench reliability system clean
+.PHONY: help install demo up test test-fast lint audit bench reliability mutation system clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -63,6 +66,9 @@ reliability: install ## Kills, faults and troubles in full counts, under half an
 	@mkdir -p build
 	$(RUN)/python -m tests.reliability > build/reliability.md; status=$$?; \
 	test $$status -gt 1 || mv build/reliability.md docs/reliability.md; exit $$status
+
+mutation: install ## Do the tests notice? 60 random one-operator changes, 85 % must fail a test; SEED=2 draws others
+	$(RUN)/python -m tests.mutation --rooms market,labels,features,bars,store,models --changes $(CHANGES) --seed $(SEED)
 
 system: install ## The browser that the UI tests drive: installed where it may be, else named
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \

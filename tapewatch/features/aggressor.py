@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tapewatch.features import kernel
+from tapewatch.features.records import FlatQuotes, Span
 from tapewatch.features.sums import flat_quotes, spans
-from tapewatch.market.arrays import SIDE_SHIFT, flat_trades, hours_of
+from tapewatch.features.ticks import OPEN_CLOSE, VOLUME, compiled, has_side, quote_side
+from tapewatch.market.arrays import EXTENDED_SHIFT, SIDE_SHIFT, Array, FlatTrades, Hours, flat_trades, hours_of
 from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates
 from tapewatch.market.instruments import Market, Session
 from tapewatch.market.prices import floor_of
@@ -95,8 +96,37 @@ def sides_by_rule(
     by_quote, by_tick = np.zeros((2, trades.height), dtype=np.int8)
     floor = floor_of(session.market)
     for span in spans(trade_symbols, (trade_symbols, flat_t.offsets), (quote_symbols, flat_q.offsets)):
-        kernel.rule_sides(flat_t, flat_q, span, hours_of(session), floor, by_quote, by_tick)
+        _rule_sides(flat_t, flat_q, span, hours_of(session), floor, by_quote, by_tick)
     stated = (flat_t.traits[flat_t.condition] >> SIDE_SHIFT).astype(np.int8) - 1
     if flat_t.withdrawn.size:
         stated[flat_t.withdrawn] = 0
     return stated, by_quote, by_tick
+
+
+@compiled
+def _rule_sides(
+    trades: FlatTrades, quotes: FlatQuotes, span: Span, hours: Hours, floor: float, by_quote: Array, by_tick: Array
+) -> None:
+    """Sign every trade of one symbol that sets price and volume, by the quote rule and by the tick rule alone."""
+    quote, last, direction = span.first_quote, np.nan, 0
+    for row in range(span.first_trade, span.last_trade):
+        at, price = trades.time[row], trades.price[row]
+        while quote < span.last_quote and quotes.time[quote] < at:
+            quote += 1
+        if trades.withdrawn.size and trades.withdrawn[row]:
+            continue
+        trait = trades.traits[trades.condition[row]]
+        may_update = trait if hours.regular_start <= at < hours.regular_end else trait >> EXTENDED_SHIFT
+        if not price > floor or not may_update & OPEN_CLOSE:
+            continue
+        if not np.isnan(last) and price != last:
+            direction = 1 if price > last else -1
+        last = price
+        if not may_update & VOLUME:
+            continue
+        by_tick[row] = direction
+        if quote > span.first_quote:
+            bid, ask = quotes.bid[quote - 1], quotes.ask[quote - 1]
+            bid_size, ask_size = quotes.bid_size[quote - 1], quotes.ask_size[quote - 1]
+            if has_side(bid, bid_size, floor) and has_side(ask, ask_size, floor) and bid <= ask:
+                by_quote[row] = quote_side(price, bid, ask)

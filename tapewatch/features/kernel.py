@@ -1,37 +1,22 @@
-"""The compiled pass over a symbol's trades and quotes that leaves one record of sums a minute.
-
-All compiled code of the pass is in this file, since Numba's cache does not see a change in another.
-"""
+"""The compiled pass over a symbol's trades and quotes that leaves one record of sums a minute."""
 
 from typing import Any
 
 import numpy as np
 
 from tapewatch.features.records import SIZING_MINUTES, VPIN_BUCKETS, FlatQuotes, Span, Waiting
+from tapewatch.features.ticks import SAMPLING, UNSTATED, accrue, compiled, enter_quote, enter_trade, sample, share
 from tapewatch.market.arrays import EXTENDED_SHIFT, SIDE_SHIFT, Array, FlatTrades, Hours
-from tapewatch.market.compiled import njit
-from tapewatch.market.conditions import Updates
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
 
 #: A trade is measured against the midquote this much later.
 REALISED_DELAY = 30 * NS_PER_SECOND
-SAMPLING = 5 * NS_PER_SECOND
-#: Prices closer than this share of their sum are the same: 10.015 and (10.01 + 10.02) / 2 differ in the last bit.
-TIE = 1e-9
-
 OK, OUT_OF_DAY, OUT_OF_ORDER = 0, -1, -2
-_OPEN_CLOSE, _HIGH_LOW, _VOLUME = int(Updates.OPEN_CLOSE), int(Updates.HIGH_LOW), int(Updates.VOLUME)
-_BASIS_POINTS = 1e4
-
-_compiled = njit(cache=True, nogil=True, error_model="numpy")
-
-#: In place of a side, where the market leaves it to be worked out.
-UNSTATED = 2
 #: What `summarise_part` does with a symbol: nothing, the pass if it has ticks, or the pass.
 KEEP, IF_TICKED, PASS = 0, 1, 2
 
 
-@_compiled
+@compiled
 def mark_minutes(time: Array, first: int, last: int, day_start: int, present: Array) -> int:
     """Mark the minutes in which rows `first` to `last` fall; returns a fault where one lies outside the day."""
     row = first
@@ -44,28 +29,7 @@ def mark_minutes(time: Array, first: int, last: int, day_start: int, present: Ar
     return OK
 
 
-@_compiled
-def quote_side(price: float, bid: float, ask: float) -> int:
-    """The quote rule: above the midpoint a buyer, below it a seller, at it neither."""
-    beyond = 2.0 * price - (bid + ask)
-    if abs(beyond) <= TIE * (abs(bid) + abs(ask)):
-        return 0
-    return 1 if beyond > 0.0 else -1
-
-
-@_compiled
-def share(part: float, price: float) -> float:
-    """`part` of a price in basis points, NaN where the price is not above zero."""
-    return _BASIS_POINTS * part / price if price > 0.0 else np.nan
-
-
-@_compiled
-def has_side(price: float, size: float, floor: float) -> bool:
-    """Whether a side of a quote states a price. Where prices may be zero, the size tells that from an empty side."""
-    return bool(price > floor and (price != 0.0 or size > 0.0))
-
-
-@_compiled
+@compiled
 def summarise(
     trades: FlatTrades,
     quotes: FlatQuotes,
@@ -114,7 +78,7 @@ def summarise(
                     trait = traits[condition[trade]]
                     side = int(trait >> SIDE_SHIFT) - 1 if states_sides else UNSTATED
                     state.measured = 0.0
-                    _enter_trade(minute, state, at, price[trade], size[trade], trait >> shift, side, floor)
+                    enter_trade(minute, state, at, price[trade], size[trade], trait >> shift, side, floor)
                     if state.measured != 0.0:
                         waiting_time[tail], waiting_price[tail] = at, price[trade]
                         signed[tail], mids[tail] = state.measured, state.mid
@@ -130,14 +94,14 @@ def summarise(
                 break
             if quote > span.first_quote and now < quote_time[quote - 1]:
                 return OUT_OF_ORDER, head, tail
-            _enter_quote(minute, state, now, bid[quote], ask[quote], bid_size[quote], ask_size[quote], floor)
+            enter_quote(minute, state, now, bid[quote], ask[quote], bid_size[quote], ask_size[quote], floor)
             quote += 1
         if end == minute.start + NS_PER_MINUTE:
             _finish(minute, state)
     return OK, head, tail
 
 
-@_compiled
+@compiled
 def summarise_part(
     trades: FlatTrades,
     quotes: FlatQuotes,
@@ -190,13 +154,13 @@ def summarise_part(
     return OK
 
 
-@_compiled
+@compiled
 def _move(source: Waiting, row: int, target: Waiting, at: int) -> None:
     target.time[at], target.price[at] = source.time[row], source.price[row]
     target.signed[at], target.mid[at] = source.signed[row], source.mid[row]
 
 
-@_compiled
+@compiled
 def _begin(minute: Any, state: Any, regular_start: int, regular_end: int) -> None:
     start = minute.start
     minute.high = minute.low = np.nan
@@ -212,145 +176,10 @@ def _begin(minute: Any, state: Any, regular_start: int, regular_end: int) -> Non
         state.filled = state.net = state.bucket = state.mean = 0.0
 
 
-@_compiled
-def _enter_trade(
-    minute: Any, state: Any, at: int, price: float, size: float, may_update: int, side: int, floor: float
-) -> None:
-    """Enter a trade, `side` as its market states it; `state.measured` is its signed size if a later midquote matters."""
-    if may_update & _VOLUME:
-        minute.volume += size
-        minute.notional += size * price
-        minute.trade_count += 1
-        state.last_trade = at
-    if not price > floor:
-        return
-    if may_update & _HIGH_LOW:
-        # NaN gives way to any price.
-        minute.high = minute.high if price <= minute.high else price
-        minute.low = minute.low if price >= minute.low else price
-    if not may_update & _OPEN_CLOSE:
-        return
-    _enter_price(minute, state, at, price)
-    if not may_update & _VOLUME:
-        return
-    if side == UNSTATED:
-        side = quote_side(price, state.bid, state.ask) if state.is_valid else 0
-        if side == 0:
-            side = state.direction
-    if state.is_valid:
-        minute.effective_weighted += 2.0 * share(abs(price - state.mid), state.mid) * size
-        minute.effective_size += size
-        state.measured = side * size
-    # Without branches: no predictor guesses who comes next.
-    minute.buy_volume += size * (side > 0)
-    minute.buy_count += side > 0
-    minute.sell_volume += size * (side < 0)
-    minute.sell_count += side < 0
-    minute.signed_notional += side * size * price
-    poured = abs(side) * size
-    if state.filled + poured < state.bucket:
-        state.filled += poured
-        state.net += side * size
-    elif side != 0:
-        _overflow(state, size, side)
-
-
-@_compiled
-def _enter_price(minute: Any, state: Any, at: int, price: float) -> None:
-    """Move the last price: close the sampling interval that has ended, and learn the tick."""
-    if at >= state.sample_end:
-        _sample(minute, state)
-        state.sample_end = at - (at - minute.start) % SAMPLING + SAMPLING
-    if not np.isnan(state.last):
-        change = price - state.last
-        if not np.isnan(state.change):
-            minute.change_product += change * state.change
-            minute.change_sum += change
-            minute.change_before_sum += state.change
-            minute.changes += 1
-        if change != 0.0:
-            state.direction = 1 if change > 0.0 else -1
-        state.change = change
-    state.last = price
-
-
-@_compiled
-def _sample(minute: Any, state: Any) -> None:
-    if not np.isnan(state.reference):
-        if min(state.last, state.reference) <= 0.0:
-            minute.squared_returns = np.nan
-        elif state.last != state.reference:
-            minute.squared_returns += np.log(state.last / state.reference) ** 2
-        minute.samples += 1
-    state.reference = state.last
-
-
-@_compiled
-def _overflow(state: Any, size: float, side: int) -> None:
-    """Pour a signed trade that fills the volume bucket, or finds none; each next one is sized by the mean so far."""
-    if state.bucket == 0.0:
-        state.bucket = state.mean
-    while 0.0 < state.bucket <= state.filled + size:
-        poured = state.bucket - state.filled
-        slot = state.buckets % VPIN_BUCKETS
-        state.imbalances[slot] = abs(state.net + side * poured)
-        state.capacities[slot] = state.bucket
-        state.buckets += 1
-        size -= poured
-        state.filled = state.net = 0.0
-        state.bucket = state.mean
-        if state.bucket > 0.0:
-            # Of a print of very many buckets, only the last can be seen later.
-            size -= max(0.0, np.floor(size / state.bucket) - VPIN_BUCKETS) * state.bucket
-    if state.bucket > 0.0:
-        state.filled += size
-        state.net += side * size
-
-
-@_compiled
-def _enter_quote(
-    minute: Any, state: Any, now: int, bid: float, ask: float, bid_size: float, ask_size: float, floor: float
-) -> None:
-    _accrue(minute, state, now)
-    minute.quote_count += 1
-    state.last_quote = now
-    is_two_sided = has_side(bid, bid_size, floor) and has_side(ask, ask_size, floor)
-    if is_two_sided:
-        minute.two_sided += 1
-        minute.crossed += bid > ask
-        if state.is_two_sided:
-            # Without branches, as above.
-            pressure = bid_size * (bid >= state.bid) - state.bid_size * (bid <= state.bid)
-            pressure += state.ask_size * (ask >= state.ask) - ask_size * (ask <= state.ask)
-            if not np.isnan(pressure):
-                minute.ofi += pressure
-                minute.ofi_turnover += abs(pressure)
-    state.bid, state.ask, state.bid_size, state.ask_size = bid, ask, bid_size, ask_size
-    state.is_two_sided = is_two_sided
-    state.is_valid = is_two_sided and bid <= ask
-    if state.is_valid:
-        state.mid = 0.5 * (bid + ask)
-
-
-@_compiled
-def _accrue(minute: Any, state: Any, until: int) -> None:
-    """Count the time that the quote in force has stood."""
-    elapsed = until - state.since
-    state.since = until
-    if elapsed == 0 or not state.is_valid:
-        return
-    minute.spread_time += share(state.ask - state.bid, state.mid) * elapsed
-    minute.valid_ns += elapsed
-    depth = state.bid_size + state.ask_size
-    if depth > 0.0:
-        minute.depth_time += (state.bid_size - state.ask_size) / depth * elapsed
-        minute.depth_ns += elapsed
-
-
-@_compiled
+@compiled
 def _finish(minute: Any, state: Any) -> None:
-    _accrue(minute, state, minute.start + NS_PER_MINUTE)
-    _sample(minute, state)
+    accrue(minute, state, minute.start + NS_PER_MINUTE)
+    sample(minute, state)
     minute.last_price, minute.mid_price = state.last, state.mid
     minute.last_trade, minute.last_quote = state.last_trade, state.last_quote
     minute.vpin = np.nan
@@ -366,32 +195,3 @@ def _finish(minute: Any, state: Any) -> None:
         if minute.start - state.flow_start[back] < SIZING_MINUTES * NS_PER_MINUTE:
             total += state.flow_volume[back]
     state.mean = total / elapsed
-
-
-@_compiled
-def rule_sides(
-    trades: FlatTrades, quotes: FlatQuotes, span: Span, hours: Hours, floor: float, by_quote: Array, by_tick: Array
-) -> None:
-    """What the quote rule and the tick rule, each alone, say of every trade of one symbol that sets price and volume."""
-    quote, last, direction = span.first_quote, np.nan, 0
-    for row in range(span.first_trade, span.last_trade):
-        at, price = trades.time[row], trades.price[row]
-        while quote < span.last_quote and quotes.time[quote] < at:
-            quote += 1
-        if trades.withdrawn.size and trades.withdrawn[row]:
-            continue
-        trait = trades.traits[trades.condition[row]]
-        may_update = trait if hours.regular_start <= at < hours.regular_end else trait >> EXTENDED_SHIFT
-        if not price > floor or not may_update & _OPEN_CLOSE:
-            continue
-        if not np.isnan(last) and price != last:
-            direction = 1 if price > last else -1
-        last = price
-        if not may_update & _VOLUME:
-            continue
-        by_tick[row] = direction
-        if quote > span.first_quote:
-            bid, ask = quotes.bid[quote - 1], quotes.ask[quote - 1]
-            bid_size, ask_size = quotes.bid_size[quote - 1], quotes.ask_size[quote - 1]
-            if has_side(bid, bid_size, floor) and has_side(ask, ask_size, floor) and bid <= ask:
-                by_quote[row] = quote_side(price, bid, ask)

@@ -1,1 +1,1 @@
-"""Labels: what happened, when it was known, and who may learn from it. Knows no features, so that nothing leaks."""
+"""Labels: what happened and when it was known. Imports no features, so that nothing leaks."""

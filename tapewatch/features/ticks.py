@@ -1,0 +1,177 @@
+"""Compiled steps of the pass: what one trade or one quote changes in a minute's sums."""
+
+from typing import Any
+
+import numpy as np
+
+from tapewatch.features.records import VPIN_BUCKETS
+from tapewatch.market.compiled import njit
+from tapewatch.market.conditions import Updates
+from tapewatch.market.instruments import NS_PER_SECOND
+
+SAMPLING = 5 * NS_PER_SECOND
+#: Prices closer than this share of their sum are the same: 10.015 and (10.01 + 10.02) / 2 differ in the last bit.
+TIE = 1e-9
+#: In place of a side, where it has to be inferred because the market does not state it.
+UNSTATED = 2
+OPEN_CLOSE, VOLUME = int(Updates.OPEN_CLOSE), int(Updates.VOLUME)
+_HIGH_LOW = int(Updates.HIGH_LOW)
+_BASIS_POINTS = 1e4
+
+compiled = njit(cache=True, nogil=True, error_model="numpy")
+
+
+@compiled
+def quote_side(price: float, bid: float, ask: float) -> int:
+    """The quote rule: above the midpoint a buyer, below it a seller, at it neither."""
+    beyond = 2.0 * price - (bid + ask)
+    if abs(beyond) <= TIE * (abs(bid) + abs(ask)):
+        return 0
+    return 1 if beyond > 0.0 else -1
+
+
+@compiled
+def share(part: float, price: float) -> float:
+    """`part` of a price in basis points, NaN where the price is not above zero."""
+    return _BASIS_POINTS * part / price if price > 0.0 else np.nan
+
+
+@compiled
+def has_side(price: float, size: float, floor: float) -> bool:
+    """Whether a side of a quote states a price. Where prices may be zero, the size tells that from an empty side."""
+    return bool(price > floor and (price != 0.0 or size > 0.0))
+
+
+@compiled
+def enter_trade(
+    minute: Any, state: Any, at: int, price: float, size: float, may_update: int, side: int, floor: float
+) -> None:
+    """Enter a trade, `side` as its market states it; `state.measured` is its signed size if a later midquote matters."""
+    if may_update & VOLUME:
+        minute.volume += size
+        minute.notional += size * price
+        minute.trade_count += 1
+        state.last_trade = at
+    if not price > floor:
+        return
+    if may_update & _HIGH_LOW:
+        # NaN gives way to any price.
+        minute.high = minute.high if price <= minute.high else price
+        minute.low = minute.low if price >= minute.low else price
+    if not may_update & OPEN_CLOSE:
+        return
+    _enter_price(minute, state, at, price)
+    if not may_update & VOLUME:
+        return
+    if side == UNSTATED:
+        side = quote_side(price, state.bid, state.ask) if state.is_valid else 0
+        if side == 0:
+            side = state.direction
+    if state.is_valid:
+        minute.effective_weighted += 2.0 * share(abs(price - state.mid), state.mid) * size
+        minute.effective_size += size
+        state.measured = side * size
+    # Without branches: no predictor guesses who comes next.
+    minute.buy_volume += size * (side > 0)
+    minute.buy_count += side > 0
+    minute.sell_volume += size * (side < 0)
+    minute.sell_count += side < 0
+    minute.signed_notional += side * size * price
+    poured = abs(side) * size
+    if state.filled + poured < state.bucket:
+        state.filled += poured
+        state.net += side * size
+    elif side != 0:
+        _overflow(state, size, side)
+
+
+@compiled
+def _enter_price(minute: Any, state: Any, at: int, price: float) -> None:
+    """Move the last price: close the sampling interval that has ended, and learn the tick."""
+    if at >= state.sample_end:
+        sample(minute, state)
+        state.sample_end = at - (at - minute.start) % SAMPLING + SAMPLING
+    if not np.isnan(state.last):
+        change = price - state.last
+        if not np.isnan(state.change):
+            minute.change_product += change * state.change
+            minute.change_sum += change
+            minute.change_before_sum += state.change
+            minute.changes += 1
+        if change != 0.0:
+            state.direction = 1 if change > 0.0 else -1
+        state.change = change
+    state.last = price
+
+
+@compiled
+def sample(minute: Any, state: Any) -> None:
+    if not np.isnan(state.reference):
+        if min(state.last, state.reference) <= 0.0:
+            minute.squared_returns = np.nan
+        elif state.last != state.reference:
+            minute.squared_returns += np.log(state.last / state.reference) ** 2
+        minute.samples += 1
+    state.reference = state.last
+
+
+@compiled
+def _overflow(state: Any, size: float, side: int) -> None:
+    """Pour a signed trade that fills the volume bucket, or finds none; each next one is sized by the mean so far."""
+    if state.bucket == 0.0:
+        state.bucket = state.mean
+    while 0.0 < state.bucket <= state.filled + size:
+        poured = state.bucket - state.filled
+        slot = state.buckets % VPIN_BUCKETS
+        state.imbalances[slot] = abs(state.net + side * poured)
+        state.capacities[slot] = state.bucket
+        state.buckets += 1
+        size -= poured
+        state.filled = state.net = 0.0
+        state.bucket = state.mean
+        if state.bucket > 0.0:
+            # Of a print of very many buckets, only the last can be seen later.
+            size -= max(0.0, np.floor(size / state.bucket) - VPIN_BUCKETS) * state.bucket
+    if state.bucket > 0.0:
+        state.filled += size
+        state.net += side * size
+
+
+@compiled
+def enter_quote(
+    minute: Any, state: Any, now: int, bid: float, ask: float, bid_size: float, ask_size: float, floor: float
+) -> None:
+    accrue(minute, state, now)
+    minute.quote_count += 1
+    state.last_quote = now
+    is_two_sided = has_side(bid, bid_size, floor) and has_side(ask, ask_size, floor)
+    if is_two_sided:
+        minute.two_sided += 1
+        minute.crossed += bid > ask
+        if state.is_two_sided:
+            # Without branches, as above.
+            pressure = bid_size * (bid >= state.bid) - state.bid_size * (bid <= state.bid)
+            pressure += state.ask_size * (ask >= state.ask) - ask_size * (ask <= state.ask)
+            if not np.isnan(pressure):
+                minute.ofi += pressure
+                minute.ofi_turnover += abs(pressure)
+    state.bid, state.ask, state.bid_size, state.ask_size = bid, ask, bid_size, ask_size
+    state.is_two_sided = is_two_sided
+    state.is_valid = is_two_sided and bid <= ask
+    if state.is_valid:
+        state.mid = 0.5 * (bid + ask)
+
+
+@compiled
+def accrue(minute: Any, state: Any, until: int) -> None:
+    """Count the time that the quote in force has stood."""
+    elapsed = until - state.since
+    state.since = until
+    if elapsed == 0 or not state.is_valid:
+        return
+    minute.spread_time += share(state.ask - state.bid, state.mid) * elapsed
+    minute.valid_ns += elapsed
+    depth = state.bid_size + state.ask_size
+    if depth > 0.0:
+        minute.depth_time += (state.bid_size - state.ask_size) / depth * elapsed
+        minute.depth_ns += elapsed
