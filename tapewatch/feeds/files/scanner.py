@@ -7,7 +7,8 @@ beyond ASCII), which the careful path reads.
 import numpy as np
 import numpy.typing as npt
 
-from tapewatch.feeds.kernels.pointers import Pointer, Whole, eight_bytes, pointer_to
+from tapewatch.feeds.kernels import digits
+from tapewatch.feeds.kernels.pointers import Pointer, Whole, pointer_to
 from tapewatch.market.compiled import njit
 
 #: How a field is read. SKIP ignores it; SMALL is an integer of up to 32 bits; WORD takes few distinct texts as codes; TEXT
@@ -23,74 +24,26 @@ WORD_SLOTS = 2**_SLOT_BITS
 
 Ints = npt.NDArray[np.int64]
 
-_NEWLINE, _COMMA, _QUOTE, _POINT, _RETURN, _LAST_ASCII = 10, 44, 34, 46, 13, 127
-_ZERO, _NINE, _TIME_WIDTH, _MAX_DIGITS, _KEY_BYTES = 48, 9, 19, 19, 8
-_MAX_EXACT = 2**53
+_NEWLINE, _COMMA, _QUOTE, _RETURN, _LAST_ASCII = 10, 44, 34, 13, 127
+_KEY_BYTES = 8
 _UNSURE = -1
-_POWERS = np.array([float(10**i) for i in range(_MAX_DIGITS + 1)])
 _U = np.uint64
 _MIXER = _U(0x9E3779B97F4A7C15)
-_SIXES, _THREES = _U(0x0606060606060606), _U(0x3030303030303030)
-_UPPER_HALVES, _LOWER_HALVES = _U(0xF0F0F0F0F0F0F0F0), _U(0x0F0F0F0F0F0F0F0F)
-_EVERY_SECOND, _EVERY_FOURTH = _U(0x00FF00FF00FF00FF), _U(0x0000FFFF0000FFFF)
 
 _compiled = njit(nogil=True, cache=True)
 
 
 @_compiled
-def _digits(text: Pointer, at: Whole, value: Whole) -> tuple[Whole, Whole]:
-    """Append the decimal digits at `at` to `value`; returns it and the position after them.
-
-    One at a time: the processor guesses the length and runs ahead, which eight at a time by masks does not allow.
-    """
-    digit = np.uint8(text[at] - _ZERO)
-    while digit <= _NINE:
-        value = value * 10 + digit
-        at += 1
-        digit = np.uint8(text[at] - _ZERO)
-    return value, at
-
-
-@_compiled
-def _are_digits(eight: np.uint64) -> bool:
-    """Whether all eight bytes are digits: each has 3 in its upper half, and still when six is added."""
-    return bool((eight & (eight + _SIXES) & _UPPER_HALVES) == _THREES)
-
-
-@_compiled
-def _eight_digits(eight: np.uint64) -> np.uint64:
-    """The number that eight digits spell, the first in the lowest byte: pairs, then fours, then all are joined."""
-    pairs = (eight & _LOWER_HALVES) * _U(10 * 2**8 + 1) >> _U(8)
-    fours = (pairs & _EVERY_SECOND) * _U(100 * 2**16 + 1) >> _U(16)
-    return (fours & _EVERY_FOURTH) * _U(10_000 * 2**32 + 1) >> _U(32)
-
-
-@_compiled
-def _time(text: Pointer, at: Whole) -> Whole:
-    """The integer of 19 digits at `at`, as times in nanoseconds are, or -1: their length is known, so eight at a time."""
-    high, low = eight_bytes(text, at), eight_bytes(text, at + 8)
-    if not (_are_digits(high) and _are_digits(low)):
-        return -1
-    value: Whole = np.int64(_eight_digits(high)) * 100_000_000 + np.int64(_eight_digits(low))
-    for i in range(16, _TIME_WIDTH):
-        digit = np.uint8(text[at + i] - _ZERO)
-        if digit > _NINE:
-            return -1
-        value = value * 10 + digit
-    return value
-
-
-@_compiled
 def _int(text: Pointer, size: int, at: int, limit: int) -> tuple[Whole, Whole]:
     """An integer, `NULL_INT` where the field is empty, and the position after it, `_UNSURE` where it is not plain."""
-    if at + _TIME_WIDTH < size and text[at + _TIME_WIDTH] == _COMMA:
-        value = _time(text, at)
+    if at + digits.MAX_DIGITS < size and text[at + digits.MAX_DIGITS] == _COMMA:
+        value = digits.nineteen_digits(text, at)
         if 0 <= value <= limit:
-            return value, at + _TIME_WIDTH
-    value, end = _digits(text, at, np.int64(0))
+            return value, at + digits.MAX_DIGITS
+    value, end = digits.digits(text, at, np.int64(0))
     if end == at:
         return NULL_INT, end
-    if end - at > _MAX_DIGITS or value < 0 or value > limit:
+    if end - at > digits.MAX_DIGITS or value < 0 or value > limit:
         return NULL_INT, _UNSURE
     return value, end
 
@@ -98,22 +51,12 @@ def _int(text: Pointer, size: int, at: int, limit: int) -> tuple[Whole, Whole]:
 @_compiled
 def _float(text: Pointer, at: Whole) -> tuple[float, Whole]:
     """A decimal number, NaN where the field is empty, and the position after it, `_UNSURE` where it is not plain."""
-    mantissa, end = _digits(text, at, np.int64(0))
-    digits = end - at
-    decimals = 0
-    if text[end] == _POINT:
-        point = end + 1
-        mantissa, end = _digits(text, point, mantissa)
-        decimals = end - point
-        digits += decimals
-        if digits == 0:
-            return np.nan, _UNSURE
-    if digits == 0:
+    mantissa, wholes, decimals, end = digits.mantissa(text, at)
+    if end == at:
         return np.nan, end
-    if digits > _MAX_DIGITS or mantissa < 0 or mantissa > _MAX_EXACT:
-        return np.nan, _UNSURE
-    # Both operands are exact in binary, so the quotient is the nearest double, as a correct strtod gives.
-    return mantissa / _POWERS[decimals], end
+    count = wholes + decimals
+    value = digits.nearest(mantissa, -decimals) if 0 < count <= digits.MAX_DIGITS else -1.0
+    return value, end if value >= 0 else _UNSURE
 
 
 @_compiled

@@ -11,20 +11,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from tapewatch.feeds.kernels.digits import MINUS, decimal, whole
+from tapewatch.feeds.kernels.json_text import skip_object, skip_space
 from tapewatch.feeds.kernels.pointers import Pointer, Whole, pointer_to
 from tapewatch.feeds.stream.decode import fields as sp
 from tapewatch.feeds.stream.decode.rows import BAR, NULL_INT, TRADE
-from tapewatch.feeds.stream.decode.tokens import (
-    code_list,
-    decimal,
-    nanoseconds,
-    plain_text,
-    short_name,
-    skip_any,
-    skip_object,
-    skip_space,
-    whole,
-)
+from tapewatch.feeds.stream.decode.tokens import code_list, nanoseconds, plain_text, short_name, skip_any
 from tapewatch.market.compiled import njit
 
 Ints = npt.NDArray[np.int64]
@@ -37,7 +29,7 @@ Pointers = tuple[Any, ...]
 #: NULs after the last frame, so that no look ahead leaves the text.
 PADDING: Final = 16
 _QUOTE, _COLON, _COMMA, _LEFT_BRACE, _RIGHT_BRACE, _LEFT_BRACKET, _RIGHT_BRACKET = 34, 58, 44, 123, 125, 91, 93
-_LOWER_T, _LOWER_F, _MINUS = 116, 102, 45
+_LOWER_T, _LOWER_F = 116, 102
 _U = np.uint64
 _EV = _U(int.from_bytes(b"ev", "big"))
 _MIXER, _KEY_SHIFT, _KEY_MASK = _U(sp.KEY_MIXER), _U(64 - sp.KEY_BITS), 2**sp.KEY_BITS - 1
@@ -187,7 +179,7 @@ def _event(  # noqa: PLR0911 - each return is a way not to be plain
         elif action in (sp.DECIMAL, sp.TRADED, sp.SKIP_NUMBER):
             is_quoted = text[at] == _QUOTE and action != sp.SKIP_NUMBER
             at += is_quoted
-            is_negative = text[at] == _MINUS and action != sp.DECIMAL
+            is_negative = text[at] == MINUS and action != sp.DECIMAL
             value, at = decimal(text, at + is_negative)
             if value < 0 or (is_quoted and text[at] != _QUOTE):
                 return np.int64(0)
@@ -198,7 +190,7 @@ def _event(  # noqa: PLR0911 - each return is a way not to be plain
                 floats[float_base + slot * rows] = value
                 decided |= 1 << slot
         elif action == sp.SIGNED:
-            is_negative = text[at] == _MINUS
+            is_negative = text[at] == MINUS
             value, at = decimal(text, at + is_negative)
             if value < 0 or (is_negative and value == 0):
                 return np.int64(0)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tapewatch.feeds.kernels.pointers import pointer_to
 from tapewatch.feeds.stream.decode import messages as sm
 from tapewatch.feeds.stream.decode.decoder import Frame, FrameDecoder, StreamBatch
-from tapewatch.feeds.stream.decode.tokens import decimal, skip_any
+from tapewatch.feeds.stream.decode.tokens import skip_any
 from tapewatch.market.instruments import Market
 from tapewatch.market.live_tables import STREAMED
 from tests.support.stream_events import EVENTS
@@ -244,33 +244,6 @@ def test_many_symbols_outgrow_the_first_table() -> None:
     for _ in range(2):
         assert decoder.decode(frames).trades["symbol"].cast(pl.String).to_list() == symbols
     assert (decoder.quick_frames, decoder.careful_frames) == (100, 100)
-
-
-@numba.njit
-def _read_decimal(source: npt.NDArray[np.uint8]) -> float:
-    value, _ = decimal(pointer_to(source), 0)
-    return float(value)
-
-
-@settings(max_examples=2000, deadline=None)
-@given(
-    st.one_of(
-        st.floats(0, 1e15).map(repr),
-        st.tuples(st.floats(0, 1e9), st.floats(0, 1e9)).map(lambda pair: repr(pair[0] + pair[1])),
-        st.decimals(0, 10**17, allow_nan=False, places=2).map(str),
-        st.integers(2**53, 2**64).map(lambda i: f"{i // 1000}.{i % 1000:03d}"),
-        # Halfway between two doubles, or nearly.
-        st.integers(2**52, 2**53 - 1).map(lambda i: f"{i // 2}.{'25' if i % 2 else '75'}"),
-    )
-)
-def test_numbers_are_read_to_the_nearest_double_or_left(text: str) -> None:
-    value = _read_decimal(np.frombuffer(text.encode() + bytes(8), np.uint8))
-    assert value in (float(text), -1.0)
-
-
-def test_sums_of_decimals_are_not_left() -> None:
-    for text in ("1463.9457029999999", "9696.623867999999", "0.30000000000000004", "731.9728515000001"):
-        assert _read_decimal(np.frombuffer(text.encode() + bytes(8), np.uint8)) == float(text)
 
 
 @numba.njit
