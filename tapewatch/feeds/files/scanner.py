@@ -1,7 +1,7 @@
-"""A compiled scanner of plain CSV lines: numbers and short texts straight into columns, one pass, without the GIL.
+"""A compiled scanner of plain CSV lines: numbers and short texts straight into columns, in one pass, without the GIL.
 
-It takes the lines it is sure of and names the others (signs, exponents, escapes, wrong field counts, long mantissas, bytes
-beyond ASCII), which the careful path reads.
+It parses the common form and reports the lines that need the careful parser (signs, exponents, escapes, wrong field counts,
+bytes beyond ASCII).
 """
 
 import numpy as np
@@ -11,13 +11,13 @@ from tapewatch.feeds.kernels import digits
 from tapewatch.feeds.kernels.pointers import Pointer, Whole, pointer_to
 from tapewatch.market.compiled import njit
 
-#: How a field is read. SKIP ignores it; SMALL is an integer of up to 32 bits; WORD takes few distinct texts as codes; TEXT
+#: How a field is read. SKIP ignores it; SMALL is an integer of up to 32 bits; WORD stores few distinct texts as codes; TEXT
 #: copies bytes.
 SKIP, INT, SMALL, FLOAT, WORD, TEXT = range(6)
 NULL_INT = int(np.iinfo(np.int64).min)
 NULL_SMALL = int(np.iinfo(np.int32).min)
 NULL_WORD = 0
-#: Distinct texts a column may have in one round; a round ends early where they would not fit.
+#: Distinct texts per column and round; a round ends early if there are more.
 MAX_WORDS = 8192
 _SLOT_BITS = 15
 WORD_SLOTS = 2**_SLOT_BITS
@@ -61,8 +61,8 @@ def _float(text: Pointer, at: Whole) -> tuple[float, Whole]:
 
 @_compiled
 def _field(text: Pointer, at: int) -> tuple[int, int, int, np.uint64]:
-    """Start and end of a text field at `at`, the position of its terminator, `_UNSURE` where it is not plain, and its
-    last eight bytes as one number."""
+    """Start and end of the text field at `at`, the position of its terminator (`_UNSURE` where the field is not plain), and
+    its last eight bytes as one number."""
     key = _U(0)
     if text[at] == _QUOTE:
         end = at + 1
@@ -83,7 +83,7 @@ def _field(text: Pointer, at: int) -> tuple[int, int, int, np.uint64]:
 
 @_compiled
 def _is_word(text: Pointer, start: int, width: int, key: np.uint64, its_key: np.uint64, begin: int, end: int) -> bool:
-    """Whether a word is the one from `begin` to `end`. Up to eight bytes the key tells."""
+    """Whether a word is the one from `begin` to `end`; the key decides for up to eight bytes."""
     if key != its_key or end - begin != width:
         return False
     if width > _KEY_BYTES:
@@ -105,7 +105,7 @@ def _word(
     seen: Pointer,
     slot: int,
 ) -> Whole:
-    """Code of the word in its column's table, entering it where new; -1 where the table is full."""
+    """Code of the word in its column's table, which gets it if it is new; -1 where the table is full."""
     width = end - start
     entries, places = slot * MAX_WORDS, slot * WORD_SLOTS
     code = seen[2 * slot + 1]
@@ -169,9 +169,9 @@ def scan(
         tables, keys, bounds, seen: by WORD column: hash table, key by code, start and end in `source` by code, and the
             codes last entered and last seen; all zero at first.
         offsets, copies: by TEXT column: Arrow offsets (rows + 1) and bytes.
-        nulls: by column: how many empty fields were seen, a bound from above.
+        nulls: by column: an upper bound on the number of empty fields.
         lines: (rows) line of each row, from 0 at `at`.
-        unsure: (lines, 3) line, start, end of the lines left to the careful path.
+        unsure: (lines, 3) line, start, end of the lines left to the careful parser.
 
     Returns:
         rows read, unsure lines, lines passed, position reached.

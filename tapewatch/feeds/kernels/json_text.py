@@ -22,7 +22,7 @@ def skip_space(text: Pointer, at: Whole) -> Whole:
 
 @_compiled
 def skip_object(text: Pointer, at: Whole) -> Whole:
-    """The position after the object that opens at `at`, 0 where the text ends in it. Whether it is sound is not looked at."""
+    """The position after the object that opens at `at`, 0 where a NUL comes first; does not check that the object is valid."""
     depth, is_text = 0, False
     while text[at] != 0:
         byte = text[at]

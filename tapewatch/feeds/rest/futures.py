@@ -1,7 +1,7 @@
-"""Futures on REST: addresses, fields and units of their own, the same tables in the end.
+"""Futures on REST, which have addresses, fields and units of their own.
 
-The vendor moved them there from `/futures/vX/…`, which the official client still names and which is asked where v1 is not
-known. It documents nanoseconds on one page and milliseconds on another: the magnitude decides.
+The vendor moved them from `/futures/vX/…`, which the official client still uses and which is the fallback, to
+`/futures/v1/…`. It documents nanoseconds on one page and milliseconds on another, so the unit is inferred by magnitude.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,14 +15,15 @@ from tapewatch.feeds.rest.decode import ColumnsDecoder
 from tapewatch.feeds.rest.messages import FuturesBarRow, FuturesQuoteRow, FuturesTradeRow
 from tapewatch.feeds.rest.pages import Request
 from tapewatch.feeds.rest.transport import ask_path
-from tapewatch.market.tables import F64, I8, I16, I64, SYMBOL, TEXT, TIME
+from tapewatch.market.schema import Table
+from tapewatch.market.tables import F64, I64, QUOTES, TIME, TRADES
 
 #: From 1973 to 2255, in nanoseconds for each unit that the vendor may mean.
 _EARLIEST, _LATEST = 10**17, 9 * 10**18
 _UNITS: Final = (1, 1_000, 1_000_000)
-#: One below that of the other markets.
+#: One less than in the other markets.
 _LARGEST_PAGE: Final = 49_999
-#: Rows name no exchange: the contract has one.
+#: Rows name no exchange, because each contract trades on one.
 _NO_EXCHANGE: Final = 0
 
 
@@ -48,8 +49,8 @@ def bars_request(symbol: str, start: int, end: int, label: str, limit: int) -> R
 def _request(
     table: str, ask: Callable[..., Any], symbol: str, label: str, limit: int, asked: Mapping[str, str]
 ) -> Request:
-    """A question to `/futures/v1/{table}/{symbol}`, or else to where the official client asks it; the vendor may leave out
-    `results` where there are none."""
+    """A request to `/futures/v1/{table}/{symbol}`, or else to the official client's address; an answer without rows may lack
+    `results`."""
     ticker, size = quote(symbol, safe=":"), min(limit, _LARGEST_PAGE)
     path = f"/futures/v1/{table}/{ticker}"
     fields = {name.replace("_gte", ".gte").replace("_lt", ".lt"): value for name, value in asked.items()}
@@ -64,7 +65,7 @@ def _request(
 
 
 def bar_columns(rows: Sequence[FuturesBarRow]) -> pl.DataFrame:
-    """The columns of DELIVERED_BARS but the symbol; vwap is null: the dollar volume counts contracts times their multiplier."""
+    """The columns of DELIVERED_BARS without the symbol; vwap is null, as the dollar volume includes the contract's multiplier."""
     counts = [row.transaction_count if row.transactions is None else row.transactions for row in rows]
     return pl.DataFrame(
         [
@@ -78,52 +79,40 @@ def bar_columns(rows: Sequence[FuturesBarRow]) -> pl.DataFrame:
 
 
 def trade_columns(rows: Sequence[FuturesTradeRow]) -> pl.DataFrame:
-    """The columns of TRADES but the symbol; `sequence_number` is null where the vendor states none."""
-    times = _times("time", [row.timestamp for row in rows])
-    frame = pl.DataFrame(
-        [
-            times,
-            times.alias("participant_time"),
-            pl.Series("sequence_number", [row.sequence_number for row in rows], I64),
-            pl.Series("price", [row.price for row in rows], F64),
-            pl.Series("size", [row.size for row in rows], F64),
-        ]
-    )
-    return frame.with_columns(
-        pl.lit(_NO_EXCHANGE, I16).alias("exchange"),
-        pl.lit("", SYMBOL).alias("conditions"),
-        pl.lit(None, TEXT).alias("id"),
-        pl.lit(None, I8).alias("correction"),
-        pl.lit(None, I16).alias("trf_id"),
-        pl.lit(None, TIME).alias("trf_time"),
-        pl.lit(None, I8).alias("tape"),
-    )
+    """The columns of TRADES without the symbol; `sequence_number` is null where the vendor gives none."""
+    return _tick_columns(rows, ("price", "size"), TRADES, exchange=_NO_EXCHANGE, conditions="")
 
 
 def quote_columns(rows: Sequence[FuturesQuoteRow]) -> pl.DataFrame:
-    """The columns of QUOTES but the symbol; an absent side has price 0."""
-    times = _times("time", [row.timestamp for row in rows])
+    """The columns of QUOTES without the symbol; an absent side has price 0."""
     sides = ("bid_price", "ask_price", "bid_size", "ask_size")
-    frame = pl.DataFrame(
-        [
-            times,
-            times.alias("participant_time"),
-            pl.Series("sequence_number", [row.sequence_number for row in rows], I64),
-            *(pl.Series(name, [getattr(row, name) for row in rows], F64) for name in sides),
-        ]
-    )
-    return frame.with_columns(
-        pl.lit(None, I16).alias("bid_exchange"),
-        pl.lit(None, I16).alias("ask_exchange"),
-        pl.lit("", SYMBOL).alias("conditions"),
-        pl.lit("", SYMBOL).alias("indicators"),
-        pl.lit(None, TIME).alias("trf_time"),
-        pl.lit(None, I8).alias("tape"),
-    )
+    return _tick_columns(rows, sides, QUOTES, conditions="", indicators="")
+
+
+def _tick_columns(
+    rows: Sequence[FuturesTradeRow] | Sequence[FuturesQuoteRow],
+    values: tuple[str, ...],
+    table: Table,
+    **constants: int | str,
+) -> pl.DataFrame:
+    """The table's columns without the symbol; those that futures lack are null or one of the `constants`."""
+    times = _times("time", [row.timestamp for row in rows])
+    sent = [
+        times,
+        times.alias("participant_time"),
+        pl.Series("sequence_number", [row.sequence_number for row in rows], I64),
+        *(pl.Series(name, [getattr(row, name) for row in rows], F64) for name in values),
+    ]
+    lacking = [
+        pl.lit(constants.get(column.name), column.dtype).alias(column.name)
+        for column in table.columns
+        if column.name not in ("symbol", *(series.name for series in sent))
+    ]
+    return pl.DataFrame(sent).with_columns(lacking)
 
 
 def _times(name: str, stamps: Sequence[int]) -> pl.Series:
-    """Times of any unit as nanoseconds; null where they fit none."""
+    """Times in any of the units as nanoseconds; null where they fit none."""
     ns = pl.Series(name, [None], I64).new_from_index(0, len(stamps))
     values = pl.Series(name, stamps, I64)
     for unit in _UNITS:

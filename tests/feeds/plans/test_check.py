@@ -106,7 +106,7 @@ def test_every_spelling_of_the_vendor_is_none():
 
 def test_an_address_that_cannot_work_is_a_fault():
     (fault,) = row("advanced", ws_urls={Market.STOCKS: "https://socket.polygon.io"}).faults
-    assert fault.startswith("POLYGON_WS_URL_STOCKS is no WebSocket address")
+    assert fault.startswith("POLYGON_WS_URL_STOCKS is not a WebSocket address")
     (fault,) = row("advanced", ws_url="socket.polygon.io").faults
     assert fault.startswith("POLYGON_WS_URL is no")
     (fault,) = row("basic", ws_urls={Market.STOCKS: "wss://socket.polygon.io"}).faults

@@ -81,13 +81,13 @@ PAGE_FAULTS = [
     (changed(results={"price": 1}), "bad JSON"),
     (changed(status="ERROR", error="something broke"), r"its status is 'ERROR' \(something broke\)"),
     (without("status"), "its status is ''"),
-    (changed(ticker="MSFT"), "it holds results for MSFT where AAPL was asked for"),
+    (changed(ticker="MSFT"), "it holds results for MSFT, and AAPL was requested"),
     (
         changed(next_url="http://192.0.2.7/v3/trades/AAPL?cursor=x"),
         r"its next_url points to another host, 192\.0\.2\.7",
     ),
     (changed(next_url="http://127.0.0.1:1/v3/trades/AAPL?cursor=x"), r"another host, 127\.0\.0\.1:1"),
-    (changed(next_url="http://[/v3/trades"), "its next_url is no address"),
+    (changed(next_url="http://[/v3/trades"), "its next_url is not an address"),
 ]
 
 

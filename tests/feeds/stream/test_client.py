@@ -167,7 +167,7 @@ def test_a_half_open_connection_is_noticed_and_replaced() -> None:
     policy = replace(QUICK, ping_timeout_s=0.6, close_timeout_s=0.2)
     with serving(ScriptedStream(script=_goes_deaf)) as server, running(server.url, ["T.*"], policy) as run:
         run.until(lambda: len(run.markers("connected")) >= 2)
-        assert run.markers("disconnected")[0].detail == "no sign of life for 0.6 s"
+        assert run.markers("disconnected")[0].detail == "no answer to a ping within 0.6 s"
 
 
 def test_refused_channels_are_told_and_the_others_go_on() -> None:

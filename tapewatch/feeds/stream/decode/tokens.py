@@ -1,7 +1,6 @@
-"""Compiled readers of the tokens of JSON, as far as they are plain: numbers without signs, texts without escapes.
+"""Compiled readers of the plain tokens of JSON: unsigned numbers, texts without escapes.
 
-What they are not sure of they leave: a negative number or position says so. Every text they read ends in a NUL, at which
-each of them stops.
+For any other token they return a negative number or position. Every text must end in a NUL, at which they stop.
 """
 
 import numpy as np
@@ -84,7 +83,7 @@ def nanoseconds(value: Whole) -> Whole:
 
 @_compiled
 def _skip_plain(text: Pointer, at: Whole) -> Whole:
-    """The position after a text, a number, true, false or null; 0 where it is none or not plain."""
+    """The position after a text, a number, true, false or null; 0 where it is not plain."""
     if text[at] == _QUOTE:
         end, _ = plain_text(text, at + 1)
         return end + 1 if end >= 0 else np.int64(0)
@@ -113,8 +112,8 @@ def _skip_key(text: Pointer, at: Whole) -> Whole:
 
 @_compiled
 def skip_any(text: Pointer, at: Whole) -> Whole:
-    """The position after a value of plain ones, lists and objects up to `_DEEPEST` deep; 0 where it is none."""
-    # One bit for each list or object that is open, the innermost lowest: 1 is an object.
+    """The position after a value of plain tokens, nested up to `_DEEPEST` deep; 0 where it is not one."""
+    # One bit per open list (0) or object (1), the innermost lowest.
     depth, kinds = 0, np.int64(0)
     while True:
         if text[at] in (_LEFT_BRACE, _LEFT_BRACKET):
