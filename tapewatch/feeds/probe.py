@@ -50,7 +50,7 @@ def probe(source: RestSource, symbols: Mapping[Market, Sequence[str]], *, today:
     Requests only tables that the plan grants, and only bars from a plan that counts calls. If the plan has stock trades,
     compares the vendor's update rules with those that bars are built by.
     """
-    status = _tried("server and key", partial(_status, source))
+    status = _tried("server and key", lambda: f"{len(source.reference.market_status())} markets and exchanges report")
     yield status
     if not status.is_ok:
         return
@@ -86,10 +86,6 @@ def _tried(what: str, ask: Callable[[], str]) -> ProbeRow:
     except (SourceError, OSError) as error:
         detail, is_ok = str(error), False
     return ProbeRow(what, is_ok, detail, time.perf_counter() - start)
-
-
-def _status(source: RestSource) -> str:
-    return f"{len(source.reference.market_status())} markets and exchanges report"
 
 
 def _rules(source: RestSource) -> str:

@@ -77,7 +77,8 @@ class RestRanges:
         """After the plan's delay; from the next day on if the plan shows finished days only."""
         recency = self._plans[partition.market].plan.recency
         if recency is Recency.END_OF_DAY:
-            return _midnight(partition) + _SETTLES_NS
+            zone = NEW_YORK if partition.market not in (Market.CRYPTO, Market.FOREX) else dt.UTC
+            return _next_day(partition, dt.time(), zone) + _SETTLES_NS
         return end + int(recency.delay.total_seconds()) * NS_PER_SECOND + _SETTLES_NS
 
     def between(self, tape: TapeTable, partition: Partition, symbols: Sequence[str], start: int, end: int) -> Rows:
@@ -108,8 +109,7 @@ class FlatFileRanges:
 
     def ready_at(self, partition: Partition, end: int) -> int:  # noqa: ARG002
         """Late in the next morning, New York time."""
-        morning = dt.datetime.combine(partition.date + dt.timedelta(days=1), _FILES_READY, NEW_YORK)
-        return int(morning.timestamp()) * NS_PER_SECOND
+        return _next_day(partition, _FILES_READY, NEW_YORK)
 
     def between(self, tape: TapeTable, partition: Partition, symbols: Sequence[str], start: int, end: int) -> Rows:
         """Read from the day's file, once for all symbols."""
@@ -120,7 +120,6 @@ class FlatFileRanges:
                 yield str(symbol), rows
 
 
-def _midnight(partition: Partition) -> int:
-    zone = NEW_YORK if partition.market not in (Market.CRYPTO, Market.FOREX) else dt.UTC
-    after = dt.datetime.combine(partition.date + dt.timedelta(days=1), dt.time(), zone)
+def _next_day(partition: Partition, time: dt.time, zone: dt.tzinfo) -> int:
+    after = dt.datetime.combine(partition.date + dt.timedelta(days=1), time, zone)
     return int(after.timestamp()) * NS_PER_SECOND

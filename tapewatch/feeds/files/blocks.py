@@ -3,7 +3,7 @@
 import mmap
 import queue
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import closing, suppress
 from typing import Any
 
@@ -113,10 +113,3 @@ def _filled(stream: Any, path: str) -> Generator[int, memoryview, None]:
         raise SourceError(
             f"{path} {kind}, at byte {stream.tell():,} ({unpacked + size:,} unpacked); fetch the file again"
         ) from error
-
-
-def prepend(first: memoryview, blocks: Iterator[memoryview]) -> Iterator[memoryview]:
-    """`first`, unless it is empty, before the other blocks."""
-    if first:
-        yield first
-    yield from blocks

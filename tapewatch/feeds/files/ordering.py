@@ -194,7 +194,6 @@ def _as_plain_batches(
 
 
 def _numbered(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """Number each symbol's rows from 1."""
     last, so_far = "", 0
     for frame in frames:
         runs = frame["symbol"].rle().struct.unnest()

@@ -77,7 +77,6 @@ def _text(line: bytes) -> str:
 
 
 def _text_schema(binding: Binding) -> pl.Schema:
-    """The schema with categories as text."""
     return pl.Schema(
         {name: pl.String() if dtype == pl.Categorical() else dtype for name, dtype in binding.parse_schema.items()}
     )

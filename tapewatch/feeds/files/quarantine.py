@@ -69,10 +69,7 @@ class Screen:
 
 def refuse(source: str, bad: Iterable[BadLine | tuple[int, str, str]]) -> pl.DataFrame:
     """Bad lines as the `quarantine` table."""
-    lines = list(bad)
-    return pl.DataFrame(
-        [(source, line, reason, raw) for line, reason, raw in lines], schema=QUARANTINE.schema, orient="row"
-    )
+    return pl.DataFrame([(source, *line) for line in bad], schema=QUARANTINE.schema, orient="row")
 
 
 def _rules(binding: Binding, bounds: Bounds) -> Iterator[_Rule]:

@@ -7,12 +7,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from tapewatch.feeds.files.blocks import BLOCK_BYTES, prepend, read_blocks
+from tapewatch.feeds.files.blocks import BLOCK_BYTES, read_blocks
 from tapewatch.feeds.files.columns import LINE
 from tapewatch.feeds.files.layouts import Layout, bind
 from tapewatch.feeds.files.ordering import MEMORY_BYTES, Conflict, Spool
@@ -72,7 +73,8 @@ class FileReader:
             binding = bind(self.layout, [name.strip() for name in names], path)
             screen = Screen(binding, self.bounds, path)
             line = 1 + _HEADER_LINES
-            for judged in _in_parallel(partial(self._judge, screen), prepend(first[len(header) + 1 :], blocks)):
+            rest = first[len(header) + 1 :]
+            for judged in _in_parallel(partial(self._judge, screen), chain([rest] if rest else [], blocks)):
                 load.source_rows += judged.accepted.height + judged.refused.height
                 if judged.refused.height:
                     load.quarantined.append(judged.refused.with_columns(pl.col(LINE) + line))
@@ -125,12 +127,9 @@ class FileReader:
                 count = bytes(block).count(b"\n")
                 here = wanted[(wanted >= line) & (wanted < line + count)]
                 texts = line_texts(block, line, here) if here.size else []
-                bad += [
-                    BadLine(
-                        int(n), f"{key}: replaced by line {kept[n]}, which has the same key and other content", text
-                    )
-                    for n, text in zip(here.tolist(), texts, strict=True)
-                ]
+                for number, text in zip(here.tolist(), texts, strict=True):
+                    reason = f"{key}: replaced by line {kept[number]}, which has the same key and other content"
+                    bad.append(BadLine(number, reason, text))
                 line += count
         return refuse(path, bad)
 

@@ -82,9 +82,10 @@ def _field(text: Pointer, at: int) -> tuple[int, int, int, np.uint64]:
 
 
 @_compiled
-def _is_word(text: Pointer, start: int, width: int, key: np.uint64, its_key: np.uint64, begin: int, end: int) -> bool:
-    """Whether a word is the one from `begin` to `end`; the key decides for up to eight bytes."""
-    if key != its_key or end - begin != width:
+def _is_word(text: Pointer, start: int, width: int, key: np.uint64, keys: Pointer, bounds: Pointer, entry: int) -> bool:
+    """Whether a word is that of a table's entry; the key decides for up to eight bytes."""
+    begin = bounds[2 * entry]
+    if key != keys[entry] or bounds[2 * entry + 1] - begin != width:
         return False
     if width > _KEY_BYTES:
         for i in range(width - _KEY_BYTES):
@@ -95,36 +96,19 @@ def _is_word(text: Pointer, start: int, width: int, key: np.uint64, its_key: np.
 
 @_compiled
 def _word(
-    text: Pointer,
-    start: int,
-    end: int,
-    key: np.uint64,
-    table: Pointer,
-    keys: Pointer,
-    bounds: Pointer,
-    seen: Pointer,
-    slot: int,
-) -> Whole:
+    text: Pointer, start: int, end: int, key: np.uint64,
+    table: Pointer, keys: Pointer, bounds: Pointer, seen: Pointer, slot: int,
+) -> Whole:  # fmt: skip
     """Code of the word in its column's table, which gets it if it is new; -1 where the table is full."""
     width = end - start
     entries, places = slot * MAX_WORDS, slot * WORD_SLOTS
     code = seen[2 * slot + 1]
-    if _is_word(
-        text, start, width, key, keys[entries + code], bounds[2 * (entries + code)], bounds[2 * (entries + code) + 1]
-    ):
+    if _is_word(text, start, width, key, keys, bounds, entries + code):
         return code
     place: Whole = np.int64((key * _MIXER) >> _U(64 - _SLOT_BITS))
     while table[places + place] != 0:
         code = int(table[places + place])
-        if _is_word(
-            text,
-            start,
-            width,
-            key,
-            keys[entries + code],
-            bounds[2 * (entries + code)],
-            bounds[2 * (entries + code) + 1],
-        ):
+        if _is_word(text, start, width, key, keys, bounds, entries + code):
             seen[2 * slot + 1] = code
             return code
         place = (place + 1) & (WORD_SLOTS - 1)

@@ -38,7 +38,6 @@ class FlatFileSource:
 
     Args:
         root: the parent of the markets' folders: a path, `s3://flatfiles`, `memory://…`.
-        storage_options: passed to fsspec.
         clock: the present, int64 ns UTC; later rows are refused.
         block_bytes, memory_bytes: text per block, and parsed rows in memory before the rest goes to a temporary folder.
     """
@@ -171,7 +170,6 @@ def _day_bars_of(market: Market) -> Layout:
 
 
 def _merged(reader: FileReader, paths: list[str], load: Load) -> Iterator[pl.DataFrame]:
-    """Small files as one sorted frame."""
     frames = [frame for path in paths for frame in reader.frames(path, load)]
     if frames:
         yield pl.concat(frames).sort(reader.layout.table.sort)

@@ -1,6 +1,7 @@
 """Converts rows of the REST API, as structs or scanned numbers, to typed columns."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 import numpy as np
@@ -43,38 +44,40 @@ def trade_columns(rows: Sequence[TradeRow]) -> pl.DataFrame:
     return pl.DataFrame(
         [
             *_tape_times(rows),
-            pl.Series("sequence_number", [r.sequence_number for r in rows], I64),
-            pl.Series("price", [r.price for r in rows], F64),
-            pl.Series("size", [r.size for r in rows], F64),
-            pl.Series("exchange", [r.exchange for r in rows], I16),
+            *same_columns(rows, sequence_number=I64, price=F64, size=F64, exchange=I16),
             _codes("conditions", [r.conditions for r in rows]),
-            pl.Series("id", [r.id for r in rows], TEXT),
-            pl.Series("correction", [r.correction for r in rows], I8),
-            pl.Series("trf_id", [r.trf_id for r in rows], I16),
+            *same_columns(rows, id=TEXT, correction=I8, trf_id=I16),
             _times("trf_time", pl.Series([r.trf_timestamp for r in rows], dtype=I64)),
-            pl.Series("tape", [r.tape for r in rows], I8),
+            *same_columns(rows, tape=I8),
         ]
     )
 
 
 def quote_columns(rows: Sequence[QuoteRow]) -> pl.DataFrame:
     """The columns of QUOTES without the symbol; an absent side has price 0; sizes are null where the vendor gives none."""
+    sides = {
+        "bid_price": F64,
+        "ask_price": F64,
+        "bid_size": F64,
+        "ask_size": F64,
+        "bid_exchange": I16,
+        "ask_exchange": I16,
+    }
     return pl.DataFrame(
         [
             *_tape_times(rows),
-            pl.Series("sequence_number", [r.sequence_number for r in rows], I64),
-            pl.Series("bid_price", [r.bid_price for r in rows], F64),
-            pl.Series("ask_price", [r.ask_price for r in rows], F64),
-            pl.Series("bid_size", [r.bid_size for r in rows], F64),
-            pl.Series("ask_size", [r.ask_size for r in rows], F64),
-            pl.Series("bid_exchange", [r.bid_exchange for r in rows], I16),
-            pl.Series("ask_exchange", [r.ask_exchange for r in rows], I16),
+            *same_columns(rows, sequence_number=I64, **sides),
             _codes("conditions", [r.conditions for r in rows]),
             _codes("indicators", [r.indicators for r in rows]),
             _times("trf_time", pl.Series([r.trf_timestamp for r in rows], dtype=I64)),
-            pl.Series("tape", [r.tape for r in rows], I8),
+            *same_columns(rows, tape=I8),
         ]
     )
+
+
+def same_columns(rows: Sequence[Any], **types: pl.DataType) -> Iterator[pl.Series]:
+    """The columns whose names are also the vendor's."""
+    return (pl.Series(name, list(map(attrgetter(name), rows)), dtype) for name, dtype in types.items())
 
 
 def _tape_times(rows: Sequence[TradeRow] | Sequence[QuoteRow]) -> tuple[pl.Series, pl.Series]:

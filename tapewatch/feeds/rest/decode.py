@@ -174,6 +174,5 @@ def _decoded(decoder: msgspec.json.Decoder[Envelope], body: bytes) -> Envelope:
 
 
 def _with_lines(frame: pl.DataFrame, lines: list[int] | None) -> pl.DataFrame:
-    """`frame` with the position of each row in its page."""
     positions = pl.int_range(1, frame.height + 1, eager=True) if lines is None else pl.Series(lines, dtype=I64)
     return frame.with_columns(positions.alias(LINE))

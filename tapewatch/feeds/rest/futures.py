@@ -5,12 +5,14 @@ The vendor moved them from `/futures/vX/…`, which the official client still us
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
 import polars as pl
 from polygon import RESTClient
 
+from tapewatch.feeds.rest.columns import same_columns
 from tapewatch.feeds.rest.decode import ColumnsDecoder
 from tapewatch.feeds.rest.messages import FuturesBarRow, FuturesQuoteRow, FuturesTradeRow
 from tapewatch.feeds.rest.pages import Request
@@ -27,22 +29,22 @@ _LARGEST_PAGE: Final = 49_999
 _NO_EXCHANGE: Final = 0
 
 
-def trades_request(symbol: str, start: int, end: int, label: str, limit: int) -> Request:
-    """The trades of a contract from `start` to before `end`, ns UTC, oldest first."""
+def _ticks_request(
+    table: str, list_ticks: Callable[..., Any], symbol: str, start: int, end: int, label: str, limit: int
+) -> Request:
+    """The `trades` or `quotes` of a contract from `start` to before `end`, ns UTC, oldest first."""
     asked = {"timestamp_gte": str(start), "timestamp_lt": str(end), "sort": "timestamp.asc"}
-    return _request("trades", RESTClient.list_futures_trades, symbol, label, limit, asked)
-
-
-def quotes_request(symbol: str, start: int, end: int, label: str, limit: int) -> Request:
-    """The quotes of a contract, as `trades_request`."""
-    asked = {"timestamp_gte": str(start), "timestamp_lt": str(end), "sort": "timestamp.asc"}
-    return _request("quotes", RESTClient.list_futures_quotes, symbol, label, limit, asked)
+    return _request(table, list_ticks, symbol, label, limit, asked)
 
 
 def bars_request(symbol: str, start: int, end: int, label: str, limit: int) -> Request:
     """The minute bars of a contract, as `trades_request`."""
-    window = {"window_start_gte": str(start), "window_start_lt": str(end), "sort": "window_start.asc"}
-    asked = {"resolution": "1min", **window}
+    asked = {
+        "resolution": "1min",
+        "window_start_gte": str(start),
+        "window_start_lt": str(end),
+        "sort": "window_start.asc",
+    }
     return _request("aggs", RESTClient.list_futures_aggregates, symbol, label, limit, asked)
 
 
@@ -70,8 +72,7 @@ def bar_columns(rows: Sequence[FuturesBarRow]) -> pl.DataFrame:
     return pl.DataFrame(
         [
             _times("time", [row.window_start for row in rows]),
-            *(pl.Series(name, [getattr(row, name) for row in rows], F64) for name in ("open", "high", "low", "close")),
-            pl.Series("volume", [row.volume for row in rows], F64),
+            *same_columns(rows, **dict.fromkeys(("open", "high", "low", "close", "volume"), F64)),
             pl.Series("vwap", [None] * len(rows), F64),
             pl.Series("transactions", counts, I64),
         ]
@@ -100,8 +101,7 @@ def _tick_columns(
     sent = [
         times,
         times.alias("participant_time"),
-        pl.Series("sequence_number", [row.sequence_number for row in rows], I64),
-        *(pl.Series(name, [getattr(row, name) for row in rows], F64) for name in values),
+        *same_columns(rows, sequence_number=I64, **dict.fromkeys(values, F64)),
     ]
     lacking = [
         pl.lit(constants.get(column.name), column.dtype).alias(column.name)
@@ -124,3 +124,6 @@ def _times(name: str, stamps: Sequence[int]) -> pl.Series:
 TRADES_DECODER: Final = ColumnsDecoder(FuturesTradeRow, trade_columns)
 QUOTES_DECODER: Final = ColumnsDecoder(FuturesQuoteRow, quote_columns)
 BARS_DECODER: Final = ColumnsDecoder(FuturesBarRow, bar_columns)
+
+trades_request: Final = partial(_ticks_request, "trades", RESTClient.list_futures_trades)
+quotes_request: Final = partial(_ticks_request, "quotes", RESTClient.list_futures_quotes)

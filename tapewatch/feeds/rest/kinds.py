@@ -101,12 +101,12 @@ def _bars_request(symbol: str, window: Window, limit: int) -> Request:
     )
 
 
-def _below(column: str, least: str, fault: pl.Expr) -> Rule:
+def _must_be(column: str, least: str, fault: pl.Expr) -> Rule:
     return fault, pl.format(f"{column} is {{}}; it must be {least}", pl.col(column))
 
 
 def _negative(*columns: str) -> tuple[Rule, ...]:
-    return tuple(_below(column, "0 or more", pl.col(column) < 0) for column in columns)
+    return tuple(_must_be(column, "0 or more", pl.col(column) < 0) for column in columns)
 
 
 def price_rules(kind: Kind, market: Market) -> tuple[Rule, ...]:
@@ -115,7 +115,7 @@ def price_rules(kind: Kind, market: Market) -> tuple[Rule, ...]:
     for name in (column.name for column in kind.table.columns if column.is_price):
         may_be_zero = kind.tape is TapeTable.QUOTES or name == "vwap"
         fault = is_no_side(name, market) if may_be_zero else is_no_price(name, market)
-        rules.append(_below(name, f"a {price_rule(market, may_be_empty=may_be_zero)}", fault))
+        rules.append(_must_be(name, f"a {price_rule(market, may_be_empty=may_be_zero)}", fault))
     return tuple(rules)
 
 

@@ -23,7 +23,6 @@ _SETTLED_AFTER_NS: Final = 60 * NS_PER_MINUTE
 class SymbolTape:
     """One symbol's rows; the counters have the meaning that they have in `Load`."""
 
-    symbol: str
     frame: pl.DataFrame
     source_rows: int = 0
     duplicates: int = 0
@@ -59,11 +58,11 @@ def fetch_symbol(
     """
     request = kind.request(symbol, window, page_limit)
     rules = (*time_rules(window, now), *price_rules(kind, market), *kind.rules, *number_rule(kind, market))
-    tape = SymbolTape(symbol, kind.table.empty())
+    tape = SymbolTape(kind.table.empty())
     frames, page = [], None
     for page in pager.pages(request, kind.decoder):
         tape.source_rows += page.decoded.source_rows
-        good, bad = _sift(request, page, rules)
+        good, bad = _split(request, page, rules)
         frames.append(good)
         tape.quarantined += [bad] if bad.height else []
     frame = pl.concat(frames)
@@ -79,7 +78,7 @@ def fetch_symbol(
     return tape
 
 
-def _sift(
+def _split(
     request: Request, page: NumberedPage[DecodedColumns], rules: tuple[Rule, ...]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The page's good rows as columns, and its bad ones as quarantine rows."""

@@ -119,7 +119,6 @@ class Subscriber:
     """Subscribes on one connection: sends one group after another and records the answers.
 
     Args:
-        wanted: the subscriptions.
         max_bytes: the approximate length of the longest message.
         stats: its `subscribed` and `refused_channels` are reset and updated.
         refuse: called with a message for each refusal.

@@ -59,7 +59,6 @@ class StreamClient:
 
     Args:
         url: the cluster's address, `wss://…/stocks`.
-        key: the vendor's key.
         subscriptions: in the vendor's spelling, `T.AAPL`, `AM.*`.
         queue: receives the frames, and markers for connection events.
         policy: timeouts and back-off.
@@ -206,7 +205,6 @@ class StreamClient:
         await self._await_status(connection, "auth_success")
 
     async def _await_status(self, connection: ClientConnection, wanted: str) -> None:
-        """Wait for the server to send the status `wanted`."""
         try:
             async with asyncio.timeout(self.policy.reply_timeout_s):
                 while True:

@@ -27,12 +27,12 @@ def _read_decimal(source: npt.NDArray[np.uint8]) -> float:
         st.integers(2**52, 2**53 - 1).map(lambda i: f"{i // 2}.{'25' if i % 2 else '75'}"),
     )
 )
-def test_numbers_are_read_to_the_nearest_double_or_left(text: str) -> None:
+def test_decimals_are_read_to_the_nearest_double_or_reported(text: str) -> None:
     value = _read_decimal(np.frombuffer(text.encode() + bytes(8), np.uint8))
     assert value in (float(text), -1.0)
 
 
-def test_sums_of_decimals_are_not_left() -> None:
+def test_sums_of_decimals_are_read() -> None:
     for text in ("1463.9457029999999", "9696.623867999999", "0.30000000000000004", "731.9728515000001"):
         assert _read_decimal(np.frombuffer(text.encode() + bytes(8), np.uint8)) == float(text)
 
@@ -58,7 +58,7 @@ def test_integers_are_read_as_far_as_64_bits_hold_them(number: int) -> None:
         assert _read_nineteen(text) == number
 
 
-def test_what_is_no_plain_integer_is_left() -> None:
+def test_other_forms_than_plain_integers_are_reported() -> None:
     for text in ("", "-1", "01", "1.0", "1e3", "1E3", "x"):
         assert _read_whole(np.frombuffer(text.encode() + bytes(24), np.uint8))[0] == -1
     assert _read_nineteen(np.frombuffer(b"1700000000x00000000" + bytes(24), np.uint8)) == -1

@@ -177,12 +177,9 @@ class CarefulReader:
     def _quote(self, event: sm.Quote | sm.CryptoQuote, received_ns: int, room: RowRoom, _found: Findings) -> None:
         prices = self._side("bp", event.bp), self._side("ap", event.ap)
         sizes = _size("bs", event.bs), _size("as", event.as_)
-        ints: tuple[int, ...]
         if isinstance(event, sm.CryptoQuote):
-            exchange = _or_null(event.x)
-            regular = self._codes.code("")
+            exchange, regular, symbol = _or_null(event.x), self._codes.code(""), event.pair
             numbers = (NULL_INT, exchange, exchange, regular, regular, NULL_INT, NULL_INT)
-            symbol = event.pair
         else:
             symbol = event.sym
             numbers = (

@@ -3,9 +3,9 @@
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
-_NS_PER_S: Final = 1_000_000_000
+from tapewatch.market.instruments import NS_PER_SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class Findings:
 
     def refuse(self, received_ns: int, line: int, reason: str, raw: bytes) -> None:
         """Add what could not be read, with its time of receipt."""
-        received = datetime.fromtimestamp(received_ns // _NS_PER_S, UTC)
-        source = f"{self.source} {received:%Y-%m-%dT%H:%M:%S}.{received_ns % _NS_PER_S:09d}Z"
+        received = datetime.fromtimestamp(received_ns // NS_PER_SECOND, UTC)
+        source = f"{self.source} {received:%Y-%m-%dT%H:%M:%S}.{received_ns % NS_PER_SECOND:09d}Z"
         # Databases do not store a NUL in a text.
         text = raw.decode(errors="backslashreplace").replace("\0", "\\x00")
         self.refused.append((source, line, reason, text))

@@ -44,9 +44,6 @@ class WordTable:
         self.bounds = np.zeros((2**_FIRST_BITS, 3), np.int64)
         self.letters = np.zeros(16 * 2**_FIRST_BITS, np.uint8)
 
-    def __len__(self) -> int:
-        return len(self._code_of_meaning)
-
     def code(self, spelling: str) -> int:
         """The code of a word, a new one for a new word.
 
