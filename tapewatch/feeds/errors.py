@@ -1,4 +1,4 @@
-"""What can go wrong between this platform and the vendor's REST API, and how a key is kept out of the telling."""
+"""Errors of the vendor's REST API, and removal of the key from messages."""
 
 import re
 from urllib.parse import quote
@@ -14,27 +14,27 @@ class RestError(SourceError):
 
 
 class RestAuthenticationError(RestError):
-    """The vendor does not know the key, or there is none to send."""
+    """The vendor does not accept the key, or no key is set."""
 
 
 class EntitlementError(RestError):
-    """The plan does not include what was asked for; the message names market, plan and setting. Never retried."""
+    """The plan does not include the requested data; the message names market, plan and setting. Never retried."""
 
 
 class NotInPlanError(EntitlementError):
-    """The plan has no such table of this market, on any day; other tables of it may be had."""
+    """The plan includes this table of the market for no day; it may include other tables."""
 
 
 class NotFoundError(RestError):
-    """The server knows no such address."""
+    """The server has no such address."""
 
 
 class PageError(RestError):
-    """A page is not what its status promises; taking it would lose rows without a word."""
+    """A page is incomplete or inconsistent; using it would lose rows silently."""
 
 
 class TransientError(RestError):
-    """A failure that may pass: retried until patience ends. `retry_after_s` is what the server asked for, if it did."""
+    """A temporary failure, retried as `Patience` allows. `retry_after_s` is the wait that the server asked for, if any."""
 
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -42,26 +42,26 @@ class TransientError(RestError):
 
 
 class RateLimitError(TransientError):
-    """The vendor answered 429 more often than patience allows."""
+    """The vendor answered 429 to every attempt."""
 
 
 class UnavailableError(TransientError):
-    """The vendor could not be reached, or answered with a server error, more often than patience allows."""
+    """The vendor could not be reached, or answered with a server error, at every attempt."""
 
 
 class CancelledError(RestError):
-    """Whoever asked has stopped listening."""
+    """The caller cancelled the request."""
 
 
 def mask_key(key: str | None) -> str:
-    """A key as it may be shown: its last two characters where it is long enough to spare them, else none."""
+    """A key for display: `…` and its last two characters, if it is long enough to hide the rest."""
     if not key:
         return "(not set)"
     return f"…{key[-_SHOWN_CHARACTERS:]}" if len(key) >= _LONG_ENOUGH_TO_SHOW_SOME else "…"
 
 
 def scrub(text: str, key: str) -> str:
-    """`text` without the key, in case a server echoes it, and without any `apiKey` parameter."""
+    """`text` without the key, which a server may echo, and without the value of any `apiKey` parameter."""
     text = re.sub(r"(?i)(api_?key=)[^&\s\"']+", r"\1***", text)
     for form in {key, quote(key, safe="")} - {""}:
         text = text.replace(form, "***")

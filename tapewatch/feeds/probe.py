@@ -1,6 +1,6 @@
-"""Asks the real endpoints what the plans should give: REST, the stream, the flat files. A row a question.
+"""Tests the real endpoints (REST, stream, flat files) against the configured plans, one result row per test.
 
-A key may hold one connection a cluster: the stream is asked only where no collector of this deployment has it.
+A key allows one connection per cluster, so callers probe a stream only while no collector of theirs is connected.
 """
 
 import datetime as dt
@@ -28,14 +28,14 @@ _PATIENCE_S: Final = 10.0
 _CROWDED: Final = "max_connections"
 _POLICY_VIOLATION: Final = 1008
 _SAME_RULES: Final = "the vendor's rules are those that bars are built by"
-# The library writes what it sends at DEBUG, the key too.
+# At DEBUG the library logs what it sends, including the key.
 _quiet_log = logging.getLogger(f"{__name__}.library")
 _quiet_log.setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeRow:
-    """One question put to a server or folder, and how it went; `is_odd` where the answer should be read."""
+    """One test and its result; `is_odd` marks a passed test whose detail the user should read."""
 
     what: str
     is_ok: bool
@@ -45,12 +45,12 @@ class ProbeRow:
 
 
 def probe(source: RestSource, symbols: Mapping[Market, Sequence[str]], *, today: dt.date) -> Iterator[ProbeRow]:
-    """Ask REST for its status, then for each market's last full day, one row a call; stops where the server is not there.
+    """Test the REST status, then each market's last full day, one row per call; stop if the server does not answer.
 
-    Only tables that the plan grants are asked for, and of a plan that counts calls only bars. Where bars can be built from
-    trades, the vendor's rules for that are held against those in use.
+    Requests only tables that the plan grants, and only bars from a plan that counts calls. If the plan has stock trades,
+    compares the vendor's update rules with those that bars are built by.
     """
-    status = _tried("server and key", partial(_status, source))
+    status = _tried("server and key", lambda: f"{len(source.reference.market_status())} markets and exchanges report")
     yield status
     if not status.is_ok:
         return
@@ -70,12 +70,12 @@ def probe(source: RestSource, symbols: Mapping[Market, Sequence[str]], *, today:
 
 
 def probe_stream(plan: MarketPlan, address: str, key: str, symbol: str, *, patience_s: float = _PATIENCE_S) -> ProbeRow:
-    """Connect to a market's stream, authenticate, subscribe to the plan's richest channel of one symbol, and leave."""
+    """Connect to a market's stream, authenticate, subscribe to the plan's last channel of one symbol, and disconnect."""
     return _tried(f"stream {address}", partial(_subscribed, plan, address, key, symbol, patience_s))
 
 
 def probe_flat_files(root: str, market: Market) -> ProbeRow:
-    """The newest day of each table that a folder or bucket holds of a market."""
+    """The newest day of each of a market's tables in a folder or bucket."""
     return _tried(f"flat files of {market}", partial(_newest_files, root, market))
 
 
@@ -88,12 +88,7 @@ def _tried(what: str, ask: Callable[[], str]) -> ProbeRow:
     return ProbeRow(what, is_ok, detail, time.perf_counter() - start)
 
 
-def _status(source: RestSource) -> str:
-    return f"{len(source.reference.market_status())} markets and exchanges report"
-
-
 def _rules(source: RestSource) -> str:
-    """Which trades may update which field of a bar: the vendor's table against the one that bars are built by."""
     differences = rule_differences(source.reference.update_rules(Market.STOCKS))
     if not differences:
         return _SAME_RULES
@@ -116,13 +111,13 @@ def _subscribed(plan: MarketPlan, address: str, key: str, symbol: str, patience_
     setting = f"POLYGON_WS_URL_{plan.market.upper()}"
     try:
         with connect(address, open_timeout=patience_s, close_timeout=patience_s, logger=_quiet_log) as connection:
-            _hear(connection, key, {"connected"}, patience_s)
+            _await_status(connection, key, {"connected"}, patience_s)
             connection.send(message("auth", key))
-            _hear(connection, key, {"auth_success"}, patience_s)
+            _await_status(connection, key, {"auth_success"}, patience_s)
             connection.send(message("subscribe", wanted))
-            _hear(connection, key, {"success"}, patience_s)
+            _await_status(connection, key, {"success"}, patience_s)
     except _InUseError:
-        return "in use: another connection of this key has the one that it may hold"
+        return "in use: another connection of this key is open, and only one is allowed"
     except ConnectionClosed as error:
         if error.rcvd is not None and error.rcvd.code == _POLICY_VIOLATION:
             return "in use, or refused by policy (close code 1008): one connection a key and cluster"
@@ -138,8 +133,8 @@ class _InUseError(Exception):
     """Another connection of the key holds the cluster."""
 
 
-def _hear(connection: ClientConnection, key: str, wanted: set[str], patience_s: float) -> None:
-    """Read until the server says one of `wanted`; events of the tape that come meanwhile are passed over."""
+def _await_status(connection: ClientConnection, key: str, wanted: set[str], patience_s: float) -> None:
+    """Read until the server sends one of the `wanted` statuses; other events are ignored."""
     deadline = time.monotonic() + patience_s
     while True:
         data = connection.recv(timeout=max(0.0, deadline - time.monotonic()), decode=False)

@@ -1,6 +1,4 @@
-"""Stretches of a day from the sources of record: one symbol's rows between two moments, by REST or from the day's flat
-file.
-"""
+"""Reads part of a day again from the vendor: a symbol's rows between two times, over REST or from the day's flat file."""
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,42 +8,42 @@ from typing import Protocol
 import polars as pl
 
 from tapewatch.feeds.files.source import FlatFileSource
-from tapewatch.feeds.plans.table import MarketPlan, PlanError, Recency, TapeTable, clamp_range, plan_for
+from tapewatch.feeds.plans.table import PlanError, Recency, TapeTable, clamp_range, plan_for
 from tapewatch.feeds.rest.kinds import Window, kind_of
 from tapewatch.feeds.rest.pages import Pager
 from tapewatch.feeds.rest.tape import fetch_symbol
 from tapewatch.feeds.rest.transport import Patience, Transport
 from tapewatch.market.instruments import NEW_YORK, NS_PER_MINUTE, NS_PER_SECOND, Market, Partition, zone_of
 
-#: After a plan shows a stretch, late reports still come for a while.
+#: Late reports may follow for this long after a plan shows a time range.
 _SETTLES_NS = 2 * NS_PER_MINUTE
-#: New York hour of the next day at which the vendor's files are ready.
+#: New York time of the next day at which the vendor's files are ready.
 _FILES_READY = dt.time(11)
 
 Rows = Iterator[tuple[str, pl.DataFrame]]
 
 
 class RecordSource(Protocol):
-    """A source of record, asked for stretches. Times are int64 ns UTC, half-open."""
+    """Delivers the final rows of a time range. Times are int64 ns UTC, half-open."""
 
     name: str
 
     def tapes(self, market: Market, day: dt.date, today: dt.date) -> tuple[list[TapeTable], str]:
-        """The tables that may be asked for of a day, and why there are no others (empty where there are none)."""
+        """The tables available for a day, and why the others are not (empty if all are available)."""
 
     def ready_at(self, partition: Partition, end: int) -> int:
-        """From when on a stretch that ends at `end` may be asked for."""
+        """The earliest time at which a range that ends at `end` may be requested."""
 
     def between(self, tape: TapeTable, partition: Partition, symbols: Sequence[str], start: int, end: int) -> Rows:
-        """Each symbol's rows from `start` to before `end`, as the table of the tape; symbols without rows may be left out.
+        """Each symbol's rows from `start` to before `end`; symbols without rows may be left out.
 
         Raises:
-            SourceError: the source cannot deliver; what can be tried again is a `TransientError` or says so.
+            SourceError: the source cannot deliver; a `TransientError` where a later attempt may succeed.
         """
 
 
 class RestRanges:
-    """REST, under the plans that are bought; arguments as those of `RestSource`."""
+    """Reads over REST as far as the plans allow; arguments as `RestSource`."""
 
     name = "rest"
 
@@ -64,7 +62,7 @@ class RestRanges:
         self._clock = clock
 
     def tapes(self, market: Market, day: dt.date, today: dt.date) -> tuple[list[TapeTable], str]:
-        """What the plan grants over REST of that day."""
+        """The tables that the plan grants over REST for that day."""
         plan = self._plans[market]
         try:
             clamp_range(plan, day, day, today=max(today, day + dt.timedelta(days=1)))
@@ -76,14 +74,14 @@ class RestRanges:
         return granted, f"{why} to the plan you bought, or TAPEWATCH_FLAT_FILES" if lacking else ""
 
     def ready_at(self, partition: Partition, end: int) -> int:
-        """The plan's delay after the stretch; the next day where it shows finished days alone."""
-        recency = _recency(self._plans[partition.market])
+        """After the plan's delay; from the next day on if the plan shows finished days only."""
+        recency = self._plans[partition.market].plan.recency
         if recency is Recency.END_OF_DAY:
-            return _midnight(partition) + _SETTLES_NS
+            return _next_day(partition, dt.time(), zone_of(partition.market)) + _SETTLES_NS
         return end + int(recency.delay.total_seconds()) * NS_PER_SECOND + _SETTLES_NS
 
     def between(self, tape: TapeTable, partition: Partition, symbols: Sequence[str], start: int, end: int) -> Rows:
-        """Asked symbol by symbol."""
+        """One request per symbol."""
         market = partition.market
         plan, kind = self._plans[market], kind_of(tape, market)
         window = Window(start, end, str(partition.date))
@@ -95,7 +93,7 @@ class RestRanges:
 
 
 class FlatFileRanges:
-    """The vendor's flat files, ready on the day after."""
+    """Reads the vendor's flat files, which are ready on the next day."""
 
     name = "flat_files"
 
@@ -103,15 +101,14 @@ class FlatFileRanges:
         self._source = source
 
     def tapes(self, market: Market, day: dt.date, today: dt.date) -> tuple[list[TapeTable], str]:  # noqa: ARG002
-        """The tables of which a file of that day is there."""
+        """The tables that have a file for that day."""
         there = {file.table for file in self._source.files(market) if file.date == day}
         missing = "" if there else f"no flat file of {market} for {day} in {self._source.root}"
         return [tape for tape in TapeTable if tape.value in there], missing
 
     def ready_at(self, partition: Partition, end: int) -> int:  # noqa: ARG002
         """Late in the next morning, New York time."""
-        morning = dt.datetime.combine(partition.date + dt.timedelta(days=1), _FILES_READY, NEW_YORK)
-        return int(morning.timestamp()) * NS_PER_SECOND
+        return _next_day(partition, _FILES_READY, NEW_YORK)
 
     def between(self, tape: TapeTable, partition: Partition, symbols: Sequence[str], start: int, end: int) -> Rows:
         """Read from the day's file, once for all symbols."""
@@ -122,10 +119,6 @@ class FlatFileRanges:
                 yield str(symbol), rows
 
 
-def _recency(plan: MarketPlan) -> Recency:
-    return plan.plan.recency
-
-
-def _midnight(partition: Partition) -> int:
-    after = dt.datetime.combine(partition.date + dt.timedelta(days=1), dt.time(), zone_of(partition.market))
+def _next_day(partition: Partition, time: dt.time, zone: dt.tzinfo) -> int:
+    after = dt.datetime.combine(partition.date + dt.timedelta(days=1), time, zone)
     return int(after.timestamp()) * NS_PER_SECOND

@@ -1,9 +1,9 @@
-"""Reads a flat file, packed or plain, in blocks of whole lines, unpacking in a thread of its own."""
+"""Reads a flat file, compressed or not, in blocks of whole lines; decompresses in a separate thread."""
 
 import mmap
 import queue
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import closing, suppress
 from typing import Any
 
@@ -11,23 +11,23 @@ from isal import igzip, igzip_lib
 
 from tapewatch.feeds.source import SourceError
 
-#: Uncompressed bytes a block: large enough that parsing amortises its set-up, small enough to stay near the cache.
+#: Uncompressed bytes per block: large enough to amortise the set-up of parsing, small enough for the cache.
 BLOCK_BYTES = 8 * 1024 * 1024
 _BLOCKS_AHEAD = 1
 _NEWLINE = b"\n"
-#: Only Linux has them.
+#: On Linux only.
 _HUGE_PAGES: int | None = getattr(mmap, "MADV_HUGEPAGE", None)
 _BROKEN: Any = (EOFError, OSError, igzip_lib.IsalError)
 
 
 def read_blocks(fs: Any, path: str, block_bytes: int = BLOCK_BYTES, held: int = 1) -> Generator[memoryview]:
-    """The file's text in blocks that end in a newline; unpacked where the name ends in `.gz`.
+    """The file's text in blocks that end in a newline; decompressed if the name ends in `.gz`.
 
-    A block is good until `held` more are asked for: the few buffers go round. Closing the generator stops its thread.
+    A block is valid until `held` more are requested, as buffers are reused. Closing the generator stops its thread.
 
     Raises:
-        SourceError: the file is truncated or is no gzip; names the file and how far it got. What else opening and reading
-            raise is raised here.
+        SourceError: the file is truncated or damaged; names the file and the position. Errors of opening and reading it are
+            raised here too.
     """
     ready: queue.Queue[memoryview | Exception | None] = queue.Queue(_BLOCKS_AHEAD)
     stop = threading.Event()
@@ -46,7 +46,7 @@ def read_blocks(fs: Any, path: str, block_bytes: int = BLOCK_BYTES, held: int = 
                     if stop.is_set():
                         return
             put(None)
-        except Exception as error:  # noqa: BLE001 - the reader raises it; left here, it would wait for ever
+        except Exception as error:  # noqa: BLE001 - raised again by the reader, which would wait for ever
             put(error)
 
     thread = threading.Thread(target=work, name=f"unpack {path}", daemon=True)
@@ -62,7 +62,7 @@ def read_blocks(fs: Any, path: str, block_bytes: int = BLOCK_BYTES, held: int = 
 
 
 def _whole_lines(fs: Any, path: str, block_bytes: int, held: int) -> Generator[memoryview]:
-    # One buffer being filled, those in the queue, and those in the reader's hands; pages come with their first use.
+    # One buffer being filled, those in the queue, and those that the reader uses.
     ring = [_buffer(block_bytes) for _ in range(_BLOCKS_AHEAD + 1 + held)]
     tail = b""
     turn = 0
@@ -89,13 +89,13 @@ def _whole_lines(fs: Any, path: str, block_bytes: int, held: int) -> Generator[m
 def _buffer(size: int) -> mmap.mmap:
     buffer = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if _HUGE_PAGES is not None:
-        # First touches are a good part of unpacking otherwise.
+        # The first touches of small pages would take a good part of the time.
         buffer.madvise(_HUGE_PAGES)
     return buffer
 
 
 def _filled(stream: Any, path: str) -> Generator[int, memoryview, None]:
-    """A coroutine: send it a buffer, it fills that and answers how far; less than its length at the end of the file."""
+    """A coroutine: fills the buffer sent to it and yields how many bytes; fewer than fit at the end of the file."""
     source = igzip.IGzipFile(fileobj=stream) if path.endswith(".gz") else stream  # type: ignore[no-untyped-call]
     unpacked = size = 0
     target = yield 0
@@ -113,10 +113,3 @@ def _filled(stream: Any, path: str) -> Generator[int, memoryview, None]:
         raise SourceError(
             f"{path} {kind}, at byte {stream.tell():,} ({unpacked + size:,} unpacked); fetch the file again"
         ) from error
-
-
-def prepend(first: memoryview, blocks: Iterator[memoryview]) -> Iterator[memoryview]:
-    """`first`, where there is anything in it, before the other blocks."""
-    if first:
-        yield first
-    yield from blocks

@@ -1,4 +1,4 @@
-"""Runs the compiled scanner over a block and hands its arrays to Polars, without copying."""
+"""Runs the compiled scanner over a block and passes its arrays to Polars without copying."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +14,7 @@ from tapewatch.feeds.files import scanner
 from tapewatch.feeds.files.layouts import Binding
 
 LINE = "line"
-#: Room is made for as many rows as the block's first bytes suggest, and some; if that is too little, a second round follows.
+#: The number of rows is estimated from the block's first bytes, with a margin; if it is too low, a second round follows.
 _SAMPLE_BYTES = 16 * 1024
 _SPARE = 1.1
 _ALIGNMENT = 64
@@ -26,7 +26,7 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class _ColumnKinds:
-    """How the scanner reads each column of a file."""
+    """How the scanner reads each column of a file: kind, row in the outputs, largest integer; and the columns per kind."""
 
     kinds: Ints
     slots: Ints
@@ -43,14 +43,14 @@ class _ColumnKinds:
 
 
 class _Buffers:
-    """The scanner's outputs for one round. What the frame keeps is new; the rest, which it copies from, is lent by the
-    thread and good until its next round."""
+    """The scanner's outputs for one round: new arrays where the frame keeps them, else memory that the thread's next round
+    reuses."""
 
     def __init__(self, plan: _ColumnKinds, rows: int, size: int) -> None:
         _, ints, smalls, floats, words, texts = plan.counts
-        self.ints, self.floats = _arrays(_room_for, [((ints, rows), np.int64), ((floats, rows), np.float64)])
+        self.ints, self.floats = _arrays(_new_memory, [((ints, rows), np.int64), ((floats, rows), np.float64)])
         self.smalls, self.words, self.offsets, self.lines, self.unsure, self.copies = _arrays(
-            _lent,
+            _reused,
             [
                 ((smalls, rows), np.int32), ((words, rows), np.uint32), ((texts, rows + 1), np.int64),
                 ((rows,), np.int64), ((rows, 3), np.int64), ((texts, size), np.uint8),
@@ -82,8 +82,8 @@ def _arrays(
         yield piece[start : start + size].view(dtype).reshape(shape)
 
 
-def _room_for(size: int) -> npt.NDArray[np.uint8]:
-    """New memory, on whole huge pages where it fills any: their first touch costs a small part of that of small ones."""
+def _new_memory(size: int) -> npt.NDArray[np.uint8]:
+    """New memory, aligned to huge pages if it fills any: their first touch costs far less than that of small pages."""
     if size < _HUGE_PAGE:
         return np.empty(size, np.uint8)
     room = np.empty((size // _HUGE_PAGE + 2) * _HUGE_PAGE, np.uint8)
@@ -93,12 +93,12 @@ def _room_for(size: int) -> npt.NDArray[np.uint8]:
 _scratch = threading.local()
 
 
-def _lent(size: int) -> npt.NDArray[np.uint8]:
-    """The calling thread's own memory, the same every time."""
-    lent: npt.NDArray[np.uint8] | None = getattr(_scratch, "memory", None)
-    if lent is None or len(lent) < size:
-        lent = _scratch.memory = _room_for(size)
-    return lent
+def _reused(size: int) -> npt.NDArray[np.uint8]:
+    """The calling thread's own memory, the same on every call."""
+    memory: npt.NDArray[np.uint8] | None = getattr(_scratch, "memory", None)
+    if memory is None or len(memory) < size:
+        memory = _scratch.memory = _new_memory(size)
+    return memory
 
 
 def scan_lines(
@@ -107,7 +107,7 @@ def scan_lines(
     """Read a block of whole lines, the last newline included, in one round or a few.
 
     Yields:
-        the rows read (the file's columns and `line`), the text of the lines left over, and their numbers.
+        the rows read (the file's columns and `line`), the text of the lines not read, and their numbers.
     """
     text = np.frombuffer(block, np.uint8)
     plan = _ColumnKinds.of(binding)
@@ -189,7 +189,7 @@ def _words(name: str, buffers: _Buffers, slot: int, block: memoryview, rows: int
 
 
 def _texts(name: str, buffers: _Buffers, slot: int, rows: int) -> pl.Series:
-    # Copied, so that the room made for more does not stay with the frame.
+    # Copied, so that the frame does not keep the unused rest.
     offsets = buffers.offsets[slot, : rows + 1].copy()
     parts = [None, _buffer(offsets), _buffer(buffers.copies[slot, : int(offsets[-1])].copy())]
     return pl.Series(name, pa.Array.from_buffers(pa.large_string(), rows, parts))

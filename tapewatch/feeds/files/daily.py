@@ -1,4 +1,4 @@
-"""A range of daily bars from the vendor's flat files, with the days around that judging it takes."""
+"""Daily bars of a range of days from the vendor's flat files, with a margin of days around it."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from tapewatch.market.instruments import Market, zone_of
 from tapewatch.market.tables import F64, SYMBOL, TIME
 
 DAILY = pl.Schema({"symbol": SYMBOL, "time": TIME, "open": F64, "high": F64, "low": F64, "close": F64})
-#: What is read beyond either end: enough for the usual range of the days at the ends.
+#: Read beyond either end, for the usual range of the days at the ends.
 _MARGIN = dt.timedelta(days=60)
 
 
@@ -31,10 +31,10 @@ def daily_bars(
     last: dt.date | None = None,
     symbols: Sequence[str] | None = None,
 ) -> DailyBars:
-    """The bars of a range, both ends included, and of two months around it; about 50 bytes of memory a bar.
+    """The bars of a range, both ends included, and of two months around it; about 50 bytes of memory per bar.
 
     Args:
-        first, last: days in the zone that the market keeps; None for all that is there.
+        first, last: days in the market's time zone; None for no limit.
         symbols: None for all.
 
     Raises:

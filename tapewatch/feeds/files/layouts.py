@@ -1,4 +1,4 @@
-"""The vendor's flat-file layouts: which folder holds a table, what its columns are called, what they mean here."""
+"""The layouts of the vendor's flat files: the folder of each table, and the table column of each file column."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +12,8 @@ from tapewatch.market.schema import Column, Table
 from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
 
 DAY_BARS_FOLDER = "day_aggs_v1"
-#: Columns that a file may lack although the table needs them: an index has no volume, and where the tape numbers nothing
-#: the position in the symbol's day stands in.
+#: Columns that a file may lack although the table needs them: an index has no volume, and rows without a sequence number
+#: are numbered by position in the symbol's day.
 _DERIVED: Mapping[str, float] = {"volume": 0.0, "sequence_number": 0}
 #: Times that the vendor writes as 0 where there is none.
 _ZERO_IS_NULL = ("participant_time", "trf_time")
@@ -24,7 +24,7 @@ class Layout:
     """One kind of flat file.
 
     Attributes:
-        columns: file column to table column; columns of the file that are not named are ignored.
+        columns: file column to table column; other columns of the file are ignored.
     """
 
     market: Market
@@ -50,7 +50,7 @@ class Layout:
 
     @property
     def order(self) -> tuple[str, ...]:
-        """Table columns by which a symbol's rows are sorted; where the tape numbers nothing, file order breaks ties."""
+        """Table columns by which a symbol's rows are sorted; without sequence numbers, file order breaks ties."""
         if self.is_numbered:
             return self.table.sort[1:]
         return tuple(c for c in ("time", "exchange", "id") if c in self.columns.values())
@@ -58,12 +58,11 @@ class Layout:
 
 @dataclass(frozen=True)
 class Binding:
-    """A layout bound to one file's header: what to parse, and how to make table columns of it."""
+    """A layout bound to one file's header: how to parse the file, and how to make table columns of it."""
 
     layout: Layout
     header: tuple[str, ...]
     parse_schema: pl.Schema = field(init=False)
-    required: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         table, columns = self.layout.table, self.layout.columns
@@ -71,15 +70,6 @@ class Binding:
             name: _parse_dtype(table.by_name[columns[name]]) if name in columns else pl.String() for name in self.header
         }
         object.__setattr__(self, "parse_schema", pl.Schema(schema))
-        object.__setattr__(
-            self,
-            "required",
-            tuple(
-                file
-                for file, ours in columns.items()
-                if not table.by_name[ours].is_nullable and table.by_name[ours].name != "conditions"
-            ),
-        )
 
     def file_column(self, ours: str) -> str:
         """The file's name of a table column."""
@@ -92,7 +82,7 @@ class Binding:
 
 
 def bind(layout: Layout, header: Sequence[str], path: str) -> Binding:
-    """Hold a file's header against its layout; order does not matter, and unknown columns are ignored.
+    """Match a file's header to its layout; order does not matter, and unknown columns are ignored.
 
     Raises:
         SourceError: a required column is missing, or a column appears twice; names file and column.
@@ -131,21 +121,27 @@ def _conform(column: Column, file: str | None, parsed: pl.DataFrame) -> pl.Expr:
     return source.cast(column.dtype).alias(column.name)
 
 
-_AGGREGATE = {
-    "ticker": "symbol",
-    "open": "open",
-    "close": "close",
-    "high": "high",
-    "low": "low",
-    "window_start": "time",
-}
-_VOLUME_AGGREGATE = {**_AGGREGATE, "volume": "volume", "transactions": "transactions"}
-_SIDES = {
-    f"{side}_{what}": f"{side}_{what}" for side in ("ask", "bid") for what in ("exchange", "price", "size")
-}  # fmt: skip
+def _same(names: str) -> dict[str, str]:
+    """File columns whose names are also the table's."""
+    return {name: name for name in names.split()}
 
 
-def _aggregates(market: Market, *, has_volume: bool) -> list[Layout]:
+_AGGREGATE = {"ticker": "symbol", **_same("open close high low"), "window_start": "time"}
+_VOLUME_AGGREGATE = _AGGREGATE | _same("volume transactions")
+_TIME = {"sip_timestamp": "time"}
+_PAIR_TIME = {"participant_timestamp": "time"}
+_OTHER_TIMES = {"participant_timestamp": "participant_time", "trf_timestamp": "trf_time"}
+_PRICES = _same("ask_exchange ask_price bid_exchange bid_price")
+_SIDES = _PRICES | _same("ask_size bid_size")
+
+
+def _ticks(market: Market, table: Table, columns: Mapping[str, str]) -> Layout:
+    # In the vendor's order: of several faults of a row, the first column's is reported.
+    in_order = {"ticker": "symbol", **dict(sorted(columns.items()))}
+    return Layout(market, table.name, f"{table.name}_v1", table, in_order)
+
+
+def _aggregates(market: Market, *, has_volume: bool = True) -> list[Layout]:
     columns = _VOLUME_AGGREGATE if has_volume else _AGGREGATE
     return [
         Layout(market, name, folder, DELIVERED_BARS, columns)
@@ -153,109 +149,21 @@ def _aggregates(market: Market, *, has_volume: bool) -> list[Layout]:
     ]
 
 
+_TRADE = _same("conditions exchange price size")
 _LAYOUTS = (
-    Layout(
-        Market.STOCKS,
-        "trades",
-        "trades_v1",
-        TRADES,
-        {
-            "ticker": "symbol",
-            "conditions": "conditions",
-            "correction": "correction",
-            "exchange": "exchange",
-            "id": "id",
-            "participant_timestamp": "participant_time",
-            "price": "price",
-            "sequence_number": "sequence_number",
-            "sip_timestamp": "time",
-            "size": "size",
-            "tape": "tape",
-            "trf_id": "trf_id",
-            "trf_timestamp": "trf_time",
-        },
-    ),
-    Layout(
-        Market.STOCKS,
-        "quotes",
-        "quotes_v1",
-        QUOTES,
-        {
-            "ticker": "symbol",
-            **_SIDES,
-            "conditions": "conditions",
-            "indicators": "indicators",
-            "participant_timestamp": "participant_time",
-            "sequence_number": "sequence_number",
-            "sip_timestamp": "time",
-            "tape": "tape",
-            "trf_timestamp": "trf_time",
-        },
-    ),
-    *_aggregates(Market.STOCKS, has_volume=True),
-    Layout(
-        Market.OPTIONS,
-        "trades",
-        "trades_v1",
-        TRADES,
-        {
-            "ticker": "symbol",
-            "conditions": "conditions",
-            "correction": "correction",
-            "exchange": "exchange",
-            "price": "price",
-            "sip_timestamp": "time",
-            "size": "size",
-        },
-    ),
-    Layout(
-        Market.OPTIONS,
-        "quotes",
-        "quotes_v1",
-        QUOTES,
-        {"ticker": "symbol", **_SIDES, "sequence_number": "sequence_number", "sip_timestamp": "time"},
-    ),
-    *_aggregates(Market.OPTIONS, has_volume=True),
-    Layout(
-        Market.CRYPTO,
-        "trades",
-        "trades_v1",
-        TRADES,
-        {
-            "ticker": "symbol",
-            "conditions": "conditions",
-            "exchange": "exchange",
-            "id": "id",
-            "participant_timestamp": "time",
-            "price": "price",
-            "size": "size",
-        },
-    ),
-    # The vendor has no such files; a folder of one's own may hold crypto quotes so.
-    Layout(
-        Market.CRYPTO,
-        "quotes",
-        "quotes_v1",
-        QUOTES,
-        {"ticker": "symbol", **_SIDES, "participant_timestamp": "time"},
-    ),
-    *_aggregates(Market.CRYPTO, has_volume=True),
-    Layout(
-        Market.FOREX,
-        "quotes",
-        "quotes_v1",
-        QUOTES,
-        {
-            "ticker": "symbol",
-            "ask_exchange": "ask_exchange",
-            "ask_price": "ask_price",
-            "bid_exchange": "bid_exchange",
-            "bid_price": "bid_price",
-            "participant_timestamp": "time",
-        },
-    ),
-    *_aggregates(Market.FOREX, has_volume=True),
+    _ticks(Market.STOCKS, TRADES, _TIME | _OTHER_TIMES | _TRADE | _same("correction id sequence_number tape trf_id")),
+    _ticks(Market.STOCKS, QUOTES, _TIME | _OTHER_TIMES | _SIDES | _same("conditions indicators sequence_number tape")),
+    *_aggregates(Market.STOCKS),
+    _ticks(Market.OPTIONS, TRADES, _TIME | _TRADE | _same("correction")),
+    _ticks(Market.OPTIONS, QUOTES, _TIME | _SIDES | _same("sequence_number")),
+    *_aggregates(Market.OPTIONS),
+    _ticks(Market.CRYPTO, TRADES, _PAIR_TIME | _TRADE | _same("id")),
+    # The vendor has no such files; a user's own folder may.
+    _ticks(Market.CRYPTO, QUOTES, _PAIR_TIME | _SIDES),
+    *_aggregates(Market.CRYPTO),
+    _ticks(Market.FOREX, QUOTES, _PAIR_TIME | _PRICES),
+    *_aggregates(Market.FOREX),
     *_aggregates(Market.INDICES, has_volume=False),
-)  # fmt: skip
+)
 
 LAYOUTS: Mapping[tuple[Market, str], Layout] = {(layout.market, layout.name): layout for layout in _LAYOUTS}

@@ -1,7 +1,7 @@
-"""Brings a file's rows into their table's order, each key once, in flat memory.
+"""Sorts a file's rows into their table's order, each key once, in constant memory.
 
-Nearly every file is in order already: its rows pass through a spool (memory first, then disk) that learns whether that is
-so. One that is not is sorted on disk by DuckDB.
+Nearly every file is in order already: its rows pass through a spool (memory first, then disk) that checks this. DuckDB sorts
+the others on disk.
 """
 
 import tempfile
@@ -29,23 +29,23 @@ _BATCH_ROWS = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A row whose key comes again, later in the file and with other content."""
+    """A row whose key comes again, later in the file and with different content."""
 
     line: int
     kept_line: int
 
 
 class OrderWatch:
-    """Learns, frame by frame, whether rows come in their table's order without a repeated key."""
+    """Checks, frame by frame, whether rows are in their table's order without a repeated key."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._last: pl.DataFrame | None = None
-        # A re-delivery may stand anywhere in the symbol's day, and the order alone would not show it.
+        # A re-delivered row may be anywhere in the symbol's day, which the order alone would not show.
         self.is_in_order = not layout.redelivery
 
     def see(self, frame: pl.DataFrame) -> None:
-        """Take note of the next rows of the file."""
+        """Check the next rows of the file."""
         if not self.is_in_order or not frame.height:
             return
         keys = frame.select("symbol", *self._layout.order)
@@ -69,14 +69,14 @@ class OrderWatch:
             falls |= undecided & (values[1:] < values[:-1])
             undecided &= values[1:] == values[:-1]
         if self._layout.is_numbered:
-            # Numbers must rise with time; rows alike in the whole order, or numbered against it, may repeat a key.
+            # Numbers must rise with time; rows that are equal in the whole order, or numbered against it, may repeat a key.
             last = keys[self._layout.order[-1]].to_physical().to_numpy()
             falls |= (codes[1:] == codes[:-1]) & (last[1:] <= last[:-1])
         return not falls.any()
 
 
 class Spool:
-    """Holds the rows of one file until its end is known: in memory up to a bound, then on disk. A context manager."""
+    """A context manager that holds the rows of one file until its end is read: in memory up to a limit, then on disk."""
 
     def __init__(self, layout: Layout, memory_bytes: int = MEMORY_BYTES) -> None:
         self._layout = layout
@@ -97,7 +97,7 @@ class Spool:
         self._folder.cleanup()
 
     def add(self, frame: pl.DataFrame) -> None:
-        """Take the file's next rows: table columns and `line`."""
+        """Add the file's next rows: table columns and `line`."""
         self._watch.see(frame)
         size = int(frame.estimated_size())
         if size <= self._room:
@@ -110,7 +110,7 @@ class Spool:
         self._held.append(path)
 
     def drain(self, settle: Callable[[], None] = lambda: None) -> Iterator[pl.DataFrame]:
-        """The rows in the table's order, each key once; where nothing numbers them, numbered by position.
+        """The rows in the table's order, each key once; rows without sequence numbers are numbered by position.
 
         `market.copies` says which row of one key stays. `duplicates` counts the rows dropped that equal it, `conflicts`
         names the others; `settle` is called once both are final, before the first frame.
@@ -127,7 +127,7 @@ class Spool:
             if isinstance(held, pl.DataFrame):
                 yield held
             else:
-                # Read rather than mapped: mapped pages would count as memory until the whole file is gone.
+                # Read rather than mapped: mapped pages would count as memory until the end.
                 yield pl.read_ipc(held.read_bytes())
                 held.unlink()
 
@@ -191,7 +191,6 @@ def _as_plain_batches(
 
 
 def _numbered(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """Number each symbol's rows from 1."""
     last, so_far = "", 0
     for frame in frames:
         runs = frame["symbol"].rle().struct.unnest()

@@ -1,4 +1,4 @@
-"""Turns a block of flat-file lines into typed columns, and finds the lines that are no rows."""
+"""Parses a block of flat-file lines into typed columns, and finds the lines that are not rows."""
 
 import csv
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ import polars as pl
 from tapewatch.feeds.files.columns import LINE, empty_rows, scan_lines
 from tapewatch.feeds.files.layouts import Binding
 
-#: Lines that do not parse together are cut into this many pieces, and each piece that does not, again.
+#: Lines that do not parse together are split into this many pieces, and so is each piece that does not parse.
 _PIECES = 8
 _SMALLEST_PIECE_LINES = 64
 _NEWLINE, _COMMA, _QUOTE = 10, 44, b'"'
 
 
 class BadLine(NamedTuple):
-    """A line that is no row."""
+    """A line that is not a row."""
 
     line: int
     reason: str
@@ -27,8 +27,7 @@ class BadLine(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """Well-formed rows with their line numbers (column `line`), in the file's columns; the lines that are none; and how
-    many lines there were."""
+    """Well-formed rows in the file's columns with their line numbers (`line`), the bad lines, and the number of lines."""
 
     rows: pl.DataFrame
     bad: list[BadLine]
@@ -38,7 +37,7 @@ class Parsed:
 def parse_block(binding: Binding, block: memoryview, first_line: int) -> Parsed:
     """Parse whole lines. `first_line` is the number of the block's first line, from 1 and counting the header.
 
-    The compiled scanner reads what is plain, and the careful path the lines that it leaves.
+    The compiled scanner reads the plain lines, and the careful path the others.
     """
     frames, bad, lines = [], [], 0
     for frame, unsure, numbers in scan_lines(binding, block, first_line):
@@ -78,14 +77,13 @@ def _text(line: bytes) -> str:
 
 
 def _text_schema(binding: Binding) -> pl.Schema:
-    """The schema with words still as text."""
     return pl.Schema(
         {name: pl.String() if dtype == pl.Categorical() else dtype for name, dtype in binding.parse_schema.items()}
     )
 
 
 def _parse_whole(binding: Binding, block: bytes, lines: int) -> pl.DataFrame | None:
-    """The block as a frame, or None where any line of it is in doubt."""
+    """The block as a frame, or None if any line of it may be malformed."""
     try:
         frame = pl.read_csv(block, has_header=False, schema=_text_schema(binding))
     except pl.exceptions.PolarsError:
@@ -99,7 +97,7 @@ def _parse_whole(binding: Binding, block: bytes, lines: int) -> pl.DataFrame | N
 
 
 def _commas(frame: pl.DataFrame, block: bytes) -> int:
-    """Commas that separate fields: all of the block less those inside quoted text."""
+    """The number of commas that separate fields, so without those inside quoted text."""
     total = int(np.count_nonzero(np.frombuffer(block, np.uint8) == _COMMA))
     if _QUOTE not in block:
         return total
@@ -144,7 +142,7 @@ def _split_fields(line: bytes, expected: int) -> tuple[list[str], str]:
 
 
 def _unreadable(text: pl.DataFrame, rows: pl.DataFrame) -> dict[int, str]:
-    """Row index to reason, for values that the cast lost."""
+    """Row index to reason, for values that the cast could not convert."""
     faults: dict[int, str] = {}
     for name in text.columns:
         lost = (rows[name].is_null() & text[name].is_not_null()).arg_true()

@@ -1,4 +1,4 @@
-"""Judges well-formed rows: values that cannot be are taken out, with the file, the line, the reason and the text."""
+"""Quarantines well-formed rows with impossible values, with file, line, reason and text."""
 
 import datetime as dt
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ _LARGEST = float(np.finfo(np.float64).max)
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The times that a row may carry: `start` included, `end` excluded, none after `now`; int64 ns UTC."""
+    """The times that a row may have: `start` included, `end` excluded, none after `now`; int64 ns UTC."""
 
     start: int
     end: int
@@ -41,7 +41,7 @@ class _Rule:
 
 
 class Screen:
-    """Holds the rows of one file against the rules of its layout."""
+    """Checks the rows of one file against the rules of its layout."""
 
     def __init__(self, binding: Binding, bounds: Bounds, source: str) -> None:
         self.binding, self.bounds, self.source = binding, bounds, source
@@ -69,10 +69,7 @@ class Screen:
 
 def refuse(source: str, bad: Iterable[BadLine | tuple[int, str, str]]) -> pl.DataFrame:
     """Bad lines as the `quarantine` table."""
-    lines = list(bad)
-    return pl.DataFrame(
-        [(source, line, reason, raw) for line, reason, raw in lines], schema=QUARANTINE.schema, orient="row"
-    )
+    return pl.DataFrame([(source, *line) for line in bad], schema=QUARANTINE.schema, orient="row")
 
 
 def _rules(binding: Binding, bounds: Bounds) -> Iterator[_Rule]:
@@ -83,7 +80,7 @@ def _rules(binding: Binding, bounds: Bounds) -> Iterator[_Rule]:
         if not column.is_nullable and column.name != "conditions":
             yield _Rule(name, value.is_null(), "is empty")
         if column.dtype.is_float():
-            # NaN sorts above every number, so one comparison on each side is enough.
+            # NaN sorts above every number, so two comparisons are enough.
             if column.is_price:
                 yield _price_rule(name, layout)
             else:

@@ -1,4 +1,4 @@
-"""One flat file from bytes to frames: header, blocks, rows, judgement, order; and the counts that go with them."""
+"""Reads one flat file into frames: header, blocks, rows, checks, order and counters."""
 
 import csv
 from collections import deque
@@ -7,12 +7,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from tapewatch.feeds.files.blocks import BLOCK_BYTES, prepend, read_blocks
+from tapewatch.feeds.files.blocks import BLOCK_BYTES, read_blocks
 from tapewatch.feeds.files.columns import LINE
 from tapewatch.feeds.files.layouts import Layout, bind
 from tapewatch.feeds.files.ordering import MEMORY_BYTES, Conflict, Spool
@@ -20,17 +21,17 @@ from tapewatch.feeds.files.parsing import BadLine, line_texts, parse_block
 from tapewatch.feeds.files.quarantine import Bounds, Screen, refuse
 from tapewatch.feeds.source import Load, SourceError
 
-#: More refused rows than this in one file, and the file is not what it claims to be.
+#: A file with more refused rows than this is taken for the wrong file.
 QUARANTINE_LIMIT = 200_000
 _HEADER_LINES = 1
-#: Blocks of one file that are parsed at a time, and that are in hand: one waits, so that no parser ever does.
+#: Blocks parsed at a time, and blocks in memory: one more, so that no parser waits.
 _WORKERS = 3
 _IN_HAND = _WORKERS + 1
 
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """A block's rows, good and bad, with lines counted from the block's first; and how many lines it has."""
+    """A block's accepted and refused rows, with lines counted from the block's first; and its number of lines."""
 
     accepted: pl.DataFrame
     refused: pl.DataFrame
@@ -39,7 +40,7 @@ class _Judged:
 
 @dataclass(frozen=True, slots=True)
 class FileReader:
-    """Reads files of one layout. `symbols` None reads all; `bounds` are the times that a row may carry."""
+    """Reads files of one layout; `symbols` None reads all."""
 
     fs: Any
     layout: Layout
@@ -49,7 +50,7 @@ class FileReader:
     memory_bytes: int = MEMORY_BYTES
 
     def frames(self, path: str, load: Load) -> Generator[pl.DataFrame]:
-        """The file's rows as sorted frames of the layout's table; counts into `load`.
+        """The file's rows as sorted frames of the layout's table; updates the counters of `load`.
 
         Raises:
             SourceError: the file is empty, truncated, has the wrong columns, or too much of it is refused.
@@ -72,7 +73,8 @@ class FileReader:
             binding = bind(self.layout, [name.strip() for name in names], path)
             screen = Screen(binding, self.bounds, path)
             line = 1 + _HEADER_LINES
-            for judged in _in_parallel(partial(self._judge, screen), prepend(first[len(header) + 1 :], blocks)):
+            rest = first[len(header) + 1 :]
+            for judged in _in_parallel(partial(self._judge, screen), chain([rest] if rest else [], blocks)):
                 load.source_rows += judged.accepted.height + judged.refused.height
                 if judged.refused.height:
                     load.quarantined.append(judged.refused.with_columns(pl.col(LINE) + line))
@@ -93,7 +95,7 @@ class FileReader:
         return _Judged(accepted, refused, parsed.lines)
 
     def _may_be_wanted(self, screen: Screen, fault: BadLine) -> bool:
-        """A broken line belongs to a symbol where it still shows one; where it does not, to any."""
+        """Whether a bad line shows a wanted symbol, or none."""
         fields = fault.raw.split(",")
         position = screen.binding.header.index(screen.binding.file_column("symbol"))
         ticker = fields[position].strip(' "') if position < len(fields) else ""
@@ -114,7 +116,7 @@ class FileReader:
             self._refuse_flood(path, load)
 
     def _conflict_rows(self, path: str, conflicts: list[Conflict]) -> pl.DataFrame:
-        """Conflicting rows with their text, which takes a second pass over the file: they are rare."""
+        """Conflicting rows with their text, from a second pass over the file: they are rare."""
         kept = {conflict.line: conflict.kept_line for conflict in conflicts}
         wanted = np.array(sorted(kept))
         key = "/".join(self.layout.redelivery or self.layout.table.key)
@@ -125,18 +127,15 @@ class FileReader:
                 count = bytes(block).count(b"\n")
                 here = wanted[(wanted >= line) & (wanted < line + count)]
                 texts = line_texts(block, line, here) if here.size else []
-                bad += [
-                    BadLine(
-                        int(n), f"{key}: replaced by line {kept[n]}, which has the same key and other content", text
-                    )
-                    for n, text in zip(here.tolist(), texts, strict=True)
-                ]
+                for number, text in zip(here.tolist(), texts, strict=True):
+                    reason = f"{key}: replaced by line {kept[number]}, which has the same key and other content"
+                    bad.append(BadLine(number, reason, text))
                 line += count
         return refuse(path, bad)
 
 
 def _in_parallel(work: Callable[[memoryview], _Judged], blocks: Iterable[memoryview]) -> Iterator[_Judged]:
-    """`work` on every block, a few at a time, in order; no more blocks are asked for than are in hand."""
+    """The results of `work` on every block, in order; at most `_IN_HAND` blocks are requested at a time."""
     with ThreadPoolExecutor(_WORKERS, "parse") as pool:
         running: deque[Future[_Judged]] = deque()
         for block in blocks:

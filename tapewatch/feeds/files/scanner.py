@@ -1,96 +1,49 @@
-"""A compiled scanner of plain CSV lines: numbers and short texts straight into columns, one pass, without the GIL.
+"""A compiled scanner of plain CSV lines: numbers and short texts straight into columns, in one pass, without the GIL.
 
-It takes the lines it is sure of and names the others (signs, exponents, escapes, wrong field counts, long mantissas, bytes
-beyond ASCII), which the careful path reads.
+It parses the common form and reports the lines that need the careful parser (signs, exponents, escapes, wrong field counts,
+bytes beyond ASCII).
 """
 
 import numpy as np
 import numpy.typing as npt
 
-from tapewatch.feeds.kernels.pointers import Pointer, Whole, eight_bytes, pointer_to
+from tapewatch.feeds.kernels import digits
+from tapewatch.feeds.kernels.pointers import Pointer, Whole, pointer_to
 from tapewatch.market.compiled import njit
 
-#: How a field is read. SKIP ignores it; SMALL is an integer of up to 32 bits; WORD takes few distinct texts as codes; TEXT
+#: How a field is read. SKIP ignores it; SMALL is an integer of up to 32 bits; WORD stores few distinct texts as codes; TEXT
 #: copies bytes.
 SKIP, INT, SMALL, FLOAT, WORD, TEXT = range(6)
 NULL_INT = int(np.iinfo(np.int64).min)
 NULL_SMALL = int(np.iinfo(np.int32).min)
 NULL_WORD = 0
-#: Distinct texts a column may have in one round; a round ends early where they would not fit.
+#: Distinct texts per column and round; a round ends early if there are more.
 MAX_WORDS = 8192
 _SLOT_BITS = 15
 WORD_SLOTS = 2**_SLOT_BITS
 
 Ints = npt.NDArray[np.int64]
 
-_NEWLINE, _COMMA, _QUOTE, _POINT, _RETURN, _LAST_ASCII = 10, 44, 34, 46, 13, 127
-_ZERO, _NINE, _TIME_WIDTH, _MAX_DIGITS, _KEY_BYTES = 48, 9, 19, 19, 8
-_MAX_EXACT = 2**53
+_NEWLINE, _COMMA, _QUOTE, _RETURN, _LAST_ASCII = 10, 44, 34, 13, 127
+_KEY_BYTES = 8
 _UNSURE = -1
-_POWERS = np.array([float(10**i) for i in range(_MAX_DIGITS + 1)])
 _U = np.uint64
 _MIXER = _U(0x9E3779B97F4A7C15)
-_SIXES, _THREES = _U(0x0606060606060606), _U(0x3030303030303030)
-_UPPER_HALVES, _LOWER_HALVES = _U(0xF0F0F0F0F0F0F0F0), _U(0x0F0F0F0F0F0F0F0F)
-_EVERY_SECOND, _EVERY_FOURTH = _U(0x00FF00FF00FF00FF), _U(0x0000FFFF0000FFFF)
 
 _compiled = njit(nogil=True, cache=True)
 
 
 @_compiled
-def _digits(text: Pointer, at: Whole, value: Whole) -> tuple[Whole, Whole]:
-    """Append the decimal digits at `at` to `value`; returns it and the position after them.
-
-    One at a time: the processor guesses the length and runs ahead, which eight at a time by masks does not allow.
-    """
-    digit = np.uint8(text[at] - _ZERO)
-    while digit <= _NINE:
-        value = value * 10 + digit
-        at += 1
-        digit = np.uint8(text[at] - _ZERO)
-    return value, at
-
-
-@_compiled
-def _are_digits(eight: np.uint64) -> bool:
-    """Whether all eight bytes are digits: each has 3 in its upper half, and still when six is added."""
-    return bool((eight & (eight + _SIXES) & _UPPER_HALVES) == _THREES)
-
-
-@_compiled
-def _eight_digits(eight: np.uint64) -> np.uint64:
-    """The number that eight digits spell, the first in the lowest byte: pairs, then fours, then all are joined."""
-    pairs = (eight & _LOWER_HALVES) * _U(10 * 2**8 + 1) >> _U(8)
-    fours = (pairs & _EVERY_SECOND) * _U(100 * 2**16 + 1) >> _U(16)
-    return (fours & _EVERY_FOURTH) * _U(10_000 * 2**32 + 1) >> _U(32)
-
-
-@_compiled
-def _time(text: Pointer, at: Whole) -> Whole:
-    """The integer of 19 digits at `at`, as times in nanoseconds are, or -1: their length is known, so eight at a time."""
-    high, low = eight_bytes(text, at), eight_bytes(text, at + 8)
-    if not (_are_digits(high) and _are_digits(low)):
-        return -1
-    value: Whole = np.int64(_eight_digits(high)) * 100_000_000 + np.int64(_eight_digits(low))
-    for i in range(16, _TIME_WIDTH):
-        digit = np.uint8(text[at + i] - _ZERO)
-        if digit > _NINE:
-            return -1
-        value = value * 10 + digit
-    return value
-
-
-@_compiled
 def _int(text: Pointer, size: int, at: int, limit: int) -> tuple[Whole, Whole]:
     """An integer, `NULL_INT` where the field is empty, and the position after it, `_UNSURE` where it is not plain."""
-    if at + _TIME_WIDTH < size and text[at + _TIME_WIDTH] == _COMMA:
-        value = _time(text, at)
+    if at + digits.MAX_DIGITS < size and text[at + digits.MAX_DIGITS] == _COMMA:
+        value = digits.nineteen_digits(text, at)
         if 0 <= value <= limit:
-            return value, at + _TIME_WIDTH
-    value, end = _digits(text, at, np.int64(0))
+            return value, at + digits.MAX_DIGITS
+    value, end = digits.digits(text, at, np.int64(0))
     if end == at:
         return NULL_INT, end
-    if end - at > _MAX_DIGITS or value < 0 or value > limit:
+    if end - at > digits.MAX_DIGITS or value < 0 or value > limit:
         return NULL_INT, _UNSURE
     return value, end
 
@@ -98,28 +51,18 @@ def _int(text: Pointer, size: int, at: int, limit: int) -> tuple[Whole, Whole]:
 @_compiled
 def _float(text: Pointer, at: Whole) -> tuple[float, Whole]:
     """A decimal number, NaN where the field is empty, and the position after it, `_UNSURE` where it is not plain."""
-    mantissa, end = _digits(text, at, np.int64(0))
-    digits = end - at
-    decimals = 0
-    if text[end] == _POINT:
-        point = end + 1
-        mantissa, end = _digits(text, point, mantissa)
-        decimals = end - point
-        digits += decimals
-        if digits == 0:
-            return np.nan, _UNSURE
-    if digits == 0:
+    mantissa, wholes, decimals, end = digits.mantissa(text, at)
+    if end == at:
         return np.nan, end
-    if digits > _MAX_DIGITS or mantissa < 0 or mantissa > _MAX_EXACT:
-        return np.nan, _UNSURE
-    # Both operands are exact in binary, so the quotient is the nearest double, as a correct strtod gives.
-    return mantissa / _POWERS[decimals], end
+    count = wholes + decimals
+    value = digits.nearest(mantissa, -decimals) if 0 < count <= digits.MAX_DIGITS else -1.0
+    return value, end if value >= 0 else _UNSURE
 
 
 @_compiled
 def _field(text: Pointer, at: int) -> tuple[int, int, int, np.uint64]:
-    """Start and end of a text field at `at`, the position of its terminator, `_UNSURE` where it is not plain, and its
-    last eight bytes as one number."""
+    """Start and end of the text field at `at`, the position of its terminator (`_UNSURE` where the field is not plain), and
+    its last eight bytes as one number."""
     key = _U(0)
     if text[at] == _QUOTE:
         end = at + 1
@@ -139,9 +82,10 @@ def _field(text: Pointer, at: int) -> tuple[int, int, int, np.uint64]:
 
 
 @_compiled
-def _is_word(text: Pointer, start: int, width: int, key: np.uint64, its_key: np.uint64, begin: int, end: int) -> bool:
-    """Whether a word is the one from `begin` to `end`. Up to eight bytes the key tells."""
-    if key != its_key or end - begin != width:
+def _is_word(text: Pointer, start: int, width: int, key: np.uint64, keys: Pointer, bounds: Pointer, entry: int) -> bool:
+    """Whether a word is that of a table's entry; the key decides for up to eight bytes."""
+    begin = bounds[2 * entry]
+    if key != keys[entry] or bounds[2 * entry + 1] - begin != width:
         return False
     if width > _KEY_BYTES:
         for i in range(width - _KEY_BYTES):
@@ -152,36 +96,19 @@ def _is_word(text: Pointer, start: int, width: int, key: np.uint64, its_key: np.
 
 @_compiled
 def _word(
-    text: Pointer,
-    start: int,
-    end: int,
-    key: np.uint64,
-    table: Pointer,
-    keys: Pointer,
-    bounds: Pointer,
-    seen: Pointer,
-    slot: int,
-) -> Whole:
-    """Code of the word in its column's table, entering it where new; -1 where the table is full."""
+    text: Pointer, start: int, end: int, key: np.uint64,
+    table: Pointer, keys: Pointer, bounds: Pointer, seen: Pointer, slot: int,
+) -> Whole:  # fmt: skip
+    """Code of the word in its column's table, which gets it if it is new; -1 where the table is full."""
     width = end - start
     entries, places = slot * MAX_WORDS, slot * WORD_SLOTS
     code = seen[2 * slot + 1]
-    if _is_word(
-        text, start, width, key, keys[entries + code], bounds[2 * (entries + code)], bounds[2 * (entries + code) + 1]
-    ):
+    if _is_word(text, start, width, key, keys, bounds, entries + code):
         return code
     place: Whole = np.int64((key * _MIXER) >> _U(64 - _SLOT_BITS))
     while table[places + place] != 0:
         code = int(table[places + place])
-        if _is_word(
-            text,
-            start,
-            width,
-            key,
-            keys[entries + code],
-            bounds[2 * (entries + code)],
-            bounds[2 * (entries + code) + 1],
-        ):
+        if _is_word(text, start, width, key, keys, bounds, entries + code):
             seen[2 * slot + 1] = code
             return code
         place = (place + 1) & (WORD_SLOTS - 1)
@@ -226,9 +153,9 @@ def scan(
         tables, keys, bounds, seen: by WORD column: hash table, key by code, start and end in `source` by code, and the
             codes last entered and last seen; all zero at first.
         offsets, copies: by TEXT column: Arrow offsets (rows + 1) and bytes.
-        nulls: by column: how many empty fields were seen, a bound from above.
+        nulls: by column: an upper bound on the number of empty fields.
         lines: (rows) line of each row, from 0 at `at`.
-        unsure: (lines, 3) line, start, end of the lines left to the careful path.
+        unsure: (lines, 3) line, start, end of the lines left to the careful parser.
 
     Returns:
         rows read, unsure lines, lines passed, position reached.

@@ -1,4 +1,4 @@
-"""The vendor's flat files as a source of the tape: from a folder or any fsspec URL, in flat memory."""
+"""The vendor's flat files as a source of the tape: from a folder or any fsspec URL, in constant memory."""
 
 import datetime as dt
 import re
@@ -25,7 +25,7 @@ _DATED = re.compile(r"/\d{4}/\d{2}/(\d{4}-\d{2}-\d{2})\.csv(?:\.gz)?$")
 
 @dataclass(frozen=True, slots=True, order=True)
 class FlatFile:
-    """A file that is there. `fingerprint` changes when the vendor replaces it: its ETag, else size and time."""
+    """An existing file. `fingerprint` changes when the vendor replaces it: its ETag, else size and time."""
 
     table: str
     date: dt.date
@@ -37,10 +37,9 @@ class FlatFileSource:
     """A folder or fsspec URL laid out as the vendor's bucket: `{market}/{table}/YYYY/MM/YYYY-MM-DD.csv[.gz]`.
 
     Args:
-        root: what stands before the market's folder: a path, `s3://flatfiles`, `memory://…`.
-        storage_options: passed to fsspec.
+        root: the parent of the markets' folders: a path, `s3://flatfiles`, `memory://…`.
         clock: the present, int64 ns UTC; later rows are refused.
-        block_bytes, memory_bytes: text a block, and parsed rows in memory before the rest goes to a temporary folder.
+        block_bytes, memory_bytes: text per block, and parsed rows in memory before the rest goes to a temporary folder.
     """
 
     name = "flat-files"
@@ -68,24 +67,24 @@ class FlatFileSource:
         return self._load("quotes", partition, symbols)
 
     def bars(self, partition: Partition, symbols: Sequence[str] | None = None) -> Load:
-        """The day's minute bars (`DELIVERED_BARS`, vwap null); no frames where only other tables of that day exist.
+        """The day's minute bars (`DELIVERED_BARS`, vwap null); no frames if only other tables of that day exist.
 
         Raises:
-            SourceError: the market does not trade that day, or nothing of it is there; while iterating: the file is
-                truncated, its header lacks a column, or so much of it is refused that it must be another kind of file.
+            SourceError: the market does not trade that day, or has no file of it; while iterating: the file is truncated, its
+                header lacks a column, or so many rows are refused that it must be another kind of file.
         """
         return self._load("bars", partition, symbols)
 
     def truth(self, partition: Partition, symbols: Sequence[str] | None = None) -> pl.DataFrame | None:  # noqa: ARG002
-        """None: recorded tape comes without labels."""
+        """None: recorded tape has no labels."""
         return None
 
     def day_bars(self, market: Market, year: int, symbols: Sequence[str] | None = None) -> Load:
-        """A year of daily bars (`DELIVERED_BARS`; `time` is midnight in the market's zone), from one file a year
-        (`day_aggs_v1/2013.csv.gz`) or the vendor's file a day.
+        """A year of daily bars (`DELIVERED_BARS`; `time` is midnight in the market's zone), from one file per year
+        (`day_aggs_v1/2013.csv.gz`) or from the vendor's daily files.
 
         Raises:
-            SourceError: neither is there, or as `bars`.
+            SourceError: there is neither, or as `bars`.
         """
         layout = _day_bars_of(market)
         start, end = (int(dt.datetime(y, 1, 1, tzinfo=zone_of(market)).timestamp()) * 10**9 for y in (year, year + 1))
@@ -101,7 +100,7 @@ class FlatFileSource:
         return self._start(layout, paths, Bounds(start, end, self._clock()), symbols)
 
     def day_bar_years(self, market: Market) -> list[int]:
-        """The years of which there are daily bars, ascending.
+        """The years that have daily bars, ascending.
 
         Raises:
             SourceError: the vendor has no daily bars of the market.
@@ -114,7 +113,7 @@ class FlatFileSource:
         return sorted({int(match[1]) for name in names if (match := _YEAR.match(name))})
 
     def files(self, market: Market) -> list[FlatFile]:
-        """Every dated file of a market that is there, with its fingerprint; by table, then date."""
+        """Every dated file of a market, by table, then date."""
         found = []
         for (of_market, table), layout in LAYOUTS.items():
             folder = f"{self._base}/{layout.prefix}"
@@ -166,12 +165,11 @@ def _day_bars_of(market: Market) -> Layout:
     layout = LAYOUTS.get((market, "day_bars"))
     if layout is None:
         having = ", ".join(of_market for of_market, table in LAYOUTS if table == "day_bars")
-        raise SourceError(f"the flat files hold no daily bars of {market}; they do of {having}")
+        raise SourceError(f"the flat files hold no daily bars of {market}, only of {having}")
     return layout
 
 
 def _merged(reader: FileReader, paths: list[str], load: Load) -> Iterator[pl.DataFrame]:
-    """Small files as one sorted frame."""
     frames = [frame for path in paths for frame in reader.frames(path, load)]
     if frames:
         yield pl.concat(frames).sort(reader.layout.table.sort)

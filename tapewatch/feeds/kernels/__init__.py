@@ -1,1 +1,1 @@
-"""What the compiled readers of files, REST pages and frames share: pointers and numbers in text."""
+"""Compiled code that the scanners of files, REST pages and frames share: pointers, numbers, JSON text."""

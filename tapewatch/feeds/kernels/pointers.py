@@ -1,7 +1,6 @@
-"""A raw pointer to an array's elements inside compiled code.
+"""Raw pointers to array elements inside compiled code.
 
-Handing an array from one compiled function to another counts references, which costs more than the helpers of a scanner do;
-a pointer is just an address.
+Passing an array from one compiled function to another counts references, which costs more than a scanner's helpers do.
 """
 
 from typing import Any
@@ -22,7 +21,7 @@ Whole = Any
 
 @intrinsic
 def _pointer_to(_typing: Any, array: Any) -> tuple[Any, Any]:
-    """The address of a C-contiguous array's first element, indexable; no bounds are checked."""
+    """The address of a C-contiguous array's first element; indexing it checks no bounds."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return _make_array(signature.args[0])(context, builder, arguments[0]).data
@@ -30,13 +29,13 @@ def _pointer_to(_typing: Any, array: Any) -> tuple[Any, Any]:
     return _CPointer(array.dtype)(array), generate
 
 
-#: Called with an array in compiled code, gives the address of its first element; Numba supplies the first argument above.
+#: In compiled code: `pointer_to(array)`. Numba supplies the first argument above.
 pointer_to: Any = _pointer_to
 
 
 @intrinsic
 def _eight_bytes(_typing: Any, text: Any, at: Any) -> tuple[Any, Any]:
-    """The eight bytes at `at` as one number, the first lowest, as little-endian processors have it; wherever they lie."""
+    """The eight bytes at `at`, aligned or not, as one little-endian number."""
 
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         pointer = builder.gep(arguments[0], [arguments[1]])
@@ -46,5 +45,5 @@ def _eight_bytes(_typing: Any, text: Any, at: Any) -> tuple[Any, Any]:
     return types.uint64(text, at), generate
 
 
-#: Called with a pointer to bytes and a position in compiled code; Numba supplies the first argument above.
+#: In compiled code: `eight_bytes(pointer, position)`. Numba supplies the first argument above.
 eight_bytes: Any = _eight_bytes

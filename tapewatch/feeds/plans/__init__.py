@@ -1,4 +1,1 @@
-"""The vendor's plans: what each allows, on which address, and whether the settings fit it.
-
-No requests are made here; `tapewatch.feeds.probe` makes them.
-"""
+"""The vendor's plans: what each allows, the addresses of its streams, and a check of the settings against it."""

@@ -1,11 +1,11 @@
-"""Where a market's stream is: the vendor's clusters, an emulator's, or an address of the user's own."""
+"""The WebSocket address of a market: the vendor's, an emulator's, or the user's own."""
 
 from typing import Final
 from urllib.parse import urlsplit
 
 from tapewatch.feeds.plans.table import MarketPlan, PlanError, Recency
 
-#: The vendor answers alike under both of its names.
+#: The vendor's API is the same under both names.
 VENDOR_HOSTS: Final = frozenset({"api.polygon.io", "api.massive.com"})
 _STREAM_SCHEME: Final = {"http": "ws", "https": "wss"}
 
@@ -16,11 +16,11 @@ def stream_address(plan: MarketPlan, rest_url: str, *, base: str | None = None, 
     Args:
         plan: a delayed plan streams from the vendor's delayed host.
         rest_url: the REST address; a server that is not the vendor's (an emulator) streams from the same host and port.
-        base: an address for all markets, to which the market's name is added.
-        override: an address for this market; without a path of its own it is taken as a base.
+        base: an address for all markets; the market's name is appended.
+        override: an address for this market; the market's name is appended if it has no path.
 
     Raises:
-        PlanError: an address is no ws:// or wss:// address.
+        PlanError: an address is not a ws:// or wss:// address.
     """
     if override:
         address = _checked(override, f"POLYGON_WS_URL_{plan.market.upper()}")
@@ -37,5 +37,5 @@ def stream_address(plan: MarketPlan, rest_url: str, *, base: str | None = None, 
 def _checked(address: str, setting: str) -> str:
     parts = urlsplit(address.strip())
     if parts.scheme not in ("ws", "wss") or not parts.hostname or parts.username or parts.password:
-        raise PlanError(f"{setting} is no WebSocket address: set it to ws(s)://host[:port][/path]")
+        raise PlanError(f"{setting} is not a WebSocket address: set it to ws(s)://host[:port][/path]")
     return address.strip().rstrip("/")

@@ -1,6 +1,4 @@
-"""What a deployment's plans allow, market by market, and which of its settings cannot work: the library behind `tapewatch
-check`.
-"""
+"""Checks a deployment's settings against its plans, market by market (`tapewatch check`)."""
 
 import datetime as dt
 import re
@@ -15,9 +13,9 @@ from tapewatch.market.instruments import Market, SymbolError, normalise
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """The settings that plans are judged against.
+    """The settings that are checked against the plans.
 
-    `symbols` are as the user wrote them; `ws_url` is the address of all markets, `ws_urls` those of single ones.
+    `symbols` are as the user wrote them; `ws_url` is the address for all markets, `ws_urls` those for single markets.
     """
 
     tiers: Mapping[Market, str]
@@ -31,7 +29,7 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class PlanRow:
-    """One market: what its plan may do, where its stream is, what to know (`warnings`) and what cannot work (`faults`)."""
+    """One market: what its plan allows, its stream's address, limits (`warnings`) and settings that cannot work (`faults`)."""
 
     market: Market
     tier: str
@@ -47,7 +45,7 @@ class PlanRow:
 
 
 def check_plans(deployment: Deployment, *, today: dt.date) -> list[PlanRow]:
-    """One row for every market of the deployment; only markets with symbols are warned about what their plan lacks.
+    """One row per market of the deployment; only markets with symbols get warnings about their plan's limits.
 
     Raises:
         PlanError: a tier is unknown, or the table of plans is broken.
@@ -56,7 +54,7 @@ def check_plans(deployment: Deployment, *, today: dt.date) -> list[PlanRow]:
 
 
 def symbols_of(deployment: Deployment, market: Market) -> tuple[list[str], list[str]]:
-    """The market's symbols in this platform's spelling, and a sentence for each that is none."""
+    """The market's symbols in this platform's spelling, and a message for each that is not valid."""
     good, faults = [], []
     for written in deployment.symbols.get(market, ()):
         try:
@@ -122,7 +120,7 @@ def _warnings(deployment: Deployment, plan: MarketPlan, symbols: Sequence[str]) 
 
 
 def _unwatched(deployment: Deployment, plan: MarketPlan) -> list[str]:
-    """No symbols are as good as no market, unless a plan was bought for it."""
+    """A market without symbols is not in use, so only a plan that was bought for it is worth a warning."""
     if deployment.symbols.get(plan.market) or plan.tier == "basic":
         return []
     return [
@@ -134,10 +132,10 @@ def _lacks_on_rest(plan: MarketPlan, symbols: int) -> list[str]:
     found = []
     if not plan.grants(TapeTable.TRADES) and TapeTable.TRADES in plan.on_rest:
         found.append(
-            f"no trades: only bars can be had, no features nor models; {_to_bought(plan)}, or use --flat-files"
+            f"no trades: only bars are available, no features or models; {_to_bought(plan)}, or use --flat-files"
         )
     if not plan.grants(TapeTable.QUOTES) and TapeTable.QUOTES in plan.on_rest:
-        found.append("no quotes: quote features stay empty, and aggressors are told by ticks alone")
+        found.append("no quotes: quote features stay empty, and aggressors are inferred by the tick test alone")
     if plan.plan.recency is Recency.END_OF_DAY:
         found.append("a day can be loaded only once it is over")
     if plan.plan.calls_per_minute:

@@ -1,4 +1,4 @@
-"""What the vendor's plans may do, read from `plans.toml` and checked."""
+"""The vendor's plans and their limits, read from `plans.toml` and checked."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _ONE_MINUTE_S: Final = 60.0
 
 
 class PlanError(SourceError):
-    """The table of plans is broken, or a plan or market is unknown to it."""
+    """The table of plans is invalid, or lacks a plan or market."""
 
 
 class TapeTable(StrEnum):
@@ -32,7 +32,7 @@ class TapeTable(StrEnum):
 
 
 class Recency(StrEnum):
-    """How soon a plan shows the tape."""
+    """The delay with which a plan delivers market data."""
 
     END_OF_DAY = "end_of_day"
     DELAYED = "delayed_15m"
@@ -41,12 +41,12 @@ class Recency(StrEnum):
 
     @property
     def delay(self) -> dt.timedelta:
-        """How far the plan lies behind the market; the end of the day counts as none once the day is over."""
+        """The delay behind the market; zero for `END_OF_DAY`, which delivers complete days."""
         return dt.timedelta(minutes=_DELAY_MINUTES.get(self, 0))
 
     @property
     def in_words(self) -> str:
-        """As a sentence says it: `15 minutes late`."""
+        """The delay as text: `15 minutes late`."""
         if self in _DELAY_MINUTES:
             return f"{_DELAY_MINUTES[self]} minutes late"
         return "in real time" if self is Recency.REAL_TIME else "after the day's end"
@@ -56,7 +56,7 @@ _DELAY_MINUTES: Final = {Recency.DELAYED: 15, Recency.DELAYED_10: 10}
 
 
 class PlanTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One plan of one market, as the file states it."""
+    """The terms of one plan of one market, as in the file."""
 
     recency: Recency
     rest: frozenset[TapeTable]
@@ -69,7 +69,7 @@ class PlanTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 @dataclass(frozen=True, slots=True)
 class MarketPlan:
-    """A plan with its market and name: what `plan_for` answers."""
+    """A plan with its market, its name, and the limits of its market."""
 
     market: Market
     tier: str
@@ -82,49 +82,49 @@ class MarketPlan:
 
     @property
     def setting(self) -> str:
-        """The setting that names the plan bought for this market."""
+        """The name of the setting for this market's plan."""
         return f"POLYGON_TIER_{self.market.upper()}"
 
     @property
     def rate(self) -> tuple[int, float]:
-        """Calls allowed, and the seconds in which they are."""
+        """The number of calls allowed, and the seconds in which they may be made."""
         if self.plan.calls_per_minute is not None:
             return self.plan.calls_per_minute, _ONE_MINUTE_S
         return max(1, int(self.advised_calls_per_second)), 1.0
 
     @property
     def is_metered(self) -> bool:
-        """The plan counts calls, so none should be spent on caution."""
+        """Whether the plan limits the number of calls, so that none should be spent on verification."""
         return self.plan.calls_per_minute is not None
 
     def first_day(self, today: dt.date) -> dt.date:
-        """The oldest day that the plan reaches on `today`."""
+        """The oldest day that the plan covers on `today`."""
         if self.plan.history_years is None:
             return self.market_first_day
         return max(self.market_first_day, _years_before(today, self.plan.history_years))
 
     def last_day(self, today: dt.date) -> dt.date:
-        """The newest day that the plan shows on `today`."""
+        """The newest day that the plan covers on `today`."""
         return today - dt.timedelta(days=1) if self.plan.recency is Recency.END_OF_DAY else today
 
     def grants(self, table: TapeTable) -> bool:
-        """Whether the plan may ask REST for `table`."""
+        """Whether the plan includes `table` over REST."""
         return table in self.plan.rest
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """The WebSocket channels that the plan may subscribe to; none where it has no stream."""
+        """The WebSocket channels that the plan includes; none if it has no stream."""
         return self.plan.websocket
 
     @property
     def stream_recency(self) -> Recency:
-        """How late the plan's WebSocket is."""
+        """The delay of the plan's WebSocket."""
         return self.plan.stream_recency or self.plan.recency
 
 
 @dataclass(frozen=True, slots=True)
 class Clamped:
-    """A range as far as a plan reaches. `message` says what was cut, and is empty where nothing was."""
+    """The part of a range of days that a plan covers. `message` says what was cut, and is empty if nothing was."""
 
     first: dt.date
     last: dt.date
@@ -132,10 +132,10 @@ class Clamped:
 
 
 def plan_for(market: Market | str, tier: str, *, path: Path | None = None) -> MarketPlan:
-    """The plan `tier` of `market`, from a table of the user's own where `path` names one.
+    """The plan `tier` of `market`, from the built-in table or from the user's own at `path`.
 
     Raises:
-        PlanError: the file is broken, or knows no such market or plan.
+        PlanError: the file is invalid, or has no such plan.
     """
     path = path or PLANS_FILE
     market, table = Market(market), load_plans(path)
@@ -178,7 +178,7 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def _market_plans(file: TomlTable, name: str, section: Any, advised: float) -> list[MarketPlan]:
     if name not in list(Market):
-        raise file.fault(f"[{name}] is no market; the markets are {', '.join(Market)}")
+        raise file.fault(f"[{name}] is not a market; the markets are {', '.join(Market)}")
     market, section = Market(name), file.section(name, section)
     head = file.convert(
         name,
@@ -205,7 +205,7 @@ def _check_section(file: TomlTable, where: str, head: _Section) -> None:
             raise file.fault(f"[{where}]: {name} is {value}; it must be at least 1")
     unknown = set(head.symbols_a_channel) - set(head.channels)
     if unknown:
-        raise file.fault(f"[{where}]: symbols_a_channel limits {', '.join(sorted(unknown))}, which is no channel")
+        raise file.fault(f"[{where}]: symbols_a_channel limits {', '.join(sorted(unknown))}, which is not a channel")
 
 
 def _check_plan(file: TomlTable, where: str, plan: PlanTerms, head: _Section) -> None:
@@ -215,7 +215,9 @@ def _check_plan(file: TomlTable, where: str, plan: PlanTerms, head: _Section) ->
             raise file.fault(f"[{where}]: {name} is {value}; it must be at least 1, or left out for no limit")
     beyond = plan.rest - head.rest
     if beyond:
-        raise file.fault(f"[{where}]: rest grants {', '.join(sorted(beyond))}, which the market has not on REST")
+        raise file.fault(
+            f"[{where}]: rest grants {', '.join(sorted(beyond))}, which the market does not have over REST"
+        )
     unknown = [channel for channel in plan.websocket if channel not in head.channels]
     if unknown:
         raise file.fault(
@@ -226,10 +228,10 @@ def _check_plan(file: TomlTable, where: str, plan: PlanTerms, head: _Section) ->
 
 
 def clamp_range(plan: MarketPlan, first: dt.date, last: dt.date, *, today: dt.date) -> Clamped:
-    """The part of `first` … `last` that the plan shows on `today`, and a sentence on what it does not.
+    """The part of `first` … `last` that the plan covers on `today`, and a message about the rest.
 
     Raises:
-        PlanError: the range ends before it begins, or the plan shows none of it.
+        PlanError: the range ends before it begins, or the plan covers none of it.
     """
     if last < first:
         raise PlanError(f"the range ends before it begins: {first} … {last}")

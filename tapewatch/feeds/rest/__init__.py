@@ -1,4 +1,1 @@
-"""The REST API: calls, pages and budgets, and the trades, quotes, bars and reference data that they return.
-
-What a plan may ask for is in `tapewatch.feeds.plans`.
-"""
+"""The REST API: calls, rate limits and pages, and the trades, quotes, bars and reference data that they return."""

@@ -1,6 +1,6 @@
-"""Minute bars of a plan that counts calls: many days in one call, handed over day by day.
+"""Fetches minute bars of many days in one call, for plans that count calls, and returns them day by day.
 
-A symbol's 30 days fit the vendor's largest page, so a month costs what a day does.
+30 days of a symbol fit the vendor's largest page, so a month costs as many calls as a day.
 """
 
 import datetime as dt
@@ -15,17 +15,17 @@ from tapewatch.feeds.source import Load
 from tapewatch.market.instruments import Market, Partition, Session, session_of, trading_days
 from tapewatch.market.tables import DELIVERED_BARS
 
-#: Days of minute bars that fit one page of the largest size, a market that never closes included.
+#: Days of minute bars that fit one page of the largest size, even of a market that never closes.
 BARS_CHUNK_DAYS: Final = 30
-#: How many days of symbols may lie in memory: some 200 MB.
+#: Most days times symbols in memory: some 200 MB.
 _MAX_SYMBOL_DAYS: Final = 3_000
 
-#: Fetches the window of each symbol in order, counting into the load; a symbol without rows yields no frame.
+#: Fetches the window of each symbol in order and adds to the load's counters; a symbol without rows yields no frame.
 Fetch = Callable[[Load, Sequence[tuple[str, Window]]], Iterator[pl.DataFrame]]
 
 
 def chunk_days(symbols: int) -> int:
-    """How many days are fetched at a time for so many symbols."""
+    """How many days to fetch at a time for this number of symbols."""
     return max(1, min(BARS_CHUNK_DAYS, _MAX_SYMBOL_DAYS // max(1, symbols)))
 
 
@@ -42,12 +42,10 @@ class _Chunk:
 
 
 class BarsAhead:
-    """The bars of one market up to a day, fetched in chunks as their first day is asked for.
+    """The bars of one market up to a day; requesting a day fetches the chunk of days that begins with it.
 
     Args:
-        fetch: asks the vendor.
-        market: whose bars.
-        last: no day after this one will be asked for.
+        last: the last day that will be requested.
     """
 
     def __init__(self, fetch: Fetch, market: Market, last: dt.date) -> None:
@@ -57,8 +55,8 @@ class BarsAhead:
         self._chunk: _Chunk | None = None
 
     def day(self, partition: Partition, symbols: Sequence[str]) -> Load:
-        """The day's bars (`DELIVERED_BARS`), a frame a symbol; a chunk's duplicates, quarantine and notices come with the
-        first of its days."""
+        """The day's bars (`DELIVERED_BARS`), a frame per symbol; the first day of a chunk reports the whole chunk's
+        duplicates, quarantine and notices."""
         wanted = tuple(sorted(set(symbols)))
         load = Load(iter(()))
         if self._chunk is not None and self._chunk.covers(partition.session, wanted):
@@ -73,8 +71,8 @@ class BarsAhead:
         days = trading_days(self._market, partition.date, max(end, partition.date))
         sessions = [session for day in days if (session := session_of(self._market, day))]
         chunk = _Chunk(symbols, Window.spanning(sessions[0], sessions[-1]))
-        told = Load(iter(()))
-        for frame in self._fetch(told, [(symbol, chunk.window) for symbol in symbols]):
+        counted = Load(iter(()))
+        for frame in self._fetch(counted, [(symbol, chunk.window) for symbol in symbols]):
             symbol = str(frame["symbol"][0])
             chunk.frames[symbol] = frame
             rows = _of_day(frame, partition.session)
@@ -83,9 +81,9 @@ class BarsAhead:
                 yield rows
         chunk.is_whole = True
         self._chunk = chunk
-        load.duplicates, load.quarantined = told.duplicates, told.quarantined
-        load.source_rows += told.duplicates + told.quarantine.height
-        load.notices += told.notices
+        load.duplicates, load.quarantined = counted.duplicates, counted.quarantined
+        load.source_rows += counted.duplicates + counted.quarantine.height
+        load.notices += counted.notices
 
     def _kept(self, load: Load, chunk: _Chunk, partition: Partition) -> Iterator[pl.DataFrame]:
         for symbol in chunk.symbols:

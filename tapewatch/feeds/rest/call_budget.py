@@ -1,4 +1,4 @@
-"""The calls a plan allows, shared by every thread of this process that uses the same key."""
+"""The rate limit of a plan, shared by all threads of this process that use the same key."""
 
 import hashlib
 import threading
@@ -15,17 +15,17 @@ _lock = threading.Lock()
 
 
 def spend(base_url: str, key: str, rate: tuple[int, float], cancelled: threading.Event) -> None:
-    """Wait until one more call fits into `rate` (calls, seconds), and count it.
+    """Wait until `rate` (calls, seconds) allows one more call, and count it.
 
     Raises:
-        CancelledError: `cancelled` was set before there was room.
+        CancelledError: `cancelled` was set before that.
     """
     budget = _budget(base_url, key, rate)
     while not cancelled.is_set():
         if budget.try_acquire("call", blocking=False):
             return
         cancelled.wait(_POLL_S)
-    raise CancelledError("the load was given up before its next call")
+    raise CancelledError("the load was cancelled before its next call")
 
 
 def _budget(base_url: str, key: str, rate: tuple[int, float]) -> Limiter:
@@ -33,6 +33,6 @@ def _budget(base_url: str, key: str, rate: tuple[int, float]) -> Limiter:
     identity = (base_url, hashlib.sha256(key.encode()).hexdigest(), calls, seconds)
     with _lock:
         if identity not in _budgets:
-            # A sliding window: a bucket that bursts and refills exceeds, within one minute, what the vendor counts.
+            # A sliding window: a token bucket may exceed, within a minute, what the vendor counts.
             _budgets[identity] = Limiter(Rate(calls, int(seconds * 1000)))
         return _budgets[identity]

@@ -1,6 +1,7 @@
-"""Rows of the vendor's REST API, as structs or scanned numbers, to typed columns."""
+"""Converts rows of the REST API, as structs or scanned numbers, to typed columns."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 import numpy as np
@@ -14,12 +15,12 @@ from tapewatch.market.tables import F64, I8, I16, I64, SYMBOL, TEXT, TIME
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 _NS_PER_MS: Final = 1_000_000
-# A minute bar's start in milliseconds fits nanoseconds only within these.
+# Larger times in milliseconds do not fit an int64 of nanoseconds.
 _MAX_MS: Final = (2**63 - 1) // _NS_PER_MS
 
 
 def bar_columns(rows: Sequence[BarRow]) -> pl.DataFrame:
-    """time, open, high, low, close, volume, vwap (null where not sent), transactions (likewise)."""
+    """time, open, high, low, close, volume, and vwap and transactions, which are null where not sent."""
     ints = np.array([[r.t for r in rows], [bar_scanner.NULL_INT if r.n is None else r.n for r in rows]], np.int64)
     floats = [[r.o for r in rows], [r.h for r in rows], [r.l for r in rows], [r.c for r in rows], [r.v for r in rows]]
     vwap = [np.nan if r.vw is None else r.vw for r in rows]
@@ -39,42 +40,44 @@ def scanned_columns(ints: Ints, floats: Floats) -> pl.DataFrame:
 
 
 def trade_columns(rows: Sequence[TradeRow]) -> pl.DataFrame:
-    """The columns of TRADES but the symbol; `sequence_number` is null where the vendor gives none."""
+    """The columns of TRADES without the symbol; `sequence_number` is null where the vendor gives none."""
     return pl.DataFrame(
         [
             *_tape_times(rows),
-            pl.Series("sequence_number", [r.sequence_number for r in rows], I64),
-            pl.Series("price", [r.price for r in rows], F64),
-            pl.Series("size", [r.size for r in rows], F64),
-            pl.Series("exchange", [r.exchange for r in rows], I16),
+            *same_columns(rows, sequence_number=I64, price=F64, size=F64, exchange=I16),
             _codes("conditions", [r.conditions for r in rows]),
-            pl.Series("id", [r.id for r in rows], TEXT),
-            pl.Series("correction", [r.correction for r in rows], I8),
-            pl.Series("trf_id", [r.trf_id for r in rows], I16),
+            *same_columns(rows, id=TEXT, correction=I8, trf_id=I16),
             _times("trf_time", pl.Series([r.trf_timestamp for r in rows], dtype=I64)),
-            pl.Series("tape", [r.tape for r in rows], I8),
+            *same_columns(rows, tape=I8),
         ]
     )
 
 
 def quote_columns(rows: Sequence[QuoteRow]) -> pl.DataFrame:
-    """The columns of QUOTES but the symbol; an absent side has price 0; sizes are null where the vendor gives none."""
+    """The columns of QUOTES without the symbol; an absent side has price 0; sizes are null where the vendor gives none."""
+    sides = {
+        "bid_price": F64,
+        "ask_price": F64,
+        "bid_size": F64,
+        "ask_size": F64,
+        "bid_exchange": I16,
+        "ask_exchange": I16,
+    }
     return pl.DataFrame(
         [
             *_tape_times(rows),
-            pl.Series("sequence_number", [r.sequence_number for r in rows], I64),
-            pl.Series("bid_price", [r.bid_price for r in rows], F64),
-            pl.Series("ask_price", [r.ask_price for r in rows], F64),
-            pl.Series("bid_size", [r.bid_size for r in rows], F64),
-            pl.Series("ask_size", [r.ask_size for r in rows], F64),
-            pl.Series("bid_exchange", [r.bid_exchange for r in rows], I16),
-            pl.Series("ask_exchange", [r.ask_exchange for r in rows], I16),
+            *same_columns(rows, sequence_number=I64, **sides),
             _codes("conditions", [r.conditions for r in rows]),
             _codes("indicators", [r.indicators for r in rows]),
             _times("trf_time", pl.Series([r.trf_timestamp for r in rows], dtype=I64)),
-            pl.Series("tape", [r.tape for r in rows], I8),
+            *same_columns(rows, tape=I8),
         ]
     )
+
+
+def same_columns(rows: Sequence[Any], **types: pl.DataType) -> Iterator[pl.Series]:
+    """The columns whose names are also the vendor's."""
+    return (pl.Series(name, list(map(attrgetter(name), rows)), dtype) for name, dtype in types.items())
 
 
 def _tape_times(rows: Sequence[TradeRow] | Sequence[QuoteRow]) -> tuple[pl.Series, pl.Series]:
@@ -84,13 +87,13 @@ def _tape_times(rows: Sequence[TradeRow] | Sequence[QuoteRow]) -> tuple[pl.Serie
 
 
 def _times(name: str, ns: Any) -> pl.Series:
-    # The vendor writes 0 where it knows no time.
+    # The vendor writes 0 for an unknown time.
     values = pl.Series(name, ns, I64)
     return values.zip_with(values != 0, pl.Series([None], dtype=I64)).cast(TIME)
 
 
 def _codes(name: str, lists: Sequence[tuple[int, ...]]) -> pl.Series:
-    """Condition lists as text, each distinct list spelt once."""
+    """Condition lists as text; each distinct list is formatted once."""
     distinct: dict[tuple[int, ...], int] = {}
     index = [distinct.setdefault(codes, len(distinct)) for codes in lists]
     texts = pl.Series(name, [",".join(map(str, codes)) for codes in distinct], SYMBOL)

@@ -1,4 +1,4 @@
-"""A page's bytes to structs or columns, all rows at once, with the rows that cannot be read set aside.
+"""Decodes a page into structs or columns, and sets aside the rows that cannot be read.
 
 A float column holds no NaN: JSON has none, and a number out of range is a bad row.
 """
@@ -21,7 +21,7 @@ Row = TypeVar("Row", bound=msgspec.Struct)
 Envelope = TypeVar("Envelope", bound=msgspec.Struct)
 #: Position of a row in its page, from 1.
 LINE: Final = "line"
-# No row that holds all it must is shorter; a page of shorter ones is read the careful way.
+# No row with all required fields is shorter; a page of shorter ones is read the careful way.
 _SHORTEST_ROW: Final = 25
 _ROWS_ENVELOPE: Final = msgspec.json.Decoder(Page[msgspec.Raw])
 
@@ -37,7 +37,7 @@ class BadRow:
 
 @dataclass(frozen=True, slots=True)
 class Decoded(Generic[Row]):
-    """A page as structs. `lines` is None where every row was read, which is the rule."""
+    """A page as structs. `lines` holds the position of each row, None where every row was read."""
 
     page: Page[Row]
     rows: list[Row]
@@ -65,7 +65,7 @@ class DecodedColumns:
 
 
 class PageDecoder(Generic[Row]):
-    """Decodes pages of one kind of row into structs. Raises PageError where the page itself cannot be read."""
+    """Decodes pages of one kind of row into structs; raises PageError if the page itself cannot be read."""
 
     def __init__(self, row: type[Row]) -> None:
         self._fast = msgspec.json.Decoder(Page[row])  # type: ignore[valid-type]  # the row's class is a value here
@@ -94,7 +94,7 @@ class PageDecoder(Generic[Row]):
 
 
 class ColumnsDecoder(Generic[Row]):
-    """Decodes pages of one kind of row into columns, by way of structs."""
+    """Decodes pages of one kind of row into structs, and those into columns."""
 
     def __init__(self, row: type[Row], columns: Callable[[Sequence[Row]], pl.DataFrame]) -> None:
         self._decode = PageDecoder(row)
@@ -106,13 +106,13 @@ class ColumnsDecoder(Generic[Row]):
 
 
 class _Slice(msgspec.Struct):
-    """An envelope whose results are left as they came."""
+    """An envelope with its results not decoded."""
 
     results: msgspec.Raw = msgspec.Raw()
 
 
 class BarsDecoder:
-    """Decodes pages of aggregates into columns: msgspec proves the page and splits it, a compiled scanner reads the rows."""
+    """Decodes pages of aggregates into columns: msgspec validates and splits the page, a compiled scanner reads the rows."""
 
     def __init__(self) -> None:
         self._slice = msgspec.json.Decoder(_Slice)
@@ -124,7 +124,7 @@ class BarsDecoder:
         text, whole = np.frombuffer(raw, np.uint8), np.frombuffer(body, np.uint8)
         if not len(text) or text[0] != ord("[") or not np.may_share_memory(text, whole):
             return self._by_rows(body)
-        # The slice is a view: where it begins in the page tells what is left of the page without it.
+        # The slice is a view of the page, so its address gives its position there.
         start = text.ctypes.data - whole.ctypes.data
         room = len(text) // _SHORTEST_ROW + 1
         ints, floats = np.empty((2, room), np.int64), np.empty((len(bar_scanner.FLOATS), room))
@@ -133,7 +133,7 @@ class BarsDecoder:
         if rows < 0:
             return self._by_rows(body)
         bad = self._read_carefully(bytes(raw) if left else b"", unsure[:left], ints, floats)
-        # The scanner has read the rows; what is left of the page is its envelope.
+        # The rows are read: decode the rest of the page as its envelope.
         page = _decoded(_ROWS_ENVELOPE, body[:start] + b"[]" + body[start + len(text) :])
         frame = _with_lines(scanned_columns(ints[:, :rows], floats[:, :rows]), None)
         if bad:
@@ -153,7 +153,7 @@ class BarsDecoder:
 
 
 def careful(decoder: msgspec.json.Decoder[Row], line: int, raw: bytes) -> Row | BadRow:
-    """One row, or why it is none."""
+    """One row, or why it cannot be read."""
     try:
         return decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -174,6 +174,5 @@ def _decoded(decoder: msgspec.json.Decoder[Envelope], body: bytes) -> Envelope:
 
 
 def _with_lines(frame: pl.DataFrame, lines: list[int] | None) -> pl.DataFrame:
-    """`frame` with the position of each row in its page."""
     positions = pl.int_range(1, frame.height + 1, eager=True) if lines is None else pl.Series(lines, dtype=I64)
     return frame.with_columns(positions.alias(LINE))

@@ -1,4 +1,4 @@
-"""What a backfill over REST will cost, before it starts: which days, how many calls, how long."""
+"""Estimates the cost of a backfill over REST before it starts: days, calls and time."""
 
 import datetime as dt
 import math
@@ -11,10 +11,10 @@ from tapewatch.feeds.rest.bars_ahead import chunk_days
 from tapewatch.feeds.rest.tape import PAGE_LIMIT
 from tapewatch.market.instruments import session_of
 
-#: Trading days that a backfill takes where none are named: bars are small, ticks are not.
+#: Default number of trading days of a backfill: bars are small, ticks are not.
 DAYS_OF_BARS: Final = 30
 DAYS_OF_TICKS: Final = 5
-#: Seconds from question to answer where none was measured, and questions in flight at a time.
+#: Seconds per call if none was measured, and calls in flight at a time.
 ASSUMED_CALL_S: Final = 0.3
 WORKERS: Final = 4
 _TICKS: Final = frozenset({TapeTable.TRADES, TapeTable.QUOTES})
@@ -22,7 +22,7 @@ _TICKS: Final = frozenset({TapeTable.TRADES, TapeTable.QUOTES})
 
 @dataclass(frozen=True, slots=True)
 class DefaultRange:
-    """The days chosen where none were named, and why."""
+    """The days of a backfill without named days, and why these."""
 
     first: dt.date
     last: dt.date
@@ -31,7 +31,7 @@ class DefaultRange:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the first page of a symbol's day held: rows, the share of the day they cover, and how long it took."""
+    """Measurements of the first page of a symbol's day: rows, the share of the day they cover, and seconds it took."""
 
     tape: TapeTable
     symbol: str
@@ -41,13 +41,13 @@ class Sample:
 
     @property
     def pages(self) -> int:
-        """Pages of the whole day, as far as its first page tells."""
+        """Pages of the whole day, extrapolated from the first."""
         return max(1, math.ceil(1 / self.share)) if self.share > 0 else 1
 
 
 @dataclass(frozen=True, slots=True)
 class TableEstimate:
-    """One table: days that are missing in the lake, and calls for them."""
+    """One table: days that are missing in the lake, and calls to fetch them."""
 
     tape: TapeTable
     days: int
@@ -56,7 +56,7 @@ class TableEstimate:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """All of it; `seconds` is the longer of what the plan's rate and the wire take."""
+    """All tables; `seconds` is the longer of what the plan's rate limit and the network take."""
 
     tables: tuple[TableEstimate, ...]
     seconds: float
@@ -69,12 +69,11 @@ class Estimate:
 
 
 def default_range(plan: MarketPlan, today: dt.date, *, last: dt.date | None = None) -> DefaultRange:
-    """The last trading days that the plan shows whole: 30 where it has bars only, 5 where it has trades or quotes.
+    """The last trading days that the plan shows completely: 30 if it has bars only, 5 if it has trades or quotes.
 
     Args:
-        plan: says what can be had, and from when to when.
-        today: the market's present day, which is left out: it is not over.
-        last: the last day, where the user named one.
+        today: the market's present day, which is not over and left out.
+        last: the last day, if the user named one.
 
     Raises:
         PlanError: the plan shows no trading day up to `last`.
@@ -117,7 +116,7 @@ def estimate(
 def _calls(plan: MarketPlan, tape: TapeTable, days: Sequence[dt.date], symbols: int, sample: Sample | None) -> int:
     if plan.is_metered and tape is TapeTable.BARS:
         return symbols * _chunks(sorted(days), chunk_days(symbols))
-    # The call that proves an answer complete is spared where calls are counted.
+    # Plans that count calls save the call that verifies that an answer is complete.
     proof = 0 if plan.is_metered else 1
     return symbols * len(days) * ((sample.pages if sample else 1) + proof)
 
@@ -141,15 +140,17 @@ def _assumptions(plan: MarketPlan, tables: Sequence[TableEstimate], samples: Seq
     if plan.is_metered:
         said.append(f"the plan's {plan.plan.calls_per_minute} calls a minute; bars of 30 days fit one call")
     else:
-        said.append("two calls a symbol and day and table at least: its rows, and the proof that none is lost")
+        said.append(
+            "at least two calls per symbol, day and table: one for its rows, one to verify that none is missing"
+        )
     for sample in samples:
         said.append(
             f"{sample.tape} of {sample.symbol}: {sample.rows:,} rows in {sample.seconds:.1f} s cover {sample.share:.0%} of a "
-            f"day, taken for every symbol"
+            f"day, assumed for every symbol"
         )
     measured = {sample.tape for sample in samples}
     if any(table.tape in _TICKS and table.tape not in measured and table.calls for table in tables):
-        said.append(f"a page of {PAGE_LIMIT:,} rows a symbol and day of trades and quotes; busy symbols need more")
+        said.append(f"one page of {PAGE_LIMIT:,} rows per symbol and day of trades and quotes; busy symbols need more")
     if not samples and not plan.is_metered:
-        said.append(f"{ASSUMED_CALL_S} s a call, {WORKERS} at a time; nothing was measured")
+        said.append(f"{ASSUMED_CALL_S} s per call, {WORKERS} at a time; nothing was measured")
     return said

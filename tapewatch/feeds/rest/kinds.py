@@ -1,12 +1,14 @@
-"""Trades, quotes and bars as REST delivers them: where to ask, how to read, and which rows to refuse."""
+"""Trades, quotes and bars on REST: their addresses, their decoders, and the rules by which rows are refused."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum, auto
-from typing import Final, Self
+from functools import partial
+from typing import Any, Final, Self
 from urllib.parse import quote
 
 import polars as pl
+from polygon import RESTClient
 
 from tapewatch.feeds.plans.table import TapeTable
 from tapewatch.feeds.rest import futures
@@ -28,13 +30,13 @@ class Numbering(Enum):
     """Whether a market's rows carry sequence numbers on REST."""
 
     ALWAYS = auto()
-    #: Kept where every row of the day states one; else rows are numbered by their position in the day.
+    #: Kept if every row of the day has one; else rows are numbered by their position in the day.
     WHERE_STATED = auto()
     NEVER = auto()
 
 
 def numbering(tape: TapeTable, market: Market) -> Numbering:
-    """What the vendor documents: options' trades have none, futures' neither, though their stream has."""
+    """As the vendor documents: trades of options and rows of futures have none on REST, though their streams have."""
     if market in (Market.CRYPTO, Market.FOREX):
         return Numbering.NEVER
     if market is Market.FUTURES or (market is Market.OPTIONS and tape is TapeTable.TRADES):
@@ -60,7 +62,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One table of the tape on REST. `rules` pairs each fault that no market allows with the sentence that reports it."""
+    """One table on REST. `rules` pairs each fault that no market allows with its message."""
 
     tape: TapeTable
     table: Table
@@ -69,39 +71,14 @@ class Kind:
     rules: tuple[Rule, ...]
 
 
-def _trades_request(symbol: str, window: Window, limit: int) -> Request:
+def _ticks_request(table: str, list_ticks: Callable[..., Any], symbol: str, window: Window, limit: int) -> Request:
     ticker = quote(symbol, safe=":")
+    path = f"/v3/{table}/{ticker}"
+    asked = {"timestamp_gte": window.start, "timestamp_lt": window.end, "order": "asc", "sort": "timestamp"}
     return Request(
-        f"/v3/trades/{ticker} {window.label}",
-        f"/v3/trades/{ticker}",
-        lambda client: client.list_trades(
-            ticker,
-            timestamp_gte=window.start,
-            timestamp_lt=window.end,
-            order="asc",
-            sort="timestamp",
-            limit=limit,
-            raw=True,
-        ),
-        limit,
-        symbol,
-    )
-
-
-def _quotes_request(symbol: str, window: Window, limit: int) -> Request:
-    ticker = quote(symbol, safe=":")
-    return Request(
-        f"/v3/quotes/{ticker} {window.label}",
-        f"/v3/quotes/{ticker}",
-        lambda client: client.list_quotes(
-            ticker,
-            timestamp_gte=window.start,
-            timestamp_lt=window.end,
-            order="asc",
-            sort="timestamp",
-            limit=limit,
-            raw=True,
-        ),
+        f"{path} {window.label}",
+        path,
+        lambda client: list_ticks(client, ticker, **asked, limit=limit, raw=True),
         limit,
         symbol,
     )
@@ -124,40 +101,40 @@ def _bars_request(symbol: str, window: Window, limit: int) -> Request:
     )
 
 
-def _below(column: str, least: str, fault: pl.Expr) -> Rule:
+def _must_be(column: str, least: str, fault: pl.Expr) -> Rule:
     return fault, pl.format(f"{column} is {{}}; it must be {least}", pl.col(column))
 
 
 def _negative(*columns: str) -> tuple[Rule, ...]:
-    return tuple(_below(column, "0 or more", pl.col(column) < 0) for column in columns)
+    return tuple(_must_be(column, "0 or more", pl.col(column) < 0) for column in columns)
 
 
 def price_rules(kind: Kind, market: Market) -> tuple[Rule, ...]:
-    """What the market says of every price of the table. A side of a quote may be 0, and the mean price of no volume."""
+    """The market's rule for every price of the table. A side of a quote may be 0, and so may the vwap of no volume."""
     rules = []
     for name in (column.name for column in kind.table.columns if column.is_price):
         may_be_zero = kind.tape is TapeTable.QUOTES or name == "vwap"
         fault = is_no_side(name, market) if may_be_zero else is_no_price(name, market)
-        rules.append(_below(name, f"a {price_rule(market, may_be_empty=may_be_zero)}", fault))
+        rules.append(_must_be(name, f"a {price_rule(market, may_be_empty=may_be_zero)}", fault))
     return tuple(rules)
 
 
 def time_rules(window: Window, now: int) -> tuple[Rule, ...]:
-    """A time must be stated, lie in the window that was asked for, and not in the future."""
+    """A row must have a time, within the window of the request and not in the future."""
     time = pl.col("time")
     ns = time.dt.timestamp("ns")
     return (
         (time.is_null(), pl.lit("time: the row states none")),
         (
             ~ns.is_between(window.start, window.end, closed="left"),
-            pl.format("time {} lies outside what was asked for", time),
+            pl.format("time {} lies outside the requested range", time),
         ),
         (ns > now, pl.format("time {} lies in the future", time)),
     )
 
 
 def number_rule(kind: Kind, market: Market) -> tuple[Rule, ...]:
-    """Where the tape is numbered, every row must be."""
+    """In a market with sequence numbers, every row must have one."""
     if "sequence_number" not in kind.table.by_name or numbering(kind.tape, market) is not Numbering.ALWAYS:
         return ()
     return ((pl.col("sequence_number").is_null(), pl.lit("sequence_number: the row states none")),)
@@ -170,14 +147,14 @@ TRADES_KIND: Final = Kind(
     TapeTable.TRADES,
     TRADES,
     ColumnsDecoder(TradeRow, trade_columns),
-    _trades_request,
+    partial(_ticks_request, "trades", RESTClient.list_trades),
     _negative("size"),
 )
 QUOTES_KIND: Final = Kind(
     TapeTable.QUOTES,
     QUOTES,
     ColumnsDecoder(QuoteRow, quote_columns),
-    _quotes_request,
+    partial(_ticks_request, "quotes", RESTClient.list_quotes),
     _negative("bid_size", "ask_size"),
 )
 BARS_KIND: Final = Kind(
@@ -207,5 +184,5 @@ _FUTURES_KINDS: Final = {
 
 
 def kind_of(tape: TapeTable, market: Market) -> Kind:
-    """Where and how a market's table is asked for."""
+    """How to request and decode a market's table."""
     return (_FUTURES_KINDS if market is Market.FUTURES else _KINDS)[tape]

@@ -1,4 +1,4 @@
-"""What the vendor sends over REST, as typed structs under the vendor's own field names.
+"""The rows of the REST API as typed structs with the vendor's field names.
 
 Unknown fields are ignored, so that the vendor may add some; a row that lacks a required one is refused.
 """
@@ -14,7 +14,7 @@ _I8 = Annotated[int, msgspec.Meta(ge=-(2**7), le=2**7 - 1)]
 
 
 class Page(msgspec.Struct, Generic[Row]):
-    """The envelope of every paged answer. `results` is None where the server sent none."""
+    """The envelope of every paged answer. `results` is None if the server sent none."""
 
     results: list[Row] | None = None
     status: str = ""
@@ -22,7 +22,7 @@ class Page(msgspec.Struct, Generic[Row]):
     ticker: str | None = None
     error: str | None = None
     message: str | None = None
-    # Aggregates alone count what they send.
+    # Sent with aggregates only.
     resultsCount: int | None = None  # noqa: N815
     queryCount: int | None = None  # noqa: N815
 
@@ -58,7 +58,7 @@ class TradeRow(msgspec.Struct, gc=False):
 
 
 class QuoteRow(msgspec.Struct, gc=False):
-    """One best bid and offer; the vendor leaves out a side that is empty. Times are nanoseconds."""
+    """One best bid and offer; the vendor omits an empty side. Times are nanoseconds."""
 
     bid_price: float = 0.0
     ask_price: float = 0.0
@@ -76,7 +76,7 @@ class QuoteRow(msgspec.Struct, gc=False):
 
 
 class FuturesBarRow(msgspec.Struct, gc=False):
-    """One aggregate of a futures contract. The vendor's specification and its client name the count differently."""
+    """One aggregate of a futures contract; the vendor's specification and its client name the count differently."""
 
     window_start: _I64
     open: float
@@ -89,7 +89,7 @@ class FuturesBarRow(msgspec.Struct, gc=False):
 
 
 class FuturesTradeRow(msgspec.Struct, gc=False):
-    """One trade of a futures contract; it names no exchange, and a number only where the vendor states one."""
+    """One trade of a futures contract, without an exchange and in part without a sequence number."""
 
     timestamp: _I64
     price: float
@@ -98,7 +98,7 @@ class FuturesTradeRow(msgspec.Struct, gc=False):
 
 
 class FuturesQuoteRow(msgspec.Struct, gc=False):
-    """One best bid and offer of a futures contract; a side that is empty is left out."""
+    """One best bid and offer of a futures contract; the vendor omits an empty side."""
 
     timestamp: _I64
     bid_price: float = 0.0
@@ -115,7 +115,7 @@ class TickerRow(msgspec.Struct):
 
 
 class UpdateRule(msgspec.Struct):
-    """Which fields of a bar a condition lets a trade update."""
+    """Which fields of a bar a trade with a condition updates."""
 
     updates_high_low: bool = True
     updates_open_close: bool = True
@@ -123,7 +123,7 @@ class UpdateRule(msgspec.Struct):
 
 
 class UpdateRules(msgspec.Struct):
-    """The rules of the consolidated tape; those of a single market centre are not used."""
+    """The rules of the consolidated tape; those of single exchanges are not used."""
 
     consolidated: UpdateRule | None = None
 

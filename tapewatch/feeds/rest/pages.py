@@ -1,6 +1,6 @@
-"""Following an answer from page to page, and refusing to lose any of it.
+"""Follows an answer from page to page and checks each; an inconsistent page is an error, so that no rows are lost.
 
-The official client ends quietly where a page is broken; here a page that cannot be trusted is an error that names it.
+The official client stops silently at a broken page.
 """
 
 import threading
@@ -23,10 +23,10 @@ _WAY_OUT: Final = "nothing of it is kept; try again, and if it stays so, use --f
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One question and its pages.
+    """A request whose answer may have several pages.
 
-    `path` is the part of the address that no page may leave; `what` names the question in errors and in quarantine; `instead`
-    asks where the server does not know the address of `ask`.
+    `what` names it in errors and in quarantine; every page's address must begin with `path`; `instead` is the fallback if the
+    server does not have the address of `ask`.
     """
 
     what: str
@@ -42,7 +42,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class NumberedPage(Generic[Answer]):
-    """A page with its number, from 1, and what is needed to name it."""
+    """A page with its number, from 1."""
 
     number: int
     url: str
@@ -52,7 +52,7 @@ class NumberedPage(Generic[Answer]):
 
 
 class Pager:
-    """Asks one server under one plan."""
+    """Sends requests to one server within one plan's limits."""
 
     def __init__(self, transport: Transport, plan: MarketPlan, cancelled: threading.Event | None = None) -> None:
         self._transport = transport
@@ -63,7 +63,7 @@ class Pager:
         """Every page of the answer, in order.
 
         Raises:
-            PageError: a page is no JSON, lacks its results, reports an error, belongs to another ticker, or points to another
+            PageError: a page is not JSON, lacks its results, reports an error, belongs to another ticker, or links to another
                 host, another address or a page already read.
             EntitlementError: the plan does not include it.
         """
@@ -110,7 +110,9 @@ class Pager:
             here, there = urlsplit(self._transport.base_url), urlsplit(next_url)
             is_elsewhere = bool(there.netloc) and not _is_same_server(here, there)
         except ValueError as error:
-            raise PageError(self._complaint(request, number, reply, f"its next_url is no address ({error})")) from error
+            raise PageError(
+                self._complaint(request, number, reply, f"its next_url is not an address ({error})")
+            ) from error
         if is_elsewhere:
             host = there.netloc.rpartition("@")[2]
             raise PageError(self._complaint(request, number, reply, f"its next_url points to another host, {host}"))
@@ -137,7 +139,7 @@ def _fault(request: Request, number: int, decoded: Decoded[Any] | DecodedColumns
         said = page.error or page.message
         return f"its status is {page.status!r}" + (f" ({said})" if said else "")
     if request.ticker is not None and page.ticker is not None and page.ticker.upper() != request.ticker.upper():
-        return f"it holds results for {page.ticker} where {request.ticker} was asked for"
+        return f"it holds results for {page.ticker}, and {request.ticker} was requested"
     if request.is_aggregate:
         promised = page.resultsCount
         if page.results is None and promised != 0:
@@ -150,7 +152,7 @@ def _fault(request: Request, number: int, decoded: Decoded[Any] | DecodedColumns
 
 
 def _joined(path: str) -> str:
-    """An address in which what the vendor spells in two ways is alike: a pair, `X:BTC-USD` or `X:BTCUSD`, and its futures."""
+    """An address with a single spelling of what the vendor spells in two ways: pairs (`X:BTC-USD`, `X:BTCUSD`) and futures."""
     return unquote(path).replace("-", "").replace("/futures/vX/", "/futures/v1/")
 
 

@@ -1,4 +1,4 @@
-"""Work done ahead of its turn by a few threads, handed over in order."""
+"""Runs work ahead in a few threads and returns the results in order."""
 
 import threading
 from collections import deque
@@ -16,8 +16,7 @@ def in_order(
 ) -> Iterator[Result]:
     """`work(item)` for each item, in the items' order; at most `workers` are in progress or waiting to be taken.
 
-    An error is raised when its item's turn comes. Once the caller stops taking, `cancelled` is set, for the work to see,
-    and nothing further is begun.
+    An item's error is raised in its place. When the caller stops iterating, `cancelled` is set, and no further work starts.
     """
     remaining = iter(items)
     pending: deque[Future[Result]] = deque()
@@ -31,5 +30,5 @@ def in_order(
             del result
     finally:
         cancelled.set()
-        # Not waited for: a call in progress may have a minute of patience left.
+        # Not waited for: a call in progress may go on retrying for a minute.
         pool.shutdown(wait=False, cancel_futures=True)

@@ -29,12 +29,10 @@ class RestSource:
 
     Args:
         base_url: the vendor's address or an emulator's.
-        key: the vendor's key.
         tiers: the plan bought for each market; a market that is not named has `basic`.
         bars_until: by market, the last day whose bars a run will request. Where a plan counts calls, one call fetches bars
             of 30 days up to there.
         plans_file: the user's own table of plans, in place of `plans.toml`.
-        patience: waits, attempts and timeouts.
         workers: symbols fetched at the same time; as many may be in memory.
         page_limit: rows per page, 50,000 at most.
         clock: the present; later rows are refused, and so are days that the plan does not show yet.

@@ -1,4 +1,4 @@
-"""One symbol's trades, quotes or bars from all their pages: sifted, proven complete, free of repeats, numbered and sorted."""
+"""One symbol's trades, quotes or bars from all their pages: checked, complete, deduplicated, numbered and sorted."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -21,9 +21,8 @@ _SETTLED_AFTER_NS: Final = 60 * NS_PER_MINUTE
 
 @dataclass
 class SymbolTape:
-    """What one symbol's answer came to; the counters mean what they mean in `Load`."""
+    """One symbol's rows; the counters have the meaning that they have in `Load`."""
 
-    symbol: str
     frame: pl.DataFrame
     source_rows: int = 0
     duplicates: int = 0
@@ -49,21 +48,21 @@ def fetch_symbol(
     is_metered: bool,
     page_limit: int = PAGE_LIMIT,
 ) -> SymbolTape:
-    """Everything that the vendor has of `symbol` in `window`, as one frame of the kind's table.
+    """All rows that the vendor has of `symbol` in `window`, as one frame of the kind's table.
 
-    Rows that break a rule are quarantined; those of a tape that carries no sequence numbers are numbered from 1 by (time,
-    exchange, id). `is_metered` spares the call that proves completeness, unless the last page is full.
+    Rows that break a rule are quarantined. Rows without sequence numbers are numbered from 1 by (time, exchange, id).
+    `is_metered` saves the call that verifies completeness, unless the last page is full.
 
     Raises:
         RestError: see `Pager.pages` and `Transport.call`.
     """
     request = kind.request(symbol, window, page_limit)
     rules = (*time_rules(window, now), *price_rules(kind, market), *kind.rules, *number_rule(kind, market))
-    tape = SymbolTape(symbol, kind.table.empty())
+    tape = SymbolTape(kind.table.empty())
     frames, page = [], None
     for page in pager.pages(request, kind.decoder):
         tape.source_rows += page.decoded.source_rows
-        good, bad = _sift(request, page, rules)
+        good, bad = _split(request, page, rules)
         frames.append(good)
         tape.quarantined += [bad] if bad.height else []
     frame = pl.concat(frames)
@@ -79,7 +78,7 @@ def fetch_symbol(
     return tape
 
 
-def _sift(
+def _split(
     request: Request, page: NumberedPage[DecodedColumns], rules: tuple[Rule, ...]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The page's good rows as columns, and its bad ones as quarantine rows."""
@@ -111,7 +110,7 @@ def _prove_complete(
     unread: int,
     limit: int,
 ) -> None:
-    """Ask for what follows the last row: a server that still has some has lost a `next_url` on the way."""
+    """Request what follows the last row: if there are rows, a page lacked its `next_url`."""
     last = int(frame.select(pl.col("time").dt.timestamp("ns").max()).item())
     at_last = frame.filter(pl.col("time").dt.timestamp("ns") == last).height
     allowed = at_last + unread

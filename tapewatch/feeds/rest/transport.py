@@ -1,4 +1,4 @@
-"""One call to the vendor's REST API: the official client's addresses and headers, our timeouts, retries and call budget."""
+"""One call to the REST API: the official client's addresses and headers, with our own timeouts, retries and rate limit."""
 
 import datetime as dt
 import email.utils
@@ -46,7 +46,7 @@ def ask_path(path: str, fields: Mapping[str, str] | None = None) -> Ask:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to wait and how often to try. A `Retry-After` longer than `longest_wait_s` ends the trying at once."""
+    """Timeouts and retries. A `Retry-After` longer than `longest_wait_s` ends the attempts at once."""
 
     attempts: int = 7
     first_wait_s: float = 0.5
@@ -57,7 +57,7 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class RestReply:
-    """The bytes of an answer and the address that gave them, which holds no key."""
+    """The bytes of an answer and its address, which does not contain the key."""
 
     url: str
     body: bytes
@@ -78,7 +78,7 @@ class _RefusedError(Exception):
 
 
 class _Pool(urllib3.PoolManager):
-    """The client's connection pool, made to keep what the client throws away: status, headers and address of a refusal."""
+    """The client's connection pool, which also keeps status, headers and address of a refusal."""
 
     def urlopen(self, method: str, url: str, *args: Any, **kw: Any) -> urllib3.BaseHTTPResponse:
         try:
@@ -91,16 +91,15 @@ class _Pool(urllib3.PoolManager):
 
 
 class Transport:
-    """Calls to one server with one key. Safe to share between threads, as its budget of calls is.
+    """Calls to one server with one key. Safe to share between threads.
 
     Args:
         base_url: the vendor's address or an emulator's.
-        key: the vendor's key. It travels in a header and appears nowhere else.
-        patience: waits, attempts and timeouts.
+        key: the vendor's key, sent in a header only.
 
     Raises:
         RestAuthenticationError: the key is empty or cannot be sent in a header.
-        SourceError: the address is none.
+        SourceError: the address is not valid.
     """
 
     def __init__(self, base_url: str, key: str, *, patience: Patience | None = None, connections: int = 8) -> None:
@@ -108,7 +107,7 @@ class Transport:
         self._key = _checked_key(key)
         self._patience = patience or Patience()
         self._client = RESTClient(self._key, base=self.base_url, retries=0, pagination=False)
-        # The client hands its timeouts to nobody, and its retries give up within a second.
+        # The client does not pass its timeouts on, and its retries end within a second.
         timeout = urllib3.Timeout(connect=self._patience.connect_timeout_s, read=self._patience.read_timeout_s)
         settings = self._client.client.connection_pool_kw | {
             "retries": False,
@@ -122,11 +121,11 @@ class Transport:
 
     @property
     def is_vendor(self) -> bool:
-        """The address is the vendor's own, so nothing behind it is an emulator."""
+        """Whether the address is the vendor's own, not an emulator's."""
         return urlsplit(self.base_url).hostname in VENDOR_HOSTS
 
     def scrubbed(self, text: str) -> str:
-        """`text` with the key taken out, should a server have put it there."""
+        """`text` without the key, which a server may echo."""
         return scrub(text, self._key)
 
     def get(self, path: str, plan: MarketPlan, fields: Mapping[str, str] | None = None, **kw: Any) -> RestReply:
@@ -134,7 +133,7 @@ class Transport:
         return self.call(ask_path(path, fields), plan, **kw)
 
     def call(self, ask: Ask, plan: MarketPlan, *, cancelled: threading.Event | None = None) -> RestReply:
-        """What `ask` gets from the client, within the plan's budget of calls and with patience for what may pass.
+        """The answer to `ask`, within the plan's rate limit; temporary failures are retried.
 
         Raises:
             RestAuthenticationError, EntitlementError, NotFoundError, RestError: at once.
@@ -246,6 +245,6 @@ def _checked_address(base_url: str) -> str:
     parts = urlsplit(base_url.strip())
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
         raise SourceError(
-            f"{parts.hostname or base_url!r} is no REST address: set POLYGON_BASE_URL to http(s)://host[:port]"
+            f"{parts.hostname or base_url!r} is not a REST address: set POLYGON_BASE_URL to http(s)://host[:port]"
         )
     return base_url.strip().rstrip("/")

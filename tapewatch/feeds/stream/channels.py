@@ -1,4 +1,4 @@
-"""What to ask a stream for, in messages that a server takes, and what its answers mean."""
+"""Subscriptions: which channels and symbols to request, in which messages, and the meaning of the answers."""
 
 import logging
 import time
@@ -14,12 +14,12 @@ from tapewatch.market.instruments import to_websocket
 
 _EVERY_SYMBOL: Final = "*"
 _SUBSCRIBED: Final = "subscribed to:"
-_GOOD_NEWS: Final = frozenset({"success", "connected", "auth_success"})
+_SUCCESSES: Final = frozenset({"success", "connected", "auth_success"})
 _log = logging.getLogger(__name__)
 
 
 class StreamReply(msgspec.Struct):
-    """An event of a stream as far as it concerns the connection; `ev` is `status` for the server's own words."""
+    """An event of a stream, without market data; `ev` is `status` for a message about the connection."""
 
     ev: str = ""
     status: str = ""
@@ -27,7 +27,7 @@ class StreamReply(msgspec.Struct):
 
     @property
     def subscribed(self) -> tuple[str, ...]:
-        """What a successful subscription names."""
+        """The subscriptions that a success message names."""
         if self.status != "success" or _SUBSCRIBED not in self.message:
             return ()
         return tuple(name.strip() for name in self.message.partition(_SUBSCRIBED)[2].split(",") if name.strip())
@@ -37,7 +37,7 @@ _REPLIES: Final = msgspec.json.Decoder(list[StreamReply])
 
 
 def replies_in(data: bytes) -> list[StreamReply]:
-    """The server's own words in a frame; none where it is not readable."""
+    """The status messages in a frame; none if it is not readable."""
     try:
         return [reply for reply in _REPLIES.decode(data) if reply.ev == "status"]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -45,15 +45,15 @@ def replies_in(data: bytes) -> list[StreamReply]:
 
 
 def subscriptions(plan: MarketPlan, symbols: Iterable[str], channels: Iterable[str] | None = None) -> list[str]:
-    """What to subscribe to: every channel that the plan grants, for every symbol.
+    """The names of every channel and symbol to subscribe to.
 
     Args:
-        symbols: in this platform's spelling; none means all of the market. A channel that is limited to a number of symbols
-            is left out then, with a warning.
-        channels: the channels wanted, of those granted; all where None.
+        symbols: in this platform's spelling; none means all of the market. A channel with a limit on symbols is left out
+            then, with a warning.
+        channels: a selection of the plan's channels; None for all.
 
     Raises:
-        PlanError: the plan has no stream, does not grant a channel that was named, or allows fewer symbols.
+        PlanError: the plan has no stream, does not include one of `channels`, or allows fewer symbols.
     """
     if not plan.channels:
         raise PlanError(
@@ -90,8 +90,8 @@ def _is_within(plan: MarketPlan, channel: str, names: Sequence[str]) -> bool:
 
 
 def chunks(wanted: Sequence[str], max_bytes: int) -> Iterator[list[str]]:
-    """The subscriptions in groups that make messages of at most about `max_bytes`, each of one channel: the server's
-    refusals name no channel, so each must be known by what was asked."""
+    """The subscriptions in groups for messages of about `max_bytes`, each of one channel, as refusals do not name the
+    channel."""
     group: list[str] = []
     size = 0
     for name in wanted:
@@ -116,17 +116,16 @@ def shown(names: Sequence[str]) -> str:
 
 
 class Subscriber:
-    """The talk about subscriptions on one connection: asks for group after group, and takes note of the answers.
+    """Subscribes on one connection: sends one group after another and records the answers.
 
     Args:
-        wanted: what to subscribe to.
-        max_bytes: about the longest message.
-        stats: `subscribed` and `refused_channels` are kept there, from nothing.
-        refuse: told of each refusal, in a sentence.
+        max_bytes: the approximate length of the longest message.
+        stats: its `subscribed` and `refused_channels` are reset and updated.
+        refuse: called with a message for each refusal.
     """
 
     def __init__(self, wanted: Sequence[str], max_bytes: int, stats: Stats, refuse: Callable[[str], None]) -> None:
-        self._unasked = deque(chunks(wanted, max_bytes))
+        self._unsent = deque(chunks(wanted, max_bytes))
         self._unanswered: list[str] = []
         self._asked_at = 0.0
         self._stats, self._refuse = stats, refuse
@@ -134,30 +133,32 @@ class Subscriber:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether an answer is due, so that frames must be searched for it."""
+        """Whether an answer is expected, so that frames must be searched for it."""
         return bool(self._unanswered)
 
     def ask(self) -> str | None:
-        """The next message to send; None where all is asked."""
-        if not self._unasked:
+        """The next message to send; None after the last."""
+        if not self._unsent:
             return None
-        self._unanswered, self._asked_at = self._unasked.popleft(), time.monotonic()
+        self._unanswered, self._asked_at = self._unsent.popleft(), time.monotonic()
         return message("subscribe", ",".join(self._unanswered))
 
-    def hear(self, data: bytes) -> str | None:
-        """Search a frame for answers; returns the next message to send once all that was asked for is answered."""
+    def receive(self, data: bytes) -> str | None:
+        """Search a frame for answers; returns the next message to send when every subscription of the last is answered."""
         for reply in replies_in(data):
             if reply.subscribed:
                 self._grant(set(reply.subscribed))
-            elif reply.status not in _GOOD_NEWS:
+            elif reply.status not in _SUCCESSES:
                 self._deny(reply.message or reply.status)
         return None if self._unanswered else self.ask()
 
-    def give_up(self, patience_s: float) -> str | None:
-        """Stop waiting for an answer that is long due; returns the next message to send."""
+    def skip_unanswered(self, patience_s: float) -> str | None:
+        """Stop waiting for an answer after `patience_s`; returns the next message to send."""
         if not self._unanswered or time.monotonic() - self._asked_at < patience_s:
             return None
-        _log.warning("the server gives no answer to %s; going on without", shown(self._unanswered))
+        _log.warning(
+            "the server does not answer the subscription to %s; continuing without it", shown(self._unanswered)
+        )
         self._unanswered = []
         return self.ask()
 
@@ -167,9 +168,9 @@ class Subscriber:
         self._stats.subscribed += before - len(self._unanswered)
 
     def _deny(self, words: str) -> None:
-        """A refusal concerns what it names, or else all that is unanswered."""
-        spoken = {word.strip(".:;!'\"()") for word in words.replace(",", " ").split()}
-        named = [name for name in self._unanswered if name in spoken] or self._unanswered
+        """A refusal applies to the subscriptions that it names, or else to all without an answer."""
+        mentioned = {word.strip(".:;!'\"()") for word in words.replace(",", " ").split()}
+        named = [name for name in self._unanswered if name in mentioned] or self._unanswered
         if named:
             self._unanswered = [name for name in self._unanswered if name not in named]
             self._stats.refused_channels.extend(named)

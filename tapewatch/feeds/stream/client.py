@@ -1,6 +1,6 @@
-"""One market's stream over one socket, kept alive for ever: connect, authenticate, subscribe, and then only enqueue.
+"""One market's stream over one WebSocket, kept alive: connect, authenticate, subscribe, then enqueue frames.
 
-The key appears in the one message that carries it, never in a log, an address or an error.
+The key appears only in the message that sends it, never in a log, an address or an error.
 """
 
 import asyncio
@@ -25,25 +25,25 @@ from tapewatch.feeds.stream.queue import FrameQueue, Marker, MarkerKind
 
 _POLICY_VIOLATION: Final = 1008
 _UNAUTHORISED: Final = 401
-#: Messages that the library holds before it stops reading; the receiver is quick, so this is for bursts.
+#: Messages that the library buffers before it stops reading from the socket, for bursts.
 _WAITING_MESSAGES: Final = 1024
 _STATUS: Final = b'"status"'
-#: No status of the server's is longer; frames above are not searched for its last words.
+#: Status messages are shorter; a longer last frame is not searched for the reason of a disconnect.
 _LONGEST_STATUS: Final = 4096
-# How the server words it that it does not take the key, where its status only says `error`.
-_UNKNOWN_KEY: Final = ("authentication failed", "not authorized")
+# Texts of a rejected key with the status `error`.
+_REJECTED_KEY: Final = ("authentication failed", "not authorized")
 _log = logging.getLogger(__name__)
-# The library writes what it sends at DEBUG, the key too: it logs here, and never that finely.
+# At DEBUG the library logs what it sends, including the key.
 _library_log = logging.getLogger(f"{__name__}.library")
 _library_log.setLevel(logging.WARNING)
 
 
 class StreamError(SourceError):
-    """A stream cannot be had; the message says why, and the way out."""
+    """A stream is not available; the message says why, and the way out."""
 
 
 class StreamAuthenticationError(StreamError):
-    """The server does not know the key. Asking again with it is of no use."""
+    """The server does not accept the key; further attempts with it are useless."""
 
 
 class _CrowdedError(Exception):
@@ -51,21 +51,20 @@ class _CrowdedError(Exception):
 
 
 class _LostError(Exception):
-    """The connection ended, or never came about; it may be tried again."""
+    """The connection ended or could not be made; another attempt may succeed."""
 
 
 class StreamClient:
-    """A market's stream into a queue.
+    """Receives a market's stream into a queue.
 
     Args:
         url: the cluster's address, `wss://…/stocks`.
-        key: the vendor's key.
-        subscriptions: as the vendor spells them, `T.AAPL`, `AM.*`.
-        queue: takes frames as they come, and markers for what befalls the connection.
-        policy: patience.
+        subscriptions: in the vendor's spelling, `T.AAPL`, `AM.*`.
+        queue: receives the frames, and markers for connection events.
+        policy: timeouts and back-off.
 
     Raises:
-        StreamError: the address is none, the key is empty, or nothing is subscribed to.
+        StreamError: the address is not valid, the key is empty, or there are no subscriptions.
     """
 
     def __init__(
@@ -78,11 +77,11 @@ class StreamClient:
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("ws", "wss") or not parts.hostname or parts.query:
-            raise StreamError(f"{scrub(url, key)} is no WebSocket address: write it as wss://host/market")
+            raise StreamError(f"{scrub(url, key)} is not a WebSocket address: write it as wss://host/market")
         if not key:
             raise StreamError("there is no key for the stream: set POLYGON_API_KEY")
         if not subscriptions:
-            raise StreamError(f"nothing is subscribed to at {url}: name a channel that the plan grants")
+            raise StreamError(f"there are no subscriptions for {url}: name a channel that the plan includes")
         self.url, self.subscriptions = url, tuple(subscriptions)
         self.policy = policy or ConnectionPolicy()
         self.stats = Stats()
@@ -94,15 +93,15 @@ class StreamClient:
         self._is_stopping = False
         self._failures = 0
         self._streaming_since = 0.0
-        self._has_said_crowded = False
+        self._has_reported_crowded = False
         self._is_silent = False
         self._last_frame = b""
 
     def stop(self) -> None:
-        """End `run` and close the connection properly; from any thread."""
+        """End `run` and close the connection properly; callable from any thread."""
         self._is_stopping = True
         if self._loop is not None:
-            # A loop that is closed, maybe just now by its own thread, refuses: there is nothing left to stop.
+            # A closed loop raises, and then there is nothing left to stop.
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._stop_here)
 
@@ -115,7 +114,7 @@ class StreamClient:
         """Stream until `stop`, through any number of lost connections.
 
         Raises:
-            StreamAuthenticationError: the server does not know the key.
+            StreamAuthenticationError: the server does not accept the key.
         """
         self._loop = asyncio.get_running_loop()
         if self._is_stopping:
@@ -126,7 +125,7 @@ class StreamClient:
                 await self._stream_once()
             except _CrowdedError as error:
                 least = self.policy.crowded_wait_s
-                self._tell_crowded(str(error))
+                self._report_crowded(str(error))
             except _LostError as error:
                 self.stats.last_cause = str(error)
             except StreamAuthenticationError as error:
@@ -139,7 +138,7 @@ class StreamClient:
         self.stats.state = "stopped"
 
     async def _wait(self, least_s: float) -> None:
-        """Wait before the next try: a random part of a time that doubles with each failure (Brooker 2015, full jitter)."""
+        """Wait before the next attempt: a random part of a time that doubles with each failure (Brooker 2015, full jitter)."""
         seconds = least_s + random.uniform(0, self.policy.longest_wait(self._failures))  # noqa: S311 - spreads load
         self._failures += 1
         self.stats.failures += 1
@@ -151,7 +150,7 @@ class StreamClient:
             return
 
     async def _stream_once(self) -> None:
-        """One connection from its handshake to its end, which always raises unless it was stopped."""
+        """One connection from handshake to end; raises at the end unless it was stopped."""
         self.stats.state, self._last_frame = "connecting", b""
         self._is_silent = False
         connection = await self._open()
@@ -160,7 +159,7 @@ class StreamClient:
             await self._authenticate(connection)
             await self._receive(connection)
         except ConnectionClosed as error:
-            self._judge_end(error)
+            self._handle_end(error)
         finally:
             stopper.cancel()
             await connection.close()
@@ -175,7 +174,7 @@ class StreamClient:
             raise _LostError("stopped") from None
         except InvalidStatus as error:
             if error.response.status_code == _UNAUTHORISED:
-                raise self._unknown_key("HTTP 401") from None
+                raise self._key_error("HTTP 401") from None
             raise _LostError(f"the server answered HTTP {error.response.status_code}") from error
         except (OSError, EOFError, WebSocketException) as error:
             raise _LostError(scrub(f"no connection: {error or type(error).__name__}", self._key)) from error
@@ -201,12 +200,11 @@ class StreamClient:
 
     async def _authenticate(self, connection: ClientConnection) -> None:
         self.stats.state = "authenticating"
-        await self._hear(connection, "connected")
+        await self._await_status(connection, "connected")
         await connection.send(message("auth", self._key))
-        await self._hear(connection, "auth_success")
+        await self._await_status(connection, "auth_success")
 
-    async def _hear(self, connection: ClientConnection, wanted: str) -> None:
-        """Wait for a status of the server's."""
+    async def _await_status(self, connection: ClientConnection, wanted: str) -> None:
         try:
             async with asyncio.timeout(self.policy.reply_timeout_s):
                 while True:
@@ -215,19 +213,19 @@ class StreamClient:
                         if reply.status == wanted:
                             return
                         words = reply.message.lower()
-                        if reply.status == "error" and any(phrase in words for phrase in _UNKNOWN_KEY):
-                            raise self._unknown_key(reply.message)
-                        self._heed(reply)
+                        if reply.status == "error" and any(phrase in words for phrase in _REJECTED_KEY):
+                            raise self._key_error(reply.message)
+                        self._check_refusal(reply)
         except TimeoutError:
             raise _LostError(f"no {wanted} from the server within {self.policy.reply_timeout_s:g} s") from None
 
-    def _heed(self, reply: StreamReply) -> None:
+    def _check_refusal(self, reply: StreamReply) -> None:
         if reply.status == "auth_failed":
-            raise self._unknown_key(reply.message)
+            raise self._key_error(reply.message)
         if reply.status == "max_connections":
             raise _CrowdedError(scrub(reply.message or reply.status, self._key))
 
-    def _unknown_key(self, words: str) -> StreamAuthenticationError:
+    def _key_error(self, words: str) -> StreamAuthenticationError:
         return StreamAuthenticationError(
             f"{self.url} does not accept the key ({scrub(words, self._key)}): set POLYGON_API_KEY to a key whose plan streams "
             "this market"
@@ -236,12 +234,12 @@ class StreamClient:
     async def _receive(self, connection: ClientConnection) -> None:
         """Subscribe, then enqueue until the connection ends."""
         stats, queue, clock = self.stats, self._queue, time.time_ns
-        subscriber = Subscriber(self.subscriptions, self.policy.subscribe_bytes, stats, self._tell_refused)
+        subscriber = Subscriber(self.subscriptions, self.policy.subscribe_bytes, stats, self._report_refused)
         stats.connections += 1
         stats.state, stats.streaming_since_ns = "streaming", clock()
         self._streaming_since = time.monotonic()
         self._mark("connected", self.url)
-        pulse = asyncio.create_task(self._feel_pulse(connection, subscriber))
+        pinger = asyncio.create_task(self._keep_alive(connection, subscriber))
         try:
             await _send(connection, subscriber.ask())
             while True:
@@ -253,22 +251,22 @@ class StreamClient:
                 stats.bytes += len(data)
                 stats.last_frame_ns = now
                 if subscriber.is_waiting and _STATUS in data:
-                    await _send(connection, subscriber.hear(data))
+                    await _send(connection, subscriber.receive(data))
         finally:
-            pulse.cancel()
+            pinger.cancel()
 
-    def _tell_refused(self, words: str) -> None:
+    def _report_refused(self, words: str) -> None:
         detail = scrub(words, self._key)
-        _log.warning("%s refuses %s; the others go on", self.url, detail)
+        _log.warning("%s refuses %s; the other subscriptions continue", self.url, detail)
         self._mark("refused", detail)
 
-    async def _feel_pulse(self, connection: ClientConnection, subscriber: Subscriber) -> None:
-        """See that the server lives, though the market may be silent, and end the connection where it does not."""
+    async def _keep_alive(self, connection: ClientConnection, subscriber: Subscriber) -> None:
+        """Ping the server, as the market may be silent, and end the connection if there is no answer."""
         policy = self.policy
         try:
             while True:
                 await asyncio.sleep(policy.ping_interval_s)
-                await _send(connection, subscriber.give_up(policy.reply_timeout_s))
+                await _send(connection, subscriber.skip_unanswered(policy.reply_timeout_s))
                 frames = self.stats.frames
                 pong = await connection.ping()
                 try:
@@ -279,20 +277,20 @@ class StreamClient:
                         connection.transport.abort()
                         return
         except ConnectionClosed:
-            return  # the receiver hears of it, and judges it
+            return  # the receiver handles it
 
-    def _judge_end(self, error: ConnectionClosed) -> None:
-        """Say why a connection ended, unless it was stopped here."""
+    def _handle_end(self, error: ConnectionClosed) -> None:
+        """Record why the connection ended, and raise unless it was stopped here."""
         cause = self._cause(error)
         if self.stats.state == "streaming":
             self._mark("disconnected", cause)
             if time.monotonic() - self._streaming_since >= self.policy.healthy_after_s:
-                self._failures, self._has_said_crowded = 0, False
+                self._failures, self._has_reported_crowded = 0, False
         if self._is_stopping:
             self.stats.last_cause = cause
             return
         for reply in replies_in(self._last_frame) if len(self._last_frame) <= _LONGEST_STATUS else ():
-            self._heed(reply)
+            self._check_refusal(reply)
         if error.rcvd is not None and error.rcvd.code == _POLICY_VIOLATION:
             raise _CrowdedError(cause)
         raise _LostError(cause)
@@ -303,18 +301,18 @@ class StreamClient:
         if error.rcvd is not None:
             return scrub(f"the server closed with {error.rcvd.code} {error.rcvd.reason}".rstrip(), self._key)
         if self._is_silent:
-            return f"no sign of life for {self.policy.ping_timeout_s:g} s"
+            return f"no answer to a ping within {self.policy.ping_timeout_s:g} s"
         words = error.__cause__ or error
         return scrub(f"the connection broke: {words}", self._key)
 
-    def _tell_crowded(self, words: str) -> None:
+    def _report_crowded(self, words: str) -> None:
         self.stats.last_cause = words
-        if not self._has_said_crowded:
-            self._has_said_crowded = True
+        if not self._has_reported_crowded:
+            self._has_reported_crowded = True
             self._mark("refused", words)
             _log.warning(
-                "%s: %s. One key may hold one connection a market: stop the other one, which may be an earlier collector. "
-                "Trying again every %.0f s or more",
+                "%s: %s. One key may hold one connection per market: stop the other one, which may be an earlier collector. "
+                "Next attempts at intervals of %.0f s or more",
                 self.url,
                 words,
                 self.policy.crowded_wait_s,

@@ -1,4 +1,4 @@
-"""How patient a stream's connection is, and what it tells of itself."""
+"""Timeouts and back-off of a stream connection, and its status report."""
 
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -12,18 +12,18 @@ State = Literal["idle", "connecting", "authenticating", "streaming", "waiting", 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionPolicy:
-    """The patience of a connection, in seconds, and the sizes of its messages, in bytes.
+    """Times of a connection, in seconds, and sizes of its messages, in bytes.
 
     Attributes:
-        first_wait_s, longest_wait_s: a lost connection is tried again after a random time up to the first, which doubles with
-            each failure up to the longest.
-        crowded_wait_s: the least wait after the server says that there are too many connections.
-        healthy_after_s: a connection that streamed for so long counts as good, and failures are counted anew.
-        open_timeout_s, reply_timeout_s, close_timeout_s: for the handshake, for each answer of the server's, for its farewell.
-        ping_interval_s, ping_timeout_s: how often the server is asked for a sign of life, and how long it may take; any
-            frame counts as one.
-        max_message_bytes: a longer message ends the connection. subscribe_bytes: about the longest message sent.
-        compression: `deflate` where the network is slower than the processor.
+        first_wait_s, longest_wait_s: the wait before reconnecting is random, up to `first_wait_s`, which doubles with each
+            failure up to `longest_wait_s`.
+        crowded_wait_s: the least wait after the server reports too many connections.
+        healthy_after_s: a connection that streamed for this long resets the count of failures.
+        open_timeout_s, reply_timeout_s, close_timeout_s: for the handshake, each answer, and the closing handshake.
+        ping_interval_s, ping_timeout_s: between pings, and for the answer to one; any frame counts as an answer.
+        max_message_bytes: a longer message ends the connection. subscribe_bytes: approximate length of the longest message
+            sent.
+        compression: `deflate` if the network is slower than the processor.
     """
 
     first_wait_s: float = 0.5
@@ -40,20 +40,19 @@ class ConnectionPolicy:
     compression: Literal["deflate"] | None = None
 
     def longest_wait(self, failures: int) -> float:
-        """The longest wait after so many failures in a row."""
+        """The longest wait after this number of failures in a row."""
         return backoff_s(failures, self.first_wait_s, self.longest_wait_s)
 
 
 @dataclass
 class Stats:
-    """What a connection has been through, for metrics; times are int64 ns UTC, 0 where it never was.
+    """Counters and state of a connection, for metrics; times are int64 ns UTC, 0 for never.
 
     Attributes:
-        connections, reconnects: how often the stream was reached, and reached again; failures: how often it was lost or
-            could not be reached.
-        frames, bytes, last_frame_ns: what came.
-        last_cause: why it was last lost or refused.
-        subscribed, refused_channels: what the server granted and refused in the present connection.
+        connections, failures: how often the stream was connected, and how often it was lost or not reached.
+        frames, bytes, last_frame_ns: received.
+        last_cause: why the connection was last lost or refused.
+        subscribed, refused_channels: subscriptions granted and refused on the present connection.
     """
 
     state: State = "idle"
@@ -69,5 +68,5 @@ class Stats:
 
     @property
     def reconnects(self) -> int:
-        """How often the stream was reached again."""
+        """How often the stream was connected again."""
         return max(0, self.connections - 1)

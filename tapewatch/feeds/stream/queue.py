@@ -1,4 +1,4 @@
-"""The bounded queue between the socket and those who read it: frames and what befell the connection, in one order."""
+"""The bounded queue between the socket and its readers: frames and connection events in one order."""
 
 import threading
 from collections import deque
@@ -8,19 +8,19 @@ from typing import Literal
 from tapewatch.feeds.stream.decode.decoder import Frame
 
 MarkerKind = Literal["connected", "disconnected", "dropped", "refused"]
-#: What a frame costs beside its bytes: the objects that hold it.
+#: Memory of a frame beside its bytes.
 _FRAME_OVERHEAD = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """Something that befell the stream between the frame before and the frame after it.
+    """A connection event, in its place among the frames.
 
     Attributes:
-        kind: `connected`; `disconnected`, detail is the cause; `dropped`, frames that found the queue full; `refused`, the
-            server said no (authentication, too many connections, a channel that the plan lacks).
-        at_ns: when it began, this machine's clock, int64 ns UTC.
-        count: how many frames a `dropped` stands for.
+        kind: `connected`; `disconnected`, detail is the cause; `dropped`, frames did not fit into the queue; `refused`, by the
+            server (authentication, too many connections, a channel that the plan lacks).
+        at_ns: when it began, by this machine's clock, int64 ns UTC.
+        count: the number of frames `dropped`.
     """
 
     kind: MarkerKind
@@ -30,12 +30,11 @@ class Marker:
 
 
 class FrameQueue:
-    """Frames and markers from one thread to another. Producers never wait; a frame that does not fit is dropped, counted,
-    and a `dropped` marker stands in its place.
+    """Passes frames and markers between threads. Producers never wait: frames that do not fit are dropped and counted, and a
+    `dropped` marker takes their place.
 
     Args:
-        max_bytes: the most that queued frames may hold together; one frame always fits into an empty queue. Markers are
-            always taken.
+        max_bytes: the limit on the bytes of all queued frames; an empty queue accepts any frame. Markers always fit.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -51,7 +50,7 @@ class FrameQueue:
         self._is_closed = False
 
     def put(self, frame: Frame) -> bool:
-        """Append a frame; False where it was dropped because the queue is full, or closed."""
+        """Append a frame; False if it was dropped because the queue is full or closed."""
         cost = len(frame.data) + _FRAME_OVERHEAD
         with self._ready:
             if self._is_closed:
@@ -62,7 +61,7 @@ class FrameQueue:
                 self._run_of_drops = since, count + 1
                 self._dropped += 1
                 return False
-            self._tell_drops()
+            self._report_drops()
             self._items.append(frame)
             self._bytes += cost
             self._high_water = max(self._high_water, self._bytes)
@@ -72,31 +71,31 @@ class FrameQueue:
     def mark(self, marker: Marker) -> None:
         """Append a marker, after a `dropped` one if frames were dropped before it."""
         with self._ready:
-            self._tell_drops()
+            self._report_drops()
             self._items.append(marker)
             self._ready.notify()
 
     def take(self, max_frames: int, timeout_s: float) -> list[Frame | Marker]:
-        """Up to `max_frames` items in order; waits up to `timeout_s` for the first, and returns none where none came.
+        """Up to `max_frames` items in order; waits up to `timeout_s` for the first, and returns none after that.
 
-        An empty queue that dropped frames tells so now, rather than when the next frame comes.
+        If the queue is empty, dropped frames are reported now rather than with the next frame.
         """
         with self._ready:
             if not self._items and self._run_of_drops is None and not self._is_closed:
                 self._ready.wait_for(lambda: self._items or self._is_closed, timeout_s)
             if not self._items:
-                self._tell_drops()
+                self._report_drops()
             taken = [self._items.popleft() for _ in range(min(max_frames, len(self._items)))]
             self._bytes -= sum(len(item.data) + _FRAME_OVERHEAD for item in taken if isinstance(item, Frame))
             return taken
 
     def close(self) -> None:
-        """Take no more frames and wake whoever waits; what is queued can still be taken."""
+        """Accept no more frames and wake all waiting threads; queued items can still be taken."""
         with self._ready:
             self._is_closed = True
             self._ready.notify_all()
 
-    def _tell_drops(self) -> None:
+    def _report_drops(self) -> None:
         if self._run_of_drops is not None:
             since, count = self._run_of_drops
             self._run_of_drops = None

@@ -78,7 +78,7 @@ def test_a_broken_row_is_quarantined_whole(tmp_path: Path, table: str, values: d
         ("AAPL,,0,11,7,1,1,1,1", "9 fields, expected 13"),
     ],
 )
-def test_a_line_that_is_no_row(tmp_path: Path, line: str, reason: str) -> None:
+def test_a_malformed_line_is_quarantined(tmp_path: Path, line: str, reason: str) -> None:
     rows = _sound("trades")
     put(tmp_path, STOCKS, "trades", [rows[0], line, *rows[1:]])
     load = FlatFileSource(str(tmp_path)).trades(STOCKS)
@@ -98,7 +98,7 @@ def test_a_short_line_without_a_last_column_is_not_mistaken_for_a_row(tmp_path: 
     assert load.quarantine["line"].to_list() == [51]
 
 
-def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+def test_invalid_utf_8_is_quarantined(tmp_path: Path) -> None:
     content = text(STOCKS, "trades", _sound("trades")).encode() + b"AA\xffL,,0\n"
     path = Path(put(tmp_path, STOCKS, "trades", []))
     path.write_bytes(gzip.compress(content))
@@ -129,7 +129,7 @@ def test_many_faults_among_many_rows_keep_their_lines(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.99])
-def test_a_truncated_gzip_says_how_far_it_got(tmp_path: Path, share: float) -> None:
+def test_a_truncated_gzip_reports_the_position(tmp_path: Path, share: float) -> None:
     path = Path(put(tmp_path, STOCKS, "trades", _sound("trades", 2000)))
     packed = path.read_bytes()
     path.write_bytes(packed[: int(len(packed) * share)])
@@ -156,7 +156,7 @@ def test_an_empty_file(tmp_path: Path, content: bytes) -> None:
         list(FlatFileSource(str(tmp_path)).trades(STOCKS))
 
 
-def test_what_calls_itself_gzip_and_is_not(tmp_path: Path) -> None:
+def test_a_file_named_gz_that_is_not_gzip(tmp_path: Path) -> None:
     path = Path(put(tmp_path, STOCKS, "trades", []))
     path.write_text(text(STOCKS, "trades", _sound("trades")))
     with pytest.raises(SourceError, match="damaged"):
@@ -181,7 +181,7 @@ def test_a_doubled_column_is_named(tmp_path: Path) -> None:
         list(FlatFileSource(str(tmp_path)).trades(STOCKS))
 
 
-def test_a_flood_of_faults_is_the_wrong_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_refused_rows_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "QUARANTINE_LIMIT", 50)
     put(tmp_path, STOCKS, "trades", [row(STOCKS, "trades", 86_400 + i, sequence_number=i) for i in range(60)])
     with pytest.raises(SourceError, match=r"60 rows refused.*first, line 2: sip_timestamp"):
@@ -189,10 +189,10 @@ def test_a_flood_of_faults_is_the_wrong_file(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.timeout(60)
-def test_whatever_the_file_system_raises_reaches_the_reader() -> None:
+def test_errors_of_the_file_system_reach_the_reader() -> None:
     class Lost(MemoryFileSystem):
         def _open(self, path: str, mode: str = "rb", **options: object) -> object:
-            # As clients of object stores have errors of their own.
+            # Clients of object stores have their own errors.
             raise RuntimeError("the payload is not complete")
 
     with pytest.raises(RuntimeError, match="not complete"):

@@ -59,7 +59,7 @@ def test_an_exact_repeat_of_a_key_is_dropped_and_counted(tmp_path: Path, room: s
 
 
 @pytest.mark.parametrize("room", _ROOM)
-def test_of_rows_with_one_key_and_other_content_the_later_stays(tmp_path: Path, room: str) -> None:
+def test_of_different_rows_with_one_key_the_later_stays(tmp_path: Path, room: str) -> None:
     rows = _day()
     put(tmp_path, STOCKS, "trades", [*rows, {**rows[5], "price": 77.7}])
     frame, load = _load(tmp_path, room=room)
@@ -72,7 +72,7 @@ def test_of_rows_with_one_key_and_other_content_the_later_stays(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("room", _ROOM)
-def test_a_corrected_trade_stays_and_the_record_that_says_so_is_set_aside(tmp_path: Path, room: str) -> None:
+def test_a_corrected_trade_stays_and_its_correction_record_is_quarantined(tmp_path: Path, room: str) -> None:
     rows = _day()
     rows[5] |= {"correction": 1}
     record = {**rows[5], "correction": 12, "sip_timestamp": rows[9]["sip_timestamp"]}
@@ -84,7 +84,7 @@ def test_a_corrected_trade_stays_and_the_record_that_says_so_is_set_aside(tmp_pa
     assert (refused["line"], refused["reason"].split(",")[0]) == (12, "symbol/sequence_number: replaced by line 7")
 
 
-def test_rows_alike_in_content_are_all_kept(tmp_path: Path) -> None:
+def test_rows_with_equal_content_are_all_kept(tmp_path: Path) -> None:
     put(tmp_path, STOCKS, "trades", [row(STOCKS, "trades", 0, sequence_number=i + 1) for i in range(50)])
     frame, load = _load(tmp_path)
     assert (frame.height, load.duplicates) == (50, 0)
@@ -108,7 +108,7 @@ def test_a_bar_delivered_again_replaces_the_earlier(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("room", _ROOM)
-def test_crypto_trades_are_ordered_numbered_and_told_apart_by_exchange_and_id(tmp_path: Path, room: str) -> None:
+def test_crypto_trades_are_ordered_numbered_and_identified_by_exchange_and_id(tmp_path: Path, room: str) -> None:
     def trade(at: float, exchange: int, name: str, ticker: str = "X:BTC-USD", price: float = 5) -> dict[str, object]:
         return row(CRYPTO, "trades", at, ticker=ticker, exchange=exchange, id=name, price=price)
 
@@ -151,9 +151,7 @@ _ROWS = st.lists(
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(_ROWS)
-def test_any_day_equals_the_plain_reading_of_the_rule(
-    tmp_path: Path, given_rows: list[tuple[str, int, int, int]]
-) -> None:
+def test_any_day_equals_a_plain_implementation(tmp_path: Path, given_rows: list[tuple[str, int, int, int]]) -> None:
     put(
         tmp_path,
         STOCKS,

@@ -23,7 +23,7 @@ def _stocks(date: dt.date) -> Partition:
 
 
 @pytest.mark.parametrize("date", TICK_DAYS)
-def test_trades_twice_are_trades_once(market_data: Path, tmp_path: Path, date: dt.date) -> None:
+def test_loading_trades_twice_gives_the_same(market_data: Path, tmp_path: Path, date: dt.date) -> None:
     source, lake = FlatFileSource(str(market_data)), Lake(tmp_path)
     objects = []
     for _ in range(2):

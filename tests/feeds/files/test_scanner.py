@@ -62,7 +62,7 @@ _AT = 1_709_654_400_000_000_000
 
 @pytest.mark.parametrize("market", [Market.OPTIONS, Market.FUTURES])
 @pytest.mark.parametrize("noughts", ["", "00000000000000000000"], ids=["scanned", "with care"])
-def test_both_ways_of_reading_hold_prices_against_the_market(market: Market, noughts: str) -> None:
+def test_both_parsers_check_prices_by_the_market_s_rule(market: Market, noughts: str) -> None:
     layout = replace(LAYOUTS[Market.OPTIONS, "quotes"], market=market)
     binding = bind(layout, _SIDED.split(","), "file")
     screen = Screen(binding, Bounds(_AT, _AT + 1_000, _AT + 1_000), "file")
@@ -80,7 +80,7 @@ def test_both_ways_of_reading_hold_prices_against_the_market(market: Market, nou
         assert refused["reason"][0] == "bid_price: -40.0 is no finite number from zero up"
 
 
-def test_more_words_than_a_round_holds_take_another() -> None:
+def test_too_many_words_for_a_round_take_another() -> None:
     lines = b"".join(b"T%d,,1,,1709654400000000000,1,1,\n" % i for i in range(2 * scanner.MAX_WORDS))
     rounds = list(scan_lines(_BINDING, memoryview(lines), 2))
     tickers = pl.concat(frame for frame, _, _ in rounds)["ticker"].cast(pl.String)

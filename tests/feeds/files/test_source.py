@@ -90,7 +90,7 @@ def test_bars_without_transactions_and_indices_without_volume(tmp_path: Path) ->
     assert frame_of(source.bars(INDICES))["volume"].to_list() == [0]
 
 
-def test_positions_number_what_the_tape_does_not(tmp_path: Path) -> None:
+def test_rows_without_sequence_numbers_are_numbered_by_position(tmp_path: Path) -> None:
     pairs = ["C:EUR-USD"] * 3 + ["C:USD-JPY"] * 2
     put(tmp_path, FOREX, "quotes", [row(FOREX, "quotes", i, ticker=pair) for i, pair in enumerate(pairs)])
     quotes = frame_of(FlatFileSource(str(tmp_path)).quotes(FOREX))
@@ -98,7 +98,7 @@ def test_positions_number_what_the_tape_does_not(tmp_path: Path) -> None:
     assert quotes["bid_size"].null_count() == 5
 
 
-def test_columns_go_by_name(tmp_path: Path) -> None:
+def test_columns_are_matched_by_name(tmp_path: Path) -> None:
     straight = text(
         STOCKS, "trades", [row(STOCKS, "trades", i, sequence_number=i + 1, conditions="12,37") for i in range(3)]
     )
@@ -143,7 +143,7 @@ def test_a_table_that_the_day_lacks_is_no_error(tmp_path: Path) -> None:
     assert source.truth(CRYPTO) is None
 
 
-def test_a_day_that_is_not_there_names_the_path(tmp_path: Path) -> None:
+def test_a_missing_day_names_the_path(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"us_stocks_sip/trades_v1/2024/03/2024-03-05\.csv\.gz"):
         FlatFileSource(str(tmp_path)).trades(STOCKS)
 
@@ -156,7 +156,7 @@ def test_a_day_that_is_not_there_names_the_path(tmp_path: Path) -> None:
         (dt.date(2014, 5, 10), Market.FOREX, r"2014-05-10 is no trading day for forex \(Saturday\)"),
     ],
 )
-def test_a_day_without_trading_says_so(tmp_path: Path, date: dt.date, market: Market, why: str) -> None:
+def test_a_day_without_trading_is_an_error(tmp_path: Path, date: dt.date, market: Market, why: str) -> None:
     with pytest.raises(SourceError, match=why):
         FlatFileSource(str(tmp_path)).bars(Partition(date, market))
 

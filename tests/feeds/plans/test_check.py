@@ -1,4 +1,4 @@
-"""What `tapewatch check` knows: rights market by market, what cannot work with the way out, and what servers say when asked."""
+"""`tapewatch check`: what the plans allow, settings that cannot work, and the probes of the servers."""
 
 import datetime as dt
 import json
@@ -44,7 +44,7 @@ def row(tier: str, market: Market = Market.STOCKS, symbols: Sequence[str] = ("AA
     return check_plans(deployment, today=DAY)[0]
 
 
-def test_a_market_is_told_its_rights():
+def test_a_row_shows_what_the_plan_allows():
     starter = row("starter")
     assert (starter.rate, starter.history_from, starter.recency) == ("no limit", "2019-05-01", "15 minutes late")
     assert (starter.rest, starter.flat_files) == ("bars", "bars")
@@ -55,7 +55,7 @@ def test_a_market_is_told_its_rights():
     assert advanced.address == "wss://socket.polygon.io/stocks"
 
 
-def test_what_a_plan_keeps_a_market_from_is_said_with_the_way_out():
+def test_warnings_name_the_limits_of_the_plan_and_the_way_out():
     warnings = row("basic").warnings
     assert [warning.split(":")[0] for warning in warnings] == [
         "no trades", "no quotes", "a day can be loaded only once it is over", "5 calls a minute", "no stream",
@@ -64,19 +64,19 @@ def test_what_a_plan_keeps_a_market_from_is_said_with_the_way_out():
     assert "POLYGON_TIER_STOCKS" in warnings[-1]
 
 
-def test_warnings_shrink_as_plans_grow():
+def test_larger_plans_have_fewer_warnings():
     counts = [len(row(tier).warnings) for tier in TIERS]
     assert counts == sorted(counts, reverse=True)
     assert counts[-1] == 0
 
 
-def test_a_market_that_nobody_watches_is_not_warned_about_but_for_a_plan_that_was_bought():
+def test_a_market_without_symbols_gets_a_warning_only_for_a_paid_plan():
     assert row("basic", Market.OPTIONS, ()).warnings == ()
     for market in (Market.OPTIONS, Market.FUTURES):
         assert f"TAPEWATCH_SYMBOLS_{market.upper()}" in row("developer", market, ()).warnings[0]
 
 
-def test_flat_files_in_place_of_rest_are_warned_about_where_the_plan_has_more_over_rest():
+def test_flat_files_get_a_warning_if_the_plan_has_more_tables_over_rest():
     assert row("basic", flat_files="/files").warnings == (
         "no stream: `tapewatch stream stocks` needs a paid plan, set POLYGON_TIER_STOCKS to the plan you bought",
     )
@@ -94,26 +94,26 @@ def test_flat_files_in_place_of_rest_are_warned_about_where_the_plan_has_more_ov
         (Market.OPTIONS, ("SPY",), "write it as O:SPY251219C00650000"),
     ],
 )
-def test_symbols_that_are_none_of_the_market_are_faults(market, symbols, fault):
+def test_invalid_symbols_are_faults(market, symbols, fault):
     (found,) = row("advanced", market, symbols).faults
     assert f"TAPEWATCH_SYMBOLS_{market.upper()}" in found
     assert fault in found
 
 
-def test_every_spelling_of_the_vendor_is_none():
+def test_every_spelling_of_the_vendor_is_accepted():
     assert row("advanced", Market.CRYPTO, ("BTC-USD", "X:BTCUSD", "X:BTC-USD")).faults == ()
 
 
 def test_an_address_that_cannot_work_is_a_fault():
     (fault,) = row("advanced", ws_urls={Market.STOCKS: "https://socket.polygon.io"}).faults
-    assert fault.startswith("POLYGON_WS_URL_STOCKS is no WebSocket address")
+    assert fault.startswith("POLYGON_WS_URL_STOCKS is not a WebSocket address")
     (fault,) = row("advanced", ws_url="socket.polygon.io").faults
     assert fault.startswith("POLYGON_WS_URL is no")
     (fault,) = row("basic", ws_urls={Market.STOCKS: "wss://socket.polygon.io"}).faults
     assert "the plan 'basic' has no stream of stocks" in fault
 
 
-def test_more_option_contracts_than_a_connection_takes_are_warned_about():
+def test_too_many_option_contracts_for_a_connection_get_a_warning():
     contracts = [f"O:SPY251219C{strike:08d}" for strike in range(1001)]
     (warning,) = row("advanced", Market.OPTIONS, contracts).warnings
     assert warning.startswith("channel Q takes 1,000 symbols a connection, and 1,001 are set")
@@ -124,7 +124,7 @@ def test_an_unknown_tier_is_an_error():
         row("gold")
 
 
-def test_the_server_is_asked_for_what_the_plan_grants(vendor):
+def test_the_probe_requests_the_tables_of_the_plan(vendor):
     rows = list(probe(asked(vendor, "advanced"), {Market.STOCKS: ("AAPL",)}, today=TOMORROW))
     assert [row.what for row in rows] == [
         "server and key",
@@ -134,7 +134,7 @@ def test_the_server_is_asked_for_what_the_plan_grants(vendor):
     assert all(row.is_ok and not row.is_odd for row in rows)
 
 
-def test_rules_that_are_not_those_in_use_are_told(vendor):
+def test_update_rules_that_differ_from_those_in_use_are_reported(vendor):
     def condition(code: int, kind: str = "trade", **rules: bool) -> dict[str, Any]:
         return {"id": code, "data_types": [kind], "update_rules": {"consolidated": rules}}
 
@@ -157,19 +157,19 @@ def test_a_metered_plan_is_probed_with_two_calls(vendor):
     assert len(vendor.seen) == 2
 
 
-def test_a_plan_that_promises_too_much_is_found_out(vendor):
+def test_a_plan_set_too_high_is_reported(vendor):
     vendor.faults[3] = lambda body: Response('{"status":"NOT_AUTHORIZED"}', 403)
     rows = list(probe(asked(vendor, "developer"), {Market.STOCKS: ("AAPL",)}, today=TOMORROW))
     assert [row.is_ok for row in rows] == [True, True, False, True]
     assert "POLYGON_TIER_STOCKS" in rows[2].detail
 
 
-def test_a_symbol_without_rows_is_no_success(vendor):
+def test_a_symbol_without_rows_fails_the_probe(vendor):
     rows = list(probe(asked(vendor, "starter"), {Market.STOCKS: ("AAPLL",)}, today=TOMORROW))
     assert [row.is_ok for row in rows] == [True, False]
 
 
-def test_a_wrong_key_ends_the_probe_and_stays_hidden(vendor):
+def test_a_wrong_key_ends_the_probe_and_is_not_shown(vendor):
     vendor.every_fault = lambda body: Response(json.dumps({"error": f"Unknown API Key {KEY}-starter"}), 401)
     (row,) = probe(asked(vendor, "starter"), SYMBOLS, today=TOMORROW)
     assert not row.is_ok
@@ -179,7 +179,7 @@ def test_a_wrong_key_ends_the_probe_and_stays_hidden(vendor):
 
 @contextmanager
 def stream(*answers: list[dict[str, str]], heard: list[str], close: int | None = None) -> Iterator[str]:
-    """A socket that says its first answer at once and another to each message, then closes where told to."""
+    """A server that sends its first answer at once and another for each message, then may close the connection."""
 
     def converse(connection: ServerConnection) -> None:
         for number, answer in enumerate(answers):
@@ -209,7 +209,7 @@ def streamed(address: str, patience_s: float = 60) -> Any:
     return probe_stream(plan_for("crypto", "advanced"), address, KEY, "X:BTC-USD", patience_s=patience_s)
 
 
-def test_a_stream_is_asked_for_one_channel_of_one_symbol():
+def test_the_stream_probe_subscribes_to_one_channel_of_one_symbol():
     heard: list[str] = []
     subscribed = said("success", "subscribed to: XL2.BTC-USD")
     with stream(GREETING, WELCOME, TICK + subscribed, heard=heard) as address:
@@ -230,7 +230,7 @@ def test_a_stream_is_asked_for_one_channel_of_one_symbol():
         ((GREETING, WELCOME), None, False, "no answer within"),
     ],
 )
-def test_a_stream_s_refusal_is_told_without_the_key(answers, close, is_ok, detail):
+def test_a_refusal_of_the_stream_is_reported_without_the_key(answers, close, is_ok, detail):
     with stream(*answers, heard=[], close=close) as address:
         row = streamed(address, 1 if detail == "no answer within" else 60)
     assert row.is_ok is is_ok
@@ -238,13 +238,13 @@ def test_a_stream_s_refusal_is_told_without_the_key(answers, close, is_ok, detai
     assert KEY not in row.detail
 
 
-def test_a_stream_that_is_not_there_names_the_setting():
+def test_an_unreachable_stream_names_the_setting():
     row = streamed("ws://127.0.0.1:1/crypto")
     assert not row.is_ok
     assert "POLYGON_WS_URL_CRYPTO" in row.detail
 
 
-def test_flat_files_tell_their_newest_day(tmp_path: Path):
+def test_the_flat_file_probe_reports_the_newest_day(tmp_path: Path):
     folder = tmp_path / "us_stocks_sip" / "trades_v1" / "2024" / "05"
     folder.mkdir(parents=True)
     (folder / "2024-05-01.csv.gz").touch()

@@ -1,4 +1,4 @@
-"""The table of plans: what it grants, how it is checked, and what a range loses to it."""
+"""The table of plans: what it grants, its checks, and how it clamps ranges of days."""
 
 import datetime as dt
 from itertools import pairwise
@@ -89,7 +89,7 @@ def test_a_stream_may_be_late_where_rest_is_not(tmp_path: Path):
         ("https://api.polygon.io", None, "wss://own.example", "wss://own.example/stocks"),
     ],
 )
-def test_where_a_market_s_stream_is(rest_url, base, override, address):
+def test_the_address_of_a_market_s_stream(rest_url, base, override, address):
     assert stream_address(plan_for("stocks", "advanced"), rest_url, base=base, override=override) == address
 
 
@@ -97,7 +97,7 @@ def test_where_a_market_s_stream_is(rest_url, base, override, address):
     "address",
     ["http://x", "ws://", "socket.polygon.io", "wss://me:secret@host"],  # pragma: allowlist secret
 )
-def test_what_is_no_stream_s_address_is_refused_without_repeating_it(address):
+def test_an_invalid_stream_address_is_refused_without_repeating_it(address):
     with pytest.raises(PlanError, match="POLYGON_WS_URL_STOCKS") as caught:
         stream_address(plan_for("stocks", "advanced"), "https://api.polygon.io", override=address)
     assert "secret" not in str(caught.value)
@@ -109,7 +109,7 @@ def test_unknown_plan_names_the_setting_and_the_choices():
 
 
 @given(first=DAYS, last=DAYS, tier=st.sampled_from(TIERS), market=st.sampled_from(list(Market)))
-def test_clamped_range_is_the_intersection_and_says_so(first, last, tier, market):
+def test_a_clamped_range_is_the_intersection_and_reports_the_cut(first, last, tier, market):
     plan = plan_for(market, tier)
     wanted = set(range(first.toordinal(), last.toordinal() + 1))
     shown = set(range(plan.first_day(TODAY).toordinal(), plan.last_day(TODAY).toordinal() + 1))
@@ -137,13 +137,13 @@ def test_clamping_names_what_it_left_out_and_the_way_out():
         ("calls_per_minute = 5", "calls_per_minute = 0", r"\[stocks.basic\].*calls_per_minute is 0"),
         ("calls_per_minute = 5", "calls_a_minute = 5", r"\[stocks.basic\].*calls_a_minute"),
         ('recency = "end_of_day"', 'recency = "soon"', r"\[stocks.basic\].*soon"),
-        ("[indices]", "[bonds]", r"\[bonds\] is no market; the markets are stocks"),
+        ("[indices]", "[bonds]", r"\[bonds\] is not a market; the markets are stocks"),
         ("[stocks.basic]", "[stocks.basic", "is not valid TOML"),
         ('[crypto.basic]\ncalls_per_minute = 5\nhistory_years = 2\nrecency = "end_of_day"\nrest = ["bars"]',
-         '[crypto.basic]\nrecency = "end_of_day"\nrest = ["quotes"]', r"rest grants quotes, which the market has not"),
+         '[crypto.basic]\nrecency = "end_of_day"\nrest = ["quotes"]', r"rest grants quotes, which the market does not have"),
         ("first_day = 2003-09-10", "", r"\[stocks\].*first_day"),
         ('websocket = ["AM", "A", "T"]', 'websocket = ["AM", "TT"]', r"\[stocks.developer\].*grants TT; the market's channels are T, Q"),
-        ("symbols_a_channel = { Q = 1000 }", "symbols_a_channel = { QQ = 1000 }", r"\[options\].*limits QQ, which is no channel"),
+        ("symbols_a_channel = { Q = 1000 }", "symbols_a_channel = { QQ = 1000 }", r"\[options\].*limits QQ, which is not a channel"),
         ("symbols_a_channel = { Q = 1000 }", "connections = 0", r"\[options\].*connections is 0"),
         ('recency = "real_time"', 'recency = "end_of_day"', "a stream cannot be end_of_day"),
         ("advised_calls_per_second = 90", "advised_calls_per_second = -1", "must be a number above 0"),

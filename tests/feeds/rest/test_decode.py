@@ -1,4 +1,4 @@
-"""Pages to columns: the compiled reader of bars agrees with the careful one on every page, good or bad."""
+"""Decoding pages: the compiled reader of bars agrees with the careful one on every page, good or bad."""
 
 import json
 import math
@@ -107,7 +107,7 @@ def test_both_readers_agree_on_oddities(body):
     assert_same(body)
 
 
-def test_a_whole_page_is_read_by_both_alike():
+def test_both_readers_agree_on_a_full_page():
     rng = np.random.default_rng(3)
     rows_ = minute_bars(5_000)
     for row in rows_:

@@ -1,4 +1,4 @@
-"""The REST source against the emulator in a process of its own, beside the generator, the official client and flat files."""
+"""The REST source against an emulator process, compared with the generator, the official client and flat files."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ def test_the_tape_is_the_generator_s(rest, partition, symbol, name, table):
     (delivered,) = getattr(rest, name)(partition, [symbol])
     table.check(delivered)
     made = getattr(Synthetic(SEED).day(symbol, DAY), name)
-    # An absent list of indicators cannot be told from an empty one over REST.
+    # REST does not distinguish an absent list of indicators from an empty one.
     columns = [column for column in delivered.columns if column != "indicators"]
     assert delivered.select(columns).equals(made.select(columns))
 
@@ -91,7 +91,7 @@ def test_reference_data_reads(rest):
     assert rules[14] == Updates.EVERYTHING
 
 
-def test_unknown_symbols_and_lesser_plans_are_said(base_url, rest):
+def test_unknown_symbols_and_plans_set_too_high_are_reported(base_url, rest):
     stocks = Partition(DAY, Market.STOCKS)
     with pytest.raises(SourceError, match="no trades for ZZZZ on 2024-05-01: unknown symbol"):
         list(rest.trades(stocks, ["ZZZZ"]))
@@ -122,6 +122,6 @@ def test_a_replayed_tape_is_that_of_its_files(market_data: Path):
         for name in ("trades", "quotes", "bars"):
             over_rest = pl.concat(getattr(rest, name)(partition, ["BAC", "IBM"]))
             from_files = pl.concat(getattr(files, name)(partition, ["BAC", "IBM"]))
-            # REST leaves out what is zero: a valid trade's correction, and the facility of one that needed none.
+            # REST omits zeros: the correction of a valid trade, and the facility of a trade without one.
             zeros = [pl.col(column).fill_null(0) for column in ("correction", "trf_id") if column in over_rest.columns]
             assert over_rest.with_columns(zeros).equals(from_files.with_columns(zeros))

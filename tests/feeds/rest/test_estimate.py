@@ -1,4 +1,4 @@
-"""What a backfill is said to cost, and which days it takes where none are named."""
+"""The estimated cost of a backfill, and its default days."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -77,7 +77,7 @@ def test_the_estimated_calls_are_those_that_are_made(vendor):
     assert len(vendor.seen) == promised.calls == 2
 
 
-def test_an_unlimited_plan_counts_pages_and_proofs():
+def test_an_unlimited_plan_counts_pages_and_completeness_checks():
     plan, days = plan_for("stocks", "advanced"), [TODAY, TODAY]
     sample = Sample(TapeTable.TRADES, "AAPL", 50_000, 0.3, 2.0)
     found = estimate(plan, {TapeTable.BARS: days, TapeTable.TRADES: days, TapeTable.QUOTES: days}, 3, [sample])
@@ -93,7 +93,7 @@ def test_tables_that_the_plan_lacks_cost_nothing():
     assert [table.tape for table in found.tables] == [TapeTable.BARS]
 
 
-def test_a_sample_tells_how_much_of_the_day_a_page_holds(vendor):
+def test_a_sample_measures_how_much_of_the_day_a_page_holds(vendor):
     session = STOCKS.session
     rows = stock_trades(100, ties=False)
     for number, row in enumerate(rows):

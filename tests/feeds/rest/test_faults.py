@@ -1,4 +1,4 @@
-"""What the REST source does when the server misbehaves: an error that says so, never a shorter result, never the key."""
+"""The REST source with a faulty server: a clear error, never missing rows, never the key."""
 
 import asyncio
 import itertools
@@ -81,13 +81,13 @@ PAGE_FAULTS = [
     (changed(results={"price": 1}), "bad JSON"),
     (changed(status="ERROR", error="something broke"), r"its status is 'ERROR' \(something broke\)"),
     (without("status"), "its status is ''"),
-    (changed(ticker="MSFT"), "it holds results for MSFT where AAPL was asked for"),
+    (changed(ticker="MSFT"), "it holds results for MSFT, and AAPL was requested"),
     (
         changed(next_url="http://192.0.2.7/v3/trades/AAPL?cursor=x"),
         r"its next_url points to another host, 192\.0\.2\.7",
     ),
     (changed(next_url="http://127.0.0.1:1/v3/trades/AAPL?cursor=x"), r"another host, 127\.0\.0\.1:1"),
-    (changed(next_url="http://[/v3/trades"), "its next_url is no address"),
+    (changed(next_url="http://[/v3/trades"), "its next_url is not an address"),
 ]
 
 
@@ -118,14 +118,14 @@ def test_a_next_url_in_a_circle_is_refused(vendor):
 
 @pytest.mark.parametrize("page", [1, 2])
 @pytest.mark.parametrize("largest", [10, 7])
-def test_a_lost_next_url_is_found_out(vendor, page, largest):
+def test_a_missing_next_url_is_detected(vendor, page, largest):
     vendor.largest_page = largest
     vendor.faults[page] = without("next_url")
     with pytest.raises(PageError, match=r"the last page names no next_url, yet the server has more rows"):
         trades(vendor)
 
 
-def test_a_lost_next_url_among_rows_of_one_nanosecond_is_found_out(vendor):
+def test_a_missing_next_url_among_rows_of_one_nanosecond_is_detected(vendor):
     for row in vendor.rows["trades/AAPL"]:
         row["sip_timestamp"] = OPEN
     assert trades(vendor).height == 25
@@ -151,13 +151,13 @@ def test_bars_are_not_cut_short_either(vendor, fault, message, tier):
         pl.concat(rest(vendor, tier).bars(STOCKS, ["AAPL"]))
 
 
-def test_a_metered_plan_spends_no_call_on_caution_unless_the_page_is_full(vendor):
+def test_a_metered_plan_checks_completeness_only_after_a_full_page(vendor):
     vendor.rows["bars/AAPL"] = minute_bars(5)
     assert pl.concat(rest(vendor, "basic").bars(STOCKS, ["AAPL"])).height == 5
     assert len(vendor.seen) == 1
 
 
-def test_the_key_goes_along_to_every_page_and_in_no_address(vendor):
+def test_the_key_is_sent_with_every_page_and_in_no_address(vendor):
     vendor.faults[1] = lambda body: body | {"next_url": body["next_url"] + f"&apiKey={KEY}"}
     assert trades(vendor).height == 25
     assert {seen.authorization for seen in vendor.seen} == {f"Bearer {KEY}"}
@@ -165,13 +165,13 @@ def test_the_key_goes_along_to_every_page_and_in_no_address(vendor):
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 429, 408])
-def test_what_may_pass_is_tried_again(vendor, status):
+def test_temporary_failures_are_retried(vendor, status):
     vendor.faults = {1: lambda body: Response("busy", status), 3: lambda body: Response("busy", status)}
     assert trades(vendor).height == 25
 
 
 @pytest.mark.parametrize(("status", "error"), [(500, UnavailableError), (429, RateLimitError)])
-def test_patience_ends(vendor, status, error):
+def test_retries_end(vendor, status, error):
     vendor.every_fault = lambda body: Response("try later", status)
     with pytest.raises(error, match=rf"answered {status}: try later; gave up after 3 attempt"):
         trades(vendor)
@@ -184,7 +184,7 @@ def test_retry_after_is_honoured(vendor):
     assert vendor.seen[1].at - vendor.seen[0].at >= 1
 
 
-def test_a_retry_after_beyond_patience_ends_at_once(vendor):
+def test_a_retry_after_longer_than_the_longest_wait_ends_at_once(vendor):
     vendor.faults[1] = lambda body: Response("come back tomorrow", 429, {"Retry-After": "86400"})
     with pytest.raises(RateLimitError, match="POLYGON_TIER_STOCKS") as caught:
         trades(vendor)
@@ -193,7 +193,7 @@ def test_a_retry_after_beyond_patience_ends_at_once(vendor):
 
 
 @pytest.mark.timeout(120)
-def test_a_slow_server_is_left_and_tried_again(vendor):
+def test_a_slow_call_times_out_and_is_retried(vendor):
     class Late(Response):
         async def __call__(self, *connection):
             while len(vendor.seen) == 1:
@@ -206,7 +206,7 @@ def test_a_slow_server_is_left_and_tried_again(vendor):
     assert vendor.seen[1].query == vendor.seen[0].query
 
 
-def test_a_body_cut_in_transit_is_tried_again(vendor):
+def test_a_truncated_body_is_retried(vendor):
     def cut(body):
         text = json.dumps(body)
         return Response(text[:200], headers={"Content-Length": str(len(text)), "Connection": "close"})
@@ -215,7 +215,7 @@ def test_a_body_cut_in_transit_is_tried_again(vendor):
     assert trades(vendor).height == 25
 
 
-def test_nobody_there(vendor):
+def test_an_unreachable_server_is_an_error(vendor):
     nowhere = RestSource("http://127.0.0.1:9", KEY, {Market.STOCKS: "advanced"}, patience=PATIENCE, clock=lambda: NOW)
     with pytest.raises(
         UnavailableError, match=r"cannot be reached at http://127\.0\.0\.1:9/v3/trades/AAPL.*gave up after 3"
@@ -238,7 +238,7 @@ def test_not_authorised_with_status_200_is_the_same(vendor):
         trades(vendor)
 
 
-def test_a_wrong_key_is_said_without_the_key(vendor):
+def test_a_wrong_key_is_reported_without_the_key(vendor):
     vendor.every_fault = lambda body: Response(json.dumps({"status": "ERROR", "error": f"Unknown API Key {KEY}"}), 401)
     with pytest.raises(RestAuthenticationError, match="POLYGON_API_KEY") as caught:
         trades(vendor)
@@ -273,12 +273,12 @@ def test_masking():
 
 
 @pytest.mark.parametrize("address", ["", "api.polygon.io", "ftp://api.polygon.io", "http://", "http://user@host"])
-def test_an_address_that_is_none(address):
+def test_an_invalid_address_is_refused(address):
     with pytest.raises(SourceError, match="POLYGON_BASE_URL"):
         RestSource(address, KEY, {})
 
 
-def test_rows_that_cannot_be_are_quarantined_whole_and_the_rest_is_kept(vendor):
+def test_impossible_rows_are_quarantined_and_the_rest_is_kept(vendor):
     rows = vendor.rows["trades/AAPL"] = stock_trades(25, ties=False)
     rows[3]["price"] = 0
     rows[4]["price"] = "12.5"
@@ -340,7 +340,7 @@ def test_repeats_are_dropped_and_contradictions_quarantined(vendor):
     assert frame["id"][-1] == "7", "the later copy stays"
 
 
-def test_a_corrected_trade_stays_and_the_record_that_says_so_is_set_aside(vendor):
+def test_a_corrected_trade_stays_and_its_correction_record_is_quarantined(vendor):
     rows = stock_trades(6, ties=False)
     later = {"sip_timestamp": rows[5]["sip_timestamp"] + 10}
     rows[1] |= {"correction": 8}
@@ -354,7 +354,7 @@ def test_a_corrected_trade_stays_and_the_record_that_says_so_is_set_aside(vendor
     assert all(reason.startswith("a record of correction, no trade") for reason in load.quarantine["reason"])
 
 
-def test_a_page_of_a_pair_may_lead_on_in_either_spelling(vendor):
+def test_the_next_url_of_a_pair_may_have_either_spelling(vendor):
     vendor.rows["trades/X:BTC-USD"] = vendor.rows["trades/X:BTCUSD"] = crypto_trades(12)
     vendor.faults[1] = lambda body: body | {"next_url": body["next_url"].replace("X:BTC-USD", "X:BTCUSD")}
     load = rest(vendor, page_limit=5).trades(CRYPTO, ["X:BTC-USD"])
@@ -378,7 +378,7 @@ def test_an_empty_page_with_a_next_url_is_followed(vendor):
     assert sum(frame.height for frame in load) == 7 == load.source_rows
 
 
-def test_the_budget_of_a_metered_plan_is_shared_by_every_source_of_a_key(vendor):
+def test_the_rate_limit_of_a_key_is_shared_by_all_its_sources(vendor):
     vendor.rows["bars/AAPL"] = minute_bars(2)
     key = next(_fresh_keys)
     for _ in range(5):

@@ -1,4 +1,4 @@
-"""Futures over REST: their own addresses, fields and units; and options' trades, which carry no numbers either."""
+"""Futures over REST, with their own addresses, fields and units; and trades of options, which have no sequence numbers."""
 
 import datetime as dt
 import json
@@ -99,13 +99,13 @@ def test_the_count_of_trades_is_read_under_either_name(vendor):
 
 
 @pytest.mark.parametrize("divisor", [1, 10**3, 10**6])
-def test_the_unit_of_a_time_is_told_by_its_magnitude(vendor, divisor):
+def test_the_unit_of_a_time_is_inferred_by_its_magnitude(vendor, divisor):
     expected = [row["timestamp"] for row in rows_of("trades")]
     vendor.every_fault = lambda body: (
         body | {"results": [row | {"timestamp": row["timestamp"] // divisor} for row in body.get("results", [])]}
     )
     rest = source(vendor, page_limit=50)
-    # The proof of completeness asks in nanoseconds and gets the same rows: only whole milliseconds are made here.
+    # The completeness check requests nanoseconds and gets the same rows, as this test has whole milliseconds only.
     assert pl.concat(rest.trades(FUTURES, [CONTRACT]))["time"].dt.timestamp("ns").to_list() == expected
 
 
@@ -123,7 +123,7 @@ def test_stated_sequence_numbers_are_kept(vendor):
     assert fetched(vendor, "trades")["sequence_number"].to_list() == [1000 + 7 * n for n in range(25)]
 
 
-def test_an_answer_without_results_is_none_but_not_in_the_middle(vendor):
+def test_only_a_first_page_may_lack_results(vendor):
     def bare(body):
         return {"status": "OK"}
 
@@ -145,7 +145,7 @@ def test_an_unlisted_contract_is_an_error(vendor):
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_where_the_new_addresses_are_unknown_the_old_ones_are_asked(vendor, table):
+def test_the_old_addresses_are_the_fallback(vendor, table):
     straight = fetched(vendor, table)
     vendor.unknown_path = "/futures/v1/"
     vendor.seen.clear()
@@ -175,7 +175,7 @@ def test_prices_of_zero_and_below_arrive(vendor, table):
     ("table", "spoilt"),
     [("trades", {"size": -1}), ("quotes", {"bid_size": -2}), ("bars", {"volume": -9}), ("bars", {"high": -41.0})],
 )
-def test_what_is_no_price_stays_bounded(vendor, table, spoilt):
+def test_impossible_values_are_quarantined(vendor, table, spoilt):
     time = "window_start" if table == "bars" else "timestamp"
     rows = [{time: OPEN + i * 60 * 10**9, **row} for i, row in enumerate(BELOW_ZERO[table])]
     rows[1] |= spoilt
@@ -226,7 +226,7 @@ def test_a_metered_plan_gets_a_month_of_bars_in_one_call(vendor):
     ]
 
 
-def test_a_month_cut_short_is_asked_for_again(vendor):
+def test_an_incomplete_month_is_requested_again(vendor):
     first, second = (Partition(dt.date(2024, 4, day), Market.STOCKS) for day in (22, 23))
     vendor.rows["bars/AAPL"] = minute_bars(3, first.session.regular_start)
     vendor.faults[1] = lambda body: Response(json.dumps({"status": "ERROR"}), 400)

@@ -1,4 +1,4 @@
-"""The REST source against a real server: what it asks, what it delivers, and in which order."""
+"""The REST source against a real server: its requests, its rows, and their order."""
 
 import datetime as dt
 import threading
@@ -78,7 +78,7 @@ def test_trades_arrive_with_every_column(vendor):
     assert (load.source_rows, load.duplicates, load.quarantine.height) == (20, 0, 0)
 
 
-def test_it_asks_ascending_whole_pages_of_the_day_with_the_key_in_the_header(vendor):
+def test_requests_are_for_the_day_in_ascending_full_pages_with_the_key_in_the_header(vendor):
     vendor.rows["trades/AAPL"] = stock_trades(5)
     whole(source(vendor).trades(STOCKS, ["AAPL"]))
     first = vendor.seen[0]
@@ -116,7 +116,7 @@ def test_bars_are_unadjusted_and_cover_the_day(vendor):
     assert (first.query["adjusted"], first.query["sort"]) == ("false", "asc")
 
 
-def test_crypto_trades_are_asked_as_files_spell_them_and_numbered_by_position(vendor):
+def test_crypto_trades_are_requested_in_the_spelling_of_files_and_numbered_by_position(vendor):
     rows = crypto_trades(200)
     vendor.rows["trades/X:BTC-USD"] = [*rows, rows[17], rows[18]]
     load = source(vendor).trades(CRYPTO, ["X:BTC-USD"])
@@ -149,7 +149,7 @@ def test_pages_of_any_size_give_the_same_frame(server, count, page, seed, kind):
     assert at_once.height == load.source_rows == count
 
 
-def test_symbols_come_in_the_platform_s_order_whatever_order_is_asked(vendor):
+def test_symbols_come_in_order_whatever_the_order_of_the_request(vendor):
     symbols = ["MSFT", "AAPL", "ZS", "BAC", "IBM", "F"]
     vendor.rows = {f"trades/{symbol}": stock_trades(3, seed) for seed, symbol in enumerate(symbols)}
     frames = list(source(vendor, workers=3).trades(STOCKS, [*symbols, "AAPL"]))
@@ -172,7 +172,7 @@ def test_a_known_symbol_without_trading_is_reported_and_not_fatal(vendor):
     assert load.notices == ["no trades for IBM on 2024-05-01: the symbol is known, but has no trading that day"]
 
 
-def test_an_unknown_symbol_is_an_error_in_its_turn(vendor):
+def test_an_unknown_symbol_is_an_error_in_its_place(vendor):
     vendor.rows["trades/AAPL"] = stock_trades(3)
     frames = iter(source(vendor).trades(STOCKS, ["ZZZZ", "AAPL"]))
     assert next(frames)["symbol"][0] == "AAPL"
@@ -238,20 +238,20 @@ def test_without_a_key_there_is_no_source(vendor):
             RestSource(vendor.base_url, key, {})
 
 
-def test_leaving_early_stops_the_fetching(vendor):
+def test_ending_the_iteration_early_stops_the_fetching(vendor):
     vendor.rows = {f"trades/S{number:03}": stock_trades(2) for number in range(50)}
     frames = source(vendor, workers=2).trades(STOCKS, [f"S{number:03}" for number in range(50)]).frames
     next(frames)
     fetching = [thread for thread in threading.enumerate() if thread.name.startswith("rest")]
     frames.close()
-    # A call in progress would else be the next test's first.
+    # Otherwise a call in progress would be the first of the next test.
     for thread in fetching:
         thread.join(PATIENCE.read_timeout_s)
     assert fetching
     assert len(vendor.seen) < 20
 
 
-def test_yesterday_s_error_does_not_stay(vendor):
+def test_an_error_does_not_affect_the_next_request(vendor):
     partition = replace(STOCKS)
     vendor.rows["trades/AAPL"] = stock_trades(3)
     vendor.faults[1] = lambda body: b"{"

@@ -1,4 +1,4 @@
-"""What is subscribed to, by plan and symbols."""
+"""Subscriptions by plan and symbols."""
 
 import logging
 
@@ -20,7 +20,7 @@ def test_every_channel_of_the_plan_for_every_symbol_in_the_streams_spelling() ->
 
 
 @pytest.mark.parametrize("market", list(Market))
-def test_a_plan_without_a_stream_says_how_to_have_one(market: Market) -> None:
+def test_a_plan_without_a_stream_is_an_error_with_the_way_out(market: Market) -> None:
     with pytest.raises(PlanError, match=f"set POLYGON_TIER_{market.upper()}"):
         subscriptions(plan_for(market, "basic"), [])
 
@@ -43,7 +43,7 @@ def test_a_channel_limited_in_symbols_is_left_out_without_names_and_refused_beyo
         subscriptions(plan, contracts, ["Q"])
 
 
-def test_messages_hold_one_channel_and_no_more_than_they_may() -> None:
+def test_messages_hold_one_channel_and_have_limited_length() -> None:
     wanted = [f"T.S{i}" for i in range(100)] + ["Q.A", "Q.B"]
     groups = list(chunks(wanted, 64))
     assert [name for group in groups for name in group] == wanted
@@ -51,7 +51,7 @@ def test_messages_hold_one_channel_and_no_more_than_they_may() -> None:
     assert all(len({name.partition(".")[0] for name in group}) == 1 for group in groups)
 
 
-def test_replies_are_read_whatever_comes() -> None:
+def test_replies_are_read_from_any_frame() -> None:
     (reply,) = replies_in(b'[{"ev":"T","p":1},{"ev":"status","status":"success","message":"subscribed to: A.B, A.C"}]')
     assert reply.subscribed == ("A.B", "A.C")
     assert replies_in(b"[[[") == []

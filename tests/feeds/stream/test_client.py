@@ -1,4 +1,4 @@
-"""The stream's connection, against a real server that drops, refuses, falls silent and comes back."""
+"""The stream's connection against a real server that disconnects, refuses, stops answering and recovers."""
 
 import asyncio
 import logging
@@ -54,7 +54,7 @@ async def _drops(connection: ServerConnection, number: int) -> None:
 
 
 @pytest.mark.parametrize(("script", "cause"), [(_ends_cleanly, "1000 maintenance"), (_drops, "broke")])
-def test_a_lost_connection_is_made_again_and_again(
+def test_a_lost_connection_is_reopened_every_time(
     script: Callable[[ServerConnection, int], object], cause: str
 ) -> None:
     with (
@@ -69,7 +69,7 @@ def test_a_lost_connection_is_made_again_and_again(
         assert kinds[:4] == ["connected", "disconnected"] * 2
 
 
-def test_waits_grow_to_a_bound_and_begin_anew_after_healthy_time() -> None:
+def test_waits_grow_to_a_limit() -> None:
     policy = ConnectionPolicy()
     waits = [policy.longest_wait(failures) for failures in (0, 1, 2, 6, 7, 8, 10_000)]
     assert waits == [0.5, 1.0, 2.0, 32.0, 60.0, 60.0, 60.0]
@@ -81,14 +81,14 @@ async def _ends_after_a_while(connection: ServerConnection, _: int) -> None:
 
 
 @pytest.mark.parametrize(("healthy_after_s", "is_forgiven"), [(0.001, True), (3600.0, False)])
-def test_healthy_time_clears_the_count_of_failures(healthy_after_s: float, is_forgiven: bool) -> None:
+def test_a_healthy_connection_resets_the_count_of_failures(healthy_after_s: float, is_forgiven: bool) -> None:
     policy = replace(QUICK, first_wait_s=1e-4, longest_wait_s=100, healthy_after_s=healthy_after_s)
     with serving(ScriptedStream(script=_ends_after_a_while)) as server, running(server.url, ["T.*"], policy) as run:
         run.until(lambda: run.client.stats.failures >= 5)
         assert (run.client._failures <= 1) is is_forgiven  # the figure that the waits follow
 
 
-def test_a_server_that_is_away_is_waited_for() -> None:
+def test_an_unreachable_server_is_retried() -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         url = f"ws://127.0.0.1:{held.getsockname()[1]}/stocks"
@@ -98,7 +98,7 @@ def test_a_server_that_is_away_is_waited_for() -> None:
         assert run.markers("connected") == run.markers("disconnected") == []
 
 
-def test_a_key_that_is_not_known_ends_it_with_the_way_out_and_without_the_key(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_rejected_key_ends_the_client_with_the_way_out_and_without_the_key(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     refusal = status("auth_failed", f"authentication failed for {KEY}")
     with serving(ScriptedStream(answer_to_auth=refusal)) as server:
@@ -110,13 +110,13 @@ def test_a_key_that_is_not_known_ends_it_with_the_way_out_and_without_the_key(ca
     assert len(server.opened_at) == 1
     assert run.client.stats.state == "refused"
     assert [marker.kind for marker in run.items if isinstance(marker, Marker)] == ["refused"]
-    # The server of the test shares the process; its side may write down what it received.
+    # The test's server shares the process, and may log what it received.
     logged = [record.getMessage() for record in caplog.records if record.name != "websockets.server"]
     everything = [*logged, str(run.error), repr(run.client), repr(vars(run.client.stats)), repr(run.items)]
     assert not any(KEY in text for text in everything)
 
 
-def test_too_many_connections_wait_longer_and_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_too_many_connections_wait_longer_and_are_reported_once(caplog: pytest.LogCaptureFixture) -> None:
     full = status("max_connections", "Maximum number of websocket connections exceeded.")
     stream = ScriptedStream(greet={1: full, 2: full})
     with serving(stream) as server, running(server.url, ["T.*"]) as run:
@@ -134,7 +134,7 @@ async def _throws_out(connection: ServerConnection, number: int) -> None:
     await connection.close(1008, "max_connections")
 
 
-def test_being_thrown_out_by_another_connection_waits_longer() -> None:
+def test_a_disconnect_by_another_connection_waits_longer() -> None:
     with serving(ScriptedStream(script=_throws_out)) as server, running(server.url, ["T.*"]) as run:
         run.until(lambda: len(run.markers("connected")) == 2)
         first, second = server.opened_at
@@ -144,8 +144,8 @@ def test_being_thrown_out_by_another_connection_waits_longer() -> None:
         ]
 
 
-def test_an_idle_market_is_not_taken_for_dead() -> None:
-    # A machine so slow that a pong takes a second is asked again, more patiently.
+def test_an_idle_market_keeps_its_connection() -> None:
+    # On a machine so slow that a pong takes a second, try again with longer timeouts.
     for ping_timeout_s in (0.5, 5.0, 50.0):
         policy = replace(QUICK, ping_timeout_s=ping_timeout_s)
         with serving(ScriptedStream()) as server, running(server.url, ["T.*"], policy) as run:
@@ -167,10 +167,10 @@ def test_a_half_open_connection_is_noticed_and_replaced() -> None:
     policy = replace(QUICK, ping_timeout_s=0.6, close_timeout_s=0.2)
     with serving(ScriptedStream(script=_goes_deaf)) as server, running(server.url, ["T.*"], policy) as run:
         run.until(lambda: len(run.markers("connected")) >= 2)
-        assert run.markers("disconnected")[0].detail == "no sign of life for 0.6 s"
+        assert run.markers("disconnected")[0].detail == "no answer to a ping within 0.6 s"
 
 
-def test_refused_channels_are_told_and_the_others_go_on() -> None:
+def test_refused_channels_are_reported_and_the_others_continue() -> None:
     stream = ScriptedStream(script=_sends_five, denied={"NOI": "not authorized", "LULD": "not entitled to LULD.*."})
     with serving(stream) as server, running(server.url, ["AM.*", "NOI.*", "LULD.*", "T.*"]) as run:
         run.until(lambda: run.client.stats.subscribed == 2 and len(run.numbers()) == 5)
@@ -181,7 +181,7 @@ def test_refused_channels_are_told_and_the_others_go_on() -> None:
         ]
 
 
-def test_many_symbols_are_asked_for_in_messages_of_a_sane_length() -> None:
+def test_many_symbols_are_subscribed_in_messages_of_limited_length() -> None:
     names = [f"T.SYM{i}" for i in range(3000)]
     with serving(ScriptedStream()) as server, running(server.url, names) as run:
         run.until(lambda: run.client.stats.subscribed == len(names))
@@ -189,14 +189,14 @@ def test_many_symbols_are_asked_for_in_messages_of_a_sane_length() -> None:
         assert max(sum(map(len, asked)) for asked in server.asked) <= QUICK.subscribe_bytes
 
 
-def test_no_answer_to_a_subscription_does_not_hold_up_the_next() -> None:
+def test_an_unanswered_subscription_does_not_block_the_next() -> None:
     policy = replace(QUICK, reply_timeout_s=0.5)
     with serving(ScriptedStream(is_mute=True)) as server, running(server.url, ["T.*", "Q.*"], policy) as run:
         run.until(lambda: server.asked[-2:] == [["T.*"], ["Q.*"]])
         run.until(lambda: run.client.stats.state == "streaming")
 
 
-def test_silence_in_the_handshake_is_a_lost_connection() -> None:
+def test_no_answer_in_the_handshake_is_a_lost_connection() -> None:
     stream = ScriptedStream(answer_to_auth=status("waiting"))
     policy = replace(QUICK, reply_timeout_s=0.5)
     with serving(stream) as server, running(server.url, ["T.*"], policy) as run:
@@ -208,7 +208,7 @@ async def _floods(connection: ServerConnection, _: int) -> None:
         await connection.send(trade(i))
 
 
-def test_a_worker_that_takes_nothing_does_not_stall_the_socket() -> None:
+def test_a_stalled_worker_does_not_stall_the_socket() -> None:
     with serving(ScriptedStream(script=_floods)) as server:
         run = Running(server.url, ["T.*"])
         deadline = time.monotonic() + PATIENCE_S
@@ -219,7 +219,7 @@ def test_a_worker_that_takes_nothing_does_not_stall_the_socket() -> None:
     assert len(server.opened_at) == 1
 
 
-def test_a_stop_waits_for_neither_a_handshake_nor_a_backoff() -> None:
+def test_a_stop_does_not_wait_for_a_handshake_or_a_backoff() -> None:
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen()
@@ -236,11 +236,11 @@ def test_a_stop_waits_for_neither_a_handshake_nor_a_backoff() -> None:
     assert client.client.stats.connections == 0
 
 
-def test_a_stop_comes_too_late_for_a_client_that_just_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopping_a_client_that_just_ended_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     client = StreamClient("ws://127.0.0.1/stocks", KEY, ["T.*"], FrameQueue(1))
     client._loop = asyncio.new_event_loop()
     client._loop.close()
-    # Its thread closes the loop between a question and what follows from the answer.
+    # Its thread closes the loop between the check and the call.
     monkeypatch.setattr(client._loop, "is_closed", lambda: False)
     client.stop()
 
@@ -248,7 +248,7 @@ def test_a_stop_comes_too_late_for_a_client_that_just_ended(monkeypatch: pytest.
 @pytest.mark.parametrize(
     "url", ["https://socket.polygon.io/stocks", "wss:///stocks", f"wss://host/stocks?apiKey={KEY}"]
 )
-def test_an_address_that_is_none_is_refused_without_showing_the_key(url: str) -> None:
+def test_an_invalid_address_is_refused_without_showing_the_key(url: str) -> None:
     with pytest.raises(StreamError) as caught:
         StreamClient(url, KEY, ["T.*"], FrameQueue(1))
     assert KEY not in str(caught.value)

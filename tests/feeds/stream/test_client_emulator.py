@@ -1,4 +1,4 @@
-"""The client and the decoder against the emulator's streams: every market whole, and faults survived without loss."""
+"""The client and the decoder with the emulator's streams: every market complete, also with faults."""
 
 import datetime as dt
 from dataclasses import replace
@@ -26,10 +26,10 @@ def _stream_url(base: str, market: Market) -> str:
 
 
 def _until_done(client: Running, base: str, market: Market) -> dict[str, int]:
-    """Take what comes until the emulator has sent all, and all has come."""
+    """Take items until the emulator has sent everything and all of it was received."""
 
     client.until(lambda: progress(base, market)["is_done"])
-    # What was sent before the emulator said so may still be on its way: it is there when a pulse was felt since.
+    # Frames sent before may still be in transit; they have arrived once a later ping was answered.
     came = -1
     while came != client.client.stats.frames:
         came = client.client.stats.frames
@@ -79,7 +79,7 @@ def test_every_market_streams_its_day_whole(market: Market) -> None:
 
 
 @pytest.mark.slow
-def test_after_lost_connections_the_stream_goes_on_to_its_end() -> None:
+def test_the_stream_continues_to_its_end_after_lost_connections() -> None:
     symbol = _TAPE.symbols(Market.CRYPTO)[0]
     kinds = ("drop", "close", "close_1008", "half_open")
     faults = {"fault": [{"kind": kind, "every": 3000 + 700 * i, "count": 2} for i, kind in enumerate(kinds)]}
@@ -105,7 +105,7 @@ def test_after_lost_connections_the_stream_goes_on_to_its_end() -> None:
 
 
 @pytest.mark.slow
-def test_spoilt_frames_are_named_and_cost_no_other() -> None:
+def test_damaged_frames_are_reported_and_no_others_are_lost() -> None:
     symbol = _TAPE.symbols(Market.CRYPTO)[0]
     kinds = ("malformed_json", "truncated_frame", "unknown_event", "unknown_field")
     faults = {"fault": [{"kind": kind, "every": 1500 + 400 * i, "count": 3} for i, kind in enumerate(kinds)]}

@@ -1,4 +1,4 @@
-"""The queue between socket and worker: order, the bound, and drops that are told."""
+"""The queue between socket and worker: order, the limit, and reported drops."""
 
 import threading
 
@@ -28,7 +28,7 @@ def test_frames_and_markers_come_out_in_the_order_they_went_in() -> None:
     assert (queue.depth, queue.depth_bytes, queue.dropped) == (0, 0, 0)
 
 
-def test_a_full_queue_drops_the_newest_and_says_so_once_in_its_place() -> None:
+def test_a_full_queue_drops_the_newest_and_adds_one_marker_in_their_place() -> None:
     queue = FrameQueue(1000)
     accepted = [queue.put(_frame(i, 300)) for i in range(5)]
     assert accepted == [True, True, False, False, False]
@@ -42,7 +42,7 @@ def test_a_full_queue_drops_the_newest_and_says_so_once_in_its_place() -> None:
     assert queue.high_water <= 1000
 
 
-def test_drops_at_the_end_are_told_without_another_frame() -> None:
+def test_drops_at_the_end_are_reported_without_another_frame() -> None:
     queue = FrameQueue(500)
     assert queue.put(_frame(1, 300))
     assert not queue.put(_frame(2, 300))
@@ -52,7 +52,7 @@ def test_drops_at_the_end_are_told_without_another_frame() -> None:
     assert (marker.kind, marker.count) == ("dropped", 1)
 
 
-def test_a_marker_after_drops_follows_the_word_of_them() -> None:
+def test_a_marker_after_drops_follows_their_marker() -> None:
     queue = FrameQueue(500)
     queue.put(_frame(1, 300))
     queue.put(_frame(2, 300))
@@ -60,7 +60,7 @@ def test_a_marker_after_drops_follows_the_word_of_them() -> None:
     assert [item.kind for item in queue.take(10, 0) if isinstance(item, Marker)] == ["dropped", "disconnected"]
 
 
-def test_a_frame_larger_than_the_queue_passes_alone() -> None:
+def test_an_empty_queue_accepts_a_frame_larger_than_its_limit() -> None:
     queue = FrameQueue(10)
     assert queue.put(_frame(1, 1000))
     assert not queue.put(_frame(2, 1))
@@ -68,7 +68,7 @@ def test_a_frame_larger_than_the_queue_passes_alone() -> None:
     assert queue.put(_frame(3, 1000))
 
 
-def test_a_closed_queue_takes_no_more_and_wakes_who_waits() -> None:
+def test_a_closed_queue_accepts_no_more_and_wakes_waiting_threads() -> None:
     queue = FrameQueue(1000)
     taken: list[object] = [None]
     waiter = threading.Thread(target=lambda: taken.__setitem__(0, queue.take(1, 30)))
@@ -80,7 +80,7 @@ def test_a_closed_queue_takes_no_more_and_wakes_who_waits() -> None:
     assert not queue.put(_frame(1))
 
 
-def test_no_room_is_no_queue() -> None:
+def test_a_queue_without_room_is_refused() -> None:
     with pytest.raises(ValueError, match="max_bytes must be at least 1"):
         FrameQueue(0)
 
@@ -99,7 +99,7 @@ def test_between_threads_every_frame_arrives_or_is_counted() -> None:
     numbers: list[int] = []
     told = 0
     while True:
-        # Asked before the queue is emptied: what came until then is among the items.
+        # Read before the queue is emptied, so that the items include all frames until then.
         is_over = queue.is_closed
         items = queue.take(500, 1)
         if not items and is_over:
@@ -124,9 +124,7 @@ def test_between_threads_every_frame_arrives_or_is_counted() -> None:
     ),
     st.integers(1, 2000),
 )
-def test_whatever_comes_and_goes_every_frame_is_there_in_order_or_counted_in_its_place(
-    steps: list[tuple[str, int]], room: int
-) -> None:
+def test_every_frame_is_in_order_or_counted_in_its_place(steps: list[tuple[str, int]], room: int) -> None:
     queue, taken, put = FrameQueue(room), [], 0
     for what, size in steps:
         if what == "put":

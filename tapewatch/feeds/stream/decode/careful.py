@@ -1,4 +1,4 @@
-"""Reads frames with care: every event by itself, the good ones into rows, the others set aside with the reason."""
+"""Reads frames event by event: valid events become rows, the others are refused with the reason."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -22,11 +22,11 @@ _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class _ImpossibleError(ValueError):
-    """An event that is well spelt and cannot be."""
+    """An event that is well-formed and has an impossible value."""
 
 
 class CarefulReader:
-    """Reads one market's frames into a `RowRoom` by msgspec's structs."""
+    """Reads one market's frames into a `RowRoom` by way of msgspec structs."""
 
     def __init__(self, market: Market, symbols: WordTable, codes: WordTable) -> None:
         self.market, self._symbols, self._codes = market, symbols, codes
@@ -59,7 +59,7 @@ class CarefulReader:
         }
 
     def read(self, data: bytes, received_ns: int, room: RowRoom, found: Findings) -> None:
-        """Read one frame. What cannot be read lands in `found.refused`, the whole frame where it is no JSON array."""
+        """Read one frame. Unreadable events go to `found.refused`, and so does the whole frame if it is not a JSON array."""
         try:
             events = self._whole.decode(data)
         except _UNREADABLE:
@@ -70,16 +70,16 @@ class CarefulReader:
         room.settle()
 
     def read_rare(self, parts: Sequence[tuple[int, bytes]], received_ns: int, room: RowRoom, found: Findings) -> bool:
-        """Read the events of a frame that the scanner passed over, by place in the frame and text.
+        """Read the events of a frame that the scanner skipped; `parts` holds their place in the frame and text.
 
-        False, and nothing found, where one of them is no sound JSON or is an event of the hot channels after all: then the
-        whole frame is to be read with care.
+        Returns False, and adds nothing to `found`, if one of them is not valid JSON or is an event that the scanner should
+        have read: then the whole frame must be read with `read`.
         """
         try:
             self._parts.decode(b"[" + b",".join(raw for _, raw in parts) + b"]")
         except _UNREADABLE:
             return False
-        # Each event's findings apart, so that they stand in the order of the frame.
+        # Findings are kept per event, so that they stay in the order of the frame.
         noted = [(line, raw, Findings(found.source)) for line, raw in parts]
         events = [(*note, *self._event(note[1], note[0], received_ns, note[2])) for note in noted]
         if any(isinstance(event, _HOT) for *_, event, _ in events):
@@ -98,7 +98,7 @@ class CarefulReader:
                 parts = [data]
             else:
                 found.malformed_frames.append(received_ns)
-                found.refuse(received_ns, 0, f"the frame is no JSON array: {error}", data)
+                found.refuse(received_ns, 0, f"the frame is not a JSON array: {error}", data)
                 return
         for line, raw in enumerate(parts, 1):
             event, unknown = self._event(raw, line, received_ns, found)
@@ -115,7 +115,7 @@ class CarefulReader:
     def _event(
         self, raw: bytes, line: int, received_ns: int, found: Findings
     ) -> tuple[sm.StreamEvent | None, list[str]]:
-        """The event that `raw` spells, None where it was refused, and the names of its fields that nobody knows."""
+        """The event in `raw`, None if it was refused, and the names of its unknown fields."""
         try:
             return self._single.decode(raw), []
         except _UNREADABLE as error:
@@ -126,7 +126,7 @@ class CarefulReader:
             known = self._known.get(tag)
             if known is None:
                 found.unknown_events[tag] += 1
-                reason = f"ev: the {self.market} stream is not known to send {tag!r}"
+                reason = f"ev: {tag!r} is not a known event of the {self.market} stream"
             else:
                 unknown = [f"{tag}.{name}" for name in fields if name not in known]
                 event = self._single.decode(msgspec.json.encode({k: v for k, v in fields.items() if k in known}))
@@ -139,7 +139,7 @@ class CarefulReader:
         return None, []
 
     def _keep_copy(self, unknown: list[str], line: int, received_ns: int, raw: bytes, found: Findings) -> None:
-        """Keep the first event that has an unknown field, as a sample of it."""
+        """Keep the first event with an unknown field as a sample."""
         new = [name for name in unknown if name not in self._shown_fields]
         if new:
             self._shown_fields.update(new)
@@ -162,7 +162,7 @@ class CarefulReader:
         if event.x is None and self.market is not Market.FUTURES:
             raise _ImpossibleError("x: the trade names no exchange")
         if event.s is None and event.ds is None:
-            raise _ImpossibleError("s: the trade states no size")
+            raise _ImpossibleError("s: the trade has no size")
         size = _from_zero("s", event.s or 0.0) if event.ds is None else _amount("ds", event.ds)
         if isinstance(event, sm.CryptoTrade):
             symbol, number, facility = event.pair, NULL_INT, (NULL_INT, NULL_INT, NULL_INT)
@@ -177,12 +177,9 @@ class CarefulReader:
     def _quote(self, event: sm.Quote | sm.CryptoQuote, received_ns: int, room: RowRoom, _found: Findings) -> None:
         prices = self._side("bp", event.bp), self._side("ap", event.ap)
         sizes = _size("bs", event.bs), _size("as", event.as_)
-        ints: tuple[int, ...]
         if isinstance(event, sm.CryptoQuote):
-            exchange = _or_null(event.x)
-            regular = self._codes.code("")
+            exchange, regular, symbol = _or_null(event.x), self._codes.code(""), event.pair
             numbers = (NULL_INT, exchange, exchange, regular, regular, NULL_INT, NULL_INT)
-            symbol = event.pair
         else:
             symbol = event.sym
             numbers = (
@@ -237,7 +234,7 @@ class CarefulReader:
         return value
 
     def _side(self, name: str, value: float | None) -> float:
-        """The price of a side, 0 where it is empty."""
+        """The price of a side, 0 for an empty one."""
         if not value:
             return 0.0
         if not is_side(value, self.market):
@@ -245,7 +242,7 @@ class CarefulReader:
         return value
 
     def _mean(self, name: str, value: float | None) -> float:
-        """A mean price, which is 0 where nothing was traded."""
+        """A mean price, which is 0 if nothing was traded."""
         return math.nan if value is None else self._side(name, value)
 
     def _value(self, event: sm.IndexValue, received_ns: int, room: RowRoom, _found: Findings) -> None:
@@ -281,7 +278,7 @@ def _or_null(value: int | None) -> int:
 def _time(name: str, value: int) -> int:
     ns = to_ns(value)
     if ns is None:
-        raise _ImpossibleError(f"{name}: {value} is no time from 1990 to 2099 in s, ms, µs or ns")
+        raise _ImpossibleError(f"{name}: {value} is not a time from 1990 to 2099 in s, ms, µs or ns")
     return ns
 
 
@@ -307,7 +304,7 @@ def _amount(name: str, value: float | str) -> float:
 
 
 def _traded_value(name: str, value: float | str) -> float:
-    """What a future's volume cost, below zero where its price was."""
+    """The traded value of a future, negative if its price was."""
     try:
         traded = float(value)
     except ValueError:
@@ -336,7 +333,7 @@ def _spelt(codes: tuple[int, ...] | int | None) -> str:
 
 
 def _value_per_unit(value: float | None, volume: float, event: sm.SecondBar) -> float | None:
-    """The mean price that a bar's traded value implies, unless it is in other units than the prices."""
+    """The mean price implied by a bar's traded value; None if that is in other units than the prices."""
     if value is None or volume <= 0 or not event.l <= value / volume <= event.h:
         return None
     return value / volume

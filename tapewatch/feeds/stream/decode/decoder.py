@@ -1,4 +1,4 @@
-"""Frames of the vendor's stream to columns: what arrived in, a batch of table rows out, and nothing lost on the way."""
+"""Decodes frames of the vendor's stream into batches of table rows."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,14 +31,14 @@ from tapewatch.market.tables import QUARANTINE
 #: Bytes of frames read in one round, so that the room for rows stays small.
 _ROUND_BYTES: Final = 4 * 1024 * 1024
 _RARE: Final[tuple[Table, ...]] = (PRICE_BANDS, AUCTION_IMBALANCES, ORDER_BOOK)
-# Making a frame of nothing takes longer than reading a few events.
+# Making an empty frame takes longer than reading a few events.
 _EMPTY: Final = tuple(table.empty() for table in TABLES)
 _NONE_REFUSED: Final = QUARANTINE.empty()
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One message of the socket, as it came. `received_ns` is this machine's clock, int64 ns UTC."""
+    """One message of the socket as received. `received_ns` is this machine's clock, int64 ns UTC."""
 
     data: bytes
     received_ns: int
@@ -46,7 +46,7 @@ class Frame:
 
 @dataclass
 class StreamBatch:
-    """What a run of frames held, rows in order of arrival.
+    """The content of several frames, rows in order of arrival.
 
     Attributes:
         trades, quotes, bars: `STREAM_TRADES`, `STREAM_QUOTES`, `STREAM_BARS`.
@@ -54,12 +54,12 @@ class StreamBatch:
             `order_book`); tables without rows are absent.
         refused: `QUARANTINE` rows; `source` names the stream and the time of receipt, `line` is the event's place in its
             frame from 1, or 0 for a whole frame.
-        statuses: what the server said of the connection.
-        unknown_events, unknown_fields: how often each `ev`, and each `ev.field`, came that nobody knows. An event with an
-            unknown field is read all the same; the first of each kind is also kept in `refused`.
-        malformed_frames: received_ns of the frames that were refused whole; what they held is not known.
-        events: events seen, refused ones included, the connection's own statuses not.
-        first_received_ns, last_received_ns: of the frames; 0 where there was none.
+        statuses: the server's messages about the connection.
+        unknown_events, unknown_fields: counts of each unknown `ev` and `ev.field`. An event with an unknown field is read
+            without it; the first of each kind is also kept in `refused`.
+        malformed_frames: received_ns of the frames that were refused completely; their content is lost.
+        events: number of events, including refused ones but not statuses.
+        first_received_ns, last_received_ns: of the frames; 0 if there were none.
     """
 
     trades: pl.DataFrame = field(default_factory=STREAM_TRADES.empty)
@@ -77,14 +77,13 @@ class StreamBatch:
 
 
 class FrameDecoder:
-    """Decodes one market's frames. It learns symbols as they come, so one decoder serves one stream, in one thread.
+    """Decodes one market's frames. It collects the symbols that occur, so use one decoder per stream, in one thread.
 
     Args:
-        market: whose stream it is.
-        is_scanning: False reads every frame with care, at a tenth of the speed and with the same result.
+        is_scanning: False reads every frame with the careful reader, at a tenth of the speed and with the same result.
 
     Attributes:
-        quick_frames, careful_frames: how many were read by the scanner, and how many with care.
+        quick_frames, careful_frames: number of frames read by the scanner and by the careful reader.
     """
 
     def __init__(self, market: Market, *, is_scanning: bool = True) -> None:
@@ -93,9 +92,9 @@ class FrameDecoder:
         self._is_scanning = is_scanning
         self._symbols = WordTable(lambda ticker: _symbol(ticker, market))
         self._codes = WordTable(lambda codes: codes)
-        # The scanner takes word 0 where a list is absent.
+        # The scanner uses word 0 for an absent list.
         self._codes.code("")
-        self._plan = FieldTables(market)
+        self._fields = FieldTables(market)
         self._room = RowRoom()
         self._reader = CarefulReader(market, self._symbols, self._codes)
 
@@ -111,10 +110,10 @@ class FrameDecoder:
         return _batch(frames, pieces, found)
 
     def _read(self, frames: Sequence[Frame], found: Findings) -> None:
-        """Read one round into the room: the scanner as far as it is sure, the careful reader one frame, and so on."""
+        """Read one round of frames: the scanner until it stops, the careful reader for one frame, and so on."""
         text, starts = _laid_out(frames)
         received = np.fromiter((frame.received_ns for frame in frames), np.int64, len(frames))
-        room, plan = self._room, self._plan
+        room, fields = self._room, self._fields
         room.reset(len(text))
         at = 0
         while at < len(frames):
@@ -125,23 +124,23 @@ class FrameDecoder:
                 self._reader.read(frames[at].data, frames[at].received_ns, room, found)
                 at += 1
         for name in found.unknown_fields:
-            plan.learn(*name.split(".", 1))
-        found.unknown_fields.update(plan.passed_over())
+            fields.learn(*name.split(".", 1))
+        found.unknown_fields.update(fields.skipped())
 
     def _scan(self, frames: Sequence[Frame], at: int, laid_out: tuple[Any, Any, Any], found: Findings) -> int:
-        """Let the scanner read as far as it can; the number of the frame that it leaves to the careful reader."""
-        room, plan, (text, starts, received) = self._room, self._plan, laid_out
+        """Run the scanner until it stops; returns the index of the frame for the careful reader."""
+        room, fields, (text, starts, received) = self._room, self._fields, laid_out
         while at < len(frames):
             words = *self._symbols.tables(), *self._codes.tables()
-            outputs = *room.outputs(), room.passed, room.counts_before, plan.learnt_before
-            reached, events, in_last, rare = scan(text, starts, received, at, *plan.tables(), *words, *outputs)
+            outputs = *room.outputs(), room.passed, room.counts_before, fields.learnt_before
+            reached, events, in_last, rare = scan(text, starts, received, at, *fields.tables(), *words, *outputs)
             found.events += events
             self.quick_frames += reached - at
             if not rare:
                 return int(reached)
             parts = [(line, text[start:end].tobytes()) for line, start, end in room.passed[:rare].tolist()]
             if not self._reader.read_rare(parts, frames[reached - 1].received_ns, room, found):
-                room.counts[:], plan.learnt[:] = room.counts_before, plan.learnt_before
+                room.counts[:], fields.learnt[:] = room.counts_before, fields.learnt_before
                 self.quick_frames -= 1
                 return int(reached) - 1
             found.events += in_last
@@ -151,12 +150,12 @@ class FrameDecoder:
 
 def _symbol(ticker: str, market: Market) -> str:
     if not ticker.isprintable():
-        raise ValueError(f"{ticker!r} is no {market} symbol")
+        raise ValueError(f"{ticker!r} is not a {market} symbol")
     return from_vendor(ticker, market)
 
 
 def _laid_out(frames: Sequence[Frame]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """The frames as the scanner takes them, and where each begins, and where one more would."""
+    """The frames as input of the scanner, and the start of each, and of one more."""
     pieces = [frame.data for frame in frames]
     starts = np.zeros(len(frames) + 1, np.int64)
     np.cumsum(np.fromiter(map(len, pieces), np.int64, len(pieces)) + 1, out=starts[1:])

@@ -1,7 +1,6 @@
-"""What the compiled scanner must know of each market's events: which field goes where, and how it is read.
+"""Tables for the compiled scanner: how it reads each field of each market's events, and into which column.
 
-They say the same as the structs and the careful reader do, which the tests hold against each other; what they do not
-mention is left to those.
+The tests compare them with the structs and the careful reader, which read all other events and fields.
 """
 
 from collections.abc import Mapping
@@ -15,10 +14,10 @@ from tapewatch.feeds.stream.decode.rows import BAR, FLOATS, INTS, NULL_INT, QUOT
 from tapewatch.market.instruments import Market
 from tapewatch.market.prices import may_be_negative
 
-#: How a field is read. TIME infers the unit, and TIME_OR_ZERO is null where it is 0; EXCHANGE is an id that may stand in quotes and
-#: fills two columns; WORD and CODES look a text up; DECIMAL is an amount that may stand in quotes, and wins over an AMOUNT of the
-#: same column; TRADED is the value of a future's bar; SIGNED is a price where those may be zero or negative; the SKIP ones are
-#: checked and dropped. Those up to LAST_INT are integers.
+#: How a field is read. TIME infers the unit, and TIME_OR_ZERO is null for 0; EXCHANGE is an id, perhaps in quotes, that fills two
+#: columns; WORD and CODES look a text up; DECIMAL is an amount, perhaps in quotes, that overrides an AMOUNT of the same column;
+#: TRADED is the value of a future's bar; SIGNED is a price that may be zero or negative; SKIP fields are checked and dropped.
+#: Those up to LAST_INT are integers.
 (
     TIME, TIME_OR_ZERO, INT, EXCHANGE, SKIP_INT, PRICE, AMOUNT, WORD, CODES, TEXT, DECIMAL, TRADED, SKIP_NUMBER,
     SKIP_FLAG, SKIP_ANY, SIGNED,
@@ -27,19 +26,19 @@ LAST_INT: Final = SKIP_INT
 KEY_BITS: Final = 6
 KEY_MIXER: Final = 0x9E3779B97F4A7C15
 MAX_KEY_BYTES: Final = 8
-#: Unknown fields that a decoder learns to pass over; beyond them it reads with care.
+#: Unknown fields that a decoder learns to skip; frames with further ones go to the careful reader.
 MAX_LEARNT: Final = 16
 _MASK: Final = 2**64 - 1
 _I8, _I16, _I64 = 2**7 - 1, 2**15 - 1, 2**63 - 1
 
-#: A field: how it is read, its column, and the largest integer.
+#: A field: how it is read, its column, and the largest integer allowed.
 _Field = tuple[int, str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class _Event:
-    """One kind of event: its rows' kind, its fields, those it must have, those of which it must have one, what holds where
-    nothing is said."""
+    """One kind of event: the kind of its rows, its fields, which of them are `required`, of which it must have one
+    (`either`), and the values of absent ones."""
 
     tag: str
     kind: int
@@ -66,7 +65,7 @@ _SKIPPED: Final[_Field] = (SKIP_INT, "", _I64)
 
 
 def _price(market: Market, plain: int = PRICE) -> int:
-    """How a price is read that is `plain` where prices lie above zero."""
+    """How a price is read that is `plain` in markets with positive prices only."""
     return SIGNED if may_be_negative(market) else plain
 
 
@@ -149,19 +148,18 @@ def _events(market: Market) -> tuple[_Event, ...]:
 
 
 def packed(name: str) -> int:
-    """A short name as one number, as the scanner packs it."""
+    """A short name as one number, packed as in the scanner."""
     return int.from_bytes(name.encode(), "big")
 
 
 class FieldTables:
-    """The tables of one market. Events are numbered as they stand; a field's place in them is found by its packed name.
+    """The tables of one market. Events are numbered in order; a field's place is found by a hash of its packed name.
 
     Attributes:
         tags, kinds, required, either: by event; the last two are masks of the fields' bits.
         keys, actions, slots, limits, bits: by event and place; key 0 is a free place.
         int_defaults, float_defaults: by event and slot.
-        learnt: how often each learnt field was passed over, by its number; `learnt_names` names them, and `learnt_before` is
-            the same before the frame that was read last.
+        learnt: how often each learnt field (`learnt_names`) was skipped; `learnt_before` is the same before the last frame.
     """
 
     def __init__(self, market: Market) -> None:
@@ -196,14 +194,14 @@ class FieldTables:
             self.int_defaults, self.float_defaults, self.learnt,
         )  # fmt: skip
 
-    def passed_over(self) -> dict[str, int]:
-        """How often each learnt field was passed over since this was asked last."""
+    def skipped(self) -> dict[str, int]:
+        """How often each learnt field was skipped since the last call."""
         counts = {name: int(count) for name, count in zip(self.learnt_names, self.learnt, strict=False) if count}
         self.learnt[:] = 0
         return counts
 
     def learn(self, tag: str, name: str) -> None:
-        """Pass over a field that nobody knows from now on, and count it; where there is no room, it stays unknown."""
+        """Skip and count an unknown field from now on; without room for it, it stays unknown."""
         number = self._number_of.get(tag)
         is_plain = name.isascii() and name.isprintable() and 0 < len(name) <= MAX_KEY_BYTES
         if number is None or not is_plain or set(name) & set('"\\') or len(self.learnt_names) == MAX_LEARNT:

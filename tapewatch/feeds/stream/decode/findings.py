@@ -1,16 +1,16 @@
-"""What a reader of frames finds beside rows of the hot channels: rare rows, refusals, the server's own words, counts."""
+"""Results of reading frames beside the rows of the frequent channels: rare rows, refusals, statuses, counts."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
-_NS_PER_S: Final = 1_000_000_000
+from tapewatch.market.instruments import NS_PER_SECOND
 
 
 @dataclass(frozen=True, slots=True)
 class StatusNote:
-    """What the server said of the connection, and when it arrived (int64 ns UTC)."""
+    """A message of the server about the connection, and when it arrived (int64 ns UTC)."""
 
     status: str
     message: str
@@ -19,7 +19,7 @@ class StatusNote:
 
 @dataclass
 class Findings:
-    """What a round of reading found beside rows of the hot kinds."""
+    """Results of one round of reading, with the meaning that they have in `StreamBatch`."""
 
     source: str
     events: int = 0
@@ -31,7 +31,7 @@ class Findings:
     malformed_frames: list[int] = field(default_factory=list)
 
     def add(self, other: "Findings") -> None:
-        """Take over what was found elsewhere."""
+        """Append other findings."""
         self.events += other.events
         for name, rows in other.others.items():
             self.others.setdefault(name, []).extend(rows)
@@ -42,9 +42,9 @@ class Findings:
         self.malformed_frames += other.malformed_frames
 
     def refuse(self, received_ns: int, line: int, reason: str, raw: bytes) -> None:
-        """Keep what could not be read, by the time it came."""
-        moment = datetime.fromtimestamp(received_ns // _NS_PER_S, UTC)
-        source = f"{self.source} {moment:%Y-%m-%dT%H:%M:%S}.{received_ns % _NS_PER_S:09d}Z"
-        # No database keeps a NUL in a text.
+        """Add what could not be read, with its time of receipt."""
+        received = datetime.fromtimestamp(received_ns // NS_PER_SECOND, UTC)
+        source = f"{self.source} {received:%Y-%m-%dT%H:%M:%S}.{received_ns % NS_PER_SECOND:09d}Z"
+        # Databases do not store a NUL in a text.
         text = raw.decode(errors="backslashreplace").replace("\0", "\\x00")
         self.refused.append((source, line, reason, text))

@@ -1,7 +1,4 @@
-"""What the vendor streams, as typed structs under the vendor's own field names, told apart by `ev`.
-
-A field that no struct names is an error here; whoever reads decides what becomes of it.
-"""
+"""The stream's events as typed structs with the vendor's field names, distinguished by `ev`; unknown fields are errors."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
@@ -16,7 +13,7 @@ _I16 = Annotated[int, msgspec.Meta(ge=-(2**15), le=2**15 - 1)]
 _I8 = Annotated[int, msgspec.Meta(ge=-(2**7), le=2**7 - 1)]
 #: Condition and indicator codes: a list in one channel, a bare number in another.
 Codes = tuple[_I32, ...] | _I32 | None
-#: An amount that some channels write as a text, so that no digit is lost.
+#: An amount that some channels send as text, to keep all digits.
 Amount = float | str | None
 
 
@@ -25,7 +22,7 @@ class StreamEvent(msgspec.Struct, tag_field="ev", gc=False, forbid_unknown_field
 
 
 class StatusEvent(StreamEvent, tag="status"):
-    """What the server says of the connection itself."""
+    """A message of the server about the connection."""
 
     status: str = ""
     message: str = ""
@@ -220,7 +217,7 @@ EVENTS: Final[Mapping[Market, tuple[type[StreamEvent], ...]]] = {
 
 
 def union_of(market: Market) -> Any:
-    """The type of any event that the market's stream is known to send."""
+    """The union of the known events of the market's stream."""
     first, *others = EVENTS[market]
     kind: Any = first
     for event in others:
@@ -234,5 +231,5 @@ def tag_of(event: type[StreamEvent]) -> str:
 
 
 def fields_of(event: type[StreamEvent]) -> frozenset[str]:
-    """The names by which the vendor sends an event's fields, `ev` included."""
+    """The vendor's names of an event's fields, including `ev`."""
     return frozenset(event.__struct_encode_fields__) | {"ev"}

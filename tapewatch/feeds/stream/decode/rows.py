@@ -1,4 +1,4 @@
-"""Room for the rows of a stream, filled by whoever reads it, and their way into Polars frames."""
+"""Reusable arrays for the rows of a stream, and their conversion to Polars frames."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -13,7 +13,7 @@ from tapewatch.market.live_tables import INDEX_VALUES, STREAM_BARS, STREAM_QUOTE
 from tapewatch.market.schema import Column, Table
 from tapewatch.market.tables import SYMBOL
 
-#: The kinds of rows that are read without an object each.
+#: The kinds of rows that are read into arrays, without an object each.
 TRADE, QUOTE, BAR, VALUE = range(4)
 TABLES: Final[tuple[Table, ...]] = (STREAM_TRADES, STREAM_QUOTES, STREAM_BARS, INDEX_VALUES)
 #: Integer columns of each kind, by slot; times are int64 ns UTC, symbols and codes are word codes.
@@ -34,7 +34,7 @@ FLOATS: Final[tuple[tuple[str, ...], ...]] = (
 )
 NULL_INT: Final = int(np.iinfo(np.int64).min)
 CLOCKS: Final = ("1s", "1m")
-#: No event that holds all it must is shorter.
+#: No event with all required fields is shorter.
 SHORTEST_EVENT: Final = 32
 _INT_SLOTS: Final = max(map(len, INTS))
 _FLOAT_SLOTS: Final = max(map(len, FLOATS))
@@ -43,12 +43,12 @@ _MOST_PASSED: Final = 4096
 
 
 class RowRoom:
-    """Arrays for the rows of one round, lent again and again. `counts` says how many of each kind are filled.
+    """Arrays for the rows of one round, reused in the next. `counts` holds the number of rows of each kind.
 
     Attributes:
         ints, floats: (kind, slot, row) as `INTS` and `FLOATS` name them; null is `NULL_INT` (any negative for words), NaN.
-        passed: events that the scanner passed over in one frame. counts_before: `counts` before that frame.
-        offsets, letters: the trades' ids as Arrow keeps texts; an empty one is null.
+        passed: events that the scanner skipped in one frame. counts_before: `counts` before that frame.
+        offsets, letters: the trades' ids as Arrow stores texts; an empty one is null.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class RowRoom:
         self._make(0, 0)
 
     def reset(self, size: int) -> None:
-        """Empty the room, and see that it holds whatever `size` bytes of frames may."""
+        """Empty the arrays, and make them large enough for `size` bytes of frames."""
         self.counts[:] = 0
         rows = size // SHORTEST_EVENT + 1
         if rows > self.ints.shape[2] or size > len(self.letters):
@@ -77,11 +77,11 @@ class RowRoom:
         return self.ints, self.floats, self.offsets, self.letters, self.counts
 
     def append(self, kind: int, ints: Sequence[int], floats: Sequence[float], text: bytes = b"") -> None:
-        """One row, its numbers in slot order; it lies in the arrays after `settle`."""
+        """Add one row, its numbers in slot order; `settle` moves it into the arrays."""
         self._staged[kind].append((ints, floats, text))
 
     def settle(self) -> None:
-        """Put the rows that were appended into the arrays."""
+        """Move the appended rows into the arrays."""
         for kind, staged in enumerate(self._staged):
             if not staged:
                 continue
@@ -98,7 +98,7 @@ class RowRoom:
             staged.clear()
 
     def frame(self, kind: int, symbols: WordTable, codes: WordTable) -> pl.DataFrame:
-        """The rows of a kind as its table, copied out of the room."""
+        """The rows of a kind as its table, copied."""
         rows = int(self.counts[kind])
         ints = {name: self.ints[kind, slot, :rows] for slot, name in enumerate(INTS[kind])}
         floats = {name: self.floats[kind, slot, :rows] for slot, name in enumerate(FLOATS[kind])}
@@ -134,7 +134,7 @@ def _ints(values: npt.NDArray[np.int64], dtype: pa.DataType, *, is_nullable: boo
 
 
 def _bitmap(is_given: npt.NDArray[np.bool_] | None) -> pa.Buffer | None:
-    """The rows that hold a value, as Arrow marks them; None where all do."""
+    """Arrow's validity bitmap; None if all rows have a value."""
     if is_given is None or bool(is_given.all()):
         return None
     return _buffer(np.packbits(is_given, bitorder="little"))
@@ -152,7 +152,7 @@ def _is_word(column: Column) -> bool:
 _CLOCK_WORDS: Final = WordTable(str)
 for _clock in CLOCKS:
     _CLOCK_WORDS.code(_clock)
-#: By kind: the columns that Arrow makes, and the places and names of those that hold words.
+#: By kind: the columns made by Arrow, and the places and names of the columns of words.
 _PLAIN: Final = tuple(
     pa.schema([field for field in table.arrow_schema if not _is_word(table.by_name[field.name])]) for table in TABLES
 )

@@ -1,9 +1,8 @@
-"""A compiled scanner of stream frames: numbers straight into the room for rows, many frames in one pass, without the GIL.
+"""A compiled scanner of stream frames: numbers straight into the arrays for rows, many frames in one pass, without the GIL.
 
-It takes frames of which it is sure that the careful reader would take every event, and in the same way: flat objects of
-known keys, plain numbers, words it has seen before. Events of the rarer channels it passes over, and names them. At any
-other frame it stops, as if that were not there. Frames are separated by a NUL, which no JSON text holds: it ends every
-loop.
+It parses frames of flat objects with known keys, plain numbers and words seen before, with the same result as the careful
+reader. It skips and reports events of the rarer channels, and stops before any other frame. Frames are separated by a NUL,
+which JSON text cannot contain and which ends every loop.
 """
 
 from typing import Any, Final
@@ -11,20 +10,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from tapewatch.feeds.kernels.digits import MINUS, decimal, whole
+from tapewatch.feeds.kernels.json_text import skip_object, skip_space
 from tapewatch.feeds.kernels.pointers import Pointer, Whole, pointer_to
 from tapewatch.feeds.stream.decode import fields as sp
 from tapewatch.feeds.stream.decode.rows import BAR, NULL_INT, TRADE
-from tapewatch.feeds.stream.decode.tokens import (
-    code_list,
-    decimal,
-    nanoseconds,
-    plain_text,
-    short_name,
-    skip_any,
-    skip_object,
-    skip_space,
-    whole,
-)
+from tapewatch.feeds.stream.decode.tokens import code_list, nanoseconds, plain_text, short_name, skip_any
 from tapewatch.market.compiled import njit
 
 Ints = npt.NDArray[np.int64]
@@ -34,10 +25,10 @@ Codes = npt.NDArray[np.uint64]
 #: Pointers that belong together, inside compiled code.
 Pointers = tuple[Any, ...]
 
-#: NULs after the last frame, so that no look ahead leaves the text.
+#: NULs after the last frame, so that no read goes beyond the text.
 PADDING: Final = 16
 _QUOTE, _COLON, _COMMA, _LEFT_BRACE, _RIGHT_BRACE, _LEFT_BRACKET, _RIGHT_BRACKET = 34, 58, 44, 123, 125, 91, 93
-_LOWER_T, _LOWER_F, _MINUS = 116, 102, 45
+_LOWER_T, _LOWER_F = 116, 102
 _U = np.uint64
 _EV = _U(int.from_bytes(b"ev", "big"))
 _MIXER, _KEY_SHIFT, _KEY_MASK = _U(sp.KEY_MIXER), _U(64 - sp.KEY_BITS), 2**sp.KEY_BITS - 1
@@ -88,7 +79,7 @@ def _listed_codes(text: Pointer, at: Whole, table: Pointers) -> tuple[Whole, Who
 
 @_compiled
 def _copied(text: Pointer, at: Whole, row: Whole, offsets: Pointer, letters: Pointer) -> Whole:
-    """Keep the text in quotes at `at` as the row's; the position after it, 0 where it is not plain."""
+    """Copy the text in quotes at `at` to the row; the position after it, 0 where it is not plain."""
     start = at + 1
     if text[at] != _QUOTE:
         return np.int64(0)
@@ -128,11 +119,11 @@ def _store_int(
 
 @_compiled
 def _is_sound(floats: Pointer, base: Whole, rows: Whole, traded: float) -> bool:
-    """Whether a bar's prices hold together; fills in the mean price of the value traded."""
+    """Whether a bar's prices are consistent; sets the mean price from the traded value."""
     high, low = floats[base + _HIGH * rows], floats[base + _LOW * rows]
     first, last = floats[base + _OPEN * rows], floats[base + _CLOSE * rows]
     volume = floats[base + _VOLUME * rows]
-    # NaN where no value is stated, and no number lies above or below that.
+    # `traded` is NaN if it was not sent, and then the comparison is false.
     if volume > 0 and np.isnan(floats[base + _VWAP * rows]) and low <= traded / volume <= high:
         floats[base + _VWAP * rows] = traded / volume
     return bool(high >= first and high >= last and high >= low and low <= first and low <= last)
@@ -154,7 +145,7 @@ def _field(text: Pointer, at: Whole, event: Whole, keys: Pointer) -> tuple[Whole
 
 
 @_compiled
-def _event(  # noqa: PLR0911 - each return is a way not to be plain
+def _event(  # noqa: PLR0911 - one return per form that is not plain
     text: Pointer, at: Whole, event: Whole, kind: Whole, row: Whole, rows: Whole, int_base: Whole, float_base: Whole,
     plan: Pointers, symbols: Pointers, codes: Pointers, out: Pointers, either: Whole, required: Whole,
 ) -> Whole:  # fmt: skip
@@ -187,7 +178,7 @@ def _event(  # noqa: PLR0911 - each return is a way not to be plain
         elif action in (sp.DECIMAL, sp.TRADED, sp.SKIP_NUMBER):
             is_quoted = text[at] == _QUOTE and action != sp.SKIP_NUMBER
             at += is_quoted
-            is_negative = text[at] == _MINUS and action != sp.DECIMAL
+            is_negative = text[at] == MINUS and action != sp.DECIMAL
             value, at = decimal(text, at + is_negative)
             if value < 0 or (is_quoted and text[at] != _QUOTE):
                 return np.int64(0)
@@ -198,7 +189,7 @@ def _event(  # noqa: PLR0911 - each return is a way not to be plain
                 floats[float_base + slot * rows] = value
                 decided |= 1 << slot
         elif action == sp.SIGNED:
-            is_negative = text[at] == _MINUS
+            is_negative = text[at] == MINUS
             value, at = decimal(text, at + is_negative)
             if value < 0 or (is_negative and value == 0):
                 return np.int64(0)
@@ -247,19 +238,19 @@ def scan(
     int_room: Ints, float_room: Floats, offsets: Ints, letters: Bytes, counts: Ints,
     passed: Ints, counts_before: Ints, learnt_before: Ints,
 ) -> tuple[int, int, int, int]:  # fmt: skip
-    """Read frames from number `frame` on, until one is not plain, or has events that were passed over.
+    """Read frames from number `frame` on, until one is not plain, or has skipped events.
 
     Args:
-        source, starts: the frames, each followed by a NUL, and where each begins, and where one more would.
+        source, starts: the frames, each followed by a NUL, and the start of each, and of one more.
         received: int64 ns UTC of each frame.
-        tags … learnt: the tables of a `FieldTables`. symbol_*, code_*: the tables of a `WordTable`.
+        tags … learnt: those of `FieldTables`. symbol_*, code_*: the tables of a `WordTable`.
         int_room … counts: the outputs, those of a `RowRoom`.
-        passed: (events, 3) output: place in the frame from 1, start and end of each event passed over.
-        counts_before, learnt_before: outputs: `counts` and `learnt` before the last frame, should it turn out unsound.
+        passed: (events, 3) output: place in the frame from 1, start and end of each skipped event.
+        counts_before, learnt_before: outputs: `counts` and `learnt` before the last frame, in case it is not valid.
 
     Returns:
-        the number of the frame after the last that was read; events read; events read of the last frame, if any was passed
-        over there, and how many were.
+        the number of the frame after the last that was read; events read; events read and events skipped of the last frame
+        if it has skipped events, else 0.
     """
     text = pointer_to(source)
     symbols = (

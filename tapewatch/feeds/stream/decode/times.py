@@ -1,10 +1,10 @@
-"""Times of a stream: their unit is inferred by magnitude, since the vendor's pages and frames disagree about it."""
+"""Times of a stream: the unit is inferred by magnitude, as the vendor's documentation and frames disagree about it."""
 
 from typing import Final
 
-#: What one of a unit is in nanoseconds: seconds, milliseconds, microseconds, nanoseconds.
+#: Seconds, milliseconds, microseconds and nanoseconds, in nanoseconds.
 UNITS_NS: Final = (1_000_000_000, 1_000_000, 1_000, 1)
-#: Times outside these are taken for mistakes: 1990-01-01 and 2100-01-01. In no two units do they overlap.
+#: Times outside 1990-01-01 to 2100-01-01 count as mistakes. The ranges of two units do not overlap.
 EARLIEST_S: Final = 631_152_000
 LATEST_S: Final = 4_102_444_800
 

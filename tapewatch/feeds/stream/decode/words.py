@@ -1,4 +1,4 @@
-"""Texts that repeat (symbols, condition lists) as small numbers, remembered from frame to frame."""
+"""Repeated texts (symbols, condition lists) as small codes that are kept from frame to frame."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -16,7 +16,7 @@ _FIRST_BITS: Final = 10
 
 
 def hash_of(word: bytes) -> int:
-    """FNV-1a over 64 bits, as the scanner computes it."""
+    """64-bit FNV-1a, as in the scanner."""
     value = _SEED
     for byte in word:
         value = ((value ^ byte) * _PRIME) & _MASK
@@ -24,11 +24,11 @@ def hash_of(word: bytes) -> int:
 
 
 class WordTable:
-    """Words and their codes. Several spellings may be one word: `meaning_of` gives what a spelling stands for.
+    """Words and their codes. Several spellings may be one word: `meaning_of` maps a spelling to its word.
 
     Attributes:
-        slots, keys, bounds, letters: the table as the scanner reads it: open addressing by the low bits of the hash; a slot
-            holds 1 + the spelling's number or 0; a spelling has its hash, (start, length, code), and its bytes.
+        slots, keys, bounds, letters: the hash table for the scanner, with open addressing by the low bits of the hash. A slot
+            holds 1 + the spelling's number, or 0; a spelling has its hash, (start, length, code), and its bytes.
     """
 
     def __init__(self, meaning_of: Callable[[str], str]) -> None:
@@ -44,14 +44,11 @@ class WordTable:
         self.bounds = np.zeros((2**_FIRST_BITS, 3), np.int64)
         self.letters = np.zeros(16 * 2**_FIRST_BITS, np.uint8)
 
-    def __len__(self) -> int:
-        return len(self._code_of_meaning)
-
     def code(self, spelling: str) -> int:
-        """The code of a word, new where it is.
+        """The code of a word, a new one for a new word.
 
         Raises:
-            ValueError: what `meaning_of` raises for a spelling that means nothing.
+            ValueError: from `meaning_of`, for an invalid spelling.
         """
         code = self._code_of_spelling.get(spelling)
         if code is None:
@@ -76,11 +73,11 @@ class WordTable:
         first = int(codes[0])
         if bool((codes == first).all()):
             return self.words().slice(first, 1).new_from_index(0, len(codes)).alias(name)
-        # By `[]`, which goes straight to the engine; `gather` asks its planner first.
+        # `[]` is faster than `gather`, which goes through the query planner.
         return self.words()[pl.Series(codes.astype(np.uint32))].alias(name)
 
     def tables(self) -> tuple[npt.NDArray[Any], ...]:
-        """In the order of the scanner's arguments; they may be others after a new word."""
+        """In the order of the scanner's arguments; a new word may replace them."""
         return self.slots, self.keys, self.bounds, self.letters
 
     def _enter(self, spelling: bytes, code: int) -> None:

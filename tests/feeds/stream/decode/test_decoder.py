@@ -1,4 +1,4 @@
-"""Frames to batches: every channel's meaning, the traps of the protocol, and that nothing is lost."""
+"""Decoding frames: every channel, the oddities of the protocol, and no lost events."""
 
 import datetime as dt
 import json
@@ -20,7 +20,7 @@ _BY_TAG = {(market, event["ev"]): event for market, events in EVENTS.items() for
 def _decode(market: Market, *events: object, is_scanning: bool = True) -> StreamBatch:
     decoder = FrameDecoder(market, is_scanning=is_scanning)
     frame = Frame(json.dumps(list(events), separators=(",", ":")).encode(), _NOW)
-    # What was learnt from the first is what the scanner reads in the second.
+    # The scanner reads the second with the words from the first.
     decoder.decode([frame])
     return decoder.decode([frame])
 
@@ -51,7 +51,7 @@ def test_every_channel_makes_one_valid_row(market: Market, tag: str, is_scanning
             table.check(rows[table.name])
 
 
-def test_a_stock_trade_is_spelt_as_flat_files_spell_it() -> None:
+def test_a_stock_trade_is_spelt_as_in_flat_files() -> None:
     row = _only(_decode(Market.STOCKS, _BY_TAG[Market.STOCKS, "T"]).trades)
     assert row == {
         "symbol": "AAPL",
@@ -91,7 +91,7 @@ def test_both_exchange_spellings_of_forex_are_one_number() -> None:
     assert quotes.refused["reason"].to_list() == ["x: 'nowhere' is no exchange id"]
 
 
-def test_bars_say_their_clock_and_what_they_lack() -> None:
+def test_bars_have_their_clock_and_nulls_for_absent_fields() -> None:
     bar = _only(_decode(Market.INDICES, _BY_TAG[Market.INDICES, "AM"]).bars)
     assert (bar["clock"], bar["volume"], bar["vwap"], bar["transactions"]) == ("1m", 0.0, None, None)
     bar = _only(_decode(Market.FUTURES, _BY_TAG[Market.FUTURES, "A"]).bars)
@@ -102,7 +102,7 @@ def test_bars_say_their_clock_and_what_they_lack() -> None:
     assert (bar["clock"], bar["volume"]) == ("1s", 27.0)
 
 
-def test_a_futures_value_in_other_units_than_its_prices_makes_no_mean_price() -> None:
+def test_a_futures_value_in_other_units_than_its_prices_gives_no_mean_price() -> None:
     event = {**_BY_TAG[Market.FUTURES, "A"], "dv": 605_250}
     assert _only(_decode(Market.FUTURES, event).bars)["vwap"] is None
 
@@ -137,7 +137,7 @@ def test_an_absent_side_of_a_quote_has_price_zero() -> None:
         (9_999_999_999_999_999_999, None),
     ],
 )
-def test_a_times_unit_is_told_by_its_magnitude_or_it_is_refused(value: int, expected: int | None) -> None:
+def test_the_unit_of_a_time_is_inferred_or_the_time_is_refused(value: int, expected: int | None) -> None:
     assert to_ns(value) == expected
     batch = _decode(Market.STOCKS, {**_BY_TAG[Market.STOCKS, "T"], "t": value})
     if expected is None:
@@ -153,7 +153,7 @@ def test_luld_and_noi_keep_the_times_of_their_own_units() -> None:
     assert others["auction_imbalances"]["imbalance"].to_list() == [-480.0]
 
 
-def test_one_bad_event_costs_no_other() -> None:
+def test_a_bad_event_does_not_affect_the_others() -> None:
     good = _BY_TAG[Market.STOCKS, "T"]
     bad = [
         {**good, "p": -1},
@@ -175,7 +175,7 @@ def test_one_bad_event_costs_no_other() -> None:
 @pytest.mark.parametrize(
     "data", [b"", b"[", b'[{"ev":"T","sym":"AAPL"', b"hello", b"17", b"\xff\xfe", b"[" * 100_000, b"\0"]
 )
-def test_a_malformed_frame_is_refused_whole_and_named_by_the_time_it_came(data: bytes) -> None:
+def test_a_malformed_frame_is_refused_whole_with_its_time_of_receipt(data: bytes) -> None:
     good = json.dumps([_BY_TAG[Market.STOCKS, "T"]]).encode()
     batch = FrameDecoder(Market.STOCKS).decode([Frame(good, _NOW), Frame(data, _NOW + 1), Frame(good, _NOW + 2)])
     assert batch.trades.height == 2
@@ -186,7 +186,7 @@ def test_a_malformed_frame_is_refused_whole_and_named_by_the_time_it_came(data: 
     assert refused["raw"] == data.decode(errors="backslashreplace").replace("\0", "\\x00")
 
 
-def test_statuses_are_told_and_are_no_events() -> None:
+def test_statuses_are_reported_and_not_counted_as_events() -> None:
     batch = _decode(Market.STOCKS, {"ev": "status", "status": "success", "message": "subscribed to: T.*"})
     assert [(note.status, note.message, note.received_ns) for note in batch.statuses] == [
         ("success", "subscribed to: T.*", _NOW)
@@ -207,7 +207,7 @@ def test_rows_stay_in_order_of_arrival_through_both_readers_and_many_rounds() ->
     assert batch.trades["received_time"].to_physical().is_sorted()
 
 
-def test_nothing_makes_an_empty_batch_of_exact_schemas() -> None:
+def test_no_frames_give_an_empty_batch_with_exact_schemas() -> None:
     batch = FrameDecoder(Market.CRYPTO).decode([])
     assert (batch.events, batch.others, batch.first_received_ns) == (0, {}, 0)
     for table in STREAMED[:3]:

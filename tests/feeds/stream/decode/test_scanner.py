@@ -1,4 +1,4 @@
-"""The compiled scanner of stream frames against the careful reader: whatever comes, both make the same of it."""
+"""The compiled scanner of stream frames gives the same result as the careful reader."""
 
 import json
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tapewatch.feeds.kernels.pointers import pointer_to
 from tapewatch.feeds.stream.decode import messages as sm
 from tapewatch.feeds.stream.decode.decoder import Frame, FrameDecoder, StreamBatch
-from tapewatch.feeds.stream.decode.tokens import decimal, skip_any
+from tapewatch.feeds.stream.decode.tokens import skip_any
 from tapewatch.market.instruments import Market
 from tapewatch.market.live_tables import STREAMED
 from tests.support.stream_events import EVENTS
@@ -61,7 +61,7 @@ _TIMES = st.one_of(
 
 
 def _values(name: str, usual: Any) -> st.SearchStrategy[str]:
-    """Texts of a field: mostly of its own kind, now and then not."""
+    """Texts of a field: mostly of its own kind, sometimes of another."""
     if name in ("t", "s", "e", "r", "bt", "at", "trft") and isinstance(usual, int) and usual > 10**8:
         own: st.SearchStrategy[str] = _TIMES
     elif isinstance(usual, str) and usual.replace(".", "").isdigit():
@@ -120,7 +120,7 @@ def _contents(batch: StreamBatch) -> dict[str, Any]:
 
 
 def _compact(events: list[dict[str, Any]]) -> bytes:
-    """A frame as the vendor spells it: without spaces, which the scanner allows but within lists."""
+    """A frame in the vendor's form, without spaces; the scanner allows them except in lists."""
     return json.dumps(events, separators=(",", ":")).encode()
 
 
@@ -129,13 +129,13 @@ def _teach(market: Market) -> list[Frame]:
 
 
 @pytest.mark.parametrize("market", list(Market))
-def test_scanner_and_careful_reader_make_the_same_of_any_frames(market: Market) -> None:
+def test_scanner_and_careful_reader_agree_on_any_frames(market: Market) -> None:
     @settings(max_examples=50, deadline=None)
     @given(st.lists(_frame(market), min_size=1, max_size=6))
     def hold(texts: list[bytes]) -> None:
         frames = [Frame(text, _NOW + number) for number, text in enumerate(texts)]
         quick, careful = FrameDecoder(market), FrameDecoder(market, is_scanning=False)
-        # The first round teaches symbols and fields, the second is read with what was learnt.
+        # The decoder collects symbols and fields in the first round and uses them in the second.
         for batch in (_teach(market), frames, frames):
             found, expected = quick.decode(batch), careful.decode(batch)
             assert _contents(found) == _contents(expected)
@@ -177,7 +177,7 @@ def test_prices_of_futures_below_zero_are_scanned(channel: str, values: dict[str
 
 @pytest.mark.parametrize("market", [Market.STOCKS, Market.OPTIONS])
 @pytest.mark.parametrize("price", [0, -37.63])
-def test_other_markets_refuse_them(market: Market, price: float) -> None:
+def test_other_markets_refuse_prices_below_zero(market: Market, price: float) -> None:
     trade = next(event for event in EVENTS[market] if event["ev"] == "T") | {"p": price}
     for is_scanning in (True, False):
         decoder = FrameDecoder(market, is_scanning=is_scanning)
@@ -208,7 +208,7 @@ def test_every_plain_event_of_the_hot_channels_is_scanned(market: Market) -> Non
         lambda text: text.replace(b"}]", b"},]"),
     ],
 )
-def test_what_is_not_plain_is_left_to_the_careful_reader(spoil: Callable[[bytes], bytes]) -> None:
+def test_frames_that_are_not_plain_go_to_the_careful_reader(spoil: Callable[[bytes], bytes]) -> None:
     decoder = FrameDecoder(Market.STOCKS)
     text = _compact([EVENTS[Market.STOCKS][0]])
     decoder.decode([Frame(text, _NOW)])
@@ -216,14 +216,14 @@ def test_what_is_not_plain_is_left_to_the_careful_reader(spoil: Callable[[bytes]
     assert (decoder.quick_frames, decoder.careful_frames) == (2, 2)
 
 
-def test_what_is_refused_stands_in_the_order_of_its_frame() -> None:
+def test_refused_events_stay_in_the_order_of_the_frame() -> None:
     text = b'[{"ev":"LULD","T":"MSFT","t":1601541600000000,"zz":-1},{"ev":"LULD","zz":-1}]'
     for is_scanning in (True, False):
         refused = FrameDecoder(Market.STOCKS, is_scanning=is_scanning).decode([Frame(text, _NOW)]).refused
         assert refused["line"].to_list() == [1, 2]
 
 
-def test_a_new_field_slows_the_stream_once_and_is_counted_ever_after() -> None:
+def test_a_new_field_is_read_carefully_once_and_counted_afterwards() -> None:
     decoder = FrameDecoder(Market.STOCKS)
     frame = Frame(_compact([{**EVENTS[Market.STOCKS][0], "venue": [{"a": [1.5, {}]}, None, True]}]), _NOW)
     first, later = decoder.decode([frame]), decoder.decode([frame] * 100)
@@ -247,33 +247,6 @@ def test_many_symbols_outgrow_the_first_table() -> None:
 
 
 @numba.njit
-def _read_decimal(source: npt.NDArray[np.uint8]) -> float:
-    value, _ = decimal(pointer_to(source), 0)
-    return float(value)
-
-
-@settings(max_examples=2000, deadline=None)
-@given(
-    st.one_of(
-        st.floats(0, 1e15).map(repr),
-        st.tuples(st.floats(0, 1e9), st.floats(0, 1e9)).map(lambda pair: repr(pair[0] + pair[1])),
-        st.decimals(0, 10**17, allow_nan=False, places=2).map(str),
-        st.integers(2**53, 2**64).map(lambda i: f"{i // 1000}.{i % 1000:03d}"),
-        # Halfway between two doubles, or nearly.
-        st.integers(2**52, 2**53 - 1).map(lambda i: f"{i // 2}.{'25' if i % 2 else '75'}"),
-    )
-)
-def test_numbers_are_read_to_the_nearest_double_or_left(text: str) -> None:
-    value = _read_decimal(np.frombuffer(text.encode() + bytes(8), np.uint8))
-    assert value in (float(text), -1.0)
-
-
-def test_sums_of_decimals_are_not_left() -> None:
-    for text in ("1463.9457029999999", "9696.623867999999", "0.30000000000000004", "731.9728515000001"):
-        assert _read_decimal(np.frombuffer(text.encode() + bytes(8), np.uint8)) == float(text)
-
-
-@numba.njit
 def _skip(source: npt.NDArray[np.uint8]) -> int:
     return int(skip_any(pointer_to(source), 0))
 
@@ -286,7 +259,7 @@ _JSON = st.recursive(
 
 @settings(max_examples=500, deadline=None)
 @given(_JSON, st.none() | st.tuples(st.integers(0, 60), st.sampled_from(b'"{}[],:1a ')), st.booleans())
-def test_what_is_skipped_is_sound(value: object, change: tuple[int, int] | None, is_spaced: bool) -> None:
+def test_only_valid_values_are_skipped(value: object, change: tuple[int, int] | None, is_spaced: bool) -> None:
     text = bytearray(json.dumps(value, separators=(" , ", " : ") if is_spaced else (",", ":")).encode())
     if change and change[0] < len(text):
         text[change[0]] = change[1]
