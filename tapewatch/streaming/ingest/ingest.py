@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,16 +26,7 @@ from tapewatch.store.lake.lake import Lake, whole_symbol_groups
 from tapewatch.store.spool.files import SpoolFile, highest_numbers, waiting_for
 from tapewatch.store.spool.rows import DamagedFileError, read_rows
 from tapewatch.streaming.ingest.ledger import Ledger
-from tapewatch.streaming.ingest.merge import (
-    ADDED,
-    BATCH,
-    INTERVALS,
-    IS_RECORD,
-    LINE,
-    REVISED,
-    lake_table,
-    merge,
-)
+from tapewatch.streaming.ingest.merge import ADDED, BATCH, INTERVALS, IS_RECORD, LINE, REVISED, lake_table, merge
 
 #: Size of the files merged in one pass; they take several times as much memory.
 PASS_BYTES = 256 * 1024 * 1024
@@ -103,25 +93,9 @@ def _passes(files: Sequence[SpoolFile]) -> Iterator[list[SpoolFile]]:
 
 
 def _delete(files: Sequence[SpoolFile]) -> None:
-    def delete(some: Sequence[SpoolFile]) -> None:
-        for file in some:
-            Path(file.path).unlink(missing_ok=True)
-
     # Each deletion waits for the file system's journal; parallel ones share the wait.
     with ThreadPoolExecutor(_DELETERS, "spool") as pool:
-        list(pool.map(delete, (files[place::_DELETERS] for place in range(_DELETERS))))
-
-
-@dataclass
-class _Waiting:
-    """The waiting rows of one table.
-
-    `rows` has the table's columns, `BATCH`, `LINE` and `IS_RECORD`, in order of arrival; `healed` is `INTERVALS` and `BATCH`.
-    """
-
-    files: list[SpoolFile]
-    rows: pl.DataFrame
-    healed: pl.DataFrame
+        list(pool.map(lambda file: Path(file.path).unlink(missing_ok=True), files))
 
 
 def _merge_table(
@@ -132,9 +106,9 @@ def _merge_table(
     if not own:
         return STREAM_BATCHES.empty()
     table = lake_table(streamed)
-    waiting = _read(streamed, own)
-    own, recorded = waiting.files, ledger.recorded(table)
-    good, bad = _sift(table, partition, waiting.rows)
+    own, rows, healed = _read(streamed, own)
+    recorded = ledger.recorded(table)
+    good, bad = _sift(table, partition, rows)
     refused = [_refused(streamed, own, bad)] if bad.height else []
     fates = [bad.select(BATCH, fate=pl.lit(None, pl.Int8))]
 
@@ -148,7 +122,7 @@ def _merge_table(
             if delivered.is_empty():
                 yield held
                 continue
-            result = merge(table, partition.market, held, delivered, recorded=recorded, healed=waiting.healed)
+            result = merge(table, partition.market, held, delivered, recorded=recorded, healed=healed)
             fates.append(result.fates)
             if result.superseded.height:
                 refused.append(_named(own, result.superseded))
@@ -160,7 +134,9 @@ def _merge_table(
         lake.write(table, partition, merged(), allow_shrink=True)
     else:
         _keep_quarantine(lake, streamed, partition, refused)
-    return _ledger_rows(table, waiting, pl.concat(fates), ledger.now)
+    batches = pl.DataFrame({"batch": [file.name for file in own], "producer": [file.producer for file in own]})
+    times = rows.group_by(BATCH).agg(rows=pl.len(), first_time=pl.col("time").min(), last_time=pl.col("time").max())
+    return _ledger_rows(table, batches, times, pl.concat(fates), healed, ledger.now)
 
 
 def _set_damaged_aside(streamed: Table, files: Sequence[SpoolFile]) -> list[SpoolFile]:
@@ -177,7 +153,8 @@ def _set_damaged_aside(streamed: Table, files: Sequence[SpoolFile]) -> list[Spoo
     return sound
 
 
-def _read(streamed: Table, files: list[SpoolFile]) -> _Waiting:
+def _read(streamed: Table, files: list[SpoolFile]) -> tuple[list[SpoolFile], pl.DataFrame, pl.DataFrame]:
+    """The files that can be read; their rows with `BATCH`, `LINE` and `IS_RECORD`; healed `INTERVALS` with `BATCH`."""
     try:
         frame, counts = read_rows(streamed, files)
     except DamagedFileError:
@@ -193,18 +170,14 @@ def _read(streamed: Table, files: list[SpoolFile]) -> _Waiting:
         pl.Series(LINE, np.arange(frame.height, dtype=np.int64) - starts),
         pl.Series(IS_RECORD, np.isin(batch, [place for place, _ in intervals])),
     )
-    return _Waiting(files, rows, healed)
+    return files, rows, healed
 
 
 def _sift(table: Table, partition: Partition, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The rows that keep the rules of the lake's table, and the others with a column `reason`."""
     session = partition.session
-    faults = [
-        (
-            ~pl.col("time").to_physical().is_between(session.day_start, session.day_end, closed="left"),
-            f"time lies outside {partition}",
-        )
-    ]
+    is_of_day = pl.col("time").to_physical().is_between(session.day_start, session.day_end, closed="left")
+    faults = [(~is_of_day, f"time lies outside {partition}")]
     needs_number = is_numbered(table, partition.market)
     for column in table.columns:
         value = pl.col(column.name)
@@ -226,15 +199,8 @@ def _sift(table: Table, partition: Partition, rows: pl.DataFrame) -> tuple[pl.Da
 
 
 def _refused(streamed: Table, files: list[SpoolFile], bad: pl.DataFrame) -> pl.DataFrame:
-    return _named(
-        files,
-        bad.select(
-            source=pl.col(BATCH).cast(pl.String),
-            line=LINE,
-            reason="reason",
-            raw=pl.struct(streamed.schema.names()).struct.json_encode(),
-        ),
-    )
+    raw = pl.struct(streamed.schema.names()).struct.json_encode()
+    return _named(files, bad.select("reason", source=pl.col(BATCH).cast(pl.String), line=LINE, raw=raw))
 
 
 def _named(files: list[SpoolFile], rows: pl.DataFrame) -> pl.DataFrame:
@@ -264,29 +230,24 @@ def _symbol_groups(
         yield from whole_symbol_groups(counts, _ROWS_AT_ONCE)
 
 
-def _ledger_rows(table: Table, waiting: _Waiting, fates: pl.DataFrame, now: dt.datetime) -> pl.DataFrame:
-    of_batch = waiting.rows.group_by(BATCH).agg(
-        rows=pl.len(), first_time=pl.col("time").min(), last_time=pl.col("time").max()
-    )
+def _ledger_rows(
+    table: Table,
+    batches: pl.DataFrame,
+    times: pl.DataFrame,
+    fates: pl.DataFrame,
+    healed: pl.DataFrame,
+    now: dt.datetime,
+) -> pl.DataFrame:
     fate = pl.col("fate")
     counts = fates.group_by(BATCH).agg(added=(fate == ADDED).sum(), revised=(fate == REVISED).sum())
-    places = pl.DataFrame(
-        {
-            BATCH: pl.int_range(len(waiting.files), dtype=pl.UInt32, eager=True),
-            "batch": [file.name for file in waiting.files],
-            "producer": [file.producer for file in waiting.files],
-        }
-    )
-    records = waiting.healed.select(BATCH, record_symbol="symbol", record_start="start", record_end="end")
-    rows = (
-        places.join(of_batch, on=BATCH, how="left")
-        .join(counts, on=BATCH, how="left")
-        .join(records, on=BATCH, how="left")
-        .with_columns(
-            pl.col("rows", "added", "revised").fill_null(0).cast(pl.Int64),
-            table=pl.lit(table.name),
-            merged_time=pl.lit(now),
-        )
+    records = healed.select(BATCH, record_symbol="symbol", record_start="start", record_end="end")
+    rows = batches.with_columns(pl.int_range(pl.len(), dtype=pl.UInt32).alias(BATCH))
+    for figures in (times, counts, records):
+        rows = rows.join(figures, on=BATCH, how="left")
+    rows = rows.with_columns(
+        pl.col("rows", "added", "revised").fill_null(0).cast(pl.Int64),
+        table=pl.lit(table.name),
+        merged_time=pl.lit(now),
     )
     # Rows in quarantine count as repeated too, since they added nothing.
     return STREAM_BATCHES.conform(rows.with_columns(repeated=pl.col("rows") - pl.col("added") - pl.col("revised")))

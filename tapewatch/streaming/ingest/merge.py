@@ -21,6 +21,8 @@ Ints = npt.NDArray[np.int64]
 #: Columns of a delivered row: its batch (position in a list), its row in it, whether it is of a source of record.
 BATCH, LINE, IS_RECORD = "_batch", "_line", "_is_record"
 _RANK, _COPY = "_rank", "_copy"
+#: Columns that differ between deliveries of one row.
+_NO_CONTENT = ("sequence_number", "received_time")
 #: The fate of a delivered row.
 ADDED, REVISED, REPEATED = 0, 1, 2
 #: Stretches that a source of record delivered completely: symbol, start, end (ns, half-open).
@@ -63,16 +65,13 @@ def merge(
     """
     key = identity(table, market)
     has_key = pl.all_horizontal(pl.col(key).is_not_null()) if key else pl.lit(value=False)
-    parts = [
-        _by_identity(table, key, held.filter(has_key), delivered.filter(has_key), recorded) if key else None,
-        _by_content(table, held.filter(~has_key), delivered.filter(~has_key), recorded, healed),
-    ]
-    found = [part for part in parts if part is not None]
-    rows = pl.concat([part.rows for part in found])
+    parts = [_by_content(table, held.filter(~has_key), delivered.filter(~has_key), recorded, healed)]
+    if key:
+        parts.insert(0, _by_identity(table, key, held.filter(has_key), delivered.filter(has_key), recorded))
     return Merged(
-        _in_order(table, market, rows),
-        pl.concat([part.fates for part in found]),
-        pl.concat([part.superseded for part in found]),
+        _in_order(table, market, pl.concat([part.rows for part in parts])),
+        pl.concat([part.fates for part in parts]),
+        pl.concat([part.superseded for part in parts]),
     )
 
 
@@ -89,7 +88,7 @@ def _by_identity(
     )
     every = pl.concat([known, delivered.select(known.columns)]).with_row_index(_RANK)
     every = every.sort(*key, IS_RECORD, _RANK)
-    content = [name for name in table.schema if name not in (*key, "received_time", *_position(table, key))]
+    content = [name for name in table.schema if name not in (*key, *_NO_CONTENT)]
     follows = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in key).fill_null(value=False)
     differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in content)
     judged = every.with_columns(
@@ -112,17 +111,12 @@ def _by_identity(
     )
     is_revision = pl.col("follows") & pl.col("differs") & ~pl.col("outranks") & ~pl.col("is_held")
     stays = judged.filter("is_last").select(untouched.columns)
-    return Merged(
-        pl.concat([untouched, stays]),
-        judged.filter(~pl.col("is_held")).select(BATCH, fate.alias("fate")),
-        _superseded(table, judged, is_revision, stays, [*key, *content])
-        if table is not STREAM_BARS
-        else QUARANTINE.empty(),
-    )
-
-
-def _position(table: Table, key: tuple[str, ...]) -> tuple[str, ...]:
-    return () if "sequence_number" in key or "sequence_number" not in table.by_name else ("sequence_number",)
+    fates = judged.filter(~pl.col("is_held")).select(BATCH, fate.alias("fate"))
+    if table is STREAM_BARS:
+        superseded = QUARANTINE.empty()
+    else:
+        superseded = _superseded(table, judged, is_revision, stays, [*key, *content])
+    return Merged(pl.concat([untouched, stays]), fates, superseded)
 
 
 def _superseded(
@@ -186,9 +180,7 @@ def _latest(records: pl.DataFrame, healed: pl.DataFrame) -> pl.DataFrame:
 
 def _not_yet_held(table: Table, held: pl.DataFrame, streamed: pl.DataFrame) -> pl.Series:
     """Which streamed rows are new: of three equal rows the third, where two are held."""
-    if held.is_empty() or streamed.is_empty():
-        return pl.repeat(value=True, n=streamed.height, eager=True)
-    content = [name for name in table.schema if name not in ("sequence_number", "received_time")]
+    content = [name for name in table.schema if name not in _NO_CONTENT]
     times = streamed["time"]
     near = held.filter(pl.col("time").is_between(times.min(), times.max())).select(content)
     if near.is_empty():
@@ -227,9 +219,9 @@ def _in_order(table: Table, market: Market, rows: pl.DataFrame) -> pl.DataFrame:
     """Sorted in the table's order, and numbered by position where the vendor has no numbers."""
     names = sorted(rows["symbol"].unique().cast(pl.String))
     by_name = rows.with_columns(_name=pl.col("symbol").cast(pl.String).cast(pl.Enum(names)))
-    if table not in (TRADES, QUOTES) or is_numbered(table, market):
-        order = ["_name", *(name for name in table.sort if name != "symbol")]
-        return by_name.sort(order, maintain_order=True).drop("_name")
-    order = ["_name", *(name for name in ("time", "exchange", "id") if name in table.schema)]
-    ordered = by_name.sort(order, maintain_order=True).drop("_name")
+    is_positioned = table in (TRADES, QUOTES) and not is_numbered(table, market)
+    order = [name for name in (("time", "exchange", "id") if is_positioned else table.sort) if name in table.schema]
+    ordered = by_name.sort(["_name", *(name for name in order if name != "symbol")], maintain_order=True).drop("_name")
+    if not is_positioned:
+        return ordered
     return ordered.with_columns(sequence_number=pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("symbol"))
