@@ -107,7 +107,6 @@ class Collector:
 
     @property
     def state(self) -> str:
-        """The receiver's phase."""
         return self._receiver.phase
 
     def stop(self) -> None:

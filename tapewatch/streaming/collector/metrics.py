@@ -88,7 +88,6 @@ class Latencies:
         ).labels(str(market))
 
     def add(self, seconds: float) -> None:
-        """Add one alert."""
         self._recent.append(seconds)
         self._histogram.observe(seconds)
 

@@ -93,9 +93,13 @@ def _passes(files: Sequence[SpoolFile]) -> Iterator[list[SpoolFile]]:
 
 
 def _delete(files: Sequence[SpoolFile]) -> None:
+    def delete(some: Sequence[SpoolFile]) -> None:
+        for file in some:
+            Path(file.path).unlink(missing_ok=True)
+
     # Each deletion waits for the file system's journal; parallel ones share the wait.
     with ThreadPoolExecutor(_DELETERS, "spool") as pool:
-        list(pool.map(lambda file: Path(file.path).unlink(missing_ok=True), files))
+        list(pool.map(delete, (files[place::_DELETERS] for place in range(_DELETERS))))
 
 
 def _merge_table(

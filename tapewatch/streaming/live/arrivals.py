@@ -27,15 +27,13 @@ class _ByCategory:
         self._held: list[pl.Series] = []
 
     def __call__(self, categories: pl.Series) -> Array:
-        """The value of each row's category."""
         physical = flat(categories)
         highest = int(physical.max())
         if highest >= self._values.size:
             self._values = np.append(self._values, np.full(2 * highest, _UNSET))
         values = self._values[physical]
-        is_new = values == _UNSET
-        if is_new.any():
-            new = categories.filter(pl.Series(is_new)).unique(maintain_order=True)
+        if values.min() == _UNSET:
+            new = categories.filter(pl.Series(values == _UNSET)).unique(maintain_order=True)
             self._values[flat(new)] = self._values_of(new)
             self._held.append(new)
             values = self._values[physical]
