@@ -19,7 +19,7 @@ from tapewatch.market.live_tables import GAPS
 from tapewatch.market.tables import COVERAGE
 from tapewatch.store.spool.files import waiting_for
 from tapewatch.streaming.gaps.book import until_merged
-from tapewatch.streaming.ingest.ingest import collected_until
+from tapewatch.streaming.ingest.ledger import collected_until
 
 
 @dg.asset(

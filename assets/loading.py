@@ -17,7 +17,8 @@ from tapewatch.market.live_tables import STREAM_BARS, STREAM_BATCHES
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import QUOTES, TRADES, quarantine_of
 from tapewatch.store.lake.lake import Lake
-from tapewatch.streaming.ingest.ingest import is_loaded, partition_lock
+from tapewatch.streaming.ingest.ingest import partition_lock
+from tapewatch.streaming.ingest.ledger import is_loaded
 
 Fetch = Callable[[Partition, Sequence[str] | None], Load]
 

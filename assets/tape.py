@@ -20,7 +20,7 @@ from tapewatch.market.live_tables import STREAM_BARS
 from tapewatch.market.tables import BARS, DELIVERED_BARS, QUOTES, TRADES
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.tape import symbol_batches
-from tapewatch.streaming.ingest.ingest import is_loaded
+from tapewatch.streaming.ingest.ledger import is_loaded
 
 
 @dg.asset(**about_days(TRADES, "polygon"))

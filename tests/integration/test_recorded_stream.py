@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.real_tape]
 STOCK_DAY = Partition(dt.date(2013, 10, 7), Market.STOCKS)
 PRICE_RULES = {"price_move", "volatility_burst", "bad_print"}
 BAR_COLUMNS = ("symbol", "time", "open", "high", "low", "close", "volume", "vwap", "transactions")
-# Text as text: a category's code is its own affair.
+# Categories as text: their codes may differ.
 _PLAIN = pl.selectors.categorical().cast(pl.String)
 
 
@@ -36,7 +36,7 @@ def alerts_of(home: Home) -> pl.DataFrame:
 
 
 def replay(root: Path, days: str, market: Market, home: Home, **options: object) -> pl.DataFrame:
-    """Collect a recorded replay; the alerts it raised."""
+    """Collect a recorded replay; returns its alerts."""
     with running_emulator(flat_files=root, speed="max", replay=days) as emulator:
         status = collect_all(emulator, market, home, **options)
     assert (status.dropped_frames, status.malformed_frames, status.unknown_events) == (0, 0, 0)

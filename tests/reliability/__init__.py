@@ -1,1 +1,1 @@
-"""What the live side survives, counted: `python -m tests.reliability` in full, the tests beside it in short."""
+"""Counts the failures that the live side survives: `python -m tests.reliability` in full, the tests in a few rounds."""

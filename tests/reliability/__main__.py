@@ -1,6 +1,6 @@
-"""The full counts: `make reliability`, or `python -m tests.reliability > report.md`; `--rounds`, `--kills` and `--only` for less.
+"""The full counts: `make reliability`, or `python -m tests.reliability > report.md`; `--rounds`, `--kills` and `--only` run less.
 
-Each scenario is a process of its own, two at a time; rows come in order. The exit status says whether all were survived.
+Each scenario is a process of its own, two at a time; rows come in order. The exit status is 0 if all were survived.
 """
 
 import argparse
@@ -18,22 +18,23 @@ from tests.reliability.desk import CHECKOUT
 from tests.reliability.scenario import FAILED, Outcome
 
 _AT_A_TIME = 2
-#: No scenario takes so long; one that hangs must not hold up the report.
+#: Longer than any scenario takes: one that hangs must not block the report.
 _LONGEST_S = 900.0
 _SECOND = "second"
 _HEADER = """\
 # Reliability
 
-What the live side survives, by `make reliability`. Each scenario plays a day of the synthetic market through the emulator's
-WebSocket into a real collector, lets healer and ingest runs come to rest, and compares every trade of the lake with those that
-happened: none lost, none double, none wrong. "times" counts what really struck; a scenario that struck less often than asked
-has FAILED. Faults of messages are counted symbol by symbol and channel by channel, and so strike more often than asked.
+The failures that the live side survives, by `make reliability`. Each scenario replays a day of the synthetic market through
+the emulator's WebSocket into a real collector, runs healer and ingest until nothing is left to do, and compares every trade
+of the lake with the true ones: none lost, none double, none wrong. "times" counts the failures that occurred; a scenario with
+fewer than asked for has FAILED. Faults of messages are counted symbol by symbol and channel by channel, and so occur more
+often than asked.
 
-A kill at random moments proves what it meets. The tests also kill at every durable step in turn: each rename, sync, deletion and
-gap saved, in made-up histories of collectors (`tests/streaming/collector/test_lives.py`), in ingest and healer (`test_ingest_kills.py`,
-`test_healer_kills.py`).
+Kills at random moments test only the moments that they hit. The tests also kill at every durable step in turn: each rename,
+sync, deletion and saved gap, in made-up histories of collectors (`tests/streaming/collector/test_lives.py`), in ingest and
+healer (`test_ingest_kills.py`, `test_healer_kills.py`).
 
-| what befell it | times | the lake against the truth | verdict | |
+| failure | times | the lake against the truth | verdict | |
 |---|--:|---|---|---|
 """
 
@@ -41,7 +42,7 @@ Scenario = Callable[[Path], list[Outcome]]
 
 
 def scenarios(kill_rounds: int, rounds: int) -> dict[str, Scenario]:
-    """Every scenario by name, to be called with a folder of its own."""
+    """Every scenario by name; each is called with its own folder."""
     few = max(1, rounds // 5)
     return {
         "kills": lambda home: [kills.kills(home, kill_rounds)],
@@ -63,7 +64,7 @@ def scenarios(kill_rounds: int, rounds: int) -> dict[str, Scenario]:
 
 
 def main() -> int:
-    """Run what is asked for, in processes of their own, or (`--here`) one scenario in this one."""
+    """Run the chosen scenarios, each in its own process, or with `--here` one in this process."""
     parser = argparse.ArgumentParser("python -m tests.reliability", description=__doc__)
     parser.add_argument("--kills", type=int, default=100, help="processes to kill")
     parser.add_argument("--rounds", type=int, default=50, help="of every fault")
@@ -72,7 +73,7 @@ def main() -> int:
     given = parser.parse_args()
     known = scenarios(given.kills, given.rounds)
     if given.here:
-        return _play(given.here, known)
+        return _run_here(given.here, known)
     if unknown := set(given.only) - {*known, _SECOND}:
         parser.error(f"there is no scenario {', '.join(sorted(unknown))}: choose from {', '.join((*known, _SECOND))}")
     chosen = [name for name in (*known, _SECOND) if not given.only or name in given.only]
@@ -81,45 +82,45 @@ def main() -> int:
 
 def _report(chosen: Sequence[str], options: Sequence[str]) -> int:
     began, is_sound = time.monotonic(), True
-    _say(_HEADER)
+    _write(_HEADER)
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        for said, is_survived in pool.map(lambda name: _played_apart(name, options), chosen):
+        for report, is_survived in pool.map(lambda name: _run_apart(name, options), chosen):
             is_sound &= is_survived
-            _say(said)
+            _write(report)
     sys.stderr.write(f"all: {time.monotonic() - began:.0f} s, {'survived' if is_sound else FAILED}\n")
     return 0 if is_sound else 1
 
 
-def _played_apart(name: str, options: Sequence[str]) -> tuple[str, bool]:
-    """What a scenario in a process of its own reports, and whether it was survived."""
+def _run_apart(name: str, options: Sequence[str]) -> tuple[str, bool]:
+    """Run a scenario in its own process; returns its report, and whether it was survived."""
     began = time.monotonic()
     command = [sys.executable, "-m", "tests.reliability", "--here", name, *options]
     try:
         done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=_LONGEST_S, check=False)
     except subprocess.TimeoutExpired:
-        said, why, status = "", f"no end within {_LONGEST_S:.0f} s", 1
+        report, why, status = "", f"no end within {_LONGEST_S:.0f} s", 1
     else:
-        errors = [line for line in done.stderr.splitlines() if "Error" in line] or ["it ended without a word"]
-        said, why, status = done.stdout, errors[-1], done.returncode
+        errors = [line for line in done.stderr.splitlines() if "Error" in line] or ["it ended without a message"]
+        report, why, status = done.stdout, errors[-1], done.returncode
     sys.stderr.write(f"{name}: {time.monotonic() - began:.0f} s{f', {why}' if status else ''}\n")
     sys.stderr.flush()
-    return said or f"| {name} | 0 | not compared | {FAILED} | {why.replace('|', '/')} |\n", status == 0
+    return report or f"| {name} | 0 | not compared | {FAILED} | {why.replace('|', '/')} |\n", status == 0
 
 
-def _play(name: str, known: dict[str, Scenario]) -> int:
+def _run_here(name: str, known: dict[str, Scenario]) -> int:
     logging.disable(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="tapewatch-reliability-") as folder:
         if name == _SECOND:
-            words = troubles.second_collector(Path(folder)).partition("CRITICAL ")[2].replace(folder, "…")
-            _say(f"\nA second collector of a market, started by mistake, refuses: `{words}`\n")
-            return 0 if words else 1
+            refusal = troubles.second_collector(Path(folder)).partition("CRITICAL ")[2].replace(folder, "…")
+            _write(f"\nA second collector of a market, started by mistake, refuses: `{refusal}`\n")
+            return 0 if refusal else 1
         outcomes = known[name](Path(folder))
-    _say("".join(outcome.row + "\n" for outcome in outcomes))
+    _write("".join(outcome.row + "\n" for outcome in outcomes))
     return 0 if all(outcome.is_survived for outcome in outcomes) else 1
 
 
-def _say(words: str) -> None:
-    sys.stdout.write(words)
+def _write(text: str) -> None:
+    sys.stdout.write(text)
     sys.stdout.flush()
 
 

@@ -1,4 +1,4 @@
-"""A desk over one emulator: collector, healer and ingest runs as processes that may be killed, and their home."""
+"""A deployment on one emulator: collector, healer and ingest runs as processes that may be killed, and their home."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ run_days(Settings(), "ingest_stream", day.market, day.date, day.date)
 
 @dataclass
 class Desk:
-    """What a desk runs. `day` is the day that the emulator replays."""
+    """A deployment under test. `day` is the day that the emulator replays."""
 
     emulator: RunningEmulator
     home: Path
@@ -41,12 +41,10 @@ class Desk:
 
     @property
     def market(self) -> Market:
-        """The market collected."""
         return self.day.market
 
     @property
     def lake(self) -> Lake:
-        """Where the tape ends."""
         return Lake(self.home / "lake")
 
     @property
@@ -71,7 +69,7 @@ class Desk:
         }
 
     def settings(self) -> Settings:
-        """The same for work in this process."""
+        """The same settings for work in this process."""
         return Settings(
             _env_file=None,
             home=self.home,
@@ -108,13 +106,13 @@ class Desk:
 
 
 UNFINISHED = (GROWING, OPEN)
-#: How long what must come may take on a machine that is busy.
+#: Longest wait, for a busy machine.
 PATIENCE_S = 240.0
 
 
 @contextmanager
 def lasting_process(process: "subprocess.Popen[bytes]") -> Iterator["subprocess.Popen[bytes]"]:
-    """A process that is not left behind, whatever becomes of the scenario."""
+    """Kills the process at the scenario's end if it still runs."""
     try:
         yield process
     finally:
@@ -124,15 +122,15 @@ def lasting_process(process: "subprocess.Popen[bytes]") -> Iterator["subprocess.
 
 
 def until(holds: Callable[[], bool], what: str, seconds: float = PATIENCE_S) -> None:
-    """Wait for what must come."""
+    """Wait until a condition holds, and fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < deadline, f"in vain: {what}"
+        assert time.monotonic() < deadline, f"waited in vain for: {what}"
         time.sleep(0.1)
 
 
 def until_done(desk: Desk, collector: "subprocess.Popen[bytes]", seconds: float) -> None:
-    """Wait until the collector has the tape's end."""
+    """Wait until the collector has received the whole tape."""
 
     def is_done() -> bool:
         assert collector.poll() is None, desk.tail("collector")
@@ -142,7 +140,7 @@ def until_done(desk: Desk, collector: "subprocess.Popen[bytes]", seconds: float)
 
 
 def stop(desk: Desk, collector: "subprocess.Popen[bytes]") -> None:
-    """Let a collector that lives end as it should: what came is kept."""
+    """Stop a running collector with SIGTERM: it keeps what it received."""
     assert collector.poll() is None, desk.tail("collector")
     collector.send_signal(signal.SIGTERM)
     assert collector.wait(PATIENCE_S) == 0, desk.tail("collector")

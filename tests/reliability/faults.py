@@ -1,4 +1,4 @@
-"""Every fault that the emulator knows, again and again in one replay, and what the lake holds afterwards."""
+"""Every fault of the emulator, repeated in one replay, and the lake's content afterwards."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,11 +9,11 @@ from tapewatch.emulator.faults import MESSAGE_KINDS
 from tapewatch.emulator.process import RunningEmulator, running_emulator
 from tapewatch.feeds.stream.policy import ConnectionPolicy
 from tests.reliability.desk import Desk
-from tests.reliability.scenario import CRYPTO_DAY, PAIRS, Outcome, ask_again, settle
+from tests.reliability.scenario import CRYPTO_DAY, PAIRS, Outcome, open_extra_gaps, settle
 from tests.reliability.truth import SEED, difference
 from tests.support.replays import Home, collect_all, progress_of, put_faults
 
-#: Soon there again, so that fifty rounds take minutes; patient with a busy machine.
+#: Reconnects quickly, so that fifty rounds take minutes; patient with a busy machine.
 QUICK = ConnectionPolicy(
     first_wait_s=0.02,
     longest_wait_s=0.1,
@@ -22,12 +22,12 @@ QUICK = ConnectionPolicy(
     ping_timeout_s=60.0,
     reply_timeout_s=60.0,
 )
-#: A half-open connection is found out by its silence alone.
+#: A half-open connection shows by its silence only.
 _HASTY = replace(QUICK, ping_interval_s=0.5, ping_timeout_s=1.0)
-#: Faults of messages are counted channel by channel, the others over the whole stream; either sees more events than this.
+#: Faults of messages are counted channel by channel, others over the whole stream; each has more events than this.
 _EVENTS_OF_A_CHANNEL, _EVENTS = 10_000, 60_000
 
-#: What each fault of the stream is told beyond its rhythm.
+#: The options of each fault of the stream, beside its rhythm.
 STREAM_FAULTS: dict[str, dict[str, object]] = {
     "drop": {"lose_ms": 20_000},
     "close": {"lose_ms": 20_000},
@@ -51,51 +51,51 @@ def stream_fault(home: Path, kind: str, rounds: int, emulator: RunningEmulator |
     """One fault of the stream, at least `rounds` times in a day's replay at full speed."""
     events = _EVENTS_OF_A_CHANNEL if kind in MESSAGE_KINDS else _EVENTS
     fault = {"kind": kind, "every": max(1, events // rounds), "count": rounds, **STREAM_FAULTS[kind]}
-    return _played(home, kind, [fault], rounds, emulator)
+    return _replayed(home, kind, [fault], rounds, emulator)
 
 
 def rest_fault(home: Path, kind: str, rounds: int, emulator: RunningEmulator | None = None) -> Outcome:
-    """One fault of REST, `rounds` times while the healer fills what drops of the stream left."""
+    """One fault of REST, `rounds` times while the healer fills the gaps of dropped frames."""
     drops = {"kind": "drop", "every": max(1, _EVENTS // rounds), "count": rounds, **STREAM_FAULTS["drop"]}
     fault = {"kind": kind, "every": 2, "count": rounds, **REST_FAULTS[kind]}
-    return _played(home, kind, [drops, fault], rounds, emulator, asked_again=rounds)
+    return _replayed(home, kind, [drops, fault], rounds, emulator, extra_gaps=rounds)
 
 
 @contextmanager
 def replaying() -> Iterator[RunningEmulator]:
-    """The emulator of any number of faults, one after the other."""
+    """An emulator for any number of faults, one after the other."""
     with running_emulator(seed=SEED, speed="max", replay=str(CRYPTO_DAY.date)) as emulator:
         yield emulator
 
 
-def _played(
+def _replayed(
     home: Path,
     kind: str,
     faults: Sequence[Mapping[str, object]],
     rounds: int,
     emulator: RunningEmulator | None,
     *,
-    asked_again: int = 0,
+    extra_gaps: int = 0,
 ) -> Outcome:
     if emulator is None:
         with replaying() as own:
-            return _played(home, kind, faults, rounds, own, asked_again=asked_again)
+            return _replayed(home, kind, faults, rounds, own, extra_gaps=extra_gaps)
     home.mkdir(parents=True, exist_ok=True)
     desk = Desk(emulator, home, CRYPTO_DAY, PAIRS, database_url=f"sqlite:///{home / 'live.db'}")
-    before = _struck(desk, kind)
+    before = _occurred(desk, kind)
     put_faults(emulator, faults)
     patience = _HASTY if kind == "half_open" else QUICK
-    # A key of its own has the tape from its beginning.
+    # A key of its own receives the tape from its beginning.
     status = collect_all(emulator, CRYPTO_DAY.market, Home(home), PAIRS, connection=patience, key=f"advanced-{kind}")
-    if asked_again:
-        ask_again(desk, asked_again)
+    if extra_gaps:
+        open_extra_gaps(desk, extra_gaps)
     passes = settle(desk)
-    counted = _struck(desk, kind) - before
+    counted = _occurred(desk, kind) - before
     put_faults(emulator, [])
     found = difference(desk.lake, CRYPTO_DAY, PAIRS)
     note = f"{status.reconnects} reconnects, {passes} passes of healer and ingest"
     return Outcome(kind.replace("_", " "), counted, rounds, found, note)
 
 
-def _struck(desk: Desk, kind: str) -> int:
+def _occurred(desk: Desk, kind: str) -> int:
     return int(progress_of(desk.emulator, desk.market)["faults"].get(kind, 0))

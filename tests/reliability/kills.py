@@ -1,4 +1,4 @@
-"""SIGKILL at random moments of collector, healer and ingest run, and what the lake holds when the dust has settled."""
+"""SIGKILL of collector, healer and ingest runs at random moments, and the lake's content afterwards."""
 
 import random
 import subprocess
@@ -13,31 +13,31 @@ from tests.reliability.scenario import CRYPTO_DAY, PAIRS, Outcome, settle
 from tests.reliability.truth import SEED, difference
 
 #: Seconds after its start in which a process may be killed: from its imports to well into its work.
-_LIVES = {"collector": (1.5, 7.0), "healer": (0.5, 4.0), "ingest": (1.0, 6.0)}
+_LIFETIMES = {"collector": (1.5, 7.0), "healer": (0.5, 4.0), "ingest": (1.0, 6.0)}
 _DAY_S = 86_400
 _MARGIN, _DAY_END_S = 1.15, 20.0
 _SOONER = 0.8
 
 
 def kills(home: Path, rounds: int) -> Outcome:
-    """Kill `rounds` processes, a third of each sort, side by side while the tape runs; then compare with the truth."""
+    """Kill `rounds` processes, a third of each kind, in parallel while the tape runs; then compare with the truth."""
     chance = random.Random(rounds)  # noqa: S311 - moments, not secrets
-    lives = {
+    lifetimes = {
         name: [chance.uniform(*span) for _ in range((rounds + 2 - at) // 3)]
-        for at, (name, span) in enumerate(_LIVES.items())
+        for at, (name, span) in enumerate(_LIFETIMES.items())
     }
     killed: Counter[str] = Counter()
-    # The tape outlasts the collectors that are killed, and the last one sees its end.
-    lasting = sum(lives["collector"]) * _MARGIN + _DAY_END_S
+    # The tape outlasts the killed collectors, and the last one receives its end.
+    lasting = sum(lifetimes["collector"]) * _MARGIN + _DAY_END_S
     with running_emulator(seed=SEED, speed=f"{_DAY_S / lasting:.0f}", replay=str(CRYPTO_DAY.date)) as emulator:
         desk = Desk(emulator, home, CRYPTO_DAY, PAIRS)
         threads = [
-            threading.Thread(target=_kill, args=(name, start, lives[name], killed))
+            threading.Thread(target=_kill, args=(name, start, lifetimes[name], killed))
             for name, start in (("healer", desk.healer), ("ingest", desk.ingest))
         ]
         for thread in threads:
             thread.start()
-        _kill("collector", desk.collector, lives["collector"], killed)
+        _kill("collector", desk.collector, lifetimes["collector"], killed)
         with lasting_process(desk.collector()) as last:
             until_done(desk, last, lasting + PATIENCE_S)
             for thread in threads:
@@ -45,17 +45,17 @@ def kills(home: Path, rounds: int) -> Outcome:
             stop(desk, last)
         passes = settle(desk)
         found = difference(desk.lake, CRYPTO_DAY, PAIRS)
-    what = ", ".join(f"{killed[name]} {name}s" for name in _LIVES)
+    what = ", ".join(f"{killed[name]} {name}s" for name in _LIFETIMES)
     note = f"settled after {passes} passes of healer and ingest"
     return Outcome(f"SIGKILL of {what}", killed.total(), rounds, found, note)
 
 
 def _kill(
-    name: str, start: Callable[[], subprocess.Popen[bytes]], lives: Sequence[float], killed: Counter[str]
+    name: str, start: Callable[[], subprocess.Popen[bytes]], lifetimes: Sequence[float], killed: Counter[str]
 ) -> None:
-    """Start and kill again and again; one that ended before its time does not count, and the next has less."""
-    for life in lives:
-        seconds, is_killed = life, False
+    """Start and kill repeatedly; a process that ended before its kill does not count, and the next is killed sooner."""
+    for lifetime in lifetimes:
+        seconds, is_killed = lifetime, False
         while not is_killed:
             process = start()
             try:

@@ -1,4 +1,4 @@
-"""What the scenarios share: the market day they play, how a desk comes to rest, and how an outcome reads."""
+"""Shared by the scenarios: the day they replay, the passes until everything is healed and merged, and the report's rows."""
 
 import datetime as dt
 import time
@@ -22,7 +22,7 @@ _MOST_PASSES = 8
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a scenario came to: how often what was to befall it did, of how often it was to, and what the lake holds then."""
+    """The result of a scenario: how often its failure occurred, how often it was asked for, and how the lake differs."""
 
     name: str
     rounds: int
@@ -32,19 +32,19 @@ class Outcome:
 
     @property
     def is_survived(self) -> bool:
-        """Whether it befell as often as asked, and nothing was lost."""
+        """Whether the failure occurred as often as asked for, and the lake is right."""
         return self.found.is_none and self.rounds >= self.asked
 
     @property
     def row(self) -> str:
-        """As a row of the report."""
+        """A row of the report."""
         verdict = "survived" if self.is_survived else FAILED
         lack = f"{self.asked} asked for; " if self.rounds < self.asked else ""
         return f"| {self.name} | {self.rounds} | {self.found} | {verdict} | {lack}{self.note} |"
 
 
 def settle(desk: Desk) -> int:
-    """Heal and ingest, undisturbed, until no gap is open and nothing waits; how many passes it took."""
+    """Heal and ingest, undisturbed, until no gap is open and no batch waits; returns the number of passes."""
     settings = desk.settings()
     with Database(desk.database) as database:
         healer = healer_of(settings, database)
@@ -63,8 +63,8 @@ def unfinished(desk: Desk) -> list[tuple[str, str, str | None]]:
     return [(row["gap_id"], row["status"], row["reason"]) for row in gaps.to_dicts() if row["status"] in UNFINISHED]
 
 
-def ask_again(desk: Desk, stretches: int) -> None:
-    """Open gaps of a minute all over the day, so that the healer has so much to ask for however few the stream left."""
+def open_extra_gaps(desk: Desk, stretches: int) -> None:
+    """Open gaps of a minute across the day, so that the healer has enough to fetch, however few gaps the stream left."""
     start = desk.day.session.day_start
     every = (desk.day.session.day_end - start) // stretches
     now_ns = time.time_ns()

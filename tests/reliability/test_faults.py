@@ -1,4 +1,4 @@
-"""Every fault of the emulator's, in short: a few rounds. `make reliability` has the full counts."""
+"""Every fault of the emulator, in a few rounds. `make reliability` has the full counts."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.reliability import faults
 pytestmark = pytest.mark.slow
 
 _FAULT_ROUNDS = 3
-#: Many, so that some fall into the very first batch.
+#: Many, so that some occur in the very first batch.
 _ROUNDS_OF = {"malformed_json": 50}
 
 

@@ -1,4 +1,4 @@
-"""Killed processes, in short: a few rounds. `make reliability` has the full counts."""
+"""Killed processes, in a few rounds. `make reliability` has the full counts."""
 
 from pathlib import Path
 

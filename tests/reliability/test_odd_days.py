@@ -1,4 +1,4 @@
-"""Days on which clocks and names change, and a collector too many. `make reliability` has the full counts."""
+"""Days on which clocks or names change, and a second collector. `make reliability` has the full counts."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def test_the_wall_clock_may_jump(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("day", troubles.DST_DAYS[::3], ids=str)
-def test_nights_in_which_clocks_are_changed(tmp_path: Path, day: object) -> None:
+def test_changes_to_and_from_summer_time(tmp_path: Path, day: object) -> None:
     outcome = troubles.short_night(tmp_path, day)
     assert outcome.is_survived, outcome.row
 

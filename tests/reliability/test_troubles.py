@@ -1,4 +1,4 @@
-"""Databases and disks in trouble, in short: a round or two. `make reliability` has the full counts."""
+"""Failures of databases and disks, in a round or two. `make reliability` has the full counts."""
 
 from pathlib import Path
 

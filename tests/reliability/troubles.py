@@ -1,6 +1,6 @@
-"""What befalls a machine: its database restarts or is locked, its disk is full, its clock jumps; a night is an hour short.
+"""Failures of a machine: its database restarts or is locked, its disk is full, its clock jumps, the day is an hour short.
 
-Each scenario plays a day of the tape, troubles the desk meanwhile, lets it come to rest and compares with the truth.
+Each scenario replays a day of the tape, causes the failure meanwhile, heals and merges, and compares with the truth.
 """
 
 import datetime as dt
@@ -29,14 +29,14 @@ from tests.support.replays import Home, collect_all, progress_of
 _DAY_S = 86_400
 _HOUR_NS = 3_600 * 10**9
 _SMALL_DISK, _PAGE = "16m", 4096
-#: The tape's length for each round of a trouble and at least: several times what a round takes, since a stop ends it.
+#: Seconds of replay for each round, and at least: several times what a round takes, since a stop ends the replay.
 _TAPE_OF_A_ROUND_S, _TAPE_LEAST_S = 12.0, 60.0
-#: Events between two troubles.
+#: Events between two failures.
 _EVENTS_BETWEEN = 2_000
 _LOCK_S = 60.0
-#: How often the wall clock is read in a replay at the very least: once a frame.
+#: Least number of readings of the wall clock in a replay: one a frame.
 _LEAST_READINGS = 250
-#: Nights in which New York's clocks move, as crypto and stocks see them.
+#: Days with a change of New York's clocks, for crypto and stocks.
 DST_DAYS = (
     Partition(dt.date(2024, 3, 10), Market.CRYPTO),
     Partition(dt.date(2024, 11, 3), Market.CRYPTO),
@@ -46,51 +46,51 @@ DST_DAYS = (
 
 
 def postgres_restarts(home: Path, rounds: int) -> Outcome:
-    """PostgreSQL stops and starts again, again and again, while a collector writes to it."""
+    """PostgreSQL stops and starts repeatedly while a collector writes to it."""
     with postgres_server() as server:
 
-        def trouble(_: Desk) -> None:
+        def failure(_: Desk) -> None:
             server.stop()
             time.sleep(1.0)
             server.start()
 
-        return _troubled(home, "PostgreSQL stopped and restarted", rounds, trouble, database_url=server.database())
+        return _with_failures(home, "PostgreSQL stopped and restarted", rounds, failure, database_url=server.database())
 
 
 def sqlite_locks(home: Path, rounds: int) -> Outcome:
-    """Another process holds SQLite's lock, or a long read, again and again."""
+    """Another process repeatedly holds SQLite's lock, or a long read."""
     turns = itertools.cycle(("BEGIN EXCLUSIVE", "BEGIN; SELECT count(*) FROM bars"))
 
-    def trouble(_: Desk) -> None:
+    def failure(_: Desk) -> None:
         with sqlite3.connect(home / "tapewatch.db", isolation_level=None, timeout=_LOCK_S) as other:
             other.executescript(next(turns))
             time.sleep(1.5)
             other.execute("ROLLBACK")
         other.close()
 
-    return _troubled(home, "SQLite locked by another process", rounds, trouble)
+    return _with_failures(home, "SQLite locked by another process", rounds, failure)
 
 
 def full_disk(home: Path, rounds: int) -> Outcome:
-    """Something fills the spool's disk again and again, an ingest run meets it full, and room is made. Needs the right to mount."""
+    """The spool's disk fills repeatedly, an ingest run finds it full, and room is made. Needs the right to mount."""
     spool = home / "spool"
     spool.mkdir(parents=True, exist_ok=True)
     ballast = spool / "ballast"
 
-    def trouble(desk: Desk) -> None:
-        known = _times_full(desk), _times_eased(desk)
+    def failure(desk: Desk) -> None:
+        known = _times_full(desk), _times_writable(desk)
         _until_full(ballast, lambda: _times_full(desk) > known[0])
         settings = desk.settings()
         ingest(desk.lake, settings.spool_root, desk.day, None, dt.datetime.now(dt.UTC))
         ballast.unlink()
-        until(lambda: _times_eased(desk) > known[1], "the spool can be written again")
+        until(lambda: _times_writable(desk) > known[1], "the spool can be written again")
 
     with small_disk(spool):
-        return _troubled(home, "disk of the spool full", rounds, trouble)
+        return _with_failures(home, "disk of the spool full", rounds, failure)
 
 
 def clock_jumps(home: Path, rounds: int) -> Outcome:
-    """The machine's wall clock jumps by hours, to and fro, in the middle of a replay."""
+    """The machine's wall clock jumps by hours, forwards and backwards, during a replay."""
     clock = _JumpingClock(rounds, every=max(1, _LEAST_READINGS // rounds))
     with (
         running_emulator(seed=SEED, speed="max", replay=str(CRYPTO_DAY.date)) as emulator,
@@ -102,7 +102,7 @@ def clock_jumps(home: Path, rounds: int) -> Outcome:
 
 
 def short_night(home: Path, day: Partition) -> Outcome:
-    """A day before or after which New York's clocks change."""
+    """A day next to a change of New York's clocks."""
     is_crypto = day.market is Market.CRYPTO
     symbols, channels = (PAIRS, None) if is_crypto else (("AAPL", "VOO"), ("T",))
     with running_emulator(seed=SEED, speed="max", replay=str(day.date)) as emulator:
@@ -112,7 +112,7 @@ def short_night(home: Path, day: Partition) -> Outcome:
 
 
 def renamed_symbol(home: Path) -> Outcome:
-    """A stock has another ticker from noon on; everything is subscribed to."""
+    """A stock gets another ticker at noon; everything is subscribed to."""
     day = Partition(dt.date(2024, 3, 5), Market.STOCKS)
     at = dt.datetime(2024, 3, 5, 17, tzinfo=dt.UTC)
     home.mkdir(parents=True, exist_ok=True)
@@ -127,22 +127,22 @@ def renamed_symbol(home: Path) -> Outcome:
 
 
 def second_collector(home: Path) -> str:
-    """What the second collector of a market says when it is started by mistake, and that the first goes on."""
+    """The message of a second collector of a market, started by mistake; the first must continue."""
     with running_emulator(seed=SEED, speed="60", replay=str(CRYPTO_DAY.date)) as emulator:
         desk = Desk(emulator, home, CRYPTO_DAY, PAIRS)
         with lasting_process(desk.collector()) as first:
             until(lambda: _sent(desk) > 0, "the first collector streams")
             with lasting_process(desk.collector()) as second:
                 assert second.wait(PATIENCE_S) not in (0, None)
-            # The first goes on writing into the same log.
-            (said,) = [line for line in _log_of(desk).splitlines() if " CRITICAL " in line]
+            # The first collector writes into the same log.
+            (refusal,) = [line for line in _log_of(desk).splitlines() if " CRITICAL " in line]
             stop(desk, first)
-    return said
+    return refusal
 
 
 @contextmanager
 def small_disk(folder: Path, size: str = _SMALL_DISK) -> Iterator[None]:
-    """A disk of its own, and small, in place of a folder.
+    """Puts a small disk in place of a folder.
 
     Raises:
         PermissionError: this process may not mount.
@@ -158,27 +158,27 @@ def small_disk(folder: Path, size: str = _SMALL_DISK) -> Iterator[None]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def _troubled(
-    home: Path, name: str, rounds: int, trouble: Callable[[Desk], None], *, database_url: str | None = None
+def _with_failures(
+    home: Path, name: str, rounds: int, failure: Callable[[Desk], None], *, database_url: str | None = None
 ) -> Outcome:
-    """A collector process over a tape that outlasts its troubles, each of which strikes while events come; it is judged up to
-    where it stopped."""
+    """Run a collector on a tape that outlasts its failures, each of which occurs while events arrive; the lake is compared up
+    to the collector's last position."""
     lasting = _TAPE_OF_A_ROUND_S * rounds + _TAPE_LEAST_S
-    struck = 0
+    occurred = 0
     with running_emulator(seed=SEED, speed=f"{_DAY_S / lasting:.0f}", replay=str(CRYPTO_DAY.date)) as emulator:
         desk = Desk(emulator, home, CRYPTO_DAY, PAIRS, database_url=database_url)
         with lasting_process(desk.collector()) as collector:
-            while struck < rounds and not progress_of(emulator, desk.market)["is_done"]:
-                until(partial(_flows, desk, _sent(desk) + _EVENTS_BETWEEN), "events")
-                trouble(desk)
+            while occurred < rounds and not progress_of(emulator, desk.market)["is_done"]:
+                until(partial(_has_events, desk, _sent(desk) + _EVENTS_BETWEEN), "events")
+                failure(desk)
                 assert collector.poll() is None, desk.tail("collector")
-                struck += 1
-            until(partial(_flows, desk, _sent(desk) + _EVENTS_BETWEEN), "events after the last trouble")
+                occurred += 1
+            until(partial(_has_events, desk, _sent(desk) + _EVENTS_BETWEEN), "events after the last failure")
             stop(desk, collector)
         passes = settle(desk)
         end_ns = int(position_file(desk.settings().spool_root / desk.market).read_text())
         found = difference(desk.lake, CRYPTO_DAY, PAIRS, before_ns=end_ns)
-    return Outcome(name, struck, rounds, found, f"the collector lived on; {passes} passes of healer and ingest")
+    return Outcome(name, occurred, rounds, found, f"the collector kept running; {passes} passes of healer and ingest")
 
 
 def _judged(desk: Desk, name: str, rounds: int, asked: int) -> Outcome:
@@ -191,13 +191,13 @@ def _sent(desk: Desk) -> int:
     return int(progress_of(desk.emulator, desk.market)["sent"])
 
 
-def _flows(desk: Desk, until_sent: int) -> bool:
+def _has_events(desk: Desk, until_sent: int) -> bool:
     progress = progress_of(desk.emulator, desk.market)
     return bool(progress["sent"] >= until_sent or progress["is_done"])
 
 
 def _until_full(ballast: Path, is_full: Callable[[], bool]) -> None:
-    """Fill a disk to its last page, and on as others give pages back, until whoever writes there says so."""
+    """Fill a disk to its last page, also as pages become free again, until its writer reports it full."""
 
     def is_filled() -> bool:
         with ballast.open("ab", buffering=0) as stream, suppress(OSError):
@@ -212,7 +212,7 @@ def _times_full(desk: Desk) -> int:
     return _log_of(desk).count("the spool cannot be written")
 
 
-def _times_eased(desk: Desk) -> int:
+def _times_writable(desk: Desk) -> int:
     return _log_of(desk).count("the spool can be written again")
 
 
@@ -221,7 +221,7 @@ def _log_of(desk: Desk) -> str:
 
 
 class _JumpingClock:
-    """A wall clock that jumps by hours, `jumps` times, after so many readings each."""
+    """A wall clock that jumps by hours, `jumps` times, each after `every` readings."""
 
     def __init__(self, jumps: int, *, every: int) -> None:
         self.jumped = 0

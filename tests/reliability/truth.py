@@ -17,7 +17,7 @@ _NS_PER_MS = 1_000_000
 
 @dataclass(frozen=True)
 class Difference:
-    """How the lake's trades differ from those that happened: none should be `lost`, `doubled` or `wrong`."""
+    """How the lake's trades differ from the true ones: none should be `lost`, `doubled` or `wrong`."""
 
     expected: int
     lost: int
@@ -26,7 +26,7 @@ class Difference:
 
     @property
     def is_none(self) -> bool:
-        """Whether the lake holds each trade once, and rightly."""
+        """Whether the lake holds each trade once and unchanged."""
         return self.lost == self.doubled == self.wrong == 0
 
     def __str__(self) -> str:
@@ -34,20 +34,20 @@ class Difference:
 
 
 def identity(market: Market) -> list[str]:
-    """What tells one trade of a market from another."""
+    """The columns that identify a trade of a market, stated apart from the library on purpose."""
     return ["symbol", "exchange", "id"] if market is Market.CRYPTO else ["symbol", "sequence_number"]
 
 
 def difference(lake: Lake, partition: Partition, symbols: Sequence[str], *, before_ns: int | None = None) -> Difference:
-    """Compare a day of the lake with the synthetic market's, whole or before a moment. Times are compared to the millisecond
-    that streams state."""
+    """Compare a day of the lake with the synthetic market's, whole or before a time. Times are compared in milliseconds, as
+    streams state them."""
     tape = SyntheticTape(SEED)
     trades = pl.concat(tape.trades(symbol, partition.date) for symbol in symbols)
     return _compared(lake, partition, trades, symbols, before_ns)
 
 
 def renamed_difference(lake: Lake, partition: Partition, symbol: str, to: str, at: dt.datetime) -> Difference:
-    """The same of one symbol that is called `to` from `at` on."""
+    """The same for one symbol that is renamed to `to` at `at`."""
     trades = SyntheticTape(SEED).trades(symbol, partition.date)
     name = pl.when(pl.col("time") < at).then(pl.lit(symbol)).otherwise(pl.lit(to))
     return _compared(lake, partition, trades.with_columns(name.alias("symbol")), (symbol, to))

@@ -1,4 +1,4 @@
-"""A request to stop: from threads, from signal handlers, to any number of those who wait."""
+"""A request to stop, from threads and signal handlers, to any number of waiting threads."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import time
 
 from tapewatch.streaming.stop import Stop
 
-#: Waits with the signal striking at one instruction after the other of the wait, until it comes through without being struck.
+#: Repeats a wait with the signal at its first instruction, its second, and so on, until the wait ends before the signal.
 _STRIKE_EVERYWHERE = """
 import signal, sys
 from tapewatch.streaming.stop import Stop
@@ -40,14 +40,14 @@ print(step)
 """
 
 
-def test_a_signal_handler_may_set_it_wherever_it_strikes() -> None:
+def test_a_signal_handler_may_set_it_at_any_instruction() -> None:
     command = [sys.executable, "-c", _STRIKE_EVERYWHERE]
     struck = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
     assert struck.returncode == 0, struck.stderr
     assert int(struck.stdout) > 10
 
 
-def test_everybody_who_waits_is_woken() -> None:
+def test_every_waiting_thread_is_woken() -> None:
     stop, woken = Stop(), []
     waiting = [threading.Thread(target=lambda: woken.append(stop.wait(120))) for _ in range(5)]
     for thread in waiting:
@@ -61,7 +61,7 @@ def test_everybody_who_waits_is_woken() -> None:
     assert stop.wait()
 
 
-def test_a_wait_ends_in_time_where_nobody_asked() -> None:
+def test_a_wait_without_a_request_ends_in_time() -> None:
     stop = Stop()
     began = time.monotonic()
     assert not stop.wait(0.05)

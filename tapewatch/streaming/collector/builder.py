@@ -26,10 +26,6 @@ class Builder:
     def start(self) -> None:
         self._thread.start()
 
-    def watch_from(self, now_ns: int) -> None:
-        """State that a tape already under way is watched from now on."""
-        self.tapes.watched_from_ns = now_ns
-
     def push(self, trades: pl.DataFrame, quotes: pl.DataFrame, now_ns: int) -> None:
         """Add ticks; `now_ns` is the tape's present."""
         self._put(lambda: self.tapes.push(trades, quotes, now_ns))

@@ -9,8 +9,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from tapewatch.streaming.collector.builder import Builder
 from tapewatch.streaming.collector.keeper import Keeper
 from tapewatch.streaming.collector.live_database import LiveDatabase, RowWriter
 from tapewatch.streaming.collector.lock import CollectorLock
-from tapewatch.streaming.collector.metrics import CollectorStatus, Latencies, MetricsServer, Rate
+from tapewatch.streaming.collector.metrics import CollectorStatus, Latencies, Rate, serve_metrics
 from tapewatch.streaming.collector.pipeline import Pipeline
 from tapewatch.streaming.collector.receiver import Receiver
 from tapewatch.streaming.collector.warm_up import settle_memory, warm_up
@@ -39,14 +39,14 @@ from tapewatch.streaming.detection.rules.settings import DetectionConfig
 from tapewatch.streaming.detection.watch import Watch
 from tapewatch.streaming.gaps.book import GapBook
 from tapewatch.streaming.gaps.interruptions import Interruptions
-from tapewatch.streaming.live.clock import LATENESS_NS, TapeClock
+from tapewatch.streaming.live.clock import TapeClock
 from tapewatch.streaming.live.day_tapes import DayTapes
 from tapewatch.streaming.live.playback import resumed_tape
-from tapewatch.streaming.live.tape import LiveTape
 from tapewatch.streaming.stop import Stop
 
 _log = logging.getLogger(__name__)
-_MIB = 1024 * 1024
+_QUEUE_BYTES = 256 * 1024 * 1024
+_FLUSH_S = 2.0
 #: Shortest time between two batches: quiet streams give small batches, busy ones large.
 _LEAST_PERIOD_S = 0.004
 _MOST_FRAMES = 4096
@@ -79,9 +79,6 @@ class CollectorConfig:
     #: Connect around the market's sessions only, rather than always.
     in_sessions: bool = False
     delay_ns: int = 0
-    lateness_ns: int = LATENESS_NS
-    queue_bytes: int = 256 * _MIB
-    flush_s: float = 2.0
     #: Identifies the run of the supervisor that started this process.
     watch: str = ""
     connection: ConnectionPolicy | None = None
@@ -92,7 +89,7 @@ class Collector:
 
     def __init__(self, config: CollectorConfig) -> None:
         self.config = config
-        self.queue = FrameQueue(config.queue_bytes)
+        self.queue = FrameQueue(_QUEUE_BYTES)
         self.metrics_port = config.metrics_port
         self._began_s = time.monotonic()
         self._stopping = Stop()
@@ -110,7 +107,6 @@ class Collector:
 
     @property
     def state(self) -> str:
-        """`starting`, `asleep` between sessions, or `streaming`."""
         return self._receiver.phase
 
     def stop(self) -> None:
@@ -199,11 +195,12 @@ class Collector:
         self._rows = RowWriter(self._database)
         gaps = GapBook(self._database, config.run_folder / f"gaps-{market}.jsonl", market)
         spool = SpoolWriter(config.spool_root, market, "collector")
-        self._keeper = Keeper(spool, gaps, self._rows, flush_s=config.flush_s)
+        self._keeper = Keeper(spool, gaps, self._rows, flush_s=_FLUSH_S)
         self._alerts = AlertBook(self._database, config.notifiers, wait_s=_COMMIT_WAIT_S)
         self._latencies = Latencies(market, registry)
         last_ns = self._keeper.last_position
-        clock = TapeClock(lateness_ns=config.lateness_ns, delay_ns=config.delay_ns)
+        clock = TapeClock(delay_ns=config.delay_ns)
+        is_resumed, since_ns = self._keeper.is_resumed, self._keeper.since
         self._builder = Builder(self._tapes(last_ns), self._rows)
         self._pipeline = Pipeline(
             market,
@@ -211,12 +208,7 @@ class Collector:
             clock=clock,
             builder=self._builder,
             interruptions=Interruptions(
-                market,
-                clock,
-                self._keeper,
-                last_ns=last_ns,
-                is_resumed=self._keeper.is_resumed,
-                since_ns=self._keeper.since,
+                market, clock, self._keeper, last_ns=last_ns, is_resumed=is_resumed, since_ns=since_ns
             ),
             watch=self._watch(),
             alerts=self._alerts,
@@ -224,16 +216,20 @@ class Collector:
             rows=self._rows,
             keeper=self._keeper,
         )
-        stack.enter_context(self._threads())
-        server = stack.enter_context(MetricsServer(config.metrics_port, self.status, registry))
-        self.metrics_port = server.port
+        # Closed in turn from the last, even where closing one fails; each has time to write what it holds.
+        self._rows.start()
+        stack.callback(self._close_rows)
+        stack.callback(self._alerts.close, _STOP_S)
+        self._keeper.start()
+        stack.callback(self._keeper.close)
+        self._builder.start()
+        stack.callback(self._builder.close)
+        self.metrics_port = stack.enter_context(serve_metrics(config.metrics_port, self.status, registry))
 
     def _tapes(self, last_ns: int | None) -> DayTapes:
         """The live tapes, with the day that an earlier process left unfinished."""
         config, symbols = self.config, tuple(self.config.symbols)
-        tapes = DayTapes(
-            config.market, lambda session, start_ns: LiveTape(session, symbols=symbols, emit_from_ns=start_ns)
-        )
+        tapes = DayTapes(config.market, symbols)
         session = None if last_ns is None else session_at(config.market, last_ns)
         if last_ns is not None and session is not None:
             lake = None if config.lake_root is None else Lake(config.lake_root)
@@ -248,20 +244,6 @@ class Collector:
         except DatabaseError as error:
             _log.warning("alerts that are open may be opened again: %s", error)
         return watch
-
-    @contextmanager
-    def _threads(self) -> Iterator[None]:
-        """Run the threads that wait for disks; at the end give them time to write what they hold."""
-        self._rows.start()
-        self._keeper.start()
-        self._builder.start()
-        # Closed in turn from the last, even where closing one fails.
-        with ExitStack() as stack:
-            stack.callback(self._close_rows)
-            stack.callback(self._alerts.close, _STOP_S)
-            stack.callback(self._keeper.close)
-            stack.callback(self._builder.close)
-            yield
 
     def _close_rows(self) -> None:
         left = self._rows.close(_STOP_S)

@@ -10,9 +10,9 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
@@ -42,8 +42,7 @@ _SINCE = "since "
 _CHANNELS = {STREAM_TRADES.name: "trades", STREAM_QUOTES.name: "quotes", STREAM_BARS.name: "bars"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
+class _Batch(NamedTuple):
     batch: StreamBatch
     #: The end of the tape on disk once this batch is written, int64 ns UTC; None where it is not known yet.
     tape_ns: int | None
@@ -53,12 +52,9 @@ _Work = Callable[[], None] | _Batch
 
 
 class Keeper:
-    """The thread that keeps.
+    """The thread that keeps; once it runs, `spool` and `gaps` are used by it alone.
 
-    Args:
-        spool, gaps: of this market; used by this thread alone once it runs.
-        rows: writes quarantined rows to the database.
-        flush_s: the longest time that rows wait in memory before they are on disk.
+    Rows wait in memory for at most `flush_s` before they are on disk.
     """
 
     def __init__(self, spool: SpoolWriter, gaps: GapBook, rows: RowWriter, *, flush_s: float) -> None:
@@ -182,11 +178,10 @@ class Keeper:
         before = self.spool.error
         self._note_since()
         self.spool.flush()
-        if self.spool.error != before:
-            if self.spool.error:
-                _log.error("the spool cannot be written, rows wait in memory: %s", self.spool.error)
-            else:
-                _log.info("the spool can be written again")
+        if self.spool.error and self.spool.error != before:
+            _log.error("the spool cannot be written, rows wait in memory: %s", self.spool.error)
+        elif before and not self.spool.error:
+            _log.info("the spool can be written again")
         self._note_losses()
         self._flush_quarantine()
         self._note_position()
@@ -292,14 +287,9 @@ class Keeper:
         symbol: str | None = None,
         now_ns: int | None = None,
     ) -> None:
+        now_ns = now_ns or time.time_ns()
         gap_id = self.gaps.open(
-            cause,
-            start_ns=start_ns,
-            end_ns=end_ns,
-            now_ns=now_ns or time.time_ns(),
-            symbol=symbol,
-            channel=channel,
-            reason=reason,
+            cause, start_ns=start_ns, end_ns=end_ns, now_ns=now_ns, symbol=symbol, channel=channel, reason=reason
         )
         if symbol is None:
             # Numbers skipped here belong to this gap: they must not open another.

@@ -23,6 +23,7 @@ _LAST_S = 1.0
 _BUFFER_ROWS = 500_000
 #: Rows of one transaction: an alert may wait for one.
 _CHUNK_ROWS = 250
+_Method = Literal["upsert", "revise", "remove"]
 
 
 class LiveDatabase:
@@ -60,14 +61,13 @@ class LiveDatabase:
 
     def close(self) -> None:
         """Close every connection, except one that is being opened: a server may take long to refuse it."""
-        if not self._opening.acquire(blocking=False):
-            return
-        try:
-            if self._database is not None:
-                self._database.close()
-                self._database = None
-        finally:
-            self._opening.release()
+        if self._opening.acquire(blocking=False):
+            try:
+                if self._database is not None:
+                    self._database.close()
+                    self._database = None
+            finally:
+                self._opening.release()
 
     def _call(self, method: str, *args: object, **options: Any) -> Any:
         if self.error is not None and time.monotonic() < self._retry_at:
@@ -102,7 +102,7 @@ class _Rows:
     table: Table
     partition: Partition
     frame: pl.DataFrame
-    method: Literal["upsert", "revise", "remove"]
+    method: _Method
 
 
 class RowWriter:
@@ -143,9 +143,7 @@ class RowWriter:
         self._thread.join(_LAST_S)
         return self.rows_waiting
 
-    def _take(
-        self, table: Table, partition: Partition, frame: pl.DataFrame, method: Literal["upsert", "revise", "remove"]
-    ) -> None:
+    def _take(self, table: Table, partition: Partition, frame: pl.DataFrame, method: _Method) -> None:
         if frame.is_empty():
             return
         parts = [_Rows(table, partition, part, method) for part in frame.iter_slices(_CHUNK_ROWS)]
@@ -181,7 +179,10 @@ class RowWriter:
             key = next(iter(self._waiting))
             first = self._pop(key)
             frames, height = [first.frame], first.frame.height
-            while key in self._waiting and _fits(self._waiting[key][0], first, _CHUNK_ROWS - height):
+            while key in self._waiting:
+                following = self._waiting[key][0]
+                if following.method != first.method or following.frame.height > _CHUNK_ROWS - height:
+                    break
                 frames.append(self._pop(key).frame)
                 height += frames[-1].height
             if key in self._waiting:
@@ -207,8 +208,3 @@ class RowWriter:
     def _drop_overflow(self) -> None:
         while self.rows_waiting > self._buffer_rows:
             self.rows_dropped += self._pop(next(iter(self._waiting))).frame.height
-
-
-def _fits(rows: _Rows, first: _Rows, room: int) -> bool:
-    """Whether rows can join the first in one transaction."""
-    return rows.method == first.method and rows.frame.height <= room

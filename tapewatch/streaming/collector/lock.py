@@ -1,7 +1,6 @@
 """One collector per market and home: a lock that a second collector fails on, and a record of the process that holds it."""
 
 import os
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,7 +22,6 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
     """The process that collects a market. `starts` counts its starts by one run of the supervisor, `watch`."""
 
     pid: int
-    started_ns: int
     watch: str
     starts: int
 
@@ -31,9 +29,7 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
 class CollectorLock:
     """Held while a market is collected; a context manager. The system releases it however the process ends.
 
-    Args:
-        folder: the deployment's folder for files of running processes.
-        watch: identifies the run of the supervisor that starts this process; its starts are counted together.
+    `watch` identifies the run of the supervisor that starts this process; its starts are counted together.
     """
 
     def __init__(self, folder: Path, market: Market, *, watch: str = "") -> None:
@@ -49,7 +45,7 @@ class CollectorLock:
         before = self._owner()
         starts = before.starts + 1 if before is not None and self._watch and before.watch == self._watch else 1
         self.restarts = starts - 1
-        owner = Owner(pid=os.getpid(), started_ns=time.time_ns(), watch=self._watch, starts=starts)
+        owner = Owner(pid=os.getpid(), watch=self._watch, starts=starts)
         fresh = self._record.with_suffix(".new")
         fresh.write_bytes(msgspec.json.encode(owner))
         fresh.replace(self._record)

@@ -2,10 +2,11 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Annotated, Final, Self, get_type_hints
+from typing import Annotated, Final, get_type_hints
 
 import msgspec
 from prometheus_client import CollectorRegistry, Histogram
@@ -19,15 +20,15 @@ from tapewatch.streaming.collector.lock import CollectorError
 LOOPBACK: Final = "127.0.0.1"
 _LATENCY_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 _RECENT_LATENCIES: Final = 4096
+_RATE_S: Final = 10.0
 
 
-def _counter(text: str, name: str = "") -> msgspec.Meta:
-    """A field that Prometheus reads as a counter, by its own name or another."""
-    return msgspec.Meta(description=text, extra={"family": CounterMetricFamily, "name": name})
+def _gauge(text: str, name: str = "", family: type[Metric] = GaugeMetricFamily) -> msgspec.Meta:
+    """A field that is also a metric, under its own name or another."""
+    return msgspec.Meta(description=text, extra={"family": family, "name": name})
 
 
-def _gauge(text: str, name: str = "") -> msgspec.Meta:
-    return msgspec.Meta(description=text, extra={"family": GaugeMetricFamily, "name": name})
+_counter = partial(_gauge, family=CounterMetricFamily)
 
 
 class CollectorStatus(msgspec.Struct, kw_only=True):
@@ -45,9 +46,7 @@ class CollectorStatus(msgspec.Struct, kw_only=True):
     events_per_second: Annotated[float, _gauge("events a second over the last ten")] = 0.0
     messages_per_second: Annotated[float, _gauge("frames a second over the last ten")] = 0.0
     #: Null until the tape has a time, and for a replay, whose clock is far from this machine's.
-    lag_s: Annotated[float | None, _gauge("this machine's clock less the time of the newest event", "lag_seconds")] = (
-        None
-    )
+    lag_s: Annotated[float | None, _gauge("wall clock less the time of the newest event", "lag_seconds")] = None
     #: The newest event time that the tape's clock accepts, int64 ns UTC.
     tape_ns: int | None = None
     queue_frames: Annotated[int, _gauge("frames waiting to be decoded")] = 0
@@ -89,7 +88,6 @@ class Latencies:
         ).labels(str(market))
 
     def add(self, seconds: float) -> None:
-        """Add one alert."""
         self._recent.append(seconds)
         self._histogram.observe(seconds)
 
@@ -102,23 +100,21 @@ class Latencies:
 class Rate:
     """Growth of a counter a second, over the last ten."""
 
-    def __init__(self, seconds: float = 10.0) -> None:
-        self._seconds = seconds
+    def __init__(self) -> None:
         self._marks: deque[tuple[float, int]] = deque()
 
     def mark(self, at_s: float, count: int) -> None:
         """Record the counter at a time of the steady clock."""
         self._marks.append((at_s, count))
-        while at_s - self._marks[0][0] > self._seconds:
+        while at_s - self._marks[0][0] > _RATE_S:
             self._marks.popleft()
 
     @property
     def per_second(self) -> float:
         """0 before two marks."""
         marks = list(self._marks)
-        if len(marks) < 2 or marks[-1][0] <= marks[0][0]:
-            return 0.0
-        return (marks[-1][1] - marks[0][1]) / (marks[-1][0] - marks[0][0])
+        seconds = marks[-1][0] - marks[0][0] if marks else 0.0
+        return (marks[-1][1] - marks[0][1]) / seconds if seconds > 0 else 0.0
 
 
 class _Figures(MetricSource):
@@ -152,43 +148,33 @@ class _Figures(MetricSource):
 _Pages = dict[str, tuple[str, Callable[[], bytes]]]
 
 
-class MetricsServer:
-    """`GET /metrics` for Prometheus and `GET /status` as JSON, on loopback; a context manager.
+@contextmanager
+def serve_metrics(port: int, snapshot: Callable[[], CollectorStatus], registry: CollectorRegistry) -> Iterator[int]:
+    """Serve `GET /metrics` for Prometheus and `GET /status` as JSON on loopback; yields the port in use.
 
     Raises:
         CollectorError: the port is taken.
     """
-
-    def __init__(self, port: int, snapshot: Callable[[], CollectorStatus], registry: CollectorRegistry) -> None:
-        registry.register(_Figures(snapshot))
-        pages: _Pages = {
-            "/metrics": (CONTENT_TYPE_LATEST, lambda: generate_latest(registry)),
-            "/status": ("application/json", lambda: msgspec.json.encode(snapshot())),
-        }
-        try:
-            self._server = ThreadingHTTPServer((LOOPBACK, port), _handler(pages))
-        except OSError as error:
-            raise CollectorError(
-                f"port {port} for the metrics is taken ({error.strerror}): free it, or set TAPEWATCH_PORT_METRICS"
-            ) from error
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
-
-    @property
-    def port(self) -> int:
-        """The port in use."""
-        return int(self._server.server_address[1])
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+    registry.register(_Figures(snapshot))
+    pages: _Pages = {
+        "/metrics": (CONTENT_TYPE_LATEST, lambda: generate_latest(registry)),
+        "/status": ("application/json", lambda: msgspec.json.encode(snapshot())),
+    }
+    try:
+        server = ThreadingHTTPServer((LOOPBACK, port), _handler(pages))
+    except OSError as error:
+        raise CollectorError(
+            f"port {port} for the metrics is taken ({error.strerror}): free it, or set TAPEWATCH_PORT_METRICS"
+        ) from error
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+    thread.start()
+    try:
+        yield int(server.server_address[1])
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def _handler(pages: _Pages) -> type[BaseHTTPRequestHandler]:

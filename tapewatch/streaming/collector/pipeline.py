@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -29,11 +29,11 @@ from tapewatch.streaming.live.tape import HORIZON_MINUTES
 from tapewatch.streaming.live.vendor_bars import VendorBars, end_times
 
 _log = logging.getLogger(__name__)
-#: The client's cause of a disconnect that was asked for.
+#: The client's detail for a requested disconnect.
 _STOPPED = "stopped"
 #: Channels of trades; without one, the vendor's bars are the live bars.
 _TRADE_CHANNELS = frozenset({"T", "XT"})
-#: Batches held until the tape's clock knows the day; later ones are left to ingest.
+#: Batches held until the tape's clock has a time; later ones are left to ingest.
 _MOST_EARLY = 10_000
 #: Ticks are joined for this long before live rows are built: a handful costs as much as hundreds.
 _GATHER_S = 0.05
@@ -50,20 +50,11 @@ class Counts:
     malformed_frames: int = 0
     unknown_events: Counter[str] = field(default_factory=Counter)
     unknown_fields: Counter[str] = field(default_factory=Counter)
-    last_received_ns: int = 0
     alerts: int = 0
 
 
 class Pipeline:
-    """One market's worker. Not for use by several threads at once.
-
-    Args:
-        subscriptions: the channels asked for.
-        clock, interruptions, watch: of this market, used by the pipeline alone.
-        alerts, builder, rows, keeper: receive alerts, ticks to build from, live rows, and what is to be kept.
-        latencies: receives the time from a frame's arrival to the commit of its alerts.
-        steady: seconds of a clock that never jumps.
-    """
+    """One market's worker; not thread-safe. `clock`, `interruptions` and `watch` are used by it alone."""
 
     def __init__(
         self,
@@ -78,7 +69,6 @@ class Pipeline:
         latencies: Latencies,
         rows: RowWriter,
         keeper: Keeper,
-        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self.market = market
         self.counts = Counts()
@@ -89,7 +79,6 @@ class Pipeline:
         self._builder, self._rows, self._keeper = builder, rows, keeper
         self._latencies = latencies
         self.open_alerts: set[str] = set()
-        self._steady = steady
         self._decoder = FrameDecoder(market)
         self._disorder = Disorder()
         channels = {name.partition(".")[0] for name in subscriptions}
@@ -116,7 +105,7 @@ class Pipeline:
     def pass_time(self) -> None:
         """Do what is due without events: complete bars, silent feeds, gaps that end."""
         self.interruptions.tick()
-        if self._gathered_ticks > _GATHERED_TICKS or self._steady() - self._gathered_since >= _GATHER_S:
+        if self._gathered_ticks > _GATHERED_TICKS or time.monotonic() - self._gathered_since >= _GATHER_S:
             self._push_gathered()
         now = self.clock.now()
         mark = self.clock.watermark()
@@ -205,7 +194,6 @@ class Pipeline:
     def _note(self, batch: StreamBatch) -> None:
         counts = self.counts
         counts.events += batch.events
-        counts.last_received_ns = batch.last_received_ns
         for status in batch.statuses:
             self.interruptions.granted(StreamReply("status", status.status, status.message).subscribed)
         if batch.malformed_frames:
@@ -218,7 +206,11 @@ class Pipeline:
         if self._vendor_bars is not None and batch.bars.height:
             rows = self._vendor_bars.rows(batch.bars)
             for clock in ("1s", "1m"):
-                self._put_bars(rows.filter(pl.col("clock") == clock))
+                bars = rows.filter(pl.col("clock") == clock)
+                if bars.height:
+                    # Under the day of the first row, also where the bars span midnight.
+                    first = int(bars["time"].to_physical()[0])
+                    self._rows.put(LIVE_BARS, partition_of(self.market, first), bars)
         if not batch.trades.height and not batch.quotes.height:
             return
         now = self.clock.now()
@@ -228,7 +220,7 @@ class Pipeline:
             return
         self._push_early(now)
         if not self._gathered:
-            self._gathered_since = self._steady()
+            self._gathered_since = time.monotonic()
         self._gathered.append(batch)
         self._gathered_ticks += batch.trades.height + batch.quotes.height
 
@@ -244,16 +236,10 @@ class Pipeline:
         if not self._has_begun:
             self._has_begun = True
             if self.clock.is_live:
-                self._builder.watch_from(now)
+                self._builder.tapes.watched_from_ns = now
         early, self._early = self._early, []
         for batch in early:
             self._builder.push(batch.trades, batch.quotes, now)
-
-    def _put_bars(self, bars: pl.DataFrame) -> None:
-        """Write live bars under the day of their first row, also where they span midnight."""
-        if bars.height:
-            first = int(bars["time"].to_physical()[0])
-            self._rows.put(LIVE_BARS, partition_of(self.market, first), bars)
 
 
 def event_times(batch: StreamBatch) -> Times:

@@ -24,13 +24,12 @@ class Receiver:
     """Keeps one market's stream connected, always or around its sessions.
 
     Args:
-        connect: makes a client of the stream.
         stopping: ends `run`.
-        in_sessions: connect around sessions only; the plan's tape is `delay_ns` late.
+        in_sessions: connect around sessions only, for a plan whose tape is `delay_ns` late.
         sample: called several times a second while connected.
 
     Attributes:
-        phase: `starting`, `asleep` between sessions, or `streaming`; `detail` says until when it sleeps.
+        phase: `starting`, `asleep` (`detail` says until when), or `streaming`.
         session_over: set when a session has ended; the reader clears it.
     """
 

@@ -14,7 +14,7 @@ from tapewatch.streaming.live.tape import LiveTape
 
 _DAY = dt.date(2024, 3, 5)
 _SECONDS = 150
-#: Garbage collection: fewer looks at young objects, hardly any at old ones, which live for months.
+#: Garbage collection checks young objects less often, and old ones hardly ever: those live for months.
 _GARBAGE_THRESHOLDS = (50_000, 20, 100)
 
 

@@ -1,1 +1,1 @@
-"""From the spool into the lake: waiting batches merged with what a partition holds, each tick once."""
+"""Merges the spool's batches into the lake."""

@@ -1,7 +1,7 @@
-"""From the spool into the lake: waiting batches of one partition, merged, recorded, and only then deleted.
+"""Moves waiting batches from the spool into the lake: merges them, records them in the ledger, then deletes them.
 
-Each table is replaced whole and at once. Killed at any moment and run again, the lake is the same: what was merged already
-merges into itself.
+Each table is replaced as a whole. An ingest killed at any moment and run again gives the same lake: merging a row twice
+changes nothing.
 """
 
 import datetime as dt
@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,26 +21,17 @@ from tapewatch.market.instruments import Partition
 from tapewatch.market.live_tables import STREAM_BATCHES, STREAMED
 from tapewatch.market.prices import is_no_price, is_no_side, price_rule
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import BARS, QUARANTINE, QUOTES, SYMBOL, TIME, TRADES, quarantine_of
+from tapewatch.market.tables import QUARANTINE, QUOTES, SYMBOL, TRADES, quarantine_of
 from tapewatch.store.lake.lake import Lake, whole_symbol_groups
-from tapewatch.store.spool.files import HealedInterval, SpoolFile, highest_numbers, waiting_for
+from tapewatch.store.spool.files import SpoolFile, highest_numbers, waiting_for
 from tapewatch.store.spool.rows import DamagedFileError, read_rows
-from tapewatch.streaming.ingest.merge import (
-    ADDED,
-    BATCH,
-    INTERVALS,
-    IS_RECORD,
-    LINE,
-    REVISED,
-    lake_table,
-    merge,
-)
+from tapewatch.streaming.ingest.ledger import Ledger
+from tapewatch.streaming.ingest.merge import ADDED, BATCH, INTERVALS, IS_RECORD, LINE, REVISED, lake_table, merge
 
-#: Batches merged in one pass, in bytes of their files: some times as much lies in memory.
+#: Size of the files merged in one pass; they take several times as much memory.
 PASS_BYTES = 256 * 1024 * 1024
 _ROWS_AT_ONCE = 4_000_000
 _DELETERS = 64
-BACKFILL = "backfill"
 _HEALED = {**INTERVALS, BATCH: pl.UInt32()}
 _log = logging.getLogger(__name__)
 
@@ -49,20 +39,20 @@ _log = logging.getLogger(__name__)
 def ingest(
     lake: Lake, spool_root: Path, partition: Partition, through: Mapping[str, int] | None, now: dt.datetime
 ) -> pl.DataFrame:
-    """Merge a partition's waiting batches, those up to the numbers of `through` by producer, or all.
+    """Merge a partition's waiting batches: those up to the numbers of `through` by producer, or all.
 
-    Rows that fit no table, and revisions that were superseded, go to the quarantine of the streamed table.
+    Rows that break a rule of the table, and superseded revisions, go to the quarantine of the streamed table.
 
-    Returns: the `STREAM_BATCHES` rows of what was merged. Merged anew after a kill, a batch counts as repeated.
+    Returns: the `STREAM_BATCHES` rows of the merged batches. A batch merged again after a kill counts as repeated.
 
     Raises:
-        LakeError: the lake cannot be written; the batches stay where they are.
+        LakeError: the lake cannot be written; the batches stay in the spool.
     """
     with partition_lock(spool_root, partition):
         if through is None:
-            # A folder that is listed while files come may show a later one without the one before: it is listed again.
+            # A folder listed while files arrive may show a later file without an earlier one: it is listed again below.
             through = highest_numbers(waiting_for(spool_root, partition))
-        ledger = _Ledger(lake, partition, now)
+        ledger = Ledger(lake, partition, now)
         merged = [STREAM_BATCHES.empty()]
         for files in _passes(waiting_for(spool_root, partition, through)):
             rows = pl.concat(_merge_table(lake, partition, table, files, ledger) for table in STREAMED)
@@ -70,14 +60,14 @@ def ingest(
             _delete(files)
             merged.append(rows)
         if len(merged) > 1 and not any(lake.exists(table, partition) for table in (TRADES, QUOTES)):
-            # A market of bars alone: what is made of trades is made of none.
+            # A market with bars only: everything computed from trades needs an empty table.
             lake.write(TRADES, partition, TRADES.empty())
         return pl.concat(merged)
 
 
 @contextmanager
 def partition_lock(spool_root: Path, partition: Partition) -> Iterator[None]:
-    """One writer at a time for a partition of the lake: waits for the other."""
+    """Allows one writer at a time to a partition of the lake; waits for the other."""
     folder = Path(spool_root) / partition.market.value
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder / f"{partition.date}.lock", os.O_CREAT | os.O_RDWR, 0o644)
@@ -88,14 +78,8 @@ def partition_lock(spool_root: Path, partition: Partition) -> Iterator[None]:
         os.close(handle)
 
 
-def is_loaded(lake: Lake, table: Table, partition: Partition) -> bool:
-    """Whether a load from a source of record ended: the quarantine is written last, so a kill before it has the day
-    fetched again. What the stream brought has its quarantine elsewhere."""
-    return lake.exists(table, partition) and lake.exists(quarantine_of(table), partition)
-
-
 def _passes(files: Sequence[SpoolFile]) -> Iterator[list[SpoolFile]]:
-    """Runs of files of bounded size; those of one number stay together."""
+    """The files in runs of bounded size; files of one number stay together."""
     taken: list[SpoolFile] = []
     size = 0
     for file in files:
@@ -113,123 +97,54 @@ def _delete(files: Sequence[SpoolFile]) -> None:
         for file in some:
             Path(file.path).unlink(missing_ok=True)
 
-    # Each waits for the file system's journal: side by side they share the wait.
+    # Each deletion waits for the file system's journal; parallel ones share the wait.
     with ThreadPoolExecutor(_DELETERS, "spool") as pool:
         list(pool.map(delete, (files[place::_DELETERS] for place in range(_DELETERS))))
 
 
-class _Ledger:
-    """`STREAM_BATCHES` of a partition, and what it says of sources of record."""
-
-    def __init__(self, lake: Lake, partition: Partition, now: dt.datetime) -> None:
-        self._lake, self._partition, self.now = lake, partition, now
-        exists = lake.exists(STREAM_BATCHES, partition)
-        self.rows = lake.read(STREAM_BATCHES, partition) if exists else STREAM_BATCHES.empty()
-
-    def add(self, rows: pl.DataFrame) -> None:
-        """Keep the rows of a pass."""
-        self.rows = pl.concat([self.rows, rows]).unique("batch", keep="last", maintain_order=True)
-        self._lake.write(STREAM_BATCHES, self._partition, self.rows, allow_shrink=True)
-
-    def recorded(self, table: Table) -> pl.DataFrame:
-        """`INTERVALS` of a lake table that a source of record delivered."""
-        self._note_load(table)
-        of_table = pl.col("table").cast(pl.String) == table.name
-        return self.rows.filter(of_table, pl.col("record_symbol").is_not_null()).select(
-            symbol="record_symbol",
-            start=pl.col("record_start").to_physical(),
-            end=pl.col("record_end").to_physical(),
-        )
-
-    def _note_load(self, table: Table) -> None:
-        """Remember once how far a load reached, symbol by symbol: after the first merge nothing else tells."""
-        if table not in (TRADES, QUOTES) or not is_loaded(self._lake, table, self._partition):
-            return
-        loaded_ns = round(self._lake.path(quarantine_of(table), self._partition).stat().st_mtime * 1e9)
-        name = f"{BACKFILL}-{loaded_ns:020d}-{table.name}"
-        if self.rows["batch"].str.starts_with(name).any():
-            return
-        reach = (
-            self._lake.scan(table, self._partition)
-            .group_by("symbol")
-            .agg(rows=pl.len(), first_time=pl.col("time").min(), last_time=pl.col("time").max())
-        )
-        found = reach.collect().with_columns(
-            batch=pl.format("{}-{}", pl.lit(name), pl.col("symbol").cast(pl.String)),
-            producer=pl.lit(BACKFILL),
-            table=pl.lit(table.name),
-            added=0,
-            revised=0,
-            repeated=0,
-            merged_time=pl.lit(self.now),
-            record_symbol=pl.col("symbol"),
-            record_start=pl.lit(self._partition.session.day_start).cast(TIME),
-            record_end=pl.col("last_time") + pl.duration(nanoseconds=1),
-        )
-        # Of an earlier load nothing is left in the lake.
-        before = pl.col("batch").str.starts_with(f"{BACKFILL}-") & (pl.col("table").cast(pl.String) == table.name)
-        self.rows = self.rows.filter(~before)
-        # At once: after a kill the streamed rows would pass for loaded ones.
-        self.add(STREAM_BATCHES.conform(found))
-
-
-@dataclass
-class _Waiting:
-    """The waiting rows of one table: `rows` has the table's columns and the travelling ones, in order of arrival."""
-
-    files: list[SpoolFile]
-    rows: pl.DataFrame
-    healed: pl.DataFrame
-    intervals: dict[int, HealedInterval] = field(default_factory=dict)
-
-
 def _merge_table(
-    lake: Lake, partition: Partition, streamed: Table, files: Sequence[SpoolFile], ledger: _Ledger
+    lake: Lake, partition: Partition, streamed: Table, files: Sequence[SpoolFile], ledger: Ledger
 ) -> pl.DataFrame:
-    """Merge one table's batches into the lake; their ledger rows."""
+    """Merge one table's batches into the lake; returns their ledger rows."""
     own = [file for file in files if file.table == streamed.name]
     if not own:
         return STREAM_BATCHES.empty()
     table = lake_table(streamed)
-    waiting = _read(streamed, own)
-    own, recorded = waiting.files, ledger.recorded(table)
-    good, bad = _sift(table, partition, waiting.rows)
+    own, rows, healed = _read(streamed, own)
+    recorded = ledger.recorded(table)
+    good, bad = _sift(table, partition, rows)
     refused = [_refused(streamed, own, bad)] if bad.height else []
     fates = [bad.select(BATCH, fate=pl.lit(None, pl.Int8))]
 
     def merged() -> Iterator[pl.DataFrame]:
         for symbols in _symbol_groups(lake, table, partition, good):
             held = lake.read(table, partition, symbols=symbols) if lake.exists(table, partition) else table.empty()
-            delivered = (
-                good
-                if symbols is None
-                else good.join(
-                    pl.DataFrame({"symbol": symbols}, schema={"symbol": SYMBOL}),
-                    on="symbol",
-                    how="semi",
-                    maintain_order="left",
-                )
-            )
+            delivered = good
+            if symbols is not None:
+                wanted = pl.DataFrame({"symbol": symbols}, schema={"symbol": SYMBOL})
+                delivered = good.join(wanted, on="symbol", how="semi", maintain_order="left")
             if delivered.is_empty():
                 yield held
                 continue
-            result = merge(table, partition.market, held, delivered, recorded=recorded, healed=waiting.healed)
+            result = merge(table, partition.market, held, delivered, recorded=recorded, healed=healed)
             fates.append(result.fates)
             if result.superseded.height:
                 refused.append(_named(own, result.superseded))
             yield result.rows
-        # Before the table is swapped in: a row is in one of the two, whatever happens in between.
+        # Before the table is swapped in, so that a kill in between loses no row.
         _keep_quarantine(lake, streamed, partition, refused)
 
     if good.height:
         lake.write(table, partition, merged(), allow_shrink=True)
     else:
         _keep_quarantine(lake, streamed, partition, refused)
-    return _ledger_rows(table, waiting, pl.concat(fates), ledger.now)
+    batches = pl.DataFrame({"batch": [file.name for file in own], "producer": [file.producer for file in own]})
+    times = rows.group_by(BATCH).agg(rows=pl.len(), first_time=pl.col("time").min(), last_time=pl.col("time").max())
+    return _ledger_rows(table, batches, times, pl.concat(fates), healed, ledger.now)
 
 
 def _set_damaged_aside(streamed: Table, files: Sequence[SpoolFile]) -> list[SpoolFile]:
-    """The files that can be read. A disk that lost what it had promised to keep costs that batch, not the others."""
+    """The files that can be read; damaged ones are renamed, so that they cost their own rows only."""
     sound = []
     for file in files:
         try:
@@ -242,38 +157,31 @@ def _set_damaged_aside(streamed: Table, files: Sequence[SpoolFile]) -> list[Spoo
     return sound
 
 
-def _read(streamed: Table, files: list[SpoolFile]) -> _Waiting:
+def _read(streamed: Table, files: list[SpoolFile]) -> tuple[list[SpoolFile], pl.DataFrame, pl.DataFrame]:
+    """The files that can be read; their rows with `BATCH`, `LINE` and `IS_RECORD`; healed `INTERVALS` with `BATCH`."""
     try:
         frame, counts = read_rows(streamed, files)
     except DamagedFileError:
         files = _set_damaged_aside(streamed, files)
         frame, counts = read_rows(streamed, files)
-    intervals = {place: file.heals for place, file in enumerate(files) if file.heals and counts[place]}
-    healed = pl.DataFrame(
-        [(i.symbol, i.start, i.end, place) for place, i in intervals.items()],
-        schema=_HEALED,
-        orient="row",
-    )
+    intervals = [(place, file.heals) for place, file in enumerate(files) if file.heals and counts[place]]
+    healed = pl.DataFrame([(i.symbol, i.start, i.end, place) for place, i in intervals], schema=_HEALED, orient="row")
     lengths = np.array(counts, dtype=np.int64)
     batch = np.repeat(np.arange(len(files), dtype=np.uint32), lengths)
     starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
     rows = frame.with_columns(
         pl.Series(BATCH, batch),
         pl.Series(LINE, np.arange(frame.height, dtype=np.int64) - starts),
-        pl.Series(IS_RECORD, np.isin(batch, list(intervals))),
+        pl.Series(IS_RECORD, np.isin(batch, [place for place, _ in intervals])),
     )
-    return _Waiting(files, rows, healed, intervals)
+    return files, rows, healed
 
 
 def _sift(table: Table, partition: Partition, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rows that the lake's table takes, and the others with a column `reason`."""
+    """The rows that keep the rules of the lake's table, and the others with a column `reason`."""
     session = partition.session
-    faults = [
-        (
-            ~pl.col("time").to_physical().is_between(session.day_start, session.day_end, closed="left"),
-            f"time lies outside {partition}",
-        )
-    ]
+    is_of_day = pl.col("time").to_physical().is_between(session.day_start, session.day_end, closed="left")
+    faults = [(~is_of_day, f"time lies outside {partition}")]
     needs_number = is_numbered(table, partition.market)
     for column in table.columns:
         value = pl.col(column.name)
@@ -295,15 +203,8 @@ def _sift(table: Table, partition: Partition, rows: pl.DataFrame) -> tuple[pl.Da
 
 
 def _refused(streamed: Table, files: list[SpoolFile], bad: pl.DataFrame) -> pl.DataFrame:
-    return _named(
-        files,
-        bad.select(
-            source=pl.col(BATCH).cast(pl.String),
-            line=LINE,
-            reason="reason",
-            raw=pl.struct(streamed.schema.names()).struct.json_encode(),
-        ),
-    )
+    raw = pl.struct(streamed.schema.names()).struct.json_encode()
+    return _named(files, bad.select("reason", source=pl.col(BATCH).cast(pl.String), line=LINE, raw=raw))
 
 
 def _named(files: list[SpoolFile], rows: pl.DataFrame) -> pl.DataFrame:
@@ -312,7 +213,7 @@ def _named(files: list[SpoolFile], rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _keep_quarantine(lake: Lake, streamed: Table, partition: Partition, found: list[pl.DataFrame]) -> None:
-    """Add to the quarantine; what a run before this one said of the same row stays."""
+    """Add to the quarantine; entries of earlier runs for the same row stay."""
     if not found:
         return
     table = quarantine_of(streamed)
@@ -323,7 +224,7 @@ def _keep_quarantine(lake: Lake, streamed: Table, partition: Partition, found: l
 def _symbol_groups(
     lake: Lake, table: Table, partition: Partition, delivered: pl.DataFrame
 ) -> Iterator[list[str] | None]:
-    """Symbols to be merged at once, so that a partition of any size fits in memory; None for all of them."""
+    """Groups of symbols to merge at once, so that a partition of any size fits in memory; None for all symbols."""
     counts = [dict(delivered["symbol"].cast(pl.String).value_counts().iter_rows())]
     if lake.exists(table, partition):
         counts.append(lake.symbols(table, partition))
@@ -333,60 +234,24 @@ def _symbol_groups(
         yield from whole_symbol_groups(counts, _ROWS_AT_ONCE)
 
 
-def _ledger_rows(table: Table, waiting: _Waiting, fates: pl.DataFrame, now: dt.datetime) -> pl.DataFrame:
-    of_batch = waiting.rows.group_by(BATCH).agg(
-        rows=pl.len(), first_time=pl.col("time").min(), last_time=pl.col("time").max()
-    )
+def _ledger_rows(
+    table: Table,
+    batches: pl.DataFrame,
+    times: pl.DataFrame,
+    fates: pl.DataFrame,
+    healed: pl.DataFrame,
+    now: dt.datetime,
+) -> pl.DataFrame:
     fate = pl.col("fate")
     counts = fates.group_by(BATCH).agg(added=(fate == ADDED).sum(), revised=(fate == REVISED).sum())
-    places = pl.DataFrame(
-        {
-            BATCH: pl.int_range(len(waiting.files), dtype=pl.UInt32, eager=True),
-            "batch": [file.name for file in waiting.files],
-            "producer": [file.producer for file in waiting.files],
-        }
+    records = healed.select(BATCH, record_symbol="symbol", record_start="start", record_end="end")
+    rows = batches.with_columns(pl.int_range(pl.len(), dtype=pl.UInt32).alias(BATCH))
+    for figures in (times, counts, records):
+        rows = rows.join(figures, on=BATCH, how="left")
+    rows = rows.with_columns(
+        pl.col("rows", "added", "revised").fill_null(0).cast(pl.Int64),
+        table=pl.lit(table.name),
+        merged_time=pl.lit(now),
     )
-    records = pl.DataFrame(
-        [(place, i.symbol, i.start, i.end) for place, i in waiting.intervals.items()],
-        schema={BATCH: pl.UInt32(), "record_symbol": pl.String(), "record_start": pl.Int64(), "record_end": pl.Int64()},
-        orient="row",
-    )
-    rows = (
-        places.join(of_batch, on=BATCH, how="left")
-        .join(counts, on=BATCH, how="left")
-        .join(records, on=BATCH, how="left")
-        .with_columns(
-            pl.col("rows", "added", "revised").fill_null(0).cast(pl.Int64),
-            table=pl.lit(table.name),
-            merged_time=pl.lit(now),
-        )
-    )
-    # Rows in quarantine count as repeated too: they added nothing.
+    # Rows in quarantine count as repeated too, since they added nothing.
     return STREAM_BATCHES.conform(rows.with_columns(repeated=pl.col("rows") - pl.col("added") - pl.col("revised")))
-
-
-def collected_until(lake: Lake, partition: Partition) -> int | None:
-    """Up to which time the tape of a day was collected, ns; None where all of it was, gaps apart.
-
-    A day that was loaded once it was over is whole. So is one whose collector went on into the next day: what it missed
-    in between is a gap of its own.
-    """
-    session = partition.session
-    loads = [
-        lake.path(quarantine_of(table), partition)
-        for table in (TRADES, QUOTES, BARS)
-        if is_loaded(lake, table, partition)
-    ]
-    if any(path.stat().st_mtime * 1e9 >= session.day_end for path in loads):
-        return None
-    tables = [STREAM_BATCHES] if lake.exists(STREAM_BATCHES, partition) else []
-    if tables and any(later > partition for later in lake.partitions(STREAM_BATCHES, partition.market)):
-        return None
-    times = [lake.scan(STREAM_BATCHES, partition).select(pl.col("last_time").max())] if tables else []
-    times += [
-        lake.scan(table, partition).select(pl.col("time").max())
-        for table in (TRADES, QUOTES)
-        if loads and lake.exists(table, partition)
-    ]
-    known = [frame.collect().to_series().to_physical().item() for frame in times]
-    return max((time for time in known if time is not None), default=session.day_start)

@@ -1,8 +1,7 @@
-"""One row of the tape from all its deliveries: streamed, streamed again, corrected, fetched from a source of record.
+"""Merges deliveries of the tape: streamed, streamed again, corrected, or fetched from a source of record.
 
-Rows that the vendor numbers (or names) are one by that identity: the later revision stays, and what a source of record
-(REST, a flat file) delivered outranks the stream, whose times are coarser. Rows without identity are one by content and
-time, each as often as the lake or the batches hold it. So merging twice equals merging once.
+`market.copies` says which of several copies stays. Rows without identity are compared by content and time, and each stays
+as often as the lake or the batches hold it. So merging twice equals merging once.
 """
 
 from dataclasses import dataclass
@@ -19,19 +18,21 @@ from tapewatch.market.schema import Table
 from tapewatch.market.tables import QUARANTINE, QUOTES, SYMBOL, TRADES
 
 Ints = npt.NDArray[np.int64]
-#: Columns that travel with a row until it is merged: its batch (position in a list), its row in it, its origin.
+#: Columns of a delivered row: its batch (position in a list), its row in it, whether it is of a source of record.
 BATCH, LINE, IS_RECORD = "_batch", "_line", "_is_record"
 _RANK, _COPY = "_rank", "_copy"
-#: What became of a delivered row.
+#: Columns that differ between deliveries of one row.
+_NO_CONTENT = ("sequence_number", "received_time")
+#: The fate of a delivered row.
 ADDED, REVISED, REPEATED = 0, 1, 2
-#: Stretches that a source of record delivered whole: symbol, start, end (ns, half-open).
+#: Stretches that a source of record delivered completely: symbol, start, end (ns, half-open).
 INTERVALS: Final = pl.Schema({"symbol": SYMBOL, "start": pl.Int64(), "end": pl.Int64()})
 
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """`rows` belong into the lake, sorted; `fates` has a row a delivered row (batch, fate); `superseded` are `QUARANTINE`
-    rows whose source is the number of the batch that replaced them."""
+    """`rows` is the lake's table, sorted; `fates` is batch and fate of each delivered row; `superseded` is `QUARANTINE` rows
+    whose source is the number of the batch that replaced them."""
 
     rows: pl.DataFrame
     fates: pl.DataFrame
@@ -56,25 +57,21 @@ def merge(
 
     Args:
         table: the lake's table.
-        market: the market of all rows.
-        held: rows of `table`, whole symbols.
-        delivered: the same columns (of streamed rows `sequence_number` may be null where the market has none) and the
-            travelling ones, in order of arrival.
-        recorded: `INTERVALS` that a source of record delivered before: what is held in them outranks the stream.
-        healed: `INTERVALS` that rows of a source of record among `delivered` hold whole, and their batch (`BATCH`).
+        held: all rows of `table` for these symbols.
+        delivered: the same columns (`sequence_number` may be null where the stream has none), `BATCH`, `LINE` and
+            `IS_RECORD`, in order of arrival.
+        recorded: `INTERVALS` that a source of record delivered before: rows held in them outrank the stream.
+        healed: `INTERVALS` that a source of record among `delivered` holds completely, and `BATCH`.
     """
     key = identity(table, market)
     has_key = pl.all_horizontal(pl.col(key).is_not_null()) if key else pl.lit(value=False)
-    parts = [
-        _by_identity(table, key, held.filter(has_key), delivered.filter(has_key), recorded) if key else None,
-        _by_content(table, held.filter(~has_key), delivered.filter(~has_key), recorded, healed),
-    ]
-    found = [part for part in parts if part is not None]
-    rows = pl.concat([part.rows for part in found])
+    parts = [_by_content(table, held.filter(~has_key), delivered.filter(~has_key), recorded, healed)]
+    if key:
+        parts.insert(0, _by_identity(table, key, held.filter(has_key), delivered.filter(has_key), recorded))
     return Merged(
-        _in_order(table, market, rows),
-        pl.concat([part.fates for part in found]),
-        pl.concat([part.superseded for part in found]),
+        _in_order(table, market, pl.concat([part.rows for part in parts])),
+        pl.concat([part.fates for part in parts]),
+        pl.concat([part.superseded for part in parts]),
     )
 
 
@@ -91,7 +88,7 @@ def _by_identity(
     )
     every = pl.concat([known, delivered.select(known.columns)]).with_row_index(_RANK)
     every = every.sort(*key, IS_RECORD, _RANK)
-    content = [name for name in table.schema if name not in (*key, "received_time", *_position(table, key))]
+    content = [name for name in table.schema if name not in (*key, *_NO_CONTENT)]
     follows = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in key).fill_null(value=False)
     differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in content)
     judged = every.with_columns(
@@ -101,7 +98,7 @@ def _by_identity(
         is_held=pl.col(BATCH).is_null(),
     ).with_columns(
         is_last=~pl.col("follows").shift(-1).fill_null(value=False),
-        # The lake's row may stand behind a streamed one, which it outranks.
+        # The lake's row may be sorted behind a streamed one, which it outranks.
         is_known=pl.col("is_held").any().over(key) if contested.height else pl.lit(value=False),
     )
     fate = (
@@ -114,23 +111,18 @@ def _by_identity(
     )
     is_revision = pl.col("follows") & pl.col("differs") & ~pl.col("outranks") & ~pl.col("is_held")
     stays = judged.filter("is_last").select(untouched.columns)
-    return Merged(
-        pl.concat([untouched, stays]),
-        judged.filter(~pl.col("is_held")).select(BATCH, fate.alias("fate")),
-        _superseded(table, judged, is_revision, stays, [*key, *content])
-        if table is not STREAM_BARS
-        else QUARANTINE.empty(),
-    )
-
-
-def _position(table: Table, key: tuple[str, ...]) -> tuple[str, ...]:
-    return () if "sequence_number" in key or "sequence_number" not in table.by_name else ("sequence_number",)
+    fates = judged.filter(~pl.col("is_held")).select(BATCH, fate.alias("fate"))
+    if table is STREAM_BARS:
+        superseded = QUARANTINE.empty()
+    else:
+        superseded = _superseded(table, judged, is_revision, stays, [*key, *content])
+    return Merged(pl.concat([untouched, stays]), fates, superseded)
 
 
 def _superseded(
     table: Table, judged: pl.DataFrame, is_revision: pl.Expr, stays: pl.DataFrame, content: list[str]
 ) -> pl.DataFrame:
-    """The rows that others replaced. One of the lake that stays after all is none: after a kill its batches come again."""
+    """The replaced rows, without a row of the lake that stays after all: after a kill its batches are merged again."""
     columns = table.schema.names()
     replaced = judged.select(
         *(pl.col(name).shift(1) for name in columns),
@@ -161,7 +153,7 @@ def _by_content(
     is_covered = _within(streamed, whole)
     covered, streamed = streamed.filter(is_covered), streamed.filter(~is_covered)
     if records.height:
-        # What a source of record holds whole replaces what was there; of two such deliveries the later stays.
+        # A source of record replaces all rows of its stretch; of two such deliveries the later stays.
         held = held.filter(~_within(held, healed))
         records = _latest(records, healed)
     new = _not_yet_held(table, held, streamed)
@@ -178,7 +170,7 @@ def _by_content(
 
 
 def _latest(records: pl.DataFrame, healed: pl.DataFrame) -> pl.DataFrame:
-    """The records without those that a later heal of the same stretch holds as well."""
+    """The records without those in a stretch that a later heal holds as well."""
     stale = np.zeros(records.height, dtype=np.bool_)
     if records[BATCH].n_unique() > 1:
         for (batch,), spans in healed.group_by(BATCH):
@@ -186,15 +178,9 @@ def _latest(records: pl.DataFrame, healed: pl.DataFrame) -> pl.DataFrame:
     return records.filter(~pl.Series(stale))
 
 
-def _content(table: Table) -> list[str]:
-    return [name for name in table.schema if name not in ("sequence_number", "received_time")]
-
-
 def _not_yet_held(table: Table, held: pl.DataFrame, streamed: pl.DataFrame) -> pl.Series:
-    """Which streamed rows are beyond what is held: the third of three alike, where two are there."""
-    if held.is_empty() or streamed.is_empty():
-        return pl.repeat(value=True, n=streamed.height, eager=True)
-    content = _content(table)
+    """Which streamed rows are new: of three equal rows the third, where two are held."""
+    content = [name for name in table.schema if name not in _NO_CONTENT]
     times = streamed["time"]
     near = held.filter(pl.col("time").is_between(times.min(), times.max())).select(content)
     if near.is_empty():
@@ -222,7 +208,7 @@ def _within(rows: pl.DataFrame, intervals: pl.DataFrame) -> pl.Series:
 
 
 def _disjoint(starts: Ints, ends: Ints) -> tuple[Ints, Ints]:
-    """Overlapping spans joined: starts and ends, rising."""
+    """Spans with overlapping ones joined: starts and ends, ascending."""
     order = np.argsort(starts)
     starts, ends = starts[order], np.maximum.accumulate(ends[order])
     begins = np.append(True, starts[1:] > ends[:-1])
@@ -230,12 +216,12 @@ def _disjoint(starts: Ints, ends: Ints) -> tuple[Ints, Ints]:
 
 
 def _in_order(table: Table, market: Market, rows: pl.DataFrame) -> pl.DataFrame:
-    """Sorted as the table says, numbered by position where nothing else numbers."""
+    """Sorted in the table's order, and numbered by position where the vendor has no numbers."""
     names = sorted(rows["symbol"].unique().cast(pl.String))
     by_name = rows.with_columns(_name=pl.col("symbol").cast(pl.String).cast(pl.Enum(names)))
-    if table not in (TRADES, QUOTES) or is_numbered(table, market):
-        order = ["_name", *(name for name in table.sort if name != "symbol")]
-        return by_name.sort(order, maintain_order=True).drop("_name")
-    order = ["_name", *(name for name in ("time", "exchange", "id") if name in table.schema)]
-    ordered = by_name.sort(order, maintain_order=True).drop("_name")
+    is_positioned = table in (TRADES, QUOTES) and not is_numbered(table, market)
+    order = [name for name in (("time", "exchange", "id") if is_positioned else table.sort) if name in table.schema]
+    ordered = by_name.sort(["_name", *(name for name in order if name != "symbol")], maintain_order=True).drop("_name")
+    if not is_positioned:
+        return ordered
     return ordered.with_columns(sequence_number=pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("symbol"))

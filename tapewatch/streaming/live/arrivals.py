@@ -1,5 +1,7 @@
 """Streamed trades and quotes as columns of the tick buffers, with codes for symbols and a number that identifies ticks."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import polars as pl
 
@@ -12,46 +14,47 @@ from tapewatch.streaming.live.tick_buffer import Columns
 
 # Digits of an id, padded on the right, and their count sort as the text does and leave room for the exchange.
 _DIGITS, _EXCHANGE_SHIFT = 13, 48
-_UNKNOWN = -1
-# Traits are a byte.
-_UNREAD = 1 << 8
+_UNSET = -1
+
+
+class _ByCategory:
+    """Values by the physical code of a category; `values_of` computes those of a series of new categories, 0 or more."""
+
+    def __init__(self, values_of: Callable[[pl.Series], Array]) -> None:
+        self._values_of = values_of
+        self._values = np.full(64, _UNSET, dtype=np.int64)
+        # Categories are shared within the process; a series that is held keeps their physical codes.
+        self._held: list[pl.Series] = []
+
+    def __call__(self, categories: pl.Series) -> Array:
+        physical = flat(categories)
+        highest = int(physical.max())
+        if highest >= self._values.size:
+            self._values = np.append(self._values, np.full(2 * highest, _UNSET))
+        values = self._values[physical]
+        if values.min() == _UNSET:
+            new = categories.filter(pl.Series(values == _UNSET)).unique(maintain_order=True)
+            self._values[flat(new)] = self._values_of(new)
+            self._held.append(new)
+            values = self._values[physical]
+        return values
 
 
 class SymbolCodes:
-    """Numbers symbols from 0 in order of appearance."""
+    """Numbers symbols from 0 in order of appearance; `codes` gives the code of each row's symbol."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
         self._by_name: dict[str, int] = {}
-        self._by_physical = np.full(64, _UNKNOWN, dtype=np.int64)
-        # Categories are shared within the process; a series that is held keeps their physical codes.
-        self._held: list[pl.Series] = []
+        self.codes = _ByCategory(lambda symbols: self.add(symbols.cast(pl.String).to_list()))
 
-    def codes(self, symbols: pl.Series) -> Array:
-        """The code of each row's symbol; new symbols get the next codes."""
-        physical = flat(symbols)
-        highest = int(physical.max())
-        if highest >= self._by_physical.size:
-            room = np.full(2 * highest + 1 - self._by_physical.size, _UNKNOWN, dtype=np.int64)
-            self._by_physical = np.append(self._by_physical, room)
-        codes = self._by_physical[physical]
-        if codes.min() == _UNKNOWN:
-            self._add_new(symbols.filter(pl.Series(codes == _UNKNOWN)).unique(maintain_order=True))
-            codes = self._by_physical[physical]
-        return codes
-
-    def add(self, names: list[str]) -> None:
-        """Number symbols by name."""
+    def add(self, names: Sequence[str]) -> Array:
+        """Number symbols by name; returns their codes."""
         for name in names:
             if name not in self._by_name:
                 self._by_name[name] = len(self.names)
                 self.names.append(name)
-
-    def _add_new(self, unknown: pl.Series) -> None:
-        names = unknown.cast(pl.String).to_list()
-        self.add(names)
-        self._held.append(unknown)
-        self._by_physical[unknown.to_physical().to_numpy()] = [self._by_name[name] for name in names]
+        return np.array([self._by_name[name] for name in names], dtype=np.int64)
 
 
 class Arrivals:
@@ -60,9 +63,8 @@ class Arrivals:
     def __init__(self, session: Session) -> None:
         self.symbols = SymbolCodes()
         self._session = session
-        self._held: list[pl.Series] = []
         self._count = 0
-        self._traits = np.full(64, _UNREAD, dtype=np.uint32)
+        self._traits = _ByCategory(self._traits_of)
 
     def trades(self, frame: pl.DataFrame) -> tuple[Columns, Array]:
         """`STREAM_TRADES` rows as `TRADE_COLUMNS`, and whether each has an identity (see `market.copies`)."""
@@ -70,7 +72,7 @@ class Arrivals:
             number, is_known = self._numbers_by_id(frame)
         else:
             number, is_known = self._numbers(frame)
-        traits = self._traits_of(frame["conditions"])
+        traits = self._traits(frame["conditions"]).astype(np.uint32)
         is_withdrawn = withdrawn(frame["correction"])
         if not is_withdrawn.size:
             is_withdrawn = np.zeros(frame.height, dtype=np.bool_)
@@ -88,19 +90,7 @@ class Arrivals:
         return codes, flat(frame["time"]), number, np.zeros(frame.height, dtype=np.bool_)
 
     def _traits_of(self, conditions: pl.Series) -> Array:
-        """Each row's traits; every condition list is read once."""
-        physical = flat(conditions)
-        highest = int(physical.max())
-        if highest >= self._traits.size:
-            self._traits = np.append(self._traits, np.full(2 * highest, _UNREAD, dtype=np.uint32))
-        traits = self._traits[physical]
-        if traits.max() == _UNREAD:
-            unread = conditions.filter(pl.Series(traits == _UNREAD)).unique()
-            read, codes = trade_traits(unread, self._session, STOCK_UPDATE_RULES), flat(unread)
-            self._traits[codes] = read[codes]
-            self._held.append(unread)
-            traits = self._traits[physical]
-        return traits
+        return trade_traits(conditions, self._session, STOCK_UPDATE_RULES)[flat(conditions)]
 
     def _numbers(self, frame: pl.DataFrame) -> tuple[Array, Array]:
         sequence = frame["sequence_number"]

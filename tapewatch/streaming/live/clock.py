@@ -10,6 +10,7 @@ from tapewatch.market.instruments import NS_PER_SECOND
 
 Times = npt.NDArray[np.int64]
 
+#: How much later than its neighbours an event may arrive.
 LATENESS_NS = 2 * NS_PER_SECOND
 _RING = 31
 _NEAR_WALL_NS = 120 * NS_PER_SECOND
@@ -32,7 +33,6 @@ class TapeClock:
     All times are int64 ns UTC. Not thread-safe.
 
     Args:
-        lateness_ns: how much later than its neighbours an event may arrive.
         delay_ns: how far the plan's tape lies behind the market.
         wall, steady: clocks in ns.
     """
@@ -40,7 +40,6 @@ class TapeClock:
     def __init__(
         self,
         *,
-        lateness_ns: int = LATENESS_NS,
         delay_ns: int = 0,
         wall: Callable[[], int] = time.time_ns,
         steady: Callable[[], int] = time.monotonic_ns,
@@ -48,7 +47,6 @@ class TapeClock:
         self.is_live = False
         #: The latest event time that the clock accepts; None before the first.
         self.newest_ns: int | None = None
-        self._lateness_ns = lateness_ns
         self._delay_ns = delay_ns
         self._wall = wall
         self._steady = steady
@@ -102,7 +100,7 @@ class TapeClock:
     def watermark(self) -> int | None:
         """The time up to which the tape is complete, given the allowed lateness; never moves backwards."""
         now = self.now()
-        return None if now is None else now - self._lateness_ns
+        return None if now is None else now - LATENESS_NS
 
     def _follow(self, steady: int, times: Times) -> None:
         offset = _median(self._offsets)

@@ -1,7 +1,7 @@
 """The live tapes of the current days: one for each session, so two around midnight."""
 
 import datetime as dt
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 
 import polars as pl
 
@@ -20,19 +20,12 @@ class DayTapes:
     """One market's live tapes by day.
 
     A day opens with the first row that arrives while the tape's clock is in it, and closes a horizon of revisions after
-    its end. Rows of other days are counted and left to ingest.
-
-    Args:
-        make: makes a live tape for a session that emits rows from a time on.
+    its end. Rows of other days are counted and left to ingest. `symbols` have rows even without ticks.
     """
 
-    def __init__(
-        self,
-        market: Market,
-        make: Callable[[Session, int | None], LiveTape] | None = None,
-    ) -> None:
+    def __init__(self, market: Market, symbols: Sequence[str] = ()) -> None:
         self._market = market
-        self._make = make or (lambda session, emit_from_ns: LiveTape(session, emit_from_ns=emit_from_ns))
+        self._symbols = symbols
         #: Start of watching, for a tape that was already under way: earlier minutes may not count as silent.
         self.watched_from_ns: int | None = None
         self._tapes: dict[dt.date, tuple[Session, LiveTape]] = {}
@@ -51,11 +44,14 @@ class DayTapes:
 
     def push(self, trades: pl.DataFrame, quotes: pl.DataFrame, now_ns: int) -> None:
         """Add rows to their days. `now_ns` is the tape's present, which decides which days are open."""
-        quotes_by_day = dict(market_days(quotes, self._market))
-        for day, rows in market_days(trades, self._market):
-            self._push(day, rows, quotes_by_day.pop(day, quotes.clear()), now_ns)
-        for day, rows in quotes_by_day.items():
-            self._push(day, trades.clear(), rows, now_ns)
+        trades_by_day, quotes_by_day = (dict(market_days(frame, self._market)) for frame in (trades, quotes))
+        for day in trades_by_day | quotes_by_day:
+            own_trades, own_quotes = trades_by_day.get(day), quotes_by_day.get(day)
+            tape = None if day is None else self._tape(day, now_ns)
+            if tape is None:
+                self.off_day_rows += sum(frame.height for frame in (own_trades, own_quotes) if frame is not None)
+            else:
+                tape.push(own_trades, own_quotes)
 
     def advance(self, through_ns: int) -> Iterator[DayRows]:
         """The rows complete up to a time, day by day; days that ended more than a horizon before are closed."""
@@ -79,13 +75,6 @@ class DayTapes:
         self._too_late_before += tape.too_late
         yield Partition(day, self._market), rows
 
-    def _push(self, day: dt.date | None, trades: pl.DataFrame, quotes: pl.DataFrame, now_ns: int) -> None:
-        tape = None if day is None else self._tape(day, now_ns)
-        if tape is None:
-            self.off_day_rows += trades.height + quotes.height
-        else:
-            tape.push(trades, quotes)
-
     def _tape(self, day: dt.date, now_ns: int) -> LiveTape | None:
         if day in self._tapes:
             return self._tapes[day][1]
@@ -94,6 +83,7 @@ class DayTapes:
             return None
         begun = self.watched_from_ns
         is_late = begun is not None and session.day_start < begun < session.day_end
-        tape = self._make(session, begun // NS_PER_MINUTE * NS_PER_MINUTE if begun and is_late else None)
+        emit_from = begun // NS_PER_MINUTE * NS_PER_MINUTE if begun and is_late else None
+        tape = LiveTape(session, symbols=self._symbols, emit_from_ns=emit_from)
         self._tapes[day] = session, tape
         return tape

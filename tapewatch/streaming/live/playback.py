@@ -34,10 +34,10 @@ def resumed_tape(
     emit_from -= (emit_from - session.day_start) % NS_PER_MINUTE
     tape = LiveTape(session, symbols=symbols, emit_from_ns=emit_from)
     partition = Partition(session.date, session.market)
-    # The spool first: rows merged meanwhile are in the lake then, and duplicates are dropped.
-    spooled_trades, spooled_quotes = (_spooled(spool_root, partition, t) for t in (STREAM_TRADES, STREAM_QUOTES))
-    trades = _joined(STREAM_TRADES, spooled_trades, _merged(lake, TRADES, partition), until_ns)
-    quotes = _joined(STREAM_QUOTES, spooled_quotes, _merged(lake, QUOTES, partition), until_ns)
+    trades, quotes = (
+        _rows(streamed, table, partition, spool_root, lake).filter(pl.col("time").to_physical() <= until_ns)
+        for streamed, table in ((STREAM_TRADES, TRADES), (STREAM_QUOTES, QUOTES))
+    )
     if trades.height + quotes.height > MOST_ROWS:
         _log.warning("%s: %d rows are too many to play back", partition, trades.height + quotes.height)
         # The minutes before are unknown: they must not be emitted as silent.
@@ -52,29 +52,20 @@ def resumed_tape(
     return tape
 
 
-def _spooled(root: Path, partition: Partition, table: Table) -> list[pl.DataFrame]:
-    found = []
-    for file in waiting_for(root, partition):
-        if file.table == table.name:
+def _rows(streamed: Table, table: Table, partition: Partition, spool_root: Path, lake: Lake | None) -> pl.DataFrame:
+    """The rows of a table in lake and spool as streamed ones, in order of time."""
+    spooled = []
+    # The spool first: rows merged meanwhile are in the lake then, and duplicates are dropped.
+    for file in waiting_for(spool_root, partition):
+        if file.table == streamed.name:
             try:
-                found.append(read_rows(table, [file])[0])
+                spooled.append(read_rows(streamed, [file])[0])
             except (FileNotFoundError, DamagedFileError) as error:
                 # Merged meanwhile, so the lake has it, or damaged.
                 _log.debug("%s: %s", file.name, error)
-    return found
-
-
-def _merged(lake: Lake | None, table: Table, partition: Partition) -> list[pl.DataFrame]:
-    if lake is None or not lake.exists(table, partition):
-        return []
-    return [lake.read(table, partition).with_columns(pl.col("time").alias("received_time"))]
-
-
-def _joined(table: Table, spooled: list[pl.DataFrame], merged: list[pl.DataFrame], until_ns: int) -> pl.DataFrame:
-    if not spooled and not merged:
-        return table.empty()
-    rows = pl.concat([table.conform(frame) for frame in (*merged, *spooled)])
-    return rows.filter(pl.col("time").to_physical() <= until_ns).sort("time", maintain_order=True)
+    merged = lake.read(table, partition) if lake is not None and lake.exists(table, partition) else table.empty()
+    frames = [merged.with_columns(pl.col("time").alias("received_time")), *spooled]
+    return pl.concat([streamed.conform(frame) for frame in frames]).sort("time", maintain_order=True)
 
 
 def _steps(

@@ -65,7 +65,6 @@ class LiveTape:
     the last to arrive counts (see `market.copies`). Ticks without identity all count, at one instant in order of arrival.
 
     Args:
-        session: the day.
         symbols: symbols that have rows even without ticks. Others join with their first tick, and then get the rows that
             they lack so far.
         horizon_minutes: how late a tick or correction may arrive.

@@ -1,6 +1,5 @@
 """One minute's trades or quotes, collected in order of arrival and sorted as a batch would be."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +29,7 @@ class TradeBuffer:
     """The trades of one minute, `TRADE_COLUMNS`. `market.copies` says which of several copies stays."""
 
     def __init__(self) -> None:
-        self._settled: Columns | None = None
+        self._settled: Columns = _NO_TRADES
         self._arrived: list[Columns] = []
         self._offsets: Array = np.zeros(1, dtype=np.int64)
         self.count = 0
@@ -46,16 +45,16 @@ class TradeBuffer:
             self._offsets = _padded(self._offsets, symbols)
             return Found()
         arrived, self._arrived = self._arrived, []
-        if self._settled is None:
-            self._settled, self._offsets, found = _ordered(arrived, symbols)
-        else:
+        if self._settled[0].size:
             self._settled, self._offsets, found = _merged(self._settled, self._offsets, arrived, symbols)
+        else:
+            self._settled, self._offsets, found = _ordered(arrived, symbols)
         self.count = self._settled[0].size
         return found
 
     def flat(self) -> FlatTrades:
         """The settled trades for kernels."""
-        _, time, _, _, price, size, traits, withdrawn = _NO_TRADES if self._settled is None else self._settled
+        _, time, _, _, price, size, traits, withdrawn = self._settled
         return FlatTrades(self._offsets, time, price, size, traits, _EVERY_TRAIT, withdrawn)
 
 
@@ -168,12 +167,9 @@ def _padded(offsets: Array, symbols: int) -> Array:
     return np.pad(offsets, (0, missing), mode="edge") if missing else offsets
 
 
-def _no_rows(dtypes: Sequence[type]) -> Columns:
-    return _frozen(tuple(np.zeros(0, dtype=dtype) for dtype in dtypes))
-
-
-_NO_TRADES = _no_rows([np.int64] * 3 + [np.bool_, np.float64, np.float64, np.uint32, np.bool_])
-_NO_QUOTES = _no_rows([np.int64] * 3 + [np.bool_] + [np.float64] * 4)
+_TICK = [np.int64] * 3 + [np.bool_]
+_TRADE, _QUOTE = [*_TICK, np.float64, np.float64, np.uint32, np.bool_], [*_TICK, *[np.float64] * 4]
+_NO_TRADES, _NO_QUOTES = (_frozen(tuple(np.zeros(0, dtype) for dtype in each)) for each in (_TRADE, _QUOTE))
 
 
 def _without_repeats(columns: Columns) -> tuple[Columns, Found]:

@@ -6,6 +6,7 @@ from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
 from tapewatch.market.live_tables import LIVE_BARS
 
 _KEY = ("symbol", "clock", "time")
+_MOST_BARS = 200_000
 _WIDTHS_NS = {"1s": NS_PER_SECOND, "1m": NS_PER_MINUTE}
 
 
@@ -15,17 +16,18 @@ class VendorBars:
     def __init__(self, horizon_ns: int) -> None:
         self._horizon_ns = horizon_ns
         self._revisions: dict[tuple[str, str, int], int] = {}
-        self._newest = 0
 
     def rows(self, bars: pl.DataFrame) -> pl.DataFrame:
         """`LIVE_BARS` rows, known when their frames arrived."""
         if bars.is_empty():
             return LIVE_BARS.empty()
-        keys = list(
-            zip(bars["symbol"].to_list(), bars["clock"].to_list(), bars["time"].to_physical().to_list(), strict=True)
-        )
-        revisions = [self._next(key) for key in keys]
-        self._forget()
+        revisions = []
+        for key in bars.select("symbol", "clock", pl.col("time").to_physical()).iter_rows():
+            self._revisions[key] = self._revisions.get(key, -1) + 1
+            revisions.append(self._revisions[key])
+        if len(self._revisions) > _MOST_BARS:
+            oldest = max(time for _, _, time in self._revisions) - self._horizon_ns
+            self._revisions = {key: revision for key, revision in self._revisions.items() if key[2] >= oldest}
         return LIVE_BARS.conform(
             bars.with_columns(
                 pl.col("received_time").alias("known_time"),
@@ -33,17 +35,6 @@ class VendorBars:
                 pl.Series("revision", revisions, pl.Int32),
             )
         ).unique(_KEY, keep="last", maintain_order=True)
-
-    def _next(self, key: tuple[str, str, int]) -> int:
-        revision = self._revisions.get(key, -1) + 1
-        self._revisions[key] = revision
-        self._newest = max(self._newest, key[2])
-        return revision
-
-    def _forget(self) -> None:
-        if len(self._revisions) > 200_000:
-            oldest = self._newest - self._horizon_ns
-            self._revisions = {key: revision for key, revision in self._revisions.items() if key[2] >= oldest}
 
 
 def end_times(bars: pl.DataFrame) -> pl.Series:

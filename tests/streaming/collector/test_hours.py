@@ -34,7 +34,7 @@ def test_hours(market: Market, now: str, start: str, end: str) -> None:
     assert hours.contain(ns(now)) == (ns(start) <= ns(now) < ns(end))
 
 
-def test_crypto_never_sleeps() -> None:
+def test_crypto_is_always_collected() -> None:
     assert next_hours(Market.CRYPTO, ns("2024-03-10T02:30", dt.UTC)).contain(ns("2024-03-17T02:30", dt.UTC))
 
 

@@ -1,4 +1,4 @@
-"""From what befalls a stream to the gaps that are opened: their bounds are on the tape's clock, and never too narrow."""
+"""The gaps opened for interruptions of a stream: their bounds follow the tape's clock and are never too narrow."""
 
 import datetime as dt
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ class Book:
 
 
 class Stream:
-    """A replayed stream of a second an event, whose clocks the test moves."""
+    """A replayed stream with one event a second; the test moves its clocks."""
 
     def __init__(self, start: int, *, last_ns: int | None = None, market: Market = Market.CRYPTO) -> None:
         self.steady_s, self.tape, self.book = 100.0, start, Book()
@@ -56,24 +56,24 @@ def begun(start: int = CRYPTO.day_start) -> Stream:
     return stream
 
 
-def test_a_punctual_start_misses_nothing() -> None:
+def test_a_punctual_start_opens_no_gap() -> None:
     stream = begun()
     assert stream.watched.is_whole
     assert not stream.book.gaps
 
 
-def test_a_late_start_reaches_back_to_the_session_s() -> None:
+def test_a_late_start_opens_a_gap_from_the_session_start() -> None:
     (gap,) = begun(CRYPTO.day_start + HOUR).book.gaps
     assert gap[:2] == ["late_start", CRYPTO.day_start]
     assert CRYPTO.day_start + HOUR < gap[2] < CRYPTO.day_start + HOUR + 302 * NS_PER_SECOND + 1
 
 
-def test_what_came_before_the_last_channel_was_granted_is_a_gap() -> None:
+def test_the_time_before_the_last_channel_was_granted_is_a_gap() -> None:
     stream = Stream(CRYPTO.day_start)
     stream.watched.connected(["XT.*", "XQ.*"])
     stream.watched.granted(["XT.*"])
     stream.send(300)
-    assert not stream.book.gaps, "nobody knows yet how long it lasts"
+    assert not stream.book.gaps, "its end is not known yet"
     stream.watched.granted(["XQ.*"])
     stream.send(10)
     (gap,) = stream.book.gaps
@@ -96,13 +96,13 @@ def test_a_disconnect_spans_from_before_the_last_event_to_after_the_first() -> N
     assert stream.watched.is_whole
 
 
-def test_a_disconnect_before_the_beginning_is_judged_grows_until_the_stream_is_back() -> None:
+def test_a_disconnect_before_the_start_is_judged_grows_until_the_stream_is_back() -> None:
     stream = Stream(CRYPTO.day_start)
     stream.send(200)
     stream.watched.interrupted("disconnect", "the connection broke")
     stream.steady_s += 10
     stream.watched.tick()
-    assert [gap[2] for gap in stream.book.gaps] == [None], "nothing came since"
+    assert [gap[2] for gap in stream.book.gaps] == [None], "no event has arrived since"
     stream.tape += HOUR
     stream.send(300)
     stream.steady_s += 3
@@ -111,24 +111,24 @@ def test_a_disconnect_before_the_beginning_is_judged_grows_until_the_stream_is_b
     assert stream.watched.is_whole
 
 
-def test_a_stream_that_is_left_while_it_flows_leaves_no_growing_gap() -> None:
+def test_leaving_a_flowing_stream_bounds_its_gaps() -> None:
     stream = begun()
-    stream.watched.interrupted("malformed", "1 frame(s) are no JSON of events")
+    stream.watched.interrupted("malformed", "1 frame(s) are not a JSON array of events")
     stream.watched.stopped()
     assert stream.book.gaps[0][2] >= stream.tape - NS_PER_SECOND
 
 
-def test_a_stream_that_is_left_before_it_came_back_leaves_its_gap_growing_until_the_session_s_end() -> None:
+def test_leaving_before_the_stream_is_back_lets_the_gap_grow_until_the_session_end() -> None:
     stream = begun()
     stream.watched.interrupted("disconnect", "gone")
     stream.watched.connected([])
     stream.watched.stopped()
-    assert stream.book.gaps[0][2] is None, "what was lost last may lie anywhere after the last event"
+    assert stream.book.gaps[0][2] is None, "the last lost event may lie anywhere after the last received one"
     stream.watched.session_ended()
     assert stream.book.gaps[0][2] > CRYPTO.extended_end
 
 
-def test_a_stream_that_is_left_before_all_its_channels_are_back_leaves_its_gap_growing() -> None:
+def test_leaving_before_all_channels_are_back_lets_the_gap_grow() -> None:
     stream = begun()
     stream.watched.interrupted("disconnect", "gone")
     stream.watched.connected(["XT.*", "XQ.*"])
@@ -139,7 +139,7 @@ def test_a_stream_that_is_left_before_all_its_channels_are_back_leaves_its_gap_g
     assert stream.book.gaps[0][2] is None
 
 
-def test_a_gap_reaches_over_a_leap_of_the_tape_that_nobody_had_the_time_to_believe() -> None:
+def test_a_gap_spans_a_leap_of_the_tape_that_was_still_pending() -> None:
     stream = begun()
     stream.watched.interrupted("disconnect", "gone")
     stream.tape += HOUR
@@ -149,7 +149,7 @@ def test_a_gap_reaches_over_a_leap_of_the_tape_that_nobody_had_the_time_to_belie
     assert first < stream.book.gaps[0][2] <= stream.tape + 2 * NS_PER_SECOND
 
 
-def test_a_disconnect_before_the_tape_s_time_is_known_makes_the_beginning_a_gap() -> None:
+def test_a_disconnect_before_the_tapes_time_is_known_makes_the_session_start_a_gap() -> None:
     stream = Stream(CRYPTO.day_start)
     stream.send(20)
     stream.watched.interrupted("disconnect", "gone")
@@ -208,7 +208,7 @@ def test_a_punctual_start_after_a_night_misses_the_evening_alone() -> None:
     assert [(gap.cause, gap.end_ns) for gap in found] == [("restart", MONDAY.extended_end)]
 
 
-def test_a_restart_over_midnight_misses_the_first_seconds_where_no_night_is_between() -> None:
+def test_a_restart_over_midnight_of_a_continuous_market_misses_the_first_seconds() -> None:
     last, first = CRYPTO.day_start - NS_PER_SECOND, CRYPTO.day_start + 5 * NS_PER_SECOND
     found = list(missed_stretches(Market.CRYPTO, last, first, first))
     assert [(gap.start_ns, gap.end_ns) for gap in found] == [
@@ -217,7 +217,7 @@ def test_a_restart_over_midnight_misses_the_first_seconds_where_no_night_is_betw
     ]
 
 
-def test_a_live_tape_that_was_reached_within_its_first_minute_lacks_what_came_before() -> None:
+def test_a_live_tape_joined_in_its_first_minute_lacks_the_time_before() -> None:
     for connected, starts in ((-NS_PER_SECOND, []), (20 * NS_PER_SECOND, [STOCKS.extended_start])):
         stream = Stream(STOCKS.extended_start + 20 * NS_PER_SECOND, market=Market.STOCKS)
         wall = [STOCKS.extended_start + connected]
@@ -230,11 +230,11 @@ def test_a_live_tape_that_was_reached_within_its_first_minute_lacks_what_came_be
         assert [gap[1] for gap in stream.book.gaps] == starts
 
 
-def test_a_tape_that_starts_again_from_before_misses_nothing() -> None:
+def test_a_tape_that_restarts_from_an_earlier_time_misses_nothing() -> None:
     assert not list(missed_stretches(Market.STOCKS, STOCKS.regular_end, MONDAY.regular_start, MONDAY.regular_start))
 
 
-def test_a_planned_rest_is_no_gap() -> None:
+def test_a_planned_pause_is_no_gap() -> None:
     stream = Stream(MONDAY.extended_start, market=Market.STOCKS)
     stream.send(300)
     stream.watched.session_ended()
@@ -246,8 +246,8 @@ def test_a_planned_rest_is_no_gap() -> None:
     assert stream.watched.is_whole
 
 
-def test_a_session_of_which_nothing_came_is_missed_by_the_next() -> None:
-    """The server was away from before the first event of a day to after its last."""
+def test_a_session_without_events_becomes_a_gap_in_the_next() -> None:
+    """The server was unreachable from before the first event of a day until after its last."""
     stream = Stream(FRIDAY.extended_start, market=Market.STOCKS)
     stream.send(300)
     stream.watched.session_ended()
@@ -259,7 +259,7 @@ def test_a_session_of_which_nothing_came_is_missed_by_the_next() -> None:
     assert stream.book.gaps == [["late_start", MONDAY.extended_start, MONDAY.extended_end]]
 
 
-def test_a_connection_that_broke_before_a_day_s_first_event_leaves_that_day_a_gap() -> None:
+def test_a_connection_lost_before_a_days_first_event_makes_that_day_a_gap() -> None:
     stream = Stream(FRIDAY.extended_start, market=Market.STOCKS)
     stream.send(300)
     stream.watched.session_ended()
@@ -273,7 +273,7 @@ def test_a_connection_that_broke_before_a_day_s_first_event_leaves_that_day_a_ga
     assert ["late_start", MONDAY.extended_start, MONDAY.extended_end] in stream.book.gaps
 
 
-def test_a_session_that_ends_before_its_beginning_is_judged_is_judged_then() -> None:
+def test_a_session_that_ends_before_its_start_is_judged_is_judged_at_its_end() -> None:
     last = STOCKS.regular_start
     stream = Stream(last + HOUR, last_ns=last, market=Market.STOCKS)
     stream.send(200)
@@ -286,7 +286,7 @@ def test_a_session_that_ends_before_its_beginning_is_judged_is_judged_then() -> 
     assert restart[2] >= stream.tape - NS_PER_SECOND
 
 
-def test_events_of_a_day_without_a_session_do_not_make_forget_the_one_before() -> None:
+def test_events_on_a_day_without_a_session_keep_the_gap_of_the_session_before() -> None:
     last, saturday = FRIDAY.regular_start, FRIDAY.day_end + HOUR
     found = list(missed_stretches(Market.STOCKS, last, saturday, saturday))
     assert [(gap.cause, gap.start_ns, gap.end_ns) for gap in found] == [
@@ -294,7 +294,7 @@ def test_events_of_a_day_without_a_session_do_not_make_forget_the_one_before() -
     ]
 
 
-def test_a_position_ahead_of_its_session_s_tape_is_not_believed() -> None:
+def test_a_position_ahead_of_its_sessions_tape_is_ignored() -> None:
     first = STOCKS.regular_start
     (gap,) = missed_stretches(Market.STOCKS, first + HOUR, first, first)
     assert (gap.cause, gap.start_ns) == ("late_start", STOCKS.extended_start)

@@ -1,4 +1,4 @@
-"""The keeper with a real spool and a real database: many small batches as one, and a storm of unreadable events."""
+"""The keeper with a real spool and a real database: many small batches joined, and a storm of unreadable events."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -72,12 +72,12 @@ def test_everything_is_kept_in_order_and_every_unreadable_event_too(tmp_path: Pa
     assert kept["raw"].to_list() == refused(STORM)["raw"].to_list()
     assert (keeper.refused_rows, keeper.quarantine.rows_dropped) == (STORM, 0)
     with Database(url) as opened:
-        told = opened.read(LIVE_QUARANTINE)
-    assert 0 < told.height <= 2 * 5_000
-    assert set(told["entry_id"]) <= set(kept["entry_id"])
+        sent = opened.read(LIVE_QUARANTINE)
+    assert 0 < sent.height <= 2 * 5_000
+    assert set(sent["entry_id"]) <= set(kept["entry_id"])
 
 
-def test_a_hole_that_the_book_could_not_take_is_not_passed_over(tmp_path: Path) -> None:
+def test_the_position_does_not_pass_a_hole_that_the_book_could_not_write(tmp_path: Path) -> None:
     rows = RowWriter(LiveDatabase("sqlite://"))
     gaps = GapBook(None, tmp_path / "gaps.jsonl", Market.CRYPTO)
     keeper = Keeper(SpoolWriter(tmp_path / "spool", Market.CRYPTO, "collector"), gaps, rows, flush_s=60)
@@ -92,7 +92,7 @@ def test_a_hole_that_the_book_could_not_take_is_not_passed_over(tmp_path: Path) 
     assert keeper.last_position is None
 
 
-def test_killed_at_any_step_nothing_unreadable_is_noted_as_kept_before_it_is(tmp_path: Path) -> None:
+def test_killed_at_any_step_the_position_never_passes_unwritten_quarantine(tmp_path: Path) -> None:
     noted = []
     for moment in range(30):
         home = tmp_path / str(moment)
@@ -113,14 +113,14 @@ def test_killed_at_any_step_nothing_unreadable_is_noted_as_kept_before_it_is(tmp
     assert set(noted) == {False, True}
 
 
-def test_a_disk_that_is_full_just_when_the_position_is_noted_is_asked_again(tmp_path: Path) -> None:
+def test_a_position_that_meets_a_full_disk_is_written_at_the_next_flush(tmp_path: Path) -> None:
     rows = RowWriter(LiveDatabase("sqlite://"))
     gaps = GapBook(None, tmp_path / "gaps.jsonl", Market.CRYPTO)
     spool = SpoolWriter(tmp_path / "spool", Market.CRYPTO, "collector")
     keeper = SteppedKeeper(spool, gaps, rows, flush_s=60)
     keeper.start()
     keeper.keep(StreamBatch(trades=trades(0, 10)), NOW + 10)
-    # A folder in its place refuses the file as a full disk does.
+    # A folder in its place makes the write fail as a full disk does.
     in_its_place = position_file(spool.folder).with_suffix(".new")
     in_its_place.mkdir()
     keeper.flush()
@@ -130,7 +130,7 @@ def test_a_disk_that_is_full_just_when_the_position_is_noted_is_asked_again(tmp_
     assert keeper.last_position is not None
 
 
-def test_a_gap_that_finds_no_room_in_its_journal_is_not_passed_over(tmp_path: Path) -> None:
+def test_the_position_does_not_pass_a_gap_that_its_journal_could_not_write(tmp_path: Path) -> None:
     journal = tmp_path / "gaps.jsonl"
     gaps = GapBook(None, journal, Market.CRYPTO)
     spool = SpoolWriter(tmp_path / "spool", Market.CRYPTO, "collector")

@@ -1,4 +1,4 @@
-"""Whatever befalls a collector, and wherever it is killed: an event is on disk, or within a gap of the book."""
+"""Wherever a collector is interrupted or killed, each event is on disk or inside a gap of the book."""
 
 import datetime as dt
 import os
@@ -38,21 +38,20 @@ from tapewatch.streaming.gaps.book import GapBook, gap_frame, gap_rows
 from tapewatch.streaming.gaps.interruptions import Interruptions
 from tapewatch.streaming.live.clock import TapeClock
 from tapewatch.streaming.live.day_tapes import DayTapes
-from tapewatch.streaming.live.tape import LiveTape
 from tests.support.crash_points import Disk, Killed, killed_at
 
 MARKET = Market.CRYPTO
 MIDNIGHT = Partition(dt.date(2024, 3, 5), MARKET).session.day_start
 STEP, DAY = NS_PER_SECOND // 10, 86_400 * NS_PER_SECOND
-#: Nothing here is asked of the alerts; a book of each life's own would leave its thread behind.
+#: Shared, as no test here reads alerts: a book for each process would leave a thread behind.
 WATCH = Watch(MARKET, DetectionConfig.load(), None)
 ALERTS = AlertBook(LiveDatabase("sqlite://"), (), wait_s=0.0)
-#: Enough events to know when the stream is back; enough for the tape's time, but not for that; too few for either.
+#: Events enough to know that the stream is back; enough for the tape's time only; too few for either.
 ENOUGH, SOME, FEW = 600, 100, 20
 
 
 class Store:
-    """A database of gaps, which may be away."""
+    """A database of gaps that may be unreachable."""
 
     def __init__(self, disk: Disk) -> None:
         self.disk, self.is_away, self.rows = disk, False, {}
@@ -69,14 +68,14 @@ class Store:
 
 
 class SteppedKeeper(Keeper):
-    """Keeps when it is told to, in the caller's thread: it may be killed between any two steps."""
+    """A keeper that works in the caller's thread on request, so that it can be killed between any two steps."""
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self._thread = self
 
     def join(self) -> None:
-        """End as the thread does: keep what waits, and flush."""
+        """Do what the thread does at its end: keep what is queued, and flush."""
         self.keep_all()
         self._flush()
 
@@ -88,7 +87,7 @@ class SteppedKeeper(Keeper):
     is_started = False
 
     def keep_all(self) -> None:
-        """Keep what was given; not yet on disk."""
+        """Keep what is queued, without writing it to disk."""
         while self._work.qsize():
             self._do_next()
 
@@ -118,8 +117,8 @@ def frame(times: np.ndarray) -> Frame:
     return Frame(f"[{trades}]".encode(), int(times[-1]))
 
 
-class Life:
-    """A process of one collector's worker and keeper."""
+class Process:
+    """One process of a collector: its worker and keeper."""
 
     def __init__(self, home: Path, tape: Tape, store: Store) -> None:
         self.tape, self.steady_s = tape, 0.0
@@ -141,7 +140,7 @@ class Life:
             MARKET,
             ["XT.*"],
             clock=self.clock,
-            builder=Builder(DayTapes(MARKET, lambda session, start_ns: LiveTape(session, emit_from_ns=start_ns)), rows),
+            builder=Builder(DayTapes(MARKET), rows),
             interruptions=interruptions,
             watch=WATCH,
             alerts=ALERTS,
@@ -193,14 +192,14 @@ class Life:
         self.keeper.close()
 
     def die(self) -> None:
-        """Leave what a dead process leaves: nothing in its hands."""
+        """Release what the system releases when a process dies."""
         with suppress(OSError):
             os.close(self.spool._lock)
 
 
 @dataclass(frozen=True)
-class Lived:
-    """What is done in a life: events that pass before it, steps, and the moment of its kill; None lets it stop."""
+class Script:
+    """The script of a process: events that pass before it, its steps, and the step at which it is killed; None lets it stop."""
 
     missed: int
     steps: Sequence[tuple[str, int]]
@@ -208,32 +207,32 @@ class Lived:
     is_away: bool = False
 
 
-def live(home: Path, lives: Sequence[Lived]) -> tuple[Tape, list[dict[str, Any]]]:
-    """Lives over one home, and a last one that is well; the tape and the gaps that are known then."""
+def run_all(home: Path, scripts: Sequence[Script]) -> tuple[Tape, list[dict[str, Any]]]:
+    """Run processes in turn over one home, then a healthy one; returns the tape and the gaps known at the end."""
     tape, store = Tape(), Store(Disk())
-    for lived in [*lives, Lived(700, [("receive", ENOUGH), ("wait", 300), ("receive", ENOUGH)])]:
+    for script in [*scripts, Script(700, [("receive", ENOUGH), ("wait", 300), ("receive", ENOUGH)])]:
         if tape.events:
-            tape.pass_by(lived.missed)
-        life: Life | None = None
-        with killed_at(lived.kill) as disk, suppress(Killed):
-            store.disk, store.is_away = disk, lived.is_away
-            life = Life(home, tape, store)
-            for step in lived.steps:
-                life.do(*step)
-            if lived.kill is None:
-                life.stop()
-        if life is not None:
-            life.die()
+            tape.pass_by(script.missed)
+        process: Process | None = None
+        with killed_at(script.kill) as disk, suppress(Killed):
+            store.disk, store.is_away = disk, script.is_away
+            process = Process(home, tape, store)
+            for step in script.steps:
+                process.do(*step)
+            if script.kill is None:
+                process.stop()
+        if process is not None:
+            process.die()
         if not position_file(home / "spool" / MARKET).exists():
-            # Nobody was there yet.
+            # No process has received anything yet.
             tape = Tape()
     return tape, list(store.rows.values())
 
 
 def lost(home: Path, tape: Tape, gaps: Sequence[dict[str, Any]]) -> list[float]:
-    """Seconds of the first day at which something happened that is neither in the spool nor in a gap.
+    """Seconds of the first day with an event that is neither in the spool nor in a gap.
 
-    Of days before the first one of which there is a row nobody claims to know anything.
+    Days before the first received one do not count.
     """
     times = np.concatenate(tape.events)
     found = [
@@ -256,9 +255,9 @@ STEPS = st.one_of(
     st.tuples(st.sampled_from(["wait"]), st.sampled_from([1, 150, 300, 2000])),
     st.tuples(st.sampled_from(["quiet"]), st.sampled_from([1, 15, 90, 43_200, 86_400])),
 )
-LIVES = st.lists(
+SCRIPTS = st.lists(
     st.builds(
-        Lived,
+        Script,
         st.sampled_from([0, 1, 30, 700]),
         st.lists(STEPS, max_size=10),
         st.one_of(st.none(), st.integers(0, 60)),
@@ -270,71 +269,71 @@ LIVES = st.lists(
 
 
 @settings(max_examples=40)
-@given(LIVES)
-def test_nothing_is_lost_wherever_a_life_is_ended(tmp_path_factory, lives) -> None:
+@given(SCRIPTS)
+def test_nothing_is_lost_wherever_a_process_is_killed(tmp_path_factory, scripts) -> None:
     home = tmp_path_factory.mktemp("home")
     with patch.object(keeper_module, "_GATHER_S", 0):
-        tape, gaps = live(home, lives)
+        tape, gaps = run_all(home, scripts)
     assert lost(home, tape, gaps) == []
 
 
-def test_a_day_of_which_few_events_came_before_a_kill_is_missed_by_the_next(tmp_path) -> None:
+def test_a_day_with_few_events_before_a_kill_becomes_a_gap_in_the_next_process(tmp_path) -> None:
     """Too few to know the tape's time, and the next process sees the day after."""
     for kill in range(8, 14):
         home = tmp_path / str(kill)
-        tape, gaps = live(home, [Lived(0, [("receive", 20), ("drop", 1), ("quiet", 86_400), ("flush", 0)], kill)])
+        tape, gaps = run_all(home, [Script(0, [("receive", 20), ("drop", 1), ("quiet", 86_400), ("flush", 0)], kill)])
         assert lost(home, tape, gaps) == [], kill
 
 
-def test_a_connection_that_breaks_before_the_tape_s_time_is_known_and_stays_away_overnight(tmp_path) -> None:
+def test_a_connection_lost_before_the_tapes_time_is_known_and_until_the_next_day(tmp_path) -> None:
     for home, events, kill in (("stopped", 1, None), ("judged", ENOUGH, None), ("killed", ENOUGH, 60)):
         steps = [("receive", 1), ("disconnect", 1), ("quiet", 86_400), ("receive", events)]
-        tape, gaps = live(tmp_path / home, [Lived(0, steps, kill)])
+        tape, gaps = run_all(tmp_path / home, [Script(0, steps, kill)])
         assert lost(tmp_path / home, tape, gaps) == []
 
 
-def test_a_connection_that_breaks_before_the_tape_s_time_is_known_is_not_back_because_time_passes(tmp_path) -> None:
+def test_a_connection_lost_before_the_tapes_time_is_known_is_not_back_by_waiting(tmp_path) -> None:
     steps = [("receive", 1), ("disconnect", 150), ("wait", 300), ("receive", 1)]
-    tape, gaps = live(tmp_path, [Lived(0, steps)])
+    tape, gaps = run_all(tmp_path, [Script(0, steps)])
     assert lost(tmp_path, tape, gaps) == []
 
 
-def lived_from(home: Path, store: Store, second: int, events: int) -> list[tuple[str, float, float]]:
-    """One life that receives from a second of the first day on, and stops; all gaps known then, in seconds of that day.
+def gaps_after_run(home: Path, store: Store, second: int, events: int) -> list[tuple[str, float, float]]:
+    """Receive from a second of the first day on, then stop; returns all gaps known then, in seconds of that day.
 
-    No time passes for it: only the number of events says that the stream is there.
+    The clock stands still: only the number of events shows that the stream is back.
     """
-    life = Life(home, Tape(MIDNIGHT + second * NS_PER_SECOND), store)
+    process = Process(home, Tape(MIDNIGHT + second * NS_PER_SECOND), store)
     if events:
-        life.do("receive", events)
-    life.stop()
+        process.do("receive", events)
+    process.stop()
     spans = [(row["cause"], row["start_time"], row["end_time"]) for row in store.rows.values()]
     return [(cause, *((at - MIDNIGHT) / NS_PER_SECOND for at in span)) for cause, *span in spans]
 
 
-def test_a_second_life_remembers_where_the_first_ended(tmp_path) -> None:
+def test_a_second_process_starts_where_the_first_ended(tmp_path) -> None:
     store = Store(Disk())
-    assert lived_from(tmp_path, store, 0, ENOUGH) == []
-    ((cause, start, end),) = lived_from(tmp_path, store, 300, ENOUGH)
+    assert gaps_after_run(tmp_path, store, 0, ENOUGH) == []
+    ((cause, start, end),) = gaps_after_run(tmp_path, store, 300, ENOUGH)
     assert (cause, start) == ("restart", pytest.approx(50, abs=1))
     assert 300 < end < 365
 
 
 @pytest.mark.parametrize("events", [SOME, FEW])
-def test_a_life_too_short_to_judge_what_it_missed_leaves_that_to_the_next(tmp_path, events) -> None:
+def test_a_process_too_short_to_judge_what_it_missed_leaves_that_to_the_next(tmp_path, events) -> None:
     store = Store(Disk())
-    lived_from(tmp_path, store, 0, ENOUGH)
-    assert lived_from(tmp_path, store, 300, events) == []
-    ((cause, start, end),) = lived_from(tmp_path, store, 400, ENOUGH)
-    assert (cause, start) == ("restart", pytest.approx(50, abs=1)), "from the last life that knew"
+    gaps_after_run(tmp_path, store, 0, ENOUGH)
+    assert gaps_after_run(tmp_path, store, 300, events) == []
+    ((cause, start, end),) = gaps_after_run(tmp_path, store, 400, ENOUGH)
+    assert (cause, start) == ("restart", pytest.approx(50, abs=1)), "from the last noted position"
     assert end > 400
 
 
 @pytest.mark.parametrize("events", [SOME, FEW, 0])
-def test_a_first_life_too_short_to_judge_is_remembered_too(tmp_path, events) -> None:
-    """However soon the second is there: what came between the two is on no disk."""
+def test_a_first_process_too_short_to_judge_is_noted_too(tmp_path, events) -> None:
+    """Even if the second process starts at once, the events between the two are lost."""
     store = Store(Disk())
-    assert lived_from(tmp_path, store, 0, events) == []
-    ((cause, start, end),) = lived_from(tmp_path, store, 10, ENOUGH)
+    assert gaps_after_run(tmp_path, store, 0, events) == []
+    ((cause, start, end),) = gaps_after_run(tmp_path, store, 10, ENOUGH)
     assert (cause, start) == ("late_start", 0)
     assert end > 10

@@ -1,4 +1,4 @@
-"""Two collectors for one market: the second refuses and says whom to ask."""
+"""Two collectors for one market: the second refuses and names the first."""
 
 import os
 import signal
@@ -41,14 +41,14 @@ def test_the_second_refuses_until_the_first_is_gone(tmp_path: Path) -> None:
         pass
 
 
-def test_a_collector_may_start_while_somebody_asks_whether_one_runs(tmp_path: Path) -> None:
-    asking = CollectorLock(tmp_path, Market.CRYPTO)
-    with patch.object(asking._lock, "release"):
-        asking.check()
-    # The first look finds the lock held; until the second the question is answered.
+def test_a_collector_may_start_during_a_check(tmp_path: Path) -> None:
+    checking = CollectorLock(tmp_path, Market.CRYPTO)
+    with patch.object(checking._lock, "release"):
+        checking.check()
+    # The first attempt finds the lock held; before the second the check has released it.
     with (
         patch.object(lock_module, "_CHECK_S", 120),
-        patch("time.sleep", side_effect=lambda _: asking._lock.release(force=True)),
+        patch("time.sleep", side_effect=lambda _: checking._lock.release(force=True)),
         CollectorLock(tmp_path, Market.CRYPTO) as lock,
     ):
         assert lock.restarts == 0
@@ -64,7 +64,7 @@ def test_counts_the_starts_of_one_supervisor(tmp_path: Path) -> None:
         assert lock.restarts == 0
 
 
-def test_a_record_cut_short_is_no_record(tmp_path: Path) -> None:
+def test_a_truncated_record_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "collector-crypto.json").write_text('{"pid": ')
     with CollectorLock(tmp_path, Market.CRYPTO, watch="monday"):
         assert str(os.getpid()) in (tmp_path / "collector-crypto.json").read_text()

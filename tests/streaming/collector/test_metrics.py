@@ -1,4 +1,4 @@
-"""What a collector says of itself over HTTP."""
+"""A collector's figures over HTTP."""
 
 import json
 import urllib.error
@@ -10,15 +10,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tapewatch.market.instruments import Market
 from tapewatch.streaming.collector.lock import CollectorError
-from tapewatch.streaming.collector.metrics import CollectorStatus, Latencies, MetricsServer, Rate
+from tapewatch.streaming.collector.metrics import CollectorStatus, Latencies, Rate, serve_metrics
 
 
 def status() -> CollectorStatus:
     return CollectorStatus(market="crypto", state="streaming", pid=7, events=41, open_gaps=2, is_database_away=True)
 
 
-def fetch(server: MetricsServer, page: str) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{page}", timeout=60) as answer:
+def fetch(port: int, page: str) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{page}", timeout=60) as answer:
         return answer.read().decode()
 
 
@@ -26,13 +26,13 @@ def test_the_same_snapshot_as_json_and_for_prometheus() -> None:
     registry = CollectorRegistry()
     latencies = Latencies(Market.CRYPTO, registry)
     latencies.add(0.004)
-    with MetricsServer(0, status, registry) as server:
-        answer = json.loads(fetch(server, "/status"))
+    with serve_metrics(0, status, registry) as port:
+        answer = json.loads(fetch(port, "/status"))
         assert answer["market"] == "crypto"
         assert answer["lag_s"] is None
         samples = {
             (sample.name, sample.labels.get("le", "")): sample.value
-            for family in text_string_to_metric_families(fetch(server, "/metrics"))
+            for family in text_string_to_metric_families(fetch(port, "/metrics"))
             for sample in family.samples
             if sample.labels["market"] == "crypto"
         }
@@ -43,15 +43,16 @@ def test_the_same_snapshot_as_json_and_for_prometheus() -> None:
         assert samples["tapewatch_alert_latency_seconds_bucket", "0.0025"] == 0
         assert ("tapewatch_lag_seconds", "") not in samples
         with pytest.raises(urllib.error.HTTPError, match="404"):
-            fetch(server, "/nothing")
+            fetch(port, "/nothing")
 
 
 def test_a_taken_port_is_refused_with_the_way_out() -> None:
     with (
-        MetricsServer(0, status, CollectorRegistry()) as server,
-        pytest.raises(CollectorError, match=rf"port {server.port} .*TAPEWATCH_PORT_METRICS"),
+        serve_metrics(0, status, CollectorRegistry()) as port,
+        pytest.raises(CollectorError, match=rf"port {port} .*TAPEWATCH_PORT_METRICS"),
+        serve_metrics(port, status, CollectorRegistry()),
     ):
-        MetricsServer(server.port, status, CollectorRegistry())
+        pass
 
 
 def test_quantiles_of_latencies() -> None:
@@ -63,7 +64,7 @@ def test_quantiles_of_latencies() -> None:
     assert latencies.quantile_ms(0.99) == pytest.approx(100)
 
 
-def test_a_rate_forgets_what_is_long_ago() -> None:
+def test_a_rate_covers_the_last_seconds_only() -> None:
     rate = Rate()
     assert rate.per_second == 0
     for second in range(100):

@@ -1,4 +1,4 @@
-"""A collector that starts within the day goes on as if it had never been away."""
+"""A collector restarted within the day continues as if it had never stopped."""
 
 import datetime as dt
 import os
@@ -42,7 +42,7 @@ def last_rows(rows: list[pl.DataFrame], key: tuple[str, ...], start_ns: int) -> 
 
 
 @pytest.mark.parametrize("merged_share", [0.0, 0.6, 1.0])
-def test_a_day_taken_up_goes_on_as_if_never_left(tmp_path: Path, merged_share: float) -> None:
+def test_a_resumed_day_continues_as_if_never_interrupted(tmp_path: Path, merged_share: float) -> None:
     trades, quotes = streamed(*random_tape(5, SYMBOLS, trades=400, quotes=600, minutes=90, session=SESSION))
     times = np.sort(np.concatenate([trades["time"].to_physical().to_numpy(), quotes["time"].to_physical().to_numpy()]))
     left_at, merged_at = int(times[times.size // 2]), int(times[int(times.size // 2 * merged_share)])
@@ -61,23 +61,23 @@ def test_a_day_taken_up_goes_on_as_if_never_left(tmp_path: Path, merged_share: f
     whole, resumed = LiveTape(SESSION), playback.resumed_tape(SESSION, left_at, tmp_path / "spool", lake)
     whole.push(early_trades, early_quotes)
     first = whole.advance(left_at)
-    said = {}
+    closed = {}
     for tape in (whole, resumed):
         tape.push(late_trades, late_quotes)
-        said[tape] = tape.close()
+        closed[tape] = tape.close()
     emit_from = (left_at - 20 * NS_PER_MINUTE) // NS_PER_MINUTE * NS_PER_MINUTE
     for name, table in (
         ("minute_bars", LIVE_BARS),
         ("second_bars", LIVE_BARS),
         ("microstructure", LIVE_MICROSTRUCTURE),
     ):
-        expected = last_rows([getattr(first, name), getattr(said[whole], name)], table.key, emit_from)
-        again = last_rows([getattr(said[resumed], name)], table.key, 0)
+        expected = last_rows([getattr(first, name), getattr(closed[whole], name)], table.key, emit_from)
+        again = last_rows([getattr(closed[resumed], name)], table.key, 0)
         assert expected.height
         assert again.equals(expected), name
 
 
-def test_a_day_beyond_the_bound_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_day_beyond_the_bound_starts_afresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trades, quotes = streamed(*random_tape(5, SYMBOLS, trades=40, quotes=60, minutes=30, session=SESSION))
     with SpoolWriter(tmp_path, Market.STOCKS, "collector") as spool:
         spool.add(StreamBatch(trades=trades, quotes=quotes))

@@ -1,4 +1,4 @@
-"""A real collector process over a real emulator's stream: what it keeps, and what it does when it is stopped or killed."""
+"""A real collector process on a real emulator's stream: what it keeps, also when it is stopped or killed."""
 
 import datetime as dt
 import signal
@@ -25,7 +25,7 @@ FINAL = 78
 
 @pytest.fixture
 def emulator() -> Iterator[RunningEmulator]:
-    """Days of crypto at a rate that leaves time to interfere: most of a minute each, of which the tests need seconds."""
+    """Days of crypto, slow enough to interfere: each takes most of a minute, and the tests need seconds."""
     with running_emulator(speed="2000eps", replay=f"{DAY}:{DAY + dt.timedelta(days=2)}") as running:
         yield running
 
@@ -40,7 +40,7 @@ def events_in_spool(collector: CollectorProcess) -> int:
 
 
 def minutes_of(trades: pl.DataFrame, symbol: str = "X:BTC-USD") -> list[dt.datetime]:
-    """The minutes in which a symbol was traded, in order."""
+    """The minutes with trades of a symbol, in order."""
     return trades.filter(pl.col("symbol") == symbol)["time"].dt.truncate("1m").unique().sort().to_list()
 
 
@@ -58,11 +58,11 @@ def test_what_was_received_is_spooled_built_and_counted(tmp_path: Path, emulator
         assert status["dropped_frames"] == status["malformed_frames"] == 0
         minutes = eventually(lambda: (found := minutes_of(collector.spooled("stream_trades"))[:-1])[7:] and found)
         with database_of(collector) as database:
-            # Not after its end: a collector that stops waits a few seconds for rows that are still behind.
+            # Before it stops: at its end a collector waits only a few seconds for rows that are behind.
             eventually(lambda: are_built(database, minutes))
         collector.signal(signal.SIGTERM)
         assert collector.wait() == 0
-        # The connection is closed under the sender: what was on its way then was never received.
+        # Events in flight when the connection closed were never received.
         assert events_in_spool(collector) <= sent(emulator.base_url, MARKET)["sent"]
 
         trades = collector.spooled("stream_trades")
@@ -80,10 +80,10 @@ def test_what_was_received_is_spooled_built_and_counted(tmp_path: Path, emulator
         assert bars.filter(pl.col("time") == minutes[5])["volume"].item() == pytest.approx(volume)
 
 
-def test_killed_it_goes_on_and_remembers_what_it_missed(tmp_path: Path, emulator: RunningEmulator) -> None:
+def test_killed_it_continues_and_records_what_it_missed(tmp_path: Path, emulator: RunningEmulator) -> None:
     with collecting(MARKET, tmp_path, emulator.base_url, SYMBOLS) as collector:
         eventually(lambda: collector.status().get("spooled_rows", 0) > 5_000)
-        # Killed before it noted how far it is, its first minutes would be a gap too. Until then it notes since when it is there.
+        # Until it has noted its position, a kill would make its first minutes a gap too.
         eventually(lambda: position_file(collector.home / "spool" / MARKET).read_text().isdecimal())
         collector.signal(signal.SIGKILL)
         collector.wait()
@@ -114,7 +114,7 @@ def test_the_second_collector_of_a_market_refuses(tmp_path: Path, emulator: Runn
         eventually(lambda: first.status().get("state") == "streaming")
 
 
-def test_a_key_that_nobody_knows_ends_it_for_good(tmp_path: Path) -> None:
+def test_an_unknown_key_ends_it_for_good(tmp_path: Path) -> None:
     with running_emulator(key="the-right-one", replay=str(DAY)) as emulator:
         collector = CollectorProcess(MARKET, tmp_path, emulator.base_url, SYMBOLS, key="the-wrong-one")
         collector.start()
@@ -127,7 +127,7 @@ def test_a_key_that_nobody_knows_ends_it_for_good(tmp_path: Path) -> None:
         assert "the-wrong-one" not in said
 
 
-def test_a_database_that_is_away_holds_up_nothing(tmp_path: Path, emulator: RunningEmulator) -> None:
+def test_an_unreachable_database_delays_nothing(tmp_path: Path, emulator: RunningEmulator) -> None:
     with postgres_server(tmp_path / "postgres") as server:
         url = server.database()
         home = tmp_path / "home"
@@ -138,7 +138,7 @@ def test_a_database_that_is_away_holds_up_nothing(tmp_path: Path, emulator: Runn
             later = collector.waits_for(away["events"] + 8_000)
             assert later["is_database_away"]
             assert later["dropped_frames"] == 0
-            # Those that are just tried do not wait.
+            # Rows of the current attempt do not count as waiting.
             eventually(lambda: collector.status().get("database_waiting_rows"))
             minutes = minutes_of(collector.spooled("stream_trades"))[:-1]
             server.start()

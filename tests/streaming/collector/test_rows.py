@@ -1,4 +1,4 @@
-"""Live rows on their way to the database: all of them arrive in order, few transactions, and a bound while it is away."""
+"""Live rows on their way to the database: all arrive in order, in few transactions, and bounded while it is unreachable."""
 
 import datetime as dt
 import threading
@@ -44,7 +44,7 @@ def test_everything_arrives_and_the_later_row_stays(tmp_path: Path) -> None:
     assert writer.rows_dropped == writer.rows_refused == 0
 
 
-def test_a_writer_that_has_no_more_time_ends_with_what_it_is_at(tmp_path: Path) -> None:
+def test_a_writer_out_of_time_ends_after_the_current_transaction(tmp_path: Path) -> None:
     is_tried, may_end, written = threading.Event(), threading.Event(), []
 
     def write(_: object, __: object, frame: pl.DataFrame) -> int:
@@ -66,7 +66,7 @@ def test_a_writer_that_has_no_more_time_ends_with_what_it_is_at(tmp_path: Path) 
     assert written == [200]
 
 
-def test_a_database_that_is_just_being_opened_holds_up_no_end() -> None:
+def test_a_database_that_is_being_opened_does_not_delay_the_end() -> None:
     is_opening, may_open = threading.Event(), threading.Event()
 
     def opened(*_: object, **__: object) -> Database:
@@ -83,14 +83,14 @@ def test_a_database_that_is_just_being_opened_holds_up_no_end() -> None:
         closing = threading.Thread(target=database.close)
         closing.start()
         closing.join(30)
-        is_held_up = closing.is_alive()
+        is_delayed = closing.is_alive()
         may_open.set()
         closing.join(120)
         assert writer.close(120) == 10
-    assert not is_held_up
+    assert not is_delayed
 
 
-def test_while_the_database_is_away_the_oldest_rows_go(tmp_path: Path) -> None:
+def test_while_the_database_is_unreachable_the_oldest_rows_are_dropped(tmp_path: Path) -> None:
     is_tried, may_fail = threading.Event(), threading.Event()
 
     def fail(*_: object) -> int:
@@ -104,7 +104,7 @@ def test_while_the_database_is_away_the_oldest_rows_go(tmp_path: Path) -> None:
             writer.put(LIVE_QUARANTINE, DAY, rows(first, 100))
         writer.start()
         assert is_tried.wait(120)
-        # Those that are tried just now are the oldest.
+        # The rows of the current attempt are the oldest.
         for first in range(500, 5_000, 100):
             writer.put(LIVE_QUARANTINE, DAY, rows(first, 100))
         may_fail.set()
@@ -112,7 +112,7 @@ def test_while_the_database_is_away_the_oldest_rows_go(tmp_path: Path) -> None:
     assert writer.rows_dropped == 4_000
 
 
-def test_a_database_that_nobody_reaches_is_away(tmp_path: Path) -> None:
+def test_an_unreachable_database_is_reported(tmp_path: Path) -> None:
     database = LiveDatabase(f"postgresql://nobody@/nothing?host={tmp_path}")
     writer = RowWriter(database)
     writer.put(LIVE_QUARANTINE, DAY, rows(0, 100))
@@ -121,7 +121,7 @@ def test_a_database_that_nobody_reaches_is_away(tmp_path: Path) -> None:
     assert database.is_away
 
 
-def test_rows_that_the_database_refuses_are_counted_and_hold_up_nothing(tmp_path: Path) -> None:
+def test_rows_that_the_database_refuses_are_counted_and_delay_nothing(tmp_path: Path) -> None:
     writer = RowWriter(LiveDatabase(f"sqlite:///{tmp_path / 'live.db'}"))
     writer.put(LIVE_QUARANTINE, DAY, rows(0, 10).drop("raw"))
     writer.put(LIVE_QUARANTINE, NEXT, rows(0, 10))
@@ -130,7 +130,7 @@ def test_rows_that_the_database_refuses_are_counted_and_hold_up_nothing(tmp_path
     assert (writer.rows_refused, writer.rows_written) == (10, 10)
 
 
-def test_rows_that_nobody_foresaw_hold_up_nothing_either(tmp_path: Path) -> None:
+def test_an_unexpected_error_delays_nothing_either(tmp_path: Path) -> None:
     writer = RowWriter(LiveDatabase(f"sqlite:///{tmp_path / 'live.db'}"))
     writer.put(LIVE_QUARANTINE, DAY, rows(0, 10))
     writer.put(LIVE_BARS, DAY, rows_of(LIVE_BARS, 10))
@@ -141,7 +141,7 @@ def test_rows_that_nobody_foresaw_hold_up_nothing_either(tmp_path: Path) -> None
 
 
 def written(url: str, *frames: tuple[str, pl.DataFrame]) -> pl.DataFrame:
-    """What the database holds after a collector's life in which these rows were put or removed."""
+    """The database's rows after a collector has put or removed these."""
     writer = RowWriter(LiveDatabase(url))
     for how, frame in frames:
         getattr(writer, how)(LIVE_BARS, DAY, frame)
@@ -152,7 +152,7 @@ def written(url: str, *frames: tuple[str, pl.DataFrame]) -> pl.DataFrame:
         return database.read(LIVE_BARS)
 
 
-def test_a_collector_that_begins_again_goes_on_with_the_revisions(tmp_path: Path) -> None:
+def test_revisions_continue_after_a_restart(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'live.db'}"
     bar = rows_of(LIVE_BARS, 1).with_columns(volume=pl.lit(5.0), revision=pl.lit(0, pl.Int32))
     late = bar.with_columns(volume=pl.lit(6.0), revision=pl.lit(1, pl.Int32))

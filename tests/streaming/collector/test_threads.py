@@ -1,4 +1,4 @@
-"""A collector's threads where they meet: whoever stops, fails or asks at the worst moment, nothing is passed over."""
+"""A collector's threads together: stops, failures and reads of the figures at the worst moment lose nothing."""
 
 import datetime as dt
 import threading
@@ -42,24 +42,24 @@ def collector_in(home: Path) -> Collector:
 
 
 class Worker:
-    """What the worker does, in order. Each time that it has found nothing to do, the next thing happens."""
+    """Records the worker's calls in order; each time that it is idle, the next of `when_idle` is called."""
 
-    def __init__(self, *happens: Callable[[], None]) -> None:
-        self.happens = list(happens)
+    def __init__(self, *when_idle: Callable[[], None]) -> None:
+        self.when_idle = list(when_idle)
         self.done: list[Any] = []
 
     def handle(self, items: Sequence[Frame | Marker]) -> None:
         self.done += items
 
     def pass_time(self) -> None:
-        if self.happens:
-            self.happens.pop(0)()
+        if self.when_idle:
+            self.when_idle.pop(0)()
 
     def finish(self, *, is_session_over: bool) -> None:
         self.done.append("session over" if is_session_over else "end")
 
 
-def test_what_comes_right_before_the_end_is_taken(tmp_path: Path) -> None:
+def test_items_queued_right_before_the_end_are_handled(tmp_path: Path) -> None:
     collector = collector_in(tmp_path)
 
     def stop() -> None:
@@ -71,7 +71,7 @@ def test_what_comes_right_before_the_end_is_taken(tmp_path: Path) -> None:
     assert worker.done == [LAST, "end"]
 
 
-def test_what_comes_right_before_a_session_s_end_belongs_to_it(tmp_path: Path) -> None:
+def test_items_queued_right_before_a_sessions_end_belong_to_it(tmp_path: Path) -> None:
     collector = collector_in(tmp_path)
 
     def end_session() -> None:
@@ -83,11 +83,11 @@ def test_what_comes_right_before_a_session_s_end_belongs_to_it(tmp_path: Path) -
     assert worker.done == [LAST, "session over", "end"]
 
 
-def test_a_day_may_open_while_somebody_asks_for_the_figures() -> None:
+def test_a_day_may_open_while_the_figures_are_read() -> None:
     tapes = DayTapes(Market.CRYPTO)
 
     class Opening:
-        """A tape whose figure is read just when the next day opens."""
+        """A tape whose figure is read while the next day opens."""
 
         @property
         def too_late(self) -> int:
@@ -99,7 +99,7 @@ def test_a_day_may_open_while_somebody_asks_for_the_figures() -> None:
 
 
 @pytest.mark.parametrize("thread", [Keeper, Builder])
-def test_a_thread_that_fails_at_the_very_end_is_heard_of(tmp_path: Path, thread: type) -> None:
+def test_a_thread_that_fails_at_the_very_end_is_reported(tmp_path: Path, thread: type) -> None:
     collector = collector_in(tmp_path)
     name = "_flush" if thread is Keeper else "_emit"
 
@@ -118,7 +118,7 @@ def test_a_thread_that_fails_at_the_very_end_is_heard_of(tmp_path: Path, thread:
         collector.run()
 
 
-def test_what_waits_for_the_database_is_written_though_the_keeper_cannot_be_closed(tmp_path: Path) -> None:
+def test_rows_for_the_database_are_written_even_if_the_keeper_fails_to_close(tmp_path: Path) -> None:
     collector = collector_in(tmp_path)
     with (
         patch.object(Keeper, "close", side_effect=OSError("no space left")),
@@ -130,7 +130,7 @@ def test_what_waits_for_the_database_is_written_though_the_keeper_cannot_be_clos
     rows_closed.assert_called_once()
 
 
-def test_a_name_that_is_looked_up_for_ever_holds_up_no_end(tmp_path: Path) -> None:
+def test_an_endless_name_lookup_does_not_delay_the_end(tmp_path: Path) -> None:
     collector = collector_in(tmp_path)
     may_end, ended = threading.Event(), []
 

@@ -1,4 +1,4 @@
-"""From spool to lake: nothing lost, nothing twice, whatever the batches, their order, their number, or a kill."""
+"""From spool to lake: no row is lost or doubled, for any batches in any order and any kill."""
 
 import datetime as dt
 import os
@@ -62,7 +62,7 @@ def test_a_listing_that_shows_a_later_batch_without_the_one_before_changes_no_or
     def listing(*given: object) -> list[SpoolFile]:
         files = waiting_for(*given)
         listed.append(len(files))
-        # The first came behind where the listing was, the second before it.
+        # The listing had passed the first file's place when it appeared, but not the second's.
         return files[1:] if len(listed) == 1 else files
 
     with patch.object(ingest_module, "waiting_for", listing):
@@ -92,7 +92,6 @@ def test_a_streamed_day_becomes_the_day_however_it_was_cut_repeated_and_shuffled
     for table, frame in ((TRADES, trades), (QUOTES, quotes)):
         expected = frame.with_columns(pl.col("time").dt.truncate("1ms"))
         key = ["symbol", "sequence_number"]
-        # Rows cut off by the overlap are the ones that no batch held.
         assert lake_rows(tmp_path, table).sort(key).equals(expected.sort(key))
     assert not waiting_for(tmp_path / "spool", STOCKS)
 
@@ -128,7 +127,7 @@ def test_a_correction_replaces_and_what_it_replaced_is_in_quarantine(tmp_path) -
     assert set(kept["reason"]) == {"trades: superseded by a later revision"}
 
 
-def test_rows_that_fit_no_lake_are_kept_in_quarantine(tmp_path) -> None:
+def test_rows_that_break_a_rule_are_kept_in_quarantine(tmp_path) -> None:
     rows = pl.concat([trades_at([OPEN], first_number=None), trades_at([OPEN + 1], price=0.0), trades_at([OPEN + 2])])
     spool(tmp_path / "spool", Market.STOCKS, (STREAM_TRADES, rows))
     merged = run(tmp_path)
@@ -159,7 +158,7 @@ def test_what_rest_delivered_outranks_the_stream_whichever_came_first(tmp_path) 
         assert lake_rows(tmp_path).equals(pl.concat([exact, TRADES.conform(late)]))
 
 
-def test_crypto_trades_are_one_by_exchange_and_id_and_numbered_by_position(tmp_path) -> None:
+def test_crypto_trades_are_identified_by_exchange_and_id_and_numbered_by_position(tmp_path) -> None:
     start = CRYPTO.session.day_start
     rows = trades_at([start + 5, start + 3, start + 9], symbol="X:BTC-USD").with_columns(
         sequence_number=pl.lit(None, pl.Int64)
@@ -177,7 +176,7 @@ def fx_quotes(seconds: list[float]) -> pl.DataFrame:
     return as_streamed(quotes, STREAM_QUOTES).with_columns(sequence_number=pl.lit(None, pl.Int64))
 
 
-def test_rows_without_identity_are_kept_as_often_as_they_came_and_not_again(tmp_path) -> None:
+def test_rows_without_identity_are_kept_as_often_as_they_arrived_but_not_again(tmp_path) -> None:
     for _ in range(2):
         spool(tmp_path / "spool", Market.FOREX, (STREAM_QUOTES, fx_quotes([1, 1, 2])))
         run(tmp_path, FOREX)
@@ -212,7 +211,7 @@ def test_a_rebroadcast_bar_replaces_the_earlier(tmp_path) -> None:
     assert lake_rows(tmp_path, STREAM_BARS)["volume"].to_list() == [7.0]
 
 
-def test_a_damaged_file_costs_itself_alone(tmp_path) -> None:
+def test_a_damaged_file_costs_only_its_own_rows(tmp_path) -> None:
     spool(tmp_path / "spool", Market.STOCKS, (STREAM_TRADES, trades_at([OPEN])), (STREAM_TRADES, trades_at([OPEN + 1])))
     first, _ = waiting_for(tmp_path / "spool", STOCKS)
     Path(first.path).write_bytes(b"ARROW1 and then nothing")
@@ -259,7 +258,7 @@ def test_twice_equals_once_and_any_grouping_gives_the_same_rows(tmp_path_factory
     assert results[0].equals(results[1])
 
 
-#: Kills itself after so much of the processor's time, however long that takes.
+#: Kills itself after the given seconds of processor time.
 _INGEST = """
 import signal, sys, datetime as dt, pathlib
 from tapewatch.market.instruments import Partition

@@ -1,4 +1,4 @@
-"""An ingest run that is killed at each of its durable steps in turn, and run again: the lake is what it would have been."""
+"""An ingest run killed at each of its durable steps in turn, and run again, gives the same lake as an undisturbed one."""
 
 import shutil
 from collections.abc import Callable
@@ -21,12 +21,12 @@ from tests.support.crash_points import Killed, killed_at
 from tests.support.streams import trades_at
 
 MOST = ingest_module.PASS_BYTES
-#: What a ledger says of a batch that was merged, killed, and merged again.
+#: Columns of the ledger that differ when a batch is merged again after a kill.
 _COUNTS = ["added", "revised", "repeated"]
 
 
 def spooled(root: Path, partition: Partition) -> None:
-    """Streamed rows, twice and corrected; rows that fit nowhere; and a heal over some of them."""
+    """Streamed rows, repeated and corrected; rows that break a rule; and a heal over some of them."""
     times = range(OPEN, OPEN + 10 * 10**9, 10**9)
     rows = trades_at(times)
     bad = trades_at([OPEN + 1], price=0.0, first_number=50)
@@ -42,7 +42,7 @@ def spooled(root: Path, partition: Partition) -> None:
 
 
 def outcome(home: Path, partition: Partition) -> dict[str, pl.DataFrame]:
-    """What the lake holds, but for how often batches were merged."""
+    """The lake's tables, without the counts that depend on how often batches were merged."""
     lake = Lake(home / "lake")
     tables = (TRADES, QUOTES, STREAM_BATCHES, quarantine_of(STREAM_TRADES))
     found = {table.name: lake.read(table, partition) for table in tables if lake.exists(table, partition)}
@@ -64,17 +64,17 @@ def test_killed_at_any_step_and_run_again_an_ingest_does_the_same(tmp_path, part
         patch.object(ingest_module, "ThreadPoolExecutor", InTurn),
     ):
 
-        def tried(name: str, moment: int | None) -> int:
+        def run_to_kill(name: str, moment: int | None) -> int:
             home = tmp_path / name
             shutil.copytree(tmp_path / "as it was", home / "spool")
             with killed_at(moment) as disk, suppress(Killed):
                 run(home, partition)
             return disk.moments
 
-        moments = tried("undisturbed", None)
+        moments = run_to_kill("undisturbed", None)
         expected = outcome(tmp_path / "undisturbed", partition)
         for moment in range(0, moments, every):
-            tried(str(moment), moment)
+            run_to_kill(str(moment), moment)
             run(tmp_path / str(moment), partition)
             found = outcome(tmp_path / str(moment), partition)
             assert found.keys() == expected.keys(), moment
@@ -84,7 +84,7 @@ def test_killed_at_any_step_and_run_again_an_ingest_does_the_same(tmp_path, part
 
 
 class InTurn:
-    """A pool of one: steps have an order."""
+    """A pool that runs its calls in order, so that the steps to kill at are the same each time."""
 
     def __init__(self, *_: object) -> None: ...
 

@@ -1,4 +1,4 @@
-"""The tape's clock under skew, silence, leaps, wall clocks that jump, and the night in which an hour is missing."""
+"""The tape's clock under skew, silence, leaps, jumps of the wall clock, and the change to summer time."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ def live(clocks: Clocks, delay_ns: int = 0) -> TapeClock:
 
 
 def replayed(clocks: Clocks) -> tuple[TapeClock, int]:
-    """A clock that has followed a tape of eight years before, a second an event; and where that tape is."""
+    """A clock that has followed a tape eight years old with one event a second, and the tape's time."""
     clock, tape = clock_over(clocks), START - EIGHT_YEARS
     for _ in range(100):
         tape += NS_PER_SECOND
@@ -54,7 +54,7 @@ def replayed(clocks: Clocks) -> tuple[TapeClock, int]:
     return clock, tape
 
 
-def test_knows_nothing_before_the_first_event() -> None:
+def test_has_no_time_before_the_first_event() -> None:
     clock = clock_over(Clocks())
     assert clock.now() is None
     assert clock.watermark() is None
@@ -62,7 +62,7 @@ def test_knows_nothing_before_the_first_event() -> None:
 
 
 @pytest.mark.parametrize("delay_ns", [0, 15 * NS_PER_MINUTE])
-def test_a_live_tape_goes_on_in_silence(delay_ns: int) -> None:
+def test_a_live_tape_advances_without_events(delay_ns: int) -> None:
     clocks = Clocks()
     clock = live(clocks, delay_ns)
     assert clock.is_live
@@ -70,7 +70,7 @@ def test_a_live_tape_goes_on_in_silence(delay_ns: int) -> None:
     assert clock.watermark() == clocks.wall - delay_ns - LATENESS_NS
 
 
-def test_a_replayed_tape_waits_in_silence() -> None:
+def test_a_replayed_tape_stands_still_without_events() -> None:
     clocks = Clocks()
     clock, tape = replayed(clocks)
     before = clock.now()
@@ -101,7 +101,7 @@ def test_a_burst_of_skewed_events_does_not_drag_the_watermark() -> None:
     assert clock.now() <= tape + 10 * NS_PER_SECOND
 
 
-def test_one_skewed_event_as_the_first_is_not_believed() -> None:
+def test_a_single_skewed_event_at_the_start_is_not_accepted() -> None:
     clocks = Clocks()
     clock = clock_over(clocks)
     clock.observe(times(clocks.wall + HOUR))
@@ -119,7 +119,7 @@ def test_a_batch_may_span_many_minutes() -> None:
     assert clock.now() == batch[-16]
 
 
-def test_a_leap_is_believed_once_it_lasts() -> None:
+def test_a_leap_is_accepted_once_it_lasts() -> None:
     clocks = Clocks()
     clock, tape = replayed(clocks)
     tape += HOUR
@@ -130,7 +130,7 @@ def test_a_leap_is_believed_once_it_lasts() -> None:
 
     tape += HOUR
     clock.observe(np.full(600, tape))
-    assert clock.now() < tape, "all of them may be one frame"
+    assert clock.now() < tape, "they may all be of one frame"
     clock.observe(np.full(600, tape))
     assert clock.now() == tape
 
@@ -161,7 +161,7 @@ def test_a_machine_that_slept_catches_up_with_the_tape() -> None:
     assert clock.now() == clocks.wall
 
 
-def test_the_hour_that_is_missing_in_new_york_is_missing_nowhere_here() -> None:
+def test_the_change_to_summer_time_in_new_york_has_no_effect() -> None:
     night = dt.datetime(2024, 3, 10, 1, 58, tzinfo=NEW_YORK)
     clocks = Clocks(wall=int(night.timestamp()) * NS_PER_SECOND)
     clock = live(clocks)

@@ -1,4 +1,4 @@
-"""The recorded days, played through the live tape: what it says in the end is what the batch says."""
+"""The recorded days, played through the live tape: the rows in the end equal those of the batch."""
 
 import datetime as dt
 from pathlib import Path
@@ -30,13 +30,13 @@ def test_a_day_of_stocks_in_large_pieces(market_data) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("day", TICK_DAYS)
-def test_a_day_of_stocks_in_pieces_as_they_come(market_data, day) -> None:
+def test_a_day_of_stocks_in_small_pieces(market_data, day) -> None:
     tape = play(market_data, day, 2_000, lateness_ns=2 * NS_PER_SECOND)
     assert tape.held_ticks < 10_000
 
 
 def test_a_day_of_stocks_in_milliseconds_and_out_of_order(market_data) -> None:
-    """As a stream tells it: coarse times, and every third piece later than the next."""
+    """As a stream delivers it: coarse times, and every third piece after the next."""
     day = TICK_DAYS[1]
     session, cut = stock_session(day), pl.col("time").dt.hour() < 14
     trades, quotes = (

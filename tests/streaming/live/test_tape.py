@@ -1,4 +1,4 @@
-"""What holds of every tape that comes in live: in the end it says what a batch says."""
+"""A live tape in the end gives the rows of the batch functions."""
 
 import datetime as dt
 
@@ -27,14 +27,14 @@ def small_tape(seed: int, session: Session = SESSION) -> tuple[pl.DataFrame, pl.
 
 
 def shuffled(frame: pl.DataFrame, seed: int, seconds: float) -> pl.DataFrame:
-    """Rows in an order of arrival that delays each by up to so many seconds."""
+    """Rows in order of arrival, each delayed at random by up to `seconds`."""
     delay = np.random.default_rng(seed).integers(0, round(seconds * NS_PER_SECOND) + 1, frame.height)
     arrival = frame["time"].to_physical() + pl.Series(delay)
     return frame[np.argsort(arrival.to_numpy(), kind="stable")]
 
 
 def dealt(trades: pl.DataFrame, quotes: pl.DataFrame, pieces: int) -> list[tuple[pl.DataFrame, pl.DataFrame]]:
-    """Each kind cut into as many pieces, which come side by side."""
+    """Both tables cut into as many pieces, paired in order."""
     cuts = [np.linspace(0, frame.height, pieces + 1).astype(int) for frame in (trades, quotes)]
     return [(trades[cuts[0][i] : cuts[0][i + 1]], quotes[cuts[1][i] : cuts[1][i + 1]]) for i in range(pieces)]
 
@@ -44,9 +44,9 @@ def dealt(trades: pl.DataFrame, quotes: pl.DataFrame, pieces: int) -> list[tuple
 def test_any_pieces_give_what_the_whole_gives(seed, size, lateness, part_ticks) -> None:
     trades, quotes = small_tape(seed)
     tape = LiveTape(SESSION, part_ticks=part_ticks)
-    said = fed(tape, chunks(*streamed(trades, quotes), size), lateness * NS_PER_SECOND)
-    assert_as_batch(said, trades, quotes, SESSION)
-    for rows in said:
+    emitted = fed(tape, chunks(*streamed(trades, quotes), size), lateness * NS_PER_SECOND)
+    assert_as_batch(emitted, trades, quotes, SESSION)
+    for rows in emitted:
         LIVE_BARS.check(rows.second_bars)
         LIVE_BARS.check(rows.minute_bars)
         LIVE_MICROSTRUCTURE.check(rows.microstructure)
@@ -64,7 +64,7 @@ def test_order_of_arrival_within_the_horizon_does_not_matter(seed, seconds, piec
 
 @FEW
 @given(SEEDS, st.integers(1, 500))
-def test_what_comes_twice_counts_once(seed, size) -> None:
+def test_a_tick_delivered_twice_counts_once(seed, size) -> None:
     trades, quotes = small_tape(seed)
     generator = np.random.default_rng(seed)
     pieces = list(chunks(*streamed(trades, quotes), size))
@@ -77,8 +77,8 @@ def test_what_comes_twice_counts_once(seed, size) -> None:
 
 @FEW
 @given(SEEDS, st.integers(10, 500), st.booleans(), PARTS)
-def test_a_corrected_tape_is_that_of_the_corrections(seed, size, moves, part_ticks) -> None:
-    """Prices change, trades are withdrawn and come back; some are said to have happened at another time."""
+def test_a_corrected_tape_equals_the_tape_of_the_corrections(seed, size, moves, part_ticks) -> None:
+    """Prices change, trades are withdrawn and restored, and some move to another time."""
     trades, quotes = small_tape(seed)
     generator = np.random.default_rng(seed)
     wrong = generator.random(trades.height) < 0.2
@@ -100,7 +100,7 @@ def test_a_corrected_tape_is_that_of_the_corrections(seed, size, moves, part_tic
 
 @FEW
 @given(SEEDS, st.integers(-10 * 60, 50 * 60))
-def test_what_is_given_out_does_not_know_the_future(seed, seconds) -> None:
+def test_emitted_rows_do_not_depend_on_the_future(seed, seconds) -> None:
     trades, quotes = small_tape(seed)
     cut = SESSION.regular_start + seconds * NS_PER_SECOND
     is_past = pl.col("time").to_physical() < cut
@@ -122,7 +122,7 @@ def test_what_is_given_out_does_not_know_the_future(seed, seconds) -> None:
         (Market.FUTURES, dt.date(2024, 3, 5)),
     ],
 )
-def test_half_days_nights_of_the_clock_and_other_markets(market, date) -> None:
+def test_half_days_changes_of_the_clock_and_other_markets(market, date) -> None:
     session = session_of(market, date)
     trades, quotes = random_tape(5, SYMBOLS, session=session, trades=200, quotes=300)
     trades, quotes = streamed(trades, quotes)
@@ -133,12 +133,12 @@ def test_half_days_nights_of_the_clock_and_other_markets(market, date) -> None:
     stripped = [trades, quotes]
     if market is Market.CRYPTO:
         stripped = [frame.with_columns(sequence_number=pl.lit(None, pl.Int64)) for frame in stripped]
-    said = fed(LiveTape(session), chunks(*stripped, 40))
+    emitted = fed(LiveTape(session), chunks(*stripped, 40))
     order = [pl.col("symbol").cast(pl.String), "time", "sequence_number"]
-    assert_as_batch(said, trades.sort(order), quotes.sort(order), session)
+    assert_as_batch(emitted, trades.sort(order), quotes.sort(order), session)
 
 
-def test_forex_has_quotes_alone_and_every_one_counts() -> None:
+def test_forex_has_only_quotes_and_every_one_counts() -> None:
     session = session_of(Market.FOREX, dt.date(2024, 3, 6))
     _, quotes = random_tape(1, ("C:EUR-USD",), session=session)
     quotes = quotes.with_columns(pl.lit(None, pl.Float64).alias("bid_size"), pl.lit(None, pl.Float64).alias("ask_size"))
@@ -149,23 +149,23 @@ def test_forex_has_quotes_alone_and_every_one_counts() -> None:
     assert tape.duplicates == 0
 
 
-def test_crypto_trades_of_one_instant_go_by_exchange_and_id() -> None:
+def test_crypto_trades_of_one_instant_are_ordered_by_exchange_and_id() -> None:
     session = session_of(Market.CRYPTO, dt.date(2024, 3, 5))
     ids = ["9", "10", "100", "11", "2"]
     trades, quotes = tape_of([(1, 10 + at, 1) for at in range(5)], session=session, symbol="X:BTC-USD")
     trades = trades.with_columns(
         id=pl.Series(ids), exchange=pl.Series([2, 2, 2, 2, 1], dtype=pl.Int16), sequence_number=pl.lit(None, pl.Int64)
     )
-    said = fed(LiveTape(session), [streamed(trades, quotes)])
-    (bar,) = final(said)[1].to_dicts()
+    emitted = fed(LiveTape(session), [streamed(trades, quotes)])
+    (bar,) = final(emitted)[1].to_dicts()
     assert (bar["open"], bar["close"]) == (14, 10)
 
 
-def test_ticks_of_one_millisecond_go_trade_before_quote() -> None:
+def test_at_one_time_trades_come_before_quotes() -> None:
     trades, quotes = small_tape(3)
     trades, quotes = (frame.with_columns(pl.col("time").dt.truncate("1s")) for frame in (trades, quotes))
-    said = fed(LiveTape(SESSION), [(t, q) for t, q in chunks(*streamed(trades, quotes), 60)])
-    assert_as_batch(said, trades, quotes, SESSION)
+    emitted = fed(LiveTape(SESSION), [(t, q) for t, q in chunks(*streamed(trades, quotes), 60)])
+    assert_as_batch(emitted, trades, quotes, SESSION)
 
 
 def test_a_late_trade_raises_the_revision_of_what_it_changes_and_of_nothing_else() -> None:
@@ -188,7 +188,7 @@ def test_a_late_trade_raises_the_revision_of_what_it_changes_and_of_nothing_else
     assert tape.advance(SESSION.regular_start + 242 * NS_PER_SECOND).minute_bars.is_empty()
 
 
-def test_a_bar_whose_trades_are_all_withdrawn_is_named_and_comes_back_as_a_later_revision() -> None:
+def test_a_bar_whose_trades_are_all_withdrawn_is_removed_and_comes_back_as_a_later_revision() -> None:
     arrived, none = streamed(*tape_of([(1, 10, 5), (70, 11, 5)]))
     tape = LiveTape(SESSION)
     tape.push(arrived, none)
@@ -203,7 +203,7 @@ def test_a_bar_whose_trades_are_all_withdrawn_is_named_and_comes_back_as_a_later
     assert back.minute_bars.select("revision", "volume").rows() == [(2, 5.0)]
 
 
-def test_a_trade_that_moves_and_comes_back_in_one_piece_is_where_it_was_last() -> None:
+def test_a_trade_moved_twice_in_one_piece_counts_at_its_last_time() -> None:
     arrived, none = streamed(*tape_of([(1, 10, 5), (70, 10, 5), (2, 10, 5)]))
     arrived = arrived.sort("sequence_number").with_columns(sequence_number=pl.lit(7, pl.Int64))
     for count, second in ((2, 70), (3, 2)):
@@ -213,35 +213,35 @@ def test_a_trade_that_moves_and_comes_back_in_one_piece_is_where_it_was_last() -
         assert tape.corrections == count - 1
 
 
-def test_what_is_too_late_or_of_another_day_is_counted_and_left_out() -> None:
+def test_ticks_too_late_or_of_another_day_are_counted_and_left_out() -> None:
     arrived, none = streamed(*tape_of([(0, 10, 1), (1800, 11, 1), (1, 12, 1), (-86400, 13, 1)]))
     tape = LiveTape(SESSION, horizon_minutes=20)
     tape.push(arrived.filter(pl.col("price") == 11), none)
     tape.advance(tape.last_time_ns)
     tape.push(arrived, none)
     assert (tape.too_late, tape.outside_day) == (2, 1)
-    said = tape.close()
-    assert said.minute_bars.height == 1
+    emitted = tape.close()
+    assert emitted.minute_bars.height == 1
     assert tape.duplicates == 1
 
 
-def test_watched_symbols_have_rows_without_ticks_and_others_join_with_all_they_lack() -> None:
+def test_watched_symbols_have_rows_without_ticks_and_others_join_with_all_missing_rows() -> None:
     trades, quotes = small_tape(9)
     late = trades.filter(
         (pl.col("symbol") != "C") | (pl.col("time").to_physical() > SESSION.regular_start + 40 * NS_PER_MINUTE)
     )
     late_quotes = quotes.filter(pl.col("symbol") != "C")
-    said = fed(LiveTape(SESSION, symbols=["IDLE"]), chunks(*streamed(late, late_quotes), 25))
-    assert_as_batch(said, late, late_quotes, SESSION, symbols=["A", "B", "C", "IDLE"])
-    assert final(said)[2]["revision"].max() == 0
+    emitted = fed(LiveTape(SESSION, symbols=["IDLE"]), chunks(*streamed(late, late_quotes), 25))
+    assert_as_batch(emitted, late, late_quotes, SESSION, symbols=["A", "B", "C", "IDLE"])
+    assert final(emitted)[2]["revision"].max() == 0
 
 
-def test_a_tape_played_back_gives_out_only_what_is_wanted() -> None:
+def test_a_tape_played_back_emits_only_the_rows_asked_for() -> None:
     trades, quotes = small_tape(4)
     since = SESSION.regular_start + 20 * NS_PER_MINUTE
-    said = fed(LiveTape(SESSION, emit_from_ns=since), chunks(*streamed(trades, quotes), 300))
+    emitted = fed(LiveTape(SESSION, emit_from_ns=since), chunks(*streamed(trades, quotes), 300))
     whole = microstructure(trades, quotes, SESSION)
-    assert final(said)[2].drop("revision").equals(whole.filter(pl.col("event_time").to_physical() >= since))
+    assert final(emitted)[2].drop("revision").equals(whole.filter(pl.col("event_time").to_physical() >= since))
 
 
 def test_memory_is_bounded_by_the_horizon_and_by_the_number_of_ticks() -> None:

@@ -8,7 +8,7 @@ from tapewatch.streaming.live.vendor_bars import VendorBars, end_times
 from tests.support.live_rows import rows_of
 
 
-def test_a_bar_that_comes_again_is_its_next_revision() -> None:
+def test_a_bar_delivered_again_is_its_next_revision() -> None:
     vendor, bars = VendorBars(20 * NS_PER_MINUTE), rows_of(STREAM_BARS, 5).unique(STREAM_BARS.key, maintain_order=True)
     first = vendor.rows(bars)
     LIVE_BARS.check(first)
