@@ -1,4 +1,4 @@
-"""Candlestick charts with the anomalies that were there and those that were found."""
+"""Candlestick charts with known anomalies and detections."""
 
 import datetime as dt
 import json
@@ -14,7 +14,7 @@ TRUTH_COLOUR = "#e0a100"
 FOUND_COLOUR = "#c2185b"
 _RISING, _FALLING, _VOLUME = "#2f7f86", "#7d8790", "#b8c4cc"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
-#: Legible on light and dark; the page's style sets axes and legends in its own ink.
+#: Readable on light and dark pages; the page's style sets the colour of axes and legends.
 TEXT_COLOUR, GRID_COLOUR = "#7a858f", "rgba(128, 140, 150, 0.22)"
 _TIME_FORMAT = "%Y-%m-%dT%H:%M:%S"
 _BAR_COLUMNS = ("time", "open", "high", "low", "close", "volume")
@@ -66,7 +66,7 @@ def candlesticks(
 
 
 def reasons_of(reasons: str) -> list[dict[str, object]]:
-    """The reasons of an event as `anomalies` keeps them: a list of {feature, value, shap_value}, strongest first."""
+    """The reasons of an event from its JSON in `ANOMALIES`: a list of {feature, value, shap_value}, strongest first."""
     return list(json.loads(reasons))
 
 
@@ -88,11 +88,11 @@ def _draw_bars(figure: go.Figure, bars: pl.DataFrame) -> None:
 
 
 def _truth_labels(bars: pl.DataFrame, truth: pl.DataFrame) -> go.Scatter:
-    """The kinds of the bands, written at their foot."""
+    """The kinds of the known anomalies as text below their bands."""
     low, high = _price_range(bars)
     return go.Scatter(
         x=truth["start_time"].dt.strftime(_TIME_FORMAT).to_list(),
-        # In three lanes, for neighbours' names are wider than the distance between them.
+        # In three lanes, since names are wider than the distance between neighbours.
         y=[low - (0.04 + 0.05 * (position % 3)) * (high - low) for position in range(truth.height)],
         mode="text",
         text=[str(kind).replace("_", " ") for kind in truth["kind"]],
@@ -116,7 +116,7 @@ def _found_marks(bars: pl.DataFrame, anomalies: pl.DataFrame) -> go.Scatter:
 
 
 def _top(bars: pl.DataFrame, start: dt.datetime, end: dt.datetime, otherwise: float) -> float:
-    """The highest price of a span; `otherwise` where it holds no bar, as in an outage."""
+    """The highest price of a span; `otherwise` where it has no bar, as in an outage."""
     highs = bars.filter((pl.col("time") >= start) & (pl.col("time") < end))["high"]
     return float(highs.to_numpy().max()) if highs.len() else otherwise
 

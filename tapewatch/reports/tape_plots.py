@@ -1,4 +1,4 @@
-"""What one day of each table looks like, as a picture: for an engineer who wants to see that a partition is right."""
+"""A plot of one day of each table, to check a partition by eye."""
 
 from collections.abc import Callable, Mapping
 from io import BytesIO
@@ -17,13 +17,13 @@ _LABEL_COLOURS = {-1: "#b5423c", 0: "#9aa5b1", 1: "#2f7f86"}
 
 
 def trades_plot(trades: pl.LazyFrame) -> bytes:
-    """Trades by the minute, a line for each of the busiest symbols."""
+    """Trades per minute of the busiest symbols."""
     minutes = trades.group_by("symbol", time=pl.col("time").dt.truncate("1m")).agg(value=pl.len()).collect()
-    return _lines(minutes, "Trades a minute", "trades", is_log=True)
+    return _lines(minutes, "Trades per minute", "trades", is_log=True)
 
 
 def quotes_plot(quotes: pl.LazyFrame) -> bytes:
-    """Median quoted spread of five minutes, a line for each of the busiest symbols."""
+    """Median quoted spread over five minutes of the busiest symbols."""
     bid, ask = pl.col("bid_price"), pl.col("ask_price")
     spreads = (
         quotes.filter((bid > 0) & (ask > 0))
@@ -35,14 +35,14 @@ def quotes_plot(quotes: pl.LazyFrame) -> bytes:
 
 
 def bars_plot(bars: pl.LazyFrame) -> bytes:
-    """Closes against each symbol's first open, in percent; a symbol whose first open is not above zero has no such move."""
+    """Closes relative to each symbol's first open, in percent; symbols whose first open is not positive are left out."""
     start = pl.col("open").sort_by("time").first().over("symbol")
     moves = bars.select("symbol", "time", value=pl.when(start > 0).then(100 * (pl.col("close") / start - 1))).collect()
     return _lines(moves, "Price since the day's first bar", "%")
 
 
 def microstructure_plot(features: pl.LazyFrame) -> bytes:
-    """Realised volatility and effective spread of the regular minutes, smoothed over a quarter of an hour."""
+    """Realised volatility and effective spread of the regular minutes, smoothed over 15 minutes."""
     rows = features.filter("is_regular").sort("symbol", "event_time")
     figure, axes = _figure(2)
     measures = (("realised_volatility_bps", "Realised volatility"), ("effective_spread_bps", "Effective spread"))
@@ -68,7 +68,7 @@ def coverage_plot(coverage: pl.LazyFrame) -> bytes:
 
 
 def barrier_labels_plot(labels: pl.LazyFrame) -> bytes:
-    """How many events met which barrier first, by symbol."""
+    """Number of events by the barrier that was met first, by symbol."""
     counts = labels.group_by("symbol", "label").len().sort("symbol", "label").collect()
     figure, (axes,) = _figure(1)
     left: dict[str, int] = {}
@@ -84,7 +84,7 @@ def barrier_labels_plot(labels: pl.LazyFrame) -> bytes:
 
 
 def events_plot(events: pl.LazyFrame) -> bytes:
-    """Anomalies in time, a row a symbol, coloured by kind. Needs symbol, kind, start_time, end_time."""
+    """Anomalies over time, a row per symbol, coloured by kind. Needs symbol, kind, start_time, end_time."""
     rows = events.select(pl.col("symbol", "kind").cast(pl.String), "start_time", "end_time").unique().sort("start_time")
     frame = rows.collect()
     figure, (axes,) = _figure(1)
@@ -102,7 +102,7 @@ def events_plot(events: pl.LazyFrame) -> bytes:
 
 
 def training_set_plot(rows: pl.LazyFrame) -> bytes:
-    """Share of nulls in each nullable column: a symbol without quotes, a warm-up, a label not yet known."""
+    """Share of nulls in each column that has any."""
     shares = rows.select(pl.all().null_count() / pl.len()).collect().transpose(include_header=True).sort("column_0")
     shown = shares.filter(pl.col("column_0") > 0)
     figure, (axes,) = _figure(1)
@@ -112,7 +112,7 @@ def training_set_plot(rows: pl.LazyFrame) -> bytes:
     return _png(figure)
 
 
-#: The picture of each table, by its name.
+#: The plot of each table, by its name.
 PLOTS: Mapping[str, Plot] = {
     "trades": trades_plot,
     "quotes": quotes_plot,
@@ -164,6 +164,6 @@ def _figure(panels: int) -> tuple[Figure, list[Axes]]:
 
 def _png(figure: Figure) -> bytes:
     buffer = BytesIO()
-    # The canvas is named, so that no display or global state of pyplot is involved.
+    # An explicit canvas needs neither a display nor the global state of pyplot.
     FigureCanvasAgg(figure).print_png(buffer)
     return buffer.getvalue()
