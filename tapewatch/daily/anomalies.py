@@ -84,28 +84,21 @@ def _with_neighbours(bars: pl.DataFrame) -> pl.DataFrame:
 
 def _beyond(days: pl.DataFrame, field: str, others: tuple[str, ...], *, sign: int) -> pl.DataFrame:
     """Days whose `field` is far above (sign 1) or below (-1) all the others, none of which may be null."""
-    nearest = pl.max_horizontal(*others) if sign > 0 else pl.min_horizontal(*others)
-    return (
-        days.filter(pl.all_horizontal(pl.col(name).is_not_null() for name in others))
-        .with_columns(expected=nearest)
-        .with_columns(deviation=(pl.col(field) / pl.col("expected")).log())
-        .filter(sign * pl.col("deviation") >= pl.col("far"))
-        .select(_finding("bad_price", field))
-    )
+    return _bad_prices(days.drop_nulls(others), field, others, pl.col("far"), sign)
 
 
 def _bad_opens(days: pl.DataFrame, extreme: str, *, sign: int) -> pl.DataFrame:
     """Days that open at their high (sign 1) or low (-1), far from their close and the neighbours; `after` may be null."""
-    others = ("before", "after", "close")
-    nearest = pl.max_horizontal(*others) if sign > 0 else pl.min_horizontal(*others)
     far = pl.max_horizontal(pl.lit(LEAST_OPEN_DEVIATION), LEAST_OPEN_RANGES * pl.col("usual"))
-    return (
-        days.filter(pl.col("before").is_not_null(), pl.col("open") == pl.col(extreme))
-        .with_columns(expected=nearest)
-        .with_columns(deviation=(pl.col("open") / pl.col("expected")).log())
-        .filter(sign * pl.col("deviation") >= far)
-        .select(_finding("bad_price", "open"))
-    )
+    at_extreme = days.filter(pl.col("before").is_not_null(), pl.col("open") == pl.col(extreme))
+    return _bad_prices(at_extreme, "open", ("before", "after", "close"), far, sign)
+
+
+def _bad_prices(days: pl.DataFrame, field: str, others: tuple[str, ...], far: pl.Expr, sign: int) -> pl.DataFrame:
+    nearest = pl.max_horizontal(*others) if sign > 0 else pl.min_horizontal(*others)
+    deviation = (pl.col(field) / nearest).log()
+    deviating = days.with_columns(expected=nearest, deviation=deviation).filter(sign * deviation >= far)
+    return deviating.select(_finding("bad_price", field))
 
 
 def _finding(kind: str, field: str) -> list[pl.Expr]:
