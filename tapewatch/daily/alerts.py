@@ -15,11 +15,7 @@ _DAY = dt.timedelta(days=1)
 
 
 def with_dates(found: pl.DataFrame, market: Market) -> pl.DataFrame:
-    """Findings with `date`, their day in the market's time zone, as first column.
-
-    Args:
-        found: as `daily_anomalies` returns it.
-    """
+    """Findings of `daily_anomalies` with `date`, their day in the market's time zone, as first column."""
     zone = str(zone_of(market))
     return found.select(pl.col("time").dt.convert_time_zone(zone).dt.date().alias("date"), pl.all())
 
@@ -51,7 +47,6 @@ def record(database: Database, market: Market, found: pl.DataFrame, now: dt.date
 
 
 def sentence(finding: dict[str, Any]) -> str:
-    """The message of a finding."""
     percent = 100 * math.expm1(finding["deviation"])
     price = (
         f"{finding['symbol']}: {finding['field']} {finding['value']:g}, {percent:+,.1f} % from {finding['expected']:g}"

@@ -5,12 +5,13 @@ import uuid
 from pathlib import Path
 
 import jinja2
+import plotly.graph_objects as go
 import plotly.offline
 
 from tapewatch.reports.charts import FOUND_COLOUR, TRUTH_COLOUR
 
 #: Plotly's settings: no buttons, which would cover the plot on touch screens. Dragging zooms in, a double click zooms out.
-CHART_CONFIG = {"displaylogo": False, "displayModeBar": False, "responsive": True}
+_CHART_CONFIG = {"displaylogo": False, "displayModeBar": False, "responsive": True}
 _SMALL, _WHOLE = 1e-3, 1e3
 
 
@@ -41,6 +42,11 @@ def write_page(html: str, path: Path) -> Path:
     return staged.replace(path)
 
 
+def figure_html(figure: go.Figure) -> str:
+    """A figure as part of a page; `render_page` adds the chart library."""
+    return str(figure.to_html(full_html=False, include_plotlyjs=False, config=_CHART_CONFIG))
+
+
 def words(name: object) -> str:
     """The name of a column or kind with spaces."""
     return str(name).replace("_", " ")
@@ -56,7 +62,6 @@ def number(value: float | None) -> str:
 
 
 def seconds(value: float) -> str:
-    """A duration."""
     minutes, rest = divmod(value, 60)
     return f"{int(minutes)} min {rest:.0f} s" if minutes else f"{rest:.1f} s"
 

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import polars as pl
 
 from tapewatch.features.range_volatility import ESTIMATORS
-from tapewatch.reports.charts import FONT, GRID_COLOUR, TEXT_COLOUR
+from tapewatch.reports.charts import apply_style
 
 _COLOURS = ("#2f8f97", "#c4524b", "#e0a100", "#6b80c2", "#7a9a4f", "#a06cab", "#c77b30", "#7d8a96")
 _TEAL, _RED, _YELLOW, _GREY = "#2f8f97", "#c4524b", "#e0a100", "#aab6bf"
@@ -60,7 +60,6 @@ def methods_of(volatility: pl.DataFrame) -> list[str]:
 
 
 def method_name(name: str) -> str:
-    """A method's name for people."""
     return _METHOD_NAMES.get(name, name.replace("_", " "))
 
 
@@ -144,14 +143,8 @@ def sides_chart(conditions: pl.DataFrame) -> go.Figure | None:
 
 def _figure(label: str, *, height: int = 340) -> go.Figure:
     figure = go.Figure()
-    figure.update_layout(
-        height=height,
-        margin={"l": 8, "r": 16, "t": 40, "b": 40},
-        font={"family": FONT, "size": 12, "color": TEXT_COLOUR},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
-    )
-    figure.update_xaxes(gridcolor=GRID_COLOUR, zeroline=False, automargin=True)
-    figure.update_yaxes(gridcolor=GRID_COLOUR, zeroline=False, automargin=True, title_text=label)
+    apply_style(figure, height=height, margin={"l": 8, "r": 16, "t": 40, "b": 40})
+    figure.update_layout(legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0})
+    figure.update_xaxes(automargin=True)
+    figure.update_yaxes(automargin=True, title_text=label)
     return figure

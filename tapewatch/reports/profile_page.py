@@ -3,14 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import plotly.graph_objects as go
 import polars as pl
 
 from tapewatch.features.range_volatility import ESTIMATORS
 from tapewatch.market.conditions import CRYPTO_CONDITION_NAMES, STOCK_CONDITION_NAMES, parse
 from tapewatch.market.instruments import Market
 from tapewatch.reports import profile_charts as charts
-from tapewatch.reports.pages import CHART_CONFIG, render_page
+from tapewatch.reports.pages import figure_html, render_page
 from tapewatch.reports.tape_profile import TapeProfile
 from tapewatch.reports.tick_profile import SPIKE_MULTIPLE
 
@@ -23,7 +22,6 @@ _TYPES = {"f": "number", "i": "whole number", "b": "yes or no", "c": "word", "s"
 
 
 def render_profile(profile: TapeProfile, *, title: str) -> str:
-    """The page as self-contained HTML."""
     days = profile.columns["date"].unique().sort().to_list()
     busiest = _busiest(profile)
     # Quotes show the activity of a market without trades.
@@ -51,12 +49,8 @@ def render_profile(profile: TapeProfile, *, title: str) -> str:
         is_midpoint=set(profile.columns["table"]) == {"quotes"},
         spike_multiple=SPIKE_MULTIPLE,
         has_codes=bool(_total(profile.conditions, "stated")),
-        chart={name: _html(figure) for name, figure in figures.items()},
+        chart={name: figure_html(figure) if figure else "" for name, figure in figures.items()},
     )
-
-
-def _html(figure: go.Figure | None) -> str:
-    return "" if figure is None else figure.to_html(full_html=False, include_plotlyjs=False, config=CHART_CONFIG)
 
 
 def _total(frame: pl.DataFrame, column: str) -> float:

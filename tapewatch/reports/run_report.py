@@ -11,7 +11,7 @@ import polars as pl
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Partition, market_of, session_of
 from tapewatch.reports.charts import candlesticks, reasons_of
 from tapewatch.reports.matching import TRUTH_SCHEMA, match, recall_by_kind, unexplained
-from tapewatch.reports.pages import CHART_CONFIG, render_page, write_page
+from tapewatch.reports.pages import figure_html, render_page, write_page
 from tapewatch.reports.pages import seconds as format_seconds
 
 CHARTS = 8
@@ -43,12 +43,10 @@ class RunSummary:
 
 
 def write_report(summary: RunSummary, path: Path) -> Path:
-    """Write the page to `path`; see `write_page`."""
     return write_page(render(summary), path)
 
 
 def render(summary: RunSummary) -> str:
-    """The page as HTML."""
     truth = summary.truth if summary.truth is not None else pl.DataFrame(schema=TRUTH_SCHEMA)
     matched = match(truth, summary.anomalies)
     return render_page(
@@ -98,7 +96,7 @@ def _charts(summary: RunSummary, matched: pl.DataFrame) -> Iterable[dict[str, st
         yield {
             "title": f"{symbol}, {date:%A} {date}",
             "caption": f"known: {known.height}, found: {int(known['is_found'].sum())}; detections: {found.height}",
-            "html": figure.to_html(full_html=False, include_plotlyjs=False, config=CHART_CONFIG),
+            "html": figure_html(figure),
         }
 
 

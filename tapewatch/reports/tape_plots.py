@@ -56,31 +56,16 @@ def coverage_plot(coverage: pl.LazyFrame) -> bytes:
     """Regular minutes received or healed, silent and missing, by symbol."""
     held = pl.col("received_minutes") + pl.col("healed_minutes")
     rows = coverage.with_columns(held=held).sort("missing_minutes", "held", descending=[True, False]).head(30).collect()
-    figure, (axes,) = _figure(1)
-    names = rows["symbol"].cast(pl.String).to_list()
-    quiet, missing = rows["silent_minutes"], rows["missing_minutes"]
-    axes.barh(names, rows["held"], color=_LABEL_COLOURS[1], label="received or healed")
-    axes.barh(names, quiet, left=rows["held"], color=_LABEL_COLOURS[0], label="silent")
-    axes.barh(names, missing, left=rows["held"] + quiet, color=_LABEL_COLOURS[-1], label="missing")
-    axes.set(title="Regular minutes of the tape", xlabel="minutes")
-    _legend(axes)
-    return _png(figure)
+    parts = {"received or healed": ("held", 1), "silent": ("silent_minutes", 0), "missing": ("missing_minutes", -1)}
+    return _stacked(rows, parts, "Regular minutes of the tape", "minutes")
 
 
 def barrier_labels_plot(labels: pl.LazyFrame) -> bytes:
     """Number of events by the barrier that was met first, by symbol."""
-    counts = labels.group_by("symbol", "label").len().sort("symbol", "label").collect()
-    figure, (axes,) = _figure(1)
-    left: dict[str, int] = {}
-    for value, name in ((-1, "lower first"), (0, "neither in time"), (1, "upper first")):
-        of = dict(counts.filter(pl.col("label") == value).select(pl.col("symbol").cast(pl.String), "len").iter_rows())
-        symbols = sorted(of)
-        axes.barh(symbols, [of[s] for s in symbols], left=[left.get(s, 0) for s in symbols], color=_LABEL_COLOURS[value],
-                  label=name)  # fmt: skip
-        left |= {symbol: left.get(symbol, 0) + of[symbol] for symbol in symbols}
-    axes.set(title="Triple-barrier outcomes", xlabel="events")
-    _legend(axes)
-    return _png(figure)
+    is_label = {name: pl.col("label") == value for name, value in (("lower", -1), ("neither", 0), ("upper", 1))}
+    counts = labels.group_by("symbol").agg(**{name: each.sum() for name, each in is_label.items()}).sort("symbol")
+    parts = {"lower first": ("lower", -1), "neither in time": ("neither", 0), "upper first": ("upper", 1)}
+    return _stacked(counts.collect(), parts, "Triple-barrier outcomes", "events")
 
 
 def events_plot(events: pl.LazyFrame) -> bytes:
@@ -129,6 +114,18 @@ PLOTS: Mapping[str, Plot] = {
 def _lines(frame: pl.DataFrame, title: str, unit: str, *, is_log: bool = False) -> bytes:
     figure, (axes,) = _figure(1)
     _draw_lines(axes, frame, title, unit, is_log=is_log)
+    return _png(figure)
+
+
+def _stacked(rows: pl.DataFrame, parts: Mapping[str, tuple[str, int]], title: str, unit: str) -> bytes:
+    """Stacked bars by symbol; `parts` are columns and keys of colours by legend."""
+    figure, (axes,) = _figure(1)
+    names, left = rows["symbol"].cast(pl.String).to_list(), pl.zeros(rows.height, eager=True)
+    for label, (column, colour) in parts.items():
+        axes.barh(names, rows[column], left=left, color=_LABEL_COLOURS[colour], label=label)
+        left = left + rows[column]
+    axes.set(title=title, xlabel=unit)
+    _legend(axes)
     return _png(figure)
 
 

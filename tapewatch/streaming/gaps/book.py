@@ -116,7 +116,6 @@ class GapBook:
     Args:
         database: where gaps are stored; None keeps them in the journal until `database` is set.
         journal: a file of this book alone, one JSON line per change.
-        market: the market of all gaps.
     """
 
     def __init__(self, database: GapStore | None, journal: Path, market: Market) -> None:
@@ -190,11 +189,6 @@ class GapBook:
             _bound(row, end_ns)
         self._change(closed)
         return [row["gap_id"] for row in closed]
-
-    @property
-    def growing(self) -> list[Row]:
-        """The growing gaps; times are int64 ns."""
-        return [dict(row) for row in self._rows.values() if row["status"] == GROWING]
 
     @property
     def count(self) -> int:

@@ -59,13 +59,9 @@ class HealSummary:
 
 
 class Healer:
-    """Fills the open gaps of all markets.
+    """Fills the open gaps of all markets from `sources`, in order of preference.
 
-    Args:
-        database: stores the gaps.
-        sources: sources of record, in order of preference.
-        spool_root: where fetched rows are written.
-        symbols: the symbols of a gap that affects all symbols.
+    `symbols` are the symbols of a gap that affects all symbols.
     """
 
     def __init__(self, database: Database, sources: Sequence[RecordSource], spool_root: Path, symbols: Symbols) -> None:
