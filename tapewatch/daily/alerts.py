@@ -1,4 +1,4 @@
-"""Alerts of daily bars: what `daily_anomalies` found, as rows of the database."""
+"""Stores the findings of `daily_anomalies` as alerts in the database."""
 
 import datetime as dt
 import math
@@ -15,25 +15,21 @@ _DAY = dt.timedelta(days=1)
 
 
 def with_dates(found: pl.DataFrame, market: Market) -> pl.DataFrame:
-    """Findings led by `date`, the day of their time in the zone that the market keeps.
-
-    Args:
-        found: as `daily_anomalies` returns it.
-    """
+    """Findings of `daily_anomalies` with `date`, their day in the market's time zone, as first column."""
     zone = str(zone_of(market))
     return found.select(pl.col("time").dt.convert_time_zone(zone).dt.date().alias("date"), pl.all())
 
 
 def record(database: Database, market: Market, found: pl.DataFrame, now: dt.datetime) -> int:
-    """Keep findings as alerts of the rule `daily_price`; twice equals once, and the first `detected_time` stays.
+    """Store findings as alerts of the rule `daily_price`. Storing a finding again keeps its first `detected_time`.
 
-    An alert lasts from its day's midnight to the next, in the zone that the market keeps.
+    An alert lasts from midnight to midnight of its day, in the market's time zone.
 
     Args:
         found: as `daily_anomalies` returns it.
-        now: when they were found, with a zone.
+        now: the time of detection, with a time zone.
 
-    Returns: how many were not known before.
+    Returns: the number of new alerts.
 
     Raises:
         DatabaseError: the database refuses.
@@ -51,14 +47,13 @@ def record(database: Database, market: Market, found: pl.DataFrame, now: dt.date
 
 
 def sentence(finding: dict[str, Any]) -> str:
-    """What is wrong with a day, for a person."""
     percent = 100 * math.expm1(finding["deviation"])
     price = (
         f"{finding['symbol']}: {finding['field']} {finding['value']:g}, {percent:+,.1f} % from {finding['expected']:g}"
     )
     if finding["kind"] == "price_shock":
-        return f"{price}, the day before's close: no split's ratio"
-    return f"{price}, the nearest that the days around and the close agree on"
+        return f"{price}, the previous close; the ratio is not that of a split"
+    return f"{price}, the nearest price that agrees with the neighbouring days and the close"
 
 
 def _alert(partition: Partition, finding: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,4 @@
-"""Price anomalies in daily bars: prices that cannot be, and falls that are no split.
-
-Prices are taken raw, as the flat files have them.
-"""
+"""Price anomalies in daily bars of raw prices: bad prices, and price shocks that are not splits."""
 
 import numpy as np
 import numpy.typing as npt
@@ -12,34 +9,34 @@ from tapewatch.market.tables import F64, SYMBOL, TEXT, TIME
 ANOMALY_SCHEMA = pl.Schema(
     {"symbol": SYMBOL, "time": TIME, "kind": TEXT, "field": TEXT, "value": F64, "expected": F64, "deviation": F64}
 )
-#: The least deviation, as log, and in units of the symbol's usual high over low, likewise as log.
+#: Least deviation as log, and as a multiple of the symbol's usual range (log of high over low).
 LEAST_DEVIATION, LEAST_RANGES = 0.5, 8.0
-#: The same for an opening print that is itself the day's high or low and that the day left for where it came from.
+#: The same for an open that is the day's high or low, on a day that closes near the previous close.
 LEAST_OPEN_DEVIATION, LEAST_OPEN_RANGES = 0.15, 5.0
-#: Further apart two rows of a ticker say nothing of each other: it was halted, or belongs to another company since.
+#: Rows of a ticker that are further apart are not compared: it was halted, or belongs to another company.
 _LONGEST_PAUSE_DAYS = 10
 _USUAL_DAYS = 41
 _LEAST_RANGE = 0.005
-#: How far a split's ratio may be off; wild symbols move as well on that day.
+#: Tolerance of a split's ratio, and the same in usual ranges, since the price also moves on that day.
 _RATIO_TOLERANCE, _RATIO_RANGES = 0.04, 1.0
 _RATIOS = np.array([5 / 4, 4 / 3, 3 / 2, 5 / 2, *range(2, 51)])
 
 
 def daily_anomalies(bars: pl.DataFrame) -> pl.DataFrame:
-    """The days whose prices deviate, by symbol and time.
+    """Days with anomalous prices, by symbol and time.
 
-    - `bad_price`: a high, low or close far beyond what the days around and the day's own other prices agree on; or an open that
-      is the day's high or low, less far off, while the day closes where the day before did. That one needs no day after.
-    - `price_shock`: the level moves that far from one day to the next and stays, by no ratio of a split. A split, whose whole
-      day agrees with the new level, is none.
+    - `bad_price`: a high, low or close far from the neighbouring days and the day's other prices; or an open that is the day's
+      high or low and far, by a smaller limit, from a close near the previous close. An open needs no following day.
+    - `price_shock`: the price moves that far from one day to the next and stays there. A split, recognised by its ratio and by
+      a whole day at the new price, is none.
 
-    Far is at least `LEAST_DEVIATION` and `LEAST_RANGES` times the median high over low of 41 days around (as logs); for opens
+    Far means at least `LEAST_DEVIATION`, and `LEAST_RANGES` times the median range (log of high over low) of 41 days; for opens
     `LEAST_OPEN_DEVIATION` and `LEAST_OPEN_RANGES`.
 
     Args:
         bars: daily bars with symbol, time, open, high, low, close; raw prices; any order.
 
-    Returns: symbol, time, kind, field (`open`, `high`, `low` or `close`), value, expected (the nearest price that agrees with
+    Returns: symbol, time, kind, field (`open`, `high`, `low` or `close`), value, expected (the nearest price among
         the neighbours), deviation (log of value over expected).
     """
     days = _with_neighbours(bars.filter(pl.min_horizontal("open", "high", "low", "close") > 0))
@@ -66,49 +63,42 @@ def daily_anomalies(bars: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_neighbours(bars: pl.DataFrame) -> pl.DataFrame:
-    """Adds `earlier`, `before` and `after` (closes of the days around, null across a pause), `far` and `usual` (logs)."""
+    """Adds `earlier`, `before` and `after` (closes of neighbouring days, null across a pause), `far` and `usual` (logs)."""
     days = bars.with_columns(pl.col("symbol").cast(pl.String)).sort("symbol", "time")
     pause = pl.duration(days=_LONGEST_PAUSE_DAYS)
     is_follower = (pl.col("time").diff() <= pause).over("symbol").fill_null(value=False)
-    company = (~is_follower).cum_sum()
+    ticker_run = (~is_follower).cum_sum()
     spread = (pl.col("high").log() - pl.col("low").log()).clip(lower_bound=_LEAST_RANGE)
     usual = spread.rolling_median(_USUAL_DAYS, min_samples=1, center=True)
     return (
-        days.with_columns(company=company)
+        days.with_columns(ticker_run=ticker_run)
         .with_columns(
-            before=pl.col("close").shift(1).over("company"),
-            earlier=pl.col("close").shift(2).over("company"),
-            after=pl.col("close").shift(-1).over("company"),
-            usual=usual.over("company"),
+            before=pl.col("close").shift(1).over("ticker_run"),
+            earlier=pl.col("close").shift(2).over("ticker_run"),
+            after=pl.col("close").shift(-1).over("ticker_run"),
+            usual=usual.over("ticker_run"),
         )
         .with_columns(far=pl.max_horizontal(pl.lit(LEAST_DEVIATION), LEAST_RANGES * pl.col("usual")))
     )
 
 
 def _beyond(days: pl.DataFrame, field: str, others: tuple[str, ...], *, sign: int) -> pl.DataFrame:
-    """Days on which `field` lies far above (sign 1) or below (-1) all the others; both neighbours must be known."""
-    nearest = pl.max_horizontal(*others) if sign > 0 else pl.min_horizontal(*others)
-    return (
-        days.filter(pl.all_horizontal(pl.col(name).is_not_null() for name in others))
-        .with_columns(expected=nearest)
-        .with_columns(deviation=(pl.col(field) / pl.col("expected")).log())
-        .filter(sign * pl.col("deviation") >= pl.col("far"))
-        .select(_finding("bad_price", field))
-    )
+    """Days whose `field` is far above (sign 1) or below (-1) all the others, none of which may be null."""
+    return _bad_prices(days.drop_nulls(others), field, others, pl.col("far"), sign)
 
 
 def _bad_opens(days: pl.DataFrame, extreme: str, *, sign: int) -> pl.DataFrame:
-    """Days that open at their high (sign 1) or low (-1), far from the close and the days around; the day after may be unknown."""
-    others = ("before", "after", "close")
-    nearest = pl.max_horizontal(*others) if sign > 0 else pl.min_horizontal(*others)
+    """Days that open at their high (sign 1) or low (-1), far from their close and the neighbours; `after` may be null."""
     far = pl.max_horizontal(pl.lit(LEAST_OPEN_DEVIATION), LEAST_OPEN_RANGES * pl.col("usual"))
-    return (
-        days.filter(pl.col("before").is_not_null(), pl.col("open") == pl.col(extreme))
-        .with_columns(expected=nearest)
-        .with_columns(deviation=(pl.col("open") / pl.col("expected")).log())
-        .filter(sign * pl.col("deviation") >= far)
-        .select(_finding("bad_price", "open"))
-    )
+    at_extreme = days.filter(pl.col("before").is_not_null(), pl.col("open") == pl.col(extreme))
+    return _bad_prices(at_extreme, "open", ("before", "after", "close"), far, sign)
+
+
+def _bad_prices(days: pl.DataFrame, field: str, others: tuple[str, ...], far: pl.Expr, sign: int) -> pl.DataFrame:
+    nearest = pl.max_horizontal(*others) if sign > 0 else pl.min_horizontal(*others)
+    deviation = (pl.col(field) / nearest).log()
+    deviating = days.with_columns(expected=nearest, deviation=deviation).filter(sign * deviation >= far)
+    return deviating.select(_finding("bad_price", field))
 
 
 def _finding(kind: str, field: str) -> list[pl.Expr]:
@@ -123,7 +113,7 @@ def _finding(kind: str, field: str) -> list[pl.Expr]:
 def _shocks(days: pl.DataFrame) -> pl.DataFrame:
     moved = pl.col("log_close") - pl.col("log_before")
     stays = (pl.col("log_after") - pl.col("log_before")) / moved >= 0.5
-    # The way back from a bad price is no shock: the day before that one must have been left, too.
+    # The return from a bad price is no shock, so the price must also be far from the day before that one.
     from_earlier = (pl.col("log_close") - pl.col("earlier").log()).abs().fill_null(value=float("inf"))
     is_far = (moved.abs() >= pl.col("far")) & (from_earlier >= pl.col("far"))
     candidates = days.filter(is_far, stays.fill_null(value=True))
@@ -138,7 +128,7 @@ def _shocks(days: pl.DataFrame) -> pl.DataFrame:
 
 
 def _is_split(before: float, opened: float, closed: float, high: float, low: float, usual: float) -> bool:
-    """Open or close stand in a simple ratio to the day before, and the whole day belongs to the new level."""
+    """Whether open or close is at a simple ratio to the previous close, and the whole day at the new level."""
     agrees = np.log(high / low) < 0.5 * abs(np.log(closed / before))
     tolerance = max(_RATIO_TOLERANCE, _RATIO_RANGES * usual)
     return bool(agrees and any(_is_simple(price / before, tolerance) for price in (opened, closed)))

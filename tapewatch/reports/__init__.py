@@ -1,1 +1,1 @@
-"""Reports for people: self-contained pages made from plain frames. No orchestration, no services."""
+"""Reports for people: self-contained pages made from plain frames."""

@@ -1,4 +1,4 @@
-"""SHAP values as a page to explore: each minute a point, feature by feature, coloured by the feature's value."""
+"""A page of SHAP values by feature: each minute is a point, coloured by the feature's value."""
 
 import plotly.graph_objects as go
 import polars as pl
@@ -8,15 +8,15 @@ _MARGIN = 160
 
 
 def attributions_html(attributions: pl.DataFrame) -> str:
-    """A self-contained page of an ATTRIBUTIONS frame; it needs no network.
+    """A self-contained page of an ATTRIBUTIONS frame.
 
-    Features stand from the strongest mean |SHAP value| downwards. Hovering names symbol, minute, value and score.
+    Features are sorted by mean |SHAP value|. Hovering shows symbol, minute, value and score.
     """
     weight = pl.col("shap_value").abs().mean()
     order = attributions.group_by(pl.col("feature").cast(pl.String)).agg(weight).sort("shap_value")["feature"].to_list()
     ranked = attributions.with_columns(
         pl.col("symbol", "feature").cast(pl.String),
-        # The value's rank, not the value: one outlier would leave all others in one colour.
+        # Coloured by rank: by value, one outlier would leave all other points in one colour.
         colour=pl.col("value").rank().over("feature") / pl.col("value").count().over("feature"),
         minute=pl.col("event_time").dt.to_string("%Y-%m-%d %H:%M"),
     )

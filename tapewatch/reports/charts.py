@@ -1,23 +1,19 @@
-"""Candlestick charts with the anomalies that were there and those that were found."""
+"""Candlestick charts with known anomalies and detections."""
 
 import datetime as dt
 import json
+from collections.abc import Mapping
 
 import plotly.graph_objects as go
 import polars as pl
 from plotly.subplots import make_subplots
 
-from tapewatch.market.schema import Table
-from tapewatch.market.tables import BARS
-
 TRUTH_COLOUR = "#e0a100"
 FOUND_COLOUR = "#c2185b"
 _RISING, _FALLING, _VOLUME = "#2f7f86", "#7d8790", "#b8c4cc"
-FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
-#: Legible on light and dark; the page's style sets axes and legends in its own ink.
-TEXT_COLOUR, GRID_COLOUR = "#7a858f", "rgba(128, 140, 150, 0.22)"
+_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
+_TEXT_COLOUR, _GRID_COLOUR = "#7a858f", "rgba(128, 140, 150, 0.22)"
 _TIME_FORMAT = "%Y-%m-%dT%H:%M:%S"
-_BAR_COLUMNS = ("time", "open", "high", "low", "close", "volume")
 
 
 def candlesticks(
@@ -31,7 +27,6 @@ def candlesticks(
         anomalies: `ANOMALIES` of that symbol and day; may be empty.
         focus: the span shown at first.
     """
-    _require(BARS, bars, _BAR_COLUMNS)
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.78, 0.22], vertical_spacing=0.03)
     _draw_bars(figure, bars)
     for event in truth.iter_rows(named=True):
@@ -47,26 +42,30 @@ def candlesticks(
         figure.add_trace(_truth_labels(bars, truth), row=1, col=1)
     if anomalies.height:
         figure.add_trace(_found_marks(bars, anomalies), row=1, col=1)
-    figure.update_layout(
-        height=430,
-        margin={"l": 64, "r": 16, "t": 16, "b": 36},
-        font={"family": FONT, "size": 12, "color": TEXT_COLOUR},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        showlegend=False,
-        hovermode="closest",
-        xaxis_rangeslider_visible=False,
-    )
-    figure.update_xaxes(gridcolor=GRID_COLOUR, zeroline=False, range=[time.strftime(_TIME_FORMAT) for time in focus])
-    figure.update_yaxes(gridcolor=GRID_COLOUR, zeroline=False)
+    apply_style(figure, height=430, margin={"l": 64, "r": 16, "t": 16, "b": 36})
+    figure.update_layout(showlegend=False, hovermode="closest", xaxis_rangeslider_visible=False)
+    figure.update_xaxes(range=[time.strftime(_TIME_FORMAT) for time in focus])
     figure.update_yaxes(title_text="price", row=1, col=1)
     figure.update_yaxes(title_text="volume", row=2, col=1, rangemode="tozero", nticks=4)
     figure.update_xaxes(title_text="UTC", row=2, col=1)
     return figure
 
 
+def apply_style(figure: go.Figure, *, height: int, margin: Mapping[str, int]) -> None:
+    """Set the size, and the font and colours that all charts share; readable on light and dark pages."""
+    figure.update_layout(
+        height=height,
+        margin=margin,
+        font={"family": _FONT, "size": 12, "color": _TEXT_COLOUR},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+    )
+    figure.update_xaxes(gridcolor=_GRID_COLOUR, zeroline=False)
+    figure.update_yaxes(gridcolor=_GRID_COLOUR, zeroline=False)
+
+
 def reasons_of(reasons: str) -> list[dict[str, object]]:
-    """The reasons of an event as `anomalies` keeps them: a list of {feature, value, shap_value}, strongest first."""
+    """The reasons of an event from its JSON in `ANOMALIES`: a list of {feature, value, shap_value}, strongest first."""
     return list(json.loads(reasons))
 
 
@@ -88,11 +87,11 @@ def _draw_bars(figure: go.Figure, bars: pl.DataFrame) -> None:
 
 
 def _truth_labels(bars: pl.DataFrame, truth: pl.DataFrame) -> go.Scatter:
-    """The kinds of the bands, written at their foot."""
+    """The kinds of the known anomalies as text below their bands."""
     low, high = _price_range(bars)
     return go.Scatter(
         x=truth["start_time"].dt.strftime(_TIME_FORMAT).to_list(),
-        # In three lanes, for neighbours' names are wider than the distance between them.
+        # In three lanes, since names are wider than the distance between neighbours.
         y=[low - (0.04 + 0.05 * (position % 3)) * (high - low) for position in range(truth.height)],
         mode="text",
         text=[str(kind).replace("_", " ") for kind in truth["kind"]],
@@ -116,7 +115,7 @@ def _found_marks(bars: pl.DataFrame, anomalies: pl.DataFrame) -> go.Scatter:
 
 
 def _top(bars: pl.DataFrame, start: dt.datetime, end: dt.datetime, otherwise: float) -> float:
-    """The highest price of a span; `otherwise` where it holds no bar, as in an outage."""
+    """The highest price of a span; `otherwise` where it has no bar, as in an outage."""
     highs = bars.filter((pl.col("time") >= start) & (pl.col("time") < end))["high"]
     return float(highs.to_numpy().max()) if highs.len() else otherwise
 
@@ -132,9 +131,3 @@ def _hover(event: dict[str, object]) -> str:
 def _price_range(bars: pl.DataFrame) -> tuple[float, float]:
     low, high = bars.select(pl.col("low").min(), pl.col("high").max()).row(0)
     return float(low), float(high)
-
-
-def _require(table: Table, frame: pl.DataFrame, columns: tuple[str, ...]) -> None:
-    missing = [name for name in columns if name not in frame.columns]
-    if missing:
-        raise ValueError(f"{table.name}: a chart needs {', '.join(missing)}")

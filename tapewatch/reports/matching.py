@@ -1,10 +1,10 @@
-"""What was found against what was there, event by event."""
+"""Compares detections with known anomalies, event by event."""
 
 import polars as pl
 
 from tapewatch.market.tables import ANOMALIES
 
-#: A list of known anomalies, as sources state it and tapes' truth endpoints serve it.
+#: Columns of a list of known anomalies.
 TRUTH_SCHEMA = pl.Schema(
     {
         "symbol": pl.String(),
@@ -17,7 +17,7 @@ TRUTH_SCHEMA = pl.Schema(
 
 
 def match(truth: pl.DataFrame, anomalies: pl.DataFrame) -> pl.DataFrame:
-    """Each known anomaly with whether some detection of its symbol overlaps it.
+    """Each known anomaly, and whether a detection of its symbol overlaps it.
 
     Args:
         truth: symbol, event_id, kind, start_time, end_time (half-open).
@@ -35,7 +35,7 @@ def match(truth: pl.DataFrame, anomalies: pl.DataFrame) -> pl.DataFrame:
 
 
 def recall_by_kind(matched: pl.DataFrame) -> pl.DataFrame:
-    """kind, events, found, recall of a `match`, most frequent kind first and `all` last; no rows where there is no truth."""
+    """kind, events, found and recall of a `match`, most frequent kind first and `all` last; no rows without known anomalies."""
     counts = [pl.len().cast(pl.Int64).alias("events"), pl.col("is_found").sum().cast(pl.Int64).alias("found")]
     by_kind = matched.group_by("kind").agg(counts).sort("events", "kind", descending=[True, False])
     total = matched.select(pl.lit("all").alias("kind"), *counts).filter(pl.col("events") > 0)
@@ -43,7 +43,7 @@ def recall_by_kind(matched: pl.DataFrame) -> pl.DataFrame:
 
 
 def unexplained(anomalies: pl.DataFrame, truth: pl.DataFrame) -> int:
-    """How many detections overlap no known anomaly of their symbol: alarms on an ordinary tape."""
+    """Number of detections that overlap no known anomaly of their symbol."""
     known = truth.select(pl.col(name).cast(dtype) for name, dtype in TRUTH_SCHEMA.items())
     explained = _overlaps(known, anomalies).select("symbol", "found_start").unique()
     return anomalies.height - explained.height

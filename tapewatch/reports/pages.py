@@ -1,22 +1,22 @@
-"""Self-contained pages: they open without a network."""
+"""Self-contained HTML pages, which open without a network."""
 
 import datetime as dt
 import uuid
 from pathlib import Path
 
 import jinja2
+import plotly.graph_objects as go
 import plotly.offline
 
 from tapewatch.reports.charts import FOUND_COLOUR, TRUTH_COLOUR
 
-#: How plotly shows a figure in a page: without its buttons, which devices without a mouse show always, over the plot.
-#: Dragging enlarges and a double click goes back without them.
-CHART_CONFIG = {"displaylogo": False, "displayModeBar": False, "responsive": True}
+#: Plotly's settings: no buttons, which would cover the plot on touch screens. Dragging zooms in, a double click zooms out.
+_CHART_CONFIG = {"displaylogo": False, "displayModeBar": False, "responsive": True}
 _SMALL, _WHOLE = 1e-3, 1e3
 
 
 def render_page(template: str, title: str, **content: object) -> str:
-    """A template of this package that extends `page.html.j2`, with styles and chart library in the page itself."""
+    """Render a template of this package that extends `page.html.j2`; styles and chart library are part of the page."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__package__, "."),
         autoescape=True,
@@ -42,13 +42,18 @@ def write_page(html: str, path: Path) -> Path:
     return staged.replace(path)
 
 
+def figure_html(figure: go.Figure) -> str:
+    """A figure as part of a page; `render_page` adds the chart library."""
+    return str(figure.to_html(full_html=False, include_plotlyjs=False, config=_CHART_CONFIG))
+
+
 def words(name: object) -> str:
-    """A column's or kind's name as people write it."""
+    """The name of a column or kind with spaces."""
     return str(name).replace("_", " ")
 
 
 def number(value: float | None) -> str:
-    """A value in a table: thousands apart; from a thousand on whole, four digits below, and powers of ten for the tiniest."""
+    """A number in a table: whole from a thousand on, four significant digits below, three for tiny ones."""
     if value is None:
         return "not known"
     if isinstance(value, int) or float(value).is_integer() or abs(value) >= _WHOLE:
@@ -57,11 +62,10 @@ def number(value: float | None) -> str:
 
 
 def seconds(value: float) -> str:
-    """A wall time."""
     minutes, rest = divmod(value, 60)
     return f"{int(minutes)} min {rest:.0f} s" if minutes else f"{rest:.1f} s"
 
 
 def format_time(value: dt.datetime) -> str:
-    """A time of day with its date, to the minute."""
+    """A date and time, to the minute."""
     return f"{value:%Y-%m-%d %H:%M}"

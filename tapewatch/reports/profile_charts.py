@@ -1,4 +1,4 @@
-"""The charts of a profile, readable on a light and on a dark page alike."""
+"""The charts of a profile, for light and dark pages."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import polars as pl
 
 from tapewatch.features.range_volatility import ESTIMATORS
-from tapewatch.reports.charts import FONT, GRID_COLOUR, TEXT_COLOUR
+from tapewatch.reports.charts import apply_style
 
 _COLOURS = ("#2f8f97", "#c4524b", "#e0a100", "#6b80c2", "#7a9a4f", "#a06cab", "#c77b30", "#7d8a96")
 _TEAL, _RED, _YELLOW, _GREY = "#2f8f97", "#c4524b", "#e0a100", "#aab6bf"
@@ -26,7 +26,7 @@ _METHOD_NAMES = {
 
 
 def coverage_chart(coverage: pl.DataFrame) -> go.Figure | None:
-    """Minutes by what became of them, a bar a symbol, over all days."""
+    """Minutes by coverage, one bar per symbol, over all days."""
     if not coverage.height:
         return None
     totals = coverage.group_by("symbol").agg(pl.col(f"{name}_minutes").sum() for name in _MINUTE_COLOURS).sort("symbol")
@@ -41,7 +41,7 @@ def coverage_chart(coverage: pl.DataFrame) -> go.Figure | None:
 
 
 def volatility_chart(volatility: pl.DataFrame) -> go.Figure | None:
-    """A bar for each method and symbol, the mean of the days."""
+    """Volatility by symbol and method, mean of the days."""
     if not volatility.height:
         return None
     means = volatility.group_by("symbol").agg(pl.col(methods_of(volatility)).mean()).sort("symbol")
@@ -54,24 +54,22 @@ def volatility_chart(volatility: pl.DataFrame) -> go.Figure | None:
 
 
 def methods_of(volatility: pl.DataFrame) -> list[str]:
-    """The methods by which any volatility is known."""
+    """The methods that gave any volatility."""
     held = (name for name in (*ESTIMATORS, "realised") if name in volatility.columns)
     return [name for name in held if volatility[name].count()]
 
 
 def method_name(name: str) -> str:
-    """A method's name as people write it."""
     return _METHOD_NAMES.get(name, name.replace("_", " "))
 
 
 def half_hour_chart(half_hours: pl.DataFrame, symbols: Sequence[str], measure: str, label: str) -> go.Figure | None:
-    """A line for each of `symbols` over the day's half hours: the median of the days for a spread, else the mean share of the
-    day's total in percent."""
+    """A line per symbol over the day's half hours: median of the days for a spread, else mean share of the day's total, %."""
     if measure not in half_hours.columns or not half_hours[measure].sum():
         return None
     is_spread = measure == "spread_bps"
     value = pl.col(measure) if is_spread else 100 * pl.col(measure) / pl.col(measure).sum().over("date", "symbol")
-    # In the order of the day, which may end after midnight UTC.
+    # Sorted by the market's day, which may end after midnight UTC.
     since_start = pl.col("time") - pl.col("time").min().over("date")
     by_time = half_hours.with_columns(
         value.fill_nan(None).alias("value"), clock=pl.col("time").dt.strftime("%H:%M"), since_start=since_start
@@ -95,7 +93,7 @@ def half_hour_chart(half_hours: pl.DataFrame, symbols: Sequence[str], measure: s
 
 
 def correlation_chart(returns: pl.DataFrame) -> go.Figure | None:
-    """Correlations of five-minute returns over the steps that both symbols have."""
+    """Correlations of five-minute returns, over the steps that both symbols have."""
     if not returns.height:
         return None
     wide = returns.pivot("symbol", index=["date", "time"], values="return_bps", aggregate_function="first")
@@ -123,7 +121,7 @@ def _correlation(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
 
 
 def sides_chart(conditions: pl.DataFrame) -> go.Figure | None:
-    """What the quote rule says of the trades under each condition list."""
+    """Aggressor sides by the quote rule, for each list of conditions."""
     if not conditions.width or not (conditions["buys"].sum() or conditions["sells"].sum()):
         return None
     merged = conditions.group_by("conditions").agg(pl.col("quoted", "buys", "sells").sum())
@@ -145,14 +143,8 @@ def sides_chart(conditions: pl.DataFrame) -> go.Figure | None:
 
 def _figure(label: str, *, height: int = 340) -> go.Figure:
     figure = go.Figure()
-    figure.update_layout(
-        height=height,
-        margin={"l": 8, "r": 16, "t": 40, "b": 40},
-        font={"family": FONT, "size": 12, "color": TEXT_COLOUR},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
-    )
-    figure.update_xaxes(gridcolor=GRID_COLOUR, zeroline=False, automargin=True)
-    figure.update_yaxes(gridcolor=GRID_COLOUR, zeroline=False, automargin=True, title_text=label)
+    apply_style(figure, height=height, margin={"l": 8, "r": 16, "t": 40, "b": 40})
+    figure.update_layout(legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0})
+    figure.update_xaxes(automargin=True)
+    figure.update_yaxes(automargin=True, title_text=label)
     return figure

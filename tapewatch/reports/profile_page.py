@@ -1,31 +1,30 @@
-"""The page from which a newcomer learns what the tape holds."""
+"""The page that describes the content of the tape."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import plotly.graph_objects as go
 import polars as pl
 
 from tapewatch.features.range_volatility import ESTIMATORS
 from tapewatch.market.conditions import CRYPTO_CONDITION_NAMES, STOCK_CONDITION_NAMES, parse
 from tapewatch.market.instruments import Market
 from tapewatch.reports import profile_charts as charts
-from tapewatch.reports.pages import CHART_CONFIG, render_page
-from tapewatch.reports.tape_profile import SPIKE_MULTIPLE, TapeProfile
+from tapewatch.reports.pages import figure_html, render_page
+from tapewatch.reports.tape_profile import TapeProfile
+from tapewatch.reports.tick_profile import SPIKE_MULTIPLE
 
 _MOST_SYMBOLS = 8
 _MOST_CONDITIONS = 15
 _MOST_SPIKES = 20
 _REALISED = "Andersen and Bollerslev (1998), last prices on a grid of five seconds"
-#: By how a type begins.
+#: Names of types for people, by the type's first letter.
 _TYPES = {"f": "number", "i": "whole number", "b": "yes or no", "c": "word", "s": "text", "t": "time, UTC"}
 
 
 def render_profile(profile: TapeProfile, *, title: str) -> str:
-    """The page as HTML, self-contained."""
     days = profile.columns["date"].unique().sort().to_list()
     busiest = _busiest(profile)
-    # Where nothing is traded, quotes tell when the market is awake.
+    # Quotes show the activity of a market without trades.
     activity = next((m for m in ("volume", "quotes") if _total(profile.half_hours, m)), "volume")
     figures = {
         "coverage": charts.coverage_chart(profile.coverage),
@@ -35,6 +34,8 @@ def render_profile(profile: TapeProfile, *, title: str) -> str:
         "correlation": charts.correlation_chart(profile.returns),
         "sides": charts.sides_chart(profile.conditions),
     }
+    frames = ((name, rows_of, getattr(profile, name)) for name, rows_of in _ROWS.items())
+    rows = {name: rows_of(frame) if frame.width else [] for name, rows_of, frame in frames}
     return render_page(
         "profile_page.html.j2",
         title,
@@ -42,25 +43,14 @@ def render_profile(profile: TapeProfile, *, title: str) -> str:
         markets=profile.columns["market"].unique().sort().to_list(),
         tiles=_tiles(profile, days),
         tables=tables_of(profile),
-        coverage=_coverage(profile),
-        repeats=_repeats(profile),
-        refused=_refused(profile),
-        delivered=_delivered(profile),
-        revisions=_revisions(profile),
         activity=activity,
+        **rows,
         methods={charts.method_name(m): ESTIMATORS.get(m, _REALISED) for m in charts.methods_of(profile.volatility)},
         is_midpoint=set(profile.columns["table"]) == {"quotes"},
         spike_multiple=SPIKE_MULTIPLE,
-        spikes=_spikes(profile),
-        spreads=_spreads(profile),
-        conditions=_conditions(profile),
         has_codes=bool(_total(profile.conditions, "stated")),
-        chart={name: _html(figure) for name, figure in figures.items()},
+        chart={name: figure_html(figure) if figure else "" for name, figure in figures.items()},
     )
-
-
-def _html(figure: go.Figure | None) -> str:
-    return "" if figure is None else figure.to_html(full_html=False, include_plotlyjs=False, config=CHART_CONFIG)
 
 
 def _total(frame: pl.DataFrame, column: str) -> float:
@@ -84,12 +74,10 @@ def _busiest(profile: TapeProfile) -> list[str]:
     return sorted(totals["symbol"].head(_MOST_SYMBOLS).to_list())
 
 
-def _coverage(profile: TapeProfile) -> list[dict[str, Any]]:
-    if not profile.coverage.height:
-        return []
+def _coverage(frame: pl.DataFrame) -> list[dict[str, Any]]:
     minutes = [f"{name}_minutes" for name in ("expected", "received", "healed", "silent", "missing")]
     return (
-        profile.coverage.group_by("symbol")
+        frame.group_by("symbol")
         .agg(
             pl.col(*minutes, "open_gaps").sum(),
             pl.col("longest_gap_minutes").max(),
@@ -102,7 +90,7 @@ def _coverage(profile: TapeProfile) -> list[dict[str, Any]]:
 
 
 def tables_of(profile: TapeProfile) -> list[dict[str, Any]]:
-    """Each table with its fields: how full, how many values, and the range over all days."""
+    """Each table with its fields: share filled, distinct values, and the range over all days."""
     tables = []
     for (table,), rows in profile.columns.group_by("table", maintain_order=True):
         fields = [_field(days) for _, days in rows.group_by("column", maintain_order=True)]
@@ -128,7 +116,7 @@ def _field(days: pl.DataFrame) -> dict[str, Any]:
 
 
 def _rank(text: str) -> tuple[float, str]:
-    """Numbers by size, other texts by their letters."""
+    """Sort key: numbers by size, other texts alphabetically."""
     try:
         return float(text.replace(",", "")), ""
     except ValueError:
@@ -139,18 +127,14 @@ def _shown(text: str) -> str:
     return text.removesuffix("+00:00").removesuffix("000")
 
 
-def _refused(profile: TapeProfile) -> list[dict[str, Any]]:
-    if not profile.refused.width:
-        return []
-    merged = profile.refused.group_by("table", "reason").agg(pl.col("rows").sum())
+def _refused(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    merged = frame.group_by("table", "reason").agg(pl.col("rows").sum())
     return merged.sort("rows", "reason", descending=[True, False]).to_dicts()
 
 
-def _repeats(profile: TapeProfile) -> list[dict[str, Any]]:
-    if not profile.repeats.width:
-        return []
+def _repeats(frame: pl.DataFrame) -> list[dict[str, Any]]:
     counted = ("rows", "repeated", "crossed", "locked", "one_sided")
-    merged = profile.repeats.group_by("table", "symbol", maintain_order=True).agg(pl.col(*counted).sum())
+    merged = frame.group_by("table", "symbol", maintain_order=True).agg(pl.col(*counted).sum())
     is_quote = pl.col("table") == "quotes"
     share = {name: 100 * pl.col(name) / pl.col("rows") for name in counted[1:]}
     return merged.with_columns(
@@ -159,34 +143,26 @@ def _repeats(profile: TapeProfile) -> list[dict[str, Any]]:
     ).to_dicts()
 
 
-def _revisions(profile: TapeProfile) -> list[dict[str, Any]]:
-    if not profile.revisions.width:
-        return []
+def _revisions(frame: pl.DataFrame) -> list[dict[str, Any]]:
     counts = ("bars", "revised", "compared", "volume_equal", "price_equal")
-    merged = profile.revisions.group_by("symbol").agg(pl.col(*counts).sum()).sort("symbol")
+    merged = frame.group_by("symbol").agg(pl.col(*counts).sum()).sort("symbol")
     compared = pl.when(pl.col("compared") > 0).then("compared")
     shares = {name: 100 * pl.col(name) / compared for name in counts[3:]}
     return merged.with_columns(**shares).to_dicts()
 
 
-def _spikes(profile: TapeProfile) -> list[dict[str, Any]]:
-    if not profile.spikes.width:
-        return []
-    return profile.spikes.sort("multiple", descending=True).head(_MOST_SPIKES).to_dicts()
+def _spikes(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    return frame.sort("multiple", descending=True).head(_MOST_SPIKES).to_dicts()
 
 
-def _spreads(profile: TapeProfile) -> list[dict[str, Any]]:
-    if not profile.spreads.width:
-        return []
-    merged = profile.spreads.group_by("symbol", maintain_order=True).agg(pl.selectors.float().median())
+def _spreads(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    merged = frame.group_by("symbol", maintain_order=True).agg(pl.selectors.float().median())
     return merged.drop_nulls("quoted_median").to_dicts()
 
 
-def _conditions(profile: TapeProfile) -> list[dict[str, Any]]:
-    if not profile.conditions.width:
-        return []
+def _conditions(frame: pl.DataFrame) -> list[dict[str, Any]]:
     counts = ("trades", "volume", "buys", "sells", "stated", "stated_agrees", "tick", "tick_agrees")
-    groups = profile.conditions.group_by("market", "conditions", "allows")
+    groups = frame.group_by("market", "conditions", "allows")
     merged = groups.agg(pl.col(*counts).sum()).sort("trades", "conditions", descending=[True, False])
     share = {name: 100 * pl.col(f"{name}_agrees") / pl.col(name) for name in ("stated", "tick")}
     rows = (
@@ -207,11 +183,22 @@ def _condition_names(market: str, conditions: str) -> str:
     if not conditions:
         return "regular sale" if market == Market.STOCKS else ""
     named = {Market.STOCKS: STOCK_CONDITION_NAMES, Market.CRYPTO: CRYPTO_CONDITION_NAMES}.get(Market(market), {})
-    return ", ".join(named.get(code, "not known here") for code in parse(conditions))
+    return ", ".join(named.get(code, "unknown code") for code in parse(conditions))
 
 
-def _delivered(profile: TapeProfile) -> list[dict[str, Any]]:
-    if not profile.delivered.width:
-        return []
+def _delivered(frame: pl.DataFrame) -> list[dict[str, Any]]:
     counts = pl.col("batches", "rows", "added", "revised", "repeated").sum()
-    return profile.delivered.group_by("table").agg(counts).sort("table").to_dicts()
+    return frame.group_by("table").agg(counts).sort("table").to_dicts()
+
+
+#: The rows of each table on the page, from the frame of that name.
+_ROWS: Mapping[str, Callable[[pl.DataFrame], list[dict[str, Any]]]] = {
+    "coverage": _coverage,
+    "refused": _refused,
+    "repeats": _repeats,
+    "revisions": _revisions,
+    "spikes": _spikes,
+    "spreads": _spreads,
+    "conditions": _conditions,
+    "delivered": _delivered,
+}

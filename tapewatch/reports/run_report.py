@@ -1,4 +1,4 @@
-"""The report of one run: a self-contained page that opens without a network."""
+"""The report of one run as a self-contained page."""
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,23 +11,23 @@ import polars as pl
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Partition, market_of, session_of
 from tapewatch.reports.charts import candlesticks, reasons_of
 from tapewatch.reports.matching import TRUTH_SCHEMA, match, recall_by_kind, unexplained
-from tapewatch.reports.pages import CHART_CONFIG, render_page, write_page
+from tapewatch.reports.pages import figure_html, render_page, write_page
 from tapewatch.reports.pages import seconds as format_seconds
 
 CHARTS = 8
 TOP_EVENTS = 20
 REASONS = 5
-#: Shown at first on either side of the regular hours; the rest of the day is a drag away.
+#: Initially shown before and after the regular hours.
 _MARGIN_NS = 20 * NS_PER_MINUTE
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run did, in plain frames.
+    """The results of a run.
 
-    `steps` are (name, seconds). `truth` (symbol, event_id, kind, start_time, end_time) is None where the source knows none.
-    `evaluation` is the `EVALUATION` table of the validation days, `bars` the `BARS` of every day that may be charted.
-    `model` is the card: any names and values worth keeping beside the result.
+    `steps` are (name, seconds). `truth` (symbol, event_id, kind, start_time, end_time) is None where no anomalies are known.
+    `evaluation` is the `EVALUATION` table of the validation days, `bars` the `BARS` of every day that may be charted. `model`
+    is the model card: names and values.
     """
 
     title: str
@@ -43,12 +43,10 @@ class RunSummary:
 
 
 def write_report(summary: RunSummary, path: Path) -> Path:
-    """Write the page to `path` by atomic rename, folders made, and return it."""
     return write_page(render(summary), path)
 
 
 def render(summary: RunSummary) -> str:
-    """The page as HTML: text, styles, charts and the chart library in one."""
     truth = summary.truth if summary.truth is not None else pl.DataFrame(schema=TRUTH_SCHEMA)
     matched = match(truth, summary.anomalies)
     return render_page(
@@ -76,13 +74,13 @@ def _tiles(summary: RunSummary, matched: pl.DataFrame, truth: pl.DataFrame) -> l
     if matched.height:
         found = int(matched["is_found"].sum())
         tiles.append(("known anomalies found", f"{found} of {matched.height}"))
-        tiles.append(("found outside them", f"{unexplained(summary.anomalies, truth):,}"))
+        tiles.append(("other detections", f"{unexplained(summary.anomalies, truth):,}"))
     tiles.append(("wall time", format_seconds(sum(seconds for _, seconds in summary.steps))))
     return tiles
 
 
 def _charts(summary: RunSummary, matched: pl.DataFrame) -> Iterable[dict[str, str]]:
-    """The symbol-days with the highest scores, one chart each."""
+    """One chart for each of the symbol-days with the highest scores."""
     for symbol, date in _best_days(summary):
         session = session_of(market_of(symbol), date)
         if session is None:
@@ -97,8 +95,8 @@ def _charts(summary: RunSummary, matched: pl.DataFrame) -> Iterable[dict[str, st
         figure = candlesticks(bars, known, found, focus=(hours[0], hours[1]))
         yield {
             "title": f"{symbol}, {date:%A} {date}",
-            "caption": f"known: {known.height}, of them found: {int(known['is_found'].sum())}; detections: {found.height}",
-            "html": figure.to_html(full_html=False, include_plotlyjs=False, config=CHART_CONFIG),
+            "caption": f"known: {known.height}, found: {int(known['is_found'].sum())}; detections: {found.height}",
+            "html": figure_html(figure),
         }
 
 
@@ -126,7 +124,7 @@ def _within(frame: pl.DataFrame, symbol: str, column: str, bounds: Sequence[dt.d
 
 
 def _events(anomalies: pl.DataFrame) -> Iterable[dict[str, Any]]:
-    """The strongest events with their reasons, each bar's width relative to the event's strongest reason."""
+    """The events with the highest scores; the bars of their reasons are relative to the strongest reason."""
     for event in anomalies.sort("score", descending=True).head(TOP_EVENTS).iter_rows(named=True):
         reasons: list[dict[str, Any]] = reasons_of(event["reasons"])[:REASONS]
         largest = max((abs(reason["shap_value"]) for reason in reasons), default=0.0) or 1.0
@@ -134,5 +132,5 @@ def _events(anomalies: pl.DataFrame) -> Iterable[dict[str, Any]]:
 
 
 def _rows(frame: pl.DataFrame | None) -> list[dict[str, Any]]:
-    """The rows of a table by kind, the whole last."""
+    """The rows of a table by kind, the total last."""
     return [] if frame is None else sorted(frame.to_dicts(), key=lambda row: str(row["kind"]) == "all")

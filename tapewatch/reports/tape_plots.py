@@ -1,4 +1,4 @@
-"""What one day of each table looks like, as a picture: for an engineer who wants to see that a partition is right."""
+"""A plot of one day of each table, to check a partition by eye."""
 
 from collections.abc import Callable, Mapping
 from io import BytesIO
@@ -17,13 +17,13 @@ _LABEL_COLOURS = {-1: "#b5423c", 0: "#9aa5b1", 1: "#2f7f86"}
 
 
 def trades_plot(trades: pl.LazyFrame) -> bytes:
-    """Trades by the minute, a line for each of the busiest symbols."""
+    """Trades per minute of the busiest symbols."""
     minutes = trades.group_by("symbol", time=pl.col("time").dt.truncate("1m")).agg(value=pl.len()).collect()
-    return _lines(minutes, "Trades a minute", "trades", is_log=True)
+    return _lines(minutes, "Trades per minute", "trades", is_log=True)
 
 
 def quotes_plot(quotes: pl.LazyFrame) -> bytes:
-    """Median quoted spread of five minutes, a line for each of the busiest symbols."""
+    """Median quoted spread over five minutes of the busiest symbols."""
     bid, ask = pl.col("bid_price"), pl.col("ask_price")
     spreads = (
         quotes.filter((bid > 0) & (ask > 0))
@@ -35,14 +35,14 @@ def quotes_plot(quotes: pl.LazyFrame) -> bytes:
 
 
 def bars_plot(bars: pl.LazyFrame) -> bytes:
-    """Closes against each symbol's first open, in percent; a symbol whose first open is not above zero has no such move."""
+    """Closes relative to each symbol's first open, in percent; symbols whose first open is not positive are left out."""
     start = pl.col("open").sort_by("time").first().over("symbol")
     moves = bars.select("symbol", "time", value=pl.when(start > 0).then(100 * (pl.col("close") / start - 1))).collect()
     return _lines(moves, "Price since the day's first bar", "%")
 
 
 def microstructure_plot(features: pl.LazyFrame) -> bytes:
-    """Realised volatility and effective spread of the regular minutes, smoothed over a quarter of an hour."""
+    """Realised volatility and effective spread of the regular minutes, smoothed over 15 minutes."""
     rows = features.filter("is_regular").sort("symbol", "event_time")
     figure, axes = _figure(2)
     measures = (("realised_volatility_bps", "Realised volatility"), ("effective_spread_bps", "Effective spread"))
@@ -56,35 +56,20 @@ def coverage_plot(coverage: pl.LazyFrame) -> bytes:
     """Regular minutes received or healed, silent and missing, by symbol."""
     held = pl.col("received_minutes") + pl.col("healed_minutes")
     rows = coverage.with_columns(held=held).sort("missing_minutes", "held", descending=[True, False]).head(30).collect()
-    figure, (axes,) = _figure(1)
-    names = rows["symbol"].cast(pl.String).to_list()
-    quiet, missing = rows["silent_minutes"], rows["missing_minutes"]
-    axes.barh(names, rows["held"], color=_LABEL_COLOURS[1], label="received or healed")
-    axes.barh(names, quiet, left=rows["held"], color=_LABEL_COLOURS[0], label="silent")
-    axes.barh(names, missing, left=rows["held"] + quiet, color=_LABEL_COLOURS[-1], label="missing")
-    axes.set(title="Regular minutes of the tape", xlabel="minutes")
-    _legend(axes)
-    return _png(figure)
+    parts = {"received or healed": ("held", 1), "silent": ("silent_minutes", 0), "missing": ("missing_minutes", -1)}
+    return _stacked(rows, parts, "Regular minutes of the tape", "minutes")
 
 
 def barrier_labels_plot(labels: pl.LazyFrame) -> bytes:
-    """How many events met which barrier first, by symbol."""
-    counts = labels.group_by("symbol", "label").len().sort("symbol", "label").collect()
-    figure, (axes,) = _figure(1)
-    left: dict[str, int] = {}
-    for value, name in ((-1, "lower first"), (0, "neither in time"), (1, "upper first")):
-        of = dict(counts.filter(pl.col("label") == value).select(pl.col("symbol").cast(pl.String), "len").iter_rows())
-        symbols = sorted(of)
-        axes.barh(symbols, [of[s] for s in symbols], left=[left.get(s, 0) for s in symbols], color=_LABEL_COLOURS[value],
-                  label=name)  # fmt: skip
-        left |= {symbol: left.get(symbol, 0) + of[symbol] for symbol in symbols}
-    axes.set(title="Triple-barrier outcomes", xlabel="events")
-    _legend(axes)
-    return _png(figure)
+    """Number of events by the barrier that was met first, by symbol."""
+    is_label = {name: pl.col("label") == value for name, value in (("lower", -1), ("neither", 0), ("upper", 1))}
+    counts = labels.group_by("symbol").agg(**{name: each.sum() for name, each in is_label.items()}).sort("symbol")
+    parts = {"lower first": ("lower", -1), "neither in time": ("neither", 0), "upper first": ("upper", 1)}
+    return _stacked(counts.collect(), parts, "Triple-barrier outcomes", "events")
 
 
 def events_plot(events: pl.LazyFrame) -> bytes:
-    """Anomalies in time, a row a symbol, coloured by kind. Needs symbol, kind, start_time, end_time."""
+    """Anomalies over time, a row per symbol, coloured by kind. Needs symbol, kind, start_time, end_time."""
     rows = events.select(pl.col("symbol", "kind").cast(pl.String), "start_time", "end_time").unique().sort("start_time")
     frame = rows.collect()
     figure, (axes,) = _figure(1)
@@ -102,7 +87,7 @@ def events_plot(events: pl.LazyFrame) -> bytes:
 
 
 def training_set_plot(rows: pl.LazyFrame) -> bytes:
-    """Share of nulls in each nullable column: a symbol without quotes, a warm-up, a label not yet known."""
+    """Share of nulls in each column that has any."""
     shares = rows.select(pl.all().null_count() / pl.len()).collect().transpose(include_header=True).sort("column_0")
     shown = shares.filter(pl.col("column_0") > 0)
     figure, (axes,) = _figure(1)
@@ -112,7 +97,7 @@ def training_set_plot(rows: pl.LazyFrame) -> bytes:
     return _png(figure)
 
 
-#: The picture of each table, by its name.
+#: The plot of each table, by its name.
 PLOTS: Mapping[str, Plot] = {
     "trades": trades_plot,
     "quotes": quotes_plot,
@@ -129,6 +114,18 @@ PLOTS: Mapping[str, Plot] = {
 def _lines(frame: pl.DataFrame, title: str, unit: str, *, is_log: bool = False) -> bytes:
     figure, (axes,) = _figure(1)
     _draw_lines(axes, frame, title, unit, is_log=is_log)
+    return _png(figure)
+
+
+def _stacked(rows: pl.DataFrame, parts: Mapping[str, tuple[str, int]], title: str, unit: str) -> bytes:
+    """Stacked bars by symbol; `parts` are columns and keys of colours by legend."""
+    figure, (axes,) = _figure(1)
+    names, left = rows["symbol"].cast(pl.String).to_list(), pl.zeros(rows.height, eager=True)
+    for label, (column, colour) in parts.items():
+        axes.barh(names, rows[column], left=left, color=_LABEL_COLOURS[colour], label=label)
+        left = left + rows[column]
+    axes.set(title=title, xlabel=unit)
+    _legend(axes)
     return _png(figure)
 
 
@@ -164,6 +161,6 @@ def _figure(panels: int) -> tuple[Figure, list[Axes]]:
 
 def _png(figure: Figure) -> bytes:
     buffer = BytesIO()
-    # The canvas is named, so that no display or global state of pyplot is involved.
+    # An explicit canvas needs neither a display nor the global state of pyplot.
     FigureCanvasAgg(figure).print_png(buffer)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""What a day's tape holds, measured: fields, completeness, repeats, volatility, volume, correlation, spreads, conditions."""
+"""Measures of a day's tape: fields, completeness, repeats, volatility, volume, returns, spreads and conditions."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -6,23 +6,16 @@ from dataclasses import dataclass, fields
 import polars as pl
 
 from tapewatch.bars.time_bars import minute_bars
-from tapewatch.features.aggressor import sides_by_rule
-from tapewatch.features.microstructure import microstructure
 from tapewatch.features.range_volatility import day_volatility
-from tapewatch.market.conditions import STOCK_UPDATE_RULES, in_words, updates
-from tapewatch.market.instruments import Market, Partition, Session
+from tapewatch.market.instruments import Partition, Session
 from tapewatch.market.live_tables import STREAM_BATCHES
 from tapewatch.market.schema import Column, Table
 from tapewatch.market.tables import BARS, COVERAGE, DELIVERED_BARS, PROFILE, QUOTES, TRADES, quarantine_of
+from tapewatch.reports.tick_profile import profile_ticks
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.tape import symbol_batches
 
 PROFILED = (TRADES, QUOTES, BARS)
-#: A minute with this many times the mean volume of the half hour before is listed as a spike.
-SPIKE_MULTIPLE = 5.0
-SPIKES_A_DAY = 25
-_SAME_TRADE = ("symbol", "time", "price", "size", "exchange", "conditions")
-_SAME_QUOTE = ("symbol", "time", "bid_price", "ask_price", "bid_size", "ask_size")
 _RETURN_GRID = "5m"
 _BAR_COLUMNS = ("symbol", "time", "open", "high", "low", "close", "volume")
 _COUNTED = (pl.Categorical(), pl.Boolean(), pl.Int8(), pl.Int16())
@@ -32,21 +25,22 @@ _COUNTED = (pl.Categorical(), pl.Boolean(), pl.Int8(), pl.Int16())
 class TapeProfile:
     """Measures of one or more market days; every frame starts with `date` and `market`.
 
-    - `columns`: table, column, type, unit, meaning, rows, nulls, distinct (estimated where many), minimum, maximum, common
+    - `columns`: table, column, type, unit, meaning, rows, nulls, distinct (estimated where many), minimum, maximum
     - `coverage`: the `COVERAGE` rows
-    - `repeats`: table, symbol, rows, repeated (equal in all but number and id), and of quotes crossed, locked, one_sided
-    - `refused`: table, reason, rows: what lies in quarantine
-    - `volatility`: symbol, the `ESTIMATORS`, realised (5 s, of trades), each in percent of the price over regular hours; of a
-      market without trades and bars, and so the returns, of the midpoint of bid and ask
+    - `repeats`: table, symbol, rows, repeated (equal except for number and id); for quotes also crossed, locked, one_sided
+    - `refused`: table, reason, rows in quarantine
+    - `volatility`: symbol, the `ESTIMATORS`, realised (5 s, of trades), each in percent of the price over regular hours; from
+      midpoints in a market without trades and bars, as the returns
     - `half_hours`: symbol, time, volume, trades, quotes, spread_bps (median of minutes), by half hour of the whole day
     - `spikes`: symbol, time, volume, multiple
-    - `returns`: symbol, time, return_bps on a grid of five minutes
+    - `returns`: symbol, time, return_bps of five minutes
     - `spreads`: symbol, quoted and effective spread of regular minutes: median, 5th and 95th percentile, in bps
-    - `delivered`: table, batches, rows, added, revised, repeated: what the stream brought, by its ledger
-    - `revisions`: symbol, bars, revised (changed since they were first written), compared (both built and delivered), and of
-      these those of equal volume, `volume_equal`, and of equal prices, `price_equal`
-    - `conditions`: conditions, trades, volume, allows (which fields of a bar), quoted (trades of symbols with quotes), and of the
-      trades that rules sign: buys and sells by the quote rule, `stated_agrees` and `stated` (crypto's codes), `tick_agrees` and `tick` (the tick rule)
+    - `delivered`: table, batches, rows, added, revised, repeated: rows of the stream, from `STREAM_BATCHES`
+    - `revisions`: symbol, bars, revised (changed since they were first written), compared (both built and delivered),
+      volume_equal and price_equal (of the compared bars)
+    - `conditions`: conditions, allows (fields of a bar), trades, volume, quoted (trades of symbols with quotes), buys and sells
+      by the quote rule; trades that also have a side by crypto's codes (`stated`) or the tick rule (`tick`), and how many of
+      them agree with the quote rule (`stated_agrees`, `tick_agrees`)
     """
 
     columns: pl.DataFrame
@@ -64,7 +58,7 @@ class TapeProfile:
 
 
 def profile_days(days: Iterable[TapeProfile]) -> TapeProfile:
-    """Several days side by side."""
+    """Several days in one profile."""
     parts = list(days)
     return TapeProfile(
         *(pl.concat((getattr(part, each.name) for part in parts), how="diagonal") for each in fields(TapeProfile))
@@ -81,118 +75,27 @@ def profile_day(lake: Lake, partition: Partition) -> TapeProfile:
     if not any(lake.exists(table, partition) for table in PROFILED):
         lake.scan(TRADES, partition)
     has_ticks = lake.exists(TRADES, partition) or lake.exists(QUOTES, partition)
-    batches = symbol_batches(lake, partition, all_columns=True) if has_ticks else iter(())
-    ticks = [_measure(trades, quotes, session) for trades, quotes in batches]
+    ticks = profile_ticks(symbol_batches(lake, partition, all_columns=True) if has_ticks else (), session)
     bars = _bars(lake, partition)
-    frames = {
+    volatility = day_volatility(_regular(bars, session))
+    if ticks["volatility"].width:
+        volatility = volatility.join(ticks["volatility"], on="symbol", how="left")
+    frames = ticks | {
         "columns": pl.concat(_columns(lake, table, partition) for table in PROFILED if lake.exists(table, partition)),
         "coverage": lake.read(COVERAGE, partition) if lake.exists(COVERAGE, partition) else COVERAGE.empty(),
         "refused": _refused(lake, partition),
         "delivered": _delivered(lake, partition),
         "revisions": _revisions(lake, partition),
-        **{
-            name: pl.concat([each[name] for each in ticks], how="diagonal") if ticks else pl.DataFrame()
-            for name in _TICK_FRAMES
-        },
+        "returns": _grid_returns(bars),
+        "volatility": volatility,
     }
-    realised = frames["volatility"]
-    frames["volatility"] = day_volatility(_regular(bars, session))
-    if realised.width:
-        frames["volatility"] = frames["volatility"].join(realised, on="symbol", how="left")
-    frames["returns"] = _grid_returns(bars)
-    if frames["conditions"].width:
-        frames["conditions"] = (
-            frames["conditions"].group_by("conditions", "allows").sum().sort("trades", descending=True)
-        )
-    frames["spikes"] = (
-        frames["spikes"].sort("multiple", descending=True).head(SPIKES_A_DAY)
-        if frames["spikes"].width
-        else pl.DataFrame()
-    )
     if not has_ticks:
         frames["half_hours"] = _bar_half_hours(bars)
     return TapeProfile(**{name: _placed(frame, partition) for name, frame in frames.items()})
 
 
-_TICK_FRAMES = ("repeats", "volatility", "half_hours", "spikes", "spreads", "conditions")
-
-
-def _measure(trades: pl.DataFrame, quotes: pl.DataFrame, session: Session) -> dict[str, pl.DataFrame]:
-    """What a batch of whole symbols shows."""
-    minutes = microstructure(trades, quotes, session).with_columns(pl.col("symbol").cast(pl.String))
-    regular = minutes.filter("is_regular")
-    return {
-        "repeats": _repeats(trades, quotes),
-        "volatility": regular.group_by("symbol", maintain_order=True).agg(
-            realised=pl.when(pl.col("realised_volatility_bps").count() > 0).then(
-                (pl.col("realised_volatility_bps") ** 2).sum().sqrt() / 100
-            )
-        ),
-        "half_hours": minutes.group_by("symbol", time=pl.col("event_time").dt.truncate("30m"), maintain_order=True).agg(
-            volume=pl.col("volume").sum(),
-            trades=pl.col("trade_count").sum(),
-            quotes=pl.col("quote_count").sum(),
-            spread_bps=pl.col("quoted_spread_bps").median(),
-        ),
-        "spikes": regular.filter(pl.col("volume_ratio") >= SPIKE_MULTIPLE).select(
-            "symbol", time="event_time", volume="volume", multiple="volume_ratio"
-        ),
-        "spreads": regular.group_by("symbol", maintain_order=True).agg(
-            pl.col(f"{kind}_spread_bps").quantile(share, "linear").alias(f"{kind}_{name}")
-            for kind in ("quoted", "effective")
-            for name, share in (("p05", 0.05), ("median", 0.5), ("p95", 0.95))
-        ),
-        "conditions": _conditions(trades, quotes, session),
-    }
-
-
-def _repeats(trades: pl.DataFrame, quotes: pl.DataFrame) -> pl.DataFrame:
-    bid, ask = pl.col("bid_price"), pl.col("ask_price")
-    has_both = (bid > 0) & (ask > 0)
-    quoted = {
-        "crossed": (has_both & (bid > ask)).sum(),
-        "locked": (has_both & (bid == ask)).sum(),
-        "one_sided": (~has_both).sum(),
-    }
-    parts = []
-    for table, frame, same, extra in ((TRADES, trades, _SAME_TRADE, {}), (QUOTES, quotes, _SAME_QUOTE, quoted)):
-        counts = frame.group_by(pl.col("symbol").cast(pl.String), maintain_order=True).agg(
-            rows=pl.len(), repeated=pl.len() - pl.struct(same[1:]).n_unique(), **extra
-        )
-        parts.append(counts.select(pl.lit(table.name).alias("table"), pl.all()))
-    return pl.concat(parts, how="diagonal")
-
-
-def _conditions(trades: pl.DataFrame, quotes: pl.DataFrame, session: Session) -> pl.DataFrame:
-    """Counts by condition list, and how the ways to sign a trade agree on it."""
-    stated, by_quote, by_tick = sides_by_rule(trades, quotes, session, STOCK_UPDATE_RULES)
-    quote, codes, tick = pl.col("quote"), pl.col("codes"), pl.col("tick_side")
-    quoted = quotes["symbol"].cast(pl.String).unique()
-    counted = (
-        trades.select("conditions", "size", is_quoted=pl.col("symbol").cast(pl.String).is_in(quoted.implode()))
-        .with_columns(quote=pl.Series(by_quote), codes=pl.Series(stated), tick_side=pl.Series(by_tick))
-        .group_by(pl.col("conditions").cast(pl.String))
-        .agg(
-            trades=pl.len(),
-            volume=pl.col("size").sum(),
-            quoted=pl.col("is_quoted").sum(),
-            buys=(quote > 0).sum(),
-            sells=(quote < 0).sum(),
-            stated=((codes != 0) & (quote != 0)).sum(),
-            stated_agrees=((codes != 0) & (codes == quote)).sum(),
-            tick=((tick != 0) & (quote != 0)).sum(),
-            tick_agrees=((tick != 0) & (tick == quote)).sum(),
-        )
-    )
-    rules = STOCK_UPDATE_RULES if session.market is Market.STOCKS else {}
-    allows = pl.col("conditions").map_elements(
-        lambda codes: in_words(updates(codes, rules, is_extended=False)), pl.String
-    )
-    return counted.with_columns(allows=allows)
-
-
 def _columns(lake: Lake, table: Table, partition: Partition) -> pl.DataFrame:
-    """One row a column: how full it is and what it ranges over, as text where types differ."""
+    """One row per column: counts, and the range as text."""
     rows = lake.scan(table, partition)
     measured = rows.select(
         pl.len().alias("rows"),
@@ -222,7 +125,7 @@ def _measures(column: Column) -> Iterable[tuple[str, pl.Expr]]:
     if column.dtype == pl.Categorical():
         value = value.cast(pl.String)
     yield "nulls", value.null_count()
-    # Few values are counted, many estimated: an exact count of a day's prices would hold them all.
+    # Counted exactly where few are possible, else estimated: an exact count of prices would keep them all in memory.
     given = value.drop_nulls()
     yield "distinct", given.n_unique() if column.dtype in _COUNTED else given.approx_n_unique()
     yield "minimum", value.min()
@@ -234,7 +137,7 @@ def _text(value: object) -> str:
 
 
 def _refused(lake: Lake, partition: Partition) -> pl.DataFrame:
-    """Quarantined rows by reason; figures in a reason are blotted out, so that equal reasons count together."""
+    """Quarantined rows by reason; numbers in a reason are replaced, so that equal reasons count together."""
     kind = pl.col("reason").str.replace_all(r"\d+(\.\d+)?", "…")
     parts = [
         lake.scan(quarantine_of(table), partition)
@@ -278,7 +181,7 @@ def _revisions(lake: Lake, partition: Partition) -> pl.DataFrame:
 
 
 def _bars(lake: Lake, partition: Partition) -> pl.DataFrame:
-    """The day's minute bars; where the lake has none, built from the trades, and where there are none either, of midpoints."""
+    """The day's minute bars from the lake; without them built from the trades, or without trades from midpoints."""
     if lake.exists(BARS, partition):
         return lake.read(BARS, partition, columns=list(_BAR_COLUMNS))
     built = [
@@ -289,7 +192,7 @@ def _bars(lake: Lake, partition: Partition) -> pl.DataFrame:
 
 
 def _midpoint_bars(quotes: pl.DataFrame) -> pl.DataFrame:
-    """Minute bars (`DELIVERED_BARS`, volume 0) of the midpoint, from quotes that have both sides and are not crossed."""
+    """Minute bars (`DELIVERED_BARS`, volume 0) of the midpoint, from two-sided quotes that are not crossed."""
     bid, ask = pl.col("bid_price"), pl.col("ask_price")
     middle = (bid + ask) / 2
     bars = (
@@ -308,7 +211,7 @@ def _regular(bars: pl.DataFrame, session: Session) -> pl.DataFrame:
 
 
 def _grid_returns(bars: pl.DataFrame) -> pl.DataFrame:
-    """Log returns between the last closes of neighbouring grid steps; none across a step without a bar."""
+    """Log returns, bps, between the last closes of neighbouring grid steps; none across a step without a bar."""
     closes = (
         bars.filter(pl.col("close") > 0)
         .sort(pl.col("symbol").cast(pl.String), "time")

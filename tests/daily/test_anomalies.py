@@ -1,4 +1,4 @@
-"""Prices in daily bars that cannot be, and splits that can."""
+"""Bad prices and price shocks in daily bars; splits are none."""
 
 import datetime as dt
 from pathlib import Path
@@ -26,7 +26,7 @@ def calm(level: float) -> tuple[float, float, float, float]:
     return (level, level * 1.01, level * 0.99, level)
 
 
-def test_calm_days_are_fine() -> None:
+def test_calm_days_have_no_anomaly() -> None:
     found = daily_anomalies(days(*[CALM] * 30))
     assert found.height == 0
     assert found.schema == ANOMALY_SCHEMA
@@ -36,7 +36,7 @@ def test_calm_days_are_fine() -> None:
     ("bad", "field"),
     [((100.0, 101.0, 0.01, 99.0), "low"), ((200.0, 200.0, 99.0, 100.0), "high"), ((100.0, 101.0, 30.0, 30.0), "close")],
 )
-def test_a_price_that_no_neighbour_shares_is_bad(bad: tuple[float, float, float, float], field: str) -> None:
+def test_a_price_far_from_all_neighbours_is_bad(bad: tuple[float, float, float, float], field: str) -> None:
     found = daily_anomalies(days(*[CALM] * 10, bad, *[CALM] * 10)).to_dicts()
     assert [(row["kind"], row["field"]) for row in found] == [
         ("bad_price", field if field != "close" else row_field(found))
@@ -45,41 +45,41 @@ def test_a_price_that_no_neighbour_shares_is_bad(bad: tuple[float, float, float,
 
 
 def row_field(found: list[dict[str, str]]) -> str:
-    """A close and the low that it is deviate alike: either may be named."""
+    """The close is also the low, so both deviate equally and either may be reported."""
     assert found[0]["field"] in ("low", "close")
     return found[0]["field"]
 
 
 @pytest.mark.parametrize("bad", [(128.0, 128.0, 99.0, 100.0), (78.0, 101.0, 78.0, 100.0)])
-def test_an_opening_print_that_the_day_leaves_is_bad_before_the_next_day_is_known(
+def test_an_isolated_opening_print_is_bad_before_the_next_day_is_known(
     bad: tuple[float, float, float, float],
 ) -> None:
     (row,) = daily_anomalies(days(*[CALM] * 10, bad)).to_dicts()
     assert (row["kind"], row["field"], row["value"], row["expected"]) == ("bad_price", "open", bad[0], 100)
 
 
-def test_an_opening_move_that_the_day_keeps_or_exceeds_is_none() -> None:
+def test_an_open_that_the_day_confirms_or_exceeds_is_no_bad_price() -> None:
     kept, exceeded = (128.0, 128.0, 124.0, 126.0), (128.0, 129.0, 99.0, 100.0)
     assert daily_anomalies(days(*[CALM] * 10, kept, calm(125.0))).height == 0
     assert daily_anomalies(days(*[CALM] * 10, exceeded, CALM)).height == 0
 
 
 @pytest.mark.parametrize("ratio", [2, 7, 4, 1.5, 1 / 20, 1 / 8, 3])
-def test_a_split_is_none(ratio: float) -> None:
+def test_a_split_is_no_price_shock(ratio: float) -> None:
     assert daily_anomalies(days(*[CALM] * 20, *[calm(100 / ratio)] * 20)).height == 0
 
 
-def test_a_fall_by_no_ratio_that_stays_is_a_shock() -> None:
+def test_a_lasting_fall_by_no_split_ratio_is_a_shock() -> None:
     (row,) = daily_anomalies(days(*[CALM] * 20, (62.0, 64.0, 58.0, 58.5), *[calm(58.5)] * 20)).to_dicts()
     assert (row["kind"], row["expected"], row["value"]) == ("price_shock", 100, 58.5)
 
 
-def test_wild_symbols_are_held_against_their_own_days() -> None:
+def test_volatile_symbols_are_compared_with_their_own_range() -> None:
     wild = [(1.0, 1.3, 0.8, 1.0), (1.0, 1.2, 0.75, 1.1)] * 20
     assert daily_anomalies(days(*wild, (1.0, 2.2, 0.8, 1.0), *wild)).height == 0
 
 
-def test_another_company_after_a_pause_is_no_shock() -> None:
+def test_another_company_with_the_same_ticker_is_no_shock() -> None:
     before, after = days(*[CALM] * 10), days(*[calm(9.0)] * 10)
     later = after.with_columns(pl.col("time") + pl.duration(days=400, time_unit="ns"))
     assert daily_anomalies(pl.concat([before, later])).height == 0
@@ -101,14 +101,14 @@ def test_recorded_years(market_data: Path) -> None:
     assert named == {
         ("GOOG", "2008-09-30", "bad_price", "low"),
         ("IBM", "2002-12-23", "bad_price", "high"),
-        # The same kind of print, a digit lost or of another symbol, which nobody had named before.
+        # Prints with a lost digit or of another symbol, which were not known before.
         ("AAPL", "2009-09-21", "bad_price", "low"),
         ("AAPL", "2010-08-31", "bad_price", "low"),
         ("AAPL", "2011-01-03", "bad_price", "low"),
         ("AIG", "2009-05-05", "bad_price", "high"),
         ("GOOG", "2007-12-18", "bad_price", "low"),
         ("IWM", "2008-09-19", "bad_price", "high"),
-        # An opening print far from both closes: one that was named, and two of funds, 15 and 18 % off.
+        # Opening prints far from both closes: a known one, and two of funds, 15 and 18 % off.
         ("GOOCV", "2014-04-02", "bad_price", "open"),
         ("EEM", "2005-04-11", "bad_price", "open"),
         ("SPY", "2000-12-18", "bad_price", "open"),

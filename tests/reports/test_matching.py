@@ -20,7 +20,7 @@ def is_found(known: pl.DataFrame) -> bool:
     return bool(match(known, events(event()))["is_found"].item())
 
 
-def test_spans_are_half_open() -> None:
+def test_intervals_are_half_open() -> None:
     assert is_found(one_known(OPEN + 2 * MINUTE, OPEN + 9 * MINUTE))
     assert not is_found(one_known(OPEN + 3 * MINUTE, OPEN + 9 * MINUTE))
     assert not is_found(one_known(OPEN - 5 * MINUTE, OPEN))
@@ -28,7 +28,7 @@ def test_spans_are_half_open() -> None:
     assert is_found(one_known(OPEN - 5 * MINUTE, OPEN + 9 * MINUTE))
 
 
-def test_another_symbol_finds_nothing() -> None:
+def test_a_detection_of_another_symbol_does_not_count() -> None:
     assert not is_found(one_known(OPEN, OPEN + MINUTE, symbol="MSFT"))
 
 
@@ -49,7 +49,7 @@ def test_recall_adds_up() -> None:
     assert unexplained(detections(), truth()) == 1
 
 
-def test_no_truth_gives_no_rows_and_leaves_all_unexplained() -> None:
+def test_without_known_anomalies_there_are_no_rows_and_all_detections_are_unexplained() -> None:
     nothing = truth().clear()
     assert recall_by_kind(match(nothing, detections())).height == 0
     assert unexplained(detections(), nothing) == 5

@@ -1,4 +1,4 @@
-"""How pages write what they tell, and how they are written themselves."""
+"""Formats of numbers on pages, and writing of pages."""
 
 import threading
 from pathlib import Path
@@ -22,12 +22,12 @@ from tapewatch.reports.pages import number, write_page
         (7, "7"),
     ],
 )
-def test_numbers_are_written_as_people_read_them(value: float | None, written: str) -> None:
+def test_numbers_are_rounded_for_reading(value: float | None, written: str) -> None:
     assert number(value) == written
 
 
-def test_two_may_write_one_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second writes all of it while the first is between writing and renaming."""
+def test_two_threads_may_write_the_same_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second thread writes the page while the first is between writing and renaming."""
     page, rename = tmp_path / "reports" / "day.html", Path.replace
     second = threading.Thread(target=write_page, args=("<p>second</p>", page))
 

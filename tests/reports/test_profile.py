@@ -1,4 +1,4 @@
-"""The profile of a day: its figures against the tape counted by hand, and the page in a real browser."""
+"""The profile of a day against direct counts of the tape, and the page in a real browser."""
 
 import datetime as dt
 import re
@@ -43,7 +43,7 @@ def profile(lake: Lake) -> TapeProfile:
     return profile_day(lake, PARTITION)
 
 
-def test_counts_are_those_of_the_tape(lake: Lake, profile: TapeProfile) -> None:
+def test_counts_match_the_tape(lake: Lake, profile: TapeProfile) -> None:
     trades, quotes = lake.read(TRADES, PARTITION), lake.read(QUOTES, PARTITION)
     same = ["symbol", "time", "price", "size", "exchange", "conditions"]
     repeats = profile.repeats.filter(pl.col("table") == "trades")
@@ -70,7 +70,7 @@ def test_revised_and_compared_bars_are_counted(lake: Lake, profile: TapeProfile,
     assert found == (bars.height, 1, bars.height, 1, bars.height)
 
 
-def test_every_field_has_its_row(lake: Lake, profile: TapeProfile) -> None:
+def test_every_field_has_a_row(lake: Lake, profile: TapeProfile) -> None:
     fields = {(row["table"], row["column"]): row for row in profile.columns.to_dicts()}
     assert set(fields) == {(table.name, name) for table in (TRADES, QUOTES, BARS) for name in table.schema}
     trades = lake.read(TRADES, PARTITION)
@@ -92,15 +92,15 @@ def test_an_empty_day_is_refused(lake: Lake) -> None:
         profile_day(lake, Partition(DAY.replace(day=6), Market.STOCKS))
 
 
-def test_a_market_with_bars_alone_has_a_page(tmp_path: Path, lake: Lake) -> None:
+def test_a_market_with_bars_only_has_a_page(tmp_path: Path, lake: Lake) -> None:
     bare = Lake(tmp_path)
     bare.write(BARS, PARTITION, lake.read(BARS, PARTITION))
     page = render_profile(profile_day(bare, PARTITION), title="bars alone")
     assert "How much it moves" in page
-    assert "What condition codes say" not in page
+    assert "Condition codes" not in page
 
 
-def test_a_market_without_trades_is_told_by_its_quotes(tmp_path: Path, lake: Lake) -> None:
+def test_a_market_without_trades_is_profiled_by_its_quotes(tmp_path: Path, lake: Lake) -> None:
     bare = Lake(tmp_path)
     bare.write(QUOTES, PARTITION, lake.read(QUOTES, PARTITION))
     profile = profile_day(bare, PARTITION)
@@ -122,7 +122,7 @@ def test_a_market_without_trades_is_told_by_its_quotes(tmp_path: Path, lake: Lak
     assert "realised, 5 s" not in page
 
 
-def test_ranges_span_all_days_and_nothing_is_no_value(lake: Lake, tmp_path: Path) -> None:
+def test_ranges_cover_all_days_and_an_empty_column_has_no_value(lake: Lake, tmp_path: Path) -> None:
     other = Lake(tmp_path)
     next_day = Partition(DAY + dt.timedelta(days=1), Market.STOCKS)
     trades = lake.read(TRADES, PARTITION).with_columns(time=pl.col("time") + dt.timedelta(days=1))
@@ -158,7 +158,7 @@ def test_the_page_in_a_browser(profile: TapeProfile, tmp_path: Path) -> None:
 
 
 @pytest.mark.real_tape
-def test_the_recorded_day_has_the_crossed_quotes_that_were_counted(market_data: Path, tmp_path: Path) -> None:
+def test_crossed_and_locked_quotes_of_a_recorded_day_are_counted(market_data: Path, tmp_path: Path) -> None:
     day = Partition(DAY.replace(year=2013, month=10, day=7), Market.STOCKS)
     lake = Lake(tmp_path)
     lake.write(TRADES, day, recorded_trades(market_data, day.date).sort(TRADES.sort))

@@ -1,4 +1,4 @@
-"""The run report: complete, self-contained, and drawn by a real browser."""
+"""The run report: its content, self-contained, and in a real browser."""
 
 import datetime as dt
 import re
@@ -26,7 +26,7 @@ def body(html: str) -> str:
     return html[html.index("<body>") :]
 
 
-def test_says_what_was_found_of_what_is_known(page: str) -> None:
+def test_shows_how_many_known_anomalies_were_found(page: str) -> None:
     text = re.sub(r"<[^>]+>|\s+", " ", body(page))
     assert "4 of 8" in text
     assert re.search(r"price jump\s+2\s+2\s+100 %", text)
@@ -44,7 +44,7 @@ def test_fetches_nothing(page: str) -> None:
     assert len(page) < 10 * MEGABYTE
 
 
-def test_charts_are_few_however_many_days_there_are() -> None:
+def test_the_number_of_charts_is_limited() -> None:
     symbols = [f"S{n:02d}" for n in range(CHARTS + 4)]
     many = events(*(event(symbol, score=0.6 + n / 100) for n, symbol in enumerate(symbols)))
     frames = pl.concat(bars(symbol, Market.STOCKS, n) for n, symbol in enumerate(symbols))
@@ -55,7 +55,7 @@ def test_charts_are_few_however_many_days_there_are() -> None:
     assert len(page) < 10 * MEGABYTE
 
 
-def test_lists_the_strongest_events_alone() -> None:
+def test_lists_only_the_strongest_events() -> None:
     starts = [OPEN + dt.timedelta(minutes=n) for n in range(TOP_EVENTS + 5)]
     many = events(*(event(start=start, score=0.6 + n / 1000) for n, start in enumerate(starts)))
     assert body(render(summary(anomalies=many))).count('<div class="reasons">') == TOP_EVENTS
@@ -73,19 +73,19 @@ def test_an_outage_without_bars_can_be_marked() -> None:
     assert "feed outage" in page
 
 
-def test_what_comes_from_outside_is_escaped() -> None:
+def test_values_are_escaped() -> None:
     page = render(summary(title="<b>&", model={"note": "<script>alert(1)</script>"}))
     assert "<script>alert(1)" not in page
     assert "&lt;b&gt;&amp;" in page
 
 
-def test_is_written_whole_into_a_new_folder(tmp_path: Path) -> None:
+def test_the_report_is_written_into_a_new_folder(tmp_path: Path) -> None:
     path = write_report(summary(), tmp_path / "reports" / "run.html")
     assert path.read_text(encoding="utf-8").endswith("</html>")
     assert [p.name for p in path.parent.iterdir()] == ["run.html"]
 
 
-def test_the_made_up_frames_are_those_of_the_platform() -> None:
+def test_the_frames_of_these_tests_have_the_schemas_of_the_tables() -> None:
     BARS.check(bars("AAPL", Market.STOCKS, 1))
     ANOMALIES.check(detections())
     assert truth().height == 8
@@ -101,7 +101,7 @@ def test_a_browser_draws_every_chart_without_a_network_or_an_error(tmp_path: Pat
         page.on("request", lambda request: requests.append(request.url))
         page.goto(path.as_uri())
         charts, marks = (page.locator(f".chart .{layer}") for layer in ("boxlayer", "scatterlayer .points path"))
-        # One chart is drawn after the other.
+        # The charts are drawn one after the other.
         charts.nth(1).wait_for(state="attached")
         marks.nth(4).wait_for(state="attached")
         assert marks.count() == 5

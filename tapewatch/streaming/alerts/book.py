@@ -6,7 +6,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 import polars as pl
@@ -43,7 +42,6 @@ class AlertBook:
     """Writes alerts as they change, in its own thread. Close it, or use it as a context manager.
 
     Args:
-        database: where alerts are stored.
         notifiers: channels that receive openings and ends.
         most_waiting: alerts kept while the database is unavailable; beyond it the oldest are dropped, counted and logged.
         wait_s: longest time that `record` waits for the commit.
@@ -64,17 +62,15 @@ class AlertBook:
         self._waiting: OrderedDict[tuple[Market, str], dict[str, Any]] = OrderedDict()
         self._changed = threading.Condition()
         self._is_writing = self._is_away = self._is_closing = False
-        #: Rows committed; alerts dropped because too many waited; rows that the database refused.
-        self.committed = self.dropped = self.refused = 0
+        #: Alerts dropped because too many waited, and rows that the database refused.
+        self.dropped = self.refused = 0
         self._thread = threading.Thread(target=self._write_until_closed, name="alert-writer", daemon=True)
         self._thread.start()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
@@ -171,7 +167,7 @@ class AlertBook:
         """Commit rows; returns False where a retry may help."""
         for partition, members in _by_partition(rows):
             try:
-                self.committed += self._database.upsert(ALERTS, partition, pl.DataFrame(members, schema=ALERTS.schema))
+                self._database.upsert(ALERTS, partition, pl.DataFrame(members, schema=ALERTS.schema))
             except DatabaseError as error:
                 if error.is_transient:
                     if not self._is_away:

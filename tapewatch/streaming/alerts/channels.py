@@ -30,21 +30,17 @@ class Webhook:
         self._host = urlsplit(url).hostname or "?"
 
     def send(self, notice: Notice) -> None:
-        """Post one alert."""
         self._post(self.body(notice))
 
     def send_summary(self, text: str) -> None:
-        """Post a summary."""
         self._post(self.summary(text))
 
     def body(self, notice: Notice) -> dict[str, Any]:
-        """The JSON body of an alert."""
         row = {name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in notice.row.items()}
         event = "ended" if notice.is_closing else "opened"
         return {"event": event, "market": str(notice.market), "text": notice.headline, **row}
 
     def summary(self, text: str) -> dict[str, Any]:
-        """The JSON body of a summary."""
         return {"event": "held_back", "text": text}
 
     def _post(self, body: dict[str, Any]) -> None:
@@ -66,7 +62,6 @@ class SlackWebhook(Webhook):
     name = "slack"
 
     def body(self, notice: Notice) -> dict[str, Any]:
-        """The JSON body of an alert."""
         row = notice.row
         ended = f" · ended {row['end_time']:%H:%M:%S}" if row["end_time"] else ""
         multiple = f" · {row['multiple']:.1f}×" if row["multiple"] is not None else ""
@@ -81,7 +76,6 @@ class SlackWebhook(Webhook):
         }
 
     def summary(self, text: str) -> dict[str, Any]:
-        """The JSON body of a summary."""
         return {"text": text, "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": _escaped(text)}}]}
 
 
@@ -108,14 +102,12 @@ class Email:
         self._user, self._password, self._timeout_s = user, password, timeout_s
 
     def send(self, notice: Notice) -> None:
-        """Send one alert."""
         row = notice.row
         lines = [f"{name}: {value}" for name, value in row.items() if value is not None and name != "message"]
         subject = notice.headline.splitlines()[0][:150]
         self._send(subject, "\n".join([row["message"], "", f"market: {notice.market}", *lines]))
 
     def send_summary(self, text: str) -> None:
-        """Send a summary."""
         self._send("alerts held back", text)
 
     def _send(self, subject: str, text: str) -> None:
@@ -143,8 +135,8 @@ class Email:
             reason = f"cannot verify the certificate of {self._host}: {error.verify_message}; SSL_CERT_FILE names a file of more"
             raise NotifyError(f"{reason} certificates", is_transient=False) from None
         except (smtplib.SMTPServerDisconnected, OSError) as error:
-            is_transient = not isinstance(error, smtplib.SMTPException) or isinstance(
-                error, smtplib.SMTPServerDisconnected
+            is_transient = isinstance(error, smtplib.SMTPServerDisconnected) or not isinstance(
+                error, smtplib.SMTPException
             )
             raise NotifyError(f"{self._host}: {type(error).__name__}", is_transient=is_transient) from None
 

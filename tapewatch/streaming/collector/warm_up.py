@@ -29,7 +29,7 @@ def warm_up(market: Market, detection: DetectionConfig) -> None:
         watch.observe(batch)
         tape.push(batch.trades, batch.quotes)
         if second in (70, _SECONDS - 1):
-            watch.observe_rows(tape.advance(now))
+            tape.advance(now)
             watch.tick(now)
 
 

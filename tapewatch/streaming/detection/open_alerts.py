@@ -34,11 +34,7 @@ class AlertChange:
 class OpenAlerts:
     """Alerts by rule and symbol, at most one open for each.
 
-    Args:
-        market: the market of all alerts.
-        rules: the market's settings.
-        symbols: names by the symbols' numbers; the caller appends to it.
-        clock: the present for `detected_time`, int64 ns UTC.
+    `symbols` are names by the symbols' numbers; the caller appends to them.
     """
 
     def __init__(self, market: Market, rules: MarketRules, symbols: list[str], clock: Callable[[], int]) -> None:
@@ -51,14 +47,12 @@ class OpenAlerts:
         self._messages: dict[tuple[int, int], str] = {}
 
     def grow(self, capacity: int) -> None:
-        """Make room for more symbols."""
         more = np.zeros((state.RULES, capacity - self.states.table.shape[1]), state.ALERT)
         table = np.concatenate([self.states.table, more], axis=1)
         opened = np.zeros((state.RULES * capacity, 2), np.int64)
         self.states = state.AlertStates(table, opened, self.states.count)
 
     def is_open(self, rule: int, symbol: int) -> bool:
-        """Whether the alert of a rule and symbol is open."""
         return bool(self.states.table[rule, symbol]["is_open"])
 
     def open_pairs(self) -> list[tuple[int, int]]:

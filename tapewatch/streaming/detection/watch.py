@@ -2,10 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
 
 import numpy as np
-import polars as pl
 
 from tapewatch.feeds.stream.decode.decoder import StreamBatch
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Session
@@ -28,7 +26,7 @@ from tapewatch.streaming.detection.rules.settings import DetectionConfig
 from tapewatch.streaming.detection.rules.silence import SilenceRules
 from tapewatch.streaming.detection.rules.wording import RULE_NAMES, AlertRow
 
-__all__ = ["AlertChange", "LiveRowsLike", "Watch"]
+__all__ = ["AlertChange", "Watch"]
 
 #: Step of the tape's clock at which the rules on time are judged.
 _STEP = 10 * NS_PER_SECOND
@@ -40,14 +38,6 @@ _AS_IF_MINUTES = 60
 _CHANNEL_NAMES = ("trades", "quotes", "bars")
 
 
-class LiveRowsLike(Protocol):
-    """The rows of the live tape that `observe_rows` reads."""
-
-    @property
-    def minute_bars(self) -> pl.DataFrame:
-        """`LIVE_BARS` of clock `1m`."""
-
-
 class Watch:
     """The detectors of one market. Not thread-safe.
 
@@ -55,8 +45,6 @@ class Watch:
     processed in order of time.
 
     Args:
-        market: the market of all events.
-        config: thresholds.
         baselines: usual sizes from past days; without them the usual sizes come from the stream alone.
         clock: the present for `detected_time`, int64 ns UTC.
     """
@@ -98,14 +86,23 @@ class Watch:
 
     def observe(self, batch: StreamBatch) -> list[AlertChange]:
         """Process a batch's trades, quotes, bars and index values; returns the alerts that opened, grew or ended."""
-        return self._process(batch.trades, batch.quotes, batch.bars, batch.others.get("index_values"))
-
-    def observe_rows(self, rows: LiveRowsLike) -> list[AlertChange]:
-        """Process minute bars built elsewhere, except those of symbols whose trades arrive here."""
-        bars = rows.minute_bars
-        has_trades = np.flatnonzero(self._book["source"] == state.FROM_TRADES)
-        known = [self.symbols[symbol] for symbol in has_trades]
-        return self._process(None, None, bars.filter(~pl.col("symbol").cast(pl.String).is_in(known)), None)
+        values = batch.others.get("index_values")
+        events, first = self._arrays.events(batch.trades, batch.quotes, batch.bars, values)
+        changes: list[AlertChange] = []
+        if first is None:
+            return changes
+        if self.tape_ns == 0:
+            self._enter_session(first)
+            self._cursor[state.CLOCK] = first
+        self._cursor[state.NEXT_TRADE : state.NEXT_BAR + 1] = 0
+        while True:
+            context = state.Context(self._alerts.states, self._profile, self._hours, self._limits, self._cursor)
+            self._cursor[state.UNTIL] = min(self._next_step, self._session_until)
+            waiting = int(consume(events, self._book, self._silence.last_seen, context))
+            changes += self._alerts.take_opened(self.tape_ns)
+            if waiting < 0:
+                return changes
+            changes += self._advance_to(waiting)
 
     def tick(self, tape_ns: int) -> list[AlertChange]:
         """Advance the tape's clock to `tape_ns` without an event, so that the time counts as silence; never backwards.
@@ -130,30 +127,6 @@ class Watch:
             if row["rule"] in RULE_NAMES:
                 is_outage = row["rule"] == RULE_NAMES[state.OUTAGE]
                 self._alerts.resume(0 if is_outage else self._arrays.number_of(row["symbol"]), row)
-
-    def _process(
-        self,
-        trades: pl.DataFrame | None,
-        quotes: pl.DataFrame | None,
-        bars: pl.DataFrame | None,
-        values: pl.DataFrame | None,
-    ) -> list[AlertChange]:
-        events, first = self._arrays.events(trades, quotes, bars, values)
-        changes: list[AlertChange] = []
-        if first is None:
-            return changes
-        if self.tape_ns == 0:
-            self._enter_session(first)
-            self._cursor[state.CLOCK] = first
-        self._cursor[state.NEXT_TRADE : state.NEXT_BAR + 1] = 0
-        while True:
-            context = state.Context(self._alerts.states, self._profile, self._hours, self._limits, self._cursor)
-            self._cursor[state.UNTIL] = min(self._next_step, self._session_until)
-            waiting = int(consume(events, self._book, self._silence.last_seen, context))
-            changes += self._alerts.take_opened(self.tape_ns)
-            if waiting < 0:
-                return changes
-            changes += self._advance_to(waiting)
 
     def _advance_to(self, waiting: int) -> list[AlertChange]:
         """Advance the clock by one step towards the next event; a long jump does not count as silence."""

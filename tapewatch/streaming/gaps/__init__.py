@@ -1,1 +1,1 @@
-"""Gaps: how missing stretches of the tape are found, recorded, and filled from a source of record."""
+"""Gaps: finds and records missing stretches of the tape, and fills them from a source of record."""

@@ -1,6 +1,6 @@
-"""Gaps: stretches of the tape that a stream did not deliver, remembered until they are filled.
+"""The gap book: stretches of the tape that a stream did not deliver, recorded until they are filled.
 
-A gap grows while the stream is away, is open once it is bounded, and ends healed or unhealable.
+A gap is growing while the stream is interrupted, open once its end is known, and finally healed or unhealable.
 """
 
 import datetime as dt
@@ -26,7 +26,7 @@ from tapewatch.store.spool.files import HealedInterval
 
 GROWING, OPEN, HEALED, UNHEALABLE = "growing", "open", "healed", "unhealable"
 STATUSES = (GROWING, OPEN, HEALED, UNHEALABLE)
-#: What a gap reaches beyond the rows on either side of it: rows that came out of order lie within.
+#: A gap extends this far beyond the rows on either side, to include rows that arrived out of order.
 OVERLAP_NS = 2 * 10**9
 _NS_PER_MICROSECOND = 1_000
 _log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ Row = dict[str, Any]
 
 
 class GapStore(Protocol):
-    """What the book asks of the operational database."""
+    """The operational database as the gap book uses it."""
 
     def upsert(self, table: Table, partition: Partition, frame: pl.DataFrame) -> int:
         """Insert or replace rows by key."""
@@ -52,7 +52,7 @@ def gap_frame(rows: list[Row]) -> pl.DataFrame:
 
 
 def gap_rows(frame: pl.DataFrame) -> list[Row]:
-    """The same the other way round."""
+    """Dicts with int64 ns times from `GAPS` rows; the inverse of `gap_frame`."""
     return frame.select(GAPS.schema.names()).with_columns(pl.col(_TIMES).to_physical()).to_dicts()
 
 
@@ -62,10 +62,10 @@ def partition_of(market: Market, ns: int) -> Partition:
 
 
 def save_gaps(database: GapStore, market: Market, rows: list[Row]) -> None:
-    """Put gaps into the database, each under the day on which it starts.
+    """Write gaps to the database, each under the day on which it starts.
 
     Raises:
-        DatabaseError: the database refuses or is away.
+        DatabaseError: the database refuses or is unavailable.
     """
     by_day: dict[Partition, list[Row]] = {}
     for row in rows:
@@ -75,12 +75,12 @@ def save_gaps(database: GapStore, market: Market, rows: list[Row]) -> None:
 
 
 def change_gap(database: Database, market: Market, gap: Row, changes: Row) -> bool:
-    """Change a gap in the database, unless it is another since it was read; whether it was changed.
+    """Change a gap in the database unless it changed since it was read; returns whether it did so.
 
-    In one statement: its collector may make it longer at any moment.
+    One statement does both, since a collector may extend the gap at any time.
 
     Raises:
-        DatabaseError: the database refuses or is away.
+        DatabaseError: the database refuses or is unavailable.
     """
     gaps = twin(GAPS)
     read, changed = (
@@ -94,11 +94,11 @@ def change_gap(database: Database, market: Market, gap: Row, changes: Row) -> bo
 
 
 def until_merged(gaps: pl.DataFrame, waiting: Iterable[HealedInterval]) -> pl.DataFrame:
-    """`GAPS` as the lake knows them: one whose heal still waits to be merged, in whole or in part, is open.
+    """`GAPS` as they stand in the lake: a healed gap is open while any of its rows wait in the spool.
 
     Args:
         gaps: rows of `GAPS` of one market.
-        waiting: what the healer's batches in the spool hold; an empty symbol is every symbol.
+        waiting: intervals of the healer's batches in the spool; an empty symbol means every symbol.
     """
     waits = pl.lit(value=False)
     for heal in waiting:
@@ -109,15 +109,13 @@ def until_merged(gaps: pl.DataFrame, waiting: Iterable[HealedInterval]) -> pl.Da
 
 
 class GapBook:
-    """One market's gaps as its collector knows them: in a journal at once, in the database as soon as that answers.
+    """One market's gaps: written to a journal at once, and to the database as soon as it is available.
 
-    A gap that grows when the process ends, however it ends, still grows in the next. Twice the same gap is one row. Not
-    thread-safe.
+    A gap that is growing when the process ends is growing in the next process. The same gap is one row. Not thread-safe.
 
     Args:
-        database: where gaps go; None keeps them in the journal until `database` is set.
-        journal: a file of this book's own, one JSON line a change.
-        market: the market of all gaps.
+        database: where gaps are stored; None keeps them in the journal until `database` is set.
+        journal: a file of this book alone, one JSON line per change.
     """
 
     def __init__(self, database: GapStore | None, journal: Path, market: Market) -> None:
@@ -126,9 +124,9 @@ class GapBook:
         self._journal = Path(journal)
         self._rows: dict[str, Row] = {}
         self._unsaved: set[str] = set()
-        #: Why the database last refused; None while it takes what it is given.
+        #: Why the last write to the database failed; None if it succeeded.
         self.error: str | None = None
-        #: Whether the journal has all of it. A disk that takes no more is asked again at each flush.
+        #: Whether the journal is complete. After a failed write each flush tries again.
         self.is_noted = True
         self._replay()
         self._note(None)
@@ -144,16 +142,16 @@ class GapBook:
         channel: str = "all",
         reason: str | None = None,
     ) -> str:
-        """Open a gap, growing where `end_ns` is not known yet; returns its id. The same gap again only makes it longer.
+        """Open a gap, growing without `end_ns`; returns its id. Opening the same gap again can only extend it.
 
         Args:
             cause: `disconnect`, `dropped`, `malformed`, `sequence`, `late_start`, `restart` or `spool`.
-            start_ns: the tape's time from which rows may lack; the caller takes the overlap off (`OVERLAP_NS`).
+            start_ns: first time on the tape at which rows may be missing; the caller subtracts `OVERLAP_NS`.
             now_ns: this machine's time.
-            end_ns: the tape's time up to which rows may lack.
-            symbol: the one symbol that is concerned.
+            end_ns: last such time.
+            symbol: the only symbol affected; None for all.
             channel: `trades`, `quotes`, `bars` or `all`.
-            reason: what else there is to say.
+            reason: details for people.
         """
         start_ns = _whole_microseconds(start_ns)
         subject = "" if symbol is None and channel == "all" else f":{symbol or '*'}:{channel}"
@@ -182,9 +180,9 @@ class GapBook:
         return gap_id
 
     def close_growing(self, end_ns: int, *, cause: str | None = None) -> list[str]:
-        """Bound every growing gap (of `cause`, or of all) by the first event after it; they are open from now on.
+        """Set the end of every growing gap (of `cause`, or of any) to `end_ns`; they are open from now on.
 
-        A gap that would end before it starts was none of this session's tape and ends where it starts.
+        A gap that would end before it starts ends where it starts.
         """
         closed = [row for row in self._rows.values() if row["status"] == GROWING and cause in (None, row["cause"])]
         for row in closed:
@@ -193,21 +191,16 @@ class GapBook:
         return [row["gap_id"] for row in closed]
 
     @property
-    def growing(self) -> list[Row]:
-        """The gaps that still grow; times are int64 ns."""
-        return [dict(row) for row in self._rows.values() if row["status"] == GROWING]
-
-    @property
     def count(self) -> int:
-        """How many gaps grow or wait to be saved or healed, as far as `forget_ended` has asked."""
+        """Number of gaps that are growing, or wait to be saved or healed, as of the last `forget_ended`."""
         return len(self._rows)
 
     def open_gaps(self) -> pl.DataFrame:
-        """The gaps (`GAPS`) of `count`."""
+        """The gaps that `count` counts, as `GAPS` rows."""
         return gap_frame(list(self._rows.values())).sort("start_time")
 
     def flush(self) -> bool:
-        """Put into the database what it does not know yet; False where it refuses, and `error` says why, or the journal does."""
+        """Write unsaved gaps to the database; False where the database (see `error`) or the journal refuses."""
         if not self.is_noted and not self._note(None):
             return False
         if not self._unsaved or self.database is None:
@@ -224,9 +217,9 @@ class GapBook:
         return True
 
     def forget_ended(self) -> None:
-        """Forget what the healer has ended since: a collector runs for months. A database that is away is asked later.
+        """Drop the gaps that the healer ended, so that a collector can run for months. Does nothing without a database.
 
-        One that grew longer while the healer filled it is not ended: it is put into the database anew.
+        A gap that was extended while the healer filled it is written to the database again.
         """
         saved = {i: row for i, row in self._rows.items() if row["status"] == OPEN and i not in self._unsaved}
         if not saved or self.database is None:
@@ -246,7 +239,7 @@ class GapBook:
             self._note(None)
 
     def _change(self, rows: list[Row]) -> None:
-        """On disk first: a gap that the process saw survives it."""
+        """Record changed rows: in the journal first, so that they survive the process."""
         if not rows:
             return
         for row in rows:
@@ -256,16 +249,16 @@ class GapBook:
         self.flush()
 
     def _note(self, entries: list[Mapping[str, Any]] | None) -> bool:
-        """Put changes into the journal, or write it anew; False where the disk takes no more."""
+        """Append changes to the journal, or rewrite it (None); False where the disk refuses."""
         try:
             if entries is None or not self.is_noted:
-                # What was refused may have left half a line.
+                # A refused write may have left half a line.
                 self._compact()
             else:
                 self._append(entries)
         except OSError as error:
             if self.is_noted:
-                _log.error("gaps wait for room in their journal: %s", error)
+                _log.error("cannot write the journal of gaps, trying again later: %s", error)
             self.is_noted = False
         else:
             self.is_noted = True
@@ -285,7 +278,7 @@ class GapBook:
             try:
                 entry = json.loads(line)
             except ValueError:
-                # The process was killed within this line: what it was about to say never took effect.
+                # The process was killed while it wrote this line, before the change took effect.
                 continue
             if "gap" in entry:
                 self._rows[entry["gap"]["gap_id"]] = entry["gap"]
@@ -294,7 +287,7 @@ class GapBook:
                 self._unsaved.difference_update(entry["saved"])
 
     def _compact(self) -> None:
-        """Write the journal anew, without what was forgotten."""
+        """Rewrite the journal without dropped gaps."""
         lines = [json.dumps({"gap": row}) for row in self._rows.values()]
         lines += [json.dumps({"saved": sorted(set(self._rows) - self._unsaved)})]
         staged = self._journal.with_name(f".{self._journal.name}.tmp")
@@ -311,7 +304,7 @@ def _bound(row: Row, end_ns: int) -> None:
 
 
 def _whole_microseconds(ns: int) -> int:
-    """Down to what the database keeps, so that a gap read back equals the gap."""
+    """Rounded down to the database's resolution, so that a gap read back is equal."""
     return ns // _NS_PER_MICROSECOND * _NS_PER_MICROSECOND
 
 

@@ -1,7 +1,6 @@
-"""Fills gaps: asks a source of record for what the stream did not deliver, and leaves it in the spool.
+"""Fills gaps: fetches the missing rows from a source of record and writes them to the spool.
 
-A stretch is asked for once the plan shows it. Its rows go to the spool first and the gap is closed then: killed in between,
-it is filled again by the same rows.
+The rows are written before the gap is closed. A healer killed in between fills the gap again with the same rows.
 """
 
 import datetime as dt
@@ -27,29 +26,29 @@ from tapewatch.store.spool.spool import SpoolError, SpoolWriter
 from tapewatch.streaming.gaps.book import HEALED, OPEN, UNHEALABLE, Row, change_gap, gap_rows, partition_of
 from tapewatch.streaming.stop import Stop
 
-#: Between two attempts at a gap: doubled each time, up to the longest.
+#: Seconds between two attempts at a gap; doubled each time up to the longest.
 FIRST_WAIT_S, LONGEST_WAIT_S = 30, 3600
-#: Healed stretches begin and end with whole seconds: the stream cuts times, and a cut row must lie in its stretch.
+#: Healed stretches start and end on whole seconds: the stream truncates times, and a truncated row must stay inside.
 _GRAIN_NS = NS_PER_SECOND
 _TABLES = {TapeTable.TRADES: STREAM_TRADES, TapeTable.QUOTES: STREAM_QUOTES, TapeTable.BARS: STREAM_BARS}
-#: Which symbols a market's stream was asked for; none where it was asked for all.
+#: The symbols that a market's stream was subscribed to; empty if it was subscribed to all.
 Symbols = Callable[[Partition], Sequence[str]]
 #: The part of a gap that lies in one day: from, to, int64 ns UTC.
 Stretch = tuple[Partition, int, int]
 _log = logging.getLogger(__name__)
 
 
-class _WaitError(Exception):
-    """Nobody can deliver yet."""
+class _NotReadyError(Exception):
+    """No source has the rows yet."""
 
 
-class _NeverError(Exception):
-    """Nobody will deliver; the message says why and the way out."""
+class _UnhealableError(Exception):
+    """No source will have the rows; the message says why and what to change."""
 
 
 @dataclass
 class HealSummary:
-    """What one round came to: ids of gaps, and rows fetched."""
+    """The result of one round: ids of gaps by outcome, and the number of rows fetched."""
 
     healed: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
@@ -59,13 +58,9 @@ class HealSummary:
 
 
 class Healer:
-    """Fills the open gaps of all markets.
+    """Fills the open gaps of all markets from `sources`, in order of preference.
 
-    Args:
-        database: where the gaps are.
-        sources: who is asked, in this order.
-        spool_root: where the rows go.
-        symbols: the symbols of a gap that concerns all of them.
+    `symbols` are the symbols of a gap that affects all symbols.
     """
 
     def __init__(self, database: Database, sources: Sequence[RecordSource], spool_root: Path, symbols: Symbols) -> None:
@@ -74,7 +69,7 @@ class Healer:
         self._next_try: dict[str, dt.datetime] = {}
 
     def run(self, stop: Stop, *, every_s: float = 30) -> None:
-        """Heal until `stop` is set; a database that is away is asked again."""
+        """Heal until `stop` is set; retries while the database is unavailable."""
         while not stop.is_set():
             try:
                 summary = self.heal_once(dt.datetime.now(dt.UTC))
@@ -86,8 +81,9 @@ class Healer:
             stop.wait(every_s)
 
     def heal_once(self, now: dt.datetime, *, market: Market | None = None, patiently: bool = True) -> HealSummary:
-        """Try every open gap once, those that failed a moment ago apart; `patiently=False`: these too, and those that
-        nobody could heal, since a plan or a setting may have changed.
+        """Try every open gap once, except those that failed shortly before.
+
+        `patiently=False` tries these too, and unhealable gaps, since a plan or a setting may have changed.
 
         Raises:
             DatabaseError: the gaps cannot be read or written.
@@ -106,7 +102,7 @@ class Healer:
         return summary
 
     def _is_early(self, gap: Row, now: dt.datetime) -> bool:
-        """Whether a gap was tried a moment ago; a clock that was set back since makes it wait no longer."""
+        """Whether a gap must still wait after a failure. A clock that was set back does not extend the wait."""
         next_try = self._next_try.get(gap["gap_id"], now)
         return now < next_try <= now + dt.timedelta(seconds=LONGEST_WAIT_S)
 
@@ -114,15 +110,15 @@ class Healer:
         gap_id, changes, fate = gap["gap_id"], {"attempts": gap["attempts"] + 1}, summary.healed
         try:
             rows, healed_by, reason = self._fill(spool, gap, now)
-        except _WaitError:
+        except _NotReadyError:
             if gap["status"] == OPEN:
                 summary.waiting.append(gap_id)
                 return
             changes, fate = {"status": OPEN}, summary.waiting
-        except _NeverError as error:
+        except _UnhealableError as error:
             if gap["status"] == OPEN:
                 for _, start, end in _stretches(spool.market, gap):
-                    _renew(spool, gap, start, end)
+                    _write_empty_batch(spool, gap, start, end)
             changes |= {"status": UNHEALABLE, "reason": str(error)}
             fate = summary.unhealable
         except SourceError as error:
@@ -136,31 +132,31 @@ class Healer:
             changes |= {"status": HEALED, "healed_time": healed_ns, "healed_by": healed_by, "rows_healed": rows}
             changes |= {"reason": reason or gap["reason"]}
             summary.rows += rows
-        # One that its collector made longer meanwhile waits: what was filled is not all of it.
+        # A gap that its collector extended meanwhile waits: only part of it was filled.
         is_changed = change_gap(self._database, spool.market, gap, changes)
         (fate if is_changed else summary.waiting).append(gap_id)
 
     def _fill(self, spool: SpoolWriter, gap: Row, now: dt.datetime) -> tuple[int, str, str]:
-        """Fetch all of a gap: rows, who delivered them, and what nobody could deliver."""
+        """Fetch a whole gap: number of rows, names of the sources, and what no source could deliver."""
         rows, names, lacks = 0, set(), set()
         for partition, start, end in _stretches(spool.market, gap):
             found, name, lack = self._fill_stretch(spool, gap, (partition, start, end), now)
             if not found:
-                _renew(spool, gap, start, end)
+                _write_empty_batch(spool, gap, start, end)
             rows += found
             names.add(name)
             lacks.update([lack] if lack else [])
         return rows, "+".join(sorted(names)) or self._sources[0].name, "; ".join(sorted(lacks))
 
     def _fill_stretch(self, spool: SpoolWriter, gap: Row, stretch: Stretch, now: dt.datetime) -> tuple[int, str, str]:
-        """The same of what lies in one day; a source that refuses, whatever the plan says, leaves it to the next."""
+        """Fetch the part of a gap in one day; a source that refuses despite its plan is skipped for the next."""
         partition, start, end = stretch
         symbols = [gap["symbol"]] if gap["symbol"] else list(self._symbols(partition))
         refused: dict[str, str] = {}
         while True:
             source, tapes, lack = self._source_for(gap, partition, end, now, refused)
             if source.name == "rest" and not symbols:
-                raise SourceError(f"no symbols to ask for: set TAPEWATCH_SYMBOLS_{spool.market.upper()}")
+                raise SourceError(f"no symbols to fetch: set TAPEWATCH_SYMBOLS_{spool.market.upper()}")
             try:
                 found = sum(_fetch(spool, source, tape, partition, symbols, start, end) for tape in tapes)
             except EntitlementError as error:
@@ -171,7 +167,7 @@ class Healer:
     def _source_for(
         self, gap: Row, partition: Partition, end: int, now: dt.datetime, refused: Mapping[str, str]
     ) -> tuple[RecordSource, list[TapeTable], str]:
-        """The first source that has what the gap lacks, has it now, and did not refuse it."""
+        """The first source that offers the missing tables, has them now, and has not refused."""
         now_ns, refusals, has_to_wait = int(now.timestamp() * NS_PER_SECOND), [], False
         for source in self._sources:
             if source.name in refused:
@@ -186,12 +182,14 @@ class Healer:
                 return source, tapes, refusal if gap["channel"] == "all" else ""
             refusals.append(refusal or f"{source.name} has no {gap['channel']} of {partition.market}")
         if has_to_wait:
-            raise _WaitError
-        raise _NeverError("; ".join(refusals) or "no source of record: set POLYGON_API_KEY or TAPEWATCH_FLAT_FILES")
+            raise _NotReadyError
+        raise _UnhealableError(
+            "; ".join(refusals) or "no source of record: set POLYGON_API_KEY or TAPEWATCH_FLAT_FILES"
+        )
 
 
 def _wanted(channel: str, granted: Sequence[TapeTable]) -> list[TapeTable]:
-    """The tables that fill a gap: bars only where no trades are to be had, of which they are built otherwise."""
+    """The tables that fill a gap. Bars only without trades: otherwise they are built from the trades."""
     if channel in list(TapeTable):
         return [tape for tape in granted if tape == channel or (channel == TapeTable.BARS and tape is TapeTable.TRADES)]
     return [tape for tape in granted if tape is not TapeTable.BARS or TapeTable.TRADES not in granted]
@@ -230,12 +228,12 @@ def _fetch(
                     spool.add_heal(table, _as_streamed(table, frame, source.name), HealedInterval(symbol, start, end))
                     rows += frame.height
         except NotFoundError as error:
-            _log.warning("%s: left out of the heal", error)
+            _log.warning("%s: skipped while filling a gap", error)
     return rows
 
 
-def _renew(spool: SpoolWriter, gap: Row, start: int, end: int) -> None:
-    """Leave a batch without rows: what is made of the day, its certificate and checks, is renewed."""
+def _write_empty_batch(spool: SpoolWriter, gap: Row, start: int, end: int) -> None:
+    """Write a batch without rows, so that the day's certificate and checks are computed again."""
     spool.add_heal(STREAM_TRADES, STREAM_TRADES.empty(), HealedInterval(gap["symbol"] or "", start, end))
 
 

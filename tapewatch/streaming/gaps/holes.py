@@ -1,4 +1,4 @@
-"""Holes among the rows that a stream did deliver: numbers that were skipped, bars that know of more than came."""
+"""Finds holes in a stream's rows: skipped sequence numbers, and bars with more volume than the trades received."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -8,11 +8,11 @@ import polars as pl
 
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
 
-#: Numbers in a row, one step apart, after which a symbol's numbering counts as without holes.
+#: Consecutive numbers with one constant step, after which a skipped number counts as missing.
 PROVEN_AFTER = 500
-#: Tape time that a skipped number, or a trade of a minute, may still come late.
+#: How late, on the tape's clock, a skipped number or a trade of a minute may still arrive.
 _LATENESS_NS = 10 * NS_PER_SECOND
-#: Of a skip so many numbers are awaited: one wrong number may skip more than there is memory.
+#: Number of missing sequence numbers to wait for. It bounds the memory: one wrong number may skip billions.
 _MOST_SKIPPED = 100_000
 _ROUNDING = 1e-6
 _KEPT_MINUTES = 20
@@ -31,7 +31,7 @@ class Hole:
 
 @dataclass(slots=True)
 class _Numbering:
-    """What is known of one symbol's numbers: the last, its time, their step, and how many came a step apart."""
+    """One symbol's sequence numbers: the last, its time, their step, and the count of consecutive ones."""
 
     last: int
     time: int
@@ -41,7 +41,7 @@ class _Numbering:
 
 @dataclass(slots=True)
 class _Skipped:
-    """Numbers that did not come, between the rows of two times."""
+    """Missing numbers, and the times of the rows before and after them."""
 
     numbers: set[int]
     start: int
@@ -56,20 +56,18 @@ class _MinuteVolume:
 
     @property
     def excess(self) -> float:
-        """What came beyond what the bar states; negative where trades lack."""
+        """Volume received minus the bar's volume; negative where trades are missing."""
         return self.volume - (self.stated or 0.0)
 
 
 @dataclass
 class HoleFinder:
-    """Looks at batches of one market in order of arrival.
+    """Finds the holes of one market from its batches, in order of arrival.
 
-    A symbol whose sequence numbers rose by one constant step over `PROVEN_AFTER` rows has a hole where they skip; no other
-    symbol's numbers say anything, since a tape may number across symbols. And a vendor's minute bar that states more volume
-    than all trades of that minute bring together tells of trades that did not come. What the next minute's trades have
-    beyond their bar counts for it: vendors put a closing auction, or trades that make no price, into the bar before.
-
-    A symbol of which no trade came is compared with nothing: its trades may not be streamed.
+    A skipped number is a hole if the symbol's numbers rose by one constant step over `PROVEN_AFTER` rows. Other symbols'
+    numbers are ignored: a tape may number across symbols. A minute is a hole if the vendor's bar has more volume than the
+    minute's trades together. Surplus volume of the next minute counts towards it: vendors put a closing auction, or trades
+    that set no price, into the bar before. A symbol without any trade is ignored: its trades may not be subscribed.
     """
 
     _numbers: dict[str, _Numbering] = field(default_factory=dict, init=False)
@@ -80,7 +78,7 @@ class HoleFinder:
     _newest: int = field(default=0, init=False)
 
     def see(self, trades: pl.DataFrame, bars: pl.DataFrame) -> list[Hole]:
-        """Take note of a batch (`STREAM_TRADES`, `STREAM_BARS`); returns the holes that are certain by now, each once."""
+        """Add a batch (`STREAM_TRADES`, `STREAM_BARS`); returns the holes that have become certain, each once."""
         if trades.height:
             self._newest = max(self._newest, int(trades["time"].to_physical().max()))  # type: ignore[arg-type]
             self._see_numbers(trades)
@@ -90,7 +88,7 @@ class HoleFinder:
         return [*self._certain_skips(), *self._certain_minutes()]
 
     def reset(self) -> None:
-        """Forget what went before: the stream was interrupted, and that is a gap of its own."""
+        """Reset after an interruption, which is recorded as a gap of its own."""
         self._numbers.clear()
         self._skipped.clear()
         self._minutes.clear()
@@ -124,9 +122,9 @@ class HoleFinder:
                 self._numbers[symbol] = _Numbering(high, max(last_time, first_time))
 
     def _note_skips(self, symbol: str, known: _Numbering, rows: pl.DataFrame, high: int, last_time: int) -> None:
-        """Numbers that this batch jumped over, and late ones that it brought."""
-        came = rows.unique("sequence_number").sort("sequence_number")
-        numbers, times = came["sequence_number"].to_numpy(), came["time"].to_physical().to_numpy()
+        """Record the numbers that a batch skipped; remove those that it delivered late."""
+        received = rows.unique("sequence_number").sort("sequence_number")
+        numbers, times = received["sequence_number"].to_numpy(), received["time"].to_physical().to_numpy()
         waiting = self._skipped.setdefault(symbol, [])
         for skipped in waiting:
             skipped.numbers.difference_update(numbers.tolist())
@@ -141,7 +139,7 @@ class HoleFinder:
         minute = (pl.col("time").to_physical() // NS_PER_MINUTE).alias("minute")
         volumes = trades.group_by(pl.col("symbol").cast(pl.String), minute).agg(pl.col("size").sum())
         for symbol, at, volume in volumes.iter_rows():
-            # The minute of a symbol's first trade is not known whole.
+            # The minute of a symbol's first trade may be incomplete.
             self._first_minutes.setdefault(symbol, at)
             self._minutes.setdefault((symbol, at), _MinuteVolume()).volume += volume
 
@@ -176,5 +174,5 @@ class HoleFinder:
                 after = self._minutes.get((symbol, at + 1), _MinuteVolume())
                 moved = max(0.0, after.excess)
                 if -minute.excess > moved + minute.stated * _ROUNDING:
-                    reason = f"the vendor's bar states a volume of {minute.stated:g}, {minute.volume:g} came"
+                    reason = f"the vendor's bar states a volume of {minute.stated:g}; the trades received add up to {minute.volume:g}"
                     yield Hole(symbol, "trades", at * NS_PER_MINUTE, (at + 1) * NS_PER_MINUTE, reason)

@@ -1,4 +1,4 @@
-"""The book of gaps: kept through kills and an absent database; the same gap is one row."""
+"""The gap book: survives kills and an unavailable database; the same gap is one row."""
 
 import datetime as dt
 from pathlib import Path
@@ -27,7 +27,11 @@ def book(tmp_path: Path, database: Database | None) -> GapBook:
     return GapBook(database, tmp_path / "gaps.jsonl", Market.STOCKS)
 
 
-def test_a_gap_grows_is_bounded_and_stands_in_the_database(tmp_path, database) -> None:
+def growing(gaps: GapBook) -> list[str]:
+    return gaps.open_gaps().filter(pl.col("status") == GROWING)["gap_id"].to_list()
+
+
+def test_a_gap_grows_gets_its_end_and_is_in_the_database(tmp_path, database) -> None:
     gaps = book(tmp_path, database)
     gap_id = gaps.open("disconnect", start_ns=START, now_ns=NOW, reason="reset by peer")
     (row,) = gap_rows(database.read(GAPS, market=Market.STOCKS))
@@ -38,14 +42,14 @@ def test_a_gap_grows_is_bounded_and_stands_in_the_database(tmp_path, database) -
     assert gaps.close_growing(START + 9 * 10**9) == []
 
 
-def test_the_same_gap_is_one_and_another_symbol_is_another(tmp_path, database) -> None:
+def test_the_same_gap_is_one_row_and_another_symbol_another_row(tmp_path, database) -> None:
     gaps = book(tmp_path, database)
     for symbol in ("AAA", "AAA", "BBB", None):
         gaps.open("sequence", start_ns=START, end_ns=START + 10, now_ns=NOW, symbol=symbol, channel="trades")
     assert database.read(GAPS).height == 3
 
 
-def test_the_same_gap_again_grows_longer_and_never_shorter(tmp_path, database) -> None:
+def test_opening_the_same_gap_again_extends_it_and_never_shortens_it(tmp_path, database) -> None:
     gaps = book(tmp_path, database)
     ends = []
     for end in (START + 10**9, START + 3 * 10**9, START + 2 * 10**9):
@@ -53,23 +57,23 @@ def test_the_same_gap_again_grows_longer_and_never_shorter(tmp_path, database) -
         ends += [row["end_time"] - START for row in gap_rows(book(tmp_path, database).open_gaps())]
     assert ends == [10**9, 3 * 10**9, 3 * 10**9]
     gaps.open("restart", start_ns=START, now_ns=NOW)
-    assert [row["gap_id"] for row in gaps.growing] == database.read(GAPS)["gap_id"].to_list()
+    assert growing(gaps) == database.read(GAPS)["gap_id"].to_list()
 
 
-def test_without_a_database_everything_waits_in_the_journal_and_comes_later(tmp_path, database) -> None:
+def test_without_a_database_gaps_wait_in_the_journal(tmp_path, database) -> None:
     away = book(tmp_path, None)
     grows = away.open("disconnect", start_ns=START, now_ns=NOW)
     ended = away.open("dropped", start_ns=START, end_ns=START + 7, now_ns=NOW)
     assert not away.flush()
     again = book(tmp_path, None)
-    assert [row["gap_id"] for row in again.growing] == [grows]
+    assert growing(again) == [grows]
     assert set(again.open_gaps()["gap_id"]) == {grows, ended}
     again.database = database
     assert again.flush()
     assert set(database.read(GAPS)["gap_id"]) == {grows, ended}
 
 
-def test_a_restart_does_not_undo_what_the_healer_did(tmp_path, database) -> None:
+def test_a_restart_does_not_reopen_a_healed_gap(tmp_path, database) -> None:
     gaps = book(tmp_path, database)
     gaps.open("dropped", start_ns=START, end_ns=START + 7, now_ns=NOW)
     (row,) = gap_rows(database.read(GAPS))
@@ -78,7 +82,7 @@ def test_a_restart_does_not_undo_what_the_healer_did(tmp_path, database) -> None
     assert database.read(GAPS)["status"].to_list() == ["healed"]
 
 
-def test_what_the_healer_ended_is_forgotten_here_and_after_a_restart(tmp_path, database) -> None:
+def test_ended_gaps_are_dropped_and_stay_dropped_after_a_restart(tmp_path, database) -> None:
     gaps = book(tmp_path, database)
     for start in (START, START + 10**9, START + 2 * 10**9):
         gaps.open("dropped", start_ns=start, end_ns=start + 7, now_ns=NOW)
@@ -93,7 +97,7 @@ def test_what_the_healer_ended_is_forgotten_here_and_after_a_restart(tmp_path, d
     assert database.read(GAPS)["status"].to_list() == ["healed", "unhealable", "open"]
 
 
-def test_a_gap_that_grew_longer_while_it_was_healed_is_opened_again(tmp_path, database) -> None:
+def test_a_gap_extended_while_it_was_healed_is_opened_again(tmp_path, database) -> None:
     gaps = book(tmp_path, database)
     gaps.open("restart", start_ns=START, end_ns=START + 10**9, now_ns=NOW)
     (seen,) = gap_rows(database.read(GAPS))
@@ -109,7 +113,7 @@ def test_a_gap_that_grew_longer_while_it_was_healed_is_opened_again(tmp_path, da
     assert database.read(GAPS)["status"].to_list() == ["healed"]
 
 
-def test_a_database_that_refuses_is_told_later(tmp_path) -> None:
+def test_gaps_that_the_database_refuses_are_written_later(tmp_path) -> None:
     folder = tmp_path / "db"
     folder.mkdir()
     with Database(f"sqlite:///{folder / 'gaps.db'}") as opened:
@@ -125,7 +129,7 @@ def test_a_database_that_refuses_is_told_later(tmp_path) -> None:
         assert opened.read(GAPS).height == 1
 
 
-def test_a_torn_last_line_is_what_never_happened(tmp_path) -> None:
+def test_an_incomplete_last_line_is_ignored(tmp_path) -> None:
     gaps = book(tmp_path, None)
     gaps.open("dropped", start_ns=START, end_ns=START + 7, now_ns=NOW)
     with (tmp_path / "gaps.jsonl").open("a") as stream:
@@ -135,10 +139,10 @@ def test_a_torn_last_line_is_what_never_happened(tmp_path) -> None:
     assert book(tmp_path, None).open_gaps().height == 2
 
 
-def test_a_journal_that_finds_no_room_ends_nothing_and_comes_before_the_database(tmp_path, database) -> None:
+def test_while_the_journal_cannot_be_written_nothing_goes_to_the_database(tmp_path, database) -> None:
     gaps, journal = book(tmp_path, database), tmp_path / "gaps.jsonl"
     saved = gaps.open("dropped", start_ns=START, end_ns=START + 7, now_ns=NOW)
-    # A folder in its place refuses as a full disk does.
+    # A folder in its place makes writes fail, as on a full disk.
     kept = journal.rename(tmp_path / "kept")
     journal.mkdir()
     grows = gaps.open("disconnect", start_ns=START, now_ns=NOW)
@@ -146,7 +150,7 @@ def test_a_journal_that_finds_no_room_ends_nothing_and_comes_before_the_database
     assert not gaps.is_noted
     assert database.read(GAPS)["gap_id"].to_list() == [saved]
     journal.rmdir()
-    # Half a line was taken.
+    # Half a line was written.
     kept.rename(journal)
     with journal.open("a") as stream:
         stream.write('{"gap": {"gap_id": "st')
@@ -155,19 +159,19 @@ def test_a_journal_that_finds_no_room_ends_nothing_and_comes_before_the_database
     assert set(book(tmp_path, None).open_gaps()["gap_id"]) == {saved, grows}
 
 
-def test_on_a_full_disk_a_book_is_opened_all_the_same(tmp_path, database) -> None:
+def test_a_book_opens_on_a_full_disk(tmp_path, database) -> None:
     first = book(tmp_path, None).open("dropped", start_ns=START, end_ns=START + 7, now_ns=NOW)
-    in_its_place = tmp_path / ".gaps.jsonl.tmp"
-    in_its_place.mkdir()
+    blocker = tmp_path / ".gaps.jsonl.tmp"
+    blocker.mkdir()
     gaps = book(tmp_path, database)
     second = gaps.open("dropped", start_ns=START + 100_000, end_ns=START + 200_000, now_ns=NOW)
     assert not gaps.flush()
-    in_its_place.rmdir()
+    blocker.rmdir()
     assert gaps.flush()
     assert set(book(tmp_path, None).open_gaps()["gap_id"]) == {first, second}
 
 
-def test_rows_and_frames_are_each_others_inverse(tmp_path) -> None:
+def test_gap_rows_is_the_inverse_of_gap_frame(tmp_path) -> None:
     gaps = book(tmp_path, None)
     gaps.open("disconnect", start_ns=START, now_ns=NOW)
     frame = gaps.open_gaps()
@@ -176,7 +180,7 @@ def test_rows_and_frames_are_each_others_inverse(tmp_path) -> None:
     assert frame["start_time"][0] == dt.datetime.fromtimestamp(START // 10**9, dt.UTC)
 
 
-def test_a_gap_is_healed_once_nothing_of_its_heal_waits() -> None:
+def test_a_gap_is_healed_when_no_row_of_its_heal_waits_in_the_spool() -> None:
     rows = [
         {"gap_id": f"{symbol} {status}", "symbol": symbol, "channel": "all", "cause": "disconnect", "status": status}
         | {"start_time": 100_000, "end_time": 200_000, "opened_time": 0, "attempts": 1}

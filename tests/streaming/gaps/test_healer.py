@@ -1,4 +1,4 @@
-"""The healer against the emulator: what the stream left out comes back, once, however often the healer is killed."""
+"""The healer against the emulator: each missing row is filled once, however often the healer is killed."""
 
 import datetime as dt
 import os
@@ -87,7 +87,7 @@ def open_gap(tmp_path: Path, database: Database, partition: Partition, start_s: 
 def stream_with_hole(
     tmp_path: Path, partition: Partition, start_s: int, end_s: int
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Spool a day but for a hole; returns the whole day's trades and quotes."""
+    """Spool a day except for a hole; returns the whole day's trades and quotes."""
     day = Synthetic(SEED).day(SYMBOL[partition.market], DAY)
     at = partition.session.regular_start
     is_hole = pl.col("time").to_physical().is_between(at + start_s * NS_PER_SECOND, at + end_s * NS_PER_SECOND)
@@ -107,7 +107,7 @@ def row(database: Database) -> dict:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("partition", [STOCKS, CRYPTO])
-def test_a_hole_is_filled_and_every_trade_is_there_once(tmp_path, database, base_url, partition) -> None:
+def test_a_hole_is_filled_and_every_trade_is_stored_once(tmp_path, database, base_url, partition) -> None:
     trades, quotes = stream_with_hole(tmp_path, partition, 600, 900)
     merged(tmp_path, partition)
     open_gap(tmp_path, database, partition, 598.5, 902)
@@ -128,7 +128,9 @@ def test_a_hole_is_filled_and_every_trade_is_there_once(tmp_path, database, base
 
 
 @pytest.mark.slow
-def test_a_plan_without_rights_makes_a_gap_unhealable_and_names_the_setting(tmp_path, database, base_url) -> None:
+def test_a_plan_without_trades_makes_a_gap_unhealable_and_the_reason_names_the_setting(
+    tmp_path, database, base_url
+) -> None:
     open_gap(tmp_path, database, STOCKS, 0, 60, channel="trades")
     assert len(heal(tmp_path, database, rest(base_url, "starter")).unhealable) == 1
     gap = row(database)
@@ -136,7 +138,7 @@ def test_a_plan_without_rights_makes_a_gap_unhealable_and_names_the_setting(tmp_
     assert "POLYGON_TIER_STOCKS" in gap["reason"]
     assert "starter" in gap["reason"]
     assert merged(tmp_path, STOCKS).read(STREAM_BATCHES, STOCKS)["rows"].to_list() == [0]
-    # Another plan was bought: who asks for a heal gets it, though the process beside the collectors had given up.
+    # After an upgrade of the plan, only an explicit heal tries an unhealable gap again.
     assert not heal(tmp_path, database, rest(base_url)).healed
     for tier, status in (("starter", "unhealable"), ("advanced", "healed")):
         again = Healer(database, [rest(base_url, tier)], tmp_path / "spool", lambda _: ["VOO"])
@@ -146,7 +148,7 @@ def test_a_plan_without_rights_makes_a_gap_unhealable_and_names_the_setting(tmp_
 
 
 @pytest.mark.slow
-def test_bars_stand_in_where_the_plan_has_no_trades(tmp_path, database, base_url) -> None:
+def test_bars_fill_a_gap_where_the_plan_has_no_trades(tmp_path, database, base_url) -> None:
     open_gap(tmp_path, database, STOCKS, 90, 150)
     assert heal(tmp_path, database, rest(base_url, "starter")).rows == 2
     gap = row(database)
@@ -157,7 +159,7 @@ def test_bars_stand_in_where_the_plan_has_no_trades(tmp_path, database, base_url
 
 
 @pytest.mark.slow
-def test_a_delayed_plan_is_waited_for(tmp_path, database, base_url) -> None:
+def test_a_gap_waits_for_a_delayed_plan(tmp_path, database, base_url) -> None:
     open_gap(tmp_path, database, STOCKS, 0, 60, channel="trades")
     end = dt.datetime.fromtimestamp(STOCKS.session.regular_start // 10**9 + 60, dt.UTC)
     source = rest(base_url, "developer")
@@ -166,7 +168,7 @@ def test_a_delayed_plan_is_waited_for(tmp_path, database, base_url) -> None:
     assert len(heal(tmp_path, database, source, now=end + dt.timedelta(minutes=18)).healed) == 1
 
 
-def test_a_source_that_is_away_is_tried_again_later(tmp_path, database) -> None:
+def test_an_unavailable_source_is_tried_again_later(tmp_path, database) -> None:
     open_gap(tmp_path, database, STOCKS, 0, 60)
     healer = Healer(database, [rest("http://127.0.0.1:1")], tmp_path / "spool", lambda _: ["VOO"])
     assert len(healer.heal_once(NOW).failed) == 1
@@ -177,7 +179,7 @@ def test_a_source_that_is_away_is_tried_again_later(tmp_path, database) -> None:
     assert "127.0.0.1:1" in gap["reason"]
 
 
-def test_the_next_days_flat_file_heals_what_rest_refuses(tmp_path, database, market_data) -> None:
+def test_the_next_days_flat_file_fills_what_rest_refuses(tmp_path, database, market_data) -> None:
     day = Partition(dt.date(2013, 10, 7), Market.STOCKS)
     files = FlatFileRanges(FlatFileSource(str(market_data)))
     open_gap(tmp_path, database, day, 600, 605, channel="trades", symbol="IBM")
@@ -194,7 +196,7 @@ def test_the_next_days_flat_file_heals_what_rest_refuses(tmp_path, database, mar
 
 
 @pytest.mark.slow
-def test_a_quiet_gap_leaves_a_batch_without_rows_that_renews_its_day(tmp_path, database, base_url) -> None:
+def test_a_gap_without_rows_writes_an_empty_batch(tmp_path, database, base_url) -> None:
     before = -(STOCKS.session.regular_start - STOCKS.session.day_start) / NS_PER_SECOND
     open_gap(tmp_path, database, STOCKS, before + 60, before + 120)
     summary = heal(tmp_path, database, rest(base_url))
@@ -203,7 +205,7 @@ def test_a_quiet_gap_leaves_a_batch_without_rows_that_renews_its_day(tmp_path, d
 
 
 class _Growing:
-    """A source during whose answer the gap's collector, killed and started again, makes the gap longer."""
+    """A source that extends the gap while it answers, as the gap's collector does after a restart."""
 
     name = "flat_files"
 
@@ -222,7 +224,7 @@ class _Growing:
         return iter(())
 
 
-def test_a_gap_that_grows_longer_while_it_is_filled_is_filled_again(tmp_path, database) -> None:
+def test_a_gap_extended_while_it_is_filled_is_filled_again(tmp_path, database) -> None:
     gap_id = open_gap(tmp_path, database, STOCKS, 0, 60)
     source = _Growing(lambda: open_gap(tmp_path, database, STOCKS, 0, 90))
     first = heal(tmp_path, database, source)
@@ -233,13 +235,13 @@ def test_a_gap_that_grows_longer_while_it_is_filled_is_filled_again(tmp_path, da
     assert row(database)["status"] == "healed"
 
 
-def test_a_gap_that_grows_longer_just_when_it_is_closed_is_filled_again(tmp_path, database) -> None:
+def test_a_gap_extended_just_before_it_is_closed_is_filled_again(tmp_path, database) -> None:
     gap_id = open_gap(tmp_path, database, STOCKS, 0, 60)
     its_turn, writes = sql_engine._turn, []
 
     @contextmanager
     def turn(engine: sa.Engine) -> Iterator[None]:
-        """The last moment at which another may write before the healer does."""
+        """Extend the gap at the last moment before the healer writes."""
         if engine is database.engine:
             writes.append(engine)
             with Database(str(database.url)) as collectors:
@@ -255,7 +257,7 @@ def test_a_gap_that_grows_longer_just_when_it_is_closed_is_filled_again(tmp_path
     assert heal(tmp_path, database, _Growing(lambda: None)).healed == [gap_id]
 
 
-def test_a_gap_that_failed_for_months_is_tried_as_seldom_as_can_be(tmp_path, database) -> None:
+def test_a_gap_that_failed_for_months_is_tried_at_the_longest_interval(tmp_path, database) -> None:
     open_gap(tmp_path, database, STOCKS, 0, 60)
     (gap,) = gap_rows(database.read(GAPS))
     save_gaps(database, Market.STOCKS, [gap | {"attempts": 5_000}])
@@ -265,7 +267,7 @@ def test_a_gap_that_failed_for_months_is_tried_as_seldom_as_can_be(tmp_path, dat
     assert len(healer.heal_once(NOW + dt.timedelta(seconds=LONGEST_WAIT_S)).failed) == 1
 
 
-def test_a_clock_that_is_set_back_makes_no_gap_wait_longer(tmp_path, database) -> None:
+def test_a_clock_that_is_set_back_does_not_extend_the_wait(tmp_path, database) -> None:
     open_gap(tmp_path, database, STOCKS, 0, 60)
     healer = Healer(database, [rest("http://127.0.0.1:1")], tmp_path / "spool", lambda _: ["VOO"])
     assert len(healer.heal_once(NOW + dt.timedelta(days=30)).failed) == 1
@@ -285,7 +287,7 @@ with Database(f"sqlite:///{home / 'tapewatch.db'}") as database:
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_the_healer_fills_each_gap_once(tmp_path, database, base_url) -> None:
+def test_a_healer_killed_at_any_time_fills_each_gap_once(tmp_path, database, base_url) -> None:
     trades, _ = stream_with_hole(tmp_path, STOCKS, 600, 6000)
     for minute in range(10, 100, 10):
         open_gap(tmp_path, database, STOCKS, minute * 60 - 2, minute * 60 + 602)

@@ -1,4 +1,4 @@
-"""A healer that is killed at each of its durable steps in turn: the gap stays open until its rows lie in the spool."""
+"""A healer killed at each of its durable steps in turn: the gap stays open until its rows are in the spool."""
 
 import functools
 from collections.abc import Sequence
@@ -52,7 +52,7 @@ class Record:
 
 
 def heal(home: Path, partition: Partition, moment: int | None) -> int:
-    """A pass of the healer, killed at a moment; returns how many moments there were."""
+    """One round of the healer, killed at step `moment`; returns the number of steps."""
     with (
         Database(f"sqlite:///{home / 'live.db'}") as database,
         killed_at(moment) as disk,
@@ -64,13 +64,13 @@ def heal(home: Path, partition: Partition, moment: int | None) -> int:
 
 
 def merged(home: Path, partition: Partition) -> pl.DataFrame:
-    """The lake's trades once everything that waits is merged."""
+    """The lake's trades after everything that waits is merged."""
     ingest(Lake(home / "lake"), home / "spool", partition, None, NOW)
     return Lake(home / "lake").read(TRADES, partition)
 
 
-def begun(home: Path, partition: Partition) -> None:
-    """A stream of two symbols with a hole, and its gap."""
+def write_stream_with_hole(home: Path, partition: Partition) -> None:
+    """Spool a stream of two symbols with a hole, and record its gap."""
     home.mkdir()
     with SpoolWriter(home / "spool", partition.market, "collector") as writer:
         for symbol in SYMBOLS:
@@ -82,17 +82,17 @@ def begun(home: Path, partition: Partition) -> None:
 
 
 @pytest.mark.parametrize("partition", [STOCKS, FOREX], ids=lambda partition: partition.market)
-def test_killed_at_any_step_a_healer_leaves_the_gap_to_the_next(tmp_path, partition) -> None:
-    begun(tmp_path / "undisturbed", partition)
+def test_a_healer_killed_at_any_step_leaves_the_gap_to_the_next_one(tmp_path, partition) -> None:
+    write_stream_with_hole(tmp_path / "undisturbed", partition)
     moments = heal(tmp_path / "undisturbed", partition, None)
     expected = merged(tmp_path / "undisturbed", partition)
     assert expected.height == len(SYMBOLS) * len(TIMES)
     for moment in range(moments):
         home = tmp_path / str(moment)
-        begun(home, partition)
+        write_stream_with_hole(home, partition)
         heal(home, partition, moment)
         if moment % 2:
-            # Half a heal may be merged before the other half comes.
+            # Half of the rows may be merged before the other half is written.
             merged(home, partition)
         heal(home, partition, None)
         assert merged(home, partition).equals(expected), moment

@@ -1,4 +1,4 @@
-"""Holes in what came: skipped numbers where numbers are proven, bars that state more than came; nothing else."""
+"""Holes in received rows: skipped sequence numbers, and bars with more volume than the trades; nothing else."""
 
 import polars as pl
 import pytest
@@ -28,7 +28,7 @@ def feed(finder: HoleFinder, rows: pl.DataFrame, size: int = 37) -> list[Hole]:
 
 @pytest.mark.parametrize("step", [1, 3])
 @pytest.mark.parametrize("size", [1, 37])
-def test_a_skip_in_proven_numbers_is_a_hole_once_it_is_late(step, size) -> None:
+def test_a_skipped_number_in_a_proven_sequence_is_a_hole_after_the_wait(step, size) -> None:
     numbers = [n for n in range(0, 700 * step, step) if n not in (600 * step, 601 * step)]
     (hole,) = feed(HoleFinder(), numbered([5 + n for n in numbers]), size)
     last, following = 5 + 599 * step, 5 + 602 * step
@@ -36,7 +36,7 @@ def test_a_skip_in_proven_numbers_is_a_hole_once_it_is_late(step, size) -> None:
     assert "2 sequence number(s)" in hole.reason
 
 
-def test_one_number_out_of_all_bounds_is_a_hole_and_no_more() -> None:
+def test_one_absurdly_large_number_is_one_hole() -> None:
     finder = HoleFinder()
     feed(finder, numbered(list(range(1, 600))))
     wild = trades_at([START + 600 * NS_PER_SECOND], first_number=10**15)
@@ -45,20 +45,20 @@ def test_one_number_out_of_all_bounds_is_a_hole_and_no_more() -> None:
     assert (hole.start, hole.end) == (START + 599 * NS_PER_SECOND, START + 600 * NS_PER_SECOND + 1)
 
 
-def test_numbers_that_come_late_or_twice_are_no_holes() -> None:
+def test_late_or_repeated_numbers_are_no_holes() -> None:
     numbers = list(range(1, 700))
     numbers[600], numbers[603] = numbers[603], numbers[600]
     numbers.insert(650, 640)
     assert feed(HoleFinder(), numbered(numbers), size=1) == []
 
 
-def test_numbers_across_symbols_prove_nothing() -> None:
+def test_numbers_that_run_across_symbols_are_ignored() -> None:
     rows = numbered([n for n in range(1, 2000) if n % 7 and n % 11])
     assert feed(HoleFinder(), rows) == []
     assert feed(HoleFinder(), rows, size=900) == []
 
 
-def test_before_the_proof_and_after_a_reset_a_skip_says_nothing() -> None:
+def test_a_skip_in_an_unproven_sequence_or_after_a_reset_is_no_hole() -> None:
     assert feed(HoleFinder(), numbered([*range(1, PROVEN_AFTER - 50), *range(600, 700)])) == []
     finder = HoleFinder()
     feed(finder, numbered(list(range(1, 600))))
@@ -71,7 +71,7 @@ def bars_of(trades: pl.DataFrame) -> pl.DataFrame:
     return STREAM_BARS.conform(built.with_columns(clock=pl.lit("1m"), received_time="time"))
 
 
-def test_a_bar_that_states_more_than_came_is_a_hole_of_its_minute() -> None:
+def test_a_bar_with_more_volume_than_the_trades_is_a_hole_of_its_minute() -> None:
     trades, _ = random_tape(3, minutes=40)
     minute = START + 3 * NS_PER_MINUTE
     is_lost = pl.col("time").to_physical().is_between(minute, minute + NS_PER_MINUTE, closed="left") & (
@@ -87,7 +87,7 @@ def test_a_bar_that_states_more_than_came_is_a_hole_of_its_minute() -> None:
     assert "states a volume" in found[0].reason
 
 
-def test_what_a_vendor_counts_in_the_bar_before_is_no_hole() -> None:
+def test_volume_that_a_vendor_counts_in_the_bar_before_is_no_hole() -> None:
     minutes = [
         trades_at([START + minute * NS_PER_MINUTE], first_number=minute + 1, size=size)
         for minute, size in enumerate([100, 200, 300, 400, 500])
@@ -104,7 +104,7 @@ def test_what_a_vendor_counts_in_the_bar_before_is_no_hole() -> None:
 
 
 @pytest.mark.parametrize("date", TICK_DAYS)
-def test_recorded_days_beside_their_own_bars_have_no_hole_but_an_auction_told_late(market_data, date) -> None:
+def test_recorded_days_have_no_hole_except_a_closing_auction_printed_late(market_data, date) -> None:
     minute = pl.col("time").to_physical() // NS_PER_MINUTE
     trades = as_streamed(recorded_trades(market_data, date)).sort("time", maintain_order=True)
     delivered = recorded_bars(market_data, date).with_columns(clock=pl.lit("1m"), received_time="time")
@@ -115,13 +115,13 @@ def test_recorded_days_beside_their_own_bars_have_no_hole_but_an_auction_told_la
         for at, rows in trades.group_by(minute.alias("at"), maintain_order=True)
         for hole in finder.see(rows, bars.get(at, NONE))
     ]
-    # A closing auction of NYSE that is printed at 16:01 only, and counted at 15:59: one of four symbols on two days.
+    # A NYSE closing auction that was printed at 16:01 and counted in the bar of 15:59: one of four symbols on two days.
     assert len(holes) <= 1
     close = stock_session(date).regular_end
     assert all(hole.start == close - NS_PER_MINUTE and "states a volume" in hole.reason for hole in holes)
 
 
-def test_without_streamed_trades_bars_are_compared_with_nothing() -> None:
+def test_bars_of_a_symbol_without_trades_are_ignored() -> None:
     trades, _ = random_tape(3, minutes=10)
     finder = HoleFinder()
     assert finder.see(STREAM_TRADES.empty(), bars_of(trades)) == []

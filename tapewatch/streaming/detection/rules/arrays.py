@@ -27,37 +27,49 @@ _LENGTHS = {"1s": NS_PER_SECOND, "1m": NS_PER_MINUTE}
 _Array = TypeVar("_Array", bound=npt.NDArray[Any])
 
 
+class _ByCategory:
+    """Values by the code of a category, computed once by `make` from its name; `unknown` marks those not computed yet."""
+
+    def __init__(self, unknown: Any, make: Callable[[str], int]) -> None:
+        self._unknown, self._make = unknown, make
+        self.values = np.full(64, unknown)
+
+    def of(self, column: pl.Series, codes: npt.NDArray[np.uint32]) -> Any:
+        """The value of each row of a categorical column with these codes."""
+        highest = int(codes.max())
+        if highest >= self.values.size:
+            self.values = np.pad(self.values, (0, highest), constant_values=self._unknown)
+        for row in np.flatnonzero(self.values[codes] == self._unknown):
+            if self.values[codes[row]] == self._unknown:
+                self.values[codes[row]] = self._make(str(column[int(row)]))
+        return self.values[codes]
+
+
 class EventArrays:
     """Converts frames to `Events`; caches symbols and conditions by their category.
 
-    Args:
-        market: the market of all frames.
-        register: called with each new symbol; returns its number in the book.
+    `register` is called with each new symbol and returns its number in the book.
     """
 
     def __init__(self, market: Market, register: Callable[[str], int]) -> None:
         self._market = market
         self._register = register
-        self._numbers = np.full(64, _UNKNOWN, np.int64)
-        self._traits = np.full(64, _NO_TRAITS, np.uint8)
+        self._numbers = _ByCategory(np.int64(_UNKNOWN), self._register)
+        self._traits = _ByCategory(np.uint8(_NO_TRAITS), self._trait)
         self._recent: Int = np.zeros(0, np.int64)
         self._latest = 0
         self._rules = STOCK_UPDATE_RULES if market is Market.STOCKS else {}
 
     def events(
-        self,
-        trades: pl.DataFrame | None,
-        quotes: pl.DataFrame | None,
-        bars: pl.DataFrame | None,
-        values: pl.DataFrame | None,
+        self, trades: pl.DataFrame, quotes: pl.DataFrame, bars: pl.DataFrame, values: pl.DataFrame | None
     ) -> tuple[Events, int | None]:
-        """The rows as arrays, and the earliest time among them; None without any row."""
+        """The rows as arrays, index `values` as quotes, and the earliest time among them; None without any row."""
         trade, condition, gone = self._trade_columns(trades)
         quote = self._quote_columns(quotes, values)
         bar = self._bar_columns(bars)
         times = np.concatenate((trade[1], quote[1], bar[1]))
         if not times.size:
-            return Events(*trade, condition, gone, self._traits, *quote, *bar), None
+            return Events(*trade, condition, gone, self._traits.values, *quote, *bar), None
         latest = self._latest_credible(times)
         for part in (trade, quote, bar):
             if part[1].size and part[1].max() > latest:
@@ -65,7 +77,7 @@ class EventArrays:
                 np.minimum(part[1], latest, out=part[1])
                 part[1].flags.writeable = False
         self._recent, self._latest = np.concatenate((self._recent, times[-_RECENT:]))[-_RECENT:], latest
-        return Events(*trade, condition, gone, self._traits, *quote, *bar), min(latest, int(times.min()))
+        return Events(*trade, condition, gone, self._traits.values, *quote, *bar), min(latest, int(times.min()))
 
     def _latest_credible(self, times: Int) -> int:
         """The latest time, without a few events that are far ahead of all others."""
@@ -83,21 +95,22 @@ class EventArrays:
         return int(self._codes(column)[0])
 
     def _trade_columns(
-        self, frame: pl.DataFrame | None
+        self, frame: pl.DataFrame
     ) -> tuple[tuple[Int, Int, Float, Float], npt.NDArray[np.uint32], npt.NDArray[np.bool_]]:
-        if frame is None or not frame.height:
+        if not frame.height:
             return (_NONE_I, _NONE_I, _NONE_F, _NONE_F), _NONE_U, _NONE_B
         gone = withdrawn(frame["correction"])
         # One query for both columns: the call costs more than the work.
         codes = frame.select(_CODES)
-        symbol = self._symbols(frame["symbol"], codes["symbol"].to_numpy())
-        condition = self._conditions(frame["conditions"], codes["conditions"].to_numpy())
+        symbol = _sealed(self._numbers.of(frame["symbol"], codes["symbol"].to_numpy()))
+        condition = _sealed(codes["conditions"].to_numpy())
+        self._traits.of(frame["conditions"], condition)
         columns = (symbol, _times(frame["time"]), _floats(frame["price"]), _floats(frame["size"]))
         return columns, condition, _sealed(gone if gone.size else np.zeros(frame.height, np.bool_))
 
-    def _quote_columns(self, frame: pl.DataFrame | None, values: pl.DataFrame | None) -> tuple[Int, Int, Float, Float]:
+    def _quote_columns(self, frame: pl.DataFrame, values: pl.DataFrame | None) -> tuple[Int, Int, Float, Float]:
         parts = []
-        if frame is not None and frame.height:
+        if frame.height:
             parts.append((frame, "bid_price", "ask_price"))
         if values is not None and values.height:
             parts.append((values, "value", "value"))
@@ -111,8 +124,8 @@ class EventArrays:
         symbol, time, bid_price, ask_price = (np.concatenate(column) for column in zip(*rows, strict=True))
         return _sealed(symbol), _sealed(time), _sealed(bid_price), _sealed(ask_price)
 
-    def _bar_columns(self, frame: pl.DataFrame | None) -> tuple[Int, Int, Int, Float, Float, Float, Float]:
-        if frame is None or not frame.height:
+    def _bar_columns(self, frame: pl.DataFrame) -> tuple[Int, Int, Int, Float, Float, Float, Float]:
+        if not frame.height:
             return _NONE_I, _NONE_I, _NONE_I, _NONE_F, _NONE_F, _NONE_F, _NONE_F
         clocks = frame["clock"].to_list()
         length = np.array([_LENGTHS.get(clock, NS_PER_MINUTE) for clock in clocks], np.int64)
@@ -121,27 +134,7 @@ class EventArrays:
         return self._codes(frame["symbol"]), ends, _sealed(length), high, low, close, volume
 
     def _codes(self, column: pl.Series) -> Int:
-        return self._symbols(column, column.to_physical().to_numpy())
-
-    def _symbols(self, column: pl.Series, codes: npt.NDArray[np.uint32]) -> Int:
-        highest = int(codes.max())
-        if highest >= self._numbers.size:
-            self._numbers = np.pad(self._numbers, (0, highest), constant_values=_UNKNOWN)
-        numbers = self._numbers[codes]
-        for row in np.flatnonzero(numbers == _UNKNOWN):
-            if self._numbers[codes[row]] == _UNKNOWN:
-                self._numbers[codes[row]] = self._register(str(column[int(row)]))
-            numbers[row] = self._numbers[codes[row]]
-        return _sealed(numbers)
-
-    def _conditions(self, column: pl.Series, codes: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
-        highest = int(codes.max())
-        if highest >= self._traits.size:
-            self._traits = np.pad(self._traits, (0, highest), constant_values=_NO_TRAITS)
-        for row in np.flatnonzero(self._traits[codes] == _NO_TRAITS):
-            if self._traits[codes[row]] == _NO_TRAITS:
-                self._traits[codes[row]] = self._trait(str(column[int(row)]))
-        return _sealed(codes)
+        return _sealed(self._numbers.of(column, column.to_physical().to_numpy()))
 
     def _trait(self, conditions: str) -> int:
         """One byte for a list of conditions, in the layout of `market.arrays.trade_traits`."""

@@ -30,10 +30,6 @@ class BurstRule:
     Bipower variation multiplies neighbouring returns, so a jump is multiplied by an ordinary return. A jump that spans two
     steps would be squared; so a step is capped at twice the multiple of the setting. Sizes are in bps, as the range in a
     minute of a random walk of this volatility, comparable with the ranges by which symbols without quotes are judged.
-
-    Args:
-        rules: the market's settings.
-        day_minutes: minutes of a usual session.
     """
 
     def __init__(self, rules: MarketRules, day_minutes: float) -> None:
@@ -52,7 +48,6 @@ class BurstRule:
         return self._settings.is_on and self._settings.estimator == "midquotes"
 
     def grow(self, capacity: int) -> None:
-        """Make room for more symbols."""
         more = capacity - self._price.size
         for name in ("_price", "_before", "_usual", "_learnt"):
             setattr(self, name, np.pad(getattr(self, name), (0, more)))

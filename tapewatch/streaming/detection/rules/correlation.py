@@ -44,7 +44,6 @@ class CorrelationRule:
         self._groups: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
     def grow(self, capacity: int) -> None:
-        """Make room for more symbols."""
         more = capacity - self._price.size
         for name in ("_price", "_usual", "_seen", "_groups"):
             setattr(self, name, np.pad(getattr(self, name), (0, more)))

@@ -88,7 +88,7 @@ def _trade(
         s.volume += size
         s.largest = max(s.largest, size)
         s.trades += 1
-        if ctx.limits.volume_multiple > 0:
+        if ctx.limits.volume_spike_is_on:
             judge_volume(s, i, now, ctx)
     if sets_price and price > 0:
         # Moves are relative, so a future at zero or below has none. Its volume and flow are still judged.
@@ -100,7 +100,7 @@ def _trade(
                 s.buys += 1
             else:
                 s.sells += 1
-            if ctx.limits.flow_multiple > 0:
+            if ctx.limits.order_flow_imbalance_is_on:
                 judge_flow(s, i, now, ctx)
         s.order_time, s.order_side = now, side
 
@@ -129,8 +129,8 @@ def _bar(
         return
     _turn(s, i, minute, now, ctx)
     s.volume += volume
-    s.trades += ctx.limits.volume_trades
-    if ctx.limits.volume_multiple > 0:
+    s.trades += ctx.limits.volume_spike_min_trades
+    if ctx.limits.volume_spike_is_on:
         judge_volume(s, i, now, ctx)
     if low > 0:
         s.high = max(s.high, high)
@@ -171,7 +171,7 @@ def _finish_minute(s: Any, i: int, now: int, ctx: Context) -> None:
     has_range = s.low > 0 and s.high >= s.low
     minute_range = np.log(s.high / s.low) * BASIS_POINTS if has_range else 0.0
     s.ranges[s.minutes % state.RANGES] = minute_range
-    if ctx.limits.volatility_multiple > 0:
+    if ctx.limits.volatility_burst_is_on:
         judge_volatility(s, i, now, ctx)
     if has_range:
         s.usual_range, s.ranges_seen = (
@@ -185,7 +185,7 @@ def _finish_minute(s: Any, i: int, now: int, ctx: Context) -> None:
             s.day_move += (min(moved, 4.0 * s.day_move) - s.day_move) / (_MEMORY_DAYS * ctx.limits.day_minutes)
         s.minute_price = s.price
     total = s.buys + s.sells + s.buys_before + s.sells_before
-    if total >= ctx.limits.flow_orders:
+    if total >= ctx.limits.order_flow_imbalance_min_orders:
         score = abs(s.buys + s.buys_before - s.sells - s.sells_before) / np.sqrt(total)
         s.usual_flow, s.flows = _learn(s.usual_flow, score, s.flows, _FLOW_MEMORY), s.flows + 1
     s.buy_ring[s.minutes % state.FLOWS], s.sell_ring[s.minutes % state.FLOWS] = s.buys, s.sells
@@ -206,9 +206,9 @@ def _learn(usual: float, value: float, count: int, memory: float) -> float:
 def _quote(s: Any, i: int, now: int, bid: float, ask: float, is_active: bool, ctx: Context) -> None:
     is_two_sided = bid > 0 and ask > 0
     elapsed = now - s.quote_time
-    if is_active and is_two_sided and ctx.limits.crossed_share > 0:
+    if is_active and is_two_sided and ctx.limits.data_quality_is_on:
         judge_crossed(s, i, now, bid > ask, elapsed, ctx)
-    if is_active and ctx.limits.stuffing_multiple > 0:
+    if is_active and ctx.limits.quote_stuffing_is_on:
         judge_stuffing(s, i, now, ctx)
     if not is_two_sided or bid > ask:
         s.mid = 0.0

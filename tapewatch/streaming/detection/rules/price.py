@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from tapewatch.market.instruments import NS_PER_MINUTE
+from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
 from tapewatch.streaming.detection.rules import state
 from tapewatch.streaming.detection.rules.opening import BASIS_POINTS, compiled, judge
 from tapewatch.streaming.detection.rules.state import Context
@@ -15,10 +15,11 @@ _CONFIRMING_PRINTS = 3
 @compiled
 def judge_price(s: Any, i: int, now: int, price: float, is_settled: bool, ctx: Context) -> None:
     """Update the price and judge its move; `is_settled`: the price is a bar's close, which needs no check for bad prints."""
-    usual = max(s.usual_move, 0.5) * np.sqrt(max(ctx.limits.move_window, now - s.price_time) / NS_PER_MINUTE)
+    window = int(ctx.limits.price_move_window_s * NS_PER_SECOND)
+    usual = max(s.usual_move, 0.5) * np.sqrt(max(window, now - s.price_time) / NS_PER_MINUTE)
     is_warm = s.minutes >= ctx.limits.warmup_minutes and s.moves >= state.ENOUGH_MINUTES
     if s.price_count == 0:
-        s.split_until = now + ctx.limits.split_ns
+        s.split_until = now + int(ctx.limits.price_move_split_minutes * NS_PER_MINUTE)
     elif now < s.split_until and _is_split(price / s.price):
         s.price_count, s.sample_count, s.minute_price, s.odd_time, s.high, s.low = 0, 0, 0.0, 0, 0.0, 0.0
     if s.price_count > 0 and not is_settled:
@@ -34,18 +35,18 @@ def judge_price(s: Any, i: int, now: int, price: float, is_settled: bool, ctx: C
     lowest, highest = s.price, s.price
     for k in range(max(0, s.sample_count - state.SAMPLES), s.sample_count):
         is_newest = k == s.sample_count - 1
-        if s.sample_time[k % state.SAMPLES] >= now - ctx.limits.move_window or is_newest:
+        if s.sample_time[k % state.SAMPLES] >= now - window or is_newest:
             lowest = min(lowest, s.sample_price[k % state.SAMPLES])
             highest = max(highest, s.sample_price[k % state.SAMPLES])
-    step = ctx.limits.move_window // (state.SAMPLES - 2)
+    step = window // (state.SAMPLES - 2)
     if s.sample_count == 0 or now - s.sample_time[(s.sample_count - 1) % state.SAMPLES] >= step:
         s.sample_time[s.sample_count % state.SAMPLES], s.sample_price[s.sample_count % state.SAMPLES] = now, s.price
         s.sample_count += 1
-    if ctx.limits.move_multiple > 0 and is_warm:
+    if ctx.limits.price_move_is_on and is_warm:
         up, down = np.log(s.price / lowest) * BASIS_POINTS, np.log(s.price / highest) * BASIS_POINTS
         moved = up if up > -down else down
-        floor = max(ctx.limits.move_bps, ctx.limits.move_share * _usual_day(s, ctx))
-        threshold = max(ctx.limits.move_multiple * usual, floor)
+        floor = max(ctx.limits.price_move_min_bps, ctx.limits.price_move_min_day_share * _usual_day(s, ctx))
+        threshold = max(ctx.limits.price_move_multiple * usual, floor)
         limit = ctx.limits.close_share * threshold
         judge(state.MOVE, i, now, now, moved, usual, abs(moved) >= threshold, limit, ctx)
 
@@ -64,10 +65,10 @@ def _judge_print(s: Any, i: int, now: int, price: float, usual: float, is_warm: 
             judge(state.PRINT, i, now, s.odd_time, off, usual, True, 0.0, ctx)
         if s.odd_back >= _CONFIRMING_PRINTS or s.odd_away >= _CONFIRMING_PRINTS:
             s.odd_time = 0
-    elif ctx.limits.print_multiple > 0 and is_warm and s.price_count >= state.PRICES:
+    elif ctx.limits.bad_print_is_on and is_warm and s.price_count >= state.PRICES:
         off = abs(np.log(price / s.price)) * BASIS_POINTS
-        floor = max(ctx.limits.print_bps, ctx.limits.print_share * _usual_day(s, ctx))
-        if off >= ctx.limits.print_multiple * usual and off >= floor:
+        floor = max(ctx.limits.bad_print_min_bps, ctx.limits.bad_print_min_day_share * _usual_day(s, ctx))
+        if off >= ctx.limits.bad_print_multiple * usual and off >= floor:
             s.odd_time, s.odd_price, s.odd_base, s.odd_back, s.odd_away = now, price, s.price, 0, 0
 
 
@@ -81,8 +82,8 @@ def judge_volatility(s: Any, i: int, now: int, ctx: Context) -> None:
         return
     # The median of three minutes ignores a single jump, which is a move and not a burst.
     value = np.median(s.ranges)
-    floor = max(ctx.limits.volatility_bps, ctx.limits.volatility_share * _usual_day(s, ctx))
-    threshold = max(ctx.limits.volatility_multiple * s.usual_range, floor)
+    floor = max(ctx.limits.volatility_burst_min_bps, ctx.limits.volatility_burst_min_day_share * _usual_day(s, ctx))
+    threshold = max(ctx.limits.volatility_burst_multiple * s.usual_range, floor)
     limit = ctx.limits.close_share * threshold
     judge(state.VOLATILITY, i, now, now, value, s.usual_range, value >= threshold, limit, ctx)
 

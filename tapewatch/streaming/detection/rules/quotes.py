@@ -16,13 +16,13 @@ _MEMORY_S = 1800.0
 @compiled
 def judge_crossed(s: Any, i: int, now: int, is_crossed: bool, elapsed: int, ctx: Context) -> None:
     """Compare the share of crossed quotes, weighted towards the last minutes, with the tolerated share."""
-    kept = np.exp(-max(elapsed, 0) / ctx.limits.crossed_memory)
+    kept = np.exp(-max(elapsed, 0) / (ctx.limits.data_quality_memory_minutes * NS_PER_MINUTE))
     s.quote_weight = s.quote_weight * kept + 1
     s.crossed_weight = s.crossed_weight * kept + (1.0 if is_crossed else 0.0)
     share = s.crossed_weight / s.quote_weight
-    fires = share >= ctx.limits.crossed_share and s.quote_weight >= ctx.limits.crossed_quotes
-    limit = ctx.limits.close_share * ctx.limits.crossed_share
-    judge(state.CROSSED, i, now, now, share, ctx.limits.crossed_share, fires, limit, ctx)
+    fires = share >= ctx.limits.data_quality_crossed_share and s.quote_weight >= ctx.limits.data_quality_min_quotes
+    limit = ctx.limits.close_share * ctx.limits.data_quality_crossed_share
+    judge(state.CROSSED, i, now, now, share, ctx.limits.data_quality_crossed_share, fires, limit, ctx)
 
 
 @compiled
@@ -35,13 +35,13 @@ def judge_stuffing(s: Any, i: int, now: int, ctx: Context) -> None:
         _turn_quotes(s, minute)
     s.quotes += 1
     limits = ctx.limits
-    threshold = limits.stuffing_multiple * s.usual_quotes
+    threshold = limits.quote_stuffing_multiple * s.usual_quotes
     # A symbol without trades, as in forex, has nothing to compare its quotes with.
     if s.quotes < limits.close_share * threshold or s.quote_minutes < limits.warmup_minutes or s.usual_prints < 1:
         return
     # Growth in quotes over growth in trades: quotes that trading explains are no stuffing.
     excess = s.quotes * (s.usual_prints + 1.0) / (s.usual_quotes * (s.quote_trades + 1.0))
-    fires = s.quotes >= max(threshold, limits.stuffing_quotes) and excess >= limits.stuffing_excess
+    fires = s.quotes >= max(threshold, limits.quote_stuffing_min_quotes) and excess >= limits.quote_stuffing_excess
     judge(state.STUFFING, i, now, now, float(s.quotes), s.usual_quotes, fires, limits.close_share * threshold, ctx)
 
 
@@ -73,16 +73,18 @@ def judge_spread(s: Any, i: int, now: int, spread: float, elapsed: int, ctx: Con
         weight = min(elapsed / NS_PER_SECOND, 60.0) / min(max((now - s.quotes_from) / NS_PER_SECOND, 60.0), _MEMORY_S)
         s.usual_spread += (min(s.spread, 3.0 * s.usual_spread + 0.1) - s.usual_spread) * min(weight, 1.0)
     s.spread = spread
-    if ctx.limits.spread_multiple <= 0 or now - s.quotes_from < ctx.limits.warmup_minutes * NS_PER_MINUTE:
+    if not ctx.limits.spread_blowout_is_on or now - s.quotes_from < ctx.limits.warmup_minutes * NS_PER_MINUTE:
         return
-    threshold = max(ctx.limits.spread_multiple * s.usual_spread, ctx.limits.spread_bps)
+    threshold = max(ctx.limits.spread_blowout_multiple * s.usual_spread, ctx.limits.spread_blowout_min_bps)
     if spread >= threshold:
         s.wide_since = now if s.wide_since == 0 else s.wide_since
         s.wide_quotes += 1
     else:
         s.wide_since, s.wide_quotes = 0, 0
     fires = (
-        s.wide_since > 0 and now - s.wide_since >= ctx.limits.spread_hold and s.wide_quotes >= ctx.limits.spread_quotes
+        s.wide_since > 0
+        and now - s.wide_since >= ctx.limits.spread_blowout_hold_s * NS_PER_SECOND
+        and s.wide_quotes >= ctx.limits.spread_blowout_min_quotes
     )
     limit = ctx.limits.close_share * threshold
     judge(state.SPREAD, i, now, s.wide_since, spread, s.usual_spread, fires, limit, ctx)

@@ -1,5 +1,6 @@
 """Settings of the online detectors: reads and checks `detection.toml`."""
 
+from collections import namedtuple
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,8 +8,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 import msgspec
 
-from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market
-from tapewatch.streaming.detection.rules.state import Limits
+from tapewatch.market.instruments import Market
 from tapewatch.toml_tables import TomlTable
 
 DETECTION_FILE: Final = Path(__file__).with_name("detection.toml")
@@ -47,6 +47,14 @@ class _RuleSettings(_Settings, frozen=True, kw_only=True):
     quiet_s: NotNegative
 
 
+class _MoveSettings(_RuleSettings, frozen=True, kw_only=True):
+    """Settings that the rules on moves of the price share."""
+
+    multiple: Positive
+    min_day_share: NotNegative
+    min_bps: NotNegative
+
+
 class VolumeSpike(_RuleSettings, frozen=True, kw_only=True):
     """The running minute's volume against the minute's usual volume."""
 
@@ -58,25 +66,18 @@ class VolumeSpike(_RuleSettings, frozen=True, kw_only=True):
     max_print_share: Share
 
 
-class PriceMove(_RuleSettings, frozen=True, kw_only=True):
+class PriceMove(_MoveSettings, frozen=True, kw_only=True):
     """The return within a short window against its usual size."""
 
-    multiple: Positive
     window_s: Positive
-    min_day_share: NotNegative
-    min_bps: NotNegative
     split_minutes: NotNegative
 
 
-class BadPrint(_RuleSettings, frozen=True, kw_only=True):
+class BadPrint(_MoveSettings, frozen=True, kw_only=True):
     """A print far from the prices around it, to which the next prints return."""
 
-    multiple: Positive
-    min_day_share: NotNegative
-    min_bps: NotNegative
 
-
-class VolatilityBurst(_RuleSettings, frozen=True, kw_only=True):
+class VolatilityBurst(_MoveSettings, frozen=True, kw_only=True):
     """Volatility of midquotes over the last minutes, or the median range of three minutes, against the usual one."""
 
     estimator: Literal["midquotes", "ranges"]
@@ -84,9 +85,6 @@ class VolatilityBurst(_RuleSettings, frozen=True, kw_only=True):
     midquote_day_share: NotNegative
     window_minutes: Annotated[int, msgspec.Meta(ge=2, le=15)]
     memory_minutes: Annotated[int, msgspec.Meta(ge=10, le=240)]
-    multiple: Positive
-    min_day_share: NotNegative
-    min_bps: NotNegative
 
 
 class SpreadBlowout(_RuleSettings, frozen=True, kw_only=True):
@@ -170,55 +168,30 @@ class MarketRules(_Settings, frozen=True, kw_only=True):
     feed_outage: FeedOutage
 
     def rule(self, name: str) -> _RuleSettings:
-        """The settings of one rule by its name."""
         found: _RuleSettings = getattr(self, name)
         return found
 
-    def limits(self, day_minutes: float) -> Limits:
-        """The thresholds as compiled code reads them; a multiple of 0 switches a rule off."""
-        volume, move, odd, burst = self.volume_spike, self.price_move, self.bad_print, self.volatility_burst
-        spread, flow, quality, stuffing = (
-            self.spread_blowout,
-            self.order_flow_imbalance,
-            self.data_quality,
-            self.quote_stuffing,
+    def limits(self, day_minutes: float) -> Any:
+        """The thresholds as compiled code reads them; `day_minutes` are the minutes of a usual session."""
+        by_time_of_day = self.volume_spike.baseline == "time_of_day"
+        numbers = (getattr(getattr(self, rule), name) for rule, name in _NUMBERS.values())
+        return Limits._make(
+            [self.common.warmup_minutes, self.common.close_share, day_minutes, by_time_of_day, *numbers]
         )
-        return Limits(
-            warmup_minutes=self.common.warmup_minutes,
-            close_share=self.common.close_share,
-            volume_multiple=volume.multiple * volume.is_on,
-            volume_score=volume.score,
-            volume_trades=volume.min_trades,
-            volume_floor=volume.min_volume,
-            volume_print_share=volume.max_print_share,
-            volume_by_day=volume.baseline == "time_of_day",
-            move_multiple=move.multiple * move.is_on,
-            move_window=int(move.window_s * NS_PER_SECOND),
-            move_bps=move.min_bps,
-            move_share=move.min_day_share,
-            print_multiple=odd.multiple * odd.is_on,
-            print_bps=odd.min_bps,
-            print_share=odd.min_day_share,
-            split_ns=int(move.split_minutes * NS_PER_MINUTE),
-            volatility_multiple=burst.multiple * burst.is_on,
-            volatility_bps=burst.min_bps,
-            volatility_share=burst.min_day_share,
-            spread_multiple=spread.multiple * spread.is_on,
-            spread_bps=spread.min_bps,
-            spread_hold=int(spread.hold_s * NS_PER_SECOND),
-            spread_quotes=spread.min_quotes,
-            flow_multiple=flow.multiple * flow.is_on,
-            flow_score=flow.min_score,
-            flow_share=flow.min_share,
-            flow_orders=flow.min_orders,
-            crossed_share=quality.crossed_share * quality.is_on,
-            crossed_quotes=float(quality.min_quotes),
-            crossed_memory=quality.memory_minutes * NS_PER_MINUTE,
-            stuffing_multiple=stuffing.multiple * stuffing.is_on,
-            stuffing_excess=stuffing.excess,
-            stuffing_quotes=stuffing.min_quotes,
-            day_minutes=day_minutes,
-        )
+
+
+_JUDGED_BY_TIME = ("correlation_break", "stale_symbol", "feed_outage")
+_TEXTS = ("severity", "baseline", "estimator")
+_NUMBERS = {
+    f"{rule.name}_{field.name}": (rule.name, field.name)
+    for rule in msgspec.structs.fields(MarketRules)
+    if rule.name not in ("common", *_JUDGED_BY_TIME)
+    for field in msgspec.structs.fields(rule.type)
+    if field.name not in _TEXTS
+}
+#: The numbers of `MarketRules` in one flat tuple, named `<rule>_<field>`, for compiled code.
+_FIELDS = ("warmup_minutes", "close_share", "day_minutes", "volume_by_time_of_day", *_NUMBERS)
+Limits = namedtuple("Limits", _FIELDS)  # type: ignore[misc]  # mypy expects literal names
 
 
 @dataclass(frozen=True)
@@ -244,7 +217,6 @@ class DetectionConfig:
         return cls({market: _market_rules(file, market, sections) for market in Market})
 
     def for_market(self, market: Market | str) -> MarketRules:
-        """The settings of one market."""
         return self.markets[Market(market)]
 
 

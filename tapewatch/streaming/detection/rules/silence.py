@@ -56,7 +56,6 @@ class SilenceRules:
         self._frozen: dict[int, Float] = {}
 
     def grow(self, capacity: int) -> None:
-        """Make room for more symbols."""
         more = ((0, 0), (0, capacity - self.last_seen.shape[1]))
         for name in ("last_seen", "_minutes", "_first", "_longest", "_age", "_usual"):
             setattr(self, name, np.pad(getattr(self, name), more))

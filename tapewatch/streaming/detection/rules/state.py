@@ -65,45 +65,6 @@ class JudgedHours(NamedTuple):
     regular_end: int
 
 
-class Limits(NamedTuple):
-    """Thresholds; `settings` explains them. A multiple of 0 switches a rule off."""
-
-    warmup_minutes: int
-    close_share: float
-    volume_multiple: float
-    volume_score: float
-    volume_trades: int
-    volume_floor: float
-    volume_print_share: float
-    volume_by_day: bool
-    move_multiple: float
-    move_window: int
-    move_bps: float
-    move_share: float
-    print_multiple: float
-    print_bps: float
-    print_share: float
-    split_ns: int
-    volatility_multiple: float
-    volatility_bps: float
-    volatility_share: float
-    spread_multiple: float
-    spread_bps: float
-    spread_hold: int
-    spread_quotes: int
-    flow_multiple: float
-    flow_score: float
-    flow_share: float
-    flow_orders: int
-    crossed_share: float
-    crossed_quotes: float
-    crossed_memory: float
-    stuffing_multiple: float
-    stuffing_excess: float
-    stuffing_quotes: int
-    day_minutes: float
-
-
 class Events(NamedTuple):
     """Trades, quotes and bars in order of arrival; `symbol` indexes the book. A bar's time is its end."""
 
@@ -140,10 +101,11 @@ class AlertStates(NamedTuple):
 
 
 class Context(NamedTuple):
-    """What every rule reads and writes. `profile` is the usual volume, symbol × minute since the regular open."""
+    """What every rule reads and writes. `profile` is the usual volume, symbol × minute since the regular open; `limits` are
+    `settings.Limits`."""
 
     alerts: AlertStates
     profile: Any
     hours: JudgedHours
-    limits: Limits
+    limits: Any
     cursor: Any

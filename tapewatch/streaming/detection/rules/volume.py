@@ -23,7 +23,7 @@ def update_usual_volume(s: Any, i: int, ctx: Context) -> None:
     s.recent_volume = s.volumes[:count].mean()
     s.day_factor = 1.0
     at = s.minute - ctx.hours.regular_start // NS_PER_MINUTE
-    if ctx.limits.volume_by_day and ctx.profile.shape[1] > 0 and count <= at < ctx.profile.shape[1]:
+    if ctx.limits.volume_by_time_of_day and ctx.profile.shape[1] > 0 and count <= at < ctx.profile.shape[1]:
         before = ctx.profile[i, at - count : at].mean()
         if before > 0 and ctx.profile[i, at] > 0:
             # The profile of a few past days is noisy, so it may only raise the baseline.
@@ -41,11 +41,13 @@ def judge_volume(s: Any, i: int, now: int, ctx: Context) -> None:
         return
     baseline = s.recent_volume * s.day_factor
     fires = False
-    if s.volume >= ctx.limits.volume_multiple * baseline and s.trades >= ctx.limits.volume_trades:
+    if s.volume >= ctx.limits.volume_spike_multiple * baseline and s.trades >= ctx.limits.volume_spike_min_trades:
         score = (np.log(s.volume / s.day_factor + 0.1 * s.recent_volume) - s.log_centre) / s.log_scale
-        is_spread_out = s.largest <= ctx.limits.volume_print_share * s.volume
-        fires = score >= ctx.limits.volume_score and is_spread_out and s.volume >= ctx.limits.volume_floor
-    limit = ctx.limits.close_share * ctx.limits.volume_multiple * baseline
+        is_spread_out = s.largest <= ctx.limits.volume_spike_max_print_share * s.volume
+        fires = (
+            score >= ctx.limits.volume_spike_score and is_spread_out and s.volume >= ctx.limits.volume_spike_min_volume
+        )
+    limit = ctx.limits.close_share * ctx.limits.volume_spike_multiple * baseline
     judge(state.VOLUME, i, now, now, s.volume, baseline, fires, limit, ctx)
 
 
@@ -54,9 +56,13 @@ def judge_flow(s: Any, i: int, now: int, ctx: Context) -> None:
     """Compare the score of signed orders, (buys − sells) / √orders, with its usual size."""
     buys, sells = s.buys + s.buys_before, s.sells + s.sells_before
     total = buys + sells
-    if total < ctx.limits.flow_orders or s.minutes < ctx.limits.warmup_minutes or s.flows < _FLOW_ENOUGH:
+    if (
+        total < ctx.limits.order_flow_imbalance_min_orders
+        or s.minutes < ctx.limits.warmup_minutes
+        or s.flows < _FLOW_ENOUGH
+    ):
         return
     score, usual = (buys - sells) / np.sqrt(total), max(s.usual_flow, 0.8)
-    threshold = max(ctx.limits.flow_multiple * usual, ctx.limits.flow_score)
-    fires = abs(score) >= threshold and abs(buys - sells) >= ctx.limits.flow_share * total
+    threshold = max(ctx.limits.order_flow_imbalance_multiple * usual, ctx.limits.order_flow_imbalance_min_score)
+    fires = abs(score) >= threshold and abs(buys - sells) >= ctx.limits.order_flow_imbalance_min_share * total
     judge(state.FLOW, i, now, now, score, usual, fires, ctx.limits.close_share * threshold, ctx)

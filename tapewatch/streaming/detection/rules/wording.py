@@ -9,21 +9,7 @@ AlertRow = dict[str, Any]
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
-#: In the order of the numbers in `state`.
-RULE_NAMES = (
-    "volume_spike",
-    "price_move",
-    "bad_print",
-    "volatility_burst",
-    "spread_blowout",
-    "order_flow_imbalance",
-    "data_quality",
-    "quote_stuffing",
-    "correlation_break",
-    "stale_symbol",
-    "feed_outage",
-)
-
+#: Messages by rule, in the order of the numbers in `state`.
 _SENTENCES = {
     "volume_spike": "{symbol}: volume {value:,.6g} in the minute so far, {multiple:.1f} times the usual {baseline:,.6g}",
     "price_move": "{symbol}: price moved {value:+.1f} bps, {multiple:.1f} times the usual {baseline:.1f} bps",
@@ -39,6 +25,7 @@ _SENTENCES = {
     "feed_outage": "feed: {channels} stopped or thinned out in several symbols at once; data in {value:.0f} symbol-minutes, "
     "usual {baseline:.0f}",
 }
+RULE_NAMES = tuple(_SENTENCES)
 
 
 def sentence(row: AlertRow, channels: str) -> str:
