@@ -1,4 +1,4 @@
-"""Runs an emulator in a process of its own for as long as a block of code lasts."""
+"""Runs an emulator in a process of its own for the duration of a block."""
 
 import subprocess
 import sys
@@ -19,12 +19,12 @@ _POLL_S = 0.05
 
 
 class EmulatorError(RuntimeError):
-    """The emulator did not start; the message holds what it wrote."""
+    """The emulator did not start; the message holds its output."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunningEmulator:
-    """An emulator that answers."""
+    """An emulator that is ready."""
 
     base_url: str
     pid: int
@@ -32,7 +32,7 @@ class RunningEmulator:
 
     @property
     def ws_url(self) -> str:
-        """Address of the streams, without the market."""
+        """The streams' address without the market."""
         return self.base_url.replace("http://", "ws://", 1)
 
 
@@ -48,24 +48,21 @@ def running_emulator(
     replay: str | None = None,
     faults: str | Path | None = None,
 ) -> Iterator[RunningEmulator]:
-    """An emulator that answers within the block and is gone after it, or once this process is killed.
+    """An emulator that is ready within the block. It ends with the block, or when this process is killed.
 
     Args:
-        seed, flat_files, key, port, speed, replay, faults: as `server.main`.
-        log: file for what it writes; by default a temporary one, removed at the end.
+        seed, flat_files, key, port, speed, replay, faults: the options of `python -m tapewatch.emulator`.
+        log: file for its output; by default a temporary file, removed at the end.
 
     Raises:
-        EmulatorError: it ended, or was silent for two minutes.
+        EmulatorError: it ended, or was not ready within two minutes.
     """
     with tempfile.TemporaryDirectory(prefix="tapewatch-emulator-") as folder:
         path = log or Path(folder) / "emulator.log"
+        options = {"flat-files": flat_files, "key": key, "replay": replay, "faults": faults}
         command = [sys.executable, "-m", "tapewatch.emulator", "--port", str(port), "--seed", str(seed)]
-        command += ["--flat-files", str(flat_files)] if flat_files is not None else []
-        command += ["--key", key] if key is not None else []
-        command += ["--speed", speed]
-        command += ["--replay", replay] if replay is not None else []
-        command += ["--faults", str(faults)] if faults is not None else []
-        # Nothing is written to its input: that ends when this process does, however it ends.
+        command += ["--speed", speed, *(f"--{name}={value}" for name, value in options.items() if value is not None)]
+        # Its input stays empty and ends with this process, however that ends.
         command += ["--until-input-ends"]
         with path.open("wb") as output:
             process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.PIPE)  # noqa: S603 - our own program
@@ -106,7 +103,7 @@ def _answers(address: str) -> bool:
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
     process.terminate()
-    with process:  # closes its input, and waits
+    with process:  # closes its input and waits
         try:
             process.wait(_STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:

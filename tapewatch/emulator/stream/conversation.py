@@ -1,4 +1,4 @@
-"""One client's talk with a stream: authentication, subscriptions, and the sending of what it subscribed to."""
+"""One client's connection to a stream: authentication, subscriptions, and sending the subscribed channels."""
 
 import asyncio
 import contextlib
@@ -13,15 +13,15 @@ import numpy as np
 from tapewatch.emulator.faults import Fault, FaultTriggers
 from tapewatch.emulator.stream.blocks import Block
 from tapewatch.emulator.stream.channels import CHANNELS
+from tapewatch.emulator.stream.message_faults import MessageFault
 from tapewatch.emulator.stream.playback import EVERY, START, Playback, Position
-from tapewatch.emulator.stream.tape_faults import TapeFault
 from tapewatch.emulator.stream.wire import Wire
 from tapewatch.market.instruments import Market, from_vendor
 
 _FRAME_EVENTS = 500
 _NORMAL, _POLICY_VIOLATION, _INTERNAL_ERROR = 1000, 1008, 1011
 _BLOCKS_AHEAD = 3
-#: A client that answered so many pings one after the other has read what came before them, and said what it had to say.
+# After so many answered pings in a row, a client has read everything sent before and sent its own messages.
 _ROUND_TRIPS = 5
 _TICK_S, _LONGEST_WAIT_S = 0.005, 0.02
 _MOST_CONTRACTS = 1000
@@ -31,26 +31,26 @@ Item = TypeVar("Item")
 _LOG = logging.getLogger(__name__)
 
 
-class Keys:
-    """Which keys are connected to a market: one connection each."""
+class ConnectedKeys:
+    """The keys connected to a market: one connection each."""
 
     def __init__(self) -> None:
         self._taken: dict[str, Conversation] = {}
 
     def take(self, key: str, by: "Conversation") -> bool:
-        """Take a key's one connection; False where it has one."""
+        """Reserve a key's connection; False if the key is connected already."""
         return self._taken.setdefault(key, by) is by
 
     def leave(self, key: str, by: "Conversation") -> None:
-        """Give it back."""
+        """Release it."""
         if self._taken.get(key) is by:
             del self._taken[key]
 
 
 class Conversation:
-    """A `Listener` that speaks for one market."""
+    """The server's side of a connection: a `Listener` for one market."""
 
-    def __init__(self, wire: Wire, playback: Playback, keys: Keys) -> None:
+    def __init__(self, wire: Wire, playback: Playback, keys: ConnectedKeys) -> None:
         self._wire = wire
         self._playback = playback
         self._keys = keys
@@ -65,11 +65,9 @@ class Conversation:
         self._lag = 0
 
     def opened(self) -> None:
-        """See `Listener`."""
         self._reply(("connected", "Connected Successfully"))
 
     def lost(self) -> None:
-        """See `Listener`."""
         if self._key is not None:
             self._keys.leave(self._key, self)
             if self._is_ending:
@@ -77,7 +75,6 @@ class Conversation:
         self._revision += 1
 
     def said(self, text: str) -> None:
-        """See `Listener`."""
         try:
             request = msgspec.json.decode(text)
             action, params = request["action"], str(request.get("params", ""))
@@ -134,9 +131,9 @@ class Conversation:
         self._wire.send_now(msgspec.json.encode(body))
 
     async def _send(self) -> None:
-        """Send until the connection ends, from the last position anew whenever the subscription changes."""
+        """Send until the connection ends. After a change of subscription or faults, start again at the last position."""
         while not self._wire.is_closed:
-            await self._until_all_is_said()
+            await self._until_subscribed()
             revision, faults = self._revision, self._playback.faults.revision
             stream = self._playback.stream(dict(self._subscription), self._position)
             is_whole = True
@@ -150,14 +147,14 @@ class Conversation:
                 await self._until_changed((revision, faults))
 
     async def _end(self) -> None:
-        """The tape is done when the client has its end. One that comes back gets the last frame again: it knows then where
-        the tape ends, whatever was lost with its connection."""
+        """The tape is done once the client has read its end. If the connection is lost before that, the last frame is sent
+        again on the next one."""
         self._is_ending = True
         if await self._wire.taken() and any(self._subscription.values()):
             self._playback.done.add(self._key or "")
 
-    async def _until_all_is_said(self) -> None:
-        """A tape without a clock would run out while the client still subscribes: wait until it asks for no more."""
+    async def _until_subscribed(self) -> None:
+        """Wait until the client stops subscribing: at full speed the tape could end between two subscriptions."""
         known = None
         while self._playback.speed.times is None and known != self._revision and not self._wire.is_closed:
             known = self._revision
@@ -173,19 +170,19 @@ class Conversation:
         return self._revision, self._playback.faults.revision
 
     async def _send_block(self, day: date, block: Block, known: tuple[int, int]) -> bool:
-        """Send a block as the pace allows; False where it became stale under way."""
+        """Send a block at the stream's speed; False if the subscription or the faults changed meanwhile."""
         first = 0
         while first < block.size:
             last = await self._due(block, first, known)
             if self._state != known or self._wire.is_closed:
                 return False
-            last = block.group_end(min(last, first + min(_FRAME_EVENTS, self._triggers.wait)))
+            last = block.group_end(min(last, first + min(_FRAME_EVENTS, self._triggers.events_left)))
             await self._send_frame(day, block, first, last)
             first = last
         return True
 
     async def _due(self, block: Block, first: int, known: tuple[int, int]) -> int:
-        """Wait until something of the block is due, and say up to where it is."""
+        """Wait until messages of the block are due; returns the end of those that are."""
         speed = self._playback.speed
         if speed.times is not None:
             return await self._due_by_clock(block, first, known)
@@ -211,7 +208,7 @@ class Conversation:
 
     @property
     def _triggers(self) -> FaultTriggers:
-        return self._playback.faults.connection(self._playback.market)
+        return self._playback.faults.connection[self._playback.market]
 
     async def _send_frame(self, day: date, block: Block, first: int, last: int) -> None:
         events, key = last - first, self._key or ""
@@ -220,18 +217,18 @@ class Conversation:
         self._playback.moved(key, self._position, events)
         for number, times in zip(*np.unique(block.fault[first:last], return_counts=True), strict=True):
             if number:
-                self._playback.counts[TapeFault(number).name.lower()] += int(times)
+                self._playback.counts[MessageFault(number).name.lower()] += int(times)
         payload = block.payload(first, last)
         fault = self._triggers.advance(events)
         if fault is None:
             await self._wire.send(payload)
-            # A client that takes all at once leaves the others their turn.
+            # Give other connections their turn.
             await asyncio.sleep(0)
         else:
             self._playback.record_fault(fault)
-            await self._strike(fault, payload)
+            await self._apply(fault, payload)
 
-    async def _strike(self, fault: Fault, payload: bytes) -> None:
+    async def _apply(self, fault: Fault, payload: bytes) -> None:
         if fault.kind == "slow":
             await self._wire.trickle(payload, _PIECES, fault.hold_ms / 1000 / _PIECES)
         elif fault.kind == "malformed_json":
@@ -241,7 +238,7 @@ class Conversation:
         elif fault.kind == "half_open":
             self._wire.fall_silent()
         elif fault.kind == "drop":
-            # What is on its way is lost with the connection.
+            # Data in transit is lost with the connection.
             self._wire.abort()
         else:
             await self._wire.send(payload)
@@ -257,7 +254,7 @@ class Conversation:
 
 
 async def _ahead(items: Iterator[Item]) -> AsyncGenerator[Item]:
-    """The items, a few of them made in a worker thread while one is in use: a new day takes its time."""
+    """The items, a few of them prepared in a worker thread while one is in use: a new day takes time to generate."""
     made: asyncio.Queue[Item | None] = asyncio.Queue()
     room = asyncio.Semaphore(_BLOCKS_AHEAD)
 
@@ -273,7 +270,7 @@ async def _ahead(items: Iterator[Item]) -> AsyncGenerator[Item]:
         while (item := await made.get()) is not None:
             room.release()
             yield item
-        # What made it fail is raised here.
+        # Raises the error of the maker.
         await maker
     finally:
         maker.cancel()
@@ -285,5 +282,5 @@ def _symbol(ticker: str, market: Market) -> str:
     try:
         return from_vendor(ticker, market)
     except ValueError:
-        # The vendor takes any name, and sends nothing.
+        # The vendor accepts unknown names and sends nothing for them.
         return ticker

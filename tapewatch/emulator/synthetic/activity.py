@@ -1,4 +1,4 @@
-"""How busy each second of a day is: arrival rates of trades and quotes, spread, depth, flow, laid out for the kernel."""
+"""The activity of each second of a day for the kernel: arrival rates of trades and quotes, spread, depth, flow."""
 
 from typing import NamedTuple
 
@@ -11,24 +11,23 @@ from tapewatch.emulator.synthetic.universe import Instrument
 from tapewatch.market.compiled import njit
 from tapewatch.market.instruments import NS_PER_SECOND, Session
 
-#: Prints of one aggressive order: 1 to 4, this many on average (see `flow`).
+#: Mean number of prints of an aggressive order (see `flow`).
 PRINTS_PER_ORDER = 1.5
 
-#: How many seconds ahead the side of an order has an inkling of.
+#: The side of an order depends on the price this many seconds ahead.
 FORESEEN_S = 15
 
 _EXTENDED_ACTIVITY = 0.035
 _SPREAD_BY_VOLATILITY = 0.55
 
 
-# Rows of a day by the second: prices in ticks, rates per second; `VOLATILITY` is what the price moves over the seconds
-# that orders foresee, in ticks, and `FLICKER` 1 where quotes are stuffed.
+# Rows of a day's grid: prices in ticks, rates per second. `VOLATILITY` is the deviation of the price over `FORESEEN_S`, in
+# ticks; `FLICKER` is 1 during quote stuffing.
 MID, HALF_SPREAD, ORDERS, QUOTES, SIZE, DEPTH, FLOW, FLICKER, VOLATILITY = range(9)
 
 
 class Grids(NamedTuple):
-    """A day by the second, as the kernel reads it: one row for each name above, one column more than there are seconds.
-    The last column holds the price at the day's end and nothing else."""
+    """A day's grid: a row for each name above, a column for each second, and a last column with the final price only."""
 
     rows: Floats
     expected_trades: int
@@ -38,7 +37,7 @@ class Grids(NamedTuple):
 def grids(
     instrument: Instrument, session: Session, day: PricePath, effects: Effects, trades: int, noise: State
 ) -> Grids:
-    """The day's grids for `trades` expected trades (anomalies come on top)."""
+    """The day's grid for `trades` expected trades; anomalies add to them."""
     busy = _busy(session, day.relative_volatility, noise)
     rows = np.zeros((9, busy.size + 1))
     rows[MID] = prices(day.log_price + effects.shift) * (instrument.price * instrument.ticks)
@@ -75,7 +74,7 @@ def _busy(session: Session, relative_volatility: Floats, noise: State) -> Floats
 
 @njit(cache=True)
 def _crowded(shape: Floats, relative_volatility: Floats, noise: State) -> Floats:
-    """Arrivals crowd where the market is excited, and by themselves; the sum is 1."""
+    """Arrivals by the second, clustered by volatility and by themselves; the sum is 1."""
     out = np.empty(shape.size)
     total, crowd = 0.0, 1.0
     log = 0.0
@@ -103,7 +102,7 @@ def _wide_outside(session: Session, seconds: int) -> Floats:
     opens = (session.regular_start - session.extended_start) // NS_PER_SECOND
     closes = (session.regular_end - session.extended_start) // NS_PER_SECOND
     wide[opens:closes] = 1.0
-    # The first quarter of an hour is still finding the price.
+    # Spreads are wider in the first quarter of an hour.
     settling = min(900, closes - opens)
     wide[opens : opens + settling] = 1.0 + 1.2 * (1.0 - np.arange(settling) / settling)
     return wide

@@ -1,8 +1,8 @@
-"""The labelled anomalies of a synthetic day: when they happen, and what each does to the market while it lasts.
+"""The labelled anomalies of a synthetic day: their schedule and their effects.
 
-An anomaly works on the same grids that make the ordinary day (price path, arrival rates, sizes, spread, depth, flow),
-so that quotes and trades stay consistent with each other inside it. A lasting shift of the price is worked off by the
-day's end: the next day starts where it would have.
+An anomaly changes the grids from which the ordinary day is generated (price path, arrival rates, sizes, spread, depth,
+flow), so that its quotes and trades stay consistent. A shift of the price fades by the day's end, so that the next day
+starts at the same price as without the anomaly.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from tapewatch.emulator.synthetic.randomness import Floats, State, normals, stre
 from tapewatch.emulator.synthetic.universe import Instrument
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Session
 
-#: Every kind, with the shortest and longest it lasts in seconds.
+#: Each kind's shortest and longest duration in seconds.
 DURATIONS: dict[str, tuple[int, int]] = {
     "volume_spike": (180, 600),
     "price_jump": (60, 150),
@@ -32,7 +32,7 @@ KINDS = tuple(DURATIONS)
 
 _MARGIN_NS = 20 * NS_PER_MINUTE
 _FEWEST, _MOST = 2, 4
-# Each anomaly has a stretch of the day to itself, and keeps this share of it clear at either end.
+# Each anomaly has its own part of the day and keeps this share of it free at both ends.
 _CLEARANCE = 0.1
 
 
@@ -48,7 +48,7 @@ class ScheduledAnomaly:
 
 @dataclass(slots=True)
 class Effects:
-    """What is done to a day, by the second of its grid. Multipliers are 1 where nothing is."""
+    """Changes of a day by the second: an additive log shift and flow, `flicker`, and multipliers (1 is no change)."""
 
     shift: Floats
     trade_rate: Floats
@@ -61,7 +61,7 @@ class Effects:
 
     @classmethod
     def none(cls, seconds: int) -> "Effects":
-        """A day left as it is."""
+        """No change."""
         return cls(
             shift=np.zeros(seconds + 1),
             trade_rate=np.ones(seconds),
@@ -76,7 +76,7 @@ class Effects:
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """Where an anomaly acts: its seconds, the day it acts on, and its own random numbers."""
+    """An anomaly's seconds, day and random numbers."""
 
     first: int
     last: int
@@ -103,8 +103,8 @@ class _Stage:
 
 
 def schedule(seed: int, symbol: str, session: Session) -> list[ScheduledAnomaly]:
-    """The anomalies of a symbol's day, in order of time: two to four in the regular session, apart from each other and
-    at least 20 minutes from its ends."""
+    """The anomalies of a symbol's day in order of time: two to four that do not overlap, in the regular session and at
+    least 20 minutes from its ends."""
     draw = stream(seed, "anomalies", symbol, session.date)
     first, last = session.regular_start + _MARGIN_NS, session.regular_end - _MARGIN_NS
     count = _FEWEST + int(uniform(draw) * (_MOST - _FEWEST + 1))
@@ -125,7 +125,7 @@ def schedule(seed: int, symbol: str, session: Session) -> list[ScheduledAnomaly]
 def effects(
     seed: int, instrument: Instrument, session: Session, day: PricePath, events: list[ScheduledAnomaly]
 ) -> Effects:
-    """What the events do to the day."""
+    """The effects of the anomalies on the day."""
     result = Effects.none(day.variance.size)
     for event in events:
         first = (event.start - session.extended_start) // NS_PER_SECOND
@@ -136,7 +136,7 @@ def effects(
 
 
 def _move(result: Effects, stage: _Stage, points: list[tuple[float, float]]) -> None:
-    """Bend the price along `points` (share of the window, log shift); what is left at the end fades over the day."""
+    """Shift the price along `points` (share of the window, log shift); the last shift fades over the rest of the day."""
     shares, values = zip(*points, strict=True)
     grid = np.arange(stage.seconds + 1) / stage.seconds
     result.shift[stage.first : stage.last + 1] += np.interp(grid, shares, values)
@@ -202,8 +202,7 @@ def _one_sided_flow(result: Effects, stage: _Stage) -> None:
 
 
 def _correlation_break(result: Effects, stage: _Stage) -> None:
-    # The factor's own move is taken out twice over, so that the price answers it with the opposite sign, and a drift
-    # against the factor's direction sets in.
+    # Subtracting twice the factor's move reverses the price's reaction to it; a drift against the factor is added.
     factor = stage.day.factor[stage.first : stage.last + 1] - stage.day.factor[stage.first]
     against = -1.0 if factor[-1] > 0 else 1.0
     grid = np.arange(stage.seconds + 1) / stage.seconds

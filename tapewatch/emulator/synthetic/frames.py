@@ -1,4 +1,4 @@
-"""The kernel's arrays as the `trades` and `quotes` tables: times, codes, venues, sequence numbers, latencies."""
+"""The kernel's arrays as the tables `TRADES` and `QUOTES`: times, codes, venues, sequence numbers, latencies."""
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,9 @@ Ints = npt.NDArray[np.int64]
 _OFF_EXCHANGE = 4
 _TRF_IDS = (201, 202, 203)
 _LISTING = {"XNAS": 12, "XNYS": 10, "ARCX": 11}
-# Where stocks trade, as often as the id stands here; the off-exchange facility takes its own share.
+# The venues of stocks, repeated by their share; off-exchange trades are chosen separately.
 _STOCK_VENUES = np.array([12, 12, 12, 11, 11, 10, 19, 19, 8, 8, 21, 7, 18, 2, 15, 20], dtype=np.int16)
-# Options exchanges; a future's contract has one place, and currencies the vendor's own number.
+# Currencies have the vendor's own exchange number.
 _VENUES = {
     Market.STOCKS: _STOCK_VENUES,
     Market.CRYPTO: np.array([1, 1, 1, 1, 23, 23, 2, 6], dtype=np.int16),
@@ -40,7 +40,7 @@ _LATE_PRICED_FIRST = _CODE["2"]
 _DERIVATIVELY_PRICED = _CODE["10"]
 _AUCTION_FIRST = _CODE["25,41"]
 _ROUND_LOT = 100
-#: Markets that trade whole contracts, and the condition of their usual trade.
+# Markets that trade whole contracts, and the condition code of their trades.
 _IN_CONTRACTS = {Market.OPTIONS: "209", Market.FUTURES: ""}
 _SIZE_STEPS = 1_000_000
 
@@ -119,7 +119,7 @@ def quotes(
         "participant_time": _times(time - lag) if is_stock else _times(time),
     }
     if instrument.market is Market.FOREX:
-        # Currencies are quoted without sizes.
+        # Quotes of currencies have no sizes.
         columns |= dict.fromkeys(("bid_size", "ask_size"), pl.Series([None], dtype=pl.Float64).new_from_index(0, count))
     frame = pl.DataFrame(columns).with_columns(symbol=pl.lit(instrument.symbol, dtype=SYMBOL))
     return QUOTES.conform(frame.with_columns(tape=pl.lit(instrument.tape, dtype=pl.Int8)) if is_stock else frame)
@@ -132,7 +132,7 @@ def values(instrument: Instrument, session: Session, day: PricePath) -> pl.DataF
     return TRADES.conform(
         pl.DataFrame(
             {
-                # The last second's value belongs to the session still.
+                # The last second's value must lie within the session.
                 "time": _times(session.extended_start + np.arange(1, count + 1) * NS_PER_SECOND - 1_000_000),
                 "sequence_number": np.arange(1, count + 1),
                 "price": price,
@@ -145,7 +145,7 @@ def values(instrument: Instrument, session: Session, day: PricePath) -> pl.DataF
 
 
 def middles(quotes: pl.DataFrame) -> pl.DataFrame:
-    """The middles of quotes as trades of size 1 (`TRADES`): what a market without trades has its bars of."""
+    """Mid-quotes as trades of size 1 (`TRADES`), for the bars of a market without trades."""
     is_whole = (pl.col("bid_price") > 0) & (pl.col("ask_price") > 0)
     return TRADES.conform(
         quotes.filter(is_whole).select(
@@ -194,7 +194,7 @@ def _reporting(
 
 @njit(cache=True)
 def _sequence(state: State, count: int) -> Ints:
-    """Ascending numbers with holes: the tape numbers every symbol's messages."""
+    """Ascending numbers with gaps: the tape numbers the messages of all symbols together."""
     out = np.empty(count, np.int64)
     number = 1000 + np.int64(uniform(state) * 4000.0)
     for i in range(count):
@@ -213,7 +213,7 @@ def _spell_stock_trades(
         what = kind[i]
         is_extended = time[i] < opens or time[i] >= closes
         shares = np.floor(amount[i] * unit)
-        # Orders like round numbers; what is under a lot stays odd.
+        # Most orders are round lots; sizes below a lot stay odd.
         size[i] = np.floor(shares / 100.0 + 0.35) * 100.0 if shares >= 65.0 else max(shares, 1.0)
         lag[i] = 150_000 + np.int64(exponential(state) * 250_000.0)
         trf_lag[i] = 60_000

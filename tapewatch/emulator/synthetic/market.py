@@ -1,4 +1,4 @@
-"""The synthetic market: a symbol's day of trades, quotes and true anomalies from a seed, in any order, at any time."""
+"""The synthetic market: trades, quotes and labelled anomalies of any symbol's day, from a seed."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -17,18 +17,18 @@ from tapewatch.emulator.synthetic.universe import Instrument
 from tapewatch.market.instruments import NS_PER_SECOND, Market, Session, market_of, session_of
 from tapewatch.market.tables import QUOTES, SYMBOL, TIME, TRADES
 
-#: Schema of the truth: what anomalies a tape holds, half-open times.
+#: Schema of a tape's labelled anomalies; times are half-open.
 TRUTH = pl.Schema({"symbol": SYMBOL, "event_id": pl.String(), "kind": SYMBOL, "start_time": TIME, "end_time": TIME})
 
-# Minutes of a usual day, for which an instrument's number of trades is stated.
+# Minutes of the day to which an instrument's number of trades refers.
 _FULL_DAY = {Market.CRYPTO: 1440, Market.FOREX: 1440, Market.FUTURES: 1380}
-# The closing auction prints about this share of the day's trades at once; the opening one a quarter of it.
+# The closing auction's share of the day's trades; the opening auction has a quarter of it.
 _AUCTION_SHARE = 0.06
 
 
 @dataclass(frozen=True, slots=True)
 class TapeDay:
-    """One symbol's day: frames of the tables `TRADES` and `QUOTES`, and the `TRUTH`; empty where nothing trades."""
+    """One symbol's day as `TRADES`, `QUOTES` and `TRUTH`; the frames are empty if it does not trade."""
 
     trades: pl.DataFrame
     quotes: pl.DataFrame
@@ -38,15 +38,13 @@ class TapeDay:
 class Synthetic:
     """A market from a seed.
 
-    Every day depends on (seed, symbol, date) alone: not on what was asked for before, nor on the machine.
+    A day depends on (seed, symbol, date) only, neither on earlier calls nor on the machine.
 
     Args:
         seed: any integer.
         activity: scales every instrument's number of trades and quotes.
-        has_anomalies: False for the same market with nothing put into it; only what an anomaly touches differs.
+        has_anomalies: False for the same market without anomalies.
     """
-
-    name = "synthetic"
 
     def __init__(self, seed: int = 7, *, activity: float = 1.0, has_anomalies: bool = True) -> None:
         if activity <= 0:
@@ -59,10 +57,10 @@ class Synthetic:
         """The symbol's day.
 
         Args:
-            symbol: in this platform's spelling; a symbol that `universe` does not list has empty days.
-            date: New York's for stocks, UTC for crypto; empty on holidays and before the history starts.
-            trades: expected number of trades, give or take a percent and what anomalies add; the quotes are in proportion (three to
-                a trade for stocks). By default the instrument's own activity, less on half days.
+            symbol: in this platform's spelling; empty for a symbol that `universe` does not list.
+            date: in the market's time zone; empty on holidays and before the history starts.
+            trades: expected number of trades, within a percent and without those that anomalies add; quotes are in
+                proportion. By default the instrument's usual number, scaled to the session's length.
         """
         instrument = universe.instrument(symbol)
         is_made = instrument is not None and date >= universe.HISTORY_START[instrument.market]
@@ -75,7 +73,7 @@ class Synthetic:
     def day_with(
         self, symbol: str, date: dt.date, events: Sequence[ScheduledAnomaly], *, trades: int | None = None
     ) -> TapeDay:
-        """The same day with these anomalies in place of its own.
+        """The symbol's day with these anomalies instead of its own.
 
         Raises:
             ValueError: the symbol does not trade that day.
@@ -87,7 +85,7 @@ class Synthetic:
         return self._make(instrument, session, list(events), trades)
 
     def values(self, symbol: str, date: dt.date) -> pl.DataFrame:
-        """An index's value at the end of every second of the session, as trades of size 0 (`TRADES`); no rows of others."""
+        """An index's value at the end of each second of the session, as trades of size 0 (`TRADES`); else no rows."""
         instrument = universe.instrument(symbol)
         is_index = instrument is not None and instrument.market is Market.INDICES
         session = (
@@ -98,7 +96,7 @@ class Synthetic:
         return frames.values(instrument, session, path(self.seed, instrument, session))
 
     def symbols(self, market: Market) -> list[str]:
-        """Every symbol of a market, ascending; empty for markets that are not made."""
+        """The listed symbols of a market, ascending."""
         return universe.listed(market)
 
     def _make(
@@ -125,7 +123,7 @@ class Synthetic:
             for table, spell in (("trades", frames.trades), ("quotes", frames.quotes))
         }
         if session.market is Market.FOREX:
-            # Nobody reports what currencies trade at.
+            # Currencies have quotes only.
             frame["trades"] = TRADES.empty()
         return TapeDay(frame["trades"], frame["quotes"], _truth(instrument.symbol, events))
 

@@ -1,10 +1,10 @@
-"""Where an instrument's efficient price goes: factor returns from day to day, and a path by the second within the day.
+"""An instrument's efficient price: factor returns from day to day, and a path by the second within the day.
 
-The log price wanders about the instrument's level: each day adds market, sector and own returns, hashed from the day, and
-is pulled back a little. So any day is had without the ones before, and a day begins where the last one ended.
+The log price reverts slowly to the instrument's level. Each day adds market, sector and own returns that are hashed from
+the date, so that a day needs no earlier day and starts where the previous one ended.
 
-Volatility clusters: a day's variance is spread over its seconds by the hour's share times the exponential of two
-Ornstein-Uhlenbeck processes, one of the whole market, one of the instrument.
+Volatility clusters: a day's variance is spread over its seconds by the time of day times the exponentials of two
+Ornstein-Uhlenbeck processes, one of the market and one of the instrument.
 """
 
 import datetime as dt
@@ -20,7 +20,7 @@ from tapewatch.market.instruments import NS_PER_SECOND, Market, Session
 
 _EPOCH = dt.date(2003, 1, 1)
 _REVERSION = 0.004
-# How a stock's daily return splits into the night's gap and the day's path (shares of variance 0.2 and 0.8).
+# The overnight and the intraday part of a stock's daily volatility (shares of variance 0.2 and 0.8).
 _OVERNIGHT, _INTRADAY = 0.4472135955, 0.894427191
 _MARKET_VOLATILITY = {
     Market.STOCKS: 0.0095,
@@ -38,7 +38,7 @@ _SECTOR_VOLATILITY = {
     Market.OPTIONS: 0.02,
     Market.FUTURES: 0.004,
 }
-# A pre-market second carries this share of a midday second's variance; a post-market one too.
+# The variance of a second outside regular hours, relative to a midday second.
 _EXTENDED_VARIANCE = 0.12
 
 
@@ -46,14 +46,13 @@ _EXTENDED_VARIANCE = 0.12
 class PricePath:
     """A day's grid of seconds from `session.extended_start`.
 
-    `log_price` is relative to the instrument's level and has one more entry than there are seconds; `factor` is the part of it that the market and the sector
-    explain, and `own` the rest, both from 0; `relative_volatility` is each second's volatility over the day's average
-    for that hour, so that it says how excited the market is, whatever the hour.
+    `log_price` is relative to the instrument's level and has one more entry than there are seconds; `factor` is the part of
+    it that market and sector explain, from 0; `relative_volatility` is each second's volatility relative to the usual
+    volatility at that time of day.
     """
 
     log_price: Floats
     factor: Floats
-    own: Floats
     variance: Floats
     relative_volatility: Floats
 
@@ -79,7 +78,7 @@ def path(seed: int, instrument: Instrument, session: Session) -> PricePath:
     relative = _root(excitement * own_excitement)
     start = level_before + night
     variance = instrument.volatility * instrument.volatility * own_clock
-    return PricePath(start + factor + own, factor, own, variance, relative)
+    return PricePath(start + factor + own, factor, variance, relative)
 
 
 def _own_volatility(instrument: Instrument) -> float:
@@ -87,7 +86,7 @@ def _own_volatility(instrument: Instrument) -> float:
     explained = (instrument.market_beta * _MARKET_VOLATILITY[market]) ** 2
     explained += (instrument.sector_beta * _SECTOR_VOLATILITY[market]) ** 2
     total = instrument.volatility**2
-    # However much the factors explain, a fifth of the variance stays the instrument's own.
+    # At least a fifth of the variance is the instrument's own.
     return float(np.sqrt(max(total - explained, 0.2 * total)))
 
 
@@ -99,7 +98,7 @@ def _drivers(instrument: Instrument) -> tuple[str, str, str]:
 def _daily(
     seed: int, keys: tuple[str, str, str], scales: tuple[float, float, float], market: Market, date: dt.date
 ) -> tuple[float, float, float, float, float]:
-    """The log level at the end of the day before, the night's return, and the day's market, sector and own returns."""
+    """The log level at the previous day's end, the overnight return, and the day's market, sector and own returns."""
     days = (date - _EPOCH).days + 1
     seeds = np.array([stream(seed, "daily", key)[0] for key in keys], dtype=np.uint64)
     weekday = _EPOCH.weekday()
@@ -175,7 +174,7 @@ def u_shape(seconds: int, opens: int, closes: int, opening: float, closing: floa
 
 @njit(cache=True)
 def daily_wave(seconds: int) -> Floats:
-    # Quietest at 04:00 UTC, busiest at 16:00, a parabola either side.
+    # Quietest at 04:00 UTC, busiest at 16:00, parabolic in between.
     shape = np.empty(seconds)
     for i in range(seconds):
         hours = i * 24.0 / seconds
@@ -187,7 +186,7 @@ def daily_wave(seconds: int) -> Floats:
 
 @njit(cache=True)
 def _excitement(state: State, seconds: int, deviation: float, half_life: float) -> Floats:
-    """Exponential of an Ornstein-Uhlenbeck process, renewed every five seconds: what volatility clusters by."""
+    """The exponential of an Ornstein-Uhlenbeck process, updated every five seconds."""
     out = np.empty(seconds)
     step = 5
     keep = 1.0 - 0.6931471805599453 * step / half_life
@@ -226,7 +225,7 @@ def _cumulated(shocks: Floats, clock: Floats, scale: float) -> Floats:
 
 @njit(cache=True)
 def _bridged(walk: Floats, clock: Floats, target: float) -> Floats:
-    """The walk bent, in step with the clock, so that it ends at the target."""
+    """The walk, adjusted in proportion to the clock so that it ends at the target."""
     out = np.empty(walk.size)
     missing, elapsed = target - walk[-1], 0.0
     out[0] = walk[0]

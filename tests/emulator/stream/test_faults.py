@@ -14,7 +14,7 @@ import pytest
 from polygon import RESTClient
 
 from tapewatch.emulator.faults import Fault, FaultError, load, read
-from tapewatch.emulator.stream import tape_faults
+from tapewatch.emulator.stream import message_faults
 from tapewatch.emulator.stream.channels import Day
 from tapewatch.emulator.tape.market_tape import SyntheticTape
 from tapewatch.market.instruments import Market, Partition
@@ -161,8 +161,8 @@ def test_trades_that_miss_their_minute_are_in_its_second_bar(tape: SyntheticTape
 
 def test_bursts_hold_messages_back(tape: SyntheticTape, day: Day) -> None:
     (fault,) = read({"fault": [{"kind": "burst", "every": 500, "hold_ms": 60_000}]}, "test").fault
-    rows = tape_faults.rows(day, "XT", [fault])
-    held = rows.filter(pl.col("_fault") == tape_faults.TapeFault.BURST)
+    rows = message_faults.rows(day, "XT", [fault])
+    held = rows.filter(pl.col("_fault") == message_faults.MessageFault.BURST)
     waits = (held["_release"] - held["time"]).dt.total_milliseconds()
     assert waits.min() >= 0
     assert waits.max() == 60_000
@@ -180,7 +180,7 @@ def test_clocks_are_skewed(tape: SyntheticTape) -> None:
 def test_the_same_seed_strikes_the_same_messages_whatever_else_is_asked_for(day: Day) -> None:
     def struck(seed: int, symbols: list[str]) -> list[str]:
         fault = Fault(kind="duplicate", probability=0.01, seed=seed)
-        rows = tape_faults.rows(replace(day, symbols=symbols), "XT", [fault])
+        rows = message_faults.rows(replace(day, symbols=symbols), "XT", [fault])
         mine = (pl.col("_fault") != 0) & (pl.col("symbol").cast(pl.String) == PAIR)
         return rows.filter(mine)["id"].to_list()
 
@@ -254,6 +254,7 @@ def test_a_file_is_read(tmp_path: Path) -> None:
         ({"fault": [{"kind": "drop", "every": 0}]}, "every"),
         ({"fault": [{"kind": "drop", "every": 5, "probability": 0.5}]}, "either"),
         ({"fault": [{"kind": "drop", "probability": 1.5}]}, "probability"),
+        ({"fault": [{"kind": "drop", "probability": 0.0}]}, "probability"),
         ({"fault": [{"kind": "drop", "every": 5, "evry": 5}]}, "evry"),
         ({"fault": [{"kind": "drip", "every": 5}]}, "drip"),
         ({"rename": [{"symbol": "A", "to": "B", "at": "2024-03-05T15:00:30Z"}]}, "whole minute"),

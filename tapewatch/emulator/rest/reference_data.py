@@ -1,4 +1,4 @@
-"""The vendor's reference tables as far as its tapes use them: exchanges, trade and quote conditions."""
+"""The vendor's reference tables of the codes in its tapes: exchanges, conditions of trades and quotes."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ _STOCK_EXCHANGES = (
 )
 _CRYPTO_EXCHANGES = ((1, "Coinbase"), (2, "Bitfinex"), (6, "Bitstamp"), (10, "Binance"), (23, "Kraken"))
 
-# code, what the consolidated tapes write: CTA, UTP
+# code, and its letters on the consolidated tapes: CTA, UTP
 _SALE_CONDITIONS = (
     (0, "", "@"),
     (1, "", "A"),
