@@ -8,6 +8,7 @@ from tapewatch.emulator.vendor.json_fields import codes, epoch, escaped, field, 
 from tapewatch.market.instruments import Market
 
 _NS_PER_MS = 1_000_000
+_SESSION = optional("session_end_date", quoted(pl.col("session_end_date")))
 
 
 def trades(frame: pl.DataFrame, market: Market) -> str:
@@ -16,7 +17,6 @@ def trades(frame: pl.DataFrame, market: Market) -> str:
     pieces = [
         codes("conditions"),
         optional("correction", pl.when(pl.col("correction") != 0).then("correction")),
-        field("exchange"),
         optional("id", quoted(escaped(frame, "id"))),
         epoch("participant_timestamp", "participant_time" if has_sip else "time"),
         field("price"),
@@ -28,7 +28,7 @@ def trades(frame: pl.DataFrame, market: Market) -> str:
         optional("trf_id", pl.when(pl.col("trf_id") != 0).then("trf_id")),
         _trf_timestamp(),
     ]
-    return _rows(frame, pieces)
+    return _rows(frame, "exchange", pl.col("exchange"), pieces)
 
 
 def quotes(frame: pl.DataFrame, market: Market) -> str:
@@ -36,7 +36,6 @@ def quotes(frame: pl.DataFrame, market: Market) -> str:
     has_sip = _has_sip(market)
     pieces = [
         optional("ask_exchange", pl.col("ask_exchange")),
-        field("ask_price"),
         number(frame, "ask_size"),
         optional("bid_exchange", pl.col("bid_exchange")),
         field("bid_price"),
@@ -48,7 +47,7 @@ def quotes(frame: pl.DataFrame, market: Market) -> str:
         optional("tape", pl.col("tape")),
         _trf_timestamp(),
     ]
-    return _rows(frame, pieces)
+    return _rows(frame, "ask_price", pl.col("ask_price"), pieces)
 
 
 def bars(frame: pl.DataFrame, ticker: str | None = None) -> str:
@@ -59,42 +58,38 @@ def bars(frame: pl.DataFrame, ticker: str | None = None) -> str:
         *([optional("T", quoted(value))] if ticker is not None or "ticker" in frame.columns else []),
         number(frame, "v", "volume"),
         optional("vw", pl.col("vwap").round(4)),
-        *(field(name, column) for name, column in (("o", "open"), ("c", "close"), ("h", "high"), ("l", "low"))),
+        *(field(name, column) for name, column in (("c", "close"), ("h", "high"), ("l", "low"))),
         epoch("t", unit_ns=_NS_PER_MS),
         optional("n", pl.col("transactions")),
     ]
-    return _rows(frame, pieces)
+    return _rows(frame, "o", pl.col("open"), pieces)
 
 
 def futures_trades(frame: pl.DataFrame, ticker: str) -> str:
     """`TRADES` rows with the column `session_end_date` as in `/futures/vX/trades`."""
-    pieces = [*_of_contract(ticker, "timestamp"), field("price"), number(frame, "size"), field("sequence_number")]
-    return _rows(frame, pieces)
+    pieces = [epoch("timestamp"), _SESSION, field("price"), number(frame, "size"), field("sequence_number")]
+    return _rows(frame, "ticker", quoted(pl.lit(ticker)), pieces)
 
 
 def futures_quotes(frame: pl.DataFrame, ticker: str) -> str:
     """`QUOTES` rows with the column `session_end_date` as in `/futures/vX/quotes`."""
-    pieces = _of_contract(ticker, "timestamp")
+    pieces = [epoch("timestamp"), _SESSION]
     for side in ("ask", "bid"):
         pieces += [field(f"{side}_price"), number(frame, f"{side}_size"), epoch(f"{side}_timestamp")]
-    return _rows(frame, pieces)
+    return _rows(frame, "ticker", quoted(pl.lit(ticker)), pieces)
 
 
 def futures_bars(frame: pl.DataFrame, ticker: str) -> str:
     """Bars with the column `session_end_date` as in `/futures/vX/aggs`."""
     pieces = [
-        *_of_contract(ticker, "window_start"),
+        epoch("window_start"),
+        _SESSION,
         *(field(name) for name in ("open", "high", "low", "close")),
         number(frame, "volume"),
         optional("dollar_volume", (pl.col("vwap") * pl.col("volume")).round(2)),
         optional("transaction_count", pl.col("transactions")),
     ]
-    return _rows(frame, pieces)
-
-
-def _of_contract(ticker: str, time: str) -> list[pl.Expr]:
-    date = optional("session_end_date", quoted(pl.col("session_end_date")))
-    return [optional("ticker", quoted(pl.lit(ticker))), epoch(time), date]
+    return _rows(frame, "ticker", quoted(pl.lit(ticker)), pieces)
 
 
 def _has_sip(market: Market) -> bool:
@@ -106,8 +101,9 @@ def _trf_timestamp() -> pl.Expr:
     return optional("trf_timestamp", pl.when(ns > 0).then(ns))
 
 
-def _rows(frame: pl.DataFrame, pieces: Sequence[pl.Expr]) -> str:
+def _rows(frame: pl.DataFrame, name: str, value: pl.Expr, pieces: Sequence[pl.Expr]) -> str:
+    """Rows of a first field, which has no nulls, and further pieces, which begin with commas."""
     if frame.is_empty():
         return ""
-    row = pl.concat_str([pl.lit("{"), pl.concat_str(pieces).str.strip_prefix(","), pl.lit("}")])
+    row = pl.concat_str([pl.lit(f'{{"{name}":'), value.cast(pl.String), *pieces, pl.lit("}")])
     return str(frame.select(row.str.join(",")).item())
