@@ -54,8 +54,6 @@ class FaultError(ValueError):
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One fault of the file."""
-
     kind: ConnectionKind | MessageKind | RestKind
     every: int | None = None
     probability: float | None = None
@@ -70,21 +68,16 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class Rename(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A symbol's change of name."""
-
     symbol: str
     to: str
     at: dt.datetime
 
     @property
     def at_ns(self) -> int:
-        """The time of the change, ns UTC."""
         return int(self.at.timestamp()) * 1_000_000_000
 
 
 class FaultsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A faults file."""
-
     fault: tuple[Fault, ...] = ()
     rename: tuple[Rename, ...] = ()
 
@@ -192,7 +185,6 @@ class ActiveFaults:
         self.connection = {market: FaultTriggers(self._of(CONNECTION_KINDS, market)) for market in Market}
 
     def messages(self, market: Market) -> tuple[Fault, ...]:
-        """The faults of a market's messages."""
         return self._of(MESSAGE_KINDS, market)
 
     def _of(self, kinds: frozenset[str], market: Market) -> tuple[Fault, ...]:

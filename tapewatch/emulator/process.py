@@ -24,8 +24,6 @@ class EmulatorError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class RunningEmulator:
-    """An emulator that is ready."""
-
     base_url: str
     pid: int
     log: Path

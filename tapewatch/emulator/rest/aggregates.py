@@ -42,14 +42,11 @@ class BarPage:
 
 
 class Aggregates:
-    """Bars of a tape."""
-
     def __init__(self, tape: MarketTape) -> None:
         self._tape = tape
         self._cache: LruCache[pl.DataFrame] = LruCache(_CACHE_BYTES, lambda frame: int(frame.estimated_size()) + 512)
 
     def page(self, asked: BarRange) -> BarPage:
-        """One page of a range."""
         market, base = self._tape.market(asked.symbol), BASES[asked.timespan]
         parts, count = [DELIVERED_BARS.empty()], 0
         for day in self._days(asked, market):

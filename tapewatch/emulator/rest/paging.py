@@ -30,7 +30,6 @@ class PageRequest:
 
     @property
     def cursor(self) -> str:
-        """The request as opaque text."""
         order = "desc" if self.is_descending else "asc"
         bounds = {"low": self.low, "high": self.high, "since": self.since, "skip": self.skip}
         return cursor_of({"limit": self.limit, "order": order} | bounds)

@@ -49,7 +49,6 @@ def filtered(rows: list[Row], query: Mapping[str, str]) -> list[Row]:
 
 
 def status(now: int) -> Row:
-    """/v1/marketstatus/now."""
     time = dt.datetime.fromtimestamp(now // 1_000_000_000, NEW_YORK)
     stocks = session_of(Market.STOCKS, time.date())
     phase = _phase(stocks, now)

@@ -81,7 +81,6 @@ _QUOTE_CONDITIONS = (
 
 
 def exchanges() -> list[dict[str, Any]]:
-    """Rows of /v3/reference/exchanges."""
     stocks = [
         {
             "id": number, "type": kind, "asset_class": "stocks", "locale": "us", "name": name, "mic": mic,
@@ -98,7 +97,6 @@ def exchanges() -> list[dict[str, Any]]:
 
 
 def conditions() -> list[dict[str, Any]]:
-    """Rows of /v3/reference/conditions."""
     sales = [
         {
             "id": code, "type": "sale_condition", "name": STOCK_CONDITION_NAMES[code], "asset_class": "stocks",

@@ -29,7 +29,6 @@ class Block:
 
     @property
     def size(self) -> int:
-        """The number of messages."""
         return self.release.size
 
     def payload(self, first: int, last: int) -> bytes:

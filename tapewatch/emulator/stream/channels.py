@@ -53,7 +53,6 @@ class Day:
         return pl.concat(frames) if frames else of_symbol("").clear()
 
     def trades(self, symbol: str) -> pl.DataFrame:
-        """`TRADES` of a symbol."""
         return self.tape.trades(symbol, self.session.date)
 
 
@@ -73,7 +72,6 @@ def rows(day: Day, channel: str) -> pl.DataFrame:
 
 
 def minute_rows(day: Day) -> pl.DataFrame:
-    """The day's minute bars (`DELIVERED_BARS`)."""
     return day.rows(lambda symbol: day.tape.bars(symbol, day.session.date))
 
 
@@ -98,7 +96,6 @@ def bars(day: Day, built: pl.DataFrame, *, is_minute: bool) -> pl.DataFrame:
 
 
 def at_once(frame: pl.DataFrame) -> pl.DataFrame:
-    """Rows released when they happen."""
     return frame.with_columns(_release=pl.col("time"))
 
 

@@ -42,7 +42,6 @@ class ConnectedKeys:
         return self._taken.setdefault(key, by) is by
 
     def leave(self, key: str, by: "Conversation") -> None:
-        """Release it."""
         if self._taken.get(key) is by:
             del self._taken[key]
 

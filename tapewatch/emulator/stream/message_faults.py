@@ -32,8 +32,6 @@ Mask = npt.NDArray[np.bool_]
 
 
 class MessageFault(enum.IntEnum):
-    """The fault of one message."""
-
     NONE = 0
     UNKNOWN_EVENT = 1
     UNKNOWN_FIELD = 2

@@ -40,8 +40,6 @@ START = Position(dt.date.min, 0)
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """The days from `first` to `last`, both included."""
-
     first: dt.date
     last: dt.date
 
@@ -133,12 +131,10 @@ class Playback:
         self.again[key] = after
 
     def moved(self, key: str, position: Position, events: int) -> None:
-        """Record what was sent."""
         self.positions[key] = position
         self.sent += events
 
     def record_fault(self, fault: Fault) -> None:
-        """Count a fault."""
         self.counts[fault.kind] += 1
 
     def position_ns(self, key: str | None = None) -> int | None:

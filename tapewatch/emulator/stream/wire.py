@@ -152,7 +152,6 @@ class Wire(asyncio.Protocol):
         asyncio.get_running_loop().call_later(_CLOSE_TIMEOUT_S, self._transport.close)
 
     def abort(self) -> None:
-        """Reset the TCP connection."""
         self._end()
         self._transport.abort()
 

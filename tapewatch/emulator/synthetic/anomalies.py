@@ -61,7 +61,6 @@ class Effects:
 
     @classmethod
     def none(cls, seconds: int) -> "Effects":
-        """No change."""
         return cls(
             shift=np.zeros(seconds + 1),
             trade_rate=np.ones(seconds),
@@ -125,7 +124,6 @@ def schedule(seed: int, symbol: str, session: Session) -> list[ScheduledAnomaly]
 def effects(
     seed: int, instrument: Instrument, session: Session, day: PricePath, events: list[ScheduledAnomaly]
 ) -> Effects:
-    """The effects of the anomalies on the day."""
     result = Effects.none(day.variance.size)
     for event in events:
         first = (event.start - session.extended_start) // NS_PER_SECOND

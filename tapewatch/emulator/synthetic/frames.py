@@ -48,7 +48,6 @@ _SIZE_STEPS = 1_000_000
 def trades(
     instrument: Instrument, session: Session, simulated: SimulatedFlow, state: State, numbering: State
 ) -> pl.DataFrame:
-    """The day's trades (`TRADES`)."""
     is_stock = instrument.market is Market.STOCKS
     count = simulated.prints.shape[1]
     after, kind = simulated.prints[flow.PRINT_TIME].astype(np.int64), simulated.prints[flow.PRINT_KIND].astype(np.uint8)
@@ -94,7 +93,6 @@ def trades(
 def quotes(
     instrument: Instrument, session: Session, simulated: SimulatedFlow, state: State, numbering: State
 ) -> pl.DataFrame:
-    """The day's quotes (`QUOTES`)."""
     is_stock, is_whole = instrument.market is Market.STOCKS, instrument.market in _IN_CONTRACTS
     count = simulated.quotes.shape[1]
     venues = np.empty((2, count), np.int16)

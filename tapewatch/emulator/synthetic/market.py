@@ -96,7 +96,6 @@ class Synthetic:
         return frames.values(instrument, session, path(self.seed, instrument, session))
 
     def symbols(self, market: Market) -> list[str]:
-        """The listed symbols of a market, ascending."""
         return universe.listed(market)
 
     def _make(

@@ -48,7 +48,6 @@ def stream(*key: object) -> State:
 
 @njit(cache=True, inline="always")
 def bits(state: State) -> np.uint64:
-    """The next 64 random bits."""
     state[0] += _INCREMENT
     z = state[0]
     z = (z ^ (z >> _S30)) * _MIX_1
@@ -93,7 +92,6 @@ def exp(x: float) -> float:
 
 @njit(cache=True)
 def normals(state: State, count: int) -> Floats:
-    """`count` standard normals."""
     out = np.empty(count)
     for i in range(count):
         out[i] = normal(state)

@@ -65,7 +65,6 @@ class Instrument:
 
     @property
     def quotes_per_trade(self) -> float:
-        """The number of quotes for each trade."""
         return _QUOTES_PER_TRADE[self.market]
 
 

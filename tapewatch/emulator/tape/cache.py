@@ -50,7 +50,6 @@ class LruCache(Generic[Value]):
 
     @property
     def size(self) -> int:
-        """Bytes kept."""
         return self._bytes
 
     def _keep(self, key: Hashable, entry: _Entry[Value], value: Value) -> None:

@@ -83,15 +83,12 @@ class RecordedTape:
         return None
 
     def first_day(self, market: Market) -> dt.date:
-        """The first day with a file."""
         return min((days[0] for days in self._days(market).values()), default=dt.date.max)
 
     def last_day(self, market: Market) -> dt.date:
-        """The last day with a file."""
         return max((days[-1] for days in self._days(market).values()), default=dt.date(1970, 1, 1))
 
     def days(self, market: Market) -> list[dt.date]:
-        """The days with a file."""
         return sorted({day for days in self._days(market).values() for day in days})
 
     def trades(self, symbol: str, date: dt.date) -> pl.DataFrame:
@@ -112,7 +109,7 @@ class RecordedTape:
         return self.trades(symbol, date)
 
     def truth(self, symbol: str, date: dt.date) -> None:
-        """None: a recorded tape has no labels."""
+        """A recorded tape has no labels."""
 
     def _frame(self, table: str, symbol: str, date: dt.date) -> pl.DataFrame:
         market = market_of(symbol)

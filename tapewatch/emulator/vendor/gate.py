@@ -69,7 +69,6 @@ class Gate:
         return key
 
     def accepts(self, key: str) -> bool:
-        """Whether a key may open a stream."""
         return bool(key) and (self._key is None or hmac.compare_digest(key.encode(), self._key.encode()))
 
     def channels(self, key: str, market: Market) -> tuple[str, ...]:

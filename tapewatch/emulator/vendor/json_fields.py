@@ -38,7 +38,6 @@ def codes(name: str, column: str | None = None) -> pl.Expr:
 
 
 def quoted(text: pl.Expr) -> pl.Expr:
-    """Text in quotes."""
     return pl.lit('"') + text + pl.lit('"')
 
 

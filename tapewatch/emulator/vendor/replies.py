@@ -23,12 +23,10 @@ class Refusal(Exception):  # noqa: N818 - a reply, not an error of the server
 
 
 def missing_key() -> Refusal:
-    """The request has no key."""
     return Refusal(401, {"status": "ERROR", "error": "API Key was not provided"})
 
 
 def unknown_key() -> Refusal:
-    """The key is not accepted."""
     return Refusal(401, {"status": "ERROR", "error": "Unknown API Key"})
 
 
@@ -57,17 +55,14 @@ def bad_request(message: str) -> Refusal:
 
 
 def not_found(message: str = "Not found.") -> Refusal:
-    """Unknown address or object."""
     return Refusal(404, {"status": "NOT_FOUND", "message": message})
 
 
 def request_id() -> str:
-    """A fresh request id."""
     return secrets.token_hex(16)
 
 
 def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """A body as JSON."""
     return Response(msgspec.json.encode(body), status, headers, JSON)
 
 

@@ -36,7 +36,6 @@ class BarEndpoints:
         self._aggregates = Aggregates(tape)
 
     def range(self, request: Request) -> Response:
-        """`GET /v2/aggs/ticker/{ticker}/range/{multiplier}/{timespan}/{start}/{end}`."""
         key = self._gate.admit(request)
         path, query = request.path_params, resumed(request.query_params)
         symbol = symbol_of(path["ticker"])
@@ -57,7 +56,6 @@ class BarEndpoints:
         return _reply(envelope, encode.bars(page.bars))
 
     def previous(self, request: Request) -> Response:
-        """`GET /v2/aggs/ticker/{ticker}/prev`."""
         key = self._gate.admit(request)
         ticker = request.path_params["ticker"]
         symbol = symbol_of(ticker)

@@ -15,18 +15,14 @@ _LONG_AGO = dt.date(1990, 1, 2)
 
 
 class EmulatorEndpoints:
-    """Information about the emulator and its tape."""
-
     def __init__(self, tape: MarketTape, gate: Gate) -> None:
         self._tape = tape
         self._gate = gate
 
     def info(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint takes the request
-        """`GET /emulator/v1/info`."""
         return replies.reply({"emulator": True, "source": self._tape.name})
 
     def truth(self, request: Request) -> Response:
-        """`GET /emulator/v1/truth?ticker=&date=`."""
         ticker = request.query_params.get("ticker", "")
         date: dt.date = times.date_in(request.query_params.get("date", ""))
         if not ticker:

@@ -25,8 +25,6 @@ _DATE = "session_end_date"
 
 
 class FuturesEndpoints:
-    """Futures."""
-
     def __init__(self, tape: MarketTape, gate: Gate) -> None:
         self._tape = tape
         self._gate = gate
@@ -34,11 +32,9 @@ class FuturesEndpoints:
         self._pages = PagedReplies(tape, gate)
 
     def trades(self, request: Request) -> Response:
-        """`GET /futures/v1/trades/{ticker}`."""
         return self._page(request, Tape.TRADES, self._tape.trades, TRADES.empty(), encode.futures_trades)
 
     def quotes(self, request: Request) -> Response:
-        """`GET /futures/v1/quotes/{ticker}`."""
         return self._page(request, Tape.QUOTES, self._tape.quotes, QUOTES.empty(), encode.futures_quotes)
 
     def bars(self, request: Request) -> Response:
@@ -54,7 +50,6 @@ class FuturesEndpoints:
         return self._page(request, Tape.BARS, of_day, DELIVERED_BARS.empty(), encode.futures_bars, kept)
 
     def contract(self, request: Request) -> Response:
-        """`GET /futures/vX/contracts/{ticker}`."""
         self._gate.admit(request)
         ticker = request.path_params["ticker"]
         row = self._described(ticker)

@@ -12,21 +12,17 @@ from tapewatch.market.instruments import Market
 
 
 class ReferenceEndpoints:
-    """Tickers, contracts of options, exchanges, conditions, market status."""
-
     def __init__(self, tape: MarketTape, gate: Gate) -> None:
         self._tape = tape
         self._gate = gate
 
     def tickers(self, request: Request) -> Response:
-        """`GET /v3/reference/tickers`."""
         self._gate.admit(request)
         rows, cursor = reference.tickers(self._tape, resumed(request.query_params))
         more = {"next_url": next_url(request, request.url.path, cursor)} if cursor else {}
         return replies.reply_results(rows, count=len(rows), **more)
 
     def option(self, request: Request) -> Response:
-        """`GET /v3/reference/options/contracts/{ticker}`."""
         self._gate.admit(request)
         ticker = request.path_params["ticker"]
         known = self._tape.describe(ticker)
@@ -35,20 +31,16 @@ class ReferenceEndpoints:
         return replies.reply_results(reference.option(known))
 
     def exchanges(self, request: Request) -> Response:
-        """`GET /v3/reference/exchanges`."""
         return self._table(request, reference_data.exchanges())
 
     def conditions(self, request: Request) -> Response:
-        """`GET /v3/reference/conditions`, all on one page."""
         return self._table(request, reference_data.conditions())
 
     def status(self, request: Request) -> Response:
-        """`GET /v1/marketstatus/now`."""
         self._gate.admit(request)
         return replies.reply(reference.status(self._gate.now))
 
     def upcoming(self, request: Request) -> Response:
-        """`GET /v1/marketstatus/upcoming`."""
         self._gate.admit(request)
         return replies.reply(reference.upcoming(self._gate.now))
 

@@ -76,11 +76,9 @@ class TickEndpoints:
         self._pages = PagedReplies(tape, gate)
 
     def trades(self, request: Request) -> Response:
-        """`GET /v3/trades/{ticker}`."""
         return self._page(request, Tape.TRADES, self._tape.trades, TRADES.empty(), encode.trades)
 
     def quotes(self, request: Request) -> Response:
-        """`GET /v3/quotes/{ticker}`."""
         return self._page(request, Tape.QUOTES, self._tape.quotes, QUOTES.empty(), encode.quotes)
 
     def _page(
