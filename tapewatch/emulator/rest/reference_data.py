@@ -2,12 +2,7 @@
 
 from typing import Any
 
-from tapewatch.market.conditions import (
-    CRYPTO_CONDITION_NAMES,
-    STOCK_CONDITION_NAMES,
-    STOCK_UPDATE_RULES,
-    Updates,
-)
+from tapewatch.market.conditions import CRYPTO_CONDITION_NAMES, STOCK_CONDITION_NAMES, STOCK_UPDATE_RULES, Updates
 
 # id, type, name, MIC, operating MIC, participant id
 _STOCK_EXCHANGES = (

@@ -5,11 +5,11 @@ from typing import NamedTuple
 import numpy as np
 
 from tapewatch.emulator.synthetic.anomalies import Effects
-from tapewatch.emulator.synthetic.price_path import PricePath, daily_wave, u_shape
+from tapewatch.emulator.synthetic.price_path import PricePath, daily_shape, regular_seconds
 from tapewatch.emulator.synthetic.randomness import Floats, State, exp, normal
 from tapewatch.emulator.synthetic.universe import Instrument
 from tapewatch.market.compiled import njit
-from tapewatch.market.instruments import NS_PER_SECOND, Session
+from tapewatch.market.instruments import Session
 
 #: Mean number of prints of an aggressive order (see `flow`).
 PRINTS_PER_ORDER = 1.5
@@ -38,17 +38,20 @@ def grids(
     instrument: Instrument, session: Session, day: PricePath, effects: Effects, trades: int, noise: State
 ) -> Grids:
     """The day's grid for `trades` expected trades; anomalies add to them."""
-    busy = _busy(session, day.relative_volatility, noise)
+    volatility = day.relative_volatility
+    busy = _clustered(daily_shape(session, volatility.size, 1.3, 1.3, _EXTENDED_ACTIVITY), volatility, noise)
     rows = np.zeros((9, busy.size + 1))
     rows[MID] = prices(day.log_price + effects.shift) * (instrument.price * instrument.ticks)
     mid = rows[MID, :-1]
-    spread = _breathing(day.relative_volatility) * (instrument.half_spread_bps * 1e-4) * mid
+    spread = (
+        ((1.0 - _SPREAD_BY_VOLATILITY) + _SPREAD_BY_VOLATILITY * volatility) * (instrument.half_spread_bps * 1e-4) * mid
+    )
     rows[HALF_SPREAD, :-1] = spread * _wide_outside(session, busy.size) * effects.spread
     rows[ORDERS, :-1] = busy * (trades / PRINTS_PER_ORDER) * effects.trade_rate
     rows[QUOTES, :-1] = busy * (trades * instrument.quotes_per_trade) * effects.quote_rate
     rows[SIZE, :-1], rows[DEPTH, :-1] = effects.size, effects.depth
     rows[FLOW, :-1], rows[FLICKER, :-1] = effects.flow, effects.flicker
-    rows[VOLATILITY, :-1] = instrument.volatility * np.sqrt(FORESEEN_S / busy.size) * day.relative_volatility * mid
+    rows[VOLATILITY, :-1] = instrument.volatility * np.sqrt(FORESEEN_S / busy.size) * volatility * mid
     expected = rows[ORDERS].sum() * PRINTS_PER_ORDER, rows[QUOTES].sum()
     return Grids(rows, int(expected[0]), int(expected[1]))
 
@@ -61,19 +64,8 @@ def prices(logs: Floats) -> Floats:
     return out
 
 
-def _busy(session: Session, relative_volatility: Floats, noise: State) -> Floats:
-    seconds = relative_volatility.size
-    if session.market.is_continuous:
-        shape = daily_wave(seconds)
-    else:
-        opens = (session.regular_start - session.extended_start) // NS_PER_SECOND
-        closes = (session.regular_end - session.extended_start) // NS_PER_SECOND
-        shape = u_shape(seconds, opens, closes, 1.3, 1.3, _EXTENDED_ACTIVITY)
-    return _crowded(shape, relative_volatility, noise)
-
-
 @njit(cache=True)
-def _crowded(shape: Floats, relative_volatility: Floats, noise: State) -> Floats:
+def _clustered(shape: Floats, relative_volatility: Floats, noise: State) -> Floats:
     """Arrivals by the second, clustered by volatility and by themselves; the sum is 1."""
     out = np.empty(shape.size)
     total, crowd = 0.0, 1.0
@@ -87,20 +79,11 @@ def _crowded(shape: Floats, relative_volatility: Floats, noise: State) -> Floats
     return out / total
 
 
-@njit(cache=True)
-def _breathing(relative_volatility: Floats) -> Floats:
-    out = np.empty(relative_volatility.size)
-    for i in range(out.size):
-        out[i] = (1.0 - _SPREAD_BY_VOLATILITY) + _SPREAD_BY_VOLATILITY * relative_volatility[i]
-    return out
-
-
 def _wide_outside(session: Session, seconds: int) -> Floats:
     if session.market.is_continuous:
         return np.ones(seconds)
     wide = np.full(seconds, 4.0)
-    opens = (session.regular_start - session.extended_start) // NS_PER_SECOND
-    closes = (session.regular_end - session.extended_start) // NS_PER_SECOND
+    opens, closes = regular_seconds(session)
     wide[opens:closes] = 1.0
     # Spreads are wider in the first quarter of an hour.
     settling = min(900, closes - opens)

@@ -61,16 +61,13 @@ class Effects:
 
     @classmethod
     def none(cls, seconds: int) -> "Effects":
-        return cls(
-            shift=np.zeros(seconds + 1),
-            trade_rate=np.ones(seconds),
-            quote_rate=np.ones(seconds),
-            size=np.ones(seconds),
-            spread=np.ones(seconds),
-            depth=np.ones(seconds),
-            flow=np.zeros(seconds),
-            flicker=np.zeros(seconds),
-        )
+        one = {name: np.ones(seconds) for name in ("trade_rate", "quote_rate", "size", "spread", "depth")}
+        return cls(shift=np.zeros(seconds + 1), flow=np.zeros(seconds), flicker=np.zeros(seconds), **one)
+
+    def scale(self, window: slice, **multipliers: float) -> None:
+        """Multiply some of the multipliers within a window."""
+        for name, multiplier in multipliers.items():
+            getattr(self, name)[window] *= multiplier
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,27 +140,21 @@ def _move(result: Effects, stage: _Stage, points: list[tuple[float, float]]) -> 
 
 
 def _volume_spike(result: Effects, stage: _Stage) -> None:
-    result.trade_rate[stage.window] *= stage.between(5.0, 10.0)
-    result.quote_rate[stage.window] *= 2.0
-    result.size[stage.window] *= stage.between(1.8, 3.0)
+    result.scale(stage.window, trade_rate=stage.between(5.0, 10.0), quote_rate=2.0, size=stage.between(1.8, 3.0))
 
 
 def _price_jump(result: Effects, stage: _Stage) -> None:
     jump = stage.side() * stage.volatility * stage.between(0.55, 1.0)
     _move(result, stage, [(0.0, 0.0), (3.0 / stage.seconds, jump), (1.0, jump)])
-    result.trade_rate[stage.window] *= 4.0
-    result.quote_rate[stage.window] *= 3.0
-    result.spread[stage.window] *= 1.8
+    result.scale(stage.window, trade_rate=4.0, quote_rate=3.0, spread=1.8)
     result.flow[stage.part(0.0, 0.5)] += 0.5 * np.sign(jump)
 
 
 def _flash_crash(result: Effects, stage: _Stage) -> None:
     depth = -stage.volatility * stage.between(1.1, 1.9)
     _move(result, stage, [(0.0, 0.0), (0.3, depth), (0.4, 0.9 * depth), (0.9, 0.08 * depth), (1.0, 0.05 * depth)])
-    result.trade_rate[stage.window] *= 4.0
-    result.quote_rate[stage.window] *= 3.0
-    result.spread[stage.part(0.0, 0.6)] *= 3.0
-    result.depth[stage.part(0.0, 0.6)] *= 0.3
+    result.scale(stage.window, trade_rate=4.0, quote_rate=3.0)
+    result.scale(stage.part(0.0, 0.6), spread=3.0, depth=0.3)
     result.flow[stage.part(0.0, 0.3)] -= 0.6
     result.flow[stage.part(0.4, 0.9)] += 0.4
 
@@ -174,27 +165,23 @@ def _volatility_burst(result: Effects, stage: _Stage) -> None:
     walk = np.concatenate([[0.0], np.cumsum(shocks)]) * scale
     points = list(zip(np.arange(stage.seconds + 1) / stage.seconds, walk, strict=True))
     _move(result, stage, points)
-    result.trade_rate[stage.window] *= 2.0
-    result.quote_rate[stage.window] *= 2.0
-    result.spread[stage.window] *= 1.8
+    result.scale(stage.window, trade_rate=2.0, quote_rate=2.0, spread=1.8)
 
 
 def _spread_blowout(result: Effects, stage: _Stage) -> None:
-    result.spread[stage.window] *= stage.between(6.0, 10.0)
-    result.depth[stage.window] *= 0.3
-    result.trade_rate[stage.window] *= 0.8
+    result.scale(stage.window, spread=stage.between(6.0, 10.0), depth=0.3, trade_rate=0.8)
 
 
 def _quote_stuffing(result: Effects, stage: _Stage) -> None:
-    result.quote_rate[stage.window] *= stage.between(15.0, 25.0)
+    result.scale(stage.window, quote_rate=stage.between(15.0, 25.0))
     result.flicker[stage.window] = 1.0
-    result.depth[stage.window] *= 0.6
+    result.scale(stage.window, depth=0.6)
 
 
 def _one_sided_flow(result: Effects, stage: _Stage) -> None:
     side = stage.side()
     result.flow[stage.window] += 0.9 * side
-    result.trade_rate[stage.window] *= 2.0
+    result.scale(stage.window, trade_rate=2.0)
     drift = side * stage.volatility * 0.12
     _move(result, stage, [(0.0, 0.0), (1.0, drift)])
 
@@ -206,17 +193,17 @@ def _correlation_break(result: Effects, stage: _Stage) -> None:
     grid = np.arange(stage.seconds + 1) / stage.seconds
     walk = -2.0 * factor + against * stage.volatility * stage.between(0.35, 0.6) * grid
     _move(result, stage, list(zip(grid, walk, strict=True)))
-    result.trade_rate[stage.window] *= 1.3
+    result.scale(stage.window, trade_rate=1.3)
     result.flow[stage.window] += 0.35 * against
 
 
 def _pump_and_dump(result: Effects, stage: _Stage) -> None:
     top = stage.volatility * stage.between(1.4, 2.2)
     _move(result, stage, [(0.0, 0.0), (0.35, 0.3 * top), (0.7, top), (0.85, 0.35 * top), (1.0, 0.1 * top)])
-    result.trade_rate[stage.part(0.0, 0.7)] *= 3.0
-    result.trade_rate[stage.part(0.7, 1.0)] *= 6.0
-    result.quote_rate[stage.window] *= 2.5
-    result.size[stage.part(0.7, 1.0)] *= 2.0
+    result.scale(stage.part(0.0, 0.7), trade_rate=3.0)
+    result.scale(stage.part(0.7, 1.0), trade_rate=6.0)
+    result.scale(stage.window, quote_rate=2.5)
+    result.scale(stage.part(0.7, 1.0), size=2.0)
     result.flow[stage.part(0.0, 0.7)] += 0.6
     result.flow[stage.part(0.7, 1.0)] -= 0.75
 

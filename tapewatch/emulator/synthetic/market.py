@@ -9,12 +9,12 @@ import polars as pl
 
 from tapewatch.emulator.synthetic import anomalies, frames, universe
 from tapewatch.emulator.synthetic.activity import MID, Grids, grids
-from tapewatch.emulator.synthetic.anomalies import Effects, ScheduledAnomaly
+from tapewatch.emulator.synthetic.anomalies import ScheduledAnomaly
 from tapewatch.emulator.synthetic.flow import Auctions, simulate
-from tapewatch.emulator.synthetic.price_path import path
+from tapewatch.emulator.synthetic.price_path import path, regular_seconds
 from tapewatch.emulator.synthetic.randomness import stream
 from tapewatch.emulator.synthetic.universe import Instrument
-from tapewatch.market.instruments import NS_PER_SECOND, Market, Session, market_of, session_of
+from tapewatch.market.instruments import Market, Session, session_of
 from tapewatch.market.tables import QUOTES, SYMBOL, TIME, TRADES
 
 #: Schema of a tape's labelled anomalies; times are half-open.
@@ -62,9 +62,7 @@ class Synthetic:
             trades: expected number of trades, within a percent and without those that anomalies add; quotes are in
                 proportion. By default the instrument's usual number, scaled to the session's length.
         """
-        instrument = universe.instrument(symbol)
-        is_made = instrument is not None and date >= universe.HISTORY_START[instrument.market]
-        session = session_of(instrument.market, date) if instrument is not None and is_made else None
+        instrument, session = _listed(symbol, date)
         if instrument is None or session is None or instrument.market is Market.INDICES:
             return TapeDay(TRADES.empty(), QUOTES.empty(), pl.DataFrame(schema=TRUTH))
         events = anomalies.schedule(self.seed, symbol, session) if self._has_anomalies else []
@@ -78,20 +76,15 @@ class Synthetic:
         Raises:
             ValueError: the symbol does not trade that day.
         """
-        instrument = universe.instrument(symbol)
-        session = session_of(market_of(symbol) if instrument is None else instrument.market, date)
+        instrument, session = _listed(symbol, date)
         if instrument is None or session is None:
             raise ValueError(f"{symbol} does not trade on {date}: choose a listed symbol and a trading day")
         return self._make(instrument, session, list(events), trades)
 
     def values(self, symbol: str, date: dt.date) -> pl.DataFrame:
         """An index's value at the end of each second of the session, as trades of size 0 (`TRADES`); else no rows."""
-        instrument = universe.instrument(symbol)
-        is_index = instrument is not None and instrument.market is Market.INDICES
-        session = (
-            session_of(Market.INDICES, date) if is_index and date >= universe.HISTORY_START[Market.INDICES] else None
-        )
-        if instrument is None or session is None:
+        instrument, session = _listed(symbol, date)
+        if instrument is None or session is None or instrument.market is not Market.INDICES:
             return TRADES.empty()
         return frames.values(instrument, session, path(self.seed, instrument, session))
 
@@ -103,39 +96,36 @@ class Synthetic:
     ) -> TapeDay:
         key = instrument.symbol, session.date
         day = path(self.seed, instrument, session)
-        effects = (
-            anomalies.effects(self.seed, instrument, session, day, events)
-            if events
-            else Effects.none(day.variance.size)
-        )
-        expected = trades if trades is not None else int(self._usual(instrument, session) * self._activity)
+        effects = anomalies.effects(self.seed, instrument, session, day, events)
+        usual = instrument.trades * session.regular_minutes / _FULL_DAY.get(session.market, 390)
+        expected = trades if trades is not None else int(usual * self._activity)
         levels = grids(instrument, session, day, effects, expected, stream(self.seed, "arrivals", *key))
         auctions = _auctions(session, expected)
         is_stock = session.market is Market.STOCKS
         made = simulate(levels, auctions, has_off_exchange=is_stock, state=stream(self.seed, "flow", *key))
         if instrument.crosses_zero:
             made = made.lowered(_middle(levels))
-        frame = {
-            table: spell(
-                instrument, session, made, stream(self.seed, table, *key), stream(self.seed, table, "number", *key)
-            )
-            for table, spell in (("trades", frames.trades), ("quotes", frames.quotes))
-        }
-        if session.market is Market.FOREX:
-            # Currencies have quotes only.
-            frame["trades"] = TRADES.empty()
-        return TapeDay(frame["trades"], frame["quotes"], _truth(instrument.symbol, events))
+        trade_rows, quote_rows = (
+            build(instrument, session, made, stream(self.seed, table, *key), stream(self.seed, table, "number", *key))
+            for table, build in (("trades", frames.trades), ("quotes", frames.quotes))
+        )
+        # Currencies have quotes only.
+        trade_rows = TRADES.empty() if session.market is Market.FOREX else trade_rows
+        return TapeDay(trade_rows, quote_rows, _truth(instrument.symbol, events))
 
-    @staticmethod
-    def _usual(instrument: Instrument, session: Session) -> float:
-        return instrument.trades * session.regular_minutes / _FULL_DAY.get(session.market, 390)
+
+def _listed(symbol: str, date: dt.date) -> tuple[Instrument | None, Session | None]:
+    """The instrument, and its session if the history includes the day."""
+    instrument = universe.instrument(symbol)
+    if instrument is None or date < universe.HISTORY_START[instrument.market]:
+        return instrument, None
+    return instrument, session_of(instrument.market, date)
 
 
 def _auctions(session: Session, trades: int) -> Auctions:
     if session.market is not Market.STOCKS:
         return Auctions(-1, -1, 0.0)
-    opens, closes = session.regular_start - session.extended_start, session.regular_end - session.extended_start
-    return Auctions(opens // NS_PER_SECOND, closes // NS_PER_SECOND, trades * _AUCTION_SHARE)
+    return Auctions(*regular_seconds(session), trades * _AUCTION_SHARE)
 
 
 def _middle(levels: Grids) -> float:

@@ -22,21 +22,14 @@ _EPOCH = dt.date(2003, 1, 1)
 _REVERSION = 0.004
 # The overnight and the intraday part of a stock's daily volatility (shares of variance 0.2 and 0.8).
 _OVERNIGHT, _INTRADAY = 0.4472135955, 0.894427191
-_MARKET_VOLATILITY = {
-    Market.STOCKS: 0.0095,
-    Market.CRYPTO: 0.024,
-    Market.FOREX: 0.004,
-    Market.INDICES: 0.0095,
-    Market.OPTIONS: 0.03,
-    Market.FUTURES: 0.008,
-}
-_SECTOR_VOLATILITY = {
-    Market.STOCKS: 0.006,
-    Market.CRYPTO: 0.014,
-    Market.FOREX: 0.002,
-    Market.INDICES: 0.002,
-    Market.OPTIONS: 0.02,
-    Market.FUTURES: 0.004,
+# Daily volatility of the market's and of a sector's factor.
+_FACTOR_VOLATILITY = {
+    Market.STOCKS: (0.0095, 0.006),
+    Market.CRYPTO: (0.024, 0.014),
+    Market.FOREX: (0.004, 0.002),
+    Market.INDICES: (0.0095, 0.002),
+    Market.OPTIONS: (0.03, 0.02),
+    Market.FUTURES: (0.008, 0.004),
 }
 # The variance of a second outside regular hours, relative to a midday second.
 _EXTENDED_VARIANCE = 0.12
@@ -60,13 +53,8 @@ class PricePath:
 def path(seed: int, instrument: Instrument, session: Session) -> PricePath:
     """The instrument's efficient price, second by second, before anomalies."""
     market, date = instrument.market, session.date
-    own_daily = _own_volatility(instrument)
-    keys = _drivers(instrument)
-    scales = (
-        instrument.market_beta * _MARKET_VOLATILITY[market],
-        instrument.sector_beta * _SECTOR_VOLATILITY[market],
-        own_daily,
-    )
+    keys = f"{market}", f"{market}:{instrument.sector}", instrument.symbol
+    scales = _volatilities(instrument)
     level_before, night, *intraday = _daily(seed, keys, scales, market, date)
     clock, excitement = _market_clock(seed, session)
     own_excitement = _excitement(stream(seed, "excitement", instrument.symbol, date), clock.size, 0.35, 600.0)
@@ -74,25 +62,21 @@ def path(seed: int, instrument: Instrument, session: Session) -> PricePath:
     sector = _driver(seed, keys[1], session) * scales[1]
     factor = _driver(seed, keys[0], session) * scales[0] + sector
     factor = _bridged(factor, clock, intraday[0] + intraday[1])
-    own = _own_path(stream(seed, "own", instrument.symbol, date), own_clock, own_daily, intraday[2])
-    relative = _root(excitement * own_excitement)
+    shocks = normals(stream(seed, "own", instrument.symbol, date), clock.size)
+    own = _bridged(_cumulated(shocks, own_clock, scales[2]), own_clock, intraday[2])
+    relative = np.sqrt(excitement * own_excitement)
     start = level_before + night
     variance = instrument.volatility * instrument.volatility * own_clock
     return PricePath(start + factor + own, factor, variance, relative)
 
 
-def _own_volatility(instrument: Instrument) -> float:
-    market = instrument.market
-    explained = (instrument.market_beta * _MARKET_VOLATILITY[market]) ** 2
-    explained += (instrument.sector_beta * _SECTOR_VOLATILITY[market]) ** 2
-    total = instrument.volatility**2
+def _volatilities(instrument: Instrument) -> tuple[float, float, float]:
+    """The instrument's daily volatility by driver: market, sector, own."""
+    of_market, of_sector = _FACTOR_VOLATILITY[instrument.market]
+    by_market, by_sector = instrument.market_beta * of_market, instrument.sector_beta * of_sector
+    explained, total = by_market**2 + by_sector**2, instrument.volatility**2
     # At least a fifth of the variance is the instrument's own.
-    return float(np.sqrt(max(total - explained, 0.2 * total)))
-
-
-def _drivers(instrument: Instrument) -> tuple[str, str, str]:
-    market = instrument.market
-    return f"{market}", f"{market}:{instrument.sector}", instrument.symbol
+    return by_market, by_sector, float(np.sqrt(max(total - explained, 0.2 * total)))
 
 
 def _daily(
@@ -101,9 +85,7 @@ def _daily(
     """The log level at the previous day's end, the overnight return, and the day's market, sector and own returns."""
     days = (date - _EPOCH).days + 1
     seeds = np.array([stream(seed, "daily", key)[0] for key in keys], dtype=np.uint64)
-    weekday = _EPOCH.weekday()
-    level, night, factor, sector, own = _walk(seeds, np.array(scales), days, weekday, market.is_continuous)
-    return level, night, factor, sector, own
+    return _walk(seeds, np.array(scales), days, _EPOCH.weekday(), market.is_continuous)
 
 
 @njit(cache=True)
@@ -134,13 +116,7 @@ def _market_clock(seed: int, session: Session) -> tuple[Floats, Floats]:
     """Each second's share of the day's variance, common to the market, and the excitement in it (mean about 1)."""
     seconds = (session.extended_end - session.extended_start) // NS_PER_SECOND
     excitement = _excitement(stream(seed, "excitement", session.market, session.date), seconds, 0.5, 2700.0)
-    if session.market.is_continuous:
-        shape = daily_wave(seconds)
-    else:
-        opens = (session.regular_start - session.extended_start) // NS_PER_SECOND
-        closes = (session.regular_end - session.extended_start) // NS_PER_SECOND
-        shape = u_shape(seconds, opens, closes, 3.0, 0.6, _EXTENDED_VARIANCE)
-    return _normalised(shape * excitement), excitement
+    return _normalised(daily_shape(session, seconds, 3.0, 0.6, _EXTENDED_VARIANCE) * excitement), excitement
 
 
 @lru_cache(maxsize=64)
@@ -151,12 +127,21 @@ def _driver(seed: int, key: str, session: Session) -> Floats:
     return _cumulated(normals(stream(seed, "factor", key, session.date), clock.size), clock, scale)
 
 
-def _own_path(state: State, clock: Floats, volatility: float, target: float) -> Floats:
-    return _bridged(_cumulated(normals(state, clock.size), clock, volatility), clock, target)
+def regular_seconds(session: Session) -> tuple[int, int]:
+    """The grid's seconds at which regular hours begin and end."""
+    opens, closes = session.regular_start - session.extended_start, session.regular_end - session.extended_start
+    return opens // NS_PER_SECOND, closes // NS_PER_SECOND
+
+
+def daily_shape(session: Session, seconds: int, opening: float, closing: float, extended: float) -> Floats:
+    """The relative activity of each second: U-shaped in regular hours, a wave in a continuous market."""
+    if session.market.is_continuous:
+        return _daily_wave(seconds)
+    return _u_shape(seconds, *regular_seconds(session), opening, closing, extended)
 
 
 @njit(cache=True)
-def u_shape(seconds: int, opens: int, closes: int, opening: float, closing: float, extended: float) -> Floats:
+def _u_shape(seconds: int, opens: int, closes: int, opening: float, closing: float, extended: float) -> Floats:
     shape = np.empty(seconds)
     for i in range(seconds):
         if i < opens:
@@ -173,7 +158,7 @@ def u_shape(seconds: int, opens: int, closes: int, opening: float, closing: floa
 
 
 @njit(cache=True)
-def daily_wave(seconds: int) -> Floats:
+def _daily_wave(seconds: int) -> Floats:
     # Quietest at 04:00 UTC, busiest at 16:00, parabolic in between.
     shape = np.empty(seconds)
     for i in range(seconds):
@@ -207,11 +192,6 @@ def _normalised(weights: Floats) -> Floats:
     for i in range(weights.size):
         total += weights[i]
     return weights / total
-
-
-@njit(cache=True)
-def _root(values: Floats) -> Floats:
-    return np.sqrt(values)
 
 
 @njit(cache=True)
