@@ -1,5 +1,6 @@
 """Runs an emulator in a process of its own for the duration of a block."""
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -75,25 +76,16 @@ def _when_ready(process: "subprocess.Popen[bytes]", log: Path) -> str:
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise EmulatorError(f"the emulator ended with status {process.returncode}:\n{log.read_text()}")
-        address = _address(log)
-        if address and _answers(address):
-            return address
+        address = re.search(rf"^emulator at (http://{LOOPBACK}:\d+) ", log.read_text(), re.MULTILINE)
+        if address and _answers(address[1]):
+            return address[1]
         time.sleep(_POLL_S)
     raise EmulatorError(f"the emulator did not answer within {_START_TIMEOUT_S:.0f} s:\n{log.read_text()}")
 
 
-def _address(log: Path) -> str | None:
-    for line in log.read_text().splitlines():
-        if line.startswith("emulator at "):
-            return line.split()[2]
-    return None
-
-
 def _answers(address: str) -> bool:
-    if not address.startswith(f"http://{LOOPBACK}:"):
-        return False
     try:
-        with urllib.request.urlopen(f"{address}/emulator/v1/info", timeout=2) as answer:  # noqa: S310 - checked above
+        with urllib.request.urlopen(f"{address}/emulator/v1/info", timeout=2) as answer:  # noqa: S310 - loopback
             return bool(answer.status == 200)
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         return False

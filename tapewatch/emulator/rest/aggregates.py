@@ -106,19 +106,15 @@ class Aggregates:
 
     def _cut(self, bars: pl.DataFrame, asked: BarRange, market: Market) -> BarPage:
         """A full page: whole windows only, unless the limit is smaller than one window."""
+        bars = bars.reverse() if asked.is_descending else bars
         starts = bars.select(window_start(asked.multiplier, asked.timespan, market, asked.anchor)).to_series()
-        if asked.is_descending:
-            kept, first_left = bars.tail(asked.limit), starts[bars.height - asked.limit - 1]
-            whole = kept.filter(starts.tail(asked.limit) != first_left)
-            whole = kept if whole.is_empty() else whole
-            return BarPage(
-                self._windows(whole, asked, market).reverse(), whole.height, (asked.low, _ns(whole["time"][0]))
-            )
-        kept, first_left = bars.head(asked.limit), starts[asked.limit]
-        whole = kept.filter(starts.head(asked.limit) != first_left)
+        kept = bars.head(asked.limit)
+        whole = kept.filter(starts.head(asked.limit) != starts[asked.limit])
         whole = kept if whole.is_empty() else whole
-        left = bars["time"][whole.height]
-        return BarPage(self._windows(whole, asked, market), whole.height, (_ns(left), asked.high))
+        if asked.is_descending:
+            made = self._windows(whole.reverse(), asked, market).reverse()
+            return BarPage(made, whole.height, (asked.low, _ns(whole["time"][-1])))
+        return BarPage(self._windows(whole, asked, market), whole.height, (_ns(bars["time"][whole.height]), asked.high))
 
 
 def _ns(time: dt.datetime) -> int:

@@ -18,7 +18,6 @@ _MARKET_NAMES = {Market.FOREX: "fx"}
 _HALF_DAY_MINUTES = 300
 # The vendor lists contracts of options and futures elsewhere.
 _LISTED = (Market.STOCKS, Market.CRYPTO, Market.FOREX, Market.INDICES)
-_NOT_KEPT = ("apiKey", "_start")
 # The calendars reach a year ahead.
 _HORIZON = dt.timedelta(days=360)
 _EARLY_CLOSES = {7: "Independence Day", 11: "Thanksgiving", 12: "Christmas"}
@@ -31,9 +30,10 @@ def tickers(tape: MarketTape, query: Mapping[str, str]) -> tuple[list[Row], str 
     rows = [row for row in _listed(tape, query) if _matches(row, query)]
     is_descending = query.get("order") == "desc"
     rows.sort(key=lambda row: str(row.get(query.get("sort", "ticker"), "")), reverse=is_descending)
-    start, limit = _start(query), limit_of(query, _DEFAULT_LIMIT, _MAX_LIMIT)
-    end = start + limit
-    return rows[start:end], _cursor(query, end) if end < len(rows) else None
+    start = int(query.get("_start", "0"))
+    end = start + limit_of(query, _DEFAULT_LIMIT, _MAX_LIMIT)
+    kept = {name: value for name, value in query.items() if name != "apiKey"}
+    return rows[start:end], cursor_of(kept | {"_start": str(end)}) if end < len(rows) else None
 
 
 def filtered(rows: list[Row], query: Mapping[str, str]) -> list[Row]:
@@ -77,9 +77,12 @@ def upcoming(now: int) -> list[Row]:
         date = today + dt.timedelta(days=offset)
         session = session_of(Market.STOCKS, date)
         if session is None and date in names:
-            rows += [_closure(date, names[date], exchange) for exchange in ("NYSE", "NASDAQ")]
+            day: Row = {"date": str(date), "name": names[date], "status": "closed"}
         elif session is not None and session.regular_minutes < _HALF_DAY_MINUTES:
-            rows += [_half_day(session, exchange) for exchange in ("NYSE", "NASDAQ")]
+            day = _half_day(session)
+        else:
+            continue
+        rows += [day | {"exchange": exchange} for exchange in ("NYSE", "NASDAQ")]
     return rows
 
 
@@ -106,17 +109,13 @@ def _phase(session: Session | None, now: int) -> str:
     return "open" if now < session.regular_end else "post"
 
 
-def _closure(date: dt.date, name: str, exchange: str) -> Row:
-    return {"date": str(date), "exchange": exchange, "name": name, "status": "closed"}
-
-
-def _half_day(session: Session, exchange: str) -> Row:
+def _half_day(session: Session) -> Row:
     opens, closes = (
         f"{dt.datetime.fromtimestamp(ns // 1_000_000_000, dt.UTC):%Y-%m-%dT%H:%M:%S.000Z}"
         for ns in (session.regular_start, session.regular_end)
     )
     return {
-        "date": str(session.date), "exchange": exchange, "name": _EARLY_CLOSES.get(session.date.month, "Early Close"),
+        "date": str(session.date), "name": _EARLY_CLOSES.get(session.date.month, "Early Close"),
         "status": "early-close", "open": opens, "close": closes,
     }  # fmt: skip
 
@@ -165,11 +164,3 @@ def _matches(row: Row, query: Mapping[str, str]) -> bool:
     sides = {".gt": ticker > query.get("ticker.gt", ""), ".gte": ticker >= query.get("ticker.gte", "")}
     sides |= {".lt": ticker < query.get("ticker.lt", ""), ".lte": ticker <= query.get("ticker.lte", "")}
     return all(holds for name, holds in sides.items() if query.get(f"ticker{name}"))
-
-
-def _cursor(query: Mapping[str, str], start: int) -> str:
-    return cursor_of({name: value for name, value in query.items() if name not in _NOT_KEPT} | {"_start": start})
-
-
-def _start(query: Mapping[str, str]) -> int:
-    return int(query.get("_start", "0"))

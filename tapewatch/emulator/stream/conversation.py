@@ -31,25 +31,10 @@ Item = TypeVar("Item")
 _LOG = logging.getLogger(__name__)
 
 
-class ConnectedKeys:
-    """The keys connected to a market: one connection each."""
-
-    def __init__(self) -> None:
-        self._taken: dict[str, Conversation] = {}
-
-    def take(self, key: str, by: "Conversation") -> bool:
-        """Reserve a key's connection; False if the key is connected already."""
-        return self._taken.setdefault(key, by) is by
-
-    def leave(self, key: str, by: "Conversation") -> None:
-        if self._taken.get(key) is by:
-            del self._taken[key]
-
-
 class Conversation:
-    """The server's side of a connection: a `Listener` for one market."""
+    """The server's side of a connection: a `Listener` for one market. `keys` holds the one connection of each key."""
 
-    def __init__(self, wire: Wire, playback: Playback, keys: ConnectedKeys) -> None:
+    def __init__(self, wire: Wire, playback: Playback, keys: "dict[str, Conversation]") -> None:
         self._wire = wire
         self._playback = playback
         self._keys = keys
@@ -68,9 +53,10 @@ class Conversation:
 
     def lost(self) -> None:
         if self._key is not None:
-            self._keys.leave(self._key, self)
+            if self._keys.get(self._key) is self:
+                del self._keys[self._key]
             if self._is_ending:
-                self._playback.send_again(self._key, self._before)
+                self._playback.repeat_from[self._key] = self._before
         self._revision += 1
 
     def said(self, text: str) -> None:
@@ -93,7 +79,7 @@ class Conversation:
         if not self._playback.gate.accepts(key):
             self._reply(("auth_failed", "authentication failed"))
             self._wire.close(_POLICY_VIOLATION, "authentication failed")
-        elif not self._keys.take(key, self):
+        elif self._keys.setdefault(key, self) is not self:
             self._reply(("max_connections", "Maximum number of websocket connections exceeded."))
             self._wire.close(_POLICY_VIOLATION, "max_connections")
         else:
@@ -224,7 +210,7 @@ class Conversation:
             # Give other connections their turn.
             await asyncio.sleep(0)
         else:
-            self._playback.record_fault(fault)
+            self._playback.counts[fault.kind] += 1
             await self._apply(fault, payload)
 
     async def _apply(self, fault: Fault, payload: bytes) -> None:

@@ -101,10 +101,6 @@ def _later(milliseconds: int) -> pl.Expr:
     return (pl.col("_release").dt.epoch("ns") + milliseconds * _NS_PER_MS).cast(TIME).alias("_release")
 
 
-def _flagged(made: pl.DataFrame, mask: Mask, _: Fault, flag: pl.Expr) -> pl.DataFrame:
-    return _where(made, mask, flag)
-
-
 def _where(made: pl.DataFrame, mask: Mask, *values: pl.Expr) -> pl.DataFrame:
     names = [value.meta.output_name() for value in values]
     return made.with_columns(
@@ -115,10 +111,6 @@ def _where(made: pl.DataFrame, mask: Mask, *values: pl.Expr) -> pl.DataFrame:
 
 def _repeated(made: pl.DataFrame, mask: Mask, fault: Fault, flag: pl.Expr) -> pl.DataFrame:
     return pl.concat([made, made.filter(mask).with_columns(_later(fault.delay_ms), flag)])
-
-
-def _accompanied(made: pl.DataFrame, mask: Mask, _: Fault, flag: pl.Expr) -> pl.DataFrame:
-    return pl.concat([made, made.filter(mask).with_columns(flag)])
 
 
 def _delayed(made: pl.DataFrame, mask: Mask, fault: Fault, flag: pl.Expr) -> pl.DataFrame:
@@ -147,8 +139,8 @@ def _skewed(made: pl.DataFrame, mask: Mask, fault: Fault, flag: pl.Expr) -> pl.D
 
 _Change = Callable[[pl.DataFrame, Mask, Fault, pl.Expr], pl.DataFrame]
 _APPLIED: Mapping[MessageFault, _Change] = {
-    MessageFault.UNKNOWN_EVENT: _accompanied,
-    MessageFault.UNKNOWN_FIELD: _flagged,
+    MessageFault.UNKNOWN_EVENT: lambda made, mask, _, flag: pl.concat([made, made.filter(mask).with_columns(flag)]),
+    MessageFault.UNKNOWN_FIELD: lambda made, mask, _, flag: _where(made, mask, flag),
     MessageFault.DUPLICATE: _repeated,
     MessageFault.OUT_OF_ORDER: _delayed,
     MessageFault.LATE_CORRECTION: _corrected,

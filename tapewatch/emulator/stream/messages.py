@@ -12,6 +12,7 @@ _LEVELS = 10
 _NS_PER_MS = 1_000_000
 _NS_PER_US = 1_000
 _LEVEL_STEP = 1e-4
+_OHLC = "o:open c:close h:high l:low"
 
 
 def text(frame: pl.DataFrame, channel: str, market: Market) -> pl.Expr:
@@ -41,8 +42,7 @@ def _stock_trades(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
         _symbol("sym", market),
         field("x", "exchange"),
         optional("i", quoted(escaped(frame, "id"))),
-        optional("z", pl.col("tape")),
-        field("p", "price"),
+        *_columns(frame, "z:tape p:price"),
         *_sizes(frame),
         codes("c", "conditions"),
         _millis("t"),
@@ -55,58 +55,32 @@ def _stock_trades(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
 def _stock_quotes(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
     return [
         _symbol("sym", market),
-        *_sides(frame, {"bid_exchange": "bx", "bid_price": "bp", "bid_size": "bs"}),
-        *_sides(frame, {"ask_exchange": "ax", "ask_price": "ap", "ask_size": "as"}),
+        *_columns(frame, "bx:bid_exchange bp:bid_price bs:bid_size ax:ask_exchange ap:ask_price as:ask_size"),
         # One number in the message, the first of the list on the tape.
         optional("c", pl.col("conditions").cast(pl.String).str.extract(r"^(\d+)")),
         codes("i", "indicators"),
         _millis("t"),
-        optional("z", pl.col("tape")),
-        field("q", "sequence_number"),
+        *_columns(frame, "z:tape q:sequence_number"),
     ]
 
 
 def _option_quotes(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
-    return [
-        _symbol("sym", market),
-        *_sides(frame, {"bid_exchange": "bx", "ask_exchange": "ax", "bid_price": "bp"}),
-        *_sides(frame, {"ask_price": "ap", "bid_size": "bs", "ask_size": "as"}),
-        _millis("t"),
-        field("q", "sequence_number"),
-    ]
+    sides = "bx:bid_exchange ax:ask_exchange bp:bid_price ap:ask_price bs:bid_size as:ask_size"
+    return [_symbol("sym", market), *_columns(frame, sides), _millis("t"), field("q", "sequence_number")]
 
 
 def _future_quotes(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
-    return [
-        _symbol("sym", market),
-        *_sides(frame, {"bid_price": "bp", "bid_size": "bs"}),
-        _millis("bt"),
-        *_sides(frame, {"ask_price": "ap", "ask_size": "as"}),
-        _millis("at"),
-        _millis("t"),
-    ]
+    bid, ask = _columns(frame, "bp:bid_price bs:bid_size"), _columns(frame, "ap:ask_price as:ask_size")
+    return [_symbol("sym", market), *bid, _millis("bt"), *ask, _millis("at"), _millis("t")]
 
 
 def _option_trades(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
-    return [
-        _symbol("sym", market),
-        field("x", "exchange"),
-        field("p", "price"),
-        number(frame, "s", "size"),
-        codes("c", "conditions"),
-        _millis("t"),
-        field("q", "sequence_number"),
-    ]
+    trade = _columns(frame, "x:exchange p:price s:size")
+    return [_symbol("sym", market), *trade, codes("c", "conditions"), _millis("t"), field("q", "sequence_number")]
 
 
 def _future_trades(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
-    return [
-        _symbol("sym", market),
-        field("p", "price"),
-        number(frame, "s", "size"),
-        _millis("t"),
-        field("q", "sequence_number"),
-    ]
+    return [_symbol("sym", market), *_columns(frame, "p:price s:size"), _millis("t"), field("q", "sequence_number")]
 
 
 def _crypto_trades(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
@@ -123,44 +97,30 @@ def _crypto_trades(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
 
 
 def _crypto_quotes(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
-    return [
-        _symbol("pair", market),
-        *_sides(frame, {"bid_price": "bp", "bid_size": "bs", "ask_price": "ap", "ask_size": "as"}),
-        _millis("t"),
-        optional("x", pl.col("bid_exchange")),
-        _millis("r", "_release"),
-    ]
+    sides = _columns(frame, "bp:bid_price bs:bid_size ap:ask_price as:ask_size")
+    return [_symbol("pair", market), *sides, *_quoted_at(frame)]
 
 
-def _crypto_book(_: pl.DataFrame, market: Market) -> list[pl.Expr]:
-    return [
-        _symbol("pair", market),
-        *_levels("b", "bid_price", "bid_size", -_LEVEL_STEP),
-        *_levels("a", "ask_price", "ask_size", _LEVEL_STEP),
-        _millis("t"),
-        optional("x", pl.col("bid_exchange")),
-        _millis("r", "_release"),
-    ]
+def _crypto_book(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
+    bids = _levels("b", "bid_price", "bid_size", -_LEVEL_STEP)
+    asks = _levels("a", "ask_price", "ask_size", _LEVEL_STEP)
+    return [_symbol("pair", market), *bids, *asks, *_quoted_at(frame)]
 
 
-def _forex_quotes(_: pl.DataFrame, market: Market) -> list[pl.Expr]:
-    return [
-        _symbol("p", market),
-        optional("x", pl.col("bid_exchange")),
-        field("a", "ask_price"),
-        field("b", "bid_price"),
-        _millis("t"),
-    ]
+def _quoted_at(frame: pl.DataFrame) -> list[pl.Expr]:
+    return [_millis("t"), *_columns(frame, "x:bid_exchange"), _millis("r", "_release")]
+
+
+def _forex_quotes(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
+    return [_symbol("p", market), *_columns(frame, "x:bid_exchange a:ask_price b:bid_price"), _millis("t")]
 
 
 def _stock_bars(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
     return [
         _symbol("sym", market),
-        number(frame, "v", "volume"),
-        number(frame, "av", "day_volume"),
-        optional("op", pl.col("official_open")),
+        *_columns(frame, "v:volume av:day_volume op:official_open"),
         optional("vw", pl.col("vwap").round(4)),
-        *_ohlc(),
+        *_columns(frame, _OHLC),
         optional("a", pl.col("day_vwap").round(4)),
         optional("z", pl.col("average_size").round(0).cast(pl.Int64)),
         *_span(),
@@ -168,33 +128,27 @@ def _stock_bars(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
 
 
 def _pair_bars(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
-    size = [] if market is Market.FOREX else [optional("z", pl.col("average_size").round(8))]
-    price = [] if market is Market.FOREX else [optional("vw", pl.col("vwap").round(8))]
-    return [_symbol("pair", market), *_ohlc(), number(frame, "v", "volume"), *_span(), *price, *size]
+    means = [optional("vw", pl.col("vwap").round(8)), optional("z", pl.col("average_size").round(8))]
+    bar = [_symbol("pair", market), *_columns(frame, f"{_OHLC} v:volume"), *_span()]
+    return bar if market is Market.FOREX else bar + means
 
 
-def _index_bars(_: pl.DataFrame, market: Market) -> list[pl.Expr]:
-    return [_symbol("sym", market), optional("op", pl.col("official_open")), *_ohlc(), *_span()]
+def _index_bars(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
+    return [_symbol("sym", market), *_columns(frame, f"op:official_open {_OHLC}"), *_span()]
 
 
 def _future_bars(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
-    return [
-        _symbol("sym", market),
-        number(frame, "v", "volume"),
-        optional("dv", (pl.col("vwap") * pl.col("volume")).round(2)),
-        *_ohlc(),
-        optional("n", pl.col("transactions")),
-        *_span(),
-    ]
+    notional = optional("dv", (pl.col("vwap") * pl.col("volume")).round(2))
+    bar = _columns(frame, f"{_OHLC} n:transactions")
+    return [_symbol("sym", market), number(frame, "v", "volume"), notional, *bar, *_span()]
 
 
-def _bands(_: pl.DataFrame, market: Market) -> list[pl.Expr]:
+def _bands(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
     return [
         _symbol("T", market),
-        field("h", "high_price"),
-        field("l", "low_price"),
+        *_columns(frame, "h:high_price l:low_price"),
         pl.lit(',"i":[0]'),
-        optional("z", pl.col("tape")),
+        *_columns(frame, "z:tape"),
         epoch("t", unit_ns=_NS_PER_US),
         field("q", "sequence_number"),
     ]
@@ -206,8 +160,7 @@ def _imbalances(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
         epoch("t"),
         field("at", "auction_time"),
         optional("a", quoted(pl.col("auction_type"))),
-        field("i", "sequence_number"),
-        field("x", "exchange"),
+        *_columns(frame, "i:sequence_number x:exchange"),
         number(frame, "o", "imbalance"),
         number(frame, "p", "paired"),
         field("b", "clearing_price"),
@@ -270,11 +223,13 @@ def _sizes(frame: pl.DataFrame) -> list[pl.Expr]:
     return [whole, optional("ds", quoted(pl.when(is_fraction).then("size").cast(pl.String)))]
 
 
-def _sides(frame: pl.DataFrame, names: Mapping[str, str]) -> list[pl.Expr]:
-    return [
-        number(frame, name, column) if column.endswith("_size") else optional(name, pl.col(column))
-        for column, name in names.items()
-    ]
+def _columns(frame: pl.DataFrame, names: str) -> list[pl.Expr]:
+    """Fields of columns, from pairs `name:column`. Sizes and volumes that are all whole become integers."""
+    fields = []
+    for name, _, column in (pair.partition(":") for pair in names.split()):
+        is_amount = column.endswith(("size", "volume"))
+        fields.append(number(frame, name, column) if is_amount else optional(name, pl.col(column)))
+    return fields
 
 
 def _levels(name: str, price: str, size: str, step: float) -> list[pl.Expr]:
@@ -285,10 +240,6 @@ def _levels(name: str, price: str, size: str, step: float) -> list[pl.Expr]:
         amount = (pl.col(size) * (1.0 + 0.25 * level)).round(8).cast(pl.String)
         pieces += [pl.lit("," if level else ""), pl.lit("["), at, pl.lit(","), amount, pl.lit("]")]
     return [*pieces, pl.lit("]")]
-
-
-def _ohlc() -> list[pl.Expr]:
-    return [field(name, column) for name, column in (("o", "open"), ("c", "close"), ("h", "high"), ("l", "low"))]
 
 
 def _span() -> list[pl.Expr]:

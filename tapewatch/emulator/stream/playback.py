@@ -5,10 +5,11 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import polars as pl
 
-from tapewatch.emulator.faults import ActiveFaults, Fault
+from tapewatch.emulator.faults import ActiveFaults
 from tapewatch.emulator.stream import message_faults
 from tapewatch.emulator.stream.blocks import Block, blocks
 from tapewatch.emulator.stream.channels import Day
@@ -62,7 +63,11 @@ class Replay:
 
 @dataclass
 class Playback:
-    """One market's stream. `done` holds the keys that received the tape's end, `again` where to repeat it for a key."""
+    """One market's stream.
+
+    `positions`, `done` and `repeat_from` are by key: how far it was sent, whether it received the tape's end, and where to
+    continue if it reconnects after that (without effect on a stream that follows a clock).
+    """
 
     market: Market
     tape: MarketTape
@@ -74,36 +79,28 @@ class Playback:
     counts: Counter[str] = field(default_factory=Counter)
     sent: int = 0
     done: set[str] = field(default_factory=set)
-    again: dict[str, Position] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._days: list[dt.date] | None = None
-        self._clock: ReplayClock | None = None
+    repeat_from: dict[str, Position] = field(default_factory=dict)
 
     @property
     def is_live(self) -> bool:
         """Whether the present is streamed, without an end."""
         return self.replay is None and self.speed.is_real_time and self.tape.last_day(self.market) is None
 
-    @property
+    @cached_property
     def days(self) -> Sequence[dt.date]:
         """The replayed days; empty if the present is streamed."""
-        if self._days is None:
-            self._days = [] if self.is_live else self._chosen()
-        return self._days
+        return [] if self.is_live else self._chosen()
 
-    @property
+    @cached_property
     def clock(self) -> ReplayClock:
         """The tape's clock, for speeds that are multiples of real time."""
-        if self._clock is None:
-            sessions = [session for day in self.days if (session := session_of(self.market, day)) is not None]
-            self._clock = ReplayClock(sessions, self.speed.times or 1.0, lambda: self.gate.now)
-        return self._clock
+        sessions = [session for day in self.days if (session := session_of(self.market, day)) is not None]
+        return ReplayClock(sessions, self.speed.times or 1.0, lambda: self.gate.now)
 
     def resume(self, key: str) -> Position:
         """Where a key's stream continues when it subscribes: at the clock's time, or where the key left it."""
         if self.speed.times is None:
-            return self.again.pop(key, self.positions.get(key, START))
+            return self.repeat_from.pop(key, self.positions.get(key, START))
         is_first = not self.clock.is_running
         self.clock.start()
         # Rows before the first session's hours are sent late rather than skipped.
@@ -126,16 +123,9 @@ class Playback:
         if position is not None and self.speed.times is None:
             self.positions[key] = replace(position, ns=position.ns + milliseconds * 1_000_000)
 
-    def send_again(self, key: str, after: Position) -> None:
-        """Repeat the tape from a position when the key reconnects. No effect on a stream that follows a clock."""
-        self.again[key] = after
-
     def moved(self, key: str, position: Position, events: int) -> None:
         self.positions[key] = position
         self.sent += events
-
-    def record_fault(self, fault: Fault) -> None:
-        self.counts[fault.kind] += 1
 
     def position_ns(self, key: str | None = None) -> int | None:
         """The latest time sent to a key, or to any; None before the first message."""

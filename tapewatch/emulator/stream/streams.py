@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tapewatch.emulator.faults import ActiveFaults, FaultError, FaultsFile, read
-from tapewatch.emulator.stream.conversation import ConnectedKeys, Conversation
+from tapewatch.emulator.stream.conversation import Conversation
 from tapewatch.emulator.stream.pace import Speed
 from tapewatch.emulator.stream.playback import Playback, Replay
 from tapewatch.emulator.stream.wire import Listener, Wire
@@ -41,7 +41,7 @@ class Streams:
     ) -> None:
         self.faults = ActiveFaults((faults or FaultsFile()).fault)
         self._playbacks = {market: Playback(market, tape, gate, speed, replay, self.faults) for market in Market}
-        self._keys = {market: ConnectedKeys() for market in Market}
+        self._keys: dict[Market, dict[str, Conversation]] = {market: {} for market in Market}
 
     def protocol(self) -> Callable[..., Wire]:
         """The WebSocket protocol class to give to uvicorn."""

@@ -105,9 +105,8 @@ class Wire(asyncio.Protocol):
 
     async def send(self, payload: bytes) -> None:
         """Send one text message and wait while the client reads too slowly."""
-        self._write(header(len(payload)) + payload)
-        if not self._writable.is_set():
-            await self._writable.wait()
+        self.send_now(payload)
+        await self._writable.wait()
 
     async def trickle(self, payload: bytes, pieces: int, pause_s: float) -> None:
         """Send one text message in pieces, with a pause before each."""

@@ -48,7 +48,7 @@ _SIZE_STEPS = 1_000_000
 def trades(
     instrument: Instrument, session: Session, simulated: SimulatedFlow, state: State, numbering: State
 ) -> pl.DataFrame:
-    is_stock = instrument.market is Market.STOCKS
+    is_stock, is_whole = instrument.market is Market.STOCKS, instrument.market in _IN_CONTRACTS
     count = simulated.prints.shape[1]
     after, kind = simulated.prints[flow.PRINT_TIME].astype(np.int64), simulated.prints[flow.PRINT_KIND].astype(np.uint8)
     amount = simulated.prints[flow.PRINT_SIZE]
@@ -57,22 +57,14 @@ def trades(
     lag, trf_lag = np.empty(count, np.int64), np.empty(count, np.int64)
     if is_stock:
         listing = _LISTING[instrument.exchange]
-        _spell_stock_trades(
+        _fill_stock_trades(
             after, amount, kind, *regular, instrument.size, listing, _STOCK_VENUES, state,
             codes, venues, size, lag, trf_lag,
         )  # fmt: skip
     else:
-        _spell_crypto_trades(
-            amount,
-            simulated.prints[flow.PRINT_SIDE],
-            instrument.size,
-            _VENUES[instrument.market],
-            state,
-            codes,
-            venues,
-            size,
-        )
-    if instrument.market in _IN_CONTRACTS:
+        side, places = simulated.prints[flow.PRINT_SIDE], _VENUES[instrument.market]
+        _fill_crypto_trades(amount, side, instrument.size, places, state, codes, venues, size)
+    if is_whole:
         codes[:], size = _CODE[_IN_CONTRACTS[instrument.market]], np.maximum(np.round(size), 1.0)
     time = session.extended_start + after
     columns: dict[str, object] = {
@@ -82,7 +74,7 @@ def trades(
         "size": size,
         "exchange": venues,
         "conditions": _dictionary(_CODES, codes),
-        "id": _ids(instrument, count),
+        "id": None if is_whole else pl.Series(np.arange(1, count + 1)).cast(pl.String),
         "participant_time": _times(time - lag) if is_stock else _times(time),
     }
     if is_stock:
@@ -98,7 +90,7 @@ def quotes(
     venues = np.empty((2, count), np.int16)
     sizes, lag = np.empty((2, count)), np.empty(count, np.int64)
     step = 1.0 / _ROUND_LOT if is_stock else 1.0 if is_whole else float(_SIZE_STEPS)
-    _spell_quotes(
+    _fill_quotes(
         simulated.quotes[book.QUOTE_BID_SIZE :], instrument.depth, step, _VENUES[instrument.market], state,
         venues, sizes, lag,
     )  # fmt: skip
@@ -158,12 +150,6 @@ def middles(quotes: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _ids(instrument: Instrument, count: int) -> pl.Series:
-    if instrument.market in _IN_CONTRACTS:
-        return pl.Series([None], dtype=pl.String).new_from_index(0, count)
-    return pl.Series(np.arange(1, count + 1)).cast(pl.String)
-
-
 def _numbers(instrument: Instrument, numbering: State, count: int) -> Ints:
     is_numbered = instrument.market is Market.STOCKS or instrument.market in _IN_CONTRACTS
     return _sequence(numbering, count) if is_numbered else np.arange(1, count + 1)
@@ -202,7 +188,7 @@ def _sequence(state: State, count: int) -> Ints:
 
 
 @njit(cache=True)
-def _spell_stock_trades(
+def _fill_stock_trades(
     time: Ints, amount: npt.NDArray[np.float64], kind: npt.NDArray[np.uint8], opens: int, closes: int, unit: float,
     listing: int, places: npt.NDArray[np.int16], state: State, codes: npt.NDArray[np.uint32],
     venues: npt.NDArray[np.int16], size: npt.NDArray[np.float64], lag: Ints, trf_lag: Ints,
@@ -239,7 +225,7 @@ def _spell_stock_trades(
 
 
 @njit(cache=True)
-def _spell_crypto_trades(
+def _fill_crypto_trades(
     amount: npt.NDArray[np.float64], side: npt.NDArray[np.float64], unit: float, places: npt.NDArray[np.int16],
     state: State, codes: npt.NDArray[np.uint32], venues: npt.NDArray[np.int16], size: npt.NDArray[np.float64],
 ) -> None:  # fmt: skip
@@ -250,7 +236,7 @@ def _spell_crypto_trades(
 
 
 @njit(cache=True)
-def _spell_quotes(
+def _fill_quotes(
     amounts: npt.NDArray[np.float64], unit: float, step: float,
     places: npt.NDArray[np.int16], state: State, venues: npt.NDArray[np.int16], sizes: npt.NDArray[np.float64],
     lag: Ints,

@@ -8,6 +8,7 @@ import datetime as dt
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 from tapewatch.emulator.synthetic.randomness import stream, uniform
 from tapewatch.market.instruments import Market
@@ -69,41 +70,27 @@ class Instrument:
 
 
 def _stock(
-    symbol: str,
-    name: str,
-    sector: str,
-    price: float,
-    volatility: float,
-    trades: int,
-    *,
-    market_beta: float = 1.0,
-    sector_beta: float = 0.8,
-    half_spread_bps: float = 0.45,
-    tape: int = 3,
-    exchange: str = "XNAS",
-    kind: str = "CS",
+    symbol: str, name: str, sector: str, price: float, volatility: float, trades: int, **more: Any
 ) -> Instrument:
+    usual: dict[str, Any] = {
+        "market_beta": 1.0,
+        "sector_beta": 0.8,
+        "half_spread_bps": 0.45,
+        "tape": 3,
+        "exchange": "XNAS",
+    }
     return Instrument(
-        symbol, name, Market.STOCKS, sector, price, 100, volatility, market_beta, sector_beta, trades, half_spread_bps,
-        size=110.0, depth=300.0, tape=tape, exchange=exchange, kind=kind,
+        symbol, name, Market.STOCKS, sector, price, 100, volatility,
+        trades=trades, size=110.0, depth=300.0, **(usual | more),
     )  # fmt: skip
 
 
-def _pair(
-    base: str,
-    name: str,
-    price: float,
-    ticks: int,
-    volatility: float,
-    trades: int,
-    *,
-    market_beta: float = 1.1,
-    half_spread_bps: float = 2.5,
-) -> Instrument:
+def _pair(base: str, name: str, price: float, ticks: int, volatility: float, trades: int, **more: Any) -> Instrument:
     sector = "major" if base in {"BTC", "ETH"} else "alternative"
+    usual: dict[str, Any] = {"market_beta": 1.1, "sector_beta": 0.6, "half_spread_bps": 2.5, "kind": ""}
     return Instrument(
-        f"X:{base}-USD", f"{name} - United States Dollar", Market.CRYPTO, sector, price, ticks, volatility, market_beta,
-        0.6, trades, half_spread_bps, size=900.0 / price, depth=9000.0 / price, kind="",
+        f"X:{base}-USD", f"{name} - United States Dollar", Market.CRYPTO, sector, price, ticks, volatility,
+        trades=trades, size=900.0 / price, depth=9000.0 / price, **(usual | more),
     )  # fmt: skip
 
 

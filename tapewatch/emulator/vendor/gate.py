@@ -88,7 +88,7 @@ class Gate:
             Refusal: 403 if the plan lacks the table or all of the time.
         """
         plan = self._plan(key, market)
-        if not _grants(plan, table):
+        if not plan.grants(Tape.TRADES if market is Market.CRYPTO and table is Tape.QUOTES else table):
             raise replies.not_in_plan()
         now = self.now
         today = dt.datetime.fromtimestamp(now / 1e9, NEW_YORK).date()
@@ -128,9 +128,3 @@ def _presented(request: Request) -> str:
     if header[: len(_BEARER)].lower() == _BEARER:
         return header[len(_BEARER) :].strip()
     return request.query_params.get("apiKey", "").strip()
-
-
-def _grants(plan: MarketPlan, table: Tape) -> bool:
-    if plan.market is Market.CRYPTO and table is Tape.QUOTES:
-        return plan.grants(Tape.TRADES)
-    return plan.grants(table)

@@ -75,15 +75,12 @@ def bounds(query: Mapping[str, str], market: Market) -> tuple[int | None, int | 
     """
     low: int | None = None
     high: int | None = None
-    for name, takes in (("", "both"), (".gte", "first"), (".gt", "last"), (".lt", "end"), (".lte", "through")):
-        text = query.get(f"timestamp{name}", "")
-        if not text:
-            continue
-        first, after = time_span(text, market, f"timestamp{name}")
-        begin = {"both": first, "first": first, "last": after}.get(takes)
-        end = {"both": after, "end": first, "through": after}.get(takes)
-        low = begin if low is None else max(low, begin) if begin is not None else low
-        high = end if high is None else min(high, end) if end is not None else high
+    # For each parameter, which end of its span bounds the range from below and from above.
+    for name, begin, end in (("", 0, 1), (".gte", 0, None), (".gt", 1, None), (".lt", None, 0), (".lte", None, 1)):
+        if text := query.get(f"timestamp{name}", ""):
+            span = time_span(text, market, f"timestamp{name}")
+            low = low if begin is None else span[begin] if low is None else max(low, span[begin])
+            high = high if end is None else span[end] if high is None else min(high, span[end])
     return low, high
 
 

@@ -1,5 +1,6 @@
 """The endpoints under /v2/aggs over one tape."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import polars as pl
@@ -8,6 +9,7 @@ from starlette.responses import Response
 
 from tapewatch.emulator.rest import encode
 from tapewatch.emulator.rest.aggregates import DEFAULT_LIMIT, Aggregates, BarRange
+from tapewatch.emulator.rest.endpoints.base import Endpoints
 from tapewatch.emulator.rest.paging import limit_of
 from tapewatch.emulator.rest.requests import cursor_of, next_url, resumed, symbol_of
 from tapewatch.emulator.tape.market_tape import MarketTape
@@ -27,12 +29,11 @@ _MARKETS = {
 }
 
 
-class BarEndpoints:
+class BarEndpoints(Endpoints):
     """Aggregates. `adjusted` changes nothing: the synthetic market has no splits, and recorded prices are served unchanged."""
 
     def __init__(self, tape: MarketTape, gate: Gate) -> None:
-        self._tape = tape
-        self._gate = gate
+        super().__init__(tape, gate)
         self._aggregates = Aggregates(tape)
 
     def range(self, request: Request) -> Response:
@@ -95,8 +96,8 @@ def _range(path: dict[str, str], query: dict[str, str], symbol: str, market: Mar
     return BarRange(symbol, int(multiplier), timespan, low, high, query.get("sort") == "desc", limit, anchor)
 
 
-def _envelope(query: dict[str, str] | object, base_bars: int, bars: int) -> dict[str, object]:
-    is_adjusted = not (isinstance(query, dict) and query.get("adjusted") == "false")
+def _envelope(query: Mapping[str, str], base_bars: int, bars: int) -> dict[str, object]:
+    is_adjusted = query.get("adjusted") != "false"
     return {"queryCount": base_bars, "resultsCount": bars, "adjusted": is_adjusted, "count": bars}
 
 

@@ -6,19 +6,14 @@ import polars as pl
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tapewatch.emulator.rest.endpoints.base import Endpoints
 from tapewatch.emulator.rest.requests import symbol_of
-from tapewatch.emulator.tape.market_tape import MarketTape
 from tapewatch.emulator.vendor import replies, times
-from tapewatch.emulator.vendor.gate import Gate
 
 _LONG_AGO = dt.date(1990, 1, 2)
 
 
-class EmulatorEndpoints:
-    def __init__(self, tape: MarketTape, gate: Gate) -> None:
-        self._tape = tape
-        self._gate = gate
-
+class EmulatorEndpoints(Endpoints):
     def info(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint takes the request
         return replies.reply({"emulator": True, "source": self._tape.name})
 

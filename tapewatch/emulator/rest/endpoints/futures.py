@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from tapewatch.emulator.rest import encode
 from tapewatch.emulator.rest.aggregates import Aggregates
-from tapewatch.emulator.rest.endpoints.ticks import PagedReplies
+from tapewatch.emulator.rest.endpoints.base import Endpoints
 from tapewatch.emulator.tape.market_tape import MarketTape
 from tapewatch.emulator.vendor import replies
 from tapewatch.emulator.vendor.gate import Gate
@@ -24,12 +24,10 @@ _BASES = {"1sec": "second", "1min": "minute", "1session": "day"}
 _DATE = "session_end_date"
 
 
-class FuturesEndpoints:
+class FuturesEndpoints(Endpoints):
     def __init__(self, tape: MarketTape, gate: Gate) -> None:
-        self._tape = tape
-        self._gate = gate
+        super().__init__(tape, gate)
         self._aggregates = Aggregates(tape)
-        self._pages = PagedReplies(tape, gate)
 
     def trades(self, request: Request) -> Response:
         return self._page(request, Tape.TRADES, self._tape.trades, TRADES.empty(), encode.futures_trades)
@@ -83,7 +81,7 @@ class FuturesEndpoints:
         def dated(day: dt.date) -> pl.DataFrame:
             return rows_of(symbol, day).with_columns(pl.lit(str(day)).alias(_DATE))
 
-        return self._pages.reply(
+        return self._reply_page(
             request, market, table, dated, nothing.with_columns(pl.lit("").alias(_DATE)),
             lambda rows: encoder(rows, symbol), query=_as_v3(request), kept=kept,
             is_served=self._tape.market(symbol) is market and self._tape.knows(symbol),

@@ -4,18 +4,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tapewatch.emulator.rest import reference, reference_data
+from tapewatch.emulator.rest.endpoints.base import Endpoints
 from tapewatch.emulator.rest.requests import next_url, resumed
-from tapewatch.emulator.tape.market_tape import MarketTape
 from tapewatch.emulator.vendor import replies
-from tapewatch.emulator.vendor.gate import Gate
 from tapewatch.market.instruments import Market
 
 
-class ReferenceEndpoints:
-    def __init__(self, tape: MarketTape, gate: Gate) -> None:
-        self._tape = tape
-        self._gate = gate
-
+class ReferenceEndpoints(Endpoints):
     def tickers(self, request: Request) -> Response:
         self._gate.admit(request)
         rows, cursor = reference.tickers(self._tape, resumed(request.query_params))

@@ -1,79 +1,22 @@
-"""The endpoints /v3/trades and /v3/quotes, and the paged reply that they share with futures."""
+"""The endpoints /v3/trades and /v3/quotes."""
 
 import datetime as dt
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 
 import polars as pl
 from starlette.requests import Request
 from starlette.responses import Response
 
 from tapewatch.emulator.rest import encode
-from tapewatch.emulator.rest.paging import PageRequest, RowsOfDay, page, page_request
-from tapewatch.emulator.rest.requests import next_url, symbol_of
-from tapewatch.emulator.tape.market_tape import MarketTape
-from tapewatch.emulator.vendor import replies, times
-from tapewatch.emulator.vendor.gate import Gate
+from tapewatch.emulator.rest.endpoints.base import Endpoints
+from tapewatch.emulator.rest.requests import symbol_of
 from tapewatch.feeds.plans.table import Tape
 from tapewatch.market.instruments import Market
 from tapewatch.market.tables import QUOTES, TRADES
 
 
-@dataclass(frozen=True, slots=True)
-class PagedReplies:
-    """Replies with one page of a symbol's rows, as far as the tape holds them and the key's plan includes them."""
-
-    tape: MarketTape
-    gate: Gate
-
-    def reply(
-        self,
-        request: Request,
-        market: Market,
-        table: Tape,
-        rows_of: RowsOfDay,
-        nothing: pl.DataFrame,
-        encoder: Callable[[pl.DataFrame], str],
-        *,
-        query: Mapping[str, str],
-        is_served: bool,
-        kept: str = "",
-    ) -> Response:
-        """One page.
-
-        Args:
-            request: counts as one call of its key.
-            market: the symbol's market.
-            table: the kind of data that the plan must include.
-            rows_of: the symbol's rows of a day, ascending by `time`.
-            nothing: the page without rows.
-            encoder: a page's rows as JSON.
-            query: the parameters as `/v3` names them.
-            is_served: False if the symbol has no rows on any day at this address.
-            kept: what the next page's address has after its cursor.
-        """
-        key = self.gate.admit(request)
-        asked = page_request(query, market)
-        asked = self._clipped(asked, market, self.gate.window(key, market, table, asked.low, asked.high))
-        rows, rest = page(asked, asked.days(market) if is_served else iter(()), rows_of, nothing)
-        more = {"next_url": next_url(request, request.url.path, rest.cursor) + kept} if rest else {}
-        return replies.reply_rows(encoder(rows), status="OK", request_id=replies.request_id(), **more)
-
-    def _clipped(self, asked: PageRequest, market: Market, shown: tuple[int | None, int]) -> PageRequest:
-        first, last = self.tape.first_day(market), self.tape.last_day(market)
-        low, high = shown[0] or 0, shown[1]
-        low = high if first == dt.date.max else max(low, times.day_start(first, market))
-        if last is not None:
-            high = min(high, times.day_start(last + dt.timedelta(days=1), market))
-        return replace(asked, low=low, high=high)
-
-
-class TickEndpoints:
+class TickEndpoints(Endpoints):
     """Trades and quotes of every market but futures."""
-
-    def __init__(self, tape: MarketTape, gate: Gate) -> None:
-        self._tape = tape
-        self._pages = PagedReplies(tape, gate)
 
     def trades(self, request: Request) -> Response:
         return self._page(request, Tape.TRADES, self._tape.trades, TRADES.empty(), encode.trades)
@@ -91,7 +34,7 @@ class TickEndpoints:
     ) -> Response:
         symbol = symbol_of(request.path_params["ticker"])
         market = self._tape.market(symbol)
-        return self._pages.reply(
+        return self._reply_page(
             request, market, table, lambda day: rows_of(symbol, day), nothing, lambda rows: encoder(rows, market),
             query=request.query_params, is_served=market is not Market.FUTURES and self._tape.knows(symbol),
         )  # fmt: skip
