@@ -294,13 +294,7 @@ def _trail(rows: pd.DataFrame) -> None:
     usual = {name: np.where(value > 0, value, np.nan) for name, value in usual.items()}
     for name in counted:
         rows[f"{name}_ratio"] = rows[name].to_numpy() / usual[name]
-    net = rows["buy_count"] - rows["sell_count"]
-    clock = clock.assign(net=net.to_numpy(), sided=(rows["buy_count"] + rows["sell_count"]).to_numpy())
-    for width in (3, 5):
-        sides = clock.groupby(groups, observed=True)[["net", "sided"]].rolling(f"{width}min", min_periods=0).sum()
-        of_window, sided = sides["net"].to_numpy(), sides["sided"].to_numpy()
-        score = np.divide(of_window, np.sqrt(sided), out=np.full(len(sided), np.nan), where=sided > 0)
-        rows[f"flow_score_{width}m"] = np.where((of_window * net > 0) | (sided == 0), score, 0.0)
+    _add_flow_scores(rows, clock, groups)
     usual_clock = clock.assign(usual=usual["volume"])
     for width in (2, 3):
         lasting = clock.groupby(groups, observed=True)["volume"].rolling(f"{width}min", min_periods=0)
@@ -318,3 +312,13 @@ def _trail(rows: pd.DataFrame) -> None:
     rows["return_score"] = rows["return_bps"] / np.sqrt(mean["squared_score"])
     rows["volatility_ratio"] = np.sqrt(rows["squared_returns"] / mean["squared_bps"])
     rows["spread_ratio"] = rows["quoted_spread_bps"] / mean["quoted_spread_bps"]
+
+
+def _add_flow_scores(rows: pd.DataFrame, clock: pd.DataFrame, groups: list[str]) -> None:
+    net = rows["buy_count"] - rows["sell_count"]
+    clock = clock.assign(net=net.to_numpy(), sided=(rows["buy_count"] + rows["sell_count"]).to_numpy())
+    for width in (3, 5):
+        sides = clock.groupby(groups, observed=True)[["net", "sided"]].rolling(f"{width}min", min_periods=0).sum()
+        of_window, sided = sides["net"].to_numpy(), sides["sided"].to_numpy()
+        score = np.divide(of_window, np.sqrt(sided), out=np.full(len(sided), np.nan), where=sided > 0)
+        rows[f"flow_score_{width}m"] = np.where((of_window * net > 0) | (sided == 0), score, 0.0)

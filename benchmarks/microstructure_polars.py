@@ -10,6 +10,8 @@ from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Session
 
 _KEY = ["symbol", "event_time"]
 _BPS = 1e4
+_GROUPS = ["symbol", "part"]
+_ON = [*_GROUPS, "clock"]
 _MINUTE = (pl.col("time") - pl.col("time") % NS_PER_MINUTE).alias("event_time")
 # Rows are sorted by symbol, so that a shift is cheaper than a window over the symbol.
 _IS_SAME_SYMBOL = pl.col("symbol") == pl.col("symbol").shift()
@@ -279,9 +281,8 @@ def _trailed(rows: pl.LazyFrame) -> pl.LazyFrame:
         impact=_over(pl.col("return_bps").abs() * 1e6, pl.col("notional")),
         squared_score=pl.col("return_bps") ** 2,
     )  # fmt: skip
-    groups = ["symbol", "part"]
     summed = ["pairs", "product", "change", "before", "x", "y", "xy", "xx", "known", "return_bps"]
-    with_current = moments.rolling("clock", period="30m", closed="right", group_by=groups).agg(
+    with_current = moments.rolling("clock", period="30m", closed="right", group_by=_GROUPS).agg(
         pl.col(summed).sum().name.prefix("sum_"),
         amihud_illiquidity=pl.when(pl.col("impact").count() >= 5).then(pl.col("impact").mean()),
         returns=pl.col("return_bps").count(),
@@ -293,7 +294,7 @@ def _trailed(rows: pl.LazyFrame) -> pl.LazyFrame:
     )
     # Updated rolling means keep a rounding residue when all values are 0.
     residue = {"squared_score": 1e-9, "squared_returns": 1e-17, "quoted_spread_bps": 1e-9}
-    before = moments.rolling("clock", period="30m", closed="left", group_by=groups).agg(
+    before = moments.rolling("clock", period="30m", closed="left", group_by=_GROUPS).agg(
         pl.col(counted).sum().name.prefix("usual_"),
         *(
             pl.when((pl.col(name).count() >= 5) & (pl.col(name).mean() > residue[name]))
@@ -302,34 +303,13 @@ def _trailed(rows: pl.LazyFrame) -> pl.LazyFrame:
             for name in observed
         ),
     )
-    on = [*groups, "clock"]
-    joined = moments.join(with_current, on=on, how="left", maintain_order="left").join(
-        before, on=on, how="left", maintain_order="left"
+    joined = moments.join(with_current, on=_ON, how="left", maintain_order="left").join(
+        before, on=_ON, how="left", maintain_order="left"
     )
-    bought, sold = (pl.col(name).cast(pl.Int64) for name in ("buy_count", "sell_count"))
-    net, sided = bought - sold, bought + sold
-    for width in (3, 5):
-        sides = moments.rolling("clock", period=f"{width}m", group_by=groups).agg(total=net.sum(), of=sided.sum())
-        leans = (pl.col("total") * net > 0) | (pl.col("of") == 0)
-        score = _over(pl.col("total"), pl.col("of").sqrt())
-        joined = (
-            joined.join(sides, on=on, how="left", maintain_order="left")
-            .with_columns(pl.when(leans).then(score).otherwise(0.0).alias(f"flow_score_{width}m"))
-            .drop("total", "of")
-        )
-    elapsed = ((pl.col("event_time") - pl.col("event_time").min().over(groups)) // NS_PER_MINUTE).clip(0, 30)
+    joined = _with_flow_scores(joined, moments)
+    elapsed = ((pl.col("event_time") - pl.col("event_time").min().over(_GROUPS)) // NS_PER_MINUTE).clip(0, 30)
     usual = {name: pl.when(elapsed >= 5).then(pl.col(f"usual_{name}") / elapsed) for name in counted}
-    for width in (2, 3):
-        least = moments.rolling("clock", period=f"{width}m", group_by=groups).agg(
-            least=pl.when(pl.len() == width).then(pl.col("volume").min()).otherwise(0.0)
-        )
-        usual_then = usual["volume"].shift(width - 1).over(groups)
-        sustained = pl.when(pl.col("least") > 0).then(_over(pl.col("least"), usual_then)).otherwise(0.0)
-        joined = (
-            joined.join(least, on=on, how="left", maintain_order="left")
-            .with_columns(pl.when(elapsed >= 4 + width).then(sustained).alias(f"sustained_volume_{width}m"))
-            .drop("least")
-        )
+    joined = _with_sustained_volume(joined, moments, usual["volume"], elapsed)
     s = {name: pl.col(f"sum_{name}") for name in summed}
     pairs, n = pl.when(s["pairs"] >= 20).then(s["pairs"]), pl.when(s["known"] >= 10).then(s["known"])
     covariance = s["product"] / pairs - s["change"] * s["before"] / pairs**2
@@ -346,3 +326,35 @@ def _trailed(rows: pl.LazyFrame) -> pl.LazyFrame:
         volatility_ratio=_over(pl.col("squared_returns").sqrt(), pl.col("mean_squared_returns").sqrt()),
         spread_ratio=_over(pl.col("quoted_spread_bps"), pl.col("mean_quoted_spread_bps")),
     )  # fmt: skip
+
+
+def _with_flow_scores(joined: pl.LazyFrame, moments: pl.LazyFrame) -> pl.LazyFrame:
+    bought, sold = (pl.col(name).cast(pl.Int64) for name in ("buy_count", "sell_count"))
+    net, sided = bought - sold, bought + sold
+    for width in (3, 5):
+        sides = moments.rolling("clock", period=f"{width}m", group_by=_GROUPS).agg(total=net.sum(), of=sided.sum())
+        leans = (pl.col("total") * net > 0) | (pl.col("of") == 0)
+        score = _over(pl.col("total"), pl.col("of").sqrt())
+        joined = (
+            joined.join(sides, on=_ON, how="left", maintain_order="left")
+            .with_columns(pl.when(leans).then(score).otherwise(0.0).alias(f"flow_score_{width}m"))
+            .drop("total", "of")
+        )
+    return joined
+
+
+def _with_sustained_volume(
+    joined: pl.LazyFrame, moments: pl.LazyFrame, usual_volume: pl.Expr, elapsed: pl.Expr
+) -> pl.LazyFrame:
+    for width in (2, 3):
+        least = moments.rolling("clock", period=f"{width}m", group_by=_GROUPS).agg(
+            least=pl.when(pl.len() == width).then(pl.col("volume").min()).otherwise(0.0)
+        )
+        usual_then = usual_volume.shift(width - 1).over(_GROUPS)
+        sustained = pl.when(pl.col("least") > 0).then(_over(pl.col("least"), usual_then)).otherwise(0.0)
+        joined = (
+            joined.join(least, on=_ON, how="left", maintain_order="left")
+            .with_columns(pl.when(elapsed >= 4 + width).then(sustained).alias(f"sustained_volume_{width}m"))
+            .drop("least")
+        )
+    return joined

@@ -4,9 +4,9 @@ A faults file is TOML with a table `[[fault]]` for each fault, and `[[rename]]` 
 
     [[fault]]
     kind = "drop"            # one of `CONNECTION_KINDS`, `MESSAGE_KINDS`, `REST_KINDS`
-    every = 20000            # occurs after every so many events (for faults of REST: calls),
-    # probability = 0.0001   # or at each with this probability
-    count = 3                # at most so often; without a limit by default
+    every = 20000            # occurs after each 20,000 events (calls, for faults of REST),
+    # probability = 0.0001   # or with this probability at each
+    count = 3                # at most three times; no limit by default
     seed = 1                 # of the random choices
     market = "crypto"        # one market; all by default
     channel = "XT"           # one channel, for faults of messages; all by default

@@ -52,10 +52,6 @@ class FaultyVendor:
     seen: list[SeenRequest] = field(default_factory=list)
     base_url: str = ""
 
-    def tape_requests(self) -> list[SeenRequest]:
-        """The requests other than for reference data."""
-        return [seen for seen in self.seen if "/reference/" not in seen.path]
-
     async def answer(self, request: Request) -> Response:
         """Serve one request."""
         number = len(self.seen) + 1

@@ -47,7 +47,7 @@ def blocks(frames: Mapping[str, pl.DataFrame], market: Market, after: int | None
 
     Args:
         frames: by channel, as `channels.rows` builds them; with the column `_fault` if they contain faults.
-        market: decides how symbols are spelt.
+        market: determines the spelling of symbols.
         after: ns UTC; None for the whole day.
     """
     left = {channel: _later(frame, after) for channel, frame in frames.items()}

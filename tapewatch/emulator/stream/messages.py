@@ -21,7 +21,7 @@ def text(frame: pl.DataFrame, channel: str, market: Market) -> pl.Expr:
     Args:
         frame: rows as `channels` builds them.
         channel: the vendor's name of the channel: `T`, `XQ`, ….
-        market: decides how symbols are spelt.
+        market: determines the spelling of symbols.
     """
     pieces = _FIELDS_OF_MARKET.get((market, channel), _FIELDS[channel])(frame, market)
     return pl.concat_str([pl.lit(f'{{"ev":"{channel}"'), *pieces, pl.lit("},")])

@@ -36,10 +36,6 @@ class Speed:
         number = float(match["number"])
         return cls(events_per_second=number) if match["unit"] == "eps" else cls(times=number)
 
-    @property
-    def is_real_time(self) -> bool:
-        return self.times == 1.0
-
     def __str__(self) -> str:
         if self.times is not None:
             return f"{self.times:g}"

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import polars as pl
 
-from tapewatch.emulator.faults import ActiveFaults
+from tapewatch.emulator.faults import ActiveFaults, FaultTriggers
 from tapewatch.emulator.stream import message_faults
 from tapewatch.emulator.stream.blocks import Block, blocks
 from tapewatch.emulator.stream.channels import Day
@@ -84,7 +84,7 @@ class Playback:
     @property
     def is_live(self) -> bool:
         """Whether the present is streamed, without an end."""
-        return self.replay is None and self.speed.is_real_time and self.tape.last_day(self.market) is None
+        return self.replay is None and self.speed.times == 1 and self.tape.last_day(self.market) is None
 
     @cached_property
     def days(self) -> Sequence[dt.date]:
@@ -96,6 +96,10 @@ class Playback:
         """The tape's clock, for speeds that are multiples of real time."""
         sessions = [session for day in self.days if (session := session_of(self.market, day)) is not None]
         return ReplayClock(sessions, self.speed.times or 1.0, lambda: self.gate.now)
+
+    @property
+    def connection_faults(self) -> FaultTriggers:
+        return self.faults.connection[self.market]
 
     def resume(self, key: str) -> Position:
         """Where a key's stream continues when it subscribes: at the clock's time, or where the key left it."""

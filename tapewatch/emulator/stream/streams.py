@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tapewatch.emulator.faults import ActiveFaults, FaultError, FaultsFile, read
-from tapewatch.emulator.stream.conversation import Conversation
+from tapewatch.emulator.stream.connection import StreamConnection
 from tapewatch.emulator.stream.pace import Speed
 from tapewatch.emulator.stream.playback import Playback, Replay
 from tapewatch.emulator.stream.wire import Listener, Wire
@@ -22,9 +22,6 @@ class Streams:
     """The six streams over one tape.
 
     Args:
-        tape: the tape to send.
-        gate: keys, plans and the present.
-        speed: of the tape.
         replay: days to send. By default all recorded days; for a synthetic tape the present at speed 1, else the last
             finished trading day.
         faults: faults in force at the start.
@@ -41,7 +38,7 @@ class Streams:
     ) -> None:
         self.faults = ActiveFaults((faults or FaultsFile()).fault)
         self._playbacks = {market: Playback(market, tape, gate, speed, replay, self.faults) for market in Market}
-        self._keys: dict[Market, dict[str, Conversation]] = {market: {} for market in Market}
+        self._keys: dict[Market, dict[str, StreamConnection]] = {market: {} for market in Market}
 
     def protocol(self) -> Callable[..., Wire]:
         """The WebSocket protocol class to give to uvicorn."""
@@ -55,7 +52,7 @@ class Streams:
         name = path.strip("/").partition("/")[0]
         if name not in list(Market):
             return None
-        return Conversation(wire, self._playbacks[Market(name)], self._keys[Market(name)])
+        return StreamConnection(wire, self._playbacks[Market(name)], self._keys[Market(name)])
 
     def progress(self, request: Request) -> Response:
         """`GET /emulator/v1/stream?market=&key=`: a market's progress, for one key or for any, and its faults so far."""

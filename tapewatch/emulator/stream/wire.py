@@ -24,13 +24,13 @@ _GOING_AWAY = 1001
 class Listener(Protocol):
     """Receives a connection's events."""
 
-    def opened(self) -> None:
+    def on_open(self) -> None:
         """The handshake is done."""
 
-    def said(self, text: str) -> None:
+    def on_message(self, text: str) -> None:
         """A message from the client."""
 
-    def lost(self) -> None:
+    def on_close(self) -> None:
         """The connection ended, or nothing more can be sent over it."""
 
 
@@ -160,7 +160,7 @@ class Wire(asyncio.Protocol):
         self._end()
         self._transport.close()
 
-    def fall_silent(self) -> None:
+    def stop_responding(self) -> None:
         """Keep the TCP connection and never read or write again: no message, no pong, no close."""
         self.is_silent = True
         self._transport.pause_reading()
@@ -177,7 +177,7 @@ class Wire(asyncio.Protocol):
         if self._listener is None:
             self._transport.close()
         else:
-            self._listener.opened()
+            self._listener.on_open()
 
     def _receive(self, frame: Frame) -> None:
         if frame.opcode is Opcode.CLOSE:
@@ -190,7 +190,7 @@ class Wire(asyncio.Protocol):
             self._text += frame.data
             if frame.fin and self._listener is not None and not self.is_closed:
                 text, self._text = self._text.decode(errors="replace"), bytearray()
-                self._listener.said(text)
+                self._listener.on_message(text)
 
     def _answered(self, mark: bytes) -> None:
         """A pong answers the ping that it names and all before it."""
@@ -221,7 +221,7 @@ class Wire(asyncio.Protocol):
         while self._pings:
             self._pings.popleft()[1].set()
         if self._listener is not None:
-            self._listener.lost()
+            self._listener.on_close()
 
 
 def header(size: int) -> bytes:

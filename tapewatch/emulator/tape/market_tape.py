@@ -24,7 +24,7 @@ class MarketTape(Protocol):
     def name(self) -> str:
         """`synthetic` or `recorded`."""
 
-    def knows(self, symbol: str) -> bool:
+    def may_have(self, symbol: str) -> bool:
         """False if no day of the symbol has rows."""
 
     def market(self, symbol: str) -> Market:
@@ -78,7 +78,7 @@ class SyntheticTape:
         self._days: LruCache[TapeDay] = LruCache(cache_bytes, _day_bytes)
         self._bars: LruCache[pl.DataFrame] = LruCache(cache_bytes // 8, _frame_bytes)
 
-    def knows(self, symbol: str) -> bool:
+    def may_have(self, symbol: str) -> bool:
         return instrument(symbol) is not None
 
     def market(self, symbol: str) -> Market:

@@ -40,7 +40,7 @@ class RecordedTape:
         self._loaded: set[tuple[str, str, dt.date]] = set()
         self._lock = threading.Lock()
 
-    def knows(self, symbol: str) -> bool:
+    def may_have(self, symbol: str) -> bool:
         """True if the symbol's market has any file: its symbols are unknown until it is read."""
         return bool(self._days(market_of(symbol)))
 

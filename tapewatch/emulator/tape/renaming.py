@@ -27,8 +27,8 @@ class RenamedTape:
         self._new = {rename.to: rename for rename in renames}
         self.name = tape.name
 
-    def knows(self, symbol: str) -> bool:
-        return symbol in self._new or self._tape.knows(symbol)
+    def may_have(self, symbol: str) -> bool:
+        return symbol in self._new or self._tape.may_have(symbol)
 
     def market(self, symbol: str) -> Market:
         return self._tape.market(self._original(symbol))

@@ -44,7 +44,7 @@ class BarEndpoints(Endpoints):
         asked = _range(path, query, symbol, market)
         low, high = self._gate.window(key, market, Tape.BARS, asked.low, asked.high)
         asked = replace(asked, low=max(asked.low, low or asked.low), high=high)
-        if asked.high <= asked.low or not self._tape.knows(asked.symbol):
+        if asked.high <= asked.low or not self._tape.may_have(asked.symbol):
             return _reply(_envelope(query, 0, 0) | {"ticker": path["ticker"]}, "")
         page = self._aggregates.page(asked)
         envelope = {"ticker": path["ticker"]} | _envelope(query, page.base_bars, page.bars.height)

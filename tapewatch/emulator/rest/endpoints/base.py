@@ -40,11 +40,8 @@ class Endpoints:
         """One page of a symbol's rows, as far as the tape holds them and the key's plan includes them.
 
         Args:
-            request: counts as one call of its key.
-            market: the symbol's market.
             table: the kind of data that the plan must include.
             rows_of: the symbol's rows of a day, ascending by `time`.
-            nothing: the page without rows.
             encoder: a page's rows as JSON.
             query: the parameters as `/v3` names them.
             is_served: False if the symbol has no rows on any day at this address.

@@ -84,7 +84,7 @@ class FuturesEndpoints(Endpoints):
         return self._reply_page(
             request, market, table, dated, nothing.with_columns(pl.lit("").alias(_DATE)),
             lambda rows: encoder(rows, symbol), query=_as_v3(request), kept=kept,
-            is_served=self._tape.market(symbol) is market and self._tape.knows(symbol),
+            is_served=self._tape.market(symbol) is market and self._tape.may_have(symbol),
         )  # fmt: skip
 
 

@@ -36,5 +36,5 @@ class TickEndpoints(Endpoints):
         market = self._tape.market(symbol)
         return self._reply_page(
             request, market, table, lambda day: rows_of(symbol, day), nothing, lambda rows: encoder(rows, market),
-            query=request.query_params, is_served=market is not Market.FUTURES and self._tape.knows(symbol),
+            query=request.query_params, is_served=market is not Market.FUTURES and self._tape.may_have(symbol),
         )  # fmt: skip

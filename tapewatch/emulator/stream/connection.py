@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
-from tapewatch.emulator.faults import Fault, FaultTriggers
+from tapewatch.emulator.faults import Fault
 from tapewatch.emulator.stream.blocks import Block
 from tapewatch.emulator.stream.channels import CHANNELS
 from tapewatch.emulator.stream.message_faults import MessageFault
@@ -31,10 +31,10 @@ Item = TypeVar("Item")
 _LOG = logging.getLogger(__name__)
 
 
-class Conversation:
+class StreamConnection:
     """The server's side of a connection: a `Listener` for one market. `keys` holds the one connection of each key."""
 
-    def __init__(self, wire: Wire, playback: Playback, keys: "dict[str, Conversation]") -> None:
+    def __init__(self, wire: Wire, playback: Playback, keys: "dict[str, StreamConnection]") -> None:
         self._wire = wire
         self._playback = playback
         self._keys = keys
@@ -48,10 +48,10 @@ class Conversation:
         self._paced = 0
         self._lag = 0
 
-    def opened(self) -> None:
+    def on_open(self) -> None:
         self._reply(("connected", "Connected Successfully"))
 
-    def lost(self) -> None:
+    def on_close(self) -> None:
         if self._key is not None:
             if self._keys.get(self._key) is self:
                 del self._keys[self._key]
@@ -59,7 +59,7 @@ class Conversation:
                 self._playback.repeat_from[self._key] = self._before
         self._revision += 1
 
-    def said(self, text: str) -> None:
+    def on_message(self, text: str) -> None:
         try:
             request = msgspec.json.decode(text)
             action, params = request["action"], str(request.get("params", ""))
@@ -161,7 +161,7 @@ class Conversation:
             last = await self._due(block, first, known)
             if self._state != known or self._wire.is_closed:
                 return False
-            last = block.group_end(min(last, first + min(_FRAME_EVENTS, self._triggers.events_left)))
+            last = block.group_end(min(last, first + min(_FRAME_EVENTS, self._playback.connection_faults.events_left)))
             await self._send_frame(day, block, first, last)
             first = last
         return True
@@ -191,10 +191,6 @@ class Conversation:
             wait = clock.seconds_until(int(block.release[first]) + self._lag)
             await asyncio.sleep(min(max(wait, _TICK_S), _LONGEST_WAIT_S))
 
-    @property
-    def _triggers(self) -> FaultTriggers:
-        return self._playback.faults.connection[self._playback.market]
-
     async def _send_frame(self, day: date, block: Block, first: int, last: int) -> None:
         events, key = last - first, self._key or ""
         self._paced += events
@@ -204,7 +200,7 @@ class Conversation:
             if number:
                 self._playback.counts[MessageFault(number).name.lower()] += int(times)
         payload = block.payload(first, last)
-        fault = self._triggers.advance(events)
+        fault = self._playback.connection_faults.advance(events)
         if fault is None:
             await self._wire.send(payload)
             # Give other connections their turn.
@@ -221,7 +217,7 @@ class Conversation:
         elif fault.kind == "truncated_frame":
             self._wire.truncate(payload)
         elif fault.kind == "half_open":
-            self._wire.fall_silent()
+            self._wire.stop_responding()
         elif fault.kind == "drop":
             # Data in transit is lost with the connection.
             self._wire.abort()
