@@ -1,1 +1,1 @@
-"""Every figure that the docs quote. Each script prints a ratio against a named peer, measured in the same run."""
+"""The figures that the docs quote. Each script prints a ratio against a named peer, measured in the same run."""

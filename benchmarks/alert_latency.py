@@ -1,8 +1,8 @@
-"""From a frame's arrival to the committed row of its alert, at 10,000 events a second with injected volume spikes.
+"""Time from a frame's arrival to the committed row of its alert, at 10,000 events a second with injected volume spikes.
 
-A sender in another process speaks the vendor's protocol over loopback: 500 crypto pairs, trades and quotes of this moment,
-and ten times a second a spike in one of them. The collector is the real one, with spool, live bars and database; every
-latency counts from the first frame of the batch that raised the alert.
+A sender in another process uses the vendor's protocol over loopback. It sends current trades and quotes of 500 crypto pairs,
+and ten times a second a volume spike in one of them. The collector is the real one, with spool, live bars and database.
+Latency is measured from the first frame of the batch that raised the alert.
 
     python -m benchmarks.alert_latency [SECONDS]
 """
@@ -40,7 +40,7 @@ _WARM_MINUTES = 20
 _VOLUME_A_MINUTE = 600.0
 _SPIKE_TRADES = 12
 _WARM_TRADES = 12
-_QUIET_LOOKS = 50
+_QUIET_CHECKS = 50
 
 
 def _pair(index: int) -> str:
@@ -48,7 +48,7 @@ def _pair(index: int) -> str:
 
 
 class _Tape:
-    """Made-up events. Every pair trades and is quoted in turn, and has the same volume every minute."""
+    """Made-up events: each pair is traded and quoted in turn and has the same volume in every minute."""
 
     def __init__(self) -> None:
         self._number = 0
@@ -64,14 +64,14 @@ class _Tape:
         return {"ev": "XQ", "pair": _pair(index), "bp": 99.99, "bs": 1, "ap": 100.01, "as": 1, "t": ms, "x": 1, "r": ms}
 
     def warm(self, now_ms: int) -> Iterator[list[dict[str, object]]]:
-        """The minutes before now, each within one second: few bars to write, and as much volume as later."""
+        """The previous minutes, each with all its volume within one second, so that few bars are written."""
         for minute in range(_WARM_MINUTES, 0, -1):
             for n in range(_WARM_TRADES):
                 ms = now_ms // 60_000 * 60_000 - minute * 60_000 + n
                 yield [self.trade(i, ms, _VOLUME_A_MINUTE / _WARM_TRADES) for i in range(_SYMBOLS)]
 
     def frame(self, first: int) -> list[dict[str, object]]:
-        """The next events of this moment: trades and quotes by turns."""
+        """The next events, alternately trades and quotes, at the present time."""
         ms = time.time_ns() // 1_000_000
         size = _VOLUME_A_MINUTE / (60 * RATE / 2 / _SYMBOLS)
         events = []
@@ -100,7 +100,7 @@ async def _converse(connection: ServerConnection) -> None:
     tape = _Tape()
     for events in tape.warm(time.time_ns() // 1_000_000):
         await connection.send(msgspec.json.encode(events))
-    # The other side says when it has digested the past.
+    # Wait until the other side has processed the past.
     await asyncio.to_thread(sys.stdin.readline)
     began, sent, spiked = time.perf_counter(), 0, 0
     while True:
@@ -125,20 +125,20 @@ async def _serve() -> None:
         await server.serve_forever()
 
 
-def _wait_until_digested(collector: Collector) -> None:
-    """The past is received, built, and in the database for ten seconds: before, bars of the past are written."""
-    looks = 0
-    while looks < _QUIET_LOOKS:
+def _wait_until_processed(collector: Collector) -> None:
+    """Wait until the past has been received and written to the database for ten seconds."""
+    checks = 0
+    while checks < _QUIET_CHECKS:
         time.sleep(0.2)
         if collector.state != "streaming":
             continue
         status = collector.status()
         is_quiet = status.events >= _WARM_MINUTES * _WARM_TRADES * _SYMBOLS and not status.database_waiting_rows
-        looks = looks + 1 if is_quiet else 0
+        checks = checks + 1 if is_quiet else 0
 
 
 def measure(database_url: str, seconds: float) -> tuple[CollectorStatus, float, int]:
-    """The collector's figures after so many seconds at the rate; the rate it saw; alert rows in the database."""
+    """The collector's status after `seconds` at the rate, the rate received, and the alert rows in the database."""
     command = [sys.executable, "-m", "benchmarks.alert_latency", "--serve"]
     sender = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with stopped_process(sender), tempfile.TemporaryDirectory() as folder:
@@ -156,7 +156,7 @@ def measure(database_url: str, seconds: float) -> tuple[CollectorStatus, float, 
         collector = Collector(config)
         thread = threading.Thread(target=collector.run)
         thread.start()
-        _wait_until_digested(collector)
+        _wait_until_processed(collector)
         if sender.stdin:
             sender.stdin.write("go\n")
             sender.stdin.flush()

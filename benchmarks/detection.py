@@ -1,19 +1,19 @@
-"""What the detector finds on days it has not seen, beside the trivial rule given as many alerts.
+"""The detector's results on unseen days, compared with a simple volume rule that raises the same number of alerts.
 
-Run: python -m benchmarks.detection [--seeds S ...]. Synthetic markets: stocks and crypto together, learnt on three days and judged
-on the five after them. Recorded days, where their folder is there: each judged in turn, with injected anomalies and as it was,
-after learning from the other two.
+Run: python -m benchmarks.detection [--seeds S ...]. Synthetic markets: one detector for stocks and crypto, fitted on three days
+and evaluated on the next five. Recorded days, if their folder exists: each day is evaluated with injected anomalies and as
+recorded, by a detector fitted on the other two.
 """
 
 import argparse
 import datetime as dt
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
+from benchmarks.measuring import MARKET_DATA, joined, synthetic_days
 from models.evaluation import Evaluation, evaluate
 from models.isolation_forest import IsolationForestDetector
 from models.rules import volume_ratio
@@ -21,12 +21,11 @@ from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.microstructure import microstructure
 from tapewatch.labels.injection import inject
 from tapewatch.labels.truth import truth_minutes
-from tapewatch.market.instruments import Market, Session, session_of, trading_days
+from tapewatch.market.instruments import Market, Partition, Session, trading_days
 from tests.support.recorded import TICK_DAYS, recorded_quotes, recorded_trades
 
-_ROOT = Path(os.environ.get("TAPEWATCH_MARKET_DATA", Path(__file__).resolve().parents[2] / "shared" / "market-data"))
 _MARKETS = (Market.STOCKS, Market.CRYPTO)
-_FIRST, _LEARN_TO, _LAST = dt.date(2024, 3, 4), dt.date(2024, 3, 6), dt.date(2024, 3, 11)
+_FIRST, _LAST_FITTED, _LAST = dt.date(2024, 3, 4), dt.date(2024, 3, 6), dt.date(2024, 3, 11)
 _INJECTED_PER_SYMBOL = 10
 _COLUMNS = {
     "AP": "average_precision",
@@ -41,34 +40,39 @@ _COLUMNS = {
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Of one group of days: the evaluation, and alert minutes a symbol raised an hour."""
+class Evaluated:
+    """The evaluation of one group of days."""
 
     group: str
     evaluation: Evaluation
 
     @property
     def alerts_per_hour(self) -> float:
-        """Alert minutes a symbol raised an hour."""
+        """Alert minutes per symbol-hour."""
         return 60 * self.evaluation.metrics["alert_minutes"] / self.evaluation.metrics["minutes"]
 
 
-def synthetic(seed: int) -> Iterator[Judged]:
-    """Each market of a seed, by one detector that learnt from both."""
+def synthetic(seed: int) -> Iterator[Evaluated]:
+    """Each market of a seed, scored by one detector fitted on both."""
     days = [_synthetic_day(seed, market, day) for market in _MARKETS for day in trading_days(market, _FIRST, _LAST)]
     detector = IsolationForestDetector().fit(
-        pl.concat(rows.filter("is_regular") for session, rows, _ in days if session.date <= _LEARN_TO)
+        pl.concat(rows.filter("is_regular") for session, rows, _ in days if session.date <= _LAST_FITTED)
     )
     for market in _MARKETS:
         unseen = [
-            (rows, truth) for session, rows, truth in days if session.market is market and session.date > _LEARN_TO
+            (rows, truth) for session, rows, truth in days if session.market is market and session.date > _LAST_FITTED
         ]
-        yield _judged(str(market), detector, *(pl.concat(parts) for parts in zip(*unseen, strict=True)), truth="source")
+        yield _evaluated(
+            str(market), detector, *(pl.concat(parts) for parts in zip(*unseen, strict=True)), truth="source"
+        )
 
 
-def recorded(root: Path) -> Iterator[Judged]:
-    """Each recorded day with anomalies put in, by a detector that learnt from the others as they were."""
-    tapes = [(_stock_session(day), recorded_trades(root, day), recorded_quotes(root, day)) for day in TICK_DAYS]
+def recorded(root: Path) -> Iterator[Evaluated]:
+    """Each recorded day with injected anomalies, scored by a detector fitted on the other days as recorded."""
+    tapes = [
+        (Partition(day, Market.STOCKS).session, recorded_trades(root, day), recorded_quotes(root, day))
+        for day in TICK_DAYS
+    ]
     clean = [microstructure(trades, quotes, session) for session, trades, quotes in tapes]
     for i, (session, trades, quotes) in enumerate(tapes):
         others = pl.concat(rows.filter("is_regular") for j, rows in enumerate(clean) if j != i)
@@ -76,50 +80,40 @@ def recorded(root: Path) -> Iterator[Judged]:
         injected = inject(trades, quotes, session, seed=i, per_symbol=_INJECTED_PER_SYMBOL)
         features = microstructure(injected.trades, injected.quotes, session)
         truth = truth_minutes(injected.truth_events, session)
-        yield _judged("injected", detector, features, truth, truth="injected")
+        yield _evaluated("injected", detector, features, truth, truth="injected")
         flagged = detector.score(clean[i].filter("is_regular")) >= detector.threshold
-        asked = detector.parameters.alerts_per_symbol_hour
+        budget = detector.parameters.alerts_per_symbol_hour
         print(
-            f"{session.date} as recorded: {60 * flagged.mean():.2f} alert minutes a symbol-hour, {asked:.2f} asked for"
+            f"{session.date} as recorded: {60 * flagged.mean():.2f} alert minutes per symbol-hour (budget {budget:.2f})"
         )
 
 
 def _synthetic_day(seed: int, market: Market, date: dt.date) -> tuple[Session, pl.DataFrame, pl.DataFrame]:
-    session = session_of(market, date)
-    if session is None:
-        raise ValueError(f"{date} is no trading day for {market}")
-    source = Synthetic(seed)
-    tapes = [source.day(symbol, date) for symbol in source.symbols(market)]
-    trades, quotes, truth = (pl.concat(getattr(tape, name) for tape in tapes) for name in ("trades", "quotes", "truth"))
+    day = Partition(date, market)
+    session = day.session
+    trades, quotes, truth = joined(synthetic_days(Synthetic(seed), day))
     return session, microstructure(trades, quotes, session), truth_minutes(truth, session)
 
 
-def _stock_session(date: dt.date) -> Session:
-    session = session_of(Market.STOCKS, date)
-    if session is None:
-        raise ValueError(f"{date} is no trading day for stocks")
-    return session
-
-
-def _judged(
+def _evaluated(
     group: str, detector: IsolationForestDetector, features: pl.DataFrame, labels: pl.DataFrame, *, truth: str
-) -> Judged:
+) -> Evaluated:
     rows = features.with_columns(rule_score=volume_ratio(features)).filter("is_regular")
     scored = detector.scored(rows).with_columns(rows["rule_score"])
-    return Judged(group, evaluate(scored, labels, threshold=detector.threshold, truth=truth))
+    return Evaluated(group, evaluate(scored, labels, threshold=detector.threshold, truth=truth))
 
 
-def _print(judged: Sequence[Judged]) -> None:
-    groups = list(dict.fromkeys(one.group for one in judged))
+def _print(runs: Sequence[Evaluated]) -> None:
+    groups = list(dict.fromkeys(one.group for one in runs))
     metrics = pl.DataFrame(
-        {"group": one.group, **one.evaluation.metrics, "alerts/h": one.alerts_per_hour} for one in judged
+        {"group": one.group, **one.evaluation.metrics, "alerts/h": one.alerts_per_hour} for one in runs
     )
     means = metrics.group_by("group", maintain_order=True).agg(pl.all().mean())
     print(f"\n{'mean of the runs':20}" + "".join(f"{name:>11}" for name in [*_COLUMNS, "alerts/h"]))
     for row in means.to_dicts():
         print(f"{row['group']:20}" + "".join(f"{row[name]:11.3f}" for name in [*_COLUMNS.values(), "alerts/h"]))
     kinds = pl.concat(
-        one.evaluation.by_kind.with_columns(pl.col("kind").cast(pl.String), group=pl.lit(one.group)) for one in judged
+        one.evaluation.by_kind.with_columns(pl.col("kind").cast(pl.String), group=pl.lit(one.group)) for one in runs
     )
     counts = kinds.group_by("kind", "group").agg(pl.col("found", "events", "rule_found").sum())
     print(f"\n{'found, all runs':20}" + "".join(f"{group:>12}{'%':>6}{'rule %':>8}" for group in groups))
@@ -136,14 +130,14 @@ def _print(judged: Sequence[Judged]) -> None:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs="*", default=[31, 32, 33, 34], help="synthetic markets to judge on")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[31, 32, 33, 34], help="seeds of the synthetic markets")
     options = parser.parse_args()
     if options.seeds:
-        print(f"synthetic markets of the seeds {', '.join(map(str, options.seeds))}, learnt to {_LEARN_TO}")
-        _print([judged for seed in options.seeds for judged in synthetic(seed)])
+        print(f"synthetic markets, seeds {', '.join(map(str, options.seeds))}, fitted on days up to {_LAST_FITTED}")
+        _print([run for seed in options.seeds for run in synthetic(seed)])
         print()
-    if _ROOT.is_dir():
-        _print(list(recorded(_ROOT)))
+    if MARKET_DATA.is_dir():
+        _print(list(recorded(MARKET_DATA)))
 
 
 if __name__ == "__main__":

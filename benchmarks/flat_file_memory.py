@@ -1,7 +1,7 @@
-"""Peak memory of loading a 2 GB flat file into the lake, beside one of a tenth of it and beside Polars reading it.
+"""Peak memory of loading a 2 GB flat file into the lake, compared with a file a tenth as large and with Polars reading it.
 
-Run: `python -m benchmarks.flat_file_memory [--gigabytes 2]`. The file is made up, by symbol as the vendor writes it, or by time, which
-takes the sort on disk.
+Run: `python -m benchmarks.flat_file_memory [--gigabytes 2]`. The generated file is sorted by symbol, as the vendor's are, or by
+time, which requires the sort on disk.
 """
 
 import argparse
@@ -13,14 +13,13 @@ import tempfile
 from pathlib import Path
 
 from tapewatch.feeds.files.layouts import LAYOUTS
-from tapewatch.market.instruments import Market, session_of
+from tapewatch.market.instruments import Market, Partition
 
 _DATE = dt.date(2024, 3, 5)
 _SYMBOLS = 200
 _CHUNK = 1000
 _LOAD = """
 import datetime as dt, sys, time
-from pathlib import Path
 from tapewatch.feeds.files.source import FlatFileSource
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables import QUOTES
@@ -36,15 +35,14 @@ start = time.perf_counter()
 rows = pl.read_csv(next(Path(sys.argv[1]).rglob("*.csv.gz"))).height
 """
 _REPORT = """
-peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) // 1024
-print(rows, round(time.perf_counter() - start, 1), peak)
+from tests.support.peak_memory import peak_mb
+print(rows, round(time.perf_counter() - start, 1), peak_mb())
 """
 
 
 def make_day(root: Path, megabytes: float, *, is_by_time: bool) -> float:
-    """Write a day of quotes of about this much text; returns its size in MB."""
-    session = session_of(Market.STOCKS, _DATE)
-    assert session is not None  # noqa: S101
+    """Write a day of quotes of about this size as text; returns the exact size in MB."""
+    session = Partition(_DATE, Market.STOCKS).session
     layout = LAYOUTS[Market.STOCKS, "quotes"]
     header = ",".join(layout.columns)
     values = dict.fromkeys(layout.columns, "1") | {
@@ -70,7 +68,7 @@ def make_day(root: Path, megabytes: float, *, is_by_time: bool) -> float:
 
 
 def measure(script: str, root: Path) -> tuple[int, float, int]:
-    """Rows, seconds and peak MB of a process of its own."""
+    """Rows, seconds and peak MB of a script in its own process."""
     done = subprocess.run([sys.executable, "-c", script + _REPORT, root], check=True, capture_output=True, text=True)
     rows, seconds, peak = done.stdout.split()
     return int(rows), float(seconds), int(peak)

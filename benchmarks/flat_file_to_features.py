@@ -1,16 +1,15 @@
-"""One flat-file day → features on disk, against reading the same files with Polars alone.
+"""One day of flat files to features on disk, compared with only reading the same files with Polars.
 
-Run: python -m benchmarks.flat_file_to_features [--rounds N]. Three ways: to features alone; the platform's own, one step after
-the other as its executor runs them: trades from their flat file into the lake, quotes likewise, then microstructure rows
-from the lake into the lake; and the same with reconciled minute bars before them. The orchestrator's bookkeeping, the asset
-checks and the write of the quarantine are left out. The peer is `pl.read_csv` of the same two files, with its own inference.
-Reads the recorded tick days where their folder is there, else a synthetic day written as flat files. Each round runs all
-once, in a new order, since what an allocator gives back late is charged to whoever runs next; the table shows medians.
+Run: python -m benchmarks.flat_file_to_features [--rounds N]. Three paths are measured: files to features only; the platform's
+steps one after the other (trades and quotes from flat files into the lake, then microstructure rows from the lake); and the
+same with reconciled minute bars. Dagster's bookkeeping, asset checks and writing the quarantine are left out. The peer is
+`pl.read_csv` of the same two files with its own type inference. Reads the recorded tick days if their folder exists, else a
+synthetic day written as flat files. Each round runs all paths in a new random order, because memory that the allocator
+returns late slows the next path; the table shows medians.
 """
 
 import argparse
 import datetime as dt
-import os
 import statistics
 import tempfile
 import time
@@ -21,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from benchmarks.measuring import MARKET_DATA, joined, synthetic_days
 from tapewatch.bars.time_bars import minute_bars, reconcile
 from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.microstructure import microstructure
@@ -31,76 +31,74 @@ from tapewatch.market.tables import BARS, MICROSTRUCTURE, QUOTES, TRADES
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.tape import symbol_batches
 
-_ROOT = Path(os.environ.get("TAPEWATCH_MARKET_DATA", Path(__file__).resolve().parents[2] / "shared" / "market-data"))
 _RECORDED = [Partition(dt.date(2013, 10, day), Market.STOCKS) for day in (7, 8, 9)]
 _SYNTHETIC = [Partition(dt.date(2024, 3, 5), Market.STOCKS)]
 _TABLES = {"trades": TRADES, "quotes": QUOTES}
 
 
 class Pipeline:
-    """The platform's way from two files to features, stage by stage."""
+    """The platform's steps from two files to features."""
 
     def __init__(self, source: FlatFileSource, lake: Lake, day: Partition) -> None:
         self._source, self._lake, self._day = source, lake, day
 
     def tape(self) -> None:
-        """Trades into the lake, then quotes."""
+        """Write trades and quotes into the lake."""
         for name, table in _TABLES.items():
             self._lake.write(table, self._day, getattr(self._source, name)(self._day))
 
     def bars(self) -> None:
-        """Bars from the lake's trades, reconciled with the delivered ones, into the lake."""
+        """Write bars built from the lake's trades and reconciled with the delivered bars."""
         delivered = pl.concat(self._source.bars(self._day))
         columns = ["symbol", "time", "sequence_number", "price", "size", "conditions", "correction"]
         trades = self._lake.read(TRADES, self._day, columns=columns)
         self._lake.write(BARS, self._day, reconcile(minute_bars(trades, self._day.session), delivered))
 
     def features(self) -> None:
-        """Microstructure rows from the lake into the lake."""
+        """Write microstructure rows built from the lake's ticks."""
         batches = symbol_batches(self._lake, self._day)
         self._lake.write(MICROSTRUCTURE, self._day, (microstructure(*tape, self._day.session) for tape in batches))
 
     def to_features(self) -> None:
-        """Files to features on disk."""
+        """Files to tape and features in the lake."""
         self.tape()
         self.features()
 
     def to_features_alone(self) -> None:
-        """Files to features on disk, the tape itself not kept: both tables in memory, as a script would have them."""
+        """Files to features in the lake, with both tables in memory and without writing the tape."""
         trades, quotes = (pl.concat(getattr(self._source, name)(self._day)) for name in _TABLES)
         self._lake.write(MICROSTRUCTURE, self._day, microstructure(trades, quotes, self._day.session))
 
     def to_features_and_bars(self) -> None:
-        """Files to features and reconciled bars on disk."""
+        """Files to tape, reconciled bars and features in the lake."""
         self.tape()
         self.bars()
         self.features()
 
 
 def files(root: Path, day: Partition) -> list[Path]:
-    """The day's trades and quotes."""
+    """The flat files of the day's trades and quotes."""
     prefixes = (LAYOUTS[day.market, name].prefix for name in _TABLES)
     return [root / prefix / f"{day.date:%Y/%m}" / f"{day.date}.csv.gz" for prefix in prefixes]
 
 
 def polars_alone(paths: list[Path]) -> int:
-    """Read the files as any script would."""
+    """Read the files with Polars."""
     return sum(pl.read_csv(path).height for path in paths)
 
 
 @contextmanager
 def tape_on_disk() -> Iterator[tuple[Path, list[Partition]]]:
-    """The recorded flat files, or a synthetic day written as such."""
-    if _ROOT.is_dir():
-        yield _ROOT, _RECORDED
+    """The recorded flat files and their days, or a synthetic day written as flat files."""
+    if MARKET_DATA.is_dir():
+        yield MARKET_DATA, _RECORDED
         return
     with tempfile.TemporaryDirectory() as folder:
         (day,) = _SYNTHETIC
-        market = Synthetic(7)
-        tapes = [market.day(symbol, day.date, trades=150_000) for symbol in sorted(market.symbols(Market.STOCKS))]
-        for path, name in zip(files(Path(folder), day), _TABLES, strict=True):
-            _write_flat(path, name, day.market, pl.concat(getattr(tape, name) for tape in tapes))
-        bars = minute_bars(pl.concat(tape.trades for tape in tapes), day.session)
+        trades, quotes, _ = joined(synthetic_days(Synthetic(7), day, trades=150_000))
+        for path, name, frame in zip(files(Path(folder), day), _TABLES, (trades, quotes), strict=True):
+            _write_flat(path, name, day.market, frame)
+        bars = minute_bars(trades, day.session)
         layout = LAYOUTS[day.market, "bars"]
         _write_flat(Path(folder) / layout.prefix / f"{day.date:%Y/%m}" / f"{day.date}.csv.gz", "bars", day.market, bars)
         yield Path(folder), _SYNTHETIC

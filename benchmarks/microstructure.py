@@ -1,32 +1,27 @@
-"""Trades and quotes in memory → minute microstructure rows, against pandas and Polars doing the same work.
+"""Trades and quotes in memory to minute microstructure rows, compared with the same computation in pandas and in Polars.
 
-Run: python -m benchmarks.microstructure [--days N] [--rounds N]. Reads the recorded tick days where their folder is there,
-else the synthetic market. The peers leave out VPIN; ours computes it. Each round runs all three in turn; the table shows medians.
+Run: python -m benchmarks.microstructure [--days N] [--rounds N]. Reads the recorded tick days if their folder exists, else the
+synthetic market. The peers leave out VPIN; ours computes it. The table shows medians.
 """
 
 import argparse
 import datetime as dt
-import os
-import statistics
-import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import polars as pl
 
 from benchmarks import microstructure_pandas, microstructure_polars
+from benchmarks.measuring import MARKET_DATA, joined, median_seconds, synthetic_days
 from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.microstructure import microstructure
-from tapewatch.market.instruments import Market, Partition, Session, session_of
+from tapewatch.market.instruments import Market, Partition, Session
 from tests.support.recorded import TICK_DAYS, recorded_quotes, recorded_trades
-
-_ROOT = Path(os.environ.get("TAPEWATCH_MARKET_DATA", Path(__file__).resolve().parents[2] / "shared" / "market-data"))
 
 
 def to_pandas(frame: pl.DataFrame) -> pd.DataFrame:
-    """The frame as pandas would hold it: times int64, categories in lexical order."""
+    """The frame in pandas: times as int64, categories in lexical order."""
     columns: dict[str, object] = {}
     for name, dtype in frame.schema.items():
         if dtype == pl.Categorical():
@@ -38,14 +33,14 @@ def to_pandas(frame: pl.DataFrame) -> pd.DataFrame:
 
 
 def share_symbols(trades: pd.DataFrame, quotes: pd.DataFrame) -> None:
-    """Give both frames the same symbol categories, as joins ask for."""
+    """Give both frames the same symbol categories, as joins require."""
     every = trades["symbol"].cat.categories.union(quotes["symbol"].cat.categories)
     for frame in (trades, quotes):
         frame["symbol"] = frame["symbol"].cat.set_categories(every)
 
 
 def disagreements(rows: pl.DataFrame, peer: pd.DataFrame) -> dict[str, int]:
-    """By column, how many values of a peer differ from ours by more than rounding (1e-7)."""
+    """The number of values of a peer, by column, that differ from ours by more than rounding (1e-7)."""
     peer = peer.assign(symbol=peer["symbol"].astype(str)).sort_values(["symbol", "event_time"])
     if not (rows["event_time"].to_physical().to_numpy() == peer["event_time"].to_numpy()).all():
         return {"event_time": rows.height}
@@ -62,27 +57,22 @@ def disagreements(rows: pl.DataFrame, peer: pd.DataFrame) -> dict[str, int]:
 
 
 def _days(count: int) -> list[tuple[Session, pl.DataFrame, pl.DataFrame]]:
-    if not _ROOT.is_dir():
+    if not MARKET_DATA.is_dir():
         return [_synthetic_day(seed) for seed in range(count)]
-    sessions = [session_of(Market.STOCKS, day) for day in TICK_DAYS[-count:]]
     return [
-        (session, recorded_trades(_ROOT, session.date).rechunk(), recorded_quotes(_ROOT, session.date).rechunk())
-        for session in sessions
-        if session
+        (
+            Partition(day, Market.STOCKS).session,
+            recorded_trades(MARKET_DATA, day).rechunk(),
+            recorded_quotes(MARKET_DATA, day).rechunk(),
+        )
+        for day in TICK_DAYS[-count:]
     ]
 
 
 def _synthetic_day(seed: int) -> tuple[Session, pl.DataFrame, pl.DataFrame]:
-    market, partition = Synthetic(seed), Partition(dt.date(2024, 3, 5), Market.STOCKS)
-    days = [market.day(symbol, partition.date, trades=150_000) for symbol in market.symbols(Market.STOCKS)]
-    trades, quotes = pl.concat([day.trades for day in days]), pl.concat([day.quotes for day in days])
+    partition = Partition(dt.date(2024, 3, 5), Market.STOCKS)
+    trades, quotes, _ = joined(synthetic_days(Synthetic(seed), partition, trades=150_000))
     return partition.session, trades.rechunk(), quotes.rechunk()
-
-
-def _timed(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def main() -> None:
@@ -103,18 +93,13 @@ def main() -> None:
         peers = {"pandas": runs["pandas"](), "polars": to_pandas(runs["polars"]())}
         for name, peer in peers.items():
             if found := disagreements(rows, peer):
-                raise SystemExit(f"{name} disagrees, so the times compare nothing: {found}")
-        seconds: dict[str, list[float]] = {name: [] for name in runs}
-        for _ in range(options.rounds):
-            for name, work in runs.items():
-                seconds[name].append(_timed(work))
-        ours = statistics.median(seconds["tapewatch"])
+                raise SystemExit(f"{name} computes other values, so the times cannot be compared: {found}")
+        seconds = median_seconds(runs, options.rounds)
         ticks = trades.height + quotes.height
         print(f"{session.date}: {trades.height:,} trades, {quotes.height:,} quotes → {rows.height:,} rows")
         print(f"{'':12}{'seconds':>10}{'M ticks/s':>12}{'ratio':>8}")
-        for name, times in seconds.items():
-            median = statistics.median(times)
-            print(f"{name:12}{median:10.4f}{ticks / median / 1e6:12.1f}{median / ours:8.1f}")
+        for name, median in seconds.items():
+            print(f"{name:12}{median:10.4f}{ticks / median / 1e6:12.1f}{median / seconds['tapewatch']:8.1f}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
-"""Minute microstructure in pandas: groupby, rolling and merge_asof, written as one would write it there.
+"""Minute microstructure in idiomatic pandas (groupby, rolling, merge_asof), as a peer in benchmarks and an oracle in tests.
 
-The peer of `tapewatch.features` in benchmarks and its judge in tests: it shares no code with it. VPIN is left out, since its
-buckets follow one another and pandas has no way to do that but a loop.
+It shares no code with `tapewatch.features`. VPIN is left out: its consecutive buckets would need a loop in pandas.
 """
 
 import numpy as np
@@ -15,7 +14,7 @@ _BPS = 1e4
 
 
 def microstructure(trades: pd.DataFrame, quotes: pd.DataFrame, session: Session) -> pd.DataFrame:
-    """One row a symbol-minute, sorted, with the columns of `MICROSTRUCTURE` but `vpin`; NaN stands for null.
+    """One row per symbol and minute, sorted, with the columns of `MICROSTRUCTURE` except `vpin`; NaN means null.
 
     Args:
         trades, quotes: columns as in their tables, times as int64 nanoseconds, symbols categorical in lexical order.
@@ -67,7 +66,7 @@ def _allowed(trades: pd.DataFrame, session: Session, field: Updates) -> pd.Serie
 
 
 def _priced(trades: pd.DataFrame, session: Session) -> pd.DataFrame:
-    """Trades that set the last price, with their tick and their minute."""
+    """Trades that set the last price, with tick direction and minute."""
     rows = trades[_allowed(trades, session, Updates.OPEN_CLOSE) & (trades["price"] > 0)].copy()
     rows["event_time"] = _minute(rows["time"])
     rows["change"] = rows.groupby("symbol", observed=True)["price"].diff()
@@ -77,7 +76,7 @@ def _priced(trades: pd.DataFrame, session: Session) -> pd.DataFrame:
 
 def _activity(trades: pd.DataFrame, priced: pd.DataFrame, session: Session) -> pd.DataFrame:
     volume = trades[_allowed(trades, session, Updates.VOLUME)]
-    # Nanoseconds of the day: those since 1970 do not fit a float, which nulls will make of them.
+    # Nanoseconds of the day: nulls turn the column into floats, which cannot hold nanoseconds since 1970.
     volume = volume.assign(
         event_time=_minute(volume["time"]),
         notional=volume["price"] * volume["size"],
@@ -120,7 +119,7 @@ def _signed(measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def _measured(priced: pd.DataFrame, mids: pd.DataFrame, session: Session) -> pd.DataFrame:
-    """Trades with a side: the quote rule against the quote strictly before, else the tick rule."""
+    """Trades with a side, by the quote rule (against the last earlier quote) or else by the tick rule."""
     tick = np.sign(priced["change"]).replace(0, np.nan)
     rows = priced.assign(tick=tick.groupby(priced["symbol"], observed=True).ffill().fillna(0))
     rows = rows[_allowed(rows, session, Updates.VOLUME)].sort_values("time", kind="stable")
@@ -175,7 +174,7 @@ def _book(quotes: pd.DataFrame, grid: pd.MultiIndex, session: Session) -> pd.Dat
 
 
 def _standing(quotes: pd.DataFrame, grid: pd.MultiIndex) -> pd.DataFrame:
-    """Time-weighted spread and depth: each quote stands until the next, the minute's first from the one carried in."""
+    """Time-weighted spread and depth. Each quote lasts until the next; a minute begins with the previous quote."""
     ticks = quotes.assign(event_time=_minute(quotes["time"]))
     following = ticks.groupby("symbol", observed=True)["time"].shift(-1, fill_value=np.iinfo(np.int64).max)
     ticks["stood"] = np.minimum(following, ticks["event_time"] + NS_PER_MINUTE) - ticks["time"]
@@ -209,7 +208,7 @@ def _weighted(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _fill(rows: pd.DataFrame, session: Session) -> None:
-    """Zeros where nothing came, and what stays in force from minute to minute."""
+    """Zeros for minutes without events, and values carried forward from minute to minute."""
     by_symbol = rows.groupby("symbol", observed=True)
     for name in ("last_price", "mid_price", "last_trade", "last_quote"):
         rows[name] = by_symbol[name].ffill()
@@ -241,7 +240,7 @@ def _derive(rows: pd.DataFrame) -> None:
     before = rows.groupby("symbol", observed=True)["last_price"].shift()
     rows["return_bps"] = _BPS * np.log(rows["last_price"] / before)
     rows["range_bps"] = _BPS * np.log(rows["high"] / rows["low"])
-    # A minute without a new sample keeps its price, if there was one: it did not move.
+    # A minute without a new sample keeps the previous price: it did not move.
     squared = rows["squared_returns"].where(rows["squared_returns"].notna(), (before * 0).where(before.notna()))
     rows["squared_returns"] = squared
     rows["realised_volatility_bps"] = _BPS * np.sqrt(squared)
@@ -255,7 +254,7 @@ def _derive(rows: pd.DataFrame) -> None:
 
 
 def _trail(rows: pd.DataFrame) -> None:
-    """Measures over trailing minutes, within each part of the day."""
+    """Measures over trailing minutes within each session phase."""
     clock = rows.set_index(pd.to_datetime(rows["event_time"]))
     clock["known_flow"] = clock["return_bps"].notna() & (clock["buy_count"] + clock["sell_count"] > 0)
     x = (clock["signed_notional"] / 1e6).where(clock["known_flow"])
@@ -295,13 +294,7 @@ def _trail(rows: pd.DataFrame) -> None:
     usual = {name: np.where(value > 0, value, np.nan) for name, value in usual.items()}
     for name in counted:
         rows[f"{name}_ratio"] = rows[name].to_numpy() / usual[name]
-    net = rows["buy_count"] - rows["sell_count"]
-    clock = clock.assign(net=net.to_numpy(), sided=(rows["buy_count"] + rows["sell_count"]).to_numpy())
-    for width in (3, 5):
-        sides = clock.groupby(groups, observed=True)[["net", "sided"]].rolling(f"{width}min", min_periods=0).sum()
-        of_window, sided = sides["net"].to_numpy(), sides["sided"].to_numpy()
-        score = np.divide(of_window, np.sqrt(sided), out=np.full(len(sided), np.nan), where=sided > 0)
-        rows[f"flow_score_{width}m"] = np.where((of_window * net > 0) | (sided == 0), score, 0.0)
+    _add_flow_scores(rows, clock, groups)
     usual_clock = clock.assign(usual=usual["volume"])
     for width in (2, 3):
         lasting = clock.groupby(groups, observed=True)["volume"].rolling(f"{width}min", min_periods=0)
@@ -311,7 +304,7 @@ def _trail(rows: pd.DataFrame) -> None:
         rows[f"sustained_volume_{width}m"] = np.where(elapsed >= 4 + width, sustained, np.nan)
     rows["tape_age_s"] = np.fmin(rows["trade_age_s"], rows["quote_age_s"])
     rows["signed_volume_ratio"] = (rows["buy_volume"] - rows["sell_volume"]) / usual["volume"]
-    # Rolling means that are updated keep a residue where all values have become 0.
+    # Updated rolling means keep a rounding residue when all values are 0.
     residue = dict(zip(observed, (1e-9, 1e-17, 1e-9), strict=True))
     mean = {
         name: means[name].where((counts[name] >= 5) & (means[name] > residue[name])).to_numpy() for name in observed
@@ -319,3 +312,13 @@ def _trail(rows: pd.DataFrame) -> None:
     rows["return_score"] = rows["return_bps"] / np.sqrt(mean["squared_score"])
     rows["volatility_ratio"] = np.sqrt(rows["squared_returns"] / mean["squared_bps"])
     rows["spread_ratio"] = rows["quoted_spread_bps"] / mean["quoted_spread_bps"]
+
+
+def _add_flow_scores(rows: pd.DataFrame, clock: pd.DataFrame, groups: list[str]) -> None:
+    net = rows["buy_count"] - rows["sell_count"]
+    clock = clock.assign(net=net.to_numpy(), sided=(rows["buy_count"] + rows["sell_count"]).to_numpy())
+    for width in (3, 5):
+        sides = clock.groupby(groups, observed=True)[["net", "sided"]].rolling(f"{width}min", min_periods=0).sum()
+        of_window, sided = sides["net"].to_numpy(), sides["sided"].to_numpy()
+        score = np.divide(of_window, np.sqrt(sided), out=np.full(len(sided), np.nan), where=sided > 0)
+        rows[f"flow_score_{width}m"] = np.where((of_window * net > 0) | (sided == 0), score, 0.0)

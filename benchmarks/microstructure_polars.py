@@ -1,6 +1,6 @@
-"""Minute microstructure in Polars: lazy queries of group_by, rolling and join_asof, as one would write it there.
+"""Minute microstructure in idiomatic lazy Polars (group_by, rolling, join_asof), as a peer in benchmarks.
 
-The second peer of `tapewatch.features` in benchmarks: it shares no code with it, and leaves out VPIN as the first does.
+It shares no code with `tapewatch.features` and leaves out VPIN, as the peer in pandas does.
 """
 
 import polars as pl
@@ -10,13 +10,15 @@ from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Session
 
 _KEY = ["symbol", "event_time"]
 _BPS = 1e4
+_GROUPS = ["symbol", "part"]
+_ON = [*_GROUPS, "clock"]
 _MINUTE = (pl.col("time") - pl.col("time") % NS_PER_MINUTE).alias("event_time")
-# Rows are sorted by symbol: a shift that stays within it costs less than a window over it.
+# Rows are sorted by symbol, so that a shift is cheaper than a window over the symbol.
 _IS_SAME_SYMBOL = pl.col("symbol") == pl.col("symbol").shift()
 
 
 def microstructure(trades: pl.DataFrame, quotes: pl.DataFrame, session: Session) -> pl.DataFrame:
-    """One row a symbol-minute, sorted, with the columns of `MICROSTRUCTURE` but `vpin`.
+    """One row per symbol and minute, sorted, with the columns of `MICROSTRUCTURE` except `vpin`.
 
     Args:
         trades, quotes: rows as in their tables, sorted.
@@ -32,7 +34,7 @@ def microstructure(trades: pl.DataFrame, quotes: pl.DataFrame, session: Session)
     measured = _measured(priced, _valid_mid(quote))
     parts = [_volume(kept), _extremes(kept), _prices(priced), _squared(priced), _signed(measured)]
     parts += [_realised(measured, _valid_mid(quote)), _book(quote), _standing(quote, grid)]
-    # Collected side by side, the ticks are prepared once; the one query of it all took a quarter longer.
+    # Collected together, the parts share the prepared ticks; a single query took a quarter longer.
     grid, *parts = (part.lazy() for part in pl.collect_all([grid, *parts]))
     rows = grid
     for part in parts:
@@ -109,7 +111,7 @@ def _valid_mid(quote: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _measured(priced: pl.LazyFrame, mids: pl.LazyFrame) -> pl.LazyFrame:
-    """Trades with a side: the quote rule against the quote strictly before, else the tick rule."""
+    """Trades with a side, by the quote rule (against the last earlier quote) or else by the tick rule."""
     tick = pl.col("change").sign()
     beyond = pl.col("price") - pl.col("mid")
     by_quote = pl.when(beyond.abs() > 1e-9 * pl.col("mid")).then(beyond.sign())
@@ -183,7 +185,7 @@ def _book(quote: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _standing(quote: pl.LazyFrame, grid: pl.LazyFrame) -> pl.LazyFrame:
-    """Time-weighted spread and depth: each quote stands until the next, the minute's first from the one carried in."""
+    """Time-weighted spread and depth. Each quote lasts until the next; a minute begins with the previous quote."""
     end = pl.col("event_time") + NS_PER_MINUTE
     following = pl.when(pl.col("symbol") == pl.col("symbol").shift(-1)).then(pl.col("time").shift(-1))
     ticks = quote.with_columns(_MINUTE).with_columns(stood=pl.min_horizontal(following, end) - pl.col("time"))
@@ -225,7 +227,7 @@ def _weighted() -> dict[str, pl.Expr]:
 
 
 def _filled(rows: pl.LazyFrame, session: Session) -> pl.LazyFrame:
-    """Zeros where nothing came, and what stays in force from minute to minute."""
+    """Zeros for minutes without events, and values carried forward from minute to minute."""
     carried = ("last_price", "mid_price", "last_trade", "last_quote")
     zeros = ("volume", "notional", "trade_count", "buy_volume", "sell_volume", "buy_count", "sell_count")
     zeros += ("signed_notional", "pairs", "product", "change", "before")
@@ -247,7 +249,7 @@ def _filled(rows: pl.LazyFrame, session: Session) -> pl.LazyFrame:
 
 def _derived(rows: pl.LazyFrame) -> pl.LazyFrame:
     net = pl.col("buy_volume") - pl.col("sell_volume")
-    # A minute without a new sample keeps its price, if there was one: it did not move.
+    # A minute without a new sample keeps the previous price: it did not move.
     squared = pl.coalesce("squared_returns", pl.when(pl.col("price_before").is_not_null()).then(0.0))
     return rows.with_columns(
         order_flow_imbalance=_over(net, pl.col("buy_volume") + pl.col("sell_volume")),
@@ -270,7 +272,7 @@ def _over(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
 
 
 def _trailed(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Measures over trailing minutes, within each part of the day."""
+    """Measures over trailing minutes within each session phase."""
     known = pl.col("return_bps").is_not_null() & (pl.col("buy_count") + pl.col("sell_count") > 0)
     x, y = pl.when(known).then(pl.col("signed_notional") / 1e6), pl.when(known).then("return_bps")
     moments = rows.with_columns(
@@ -279,9 +281,8 @@ def _trailed(rows: pl.LazyFrame) -> pl.LazyFrame:
         impact=_over(pl.col("return_bps").abs() * 1e6, pl.col("notional")),
         squared_score=pl.col("return_bps") ** 2,
     )  # fmt: skip
-    groups = ["symbol", "part"]
     summed = ["pairs", "product", "change", "before", "x", "y", "xy", "xx", "known", "return_bps"]
-    with_current = moments.rolling("clock", period="30m", closed="right", group_by=groups).agg(
+    with_current = moments.rolling("clock", period="30m", closed="right", group_by=_GROUPS).agg(
         pl.col(summed).sum().name.prefix("sum_"),
         amihud_illiquidity=pl.when(pl.col("impact").count() >= 5).then(pl.col("impact").mean()),
         returns=pl.col("return_bps").count(),
@@ -291,9 +292,9 @@ def _trailed(rows: pl.LazyFrame) -> pl.LazyFrame:
         ["volume", "trade_count", "quote_count"],
         ["squared_score", "squared_returns", "quoted_spread_bps"],
     )
-    # Rolling means that are updated keep a residue where all values have become 0.
+    # Updated rolling means keep a rounding residue when all values are 0.
     residue = {"squared_score": 1e-9, "squared_returns": 1e-17, "quoted_spread_bps": 1e-9}
-    before = moments.rolling("clock", period="30m", closed="left", group_by=groups).agg(
+    before = moments.rolling("clock", period="30m", closed="left", group_by=_GROUPS).agg(
         pl.col(counted).sum().name.prefix("usual_"),
         *(
             pl.when((pl.col(name).count() >= 5) & (pl.col(name).mean() > residue[name]))
@@ -302,34 +303,13 @@ def _trailed(rows: pl.LazyFrame) -> pl.LazyFrame:
             for name in observed
         ),
     )
-    on = [*groups, "clock"]
-    joined = moments.join(with_current, on=on, how="left", maintain_order="left").join(
-        before, on=on, how="left", maintain_order="left"
+    joined = moments.join(with_current, on=_ON, how="left", maintain_order="left").join(
+        before, on=_ON, how="left", maintain_order="left"
     )
-    bought, sold = (pl.col(name).cast(pl.Int64) for name in ("buy_count", "sell_count"))
-    net, sided = bought - sold, bought + sold
-    for width in (3, 5):
-        sides = moments.rolling("clock", period=f"{width}m", group_by=groups).agg(total=net.sum(), of=sided.sum())
-        leans = (pl.col("total") * net > 0) | (pl.col("of") == 0)
-        score = _over(pl.col("total"), pl.col("of").sqrt())
-        joined = (
-            joined.join(sides, on=on, how="left", maintain_order="left")
-            .with_columns(pl.when(leans).then(score).otherwise(0.0).alias(f"flow_score_{width}m"))
-            .drop("total", "of")
-        )
-    elapsed = ((pl.col("event_time") - pl.col("event_time").min().over(groups)) // NS_PER_MINUTE).clip(0, 30)
+    joined = _with_flow_scores(joined, moments)
+    elapsed = ((pl.col("event_time") - pl.col("event_time").min().over(_GROUPS)) // NS_PER_MINUTE).clip(0, 30)
     usual = {name: pl.when(elapsed >= 5).then(pl.col(f"usual_{name}") / elapsed) for name in counted}
-    for width in (2, 3):
-        least = moments.rolling("clock", period=f"{width}m", group_by=groups).agg(
-            least=pl.when(pl.len() == width).then(pl.col("volume").min()).otherwise(0.0)
-        )
-        usual_then = usual["volume"].shift(width - 1).over(groups)
-        sustained = pl.when(pl.col("least") > 0).then(_over(pl.col("least"), usual_then)).otherwise(0.0)
-        joined = (
-            joined.join(least, on=on, how="left", maintain_order="left")
-            .with_columns(pl.when(elapsed >= 4 + width).then(sustained).alias(f"sustained_volume_{width}m"))
-            .drop("least")
-        )
+    joined = _with_sustained_volume(joined, moments, usual["volume"], elapsed)
     s = {name: pl.col(f"sum_{name}") for name in summed}
     pairs, n = pl.when(s["pairs"] >= 20).then(s["pairs"]), pl.when(s["known"] >= 10).then(s["known"])
     covariance = s["product"] / pairs - s["change"] * s["before"] / pairs**2
@@ -346,3 +326,35 @@ def _trailed(rows: pl.LazyFrame) -> pl.LazyFrame:
         volatility_ratio=_over(pl.col("squared_returns").sqrt(), pl.col("mean_squared_returns").sqrt()),
         spread_ratio=_over(pl.col("quoted_spread_bps"), pl.col("mean_quoted_spread_bps")),
     )  # fmt: skip
+
+
+def _with_flow_scores(joined: pl.LazyFrame, moments: pl.LazyFrame) -> pl.LazyFrame:
+    bought, sold = (pl.col(name).cast(pl.Int64) for name in ("buy_count", "sell_count"))
+    net, sided = bought - sold, bought + sold
+    for width in (3, 5):
+        sides = moments.rolling("clock", period=f"{width}m", group_by=_GROUPS).agg(total=net.sum(), of=sided.sum())
+        leans = (pl.col("total") * net > 0) | (pl.col("of") == 0)
+        score = _over(pl.col("total"), pl.col("of").sqrt())
+        joined = (
+            joined.join(sides, on=_ON, how="left", maintain_order="left")
+            .with_columns(pl.when(leans).then(score).otherwise(0.0).alias(f"flow_score_{width}m"))
+            .drop("total", "of")
+        )
+    return joined
+
+
+def _with_sustained_volume(
+    joined: pl.LazyFrame, moments: pl.LazyFrame, usual_volume: pl.Expr, elapsed: pl.Expr
+) -> pl.LazyFrame:
+    for width in (2, 3):
+        least = moments.rolling("clock", period=f"{width}m", group_by=_GROUPS).agg(
+            least=pl.when(pl.len() == width).then(pl.col("volume").min()).otherwise(0.0)
+        )
+        usual_then = usual_volume.shift(width - 1).over(_GROUPS)
+        sustained = pl.when(pl.col("least") > 0).then(_over(pl.col("least"), usual_then)).otherwise(0.0)
+        joined = (
+            joined.join(least, on=_ON, how="left", maintain_order="left")
+            .with_columns(pl.when(elapsed >= 4 + width).then(sustained).alias(f"sustained_volume_{width}m"))
+            .drop("least")
+        )
+    return joined

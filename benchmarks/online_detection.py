@@ -1,9 +1,9 @@
-"""What the online detectors find in made markets whose truth is known, on seeds that no threshold was chosen by, and what they
-say on the same days with nothing put in.
+"""The anomalies that the online detectors find in synthetic markets, and their alerts on the same days without anomalies. No
+threshold was chosen on these seeds.
 
-Run: python -m benchmarks.online_detection [--seeds S ...]. A day of stocks and one of crypto for each seed, after three past days for
-the baselines. An anomaly is found where an alert of its symbol, or of the whole feed, opens between its start and ten minutes
-after its end, whatever the rule; an alert that opens at no such time is false. Times are the tape's.
+Run: python -m benchmarks.online_detection [--seeds S ...]. For each seed a day of stocks and a day of crypto, with baselines from
+the three previous days. An anomaly is found if an alert of any rule, for its symbol or for the whole feed, opens between its
+start and ten minutes after its end. An alert that opens at no such time is false. Times are those of the tape.
 """
 
 import argparse
@@ -15,10 +15,11 @@ from statistics import median
 
 import polars as pl
 
+from benchmarks.measuring import joined, synthetic_days
 from tapewatch.bars.time_bars import minute_bars
 from tapewatch.emulator.synthetic.anomalies import KINDS
 from tapewatch.emulator.synthetic.market import Synthetic
-from tapewatch.market.instruments import Market, Session, session_of, trading_days
+from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.market.live_tables import STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.tables import TRADES
 from tapewatch.streaming.detection.baselines import Baselines, baselines_from
@@ -27,7 +28,7 @@ from tapewatch.streaming.detection.rules.wording import RULE_NAMES
 from tapewatch.streaming.detection.watch import Watch
 from tests.support.watching import batches
 
-#: Thresholds were chosen on the seeds 1 to 40; these were left alone until they stood.
+#: Thresholds were chosen on the seeds 1 to 40; these seeds were not used before that.
 _UNSEEN = (101, 102, 103, 104, 105, 106)
 _MARKETS = (Market.STOCKS, Market.CRYPTO)
 _DAY = dt.date(2024, 3, 5)
@@ -43,14 +44,14 @@ class Score:
     symbol_days: int = 0
     events: Counter[str] = field(default_factory=Counter)
     found: Counter[str] = field(default_factory=Counter)
-    told_by: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    found_by: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     delays: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     alerts: Counter[str] = field(default_factory=Counter)
     false: Counter[str] = field(default_factory=Counter)
     calm: Counter[str] = field(default_factory=Counter)
 
     def add(self, alerts: pl.DataFrame, truth: pl.DataFrame) -> None:
-        """Hold a day's alerts against its truth."""
+        """Compare a day's alerts with its anomalies."""
         explained: set[str] = set()
         self.alerts.update(alerts["rule"])
         for symbol, kind, start, end in truth.select("symbol", "kind", "start_time", "end_time").iter_rows():
@@ -60,23 +61,20 @@ class Score:
             explained.update(hits["alert_id"])
             if hits.height:
                 self.found[kind] += 1
-                self.told_by[kind].update(set(hits["rule"]))
+                self.found_by[kind].update(set(hits["rule"]))
                 self.delays[kind].append((hits["detected_time"][0] - start).total_seconds())
         self.false.update(alerts.filter(~pl.col("alert_id").is_in(list(explained)))["rule"])
 
 
-def judge(seeds: Sequence[int], config: DetectionConfig) -> dict[Market, Score]:
+def evaluate(seeds: Sequence[int], config: DetectionConfig) -> dict[Market, Score]:
     """The score of each market over the seeds."""
     scores = {market: Score() for market in _MARKETS}
     for seed in seeds:
         for market, score in scores.items():
-            session, known = _session(market, _DAY), _past(seed, market)
+            day, known = Partition(_DAY, market), _past(seed, market)
             for has_anomalies in (True, False):
-                source = Synthetic(seed, has_anomalies=has_anomalies)
-                tape = [source.day(symbol, session.date) for symbol in source.symbols(market)]
-                trades, quotes, truth = (
-                    pl.concat(getattr(day, n) for day in tape) for n in ("trades", "quotes", "truth")
-                )
+                tape = synthetic_days(Synthetic(seed, has_anomalies=has_anomalies), day)
+                trades, quotes, truth = joined(tape)
                 alerts = _alerts(market, trades, quotes, config, known)
                 if has_anomalies:
                     score.symbol_days += len(tape)
@@ -88,25 +86,17 @@ def judge(seeds: Sequence[int], config: DetectionConfig) -> dict[Market, Score]:
 
 def _past(seed: int, market: Market) -> Baselines:
     days = trading_days(market, _DAY - dt.timedelta(days=10), _DAY - dt.timedelta(days=1))[-_PAST_DAYS:]
-    source = Synthetic(seed)
-    sessions = [_session(market, day) for day in days]
-    tapes = [pl.concat(source.day(symbol, day).trades for symbol in source.symbols(market)) for day in days]
-    return baselines_from(
-        (session, minute_bars(tape.sort(TRADES.sort), session)) for session, tape in zip(sessions, tapes, strict=True)
-    )
-
-
-def _session(market: Market, day: dt.date) -> Session:
-    session = session_of(market, day)
-    if session is None:
-        raise ValueError(f"{day} is no trading day for {market}")
-    return session
+    past = []
+    for day in (Partition(day, market) for day in days):
+        trades, _, _ = joined(synthetic_days(Synthetic(seed), day))
+        past.append((day.session, minute_bars(trades.sort(TRADES.sort), day.session)))
+    return baselines_from(past)
 
 
 def _alerts(
     market: Market, trades: pl.DataFrame, quotes: pl.DataFrame, config: DetectionConfig, known: Baselines
 ) -> pl.DataFrame:
-    """What opens on a day, by the tape's clock."""
+    """The alerts that open on a day, by the tape's clock."""
     watch = Watch(market, config, known, clock=lambda: watch.tape_ns)
     tape, book = (
         table.conform(rows.with_columns(received_time="time"))
@@ -128,12 +118,12 @@ def _print(scores: dict[Market, Score]) -> None:
     print(f"{'found':20}" + "".join(f"{market:>10}{'delay':>9}" for market in scores) + "   by (anomalies)")
     for kind in KINDS:
         cells = []
-        told: Counter[str] = Counter()
+        rules: Counter[str] = Counter()
         for score in scores.values():
             delay = f"{median(score.delays[kind]):.0f} s" if score.delays[kind] else "-"
             cells.append(f"{f'{score.found[kind]}/{score.events[kind]}':>10}{delay:>9}")
-            told.update(score.told_by[kind])
-        print(f"{kind:20}" + "".join(cells) + "   " + ", ".join(f"{rule} {n}" for rule, n in told.most_common(3)))
+            rules.update(score.found_by[kind])
+        print(f"{kind:20}" + "".join(cells) + "   " + ", ".join(f"{rule} {n}" for rule, n in rules.most_common(3)))
     print(f"{'all':20}" + "".join(f"{f'{s.found.total()}/{s.events.total()}':>10}{'':9}" for s in scores.values()))
     print(f"\n{'alerts':20}" + "".join(f"{market:>10}{'false':>7}{'calm':>6}" for market in scores))
     for rule in RULE_NAMES:
@@ -147,10 +137,12 @@ def _print(scores: dict[Market, Score]) -> None:
 def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs="*", default=list(_UNSEEN), help="synthetic markets to judge on")
+    parser.add_argument("--seeds", type=int, nargs="*", default=list(_UNSEEN), help="seeds of the synthetic markets")
     options = parser.parse_args()
-    print(f"seeds {', '.join(map(str, options.seeds))}; false: met no anomaly; calm: the same days without anomalies")
-    _print(judge(options.seeds, DetectionConfig.load()))
+    print(
+        f"seeds {', '.join(map(str, options.seeds))}; false: alerts at no anomaly; calm: alerts on the same days without anomalies"
+    )
+    _print(evaluate(options.seeds, DetectionConfig.load()))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,13 @@
-"""A REST page of 50,000 rows to columns, against the official client building its objects and a DataFrame of them.
+"""A REST page of 50,000 rows to columns, compared with the official client, which builds objects and a DataFrame from them.
 
-Both sides get the same bytes, in memory: what is compared is decoding, not sockets. The client's side runs the client's own
-paging code (`list_aggs`, `list_trades`) over a pool that answers from memory; ours decodes, screens and sorts as a load
-does.
+Both sides decode the same bytes in memory, without sockets. The client's side is the client's own paging code (`list_aggs`,
+`list_trades`) over a connection pool that replies from memory. Ours decodes, checks and sorts as a load does.
 
     python -m benchmarks.rest_page
 """
 
 import datetime as dt
-import time
 from collections.abc import Callable
-from statistics import median
 
 import msgspec
 import numpy as np
@@ -19,8 +16,9 @@ import polars as pl
 import urllib3
 from polygon import RESTClient
 
+from benchmarks.measuring import median_seconds
 from tapewatch.feeds.rest.kinds import BARS_KIND, TRADES_KIND, Kind, Window
-from tapewatch.market.instruments import Market, session_of
+from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables import SYMBOL
 
 ROWS = 50_000
@@ -29,7 +27,7 @@ _DAY = dt.date(2024, 5, 1)
 
 
 class _Memory:
-    """Answers every request with one body, as the client's connection pool would."""
+    """A connection pool that replies to every request with the same body."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
@@ -99,23 +97,9 @@ def _client(body: bytes) -> RESTClient:
     return client
 
 
-def _measure(sides: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Median seconds of each side, in turns, so that a busy machine slows all alike."""
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    for side in sides.values():
-        side()
-    for _ in range(ROUNDS):
-        for name, side in sides.items():
-            start = time.perf_counter()
-            side()
-            times[name].append(time.perf_counter() - start)
-    return {name: median(values) for name, values in times.items()}
-
-
 def main() -> None:
     """Print both tables."""
-    session = session_of(Market.STOCKS, _DAY)
-    assert session is not None  # noqa: S101 - a Wednesday
+    session = Partition(_DAY, Market.STOCKS).session
     window = Window(session.day_start, session.day_end, str(_DAY))
     bars, trades = _bars_page(window.start), _trades_page(window.start)
     pages: dict[str, tuple[Kind, bytes, Callable[[RESTClient], object]]] = {
@@ -125,15 +109,17 @@ def main() -> None:
     print(f"{'50,000 rows to columns':46} {'ms':>8} {'M rows/s':>9} {'ratio':>7}")
     for name, (kind, body, ask) in pages.items():
         client = _client(body)
-        seconds = _measure(
+        seconds = median_seconds(
             {
                 "official client, DataFrame of its objects": lambda ask=ask, client=client: pd.DataFrame(ask(client)),
                 "official client, DataFrame of their dicts": lambda ask=ask, client=client: pd.DataFrame(
                     [vars(item) for item in ask(client)]
                 ),
                 "tapewatch: decode, columns": lambda kind=kind, body=body: kind.decoder(body).frame,
-                "tapewatch: the same, screened and sorted": lambda kind=kind, body=body: _ours(kind, body),
-            }
+                "tapewatch: the same, checked and sorted": lambda kind=kind, body=body: _ours(kind, body),
+            },
+            ROUNDS,
+            warms_up=True,
         )
         peer = seconds["official client, DataFrame of its objects"]
         for side, elapsed in seconds.items():

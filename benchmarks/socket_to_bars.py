@@ -1,8 +1,8 @@
-"""Socket to bars: 50,000 events a second from an emulator in another process, held, and nothing lost.
+"""Socket to bars at 50,000 events a second, sent by an emulator in another process: the rate received, and events lost.
 
-The collector is the real one: receive, decode, detect, bars and microstructure rows, spool, SQLite. The official client
-takes the same stream in a run of its own and does nothing with what it parsed. Each side is a process of its own; the tape
-ends, so that what was sent and what was received can be compared to the event.
+The collector is the real one: it receives, decodes, detects, builds bars and microstructure rows, and writes the spool and
+SQLite. The official client receives the same stream in another run and discards what it parsed. Each side is a process of
+its own. The tape ends, so that the events sent and received can be counted exactly.
 
     python -m benchmarks.socket_to_bars [SECONDS]
 """
@@ -40,13 +40,13 @@ _CHANNELS = ("T", "Q")
 _MOST_SYMBOLS = 40
 _FIRST_DAY, _LAST_DAY = dt.date(2024, 1, 2), dt.date(2024, 6, 28)
 _MIB = 1024 * 1024
-#: The client's side is judged by its rate: it need not run as long.
+#: Enough to measure the client's rate.
 _CLIENT_SECONDS = 60.0
 
 
 @contextlib.contextmanager
 def stopped_process(process: "subprocess.Popen[str]") -> Iterator[None]:
-    """The process is gone after the block."""
+    """Stop the process after the block."""
     try:
         yield
     finally:
@@ -54,8 +54,8 @@ def stopped_process(process: "subprocess.Popen[str]") -> Iterator[None]:
         process.wait()
 
 
-def _tape(events: float) -> tuple[list[str], str, int]:
-    """Symbols and days of the synthetic market with about so many trades and quotes, and how many exactly."""
+def _tape(events: float) -> tuple[list[str], str]:
+    """Symbols and days of the synthetic market with about `events` trades and quotes."""
     tape = SyntheticTape(DEFAULT_SEED)
     days = trading_days(MARKET, _FIRST_DAY, _LAST_DAY)
     of_one = _events(tape, "SYN001", days[0])
@@ -66,7 +66,7 @@ def _tape(events: float) -> tuple[list[str], str, int]:
         total, last = total + sum(_events(tape, symbol, day) for symbol in symbols), day
         if total >= events:
             break
-    return symbols, f"{days[0]}:{last}", total
+    return symbols, f"{days[0]}:{last}"
 
 
 def _events(tape: SyntheticTape, symbol: str, day: dt.date) -> int:
@@ -79,7 +79,7 @@ def _sent(base_url: str) -> dict[str, Any]:
 
 
 def _watch(base_url: str, received: Callable[[], int], seconds: float) -> dict[str, float]:
-    """Wait for the tape's end, or so many seconds at most; rate and memory meanwhile."""
+    """Rate, CPU and memory until the tape ends, for `seconds` at most."""
     process = psutil.Process()
     while received() == 0:
         time.sleep(0.05)
@@ -96,7 +96,7 @@ def _watch(base_url: str, received: Callable[[], int], seconds: float) -> dict[s
         elif _sent(base_url)["is_done"]:
             break
     cpu = sum(process.cpu_times()[:2]) - started
-    # The first tenth fills buffers and caches.
+    # The first tenth of the run fills buffers and caches.
     settled = memory[len(memory) // 10 :]
     return {
         "rate": (seen - first) / (at - began),
@@ -193,9 +193,9 @@ def main() -> None:
         f"{'':16} {'events/s':>9} {'seconds':>8} {'sent':>12} {'received':>12} {'lost':>6} "
         f"{'MiB start':>9} {'MiB end':>9} {'CPU':>6} {'sender':>6}"
     )
-    symbols, days, _ = _tape(RATE * given.seconds)
+    symbols, days = _tape(RATE * given.seconds)
     _print("tapewatch", _run("ours", symbols, days, 3 * given.seconds))
-    symbols, days, _ = _tape(RATE * min(given.seconds, _CLIENT_SECONDS))
+    symbols, days = _tape(RATE * min(given.seconds, _CLIENT_SECONDS))
     _print("official client", _run("theirs", symbols, days, 3 * min(given.seconds, _CLIENT_SECONDS)))
 
 

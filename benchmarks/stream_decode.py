@@ -1,9 +1,9 @@
-"""Frames of the stream to columns and bars, against the official client's models of the same frames.
+"""Frames of the stream to columns and bars, compared with the official client's models of the same frames.
 
-The frames are made of recorded ticks where their folder is there, else of a synthetic day: 20 events a frame, as the vendor
-sends a busy market, in memory: what is compared is decoding, not sockets. The client's side is its own `parse` of what
-`json` reads, without anything done with the models. Ours decodes 500 frames at a time, and then builds bars of seconds and
-minutes, or those and the microstructure rows, as they fall due.
+The frames hold recorded ticks if their folder exists, else a synthetic day: 20 events each, as the vendor sends in a busy
+market. Both sides decode them in memory, without sockets. The client's side is `json` and the client's own `parse`; its
+models are not used further. Ours decodes 500 frames at a time and then builds bars of seconds and minutes, or these and the
+microstructure rows, when they are due.
 
     python -m benchmarks.stream_decode
 """
@@ -11,23 +11,22 @@ minutes, or those and the microstructure rows, as they fall due.
 import datetime as dt
 import json
 import logging
-import os
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from statistics import median, quantiles
+from collections.abc import Sequence
+from statistics import quantiles
 
 import msgspec
 import polars as pl
 from polygon.websocket.models import Market as ClientMarket
 from polygon.websocket.models import parse
 
+from benchmarks.measuring import MARKET_DATA, median_seconds
 from tapewatch.bars.time_bars import minute_bars
 from tapewatch.emulator.stream import messages
 from tapewatch.emulator.tape.market_tape import SyntheticTape
 from tapewatch.feeds.stream.decode.decoder import Frame, FrameDecoder
 from tapewatch.feeds.stream.decode.messages import union_of
-from tapewatch.market.instruments import Market, Session, session_of
+from tapewatch.market.instruments import Market, Partition, Session
 from tapewatch.market.tables import TRADES
 from tapewatch.streaming.live.tape import LiveTape
 from tests.support.recorded import TICK_DAYS, recorded_quotes, recorded_trades
@@ -36,34 +35,32 @@ EVENTS = 200_000
 EVENTS_A_FRAME = 20
 FRAMES_A_BATCH = 500
 ROUNDS = 5
-_ROOT = Path(os.environ.get("TAPEWATCH_MARKET_DATA", Path(__file__).resolve().parents[2] / "shared" / "market-data"))
 _SYNTHETIC_DAY = dt.date(2024, 3, 4)
 _log = logging.getLogger(__name__)
 
 
 def _ticks() -> tuple[str, Session, pl.DataFrame, pl.DataFrame]:
-    """A day's trades and quotes from its regular opening on."""
-    if _ROOT.is_dir():
+    """A day's trades and quotes from the regular open on."""
+    if MARKET_DATA.is_dir():
         day, origin = TICK_DAYS[1], "recorded"
-        trades, quotes = recorded_trades(_ROOT, day), recorded_quotes(_ROOT, day)
+        trades, quotes = recorded_trades(MARKET_DATA, day), recorded_quotes(MARKET_DATA, day)
     else:
         day, origin = _SYNTHETIC_DAY, "synthetic"
         source = SyntheticTape(seed=1)
         symbols = source.symbols(Market.STOCKS)
         trades = pl.concat(source.trades(symbol, day) for symbol in symbols)
         quotes = pl.concat(source.quotes(symbol, day) for symbol in symbols)
-    session = session_of(Market.STOCKS, day)
-    assert session is not None  # noqa: S101 - both are trading days
+    session = Partition(day, Market.STOCKS).session
     opening = pl.col("time").to_physical() >= session.regular_start
     return f"{origin} {day}", session, trades.filter(opening), quotes.filter(opening)
 
 
 def _frames(trades: pl.DataFrame, quotes: pl.DataFrame) -> list[Frame]:
-    told = pl.concat(
+    events = pl.concat(
         ticks.select("time", text=messages.text(ticks, channel, Market.STOCKS).str.strip_suffix(","))
         for channel, ticks in (("T", trades), ("Q", quotes))
     )
-    texts = told.sort("time", maintain_order=True).head(EVENTS)["text"].to_list()
+    texts = events.sort("time", maintain_order=True).head(EVENTS)["text"].to_list()
     return [
         Frame(f"[{','.join(texts[at : at + EVENTS_A_FRAME])}]".encode(), time.time_ns())
         for at in range(0, len(texts), EVENTS_A_FRAME)
@@ -102,19 +99,6 @@ def _live_tape(decoder: FrameDecoder, session: Session, frames: Sequence[Frame])
     return bars
 
 
-def _measure(sides: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Median seconds of each side, in turns, so that a busy machine slows all alike."""
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    for side in sides.values():
-        side()
-    for _ in range(ROUNDS):
-        for name, side in sides.items():
-            start = time.perf_counter()
-            side()
-            times[name].append(time.perf_counter() - start)
-    return {name: median(values) for name, values in times.items()}
-
-
 def _latencies(decoder: FrameDecoder, frames: Sequence[Frame]) -> list[float]:
     """Milliseconds to decode single frames."""
     taken = []
@@ -131,14 +115,16 @@ def main() -> None:
     frames = _frames(trades, quotes)
     structs: msgspec.json.Decoder[object] = msgspec.json.Decoder(list.__class_getitem__(union_of(Market.STOCKS)))
     decoder = FrameDecoder(Market.STOCKS)
-    seconds = _measure(
+    seconds = median_seconds(
         {
             "official client: json, its models": lambda: _client(frames),
             "msgspec alone: structs": lambda: _structs(structs, frames),
             "tapewatch: columns": lambda: _columns(decoder, frames),
             "tapewatch: columns, minute bars": lambda: _minute_bars(decoder, session, frames),
             "tapewatch: columns, live bars and features": lambda: _live_tape(decoder, session, frames),
-        }
+        },
+        ROUNDS,
+        warms_up=True,
     )
     size = sum(len(frame.data) for frame in frames) / EVENTS
     print(f"{EVENTS:,} events ({origin}), {EVENTS_A_FRAME} a frame, {size:.0f} bytes each\n")

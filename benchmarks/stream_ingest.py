@@ -1,7 +1,7 @@
-"""Ten thousand small batches of the spool to rows of the lake, against the same rows in one batch.
+"""Ten thousand small batches of the spool merged into the lake, compared with the same rows in one batch.
 
-Run: python -m benchmarks.stream_ingest [--batches N] [--rows N] [--rounds N]. Both sides find their files, merge them into an
-empty partition, write the ledger and delete the files; writing the spool is not timed. Each round runs both in turn.
+Run: python -m benchmarks.stream_ingest [--batches N] [--rows N] [--rounds N]. Both sides list their files, merge them into an
+empty partition, write the ledger and delete the files. Writing the spool is not timed. Each round runs both in turn.
 """
 
 import argparse
@@ -27,7 +27,7 @@ _SYMBOLS = 50
 
 
 def made_up(rows: int) -> pl.DataFrame:
-    """Trades of some symbols in the order of the tape."""
+    """Trades of several symbols in order of time."""
     dice = np.random.default_rng(1)
     session = _DAY.session
     times = np.sort(dice.integers(session.regular_start, session.regular_end, rows)) // 1_000_000 * 1_000_000
@@ -50,7 +50,7 @@ def made_up(rows: int) -> pl.DataFrame:
 
 
 def fill(spool: Path, rows: pl.DataFrame, batches: int) -> None:
-    """Spool the rows in files of equal size."""
+    """Write the rows to the spool in files of equal size."""
     folder = spool / _DAY.market / str(_DAY.date)
     folder.mkdir(parents=True)
     size = -(-rows.height // batches)
@@ -58,12 +58,12 @@ def fill(spool: Path, rows: pl.DataFrame, batches: int) -> None:
         file = SpoolFile.at(folder, "collector", number + 1, STREAM_TRADES.name)
         with Path(file.path).open("wb") as stream:
             write_rows(rows[number * size : (number + 1) * size], stream)
-    # A collector syncs each file; a file still on its way to the disk cannot be deleted before it is there.
+    # A collector syncs each file. Deleting a file that is not on disk yet would wait for it.
     os.sync()
 
 
 def seconds(rows: pl.DataFrame, batches: int) -> tuple[float, float]:
-    """Time to list the spool as the sensor does, and to merge it all."""
+    """Seconds to list the spool as the sensor does, and to merge all of it."""
     with tempfile.TemporaryDirectory(prefix="tapewatch-bench-") as folder:
         root = Path(folder)
         fill(root / "spool", rows, batches)

@@ -1,9 +1,9 @@
-"""Upserts of 200,000 one-second bars, against the same engine doing the least it can with rows that are ready for it.
+"""Upserts of 200,000 one-second bars, compared with the minimum that the same engine needs for prepared rows.
 
-SQLite: `Database.upsert`, from a frame, against a raw `executemany` of the same statement over a list of tuples. PostgreSQL: against
-a raw COPY of ready CSV into a staging table and the merge. Both into the same table with its indexes, empty and with every
-key there already; both commit. What our side does besides is holding the frame against its table, removing repeated keys,
-sorting, and spelling the values.
+SQLite: `Database.upsert` of a frame, compared with a raw `executemany` of the same statement over a list of tuples.
+PostgreSQL: compared with a raw COPY of prepared CSV into a staging table and the merge. Both write to the same table with
+its indexes, empty or with all keys present, and both commit. Our side also checks the frame, removes repeated keys, sorts,
+and formats the values.
 
     python -m benchmarks.upserts [rows]
 """
@@ -92,7 +92,7 @@ def _empty(database: Database) -> None:
 
 
 def _measure(database: Database, sides: dict[str, Callable[[], object]], *, is_empty: bool) -> dict[str, float]:
-    """Median seconds of each side, in turns, each over the table as the case wants it."""
+    """Median seconds of each side, run in turn, over an empty table or over one with all keys."""
     times: dict[str, list[float]] = {name: [] for name in sides}
     for round_ in range(ROUNDS):
         for name in sides if round_ % 2 else reversed(sides):

@@ -1,14 +1,13 @@
-"""A day of 500 symbols from lake to features: peak memory, and time per row against a day of four symbols.
+"""A day of 500 symbols from lake to features: peak memory, and time per tick compared with a day of four symbols.
 
-Run: python -m benchmarks.wide_day [--symbols N] [--trades N] [--rounds N] [--lake DIR]. The default makes 20 M trades and
-60 M quotes with the emulator's generator, which takes some minutes; a lake that is kept in DIR is used again. Each
-measurement is a process of its own, so that its peak memory is its own; wide and narrow days take turns.
+Run: python -m benchmarks.wide_day [--symbols N] [--trades N] [--rounds N] [--lake DIR]. By default it generates 20 M trades and
+60 M quotes, which takes some minutes; a lake kept in DIR is used again. Each measurement runs in its own process, so that its
+peak memory is separate. Wide and narrow days take turns.
 """
 
 import argparse
 import datetime as dt
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -25,13 +24,14 @@ from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables import MICROSTRUCTURE, QUOTES, SYMBOL, TRADES
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.tape import symbol_batches
+from tests.support.peak_memory import peak_mb
 
 _PARTITION = Partition(dt.date(2024, 3, 5), Market.STOCKS)
 _NARROW = 4
 
 
 def make_lake(root: Path, symbols: int, trades: int) -> None:
-    """Write a day of so many symbols, each with about so many trades and thrice as many quotes."""
+    """Write a day of some symbols, each with about `trades` trades and three times as many quotes."""
     lake = Lake(root)
     if lake.exists(QUOTES, _PARTITION):
         return
@@ -40,7 +40,7 @@ def make_lake(root: Path, symbols: int, trades: int) -> None:
 
 
 def _made(symbols: int, trades: int) -> Iterator[TapeDay]:
-    """Days of the listed instruments, each from as many seeds as it takes, under names of their own."""
+    """Days of the listed instruments from several seeds, each renamed."""
     listed = Synthetic().symbols(Market.STOCKS)
     for number in range(symbols):
         seed, which = divmod(number, len(listed))
@@ -58,8 +58,7 @@ def measure(root: Path) -> dict[str, float]:
     written = lake.write(MICROSTRUCTURE, _PARTITION, (microstructure(*tape, session) for tape in batches))
     seconds, busy = time.perf_counter() - start, time.process_time() - busy
     ticks = lake.rows(TRADES, _PARTITION) + lake.rows(QUOTES, _PARTITION)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"ticks": ticks, "rows": written.rows, "seconds": seconds, "cpu": busy, "peak_mb": peak}
+    return {"ticks": ticks, "rows": written.rows, "seconds": seconds, "cpu": busy, "peak_mb": peak_mb()}
 
 
 def _measured_apart(root: Path) -> dict[str, float]:
@@ -95,7 +94,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--symbols", type=int, default=500)
-    parser.add_argument("--trades", type=int, default=40_000, help="trades a symbol; quotes are thrice as many")
+    parser.add_argument("--trades", type=int, default=40_000, help="trades per symbol; three times as many quotes")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--lake", type=Path, help="keep the lakes here")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)

@@ -1,4 +1,4 @@
-"""Fixtures that every suite shares."""
+"""Fixtures of all tests."""
 
 import os
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# A change is judged by the same examples each time; HYPOTHESIS_PROFILE=explore looks for new ones. No example is refused for
-# taking long: on a busy machine any may.
+# The same examples in every run; HYPOTHESIS_PROFILE=explore draws new ones. Without a deadline, since a busy machine may be
+# slow with any example.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("explore", print_blob=True, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
@@ -15,12 +15,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
 
-#: What lasts longest, in the order in which workers take it: none shall be left alone with it while the others are done.
+#: The longest tests, which workers start first, so that none runs alone at the end.
 _FIRST = ("integration/test_platform.py", "integration", "reliability", "serving")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put long files first, then those with slow tests, then the others; within a file nothing moves."""
+    """Run long files first, then those with slow tests, then the others; the order within files stays."""
     files_with_slow = {item.path for item in items if item.get_closest_marker("slow")}
 
     def turn(item: pytest.Item) -> int:

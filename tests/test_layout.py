@@ -1,4 +1,4 @@
-"""The house stands as drawn: packages resolve here, and every folder that was promised is there."""
+"""Packages resolve inside this repository, and the required top-level folders and files exist."""
 
 import importlib.util
 from pathlib import Path

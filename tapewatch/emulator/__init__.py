@@ -1,6 +1,6 @@
 """A server with the vendor's REST API and WebSocket streams, over a synthetic market or recorded flat files.
 
-Imports no client of that API.
+It imports no client of that API.
 """
 
 DEFAULT_PORT = 8900

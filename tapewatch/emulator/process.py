@@ -1,5 +1,6 @@
-"""Runs an emulator in a process of its own for as long as a block of code lasts."""
+"""Runs an emulator in a process of its own for the duration of a block."""
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -19,20 +20,18 @@ _POLL_S = 0.05
 
 
 class EmulatorError(RuntimeError):
-    """The emulator did not start; the message holds what it wrote."""
+    """The emulator did not start; the message holds its output."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunningEmulator:
-    """An emulator that answers."""
-
     base_url: str
     pid: int
     log: Path
 
     @property
     def ws_url(self) -> str:
-        """Address of the streams, without the market."""
+        """The streams' address without the market."""
         return self.base_url.replace("http://", "ws://", 1)
 
 
@@ -48,24 +47,21 @@ def running_emulator(
     replay: str | None = None,
     faults: str | Path | None = None,
 ) -> Iterator[RunningEmulator]:
-    """An emulator that answers within the block and is gone after it, or once this process is killed.
+    """An emulator that is ready within the block. It ends with the block, or when this process is killed.
 
     Args:
-        seed, flat_files, key, port, speed, replay, faults: as `server.main`.
-        log: file for what it writes; by default a temporary one, removed at the end.
+        seed, flat_files, key, port, speed, replay, faults: the options of `python -m tapewatch.emulator`.
+        log: file for its output; by default a temporary file, removed at the end.
 
     Raises:
-        EmulatorError: it ended, or was silent for two minutes.
+        EmulatorError: it ended, or was not ready within two minutes.
     """
     with tempfile.TemporaryDirectory(prefix="tapewatch-emulator-") as folder:
         path = log or Path(folder) / "emulator.log"
+        options = {"flat-files": flat_files, "key": key, "replay": replay, "faults": faults}
         command = [sys.executable, "-m", "tapewatch.emulator", "--port", str(port), "--seed", str(seed)]
-        command += ["--flat-files", str(flat_files)] if flat_files is not None else []
-        command += ["--key", key] if key is not None else []
-        command += ["--speed", speed]
-        command += ["--replay", replay] if replay is not None else []
-        command += ["--faults", str(faults)] if faults is not None else []
-        # Nothing is written to its input: that ends when this process does, however it ends.
+        command += ["--speed", speed, *(f"--{name}={value}" for name, value in options.items() if value is not None)]
+        # Its input stays empty and ends with this process, however that ends.
         command += ["--until-input-ends"]
         with path.open("wb") as output:
             process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.PIPE)  # noqa: S603 - our own program
@@ -80,25 +76,16 @@ def _when_ready(process: "subprocess.Popen[bytes]", log: Path) -> str:
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise EmulatorError(f"the emulator ended with status {process.returncode}:\n{log.read_text()}")
-        address = _address(log)
-        if address and _answers(address):
-            return address
+        address = re.search(rf"^emulator at (http://{LOOPBACK}:\d+) ", log.read_text(), re.MULTILINE)
+        if address and _answers(address[1]):
+            return address[1]
         time.sleep(_POLL_S)
     raise EmulatorError(f"the emulator did not answer within {_START_TIMEOUT_S:.0f} s:\n{log.read_text()}")
 
 
-def _address(log: Path) -> str | None:
-    for line in log.read_text().splitlines():
-        if line.startswith("emulator at "):
-            return line.split()[2]
-    return None
-
-
 def _answers(address: str) -> bool:
-    if not address.startswith(f"http://{LOOPBACK}:"):
-        return False
     try:
-        with urllib.request.urlopen(f"{address}/emulator/v1/info", timeout=2) as answer:  # noqa: S310 - checked above
+        with urllib.request.urlopen(f"{address}/emulator/v1/info", timeout=2) as answer:  # noqa: S310 - loopback
             return bool(answer.status == 200)
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         return False
@@ -106,7 +93,7 @@ def _answers(address: str) -> bool:
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
     process.terminate()
-    with process:  # closes its input, and waits
+    with process:  # closes its input and waits
         try:
             process.wait(_STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:

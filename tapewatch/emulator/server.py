@@ -1,4 +1,4 @@
-"""The emulator as a process: its socket, its command line, its end."""
+"""The emulator as a process: its command line, its socket, its end."""
 
 import argparse
 import contextlib
@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -24,89 +25,77 @@ from tapewatch.emulator.vendor.gate import Gate
 _HIGHEST_PORT = 65_535
 _FIRST_DAY = ("VOO", dt.date(2024, 3, 5))
 
-_SPEED_HELP = "of the streams: times real time, as fast as the client takes, or events a second (default 1)"
-
 _HELP = """\
-A server with the market data vendor's REST API and WebSocket streams, for work without a key or a network. It makes a
-synthetic market (default) or replays recorded flat files. Point any client of the vendor's API at the address it prints:
+A server with the market data vendor's REST API and WebSocket streams, for work without a key or a network. It serves a
+synthetic market (default) or recorded flat files. Point any client of the vendor's API at the address that it prints:
 
     RESTClient("any-key", base="http://127.0.0.1:8900")
 
-The same seed always makes the same tape. Stocks: AAPL GOOGL MSFT TSLA VOO, and SYN001 to SYN999. Crypto: BTC ETH ADA SOL
+The same seed always gives the same tape. Stocks: AAPL GOOGL MSFT TSLA VOO, and SYN001 to SYN999. Crypto: BTC ETH ADA SOL
 DOT DOGE against USD (X:BTCUSD). Forex: C:EURUSD C:GBPUSD C:USDJPY. Indices: I:SPX I:NDX. Options: O:AAPL291221C00190000
-O:AAPL291221P00190000 O:TSLA291221C00240000. Futures: ESZ9 NQZ9 CLZ9, and CLZ9-CLF0, whose price crosses
-zero every day. The anomalies put into the tape are stated at
-/emulator/v1/truth?ticker=AAPL&date=2024-03-05.
+O:AAPL291221P00190000 O:TSLA291221C00240000. Futures: ESZ9 NQZ9 CLZ9, and the spread CLZ9-CLF0, whose price crosses zero
+every day. The anomalies in the tape are listed at /emulator/v1/truth?ticker=AAPL&date=2024-03-05.
 
-Streams are at ws://127.0.0.1:8900/stocks, …/crypto and so on. --speed and --replay say what they send, --faults what goes
-wrong with it; /emulator/v1/stream?market=stocks tells how far one is.
+Streams are at ws://127.0.0.1:8900/stocks, …/crypto and so on. --speed and --replay choose what they send, --faults what
+goes wrong. /emulator/v1/stream?market=stocks shows how far a stream is.
 
-Any key that is not empty is accepted, unless --key names the one. A key that begins with basic-, starter-, developer- or
-advanced- has that plan's rights and call rate; any other has the plan advanced.
+Any key that is not empty is accepted, unless --key names one. A key that begins with basic-, starter-, developer- or
+advanced- has that plan's rights and call rate; any other key has the plan advanced.
 """
 
 
-def main(
-    port: int = DEFAULT_PORT,
-    seed: int = DEFAULT_SEED,
-    flat_files: str | None = None,
-    key: str | None = None,
-    host: str = LOOPBACK,
+def config(
+    tape: MarketTape,
+    gate: Gate,
+    faults: FaultsFile,
     *,
     speed: str = DEFAULT_SPEED,
     replay: str | None = None,
-    faults: Path | None = None,
-) -> None:
-    """Serve until SIGINT or SIGTERM.
+    **options: Any,
+) -> uvicorn.Config:
+    """Uvicorn's configuration of an emulator.
 
     Args:
-        port: 0 chooses a free one. The address is printed on standard output once the socket is open.
-        seed: of the synthetic market; without meaning where flat files are replayed.
-        flat_files: folder or fsspec URL of flat files to replay.
-        key: the only key accepted; None accepts any.
-        host: address to bind to.
+        tape: the tape to serve, before the renames in `faults`.
+        gate: keys, plans and the present.
+        faults: a faults file's content.
         speed: of the streams: a multiple of real time (`60`), `max`, or a rate (`50000eps`).
-        replay: days to stream, `FIRST` or `FIRST:LAST`. By default all recorded days; of the synthetic market the present
-            at speed 1, else the last whole trading day.
-        faults: file of what is to go wrong (see `faults`).
+        replay: days to stream, `FIRST` or `FIRST:LAST`; None for the default (see `Streams`).
+        options: further options of `uvicorn.Config`.
 
     Raises:
-        OSError: the port is taken, or the folder is not there.
-        ValueError: speed, days or faults make no sense.
+        ValueError: an invalid speed or days.
     """
-    asked = load(faults) if faults else FaultsFile()
-    tape, gate = _tape(seed, flat_files), Gate(key)
-    tape = RenamedTape(tape, asked.rename) if asked.rename else tape
-    streams = Streams(
-        tape,
-        gate,
-        speed=Speed.parse(speed),
-        replay=Replay.parse(replay) if replay else None,
-        faults=asked,
+    tape = RenamedTape(tape, faults.rename) if faults.rename else tape
+    days = Replay.parse(replay) if replay else None
+    streams = Streams(tape, gate, speed=Speed.parse(speed), replay=days, faults=faults)
+    protocol: Any = streams.protocol()
+    return uvicorn.Config(
+        app.build(tape, gate, streams), ws=protocol, log_level="warning", access_log=False, lifespan="off", **options
     )
-    listener = socket.create_server((host, port), backlog=256)
-    address = f"http://{host}:{listener.getsockname()[1]}"
-    what = f"flat files in {flat_files}" if flat_files else f"synthetic market, seed {seed}"
-    sys.stdout.write(f"emulator at {address} ({what})\n")
+
+
+def _serve(given: argparse.Namespace) -> None:
+    """Serve until SIGINT or SIGTERM. Prints the address once the socket is open."""
+    faults = load(given.faults) if given.faults else FaultsFile()
+    tape = _tape(given.seed, given.flat_files)
+    settings = config(
+        tape, Gate(given.key), faults, speed=given.speed, replay=given.replay, timeout_graceful_shutdown=2
+    )
+    listener = socket.create_server((LOOPBACK, given.port), backlog=256)
+    source = f"flat files in {given.flat_files}" if given.flat_files else f"synthetic market, seed {given.seed}"
+    sys.stdout.write(f"emulator at http://{LOOPBACK}:{listener.getsockname()[1]} ({source})\n")
     sys.stdout.flush()
-    # The first day asked for compiles the market's kernels; begin at once, in the background.
+    # The first requested day compiles the market's kernels: begin now, in the background.
     threading.Thread(target=tape.trades, args=_FIRST_DAY, daemon=True).start()
-    config = uvicorn.Config(
-        app.build(tape, gate, streams),
-        ws=streams.protocol(),  # type: ignore[arg-type]
-        log_level="warning",
-        access_log=False,
-        lifespan="off",
-        timeout_graceful_shutdown=2,
-    )
     with listener, contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listener])
+        uvicorn.Server(settings).run(sockets=[listener])
 
 
 def _tape(seed: int, flat_files: str | None) -> MarketTape:
     if flat_files is None:
         return SyntheticTape(seed)
-    # Only here: the synthetic market starts faster without the reader of files.
+    # The synthetic market starts faster without the reader of flat files.
     from tapewatch.emulator.tape.recorded import RecordedTape  # noqa: PLC0415
 
     if "://" not in flat_files and not Path(flat_files).is_dir():
@@ -115,27 +104,29 @@ def _tape(seed: int, flat_files: str | None) -> MarketTape:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """The command line. Returns the exit status."""
+    """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(
         "python -m tapewatch.emulator", description=_HELP, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--port", type=_port, default=DEFAULT_PORT, help="port on 127.0.0.1; 0 for a free one")
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="seed of the synthetic market")
-    parser.add_argument("--flat-files", metavar="DIR", help="replay the flat files in this folder or URL instead")
-    parser.add_argument("--key", help="accept this key alone")
-    parser.add_argument("--speed", default=DEFAULT_SPEED, metavar="N|max|Neps", help=_SPEED_HELP)
-    parser.add_argument("--replay", metavar="FIRST[:LAST]", help="days that the streams replay, as 2024-03-05")
-    parser.add_argument("--faults", metavar="FILE", type=Path, help="TOML file of what is to go wrong")
+    parser.add_argument("--flat-files", metavar="DIR", help="serve the flat files in this folder or URL instead")
+    parser.add_argument("--key", help="the only key to accept")
+    parser.add_argument(
+        "--speed",
+        default=DEFAULT_SPEED,
+        metavar="N|max|Neps",
+        help="of the streams: a multiple of real time, max, or events a second",
+    )
+    parser.add_argument("--replay", metavar="FIRST[:LAST]", help="days to stream, such as 2024-03-05")
+    parser.add_argument("--faults", metavar="FILE", type=Path, help="TOML file of faults")
     parser.add_argument("--until-input-ends", action="store_true", help="stop when standard input does")
     given = parser.parse_args(arguments)
     if given.until_input_ends:
         threading.Thread(target=_end_with_input, daemon=True).start()
-    streams = {"speed": given.speed, "replay": given.replay, "faults": given.faults}
     try:
-        main(given.port, given.seed, given.flat_files, given.key, **streams)
-    except ValueError as error:
-        return _failed(str(error))
-    except FileNotFoundError as error:
+        _serve(given)
+    except (ValueError, FileNotFoundError) as error:
         return _failed(str(error))
     except OSError as error:
         return _failed(f"port {given.port}: {error.strerror}; choose another with --port, or 0")
@@ -143,10 +134,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _end_with_input() -> None:
-    # Not by `sys.stdin`: a thread that waits in it cannot be left behind at the end.
+    # Not by `sys.stdin`: a thread that waits in it would hold up the exit.
     while os.read(0, 1):
         pass
-    # At once: who asked for it is gone, and SIGTERM may be ignored as that one ignored it.
+    # Immediately: the parent process is gone, and SIGTERM may be ignored, as the parent ignored it.
     os._exit(1)
 
 
@@ -157,5 +148,5 @@ def _failed(message: str) -> int:
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > _HIGHEST_PORT:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: give 0 to {_HIGHEST_PORT}")
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: give a number from 0 to {_HIGHEST_PORT}")
     return int(text)

@@ -1,4 +1,4 @@
-"""The emulator's small parts: random numbers, the cache, times, rows of JSON."""
+"""The emulator's small parts: random numbers, cache, times, JSON rows."""
 
 import datetime as dt
 import json
@@ -45,7 +45,7 @@ def test_exp(x: float) -> None:
     assert exp(x) == pytest.approx(math.exp(x), rel=1e-9)
 
 
-def test_the_cache_makes_a_thing_once_for_many() -> None:
+def test_the_cache_computes_a_value_once_for_many_threads() -> None:
     cache, made, gate = LruCache[int](100, lambda _: 1), [], threading.Barrier(8)
 
     def ask(_: int) -> int:
@@ -57,7 +57,7 @@ def test_the_cache_makes_a_thing_once_for_many() -> None:
     assert len(made) == 1
 
 
-def test_the_cache_keeps_to_its_bound_and_drops_the_oldest() -> None:
+def test_the_cache_is_bounded_and_drops_the_least_recently_used() -> None:
     cache = LruCache[str](10, len)
     for key in "abc":
         cache.get(key, lambda key=key: key * 4)
@@ -67,7 +67,7 @@ def test_the_cache_keeps_to_its_bound_and_drops_the_oldest() -> None:
     assert cache.size == 10
 
 
-def test_the_cache_keeps_no_failure() -> None:
+def test_the_cache_does_not_keep_a_failure() -> None:
     cache = LruCache[int](10, lambda _: 1)
     with pytest.raises(ZeroDivisionError):
         cache.get("key", lambda: 1 // 0)
@@ -89,14 +89,14 @@ def test_a_date_is_the_market_s_whole_day(market: Market, low: str, high: str) -
     assert times.window_edges("2024-03-10", "2024-03-10", market) == expected
 
 
-def test_bounds_meet_where_they_overlap() -> None:
+def test_bounds_are_intersected() -> None:
     assert times.bounds({}, Market.STOCKS) == (None, None)
     assert times.bounds({"timestamp.gte": "5", "timestamp.gt": "5", "timestamp.lte": "9"}, Market.STOCKS) == (6, 10)
     with pytest.raises(Refusal):
         times.bounds({"timestamp.gte": "2024-13-01"}, Market.STOCKS)
 
 
-def test_rows_are_json_whatever_they_hold() -> None:
+def test_rows_with_special_characters_are_valid_json() -> None:
     row = {
         "symbol": "AAPL", "time": dt.datetime(2024, 3, 5, tzinfo=dt.UTC), "sequence_number": 7, "price": 1e-7,
         "size": 0.5, "exchange": 4, "conditions": "12,37", "id": 'a"b\\c', "correction": 8, "trf_id": None,

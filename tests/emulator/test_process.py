@@ -1,4 +1,4 @@
-"""The emulator as a process: it starts, says where it is, obeys its command line, and is gone after the block."""
+"""The emulator as a process: start, printed address, command line, and stop."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ def is_running(pid: int) -> bool:
     return True
 
 
-def test_it_serves_and_is_gone() -> None:
+def test_it_serves_and_stops_with_the_block() -> None:
     with running_emulator(seed=5) as emulator:
         assert is_running(emulator.pid)
         client = RESTClient("k", base=emulator.base_url)
@@ -35,7 +35,7 @@ def test_it_serves_and_is_gone() -> None:
     assert not is_running(emulator.pid)
 
 
-def test_an_error_in_the_block_stops_it_too() -> None:
+def test_an_error_in_the_block_stops_it() -> None:
     with pytest.raises(RuntimeError, match="mine"), running_emulator() as emulator:
         raise RuntimeError("mine")
     assert not is_running(emulator.pid)
@@ -51,7 +51,7 @@ with running_emulator() as emulator:
 """
 
 
-def test_it_does_not_outlive_a_process_that_is_killed() -> None:
+def test_it_ends_when_its_parent_is_killed() -> None:
     holder = subprocess.Popen([sys.executable, "-c", _HOLDER], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout is not None
@@ -66,14 +66,14 @@ def test_it_does_not_outlive_a_process_that_is_killed() -> None:
             emulator.kill()
 
 
-def test_two_processes_with_one_seed_serve_one_tape() -> None:
+def test_two_processes_with_the_same_seed_serve_the_same_tape() -> None:
     path = "/v3/quotes/VOO?timestamp=2024-03-05&limit=500&apiKey=k"
     with running_emulator(seed=5) as one, running_emulator(seed=5) as two, running_emulator(seed=6) as other:
         pages = [httpx.get(e.base_url + path, timeout=60).json()["results"] for e in (one, two, other)]
     assert pages[0] == pages[1] != pages[2]
 
 
-def test_the_key_and_the_port_are_its_own(tmp_path: Path) -> None:
+def test_a_chosen_key_and_port_are_used(tmp_path: Path) -> None:
     port, log = free_port(), tmp_path / "log"
     with running_emulator(key="mine", port=port, log=log) as emulator:
         assert emulator.base_url == f"http://127.0.0.1:{port}"
@@ -84,12 +84,12 @@ def test_the_key_and_the_port_are_its_own(tmp_path: Path) -> None:
     assert log.read_text().startswith(f"emulator at http://127.0.0.1:{port} (synthetic market, seed 7)")
 
 
-def test_flat_files_are_replayed(tmp_path: Path) -> None:
+def test_flat_files_are_served(tmp_path: Path) -> None:
     with running_emulator(flat_files=tmp_path) as emulator:
         assert httpx.get(f"{emulator.base_url}/emulator/v1/info", timeout=60).json()["source"] == "recorded"
 
 
-def test_the_command_explains_itself() -> None:
+def test_the_help_names_every_option() -> None:
     answer = subprocess.run(
         [sys.executable, "-m", "tapewatch.emulator", "--help"], capture_output=True, text=True, check=True, timeout=120
     )
@@ -105,7 +105,7 @@ def test_the_command_explains_itself() -> None:
         (["--port", "x"], "no port"),
     ],
 )
-def test_a_wrong_setting_is_explained(arguments: list[str], message: str) -> None:
+def test_an_invalid_setting_is_explained(arguments: list[str], message: str) -> None:
     command = [sys.executable, "-m", "tapewatch.emulator", *arguments]
     answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert answer.returncode != 0
@@ -113,15 +113,15 @@ def test_a_wrong_setting_is_explained(arguments: list[str], message: str) -> Non
     assert "Traceback" not in answer.stderr
 
 
-def test_streams_obey_the_command_line(tmp_path: Path) -> None:
+def test_streams_follow_the_command_line(tmp_path: Path) -> None:
     faults = tmp_path / "faults.toml"
     faults.write_text('[[fault]]\nkind = "close"\nevery = 500\ncount = 1\n')
     with running_emulator(speed="max", replay="2024-03-05:2024-03-06", faults=faults) as emulator:
-        heard = listened(emulator.base_url, "crypto", "XA.BTC-USD")
-        told = progress(emulator.base_url, "crypto")
-    assert heard.ends == {"1000": 1}
-    assert told["faults"] == {"close": 1}
-    assert told["sent"] == len(heard.events) > 2_500
+        received = listened(emulator.base_url, "crypto", "XA.BTC-USD")
+        status = progress(emulator.base_url, "crypto")
+    assert received.ends == {"1000": 1}
+    assert status["faults"] == {"close": 1}
+    assert status["sent"] == len(received.events) > 2_500
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_streams_obey_the_command_line(tmp_path: Path) -> None:
         (("--faults", "x"), "x"),
     ],
 )
-def test_a_wrong_option_is_named(option: tuple[str, str], says: str) -> None:
+def test_an_invalid_option_is_named(option: tuple[str, str], says: str) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "tapewatch.emulator", "--port", "0", *option], check=False, capture_output=True
     )

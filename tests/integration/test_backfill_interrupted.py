@@ -1,4 +1,4 @@
-"""Ctrl-C in the terminal of a backfill: every process of the foreground group is struck, and a person reads one sentence."""
+"""Ctrl-C in the terminal of a backfill signals the whole foreground process group; the user sees one sentence."""
 
 import datetime as dt
 import os
@@ -25,7 +25,7 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Terminal:
-    """A terminal of 120 columns, the command in it as its foreground process group, and what is read there."""
+    """A terminal of 120 columns that runs the command as its foreground process group and records the output."""
 
     def __init__(self, home: Path, *arguments: str) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("POLYGON_")}
@@ -45,37 +45,37 @@ class Terminal:
             while True:
                 try:
                     read = stream.read(65536)
-                except OSError:  # as Linux says that nobody holds the other end any more
+                except OSError:  # Linux raises it when the other end is closed
                     return
                 if not read:
                     return
                 self._read += read
 
     def text(self) -> str:
-        """What was shown so far, without colours and movements."""
+        """The output so far without colours and cursor movements."""
         return ESCAPES.sub("", self._read.decode("utf-8", "replace")).replace("\r", "")
 
     def interrupt(self) -> None:
-        """Strike every process of the group, as the terminal does on Ctrl-C."""
+        """Send SIGINT to every process of the group, as the terminal does on Ctrl-C."""
         os.killpg(self.process.pid, signal.SIGINT)
 
     def close(self) -> int:
-        """Wait until the last process has let go of the terminal; the command's exit code."""
+        """Wait until the last process has closed the terminal; returns the command's exit code."""
         code = self.process.wait(PATIENCE_S)
         self._reader.join(PATIENCE_S)
         assert not self._reader.is_alive(), "a process of the backfill lives on"
         return code
 
     def kill(self) -> None:
-        """End what is left of the group, whatever the test came to."""
+        """Kill the remaining processes of the group."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 
-def test_ctrl_c_ends_in_the_way_on_and_leaves_nothing_running(tmp_path: Path) -> None:
+def test_ctrl_c_shows_how_to_resume_and_leaves_nothing_running(tmp_path: Path) -> None:
     lake = Lake(tmp_path / "lake")
-    # Half a year: minutes of work, of which the test sees the first seconds alone.
+    # Half a year takes minutes; the test interrupts it after some seconds.
     first, end = Partition(dt.date(2024, 1, 2), Market.STOCKS), dt.date(2024, 6, 28)
     days = ("--from", str(first.date), "--to", str(end))
     terminal = Terminal(tmp_path, "backfill", "--market", "stocks", *days, "--symbols", "AAPL")
@@ -89,11 +89,11 @@ def test_ctrl_c_ends_in_the_way_on_and_leaves_nothing_running(tmp_path: Path) ->
         code = terminal.close()
     finally:
         terminal.kill()
-    told = terminal.text()
-    assert code == 130, told
-    assert "Traceback" not in told
-    assert "KeyboardInterrupt" not in told
-    last = told.strip().splitlines()[-1]
+    output = terminal.text()
+    assert code == 130, output
+    assert "Traceback" not in output
+    assert "KeyboardInterrupt" not in output
+    last = output.strip().splitlines()[-1]
     assert last.startswith(f"Stopped. Of {len(trading_days(Market.STOCKS, first.date, end))} days the lake holds ")
     assert "goes on from there: tapewatch backfill --market stocks" in last
     with pytest.raises(ProcessLookupError):
@@ -101,7 +101,7 @@ def test_ctrl_c_ends_in_the_way_on_and_leaves_nothing_running(tmp_path: Path) ->
     assert lake.exists(TRADES, first) or lake.exists(QUOTES, first)
 
 
-def test_what_a_backfill_does_is_drawn_while_it_does_it(tmp_path: Path) -> None:
+def test_progress_is_drawn_while_a_backfill_runs(tmp_path: Path) -> None:
     days = ("--from", "2024-06-03", "--to", "2024-06-07")
     terminal = Terminal(tmp_path, "backfill", "--market", "stocks", *days, "--symbols", "AAPL")
     try:
@@ -109,6 +109,6 @@ def test_what_a_backfill_does_is_drawn_while_it_does_it(tmp_path: Path) -> None:
     finally:
         terminal.kill()
     drawn = terminal.text()
-    # Who draws when all is over draws five of five alone.
+    # A progress display drawn only at the end would show nothing but five of five.
     assert re.search(r"[1-4]/5 days", drawn), drawn
     assert "5/5 days" in drawn, drawn

@@ -1,4 +1,4 @@
-"""A backfill as a person types it, of each market, against the emulator; stopped by Ctrl-C and gone on with."""
+"""The backfill command for each market against the emulator, also interrupted by Ctrl-C and resumed."""
 
 import datetime as dt
 import os
@@ -55,9 +55,9 @@ def start(home: Path, base_url: str, *arguments: str, tier: str = "advanced") ->
 
 def backfill(home: Path, base_url: str, *arguments: str, tier: str = "advanced") -> str:
     process = start(home, base_url, *arguments, tier=tier)
-    told = process.communicate(timeout=PATIENCE_S)[1]
-    assert process.returncode == 0, told
-    return told
+    output = process.communicate(timeout=PATIENCE_S)[1]
+    assert process.returncode == 0, output
+    return output
 
 
 def has(lake: Lake, table: Table, partition: Partition) -> int:
@@ -65,11 +65,11 @@ def has(lake: Lake, table: Table, partition: Partition) -> int:
 
 
 @pytest.mark.parametrize("market", list(Market))
-def test_each_market_is_backfilled_whole(tmp_path: Path, base_url: str, market: Market) -> None:
+def test_each_market_is_backfilled_completely(tmp_path: Path, base_url: str, market: Market) -> None:
     written, symbol = SPELLINGS[market]
     days = ("--from", str(DAY), "--to", str(DAY))
-    told = backfill(tmp_path / "home", base_url, "-m", market, "--symbols", written, *days)
-    assert "Estimate: about" in told
+    output = backfill(tmp_path / "home", base_url, "-m", market, "--symbols", written, *days)
+    assert "Estimate: about" in output
     lake, partition = Lake(tmp_path / "home" / "lake"), Partition(DAY, market)
     bars, (certificate,) = lake.read(BARS, partition), lake.read(COVERAGE, partition).to_dicts()
     assert bars["symbol"].unique().to_list() == [certificate["symbol"]] == [symbol]
@@ -83,18 +83,18 @@ def test_each_market_is_backfilled_whole(tmp_path: Path, base_url: str, market: 
         assert built["is_price_equal"].all()
     else:
         assert built.is_empty()
-    # Options trade a few times an hour; everything else trades in nearly every minute.
+    # Options trade a few times an hour, the other markets in nearly every minute.
     least = 0.3 if market is Market.OPTIONS else 0.9
     assert certificate["received_minutes"] > least * certificate["expected_minutes"]
 
 
-def test_a_plan_of_bars_alone_gets_them_in_one_call(tmp_path: Path, base_url: str) -> None:
+def test_a_plan_with_bars_only_loads_them_in_one_call(tmp_path: Path, base_url: str) -> None:
     first = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=12)
-    told = backfill(
+    output = backfill(
         tmp_path / "home", base_url, "-m", "stocks", "--symbols", "AAPL", "--from", str(first), tier="basic"
     )
-    assert "up to the last day that is over" in told
-    assert "about 1 call (" in told
+    assert "up to the last day that is over" in output
+    assert "about 1 call (" in output
     lake = Lake(tmp_path / "home" / "lake")
     days = lake.partitions(BARS)
     assert len(days) > 5
@@ -103,12 +103,12 @@ def test_a_plan_of_bars_alone_gets_them_in_one_call(tmp_path: Path, base_url: st
     assert all(lake.read(COVERAGE, day)["received_minutes"][0] > 100 for day in days)
 
 
-def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(tmp_path: Path, base_url: str) -> None:
+def test_ctrl_c_stops_cleanly_and_the_same_command_resumes(tmp_path: Path, base_url: str) -> None:
     first, last = dt.date(2024, 6, 3), dt.date(2024, 6, 10)
     days = [Partition(day, Market.STOCKS) for day in trading_days(Market.STOCKS, first, last)]
     command = ("-m", "stocks", "--symbols", "AAPL,TSLA", "--from", str(first), "--to", str(last))
     stopped, undisturbed = Lake(tmp_path / "stopped" / "lake"), Lake(tmp_path / "undisturbed" / "lake")
-    # It comes no further than three days before it is stopped.
+    # It is stopped after three days at the latest.
     tape = HeldTape(SyntheticTape(SEED), "quotes", days[3].date)
     with serving(tape, clock=Clock(time.time_ns())) as same_market:
         with tape.held():
@@ -119,10 +119,10 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(tmp_path: Path, base_
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
             process.send_signal(signal.SIGINT)
-        told = process.communicate(timeout=PATIENCE_S)[1]
-    assert process.returncode == 130, told
-    assert "Stopped. Of 6 days the lake holds" in told
-    assert "Traceback" not in told
+        output = process.communicate(timeout=PATIENCE_S)[1]
+    assert process.returncode == 130, output
+    assert "Stopped. Of 6 days the lake holds" in output
+    assert "Traceback" not in output
     assert not list(Path(stopped.root).rglob("*.tmp"))
     kept = {day: stopped.path(QUOTES, day).stat().st_mtime_ns for day in stopped.partitions(QUOTES)[:-1]}
     assert kept

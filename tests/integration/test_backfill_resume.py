@@ -1,4 +1,4 @@
-"""A backfill that is killed and started again ends where an undisturbed one ends, and fetches no finished day twice."""
+"""A backfill that is killed and restarted gives the same result as an undisturbed one and fetches no finished day twice."""
 
 import datetime as dt
 import os
@@ -47,7 +47,7 @@ def wait_for_days(lake: Lake, process: "subprocess.Popen[bytes]", count: int) ->
 
 def test_killed_and_resumed_equals_undisturbed(tmp_path: Path) -> None:
     killed, undisturbed = Lake(tmp_path / "killed" / "lake"), Lake(tmp_path / "undisturbed" / "lake")
-    # It comes no further than three days before it is killed.
+    # It is killed after three days at the latest.
     tape = HeldTape(SyntheticTape(3), "trades", DAYS[3].date)
     with serving(tape, clock=Clock(time.time_ns())) as base_url:
         with tape.held():
@@ -57,7 +57,7 @@ def test_killed_and_resumed_equals_undisturbed(tmp_path: Path) -> None:
             finally:
                 process.kill()
                 process.wait()
-        # A day killed between its trades and its quarantine is not done: the quarantine would be lost.
+        # A day killed between writing trades and quarantine is not finished: the quarantine would be lost.
         done = [p for p in killed.partitions(TRADES) if killed.exists(quarantine_of(TRADES), p)]
         assert 2 <= len(done) < len(DAYS)
         stamps = {partition: killed.path(TRADES, partition).stat().st_mtime_ns for partition in done}

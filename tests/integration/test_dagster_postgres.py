@@ -17,7 +17,7 @@ def one() -> int:
     return 1
 
 
-def test_a_run_finishes_and_is_remembered_in_postgresql(tmp_path: Path) -> None:
+def test_a_finished_run_is_stored_in_postgresql(tmp_path: Path) -> None:
     with postgres() as url:
         settings = Settings(home=tmp_path / "home", dagster_postgres_url=url, _env_file=None)
         with instance(settings) as opened:

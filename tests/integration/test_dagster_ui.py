@@ -1,4 +1,4 @@
-"""What an engineer sees in the Dagster UI after a run: definitions, rows, plots and checks, in a real browser."""
+"""The Dagster UI after a run in a real browser: definitions, row counts, plots and checks."""
 
 import datetime as dt
 import os
@@ -79,7 +79,7 @@ def test_a_materialization_shows_its_plot(address: str) -> None:
         expect(page.get_by_text("plot", exact=True).first).to_be_visible(timeout=PATIENCE_MS)
 
 
-def test_checks_are_told_as_passed(address: str) -> None:
+def test_passed_checks_are_shown(address: str) -> None:
     with browser_page() as page:
         page.goto(f"{address}/assets/tape/trades?view=checks")
         expect(page.get_by_text("rows_match_source").first).to_be_visible(timeout=PATIENCE_MS)

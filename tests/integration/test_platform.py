@@ -1,4 +1,4 @@
-"""The platform as a person meets it: the demo, then its questions answered, then `up`, and nothing left of either."""
+"""The platform from the command line: the demo, queries of its results, then `up`; no process is left behind."""
 
 import csv
 import io
@@ -25,13 +25,13 @@ _SETTINGS = re.compile(r"TAPEWATCH_|POLYGON_|MLFLOW_|DAGSTER_|BENTOML_")
 
 
 def environment(home: Path, **changes: str) -> dict[str, str]:
-    """This process's environment with no setting of the platform but these."""
+    """This process's environment with only these settings of the platform."""
     inherited = {name: value for name, value in os.environ.items() if not _SETTINGS.match(name)}
     return {**inherited, "TAPEWATCH_HOME": str(home), "COLUMNS": "120", **changes}
 
 
 def processes_of(home: Path) -> list[psutil.Process]:
-    """Every process whose environment or arguments name the home, this one and its parents aside."""
+    """The processes whose environment or arguments name the home, except this one and its parents."""
     own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     found = []
     for process in psutil.process_iter():
@@ -54,19 +54,19 @@ def run(home: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[s
 
 @pytest.fixture(scope="module")
 def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder to work in that is not the checkout."""
+    """A working directory outside the checkout."""
     return tmp_path_factory.mktemp("outside")
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory, outside: Path) -> tuple[Path, str]:
-    """The home of a finished demo of three days, and what it wrote."""
+    """The home of a finished demo of three days, and its output."""
     home = tmp_path_factory.mktemp("home")
     done = run(home, "demo", "--days", "3", "--seed", "7", cwd=outside)
     return home / "demo", done.stderr
 
 
-def test_the_demo_ends_with_what_it_found_and_leaves_no_process(demo: tuple[Path, str]) -> None:
+def test_the_demo_reports_its_findings_and_leaves_no_process(demo: tuple[Path, str]) -> None:
     home, output = demo
     assert "Found against the truth" in output
     assert "/score" in output
@@ -78,7 +78,7 @@ def test_the_demo_ends_with_what_it_found_and_leaves_no_process(demo: tuple[Path
     assert not processes_of(home)
 
 
-def test_its_anomalies_are_listed(demo: tuple[Path, str], outside: Path) -> None:
+def test_the_demo_s_anomalies_are_listed(demo: tuple[Path, str], outside: Path) -> None:
     listed = run(demo[0], "anomalies", "--format", "csv", cwd=outside).stdout
     rows = list(csv.DictReader(io.StringIO(listed)))
     assert rows
@@ -86,7 +86,7 @@ def test_its_anomalies_are_listed(demo: tuple[Path, str], outside: Path) -> None
     assert {row["symbol"].startswith("X:") for row in rows} == {True, False}, "both markets"
 
 
-def test_its_anomaly_is_scored_by_the_bento_in_process(demo: tuple[Path, str], outside: Path) -> None:
+def test_a_demo_anomaly_is_scored_by_the_bento_in_process(demo: tuple[Path, str], outside: Path) -> None:
     rows = csv.DictReader(io.StringIO(run(demo[0], "anomalies", "--format", "csv", cwd=outside).stdout))
     strongest = max(rows, key=lambda row: float(row["score"]))
     done = run(demo[0], "score", "--symbol", strongest["symbol"], "--time", strongest["start"], cwd=outside)
@@ -98,14 +98,14 @@ def test_its_anomaly_is_scored_by_the_bento_in_process(demo: tuple[Path, str], o
 def up(
     demo: tuple[Path, str], outside: Path
 ) -> Iterator[tuple[dict[str, int], subprocess.Popen[bytes], list[psutil.Process]]]:
-    """`tapewatch up` on the demo's home: its ports, its process and everything it started."""
+    """`tapewatch up` on the demo's home: its ports, its process, and its child processes."""
     home, _ = demo
     names = ("DAGSTER", "MLFLOW", "EMULATOR", "SCORING")
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     log = outside / "up.log"
     settings = {f"TAPEWATCH_PORT_{name}": str(port) for name, port in ports.items()}
     with log.open("wb") as output:
-        # As a background job of a script: interrupts ignored.
+        # Started like a background job of a script, with SIGINT ignored.
         process = subprocess.Popen(
             ["sh", "-c", 'trap "" INT; exec "$@"', "sh", TAPEWATCH, "up"],
             env=environment(home, **settings),
@@ -148,7 +148,7 @@ def test_every_service_answers(up: tuple[dict[str, int], object, object], demo: 
     assert len(trades.json()["results"]) == 5
 
 
-def test_score_asks_the_running_service(
+def test_score_uses_the_running_service(
     up: tuple[dict[str, int], object, object], demo: tuple[Path, str], outside: Path
 ) -> None:
     address = f"http://127.0.0.1:{up[0]['SCORING']}"
@@ -159,7 +159,7 @@ def test_score_asks_the_running_service(
     assert "volume_ratio" in run(demo[0], "score", "--file", str(row), "--url", address, cwd=outside).stdout
 
 
-def test_a_second_up_names_the_ports_that_are_taken(
+def test_a_second_up_names_the_ports_in_use(
     up: tuple[dict[str, int], object, object], demo: tuple[Path, str], outside: Path
 ) -> None:
     settings = {f"TAPEWATCH_PORT_{name}": str(port) for name, port in up[0].items()}

@@ -1,4 +1,4 @@
-"""The whole lineage, from the source to a Bento and its anomalies: on the emulator always, on recorded days where present."""
+"""The whole lineage from the source to a Bento and its anomalies, on the emulator and, if present, on recorded days."""
 
 import datetime as dt
 import json
@@ -50,7 +50,7 @@ class Deployment:
 
 @pytest.fixture(scope="module")
 def emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """Three days of two stocks and a crypto pair, the graph run once from the source to the anomalies."""
+    """Three days of two stocks and a crypto pair, with the graph run once from the source to the anomalies."""
     with running_emulator(seed=11) as emulator:
         settings = Settings(
             home=tmp_path_factory.mktemp("home"),
@@ -91,7 +91,7 @@ def test_bars_built_from_trades_are_the_bars_the_vendor_delivers(emulated: Deplo
         assert both["is_price_equal"].all()
 
 
-def test_coverage_and_features_know_every_symbol(emulated: Deployment) -> None:
+def test_coverage_and_features_include_every_symbol(emulated: Deployment) -> None:
     for partition in partitions():
         symbols = set(emulated.lake.symbols(TRADES, partition))
         assert symbols == set(emulated.settings.symbols(partition.market))
@@ -101,7 +101,7 @@ def test_coverage_and_features_know_every_symbol(emulated: Deployment) -> None:
         assert dict(regular.iter_rows()) == dict.fromkeys(symbols, partition.session.regular_minutes)
 
 
-def test_truth_reaches_the_training_set_and_the_verdict(emulated: Deployment) -> None:
+def test_labels_reach_the_training_set_and_the_evaluation(emulated: Deployment) -> None:
     for partition in partitions():
         truth = emulated.lake.read(TRUTH_LABELS, partition)
         marked = emulated.lake.read(TRAINING_SET, partition).filter("is_anomaly")
@@ -117,10 +117,10 @@ def test_truth_reaches_the_training_set_and_the_verdict(emulated: Deployment) ->
     assert verdict["recall"] > verdict["rule_recall"]
 
 
-def test_attributions_add_up_to_a_ranking(emulated: Deployment) -> None:
+def test_attributions_rank_like_scores(emulated: Deployment) -> None:
     attributions = emulated.lake.read(ATTRIBUTIONS)
     sums = attributions.group_by("symbol", "event_time").agg(pl.col("shap_value").sum(), pl.col("score").first())
-    # TreeExplainer explains the path length, of which the score is a monotone function.
+    # TreeExplainer explains the path length; the score is a monotone function of it.
     assert sums.select(pl.corr("shap_value", "score", method="spearman")).item() > 0.999
 
 
@@ -145,7 +145,7 @@ def test_twice_equals_once(emulated: Deployment) -> None:
         assert emulated.lake.read(table, partition).equals(frame), (name, partition)
 
 
-def test_mlflow_holds_all_that_made_the_champion(emulated: Deployment) -> None:
+def test_mlflow_holds_the_champion_s_inputs_and_results(emulated: Deployment) -> None:
     client = mlflow.MlflowClient(emulated.settings.tracking_uri)
     version = client.get_model_version_by_alias("isolation_forest", "champion")
     run = client.get_run(version.run_id)
@@ -164,7 +164,7 @@ def test_mlflow_holds_all_that_made_the_champion(emulated: Deployment) -> None:
     assert model.predict(example)["score"].between(0, 1).all()
 
 
-def test_a_retrained_detector_reigns_only_if_it_is_no_worse(emulated: Deployment) -> None:
+def test_a_retrained_detector_becomes_champion_only_if_it_is_no_worse(emulated: Deployment) -> None:
     train(emulated.settings, trees=20, seed=5)
     client = mlflow.MlflowClient(emulated.settings.tracking_uri)
     versions = client.search_model_versions("name = 'isolation_forest'")
@@ -217,7 +217,7 @@ def test_a_plan_without_quotes_keeps_its_trade_features(tmp_path: Path) -> None:
 
 
 def test_recorded_days_without_truth(market_data: Path, tmp_path: Path) -> None:
-    """Two real days from flat files: injected truth, a symbol without quotes, and known oddities."""
+    """Two recorded days: injected anomalies, a symbol without quotes, and known irregularities."""
     settings = Settings(home=tmp_path, flat_files=str(market_data), _env_file=None)
     first, last = dt.date(2013, 10, 7), dt.date(2013, 10, 8)
     run_days(settings, "update_day", Market.STOCKS, first, last)
@@ -235,7 +235,7 @@ def test_recorded_days_without_truth(market_data: Path, tmp_path: Path) -> None:
     assert "models/evaluation:beats_trivial_rule" not in report.failed_checks
     scored = pl.concat(lake.read(ANOMALIES, Partition(day, Market.STOCKS)) for day in (first, last))
     assert scored.height > 0
-    # A busy stock whose price stands still for a minute is not silent.
+    # A busy stock whose price does not change for a minute is not silent.
     outages = scored.filter(pl.col("kind") == "feed_outage")["reasons"]
     assert not {json.loads(reasons)[0]["feature"] for reasons in outages} & {
         "realised_volatility_bps",
@@ -243,8 +243,8 @@ def test_recorded_days_without_truth(market_data: Path, tmp_path: Path) -> None:
     }
 
 
-def test_days_with_bars_alone_raise_no_error(market_data: Path, tmp_path: Path) -> None:
-    """A change to summer time, a half day, a split, a renamed company: only aggregates were recorded of these."""
+def test_days_with_bars_only_raise_no_error(market_data: Path, tmp_path: Path) -> None:
+    """A change to summer time, a half day, a split and a renamed company, of which only aggregates were recorded."""
     settings = Settings(home=tmp_path, flat_files=str(market_data), _env_file=None)
     lake = Lake(settings.lake_root)
     ranges = {

@@ -1,4 +1,4 @@
-"""What a collector sets for the whole of its process is set back after the tests of a file."""
+"""Restores the process-wide settings that a collector changes after the tests of a file."""
 
 import gc
 import sys

@@ -1,4 +1,4 @@
-"""Made-up anomaly events for tests of what stores, serves and shows them."""
+"""Made-up anomalies for tests of the code that stores, serves and shows them."""
 
 import datetime as dt
 import json
@@ -34,7 +34,7 @@ def event(symbol: str = "AAPL", start: dt.datetime = OPEN, **changes: object) ->
 
 
 def events(*rows: dict[str, object]) -> pl.DataFrame:
-    """The `anomalies` frame of these rows, sorted as the table says."""
+    """The `ANOMALIES` frame of these rows in the table's order."""
     if not rows:
         return ANOMALIES.empty()
     return ANOMALIES.conform(pl.DataFrame(list(rows))).sort(ANOMALIES.sort)

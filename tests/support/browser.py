@@ -1,4 +1,4 @@
-"""A real browser for tests: headless Chromium, found on the machine."""
+"""A real browser for tests: the machine's headless Chromium."""
 
 import shutil
 from collections.abc import Iterator
@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from playwright.sync_api import Page, sync_playwright
 
 _QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
-#: How long a page may take to come, on a machine that is busy.
+#: Time for a page to load on a busy machine.
 _PATIENCE_MS = 240_000
 
 
 @contextmanager
 def browser_page(width: int = 1500, height: int = 950) -> Iterator[Page]:
-    """A fresh page. Raises a RuntimeError that names the way out where no Chromium is installed."""
+    """A new page. Raises a RuntimeError with instructions if no Chromium is installed."""
     found = next(
         (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
     )

@@ -1,4 +1,4 @@
-"""A market's collector as a process of its own, with its home in a folder, over an emulator's stream."""
+"""A market's collector in its own process, with its home in a folder, over an emulator's stream."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from tests.support.ports import free_ports
 
 
 def eventually(condition: Callable[[], object], seconds: float = 180) -> Any:
-    """The first true answer of `condition`; fails where there is none in time."""
+    """The first true result of `condition`; fails if there is none in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if answer := condition():
@@ -33,7 +33,7 @@ def eventually(condition: Callable[[], object], seconds: float = 180) -> Any:
 
 @dataclass
 class CollectorProcess:
-    """A collector of one market. `environment` adds to what it is told."""
+    """A collector of one market. `environment` adds to its settings."""
 
     market: Market
     home: Path
@@ -43,7 +43,7 @@ class CollectorProcess:
     key: str = "advanced-test"
 
     def __post_init__(self) -> None:
-        # The ports of all markets are counted from the first.
+        # The collector adds its market's number to the first port.
         self.port = free_ports(1)[0]
         self.log = self.home / "collector.log"
         self.process: subprocess.Popen[bytes] | None = None
@@ -51,7 +51,7 @@ class CollectorProcess:
     def start(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
         index = list(Market).index(self.market)
-        told = {
+        settings = {
             "TAPEWATCH_HOME": str(self.home),
             "POLYGON_API_KEY": self.key,
             "POLYGON_BASE_URL": self.base_url,
@@ -62,7 +62,7 @@ class CollectorProcess:
         command = [sys.executable, "-m", "orchestration.processes.collector", self.market, "--symbols", self.symbols]
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                command, env=os.environ | told, stdout=output, stderr=output, stdin=subprocess.DEVNULL
+                command, env=os.environ | settings, stdout=output, stderr=output, stdin=subprocess.DEVNULL
             )
 
     def signal(self, number: signal.Signals) -> None:
@@ -70,12 +70,12 @@ class CollectorProcess:
         self.process.send_signal(number)
 
     def wait(self, seconds: float = 180) -> int:
-        """Its exit code."""
+        """Wait for its end; returns the exit code."""
         assert self.process is not None
         return self.process.wait(seconds)
 
     def status(self) -> dict[str, Any]:
-        """What it says of itself; empty before it answers."""
+        """Its status; empty before it replies."""
         assert self.process is not None
         assert self.process.poll() is None, f"the collector ended:\n{self.log.read_text()}"
         try:
@@ -85,17 +85,17 @@ class CollectorProcess:
             return {}
 
     def waits_for(self, events: int, seconds: float = 180) -> dict[str, Any]:
-        """Its status once so many events are decoded."""
+        """Its status once `events` events are decoded."""
         return eventually(lambda: (s := self.status()).get("events", 0) >= events and s, seconds)
 
     def spooled(self, table: str) -> pl.DataFrame:
-        """The rows of a streamed table that lie in the spool, in order of their files."""
+        """The spooled rows of a streamed table in order of their files."""
         days = market_files(self.home / "spool" / self.market).values()
         files = [file for day in days for file in day if file.table == table]
         return read_rows(SPOOLED[table], sorted(files))[0]
 
     def end(self) -> None:
-        """Leave nothing running."""
+        """Kill the process if it is running."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
@@ -105,7 +105,7 @@ class CollectorProcess:
 def collecting(
     market: Market, home: Path, base_url: str, symbols: str, **environment: str
 ) -> Iterator[CollectorProcess]:
-    """A collector that runs within the block, unless it ends before."""
+    """A collector that runs within the block."""
     collector = CollectorProcess(market, home, base_url, symbols, environment)
     collector.start()
     try:
@@ -115,6 +115,6 @@ def collecting(
 
 
 def sent(base_url: str, market: Market) -> dict[str, Any]:
-    """How far the emulator's stream of a market is."""
+    """The progress of a market's stream in the emulator."""
     with urllib.request.urlopen(f"{base_url}/emulator/v1/stream?market={market}", timeout=60) as answer:  # noqa: S310 - loopback
         return json.load(answer)

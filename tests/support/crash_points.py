@@ -1,4 +1,4 @@
-"""Kills at chosen moments without a process: the n-th durable effect of what runs is its last, or does not come about."""
+"""Simulated kills without a process: the code stops before or after its n-th durable effect."""
 
 import os
 import pathlib
@@ -10,30 +10,30 @@ from unittest.mock import patch
 
 
 class Killed(BaseException):
-    """The process is dead; nothing catches it for what it is."""
+    """The simulated kill. As a BaseException it passes `except Exception`."""
 
 
 @dataclass
 class Disk:
-    """Counts durable effects. Each is two moments to be killed at: before it and after it.
+    """Counts durable effects. Each has two moments for a kill: before it and after it.
 
     Attributes:
-        last: the moment at which the process is killed; None where it is not. Whatever it tries afterwards fails too.
-        moments: how many moments there were so far.
+        last: the moment of the kill; None for no kill. Later effects fail too.
+        moments: the number of moments so far.
     """
 
     last: int | None = None
     moments: int = 0
 
     def do(self, effect: Callable[..., Any], *given: Any, **named: Any) -> Any:
-        """Bring about an effect, unless the process is dead."""
+        """Run an effect, unless the kill comes first."""
         self.pass_moment()
         done = effect(*given, **named)
         self.pass_moment()
         return done
 
     def pass_moment(self) -> None:
-        """Live through a moment."""
+        """Count a moment; raises `Killed` from the last one on."""
         if self.last is not None and self.moments >= self.last:
             raise Killed
         self.moments += 1
@@ -41,7 +41,7 @@ class Disk:
 
 @contextmanager
 def killed_at(moment: int | None) -> Iterator[Disk]:
-    """Count what is done within, and end it at a moment by `Killed`."""
+    """Count the durable effects within the block and raise `Killed` at a moment."""
     disk = Disk(moment)
 
     def counted(effect: Callable[..., Any]) -> Callable[..., Any]:

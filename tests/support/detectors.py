@@ -1,4 +1,4 @@
-"""A small fitted detector and rows to score, for tests of what serves it."""
+"""A small fitted detector and rows to score, for tests of serving."""
 
 import numpy as np
 import polars as pl
@@ -36,7 +36,7 @@ def ordinary_rows(seed: int = 0) -> pl.DataFrame:
 
 
 def extreme(rows: pl.DataFrame) -> pl.DataFrame:
-    """`rows` with a volume and a price move a thousand times the usual."""
+    """`rows` with extreme volumes and price moves."""
     return rows.with_columns(volume_ratio=pl.lit(400.0), return_bps=pl.lit(-900.0), range_bps=pl.lit(900.0))
 
 

@@ -1,4 +1,4 @@
-"""An emulator within the test's own process, on a real socket, with a clock that the test sets."""
+"""An emulator in the test's process, on a real socket, with a clock that the test sets."""
 
 import datetime as dt
 import threading
@@ -9,13 +9,9 @@ from dataclasses import dataclass
 
 import uvicorn
 
-from tapewatch.emulator import app
 from tapewatch.emulator.faults import read
-from tapewatch.emulator.stream.pace import Speed
-from tapewatch.emulator.stream.playback import Replay
-from tapewatch.emulator.stream.streams import Streams
+from tapewatch.emulator.server import config
 from tapewatch.emulator.tape.market_tape import MarketTape
-from tapewatch.emulator.tape.renaming import RenamedTape
 from tapewatch.emulator.vendor.gate import Gate
 
 NOW = dt.datetime(2024, 3, 8, 20, tzinfo=dt.UTC)
@@ -23,7 +19,7 @@ NOW = dt.datetime(2024, 3, 8, 20, tzinfo=dt.UTC)
 
 @dataclass
 class Clock:
-    """A present that moves only when it is told to."""
+    """A present that moves only when the test sets it."""
 
     ns: int = int(NOW.timestamp()) * 1_000_000_000
 
@@ -41,28 +37,16 @@ def serving(
     replay: str | None = None,
     faults: Mapping[str, object] | None = None,
 ) -> Iterator[str]:
-    """The base URL of an emulator over `tape`; its streams stand under the same address with `ws://`.
+    """The base URL of an emulator over `tape`; the streams' address is the same with `ws://`.
 
-    `faults` is a faults file's content; the other settings of streams are spelt as on the command line.
+    `faults` is a faults file's content; `speed` and `replay` are as on the command line.
     """
-    asked = read(faults or {}, "the test")
-    tape = RenamedTape(tape, asked.rename) if asked.rename else tape
     gate = Gate(key, clock or Clock())
-    streams = Streams(
-        tape,
-        gate,
-        speed=Speed.parse(speed),
-        replay=Replay.parse(replay) if replay else None,
-        faults=asked,
-    )
-    config = uvicorn.Config(
-        app.build(tape, gate, streams), ws=streams.protocol(), port=0, log_level="warning", lifespan="off"
-    )
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(config(tape, gate, read(faults or {}, "the test"), speed=speed, replay=replay, port=0))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
-        assert thread.is_alive(), "the server ended before it began"
+        assert thread.is_alive(), "the server ended before it started"
         time.sleep(0.01)
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"

@@ -1,7 +1,7 @@
-"""A small real HTTP server in the vendor's place, which misbehaves as a test tells it to.
+"""A small real HTTP server instead of the vendor, with faults chosen by a test.
 
-It holds trades, quotes, bars and tickers in memory, pages them with `next_url`, and lets a test alter any answer by its
-ordinal number. Not the emulator: it knows no market, only faults.
+It holds trades, quotes, bars and tickers in memory, pages them with `next_url`, and lets a test alter any reply by its
+number. Unlike the emulator it has no market.
 """
 
 import asyncio
@@ -22,13 +22,13 @@ from starlette.routing import Route
 
 KEY = "test-only-not-a-secret-0123456789"  # pragma: allowlist secret
 Body = dict[str, Any]
-#: Alters an answer: gets the body as it would be, and returns the body, raw bytes, or a whole response.
+#: Alters a reply: receives the correct body and returns a body, raw bytes, or a whole response.
 Fault = Callable[[Body], Body | bytes | Response]
 
 
 @dataclass
-class Seen:
-    """One request that arrived."""
+class SeenRequest:
+    """One received request."""
 
     path: str
     query: dict[str, str]
@@ -38,7 +38,7 @@ class Seen:
 
 @dataclass
 class FaultyVendor:
-    """What the server holds, what it does wrong, and what it saw. Change it between requests as you like."""
+    """The server's content, faults and received requests. They may be changed between requests."""
 
     rows: dict[str, list[Body]] = field(default_factory=dict)
     tickers: list[str] = field(default_factory=list)
@@ -49,18 +49,16 @@ class FaultyVendor:
     unknown_path: str | None = None
     truth: dict[str, list[Body]] | None = None
     status: Body = field(default_factory=dict)
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[SeenRequest] = field(default_factory=list)
     base_url: str = ""
-
-    def tape_requests(self) -> list[Seen]:
-        """The requests that were not for reference data."""
-        return [seen for seen in self.seen if "/reference/" not in seen.path]
 
     async def answer(self, request: Request) -> Response:
         """Serve one request."""
         number = len(self.seen) + 1
         query = dict(request.query_params)
-        self.seen.append(Seen(request.url.path, query, request.headers.get("authorization", ""), time.monotonic()))
+        self.seen.append(
+            SeenRequest(request.url.path, query, request.headers.get("authorization", ""), time.monotonic())
+        )
         body: Body | bytes | Response
         if self.unknown_path is not None and request.url.path.startswith(self.unknown_path):
             return Response('{"status":"NOT_FOUND"}', 404)
@@ -134,7 +132,7 @@ def _tape_time(row: Body) -> int:
 
 @contextmanager
 def faulty_vendor() -> Iterator[FaultyVendor]:
-    """The server on a free port of the loopback interface, stopped at the end."""
+    """The server on a free loopback port, stopped at the end."""
     vendor = FaultyVendor()
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

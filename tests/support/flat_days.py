@@ -1,4 +1,4 @@
-"""Writes flat files as the vendor lays them out, row by row, for tests that say what is in them."""
+"""Writes flat files in the vendor's layout from given rows."""
 
 import csv
 import datetime as dt
@@ -63,21 +63,21 @@ _DEFAULTS = {
 
 
 def noon(partition: Partition, seconds: float = 0) -> int:
-    """Nanoseconds of a moment in the middle of a partition's day."""
+    """The middle of a partition's regular session plus some seconds, ns UTC."""
     session = session_of(partition.market, partition.date)
     assert session is not None
     return (session.regular_start + session.regular_end) // 2 + round(seconds * 1e9)
 
 
 def row(partition: Partition, table: str, at: float = 0, **values: object) -> dict[str, object]:
-    """A sound row `at` seconds after noon, with some values of one's own."""
+    """A valid row `at` seconds after `noon`, with some values replaced."""
     times = dict.fromkeys(("sip_timestamp", "participant_timestamp", "window_start"), noon(partition, at))
     given = {**_DEFAULTS, **times, **values}
     return {name: given[name] for name in HEADERS[partition.market, table].split(",")}
 
 
 def text(partition: Partition, table: str, rows: Iterable[Mapping[str, object] | str]) -> str:
-    """A file's text: the header and the rows; a string stands for a line as it is."""
+    """A file's text: the header and the rows; a string is written as a line."""
     header: Sequence[str] = HEADERS[partition.market, table].split(",")
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -91,7 +91,7 @@ def text(partition: Partition, table: str, rows: Iterable[Mapping[str, object] |
 
 
 def path(root: object, partition: Partition, table: str, suffix: str = ".csv.gz") -> str:
-    """Where the vendor would put the file."""
+    """The file's path in the vendor's layout."""
     layout = LAYOUTS[partition.market, table]
     return f"{root}/{layout.prefix}/{partition.date:%Y/%m}/{partition.date}{suffix}"
 
@@ -103,7 +103,7 @@ def put(
     rows: Iterable[Mapping[str, object] | str] | str,
     suffix: str = ".csv.gz",
 ) -> str:
-    """Write a day's file of rows, or of the text given whole, under a folder or fsspec URL; returns its path."""
+    """Write a day's file from rows or text under a folder or fsspec URL; returns its path."""
     content = (rows if isinstance(rows, str) else text(partition, table, rows)).encode()
     target = path(root, partition, table, suffix)
     with fsspec.open(target, "wb", auto_mkdir=True) as stream:

@@ -1,4 +1,4 @@
-"""A tape of which a test keeps one day back: what loads it stands still there, however long the test looks away."""
+"""A tape that holds back one day, so that its reader waits until the test releases it."""
 
 import datetime as dt
 import threading
@@ -12,7 +12,7 @@ from tapewatch.emulator.tape.market_tape import MarketTape
 
 
 class HeldTape:
-    """A `MarketTape` over another. Nobody is given the `trades` or `quotes` (`table`) of the held day before its release."""
+    """A `MarketTape` over another. Reading the `trades` or `quotes` (`table`) of the held day waits for its release."""
 
     def __init__(self, tape: MarketTape, table: str, day: dt.date) -> None:
         self._tape, self._held = tape, (table, day)
@@ -22,22 +22,20 @@ class HeldTape:
         return getattr(self._tape, name)
 
     def trades(self, symbol: str, date: dt.date) -> pl.DataFrame:
-        """See `MarketTape`."""
-        return self._given("trades", symbol, date)
+        return self._released_rows("trades", symbol, date)
 
     def quotes(self, symbol: str, date: dt.date) -> pl.DataFrame:
-        """See `MarketTape`."""
-        return self._given("quotes", symbol, date)
+        return self._released_rows("quotes", symbol, date)
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """The day is kept back until the block has ended."""
+        """Hold the day back until the block ends."""
         try:
             yield
         finally:
             self._released.set()
 
-    def _given(self, table: str, symbol: str, date: dt.date) -> pl.DataFrame:
+    def _released_rows(self, table: str, symbol: str, date: dt.date) -> pl.DataFrame:
         if (table, date) == self._held:
             self._released.wait()
         return getattr(self._tape, table)(symbol, date)

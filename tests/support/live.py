@@ -1,4 +1,4 @@
-"""Feeding a live tape as a stream would, and what it said in the end."""
+"""Feeds a live tape as a stream does, and collects its final output."""
 
 from collections.abc import Iterable
 
@@ -16,7 +16,7 @@ Chunk = tuple[pl.DataFrame, pl.DataFrame]
 
 
 def streamed(trades: pl.DataFrame, quotes: pl.DataFrame) -> Chunk:
-    """Table rows as the stream delivers them, in order of time."""
+    """Table rows in the form of the stream, in order of time."""
     return tuple(
         table.conform(frame.with_columns(received_time="time").sort("time", maintain_order=True))
         for table, frame in ((STREAM_TRADES, trades), (STREAM_QUOTES, quotes))
@@ -24,7 +24,7 @@ def streamed(trades: pl.DataFrame, quotes: pl.DataFrame) -> Chunk:
 
 
 def chunks(trades: pl.DataFrame, quotes: pl.DataFrame, size: int) -> Iterable[Chunk]:
-    """Streamed rows in pieces of so many, both kinds together in order of time."""
+    """Streamed rows in pieces of `size` rows, trades and quotes together, in order of time."""
     times = [frame["time"].to_physical().to_numpy() for frame in (trades, quotes)]
     bounds = [*np.sort(np.concatenate(times))[::size][1:], np.iinfo(np.int64).max]
     at = [0, 0]
@@ -35,39 +35,39 @@ def chunks(trades: pl.DataFrame, quotes: pl.DataFrame, size: int) -> Iterable[Ch
 
 
 def fed(tape: LiveTape, pieces: Iterable[Chunk], lateness_ns: int = 0) -> list[LiveRows]:
-    """Push pieces one by one, taking the tape as complete up to `lateness_ns` before its latest tick, and close it."""
-    said = []
+    """Push pieces one by one, with the tape complete up to `lateness_ns` before its latest tick, and close it."""
+    outputs = []
     for trades, quotes in pieces:
         tape.push(trades, quotes)
-        said.append(tape.advance(tape.last_time_ns - lateness_ns))
-    return [*said, tape.close()]
+        outputs.append(tape.advance(tape.last_time_ns - lateness_ns))
+    return [*outputs, tape.close()]
 
 
-def final(said: list[LiveRows]) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """The last revisions of second bars, minute bars and microstructure rows, less what was withdrawn, in order."""
-    bars = [_last([(getattr(rows, name), rows.withdrawn_bars) for rows in said], LIVE_BARS.key) for name in _BARS]
-    rows = _last([(rows.microstructure, rows.withdrawn_rows) for rows in said], LIVE_MICROSTRUCTURE.key)
+def final(outputs: list[LiveRows]) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """The last revisions of second bars, minute bars and microstructure rows, without withdrawn rows, in order."""
+    bars = [_last([(getattr(rows, name), rows.withdrawn_bars) for rows in outputs], LIVE_BARS.key) for name in _BARS]
+    rows = _last([(rows.microstructure, rows.withdrawn_rows) for rows in outputs], LIVE_MICROSTRUCTURE.key)
     return bars[0], bars[1], rows
 
 
 _BARS = ("second_bars", "minute_bars")
 
 
-def _last(said: list[tuple[pl.DataFrame, pl.DataFrame]], key: tuple[str, ...]) -> pl.DataFrame:
-    rows = pl.concat([frame.with_columns(turn=pl.lit(turn)) for turn, (frame, _) in enumerate(said)])
-    gone = pl.concat([frame.select(key).with_columns(gone=pl.lit(turn)) for turn, (_, frame) in enumerate(said)])
+def _last(outputs: list[tuple[pl.DataFrame, pl.DataFrame]], key: tuple[str, ...]) -> pl.DataFrame:
+    rows = pl.concat([frame.with_columns(step=pl.lit(step)) for step, (frame, _) in enumerate(outputs)])
+    gone = pl.concat([frame.select(key).with_columns(gone=pl.lit(step)) for step, (_, frame) in enumerate(outputs)])
     assert rows.select(pl.struct(*key, "revision").is_duplicated().any()).item() is False or gone.height
     last = rows.unique(key, keep="last", maintain_order=True)
     last_gone = gone.group_by(key).agg(pl.col("gone").max())
-    kept = last.join(last_gone, on=key, how="left").filter(pl.col("gone").is_null() | (pl.col("turn") > pl.col("gone")))
-    return kept.drop("turn", "gone").sort(pl.col("symbol").cast(pl.String), key[-1])
+    kept = last.join(last_gone, on=key, how="left").filter(pl.col("gone").is_null() | (pl.col("step") > pl.col("gone")))
+    return kept.drop("step", "gone").sort(pl.col("symbol").cast(pl.String), key[-1])
 
 
 def assert_as_batch(
-    said: list[LiveRows], trades: pl.DataFrame, quotes: pl.DataFrame, session: Session, **options
+    outputs: list[LiveRows], trades: pl.DataFrame, quotes: pl.DataFrame, session: Session, **options
 ) -> None:
-    """The last revisions are, bit for bit, what the batch functions make of the tape."""
-    second_bars, minutes, rows = final(said)
+    """The last revisions equal the batch functions' results bit for bit."""
+    second_bars, minutes, rows = final(outputs)
     expected = time_bars(trades, session, NS_PER_SECOND)
     assert_frame_equal(second_bars.select(expected.columns), expected, check_exact=True)
     expected = minute_bars(trades, session)

@@ -1,4 +1,4 @@
-"""Frames of any table with whatever values its definition allows, as a Hypothesis strategy."""
+"""A Hypothesis strategy for frames of any table, with all values that its definition allows."""
 
 import datetime as dt
 from typing import Any
@@ -12,7 +12,7 @@ _INTEGERS = {pl.Int8(): 100, pl.Int16(): 30_000, pl.Int32(): 2_000_000_000, pl.I
 
 
 def frames(table: Table, most: int = 6) -> st.SearchStrategy[pl.DataFrame]:
-    """Frames of the table's schema with whatever values its columns allow; keys may occur twice."""
+    """Frames of the table with any values that its columns allow; keys may be repeated."""
     row = st.fixed_dictionaries({column.name: _values(column, table) for column in table.columns})
     return st.lists(row, max_size=most).map(lambda rows: _frame(table, rows))
 

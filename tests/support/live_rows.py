@@ -1,4 +1,4 @@
-"""Rows for any table, made from its definition: within bounds, of its types, null where that is allowed."""
+"""Random rows of any table, from its definition: types, bounds, and nulls where they are allowed."""
 
 import numpy as np
 import polars as pl
@@ -9,7 +9,7 @@ _EPOCH_NS = 1_717_421_400_000_000_000
 
 
 def rows_of(table: Table, count: int, seed: int = 7) -> pl.DataFrame:
-    """`count` random rows with distinct keys, in the order of time, times in whole microseconds."""
+    """`count` random rows with distinct keys in order of time, times in whole microseconds."""
     rng = np.random.default_rng(seed)
     return table.conform(pl.DataFrame({column.name: _series(column, table, count, rng) for column in table.columns}))
 

@@ -1,4 +1,4 @@
-"""A small made-up run for tests of its report: a random walk, a few known anomalies, some of them found."""
+"""A small made-up run for tests of the report: random walks, labelled anomalies, and some detections."""
 
 import datetime as dt
 
@@ -15,7 +15,7 @@ KINDS = ("price_jump", "volume_spike", "spread_blowout", "quote_stuffing")
 
 
 def bars(symbol: str, market: Market, seed: int) -> pl.DataFrame:
-    """A day of minute bars (`BARS`) along a random walk."""
+    """A day of minute bars (`BARS`) of a random walk."""
     session = session_of(market, DAY)
     assert session is not None
     minutes = session.regular_minutes
@@ -40,7 +40,7 @@ def bars(symbol: str, market: Market, seed: int) -> pl.DataFrame:
 
 
 def truth() -> pl.DataFrame:
-    """Eight known anomalies of AAPL and X:BTC-USD, an hour apart."""
+    """Eight labelled anomalies of AAPL and X:BTC-USD, an hour apart."""
     rows = [
         {
             "symbol": symbol,
@@ -56,7 +56,7 @@ def truth() -> pl.DataFrame:
 
 
 def detections() -> pl.DataFrame:
-    """The first three known anomalies of AAPL, the first of X:BTC-USD, and one detection on an ordinary minute."""
+    """Detections of AAPL's first three anomalies and X:BTC-USD's first, and one false alert."""
     found = [OPEN + dt.timedelta(minutes=21 + 60 * position) for position in range(3)]
     return events(
         *(
@@ -69,7 +69,7 @@ def detections() -> pl.DataFrame:
 
 
 def summary(**changes: object) -> RunSummary:
-    """The run: two markets, one day."""
+    """A run of two markets and one day."""
     made: dict[str, object] = {
         "title": "Tapewatch demo",
         "source": "synthetic market, seed 7",

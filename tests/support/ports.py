@@ -1,8 +1,8 @@
-"""TCP ports for services that a test starts, and that choose none themselves.
+"""TCP ports for services of tests that cannot choose a port themselves.
 
-The ports lie below those that systems give to whoever asks for any (from 32,768 on Linux): between the choice of a port and the
-service that takes it, no outgoing connection and no other server can come by the same. Each worker of a test run has a block
-of its own, and goes through it in a circle, so that a port comes again long after its last service is gone.
+The ports lie below the system's ephemeral ports (from 32,768 on Linux), so that no other connection takes a port between its
+choice and the start of the service. Each worker of a test run has its own block of ports and uses them in rotation, so
+that a port is reused late.
 """
 
 import os
@@ -16,12 +16,12 @@ _FIRST, _BLOCKS, _PORTS_A_BLOCK = 20_000, 12, 1_000
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on, and that nobody but the caller is told of."""
+    """A free loopback port."""
     return free_ports(1)[0]
 
 
 def free_ports(count: int) -> list[int]:
-    """`count` such ports in a row: a service that counts its ports from the first may be given that."""
+    """`count` consecutive free ports, for a service that counts its ports from the first."""
     for _ in range(_PORTS_A_BLOCK):
         ports = _next(count)
         if _are_free(ports):
@@ -30,8 +30,8 @@ def free_ports(count: int) -> list[int]:
 
 
 def _next(count: int) -> range:
-    """The ports after those that were told last; the circle begins where no other process's is likely to."""
-    with _telling:
+    """The next ports of this process's rotation, which starts at a place that depends on the process id."""
+    with _lock:
         if _place[0] + count > _PORTS_A_BLOCK:
             _place[0] = 0
         start = _block() + _place[0]
@@ -56,4 +56,4 @@ def _are_free(ports: Sequence[int]) -> bool:
 
 
 _place = [os.getpid() * 37 % _PORTS_A_BLOCK]
-_telling = threading.Lock()
+_lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""Minute bars made of prices, for tests of labels."""
+"""Minute bars from given prices, for tests of labels."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ START_NS = int(START.timestamp()) * 1_000_000_000
 
 
 def after(minutes: int) -> dt.datetime:
-    """That many minutes after the first bar begins."""
+    """The time `minutes` after the first bar's start."""
     return START + dt.timedelta(minutes=minutes)
 
 
@@ -27,7 +27,7 @@ def bars_of(
     minutes: Sequence[int] | None = None,
     symbol: str = "AAA",
 ) -> pl.DataFrame:
-    """Bars with these prices, a minute apart unless `minutes` places them; what is not given equals the close."""
+    """Bars with these prices, by default a minute apart; prices that are not given equal the close."""
     at = np.arange(len(close)) if minutes is None else np.asarray(minutes)
     closes = np.asarray(close, dtype=float)
     return pl.DataFrame(

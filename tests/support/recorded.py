@@ -1,4 +1,4 @@
-"""The recorded flat files as frames, read straight with Polars: independent of the platform's own loader."""
+"""The recorded flat files as frames, read with Polars, independently of the platform's own loader."""
 
 import datetime as dt
 from pathlib import Path
@@ -11,7 +11,7 @@ TICK_DAYS = (dt.date(2013, 10, 7), dt.date(2013, 10, 8), dt.date(2013, 10, 9))
 
 
 def day_file(root: Path, layout: str, date: dt.date) -> Path:
-    """Where a layout keeps a day's file."""
+    """The path of a day's file in a layout."""
     return root / layout / f"{date:%Y/%m}" / f"{date}.csv.gz"
 
 
@@ -50,7 +50,7 @@ def recorded_bars(root: Path, date: dt.date, market: str = "us_stocks_sip") -> p
 
 
 def recorded_quote_bars(root: Path, date: dt.date, market: str = "us_stocks") -> pl.DataFrame:
-    """The recorded minute bars of the best bid and offer, as they are in their file, with `symbol` and `time`."""
+    """The recorded minute bars of the best bid and offer, unchanged but with `symbol` and `time`."""
     raw = pl.read_csv(day_file(root, f"lean_quote_bars/{market}/minute", date))
     return raw.with_columns(symbol="ticker", time=_utc("window_start"))
 

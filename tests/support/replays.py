@@ -1,4 +1,4 @@
-"""A collector over an emulator's replay, from the first frame to the last, within a test."""
+"""A collector in the test's process that collects an emulator's replay to its end."""
 
 import json
 import threading
@@ -23,19 +23,19 @@ from tapewatch.streaming.gaps.book import GROWING
 from tapewatch.streaming.gaps.interruptions import DISCONNECT
 
 KEY = "advanced-test"
-#: Gives up no connection to an emulator that waits for its turn on a busy machine.
+#: Long timeouts for an emulator on a busy machine.
 PATIENT = ConnectionPolicy(open_timeout_s=60, reply_timeout_s=60, ping_timeout_s=60)
 
 
 @dataclass(frozen=True)
 class Home:
-    """Where a collector keeps what it has."""
+    """A collector's home folder."""
 
     root: Path
 
     @property
     def spool(self) -> Path:
-        """Its batches."""
+        """Its spool."""
         return self.root / "spool"
 
     @property
@@ -55,7 +55,7 @@ def collect_all(
     key: str = KEY,
     timeout_s: float = 240.0,
 ) -> CollectorStatus:
-    """Collect a replay to its end; what the collector said of itself when all was kept."""
+    """Collect a replay to its end; returns the collector's status after it has stored everything."""
     config = CollectorConfig(
         market=market,
         url=f"{emulator.ws_url}/{market}",
@@ -92,7 +92,7 @@ def collect_all(
 def _until_done(
     emulator: RunningEmulator, market: Market, collector: Collector, thread: threading.Thread, deadline: float
 ) -> None:
-    """Wait until the tape's end has come over a connection that holds: what else there is, is kept and bounded at the stop."""
+    """Wait until the tape's end has been received over a working connection and the queue is empty."""
     while time.monotonic() < deadline:
         assert thread.is_alive(), "the collector ended before the tape did"
         if progress_of(emulator, market, collector.config.key)["is_done"]:
@@ -109,15 +109,15 @@ def _growing(config: CollectorConfig) -> int:
 
 
 def progress_of(emulator: RunningEmulator, market: Market, key: str | None = None) -> dict[str, Any]:
-    """How far the emulator's stream of a market is, for one client's key or for any."""
-    asked = f"market={market}" + (f"&key={key}" if key else "")
-    with urllib.request.urlopen(f"{emulator.base_url}/emulator/v1/stream?{asked}", timeout=60) as answer:  # noqa: S310
+    """The progress of a market's stream in the emulator, for one key or for any."""
+    query = f"market={market}" + (f"&key={key}" if key else "")
+    with urllib.request.urlopen(f"{emulator.base_url}/emulator/v1/stream?{query}", timeout=60) as answer:  # noqa: S310
         progress: dict[str, Any] = json.load(answer)
     return progress
 
 
 def put_faults(emulator: RunningEmulator, faults: Sequence[Mapping[str, object]]) -> None:
-    """Put faults in force in place of those that were."""
+    """Replace the faults in force."""
     body = json.dumps({"fault": list(faults)}).encode()
     with urllib.request.urlopen(f"{emulator.base_url}/emulator/v1/faults", data=body, timeout=60):  # noqa: S310
         pass

@@ -1,4 +1,4 @@
-"""Small tapes as the vendor's REST API words them, made from a seed."""
+"""Small random tapes in the vendor's REST form, from a seed."""
 
 import datetime as dt
 from typing import Any
@@ -60,7 +60,7 @@ def crypto_trades(count: int, seed: int = 1) -> list[dict[str, Any]]:
 
 
 def stock_quotes(count: int, seed: int = 1) -> list[dict[str, Any]]:
-    """Quotes in time order; the first has no bid, which the vendor leaves out."""
+    """Quotes in time order; the first has no bid (the vendor leaves missing fields out)."""
     rng = np.random.default_rng(seed)
     times = OPEN + np.sort(rng.integers(0, 10**12, count))
     rows: list[dict[str, Any]] = [

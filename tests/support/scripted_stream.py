@@ -1,6 +1,6 @@
-"""A small real WebSocket server in the vendor's place, which misbehaves as a test tells it to.
+"""A small real WebSocket server instead of the vendor, with faults chosen by a test.
 
-It does the handshake, then runs one script a connection. Not the emulator: it knows no market, only faults.
+It performs the handshake, then runs a script for each connection. Unlike the emulator it has no market.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 KEY = "test-only-not-a-secret-0123456789"  # pragma: allowlist secret
-#: What a connection does once it is subscribed: gets the connection and its ordinal number from 1.
+#: Runs after a connection's subscription; receives the connection and its number from 1.
 Script = Callable[[ServerConnection, int], Awaitable[None]]
 
 
@@ -31,20 +31,20 @@ def trade(number: int) -> str:
 
 
 async def stay(_: ServerConnection, __: int) -> None:
-    """Say nothing, and stay."""
+    """Keep the connection open without sending anything."""
     await asyncio.Event().wait()
 
 
 @dataclass
 class ScriptedStream:
-    """What the server does, and what it saw.
+    """The server's behaviour and what it received.
 
     Attributes:
-        script: runs after the first subscription of a connection was answered.
-        greet: sent on connection in place of `connected`, by ordinal number.
-        answer_to_auth: sent in place of `auth_success`.
-        denied: channels that are refused, with the words of the refusal.
-        is_mute: no subscription is answered.
+        script: runs after a connection's first subscription is confirmed.
+        greet: sent instead of `connected`, by the connection's number.
+        answer_to_auth: sent instead of `auth_success`.
+        denied: refused channels with the messages.
+        is_mute: whether no subscription is confirmed.
     """
 
     script: Script = stay
@@ -97,7 +97,7 @@ class ScriptedStream:
 
 @contextmanager
 def serving(stream: ScriptedStream) -> Iterator[ScriptedStream]:
-    """Serve `stream` on a free port of loopback, in a thread of its own."""
+    """Serve `stream` on a free loopback port in its own thread."""
     loop = asyncio.new_event_loop()
     ready = threading.Event()
     done = asyncio.Event()
@@ -112,7 +112,7 @@ def serving(stream: ScriptedStream) -> Iterator[ScriptedStream]:
     thread = threading.Thread(target=lambda: loop.run_until_complete(main()), daemon=True)
     thread.start()
     if not ready.wait(60):
-        raise TimeoutError("the scripted server does not start")
+        raise TimeoutError("the scripted server did not start")
     try:
         yield stream
     finally:

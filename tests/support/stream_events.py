@@ -1,4 +1,4 @@
-"""One plain event of every channel of every market, as the vendor's pages show them."""
+"""One event of each channel of each market, from the vendor's documentation."""
 
 from typing import Any, Final
 

@@ -1,4 +1,4 @@
-"""A stream's client in a thread of its own, and what came out of its queue."""
+"""A `StreamClient` in its own thread, and the items taken from its queue."""
 
 import asyncio
 import threading
@@ -13,9 +13,9 @@ from tapewatch.feeds.stream.queue import FrameQueue, Marker
 from tapewatch.market.instruments import Market
 from tests.support.scripted_stream import KEY
 
-#: How long a test waits for what must come: machines that test are slow.
+#: Maximum wait on a busy machine.
 PATIENCE_S = 120.0
-#: Waits little between tries, and long for a server: where a test is about an answer that does not come, it says so.
+#: Short waits between attempts and long timeouts; tests of missing replies use shorter timeouts.
 QUICK = ConnectionPolicy(
     first_wait_s=0.01,
     longest_wait_s=0.05,
@@ -49,7 +49,7 @@ class Running:
             self.error = error
 
     def until(self, is_reached: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
-        """Take what comes until something is so."""
+        """Take items until a condition holds."""
         deadline = time.monotonic() + patience_s
         while not is_reached():
             assert time.monotonic() < deadline, (self.client.stats, self.items[-5:])
@@ -69,7 +69,7 @@ class Running:
         return FrameDecoder(Market.STOCKS).decode(self.frames).trades["sequence_number"].to_list()
 
     def end(self) -> None:
-        """Stop, and take what is left."""
+        """Stop, and take the remaining items."""
         self.client.stop()
         self.thread.join(PATIENCE_S)
         assert not self.thread.is_alive()
@@ -80,7 +80,7 @@ class Running:
 def running(
     url: str, subscriptions: Sequence[str], policy: ConnectionPolicy = QUICK, key: str = KEY
 ) -> Iterator[Running]:
-    """A client that is stopped in the end."""
+    """A client that is stopped at the end."""
     client = Running(url, subscriptions, policy, key)
     try:
         yield client

@@ -1,4 +1,4 @@
-"""Streamed rows made for tests."""
+"""Streamed rows for tests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from tapewatch.market.schema import Table
 
 @dataclass
 class Batch:
-    """What a decoder would hand to the spool."""
+    """Decoded rows for the spool."""
 
     trades: pl.DataFrame = field(default_factory=STREAM_TRADES.empty)
     quotes: pl.DataFrame = field(default_factory=STREAM_QUOTES.empty)

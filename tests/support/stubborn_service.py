@@ -1,4 +1,4 @@
-"""A stand-in for a web server: it answers on a port, and keeps a worker process of its own. Run as a script."""
+"""A web server with a worker process of its own, for tests of stopping. Run as a script."""
 
 import http.server
 import subprocess

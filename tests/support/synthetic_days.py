@@ -21,7 +21,7 @@ SEED = 7
 
 @dataclass(frozen=True)
 class SyntheticDay:
-    """A market's day: tape, hours, features of every minute, the truth's minutes."""
+    """A market's day: tape, session, features of every minute, labelled minutes."""
 
     trades: pl.DataFrame
     quotes: pl.DataFrame
@@ -36,13 +36,13 @@ class SyntheticDay:
 
 
 def days(market: Market) -> list[dt.date]:
-    """The days at hand."""
+    """The trading days."""
     return trading_days(market, FIRST, LAST)
 
 
 @lru_cache(maxsize=16)
 def synthetic_day(market: Market, date: dt.date) -> SyntheticDay:
-    """One day of the usual symbols."""
+    """One day of the listed symbols."""
     session = session_of(market, date)
     assert session is not None
     tapes = [Synthetic(SEED).day(symbol, date) for symbol in SYMBOLS[market]]

@@ -1,4 +1,4 @@
-"""Tapes made for tests: built row by row, or random."""
+"""Tapes for tests, from given rows or random."""
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
@@ -74,8 +74,8 @@ def random_tape(
     session: Session | None = None,
     minutes: int = 90,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """A nasty little market around the regular open: many equal times, locked, crossed and one-sided quotes, late,
-    average-price and zero-size trades, and symbols that fall silent."""
+    """A difficult small market around the regular open: equal times, locked, crossed and one-sided quotes, late,
+    average-price and zero-size trades, and symbols without further events."""
     session = session or stock_session()
     generator = np.random.default_rng(seed)
     parts = [_random_symbol(generator, symbol, trades, quotes, session, minutes) for symbol in sorted(symbols)]
@@ -88,7 +88,7 @@ def _random_symbol(
     start = max(session.day_start, session.regular_start - 15 * 60 * NS_PER_SECOND)
 
     def times(count: int) -> np.ndarray:
-        # Half-second steps, so that times coincide, also with minute bounds and across trades and quotes.
+        # Half-second steps, so that times coincide with each other and with minute bounds.
         return start + np.sort(generator.integers(0, minutes * 120, count)) * (NS_PER_SECOND // 2)
 
     def prices(count: int) -> np.ndarray:

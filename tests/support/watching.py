@@ -1,4 +1,4 @@
-"""Made-up tapes of the stream for the detectors, and what a watch says of them."""
+"""Made-up streamed tapes for the online detectors, and a watch's alerts on them."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ DAY = dt.date(2024, 3, 5)
 
 
 def session(market: Market = Market.STOCKS, date: dt.date = DAY) -> Session:
-    """A market's session that exists."""
+    """The session of a trading day."""
     found = session_of(market, date)
     assert found is not None
     return found
@@ -79,7 +79,7 @@ def steady_tape(
 def steady_quotes(
     symbol: str = "AAA", *, minutes: int = 60, per_minute: int = 60, seed: int = 1, market: Market = Market.STOCKS
 ) -> pl.DataFrame:
-    """Quotes of a calm symbol: a spread of two cents around 100."""
+    """Quotes of a calm symbol with a spread of two cents around 100."""
     generator = np.random.default_rng([seed, *symbol.encode()])
     count = minutes * per_minute
     time = session(market).regular_start + np.sort(generator.integers(0, minutes * NS_PER_MINUTE, count))
@@ -94,7 +94,7 @@ def batches(
     *,
     seconds: float = 5.0,
 ) -> list[StreamBatch]:
-    """A tape cut by time into batches of so many seconds."""
+    """A tape in batches of `seconds` seconds."""
     empty = StreamBatch()
     frames = [
         (trades if trades is not None else empty.trades).sort("time"),
@@ -124,7 +124,7 @@ def watch(
     baselines: Baselines | None = None,
     until: int | None = None,
 ) -> list[AlertChange]:
-    """What a new watch says of a whole tape; `until` ticks its clock on after the last event."""
+    """The alert changes of a new watch over a whole tape; `until` advances its clock after the last event."""
     found = Watch(market, DetectionConfig.load(settings), baselines, clock=lambda: 0)
     tapes = [pl.concat(parts) if parts else None for parts in (trades, quotes, bars)]
     changes: list[AlertChange] = []

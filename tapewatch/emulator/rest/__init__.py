@@ -1,1 +1,1 @@
-"""The vendor's REST endpoints over a tape: ticks, bars, futures, reference data, and their faults."""
+"""The vendor's REST API over a tape: endpoints, pages, JSON rows, reference data, and faults."""

@@ -1,26 +1,26 @@
-"""/v2/aggs: ranges of bars in pages, a market's whole day, and the day before."""
+"""Bars of a tape: ranges in pages, a market's whole day, and the last finished day."""
 
 import datetime as dt
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import polars as pl
 
 from tapewatch.emulator.tape.cache import LruCache
 from tapewatch.emulator.tape.market_tape import MarketTape
-from tapewatch.emulator.tape.windows import BASES, day_bar, second_bars, window_start, windows
+from tapewatch.emulator.tape.windows import BASES, day_bar, rows_between, second_bars, window_start, windows
 from tapewatch.emulator.vendor import times
 from tapewatch.market.instruments import Market, session_of, trading_days
 from tapewatch.market.tables import DELIVERED_BARS
 
 DEFAULT_LIMIT = 5000
 _CACHE_BYTES = 64 * 1024 * 1024
-# How many days back the last session is looked for: longer than any closure since the tape began.
+# How far back to look for the last session: longer than any closure since the tape began.
 _LOOK_BACK = dt.timedelta(days=10)
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
-    """A request for bars: `[low, high)` in ns UTC."""
+class BarRange:
+    """The bars that a request names: those of `[low, high)` in ns UTC."""
 
     symbol: str
     multiplier: int
@@ -31,14 +31,10 @@ class Range:
     limit: int
     anchor: dt.date
 
-    def within(self, low: int, high: int) -> "Range":
-        """The same request for another stretch of time."""
-        return replace(self, low=low, high=high)
-
 
 @dataclass(frozen=True, slots=True)
 class BarPage:
-    """Windows in the order asked for, how many base bars they consumed, and what is left of the range, if anything."""
+    """Windows in the requested order, the number of base bars in them, and the rest of the range (None if nothing is left)."""
 
     bars: pl.DataFrame
     base_bars: int
@@ -46,28 +42,25 @@ class BarPage:
 
 
 class Aggregates:
-    """Bars of a tape."""
-
     def __init__(self, tape: MarketTape) -> None:
         self._tape = tape
         self._cache: LruCache[pl.DataFrame] = LruCache(_CACHE_BYTES, lambda frame: int(frame.estimated_size()) + 512)
 
-    def page(self, ask: Range) -> BarPage:
-        """One page of a range."""
-        market, base = self._tape.market(ask.symbol), BASES[ask.timespan]
+    def page(self, asked: BarRange) -> BarPage:
+        market, base = self._tape.market(asked.symbol), BASES[asked.timespan]
         parts, count = [DELIVERED_BARS.empty()], 0
-        for day in self._days(ask, market):
-            bars = _within(self.base(ask.symbol, day, base), ask.low, ask.high)
+        for day in self._days(asked, market):
+            bars = rows_between(self.base(asked.symbol, day, base), asked.low, asked.high)
             parts.append(bars)
             count += bars.height
-            # One bar more than the page holds says that there is a next page.
-            if count > ask.limit:
+            # One bar more than the page holds shows that there is a next page.
+            if count > asked.limit:
                 break
-        bars = pl.concat(parts[::-1] if ask.is_descending else parts)
-        if count <= ask.limit:
-            made = self._windows(bars, ask, market)
-            return BarPage(made.reverse() if ask.is_descending else made, count, None)
-        return self._cut(bars, ask, market)
+        bars = pl.concat(parts[::-1] if asked.is_descending else parts)
+        if count <= asked.limit:
+            made = self._windows(bars, asked, market)
+            return BarPage(made.reverse() if asked.is_descending else made, count, None)
+        return self._cut(bars, asked, market)
 
     def base(self, symbol: str, date: dt.date, base: str) -> pl.DataFrame:
         """A symbol's day of base bars: `second`, `minute` or `day` (`DELIVERED_BARS`)."""
@@ -96,41 +89,34 @@ class Aggregates:
         if base == "second":
             return second_bars(trades, session)
         if trades.is_empty():
-            # Recorded markets may have bars and no trades.
+            # A recorded market may have bars but no trades.
             return windows(self._tape.bars(symbol, date), 1, "day", session.market, date)
         return day_bar(trades, session)
 
-    def _days(self, ask: Range, market: Market) -> list[dt.date]:
-        first = max(times.date_of(ask.low, market), self._tape.first_day(market))
-        last = times.date_of(max(ask.high - 1, ask.low), market)
+    def _days(self, asked: BarRange, market: Market) -> list[dt.date]:
+        first = max(times.date_of(asked.low, market), self._tape.first_day(market))
+        last = times.date_of(max(asked.high - 1, asked.low), market)
         if (end := self._tape.last_day(market)) is not None:
             last = min(last, end)
         days = trading_days(market, first, last) if first <= last else []
-        return days[::-1] if ask.is_descending else days
+        return days[::-1] if asked.is_descending else days
 
-    def _windows(self, bars: pl.DataFrame, ask: Range, market: Market) -> pl.DataFrame:
-        return windows(bars, ask.multiplier, ask.timespan, market, ask.anchor)
+    def _windows(self, bars: pl.DataFrame, asked: BarRange, market: Market) -> pl.DataFrame:
+        return windows(bars, asked.multiplier, asked.timespan, market, asked.anchor)
 
-    def _cut(self, bars: pl.DataFrame, ask: Range, market: Market) -> BarPage:
-        """A full page: only whole windows, unless the limit holds not even one."""
-        starts = bars.select(window_start(ask.multiplier, ask.timespan, market, ask.anchor)).to_series()
-        if ask.is_descending:
-            kept, first_left = bars.tail(ask.limit), starts[bars.height - ask.limit - 1]
-            whole = kept.filter(starts.tail(ask.limit) != first_left)
-            whole = kept if whole.is_empty() else whole
-            return BarPage(self._windows(whole, ask, market).reverse(), whole.height, (ask.low, _ns(whole["time"][0])))
-        kept, first_left = bars.head(ask.limit), starts[ask.limit]
-        whole = kept.filter(starts.head(ask.limit) != first_left)
+    def _cut(self, bars: pl.DataFrame, asked: BarRange, market: Market) -> BarPage:
+        """A full page: whole windows only, unless the limit is smaller than one window."""
+        bars = bars.reverse() if asked.is_descending else bars
+        starts = bars.select(window_start(asked.multiplier, asked.timespan, market, asked.anchor)).to_series()
+        kept = bars.head(asked.limit)
+        whole = kept.filter(starts.head(asked.limit) != starts[asked.limit])
         whole = kept if whole.is_empty() else whole
-        left = bars["time"][whole.height]
-        return BarPage(self._windows(whole, ask, market), whole.height, (_ns(left), ask.high))
+        if asked.is_descending:
+            made = self._windows(whole.reverse(), asked, market).reverse()
+            return BarPage(made, whole.height, (asked.low, _ns(whole["time"][-1])))
+        return BarPage(self._windows(whole, asked, market), whole.height, (_ns(bars["time"][whole.height]), asked.high))
 
 
-def _ns(moment: dt.datetime) -> int:
+def _ns(time: dt.datetime) -> int:
     # Bars begin on whole seconds.
-    return int(moment.timestamp()) * 1_000_000_000
-
-
-def _within(bars: pl.DataFrame, low: int, high: int) -> pl.DataFrame:
-    time = pl.col("time").dt.epoch("ns")
-    return bars.filter((time >= low) & (time < high))
+    return int(time.timestamp()) * 1_000_000_000

@@ -1,29 +1,23 @@
-"""ActiveFaults of REST: every so many calls an answer 429 or 500, or a page that ends in the middle."""
+"""Faults of REST: replies 429 and 500, and pages cut in the middle."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tapewatch.emulator.faults import ActiveFaults, Fault
 from tapewatch.emulator.vendor import replies
 
-_CONCERNED = ("/v1/", "/v2/", "/v3/", "/futures/")
+_VENDOR_PATHS = ("/v1/", "/v2/", "/v3/", "/futures/")
 
 
 class FaultyRest:
-    """An application whose answers are sometimes wrong. What is asked of the emulator itself is left alone.
-
-    Args:
-        app: the application.
-        faults: what strikes; those switched while it runs count at once.
-    """
+    """Middleware that replaces or cuts replies at the vendor's addresses. Faults replaced while it runs apply at once."""
 
     def __init__(self, app: ASGIApp, faults: ActiveFaults) -> None:
         self._app = app
         self._faults = faults
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
         fault = None
-        if scope["type"] == "http" and scope["path"].startswith(_CONCERNED):
+        if scope["type"] == "http" and scope["path"].startswith(_VENDOR_PATHS):
             fault = self._faults.rest.advance(1)
         if fault is None:
             await self._app(scope, receive, send)
@@ -48,7 +42,7 @@ def _cut(send: Send) -> Send:
         if message["type"] == "http.response.start":
             started.append(message)
             return
-        # Half a body under a length that fits it: nothing but the JSON says that it is not whole.
+        # The stated length fits the half body: only the JSON shows that it is cut.
         body = message.get("body", b"")[: len(message.get("body", b"")) // 2]
         start = started.pop()
         length = str(len(body)).encode()

@@ -1,4 +1,4 @@
-"""/v3/reference and /v1/marketstatus: lists of tickers, exchanges and conditions, and whether markets are open."""
+"""The rows of /v3/reference and /v1/marketstatus: tickers, contracts, and whether markets are open."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -7,20 +7,18 @@ from typing import Any
 import exchange_calendars
 import pandas as pd
 
-from tapewatch.emulator.rest.ticks import limit_of
+from tapewatch.emulator.rest.paging import limit_of
+from tapewatch.emulator.rest.requests import cursor_of
 from tapewatch.emulator.synthetic.universe import Instrument
 from tapewatch.emulator.tape.market_tape import MarketTape
-from tapewatch.emulator.vendor import reference_data
-from tapewatch.emulator.vendor.requests import cursor_of
 from tapewatch.market.instruments import NEW_YORK, Market, Session, session_of, to_rest
 
 _DEFAULT_LIMIT, _MAX_LIMIT = 100, 1000
 _MARKET_NAMES = {Market.FOREX: "fx"}
 _HALF_DAY_MINUTES = 300
-# Contracts are no tickers to the vendor: they have lists of their own.
+# The vendor lists contracts of options and futures elsewhere.
 _LISTED = (Market.STOCKS, Market.CRYPTO, Market.FOREX, Market.INDICES)
-_NOT_KEPT = ("apiKey", "_start")
-# The calendars know a year ahead.
+# The calendars reach a year ahead.
 _HORIZON = dt.timedelta(days=360)
 _EARLY_CLOSES = {7: "Independence Day", 11: "Thanksgiving", 12: "Christmas"}
 
@@ -28,17 +26,18 @@ Row = dict[str, Any]
 
 
 def tickers(tape: MarketTape, query: Mapping[str, str]) -> tuple[list[Row], str | None]:
-    """A page of /v3/reference/tickers, and the cursor of the next one."""
+    """A page of /v3/reference/tickers, and the next page's cursor."""
     rows = [row for row in _listed(tape, query) if _matches(row, query)]
     is_descending = query.get("order") == "desc"
     rows.sort(key=lambda row: str(row.get(query.get("sort", "ticker"), "")), reverse=is_descending)
-    start, limit = _start(query), limit_of(query, _DEFAULT_LIMIT, _MAX_LIMIT)
-    end = start + limit
-    return rows[start:end], _cursor(query, end) if end < len(rows) else None
+    start = int(query.get("_start", "0"))
+    end = start + limit_of(query, _DEFAULT_LIMIT, _MAX_LIMIT)
+    kept = {name: value for name, value in query.items() if name != "apiKey"}
+    return rows[start:end], cursor_of(kept | {"_start": str(end)}) if end < len(rows) else None
 
 
 def filtered(rows: list[Row], query: Mapping[str, str]) -> list[Row]:
-    """Rows of a reference table that the query's plain filters leave."""
+    """The rows of a reference table that match the query's filters."""
     wanted = {name: query[name] for name in ("asset_class", "locale", "id") if query.get(name)}
     data_type = query.get("data_type")
     return [
@@ -49,20 +48,9 @@ def filtered(rows: list[Row], query: Mapping[str, str]) -> list[Row]:
     ]
 
 
-def exchanges(query: Mapping[str, str]) -> list[Row]:
-    """/v3/reference/exchanges."""
-    return filtered(reference_data.exchanges(), query)
-
-
-def conditions(query: Mapping[str, str]) -> list[Row]:
-    """/v3/reference/conditions, all on one page."""
-    return filtered(reference_data.conditions(), query)
-
-
 def status(now: int) -> Row:
-    """/v1/marketstatus/now."""
-    moment = dt.datetime.fromtimestamp(now // 1_000_000_000, NEW_YORK)
-    stocks = session_of(Market.STOCKS, moment.date())
+    time = dt.datetime.fromtimestamp(now // 1_000_000_000, NEW_YORK)
+    stocks = session_of(Market.STOCKS, time.date())
     phase = _phase(stocks, now)
     forex = session_of(Market.FOREX, dt.datetime.fromtimestamp(now // 1_000_000_000, dt.UTC).date())
     is_forex_open = forex is not None and forex.regular_start <= now < forex.regular_end
@@ -74,7 +62,7 @@ def status(now: int) -> Row:
         "exchanges": dict.fromkeys(("nasdaq", "nyse", "otc"), exchange),
         "indicesGroups": dict.fromkeys(("s_and_p", "nasdaq", "dow_jones"), "open" if phase == "open" else "closed"),
         "market": exchange,
-        "serverTime": moment.isoformat(),
+        "serverTime": time.isoformat(),
     }
 
 
@@ -83,20 +71,23 @@ def upcoming(now: int) -> list[Row]:
     today = dt.datetime.fromtimestamp(now // 1_000_000_000, NEW_YORK).date()
     calendar = exchange_calendars.get_calendar("XNYS")
     named = calendar.regular_holidays.holidays(pd.Timestamp(today), pd.Timestamp(today + _HORIZON), return_name=True)
-    names = {moment.date(): name for moment, name in named.items()}
+    names = {time.date(): name for time, name in named.items()}
     rows: list[Row] = []
     for offset in range(_HORIZON.days + 1):
         date = today + dt.timedelta(days=offset)
         session = session_of(Market.STOCKS, date)
         if session is None and date in names:
-            rows += [_closure(date, names[date], exchange) for exchange in ("NYSE", "NASDAQ")]
+            day: Row = {"date": str(date), "name": names[date], "status": "closed"}
         elif session is not None and session.regular_minutes < _HALF_DAY_MINUTES:
-            rows += [_half_day(session, exchange) for exchange in ("NYSE", "NASDAQ")]
+            day = _half_day(session)
+        else:
+            continue
+        rows += [day | {"exchange": exchange} for exchange in ("NYSE", "NASDAQ")]
     return rows
 
 
 def option(known: Instrument) -> Row:
-    """/v3/reference/options/contracts/{ticker}; the name spells expiry, side and strike."""
+    """/v3/reference/options/contracts/{ticker}: the symbol contains expiry, side and strike."""
     expiry, strike = known.symbol[-15:-9], int(known.symbol[-8:]) / 1000
     return {
         "ticker": known.symbol,
@@ -118,17 +109,13 @@ def _phase(session: Session | None, now: int) -> str:
     return "open" if now < session.regular_end else "post"
 
 
-def _closure(date: dt.date, name: str, exchange: str) -> Row:
-    return {"date": str(date), "exchange": exchange, "name": name, "status": "closed"}
-
-
-def _half_day(session: Session, exchange: str) -> Row:
+def _half_day(session: Session) -> Row:
     opens, closes = (
         f"{dt.datetime.fromtimestamp(ns // 1_000_000_000, dt.UTC):%Y-%m-%dT%H:%M:%S.000Z}"
         for ns in (session.regular_start, session.regular_end)
     )
     return {
-        "date": str(session.date), "exchange": exchange, "name": _EARLY_CLOSES.get(session.date.month, "Early Close"),
+        "date": str(session.date), "name": _EARLY_CLOSES.get(session.date.month, "Early Close"),
         "status": "early-close", "open": opens, "close": closes,
     }  # fmt: skip
 
@@ -177,11 +164,3 @@ def _matches(row: Row, query: Mapping[str, str]) -> bool:
     sides = {".gt": ticker > query.get("ticker.gt", ""), ".gte": ticker >= query.get("ticker.gte", "")}
     sides |= {".lt": ticker < query.get("ticker.lt", ""), ".lte": ticker <= query.get("ticker.lte", "")}
     return all(holds for name, holds in sides.items() if query.get(f"ticker{name}"))
-
-
-def _cursor(query: Mapping[str, str], start: int) -> str:
-    return cursor_of({name: value for name, value in query.items() if name not in _NOT_KEPT} | {"_start": start})
-
-
-def _start(query: Mapping[str, str]) -> int:
-    return int(query.get("_start", "0"))

@@ -1,1 +1,1 @@
-"""The vendor's WebSocket over a tape: connections, subscriptions, messages, pace, and their faults."""
+"""The vendor's WebSocket streams over a tape: connections, subscriptions, messages, speed, and faults."""

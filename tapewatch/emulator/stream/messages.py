@@ -1,244 +1,181 @@
-"""Rows as the vendor's WebSocket messages, straight from columns: no object is made for an event."""
+"""Rows as the vendor's WebSocket messages."""
 
 from collections.abc import Callable, Mapping
 
 import polars as pl
 
+from tapewatch.emulator.vendor.json_fields import codes, epoch, escaped, field, number, optional, quoted
 from tapewatch.market.instruments import Market
 
-#: Depth of the order books that are shown.
-LEVELS = 10
+_LEVELS = 10
 
 _NS_PER_MS = 1_000_000
 _NS_PER_US = 1_000
 _LEVEL_STEP = 1e-4
+_OHLC = "o:open c:close h:high l:low"
 
 
 def text(frame: pl.DataFrame, channel: str, market: Market) -> pl.Expr:
-    """Each row of a channel's frame as a JSON object and the comma after it; the expression fits this frame alone.
+    """Each row of a channel's frame as a JSON object with a comma after it; the expression is for this frame only.
 
     Args:
-        frame: rows as `channels` makes them.
-        channel: the vendor's name for it, `T`, `XQ`, ….
-        market: whose spellings of symbols are used.
+        frame: rows as `channels` builds them.
+        channel: the vendor's name of the channel: `T`, `XQ`, ….
+        market: determines the spelling of symbols.
     """
-    pieces = _SPELT[channel](frame, market)
+    pieces = _FIELDS_OF_MARKET.get((market, channel), _FIELDS[channel])(frame, market)
     return pl.concat_str([pl.lit(f'{{"ev":"{channel}"'), *pieces, pl.lit("},")])
 
 
 def unknown(market: Market) -> pl.Expr:
-    """The same rows as messages of a kind that nobody has heard of."""
-    return pl.concat_str([pl.lit('{"ev":"ZZ","sym":"'), _name(market), pl.lit('","t":'), _ms("time"), pl.lit("},")])
+    """The same rows as messages of an unknown kind."""
+    return pl.concat_str([pl.lit('{"ev":"ZZ","sym":"'), _name(market), pl.lit('"'), _millis("t"), pl.lit("},")])
 
 
 def with_unknown_field(message: pl.Expr) -> pl.Expr:
-    """Messages with a field that nobody has heard of."""
+    """Messages with an unknown field added."""
     return message.str.replace(r"\},$", ',"zz":{"new":[1,null]}},')
 
 
 def _stock_trades(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
     return [
         _symbol("sym", market),
-        _field("x", "exchange"),
-        _optional("i", pl.lit('"') + _escaped(frame, "id") + pl.lit('"')),
-        _optional("z", pl.col("tape")),
-        _field("p", "price"),
+        field("x", "exchange"),
+        optional("i", quoted(escaped(frame, "id"))),
+        *_columns(frame, "z:tape p:price"),
         *_sizes(frame),
-        _codes("c", "conditions"),
-        *_millis("t"),
-        _field("q", "sequence_number"),
-        _optional("trfi", pl.when(pl.col("trf_id") != 0).then("trf_id")),
-        _optional("trft", pl.col("trf_time").dt.epoch("ns") // _NS_PER_MS),
+        codes("c", "conditions"),
+        _millis("t"),
+        field("q", "sequence_number"),
+        optional("trfi", pl.when(pl.col("trf_id") != 0).then("trf_id")),
+        _millis("trft", "trf_time"),
     ]
 
 
 def _stock_quotes(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
     return [
         _symbol("sym", market),
-        *_sides(frame, {"bid_exchange": "bx", "bid_price": "bp", "bid_size": "bs"}),
-        *_sides(frame, {"ask_exchange": "ax", "ask_price": "ap", "ask_size": "as"}),
+        *_columns(frame, "bx:bid_exchange bp:bid_price bs:bid_size ax:ask_exchange ap:ask_price as:ask_size"),
         # One number in the message, the first of the list on the tape.
-        _optional("c", pl.col("conditions").cast(pl.String).str.extract(r"^(\d+)")),
-        _codes("i", "indicators"),
-        *_millis("t"),
-        _optional("z", pl.col("tape")),
-        _field("q", "sequence_number"),
+        optional("c", pl.col("conditions").cast(pl.String).str.extract(r"^(\d+)")),
+        codes("i", "indicators"),
+        _millis("t"),
+        *_columns(frame, "z:tape q:sequence_number"),
     ]
 
 
 def _option_quotes(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
-    return [
-        _symbol("sym", market),
-        *_sides(frame, {"bid_exchange": "bx", "ask_exchange": "ax", "bid_price": "bp"}),
-        *_sides(frame, {"ask_price": "ap", "bid_size": "bs", "ask_size": "as"}),
-        *_millis("t"),
-        _field("q", "sequence_number"),
-    ]
+    sides = "bx:bid_exchange ax:ask_exchange bp:bid_price ap:ask_price bs:bid_size as:ask_size"
+    return [_symbol("sym", market), *_columns(frame, sides), _millis("t"), field("q", "sequence_number")]
 
 
 def _future_quotes(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
-    return [
-        _symbol("sym", market),
-        *_sides(frame, {"bid_price": "bp", "bid_size": "bs"}),
-        *_millis("bt"),
-        *_sides(frame, {"ask_price": "ap", "ask_size": "as"}),
-        *_millis("at"),
-        *_millis("t"),
-    ]
+    bid, ask = _columns(frame, "bp:bid_price bs:bid_size"), _columns(frame, "ap:ask_price as:ask_size")
+    return [_symbol("sym", market), *bid, _millis("bt"), *ask, _millis("at"), _millis("t")]
 
 
 def _option_trades(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
-    return [
-        _symbol("sym", market),
-        _field("x", "exchange"),
-        _field("p", "price"),
-        _number(frame, "s", "size"),
-        _codes("c", "conditions"),
-        *_millis("t"),
-        _field("q", "sequence_number"),
-    ]
+    trade = _columns(frame, "x:exchange p:price s:size")
+    return [_symbol("sym", market), *trade, codes("c", "conditions"), _millis("t"), field("q", "sequence_number")]
 
 
 def _future_trades(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
-    return [
-        _symbol("sym", market),
-        _field("p", "price"),
-        _number(frame, "s", "size"),
-        *_millis("t"),
-        _field("q", "sequence_number"),
-    ]
+    return [_symbol("sym", market), *_columns(frame, "p:price s:size"), _millis("t"), field("q", "sequence_number")]
 
 
 def _crypto_trades(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
     return [
         _symbol("pair", market),
-        _field("p", "price"),
-        *_millis("t"),
-        _number(frame, "s", "size"),
+        field("p", "price"),
+        _millis("t"),
+        number(frame, "s", "size"),
         pl.lit(',"c":[') + pl.col("conditions").cast(pl.String) + pl.lit("]"),
-        _optional("i", pl.lit('"') + _escaped(frame, "id") + pl.lit('"')),
-        _field("x", "exchange"),
-        *_millis("r", "_release"),
+        optional("i", quoted(escaped(frame, "id"))),
+        field("x", "exchange"),
+        _millis("r", "_release"),
     ]
 
 
 def _crypto_quotes(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
-    return [
-        _symbol("pair", market),
-        *_sides(frame, {"bid_price": "bp", "bid_size": "bs", "ask_price": "ap", "ask_size": "as"}),
-        *_millis("t"),
-        _optional("x", pl.col("bid_exchange")),
-        *_millis("r", "_release"),
-    ]
+    sides = _columns(frame, "bp:bid_price bs:bid_size ap:ask_price as:ask_size")
+    return [_symbol("pair", market), *sides, *_quoted_at(frame)]
 
 
-def _crypto_book(_: pl.DataFrame, market: Market) -> list[pl.Expr]:
-    return [
-        _symbol("pair", market),
-        *_levels("b", "bid_price", "bid_size", -_LEVEL_STEP),
-        *_levels("a", "ask_price", "ask_size", _LEVEL_STEP),
-        *_millis("t"),
-        _optional("x", pl.col("bid_exchange")),
-        *_millis("r", "_release"),
-    ]
+def _crypto_book(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
+    bids = _levels("b", "bid_price", "bid_size", -_LEVEL_STEP)
+    asks = _levels("a", "ask_price", "ask_size", _LEVEL_STEP)
+    return [_symbol("pair", market), *bids, *asks, *_quoted_at(frame)]
 
 
-def _forex_quotes(_: pl.DataFrame, market: Market) -> list[pl.Expr]:
-    return [
-        _symbol("p", market),
-        _optional("x", pl.col("bid_exchange")),
-        _field("a", "ask_price"),
-        _field("b", "bid_price"),
-        *_millis("t"),
-    ]
+def _quoted_at(frame: pl.DataFrame) -> list[pl.Expr]:
+    return [_millis("t"), *_columns(frame, "x:bid_exchange"), _millis("r", "_release")]
+
+
+def _forex_quotes(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
+    return [_symbol("p", market), *_columns(frame, "x:bid_exchange a:ask_price b:bid_price"), _millis("t")]
 
 
 def _stock_bars(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
     return [
         _symbol("sym", market),
-        _number(frame, "v", "volume"),
-        _number(frame, "av", "day_volume"),
-        _optional("op", pl.col("official_open")),
-        _optional("vw", pl.col("vwap").round(4)),
-        *_ohlc(),
-        _optional("a", pl.col("day_vwap").round(4)),
-        _optional("z", pl.col("average_size").round(0).cast(pl.Int64)),
+        *_columns(frame, "v:volume av:day_volume op:official_open"),
+        optional("vw", pl.col("vwap").round(4)),
+        *_columns(frame, _OHLC),
+        optional("a", pl.col("day_vwap").round(4)),
+        optional("z", pl.col("average_size").round(0).cast(pl.Int64)),
         *_span(),
     ]
 
 
 def _pair_bars(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
-    size = [] if market is Market.FOREX else [_optional("z", pl.col("average_size").round(8))]
-    price = [] if market is Market.FOREX else [_optional("vw", pl.col("vwap").round(8))]
-    return [_symbol("pair", market), *_ohlc(), _number(frame, "v", "volume"), *_span(), *price, *size]
+    means = [optional("vw", pl.col("vwap").round(8)), optional("z", pl.col("average_size").round(8))]
+    bar = [_symbol("pair", market), *_columns(frame, f"{_OHLC} v:volume"), *_span()]
+    return bar if market is Market.FOREX else bar + means
 
 
-def _index_bars(_: pl.DataFrame, market: Market) -> list[pl.Expr]:
-    return [_symbol("sym", market), _optional("op", pl.col("official_open")), *_ohlc(), *_span()]
+def _index_bars(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
+    return [_symbol("sym", market), *_columns(frame, f"op:official_open {_OHLC}"), *_span()]
 
 
 def _future_bars(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
-    return [
-        _symbol("sym", market),
-        _number(frame, "v", "volume"),
-        _optional("dv", (pl.col("vwap") * pl.col("volume")).round(2)),
-        *_ohlc(),
-        _optional("n", pl.col("transactions")),
-        *_span(),
-    ]
+    notional = optional("dv", (pl.col("vwap") * pl.col("volume")).round(2))
+    bar = _columns(frame, f"{_OHLC} n:transactions")
+    return [_symbol("sym", market), number(frame, "v", "volume"), notional, *bar, *_span()]
 
 
-def _bars(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
-    spelt = {Market.INDICES: _index_bars, Market.FUTURES: _future_bars}.get(market, _stock_bars)
-    return spelt(frame, market)
-
-
-def _trades(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
-    spelt = {Market.OPTIONS: _option_trades, Market.FUTURES: _future_trades}.get(market, _stock_trades)
-    return spelt(frame, market)
-
-
-def _quotes(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
-    spelt = {Market.OPTIONS: _option_quotes, Market.FUTURES: _future_quotes}.get(market, _stock_quotes)
-    return spelt(frame, market)
-
-
-def _bands(_: pl.DataFrame, market: Market) -> list[pl.Expr]:
+def _bands(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
     return [
         _symbol("T", market),
-        _field("h", "high_price"),
-        _field("l", "low_price"),
+        *_columns(frame, "h:high_price l:low_price"),
         pl.lit(',"i":[0]'),
-        _optional("z", pl.col("tape")),
-        pl.lit(',"t":') + (pl.col("time").dt.epoch("ns") // _NS_PER_US).cast(pl.String),
-        _field("q", "sequence_number"),
+        *_columns(frame, "z:tape"),
+        epoch("t", unit_ns=_NS_PER_US),
+        field("q", "sequence_number"),
     ]
 
 
 def _imbalances(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
     return [
         _symbol("T", market),
-        pl.lit(',"t":') + pl.col("time").dt.epoch("ns").cast(pl.String),
-        _field("at", "auction_time"),
-        pl.lit(',"a":"') + pl.col("auction_type") + pl.lit('"'),
-        _field("i", "sequence_number"),
-        _field("x", "exchange"),
-        _number(frame, "o", "imbalance"),
-        _number(frame, "p", "paired"),
-        _field("b", "clearing_price"),
+        epoch("t"),
+        field("at", "auction_time"),
+        optional("a", quoted(pl.col("auction_type"))),
+        *_columns(frame, "i:sequence_number x:exchange"),
+        number(frame, "o", "imbalance"),
+        number(frame, "p", "paired"),
+        field("b", "clearing_price"),
     ]
 
 
 def _values(_: pl.DataFrame, market: Market) -> list[pl.Expr]:
-    return [_field("val", "value"), _symbol("T", market), *_millis("t")]
+    return [field("val", "value"), _symbol("T", market), _millis("t")]
 
 
-_Spelling = Callable[[pl.DataFrame, Market], list[pl.Expr]]
-_SPELT: Mapping[str, _Spelling] = {
-    "T": _trades,
-    "Q": _quotes,
-    "A": _bars,
-    "AM": _bars,
+_FIELDS: Mapping[str, Callable[[pl.DataFrame, Market], list[pl.Expr]]] = {
+    "T": _stock_trades,
+    "Q": _stock_quotes,
+    "A": _stock_bars,
+    "AM": _stock_bars,
     "LULD": _bands,
     "NOI": _imbalances,
     "C": _forex_quotes,
@@ -251,6 +188,17 @@ _SPELT: Mapping[str, _Spelling] = {
     "XL2": _crypto_book,
     "V": _values,
 }
+# Markets whose messages differ from those of stocks on the same channel.
+_FIELDS_OF_MARKET = {
+    (Market.OPTIONS, "T"): _option_trades,
+    (Market.OPTIONS, "Q"): _option_quotes,
+    (Market.FUTURES, "T"): _future_trades,
+    (Market.FUTURES, "Q"): _future_quotes,
+    (Market.FUTURES, "A"): _future_bars,
+    (Market.FUTURES, "AM"): _future_bars,
+    (Market.INDICES, "A"): _index_bars,
+    (Market.INDICES, "AM"): _index_bars,
+}
 
 
 def _name(market: Market) -> pl.Expr:
@@ -262,72 +210,41 @@ def _name(market: Market) -> pl.Expr:
     return name
 
 
-def _symbol(field: str, market: Market) -> pl.Expr:
-    return pl.lit(f',"{field}":"') + _name(market) + pl.lit('"')
-
-
-def _field(name: str, column: str) -> pl.Expr:
-    return pl.lit(f',"{name}":') + pl.col(column).cast(pl.String)
-
-
-def _optional(name: str, value: pl.Expr) -> pl.Expr:
-    return (pl.lit(f',"{name}":') + value.cast(pl.String)).fill_null("")
-
-
-def _number(frame: pl.DataFrame, name: str, column: str) -> pl.Expr:
-    # Whole amounts go out as integers, as the vendor writes them.
-    is_whole = frame.select((pl.col(column) == pl.col(column).floor()).all()).item()
-    return _optional(name, pl.col(column).cast(pl.Int64) if is_whole else pl.col(column))
+def _symbol(name: str, market: Market) -> pl.Expr:
+    return pl.lit(f',"{name}":"') + _name(market) + pl.lit('"')
 
 
 def _sizes(frame: pl.DataFrame) -> list[pl.Expr]:
-    """Shares as a whole number, and as a decimal in text where they are none."""
+    """Whole shares, and for fractional sizes the exact size as text."""
     whole = pl.lit(',"s":') + pl.col("size").floor().cast(pl.Int64).cast(pl.String)
     is_fraction = pl.col("size") != pl.col("size").floor()
     if not frame.select(is_fraction.any()).item():
         return [whole]
-    return [whole, _optional("ds", pl.lit('"') + pl.when(is_fraction).then("size").cast(pl.String) + pl.lit('"'))]
+    return [whole, optional("ds", quoted(pl.when(is_fraction).then("size").cast(pl.String)))]
 
 
-def _sides(frame: pl.DataFrame, names: Mapping[str, str]) -> list[pl.Expr]:
-    return [
-        _number(frame, name, column) if column.endswith("_size") else _optional(name, pl.col(column))
-        for column, name in names.items()
-    ]
+def _columns(frame: pl.DataFrame, names: str) -> list[pl.Expr]:
+    """Fields of columns, from pairs `name:column`. Sizes and volumes that are all whole become integers."""
+    fields = []
+    for name, _, column in (pair.partition(":") for pair in names.split()):
+        is_amount = column.endswith(("size", "volume"))
+        fields.append(number(frame, name, column) if is_amount else optional(name, pl.col(column)))
+    return fields
 
 
-def _levels(field: str, price: str, size: str, step: float) -> list[pl.Expr]:
-    """A made-up book behind the best price: each level a little further and a little deeper."""
-    pieces = [pl.lit(f',"{field}":[')]
-    for level in range(LEVELS):
+def _levels(name: str, price: str, size: str, step: float) -> list[pl.Expr]:
+    """Made-up levels of a book: each is a little further from the best price and a little deeper."""
+    pieces = [pl.lit(f',"{name}":[')]
+    for level in range(_LEVELS):
         at = (pl.col(price) * (1.0 + step * level)).round(8).cast(pl.String)
         amount = (pl.col(size) * (1.0 + 0.25 * level)).round(8).cast(pl.String)
         pieces += [pl.lit("," if level else ""), pl.lit("["), at, pl.lit(","), amount, pl.lit("]")]
     return [*pieces, pl.lit("]")]
 
 
-def _codes(field: str, column: str) -> pl.Expr:
-    codes = pl.col(column).cast(pl.String)
-    return pl.when(codes != "").then(pl.lit(f',"{field}":[') + codes + pl.lit("]")).otherwise(pl.lit(""))
-
-
-def _ohlc() -> list[pl.Expr]:
-    return [_field(name, column) for name, column in (("o", "open"), ("c", "close"), ("h", "high"), ("l", "low"))]
-
-
 def _span() -> list[pl.Expr]:
-    return [*_millis("s"), *_millis("e", "end")]
+    return [_millis("s"), _millis("e", "end")]
 
 
-def _ms(column: str) -> pl.Expr:
-    return (pl.col(column).dt.epoch("ns") // _NS_PER_MS).cast(pl.String)
-
-
-def _millis(name: str, column: str = "time") -> list[pl.Expr]:
-    return [pl.lit(f',"{name}":'), _ms(column)]
-
-
-def _escaped(frame: pl.DataFrame, column: str) -> pl.Expr:
-    if frame[column].str.contains(r'["\\\x00-\x1f]').any():
-        return pl.col(column).str.replace_all(r'(["\\])', r"\$1").str.replace_all(r"[\x00-\x1f]", "")
-    return pl.col(column)
+def _millis(name: str, column: str = "time") -> pl.Expr:
+    return epoch(name, column, _NS_PER_MS)

@@ -1,4 +1,4 @@
-"""How fast a stream goes: as a multiple of real time, at a number of events a second, or as fast as the client takes."""
+"""The speed of a stream: a multiple of real time, a number of events a second, or as fast as the client reads."""
 
 import re
 import time
@@ -8,23 +8,23 @@ from dataclasses import dataclass
 from tapewatch.market.instruments import NS_PER_SECOND, Session
 
 _SPELLING = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>eps|x)?")
-# Bars of the last minute go out when it is over.
+# Bars of the last minute are sent after it ends.
 _AFTER_CLOSE = NS_PER_SECOND
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """`times` real time, or `events_per_second`; where both are None, as fast as the client takes."""
+    """`times` real time, or `events_per_second`; as fast as the client reads if both are None."""
 
     times: float | None = None
     events_per_second: float | None = None
 
     @classmethod
     def parse(cls, text: str) -> "Speed":
-        """A speed as the command line spells it: `1`, `60`, `max`, `50000eps`.
+        """A speed from the command line: `1`, `60`, `max`, `50000eps`.
 
         Raises:
-            ValueError: it is none of these.
+            ValueError: the text is no speed.
         """
         if text.strip().lower() == "max":
             return cls()
@@ -36,11 +36,6 @@ class Speed:
         number = float(match["number"])
         return cls(events_per_second=number) if match["unit"] == "eps" else cls(times=number)
 
-    @property
-    def is_real_time(self) -> bool:
-        """One second of the tape takes one second."""
-        return self.times == 1.0
-
     def __str__(self) -> str:
         if self.times is not None:
             return f"{self.times:g}"
@@ -48,13 +43,13 @@ class Speed:
 
 
 class ReplayClock:
-    """The tape's time at a multiple of real time. It runs through the sessions and leaps over what lies between them.
+    """The tape's time at a multiple of real time. It runs through the sessions and skips the time between them.
 
     Args:
-        sessions: the days, in order; empty where the present is streamed.
-        times: how much faster than real time.
+        sessions: the days, in order; empty if the present is streamed.
+        times: the multiple of real time.
         present: the present, ns UTC.
-        monotonic: nanoseconds that never go back.
+        monotonic: a monotonic clock, ns.
     """
 
     def __init__(
@@ -71,18 +66,17 @@ class ReplayClock:
         self._began: int | None = None
 
     def start(self) -> None:
-        """Begin to run, unless it runs."""
+        """Start, unless it is running."""
         if self._began is None:
             self._began = self._monotonic()
 
     @property
     def is_running(self) -> bool:
-        """Whether it has begun."""
         return self._began is not None
 
     @property
     def now(self) -> int:
-        """The tape's time, ns UTC; the first session's start before it runs, the end of time after the last one."""
+        """The tape's time, ns UTC: the first session's start until it is started; it runs on after the last session."""
         if not self._spans:
             return self._present()
         passed = 0 if self._began is None else int((self._monotonic() - self._began) * self._times)
@@ -92,6 +86,6 @@ class ReplayClock:
             passed -= end - start
         return self._spans[-1][1] + passed
 
-    def seconds_until(self, moment: int) -> float:
-        """Real seconds until the tape's time comes to a moment of the session that runs."""
-        return (moment - self.now) / NS_PER_SECOND / (self._times if self._spans else 1.0)
+    def seconds_until(self, ns: int) -> float:
+        """Real seconds until the tape reaches a time of the current session."""
+        return (ns - self.now) / NS_PER_SECOND / (self._times if self._spans else 1.0)

@@ -1,15 +1,16 @@
-"""A market's tape as a stream: which days, from where, how far it has come, for every key."""
+"""A market's tape as a stream: its days, and the position, progress and faults of each key."""
 
 import datetime as dt
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import polars as pl
 
-from tapewatch.emulator.faults import ActiveFaults, Fault
-from tapewatch.emulator.stream import tape_faults
+from tapewatch.emulator.faults import ActiveFaults, FaultTriggers
+from tapewatch.emulator.stream import message_faults
 from tapewatch.emulator.stream.blocks import Block, blocks
 from tapewatch.emulator.stream.channels import Day
 from tapewatch.emulator.stream.pace import ReplayClock, Speed
@@ -18,17 +19,17 @@ from tapewatch.emulator.vendor.gate import Gate
 from tapewatch.emulator.vendor.times import date_of
 from tapewatch.market.instruments import Market, Partition, session_of, trading_days
 
-#: All symbols of a channel.
+#: Stands for all symbols of a channel.
 EVERY = "*"
 _LOOK_BACK = dt.timedelta(days=10)
 
-#: Symbols by channel, in this platform's spelling; `EVERY` among them for all.
+#: Symbols by channel, in this platform's spelling; `EVERY` for all.
 Subscription = Mapping[str, frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """Up to which moment of which day the tape was sent."""
+    """The day and time (ns UTC) up to which the tape was sent."""
 
     date: dt.date
     ns: int
@@ -40,23 +41,21 @@ START = Position(dt.date.min, 0)
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """The days from `first` to `last`, both included."""
-
     first: dt.date
     last: dt.date
 
     @classmethod
     def parse(cls, text: str) -> "Replay":
-        """Days as the command line spells them, `2024-03-05` or `2024-03-05:2024-03-07`.
+        """Days from the command line: `2024-03-05` or `2024-03-05:2024-03-07`.
 
         Raises:
-            ValueError: they are no days, or end before they begin.
+            ValueError: the text names no days, or the last precedes the first.
         """
         first, _, last = text.partition(":")
         try:
             replay = cls(dt.date.fromisoformat(first), dt.date.fromisoformat(last or first))
         except ValueError:
-            raise ValueError(f"the days {text!r} are not spelt FIRST or FIRST:LAST, as 2024-03-05:2024-03-07") from None
+            raise ValueError(f"the days {text!r} are not FIRST or FIRST:LAST, as 2024-03-05:2024-03-07") from None
         if replay.last < replay.first:
             raise ValueError(f"the days {text!r} end before they begin")
         return replay
@@ -64,7 +63,11 @@ class Replay:
 
 @dataclass
 class Playback:
-    """One market's stream."""
+    """One market's stream.
+
+    `positions`, `done` and `repeat_from` are by key: how far it was sent, whether it received the tape's end, and where to
+    continue if it reconnects after that (without effect on a stream that follows a clock).
+    """
 
     market: Market
     tape: MarketTape
@@ -76,81 +79,68 @@ class Playback:
     counts: Counter[str] = field(default_factory=Counter)
     sent: int = 0
     done: set[str] = field(default_factory=set)
-    again: dict[str, Position] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._days: list[dt.date] | None = None
-        self._clock: ReplayClock | None = None
+    repeat_from: dict[str, Position] = field(default_factory=dict)
 
     @property
     def is_live(self) -> bool:
-        """Whether the present is streamed: it has no end."""
-        return self.replay is None and self.speed.is_real_time and self.tape.last_day(self.market) is None
+        """Whether the present is streamed, without an end."""
+        return self.replay is None and self.speed.times == 1 and self.tape.last_day(self.market) is None
 
-    @property
+    @cached_property
     def days(self) -> Sequence[dt.date]:
-        """The days that are replayed; none where the present is streamed."""
-        if self._days is None:
-            self._days = [] if self.is_live else self._chosen()
-        return self._days
+        """The replayed days; empty if the present is streamed."""
+        return [] if self.is_live else self._chosen()
+
+    @cached_property
+    def clock(self) -> ReplayClock:
+        """The tape's clock, for speeds that are multiples of real time."""
+        sessions = [session for day in self.days if (session := session_of(self.market, day)) is not None]
+        return ReplayClock(sessions, self.speed.times or 1.0, lambda: self.gate.now)
 
     @property
-    def clock(self) -> ReplayClock:
-        """The tape's clock, for multiples of real time."""
-        if self._clock is None:
-            sessions = [session for day in self.days if (session := session_of(self.market, day)) is not None]
-            self._clock = ReplayClock(sessions, self.speed.times or 1.0, lambda: self.gate.now)
-        return self._clock
+    def connection_faults(self) -> FaultTriggers:
+        return self.faults.connection[self.market]
 
     def resume(self, key: str) -> Position:
-        """From where a key's stream goes on, now that it subscribes: from the clock, or from where it was left."""
+        """Where a key's stream continues when it subscribes: at the clock's time, or where the key left it."""
         if self.speed.times is None:
-            return self.again.pop(key, self.positions.get(key, START))
+            return self.repeat_from.pop(key, self.positions.get(key, START))
         is_first = not self.clock.is_running
         self.clock.start()
-        # What the first session holds before its hours is late, not lost.
+        # Rows before the first session's hours are sent late rather than skipped.
         return START if is_first and not self.is_live else self.at(self.clock.now)
 
     def at(self, ns: int) -> Position:
-        """The position at a moment of the tape."""
+        """The position at a time of the tape."""
         if self.is_live:
             return Position(date_of(ns, self.market), ns)
         earlier = [day for day in self.days if (s := session_of(self.market, day)) and s.day_start <= ns]
         return Position(earlier[-1] if earlier else dt.date.min, ns)
 
     def lag(self, key: str) -> int:
-        """How far a key's plan lies behind the present, in ns; a replay has no present to lie behind."""
+        """The delay of a key's plan in ns; 0 for a replay."""
         return self.gate.stream_delay_ns(key, self.market) if self.is_live else 0
 
     def lose(self, key: str, milliseconds: int) -> None:
-        """Let tape pass unseen."""
+        """Skip some of the tape for a key."""
         position = self.positions.get(key)
         if position is not None and self.speed.times is None:
             self.positions[key] = replace(position, ns=position.ns + milliseconds * 1_000_000)
 
-    def send_again(self, key: str, after: Position) -> None:
-        """Send what came after a position once more when the key comes back; a clock goes on by itself."""
-        self.again[key] = after
-
     def moved(self, key: str, position: Position, events: int) -> None:
-        """Note what was sent."""
         self.positions[key] = position
         self.sent += events
 
-    def record_fault(self, fault: Fault) -> None:
-        """Note a fault."""
-        self.counts[fault.kind] += 1
-
     def position_ns(self, key: str | None = None) -> int | None:
-        """The furthest moment that a key, or any, has been sent; None before the first."""
+        """The latest time sent to a key, or to any; None before the first message."""
         return max((at.ns for of, at in self.positions.items() if key in (None, of)), default=None)
 
     def is_done(self, key: str | None = None) -> bool:
-        """Whether a key, or any, has had the tape's end."""
+        """Whether a key, or any, has received the tape's end."""
         return bool(self.done) if key is None else key in self.done
 
     def stream(self, subscription: Subscription, after: Position) -> Iterator[tuple[dt.date, Block]]:
-        """Blocks of what is subscribed to, from a position to the end of the tape; made as they are asked for."""
+        """Blocks of the subscribed channels from a position to the end of the tape, built lazily."""
         for date in self._from(after.date):
             frames = {
                 channel: self._rows(date, channel, symbols) for channel, symbols in subscription.items() if symbols
@@ -159,7 +149,7 @@ class Playback:
                 yield date, block
 
     def _from(self, first: dt.date) -> Iterator[dt.date]:
-        """The days from one on; of the present there is no last one."""
+        """The days from `first` on; endless if the present is streamed."""
         if not self.is_live:
             yield from (day for day in self.days if day >= first)
             return
@@ -171,7 +161,7 @@ class Playback:
     def _rows(self, date: dt.date, channel: str, symbols: frozenset[str]) -> pl.DataFrame:
         chosen = self.tape.symbols_on(self.market, date) if EVERY in symbols else sorted(symbols)
         day = Day(self.tape, Partition(date, self.market).session, chosen)
-        return tape_faults.rows(day, channel, self.faults.messages(self.market))
+        return message_faults.rows(day, channel, self.faults.messages(self.market))
 
     def _chosen(self) -> list[dt.date]:
         recorded = self.tape.days(self.market)

@@ -1,4 +1,4 @@
-"""The emulator's WebSocket side: a stream for each market, what it can tell of itself, and faults switched while it runs."""
+"""The emulator's WebSocket streams, one for each market, with their status and their faults."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tapewatch.emulator.faults import ActiveFaults, FaultError, FaultsFile, read
-from tapewatch.emulator.stream.conversation import Conversation, Keys
+from tapewatch.emulator.stream.connection import StreamConnection
 from tapewatch.emulator.stream.pace import Speed
 from tapewatch.emulator.stream.playback import Playback, Replay
 from tapewatch.emulator.stream.wire import Listener, Wire
@@ -22,11 +22,9 @@ class Streams:
     """The six streams over one tape.
 
     Args:
-        tape: what is sent.
-        gate: keys, plans and the present.
-        speed: of the tape's clock.
-        replay: days to send; None for the default (see `Playback.days`).
-        faults: what goes wrong.
+        replay: days to send. By default all recorded days; for a synthetic tape the present at speed 1, else the last
+            finished trading day.
+        faults: faults in force at the start.
     """
 
     def __init__(
@@ -40,24 +38,24 @@ class Streams:
     ) -> None:
         self.faults = ActiveFaults((faults or FaultsFile()).fault)
         self._playbacks = {market: Playback(market, tape, gate, speed, replay, self.faults) for market in Market}
-        self._keys = {market: Keys() for market in Market}
+        self._keys: dict[Market, dict[str, StreamConnection]] = {market: {} for market in Market}
 
     def protocol(self) -> Callable[..., Wire]:
-        """What uvicorn makes of a connection that wants to be a WebSocket."""
+        """The WebSocket protocol class to give to uvicorn."""
 
-        def made(config: Any, server_state: Any, app_state: Any) -> Wire:  # noqa: ARG001 - uvicorn names them
+        def protocol(config: Any, server_state: Any, app_state: Any) -> Wire:  # noqa: ARG001 - uvicorn names them
             return Wire(server_state, self._listener)
 
-        return made
+        return protocol
 
     def _listener(self, path: str, wire: Wire) -> Listener | None:
         name = path.strip("/").partition("/")[0]
         if name not in list(Market):
             return None
-        return Conversation(wire, self._playbacks[Market(name)], self._keys[Market(name)])
+        return StreamConnection(wire, self._playbacks[Market(name)], self._keys[Market(name)])
 
     def progress(self, request: Request) -> Response:
-        """`GET /emulator/v1/stream?market=&key=`: how far a market's stream is, for a key or any, and what struck it."""
+        """`GET /emulator/v1/stream?market=&key=`: a market's progress, for one key or for any, and its faults so far."""
         name = request.query_params.get("market", "")
         if name not in list(Market):
             raise replies.bad_request(f"market: {name!r} is none of {', '.join(Market)}")
@@ -74,7 +72,7 @@ class Streams:
         )
 
     async def switch(self, request: Request) -> Response:
-        """`POST /emulator/v1/faults`: other faults from now on, spelt as in the file, in JSON."""
+        """`POST /emulator/v1/faults`: replace the faults in force; the JSON has the shape of a faults file."""
         try:
             faults = read(msgspec.json.decode(await request.body() or b"{}"), "the request")
         except (FaultError, msgspec.DecodeError) as error:

@@ -1,6 +1,6 @@
-"""One WebSocket on the server's side, close to the socket: ready frames go out as they are, and connections can misbehave.
+"""The server's side of a WebSocket, close to the socket: it sends encoded frames as they are and can simulate broken connections.
 
-It takes the place of uvicorn's own WebSocket protocol, whose messages cost more than the market's.
+It replaces uvicorn's own WebSocket protocol, whose cost per message is higher than that of building the message.
 """
 
 import asyncio
@@ -22,20 +22,20 @@ _GOING_AWAY = 1001
 
 
 class Listener(Protocol):
-    """Who talks over a wire."""
+    """Receives a connection's events."""
 
-    def opened(self) -> None:
+    def on_open(self) -> None:
         """The handshake is done."""
 
-    def said(self, text: str) -> None:
-        """The client sent a message."""
+    def on_message(self, text: str) -> None:
+        """A message from the client."""
 
-    def lost(self) -> None:
-        """The connection is gone, or as good as gone: nothing more can be sent."""
+    def on_close(self) -> None:
+        """The connection ended, or nothing more can be sent over it."""
 
 
 class ServerState(Protocol):
-    """What uvicorn shares between connections."""
+    """The state that uvicorn shares between connections."""
 
     connections: set[Any]
 
@@ -44,15 +44,15 @@ class Wire(asyncio.Protocol):
     """A connection.
 
     Args:
-        server_state: uvicorn's, which closes what is in it when it stops.
-        choose: the listener for a path; None where nothing is served there.
+        server_state: uvicorn's; it closes the connections in it when it stops.
+        choose: returns the listener for a path, or None for an unknown path.
     """
 
     def __init__(self, server_state: ServerState, choose: Callable[[str, "Wire"], Listener | None]) -> None:
         self._connections = server_state.connections
         self._choose = choose
         self._listener: Listener | None = None
-        # Compression is never agreed to: it would cost more than all the rest.
+        # No compression: it would cost more than everything else.
         self._protocol = ServerProtocol(extensions=[], max_size=_LARGEST_REQUEST)
         self._writable = asyncio.Event()
         self._writable.set()
@@ -64,33 +64,28 @@ class Wire(asyncio.Protocol):
         self.is_silent = False
         self.is_closed = False
 
-    # What uvicorn and asyncio call.
+    # Called by uvicorn and asyncio.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See `asyncio.Protocol`."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=_HIGH_WATER)
         self._connections.add(self)
 
     def connection_lost(self, _: Exception | None) -> None:
-        """See `asyncio.Protocol`."""
         self._connections.discard(self)
         self._end()
 
     def eof_received(self) -> None:
-        """See `asyncio.Protocol`."""
         self._protocol.receive_eof()
 
     def pause_writing(self) -> None:
-        """See `asyncio.Protocol`."""
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        """See `asyncio.Protocol`."""
         self._writable.set()
 
     def shutdown(self) -> None:
-        """Uvicorn stops."""
+        """Called when uvicorn stops."""
         if self.is_silent:
             self._transport.abort()
         else:
@@ -98,7 +93,6 @@ class Wire(asyncio.Protocol):
             self._transport.close()
 
     def data_received(self, data: bytes) -> None:
-        """See `asyncio.Protocol`."""
         self._protocol.receive_data(data)
         for event in self._protocol.events_received():
             if isinstance(event, Request):
@@ -107,19 +101,18 @@ class Wire(asyncio.Protocol):
                 self._receive(event)
         self._flush()
 
-    # What listeners call.
+    # Called by listeners.
 
     async def send(self, payload: bytes) -> None:
-        """Send one text message, as soon as the client has taken what was sent before."""
-        self._write(header(len(payload)) + payload)
-        if not self._writable.is_set():
-            await self._writable.wait()
+        """Send one text message and wait while the client reads too slowly."""
+        self.send_now(payload)
+        await self._writable.wait()
 
     async def trickle(self, payload: bytes, pieces: int, pause_s: float) -> None:
-        """Send one text message bit by bit, with a pause before each piece."""
+        """Send one text message in pieces, with a pause before each."""
         frame = header(len(payload)) + payload
         size = max(1, -(-len(frame) // pieces))
-        # A pong amid the pieces would be read as part of the message.
+        # A pong between the pieces would be read as part of the message.
         self._held = []
         for start in range(0, len(frame), size):
             await asyncio.sleep(pause_s)
@@ -130,11 +123,11 @@ class Wire(asyncio.Protocol):
             self._write(data)
 
     def send_now(self, payload: bytes) -> None:
-        """Send one text message, whatever is waiting."""
+        """Send one text message without waiting."""
         self._write(header(len(payload)) + payload)
 
     async def taken(self) -> bool:
-        """Wait until the client has taken all that was sent before; False where the connection ends first."""
+        """Wait until the client has read everything sent before; False if the connection ends first."""
         if self.is_closed:
             return False
         self._pinged += 1
@@ -146,7 +139,7 @@ class Wire(asyncio.Protocol):
         return not self.is_closed
 
     def close(self, code: int, reason: str = "") -> None:
-        """Close as the protocol wants it."""
+        """Close by the protocol's closing handshake."""
         if self.is_closed:
             return
         try:
@@ -158,7 +151,6 @@ class Wire(asyncio.Protocol):
         asyncio.get_running_loop().call_later(_CLOSE_TIMEOUT_S, self._transport.close)
 
     def abort(self) -> None:
-        """Reset the TCP connection."""
         self._end()
         self._transport.abort()
 
@@ -168,7 +160,7 @@ class Wire(asyncio.Protocol):
         self._end()
         self._transport.close()
 
-    def fall_silent(self) -> None:
+    def stop_responding(self) -> None:
         """Keep the TCP connection and never read or write again: no message, no pong, no close."""
         self.is_silent = True
         self._transport.pause_reading()
@@ -185,7 +177,7 @@ class Wire(asyncio.Protocol):
         if self._listener is None:
             self._transport.close()
         else:
-            self._listener.opened()
+            self._listener.on_open()
 
     def _receive(self, frame: Frame) -> None:
         if frame.opcode is Opcode.CLOSE:
@@ -198,10 +190,10 @@ class Wire(asyncio.Protocol):
             self._text += frame.data
             if frame.fin and self._listener is not None and not self.is_closed:
                 text, self._text = self._text.decode(errors="replace"), bytearray()
-                self._listener.said(text)
+                self._listener.on_message(text)
 
     def _answered(self, mark: bytes) -> None:
-        """A pong answers the ping that it names, and all before."""
+        """A pong answers the ping that it names and all before it."""
         if any(asked == mark for asked, _ in self._pings):
             while (ping := self._pings.popleft())[0] != mark:
                 ping[1].set()
@@ -224,16 +216,16 @@ class Wire(asyncio.Protocol):
         if self.is_closed:
             return
         self.is_closed = True
-        # Whoever waits for the client to read must learn that it never will.
+        # Wake tasks that wait for the client to read: it never will.
         self._writable.set()
         while self._pings:
             self._pings.popleft()[1].set()
         if self._listener is not None:
-            self._listener.lost()
+            self._listener.on_close()
 
 
 def header(size: int) -> bytes:
-    """What stands before an unmasked text frame of so many bytes."""
+    """The header of an unmasked text frame with a payload of `size` bytes."""
     if size < _SHORT:
         return bytes((_FINAL_TEXT, size))
     if size < _MEDIUM:

@@ -1,8 +1,8 @@
-"""The labelled anomalies of a synthetic day: when they happen, and what each does to the market while it lasts.
+"""The labelled anomalies of a synthetic day: their schedule and their effects.
 
-An anomaly works on the same grids that make the ordinary day (price path, arrival rates, sizes, spread, depth, flow),
-so that quotes and trades stay consistent with each other inside it. A lasting shift of the price is worked off by the
-day's end: the next day starts where it would have.
+An anomaly changes the grids from which the ordinary day is generated (price path, arrival rates, sizes, spread, depth,
+flow), so that its quotes and trades stay consistent. A shift of the price fades by the day's end, so that the next day
+starts at the same price as without the anomaly.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from tapewatch.emulator.synthetic.randomness import Floats, State, normals, stre
 from tapewatch.emulator.synthetic.universe import Instrument
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Session
 
-#: Every kind, with the shortest and longest it lasts in seconds.
+#: Each kind's shortest and longest duration in seconds.
 DURATIONS: dict[str, tuple[int, int]] = {
     "volume_spike": (180, 600),
     "price_jump": (60, 150),
@@ -32,7 +32,7 @@ KINDS = tuple(DURATIONS)
 
 _MARGIN_NS = 20 * NS_PER_MINUTE
 _FEWEST, _MOST = 2, 4
-# Each anomaly has a stretch of the day to itself, and keeps this share of it clear at either end.
+# Each anomaly has its own part of the day and keeps this share of it free at both ends.
 _CLEARANCE = 0.1
 
 
@@ -48,7 +48,7 @@ class ScheduledAnomaly:
 
 @dataclass(slots=True)
 class Effects:
-    """What is done to a day, by the second of its grid. Multipliers are 1 where nothing is."""
+    """Changes of a day by the second: an additive log shift and flow, `flicker`, and multipliers (1 is no change)."""
 
     shift: Floats
     trade_rate: Floats
@@ -61,22 +61,18 @@ class Effects:
 
     @classmethod
     def none(cls, seconds: int) -> "Effects":
-        """A day left as it is."""
-        return cls(
-            shift=np.zeros(seconds + 1),
-            trade_rate=np.ones(seconds),
-            quote_rate=np.ones(seconds),
-            size=np.ones(seconds),
-            spread=np.ones(seconds),
-            depth=np.ones(seconds),
-            flow=np.zeros(seconds),
-            flicker=np.zeros(seconds),
-        )
+        one = {name: np.ones(seconds) for name in ("trade_rate", "quote_rate", "size", "spread", "depth")}
+        return cls(shift=np.zeros(seconds + 1), flow=np.zeros(seconds), flicker=np.zeros(seconds), **one)
+
+    def scale(self, window: slice, **multipliers: float) -> None:
+        """Multiply some of the multipliers within a window."""
+        for name, multiplier in multipliers.items():
+            getattr(self, name)[window] *= multiplier
 
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """Where an anomaly acts: its seconds, the day it acts on, and its own random numbers."""
+    """An anomaly's seconds, day and random numbers."""
 
     first: int
     last: int
@@ -103,8 +99,8 @@ class _Stage:
 
 
 def schedule(seed: int, symbol: str, session: Session) -> list[ScheduledAnomaly]:
-    """The anomalies of a symbol's day, in order of time: two to four in the regular session, apart from each other and
-    at least 20 minutes from its ends."""
+    """The anomalies of a symbol's day in order of time: two to four that do not overlap, in the regular session and at
+    least 20 minutes from its ends."""
     draw = stream(seed, "anomalies", symbol, session.date)
     first, last = session.regular_start + _MARGIN_NS, session.regular_end - _MARGIN_NS
     count = _FEWEST + int(uniform(draw) * (_MOST - _FEWEST + 1))
@@ -125,7 +121,6 @@ def schedule(seed: int, symbol: str, session: Session) -> list[ScheduledAnomaly]
 def effects(
     seed: int, instrument: Instrument, session: Session, day: PricePath, events: list[ScheduledAnomaly]
 ) -> Effects:
-    """What the events do to the day."""
     result = Effects.none(day.variance.size)
     for event in events:
         first = (event.start - session.extended_start) // NS_PER_SECOND
@@ -136,7 +131,7 @@ def effects(
 
 
 def _move(result: Effects, stage: _Stage, points: list[tuple[float, float]]) -> None:
-    """Bend the price along `points` (share of the window, log shift); what is left at the end fades over the day."""
+    """Shift the price along `points` (share of the window, log shift); the last shift fades over the rest of the day."""
     shares, values = zip(*points, strict=True)
     grid = np.arange(stage.seconds + 1) / stage.seconds
     result.shift[stage.first : stage.last + 1] += np.interp(grid, shares, values)
@@ -145,27 +140,21 @@ def _move(result: Effects, stage: _Stage, points: list[tuple[float, float]]) -> 
 
 
 def _volume_spike(result: Effects, stage: _Stage) -> None:
-    result.trade_rate[stage.window] *= stage.between(5.0, 10.0)
-    result.quote_rate[stage.window] *= 2.0
-    result.size[stage.window] *= stage.between(1.8, 3.0)
+    result.scale(stage.window, trade_rate=stage.between(5.0, 10.0), quote_rate=2.0, size=stage.between(1.8, 3.0))
 
 
 def _price_jump(result: Effects, stage: _Stage) -> None:
     jump = stage.side() * stage.volatility * stage.between(0.55, 1.0)
     _move(result, stage, [(0.0, 0.0), (3.0 / stage.seconds, jump), (1.0, jump)])
-    result.trade_rate[stage.window] *= 4.0
-    result.quote_rate[stage.window] *= 3.0
-    result.spread[stage.window] *= 1.8
+    result.scale(stage.window, trade_rate=4.0, quote_rate=3.0, spread=1.8)
     result.flow[stage.part(0.0, 0.5)] += 0.5 * np.sign(jump)
 
 
 def _flash_crash(result: Effects, stage: _Stage) -> None:
     depth = -stage.volatility * stage.between(1.1, 1.9)
     _move(result, stage, [(0.0, 0.0), (0.3, depth), (0.4, 0.9 * depth), (0.9, 0.08 * depth), (1.0, 0.05 * depth)])
-    result.trade_rate[stage.window] *= 4.0
-    result.quote_rate[stage.window] *= 3.0
-    result.spread[stage.part(0.0, 0.6)] *= 3.0
-    result.depth[stage.part(0.0, 0.6)] *= 0.3
+    result.scale(stage.window, trade_rate=4.0, quote_rate=3.0)
+    result.scale(stage.part(0.0, 0.6), spread=3.0, depth=0.3)
     result.flow[stage.part(0.0, 0.3)] -= 0.6
     result.flow[stage.part(0.4, 0.9)] += 0.4
 
@@ -176,50 +165,45 @@ def _volatility_burst(result: Effects, stage: _Stage) -> None:
     walk = np.concatenate([[0.0], np.cumsum(shocks)]) * scale
     points = list(zip(np.arange(stage.seconds + 1) / stage.seconds, walk, strict=True))
     _move(result, stage, points)
-    result.trade_rate[stage.window] *= 2.0
-    result.quote_rate[stage.window] *= 2.0
-    result.spread[stage.window] *= 1.8
+    result.scale(stage.window, trade_rate=2.0, quote_rate=2.0, spread=1.8)
 
 
 def _spread_blowout(result: Effects, stage: _Stage) -> None:
-    result.spread[stage.window] *= stage.between(6.0, 10.0)
-    result.depth[stage.window] *= 0.3
-    result.trade_rate[stage.window] *= 0.8
+    result.scale(stage.window, spread=stage.between(6.0, 10.0), depth=0.3, trade_rate=0.8)
 
 
 def _quote_stuffing(result: Effects, stage: _Stage) -> None:
-    result.quote_rate[stage.window] *= stage.between(15.0, 25.0)
+    result.scale(stage.window, quote_rate=stage.between(15.0, 25.0))
     result.flicker[stage.window] = 1.0
-    result.depth[stage.window] *= 0.6
+    result.scale(stage.window, depth=0.6)
 
 
 def _one_sided_flow(result: Effects, stage: _Stage) -> None:
     side = stage.side()
     result.flow[stage.window] += 0.9 * side
-    result.trade_rate[stage.window] *= 2.0
+    result.scale(stage.window, trade_rate=2.0)
     drift = side * stage.volatility * 0.12
     _move(result, stage, [(0.0, 0.0), (1.0, drift)])
 
 
 def _correlation_break(result: Effects, stage: _Stage) -> None:
-    # The factor's own move is taken out twice over, so that the price answers it with the opposite sign, and a drift
-    # against the factor's direction sets in.
+    # Subtracting twice the factor's move reverses the price's reaction to it; a drift against the factor is added.
     factor = stage.day.factor[stage.first : stage.last + 1] - stage.day.factor[stage.first]
     against = -1.0 if factor[-1] > 0 else 1.0
     grid = np.arange(stage.seconds + 1) / stage.seconds
     walk = -2.0 * factor + against * stage.volatility * stage.between(0.35, 0.6) * grid
     _move(result, stage, list(zip(grid, walk, strict=True)))
-    result.trade_rate[stage.window] *= 1.3
+    result.scale(stage.window, trade_rate=1.3)
     result.flow[stage.window] += 0.35 * against
 
 
 def _pump_and_dump(result: Effects, stage: _Stage) -> None:
     top = stage.volatility * stage.between(1.4, 2.2)
     _move(result, stage, [(0.0, 0.0), (0.35, 0.3 * top), (0.7, top), (0.85, 0.35 * top), (1.0, 0.1 * top)])
-    result.trade_rate[stage.part(0.0, 0.7)] *= 3.0
-    result.trade_rate[stage.part(0.7, 1.0)] *= 6.0
-    result.quote_rate[stage.window] *= 2.5
-    result.size[stage.part(0.7, 1.0)] *= 2.0
+    result.scale(stage.part(0.0, 0.7), trade_rate=3.0)
+    result.scale(stage.part(0.7, 1.0), trade_rate=6.0)
+    result.scale(stage.window, quote_rate=2.5)
+    result.scale(stage.part(0.7, 1.0), size=2.0)
     result.flow[stage.part(0.0, 0.7)] += 0.6
     result.flow[stage.part(0.7, 1.0)] -= 0.75
 

@@ -1,8 +1,8 @@
-"""One pass over a day's seconds that quotes and trades them: the order flow meets the book, event by event.
+"""The kernel that generates a day's quotes and trades, event by event.
 
-Orders and quotes arrive as a Poisson process of varying rate. The sides of orders persist, because large orders are cut
-into many (Lillo, Mike and Farmer 2005), and know a little of where the price goes next. Each order prints one to four
-trades against the book as it stands.
+Orders and quotes arrive as a Poisson process of varying rate. The sides of orders persist, because large orders are split
+into many (Lillo, Mike and Farmer 2005), and anticipate the next move of the price a little. Each order prints one to four
+trades at the best bid or offer.
 """
 
 from typing import NamedTuple
@@ -25,27 +25,27 @@ from tapewatch.emulator.synthetic.book import ASK, BID, IMPACT, LAST, LEFT, NS_P
 from tapewatch.emulator.synthetic.randomness import Floats, State, exponential, normal, uniform
 from tapewatch.market.compiled import njit
 
-#: Kinds of print, which `frames` turns into condition codes.
+#: Kinds of print; `frames` translates them to condition codes.
 REGULAR, SWEEP, OFF_EXCHANGE, LATE_PRICED, AUCTION_OPEN, OFFICIAL_OPEN, AUCTION_CLOSE, OFFICIAL_CLOSE = range(8)
 
 #: Trade prices count hundredths of a tick: off-exchange prints improve on the quote by less than one.
 SUB_TICKS = 100
 
-# How strongly the sides of orders follow what is coming.
+# How strongly the sides of orders anticipate the price.
 _FORESIGHT = 0.9
-# Of orders, how many belong to a large one in work; how many fresh ones begin one.
+# The share of orders that are part of a large order, and the share of the others that begin one.
 _OF_PARENTS, _NEW_PARENTS = 0.6, 0.12
 _IMPACT = 0.12
 _MARGIN_NS = 1_000_000
 _ROOM_DEVIATIONS = 12.0
 
 
-#: Rows of the array into which prints are written; all are whole numbers but the size.
+#: Rows of the array of prints; all but the size are whole numbers.
 PRINT_TIME, PRINT_PRICE, PRINT_SIZE, PRINT_SIDE, PRINT_KIND = range(5)
 
 
 class Auctions(NamedTuple):
-    """The seconds of the opening and the closing auction, negative where there is none, and the close's size."""
+    """The seconds of the opening and the closing auction (negative: none), and the closing auction's size."""
 
     opens: int
     closes: int
@@ -53,14 +53,17 @@ class Auctions(NamedTuple):
 
 
 class SimulatedFlow(NamedTuple):
-    """A day's quotes and prints, a column each, in rows as `book` and this module name them: times in ns from the grid's
-    start, strictly increasing over both; prices in ticks and hundredths of a tick, sizes in medians."""
+    """A day's quotes and prints, one a column, in the rows that `book` and this module name.
+
+    Times are ns from the grid's start, strictly increasing over both arrays. Prices are ticks for quotes and hundredths of
+    a tick for prints, sizes are in medians.
+    """
 
     quotes: Floats
     prints: Floats
 
     def lowered(self, ticks: float) -> "SimulatedFlow":
-        """The same day with every price lower by so many ticks."""
+        """The same day with every price lowered by `ticks`."""
         quotes, prints = self.quotes.copy(), self.prints.copy()
         quotes[[book.QUOTE_BID, book.QUOTE_ASK]] -= ticks
         prints[PRINT_PRICE] -= ticks * SUB_TICKS
@@ -68,15 +71,15 @@ class SimulatedFlow(NamedTuple):
 
 
 def simulate(grids: Grids, auctions: Auctions, *, has_off_exchange: bool, state: State) -> SimulatedFlow:
-    """Quote and trade a day.
+    """Generate a day.
 
     Args:
         grids: the day by the second.
-        auctions: when and how large.
-        has_off_exchange: some trades print off the exchanges, at a better price or a late one.
-        state: the random numbers, which are used up.
+        auctions: their times and size.
+        has_off_exchange: whether some trades print off exchange, at a better or a late price.
+        state: the random numbers; the state is advanced.
     """
-    # A trade that finds no book renews it: each may cost one quote more.
+    # An order may need a new quote first: at most one more quote for each.
     quotes = np.empty((5, _room(grids.expected_trades + grids.expected_quotes)))
     prints = np.empty((5, _room(grids.expected_trades)))
     memory = np.zeros(book.MEMORY)
@@ -85,7 +88,7 @@ def simulate(grids: Grids, auctions: Auctions, *, has_off_exchange: bool, state:
 
 
 def _room(expected: int) -> int:
-    """Rows that a Poisson number of them, printed up to four at a time, does not exceed."""
+    """An upper bound of a Poisson number of rows that come up to four at a time."""
     return expected + int(_ROOM_DEVIATIONS * 2.0 * np.sqrt(expected)) + 64
 
 
@@ -107,7 +110,7 @@ def _run(
         rate = grid[ORDERS, second] + grid[QUOTES, second]
         left = rate * (second + 1 - now)
         if wait > left:
-            # Nothing more in this second: what is left of the wait goes on at the next one's rate.
+            # No more events in this second: the rest of the wait continues at the next second's rate.
             wait -= left
             second += 1
             now = float(second)
@@ -131,7 +134,7 @@ def _run(
 
 @njit(cache=True)
 def _coming(grid: Floats, second: int, price: float) -> float:
-    """Where the efficient price goes next, in -1 … 1: its move over twice its deviation."""
+    """The direction of the efficient price in -1 … 1: its next move over twice its deviation."""
     ahead = min(second + FORESEEN_S, grid.shape[1] - 1)
     move = (grid[MID, ahead] - price) / (2.0 * grid[VOLATILITY, second])
     return float(min(max(move, -1.0), 1.0))
@@ -172,12 +175,12 @@ def _trade(
 
 @njit(cache=True)
 def _side(flow: float, coming: float, state: State, memory: Floats) -> float:
-    """Buy (1) or sell (-1): of a large order in work, or fresh, tilted by what is coming and by the day's flow."""
+    """Buy (1) or sell (-1): the side of the current large order, or a random side tilted by `coming` and `flow`."""
     tilt = min(max(_FORESIGHT * coming + flow, -0.97), 0.97)
     fresh = 1.0 if uniform(state) < 0.5 + 0.5 * tilt else -1.0
     if memory[LEFT] > 0 and uniform(state) < _OF_PARENTS:
         memory[LEFT] -= 1
-        # A one-sided market runs over whoever is working an order against it.
+        # One-sided flow overrides a large order on the other side.
         return fresh if uniform(state) < abs(flow) else memory[SIDE]
     if memory[LEFT] == 0 and uniform(state) < _NEW_PARENTS:
         memory[SIDE] = fresh
@@ -187,7 +190,7 @@ def _side(flow: float, coming: float, state: State, memory: Floats) -> float:
 
 @njit(cache=True)
 def _prints(state: State) -> int:
-    """Prints of an order; their mean is `activity.PRINTS_PER_ORDER`."""
+    """The number of prints of an order, `activity.PRINTS_PER_ORDER` on average."""
     draw = uniform(state)
     if draw < 0.68:
         return 1
@@ -198,7 +201,7 @@ def _prints(state: State) -> int:
 def _hold_auction(
     grid: Floats, second: int, auctions: Auctions, state: State, memory: Floats, quotes: Floats, prints: Floats
 ) -> None:
-    """The cross prints in the auction's first moments inside a fresh quote, and the official price after it."""
+    """Print the auction's cross inside a new quote, and the official price after it."""
     memory[LAST] = max(memory[LAST] + STEP_NS, second * NS_PER_SECOND + 2_000_000)
     book.renew_for_auction(grid, second, memory, quotes)
     is_open = second == auctions.opens

@@ -1,4 +1,4 @@
-"""The kernel's arrays as the `trades` and `quotes` tables: times, codes, venues, sequence numbers, latencies."""
+"""The kernel's arrays as the tables `TRADES` and `QUOTES`: times, codes, venues, sequence numbers, latencies."""
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,9 @@ Ints = npt.NDArray[np.int64]
 _OFF_EXCHANGE = 4
 _TRF_IDS = (201, 202, 203)
 _LISTING = {"XNAS": 12, "XNYS": 10, "ARCX": 11}
-# Where stocks trade, as often as the id stands here; the off-exchange facility takes its own share.
+# The venues of stocks, repeated by their share; off-exchange trades are chosen separately.
 _STOCK_VENUES = np.array([12, 12, 12, 11, 11, 10, 19, 19, 8, 8, 21, 7, 18, 2, 15, 20], dtype=np.int16)
-# Options exchanges; a future's contract has one place, and currencies the vendor's own number.
+# Currencies have the vendor's own exchange number.
 _VENUES = {
     Market.STOCKS: _STOCK_VENUES,
     Market.CRYPTO: np.array([1, 1, 1, 1, 23, 23, 2, 6], dtype=np.int16),
@@ -40,7 +40,7 @@ _LATE_PRICED_FIRST = _CODE["2"]
 _DERIVATIVELY_PRICED = _CODE["10"]
 _AUCTION_FIRST = _CODE["25,41"]
 _ROUND_LOT = 100
-#: Markets that trade whole contracts, and the condition of their usual trade.
+# Markets that trade whole contracts, and the condition code of their trades.
 _IN_CONTRACTS = {Market.OPTIONS: "209", Market.FUTURES: ""}
 _SIZE_STEPS = 1_000_000
 
@@ -48,8 +48,7 @@ _SIZE_STEPS = 1_000_000
 def trades(
     instrument: Instrument, session: Session, simulated: SimulatedFlow, state: State, numbering: State
 ) -> pl.DataFrame:
-    """The day's trades (`TRADES`)."""
-    is_stock = instrument.market is Market.STOCKS
+    is_stock, is_whole = instrument.market is Market.STOCKS, instrument.market in _IN_CONTRACTS
     count = simulated.prints.shape[1]
     after, kind = simulated.prints[flow.PRINT_TIME].astype(np.int64), simulated.prints[flow.PRINT_KIND].astype(np.uint8)
     amount = simulated.prints[flow.PRINT_SIZE]
@@ -58,22 +57,14 @@ def trades(
     lag, trf_lag = np.empty(count, np.int64), np.empty(count, np.int64)
     if is_stock:
         listing = _LISTING[instrument.exchange]
-        _spell_stock_trades(
+        _fill_stock_trades(
             after, amount, kind, *regular, instrument.size, listing, _STOCK_VENUES, state,
             codes, venues, size, lag, trf_lag,
         )  # fmt: skip
     else:
-        _spell_crypto_trades(
-            amount,
-            simulated.prints[flow.PRINT_SIDE],
-            instrument.size,
-            _VENUES[instrument.market],
-            state,
-            codes,
-            venues,
-            size,
-        )
-    if instrument.market in _IN_CONTRACTS:
+        side, places = simulated.prints[flow.PRINT_SIDE], _VENUES[instrument.market]
+        _fill_crypto_trades(amount, side, instrument.size, places, state, codes, venues, size)
+    if is_whole:
         codes[:], size = _CODE[_IN_CONTRACTS[instrument.market]], np.maximum(np.round(size), 1.0)
     time = session.extended_start + after
     columns: dict[str, object] = {
@@ -83,7 +74,7 @@ def trades(
         "size": size,
         "exchange": venues,
         "conditions": _dictionary(_CODES, codes),
-        "id": _ids(instrument, count),
+        "id": None if is_whole else pl.Series(np.arange(1, count + 1)).cast(pl.String),
         "participant_time": _times(time - lag) if is_stock else _times(time),
     }
     if is_stock:
@@ -94,13 +85,12 @@ def trades(
 def quotes(
     instrument: Instrument, session: Session, simulated: SimulatedFlow, state: State, numbering: State
 ) -> pl.DataFrame:
-    """The day's quotes (`QUOTES`)."""
     is_stock, is_whole = instrument.market is Market.STOCKS, instrument.market in _IN_CONTRACTS
     count = simulated.quotes.shape[1]
     venues = np.empty((2, count), np.int16)
     sizes, lag = np.empty((2, count)), np.empty(count, np.int64)
     step = 1.0 / _ROUND_LOT if is_stock else 1.0 if is_whole else float(_SIZE_STEPS)
-    _spell_quotes(
+    _fill_quotes(
         simulated.quotes[book.QUOTE_BID_SIZE :], instrument.depth, step, _VENUES[instrument.market], state,
         venues, sizes, lag,
     )  # fmt: skip
@@ -119,7 +109,7 @@ def quotes(
         "participant_time": _times(time - lag) if is_stock else _times(time),
     }
     if instrument.market is Market.FOREX:
-        # Currencies are quoted without sizes.
+        # Quotes of currencies have no sizes.
         columns |= dict.fromkeys(("bid_size", "ask_size"), pl.Series([None], dtype=pl.Float64).new_from_index(0, count))
     frame = pl.DataFrame(columns).with_columns(symbol=pl.lit(instrument.symbol, dtype=SYMBOL))
     return QUOTES.conform(frame.with_columns(tape=pl.lit(instrument.tape, dtype=pl.Int8)) if is_stock else frame)
@@ -132,7 +122,7 @@ def values(instrument: Instrument, session: Session, day: PricePath) -> pl.DataF
     return TRADES.conform(
         pl.DataFrame(
             {
-                # The last second's value belongs to the session still.
+                # The last second's value must lie within the session.
                 "time": _times(session.extended_start + np.arange(1, count + 1) * NS_PER_SECOND - 1_000_000),
                 "sequence_number": np.arange(1, count + 1),
                 "price": price,
@@ -145,7 +135,7 @@ def values(instrument: Instrument, session: Session, day: PricePath) -> pl.DataF
 
 
 def middles(quotes: pl.DataFrame) -> pl.DataFrame:
-    """The middles of quotes as trades of size 1 (`TRADES`): what a market without trades has its bars of."""
+    """Mid-quotes as trades of size 1 (`TRADES`), for the bars of a market without trades."""
     is_whole = (pl.col("bid_price") > 0) & (pl.col("ask_price") > 0)
     return TRADES.conform(
         quotes.filter(is_whole).select(
@@ -158,12 +148,6 @@ def middles(quotes: pl.DataFrame) -> pl.DataFrame:
             pl.lit("").alias("conditions"),
         )
     )
-
-
-def _ids(instrument: Instrument, count: int) -> pl.Series:
-    if instrument.market in _IN_CONTRACTS:
-        return pl.Series([None], dtype=pl.String).new_from_index(0, count)
-    return pl.Series(np.arange(1, count + 1)).cast(pl.String)
 
 
 def _numbers(instrument: Instrument, numbering: State, count: int) -> Ints:
@@ -194,7 +178,7 @@ def _reporting(
 
 @njit(cache=True)
 def _sequence(state: State, count: int) -> Ints:
-    """Ascending numbers with holes: the tape numbers every symbol's messages."""
+    """Ascending numbers with gaps: the tape numbers the messages of all symbols together."""
     out = np.empty(count, np.int64)
     number = 1000 + np.int64(uniform(state) * 4000.0)
     for i in range(count):
@@ -204,7 +188,7 @@ def _sequence(state: State, count: int) -> Ints:
 
 
 @njit(cache=True)
-def _spell_stock_trades(
+def _fill_stock_trades(
     time: Ints, amount: npt.NDArray[np.float64], kind: npt.NDArray[np.uint8], opens: int, closes: int, unit: float,
     listing: int, places: npt.NDArray[np.int16], state: State, codes: npt.NDArray[np.uint32],
     venues: npt.NDArray[np.int16], size: npt.NDArray[np.float64], lag: Ints, trf_lag: Ints,
@@ -213,7 +197,7 @@ def _spell_stock_trades(
         what = kind[i]
         is_extended = time[i] < opens or time[i] >= closes
         shares = np.floor(amount[i] * unit)
-        # Orders like round numbers; what is under a lot stays odd.
+        # Most orders are round lots; sizes below a lot stay odd.
         size[i] = np.floor(shares / 100.0 + 0.35) * 100.0 if shares >= 65.0 else max(shares, 1.0)
         lag[i] = 150_000 + np.int64(exponential(state) * 250_000.0)
         trf_lag[i] = 60_000
@@ -241,7 +225,7 @@ def _spell_stock_trades(
 
 
 @njit(cache=True)
-def _spell_crypto_trades(
+def _fill_crypto_trades(
     amount: npt.NDArray[np.float64], side: npt.NDArray[np.float64], unit: float, places: npt.NDArray[np.int16],
     state: State, codes: npt.NDArray[np.uint32], venues: npt.NDArray[np.int16], size: npt.NDArray[np.float64],
 ) -> None:  # fmt: skip
@@ -252,7 +236,7 @@ def _spell_crypto_trades(
 
 
 @njit(cache=True)
-def _spell_quotes(
+def _fill_quotes(
     amounts: npt.NDArray[np.float64], unit: float, step: float,
     places: npt.NDArray[np.int16], state: State, venues: npt.NDArray[np.int16], sizes: npt.NDArray[np.float64],
     lag: Ints,

@@ -1,4 +1,4 @@
-"""The synthetic market: a symbol's day of trades, quotes and true anomalies from a seed, in any order, at any time."""
+"""The synthetic market: trades, quotes and labelled anomalies of any symbol's day, from a seed."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -9,26 +9,26 @@ import polars as pl
 
 from tapewatch.emulator.synthetic import anomalies, frames, universe
 from tapewatch.emulator.synthetic.activity import MID, Grids, grids
-from tapewatch.emulator.synthetic.anomalies import Effects, ScheduledAnomaly
+from tapewatch.emulator.synthetic.anomalies import ScheduledAnomaly
 from tapewatch.emulator.synthetic.flow import Auctions, simulate
-from tapewatch.emulator.synthetic.price_path import path
+from tapewatch.emulator.synthetic.price_path import path, regular_seconds
 from tapewatch.emulator.synthetic.randomness import stream
 from tapewatch.emulator.synthetic.universe import Instrument
-from tapewatch.market.instruments import NS_PER_SECOND, Market, Session, market_of, session_of
+from tapewatch.market.instruments import Market, Session, session_of
 from tapewatch.market.tables import QUOTES, SYMBOL, TIME, TRADES
 
-#: Schema of the truth: what anomalies a tape holds, half-open times.
+#: Schema of a tape's labelled anomalies; times are half-open.
 TRUTH = pl.Schema({"symbol": SYMBOL, "event_id": pl.String(), "kind": SYMBOL, "start_time": TIME, "end_time": TIME})
 
-# Minutes of a usual day, for which an instrument's number of trades is stated.
+# Minutes of the day to which an instrument's number of trades refers.
 _FULL_DAY = {Market.CRYPTO: 1440, Market.FOREX: 1440, Market.FUTURES: 1380}
-# The closing auction prints about this share of the day's trades at once; the opening one a quarter of it.
+# The closing auction's share of the day's trades; the opening auction has a quarter of it.
 _AUCTION_SHARE = 0.06
 
 
 @dataclass(frozen=True, slots=True)
 class TapeDay:
-    """One symbol's day: frames of the tables `TRADES` and `QUOTES`, and the `TRUTH`; empty where nothing trades."""
+    """One symbol's day as `TRADES`, `QUOTES` and `TRUTH`; the frames are empty if it does not trade."""
 
     trades: pl.DataFrame
     quotes: pl.DataFrame
@@ -38,15 +38,13 @@ class TapeDay:
 class Synthetic:
     """A market from a seed.
 
-    Every day depends on (seed, symbol, date) alone: not on what was asked for before, nor on the machine.
+    A day depends on (seed, symbol, date) only, neither on earlier calls nor on the machine.
 
     Args:
         seed: any integer.
         activity: scales every instrument's number of trades and quotes.
-        has_anomalies: False for the same market with nothing put into it; only what an anomaly touches differs.
+        has_anomalies: False for the same market without anomalies.
     """
-
-    name = "synthetic"
 
     def __init__(self, seed: int = 7, *, activity: float = 1.0, has_anomalies: bool = True) -> None:
         if activity <= 0:
@@ -59,14 +57,12 @@ class Synthetic:
         """The symbol's day.
 
         Args:
-            symbol: in this platform's spelling; a symbol that `universe` does not list has empty days.
-            date: New York's for stocks, UTC for crypto; empty on holidays and before the history starts.
-            trades: expected number of trades, give or take a percent and what anomalies add; the quotes are in proportion (three to
-                a trade for stocks). By default the instrument's own activity, less on half days.
+            symbol: in this platform's spelling; empty for a symbol that `universe` does not list.
+            date: in the market's time zone; empty on holidays and before the history starts.
+            trades: expected number of trades, within a percent and without those that anomalies add; quotes are in
+                proportion. By default the instrument's usual number, scaled to the session's length.
         """
-        instrument = universe.instrument(symbol)
-        is_made = instrument is not None and date >= universe.HISTORY_START[instrument.market]
-        session = session_of(instrument.market, date) if instrument is not None and is_made else None
+        instrument, session = _listed(symbol, date)
         if instrument is None or session is None or instrument.market is Market.INDICES:
             return TapeDay(TRADES.empty(), QUOTES.empty(), pl.DataFrame(schema=TRUTH))
         events = anomalies.schedule(self.seed, symbol, session) if self._has_anomalies else []
@@ -75,30 +71,24 @@ class Synthetic:
     def day_with(
         self, symbol: str, date: dt.date, events: Sequence[ScheduledAnomaly], *, trades: int | None = None
     ) -> TapeDay:
-        """The same day with these anomalies in place of its own.
+        """The symbol's day with these anomalies instead of its own.
 
         Raises:
             ValueError: the symbol does not trade that day.
         """
-        instrument = universe.instrument(symbol)
-        session = session_of(market_of(symbol) if instrument is None else instrument.market, date)
+        instrument, session = _listed(symbol, date)
         if instrument is None or session is None:
             raise ValueError(f"{symbol} does not trade on {date}: choose a listed symbol and a trading day")
         return self._make(instrument, session, list(events), trades)
 
     def values(self, symbol: str, date: dt.date) -> pl.DataFrame:
-        """An index's value at the end of every second of the session, as trades of size 0 (`TRADES`); no rows of others."""
-        instrument = universe.instrument(symbol)
-        is_index = instrument is not None and instrument.market is Market.INDICES
-        session = (
-            session_of(Market.INDICES, date) if is_index and date >= universe.HISTORY_START[Market.INDICES] else None
-        )
-        if instrument is None or session is None:
+        """An index's value at the end of each second of the session, as trades of size 0 (`TRADES`); else no rows."""
+        instrument, session = _listed(symbol, date)
+        if instrument is None or session is None or instrument.market is not Market.INDICES:
             return TRADES.empty()
         return frames.values(instrument, session, path(self.seed, instrument, session))
 
     def symbols(self, market: Market) -> list[str]:
-        """Every symbol of a market, ascending; empty for markets that are not made."""
         return universe.listed(market)
 
     def _make(
@@ -106,39 +96,36 @@ class Synthetic:
     ) -> TapeDay:
         key = instrument.symbol, session.date
         day = path(self.seed, instrument, session)
-        effects = (
-            anomalies.effects(self.seed, instrument, session, day, events)
-            if events
-            else Effects.none(day.variance.size)
-        )
-        expected = trades if trades is not None else int(self._usual(instrument, session) * self._activity)
+        effects = anomalies.effects(self.seed, instrument, session, day, events)
+        usual = instrument.trades * session.regular_minutes / _FULL_DAY.get(session.market, 390)
+        expected = trades if trades is not None else int(usual * self._activity)
         levels = grids(instrument, session, day, effects, expected, stream(self.seed, "arrivals", *key))
         auctions = _auctions(session, expected)
         is_stock = session.market is Market.STOCKS
         made = simulate(levels, auctions, has_off_exchange=is_stock, state=stream(self.seed, "flow", *key))
         if instrument.crosses_zero:
             made = made.lowered(_middle(levels))
-        frame = {
-            table: spell(
-                instrument, session, made, stream(self.seed, table, *key), stream(self.seed, table, "number", *key)
-            )
-            for table, spell in (("trades", frames.trades), ("quotes", frames.quotes))
-        }
-        if session.market is Market.FOREX:
-            # Nobody reports what currencies trade at.
-            frame["trades"] = TRADES.empty()
-        return TapeDay(frame["trades"], frame["quotes"], _truth(instrument.symbol, events))
+        trade_rows, quote_rows = (
+            build(instrument, session, made, stream(self.seed, table, *key), stream(self.seed, table, "number", *key))
+            for table, build in (("trades", frames.trades), ("quotes", frames.quotes))
+        )
+        # Currencies have quotes only.
+        trade_rows = TRADES.empty() if session.market is Market.FOREX else trade_rows
+        return TapeDay(trade_rows, quote_rows, _truth(instrument.symbol, events))
 
-    @staticmethod
-    def _usual(instrument: Instrument, session: Session) -> float:
-        return instrument.trades * session.regular_minutes / _FULL_DAY.get(session.market, 390)
+
+def _listed(symbol: str, date: dt.date) -> tuple[Instrument | None, Session | None]:
+    """The instrument, and its session if the history includes the day."""
+    instrument = universe.instrument(symbol)
+    if instrument is None or date < universe.HISTORY_START[instrument.market]:
+        return instrument, None
+    return instrument, session_of(instrument.market, date)
 
 
 def _auctions(session: Session, trades: int) -> Auctions:
     if session.market is not Market.STOCKS:
         return Auctions(-1, -1, 0.0)
-    opens, closes = session.regular_start - session.extended_start, session.regular_end - session.extended_start
-    return Auctions(opens // NS_PER_SECOND, closes // NS_PER_SECOND, trades * _AUCTION_SHARE)
+    return Auctions(*regular_seconds(session), trades * _AUCTION_SHARE)
 
 
 def _middle(levels: Grids) -> float:

@@ -1,10 +1,10 @@
-"""Where an instrument's efficient price goes: factor returns from day to day, and a path by the second within the day.
+"""An instrument's efficient price: factor returns from day to day, and a path by the second within the day.
 
-The log price wanders about the instrument's level: each day adds market, sector and own returns, hashed from the day, and
-is pulled back a little. So any day is had without the ones before, and a day begins where the last one ended.
+The log price reverts slowly to the instrument's level. Each day adds market, sector and own returns that are hashed from
+the date, so that a day needs no earlier day and starts where the previous one ended.
 
-Volatility clusters: a day's variance is spread over its seconds by the hour's share times the exponential of two
-Ornstein-Uhlenbeck processes, one of the whole market, one of the instrument.
+Volatility clusters: a day's variance is spread over its seconds by the time of day times the exponentials of two
+Ornstein-Uhlenbeck processes, one of the market and one of the instrument.
 """
 
 import datetime as dt
@@ -20,25 +20,18 @@ from tapewatch.market.instruments import NS_PER_SECOND, Market, Session
 
 _EPOCH = dt.date(2003, 1, 1)
 _REVERSION = 0.004
-# How a stock's daily return splits into the night's gap and the day's path (shares of variance 0.2 and 0.8).
+# The overnight and the intraday part of a stock's daily volatility (shares of variance 0.2 and 0.8).
 _OVERNIGHT, _INTRADAY = 0.4472135955, 0.894427191
-_MARKET_VOLATILITY = {
-    Market.STOCKS: 0.0095,
-    Market.CRYPTO: 0.024,
-    Market.FOREX: 0.004,
-    Market.INDICES: 0.0095,
-    Market.OPTIONS: 0.03,
-    Market.FUTURES: 0.008,
+# Daily volatility of the market's and of a sector's factor.
+_FACTOR_VOLATILITY = {
+    Market.STOCKS: (0.0095, 0.006),
+    Market.CRYPTO: (0.024, 0.014),
+    Market.FOREX: (0.004, 0.002),
+    Market.INDICES: (0.0095, 0.002),
+    Market.OPTIONS: (0.03, 0.02),
+    Market.FUTURES: (0.008, 0.004),
 }
-_SECTOR_VOLATILITY = {
-    Market.STOCKS: 0.006,
-    Market.CRYPTO: 0.014,
-    Market.FOREX: 0.002,
-    Market.INDICES: 0.002,
-    Market.OPTIONS: 0.02,
-    Market.FUTURES: 0.004,
-}
-# A pre-market second carries this share of a midday second's variance; a post-market one too.
+# The variance of a second outside regular hours, relative to a midday second.
 _EXTENDED_VARIANCE = 0.12
 
 
@@ -46,14 +39,13 @@ _EXTENDED_VARIANCE = 0.12
 class PricePath:
     """A day's grid of seconds from `session.extended_start`.
 
-    `log_price` is relative to the instrument's level and has one more entry than there are seconds; `factor` is the part of it that the market and the sector
-    explain, and `own` the rest, both from 0; `relative_volatility` is each second's volatility over the day's average
-    for that hour, so that it says how excited the market is, whatever the hour.
+    `log_price` is relative to the instrument's level and has one more entry than there are seconds; `factor` is the part of
+    it that market and sector explain, from 0; `relative_volatility` is each second's volatility relative to the usual
+    volatility at that time of day.
     """
 
     log_price: Floats
     factor: Floats
-    own: Floats
     variance: Floats
     relative_volatility: Floats
 
@@ -61,13 +53,8 @@ class PricePath:
 def path(seed: int, instrument: Instrument, session: Session) -> PricePath:
     """The instrument's efficient price, second by second, before anomalies."""
     market, date = instrument.market, session.date
-    own_daily = _own_volatility(instrument)
-    keys = _drivers(instrument)
-    scales = (
-        instrument.market_beta * _MARKET_VOLATILITY[market],
-        instrument.sector_beta * _SECTOR_VOLATILITY[market],
-        own_daily,
-    )
+    keys = f"{market}", f"{market}:{instrument.sector}", instrument.symbol
+    scales = _volatilities(instrument)
     level_before, night, *intraday = _daily(seed, keys, scales, market, date)
     clock, excitement = _market_clock(seed, session)
     own_excitement = _excitement(stream(seed, "excitement", instrument.symbol, date), clock.size, 0.35, 600.0)
@@ -75,36 +62,30 @@ def path(seed: int, instrument: Instrument, session: Session) -> PricePath:
     sector = _driver(seed, keys[1], session) * scales[1]
     factor = _driver(seed, keys[0], session) * scales[0] + sector
     factor = _bridged(factor, clock, intraday[0] + intraday[1])
-    own = _own_path(stream(seed, "own", instrument.symbol, date), own_clock, own_daily, intraday[2])
-    relative = _root(excitement * own_excitement)
+    shocks = normals(stream(seed, "own", instrument.symbol, date), clock.size)
+    own = _bridged(_cumulated(shocks, own_clock, scales[2]), own_clock, intraday[2])
+    relative = np.sqrt(excitement * own_excitement)
     start = level_before + night
     variance = instrument.volatility * instrument.volatility * own_clock
-    return PricePath(start + factor + own, factor, own, variance, relative)
+    return PricePath(start + factor + own, factor, variance, relative)
 
 
-def _own_volatility(instrument: Instrument) -> float:
-    market = instrument.market
-    explained = (instrument.market_beta * _MARKET_VOLATILITY[market]) ** 2
-    explained += (instrument.sector_beta * _SECTOR_VOLATILITY[market]) ** 2
-    total = instrument.volatility**2
-    # However much the factors explain, a fifth of the variance stays the instrument's own.
-    return float(np.sqrt(max(total - explained, 0.2 * total)))
-
-
-def _drivers(instrument: Instrument) -> tuple[str, str, str]:
-    market = instrument.market
-    return f"{market}", f"{market}:{instrument.sector}", instrument.symbol
+def _volatilities(instrument: Instrument) -> tuple[float, float, float]:
+    """The instrument's daily volatility by driver: market, sector, own."""
+    of_market, of_sector = _FACTOR_VOLATILITY[instrument.market]
+    by_market, by_sector = instrument.market_beta * of_market, instrument.sector_beta * of_sector
+    explained, total = by_market**2 + by_sector**2, instrument.volatility**2
+    # At least a fifth of the variance is the instrument's own.
+    return by_market, by_sector, float(np.sqrt(max(total - explained, 0.2 * total)))
 
 
 def _daily(
     seed: int, keys: tuple[str, str, str], scales: tuple[float, float, float], market: Market, date: dt.date
 ) -> tuple[float, float, float, float, float]:
-    """The log level at the end of the day before, the night's return, and the day's market, sector and own returns."""
+    """The log level at the previous day's end, the overnight return, and the day's market, sector and own returns."""
     days = (date - _EPOCH).days + 1
     seeds = np.array([stream(seed, "daily", key)[0] for key in keys], dtype=np.uint64)
-    weekday = _EPOCH.weekday()
-    level, night, factor, sector, own = _walk(seeds, np.array(scales), days, weekday, market.is_continuous)
-    return level, night, factor, sector, own
+    return _walk(seeds, np.array(scales), days, _EPOCH.weekday(), market.is_continuous)
 
 
 @njit(cache=True)
@@ -135,13 +116,7 @@ def _market_clock(seed: int, session: Session) -> tuple[Floats, Floats]:
     """Each second's share of the day's variance, common to the market, and the excitement in it (mean about 1)."""
     seconds = (session.extended_end - session.extended_start) // NS_PER_SECOND
     excitement = _excitement(stream(seed, "excitement", session.market, session.date), seconds, 0.5, 2700.0)
-    if session.market.is_continuous:
-        shape = daily_wave(seconds)
-    else:
-        opens = (session.regular_start - session.extended_start) // NS_PER_SECOND
-        closes = (session.regular_end - session.extended_start) // NS_PER_SECOND
-        shape = u_shape(seconds, opens, closes, 3.0, 0.6, _EXTENDED_VARIANCE)
-    return _normalised(shape * excitement), excitement
+    return _normalised(daily_shape(session, seconds, 3.0, 0.6, _EXTENDED_VARIANCE) * excitement), excitement
 
 
 @lru_cache(maxsize=64)
@@ -152,12 +127,21 @@ def _driver(seed: int, key: str, session: Session) -> Floats:
     return _cumulated(normals(stream(seed, "factor", key, session.date), clock.size), clock, scale)
 
 
-def _own_path(state: State, clock: Floats, volatility: float, target: float) -> Floats:
-    return _bridged(_cumulated(normals(state, clock.size), clock, volatility), clock, target)
+def regular_seconds(session: Session) -> tuple[int, int]:
+    """The grid's seconds at which regular hours begin and end."""
+    opens, closes = session.regular_start - session.extended_start, session.regular_end - session.extended_start
+    return opens // NS_PER_SECOND, closes // NS_PER_SECOND
+
+
+def daily_shape(session: Session, seconds: int, opening: float, closing: float, extended: float) -> Floats:
+    """The relative activity of each second: U-shaped in regular hours, a wave in a continuous market."""
+    if session.market.is_continuous:
+        return _daily_wave(seconds)
+    return _u_shape(seconds, *regular_seconds(session), opening, closing, extended)
 
 
 @njit(cache=True)
-def u_shape(seconds: int, opens: int, closes: int, opening: float, closing: float, extended: float) -> Floats:
+def _u_shape(seconds: int, opens: int, closes: int, opening: float, closing: float, extended: float) -> Floats:
     shape = np.empty(seconds)
     for i in range(seconds):
         if i < opens:
@@ -174,8 +158,8 @@ def u_shape(seconds: int, opens: int, closes: int, opening: float, closing: floa
 
 
 @njit(cache=True)
-def daily_wave(seconds: int) -> Floats:
-    # Quietest at 04:00 UTC, busiest at 16:00, a parabola either side.
+def _daily_wave(seconds: int) -> Floats:
+    # Quietest at 04:00 UTC, busiest at 16:00, parabolic in between.
     shape = np.empty(seconds)
     for i in range(seconds):
         hours = i * 24.0 / seconds
@@ -187,7 +171,7 @@ def daily_wave(seconds: int) -> Floats:
 
 @njit(cache=True)
 def _excitement(state: State, seconds: int, deviation: float, half_life: float) -> Floats:
-    """Exponential of an Ornstein-Uhlenbeck process, renewed every five seconds: what volatility clusters by."""
+    """The exponential of an Ornstein-Uhlenbeck process, updated every five seconds."""
     out = np.empty(seconds)
     step = 5
     keep = 1.0 - 0.6931471805599453 * step / half_life
@@ -211,11 +195,6 @@ def _normalised(weights: Floats) -> Floats:
 
 
 @njit(cache=True)
-def _root(values: Floats) -> Floats:
-    return np.sqrt(values)
-
-
-@njit(cache=True)
 def _cumulated(shocks: Floats, clock: Floats, scale: float) -> Floats:
     out = np.empty(clock.size + 1)
     out[0] = 0.0
@@ -226,7 +205,7 @@ def _cumulated(shocks: Floats, clock: Floats, scale: float) -> Floats:
 
 @njit(cache=True)
 def _bridged(walk: Floats, clock: Floats, target: float) -> Floats:
-    """The walk bent, in step with the clock, so that it ends at the target."""
+    """The walk, adjusted in proportion to the clock so that it ends at the target."""
     out = np.empty(walk.size)
     missing, elapsed = target - walk[-1], 0.0
     out[0] = walk[0]

@@ -1,7 +1,7 @@
 """Random numbers that are the same on every machine: hashed keys, splitmix64, tabulated distributions.
 
-Only integer arithmetic and correctly rounded float operations are used, no library exponentials, so that a tape does not
-depend on the processor or on the version of numpy.
+Only integer arithmetic and correctly rounded float operations are used, and no exponentials of a library, so that a tape
+depends neither on the processor nor on the version of numpy.
 
 Source: Steele, Lea and Flood (2014), "Fast splittable pseudorandom number generators", OOPSLA.
 """
@@ -30,7 +30,7 @@ _TAYLOR_HALVINGS = 8
 
 
 def _quantiles() -> Floats:
-    # Rounded, so that a last-bit difference between two C libraries' logarithms leaves no trace.
+    # Rounded, so that last-bit differences between the logarithms of C libraries have no effect.
     normal = NormalDist()
     return np.array([round(normal.inv_cdf((i + 0.5) / (_CELLS + 1)), 10) for i in range(_CELLS + 1)])
 
@@ -40,7 +40,7 @@ _EXPONENTIAL: Floats = np.array([round(-math.log1p(-(i + 0.5) / (_CELLS + 1)), 1
 
 
 def stream(*key: object) -> State:
-    """The generator's state for a key: the same parts in the same order always give the same numbers."""
+    """The generator's state for a key; equal keys give equal numbers."""
     text = "\x1f".join(str(part) for part in key)
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return np.array([int.from_bytes(digest, "little")], dtype=np.uint64)
@@ -48,7 +48,6 @@ def stream(*key: object) -> State:
 
 @njit(cache=True, inline="always")
 def bits(state: State) -> np.uint64:
-    """The next 64 random bits."""
     state[0] += _INCREMENT
     z = state[0]
     z = (z ^ (z >> _S30)) * _MIX_1
@@ -71,7 +70,7 @@ def _tabulated(table: Floats, z: np.uint64) -> float:
 
 @njit(cache=True, inline="always")
 def normal(state: State) -> float:
-    """Standard normal, its tails cut at 3.7: fat tails come from a volatility that varies."""
+    """Standard normal, cut at ±3.7; fat tails come from the varying volatility."""
     return _tabulated(_NORMAL, bits(state))
 
 
@@ -83,7 +82,7 @@ def exponential(state: State) -> float:
 
 @njit(cache=True)
 def exp(x: float) -> float:
-    """e to the power x for |x| up to about 20, from multiplications and additions alone."""
+    """e to the power x for |x| up to about 20, from multiplications and additions only."""
     y = x / (1 << _TAYLOR_HALVINGS)
     value = 1.0 + y * (1.0 + y / 2.0 * (1.0 + y / 3.0 * (1.0 + y / 4.0 * (1.0 + y / 5.0))))
     for _ in range(_TAYLOR_HALVINGS):
@@ -93,7 +92,6 @@ def exp(x: float) -> float:
 
 @njit(cache=True)
 def normals(state: State, count: int) -> Floats:
-    """`count` standard normals."""
     out = np.empty(count)
     for i in range(count):
         out[i] = normal(state)

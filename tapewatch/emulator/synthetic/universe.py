@@ -1,18 +1,19 @@
-"""Which instruments the synthetic market lists, and their character: price level, volatility, activity, spread, venues.
+"""The instruments of the synthetic market with their price level, volatility, activity, spread and venues.
 
-There are the symbols of `DEFAULT`, and the stocks `SYN001` to `SYN999`, whose character is hashed from their name. Any
-other symbol is unknown, as a misspelt one is to the vendor. An option or a future follows its kind, not its underlying.
+These are the symbols of `DEFAULT` and the stocks `SYN001` to `SYN999`, whose attributes are hashed from their names. Other
+symbols are unknown. The price of an option or a future does not follow its underlying.
 """
 
 import datetime as dt
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 from tapewatch.emulator.synthetic.randomness import stream, uniform
 from tapewatch.market.instruments import Market
 
-#: First days of the tape, as the vendor's.
+#: The first days of the vendor's history.
 HISTORY_START = {
     Market.STOCKS: dt.date(2003, 9, 10),
     Market.CRYPTO: dt.date(2013, 11, 1),
@@ -38,11 +39,11 @@ _QUOTES_PER_TRADE = {
 class Instrument:
     """One listed instrument.
 
-    `price` is the level its price wanders about; `ticks` how many price steps make one unit of the quote currency;
-    `volatility` the standard deviation of a day's log return; `market_beta` and `sector_beta` its exposures;
-    `trades` a usual day's trades; `half_spread_bps` the calm half spread; `size` the median trade, `depth` the
-    median size at the best price, both in base units; `tape` and `exchange` where it is listed. Of an instrument that
-    `crosses_zero`, each day is lowered until it does.
+    `price` is the level to which the price reverts; `ticks` the number of price steps in one unit of the quote currency;
+    `volatility` the standard deviation of daily log returns; `market_beta` and `sector_beta` the exposures; `trades` the
+    usual number a day; `half_spread_bps` the calm half spread; `size` the median trade and `depth` the median size at the
+    best price, in base units; `tape` and `exchange` the listing. With `crosses_zero`, each day's prices are lowered until
+    they cross zero.
     """
 
     symbol: str
@@ -65,46 +66,31 @@ class Instrument:
 
     @property
     def quotes_per_trade(self) -> float:
-        """How many quotes the instrument shows for each trade."""
         return _QUOTES_PER_TRADE[self.market]
 
 
 def _stock(
-    symbol: str,
-    name: str,
-    sector: str,
-    price: float,
-    volatility: float,
-    trades: int,
-    *,
-    market_beta: float = 1.0,
-    sector_beta: float = 0.8,
-    half_spread_bps: float = 0.45,
-    tape: int = 3,
-    exchange: str = "XNAS",
-    kind: str = "CS",
+    symbol: str, name: str, sector: str, price: float, volatility: float, trades: int, **more: Any
 ) -> Instrument:
+    usual: dict[str, Any] = {
+        "market_beta": 1.0,
+        "sector_beta": 0.8,
+        "half_spread_bps": 0.45,
+        "tape": 3,
+        "exchange": "XNAS",
+    }
     return Instrument(
-        symbol, name, Market.STOCKS, sector, price, 100, volatility, market_beta, sector_beta, trades, half_spread_bps,
-        size=110.0, depth=300.0, tape=tape, exchange=exchange, kind=kind,
+        symbol, name, Market.STOCKS, sector, price, 100, volatility,
+        trades=trades, size=110.0, depth=300.0, **(usual | more),
     )  # fmt: skip
 
 
-def _pair(
-    base: str,
-    name: str,
-    price: float,
-    ticks: int,
-    volatility: float,
-    trades: int,
-    *,
-    market_beta: float = 1.1,
-    half_spread_bps: float = 2.5,
-) -> Instrument:
+def _pair(base: str, name: str, price: float, ticks: int, volatility: float, trades: int, **more: Any) -> Instrument:
     sector = "major" if base in {"BTC", "ETH"} else "alternative"
+    usual: dict[str, Any] = {"market_beta": 1.1, "sector_beta": 0.6, "half_spread_bps": 2.5, "kind": ""}
     return Instrument(
-        f"X:{base}-USD", f"{name} - United States Dollar", Market.CRYPTO, sector, price, ticks, volatility, market_beta,
-        0.6, trades, half_spread_bps, size=900.0 / price, depth=9000.0 / price, kind="",
+        f"X:{base}-USD", f"{name} - United States Dollar", Market.CRYPTO, sector, price, ticks, volatility,
+        trades=trades, size=900.0 / price, depth=9000.0 / price, **(usual | more),
     )  # fmt: skip
 
 
@@ -175,15 +161,15 @@ DEFAULT: dict[str, Instrument] = {
 
 @lru_cache(maxsize=2048)
 def instrument(symbol: str) -> Instrument | None:
-    """The instrument of a symbol in this platform's spelling; None where the synthetic market does not know it."""
+    """The instrument of a symbol in this platform's spelling; None for an unknown symbol."""
     if symbol in DEFAULT:
         return DEFAULT[symbol]
     return _of_family(symbol) if _FAMILY.fullmatch(symbol) else None
 
 
 def listed(market: Market) -> list[str]:
-    """The market's symbols of `DEFAULT`, ascending. The family answers by name only: a thousand symbols that nobody
-    asked for would make a day of the whole market too long to wait for."""
+    """The market's symbols of `DEFAULT`, ascending. The `SYN` stocks are not listed: a day of a thousand more symbols
+    would take too long to generate."""
     return sorted(symbol for symbol, one in DEFAULT.items() if one.market is market)
 
 

@@ -1,1 +1,1 @@
-"""The tape that is served, one symbol and day at a time: synthetic or recorded, with caches and base bars."""
+"""The tape to serve, by symbol and day: synthetic or recorded, with caches and bars."""

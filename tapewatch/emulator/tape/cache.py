@@ -1,4 +1,4 @@
-"""A cache bounded by bytes that makes each thing once, however many threads ask for it at the same time."""
+"""A cache bounded by bytes. Threads that request the same value at the same time compute it once."""
 
 import threading
 from collections import OrderedDict
@@ -11,7 +11,7 @@ Value = TypeVar("Value")
 
 @dataclass(eq=False, slots=True)
 class _Entry(Generic[Value]):
-    """A thing made, or being made under its lock."""
+    """A value, computed under its lock."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     value: Value | None = None
@@ -19,11 +19,11 @@ class _Entry(Generic[Value]):
 
 
 class LruCache(Generic[Value]):
-    """Keeps what was used last, up to `max_bytes` in all; the newest thing is kept whatever its size.
+    """Keeps the most recently used values; the newest is kept whatever its size.
 
     Args:
         max_bytes: bound on the sum of `size_of`.
-        size_of: bytes that a thing takes.
+        size_of: a value's size in bytes.
     """
 
     def __init__(self, max_bytes: int, size_of: Callable[[Value], int]) -> None:
@@ -34,7 +34,7 @@ class LruCache(Generic[Value]):
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """The thing of `key`, made by `make` where it is not at hand. What `make` raises is passed on and not kept."""
+        """The value of `key`, computed by `make` if it is missing. An error of `make` is raised and not kept."""
         with self._lock:
             entry = self._entries.setdefault(key, _Entry())
             self._entries.move_to_end(key)
@@ -50,7 +50,6 @@ class LruCache(Generic[Value]):
 
     @property
     def size(self) -> int:
-        """Bytes kept."""
         return self._bytes
 
     def _keep(self, key: Hashable, entry: _Entry[Value], value: Value) -> None:

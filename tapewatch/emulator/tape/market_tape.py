@@ -1,4 +1,4 @@
-"""What the server serves: one symbol's day at a time, from the synthetic market or from recorded files."""
+"""The tape that the server serves, by symbol and day; the synthetic market as such a tape."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -18,38 +18,38 @@ CACHE_BYTES = 256 * 1024 * 1024
 
 
 class MarketTape(Protocol):
-    """A market's past, whole days of single symbols. Unknown symbols and days without trading have empty frames."""
+    """The history of markets in days of single symbols. Unknown symbols and days without trading have empty frames."""
 
     @property
     def name(self) -> str:
         """`synthetic` or `recorded`."""
 
-    def knows(self, symbol: str) -> bool:
-        """False where no day of the symbol has rows, so that none need be looked for."""
+    def may_have(self, symbol: str) -> bool:
+        """False if no day of the symbol has rows."""
 
     def market(self, symbol: str) -> Market:
-        """The market of a symbol; names do not tell futures from stocks, but the tape does."""
+        """The market of a symbol. Names alone do not distinguish futures from stocks."""
 
     def symbols(self, market: Market) -> list[str]:
-        """The symbols listed, ascending."""
+        """The listed symbols, ascending."""
 
     def symbols_on(self, market: Market, date: dt.date) -> list[str]:
-        """The symbols that have rows on a day, ascending."""
+        """The symbols with rows on a day, ascending."""
 
     def load(self, table: str, symbols: Sequence[str], date: dt.date) -> None:
-        """Get ready what is about to be asked for: `trades`, `quotes` or `bars` of a market's symbols."""
+        """Prefetch `trades`, `quotes` or `bars` of several symbols of one market."""
 
     def describe(self, symbol: str) -> Instrument | None:
-        """What is known of a listed symbol beyond its name; None where nothing is."""
+        """The attributes of a listed symbol; None if they are unknown."""
 
     def first_day(self, market: Market) -> dt.date:
-        """No day before this one has rows."""
+        """The first day that may have rows."""
 
     def last_day(self, market: Market) -> dt.date | None:
-        """No day after this one has rows; None where only the clock ends the tape."""
+        """The last day that may have rows; None if the tape continues to the present."""
 
     def days(self, market: Market) -> list[dt.date] | None:
-        """The days that have rows, ascending; None where every trading day has."""
+        """The days with rows, ascending; None if every trading day has some."""
 
     def trades(self, symbol: str, date: dt.date) -> pl.DataFrame:
         """The day's `TRADES`."""
@@ -61,15 +61,15 @@ class MarketTape(Protocol):
         """The day's minute bars (`DELIVERED_BARS`)."""
 
     def prices(self, symbol: str, date: dt.date) -> pl.DataFrame:
-        """What the day's bars are built from, as `TRADES`: the trades; in forex, where there are none, the middles of the
-        quotes, of size 1; of an index its values, of size 0."""
+        """The rows from which the day's bars are built, as `TRADES`: the trades; mid-quotes of size 1 for forex; values of
+        size 0 for an index."""
 
     def truth(self, symbol: str, date: dt.date) -> pl.DataFrame | None:
-        """The anomalies in the day; None where the tape knows of none and never will."""
+        """The anomalies of the day; None if the tape has no labels."""
 
 
 class SyntheticTape:
-    """The synthetic market, with the days used last kept in memory."""
+    """The synthetic market, with recently used days in memory."""
 
     name = "synthetic"
 
@@ -78,62 +78,52 @@ class SyntheticTape:
         self._days: LruCache[TapeDay] = LruCache(cache_bytes, _day_bytes)
         self._bars: LruCache[pl.DataFrame] = LruCache(cache_bytes // 8, _frame_bytes)
 
-    def knows(self, symbol: str) -> bool:
-        """See `MarketTape`."""
+    def may_have(self, symbol: str) -> bool:
         return instrument(symbol) is not None
 
     def market(self, symbol: str) -> Market:
-        """See `MarketTape`."""
         known = instrument(symbol)
         return market_of(symbol) if known is None else known.market
 
     def symbols(self, market: Market) -> list[str]:
-        """See `MarketTape`."""
         return self._market.symbols(market)
 
     def symbols_on(self, market: Market, date: dt.date) -> list[str]:  # noqa: ARG002 - every day has them all
-        """See `MarketTape`."""
         return self._market.symbols(market)
 
     def load(self, table: str, symbols: Sequence[str], date: dt.date) -> None:
-        """See `MarketTape`; days are made one by one."""
+        """Nothing to prefetch: each day is generated separately."""
 
     def describe(self, symbol: str) -> Instrument | None:
-        """See `MarketTape`."""
         return instrument(symbol)
 
     def first_day(self, market: Market) -> dt.date:
-        """See `MarketTape`."""
         return HISTORY_START.get(market, dt.date.max)
 
     def last_day(self, market: Market) -> None:
-        """See `MarketTape`."""
+        """The tape continues to the present."""
 
     def days(self, market: Market) -> None:
-        """See `MarketTape`."""
+        """Every trading day has rows."""
 
     def trades(self, symbol: str, date: dt.date) -> pl.DataFrame:
-        """See `MarketTape`."""
         return self._day(symbol, date).trades
 
     def quotes(self, symbol: str, date: dt.date) -> pl.DataFrame:
-        """See `MarketTape`."""
         return self._day(symbol, date).quotes
 
     def bars(self, symbol: str, date: dt.date) -> pl.DataFrame:
-        """See `MarketTape`."""
         return self._bars.get((symbol, date), lambda: self._built(symbol, date))
 
     def _built(self, symbol: str, date: dt.date) -> pl.DataFrame:
         market = self.market(symbol)
         bars = built_bars(market, date, self.prices(symbol, date))
         if market is Market.INDICES:
-            # Values are published, not traded.
+            # An index has values, not trades.
             return bars.with_columns(pl.lit(None, dtype=pl.Int64).alias("transactions"))
         return bars
 
     def prices(self, symbol: str, date: dt.date) -> pl.DataFrame:
-        """See `MarketTape`."""
         match self.market(symbol):
             case Market.INDICES:
                 return self._market.values(symbol, date)
@@ -143,7 +133,6 @@ class SyntheticTape:
                 return self.trades(symbol, date)
 
     def truth(self, symbol: str, date: dt.date) -> pl.DataFrame:
-        """See `MarketTape`."""
         return self._day(symbol, date).truth
 
     def _day(self, symbol: str, date: dt.date) -> TapeDay:
@@ -151,7 +140,7 @@ class SyntheticTape:
 
 
 def built_bars(market: Market, date: dt.date, trades: pl.DataFrame) -> pl.DataFrame:
-    """Minute bars of a symbol's day from its trades, by the vendor's rules (`DELIVERED_BARS`)."""
+    """Minute bars (`DELIVERED_BARS`) of a symbol's day from its trades, by the vendor's rules."""
     session = session_of(market, date)
     if session is None or trades.is_empty():
         return DELIVERED_BARS.empty()

@@ -1,7 +1,4 @@
-"""Recorded flat files as a tape to serve, the same interface as the synthetic market's, without truth.
-
-Rows that the reader quarantines are not served: the vendor would not have sent them.
-"""
+"""Recorded flat files as a tape to serve, without labels. Rows that the reader quarantines are not served."""
 
 import datetime as dt
 import threading
@@ -19,18 +16,18 @@ from tapewatch.market.instruments import Market, Partition, market_of
 from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
 
 _TABLES = {"trades": TRADES, "quotes": QUOTES, "bars": DELIVERED_BARS}
-# The cheapest table to read a day's symbols from comes first.
+# Tables to read a day's symbols from, the cheapest first.
 _LISTING_ORDER = ("bars", "quotes", "trades")
 _LISTED_DAYS = 30
 _EMPTY_FRAME_BYTES = 512
 
 
 class RecordedTape:
-    """Flat files under one folder or URL. Files that arrive later are found when the emulator starts again.
+    """Flat files under one folder or URL. Files added later are served after a restart.
 
     Args:
-        root: where the vendor's prefixes (`us_stocks_sip`, …) lie.
-        cache_bytes: memory for the symbols' days used last.
+        root: holds the vendor's prefixes (`us_stocks_sip`, …).
+        cache_bytes: memory for recently used days.
     """
 
     name = "recorded"
@@ -43,12 +40,12 @@ class RecordedTape:
         self._loaded: set[tuple[str, str, dt.date]] = set()
         self._lock = threading.Lock()
 
-    def knows(self, symbol: str) -> bool:
-        """True where the symbol's market has any file: which symbols lie in it is seen when it is read."""
+    def may_have(self, symbol: str) -> bool:
+        """True if the symbol's market has any file: its symbols are unknown until it is read."""
         return bool(self._days(market_of(symbol)))
 
     def market(self, symbol: str) -> Market:
-        """The market that the symbol's prefix names; no file holds futures."""
+        """The market of the symbol's prefix; there are no flat files of futures."""
         return market_of(symbol)
 
     def symbols(self, market: Market) -> list[str]:
@@ -62,13 +59,13 @@ class RecordedTape:
             return self._symbols[market]
 
     def symbols_on(self, market: Market, date: dt.date) -> list[str]:
-        """The symbols in the day's bars; where there are none, in its trades and quotes."""
+        """The symbols in the day's bars, or in its trades and quotes if there are no bars."""
         there = [table for table, days in self._days(market).items() if date in days]
         tables = ["bars"] if "bars" in there else there
         return sorted({symbol for table in tables for symbol in self._read_symbols(market, table, [date])})
 
     def load(self, table: str, symbols: Sequence[str], date: dt.date) -> None:
-        """Read several symbols' day in one pass over its file, which would else take one for each."""
+        """Read the day of several symbols in one pass over its file."""
         if len(symbols) < 2 or date not in self._days(market_of(symbols[0])).get(table, ()):
             return
         with self._lock:
@@ -81,43 +78,38 @@ class RecordedTape:
                 part = parts.get((symbol,), _TABLES[table].empty())
                 self._frames.get((table, symbol, date), lambda part=part: part)  # type: ignore[misc]
 
-    def describe(self, symbol: str) -> Instrument | None:  # noqa: ARG002 - files tell prices, not characters
-        """None: files hold no names."""
+    def describe(self, symbol: str) -> Instrument | None:  # noqa: ARG002 - the signature of `MarketTape`
+        """None: flat files hold no attributes."""
         return None
 
     def first_day(self, market: Market) -> dt.date:
-        """The first day with a file."""
         return min((days[0] for days in self._days(market).values()), default=dt.date.max)
 
     def last_day(self, market: Market) -> dt.date:
-        """The last day with a file."""
         return max((days[-1] for days in self._days(market).values()), default=dt.date(1970, 1, 1))
 
     def days(self, market: Market) -> list[dt.date]:
-        """The days with a file."""
         return sorted({day for days in self._days(market).values() for day in days})
 
     def trades(self, symbol: str, date: dt.date) -> pl.DataFrame:
-        """The day's `TRADES`."""
         return self._frame("trades", symbol, date)
 
     def quotes(self, symbol: str, date: dt.date) -> pl.DataFrame:
-        """The day's `QUOTES`."""
         return self._frame("quotes", symbol, date)
 
     def bars(self, symbol: str, date: dt.date) -> pl.DataFrame:
-        """The day's minute bars as recorded; built from the trades where no bars are."""
+        """The recorded minute bars, or bars built from the trades if none are recorded."""
         recorded = self._frame("bars", symbol, date)
         return built_bars(market_of(symbol), date, self.prices(symbol, date)) if recorded.is_empty() else recorded
 
     def prices(self, symbol: str, date: dt.date) -> pl.DataFrame:
-        """See `MarketTape`; none of an index, of which files hold bars alone."""
+        """As in `MarketTape`, but empty for an index: its files hold bars only."""
         if market_of(symbol) is Market.FOREX:
             return middles(self.quotes(symbol, date))
         return self.trades(symbol, date)
 
     def truth(self, symbol: str, date: dt.date) -> None:
-        """None: recorded tape comes without labels."""
+        """A recorded tape has no labels."""
 
     def _frame(self, table: str, symbol: str, date: dt.date) -> pl.DataFrame:
         market = market_of(symbol)

@@ -1,14 +1,15 @@
-"""Bars of any width as the vendor aggregates them: base bars from trades, and windows over base bars."""
+"""Ranges of rows, base bars from trades, and windows over base bars as the vendor aggregates them."""
 
 import datetime as dt
 
+import numpy as np
 import polars as pl
 
 from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates, update_flags
 from tapewatch.market.instruments import Market, Session, zone_of
 from tapewatch.market.tables import DELIVERED_BARS, TIME
 
-#: The widths that a request may name, and the base bars that each is made of.
+#: The widths that a request may name, and the width of the base bars that each is built from.
 BASES = {
     "second": "second",
     "minute": "minute",
@@ -33,15 +34,15 @@ def second_bars(trades: pl.DataFrame, session: Session) -> pl.DataFrame:
 
 
 def day_bar(trades: pl.DataFrame, session: Session) -> pl.DataFrame:
-    """The day's bar (`DELIVERED_BARS`, no row without an eligible trade): extended hours count for the volume alone."""
+    """The day's bar (`DELIVERED_BARS`, no row without an eligible trade). Extended hours add to the volume only."""
     return _bars(trades, session, pl.lit(session.day_start).cast(TIME), is_daily=True)
 
 
 def windows(bars: pl.DataFrame, multiplier: int, timespan: str, market: Market, anchor: dt.date) -> pl.DataFrame:
-    """Bars joined into windows of `multiplier` times `timespan`, each at its window's start.
+    """Bars merged into windows of `multiplier` times `timespan`, each at its window's start.
 
-    Windows of the clock begin at local midnight, those of days at `anchor`, weeks on Sunday, months and longer by the
-    calendar.
+    Windows up to hours count from local midnight, windows of days from `anchor`. Weeks begin on Sunday, longer windows
+    on the calendar's first day.
     """
     if bars.is_empty() or (multiplier == 1 and BASES[timespan] == timespan):
         return bars
@@ -59,7 +60,7 @@ def windows(bars: pl.DataFrame, multiplier: int, timespan: str, market: Market, 
             pl.col("low").min(),
             pl.col("close").last(),
             pl.col("volume").sum(),
-            # Recorded bars may lack either.
+            # A recorded bar may lack either.
             vwap=pl.when(has_all("vwap") & (pl.col("volume").sum() > 0)).then(notional / pl.col("volume").sum()),
             transactions=pl.when(has_all("transactions")).then(pl.col("transactions").sum()),
         )
@@ -67,9 +68,17 @@ def windows(bars: pl.DataFrame, multiplier: int, timespan: str, market: Market, 
     )
 
 
+def rows_between(rows: pl.DataFrame, low: int, high: int) -> pl.DataFrame:
+    """The rows of `[low, high)`, in ns UTC, of a frame that ascends by `time`."""
+    if rows.is_empty():
+        return rows
+    first, end = np.searchsorted(rows["time"].to_physical().to_numpy(), [low, high])
+    return rows.slice(int(first), int(end - first))
+
+
 def window_start(multiplier: int, timespan: str, market: Market, anchor: dt.date) -> pl.Expr:
     """The start of the window that holds `time`."""
-    zone = zone_of(market).key
+    zone = str(zone_of(market))
     local = pl.col("time").dt.convert_time_zone(zone)
     if timespan in _CLOCK_NS:
         width = multiplier * _CLOCK_NS[timespan]
@@ -115,7 +124,7 @@ def _bars(trades: pl.DataFrame, session: Session, start: pl.Expr, *, is_daily: b
 
 
 def _with_last_price(bars: pl.DataFrame) -> pl.DataFrame:
-    """Bars whose trades set no price keep the last one, as minute bars do; before the first there is no bar."""
+    """Bars without a price take the last close, as minute bars do; before the first close there is no bar."""
     last = pl.col("close").forward_fill()
     filled = bars.with_columns(pl.col("open").fill_null(last), pl.col("close").fill_null(last))
     return filled.filter(pl.col("close").is_not_null()).with_columns(

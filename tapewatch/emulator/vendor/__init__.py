@@ -1,1 +1,1 @@
-"""What all of the vendor's endpoints share: keys and rate limits, reply envelopes, request parsing, reference tables."""
+"""What the REST API and the streams share: keys and rate limits, replies, times, JSON fields."""

@@ -1,11 +1,9 @@
-"""Who may ask for what, and how often: keys, plans, call rates, as the vendor keeps them.
+"""Keys, plans and call rates, enforced as the vendor does.
 
-A key says what plan it is of: `starter-…` (or `starter` alone) has the rights and the call rate of the plan
-starter, likewise `basic`, `developer` and `advanced`; any other key has the plan advanced. The plans themselves are those of
-`feeds/plans.toml`.
+A key names its plan: `starter-…` (or `starter`) has the rights and the call rate of the plan starter, and likewise `basic`,
+`developer` and `advanced`; any other key has the plan advanced.
 
-The one departure from the vendor: it keeps no crypto quotes, the emulator serves them at /v3/quotes to every plan that
-has crypto trades, so that a synthetic market can be watched whole without a stream.
+One departure from the vendor, which has no crypto quotes: /v3/quotes serves them to every plan with crypto trades.
 """
 
 import datetime as dt
@@ -31,7 +29,7 @@ Clock = Callable[[], int]
 
 
 def tier_of(key: str) -> str:
-    """The plan that a key is of."""
+    """The plan that a key names."""
     head, _, _ = key.partition("-")
     return head.lower() if head.lower() in TIERS else _DEFAULT_TIER
 
@@ -40,9 +38,9 @@ class Gate:
     """Checks every request.
 
     Args:
-        key: the one key accepted; None accepts any that is not empty.
+        key: the only key to accept; None accepts any that is not empty.
         clock: the present, in ns UTC.
-        plans: a table of plans, in place of `feeds/plans.toml`.
+        plans: a table of plans to use instead of the platform's own.
     """
 
     def __init__(self, key: str | None = None, clock: Clock = time.time_ns, *, plans: Path | None = None) -> None:
@@ -54,14 +52,13 @@ class Gate:
 
     @property
     def now(self) -> int:
-        """The present, in ns UTC."""
         return self._clock()
 
     def admit(self, request: Request) -> str:
-        """The request's key, its call counted.
+        """Count the request as a call of its key, and return the key.
 
         Raises:
-            Refusal: 401 without a key or with a wrong one.
+            Refusal: 401 for a missing or wrong key, 429 for too many calls.
         """
         key = _presented(request)
         if not key:
@@ -72,27 +69,26 @@ class Gate:
         return key
 
     def accepts(self, key: str) -> bool:
-        """Whether a stream may be opened with a key."""
         return bool(key) and (self._key is None or hmac.compare_digest(key.encode(), self._key.encode()))
 
     def channels(self, key: str, market: Market) -> tuple[str, ...]:
-        """The channels of a market's stream that the key's plan grants."""
+        """The channels of a market's stream in the key's plan."""
         return self._plan(key, market).plan.websocket
 
     def stream_delay_ns(self, key: str, market: Market) -> int:
-        """How far behind the present the key's plan streams a market."""
+        """The delay of a market's stream in the key's plan."""
         return int(self._plan(key, market).stream_recency.delay.total_seconds() * 1e9)
 
     def window(
         self, key: str, market: Market, table: TapeTable, low: int | None, high: int | None
     ) -> tuple[int | None, int]:
-        """The part of `[low, high)` (ns UTC, None open) that the key's plan shows of a market's table at present.
+        """The part of `[low, high)` (ns UTC, None is open) of a market's table that the key's plan includes at present.
 
         Raises:
-            Refusal: 403 where the plan lacks the table, or reaches no part of the time.
+            Refusal: 403 if the plan lacks the table or all of the time.
         """
         plan = self._plan(key, market)
-        if not _grants(plan, table):
+        if not plan.grants(TapeTable.TRADES if market is Market.CRYPTO and table is TapeTable.QUOTES else table):
             raise replies.not_in_plan()
         now = self.now
         today = dt.datetime.fromtimestamp(now / 1e9, NEW_YORK).date()
@@ -132,9 +128,3 @@ def _presented(request: Request) -> str:
     if header[: len(_BEARER)].lower() == _BEARER:
         return header[len(_BEARER) :].strip()
     return request.query_params.get("apiKey", "").strip()
-
-
-def _grants(plan: MarketPlan, table: TapeTable) -> bool:
-    if plan.market is Market.CRYPTO and table is TapeTable.QUOTES:
-        return plan.grants(TapeTable.TRADES)
-    return plan.grants(table)

@@ -1,4 +1,4 @@
-"""How the vendor words its answers: the envelope, request ids, and every refusal with its status and body."""
+"""The vendor's replies: the envelope, request ids, and each refusal with its status and body."""
 
 import secrets
 from typing import Any
@@ -9,8 +9,8 @@ from starlette.responses import Response
 JSON = "application/json"
 
 
-class Refusal(Exception):  # noqa: N818 - an answer like any other, only not the one hoped for
-    """An answer other than 200. `body` is the vendor's, less the request id."""
+class Refusal(Exception):  # noqa: N818 - a reply, not an error of the server
+    """A reply with a status other than 200. `body` is the vendor's, without the request id."""
 
     def __init__(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
         super().__init__(str(body))
@@ -19,17 +19,14 @@ class Refusal(Exception):  # noqa: N818 - an answer like any other, only not the
         self.headers = headers or {}
 
     def response(self) -> Response:
-        """The HTTP answer."""
         return reply(self.body | {"request_id": request_id()}, self.status, self.headers)
 
 
 def missing_key() -> Refusal:
-    """No key came with the request."""
     return Refusal(401, {"status": "ERROR", "error": "API Key was not provided"})
 
 
 def unknown_key() -> Refusal:
-    """The key is not a customer's."""
     return Refusal(401, {"status": "ERROR", "error": "Unknown API Key"})
 
 
@@ -39,12 +36,12 @@ def not_in_plan() -> Refusal:
 
 
 def not_in_timeframe() -> Refusal:
-    """The plan does not include the time asked for."""
+    """The plan does not include the requested time."""
     return _not_authorized("Your plan doesn't include this data timeframe.")
 
 
 def too_many_requests(retry_after_s: int) -> Refusal:
-    """The plan's calls of this minute are used up."""
+    """The plan's calls for this minute are used up."""
     message = (
         "You've exceeded the maximum requests per minute, please wait or upgrade your subscription to continue. "
         "https://polygon.io/pricing"
@@ -53,27 +50,29 @@ def too_many_requests(retry_after_s: int) -> Refusal:
 
 
 def bad_request(message: str) -> Refusal:
-    """A parameter makes no sense; the message names it and its value."""
+    """A parameter is invalid; the message names it and its value."""
     return Refusal(400, {"status": "ERROR", "error": message})
 
 
 def not_found(message: str = "Not found.") -> Refusal:
-    """No such address, or no such thing."""
     return Refusal(404, {"status": "NOT_FOUND", "message": message})
 
 
 def request_id() -> str:
-    """A fresh request id."""
     return secrets.token_hex(16)
 
 
 def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """A body as JSON."""
     return Response(msgspec.json.encode(body), status, headers, JSON)
 
 
+def reply_results(results: Any, **more: Any) -> Response:
+    """`results` in the vendor's envelope, with `more` fields beside them."""
+    return reply({"results": results, "status": "OK", "request_id": request_id(), **more})
+
+
 def reply_rows(rows: str, **envelope: Any) -> Response:
-    """`envelope` with `results` in front, made of rows that are JSON already."""
+    """`results` (rows that are JSON already) in the vendor's envelope."""
     rest = msgspec.json.encode(envelope)[1:]
     return Response(b'{"results":[' + rows.encode() + b"]," + rest, media_type=JSON)
 

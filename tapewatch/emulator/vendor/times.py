@@ -1,4 +1,4 @@
-"""Times as requests state them: nanoseconds, milliseconds or dates, in the market's own zone; and the days they span."""
+"""Times in requests: nanoseconds, milliseconds or dates in the market's time zone; and the days that they span."""
 
 import datetime as dt
 from collections.abc import Iterator, Mapping
@@ -7,14 +7,14 @@ from tapewatch.emulator.vendor import replies
 from tapewatch.market.instruments import Market, day_of, zone_of
 
 _NS_PER_MS = 1_000_000
-# A future's day begins at 18:00 of the evening before.
+# The day of futures begins at 18:00 on the previous evening.
 _EVENING = {Market.FUTURES: 6 * 3600 * 1_000_000_000}
-# The year 2200: int64 nanoseconds end soon after.
+# The year 2200: int64 nanoseconds overflow soon after.
 _LATEST_MS = 7_258_118_400_000
 
 
 def day_start(date: dt.date, market: Market) -> int:
-    """The beginning of a market's day, in ns UTC."""
+    """The start of a market's day, in ns UTC."""
     day = int(dt.datetime.combine(date, dt.time(), zone_of(market)).timestamp()) * 1_000_000_000
     return day - _EVENING.get(market, 0)
 
@@ -27,7 +27,7 @@ def date_of(ns: int, market: Market) -> dt.date:
 def days(
     low: int, high: int, market: Market, *, is_descending: bool, since: dt.date | None = None
 ) -> Iterator[dt.date]:
-    """The calendar days that `[low, high)` touches, in the order asked for, beginning with `since` where it is given."""
+    """The calendar days that `[low, high)` touches, in the requested order, from `since` on if it is given."""
     first, last = date_of(low, market), date_of(max(high - 1, low), market)
     if since is not None:
         first, last = (first, min(last, since)) if is_descending else (max(first, since), last)
@@ -37,10 +37,10 @@ def days(
 
 
 def date_in(text: str) -> dt.date:
-    """A parameter that is a date.
+    """A parameter's date.
 
     Raises:
-        Refusal: 400 where it is none.
+        Refusal: 400 if the text is no date.
     """
     try:
         return dt.date.fromisoformat(text)
@@ -49,10 +49,10 @@ def date_in(text: str) -> dt.date:
 
 
 def time_span(text: str, market: Market, name: str) -> tuple[int, int]:
-    """A parameter's first and last moment, half-open: a whole day for a date, one nanosecond for a timestamp.
+    """The half-open range, in ns UTC, of a parameter: a whole day for a date, one nanosecond for a timestamp.
 
     Raises:
-        Refusal: 400 where the text is neither.
+        Refusal: 400 if the text is neither.
     """
     if text.isdecimal():
         return int(text), int(text) + 1
@@ -69,26 +69,23 @@ def time_span(text: str, market: Market, name: str) -> tuple[int, int]:
 
 
 def bounds(query: Mapping[str, str], market: Market) -> tuple[int | None, int | None]:
-    """The half-open range, in ns UTC, that `timestamp` and `timestamp.{gt,gte,lt,lte}` leave; None where open.
+    """The half-open range, in ns UTC, that `timestamp` and `timestamp.{gt,gte,lt,lte}` select; None is open.
 
-    A date stands for its whole day: `timestamp.gt` begins after it, `timestamp.lte` ends with it.
+    A date means its whole day: `timestamp.gt` begins after it, `timestamp.lte` ends with it.
     """
     low: int | None = None
     high: int | None = None
-    for name, takes in (("", "both"), (".gte", "first"), (".gt", "last"), (".lt", "end"), (".lte", "through")):
-        text = query.get(f"timestamp{name}", "")
-        if not text:
-            continue
-        first, after = time_span(text, market, f"timestamp{name}")
-        begin = {"both": first, "first": first, "last": after}.get(takes)
-        end = {"both": after, "end": first, "through": after}.get(takes)
-        low = begin if low is None else max(low, begin) if begin is not None else low
-        high = end if high is None else min(high, end) if end is not None else high
+    # For each parameter, which end of its span bounds the range from below and from above.
+    for name, begin, end in (("", 0, 1), (".gte", 0, None), (".gt", 1, None), (".lt", None, 0), (".lte", None, 1)):
+        if text := query.get(f"timestamp{name}", ""):
+            span = time_span(text, market, f"timestamp{name}")
+            low = low if begin is None else span[begin] if low is None else max(low, span[begin])
+            high = high if end is None else span[end] if high is None else min(high, span[end])
     return low, high
 
 
 def window_edges(start: str, end: str, market: Market) -> tuple[int, int]:
-    """The half-open range, in ns UTC, of an aggregates request: each edge a date or Unix milliseconds, both included."""
+    """The half-open range, in ns UTC, of a request for aggregates: each edge is a date or Unix milliseconds, inclusive."""
     return _edge(start, market, "from")[0], _edge(end, market, "to")[1]
 
 

@@ -1,8 +1,9 @@
-"""The unmodified official client against the emulator: what it reads is what the tape holds, page by page."""
+"""The unmodified official client reads from the emulator exactly what the tape holds, page by page."""
 
 import datetime as dt
 from collections.abc import Iterator
 
+import httpx
 import polars as pl
 import pytest
 from polygon import RESTClient
@@ -101,15 +102,15 @@ def test_bounds_in_nanoseconds(client: RESTClient, voo: TapeDay) -> None:
     assert [trade.sip_timestamp for trade in one] == [low]
 
 
-def test_pages_run_over_days_and_closures(client: RESTClient) -> None:
+def test_pages_span_days_and_closures(client: RESTClient) -> None:
     market = Synthetic(SEED)
-    days = [dt.date(2024, 2, 16), dt.date(2024, 2, 20)]  # Presidents' Day lies between
+    days = [dt.date(2024, 2, 16), dt.date(2024, 2, 20)]  # before and after Presidents' Day
     expected = [time for day in days for time in ns(market.day("VOO", day).trades)]
     read = client.list_trades("VOO", timestamp_gte="2024-02-16", timestamp_lte="2024-02-20", limit=5000, order="asc")
     assert [trade.sip_timestamp for trade in read] == expected
 
 
-def test_without_bounds_the_newest_come_first(client: RESTClient) -> None:
+def test_without_bounds_the_newest_trades_come_first(client: RESTClient) -> None:
     newest = [trade.sip_timestamp for trade, _ in zip(client.list_trades("VOO"), range(1500), strict=False)]
     now = dt.datetime(2024, 3, 8, 20, tzinfo=dt.UTC)
     expected = [time for time in ns(Synthetic(SEED).day("VOO", now.date()).trades) if time <= now.timestamp() * 1e9]
@@ -147,7 +148,7 @@ def test_the_limit_counts_base_bars(client: RESTClient) -> None:
         assert hour.volume == sum(bar.volume for bar in part)
 
 
-def test_day_bars_leave_extended_hours_out_of_prices(client: RESTClient, voo: TapeDay) -> None:
+def test_prices_of_day_bars_exclude_extended_hours(client: RESTClient, voo: TapeDay) -> None:
     (bar,) = client.get_aggs("VOO", 1, "day", TEXT, TEXT)
     allowed = [
         [STOCK_UPDATE_RULES.get(int(code), Updates.EVERYTHING) for code in codes.split(",") if code]
@@ -199,7 +200,14 @@ def test_grouped_and_previous(client: RESTClient) -> None:
     assert client.get_grouped_daily_aggs("2024-03-09") == []
 
 
-def test_nothing_of_the_future_is_shown(client: RESTClient) -> None:
+def test_a_reply_states_whether_prices_are_adjusted(base_url: str) -> None:
+    for path in (f"/v2/aggs/grouped/locale/us/market/stocks/{TEXT}", "/v2/aggs/ticker/MSFT/prev"):
+        for adjusted in (True, False):
+            query = {"apiKey": "k", "adjusted": str(adjusted).lower()}  # pragma: allowlist secret
+            assert httpx.get(base_url + path, params=query, timeout=120).json()["adjusted"] is adjusted
+
+
+def test_the_future_is_not_served(client: RESTClient) -> None:
     now = int(dt.datetime(2024, 3, 8, 20, tzinfo=dt.UTC).timestamp()) * 1000
     today = client.get_aggs("VOO", 1, "minute", "2024-03-08", "2024-03-08", limit=50_000)
     assert today[-1].timestamp <= now
@@ -265,6 +273,6 @@ def test_an_unknown_symbol_is_no_error(client: RESTClient) -> None:
         lambda c: next(c.list_trades("AAPL", params={"cursor": "%%%"})),
     ],
 )
-def test_a_parameter_that_makes_no_sense_is_said_so(client: RESTClient, call) -> None:
+def test_an_invalid_parameter_is_refused(client: RESTClient, call) -> None:
     with pytest.raises(BadResponse, match='"status":"ERROR"'):
         call(client)

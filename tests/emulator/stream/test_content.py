@@ -1,4 +1,4 @@
-"""What the streams send is what the tape holds, market by market, in the order of the tape's clock, at the pace asked for."""
+"""The streams send exactly what the tape holds, in order of release and at the requested speed."""
 
 import datetime as dt
 import gzip
@@ -76,13 +76,13 @@ def ms(frame: pl.DataFrame, column: str = "time") -> list[int]:
 
 
 @pytest.mark.parametrize("market", list(SYMBOL))
-def test_a_day_arrives_whole_and_in_order(tape: SyntheticTape, url: str, market: str) -> None:
+def test_a_day_arrives_completely_and_in_order(tape: SyntheticTape, url: str, market: str) -> None:
     channels = [channel for of_market, channel in FIELDS if of_market == market]
     symbol = SYMBOL[market]
     name = SPELT.get(market, symbol)
-    heard = listened(url, market, ",".join(f"{channel}.{name}" for channel in channels), key=f"{market}-whole")
+    received = listened(url, market, ",".join(f"{channel}.{name}" for channel in channels), key=f"{market}-whole")
     for channel in channels:
-        events = heard.of(channel)
+        events = received.of(channel)
         assert set().union(*events) == FIELDS[market, channel]
         assert {event.get("sym") or event.get("pair") or event.get("T") or event.get("p") for event in events} == {name}
         if channel in TICKS:
@@ -94,19 +94,19 @@ def test_a_day_arrives_whole_and_in_order(tape: SyntheticTape, url: str, market:
             bars = tape.bars(symbol, DAY)
             assert [event["s"] for event in events] == ms(bars)
             assert [event["c"] for event in events] == bars["close"].to_list()
-    released = [event.get("e") or event["t"] for event in heard.events if event["ev"] not in ("LULD", "NOI")]
+    released = [event.get("e") or event["t"] for event in received.events if event["ev"] not in ("LULD", "NOI")]
     assert released == sorted(released)
 
 
 def test_times_have_the_units_of_the_vendor_s_examples(url: str) -> None:
-    heard = listened(url, "stocks", "LULD.VOO,NOI.VOO", key="units")
+    received = listened(url, "stocks", "LULD.VOO,NOI.VOO", key="units")
     start = int(dt.datetime(2024, 3, 5, tzinfo=dt.UTC).timestamp())
     for channel, unit in (("LULD", 10**6), ("NOI", 10**9)):
-        assert all(0 <= event["t"] // unit - start < 86_400 * 1.5 for event in heard.of(channel))
-        assert heard.of(channel)
+        assert all(0 <= event["t"] // unit - start < 86_400 * 1.5 for event in received.of(channel))
+        assert received.of(channel)
 
 
-def test_a_bar_says_how_the_day_stands(tape: SyntheticTape, url: str) -> None:
+def test_a_bar_contains_the_day_s_totals(tape: SyntheticTape, url: str) -> None:
     last = listened(url, "stocks", "AM.AAPL", key="day-so-far").of("AM")[-1]
     bars = tape.bars("AAPL", DAY)
     assert last["av"] == bars["volume"].sum()
@@ -145,25 +145,25 @@ def test_futures_have_addresses_of_their_own(tape: SyntheticTape, url: str) -> N
     assert client.get_futures_contract_details("ESZ9").trading_venue == "XCME"
 
 
-def test_a_rate_is_held(tape: SyntheticTape) -> None:
+def test_a_rate_is_kept(tape: SyntheticTape) -> None:
     with serving(tape, replay=str(DAY), speed="10000eps") as url:
         start = time.monotonic()
-        heard = listened(url, "crypto", "XT.DOT-USD")
+        received = listened(url, "crypto", "XT.DOT-USD")
         took = time.monotonic() - start
-    assert len(heard.events) / 10_000 <= took < len(heard.events) / 10_000 + PATIENCE_S
+    assert len(received.events) / 10_000 <= took < len(received.events) / 10_000 + PATIENCE_S
 
 
 def test_a_multiple_of_real_time_is_kept(tape: SyntheticTape) -> None:
     # A session of 6.5 hours in 1.3 seconds.
     with serving(tape, replay=str(DAY), speed="18000") as url:
         start = time.monotonic()
-        heard = listened(url, "indices", "V.I:SPX")
+        received = listened(url, "indices", "V.I:SPX")
         took = time.monotonic() - start
-    assert len(heard.events) == 23_400
+    assert len(received.events) == 23_400
     assert 1.3 <= took < PATIENCE_S
 
 
-def test_the_clock_leaps_over_the_night() -> None:
+def test_the_clock_skips_the_night() -> None:
     days = [session_of(Market.INDICES, DAY + dt.timedelta(days=offset)) for offset in (0, 1)]
     sessions = [day for day in days if day is not None]
     now = [0]
@@ -181,18 +181,18 @@ def test_the_clock_leaps_over_the_night() -> None:
 
 
 @pytest.mark.parametrize(("text", "spelt"), [("1", "1"), ("60x", "60"), ("max", "max"), ("50000eps", "50000eps")])
-def test_speeds_are_spelt(text: str, spelt: str) -> None:
+def test_speeds_are_parsed(text: str, spelt: str) -> None:
     assert str(Speed.parse(text)) == spelt
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "fast", "10 eps", ""])
-def test_other_speeds_are_refused(text: str) -> None:
+def test_invalid_speeds_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="speed"):
         Speed.parse(text)
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2024-03-05:2024-03-04", ""])
-def test_days_that_are_none_are_refused(text: str) -> None:
+def test_invalid_days_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="days"):
         Replay.parse(text)
 
@@ -210,13 +210,13 @@ def test_recorded_crypto_quotes_and_bars_are_streamed(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True)
         path.write_bytes(gzip.compress(text.encode()))
     with serving(RecordedTape(str(tmp_path))) as url:
-        heard = listened(url, "crypto", "XQ.*,XA.*,XT.*")
-    assert [event["bp"] for event in heard.of("XQ")] == [100, 101, 102]
-    assert [event["v"] for event in heard.of("XA")] == [1.5, 2.5, 3.5]
-    assert [event["ev"] for event in heard.events] == ["XQ", "XA", "XQ", "XA", "XQ", "XA"]
+        received = listened(url, "crypto", "XQ.*,XA.*,XT.*")
+    assert [event["bp"] for event in received.of("XQ")] == [100, 101, 102]
+    assert [event["v"] for event in received.of("XA")] == [1.5, 2.5, 3.5]
+    assert [event["ev"] for event in received.events] == ["XQ", "XA", "XQ", "XA", "XQ", "XA"]
 
 
-def test_every_market_of_which_there_are_files_is_streamed_from_them(tmp_path: Path) -> None:
+def test_every_market_with_files_is_streamed_from_them(tmp_path: Path) -> None:
     named = {STOCKS: "MSFT", OPTIONS: "O:SPY240419C00500000", FOREX: "C:EUR-USD", CRYPTO: "X:LTC-USD", INDICES: "I:SPX"}
     for day, ticker in named.items():
         for table in ("trades", "quotes", "bars"):
@@ -230,10 +230,10 @@ def test_every_market_of_which_there_are_files_is_streamed_from_them(tmp_path: P
     with serving(RecordedTape(str(tmp_path))) as url:
         counts = {}
         for market, channels in CHANNELS.items():
-            # Quotes of options are had by the contract alone.
+            # Quotes of options need single contracts.
             of = named[OPTIONS] if market is Market.OPTIONS else "*"
-            heard = listened(url, market, ",".join(f"{channel}.{of}" for channel in channels))
-            counts[str(market)] = Counter(event["ev"] for event in heard.events)
+            received = listened(url, market, ",".join(f"{channel}.{of}" for channel in channels))
+            counts[str(market)] = Counter(event["ev"] for event in received.events)
     assert counts == {
         "stocks": {"T": 3, "Q": 3, "A": 3, "AM": 3},
         "options": {"T": 3, "Q": 3, "A": 3, "AM": 3},
@@ -246,7 +246,7 @@ def test_every_market_of_which_there_are_files_is_streamed_from_them(tmp_path: P
 
 @pytest.mark.slow
 @pytest.mark.real_tape
-def test_real_days_arrive_whole(market_data: Path) -> None:
+def test_recorded_days_arrive_completely(market_data: Path) -> None:
     with serving(RecordedTape(str(market_data))) as url:
         counts = {
             market: len(listened(url, market, channels).events)

@@ -1,4 +1,4 @@
-"""Each fault strikes as asked, is counted, repeats from its seed, and leaves the truth to be had by REST."""
+"""Each fault occurs as configured, is counted, is reproducible from its seed, and leaves REST complete."""
 
 import datetime as dt
 import time
@@ -14,12 +14,12 @@ import pytest
 from polygon import RESTClient
 
 from tapewatch.emulator.faults import Fault, FaultError, load, read
-from tapewatch.emulator.stream import tape_faults
+from tapewatch.emulator.stream import message_faults
 from tapewatch.emulator.stream.channels import Day
 from tapewatch.emulator.tape.market_tape import SyntheticTape
 from tapewatch.market.instruments import Market, Partition
 from tests.support.emulator import serving
-from tests.support.stream_client import PATIENCE_S, PING_TIMEOUT_S, Heard, listened, progress
+from tests.support.stream_client import PATIENCE_S, PING_TIMEOUT_S, Received, listened, progress
 
 DAY = dt.date(2024, 3, 5)
 PAIR = "X:BTC-USD"
@@ -38,16 +38,16 @@ def day(tape: SyntheticTape) -> Day:
 
 def played(
     tape: SyntheticTape, channels: str = "XT.BTC-USD", ping_timeout_s: float = PING_TIMEOUT_S, **fault: Any
-) -> tuple[Heard, dict[str, int]]:
-    """A day of BTC under one fault, and how often it struck."""
+) -> tuple[Received, dict[str, int]]:
+    """A day of BTC with one fault, and the number of its occurrences."""
     with serving(tape, replay=str(DAY), faults={"fault": [fault]}) as url:
-        heard = listened(url, "crypto", channels, ping_timeout_s=ping_timeout_s)
-        told = progress(url, "crypto")
+        received = listened(url, "crypto", channels, ping_timeout_s=ping_timeout_s)
+        status = progress(url, "crypto")
         rest = RESTClient("k", base=url, retries=0)
         trades = list(rest.list_trades("X:BTCUSD", timestamp=str(DAY), limit=50_000, order="asc"))
     assert [trade.id for trade in trades] == ids(tape)
-    assert set(told["faults"]) <= {fault["kind"]}
-    return heard, told["faults"]
+    assert set(status["faults"]) <= {fault["kind"]}
+    return received, status["faults"]
 
 
 def ids(tape: SyntheticTape) -> list[str]:
@@ -64,81 +64,83 @@ def ids(tape: SyntheticTape) -> list[str]:
         ("truncated_frame", "lost"),
     ],
 )
-def test_connections_break_and_tape_passes_unseen(tape: SyntheticTape, kind: str, end: str) -> None:
-    # A half-open connection is found out by its silence alone, and a slow machine is silent too: then it is asked more patiently.
+def test_connections_break_and_tape_is_skipped(tape: SyntheticTape, kind: str, end: str) -> None:
+    # A half-open connection is detected by its silence. On a slow machine a good connection may be silent too, so wait longer.
     for ping_timeout_s in (4.0, 15.0, 45.0) if kind == "half_open" else (PING_TIMEOUT_S,):
-        heard, struck = played(tape, ping_timeout_s=ping_timeout_s, kind=kind, every=5_000, count=2, lose_ms=MINUTES_MS)
-        if heard.ends == {end: 2}:
+        received, struck = played(
+            tape, ping_timeout_s=ping_timeout_s, kind=kind, every=5_000, count=2, lose_ms=MINUTES_MS
+        )
+        if received.ends == {end: 2}:
             break
-    assert heard.ends == {end: 2}
+    assert received.ends == {end: 2}
     assert struck == {kind: 2}
-    got = [event["i"] for event in heard.events]
+    got = [event["i"] for event in received.events]
     assert len(set(got)) == len(got)
-    # Two stretches of ten minutes, of 144 in the day; what was under way comes on top.
+    # Two of the day's 144 parts of ten minutes, and the data in transit.
     assert 0.9 * len(ids(tape)) < len(got) < len(ids(tape))
     assert set(got) < set(ids(tape))
 
 
-def test_nothing_is_lost_where_connections_close_in_peace(tape: SyntheticTape) -> None:
-    heard, struck = played(tape, kind="close", probability=0.0005, count=5, seed=3)
+def test_nothing_is_lost_when_connections_close_cleanly(tape: SyntheticTape) -> None:
+    received, struck = played(tape, kind="close", probability=0.0005, count=5, seed=3)
     assert struck == {"close": 5}
-    assert [event["i"] for event in heard.events] == ids(tape)
+    assert [event["i"] for event in received.events] == ids(tape)
 
 
 def test_frames_are_malformed(tape: SyntheticTape) -> None:
-    heard, struck = played(tape, kind="malformed_json", every=3_000, count=3)
+    received, struck = played(tape, kind="malformed_json", every=3_000, count=3)
     assert struck == {"malformed_json": 3}
-    assert len(heard.bad_frames) == 3
-    assert all(frame.startswith('[{"ev":"XT"') for frame in heard.bad_frames)
-    assert set(ids(tape)) > {event["i"] for event in heard.events}
+    assert len(received.bad_frames) == 3
+    assert all(frame.startswith('[{"ev":"XT"') for frame in received.bad_frames)
+    assert set(ids(tape)) > {event["i"] for event in received.events}
 
 
-def test_frames_trickle(tape: SyntheticTape) -> None:
+def test_slow_frames_are_read(tape: SyntheticTape) -> None:
     start = time.monotonic()
-    heard, struck = played(tape, kind="slow", every=5_000, count=2, hold_ms=600)
+    received, struck = played(tape, kind="slow", every=5_000, count=2, hold_ms=600)
     assert struck == {"slow": 2}
     assert time.monotonic() - start > 1.2
-    assert [event["i"] for event in heard.events] == ids(tape)
+    assert [event["i"] for event in received.events] == ids(tape)
 
 
-def test_events_and_fields_are_unknown(tape: SyntheticTape) -> None:
-    heard, struck = played(tape, kind="unknown_event", every=1_000)
-    assert struck == {"unknown_event": len(heard.of("ZZ"))} == {"unknown_event": len(ids(tape)) // 1_000}
-    assert [event["i"] for event in heard.of("XT")] == ids(tape)
-    heard, struck = played(tape, kind="unknown_field", every=1_000, count=7)
-    assert struck == {"unknown_field": sum("zz" in event for event in heard.events)} == {"unknown_field": 7}
+def test_unknown_events_and_fields_are_sent(tape: SyntheticTape) -> None:
+    received, struck = played(tape, kind="unknown_event", every=1_000)
+    assert struck == {"unknown_event": len(received.of("ZZ"))} == {"unknown_event": len(ids(tape)) // 1_000}
+    assert [event["i"] for event in received.of("XT")] == ids(tape)
+    received, struck = played(tape, kind="unknown_field", every=1_000, count=7)
+    assert struck == {"unknown_field": sum("zz" in event for event in received.events)} == {"unknown_field": 7}
 
 
-def test_messages_come_twice(tape: SyntheticTape) -> None:
-    heard, struck = played(tape, kind="duplicate", probability=0.01, seed=5)
-    times = Counter(event["i"] for event in heard.events)
+def test_duplicates_are_sent(tape: SyntheticTape) -> None:
+    received, struck = played(tape, kind="duplicate", probability=0.01, seed=5)
+    times = Counter(event["i"] for event in received.events)
     assert set(times) == set(ids(tape))
     assert 100 < sum(count == 2 for count in times.values()) == struck["duplicate"] < 300
     first = {}
-    for event in heard.events:
+    for event in received.events:
         known = first.setdefault(event["i"], event)
         assert {**known, "r": 0} == {**event, "r": 0}
 
 
-def test_messages_come_late(tape: SyntheticTape) -> None:
-    heard, struck = played(tape, kind="out_of_order", every=50, delay_ms=30_000)
-    got = [event["i"] for event in heard.events]
+def test_messages_arrive_out_of_order(tape: SyntheticTape) -> None:
+    received, struck = played(tape, kind="out_of_order", every=50, delay_ms=30_000)
+    got = [event["i"] for event in received.events]
     assert sorted(got, key=int) == ids(tape)
     assert got != ids(tape)
     assert struck["out_of_order"] == len(got) // 50
 
 
-def test_trades_are_corrected_late_and_bars_are_sent_again(tape: SyntheticTape) -> None:
-    heard, struck = played(
+def test_late_corrections_resend_trades_and_bars(tape: SyntheticTape) -> None:
+    received, struck = played(
         tape, "XT.BTC-USD,XA.BTC-USD", kind="late_correction", every=400, delay_ms=90_000, channel="XT"
     )
-    times = Counter(event["i"] for event in heard.of("XT"))
+    times = Counter(event["i"] for event in received.of("XT"))
     assert sum(count == 2 for count in times.values()) == struck["late_correction"] == len(ids(tape)) // 400
-    last = {event["i"]: event["p"] for event in heard.of("XT")}
+    last = {event["i"]: event["p"] for event in received.of("XT")}
     assert [last[identity] for identity in ids(tape)] == tape.trades(PAIR, DAY)["price"].to_list()
     bars = tape.bars(PAIR, DAY)
     versions: dict[int, list[tuple[float, float]]] = {}
-    for bar in heard.of("XA"):
+    for bar in received.of("XA"):
         versions.setdefault(bar["s"], []).append((bar["h"], bar["v"]))
     final = list(zip(bars["high"].to_list(), bars["volume"].to_list(), strict=True))
     assert [versions[ns // 10**6][-1] for ns in bars["time"].to_physical()] == final
@@ -147,10 +149,10 @@ def test_trades_are_corrected_late_and_bars_are_sent_again(tape: SyntheticTape) 
     assert all(copies[0] != copies[-1] for copies in again)
 
 
-def test_trades_that_miss_their_minute_are_in_its_second_bar(tape: SyntheticTape) -> None:
-    heard, _ = played(tape, "XA.BTC-USD", kind="out_of_order", every=400, delay_ms=90_000, channel="XT")
+def test_trades_later_than_their_minute_are_in_its_corrected_bar(tape: SyntheticTape) -> None:
+    received, _ = played(tape, "XA.BTC-USD", kind="out_of_order", every=400, delay_ms=90_000, channel="XT")
     sizes: dict[int, list[float]] = {}
-    for bar in heard.of("XA"):
+    for bar in received.of("XA"):
         sizes.setdefault(bar["s"], []).append(bar["v"])
     bars = tape.bars(PAIR, DAY)
     assert [sizes[ns // 10**6][-1] for ns in bars["time"].to_physical()] == bars["volume"].to_list()
@@ -161,8 +163,8 @@ def test_trades_that_miss_their_minute_are_in_its_second_bar(tape: SyntheticTape
 
 def test_bursts_hold_messages_back(tape: SyntheticTape, day: Day) -> None:
     (fault,) = read({"fault": [{"kind": "burst", "every": 500, "hold_ms": 60_000}]}, "test").fault
-    rows = tape_faults.rows(day, "XT", [fault])
-    held = rows.filter(pl.col("_fault") == tape_faults.TapeFault.BURST)
+    rows = message_faults.rows(day, "XT", [fault])
+    held = rows.filter(pl.col("_fault") == message_faults.MessageFault.BURST)
     waits = (held["_release"] - held["time"]).dt.total_milliseconds()
     assert waits.min() >= 0
     assert waits.max() == 60_000
@@ -171,16 +173,16 @@ def test_bursts_hold_messages_back(tape: SyntheticTape, day: Day) -> None:
 
 
 def test_clocks_are_skewed(tape: SyntheticTape) -> None:
-    heard, struck = played(tape, kind="clock_skew", every=100, skew_ms=3_600_000)
+    received, struck = played(tape, kind="clock_skew", every=100, skew_ms=3_600_000)
     truth = (tape.trades(PAIR, DAY)["time"].to_physical() // 10**6).to_list()
-    off = [event["t"] - right for event, right in zip(heard.events, truth, strict=True)]
+    off = [event["t"] - right for event, right in zip(received.events, truth, strict=True)]
     assert Counter(off) == {0: len(off) - struck["clock_skew"], 3_600_000: struck["clock_skew"]}
 
 
-def test_the_same_seed_strikes_the_same_messages_whatever_else_is_asked_for(day: Day) -> None:
+def test_a_seed_s_faults_do_not_depend_on_other_subscriptions(day: Day) -> None:
     def struck(seed: int, symbols: list[str]) -> list[str]:
         fault = Fault(kind="duplicate", probability=0.01, seed=seed)
-        rows = tape_faults.rows(replace(day, symbols=symbols), "XT", [fault])
+        rows = message_faults.rows(replace(day, symbols=symbols), "XT", [fault])
         mine = (pl.col("_fault") != 0) & (pl.col("symbol").cast(pl.String) == PAIR)
         return rows.filter(mine)["id"].to_list()
 
@@ -188,7 +190,7 @@ def test_the_same_seed_strikes_the_same_messages_whatever_else_is_asked_for(day:
     assert struck(1, [PAIR]) != struck(2, [PAIR])
 
 
-def test_faults_are_switched_while_it_runs(tape: SyntheticTape) -> None:
+def test_faults_can_be_replaced_while_it_runs(tape: SyntheticTape) -> None:
     with serving(tape, replay=str(DAY), speed="20000eps") as url:
         answer = httpx.post(
             f"{url}/emulator/v1/faults",
@@ -196,8 +198,8 @@ def test_faults_are_switched_while_it_runs(tape: SyntheticTape) -> None:
             timeout=PATIENCE_S,
         )
         assert answer.json() == {"status": "OK", "faults": 1}
-        heard = listened(url, "crypto", "XT.BTC-USD")
-        assert heard.ends == {"1000": 1}
+        received = listened(url, "crypto", "XT.BTC-USD")
+        assert received.ends == {"1000": 1}
         assert progress(url, "crypto")["faults"] == {"close": 1}
         none = httpx.post(f"{url}/emulator/v1/faults", json={"fault": []}, timeout=PATIENCE_S)
         assert none.json()["faults"] == 0
@@ -207,7 +209,7 @@ def test_faults_are_switched_while_it_runs(tape: SyntheticTape) -> None:
 
 
 @pytest.mark.parametrize(("kind", "status"), [("http_429", 429), ("http_500", 500), ("cut_page", 200)])
-def test_rest_fails_every_third_time(tape: SyntheticTape, kind: str, status: int) -> None:
+def test_every_third_rest_call_fails(tape: SyntheticTape, kind: str, status: int) -> None:
     with serving(tape, faults={"fault": [{"kind": kind, "every": 3, "count": 2}]}) as url:
         address = f"{url}/v3/trades/X:BTCUSD?apiKey=k&limit=10"
         answers = [httpx.get(address, timeout=PATIENCE_S) for _ in range(9)]
@@ -223,7 +225,7 @@ def test_rest_fails_every_third_time(tape: SyntheticTape, kind: str, status: int
 def test_a_symbol_changes_its_name(tape: SyntheticTape) -> None:
     rename = {"symbol": "VOO", "to": "VOOX", "at": "2024-03-05T17:00:00Z"}
     with serving(tape, replay=str(DAY), faults={"rename": [rename]}) as url:
-        heard = listened(url, "stocks", "T.VOO,T.VOOX")
+        received = listened(url, "stocks", "T.VOO,T.VOOX")
         client = RESTClient("k", base=url, retries=0)
         on_rest = {
             name: [trade.sequence_number for trade in client.list_trades(name, timestamp=str(DAY), order="asc")]
@@ -231,13 +233,13 @@ def test_a_symbol_changes_its_name(tape: SyntheticTape) -> None:
         }
         assert list(client.list_trades("VOO", timestamp="2024-03-06")) == []
     streamed: dict[str, list[int]] = {}
-    for event in heard.events:
+    for event in received.events:
         streamed.setdefault(event["sym"], []).append(event["q"])
     assert streamed == on_rest
     assert [*on_rest["VOO"], *on_rest["VOOX"]] == tape.trades("VOO", DAY)["sequence_number"].to_list()
 
 
-def test_a_file_is_read(tmp_path: Path) -> None:
+def test_a_faults_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "faults.toml"
     path.write_text(
         '[[fault]]\nkind = "drop"\nevery = 5\nmarket = "crypto"\n'
@@ -254,16 +256,17 @@ def test_a_file_is_read(tmp_path: Path) -> None:
         ({"fault": [{"kind": "drop", "every": 0}]}, "every"),
         ({"fault": [{"kind": "drop", "every": 5, "probability": 0.5}]}, "either"),
         ({"fault": [{"kind": "drop", "probability": 1.5}]}, "probability"),
+        ({"fault": [{"kind": "drop", "probability": 0.0}]}, "probability"),
         ({"fault": [{"kind": "drop", "every": 5, "evry": 5}]}, "evry"),
         ({"fault": [{"kind": "drip", "every": 5}]}, "drip"),
         ({"rename": [{"symbol": "A", "to": "B", "at": "2024-03-05T15:00:30Z"}]}, "whole minute"),
     ],
 )
-def test_a_wrong_file_is_refused(content: Mapping[str, object], says: str) -> None:
+def test_an_invalid_faults_file_is_refused(content: Mapping[str, object], says: str) -> None:
     with pytest.raises(FaultError, match=says):
         read(content, "faults.toml")
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_faults_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FaultError, match="nowhere"):
         load(tmp_path / "nowhere.toml")

@@ -1,4 +1,4 @@
-"""The WebSocket protocol on real sockets: greeting, keys, subscriptions, plans, one connection a key; the official client."""
+"""The WebSocket protocol on real sockets: authentication, subscriptions, plans, connection limits, the official client."""
 
 import asyncio
 import datetime as dt
@@ -39,20 +39,20 @@ def socket_of(url: str, market: str = "stocks") -> Any:
     return connect(address, max_size=None, open_timeout=PATIENCE_S, ping_timeout=PATIENCE_S)
 
 
-def test_a_client_is_greeted_and_let_in(url: str) -> None:
+def test_a_client_connects_and_authenticates(url: str) -> None:
     async def talk() -> None:
         async with socket_of(url) as socket:
             assert await hello(socket, "advanced-one") == [
                 {"ev": "status", "status": "connected", "message": "Connected Successfully"},
                 {"ev": "status", "status": "auth_success", "message": "authenticated"},
             ]
-            # The library's client offers compression; nobody takes it up.
+            # The library's client offers compression; the server declines.
             assert not socket.protocol.extensions
 
     asyncio.run(talk())
 
 
-def test_a_wrong_key_is_turned_away(url: str) -> None:
+def test_a_wrong_key_is_refused(url: str) -> None:
     async def talk() -> None:
         async with socket_of(url) as socket:
             statuses = await hello(socket, "another")
@@ -65,7 +65,7 @@ def test_a_wrong_key_is_turned_away(url: str) -> None:
     asyncio.run(talk())
 
 
-def test_nothing_is_said_to_strangers(url: str) -> None:
+def test_an_unauthenticated_client_receives_nothing(url: str) -> None:
     async def talk() -> None:
         async with socket_of(url) as socket:
             await socket.recv()
@@ -76,7 +76,7 @@ def test_nothing_is_said_to_strangers(url: str) -> None:
     asyncio.run(talk())
 
 
-def test_a_key_has_one_connection_a_market(url: str) -> None:
+def test_a_key_has_one_connection_per_market(url: str) -> None:
     async def talk() -> None:
         async with socket_of(url) as first, socket_of(url, "crypto") as other:
             assert (await hello(first, "advanced-one"))[1]["status"] == "auth_success"
@@ -93,7 +93,7 @@ def test_a_key_has_one_connection_a_market(url: str) -> None:
     asyncio.run(talk())
 
 
-def test_subscriptions_are_answered_one_by_one(url: str) -> None:
+def test_each_subscription_is_confirmed(url: str) -> None:
     async def talk() -> None:
         async with socket_of(url) as socket:
             await hello(socket, "advanced-one")
@@ -121,7 +121,7 @@ def test_subscriptions_are_answered_one_by_one(url: str) -> None:
         ("advanced", "indices", "V", ""),
     ],
 )
-def test_a_plan_has_its_channels(tape: SyntheticTape, tier: str, market: str, granted: str, refused: str) -> None:
+def test_channels_depend_on_the_plan(tape: SyntheticTape, tier: str, market: str, granted: str, refused: str) -> None:
     async def talk(url: str) -> None:
         async with socket_of(url, market) as socket:
             await hello(socket, f"{tier}-1")
@@ -135,7 +135,7 @@ def test_a_plan_has_its_channels(tape: SyntheticTape, tier: str, market: str, gr
         asyncio.run(talk(url))
 
 
-def test_quotes_of_options_are_had_contract_by_contract(tape: SyntheticTape) -> None:
+def test_quotes_of_options_need_single_contracts(tape: SyntheticTape) -> None:
     async def talk(url: str) -> None:
         async with socket_of(url, "options") as socket:
             await hello(socket)
@@ -146,7 +146,7 @@ def test_quotes_of_options_are_had_contract_by_contract(tape: SyntheticTape) -> 
         asyncio.run(talk(url))
 
 
-def test_other_paths_are_no_streams(url: str) -> None:
+def test_other_paths_are_refused(url: str) -> None:
     async def talk() -> None:
         with pytest.raises(InvalidStatus):
             async with socket_of(url, "bonds"):
@@ -156,7 +156,7 @@ def test_other_paths_are_no_streams(url: str) -> None:
     assert httpx.get(f"{url}/emulator/v1/stream?market=bonds", timeout=PATIENCE_S).status_code == 400
 
 
-def test_a_changed_subscription_goes_on_where_it_was(tape: SyntheticTape) -> None:
+def test_a_changed_subscription_continues_at_its_position(tape: SyntheticTape) -> None:
     async def talk(url: str) -> tuple[Counter[str], list[int]]:
         counts: Counter[str] = Counter()
         times: list[int] = []
@@ -171,14 +171,14 @@ def test_a_changed_subscription_goes_on_where_it_was(tape: SyntheticTape) -> Non
                 times += [event["e"] for event in events if event["sym"] == "AAPL"]
         return counts, times
 
-    # Days enough for a machine on which seconds pass between two messages.
+    # Enough days for a slow machine, on which seconds may pass between two messages.
     with serving(tape, replay=f"{DAY}:2024-03-08", speed="500eps") as url:
         counts, times = asyncio.run(talk(url))
     assert times == sorted(set(times))
     assert counts["AAPL"] > 100
 
 
-def test_at_full_speed_a_client_may_subscribe_to_one_after_the_other(tape: SyntheticTape) -> None:
+def test_at_full_speed_a_client_may_subscribe_several_times(tape: SyntheticTape) -> None:
     channels = ("XA.ADA-USD", "XA.BTC-USD", "XA.ETH-USD", "XA.SOL-USD")
 
     async def talk(url: str) -> Counter[str]:
@@ -197,7 +197,7 @@ def test_at_full_speed_a_client_may_subscribe_to_one_after_the_other(tape: Synth
         assert asyncio.run(talk(url)) == expected
 
 
-def test_the_tape_s_end_comes_again_to_a_client_that_left_before_it_took_it(tape: SyntheticTape) -> None:
+def test_the_tape_s_end_is_repeated_for_a_client_that_left_before_reading_it(tape: SyntheticTape) -> None:
     async def leave(url: str) -> None:
         async with connect(
             f"{url.replace('http', 'ws', 1)}/crypto",
@@ -209,7 +209,7 @@ def test_the_tape_s_end_comes_again_to_a_client_that_left_before_it_took_it(tape
             await hello(socket)
             await ask(socket, "subscribe", "XT.BTC-USD")
             while progress(url, "crypto")["sent"] < trades.height:
-                # What is not read waits in buffers that hold all of it, or else is read bit by bit.
+                # Unread data waits in buffers that hold all of it, or is read in small pieces.
                 await asyncio.sleep(0.05)
                 await socket.recv()
             assert not progress(url, "crypto")["is_done"]
@@ -218,23 +218,23 @@ def test_the_tape_s_end_comes_again_to_a_client_that_left_before_it_took_it(tape
     trades = tape.trades("X:BTC-USD", dt.date.fromisoformat(DAY))
     with serving(tape, replay=DAY) as url:
         asyncio.run(leave(url))
-        heard = listened(url, "crypto", "XT.BTC-USD")
+        received = listened(url, "crypto", "XT.BTC-USD")
         assert progress(url, "crypto")["is_done"]
     identities = trades["id"].to_list()
-    got = [event["i"] for event in heard.events]
+    got = [event["i"] for event in received.events]
     assert got == identities[-len(got) :]
     assert 0 < len(got) <= 600
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])
-def test_frames_are_announced_by_their_size(size: int) -> None:
+def test_frame_headers_contain_the_size(size: int) -> None:
     start = header(size)
     assert start[0] == 0x81
     assert (start[1] if size < 126 else int.from_bytes(start[2:], "big")) == size
 
 
 class EnoughError(Exception):
-    """A client has read what the test asked for."""
+    """The client has read enough."""
 
 
 def test_the_official_client_reads_the_stream(tape: SyntheticTape) -> None:
@@ -247,7 +247,7 @@ def test_the_official_client_reads_the_stream(tape: SyntheticTape) -> None:
         async def take(messages: list[Any]) -> None:
             got.extend(messages)
             if len(got) >= wanted:
-                # Its own farewell may stand behind frames that it reads no more: then it connects again and reads on.
+                # Its close may be queued behind unread frames; the client then reconnects and continues.
                 raise EnoughError
 
         with suppress(EnoughError):
@@ -266,13 +266,13 @@ def test_the_official_client_reads_the_stream(tape: SyntheticTape) -> None:
     assert all(isinstance(message, EquityAgg) for message in stocks)
 
 
-def test_progress_is_told(tape: SyntheticTape) -> None:
+def test_progress_is_reported(tape: SyntheticTape) -> None:
     with serving(tape, replay=DAY) as url:
         assert progress(url, "crypto") == {
             "market": "crypto", "speed": "max", "position_ns": None, "sent": 0, "is_done": False, "faults": {},
         }  # fmt: skip
-        heard = listened(url, "crypto", "XA.BTC-USD")
-        told = progress(url, "crypto")
-    assert told["is_done"]
-    assert told["sent"] == len(heard.events)
-    assert told["position_ns"] == heard.events[-1]["e"] * 1_000_000
+        received = listened(url, "crypto", "XA.BTC-USD")
+        status = progress(url, "crypto")
+    assert status["is_done"]
+    assert status["sent"] == len(received.events)
+    assert status["position_ns"] == received.events[-1]["e"] * 1_000_000

@@ -1,4 +1,4 @@
-"""Every kind of anomaly shows on the tape where the truth says, against the same day without it."""
+"""Each kind of anomaly is visible on the tape at its labelled time, compared with the same day without it."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ SYMBOLS = ("AAPL", "X:BTC-USD", "X:DOGE-USD")
 
 @dataclass
 class Window:
-    """What a tape shows between two moments."""
+    """Measures of a tape between two times."""
 
     trades: int
     quotes: int
@@ -59,7 +59,7 @@ def window(day: TapeDay, start: int, end: int) -> Window:
 
 
 def both(symbol: str, kind: str) -> tuple[Window, Window, float]:
-    """The anomaly's window with it and without, and the symbol's daily volatility in bps."""
+    """The anomaly's window with and without the anomaly, and the symbol's daily volatility in bps."""
     session = session_of(market_of(symbol), DAY)
     assert session is not None
     middle = (session.regular_start + session.regular_end) // 2
@@ -129,7 +129,7 @@ def test_every_kind_is_tested() -> None:
 
 
 @pytest.mark.parametrize("symbol", SYMBOLS)
-def test_prices_work_off_an_anomaly_by_the_day_s_end(symbol: str) -> None:
+def test_an_anomaly_s_price_shift_fades_by_the_day_s_end(symbol: str) -> None:
     session = session_of(market_of(symbol), DAY)
     assert session is not None
     start = session.regular_start + 60 * NS_PER_MINUTE
@@ -146,7 +146,7 @@ def schedules(market: Market, symbol: str) -> list[tuple[Session, list[Scheduled
 
 
 @pytest.mark.parametrize(("market", "symbol"), [(Market.STOCKS, "TSLA"), (Market.CRYPTO, "X:ADA-USD")])
-def test_schedules_keep_their_distance(market: Market, symbol: str) -> None:
+def test_scheduled_anomalies_do_not_overlap(market: Market, symbol: str) -> None:
     seen = set()
     for session, events in schedules(market, symbol):
         assert 2 <= len(events) <= 4
@@ -173,6 +173,6 @@ def test_the_truth_is_the_schedule() -> None:
     assert truth["kind"].to_list() == [event.kind for event in events]
 
 
-def test_a_day_that_is_none_cannot_be_given_anomalies() -> None:
+def test_anomalies_on_a_closed_day_are_refused() -> None:
     with pytest.raises(ValueError, match="does not trade"):
         Synthetic(9).day_with("AAPL", dt.date(2024, 3, 9), [])

@@ -1,4 +1,4 @@
-"""A contract whose price crosses zero, from the synthetic market over REST and the stream to the lake, bars and features."""
+"""A contract with negative prices, from the synthetic market over REST and the stream to the lake, bars and features."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ TAPE = SyntheticTape(7)
 KEY = "advanced-test-only"  # pragma: allowlist secret
 
 
-def test_every_day_crosses_zero_and_no_other_symbol_does() -> None:
+def test_prices_cross_zero_every_day_and_for_no_other_symbol() -> None:
     assert [symbol for symbol, one in DEFAULT.items() if one.crosses_zero] == [SYMBOL]
     assert normalise("clz9-clf0", Market.FUTURES) == SYMBOL
     for seed in (1, 7):
@@ -53,7 +53,7 @@ def base() -> Iterator[str]:
         yield base
 
 
-def test_over_rest_to_the_lake_bars_and_features(base: str, tmp_path: Path) -> None:
+def test_negative_prices_over_rest_reach_lake_bars_and_features(base: str, tmp_path: Path) -> None:
     lake, source = Lake(tmp_path), RestSource(base, KEY, dict.fromkeys(Market, "advanced"))
     loads = {name: getattr(source, name)(PARTITION, [SYMBOL]) for name in ("trades", "quotes", "bars")}
     trades, quotes, bars = (pl.concat(loads[name]) for name in loads)
@@ -79,7 +79,7 @@ def test_over_rest_to_the_lake_bars_and_features(base: str, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_over_the_stream_to_live_bars_and_features(base: str) -> None:
+def test_negative_prices_over_the_stream_reach_live_bars_and_features(base: str) -> None:
     address = f"{base.replace('http', 'ws', 1)}/{Market.FUTURES}"
     wanted = subscriptions(plan_for(Market.FUTURES, "advanced"), [SYMBOL])
     with running(address, wanted, QUICK, KEY) as client:

@@ -1,4 +1,4 @@
-"""A synthetic day fits its tables, is the same whenever it is asked for, and keeps its market's hours."""
+"""A synthetic day fits its tables, is reproducible, and lies within its market's hours."""
 
 import datetime as dt
 import hashlib
@@ -47,7 +47,7 @@ def test_a_day_fits_its_tables(symbol: str) -> None:
     assert 2 <= day.truth.height <= 4
 
 
-def test_the_order_of_asking_changes_nothing() -> None:
+def test_a_day_does_not_depend_on_earlier_requests() -> None:
     first, second = Synthetic(3), Synthetic(3)
     asked = [(symbol, day) for symbol in ("AAPL", "X:BTC-USD") for day in (DAY, DAY + dt.timedelta(days=1))]
     there = {key: digest(first.day(*key)) for key in asked}
@@ -56,7 +56,7 @@ def test_the_order_of_asking_changes_nothing() -> None:
     assert len(set(there.values())) == len(asked)
 
 
-def test_another_process_makes_the_same_tape() -> None:
+def test_another_process_generates_the_same_tape() -> None:
     program = (
         "import datetime as dt, json, sys\n"
         "from tapewatch.emulator.synthetic.market import Synthetic\n"
@@ -75,8 +75,8 @@ def test_another_process_makes_the_same_tape() -> None:
         ("X:DOT-USD", "3dc85a1c58337801e2b07cb0da3772d78366741ba3cee3690872f1639a46afa0"),  # pragma: allowlist secret
     ],
 )
-def test_every_machine_makes_the_same_tape(symbol: str, expected: str) -> None:
-    # A change of the generator changes these on purpose; another processor, numpy or numba must not.
+def test_every_machine_generates_the_same_tape(symbol: str, expected: str) -> None:
+    # Only a deliberate change of the generator may change these; another processor, numpy or numba must not.
     day, found = Synthetic(1).day(symbol, DAY, trades=2000), hashlib.sha256()
     for frame, price in ((day.trades, "price"), (day.quotes, "bid_price")):
         for column in ("time", "sequence_number", price):
@@ -84,7 +84,7 @@ def test_every_machine_makes_the_same_tape(symbol: str, expected: str) -> None:
     assert found.hexdigest() == expected
 
 
-def test_another_seed_makes_another_tape() -> None:
+def test_another_seed_generates_another_tape() -> None:
     assert digest(Synthetic(3).day("AAPL", DAY)) != digest(Synthetic(4).day("AAPL", DAY))
 
 
@@ -92,14 +92,14 @@ def test_an_anomaly_changes_nothing_before_it() -> None:
     with_them, without = Synthetic(3).day("MSFT", DAY), Synthetic(3, has_anomalies=False).day("MSFT", DAY)
     first = with_them.truth["start_time"].min()
     assert without.truth.is_empty()
-    # Orders see a few seconds ahead.
+    # Orders anticipate the price by a few seconds.
     quiet = pl.col("time") < first - dt.timedelta(seconds=30)
     assert with_them.quotes.filter(quiet).equals(without.quotes.filter(quiet))
     assert not with_them.quotes.equals(without.quotes)
 
 
 @pytest.mark.parametrize("symbol", ["NOPE", "X:NOPE-USD", "SYN000", "SYN1000", "C:XXX-USD", "O:AAPL240315C00190000"])
-def test_a_symbol_that_is_not_made_has_empty_days(symbol: str) -> None:
+def test_an_unknown_symbol_has_empty_days(symbol: str) -> None:
     day = Synthetic(3).day(symbol, DAY)
     assert (day.trades.height, day.quotes.height, day.truth.height) == (0, 0, 0)
     assert day.trades.schema == TRADES.schema
@@ -131,7 +131,7 @@ def test_daylight_saving_moves_the_auction_in_utc(date: dt.date, opens: str) -> 
     assert auction["time"].dt.strftime("%H:%M").to_list() == [opens]
 
 
-def test_prices_go_on_from_day_to_day() -> None:
+def test_prices_continue_from_day_to_day() -> None:
     market = Synthetic(3)
     friday, saturday = (market.day("X:BTC-USD", d).quotes for d in (dt.date(2024, 3, 8), dt.date(2024, 3, 9)))
     assert saturday["bid_price"][0] / friday["bid_price"][-1] == pytest.approx(1, abs=0.002)
@@ -147,7 +147,7 @@ def test_prices_go_on_from_day_to_day() -> None:
 
 
 @pytest.mark.parametrize("symbol", ["AAPL", "X:DOGE-USD"])
-def test_prices_stay_about_their_level_for_decades(symbol: str) -> None:
+def test_prices_stay_near_their_level_for_decades(symbol: str) -> None:
     days = [dt.date(year, 6, 5) for year in (2014, 2015, 2018, 2019, 2020, 2023, 2024, 2025)]
     levels = [Synthetic(11).day(symbol, day, trades=500).quotes["bid_price"].median() for day in days]
     ratios = [level / DEFAULT[symbol].price for level in levels if isinstance(level, float)]
@@ -156,7 +156,7 @@ def test_prices_stay_about_their_level_for_decades(symbol: str) -> None:
 
 
 @pytest.mark.parametrize("trades", [2_000, 100_000])
-def test_a_day_has_about_the_trades_asked_for(trades: int) -> None:
+def test_a_day_has_about_the_requested_number_of_trades(trades: int) -> None:
     day = Synthetic(3, has_anomalies=False).day("SYN042", DAY, trades=trades)
     assert day.trades.height == pytest.approx(trades, rel=0.05)
     assert day.quotes.height == pytest.approx(3 * trades, rel=0.1)

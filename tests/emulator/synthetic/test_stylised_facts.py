@@ -1,4 +1,4 @@
-"""The synthetic tape has what real tapes have, measured on quiet days with formulas of the tests' own."""
+"""The synthetic tape has the stylised facts of real tapes, measured on days without anomalies by independent formulas."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from tapewatch.market.instruments import NS_PER_MINUTE, market_of, session_of
 
 DAYS = [dt.date(2024, 3, day) for day in (4, 5, 6, 7, 8)]
 STOCKS, CRYPTO = ("AAPL", "MSFT", "TSLA", "VOO"), ("X:BTC-USD", "X:ETH-USD", "X:ADA-USD")
-# Reported without saying at which price the market stood.
+# Codes of trades whose price may be outside the quotes.
 OFF_MARKET = ("2", "52", "53", "15", "16")
 
 Floats = npt.NDArray[np.float64]
@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass
 class Measured:
-    """One quiet day. `returns` and `spreads_bps` by regular minute; `signs` by trade, from where it stands in the book."""
+    """A day without anomalies: `returns` and `spreads_bps` by regular minute, `signs` by trade from the quote rule."""
 
     returns: Floats
     spreads_bps: Floats
@@ -64,7 +64,7 @@ def mean_of(symbol: str, measure) -> float:
 
 
 @pytest.mark.parametrize("symbol", [*STOCKS, *CRYPTO])
-def test_volatility_clusters_and_returns_do_not(symbol: str) -> None:
+def test_volatility_is_autocorrelated_and_returns_are_not(symbol: str) -> None:
     assert mean_of(symbol, lambda m: autocorrelation(np.abs(m.returns), 1)) > 0.08
     assert mean_of(symbol, lambda m: autocorrelation(np.abs(m.returns), 5)) > 0.04
     assert abs(mean_of(symbol, lambda m: autocorrelation(m.returns, 1))) < 0.08
@@ -83,7 +83,7 @@ def test_order_flow_persists_and_moves_the_price(symbol: str) -> None:
 
 
 @pytest.mark.parametrize("symbol", [*STOCKS, *CRYPTO])
-def test_the_spread_breathes_with_volatility(symbol: str) -> None:
+def test_the_spread_widens_with_volatility(symbol: str) -> None:
     assert mean_of(symbol, lambda m: np.corrcoef(m.spreads_bps, np.abs(m.returns))[0, 1]) > 0.05
 
 
@@ -96,14 +96,14 @@ def test_symbols_share_factors(group: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("symbol", STOCKS)
-def test_a_stock_day_is_busy_at_its_ends(symbol: str) -> None:
+def test_a_stock_trades_most_near_open_and_close(symbol: str) -> None:
     volumes = np.mean([measured(symbol, day).volumes for day in DAYS], axis=0)
     opening, noon, closing = volumes[1:31].mean(), volumes[150:240].mean(), volumes[-30:].mean()
     assert opening > 1.5 * noon
     assert closing > 1.5 * noon
 
 
-def test_hours_outside_the_session_are_thin() -> None:
+def test_extended_hours_have_little_activity() -> None:
     session = session_of(market_of("AAPL"), DAYS[0])
     assert session is not None
     ns = Synthetic(5, has_anomalies=False).day("AAPL", DAYS[0]).trades["time"].to_physical().to_numpy()
@@ -111,7 +111,7 @@ def test_hours_outside_the_session_are_thin() -> None:
     assert 0.005 < outside < 0.08
 
 
-def test_crypto_sleeps_when_europe_and_america_do() -> None:
+def test_crypto_is_quiet_at_night_in_europe_and_america() -> None:
     by_hour = np.zeros(24)
     for day in DAYS:
         hours = Synthetic(5, has_anomalies=False).day("X:BTC-USD", day).trades["time"].dt.hour().to_numpy()
@@ -122,7 +122,7 @@ def test_crypto_sleeps_when_europe_and_america_do() -> None:
 @pytest.mark.parametrize(
     "symbol", ["AAPL", "GOOGL", "MSFT", "TSLA", "VOO", *(name for name in DEFAULT if name.startswith("X:")), "SYN123"]
 )
-def test_the_book_is_never_crossed_and_stands_on_ticks(symbol: str) -> None:
+def test_quotes_are_never_crossed_and_lie_on_ticks(symbol: str) -> None:
     quotes = Synthetic(5).day(symbol, DAYS[0]).quotes
     ticks = 100 if symbol == "SYN123" else DEFAULT[symbol].ticks
     assert (quotes["ask_price"] > quotes["bid_price"]).all()
@@ -133,7 +133,7 @@ def test_the_book_is_never_crossed_and_stands_on_ticks(symbol: str) -> None:
 
 
 @pytest.mark.parametrize("symbol", ["AAPL", "X:SOL-USD", "SYN123"])
-def test_trades_print_within_the_book(symbol: str) -> None:
+def test_trades_print_within_the_quotes(symbol: str) -> None:
     day = Synthetic(5).day(symbol, DAYS[0])
     off = pl.col("conditions").cast(pl.String).is_in(OFF_MARKET) & pl.lit(not symbol.startswith("X:"))
     joined = day.trades.filter(~off).join_asof(
@@ -144,7 +144,7 @@ def test_trades_print_within_the_book(symbol: str) -> None:
     assert joined.select((pl.col("price") <= pl.col("ask_price")).all()).item()
 
 
-def test_crypto_codes_name_the_side_that_was_hit() -> None:
+def test_crypto_codes_name_the_aggressor() -> None:
     day = Synthetic(5).day("X:ETH-USD", DAYS[0])
     joined = day.trades.join_asof(day.quotes.select("time", "bid_price", "ask_price"), on="time", strategy="backward")
     code = pl.col("conditions").cast(pl.String)
@@ -153,7 +153,7 @@ def test_crypto_codes_name_the_side_that_was_hit() -> None:
     assert joined.filter(~code.is_in(["1", "2"])).is_empty()
 
 
-def test_condition_codes_say_where_and_how() -> None:
+def test_condition_codes_match_venue_and_hours() -> None:
     trades = Synthetic(5).day("AAPL", DAYS[0]).trades
     session = session_of(market_of("AAPL"), DAYS[0])
     assert session is not None

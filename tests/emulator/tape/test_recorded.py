@@ -1,4 +1,4 @@
-"""Recorded files through the emulator: what the files hold is what the official client reads; nobody knows the truth."""
+"""The official client reads recorded files through the emulator unchanged; recorded days have no labels."""
 
 import datetime as dt
 import gzip
@@ -60,7 +60,7 @@ def client(url: str) -> RESTClient:
 
 
 @pytest.mark.parametrize("symbol", ["SYN001", "SYN002"])
-def test_stocks_come_back_as_written(client: RESTClient, symbol: str) -> None:
+def test_stocks_are_served_as_recorded(client: RESTClient, symbol: str) -> None:
     day = Synthetic(2).day(symbol, DAY, trades=3000)
     trades = list(client.list_trades(symbol, timestamp=str(DAY), limit=1000, order="asc"))
     assert [trade.sequence_number for trade in trades] == day.trades["sequence_number"].to_list()
@@ -70,26 +70,26 @@ def test_stocks_come_back_as_written(client: RESTClient, symbol: str) -> None:
     assert [quote.bid_price for quote in quotes] == day.quotes["bid_price"].to_list()[::-1]
 
 
-def test_crypto_comes_back_as_written(client: RESTClient) -> None:
+def test_crypto_is_served_as_recorded(client: RESTClient) -> None:
     trades = list(client.list_trades("X:DOTUSD", limit=50_000, order="asc"))
     expected = Synthetic(2).day("X:DOT-USD", DAY, trades=3000).trades
     assert [trade.size for trade in trades] == expected["size"].to_list()
     assert list(client.list_quotes("X:DOTUSD")) == []
 
 
-def test_bars_are_built_where_none_are_recorded(client: RESTClient) -> None:
+def test_missing_bars_are_built_from_trades(client: RESTClient) -> None:
     bars = client.get_aggs("SYN001", 1, "minute", str(DAY), str(DAY), limit=50_000)
     assert len(bars) > 300
     assert client.get_aggs("SYN001", 1, "day", str(DAY), str(DAY))[0].close == pytest.approx(bars[-1].close, rel=0.02)
 
 
-def test_files_list_their_symbols_and_no_others(client: RESTClient) -> None:
+def test_only_recorded_symbols_are_listed(client: RESTClient) -> None:
     assert [ticker.ticker for ticker in client.list_tickers(limit=1000)] == ["SYN001", "SYN002", "X:DOTUSD"]
     assert list(client.list_trades("SYN003")) == []
     assert list(client.list_trades("SYN001", timestamp="2024-03-06")) == []
 
 
-def test_recorded_files_state_no_truth(url: str) -> None:
+def test_recorded_files_have_no_labels(url: str) -> None:
     assert httpx.get(f"{url}/emulator/v1/info", timeout=60).json() == {"emulator": True, "source": "recorded"}
     answer = httpx.get(f"{url}/emulator/v1/truth", params={"ticker": "SYN001", "date": str(DAY)}, timeout=60)
     assert answer.status_code == 404
@@ -104,7 +104,7 @@ def test_an_empty_folder_is_an_empty_market(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.real_tape
-def test_a_real_day(market_data: Path) -> None:
+def test_a_recorded_day_is_served_completely(market_data: Path) -> None:
     date = dt.date(2013, 10, 7)
     now = Clock(int(dt.datetime(2026, 1, 5, tzinfo=dt.UTC).timestamp()) * 1_000_000_000)
     with serving(RecordedTape(str(market_data)), clock=now) as url:

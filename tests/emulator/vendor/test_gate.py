@@ -1,4 +1,4 @@
-"""Keys, plans, call rates and addresses: every refusal as the vendor words it."""
+"""Keys, plans, call rates and addresses: each refusal has the vendor's status and body."""
 
 import datetime as dt
 from pathlib import Path
@@ -34,14 +34,14 @@ def test_keys() -> None:
             assert len(body["request_id"]) == 32
 
 
-def test_any_key_will_do_unless_one_is_named_but_none_will_not() -> None:
+def test_any_key_is_accepted_by_default_but_an_empty_one_is_not() -> None:
     with serving(SyntheticTape(SEED)) as url:
         assert get(url, BARS, "whatever").status_code == 200
         assert get(url, BARS, None).status_code == 401
         assert get(url, BARS, None, apiKey=" ").status_code == 401
 
 
-def test_the_next_page_has_no_key_and_wants_one() -> None:
+def test_the_next_page_s_address_has_no_key_and_needs_one() -> None:
     with serving(SyntheticTape(SEED)) as url:
         body = get(url, "/v3/trades/VOO", "secret-key", timestamp="2024-03-05", limit="10").json()
         assert body["next_url"].startswith(f"{url}/v3/trades/VOO?cursor=")
@@ -74,7 +74,7 @@ def test_plans_grant_tables(key: str, bars: int, trades: int, quotes: int) -> No
             assert "upgrade your plan" in body["message"]
 
 
-def test_crypto_quotes_come_with_crypto_trades() -> None:
+def test_a_plan_with_crypto_trades_includes_crypto_quotes() -> None:
     with serving(SyntheticTape(SEED)) as url:
         assert get(url, "/v3/quotes/X:BTCUSD", "starter-1", timestamp="2024-03-05").json()["results"]
         assert get(url, "/v3/quotes/X:BTCUSD", "basic-1", timestamp="2024-03-05").status_code == 403
@@ -96,7 +96,7 @@ def test_basic_has_five_calls_a_minute() -> None:
         assert get(url, "/v3/reference/exchanges", "basic-a").status_code == 200
 
 
-def test_history_and_recency_are_the_plan_s() -> None:
+def test_history_and_recency_depend_on_the_plan() -> None:
     with serving(SyntheticTape(SEED)) as url:
         old = "/v2/aggs/ticker/VOO/range/1/day/2019-01-02/2019-01-04"
         assert get(url, old, "developer-1").json()["resultsCount"] == 3
@@ -114,7 +114,7 @@ def test_history_and_recency_are_the_plan_s() -> None:
         assert first == dt.date(2022, 3, 8)
 
 
-def test_a_stream_is_as_late_as_the_plan_s_stream(tmp_path: Path) -> None:
+def test_a_stream_has_the_plan_s_delay(tmp_path: Path) -> None:
     gate = Gate()
     minutes = {key: gate.stream_delay_ns(key, Market.STOCKS) // NS_PER_MINUTE for key in ("starter-1", "any")}
     assert minutes == {"starter-1": 15, "any": 0}
@@ -135,7 +135,7 @@ def test_an_unknown_address(path: str) -> None:
     assert answer.json()["status"] == "NOT_FOUND"
 
 
-def test_truth_and_info_ask_for_no_key() -> None:
+def test_truth_and_info_need_no_key() -> None:
     with serving(SyntheticTape(SEED)) as url:
         assert get(url, "/emulator/v1/info", None).json() == {"emulator": True, "source": "synthetic"}
         rows = get(url, "/emulator/v1/truth", None, ticker="X:BTCUSD", date="2024-03-05").json()["results"]

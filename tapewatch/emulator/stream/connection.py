@@ -1,4 +1,4 @@
-"""One client's talk with a stream: authentication, subscriptions, and the sending of what it subscribed to."""
+"""One client's connection to a stream: authentication, subscriptions, and sending the subscribed channels."""
 
 import asyncio
 import contextlib
@@ -10,18 +10,18 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
-from tapewatch.emulator.faults import Fault, FaultTriggers
+from tapewatch.emulator.faults import Fault
 from tapewatch.emulator.stream.blocks import Block
 from tapewatch.emulator.stream.channels import CHANNELS
+from tapewatch.emulator.stream.message_faults import MessageFault
 from tapewatch.emulator.stream.playback import EVERY, START, Playback, Position
-from tapewatch.emulator.stream.tape_faults import TapeFault
 from tapewatch.emulator.stream.wire import Wire
 from tapewatch.market.instruments import Market, from_vendor
 
 _FRAME_EVENTS = 500
 _NORMAL, _POLICY_VIOLATION, _INTERNAL_ERROR = 1000, 1008, 1011
 _BLOCKS_AHEAD = 3
-#: A client that answered so many pings one after the other has read what came before them, and said what it had to say.
+# After so many answered pings in a row, a client has read everything sent before and sent its own messages.
 _ROUND_TRIPS = 5
 _TICK_S, _LONGEST_WAIT_S = 0.005, 0.02
 _MOST_CONTRACTS = 1000
@@ -31,26 +31,10 @@ Item = TypeVar("Item")
 _LOG = logging.getLogger(__name__)
 
 
-class Keys:
-    """Which keys are connected to a market: one connection each."""
+class StreamConnection:
+    """The server's side of a connection: a `Listener` for one market. `keys` holds the one connection of each key."""
 
-    def __init__(self) -> None:
-        self._taken: dict[str, Conversation] = {}
-
-    def take(self, key: str, by: "Conversation") -> bool:
-        """Take a key's one connection; False where it has one."""
-        return self._taken.setdefault(key, by) is by
-
-    def leave(self, key: str, by: "Conversation") -> None:
-        """Give it back."""
-        if self._taken.get(key) is by:
-            del self._taken[key]
-
-
-class Conversation:
-    """A `Listener` that speaks for one market."""
-
-    def __init__(self, wire: Wire, playback: Playback, keys: Keys) -> None:
+    def __init__(self, wire: Wire, playback: Playback, keys: "dict[str, StreamConnection]") -> None:
         self._wire = wire
         self._playback = playback
         self._keys = keys
@@ -64,20 +48,18 @@ class Conversation:
         self._paced = 0
         self._lag = 0
 
-    def opened(self) -> None:
-        """See `Listener`."""
+    def on_open(self) -> None:
         self._reply(("connected", "Connected Successfully"))
 
-    def lost(self) -> None:
-        """See `Listener`."""
+    def on_close(self) -> None:
         if self._key is not None:
-            self._keys.leave(self._key, self)
+            if self._keys.get(self._key) is self:
+                del self._keys[self._key]
             if self._is_ending:
-                self._playback.send_again(self._key, self._before)
+                self._playback.repeat_from[self._key] = self._before
         self._revision += 1
 
-    def said(self, text: str) -> None:
-        """See `Listener`."""
+    def on_message(self, text: str) -> None:
         try:
             request = msgspec.json.decode(text)
             action, params = request["action"], str(request.get("params", ""))
@@ -97,7 +79,7 @@ class Conversation:
         if not self._playback.gate.accepts(key):
             self._reply(("auth_failed", "authentication failed"))
             self._wire.close(_POLICY_VIOLATION, "authentication failed")
-        elif not self._keys.take(key, self):
+        elif self._keys.setdefault(key, self) is not self:
             self._reply(("max_connections", "Maximum number of websocket connections exceeded."))
             self._wire.close(_POLICY_VIOLATION, "max_connections")
         else:
@@ -134,9 +116,9 @@ class Conversation:
         self._wire.send_now(msgspec.json.encode(body))
 
     async def _send(self) -> None:
-        """Send until the connection ends, from the last position anew whenever the subscription changes."""
+        """Send until the connection ends. After a change of subscription or faults, start again at the last position."""
         while not self._wire.is_closed:
-            await self._until_all_is_said()
+            await self._until_subscribed()
             revision, faults = self._revision, self._playback.faults.revision
             stream = self._playback.stream(dict(self._subscription), self._position)
             is_whole = True
@@ -150,14 +132,14 @@ class Conversation:
                 await self._until_changed((revision, faults))
 
     async def _end(self) -> None:
-        """The tape is done when the client has its end. One that comes back gets the last frame again: it knows then where
-        the tape ends, whatever was lost with its connection."""
+        """The tape is done once the client has read its end. If the connection is lost before that, the last frame is sent
+        again on the next one."""
         self._is_ending = True
         if await self._wire.taken() and any(self._subscription.values()):
             self._playback.done.add(self._key or "")
 
-    async def _until_all_is_said(self) -> None:
-        """A tape without a clock would run out while the client still subscribes: wait until it asks for no more."""
+    async def _until_subscribed(self) -> None:
+        """Wait until the client stops subscribing: at full speed the tape could end between two subscriptions."""
         known = None
         while self._playback.speed.times is None and known != self._revision and not self._wire.is_closed:
             known = self._revision
@@ -173,19 +155,19 @@ class Conversation:
         return self._revision, self._playback.faults.revision
 
     async def _send_block(self, day: date, block: Block, known: tuple[int, int]) -> bool:
-        """Send a block as the pace allows; False where it became stale under way."""
+        """Send a block at the stream's speed; False if the subscription or the faults changed meanwhile."""
         first = 0
         while first < block.size:
             last = await self._due(block, first, known)
             if self._state != known or self._wire.is_closed:
                 return False
-            last = block.group_end(min(last, first + min(_FRAME_EVENTS, self._triggers.wait)))
+            last = block.group_end(min(last, first + min(_FRAME_EVENTS, self._playback.connection_faults.events_left)))
             await self._send_frame(day, block, first, last)
             first = last
         return True
 
     async def _due(self, block: Block, first: int, known: tuple[int, int]) -> int:
-        """Wait until something of the block is due, and say up to where it is."""
+        """Wait until messages of the block are due; returns the end of those that are."""
         speed = self._playback.speed
         if speed.times is not None:
             return await self._due_by_clock(block, first, known)
@@ -209,10 +191,6 @@ class Conversation:
             wait = clock.seconds_until(int(block.release[first]) + self._lag)
             await asyncio.sleep(min(max(wait, _TICK_S), _LONGEST_WAIT_S))
 
-    @property
-    def _triggers(self) -> FaultTriggers:
-        return self._playback.faults.connection(self._playback.market)
-
     async def _send_frame(self, day: date, block: Block, first: int, last: int) -> None:
         events, key = last - first, self._key or ""
         self._paced += events
@@ -220,18 +198,18 @@ class Conversation:
         self._playback.moved(key, self._position, events)
         for number, times in zip(*np.unique(block.fault[first:last], return_counts=True), strict=True):
             if number:
-                self._playback.counts[TapeFault(number).name.lower()] += int(times)
+                self._playback.counts[MessageFault(number).name.lower()] += int(times)
         payload = block.payload(first, last)
-        fault = self._triggers.advance(events)
+        fault = self._playback.connection_faults.advance(events)
         if fault is None:
             await self._wire.send(payload)
-            # A client that takes all at once leaves the others their turn.
+            # Give other connections their turn.
             await asyncio.sleep(0)
         else:
-            self._playback.record_fault(fault)
-            await self._strike(fault, payload)
+            self._playback.counts[fault.kind] += 1
+            await self._apply(fault, payload)
 
-    async def _strike(self, fault: Fault, payload: bytes) -> None:
+    async def _apply(self, fault: Fault, payload: bytes) -> None:
         if fault.kind == "slow":
             await self._wire.trickle(payload, _PIECES, fault.hold_ms / 1000 / _PIECES)
         elif fault.kind == "malformed_json":
@@ -239,9 +217,9 @@ class Conversation:
         elif fault.kind == "truncated_frame":
             self._wire.truncate(payload)
         elif fault.kind == "half_open":
-            self._wire.fall_silent()
+            self._wire.stop_responding()
         elif fault.kind == "drop":
-            # What is on its way is lost with the connection.
+            # Data in transit is lost with the connection.
             self._wire.abort()
         else:
             await self._wire.send(payload)
@@ -257,7 +235,7 @@ class Conversation:
 
 
 async def _ahead(items: Iterator[Item]) -> AsyncGenerator[Item]:
-    """The items, a few of them made in a worker thread while one is in use: a new day takes its time."""
+    """The items, a few of them prepared in a worker thread while one is in use: a new day takes time to generate."""
     made: asyncio.Queue[Item | None] = asyncio.Queue()
     room = asyncio.Semaphore(_BLOCKS_AHEAD)
 
@@ -273,7 +251,7 @@ async def _ahead(items: Iterator[Item]) -> AsyncGenerator[Item]:
         while (item := await made.get()) is not None:
             room.release()
             yield item
-        # What made it fail is raised here.
+        # Raises the error of the maker.
         await maker
     finally:
         maker.cancel()
@@ -285,5 +263,5 @@ def _symbol(ticker: str, market: Market) -> str:
     try:
         return from_vendor(ticker, market)
     except ValueError:
-        # The vendor takes any name, and sends nothing.
+        # The vendor accepts unknown names and sends nothing for them.
         return ticker

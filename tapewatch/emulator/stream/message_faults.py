@@ -1,8 +1,8 @@
-"""What can be wrong with the messages themselves, put into a channel's rows before they are encoded.
+"""Faults of messages, put into a channel's rows before they are encoded.
 
-A fault strikes each symbol's messages of a channel by themselves, day by day: `every` and `count` are counted so. Which
-messages it strikes follows from its seed, whatever else is subscribed to. Where it delays or falsifies a trade beyond its
-minute, the minute's bar is sent as it was known, and again as it is.
+`every` and `count` are counted for each symbol, channel and day separately. The affected messages depend on the fault's
+seed and not on the other subscriptions. If a fault delays or falsifies a trade beyond its minute, the minute's bar is sent
+twice: as known at the minute's end, and corrected.
 """
 
 import datetime as dt
@@ -24,16 +24,14 @@ from tapewatch.market.tables import TIME, TRADES
 _NS_PER_MS = 1_000_000
 _WRONG_BY = 1.01
 _TICKS = TRADE_CHANNELS | QUOTE_CHANNELS
-#: ActiveFaults that let a minute's bar be known wrongly at first.
-_BELATING = frozenset({"late_correction", "out_of_order", "burst"})
+# Faults that can make the first bar of a minute wrong.
+_CHANGES_BARS = frozenset({"late_correction", "out_of_order", "burst"})
 _TRADES = {Market.STOCKS: "T", Market.OPTIONS: "T", Market.FUTURES: "T", Market.CRYPTO: "XT"}
 
 Mask = npt.NDArray[np.bool_]
 
 
-class TapeFault(enum.IntEnum):
-    """What is wrong with one message."""
-
+class MessageFault(enum.IntEnum):
     NONE = 0
     UNKNOWN_EVENT = 1
     UNKNOWN_FIELD = 2
@@ -45,16 +43,16 @@ class TapeFault(enum.IntEnum):
 
 
 def rows(day: Day, channel: str, faults: Sequence[Fault]) -> pl.DataFrame:
-    """A channel's rows as `channels.rows` makes them, with the faults that concern it; `_fault` says what is wrong."""
+    """A channel's rows as `channels.rows` builds them, with the channel's faults put in; `_fault` is the `MessageFault`."""
     made = channels.rows(day, channel)
     if not faults or made.is_empty():
         return made
     if channel in MINUTE_CHANNELS and day.session.market in _TRADES:
-        made = _bars_as_known(day, made, _concerned(faults, _TRADES[day.session.market]))
-    return _struck(made, _concerned(faults, channel), day.session.date, channel)
+        made = _first_and_corrected_bars(day, made, _of_channel(faults, _TRADES[day.session.market]))
+    return _with_faults(made, _of_channel(faults, channel), day.session.date, channel)
 
 
-def _concerned(faults: Sequence[Fault], channel: str) -> list[Fault]:
+def _of_channel(faults: Sequence[Fault], channel: str) -> list[Fault]:
     where = {"late_correction": TRADE_CHANNELS, "clock_skew": _TICKS}
     return [
         fault
@@ -63,10 +61,10 @@ def _concerned(faults: Sequence[Fault], channel: str) -> list[Fault]:
     ]
 
 
-def _struck(made: pl.DataFrame, faults: Sequence[Fault], date: dt.date, channel: str) -> pl.DataFrame:
+def _with_faults(made: pl.DataFrame, faults: Sequence[Fault], date: dt.date, channel: str) -> pl.DataFrame:
     made = made.with_columns(pl.lit(0, dtype=pl.Int8).alias("_fault"))
     for fault in faults:
-        kind = TapeFault[fault.kind.upper()]
+        kind = MessageFault[fault.kind.upper()]
         mask = _chosen(made, fault, (fault.seed, fault.kind, channel, date))
         if mask.any():
             made = _APPLIED[kind](made, mask, fault, pl.lit(int(kind), dtype=pl.Int8).alias("_fault"))
@@ -74,7 +72,7 @@ def _struck(made: pl.DataFrame, faults: Sequence[Fault], date: dt.date, channel:
 
 
 def _chosen(made: pl.DataFrame, fault: Fault, key: tuple[object, ...]) -> Mask:
-    """The rows that a fault strikes; those that another struck before are left alone."""
+    """The rows that a fault affects, except rows that already have a fault."""
     number = made.select(pl.int_range(pl.len()).over("symbol")).to_series().to_numpy()
     if fault.every is not None:
         mask = number % fault.every == fault.every - 1
@@ -103,10 +101,6 @@ def _later(milliseconds: int) -> pl.Expr:
     return (pl.col("_release").dt.epoch("ns") + milliseconds * _NS_PER_MS).cast(TIME).alias("_release")
 
 
-def _flagged(made: pl.DataFrame, mask: Mask, _: Fault, flag: pl.Expr) -> pl.DataFrame:
-    return _where(made, mask, flag)
-
-
 def _where(made: pl.DataFrame, mask: Mask, *values: pl.Expr) -> pl.DataFrame:
     names = [value.meta.output_name() for value in values]
     return made.with_columns(
@@ -117,10 +111,6 @@ def _where(made: pl.DataFrame, mask: Mask, *values: pl.Expr) -> pl.DataFrame:
 
 def _repeated(made: pl.DataFrame, mask: Mask, fault: Fault, flag: pl.Expr) -> pl.DataFrame:
     return pl.concat([made, made.filter(mask).with_columns(_later(fault.delay_ms), flag)])
-
-
-def _accompanied(made: pl.DataFrame, mask: Mask, _: Fault, flag: pl.Expr) -> pl.DataFrame:
-    return pl.concat([made, made.filter(mask).with_columns(flag)])
 
 
 def _delayed(made: pl.DataFrame, mask: Mask, fault: Fault, flag: pl.Expr) -> pl.DataFrame:
@@ -148,29 +138,29 @@ def _skewed(made: pl.DataFrame, mask: Mask, fault: Fault, flag: pl.Expr) -> pl.D
 
 
 _Change = Callable[[pl.DataFrame, Mask, Fault, pl.Expr], pl.DataFrame]
-_APPLIED: Mapping[TapeFault, _Change] = {
-    TapeFault.UNKNOWN_EVENT: _accompanied,
-    TapeFault.UNKNOWN_FIELD: _flagged,
-    TapeFault.DUPLICATE: _repeated,
-    TapeFault.OUT_OF_ORDER: _delayed,
-    TapeFault.LATE_CORRECTION: _corrected,
-    TapeFault.BURST: _held,
-    TapeFault.CLOCK_SKEW: _skewed,
+_APPLIED: Mapping[MessageFault, _Change] = {
+    MessageFault.UNKNOWN_EVENT: lambda made, mask, _, flag: pl.concat([made, made.filter(mask).with_columns(flag)]),
+    MessageFault.UNKNOWN_FIELD: lambda made, mask, _, flag: _where(made, mask, flag),
+    MessageFault.DUPLICATE: _repeated,
+    MessageFault.OUT_OF_ORDER: _delayed,
+    MessageFault.LATE_CORRECTION: _corrected,
+    MessageFault.BURST: _held,
+    MessageFault.CLOCK_SKEW: _skewed,
 }
 
 
-def _bars_as_known(day: Day, final: pl.DataFrame, faults: Sequence[Fault]) -> pl.DataFrame:
-    """Minute bars as the trades sent until the minute's end make them, and again as they are once the rest came."""
-    belating = [fault for fault in faults if fault.kind in _BELATING]
+def _first_and_corrected_bars(day: Day, final: pl.DataFrame, faults: Sequence[Fault]) -> pl.DataFrame:
+    """Minute bars built from the trades sent by the minute's end, and corrected bars when the late trades arrive."""
+    delaying = [fault for fault in faults if fault.kind in _CHANGES_BARS]
     truth = day.rows(day.trades)
-    if not belating or truth.is_empty():
+    if not delaying or truth.is_empty():
         return final
     numbered = channels.at_once(truth.with_row_index("_row")).sort("_release", maintain_order=True)
-    sent = _struck(numbered, belating, day.session.date, _TRADES[day.session.market])
+    sent = _with_faults(numbered, delaying, day.session.date, _TRADES[day.session.market])
     end = (pl.col("time").dt.epoch("ns") // NS_PER_MINUTE + 1) * NS_PER_MINUTE
     is_late = pl.col("_release").dt.epoch("ns") > end
     known = sent.filter(~is_late).unique("_row", keep="last", maintain_order=True)
-    first = minute_bars(_whole(known), day.session)
+    first = minute_bars(_in_table_order(known), day.session)
     last_late = (
         sent.filter(is_late)
         .group_by("symbol", (end - NS_PER_MINUTE).cast(TIME).alias("time"))
@@ -183,6 +173,5 @@ def _bars_as_known(day: Day, final: pl.DataFrame, faults: Sequence[Fault]) -> pl
     return pl.concat([on_time, as_known, again]).sort("_release", maintain_order=True)
 
 
-def _whole(trades: pl.DataFrame) -> pl.DataFrame:
-    """`TRADES` in the table's order."""
+def _in_table_order(trades: pl.DataFrame) -> pl.DataFrame:
     return TRADES.conform(trades.sort("_row")) if not trades.is_empty() else TRADES.empty()

@@ -1,4 +1,4 @@
-"""What every endpoint does with a request: its symbol, its cursor, the address of its next page."""
+"""A request's symbol, its cursor, and the address of its next page."""
 
 import base64
 import binascii
@@ -12,7 +12,7 @@ from tapewatch.market.instruments import from_vendor, market_of
 
 
 def symbol_of(ticker: str) -> str:
-    """A ticker in this platform's spelling; one that no market spells so stays as it is, and is unknown."""
+    """A ticker in this platform's spelling; a ticker that no market has stays unchanged."""
     try:
         return from_vendor(ticker, market_of(ticker))
     except ValueError:
@@ -20,16 +20,16 @@ def symbol_of(ticker: str) -> str:
 
 
 def cursor_of(fields: Mapping[str, object]) -> str:
-    """Parameters as an opaque text that fits into a URL; those that are None are left out."""
+    """Parameters as opaque text that is safe in a URL; None is left out."""
     text = urlencode({name: value for name, value in fields.items() if value is not None})
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def resumed(query: Mapping[str, str]) -> dict[str, str]:
-    """A request's parameters, or those that its cursor stands for.
+    """A request's parameters, or those encoded in its cursor.
 
     Raises:
-        Refusal: 400 where the cursor is none of this server's.
+        Refusal: 400 for a cursor that this server did not make.
     """
     cursor = query.get("cursor")
     if not cursor:
@@ -42,5 +42,5 @@ def resumed(query: Mapping[str, str]) -> dict[str, str]:
 
 
 def next_url(request: Request, path: str, cursor: str) -> str:
-    """The next page's address, without the key, as the vendor gives it."""
+    """The next page's address, without the key, as the vendor writes it."""
     return f"{str(request.base_url).rstrip('/')}{path}?cursor={cursor}"

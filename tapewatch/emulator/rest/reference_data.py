@@ -1,13 +1,8 @@
-"""The vendor's reference tables as far as its tapes use them: exchanges, trade and quote conditions."""
+"""The vendor's reference tables of the codes in its tapes: exchanges, conditions of trades and quotes."""
 
 from typing import Any
 
-from tapewatch.market.conditions import (
-    CRYPTO_CONDITION_NAMES,
-    STOCK_CONDITION_NAMES,
-    STOCK_UPDATE_RULES,
-    Updates,
-)
+from tapewatch.market.conditions import CRYPTO_CONDITION_NAMES, STOCK_CONDITION_NAMES, STOCK_UPDATE_RULES, Updates
 
 # id, type, name, MIC, operating MIC, participant id
 _STOCK_EXCHANGES = (
@@ -34,7 +29,7 @@ _STOCK_EXCHANGES = (
 )
 _CRYPTO_EXCHANGES = ((1, "Coinbase"), (2, "Bitfinex"), (6, "Bitstamp"), (10, "Binance"), (23, "Kraken"))
 
-# code, what the consolidated tapes write: CTA, UTP
+# code, and its letters on the consolidated tapes: CTA, UTP
 _SALE_CONDITIONS = (
     (0, "", "@"),
     (1, "", "A"),
@@ -81,7 +76,6 @@ _QUOTE_CONDITIONS = (
 
 
 def exchanges() -> list[dict[str, Any]]:
-    """Rows of /v3/reference/exchanges."""
     stocks = [
         {
             "id": number, "type": kind, "asset_class": "stocks", "locale": "us", "name": name, "mic": mic,
@@ -98,7 +92,6 @@ def exchanges() -> list[dict[str, Any]]:
 
 
 def conditions() -> list[dict[str, Any]]:
-    """Rows of /v3/reference/conditions."""
     sales = [
         {
             "id": code, "type": "sale_condition", "name": STOCK_CONDITION_NAMES[code], "asset_class": "stocks",
