@@ -1,4 +1,4 @@
-"""Heals this deployment's gaps until it is stopped: `python -m orchestration.processes.healer`. Started by the supervisor."""
+"""The healer of gaps as a process: `python -m orchestration.processes.healer`."""
 
 import logging
 import sys
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 def main() -> int:
-    """Heal until SIGINT or SIGTERM; a refusal to start is one line, and code 78 where only another setting helps."""
+    """Heal until SIGINT or SIGTERM; returns the exit code, 78 if only another setting helps."""
     start_log("healer")
     settings = Settings()
     try:

@@ -1,4 +1,4 @@
-"""The healer of this deployment: from its settings, once from the terminal, or for good under the supervisor."""
+"""The healer of a deployment, made from its settings."""
 
 from tapewatch.feeds.files.source import FlatFileSource
 from tapewatch.feeds.ranges import FlatFileRanges, RecordSource, RestRanges
@@ -10,15 +10,15 @@ from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake
 from tapewatch.streaming.gaps.healer import Healer
 
-#: Seconds between two looks at the open gaps.
+#: Seconds between two passes over the open gaps.
 EVERY_S = 30.0
 
 
 def healer_of(settings: Settings, database: Database) -> Healer:
-    """A healer that asks REST first and flat files then, as far as each is configured.
+    """A healer that reads from REST first, then from flat files, as far as each is configured.
 
     Raises:
-        SourceError: neither is.
+        SourceError: neither is configured.
     """
     sources: list[RecordSource] = []
     if settings.polygon_api_key is not None:
@@ -28,13 +28,13 @@ def healer_of(settings: Settings, database: Database) -> Healer:
     if settings.flat_files:
         sources.append(FlatFileRanges(FlatFileSource(settings.flat_files)))
     if not sources:
-        raise SourceError("nobody to ask for what is missing: set POLYGON_API_KEY, or TAPEWATCH_FLAT_FILES to a folder")
+        raise SourceError("no source for the missing rows: set POLYGON_API_KEY, or TAPEWATCH_FLAT_FILES to a folder")
     lake = Lake(settings.lake_root)
     return Healer(database, sources, settings.spool_root, lambda partition: _symbols(settings, lake, partition))
 
 
 def _symbols(settings: Settings, lake: Lake, partition: Partition) -> list[str]:
-    """The symbols that are watched, and those of which the day holds anything: the stream may have been asked for others."""
+    """The watched symbols, and those in the lake's day: a stream may have collected others."""
     found = {normalise(symbol, partition.market) for symbol in settings.symbols(partition.market)}
     for table in (TRADES, QUOTES):
         if lake.exists(table, partition):

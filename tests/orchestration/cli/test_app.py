@@ -121,7 +121,7 @@ def test_check_passes_on_a_fresh_home_and_fails_on_a_missing_folder(
 def test_a_probe_without_a_key_says_what_it_did_not_ask(home: Path) -> None:
     probed = run("check", "--probe")
     assert probed.exit_code == 0, probed.output
-    assert "not asked: POLYGON_API_KEY is not set" in " ".join(probed.output.split())
+    assert "not probed: POLYGON_API_KEY is not set" in " ".join(probed.output.split())
 
 
 def test_what_cannot_be_scored_is_said_in_one_line(home: Path) -> None:
