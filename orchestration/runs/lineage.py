@@ -1,4 +1,4 @@
-"""The whole graph over a range of days, from the tape to the anomalies, shown as it goes."""
+"""Runs the whole graph over a range of days, from the tape to the anomalies, with its progress on the terminal."""
 
 import datetime as dt
 import signal
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from orchestration.errors import RunError
+from orchestration.processes.collectors import plan_of
 from orchestration.processes.services import EMULATOR_SEED, on_emulator
 from orchestration.runs.progress import shown
 from tapewatch.emulator.process import running_emulator
-from tapewatch.feeds.plans.table import Tape, plan_for
+from tapewatch.feeds.plans.table import Tape
 from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.settings import Settings
 from tapewatch.store.lake.lake import Lake
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """SIGTERM is as Ctrl-C meanwhile: it would otherwise end this process at once, and leave behind what that started."""
+    """Treat SIGTERM as Ctrl-C. By default it would end this process at once and leave its child processes running."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -33,7 +34,7 @@ def terminable() -> Iterator[None]:
 
 @contextmanager
 def sourced(settings: Settings, console: Console, *, seed: int = EMULATOR_SEED) -> Iterator[tuple[Settings, str]]:
-    """`settings` with a source of the tape, and its name. Without a key and flat files an emulator runs meanwhile."""
+    """`settings` with a source of the tape, and its name. Without a key or flat files, an emulator runs meanwhile."""
     if settings.flat_files is not None:
         yield settings, f"flat files in {settings.flat_files}"
     elif settings.polygon_api_key is not None:
@@ -56,10 +57,10 @@ def fetch(
     keep_existing: bool,
     job: str = "backfill_tape",
 ) -> "RunReport":
-    """Run a partitioned job of one market over a range, with a line a step.
+    """Run a partitioned job of one market over a range, with a line of progress per step.
 
     Raises:
-        RunError: a step failed, or the market is closed on all these days.
+        RunError: a step failed, or the range is reversed or has no trading day.
     """
     if last < first:
         raise RunError(f"the range ends before it begins: {first} to {last}")
@@ -82,7 +83,7 @@ def materialize(
     """Tape, features and labels of each market, one detector trained on all of them, its Bento, and the anomalies.
 
     Raises:
-        RunError: a step failed, a market is closed on all these days, or its plan has nothing that features are made of.
+        RunError: a step failed, a market has no trading day, or its plan has neither trades nor quotes.
     """
     for market in markets:
         _refuse_bars_alone(settings, market)
@@ -100,10 +101,10 @@ def materialize(
 
 
 def _refuse_bars_alone(settings: Settings, market: Market) -> None:
-    """Features are made of trades and quotes: without either there is nothing to go on to."""
-    plan = plan_for(market, settings.plan(market), path=settings.plans_file)
+    """Features need trades or quotes."""
+    plan = plan_of(settings, market)
     if settings.flat_files is None and not (plan.grants(Tape.TRADES) or plan.grants(Tape.QUOTES)):
         raise RunError(
-            f"the plan '{plan.tier}' has neither trades nor quotes of {market}, and features are made of them: set "
-            f"{plan.setting}, use --flat-files, or fetch its bars alone by `tapewatch backfill`"
+            f"the plan '{plan.tier}' has neither trades nor quotes of {market}, which features need: set "
+            f"{plan.setting}, use --flat-files, or fetch its bars alone with `tapewatch backfill`"
         )

@@ -27,7 +27,7 @@ def write_profile(
     last: dt.date | None,
     out: Path | None,
 ) -> Path:
-    """Measure the chosen days, write the page and return its path.
+    """Measure the chosen days and write the page; returns its path.
 
     Raises:
         LakeError: the lake holds none of these days.

@@ -62,11 +62,11 @@ def backfill(
         plans.show(console, plan)
         if dry_run:
             return
-        plans.ask_first(settings, plan)
+        plans.check_vendor(settings, plan)
         try:
             fetch(settings, market, plan.first, plan.last, console, keep_existing=not force)
         except KeyboardInterrupt:
-            console.print(plans.how_to_go_on(settings, plan, is_forced=force), soft_wrap=True)
+            console.print(plans.how_to_continue(settings, plan, is_forced=force), soft_wrap=True)
             raise typer.Exit(INTERRUPTED) from None
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from orchestration.cli.app import app
-from orchestration.runs.backfill import ask_first, how_to_go_on, in_words, plan_backfill, show, with_symbols
+from orchestration.runs.backfill import check_vendor, how_to_continue, in_words, plan_backfill, show, with_symbols
 from orchestration.runs.lineage import materialize
 from orchestration.runs.runs import RunError, run_days
 from resources import tape_source
@@ -87,7 +87,7 @@ def test_days_that_are_there_cost_nothing(tmp_path: Path) -> None:
     (bars,) = plan.estimate.tables
     assert (bars.tape, bars.days) == (Tape.BARS, 3)
     assert planned(settings, MONDAY, FRIDAY, keep_existing=False).estimate.tables[0].days == 5
-    assert "bars of 2" in how_to_go_on(settings, plan, is_forced=False)
+    assert "bars of 2" in how_to_continue(settings, plan, is_forced=False)
 
 
 def test_kept_days_that_lack_a_symbol_are_named(tmp_path: Path) -> None:
@@ -239,9 +239,9 @@ def test_nobody_is_asked_for_days_that_are_there(tmp_path: Path) -> None:
         holder.bind(("127.0.0.1", 0))
         settings = deployment(tmp_path, polygon_base_url=f"http://127.0.0.1:{holder.getsockname()[1]}")
         load_bars(settings, MONDAY, "AAPL", "MSFT")
-        ask_first(settings, planned(settings, MONDAY, MONDAY))
+        check_vendor(settings, planned(settings, MONDAY, MONDAY))
         with pytest.raises(UnavailableError):
-            ask_first(settings, planned(settings, MONDAY, FRIDAY))
+            check_vendor(settings, planned(settings, MONDAY, FRIDAY))
 
 
 @pytest.mark.slow
