@@ -24,7 +24,7 @@ def anomaly_bento(
     model_registry: ModelRegistryResource,
     bento_store: BentoStoreResource,
 ) -> dict[str, Any]:
-    """Take the champion's files from the registry and build; the same champion gives the same tag."""
+    """Build the Bento from the champion's files in the registry; the same champion gives the same tag."""
     registry = model_registry.open()
     crowned = registry.champion(MODEL)
     if crowned is None:

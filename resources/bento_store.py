@@ -1,9 +1,9 @@
-"""Where Bentos are built and kept."""
+"""BentoML's store as a Dagster resource."""
 
 import dagster as dg
 
 
 class BentoStoreResource(dg.ConfigurableResource):
-    """BentoML's home folder; kept outside the project tree, which would otherwise be packed into every Bento."""
+    """BentoML's home folder, outside the project tree, which is packed into every Bento."""
 
     home: str

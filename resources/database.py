@@ -11,5 +11,5 @@ class DatabaseResource(dg.ConfigurableResource):
     url: str
 
     def open(self) -> Database:
-        """The database, its schema in place."""
+        """The database, its schema upgraded."""
         return Database(self.url)

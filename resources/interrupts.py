@@ -1,4 +1,4 @@
-"""Where a step may not be struck by Ctrl-C."""
+"""Code of a step that Ctrl-C must not interrupt."""
 
 import signal
 import threading
@@ -11,13 +11,13 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait until the block has ended.
+    """Delay Ctrl-C and SIGTERM until the block has ended.
 
-    While a step runs they are raised as an error wherever it stands. Struck in the middle of telling Dagster of an event, it
-    would leave the event log's transaction open, and the failure of the run could not be written any more.
+    During a step they raise an error at any point. While an event is written, that would leave the event log's transaction
+    open, and the failure of the run could not be recorded.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread is ever struck
+        yield  # signals interrupt the main thread only
         return
     received: list[int] = []
 

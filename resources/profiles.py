@@ -1,4 +1,4 @@
-"""Which resources a deployment runs on."""
+"""The resources of a deployment."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from tapewatch.settings import Settings
 
 
 def resources_for(settings: Settings) -> dict[str, Any]:
-    """Every resource by its key. Opens nothing: a file, key or database is first touched by the run that needs it."""
+    """Every resource by its key. Opens nothing: files and databases are opened by the run that needs them."""
     lake = LakeResource(root=str(settings.lake_root))
     return {
         "lake": lake,

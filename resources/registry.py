@@ -9,14 +9,13 @@ if TYPE_CHECKING:
 
 
 class ModelRegistryResource(dg.ConfigurableResource):
-    """Tracking and registry. `tracking_uri` is SQLite, PostgreSQL or a server; artifacts lie in `artifact_root`."""
+    """Tracking and registry. `tracking_uri` is SQLite, PostgreSQL or a server; `artifact_root` holds the artifacts."""
 
     tracking_uri: str
     artifact_root: str
 
     def open(self) -> "ModelRegistry":
-        """The registry itself; it connects when it is asked."""
-        # MLflow and scikit-learn take seconds to import, and most processes that know the platform open no registry.
+        # MLflow and scikit-learn take seconds to import, and most processes open no registry.
         from resources.mlflow_registry import ModelRegistry  # noqa: PLC0415
 
         return ModelRegistry(self.tracking_uri, self.artifact_root)

@@ -7,13 +7,12 @@ from pydantic import Field
 
 
 class SpoolResource(dg.ConfigurableResource):
-    """Where collectors and the healer leave their batches."""
+    """The folder of the batches that collectors and the healer write."""
 
     root: str
     merging_share: float = Field(0.25, gt=0, le=1)
-    """Of the time, the share that the runs of one partition may take, each of which rewrites it."""
+    """Share of the time that the runs of one partition may take; each rewrites the partition."""
 
     @property
     def path(self) -> Path:
-        """The spool's folder."""
         return Path(self.root)

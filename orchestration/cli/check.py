@@ -3,7 +3,6 @@
 import datetime as dt
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import httpx
 from rich.console import Console
@@ -38,25 +37,18 @@ class _BrokenError(RuntimeError):
     """A part does not work; the message names the reason and the way out."""
 
 
-@dataclass(frozen=True)
-class _Part:
-    name: str
-    probe: Callable[[Settings], str]
-    #: The platform works without it.
-    is_optional: bool = False
-
-
 def check_parts(settings: Settings, console: Console) -> bool:
     """Probe every part and print a table; whether all that are needed work."""
     table = Table("", "part", "finding")
     sound = True
-    for part in _PARTS:
+    for name, probe_part in _PARTS.items():
         try:
-            finding, mark = part.probe(settings), "[green]✓[/]"
+            finding, mark = probe_part(settings), "[green]✓[/]"
         except (_BrokenError, DatabaseError, ServiceError, StoreError) as error:
-            finding, mark = str(error), "[yellow]![/]" if part.is_optional else "[red]✗[/]"
-            sound = sound and part.is_optional
-        table.add_row(mark, part.name, escape(finding))
+            is_optional = probe_part is _ports
+            finding, mark = str(error), "[yellow]![/]" if is_optional else "[red]✗[/]"
+            sound = sound and is_optional
+        table.add_row(mark, name, escape(finding))
     console.print(table)
     return sound
 
@@ -215,11 +207,12 @@ def _ports(settings: Settings) -> str:
     return "free for `tapewatch up`"
 
 
-_PARTS = (
-    _Part("data folder", _home),
-    _Part("source", _source),
-    _Part("lake", _lake),
-    _Part("database", _database),
-    _Part("Bento", _bento),
-    _Part("ports", _ports, is_optional=True),
-)
+#: The parts by name. A failure of `_ports` is a warning only.
+_PARTS: dict[str, Callable[[Settings], str]] = {
+    "data folder": _home,
+    "source": _source,
+    "lake": _lake,
+    "database": _database,
+    "Bento": _bento,
+    "ports": _ports,
+}

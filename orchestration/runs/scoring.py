@@ -116,23 +116,13 @@ def served(settings: Settings) -> Iterator[Service]:
             raise KeyboardInterrupt
 
 
-def newest_bento(settings: Settings) -> StoredBento:
-    """The Bento built last.
-
-    Raises:
-        ScoringError: none has been built.
-    """
-    bento = StoredBento.latest(settings.bento_home)
-    if bento is None:
-        raise ScoringError(f"no Bento in {settings.bento_home}: `tapewatch run` or `tapewatch demo` builds one")
-    return bento
-
-
 def _ask_here(settings: Settings, body: bytes) -> tuple[Answer, str]:
     from serving.loader import Scorer  # noqa: PLC0415 - scikit-learn and SHAP take seconds to import
     from serving.schemas import parse_request  # noqa: PLC0415
 
-    bento = newest_bento(settings)
+    bento = StoredBento.latest(settings.bento_home)
+    if bento is None:
+        raise ScoringError(f"no Bento in {settings.bento_home}: `tapewatch run` or `tapewatch demo` builds one")
     scorer = Scorer.load(bento.model_folder, name=bento.model_name, version=bento.model_version)
     return scorer.answer(parse_request(body, scorer.features)), f"{bento.tag}, in this process"
 

@@ -104,13 +104,13 @@ def test_crossed(lake: Lake) -> None:
     assert facts["crossed"] >= 0.09 * facts["quotes"]
 
 
-def test_aggressors_agree(lake: Lake) -> None:
-    passed, facts = judgements.aggressors_agree(TRADES, lake, CRYPTO)
+def test_aggressor_agreement(lake: Lake) -> None:
+    passed, facts = judgements.aggressor_agreement(TRADES, lake, CRYPTO)
     assert passed
     assert facts["share"] > 0.9
     swapped = pl.col("conditions").cast(pl.String).replace({"1": "2", "2": "1"}).cast(TRADES.schema["conditions"])
     lake.write(TRADES, CRYPTO, lake.read(TRADES, CRYPTO).with_columns(swapped))
-    passed, facts = judgements.aggressors_agree(TRADES, lake, CRYPTO)
+    passed, facts = judgements.aggressor_agreement(TRADES, lake, CRYPTO)
     assert not passed
     assert facts["share"] < 0.1
 

@@ -1,9 +1,11 @@
 """`tapewatch db`: maintenance of the operational database."""
 
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from orchestration.errors import console, reports_errors
 from tapewatch.settings import Settings
@@ -17,6 +19,12 @@ app.add_typer(
 YesOption = Annotated[bool, typer.Option("--yes", metavar="", help="delete the rows; without it they are only counted")]
 
 
+def _work() -> ModuleType:
+    from orchestration.cli import databases  # noqa: PLC0415 - slow to import
+
+    return databases
+
+
 @db.command()
 @reports_errors
 def upgrade() -> None:
@@ -27,9 +35,7 @@ def upgrade() -> None:
 
     [dim]tapewatch db upgrade[/]
     """
-    from orchestration.cli import databases  # noqa: PLC0415
-
-    databases.upgrade(Settings().database, console)
+    _work().upgrade(Settings().database, console)
 
 
 @db.command()
@@ -39,11 +45,7 @@ def status() -> None:
 
     [dim]tapewatch db status[/]
     """
-    from rich.console import Console  # noqa: PLC0415
-
-    from orchestration.cli import databases  # noqa: PLC0415
-
-    databases.show_status(Settings().database, Console())
+    _work().show_status(Settings().database, Console())
 
 
 @db.command()
@@ -53,9 +55,7 @@ def refresh() -> None:
 
     [dim]tapewatch db refresh[/]
     """
-    from orchestration.cli import databases  # noqa: PLC0415
-
-    databases.refresh(Settings().database, console)
+    _work().refresh(Settings().database, console)
 
 
 @db.command()
@@ -79,9 +79,7 @@ def retain(
     [dim]tapewatch db retain
     tapewatch db retain --table bars --days 30 --yes[/]
     """
-    from orchestration.cli import databases  # noqa: PLC0415
-
-    databases.retain(Settings().database, console, tables=table or [], days=days, does_it=does_it)
+    _work().retain(Settings().database, console, tables=table or [], days=days, does_it=does_it)
 
 
 @db.command()
@@ -91,9 +89,7 @@ def backup(file: Annotated[Path, typer.Argument(help="the file to write: a zip o
 
     [dim]tapewatch db backup tapewatch-2024-06-03.zip[/]
     """
-    from orchestration.cli import databases  # noqa: PLC0415
-
-    databases.backup(Settings().database, console, file)
+    _work().backup(Settings().database, console, file)
 
 
 @db.command()
@@ -109,9 +105,7 @@ def restore(
     [dim]tapewatch db restore tapewatch-2024-06-03.zip
     TAPEWATCH_DATABASE_URL=postgresql+psycopg2://… tapewatch db restore tapewatch-2024-06-03.zip[/]
     """
-    from orchestration.cli import databases  # noqa: PLC0415
-
-    databases.restore(Settings().database, console, file, replaces=replaces)
+    _work().restore(Settings().database, console, file, replaces=replaces)
 
 
 @db.command()
@@ -129,6 +123,4 @@ def move(
 
     [dim]tapewatch db move --to postgresql+psycopg2://tapewatch@localhost/tapewatch[/]
     """
-    from orchestration.cli import databases  # noqa: PLC0415
-
-    databases.move(Settings().database, to, console)
+    _work().move(Settings().database, to, console)

@@ -153,7 +153,7 @@ def heal(market: _Market = None) -> None:
     [dim]tapewatch heal
     tapewatch heal --market stocks[/]
     """
-    from orchestration.processes.healing import healer_of  # noqa: PLC0415
+    from orchestration.processes.healer import healer_of  # noqa: PLC0415
     from orchestration.processes.streaming import source_of  # noqa: PLC0415
     from tapewatch.store.database.database import Database  # noqa: PLC0415
 
