@@ -29,11 +29,7 @@ class ValidationDays:
 
 
 def split_days(partitions: Sequence[Partition], validation_share: float) -> tuple[list[Partition], list[Partition]]:
-    """The earlier days for training and the later ones for validation.
-
-    Raises:
-        ValueError: fewer than two days.
-    """
+    """The earlier days for training and the later ones for validation. Raises ValueError if fewer than two days."""
     days = sorted({partition.date for partition in partitions})
     if len(days) < 2:
         raise ValueError(

@@ -2,7 +2,6 @@
 
 import errno
 import functools
-import sys
 from collections.abc import Callable
 from typing import ParamSpec
 
@@ -16,26 +15,8 @@ P = ParamSpec("P")
 #: Messages go to stderr; stdout holds the requested output alone.
 console = Console(stderr=True)
 
-#: Module and name of the errors whose message names the thing, the value and the way out.
-_EXPECTED = (
-    ("models.base", "DetectorError"),
-    ("orchestration.errors", "RunError"),
-    ("orchestration.runs.scoring", "ScoringError"),
-    ("orchestration.processes.services", "ServiceError"),
-    ("serving.bento", "BentoError"),
-    ("serving.loader", "LoadError"),
-    ("serving.schemas", "RequestError"),
-    ("serving.store", "StoreError"),
-    ("tapewatch.emulator.process", "EmulatorError"),
-    ("tapewatch.feeds.source", "SourceError"),
-    ("tapewatch.market.instruments", "CalendarError"),
-    ("tapewatch.market.schema", "SchemaError"),
-    ("tapewatch.store.lake.lake", "LakeError"),
-    ("tapewatch.store.spool.spool", "SpoolError"),
-    ("tapewatch.store.database.engine", "DatabaseError"),
-    ("tapewatch.streaming.collector.lock", "CollectorError"),
-    ("tapewatch.streaming.detection.rules.settings", "DetectionError"),
-)
+#: The packages whose public errors name the thing, the value and the way out.
+OURS = {"tapewatch", "models", "resources", "assets", "serving", "orchestration"}
 #: Errors of a disk or folder that is full, absent or closed to this user.
 _DISK_ERRORS = {
     *(errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR),
@@ -48,7 +29,7 @@ class RunError(RuntimeError):
 
 
 def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
-    """Print an expected error as one red line and exit with code 1; any other error is a defect and keeps its traceback."""
+    """Print an expected error as one red line and exit with code 1; any other error keeps its traceback."""
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -64,17 +45,18 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
     return wrapped
 
 
-def expected() -> tuple[type[Exception], ...]:
-    """The expected errors. An error of a module that is not imported cannot have been raised, so none is imported here."""
-    found = (getattr(sys.modules.get(module), name, None) for module, name in _EXPECTED)
-    return (ValidationError, *(error for error in found if error is not None))
+def is_expected(error: Exception) -> bool:
+    """Whether the message of an error is enough for a person; any other error is a defect."""
+    kind = type(error)
+    is_public_of_ours = kind.__module__.partition(".")[0] in OURS and not kind.__name__.startswith("_")
+    return is_public_of_ours or isinstance(error, ValidationError)
 
 
 def _message(error: Exception) -> str | None:
     """The message of an expected error; None for a defect."""
     if isinstance(error, ValidationError):
         return _settings_message(error)
-    if isinstance(error, expected()):
+    if is_expected(error):
         return str(error)
     if isinstance(error, OSError) and error.filename is not None and error.errno in _DISK_ERRORS:
         return f"{error.filename}: {error.strerror}. Data is kept under TAPEWATCH_HOME: choose a folder that is writable and has room"

@@ -41,13 +41,5 @@ profile_tape = dg.define_asset_job(
     "profile_tape", dg.AssetSelection.groups("reports"), description="Write a page about a day's tape."
 )
 
-JOBS = [
-    ingest_stream,
-    certify_days,
-    backfill_tape,
-    build_features,
-    update_day,
-    train_detectors,
-    detect_anomalies,
-    profile_tape,
-]
+JOBS = [backfill_tape, build_features, certify_days, detect_anomalies, ingest_stream, profile_tape]
+JOBS += [train_detectors, update_day]

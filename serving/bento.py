@@ -120,12 +120,8 @@ def _source_of(module: str) -> Path | None:
 
 
 def _stage(module: str, source: Path, context: Path) -> None:
-    is_package = source.name == "__init__.py"
-    target = (
-        context.joinpath(*module.split("."), "__init__.py")
-        if is_package
-        else (context.joinpath(*module.split(".")).with_suffix(".py"))
-    )
+    target = context.joinpath(*module.split("."))
+    target = target / source.name if source.name == "__init__.py" else target.with_suffix(".py")
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
 

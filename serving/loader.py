@@ -33,11 +33,7 @@ class Scorer:
 
     @classmethod
     def load(cls, folder: Path, *, name: str, version: str) -> Self:
-        """The detector saved in `folder`.
-
-        Raises:
-            LoadError: it needs features that this platform's rows do not have.
-        """
+        """The detector saved in `folder`. Raises LoadError if it needs features that this platform's rows do not have."""
         detector = IsolationForestDetector.load(folder)
         unknown = [feature for feature in detector.features if feature not in MICROSTRUCTURE.by_name]
         if unknown:

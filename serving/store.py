@@ -27,11 +27,7 @@ class StoredBento:
 
     @classmethod
     def latest(cls, bento_home: Path) -> Self | None:
-        """The Bento built last, or None if there is none.
-
-        Raises:
-            StoreError: its model is not in the store.
-        """
+        """The Bento built last, or None if there is none. Raises StoreError if its model is not in the store."""
         store = bento_home / "bentos" / BENTO_NAME
         pointer = store / "latest"
         if not pointer.is_file():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table as RichTable
 
@@ -44,7 +45,7 @@ def show_status(url: str, console: Console) -> None:
         ("engine", found.engine),
         ("revision", _revision(found.revision)),
         ("TimescaleDB", found.timescale),
-        ("size", _bytes(found.size)),
+        ("size", decimal(found.size)),
     ):
         facts.add_row(name, value)
     console.print(facts)
@@ -56,7 +57,7 @@ def show_status(url: str, console: Console) -> None:
         tables.add_row(
             table.name,
             f"{table.rows:,}",
-            "" if table.size is None else _bytes(table.size),
+            "" if table.size is None else decimal(table.size),
             _day(table.oldest),
             _day(table.newest),
             f"{days:,} days" if days else "for ever",
@@ -106,7 +107,7 @@ def backup(url: str, console: Console, file: Path) -> None:
             rows = archive.backup(database, file, bars("backing up"))
     except OSError as error:
         raise DatabaseError(f"{file} cannot be written: {error}. Name a file in a writable folder") from error
-    console.print(f"{file}: {sum(rows.values()):,} rows, {_bytes(file.stat().st_size)}", soft_wrap=True, markup=False)
+    console.print(f"{file}: {sum(rows.values()):,} rows, {decimal(file.stat().st_size)}", soft_wrap=True, markup=False)
 
 
 def restore(url: str, console: Console, file: Path, *, replaces: bool) -> None:
@@ -189,11 +190,3 @@ def _minute(moment: dt.datetime | dt.date | None) -> str:
 
 def _day(moment: dt.datetime | dt.date | None) -> str:
     return "" if moment is None else f"{moment:%Y-%m-%d}"
-
-
-def _bytes(size: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"

@@ -3,7 +3,7 @@
 import logging
 import sys
 
-from orchestration.errors import expected
+from orchestration.errors import is_expected
 from orchestration.processes.collectors import EXIT_FINAL
 from orchestration.processes.logs import start_log
 from orchestration.processes.supervision import stop_signals
@@ -58,7 +58,9 @@ def main() -> int:
             healer = healer_of(settings, database)
             _log.info("healing, every %.0f s", _EVERY_S)
             healer.run(stop, every_s=_EVERY_S)
-    except expected() as error:
+    except Exception as error:
+        if not is_expected(error):
+            raise
         _log.error("%s", error)
         return EXIT_FINAL if isinstance(error, SourceError) else 1
     return 0

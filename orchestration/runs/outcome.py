@@ -24,11 +24,7 @@ if TYPE_CHECKING:
 def summarise(
     settings: Settings, partitions: Sequence[Partition], report: "RunReport", *, title: str, source: str
 ) -> RunSummary:
-    """The summary of a run over these partitions.
-
-    Raises:
-        LakeError: a partition has no bars or anomalies yet.
-    """
+    """The summary of a run over these partitions. Raises LakeError if a partition has no bars or anomalies yet."""
     lake = Lake(settings.lake_root)
     known = [lake.read(TRUTH_LABELS, p) for p in partitions if lake.exists(TRUTH_LABELS, p)]
     steps: dict[str, float] = {}

@@ -17,14 +17,12 @@ from dagster._utils.error import SerializableErrorInfo
 from dagster._utils.interrupts import check_captured_interrupt
 
 from orchestration.definitions import build_definitions
-from orchestration.errors import RunError
+from orchestration.errors import OURS, RunError
 from orchestration.home import instance
 from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.settings import Settings
 
 StepListener = Callable[["StepEvent"], None]
-#: Packages whose errors need no class name: the message names the thing, the value and the way out.
-_OURS = {"tapewatch", "models", "resources", "assets", "serving"}
 _INTERRUPTED = dg.DagsterExecutionInterruptedError.__name__
 _LOADED_TABLES = ("trades", "quotes", "bars")
 
@@ -44,8 +42,6 @@ class StepEvent:
 
 @dataclass(frozen=True, slots=True)
 class StepTiming:
-    """The duration of one step of a run."""
-
     name: str
     seconds: float
 
@@ -57,11 +53,6 @@ class RunReport:
     steps: list[StepTiming] = field(default_factory=list)
     checks: int = 0
     failed_checks: list[str] = field(default_factory=list)
-
-    @property
-    def seconds(self) -> float:
-        """Wall time of all steps."""
-        return sum(step.seconds for step in self.steps)
 
     def __add__(self, other: "RunReport") -> "RunReport":
         return RunReport(self.steps + other.steps, self.checks + other.checks, self.failed_checks + other.failed_checks)
@@ -231,5 +222,5 @@ def _root(error: SerializableErrorInfo) -> str:
     """The message of the root cause, with its class unless it is an error of ours."""
     error = _bottom(error)
     name, _, message = error.message.strip().partition(": ")
-    is_ours = name.split(".")[0] in _OURS and message
+    is_ours = name.split(".")[0] in OURS and message
     return message if is_ours else error.message.strip()

@@ -96,7 +96,6 @@ def ask(settings: Settings, body: bytes, *, url: str | None = None) -> tuple[Ans
 
 
 def strongest(answer: Answer) -> Verdict:
-    """The verdict with the highest score."""
     return max(answer.results, key=lambda verdict: verdict.score)
 
 
@@ -149,11 +148,7 @@ def _rows_of(settings: Settings, symbol: str, time: dt.datetime) -> pl.DataFrame
 
 
 def read_request(path: Path) -> bytes:
-    """A request body from a file.
-
-    Raises:
-        ScoringError: it cannot be read.
-    """
+    """A request body from a file. Raises ScoringError if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:

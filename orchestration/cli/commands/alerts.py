@@ -19,7 +19,7 @@ LISTING = Listing(
     columns=(
         Column("from, to; UTC", lambda row: time_span(row, "lasts")),
         Column("market, rule", lambda row: f"{row['market']}\n{row['rule'].replace('_', ' ')}"),
-        Column("severity", lambda row: row["severity"]),
+        Column("severity"),
         Column("what was seen", lambda row: escape(row["message"]), folds=True),
     ),
     fields=(

@@ -14,10 +14,9 @@ app = typer.Typer()
 LISTING = Listing(
     lambda rows: f"{counted('day')(rows)} with prices that cannot be, or shocks",
     columns=(
-        Column("date", lambda row: str(row["date"])),
-        Column("symbol", lambda row: row["symbol"]),
+        *map(Column, ("date", "symbol")),
         Column("kind", lambda row: row["kind"].replace("_", " ")),
-        Column("field", lambda row: row["field"]),
+        Column("field"),
         Column("value", lambda row: f"{row['value']:g}", is_number=True),
         Column("expected", lambda row: f"{row['expected']:g}", is_number=True),
         Column("multiple", lambda row: f"{row['value'] / row['expected']:.3g}", is_number=True),

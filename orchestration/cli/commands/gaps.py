@@ -60,9 +60,7 @@ def _count(heading: str, column: str = "") -> Column:
 COVERAGE_LISTING = Listing(
     lambda rows: f"{counted('symbol day')(rows)}, {sum(row['is_complete'] for row in rows):,} complete",
     columns=(
-        Column("market", lambda row: row["market"]),
-        Column("symbol", lambda row: row["symbol"]),
-        Column("date", lambda row: row["date"].isoformat()),
+        *map(Column, ("market", "symbol", "date")),
         *map(_count, ("expected", "received", "healed", "silent", "missing")),
         _count("gaps", "open_gaps"),
         Column("whole", lambda row: "[green]yes[/]" if row["is_complete"] else "[red]no[/]"),

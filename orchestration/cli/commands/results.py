@@ -24,7 +24,7 @@ def _strongest_reason(row: dict[str, Any]) -> str:
 ANOMALIES = Listing(
     counted("anomaly", "anomalies"),
     columns=(
-        Column("symbol", lambda row: row["symbol"]),
+        Column("symbol"),
         Column("from, UTC", lambda row: f"{row['start_time']:%Y-%m-%d %H:%M}"),
         Column("to", lambda row: f"{row['end_time']:%H:%M}"),
         Column("kind", lambda row: row["kind"].replace("_", " ")),
