@@ -101,13 +101,13 @@ def champion(
     registry, run_id = model_registry.open(), isolation_forest["run_id"]
     metrics = registry.metrics(run_id)
     registered = registry.register(MODEL, isolation_forest["model_uri"], run_id)
-    reigning = metrics.get("champion_average_precision")
-    if reigning is None or metrics["average_precision"] >= reigning:
-        registry.crown(MODEL, int(registered.version))
-    crowned = registry.champion(MODEL)
-    if crowned is None:
+    to_beat = metrics.get("champion_average_precision")
+    if to_beat is None or metrics["average_precision"] >= to_beat:
+        registry.set_champion(MODEL, int(registered.version))
+    current = registry.champion(MODEL)
+    if current is None:
         raise dg.Failure(f"MLflow holds no champion of {MODEL} although version {registered.version} was made champion")
     context.add_output_metadata(
-        {"candidate": int(registered.version), "champion": crowned.version, "mlflow_run": crowned.run_id, **metrics}
+        {"candidate": int(registered.version), "champion": current.version, "mlflow_run": current.run_id, **metrics}
     )
-    return {"name": crowned.name, "version": crowned.version, "run_id": crowned.run_id}
+    return {"name": current.name, "version": current.version, "run_id": current.run_id}

@@ -79,10 +79,10 @@ def validate(
     result = _evaluated(registry.load(reference["model_uri"]), days)
     plots = {"precision_recall": precision_recall(result), "recall_by_kind": recall_by_kind(result.by_kind)}
     metrics = {metric: float(value) for metric, value in result.metrics.items()}
-    reigning = registry.champion(name)
-    if reigning is not None:
-        rival = _evaluated(registry.load(reigning.uri), days)
-        metrics["champion_average_precision"] = rival.metrics["average_precision"]
+    champion = registry.champion(name)
+    if champion is not None:
+        other = _evaluated(registry.load(champion.uri), days)
+        metrics["champion_average_precision"] = other.metrics["average_precision"]
     with registry.run(name, run_id=reference["run_id"]):
         mlflow.log_metrics(metrics)
         for plot, image in plots.items():

@@ -1,7 +1,7 @@
 """The lake as a Dagster resource, and the IO manager that commits the assets' outputs to it."""
 
 import base64
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ import polars as pl
 from resources.interrupts import uninterrupted
 from tapewatch.market.instruments import Partition
 from tapewatch.market.live_tables import EVERY
-from tapewatch.market.schema import Table
+from tapewatch.market.schema import Column, Table
 from tapewatch.market.tables import TRADES
 from tapewatch.store.lake.lake import Lake
 
@@ -125,19 +125,13 @@ def png(image: bytes) -> dg.MetadataValue:
 
 def column_schema(table: Table) -> dg.TableSchema:
     """A table's names, types, units and constraints as Dagster metadata."""
-    return dg.TableSchema(columns=list(_columns(table)))
+    return dg.TableSchema(columns=[_column(column) for column in table.columns])
 
 
-def _columns(table: Table) -> Iterator[dg.TableColumn]:
-    for column in table.columns:
-        bounds = [
-            *([f">= {column.minimum:g}"] if column.minimum is not None else []),
-            *([f"<= {column.maximum:g}"] if column.maximum is not None else []),
-        ]
-        unit = f" ({column.unit})" if column.unit else ""
-        yield dg.TableColumn(
-            column.name,
-            str(column.dtype),
-            description=column.description + unit,
-            constraints=dg.TableColumnConstraints(nullable=column.is_nullable, other=bounds),
-        )
+def _column(column: Column) -> dg.TableColumn:
+    bounds = [
+        f"{sign} {bound:g}" for sign, bound in ((">=", column.minimum), ("<=", column.maximum)) if bound is not None
+    ]
+    description = f"{column.description} ({column.unit})" if column.unit else column.description
+    constraints = dg.TableColumnConstraints(nullable=column.is_nullable, other=bounds)
+    return dg.TableColumn(column.name, str(column.dtype), description=description, constraints=constraints)

@@ -93,7 +93,7 @@ class ModelRegistry:
                 return known
         return mlflow.register_model(model_uri, name)
 
-    def crown(self, name: str, model_version: int) -> None:
+    def set_champion(self, name: str, model_version: int) -> None:
         self.connect().set_registered_model_alias(name, CHAMPION, str(model_version))
 
     def champion(self, name: str) -> RegisteredModel | None:

@@ -56,13 +56,9 @@ def _of_markets(source: Source) -> dict[str, Any]:
     """The value of `markets` as far as a source (the environment, or `.env`) sets it."""
     variables = source.env_vars if isinstance(source, EnvSettingsSource) else {}
     names = {
-        (market, name): variable_of("markets", market, name).lower() for market in Market for name in MARKET_VARIABLES
+        market: {name: variable_of("markets", market, name).lower() for name in MARKET_VARIABLES} for market in Market
     }
-    given: dict[str, dict[str, Any]] = {}
-    for (market, name), variable in names.items():
-        if variable in variables:
-            given.setdefault(market, {})[name] = variables[variable]
-    return {"markets": given}
+    return {"markets": {m: {n: variables[v] for n, v in of.items() if v in variables} for m, of in names.items()}}
 
 
 class Settings(BaseSettings):

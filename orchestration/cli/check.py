@@ -25,7 +25,6 @@ from tapewatch.store.database.database import Database, DatabaseError
 from tapewatch.store.lake.lake import Lake
 from tapewatch.streaming.collector.lock import CollectorError, CollectorLock
 
-_UNAUTHORISED = 401
 #: Width of the table of plans with one line per market.
 _WIDE = 118
 _DELAY_WIDTH = 11
@@ -180,7 +179,7 @@ def _source(settings: Settings) -> str:
         raise _BrokenError(
             f"{settings.polygon_base_url} cannot be reached ({error}): check POLYGON_BASE_URL"
         ) from error
-    if status == _UNAUTHORISED:
+    if status == httpx.codes.UNAUTHORIZED:
         raise _BrokenError(f"{settings.polygon_base_url} does not accept this key: check POLYGON_API_KEY")
     if not httpx.codes.is_success(status):
         raise _BrokenError(f"{settings.polygon_base_url} answers {status}")

@@ -101,13 +101,10 @@ def emulate(
     tapewatch emulate --speed 60 --replay 2024-03-05:2024-03-08
     tapewatch emulate --flat-files ~/flatfiles --speed max --faults faults.toml[/]
     """
-    command = [sys.executable, "-m", "tapewatch.emulator", "--port", str(port), "--seed", str(seed)]
-    command += ["--flat-files", flat_files] if flat_files else []
-    command += ["--key", key] if key else []
-    command += ["--speed", speed]
-    command += ["--replay", replay] if replay else []
-    command += ["--faults", str(faults)] if faults else []
-    os.execv(command[0], command)  # noqa: S606
+    options = {"port": port, "seed": seed, "flat-files": flat_files, "key": key, "speed": speed}
+    options |= {"replay": replay, "faults": faults}
+    given = [part for name, value in options.items() if value not in (None, "") for part in (f"--{name}", str(value))]
+    os.execv(sys.executable, [sys.executable, "-m", "tapewatch.emulator", *given])  # noqa: S606
 
 
 @app.command()
