@@ -18,7 +18,7 @@ from assets.judgements import CheckVerdict
 from assets.partitions import open_partitions, run_partitions
 from resources.interrupts import uninterrupted
 from resources.lake import Days, Frames
-from resources.registry import ModelRegistryResource
+from resources.stores import ModelRegistryResource
 from tapewatch.market.instruments import Partition
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import BARS, COVERAGE, MICROSTRUCTURE, QUOTES, TRADES, quarantine_of

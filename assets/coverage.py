@@ -9,9 +9,8 @@ import polars as pl
 from assets.about import about_days
 from assets.checks import Checked, no_old_gaps, results
 from assets.partitions import run_partitions
-from resources.database import DatabaseResource
 from resources.lake import Days, LakeTable
-from resources.spool import SpoolResource
+from resources.stores import DatabaseResource, SpoolResource
 from resources.tape_source import TapeSourceResource
 from tapewatch.bars.coverage import coverage as day_coverage
 from tapewatch.market.instruments import Partition, normalise

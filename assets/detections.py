@@ -11,9 +11,8 @@ from assets.models import MODEL
 from assets.partitions import run_partitions
 from models.base import Detector
 from models.events import merge_anomalies
-from resources.database import DatabaseResource
 from resources.lake import Days, LakeTable
-from resources.registry import ModelRegistryResource
+from resources.stores import DatabaseResource, ModelRegistryResource
 from tapewatch.market.instruments import Partition
 from tapewatch.market.tables import ANOMALIES
 

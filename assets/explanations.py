@@ -8,7 +8,7 @@ import polars as pl
 from assets.about import about_table
 from assets.models import MODEL
 from resources.lake import LakeTable, png
-from resources.registry import ModelRegistryResource
+from resources.stores import ModelRegistryResource
 from tapewatch.market.instruments import Partition
 from tapewatch.market.tables import ATTRIBUTIONS
 

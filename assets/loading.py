@@ -8,7 +8,7 @@ import dagster as dg
 from assets.partitions import run_partitions
 from resources.interrupts import uninterrupted
 from resources.lake import Days
-from resources.spool import SpoolResource
+from resources.stores import SpoolResource
 from resources.tape_source import TapeSourceResource
 from tapewatch.feeds.errors import EntitlementError, NotInPlanError
 from tapewatch.feeds.source import Load

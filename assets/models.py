@@ -8,7 +8,7 @@ import polars as pl
 from assets.about import about, about_table
 from assets.validation import split_days, validation_days
 from resources.lake import LakeResource, LakeTable, png
-from resources.registry import ModelRegistryResource
+from resources.stores import ModelRegistryResource
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables import EVALUATION
 

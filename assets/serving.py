@@ -7,8 +7,7 @@ import dagster as dg
 
 from assets.about import about
 from assets.models import MODEL
-from resources.bento_store import BentoStoreResource
-from resources.registry import ModelRegistryResource
+from resources.stores import BentoStoreResource, ModelRegistryResource
 from serving.bento import build_bento
 
 

@@ -11,7 +11,7 @@ from assets.checks import Checked, results
 from assets.partitions import run_partitions
 from resources.interrupts import uninterrupted
 from resources.lake import Days, LakeResource
-from resources.spool import SpoolResource
+from resources.stores import SpoolResource
 from tapewatch.market.instruments import Partition
 from tapewatch.market.live_tables import STREAM_BATCHES
 from tapewatch.market.tables import QUOTES, TRADES

@@ -10,7 +10,7 @@ from assets.checks import Checked, results
 from assets.loading import LoadConfig, load_days, record_load, symbols_to_load
 from assets.partitions import open_partitions, run_partitions
 from resources.lake import Days, LakeResource, LakeTable
-from resources.spool import SpoolResource
+from resources.stores import SpoolResource
 from resources.tape_source import TapeSourceResource
 from tapewatch.bars.revisions import delivered_bars, revised
 from tapewatch.bars.time_bars import minute_bars, reconcile

@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 
 from orchestration.jobs import certify_days, detect_anomalies, train_detectors, update_day
-from resources.database import DatabaseResource
+from resources.stores import DatabaseResource
 from tapewatch.market.instruments import Market, Partition, session_of
 from tapewatch.market.live_tables import GAPS
 from tapewatch.streaming.gaps.book import GROWING, OPEN, gap_rows, partition_of

@@ -16,7 +16,7 @@ import dagster as dg
 
 from assets.partitions import FIRST_DAY
 from orchestration.jobs import ingest_stream
-from resources.spool import SpoolResource
+from resources.stores import SpoolResource
 from tapewatch.market.instruments import Partition, session_of
 from tapewatch.store.spool.files import SpoolFile, highest_numbers, waiting
 

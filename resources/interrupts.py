@@ -1,12 +1,23 @@
-"""Code of a step that Ctrl-C must not interrupt."""
+"""Temporary signal handlers."""
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+@contextmanager
+def handling(handler: Callable[[int, FrameType | None], object], *numbers: signal.Signals) -> Iterator[None]:
+    """Let `handler` receive these signals until the block has ended. For the main thread."""
+    before = {}
+    try:
+        for number in numbers:
+            before[number] = signal.signal(number, handler)
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 @contextmanager
@@ -20,17 +31,9 @@ def uninterrupted() -> Iterator[None]:
         yield  # signals interrupt the main thread only
         return
     received: list[int] = []
-
-    def note(number: int, _: FrameType | None) -> None:
-        received.append(number)
-
-    before = {}
     try:
-        for number in _STOPPING:
-            before[number] = signal.signal(number, note)
-        yield
+        with handling(lambda number, _: received.append(number), signal.SIGINT, signal.SIGTERM):
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         if received:
             signal.raise_signal(received[0])

@@ -1,7 +1,7 @@
 """The model registry in MLflow: an experiment per detector, and the champion's alias.
 
 Nothing is pickled: an artifact is the folder that the detector saved, and MLflow loads it with `detector_pyfunc.py`. Slow
-to import, so `registry.py` imports it when needed.
+to import, so `stores.py` imports it when needed.
 """
 
 import tempfile

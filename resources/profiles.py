@@ -4,12 +4,9 @@ from typing import Any
 
 import dagster as dg
 
-from resources.bento_store import BentoStoreResource
-from resources.database import DatabaseResource
 from resources.lake import LakeIOManager, LakeResource
 from resources.references import ReferenceIOManager
-from resources.registry import ModelRegistryResource
-from resources.spool import SpoolResource
+from resources.stores import BentoStoreResource, DatabaseResource, ModelRegistryResource, SpoolResource
 from resources.tape_source import TapeSourceResource
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings

@@ -3,7 +3,7 @@
 import datetime as dt
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -12,6 +12,7 @@ from orchestration.errors import RunError
 from orchestration.processes.collectors import plan_of
 from orchestration.processes.services import EMULATOR_SEED, on_emulator
 from orchestration.runs.progress import shown
+from resources.interrupts import handling
 from tapewatch.emulator.process import running_emulator
 from tapewatch.feeds.plans.table import Tape
 from tapewatch.market.instruments import Market, Partition, trading_days
@@ -22,14 +23,9 @@ if TYPE_CHECKING:
     from orchestration.runs.runs import RunReport
 
 
-@contextmanager
-def terminable() -> Iterator[None]:
+def terminable() -> AbstractContextManager[None]:
     """Treat SIGTERM as Ctrl-C. By default it would end this process at once and leave its child processes running."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    return handling(signal.default_int_handler, signal.SIGTERM)
 
 
 @contextmanager

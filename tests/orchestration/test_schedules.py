@@ -9,7 +9,7 @@ import pytest
 
 from orchestration.definitions import build_definitions
 from orchestration.schedules import detect_anomalies_daily, old_gaps_daily, update_day_daily
-from resources.database import DatabaseResource
+from resources.stores import DatabaseResource
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database

@@ -15,7 +15,7 @@ from assets.partitions import MARKET_DAYS
 from orchestration.definitions import build_definitions
 from orchestration.home import end_lost_runs
 from orchestration.stream_sensor import stream_spool_sensor
-from resources.spool import SpoolResource
+from resources.stores import SpoolResource
 from tapewatch.bars.time_bars import minute_bars
 from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.microstructure import microstructure
