@@ -14,10 +14,7 @@ from tapewatch.market.instruments import Partition
 from tapewatch.market.tables import BARRIER_LABELS, TRAINING_SET, TRUTH_LABELS
 
 
-@dg.asset(
-    **about_days(BARRIER_LABELS, "numba"),
-    ins={"bars": dg.AssetIn(["tape", "bars"])},
-)
+@dg.asset(**about_days(BARRIER_LABELS, "numba"), ins={"bars": dg.AssetIn(["tape", "bars"])})
 def barrier_labels(context: dg.AssetExecutionContext, bars: LakeTable) -> Checked:
     """Which barrier the price touched first after each CUSUM event."""
     yield from commit_days(

@@ -56,12 +56,7 @@ def isolation_forest(
     days = {"train": [str(p) for p in training_days], "validation": [str(p) for p in validating]}
     fitted = training.fit(model_registry.open(), MODEL, rows, days, config.model_dump())
     context.add_output_metadata(
-        {
-            "rows": rows.height,
-            "threshold": fitted.threshold,
-            "mlflow_run": fitted.run_id,
-            "scores": png(fitted.scores),
-        }
+        {"rows": rows.height, "threshold": fitted.threshold, "mlflow_run": fitted.run_id, "scores": png(fitted.scores)}
     )
     return {"run_id": fitted.run_id, "model_uri": fitted.model_uri, "seed": config.seed, **days}
 

@@ -19,9 +19,7 @@ from serving.bento import build_bento
     io_manager_key="reference_io",
 )
 def anomaly_bento(
-    context: dg.AssetExecutionContext,
-    model_registry: ModelRegistryResource,
-    bento_store: BentoStoreResource,
+    context: dg.AssetExecutionContext, model_registry: ModelRegistryResource, bento_store: BentoStoreResource
 ) -> dict[str, Any]:
     """Build the Bento from the champion's files in the registry; the same champion gives the same tag."""
     registry = model_registry.open()

@@ -68,13 +68,13 @@ def environment(settings: Settings) -> dict[str, str]:
         "MLFLOW_UV_AUTO_DETECT": "false",
         "DO_NOT_TRACK": "1",
     }
-    if settings.polygon_api_key:
-        values["POLYGON_API_KEY"] = settings.polygon_api_key.get_secret_value()
-    if settings.mlflow_tracking_uri:
-        values["MLFLOW_TRACKING_URI"] = settings.mlflow_tracking_uri
-    if settings.dagster_postgres_url:
-        values["TAPEWATCH_DAGSTER_POSTGRES_URL"] = settings.dagster_postgres_url.get_secret_value()
-    return values
+    key, postgres = settings.polygon_api_key, settings.dagster_postgres_url
+    optional = {
+        "POLYGON_API_KEY": key and key.get_secret_value(),
+        "TAPEWATCH_DAGSTER_POSTGRES_URL": postgres and postgres.get_secret_value(),
+        "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri,
+    }
+    return values | {name: value for name, value in optional.items() if value}
 
 
 def end_lost_runs(opened: "dg.DagsterInstance") -> None:

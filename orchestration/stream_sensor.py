@@ -79,11 +79,7 @@ def _requests(
         elif entry.get("is_launched"):
             continue
         # A lost request is repeated: Dagster starts one run per key.
-        yield dg.RunRequest(
-            run_key=entry["key"],
-            partition_key=partition,
-            run_config=_config(entry["through"]),
-        )
+        yield dg.RunRequest(run_key=entry["key"], partition_key=partition, run_config=_config(entry["through"]))
 
 
 def _config(through: Mapping[str, int]) -> dict[str, Any]:

@@ -95,11 +95,7 @@ class LakeIOManager(dg.ConfigurableIOManager):
             context.step_context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=key)
 
     def _commit(
-        self,
-        lake: Lake,
-        table: Table,
-        partition: Partition | None,
-        frames: Frames,
+        self, lake: Lake, table: Table, partition: Partition | None, frames: Frames
     ) -> dict[str, dg.MetadataValue]:
         path = str(lake.path(table, partition))
         if frames is None:

@@ -9,6 +9,7 @@ from tapewatch.feeds.errors import UnavailableError
 
 _PORTS = {"http": 80, "https": 443}
 _TIMEOUT_S = 5.0
+_EXAMPLE = "https://api.polygon.io"
 
 
 def expect_listener(base_url: str, *, waits_s: Sequence[float] = ()) -> None:
@@ -17,8 +18,11 @@ def expect_listener(base_url: str, *, waits_s: Sequence[float] = ()) -> None:
     Raises:
         UnavailableError: no connection succeeded. The message names the address, the reason and the way out.
     """
-    parts = urlsplit(base_url)
-    address = (parts.hostname or "", parts.port or _PORTS[parts.scheme])
+    try:
+        parts = urlsplit(base_url)
+        address = (parts.hostname or "", parts.port or _PORTS[parts.scheme])
+    except (KeyError, ValueError) as error:
+        raise UnavailableError(f"POLYGON_BASE_URL is {base_url!r}: set it to an address such as {_EXAMPLE}") from error
     waits = list(waits_s)
     while True:
         try:

@@ -7,7 +7,6 @@ import dagster as dg
 from pydantic import Field, PrivateAttr
 
 from resources.reachable import expect_listener
-from tapewatch.feeds.errors import UnavailableError
 from tapewatch.feeds.files.source import FlatFileSource
 from tapewatch.feeds.rest.source import RestSource
 from tapewatch.feeds.source import SourceError, TapeSource
@@ -58,11 +57,8 @@ class TapeSourceResource(dg.ConfigurableResource):
         """
         if self.flat_files:
             return
-        try:
-            expect_listener(self.base_url, waits_s=() if self._is_away else _WAITS_S)
-        except UnavailableError:
-            self._is_away = True
-            raise
+        waits_s, self._is_away = () if self._is_away else _WAITS_S, True
+        expect_listener(self.base_url, waits_s=waits_s)
         self._is_away = False
 
     def symbols_of(self, market: Market) -> Sequence[str] | None:

@@ -4,20 +4,20 @@ import datetime as dt
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 
-import httpx
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from upath import UPath
 
 from orchestration.processes.services import ServiceError, check_ports, services, with_source
+from orchestration.runs.backfill import impatient_source
+from resources.reachable import expect_listener
 from serving.store import StoredBento, StoreError
 from tapewatch.feeds.errors import mask_key
 from tapewatch.feeds.plans.check import Deployment, PlanRow, check_plans, symbols_of
 from tapewatch.feeds.plans.table import MarketPlan
 from tapewatch.feeds.probe import ProbeRow, probe, probe_flat_files, probe_stream
-from tapewatch.feeds.rest.source import RestSource
-from tapewatch.feeds.rest.transport import Patience
+from tapewatch.feeds.source import SourceError
 from tapewatch.market.instruments import Market
 from tapewatch.market.tables import TRADES
 from tapewatch.settings import Settings
@@ -28,8 +28,6 @@ from tapewatch.streaming.collector.lock import CollectorError, CollectorLock
 #: Width of the table of plans with one line per market.
 _WIDE = 118
 _DELAY_WIDTH = 11
-#: A check reports an unreachable server at once.
-_PATIENCE = Patience(attempts=1, connect_timeout_s=5, read_timeout_s=20)
 
 
 class _BrokenError(RuntimeError):
@@ -43,7 +41,7 @@ def check_parts(settings: Settings, console: Console) -> bool:
     for name, probe_part in _PARTS.items():
         try:
             finding, mark = probe_part(settings), "[green]✓[/]"
-        except (_BrokenError, DatabaseError, ServiceError, StoreError) as error:
+        except (_BrokenError, DatabaseError, ServiceError, SourceError, StoreError) as error:
             is_optional = probe_part is _ports
             finding, mark = str(error), "[yellow]![/]" if is_optional else "[red]✗[/]"
             sound = sound and is_optional
@@ -126,9 +124,7 @@ def _probes(settings: Settings, deployment: Deployment, rows: Sequence[PlanRow],
         yield ProbeRow("REST and streams", True, "not probed: POLYGON_API_KEY is not set", 0.0, is_odd=True)
         return
     key = settings.polygon_api_key.get_secret_value()
-    source = RestSource(
-        settings.polygon_base_url, key, deployment.tiers, plans_file=settings.plans_file, patience=_PATIENCE
-    )
+    source = impatient_source(settings, key)
     answers = probe(source, watched, today=today)
     first = next(answers)
     yield first
@@ -171,18 +167,8 @@ def _source(settings: Settings) -> str:
         return f"flat files in {settings.flat_files}"
     if settings.polygon_api_key is None:
         return "built-in market emulator (POLYGON_API_KEY and TAPEWATCH_FLAT_FILES are not set)"
-    key = settings.polygon_api_key.get_secret_value()
-    address = f"{settings.polygon_base_url}/v1/marketstatus/now"
-    try:
-        status = httpx.get(address, headers={"Authorization": f"Bearer {key}"}, timeout=10).status_code
-    except (httpx.TransportError, httpx.InvalidURL) as error:
-        raise _BrokenError(
-            f"{settings.polygon_base_url} cannot be reached ({error}): check POLYGON_BASE_URL"
-        ) from error
-    if status == httpx.codes.UNAUTHORIZED:
-        raise _BrokenError(f"{settings.polygon_base_url} does not accept this key: check POLYGON_API_KEY")
-    if not httpx.codes.is_success(status):
-        raise _BrokenError(f"{settings.polygon_base_url} answers {status}")
+    expect_listener(settings.polygon_base_url)
+    impatient_source(settings, settings.polygon_api_key.get_secret_value()).reference.market_status()
     return f"{settings.polygon_base_url}, key accepted"
 
 

@@ -24,7 +24,7 @@ from tapewatch.store.lake.lake import Lake
 
 _TABLES: dict[Tape, Table] = {Tape.BARS: BARS, Tape.TRADES: TRADES, Tape.QUOTES: QUOTES}
 
-#: An estimate is not worth waiting for.
+#: Checks and estimates are not worth waiting for.
 _PATIENCE = Patience(attempts=1, connect_timeout_s=5, read_timeout_s=20)
 
 
@@ -147,11 +147,10 @@ def check_vendor(settings: Settings, plan: BackfillPlan) -> None:
     if settings.flat_files is not None or settings.polygon_api_key is None or plan.days_kept == len(plan.days):
         return
     expect_listener(settings.polygon_base_url)
-    granted = plan_of(settings, plan.market)
-    if granted.is_metered:
+    if plan_of(settings, plan.market).is_metered:
         return
     try:
-        _impatient(settings, settings.polygon_api_key.get_secret_value(), granted).reference.market_status()
+        impatient_source(settings, settings.polygon_api_key.get_secret_value()).reference.market_status()
     except AuthenticationError:
         raise
     except RestError:
@@ -258,7 +257,7 @@ def _samples(
 ) -> list[Sample]:
     if plan.is_metered or settings.polygon_api_key is None:
         return []
-    source = _impatient(settings, settings.polygon_api_key.get_secret_value(), plan)
+    source = impatient_source(settings, settings.polygon_api_key.get_secret_value())
     found = []
     for tape in (Tape.TRADES, Tape.QUOTES):
         if missing.get(tape):
@@ -269,10 +268,10 @@ def _samples(
     return found
 
 
-def _impatient(settings: Settings, key: str, plan: MarketPlan) -> RestSource:
-    return RestSource(
-        settings.polygon_base_url, key, {plan.market: plan.tier}, plans_file=settings.plans_file, patience=_PATIENCE
-    )
+def impatient_source(settings: Settings, key: str) -> RestSource:
+    """The vendor's REST API, with one attempt per call."""
+    tiers = {market: settings.plan(market) for market in Market}
+    return RestSource(settings.polygon_base_url, key, tiers, plans_file=settings.plans_file, patience=_PATIENCE)
 
 
 def _from_files(

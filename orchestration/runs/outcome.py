@@ -77,7 +77,7 @@ def show(console: Console, summary: RunSummary) -> None:
     """Print the wall times and the anomalies found, compared to the truth if it is known."""
     console.print(_wall_times(summary))
     if summary.truth is not None:
-        console.print(_found_against_truth(summary))
+        console.print(_found_against_truth(summary.truth, summary.anomalies))
     else:
         counts = summary.anomalies["kind"].cast(pl.String).value_counts(sort=True)
         table = Table("kind", "anomalies found", title="Found; the source has no truth", title_justify="left")
@@ -104,18 +104,11 @@ def _wall_times(summary: RunSummary) -> Table:
     return table
 
 
-def _found_against_truth(summary: RunSummary) -> Table:
+def _found_against_truth(truth: pl.DataFrame, anomalies: pl.DataFrame) -> Table:
     table = Table("kind", title="Found against the truth, all days", title_justify="left")
     for heading in ("in the tape", "found", "share"):
         table.add_column(heading, justify="right")
-    assert summary.truth is not None  # noqa: S101 - checked by the caller
-    for row in recall_by_kind(match(summary.truth, summary.anomalies)).iter_rows(named=True):
-        is_total = row["kind"] == "all"
-        table.add_row(
-            row["kind"].replace("_", " "),
-            str(row["events"]),
-            str(row["found"]),
-            f"{row['recall']:.0%}",
-            style="bold" if is_total else "",
-        )
+    for row in recall_by_kind(match(truth, anomalies)).iter_rows(named=True):
+        cells = (row["kind"].replace("_", " "), str(row["events"]), str(row["found"]), f"{row['recall']:.0%}")
+        table.add_row(*cells, style="bold" if row["kind"] == "all" else "")
     return table

@@ -73,7 +73,7 @@ def shown(console: Console, lake: Lake, market: Market | None, days: int) -> Ite
     bar = (BarColumn(bar_width=20),) if is_wide else ()
     columns = (
         SpinnerColumn(finished_text="[green]✓[/]", table_column=_column()),
-        _text("{task.description}"),
+        TextColumn("{task.description}", table_column=_column()),
         *bar,
         _Counts(is_wide=is_wide),
         TimeElapsedColumn(_column()),
@@ -101,10 +101,6 @@ def shown(console: Console, lake: Lake, market: Market | None, days: int) -> Ite
                 progress.update(task.id, total=done, completed=done)
 
         yield listen
-
-
-def _text(template: str) -> TextColumn:
-    return TextColumn(template, table_column=_column())
 
 
 def _column() -> Column:

@@ -58,5 +58,11 @@ def test_an_unknown_host_is_named(waits: list[float]) -> None:
         TapeSourceResource(base_url="https://vendor.invalid", api_key="k").expect_vendor()
 
 
+@pytest.mark.parametrize("address", ["api.polygon.io", "ftp://api.polygon.io", "http://127.0.0.1:port"])
+def test_a_malformed_address_is_named_with_its_variable(address: str) -> None:
+    with pytest.raises(UnavailableError, match=f"POLYGON_BASE_URL is '{address}'"):
+        TapeSourceResource(base_url=address, api_key="k").expect_vendor()
+
+
 def test_files_need_no_vendor() -> None:
     TapeSourceResource(base_url="http://127.0.0.1:9", flat_files="/files").expect_vendor()

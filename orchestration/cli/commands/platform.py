@@ -17,10 +17,7 @@ app = typer.Typer()
 
 @app.command()
 @reports_errors
-def demo(
-    days: Annotated[int, typer.Option(min=2, max=60, help="trading days")] = 5,
-    seed: SeedOption = 7,
-) -> None:
+def demo(days: Annotated[int, typer.Option(min=2, max=60, help="trading days")] = 5, seed: SeedOption = 7) -> None:
     """Run the whole platform once on the built-in market, without key or network; takes about a minute.
 
     Five stocks and six crypto pairs go from the tape to an anomaly that is scored

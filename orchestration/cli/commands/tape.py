@@ -29,8 +29,7 @@ def backfill(
         dt.datetime | None, day_option("--to", "last day, included; by default the last finished day")
     ] = None,
     symbols: Annotated[
-        str | None,
-        typer.Option("--symbols", help="comma-separated, in any spelling of the vendor: X:BTCUSD, BTC-USD"),
+        str | None, typer.Option("--symbols", help="comma-separated, in any spelling of the vendor: X:BTCUSD, BTC-USD")
     ] = None,
     flat_files: FlatFilesOption = None,
     force: Annotated[
