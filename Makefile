@@ -34,10 +34,10 @@ $(STAMP): pyproject.toml uv.lock | $(filter .bootstrap/bin/uv,$(UV))
 	$(RUN)/python -m tapewatch.compile_kernels
 	@touch $(STAMP)
 
-demo: install ## The whole lineage on the built-in market, five days, about three minutes
+demo: install ## Run the whole platform once on the built-in market: five days, about a minute
 	$(RUN)/tapewatch demo
 
-up: install ## Dagster, MLflow, emulator and scoring service under one supervisor; Ctrl-C stops all
+up: install ## Run Dagster, MLflow, the emulator and the scoring service until Ctrl-C
 	$(RUN)/tapewatch up
 
 test: lint system ## Everything: style, types, import rules, all tests on real parts
@@ -62,7 +62,7 @@ bench: install ## Every figure that the docs quote; NAMES="upserts rest_page" re
 	@mkdir -p build
 	$(RUN)/python -m benchmarks $(NAMES) > build/benchmarks.md && mv build/benchmarks.md docs/benchmarks.md
 
-reliability: install ## Kills, faults and troubles in full counts, under half an hour; the report tells failures too
+reliability: install ## Kills, faults and troubles in full counts, under half an hour; the report shows failures too
 	@mkdir -p build
 	$(RUN)/python -m tests.reliability > build/reliability.md; status=$$?; \
 	test $$status -gt 1 || mv build/reliability.md docs/reliability.md; exit $$status

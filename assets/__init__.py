@@ -4,5 +4,5 @@ import warnings
 
 import dagster as dg
 
-# Dagster calls single-run backfills young; tests here hold them.
+# Single-run backfills are a beta feature of Dagster; our tests cover them.
 warnings.filterwarnings("ignore", category=dg.BetaWarning, message=".*backfill_policy.*")

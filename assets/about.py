@@ -1,4 +1,4 @@
-"""What every asset says of itself in the Dagster UI: description, owner, kinds, column schema, code version."""
+"""The description, owner, kinds, column schema and code version of each asset in the Dagster UI."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ _OWNERS = {
 
 
 def about(group: str, name: str, description: str, *kinds: str) -> dict[str, Any]:
-    """Arguments of `@asset` that every asset of the platform has."""
+    """The arguments of `@asset` that all assets have."""
     return {
         "key": [group, name],
         "group_name": group,
@@ -35,7 +35,7 @@ def about(group: str, name: str, description: str, *kinds: str) -> dict[str, Any
 
 
 def about_table(table: Table, *kinds: str) -> dict[str, Any]:
-    """The same for an asset that is a table of the lake, its columns included."""
+    """The same for an asset that is a table of the lake, with its columns."""
     return {
         **about(table.group, table.name, table.description, "parquet", *kinds),
         "metadata": {"dagster/column_schema": column_schema(table), "key": ", ".join(table.key)},
@@ -44,7 +44,7 @@ def about_table(table: Table, *kinds: str) -> dict[str, Any]:
 
 
 def about_days(table: Table, *kinds: str) -> dict[str, Any]:
-    """The same for a table with a partition a market day: partitions, one run a range, checks."""
+    """The same for a table with a partition per market day: also partitions, one run per range, and checks."""
     return {
         **about_table(table, *kinds),
         "partitions_def": MARKET_DAYS,

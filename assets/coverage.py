@@ -1,4 +1,4 @@
-"""How complete each symbol's day is: the certificate of the tape."""
+"""The coverage certificate of each symbol's day."""
 
 import datetime as dt
 from collections.abc import Generator
@@ -9,9 +9,8 @@ import polars as pl
 from assets.about import about_days
 from assets.checks import Checked, no_old_gaps, results
 from assets.partitions import run_partitions
-from resources.database import DatabaseResource
 from resources.lake import Days, LakeTable
-from resources.spool import SpoolResource
+from resources.stores import DatabaseResource, SpoolResource
 from resources.tape_source import TapeSourceResource
 from tapewatch.bars.coverage import coverage as day_coverage
 from tapewatch.market.instruments import Partition, normalise
@@ -35,13 +34,13 @@ def coverage(
     database: DatabaseResource,
     spool: SpoolResource,
 ) -> Checked:
-    """What each symbol's day holds of what it should; a watched symbol of which nothing came has its row too."""
+    """How complete each symbol's day is; a watched symbol without any row has a certificate too."""
     store, gaps = database.open(), [GAPS.empty()]
 
     def of(p: Partition) -> pl.DataFrame:
         end = dt.datetime.fromtimestamp(p.session.day_end // 10**9, dt.UTC)
         gaps.append(store.read(GAPS, market=p.market, end=end).select(GAPS.schema.names()))
-        # In this order: of a gap that is healed, the rows wait in the spool or are in the lake.
+        # In this order: the rows of a healed gap are then either in the spool or in the lake.
         heals = [file.heals for file in waiting_for(spool.path, p) if file.heals]
         watched = () if tape_source.flat_files else tape_source.symbols.get(p.market, ())
         return day_coverage(

@@ -1,4 +1,4 @@
-"""The champion's word on every market day."""
+"""The anomalies that the champion finds."""
 
 from collections.abc import Generator
 
@@ -11,9 +11,8 @@ from assets.models import MODEL
 from assets.partitions import run_partitions
 from models.base import Detector
 from models.events import merge_anomalies
-from resources.database import DatabaseResource
 from resources.lake import Days, LakeTable
-from resources.registry import ModelRegistryResource
+from resources.stores import DatabaseResource, ModelRegistryResource
 from tapewatch.market.instruments import Partition
 from tapewatch.market.tables import ANOMALIES
 
@@ -29,11 +28,11 @@ def anomalies(
     model_registry: ModelRegistryResource,
     database: DatabaseResource,
 ) -> Checked:
-    """Score the regular minutes, merge adjacent anomalous ones into events, keep these in lake and database."""
+    """Score the regular minutes, merge adjacent anomalous ones into events, and store these in lake and database."""
     registry = model_registry.open()
     champion = registry.champion(MODEL)
     if champion is None:
-        raise dg.Failure("no champion scores yet: run the job train_detectors first")
+        raise dg.Failure("there is no champion yet: run the job train_detectors first")
     detector = registry.load(champion.uri)
 
     def days() -> Generator[tuple[Partition, pl.DataFrame], None, None]:

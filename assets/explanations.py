@@ -1,4 +1,4 @@
-"""Why the detector scored as it did, feature by feature."""
+"""Explanations of the detector's scores, feature by feature."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ import polars as pl
 from assets.about import about_table
 from assets.models import MODEL
 from resources.lake import LakeTable, png
-from resources.registry import ModelRegistryResource
+from resources.stores import ModelRegistryResource
 from tapewatch.market.instruments import Partition
 from tapewatch.market.tables import ATTRIBUTIONS
 
-#: TreeExplainer takes milliseconds a row: the most anomalous minutes and a sample of the rest say what there is to say.
+#: TreeExplainer takes milliseconds per row: the most anomalous minutes and a sample of the rest are enough.
 _TOP_ROWS = 300
 _SAMPLE_ROWS = 300
 
@@ -30,8 +30,8 @@ def isolation_forest_shap(
     training_set: LakeTable,
     model_registry: ModelRegistryResource,
 ) -> pl.DataFrame:
-    """SHAP values of the validation days' most anomalous minutes and of a sample of the others."""
-    from assets.training import log_attributions  # noqa: PLC0415 - it takes seconds to import
+    """SHAP values of the validation days' most anomalous minutes, and of a sample of the others."""
+    from assets.training import log_attributions  # noqa: PLC0415 - takes seconds to import
 
     registry = model_registry.open()
     detector = registry.load(isolation_forest["model_uri"])

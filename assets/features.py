@@ -1,12 +1,15 @@
 """Microstructure features, minute by minute."""
 
+from collections.abc import Iterator
+
 import dagster as dg
+import polars as pl
 
 from assets.about import about_days
-from assets.checks import Checked, results
-from assets.partitions import run_partitions
-from resources.lake import Days, LakeTable
+from assets.checks import Checked, commit_days
+from resources.lake import LakeTable
 from tapewatch.features.microstructure import microstructure as minute_rows
+from tapewatch.market.instruments import Partition
 from tapewatch.market.tables import MICROSTRUCTURE
 from tapewatch.store.lake.tape import symbol_batches
 
@@ -18,10 +21,8 @@ from tapewatch.store.lake.tape import symbol_batches
 )
 def microstructure(context: dg.AssetExecutionContext, trades: LakeTable) -> Checked:
     """Order flow, liquidity and volatility of every symbol and minute, a few symbols in memory at a time."""
-    yield dg.Output(
-        Days(
-            (partition, (minute_rows(*tape, partition.session) for tape in symbol_batches(trades.lake, partition)))
-            for partition in run_partitions(context)
-        )
-    )
-    yield from results(context, MICROSTRUCTURE, trades.lake)
+
+    def frames(partition: Partition) -> Iterator[pl.DataFrame]:
+        return (minute_rows(*tape, partition.session) for tape in symbol_batches(trades.lake, partition))
+
+    yield from commit_days(context, MICROSTRUCTURE, trades.lake, frames)

@@ -1,4 +1,4 @@
-"""What makes a partition good: one verdict a function, over the partition as it was committed."""
+"""The checks of a committed partition: a function each, whose name and first paragraph are the check's name and description."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from tapewatch.bars.time_bars import bar_agreement, minute_bars
-from tapewatch.features.aggressor import aggressor_agreement
+from tapewatch.features.aggressor import aggressor_agreement as quote_agreement
 from tapewatch.features.microstructure import microstructure
 from tapewatch.market.conditions import INTERMARKET_SWEEP
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition
@@ -17,14 +17,14 @@ from tapewatch.market.tables import BARS, COVERAGE, DELIVERED_BARS, MICROSTRUCTU
 from tapewatch.store.lake.lake import Lake, whole_symbol_groups
 from tapewatch.store.lake.tape import symbol_batches
 
-#: Whether the partition passes, and the facts.
+#: Whether the partition passes, and the facts about it.
 CheckVerdict = tuple[bool, dict[str, Any]]
 _ROWS_AT_ONCE = 4_000_000
 _LEAST_VOLUME_AGREEMENT = 0.95
 
 
 def schema(table: Table, lake: Lake, partition: Partition) -> CheckVerdict:
-    """Columns, types, nulls and ranges are as the table's definition says."""
+    """Columns, types, nulls and ranges match the table's definition."""
     problems = {fault for frame in _groups(lake, table, partition) for fault in table.problems(frame, partition.market)}
     return not problems, {"problems": sorted(problems)}
 
@@ -47,7 +47,7 @@ def inside_session(table: Table, lake: Lake, partition: Partition) -> CheckVerdi
 
 
 def prices_and_sizes(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:
-    """A price that is none or a negative size would poison every bar and feature above it."""
+    """Every trade has a price, and none a negative size."""
     bad = lake.scan(TRADES, partition).select(
         no_price=is_no_price("price", partition.market).sum(), negative_size=(pl.col("size") < 0).sum()
     )
@@ -56,7 +56,7 @@ def prices_and_sizes(_: Table, lake: Lake, partition: Partition) -> CheckVerdict
 
 
 def crossed(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:
-    """A tenth of the quotes crossed is a dirty feed, not a market."""
+    """At most 5 % of the quotes are crossed; crossed and locked quotes are counted."""
     facts = (
         lake.scan(QUOTES, partition)
         .filter(is_two_sided(partition.market))
@@ -71,9 +71,12 @@ def crossed(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:
     return facts["crossed"] <= 0.05 * facts["quotes"], facts
 
 
-def aggressors_agree(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:
-    """Crypto: the documented reading of the codes should agree with the quotes more often than the inverted one."""
-    found = [aggressor_agreement(*tape, partition.session) for tape in symbol_batches(lake, partition)]
+def aggressor_agreement(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:
+    """Share of trades whose aggressor, by the vendor's codes or the tick rule, agrees with the quotes.
+
+    Fails if crypto's codes agree in less than half of the trades: their documented meaning would then be inverted.
+    """
+    found = [quote_agreement(*tape, partition.session) for tape in symbol_batches(lake, partition)]
     compared, agreeing = sum(f.compared for f in found), sum(f.agreeing for f in found)
     facts = {"compared": compared, "agreeing": agreeing, "share": agreeing / compared if compared else None}
     inverted = partition.market is Market.CRYPTO and compared > 0 and agreeing < compared / 2
@@ -81,7 +84,7 @@ def aggressors_agree(_: Table, lake: Lake, partition: Partition) -> CheckVerdict
 
 
 def ohlc_consistent(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:
-    """Bars that contradict themselves are refused."""
+    """In every bar the low is the lowest and the high the highest price, and the low is a price."""
     body_low, body_high = pl.min_horizontal("open", "close"), pl.max_horizontal("open", "close")
     wrong = (pl.col("low") > body_low) | (pl.col("high") < body_high) | is_no_price("low", partition.market)
     count = int(lake.scan(BARS, partition).select(wrong.sum()).collect().item() or 0)
@@ -89,9 +92,10 @@ def ohlc_consistent(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:
 
 
 def agree_with_delivered(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:
-    """Volumes should agree almost everywhere; prices only as far as the vendor follows its published rules.
+    """Share of minutes whose bar, built from trades, equals the vendor's own, with and without intermarket sweeps.
 
-    Prices are counted a second time without intermarket sweeps, which some vendors leave out in regular hours.
+    Fails if too few volumes agree; prices agree only as far as the vendor follows its published rules. Some vendors leave
+    sweeps out in regular hours.
     """
     bars = lake.read(BARS, partition)
     delivered = DELIVERED_BARS.conform(
@@ -118,7 +122,7 @@ def agree_with_delivered(_: Table, lake: Lake, partition: Partition) -> CheckVer
 
 
 def gaps(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:
-    """Quiet symbols have empty minutes; a long run of them in a busy symbol is an outage."""
+    """No symbol lacks more than a tenth of its regular minutes."""
     rows = lake.read(COVERAGE, partition)
     thin = rows.filter(pl.col("missing_minutes") + pl.col("silent_minutes") > 0.1 * pl.col("expected_minutes"))
     facts = {"missing": "missing_minutes", "silent": "silent_minutes", "longest_gap": "longest_gap_minutes"}
@@ -128,7 +132,7 @@ def gaps(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:
 
 
 def no_look_ahead(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:
-    """The future is taken away from the busiest symbol; nothing known before may change."""
+    """Features of the busiest symbol, computed from its tape up to mid-session, equal those computed from the whole tape."""
     counts = lake.symbols(TRADES, partition)
     if not counts:
         return True, {"symbols": 0}
@@ -147,7 +151,7 @@ def no_look_ahead(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:
 
 
 def _groups(lake: Lake, table: Table, partition: Partition) -> Iterator[pl.DataFrame]:
-    """The partition, a few symbols at a time; at once where its footer does not count them."""
+    """The partition, a few symbols at a time, or at once if its footer has no counts of them."""
     counts = lake.symbols(table, partition)
     for symbols in whole_symbol_groups([counts], _ROWS_AT_ONCE) if counts else [None]:
         yield lake.read(table, partition, symbols=symbols)

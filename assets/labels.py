@@ -1,14 +1,11 @@
-"""What was later learnt about a minute: triple-barrier outcomes, the source's truth, and the training set of both."""
-
-from collections.abc import Generator
+"""Labels of minutes: triple-barrier outcomes, the source's true anomalies, and the training set."""
 
 import dagster as dg
 import polars as pl
 
 from assets.about import about_days
-from assets.checks import Checked, results
-from assets.partitions import run_partitions
-from resources.lake import Days, LakeResource, LakeTable
+from assets.checks import Checked, commit_days
+from resources.lake import LakeResource, LakeTable
 from resources.tape_source import TapeSourceResource
 from tapewatch.labels.barriers import triple_barrier
 from tapewatch.labels.training_set import build_training_set
@@ -17,35 +14,27 @@ from tapewatch.market.instruments import Partition
 from tapewatch.market.tables import BARRIER_LABELS, TRAINING_SET, TRUTH_LABELS
 
 
-@dg.asset(
-    **about_days(BARRIER_LABELS, "numba"),
-    ins={"bars": dg.AssetIn(["tape", "bars"])},
-)
+@dg.asset(**about_days(BARRIER_LABELS, "numba"), ins={"bars": dg.AssetIn(["tape", "bars"])})
 def barrier_labels(context: dg.AssetExecutionContext, bars: LakeTable) -> Checked:
     """Which barrier the price touched first after each CUSUM event."""
-    yield dg.Output(
-        Days(
-            (partition, triple_barrier(bars.read(partition), session=partition.session))
-            for partition in run_partitions(context)
-        )
+    yield from commit_days(
+        context, BARRIER_LABELS, bars.lake, lambda day: triple_barrier(bars.read(day), session=day.session)
     )
-    yield from results(context, BARRIER_LABELS, bars.lake)
 
 
 @dg.asset(**about_days(TRUTH_LABELS, "polygon"))
 def truth_labels(context: dg.AssetExecutionContext, tape_source: TapeSourceResource, lake: LakeResource) -> Checked:
-    """The anomalies that the source itself declares. Where it knows of none, no partition is written at all."""
+    """The anomalies that the source declares. A source without such truth writes no partition."""
     source = tape_source.source()
 
-    def days() -> Generator[tuple[Partition, pl.DataFrame | None], None, None]:
-        for partition in run_partitions(context):
-            truth = source.truth(partition, tape_source.symbols_of(partition.market))
-            if truth is None:
-                lake.open().remove(TRUTH_LABELS, partition)
-            yield partition, None if truth is None else truth_minutes(truth, partition.session)
+    def minutes(partition: Partition) -> pl.DataFrame | None:
+        truth = source.truth(partition, tape_source.symbols_of(partition.market))
+        if truth is None:
+            lake.open().remove(TRUTH_LABELS, partition)
+            return None
+        return truth_minutes(truth, partition.session)
 
-    yield dg.Output(Days(days()))
-    yield from results(context, TRUTH_LABELS, lake.open())
+    yield from commit_days(context, TRUTH_LABELS, lake.open(), minutes)
 
 
 @dg.asset(
@@ -60,17 +49,9 @@ def training_set(
     context: dg.AssetExecutionContext, microstructure: LakeTable, barrier_labels: LakeTable, truth_labels: LakeTable
 ) -> Checked:
     """Features of the regular session beside their labels; a label is null until it was known."""
-    yield dg.Output(
-        Days(
-            (
-                partition,
-                build_training_set(
-                    microstructure.read(partition),
-                    barrier_labels.read(partition),
-                    truth_labels.read(partition) if truth_labels.exists(partition) else None,
-                ),
-            )
-            for partition in run_partitions(context)
-        )
-    )
-    yield from results(context, TRAINING_SET, microstructure.lake)
+
+    def rows(partition: Partition) -> pl.DataFrame:
+        truth = truth_labels.read(partition) if truth_labels.exists(partition) else None
+        return build_training_set(microstructure.read(partition), barrier_labels.read(partition), truth)
+
+    yield from commit_days(context, TRAINING_SET, microstructure.lake, rows)

@@ -1,4 +1,4 @@
-"""How days are loaded from a source of record: which, for which symbols, and what is said of each."""
+"""Loads days from a source of record, and records what was loaded."""
 
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -8,7 +8,7 @@ import dagster as dg
 from assets.partitions import run_partitions
 from resources.interrupts import uninterrupted
 from resources.lake import Days
-from resources.spool import SpoolResource
+from resources.stores import SpoolResource
 from resources.tape_source import TapeSourceResource
 from tapewatch.feeds.errors import EntitlementError, NotInPlanError
 from tapewatch.feeds.source import Load
@@ -24,18 +24,18 @@ Fetch = Callable[[Partition, Sequence[str] | None], Load]
 
 
 class LoadConfig(dg.Config):
-    """How a load treats what is already there."""
+    """How a load treats existing data."""
 
     keep_existing: bool = False
-    """Leave partitions that are in the lake as they are: a killed backfill goes on where it stopped."""
+    """Keep the partitions that are in the lake, so that a killed backfill continues."""
     from_stream: bool = False
-    """For bars: take the vendor's from the stream, and from what was fetched before, instead of asking the source."""
+    """For bars: take the vendor's bars from the stream and from earlier loads, instead of the source."""
 
 
 def symbols_to_load(tape_source: TapeSourceResource, lake: Lake, partition: Partition) -> Sequence[str] | None:
-    """The symbols to ask a source for: those that are watched, and those that were streamed, since a load replaces the day.
+    """The symbols to load: the watched ones, and those that were streamed, since a load replaces the day.
 
-    None, whatever the files hold, with flat files.
+    None (all) with flat files.
 
     Raises:
         SourceError: no symbols are watched in the market, or one is misspelt.
@@ -58,7 +58,7 @@ def load_days(
     *,
     dispensable: type[EntitlementError] = NotInPlanError,
 ) -> Days:
-    """The run's days of a table; a refusal of the `dispensable` kind leaves a day as it stands, and is said."""
+    """The run's days of a table. An error of the kind `dispensable` keeps a day as it is and is logged."""
 
     def days() -> Generator[tuple[Partition, Load | None], None, None]:
         for partition in run_partitions(context):
@@ -77,7 +77,7 @@ def load_days(
                 context.add_asset_metadata({"not_in_plan": str(refusal)}, partition_key=str(partition))
                 yield partition, None
                 continue
-            # It is committed while the lock is held: what a run merges meanwhile would be written over.
+            # Committed while the lock is held: it would overwrite what another run merges meanwhile.
             with partition_lock(spool.path, partition):
                 yield partition, load
                 record_load(context, lake, table, partition, load)
@@ -86,18 +86,17 @@ def load_days(
 
 
 def _is_streaming(lake: Lake, partition: Partition) -> bool:
-    """Whether a load would write over rows that the source does not show yet."""
+    """Whether a load would overwrite rows that the source does not have yet."""
     return lake.exists(STREAM_BATCHES, partition) and partition.session.day_end > time.time_ns()
 
 
-def warn(context: dg.AssetExecutionContext, told: str) -> None:
-    """Say something on the run's page."""
+def warn(context: dg.AssetExecutionContext, message: str) -> None:
     with uninterrupted():
-        context.log.warning(told)
+        context.log.warning(message)
 
 
 def record_load(context: dg.AssetExecutionContext, lake: Lake, table: Table, partition: Partition, load: Load) -> None:
-    """Keep what a committed load refused, and say what the source had."""
+    """Store the quarantined rows of a committed load, and record the source's counts."""
     refused = load.quarantine
     lake.write(quarantine_of(table), partition, refused, allow_shrink=True)
     for notice in load.notices:

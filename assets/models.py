@@ -1,4 +1,4 @@
-"""The detector: fitted on the earlier days, judged on the later ones, crowned if it is no worse than the champion."""
+"""The detector: fitted on the earlier days, evaluated on the later ones, champion if it is no worse than the last."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import polars as pl
 from assets.about import about, about_table
 from assets.validation import split_days, validation_days
 from resources.lake import LakeResource, LakeTable, png
-from resources.registry import ModelRegistryResource
+from resources.stores import ModelRegistryResource
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables import EVALUATION
 
@@ -17,7 +17,7 @@ MODEL = "isolation_forest"
 
 
 class TrainingConfig(dg.Config):
-    """What the detector learns from. By default: all days in the lake of every market."""
+    """The data and parameters of the training; by default all days in the lake of every market."""
 
     markets: list[str] = []  # noqa: RUF012
     first: str = ""
@@ -27,7 +27,6 @@ class TrainingConfig(dg.Config):
     seed: int = 7
 
     def choose(self, partitions: list[Partition]) -> list[Partition]:
-        """The partitions of the wanted markets and days."""
         wanted = {Market(market) for market in self.markets} or set(Market)
         return [
             p
@@ -49,20 +48,15 @@ def isolation_forest(
     training_set: LakeTable,
     model_registry: ModelRegistryResource,
 ) -> dict[str, Any]:
-    """Fit on the earlier days of the window and log the detector to MLflow with all that made it."""
-    from assets import training  # noqa: PLC0415 - it takes seconds to import
+    """Fit on the earlier days of the window, and log the detector and its inputs to MLflow."""
+    from assets import training  # noqa: PLC0415 - takes seconds to import
 
-    learn, judge = split_days(config.choose(training_set.partitions()), config.validation_share)
-    rows = pl.concat(training_set.read(partition) for partition in learn)
-    days = {"train": [str(partition) for partition in learn], "validation": [str(partition) for partition in judge]}
+    training_days, validating = split_days(config.choose(training_set.partitions()), config.validation_share)
+    rows = pl.concat(training_set.read(partition) for partition in training_days)
+    days = {"train": [str(p) for p in training_days], "validation": [str(p) for p in validating]}
     fitted = training.fit(model_registry.open(), MODEL, rows, days, config.model_dump())
     context.add_output_metadata(
-        {
-            "rows": rows.height,
-            "threshold": fitted.threshold,
-            "mlflow_run": fitted.run_id,
-            "scores": png(fitted.scores),
-        }
+        {"rows": rows.height, "threshold": fitted.threshold, "mlflow_run": fitted.run_id, "scores": png(fitted.scores)}
     )
     return {"run_id": fitted.run_id, "model_uri": fitted.model_uri, "seed": config.seed, **days}
 
@@ -78,19 +72,19 @@ def evaluation(
     lake: LakeResource,
     model_registry: ModelRegistryResource,
 ) -> pl.DataFrame:
-    """What detector and trivial rule find in the validation days, by the source's truth or by injected anomalies."""
+    """What the detector and a trivial rule find in the validation days, compared to true or injected anomalies."""
     from assets import training  # noqa: PLC0415 - as above
 
     partitions = [Partition.parse(key) for key in isolation_forest["validation"]]
     days = validation_days(lake.open(), partitions, isolation_forest["seed"])
-    judged = training.validate(model_registry.open(), MODEL, isolation_forest, days)
-    pictures = {name: png(image) for name, image in judged.plots.items()}
-    context.add_output_metadata({"origin_of_truth": days.origin, **judged.metrics, **pictures})
-    return judged.by_kind
+    result = training.validate(model_registry.open(), MODEL, isolation_forest, days)
+    pictures = {name: png(image) for name, image in result.plots.items()}
+    context.add_output_metadata({"origin_of_truth": days.origin, **result.metrics, **pictures})
+    return result.by_kind
 
 
 @dg.asset(
-    **about("models", "champion", "The registered detector that scores, by its alias in MLflow.", "mlflow"),
+    **about("models", "champion", "The registered detector in use, by its alias in MLflow.", "mlflow"),
     ins={"isolation_forest": dg.AssetIn(["models", "isolation_forest"])},
     deps=[["models", "evaluation"]],
     io_manager_key="reference_io",
@@ -98,17 +92,17 @@ def evaluation(
 def champion(
     context: dg.AssetExecutionContext, isolation_forest: dict[str, Any], model_registry: ModelRegistryResource
 ) -> dict[str, Any]:
-    """Register the new detector; crown it unless the reigning one did better on the same validation days."""
+    """Register the new detector; make it the champion unless the current one did better on the same validation days."""
     registry, run_id = model_registry.open(), isolation_forest["run_id"]
     metrics = registry.metrics(run_id)
     registered = registry.register(MODEL, isolation_forest["model_uri"], run_id)
-    reigning = metrics.get("champion_average_precision")
-    if reigning is None or metrics["average_precision"] >= reigning:
-        registry.crown(MODEL, int(registered.version))
-    crowned = registry.champion(MODEL)
-    if crowned is None:
-        raise dg.Failure(f"MLflow holds no champion of {MODEL} although version {registered.version} was crowned")
+    to_beat = metrics.get("champion_average_precision")
+    if to_beat is None or metrics["average_precision"] >= to_beat:
+        registry.set_champion(MODEL, int(registered.version))
+    current = registry.champion(MODEL)
+    if current is None:
+        raise dg.Failure(f"MLflow holds no champion of {MODEL} although version {registered.version} was made champion")
     context.add_output_metadata(
-        {"candidate": int(registered.version), "champion": crowned.version, "mlflow_run": crowned.run_id, **metrics}
+        {"candidate": int(registered.version), "champion": current.version, "mlflow_run": current.run_id, **metrics}
     )
-    return {"name": crowned.name, "version": crowned.version, "run_id": crowned.run_id}
+    return {"name": current.name, "version": current.version, "run_id": current.run_id}

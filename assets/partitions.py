@@ -1,7 +1,4 @@
-"""The platform's partitions: date × market, and how a run's keys become lake partitions.
-
-They live beside the assets that use them, since assets never import the orchestration around them.
-"""
+"""The platform's partitions, date × market, and those of a run."""
 
 from collections.abc import Iterator
 
@@ -14,7 +11,7 @@ FIRST_DAY = "2003-09-10"
 
 MARKET_DAYS = dg.MultiPartitionsDefinition(
     {
-        # The stream fills the day that is on; a futures session belongs to the day after it began.
+        # The stream fills the current day, and a futures session belongs to the day after its start.
         "date": dg.DailyPartitionsDefinition(start_date=FIRST_DAY, end_offset=2),
         "market": dg.StaticPartitionsDefinition(sorted(market.value for market in Market)),
     }
@@ -28,7 +25,7 @@ def open_partitions(context: dg.AssetExecutionContext) -> list[Partition]:
 
 
 def run_partitions(context: dg.AssetExecutionContext) -> Iterator[Partition]:
-    """The same, to be worked on: closed days in between are marked so.
+    """The same; the closed days among the run's keys are marked in their metadata.
 
     Raises:
         dg.Failure: none of them is a trading day.
@@ -37,7 +34,7 @@ def run_partitions(context: dg.AssetExecutionContext) -> Iterator[Partition]:
     if not open_days:
         days = ", ".join(f"{Partition.parse(key).date:%A} {key}" for key in context.partition_keys[:3])
         raise dg.Failure(f"no trading day among {days}: choose a day on which the market is open")
-    # A range holds closed days too, and Dagster counts all of it as materialized.
+    # A range includes closed days, and Dagster counts them as materialized.
     for key in set(context.partition_keys).difference(map(str, open_days)):
         context.add_asset_metadata({"market_closed": True}, partition_key=key)
     yield from open_days

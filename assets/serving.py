@@ -7,8 +7,7 @@ import dagster as dg
 
 from assets.about import about
 from assets.models import MODEL
-from resources.bento_store import BentoStoreResource
-from resources.registry import ModelRegistryResource
+from resources.stores import BentoStoreResource, ModelRegistryResource
 from serving.bento import build_bento
 
 
@@ -20,21 +19,19 @@ from serving.bento import build_bento
     io_manager_key="reference_io",
 )
 def anomaly_bento(
-    context: dg.AssetExecutionContext,
-    model_registry: ModelRegistryResource,
-    bento_store: BentoStoreResource,
+    context: dg.AssetExecutionContext, model_registry: ModelRegistryResource, bento_store: BentoStoreResource
 ) -> dict[str, Any]:
-    """Take the champion's files from the registry and build; the same champion gives the same tag."""
+    """Build the Bento from the champion's files in the registry; the same champion gives the same tag."""
     registry = model_registry.open()
-    crowned = registry.champion(MODEL)
-    if crowned is None:
+    champion = registry.champion(MODEL)
+    if champion is None:
         raise dg.Failure("no champion to package yet: run the job train_detectors first")
-    with registry.files(crowned.uri) as folder:
+    with registry.files(champion.uri) as folder:
         tag = build_bento(
             folder,
-            name=crowned.name,
-            version=str(crowned.version),
-            metadata={"mlflow_run": crowned.run_id},
+            name=champion.name,
+            version=str(champion.version),
+            metadata={"mlflow_run": champion.run_id},
             bento_home=Path(bento_store.home),
         )
     context.add_output_metadata({"tag": tag, "serve": dg.MetadataValue.md(f"`bentoml serve {tag}`")})

@@ -1,4 +1,4 @@
-"""What the stream delivered, merged into the tape."""
+"""The batches of the stream, merged into the tape."""
 
 import datetime as dt
 
@@ -11,7 +11,7 @@ from assets.checks import Checked, results
 from assets.partitions import run_partitions
 from resources.interrupts import uninterrupted
 from resources.lake import Days, LakeResource
-from resources.spool import SpoolResource
+from resources.stores import SpoolResource
 from tapewatch.market.instruments import Partition
 from tapewatch.market.live_tables import STREAM_BATCHES
 from tapewatch.market.tables import QUOTES, TRADES
@@ -20,29 +20,29 @@ from tapewatch.streaming.ingest.ingest import ingest
 
 
 class IngestConfig(dg.Config):
-    """Which waiting batches a run merges."""
+    """The waiting batches that a run merges."""
 
     through: dict[str, int] = Field(default_factory=dict)
-    """By producer, the number of the last batch to merge; every waiting batch where it is empty."""
+    """The number of the last batch to merge, by producer; empty for all waiting batches."""
 
 
 @dg.asset(**about_days(STREAM_BATCHES, "polygon"))
 def stream_batches(
     context: dg.AssetExecutionContext, config: IngestConfig, lake: LakeResource, spool: SpoolResource
 ) -> Checked:
-    """The ledger of the spool's batches that were merged into trades, quotes and the other tables of the tape."""
+    """The ledger of the spool's batches that were merged into the tables of the tape."""
     opened = lake.open()
     partitions = list(run_partitions(context))
     for partition in partitions:
         merged = ingest(opened, spool.path, partition, config.through or None, dt.datetime.now(dt.UTC))
-        _tell(context, opened, partition, merged)
+        _record_merge(context, opened, partition, merged)
     # The ledger is written with what it records.
     yield dg.Output(Days((partition, None) for partition in partitions))
     yield from results(context, STREAM_BATCHES, opened)
 
 
-def _tell(context: dg.AssetExecutionContext, lake: Lake, partition: Partition, merged: pl.DataFrame) -> None:
-    """Show on the pages of trades and quotes what the stream did to them."""
+def _record_merge(context: dg.AssetExecutionContext, lake: Lake, partition: Partition, merged: pl.DataFrame) -> None:
+    """Record on the pages of trades and quotes what was merged into them."""
     counts = merged.group_by("table").agg(
         pl.len().alias("batches"), pl.col("rows", "added", "revised", "repeated").sum(), pl.col("last_time").max()
     )

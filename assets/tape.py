@@ -1,4 +1,4 @@
-"""The tape: trades, quotes and bars as the source delivers them."""
+"""The tape: trades, quotes and bars."""
 
 from collections.abc import Generator
 
@@ -10,7 +10,7 @@ from assets.checks import Checked, results
 from assets.loading import LoadConfig, load_days, record_load, symbols_to_load
 from assets.partitions import open_partitions, run_partitions
 from resources.lake import Days, LakeResource, LakeTable
-from resources.spool import SpoolResource
+from resources.stores import SpoolResource
 from resources.tape_source import TapeSourceResource
 from tapewatch.bars.revisions import delivered_bars, revised
 from tapewatch.bars.time_bars import minute_bars, reconcile
@@ -31,7 +31,7 @@ def trades(
     lake: LakeResource,
     spool: SpoolResource,
 ) -> Checked:
-    """Every trade of the watched symbols; none where the plan has no trades, and bars are then the vendor's alone."""
+    """The trades of the watched symbols. A plan without trades has none; bars are then the vendor's alone."""
     fetch = tape_source.source().trades
     yield dg.Output(load_days(context, config, TRADES, fetch, tape_source, lake.open(), spool))
     yield from results(context, TRADES, lake.open())
@@ -45,7 +45,7 @@ def quotes(
     lake: LakeResource,
     spool: SpoolResource,
 ) -> Checked:
-    """Every best bid and offer of the watched symbols; none where the plan has no quotes, and features do without."""
+    """The best bids and offers of the watched symbols. A plan without quotes has none; features do without."""
     fetch = tape_source.source().quotes
     yield dg.Output(
         load_days(context, config, QUOTES, fetch, tape_source, lake.open(), spool, dispensable=EntitlementError)
@@ -61,7 +61,7 @@ def quotes(
 def bars(
     context: dg.AssetExecutionContext, config: LoadConfig, trades: LakeTable, tape_source: TapeSourceResource
 ) -> Checked:
-    """Minute bars built from the trades, reconciled with the vendor's own; a bar that changes is a later revision."""
+    """Minute bars built from the trades and reconciled with the vendor's own; a changed bar is a new revision."""
     lake = trades.lake
     source = None if config.from_stream else tape_source.source(until=open_partitions(context))
 

@@ -1,7 +1,4 @@
-"""What the detector's assets do with it: fit and log, judge and log, explain and log.
-
-They take seconds to import, so the assets import this module as they run.
-"""
+"""Fits, evaluates and explains the detector, and logs each step to MLflow. Slow to import: assets import it as they run."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -27,7 +24,7 @@ _EXAMPLE_ROWS = 5
 
 @dataclass(frozen=True)
 class Fitted:
-    """A detector as MLflow holds it, and a picture (PNG) of its scores of the rows that it learned from."""
+    """A detector logged to MLflow, and a plot (PNG) of its scores of the training rows."""
 
     run_id: str
     model_uri: str
@@ -38,11 +35,11 @@ class Fitted:
 def fit(
     registry: ModelRegistry, name: str, rows: pl.DataFrame, days: Mapping[str, Sequence[str]], config: dict[str, Any]
 ) -> Fitted:
-    """Fit an Isolation Forest on `rows` and log it to the experiment `name` with all that made it.
+    """Fit an Isolation Forest on `rows`, and log it and its inputs to the experiment `name`.
 
     Args:
         days: partition keys under `train` (those of `rows`) and `validation`.
-        config: what the run was asked for; `trees` and `seed` are the forest's.
+        config: the run's configuration; `trees` and `seed` are the forest's.
 
     Raises:
         DetectorError: no rows.
@@ -64,7 +61,7 @@ def fit(
 
 @dataclass(frozen=True)
 class ValidationResult:
-    """What a detector found, by kind (EVALUATION) and as metrics, and pictures of it (PNG) by name."""
+    """What a detector found, by kind (EVALUATION) and as metrics, and plots (PNG) by name."""
 
     by_kind: pl.DataFrame
     metrics: dict[str, float]
@@ -74,18 +71,18 @@ class ValidationResult:
 def validate(
     registry: ModelRegistry, name: str, reference: Mapping[str, Any], days: ValidationDays
 ) -> ValidationResult:
-    """Judge the detector of `reference` on `days`, beside the reigning champion of `name`, and log that to its run.
+    """Evaluate the detector of `reference` and the current champion of `name` on `days`; log the result to its run.
 
     Raises:
-        ValueError: no judged minute is anomalous, or all are.
+        ValueError: no minute is anomalous, or all are.
     """
     result = _evaluated(registry.load(reference["model_uri"]), days)
     plots = {"precision_recall": precision_recall(result), "recall_by_kind": recall_by_kind(result.by_kind)}
     metrics = {metric: float(value) for metric, value in result.metrics.items()}
-    reigning = registry.champion(name)
-    if reigning is not None:
-        rival = _evaluated(registry.load(reigning.uri), days)
-        metrics["champion_average_precision"] = rival.metrics["average_precision"]
+    champion = registry.champion(name)
+    if champion is not None:
+        other = _evaluated(registry.load(champion.uri), days)
+        metrics["champion_average_precision"] = other.metrics["average_precision"]
     with registry.run(name, run_id=reference["run_id"]):
         mlflow.log_metrics(metrics)
         for plot, image in plots.items():
@@ -94,7 +91,7 @@ def validate(
 
 
 def log_attributions(registry: ModelRegistry, name: str, run_id: str, attributions: pl.DataFrame) -> bytes:
-    """Log a page and a picture of an ATTRIBUTIONS frame to a detector's run; the picture (PNG)."""
+    """Log a page and a plot of an ATTRIBUTIONS frame to a detector's run; returns the plot (PNG)."""
     swarm = beeswarm(attributions)
     with registry.run(name, run_id=run_id):
         registry.log_png(swarm, "shap_beeswarm.png")

@@ -1,7 +1,7 @@
-"""The days that a detector is judged on, with a truth to judge it by.
+"""The days on which a detector is evaluated, with the true anomalies.
 
-Where the source states the truth, its word counts. Where it has none (flat files, the vendor), labelled anomalies are put
-into a copy of the day's tape and the features are computed anew.
+If the source does not declare them (flat files, the vendor), labelled anomalies are injected into a copy of the day's tape
+and the features are computed again.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ from tapewatch.store.lake.tape import symbol_batches
 
 @dataclass(frozen=True)
 class ValidationDays:
-    """Rows of the training set's columns with `is_anomaly` known throughout, and the truth's minutes."""
+    """Rows with the training set's columns and no null in `is_anomaly`, and the truth's minutes (TRUTH_LABELS)."""
 
     rows: pl.DataFrame
     truth: pl.DataFrame
@@ -29,15 +29,11 @@ class ValidationDays:
 
 
 def split_days(partitions: Sequence[Partition], validation_share: float) -> tuple[list[Partition], list[Partition]]:
-    """The earlier days to learn from and the later ones to be judged on: no day is in both, no fit sees the future.
-
-    Raises:
-        ValueError: fewer than two days.
-    """
+    """The earlier days for training and the later ones for validation. Raises ValueError if fewer than two days."""
     days = sorted({partition.date for partition in partitions})
     if len(days) < 2:
         raise ValueError(
-            f"training needs features of at least two days, one to learn from and one to be judged on; the lake has "
+            f"training needs features of at least two days, one to train and one to validate; the lake has "
             f"{len(days)}: materialize more days of labels/training_set"
         )
     first_validation = days[-max(1, min(round(len(days) * validation_share), len(days) - 1))]
@@ -46,7 +42,7 @@ def split_days(partitions: Sequence[Partition], validation_share: float) -> tupl
 
 
 def validation_days(lake: Lake, partitions: Iterable[Partition], seed: int) -> ValidationDays:
-    """The rows and truth of `partitions`; injected where the lake holds no truth for a partition."""
+    """The rows and truth of `partitions`, with injected anomalies if the lake holds no truth of a partition."""
     rows, truth, origins = [TRAINING_SET.empty()], [TRUTH_LABELS.empty()], set()
     for partition in partitions:
         if lake.exists(TRUTH_LABELS, partition):

@@ -1,7 +1,7 @@
-"""Feast's view of the features: which columns of the lake they are, by which key and clock, and who is served which.
+"""The features in Feast: their columns in the lake, key and time, and the service of each detector.
 
-One module, since Feast imports every file of its repository by bare name. The columns come from the table's own
-definition, the services from the catalogue that the detectors read, so neither can drift.
+It is one module, because Feast imports every file of its repository by bare name. Columns come from the table's definition
+and services from the detectors' catalogue.
 """
 
 import os
@@ -31,7 +31,7 @@ symbol = Entity(
     description="instrument, spelt as in the vendor's flat files",
 )
 
-# A feature may be joined from the moment it was known, not from the minute it describes.
+# A feature may be joined from the time at which it was known, not from the minute that it describes.
 microstructure_source = FileSource(
     name="microstructure",
     path=f"{_LAKE}/{MICROSTRUCTURE.group}/{MICROSTRUCTURE.name}",
@@ -55,5 +55,5 @@ symbol_microstructure_1m = FeatureView(
 isolation_forest = FeatureService(
     name=f"isolation_forest_v{CATALOG_VERSION}",
     features=[symbol_microstructure_1m[[feature.name for feature in FEATURES]]],
-    description="What the Isolation Forest reads.",
+    description="The features of the Isolation Forest.",
 )

@@ -1,4 +1,4 @@
-"""Everything Dagster knows of the platform. Building it does no I/O: it loads without network, key or database."""
+"""The platform's Dagster definitions. Building them does no I/O: no network, key or database is needed."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ _ASSET_MODULES = [tape, stream, coverage, features, labels, model_assets, explan
 
 
 def build_definitions(settings: Settings | None = None, **overrides: Any) -> dg.Definitions:
-    """The platform's definitions for `settings`; `overrides` replace resources by key, as tests do."""
+    """The definitions for `settings`; `overrides` replace resources by key."""
     return dg.Definitions(
         assets=dg.load_assets_from_modules(_ASSET_MODULES),
         asset_checks=dg.load_asset_checks_from_modules([checks]),
@@ -24,7 +24,7 @@ def build_definitions(settings: Settings | None = None, **overrides: Any) -> dg.
         schedules=SCHEDULES,
         sensors=SENSORS,
         resources={**resources_for(settings or Settings()), **overrides},
-        # Steps are short and share compiled kernels: a process each would cost more than it isolates.
+        # Steps are short and share compiled kernels; a process for each would be slower.
         executor=dg.in_process_executor,
     )
 

@@ -1,4 +1,4 @@
-"""The data folder: its Dagster instance and the environment that every process of a deployment shares."""
+"""The data folder, its Dagster instance, and the environment that all processes of a deployment share."""
 
 import os
 from collections.abc import Iterator
@@ -28,15 +28,15 @@ storage:
     postgres_url:
       env: TAPEWATCH_DAGSTER_POSTGRES_URL
 """
-#: A run of the command line speaks to the terminal that started it. Captured, its output would pass through a file and four
-#: processes that follow it: nothing to draw progress on, and what Ctrl-C strikes too tells of it in tracebacks.
+#: Runs of the command line print to their terminal. Captured output would pass through a file and four processes that follow
+#: it: no progress bar could be drawn, and Ctrl-C would end those processes with tracebacks.
 _UNCAPTURED = {
     "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
 }
 
 
 def prepare_home(settings: Settings) -> None:
-    """Make the data folder and its `dagster.yaml`, if they are not there."""
+    """Create the data folder and its `dagster.yaml`, if they do not exist."""
     for folder in (settings.lake_root, settings.dagster_home, settings.bento_home, settings.home / "mlflow"):
         folder.mkdir(parents=True, exist_ok=True)
     config = settings.dagster_home / "dagster.yaml"
@@ -44,14 +44,14 @@ def prepare_home(settings: Settings) -> None:
     wanted = ours[1 if settings.dagster_postgres_url else 0]
     written = config.read_text() if config.exists() else None
     if written != wanted and (written is None or written in ours):
-        # Other processes of the deployment read it at any moment: half of it would be another instance.
+        # Other processes read it at any moment: half of it would be another instance.
         staged = config.with_name(f".{config.name}.{os.getpid()}")
         staged.write_text(wanted)
         staged.replace(config)
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """What child processes need to see the same deployment; secrets travel here and nowhere else."""
+    """The variables that make child processes use the same deployment; secrets are passed in no other way."""
     home = settings.home.absolute()
     values = {
         "TAPEWATCH_HOME": str(home),
@@ -64,24 +64,24 @@ def environment(settings: Settings) -> dict[str, str]:
         "BENTOML_DO_NOT_TRACK": "True",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-        # The model's requirements are stated; the whole lock file is not among them.
+        # The model's requirements are stated explicitly; the lock file is not needed.
         "MLFLOW_UV_AUTO_DETECT": "false",
         "DO_NOT_TRACK": "1",
     }
-    if settings.polygon_api_key:
-        values["POLYGON_API_KEY"] = settings.polygon_api_key.get_secret_value()
-    if settings.mlflow_tracking_uri:
-        values["MLFLOW_TRACKING_URI"] = settings.mlflow_tracking_uri
-    if settings.dagster_postgres_url:
-        values["TAPEWATCH_DAGSTER_POSTGRES_URL"] = settings.dagster_postgres_url.get_secret_value()
-    return values
+    key, postgres = settings.polygon_api_key, settings.dagster_postgres_url
+    optional = {
+        "POLYGON_API_KEY": key and key.get_secret_value(),
+        "TAPEWATCH_DAGSTER_POSTGRES_URL": postgres and postgres.get_secret_value(),
+        "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri,
+    }
+    return values | {name: value for name, value in optional.items() if value}
 
 
 def end_lost_runs(opened: "dg.DagsterInstance") -> None:
-    """Say of the daemon's runs that are under way that they failed. Only where no daemon of this deployment runs.
+    """Mark the daemon's unfinished runs as failed. Call it only while no daemon of this deployment runs.
 
-    Killed with the platform, they had nobody left to say so: they would count as running for ever, what waits for their day
-    with them, and as two of the two that may run at once. Runs of the command line have processes of their own.
+    A run that was killed with the platform would otherwise count as running for ever: it would block its day, and one of
+    the two places for concurrent runs. Runs of the command line are left alone.
     """
     import dagster as dg  # noqa: PLC0415 - as below
 
@@ -93,11 +93,11 @@ def end_lost_runs(opened: "dg.DagsterInstance") -> None:
 
 @contextmanager
 def instance(settings: Settings) -> Iterator["dg.DagsterInstance"]:
-    """The deployment's Dagster instance, its environment in force for this process while it is open.
+    """The deployment's Dagster instance; meanwhile this process has the deployment's environment.
 
-    What runs print meanwhile goes where this process prints, not into Dagster's log files.
+    Runs print to this process's output, not to Dagster's log files.
     """
-    import dagster as dg  # noqa: PLC0415 - a second that most commands need not spend
+    import dagster as dg  # noqa: PLC0415 - takes a second, which most commands do not need
     from dagster._core.instance.ref import InstanceRef  # noqa: PLC0415
 
     prepare_home(settings)

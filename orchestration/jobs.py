@@ -1,9 +1,9 @@
-"""The platform's jobs: verbs over selections of assets."""
+"""The platform's jobs."""
 
 import dagster as dg
 
 STREAMED = dg.AssetSelection.assets(["tape", "stream_batches"])
-#: What a source of record delivers; what a stream does is merged as it comes.
+#: Tables that a source of record delivers; streamed batches are merged by a job of their own.
 TAPE = dg.AssetSelection.groups("tape") - STREAMED
 DERIVED = dg.AssetSelection.groups("features", "labels")
 TRAINED = dg.AssetSelection.groups("models", "explanations", "serving")
@@ -11,39 +11,35 @@ DETECTED = dg.AssetSelection.groups("detections")
 
 backfill_tape = dg.define_asset_job("backfill_tape", TAPE, description="Fetch the tape of a day or a range of days.")
 build_features = dg.define_asset_job(
-    "build_features", DERIVED, description="Features, labels and training set of days whose tape is in the lake."
+    "build_features",
+    DERIVED,
+    description="Compute features, labels and training set of days whose tape is in the lake.",
 )
 ingest_stream = dg.define_asset_job(
     "ingest_stream",
     STREAMED | dg.AssetSelection.assets(["tape", "bars"], ["tape", "coverage"], ["features", "microstructure"]),
     config={"ops": {"tape__bars": {"config": {"from_stream": True}}}},
-    description="Merge the spool's batches of a day into the tape, and renew what is made of it.",
+    description="Merge the spool's batches of a day into the tape, and recompute what depends on it.",
 )
 certify_days = dg.define_asset_job(
     "certify_days",
     dg.AssetSelection.assets(["tape", "coverage"]),
-    description="Renew the certificates of days, and look for gaps that nobody fills.",
+    description="Recompute the certificates of days, and check for old gaps.",
 )
 update_day = dg.define_asset_job(
-    "update_day", TAPE | DERIVED, description="From the source to the training set, for a day or a range of days."
+    "update_day",
+    TAPE | DERIVED,
+    description="Fetch a day or a range of days and compute everything up to the training set.",
 )
 train_detectors = dg.define_asset_job(
-    "train_detectors", TRAINED, description="Fit, evaluate, explain, crown and package the detector."
+    "train_detectors", TRAINED, description="Fit, evaluate, explain, register and package the detector."
 )
 detect_anomalies = dg.define_asset_job(
-    "detect_anomalies", DETECTED, description="Score days of features by the champion and keep the anomalies."
+    "detect_anomalies", DETECTED, description="Score days of features with the champion and store the anomalies."
 )
 profile_tape = dg.define_asset_job(
-    "profile_tape", dg.AssetSelection.groups("reports"), description="A page on what a day's tape holds."
+    "profile_tape", dg.AssetSelection.groups("reports"), description="Write a page about a day's tape."
 )
 
-JOBS = [
-    ingest_stream,
-    certify_days,
-    backfill_tape,
-    build_features,
-    update_day,
-    train_detectors,
-    detect_anomalies,
-    profile_tape,
-]
+JOBS = [backfill_tape, build_features, certify_days, detect_anomalies, ingest_stream, profile_tape]
+JOBS += [train_detectors, update_day]

@@ -1,4 +1,4 @@
-"""What runs by the clock."""
+"""The schedules."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -7,12 +7,12 @@ import dagster as dg
 import polars as pl
 
 from orchestration.jobs import certify_days, detect_anomalies, train_detectors, update_day
-from resources.database import DatabaseResource
+from resources.stores import DatabaseResource
 from tapewatch.market.instruments import Market, Partition, session_of
 from tapewatch.market.live_tables import GAPS
 from tapewatch.streaming.gaps.book import GROWING, OPEN, gap_rows, partition_of
 
-#: The vendor's files of a day are ready about 11:00 New York time on the next.
+#: The vendor's files of a day are ready at about 11:00 New York time on the next day.
 _AFTER_DELIVERY = "30 11 * * *"
 _TIMEZONE = "America/New_York"
 _OLD = dt.timedelta(days=1)
@@ -36,13 +36,13 @@ _WATCHED = (Market.STOCKS, Market.CRYPTO)
 
 @dg.schedule(job=update_day, cron_schedule=_AFTER_DELIVERY, execution_timezone=_TIMEZONE)
 def update_day_daily(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """Yesterday's tape, features and labels, a run for each market that was open."""
+    """Update yesterday's tape, features and labels: a run for each market that was open."""
     yield from _yesterdays(context, _WATCHED)
 
 
 @dg.schedule(job=detect_anomalies, cron_schedule="0 13 * * *", execution_timezone=_TIMEZONE)
 def detect_anomalies_daily(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """Yesterday's anomalies by the champion, once its features are there."""
+    """Find yesterday's anomalies with the champion, after its features were computed."""
     yield from _yesterdays(context, _WATCHED)
 
 
@@ -55,7 +55,7 @@ def detect_anomalies_daily(context: dg.ScheduleEvaluationContext) -> Iterator[dg
 def old_gaps_daily(
     context: dg.ScheduleEvaluationContext, database: DatabaseResource
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """A run for each day on which a gap begins that nobody filled: its check fails, though no batch comes any more."""
+    """Check each day on which a gap begins that is still open after a day, even if no batch arrives any more."""
     now = context.scheduled_execution_time.astimezone(dt.UTC)
     found = {day for day in _days_of_old_gaps(database, now) if day is not None}
     if not found:
@@ -65,7 +65,7 @@ def old_gaps_daily(
 
 
 def _days_of_old_gaps(database: DatabaseResource, now: dt.datetime) -> Iterator[Partition | None]:
-    """The first trading day of each, if it has begun."""
+    """The first trading day of each old gap, or None if it has not begun."""
     with database.open() as store:
         gaps = store.read(GAPS, where={"status": (GROWING, OPEN)})
     old = gaps.filter(pl.col("opened_time") < now - _OLD)
@@ -85,7 +85,7 @@ train_detectors_weekly = dg.ScheduleDefinition(
     job=train_detectors,
     cron_schedule="0 14 * * 0",
     execution_timezone=_TIMEZONE,
-    description="Retrain on what the lake holds; the champion changes only if the new model is no worse.",
+    description="Retrain on all days in the lake; the champion changes only if the new model is no worse.",
 )
 
 SCHEDULES = [update_day_daily, detect_anomalies_daily, old_gaps_daily, train_detectors_weekly]

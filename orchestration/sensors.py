@@ -1,4 +1,4 @@
-"""What runs when something appears."""
+"""The sensor of flat files, and the list of all sensors."""
 
 import hashlib
 import json
@@ -14,15 +14,15 @@ from tapewatch.feeds.files.source import FlatFileSource
 from tapewatch.market.instruments import Market, Partition, session_of
 
 _TABLES = ("trades", "quotes", "bars")
-#: A folder of years becomes runs over many ticks: a tick answers within seconds, the queue stays readable.
+#: A folder of years is spread over many ticks: each tick ends within seconds, and the queue stays readable.
 _RUNS_A_TICK = 25
 
 
 @dg.sensor(job=update_day, minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.STOPPED)
 def new_flat_files_sensor(context: dg.SensorEvaluationContext, tape_source: TapeSourceResource) -> dg.SensorResult:
-    """A run for each market day whose flat files are new, or have been replaced by the vendor.
+    """Request a run for each market day whose flat files are new, or were replaced by the vendor.
 
-    The cursor holds a digest of each day's files as last requested. Sizes and ETags are enough: no file is read.
+    The cursor holds a digest of each day's files (sizes and ETags, no contents) at the last request.
     """
     if not tape_source.flat_files:
         return dg.SensorResult(skip_reason="no folder of flat files is set: TAPEWATCH_FLAT_FILES")
@@ -40,7 +40,7 @@ def new_flat_files_sensor(context: dg.SensorEvaluationContext, tape_source: Tape
 
 
 def _digests(source: FlatFileSource) -> dict[str, str]:
-    """What identifies each market day's files, oldest day first."""
+    """A digest of each market day's files, oldest day first."""
     prints: dict[Partition, list[str]] = defaultdict(list)
     for market in Market:
         for file in source.files(market):

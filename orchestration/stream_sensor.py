@@ -1,9 +1,9 @@
-"""From waiting batches to runs: one run a partition at a time, asked for until it succeeds.
+"""The sensor of the spool: requests runs that merge the waiting batches, one run per partition at a time.
 
-The cursor holds, by partition, the run that is under way (its key, how often it was tried, when) and how far the last
-successful one merged; it moves on once a run has succeeded, and only then. A run that fails is asked for again under a new
-key, later each time, whether or not it had merged its batches before: what is made of them is still owed. A run rewrites
-its partition whole, so the next one waits in proportion to what the last one took.
+The cursor holds for each partition the current run (its key and attempt) and how far the last successful one merged. It
+moves on only after a success. A failed run is requested again under a new key after a growing pause, even if it had merged
+its batches: what depends on them is still to be computed. A run rewrites its whole partition, so the pause before the next
+one is proportional to its duration.
 """
 
 import datetime as dt
@@ -16,28 +16,28 @@ import dagster as dg
 
 from assets.partitions import FIRST_DAY
 from orchestration.jobs import ingest_stream
-from resources.spool import SpoolResource
+from resources.stores import SpoolResource
 from tapewatch.market.backoff import backoff_s
 from tapewatch.market.instruments import Partition, session_of
 from tapewatch.store.spool.files import SpoolFile, highest_numbers, waiting
 
-#: A run costs seconds: batches of a while are merged together.
+#: A run takes seconds, so the batches of a while are merged together.
 TICK_SECONDS = 30
-#: Before a failed run is asked for again: doubled each time, up to the longest, which no pause exceeds.
+#: Pause before a failed run is requested again: doubled each time, up to the longest.
 FIRST_WAIT_S, LONGEST_WAIT_S = 60, 3600
-#: Partitions of which the cursor remembers how far they were merged.
+#: Number of partitions that the cursor keeps.
 _REMEMBERED = 200
-#: The tag by which Dagster keeps a run's key.
+#: Dagster's tag of a run's key.
 _RUN_KEY = "dagster/run_key"
 
-#: One partition in the cursor: `through` and `attempt` of its last run, `key` while that is under way, else when it ended
-#: (`ended_at`, s), how long it took if it succeeded (`took_s`), how many failed since the last success (`failures`).
+#: A partition in the cursor: `through` and `attempt` of its last run; `key` while that is under way; afterwards its end
+#: (`ended_at`, s), its duration if it succeeded (`took_s`), and the failures since the last success (`failures`).
 Entry = dict[str, Any]
 
 
 @dg.sensor(job=ingest_stream, minimum_interval_seconds=TICK_SECONDS, default_status=dg.DefaultSensorStatus.RUNNING)
 def stream_spool_sensor(context: dg.SensorEvaluationContext, spool: SpoolResource) -> dg.SensorResult:
-    """A run for each market day with batches waiting in the spool, unless one is under way or the last calls for a pause."""
+    """Request a run for each market day with batches in the spool, unless one is under way or in its pause."""
     entries: dict[str, Entry] = json.loads(context.cursor or "{}")
     found = {str(p): files for p, files in waiting(spool.path).items() if _is_a_partition(p)}
     now = time.time()
@@ -53,14 +53,14 @@ def stream_spool_sensor(context: dg.SensorEvaluationContext, spool: SpoolResourc
 
 
 def _is_a_partition(partition: Partition) -> bool:
-    """Whether Dagster knows the day: a request for one that it does not know, sent by a clock gone wrong, fails the tick."""
+    """Whether Dagster has the partition: a request for any other day (from a wrong clock) would fail the tick."""
     tomorrow = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1)
     is_known = dt.date.fromisoformat(FIRST_DAY) <= partition.date <= tomorrow
     return is_known and session_of(partition.market, partition.date) is not None
 
 
 def _is_owed(entry: Entry) -> bool:
-    """Whether a run is under way, or failed and has to be repeated."""
+    """Whether a run is under way, or failed and must be repeated."""
     return bool(entry.get("key") or entry.get("failures"))
 
 
@@ -69,7 +69,7 @@ def _requests(
 ) -> Iterator[dg.RunRequest]:
     for partition in sorted({*found, *(key for key, entry in entries.items() if _is_owed(entry))}):
         entry = entries.get(partition, {})
-        # A clock that was set back makes nobody wait.
+        # A clock that was set back causes no pause.
         if not entry.get("key") and 0 <= now - entry.get("ended_at", 0) < _pause_s(entry, share):
             continue
         if not entry.get("key"):
@@ -79,12 +79,8 @@ def _requests(
             entry = entries[partition] = {**entry, "through": through, "attempt": attempt, "key": key}
         elif entry.get("is_launched"):
             continue
-        # A request that got lost on its way is repeated: Dagster makes one run of one key.
-        yield dg.RunRequest(
-            run_key=entry["key"],
-            partition_key=partition,
-            run_config=_config(entry["through"]),
-        )
+        # A lost request is repeated: Dagster starts one run per key.
+        yield dg.RunRequest(run_key=entry["key"], partition_key=partition, run_config=_config(entry["through"]))
 
 
 def _config(through: Mapping[str, int]) -> dict[str, Any]:
@@ -97,10 +93,10 @@ def _config(through: Mapping[str, int]) -> dict[str, Any]:
 
 
 def _followed(instance: dg.DagsterInstance, entry: Entry, *, is_done: bool, now: float) -> Entry:
-    """The entry after a look at its run."""
+    """The entry, updated from its run."""
     runs = instance.get_run_records(dg.RunsFilter(tags={_RUN_KEY: entry["key"]}), limit=1)
     if not runs:
-        # Either on its way, or its batches were merged by hand, which leaves nothing owed unless a run failed before.
+        # Either requested, or its batches were merged by hand: then nothing is left to do unless a run failed before.
         is_given_up = is_done and not entry.get("failures")
         return {**entry, "key": None} if is_given_up else {**entry, "is_launched": False}
     run = runs[0]
@@ -118,7 +114,7 @@ def _followed(instance: dg.DagsterInstance, entry: Entry, *, is_done: bool, now:
 
 
 def _pause_s(entry: Entry, share: float) -> float:
-    """How long after the end of its last run a partition is left alone."""
+    """Seconds from the end of a partition's last run to the next."""
     if failures := entry.get("failures"):
         return backoff_s(failures - 1, FIRST_WAIT_S, LONGEST_WAIT_S)
     return float(min(entry.get("took_s", 0) * (1 / share - 1), LONGEST_WAIT_S))

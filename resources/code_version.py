@@ -1,4 +1,4 @@
-"""Which code made a model: the release and a digest of the library's and the detectors' source."""
+"""The version of the code that made a model: the release and a digest of the source."""
 
 import hashlib
 from functools import cache

@@ -1,6 +1,6 @@
-"""How MLflow loads a detector: this file is logged with the model and run when it is loaded.
+"""How MLflow loads a detector: this file is logged with the model and runs when the model is loaded.
 
-MLflow's tables are pandas, and its signatures know no time zones: times cross as UTC without saying so.
+MLflow uses pandas, and its signatures have no time zones: times are passed in UTC without a zone.
 """
 
 from pathlib import Path
@@ -20,11 +20,10 @@ class DetectorModel(mlflow.pyfunc.PythonModel):
     """Scores microstructure rows: `score` and `is_anomaly` for each."""
 
     def load_context(self, context: Any) -> None:
-        """Read the detector from the artifact folder."""
         self.detector = IsolationForestDetector.load(Path(context.artifacts["detector"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002
-        """Columns `symbol`, `event_time`, `known_time`, `session_minute` and the detector's features in; a row out for each."""
+        """`model_input`: columns `symbol`, `event_time`, `known_time`, `session_minute` and the features; a row out for each."""
         rows = pl.from_pandas(model_input).with_columns(
             pl.col(_TIMES).cast(pl.Datetime("ns")).dt.replace_time_zone("UTC")
         )
@@ -32,11 +31,11 @@ class DetectorModel(mlflow.pyfunc.PythonModel):
 
 
 def as_pandas(detector: IsolationForestDetector, rows: pl.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`rows` as the model receives them, and what it answers: for a signature and an input example."""
+    """`rows` as the model receives them, and its output: for a signature and an input example."""
     chosen = rows.select(*_IDENTITY, *detector.features).with_columns(
         pl.col("symbol").cast(pl.String),
         pl.col(_TIMES).dt.replace_time_zone(None),
-        # Pandas has no missing integer: a count that may be null crosses as a float.
+        # Pandas has no missing integer: a count that may be null is passed as a float.
         pl.col("session_minute", *detector.features).cast(pl.Float64),
     )
     return chosen.to_pandas(), verdicts(detector, rows)

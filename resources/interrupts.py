@@ -1,36 +1,39 @@
-"""Where a step may not be struck by Ctrl-C."""
+"""Temporary signal handlers."""
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+@contextmanager
+def handling(handler: Callable[[int, FrameType | None], object], *numbers: signal.Signals) -> Iterator[None]:
+    """Let `handler` receive these signals until the block has ended. For the main thread."""
+    before = {}
+    try:
+        for number in numbers:
+            before[number] = signal.signal(number, handler)
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait until the block has ended.
+    """Delay Ctrl-C and SIGTERM until the block has ended.
 
-    While a step runs they are raised as an error wherever it stands. Struck in the middle of telling Dagster of an event, it
-    would leave the event log's transaction open, and the failure of the run could not be written any more.
+    During a step they raise an error at any point. While an event is written, that would leave the event log's transaction
+    open, and the failure of the run could not be recorded.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread is ever struck
+        yield  # signals interrupt the main thread only
         return
     received: list[int] = []
-
-    def note(number: int, _: FrameType | None) -> None:
-        received.append(number)
-
-    before = {}
     try:
-        for number in _STOPPING:
-            before[number] = signal.signal(number, note)
-        yield
+        with handling(lambda number, _: received.append(number), signal.SIGINT, signal.SIGTERM):
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         if received:
             signal.raise_signal(received[0])

@@ -1,7 +1,7 @@
-"""The lake as a Dagster resource, and the IO manager that commits what assets return to it."""
+"""The lake as a Dagster resource, and the IO manager that commits the assets' outputs to it."""
 
 import base64
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -11,61 +11,60 @@ import polars as pl
 from resources.interrupts import uninterrupted
 from tapewatch.market.instruments import Partition
 from tapewatch.market.live_tables import EVERY
-from tapewatch.market.schema import Table
+from tapewatch.market.schema import Column, Table
 from tapewatch.market.tables import TRADES
 from tapewatch.store.lake.lake import Lake
 
+#: The new rows of a partition; None keeps it as it is.
+Frames = pl.DataFrame | Iterable[pl.DataFrame] | None
 _TABLES = {(table.group, table.name): table for table in EVERY}
 
 
 class LakeResource(dg.ConfigurableResource):
-    """Where the lake lies: a folder or an fsspec URL."""
+    """The lake in a folder or at an fsspec URL."""
 
     root: str
 
     def open(self) -> Lake:
-        """The lake itself."""
         return Lake(self.root)
 
 
 @dataclass(frozen=True)
 class Days:
-    """What a partitioned asset returns: its partitions one after the other, computed as they are asked for.
+    """The output of a partitioned asset: its partitions in turn, each computed when it is needed.
 
-    Each is committed before the next is computed, so memory holds one and a killed backfill keeps what it had done.
-    None in place of frames keeps the partition as it stands, there or not; None in place of a partition is the one object of
-    an unpartitioned asset.
+    Each is committed before the next is computed: memory holds one, and a killed backfill keeps the finished ones. The
+    partition is None for the one object of an unpartitioned asset.
     """
 
-    items: Generator[tuple[Partition | None, pl.DataFrame | Iterable[pl.DataFrame] | None], None, None]
+    items: Generator[tuple[Partition | None, Frames], None, None]
 
 
 @dataclass(frozen=True)
 class LakeTable:
-    """What an asset receives for an upstream table: a handle, so that it reads no more than it needs."""
+    """The input of an asset for an upstream table: a handle, so that it reads no more than it needs."""
 
     lake: Lake
     table: Table
 
     def read(self, partition: Partition | None = None) -> pl.DataFrame:
-        """One partition, whole; without its rows if it was never written."""
+        """One partition; empty if it was never written."""
         return self.lake.read(self.table, partition) if self.exists(partition) else self.table.empty()
 
     def exists(self, partition: Partition | None = None) -> bool:
-        """Whether it was ever written."""
         return self.lake.exists(self.table, partition)
 
     def scan(self, partition: Partition) -> pl.LazyFrame:
-        """One partition, lazily; without rows if it was never written."""
+        """The same, lazily."""
         return self.lake.scan(self.table, partition) if self.exists(partition) else self.table.empty().lazy()
 
     def partitions(self) -> list[Partition]:
-        """The partitions that exist, oldest first."""
+        """The existing partitions, oldest first."""
         return self.lake.partitions(self.table)
 
 
 class LakeIOManager(dg.ConfigurableIOManager):
-    """Writes an asset's frames to the lake path of its key, and hands downstream a `LakeTable`."""
+    """Writes an asset's frames to the lake path of its key, and passes a `LakeTable` downstream."""
 
     lake: dg.ResourceDependency[LakeResource]
     allow_shrink: bool = False
@@ -75,17 +74,17 @@ class LakeIOManager(dg.ConfigurableIOManager):
         table = _TABLES[tuple(context.asset_key.path)]  # type: ignore[index]
         lake, key = self.lake.open(), None
         days = obj if isinstance(obj, Days) else Days(item for item in [(None, obj)])
-        # Closed where a day fails: the locks that it holds would outlive it with the error's traceback.
+        # Closed if a day fails: the error's traceback would keep the generator, and so its locks.
         with closing(days.items) as items:
             for partition, frames in items:
                 metadata = self._commit(lake, table, partition, frames)
                 key = str(partition) if partition else None
-                # The materialization is only recorded when the whole run ends well; what is committed is told at once.
+                # Dagster records the materialization once the run has succeeded; the observation is recorded at once.
                 with uninterrupted():
                     context.log_event(dg.AssetObservation(context.asset_key, partition=key, metadata=metadata))
                 context.step_context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=key)
         if key is not None and lake.exists(table, Partition.parse(key)):
-            # One picture a run, of its last partition: the one that the asset's page shows.
+            # One plot per run, of its last partition, which the asset's page shows.
             self._draw(context, table, lake.scan(table, Partition.parse(key)), key)
 
     def _draw(self, context: dg.OutputContext, table: Table, rows: pl.LazyFrame, key: str) -> None:
@@ -96,17 +95,13 @@ class LakeIOManager(dg.ConfigurableIOManager):
             context.step_context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=key)
 
     def _commit(
-        self,
-        lake: Lake,
-        table: Table,
-        partition: Partition | None,
-        frames: pl.DataFrame | Iterable[pl.DataFrame] | None,
+        self, lake: Lake, table: Table, partition: Partition | None, frames: Frames
     ) -> dict[str, dg.MetadataValue]:
         path = str(lake.path(table, partition))
         if frames is None:
             rows = lake.rows(table, partition) if lake.exists(table, partition) else 0
             return {"dagster/row_count": dg.MetadataValue.int(rows), "kept": dg.MetadataValue.bool(True)}
-        # What is derived follows the tape, however small; what was fetched may be lost for good.
+        # A derived table may shrink with the tape; rows of the tape might not be available again.
         may_shrink = self.allow_shrink or table.group != TRADES.group
         written = lake.write(table, partition, frames, allow_shrink=may_shrink)
         return {
@@ -116,30 +111,23 @@ class LakeIOManager(dg.ConfigurableIOManager):
         }
 
     def load_input(self, context: dg.InputContext) -> LakeTable:
-        """A handle on the upstream asset's table."""
         return LakeTable(self.lake.open(), _TABLES[tuple(context.asset_key.path)])  # type: ignore[index]
 
 
 def png(image: bytes) -> dg.MetadataValue:
-    """A picture as Dagster's metadata panel shows it."""
+    """A PNG as Dagster metadata."""
     return dg.MetadataValue.md(f"![plot](data:image/png;base64,{base64.b64encode(image).decode()})")
 
 
 def column_schema(table: Table) -> dg.TableSchema:
-    """A table's definition as Dagster shows it: names, types, units, constraints."""
-    return dg.TableSchema(columns=list(_columns(table)))
+    """A table's names, types, units and constraints as Dagster metadata."""
+    return dg.TableSchema(columns=[_column(column) for column in table.columns])
 
 
-def _columns(table: Table) -> Iterator[dg.TableColumn]:
-    for column in table.columns:
-        bounds = [
-            *([f">= {column.minimum:g}"] if column.minimum is not None else []),
-            *([f"<= {column.maximum:g}"] if column.maximum is not None else []),
-        ]
-        unit = f" ({column.unit})" if column.unit else ""
-        yield dg.TableColumn(
-            column.name,
-            str(column.dtype),
-            description=column.description + unit,
-            constraints=dg.TableColumnConstraints(nullable=column.is_nullable, other=bounds),
-        )
+def _column(column: Column) -> dg.TableColumn:
+    bounds = [
+        f"{sign} {bound:g}" for sign, bound in ((">=", column.minimum), ("<=", column.maximum)) if bound is not None
+    ]
+    description = f"{column.description} ({column.unit})" if column.unit else column.description
+    constraints = dg.TableColumnConstraints(nullable=column.is_nullable, other=bounds)
+    return dg.TableColumn(column.name, str(column.dtype), description=description, constraints=constraints)

@@ -1,7 +1,7 @@
-"""MLflow as the platform uses it: one experiment a detector, models from code, the champion's alias.
+"""The model registry in MLflow: an experiment per detector, and the champion's alias.
 
-No model object of ours is pickled: an artifact is the folder that the detector saved, and MLflow loads it by the code in
-`detector_pyfunc.py`. Seconds to import: Dagster is told of it by `registry.py`, which needs none of it.
+Nothing is pickled: an artifact is the folder that the detector saved, and MLflow loads it with `detector_pyfunc.py`. Slow
+to import, so `stores.py` imports it when needed.
 """
 
 import tempfile
@@ -34,7 +34,6 @@ class RegisteredModel:
 
     @property
     def uri(self) -> str:
-        """How MLflow addresses it."""
         return f"models:/{self.name}/{self.version}"
 
     def __str__(self) -> str:
@@ -43,13 +42,13 @@ class RegisteredModel:
 
 @dataclass(frozen=True)
 class ModelRegistry:
-    """Tracking and registry. `tracking_uri` is SQLite, PostgreSQL or a server; artifacts lie in `artifact_root`."""
+    """Tracking and registry. `tracking_uri` is SQLite, PostgreSQL or a server; `artifact_root` holds the artifacts."""
 
     tracking_uri: str
     artifact_root: str
 
     def connect(self) -> mlflow.MlflowClient:
-        """A client, the SQLite backend's folder made where it is the backend."""
+        """A client; creates the folder of an SQLite backend."""
         if self.tracking_uri.startswith("sqlite:///"):
             Path(self.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         mlflow.set_tracking_uri(self.tracking_uri)
@@ -57,7 +56,7 @@ class ModelRegistry:
 
     @contextmanager
     def run(self, experiment: str, *, run_id: str | None = None, **tags: str) -> Iterator[mlflow.ActiveRun]:
-        """A run of `experiment`, new or taken up again; ended as failed where the body raises."""
+        """A new run of `experiment`, or the run `run_id` resumed; it fails if the body raises."""
         client = self.connect()
         if client.get_experiment_by_name(experiment) is None:
             client.create_experiment(experiment, artifact_location=f"{self.artifact_root}/{experiment}")
@@ -66,14 +65,13 @@ class ModelRegistry:
             yield run
 
     def log_png(self, image: bytes, name: str) -> None:
-        """Log a plot to the active run."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / name
             path.write_bytes(image)
             mlflow.log_artifact(str(path))
 
     def log_detector(self, folder: Path, example: pd.DataFrame, prediction: pd.DataFrame) -> str:
-        """Log a saved detector to the active run, with its signature and an input example; its model URI."""
+        """Log a saved detector to the active run, with signature and input example; returns its model URI."""
         info = mlflow.pyfunc.log_model(
             name=_DETECTOR_FOLDER,
             python_model=str(Path(__file__).parent / "detector_pyfunc.py"),
@@ -85,23 +83,21 @@ class ModelRegistry:
         return str(info.model_uri)
 
     def metrics(self, run_id: str) -> dict[str, float]:
-        """The metrics of a run."""
         return dict(self.connect().get_run(run_id).data.metrics)
 
     def register(self, name: str, model_uri: str, run_id: str) -> ModelVersion:
-        """A model as a new version under `name`; the version it already has where it is registered."""
+        """Register the model of a run as a new version of `name`, unless it is registered; returns the version."""
         client = self.connect()
         for known in client.search_model_versions(f"name = '{name}'"):
             if known.run_id == run_id:
                 return known
         return mlflow.register_model(model_uri, name)
 
-    def crown(self, name: str, model_version: int) -> None:
-        """Make a version the champion."""
+    def set_champion(self, name: str, model_version: int) -> None:
         self.connect().set_registered_model_alias(name, CHAMPION, str(model_version))
 
     def champion(self, name: str) -> RegisteredModel | None:
-        """The reigning champion, or None where none was crowned."""
+        """The current champion, or None."""
         client = self.connect()
         try:
             found = client.get_model_version_by_alias(name, CHAMPION)
@@ -111,14 +107,13 @@ class ModelRegistry:
 
     @contextmanager
     def files(self, model_uri: str) -> Iterator[Path]:
-        """The folder that a model's detector was saved in, fetched for as long as the context lasts."""
+        """The folder of a model's detector, downloaded for as long as the context lasts."""
         self.connect()
         with tempfile.TemporaryDirectory(prefix="tapewatch-model-") as target:
             model = Path(mlflow.artifacts.download_artifacts(artifact_uri=model_uri, dst_path=target))
             yield _detector_folder(model)
 
     def load(self, model_uri: str) -> IsolationForestDetector:
-        """A model's detector, ready to score."""
         with self.files(model_uri) as folder:
             return IsolationForestDetector.load(folder)
 

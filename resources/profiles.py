@@ -1,22 +1,19 @@
-"""Which resources a deployment runs on."""
+"""The resources of a deployment."""
 
 from typing import Any
 
 import dagster as dg
 
-from resources.bento_store import BentoStoreResource
-from resources.database import DatabaseResource
 from resources.lake import LakeIOManager, LakeResource
 from resources.references import ReferenceIOManager
-from resources.registry import ModelRegistryResource
-from resources.spool import SpoolResource
+from resources.stores import BentoStoreResource, DatabaseResource, ModelRegistryResource, SpoolResource
 from resources.tape_source import TapeSourceResource
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
 
 
 def resources_for(settings: Settings) -> dict[str, Any]:
-    """Every resource by its key. Opens nothing: a file, key or database is first touched by the run that needs it."""
+    """Every resource by its key. Opens nothing: files and databases are opened by the run that needs them."""
     lake = LakeResource(root=str(settings.lake_root))
     return {
         "lake": lake,

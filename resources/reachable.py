@@ -1,4 +1,4 @@
-"""Whether anybody listens where the vendor should be: asked before many calls are made that would each be patient."""
+"""Checks that the vendor's server can be reached, before many calls that would each wait for it."""
 
 import socket
 import time
@@ -9,16 +9,20 @@ from tapewatch.feeds.errors import UnavailableError
 
 _PORTS = {"http": 80, "https": 443}
 _TIMEOUT_S = 5.0
+_EXAMPLE = "https://api.polygon.io"
 
 
 def expect_listener(base_url: str, *, waits_s: Sequence[float] = ()) -> None:
-    """Return once a connection to `base_url` can be made: tried at once, and again after each of `waits_s`.
+    """Return once a connection to `base_url` succeeds: tried at once, and again after each of `waits_s`.
 
     Raises:
-        UnavailableError: it never could. The message names the address, why, and the way out.
+        UnavailableError: no connection succeeded. The message names the address, the reason and the way out.
     """
-    parts = urlsplit(base_url)
-    address = (parts.hostname or "", parts.port or _PORTS[parts.scheme])
+    try:
+        parts = urlsplit(base_url)
+        address = (parts.hostname or "", parts.port or _PORTS[parts.scheme])
+    except (KeyError, ValueError) as error:
+        raise UnavailableError(f"POLYGON_BASE_URL is {base_url!r}: set it to an address such as {_EXAMPLE}") from error
     waits = list(waits_s)
     while True:
         try:

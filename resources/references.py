@@ -1,4 +1,4 @@
-"""Hands small facts from one unpartitioned asset to the next as JSON beside the lake's tables."""
+"""Passes small facts between unpartitioned assets, as JSON beside the lake's tables."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ class ReferenceIOManager(dg.ConfigurableIOManager):
     lake: dg.ResourceDependency[LakeResource]
 
     def handle_output(self, context: dg.OutputContext, obj: dict[str, Any]) -> None:
-        """Replace the object; whoever reads it meanwhile gets the one or the other."""
+        """Replace the object atomically."""
         with Staging(self._path(context.asset_key)) as staging:
             staging.path.write_text(json.dumps(obj, indent=1))
             staging.swap_in()

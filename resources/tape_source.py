@@ -1,4 +1,4 @@
-"""The tape's source as a Dagster resource: the vendor's REST API (or an emulator of it), or a folder of flat files."""
+"""The tape's source as a Dagster resource: the vendor's REST API (or an emulator), or a folder of flat files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,18 +7,17 @@ import dagster as dg
 from pydantic import Field, PrivateAttr
 
 from resources.reachable import expect_listener
-from tapewatch.feeds.errors import UnavailableError
 from tapewatch.feeds.files.source import FlatFileSource
 from tapewatch.feeds.rest.source import RestSource
 from tapewatch.feeds.source import SourceError, TapeSource
 from tapewatch.market.instruments import Market, Partition, SymbolError, normalise
 
-#: A vendor that is away is waited for this long, once a run.
+#: Pauses before a run gives up on a vendor that cannot be reached.
 _WAITS_S = (1.0, 2.0, 4.0, 8.0)
 
 
 class TapeSourceResource(dg.ConfigurableResource):
-    """Chooses the channel by what is configured: flat files where a folder is given, REST otherwise."""
+    """Flat files if a folder is set, REST otherwise."""
 
     base_url: str
     api_key: str = ""
@@ -31,7 +30,7 @@ class TapeSourceResource(dg.ConfigurableResource):
     def source(self, *, until: Sequence[Partition] = ()) -> TapeSource:
         """The configured source.
 
-        `until`: the partitions that a run will ask for, oldest first: a plan that counts calls gets bars of many days in one.
+        `until`: the partitions of the run, oldest first; if the plan counts calls, one call fetches the bars of many days.
 
         Raises:
             SourceError: neither a folder nor a key is set.
@@ -49,28 +48,24 @@ class TapeSourceResource(dg.ConfigurableResource):
         return RestSource(self.base_url, self.api_key, tiers, plans_file=plans_file, bars_until=last_days)
 
     def expect_vendor(self) -> None:
-        """Make sure that the vendor can be reached, before a day is fetched.
+        """Check that the vendor can be reached, before a day is fetched.
 
-        Each call of a day is patient with a vendor that is away, and so would be each table of a run: here the run is patient
-        once, and what it asks for afterwards fails at the first try.
+        Each call of a day would wait for an unreachable vendor; here a run waits once, and later days fail at the first try.
 
         Raises:
             UnavailableError: the vendor cannot be reached.
         """
         if self.flat_files:
             return
-        try:
-            expect_listener(self.base_url, waits_s=() if self._is_away else _WAITS_S)
-        except UnavailableError:
-            self._is_away = True
-            raise
+        waits_s, self._is_away = () if self._is_away else _WAITS_S, True
+        expect_listener(self.base_url, waits_s=waits_s)
         self._is_away = False
 
     def symbols_of(self, market: Market) -> Sequence[str] | None:
-        """The symbols to ask for; None (whatever the files hold) with flat files.
+        """The symbols to load; None (all) with flat files.
 
         Raises:
-            SourceError: REST is asked symbol by symbol, and none is configured for this market, or one is misspelt.
+            SourceError: REST needs symbols, and none is configured for this market, or one is misspelt.
         """
         if self.flat_files:
             return None

@@ -1,7 +1,6 @@
-"""Builds the Bento of a registered model from its artifact folder alone, offline.
+"""Builds the Bento of a registered model from its artifact folder, offline.
 
-Run as a module it is the worker half of `build_bento`, in a process of its own, because BentoML settles its home once for
-the life of a process.
+`build_bento` runs this module in a process of its own, because BentoML reads its home folder once per process.
 """
 
 import ast
@@ -30,19 +29,19 @@ _ENTRY = "serving.service"
 
 
 class BentoError(RuntimeError):
-    """A Bento cannot be built; the message holds the builder's last words."""
+    """A Bento cannot be built; the message ends with the builder's output."""
 
 
 def build_bento(model_dir: Path, *, name: str, version: str, metadata: Mapping[str, str], bento_home: Path) -> str:
     """Build the Bento of one registered model, and return its tag, `tapewatch_scoring:<name>-<version>`.
 
-    The Bento holds the saved detector, the modules that the service reaches by import, and the installed versions of the
-    packages that these import. Building the same model with the same code again changes nothing and returns the same tag.
+    The Bento holds the saved detector, the modules that the service imports, and the installed versions of the packages
+    that these import. Building the same model with the same code again changes nothing and returns the same tag.
 
     Args:
-        model_dir: folder that `IsolationForestDetector.save` wrote, as the registry hands it out.
-        name: registered name of the model. version: registered version.
-        metadata: what else the Bento should remember, such as the run that made the model.
+        model_dir: folder that `IsolationForestDetector.save` wrote.
+        name, version: those of the registered model.
+        metadata: further facts for the Bento, such as the run that made the model.
         bento_home: BentoML's store; created if absent.
 
     Raises:
@@ -78,7 +77,7 @@ def build_bento(model_dir: Path, *, name: str, version: str, metadata: Mapping[s
 
 @cache
 def service_modules() -> dict[str, Path]:
-    """Every module of ours that the service reaches by import, at whatever depth of a function, and its file."""
+    """Every module of ours that the service imports, directly or not, also within functions, and its file."""
     found: dict[str, Path] = {}
     waiting = [_ENTRY, "serving.bento"]
     while waiting:
@@ -121,12 +120,8 @@ def _source_of(module: str) -> Path | None:
 
 
 def _stage(module: str, source: Path, context: Path) -> None:
-    is_package = source.name == "__init__.py"
-    target = (
-        context.joinpath(*module.split("."), "__init__.py")
-        if is_package
-        else (context.joinpath(*module.split(".")).with_suffix(".py"))
-    )
+    target = context.joinpath(*module.split("."))
+    target = target / source.name if source.name == "__init__.py" else target.with_suffix(".py")
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
 
@@ -145,14 +140,14 @@ def _slug(text: str) -> str:
 
 
 def _build(job: dict[str, Any]) -> str:
-    import bentoml  # noqa: PLC0415 - the parent imports this module and must not settle BentoML's home
+    import bentoml  # noqa: PLC0415 - the parent imports this module, and must not fix BentoML's home
     from bentoml.exceptions import NotFound  # noqa: PLC0415
 
     tag, model_tag = f"{BENTO_NAME}:{job['version']}", f"{MODEL_NAME}:{job['version']}"
     with suppress(NotFound):
         known = bentoml.get(tag)
         if known.info.labels.get("digest") == job["digest"]:
-            # An older champion may be crowned again: what is asked for last is what is served.
+            # An older champion may become champion again: the Bento requested last is served.
             Path(known.path).parent.joinpath("latest").write_text(job["version"], encoding="utf-8")
             return tag
         bentoml.delete(tag)

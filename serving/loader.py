@@ -1,4 +1,4 @@
-"""The detector behind the scoring service: loading it, and turning its numbers into verdicts."""
+"""The detector of the scoring service: loads it, and turns its scores into verdicts."""
 
 import datetime as dt
 import gc
@@ -16,33 +16,29 @@ from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, day_of, m
 from tapewatch.market.tables import MICROSTRUCTURE
 
 TOP_REASONS = 5
-#: Objects allocated between collections once the model is in memory: a collection in a request is a pause in its answer.
+#: Allocations between garbage collections once the model is loaded; a collection delays the answer to a request.
 _GC_THRESHOLDS = (50_000, 50, 50)
 
 
 class LoadError(RuntimeError):
-    """A model cannot be served; the message names it and why."""
+    """A model cannot be served; the message names it and the reason."""
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """A loaded detector under the name and version it is registered by."""
+    """A loaded detector, with its registered name and version."""
 
     detector: IsolationForestDetector
     model: Model
 
     @classmethod
     def load(cls, folder: Path, *, name: str, version: str) -> Self:
-        """The detector saved in `folder`.
-
-        Raises:
-            LoadError: it wants features that this platform's rows do not have.
-        """
+        """The detector saved in `folder`. Raises LoadError if it needs features that this platform's rows do not have."""
         detector = IsolationForestDetector.load(folder)
         unknown = [feature for feature in detector.features if feature not in MICROSTRUCTURE.by_name]
         if unknown:
             raise LoadError(
-                f"model {name} {version} wants {', '.join(unknown)}, which no microstructure row has: "
+                f"model {name} {version} needs {', '.join(unknown)}, which no microstructure row has: "
                 "train it again with this version of the platform"
             )
         return cls(detector, Model(name, version))
@@ -53,7 +49,7 @@ class Scorer:
         return tuple(self.detector.features)
 
     def warm_up(self) -> None:
-        """Score an unremarkable row, so that the first request need not wait for what is built on first use."""
+        """Score one row, so that the first request does not wait for what is built on first use."""
         row = {name: [None] for name in MICROSTRUCTURE.schema} | {"symbol": [""], "session_minute": [0]}
         schema = {**MICROSTRUCTURE.schema, "symbol": pl.String()}
         self.answer(
@@ -64,11 +60,11 @@ class Scorer:
         """Verdicts with their top reasons for microstructure rows, in their order.
 
         Args:
-            rows: columns of `MICROSTRUCTURE`, at least `symbol`, `event_time` and the model's features; null where a value
-                is not known. A null `session_minute` is worked out from symbol and time.
+            rows: columns of `MICROSTRUCTURE`, at least `symbol`, `event_time` and the model's features; null if a value is
+                not known. A null `session_minute` is computed from symbol and time.
 
         Raises:
-            RequestError: the values are beyond what the model can score.
+            RequestError: values are too extreme for the model.
         """
         rows = _with_session_minute(rows)
         scores = self.detector.score(rows)
@@ -125,7 +121,7 @@ def _session_minute(symbol: str, time: dt.datetime) -> int:
 
 
 def quiet_garbage_collector() -> None:
-    """Put everything loaded so far beyond the collector's reach, and let it run seldom from here on."""
+    """Exclude all loaded objects from garbage collection, and run it rarely from now on."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)

@@ -1,4 +1,4 @@
-"""What the scoring service accepts and answers, made from the table of microstructure rows."""
+"""The requests and answers of the scoring service, made from the table of microstructure rows."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from tapewatch.market.schema import Column
 from tapewatch.market.tables import MICROSTRUCTURE
 
 MAX_ROWS = 1_000
-#: Beyond it no market quantity lies, and the model's single-precision trees cannot compare.
+#: No market quantity is larger, and the model's single-precision trees could not compare it.
 MAX_MAGNITUDE = 1e30
-#: Nanosecond times hold no other years.
+#: The years of nanosecond times.
 _FIRST_YEAR, _LAST_YEAR = 1678, 2261
 _IDENTITY = ("symbol", "event_time")
 _REQUIRED_TEXT = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -21,11 +21,11 @@ _AWARE_TIME = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 
 
 class RequestError(ValueError):
-    """A request that cannot be scored; the message says where and why."""
+    """A request that cannot be scored; the message names the row and the reason."""
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """One feature's part in a score. Positive `shap_value`: it makes the row more anomalous. `value` null: not known."""
+    """One feature's part in a score. A positive `shap_value` makes the row more anomalous; a null `value` is not known."""
 
     feature: str
     value: float | None
@@ -33,7 +33,7 @@ class Reason(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """The answer for one row; `reasons` strongest first."""
+    """The result for one row; the strongest of its `reasons` first."""
 
     symbol: str
     event_time: dt.datetime
@@ -44,14 +44,14 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Model(msgspec.Struct, frozen=True):
-    """The registered model that answered."""
+    """The registered model that scored."""
 
     name: str
     version: str
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The body of a good answer; one result a row, in the order asked."""
+    """The body of a successful answer; a result per row, in the order of the request."""
 
     model: Model
     results: list[Verdict]
@@ -93,7 +93,7 @@ _single = msgspec.json.Decoder(Row)
 def _frame_type(column: Column) -> pl.DataType:
     if column.dtype.is_numeric():
         return pl.Float64()
-    # No categories of what strangers send: Polars keeps them for the life of the process.
+    # Polars keeps categories for the life of the process: clients must not add any.
     return pl.String() if column.dtype == pl.Categorical() else column.dtype
 
 
@@ -103,11 +103,11 @@ _FRAME_SCHEMA = {column.name: _frame_type(column) for column in MICROSTRUCTURE.c
 def parse_request(body: bytes, features: Sequence[str]) -> pl.DataFrame:
     """The rows of a request body, `{"rows": [row, …]}` or a single row, as a frame of `MICROSTRUCTURE`'s columns.
 
-    Numbers come as float64, symbols as text, what is absent as null. Infinities, values outside a column's range, times
-    without a zone, unknown fields, an empty list and rows in which every one of `features` is null are refused.
+    Numbers are float64, symbols text, absent values null.
 
     Raises:
-        RequestError: in each of these cases, naming the row.
+        RequestError: there is an infinity, a value outside its column's range, a time without a zone, an unknown field, an
+            empty list, or a row in which all `features` are null. The message names the row.
     """
     try:
         envelope = _envelope.decode(body)

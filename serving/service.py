@@ -1,7 +1,7 @@
 """The scoring service: `POST /score` over HTTP, in a Bento that carries the registered champion.
 
-BentoML answers `/healthz`, `/livez`, `/readyz` and `/metrics`; scoring is a mounted ASGI app, which is several times faster
-than a BentoML endpoint and lets the refusals be our own.
+BentoML answers `/healthz`, `/livez`, `/readyz` and `/metrics`. Scoring is a mounted ASGI app: several times faster than a
+BentoML endpoint, with error messages of our own.
 """
 
 from pathlib import Path
@@ -29,7 +29,7 @@ def _respond(body: object, status: int = 200) -> Response:
 
 
 async def _body(request: Request) -> bytes | None:
-    """The body, or None as soon as it proves too large."""
+    """The body, or None if it is too large."""
     chunks = bytearray()
     async for chunk in request.stream():
         chunks += chunk
@@ -39,7 +39,7 @@ async def _body(request: Request) -> bytes | None:
 
 
 async def score(request: Request) -> Response:
-    """Score a batch of rows or a single one: 200 with an `Answer`, 413 or 422 with `{"error": …}`."""
+    """Score one row or several: 200 with an `Answer`, 413 or 422 with `{"error": …}`."""
     body = await _body(request)
     if body is None:
         return _respond({"error": f"the request is larger than {MAX_BODY_BYTES:,} bytes: send fewer rows"}, 413)
@@ -52,7 +52,7 @@ async def score(request: Request) -> Response:
 
 
 async def model(request: Request) -> Response:
-    """The model that answers, its threshold and the features it reads."""
+    """The model, its threshold and its features."""
     scorer: Scorer = request.app.state.scorer
     return _respond(
         {
@@ -70,10 +70,10 @@ app = Starlette(routes=[Route("/score", score, methods=["POST"]), Route("/model"
 @bentoml.service(name="TapewatchScoring", workers=1, http={"host": "127.0.0.1"}, traffic={"timeout": 60})
 @bentoml.asgi_app(app)
 class TapewatchScoring:
-    """Scores microstructure rows with the champion, and says why."""
+    """Scores microstructure rows with the champion and explains the scores."""
 
     def __init__(self) -> None:
-        # BentoML's parent process imports this module too, and has no use for what takes seconds to import.
+        # BentoML's parent process imports this module too, but does not need what takes seconds to import.
         from serving.loader import Scorer, quiet_garbage_collector  # noqa: PLC0415
 
         stored = bentoml.models.get(MODEL_ALIAS)

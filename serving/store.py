@@ -1,4 +1,4 @@
-"""Where BentoML keeps Bentos and their models on disk, read without importing BentoML."""
+"""Reads BentoML's store of Bentos and models without importing BentoML."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,12 +7,12 @@ from typing import Any, Self
 import yaml
 
 BENTO_NAME = "tapewatch_scoring"
-#: Under this alias a Bento's manifest names the one model that it was built with.
+#: The alias of a Bento's one model in its manifest.
 MODEL_ALIAS = "detector"
 
 
 class StoreError(RuntimeError):
-    """The store holds no Bento, or one that cannot be read; the message says how to get one."""
+    """A Bento cannot be read; the message says how to build one."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,7 @@ class StoredBento:
 
     @classmethod
     def latest(cls, bento_home: Path) -> Self | None:
-        """The Bento built last, or None before the first.
-
-        Raises:
-            StoreError: it names a model that the store does not hold.
-        """
+        """The Bento built last, or None if there is none. Raises StoreError if its model is not in the store."""
         store = bento_home / "bentos" / BENTO_NAME
         pointer = store / "latest"
         if not pointer.is_file():

@@ -35,11 +35,7 @@ class MarketSettings(BaseModel):
 
 
 #: The environment variable of each field of `MarketSettings`, to be completed by the market's name.
-MARKET_VARIABLES = {
-    "plan": "POLYGON_TIER_",
-    "stream_url": "POLYGON_WS_URL_",
-    "symbols": "TAPEWATCH_SYMBOLS_",
-}
+MARKET_VARIABLES = {"plan": "POLYGON_TIER_", "stream_url": "POLYGON_WS_URL_", "symbols": "TAPEWATCH_SYMBOLS_"}
 _SYMBOLS = {
     Market.STOCKS: ("AAPL", "GOOGL", "MSFT", "TSLA", "VOO"),
     Market.CRYPTO: ("X:BTC-USD", "X:ETH-USD", "X:ADA-USD", "X:SOL-USD", "X:DOT-USD", "X:DOGE-USD"),
@@ -57,16 +53,12 @@ def variable_of(*location: str | int) -> str:
 
 
 def _of_markets(source: Source) -> dict[str, Any]:
-    """The settings of all markets that a source (the environment, or `.env`) holds, as the value of `markets`."""
+    """The value of `markets` as far as a source (the environment, or `.env`) sets it."""
     variables = source.env_vars if isinstance(source, EnvSettingsSource) else {}
     names = {
-        (market, name): variable_of("markets", market, name).lower() for market in Market for name in MARKET_VARIABLES
+        market: {name: variable_of("markets", market, name).lower() for name in MARKET_VARIABLES} for market in Market
     }
-    given: dict[str, dict[str, Any]] = {}
-    for (market, name), variable in names.items():
-        if variable in variables:
-            given.setdefault(market, {})[name] = variables[variable]
-    return {"markets": given}
+    return {"markets": {m: {n: variables[v] for n, v in of.items() if v in variables} for m, of in names.items()}}
 
 
 class Settings(BaseSettings):
@@ -99,7 +91,7 @@ class Settings(BaseSettings):
     )
 
     stream_hours: Literal["auto", "sessions", "always"] = Field(
-        "auto", description="collect in market hours only, or always; auto: always from loopback, sessions otherwise"
+        "auto", description="collect in market hours only, or always; auto: always from loopback, else in sessions"
     )
     ingest_share: float = Field(
         0.25,
@@ -111,7 +103,7 @@ class Settings(BaseSettings):
         None, description="thresholds of the online detectors, in place of the built-in ones"
     )
     alert_webhook: SecretStr | None = Field(None, description="address to which alerts are posted as JSON")
-    alert_slack: SecretStr | None = Field(None, description="Slack-shaped incoming webhook")
+    alert_slack: SecretStr | None = Field(None, description="Slack-compatible incoming webhook")
     alert_email_to: Annotated[tuple[str, ...], NoDecode] = ()
     alert_email_from: str = "tapewatch@localhost"
     smtp_host: str = "127.0.0.1"
@@ -121,7 +113,7 @@ class Settings(BaseSettings):
 
     database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite under the home by default")
     dagster_postgres_url: SecretStr | None = Field(
-        None, description="keep Dagster's runs and events in this PostgreSQL"
+        None, description="PostgreSQL for Dagster's runs and events; SQLite by default"
     )
     mlflow_tracking_uri: str | None = Field(
         None, alias="MLFLOW_TRACKING_URI", description="SQLite under the home by default"
@@ -133,7 +125,7 @@ class Settings(BaseSettings):
     port_emulator: Port = 8900
     port_scoring: Port = 3001
     port_metrics: int = Field(
-        9464, ge=1, le=65_530, description="first of the collectors' ports: one a market, in the order of markets"
+        9464, ge=1, le=65_530, description="first of the collectors' ports: one per market, in the order of markets"
     )
 
     _split = field_validator("alert_email_to", mode="before")(_split_commas)
@@ -161,12 +153,11 @@ class Settings(BaseSettings):
 
     @property
     def lake_root(self) -> Path:
-        """Root of the lake."""
         return self.home / "lake"
 
     @property
     def spool_root(self) -> Path:
-        """Where collectors leave batches for the ingest runs."""
+        """The folder of the batches that collectors write for the ingest runs."""
         return self.home / "spool"
 
     @property
@@ -176,12 +167,11 @@ class Settings(BaseSettings):
 
     @property
     def tracking_uri(self) -> str:
-        """MLflow's backend."""
+        """MLflow's tracking server or database."""
         return self.mlflow_tracking_uri or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
 
     @property
     def dagster_home(self) -> Path:
-        """Dagster's instance folder."""
         return self.home / "dagster"
 
     @property
@@ -190,11 +180,9 @@ class Settings(BaseSettings):
         return self.home / "bentoml"
 
     def plan(self, market: Market) -> PlanName:
-        """The plan bought for a market."""
         return self.markets[market].plan
 
     def symbols(self, market: Market) -> tuple[str, ...]:
-        """The symbols watched in a market; empty where none are set."""
         return self.markets[market].symbols
 
     def with_markets(self, *markets: Market, **changes: Any) -> Self:

@@ -1,6 +1,6 @@
 """The command `tapewatch`.
 
-Imports that take time are inside the commands, so that `--help` and refusals come at once.
+Slow imports are inside the commands, so that `--help` and usage errors appear at once.
 """
 
 import os
@@ -15,8 +15,8 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_show_locals=False,
-    help="Watches the market's tape: backfills it, turns it into features, finds its anomalies, explains and serves them.\n\n"
-    "Start with [bold]tapewatch demo[/]. Everything is kept under TAPEWATCH_HOME; .env.example lists all settings.",
+    help="Watch the market's tape: load or stream it, compute features, find anomalies, explain and serve them.\n\n"
+    "Start with [bold]tapewatch demo[/]. All data is kept under TAPEWATCH_HOME; .env.example lists all settings.",
 )
 
 for commands in (platform, tape, stream, gaps, results, alerts, daily, profile, database):
@@ -24,13 +24,8 @@ for commands in (platform, tape, stream, gaps, results, alerts, daily, profile, 
 
 
 @app.callback()
-def start() -> None:
-    """What every command begins with."""
-    _quieten()
-
-
-def _quieten() -> None:
-    """Keep what libraries tell developers off the terminal; Dagster says of its own parts that they are beta."""
+def hide_library_warnings() -> None:
+    """Keep the libraries' notes for developers off the terminal; Dagster warns of its own beta features."""
     warnings.filterwarnings("ignore", message=".*is currently in (beta|preview)")
     warnings.filterwarnings("ignore", module=r"mlflow\.")
     warnings.filterwarnings("ignore", module=r"shap\.")

@@ -1,24 +1,23 @@
-"""`tapewatch check`: whether this deployment could work, part by part."""
+"""`tapewatch check`: whether each part of this deployment works, and what its plans allow."""
 
 import datetime as dt
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
-import httpx
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from upath import UPath
 
 from orchestration.processes.services import ServiceError, check_ports, services, with_source
+from orchestration.runs.backfill import impatient_source
+from resources.reachable import expect_listener
 from serving.store import StoredBento, StoreError
 from tapewatch.feeds.errors import mask_key
 from tapewatch.feeds.plans.check import Deployment, PlanRow, check_plans, symbols_of
 from tapewatch.feeds.plans.table import MarketPlan
 from tapewatch.feeds.probe import ProbeRow, probe, probe_flat_files, probe_stream
-from tapewatch.feeds.rest.source import RestSource
-from tapewatch.feeds.rest.transport import Patience
+from tapewatch.feeds.source import SourceError
 from tapewatch.market.instruments import Market
 from tapewatch.market.tables import TRADES
 from tapewatch.settings import Settings
@@ -26,52 +25,42 @@ from tapewatch.store.database.database import Database, DatabaseError
 from tapewatch.store.lake.lake import Lake
 from tapewatch.streaming.collector.lock import CollectorError, CollectorLock
 
-_UNAUTHORISED = 401
-#: Columns that the table of plans takes with a line a market.
+#: Width of the table of plans with one line per market.
 _WIDE = 118
 _DELAY_WIDTH = 11
-#: Who checks wants to know now; a server that is away is told at once.
-_PATIENCE = Patience(attempts=1, connect_timeout_s=5, read_timeout_s=20)
 
 
 class _BrokenError(RuntimeError):
-    """A part does not work; the message says why and the way out."""
-
-
-@dataclass(frozen=True)
-class _Part:
-    name: str
-    probe: Callable[[Settings], str]
-    #: A warning only: the platform works without it.
-    is_optional: bool = False
+    """A part does not work; the message names the reason and the way out."""
 
 
 def check_parts(settings: Settings, console: Console) -> bool:
-    """Probe every part, print a table, and tell whether all that must work does."""
+    """Probe every part and print a table; whether all that are needed work."""
     table = Table("", "part", "finding")
     sound = True
-    for part in _PARTS:
+    for name, probe_part in _PARTS.items():
         try:
-            finding, mark = part.probe(settings), "[green]✓[/]"
-        except (_BrokenError, DatabaseError, ServiceError, StoreError) as error:
-            finding, mark = str(error), "[yellow]![/]" if part.is_optional else "[red]✗[/]"
-            sound = sound and part.is_optional
-        table.add_row(mark, part.name, escape(finding))
+            finding, mark = probe_part(settings), "[green]✓[/]"
+        except (_BrokenError, DatabaseError, ServiceError, SourceError, StoreError) as error:
+            is_optional = probe_part is _ports
+            finding, mark = str(error), "[yellow]![/]" if is_optional else "[red]✗[/]"
+            sound = sound and is_optional
+        table.add_row(mark, name, escape(finding))
     console.print(table)
     return sound
 
 
 def show_plans(settings: Settings, console: Console, *, asks: bool) -> bool:
-    """What each market's plan may do, in one table, and what cannot work; with `asks` the servers are asked too.
+    """Print what each market's plan allows and the faults of the settings; with `asks`, probe the servers too.
 
-    False where a setting cannot work, or a server refuses what the plan should give.
+    Returns False if a setting cannot work, or a server refuses what the plan should include.
     """
     key = settings.polygon_api_key
-    told = f"key {mask_key(key.get_secret_value())}" if key else "no key is set: the built-in emulator grants all"
+    source = f"key {mask_key(key.get_secret_value())}" if key else "no key is set: the built-in emulator grants all"
     today = dt.datetime.now(dt.UTC).date()
     deployment = _deployment(with_source(settings))
     rows = check_plans(deployment, today=today)
-    console.print(f"\nPlans ({told})", highlight=False)
+    console.print(f"\nPlans ({source})", highlight=False)
     console.print(_plan_table(rows, is_wide=console.width >= _WIDE))
     for row in rows:
         if row.address:
@@ -86,20 +75,18 @@ def show_plans(settings: Settings, console: Console, *, asks: bool) -> bool:
 
 
 def _plan_table(rows: Sequence[PlanRow], *, is_wide: bool) -> Table:
-    """A row a market. Where there is little room, what may be had stands in three lines of one column."""
+    """A row per market. On a narrow terminal the rights are three lines of one column."""
     limits = ("market", "plan", "delay", "history from", "calls")
     granted = ("REST", "flat files", "stream")
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for heading in (*limits, *granted) if is_wide else (*limits, "may have"):
         table.add_column(heading, overflow="fold", max_width=_DELAY_WIDTH if heading == "delay" else None)
     for row in rows:
-        # How late the stream is goes without saying where REST is as late.
+        # The stream's delay is shown only if it differs from that of REST.
         stream = row.channels.removesuffix(f" ({row.recency})")
         rights = (row.rest, row.flat_files, stream)
-        told = (
-            rights if is_wide else ("\n".join(f"{name}: {right}" for name, right in zip(granted, rights, strict=True)),)
-        )
-        table.add_row(row.market, row.tier, row.recency, row.history_from, row.rate, *told)
+        lines = "\n".join(f"{name}: {right}" for name, right in zip(granted, rights, strict=True))
+        table.add_row(row.market, row.tier, row.recency, row.history_from, row.rate, *(rights if is_wide else (lines,)))
     return table
 
 
@@ -118,7 +105,7 @@ def _deployment(settings: Settings) -> Deployment:
 def _show_probe(
     settings: Settings, deployment: Deployment, rows: Sequence[PlanRow], console: Console, today: dt.date
 ) -> bool:
-    answers = Table("", "asked for", "answer", "seconds", title="Probe")
+    answers = Table("", "request", "answer", "seconds", title="Probe")
     sound = True
     for answer in _probes(settings, deployment, rows, today):
         sound = sound and answer.is_ok
@@ -134,12 +121,10 @@ def _probes(settings: Settings, deployment: Deployment, rows: Sequence[PlanRow],
         for market in (market for market in Market if watched[market]):
             yield probe_flat_files(settings.flat_files, market)
     if settings.polygon_api_key is None:
-        yield ProbeRow("REST and streams", True, "not asked: POLYGON_API_KEY is not set", 0.0, is_odd=True)
+        yield ProbeRow("REST and streams", True, "not probed: POLYGON_API_KEY is not set", 0.0, is_odd=True)
         return
     key = settings.polygon_api_key.get_secret_value()
-    source = RestSource(
-        settings.polygon_base_url, key, deployment.tiers, plans_file=settings.plans_file, patience=_PATIENCE
-    )
+    source = impatient_source(settings, key)
     answers = probe(source, watched, today=today)
     first = next(answers)
     yield first
@@ -153,11 +138,11 @@ def _probes(settings: Settings, deployment: Deployment, rows: Sequence[PlanRow],
 
 
 def _probe_stream(settings: Settings, plan: MarketPlan, address: str, key: str, symbol: str) -> ProbeRow:
-    """A key may hold one connection a market: where a collector of this deployment has it, nothing is asked."""
+    """Not probed while a collector of this deployment uses the key's one connection of the market."""
     try:
         CollectorLock(settings.home / "run", plan.market).check()
     except CollectorError:
-        return ProbeRow(f"stream {address}", True, "not asked: a collector holds the key's one connection", 0.0)
+        return ProbeRow(f"stream {address}", True, "not probed: a collector uses the key's one connection", 0.0)
     return probe_stream(plan, address, key, symbol)
 
 
@@ -176,22 +161,14 @@ def _home(settings: Settings) -> str:
 def _source(settings: Settings) -> str:
     if settings.flat_files is not None:
         if not UPath(settings.flat_files).exists():
-            raise _BrokenError(f"no folder at {settings.flat_files}: set TAPEWATCH_FLAT_FILES to where the files lie")
+            raise _BrokenError(
+                f"no folder at {settings.flat_files}: set TAPEWATCH_FLAT_FILES to the folder of the files"
+            )
         return f"flat files in {settings.flat_files}"
     if settings.polygon_api_key is None:
         return "built-in market emulator (POLYGON_API_KEY and TAPEWATCH_FLAT_FILES are not set)"
-    key = settings.polygon_api_key.get_secret_value()
-    address = f"{settings.polygon_base_url}/v1/marketstatus/now"
-    try:
-        status = httpx.get(address, headers={"Authorization": f"Bearer {key}"}, timeout=10).status_code
-    except (httpx.TransportError, httpx.InvalidURL) as error:
-        raise _BrokenError(
-            f"{settings.polygon_base_url} cannot be reached ({error}): check POLYGON_BASE_URL"
-        ) from error
-    if status == _UNAUTHORISED:
-        raise _BrokenError(f"{settings.polygon_base_url} does not know this key: check POLYGON_API_KEY")
-    if not httpx.codes.is_success(status):
-        raise _BrokenError(f"{settings.polygon_base_url} answers {status}")
+    expect_listener(settings.polygon_base_url)
+    impatient_source(settings, settings.polygon_api_key.get_secret_value()).reference.market_status()
     return f"{settings.polygon_base_url}, key accepted"
 
 
@@ -215,11 +192,12 @@ def _ports(settings: Settings) -> str:
     return "free for `tapewatch up`"
 
 
-_PARTS = (
-    _Part("data folder", _home),
-    _Part("source", _source),
-    _Part("lake", _lake),
-    _Part("database", _database),
-    _Part("Bento", _bento),
-    _Part("ports", _ports, is_optional=True),
-)
+#: The parts by name. A failure of `_ports` is a warning only.
+_PARTS: dict[str, Callable[[Settings], str]] = {
+    "data folder": _home,
+    "source": _source,
+    "lake": _lake,
+    "database": _database,
+    "Bento": _bento,
+    "ports": _ports,
+}

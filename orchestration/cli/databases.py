@@ -1,4 +1,4 @@
-"""What `tapewatch db` does and shows."""
+"""The work and the output of `tapewatch db`."""
 
 import datetime as dt
 import getpass
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table as RichTable
 
@@ -27,7 +28,7 @@ _BY_NAME = {table.name: table for table in SQL_TABLES}
 
 
 def upgrade(url: str, console: Console) -> None:
-    """Upgrade and say from where to where."""
+    """Upgrade the schema and print both revisions."""
     with Database(url, upgrades=False) as database:
         before, after = schema.upgrade(database.engine)
         address = database.address
@@ -36,7 +37,7 @@ def upgrade(url: str, console: Console) -> None:
 
 
 def show_status(url: str, console: Console) -> None:
-    """Two blocks: the database, its tables."""
+    """Print the facts of the database, and a row per table."""
     found = status(url)
     facts = RichTable.grid(padding=(0, 2))
     for name, value in (
@@ -44,7 +45,7 @@ def show_status(url: str, console: Console) -> None:
         ("engine", found.engine),
         ("revision", _revision(found.revision)),
         ("TimescaleDB", found.timescale),
-        ("size", _bytes(found.size)),
+        ("size", decimal(found.size)),
     ):
         facts.add_row(name, value)
     console.print(facts)
@@ -56,7 +57,7 @@ def show_status(url: str, console: Console) -> None:
         tables.add_row(
             table.name,
             f"{table.rows:,}",
-            "" if table.size is None else _bytes(table.size),
+            "" if table.size is None else decimal(table.size),
             _day(table.oldest),
             _day(table.newest),
             f"{days:,} days" if days else "for ever",
@@ -65,17 +66,17 @@ def show_status(url: str, console: Console) -> None:
 
 
 def refresh(url: str, console: Console) -> None:
-    """Refresh and say so."""
+    """Refresh the rollups."""
     with Database(url) as database:
         rollups.refresh(database.engine)
         console.print(f"{database.address}: hourly and daily bars are up to date", soft_wrap=True, markup=False)
 
 
 def retain(url: str, console: Console, *, tables: list[str], days: int | None, does_it: bool) -> None:
-    """Show what is too old, and delete it if that is meant.
+    """Show the rows that are too old, and delete them if `does_it`.
 
     Raises:
-        DatabaseError: a table is unknown, or is kept for ever and no days were given; the database refuses.
+        DatabaseError: a table is unknown, or is kept for ever and no days were given, or the database fails.
     """
     now = dt.datetime.now(dt.UTC)
     kept = {name: _days(name, days) for name in tables or RETENTION_DAYS}
@@ -86,17 +87,17 @@ def retain(url: str, console: Console, *, tables: list[str], days: int | None, d
         ]
         _show_expiries(console, expiries, kept)
         if not any(expiry.rows for expiry in expiries):
-            console.print("Nothing is older than it may be.")
+            console.print("Nothing is older than its limit.")
         elif not does_it:
             console.print("Nothing was deleted: repeat with --yes to delete these rows.")
         else:
             deleted = sum(retention.delete(database.engine, e, _actor()) for e in expiries if e.rows)
             rollups.refresh(database.engine)
-            console.print(f"{deleted:,} rows deleted; the audit tells of it.")
+            console.print(f"{deleted:,} rows deleted; the audit log records it.")
 
 
 def backup(url: str, console: Console, file: Path) -> None:
-    """Back up with a bar for each table.
+    """Back up with a progress bar for each table.
 
     Raises:
         DatabaseError: the database cannot be read, or the file cannot be written.
@@ -105,14 +106,12 @@ def backup(url: str, console: Console, file: Path) -> None:
         with Database(url) as database, _bars(console) as bars:
             rows = archive.backup(database, file, bars("backing up"))
     except OSError as error:
-        raise DatabaseError(
-            f"{file} cannot be written: {error}. Name a file in a folder that you may write to"
-        ) from error
-    console.print(f"{file}: {sum(rows.values()):,} rows, {_bytes(file.stat().st_size)}", soft_wrap=True, markup=False)
+        raise DatabaseError(f"{file} cannot be written: {error}. Name a file in a writable folder") from error
+    console.print(f"{file}: {sum(rows.values()):,} rows, {decimal(file.stat().st_size)}", soft_wrap=True, markup=False)
 
 
 def restore(url: str, console: Console, file: Path, *, replaces: bool) -> None:
-    """Restore with a bar for each table; the restored audit gets an entry."""
+    """Restore with a progress bar for each table, and record it in the audit log."""
     with Database(url) as database:
         with _bars(console) as bars:
             rows = archive.restore(database, file, replace=replaces, listener=bars("restoring"))
@@ -122,7 +121,7 @@ def restore(url: str, console: Console, file: Path, *, replaces: bool) -> None:
 
 
 def move(url: str, to: str, console: Console) -> None:
-    """Move with bars, then say how to go over."""
+    """Move with progress bars, then print how to switch."""
     with Database(url) as source, Database(to) as target:
         if source.url == target.url:
             raise DatabaseError(f"database {source.address} is the one to move from: name another with --to")
@@ -130,7 +129,7 @@ def move(url: str, to: str, console: Console) -> None:
             rows = moving.move(source, target, bars("copying"), bars("comparing"))
         console.print(
             f"{sum(rows.values()):,} rows are in {target.address}, each compared with its original.\n"
-            "To go over, set TAPEWATCH_DATABASE_URL to that address and restart what runs.",
+            "To switch, set TAPEWATCH_DATABASE_URL to that address and restart all processes.",
             soft_wrap=True,
             markup=False,
         )
@@ -141,14 +140,14 @@ def _days(name: str, days: int | None) -> int:
         raise DatabaseError(f"there is no table {name!r}: the database has {', '.join(_BY_NAME)}")
     long = days if days is not None else RETENTION_DAYS.get(name)
     if long is None:
-        raise DatabaseError(f"{name} is kept for ever: say with --days how long it is to be kept instead")
+        raise DatabaseError(f"{name} is kept for ever: say with --days how long to keep it instead")
     return long
 
 
 def _show_expiries(console: Console, expiries: list[retention.Expiry], kept: dict[str, int]) -> None:
     shown = RichTable()
-    for heading in ("table", "kept, days", "rows older", "oldest, UTC"):
-        shown.add_column(heading, justify="right" if heading in ("kept, days", "rows older") else "left")
+    for heading in ("table", "limit, days", "rows older", "oldest, UTC"):
+        shown.add_column(heading, justify="right" if heading in ("limit, days", "rows older") else "left")
     for expiry in expiries:
         name = expiry.table.name
         shown.add_row(name, f"{kept[name]:,}", f"{expiry.rows:,}", _minute(expiry.oldest))
@@ -174,7 +173,7 @@ def _actor() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):
-        return f"user {os.getuid()}"  # a container may run as somebody without a name
+        return f"user {os.getuid()}"  # a container may run as a user without a name
 
 
 def _revision(revision: str | None) -> str:
@@ -191,11 +190,3 @@ def _minute(moment: dt.datetime | dt.date | None) -> str:
 
 def _day(moment: dt.datetime | dt.date | None) -> str:
     return "" if moment is None else f"{moment:%Y-%m-%d}"
-
-
-def _bytes(size: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"

@@ -29,7 +29,7 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A value for programs: its name in CSV and JSON, and how to take it from a row (default: the row's value of that name)."""
+    """A value for programs: its name in CSV and JSON, and how to get it from a row (default: the row's value of that name)."""
 
     name: str
     value: Callable[[Row], Any] | None = None
@@ -38,10 +38,13 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of the table: its heading, and its text for a row, with Rich's markup. One that `folds` takes what room is left."""
+    """A column of the table: its heading, and its text for a row, with Rich's markup (default: the row's value of that name).
+
+    A column that `folds` takes the room that is left.
+    """
 
     heading: str
-    text: Callable[[Row], str]
+    text: Callable[[Row], str] | None = None
     is_number: bool = False
     folds: bool = False
 
@@ -89,7 +92,8 @@ class Listing:
             overflow = "fold" if column.folds else "ellipsis"
             table.add_column(column.heading, justify=justify, overflow=overflow, no_wrap=not column.folds)
         for row in rows:
-            table.add_row(*(column.text(row) for column in self.columns), style=self.style(row))
+            texts = (column.text(row) if column.text else str(row[column.heading]) for column in self.columns)
+            table.add_row(*texts, style=self.style(row))
         return table
 
 

@@ -1,1 +1,1 @@
-"""The long-running processes: what starts them, supervises them, and reports their state."""
+"""The long-running processes: their commands, supervision and state."""

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -33,12 +34,12 @@ _log = logging.getLogger("tapewatch.collector")
 
 
 def collector_config(settings: Settings, market: Market, symbols: Sequence[str]) -> CollectorConfig:
-    """What a market's collector needs to know. `symbols` are as a person writes them; `*` is all of the market.
+    """The configuration of a market's collector. `symbols` in any spelling; `*` for the whole market.
 
     Raises:
-        SourceError: there is no key, the plan has no stream, or an address is none.
+        SourceError: there is no key, the plan has no stream, or an address is malformed.
         DetectionError: the detectors' settings are malformed.
-        SymbolError: a symbol is none of the market.
+        SymbolError: a symbol is not of this market.
     """
     if settings.polygon_api_key is None:
         raise SourceError("there is no key for the stream: set POLYGON_API_KEY")
@@ -75,7 +76,7 @@ def collector_config(settings: Settings, market: Market, symbols: Sequence[str])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Collect until SIGINT or SIGTERM; the exit code."""
+    """Collect until SIGINT or SIGTERM; returns the exit code."""
     parser = argparse.ArgumentParser("python -m orchestration.processes.collector", description=__doc__)
     parser.add_argument("market", type=Market, choices=list(Market))
     parser.add_argument("--symbols", help="comma-separated, * for all; by default TAPEWATCH_SYMBOLS_<MARKET>")
@@ -102,6 +103,7 @@ def _opened(secret: SecretStr | None) -> str | None:
 
 
 def _in_sessions(settings: Settings, market: Market, url: str) -> bool:
+    """Whether to collect in market hours only."""
     if market.is_continuous or settings.stream_hours == "always":
         return False
     return settings.stream_hours == "sessions" or not _is_loopback(url)
@@ -109,20 +111,19 @@ def _in_sessions(settings: Settings, market: Market, url: str) -> bool:
 
 def _is_loopback(url: str) -> bool:
     host = urlsplit(url).hostname or ""
-    try:
+    with suppress(ValueError):
         return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return host == "localhost"
 
 
 def _baselines(settings: Settings, market: Market) -> Baselines | None:
-    """What the last days in the lake say is usual; None where it holds none."""
+    """The usual activity on the last days in the lake; None if it holds none."""
     lake, today = Lake(settings.lake_root), dt.datetime.now(dt.UTC).date()
     try:
         days = [p for p in lake.partitions(BARS, market) if p.date < today][-_BASELINE_DAYS:]
         read = [(session, lake.read(BARS, day)) for day in days if (session := session_of(market, day.date))]
     except LakeError as error:
-        _log.warning("what is usual is learnt while watching: %s", error)
+        _log.warning("no baselines from the lake, they are learnt from the stream: %s", error)
         return None
     return baselines_from(read) if read else None
 

@@ -1,30 +1,66 @@
-"""Heals this deployment's gaps until it is stopped: `python -m orchestration.processes.healer`. Started by the supervisor."""
+"""The healer of gaps, also as a process: `python -m orchestration.processes.healer`."""
 
 import logging
 import sys
 
-from orchestration.errors import expected
+from orchestration.errors import is_expected
 from orchestration.processes.collectors import EXIT_FINAL
-from orchestration.processes.healing import EVERY_S, healer_of
 from orchestration.processes.logs import start_log
 from orchestration.processes.supervision import stop_signals
+from tapewatch.feeds.files.source import FlatFileSource
+from tapewatch.feeds.ranges import FlatFileRanges, RecordSource, RestRanges
 from tapewatch.feeds.source import SourceError
+from tapewatch.market.instruments import Market, Partition, normalise
+from tapewatch.market.tables import QUOTES, TRADES
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
+from tapewatch.store.lake.lake import Lake
+from tapewatch.streaming.gaps.healer import Healer
 
+_EVERY_S = 30.0
 _log = logging.getLogger(__name__)
 
 
+def healer_of(settings: Settings, database: Database) -> Healer:
+    """A healer that reads from REST first, then from flat files, as far as each is configured.
+
+    Raises:
+        SourceError: neither is configured.
+    """
+    sources: list[RecordSource] = []
+    if settings.polygon_api_key is not None:
+        tiers = {market: settings.plan(market) for market in Market}
+        key = settings.polygon_api_key.get_secret_value()
+        sources.append(RestRanges(settings.polygon_base_url, key, tiers, plans_file=settings.plans_file))
+    if settings.flat_files:
+        sources.append(FlatFileRanges(FlatFileSource(settings.flat_files)))
+    if not sources:
+        raise SourceError("no source for the missing rows: set POLYGON_API_KEY, or TAPEWATCH_FLAT_FILES to a folder")
+    lake = Lake(settings.lake_root)
+    return Healer(database, sources, settings.spool_root, lambda partition: _symbols(settings, lake, partition))
+
+
+def _symbols(settings: Settings, lake: Lake, partition: Partition) -> list[str]:
+    """The watched symbols, and those in the lake's day: a stream may have collected others."""
+    found = {normalise(symbol, partition.market) for symbol in settings.symbols(partition.market)}
+    for table in (TRADES, QUOTES):
+        if lake.exists(table, partition):
+            found.update(lake.symbols(table, partition))
+    return sorted(found)
+
+
 def main() -> int:
-    """Heal until SIGINT or SIGTERM; a refusal to start is one line, and code 78 where only another setting helps."""
+    """Heal until SIGINT or SIGTERM; returns the exit code, 78 if only another setting helps."""
     start_log("healer")
     settings = Settings()
     try:
         with stop_signals() as stop, Database(settings.database) as database:
             healer = healer_of(settings, database)
-            _log.info("healing, every %.0f s", EVERY_S)
-            healer.run(stop, every_s=EVERY_S)
-    except expected() as error:
+            _log.info("healing, every %.0f s", _EVERY_S)
+            healer.run(stop, every_s=_EVERY_S)
+    except Exception as error:
+        if not is_expected(error):
+            raise
         _log.error("%s", error)
         return EXIT_FINAL if isinstance(error, SourceError) else 1
     return 0

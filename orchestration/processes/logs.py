@@ -1,4 +1,4 @@
-"""The log of a process under the supervisor: what an operator reads in TAPEWATCH_HOME/logs."""
+"""The log of a supervised process, kept in TAPEWATCH_HOME/logs."""
 
 import logging
 import sys
@@ -6,7 +6,7 @@ import time
 
 
 def start_log(name: str) -> None:
-    """One line an event on standard output: UTC, level, who, what."""
+    """Log to standard output, a line per event: time in UTC, level, `name`, message."""
     formatter = logging.Formatter(f"%(asctime)s.%(msecs)03dZ %(levelname)-8s {name}: %(message)s", "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
     handler = logging.StreamHandler(sys.stdout)

@@ -1,4 +1,4 @@
-"""Waits for the first Bento, then becomes its server: `python -m orchestration.processes.scoring`."""
+"""The scoring service as a process: waits for the first Bento, then serves it."""
 
 import os
 import sys
@@ -12,13 +12,13 @@ _POLL_SECONDS = 2.0
 
 
 def serve_command(bento: Path, *, host: str, port: int) -> list[str]:
-    """The command that serves a Bento from its folder; it wants BENTOML_HOME set to the store that holds its model."""
+    """The command that serves a Bento from its folder; BENTOML_HOME must be the store that holds its model."""
     address = ("--host", host, "--port", str(port))
     return [sys.executable, "-m", "bentoml", "serve", str(bento), *address]
 
 
 def main() -> None:
-    """Poll the store, then replace this process by the server."""
+    """Poll the store, then replace this process with the server."""
     settings = Settings()
     bento = StoredBento.latest(settings.bento_home)
     if bento is None:
@@ -27,7 +27,7 @@ def main() -> None:
         time.sleep(_POLL_SECONDS)
         bento = StoredBento.latest(settings.bento_home)
     _say(f"serving {bento.tag}: {bento.model_name} {bento.model_version}")
-    # The Bento brings its own copy of the code: the checkout must not stand before it on the path.
+    # The Bento has its own copy of the code; the checkout must not come before it on the path.
     os.chdir(settings.bento_home)
     os.environ |= {"BENTOML_HOME": str(settings.bento_home.resolve()), "BENTOML_DO_NOT_TRACK": "true"}
     command = serve_command(bento.folder.resolve(), host=settings.host, port=settings.port_scoring)

@@ -21,6 +21,7 @@ import psutil
 
 from orchestration.processes.collectors import WATCH_VARIABLE
 from orchestration.processes.services import Service, ServiceError
+from resources.interrupts import handling
 from tapewatch.streaming.stop import Stop
 
 #: From SIGTERM to SIGKILL for one service; supervisord stops them one after another.
@@ -206,12 +207,8 @@ def stop_signals() -> Iterator[Stop]:
     A background job of a non-interactive shell inherits SIGINT ignored, and Python then installs no handler of its own.
     """
     stop = Stop()
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handling(lambda *_: stop.set(), signal.SIGINT, signal.SIGTERM):
         yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def processes(listening: Path) -> dict[str, Process]:

@@ -1,1 +1,1 @@
-"""Runs of the platform's jobs from the command line: planning, progress, and what came out."""
+"""Runs of the platform's jobs from the command line: plan, progress and outcome."""

@@ -1,4 +1,4 @@
-"""What `tapewatch backfill` is about to do: which days and symbols, what is there already, what the rest costs."""
+"""The plan of `tapewatch backfill`: days and symbols, what the lake holds already, and the cost of the rest."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -7,30 +7,30 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from orchestration.errors import RunError
+from orchestration.processes.collectors import plan_of
 from orchestration.runs.times import in_words
 from resources.reachable import expect_listener
 from tapewatch.feeds.errors import RestAuthenticationError, RestError
 from tapewatch.feeds.files.source import FlatFileSource
-from tapewatch.feeds.plans.table import MarketPlan, TapeTable, clamp_range, plan_for
+from tapewatch.feeds.plans.table import MarketPlan, TapeTable, clamp_range
 from tapewatch.feeds.rest.estimate import DAYS_OF_TICKS, Estimate, Sample, default_range, estimate
 from tapewatch.feeds.rest.source import RestSource
 from tapewatch.feeds.rest.transport import Patience
 from tapewatch.market.instruments import Market, Partition, SymbolError, day_of, normalise, trading_days
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import BARS, QUOTES, TRADES, quarantine_of
-from tapewatch.settings import Settings
+from tapewatch.settings import Settings, variable_of
 from tapewatch.store.lake.lake import Lake
 
 _TABLES: dict[TapeTable, Table] = {TapeTable.BARS: BARS, TapeTable.TRADES: TRADES, TapeTable.QUOTES: QUOTES}
 
-
-#: An estimate is not worth waiting for.
+#: Checks and estimates are not worth waiting for.
 _PATIENCE = Patience(attempts=1, connect_timeout_s=5, read_timeout_s=20)
 
 
 @dataclass(frozen=True, slots=True)
 class BackfillPlan:
-    """The days and symbols of one backfill, what was decided about them (`notes`), and what they cost over REST."""
+    """The days and symbols of one backfill, notes on how they were chosen, and their cost over REST."""
 
     market: Market
     first: dt.date
@@ -43,22 +43,27 @@ class BackfillPlan:
 
 
 def with_symbols(settings: Settings, market: Market, written: str | None) -> Settings:
-    """`settings` with the symbols of `market` that the command line names, in whichever spelling.
+    """`settings` with the symbols of `market` that the command line names, in any spelling.
 
     Raises:
-        RunError: one is misspelt, or belongs to another market; flat files are loaded whole.
+        RunError: one is misspelt or belongs to another market, or the source is flat files, which are loaded whole.
     """
     if written is None:
         return settings
     if settings.flat_files is not None:
-        raise RunError("--symbols goes with REST: a day of flat files is loaded whole, so leave it out")
+        raise RunError("--symbols needs REST: a day of flat files is loaded whole, so leave it out")
+    symbols = parse_symbols(written, market)
+    if not symbols:
+        raise RunError("--symbols names none: separate them by commas, AAPL,MSFT")
+    return settings.with_markets(market, symbols=symbols)
+
+
+def parse_symbols(written: str, market: Market) -> tuple[str, ...]:
+    """The symbols of a comma-separated text, each once. Raises a RunError if one is misspelt or of another market."""
     try:
-        symbols = tuple(dict.fromkeys(normalise(part, market) for part in written.split(",") if part.strip()))
+        return tuple(dict.fromkeys(normalise(part, market) for part in written.split(",") if part.strip()))
     except SymbolError as error:
         raise RunError(str(error)) from error
-    if not symbols:
-        raise RunError("--symbols names none: write them with commas between, AAPL,MSFT")
-    return settings.with_markets(market, symbols=symbols)
 
 
 def plan_backfill(
@@ -74,22 +79,22 @@ def plan_backfill(
     """Days, symbols and cost of a backfill of one market.
 
     Args:
-        first, last: as the user named them; what is left out is chosen by the plan.
-        keep_existing: days in the lake are not fetched again.
-        samples: one call a table of ticks may be spent on measuring, where the plan does not count calls.
+        first, last: as given by the user; the plan chooses what is left out.
+        keep_existing: do not fetch days again that are in the lake.
+        samples: spend one call per table of ticks on the estimate, if the plan does not count calls.
 
     Raises:
-        RunError: the range is reversed or holds no trading day, symbols are missing, or fetching would lose some.
-        SourceError: the plan shows none of the days.
+        RunError: the range is reversed or has no trading day, symbols are missing, or fetching would remove some.
+        SourceError: the plan includes none of the days.
     """
     if first and last and last < first:
         raise RunError(f"the range ends before it begins: {first} to {last}")
     today = day_of(market, now or dt.datetime.now(dt.UTC))
     if first and first > today:
-        raise RunError(f"{first} is yet to come, today is {today}: leave --from out for the last days there are")
+        raise RunError(f"{first} lies in the future, today is {today}: leave --from out for the most recent days")
     if settings.flat_files is not None:
         return _from_files(settings, settings.flat_files, market, first, last, keep_existing=keep_existing)
-    plan = plan_for(market, settings.plan(market), path=settings.plans_file)
+    plan = plan_of(settings, market)
     symbols = _symbols(settings, market)
     days, notes = _chosen(plan, first, last, today)
     lake = Lake(settings.lake_root)
@@ -114,7 +119,7 @@ def plan_backfill(
 def _chosen(
     plan: MarketPlan, first: dt.date | None, last: dt.date | None, today: dt.date
 ) -> tuple[list[dt.date], list[str]]:
-    """The trading days of a range as far as the plan shows it, and what was decided on the way."""
+    """The trading days of a range that the plan includes, and notes on how they were chosen."""
     notes = []
     if first is None:
         chosen = default_range(plan, today, last=last)
@@ -122,7 +127,7 @@ def _chosen(
         notes.append(f"{first} to {last}: {chosen.reason}")
     elif last is None:
         last = max(first, min(plan.last_day(today), today - dt.timedelta(days=1)))
-        notes.append(f"{first} to {last}: up to the last day that is over")
+        notes.append(f"{first} to {last}: up to the last finished day")
     clamped = clamp_range(plan, first, last, today=today)
     notes += [clamped.message] if clamped.message else []
     days = _trading(plan.market, clamped.first, clamped.last)
@@ -131,33 +136,31 @@ def _chosen(
     return days, notes
 
 
-def ask_first(settings: Settings, plan: BackfillPlan) -> None:
-    """Make sure that the vendor is there and knows the key, before a run begins that would take long to say so.
+def check_vendor(settings: Settings, plan: BackfillPlan) -> None:
+    """Check that the vendor can be reached and accepts the key, before a run that would take long to fail.
 
-    Nobody is asked where all days are in the lake, or come from files. A plan that counts its calls is spared the one that
-    shows the key: a run's own first call shows it as well.
+    Nothing is checked if all days are in the lake or come from files. The key is not checked if the plan counts calls: the
+    run's first call does that.
 
     Raises:
-        UnavailableError: nobody listens at POLYGON_BASE_URL.
+        UnavailableError: nothing listens at POLYGON_BASE_URL.
         RestAuthenticationError: the key is not accepted.
     """
     if settings.flat_files is not None or settings.polygon_api_key is None or plan.days_kept == len(plan.days):
         return
     expect_listener(settings.polygon_base_url)
-    granted = plan_for(plan.market, settings.plan(plan.market), path=settings.plans_file)
-    if granted.is_metered:
+    if plan_of(settings, plan.market).is_metered:
         return
     try:
-        _impatient(settings, settings.polygon_api_key.get_secret_value(), granted).reference.market_status()
+        impatient_source(settings, settings.polygon_api_key.get_secret_value()).reference.market_status()
     except RestAuthenticationError:
         raise
     except RestError:
-        # What may pass is for the run's patience.
-        return
+        return  # it may be temporary: the run tries again
 
 
 def show(console: Console, plan: BackfillPlan) -> None:
-    """What will be done, a sentence a line."""
+    """Print the plan: days, symbols, calls and time."""
     for note in plan.notes:
         console.print(f"[yellow]·[/] {note}", soft_wrap=True)
     kept = f", {plan.days_kept} of them in the lake already" if plan.days_kept else ""
@@ -182,8 +185,8 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def how_to_go_on(settings: Settings, plan: BackfillPlan, *, is_forced: bool) -> str:
-    """What a stopped backfill leaves, and the way on."""
+def how_to_continue(settings: Settings, plan: BackfillPlan, *, is_forced: bool) -> str:
+    """What a stopped backfill has loaded, and the command that continues it."""
     lake = Lake(settings.lake_root)
     there = {
         tape: len(plan.days) - len(_missing(lake, table, plan.market, plan.days, keep_existing=True))
@@ -192,20 +195,18 @@ def how_to_go_on(settings: Settings, plan: BackfillPlan, *, is_forced: bool) -> 
     held = ", ".join(f"{tape} of {days}" for tape, days in there.items() if days) or "none"
     command = f"tapewatch backfill --market {plan.market} --from {plan.first} --to {plan.last}"
     command += f" --symbols {','.join(plan.symbols)}" if plan.symbols else ""
-    way_on = "the same command without --force" if is_forced else "the same command"
-    return f"Stopped. Of {len(plan.days)} days the lake holds {held}, each of them whole; {way_on} goes on from there: {command}"
+    again = "the same command without --force" if is_forced else "the same command"
+    return f"Stopped. Of {len(plan.days)} days the lake holds {held}, each of them whole; {again} goes on from there: {command}"
 
 
 def _symbols(settings: Settings, market: Market) -> tuple[str, ...]:
-    written = settings.symbols(market)
-    if not written:
-        raise RunError(
-            f"no symbols of {market}: name them by --symbols, or set TAPEWATCH_SYMBOLS_{market.upper()}, commas between"
-        )
+    variable = variable_of("markets", market, "symbols")
+    if not settings.symbols(market):
+        raise RunError(f"no symbols of {market}: name them with --symbols, or set {variable}, comma-separated")
     try:
-        return tuple(dict.fromkeys(normalise(symbol, market) for symbol in written))
+        return tuple(dict.fromkeys(normalise(symbol, market) for symbol in settings.symbols(market)))
     except SymbolError as error:
-        raise RunError(f"TAPEWATCH_SYMBOLS_{market.upper()}: {error}") from error
+        raise RunError(f"{variable}: {error}") from error
 
 
 def _trading(market: Market, first: dt.date, last: dt.date) -> list[dt.date]:
@@ -217,7 +218,7 @@ def _trading(market: Market, first: dt.date, last: dt.date) -> list[dt.date]:
 
 
 def _missing(lake: Lake, table: Table, market: Market, days: Sequence[dt.date], keep_existing: bool) -> list[dt.date]:
-    """The days of a table that a load has yet to end; its quarantine is written last."""
+    """The days of a table that are not loaded completely; a load writes the quarantine last."""
 
     def is_there(day: dt.date) -> bool:
         partition = Partition(day, market)
@@ -229,7 +230,7 @@ def _missing(lake: Lake, table: Table, market: Market, days: Sequence[dt.date], 
 def _about_others(
     lake: Lake, market: Market, days: Sequence[dt.date], symbols: Sequence[str], *, keep_existing: bool
 ) -> list[str]:
-    """A day is kept or replaced whole: say which asked symbols kept days lack, and refuse to lose others."""
+    """A day is kept or replaced whole: note the symbols that kept days lack, and refuse to drop others."""
     held: set[str] = set()
     lacking: dict[str, int] = {}
     for day in days:
@@ -258,22 +259,21 @@ def _samples(
 ) -> list[Sample]:
     if plan.is_metered or settings.polygon_api_key is None:
         return []
-    source = _impatient(settings, settings.polygon_api_key.get_secret_value(), plan)
+    source = impatient_source(settings, settings.polygon_api_key.get_secret_value())
     found = []
     for tape in (TapeTable.TRADES, TapeTable.QUOTES):
         if missing.get(tape):
             try:
                 found.append(source.sample(tape, Partition(missing[tape][-1], plan.market), symbols[0]))
             except RestError:
-                # The run will say what is wrong; an estimate is no reason to stop.
-                return []
+                return []  # the run will report the error; an estimate is no reason to stop
     return found
 
 
-def _impatient(settings: Settings, key: str, plan: MarketPlan) -> RestSource:
-    return RestSource(
-        settings.polygon_base_url, key, {plan.market: plan.tier}, plans_file=settings.plans_file, patience=_PATIENCE
-    )
+def impatient_source(settings: Settings, key: str) -> RestSource:
+    """The vendor's REST API, with one attempt per call."""
+    tiers = {market: settings.plan(market) for market in Market}
+    return RestSource(settings.polygon_base_url, key, tiers, plans_file=settings.plans_file, patience=_PATIENCE)
 
 
 def _from_files(
@@ -284,7 +284,7 @@ def _from_files(
         held = sorted({day for days in FlatFileSource(root).available(market).values() for day in days})
         wanted = [day for day in held if (not first or day >= first) and (not last or day <= last)]
         if not wanted:
-            raise RunError(f"{root} holds no files of {market} in that range: name another by --from and --to")
+            raise RunError(f"{root} holds no files of {market} in that range: choose another with --from and --to")
         last = last or wanted[-1]
         first = first or wanted[-DAYS_OF_TICKS:][0]
         notes.append(f"{first} to {last}: the newest days in {root}")

@@ -1,4 +1,4 @@
-"""Judging a folder of daily bars: read, find, keep."""
+"""Finds impossible prices in a folder of daily bars, and stores them as alerts."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -6,18 +6,19 @@ from dataclasses import dataclass
 import polars as pl
 
 from orchestration.errors import RunError
+from orchestration.runs.backfill import parse_symbols
 from tapewatch.daily import alerts
 from tapewatch.daily.anomalies import daily_anomalies
 from tapewatch.feeds.files.daily import daily_bars
 from tapewatch.feeds.files.source import FlatFileSource
-from tapewatch.market.instruments import Market, SymbolError, normalise
+from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
 
 
 @dataclass(frozen=True, slots=True)
 class DailyResult:
-    """What was found (`daily_anomalies`, led by `date`), and one line on what was done."""
+    """The anomalies (columns of `daily_anomalies` after `date`), and a one-line summary."""
 
     found: pl.DataFrame
     summary: str
@@ -31,22 +32,28 @@ def judge_daily_bars(
     symbols: str | None,
     now: dt.datetime,
 ) -> DailyResult:
-    """Find impossible prices in the settings' flat files and keep them as alerts.
+    """Find impossible prices in the settings' flat files and store them as alerts.
 
     Args:
-        first, last: both included; None for all that is there. The days around are read as well, and not reported.
-        symbols: as a person writes them, with commas between; None for all.
+        first, last: both included; None for the whole folder. The days around are read too, but not reported.
+        symbols: comma-separated, in any spelling; None for all.
 
     Raises:
-        RunError: no flat files are set, the range is none, or a symbol is misspelt.
+        RunError: no flat files are set, the range is reversed, or a symbol is misspelt.
         SourceError: there are no daily bars, or they cannot be read.
-        DatabaseError: the alerts cannot be kept.
+        DatabaseError: the alerts cannot be stored.
     """
     if settings.flat_files is None:
         raise RunError("no flat files to read: name their folder with --flat-files, or set TAPEWATCH_FLAT_FILES")
     if first and last and last < first:
         raise RunError(f"the range ends on {last}, before it begins on {first}")
-    bars = daily_bars(FlatFileSource(settings.flat_files), market, first, last, _symbols(symbols, market))
+    bars = daily_bars(
+        FlatFileSource(settings.flat_files),
+        market,
+        first,
+        last,
+        None if symbols is None else list(parse_symbols(symbols, market)),
+    )
     found = alerts.with_dates(daily_anomalies(bars.frame), market)
     found = found.filter(pl.col("date").is_between(first or dt.date.min, last or dt.date.max))
     with Database(settings.database) as database:
@@ -55,12 +62,3 @@ def judge_daily_bars(
     return DailyResult(
         found, f"{bars.frame.height:,} bars read{refused}; {found.height:,} found, {new:,} of them new alerts"
     )
-
-
-def _symbols(written: str | None, market: Market) -> list[str] | None:
-    if written is None:
-        return None
-    try:
-        return list(dict.fromkeys(normalise(part, market) for part in written.split(",") if part.strip()))
-    except SymbolError as error:
-        raise RunError(str(error)) from error

@@ -1,4 +1,4 @@
-"""`tapewatch demo`: the whole platform once, on the built-in market, leaving results and no process."""
+"""`tapewatch demo`: the whole platform once on the built-in market."""
 
 import datetime as dt
 import time
@@ -20,14 +20,14 @@ from tapewatch.market.tables import ANOMALIES
 from tapewatch.settings import Settings
 from tapewatch.store.lake.lake import Lake
 
-#: A Monday; fixed, so that a seed gives the same demo on any day.
+#: A Monday, fixed, so that a seed always gives the same demo.
 FIRST_DAY = dt.date(2024, 6, 3)
 MARKETS = (Market.STOCKS, Market.CRYPTO)
 _LONGEST = dt.timedelta(days=365)
 
 
 def run_demo(settings: Settings, console: Console, *, days: int, seed: int) -> Path:
-    """Emulator up, the graph over `days` sessions, one anomaly scored over HTTP, everything stopped; the report's path.
+    """Run the graph over `days` sessions of the emulator and score one anomaly over HTTP; returns the report's path.
 
     Raises:
         RunError, ServiceError, ScoringError: a part failed; what was started is stopped.
@@ -51,11 +51,11 @@ def run_demo(settings: Settings, console: Console, *, days: int, seed: int) -> P
 
 
 def _score_over_http(settings: Settings, partitions: Sequence[Partition]) -> tuple[Answer, str]:
-    """Send the minutes of the run's strongest anomaly to the served Bento."""
+    """Score the minutes of the run's strongest anomaly with the served Bento."""
     lake = Lake(settings.lake_root)
     found = pl.concat(lake.read(ANOMALIES, partition) for partition in partitions).sort("score", descending=True)
     body = request_body(anomaly_rows(settings, found.row(0, named=True) if found.height else None))
-    # Chosen at the last moment: what the run connects to takes ports as well.
+    # Chosen at the last moment: the run's own connections take ports too.
     with served(settings.model_copy(update={"port_scoring": free_port(settings.host)})) as service:
         return ask(settings, body, url=service.url)
 

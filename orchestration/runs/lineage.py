@@ -1,18 +1,20 @@
-"""The whole graph over a range of days, from the tape to the anomalies, shown as it goes."""
+"""Runs the whole graph over a range of days, from the tape to the anomalies, with its progress on the terminal."""
 
 import datetime as dt
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from orchestration.errors import RunError
+from orchestration.processes.collectors import plan_of
 from orchestration.processes.services import EMULATOR_SEED, on_emulator
 from orchestration.runs.progress import shown
+from resources.interrupts import handling
 from tapewatch.emulator.process import running_emulator
-from tapewatch.feeds.plans.table import TapeTable, plan_for
+from tapewatch.feeds.plans.table import TapeTable
 from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.settings import Settings
 from tapewatch.store.lake.lake import Lake
@@ -21,19 +23,14 @@ if TYPE_CHECKING:
     from orchestration.runs.runs import RunReport
 
 
-@contextmanager
-def terminable() -> Iterator[None]:
-    """SIGTERM is as Ctrl-C meanwhile: it would otherwise end this process at once, and leave behind what that started."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def terminable() -> AbstractContextManager[None]:
+    """Treat SIGTERM as Ctrl-C. By default it would end this process at once and leave its child processes running."""
+    return handling(signal.default_int_handler, signal.SIGTERM)
 
 
 @contextmanager
 def sourced(settings: Settings, console: Console, *, seed: int = EMULATOR_SEED) -> Iterator[tuple[Settings, str]]:
-    """`settings` with a source of the tape, and its name. Without a key and flat files an emulator runs meanwhile."""
+    """`settings` with a source of the tape, and its name. Without a key or flat files, an emulator runs meanwhile."""
     if settings.flat_files is not None:
         yield settings, f"flat files in {settings.flat_files}"
     elif settings.polygon_api_key is not None:
@@ -56,10 +53,10 @@ def fetch(
     keep_existing: bool,
     job: str = "backfill_tape",
 ) -> "RunReport":
-    """Run a partitioned job of one market over a range, with a line a step.
+    """Run a partitioned job of one market over a range, with a line of progress per step.
 
     Raises:
-        RunError: a step failed, or the market is closed on all these days.
+        RunError: a step failed, or the range is reversed or has no trading day.
     """
     if last < first:
         raise RunError(f"the range ends before it begins: {first} to {last}")
@@ -82,7 +79,7 @@ def materialize(
     """Tape, features and labels of each market, one detector trained on all of them, its Bento, and the anomalies.
 
     Raises:
-        RunError: a step failed, a market is closed on all these days, or its plan has nothing that features are made of.
+        RunError: a step failed, a market has no trading day, or its plan has neither trades nor quotes.
     """
     for market in markets:
         _refuse_bars_alone(settings, market)
@@ -100,10 +97,10 @@ def materialize(
 
 
 def _refuse_bars_alone(settings: Settings, market: Market) -> None:
-    """Features are made of trades and quotes: without either there is nothing to go on to."""
-    plan = plan_for(market, settings.plan(market), path=settings.plans_file)
+    """Features need trades or quotes."""
+    plan = plan_of(settings, market)
     if settings.flat_files is None and not (plan.grants(TapeTable.TRADES) or plan.grants(TapeTable.QUOTES)):
         raise RunError(
-            f"the plan '{plan.tier}' has neither trades nor quotes of {market}, and features are made of them: set "
-            f"{plan.setting}, use --flat-files, or fetch its bars alone by `tapewatch backfill`"
+            f"the plan '{plan.tier}' has neither trades nor quotes of {market}, which features need: set "
+            f"{plan.setting}, use --flat-files, or fetch its bars alone with `tapewatch backfill`"
         )

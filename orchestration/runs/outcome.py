@@ -1,4 +1,4 @@
-"""What a run came to: gathered from the lake and the Bento, shown at the terminal, written as a page."""
+"""The outcome of a run: collected from the lake and the Bento, printed, and written as a page."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -24,11 +24,7 @@ if TYPE_CHECKING:
 def summarise(
     settings: Settings, partitions: Sequence[Partition], report: "RunReport", *, title: str, source: str
 ) -> RunSummary:
-    """Gather what the lake holds of these partitions into the summary of a run.
-
-    Raises:
-        LakeError: a partition has no bars or anomalies yet.
-    """
+    """The summary of a run over these partitions. Raises LakeError if a partition has no bars or anomalies yet."""
     lake = Lake(settings.lake_root)
     known = [lake.read(TRUTH_LABELS, p) for p in partitions if lake.exists(TRUTH_LABELS, p)]
     steps: dict[str, float] = {}
@@ -48,7 +44,7 @@ def summarise(
 
 
 def model_card(settings: Settings) -> dict[str, object]:
-    """What the newest Bento bundles, in words; empty before the first."""
+    """The facts about the newest Bento's model, by label; empty if there is no Bento."""
     bento = StoredBento.latest(settings.bento_home)
     if bento is None:
         return {}
@@ -72,26 +68,26 @@ def model_card(settings: Settings) -> dict[str, object]:
 
 
 def write(settings: Settings, summary: RunSummary) -> Path:
-    """Write the page of a run under the home's reports; its path."""
+    """Write the page of a run to the home's reports; returns its path."""
     name = f"{summary.title.lower().replace(' ', '-')}-{summary.created.astimezone(dt.UTC):%Y%m%dT%H%M%SZ}.html"
     return write_report(summary, (settings.home / "reports" / name).absolute())
 
 
 def show(console: Console, summary: RunSummary) -> None:
-    """Print wall times, and what was found: against the truth where there is one."""
+    """Print the wall times and the anomalies found, compared to the truth if it is known."""
     console.print(_wall_times(summary))
     if summary.truth is not None:
-        console.print(_found_against_truth(summary))
+        console.print(_found_against_truth(summary.truth, summary.anomalies))
     else:
         counts = summary.anomalies["kind"].cast(pl.String).value_counts(sort=True)
-        table = Table("kind", "anomalies found", title="Found; the source knows no truth", title_justify="left")
+        table = Table("kind", "anomalies found", title="Found; the source has no truth", title_justify="left")
         for kind, count in counts.iter_rows():
             table.add_row(kind, f"{count}")
         console.print(table)
 
 
 def show_checks(console: Console, report: "RunReport") -> None:
-    """Say how many checks were made, and name those that failed."""
+    """Print the number of checks, and the names of those that failed."""
     failed = sorted(set(report.failed_checks))
     if failed:
         console.print(f"{report.checks} checks; failed: {', '.join(failed)}. See why in the Dagster UI", style="yellow")
@@ -108,18 +104,11 @@ def _wall_times(summary: RunSummary) -> Table:
     return table
 
 
-def _found_against_truth(summary: RunSummary) -> Table:
+def _found_against_truth(truth: pl.DataFrame, anomalies: pl.DataFrame) -> Table:
     table = Table("kind", title="Found against the truth, all days", title_justify="left")
     for heading in ("in the tape", "found", "share"):
         table.add_column(heading, justify="right")
-    assert summary.truth is not None  # noqa: S101 - the caller's branch
-    for row in recall_by_kind(match(summary.truth, summary.anomalies)).iter_rows(named=True):
-        is_total = row["kind"] == "all"
-        table.add_row(
-            row["kind"].replace("_", " "),
-            str(row["events"]),
-            str(row["found"]),
-            f"{row['recall']:.0%}",
-            style="bold" if is_total else "",
-        )
+    for row in recall_by_kind(match(truth, anomalies)).iter_rows(named=True):
+        cells = (row["kind"].replace("_", " "), str(row["events"]), str(row["found"]), f"{row['recall']:.0%}")
+        table.add_row(*cells, style="bold" if row["kind"] == "all" else "")
     return table

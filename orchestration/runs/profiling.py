@@ -27,11 +27,7 @@ def write_profile(
     last: dt.date | None,
     out: Path | None,
 ) -> Path:
-    """Measure the chosen days, write the page and return its path.
-
-    Raises:
-        LakeError: the lake holds none of these days.
-    """
+    """Measure the chosen days and write the page; returns its path. Raises LakeError if the lake holds none of these days."""
     lake = Lake(settings.lake_root)
     chosen = _chosen(lake, market, first, last)
     days = track(chosen, description="Measuring", console=console, transient=True)

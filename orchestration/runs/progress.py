@@ -1,4 +1,4 @@
-"""Shows at the terminal how a run goes: a line a step, its days, rows and rate."""
+"""Shows the progress of a run on the terminal: a line per step with its days, rows and rate."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ _TABLES: dict[str, Table] = {f"{table.group}/{table.name}": table for table in A
 
 
 class _Counts(ProgressColumn):
-    """Days, rows, time left and checks of a step, as far as it has any; symbols and rows a second where there is room."""
+    """Days, rows, time left and checks of a step; on a wide terminal also symbols and rows per second."""
 
     def __init__(self, *, is_wide: bool) -> None:
         super().__init__(_column())
@@ -55,7 +55,7 @@ class _Counts(ProgressColumn):
 
 
 def _seconds_left(task: Task) -> float:
-    """By the pace of the days fetched so far; those that were kept took no time and count for nothing."""
+    """Estimated from the days fetched so far; kept days took no time and are not counted."""
     fetched, total, elapsed = task.completed - task.fields["kept"], task.total, task.elapsed
     if task.finished or fetched <= 0 or not total or not elapsed:
         return 0.0
@@ -68,12 +68,12 @@ def _short(count: float) -> str:
 
 @contextmanager
 def shown(console: Console, lake: Lake, market: Market | None, days: int) -> Iterator["StepListener"]:
-    """A listener for a run over `days` days of one market (None: all of them together) that draws what it hears."""
+    """A listener that draws the progress of a run over `days` days of one market, or of all (None)."""
     is_wide = console.width >= _WIDE
     bar = (BarColumn(bar_width=20),) if is_wide else ()
     columns = (
         SpinnerColumn(finished_text="[green]✓[/]", table_column=_column()),
-        _text("{task.description}"),
+        TextColumn("{task.description}", table_column=_column()),
         *bar,
         _Counts(is_wide=is_wide),
         TimeElapsedColumn(_column()),
@@ -101,10 +101,6 @@ def shown(console: Console, lake: Lake, market: Market | None, days: int) -> Ite
                 progress.update(task.id, total=done, completed=done)
 
         yield listen
-
-
-def _text(template: str) -> TextColumn:
-    return TextColumn(template, table_column=_column())
 
 
 def _column() -> Column:

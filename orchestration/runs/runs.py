@@ -1,6 +1,6 @@
-"""Runs the platform's jobs in this process, over a range of days, and reports what each step took.
+"""Runs the platform's jobs in this process over a range of days, and reports the duration of each step.
 
-The same jobs that the Dagster UI launches; the events land in the same instance and are seen there.
+They are the jobs of the Dagster UI, and their events appear there.
 """
 
 import datetime as dt
@@ -17,21 +17,19 @@ from dagster._utils.error import SerializableErrorInfo
 from dagster._utils.interrupts import check_captured_interrupt
 
 from orchestration.definitions import build_definitions
-from orchestration.errors import RunError
+from orchestration.errors import OURS, RunError
 from orchestration.home import instance
 from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.settings import Settings
 
 StepListener = Callable[["StepEvent"], None]
-#: Packages whose errors name the thing, the value and the way out.
-_OURS = {"tapewatch", "models", "resources", "assets", "serving"}
 _INTERRUPTED = dg.DagsterExecutionInterruptedError.__name__
 _LOADED_TABLES = ("trades", "quotes", "bars")
 
 
 @dataclass(frozen=True, slots=True)
 class StepEvent:
-    """A step of a run began, ended (`seconds` is set), committed a partition (`partition`, `rows`) or kept it, or judged one (`check`)."""
+    """A step began, ended (`seconds` is set), committed or kept a partition (`partition`, `rows`), or ran a check (`check`)."""
 
     step: str
     seconds: float | None = None
@@ -44,24 +42,17 @@ class StepEvent:
 
 @dataclass(frozen=True, slots=True)
 class StepTiming:
-    """How long one step of a run took."""
-
     name: str
     seconds: float
 
 
 @dataclass
 class RunReport:
-    """What was run: wall time by step in order, how many checks were made, and those that did not pass."""
+    """The steps that ran, in order, the number of checks, and the names of those that failed."""
 
     steps: list[StepTiming] = field(default_factory=list)
     checks: int = 0
     failed_checks: list[str] = field(default_factory=list)
-
-    @property
-    def seconds(self) -> float:
-        """Wall time of all steps."""
-        return sum(step.seconds for step in self.steps)
 
     def __add__(self, other: "RunReport") -> "RunReport":
         return RunReport(self.steps + other.steps, self.checks + other.checks, self.failed_checks + other.failed_checks)
@@ -77,15 +68,15 @@ def run_days(
     keep_existing: bool = False,
     progress: StepListener | None = None,
 ) -> RunReport:
-    """Run a partitioned job over the days from `first` to `last` of one market, in one run.
+    """Run a partitioned job over the days from `first` to `last` of one market, as one run.
 
     Args:
         job: `backfill_tape`, `build_features`, `update_day` or `detect_anomalies`.
-        keep_existing: leave trades, quotes and bars that are in the lake as they are: a killed backfill goes on.
+        keep_existing: keep the trades, quotes and bars in the lake, so that a killed backfill continues.
 
     Raises:
         RunError: a step failed, or the market is closed on all these days.
-        KeyboardInterrupt: Ctrl-C stopped it; what was committed stays.
+        KeyboardInterrupt: Ctrl-C stopped it; committed days stay.
     """
     if not trading_days(market, first, last):
         days = f"{first:%A} {first}" + (f" to {last:%A} {last}" if last > first else "")
@@ -100,10 +91,10 @@ def run_days(
 
 
 def train(settings: Settings, *, progress: StepListener | None = None, **config: Any) -> RunReport:
-    """Fit, evaluate, explain, crown and package the detector; `config` goes to the `isolation_forest` asset.
+    """Fit, evaluate, explain, register and package the detector; `config` is that of the `isolation_forest` asset.
 
     Raises:
-        RunError: a step failed, for want of training days for instance.
+        RunError: a step failed, for example because there are too few days.
     """
     ops = {"ops": {"models__isolation_forest": {"config": config}}} if config else {}
     return _execute(settings, "train_detectors", {}, ops, progress)
@@ -117,13 +108,13 @@ def _execute(
     listen = _listener(report, progress)
     is_interrupted = False
 
-    def hear(entry: dg.EventLogEntry) -> None:
+    def listen_and_look(entry: dg.EventLogEntry) -> None:
         nonlocal is_interrupted
         listen(entry)
         is_interrupted = is_interrupted or check_captured_interrupt()
 
-    with _without_interrupts_in_the_log(), _sigterm_as_it_was(), instance(settings) as opened:
-        opened.add_event_listener(run_id, hear)
+    with _no_interrupts_in_the_log(), _sigterm_restored(), instance(settings) as opened:
+        opened.add_event_listener(run_id, listen_and_look)
         result = (
             build_definitions(settings)
             .resolve_job_def(job)
@@ -135,7 +126,7 @@ def _execute(
                 raise_on_error=False,
             )
         )
-    # What comes after the last step, Dagster forgets.
+    # Dagster forgets an interrupt that arrives after the last step.
     if _was_interrupted(result) or (result.success and is_interrupted):
         raise KeyboardInterrupt
     if not result.success:
@@ -151,26 +142,26 @@ def _listener(report: RunReport, progress: StepListener | None) -> Callable[[dg.
         if event is None or event.step_key is None:
             return
         step = event.step_key.replace("__", "/")
-        heard: StepEvent | None = None
+        step_event: StepEvent | None = None
         if event.is_step_start:
             started[step] = entry.timestamp
-            heard = StepEvent(step)
+            step_event = StepEvent(step)
         elif event.is_step_success:
             report.steps.append(StepTiming(step, entry.timestamp - started[step]))
-            heard = StepEvent(step, seconds=report.steps[-1].seconds)
+            step_event = StepEvent(step, seconds=report.steps[-1].seconds)
         elif event.is_asset_observation:
             observation = event.asset_observation_data.asset_observation
             rows = observation.metadata["dagster/row_count"].value
             is_kept = "kept" in observation.metadata
-            heard = StepEvent(step, partition=observation.partition, rows=rows, is_kept=is_kept)
+            step_event = StepEvent(step, partition=observation.partition, rows=rows, is_kept=is_kept)
         elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
-            heard = StepEvent(step, check=check.check_name, has_passed=check.passed)
+            step_event = StepEvent(step, check=check.check_name, has_passed=check.passed)
             report.checks += 1
             if not check.passed:
                 report.failed_checks.append(f"{check.asset_key.to_user_string()}:{check.check_name}")
-        if heard and progress:
-            progress(heard)
+        if step_event and progress:
+            progress(step_event)
 
     return listen
 
@@ -182,32 +173,32 @@ class _IsNoInterrupt(logging.Filter):
 
 
 @contextmanager
-def _without_interrupts_in_the_log() -> Iterator[None]:
-    """Ctrl-C may strike while a library closes a connection; it logs that and raises it again, and once told is enough."""
-    told, mute = logging.lastResort, _IsNoInterrupt()
-    if told is not None:
-        told.addFilter(mute)
+def _no_interrupts_in_the_log() -> Iterator[None]:
+    """Hide interrupts that a library logs and raises again, as when Ctrl-C arrives while it closes a connection."""
+    handler, mute = logging.lastResort, _IsNoInterrupt()
+    if handler is not None:
+        handler.addFilter(mute)
     try:
         yield
     finally:
-        if told is not None:
-            told.removeFilter(mute)
+        if handler is not None:
+            handler.removeFilter(mute)
 
 
 @contextmanager
-def _sigterm_as_it_was() -> Iterator[None]:
-    """Dagster leaves it as it finds Ctrl-C: ignored, where a script started this process in the background."""
+def _sigterm_restored() -> Iterator[None]:
+    """Restore SIGTERM's handler after a run: Dagster replaces it with that of SIGINT, which a background process ignores."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
     finally:
-        # Where a thread runs this, Dagster changed nothing, and nobody could change it back.
+        # In a thread other than the main one, Dagster changes nothing, and a handler cannot be set.
         if signal.getsignal(signal.SIGTERM) is not before:
             signal.signal(signal.SIGTERM, before)
 
 
 def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
-    """Ctrl-C ends a step, or a run between its steps, as a failure like any other; its error names it."""
+    """Whether Ctrl-C ended the run: Dagster reports it as a failure of a step or of the job, with this error."""
     failures = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
     failures += [event.job_failure_data.error for event in result.all_events if event.is_job_failure]
     return any(_bottom(error).cls_name == _INTERRUPTED for error in failures if error)
@@ -216,8 +207,8 @@ def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
 def _reason(result: dg.ExecuteInProcessResult) -> str:
     for event in result.all_events:
         if event.is_step_failure and event.step_failure_data.error:
-            told = event.step_failure_data.user_failure_data
-            return f"{event.step_key.replace('__', '/')}: {(told and told.description) or _root(event.step_failure_data.error)}"
+            ours = event.step_failure_data.user_failure_data
+            return f"{event.step_key.replace('__', '/')}: {(ours and ours.description) or _root(event.step_failure_data.error)}"
     return "the run failed before its first step; see its log in the Dagster UI"
 
 
@@ -228,8 +219,8 @@ def _bottom(error: SerializableErrorInfo) -> SerializableErrorInfo:
 
 
 def _root(error: SerializableErrorInfo) -> str:
-    """What went wrong at the bottom of it: the message alone where an error of ours carries it, with its class otherwise."""
+    """The message of the root cause, with its class unless it is an error of ours."""
     error = _bottom(error)
     name, _, message = error.message.strip().partition(": ")
-    is_ours = name.split(".")[0] in _OURS and message
+    is_ours = name.split(".")[0] in OURS and message
     return message if is_ours else error.message.strip()

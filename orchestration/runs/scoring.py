@@ -1,4 +1,4 @@
-"""Asks for verdicts: of the scoring service where one runs, else of the champion's Bento loaded in this process."""
+"""Scores rows with the scoring service if one runs, else with the newest Bento in this process."""
 
 import datetime as dt
 from collections.abc import Iterator, Mapping
@@ -28,11 +28,11 @@ _START_TIMEOUT_S = 120
 
 
 class ScoringError(RuntimeError):
-    """Nothing to score, nobody to score it, or a refusal; the message says which and the way out."""
+    """There is nothing to score, no service or Bento, or a refusal; the message says which and the way out."""
 
 
 def anomaly_rows(settings: Settings, event: Mapping[str, Any] | None = None) -> pl.DataFrame:
-    """The microstructure rows of an event of `anomalies`, the latest known one by default.
+    """The microstructure rows of an event of `anomalies`, by default the latest.
 
     Raises:
         ScoringError: there is no anomaly yet.
@@ -49,10 +49,10 @@ def anomaly_rows(settings: Settings, event: Mapping[str, Any] | None = None) -> 
 
 
 def minute_row(settings: Settings, symbol: str, time: dt.datetime) -> pl.DataFrame:
-    """The microstructure row of a symbol's minute that holds `time`.
+    """The microstructure row of the symbol's minute at `time`.
 
     Raises:
-        ScoringError: the lake has the day but not that minute.
+        ScoringError: the lake has the day, but not that minute.
         LakeError: the features of its day are not in the lake.
     """
     minute = time.astimezone(dt.UTC).replace(second=0, microsecond=0)
@@ -73,15 +73,15 @@ def request_body(rows: pl.DataFrame) -> bytes:
 
 
 def ask(settings: Settings, body: bytes, *, url: str | None = None) -> tuple[Answer, str]:
-    """Score a request body; the answer and who gave it.
+    """Score a request body; returns the answer and its source.
 
     Args:
-        url: address of a scoring service, which must answer. By default the deployment's own, and if that does not run,
-            the newest Bento's model in this process.
+        url: address of a scoring service, which must answer. By default the deployment's own; if that does not run, the
+            newest Bento's model in this process.
 
     Raises:
         ScoringError: the service refuses or cannot be reached, or there is no Bento.
-        RequestError: the body is not a request.
+        RequestError: the body is not a valid request.
     """
     address = url or f"http://{settings.host}:{settings.port_scoring}"
     try:
@@ -96,7 +96,6 @@ def ask(settings: Settings, body: bytes, *, url: str | None = None) -> tuple[Ans
 
 
 def strongest(answer: Answer) -> Verdict:
-    """The verdict with the highest score."""
     return max(answer.results, key=lambda verdict: verdict.score)
 
 
@@ -106,7 +105,7 @@ def served(settings: Settings) -> Iterator[Service]:
 
     Raises:
         ServiceError: it does not start.
-        KeyboardInterrupt: Ctrl-C or SIGTERM came meanwhile; the service is stopped.
+        KeyboardInterrupt: Ctrl-C or SIGTERM arrived; the service is stopped.
     """
     service = scoring_service(settings)
     with stop_signals() as stopping, Supervisor([service], settings.home, environment(settings)) as supervisor:
@@ -116,29 +115,19 @@ def served(settings: Settings) -> Iterator[Service]:
             raise KeyboardInterrupt
 
 
-def newest_bento(settings: Settings) -> StoredBento:
-    """The Bento built last.
-
-    Raises:
-        ScoringError: none has been built.
-    """
-    bento = StoredBento.latest(settings.bento_home)
-    if bento is None:
-        raise ScoringError(f"no Bento in {settings.bento_home}: `tapewatch run` or `tapewatch demo` builds one")
-    return bento
-
-
 def _ask_here(settings: Settings, body: bytes) -> tuple[Answer, str]:
     from serving.loader import Scorer  # noqa: PLC0415 - scikit-learn and SHAP take seconds to import
     from serving.schemas import parse_request  # noqa: PLC0415
 
-    bento = newest_bento(settings)
+    bento = StoredBento.latest(settings.bento_home)
+    if bento is None:
+        raise ScoringError(f"no Bento in {settings.bento_home}: `tapewatch run` or `tapewatch demo` builds one")
     scorer = Scorer.load(bento.model_folder, name=bento.model_name, version=bento.model_version)
     return scorer.answer(parse_request(body, scorer.features)), f"{bento.tag}, in this process"
 
 
 def verdict_table(answer: Answer, verdict: Verdict) -> Group:
-    """One verdict and its reasons."""
+    """A verdict and its reasons, for a person."""
     word = "[bold red]anomaly[/]" if verdict.is_anomaly else "[green]ordinary[/]"
     head = (
         f"{verdict.symbol} at {iso_time(verdict.event_time)}: {word}, score {verdict.score:.4f} "
@@ -158,11 +147,7 @@ def _rows_of(settings: Settings, symbol: str, time: dt.datetime) -> pl.DataFrame
 
 
 def read_request(path: Path) -> bytes:
-    """A request body from a file.
-
-    Raises:
-        ScoringError: it cannot be read.
-    """
+    """A request body from a file. Raises ScoringError if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Times and durations as people read them."""
+"""Times and durations as text."""
 
 import datetime as dt
 
@@ -6,7 +6,7 @@ _MINUTE_S, _HOUR_S = 60, 3_600
 
 
 def in_words(seconds: float) -> str:
-    """A length of time as a person says it: `40 s`, `12 min`, `3 h 5 min`."""
+    """A duration: `40 s`, `12 min`, `3 h 5 min`."""
     if seconds < 2 * _MINUTE_S:
         return f"{max(1, round(seconds))} s"
     if seconds < 2 * _HOUR_S:

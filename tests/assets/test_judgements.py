@@ -1,4 +1,4 @@
-"""Every check passes on a good day and fails on the fault it is there for."""
+"""Every check passes on a good day and fails on its fault."""
 
 import datetime as dt
 from types import SimpleNamespace
@@ -52,7 +52,7 @@ def lake(tmp_path: object, frames: dict[tuple[str, Partition], pl.DataFrame]) ->
 
 
 def spoil(lake: Lake, table: Table, partition: Partition, *columns: pl.Expr) -> None:
-    """Put a changed copy where the partition is, past the lake's own guard."""
+    """Replace a partition with a changed copy, without the lake's checks."""
     lake.read(table, partition).with_columns(*columns).write_parquet(str(lake.path(table, partition)))
 
 
@@ -104,13 +104,13 @@ def test_crossed(lake: Lake) -> None:
     assert facts["crossed"] >= 0.09 * facts["quotes"]
 
 
-def test_aggressors_agree(lake: Lake) -> None:
-    passed, facts = judgements.aggressors_agree(TRADES, lake, CRYPTO)
+def test_aggressor_agreement(lake: Lake) -> None:
+    passed, facts = judgements.aggressor_agreement(TRADES, lake, CRYPTO)
     assert passed
     assert facts["share"] > 0.9
     swapped = pl.col("conditions").cast(pl.String).replace({"1": "2", "2": "1"}).cast(TRADES.schema["conditions"])
     lake.write(TRADES, CRYPTO, lake.read(TRADES, CRYPTO).with_columns(swapped))
-    passed, facts = judgements.aggressors_agree(TRADES, lake, CRYPTO)
+    passed, facts = judgements.aggressor_agreement(TRADES, lake, CRYPTO)
     assert not passed
     assert facts["share"] < 0.1
 
@@ -160,9 +160,9 @@ def test_rows_match_source(lake: Lake) -> None:
     kept = lake.rows(TRADES, STOCKS)
     with dg.DagsterInstance.ephemeral() as instance:
         context = SimpleNamespace(instance=instance)
-        for told, expected in ((kept + 2, True), (kept + 3, False)):
+        for source_rows, expected in ((kept + 2, True), (kept + 3, False)):
             event = dg.AssetMaterialization(
-                ["tape", "trades"], partition=str(STOCKS), metadata={"source_rows": told, "duplicates": 2}
+                ["tape", "trades"], partition=str(STOCKS), metadata={"source_rows": source_rows, "duplicates": 2}
             )
             instance.report_runless_asset_event(event)
             assert _rows_match_source(context, TRADES, lake, STOCKS)[0] is expected

@@ -1,4 +1,4 @@
-"""Which symbols a day is loaded for."""
+"""The symbols of a load."""
 
 import datetime as dt
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.support.streams import trades_at
 STOCKS = Partition(dt.date(2024, 6, 4), Market.STOCKS)
 
 
-def test_a_load_of_a_streamed_day_asks_for_what_was_streamed_as_well(tmp_path: Path) -> None:
+def test_a_load_of_a_streamed_day_includes_the_streamed_symbols(tmp_path: Path) -> None:
     source, lake = TapeSourceResource(base_url="", symbols={"stocks": ["VOO", "AAPL"]}), Lake(tmp_path / "lake")
     assert symbols_to_load(source, lake, STOCKS) == ["VOO", "AAPL"]
     with SpoolWriter(tmp_path / "spool", Market.STOCKS, "collector") as writer:

@@ -1,4 +1,4 @@
-"""Feast accepts the repository, and its views are the lake's columns and the catalogue's features."""
+"""Feast accepts the repository; its views have the lake's columns and the catalogue's features."""
 
 import os
 import subprocess

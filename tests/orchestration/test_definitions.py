@@ -1,4 +1,4 @@
-"""What Dagster is told: all of it there, all of it described, and nothing opened to say so."""
+"""Dagster's definitions are complete and described, and building them opens no connection."""
 
 import os
 import socket
@@ -83,7 +83,7 @@ def test_every_check(definitions: dg.Definitions) -> None:
     assert found == CHECKS
 
 
-def test_every_asset_speaks_for_itself(definitions: dg.Definitions) -> None:
+def test_every_asset_has_a_description_owner_kind_and_version(definitions: dg.Definitions) -> None:
     for spec in definitions.resolve_all_asset_specs():
         assert spec.description, spec.key
         assert spec.owners, spec.key
@@ -96,7 +96,7 @@ def test_every_asset_speaks_for_itself(definitions: dg.Definitions) -> None:
 
 def test_building_definitions_opens_no_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
-        raise AssertionError("building the definitions reached for the network")
+        raise AssertionError("building the definitions opened a connection")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     build_definitions(Settings(home=tmp_path / "home", _env_file=None))

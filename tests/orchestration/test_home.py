@@ -1,4 +1,4 @@
-"""The data folder while other processes of the deployment read it."""
+"""The data folder, while other processes read it."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from orchestration.home import prepare_home
 from tapewatch.settings import Settings
 
 
-def test_who_reads_the_configuration_while_it_is_written_reads_all_of_it(tmp_path: Path) -> None:
+def test_the_configuration_is_replaced_atomically(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, _env_file=None)
     prepare_home(settings)
     config = settings.dagster_home / "dagster.yaml"
@@ -25,7 +25,7 @@ def test_who_reads_the_configuration_while_it_is_written_reads_all_of_it(tmp_pat
     assert [path.name for path in settings.dagster_home.iterdir()] == [config.name]
 
 
-def test_what_the_user_edited_is_his(tmp_path: Path) -> None:
+def test_an_edited_configuration_is_kept(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, _env_file=None)
     prepare_home(settings)
     config = settings.dagster_home / "dagster.yaml"

@@ -44,7 +44,7 @@ def test_each_new_day_is_one_run_and_then_none(tmp_path: Path, instance: dg.Dags
     assert again.cursor == first.cursor
 
 
-def test_a_replaced_file_is_asked_for_again_under_another_run_key(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+def test_a_replaced_file_gets_a_run_under_another_key(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     put(tmp_path, "2013-10-07")
     first = tick(tmp_path, instance, None)
     put(tmp_path, "2013-10-07", HEADER + "A,1,1,1,1,1,1381152600000000000,\n")
@@ -53,12 +53,12 @@ def test_a_replaced_file_is_asked_for_again_under_another_run_key(tmp_path: Path
     assert second.run_requests[0].run_key != first.run_requests[0].run_key
 
 
-def test_a_closed_day_is_no_run(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+def test_a_closed_day_gets_no_run(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     put(tmp_path, "2013-10-12")
     assert not tick(tmp_path, instance, None).run_requests
 
 
-def test_a_long_folder_is_spread_over_ticks_and_all_of_it_comes(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+def test_a_long_folder_is_spread_over_ticks_without_loss(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     days = [f"2013-{month:02}-{day:02}" for month in range(1, 13) for day in range(1, 29)]
     for day in days:
         put(tmp_path, day)
@@ -70,7 +70,7 @@ def test_a_long_folder_is_spread_over_ticks_and_all_of_it_comes(tmp_path: Path, 
     assert asked == sorted(asked)
 
 
-def test_without_a_folder_it_says_which_setting_is_missing(instance: dg.DagsterInstance) -> None:
+def test_without_a_folder_the_skip_reason_names_the_setting(instance: dg.DagsterInstance) -> None:
     source = TapeSourceResource(base_url="http://127.0.0.1:1")
     context = dg.build_sensor_context(instance=instance, resources={"tape_source": source})
     assert "TAPEWATCH_FLAT_FILES" in str(new_flat_files_sensor(context).skip_reason)

@@ -15,7 +15,7 @@ from assets.partitions import MARKET_DAYS
 from orchestration.definitions import build_definitions
 from orchestration.home import end_lost_runs
 from orchestration.stream_sensor import stream_spool_sensor
-from resources.spool import SpoolResource
+from resources.stores import SpoolResource
 from tapewatch.bars.time_bars import minute_bars
 from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.microstructure import microstructure
@@ -84,7 +84,7 @@ def execute(
 
 
 def some_time_later(cursor: str | None) -> str:
-    """The cursor as if every run had ended long ago."""
+    """The cursor, changed as if every run had ended long ago."""
     entries = json.loads(cursor or "{}")
     return json.dumps({key: {**entry, "ended_at": 0} for key, entry in entries.items()})
 
@@ -104,15 +104,13 @@ def pending(
     return run.run_id
 
 
-def test_nothing_waits_nothing_runs(home: Settings, instance: dg.DagsterInstance) -> None:
+def test_without_batches_there_is_no_run(home: Settings, instance: dg.DagsterInstance) -> None:
     result = tick(home, instance, None)
     assert not result.run_requests
     assert "0 batch(es) wait" in str(result.skip_reason)
 
 
-def test_days_that_dagster_does_not_know_wait_and_keep_nobody_waiting(
-    home: Settings, instance: dg.DagsterInstance
-) -> None:
+def test_days_outside_dagsters_partitions_do_not_block_others(home: Settings, instance: dg.DagsterInstance) -> None:
     today = dt.datetime.now(dt.UTC).date()
     for days in (-20_000, -1, 0, 1, 5):
         folder = home.spool_root / "crypto" / str(today + dt.timedelta(days=days))
@@ -123,7 +121,7 @@ def test_days_that_dagster_does_not_know_wait_and_keep_nobody_waiting(
     assert all(MARKET_DAYS.has_partition_key(key) for key in asked)
 
 
-def test_new_batches_are_one_run_a_partition_and_wait_while_it_is_under_way(
+def test_new_batches_get_one_run_per_partition_and_wait_while_it_is_under_way(
     home: Settings, instance: dg.DagsterInstance
 ) -> None:
     put(home)
@@ -141,7 +139,7 @@ def test_new_batches_are_one_run_a_partition_and_wait_while_it_is_under_way(
     assert "2 run(s) under way" in str(busy.skip_reason)
 
 
-def test_a_run_that_was_killed_with_the_platform_is_asked_for_again_once_that_is_up(
+def test_a_run_that_was_killed_with_the_platform_is_requested_again_after_a_restart(
     home: Settings, instance: dg.DagsterInstance
 ) -> None:
     put(home)
@@ -159,12 +157,12 @@ def test_a_run_that_was_killed_with_the_platform_is_asked_for_again_once_that_is
     assert instance.get_run_by_id(typed).status is dg.DagsterRunStatus.STARTED
 
 
-def test_a_day_rests_the_longer_the_longer_its_last_run_took(home: Settings, instance: dg.DagsterInstance) -> None:
+def test_the_pause_of_a_day_is_proportional_to_its_last_run(home: Settings, instance: dg.DagsterInstance) -> None:
     put(home)
     through = tick(home, instance, None).run_requests[0].run_config["ops"]["tape__stream_batches"]["config"]["through"]
     put(home, seconds=1)
     asked = []
-    # Two minutes too early, for a machine that takes its time, or just late enough.
+    # Two minutes too early (the machine may be slow), or just late enough.
     for took_s, ended_s_ago in ((200, 480), (200, 610), (200, -50), (4000, 3480), (4000, 3610), (0, 0)):
         entry = {
             "merged": through,
@@ -174,7 +172,7 @@ def test_a_day_rests_the_longer_the_longer_its_last_run_took(home: Settings, ins
             "ended_at": time.time() - ended_s_ago,
         }
         asked.append(len(tick(home, instance, json.dumps({str(STOCKS): entry})).run_requests))
-    # A quarter of the time, an hour at most, and nobody waits for a clock that was set back.
+    # A quarter of the time, an hour at most, and no pause if the clock was set back.
     assert asked == [0, 1, 1, 0, 1, 1]
 
 
@@ -193,7 +191,7 @@ def test_the_cursor_moves_on_success_only(home: Settings, instance: dg.DagsterIn
     put(home, seconds=1)
     second = tick(home, instance, some_time_later(failed.cursor))
     (retry,) = second.run_requests
-    # Merged, and then killed: nothing waits any more, but bars and all the rest are owed.
+    # Merged and then killed: no batch waits, but bars and all that depends on them are still to be computed.
     assert not execute(home, instance, retry, breaks="tape/bars").success
     assert not waiting_for(home.spool_root, STOCKS)
     failed = tick(home, instance, second.cursor)

@@ -4,7 +4,7 @@ import datetime as dt
 import time
 from dataclasses import dataclass
 
-from orchestration.processes.healing import healer_of
+from orchestration.processes.healer import healer_of
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition
 from tapewatch.market.live_tables import GAPS
 from tapewatch.store.database.database import Database

@@ -1,4 +1,4 @@
-"""Ctrl-C that strikes while a step tells Dagster of what it did."""
+"""Ctrl-C while a step writes to Dagster's event log."""
 
 import datetime as dt
 import signal
@@ -20,7 +20,7 @@ DAYS = [Partition(dt.date(2024, 6, day), Market.STOCKS) for day in (3, 4)]
 
 @pytest.fixture(autouse=True)
 def as_in_a_terminal() -> Iterator[None]:
-    """Whoever started the tests in the background made them deaf to Ctrl-C."""
+    """Tests started in the background inherit SIGINT ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -37,7 +37,7 @@ class Strike:
         if self.is_armed and statement.startswith("INSERT"):
             self.left -= 1
             if self.left == 0:
-                # Raised here, the transaction may stay open for as long as somebody holds the error.
+                # Raised here, the transaction may stay open as long as the error is referenced.
                 self.has_torn = True
                 signal.raise_signal(signal.SIGINT)
                 self.has_torn = False
@@ -60,7 +60,7 @@ def run(home: Path, strike: Strike) -> dg.ExecuteInProcessResult:
         "dagster/asset_partition_range_start": str(DAYS[0]),
         "dagster/asset_partition_range_end": str(DAYS[-1]),
     }
-    # Its telemetry would be kept in the folder of whoever runs the tests.
+    # Its telemetry would write to the home folder of the user.
     with dg.DagsterInstance.local_temp(str(home), overrides={"telemetry": {"enabled": False}}) as instance:
         event.listen(Engine, "after_cursor_execute", strike)
         try:
@@ -75,7 +75,7 @@ def run(home: Path, strike: Strike) -> dg.ExecuteInProcessResult:
             event.remove(Engine, "after_cursor_execute", strike)
 
 
-def test_it_ends_the_step_wherever_it_strikes_and_the_failure_is_told(tmp_path: Path) -> None:
+def test_an_interrupt_at_any_row_ends_the_step_and_the_failure_is_recorded(tmp_path: Path) -> None:
     for strikes in range(100):
         strike = Strike(at=strikes + 1)
         result = run(tmp_path / str(strikes), strike)
@@ -83,13 +83,13 @@ def test_it_ends_the_step_wherever_it_strikes_and_the_failure_is_told(tmp_path: 
             assert result.success
             break
         assert not strike.has_torn
-        (failure,) = [told.step_failure_data.error for told in result.all_events if told.is_step_failure]
+        (failure,) = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
         assert failure is not None
         assert "DagsterExecutionInterruptedError" in failure.to_string()
-    assert strikes >= 4, "each of two days is told with two rows at least"
+    assert strikes >= 4, "each of two days is recorded as two rows at least"
 
 
-def test_it_is_raised_once_the_block_has_ended() -> None:
+def test_a_signal_is_raised_after_the_block() -> None:
     done = []
     with pytest.raises(KeyboardInterrupt), uninterrupted():  # noqa: PT012 - what comes after the strike is the point
         signal.raise_signal(signal.SIGINT)
@@ -97,7 +97,7 @@ def test_it_is_raised_once_the_block_has_ended() -> None:
     assert done == ["the rest"]
 
 
-def test_an_error_of_the_block_is_its_own() -> None:
+def test_an_error_of_the_block_is_raised_unchanged() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(ValueError, match="no"), uninterrupted():
         raise ValueError("no")

@@ -1,4 +1,4 @@
-"""Facts handed from one asset to the next."""
+"""Facts passed from one asset to the next."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from resources.references import ReferenceIOManager
 KEY = dg.AssetKey(["models", "champion"])
 
 
-def test_who_reads_while_a_reference_is_replaced_gets_all_of_the_old_one(tmp_path: Path) -> None:
+def test_a_reference_is_replaced_atomically(tmp_path: Path) -> None:
     io = ReferenceIOManager(lake=LakeResource(root=str(tmp_path)))
     io.handle_output(dg.build_output_context(asset_key=KEY), {"version": 1})
     with (tmp_path / "models" / "champion.json").open() as reader:

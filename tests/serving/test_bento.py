@@ -1,4 +1,4 @@
-"""The Bento: built from a saved detector alone, running on the code that it carries, answering over HTTP."""
+"""The Bento is built from a saved detector, runs on its own copy of the code, and answers over HTTP."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def bento_home(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> Pat
 
 
 def poison(folder: Path) -> Path:
-    """Packages of our names that fail on import, and stand before the checkout's: a Bento must need neither."""
+    """Packages with our names that fail on import, before the checkout on the path: a Bento must not import them."""
     for package in ("models", "serving", "tapewatch"):
         (folder / package).mkdir()
         (folder / package / "__init__.py").write_text("raise ImportError('not from the Bento')")
@@ -63,7 +63,7 @@ def url(bento_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield address
 
 
-def test_the_service_reaches_library_and_models_and_nothing_else_of_ours() -> None:
+def test_the_service_imports_only_library_models_and_serving() -> None:
     modules = service_modules()
     assert {"serving.service", "models.isolation_forest", "tapewatch.market.tables"} <= set(modules)
     assert {name.partition(".")[0] for name in modules} == {"serving", "models", "tapewatch"}
@@ -83,7 +83,7 @@ def test_an_empty_store_holds_no_bento(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_store_tells_which_model_a_bento_bundles(bento_home: Path, model_dir: Path) -> None:
+def test_the_store_names_the_model_of_a_bento(bento_home: Path, model_dir: Path) -> None:
     bento = StoredBento.latest(bento_home)
     assert bento is not None
     assert (bento.tag, bento.model_name, bento.model_version) == (
@@ -98,7 +98,7 @@ def test_the_store_tells_which_model_a_bento_bundles(bento_home: Path, model_dir
 
 
 @pytest.mark.slow
-def test_building_again_changes_nothing_and_an_older_one_may_return(tmp_path: Path, model_dir: Path) -> None:
+def test_building_again_changes_nothing_and_makes_that_bento_the_latest(tmp_path: Path, model_dir: Path) -> None:
     def build(version: str) -> str:
         return build_bento(model_dir, name="isolation_forest", version=version, metadata={}, bento_home=tmp_path)
 
@@ -111,18 +111,18 @@ def test_building_again_changes_nothing_and_an_older_one_may_return(tmp_path: Pa
     ).stat().st_mtime_ns == written
     latest = StoredBento.latest(tmp_path)
     assert latest is not None
-    assert latest.model_version == "1", "what was asked for last is served"
+    assert latest.model_version == "1", "the Bento requested last is served"
 
 
 @pytest.mark.slow
-def test_a_folder_that_is_no_model_is_refused_when_loaded(tmp_path: Path) -> None:
+def test_loading_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     missing = tmp_path / "nothing"
     with pytest.raises(BentoError, match="isolation_forest 1"):
         build_bento(missing, name="isolation_forest", version="1", metadata={}, bento_home=tmp_path / "bentoml")
 
 
 @pytest.mark.slow
-def test_a_bento_without_its_model_says_how_to_get_one(tmp_path: Path, bento_home: Path) -> None:
+def test_the_error_of_a_bento_without_its_model_says_how_to_build_one(tmp_path: Path, bento_home: Path) -> None:
     home = tmp_path / "bentoml"
     (home / "bentos").mkdir(parents=True)
     (home / "bentos" / "tapewatch_scoring").symlink_to(bento_home / "bentos" / "tapewatch_scoring")
@@ -165,7 +165,7 @@ def test_every_request_has_an_answer(url: str, body: str, status: int, word: str
 
 
 @pytest.mark.slow
-def test_says_that_it_lives_and_what_it_serves(url: str) -> None:
+def test_health_and_model_pages_answer(url: str) -> None:
     for page in ("healthz", "readyz", "livez"):
         assert httpx.get(f"{url}/{page}", timeout=PATIENCE_S).status_code == 200
     assert httpx.get(f"{url}/model", timeout=PATIENCE_S).json()["features"] == list(fitted().features)

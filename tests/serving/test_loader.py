@@ -1,4 +1,4 @@
-"""Verdicts: the detector's own numbers, whichever way the rows came."""
+"""Verdicts hold the detector's own numbers, however the rows were sent."""
 
 import datetime as dt
 import json
@@ -26,7 +26,7 @@ def rows() -> pl.DataFrame:
     return pl.concat([ordinary.sample(20, seed=2, shuffle=True), extreme(ordinary.slice(400, 3)), ordinary.slice(7, 1)])
 
 
-def test_scores_are_the_detectors_own_in_the_order_asked(scorer: Scorer, rows: pl.DataFrame) -> None:
+def test_scores_are_the_detectors_own_in_the_order_of_the_rows(scorer: Scorer, rows: pl.DataFrame) -> None:
     answer = scorer.answer(rows)
     assert [v.score for v in answer.results] == scorer.detector.score(rows).tolist()
     assert [v.symbol for v in answer.results] == rows["symbol"].cast(pl.String).to_list()
@@ -52,7 +52,7 @@ def test_a_row_has_the_same_reasons_alone_in_a_batch_and_beside_its_double(score
     assert alone.reasons == together.reasons == double[0].reasons == double[2].reasons
 
 
-def test_reasons_are_those_that_batch_detection_keeps(scorer: Scorer, rows: pl.DataFrame) -> None:
+def test_reasons_equal_those_of_batch_detection(scorer: Scorer, rows: pl.DataFrame) -> None:
     one = rows.slice(21, 1)
     detector = scorer.detector
     event = merge_anomalies(
@@ -66,7 +66,7 @@ def test_reasons_are_those_that_batch_detection_keeps(scorer: Scorer, rows: pl.D
     assert served == kept
 
 
-def test_the_minute_of_the_session_is_worked_out_where_it_is_not_given(scorer: Scorer, rows: pl.DataFrame) -> None:
+def test_a_missing_session_minute_is_computed(scorer: Scorer, rows: pl.DataFrame) -> None:
     without = rows.with_columns(session_minute=pl.lit(None, dtype=pl.Int32))
     expected = [v.score for v in scorer.answer(rows).results]
     assert np.allclose([v.score for v in scorer.answer(without).results], expected, rtol=0, atol=0)

@@ -1,4 +1,4 @@
-"""The scoring request: whatever is sent, the answer is rows or a refusal that names the fault."""
+"""Any scoring request gives rows, or an error that names the fault."""
 
 import datetime as dt
 import json
@@ -69,18 +69,18 @@ def test_times_of_other_zones_become_utc() -> None:
         (body(ROW, {**ROW, "volume_ratio": -1}), "rows[1]"),
     ],
 )
-def test_refusals_name_the_fault(request_body: bytes, word: str) -> None:
+def test_errors_name_the_fault(request_body: bytes, word: str) -> None:
     assert word in refusal(request_body)
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "Infinity", "NaN", "1e31", "-1e31", "9" * 400])
-def test_infinities_however_written_are_refused(number: str) -> None:
+def test_infinities_in_any_spelling_are_refused(number: str) -> None:
     for name in ("volume_ratio", "return_bps"):
         refusal(f'{{"symbol":"AAPL","event_time":"{TIME}","volume_ratio":1,"{name}":{number}}}'.encode())
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_give_rows_or_a_refusal(garbage: bytes) -> None:
+def test_any_bytes_give_rows_or_an_error(garbage: bytes) -> None:
     try:
         parse_request(garbage, FEATURES)
     except RequestError:
@@ -98,7 +98,7 @@ _JSON = st.recursive(
 
 
 @given(_JSON)
-def test_any_json_gives_sound_rows_or_a_refusal(value: object) -> None:
+def test_any_json_gives_valid_rows_or_an_error(value: object) -> None:
     try:
         rows = parse_request(json.dumps(value).encode(), FEATURES)
     except RequestError:

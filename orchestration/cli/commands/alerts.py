@@ -1,4 +1,4 @@
-"""What the online detectors raised, from the operational database."""
+"""`tapewatch alerts`."""
 
 import datetime as dt
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from orchestration.cli.commands.options import MOMENT
+from orchestration.cli.commands.options import time_option
 from orchestration.cli.listing import Column, Field, Format, Listing, counted, time_field, time_span
 from orchestration.errors import reports_errors
 from tapewatch.market.instruments import Market
@@ -19,7 +19,7 @@ LISTING = Listing(
     columns=(
         Column("from, to; UTC", lambda row: time_span(row, "lasts")),
         Column("market, rule", lambda row: f"{row['market']}\n{row['rule'].replace('_', ' ')}"),
-        Column("severity", lambda row: row["severity"]),
+        Column("severity"),
         Column("what was seen", lambda row: escape(row["message"]), folds=True),
     ),
     fields=(
@@ -36,15 +36,13 @@ LISTING = Listing(
 @app.command()
 @reports_errors
 def alerts(
-    since: Annotated[
-        dt.datetime | None,
-        typer.Option(formats=MOMENT, metavar="TIME", help="those that begin here or later: a day or minute, UTC"),
-    ] = None,
-    market: Annotated[Market | None, typer.Option("--market", "-m", help="one market")] = None,
+    since: Annotated[dt.datetime | None, time_option("alerts that begin at this day or minute (UTC) or later")] = None,
+    market: Annotated[Market | None, typer.Option("--market", "-m", help="one market; by default all")] = None,
     symbol: Annotated[str | None, typer.Option(help="one symbol, such as AAPL or X:BTC-USD")] = None,
-    is_open: Annotated[bool, typer.Option("--open", metavar="", help="only those that have not ended")] = False,
+    is_open: Annotated[bool, typer.Option("--open", metavar="", help="only alerts that have not ended")] = False,
     form: Annotated[
-        Format, typer.Option("--format", help="CSV has columns market, symbol, rule, severity, start, end, value, …")
+        Format,
+        typer.Option("--format", help="CSV has the columns market, symbol, rule, severity, start, end, detected, …"),
     ] = Format.TABLE,
 ) -> None:
     """List the alerts of the live stream and of daily bars, oldest first.

@@ -1,11 +1,11 @@
-"""Daily bars held against their neighbours."""
+"""`tapewatch daily`."""
 
 import datetime as dt
 from typing import Annotated
 
 import typer
 
-from orchestration.cli.commands.options import DATE, FlatFilesOption, settings_with
+from orchestration.cli.commands.options import FlatFilesOption, day_option, settings_with
 from orchestration.cli.listing import Column, Field, Format, Listing, counted
 from orchestration.errors import console, reports_errors
 from tapewatch.market.instruments import Market
@@ -14,10 +14,9 @@ app = typer.Typer()
 LISTING = Listing(
     lambda rows: f"{counted('day')(rows)} with prices that cannot be, or shocks",
     columns=(
-        Column("date", lambda row: str(row["date"])),
-        Column("symbol", lambda row: row["symbol"]),
+        *map(Column, ("date", "symbol")),
         Column("kind", lambda row: row["kind"].replace("_", " ")),
-        Column("field", lambda row: row["field"]),
+        Column("field"),
         Column("value", lambda row: f"{row['value']:g}", is_number=True),
         Column("expected", lambda row: f"{row['expected']:g}", is_number=True),
         Column("multiple", lambda row: f"{row['value'] / row['expected']:.3g}", is_number=True),
@@ -34,27 +33,24 @@ LISTING = Listing(
 @reports_errors
 def daily(
     flat_files: FlatFilesOption = None,
-    market: Annotated[Market, typer.Option("--market", "-m", help="the market whose days are judged")] = Market.STOCKS,
-    symbols: Annotated[str | None, typer.Option(help="comma-separated; all that the files hold by default")] = None,
-    first: Annotated[
-        dt.datetime | None,
-        typer.Option("--from", formats=DATE, metavar="YYYY-MM-DD", help="first day; by default the oldest there is"),
-    ] = None,
+    market: Annotated[Market, typer.Option("--market", "-m", help="the market of the bars")] = Market.STOCKS,
+    symbols: Annotated[str | None, typer.Option(help="comma-separated; by default all symbols in the files")] = None,
+    first: Annotated[dt.datetime | None, day_option("--from", "first day; by default the oldest in the files")] = None,
     last: Annotated[
-        dt.datetime | None,
-        typer.Option("--to", formats=DATE, metavar="YYYY-MM-DD", help="last day, included; by default the newest"),
+        dt.datetime | None, day_option("--to", "last day, included; by default the newest in the files")
     ] = None,
     form: Annotated[
-        Format, typer.Option("--format", help="CSV has columns date, symbol, kind, field, value, expected, deviation")
+        Format,
+        typer.Option("--format", help="CSV has the columns date, symbol, kind, field, value, expected, deviation"),
     ] = Format.TABLE,
 ) -> None:
-    """Find impossible prices in daily bars, and keep each as an alert.
+    """Find impossible prices in daily bars, and store each as an alert.
 
-    Reads the folder day_aggs_v1 of the market: the vendor's files, one a day, or
-    one a year (day_aggs_v1/2013.csv.gz). A bad price agrees neither with the days
-    around nor with its own day; a price shock is a new level that no split
-    explains. Each is an alert of the rule daily_price (tapewatch alerts); judging
-    twice equals once.
+    It reads the market's folder day_aggs_v1: the vendor's files of one day each,
+    or files of a year (day_aggs_v1/2013.csv.gz). A bad price agrees neither with
+    the days around it nor with its own day. A price shock is a new level that no
+    split explains. Both become alerts of the rule daily_price (tapewatch alerts).
+    A second run over the same files adds nothing.
 
     [dim]tapewatch daily --flat-files ~/flatfiles
     tapewatch daily --flat-files ~/flatfiles --symbols GOOG,IBM

@@ -1,129 +1,126 @@
-"""The operational database: upgrade, status, retention, backup, restore, move."""
+"""`tapewatch db`: maintenance of the operational database."""
 
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from orchestration.errors import console, reports_errors
 from tapewatch.settings import Settings
 
 app = typer.Typer()
 db = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
-app.add_typer(db, name="db", help="Look after the operational database: upgrade, status, retention, backup, move.")
+app.add_typer(
+    db, name="db", help="Maintain the operational database: upgrade, status, retention, backup, restore, move."
+)
 
-YesOption = Annotated[bool, typer.Option("--yes", metavar="", help="do it; without, only what would be done is shown")]
+YesOption = Annotated[bool, typer.Option("--yes", metavar="", help="delete the rows; without it they are only counted")]
+
+
+def _work() -> ModuleType:
+    from orchestration.cli import databases  # noqa: PLC0415 - slow to import
+
+    return databases
 
 
 @db.command()
 @reports_errors
 def upgrade() -> None:
-    """Bring the schema up to date; a database that does not exist is made.
+    """Upgrade the schema, or create the database if it does not exist.
 
-    Every command does so by itself when it opens the database. This one also
-    turns to TimescaleDB what was made before the extension was installed.
+    Every command does so when it opens the database. This one also converts
+    tables to TimescaleDB that were created before the extension was installed.
 
     [dim]tapewatch db upgrade[/]
     """
-    from orchestration.cli import databases  # noqa: PLC0415
-
-    databases.upgrade(Settings().database, console)
+    _work().upgrade(Settings().database, console)
 
 
 @db.command()
 @reports_errors
 def status() -> None:
-    """What the database is and holds: engine, revision, sizes, rows, oldest and newest of each table.
+    """Show the engine, revision and size of the database, and the rows, oldest and newest time of each table.
 
     [dim]tapewatch db status[/]
     """
-    from rich.console import Console  # noqa: PLC0415
-
-    from orchestration.cli import databases  # noqa: PLC0415
-
-    databases.show_status(Settings().database, Console())
+    _work().show_status(Settings().database, Console())
 
 
 @db.command()
 @reports_errors
 def refresh() -> None:
-    """Bring the hourly and daily bars of PostgreSQL up to the minute; SQLite and TimescaleDB do it by themselves.
+    """Update the hourly and daily bars of PostgreSQL; SQLite and TimescaleDB need no update.
 
     [dim]tapewatch db refresh[/]
     """
-    from orchestration.cli import databases  # noqa: PLC0415
-
-    databases.refresh(Settings().database, console)
+    _work().refresh(Settings().database, console)
 
 
 @db.command()
 @reports_errors
 def retain(
     table: Annotated[
-        list[str] | None, typer.Option(help="a table, as often as wanted; by default those that grow")
+        list[str] | None,
+        typer.Option(help="a table; may be given several times; by default every table with a limit of its own"),
     ] = None,
-    days: Annotated[int | None, typer.Option(min=1, help="how long rows are kept; by default each table's own")] = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, help="age in days up to which rows are kept; by default each table's limit")
+    ] = None,
     does_it: YesOption = False,
 ) -> None:
-    """Delete what is older than it needs to be, by table. Shows what would go; --yes deletes it.
+    """Count the rows older than their table's limit; with --yes, delete them.
 
-    Open alerts and gaps stay. Anomalies, labels and the audit are kept unless
-    named with --table and --days. The audit tells what was deleted. The lake is
-    not touched.
+    Open alerts and gaps stay. Anomalies, labels and the audit log are kept for
+    ever unless named with --table and --days. The audit log records what was
+    deleted. The lake is not touched.
 
     [dim]tapewatch db retain
     tapewatch db retain --table bars --days 30 --yes[/]
     """
-    from orchestration.cli import databases  # noqa: PLC0415
-
-    databases.retain(Settings().database, console, tables=table or [], days=days, does_it=does_it)
+    _work().retain(Settings().database, console, tables=table or [], days=days, does_it=does_it)
 
 
 @db.command()
 @reports_errors
 def backup(file: Annotated[Path, typer.Argument(help="the file to write: a zip of Parquet files")]) -> None:
-    """Write everything the database holds to one file, as of one moment; collectors may go on writing.
+    """Write the whole database to one file, as of one moment; collectors may keep running.
 
     [dim]tapewatch db backup tapewatch-2024-06-03.zip[/]
     """
-    from orchestration.cli import databases  # noqa: PLC0415
-
-    databases.backup(Settings().database, console, file)
+    _work().backup(Settings().database, console, file)
 
 
 @db.command()
 @reports_errors
 def restore(
-    file: Annotated[Path, typer.Argument(help="a file that `db backup` wrote, on either engine")],
+    file: Annotated[Path, typer.Argument(help="a file that `db backup` wrote, from SQLite or PostgreSQL")],
     replaces: Annotated[
-        bool, typer.Option("--replace", metavar="", help="delete what the database holds first")
+        bool, typer.Option("--replace", metavar="", help="first delete all rows of the database")
     ] = False,
 ) -> None:
-    """Fill the database from a backup, whole or not at all.
+    """Load a backup into the database, whole or not at all.
 
     [dim]tapewatch db restore tapewatch-2024-06-03.zip
     TAPEWATCH_DATABASE_URL=postgresql+psycopg2://… tapewatch db restore tapewatch-2024-06-03.zip[/]
     """
-    from orchestration.cli import databases  # noqa: PLC0415
-
-    databases.restore(Settings().database, console, file, replaces=replaces)
+    _work().restore(Settings().database, console, file, replaces=replaces)
 
 
 @db.command()
 @reports_errors
 def move(
     to: Annotated[
-        str, typer.Option(envvar="TAPEWATCH_MOVE_TO", help="SQLAlchemy URL of an empty database, such as PostgreSQL's")
+        str, typer.Option(envvar="TAPEWATCH_MOVE_TO", help="SQLAlchemy URL of an empty database, usually PostgreSQL")
     ],
 ) -> None:
-    """Copy the database to another, compare every row, and say how to go over to it.
+    """Copy the database to another one, compare every row, and show how to switch to it.
 
-    One transaction: a failure leaves the target empty. The database moved from is
-    not changed; stop the collectors first, for what they write later stays
-    behind. A password is kept off the command line by TAPEWATCH_MOVE_TO.
+    It is one transaction: a failure leaves the target empty. The source is not
+    changed. Stop the collectors first: rows that they write later are not copied.
+    To keep a password off the command line, set TAPEWATCH_MOVE_TO.
 
     [dim]tapewatch db move --to postgresql+psycopg2://tapewatch@localhost/tapewatch[/]
     """
-    from orchestration.cli import databases  # noqa: PLC0415
-
-    databases.move(Settings().database, to, console)
+    _work().move(Settings().database, to, console)

@@ -1,4 +1,4 @@
-"""How whole the tape is: gaps, their healing, and the certificate of each symbol's day."""
+"""`tapewatch gaps`, `coverage` and `heal`: what is missing from the tape."""
 
 import datetime as dt
 from typing import Annotated, Any
@@ -6,16 +6,18 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from orchestration.cli.commands.options import DATE, MOMENT
+from orchestration.cli.commands.options import day_option, time_option
 from orchestration.cli.listing import Column, Field, Format, Listing, counted, time_field, time_span
 from orchestration.errors import console, reports_errors
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
 
 app = typer.Typer()
-_NO_COVERAGE = "A day's certificate is made once its rows are in the lake: by `tapewatch up`, which merges the spool, or a backfill."
+_NO_COVERAGE = (
+    "A day is certified once its rows are in the lake: after a backfill, or once `tapewatch up` has merged the spool."
+)
 _STYLES = {"growing": "bold red", "open": "yellow", "healed": "green", "unhealable": "red"}
-_Market = Annotated[Market | None, typer.Option("--market", "-m", help="one market; all where none is named")]
+_Market = Annotated[Market | None, typer.Option("--market", "-m", help="one market; by default all")]
 
 
 def _known(row: dict[str, Any]) -> str:
@@ -58,9 +60,7 @@ def _count(heading: str, column: str = "") -> Column:
 COVERAGE_LISTING = Listing(
     lambda rows: f"{counted('symbol day')(rows)}, {sum(row['is_complete'] for row in rows):,} complete",
     columns=(
-        Column("market", lambda row: row["market"]),
-        Column("symbol", lambda row: row["symbol"]),
-        Column("date", lambda row: row["date"].isoformat()),
+        *map(Column, ("market", "symbol", "date")),
         *map(_count, ("expected", "received", "healed", "silent", "missing")),
         _count("gaps", "open_gaps"),
         Column("whole", lambda row: "[green]yes[/]" if row["is_complete"] else "[red]no[/]"),
@@ -78,19 +78,14 @@ COVERAGE_LISTING = Listing(
 @reports_errors
 def gaps(
     market: _Market = None,
-    date: Annotated[
-        dt.datetime | None, typer.Option(formats=DATE, metavar="YYYY-MM-DD", help="those that begin on this day, UTC")
-    ] = None,
-    since: Annotated[
-        dt.datetime | None,
-        typer.Option(formats=MOMENT, metavar="TIME", help="those that begin here or later: a day or minute, UTC"),
-    ] = None,
+    date: Annotated[dt.datetime | None, day_option("gaps that begin on this day, UTC")] = None,
+    since: Annotated[dt.datetime | None, time_option("gaps that begin at this day or minute (UTC) or later")] = None,
     status: Annotated[str | None, typer.Option(help="growing, open, healed or unhealable")] = None,
     form: Annotated[
-        Format, typer.Option("--format", help="CSV has columns market, symbol, channel, cause, start, end, …")
-    ] = (Format.TABLE),
+        Format, typer.Option("--format", help="CSV has the columns market, symbol, channel, cause, start, end, …")
+    ] = Format.TABLE,
 ) -> None:
-    """List the stretches that a stream did not deliver, and what became of them.
+    """List the time ranges that a stream did not deliver, and whether they were filled.
 
     [dim]tapewatch gaps --status open
     tapewatch gaps --since 2024-06-03T14:00
@@ -103,7 +98,7 @@ def gaps(
     if status is not None and status not in STATUSES:
         raise typer.BadParameter(f"{status!r} is none of {', '.join(STATUSES)}", param_hint="--status")
     if date is not None and since is not None:
-        raise typer.BadParameter("--date and --since say two things: leave one out")
+        raise typer.BadParameter("--date and --since exclude each other: leave one out")
     first = date or since
     start = first.replace(tzinfo=dt.UTC) if first else None
     with Database(Settings().database) as database:
@@ -121,18 +116,13 @@ def gaps(
 @reports_errors
 def coverage(
     market: _Market = None,
-    date: Annotated[
-        dt.datetime | None,
-        typer.Option(formats=DATE, metavar="YYYY-MM-DD", help="one market day; all where none is named"),
-    ] = None,
-    since: Annotated[
-        dt.datetime | None, typer.Option(formats=DATE, metavar="YYYY-MM-DD", help="this market day and those after it")
-    ] = None,
+    date: Annotated[dt.datetime | None, day_option("one market day; by default all")] = None,
+    since: Annotated[dt.datetime | None, day_option("this market day and later ones")] = None,
     form: Annotated[
-        Format, typer.Option("--format", help="CSV has columns symbol, date, expected, received, healed, missing")
+        Format, typer.Option("--format", help="CSV has the columns symbol, date, expected, received, healed, missing")
     ] = Format.TABLE,
 ) -> None:
-    """Say for each symbol and day how many minutes were expected, received, healed, and are missing.
+    """Show how many minutes of each symbol's day were expected, received and healed, and are missing.
 
     [dim]tapewatch coverage --market stocks --date 2024-06-03
     tapewatch coverage --format csv > coverage.csv[/]
@@ -153,15 +143,15 @@ def coverage(
 @app.command()
 @reports_errors
 def heal(market: _Market = None) -> None:
-    """Fill the open gaps from REST or the flat files, now; the next ingest run merges what came.
+    """Fill the open gaps now, from REST or flat files; the next ingest run merges the rows.
 
-    `tapewatch stream` has it done every half minute. Without a key and files the
-    built-in market is asked, while its emulator runs.
+    `tapewatch stream` does so every half minute. Without a key or flat files, the
+    built-in market is the source, if its emulator runs.
 
     [dim]tapewatch heal
     tapewatch heal --market stocks[/]
     """
-    from orchestration.processes.healing import healer_of  # noqa: PLC0415
+    from orchestration.processes.healer import healer_of  # noqa: PLC0415
     from orchestration.processes.streaming import source_of  # noqa: PLC0415
     from tapewatch.store.database.database import Database  # noqa: PLC0415
 

@@ -1,25 +1,41 @@
-"""Arguments that several commands share."""
+"""Options that several commands share."""
 
 import datetime as dt
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
 
-DATE = ["%Y-%m-%d"]
-MOMENT = [*DATE, "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%MZ", "%Y-%m-%dT%H:%M:%SZ"]
+_DAY = ["%Y-%m-%d"]
+_TIME = [*_DAY, "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%MZ", "%Y-%m-%dT%H:%M:%SZ"]
+
+
+def day_option(*flags_and_help: str) -> Any:
+    """An option that takes a day: its flags, if they differ from the argument's name, and last its help."""
+    *flags, text = flags_and_help
+    return typer.Option(*flags, formats=_DAY, metavar="YYYY-MM-DD", help=text)
+
+
+def time_option(*flags_and_help: str) -> Any:
+    """An option that takes a day, or a minute or second in UTC."""
+    *flags, text = flags_and_help
+    return typer.Option(*flags, formats=_TIME, metavar="TIME", help=text)
+
+
 MarketOption = Annotated[Market, typer.Option("--market", "-m", help="the market to work on")]
-FirstOption = Annotated[dt.datetime, typer.Option("--from", formats=DATE, metavar="YYYY-MM-DD", help="first day")]
-LastOption = Annotated[dt.datetime, typer.Option("--to", formats=DATE, metavar="YYYY-MM-DD", help="last day, included")]
+FirstOption = Annotated[dt.datetime, day_option("--from", "first day")]
+LastOption = Annotated[dt.datetime, day_option("--to", "last day, included")]
 FlatFilesOption = Annotated[
     str | None, typer.Option("--flat-files", metavar="DIR", help="folder or fsspec URL of the vendor's flat files")
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="the synthetic market's seed: the same seed, the same tape")]
+SeedOption = Annotated[
+    int, typer.Option("--seed", help="seed of the synthetic market; the same seed gives the same tape")
+]
 
 
 def settings_with(flat_files: str | None) -> Settings:
-    """The settings, with a folder of flat files where the command line names one."""
+    """The settings, with the flat files that the command line names, if any."""
     settings = Settings()
     return settings.model_copy(update={"flat_files": flat_files}) if flat_files else settings

@@ -1,4 +1,4 @@
-"""The platform as a whole: demo, check, emulator, all services."""
+"""`tapewatch demo`, `check`, `emulate` and `up`."""
 
 import os
 import sys
@@ -17,15 +17,13 @@ app = typer.Typer()
 
 @app.command()
 @reports_errors
-def demo(
-    days: Annotated[int, typer.Option(min=2, max=60, help="trading days")] = 5,
-    seed: SeedOption = 7,
-) -> None:
-    """The whole lineage on the built-in market, without key or network: about three minutes.
+def demo(days: Annotated[int, typer.Option(min=2, max=60, help="trading days")] = 5, seed: SeedOption = 7) -> None:
+    """Run the whole platform once on the built-in market, without key or network; takes about a minute.
 
-    Five stocks and six crypto pairs, from the tape to a served and explained
-    anomaly; ends with what was found against the truth and an HTML report. Kept
-    apart under TAPEWATCH_HOME/demo. Nothing is left running.
+    Five stocks and six crypto pairs go from the tape to an anomaly that is scored
+    and explained. The demo ends with a comparison to the market's true anomalies
+    and an HTML report. Its data is kept apart, under TAPEWATCH_HOME/demo. Nothing
+    is left running.
 
     [dim]tapewatch demo
     tapewatch demo --days 3 --seed 11[/]
@@ -45,10 +43,12 @@ def demo(
 @reports_errors
 def check(
     asks: Annotated[
-        bool, typer.Option("--probe", metavar="", help="ask the server for what each plan should give")
+        bool, typer.Option("--probe", metavar="", help="request from the vendor what each plan should include")
     ] = False,
 ) -> None:
-    """Check settings, data folder, database, source and ports, and say what the plans allow; exit code 1 where one is broken.
+    """Check settings, data folder, database, source and ports, and show what the plans allow.
+
+    The exit code is 1 if a part is broken.
 
     [dim]tapewatch check
     tapewatch check --probe[/]
@@ -63,61 +63,58 @@ def check(
 
 @app.command()
 def emulate(
-    port: Annotated[int, typer.Option(help="port on loopback")] = 8900,
+    port: Annotated[int, typer.Option(help="port on 127.0.0.1")] = 8900,
     seed: SeedOption = 7,
     flat_files: FlatFilesOption = None,
-    key: Annotated[str | None, typer.Option(help="the one key to accept; any by default")] = None,
+    key: Annotated[str | None, typer.Option(help="accept this key only; by default any key")] = None,
     speed: Annotated[
         str,
         typer.Option(
             metavar="N|max|Neps",
-            help="of the streams: times real time (60), as fast as the client takes (max), events a second (50000eps)",
+            help="speed of the streams: a multiple of real time (60), as fast as the client reads (max), or events a second (50000eps)",
         ),
     ] = "1",
     replay: Annotated[
         str | None,
         typer.Option(
             metavar="FIRST[:LAST]",
-            help="days to stream; by default all recorded ones, of the synthetic market the present at speed 1 and else "
-            "the last whole trading day",
+            help="days to stream; by default all days of the flat files, or of the synthetic market the present (at speed 1) "
+            "or the last whole trading day",
         ),
     ] = None,
     faults: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", dir_okay=False, exists=True, help="TOML file of what is to go wrong"),
+        typer.Option(metavar="FILE", dir_okay=False, exists=True, help="TOML file of the faults to produce"),
     ] = None,
 ) -> None:
-    """Serve the vendor's REST API and WebSocket streams over a synthetic market, or recorded flat files, until Ctrl-C.
+    """Serve the vendor's REST API and WebSocket streams from a synthetic market or from flat files, until Ctrl-C.
 
-    Point any client of the vendor at it: POLYGON_BASE_URL=http://127.0.0.1:8900
-    POLYGON_WS_URL=ws://127.0.0.1:8900. How far a stream is:
-    http://127.0.0.1:8900/emulator/v1/stream?market=stocks. Faults:
-    docs/how_to/emulate.md.
+    To use it, set POLYGON_BASE_URL=http://127.0.0.1:8900 and
+    POLYGON_WS_URL=ws://127.0.0.1:8900 for any client of the vendor. The progress
+    of a stream is at http://127.0.0.1:8900/emulator/v1/stream?market=stocks.
+    docs/how_to/emulate.md describes the faults.
 
     [dim]tapewatch emulate --port 8900 --seed 7
     tapewatch emulate --speed 60 --replay 2024-03-05:2024-03-08
     tapewatch emulate --flat-files ~/flatfiles --speed max --faults faults.toml[/]
     """
-    command = [sys.executable, "-m", "tapewatch.emulator", "--port", str(port), "--seed", str(seed)]
-    command += ["--flat-files", flat_files] if flat_files else []
-    command += ["--key", key] if key else []
-    command += ["--speed", speed]
-    command += ["--replay", replay] if replay else []
-    command += ["--faults", str(faults)] if faults else []
-    os.execv(command[0], command)  # noqa: S606
+    options = {"port": port, "seed": seed, "flat-files": flat_files, "key": key, "speed": speed}
+    options |= {"replay": replay, "faults": faults}
+    given = [part for name, value in options.items() if value not in (None, "") for part in (f"--{name}", str(value))]
+    os.execv(sys.executable, [sys.executable, "-m", "tapewatch.emulator", *given])  # noqa: S606
 
 
 @app.command()
 @reports_errors
 def up(
     streams: Annotated[
-        bool, typer.Option("--stream", metavar="", help="collect every market that can be streamed, too")
+        bool, typer.Option("--stream", metavar="", help="also collect every market that can be streamed")
     ] = False,
 ) -> None:
-    """Dagster, MLflow, the emulator and the scoring service under one supervisor; Ctrl-C stops all.
+    """Run Dagster, MLflow, the emulator and the scoring service until Ctrl-C.
 
-    Without a key and flat files the emulator is the source. Logs lie under
-    TAPEWATCH_HOME/logs.
+    Without a key or flat files, the emulator is the source of the tape. The logs
+    are in TAPEWATCH_HOME/logs.
 
     [dim]tapewatch up
     tapewatch up --stream

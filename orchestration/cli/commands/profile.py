@@ -1,4 +1,4 @@
-"""A page from which one learns the data."""
+"""`tapewatch profile`."""
 
 import datetime as dt
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orchestration.cli.commands.options import DATE
+from orchestration.cli.commands.options import day_option
 from orchestration.errors import console, reports_errors
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
@@ -18,22 +18,16 @@ app = typer.Typer()
 @reports_errors
 def profile(
     market: Annotated[
-        Market | None, typer.Option("--market", "-m", help="a market; by default the one with the newest day")
+        Market | None, typer.Option("--market", "-m", help="the market; by default the one with the newest day")
     ] = None,
-    first: Annotated[
-        dt.datetime | None, typer.Option("--from", formats=DATE, metavar="YYYY-MM-DD", help="first day")
-    ] = None,
-    last: Annotated[
-        dt.datetime | None, typer.Option("--to", formats=DATE, metavar="YYYY-MM-DD", help="last day, included")
-    ] = None,
-    date: Annotated[
-        dt.datetime | None, typer.Option(formats=DATE, metavar="YYYY-MM-DD", help="one day, in place of a range")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="the page; by default under TAPEWATCH_HOME/reports")] = None,
+    first: Annotated[dt.datetime | None, day_option("--from", "first day")] = None,
+    last: Annotated[dt.datetime | None, day_option("--to", "last day, included")] = None,
+    date: Annotated[dt.datetime | None, day_option("one day, instead of a range")] = None,
+    out: Annotated[Path | None, typer.Option(help="file of the page; by default in TAPEWATCH_HOME/reports")] = None,
 ) -> None:
-    """A page on what was collected: fields and ranges, coverage and gaps, repeats, volatility, volume, spreads, condition codes.
+    """Write a page about the tape in the lake: fields, coverage, gaps, duplicates, volatility, volume, spreads, condition codes.
 
-    Takes the five newest days of the market in the lake unless told otherwise.
+    By default it covers the market's five newest days.
 
     [dim]tapewatch profile
     tapewatch profile --market crypto --date 2024-06-03
@@ -41,7 +35,7 @@ def profile(
     """
     if date is not None:
         if first is not None or last is not None:
-            raise typer.BadParameter("--date names the whole range: leave --from and --to out")
+            raise typer.BadParameter("--date replaces the range: leave --from and --to out")
         first = last = date
     if first is not None and last is not None and last < first:
         raise typer.BadParameter(f"the range ends before it begins: {first:%Y-%m-%d} to {last:%Y-%m-%d}")

@@ -1,4 +1,4 @@
-"""What was found: scores and anomalies."""
+"""`tapewatch score` and `anomalies`."""
 
 import datetime as dt
 import json
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from orchestration.cli.commands.options import MOMENT
+from orchestration.cli.commands.options import time_option
 from orchestration.cli.listing import Column, Field, Format, Listing, counted, time_field
 from orchestration.errors import console, reports_errors
 from tapewatch.settings import Settings
@@ -24,7 +24,7 @@ def _strongest_reason(row: dict[str, Any]) -> str:
 ANOMALIES = Listing(
     counted("anomaly", "anomalies"),
     columns=(
-        Column("symbol", lambda row: row["symbol"]),
+        Column("symbol"),
         Column("from, UTC", lambda row: f"{row['start_time']:%Y-%m-%d %H:%M}"),
         Column("to", lambda row: f"{row['end_time']:%H:%M}"),
         Column("kind", lambda row: row["kind"].replace("_", " ")),
@@ -37,8 +37,7 @@ ANOMALIES = Listing(
         time_field("end", "end_time"),
         time_field("known", "known_time", in_csv=False),
         *map(Field, ("kind", "score")),
-        Field("threshold", in_csv=False),
-        Field("minutes", in_csv=False),
+        *(Field(name, in_csv=False) for name in ("threshold", "minutes")),
         Field("reasons", lambda row: json.loads(row["reasons"]), in_csv=False),
         Field("model", in_csv=False),
     ),
@@ -49,15 +48,15 @@ ANOMALIES = Listing(
 @reports_errors
 def score(
     file: Annotated[Path | None, typer.Option(help='JSON: a microstructure row, or {"rows": [...]}')] = None,
-    symbol: Annotated[str | None, typer.Option(help="with --time: a symbol of the lake")] = None,
-    time: Annotated[
-        dt.datetime | None, typer.Option(formats=MOMENT, metavar="TIME", help="with --symbol: a minute, UTC")
+    symbol: Annotated[str | None, typer.Option(help="a symbol of the lake; needs --time")] = None,
+    time: Annotated[dt.datetime | None, time_option("a minute, UTC; needs --symbol")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="address of a scoring service; by default this deployment's own")
     ] = None,
-    url: Annotated[str | None, typer.Option(help="a scoring service; by default this deployment's own")] = None,
 ) -> None:
-    """Score a minute and say why; the latest anomaly where none is named.
+    """Score a minute and explain the score; by default the latest anomaly.
 
-    Asks the scoring service. Where none runs, the newest Bento's model is loaded
+    The scoring service answers. If none runs, the newest Bento's model is loaded
     in this process.
 
     [dim]tapewatch score
@@ -87,18 +86,17 @@ def score(
 def anomalies(
     symbol: Annotated[str | None, typer.Option(help="one symbol, such as AAPL or X:BTC-USD")] = None,
     first: Annotated[
-        dt.datetime | None,
-        typer.Option("--from", formats=MOMENT, metavar="TIME", help="those that begin here or later, UTC"),
+        dt.datetime | None, time_option("--from", "anomalies that begin at this time or later, UTC")
     ] = None,
     last: Annotated[
         dt.datetime | None,
-        typer.Option("--to", formats=MOMENT, metavar="TIME", help="those that begin before; a bare date is included"),
+        time_option("--to", "anomalies that begin before this time, UTC; a date without a time is included"),
     ] = None,
     form: Annotated[
-        Format, typer.Option("--format", help="CSV has columns symbol, start, end, kind, score")
+        Format, typer.Option("--format", help="CSV has the columns symbol, start, end, kind, score")
     ] = Format.TABLE,
 ) -> None:
-    """List the anomalies found.
+    """List the anomalies that the detector found.
 
     [dim]tapewatch anomalies --symbol AAPL --from 2024-06-03 --to 2024-06-07
     tapewatch anomalies --format csv > anomalies.csv[/]

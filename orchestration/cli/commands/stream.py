@@ -1,4 +1,4 @@
-"""The live tape: collectors, and how they are."""
+"""`tapewatch stream` and `status`: the collectors of the live tape."""
 
 import json
 import sys
@@ -63,15 +63,16 @@ STATUS = Listing(
 def stream(
     markets: Annotated[list[str], typer.Argument(metavar="MARKET…", help=f"{', '.join(Market)}; or {_ALL}")],
     symbols: Annotated[
-        str | None, typer.Option(help="comma-separated, with one market; * for all of it. Default: TAPEWATCH_SYMBOLS_…")
+        str | None,
+        typer.Option(help="comma-separated symbols of one market, or *; by default TAPEWATCH_SYMBOLS_<MARKET>"),
     ] = None,
-    speed: Annotated[str, typer.Option(help="without a key: times real time, max, or 500eps")] = "1",
+    speed: Annotated[str, typer.Option(help="of the built-in market: a multiple of real time, max, or 500eps")] = "1",
 ) -> None:
-    """Collect markets live: a supervised process each, until Ctrl-C.
+    """Collect markets live, each in a supervised process, until Ctrl-C.
 
-    Ticks go to the spool, live bars, features and alerts to the database; what
-    was missed is remembered as gaps. Without a key the built-in market streams.
-    `all` means every market whose plan has a stream and that has symbols.
+    Ticks go to the spool; live bars, features and alerts go to the database, and
+    so do the gaps of a stream. Without a key, the built-in market is streamed.
+    `all` means every market that has symbols and a plan with a stream.
 
     [dim]tapewatch stream crypto
     tapewatch stream stocks crypto
@@ -79,9 +80,11 @@ def stream(
     """
     wanted = [] if markets == [_ALL] else [_market(name) for name in dict.fromkeys(markets)]
     if symbols is not None and len(wanted) != 1:
-        raise typer.BadParameter("--symbols goes with one market; set TAPEWATCH_SYMBOLS_<MARKET> for several")
+        raise typer.BadParameter("--symbols needs exactly one market; for several, set TAPEWATCH_SYMBOLS_<MARKET>")
     if symbols is not None and not symbols.replace(",", "").strip():
-        raise typer.BadParameter("it names none; leave it out for TAPEWATCH_SYMBOLS_…", param_hint="--symbols")
+        raise typer.BadParameter(
+            "it names none; leave it out to use TAPEWATCH_SYMBOLS_<MARKET>", param_hint="--symbols"
+        )
     from orchestration.processes import streaming  # noqa: PLC0415
     from tapewatch.emulator.stream.pace import Speed  # noqa: PLC0415
 
@@ -97,7 +100,9 @@ def stream(
 def status(
     form: Annotated[Format, typer.Option("--format", help="table, or json with every figure")] = Format.TABLE,
 ) -> None:
-    """Show the state of each market's collector, and which should run but do not; exit code 1 if one gave up.
+    """Show the state of each market's collector, and which should run but do not.
+
+    The exit code is 1 if a collector was given up.
 
     [dim]tapewatch status
     tapewatch status --format json[/]
@@ -140,4 +145,4 @@ def _market(name: str) -> Market:
     try:
         return Market(name)
     except ValueError:
-        raise typer.BadParameter(f"{name!r} is no market: {', '.join(Market)}, or {_ALL} alone") from None
+        raise typer.BadParameter(f"{name!r} is not a market: use {', '.join(Market)}, or {_ALL} alone") from None

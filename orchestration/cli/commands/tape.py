@@ -1,4 +1,4 @@
-"""The tape and what follows from it, over a range of days."""
+"""`tapewatch backfill` and `run`: jobs over a range of days."""
 
 import datetime as dt
 from typing import Annotated
@@ -6,17 +6,17 @@ from typing import Annotated
 import typer
 
 from orchestration.cli.commands.options import (
-    DATE,
     FirstOption,
     FlatFilesOption,
     LastOption,
     MarketOption,
+    day_option,
     settings_with,
 )
 from orchestration.errors import console, reports_errors
 
 app = typer.Typer()
-#: What a shell reports for a command that Ctrl-C ended.
+#: The exit code that shells report for a command that Ctrl-C ended.
 INTERRUPTED = 130
 
 
@@ -24,34 +24,27 @@ INTERRUPTED = 130
 @reports_errors
 def backfill(
     market: MarketOption,
-    first: Annotated[
-        dt.datetime | None,
-        typer.Option("--from", formats=DATE, metavar="YYYY-MM-DD", help="first day; by default as the plan suggests"),
-    ] = None,
+    first: Annotated[dt.datetime | None, day_option("--from", "first day; by default chosen by the plan")] = None,
     last: Annotated[
-        dt.datetime | None,
-        typer.Option(
-            "--to", formats=DATE, metavar="YYYY-MM-DD", help="last day, included; by default the last that is over"
-        ),
+        dt.datetime | None, day_option("--to", "last day, included; by default the last finished day")
     ] = None,
     symbols: Annotated[
-        str | None,
-        typer.Option("--symbols", help="commas between, in any of the vendor's spellings: X:BTCUSD, BTC-USD"),
+        str | None, typer.Option("--symbols", help="comma-separated, in any spelling of the vendor: X:BTCUSD, BTC-USD")
     ] = None,
     flat_files: FlatFilesOption = None,
     force: Annotated[
-        bool, typer.Option("--force", metavar="", help="fetch days again that are in the lake already")
+        bool, typer.Option("--force", metavar="", help="fetch days again that the lake already holds")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", metavar="", help="say what would be fetched and what it costs, and stop")
+        bool, typer.Option("--dry-run", metavar="", help="show what would be fetched and its cost, and stop")
     ] = False,
 ) -> None:
-    """Fetch trades, quotes and bars of a range of days into the lake, and no more.
+    """Fetch the trades, quotes and bars of a range of days into the lake.
 
-    Without a range it takes the last days that the plan shows. What the plan does
-    not reach is left out and said; calls and time are estimated before it starts.
-    Each day is committed whole, and days that are there are kept: a backfill that
-    was stopped by Ctrl-C (exit code 130) or killed goes on where it was.
+    By default it fetches the most recent days that the plan allows. Days outside
+    the plan are left out, with a note. Calls and time are estimated first. Each
+    day is committed whole, and days that the lake holds are kept: after Ctrl-C
+    (exit code 130) or a kill, the same command continues.
 
     [dim]tapewatch backfill --market crypto --symbols BTC-USD,ETH-USD
     tapewatch backfill --market stocks --from 2024-06-03 --to 2024-06-07 --dry-run
@@ -68,11 +61,11 @@ def backfill(
         plans.show(console, plan)
         if dry_run:
             return
-        plans.ask_first(settings, plan)
+        plans.check_vendor(settings, plan)
         try:
             fetch(settings, market, plan.first, plan.last, console, keep_existing=not force)
         except KeyboardInterrupt:
-            console.print(plans.how_to_go_on(settings, plan, is_forced=force), soft_wrap=True)
+            console.print(plans.how_to_continue(settings, plan, is_forced=force), soft_wrap=True)
             raise typer.Exit(INTERRUPTED) from None
 
 
@@ -84,10 +77,10 @@ def run(
     last: LastOption,
     flat_files: FlatFilesOption = None,
     force: Annotated[
-        bool, typer.Option("--force", metavar="", help="fetch days again that are in the lake already")
+        bool, typer.Option("--force", metavar="", help="fetch days again that the lake already holds")
     ] = False,
 ) -> None:
-    """The whole lineage over a range of days: tape, features, labels, detector, Bento, anomalies, report.
+    """Run everything for a range of days: tape, features, labels, detector, Bento, anomalies, report.
 
     [dim]tapewatch run --market stocks --from 2013-10-07 --to 2013-10-09 --flat-files ~/flatfiles
     tapewatch run --market crypto --from 2024-06-03 --to 2024-06-07[/]

@@ -1,4 +1,4 @@
-"""The command line: help that teaches, errors in one line, lists that scripts can read."""
+"""The command line: help with examples, errors in one line, lists for scripts."""
 
 import csv
 import io
@@ -43,7 +43,7 @@ def run(*arguments: str) -> Result:
 
 
 def refusal(*arguments: str) -> str:
-    """The one line that a refused command prints."""
+    """The one line that a failed command prints."""
     result = run(*arguments)
     assert result.exit_code == 1, result.output
     assert isinstance(result.exception, SystemExit), result.exception
@@ -54,7 +54,7 @@ def refusal(*arguments: str) -> str:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_teaches_by_example(command: str) -> None:
+def test_the_help_of_each_command_has_an_example(command: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0
     assert f"tapewatch {command}" in " ".join(result.output.split())
@@ -118,13 +118,13 @@ def test_check_passes_on_a_fresh_home_and_fails_on_a_missing_folder(
     assert run("check").exit_code == 1
 
 
-def test_a_probe_without_a_key_says_what_it_did_not_ask(home: Path) -> None:
+def test_a_probe_without_a_key_names_what_it_skipped(home: Path) -> None:
     probed = run("check", "--probe")
     assert probed.exit_code == 0, probed.output
-    assert "not asked: POLYGON_API_KEY is not set" in " ".join(probed.output.split())
+    assert "not probed: POLYGON_API_KEY is not set" in " ".join(probed.output.split())
 
 
-def test_what_cannot_be_scored_is_said_in_one_line(home: Path) -> None:
+def test_scoring_errors_are_one_line(home: Path) -> None:
     assert "features/microstructure" in refusal("score")
     assert "features/microstructure" in refusal("score", "--symbol", "AAPL", "--time", "2024-06-03T14:31")
     assert "nothing.json" in refusal("score", "--file", str(home / "nothing.json"))
@@ -133,7 +133,7 @@ def test_what_cannot_be_scored_is_said_in_one_line(home: Path) -> None:
     assert "no scoring service answers" in refusal("score", "--file", str(row), "--url", "http://127.0.0.1:1")
 
 
-def test_nothing_found_yet_says_how_to_find_some(home: Path) -> None:
+def test_scoring_without_an_anomaly_names_the_commands_that_find_some(home: Path) -> None:
     with Database(f"sqlite:///{home / 'tapewatch.db'}") as database:
         for market in (Market.STOCKS, Market.CRYPTO):
             database.replace_anomalies(Partition(OPEN.date(), market), events())
@@ -153,7 +153,7 @@ def test_an_unreachable_database_is_one_line_without_the_password(home: Path, mo
     assert "Traceback" not in result.output
 
 
-def test_a_setting_that_cannot_be_is_one_line_with_its_variable(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_setting_is_one_line_with_its_variable(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POLYGON_TIER_STOCKS", "gold")
     monkeypatch.setenv("TAPEWATCH_PORT_METRICS", "70000")
     said = refusal("check")
@@ -161,14 +161,14 @@ def test_a_setting_that_cannot_be_is_one_line_with_its_variable(home: Path, monk
     assert "TAPEWATCH_PORT_METRICS is '70000'" in said
 
 
-def test_a_home_that_cannot_be_is_one_line(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unusable_home_is_one_line(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / "file").write_text("no folder")
     monkeypatch.setenv("TAPEWATCH_HOME", str(home / "file" / "home"))
     assert "TAPEWATCH_HOME" in refusal("alerts")
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_the_plans_can_be_read_at_any_width(home: Path, width: int) -> None:
+def test_the_table_of_plans_fits_any_width(home: Path, width: int) -> None:
     text = io.StringIO()
     shown = Console(file=text, width=width)
     settings = Settings(_env_file=None, home=home, markets={"stocks": {"plan": "advanced"}}, polygon_api_key="k" * 20)
@@ -179,7 +179,7 @@ def test_the_plans_can_be_read_at_any_width(home: Path, width: int) -> None:
     assert "bars, trades, quotes" in table
 
 
-def test_the_estimate_comes_before_what_takes_long_to_import() -> None:
+def test_the_estimate_needs_no_slow_imports() -> None:
     code = "import sys, orchestration.cli.app, orchestration.runs.backfill, orchestration.runs.lineage; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"dagster", "mlflow", "sklearn"} & set(done.stdout.split())
@@ -211,17 +211,17 @@ def test_the_installed_command_writes_nothing_but_csv(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--from", "2024-06-05", "--to", "2024-06-01"], "ends before it begins"),
         (["--date", "2024-06-05", "--to", "2024-06-06"], "leave --from and --to out"),
     ],
 )
-def test_a_profile_of_no_days_is_a_usage_error(home: Path, arguments: list[str], told: str) -> None:
+def test_a_profile_of_no_days_is_a_usage_error(home: Path, arguments: list[str], message: str) -> None:
     refused = run("profile", *arguments)
     assert refused.exit_code == 2
-    assert told in " ".join(refused.output.split())
+    assert message in " ".join(refused.output.split())
 
 
-def test_a_profile_of_one_day_asks_for_that_day(home: Path) -> None:
+def test_a_profile_of_one_day_covers_that_day(home: Path) -> None:
     assert "from 2024-06-05 to 2024-06-05" in refusal("profile", "--market", "stocks", "--date", "2024-06-05")

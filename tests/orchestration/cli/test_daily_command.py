@@ -1,4 +1,4 @@
-"""`tapewatch daily` over folders of day bars: the vendor's file a day, one a year, and the recorded years."""
+"""`tapewatch daily` over folders of day bars: a file per day, a file per year, and the recorded years."""
 
 import csv
 import datetime as dt
@@ -18,7 +18,7 @@ from tapewatch.store.database.database import Database
 
 HEADER = "ticker,volume,open,close,high,low,window_start,transactions"
 DAYS = trading_days(Market.STOCKS, dt.date(2012, 12, 17), dt.date(2013, 1, 11))
-#: The last day of its year: the day after stands in another year's file.
+#: The last day of its year: the next day is in another file.
 BAD = dt.date(2012, 12, 31)
 
 
@@ -106,7 +106,7 @@ def test_alerts_are_kept_once_with_the_day_of_new_york(home: Settings, tmp_path:
         (("--flat-files", ".", "--from", "2024-02-01", "--to", "2024-01-01"), "before it begins"),
     ],
 )
-def test_refusals_name_the_way_out(arguments: tuple[str, ...], says: str, home: Settings) -> None:
+def test_errors_name_the_way_out(arguments: tuple[str, ...], says: str, home: Settings) -> None:
     assert says in call(*arguments, status=1).output
 
 

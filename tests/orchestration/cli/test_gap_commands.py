@@ -92,14 +92,14 @@ def test_coverage_in_every_format(home: Settings) -> None:
     assert json.loads(call("coverage", "--market", "crypto", "--format", "json").stdout) == []
 
 
-def test_heal_without_a_source_says_what_to_set(home: Settings) -> None:
+def test_heal_without_a_source_names_the_setting(home: Settings) -> None:
     result = call("heal")
     assert result.exit_code == 1
     assert "POLYGON_API_KEY" in result.output
 
 
 @pytest.mark.slow
-def test_heal_fills_from_the_configured_source_and_the_process_does_so_until_it_is_stopped(
+def test_heal_fills_gaps_once_and_the_healer_process_until_it_is_stopped(
     home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_gap(home)

@@ -1,4 +1,4 @@
-"""`tapewatch stream` and `tapewatch status` as an operator sees them: real processes, without key or network."""
+"""`tapewatch stream` and `tapewatch status` with real processes, without key or network."""
 
 import json
 import os
@@ -30,21 +30,21 @@ TAPEWATCH = str(Path(sys.executable).parent / "tapewatch")
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """An own home and own ports, and no key."""
-    # Each market's figures have a port of their own, counted from the first.
+    """A home and ports of its own, and no key."""
+    # Each market has a port for its figures, counted from the first.
     metrics, *_, emulator = free_ports(len(Market) + 1)
-    told = {
+    changes = {
         "TAPEWATCH_HOME": str(tmp_path),
         "TAPEWATCH_PORT_METRICS": str(metrics),
         "TAPEWATCH_PORT_EMULATOR": str(emulator),
         "POLYGON_API_KEY": "",
     }
-    return os.environ | told
+    return os.environ | changes
 
 
 @pytest.fixture
 def streaming(environment: dict[str, str], tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`tapewatch stream crypto`; nothing of it is left afterwards."""
+    """`tapewatch stream crypto`, killed with all its processes afterwards."""
     with (tmp_path / "out").open("wb") as output:
         process = subprocess.Popen([TAPEWATCH, "stream", "crypto"], env=environment, stdout=output, stderr=output)
     try:
@@ -64,7 +64,7 @@ def status(environment: dict[str, str]) -> dict[str, dict]:
 
 
 @pytest.mark.slow
-def test_streams_without_a_key_restarts_what_is_killed_and_stops_clean(
+def test_stream_without_a_key_restarts_a_killed_collector_and_stops_everything(
     streaming: subprocess.Popen[bytes], environment: dict[str, str], tmp_path: Path
 ) -> None:
     found = eventually(lambda: (s := status(environment)["crypto"])["state"] == "streaming" and s["events"] and s, 280)
@@ -73,7 +73,7 @@ def test_streams_without_a_key_restarts_what_is_killed_and_stops_clean(
     again = eventually(lambda: (s := status(environment)["crypto"]).get("restarts") == 1 and s.get("events") and s, 280)
     assert again["pid"] != found["pid"]
     assert status(environment)["forex"]["state"] == "not running"
-    # The command looks for itself, and tells in its own time.
+    # The command notices it later than this test.
     for words in ("crypto: connected to", "collector-crypto died and was started again"):
         eventually(lambda words=words: words in (tmp_path / "out").read_text())
 
@@ -137,12 +137,12 @@ def test_without_a_key_everything_streams_from_the_emulator(tmp_path: Path) -> N
         (Market.CRYPTO, "sessions", "https://api.polygon.io", False),
     ],
 )
-def test_hours_follow_market_setting_and_address(
+def test_collecting_hours_depend_on_market_setting_and_address(
     tmp_path: Path, market: Market, hours: str, base: str, sleeps: bool
 ) -> None:
     tiers = {"markets": {"stocks": {"plan": "starter"}, "crypto": {"plan": "starter"}}}
-    told = settings(tmp_path, polygon_api_key="k", polygon_base_url=base, stream_hours=hours, **tiers)
-    config = collector_config(told, market, ["*"])
+    collecting = settings(tmp_path, polygon_api_key="k", polygon_base_url=base, stream_hours=hours, **tiers)
+    config = collector_config(collecting, market, ["*"])
     assert config.in_sessions is sleeps
     assert config.delay_ns == (15 * 60 * 10**9 if market is Market.STOCKS else 0)
     assert not config.symbols
@@ -161,7 +161,7 @@ def test_a_log_is_followed_through_its_rotation(tmp_path: Path) -> None:
     assert list(tail.lines()) == ["two"]
 
 
-def test_a_log_that_is_being_rotated_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_following_a_log_during_its_rotation_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "collector.log"
     path.write_text("before\n")
     tail, look = LogTail(path), Path.stat
@@ -181,7 +181,7 @@ def test_a_log_that_is_being_rotated_is_no_error(tmp_path: Path, monkeypatch: py
     assert list(tail.lines()) == ["two"]
 
 
-def test_status_says_what_runs_and_what_does_not() -> None:
+def test_status_shows_running_and_stopped_collectors() -> None:
     figures = CollectorStatus(
         market="crypto", state="streaming", pid=1, events=5, lag_s=0.25, uptime_s=3_700, restarts=2
     )
@@ -195,10 +195,10 @@ def test_status_says_what_runs_and_what_does_not() -> None:
     assert stocks == {"market": "stocks", "state": "gave up", "detail": "see the log"}
 
 
-def test_status_tells_how_a_collector_that_was_given_up_starts_again(
+def test_status_names_the_command_that_restarts_a_collector_that_was_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The supervisor's words are made up; that it says so after quick deaths is supervisord's own promise."""
+    """The state is a stand-in: supervisord is trusted to report FATAL after quick deaths."""
     monkeypatch.setattr(stream_status, "_supervised", lambda settings: {"collector-crypto": "FATAL"})
     monkeypatch.setenv("TAPEWATCH_HOME", str(tmp_path))
     monkeypatch.setenv("TAPEWATCH_PORT_METRICS", str(free_ports(1)[0]))
@@ -211,7 +211,7 @@ def test_status_tells_how_a_collector_that_was_given_up_starts_again(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--speed", "abc"], "neither a multiple"),
         (["--speed", "-3"], "neither a multiple"),
@@ -220,7 +220,7 @@ def test_status_tells_how_a_collector_that_was_given_up_starts_again(
     ],
 )
 def test_what_cannot_be_streamed_is_refused_before_anything_starts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
     started: list[object] = []
     monkeypatch.setattr(
@@ -229,5 +229,5 @@ def test_what_cannot_be_streamed_is_refused_before_anything_starts(
     monkeypatch.setenv("TAPEWATCH_HOME", str(tmp_path))
     refused = CliRunner().invoke(app, ["stream", "crypto", *arguments])
     assert refused.exit_code == 2
-    assert told in " ".join(refused.output.split())
+    assert message in " ".join(refused.output.split())
     assert not started

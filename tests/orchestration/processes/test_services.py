@@ -1,4 +1,4 @@
-"""What `tapewatch up` starts: ports, addresses, and the environment that the services share."""
+"""The services of `tapewatch up`: ports, addresses and common environment."""
 
 import socket
 from pathlib import Path
@@ -45,15 +45,15 @@ def test_every_service_with_a_port_names_its_setting_and_address(settings: Setti
             assert service.probe
 
 
-def test_an_mlflow_elsewhere_is_not_started_here(settings: Settings) -> None:
+def test_a_remote_mlflow_is_not_started(settings: Settings) -> None:
     elsewhere = settings.model_copy(update={"mlflow_tracking_uri": "https://mlflow.example.com"})
     assert "mlflow" not in [s.name for s in services(elsewhere)]
 
 
 def test_no_password_is_on_a_command_line_or_in_what_dagster_shows(settings: Settings) -> None:
     url = "postgresql+psycopg2://me:hunter2@127.0.0.1/x"  # pragma: allowlist secret
-    told = {"database_url": url, "mlflow_tracking_uri": url, "polygon_api_key": SecretStr("hunter2")}
-    secretive = settings.model_copy(update=told)
+    secrets = {"database_url": url, "mlflow_tracking_uri": url, "polygon_api_key": SecretStr("hunter2")}
+    secretive = settings.model_copy(update=secrets)
     assert "hunter2" not in repr(services(secretive))
     shown = build_definitions(secretive).get_repository_def().get_top_level_resources()
     assert "database" in shown
@@ -65,15 +65,17 @@ def test_no_password_is_on_a_command_line_or_in_what_dagster_shows(settings: Set
 
 
 @pytest.mark.parametrize(("host", "address"), [("192.0.2.7", "192.0.2.7"), ("::1", "[::1]")])
-def test_the_emulator_stays_on_loopback_wherever_the_others_are(settings: Settings, host: str, address: str) -> None:
+def test_the_emulator_binds_to_loopback_whatever_the_host_of_the_others(
+    settings: Settings, host: str, address: str
+) -> None:
     emulator, dagster, *_ = services(settings.model_copy(update={"host": host}))
     assert emulator.url == f"http://127.0.0.1:{settings.port_emulator}"
     assert dagster.url == f"http://{address}:{settings.port_dagster}"
     assert with_source(settings.model_copy(update={"host": host})).polygon_base_url == emulator.url
 
 
-def test_a_taken_port_is_named_with_who_needs_it_and_the_way_out(settings: Settings) -> None:
-    # None of those that systems give to whoever asks for any: both are to be free at the end.
+def test_a_taken_port_is_named_with_its_service_and_the_way_out(settings: Settings) -> None:
+    # Outside the range that the system gives to connections: both must be free at the end.
     port, free = free_ports(2)
     with socket.create_server(("127.0.0.1", port)):
         blocked = settings.model_copy(update={"port_mlflow": port, "port_dagster": free})
@@ -83,7 +85,7 @@ def test_a_taken_port_is_named_with_who_needs_it_and_the_way_out(settings: Setti
     check_ports(wanted, "127.0.0.1")
 
 
-def test_a_port_is_chosen_that_nobody_else_is_given_before_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_free_port_lies_outside_the_range_for_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     assert free_port("127.0.0.1") < 20_000
     taken, free = free_ports(2)
     monkeypatch.setattr(started, "_CHOSEN", range(taken, free + 1))
@@ -91,7 +93,7 @@ def test_a_port_is_chosen_that_nobody_else_is_given_before_it_is_used(monkeypatc
         assert {free_port("127.0.0.1") for _ in range(20)} == {free}
 
 
-def test_without_key_and_files_everything_points_at_the_emulator(settings: Settings) -> None:
+def test_without_key_and_files_every_service_uses_the_emulator(settings: Settings) -> None:
     variables = environment(with_source(settings))
     assert variables["POLYGON_BASE_URL"] == f"http://127.0.0.1:{settings.port_emulator}"
     assert variables["POLYGON_API_KEY"] == PLACEHOLDER_KEY
@@ -100,19 +102,19 @@ def test_without_key_and_files_everything_points_at_the_emulator(settings: Setti
 
 
 @pytest.mark.parametrize("given", [{"polygon_api_key": SecretStr("k")}, {"flat_files": "/flat"}])
-def test_a_source_of_ones_own_is_left_alone(settings: Settings, given: dict[str, object]) -> None:
+def test_a_configured_source_is_not_replaced(settings: Settings, given: dict[str, object]) -> None:
     own = settings.model_copy(update=given)
     assert with_source(own) is own
 
 
-def test_an_emulator_takes_the_place_of_files_and_key(settings: Settings) -> None:
+def test_an_emulator_replaces_files_and_key(settings: Settings) -> None:
     pointed = on_emulator(settings.model_copy(update={"flat_files": "/flat"}), "http://127.0.0.1:9")
     assert pointed.flat_files is None
     assert pointed.polygon_base_url == "http://127.0.0.1:9"
     assert pointed.plan("stocks") == "advanced"
 
 
-def test_addresses_stay_whole_on_a_narrow_terminal(settings: Settings) -> None:
+def test_addresses_are_not_broken_on_a_narrow_terminal(settings: Settings) -> None:
     everything = [*services(settings), *stream_services(on_emulator(settings, "http://127.0.0.1:8900"))]
     narrow = Console(width=80)
     with narrow.capture() as captured:

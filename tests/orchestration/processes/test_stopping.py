@@ -1,4 +1,4 @@
-"""What the commands do when they are told to stop, or lose what they stand on, at a moment that is easily overlooked."""
+"""Commands that are interrupted, or whose supervisor is killed, at an unusual moment."""
 
 import datetime as dt
 import os
@@ -60,7 +60,7 @@ def test_a_command_that_is_terminated_leaves_no_emulator(tmp_path: Path) -> None
         assert len(emulators) == 1
         process.terminate()
         assert process.wait(120)
-        # It was waited for.
+        # The command waited for its end.
         assert not emulators[0].is_running()
     finally:
         for left in (process, *emulators):
@@ -69,7 +69,7 @@ def test_a_command_that_is_terminated_leaves_no_emulator(tmp_path: Path) -> None
         process.wait()
 
 
-#: Strikes who started it, with Ctrl-C, once it runs itself; never healthy.
+#: Sends Ctrl-C to the process that started it; is never healthy.
 _STRIKING = "import os, signal, sys, time; os.kill(int(sys.argv[1]), signal.SIGINT); time.sleep(600)"
 
 
@@ -90,12 +90,12 @@ def test_ctrl_c_while_a_bento_is_served_ends_the_command(
 
 
 @pytest.mark.slow
-def test_a_run_leaves_sigterm_as_it_was(settings: Settings) -> None:
-    """Dagster gives it what Ctrl-C has: nothing, where a script started the command in the background."""
-    heard = []
+def test_a_run_restores_the_handler_of_sigterm(settings: Settings) -> None:
+    """Dagster replaces it with the handler of SIGINT, which a background process ignores."""
+    received = []
     before = {
         signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda number, _: heard.append(number)),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda number, _: received.append(number)),
     }
     try:
         runs.run_days(settings, "certify_days", Market.STOCKS, DAY, DAY)
@@ -103,12 +103,12 @@ def test_a_run_leaves_sigterm_as_it_was(settings: Settings) -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    assert heard == [signal.SIGTERM]
+    assert received == [signal.SIGTERM]
 
 
 @pytest.mark.slow
-def test_ctrl_c_after_the_last_step_of_a_run_counts(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Dagster keeps an interrupt back until the next step; after the last one it forgets it."""
+def test_ctrl_c_after_the_last_step_interrupts_the_run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dagster delays an interrupt until the next step, and forgets it after the last one."""
     struck = []
 
     def strike(entry: dg.EventLogEntry) -> None:
@@ -145,7 +145,7 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> Service:
 
 
 @pytest.mark.slow
-def test_up_does_not_end_well_where_its_supervisor_was_killed(
+def test_up_fails_if_its_supervisor_is_killed(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, idle: Service
 ) -> None:
     monkeypatch.setattr(up, "services", lambda _: [idle])
@@ -155,11 +155,11 @@ def test_up_does_not_end_well_where_its_supervisor_was_killed(
     monkeypatch.setattr(up.home, "end_lost_runs", ended.append)
     with pytest.raises(ServiceError, match="the supervisor does not run"):
         up.run_platform(settings, Console(quiet=True))
-    assert len(ended) == 1, "what a killed platform was about has failed"
+    assert len(ended) == 1, "the runs of the killed platform are marked as failed"
 
 
 @pytest.mark.slow
-def test_stream_does_not_end_well_where_its_supervisor_was_killed(
+def test_stream_fails_if_its_supervisor_is_killed(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, idle: Service
 ) -> None:
     monkeypatch.setattr(streaming, "source_of", lambda *_, **__: StreamSource(settings, "nobody"))

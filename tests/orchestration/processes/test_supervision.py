@@ -1,4 +1,4 @@
-"""The supervisor with small stand-in services: health, restarts, and an end that leaves nothing."""
+"""The supervisor with small stand-in services: health, restarts, and the end of all processes."""
 
 import os
 import signal
@@ -51,9 +51,9 @@ def supervisord_of(pid: int) -> psutil.Process:
     return next(p for p in psutil.Process(pid).children() if "supervisord" in " ".join(p.cmdline()))
 
 
-def test_starts_watches_and_stops_with_workers_and_all(tmp_path: Path) -> None:
+def test_a_service_starts_and_stops_with_its_workers(tmp_path: Path) -> None:
     service = web_service(free_port())
-    # A percent sign and a space in the folder's name are text, not a template.
+    # supervisord must not expand the percent sign in the folder's name.
     with stop_signals() as stopping, Supervisor([service], tmp_path / "my 100% home", dict(os.environ)) as supervisor:
         assert supervisor.wait_until_healthy(service, timeout_s=120, stopping=stopping)
         running = family(supervisord_of(os.getpid()).pid)
@@ -64,7 +64,7 @@ def test_starts_watches_and_stops_with_workers_and_all(tmp_path: Path) -> None:
     assert not supervisor.is_running
 
 
-def test_a_service_that_dies_comes_back(tmp_path: Path) -> None:
+def test_a_killed_service_is_restarted(tmp_path: Path) -> None:
     service = web_service(free_port())
     with stop_signals() as stopping, Supervisor([service], tmp_path, dict(os.environ)) as supervisor:
         assert supervisor.wait_until_healthy(service, timeout_s=120, stopping=stopping)
@@ -82,8 +82,8 @@ def test_a_service_that_dies_comes_back(tmp_path: Path) -> None:
     assert not rest
 
 
-def test_a_service_that_cannot_start_is_named_with_its_last_words(tmp_path: Path) -> None:
-    # However long the interpreter takes to start: that it lived so long is no sign that it works.
+def test_the_error_of_a_service_that_cannot_start_ends_with_its_log(tmp_path: Path) -> None:
+    # Longer than the interpreter takes to start on a busy machine.
     command = (sys.executable, "-c", "raise SystemExit('no such market')")
     broken = Service("broken", "Broken service", command, start_seconds=600)
     with (
@@ -94,7 +94,7 @@ def test_a_service_that_cannot_start_is_named_with_its_last_words(tmp_path: Path
         supervisor.wait_until_healthy(broken, timeout_s=120, stopping=stopping)
 
 
-def test_a_service_with_nothing_to_do_yet_is_excused(tmp_path: Path) -> None:
+def test_an_excused_service_may_be_unhealthy(tmp_path: Path) -> None:
     waiting = Service(
         "waiting",
         "Waiting service",
@@ -121,13 +121,13 @@ time.sleep(600)
 """
 
 
-def test_what_a_service_starts_when_it_is_told_to_stop_is_stopped_too(tmp_path: Path) -> None:
-    script, told = tmp_path / "late.py", tmp_path / "pid"
+def test_a_process_that_a_stopping_service_starts_is_stopped_too(tmp_path: Path) -> None:
+    script, pid_file = tmp_path / "late.py", tmp_path / "pid"
     script.write_text(_STARTS_ANOTHER_AT_ITS_END)
-    late = Service("late", "Late service", (sys.executable, str(script), str(told)))
+    late = Service("late", "Late service", (sys.executable, str(script), str(pid_file)))
     with stop_signals(), Supervisor([late], tmp_path, dict(os.environ)):
-        assert eventually(told.exists)
-    started = int(told.read_text())
+        assert eventually(pid_file.exists)
+    started = int(pid_file.read_text())
     try:
         assert not psutil.pid_exists(started) or psutil.Process(started).status() == psutil.STATUS_ZOMBIE
     finally:
@@ -135,7 +135,7 @@ def test_what_a_service_starts_when_it_is_told_to_stop_is_stopped_too(tmp_path: 
             os.kill(started, signal.SIGKILL)
 
 
-def test_a_supervisor_that_is_killed_is_told_and_leaves_no_service(tmp_path: Path) -> None:
+def test_a_killed_supervisor_is_an_error_and_its_services_are_stopped(tmp_path: Path) -> None:
     service = web_service(free_port())
     with stop_signals() as stopping, Supervisor([service], tmp_path, dict(os.environ)) as supervisor:
         assert supervisor.wait_until_healthy(service, timeout_s=120, stopping=stopping)
@@ -153,7 +153,7 @@ def test_a_supervisor_that_is_killed_is_told_and_leaves_no_service(tmp_path: Pat
                 orphan.kill()
 
 
-def test_it_is_the_user_who_runs_it_whoever_the_environment_names(
+def test_the_supervisor_ignores_the_user_that_the_environment_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOGNAME", "nobody-of-that-name")
@@ -162,9 +162,7 @@ def test_it_is_the_user_who_runs_it_whoever_the_environment_names(
         assert supervisor.wait_until_healthy(idle, timeout_s=120, stopping=stopping)
 
 
-def test_nobody_waits_for_ever_for_a_supervisor_that_stands_still(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_suspended_supervisor_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervision, "_ANSWER_S", 0.2)
     idle = Service("idle", "Idle service", (sys.executable, "-c", IDLE))
     with stop_signals() as stopping, Supervisor([idle], tmp_path, dict(os.environ)) as supervisor:
@@ -178,7 +176,7 @@ def test_nobody_waits_for_ever_for_a_supervisor_that_stands_still(
             still.resume()
 
 
-def test_a_probe_that_never_ends_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_probe_that_does_not_end_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervision, "_PROBE_S", 0.2)
     idle = Service("idle", "Idle service", (sys.executable, "-c", IDLE), probe=(sys.executable, "-c", IDLE))
     with stop_signals(), Supervisor([idle], tmp_path, dict(os.environ)) as supervisor:
@@ -211,7 +209,7 @@ def start_up(tmp_path: Path, prefix: list[str]) -> tuple[subprocess.Popen[str], 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_everything_even_where_interrupts_were_ignored(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_stops_everything_even_if_interrupts_were_ignored(tmp_path: Path, number: signal.Signals) -> None:
     # As a non-interactive shell starts its background jobs.
     process, running = start_up(tmp_path, ["sh", "-c", 'trap "" INT; exec "$@"', "sh"])
     process.send_signal(number)
@@ -221,7 +219,7 @@ def test_a_signal_stops_everything_even_where_interrupts_were_ignored(tmp_path: 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent was killed")
-def test_even_a_kill_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_nothing_is_left_running_after_a_kill(tmp_path: Path) -> None:
     process, running = start_up(tmp_path, [])
     process.kill()
     process.wait()

@@ -1,4 +1,4 @@
-"""What a backfill decides before it runs: days, symbols, cost, and what it refuses to lose."""
+"""The plan of a backfill: days, symbols, cost, and refusals."""
 
 import datetime as dt
 import io
@@ -13,7 +13,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from orchestration.cli.app import app
-from orchestration.runs.backfill import ask_first, how_to_go_on, in_words, plan_backfill, show, with_symbols
+from orchestration.runs.backfill import check_vendor, how_to_continue, in_words, plan_backfill, show, with_symbols
 from orchestration.runs.lineage import materialize
 from orchestration.runs.runs import RunError, run_days
 from resources import tape_source
@@ -36,7 +36,7 @@ def deployment(home: Path, plan: str = "basic", **changes: Any) -> Settings:
 
 
 def load_bars(settings: Settings, day: dt.date, *symbols: str) -> None:
-    """Leave a day of one bar a symbol in the lake, as an ended load does."""
+    """Write a day with one bar per symbol to the lake, as a complete load does."""
     partition, lake = Partition(day, Market.STOCKS), Lake(settings.lake_root)
     rows = pl.DataFrame({"symbol": sorted(symbols)}).with_columns(
         pl.col("symbol").cast(SYMBOL),
@@ -52,7 +52,7 @@ def planned(settings: Settings, first: dt.date | None = None, last: dt.date | No
     return plan_backfill(settings, Market.STOCKS, first, last, now=NOW, **kw)
 
 
-def test_without_a_range_it_takes_what_the_plan_shows_and_says_so(tmp_path: Path) -> None:
+def test_without_a_range_the_plan_chooses_the_days_and_a_note_says_why(tmp_path: Path) -> None:
     plan = planned(deployment(tmp_path))
     assert len(plan.days) == 30
     assert plan.last == FRIDAY
@@ -63,7 +63,7 @@ def test_without_a_range_it_takes_what_the_plan_shows_and_says_so(tmp_path: Path
     assert (ticks.first, ticks.last) == (MONDAY, FRIDAY)
 
 
-def test_a_range_is_clamped_to_the_plan_and_says_so(tmp_path: Path) -> None:
+def test_a_range_is_clamped_to_the_plan_with_a_note(tmp_path: Path) -> None:
     plan = planned(deployment(tmp_path), dt.date(2022, 1, 1), dt.date(2022, 7, 1))
     assert plan.first == dt.date(2022, 6, 10)
     assert "older than the plan's history" in plan.notes[0]
@@ -71,14 +71,14 @@ def test_a_range_is_clamped_to_the_plan_and_says_so(tmp_path: Path) -> None:
         planned(deployment(tmp_path), dt.date(2020, 1, 1), dt.date(2020, 2, 1))
 
 
-def test_a_table_of_the_user_s_own_counts(tmp_path: Path) -> None:
+def test_the_user_s_own_table_of_plans_is_used(tmp_path: Path) -> None:
     own = tmp_path / "plans.toml"
     own.write_text(PLANS_FILE.read_text("utf-8").replace("history_years = 2", "history_years = 9", 1), "utf-8")
     plan = planned(deployment(tmp_path, plans_file=own), dt.date(2022, 1, 1), dt.date(2022, 7, 1))
     assert plan.first == dt.date(2022, 1, 3)
 
 
-def test_days_that_are_there_cost_nothing(tmp_path: Path) -> None:
+def test_days_in_the_lake_cost_nothing(tmp_path: Path) -> None:
     settings = deployment(tmp_path)
     for day in (MONDAY, dt.date(2024, 6, 4)):
         load_bars(settings, day, "AAPL", "MSFT")
@@ -87,7 +87,7 @@ def test_days_that_are_there_cost_nothing(tmp_path: Path) -> None:
     (bars,) = plan.estimate.tables
     assert (bars.tape, bars.days) == (TapeTable.BARS, 3)
     assert planned(settings, MONDAY, FRIDAY, keep_existing=False).estimate.tables[0].days == 5
-    assert "bars of 2" in how_to_go_on(settings, plan, is_forced=False)
+    assert "bars of 2" in how_to_continue(settings, plan, is_forced=False)
 
 
 def test_kept_days_that_lack_a_symbol_are_named(tmp_path: Path) -> None:
@@ -97,14 +97,14 @@ def test_kept_days_that_lack_a_symbol_are_named(tmp_path: Path) -> None:
     assert note.startswith("MSFT is not in 1 of the days that are kept")
 
 
-def test_fetching_again_loses_no_symbol(tmp_path: Path) -> None:
+def test_fetching_again_drops_no_symbol(tmp_path: Path) -> None:
     settings = deployment(tmp_path)
     load_bars(settings, MONDAY, "AAPL", "MSFT", "TSLA")
     with pytest.raises(RunError, match="drop TSLA"):
         planned(settings, MONDAY, FRIDAY, keep_existing=False)
 
 
-def test_today_is_fetched_when_named_and_said_to_be_unfinished(tmp_path: Path) -> None:
+def test_today_is_fetched_if_named_with_a_note_that_it_is_unfinished(tmp_path: Path) -> None:
     settings = deployment(tmp_path, "advanced")
     plan = planned(settings, FRIDAY, NOW.date(), samples=False)
     assert plan.notes == ("2024-06-10 is not over: fetch it again later with --force",)
@@ -125,7 +125,7 @@ def test_symbols_may_be_written_in_any_spelling(tmp_path: Path, market: str, wri
     assert with_symbols(deployment(tmp_path), Market(market), written).symbols(market) == symbols
 
 
-def test_symbols_that_cannot_be_are_refused(tmp_path: Path) -> None:
+def test_misspelt_symbols_are_refused(tmp_path: Path) -> None:
     settings = deployment(tmp_path)
     with pytest.raises(RunError, match="--market crypto"):
         with_symbols(settings, Market.STOCKS, "X:BTCUSD")
@@ -137,22 +137,22 @@ def test_symbols_that_cannot_be_are_refused(tmp_path: Path) -> None:
         plan_backfill(settings, Market.OPTIONS, None, None, now=NOW)
 
 
-def test_it_is_told_in_full(tmp_path: Path) -> None:
+def test_the_whole_plan_is_printed(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=200)
     show(console, planned(deployment(tmp_path), dt.date(2022, 1, 1), dt.date(2022, 7, 1)))
-    told = console.file.getvalue()
+    printed = console.file.getvalue()
     for words in ("older than", "15 trading days; AAPL, MSFT", "about 2 calls (bars 15 days)", "5 calls a minute"):
-        assert words in told
+        assert words in printed
 
 
 @pytest.mark.parametrize(
     ("seconds", "words"), [(0.2, "1 s"), (119, "119 s"), (150, "2 min"), (7_199, "120 min"), (11_100, "3 h 5 min")]
 )
-def test_times_are_said_as_people_say_them(seconds: float, words: str) -> None:
+def test_durations_in_words(seconds: float, words: str) -> None:
     assert in_words(seconds) == words
 
 
-def test_features_are_not_begun_without_anything_to_make_them_of(tmp_path: Path) -> None:
+def test_a_run_without_trades_and_quotes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"neither trades nor quotes of stocks.*POLYGON_TIER_STOCKS"):
         materialize(deployment(tmp_path), [Market.STOCKS], MONDAY, FRIDAY, Console(quiet=True))
 
@@ -198,7 +198,7 @@ def test_check_shows_one_table_with_the_key_masked(tmp_path: Path, monkeypatch: 
 
 
 def backfilled(home: Path, monkeypatch: pytest.MonkeyPatch, base_url: str, tier: str) -> Any:
-    """A backfill against `base_url` with a key that nobody knows."""
+    """A backfill against `base_url` with an unknown key."""
     monkeypatch.chdir(home)
     for name in ("TAPEWATCH_FLAT_FILES", "TAPEWATCH_PLANS_FILE"):
         monkeypatch.delenv(name, raising=False)
@@ -210,7 +210,7 @@ def backfilled(home: Path, monkeypatch: pytest.MonkeyPatch, base_url: str, tier:
 
 
 @pytest.mark.parametrize("tier", ["basic", "advanced"])
-def test_a_vendor_that_is_away_is_said_in_one_line_before_a_run(
+def test_an_unreachable_vendor_is_one_line_before_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tier: str
 ) -> None:
     with socket.socket() as holder:
@@ -224,7 +224,7 @@ def test_a_vendor_that_is_away_is_said_in_one_line_before_a_run(
 
 
 @pytest.mark.slow
-def test_a_key_that_nobody_knows_is_said_before_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_key_is_reported_before_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with running_emulator(seed=1, key="the-right-one") as emulator:
         done = backfilled(tmp_path, monkeypatch, emulator.base_url, "advanced")
     assert done.exit_code == 1, done.output
@@ -234,18 +234,18 @@ def test_a_key_that_nobody_knows_is_said_before_a_run(tmp_path: Path, monkeypatc
     assert not (tmp_path / "home" / "dagster").exists()
 
 
-def test_nobody_is_asked_for_days_that_are_there(tmp_path: Path) -> None:
+def test_the_vendor_is_not_checked_for_days_in_the_lake(tmp_path: Path) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         settings = deployment(tmp_path, polygon_base_url=f"http://127.0.0.1:{holder.getsockname()[1]}")
         load_bars(settings, MONDAY, "AAPL", "MSFT")
-        ask_first(settings, planned(settings, MONDAY, MONDAY))
+        check_vendor(settings, planned(settings, MONDAY, MONDAY))
         with pytest.raises(UnavailableError):
-            ask_first(settings, planned(settings, MONDAY, FRIDAY))
+            check_vendor(settings, planned(settings, MONDAY, FRIDAY))
 
 
 @pytest.mark.slow
-def test_within_a_run_an_absent_vendor_is_waited_for_once_not_by_each_table(
+def test_a_run_waits_for_an_unreachable_vendor_once_and_not_for_each_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
