@@ -1,13 +1,13 @@
 """Self-contained pages: they open without a network."""
 
 import datetime as dt
-import uuid
 from pathlib import Path
 
 import jinja2
 import plotly.offline
 
 from tapewatch.reports.charts import FOUND_COLOUR, TRUTH_COLOUR
+from tapewatch.store.durable import write_whole
 
 #: How plotly shows a figure in a page: without its buttons, which devices without a mouse show always, over the plot.
 #: Dragging enlarges and a double click goes back without them.
@@ -36,10 +36,9 @@ def render_page(template: str, title: str, **content: object) -> str:
 def write_page(html: str, path: Path) -> Path:
     """Write a page to `path` by atomic rename, folders made, and return it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A name of its own: a run and a person at the command line may write the same page.
-    staged = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    staged.write_text(html, encoding="utf-8")
-    return staged.replace(path)
+    # A run and a person at the command line may write the same page.
+    write_whole(path, html, is_synced=False, is_shared=True)
+    return path
 
 
 def words(name: object) -> str:

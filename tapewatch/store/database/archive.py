@@ -10,7 +10,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import polars as pl
 import pyarrow as pa
@@ -24,6 +24,7 @@ from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import DatabaseError, transaction
 from tapewatch.store.database.migrations import HEAD
 from tapewatch.store.database.tables import SQL_TABLES
+from tapewatch.store.durable import write_whole
 
 _FORMAT = 1
 _MANIFEST = "manifest.json"
@@ -44,17 +45,20 @@ def backup(database: Database, path: Path, listener: Listener = nobody) -> dict[
         tempfile.TemporaryDirectory(dir=path.parent, prefix=".backup-") as folder,
         copying.snapshot(database.engine) as connection,
     ):
-        unfinished = Path(folder) / path.name
-        # Parquet is compressed already.
-        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
-            for table in SQL_TABLES:
-                file = Path(folder) / f"{table.name}.parquet"
-                rows[table.name] = _dump(connection, table, file, listener)
-                archive.write(file, file.name)
-                file.unlink()
-            manifest = {"format": _FORMAT, "revision": HEAD, "made": dt.datetime.now(dt.UTC).isoformat(), "rows": rows}
-            archive.writestr(_MANIFEST, json.dumps(manifest, indent=1))
-        unfinished.replace(path)
+
+        def write(stream: BinaryIO) -> None:
+            # Parquet is compressed already.
+            with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+                for table in SQL_TABLES:
+                    file = Path(folder) / f"{table.name}.parquet"
+                    rows[table.name] = _dump(connection, table, file, listener)
+                    archive.write(file, file.name)
+                    file.unlink()
+                made = dt.datetime.now(dt.UTC).isoformat()
+                manifest = {"format": _FORMAT, "revision": HEAD, "made": made, "rows": rows}
+                archive.writestr(_MANIFEST, json.dumps(manifest, indent=1))
+
+        write_whole(path, write, is_shared=True)
     return rows
 
 

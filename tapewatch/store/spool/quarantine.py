@@ -5,17 +5,18 @@ rename once it is on disk.
 """
 
 import datetime as dt
-import os
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from tapewatch.market.instruments import Market
 from tapewatch.market.live_tables import LIVE_QUARANTINE
+from tapewatch.store.durable import write_whole
 
 #: The most that one market's files may take on disk together: some ten million events, since like lines compress well.
 MOST_BYTES = 2 * 1024**3
@@ -108,19 +109,7 @@ def quarantined(folder: Path, day: dt.date | None = None) -> pl.DataFrame:
 
 
 def _write(rows: pl.DataFrame, folder: Path) -> int:
-    """One file, on disk before it has its name; returns its bytes."""
     now_ns = time.time_ns()
     path = folder / dt.datetime.fromtimestamp(now_ns // 10**9, dt.UTC).date().isoformat() / f"{now_ns}{_SUFFIX}"
-    staged = path.with_name(f".{path.name}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with staged.open("wb") as stream:
-            rows.write_parquet(stream, compression="zstd")
-            stream.flush()
-            os.fsync(stream.fileno())
-        size = staged.stat().st_size
-        staged.replace(path)
-    except _REFUSALS:
-        staged.unlink(missing_ok=True)
-        raise
-    return size
+    return write_whole(path, partial(rows.write_parquet, compression="zstd"))

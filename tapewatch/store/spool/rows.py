@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from io import IOBase
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
 
 import polars as pl
 import pyarrow as pa
@@ -25,10 +25,10 @@ class DamagedFileError(ValueError):
     """Some file is cut short, or holds no rows of its table; the message says why."""
 
 
-def write_rows(rows: pl.DataFrame, stream: IOBase) -> None:
+def write_rows(rows: pl.DataFrame, stream: BinaryIO) -> None:
     """Write a file's content."""
     plain = rows.cast({pl.Categorical: pl.String}).rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
-    with pa.ipc.new_stream(stream, plain.schema) as writer:
+    with pa.ipc.new_stream(cast("IOBase", stream), plain.schema) as writer:
         writer.write_table(plain)
 
 

@@ -5,20 +5,21 @@ rename once it is on disk; numbers of a producer only grow, through every restar
 """
 
 import datetime as dt
-import fcntl
 import json
-import os
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+import filelock
 import polars as pl
 
 from tapewatch.market.instruments import Market
 from tapewatch.market.live_tables import STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import QUARANTINE
+from tapewatch.store.durable import process_lock, sync_folder, write_whole
 from tapewatch.store.spool.files import SPOOLED, HealedInterval, SpoolFile, day_at, market_days, market_files
 from tapewatch.store.spool.rows import write_rows
 
@@ -93,8 +94,7 @@ class SpoolWriter:
             self._remove_stale()
             self.state, self._number = self._read_state()
         except BaseException:
-            # Who tries again in the same process would be refused by its own lock.
-            os.close(self._lock)
+            self._lock.release()
             raise
         self._newest, self._received = dict(self.state.last_time), self.state.last_received
         self._reserved = 0
@@ -109,13 +109,12 @@ class SpoolWriter:
 
     def close(self) -> None:
         """Flush, and let another process write. What the disk still refuses is given up, see `take_losses`."""
-        if self._lock >= 0:
+        if self._lock.is_locked:
             try:
                 self.flush()
                 self._drop_above(0)
             finally:
-                os.close(self._lock)
-                self._lock = -1
+                self._lock.release()
 
     def add(self, batch: Batch) -> pl.DataFrame:
         """Take a decoded batch; returns what `add_rows` returns, of all its tables."""
@@ -168,7 +167,7 @@ class SpoolWriter:
             try:
                 file = self._target(day, table.name, self._next_number(), interval)
                 _write(rows, Path(file.path))
-                _sync_folder(Path(file.path).parent)
+                sync_folder(Path(file.path).parent)
             except OSError as error:
                 raise SpoolError(f"cannot write to {self.folder}: {error}; free some space and heal again") from error
             written.append(file)
@@ -206,7 +205,7 @@ class SpoolWriter:
         _write(rows, path)
         del self._held[key]
         self.rows_held -= rows.height
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
         self.rows_written += rows.height
         self.files_written += 1
         newest = int(rows["time"].to_physical().max())  # type: ignore[arg-type]
@@ -244,12 +243,7 @@ class SpoolWriter:
             "last_time": self.state.last_time,
             "last_received": self.state.last_received,
         }
-        staged = self._state_path.with_name(f".{self.producer}.state.tmp")
-        with staged.open("w") as stream:
-            json.dump(stated, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        staged.replace(self._state_path)
+        write_whole(self._state_path, json.dumps(stated))
 
     def _read_state(self) -> tuple[SpoolState, int]:
         waiting = [file.number for files in market_files(self.folder).values() for file in files]
@@ -267,20 +261,16 @@ class SpoolWriter:
     def _state_path(self) -> Path:
         return self.folder / f"{self.producer}.state.json"
 
-    def _take_lock(self) -> int:
-        path = self.folder / f"{self.producer}.lock"
+    def _take_lock(self) -> filelock.BaseFileLock:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
-        except OSError as error:
-            raise SpoolError(f"cannot make the spool {self.folder} ({error.strerror}): set TAPEWATCH_HOME") from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(lock)
+            lock = process_lock(self.folder / f"{self.producer}.lock")
+            lock.acquire(timeout=0)
+        except filelock.Timeout as error:
             raise SpoolError(
                 f"another process writes to {self.folder} as {self.producer}: stop it first (`tapewatch status`)"
             ) from error
+        except OSError as error:
+            raise SpoolError(f"cannot make the spool {self.folder} ({error.strerror}): set TAPEWATCH_HOME") from error
         return lock
 
     def _remove_stale(self) -> None:
@@ -289,26 +279,8 @@ class SpoolWriter:
 
 
 def _write(rows: pl.DataFrame, path: Path) -> None:
-    """One file, on disk before it has its name."""
-    staged = path.with_name(f".{path.name}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with staged.open("wb") as stream:
-            write_rows(rows, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        staged.replace(path)
-    except OSError:
-        staged.unlink(missing_ok=True)
-        raise
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    write_whole(path, partial(write_rows, rows))
 
 
 def _closed(market: Market, table: Table, rows: pl.DataFrame) -> pl.DataFrame:

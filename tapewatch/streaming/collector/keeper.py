@@ -5,7 +5,6 @@ All of it waits for disks, so it has a thread of its own; what it is given stays
 
 import contextlib
 import logging
-import os
 import queue
 import threading
 import time
@@ -19,6 +18,7 @@ from tapewatch.feeds.stream.decode.decoder import StreamBatch
 from tapewatch.market.instruments import Market
 from tapewatch.market.live_tables import LIVE_QUARANTINE, STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.tables import TIME
+from tapewatch.store.durable import write_whole
 from tapewatch.store.spool.quarantine import QuarantineFiles, quarantine_folder
 from tapewatch.store.spool.spool import SpoolWriter
 from tapewatch.streaming.collector.gathering import joined
@@ -218,12 +218,7 @@ class Keeper:
                 self._write_position(f"{_SINCE}{self._first_ns}")
 
     def _write_position(self, words: str) -> None:
-        fresh = self._position.with_suffix(".new")
-        with fresh.open("w") as stream:
-            stream.write(words)
-            stream.flush()
-            os.fsync(stream.fileno())
-        fresh.replace(self._position)
+        write_whole(self._position, words)
 
     def _note_losses(self) -> None:
         for loss in self.spool.take_losses():

@@ -10,6 +10,7 @@ import filelock
 import msgspec
 
 from tapewatch.market.instruments import Market
+from tapewatch.store.durable import process_lock, write_whole
 
 #: Who only asks holds the lock for a moment: a collector that starts just then must not take it for another collector.
 _GLANCE_S = 2.0
@@ -41,12 +42,11 @@ class CollectorLock:
         self._market = market
         self._folder = folder
         self._watch = watch
-        self._lock = filelock.FileLock(folder / f"collector-{market}.lock")
+        self._lock = process_lock(folder / f"collector-{market}.lock")
         self._record = folder / f"collector-{market}.json"
         self.restarts = 0
 
     def __enter__(self) -> Self:
-        self._folder.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.acquire(timeout=_GLANCE_S)
         except filelock.Timeout:
@@ -55,9 +55,7 @@ class CollectorLock:
         starts = before.starts + 1 if before is not None and self._watch and before.watch == self._watch else 1
         self.restarts = starts - 1
         owner = Owner(pid=os.getpid(), started_ns=time.time_ns(), watch=self._watch, starts=starts)
-        fresh = self._record.with_suffix(".new")
-        fresh.write_bytes(msgspec.json.encode(owner))
-        fresh.replace(self._record)
+        write_whole(self._record, msgspec.json.encode(owner), is_synced=False)
         return self
 
     def __exit__(
@@ -67,7 +65,6 @@ class CollectorLock:
 
     def check(self) -> None:
         """Raise the CollectorError that another process would see now, and leave everything as it is."""
-        self._folder.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.acquire(timeout=0)
         except filelock.Timeout:

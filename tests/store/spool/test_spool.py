@@ -67,7 +67,7 @@ def test_no_number_is_given_twice_where_the_disk_refused_to_note_them(tmp_path) 
         writer.flush()
     (file,) = waiting_for(tmp_path, STOCKS)
     Path(file.path).unlink()
-    os.close(writer._lock)
+    writer._lock.release()
     with SpoolWriter(tmp_path, Market.STOCKS, "collector") as again:
         again.add_rows(STREAM_TRADES, trades_at([OPEN]))
     (later,) = waiting_for(tmp_path, STOCKS)
@@ -209,7 +209,7 @@ def test_a_state_that_the_disk_refused_is_noted_though_no_more_rows_come(tmp_pat
         writer.add_rows(STREAM_TRADES, trades_at([OPEN]))
         writer.flush()
         # A folder in its place refuses the file as a full disk does.
-        in_its_place = writer.folder / ".collector.state.tmp"
+        in_its_place = writer.folder / ".collector.state.json.tmp"
         in_its_place.mkdir()
         writer.add_rows(STREAM_TRADES, trades_at([OPEN + 1]))
         assert writer.flush() == 1

@@ -1,7 +1,6 @@
 """Whatever befalls a collector, and wherever it is killed: an event is on disk, or within a gap of the book."""
 
 import datetime as dt
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -194,8 +193,7 @@ class Life:
 
     def die(self) -> None:
         """Leave what a dead process leaves: nothing in its hands."""
-        with suppress(OSError):
-            os.close(self.spool._lock)
+        self.spool._lock.release()
 
 
 @dataclass(frozen=True)
