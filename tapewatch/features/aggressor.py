@@ -15,7 +15,7 @@ import polars as pl
 
 from tapewatch.features import kernel
 from tapewatch.features.sums import flat_quotes, spans
-from tapewatch.market.arrays import SIDE_SHIFT, flat_trades, hours_of
+from tapewatch.market.arrays import SIDE_SHIFT, flat_trades, session_bounds
 from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates
 from tapewatch.market.instruments import Market, Session
 from tapewatch.market.prices import floor_of
@@ -95,7 +95,7 @@ def sides_by_rule(
     by_quote, by_tick = np.zeros((2, trades.height), dtype=np.int8)
     floor = floor_of(session.market)
     for span in spans(trade_symbols, (trade_symbols, flat_t.offsets), (quote_symbols, flat_q.offsets)):
-        kernel.rule_sides(flat_t, flat_q, span, hours_of(session), floor, by_quote, by_tick)
+        kernel.rule_sides(flat_t, flat_q, span, session_bounds(session), floor, by_quote, by_tick)
     stated = (flat_t.traits[flat_t.condition] >> SIDE_SHIFT).astype(np.int8) - 1
     if flat_t.withdrawn.size:
         stated[flat_t.withdrawn] = 0

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tapewatch.features.records import SIZING_MINUTES, VPIN_BUCKETS, FlatQuotes, Span, Waiting
-from tapewatch.market.arrays import EXTENDED_SHIFT, SIDE_SHIFT, Array, FlatTrades, Hours
+from tapewatch.market.arrays import EXTENDED_SHIFT, SIDE_SHIFT, Array, FlatTrades, SessionBounds
 from tapewatch.market.compiled import njit
 from tapewatch.market.conditions import Updates
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
@@ -70,7 +70,7 @@ def summarise(
     trades: FlatTrades,
     quotes: FlatQuotes,
     span: Span,
-    hours: Hours,
+    hours: SessionBounds,
     floor: float,
     states_sides: bool,
     minutes: Array,
@@ -144,7 +144,7 @@ def summarise_part(
     since: int,
     until: int,
     modes: Array,
-    hours: Hours,
+    hours: SessionBounds,
     floor: float,
     states_sides: bool,
     minutes: Array,
@@ -370,7 +370,13 @@ def _finish(minute: Any, state: Any) -> None:
 
 @_compiled
 def rule_sides(
-    trades: FlatTrades, quotes: FlatQuotes, span: Span, hours: Hours, floor: float, by_quote: Array, by_tick: Array
+    trades: FlatTrades,
+    quotes: FlatQuotes,
+    span: Span,
+    hours: SessionBounds,
+    floor: float,
+    by_quote: Array,
+    by_tick: Array,
 ) -> None:
     """What the quote rule and the tick rule, each alone, say of every trade of one symbol that sets price and volume."""
     quote, last, direction = span.first_quote, np.nan, 0

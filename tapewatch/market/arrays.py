@@ -19,7 +19,7 @@ SIDE_SHIFT = 6
 _FIRST_WITHDRAWN = 7
 
 
-class Hours(NamedTuple):
+class SessionBounds(NamedTuple):
     """A session's bounds as a kernel takes them: int64 nanoseconds UTC, half-open."""
 
     day_start: int
@@ -43,9 +43,9 @@ class FlatTrades(NamedTuple):
     withdrawn: Array
 
 
-def hours_of(session: Session) -> Hours:
+def session_bounds(session: Session) -> SessionBounds:
     """The bounds of a session that kernels need."""
-    return Hours(session.day_start, session.day_end, session.regular_start, session.regular_end)
+    return SessionBounds(session.day_start, session.day_end, session.regular_start, session.regular_end)
 
 
 def flat_trades(

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     import exchange_calendars
 
 NEW_YORK = ZoneInfo("America/New_York")
-CHICAGO = ZoneInfo("America/Chicago")
 UTC = ZoneInfo("UTC")
 NS_PER_SECOND = 1_000_000_000
 NS_PER_MINUTE = 60 * NS_PER_SECOND

@@ -75,7 +75,7 @@ class OrderWatch:
         return not falls.any()
 
 
-class Spool:
+class RowBuffer:
     """Holds the rows of one file until its end is known: in memory up to a bound, then on disk. A context manager."""
 
     def __init__(self, layout: Layout, memory_bytes: int = MEMORY_BYTES) -> None:
