@@ -298,6 +298,20 @@ def day_of(market: Market, time: dt.datetime | int) -> dt.date:
     return (local + _EVENING_BEFORE if market is Market.FUTURES else local).date()
 
 
+def known_session(market: Market, date: dt.date) -> Session | None:
+    """`session_of`, but None beyond the calendars."""
+    try:
+        return session_of(market, date)
+    except CalendarError:
+        return None
+
+
+def session_at(market: Market, ns: int) -> Session | None:
+    """The session whose day holds a time (ns UTC); None where the market has none then, and beyond the calendars."""
+    session = known_session(market, day_of(market, ns))
+    return session if session is not None and session.day_start <= ns < session.day_end else None
+
+
 def trading_days(market: Market, first: dt.date, last: dt.date) -> list[dt.date]:
     """The days from `first` to `last`, both included, on which `market` trades.
 

@@ -16,8 +16,10 @@ from tapewatch.market.instruments import (
     SymbolError,
     day_of,
     from_vendor,
+    known_session,
     market_of,
     normalise,
+    session_at,
     session_of,
     to_rest,
     to_websocket,
@@ -27,6 +29,7 @@ from tapewatch.market.instruments import (
 _NEW_YORK = ZoneInfo("America/New_York")
 _BASES = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=2, max_size=6)
 _QUOTES = st.sampled_from(["USD", "EUR", "GBP", "JPY", "USDT", "USDC", "BTC"])
+_CLOSED = ((2024, 3, 9), (1970, 1, 5))
 _DATES = st.dates(dt.date(1995, 1, 1), dt.date(2025, 12, 31))
 
 
@@ -235,14 +238,27 @@ def test_the_day_of_a_minute_after_midnight_utc(market: Market, date: dt.date) -
     assert day_of(market, midnight + dt.timedelta(hours=5)) == date
 
 
-@settings(max_examples=200, deadline=None)
-@given(_DATES, st.sampled_from(Market), st.floats(0, 0.999))
-def test_the_day_of_a_time_within_a_session_is_the_session_s(date: dt.date, market: Market, share: float) -> None:
+@settings(max_examples=300, deadline=None)
+@given(_DATES, st.sampled_from(Market), st.floats(0, 1))
+def test_a_session_is_found_from_any_time_of_its_day(date: dt.date, market: Market, share: float) -> None:
     session = session_of(market, date)
-    if session is None or market is Market.FUTURES:
+    if session is None:
         return
-    length = session.day_end - session.day_start
-    assert day_of(market, session.day_start + int(share * length)) == date
+    within = session.day_start + int(share * (session.day_end - 1 - session.day_start))
+    for time in (session.day_start, within, session.day_end - 1):
+        assert session_at(market, time) == session
+        assert day_of(market, time) == date
+    for outside in (session.day_start - 1, session.day_end):
+        assert session_at(market, outside) != session
+
+
+def test_there_is_no_session_on_closed_days_and_beyond_the_calendars() -> None:
+    saturday, before = (int(dt.datetime(*day, 12, tzinfo=dt.UTC).timestamp()) * 10**9 for day in _CLOSED)
+    assert session_at(Market.STOCKS, saturday) is None
+    assert session_at(Market.FOREX, saturday) is None
+    assert session_at(Market.STOCKS, before) is None
+    assert known_session(Market.STOCKS, dt.date(1970, 1, 5)) is None
+    assert known_session(Market.STOCKS, dt.date(2024, 3, 5)) is not None
 
 
 def test_a_futures_day_is_known_from_its_evening_on() -> None:

@@ -15,14 +15,14 @@ from urllib.parse import quote, unquote
 
 import polars as pl
 
-from tapewatch.market.instruments import CalendarError, Market, Partition, session_of
+from tapewatch.market.instruments import Market, Partition, day_of, known_session, session_at
 from tapewatch.market.live_tables import STREAMED
 from tapewatch.market.schema import Table
 
 #: The tables that may be spooled, by name.
 SPOOLED: dict[str, Table] = {table.name: table for table in STREAMED}
 _SUFFIX = ".arrow"
-_NS_PER_DAY = 86_400 * 10**9
+_NS_PER_HOUR = 3600 * 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,48 +73,25 @@ def market_days(frame: pl.DataFrame, market: Market) -> Iterator[tuple[dt.date |
     if frame.is_empty():
         return
     times = frame["time"].to_physical()
-    low, high = int(times.min()), int(times.max())  # type: ignore[arg-type]
-    day = day_at(low, market)
-    bounds = _bounds(market, day) if day else None
-    if bounds and high < bounds[1]:
-        yield day, frame
+    session = session_at(market, int(times.min()))  # type: ignore[arg-type]
+    if session is not None and times.max() < session.day_end:  # type: ignore[operator]
+        yield session.date, frame
     else:
         yield from _split(frame, times, market)
 
 
-def day_at(ns: int, market: Market) -> dt.date | None:
-    """The market day that a moment lies in; None where the market has none then."""
-    for shift in (0, -1, 1):
-        day = _utc_date(ns) + dt.timedelta(days=shift)
-        bounds = _bounds(market, day)
-        if bounds and bounds[0] <= ns < bounds[1]:
-            return day
-    return None
-
-
 def _split(frame: pl.DataFrame, times: pl.Series, market: Market) -> Iterator[tuple[dt.date | None, pl.DataFrame]]:
-    utc_days = {_utc_date(int(t)) for t in (times // (_NS_PER_DAY)).unique() * (_NS_PER_DAY)}
+    # A market's day begins at a whole hour.
+    hours = (times // _NS_PER_HOUR).unique() * _NS_PER_HOUR
     is_open = pl.repeat(value=False, n=frame.height, eager=True)
-    for day in sorted({day + dt.timedelta(days=shift) for day in utc_days for shift in (-1, 0, 1)}):
-        bounds = _bounds(market, day)
-        inside = times.is_between(*bounds, closed="left") if bounds else None
+    for day in sorted({day_of(market, int(hour)) for hour in hours}):
+        session = known_session(market, day)
+        inside = times.is_between(session.day_start, session.day_end, closed="left") if session else None
         if inside is not None and inside.any():
             is_open |= inside
             yield day, frame.filter(inside)
     if not is_open.all():
         yield None, frame.filter(~is_open)
-
-
-def _bounds(market: Market, day: dt.date) -> tuple[int, int] | None:
-    try:
-        session = session_of(market, day)
-    except CalendarError:
-        return None
-    return (session.day_start, session.day_end) if session else None
-
-
-def _utc_date(ns: int) -> dt.date:
-    return dt.date(1970, 1, 1) + dt.timedelta(days=ns // (_NS_PER_DAY))
 
 
 def waiting(root: Path) -> dict[Partition, list[SpoolFile]]:

@@ -15,12 +15,12 @@ from typing import Protocol, Self
 import filelock
 import polars as pl
 
-from tapewatch.market.instruments import Market
+from tapewatch.market.instruments import Market, session_at
 from tapewatch.market.live_tables import STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import QUARANTINE
 from tapewatch.store.durable import process_lock, sync_folder, write_whole
-from tapewatch.store.spool.files import SPOOLED, HealedInterval, SpoolFile, day_at, market_days, market_files
+from tapewatch.store.spool.files import SPOOLED, HealedInterval, SpoolFile, market_days, market_files
 from tapewatch.store.spool.rows import write_rows
 
 #: Numbers are taken from the state file in blocks, so that none is given twice however the process ends.
@@ -160,7 +160,8 @@ class SpoolWriter:
         """
         written = []
         frame = table.conform(frame)
-        days = market_days(frame, self.market) if frame.height else [(day_at(interval.start, self.market), frame)]
+        session = session_at(self.market, interval.start)
+        days = market_days(frame, self.market) if frame.height else [(session.date if session else None, frame)]
         for day, rows in days:
             if day is None:
                 continue

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from tapewatch.feeds.stream.decode.decoder import StreamBatch
-from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Session
+from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Session, session_at
 from tapewatch.streaming.detection.baselines import Baselines
 from tapewatch.streaming.detection.rules import state
 from tapewatch.streaming.detection.rules.arrays import EventArrays
@@ -19,7 +19,6 @@ from tapewatch.streaming.detection.rules.hours import (
     is_round_the_clock,
     judged_hours,
     next_start,
-    session_at,
     usual_minutes,
 )
 from tapewatch.streaming.detection.rules.kernel import consume

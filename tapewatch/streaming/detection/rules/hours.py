@@ -1,8 +1,8 @@
-"""Which session of a market a moment belongs to, and which of its hours are judged."""
+"""The hours of a session in which rules are judged."""
 
 import datetime as dt
 
-from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, CalendarError, Market, Session, session_of
+from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Session, known_session
 from tapewatch.streaming.detection.rules.settings import Common
 from tapewatch.streaming.detection.rules.state import Hours
 
@@ -14,27 +14,11 @@ def is_round_the_clock(market: Market) -> bool:
     return market in (Market.CRYPTO, Market.FOREX)
 
 
-def session_at(market: Market, now: int) -> Session | None:
-    """The session whose day holds `now`; None on days without one, and beyond the calendars."""
-    day = dt.datetime.fromtimestamp(now // NS_PER_SECOND, dt.UTC).date()
-    for offset in (0, -1, 1):
-        try:
-            session = session_of(market, day + dt.timedelta(days=offset))
-        except CalendarError:
-            continue
-        if session is not None and session.day_start <= now < session.day_end:
-            return session
-    return None
-
-
 def next_start(market: Market, now: int) -> int:
     """Where the next session's day begins; a day later where the calendars know none."""
     day = dt.datetime.fromtimestamp(now // NS_PER_SECOND, dt.UTC).date()
     for offset in range(-1, 12):
-        try:
-            session = session_of(market, day + dt.timedelta(days=offset))
-        except CalendarError:
-            continue
+        session = known_session(market, day + dt.timedelta(days=offset))
         if session is not None and session.day_start > now:
             return session.day_start
     return now + _DAY
