@@ -1,4 +1,4 @@
-"""The vendor's update rules, worked by hand, and the aggressor that crypto codes state."""
+"""The vendor's update rules in examples worked by hand, and the aggressor by crypto codes."""
 
 import pytest
 from hypothesis import given
@@ -77,7 +77,7 @@ def test_flags_follow_the_dictionary() -> None:
     assert update_flags(["12"], STOCK_UPDATE_RULES, is_extended=False).tolist() == [4]
 
 
-def test_another_rule_book() -> None:
+def test_other_rules_may_be_given() -> None:
     without_sweeps = {**STOCK_UPDATE_RULES, 14: Updates.VOLUME}
     assert updates("14,41", without_sweeps, is_extended=False) == Updates.VOLUME
 

@@ -13,7 +13,7 @@ from upath import UPath
 from tapewatch.store.durable import Staging, WriteError, process_lock, write_whole
 
 
-def test_writers_that_begin_together_do_not_hinder_each_other(tmp_path: Path) -> None:
+def test_concurrent_writers_do_not_disturb_each_other(tmp_path: Path) -> None:
     target, refused = UPath(tmp_path / "day.parquet"), []
 
     def write() -> None:
@@ -33,7 +33,7 @@ def test_writers_that_begin_together_do_not_hinder_each_other(tmp_path: Path) ->
     assert not list(tmp_path.iterdir())
 
 
-def test_what_a_dead_writer_left_goes_with_the_next_and_a_living_one_s_stays(tmp_path: Path) -> None:
+def test_the_next_writer_removes_the_file_of_a_killed_one_but_not_of_a_running_one(tmp_path: Path) -> None:
     target = UPath(tmp_path / "day.parquet")
     (tmp_path / ".day.parquet.0.tmp").write_bytes(b"half")
     with Staging(target) as living:
@@ -76,7 +76,7 @@ def test_writers_of_a_shared_file_do_not_share_the_staged_one(tmp_path: Path) ->
     assert path.read_text() == "outer"
 
 
-def test_a_lock_is_one_holder_s_and_any_thread_may_release_it(tmp_path: Path) -> None:
+def test_a_lock_has_one_holder_and_any_thread_may_release_it(tmp_path: Path) -> None:
     path = tmp_path / "made" / "writer.lock"
     first = process_lock(path)
     first.acquire()

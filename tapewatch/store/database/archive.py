@@ -31,7 +31,7 @@ _MANIFEST = "manifest.json"
 
 
 def backup(database: Database, path: Path, listener: Listener = nobody) -> dict[str, int]:
-    """Write one moment of the whole database to a file; others may go on writing.
+    """Write the whole database, as of one moment, to a file; others may write meanwhile.
 
     Returns: rows by table.
 
@@ -110,7 +110,7 @@ def _manifest(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
     manifest: dict[str, Any] = json.loads(archive.read(_MANIFEST))
     if manifest["format"] > _FORMAT or manifest["revision"] > HEAD:
         raise DatabaseError(
-            f"{path} was made at revision {manifest['revision']}, and this Tapewatch knows no later one than {HEAD}: "
+            f"{path} was made at revision {manifest['revision']}, and this Tapewatch is at {HEAD}: "
             "restore it with the Tapewatch that made it, or a newer one"
         )
     if (damaged := archive.testzip()) is not None:
@@ -122,13 +122,13 @@ def _load(
     connection: Connection, table: Table, archive: zipfile.ZipFile, manifest: dict[str, Any], listener: Listener
 ) -> None:
     rows, done = int(manifest["rows"].get(table.name, 0)), 0
-    # A table that is younger than the backup stays empty.
+    # A table that was added after the backup stays empty.
     for batch in _stored(archive, f"{table.name}.parquet") if rows else ():
         copying.write(connection, table, batch)
         done += batch.height
         listener(table.name, done, rows)
     if (kept := copying.count(connection, table)) != rows:
-        raise DatabaseError(f"{archive.filename}: {table.name} should have {rows:,} rows and came to {kept:,}")
+        raise DatabaseError(f"{archive.filename}: {table.name} should have {rows:,} rows and has {kept:,}")
 
 
 def _stored(archive: zipfile.ZipFile, name: str) -> Iterator[pl.DataFrame]:

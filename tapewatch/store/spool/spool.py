@@ -1,7 +1,6 @@
-"""The spool: batches of streamed rows as small Arrow files, on their way from a collector or healer into the lake.
+"""Writes batches of streamed rows as small Arrow files, which wait in the spool until they are merged into the lake.
 
-Layout: `{root}/{market}/{date}/{producer}-{number:012d}-{table}.arrow`, by the market date of the event. A file appears by
-rename once it is on disk; numbers of a producer only grow, through every restart.
+A file gets its name (`files.py`) once it is on disk. The numbers of a producer only grow, also after a restart.
 """
 
 import datetime as dt
@@ -23,17 +22,17 @@ from tapewatch.store.durable import process_lock, sync_folder, write_whole
 from tapewatch.store.spool.files import SPOOLED, HealedInterval, SpoolFile, market_days, market_files
 from tapewatch.store.spool.rows import write_rows
 
-#: Numbers are taken from the state file in blocks, so that none is given twice however the process ends.
+#: Numbers are reserved in the state file in blocks, so that none is used twice even if the process is killed.
 _NUMBERS_AT_ONCE = 1024
 _HELD_ROWS = 2_000_000
 
 
 class SpoolError(RuntimeError):
-    """The spool refuses; the message names the file and the way out."""
+    """The spool cannot be written; the message names the file and the way out."""
 
 
 class Batch(Protocol):
-    """What a decoder hands over (`StreamBatch`): frames of the streamed tables."""
+    """Frames of the streamed tables, as a decoder returns them (`StreamBatch`)."""
 
     trades: pl.DataFrame
     quotes: pl.DataFrame
@@ -43,7 +42,7 @@ class Batch(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Rows that the spool had to drop because nothing could be written; times of their first and last event, ns."""
+    """Rows dropped because the disk refused them, and the times of their first and last event in ns."""
 
     table: str
     rows: int
@@ -53,28 +52,28 @@ class Loss:
 
 @dataclass
 class SpoolState:
-    """What a producer had spooled when it last said so: never newer than what lies on disk. Times are int64 ns UTC."""
+    """How far a producer's rows are on disk: newest event by table, newest receipt; int64 ns UTC."""
 
     last_time: dict[str, int] = field(default_factory=dict)
     last_received: int | None = None
 
     @property
     def newest(self) -> int | None:
-        """The newest event of any table; None before the first."""
+        """The newest event of all tables; None before the first."""
         return max(self.last_time.values(), default=None)
 
 
 class SpoolWriter:
     """Writes one producer's batches of one market; a context manager that flushes at its end.
 
-    Rows are held until `flush`. A disk that takes no more leaves them held: they are tried again at the next flush, and
-    dropped only above `held_rows`, oldest first; `take_losses` says which. Not thread-safe.
+    Rows are held until `flush`. While the disk refuses them they stay held for the next flush; above `held_rows` the oldest
+    are dropped, see `take_losses`. Not thread-safe.
 
     Args:
         root: the spool's folder.
         market: the market of all rows.
-        producer: `collector` or `healer`; one process at a time may be it.
-        held_rows: how many rows may wait in memory for a disk that is full.
+        producer: `collector` or `healer`; one process at a time.
+        held_rows: the most rows that wait in memory while the disk is full.
 
     Raises:
         SpoolError: another process writes as this producer, or the folder cannot be made.
@@ -86,7 +85,7 @@ class SpoolWriter:
         self._held: dict[tuple[dt.date, str], list[pl.DataFrame]] = {}
         self._max_held = held_rows
         self._losses: list[Loss] = []
-        #: Rows written and dropped since the start, files written, and why the last flush failed (None where it did not).
+        #: Counts since the start; rows in memory; why the last flush failed (None if it did not).
         self.rows_written = self.rows_dropped = self.files_written = self.rows_held = 0
         self.error: str | None = None
         self._lock = self._take_lock()
@@ -108,7 +107,7 @@ class SpoolWriter:
         self.close()
 
     def close(self) -> None:
-        """Flush, and let another process write. What the disk still refuses is given up, see `take_losses`."""
+        """Flush and release the lock. Rows that the disk still refuses are dropped, see `take_losses`."""
         if self._lock.is_locked:
             try:
                 self.flush()
@@ -117,7 +116,7 @@ class SpoolWriter:
                 self._lock.release()
 
     def add(self, batch: Batch) -> pl.DataFrame:
-        """Take a decoded batch; returns what `add_rows` returns, of all its tables."""
+        """Hold a decoded batch; returns the refused rows of all its tables, see `add_rows`."""
         frames = [
             (STREAM_TRADES.name, batch.trades),
             (STREAM_QUOTES.name, batch.quotes),
@@ -127,9 +126,9 @@ class SpoolWriter:
         return pl.concat(refused) if refused else QUARANTINE.empty()
 
     def add_rows(self, table: Table | str, frame: pl.DataFrame) -> pl.DataFrame:
-        """Take rows of a streamed table, in order of arrival.
+        """Hold rows of a streamed table, in order of arrival.
 
-        Returns: the rows that lie on a day on which the market is closed, as `QUARANTINE` rows for the caller to keep.
+        Returns: the rows of days on which the market is closed, as `QUARANTINE` rows.
 
         Raises:
             SchemaError: the frame has other columns than the table.
@@ -150,13 +149,13 @@ class SpoolWriter:
         return closed
 
     def add_heal(self, table: Table, frame: pl.DataFrame, interval: HealedInterval) -> list[SpoolFile]:
-        """Write what a source of record holds of an interval, at once; these rows outrank streamed ones.
+        """Write at once all rows that a source of record has of an interval; they outrank streamed rows.
 
-        A frame without rows is a batch too: it says that there was nothing, and wakes what depends on the day.
+        A frame without rows is written too: it records that there was nothing, and triggers the runs of the day.
 
         Raises:
             SchemaError: the frame does not fit the table.
-            SpoolError: the disk takes no more.
+            SpoolError: the disk refuses the rows.
         """
         written = []
         frame = table.conform(frame)
@@ -176,9 +175,9 @@ class SpoolWriter:
         return written
 
     def flush(self) -> int:
-        """Write what is held, one file a table and day, then the state; returns the files written.
+        """Write the held rows, one file per table and day, then the state; returns the number of files.
 
-        Never raises for a disk that refuses: `error` says why, and the rows stay held.
+        If the disk refuses, `error` is set and the rows stay held.
         """
         if not self._held and self.error is None:
             return 0
@@ -196,7 +195,7 @@ class SpoolWriter:
         return written
 
     def take_losses(self) -> list[Loss]:
-        """What was dropped since the last call: the caller opens a gap for each."""
+        """The losses since the last call: the caller opens a gap for each."""
         losses, self._losses = self._losses, []
         return losses
 
@@ -234,17 +233,13 @@ class SpoolWriter:
         return number
 
     def _commit_state(self) -> None:
-        """The state follows the files: killed in between, it is older than the truth, never newer."""
+        """The state is written after the files: if the process is killed in between, it is too old, never too new."""
         self.state = SpoolState(dict(self._newest), self._received)
         self._write_state(self._reserved)
 
     def _write_state(self, next_number: int) -> None:
-        stated = {
-            "next_number": next_number,
-            "last_time": self.state.last_time,
-            "last_received": self.state.last_received,
-        }
-        write_whole(self._state_path, json.dumps(stated))
+        stated = {"next_number": next_number, "last_time": self.state.last_time}
+        write_whole(self._state_path, json.dumps(stated | {"last_received": self.state.last_received}))
 
     def _read_state(self) -> tuple[SpoolState, int]:
         waiting = [file.number for files in market_files(self.folder).values() for file in files]
