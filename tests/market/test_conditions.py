@@ -5,10 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tapewatch.market.conditions import (
+    STOCK_CONDITION_NAMES,
     STOCK_UPDATE_RULES,
     Aggressor,
     Updates,
     crypto_aggressors,
+    in_words,
     parse,
     update_flags,
     updates,
@@ -86,3 +88,21 @@ def test_the_aggressor_that_crypto_codes_state() -> None:
     assert crypto_aggressors(["1", "2", "", "0", "2,7", "17"]).tolist() == [
         Aggressor.SELL, Aggressor.BUY, Aggressor.UNKNOWN, Aggressor.UNKNOWN, Aggressor.BUY, Aggressor.UNKNOWN,
     ]  # fmt: skip
+
+
+def test_names_of_conditions() -> None:
+    """Samples of the vendor's table of conditions."""
+    assert STOCK_CONDITION_NAMES[2] == "Average Price Trade"
+    assert STOCK_CONDITION_NAMES[12] == "Form T/Extended Hours"
+    assert STOCK_CONDITION_NAMES[14] == "Intermarket Sweep"
+    assert STOCK_CONDITION_NAMES[37] == "Odd Lot Trade"
+    assert STOCK_CONDITION_NAMES[53] == "Qualified Contingent Trade"
+    assert len(STOCK_CONDITION_NAMES) == 39
+    assert set(STOCK_UPDATE_RULES) < set(STOCK_CONDITION_NAMES)
+    assert sorted(STOCK_CONDITION_NAMES) == list(STOCK_CONDITION_NAMES)
+
+
+def test_fields_in_words() -> None:
+    assert in_words(Updates.NOTHING) == "nothing"
+    assert in_words(Updates.HIGH_LOW | Updates.VOLUME) == "high and low, volume"
+    assert in_words(Updates.EVERYTHING) == "open and close, high and low, volume"
