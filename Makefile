@@ -22,7 +22,7 @@ export PYTHONUNBUFFERED := 1
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
-install: $(STAMP) ## Create the environment (.venv) from the lock file
+install: $(STAMP) ## Create the environment (.venv) from the lock file and compile the kernels
 
 .bootstrap/bin/uv:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed and neither is on the path: install one, or make PYTHON=/path/to/python" >&2; exit 1; }

@@ -62,7 +62,7 @@ def _bars(rows: int) -> pl.DataFrame:
 
 def _raw_sqlite(database: Database, frame: pl.DataFrame) -> Callable[[], object]:
     rows = [row for block in sqlite_rows(keyed(LIVE_BARS, _DAY, frame)) for row in block]
-    statement = upserts.sqlite_statement(LIVE_BARS)
+    statement = upserts.values_statement(LIVE_BARS)
 
     def run() -> None:
         with database.engine.begin() as connection:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tapewatch.settings import Settings
+from tapewatch.store.durable import write_whole
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -44,10 +45,8 @@ def prepare_home(settings: Settings) -> None:
     wanted = ours[1 if settings.dagster_postgres_url else 0]
     written = config.read_text() if config.exists() else None
     if written != wanted and (written is None or written in ours):
-        # Other processes read it at any moment: half of it would be another instance.
-        staged = config.with_name(f".{config.name}.{os.getpid()}")
-        staged.write_text(wanted)
-        staged.replace(config)
+        # Other processes may read the file at any moment, so it is replaced as a whole.
+        write_whole(config, wanted, is_synced=False, is_shared=True)
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tapewatch.market.arrays import EXTENDED_SHIFT, Array, FlatTrades, Hours
+from tapewatch.market.arrays import EXTENDED_SHIFT, Array, FlatTrades, SessionBounds
 from tapewatch.market.compiled import njit
 from tapewatch.market.conditions import Updates
 
@@ -48,7 +48,7 @@ def build(
     trades: FlatTrades,
     first: Array,
     end: Array,
-    hours: Hours,
+    hours: SessionBounds,
     floor: float,
     width: int,
     lasts: Array,

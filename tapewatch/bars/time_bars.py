@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from tapewatch.bars import kernel
-from tapewatch.market.arrays import Array, FlatTrades, flat_trades, hours_of
+from tapewatch.market.arrays import Array, FlatTrades, flat_trades, session_bounds
 from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
 from tapewatch.market.prices import floor_of
@@ -75,7 +75,7 @@ def built_bars(
     most = -(-(session.day_end - session.day_start) // width_ns)
     bars = kernel.room_for(int(np.minimum(end - first, most).sum()))
     floor = floor_of(session.market)
-    count = kernel.build(trades, first, end, hours_of(session), floor, width_ns, lasts, bars)
+    count = kernel.build(trades, first, end, session_bounds(session), floor, width_ns, lasts, bars)
     if count < 0:
         fault = "lie outside the day" if count == kernel.OUT_OF_DAY else "are not in order of time within"
         raise ValueError(f"trades {fault} {session.date} of {session.market}: a feed should have refused such rows")

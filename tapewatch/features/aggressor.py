@@ -16,7 +16,15 @@ import polars as pl
 from tapewatch.features.records import FlatQuotes, Span
 from tapewatch.features.sums import flat_quotes, spans
 from tapewatch.features.ticks import OPEN_CLOSE, VOLUME, compiled, has_side, quote_side
-from tapewatch.market.arrays import EXTENDED_SHIFT, SIDE_SHIFT, Array, FlatTrades, Hours, flat_trades, hours_of
+from tapewatch.market.arrays import (
+    EXTENDED_SHIFT,
+    SIDE_SHIFT,
+    Array,
+    FlatTrades,
+    SessionBounds,
+    flat_trades,
+    session_bounds,
+)
 from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates
 from tapewatch.market.instruments import Market, Session
 from tapewatch.market.prices import floor_of
@@ -96,7 +104,7 @@ def sides_by_rule(
     by_quote, by_tick = np.zeros((2, trades.height), dtype=np.int8)
     floor = floor_of(session.market)
     for span in spans(trade_symbols, (trade_symbols, flat_t.offsets), (quote_symbols, flat_q.offsets)):
-        _rule_sides(flat_t, flat_q, span, hours_of(session), floor, by_quote, by_tick)
+        _rule_sides(flat_t, flat_q, span, session_bounds(session), floor, by_quote, by_tick)
     stated = (flat_t.traits[flat_t.condition] >> SIDE_SHIFT).astype(np.int8) - 1
     if flat_t.withdrawn.size:
         stated[flat_t.withdrawn] = 0
@@ -105,7 +113,13 @@ def sides_by_rule(
 
 @compiled
 def _rule_sides(
-    trades: FlatTrades, quotes: FlatQuotes, span: Span, hours: Hours, floor: float, by_quote: Array, by_tick: Array
+    trades: FlatTrades,
+    quotes: FlatQuotes,
+    span: Span,
+    hours: SessionBounds,
+    floor: float,
+    by_quote: Array,
+    by_tick: Array,
 ) -> None:
     """Sign every trade of one symbol that sets price and volume, by the quote rule and by the tick rule alone."""
     quote, last, direction = span.first_quote, np.nan, 0

@@ -6,7 +6,7 @@ import numpy as np
 
 from tapewatch.features.records import SIZING_MINUTES, VPIN_BUCKETS, FlatQuotes, Span, Waiting
 from tapewatch.features.ticks import SAMPLING, UNSTATED, accrue, compiled, enter_quote, enter_trade, sample, share
-from tapewatch.market.arrays import EXTENDED_SHIFT, SIDE_SHIFT, Array, FlatTrades, Hours
+from tapewatch.market.arrays import EXTENDED_SHIFT, SIDE_SHIFT, Array, FlatTrades, SessionBounds
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
 
 #: A trade is measured against the midquote this much later.
@@ -34,7 +34,7 @@ def summarise(
     trades: FlatTrades,
     quotes: FlatQuotes,
     span: Span,
-    hours: Hours,
+    hours: SessionBounds,
     floor: float,
     states_sides: bool,
     minutes: Array,
@@ -108,7 +108,7 @@ def summarise_part(
     since: int,
     until: int,
     modes: Array,
-    hours: Hours,
+    hours: SessionBounds,
     floor: float,
     states_sides: bool,
     minutes: Array,

@@ -9,7 +9,7 @@ from tapewatch.features import kernel
 from tapewatch.features.microstructure import LOOK_BACK, minute_rows
 from tapewatch.features.records import MINUTE, FlatQuotes, Span, Waiting, fresh_states, room_for_waiting
 from tapewatch.features.sums import MinuteSums, flat_quotes
-from tapewatch.market.arrays import Array, FlatTrades, flat_trades, hours_of
+from tapewatch.market.arrays import Array, FlatTrades, flat_trades, session_bounds
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Session
 from tapewatch.market.live_tables import LIVE_MICROSTRUCTURE
 from tapewatch.market.prices import floor_of
@@ -58,7 +58,7 @@ class OnlineMicrostructure:
 
     def __init__(self, session: Session, *, horizon_minutes: int) -> None:
         self._session = session
-        self._hours, self._floor = hours_of(session), floor_of(session.market)
+        self._hours, self._floor = session_bounds(session), floor_of(session.market)
         self._rows_kept = LOOK_BACK + horizon_minutes + 2
         self._names = pl.Series("symbol", [], SYMBOL)
         self._states = fresh_states(0)

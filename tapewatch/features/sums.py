@@ -11,7 +11,7 @@ import polars as pl
 
 from tapewatch.features import kernel, windows
 from tapewatch.features.records import MINUTE, FlatQuotes, Span, fresh_states, room_for_waiting
-from tapewatch.market.arrays import Array, FlatTrades, Hours, flat, flat_trades, hours_of, symbol_runs
+from tapewatch.market.arrays import Array, FlatTrades, SessionBounds, flat, flat_trades, session_bounds, symbol_runs
 from tapewatch.market.conditions import Updates
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Session
 from tapewatch.market.prices import floor_of
@@ -100,7 +100,7 @@ def minute_sums(
     trade_symbols, flat_t = flat_trades(trades, session, rules)
     quote_symbols, flat_q = flat_quotes(QUOTES.empty() if quotes is None else quotes)
     names = tuple(sorted({*trade_symbols, *quote_symbols} if symbols is None else set(symbols)))
-    hours = hours_of(session)
+    hours = session_bounds(session)
     rows = spans(names, (trade_symbols, flat_t.offsets), (quote_symbols, flat_q.offsets))
     starts = [_minute_starts(flat_t.time, flat_q.time, span, hours, through_ns) for span in rows]
     counts = np.array([len(each) for each in starts], dtype=np.int64)
@@ -141,7 +141,7 @@ def spans(
 
 
 def _minute_starts(
-    trade_time: Array, quote_time: Array, span: Span, hours: Hours, through_ns: int
+    trade_time: Array, quote_time: Array, span: Span, hours: SessionBounds, through_ns: int
 ) -> npt.NDArray[np.int64]:
     present = np.zeros((hours.day_end - hours.day_start) // NS_PER_MINUTE, dtype=np.bool_)
     faults = (
@@ -162,7 +162,7 @@ def _run(
     session: Session,
     pieces: list[Array],
 ) -> None:
-    hours, floor = hours_of(session), floor_of(session.market)
+    hours, floor = session_bounds(session), floor_of(session.market)
     states_sides = session.market is Market.CRYPTO
 
     def summarise(at: int) -> int:
@@ -183,7 +183,7 @@ def _ticks(span: Span) -> int:
     return span.last_trade - span.first_trade + span.last_quote - span.first_quote
 
 
-def _raise_fault(fault: int, hours: Hours) -> None:
+def _raise_fault(fault: int, hours: SessionBounds) -> None:
     if fault != kernel.OK:
         day = np.datetime64(hours.regular_start, "ns").astype("datetime64[D]")
         what = "outside the session's day" if fault == kernel.OUT_OF_DAY else "out of order of time"

@@ -1,1 +1,1 @@
-"""The domain's nouns: instruments, tables, trade conditions. Pure: no I/O, no clock."""
+"""Instruments, sessions, tables and trade conditions. No I/O but for compiled code, no clock."""

@@ -1,4 +1,4 @@
-"""The tape as flat arrays: the bridge from frames to compiled kernels, without a copy where memory allows."""
+"""Frames of the tape as arrays for compiled kernels, without a copy where possible."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,14 @@ from tapewatch.market.instruments import Market, Session
 
 Array = npt.NDArray[Any]
 
-#: Where the parts of a trade's traits lie in their byte: what it may update in and outside regular hours, and its side + 1.
+#: Bit positions in a trade's traits, see `trade_traits`.
 EXTENDED_SHIFT = 3
 SIDE_SHIFT = 6
 _FIRST_WITHDRAWN = 7
 
 
-class Hours(NamedTuple):
-    """A session's bounds as a kernel takes them: int64 nanoseconds UTC, half-open."""
+class SessionBounds(NamedTuple):
+    """Bounds of a session for kernels: int64 nanoseconds UTC, half-open."""
 
     day_start: int
     day_end: int
@@ -43,9 +43,9 @@ class FlatTrades(NamedTuple):
     withdrawn: Array
 
 
-def hours_of(session: Session) -> Hours:
-    """The bounds of a session that kernels need."""
-    return Hours(session.day_start, session.day_end, session.regular_start, session.regular_end)
+def session_bounds(session: Session) -> SessionBounds:
+    """A session's `SessionBounds`."""
+    return SessionBounds(session.day_start, session.day_end, session.regular_start, session.regular_end)
 
 
 def flat_trades(
@@ -74,10 +74,10 @@ def flat_trades(
 def flat(column: pl.Series, *, null: float | None = None) -> Array:
     """A column as one read-only NumPy array: times as int64 nanoseconds, categories as their codes.
 
-    Shares memory with the column unless that lies in pieces or has nulls. Nulls of floats become NaN; those of other
-    types need a value in `null`.
+    Shares memory with the column unless that has several chunks or nulls. Nulls of floats become NaN; those of other types
+    need a value in `null`.
     """
-    # By dtype, since the general way costs as much as the rest of a small frame.
+    # By dtype, since `to_physical` costs as much as the rest of a small frame.
     if column.dtype.is_numeric():
         physical = column.rechunk()
     else:
@@ -85,13 +85,13 @@ def flat(column: pl.Series, *, null: float | None = None) -> Array:
     if physical.null_count() and null is not None:
         physical = physical.fill_null(null)
     array = physical.to_numpy()
-    # One signature for shared and copied columns alike: a kernel is compiled once.
+    # Shared and copied columns have one type, so a kernel is compiled once.
     array.flags.writeable = False
     return array
 
 
 def symbol_runs(frame: pl.DataFrame) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
-    """The symbols of a sorted frame, and where their rows lie: symbol `i` from `offsets[i]` to `offsets[i + 1]`.
+    """The symbols of a sorted frame and their rows: symbol `i` has rows `offsets[i]` to `offsets[i + 1]`.
 
     Raises:
         ValueError: symbols are out of order, or one of them comes twice.
@@ -112,14 +112,14 @@ def trade_traits(
     rules: Mapping[int, Updates],
     exclude_price_codes: Sequence[int] = (),
 ) -> npt.NDArray[np.uint8]:
-    """What each condition list says of a trade, by physical code: one byte a code, read as the shifts above tell.
+    """One byte for each condition list, by its physical code.
 
     Bits 0 to 2 are the `Updates` of a trade in regular hours, bits 3 to 5 of one outside them, bits 6 and 7 the stated
     aggressor plus one. Only stocks have update rules; only crypto states the aggressor.
 
     Args:
         conditions: the trades' categorical condition lists.
-        session: the day; its market decides which rules hold.
+        session: the day; only its market matters.
         rules: code to allowed fields.
         exclude_price_codes: codes whose trades set no price in regular hours, whatever the rules say.
     """
@@ -138,10 +138,10 @@ def trade_traits(
 
 
 def withdrawn(correction: pl.Series) -> npt.NDArray[np.bool_]:
-    """Which trades were taken back: marked as error (7) or cancelled (8), and the records that say so (10, 11, 12).
+    """Which rows count for nothing: trades marked as error (7) or cancelled (8), and records about trades (10, 11, 12).
 
-    A late-corrected trade (1) holds the corrected values at the original time and stays; the correction record (12)
-    repeats them. Empty where no trade is marked.
+    A late-corrected trade (1) holds the corrected values and counts; the correction record (12) repeats them. The array is
+    empty if no row is marked.
     """
     highest = correction.max()
     if not isinstance(highest, int) or highest < _FIRST_WITHDRAWN:

@@ -1,8 +1,7 @@
-"""What a trade's condition codes say: their names, which fields of a bar it may update, and who was the aggressor.
+"""Condition codes of trades: their names, the fields of a bar that they may update, the aggressor.
 
-Source: the vendor's `/v3/reference/conditions` (`update_rules`, consolidated) and its crypto glossary. A trade may carry
-several codes; a field is updated only if every one of them allows it. An unknown code allows everything: silence is
-no exclusion.
+Source: the vendor's `/v3/reference/conditions` (`update_rules`, consolidated) and its crypto glossary. A trade may have
+several codes; it updates a field only if all of them allow it. An unknown code allows everything.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,7 +23,7 @@ class Updates(IntFlag):
 
 
 class Aggressor(IntEnum):
-    """Who crossed the spread: the trade's sign in every signed measure."""
+    """Who crossed the spread: the sign of the trade."""
 
     SELL = -1
     UNKNOWN = 0
@@ -36,8 +35,8 @@ INTERMARKET_SWEEP = 14
 CRYPTO_SELL_SIDE = 1
 CRYPTO_BUY_SIDE = 2
 
-#: Corrections from this one on are records about a trade (10 cancelled, 11 error, 12 corrected) under the trade's own
-#: sequence number, and no trades themselves.
+#: Corrections from this one on are records about a trade with the same sequence number (10 cancelled, 11 error,
+#: 12 corrected), not trades.
 FIRST_CORRECTION_RECORD = 10
 
 _FIELD_NAMES = {
@@ -50,7 +49,7 @@ _HIGH_LOW_AND_VOLUME = (5, 10, 22, 32, 33)
 _NOTHING = (15, 16)
 _PRICE_ONLY = (38,)
 
-#: The vendor's consolidated update rules for US stocks, as its table had them in July 2026; what is left out allows all.
+#: The vendor's consolidated update rules for US stocks as of July 2026; other codes allow everything.
 STOCK_UPDATE_RULES: Mapping[int, Updates] = {
     **dict.fromkeys(_VOLUME_ONLY, Updates.VOLUME),
     **dict.fromkeys(_HIGH_LOW_AND_VOLUME, Updates.HIGH_LOW | Updates.VOLUME),
@@ -59,7 +58,6 @@ STOCK_UPDATE_RULES: Mapping[int, Updates] = {
 }
 
 
-#: What the trade conditions of US stocks are called.
 STOCK_CONDITION_NAMES: Mapping[int, str] = {
     0: "Regular Sale",
     1: "Acquisition",
@@ -105,7 +103,7 @@ CRYPTO_CONDITION_NAMES: Mapping[int, str] = {0: "None", CRYPTO_SELL_SIDE: "Sell 
 
 
 def parse(conditions: str) -> tuple[int, ...]:
-    """The codes in a condition list as the lake keeps it: `"12,37"` gives (12, 37), an empty string gives ()."""
+    """The codes of a condition list: `"12,37"` gives (12, 37), an empty string gives ()."""
     return tuple(int(code) for code in conditions.split(",")) if conditions else ()
 
 
@@ -113,10 +111,9 @@ def updates(conditions: str, rules: Mapping[int, Updates], *, is_extended: bool)
     """What a trade with these conditions may update in a minute bar.
 
     Args:
-        conditions: codes as the lake keeps them, `"12,37"`; empty for a regular sale.
+        conditions: codes such as `"12,37"`; empty for a regular sale.
         rules: code to allowed fields, such as `STOCK_UPDATE_RULES`, or the vendor's own reference.
-        is_extended: the trade happened outside regular hours. There code 12 only states the hour, and the trade sets the
-            minute bar as any other does.
+        is_extended: the trade happened outside regular hours, where code 12 excludes nothing.
     """
     allowed = Updates.EVERYTHING
     for code in parse(conditions):
@@ -127,7 +124,7 @@ def updates(conditions: str, rules: Mapping[int, Updates], *, is_extended: bool)
 
 
 def in_words(allowed: Updates) -> str:
-    """The fields of a bar that may be updated, as people name them: `high and low, volume`."""
+    """The fields of a bar that may be updated, in words: `high and low, volume`."""
     return ", ".join(name for flag, name in _FIELD_NAMES.items() if allowed & flag) or "nothing"
 
 

@@ -1,6 +1,4 @@
-"""The data dictionary: every table's definition as a page. `python -m tapewatch.market.dictionary >
-docs/data_dictionary.md`.
-"""
+"""The data dictionary: `python -m tapewatch.market.dictionary > docs/data_dictionary.md`."""
 
 import sys
 from collections.abc import Iterator
@@ -11,10 +9,10 @@ from tapewatch.market.schema import Column, Table
 _HEADER = """\
 # Data dictionary
 
-Generated from `tapewatch/market/tables.py` and `live_tables.py`; a test holds the two together. Times are UTC in nanoseconds. A column is null only
-where it says so, and floats hold no NaN. A price lies above 0 and an empty side of a quote is 0, but in futures a price is
-any finite number, and a side is empty where its price is 0 and its size not above 0. What is made of logarithms or ratios of
-prices is null where one of them is 0 or below.
+Generated from `tapewatch/market/tables.py` and `live_tables.py`. Times are UTC in nanoseconds. Only nullable columns hold
+nulls, and floats hold no NaN. A price is above 0, and an empty side of a quote is 0. A futures price is any finite number,
+and a side is empty if its price is 0 and its size is not above 0. Logarithms and ratios of prices are null if one of the
+prices is 0 or below.
 """
 
 

@@ -1,4 +1,4 @@
-"""Markets, the spellings of their tickers, and the hours they keep."""
+"""Markets, the spellings of their tickers, and their trading hours."""
 
 import datetime as dt
 import re
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     import exchange_calendars
 
 NEW_YORK = ZoneInfo("America/New_York")
-CHICAGO = ZoneInfo("America/Chicago")
 UTC = ZoneInfo("UTC")
 NS_PER_SECOND = 1_000_000_000
 NS_PER_MINUTE = 60 * NS_PER_SECOND
@@ -28,7 +27,7 @@ _QUOTE_CURRENCIES = ("USDT", "USDC", "USD", "EUR", "GBP", "JPY", "BTC", "ETH", "
 
 
 class Market(StrEnum):
-    """An asset class as the vendor divides them: one cluster, one price list, one partition of the lake."""
+    """An asset class of the vendor: one stream cluster, one price list, one partition of the lake per day."""
 
     STOCKS = "stocks"
     CRYPTO = "crypto"
@@ -67,7 +66,7 @@ _CALENDAR = {
 
 
 class CalendarError(ValueError):
-    """A day lies outside what the exchange calendars know."""
+    """A day is outside the exchange calendars."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -102,7 +101,7 @@ class Partition:
 def market_of(symbol: str) -> Market:
     """The market of a symbol in this platform's spelling (`AAPL`, `X:BTC-USD`, `C:EUR-USD`, `I:SPX`, `O:…`).
 
-    Futures carry no prefix and cannot be told from stocks by name: a bare ticker is a stock.
+    Futures have no prefix and look like stocks: a bare ticker is a stock.
     """
     for market, prefix in _TICKER_PREFIX.items():
         if symbol.startswith(prefix):
@@ -111,10 +110,9 @@ def market_of(symbol: str) -> Market:
 
 
 def from_vendor(ticker: str, market: Market) -> str:
-    """This platform's symbol for a vendor's ticker, whichever channel spelt it.
+    """This platform's symbol for a ticker of any of the vendor's channels.
 
-    The platform writes symbols as flat files do. REST joins a pair (`X:BTCUSD`), the WebSocket drops the prefix
-    (`BTC-USD`, `EUR/USD`); both are undone here.
+    Symbols are spelt as in flat files. REST joins a pair (`X:BTCUSD`), the WebSocket drops the prefix (`BTC-USD`, `EUR/USD`).
 
     Raises:
         ValueError: the ticker is empty, or a joined pair ends in no known quote currency.
@@ -122,7 +120,7 @@ def from_vendor(ticker: str, market: Market) -> str:
     ticker = ticker.strip()
     if not ticker:
         raise ValueError(f"an empty ticker is no {market} symbol")
-    # Mixed case means something among stocks: BACpL is a preferred share.
+    # Stocks may have mixed case: BACpL is a preferred share.
     if market is not Market.STOCKS or ticker.islower():
         ticker = ticker.upper()
     prefix = _TICKER_PREFIX.get(market, "")
@@ -151,11 +149,11 @@ _LIKE_A_FUTURE: Final = re.compile(r"[A-Z0-9]{1,3}[FGHJKMNQUVXZ]\d{1,2}")
 
 
 class SymbolError(ValueError):
-    """A ticker is not spelt as its market spells them; the message says how."""
+    """A ticker is not a ticker of its market; the message shows the spelling."""
 
 
 def normalise(ticker: str, market: Market) -> str:
-    """This platform's symbol for what a person wrote: any of the vendor's spellings, REST's, the WebSocket's or flat files'.
+    """This platform's symbol for a ticker that a person wrote, in any of the vendor's spellings.
 
     Raises:
         SymbolError: the ticker is empty, belongs to another market, or has no form of this one.
@@ -177,10 +175,7 @@ def normalise(ticker: str, market: Market) -> str:
 
 
 def to_rest(symbol: str) -> str:
-    """The vendor's REST spelling of a symbol in bars and reference data: `X:BTC-USD` becomes `X:BTCUSD`, stocks stay.
-
-    Its trades and quotes are asked for as flat files spell them.
-    """
+    """The REST spelling of a symbol in bars and reference data, `X:BTCUSD`; trades and quotes use that of flat files."""
     return symbol.replace("-", "") if market_of(symbol) in _PAIRED else symbol
 
 
@@ -198,8 +193,8 @@ def to_websocket(symbol: str) -> str:
 class Session:
     """One market day. All bounds are int64 nanoseconds UTC, half-open: start included, end excluded.
 
-    `day_*` bound every row that may belong to the day; `extended_*` the hours in which the tape is expected to move;
-    `regular_*` the hours that set the daily bar. A continuous market has all three alike.
+    `day_*` bound all rows of the day; `extended_*` the hours in which trades are expected; `regular_*` the hours of the
+    daily bar. All three are the same in a continuous market.
     """
 
     market: Market
@@ -233,10 +228,10 @@ def session_of(market: Market, date: dt.date) -> Session | None:
     """The hours of `market` on `date`, or None where it does not trade that day.
 
     Stocks, options and indices follow the New York Stock Exchange, futures the CME, both from exchange_calendars;
-    crypto never closes; forex rests from Friday 17:00 to Sunday 17:00 New York time, and its days are UTC days.
+    crypto never closes; forex closes from Friday 17:00 to Sunday 17:00 New York time, and its days are UTC days.
 
     Raises:
-        CalendarError: the day lies before 1990 or more than about a year ahead.
+        CalendarError: the day is before 1990 or more than about a year ahead.
     """
     next_day = date + dt.timedelta(days=1)
     if market in _PAIRED:
@@ -297,6 +292,20 @@ def day_of(market: Market, time: dt.datetime | int) -> dt.date:
     zone = zone_of(market)
     local = time.astimezone(zone) if isinstance(time, dt.datetime) else dt.datetime.fromtimestamp(time // 10**9, zone)
     return (local + _EVENING_BEFORE if market is Market.FUTURES else local).date()
+
+
+def known_session(market: Market, date: dt.date) -> Session | None:
+    """`session_of`, but None beyond the calendars."""
+    try:
+        return session_of(market, date)
+    except CalendarError:
+        return None
+
+
+def session_at(market: Market, ns: int) -> Session | None:
+    """The session whose day holds a time (ns UTC); None where the market has none then, and beyond the calendars."""
+    session = known_session(market, day_of(market, ns))
+    return session if session is not None and session.day_start <= ns < session.day_end else None
 
 
 def trading_days(market: Market, first: dt.date, last: dt.date) -> list[dt.date]:

@@ -1,7 +1,6 @@
-"""Tables of the stream and of the operational database, defined as those in `tables.py` are.
+"""Tables of the stream and of the operational database.
 
-`STREAM_*` is what one collector received, in order of arrival: it travels in the spool and ends in the lake. The group
-`live` lives in the database.
+`STREAM_*` are rows in order of arrival, which wait in the spool for the lake. The database holds the group `live`.
 """
 
 from dataclasses import replace
@@ -11,14 +10,20 @@ from tapewatch.market.tables import (
     ALL,
     BOOL,
     F64,
+    I16,
     I32,
     I64,
+    LISTING,
     MICROSTRUCTURE,
+    OHLC,
     QUOTES,
     SYMBOL,
     TEXT,
     TIME,
     TRADES,
+    TRANSACTIONS,
+    VWAP,
+    count,
     optional,
     price,
 )
@@ -26,21 +31,16 @@ from tapewatch.market.tables import (
 _SYMBOL = TRADES.by_name["symbol"]
 _TIME = Column("time", TIME, "when it happened, as the vendor states it")
 _RECEIVED = Column("received_time", TIME, "when the frame reached this machine, by its own clock")
+_EXCHANGE = optional("exchange", I16, "the vendor's exchange id")
 _REVISION = Column("revision", I32, "0 as first known; grows each time the row was replaced", minimum=0)
 
 
 def _streamed(table: Table, description: str) -> Table:
     """A tape table as the stream delivers it: the numbers that the vendor does not send are null."""
     columns = tuple(
-        replace(column, is_nullable=True) if column.name == "sequence_number" else column for column in table.columns
+        replace(column, is_nullable=column.is_nullable or column.name == "sequence_number") for column in table.columns
     )
-    return Table(
-        f"stream_{table.name}",
-        "stream",
-        description,
-        key=("symbol", "time"),
-        columns=(*columns, _RECEIVED),
-    )
+    return Table(f"stream_{table.name}", "stream", description, ("symbol", "time"), (*columns, _RECEIVED))
 
 
 STREAM_TRADES = _streamed(TRADES, "Trades in order of arrival; times are as coarse as the stream states them.")
@@ -55,12 +55,9 @@ STREAM_BARS = Table(
         _SYMBOL,
         Column("time", TIME, "start of the bar"),
         Column("clock", SYMBOL, "`1s` or `1m`"),
-        price("open", "first eligible price"),
-        price("high", "highest eligible price"),
-        price("low", "lowest eligible price"),
-        price("close", "last eligible price"),
+        *OHLC,
         Column("volume", F64, "eligible volume; 0 where the market has none", "base units", minimum=0),
-        price("vwap", "volume-weighted average price", is_nullable=True),
+        VWAP,
         optional("average_size", F64, "mean trade size of the bar", "base units", minimum=0),
         optional("day_volume", F64, "volume of the day so far", "base units", minimum=0),
         optional("transactions", I64, "trades, where the vendor counts them", minimum=0),
@@ -88,7 +85,7 @@ PRICE_BANDS = Table(
         price("high_price", "upper band", is_nullable=True),
         price("low_price", "lower band", is_nullable=True),
         optional("indicators", SYMBOL, 'indicator codes as "1,14"'),
-        optional("tape", TRADES.by_name["tape"].dtype, "1 NYSE, 2 NYSE Arca and American, 3 Nasdaq listings"),
+        LISTING,
         optional("sequence_number", I64, "the tape's number"),
         _RECEIVED,
     ),
@@ -105,7 +102,7 @@ AUCTION_IMBALANCES = Table(
         optional("auction_time", I32, "auction's time of day, HHMM in New York"),
         optional("auction_type", SYMBOL, "O opening, M market, C closing, H halt, P close, R regulatory"),
         optional("sequence_number", I64, "symbol's sequence number"),
-        optional("exchange", TRADES.by_name["exchange"].dtype, "the vendor's exchange id"),
+        _EXCHANGE,
         optional("imbalance", F64, "shares without a counterpart; negative on the sell side", "base units"),
         optional("paired", F64, "shares paired off", "base units"),
         optional("clearing_price", F64, "price at which the book would clear", "quote currency"),
@@ -121,7 +118,7 @@ ORDER_BOOK = Table(
     columns=(
         _SYMBOL,
         _TIME,
-        optional("exchange", TRADES.by_name["exchange"].dtype, "the vendor's exchange id"),
+        _EXCHANGE,
         Column("bids", TEXT, "JSON list of [price, size], best first"),
         Column("asks", TEXT, "JSON list of [price, size], best first"),
         _RECEIVED,
@@ -131,16 +128,16 @@ ORDER_BOOK = Table(
 STREAM_BATCHES = Table(
     "stream_batches",
     "tape",
-    "The ledger of what the stream delivered: one row a batch that was merged into the lake.",
+    "The ledger of the stream: one row per batch that was merged into the lake.",
     key=("batch",),
     columns=(
         Column("batch", TEXT, "name of the batch: producer, number, table"),
-        Column("producer", SYMBOL, "`collector`, `healer`, or `backfill` for what the lake was loaded with before"),
+        Column("producer", SYMBOL, "`collector`, `healer`, or `backfill` for rows that the lake held before"),
         Column("table", SYMBOL, "table that the rows belong to"),
-        Column("rows", I64, "rows in the batch", minimum=0),
-        Column("added", I64, "rows that were new to the lake", minimum=0),
-        Column("revised", I64, "rows that replaced an earlier revision", minimum=0),
-        Column("repeated", I64, "rows that were in the lake already", minimum=0),
+        count("rows", "rows in the batch"),
+        count("added", "rows that were new to the lake"),
+        count("revised", "rows that replaced an earlier revision"),
+        count("repeated", "rows that were in the lake already"),
         optional("first_time", TIME, "earliest event"),
         optional("last_time", TIME, "latest event"),
         Column("merged_time", TIME, "when the batch was merged"),
@@ -160,13 +157,10 @@ LIVE_BARS = Table(
         Column("clock", SYMBOL, "`1s` or `1m`"),
         Column("time", TIME, "start of the bar"),
         Column("known_time", TIME, "end of the bar, or when the revision became known"),
-        price("open", "first eligible price"),
-        price("high", "highest eligible price"),
-        price("low", "lowest eligible price"),
-        price("close", "last eligible price"),
+        *OHLC,
         Column("volume", F64, "eligible volume", "base units", minimum=0),
-        price("vwap", "volume-weighted average price", is_nullable=True),
-        optional("transactions", I64, "eligible trades", minimum=0),
+        VWAP,
+        TRANSACTIONS,
         Column("source", SYMBOL, "`trades` built here, `stream` the vendor's, `rest`, `flat_files`"),
         _REVISION,
     ),
@@ -186,8 +180,8 @@ ALERTS = Table(
     "What the online detectors raised. One event is one row, from its opening to its end.",
     key=("alert_id",),
     columns=(
-        Column("alert_id", TEXT, "market, rule, symbol and opening time: the same event, the same id"),
-        Column("symbol", TEXT, "instrument; empty where the whole feed is meant"),
+        Column("alert_id", TEXT, "market, rule, symbol and opening time: unique by event"),
+        Column("symbol", TEXT, "instrument; empty for the whole feed"),
         Column("rule", TEXT, "rule that was broken"),
         Column("severity", TEXT, "`info`, `warning` or `critical`"),
         Column("start_time", TIME, "when it began, on the tape's clock"),
@@ -202,20 +196,17 @@ ALERTS = Table(
     ),
 )
 
+GAP_CAUSES = ("disconnect", "dropped", "malformed", "clock_skew", "sequence", "late_start", "restart", "spool")
 GAPS = Table(
     "gaps",
     "live",
-    "Stretches of the tape that the stream did not deliver, and what became of them.",
+    "Stretches of the tape that the stream did not deliver, and whether they were filled.",
     key=("gap_id",),
     columns=(
-        Column("gap_id", TEXT, "market, cause and opening: the same gap, the same id"),
+        Column("gap_id", TEXT, "market, cause and opening: unique by gap"),
         optional("symbol", TEXT, "instrument; null where every symbol is concerned"),
         Column("channel", TEXT, "`trades`, `quotes`, `bars` or `all`"),
-        Column(
-            "cause",
-            TEXT,
-            "`disconnect`, `dropped`, `malformed`, `clock_skew`, `sequence`, `late_start`, `restart`, `spool`",
-        ),
+        Column("cause", TEXT, f"`{'`, `'.join(GAP_CAUSES)}`"),
         Column("start_time", TIME, "from here the tape may lack rows"),
         optional("end_time", TIME, "up to here; null while the gap grows"),
         Column("opened_time", TIME, "when it was noticed"),
@@ -223,15 +214,15 @@ GAPS = Table(
         Column("status", TEXT, "`growing`, `open`, `healed` or `unhealable`"),
         optional("healed_by", TEXT, "`rest` or `flat_files`"),
         optional("rows_healed", I64, "rows fetched for it", minimum=0),
-        Column("attempts", I32, "how often it was tried to be filled", minimum=0),
-        optional("reason", TEXT, "why the last attempt failed, or what the gap says more"),
+        Column("attempts", I32, "attempts to fill it", minimum=0),
+        optional("reason", TEXT, "why the last attempt failed, or more about the gap"),
     ),
 )
 
 LABELS = Table(
     "labels",
     "live",
-    "What people say of stretches of the tape.",
+    "People's labels of stretches of the tape.",
     key=("label_id",),
     columns=(
         Column("label_id", TEXT, "identity of the label"),
@@ -257,14 +248,14 @@ AUDIT = Table(
         Column("actor", TEXT, "user or process"),
         Column("action", TEXT, "verb: `retain`, `restore`, `label`, …"),
         Column("subject", TEXT, "what was acted upon"),
-        optional("detail", TEXT, "JSON with what else there is to know"),
+        optional("detail", TEXT, "more, as JSON"),
     ),
 )
 
 LIVE_QUARANTINE = Table(
     "quarantine",
     "live",
-    "What a stream delivered and nobody could read, whole and with the reason.",
+    "Stream events that could not be read, with the reason.",
     key=("entry_id",),
     columns=(
         Column("entry_id", TEXT, "identity of the entry"),
@@ -275,15 +266,7 @@ LIVE_QUARANTINE = Table(
     ),
 )
 
-STREAMED: tuple[Table, ...] = (
-    STREAM_TRADES,
-    STREAM_QUOTES,
-    STREAM_BARS,
-    INDEX_VALUES,
-    PRICE_BANDS,
-    AUCTION_IMBALANCES,
-    ORDER_BOOK,
-)
+_OTHERS = (INDEX_VALUES, PRICE_BANDS, AUCTION_IMBALANCES, ORDER_BOOK)
+STREAMED: tuple[Table, ...] = (STREAM_TRADES, STREAM_QUOTES, STREAM_BARS, *_OTHERS)
 LIVE: tuple[Table, ...] = (LIVE_BARS, LIVE_MICROSTRUCTURE, ALERTS, GAPS, LABELS, AUDIT, LIVE_QUARANTINE)
-#: Every table there is.
 EVERY: tuple[Table, ...] = (*ALL, STREAM_BATCHES, *STREAMED, *LIVE)

@@ -1,8 +1,8 @@
-"""What a market takes for a price. Every reader of the tape, the lake and the kernels ask here.
+"""Which numbers are prices in a market.
 
-A price lies above zero, but for futures: crude oil settled at -37.63 on 2020-04-20, and a spread between two contracts may
-trade anywhere. There any finite number is one. A side of a quote that is empty is written as price 0 everywhere; a future's
-is empty where its size is not above 0 either, since contracts can be had for nothing.
+A price is above zero, except for futures, where any finite number is a price: crude oil settled at -37.63 on 2020-04-20,
+and spreads between contracts may be negative. An empty side of a quote has price 0; a futures side of price 0 is empty
+only if its size is not above 0.
 """
 
 import math
@@ -21,17 +21,17 @@ def may_be_negative(market: Market) -> bool:
 
 
 def floor_of(market: Market) -> float:
-    """What every price of the market lies above: 0, or minus infinity."""
+    """Lower bound of the market's prices, excluded: 0 or minus infinity."""
     return -math.inf if may_be_negative(market) else 0.0
 
 
 def is_price(value: float, market: Market) -> bool:
-    """Whether a trade or a bar may state this price."""
+    """Whether this may be the price of a trade or bar."""
     return floor_of(market) < value <= _LARGEST
 
 
 def is_side(value: float, market: Market) -> bool:
-    """Whether a side of a quote may state this price; 0 stands for an empty one."""
+    """Whether this may be the price of a side of a quote; 0 if the side is empty."""
     return value == 0 or is_price(value, market)
 
 
@@ -48,14 +48,14 @@ def is_no_side(column: str, market: Market) -> pl.Expr:
 
 
 def price_rule(market: Market, *, may_be_empty: bool = False) -> str:
-    """What a price must be, in words; those of a side that may be empty on request."""
+    """The rule in words, for error messages; `may_be_empty` for the side of a quote."""
     if may_be_negative(market):
         return "finite number"
     return "finite number from zero up" if may_be_empty else "finite number above zero"
 
 
 def is_two_sided(market: Market) -> pl.Expr:
-    """Of rows of `QUOTES`: whether both sides state a price."""
+    """Whether both sides of a `QUOTES` row have a price."""
     return _is_stated("bid", market) & _is_stated("ask", market)
 
 

@@ -1,4 +1,4 @@
-"""What a table is: named, typed, bounded columns and a key, and how a frame is held against them."""
+"""Tables: named, typed, bounded columns and a key; checks of a frame against them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,14 +24,14 @@ _ARROW_TYPES: dict[pl.DataType, pa.DataType] = {
 
 
 class SchemaError(ValueError):
-    """A frame does not fit its table; the message names the table, the column and what is wrong with it."""
+    """A frame does not fit its table; the message names the table, the column and the fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column. `unit` is empty where the value has none; bounds are inclusive and ignore nulls.
+    """One column. Bounds are inclusive and ignore nulls.
 
-    A price has no bounds of its own: the market says what one may be. 0 stands for an empty side of a quote.
+    The bounds of a price depend on the market (`prices.py`). 0 is the price of an empty side of a quote.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Table:
         object.__setattr__(self, "sort", self.sort or self.key)
         for name in (*self.key, *self.sort):
             if name not in self.by_name:
-                raise SchemaError(f"{self.name}: the key or sort names {name!r}, which is no column")
+                raise SchemaError(f"{self.name}: the key or sort names {name!r}, which is not a column")
 
     @property
     def schema(self) -> pl.Schema:
@@ -95,9 +95,9 @@ class Table:
             raise SchemaError(f"{self.name}: {error}") from error
 
     def problems(self, frame: pl.DataFrame, market: Market | None = None) -> Iterator[str]:
-        """What is wrong with `frame`, one sentence a fault: schema, nulls, NaN, ranges. Uniqueness is `duplicates`.
+        """One sentence for each fault of `frame`: schema, nulls, NaN, ranges; but not repeated keys, see `duplicates`.
 
-        Prices are held against the market's rule where the market is given.
+        Prices are checked if the market is given.
         """
         if frame.schema != self.schema:
             yield from _schema_problems(self.schema, frame.schema)
@@ -144,5 +144,5 @@ def _faults(column: Column, market: Market | None) -> Iterator[tuple[str, pl.Exp
     if column.maximum is not None:
         yield f"above {column.maximum:g}", value > column.maximum
     if column.is_price and market is not None and not may_be_negative(market):
-        # Zero passes: it stands for the empty side of a quote.
+        # Zero is the price of an empty side of a quote.
         yield "below 0", value < 0

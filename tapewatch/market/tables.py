@@ -1,9 +1,6 @@
-"""Every table of the platform, defined once: columns, dtype, unit, range, key.
+"""The platform's tables: columns, types, units, ranges, keys. Parquet, SQL, validation, Feast and requests use these.
 
-The definition drives the Parquet schema, the SQL tables, validation on write, Feast fields, the scoring request and the
-data dictionary.
-
-Times are UTC, nanoseconds. A column is null only where `is_nullable` says so, and floats hold no NaN.
+Times are UTC in nanoseconds. Only nullable columns hold nulls, and floats hold no NaN.
 """
 
 from dataclasses import replace
@@ -15,15 +12,8 @@ from tapewatch.market.schema import Column, Table
 TIME = pl.Datetime("ns", "UTC")
 #: Few distinct values: dictionary-encoded in memory and on disk.
 SYMBOL = pl.Categorical()
-F64, I64, I32, I16, I8, TEXT, BOOL = (
-    pl.Float64(),
-    pl.Int64(),
-    pl.Int32(),
-    pl.Int16(),
-    pl.Int8(),
-    pl.String(),
-    pl.Boolean(),
-)
+I64, I32, I16, I8 = pl.Int64(), pl.Int32(), pl.Int16(), pl.Int8()
+F64, TEXT, BOOL = pl.Float64(), pl.String(), pl.Boolean()
 
 _SYMBOL = Column("symbol", SYMBOL, "instrument, spelt as in the vendor's flat files (AAPL, X:BTC-USD)")
 _EVENT_TIME = Column("event_time", TIME, "start of the minute that the row describes")
@@ -48,6 +38,24 @@ def price(name: str, description: str, *, is_nullable: bool = False) -> Column:
     return Column(name, F64, description, "quote currency", is_nullable=is_nullable, is_price=True)
 
 
+def count(name: str, description: str, unit: str = "") -> Column:
+    """A column of whole numbers from 0."""
+    return Column(name, I64, description, unit, minimum=0)
+
+
+OHLC = (
+    price("open", "first eligible price"),
+    price("high", "highest eligible price"),
+    price("low", "lowest eligible price"),
+    price("close", "last eligible price"),
+)
+VWAP = price("vwap", "volume-weighted average price", is_nullable=True)
+TRANSACTIONS = optional("transactions", I64, "eligible trades", minimum=0)
+LISTING = optional("tape", I8, "1 NYSE, 2 NYSE Arca and American, 3 Nasdaq listings")
+_SEQUENCE_NUMBER = Column(
+    "sequence_number", I64, "the tape's number; where there is none, the position in the symbol's day from 1"
+)
+
 TRADES = Table(
     "trades",
     "tape",
@@ -57,9 +65,7 @@ TRADES = Table(
     columns=(
         _SYMBOL,
         Column("time", TIME, "when the consolidated tape published the trade; where there is none, when it happened"),
-        Column(
-            "sequence_number", I64, "the tape's number; where there is none, the position in the symbol's day from 1"
-        ),
+        _SEQUENCE_NUMBER,
         price("price", "price of one unit"),
         Column("size", F64, "traded amount, fractional where the market allows it", "base units", minimum=0),
         Column("exchange", I16, "the vendor's exchange id"),
@@ -69,7 +75,7 @@ TRADES = Table(
         optional("participant_time", TIME, "when the exchange reported the trade"),
         optional("trf_id", I16, "trade reporting facility"),
         optional("trf_time", TIME, "when the trade reporting facility received the trade"),
-        optional("tape", I8, "1 NYSE, 2 NYSE Arca and American, 3 Nasdaq listings"),
+        LISTING,
     ),
 )
 
@@ -82,9 +88,7 @@ QUOTES = Table(
     columns=(
         _SYMBOL,
         Column("time", TIME, "when the consolidated tape published the quote; where there is none, when it was made"),
-        Column(
-            "sequence_number", I64, "the tape's number; where there is none, the position in the symbol's day from 1"
-        ),
+        _SEQUENCE_NUMBER,
         price("bid_price", "best bid; 0 where there is none"),
         price("ask_price", "best offer; 0 where there is none"),
         optional("bid_size", F64, "size at the best bid; null where the market states none", "base units", minimum=0),
@@ -95,7 +99,7 @@ QUOTES = Table(
         optional("indicators", SYMBOL, "indicator codes, as conditions"),
         optional("participant_time", TIME, "when the exchange reported the quote"),
         optional("trf_time", TIME, "when the trade reporting facility received the quote"),
-        optional("tape", I8, "1 NYSE, 2 NYSE Arca and American, 3 Nasdaq listings"),
+        LISTING,
     ),
 )
 
@@ -107,23 +111,13 @@ BARS = Table(
     columns=(
         _SYMBOL,
         Column("time", TIME, "start of the bar"),
-        Column("known_time", TIME, "end of the bar: no earlier can it be known"),
-        price("open", "first eligible price"),
-        price("high", "highest eligible price"),
-        price("low", "lowest eligible price"),
-        price("close", "last eligible price"),
+        Column("known_time", TIME, "end of the bar, when it is known at the earliest"),
+        *OHLC,
         Column("volume", F64, "eligible volume; 0 where an index has none", "base units", minimum=0),
-        price("vwap", "volume-weighted average price", is_nullable=True),
-        optional("transactions", I64, "eligible trades", minimum=0),
-        Column(
-            "source",
-            SYMBOL,
-            "`trades` where built from trades; where only the vendor's bar exists, `delivered_by`, or `delivered`",
-        ),
-        price("delivered_open", "open of the vendor's bar", is_nullable=True),
-        price("delivered_high", "high of the vendor's bar", is_nullable=True),
-        price("delivered_low", "low of the vendor's bar", is_nullable=True),
-        price("delivered_close", "close of the vendor's bar", is_nullable=True),
+        VWAP,
+        TRANSACTIONS,
+        Column("source", SYMBOL, "`trades` if built from trades, else how the vendor's bar came, or `delivered`"),
+        *(price(f"delivered_{c.name}", f"{c.name} of the vendor's bar", is_nullable=True) for c in OHLC),
         optional("delivered_volume", F64, "volume of the vendor's bar", "base units", minimum=0),
         optional("is_volume_equal", BOOL, "built and delivered volume agree; null unless both exist"),
         optional("is_price_equal", BOOL, "built and delivered open, high, low, close agree; null unless both exist"),
@@ -132,7 +126,6 @@ BARS = Table(
     ),
 )
 
-#: What a vendor's bar holds before it is reconciled with the trades.
 DELIVERED_BARS = Table(
     "delivered_bars",
     "tape",
@@ -151,16 +144,16 @@ COVERAGE = Table(
     key=("symbol",),
     columns=(
         _SYMBOL,
-        Column("trades", I64, "trades in the lake", minimum=0),
-        Column("quotes", I64, "quotes in the lake", minimum=0),
-        Column("bars", I64, "minute bars in the lake", minimum=0),
-        Column("expected_minutes", I64, "minutes of the regular session", "min", minimum=0),
-        Column("received_minutes", I64, "regular minutes with a bar, as they came", "min", minimum=0),
-        Column("healed_minutes", I64, "regular minutes with a bar that lay in a gap since filled", "min", minimum=0),
-        Column("silent_minutes", I64, "regular minutes without a bar though their tape is whole", "min", minimum=0),
-        Column("missing_minutes", I64, "regular minutes whose tape is not known to be whole", "min", minimum=0),
-        Column("longest_gap_minutes", I64, "longest run of regular minutes without a bar", "min", minimum=0),
-        Column("open_gaps", I64, "gaps of the day that were not filled", minimum=0),
+        count("trades", "trades in the lake"),
+        count("quotes", "quotes in the lake"),
+        count("bars", "minute bars in the lake"),
+        count("expected_minutes", "minutes of the regular session", "min"),
+        count("received_minutes", "regular minutes with a bar, as they came", "min"),
+        count("healed_minutes", "regular minutes with a bar that lay in a gap since filled", "min"),
+        count("silent_minutes", "regular minutes without a bar though their tape is whole", "min"),
+        count("missing_minutes", "regular minutes whose tape is not known to be whole", "min"),
+        count("longest_gap_minutes", "longest run of regular minutes without a bar", "min"),
+        count("open_gaps", "gaps of the day that were not filled"),
         Column("is_complete", BOOL, "the certificate: no minute is missing and no gap is open, all day long"),
         optional("first_time", TIME, "first trade of the day"),
         optional("last_time", TIME, "last trade of the day"),
@@ -170,13 +163,11 @@ COVERAGE = Table(
 QUARANTINE = Table(
     "quarantine",
     "tape",
-    "Rows that could not be loaded, whole and with the reason. Nothing the vendor sent is lost.",
+    "Rows that could not be loaded, with the reason. Nothing that the vendor sent is lost.",
     key=("source", "line"),
     columns=(
         Column("source", TEXT, "file, or endpoint and page, that held the row"),
-        Column(
-            "line", I64, "line in the file, from 1 and counting the header; position in the page for REST", minimum=0
-        ),
+        count("line", "line in the file, from 1 and counting the header; position in the page for REST"),
         Column("reason", TEXT, "what is wrong, naming the column and the value"),
         Column("raw", TEXT, "the row as it came"),
     ),
@@ -197,11 +188,11 @@ MICROSTRUCTURE = Table(
         price("mid_price", "midpoint of the last valid quote so far", is_nullable=True),
         Column("volume", F64, "eligible volume", "base units", minimum=0),
         price("notional", "eligible volume times price"),
-        Column("trade_count", I64, "eligible trades", minimum=0),
+        count("trade_count", "eligible trades"),
         Column("buy_volume", F64, "volume of buyer-initiated trades", "base units", minimum=0),
         Column("sell_volume", F64, "volume of seller-initiated trades", "base units", minimum=0),
-        Column("buy_count", I64, "buyer-initiated trades", minimum=0),
-        Column("sell_count", I64, "seller-initiated trades", minimum=0),
+        count("buy_count", "buyer-initiated trades"),
+        count("sell_count", "seller-initiated trades"),
         optional("order_flow_imbalance", F64, "(buy - sell) / (buy + sell) volume; null without either", minimum=-1, maximum=1),
         optional("return_bps", F64, "log return of the last price against the minute before", "bps"),
         optional("range_bps", F64, "log of the minute's high over its low", "bps", minimum=0),
@@ -272,13 +263,13 @@ TRUTH_LABELS = Table(
 TRAINING_SET = Table(
     "training_set",
     "labels",
-    "Regular-session feature rows joined with what was later learnt about them; labels null until known.",
+    "Regular-session feature rows with their labels, which are null until known.",
     key=("symbol", "event_time"),
     columns=(
         *MICROSTRUCTURE.columns,
         optional("barrier_label", I8, "triple-barrier outcome of an event at this minute's end", minimum=-1, maximum=1),
         optional("barrier_known_time", TIME, "when the barrier label was known"),
-        optional("is_anomaly", BOOL, "the truth's word; null where there is no truth"),
+        optional("is_anomaly", BOOL, "whether the minute is anomalous by the truth; null without truth"),
         optional("anomaly_kind", SYMBOL, "kind of anomaly by the truth"),
     ),
 )
@@ -305,13 +296,11 @@ EVALUATION = Table(
     key=("kind",),
     columns=(
         Column("kind", SYMBOL, "kind of anomaly; `all` for the whole"),
-        Column(
-            "truth", SYMBOL, "`source` where the source states the truth, `injected` where it was put in for the test"
-        ),
-        Column("events", I64, "anomalies of this kind", minimum=0),
-        Column("found", I64, "of these, anomalies that overlap a detection", minimum=0),
+        Column("truth", SYMBOL, "`source` if the source states the truth, `injected` if it was put in for the test"),
+        count("events", "anomalies of this kind"),
+        count("found", "of these, anomalies that overlap a detection"),
         Column("recall", F64, "found over events", minimum=0, maximum=1),
-        Column("rule_found", I64, "anomalies that overlap an alert of the trivial rule", minimum=0),
+        count("rule_found", "anomalies that overlap an alert of the trivial rule"),
         Column("rule_recall", F64, "rule_found over events", minimum=0, maximum=1),
     ),
 )
@@ -343,32 +332,19 @@ PROFILE = Table(
     columns=(
         Column("table", SYMBOL, "table of the lake"),
         Column("column", SYMBOL, "field of the table"),
-        Column("rows", I64, "rows of the day", minimum=0),
-        Column("nulls", I64, "rows without a value", minimum=0),
-        Column("distinct", I64, "different values, estimated where they are many", minimum=0),
+        count("rows", "rows of the day"),
+        count("nulls", "rows without a value"),
+        count("distinct", "different values, estimated where they are many"),
         Column("minimum", TEXT, "smallest value; empty where there is none"),
         Column("maximum", TEXT, "largest value; empty where there is none"),
     ),
 )
 
-ALL: tuple[Table, ...] = (
-    TRADES,
-    QUOTES,
-    BARS,
-    DELIVERED_BARS,
-    COVERAGE,
-    QUARANTINE,
-    MICROSTRUCTURE,
-    BARRIER_LABELS,
-    TRUTH_LABELS,
-    TRAINING_SET,
-    ATTRIBUTIONS,
-    EVALUATION,
-    ANOMALIES,
-    PROFILE,
-)
+_OF_THE_TAPE = (TRADES, QUOTES, BARS, DELIVERED_BARS, COVERAGE, QUARANTINE)
+_OF_TRAINING = (MICROSTRUCTURE, BARRIER_LABELS, TRUTH_LABELS, TRAINING_SET, ATTRIBUTIONS, EVALUATION)
+ALL: tuple[Table, ...] = (*_OF_THE_TAPE, *_OF_TRAINING, ANOMALIES, PROFILE)
 
 
 def quarantine_of(table: Table) -> Table:
-    """The quarantine of one table: the same columns, an object of its own beside the table's."""
+    """The quarantine of one table, a partition of its own beside the table's."""
     return replace(QUARANTINE, name=f"{QUARANTINE.name}_{table.name}")

@@ -1,7 +1,6 @@
 """Self-contained HTML pages, which open without a network."""
 
 import datetime as dt
-import uuid
 from pathlib import Path
 
 import jinja2
@@ -9,6 +8,7 @@ import plotly.graph_objects as go
 import plotly.offline
 
 from tapewatch.reports.charts import FOUND_COLOUR, TRUTH_COLOUR
+from tapewatch.store.durable import write_whole
 
 #: Plotly's settings: no buttons, which would cover the plot on touch screens. Dragging zooms in, a double click zooms out.
 _CHART_CONFIG = {"displaylogo": False, "displayModeBar": False, "responsive": True}
@@ -36,10 +36,9 @@ def render_page(template: str, title: str, **content: object) -> str:
 def write_page(html: str, path: Path) -> Path:
     """Write a page to `path` by atomic rename, folders made, and return it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A name of its own: a run and a person at the command line may write the same page.
-    staged = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    staged.write_text(html, encoding="utf-8")
-    return staged.replace(path)
+    # A run and a person at the command line may write the same page.
+    write_whole(path, html, is_synced=False, is_shared=True)
+    return path
 
 
 def figure_html(figure: go.Figure) -> str:

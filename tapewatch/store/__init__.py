@@ -1,4 +1,1 @@
-"""Storage: the lake (Parquet), the spool (Arrow batches on their way there) and the database (SQLAlchemy).
-
-Table definitions are in `tapewatch.market`.
-"""
+"""Storage: the lake (Parquet), the spool (Arrow files not yet in the lake) and the database (SQLAlchemy)."""

@@ -1,32 +1,83 @@
-"""A file that is written aside and swapped in whole."""
+"""Files written aside and renamed once they are complete, and locks between processes."""
 
 import fcntl
 import hashlib
 import os
 import tempfile
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
+import filelock
 from upath import UPath
 
 
 class WriteError(RuntimeError):
-    """The file system refuses: full, read-only, gone."""
+    """A file cannot be written: the disk is full, read-only or gone."""
 
 
 def is_local(path: UPath) -> bool:
-    """Whether a path lies in the machine's own file system."""
+    """Whether a path is in this machine's file system."""
     return path.protocol in ("", "file")
 
 
-class Staging:
-    """Context manager for one write to `target`: fill `path`, then `swap_in()`; left without, it leaves no trace.
+def write_whole(
+    path: Path, content: str | bytes | Callable[[BinaryIO], object], *, is_synced: bool = True, is_shared: bool = False
+) -> int:
+    """Write a file in the folder of `path`, then rename it to `path`; on an error nothing is left. Returns its bytes.
 
-    The staged file is locked while its writer lives. A writer that was killed leaves a file without a lock, which the
-    next writer of the same target removes.
+    Args:
+        path: replaced where it exists; its folder must exist.
+        content: text, bytes, or a function that writes to a binary stream.
+        is_synced: put the content on disk before the rename: after a power cut there is the old file or the new one.
+        is_shared: other processes may write the same file at the same time.
+    """
+    staged = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp" if is_shared else f".{path.name}.tmp")
+    stream = staged.open("wb")
+    try:
+        with stream:
+            if callable(content):
+                content(stream)
+            else:
+                stream.write(content.encode() if isinstance(content, str) else content)
+            stream.flush()
+            if is_synced:
+                os.fsync(stream.fileno())
+        size = staged.stat().st_size
+        staged.replace(path)
+    except BaseException:
+        staged.unlink(missing_ok=True)
+        raise
+    return size
+
+
+def sync_folder(folder: Path) -> None:
+    """Put the names of a folder's files on disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def process_lock(path: Path) -> filelock.BaseFileLock:
+    """A lock that one process holds at a time, until it is released or the process ends; its folder is made.
+
+    `with process_lock(path):` waits for it; `acquire(timeout=0)` raises `filelock.Timeout` where another holds it. Any
+    thread may release it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return filelock.FileLock(path, thread_local=False)
+
+
+class Staging:
+    """Context manager for one write to `target`: fill `path`, then `swap_in()`. Without it nothing is left.
+
+    The staged file is locked until its writer ends. The next writer of the same target removes the unlocked file of a
+    writer that was killed.
 
     Raises:
         WriteError: the folder cannot be written.
@@ -48,7 +99,7 @@ class Staging:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._remove_stale()
             self._lock = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
-            # Another writer that looks for stale files may hold it for a moment: that one lets an empty file be.
+            # Another writer that looks for stale files may hold it for a moment; it does not remove an empty file.
             fcntl.flock(self._lock, fcntl.LOCK_EX)
         except OSError as error:
             raise WriteError(error) from error
@@ -67,7 +118,7 @@ class Staging:
             size = os.fstat(self._lock).st_size
             if is_local(self._target):
                 self.path.replace(self._target.path)
-                _sync_folder(self._folder)
+                sync_folder(self._folder)
             else:
                 # An object store shows an upload only once it is complete.
                 self._target.fs.put_file(str(self.path), self._target.path)
@@ -81,18 +132,10 @@ class Staging:
                 lock = os.open(path, os.O_RDWR)
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    # Between its creation and its lock a file is empty: it may belong to a writer that just began.
+                    # An empty file may belong to a writer that has created it and not locked it yet.
                     if os.fstat(lock).st_size:
                         path.unlink()
                 except BlockingIOError:
                     continue
                 finally:
                     os.close(lock)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -10,7 +10,8 @@ import pytest
 
 import tapewatch
 
-pytestmark = pytest.mark.slow
+# Without an installation before it, all kernels are compiled here.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 KEPT = Path(tapewatch.__file__).parent / "__pycache__" / "kernels"
 DAY = """

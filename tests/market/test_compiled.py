@@ -1,4 +1,4 @@
-"""Code kept on disk: what makes it stale, and processes that write it at the same time."""
+"""Compiled code on disk: when it is stale, and concurrent writers."""
 
 import ast
 import shutil
@@ -71,7 +71,7 @@ def folders(house: Path) -> list[str]:
     return sorted(path.name.partition("-")[0] for path in (house / "__pycache__" / "kernels").iterdir())
 
 
-def test_kept_code_is_used_whatever_unrelated_files_hold(house: Path) -> None:
+def test_kept_code_is_used_after_an_edit_of_an_unrelated_file(house: Path) -> None:
     (house / "unrelated.py").write_text("STEP = 3.0\n")
     assert run(house) == "4.0 0 0"
     assert folders(house) == ["__main__", "house.rules"]

@@ -1,14 +1,16 @@
-"""The vendor's update rules, worked by hand, and the aggressor that crypto codes state."""
+"""The vendor's update rules in examples worked by hand, and the aggressor by crypto codes."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tapewatch.market.conditions import (
+    STOCK_CONDITION_NAMES,
     STOCK_UPDATE_RULES,
     Aggressor,
     Updates,
     crypto_aggressors,
+    in_words,
     parse,
     update_flags,
     updates,
@@ -77,7 +79,7 @@ def test_flags_follow_the_dictionary() -> None:
     assert update_flags(["12"], STOCK_UPDATE_RULES, is_extended=False).tolist() == [4]
 
 
-def test_another_rule_book() -> None:
+def test_other_rules_may_be_given() -> None:
     without_sweeps = {**STOCK_UPDATE_RULES, 14: Updates.VOLUME}
     assert updates("14,41", without_sweeps, is_extended=False) == Updates.VOLUME
 
@@ -86,3 +88,21 @@ def test_the_aggressor_that_crypto_codes_state() -> None:
     assert crypto_aggressors(["1", "2", "", "0", "2,7", "17"]).tolist() == [
         Aggressor.SELL, Aggressor.BUY, Aggressor.UNKNOWN, Aggressor.UNKNOWN, Aggressor.BUY, Aggressor.UNKNOWN,
     ]  # fmt: skip
+
+
+def test_names_of_conditions() -> None:
+    """Samples of the vendor's table of conditions."""
+    assert STOCK_CONDITION_NAMES[2] == "Average Price Trade"
+    assert STOCK_CONDITION_NAMES[12] == "Form T/Extended Hours"
+    assert STOCK_CONDITION_NAMES[14] == "Intermarket Sweep"
+    assert STOCK_CONDITION_NAMES[37] == "Odd Lot Trade"
+    assert STOCK_CONDITION_NAMES[53] == "Qualified Contingent Trade"
+    assert len(STOCK_CONDITION_NAMES) == 39
+    assert set(STOCK_UPDATE_RULES) < set(STOCK_CONDITION_NAMES)
+    assert sorted(STOCK_CONDITION_NAMES) == list(STOCK_CONDITION_NAMES)
+
+
+def test_fields_in_words() -> None:
+    assert in_words(Updates.NOTHING) == "nothing"
+    assert in_words(Updates.HIGH_LOW | Updates.VOLUME) == "high and low, volume"
+    assert in_words(Updates.EVERYTHING) == "open and close, high and low, volume"

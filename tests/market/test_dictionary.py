@@ -1,4 +1,4 @@
-"""The data dictionary in the docs is the one that the definitions give."""
+"""The data dictionary in the docs is the generated one."""
 
 from pathlib import Path
 

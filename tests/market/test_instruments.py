@@ -1,4 +1,4 @@
-"""Tickers keep their identity through every spelling; sessions keep the hours of the clocks on the wall."""
+"""Tickers convert between spellings without loss; sessions follow local time."""
 
 import datetime as dt
 import re
@@ -16,8 +16,10 @@ from tapewatch.market.instruments import (
     SymbolError,
     day_of,
     from_vendor,
+    known_session,
     market_of,
     normalise,
+    session_at,
     session_of,
     to_rest,
     to_websocket,
@@ -27,6 +29,7 @@ from tapewatch.market.instruments import (
 _NEW_YORK = ZoneInfo("America/New_York")
 _BASES = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=2, max_size=6)
 _QUOTES = st.sampled_from(["USD", "EUR", "GBP", "JPY", "USDT", "USDC", "BTC"])
+_CLOSED = ((2024, 3, 9), (1970, 1, 5))
 _DATES = st.dates(dt.date(1995, 1, 1), dt.date(2025, 12, 31))
 
 
@@ -62,7 +65,7 @@ def test_pairs_survive_rest(market: Market, base: str, quote: str) -> None:
 
 
 @given(st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ.", min_size=1, max_size=6).filter(lambda t: t.strip(".")))
-def test_stocks_are_spelt_alike_everywhere(ticker: str) -> None:
+def test_stocks_have_one_spelling(ticker: str) -> None:
     assert from_vendor(ticker, Market.STOCKS) == to_rest(ticker) == to_websocket(ticker) == ticker
     assert market_of(ticker) is Market.STOCKS
 
@@ -91,7 +94,7 @@ def test_spellings(ticker: str, market: Market, symbol: str) -> None:
     ("ticker", "market"),
     [("", Market.STOCKS), ("  ", Market.CRYPTO), ("X:ABCXYZ", Market.CRYPTO), ("USD", Market.FOREX)],
 )
-def test_what_is_no_ticker(ticker: str, market: Market) -> None:
+def test_an_unreadable_ticker_is_refused(ticker: str, market: Market) -> None:
     with pytest.raises(ValueError, match=r"empty ticker|no known quote currency"):
         from_vendor(ticker, market)
 
@@ -142,7 +145,9 @@ def test_a_ticker_of_another_market_is_refused_with_the_way_out(case: tuple[Mark
         ("S&P", Market.INDICES, "I:SPX"),
     ],
 )
-def test_what_is_no_ticker_of_the_market_is_said(ticker: str, market: Market, message: str) -> None:
+def test_a_ticker_that_does_not_fit_its_market_is_refused_with_examples(
+    ticker: str, market: Market, message: str
+) -> None:
     with pytest.raises(SymbolError, match=re.escape(message)):
         normalise(ticker, market)
 
@@ -168,12 +173,12 @@ def test_sessions_nest_and_days_do_not_overlap(date: dt.date, market: Market) ->
 
 @settings(max_examples=200, deadline=None)
 @given(_DATES)
-def test_stocks_keep_the_hours_of_the_clock_on_the_wall(date: dt.date) -> None:
+def test_stocks_trade_by_new_york_time(date: dt.date) -> None:
     session = session_of(Market.STOCKS, date)
     if session is None:
         return
     opens, closes = _wall(session.regular_start), _wall(session.regular_end)
-    # A few days opened late (2001-09-17 after the silence, 2002-09-11, 2003-02-20 after snow), none early.
+    # A few days opened late (2001-09-17, 2002-09-11, 2003-02-20), none early.
     assert dt.time(9, 30) <= opens.time() <= dt.time(12)
     assert opens.date() == closes.date() == date
     assert _wall(session.day_start).time() == dt.time(0)
@@ -205,11 +210,11 @@ def test_half_days(date: dt.date) -> None:
     "date",
     [dt.date(2013, 10, 12), dt.date(2013, 12, 25), dt.date(2012, 10, 29), dt.date(2022, 6, 20), dt.date(2001, 9, 12)],
 )
-def test_weekends_holidays_storms_and_mourning(date: dt.date) -> None:
+def test_closed_days(date: dt.date) -> None:
     assert session_of(Market.STOCKS, date) is None
 
 
-def test_crypto_never_closes_and_forex_rests_at_the_weekend() -> None:
+def test_crypto_never_closes_and_forex_closes_at_the_weekend() -> None:
     week = [dt.date(2024, 2, 26) + dt.timedelta(day) for day in range(7)]
     assert all(_session(Market.CRYPTO, day).regular_minutes == 1440 for day in week)
     minutes = [s.regular_minutes if (s := session_of(Market.FOREX, day)) else 0 for day in week]
@@ -235,14 +240,27 @@ def test_the_day_of_a_minute_after_midnight_utc(market: Market, date: dt.date) -
     assert day_of(market, midnight + dt.timedelta(hours=5)) == date
 
 
-@settings(max_examples=200, deadline=None)
-@given(_DATES, st.sampled_from(Market), st.floats(0, 0.999))
-def test_the_day_of_a_time_within_a_session_is_the_session_s(date: dt.date, market: Market, share: float) -> None:
+@settings(max_examples=300, deadline=None)
+@given(_DATES, st.sampled_from(Market), st.floats(0, 1))
+def test_a_session_is_found_from_any_time_of_its_day(date: dt.date, market: Market, share: float) -> None:
     session = session_of(market, date)
-    if session is None or market is Market.FUTURES:
+    if session is None:
         return
-    length = session.day_end - session.day_start
-    assert day_of(market, session.day_start + int(share * length)) == date
+    within = session.day_start + int(share * (session.day_end - 1 - session.day_start))
+    for time in (session.day_start, within, session.day_end - 1):
+        assert session_at(market, time) == session
+        assert day_of(market, time) == date
+    for outside in (session.day_start - 1, session.day_end):
+        assert session_at(market, outside) != session
+
+
+def test_there_is_no_session_on_closed_days_and_beyond_the_calendars() -> None:
+    saturday, before = (int(dt.datetime(*day, 12, tzinfo=dt.UTC).timestamp()) * 10**9 for day in _CLOSED)
+    assert session_at(Market.STOCKS, saturday) is None
+    assert session_at(Market.FOREX, saturday) is None
+    assert session_at(Market.STOCKS, before) is None
+    assert known_session(Market.STOCKS, dt.date(1970, 1, 5)) is None
+    assert known_session(Market.STOCKS, dt.date(2024, 3, 5)) is not None
 
 
 def test_a_futures_day_is_known_from_its_evening_on() -> None:

@@ -1,4 +1,4 @@
-"""What is a price: above zero everywhere but in futures, where any finite number is one."""
+"""A price is above zero, or any finite number for futures."""
 
 import math
 
@@ -15,20 +15,20 @@ VALUES = [100.5, 5e-324, 1.7976931348623157e308, 0.0, -0.0, -37.63, math.nan, ma
 
 
 @pytest.mark.parametrize("market", OTHERS)
-def test_a_price_lies_above_zero(market: Market) -> None:
+def test_a_price_is_above_zero(market: Market) -> None:
     assert [is_price(value, market) for value in VALUES] == [True] * 3 + [False] * 6
     assert [is_side(value, market) for value in VALUES] == [True] * 5 + [False] * 4
     assert price_rule(market) == "finite number above zero"
 
 
-def test_a_future_s_price_is_any_finite_number() -> None:
+def test_a_futures_price_is_any_finite_number() -> None:
     assert [is_price(value, Market.FUTURES) for value in VALUES] == [True] * 6 + [False] * 3
     assert [is_side(value, Market.FUTURES) for value in VALUES] == [True] * 6 + [False] * 3
     assert price_rule(Market.FUTURES) == "finite number"
 
 
 @pytest.mark.parametrize("market", list(Market))
-def test_columns_are_judged_as_values_are(market: Market) -> None:
+def test_columns_follow_the_rule_of_values(market: Market) -> None:
     frame = pl.DataFrame({"price": [*VALUES, None]})
     found = frame.select(price=is_no_price("price", market), side=is_no_side("price", market)).to_dict(as_series=False)
     assert found == {
@@ -37,7 +37,7 @@ def test_columns_are_judged_as_values_are(market: Market) -> None:
     }
 
 
-def test_a_future_s_side_at_zero_is_told_from_an_empty_one_by_its_size() -> None:
+def test_a_futures_side_at_zero_is_empty_only_without_size() -> None:
     quotes = pl.DataFrame(
         {
             "bid_price": [-0.02, 0.0, 0.0, 0.0, 5.0],
@@ -50,7 +50,7 @@ def test_a_future_s_side_at_zero_is_told_from_an_empty_one_by_its_size() -> None
     assert quotes.select(is_two_sided(Market.STOCKS)).to_series().to_list() == [False] * 5
 
 
-def test_tables_hold_prices_against_the_market() -> None:
+def test_tables_check_prices_by_market() -> None:
     quote = pl.DataFrame({"symbol": "A", "time": 0, "sequence_number": 1, "bid_price": -1.0, "ask_price": 0.0})
     frame = QUOTES.conform(quote)
     QUOTES.check(frame, Market.FUTURES)

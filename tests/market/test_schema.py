@@ -1,4 +1,4 @@
-"""A table holds frames to its definition, and says in one sentence a fault what is wrong."""
+"""A table checks frames against its definition, with one sentence per fault."""
 
 import polars as pl
 import pyarrow as pa
@@ -101,7 +101,7 @@ def test_duplicates_count_repeats_of_the_key() -> None:
 
 
 def test_a_key_must_name_columns() -> None:
-    with pytest.raises(SchemaError, match="names 'nothing', which is no column"):
+    with pytest.raises(SchemaError, match="names 'nothing', which is not a column"):
         Table("t", "g", "d", key=("nothing",), columns=_TABLE.columns)
 
 

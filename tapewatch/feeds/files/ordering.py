@@ -75,7 +75,7 @@ class OrderWatch:
         return not falls.any()
 
 
-class Spool:
+class RowBuffer:
     """A context manager that holds the rows of one file until its end is read: in memory up to a limit, then on disk."""
 
     def __init__(self, layout: Layout, memory_bytes: int = MEMORY_BYTES) -> None:

@@ -16,7 +16,7 @@ import polars as pl
 from tapewatch.feeds.files.blocks import BLOCK_BYTES, read_blocks
 from tapewatch.feeds.files.columns import LINE
 from tapewatch.feeds.files.layouts import Layout, bind
-from tapewatch.feeds.files.ordering import MEMORY_BYTES, Conflict, Spool
+from tapewatch.feeds.files.ordering import MEMORY_BYTES, Conflict, RowBuffer
 from tapewatch.feeds.files.parsing import BadLine, line_texts, parse_block
 from tapewatch.feeds.files.quarantine import Bounds, Screen, refuse
 from tapewatch.feeds.source import Load, SourceError
@@ -55,7 +55,7 @@ class FileReader:
         Raises:
             SourceError: the file is empty, truncated, has the wrong columns, or too much of it is refused.
         """
-        with Spool(self.layout, self.memory_bytes) as spool:
+        with RowBuffer(self.layout, self.memory_bytes) as spool:
             missing = set(self.symbols or ())
             for frame in self._accepted(path, load):
                 spool.add(frame)
@@ -109,7 +109,7 @@ class FileReader:
                 f"{path}: {refused:,} rows refused, so it is not the file it should be; the first, line {line}: {reason}"
             )
 
-    def _settle(self, path: str, spool: Spool, load: Load) -> None:
+    def _settle(self, path: str, spool: RowBuffer, load: Load) -> None:
         load.duplicates += spool.duplicates
         if spool.conflicts:
             load.quarantined.append(self._conflict_rows(path, spool.conflicts))

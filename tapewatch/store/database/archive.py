@@ -10,7 +10,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import polars as pl
 import pyarrow as pa
@@ -24,13 +24,14 @@ from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import DatabaseError, transaction
 from tapewatch.store.database.migrations import HEAD
 from tapewatch.store.database.tables import SQL_TABLES
+from tapewatch.store.durable import write_whole
 
 _FORMAT = 1
 _MANIFEST = "manifest.json"
 
 
 def backup(database: Database, path: Path, listener: Listener = nobody) -> dict[str, int]:
-    """Write one moment of the whole database to a file; others may go on writing.
+    """Write the whole database, as of one moment, to a file; others may write meanwhile.
 
     Returns: rows by table.
 
@@ -44,17 +45,20 @@ def backup(database: Database, path: Path, listener: Listener = nobody) -> dict[
         tempfile.TemporaryDirectory(dir=path.parent, prefix=".backup-") as folder,
         copying.snapshot(database.engine) as connection,
     ):
-        unfinished = Path(folder) / path.name
-        # Parquet is compressed already.
-        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
-            for table in SQL_TABLES:
-                file = Path(folder) / f"{table.name}.parquet"
-                rows[table.name] = _dump(connection, table, file, listener)
-                archive.write(file, file.name)
-                file.unlink()
-            manifest = {"format": _FORMAT, "revision": HEAD, "made": dt.datetime.now(dt.UTC).isoformat(), "rows": rows}
-            archive.writestr(_MANIFEST, json.dumps(manifest, indent=1))
-        unfinished.replace(path)
+
+        def write(stream: BinaryIO) -> None:
+            # Parquet is compressed already.
+            with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+                for table in SQL_TABLES:
+                    file = Path(folder) / f"{table.name}.parquet"
+                    rows[table.name] = _dump(connection, table, file, listener)
+                    archive.write(file, file.name)
+                    file.unlink()
+                made = dt.datetime.now(dt.UTC).isoformat()
+                manifest = {"format": _FORMAT, "revision": HEAD, "made": made, "rows": rows}
+                archive.writestr(_MANIFEST, json.dumps(manifest, indent=1))
+
+        write_whole(path, write, is_shared=True)
     return rows
 
 
@@ -106,7 +110,7 @@ def _manifest(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
     manifest: dict[str, Any] = json.loads(archive.read(_MANIFEST))
     if manifest["format"] > _FORMAT or manifest["revision"] > HEAD:
         raise DatabaseError(
-            f"{path} was made at revision {manifest['revision']}, and this Tapewatch knows no later one than {HEAD}: "
+            f"{path} was made at revision {manifest['revision']}, and this Tapewatch is at {HEAD}: "
             "restore it with the Tapewatch that made it, or a newer one"
         )
     if (damaged := archive.testzip()) is not None:
@@ -118,13 +122,13 @@ def _load(
     connection: Connection, table: Table, archive: zipfile.ZipFile, manifest: dict[str, Any], listener: Listener
 ) -> None:
     rows, done = int(manifest["rows"].get(table.name, 0)), 0
-    # A table that is younger than the backup stays empty.
+    # A table that was added after the backup stays empty.
     for batch in _stored(archive, f"{table.name}.parquet") if rows else ():
         copying.write(connection, table, batch)
         done += batch.height
         listener(table.name, done, rows)
     if (kept := copying.count(connection, table)) != rows:
-        raise DatabaseError(f"{archive.filename}: {table.name} should have {rows:,} rows and came to {kept:,}")
+        raise DatabaseError(f"{archive.filename}: {table.name} should have {rows:,} rows and has {kept:,}")
 
 
 def _stored(archive: zipfile.ZipFile, name: str) -> Iterator[pl.DataFrame]:

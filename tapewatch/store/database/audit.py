@@ -1,4 +1,4 @@
-"""The audit's entries about the database as a whole; they stand under the market `all`."""
+"""Audit entries about the whole database, under the market `all`."""
 
 import datetime as dt
 import json
@@ -16,7 +16,7 @@ EVERY_MARKET = "all"
 
 
 def record(connection: Connection, actor: str, action: str, subject: str, detail: Mapping[str, object]) -> None:
-    """Add an entry in the connection's transaction: it is there if and only if what it tells of is."""
+    """Add an entry in the connection's transaction, which makes the change that it describes."""
     now = dt.datetime.now(dt.UTC)
     entry = pl.DataFrame(
         {

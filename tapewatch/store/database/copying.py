@@ -1,4 +1,4 @@
-"""All rows of a table, in batches, from one database to another place: what backup, restore and move have in common."""
+"""Copies all rows of a table in batches, for backup, restore and move."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,17 +21,17 @@ Listener = Callable[[str, int, int], None]
 
 
 def nobody(table: str, done: int, rows: int) -> None:
-    """A listener that does not listen."""
+    """A listener that does nothing."""
 
 
 @contextmanager
 def snapshot(engine: Engine) -> Iterator[Connection]:
-    """One state of the whole database, whoever writes meanwhile.
+    """A transaction that sees one state of the whole database, even if others write meanwhile.
 
     Raises:
         DatabaseError: it cannot be read.
     """
-    # SQLite's transactions are snapshots by nature.
+    # Every SQLite transaction is a snapshot.
     level = {"isolation_level": "REPEATABLE READ"} if engine.dialect.name == "postgresql" else {}
     with transaction(engine.execution_options(**level), reads_only=True) as connection:
         yield connection
@@ -43,15 +43,12 @@ def count(connection: Connection, table: Table) -> int:
 
 
 def batches(connection: Connection, table: Table, *, by_key: bool = False) -> Iterator[pl.DataFrame]:
-    """Every row of a table, as `Database.read` gives them, a batch at a time.
-
-    Ordered by time, or by key and then alike on both engines.
-    """
+    """All rows of a table in batches, as `Database.read` returns them: by time, or by key in the same order on both engines."""
     columns = twin(table).c
     dialect = connection.dialect.name
     names = key_columns(table) if by_key else (time_column(table) or "date",)
     query = sa.select(*selectable(table, dialect)).order_by(
-        # SQLite compares text byte by byte; PostgreSQL would follow a language.
+        # Text is compared byte by byte, as SQLite does; PostgreSQL would use a locale.
         *(
             sa.collate(columns[name], "C")
             if isinstance(columns[name].type, sa.Text) and dialect != "sqlite"
@@ -65,16 +62,16 @@ def batches(connection: Connection, table: Table, *, by_key: bool = False) -> It
 
 
 def write(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
-    """Write rows as `batches` gives them.
+    """Write rows as `batches` returns them.
 
     Raises:
-        SchemaError: they do not fit the table.
+        SchemaError: the rows do not fit the table.
     """
     upsert(connection, table, as_kept(table, table.conform(frame), frame.select(PARTITION_COLUMNS)))
 
 
 def refuse_unless_empty(connection: Connection, way_out: str) -> None:
-    """Raise a DatabaseError that names the tables which hold rows."""
+    """Raise a DatabaseError that names the tables with rows."""
     held = {table.name: rows for table in SQL_TABLES if (rows := count(connection, table))}
     if held:
         address = connection.engine.url.render_as_string(hide_password=True)
@@ -90,9 +87,7 @@ def clear(connection: Connection) -> None:
 
 
 def compare(source: Connection, target: Connection, table: Table, listener: Listener = nobody) -> int:
-    """Hold two databases' rows of a table against each other, ordered by key.
-
-    Returns: how many rows they both have.
+    """Compare a table's rows in two databases, by key. Returns the number of rows.
 
     Raises:
         DatabaseError: a row differs; the message names its key.

@@ -1,4 +1,4 @@
-"""The operational database: what is written into its tables and read from them."""
+"""The operational database: writing to its tables and reading from them."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -14,31 +14,23 @@ from tapewatch.store.database import queries, upserts
 from tapewatch.store.database.engine import PATIENCE_S, DatabaseError, connect, parse, transaction
 from tapewatch.store.database.rows import frame_of, keyed, keys_of
 from tapewatch.store.database.schema import ensure_current
-from tapewatch.store.database.tables import SQL_TABLES, UtcDateTime, anomalies_table, metadata, sql_table, twin
+from tapewatch.store.database.tables import anomalies_table, twin
 
-__all__ = [
-    "SQL_TABLES",
-    "Database",
-    "DatabaseError",
-    "UtcDateTime",
-    "anomalies_table",
-    "metadata",
-    "sql_table",
-]
+__all__ = ["Database", "DatabaseError"]
 
 
 class Database:
     """A handle on the operational database. Safe to share between threads; use as a context manager or call `close`.
 
-    Opening it brings the schema up to date. Any number of processes may write at once: SQLite lets them in one after the other.
+    Opening it upgrades the schema. Any number of processes may write at once; on SQLite they wait for each other.
 
     Args:
         url: SQLAlchemy URL. `postgresql://` is read as `postgresql+psycopg2://`. The folder of a SQLite file is made.
-        patience_s: how long a writer of SQLite waits for another's transaction to end.
-        upgrades: False opens it as it is.
+        patience_s: how long a writer waits for another transaction on SQLite.
+        upgrades: False leaves the schema as it is.
 
     Raises:
-        DatabaseError: it cannot be reached, the schema cannot be brought up to date, or belongs to a newer Tapewatch.
+        DatabaseError: it cannot be reached, the schema cannot be upgraded, or belongs to a newer Tapewatch.
     """
 
     def __init__(self, url: str, *, patience_s: float = PATIENCE_S, upgrades: bool = True) -> None:
@@ -68,50 +60,49 @@ class Database:
         return self.url.render_as_string(hide_password=True)
 
     def upsert(self, table: Table, partition: Partition, frame: pl.DataFrame) -> int:
-        """Add the rows whose key is new and replace those whose key is there, in one transaction.
+        """Add the rows whose key is new and replace those whose key exists, in one transaction.
 
-        The key is the market and `table.key` (the date too, for a table without a time). A key that occurs twice in the
-        frame counts once, with its last row. Times are kept in microseconds; a NUL character in text becomes U+2400.
+        The key is the market and `table.key` (the date too, for a table without a time). Of rows with the same key the last
+        is stored. Times are stored in microseconds; a NUL character in text becomes U+2400.
 
         Returns: how many rows were added or replaced.
 
         Raises:
             SchemaError: the frame does not fit the table.
-            ValueError: the table is not kept in the database.
-            DatabaseError: the database refuses; nothing was written. Where `is_transient`, try again later.
+            ValueError: the database has no such table.
+            DatabaseError: the database refuses; nothing was written. If `is_transient`, try again later.
         """
-        twin(table)
-        rows = keyed(table, partition, frame)
-        if rows.height:
-            with transaction(self.engine, is_one_statement=upserts.is_one_statement(table, rows)) as connection:
-                upserts.upsert(connection, table, rows)
-        return rows.height
+        return self._upsert(table, partition, frame)
 
     def revise(self, table: Table, partition: Partition, frame: pl.DataFrame) -> int:
-        """As `upsert`, for a table with `revision` and `known_time`, whoever counts the revisions of what is written.
+        """As `upsert`, for a table with `revision` and `known_time`.
 
-        A row that says what is kept already changes nothing. One that replaces another gets a revision above that one's,
-        and is known no earlier: a process that begins to count anew goes on from what the database holds.
+        A row with the values that are stored already changes nothing. A row that replaces another gets a higher revision,
+        and is known no earlier: a process that restarts its count continues from what the database holds.
 
-        Returns: how many rows were held against what is kept.
+        Returns: how many rows were compared with the stored ones.
 
         Raises: as `upsert`.
         """
+        return self._upsert(table, partition, frame, revises=True)
+
+    def _upsert(self, table: Table, partition: Partition, frame: pl.DataFrame, *, revises: bool = False) -> int:
         twin(table)
         rows = keyed(table, partition, frame)
         if rows.height:
-            with transaction(self.engine) as connection:
-                upserts.upsert(connection, table, rows, revises=True)
+            is_one = not revises and upserts.is_one_statement(table, rows)
+            with transaction(self.engine, is_one_statement=is_one) as connection:
+                upserts.upsert(connection, table, rows, revises=revises)
         return rows.height
 
     def remove(self, table: Table, partition: Partition, keys: pl.DataFrame) -> int:
-        """Delete the market's rows whose `table.key` is among the keys, in one transaction; others are left alone.
+        """Delete the market's rows with these `table.key`, in one transaction.
 
         Returns: how many keys there were.
 
         Raises:
-            ValueError: the table is not kept in the database.
-            DatabaseError: the database refuses; nothing was deleted. Where `is_transient`, try again later.
+            ValueError: the database has no such table.
+            DatabaseError: the database refuses; nothing was deleted. If `is_transient`, try again later.
         """
         twin(table)
         rows = keys_of(table, partition, keys)
@@ -132,36 +123,41 @@ class Database:
         limit: int | None = None,
         newest_first: bool = False,
     ) -> pl.DataFrame:
-        """Rows of a table, with its schema led by the columns `market` (text) and `date`, in the order of time.
+        """Rows of a table in order of time: `market` (text) and `date`, then the columns of the table.
 
         Args:
-            start, end: bounds of the table's time column, half open; of its `date` where it has none.
-            where: column to value; None asks for nulls, a collection for any of its values.
-            limit: no more rows than these, the first in the order asked for.
-            newest_first: the other way round in time.
+            start, end: bounds of the table's time column, half open; of its `date` if it has no time.
+            where: column to value; None selects nulls, a collection any of its values.
+            limit: the most rows to read.
+            newest_first: in descending order of time.
 
         Raises:
-            ValueError: a time names no zone, a column is unknown, or the table is not kept in the database.
+            ValueError: a time has no zone, a column is unknown, or the database has no such table.
             DatabaseError: the database cannot be read.
         """
-        question = queries.Question(
-            None if market is None else str(market), symbol, start, end, where, limit, newest_first
+        asked = {"market": market and str(market), "symbol": symbol}
+        conditions = {**(where or {}), **{name: value for name, value in asked.items() if value is not None}}
+        query = queries.select(
+            table,
+            self.engine.dialect.name,
+            where=conditions,
+            start=start,
+            end=end,
+            limit=limit,
+            newest_first=newest_first,
         )
-        query = queries.select(table, question, self.engine.dialect.name)
         with transaction(self.engine, reads_only=True) as connection:
             rows = connection.execute(query).all()
         return frame_of(table, rows, self.engine.dialect.name)
 
     def replace_anomalies(self, partition: Partition, events: pl.DataFrame) -> int:
-        """Make `events` (`ANOMALIES`) the whole of what is known of a market's day, in one transaction.
-
-        Twice equals once; an empty frame clears the day. A failure leaves the day as it was.
+        """Replace all events of a market's day by `events` (`ANOMALIES`), in one transaction; an empty frame clears the day.
 
         Returns: how many events the day now holds.
 
         Raises:
             SchemaError: the frame does not fit `ANOMALIES`.
-            DatabaseError: the database refuses, for instance because a key occurs twice.
+            DatabaseError: the database refuses, for instance because a key occurs twice; the day stays as it was.
         """
         events = ANOMALIES.conform(events)
         ANOMALIES.check(events)
@@ -182,7 +178,7 @@ class Database:
         """Events (`ANOMALIES`) that begin in [start, end), of one symbol or of all, sorted by symbol and start.
 
         Raises:
-            ValueError: a time names no zone.
+            ValueError: a time has no zone.
             DatabaseError: the database cannot be read.
         """
         events = self.read(ANOMALIES, symbol=symbol, start=start, end=end).select(ANOMALIES.schema.names())

@@ -1,4 +1,4 @@
-"""Connections to SQLite and PostgreSQL, and what their refusals mean."""
+"""Connections and transactions on SQLite and PostgreSQL, and the meaning of their errors."""
 
 import re
 import sqlite3
@@ -19,7 +19,7 @@ PATIENCE_S = 30.0
 _READS_ONLY = "tapewatch_reads_only"
 _TURN = "tapewatch_turn"
 _USED, _IDLE_S = "tapewatch_used", 1.0
-#: A server that vanished without a word is given up within a minute, not after TCP's two hours. The URL may say otherwise.
+#: A server that disappears is given up within a minute, not after TCP's two hours. The URL may override this.
 _POSTGRES = {
     "application_name": "tapewatch",
     "connect_timeout": 10,
@@ -28,7 +28,7 @@ _POSTGRES = {
     "keepalives_count": 3,
     "tcp_user_timeout": 50_000,
 }
-#: Classes of SQLSTATE that pass: connection lost, out of room or connections, shut down, given up for another's sake.
+#: Transient classes of SQLSTATE: connection lost, out of disk or connections, shutdown, rolled back by a conflict.
 _TRANSIENT_STATES = ("08", "53", "57P", "40", "55P03")
 _TRANSIENT_SQLITE = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL")
 _MISTAKES = re.compile(
@@ -39,8 +39,8 @@ _MISTAKES = re.compile(
 class DatabaseError(RuntimeError):
     """The database refuses or cannot be reached; the message names its address, without the password.
 
-    `is_transient` is true where the same call may succeed later: the connection was lost, the server restarts, a lock
-    was not released in time, there is no room on the disk.
+    `is_transient` is true if the same call may succeed later: the connection was lost, the server restarts, a lock was not
+    released in time, the disk is full.
     """
 
     def __init__(self, message: str, *, is_transient: bool = False) -> None:
@@ -51,10 +51,10 @@ class DatabaseError(RuntimeError):
 def parse(url: str) -> URL:
     """A SQLAlchemy URL of SQLite or PostgreSQL.
 
-    `postgresql://` becomes psycopg2's: from 2.1 SQLAlchemy reads the bare name as psycopg 3, which is not installed.
+    `postgresql://` becomes `postgresql+psycopg2://`: SQLAlchemy 2.1 reads the bare name as psycopg 3, which is not installed.
 
     Raises:
-        DatabaseError: it is none, or of an engine that the platform does not know.
+        DatabaseError: it cannot be read, or names another engine.
     """
     wanted = "write sqlite:///FILE or postgresql+psycopg2://USER@HOST/NAME"
     try:
@@ -71,17 +71,17 @@ def parse(url: str) -> URL:
 
 
 def connect(url: URL, patience_s: float = PATIENCE_S) -> Engine:
-    """An engine of either kind; a lost connection is noticed and replaced when it is next wanted.
+    """An engine for the URL; a lost connection is replaced when it is next used.
 
     Raises:
-        DatabaseError: the driver of PostgreSQL is not installed.
+        DatabaseError: the PostgreSQL driver is not installed.
     """
     if url.get_backend_name() != "sqlite":
         try:
             ours = {name: value for name, value in _POSTGRES.items() if name not in url.query}
             engine = sa.create_engine(url, connect_args=ours)
         except ModuleNotFoundError as error:
-            raise DatabaseError(f"PostgreSQL wants its driver: pip install 'tapewatch[postgres]' ({error})") from error
+            raise DatabaseError(f"PostgreSQL needs its driver: pip install 'tapewatch[postgres]' ({error})") from error
         sa.event.listen(engine, "checkin", lambda _, record: record.info.update({_USED: time.monotonic()}))
         sa.event.listen(engine, "checkout", partial(_ping_if_idle, engine.dialect))
         return engine
@@ -97,8 +97,8 @@ def connect(url: URL, patience_s: float = PATIENCE_S) -> Engine:
 def _ping_if_idle(
     dialect: sa.Dialect, connection: DBAPIConnection, record: sa.pool.ConnectionPoolEntry, _: object
 ) -> None:
-    # A connection that was made or in use a moment ago need not be asked: it costs an alert a round trip. And where one breaks
-    # as soon as it is made, the pool would give up after some with an error of its own, which does not say what broke.
+    # A connection used a moment ago is not pinged: that would cost an alert a round trip. And if every new connection broke,
+    # the pool would give up with an error of its own, which hides the cause.
     used = record.info.get(_USED)
     if used is None or time.monotonic() - used < _IDLE_S:
         return
@@ -109,7 +109,7 @@ def _ping_if_idle(
 
 
 def _prepare_sqlite(connection: DBAPIConnection, patience_s: float) -> None:
-    # The driver would begin transactions late and by its own rules; `_begin_sqlite` does it instead.
+    # The driver would begin transactions late; `_begin_sqlite` begins them instead.
     connection.isolation_level = None
     cursor = connection.cursor()
     try:
@@ -120,7 +120,7 @@ def _prepare_sqlite(connection: DBAPIConnection, patience_s: float) -> None:
 
 
 def _write_ahead(cursor: DBAPICursor, deadline: float) -> None:
-    # Processes that find a new file together all want to switch it; SQLite refuses all but one of them without waiting.
+    # If several processes open a new file at once, SQLite refuses the switch to all but one without waiting.
     while True:
         try:
             cursor.execute("PRAGMA journal_mode = WAL")
@@ -133,8 +133,7 @@ def _write_ahead(cursor: DBAPICursor, deadline: float) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that reads first and writes later cannot wait for another writer, only fail; one that says at once
-    # that it will write waits its turn.
+    # A transaction that reads first and writes later fails if another writer was quicker; BEGIN IMMEDIATE waits for it.
     reads_only = connection.get_execution_options().get(_READS_ONLY, False)
     connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
 
@@ -143,12 +142,11 @@ def _begin_sqlite(connection: Connection) -> None:
 def transaction(engine: Engine, *, reads_only: bool = False, is_one_statement: bool = False) -> Iterator[Connection]:
     """A transaction that is committed at the end and rolled back on an error.
 
-    With `is_one_statement` PostgreSQL is not told of its beginning and end: a statement is a transaction by itself, in one round
-    trip rather than three.
+    With `is_one_statement` PostgreSQL runs the statement in autocommit mode: one round trip in place of three.
 
     Raises:
-        DatabaseError: in place of every error of the driver.
-        ValueError: a value that cannot be bound, such as a time without a zone.
+        DatabaseError: for every error of the driver.
+        ValueError: a value cannot be bound, such as a time without a zone.
     """
     options: dict[str, Any] = {_READS_ONLY: reads_only}
     if is_one_statement and engine.dialect.name == "postgresql":
@@ -171,10 +169,10 @@ def transaction(engine: Engine, *, reads_only: bool = False, is_one_statement: b
 
 @contextmanager
 def _turn(engine: Engine) -> Iterator[None]:
-    """Let this process's threads write to a SQLite file one after the other, each at once when the one before is done.
+    """Let the threads of this process write to a SQLite file one after the other.
 
-    SQLite's own lock is looked at after sleeps that grow to a tenth of a second: too long for an alert. It has the last word
-    all the same; other processes wait at it, and so does a thread that had no turn in time.
+    A thread that waits for SQLite's own lock sleeps up to a tenth of a second at a time: too long for an alert. Other processes
+    wait for SQLite's lock, and so does a thread that got no turn in time.
     """
     lock, patience_s = engine.get_execution_options().get(_TURN, (None, 0.0))
     has_turn = lock is not None and lock.acquire(timeout=patience_s)
@@ -186,7 +184,7 @@ def _turn(engine: Engine) -> Iterator[None]:
 
 
 def refusal(engine: Engine, cause: BaseException) -> DatabaseError:
-    """What the driver's error means, naming the address without its password."""
+    """The driver's error as a DatabaseError that names the address without its password."""
     address = engine.url.render_as_string(hide_password=True)
     said = str(cause).strip()
     hint = ""
@@ -196,7 +194,7 @@ def refusal(engine: Engine, cause: BaseException) -> DatabaseError:
 
 
 def is_transient(cause: BaseException) -> bool:
-    """Whether the same statement may succeed later without anybody changing it."""
+    """Whether the same statement may succeed later."""
     if isinstance(cause, sa.exc.TimeoutError):
         return True
     name = getattr(cause, "sqlite_errorname", None)
@@ -206,6 +204,6 @@ def is_transient(cause: BaseException) -> bool:
         return False
     if cause.pgcode is not None:
         return str(cause.pgcode).startswith(_TRANSIENT_STATES)
-    # Without a state the server said nothing: the connection broke, or was never made.
+    # Without a state from the server, the connection broke or was never made.
     is_connection = type(cause).__name__ in ("OperationalError", "InterfaceError", "DatabaseError")
     return is_connection and not _MISTAKES.search(str(cause))

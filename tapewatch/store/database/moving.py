@@ -1,4 +1,4 @@
-"""Moving everything from one database to another, checked row by row before it counts."""
+"""Moves all tables from one database to another and compares every row before it commits."""
 
 from tapewatch.store.database import copying, rollups
 from tapewatch.store.database.copying import Listener, nobody
@@ -10,19 +10,19 @@ from tapewatch.store.database.tables import SQL_TABLES
 def move(source: Database, target: Database, copied: Listener = nobody, compared: Listener = nobody) -> dict[str, int]:
     """Copy every table into an empty database of either kind, in one transaction that ends with a comparison of all rows.
 
-    The source is kept from writers meanwhile where it is SQLite (they wait), and read as of one moment where it is PostgreSQL.
-    It is not changed. A failure, or a row that differs, leaves the target empty.
+    The source is not changed. Writers to a SQLite source wait; a PostgreSQL source is read as of one moment. A failure, or a
+    row that differs, leaves the target empty.
 
     Returns: rows by table.
 
     Raises:
-        DatabaseError: the target is not empty, one of the two refuses, or a row differs.
+        DatabaseError: the target is not empty, one of them refuses, or a row differs.
     """
     is_sqlite = source.engine.dialect.name == "sqlite"
     reading = transaction(source.engine) if is_sqlite else copying.snapshot(source.engine)
     with reading as old, transaction(target.engine) as new:
         copying.refuse_unless_empty(
-            new, "A move wants an empty target: name a fresh database, or restore a backup with --replace"
+            new, "A move needs an empty target: name a fresh database, or restore a backup with --replace"
         )
         for table in SQL_TABLES:
             rows, done = copying.count(old, table), 0

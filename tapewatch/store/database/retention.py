@@ -1,7 +1,4 @@
-"""Letting go of what is old: how many rows that is, and deleting them a day at a time.
-
-Open alerts and gaps stay, whatever their age.
-"""
+"""Counts and deletes old rows, a day at a time. Open alerts and gaps are kept."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -19,7 +16,7 @@ from tapewatch.store.database.tables import open_rows, time_column, twin
 
 @dataclass(frozen=True, slots=True)
 class Expiry:
-    """What a table holds of before `before`."""
+    """A table's rows of before `before`."""
 
     table: Table
     before: dt.datetime
@@ -28,7 +25,7 @@ class Expiry:
 
 
 def expired(engine: Engine, table: Table, before: dt.datetime) -> Expiry:
-    """What `delete` would delete.
+    """The rows that `delete` would delete.
 
     Raises:
         DatabaseError: the database cannot be read.
@@ -40,11 +37,9 @@ def expired(engine: Engine, table: Table, before: dt.datetime) -> Expiry:
 
 
 def delete(engine: Engine, expiry: Expiry, actor: str) -> int:
-    """Delete those rows, each day in a transaction of its own, so that nobody waits long; the audit says so beforehand.
+    """Delete those rows, each day in a transaction of its own so that other writers wait little, after an audit entry.
 
-    Interrupted, it has deleted the oldest days; run it again.
-
-    Returns: rows deleted; on a hypertable, where whole chunks go at once, the rows that were counted.
+    Returns: rows deleted; on a hypertable, which drops whole chunks, the rows that were counted.
 
     Raises:
         DatabaseError: the database refuses.

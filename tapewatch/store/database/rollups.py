@@ -1,7 +1,7 @@
-"""Hourly and daily bars, made by the database from minute bars: `bars_hourly` and `bars_daily`.
+"""Hourly and daily bars that the database computes from minute bars: `bars_hourly` and `bars_daily`.
 
-SQLite answers them from views, always as of now. PostgreSQL keeps materialised views, as of the last refresh. With
-TimescaleDB the hours are a continuous aggregate and the days a view over them, as of now.
+SQLite has views. PostgreSQL has materialised views, as of the last refresh. With TimescaleDB the hours are a continuous
+aggregate, and the days a view of it.
 
 A day is the market's (`date`), not UTC's. A revision that alters `bars` first drops both views and calls `arrange` at its end.
 """
@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection, Engine
 from tapewatch.store.database import timescale
 from tapewatch.store.database.engine import transaction
 
-#: How long rows are kept unless somebody says otherwise, in days. Tables that are not here are kept for ever.
+#: Days that rows are kept by default. Rows of other tables are kept for ever.
 RETENTION_DAYS = {
     "bars": 400,
     "microstructure": 400,
@@ -45,10 +45,7 @@ FROM ranked GROUP BY {columns}"""
 
 
 def arrange(connection: Connection) -> None:
-    """Give the database what its engine has for tables of the tape; twice equals once.
-
-    A database in which TimescaleDB was installed later is turned over to it.
-    """
+    """Create the views, and hypertables if TimescaleDB is installed, also if that happened later; twice equals once."""
     for statement in _statements(connection):
         connection.exec_driver_sql(statement)
 
@@ -61,7 +58,7 @@ def _statements(connection: Connection) -> Iterator[str]:
     else:
         already = timescale.hypertables(connection)
         if "bars" not in already:
-            # Kept views of before the extension was there.
+            # Materialised views from before the extension was installed.
             yield from (f"DROP MATERIALIZED VIEW IF EXISTS {name}" for name in VIEWS)
         version = str(connection.scalar(sa.text(timescale.INSTALLED_VERSION)))
         yield from timescale.arrangement(already, RETENTION_DAYS, version)
@@ -69,7 +66,7 @@ def _statements(connection: Connection) -> Iterator[str]:
 
 
 def sqlite_statements() -> Iterator[str]:
-    """Views that compute their rows when asked."""
+    """Views of SQLite."""
     yield _SQLITE.format(
         name="bars_hourly",
         minutes="1",
@@ -97,7 +94,7 @@ def _sqlite_sums() -> str:
 
 
 def postgres_statements() -> Iterator[str]:
-    """Materialised views, with the unique index without which a refresh would lock out readers."""
+    """Materialised views, with the unique index that lets readers in during a refresh."""
     hours = _POSTGRES_HOURS.format(
         hour="date_trunc('hour', time, 'UTC')",
         open="(array_agg(open ORDER BY time))[1]",
@@ -126,7 +123,7 @@ def _days() -> str:
 
 
 def drop_views(connection: Connection) -> None:
-    """Remove both views, whatever they are, before `bars` is altered."""
+    """Drop both views before `bars` is altered."""
     for name in VIEWS:
         kind = "VIEW" if connection.dialect.name == "sqlite" or not _is_materialised(connection, name) else None
         connection.exec_driver_sql(f"DROP {kind or 'MATERIALIZED VIEW'} IF EXISTS {name}")
@@ -139,13 +136,13 @@ def _is_materialised(connection: Connection, name: str) -> bool:
 
 
 def refresh(engine: Engine) -> None:
-    """Bring hourly and daily bars up to the minute where the engine keeps them; readers are not locked out.
+    """Refresh hourly and daily bars where the engine stores them; readers are not locked out.
 
     Raises:
         DatabaseError: the database refuses.
     """
     if engine.dialect.name == "postgresql":
-        # A continuous aggregate is refreshed outside of transactions only.
+        # A continuous aggregate can be refreshed only outside a transaction.
         with transaction(engine.execution_options(isolation_level="AUTOCOMMIT")) as connection:
             _refresh(connection)
 

@@ -1,7 +1,4 @@
-"""Frames to rows and rows to frames, a column at a time.
-
-Times are kept in microseconds; SQLite keeps them as text without a zone, in UTC.
-"""
+"""Converts frames to rows and back, a column at a time. Times are stored in microseconds, on SQLite as UTC text."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,22 +13,22 @@ from tapewatch.store.database.tables import PARTITION_COLUMNS, key_columns, twin
 
 _MICROSECONDS = pl.Datetime("us", "UTC")
 _SQLITE_TIME = "%Y-%m-%d %H:%M:%S%.6f"
-#: Few enough that a block's Python objects stay in the processor's cache: ten times as many take four times as long a row.
+#: So few that a block's Python objects stay in the processor's cache: with ten times as many a row takes four times as long.
 _ROWS_AT_ONCE = 2_000
-#: How COPY is told of nulls: a quoted `\\N` is text, an unquoted one is none.
+#: Null in COPY: an unquoted `\\N`; a quoted one is text.
 CSV_NULL = "\\N"
-#: PostgreSQL's text holds no NUL character, so neither engine is given one.
+#: PostgreSQL's text cannot hold a NUL character, so neither engine gets one.
 _NUL, _VISIBLE_NUL = "\x00", "\u2400"
 
 
 def keyed(table: Table, partition: Partition, frame: pl.DataFrame) -> pl.DataFrame:
-    """`frame` as it will be kept, led by the partition's market and date, one row a key (the last).
+    """`frame` as it is stored, led by the partition's market and date, with the last row of each key.
 
     Raises:
         SchemaError: the frame does not fit the table.
     """
     place = pl.DataFrame({"market": [str(partition.market)], "date": [partition.date]})
-    # One alert is written at a time, and is waited for: what can be known without asking Polars is.
+    # A single alert is written often and must be quick, so Polars is not called where it is not needed.
     kept = as_kept(table, frame if frame.schema == table.schema else table.conform(frame), place)
     key = list(table.key)
     if kept.height > 1 and kept.select(key).is_duplicated().any():
@@ -40,7 +37,7 @@ def keyed(table: Table, partition: Partition, frame: pl.DataFrame) -> pl.DataFra
 
 
 def keys_of(table: Table, partition: Partition, keys: pl.DataFrame) -> pl.DataFrame:
-    """Keys of the table's rows as they are kept, each once."""
+    """The distinct keys as they are stored."""
     place = {"market": str(partition.market), "date": partition.date}
     kept = (
         expression for expression, column in zip(_kept(table), table.columns, strict=True) if column.name in table.key
@@ -79,7 +76,7 @@ def _kept(table: Table) -> Iterator[pl.Expr]:
 
 
 def sqlite_rows(frame: pl.DataFrame) -> Iterator[Iterator[tuple[Any, ...]]]:
-    """Blocks of rows for the driver, of a frame that went through `keyed`."""
+    """A frame from `keyed` as blocks of rows for the driver."""
     spelt = frame.with_columns(
         pl.col(_MICROSECONDS).dt.replace_time_zone(None).cast(pl.String), pl.col(pl.Date).cast(pl.String)
     )
@@ -88,7 +85,7 @@ def sqlite_rows(frame: pl.DataFrame) -> Iterator[Iterator[tuple[Any, ...]]]:
 
 
 def csv_block(frame: pl.DataFrame) -> bytes:
-    """The whole frame for COPY, of a frame that went through `keyed`."""
+    """A frame from `keyed` as text for COPY."""
     text = frame.write_csv(
         include_header=False, quote_style="non_numeric", null_value=CSV_NULL, datetime_format=f"{_SQLITE_TIME}+00"
     )
@@ -96,7 +93,7 @@ def csv_block(frame: pl.DataFrame) -> bytes:
 
 
 def selectable(table: Table, dialect: str) -> list[sa.ColumnElement[Any]]:
-    """The columns to ask for so that `frame_of` can read them: on PostgreSQL times as whole microseconds."""
+    """The columns to select for `frame_of`: on PostgreSQL times as whole microseconds."""
     target = twin(table)
     return [_selected(target.c[name], table, dialect) for name in (*PARTITION_COLUMNS, *table.schema)]
 
@@ -109,10 +106,10 @@ def _selected(column: sa.Column[Any], table: Table, dialect: str) -> sa.ColumnEl
 
 
 def frame_of(table: Table, rows: Sequence[sa.Row[Any]], dialect: str) -> pl.DataFrame:
-    """The table's schema led by `market` (text) and `date`, from rows of `selectable`.
+    """Rows of `selectable` as a frame: `market` (text) and `date`, then the columns of the table.
 
     Raises:
-        DatabaseError: a value is not of its column's type, which SQLite allows whoever writes to it by hand.
+        DatabaseError: a value is not of its column's type, which a manual write to SQLite can cause.
     """
     schema: dict[str, pl.DataType] = {"market": pl.String(), "date": pl.Date(), **table.schema}
     if not rows:
@@ -126,7 +123,7 @@ def frame_of(table: Table, rows: Sequence[sa.Row[Any]], dialect: str) -> pl.Data
             ]
         )
     except (pl.exceptions.PolarsError, TypeError) as error:
-        raise DatabaseError(f"table {table.name} holds what cannot be read: {error}") from error
+        raise DatabaseError(f"table {table.name} holds a value that cannot be read: {error}") from error
 
 
 def _series(name: str, values: tuple[Any, ...], dtype: pl.DataType, dialect: str) -> pl.Series:

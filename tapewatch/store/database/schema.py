@@ -1,8 +1,7 @@
-"""Bringing a database to the schema of this code, once, whoever comes first.
+"""Upgrades a database to this code's schema.
 
-A database says its revision in `tapewatch_version` (Dagster and MLflow may keep theirs beside it). One that is current
-costs a query or two; one that is behind is upgraded in a single transaction while other processes wait; one that is ahead
-is refused.
+The table `tapewatch_version` holds the revision; Dagster and MLflow may keep theirs in the same database. An older database
+is upgraded in one transaction while other processes wait; a newer one is refused.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 VERSION_TABLE = "tapewatch_version"
-#: Any constant will do: it serialises upgrades by processes that start together on PostgreSQL.
+#: Any constant: it serialises the upgrades of processes that start together on PostgreSQL.
 _SCHEMA_LOCK = 0x7A9E
 
 
@@ -32,7 +31,7 @@ def _spelling(kind: str, item: object, _: object) -> str | bool:
     return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, UtcDateTime) else False
 
 
-#: How Alembic compares: our tables only, types too, comments not (they are set from the definitions after each upgrade).
+#: What Alembic compares: our tables only, with types, without comments (each upgrade sets them from the definitions).
 COMPARISON: dict[str, Any] = {
     "compare_type": True,
     "include_name": _is_ours,
@@ -43,7 +42,7 @@ COMPARISON: dict[str, Any] = {
 
 
 def ensure_current(engine: Engine) -> None:
-    """Upgrade the schema if it is behind; nothing where it is current.
+    """Upgrade the schema if it is older.
 
     Raises:
         DatabaseError: it cannot be reached, or was upgraded by a newer Tapewatch.
@@ -55,9 +54,9 @@ def ensure_current(engine: Engine) -> None:
 
 
 def upgrade(engine: Engine) -> tuple[str | None, str]:
-    """Upgrade the schema and turn over to TimescaleDB what was made before it was installed; twice equals once.
+    """Upgrade the schema, and use TimescaleDB if it was installed since; twice equals once.
 
-    Returns: the revision before, None where there was none, and after.
+    Returns: the revision before (None if there was none) and after.
 
     Raises:
         DatabaseError: as `ensure_current`; nothing was changed.
@@ -73,7 +72,7 @@ def upgrade(engine: Engine) -> tuple[str | None, str]:
 
 
 def revision_of(connection: Connection) -> str | None:
-    """The database's revision; None where it has none yet."""
+    """The database's revision; None if it has none yet."""
     if not sa.inspect(connection).has_table(VERSION_TABLE):
         return None
     version = sa.table(VERSION_TABLE, sa.column("version_num", sa.Text()))
@@ -85,14 +84,14 @@ def _is_current(connection: Connection) -> bool:
     if revision is not None and revision not in REVISIONS:
         address = connection.engine.url.render_as_string(hide_password=True)
         raise DatabaseError(
-            f"database {address} is at revision {revision}, and this Tapewatch knows no later one than {HEAD}: a newer "
+            f"database {address} is at revision {revision}, newer than this Tapewatch's {HEAD}: a newer "
             "Tapewatch upgraded it. Update Tapewatch, or point TAPEWATCH_DATABASE_URL at another database"
         )
     return revision == HEAD
 
 
 def _run_revisions(connection: Connection) -> None:
-    from alembic import command  # noqa: PLC0415 - a database that is current does without
+    from alembic import command  # noqa: PLC0415 - needed for an upgrade only
 
     command.upgrade(alembic_config(connection), "head")
     if connection.dialect.supports_comments:
@@ -103,7 +102,7 @@ def _run_revisions(connection: Connection) -> None:
 
 
 def alembic_config(connection: Connection) -> "Config":
-    """Alembic's settings, with no file of them: the revisions lie in this package."""
+    """Alembic's settings; the revisions are in this package."""
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config(attributes={"connection": connection})

@@ -1,4 +1,4 @@
-"""What a database is and what it holds, without changing it."""
+"""Describes a database and its contents, without changing it."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from tapewatch.store.database.tables import SQL_TABLES, time_column, twin
 
 @dataclass(frozen=True, slots=True)
 class TableStatus:
-    """One table; `size` in bytes with its indexes, None where the engine does not tell."""
+    """One table. `size` is in bytes with its indexes, None if the engine does not report it."""
 
     name: str
     rows: int
@@ -27,7 +27,7 @@ class TableStatus:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseStatus:
-    """The whole. `revision` is None where no Tapewatch has opened it; `timescale` says in words what of it there is."""
+    """The whole database. `revision` is None if no Tapewatch has opened it; `timescale` describes the extension in words."""
 
     address: str
     engine: str
@@ -38,7 +38,7 @@ class DatabaseStatus:
 
 
 def status(url: str) -> DatabaseStatus:
-    """Look at a database; neither is it upgraded nor a SQLite file made.
+    """Describe a database without an upgrade, and without making a SQLite file.
 
     Raises:
         DatabaseError: there is none, or it cannot be read.
@@ -81,7 +81,7 @@ def _table_size(connection: Connection, name: str, chunked: set[str]) -> int | N
         pages = "SELECT sum(pgsize) FROM dbstat WHERE aggregate = TRUE AND name IN (SELECT name FROM sqlite_master WHERE tbl_name = ?)"
         return int(connection.exec_driver_sql(pages, (name,)).scalar_one())
     except sa.exc.OperationalError:
-        return None  # SQLite is not always built with this table
+        return None  # not every build of SQLite has this table
 
 
 def _size(connection: Connection) -> int:
@@ -101,7 +101,7 @@ def _timescale(connection: Connection) -> str:
         return "not on SQLite"
     if (version := connection.scalar(sa.text(sql_timescale.INSTALLED_VERSION))) is not None:
         if sql_timescale.is_apache(connection):
-            return f"{version}, Apache edition: not used, since compression and policies want the Community edition"
+            return f"{version}, Apache edition: not used, since compression and policies need the Community edition"
         return (
             f"{version}, in use"
             if sql_timescale.hypertables(connection)

@@ -1,4 +1,4 @@
-"""The SQL twins of the table definitions: names, types, keys and indexes of the operational database."""
+"""SQL tables of the operational database, made from the table definitions: types, keys and indexes."""
 
 import datetime as dt
 from typing import Any
@@ -21,7 +21,7 @@ _OPEN_ROWS = {ALERTS.name: "end_time IS NULL", GAPS.name: "status IN ('growing',
 
 
 class UtcDateTime(sa.types.TypeDecorator[dt.datetime]):
-    """A moment in UTC, in microseconds. Dialects that keep no time zone get the naive UTC time, and give it back aware."""
+    """A UTC time in microseconds. An engine without time zones stores the naive UTC time."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
@@ -31,12 +31,12 @@ class UtcDateTime(sa.types.TypeDecorator[dt.datetime]):
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError(f"{value} names no time zone: times are UTC and aware")
+            raise ValueError(f"{value} has no time zone: times are UTC and aware")
         utc = value.astimezone(dt.UTC)
         return utc if dialect.name == "postgresql" else utc.replace(tzinfo=None)
 
     def process_result_value(self, value: dt.datetime | None, dialect: sa.Dialect) -> dt.datetime | None:  # noqa: ARG002
-        """An aware UTC time, whichever zone the session speaks."""
+        """An aware UTC time, whatever the zone of the session."""
         if value is None:
             return None
         return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
@@ -56,25 +56,22 @@ _SQL_TYPES: dict[pl.DataType, TypeEngine[Any]] = {
 
 
 def key_columns(table: Table) -> tuple[str, ...]:
-    """The primary key: led by `market`, since a futures contract and a stock may share a symbol.
-
-    `date` is part of it where the table tells its rows apart by nothing else that knows the day.
-    """
+    """The primary key: `market` first, since a futures contract and a stock may share a symbol; `date` if there is no time."""
     return ("market", "date", *table.key) if time_column(table) is None else ("market", *table.key)
 
 
 def time_column(table: Table) -> str | None:
-    """The column that ranges of time are asked of; None where a row describes a day, which is its `date`."""
+    """The column for ranges of time; None if a row describes a day (`date`)."""
     return next((name for name in _TIME_COLUMNS if name in table.by_name), None)
 
 
 def open_rows(table: Table) -> str | None:
-    """The condition, in SQL, under which a row tells of something that has not ended; None where rows are facts."""
+    """The SQL condition of rows about something that has not ended; None if the table has no such rows."""
     return _OPEN_ROWS.get(table.name)
 
 
 def sql_table(table: Table, metadata: sa.MetaData) -> sa.Table:
-    """The SQL twin of a table definition: its columns and comments, and before them the partition they came from."""
+    """The SQL table of a definition: market and date of the partition, then its columns, with comments."""
     columns = [
         sa.Column(c.name, _SQL_TYPES[c.dtype], nullable=c.is_nullable, comment=_comment(c.description, c.unit))
         for c in table.columns
@@ -94,8 +91,8 @@ def sql_table(table: Table, metadata: sa.MetaData) -> sa.Table:
 def _indexes(table: Table) -> list[sa.Index]:
     time = time_column(table)
     if table in TIME_SERIES and time is not None:
-        # Rows arrive in the order of time, so block ranges find a stretch of it at next to no cost of writing or space.
-        # Partitions would want one made ahead of every row; a plain table turns into a hypertable as it is.
+        # Rows arrive in order of time, so block ranges find a range of it at little cost in writing and space. The table is
+        # not partitioned: partitions must be made ahead, and only a plain table can become a hypertable.
         block_ranges = {"autosummarize": "on"}
         return [sa.Index(f"ix_{table.name}_{time}", time, postgresql_using="brin", postgresql_with=block_ranges)]
     indexes = [sa.Index(f"ix_{table.name}_partition", *PARTITION_COLUMNS)]
@@ -120,7 +117,7 @@ def twin(table: Table) -> sa.Table:
     """The SQL table of a definition.
 
     Raises:
-        ValueError: the table is not kept in the database.
+        ValueError: the database has no such table.
     """
     if table not in SQL_TABLES:
         raise ValueError(

@@ -1,8 +1,7 @@
-"""Every statement that needs TimescaleDB 2.x, and the question whether it is there.
+"""Statements for TimescaleDB 2.x, and whether it is installed.
 
-Tables of the tape become hypertables with compression and retention, hourly bars a continuous aggregate. The statements
-keep to what all of 2.x understands. An extension that the server has but this database has not installed is left alone, and
-so is the Apache edition, which has neither compression nor policies nor continuous aggregates.
+Time series become hypertables with compression and retention, hourly bars a continuous aggregate. The Apache edition is not
+used: it has no compression, policies or continuous aggregates.
 """
 
 import datetime as dt
@@ -17,12 +16,12 @@ from tapewatch.store.database.tables import TIME_SERIES, key_columns, time_colum
 CHUNK = "7 days"
 COMPRESS_AFTER = "14 days"
 _KNOWN = "timescaledb_is_installed"
-#: The first release in which a row of a compressed chunk can be replaced or deleted. Before it nothing is compressed.
+#: The first release that can replace or delete rows of a compressed chunk. Older ones do not compress.
 _CHANGES_COMPRESSED = (2, 11)
 
 
 def is_installed(connection: Connection) -> bool:
-    """Whether this database has the extension, in an edition that can do what is wanted; asked once a connection."""
+    """Whether this database has the extension in the Community edition; queried once per connection."""
     if connection.dialect.name != "postgresql":
         return False
     if _KNOWN not in connection.info:
@@ -32,12 +31,12 @@ def is_installed(connection: Connection) -> bool:
 
 
 def is_apache(connection: Connection) -> bool:
-    """Whether the extension is of the Apache edition."""
+    """Whether the extension is the Apache edition."""
     return str(connection.scalar(sa.text("SELECT current_setting('timescaledb.license', true)"))) == "apache"
 
 
 def can_compress(version: str) -> bool:
-    """Whether the platform compresses under this version of the extension."""
+    """Whether this version can change compressed rows, so that compression is used."""
     return tuple(int(number) for number in re.findall(r"\d+", version)[:2]) >= _CHANGES_COMPRESSED
 
 
@@ -58,10 +57,9 @@ def hypertables(connection: Connection) -> set[str]:
 
 
 def arrangement(already: set[str], retention_days: dict[str, int], version: str) -> Iterator[str]:
-    """Statements that make hypertables of the tables that are not (`already`) ones, for a version of the extension.
+    """Statements that make the time series hypertables, but for those that are (`already`); they may run in a transaction.
 
-    They may run inside a transaction. `create_hypertable` in its older form sets no columnstore policy of its own, so the
-    one added here is the only one.
+    The older form of `create_hypertable` adds no columnstore policy, so the one added here is the only one.
     """
     for table in TIME_SERIES:
         time = time_column(table)
@@ -82,19 +80,19 @@ def arrangement(already: set[str], retention_days: dict[str, int], version: str)
             yield f"SELECT add_retention_policy('{table.name}', INTERVAL '{days} days', if_not_exists => TRUE)"
 
 
-#: Without data: with data it cannot be made inside a transaction. Rows younger than the last refresh are added on reading.
+#: Without data, since with data it cannot run in a transaction. Reading adds the rows since the last refresh.
 CONTINUOUS_HOURS = (
     "CREATE MATERIALIZED VIEW IF NOT EXISTS bars_hourly "
     "WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS {select} WITH NO DATA"
 )
 HOUR = "time_bucket(INTERVAL '1 hour', time)"
 FIRST_OPEN, LAST_CLOSE = "first(open, time)", "last(close, time)"
-#: The window ends before retention begins, so that what it drops does not go from the hours, and holds late heals.
+#: The refresh window ends before retention begins, so that the hours of dropped rows stay; it still covers late heals.
 _SPARED_DAYS = 10
 
 
 def refresh_policy(retention_days: int) -> str:
-    """Keep the hours up to date, as far back as no chunk is dropped; what changed is computed anew, nothing else."""
+    """Refresh changed hours, as far back as no chunk is dropped."""
     return (
         f"SELECT add_continuous_aggregate_policy('bars_hourly', start_offset => INTERVAL '{retention_days - _SPARED_DAYS} days', "
         "end_offset => INTERVAL '1 hour', schedule_interval => INTERVAL '30 minutes', if_not_exists => TRUE)"
@@ -105,7 +103,7 @@ def refresh_policy(retention_days: int) -> str:
 REFRESH = "CALL refresh_continuous_aggregate('bars_hourly', NULL, NULL)"
 
 
-#: Set only where it is known: PostgreSQL refuses a name of an extension that the extension does not have (before 2.14).
+#: Set only if it exists: versions before 2.14 do not have it, and PostgreSQL refuses unknown names of an extension.
 _UNLIMITED = (
     "SELECT set_config(name, '0', true) FROM pg_settings "
     "WHERE name = 'timescaledb.max_tuples_decompressed_per_dml_transaction'"
@@ -113,13 +111,13 @@ _UNLIMITED = (
 
 
 def lift_decompression_limit(connection: Connection) -> None:
-    """Let this transaction rewrite as many compressed rows as it must; by default a bulk upsert fails at 100,000."""
+    """Let this transaction rewrite any number of compressed rows; by default a bulk upsert fails at 100,000."""
     if is_installed(connection):
         connection.exec_driver_sql(_UNLIMITED)
 
 
 def drop_chunks(table: str, before: dt.datetime) -> str:
-    """Remove whole chunks that end before a moment; what remains of older rows is left to DELETE."""
+    """Drop whole chunks that end before a time; DELETE removes the remaining older rows."""
     return f"SELECT drop_chunks('{table}', older_than => TIMESTAMPTZ '{before.isoformat()}')"
 
 

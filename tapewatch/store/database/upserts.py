@@ -1,17 +1,15 @@
-"""Bulk upserts: rows that are new are added, rows whose key is there are replaced, or revised; rows that are no more go.
+"""Bulk upserts and deletes.
 
-SQLite: some hundred rows a statement. PostgreSQL: COPY into a temporary table that each connection keeps, then one merge;
-few rows go as one statement, which needs fewer round trips.
+SQLite: up to 250 rows a statement. PostgreSQL: few rows in one statement, which needs fewer round trips; more by COPY into a
+temporary table of the connection and one merge.
 """
 
 import io
-from functools import cache
 from itertools import chain
 from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine.interfaces import DBAPICursor
 
@@ -20,41 +18,41 @@ from tapewatch.store.database.rows import CSV_NULL, csv_block, sqlite_rows
 from tapewatch.store.database.tables import TIME_SERIES, key_columns, twin
 from tapewatch.store.database.timescale import lift_decompression_limit
 
-#: Up to here one statement with its values is quicker than COPY and merge.
+#: Up to this many rows one statement is quicker than COPY and merge.
 _FEW_ROWS = 30
-#: The driver lets go of the interpreter for each statement and waits to have it back: a statement a row is many times slower
-#: among busy threads, and the database is locked meanwhile. What is left of a size goes by the next.
+#: The driver releases the interpreter for each statement and waits to get it back: among busy threads a statement per row is
+#: many times slower, and the database is locked meanwhile. The rows that one size leaves over go to the next.
 _ROWS_A_STATEMENT = (250, 25, 1)
-#: What the revision counts, and when it became known: neither makes a row another one.
+#: Columns in which two revisions of the same content may differ.
 _OF_THE_REVISION = ("revision", "known_time")
 
 
 def upsert(connection: Connection, table: Table, frame: pl.DataFrame, *, revises: bool = False) -> None:
-    """Write a frame that went through `keyed`, inside the connection's transaction.
+    """Write a frame from `keyed` in the connection's transaction.
 
-    With `revises` a row that says what is there already changes nothing, and one that replaces another has a higher
-    revision than that, whoever counted it.
+    With `revises` a row with the stored content changes nothing, and one that replaces another gets a higher revision.
     """
     if connection.dialect.name == "sqlite":
         _insert(connection, table, frame, revises=revises)
         return
-    # Whoever writes the same rows at the same time locks them in the same order, so that nobody waits in a circle.
+    # Writers of the same rows lock them in the same order, so that they cannot deadlock.
     frame = frame.sort(key_columns(table))
     if table in TIME_SERIES:
         lift_decompression_limit(connection)
     if frame.height <= _FEW_ROWS:
-        connection.execute(_merge_of_values(table, revises=revises), frame.rows(named=True))
+        statement = values_statement(table, frame.height, "%s", revises=revises)
+        connection.exec_driver_sql(statement, tuple(chain.from_iterable(frame.iter_rows())))
     else:
         _copy_and_merge(connection, table, merge_statement(table, revises=revises), frame)
 
 
 def is_one_statement(table: Table, frame: pl.DataFrame) -> bool:
-    """Whether `upsert` is a single statement on PostgreSQL, which is a transaction without being told."""
+    """Whether `upsert` is a single statement on PostgreSQL, which needs no explicit transaction."""
     return frame.height == 1 <= _FEW_ROWS and table not in TIME_SERIES
 
 
 def remove(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
-    """Delete the rows of these keys (`key_columns`), inside the connection's transaction."""
+    """Delete the rows with these keys (`key_columns`) in the connection's transaction."""
     if table in TIME_SERIES:
         lift_decompression_limit(connection)
     target = twin(table)
@@ -63,11 +61,11 @@ def remove(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
     connection.execute(sa.delete(target).where(*match), keys.rows(named=True))
 
 
-def sqlite_statement(table: Table, rows: int = 1, *, revises: bool = False) -> str:
-    """The upsert of so many rows, with a question mark for each value."""
+def values_statement(table: Table, rows: int = 1, mark: str = "?", *, revises: bool = False) -> str:
+    """The upsert of `rows` rows with a mark for each value: `?` for SQLite, `%s` for PostgreSQL."""
     columns = list(twin(table).columns.keys())
-    marks = "), (".join([", ".join("?" * len(columns))] * rows)
-    conflict = _revised(table, "max") if revises else _replaced(table)
+    marks = "), (".join([", ".join([mark] * len(columns))] * rows)
+    conflict = _on_conflict(table, "max" if mark == "?" else "greatest", revises=revises)
     return f"INSERT INTO {_names([table.name])} ({_names(columns)}) VALUES ({marks}) {conflict}"  # noqa: S608 - names are ours
 
 
@@ -77,7 +75,7 @@ def staging_name(table: Table) -> str:
 
 
 def staging_statement(table: Table) -> str:
-    """The staging table: no index, no constraint, empty again at the end of each transaction."""
+    """The staging table: no index, no constraint, emptied at the end of each transaction."""
     return f"CREATE TEMPORARY TABLE IF NOT EXISTS {staging_name(table)} (LIKE {_names([table.name])}) ON COMMIT DELETE ROWS"
 
 
@@ -90,7 +88,7 @@ def copy_statement(table: Table) -> str:
 def merge_statement(table: Table, *, revises: bool = False) -> str:
     """From the staging table into the table."""
     columns = _names(list(twin(table).columns.keys()))
-    conflict = _revised(table, "greatest") if revises else _replaced(table)
+    conflict = _on_conflict(table, "greatest", revises=revises)
     return f"INSERT INTO {_names([table.name])} ({columns}) SELECT {columns} FROM {staging_name(table)} {conflict}"  # noqa: S608 - names are ours
 
 
@@ -102,7 +100,7 @@ def _insert(connection: Connection, table: Table, frame: pl.DataFrame, *, revise
             for size in _ROWS_A_STATEMENT:
                 step = size * frame.width
                 ends = range(at + step, len(values) + 1, step)
-                statement = sqlite_statement(table, size, revises=revises) if ends else ""
+                statement = values_statement(table, size, revises=revises) if ends else ""
                 for end in ends:
                     cursor.execute(statement, values[end - step : end])
                 at = ends[-1] if ends else at
@@ -126,45 +124,17 @@ def _cursor(connection: Connection) -> DBAPICursor:
     return driver.cursor()
 
 
-def _merge_of_values(table: Table, *, revises: bool) -> sa.Insert:
-    return _merge_into(twin(table), revises=revises)
-
-
-@cache
-def _merge_into(target: sa.Table, *, revises: bool) -> sa.Insert:
-    statement, kept = postgres_insert(target), target.c
-    key = [column.name for column in target.primary_key]
-    new: dict[str, Any] = {column.name: statement.excluded[column.name] for column in kept if column.name not in key}
-    if not revises:
-        return statement.on_conflict_do_update(index_elements=key, set_=new)
-    differs = (kept[name].is_distinct_from(new[name]) for name in new if name not in _OF_THE_REVISION)
-    changes = new | {
-        "revision": sa.func.greatest(new["revision"], kept["revision"] + 1),
-        "known_time": sa.func.greatest(new["known_time"], kept["known_time"]),
-    }
-    return statement.on_conflict_do_update(index_elements=key, set_=changes, where=sa.or_(*differs))
-
-
-def _replaced(table: Table) -> str:
-    replaced = ", ".join(f'"{name}" = excluded."{name}"' for name in _others(table))
-    return f"ON CONFLICT ({_names(list(key_columns(table)))}) DO UPDATE SET {replaced}"
-
-
-def _revised(table: Table, greater: str) -> str:
-    kept = f'"{table.name}".'
-    revised = f'"revision" = {greater}(excluded."revision", {kept}"revision" + 1)'
-    known = f'"known_time" = {greater}(excluded."known_time", {kept}"known_time")'
-    said = ", ".join(f'"{name}" = excluded."{name}"' for name in _said(table))
-    differs = " OR ".join(f'{kept}"{name}" IS DISTINCT FROM excluded."{name}"' for name in _said(table))
-    return f"ON CONFLICT ({_names(list(key_columns(table)))}) DO UPDATE SET {said}, {known}, {revised} WHERE {differs}"
-
-
-def _said(table: Table) -> list[str]:
-    return [name for name in _others(table) if name not in _OF_THE_REVISION]
-
-
-def _others(table: Table) -> list[str]:
-    return [name for name in twin(table).columns.keys() if name not in key_columns(table)]  # noqa: SIM118 - a collection, no dict
+def _on_conflict(table: Table, greater: str, *, revises: bool) -> str:
+    key, kept = key_columns(table), f'"{table.name}".'
+    others = [name for name in twin(table).columns.keys() if name not in key]  # noqa: SIM118 - a collection, no dict
+    content = [name for name in others if name not in _OF_THE_REVISION] if revises else others
+    changes = [f'"{name}" = excluded."{name}"' for name in content]
+    condition = ""
+    if revises:
+        changes.append(f'"known_time" = {greater}(excluded."known_time", {kept}"known_time")')
+        changes.append(f'"revision" = {greater}(excluded."revision", {kept}"revision" + 1)')
+        condition = " WHERE " + " OR ".join(f'{kept}"{name}" IS DISTINCT FROM excluded."{name}"' for name in content)
+    return f"ON CONFLICT ({_names(list(key))}) DO UPDATE SET {', '.join(changes)}{condition}"
 
 
 def _names(names: list[str]) -> str:

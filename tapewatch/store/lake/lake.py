@@ -27,20 +27,20 @@ SHRINK_FLOOR = 0.5
 
 
 class LakeError(RuntimeError):
-    """The lake refuses; the message names the partition and the way out."""
+    """A partition cannot be read or written; the message names it and the way out."""
 
 
 class MissingPartitionError(LakeError):
-    """A partition that was asked for has not been written."""
+    """The partition has not been written."""
 
 
 class ShrinkError(LakeError):
-    """A replacement is suspiciously smaller than what it would replace."""
+    """A replacement has less than half the rows of the partition."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a write put in place."""
+    """The object that a write put in place."""
 
     path: str
     rows: int
@@ -54,7 +54,7 @@ class Lake:
         self.root = UPath(root)
 
     def path(self, table: Table, partition: Partition | None = None) -> UPath:
-        """Where a partition's object lies, whether or not it exists."""
+        """Path of a partition's object, whether or not it exists."""
         base = self.root / table.group
         if partition is None:
             return base / f"{table.name}.parquet"
@@ -76,15 +76,15 @@ class Lake:
         )
 
     def symbols(self, table: Table, partition: Partition | None = None) -> dict[str, int]:
-        """Rows by symbol, in order, read from the object's footer alone."""
+        """Rows by symbol, in order; only the object's footer is read."""
         return symbol_counts(self._footer(table, partition))
 
     def rows(self, table: Table, partition: Partition | None = None) -> int:
-        """How many rows a partition holds, read from its footer alone."""
+        """Number of rows of a partition; only its footer is read."""
         return int(self._footer(table, partition).num_rows)
 
     def scan(self, table: Table, partition: Partition | None = None) -> pl.LazyFrame:
-        """A lazy frame over one partition; a replacement between two of its reads would show, which `read` rules out.
+        """A lazy frame of one partition. Unlike `read`, it may see two states if the partition is replaced meanwhile.
 
         Raises:
             MissingPartitionError: it has not been written.
@@ -102,19 +102,19 @@ class Lake:
         columns: Sequence[str] | None = None,
         symbols: Sequence[str] | None = None,
     ) -> pl.DataFrame:
-        """One partition, or the named columns and symbols of it; only the row groups that hold them are read.
+        """One partition, or some columns and symbols of it; only their row groups are read.
 
         Raises:
             MissingPartitionError: it has not been written.
         """
         path = self._existing(table, partition)
         names = list(columns or table.schema)
-        # One handle for footer and rows: a partition that is replaced meanwhile is read as it was.
+        # One handle for footer and rows: if the partition is replaced meanwhile, the old one is read.
         with _open(path) as stream, pq.ParquetFile(stream, pre_buffer=True) as file:
             selection = Selection.of(file.metadata, symbols)
             groups = file.read_row_groups(selection.groups, columns=names)
         frame = pl.DataFrame(groups)
-        # Written before a column that may be null was added, an object lacks it.
+        # An object may be older than a nullable column.
         later = [c for c in table.columns if c.name in names and c.name not in frame.columns and c.is_nullable]
         frame = frame.with_columns(pl.lit(None, column.dtype).alias(column.name) for column in later)
         return selection.cut(frame.select(pl.col(name).cast(table.schema[name]) for name in names))
@@ -127,16 +127,17 @@ class Lake:
         *,
         allow_shrink: bool = False,
     ) -> Written:
-        """Replace a partition by `frames`, all or nothing; memory holds a few frames at a time.
+        """Replace a partition by `frames`, all or nothing, with a few frames in memory at a time.
 
-        Each frame is checked against the table and the market. Together they must be sorted as the table says; a single frame is
-        sorted here.
+        Each frame is checked against the table and the market. Several frames must be sorted as the table says; a single frame
+        is sorted here.
 
         Raises:
             SchemaError: a frame does not fit the table.
             ShrinkError: the partition would lose more than half its rows and `allow_shrink` is not set.
-            LakeError: the frames are out of order, or the disk is full or cannot be written. In every case the partition
-                stays as it was.
+            LakeError: the frames are out of order, or the disk is full or cannot be written.
+
+        On an error the partition stays as it was.
         """
         if isinstance(frames, pl.DataFrame):
             frames = [table.conform(frames).sort(table.sort)]
@@ -152,11 +153,11 @@ class Lake:
         except WriteError as error:
             raise LakeError(
                 f"cannot write {table.group}/{table.name} for {partition or 'any day'} to {target}: {error}; "
-                "what was there before stays"
+                "the partition stays as it was"
             ) from error
 
     def remove(self, table: Table, partition: Partition | None) -> None:
-        """Forget a partition; nothing happens where it was never written."""
+        """Delete a partition if it exists."""
         with suppress(FileNotFoundError):
             self.path(table, partition).unlink()
 
@@ -188,9 +189,9 @@ def _open(path: UPath) -> Any:
 
 
 def whole_symbol_groups(counts: Sequence[Mapping[str, int]], max_rows: int) -> Iterator[list[str]]:
-    """Split symbols into runs whose rows, summed over all `counts`, stay under `max_rows` (a larger symbol stands alone).
+    """Groups of symbols with at most `max_rows` rows over all `counts` (`Lake.symbols` of tables that are read together).
 
-    Pass the `Lake.symbols` of each table that is read side by side.
+    A symbol with more rows is a group of its own.
     """
     group: list[str] = []
     rows = 0

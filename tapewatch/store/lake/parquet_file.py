@@ -1,4 +1,4 @@
-"""How a table lies in a Parquet file: encodings, row groups that end with a symbol, an index of symbols in the footer."""
+"""The layout of a table in a Parquet file: encodings, row groups of whole symbols, an index of symbols in the footer."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +16,7 @@ from tapewatch.market.instruments import Market
 from tapewatch.market.schema import Column, Table
 from tapewatch.store.durable import WriteError
 
-#: Row groups end at a symbol's last row once they hold this many: a symbol is read without its neighbours' bytes.
+#: A row group with this many rows ends with its symbol, so that a symbol is read without many other rows.
 ROW_GROUP_ROWS = 128 * 1024
 _SYMBOL_COUNTS = b"tapewatch.symbols"
 _ZSTD_LEVEL = 1
@@ -33,7 +33,7 @@ def symbol_counts(metadata: pq.FileMetaData) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The rows of some symbols: the row groups that hold them, and where in these groups, laid end to end, they are."""
+    """The rows of some symbols: their row groups, and (offset, length) of the rows in these groups laid end to end."""
 
     groups: list[int]
     slices: list[tuple[int, int]]
@@ -64,15 +64,15 @@ class Selection:
             return frame.clear()
         first, last = self.slices[0], self.slices[-1]
         if sum(length for _, length in self.slices) == last[0] + last[1] - first[0]:
-            # Without gaps, one slice: rows stay in one piece, and kernels need not copy them together.
+            # Adjacent rows stay in one chunk, so that kernels do not copy them.
             return frame.slice(first[0], last[0] + last[1] - first[0])
         return pl.concat([frame.slice(offset, length) for offset, length in self.slices])
 
 
 def write_parquet(table: Table, frames: Iterable[pl.DataFrame], path: Path, *, market: Market | None = None) -> int:
-    """Write frames of `table`, sorted as it says, and return the rows; encoding runs beside the making of the frames.
+    """Write sorted frames of `table` and return the number of rows. A thread encodes while the frames are made.
 
-    The market, where there is one, says what a price may be.
+    Prices are checked against the market's rule if the market is given.
 
     Raises:
         SchemaError: a frame does not fit the table.
@@ -82,7 +82,7 @@ def write_parquet(table: Table, frames: Iterable[pl.DataFrame], path: Path, *, m
     index = _SymbolIndex(table)
     rows = 0
     pending: Future[None] | None = None
-    # The encoder ends first: a file that is closed while a group is written to it takes the process down.
+    # The encoder ends first: closing a file while a group is written to it crashes the process.
     with _Writer(path, table.arrow_schema, _encodings(table)) as writer, ThreadPoolExecutor(1, "parquet") as encoder:
         for group in _row_groups(table, _checked(table, frames, market), index):
             rows += group.height
@@ -98,7 +98,7 @@ def write_parquet(table: Table, frames: Iterable[pl.DataFrame], path: Path, *, m
 
 
 class _Writer:
-    """A Parquet writer whose failures are `WriteError`s, apart from failures in what makes the frames."""
+    """A Parquet writer that raises WriteError, so that errors of the source of the frames can be told from its own."""
 
     def __init__(self, path: Path, schema: pa.Schema, options: dict[str, Any]) -> None:
         try:
@@ -113,7 +113,7 @@ class _Writer:
         try:
             self._writer.close()
         except OSError as error:
-            # After a first failure the footer fails as well: that one says nothing new.
+            # After a failed write the footer fails as well, with nothing new to report.
             if kind is None:
                 raise WriteError(error) from error
 
@@ -128,9 +128,9 @@ class _Writer:
 
 
 def _encodings(table: Table) -> dict[str, Any]:
-    """Words by dictionary; times and counters as deltas, left uncompressed (their last digits are noise); prices plain, since
-    they repeat and any compression finds that; other numbers with their bytes split, which groups what varies little. LZ4
-    costs half the time of the fastest zstd on either way and a seventh more bytes; free text is worth zstd."""
+    """Categories by dictionary; times and counters as deltas, uncompressed since their last digits are noise; prices plain,
+    since repeated values compress well; other numbers with their bytes split. LZ4 takes half the time of the fastest zstd
+    and a seventh more bytes; free text gains from zstd."""
     encodings = {c.name: _encoding(c) for c in table.columns if c.dtype != pl.Categorical()}
     texts = {c.name for c in table.columns if c.dtype == pl.String()}
     deltas = {name for name, encoding in encodings.items() if encoding == "DELTA_BINARY_PACKED"}
@@ -155,7 +155,7 @@ def _encoding(column: Column) -> str:
 
 
 class _SymbolIndex:
-    """Counts rows by symbol, and holds the order of rows against the table's."""
+    """Counts rows by symbol and checks the order of rows."""
 
     def __init__(self, table: Table) -> None:
         self.counts: dict[str, int] = {}
@@ -164,7 +164,7 @@ class _SymbolIndex:
         self._last: object = None
 
     def add(self, frame: pl.DataFrame) -> list[tuple[int, bool]]:
-        """Take note of a frame; returns its runs of one symbol: their rows, and whether the symbol begins there."""
+        """Count a frame; returns the rows of each of its symbols, and whether the symbol begins in this frame."""
         symbols = frame["symbol"]
         runs = symbols.rle().struct.unnest()
         lengths = runs["len"].to_numpy().astype(np.int64)
@@ -209,8 +209,8 @@ def _checked(table: Table, frames: Iterable[pl.DataFrame], market: Market | None
 
 
 def _row_groups(table: Table, frames: Iterable[pl.DataFrame], index: _SymbolIndex) -> Iterator[pl.DataFrame]:
-    """Regroup frames, in a way that does not depend on how they were cut: a group ends where a symbol begins once it
-    holds `ROW_GROUP_ROWS`, and anywhere at twice that."""
+    """Row groups, whatever the size of the frames: a group of `ROW_GROUP_ROWS` or more ends before the next symbol, and any
+    group at twice that."""
     pending: list[pl.DataFrame] = []
     waiting = 0
     for frame in frames:
@@ -229,7 +229,7 @@ def _row_groups(table: Table, frames: Iterable[pl.DataFrame], index: _SymbolInde
 
 
 def _cuts(runs: Sequence[tuple[int, bool]], waiting: int) -> tuple[list[int], int]:
-    """Where in a frame row groups end, and how many rows wait after the last; `runs` are (rows, is a new symbol)."""
+    """Where row groups end in a frame, and the rows after the last end; `runs` are (rows, is a new symbol)."""
     cuts: list[int] = []
     at = 0
     for rows, is_new in runs:
@@ -247,8 +247,7 @@ def _cuts(runs: Sequence[tuple[int, bool]], waiting: int) -> tuple[list[int], in
 
 
 def _to_arrow(table: Table, group: pl.DataFrame) -> pa.Table:
-    """A group as the file's schema says; dictionaries hold the group's own words, sorted, so that equal rows give equal
-    bytes whatever else this process has seen."""
+    """A group in the file's schema. Dictionaries hold the group's words, sorted, so that equal rows give equal bytes."""
     schema = table.arrow_schema
     words = [field.name for field in schema if pa.types.is_dictionary(field.type)]
     plain = group.drop(words).to_arrow()
@@ -259,10 +258,10 @@ def _to_arrow(table: Table, group: pl.DataFrame) -> pa.Table:
 def _dictionary(values: pl.Series) -> "pa.DictionaryArray[Any, Any]":
     physical = values.to_physical()
     codes = physical.fill_null(0).to_numpy()
-    # A row to read each word from: the first of some run of it.
+    # A row with each word: the first of a run of it.
     is_first = np.append(True, codes[1:] != codes[:-1])
     if values.null_count():
-        # The code that stands for null may be a word's as well.
+        # The code that replaces null may also be a word's.
         is_known = values.is_not_null().to_numpy()
         is_first = is_known & (is_first | ~np.append(True, is_known[:-1]))
     starts = np.flatnonzero(is_first)

@@ -1,4 +1,4 @@
-"""A day's tape in batches of whole symbols, so that a day of any size fits in memory."""
+"""Reads a day's tape in batches of whole symbols, so that a day of any size fits in memory."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from tapewatch.market.instruments import Partition
 from tapewatch.market.tables import QUOTES, TRADES
 from tapewatch.store.lake.lake import Lake, whole_symbol_groups
 
-#: Trades and quotes of one batch: some 300 MB while they are read and summed up.
+#: Trades and quotes of one batch: some 300 MB while they are read and aggregated.
 BATCH_ROWS = 4_000_000
 _TRADE_COLUMNS = ("symbol", "time", "sequence_number", "price", "size", "conditions", "correction")
 _QUOTE_COLUMNS = ("symbol", "time", "sequence_number", "bid_price", "ask_price", "bid_size", "ask_size")
@@ -17,10 +17,10 @@ _QUOTE_COLUMNS = ("symbol", "time", "sequence_number", "bid_price", "ask_price",
 def symbol_batches(
     lake: Lake, partition: Partition, max_rows: int = BATCH_ROWS, *, all_columns: bool = False
 ) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-    """Trades and quotes of a partition, symbol after symbol in order, in batches of at most `max_rows` rows together.
+    """Trades and quotes of a partition by symbol, in batches of at most `max_rows` rows of both tables.
 
-    A symbol is never split: a larger one makes a batch of its own. Of each table come the columns that bars and features
-    are made of, or all, sorted as the table says. A table that was never written for the partition counts as empty.
+    A symbol with more rows is a batch of its own. The frames hold the columns that bars and features need, or all, sorted
+    as their table says. A table that was not written for the partition counts as empty.
 
     Raises:
         MissingPartitionError: the partition has neither trades nor quotes.

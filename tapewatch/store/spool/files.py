@@ -1,7 +1,7 @@
-"""What waits in the spool: names, days and numbers of its files.
+"""Names, days and numbers of the files that wait in the spool.
 
-Layout: `{root}/{market}/{date}/{producer}-{number:012d}-{table}.arrow`, by the market date of the event; a healer's file
-adds `@{symbol}@{start}@{end}`, the stretch that it holds whole.
+Layout: `{root}/{market}/{date}/{producer}-{number:012d}-{table}.arrow`, by the market date of the event. A healer's file
+adds `@{symbol}@{start}@{end}`, the time range that it holds whole.
 """
 
 import datetime as dt
@@ -15,19 +15,19 @@ from urllib.parse import quote, unquote
 
 import polars as pl
 
-from tapewatch.market.instruments import CalendarError, Market, Partition, session_of
+from tapewatch.market.instruments import Market, Partition, day_of, known_session, session_at
 from tapewatch.market.live_tables import STREAMED
 from tapewatch.market.schema import Table
 
 #: The tables that may be spooled, by name.
 SPOOLED: dict[str, Table] = {table.name: table for table in STREAMED}
 _SUFFIX = ".arrow"
-_NS_PER_DAY = 86_400 * 10**9
+_NS_PER_HOUR = 3600 * 10**9
 
 
 @dataclass(frozen=True, slots=True)
 class HealedInterval:
-    """One symbol's stretch of the tape that a batch holds whole; int64 ns UTC, half-open."""
+    """A stretch of the tape of which a batch holds all rows; int64 ns UTC, half-open."""
 
     symbol: str
     start: int
@@ -36,7 +36,7 @@ class HealedInterval:
 
 @dataclass(frozen=True, slots=True, order=True)
 class SpoolFile:
-    """One waiting file. `heals` says what a healer's file holds whole."""
+    """One waiting file. `heals` is the stretch of a healer's file."""
 
     number: int
     producer: str
@@ -49,7 +49,7 @@ class SpoolFile:
     def at(
         cls, folder: Path, producer: str, number: int, table: str, heals: HealedInterval | None = None
     ) -> "SpoolFile":
-        """The file to be written in the folder of a day."""
+        """The file to write in the folder of a day."""
         interval = f"@{quote(heals.symbol, safe='')}@{heals.start}@{heals.end}" if heals else ""
         name = f"{producer}-{number:012d}-{table}{interval}{_SUFFIX}"
         return cls(number, producer, table, str(folder / name), heals)
@@ -64,40 +64,29 @@ class SpoolFile:
 
     @property
     def name(self) -> str:
-        """Name of the batch, as the ledger knows it."""
+        """Name of the batch in the ledger (`stream_batches`)."""
         return f"{self.producer}-{self.number:012d}-{self.table}"
 
 
 def market_days(frame: pl.DataFrame, market: Market) -> Iterator[tuple[dt.date | None, pl.DataFrame]]:
-    """`frame` by the market day that each row's `time` lies in; None gathers the rows of days without a session."""
+    """The rows of each market day, by `time`; under None the rows of days without a session."""
     if frame.is_empty():
         return
     times = frame["time"].to_physical()
-    low, high = int(times.min()), int(times.max())  # type: ignore[arg-type]
-    day = day_at(low, market)
-    bounds = _bounds(market, day) if day else None
-    if bounds and high < bounds[1]:
-        yield day, frame
+    session = session_at(market, int(times.min()))  # type: ignore[arg-type]
+    if session is not None and times.max() < session.day_end:  # type: ignore[operator]
+        yield session.date, frame
     else:
         yield from _split(frame, times, market)
 
 
-def day_at(ns: int, market: Market) -> dt.date | None:
-    """The market day that a moment lies in; None where the market has none then."""
-    for shift in (0, -1, 1):
-        day = _utc_date(ns) + dt.timedelta(days=shift)
-        bounds = _bounds(market, day)
-        if bounds and bounds[0] <= ns < bounds[1]:
-            return day
-    return None
-
-
 def _split(frame: pl.DataFrame, times: pl.Series, market: Market) -> Iterator[tuple[dt.date | None, pl.DataFrame]]:
-    utc_days = {_utc_date(int(t)) for t in (times // (_NS_PER_DAY)).unique() * (_NS_PER_DAY)}
+    # A market's day begins at a whole hour.
+    hours = (times // _NS_PER_HOUR).unique() * _NS_PER_HOUR
     is_open = pl.repeat(value=False, n=frame.height, eager=True)
-    for day in sorted({day + dt.timedelta(days=shift) for day in utc_days for shift in (-1, 0, 1)}):
-        bounds = _bounds(market, day)
-        inside = times.is_between(*bounds, closed="left") if bounds else None
+    for day in sorted({day_of(market, int(hour)) for hour in hours}):
+        session = known_session(market, day)
+        inside = times.is_between(session.day_start, session.day_end, closed="left") if session else None
         if inside is not None and inside.any():
             is_open |= inside
             yield day, frame.filter(inside)
@@ -105,20 +94,8 @@ def _split(frame: pl.DataFrame, times: pl.Series, market: Market) -> Iterator[tu
         yield None, frame.filter(~is_open)
 
 
-def _bounds(market: Market, day: dt.date) -> tuple[int, int] | None:
-    try:
-        session = session_of(market, day)
-    except CalendarError:
-        return None
-    return (session.day_start, session.day_end) if session else None
-
-
-def _utc_date(ns: int) -> dt.date:
-    return dt.date(1970, 1, 1) + dt.timedelta(days=ns // (_NS_PER_DAY))
-
-
 def waiting(root: Path) -> dict[Partition, list[SpoolFile]]:
-    """The files that wait in a spool, by partition, in order of their numbers; names alone are read."""
+    """The files in a spool by partition, in order of their numbers; only names are read."""
     found: dict[Partition, list[SpoolFile]] = {}
     for market in Market:
         for day, files in market_files(Path(root) / market.value).items():
@@ -127,14 +104,14 @@ def waiting(root: Path) -> dict[Partition, list[SpoolFile]]:
 
 
 def waiting_for(root: Path, partition: Partition, through: Mapping[str, int] | None = None) -> list[SpoolFile]:
-    """One partition's files in order of their numbers, with sizes; `through` bounds the numbers of each producer."""
+    """One partition's files in order of their numbers, with sizes; `through` is the highest number by producer."""
     folder = Path(root) / partition.market.value / partition.date.isoformat()
     files = _files(folder, with_sizes=True)
     return [file for file in files if through is None or file.number <= through.get(file.producer, -1)]
 
 
 def highest_numbers(files: list[SpoolFile]) -> dict[str, int]:
-    """By producer, the newest number among some files: what a run is asked to merge through."""
+    """The highest number of some files by producer: a run merges the files up to it."""
     newest: Counter[str] = Counter()
     for file in files:
         newest[file.producer] = max(newest[file.producer], file.number)
@@ -159,8 +136,8 @@ def _files(folder: Path, *, with_sizes: bool = False) -> list[SpoolFile]:
             name = entry.name
             if name.startswith(".") or not name.endswith(_SUFFIX):
                 continue
-            # Merged and deleted meanwhile, it waits no more; the others do.
+            # A file may be merged and deleted meanwhile.
             with suppress(FileNotFoundError):
                 files.append(SpoolFile.parse(name, entry.path, entry.stat().st_size if with_sizes else 0))
-    # By key: a dataclass compares slowly.
+    # By key, since dataclasses compare slowly.
     return sorted(files, key=lambda file: (file.number, file.producer, file.table))

@@ -1,30 +1,30 @@
-"""What a stream delivered and nobody could read, all of it: files beside the spool.
+"""Files of unreadable stream events, beside the spool.
 
-Layout: `{folder}/{date}/{received_ns}.parquet`, `LIVE_QUARANTINE` rows, by the UTC date of their keeping; a file appears by
-rename once it is on disk.
+Layout: `{folder}/{date}/{written_ns}.parquet`, `LIVE_QUARANTINE` rows, by the UTC date of the write.
 """
 
 import datetime as dt
-import os
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from tapewatch.market.instruments import Market
 from tapewatch.market.live_tables import LIVE_QUARANTINE
+from tapewatch.store.durable import write_whole
 
-#: The most that one market's files may take on disk together: some ten million events, since like lines compress well.
+#: The most bytes of one market's files: some ten million events, since similar lines compress well.
 MOST_BYTES = 2 * 1024**3
-#: Rows that wait in memory for a disk that is full.
+#: The most rows that wait in memory while the disk is full.
 _HELD_ROWS = 200_000
-#: As long as the database keeps its own.
+#: As long as the database keeps its quarantine.
 _KEPT = dt.timedelta(days=90)
 _SUFFIX = ".parquet"
-#: How a disk refuses: the system's errors, and Polars' own for a full one.
+#: Errors of a write: the system's, and Polars' own for a full disk.
 _REFUSALS = (OSError, pl.exceptions.PolarsError)
 
 
@@ -32,13 +32,13 @@ class QuarantineFiles:
     """One market's files of unreadable events. Not thread-safe.
 
     Args:
-        folder: made when it is first needed; days older than 90 are deleted when it is opened.
-        most_bytes: when the files come to so much, rows are dropped and counted.
-        held_rows: how many rows may wait in memory for a disk that takes none.
+        folder: made when it is first needed; days older than 90 are deleted at the start.
+        most_bytes: above this size of all files, rows are dropped and counted.
+        held_rows: the most rows that wait in memory while the disk refuses writes.
 
     Attributes:
-        rows_written, rows_dropped: since the start; rows are dropped above `most_bytes` and `held_rows`, the newest first.
-        error: why rows could not be written; None where they could.
+        rows_written, rows_dropped: since the start; the newest rows are dropped first.
+        error: why the last write failed; None if it did not.
     """
 
     def __init__(self, folder: Path, *, most_bytes: int = MOST_BYTES, held_rows: int = _HELD_ROWS) -> None:
@@ -52,23 +52,23 @@ class QuarantineFiles:
 
     @property
     def rows_held(self) -> int:
-        """Rows that wait in memory."""
+        """Number of rows that wait in memory."""
         return sum(frame.height for frame in self._held)
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Take `LIVE_QUARANTINE` rows; the newest are dropped where too many wait."""
+        """Hold `LIVE_QUARANTINE` rows until `flush`; the newest are dropped if too many wait."""
         kept = rows.head(max(0, self._most_held - self.rows_held))
         self.rows_dropped += rows.height - kept.height
         if kept.height:
             self._held.append(kept)
 
     def flush(self) -> None:
-        """Write what is held as one file. Never raises for a disk that refuses: `error` says why, and the rows stay held."""
+        """Write the held rows as one file. If the disk refuses, `error` is set and the rows stay held."""
         if not self._held:
             return
         rows = pl.concat(self._held)
         if self._bytes >= self._most_bytes:
-            self.error = f"{self.folder} holds {self._most_bytes:,} bytes: look at what is in it, and delete it"
+            self.error = f"{self.folder} holds {self._most_bytes:,} bytes: examine the files and delete them"
             self.rows_dropped += rows.height
             self._held = []
             return
@@ -81,7 +81,7 @@ class QuarantineFiles:
         self._held, self.error = [], None
 
     def close(self) -> None:
-        """Flush; what the disk still refuses is dropped."""
+        """Flush; rows that the disk still refuses are dropped."""
         self.flush()
         self.rows_dropped += self.rows_held
         self._held = []
@@ -97,30 +97,18 @@ class QuarantineFiles:
 
 
 def quarantine_folder(spool_root: Path, market: Market) -> Path:
-    """Where a market's files lie."""
+    """The folder of a market's files."""
     return Path(spool_root) / market.value / "quarantine"
 
 
 def quarantined(folder: Path, day: dt.date | None = None) -> pl.DataFrame:
-    """`LIVE_QUARANTINE` rows of a market's files, of one day (UTC) or of all, in the order in which they came."""
+    """`LIVE_QUARANTINE` rows of a market's files of one day (UTC) or of all, in order of arrival."""
     paths = sorted(folder.glob(f"{day.isoformat() if day else '*'}/*{_SUFFIX}"))
     return pl.concat([LIVE_QUARANTINE.empty(), *(pl.read_parquet(path) for path in paths)])
 
 
 def _write(rows: pl.DataFrame, folder: Path) -> int:
-    """One file, on disk before it has its name; returns its bytes."""
     now_ns = time.time_ns()
     path = folder / dt.datetime.fromtimestamp(now_ns // 10**9, dt.UTC).date().isoformat() / f"{now_ns}{_SUFFIX}"
-    staged = path.with_name(f".{path.name}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with staged.open("wb") as stream:
-            rows.write_parquet(stream, compression="zstd")
-            stream.flush()
-            os.fsync(stream.fileno())
-        size = staged.stat().st_size
-        staged.replace(path)
-    except _REFUSALS:
-        staged.unlink(missing_ok=True)
-        raise
-    return size
+    return write_whole(path, partial(rows.write_parquet, compression="zstd"))

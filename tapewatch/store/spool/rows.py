@@ -1,13 +1,13 @@
 """The rows of spool files: Arrow streams of one record batch each, without dictionaries.
 
-The streams of one table begin alike to the byte, so that many are read as one: each without its beginning and its end.
+All streams of a table begin with the same bytes, so many files are read as one stream, each without its beginning and end.
 """
 
 import os
 from collections.abc import Iterator, Sequence
 from io import IOBase
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
 
 import polars as pl
 import pyarrow as pa
@@ -15,29 +15,29 @@ import pyarrow as pa
 from tapewatch.market.schema import Table
 from tapewatch.store.spool.files import SpoolFile
 
-#: A message of a stream: this mark, the length of its description, the description, the data. Length 0 is the end.
+#: A message of a stream: this mark, the length of its metadata, the metadata, the data. Length 0 ends the stream.
 _MARK = b"\xff\xff\xff\xff"
 _END = _MARK + bytes(4)
 _PIECE_BYTES = 8 * 1024 * 1024
 
 
 class DamagedFileError(ValueError):
-    """Some file is cut short, or holds no rows of its table; the message says why."""
+    """A file is cut short, or holds no rows of its table; the message says which and why."""
 
 
-def write_rows(rows: pl.DataFrame, stream: IOBase) -> None:
+def write_rows(rows: pl.DataFrame, stream: BinaryIO) -> None:
     """Write a file's content."""
     plain = rows.cast({pl.Categorical: pl.String}).rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
-    with pa.ipc.new_stream(stream, plain.schema) as writer:
+    with pa.ipc.new_stream(cast("IOBase", stream), plain.schema) as writer:
         writer.write_table(plain)
 
 
 def read_rows(table: Table, files: Sequence[SpoolFile]) -> tuple[pl.DataFrame, list[int]]:
-    """The rows of some files of a table, one file after the other, and how many each holds.
+    """The rows of some files of a table in the files' order, and the number of rows of each file.
 
     Raises:
         DamagedFileError: one of them cannot be read.
-        FileNotFoundError: one is not there any more.
+        FileNotFoundError: one has been deleted.
     """
     if not files:
         return table.empty(), []
@@ -50,7 +50,7 @@ def read_rows(table: Table, files: Sequence[SpoolFile]) -> tuple[pl.DataFrame, l
 
 
 def _pieces(files: Sequence[SpoolFile]) -> Iterator[list[SpoolFile]]:
-    """Runs of files read at once: memory is used again from one to the next, where fresh memory costs more than reading."""
+    """Groups of files to read at once: small, so that memory is reused; fresh memory costs more time than reading."""
     piece: list[SpoolFile] = []
     size = 0
     for file in files:
@@ -65,7 +65,7 @@ def _pieces(files: Sequence[SpoolFile]) -> Iterator[list[SpoolFile]]:
 def _read_piece(table: Table, files: Sequence[SpoolFile]) -> tuple[pl.DataFrame, list[int]]:
     content = _spliced(files)
     if content is None:
-        # Written by different versions of this program.
+        # Different versions of this program wrote them.
         each = [_read_piece(table, [file]) for file in files]
         return pl.concat(frame for frame, _ in each), [count for _, counts in each for count in counts]
     buffer, has_rows = content
@@ -115,5 +115,5 @@ def _head(file: SpoolFile) -> bytes:
         begin = stream.read(8)
         length = int.from_bytes(begin[4:], "little")
         if begin[:4] != _MARK or not 0 < length <= os.fstat(stream.fileno()).st_size:
-            raise DamagedFileError(f"{file.path} is no Arrow stream")
+            raise DamagedFileError(f"{file.path} is not an Arrow stream")
         return begin + stream.read(length)

@@ -1,38 +1,38 @@
-"""The spool: batches of streamed rows as small Arrow files, on their way from a collector or healer into the lake.
+"""Writes batches of streamed rows as small Arrow files, which wait in the spool until they are merged into the lake.
 
-Layout: `{root}/{market}/{date}/{producer}-{number:012d}-{table}.arrow`, by the market date of the event. A file appears by
-rename once it is on disk; numbers of a producer only grow, through every restart.
+A file gets its name (`files.py`) once it is on disk. The numbers of a producer only grow, also after a restart.
 """
 
 import datetime as dt
-import fcntl
 import json
-import os
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+import filelock
 import polars as pl
 
-from tapewatch.market.instruments import Market
+from tapewatch.market.instruments import Market, session_at
 from tapewatch.market.live_tables import STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import QUARANTINE
-from tapewatch.store.spool.files import SPOOLED, HealedInterval, SpoolFile, day_at, market_days, market_files
+from tapewatch.store.durable import process_lock, sync_folder, write_whole
+from tapewatch.store.spool.files import SPOOLED, HealedInterval, SpoolFile, market_days, market_files
 from tapewatch.store.spool.rows import write_rows
 
-#: Numbers are taken from the state file in blocks, so that none is given twice however the process ends.
+#: Numbers are reserved in the state file in blocks, so that none is used twice even if the process is killed.
 _NUMBERS_AT_ONCE = 1024
 _HELD_ROWS = 2_000_000
 
 
 class SpoolError(RuntimeError):
-    """The spool refuses; the message names the file and the way out."""
+    """The spool cannot be written; the message names the file and the way out."""
 
 
 class Batch(Protocol):
-    """What a decoder hands over (`StreamBatch`): frames of the streamed tables."""
+    """Frames of the streamed tables, as a decoder returns them (`StreamBatch`)."""
 
     trades: pl.DataFrame
     quotes: pl.DataFrame
@@ -42,7 +42,7 @@ class Batch(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Rows that the spool had to drop because nothing could be written; times of their first and last event, ns."""
+    """Rows dropped because the disk refused them, and the times of their first and last event in ns."""
 
     table: str
     rows: int
@@ -52,28 +52,28 @@ class Loss:
 
 @dataclass
 class SpoolState:
-    """What a producer had spooled when it last said so: never newer than what lies on disk. Times are int64 ns UTC."""
+    """How far a producer's rows are on disk: newest event by table, newest receipt; int64 ns UTC."""
 
     last_time: dict[str, int] = field(default_factory=dict)
     last_received: int | None = None
 
     @property
     def newest(self) -> int | None:
-        """The newest event of any table; None before the first."""
+        """The newest event of all tables; None before the first."""
         return max(self.last_time.values(), default=None)
 
 
 class SpoolWriter:
     """Writes one producer's batches of one market; a context manager that flushes at its end.
 
-    Rows are held until `flush`. A disk that takes no more leaves them held: they are tried again at the next flush, and
-    dropped only above `held_rows`, oldest first; `take_losses` says which. Not thread-safe.
+    Rows are held until `flush`. While the disk refuses them they stay held for the next flush; above `held_rows` the oldest
+    are dropped, see `take_losses`. Not thread-safe.
 
     Args:
         root: the spool's folder.
         market: the market of all rows.
-        producer: `collector` or `healer`; one process at a time may be it.
-        held_rows: how many rows may wait in memory for a disk that is full.
+        producer: `collector` or `healer`; one process at a time.
+        held_rows: the most rows that wait in memory while the disk is full.
 
     Raises:
         SpoolError: another process writes as this producer, or the folder cannot be made.
@@ -85,7 +85,7 @@ class SpoolWriter:
         self._held: dict[tuple[dt.date, str], list[pl.DataFrame]] = {}
         self._max_held = held_rows
         self._losses: list[Loss] = []
-        #: Rows written and dropped since the start, files written, and why the last flush failed (None where it did not).
+        #: Counts since the start; rows in memory; why the last flush failed (None if it did not).
         self.rows_written = self.rows_dropped = self.files_written = self.rows_held = 0
         self.error: str | None = None
         self._lock = self._take_lock()
@@ -93,8 +93,7 @@ class SpoolWriter:
             self._remove_stale()
             self.state, self._number = self._read_state()
         except BaseException:
-            # Who tries again in the same process would be refused by its own lock.
-            os.close(self._lock)
+            self._lock.release()
             raise
         self._newest, self._received = dict(self.state.last_time), self.state.last_received
         self._reserved = 0
@@ -108,17 +107,16 @@ class SpoolWriter:
         self.close()
 
     def close(self) -> None:
-        """Flush, and let another process write. What the disk still refuses is given up, see `take_losses`."""
-        if self._lock >= 0:
+        """Flush and release the lock. Rows that the disk still refuses are dropped, see `take_losses`."""
+        if self._lock.is_locked:
             try:
                 self.flush()
                 self._drop_above(0)
             finally:
-                os.close(self._lock)
-                self._lock = -1
+                self._lock.release()
 
     def add(self, batch: Batch) -> pl.DataFrame:
-        """Take a decoded batch; returns what `add_rows` returns, of all its tables."""
+        """Hold a decoded batch; returns the refused rows of all its tables, see `add_rows`."""
         frames = [
             (STREAM_TRADES.name, batch.trades),
             (STREAM_QUOTES.name, batch.quotes),
@@ -128,9 +126,9 @@ class SpoolWriter:
         return pl.concat(refused) if refused else QUARANTINE.empty()
 
     def add_rows(self, table: Table | str, frame: pl.DataFrame) -> pl.DataFrame:
-        """Take rows of a streamed table, in order of arrival.
+        """Hold rows of a streamed table, in order of arrival.
 
-        Returns: the rows that lie on a day on which the market is closed, as `QUARANTINE` rows for the caller to keep.
+        Returns: the rows of days on which the market is closed, as `QUARANTINE` rows.
 
         Raises:
             SchemaError: the frame has other columns than the table.
@@ -151,24 +149,25 @@ class SpoolWriter:
         return closed
 
     def add_heal(self, table: Table, frame: pl.DataFrame, interval: HealedInterval) -> list[SpoolFile]:
-        """Write what a source of record holds of an interval, at once; these rows outrank streamed ones.
+        """Write at once all rows that a source of record has of an interval; they outrank streamed rows.
 
-        A frame without rows is a batch too: it says that there was nothing, and wakes what depends on the day.
+        A frame without rows is written too: it records that there was nothing, and triggers the runs of the day.
 
         Raises:
             SchemaError: the frame does not fit the table.
-            SpoolError: the disk takes no more.
+            SpoolError: the disk refuses the rows.
         """
         written = []
         frame = table.conform(frame)
-        days = market_days(frame, self.market) if frame.height else [(day_at(interval.start, self.market), frame)]
+        session = session_at(self.market, interval.start)
+        days = market_days(frame, self.market) if frame.height else [(session.date if session else None, frame)]
         for day, rows in days:
             if day is None:
                 continue
             try:
                 file = self._target(day, table.name, self._next_number(), interval)
                 _write(rows, Path(file.path))
-                _sync_folder(Path(file.path).parent)
+                sync_folder(Path(file.path).parent)
             except OSError as error:
                 raise SpoolError(f"cannot write to {self.folder}: {error}; free some space and heal again") from error
             written.append(file)
@@ -176,9 +175,9 @@ class SpoolWriter:
         return written
 
     def flush(self) -> int:
-        """Write what is held, one file a table and day, then the state; returns the files written.
+        """Write the held rows, one file per table and day, then the state; returns the number of files.
 
-        Never raises for a disk that refuses: `error` says why, and the rows stay held.
+        If the disk refuses, `error` is set and the rows stay held.
         """
         if not self._held and self.error is None:
             return 0
@@ -196,7 +195,7 @@ class SpoolWriter:
         return written
 
     def take_losses(self) -> list[Loss]:
-        """What was dropped since the last call: the caller opens a gap for each."""
+        """The losses since the last call: the caller opens a gap for each."""
         losses, self._losses = self._losses, []
         return losses
 
@@ -206,7 +205,7 @@ class SpoolWriter:
         _write(rows, path)
         del self._held[key]
         self.rows_held -= rows.height
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
         self.rows_written += rows.height
         self.files_written += 1
         newest = int(rows["time"].to_physical().max())  # type: ignore[arg-type]
@@ -234,22 +233,13 @@ class SpoolWriter:
         return number
 
     def _commit_state(self) -> None:
-        """The state follows the files: killed in between, it is older than the truth, never newer."""
+        """The state is written after the files: if the process is killed in between, it is too old, never too new."""
         self.state = SpoolState(dict(self._newest), self._received)
         self._write_state(self._reserved)
 
     def _write_state(self, next_number: int) -> None:
-        stated = {
-            "next_number": next_number,
-            "last_time": self.state.last_time,
-            "last_received": self.state.last_received,
-        }
-        staged = self._state_path.with_name(f".{self.producer}.state.tmp")
-        with staged.open("w") as stream:
-            json.dump(stated, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        staged.replace(self._state_path)
+        stated = {"next_number": next_number, "last_time": self.state.last_time}
+        write_whole(self._state_path, json.dumps(stated | {"last_received": self.state.last_received}))
 
     def _read_state(self) -> tuple[SpoolState, int]:
         waiting = [file.number for files in market_files(self.folder).values() for file in files]
@@ -267,20 +257,16 @@ class SpoolWriter:
     def _state_path(self) -> Path:
         return self.folder / f"{self.producer}.state.json"
 
-    def _take_lock(self) -> int:
-        path = self.folder / f"{self.producer}.lock"
+    def _take_lock(self) -> filelock.BaseFileLock:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
-        except OSError as error:
-            raise SpoolError(f"cannot make the spool {self.folder} ({error.strerror}): set TAPEWATCH_HOME") from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(lock)
+            lock = process_lock(self.folder / f"{self.producer}.lock")
+            lock.acquire(timeout=0)
+        except filelock.Timeout as error:
             raise SpoolError(
                 f"another process writes to {self.folder} as {self.producer}: stop it first (`tapewatch status`)"
             ) from error
+        except OSError as error:
+            raise SpoolError(f"cannot make the spool {self.folder} ({error.strerror}): set TAPEWATCH_HOME") from error
         return lock
 
     def _remove_stale(self) -> None:
@@ -289,26 +275,8 @@ class SpoolWriter:
 
 
 def _write(rows: pl.DataFrame, path: Path) -> None:
-    """One file, on disk before it has its name."""
-    staged = path.with_name(f".{path.name}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with staged.open("wb") as stream:
-            write_rows(rows, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        staged.replace(path)
-    except OSError:
-        staged.unlink(missing_ok=True)
-        raise
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    write_whole(path, partial(write_rows, rows))
 
 
 def _closed(market: Market, table: Table, rows: pl.DataFrame) -> pl.DataFrame:

@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry
 from tapewatch.feeds.stream.client import StreamClient
 from tapewatch.feeds.stream.policy import ConnectionPolicy
 from tapewatch.feeds.stream.queue import FrameQueue
-from tapewatch.market.instruments import NS_PER_SECOND, Market
+from tapewatch.market.instruments import NS_PER_SECOND, Market, session_at
 from tapewatch.store.database.database import DatabaseError
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.spool.spool import SpoolWriter
@@ -34,7 +34,6 @@ from tapewatch.streaming.collector.pipeline import Pipeline
 from tapewatch.streaming.collector.receiver import Receiver
 from tapewatch.streaming.collector.warm_up import settle_memory, warm_up
 from tapewatch.streaming.detection.baselines import Baselines
-from tapewatch.streaming.detection.rules.hours import session_at
 from tapewatch.streaming.detection.rules.settings import DetectionConfig
 from tapewatch.streaming.detection.watch import Watch
 from tapewatch.streaming.gaps.book import GapBook

@@ -5,7 +5,6 @@ All of it waits for disks, so it runs in a thread of its own, in the order of th
 
 import contextlib
 import logging
-import os
 import queue
 import threading
 import time
@@ -20,6 +19,7 @@ from tapewatch.feeds.stream.decode.decoder import StreamBatch
 from tapewatch.market.instruments import Market
 from tapewatch.market.live_tables import LIVE_QUARANTINE, STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.tables import TIME
+from tapewatch.store.durable import write_whole
 from tapewatch.store.spool.quarantine import QuarantineFiles, quarantine_folder
 from tapewatch.store.spool.spool import SpoolWriter
 from tapewatch.streaming.collector.gathering import joined
@@ -219,12 +219,7 @@ class Keeper:
             return ""
 
     def _write_position(self, text: str) -> None:
-        fresh = self._position.with_suffix(".new")
-        with fresh.open("w") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        fresh.replace(self._position)
+        write_whole(self._position, text)
 
     def _note_losses(self) -> None:
         for loss in self.spool.take_losses():

@@ -9,6 +9,7 @@ import filelock
 import msgspec
 
 from tapewatch.market.instruments import Market
+from tapewatch.store.durable import process_lock, write_whole
 
 #: `check` holds the lock for a moment: a collector that starts just then waits for this long.
 _CHECK_S = 2.0
@@ -36,7 +37,7 @@ class CollectorLock:
         self._market = market
         self._folder = folder
         self._watch = watch
-        self._lock = filelock.FileLock(folder / f"collector-{market}.lock")
+        self._lock = process_lock(folder / f"collector-{market}.lock")
         self._record = folder / f"collector-{market}.json"
         self.restarts = 0
 
@@ -46,9 +47,7 @@ class CollectorLock:
         starts = before.starts + 1 if before is not None and self._watch and before.watch == self._watch else 1
         self.restarts = starts - 1
         owner = Owner(pid=os.getpid(), watch=self._watch, starts=starts)
-        fresh = self._record.with_suffix(".new")
-        fresh.write_bytes(msgspec.json.encode(owner))
-        fresh.replace(self._record)
+        write_whole(self._record, msgspec.json.encode(owner), is_synced=False)
         return self
 
     def __exit__(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from tapewatch.feeds.stream.decode.decoder import StreamBatch
-from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Session
+from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Session, session_at
 from tapewatch.streaming.detection.baselines import Baselines
 from tapewatch.streaming.detection.open_alerts import AlertChange, OpenAlerts
 from tapewatch.streaming.detection.rules import state
@@ -18,7 +18,6 @@ from tapewatch.streaming.detection.rules.hours import (
     is_round_the_clock,
     judged_hours,
     next_start,
-    session_at,
     usual_minutes,
 )
 from tapewatch.streaming.detection.rules.kernel import consume

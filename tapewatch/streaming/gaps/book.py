@@ -22,6 +22,7 @@ from tapewatch.store.database.database import Database, DatabaseError
 from tapewatch.store.database.engine import transaction
 from tapewatch.store.database.rows import keyed
 from tapewatch.store.database.tables import twin
+from tapewatch.store.durable import write_whole
 from tapewatch.store.spool.files import HealedInterval
 
 GROWING, OPEN, HEALED, UNHEALABLE = "growing", "open", "healed", "unhealable"
@@ -290,12 +291,7 @@ class GapBook:
         """Rewrite the journal without dropped gaps."""
         lines = [json.dumps({"gap": row}) for row in self._rows.values()]
         lines += [json.dumps({"saved": sorted(set(self._rows) - self._unsaved)})]
-        staged = self._journal.with_name(f".{self._journal.name}.tmp")
-        with staged.open("w") as stream:
-            stream.write("\n".join(lines) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        staged.replace(self._journal)
+        write_whole(self._journal, "\n".join(lines) + "\n")
 
 
 def _bound(row: Row, end_ns: int) -> None:

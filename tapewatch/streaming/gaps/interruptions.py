@@ -8,8 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Session, session_of
-from tapewatch.streaming.detection.rules.hours import session_at
+from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Session, session_at, session_of
 from tapewatch.streaming.gaps.book import OVERLAP_NS
 from tapewatch.streaming.live.clock import TapeClock, Times
 

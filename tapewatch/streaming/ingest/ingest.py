@@ -5,9 +5,7 @@ changes nothing.
 """
 
 import datetime as dt
-import fcntl
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,6 +20,7 @@ from tapewatch.market.live_tables import STREAM_BATCHES, STREAMED
 from tapewatch.market.prices import is_no_price, is_no_side, price_rule
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import QUARANTINE, QUOTES, SYMBOL, TRADES, quarantine_of
+from tapewatch.store.durable import process_lock
 from tapewatch.store.lake.lake import Lake, whole_symbol_groups
 from tapewatch.store.spool.files import SpoolFile, highest_numbers, waiting_for
 from tapewatch.store.spool.rows import DamagedFileError, read_rows
@@ -68,14 +67,8 @@ def ingest(
 @contextmanager
 def partition_lock(spool_root: Path, partition: Partition) -> Iterator[None]:
     """Allows one writer at a time to a partition of the lake; waits for the other."""
-    folder = Path(spool_root) / partition.market.value
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder / f"{partition.date}.lock", os.O_CREAT | os.O_RDWR, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with process_lock(Path(spool_root) / partition.market.value / f"{partition.date}.lock"):
         yield
-    finally:
-        os.close(handle)
 
 
 def _passes(files: Sequence[SpoolFile]) -> Iterator[list[SpoolFile]]:

@@ -1,4 +1,4 @@
-"""Backup, restore and move: everything arrives, on either engine, or nothing changes."""
+"""Backup, restore and move on either engine: all rows are copied, or nothing changes."""
 
 import datetime as dt
 import json
@@ -13,8 +13,9 @@ from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.live_tables import ALERTS, LIVE_BARS, LIVE_QUARANTINE
 from tapewatch.store.database import copying
 from tapewatch.store.database.archive import backup, restore
-from tapewatch.store.database.database import SQL_TABLES, Database, DatabaseError
+from tapewatch.store.database.database import Database, DatabaseError
 from tapewatch.store.database.moving import move
+from tapewatch.store.database.tables import SQL_TABLES
 from tests.support.live_rows import rows_of
 from tests.support.postgres import PostgresServer, postgres_server
 
@@ -86,7 +87,7 @@ def test_a_backup_of_one_is_restored_into_another(new: New, one: str, other: str
 
 
 @on_both
-def test_a_database_that_holds_rows_is_replaced_only_when_told(new: New, engine: str, tmp_path: Path) -> None:
+def test_a_database_with_rows_is_replaced_only_on_request(new: New, engine: str, tmp_path: Path) -> None:
     source, target = new("sqlite"), new(engine)
     fill(source)
     backup(source, tmp_path / "backup.zip")
@@ -119,7 +120,7 @@ def test_a_damaged_backup_changes_nothing(new: New, engine: str, tmp_path: Path)
 
 
 @on_both
-def test_a_backup_that_lacks_rows_is_not_believed(new: New, engine: str, tmp_path: Path) -> None:
+def test_a_backup_that_lacks_rows_is_refused(new: New, engine: str, tmp_path: Path) -> None:
     source, target = new("sqlite"), new(engine)
     fill(source)
     file, short = tmp_path / "backup.zip", tmp_path / "short.zip"
@@ -133,7 +134,7 @@ def test_a_backup_that_lacks_rows_is_not_believed(new: New, engine: str, tmp_pat
         for name in archive.namelist():
             text = archive.read(name)
             copy.writestr(name, text.replace(b'"labels": 90', b'"labels": 91') if name == "manifest.json" else text)
-    with pytest.raises(DatabaseError, match="labels should have 91 rows and came to 90"):
+    with pytest.raises(DatabaseError, match="labels should have 91 rows and has 90"):
         restore(target, short)
     assert set(map(len, content(target).values())) == {0}
 
@@ -167,7 +168,7 @@ def test_a_move_that_fails_leaves_the_target_empty(new: New, engine: str) -> Non
     with source.engine.begin() as connection:
         # Tables are copied in an order of which this is the last.
         connection.execute(sa.text("UPDATE quarantine SET received_time = 'yesterday' WHERE market = 'crypto'"))
-    with pytest.raises(DatabaseError, match=r"quarantine holds what cannot be read: .*yesterday"):
+    with pytest.raises(DatabaseError, match=r"quarantine holds a value that cannot be read: .*yesterday"):
         move(source, target)
     assert set(map(len, content(target).values())) == {0}
 

@@ -1,4 +1,4 @@
-"""`tapewatch db`: what it says, what it refuses, and that nothing is deleted unasked."""
+"""`tapewatch db`: output, refusals, and no deletion without confirmation."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def server() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The address that the commands find in the environment; nothing is there yet."""
+    """The address in the commands' environment; there is no database yet."""
     address = f"sqlite:///{tmp_path / 'home' / 'tapewatch.db'}"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TAPEWATCH_DATABASE_URL", address)
@@ -61,11 +61,11 @@ def refusal(*arguments: str) -> str:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_teaches_by_example(command: str) -> None:
+def test_the_help_of_each_command_has_an_example(command: str) -> None:
     assert f"tapewatch db {command}" in " ".join(said(command, "--help").split())
 
 
-def test_a_database_is_made_and_then_current(url: str) -> None:
+def test_upgrade_makes_a_database_that_is_then_current(url: str) -> None:
     assert "`tapewatch db upgrade` makes it" in refusal("status")
     assert f"was made: revision {HEAD}" in said("upgrade")
     assert f"is current: revision {HEAD}" in said("upgrade")
@@ -92,7 +92,7 @@ def test_nothing_is_deleted_without_yes_and_labels_only_by_name(database: Databa
     assert "there is no table 'quotes': the database has anomalies" in refusal("retain", "--table", "quotes")
 
 
-def test_a_backup_is_restored_by_hand(database: Database, tmp_path: Path) -> None:
+def test_backup_and_restore(database: Database, tmp_path: Path) -> None:
     file = str(tmp_path / "backup.zip")
     assert "53 rows" in said("backup", file)
     assert "--replace deletes them first" in refusal("restore", file)
@@ -102,7 +102,7 @@ def test_a_backup_is_restored_by_hand(database: Database, tmp_path: Path) -> Non
     assert "cannot be written" in refusal("backup", f"{file}/in_a_file.zip")
 
 
-def test_a_move_needs_somewhere_to_go(database: Database, url: str) -> None:
+def test_a_move_needs_a_target(database: Database, url: str) -> None:
     assert "is the one to move from" in refusal("move", "--to", url)
     assert "write sqlite:///FILE or postgresql+psycopg2" in refusal("move", "--to", "elsewhere")
 

@@ -1,4 +1,4 @@
-"""The operational database: what is written comes back, a day is replaced whole, on both dialects."""
+"""The operational database on both engines: rows are read as written, and a day is replaced whole."""
 
 import datetime as dt
 import threading
@@ -13,7 +13,8 @@ from polars.testing import assert_frame_equal
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.schema import SchemaError
 from tapewatch.market.tables import ANOMALIES
-from tapewatch.store.database.database import Database, DatabaseError, anomalies_table
+from tapewatch.store.database.database import Database, DatabaseError
+from tapewatch.store.database.tables import anomalies_table
 from tests.support.anomalies import MINUTE, OPEN, event, events
 from tests.support.postgres import postgres
 
@@ -51,7 +52,7 @@ def test_events_come_back_as_they_were_written(database: Database) -> None:
     ANOMALIES.check(database.anomalies())
 
 
-def test_an_empty_database_answers_an_empty_frame_of_the_table(database: Database) -> None:
+def test_reading_an_empty_table_returns_an_empty_frame_of_its_schema(database: Database) -> None:
     assert database.anomalies().schema == ANOMALIES.schema
     assert database.anomalies().height == 0
 
@@ -75,7 +76,7 @@ def test_a_day_is_replaced_and_its_neighbours_stay(database: Database) -> None:
     assert_frame_equal(database.anomalies(), events(tomorrow, crypto), categorical_as_str=True)
 
 
-def test_the_same_symbol_may_stand_in_two_markets(database: Database) -> None:
+def test_two_markets_may_have_the_same_symbol(database: Database) -> None:
     database.replace_anomalies(MONDAY, events(event("ES")))
     database.replace_anomalies(Partition(OPEN.date(), Market.FUTURES), events(event("ES")))
     assert database.anomalies("ES").height == 2
@@ -107,7 +108,7 @@ def test_a_time_without_a_zone_is_refused(database: Database) -> None:
         database.anomalies(start=dt.datetime(2024, 6, 3))  # noqa: DTZ001
 
 
-def test_writers_that_start_together_all_arrive(url: str) -> None:
+def test_all_of_several_writers_succeed(url: str) -> None:
     days = [Partition(OPEN.date() + dt.timedelta(days=n), Market.STOCKS) for n in range(6)]
 
     def write(day: Partition) -> None:
@@ -145,6 +146,6 @@ def test_an_unreachable_database_is_named_without_its_password() -> None:
     assert "hunter2" not in str(caught.value)
 
 
-def test_the_bare_postgresql_name_means_psycopg2() -> None:
+def test_a_postgresql_url_means_psycopg2() -> None:
     with pytest.raises(DatabaseError, match=r"postgresql\+psycopg2"):
         Database("postgresql://127.0.0.1:1/tapewatch")

@@ -1,4 +1,4 @@
-"""Revisions: they end where the definitions are, take over what was there before them, and one process runs them."""
+"""Revisions lead to the definitions, keep older rows, and are run by one process."""
 
 import datetime as dt
 import sqlite3
@@ -17,9 +17,10 @@ from alembic.script import ScriptDirectory
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.live_tables import ALERTS
 from tapewatch.store.database import schema
-from tapewatch.store.database.database import Database, DatabaseError, metadata
+from tapewatch.store.database.database import Database, DatabaseError
 from tapewatch.store.database.migrations import HEAD, REVISIONS, VERSIONS
 from tapewatch.store.database.schema import COMPARISON, VERSION_TABLE, alembic_config, revision_of
+from tapewatch.store.database.tables import metadata
 from tests.support.anomalies import OPEN, event, events
 from tests.support.database_processes import open_it, run_together
 from tests.support.live_rows import rows_of
@@ -78,7 +79,7 @@ def test_the_revisions_end_where_the_definitions_are(url: str) -> None:
             assert revision_of(connection) == HEAD
 
 
-def test_a_difference_would_be_seen(url: str) -> None:
+def test_a_difference_from_the_definitions_is_found(url: str) -> None:
     with Database(url) as database:
         with database.engine.begin() as connection:
             connection.execute(sa.text("ALTER TABLE alerts DROP COLUMN message"))
@@ -86,7 +87,7 @@ def test_a_difference_would_be_seen(url: str) -> None:
         assert len(differences(database)) == 2
 
 
-def test_a_database_of_before_the_revisions_is_taken_over_whole(url: str) -> None:
+def test_a_database_from_before_the_revisions_keeps_its_rows(url: str) -> None:
     made_before_revisions(url)
     with Database(url) as database:
         assert differences(database) == []
@@ -108,7 +109,7 @@ def test_a_database_at_the_first_revision_is_upgraded_with_its_rows(url: str) ->
         assert differences(old) == []
 
 
-def test_down_to_nothing_and_up_again(url: str) -> None:
+def test_downgrade_to_nothing_and_upgrade_again(url: str) -> None:
     with Database(url) as database:
         with database.engine.begin() as connection:
             command.downgrade(alembic_config(connection), "base")
@@ -118,12 +119,10 @@ def test_down_to_nothing_and_up_again(url: str) -> None:
         assert differences(database) == []
 
 
-def test_a_newer_database_is_refused_and_left_alone(url: str) -> None:
+def test_a_newer_database_is_refused_and_not_changed(url: str) -> None:
     with Database(url) as database, database.engine.begin() as connection:
         connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))  # noqa: S608
-    with pytest.raises(
-        DatabaseError, match=f"is at revision 9999, and this Tapewatch knows no later one than {HEAD}"
-    ) as caught:
+    with pytest.raises(DatabaseError, match=f"is at revision 9999, newer than this Tapewatch's {HEAD}") as caught:
         Database(url)
     assert not caught.value.is_transient
     with Database(url, upgrades=False) as database, database.engine.connect() as connection:
@@ -155,7 +154,7 @@ def test_a_current_database_is_opened_without_alembic(tmp_path: Path) -> None:
     assert done.stdout.strip() == "False"
 
 
-def test_others_may_keep_their_tables_and_revisions_beside_ours(url: str) -> None:
+def test_other_programs_may_have_tables_and_revisions_in_the_database(url: str) -> None:
     engine = sa.create_engine(url)
     with engine.begin() as connection:
         connection.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
@@ -171,7 +170,7 @@ def test_others_may_keep_their_tables_and_revisions_beside_ours(url: str) -> Non
     engine.dispose()
 
 
-def test_the_revisions_are_one_line_and_travel_with_the_package() -> None:
+def test_the_revisions_are_linear_and_part_of_the_package() -> None:
     with sa.create_engine("sqlite://").connect() as connection:
         scripts = ScriptDirectory.from_config(alembic_config(connection))
     assert scripts.get_heads() == [HEAD]
@@ -181,7 +180,7 @@ def test_the_revisions_are_one_line_and_travel_with_the_package() -> None:
 
 
 @pytest.mark.slow
-def test_postgresql_describes_its_tables_to_whoever_looks(server: PostgresServer) -> None:
+def test_postgresql_tables_have_comments(server: PostgresServer) -> None:
     with Database(server.database()) as database:
         inspector = sa.inspect(database.engine)
         assert inspector.get_table_comment("alerts")["text"] == ALERTS.description
@@ -189,7 +188,7 @@ def test_postgresql_describes_its_tables_to_whoever_looks(server: PostgresServer
         assert columns["rule"] == ALERTS.by_name["rule"].description
 
 
-def test_sqlite_opened_by_hand_shows_readable_times(tmp_path: Path) -> None:
+def test_times_in_a_sqlite_file_are_readable_text(tmp_path: Path) -> None:
     file = tmp_path / "tapewatch.db"
     with Database(f"sqlite:///{file}") as database:
         database.upsert(ALERTS, MONDAY, rows_of(ALERTS, 1))

@@ -1,4 +1,4 @@
-"""Several processes on one database, locks that last, a server that goes away and comes back."""
+"""Several processes on one database, long locks, and a server that stops and starts."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -33,17 +33,17 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(request.getfixturevalue("server").database())
 
 
-def test_processes_that_write_the_same_keys_get_in_nobodys_way(url: str) -> None:
+def test_processes_may_write_the_same_keys_at_the_same_time(url: str) -> None:
     assert run_together(write_the_same_rows, url, WRITERS) == ["done"] * WRITERS
     with Database(url) as database:
         bars = database.read(LIVE_BARS)
     assert bars.height == ROWS
-    # Every row is one writer's, whole.
+    # Every row is from one writer.
     assert (bars["revision"].cast(pl.Float64) == bars["volume"]).all()
     assert bars["revision"].is_in(range(WRITERS)).all()
 
 
-def test_a_writer_waits_for_another_and_then_names_the_file(tmp_path: Path) -> None:
+def test_a_writer_waits_for_another_and_its_error_names_the_file(tmp_path: Path) -> None:
     file = tmp_path / "tapewatch.db"
     rows = rows_of(ALERTS, 3)
     with Database(f"sqlite:///{file}", patience_s=0.2) as database:
@@ -60,7 +60,7 @@ def test_a_writer_waits_for_another_and_then_names_the_file(tmp_path: Path) -> N
         other.close()
 
 
-def test_a_reader_keeps_no_writer_waiting(tmp_path: Path) -> None:
+def test_a_reader_does_not_block_a_writer(tmp_path: Path) -> None:
     file = tmp_path / "tapewatch.db"
     with Database(f"sqlite:///{file}", patience_s=0.2) as database:
         reader = sqlite3.connect(file, isolation_level=None)
@@ -88,7 +88,7 @@ def test_a_full_disk_is_transient_and_nothing_is_half_written(tmp_path: Path) ->
         assert database.upsert(ALERTS, MONDAY, rows_of(ALERTS, 2_000)) == 2_000
 
 
-def test_a_reader_that_locks_the_whole_file_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_file_that_a_reader_locks(tmp_path: Path) -> None:
     file = tmp_path / "tapewatch.db"
     with Database(f"sqlite:///{file}") as database:
         database.upsert(ALERTS, MONDAY, rows_of(ALERTS, 3))
@@ -135,7 +135,7 @@ def test_a_connection_that_is_cut_within_a_transaction_is_transient_and_replaced
 def test_connections_that_break_as_soon_as_they_are_made_are_transient(
     server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As a proxy gives them whose server is away.
+    # As from a proxy whose server is down.
     monkeypatch.setattr(engine, "_IDLE_S", 0.0)
     with Database(server.database()) as database:
         dialect = database.engine.dialect
@@ -153,7 +153,7 @@ def test_connections_that_break_as_soon_as_they_are_made_are_transient(
 
 
 @pytest.mark.slow
-def test_a_mistake_is_not_transient(server: PostgresServer) -> None:
+def test_a_wrong_address_or_statement_is_not_transient(server: PostgresServer) -> None:
     absent = sa.make_url(server.url).set(database="nowhere").render_as_string(hide_password=False)
     with pytest.raises(DatabaseError, match="nowhere") as caught:
         Database(absent)
@@ -166,7 +166,7 @@ def test_a_mistake_is_not_transient(server: PostgresServer) -> None:
         assert not caught.value.is_transient
 
 
-def test_a_server_that_is_not_there_is_transient() -> None:
+def test_an_unreachable_server_is_a_transient_error() -> None:
     with pytest.raises(DatabaseError, match=r"127\.0\.0\.1") as caught:
         Database("postgresql+psycopg2://127.0.0.1:1/tapewatch")
     assert caught.value.is_transient

@@ -1,4 +1,4 @@
-"""Upserts and reads: what goes in comes out, later replaces earlier, on both engines."""
+"""Upserts and reads on both engines: rows are read as written, and later rows replace earlier ones."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ from tapewatch.market.live_tables import ALERTS, GAPS, LIVE_BARS, LIVE_MICROSTRU
 from tapewatch.market.schema import SchemaError, Table
 from tapewatch.market.tables import COVERAGE, TRADES
 from tapewatch.store.database import copying, upserts
-from tapewatch.store.database.database import SQL_TABLES, Database
-from tapewatch.store.database.tables import time_column
+from tapewatch.store.database.database import Database
+from tapewatch.store.database.tables import SQL_TABLES, time_column
 from tests.support.live_frames import frames
 from tests.support.live_rows import rows_of
 from tests.support.postgres import PostgresServer, postgres_server
@@ -94,7 +94,7 @@ def test_any_value_survives_both_ways_of_writing(
 
 
 @pytest.mark.parametrize("count", [3, 500])
-def test_a_row_whose_key_is_there_is_replaced(database: Database, count: int) -> None:
+def test_a_row_with_a_stored_key_replaces_the_stored_row(database: Database, count: int) -> None:
     first, second = rows_of(LIVE_BARS, count, seed=1), rows_of(LIVE_BARS, count, seed=2)
     database.upsert(LIVE_BARS, MONDAY, first)
     database.upsert(LIVE_BARS, MONDAY, second)
@@ -103,10 +103,10 @@ def test_a_row_whose_key_is_there_is_replaced(database: Database, count: int) ->
 
 @pytest.mark.parametrize("few", [0, 1_000], ids=["many", "few"])
 @pytest.mark.parametrize("table", [LIVE_BARS, LIVE_MICROSTRUCTURE], ids=lambda table: table.name)
-def test_revisions_go_on_from_those_that_are_kept(
+def test_revisions_continue_from_the_stored_ones(
     database: Database, table: Table, few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process that counts anew: what says the same leaves the row alone, what differs gets the next revision."""
+    """After a restart of the count, equal content changes nothing and other content gets the next revision."""
     monkeypatch.setattr(upserts, "_FEW_ROWS", few)
     kept = rows_of(table, 6).with_columns(pl.lit(4, pl.Int32).alias("revision"))
     database.upsert(table, MONDAY, kept)
@@ -122,7 +122,7 @@ def test_revisions_go_on_from_those_that_are_kept(
 
 
 @pytest.mark.parametrize("table", [LIVE_BARS, LIVE_MICROSTRUCTURE], ids=lambda table: table.name)
-def test_rows_that_are_no_more_go_and_no_others(database: Database, table: Table) -> None:
+def test_remove_deletes_only_the_given_keys(database: Database, table: Table) -> None:
     rows = rows_of(table, 10).unique(table.key)
     for place in (MONDAY, CRYPTO):
         database.upsert(table, place, rows)
@@ -135,20 +135,20 @@ def test_rows_that_are_no_more_go_and_no_others(database: Database, table: Table
 
 
 @pytest.mark.parametrize("count", [3, 500])
-def test_of_a_key_that_occurs_twice_the_last_row_counts(database: Database, count: int) -> None:
+def test_the_last_row_of_a_repeated_key_is_stored(database: Database, count: int) -> None:
     first, second = rows_of(LIVE_BARS, count, seed=1), rows_of(LIVE_BARS, count, seed=2)
     assert database.upsert(LIVE_BARS, MONDAY, pl.concat([first, second])) == count
     assert_frame_equal(_bare(database.read(LIVE_BARS), LIVE_BARS), _as_kept(second, LIVE_BARS), categorical_as_str=True)
 
 
-def test_keys_that_differ_below_the_microsecond_are_one(database: Database) -> None:
+def test_keys_that_differ_by_less_than_a_microsecond_are_the_same(database: Database) -> None:
     bar = rows_of(LIVE_BARS, 1)
     later = bar.with_columns(pl.col("time").cast(pl.Int64).add(999).cast(bar.schema["time"]), volume=pl.lit(5.0))
     assert database.upsert(LIVE_BARS, MONDAY, pl.concat([bar, later])) == 1
     assert database.read(LIVE_BARS)["volume"].to_list() == [5.0]
 
 
-def test_markets_keep_their_rows_apart(database: Database) -> None:
+def test_rows_of_markets_are_separate(database: Database) -> None:
     bars = rows_of(LIVE_BARS, 10)
     database.upsert(LIVE_BARS, MONDAY, bars)
     database.upsert(LIVE_BARS, CRYPTO, bars)
@@ -156,7 +156,7 @@ def test_markets_keep_their_rows_apart(database: Database) -> None:
     assert database.read(LIVE_BARS, market=Market.CRYPTO)["market"].unique().to_list() == ["crypto"]
 
 
-def test_coverage_is_kept_by_day(database: Database) -> None:
+def test_coverage_is_stored_by_day(database: Database) -> None:
     rows = rows_of(COVERAGE, 5)
     for day in (MONDAY, TUESDAY, TUESDAY):
         database.upsert(COVERAGE, day, rows)
@@ -167,7 +167,7 @@ def test_coverage_is_kept_by_day(database: Database) -> None:
     assert database.read(COVERAGE, end=midnight)["date"].unique().to_list() == [MONDAY.date]
 
 
-def test_an_empty_frame_is_no_transaction(database: Database) -> None:
+def test_an_empty_frame_opens_no_transaction(database: Database) -> None:
     assert database.upsert(ALERTS, MONDAY, ALERTS.empty()) == 0
     assert database.read(ALERTS).schema == {"market": pl.String(), "date": pl.Date(), **ALERTS.schema}
 
@@ -185,7 +185,7 @@ def test_ranges_are_half_open_and_the_order_is_that_of_time(database: Database, 
     assert newest[time].to_list() == moments[:-4:-1]
 
 
-def test_where_asks_for_values_nulls_and_any_of_several(database: Database) -> None:
+def test_where_selects_values_nulls_and_any_of_several(database: Database) -> None:
     rows = rows_of(GAPS, 60).with_columns(status=pl.Series([("open", "growing", "healed")[n % 3] for n in range(60)]))
     database.upsert(GAPS, MONDAY, rows)
     assert database.read(GAPS, where={"status": "open"}).height == 20
@@ -205,7 +205,7 @@ def test_symbols_are_found(database: Database) -> None:
     assert database.read(LIVE_BARS, symbol=symbol)["symbol"].cast(pl.String).unique().to_list() == [symbol]
 
 
-def test_what_does_not_fit_is_refused_and_named(database: Database) -> None:
+def test_rows_that_do_not_fit_are_refused_with_their_fault(database: Database) -> None:
     bars = rows_of(LIVE_BARS, 3)
     with pytest.raises(SchemaError, match="volume: NaN"):
         database.upsert(LIVE_BARS, MONDAY, bars.with_columns(volume=float("nan")))
@@ -220,7 +220,7 @@ def test_what_does_not_fit_is_refused_and_named(database: Database) -> None:
     assert database.read(LIVE_BARS).height == 0
 
 
-def test_a_url_that_means_nothing_is_refused_with_the_way_out(tmp_path: Path) -> None:
+def test_an_unreadable_url_is_refused_with_the_way_out(tmp_path: Path) -> None:
     for url in ("nonsense", "mysql://host/name", "postgresql+asyncpg://host/name"):
         with pytest.raises(RuntimeError, match=r"sqlite:///FILE or postgresql\+psycopg2"):
             Database(url)

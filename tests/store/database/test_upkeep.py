@@ -1,4 +1,4 @@
-"""Retention, status, rolled-up bars, and the choice for or against TimescaleDB."""
+"""Retention, status, hourly and daily bars, use of TimescaleDB."""
 
 import datetime as dt
 import re
@@ -17,10 +17,10 @@ from tapewatch.market.schema import Table
 from tapewatch.market.tables import COVERAGE
 from tapewatch.store.database import retention as sql_retention
 from tapewatch.store.database import rollups, timescale
-from tapewatch.store.database.database import SQL_TABLES, Database, DatabaseError
+from tapewatch.store.database.database import Database, DatabaseError
 from tapewatch.store.database.migrations import HEAD
 from tapewatch.store.database.status import status
-from tapewatch.store.database.tables import TIME_SERIES, key_columns, time_column
+from tapewatch.store.database.tables import SQL_TABLES, TIME_SERIES, key_columns, time_column
 from tests.support.live_rows import rows_of
 from tests.support.postgres import PostgresServer, postgres_server
 
@@ -43,14 +43,14 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
 
 
 def spread(table: Table, count: int, apart_s: int) -> pl.DataFrame:
-    """Rows whose times lie so many seconds apart, from 3 June 2024 13:30 on."""
+    """Rows at the given seconds after 3 June 2024 13:30."""
     rows = rows_of(table, count)
     later = pl.duration(seconds=pl.int_range(pl.len()) * (apart_s - 1))
     return rows.with_columns((pl.col(name) + later) for name in [time_column(table)] if name)
 
 
 @pytest.mark.parametrize("table", [table for table in SQL_TABLES if time_column(table)], ids=lambda table: table.name)
-def test_what_is_older_goes_and_the_rest_stays(database: Database, table: Table) -> None:
+def test_older_rows_are_deleted_and_the_others_kept(database: Database, table: Table) -> None:
     rows = spread(table, 40, DAY_S // 4)
     ended = {"alerts": {"end_time": pl.col("start_time")}, "gaps": {"status": pl.lit("healed")}}.get(table.name, {})
     database.upsert(table, MONDAY, rows.with_columns(**ended))
@@ -66,7 +66,7 @@ def test_what_is_older_goes_and_the_rest_stays(database: Database, table: Table)
     assert '"rows": 25' in audit["detail"][0]
 
 
-def test_open_alerts_and_gaps_stay_whatever_their_age(database: Database) -> None:
+def test_open_alerts_and_gaps_are_kept_at_any_age(database: Database) -> None:
     alerts = spread(ALERTS, 10, DAY_S).with_columns(
         end_time=pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.col("start_time"))
     )
@@ -81,7 +81,7 @@ def test_open_alerts_and_gaps_stay_whatever_their_age(database: Database) -> Non
     assert database.read(GAPS)["status"].unique().sort().to_list() == ["growing", "open"]
 
 
-def test_coverage_goes_by_its_date(database: Database) -> None:
+def test_coverage_is_deleted_by_its_date(database: Database) -> None:
     for day in range(1, 6):
         database.upsert(COVERAGE, Partition(dt.date(2024, 6, day), Market.CRYPTO), rows_of(COVERAGE, 3))
     expiry = sql_retention.expired(database.engine, COVERAGE, dt.datetime(2024, 6, 4, 15, tzinfo=dt.UTC))
@@ -93,7 +93,7 @@ def test_anomalies_labels_and_audit_are_kept_for_ever() -> None:
     assert {table.name for table in SQL_TABLES} - set(rollups.RETENTION_DAYS) == {"anomalies", "labels", "audit"}
 
 
-def test_the_status_tells_what_there_is(database: Database) -> None:
+def test_the_status_describes_database_and_tables(database: Database) -> None:
     database.upsert(LIVE_BARS, MONDAY, rows_of(LIVE_BARS, 500))
     database.upsert(COVERAGE, MONDAY, rows_of(COVERAGE, 3))
     found = status(database.url.render_as_string(hide_password=False))
@@ -110,7 +110,7 @@ def test_the_status_tells_what_there_is(database: Database) -> None:
     assert found.engine.startswith(("SQLite 3.", "PostgreSQL "))
 
 
-def test_looking_makes_no_database(tmp_path: Path) -> None:
+def test_the_status_makes_no_database(tmp_path: Path) -> None:
     with pytest.raises(DatabaseError, match=r"there is no database at .*absent\.db yet"):
         status(f"sqlite:///{tmp_path / 'absent.db'}")
     assert list(tmp_path.iterdir()) == []
@@ -154,10 +154,10 @@ def _rolled_up(bars: pl.DataFrame, by: list[str]) -> pl.DataFrame:
     )
 
 
-def test_hours_and_days_are_those_of_the_minutes(database: Database) -> None:
+def test_hourly_and_daily_bars_follow_from_the_minutes(database: Database) -> None:
     bars = _minutes(200).with_columns(pl.col("symbol").cast(pl.String))
     database.upsert(LIVE_BARS, MONDAY, bars)
-    # Seconds and other markets must not count.
+    # Bars of seconds and of other markets do not count.
     database.upsert(LIVE_BARS, MONDAY, bars.with_columns(clock=pl.lit("1s"), volume=pl.lit(1e9)))
     rollups.refresh(database.engine)
     names = "open, high, low, close, volume, vwap, transactions, minutes"
@@ -174,7 +174,7 @@ def test_hours_and_days_are_those_of_the_minutes(database: Database) -> None:
     assert_frame_equal(found_days.select("vwap"), expected_days.select("vwap"), rel_tol=1e-3)
 
 
-def test_without_the_extension_there_is_no_trace_of_it(database: Database) -> None:
+def test_without_the_extension_nothing_uses_it(database: Database) -> None:
     with database.engine.connect() as connection:
         assert not timescale.is_installed(connection)
         assert timescale.hypertables(connection) == set()
@@ -194,20 +194,20 @@ def test_with_the_extension_every_table_of_the_tape_becomes_a_hypertable_once() 
         assert f"timescaledb.compress_orderby = '{time}'" in compressed
         assert "add_compression_policy" in compression
         assert "400 days" in retention
-        # A unique key of a hypertable holds the time, and what is compressed together is one key's rows.
+        # A unique key of a hypertable includes the time; the rows of one key are compressed together.
         assert time in key_columns(table)
     assert not any("WITH (tsdb.hypertable" in statement for statement in statements)
     assert list(timescale.arrangement({table.name for table in TIME_SERIES}, {}, "2.17.2")) == []
 
 
 @pytest.mark.parametrize(("version", "compresses"), [("2.10.3", False), ("2.11.0", True), ("2.9.1-dev", False)])
-def test_nothing_is_compressed_where_a_compressed_row_cannot_be_replaced(version: str, *, compresses: bool) -> None:
+def test_nothing_is_compressed_if_compressed_rows_cannot_be_replaced(version: str, *, compresses: bool) -> None:
     statements = list(timescale.arrangement(set(), rollups.RETENTION_DAYS, version))
     assert any("compress" in statement for statement in statements) == compresses
     assert sum("retention" in statement for statement in statements) == len(TIME_SERIES)
 
 
-def test_a_continuous_aggregate_is_made_without_data_and_without_what_it_cannot_hold() -> None:
+def test_a_continuous_aggregate_is_made_without_data_and_unsupported_functions() -> None:
     hours, policy, days = rollups.timescale_statements()
     assert hours.endswith("WITH NO DATA")
     assert "start_offset => INTERVAL '390 days'" in policy
@@ -218,8 +218,8 @@ def test_a_continuous_aggregate_is_made_without_data_and_without_what_it_cannot_
 
 
 @pytest.mark.slow
-def test_the_statements_for_timescaledb_are_ones_that_postgresql_can_read(server: PostgresServer) -> None:
-    """Functions of the extension's names and arguments stand in, so that each call is parsed and resolved for real."""
+def test_postgresql_can_parse_the_statements_for_timescaledb(server: PostgresServer) -> None:
+    """Functions with the extension's names and arguments replace it, so that PostgreSQL parses and resolves each call."""
     stand_ins = """
         CREATE FUNCTION create_hypertable(relation regclass, time_column_name name, chunk_time_interval interval,
             create_default_indexes boolean, migrate_data boolean, if_not_exists boolean) RETURNS int LANGUAGE sql AS 'SELECT 1';
@@ -255,7 +255,7 @@ def test_the_statements_for_timescaledb_are_ones_that_postgresql_can_read(server
         ):
             connection.exec_driver_sql(statement)
         connection.exec_driver_sql(timescale.size("bars"))
-        # The extension is taken to be there: what only it knows of is not set.
+        # The extension counts as installed; its own settings are not set.
         connection.info["timescaledb_is_installed"] = True
         timescale.lift_decompression_limit(connection)
         assert not timescale.is_apache(connection)

@@ -1,4 +1,4 @@
-"""The lake: whole or not at all, read by symbol, safe beside others, on any file system."""
+"""The lake: whole writes, reads by symbol, concurrent writers, any file system."""
 
 import datetime as dt
 import os
@@ -44,7 +44,7 @@ def _trades(counts: dict[str, int], seed: int = 0) -> pl.DataFrame:
     )
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_a_partition_is_read_as_it_was_written(tmp_path: Path) -> None:
     lake, frame = Lake(tmp_path), _trades({"AAPL": 500, "IBM": 300})
     written = lake.write(TRADES, DAY, frame.sample(fraction=1, shuffle=True, seed=1))
     assert lake.read(TRADES, DAY).equals(frame)
@@ -56,14 +56,14 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("table", ALL, ids=lambda t: t.name)
-def test_every_table_can_lie_empty(tmp_path: Path, table: object) -> None:
+def test_every_table_can_be_written_empty(tmp_path: Path, table: object) -> None:
     lake = Lake(tmp_path)
     for frames in (table.empty(), [], [table.empty()]):  # type: ignore[attr-defined]
         lake.write(table, DAY, frames)  # type: ignore[arg-type]
         assert lake.read(table, DAY).schema == table.schema  # type: ignore[arg-type,attr-defined]
 
 
-def test_one_byte_sequence_for_one_content(tmp_path: Path) -> None:
+def test_equal_rows_give_equal_bytes(tmp_path: Path) -> None:
     frame = _trades({"A": 1000, "B": 10})
     a, b = Lake(tmp_path / "a"), Lake(tmp_path / "b")
     pieces = [frame.slice(i, 7) for i in range(0, frame.height, 7)]
@@ -72,7 +72,7 @@ def test_one_byte_sequence_for_one_content(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("root", ["local", "memory"])
-def test_symbols_are_read_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: str) -> None:
+def test_symbols_are_read_without_other_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: str) -> None:
     monkeypatch.setattr(parquet_file, "ROW_GROUP_ROWS", 50)
     lake = Lake(tmp_path if root == "local" else f"memory://{tmp_path.name}")
     frame = _trades({"A": 10, "AB": 30, "B": 20, "C": 240, "D": 5, "E": 60})
@@ -205,7 +205,7 @@ def test_a_source_that_fails_while_rows_are_written_waits_for_them(
     assert steps == ["write", "written", "close"]
 
 
-def test_a_far_smaller_replacement_needs_leave(tmp_path: Path) -> None:
+def test_a_far_smaller_replacement_needs_allow_shrink(tmp_path: Path) -> None:
     lake, frame = Lake(tmp_path), _trades({"A": 100})
     lake.write(TRADES, DAY, frame)
     with pytest.raises(ShrinkError, match="100 rows; refusing to replace them by 49"):
@@ -263,7 +263,7 @@ def test_a_full_disk_is_a_clear_error_and_leaves_the_partition(tmp_path: Path) -
     said = child.communicate(timeout=400)[0]
     assert "cannot write tape/trades for 2024-03-05|stocks to" in said
     assert "date=2024-03-05.parquet" in said
-    assert "what was there before stays" in said
+    assert "the partition stays as it was" in said
     assert lake.read(TRADES, DAY).equals(frame)
     assert len([p for p in tmp_path.rglob("*") if p.is_file()]) == 1
 
@@ -285,7 +285,7 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
         subprocess.run(["umount", tmp_path], check=True)
 
 
-def test_a_kill_in_the_middle_leaves_the_partition_and_the_next_write_clears_up(tmp_path: Path) -> None:
+def test_a_killed_write_leaves_the_partition_and_the_next_write_removes_its_file(tmp_path: Path) -> None:
     lake, frame = Lake(tmp_path), _trades({"A": 200})
     lake.write(TRADES, DAY, frame)
     child = _child(
@@ -307,7 +307,7 @@ def test_a_kill_in_the_middle_leaves_the_partition_and_the_next_write_clears_up(
     assert not list(tmp_path.rglob("*.tmp"))
 
 
-def test_a_writer_at_work_is_not_taken_for_a_dead_one(tmp_path: Path) -> None:
+def test_the_staged_file_of_a_running_writer_is_not_removed(tmp_path: Path) -> None:
     lake, frame = Lake(tmp_path), _trades({"A": 150_000, "B": 10})
 
     def interrupted() -> Iterator[pl.DataFrame]:
@@ -359,7 +359,7 @@ def test_whole_symbol_groups() -> None:
     assert list(whole_symbol_groups([{}], 12)) == []
 
 
-def test_a_column_added_since_is_null_in_what_was_written_before(tmp_path: Path) -> None:
+def test_a_column_added_later_is_null_in_older_objects(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     frame = _trades({"AAPL": 5})
     lake.write(TRADES, DAY, frame)

@@ -44,6 +44,6 @@ def test_a_partition_without_quotes_yields_empty_quotes(tmp_path, tape) -> None:
     assert quotes.schema["bid_price"] == pl.Float64
 
 
-def test_a_partition_that_was_never_written_is_an_error(tmp_path) -> None:
+def test_a_missing_partition_is_an_error(tmp_path) -> None:
     with pytest.raises(MissingPartitionError, match="materialize it first"):
         list(symbol_batches(Lake(tmp_path), PARTITION))

@@ -1,4 +1,4 @@
-"""Unreadable events in files: all of them are there, and where they cannot be it is counted."""
+"""Files of unreadable events: all are written, or counted as dropped."""
 
 import datetime as dt
 from pathlib import Path
@@ -19,7 +19,7 @@ def rows(first: int, count: int) -> pl.DataFrame:
     )
 
 
-def test_what_is_kept_is_read_back_in_order_and_after_a_restart(tmp_path: Path) -> None:
+def test_rows_are_read_back_in_order_and_after_a_restart(tmp_path: Path) -> None:
     assert quarantined(tmp_path).equals(LIVE_QUARANTINE.empty())
     for start in (0, 3_000):
         files = QuarantineFiles(tmp_path)
@@ -33,7 +33,7 @@ def test_what_is_kept_is_read_back_in_order_and_after_a_restart(tmp_path: Path) 
     assert quarantined(tmp_path, dt.date(2001, 1, 1)).is_empty()
 
 
-def test_old_days_go_and_nothing_else(tmp_path: Path) -> None:
+def test_only_old_days_are_deleted(tmp_path: Path) -> None:
     files = QuarantineFiles(tmp_path)
     files.add(rows(0, 10))
     files.close()
@@ -45,7 +45,7 @@ def test_old_days_go_and_nothing_else(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([today.name, "notes"])
 
 
-def test_above_its_bytes_rows_are_counted_and_said_to_be_lost(tmp_path: Path) -> None:
+def test_above_the_size_limit_rows_are_dropped_and_counted(tmp_path: Path) -> None:
     files = QuarantineFiles(tmp_path, most_bytes=1)
     for first in (0, 10):
         files.add(rows(first, 10))
@@ -56,7 +56,7 @@ def test_above_its_bytes_rows_are_counted_and_said_to_be_lost(tmp_path: Path) ->
     assert quarantined(tmp_path).height == 10
 
 
-def test_a_disk_that_refuses_is_waited_for_with_a_bound(tmp_path: Path) -> None:
+def test_rows_wait_up_to_a_limit_while_the_disk_refuses_writes(tmp_path: Path) -> None:
     folder = tmp_path / "quarantine"
     folder.write_text("in the way")
     files = QuarantineFiles(folder, held_rows=15)
@@ -71,8 +71,8 @@ def test_a_disk_that_refuses_is_waited_for_with_a_bound(tmp_path: Path) -> None:
     assert quarantined(folder).equals(rows(0, 15))
 
 
-def test_rows_wait_for_a_disk_that_is_full(tmp_path: Path) -> None:
-    """Polars says so by an error of its own."""
+def test_rows_wait_while_the_disk_is_full(tmp_path: Path) -> None:
+    """Polars has an error of its own for a full disk."""
     files = QuarantineFiles(tmp_path)
     files.add(rows(0, 10))
     with patch.object(pl.DataFrame, "write_parquet", side_effect=pl.exceptions.ComputeError("No space left on device")):

@@ -1,4 +1,4 @@
-"""The spool: what is flushed is on disk under its day, in numbers that only grow, whatever ends the process."""
+"""The spool: flushed rows are on disk under their day and numbers only grow, however the process ends."""
 
 import datetime as dt
 import os
@@ -57,8 +57,8 @@ def test_numbers_grow_through_restarts_even_once_the_files_are_merged(tmp_path) 
     assert numbers == sorted(set(numbers))
 
 
-def test_no_number_is_given_twice_where_the_disk_refused_to_note_them(tmp_path) -> None:
-    """Killed right after its first file, once the disk takes something again, and the file merged."""
+def test_no_number_is_used_twice_if_the_disk_refused_the_state(tmp_path) -> None:
+    """The process is killed after its first file, when the disk accepts writes again; the file is merged."""
     writer = SpoolWriter(tmp_path, Market.STOCKS, "collector")
     writer.add_rows(STREAM_TRADES, trades_at([OPEN]))
     with patch.object(os, "fsync", side_effect=OSError("no space left")):
@@ -67,7 +67,7 @@ def test_no_number_is_given_twice_where_the_disk_refused_to_note_them(tmp_path) 
         writer.flush()
     (file,) = waiting_for(tmp_path, STOCKS)
     Path(file.path).unlink()
-    os.close(writer._lock)
+    writer._lock.release()
     with SpoolWriter(tmp_path, Market.STOCKS, "collector") as again:
         again.add_rows(STREAM_TRADES, trades_at([OPEN]))
     (later,) = waiting_for(tmp_path, STOCKS)
@@ -94,7 +94,7 @@ def test_a_second_writer_of_the_same_producer_is_refused_until_the_first_closes(
 
 
 @pytest.mark.parametrize("words", ["", "{}", "[]", '{"next_number": '])
-def test_a_damaged_state_is_told_each_time_and_once_it_is_removed_the_same_process_may_write(tmp_path, words) -> None:
+def test_a_damaged_state_is_an_error_until_it_is_removed(tmp_path, words) -> None:
     with SpoolWriter(tmp_path, Market.STOCKS, "healer") as writer:
         writer.add_rows(STREAM_TRADES, trades_at([OPEN]))
     state = tmp_path / "stocks" / "healer.state.json"
@@ -106,7 +106,7 @@ def test_a_damaged_state_is_told_each_time_and_once_it_is_removed_the_same_proce
     SpoolWriter(tmp_path, Market.STOCKS, "healer").close()
 
 
-def test_rows_of_two_days_become_two_files_and_those_of_a_closed_day_are_handed_back(tmp_path) -> None:
+def test_rows_of_two_days_become_two_files_and_rows_of_a_closed_day_are_returned(tmp_path) -> None:
     next_day = OPEN + 24 * 60 * NS_PER_MINUTE
     saturday = session_of(Market.STOCKS, dt.date(2024, 3, 8)).regular_start + 24 * 60 * NS_PER_MINUTE
     with SpoolWriter(tmp_path, Market.STOCKS, "collector") as writer:
@@ -117,7 +117,7 @@ def test_rows_of_two_days_become_two_files_and_those_of_a_closed_day_are_handed_
 
 
 @pytest.mark.parametrize("market", list(Market))
-def test_every_row_falls_into_the_session_of_its_day_or_into_none(market) -> None:
+def test_every_row_is_in_the_session_of_its_day_or_in_none(market) -> None:
     start = int(dt.datetime(2024, 3, 7, tzinfo=dt.UTC).timestamp()) * 10**9
     frame = trades_at(range(start, start + 6 * 86_400 * 10**9, 7 * NS_PER_MINUTE))
     split = dict(market_days(frame, market))
@@ -132,7 +132,7 @@ def test_every_row_falls_into_the_session_of_its_day_or_into_none(market) -> Non
         assert None not in split
 
 
-def test_a_heal_says_what_it_holds_whole(tmp_path) -> None:
+def test_a_heal_file_names_its_stretch(tmp_path) -> None:
     interval = HealedInterval("AAA/B-@:", OPEN, OPEN + 100)
     with SpoolWriter(tmp_path, Market.STOCKS, "healer") as writer:
         (file,) = writer.add_heal(STREAM_TRADES, trades_at([OPEN, OPEN + 50]), interval)
@@ -148,7 +148,7 @@ def test_a_heal_says_what_it_holds_whole(tmp_path) -> None:
     ]
 
 
-def test_many_files_are_read_as_one_and_one_cut_short_is_told(tmp_path) -> None:
+def test_many_files_are_read_as_one_and_a_truncated_file_is_an_error(tmp_path) -> None:
     written = []
     with SpoolWriter(tmp_path, Market.STOCKS, "healer") as writer:
         for rows in (3, 0, 1, 2):
@@ -165,7 +165,7 @@ def test_many_files_are_read_as_one_and_one_cut_short_is_told(tmp_path) -> None:
             read_rows(STREAM_TRADES, waiting_for(tmp_path, STOCKS))
 
 
-def test_files_of_other_columns_are_read_beside_todays(tmp_path) -> None:
+def test_files_with_other_columns_are_read_with_current_ones(tmp_path) -> None:
     rows = trades_at([OPEN, OPEN + 10])
     with SpoolWriter(tmp_path, Market.STOCKS, "collector") as writer:
         for row in (rows[:1], rows[1:]):
@@ -177,7 +177,7 @@ def test_files_of_other_columns_are_read_beside_todays(tmp_path) -> None:
     assert read_all(tmp_path).equals(rows)
 
 
-def test_a_disk_that_takes_no_more_leaves_rows_held_until_it_does(tmp_path) -> None:
+def test_rows_stay_held_while_the_disk_is_full(tmp_path) -> None:
     writer = SpoolWriter(tmp_path, Market.STOCKS, "collector", held_rows=250)
     rows = trades_at(range(OPEN, OPEN + 100))
     writer.add_rows(STREAM_TRADES, rows)
@@ -204,12 +204,12 @@ def test_a_disk_that_takes_no_more_leaves_rows_held_until_it_does(tmp_path) -> N
     writer.close()
 
 
-def test_a_state_that_the_disk_refused_is_noted_though_no_more_rows_come(tmp_path) -> None:
+def test_a_refused_state_is_written_later_even_without_more_rows(tmp_path) -> None:
     with SpoolWriter(tmp_path, Market.STOCKS, "collector") as writer:
         writer.add_rows(STREAM_TRADES, trades_at([OPEN]))
         writer.flush()
-        # A folder in its place refuses the file as a full disk does.
-        in_its_place = writer.folder / ".collector.state.tmp"
+        # A folder of that name refuses the file as a full disk does.
+        in_its_place = writer.folder / ".collector.state.json.tmp"
         in_its_place.mkdir()
         writer.add_rows(STREAM_TRADES, trades_at([OPEN + 1]))
         assert writer.flush() == 1
@@ -221,7 +221,7 @@ def test_a_state_that_the_disk_refused_is_noted_though_no_more_rows_come(tmp_pat
         assert writer.state.newest == OPEN + 1
 
 
-def test_what_the_disk_refuses_to_the_last_is_told_as_lost(tmp_path) -> None:
+def test_rows_that_the_disk_refuses_at_close_are_losses(tmp_path) -> None:
     writer = SpoolWriter(tmp_path, Market.STOCKS, "collector")
     (tmp_path / "stocks" / str(DAY)).write_text("in the way")
     writer.add_rows(STREAM_TRADES, trades_at(range(OPEN, OPEN + 100)))

@@ -14,7 +14,7 @@ from tapewatch.store.database.database import Database
 from tapewatch.store.spool.files import waiting
 from tapewatch.store.spool.quarantine import quarantine_folder, quarantined
 from tapewatch.store.spool.spool import SpoolWriter
-from tapewatch.streaming.collector.keeper import Keeper, position_file
+from tapewatch.streaming.collector.keeper import Keeper
 from tapewatch.streaming.collector.live_database import LiveDatabase, RowWriter
 from tapewatch.streaming.gaps.book import GapBook
 from tapewatch.streaming.gaps.holes import Hole, HoleFinder
@@ -121,7 +121,7 @@ def test_a_position_that_meets_a_full_disk_is_written_at_the_next_flush(tmp_path
     keeper.start()
     keeper.keep(StreamBatch(trades=trades(0, 10)), NOW + 10)
     # A folder in its place makes the write fail as a full disk does.
-    in_its_place = position_file(spool.folder).with_suffix(".new")
+    in_its_place = spool.folder / ".collector.position.tmp"
     in_its_place.mkdir()
     keeper.flush()
     assert (spool.rows_written, keeper.last_position) == (10, None)

@@ -1,7 +1,6 @@
 """Wherever a collector is interrupted or killed, each event is on disk or inside a gap of the book."""
 
 import datetime as dt
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -193,8 +192,7 @@ class Process:
 
     def die(self) -> None:
         """Release what the system releases when a process dies."""
-        with suppress(OSError):
-            os.close(self.spool._lock)
+        self.spool._lock.release()
 
 
 @dataclass(frozen=True)

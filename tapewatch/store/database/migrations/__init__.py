@@ -1,6 +1,6 @@
-"""The database's history: one numbered revision after the other, run by Alembic (`sql_schema.py`).
+"""The numbered revisions of the database's schema.
 
-`python -m tapewatch.store.database.migrations "add a column"` writes the next step from what differs.
+`python -m tapewatch.store.database.migrations "add a column"` writes the next one from the differences.
 """
 
 from pathlib import Path

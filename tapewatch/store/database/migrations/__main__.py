@@ -1,8 +1,8 @@
-"""Writes the next revision from what differs between the revisions so far and `sql_tables.py`.
+"""Writes the next revision from the differences between the revisions so far and `tables.py`.
 
     python -m tapewatch.store.database.migrations "add a column for the venue"
 
-Read what it wrote before committing it: a renamed column looks like one dropped and one added.
+Read the result before you commit it: a renamed column looks like one dropped and one added.
 """
 
 import sys

@@ -1,11 +1,9 @@
-"""Finds the session of a time, and the hours of a session in which rules are judged."""
+"""The hours of a session in which rules are judged."""
 
 import datetime as dt
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
 
-from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, CalendarError, Market, Session, session_of
+from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Session, known_session
 from tapewatch.streaming.detection.rules.settings import Common
 from tapewatch.streaming.detection.rules.state import JudgedHours
 
@@ -17,26 +15,14 @@ def is_round_the_clock(market: Market) -> bool:
     return market in (Market.CRYPTO, Market.FOREX)
 
 
-def session_at(market: Market, now: int) -> Session | None:
-    """The session whose day includes `now`; None on days without one, and outside the calendars."""
-    around = _sessions(market, now, (0, -1, 1))
-    return next((session for session in around if session.day_start <= now < session.day_end), None)
-
-
 def next_start(market: Market, now: int) -> int:
     """Start of the next session's day; one day from now where the calendars have none."""
-    ahead = _sessions(market, now, range(-1, 12))
-    return next((session.day_start for session in ahead if session.day_start > now), now + _DAY)
-
-
-def _sessions(market: Market, now: int, offsets: Iterable[int]) -> Iterator[Session]:
-    """The sessions of the days at these offsets from the UTC day of `now`."""
     day = dt.datetime.fromtimestamp(now // NS_PER_SECOND, dt.UTC).date()
-    for offset in offsets:
-        with suppress(CalendarError):
-            session = session_of(market, day + dt.timedelta(days=offset))
-            if session is not None:
-                yield session
+    for offset in range(-1, 12):
+        session = known_session(market, day + dt.timedelta(days=offset))
+        if session is not None and session.day_start > now:
+            return session.day_start
+    return now + _DAY
 
 
 def usual_minutes(market: Market) -> float:

@@ -1,303 +1,127 @@
 """Every table of the operational database. A database of before the revisions keeps its anomalies."""
 
+from typing import Any, Final
+
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.types import TypeEngine
 
 revision = "0001"
 down_revision = None
-_TIME = sa.DateTime(timezone=True)
-_TABLES = (
-    "anomalies",
-    "coverage",
-    "bars",
-    "microstructure",
-    "alerts",
-    "gaps",
-    "labels",
-    "audit",
-    "quarantine",
-)
+_TYPES: Final[dict[str, TypeEngine[Any]]] = {
+    "text": sa.Text(),
+    "time": sa.DateTime(timezone=True),
+    "float": sa.Double(),
+    "int": sa.Integer(),
+    "bigint": sa.BigInteger(),
+    "bool": sa.Boolean(),
+}
+#: By table: the columns after `market` and `date` as name:type, a question mark where null is allowed.
+_COLUMNS = {
+    "anomalies": """
+        symbol:text start_time:time end_time:time known_time:time kind:text score:float threshold:float minutes:int
+        reasons:text model:text
+    """,
+    "coverage": """
+        symbol:text trades:bigint quotes:bigint bars:bigint expected_minutes:bigint received_minutes:bigint
+        healed_minutes:bigint silent_minutes:bigint missing_minutes:bigint longest_gap_minutes:bigint
+        open_gaps:bigint is_complete:bool first_time:time? last_time:time?
+    """,
+    "bars": """
+        symbol:text clock:text time:time known_time:time open:float high:float low:float close:float volume:float
+        vwap:float? transactions:bigint? source:text revision:int
+    """,
+    "microstructure": """
+        symbol:text event_time:time known_time:time is_regular:bool session_minute:int last_price:float?
+        mid_price:float? volume:float notional:float trade_count:bigint buy_volume:float sell_volume:float
+        buy_count:bigint sell_count:bigint order_flow_imbalance:float? return_bps:float? range_bps:float?
+        realised_volatility_bps:float? trailing_return_bps:float? drawdown_bps:float? roll_spread_bps:float?
+        amihud_illiquidity:float? kyle_lambda:float? vpin:float? volume_ratio:float? trade_count_ratio:float?
+        sustained_volume_2m:float? sustained_volume_3m:float? signed_volume_ratio:float? flow_score_3m:float?
+        flow_score_5m:float? return_score:float? volatility_ratio:float? trade_age_s:float quoted_spread_bps:float?
+        effective_spread_bps:float? realised_spread_bps:float? spread_ratio:float? depth_imbalance:float?
+        best_level_ofi:float? quote_count:bigint? quote_rate_hz:float? quote_count_ratio:float? crossed_share:float?
+        quote_age_s:float? tape_age_s:float revision:int
+    """,
+    "alerts": """
+        alert_id:text symbol:text rule:text severity:text start_time:time end_time:time? detected_time:time
+        value:float baseline:float multiple:float? peak:float observations:bigint message:text
+    """,
+    "gaps": """
+        gap_id:text symbol:text? channel:text cause:text start_time:time end_time:time? opened_time:time
+        healed_time:time? status:text healed_by:text? rows_healed:bigint? attempts:int reason:text?
+    """,
+    "labels": """
+        label_id:text symbol:text start_time:time end_time:time kind:text is_anomaly:bool note:text? author:text
+        created_time:time
+    """,
+    "audit": """
+        entry_id:text at_time:time actor:text action:text subject:text detail:text?
+    """,
+    "quarantine": """
+        entry_id:text source:text received_time:time reason:text raw:text
+    """,
+}
+_KEYS = {
+    "anomalies": ("market", "symbol", "start_time"),
+    "coverage": ("market", "date", "symbol"),
+    "bars": ("market", "symbol", "clock", "time"),
+    "microstructure": ("market", "symbol", "event_time"),
+    "alerts": ("market", "alert_id"),
+    "gaps": ("market", "gap_id"),
+    "labels": ("market", "label_id"),
+    "audit": ("market", "entry_id"),
+    "quarantine": ("market", "entry_id"),
+}
+#: The column of time that is indexed, and the rows that stand for something that has not ended.
+_TIMES = {
+    "anomalies": "start_time",
+    "bars": "time",
+    "microstructure": "event_time",
+    "alerts": "start_time",
+    "gaps": "start_time",
+    "labels": "start_time",
+    "audit": "at_time",
+    "quarantine": "received_time",
+}
+_OPEN = {"alerts": "end_time IS NULL", "gaps": "status IN ('growing', 'open')"}
+_BLOCK_RANGES: Final[dict[str, Any]] = {"postgresql_using": "brin", "postgresql_with": {"autosummarize": "on"}}
 
 
 def upgrade() -> None:
     """Forwards."""
-    _anomalies()
-    _coverage()
-    _bars()
-    _microstructure()
-    _alerts()
-    _gaps()
-    _labels()
-    _audit()
-    _quarantine()
+    for name, columns in _COLUMNS.items():
+        op.create_table(
+            name,
+            sa.Column("market", sa.Text(), nullable=False),
+            sa.Column("date", sa.Date(), nullable=False),
+            *(_column(stated) for stated in columns.split()),
+            sa.PrimaryKeyConstraint(*_KEYS[name], name=f"pk_{name}"),
+            if_not_exists=True,
+        )
+        _create_indexes(name)
 
 
 def downgrade() -> None:
     """Backwards, to an empty database."""
-    for name in _TABLES:
+    for name in _COLUMNS:
         op.drop_table(name)
 
 
-def _anomalies() -> None:
-    op.create_table(
-        "anomalies",
-        sa.Column("market", sa.Text(), nullable=False),
-        sa.Column("date", sa.Date(), nullable=False),
-        sa.Column("symbol", sa.Text(), nullable=False),
-        sa.Column("start_time", _TIME, nullable=False),
-        sa.Column("end_time", _TIME, nullable=False),
-        sa.Column("known_time", _TIME, nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("score", sa.Double(), nullable=False),
-        sa.Column("threshold", sa.Double(), nullable=False),
-        sa.Column("minutes", sa.Integer(), nullable=False),
-        sa.Column("reasons", sa.Text(), nullable=False),
-        sa.Column("model", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("market", "symbol", "start_time", name="pk_anomalies"),
-        if_not_exists=True,
-    )
-    op.create_index("ix_anomalies_partition", "anomalies", ["market", "date"], if_not_exists=True)
-    op.create_index("ix_anomalies_start_time", "anomalies", ["start_time"], if_not_exists=True)
+def _column(stated: str) -> sa.Column[Any]:
+    name, _, kind = stated.partition(":")
+    return sa.Column(name, _TYPES[kind.removesuffix("?")], nullable=kind.endswith("?"))
 
 
-def _coverage() -> None:
-    op.create_table(
-        "coverage",
-        sa.Column("market", sa.Text(), nullable=False),
-        sa.Column("date", sa.Date(), nullable=False),
-        sa.Column("symbol", sa.Text(), nullable=False),
-        sa.Column("trades", sa.BigInteger(), nullable=False),
-        sa.Column("quotes", sa.BigInteger(), nullable=False),
-        sa.Column("bars", sa.BigInteger(), nullable=False),
-        sa.Column("expected_minutes", sa.BigInteger(), nullable=False),
-        sa.Column("received_minutes", sa.BigInteger(), nullable=False),
-        sa.Column("healed_minutes", sa.BigInteger(), nullable=False),
-        sa.Column("silent_minutes", sa.BigInteger(), nullable=False),
-        sa.Column("missing_minutes", sa.BigInteger(), nullable=False),
-        sa.Column("longest_gap_minutes", sa.BigInteger(), nullable=False),
-        sa.Column("open_gaps", sa.BigInteger(), nullable=False),
-        sa.Column("is_complete", sa.Boolean(), nullable=False),
-        sa.Column("first_time", _TIME),
-        sa.Column("last_time", _TIME),
-        sa.PrimaryKeyConstraint("market", "date", "symbol", name="pk_coverage"),
-        if_not_exists=True,
-    )
-    op.create_index("ix_coverage_partition", "coverage", ["market", "date"], if_not_exists=True)
-
-
-def _bars() -> None:
-    op.create_table(
-        "bars",
-        sa.Column("market", sa.Text(), nullable=False),
-        sa.Column("date", sa.Date(), nullable=False),
-        sa.Column("symbol", sa.Text(), nullable=False),
-        sa.Column("clock", sa.Text(), nullable=False),
-        sa.Column("time", _TIME, nullable=False),
-        sa.Column("known_time", _TIME, nullable=False),
-        sa.Column("open", sa.Double(), nullable=False),
-        sa.Column("high", sa.Double(), nullable=False),
-        sa.Column("low", sa.Double(), nullable=False),
-        sa.Column("close", sa.Double(), nullable=False),
-        sa.Column("volume", sa.Double(), nullable=False),
-        sa.Column("vwap", sa.Double()),
-        sa.Column("transactions", sa.BigInteger()),
-        sa.Column("source", sa.Text(), nullable=False),
-        sa.Column("revision", sa.Integer(), nullable=False),
-        sa.PrimaryKeyConstraint("market", "symbol", "clock", "time", name="pk_bars"),
-        if_not_exists=True,
-    )
-    op.create_index(
-        "ix_bars_time",
-        "bars",
-        ["time"],
-        if_not_exists=True,
-        postgresql_using="brin",
-        postgresql_with={"autosummarize": "on"},
-    )
-
-
-def _microstructure() -> None:
-    op.create_table(
-        "microstructure",
-        sa.Column("market", sa.Text(), nullable=False),
-        sa.Column("date", sa.Date(), nullable=False),
-        sa.Column("symbol", sa.Text(), nullable=False),
-        sa.Column("event_time", _TIME, nullable=False),
-        sa.Column("known_time", _TIME, nullable=False),
-        sa.Column("is_regular", sa.Boolean(), nullable=False),
-        sa.Column("session_minute", sa.Integer(), nullable=False),
-        sa.Column("last_price", sa.Double()),
-        sa.Column("mid_price", sa.Double()),
-        sa.Column("volume", sa.Double(), nullable=False),
-        sa.Column("notional", sa.Double(), nullable=False),
-        sa.Column("trade_count", sa.BigInteger(), nullable=False),
-        sa.Column("buy_volume", sa.Double(), nullable=False),
-        sa.Column("sell_volume", sa.Double(), nullable=False),
-        sa.Column("buy_count", sa.BigInteger(), nullable=False),
-        sa.Column("sell_count", sa.BigInteger(), nullable=False),
-        sa.Column("order_flow_imbalance", sa.Double()),
-        sa.Column("return_bps", sa.Double()),
-        sa.Column("range_bps", sa.Double()),
-        sa.Column("realised_volatility_bps", sa.Double()),
-        sa.Column("trailing_return_bps", sa.Double()),
-        sa.Column("drawdown_bps", sa.Double()),
-        sa.Column("roll_spread_bps", sa.Double()),
-        sa.Column("amihud_illiquidity", sa.Double()),
-        sa.Column("kyle_lambda", sa.Double()),
-        sa.Column("vpin", sa.Double()),
-        sa.Column("volume_ratio", sa.Double()),
-        sa.Column("trade_count_ratio", sa.Double()),
-        sa.Column("sustained_volume_2m", sa.Double()),
-        sa.Column("sustained_volume_3m", sa.Double()),
-        sa.Column("signed_volume_ratio", sa.Double()),
-        sa.Column("flow_score_3m", sa.Double()),
-        sa.Column("flow_score_5m", sa.Double()),
-        sa.Column("return_score", sa.Double()),
-        sa.Column("volatility_ratio", sa.Double()),
-        sa.Column("trade_age_s", sa.Double(), nullable=False),
-        sa.Column("quoted_spread_bps", sa.Double()),
-        sa.Column("effective_spread_bps", sa.Double()),
-        sa.Column("realised_spread_bps", sa.Double()),
-        sa.Column("spread_ratio", sa.Double()),
-        sa.Column("depth_imbalance", sa.Double()),
-        sa.Column("best_level_ofi", sa.Double()),
-        sa.Column("quote_count", sa.BigInteger()),
-        sa.Column("quote_rate_hz", sa.Double()),
-        sa.Column("quote_count_ratio", sa.Double()),
-        sa.Column("crossed_share", sa.Double()),
-        sa.Column("quote_age_s", sa.Double()),
-        sa.Column("tape_age_s", sa.Double(), nullable=False),
-        sa.Column("revision", sa.Integer(), nullable=False),
-        sa.PrimaryKeyConstraint("market", "symbol", "event_time", name="pk_microstructure"),
-        if_not_exists=True,
-    )
-    op.create_index(
-        "ix_microstructure_event_time",
-        "microstructure",
-        ["event_time"],
-        if_not_exists=True,
-        postgresql_using="brin",
-        postgresql_with={"autosummarize": "on"},
-    )
-
-
-def _alerts() -> None:
-    op.create_table(
-        "alerts",
-        sa.Column("market", sa.Text(), nullable=False),
-        sa.Column("date", sa.Date(), nullable=False),
-        sa.Column("alert_id", sa.Text(), nullable=False),
-        sa.Column("symbol", sa.Text(), nullable=False),
-        sa.Column("rule", sa.Text(), nullable=False),
-        sa.Column("severity", sa.Text(), nullable=False),
-        sa.Column("start_time", _TIME, nullable=False),
-        sa.Column("end_time", _TIME),
-        sa.Column("detected_time", _TIME, nullable=False),
-        sa.Column("value", sa.Double(), nullable=False),
-        sa.Column("baseline", sa.Double(), nullable=False),
-        sa.Column("multiple", sa.Double()),
-        sa.Column("peak", sa.Double(), nullable=False),
-        sa.Column("observations", sa.BigInteger(), nullable=False),
-        sa.Column("message", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("market", "alert_id", name="pk_alerts"),
-        if_not_exists=True,
-    )
-    op.create_index(
-        "ix_alerts_open",
-        "alerts",
-        ["market"],
-        if_not_exists=True,
-        postgresql_where=sa.text("end_time IS NULL"),
-        sqlite_where=sa.text("end_time IS NULL"),
-    )
-    op.create_index("ix_alerts_partition", "alerts", ["market", "date"], if_not_exists=True)
-    op.create_index("ix_alerts_start_time", "alerts", ["start_time"], if_not_exists=True)
-
-
-def _gaps() -> None:
-    op.create_table(
-        "gaps",
-        sa.Column("market", sa.Text(), nullable=False),
-        sa.Column("date", sa.Date(), nullable=False),
-        sa.Column("gap_id", sa.Text(), nullable=False),
-        sa.Column("symbol", sa.Text()),
-        sa.Column("channel", sa.Text(), nullable=False),
-        sa.Column("cause", sa.Text(), nullable=False),
-        sa.Column("start_time", _TIME, nullable=False),
-        sa.Column("end_time", _TIME),
-        sa.Column("opened_time", _TIME, nullable=False),
-        sa.Column("healed_time", _TIME),
-        sa.Column("status", sa.Text(), nullable=False),
-        sa.Column("healed_by", sa.Text()),
-        sa.Column("rows_healed", sa.BigInteger()),
-        sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("reason", sa.Text()),
-        sa.PrimaryKeyConstraint("market", "gap_id", name="pk_gaps"),
-        if_not_exists=True,
-    )
-    op.create_index(
-        "ix_gaps_open",
-        "gaps",
-        ["market"],
-        if_not_exists=True,
-        postgresql_where=sa.text("status IN ('growing', 'open')"),
-        sqlite_where=sa.text("status IN ('growing', 'open')"),
-    )
-    op.create_index("ix_gaps_partition", "gaps", ["market", "date"], if_not_exists=True)
-    op.create_index("ix_gaps_start_time", "gaps", ["start_time"], if_not_exists=True)
-
-
-def _labels() -> None:
-    op.create_table(
-        "labels",
-        sa.Column("market", sa.Text(), nullable=False),
-        sa.Column("date", sa.Date(), nullable=False),
-        sa.Column("label_id", sa.Text(), nullable=False),
-        sa.Column("symbol", sa.Text(), nullable=False),
-        sa.Column("start_time", _TIME, nullable=False),
-        sa.Column("end_time", _TIME, nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("is_anomaly", sa.Boolean(), nullable=False),
-        sa.Column("note", sa.Text()),
-        sa.Column("author", sa.Text(), nullable=False),
-        sa.Column("created_time", _TIME, nullable=False),
-        sa.PrimaryKeyConstraint("market", "label_id", name="pk_labels"),
-        if_not_exists=True,
-    )
-    op.create_index("ix_labels_partition", "labels", ["market", "date"], if_not_exists=True)
-    op.create_index("ix_labels_start_time", "labels", ["start_time"], if_not_exists=True)
-
-
-def _audit() -> None:
-    op.create_table(
-        "audit",
-        sa.Column("market", sa.Text(), nullable=False),
-        sa.Column("date", sa.Date(), nullable=False),
-        sa.Column("entry_id", sa.Text(), nullable=False),
-        sa.Column("at_time", _TIME, nullable=False),
-        sa.Column("actor", sa.Text(), nullable=False),
-        sa.Column("action", sa.Text(), nullable=False),
-        sa.Column("subject", sa.Text(), nullable=False),
-        sa.Column("detail", sa.Text()),
-        sa.PrimaryKeyConstraint("market", "entry_id", name="pk_audit"),
-        if_not_exists=True,
-    )
-    op.create_index("ix_audit_at_time", "audit", ["at_time"], if_not_exists=True)
-    op.create_index("ix_audit_partition", "audit", ["market", "date"], if_not_exists=True)
-
-
-def _quarantine() -> None:
-    op.create_table(
-        "quarantine",
-        sa.Column("market", sa.Text(), nullable=False),
-        sa.Column("date", sa.Date(), nullable=False),
-        sa.Column("entry_id", sa.Text(), nullable=False),
-        sa.Column("source", sa.Text(), nullable=False),
-        sa.Column("received_time", _TIME, nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("raw", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("market", "entry_id", name="pk_quarantine"),
-        if_not_exists=True,
-    )
-    op.create_index("ix_quarantine_partition", "quarantine", ["market", "date"], if_not_exists=True)
-    op.create_index("ix_quarantine_received_time", "quarantine", ["received_time"], if_not_exists=True)
+def _create_indexes(name: str) -> None:
+    time, is_open = _TIMES.get(name), _OPEN.get(name)
+    is_series = name in ("bars", "microstructure")
+    if is_open is not None:
+        where = sa.text(is_open)
+        op.create_index(
+            f"ix_{name}_open", name, ["market"], if_not_exists=True, postgresql_where=where, sqlite_where=where
+        )
+    if not is_series:
+        op.create_index(f"ix_{name}_partition", name, ["market", "date"], if_not_exists=True)
+    if time is not None:
+        op.create_index(f"ix_{name}_{time}", name, [time], if_not_exists=True, **(_BLOCK_RANGES if is_series else {}))

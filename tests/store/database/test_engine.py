@@ -1,0 +1,154 @@
+"""Connections, errors and statements for PostgreSQL, without a server."""
+
+import datetime as dt
+import time
+from types import SimpleNamespace
+from unittest.mock import MagicMock, patch
+
+import polars as pl
+import psycopg2
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from tapewatch.market.live_tables import ALERTS, LIVE_BARS
+from tapewatch.store.database import status, timescale, upserts
+from tapewatch.store.database.engine import DatabaseError, _ping_if_idle, connect, is_transient, parse, refusal
+from tapewatch.store.database.rows import frame_of, selectable
+
+PASSWORD = "hidden"  # noqa: S105  # pragma: allowlist secret
+URL = f"postgresql://tape:{PASSWORD}@localhost:1/tape"
+
+
+class OperationalError(Exception):
+    """An error of the driver by name."""
+
+    def __init__(self, message: str, pgcode: str | None = None) -> None:
+        super().__init__(message)
+        self.pgcode = pgcode
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "expected"),
+    [
+        ("the connection was closed", "08006", True),
+        ("the disk is full", "53100", True),
+        ("the server shuts down", "57P01", True),
+        ("a deadlock", "40P01", True),
+        ("a lock was not available", "55P03", True),
+        ("another state of objects", "55000", False),
+        ("a query was cancelled", "57014", False),
+        ("a duplicate key", "23505", False),
+        ("server closed the connection unexpectedly", None, True),
+        ("could not connect to server: Connection refused", None, True),
+        ('password authentication failed for user "tape"', None, False),
+        ('database "tape" does not exist', None, False),
+        ("no pg_hba.conf entry for host", None, False),
+    ],
+)
+def test_errors_that_may_pass_are_transient(message: str, code: str | None, expected: bool) -> None:
+    assert is_transient(OperationalError(message, code)) is expected
+
+
+def test_other_errors_without_a_state_are_not_transient() -> None:
+    assert is_transient(sa.exc.TimeoutError())
+    assert not is_transient(ValueError("no driver's error"))
+    other = type("ProgrammingError", (OperationalError,), {})
+    assert not is_transient(other("the statement is wrong"))
+
+
+def test_an_error_names_the_address_without_its_password() -> None:
+    error = refusal(connect(parse(URL)), OperationalError(" out of memory ", "53200"))
+    assert isinstance(error, DatabaseError)
+    assert str(error) == "database postgresql+psycopg2://tape:***@localhost:1/tape: out of memory"
+    assert error.is_transient
+
+
+@pytest.mark.parametrize(("query", "timeout"), [("", 10), ("?connect_timeout=3", "3")])
+def test_a_lost_server_is_given_up_within_a_minute_unless_the_url_says_otherwise(query: str, timeout: object) -> None:
+    refused = psycopg2.OperationalError("no server")
+    with (
+        patch.object(psycopg2, "connect", side_effect=refused) as connecting,
+        pytest.raises(sa.exc.OperationalError),
+    ):
+        connect(parse(URL + query)).connect()
+    given = connecting.call_args.kwargs
+    assert given["connect_timeout"] == timeout
+    assert given["keepalives_idle"] + given["keepalives_interval"] * given["keepalives_count"] <= 60
+    assert given["tcp_user_timeout"] <= 60_000
+    assert given["application_name"] == "tapewatch"
+
+
+@pytest.mark.parametrize(("idle_s", "pings"), [(None, 0), (0.1, 0), (1.5, 1)])
+def test_only_an_idle_connection_is_pinged(idle_s: float | None, pings: int) -> None:
+    dialect, record = MagicMock(), SimpleNamespace(info={})
+    dialect.loaded_dbapi.Error = psycopg2.Error
+    if idle_s is not None:
+        record.info["tapewatch_used"] = time.monotonic() - idle_s
+    _ping_if_idle(dialect, MagicMock(), record, None)
+    assert dialect.do_ping.call_count == pings
+    dialect.do_ping.side_effect = psycopg2.OperationalError("gone")
+    if pings:
+        with pytest.raises(sa.exc.DisconnectionError):
+            _ping_if_idle(dialect, MagicMock(), record, None)
+
+
+def test_statements_of_an_upsert() -> None:
+    key = 'ON CONFLICT ("market", "symbol", "clock", "time") DO UPDATE SET "date" = excluded."date"'
+    width = len(LIVE_BARS.columns) + 2
+    one = upserts.values_statement(LIVE_BARS)
+    assert one.count("?") == width
+    assert key in one
+    assert '"revision" = excluded."revision"' in one
+    assert "WHERE" not in one
+    two = upserts.values_statement(LIVE_BARS, 2, "%s", revises=True)
+    assert two.count("%s") == 2 * width
+    assert two.count("(%s") == 2
+    assert '"revision" = greatest(excluded."revision", "bars"."revision" + 1)' in two
+    assert '"bars"."close" IS DISTINCT FROM excluded."close"' in two
+    assert '"bars"."known_time" IS DISTINCT' not in two
+    assert '"revision" = max(' in upserts.values_statement(LIVE_BARS, revises=True)
+    merge = upserts.merge_statement(LIVE_BARS, revises=True)
+    assert "FROM staging_bars ON CONFLICT" in merge
+    assert "greatest(" in merge
+    assert "greatest(" not in upserts.merge_statement(LIVE_BARS)
+
+
+def test_postgresql_gives_times_as_whole_microseconds() -> None:
+    query = sa.select(*selectable(ALERTS, "postgresql")).compile(
+        dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True}
+    )
+    assert "CAST(EXTRACT(epoch FROM alerts.start_time) * 1000000 AS BIGINT)" in str(query)
+    assert "alerts.message" in str(query)
+    moment = dt.datetime(2024, 3, 5, 14, 30, 0, 123456, tzinfo=dt.UTC)
+    values = dict.fromkeys(ALERTS.schema) | {"start_time": int(moment.timestamp()) * 1_000_000 + 123456}
+    read = frame_of(ALERTS, [("stocks", moment.date(), *values.values())], "postgresql")  # type: ignore[list-item]
+    assert read["start_time"].to_list() == [moment]
+    assert read["date"].to_list() == [moment.date()]
+    assert read.schema == pl.Schema({"market": pl.String(), "date": pl.Date(), **ALERTS.schema})
+
+
+def connection_of(installed: str | None, available: str | None, *, edition: str = "timescale", chunked: bool = True):
+    answers = {
+        timescale.INSTALLED_VERSION: installed,
+        timescale.AVAILABLE_VERSION: available,
+        "SELECT current_setting('timescaledb.license', true)": edition,
+    }
+    made = SimpleNamespace(dialect=SimpleNamespace(name="postgresql"), info={})
+    made.scalar = lambda query: answers[str(query)]
+    made.execute = lambda _: [("bars",)] if chunked else []
+    return made
+
+
+@pytest.mark.parametrize(
+    ("connection", "words"),
+    [
+        (connection_of("2.17.0", "2.17.0"), "2.17.0, in use"),
+        (connection_of("2.17.0", "2.17.0", chunked=False), "2.17.0: `tapewatch db upgrade` uses it"),
+        (connection_of("2.17.0", "2.17.0", edition="apache"), "2.17.0, Apache edition: not used"),
+        (connection_of(None, "2.17.0"), "on the server: `CREATE EXTENSION timescaledb`"),
+        (connection_of(None, None), "not on the server"),
+    ],
+)
+def test_the_status_says_whether_timescaledb_is_used(connection: object, words: str) -> None:
+    assert status._timescale(connection).startswith(words)  # type: ignore[arg-type]
