@@ -153,6 +153,24 @@ def test_an_empty_side_is_none_and_a_side_at_zero_is_one() -> None:
     assert stated["mid_price"] == 0.005
 
 
+def test_minutes_that_touch_zero_give_no_impact() -> None:
+    """Amihud's and Kyle's measures leave out a minute with a price of exactly zero, though its return is defined."""
+    steps = [0.1, -0.05, 0.2, -0.1, 0.15, 0.05, -0.2, 0.1, 0.3, -0.15, 0.1]
+    price, trades = 10.0, [(1.0, 10.0, 100.0)]
+    touching = (3, 7)
+    for minute, step in enumerate(steps, 1):
+        price = round(price + step, 2)
+        trades += [(60 * minute + 1, price, 100.0 + minute)]
+        if minute in touching:
+            trades[-1:-1] = [(60 * minute + 0.5, 0.0, 5000.0)]
+    rows = microstructure(*tape_of(trades, session=SESSION, symbol="CLK0"), SESSION).head(12).to_dicts()
+    kept = [row for minute, row in enumerate(rows) if minute not in touching and row["return_bps"] is not None]
+    impact = [1e6 * abs(row["return_bps"]) / row["notional"] for row in kept]
+    assert rows[3]["return_bps"] is not None
+    assert rows[-1]["amihud_illiquidity"] == pytest.approx(sum(impact) / len(impact))
+    assert rows[-1]["kyle_lambda"] is None, "nine minutes are too few"
+
+
 def test_bars_without_logarithms_are_left_out_of_the_day_s_volatility() -> None:
     trades, _ = tape_of([(60 * i, price, 1) for i, price in enumerate([1.0, -1.0, 1.0])], session=SESSION)
     assert day_volatility(minute_bars(trades, SESSION))["bars"].to_list() == [2]
