@@ -2,13 +2,15 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
 
 from models.base import DetectorError
-from models.isolation_forest import DETECTOR_FEATURES, ForestParameters, IsolationForestDetector
+from models.isolation_forest import DETECTOR_FEATURES, ForestParameters, IsolationForestDetector, _normaliser
+from models.manifest import _minor
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import ATTRIBUTIONS, MICROSTRUCTURE
 
@@ -219,3 +221,34 @@ def test_using_it_unfitted_or_fitting_on_nothing_is_refused(unseen_rows: pl.Data
         IsolationForestDetector().score(unseen_rows)
     with pytest.raises(DetectorError, match="no rows"):
         IsolationForestDetector().fit(unseen_rows.clear())
+
+
+@pytest.mark.parametrize(("samples", "length"), [(1, 0.0), (2, 1.0), (3, 2 * (np.log(2) + np.euler_gamma) - 4 / 3)])
+def test_the_mean_length_of_an_unsuccessful_search(samples: int, length: float) -> None:
+    assert _normaliser(SimpleNamespace(max_samples_=samples)) == pytest.approx(length)
+
+
+def test_contributions_add_up_to_the_path(detector: IsolationForestDetector, unseen_rows: pl.DataFrame) -> None:
+    some = unseen_rows.head(30)
+    explanation = detector.explain_inputs(some)
+    total = explanation.base + explanation.contributions.sum(axis=1)
+    np.testing.assert_allclose(total, -detector.path_lengths(some), rtol=1e-6)
+    n = detector._fitted.forest.max_samples_
+    expected = 2 * (np.log(n - 1) + np.euler_gamma) - 2 * (n - 1) / n
+    np.testing.assert_allclose(detector.path_lengths(some), -expected * np.log2(detector.score(some)))
+    by_feature = (
+        detector.explain(some).group_by("symbol", "event_time", maintain_order=True).agg(pl.col("shap_value").sum())
+    )
+    order = some.with_row_index().sort(pl.col("symbol").cast(pl.String), "event_time")["index"].to_numpy()
+    np.testing.assert_allclose(by_feature["shap_value"], explanation.contributions.sum(axis=1)[order])
+
+
+def test_versions_are_compared_by_their_first_two_parts() -> None:
+    assert [_minor(text) for text in ("1.7.2", "1.7", "1.10.0rc1", "2")] == ["1.7", "1.7", "1.10", "2"]
+
+
+def test_the_parameters_are_the_forests(detector: IsolationForestDetector, training_rows: pl.DataFrame) -> None:
+    forest = detector._fitted.forest
+    assert (forest.n_estimators, forest.max_samples_) == (80, min(1024, training_rows.height))
+    few = IsolationForestDetector(SMALL).fit(training_rows.head(200))
+    assert few._fitted.forest.max_samples_ == 200

@@ -65,3 +65,20 @@ def test_impossible_budgets_are_refused() -> None:
         for_budget(np.ones(3), 0)
     with pytest.raises(DetectorError, match="no scores"):
         for_budget(np.empty(0), 1)
+
+
+def test_the_window_is_as_long_as_asked_and_a_silent_one_gives_zero() -> None:
+    values = [float(i) for i in range(1, 21)]
+    assert volume_ratio(volumes("AAA", values), minutes=7)[15] == pytest.approx(16 / np.mean(values[8:15]))
+    assert volume_ratio(volumes("AAA", [0.0] * 10 + [5.0]))[10] == 0
+    assert volume_ratio(volumes("AAA", [0.0] * 9 + [0.5, 5.0]))[10] == pytest.approx(5 / 0.05)
+
+
+@pytest.mark.parametrize(("budget", "is_possible"), [(-1, False), (0, False), (0.5, True), (59.9, True), (60, False)])
+def test_a_budget_lies_between_none_and_every_minute(budget: float, is_possible: bool) -> None:
+    scores = np.arange(120.0)
+    if not is_possible:
+        with pytest.raises(DetectorError, match="between 0 and 60"):
+            for_budget(scores, budget)
+        return
+    assert (scores >= for_budget(scores, budget)).sum() == int(2 * budget)
