@@ -134,11 +134,6 @@ class IsolationForestDetector:
         """Contributions of the forest's own inputs."""
         return explain(self._explainer, self._fitted.evidence.inputs(rows))
 
-    def path_lengths(self, rows: pl.DataFrame) -> Scores:
-        """Mean path length of each row through the trees, which `explain_inputs` adds up to."""
-        inputs = self._fitted.evidence.inputs(rows)
-        return np.asarray(-_normaliser(self._fitted.forest) * np.log2(self._score_inputs(inputs)))
-
     def save(self, folder: Path) -> None:
         """Write the forest (skops), profile and tails (Parquet) and the manifest into `folder`, made if need be."""
         state = self._fitted
@@ -199,9 +194,3 @@ class IsolationForestDetector:
             libraries=dict(library_versions()),
             files={},
         )  # fmt: skip
-
-
-def _normaliser(forest: IsolationForest) -> float:
-    """Mean path length of an unsuccessful search in a tree of the forest's sample size (Liu et al. 2008, equation 1)."""
-    n = float(forest.max_samples_)
-    return 2.0 * (np.log(n - 1.0) + np.euler_gamma) - 2.0 * (n - 1.0) / n if n > 2 else float(n > 1)

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal, assert_series_equal
 
 from tapewatch.bars.time_bars import minute_bars, reconcile
-from tapewatch.features.aggressor import aggressor_sides
 from tapewatch.features.microstructure import microstructure
 from tapewatch.features.range_volatility import day_volatility
 from tapewatch.market.instruments import Market, Session, session_of
 from tapewatch.market.tables import BARS, DELIVERED_BARS, MICROSTRUCTURE
 from tapewatch.streaming.live.tape import LiveTape
 from tests.support.live import assert_as_batch, chunks, fed, streamed
+from tests.support.sides import aggressor_sides
 from tests.support.tapes import random_tape, tape_of
 
 FEW = settings(max_examples=8, deadline=None)

@@ -5,8 +5,8 @@ from collections import deque
 import numpy as np
 import pytest
 
-from tapewatch.features.aggressor import aggressor_sides
 from tapewatch.features.microstructure import microstructure
+from tests.support.sides import aggressor_sides
 from tests.support.tapes import stock_session, tape_of
 
 SESSION = stock_session()

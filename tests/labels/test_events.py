@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tapewatch.labels.events import cusum_events, cusum_sides
-from tapewatch.labels.volatility import WARM_UP_RETURNS, minute_volatility, symbol_offsets, usable_bars
+from tapewatch.labels.volatility import WARM_UP_RETURNS, minute_volatility, usable_bars
 from tapewatch.market.instruments import NS_PER_MINUTE
 from tapewatch.market.tables import TIME
 from tests.support.price_bars import after, bars_of, walk
@@ -31,16 +31,16 @@ def test_sums_reach_the_threshold_and_start_again() -> None:
     assert sides([STEP] * 4 + [-STEP] * 3, 2.9 * STEP) == [0, 0, 1, 0, 0, 0, -1]
 
 
-def test_a_sum_never_remembers_the_other_direction() -> None:
+def test_a_sum_resets_at_zero() -> None:
     # Without the reset at zero, five steps down would have to be climbed back first.
     assert sides([-STEP] * 2 + [STEP] * 3, 2.9 * STEP) == [0, 0, 0, 0, 1]
 
 
-def test_a_long_silence_forgets() -> None:
+def test_sums_restart_after_a_long_silence() -> None:
     assert sides([STEP] * 4, 2.9 * STEP, gap_before=2) == [0, 0, 0, 0]
 
 
-def test_symbols_do_not_see_each_other() -> None:
+def test_sums_restart_with_each_symbol() -> None:
     close = np.exp([0.0, STEP, 2 * STEP, 0.0, STEP, 2 * STEP])
     start = np.tile(np.arange(3) * NS_PER_MINUTE, 2)
     both = cusum_sides(close, start, np.array([0, 3, 6]), np.full(6, 2.9 * STEP))
@@ -61,7 +61,7 @@ def test_volatility_against_weights_written_out() -> None:
 def test_volatility_agrees_with_polars_exponential_mean() -> None:
     bars = walk(3, gaps=False)
     close = bars["close"].to_numpy()
-    found = minute_volatility(close, np.arange(close.size) * NS_PER_MINUTE, symbol_offsets(bars), 30.0)
+    found = minute_volatility(close, np.arange(close.size) * NS_PER_MINUTE, np.array([0, close.size]), 30.0)
     squares = bars.select((pl.col("close") / pl.col("close").shift(1)).log() ** 2).to_series()[1:]
     np.testing.assert_allclose(
         found[WARM_UP_RETURNS:], np.sqrt(squares.ewm_mean(span=30.0).to_numpy())[WARM_UP_RETURNS - 1 :]
@@ -177,7 +177,7 @@ def test_events_do_not_look_ahead(seed: int, cut: int) -> None:
     assert early.equals(whole.filter(pl.col("event_time") <= bars["time"][cut - 1] + pl.duration(minutes=1)))
 
 
-def test_nonsense_is_refused() -> None:
+def test_a_multiple_or_span_that_is_not_positive_is_refused() -> None:
     for nonsense in ({"multiple": 0}, {"span": 0}, {"multiple": -1}):
         with pytest.raises(ValueError, match="positive"):
             cusum_events(bars_of([1.0]), **nonsense)

@@ -2,14 +2,13 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
 
 from models.base import DetectorError
-from models.isolation_forest import DETECTOR_FEATURES, ForestParameters, IsolationForestDetector, _normaliser
+from models.isolation_forest import DETECTOR_FEATURES, ForestParameters, IsolationForestDetector
 from models.manifest import _minor
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import ATTRIBUTIONS, MICROSTRUCTURE
@@ -39,6 +38,13 @@ QUOTE_COLUMNS = [
     for name in MICROSTRUCTURE.schema
     if any(word in name for word in ("quote", "spread", "depth", "ofi", "mid_", "crossed"))
 ]
+
+
+def path_lengths(detector: IsolationForestDetector, rows: pl.DataFrame) -> np.ndarray:
+    """Mean path length of each row through the trees, from its score (Liu et al. 2008, equations 1 and 2)."""
+    n = detector._fitted.forest.max_samples_
+    unsuccessful_search = 2 * (np.log(n - 1) + np.euler_gamma) - 2 * (n - 1) / n
+    return -unsuccessful_search * np.log2(detector.score(rows))
 
 
 def test_scores_are_finite_and_between_zero_and_one(
@@ -173,7 +179,7 @@ def test_attributions_add_up_to_the_path_length(detector: IsolationForestDetecto
     rows = unseen_rows.head(40)
     explanation = detector.explain_inputs(rows)
     np.testing.assert_allclose(
-        explanation.base + explanation.contributions.sum(axis=1), -detector.path_lengths(rows), atol=1e-6
+        explanation.base + explanation.contributions.sum(axis=1), -path_lengths(detector, rows), atol=1e-6
     )
     attributions = detector.explain(rows)
     check(ATTRIBUTIONS, attributions)
@@ -223,19 +229,11 @@ def test_using_it_unfitted_or_fitting_on_nothing_is_refused(unseen_rows: pl.Data
         IsolationForestDetector().fit(unseen_rows.clear())
 
 
-@pytest.mark.parametrize(("samples", "length"), [(1, 0.0), (2, 1.0), (3, 2 * (np.log(2) + np.euler_gamma) - 4 / 3)])
-def test_the_mean_length_of_an_unsuccessful_search(samples: int, length: float) -> None:
-    assert _normaliser(SimpleNamespace(max_samples_=samples)) == pytest.approx(length)
-
-
 def test_contributions_add_up_to_the_path(detector: IsolationForestDetector, unseen_rows: pl.DataFrame) -> None:
     some = unseen_rows.head(30)
     explanation = detector.explain_inputs(some)
     total = explanation.base + explanation.contributions.sum(axis=1)
-    np.testing.assert_allclose(total, -detector.path_lengths(some), rtol=1e-6)
-    n = detector._fitted.forest.max_samples_
-    expected = 2 * (np.log(n - 1) + np.euler_gamma) - 2 * (n - 1) / n
-    np.testing.assert_allclose(detector.path_lengths(some), -expected * np.log2(detector.score(some)))
+    np.testing.assert_allclose(total, -path_lengths(detector, some), rtol=1e-6)
     by_feature = (
         detector.explain(some).group_by("symbol", "event_time", maintain_order=True).agg(pl.col("shap_value").sum())
     )
