@@ -1,4 +1,4 @@
-"""Why a minute scored as it did: SHAP values of an Isolation Forest."""
+"""SHAP values of an Isolation Forest."""
 
 from dataclasses import dataclass
 
@@ -12,10 +12,9 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """`contributions` (rows x inputs): how much each input shortens a row's path; `base`: the mean path's negative length.
+    """`contributions` (rows x inputs) of each input to a shorter path, and `base`, minus the mean path length.
 
-    `base` + a row's sum is minus its mean path length, of which the forest's score is a monotone function: positive
-    contributions make a row more anomalous.
+    `base` + a row's sum is minus the row's mean path length: positive contributions raise the forest's score.
     """
 
     contributions: Floats
@@ -23,12 +22,12 @@ class Explanation:
 
 
 def explainer(forest: IsolationForest) -> TreeExplainer:
-    """An explainer of `forest`; building one takes longer than using it, so keep it."""
+    """An explainer of `forest`; it is expensive to build, so keep it."""
     return TreeExplainer(forest, feature_perturbation="tree_path_dependent")
 
 
 def explain(trees: TreeExplainer, inputs: Floats) -> Explanation:
     """SHAP values (Lundberg et al. 2020, path-dependent TreeSHAP) of each row of `inputs`; about 2 ms a row."""
-    # The explainer speaks of path length; a shorter path is the more anomalous.
+    # The explainer's values are path lengths; a shorter path is more anomalous.
     shortening = -np.asarray(trees.shap_values(inputs, check_additivity=False), dtype=np.float64)
     return Explanation(shortening, -float(np.ravel(trees.expected_value)[0]))

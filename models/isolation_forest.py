@@ -21,19 +21,18 @@ from tapewatch.market.tables import ATTRIBUTIONS
 
 _FOREST, _PROFILE, _TAILS = "forest.skops", "profile.parquet", "tails.parquet"
 _TRUSTED = ["sklearn.tree._tree.Tree"]
-#: Memories of the half hour before: they would go on accusing long after the minute that raised them.
+#: Trailing measures would stay extreme for half an hour after an anomaly.
 _TRAILING = frozenset(
     {"trailing_return_bps", "drawdown_bps", "roll_spread_bps", "amihud_illiquidity", "kyle_lambda", "vpin"}
 )
-#: What trades paid repeats what the book asked; how the book leans says little of who trades. A second voice for the same
-#: finding would count as a second finding.
+#: These repeat other features (or, for depth, say little of who trades) and would count the same finding twice.
 _REPEATING = frozenset({"effective_spread_bps", "depth_imbalance", "best_level_ofi"})
 DETECTOR_FEATURES: tuple[Feature, ...] = tuple(f for f in FEATURES if f.name not in _TRAILING | _REPEATING)
 
 
 @dataclass(frozen=True, slots=True)
 class ForestParameters:
-    """Of the forest and its threshold."""
+    """Parameters of the forest and its threshold."""
 
     trees: int = 200
     samples: int = 1024
@@ -49,10 +48,10 @@ class _Fitted:
 
 @dataclass
 class IsolationForestDetector:
-    """Scores minutes by how few random cuts set them apart from the training minutes. Use `fit` or `load` first.
+    """Scores minutes by the number of random cuts that isolate them. Call `fit` or `load` first.
 
     Rows are MICROSTRUCTURE-shaped: symbol, event_time, known_time, session_minute and `DETECTOR_FEATURES`. Null features count
-    as typical, so a symbol without quotes is scored by its trades; an unseen symbol is held against its market.
+    as typical, so a symbol without quotes is scored by its trades; an unseen symbol is compared with its market.
     """
 
     parameters: ForestParameters = field(default_factory=ForestParameters)
@@ -61,11 +60,11 @@ class IsolationForestDetector:
     name: str = "isolation_forest"
 
     def fit(self, rows: pl.DataFrame, *, partitions: Sequence[str] = ()) -> Self:
-        """Learn profile, tails, forest and threshold from `rows`, and from nothing else.
+        """Fit profile, tails, forest and threshold on `rows` alone.
 
         Args:
-            rows: regular-session minutes; label columns are not looked at.
-            partitions: keys of the partitions they came from, for the manifest.
+            rows: regular-session minutes; label columns are ignored.
+            partitions: their partition keys, for the manifest.
 
         Raises:
             DetectorError: no rows.
@@ -74,7 +73,7 @@ class IsolationForestDetector:
             raise DetectorError("no rows to fit the detector on: materialize the training days first")
         evidence, inputs = Evidence.fit(rows, DETECTOR_FEATURES)
         forest = self._forest(inputs)
-        # The inputs hold each day against the other days, so the scores are those of days not seen.
+        # The inputs compare each day with the others, so these are out-of-sample scores.
         threshold = for_budget(-forest.score_samples(inputs), self.parameters.alerts_per_symbol_hour)
         self._state = _Fitted(evidence, forest, self._describe(rows, partitions, threshold))
         self.__dict__.pop("_explainer", None)
@@ -108,7 +107,7 @@ class IsolationForestDetector:
         return self._score_inputs(self._fitted.evidence.inputs(rows))
 
     def scored(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """symbol, event_time, known_time, score and kind (what the minute speaks for most, anomalous or not)."""
+        """symbol, event_time, known_time, score and kind (that with the most evidence, anomalous or not)."""
         kind = self._fitted.evidence.strongest_kind(rows)
         return rows.select("symbol", "event_time", "known_time").with_columns(
             score=pl.Series(self.score(rows), dtype=pl.Float64), kind=kind
@@ -146,10 +145,10 @@ class IsolationForestDetector:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """The detector as saved, scoring as it did, bit for bit.
+        """The detector as saved; its scores are bit-identical.
 
         Raises:
-            DetectorError: what lies in `folder` does not fit this code, or is not what was saved.
+            DetectorError: the files in `folder` do not fit this code, or have changed.
         """
         folder = Path(folder)
         manifest = Manifest.read(folder, detector=cls.name)
