@@ -194,11 +194,8 @@ def _fixed_rule(minutes: pl.DataFrame, truth_labels: pl.DataFrame) -> dict[str, 
 
 
 def _by_kind(events: pl.DataFrame, truth: str) -> pl.DataFrame:
-    counts = {
-        "events": pl.len(),
-        "found": pl.col("is_flagged").is_not_null().sum(),
-        "rule_found": pl.col("is_rule_flagged").is_not_null().sum(),
-    }
+    found = {"found": "is_flagged", "rule_found": "is_rule_flagged"}
+    counts = {"events": pl.len(), **{name: pl.col(flag).is_not_null().sum() for name, flag in found.items()}}
     kinds = events.group_by("kind").agg(**counts).sort("kind")
     table = pl.concat([events.select(kind=pl.lit("all"), **counts), kinds])
     recalls = {"recall": pl.col("found") / pl.col("events"), "rule_recall": pl.col("rule_found") / pl.col("events")}

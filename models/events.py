@@ -10,12 +10,7 @@ _REASONS = 5
 
 
 def merge_anomalies(
-    scored: pl.DataFrame,
-    attributions: pl.DataFrame,
-    *,
-    threshold: float,
-    model: str,
-    max_gap_minutes: int = 1,
+    scored: pl.DataFrame, attributions: pl.DataFrame, *, threshold: float, model: str, max_gap_minutes: int = 1
 ) -> pl.DataFrame:
     """Merge the minutes at or above `threshold` into anomalies.
 

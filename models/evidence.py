@@ -42,7 +42,7 @@ class Sign:
 
 def signs(features: Sequence[Feature]) -> tuple[Sign, ...]:
     """Every direction of `features` with a kind in the catalog, in order, and a fall as the second sign of a crash."""
-    pairs = [(feature, is_high, feature.kind(is_high=is_high)) for feature in features for is_high in (True, False)]
+    pairs = [(feature, *way) for feature in features for way in ((True, feature.high), (False, feature.low))]
     of_catalog = (Sign(feature, is_high, kind) for feature, is_high, kind in pairs if kind is not None)
     falls = (Sign(feature, is_high=False, kind=_CRASH) for feature in features if feature.name == _FALL)
     return (*of_catalog, *falls)
@@ -218,9 +218,8 @@ class Evidence:
 
 def _directed(deviations: Floats, features: Sequence[Feature]) -> Floats:
     """Deviations in each sign's direction; negative for the opposite direction."""
-    position = {feature.name: i for i, feature in enumerate(features)}
-    columns = [deviations[:, position[sign.feature.name]] * (1.0 if sign.is_high else -1.0) for sign in signs(features)]
-    return np.column_stack(columns)
+    column = dict(zip((feature.name for feature in features), deviations.T, strict=True))
+    return np.column_stack([column[sign.feature.name] * (1.0 if sign.is_high else -1.0) for sign in signs(features)])
 
 
 def _folds(rows: pl.DataFrame) -> Indices:

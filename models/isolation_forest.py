@@ -8,12 +8,12 @@ from typing import Any, Self
 
 import numpy as np
 import polars as pl
+from shap import TreeExplainer
 from sklearn.ensemble import IsolationForest
 from skops.io import dump, load
 
 from models.base import DetectorError, Scores
 from models.evidence import Evidence
-from models.explain import Explanation, explain, explainer
 from models.manifest import Manifest, file_hash, library_versions, schema_hash
 from models.threshold import ALERTS_PER_SYMBOL_HOUR, for_budget
 from tapewatch.features.catalog import CATALOG_VERSION, FEATURES, Feature
@@ -37,6 +37,17 @@ class ForestParameters:
     trees: int = 200
     samples: int = 1024
     alerts_per_symbol_hour: float = ALERTS_PER_SYMBOL_HOUR
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """`contributions` (rows x inputs) of each input to a shorter path, and `base`, minus the mean path length.
+
+    `base` + a row's sum is minus the row's mean path length: positive contributions raise the forest's score.
+    """
+
+    contributions: Scores
+    base: float
 
 
 @dataclass(frozen=True)
@@ -130,8 +141,10 @@ class IsolationForestDetector:
         )
 
     def explain_inputs(self, rows: pl.DataFrame) -> Explanation:
-        """Contributions of the forest's own inputs."""
-        return explain(self._explainer, self._fitted.evidence.inputs(rows))
+        """SHAP values of the forest's own inputs (Lundberg et al. 2020, path-dependent TreeSHAP); about 2 ms a row."""
+        paths = self._explainer.shap_values(self._fitted.evidence.inputs(rows), check_additivity=False)
+        # A shorter path is more anomalous.
+        return Explanation(-np.asarray(paths, dtype=np.float64), -float(np.ravel(self._explainer.expected_value)[0]))
 
     def save(self, folder: Path) -> None:
         """Write the forest (skops), profile and tails (Parquet) and the manifest into `folder`, made if need be."""
@@ -170,7 +183,7 @@ class IsolationForestDetector:
 
     @cached_property
     def _explainer(self) -> Any:
-        return explainer(self._fitted.forest)
+        return TreeExplainer(self._fitted.forest, feature_perturbation="tree_path_dependent")
 
     def _score_inputs(self, inputs: Scores) -> Scores:
         return np.asarray(-self._fitted.forest.score_samples(inputs), dtype=np.float64)

@@ -59,8 +59,7 @@ def coverage(
             missing_minutes=pl.col("own_missing").fill_null(0) + len(holes.missing),
         )
         .with_columns(
-            silent_minutes=expected - pl.col("missing_minutes") - held,
-            open_gaps=pl.col("open_gaps") + holes.open_gaps,
+            silent_minutes=expected - pl.col("missing_minutes") - held, open_gaps=pl.col("open_gaps") + holes.open_gaps
         )
         .with_columns(is_complete=(pl.col("missing_minutes") == 0) & (pl.col("open_gaps") == 0))
     )

@@ -45,14 +45,7 @@ def _may_update(trait: int, is_regular: bool, is_withdrawn: bool) -> np.int64:
 
 @njit(cache=True, nogil=True)
 def build(
-    trades: FlatTrades,
-    first: Array,
-    end: Array,
-    hours: Hours,
-    floor: float,
-    width: int,
-    lasts: Array,
-    bars: FlatBars,
+    trades: FlatTrades, first: Array, end: Array, hours: Hours, floor: float, width: int, lasts: Array, bars: FlatBars
 ) -> int:
     """Fill `bars` from rows `first[i]` to `end[i]` of each run; returns their number, or a negative fault.
 

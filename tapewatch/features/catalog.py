@@ -66,10 +66,6 @@ class Feature:
             case _:
                 return column
 
-    def kind(self, *, is_high: bool) -> str | None:
-        """The anomaly kind of an extreme value in this direction."""
-        return self.high if is_high else self.low
-
 
 _NONE, _LOG, _SIGNED, _ROOT = Transform.NONE, Transform.LOG1P, Transform.SIGNED_LOG1P, Transform.SQRT
 

@@ -99,13 +99,7 @@ class OnlineMicrostructure:
             self._summed.append((np.full(silent.size, symbol), records))
 
     def pass_part(
-        self,
-        start: int,
-        trades: FlatTrades,
-        quotes: FlatQuotes,
-        since: int,
-        until: int,
-        again: Array | None = None,
+        self, start: int, trades: FlatTrades, quotes: FlatQuotes, since: int, until: int, again: Array | None = None
     ) -> None:
         """Sum up a part of the minute at `start`, from `since`, where the part before ended, to `until`.
 

@@ -43,8 +43,5 @@ def day_volatility(bars: pl.DataFrame) -> pl.DataFrame:
         .sort(pl.col("symbol").cast(pl.String), "time")
         .group_by("symbol", maintain_order=True)
         # Rounding may make a sum slightly negative.
-        .agg(
-            *((_PERCENT * each.sum().clip(0).sqrt()).alias(name) for name, each in variances.items()),
-            bars=pl.len(),
-        )
+        .agg(*((_PERCENT * each.sum().clip(0).sqrt()).alias(name) for name, each in variances.items()), bars=pl.len())
     )

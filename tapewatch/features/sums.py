@@ -68,10 +68,7 @@ def ratio(numerator: Array, denominator: Array, *, where: Array | None = None) -
     """Quotients, NaN where the denominator is not positive or `where` is false."""
     sound = denominator > 0
     quotients: npt.NDArray[np.float64] = np.divide(
-        numerator,
-        denominator,
-        out=np.full(len(sound), np.nan),
-        where=sound if where is None else sound & where,
+        numerator, denominator, out=np.full(len(sound), np.nan), where=sound if where is None else sound & where
     )
     return quotients
 
@@ -119,14 +116,8 @@ def flat_quotes(quotes: pl.DataFrame) -> tuple[tuple[str, ...], FlatQuotes]:
         ValueError: symbols are out of order, or one of them comes twice.
     """
     symbols, offsets = symbol_runs(quotes)
-    return symbols, FlatQuotes(
-        offsets,
-        flat(quotes["time"]),
-        flat(quotes["bid_price"]),
-        flat(quotes["ask_price"]),
-        flat(quotes["bid_size"]),
-        flat(quotes["ask_size"]),
-    )
+    columns = ("time", "bid_price", "ask_price", "bid_size", "ask_size")
+    return symbols, FlatQuotes(offsets, *(flat(quotes[name]) for name in columns))
 
 
 def spans(
@@ -155,13 +146,7 @@ def _minute_starts(
     return start[present]
 
 
-def _run(
-    trades: FlatTrades,
-    quotes: FlatQuotes,
-    rows: list[Span],
-    session: Session,
-    pieces: list[Array],
-) -> None:
+def _run(trades: FlatTrades, quotes: FlatQuotes, rows: list[Span], session: Session, pieces: list[Array]) -> None:
     hours, floor = hours_of(session), floor_of(session.market)
     states_sides = session.market is Market.CRYPTO
 

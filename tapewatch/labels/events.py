@@ -5,7 +5,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tapewatch.labels.volatility import RESTART_NS, minute_volatility, usable_bars
-from tapewatch.market.arrays import symbol_runs
+from tapewatch.market.arrays import flat, symbol_runs
 from tapewatch.market.compiled import njit
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
 from tapewatch.market.tables import SYMBOL, TIME
@@ -49,7 +49,7 @@ def cusum_events(
     if multiple <= 0 or span <= 0:
         raise ValueError(f"multiple and span must be positive, not {multiple} and {span}")
     kept = usable_bars(bars, session)
-    close, start_ns, (_, offsets) = kept["close"].to_numpy(), start_times(kept), symbol_runs(kept)
+    close, start_ns, (_, offsets) = kept["close"].to_numpy(), flat(kept["time"]), symbol_runs(kept)
     volatility = np.maximum(minute_volatility(close, start_ns, offsets, span), floor_bps / BPS)
     side = cusum_sides(close, start_ns, offsets, multiple * volatility)
     return (
@@ -98,12 +98,6 @@ def cusum_sides(
     return sides
 
 
-def start_times(bars: pl.DataFrame) -> npt.NDArray[np.int64]:
-    """Starts of bars as int64 nanoseconds."""
-    starts: npt.NDArray[np.int64] = bars["time"].dt.epoch("ns").to_numpy()
-    return starts
-
-
 def end_times(bars: pl.DataFrame) -> npt.NDArray[np.int64]:
     """Ends of minute bars as int64 nanoseconds."""
-    return start_times(bars) + NS_PER_MINUTE
+    return np.asarray(flat(bars["time"]) + NS_PER_MINUTE)

@@ -30,8 +30,6 @@ def test_no_feature_is_a_level() -> None:
 def test_a_feature_speaks_for_known_kinds_on_a_fitting_scale(feature) -> None:
     assert {feature.high, feature.low} - {None} <= KINDS
     assert feature.high is not None
-    assert feature.kind(is_high=True) == feature.high
-    assert feature.kind(is_high=False) == feature.low
     bounds = MICROSTRUCTURE.by_name[feature.name]
     if feature.transform is catalog.Transform.LOG1P:
         assert bounds.minimum == 0
