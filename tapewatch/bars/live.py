@@ -76,8 +76,8 @@ class LiveBars:
             minute.lasts_done[again] = lasts[again]
         if until > minute.done:
             ready = kernel.rows_before(trades, until)
-            nobody = np.zeros_like(again)
-            self._enter(minute, NS_PER_SECOND, trades, built_to, ready, minute.lasts_done, nobody)
+            no_symbol = np.zeros_like(again)
+            self._enter(minute, NS_PER_SECOND, trades, built_to, ready, minute.lasts_done, no_symbol)
             minute.done = until
         if until == start + NS_PER_MINUTE:
             # A late first minute between others only concerns its own symbols.

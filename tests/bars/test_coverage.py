@@ -48,7 +48,7 @@ def test_the_gap_may_lie_before_the_first_or_after_the_last_minute(minute, gap) 
     assert covered(trades, bars=minute_bars(trades, SESSION))["AAA"]["longest_gap_minutes"] == gap
 
 
-def test_a_symbol_of_which_nothing_came_has_a_row() -> None:
+def test_a_symbol_without_data_has_a_row() -> None:
     row = covered(symbols=("ZZZ",))["ZZZ"]
     assert (row["trades"], row["received_minutes"], row["longest_gap_minutes"]) == (0, 0, 390)
     assert row["first_time"] is None

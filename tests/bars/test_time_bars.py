@@ -57,7 +57,7 @@ def test_a_trade_updates_what_all_its_codes_allow(conditions, expected) -> None:
     assert (bar["open"], *high_low, bar["close"], bar["volume"]) == expected
 
 
-def test_code_12_only_states_the_hour_outside_regular_hours() -> None:
+def test_code_12_restricts_nothing_outside_regular_hours() -> None:
     before, at_open = bars_of((-1, 10, 5, "12"), (0, 11, 5), (1, 12, 5, "12"))
     assert before["close"] == 10
     assert at_open["high"] == 11
@@ -169,7 +169,7 @@ def test_bars_equal_those_of_a_plain_group_by(width) -> None:
 
 
 @pytest.mark.parametrize("fault", ["unsorted symbols", "unsorted times", "another day"])
-def test_trades_that_no_feed_lets_pass_are_refused(fault) -> None:
+def test_unsorted_trades_and_those_of_another_day_are_refused(fault) -> None:
     trades, _ = tape_of([(0, 10, 1), (1, 20, 2)])
     match fault:
         case "unsorted symbols":
@@ -182,7 +182,7 @@ def test_trades_that_no_feed_lets_pass_are_refused(fault) -> None:
         minute_bars(trades, SESSION)
 
 
-def test_reconcile_keeps_both_origins_and_says_where_they_agree() -> None:
+def test_reconcile_keeps_both_origins_and_marks_agreement() -> None:
     trades, _ = tape_of([(0, 10, 1), (60, 11, 2), (120, 12, 3)])
     built = minute_bars(trades, SESSION)
     later = built.tail(1).with_columns(pl.col("time").dt.offset_by("1m"))

@@ -35,7 +35,7 @@ def test_the_tick_rule_alone_without_quotes() -> None:
 
 
 @pytest.mark.parametrize("quote", [(0, 10.2, 10.0), (0, 10, 0), (0, 0, 10)])
-def test_a_quote_that_is_not_valid_decides_nothing(quote) -> None:
+def test_invalid_quotes_give_no_side(quote) -> None:
     assert sides([(1, 10, 1), (2, 10.5, 1), (3, 10.4, 1)], [(-1, 20, 21), quote]) == [0, 1, -1]
 
 

@@ -27,7 +27,7 @@ def test_no_feature_is_a_level() -> None:
 
 
 @pytest.mark.parametrize("feature", catalog.FEATURES, ids=lambda feature: feature.name)
-def test_a_feature_speaks_for_known_kinds_on_a_fitting_scale(feature) -> None:
+def test_a_feature_has_known_kinds_and_a_suitable_transform(feature) -> None:
     assert {feature.high, feature.low} - {None} <= KINDS
     assert feature.high is not None
     bounds = MICROSTRUCTURE.by_name[feature.name]

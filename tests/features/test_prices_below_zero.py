@@ -1,4 +1,4 @@
-"""Bars and features of futures whose prices cross zero: what stands on differences goes on, what needs a logarithm is null."""
+"""Bars and features of futures whose prices cross zero: features that need a logarithm are null, others are unchanged."""
 
 import datetime as dt
 import math
@@ -72,7 +72,7 @@ def test_bars_fall_with_the_prices(seed: int, fall: float) -> None:
 
 @FEW
 @given(SEEDS, st.sampled_from([49.98, 50.0, 50.02, 87.63]))
-def test_what_stands_on_differences_does_not_notice(seed: int, fall: float) -> None:
+def test_features_of_price_differences_do_not_change(seed: int, fall: float) -> None:
     high, low = tapes(seed, fall)
     assert_series_equal(aggressor_sides(*high, SESSION), aggressor_sides(*low, SESSION))
     rows, low_rows = microstructure(*high, SESSION), microstructure(*low, SESSION)
@@ -91,7 +91,7 @@ def test_far_below_zero_everything_relative_is_null() -> None:
 
 @FEW
 @given(SEEDS, st.integers(1, 700), st.sampled_from([50.0, 87.63]))
-def test_live_says_what_the_batch_says(seed: int, size: int, fall: float) -> None:
+def test_live_rows_equal_batch_rows(seed: int, size: int, fall: float) -> None:
     _, (trades, quotes) = tapes(seed, fall)
     tape = LiveTape(SESSION, part_ticks=20)
     assert_as_batch(fed(tape, chunks(*streamed(trades, quotes), size)), trades, quotes, SESSION)
@@ -176,7 +176,7 @@ def test_bars_without_logarithms_are_left_out_of_the_day_s_volatility() -> None:
     assert day_volatility(minute_bars(trades, SESSION))["bars"].to_list() == [2]
 
 
-def test_other_markets_take_no_such_price() -> None:
+def test_other_markets_ignore_prices_below_zero() -> None:
     session = session_of(Market.OPTIONS, dt.date(2020, 4, 20))
     assert session is not None
     trades, quotes = tape_of([(10, -1.0, 5), (20, 0.0, 5)], [(5, -1.0, 1.0)], session=session)

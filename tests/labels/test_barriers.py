@@ -171,7 +171,7 @@ def test_a_bar_that_opens_at_exactly_zero_leaves_the_event_out() -> None:
     assert outcome(bars) is None
 
 
-def test_a_tape_that_ends_at_once_knows_no_outcome() -> None:
+def test_a_tape_that_ends_before_the_deadline_has_no_outcome() -> None:
     bars = bars_of([100] * 6)
     assert outcome(bars) is not None
     assert outcome(bars, through_ns=0) is None
@@ -183,12 +183,12 @@ def test_a_tape_that_ends_at_once_knows_no_outcome() -> None:
 def test_an_outcome_not_known_at_the_tapes_end_is_no_label() -> None:
     quiet = bars_of([100, 100, 100, 100])
     assert outcome(quiet) is None
-    told = outcome(quiet, through_ns=int(after(5).timestamp()) * 1_000_000_000)
-    assert told is not None
-    assert (told["label"], told["known_time"]) == (0, after(5))
+    label = outcome(quiet, through_ns=int(after(5).timestamp()) * 1_000_000_000)
+    assert label is not None
+    assert (label["label"], label["known_time"]) == (0, after(5))
 
 
-def test_the_vertical_barrier_is_a_clock_not_a_count_of_bars() -> None:
+def test_the_vertical_barrier_counts_minutes_not_bars() -> None:
     label = outcome(bars_of([100, 100.1, 103], minutes=[0, 1, 9]))
     assert label is not None
     assert (label["label"], label["known_time"]) == (0, after(5))

@@ -1,4 +1,4 @@
-"""Each distortion of a stretch against the formula that it states, with the same random draws."""
+"""Each distortion of a stretch against its formula, with the same random draws."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Injected anomalies: what they change, what they leave alone, and that the tape stays a tape."""
+"""Injected anomalies: what they change, what they leave unchanged, and that the tape stays valid."""
 
 import datetime as dt
 from pathlib import Path
@@ -88,7 +88,7 @@ def test_every_kind_is_there_and_lies_away_from_the_edges_and_from_others(stocks
     assert pause >= dt.timedelta(minutes=10)
 
 
-def test_features_change_only_where_the_truth_says_and_in_its_wake(stocks: Injected) -> None:
+def test_features_change_only_within_anomalies_and_half_an_hour_after(stocks: Injected) -> None:
     features = microstructure(stocks.trades, stocks.quotes, DAY.session)
     # Half an hour of trailing windows before the three minutes over which volume must last.
     wake = [
@@ -106,7 +106,7 @@ def test_features_change_only_where_the_truth_says_and_in_its_wake(stocks: Injec
     assert after.equals(before)
 
 
-def test_the_same_seed_gives_the_same_tape_whoever_stands_beside(stocks: Injected) -> None:
+def test_the_same_seed_gives_the_same_tape_with_other_symbols_or_without(stocks: Injected) -> None:
     again = inject(DAY.trades, DAY.quotes, DAY.session, seed=1, per_symbol=8)
     assert again.trades.equals(stocks.trades)
     assert again.truth_events.equals(stocks.truth_events)

@@ -1,4 +1,4 @@
-"""From the truth's intervals to minutes."""
+"""Minutes of the truth from its intervals."""
 
 import datetime as dt
 

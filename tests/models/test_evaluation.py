@@ -205,7 +205,7 @@ def test_top_prefers_the_earlier_of_equals() -> None:
     assert not top(np.array([1.0]), 0).any()
 
 
-def test_nothing_to_tell_apart_is_refused() -> None:
+def test_truth_without_anomalies_is_refused() -> None:
     frame = scored({"AAA": [0.1, 0.2]}, {"AAA": [0.0, 0.0]})
     with pytest.raises(ValueError, match="0 of 2 judged minutes are anomalous"):
         evaluate(frame, TRUTH_LABELS.empty(), threshold=0.5, truth="source")

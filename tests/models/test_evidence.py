@@ -1,4 +1,4 @@
-"""Evidence: surprises that mean what they say, and contributions that find their features."""
+"""Evidence: calibrated surprises, and contributions by feature."""
 
 import numpy as np
 import polars as pl
@@ -16,7 +16,7 @@ def fitted(training_rows: pl.DataFrame) -> tuple[Evidence, np.ndarray]:
     return Evidence.fit(training_rows, DETECTOR_FEATURES)
 
 
-def test_only_directions_with_a_meaning_count() -> None:
+def test_only_directions_with_a_kind_count() -> None:
     found = {(sign.feature.name, sign.is_high): sign.kind for sign in signs(DETECTOR_FEATURES)}
     assert found["volume_ratio", True] == "volume_spike"
     assert found["volume_ratio", False] == BY_NAME["volume_ratio"].low
@@ -98,7 +98,7 @@ def test_each_market_has_its_own_tails(training_rows: pl.DataFrame) -> None:
     assert of["AAPL"] > of["C:EUR-USD"] > of["X:AAPL-USD"], "a market never seen is held against all of them"
 
 
-def test_a_few_anomalies_among_the_training_minutes_hide_no_others() -> None:
+def test_a_few_anomalies_among_the_training_minutes_barely_move_the_tail() -> None:
     rng = np.random.default_rng(0)
     clean = rng.exponential(1.0, (20_000, 1))
     dirty = clean.copy()
@@ -151,7 +151,7 @@ def test_a_days_deviations_are_taken_from_the_others() -> None:
 
 
 def test_what_an_input_contributes_is_shared_by_the_surprises_behind_it() -> None:
-    """Two features speak for a kind; the strongest kind also takes what the copies of the strongest input contribute."""
+    """An input's contribution goes to its two leading signs; the strongest kind also gets the contributions of the copies."""
     rows = detectors.ordinary_rows().head(40)
     evidence, _ = Evidence.fit(detectors.ordinary_rows(), DETECTOR_FEATURES)
     rows = detectors.extreme(rows)

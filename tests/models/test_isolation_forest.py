@@ -1,4 +1,4 @@
-"""The detector's promises: what it learns from, that it answers always, that it comes back as it was saved."""
+"""The detector: its training rows, finite scores for every row, and saving and loading."""
 
 import json
 from pathlib import Path
@@ -80,7 +80,7 @@ def test_the_fit_sees_training_rows_and_no_labels(
     assert not np.array_equal(other.score(unseen_rows), before), "training rows do matter"
 
 
-def test_the_seed_decides(
+def test_another_seed_gives_other_scores(
     training_rows: pl.DataFrame, detector: IsolationForestDetector, unseen_rows: pl.DataFrame
 ) -> None:
     other = IsolationForestDetector(SMALL, seed=4).fit(training_rows)
@@ -116,7 +116,7 @@ def test_saved_and_loaded_it_scores_the_same_bit_for_bit(
     ]
 
 
-def test_the_manifest_tells_how_it_came_about(detector: IsolationForestDetector, training_rows: pl.DataFrame) -> None:
+def test_the_manifest_records_the_training(detector: IsolationForestDetector, training_rows: pl.DataFrame) -> None:
     manifest = detector.manifest
     known = training_rows["known_time"]
     assert manifest.fit_window == [f"{time:%Y-%m-%dT%H:%M:%SZ}" for time in (known.min(), known.max())]
@@ -136,7 +136,7 @@ def test_the_manifest_tells_how_it_came_about(detector: IsolationForestDetector,
         ("format", 99, "format is 99"),
     ],
 )
-def test_what_does_not_fit_is_refused(
+def test_a_manifest_of_other_code_is_refused(
     detector: IsolationForestDetector, tmp_path: Path, field: str, value: object, message: str
 ) -> None:
     detector.save(tmp_path)
@@ -170,9 +170,9 @@ def test_an_unknown_symbol_and_rows_without_quotes_get_a_score(
     )
     for rows in (stranger, blind, empty):
         assert np.isfinite(detector.score(rows)).all()
-    assert (detector.score(empty) < detector.threshold).all(), "nothing known is nothing unusual"
+    assert (detector.score(empty) < detector.threshold).all(), "a row of nulls is typical"
     loud = blind.with_columns(volume_ratio=pl.lit(500.0), trade_count_ratio=pl.lit(300.0))
-    assert (detector.score(loud) >= detector.threshold).mean() > 0.99, "without quotes, trades still speak"
+    assert (detector.score(loud) >= detector.threshold).mean() > 0.99, "without quotes, trades alone count"
 
 
 def test_attributions_add_up_to_the_path_length(detector: IsolationForestDetector, unseen_rows: pl.DataFrame) -> None:

@@ -1,4 +1,4 @@
-"""From flagged minutes to anomalies."""
+"""Merging of flagged minutes into anomalies."""
 
 import datetime as dt
 import json
@@ -123,7 +123,7 @@ def test_twice_equals_once_and_order_does_not_matter(
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_top_reasons_speak_for_the_anomaly(
+def test_top_reasons_are_positive_and_sorted(
     detector: IsolationForestDetector, unseen_rows: pl.DataFrame, count: int
 ) -> None:
     strongest = unseen_rows[int(detector.score(unseen_rows).argmax())]

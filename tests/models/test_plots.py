@@ -1,4 +1,4 @@
-"""Plots are drawn, and differ with what they show."""
+"""Plots: their data, and that they are drawn."""
 
 from io import BytesIO
 

@@ -1,4 +1,4 @@
-"""The profile: robust, shrunk, never without an answer."""
+"""The profile: robust, shrunk, and defined for every symbol."""
 
 import numpy as np
 import polars as pl
@@ -56,7 +56,7 @@ def test_a_null_feature_is_typical(profile: Profile) -> None:
     assert profile.standardise(rows("AAA", np.array([5]), logged(np.array([5.0]))))[0, 1] == 0
 
 
-def test_an_unseen_symbol_is_held_against_the_market_and_an_unseen_hour_against_the_day(profile: Profile) -> None:
+def test_an_unseen_symbol_is_compared_with_its_market_and_an_unseen_hour_with_the_day(profile: Profile) -> None:
     unseen = profile.standardise(rows("ZZZ", np.array([100]), logged(np.array([2.0]))))
     assert np.isfinite(unseen).all()
     market = profile.row_of["*stocks", WHOLE_DAY]
@@ -66,7 +66,7 @@ def test_an_unseen_symbol_is_held_against_the_market_and_an_unseen_hour_against_
     assert late[0, 0] == pytest.approx((3.0 - profile.centre[day, 0]) / profile.scale[day, 0])
 
 
-def test_an_unseen_symbol_is_held_against_its_own_market_not_against_others() -> None:
+def test_an_unseen_symbol_is_compared_with_its_own_market() -> None:
     minutes = np.tile(np.arange(60), 20)
     calm = rows("AAA", minutes, logged(np.full(1200, 1.0)))
     wild = rows("X:BBB-USD", minutes, logged(np.full(1200, 5.0)))

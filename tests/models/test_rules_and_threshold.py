@@ -1,4 +1,4 @@
-"""The trivial rule by hand, and thresholds that keep to their budget."""
+"""The trivial rule by hand, and thresholds within their budget."""
 
 import datetime as dt
 
@@ -35,13 +35,13 @@ def test_volume_over_the_mean_of_the_twenty_minutes_before() -> None:
     assert ratio[30] == pytest.approx(31 / np.mean(values[10:30]))
 
 
-def test_the_window_is_a_clock() -> None:
+def test_the_window_counts_minutes_not_rows() -> None:
     ratio = volume_ratio(volumes("AAA", [1.0] * 10 + [2.0] * 10, skip=30))
     assert ratio[10] == 0, "nothing in the last twenty minutes"
     assert ratio[16] == 1
 
 
-def test_symbols_and_order_do_not_mix() -> None:
+def test_symbols_and_order_of_rows_do_not_matter() -> None:
     rng = np.random.default_rng(0)
     frame = pl.concat([volumes("AAA", rng.random(40).tolist()), volumes("BBB", (100 * rng.random(40)).tolist())])
     shuffled = frame.with_columns(ratio=volume_ratio(frame)).sample(fraction=1, shuffle=True, seed=0)
