@@ -1,4 +1,4 @@
-"""What every detector offers, so that training, evaluation and serving need not know which one they hold."""
+"""The interface of every detector, for training, evaluation and serving."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,27 +12,27 @@ Scores = npt.NDArray[np.float64]
 
 
 class DetectorError(RuntimeError):
-    """A detector cannot be fitted, loaded or used; the message names the thing, the value and the way out."""
+    """A detector cannot be fitted, loaded or used."""
 
 
 class Detector(Protocol):
-    """Scores minutes. Rows are MICROSTRUCTURE-shaped frames; a minute is scored by its own row alone."""
+    """Scores minutes. Rows are MICROSTRUCTURE-shaped frames; each minute is scored from its own row alone."""
 
-    #: Name under which it is registered.
+    #: Its name in the registry.
     name: str
 
     @property
     def threshold(self) -> float:
-        """A minute whose score is at or above this is anomalous."""
+        """A minute with this score or a higher one is anomalous."""
         ...
 
     @property
     def features(self) -> tuple[str, ...]:
-        """Columns of MICROSTRUCTURE that it reads, beside symbol, event_time, known_time and session_minute."""
+        """The columns that it reads besides symbol, event_time, known_time and session_minute."""
         ...
 
     def fit(self, rows: pl.DataFrame, *, partitions: Sequence[str] = ()) -> Self:
-        """Learn what is usual from `rows` alone."""
+        """Fit on `rows` alone."""
         ...
 
     def score(self, rows: pl.DataFrame) -> Scores:
@@ -44,14 +44,14 @@ class Detector(Protocol):
         ...
 
     def explain(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """An ATTRIBUTIONS frame of `rows`: how much each feature adds to the score."""
+        """An ATTRIBUTIONS frame: each feature's contribution to the score."""
         ...
 
     def save(self, folder: Path) -> None:
-        """Write state and manifest into `folder`; no class of this project is pickled."""
+        """Write state and manifest into `folder`, without pickling."""
         ...
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """The detector as saved, scoring as it did, bit for bit."""
+        """The detector as saved; its scores are bit-identical."""
         ...

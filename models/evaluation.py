@@ -1,4 +1,4 @@
-"""How good a detector is, beside the trivial rule given as many alerts."""
+"""The quality of a detector, compared with the trivial rule at the same number of alerts."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -19,7 +19,7 @@ _RESAMPLES = 200
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """`metrics` by name; `by_kind` is an EVALUATION frame; `minutes` the judged minutes, for plots."""
+    """`metrics` by name, `by_kind` (an EVALUATION frame), and the judged `minutes` for plots."""
 
     metrics: dict[str, float]
     by_kind: pl.DataFrame
@@ -31,21 +31,21 @@ def evaluate(
 ) -> Evaluation:
     """Judge scores against the truth.
 
-    The rule is judged twice: at its own ratio of 3 (`rule_at_3x_…`), and with its ratio set so that it raises as many
-    alert minutes as the detector (`rule_…`, and the rule's columns of `by_kind`): the fair comparison.
+    The rule is judged at its own ratio of 3 (`rule_at_3x_…`) and, for a fair comparison, at the ratio that raises as many
+    alert minutes as the detector (`rule_…`, and the rule's columns of `by_kind`).
 
     Args:
-        scored: symbol, event_time, known_time, score, rule_score: the minutes judged, one row each, no nulls.
+        scored: symbol, event_time, known_time, score, rule_score: one row for each judged minute, no nulls.
         truth_labels: a TRUTH_LABELS frame. Anomalies without a judged minute do not count.
-        threshold: score from which the detector raises an alert.
-        truth: where the truth comes from, `source` or `injected`.
+        threshold: lowest score of an alert.
+        truth: origin of the truth, `source` or `injected`.
         seed: of the bootstrap.
 
     Returns:
         Metrics in minutes (average_precision, roc_auc, precision, recall), in anomalies (event_recall) and in alerts, which are
-        merged runs of flagged minutes: the share that meets an anomaly (alert_precision), and those that meet none, a symbol
-        and day (false_alerts_per_symbol_day). Also the median delay from an anomaly's start to the end of
-        its first flagged minute, and a 95 % interval of the gain in average precision over the rule, by resampling hours.
+        merged runs of flagged minutes (alert_precision: the share that meets an anomaly; false_alerts_per_symbol_day). Also
+        the median delay from an anomaly's start to the end of its first flagged minute, and a 95 % interval of the gain in
+        average precision over the rule, by resampling hours.
 
     Raises:
         ValueError: nothing was judged, or no judged minute is anomalous, or all are.
@@ -86,10 +86,9 @@ def top(scores: Floats, count: int) -> Flags:
 
 
 def gain_interval(minutes: pl.DataFrame, seed: int, *, resamples: int = _RESAMPLES) -> tuple[float, float]:
-    """95 % bootstrap interval of the detector's average precision less the rule's.
+    """95 % bootstrap interval of the detector's average precision less the rule's; NaN if no draw holds an anomaly.
 
-    Whole hours of a symbol are drawn with replacement, for neighbouring minutes are no independent evidence. NaN where no
-    draw held an anomaly.
+    Whole hours of a symbol are drawn with replacement, since neighbouring minutes are not independent.
 
     Args:
         minutes: symbol, event_time, is_anomaly, score, rule_score.
@@ -102,7 +101,7 @@ def gain_interval(minutes: pl.DataFrame, seed: int, *, resamples: int = _RESAMPL
     truth = minutes["is_anomaly"].to_numpy()
     detector, rule = (_Ranking.of(truth, minutes[name].to_numpy()) for name in ("score", "rule_score"))
     rng = np.random.default_rng(seed)
-    # How often each hour was drawn is the weight of its minutes: nothing needs sorting again.
+    # Weighting the minutes by the draws of their hour avoids sorting again.
     draws = (rng.multinomial(blocks, np.full(blocks, 1 / blocks))[block] for _ in range(resamples))
     gains = [detector.average_precision(w) - rule.average_precision(w) for w in draws if w[truth].any()]
     if not gains:
@@ -150,7 +149,7 @@ def _ranking(truth: Flags, score: Floats, prefix: str) -> dict[str, float]:
 
 
 def _events(minutes: pl.DataFrame, truth_labels: pl.DataFrame) -> pl.DataFrame:
-    """One row an anomaly with a judged minute: kind, start, and when each of the two first flagged it."""
+    """One row for each anomaly with a judged minute: kind, start, and first flags of detector and rule."""
     return (
         truth_labels.select(pl.col("symbol", "kind").cast(pl.String), "event_time", "event_id", "start_time")
         .join(minutes, on=["symbol", "event_time"])
@@ -182,7 +181,7 @@ def _alerts(minutes: pl.DataFrame, events: pl.DataFrame, flagged: Flags, column:
 
 
 def _runs(minutes: pl.DataFrame, column: str) -> pl.DataFrame:
-    """Flagged minutes of a symbol with at most one ordinary minute between them, as one row: did it meet an anomaly?"""
+    """One row for each run of flagged minutes with gaps of one minute at most: does it meet an anomaly?"""
     flagged = minutes.filter(column)
     is_new = (pl.col("event_time").diff().over("symbol") > pl.duration(minutes=2)).fill_null(value=True)
     return flagged.group_by(is_new.cum_sum().alias("run"), maintain_order=True).agg(is_true=pl.col("is_anomaly").any())
@@ -195,21 +194,9 @@ def _fixed_rule(minutes: pl.DataFrame, truth_labels: pl.DataFrame) -> dict[str, 
 
 
 def _by_kind(events: pl.DataFrame, truth: str) -> pl.DataFrame:
-    counts = [
-        pl.len().alias("events"),
-        pl.col("is_flagged").is_not_null().sum().alias("found"),
-        pl.col("is_rule_flagged").is_not_null().sum().alias("rule_found"),
-    ]
-    table = pl.concat(
-        [
-            events.select(pl.lit("all").alias("kind"), *counts),
-            events.group_by("kind").agg(*counts).sort("kind"),
-        ]
-    )
-    return EVALUATION.conform(
-        table.with_columns(
-            truth=pl.lit(truth),
-            recall=pl.col("found") / pl.col("events"),
-            rule_recall=pl.col("rule_found") / pl.col("events"),
-        )
-    )
+    found = {"found": "is_flagged", "rule_found": "is_rule_flagged"}
+    counts = {"events": pl.len(), **{name: pl.col(flag).is_not_null().sum() for name, flag in found.items()}}
+    kinds = events.group_by("kind").agg(**counts).sort("kind")
+    table = pl.concat([events.select(kind=pl.lit("all"), **counts), kinds])
+    recalls = {"recall": pl.col("found") / pl.col("events"), "rule_recall": pl.col("rule_found") / pl.col("events")}
+    return EVALUATION.conform(table.with_columns(truth=pl.lit(truth), **recalls))

@@ -1,4 +1,4 @@
-"""From anomalous minutes to anomalies: adjacent minutes of a symbol become one event with a kind and reasons."""
+"""Merges adjacent anomalous minutes of a symbol into one anomaly with a kind and reasons."""
 
 import json
 
@@ -10,23 +10,18 @@ _REASONS = 5
 
 
 def merge_anomalies(
-    scored: pl.DataFrame,
-    attributions: pl.DataFrame,
-    *,
-    threshold: float,
-    model: str,
-    max_gap_minutes: int = 1,
+    scored: pl.DataFrame, attributions: pl.DataFrame, *, threshold: float, model: str, max_gap_minutes: int = 1
 ) -> pl.DataFrame:
     """Merge the minutes at or above `threshold` into anomalies.
 
-    Minutes of a symbol with at most `max_gap_minutes` ordinary ones between them belong together. Kind and reasons are those of
-    the event's highest-scored minute (the earliest of equals), reasons strongest first.
+    Minutes of a symbol with at most `max_gap_minutes` ordinary ones between them form one event. Kind and reasons are those of
+    its highest-scored minute (the earliest of equals), strongest reasons first.
 
     Args:
-        scored: symbol, event_time, known_time, score, kind, as from a detector's `scored`; a minute given twice counts once.
-        attributions: an ATTRIBUTIONS frame that covers the flagged minutes; minutes missing from it have no reasons.
-        threshold: score from which a minute is anomalous.
-        model: name and version of what scored.
+        scored: the result of a detector's `scored`; repeated minutes count once.
+        attributions: an ATTRIBUTIONS frame of the flagged minutes; minutes missing from it have no reasons.
+        threshold: lowest anomalous score.
+        model: name and version of the detector.
         max_gap_minutes: ordinary minutes that do not end an event.
 
     Returns:
@@ -66,7 +61,7 @@ def merge_anomalies(
 
 
 def top_reasons(attributions: pl.DataFrame, count: int = _REASONS) -> list[dict[str, object]]:
-    """The strongest of one minute's ATTRIBUTIONS rows as {feature, value, shap_value}; only those that speak for an anomaly."""
+    """The largest positive contributions among one minute's ATTRIBUTIONS rows, as {feature, value, shap_value}."""
     strongest = (
         attributions.filter(pl.col("shap_value") > 0)
         .sort("shap_value", pl.col("feature").cast(pl.String), descending=[True, False])

@@ -1,8 +1,8 @@
-"""How much a minute speaks for each kind of anomaly: the forest's inputs.
+"""Evidence for each kind of anomaly: the forest's inputs.
 
-A deviation becomes a surprise, minus the log of how often its market's training minutes deviated as far in that direction; so a
-feature with wild tails weighs no more than a tame one. The evidence for a kind is the mean of its two greatest surprises: one odd feature
-alone convinces less than two. A direction that is no sign of trouble (by the catalog) does not count.
+A surprise is minus the log of how often the market's training minutes deviated as far in that direction, so features with
+heavy and with light tails have equal weight. The evidence for a kind is the mean of its two greatest surprises, so one odd
+feature counts less than two. Directions to which the catalog gives no kind do not count.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,14 +18,14 @@ from tapewatch.features.catalog import Feature
 
 Indices = npt.NDArray[np.int64]
 
-#: Shares of training minutes at which a direction's deviations are remembered; beyond the last, an exponential tail.
+#: Quantiles of a direction's deviations that are stored; an exponential tail follows the last.
 _SHARES = (0.5, 0.8, 0.9, 0.95)
 _KNOT_SURPRISES = np.array([0.0, *(-np.log(1.0 - share) for share in _SHARES[1:])])
-#: The tail's mean excess is no shorter than this, in scales; surprises beyond the greatest are all the same.
+#: Least mean excess of the tail, in scales, and greatest surprise.
 _SHORTEST_TAIL, _GREATEST = 0.25, 20.0
-#: How often the strongest evidence stands among the inputs: a tree picks it as often as that many kinds.
+#: Copies of the strongest evidence among the inputs: trees pick it as often as so many kinds.
 _STRONGEST_COPIES = 8
-#: A wide minute alone is no crash: the price must have fallen in it.
+#: A wide range alone is no crash: the price must have fallen.
 _CRASH, _FALL = "flash_crash", "return_score"
 _MOST_FOLDS = 5
 _SIGNS_AVERAGED = 2
@@ -33,7 +33,7 @@ _SIGNS_AVERAGED = 2
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """A feature's direction that speaks for a kind of anomaly."""
+    """A direction of a feature that is evidence for a kind of anomaly."""
 
     feature: Feature
     is_high: bool
@@ -41,8 +41,8 @@ class Sign:
 
 
 def signs(features: Sequence[Feature]) -> tuple[Sign, ...]:
-    """Every direction of `features` that the catalog gives a kind, in order, and a fall as the second sign of a crash."""
-    pairs = [(feature, is_high, feature.kind(is_high=is_high)) for feature in features for is_high in (True, False)]
+    """Every direction of `features` with a kind in the catalog, in order, and a fall as the second sign of a crash."""
+    pairs = [(feature, *way) for feature in features for way in ((True, feature.high), (False, feature.low))]
     of_catalog = (Sign(feature, is_high, kind) for feature, is_high, kind in pairs if kind is not None)
     falls = (Sign(feature, is_high=False, kind=_CRASH) for feature in features if feature.name == _FALL)
     return (*of_catalog, *falls)
@@ -50,11 +50,10 @@ def signs(features: Sequence[Feature]) -> tuple[Sign, ...]:
 
 @dataclass(frozen=True)
 class Tails:
-    """How far each sign deviates how often.
+    """Distribution of each sign's deviations: quantiles `knots` (signs x 4) and mean excess `tail` (signs) over the last.
 
-    `knots` (signs x 4) are deviations at fixed shares of the minutes, `tail` (signs) the mean excess over the last. The tail is
-    exponential, and its mean taken from the median excess (mean = median / ln 2): anomalies among the training minutes are
-    few but far out, and the plain mean would be theirs.
+    The tail is exponential. Its mean comes from the median excess (mean = median / ln 2), since the few anomalies among the
+    training minutes would dominate the plain mean.
     """
 
     knots: Floats
@@ -62,7 +61,7 @@ class Tails:
 
     @classmethod
     def fit(cls, directed: Floats) -> Self:
-        """Learn from rows x signs."""
+        """Fit on rows x signs."""
         knots = np.maximum.accumulate(np.maximum(np.quantile(directed, _SHARES, axis=0).T, 0.0), axis=1)
         excess = [column[column > last] - last for column, last in zip(directed.T, knots[:, -1], strict=True)]
         medians = np.array([np.median(beyond) if beyond.size else 0.0 for beyond in excess])
@@ -73,7 +72,7 @@ class Tails:
         out = np.empty_like(directed)
         for i, (knots, tail) in enumerate(zip(self.knots, self.tail, strict=True)):
             beyond = np.maximum(directed[:, i] - knots[-1], 0.0) / tail
-            # A step where knots coincide: a deviation of 0 is never surprising.
+            # A deviation of 0 is never surprising, even if knots are 0.
             inside = np.where(directed[:, i] > 0, np.interp(directed[:, i], knots, _KNOT_SURPRISES), 0.0)
             out[:, i] = np.minimum(inside + beyond, _GREATEST)
         return out
@@ -81,9 +80,9 @@ class Tails:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The fitted way from feature rows to the forest's inputs.
+    """The fitted transformation of feature rows to the forest's inputs.
 
-    `tails` has those of each market, by its name among symbols, and of all of them for a market never seen.
+    `tails` has an entry for each market (`group_name`), and one of all markets for unseen markets.
     """
 
     profile: Profile
@@ -91,10 +90,10 @@ class Evidence:
 
     @classmethod
     def fit(cls, rows: pl.DataFrame, features: Sequence[Feature]) -> tuple[Self, Floats]:
-        """Learn from `rows` alone; also returns the inputs of `rows` to fit the forest on.
+        """Fit on `rows` alone; also returns the inputs of `rows` to fit the forest on.
 
-        With more than one day, a day's deviations are taken from a profile of the other days. So the surprises know how far
-        days differ from one another, and what merely drifts from day to day is not surprising.
+        With more than one day, a day's deviations are measured from a profile of the other days. So differences from day to
+        day are part of the usual deviations.
         """
         profile = Profile.fit(rows, features)
         folds = _folds(rows)
@@ -110,7 +109,7 @@ class Evidence:
 
     @property
     def signs(self) -> tuple[Sign, ...]:
-        """What each column of the surprises stands for."""
+        """The signs of the surprises' columns."""
         return signs(self.profile.features)
 
     @property
@@ -143,13 +142,13 @@ class Evidence:
         return np.column_stack([evidence, *[evidence.max(axis=1)] * _STRONGEST_COPIES])
 
     def strongest_kind(self, rows: pl.DataFrame) -> pl.Series:
-        """The kind for which each row speaks most; by name among equals."""
+        """The kind with the most evidence in each row; the first by name among equals."""
         return pl.Series("kind", np.array(self.kinds)[self._strongest(self.inputs(rows))], dtype=pl.String)
 
     def to_features(self, rows: pl.DataFrame, contributions: Floats) -> Floats:
-        """Contributions of the inputs handed on to the features behind them; each row's sum stays the same.
+        """Distribute the inputs' contributions over the features; each row's sum stays the same.
 
-        What an input contributes belongs to the surprises it is the mean of, in proportion to them.
+        An input's contribution is shared by the surprises of which it is the mean, in proportion to them.
 
         Args:
             rows: feature rows.
@@ -204,17 +203,12 @@ class Evidence:
         """The evidence that `Profile.to_frame` and `to_frame` wrote.
 
         Raises:
-            ValueError: the tails speak of other signs than the catalog.
+            ValueError: the signs of the tails are not those of the catalog.
         """
-        restored = cls(
-            Profile.from_frame(profile),
-            {
-                str(key[0]): Tails(
-                    part.select(f"knot_{i}" for i in range(len(_SHARES))).to_numpy(), part["tail"].to_numpy()
-                )
-                for key, part in tails.partition_by("market", as_dict=True, maintain_order=True).items()
-            },
-        )
+        knots = [f"knot_{i}" for i in range(len(_SHARES))]
+        parts = tails.partition_by("market", as_dict=True, maintain_order=True)
+        by_market = {str(key[0]): Tails(part[knots].to_numpy(), part["tail"].to_numpy()) for key, part in parts.items()}
+        restored = cls(Profile.from_frame(profile), by_market)
         stored = tails.select("feature", "is_high", "kind").rows()
         known = [(sign.feature.name, sign.is_high, sign.kind) for sign in restored.signs]
         if stored != known * len(restored.tails):
@@ -223,13 +217,12 @@ class Evidence:
 
 
 def _directed(deviations: Floats, features: Sequence[Feature]) -> Floats:
-    """Deviations in each sign's direction; negative where they point the other way."""
-    position = {feature.name: i for i, feature in enumerate(features)}
-    columns = [deviations[:, position[sign.feature.name]] * (1.0 if sign.is_high else -1.0) for sign in signs(features)]
-    return np.column_stack(columns)
+    """Deviations in each sign's direction; negative for the opposite direction."""
+    column = dict(zip((feature.name for feature in features), deviations.T, strict=True))
+    return np.column_stack([column[sign.feature.name] * (1.0 if sign.is_high else -1.0) for sign in signs(features)])
 
 
 def _folds(rows: pl.DataFrame) -> Indices:
-    """A fold for each row: its UTC day, days taken in turn where there are more than five."""
+    """A fold for each row by its UTC day; at most five folds, assigned to the days in turn."""
     day = rows.select(pl.col("event_time").dt.date().rank("dense") - 1).to_series().to_numpy()
     return np.asarray(day % _MOST_FOLDS, dtype=np.int64)

@@ -8,12 +8,12 @@ from typing import Any, Self
 
 import numpy as np
 import polars as pl
+from shap import TreeExplainer
 from sklearn.ensemble import IsolationForest
 from skops.io import dump, load
 
 from models.base import DetectorError, Scores
 from models.evidence import Evidence
-from models.explain import Explanation, explain, explainer
 from models.manifest import Manifest, file_hash, library_versions, schema_hash
 from models.threshold import ALERTS_PER_SYMBOL_HOUR, for_budget
 from tapewatch.features.catalog import CATALOG_VERSION, FEATURES, Feature
@@ -21,23 +21,33 @@ from tapewatch.market.tables import ATTRIBUTIONS
 
 _FOREST, _PROFILE, _TAILS = "forest.skops", "profile.parquet", "tails.parquet"
 _TRUSTED = ["sklearn.tree._tree.Tree"]
-#: Memories of the half hour before: they would go on accusing long after the minute that raised them.
+#: Trailing measures would stay extreme for half an hour after an anomaly.
 _TRAILING = frozenset(
     {"trailing_return_bps", "drawdown_bps", "roll_spread_bps", "amihud_illiquidity", "kyle_lambda", "vpin"}
 )
-#: What trades paid repeats what the book asked; how the book leans says little of who trades. A second voice for the same
-#: finding would count as a second finding.
+#: These repeat other features (or, for depth, say little of who trades) and would count the same finding twice.
 _REPEATING = frozenset({"effective_spread_bps", "depth_imbalance", "best_level_ofi"})
 DETECTOR_FEATURES: tuple[Feature, ...] = tuple(f for f in FEATURES if f.name not in _TRAILING | _REPEATING)
 
 
 @dataclass(frozen=True, slots=True)
 class ForestParameters:
-    """Of the forest and its threshold."""
+    """Parameters of the forest and its threshold."""
 
     trees: int = 200
     samples: int = 1024
     alerts_per_symbol_hour: float = ALERTS_PER_SYMBOL_HOUR
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """`contributions` (rows x inputs) of each input to a shorter path, and `base`, minus the mean path length.
+
+    `base` + a row's sum is minus the row's mean path length: positive contributions raise the forest's score.
+    """
+
+    contributions: Scores
+    base: float
 
 
 @dataclass(frozen=True)
@@ -49,10 +59,10 @@ class _Fitted:
 
 @dataclass
 class IsolationForestDetector:
-    """Scores minutes by how few random cuts set them apart from the training minutes. Use `fit` or `load` first.
+    """Scores minutes by the number of random cuts that isolate them. Call `fit` or `load` first.
 
     Rows are MICROSTRUCTURE-shaped: symbol, event_time, known_time, session_minute and `DETECTOR_FEATURES`. Null features count
-    as typical, so a symbol without quotes is scored by its trades; an unseen symbol is held against its market.
+    as typical, so a symbol without quotes is scored by its trades; an unseen symbol is compared with its market.
     """
 
     parameters: ForestParameters = field(default_factory=ForestParameters)
@@ -61,11 +71,11 @@ class IsolationForestDetector:
     name: str = "isolation_forest"
 
     def fit(self, rows: pl.DataFrame, *, partitions: Sequence[str] = ()) -> Self:
-        """Learn profile, tails, forest and threshold from `rows`, and from nothing else.
+        """Fit profile, tails, forest and threshold on `rows` alone.
 
         Args:
-            rows: regular-session minutes; label columns are not looked at.
-            partitions: keys of the partitions they came from, for the manifest.
+            rows: regular-session minutes; label columns are ignored.
+            partitions: their partition keys, for the manifest.
 
         Raises:
             DetectorError: no rows.
@@ -74,7 +84,7 @@ class IsolationForestDetector:
             raise DetectorError("no rows to fit the detector on: materialize the training days first")
         evidence, inputs = Evidence.fit(rows, DETECTOR_FEATURES)
         forest = self._forest(inputs)
-        # The inputs hold each day against the other days, so the scores are those of days not seen.
+        # The inputs compare each day with the others, so these are out-of-sample scores.
         threshold = for_budget(-forest.score_samples(inputs), self.parameters.alerts_per_symbol_hour)
         self._state = _Fitted(evidence, forest, self._describe(rows, partitions, threshold))
         self.__dict__.pop("_explainer", None)
@@ -108,7 +118,7 @@ class IsolationForestDetector:
         return self._score_inputs(self._fitted.evidence.inputs(rows))
 
     def scored(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """symbol, event_time, known_time, score and kind (what the minute speaks for most, anomalous or not)."""
+        """symbol, event_time, known_time, score and kind (that with the most evidence, anomalous or not)."""
         kind = self._fitted.evidence.strongest_kind(rows)
         return rows.select("symbol", "event_time", "known_time").with_columns(
             score=pl.Series(self.score(rows), dtype=pl.Float64), kind=kind
@@ -131,13 +141,10 @@ class IsolationForestDetector:
         )
 
     def explain_inputs(self, rows: pl.DataFrame) -> Explanation:
-        """Contributions of the forest's own inputs."""
-        return explain(self._explainer, self._fitted.evidence.inputs(rows))
-
-    def path_lengths(self, rows: pl.DataFrame) -> Scores:
-        """Mean path length of each row through the trees, which `explain_inputs` adds up to."""
-        inputs = self._fitted.evidence.inputs(rows)
-        return np.asarray(-_normaliser(self._fitted.forest) * np.log2(self._score_inputs(inputs)))
+        """SHAP values of the forest's own inputs (Lundberg et al. 2020, path-dependent TreeSHAP); about 2 ms a row."""
+        paths = self._explainer.shap_values(self._fitted.evidence.inputs(rows), check_additivity=False)
+        # A shorter path is more anomalous.
+        return Explanation(-np.asarray(paths, dtype=np.float64), -float(np.ravel(self._explainer.expected_value)[0]))
 
     def save(self, folder: Path) -> None:
         """Write the forest (skops), profile and tails (Parquet) and the manifest into `folder`, made if need be."""
@@ -151,10 +158,10 @@ class IsolationForestDetector:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """The detector as saved, scoring as it did, bit for bit.
+        """The detector as saved; its scores are bit-identical.
 
         Raises:
-            DetectorError: what lies in `folder` does not fit this code, or is not what was saved.
+            DetectorError: the files in `folder` do not fit this code, or have changed.
         """
         folder = Path(folder)
         manifest = Manifest.read(folder, detector=cls.name)
@@ -176,7 +183,7 @@ class IsolationForestDetector:
 
     @cached_property
     def _explainer(self) -> Any:
-        return explainer(self._fitted.forest)
+        return TreeExplainer(self._fitted.forest, feature_perturbation="tree_path_dependent")
 
     def _score_inputs(self, inputs: Scores) -> Scores:
         return np.asarray(-self._fitted.forest.score_samples(inputs), dtype=np.float64)
@@ -199,9 +206,3 @@ class IsolationForestDetector:
             libraries=dict(library_versions()),
             files={},
         )  # fmt: skip
-
-
-def _normaliser(forest: IsolationForest) -> float:
-    """Mean path length of an unsuccessful search in a tree of the forest's sample size (Liu et al. 2008, equation 1)."""
-    n = float(forest.max_samples_)
-    return 2.0 * (np.log(n - 1.0) + np.euler_gamma) - 2.0 * (n - 1.0) / n if n > 2 else float(n > 1)

@@ -1,4 +1,4 @@
-"""What a saved detector says about itself, and the refusal to load one that does not fit this code."""
+"""The manifest of a saved detector, and the checks before one is loaded."""
 
 import hashlib
 import json
@@ -13,16 +13,16 @@ from tapewatch.features.catalog import BY_NAME, CATALOG_VERSION
 from tapewatch.market.tables import MICROSTRUCTURE
 
 MANIFEST_NAME = "manifest.json"
-#: Grows when the files of a saved detector change their meaning.
+#: Increases when the files of a saved detector change their meaning.
 FORMAT = 1
-#: A forest restored by another minor version of these may score otherwise, or not at all.
+#: Another minor version of these may score differently or fail to load a forest.
 _BINDING = ("scikit-learn",)
 _RECORDED = (*_BINDING, "numpy", "polars", "skops", "shap")
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """How a detector came about. `fit_window` is the first and last known_time of its training rows, ISO UTC."""
+    """The origin of a detector. `fit_window` is the first and last known_time of its training rows, ISO UTC."""
 
     detector: str
     features: list[str]
@@ -45,11 +45,11 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path, *, detector: str) -> Self:
-        """The manifest in `folder`, after checking that this code may use what lies there.
+        """The manifest in `folder`, after checking that this code may use the files there.
 
         Raises:
-            DetectorError: it is missing, unreadable, of another detector, catalog, schema or library version, or a file beside it
-                is missing or not the one that was saved.
+            DetectorError: the manifest is missing, unreadable, or of another detector, catalog, schema or library version; or
+                a file beside it is missing or changed.
         """
         path = folder / MANIFEST_NAME
         try:
@@ -79,7 +79,7 @@ class Manifest:
 
 
 def schema_hash(features: Sequence[str]) -> str:
-    """A digest of what the features are: their columns' types, and how the catalog reads them."""
+    """A digest of the features' types and of their entries in the catalog."""
     described = [
         (name, str(MICROSTRUCTURE.schema[name]), BY_NAME[name].transform, BY_NAME[name].high, BY_NAME[name].low)
         for name in features
@@ -88,12 +88,12 @@ def schema_hash(features: Sequence[str]) -> str:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file; `missing` where there is none."""
+    """SHA-256 of a file, or `missing`."""
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
 
 
 def library_versions() -> Mapping[str, str]:
-    """Versions of what a detector's state depends on."""
+    """Versions of the libraries that a detector's state depends on."""
     return {name: version(name) for name in _RECORDED}
 
 

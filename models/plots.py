@@ -1,4 +1,4 @@
-"""Pictures of a detector and its evaluation, as PNG bytes."""
+"""Plots of a detector and its evaluation, as PNG bytes."""
 
 from io import BytesIO
 
@@ -26,7 +26,7 @@ def score_distribution(scores: Scores, threshold: float) -> bytes:
 
 
 def precision_recall(evaluation: Evaluation) -> bytes:
-    """Precision against recall in minutes, of the detector and of the trivial rule, with the operating points."""
+    """Precision against recall in minutes, of detector and rule, with their operating points."""
     figure, axes = _figure("Precision and recall, minutes", "recall", "precision")
     truth = evaluation.minutes["is_anomaly"].to_numpy()
     for column, prefix, label, colour in (
@@ -43,11 +43,7 @@ def precision_recall(evaluation: Evaluation) -> bytes:
 
 
 def recall_by_kind(by_kind: pl.DataFrame) -> bytes:
-    """Share of anomalies found, by kind, of the detector and of the rule with as many alerts.
-
-    Args:
-        by_kind: an EVALUATION frame.
-    """
+    """Share of anomalies found by kind (an EVALUATION frame), of the detector and of the rule with as many alerts."""
     figure, axes = _figure("Anomalies found, by kind", "recall", "")
     places = np.arange(by_kind.height)
     axes.barh(places - 0.2, by_kind["recall"], 0.4, color=_DETECTOR, label="detector")
@@ -61,20 +57,16 @@ def recall_by_kind(by_kind: pl.DataFrame) -> bytes:
 
 
 def beeswarm(attributions: pl.DataFrame, *, seed: int = 0) -> bytes:
-    """SHAP values of each feature, a dot a minute, coloured by where the feature's value ranks among those shown.
+    """SHAP values of each feature, one dot a minute, coloured by the rank of the feature's value.
 
     Args:
         attributions: an ATTRIBUTIONS frame; features are ordered by mean absolute SHAP value, the strongest on top.
         seed: of the vertical jitter.
     """
     figure, axes = _figure("What makes minutes anomalous", "SHAP value (right: more anomalous)", "")
-    weight = pl.col("shap_value").abs().mean()
-    strongest = (
-        attributions.group_by("feature")
-        .agg(weight=weight)
-        .sort("weight", pl.col("feature").cast(pl.String), descending=[True, False])
-    )
-    features = strongest["feature"].cast(pl.String).head(_FEATURES_SHOWN).to_list()
+    weights = attributions.group_by(pl.col("feature").cast(pl.String)).agg(weight=pl.col("shap_value").abs().mean())
+    strongest = weights.sort("weight", "feature", descending=[True, False])
+    features = strongest["feature"].head(_FEATURES_SHOWN).to_list()
     rng = np.random.default_rng(seed)
     for place, feature in enumerate(features):
         rows = attributions.filter(pl.col("feature").cast(pl.String) == feature)
@@ -97,7 +89,7 @@ def _figure(title: str, x_label: str, y_label: str) -> tuple[Figure, Axes]:
 
 def _png(figure: Figure) -> bytes:
     buffer = BytesIO()
-    # The canvas is named, so that no display or global state of pyplot is involved.
+    # An explicit canvas needs no display and no global state of pyplot.
     FigureCanvasAgg(figure)
     figure.savefig(buffer, format="png")
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""What is usual for a symbol at a time of day: the centre and scale of each feature."""
+"""The usual centre and scale of each feature, by symbol and time of day."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from tapewatch.market.instruments import market_of
 Floats = npt.NDArray[np.float64]
 
 BUCKET_MINUTES = 30
-#: The bucket that stands for a symbol's whole day, and the name that stands for all markets.
+#: The bucket of a symbol's whole day, and the name of all markets together.
 WHOLE_DAY, EVERY_MARKET = -1, "*"
-#: Deviations beyond this many scales are all the same.
+#: Deviations are limited to so many scales.
 CLIP = 30.0
-#: Observations at which a bucket weighs as much as its symbol's day, and a symbol as its market, or a market as them all.
+#: Observations at which a bucket weighs as much as its symbol's day, and a symbol as its market (or a market as all).
 _BUCKET_PRIOR, _SYMBOL_PRIOR = 100.0, 10.0
-#: A scale is never below this (features are logs, or shares of one), nor below these parts of its parents'.
+#: The least scale (features are logs or shares), and the least scales as shares of the parent's.
 _SCALE_FLOOR, _SYMBOL_FLOOR, _MARKET_FLOOR = 0.05, 0.25, 0.1
 _NORMAL_IQR, _NORMAL_90 = 1.349, 3.29
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -30,9 +30,9 @@ _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 class Profile:
     """Centre and scale by (symbol, bucket of 30 minutes since the open): rows x features, in the order of `features`.
 
-    The scale is the interquartile range, or half of the 5-95 % range where that is wider, as a normal standard deviation. Both
-    are shrunk: a bucket towards its symbol's day, the symbol towards its market, the market towards all markets, by how many
-    observations stand behind them. A feature that a symbol never has takes its market's.
+    The scale is the interquartile range, or half of the 5-95 % range if that is wider, as a normal standard deviation. Centre
+    and scale are shrunk by the number of observations: a bucket's towards its symbol's day, a symbol's towards its market, a
+    market's towards all markets. A feature that a symbol never has takes its market's values.
     """
 
     features: tuple[Feature, ...]
@@ -42,7 +42,7 @@ class Profile:
 
     @classmethod
     def fit(cls, rows: pl.DataFrame, features: Sequence[Feature]) -> Self:
-        """Learn the profile from `rows` alone (symbol, session_minute and the features)."""
+        """Fit the profile on `rows` alone (symbol, session_minute and the features)."""
         transformed = rows.select(
             pl.col("symbol").cast(pl.String),
             pl.col("session_minute").clip(lower_bound=0).floordiv(BUCKET_MINUTES).cast(pl.Int64).alias("bucket"),
@@ -68,10 +68,9 @@ class Profile:
         )
 
     def standardise(self, rows: pl.DataFrame) -> Floats:
-        """Deviations from the usual in scales, rows x features, within +-30. A null feature deviates by 0: it is taken as typical.
+        """Deviations from the centre in scales, rows x features, within +-30; 0 for a null feature.
 
-        A time of day that was never seen takes its symbol's day, a symbol that was never seen its market's, and all markets'
-        where that was never seen either.
+        An unseen time of day is compared with the symbol's day, an unseen symbol with its market, an unseen market with all.
         """
         symbols = rows["symbol"].cast(pl.String).to_list()
         buckets = rows["session_minute"].to_numpy() // BUCKET_MINUTES
@@ -109,7 +108,7 @@ class Profile:
 
 
 def group_name(symbol: str) -> str:
-    """What a symbol's market is called among symbols: `*stocks`."""
+    """The name of a symbol's market among the symbols, such as `*stocks`."""
     return f"{EVERY_MARKET}{market_of(symbol)}"
 
 
@@ -128,7 +127,7 @@ class _Statistics:
 
 
 def _statistics(transformed: pl.DataFrame, names: Sequence[str]) -> _Statistics:
-    """Median, robust scale and number of values of each feature by (symbol, bucket); NaN where there is no value."""
+    """Median, robust scale and number of values of each feature by (symbol, bucket); NaN without values."""
     grouped = (
         transformed.group_by("symbol", "bucket")
         .agg(

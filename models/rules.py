@@ -12,10 +12,10 @@ def volume_ratio(rows: pl.DataFrame, *, minutes: int = 20) -> pl.Series:
 
     Args:
         rows: symbol, event_time, volume; one row a minute, in any order.
-        minutes: length of the trailing window; minutes without a row are left out of the mean.
+        minutes: length of the trailing window; the mean leaves out minutes without a row.
 
     Returns:
-        A ratio a row, in the order of `rows`; 0 where fewer than five minutes precede or their mean is 0.
+        One ratio a row, in the order of `rows`; 0 if fewer than five minutes precede or their mean is 0.
     """
     trailing = (
         rows.select(pl.col("symbol").cast(pl.String), "event_time", "volume")

@@ -1,10 +1,10 @@
-"""From scores to a verdict: how many alerts a desk can look at."""
+"""The threshold of a detector, from the number of alerts that a desk can look at."""
 
 import numpy as np
 
 from models.base import DetectorError, Scores
 
-#: Alert minutes that a symbol may raise an hour, on the training days.
+#: Alert minutes per symbol and hour, on the training days.
 ALERTS_PER_SYMBOL_HOUR = 0.7
 _MINUTES_PER_HOUR = 60
 
@@ -25,5 +25,5 @@ def for_budget(scores: Scores, alerts_per_symbol_hour: float = ALERTS_PER_SYMBOL
         raise DetectorError("no scores to take a threshold from")
     allowed = int(scores.size * alerts_per_symbol_hour / _MINUTES_PER_HOUR)
     ordered = np.sort(scores)[::-1]
-    # A score is an alert at or above the threshold: step over the first score that must stay silent.
+    # A score at the threshold is an alert, so the threshold lies just above the first score that must not be one.
     return float(np.nextafter(ordered[min(allowed, scores.size - 1)], np.inf))

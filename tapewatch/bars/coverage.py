@@ -1,4 +1,4 @@
-"""How complete each symbol's day is."""
+"""The completeness of each symbol's day."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,19 +23,18 @@ def coverage(
     gaps: pl.DataFrame | None = None,
     known_until: int | None = None,
 ) -> pl.DataFrame:
-    """`COVERAGE` rows: one for each symbol that the day's tape holds or that was asked for.
+    """`COVERAGE` rows, one for each symbol on the day's tape or in `symbols`.
 
-    Every regular minute is one of four: `missing` where a gap that is not filled touches it or the tape was not collected
-    that far; else `received` where it has a bar (in forex, which has no trades: a quote), or `healed` if that lies in a
-    gap which has been filled; else `silent`. Lazy frames are streamed, so a day need not fit in memory.
+    Every regular minute is one of four. It is `missing` if an unfilled gap touches it or it was not collected yet. Otherwise,
+    with a bar (in forex: a quote), it is `healed` within a filled gap and `received` outside; without one it is `silent`.
+    Lazy frames are streamed, so a day need not fit in memory.
 
     Args:
-        trades, quotes: rows of `TRADES` and `QUOTES`; of their columns only `symbol` and `time` are read.
-        bars: rows of `BARS` or `DELIVERED_BARS`, likewise.
+        trades, quotes, bars: of their columns only `symbol` and `time` are read.
         session: the day.
-        symbols: symbols that were asked for: one of which nothing came gets a row as well.
+        symbols: symbols that get a row even without data.
         gaps: rows of `GAPS` that may touch the day.
-        known_until: up to here the tape was collected, ns; None where the whole day was loaded.
+        known_until: the tape was collected up to here, ns; None for the whole day.
     """
     holes = _Holes.of(GAPS.empty() if gaps is None else gaps, session, known_until)
     rows_with_minutes = quotes if session.market is Market.FOREX else bars
@@ -60,8 +59,7 @@ def coverage(
             missing_minutes=pl.col("own_missing").fill_null(0) + len(holes.missing),
         )
         .with_columns(
-            silent_minutes=expected - pl.col("missing_minutes") - held,
-            open_gaps=pl.col("open_gaps") + holes.open_gaps,
+            silent_minutes=expected - pl.col("missing_minutes") - held, open_gaps=pl.col("open_gaps") + holes.open_gaps
         )
         .with_columns(is_complete=(pl.col("missing_minutes") == 0) & (pl.col("open_gaps") == 0))
     )
@@ -70,10 +68,10 @@ def coverage(
 
 @dataclass(frozen=True)
 class _Holes:
-    """Regular minutes, counted from the open, that gaps touch: those of every symbol, and those of single ones.
+    """Regular minutes, counted from the open, that gaps touch: of all symbols, and of single ones.
 
-    `own` has symbol, minute and is_missing (healed otherwise), without the minutes that every symbol misses;
-    `own_counts` has symbol, own_missing and open_gaps.
+    `own` has symbol, minute and is_missing (else healed), without the minutes missing for all symbols; `own_counts` has symbol,
+    own_missing and open_gaps.
     """
 
     missing: list[int]
@@ -96,10 +94,10 @@ class _Holes:
         beyond = (-((session.regular_start - end) // NS_PER_MINUTE)).clip(0, minutes)
         spans = touching.select("symbol", "is_missing", minute=pl.int_ranges(first, beyond)).explode("minute")
         spans = spans.filter(pl.col("minute").is_not_null()).unique()
-        everyone = spans.filter(pl.col("symbol").is_null())
-        missing = set(everyone.filter("is_missing")["minute"])
+        of_all = spans.filter(pl.col("symbol").is_null())
+        missing = set(of_all.filter("is_missing")["minute"])
         if known_until is not None:
-            # The minute of the last event counts as collected: whether its rest was quiet nothing says.
+            # The minute of the last event counts as collected.
             missing.update(range(max(0, -((session.regular_start - known_until) // NS_PER_MINUTE)), minutes))
         own = (
             spans.filter(pl.col("symbol").is_not_null(), ~pl.col("minute").is_in(list(missing)))
@@ -114,7 +112,7 @@ class _Holes:
         )
         return cls(
             missing=sorted(missing),
-            healed=everyone.filter(~pl.col("is_missing"))["minute"].to_list(),
+            healed=of_all.filter(~pl.col("is_missing"))["minute"].to_list(),
             open_gaps=touching.filter("is_missing", pl.col("symbol").is_null()).height,
             own=own,
             own_counts=own_counts,
@@ -122,8 +120,7 @@ class _Holes:
 
 
 def _received(rows: Frame, session: Session, holes: _Holes) -> pl.LazyFrame:
-    """By symbol: the distinct regular minutes among the rows that are not missing, those healed apart, and the longest
-    run of regular minutes without any row."""
+    """By symbol: the regular minutes with a row, received and healed apart, and the longest run of minutes without any."""
     minute = (pl.col("time").to_physical() - session.regular_start) // NS_PER_MINUTE
     held = pl.col("minute")
     is_missing = held.is_in(holes.missing) | pl.col("is_missing").fill_null(value=False)
@@ -138,7 +135,7 @@ def _received(rows: Frame, session: Session, holes: _Holes) -> pl.LazyFrame:
         .agg(
             received_minutes=(~is_missing & ~is_healed).sum(),
             healed_minutes=(~is_missing & is_healed).sum(),
-            # The stretch before the first minute and behind the last count as gaps like any other.
+            # The time before the first minute and after the last counts too.
             longest_gap_minutes=pl.max_horizontal(
                 held.min(), (held.sort().diff() - 1).max(), session.regular_minutes - 1 - held.max()
             ),

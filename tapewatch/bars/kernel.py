@@ -1,4 +1,4 @@
-"""The compiled loop that builds bars by the clock. Flat arrays in, flat arrays out; what they mean is in `time_bars`."""
+"""The compiled loop that builds bars; `time_bars` documents what the arrays hold."""
 
 from typing import NamedTuple
 
@@ -10,12 +10,12 @@ from tapewatch.market.conditions import Updates
 
 _OPEN_CLOSE, _HIGH_LOW, _VOLUME = int(Updates.OPEN_CLOSE), int(Updates.HIGH_LOW), int(Updates.VOLUME)
 
-#: What `build` returns in place of a count when the trades are not what it was promised.
+#: What `build` returns in place of a count for trades outside the day or out of order.
 OUT_OF_DAY, OUT_OF_ORDER = -1, -2
 
 
 class FlatBars(NamedTuple):
-    """One row a bar. `symbol` is the position of the symbol's run."""
+    """One row a bar; `symbol` is the index of the symbol's run."""
 
     symbol: Array
     start: Array
@@ -29,7 +29,7 @@ class FlatBars(NamedTuple):
 
 
 def room_for(bars: int) -> FlatBars:
-    """Arrays for as many bars."""
+    """Uninitialised arrays for `bars` bars."""
     symbol, start, transactions = np.empty((3, bars), dtype=np.int64)
     opens, high, low, close, volume, notional = np.empty((6, bars))
     return FlatBars(symbol, start, opens, high, low, close, volume, notional, transactions)
@@ -37,7 +37,7 @@ def room_for(bars: int) -> FlatBars:
 
 @njit(cache=True, nogil=True)
 def _may_update(trait: int, is_regular: bool, is_withdrawn: bool) -> np.int64:
-    """What a trade may update; nothing where it was taken back."""
+    """What a trade may update; nothing if it was withdrawn."""
     if is_withdrawn:
         return np.int64(0)
     return np.int64(trait) if is_regular else np.int64(trait) >> EXTENDED_SHIFT
@@ -54,12 +54,12 @@ def build(
     lasts: Array,
     bars: FlatBars,
 ) -> int:
-    """Fill `bars` one by one from rows `first[i]` to `end[i]` of each run; returns their number, or a negative fault.
+    """Fill `bars` from rows `first[i]` to `end[i]` of each run; returns their number, or a negative fault.
 
-    A bar spans `width` nanoseconds of the clock. Prices lie above `floor`; others set nothing. `lasts` holds each run's
-    last opening or closing price, NaN before the first, and is moved on: whole bars one by one give what they give at once.
+    A bar spans `width` nanoseconds of the clock. Prices not above `floor` set nothing. `lasts` holds each run's last opening
+    or closing price, NaN before the first, and is updated, so that a tape may be built in pieces of whole bars.
     """
-    # Arrays are named outside the loop: to take one from its tuple for every trade costs more than the trade.
+    # Taking an array from its tuple for every trade would cost more than the trade.
     time, price, size, condition = trades.time, trades.price, trades.size, trades.condition
     traits, withdrawn, has_withdrawn = trades.traits, trades.withdrawn, trades.withdrawn.size > 0
     bar = 0
@@ -93,7 +93,7 @@ def build(
                 row += 1
             if np.isnan(opening):
                 if transactions == 0 or np.isnan(last):
-                    # Nothing, or volume alone before the day's first price.
+                    # No bar: nothing traded, or only volume before the day's first price.
                     continue
                 opening, close, high, low = last, last, max(high, last), min(low, last)
             bars.symbol[bar], bars.start[bar] = run, start
@@ -106,7 +106,7 @@ def build(
 
 @njit(cache=True, nogil=True)
 def rows_before(trades: FlatTrades, at: int) -> Array:
-    """Of each run, the row behind the last one earlier than `at`."""
+    """The first row of each run that is not earlier than `at`."""
     rows = np.empty(trades.offsets.size - 1, dtype=np.int64)
     for run in range(rows.size):
         first, end = trades.offsets[run], trades.offsets[run + 1]

@@ -1,4 +1,4 @@
-"""Bars of a day that is still under way: by the second and the minute, and again where late trades change them."""
+"""Second and minute bars of a day under way, with revisions where late trades change them."""
 
 from dataclasses import dataclass, field
 
@@ -26,7 +26,7 @@ _SOURCE = pl.Series("source", ["trades"], SYMBOL)
 
 @dataclass(slots=True)
 class _Minute:
-    """A minute's last prices before it and before `done`, up to which seconds are built, and its bars by width."""
+    """A minute's last prices before its start and before `done`, up to which seconds are built, and its bars by width."""
 
     lasts: Array
     lasts_done: Array
@@ -35,9 +35,9 @@ class _Minute:
 
 
 class LiveBars:
-    """Builds the bars of minutes in order, second by second, and of some symbols again; `take` says what follows.
+    """Builds bars minute by minute, and rebuilds those of some symbols; `take` returns what is new or changed.
 
-    Symbols are numbered in the order of `begin`. The bars are those of `time_bars` for the same trades.
+    Symbols are numbered in the order of `begin`. The bars equal those of `time_bars` for the same trades.
     """
 
     def __init__(self, session: Session) -> None:
@@ -50,7 +50,7 @@ class LiveBars:
         self._emitted: dict[int, list[Array]] = {width: [] for width in _CLOCK}
 
     def begin(self, names: list[str]) -> None:
-        """Get to know symbols."""
+        """Add symbols."""
         self._names = pl.concat([self._names, pl.Series("symbol", names, SYMBOL)])
         room = np.full(len(names), np.nan)
         self._lasts = np.append(self._lasts, room)
@@ -59,9 +59,9 @@ class LiveBars:
             minute.lasts, minute.lasts_done = np.append(minute.lasts, room), np.append(minute.lasts_done, room)
 
     def pass_minute(self, start: int, trades: FlatTrades, until: int, again: Array | None = None) -> None:
-        """Build a minute's bars up to `until`, those of the symbols marked in `again` anew.
+        """Build a minute's bars up to `until`, and rebuild those of the symbols marked in `again`.
 
-        `trades` are all that the minute holds so far. Seconds are built as they complete, the minute at its end.
+        `trades` are all trades of the minute so far. Seconds are built as they complete, the minute at its end.
         """
         minute = self._minute(start, again)
         again = np.zeros(len(self._names), dtype=np.bool_) if again is None else again
@@ -76,11 +76,11 @@ class LiveBars:
             minute.lasts_done[again] = lasts[again]
         if until > minute.done:
             ready = kernel.rows_before(trades, until)
-            nobody = np.zeros_like(again)
-            self._enter(minute, NS_PER_SECOND, trades, built_to, ready, minute.lasts_done, nobody)
+            no_symbol = np.zeros_like(again)
+            self._enter(minute, NS_PER_SECOND, trades, built_to, ready, minute.lasts_done, no_symbol)
             minute.done = until
         if until == start + NS_PER_MINUTE:
-            # A minute that turns up between others moves none but its own symbols on.
+            # A late first minute between others only concerns its own symbols.
             is_next = start >= self._next
             self._next = max(self._next, until)
             lasts = minute.lasts.copy()
@@ -100,7 +100,7 @@ class LiveBars:
     def _enter(
         self, minute: _Minute, width: int, trades: FlatTrades, first: Array, end: Array, lasts: Array, again: Array
     ) -> None:
-        """Build bars, hold them against those that the symbols marked in `again` had, and note what differs."""
+        """Build bars, compare them with the earlier bars of the symbols marked in `again`, and keep what differs."""
         built = built_bars(trades, first, end, self._session, width, lasts)
         bars = np.zeros(built.symbol.size, dtype=_BAR)
         for name in _FIELDS:
@@ -117,7 +117,7 @@ class LiveBars:
             self._emitted[width].append(emitted)
 
     def _compared(self, bars: Array, old: Array) -> tuple[Array, Array]:
-        """The bars as they now stand, with those that are no more, marked, and the changed among them."""
+        """All bars, with those that no longer exist marked as withdrawn, and the changed ones among them."""
         old = old[np.argsort(self._key(old), kind="stable")]
         old_key, key = self._key(old), self._key(bars)
         if not old.size:
@@ -129,7 +129,7 @@ class LiveBars:
         bars["revision"] = np.where(was_there, old["revision"][at] + differs, 0)
         gone = old[~np.isin(old_key, key)]
         is_news = ~gone["is_withdrawn"]
-        # Remembered, so that one that comes back is a later revision.
+        # Kept, so that a bar that comes back has a later revision.
         gone["is_withdrawn"] = True
         gone["revision"] += is_news
         now = np.concatenate([bars, gone])
@@ -140,12 +140,12 @@ class LiveBars:
         return key
 
     def take(self, width: int, done_ns: int, known_ns: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Bars that are new or changed since the last call, as `LIVE_BARS`, and the keys of those that are no more.
+        """Bars that are new or changed since the last call, as `LIVE_BARS`, and the keys of withdrawn ones.
 
         Args:
             width: of the bars, in nanoseconds.
-            done_ns: the tape's present at the last call: of what ended by then news has come late.
-            known_ns: the tape's present.
+            done_ns: the tape's time at the last call; a bar that ended by then is a late revision.
+            known_ns: the tape's time now.
         """
         emitted, self._emitted[width] = self._emitted[width], []
         if not emitted:
@@ -172,10 +172,10 @@ class LiveBars:
         return rows.filter(~is_withdrawn), rows.filter(is_withdrawn).select(LIVE_BARS.key)
 
     def end_sweep(self) -> None:
-        """The minutes to be built again have been; the next begin with what they found in force."""
+        """End a pass over late minutes: the next one starts from the last prices stored with its minutes."""
         self._takes_part[:] = False
 
     def forget(self, before: int) -> None:
-        """Minutes that start before `before` will not be built again."""
+        """Drop minutes that start before `before`; they can no longer be rebuilt."""
         for start in [start for start in self._minutes if start < before]:
             del self._minutes[start]

@@ -1,4 +1,4 @@
-"""One bar from several deliveries of it, and which revision of it this is."""
+"""One bar from several deliveries, and the number of its revision."""
 
 import polars as pl
 
@@ -7,17 +7,17 @@ from tapewatch.market.tables import BARS, DELIVERED_BARS
 
 _KEY = ("symbol", "time")
 _PRICES = ("open", "high", "low", "close")
-#: What a revision changes: the values, not whose bar it was compared with.
+#: A change of these makes a revision.
 _VALUES = (*_PRICES, "volume", "vwap", "transactions", "source")
 
 
 def delivered_bars(streamed: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
-    """The vendor's minute bars as far as is known without asking again: `DELIVERED_BARS` and `delivered_by`.
+    """The vendor's minute bars known so far: `DELIVERED_BARS` and `delivered_by`.
 
-    A bar that REST or a flat file delivered is the finished one and stays; a streamed one stands in where there is none.
+    A bar from REST or a flat file is final; a streamed bar is used where there is none.
 
     Args:
-        streamed: `STREAM_BARS`, with those that the healer fetched; other clocks than minutes are left out.
+        streamed: `STREAM_BARS`, including those that the healer fetched; only minute bars are used.
         before: `BARS` as last written.
     """
     is_record = pl.col("delivered_by").cast(pl.String).is_in(SOURCES_OF_RECORD)
@@ -37,7 +37,7 @@ def delivered_bars(streamed: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame
 
 
 def revised(bars: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
-    """`BARS` with their revision: that of the bar as last written, one more where it changed, 0 where it is new."""
+    """`BARS` with their revision: 0 for a new bar, else that of the bar as last written, plus 1 if it changed."""
     known = before.select(*_KEY, *(pl.col(name).alias(f"_{name}") for name in (*_VALUES, "revision")))
     is_known = pl.col("__is_known").fill_null(value=False)
     differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"_{name}")) for name in _VALUES)

@@ -1,4 +1,4 @@
-"""Bars from trades by the vendor's update rules, and how they compare with the bars the vendor delivered."""
+"""Bars from trades by the vendor's update rules, and their agreement with the bars that the vendor delivers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from tapewatch.market.prices import floor_of
 from tapewatch.market.tables import BARS, SYMBOL, TIME
 
 _PRICES = ("open", "high", "low", "close")
-# Prices and volumes are sums and copies of the same decimals: what differs by more than rounding differs.
+# Both sides are made from the same decimals, so they differ by rounding at most.
 _RELATIVE_TOLERANCE = 1e-9
 
 
@@ -27,21 +27,20 @@ def minute_bars(
 ) -> pl.DataFrame:
     """Minute bars of a day's trades, one row for each symbol-minute with an eligible trade.
 
-    A stock trade updates what all its condition codes allow; outside regular hours code 12 only states the hour. Other
-    markets have no such rules. Withdrawn trades (`correction` 7 and above) update nothing: the tape keeps them, the
-    vendor's bars of the finished day do not. A minute whose trades may set volume but no opening and closing price keeps
-    the day's last price as both; before the day's first such price it has no bar.
+    A stock trade updates what all its condition codes allow; outside regular hours code 12 (extended hours) restricts
+    nothing. Other markets have no such rules. Withdrawn trades (`correction` 7 and above) update nothing. A minute whose
+    trades set volume but neither open nor close takes the day's last price for both; before the first such price it has no
+    bar.
 
     Args:
         trades: `TRADES` rows of whole symbols, sorted as the table says.
         session: the day they belong to.
         rules: condition code to allowed fields, for stocks.
-        exclude_price_codes: codes whose trades set no price in regular hours, though their volume counts. (14,) gives
-            the prices of feeds that leave out intermarket sweeps.
+        exclude_price_codes: codes whose trades set no price in regular hours, though their volume counts: (14,) leaves out
+            the prices of intermarket sweeps.
 
     Returns:
-        `DELIVERED_BARS` rows. `vwap` is null where the eligible volume is 0; `transactions` counts the trades that
-        enter the volume.
+        `DELIVERED_BARS` rows. `vwap` is null where the volume is 0; `transactions` counts the trades in the volume.
 
     Raises:
         ValueError: trades are unsorted or lie outside the session's day.
@@ -57,7 +56,7 @@ def time_bars(
     *,
     exclude_price_codes: Sequence[int] = (),
 ) -> pl.DataFrame:
-    """Bars of any width, counted from the day's start; otherwise as `minute_bars`, arguments, columns and errors too."""
+    """Bars of any width, counted from the day's start; arguments, columns and errors as in `minute_bars`."""
     symbols, flat = flat_trades(trades, session, rules, exclude_price_codes)
     first, end = flat.offsets[:-1], flat.offsets[1:]
     built = built_bars(flat, first, end, session, width_ns, np.full(len(symbols), np.nan))
@@ -67,7 +66,7 @@ def time_bars(
 def built_bars(
     trades: FlatTrades, first: Array, end: Array, session: Session, width_ns: int, lasts: Array
 ) -> kernel.FlatBars:
-    """The bars of rows `first[i]` to `end[i]` of each run; `lasts`, their last prices before, NaN where none, is moved on.
+    """The bars of rows `first[i]` to `end[i]` of each run; `lasts`, the runs' last prices (NaN for none), is updated.
 
     Raises:
         ValueError: rows are unsorted or lie outside the session's day.
@@ -83,7 +82,7 @@ def built_bars(
 
 
 def bar_columns(names: pl.Series, built: kernel.FlatBars) -> list[pl.Series]:
-    """Built bars as columns of `DELIVERED_BARS`; `names` are the symbols of their runs."""
+    """Built bars as columns of `DELIVERED_BARS`; `names` are the symbols of the runs."""
     vwap = np.divide(built.notional, built.volume, out=np.full(built.volume.size, np.nan), where=built.volume > 0)
     return [
         names[built.symbol].alias("symbol"),
@@ -95,40 +94,34 @@ def bar_columns(names: pl.Series, built: kernel.FlatBars) -> list[pl.Series]:
 
 
 def reconcile(built: pl.DataFrame, delivered: pl.DataFrame) -> pl.DataFrame:
-    """The bars of both origins side by side: `BARS` rows, one for each symbol-minute that either has.
+    """`BARS` rows, one for each symbol-minute that was built or delivered.
 
-    The built bar leads; where there is none the delivered one stands in and `source` says so. Agreement is exact up to
-    rounding (1e-9), and null unless both exist. Which revision a bar is `revisions.py` tells.
+    The built bar is used where there is one, else the delivered one, as `source` states. Agreement is exact up to rounding
+    (1e-9), and null unless both exist. `revisions.py` sets the revision.
 
     Args:
-        built: what `minute_bars` made, no rows where the market has no trades.
-        delivered: `DELIVERED_BARS` rows, no rows where the vendor delivered none; a column `delivered_by` may say how.
+        built: the result of `minute_bars`, maybe without rows.
+        delivered: `DELIVERED_BARS` rows, maybe none, with an optional column `delivered_by`.
     """
     if "delivered_by" not in delivered.columns:
         delivered = delivered.with_columns(pl.lit(None, SYMBOL).alias("delivered_by"))
-    fields = (*_PRICES, "volume")
+    fields, others = (*_PRICES, "volume"), ("vwap", "transactions")
     vendor = delivered.select(
         "symbol",
         "time",
         pl.col(*fields).name.prefix("delivered_"),
-        pl.col("vwap", "transactions").name.prefix("_delivered_"),
+        pl.col(*others).name.prefix("_delivered_"),
         pl.col("delivered_by").cast(pl.String),
     )
     joined = built.with_columns(is_built=True).join(vendor, on=["symbol", "time"], how="full", coalesce=True)
     is_built = pl.col("is_built").is_not_null()
     rows = joined.with_columns(
-        (pl.col("time") + pl.duration(minutes=1)).alias("known_time"),
         *(pl.coalesce(name, f"delivered_{name}") for name in fields),
-        *(
-            pl.when(is_built).then(name).otherwise(f"_delivered_{name}").alias(name)
-            for name in ("vwap", "transactions")
-        ),
-        pl.when(is_built)
-        .then(pl.lit("trades"))
-        .otherwise(pl.col("delivered_by").fill_null("delivered"))
-        .alias("source"),
-        pl.when(is_built).then(_equal("volume")).alias("is_volume_equal"),
-        pl.when(is_built).then(pl.all_horizontal(map(_equal, _PRICES))).alias("is_price_equal"),
+        *(pl.when(is_built).then(name).otherwise(f"_delivered_{name}").alias(name) for name in others),
+        source=pl.when(is_built).then(pl.lit("trades")).otherwise(pl.col("delivered_by").fill_null("delivered")),
+        known_time=pl.col("time") + pl.duration(minutes=1),
+        is_volume_equal=pl.when(is_built).then(_equal("volume")),
+        is_price_equal=pl.when(is_built).then(pl.all_horizontal(map(_equal, _PRICES))),
     )
     return BARS.conform(rows.sort(pl.col("symbol").cast(pl.String), "time"))
 
@@ -140,7 +133,7 @@ def _equal(name: str) -> pl.Expr:
 
 @dataclass(frozen=True, slots=True)
 class BarAgreement:
-    """How many delivered minutes the built bars reproduce, in all and within regular hours."""
+    """Numbers of delivered minutes that the built bars reproduce, in all and within regular hours."""
 
     delivered: int
     built: int
@@ -162,9 +155,9 @@ class BarAgreement:
 
 
 def bar_agreement(built: pl.DataFrame, delivered: pl.DataFrame, session: Session) -> BarAgreement:
-    """Count the delivered minutes whose volume, and whose open, high, low and close, the built bars reproduce.
+    """Count the delivered minutes of which the built bars reproduce the volume, and open, high, low and close.
 
-    A delivered minute without a built bar counts as disagreement. `regular_equal` asks for prices and volume together.
+    A delivered minute without a built bar counts as disagreement. `regular_equal` requires equal prices and volume.
     """
     start = pl.col("time").to_physical()
     is_regular = start.is_between(session.regular_start, session.regular_end, closed="left")

@@ -1,9 +1,8 @@
-"""Who initiated each trade: the market's own word where it gives one, else the rules of Lee and Ready.
+"""Trade signing: the side that the market states, the quote rule, and the tick rule (Lee and Ready 1991).
 
-The quote rule compares a trade with the midpoint in force: above it a buyer initiated, below it a seller. At the midpoint,
-or while no valid quote stands, the tick rule decides by the last price that differed (Lee and Ready 1991). Their five seconds
-of delay belong to a time of floor reporters: here the quote must only be strictly earlier, since a quote of the same instant
-is as likely the trade's consequence as its occasion.
+The quote rule compares a trade with the midpoint in force: above it a buyer initiated, below it a seller. At the midpoint, or
+without a valid quote, the tick rule decides by the last price that differed. The quote must be strictly earlier than the
+trade, since a quote of the same instant may be its consequence; Lee and Ready's delay of five seconds is not applied.
 """
 
 from collections.abc import Mapping
@@ -35,51 +34,18 @@ Sides = npt.NDArray[np.int8]
 
 @dataclass(frozen=True, slots=True)
 class AggressorAgreement:
-    """How far two ways to sign trades agree, over the trades that both sign.
+    """Agreement of two ways to sign trades, over the trades that both sign.
 
-    In crypto the vendor's codes stand against the quote rule, and `inverted` counts what the opposite reading of the codes
-    would agree on; elsewhere the quote rule stands against the tick rule.
+    In crypto, the vendor's codes against the quote rule; elsewhere, the quote rule against the tick rule.
     """
 
     compared: int
     agreeing: int
 
     @property
-    def inverted(self) -> int:
-        """Trades on which the two disagree: those that agree if one is read the other way round."""
-        return self.compared - self.agreeing
-
-    @property
     def share(self) -> float | None:
         """Share of compared trades that agree; None without any."""
         return self.agreeing / self.compared if self.compared else None
-
-    @property
-    def inverted_share(self) -> float | None:
-        """The share that would agree if one way were read the other way round; None without any."""
-        return self.inverted / self.compared if self.compared else None
-
-
-def aggressor_sides(
-    trades: pl.DataFrame,
-    quotes: pl.DataFrame | None,
-    session: Session,
-    rules: Mapping[int, Updates] = STOCK_UPDATE_RULES,
-) -> pl.Series:
-    """The aggressor of each trade, Int8 in the trades' order: 1 buyer, -1 seller, 0 unknown.
-
-    Crypto by the vendor's codes alone. Elsewhere by quote rule and tick rule; trades whose conditions keep them from the
-    last price or the volume have no side, since their price is not of their moment.
-
-    Args:
-        trades, quotes: rows of whole symbols, sorted as their tables say.
-        session: the day they belong to; its market decides.
-        rules: condition code to allowed fields, for stocks.
-    """
-    stated, by_quote, by_tick = sides_by_rule(trades, quotes, session, rules)
-    if session.market is Market.CRYPTO:
-        return pl.Series("aggressor", stated)
-    return pl.Series("aggressor", np.where(by_quote != 0, by_quote, by_tick))
 
 
 def aggressor_agreement(
@@ -88,7 +54,13 @@ def aggressor_agreement(
     session: Session,
     rules: Mapping[int, Updates] = STOCK_UPDATE_RULES,
 ) -> AggressorAgreement:
-    """How far codes and quote rule (crypto), or quote rule and tick rule (other markets), agree. Arguments as above."""
+    """Agreement of codes and quote rule (crypto), or of quote rule and tick rule (other markets).
+
+    Args:
+        trades, quotes: rows of whole symbols, sorted as their tables say.
+        session: the day they belong to; its market decides what is compared.
+        rules: condition code to allowed fields, for stocks.
+    """
     stated, by_quote, by_tick = sides_by_rule(trades, quotes, session, rules)
     other = stated if session.market is Market.CRYPTO else by_tick
     is_signed = (other != 0) & (by_quote != 0)
@@ -98,7 +70,11 @@ def aggressor_agreement(
 def sides_by_rule(
     trades: pl.DataFrame, quotes: pl.DataFrame | None, session: Session, rules: Mapping[int, Updates]
 ) -> tuple[Sides, Sides, Sides]:
-    """The side of each trade as its market states it, by the quote rule alone, and by the tick rule alone; 0 unknown."""
+    """The side of each trade as its market states it, by the quote rule alone, and by the tick rule alone.
+
+    1 for a buyer, -1 for a seller, 0 where unknown. A trade whose conditions keep it out of the last price or the volume has
+    no side by rule. Arguments as in `aggressor_agreement`.
+    """
     trade_symbols, flat_t = flat_trades(trades, session, rules)
     quote_symbols, flat_q = flat_quotes(QUOTES.empty() if quotes is None else quotes)
     by_quote, by_tick = np.zeros((2, trades.height), dtype=np.int8)

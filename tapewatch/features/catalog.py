@@ -1,6 +1,6 @@
-"""The ordered list of features that models see, with its version. One list for training, scoring and the feature store.
+"""The ordered list of features for training, scoring and the feature store, with its version.
 
-Left out on purpose: levels (prices, shares, notional) that tell symbols apart, not their states.
+Levels (prices, shares, notional) are left out: they distinguish symbols, not their states.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-#: Grows with every change to the list below or to the meaning of a column in it.
+#: Increases with every change to the list below or to the meaning of one of its columns.
 CATALOG_VERSION = 4
 
 
 class Family(StrEnum):
-    """What part of the market a feature describes."""
+    """The part of the market that a feature describes."""
 
     VOLUME = "volume"
     PRICE = "price"
@@ -28,10 +28,9 @@ class Family(StrEnum):
 
 
 class Transform(StrEnum):
-    """How a feature is put on a scale where a model can compare.
+    """Transformation of a feature for models.
 
-    Waiting times take the root: they fall off slower than an exponential, near a stretched one (Raberto, Scalas and Mainardi
-    2002).
+    Waiting times take the root: their distribution is close to a stretched exponential (Raberto, Scalas and Mainardi 2002).
     """
 
     NONE = "none"
@@ -42,9 +41,9 @@ class Transform(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """A model feature: a column of `MICROSTRUCTURE`, and the anomaly kind that an extreme value speaks for.
+    """A model feature: a column of `MICROSTRUCTURE`, and the anomaly kinds of its extreme values.
 
-    `high` and `low` are kinds of the shared vocabulary; None where that direction is no sign of trouble.
+    `high` and `low` are anomaly kinds; None where that direction is no sign of trouble.
     """
 
     name: str
@@ -67,10 +66,6 @@ class Feature:
             case _:
                 return column
 
-    def kind(self, *, is_high: bool) -> str | None:
-        """The anomaly kind that an extreme value in this direction speaks for."""
-        return self.high if is_high else self.low
-
 
 _NONE, _LOG, _SIGNED, _ROOT = Transform.NONE, Transform.LOG1P, Transform.SIGNED_LOG1P, Transform.SQRT
 
@@ -86,10 +81,10 @@ FEATURES: tuple[Feature, ...] = (
     Feature("drawdown_bps", Family.PRICE, _LOG, "flash_crash", None, "fall from the half hour's high"),
     Feature("realised_volatility_bps", Family.VOLATILITY, _LOG, "volatility_burst", None, "5-second volatility in the minute"),
     Feature("volatility_ratio", Family.VOLATILITY, _LOG, "volatility_burst", None, "volatility against the half hour before"),
-    Feature("quoted_spread_bps", Family.SPREAD, _LOG, "spread_blowout", None, "what the book asks for immediacy"),
+    Feature("quoted_spread_bps", Family.SPREAD, _LOG, "spread_blowout", None, "time-weighted bid-ask spread"),
     Feature("spread_ratio", Family.SPREAD, _LOG, "spread_blowout", None, "quoted spread against the half hour before"),
-    Feature("effective_spread_bps", Family.SPREAD, _LOG, "spread_blowout", None, "what trades paid for immediacy"),
-    Feature("realised_spread_bps", Family.SPREAD, _SIGNED, "spread_blowout", "price_jump", "what the liquidity provider kept"),
+    Feature("effective_spread_bps", Family.SPREAD, _LOG, "spread_blowout", None, "spread that trades paid"),
+    Feature("realised_spread_bps", Family.SPREAD, _SIGNED, "spread_blowout", "price_jump", "spread that the liquidity provider kept"),
     Feature("roll_spread_bps", Family.SPREAD, _LOG, "spread_blowout", None, "spread implied by the bounce of trade prices"),
     Feature("amihud_illiquidity", Family.SPREAD, _LOG, "spread_blowout", None, "return per traded value"),
     Feature("kyle_lambda", Family.FLOW, _SIGNED, "one_sided_flow", None, "price impact of signed flow"),

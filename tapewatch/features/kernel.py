@@ -12,13 +12,13 @@ from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
 #: A trade is measured against the midquote this much later.
 REALISED_DELAY = 30 * NS_PER_SECOND
 OK, OUT_OF_DAY, OUT_OF_ORDER = 0, -1, -2
-#: What `summarise_part` does with a symbol: nothing, the pass if it has ticks, or the pass.
+#: Modes of a symbol in `summarise_part`: skip it, pass if it has ticks, or always pass.
 KEEP, IF_TICKED, PASS = 0, 1, 2
 
 
 @compiled
 def mark_minutes(time: Array, first: int, last: int, day_start: int, present: Array) -> int:
-    """Mark the minutes in which rows `first` to `last` fall; returns a fault where one lies outside the day."""
+    """Mark the minutes of rows `first` to `last`; returns a fault if one lies outside the day."""
     row = first
     while row < last:
         minute = (time[row] - day_start) // NS_PER_MINUTE
@@ -45,14 +45,14 @@ def summarise(
     is_begun: bool,
     until: int,
 ) -> tuple[int, int, int]:
-    """Fill `minutes`, whose `start` is set, from one symbol's ticks; returns a fault or OK, and what then waits.
+    """Fill `minutes`, whose `start` is set, from one symbol's ticks; returns a fault or OK, and the bounds of what waits.
 
-    Events at one instant: a trade comes before a quote, so that its quote in force is strictly earlier; trades, and
-    quotes, keep their own order. The pass takes up where an earlier one left `state` and rows `head` to `tail` of
-    `waiting`, which has room for all the span's trades behind them, in the midst of the first minute if it `is_begun`, and
-    ends before `until`: minutes part by part give what they give at once. Prices lie above `floor`.
+    At one instant, a trade comes before a quote, so that its quote in force is strictly earlier; trades, and quotes, keep
+    their own order. The pass continues from `state` and rows `head` to `tail` of `waiting`, which needs room for all the
+    span's trades behind them, within the first minute if `is_begun`, and ends before `until`. A minute passed in parts
+    gives the same sums as at once. Prices not above `floor` are none.
     """
-    # Arrays are named outside the loop: to take one from its tuple for every tick costs more than the tick.
+    # Taking an array from its tuple for every tick would cost more than the tick.
     trade_time, price, size, condition = trades.time, trades.price, trades.size, trades.condition
     traits, withdrawn, quote_time = trades.traits, trades.withdrawn, quotes.time
     bid, ask, bid_size, ask_size = quotes.bid, quotes.ask, quotes.bid_size, quotes.ask_size
@@ -120,9 +120,9 @@ def summarise_part(
 ) -> int:
     """Pass over a part of one minute of every symbol, from `since` to `until`; returns a fault or OK.
 
-    Symbol `i` fills `minutes[i]` and moves `states[i]` on, if `modes[i]` says so; `is_begun[i]` tells and learns whether it
-    has done so before. Trades are those of the minute, quotes those of the part. What waits before the part is in
-    `before`, for symbols that are not passed in `then`; `after` is filled and has room for both and all trades.
+    Symbol `i` fills `minutes[i]` and updates `states[i]` as `modes[i]` says; `is_begun[i]` is read and set. Trades are those of
+    the minute, quotes those of the part. `before` holds the trades waiting before the part, `then` those of skipped symbols;
+    `after` is filled and needs room for both and all trades.
     """
     fill = 0
     for symbol in range(modes.size):
@@ -167,7 +167,7 @@ def _begin(minute: Any, state: Any, regular_start: int, regular_end: int) -> Non
     is_first = state.segment_start == 0
     state.since = start
     state.sample_end = start + SAMPLING
-    # Before, within and after regular hours are three markets: what one learnt of its usual volume misleads the next.
+    # The usual volume differs before, within and after regular hours.
     for bound in (regular_start, regular_end):
         is_first |= state.segment_start < bound <= start
     if is_first:

@@ -1,4 +1,4 @@
-"""Liquidity: what immediacy costs and how far trades move the price. Formulas over minute sums; no ticks here."""
+"""Liquidity: spreads, depth and price impact, from minute sums."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,21 +8,21 @@ from tapewatch.features.sums import MinuteSums, ratio
 _BASIS_POINTS, _MILLION = 1e4, 1e6
 #: Fewest pairs of price changes, and fewest minutes, from which a trailing measure is estimated.
 _ENOUGH_CHANGES, _ENOUGH_FOR_MEAN, _ENOUGH_FOR_SLOPE = 20, 5, 10
-# Below this share of the raw second moment a variance is rounding.
+# A variance below this share of the raw second moment is rounding.
 _ROUNDING = 1e-12
 
 
 def liquidity(sums: MinuteSums, minute_returns: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[np.float64]]:
     """Spreads, depth and price impact, by column of `MICROSTRUCTURE`; NaN where undefined.
 
-    A quote is valid while both sides have a price and the bid is not above the ask; a locked one is, with spread 0. The
-    time of one-sided and crossed quotes counts for no spread, and trades meanwhile are measured against no midpoint. A
-    spread relative to a midpoint of zero or below is undefined, and so is that of the minute which it would enter.
+    A quote is valid if both sides have a price and the bid is not above the ask; a locked quote has spread 0. One-sided and
+    crossed quotes enter no spread, and trades during them are not compared with a midpoint. A spread relative to a midpoint of
+    zero or below is undefined, and so is the spread of its minute.
 
     - `quoted_spread_bps`, `depth_imbalance`: weighted by the time in which the quote in force was valid.
     - `effective_spread_bps`: 2 |price - mid| / mid, weighted by size; the midpoint is strictly earlier than the trade.
     - `realised_spread_bps`: Huang and Stoll (1996), 2 side (price - mid 30 s later) / mid, weighted by size, in the minute
-      in which the 30 s end. A trade whose 30 s end in a minute that has no row is not measured.
+      in which the 30 s end; a trade is left out if that minute has no row.
 
     Args:
         sums: the minutes.
@@ -45,8 +45,8 @@ def liquidity(sums: MinuteSums, minute_returns: npt.NDArray[np.float64]) -> dict
 def roll_spread_bps(sums: MinuteSums) -> npt.NDArray[np.float64]:
     """Roll (1984): 2 sqrt(-cov) of successive price changes from trade to trade over the window, relative to the price.
 
-    0 where the covariance is positive and the model has no answer (Goyenko, Holden and Trzcinka 2009); NaN below 20
-    pairs of changes, and where the last price is not above zero.
+    0 where the covariance is positive (Goyenko, Holden and Trzcinka 2009); NaN below 20 pairs of changes, and where the
+    last price is not above zero.
     """
     pairs, products, changes, before = sums.trailing(
         sums["changes"], sums["change_product"], sums["change_sum"], sums["change_before_sum"], with_current=True
@@ -69,7 +69,8 @@ def amihud_illiquidity(sums: MinuteSums, minute_returns: npt.NDArray[np.float64]
 def kyle_lambda(sums: MinuteSums, minute_returns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Kyle's (1985) lambda: least-squares slope of minute returns, bps, on signed notional, millions, with intercept.
 
-    Over the window's minutes with a classified trade and no price of zero or below; NaN below 10 of them, or where their signed notional is constant.
+    Over the window's minutes with a classified trade and no price of zero or below; NaN below 10 of them, or where their
+    signed notional is constant.
     """
     is_known = np.isfinite(minute_returns) & (sums["buy_count"] + sums["sell_count"] > 0) & ~(sums["low"] <= 0)
     flow = np.where(is_known, sums["signed_notional"] / _MILLION, np.nan)

@@ -14,7 +14,7 @@ from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Session
 from tapewatch.market.tables import MICROSTRUCTURE, TIME
 
-#: Rows before a row of which any feature may take notice: the window before the first of three minutes, and its return.
+#: Earlier rows that any feature depends on: the window before the first of three minutes, and its return.
 LOOK_BACK = 34
 _SCHEMA = dict(MICROSTRUCTURE.schema)
 _FLOATS = {name: at for at, name in enumerate(name for name, dtype in _SCHEMA.items() if dtype == pl.Float64)}
@@ -34,21 +34,21 @@ def microstructure(
 ) -> pl.DataFrame:
     """`MICROSTRUCTURE` rows of whole symbols, minute by minute.
 
-    A symbol has a row for every minute with a trade or a quote, and for every regular minute whether or not anything
-    came. Withdrawn trades count for nothing. A trade enters the volume, the high and low, or the last price as its
-    conditions allow (`market/conditions.py`); it has a side if it enters volume and last price (see `aggressor`).
-    Trailing measures look back on 30 minutes by the clock (`sustained_volume_*` on those before the minutes judged);
-    neither they nor VPIN's buckets reach across the regular open or close, and nothing reaches across days.
+    A symbol has a row for every minute with a trade or a quote, and for every regular minute. Withdrawn trades are ignored.
+    A trade enters the volume, the high and low, or the last price as its conditions allow (`market/conditions.py`); it has
+    a side if it enters volume and last price (see `aggressor`). Trailing measures cover 30 minutes by the clock
+    (`sustained_volume_*`: those before the measured minutes). Neither they nor VPIN's buckets cross the regular open or
+    close, and nothing crosses days.
 
     No row depends on anything at or after its `known_time`, nor on another symbol.
 
     Args:
         trades: `TRADES` rows, sorted as the table says.
-        quotes: `QUOTES` rows, likewise; None or without some symbol's rows leaves the quote columns null there.
+        quotes: `QUOTES` rows, likewise; the quote columns of a symbol without quotes are null.
         session: the day they belong to.
         through_ns: minutes that end later are left out; by default the day's end.
-        symbols: the symbols watched; by default those that the tape holds. Name them when a part of a day is to have
-            the rows of the whole: a symbol that has not traded yet is unknown to its tape.
+        symbols: the symbols of the rows; by default those on the tape. Name them if a part of a day shall have the rows of
+            the whole day, since a symbol may not have traded yet.
         rules: condition code to allowed fields, for stocks.
 
     Raises:
@@ -62,7 +62,7 @@ def microstructure(
 def minute_rows(sums: MinuteSums, wanted: Array | None = None) -> pl.DataFrame:
     """`MICROSTRUCTURE` rows of minutes already summed: of all, or of those marked in `wanted`.
 
-    Where a symbol's earlier minutes are left out, its first `LOOK_BACK` rows lack them and the others are whole.
+    If a symbol's earlier minutes are left out, only its first `LOOK_BACK` rows differ.
     """
     minute_returns = returns_bps(sums)
     columns: dict[str, _Column] = {
@@ -74,14 +74,14 @@ def minute_rows(sums: MinuteSums, wanted: Array | None = None) -> pl.DataFrame:
         **liquidity(sums, minute_returns),
     }
     if wanted is not None:
-        # Before they are a frame: that filters its columns one by one, each in a thread.
+        # Faster than filtering the frame, which starts a thread for each column.
         rows = np.flatnonzero(wanted)
         columns = {name: column[rows] for name, column in columns.items()}
     return pl.DataFrame(list(_series(columns)))
 
 
 def _setting(sums: MinuteSums) -> dict[str, _Column]:
-    """When and where each row stands."""
+    """Keys, times, last prices and ages of each row."""
     start = sums["start"]
     end = start + NS_PER_MINUTE
     last_trade, last_quote = sums["last_trade"], sums["last_quote"]
@@ -106,7 +106,7 @@ def _setting(sums: MinuteSums) -> dict[str, _Column]:
 def _series(columns: dict[str, _Column]) -> Iterator[pl.Series]:
     """The table's columns in order; NaN becomes null."""
     height = len(columns["symbol"])
-    # One conversion for all: where rows are few it is the conversions that take the time.
+    # With few rows the conversions take the time, so all columns are converted at once.
     is_joined = height <= _FEW_ROWS
     if is_joined:
         joined = pl.Series(np.concatenate([columns[name] for name in _FLOATS]), nan_to_null=True)

@@ -1,4 +1,4 @@
-"""Microstructure rows of a day that is still under way: minute by minute, and again where late ticks change them."""
+"""Microstructure rows of a day under way, with revisions where late ticks change them."""
 
 from dataclasses import dataclass, field
 
@@ -23,12 +23,12 @@ _NEVER = int(np.iinfo(np.int64).max)
 
 @dataclass(slots=True)
 class _Passed:
-    """What a minute found in force, and what waited behind it."""
+    """The states at a minute's start, and the waiting trades before and after it."""
 
     states: Array
     before: Waiting
     after: Waiting
-    # While it is passed: the minute so far, by symbol.
+    # During the pass: the minute so far, by symbol.
     records: Array = field(default_factory=lambda: np.zeros(0, dtype=MINUTE))
     is_begun: Array = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
 
@@ -42,7 +42,7 @@ class _Minutes:
     revision: Array
 
     def key(self, session: Session) -> Array:
-        """A number for each symbol and minute that ascends with them."""
+        """A number for each symbol and minute, ascending in both."""
         key: Array = self.symbol << 32 | (self.records["start"] - session.day_start) // NS_PER_MINUTE
         return key
 
@@ -51,9 +51,9 @@ class _Minutes:
 
 
 class OnlineMicrostructure:
-    """Passes over minutes in order, as they complete, and over some of them again; `take_rows` says what follows.
+    """Passes over minutes as they complete, and again over late ones; `take_rows` returns what is new or changed.
 
-    Symbols are numbered in the order of `begin`. The rows are those of `microstructure` for the same ticks.
+    Symbols are numbered in the order of `begin`. The rows equal those of `microstructure` for the same ticks.
     """
 
     def __init__(self, session: Session, *, horizon_minutes: int) -> None:
@@ -65,14 +65,14 @@ class OnlineMicrostructure:
         self._waiting = room_for_waiting(0)
         self._passed: dict[int, _Passed] = {}
         self._minutes = _Minutes(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=MINUTE), np.zeros(0, dtype=np.int64))
-        # Of the sweep under way: who takes part, from which minute on, and the minutes summed.
+        # Of the current sweep: the symbols that take part, their first minutes, and the minutes summed.
         self._takes_part = np.zeros(0, dtype=np.bool_)
         self._since = np.zeros(0, dtype=np.int64)
         self._summed: list[tuple[Array, Array]] = []
         self._waiting_before: Waiting | None = None
 
     def begin(self, names: list[str], silent: Array) -> None:
-        """Get to know symbols of which nothing came so far: their minutes that start at `silent` are passed at once."""
+        """Add symbols without ticks so far; their silent minutes, which start at `silent`, are summed at once."""
         known, count = len(self._names), len(names)
         self._names = pl.concat([self._names, pl.Series("symbol", names, SYMBOL)])
         self._states = np.concatenate([self._states, fresh_states(count)])
@@ -99,21 +99,15 @@ class OnlineMicrostructure:
             self._summed.append((np.full(silent.size, symbol), records))
 
     def pass_part(
-        self,
-        start: int,
-        trades: FlatTrades,
-        quotes: FlatQuotes,
-        since: int,
-        until: int,
-        again: Array | None = None,
+        self, start: int, trades: FlatTrades, quotes: FlatQuotes, since: int, until: int, again: Array | None = None
     ) -> None:
-        """Sum up the minute at `start` from `since` to `until`, where the part before ended.
+        """Sum up a part of the minute at `start`, from `since`, where the part before ended, to `until`.
 
-        Of every symbol; or, where the part was passed before, of those marked in `again` once more, part by part.
+        For every symbol, or, if the part was passed before, once more for those marked in `again`.
 
         Args:
-            trades: the minute's.
-            quotes: the part's.
+            trades: those of the minute.
+            quotes: those of the part.
 
         Raises:
             ValueError: ticks are out of order.
@@ -146,7 +140,7 @@ class OnlineMicrostructure:
             passed.records, passed.is_begun = passed.records[:0], passed.is_begun[:0]
 
     def _begin_minute(self, start: int, passed: _Passed, joining: Array, *, is_again: bool) -> None:
-        """Put the joining symbols where the minute found them, or where the sweep has just brought them."""
+        """Set the joining symbols to their states at the minute's start, stored or from the minute before."""
         count = len(self._names)
         if self._waiting_before is not None:
             passed.before = self._waiting_before
@@ -161,7 +155,7 @@ class OnlineMicrostructure:
         passed.records["start"] = start
 
     def _first_time(self, start: int, again: Array | None) -> _Passed:
-        """Enter a minute not passed before; one between others finds in force what the next had found."""
+        """Enter a minute not passed before; one between others starts with the states of the next."""
         later = [] if again is None else [at for at in self._passed if at > start]
         nothing = room_for_waiting(0, len(self._names))
         if later:
@@ -173,10 +167,7 @@ class OnlineMicrostructure:
         return passed
 
     def take_rows(self) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """End a sweep: the rows that are new or changed, as `LIVE_MICROSTRUCTURE`, and the keys of those that are no more.
-
-        The second frame has `symbol` and `event_time`.
-        """
+        """End a sweep: new or changed rows, as `LIVE_MICROSTRUCTURE`, and symbol and event_time of withdrawn rows."""
         summed, self._summed = self._summed, []
         since, self._since = self._since, np.full(self._since.size, _NEVER)
         self._takes_part[:] = False
@@ -203,12 +194,12 @@ class OnlineMicrostructure:
         return rows if is_changed.all() else rows.filter(is_changed), self._keys_of(old.where(is_gone))
 
     def forget(self, before: int) -> None:
-        """Minutes that start before `before` will not be passed again."""
+        """Drop minutes that start before `before`; they can no longer be passed again."""
         for start in [start for start in self._passed if start < before]:
             del self._passed[start]
 
     def _rows_of(self, minutes: _Minutes, wanted: Array) -> pl.DataFrame:
-        """Rows of the wanted minutes, for which those that they look back on are summed as well."""
+        """Rows of the wanted minutes, computed with the earlier minutes that they depend on."""
         needed = wanted.copy()
         at = np.flatnonzero(wanted)
         if not at.size:
@@ -229,7 +220,7 @@ class OnlineMicrostructure:
 def _compared(
     new: _Minutes, rows: pl.DataFrame, old: _Minutes, old_rows: pl.DataFrame, session: Session
 ) -> tuple[Array, Array, Array]:
-    """Which of the new minutes' rows are not as they were, which old minutes are no more, and the new revisions."""
+    """Flags of the new minutes whose rows changed, flags of the old minutes that are gone, and the new revisions."""
     new_key, old_key = new.key(session), old.key(session)
     at = np.minimum(np.searchsorted(old_key, new_key), old_key.size - 1)
     was_there = old_key[at] == new_key
@@ -237,7 +228,7 @@ def _compared(
     differs = np.zeros(new_key.size, dtype=np.bool_)
     for name in rows.columns:
         if name != "symbol":
-            # In NumPy, where null is NaN: the engine would plan and run a query for each column.
+            # NumPy (null is NaN) is faster here: Polars would run a query for each column.
             now, then = rows[name].to_numpy(), before[name].to_numpy()
             differs |= (now != then) & ~(np.isnan(now) & np.isnan(then))
     is_changed = ~was_there | differs
@@ -246,7 +237,7 @@ def _compared(
 
 
 def _joined(records: list[Array]) -> Array:
-    """Records as one array; NumPy takes its time to find out that their types are one."""
+    """Records as one array; `np.concatenate` is slow on structured types."""
     joined = np.empty(sum(each.size for each in records), dtype=MINUTE)
     at = 0
     for each in records:
@@ -256,18 +247,18 @@ def _joined(records: list[Array]) -> Array:
 
 
 def _rows_behind(symbol: Array) -> Array:
-    """How many rows of the same symbol follow each row."""
+    """Number of later rows of the same symbol."""
     end = np.searchsorted(symbol, symbol, side="right")
     return end - 1 - np.arange(symbol.size)
 
 
 def _padded(waiting: Waiting, symbols: int) -> Waiting:
-    """The same for more symbols, of which nothing waits."""
+    """The queue extended to `symbols` symbols; nothing waits for the new ones."""
     missing = symbols + 1 - waiting.offsets.size
     return waiting._replace(offsets=np.pad(waiting.offsets, (0, missing), mode="edge")) if missing else waiting
 
 
 def _cut(waiting: Waiting) -> Waiting:
-    """The same without room for more."""
+    """The queue without its unused room."""
     count = waiting.offsets[-1]
     return Waiting(waiting.offsets, *(column[:count].copy() for column in waiting[1:]))

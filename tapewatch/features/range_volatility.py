@@ -1,4 +1,4 @@
-"""A day's volatility by several estimators over minute bars, so that they can be held against one another."""
+"""A day's volatility by several estimators over minute bars, for comparison."""
 
 import math
 
@@ -6,7 +6,7 @@ import polars as pl
 
 _PERCENT = 100.0
 
-#: The columns of `day_volatility`, and where each comes from.
+#: The columns of `day_volatility`, and their sources.
 ESTIMATORS = {
     "close_to_close": "root of summed squared minute returns",
     "parkinson": "Parkinson (1980), from high and low",
@@ -18,14 +18,14 @@ ESTIMATORS = {
 def day_volatility(bars: pl.DataFrame) -> pl.DataFrame:
     """Volatility of the day that `bars` span, in percent of the price, one row a symbol.
 
-    Each minute's variance is estimated alone and the estimates are added up, so what happens between two bars counts in
-    `close_to_close` only. Bars with a price of 0 are left out.
+    Each minute's variance is estimated alone and the estimates are added up, so a move between two bars enters
+    `close_to_close` only. Bars with a price of 0 or below are left out.
 
     Args:
         bars: symbol, time, open, high, low, close; one day's regular hours for a figure that compares across days.
 
     Returns:
-        symbol, one column for each of `ESTIMATORS`, bars (how many went in).
+        symbol, one column for each of `ESTIMATORS`, bars (number of bars used).
     """
     price = {name: pl.col(name).log() for name in ("open", "high", "low", "close")}
     spread = price["high"] - price["low"]
@@ -42,9 +42,6 @@ def day_volatility(bars: pl.DataFrame) -> pl.DataFrame:
         bars.filter(pl.min_horizontal("open", "high", "low", "close") > 0)
         .sort(pl.col("symbol").cast(pl.String), "time")
         .group_by("symbol", maintain_order=True)
-        # A sum of rounded logarithms may fall a hair below zero.
-        .agg(
-            *((_PERCENT * each.sum().clip(0).sqrt()).alias(name) for name, each in variances.items()),
-            bars=pl.len(),
-        )
+        # Rounding may make a sum slightly negative.
+        .agg(*((_PERCENT * each.sum().clip(0).sqrt()).alias(name) for name, each in variances.items()), bars=pl.len())
     )

@@ -1,4 +1,4 @@
-"""The records that the compiled pass over the tape reads, carries and leaves behind."""
+"""The records that the compiled pass over the tape reads, carries and writes."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from tapewatch.market.arrays import Array
 
-#: Trailing minutes over which a volume bucket is sized, and buckets that VPIN looks back on.
+#: Trailing minutes that set the size of a volume bucket, and number of buckets in VPIN.
 SIZING_MINUTES, VPIN_BUCKETS = 30, 50
 
 
@@ -20,7 +20,7 @@ class Span(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """Signed trades whose midquote `REALISED_DELAY` later is still to come; symbol `i` has rows `offsets[i]` to the next."""
+    """Signed trades whose midquote `REALISED_DELAY` later is not known yet; symbol `i` has rows `offsets[i]` to the next."""
 
     offsets: Array
     time: Array
@@ -30,7 +30,7 @@ class Waiting(NamedTuple):
 
 
 class FlatQuotes(NamedTuple):
-    """Quotes as arrays; symbol `i` has rows `offsets[i]` to `offsets[i + 1]`. A size that is not stated is NaN."""
+    """Quotes as arrays; symbol `i` has rows `offsets[i]` to `offsets[i + 1]`. An unknown size is NaN."""
 
     offsets: Array
     time: Array
@@ -62,7 +62,7 @@ def _record(integers: str, floats: str) -> np.dtype[np.void]:
 #: One minute's sums, and what is in force at its end. Prices are NaN and times `NEVER` while unknown; `vpin` is NaN until
 #: enough buckets are full. Spreads are weighted by nanoseconds or size and in basis points, changes are in price.
 MINUTE = _record(_INTEGERS, _FLOATS)
-#: What the pass carries from tick to tick; begin with `fresh_states`. `flow_*` are the minutes that size a volume bucket.
+#: What the pass carries from tick to tick, from `fresh_states`. `flow_*` are the minutes that set a volume bucket's size.
 STATE = np.dtype(
     [
         *_record(_CARRIED_INTEGERS, _CARRIED_FLOATS).descr,
@@ -76,7 +76,7 @@ NEVER = -1
 
 
 def fresh_states(count: int) -> Array:
-    """States of as many symbols before their first tick."""
+    """States of `count` symbols before their first tick."""
     states = np.zeros(count, dtype=STATE)
     states["last_trade"] = states["last_quote"] = NEVER
     for name in ("change", "last", "reference", "mid"):
@@ -85,6 +85,6 @@ def fresh_states(count: int) -> Array:
 
 
 def room_for_waiting(trades: int, symbols: int = 0) -> Waiting:
-    """An empty queue that can hold as many trades."""
+    """An empty queue with room for so many trades."""
     price, signed, mid = np.empty((3, trades))
     return Waiting(np.zeros(symbols + 1, dtype=np.int64), np.empty(trades, dtype=np.int64), price, signed, mid)

@@ -1,4 +1,4 @@
-"""From ticks to minute sums: lays out the minutes of every symbol and runs the compiled pass over them, side by side."""
+"""From ticks to minute sums: lays out the minutes of every symbol and runs the compiled pass over them in threads."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,13 +39,13 @@ class MinuteSums:
 
     @cached_property
     def segment(self) -> npt.NDArray[np.int64]:
-        """A number for each symbol's time before, within and after regular hours: windows stay inside one."""
+        """A number for each symbol's time before, within and after regular hours; windows do not cross segments."""
         part = (self.minute >= 0).astype(np.int64) + (self.minute >= self.session.regular_minutes)
         return self.symbol * 3 + part
 
     @cached_property
     def minutes_before(self) -> npt.NDArray[np.int64]:
-        """How many minutes of the window before each row lie in its segment."""
+        """Number of minutes of the window before each row that lie in its segment."""
         return windows.minutes_before(self.minute, self.segment)
 
     def trailing(self, *columns: Array, with_current: bool, width: int = windows.WINDOW) -> npt.NDArray[np.float64]:
@@ -54,12 +54,12 @@ class MinuteSums:
         return windows.trailing_sums(stacked, self.minute, self.segment, with_current=with_current, width=width)
 
     def mean_minute(self, column: Array) -> npt.NDArray[np.float64]:
-        """The column's mean over the minutes of the window before, silent ones as 0; NaN while those are too few."""
+        """The column's mean over the minutes of the window before, silent ones as 0; NaN for too few minutes."""
         (total,) = self.trailing(column, with_current=False)
         return ratio(total, self.minutes_before, where=self.minutes_before >= windows.ENOUGH)
 
     def mean_observed(self, column: Array) -> npt.NDArray[np.float64]:
-        """The mean over those minutes of the window before in which the column is known; NaN where these are too few."""
+        """The column's mean over the minutes of the window before where it is known; NaN for too few of them."""
         total, count = self.trailing(column, np.isfinite(column), with_current=False)
         return ratio(total, count, where=count >= windows.ENOUGH)
 
@@ -68,10 +68,7 @@ def ratio(numerator: Array, denominator: Array, *, where: Array | None = None) -
     """Quotients, NaN where the denominator is not positive or `where` is false."""
     sound = denominator > 0
     quotients: npt.NDArray[np.float64] = np.divide(
-        numerator,
-        denominator,
-        out=np.full(len(sound), np.nan),
-        where=sound if where is None else sound & where,
+        numerator, denominator, out=np.full(len(sound), np.nan), where=sound if where is None else sound & where
     )
     return quotients
 
@@ -85,14 +82,14 @@ def minute_sums(
     through_ns: int,
     symbols: Sequence[str] | None = None,
 ) -> MinuteSums:
-    """The sums of every symbol-minute that has a trade or quote or lies in regular hours, and ends by `through_ns`.
+    """The sums of every symbol-minute that has ticks or lies in regular hours, and ends by `through_ns`.
 
     Args:
         trades, quotes: rows of whole symbols, sorted as their tables say.
         session: the day they belong to.
         rules: condition code to allowed fields, for stocks.
-        through_ns: nothing is known from here on.
-        symbols: the symbols watched, sorted; by default those that the tape holds. Others are left out.
+        through_ns: end of what is known.
+        symbols: the symbols of the sums; by default those on the tape.
 
     Raises:
         ValueError: rows are unsorted or lie outside the session's day.
@@ -119,20 +116,14 @@ def flat_quotes(quotes: pl.DataFrame) -> tuple[tuple[str, ...], FlatQuotes]:
         ValueError: symbols are out of order, or one of them comes twice.
     """
     symbols, offsets = symbol_runs(quotes)
-    return symbols, FlatQuotes(
-        offsets,
-        flat(quotes["time"]),
-        flat(quotes["bid_price"]),
-        flat(quotes["ask_price"]),
-        flat(quotes["bid_size"]),
-        flat(quotes["ask_size"]),
-    )
+    columns = ("time", "bid_price", "ask_price", "bid_size", "ask_size")
+    return symbols, FlatQuotes(offsets, *(flat(quotes[name]) for name in columns))
 
 
 def spans(
     names: tuple[str, ...], trades: tuple[tuple[str, ...], Array], quotes: tuple[tuple[str, ...], Array]
 ) -> list[Span]:
-    """Where each of `names` lies among the trades and among the quotes, each given as symbols and offsets."""
+    """The rows of each of `names` among the trades and the quotes, each given as symbols and offsets."""
     bounds = [
         {symbol: (int(offsets[at]), int(offsets[at + 1])) for at, symbol in enumerate(symbols)}
         for symbols, offsets in (trades, quotes)
@@ -155,13 +146,7 @@ def _minute_starts(
     return start[present]
 
 
-def _run(
-    trades: FlatTrades,
-    quotes: FlatQuotes,
-    rows: list[Span],
-    session: Session,
-    pieces: list[Array],
-) -> None:
+def _run(trades: FlatTrades, quotes: FlatQuotes, rows: list[Span], session: Session, pieces: list[Array]) -> None:
     hours, floor = session_bounds(session), floor_of(session.market)
     states_sides = session.market is Market.CRYPTO
 
@@ -173,7 +158,7 @@ def _run(
         )
         return int(fault)
 
-    # Threads, not Numba's own parallel loop: its runtimes neither survive a fork nor take calls from several threads.
+    # Not Numba's parallel loop: its runtimes fail after a fork and when several threads call them.
     longest_first = sorted(range(len(rows)), key=lambda at: _ticks(rows[at]), reverse=True)
     with ThreadPoolExecutor(min(pl.thread_pool_size(), len(rows))) as pool:
         _raise_fault(min(pool.map(summarise, longest_first)), hours)

@@ -23,7 +23,7 @@ compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 @compiled
 def quote_side(price: float, bid: float, ask: float) -> int:
-    """The quote rule: above the midpoint a buyer, below it a seller, at it neither."""
+    """The quote rule: 1 (buyer) above the midpoint, -1 (seller) below it, 0 at it."""
     beyond = 2.0 * price - (bid + ask)
     if abs(beyond) <= TIE * (abs(bid) + abs(ask)):
         return 0
@@ -38,7 +38,7 @@ def share(part: float, price: float) -> float:
 
 @compiled
 def has_side(price: float, size: float, floor: float) -> bool:
-    """Whether a side of a quote states a price. Where prices may be zero, the size tells that from an empty side."""
+    """Whether a side of a quote has a price. A price of zero with size 0 is an empty side."""
     return bool(price > floor and (price != 0.0 or size > 0.0))
 
 
@@ -46,7 +46,7 @@ def has_side(price: float, size: float, floor: float) -> bool:
 def enter_trade(
     minute: Any, state: Any, at: int, price: float, size: float, may_update: int, side: int, floor: float
 ) -> None:
-    """Enter a trade, `side` as its market states it; `state.measured` is its signed size if a later midquote matters."""
+    """Enter a trade with the side that its market states; sets `state.measured`, its signed size, for the realised spread."""
     if may_update & VOLUME:
         minute.volume += size
         minute.notional += size * price
@@ -55,7 +55,7 @@ def enter_trade(
     if not price > floor:
         return
     if may_update & _HIGH_LOW:
-        # NaN gives way to any price.
+        # NaN is replaced by any price.
         minute.high = minute.high if price <= minute.high else price
         minute.low = minute.low if price >= minute.low else price
     if not may_update & OPEN_CLOSE:
@@ -71,7 +71,7 @@ def enter_trade(
         minute.effective_weighted += 2.0 * share(abs(price - state.mid), state.mid) * size
         minute.effective_size += size
         state.measured = side * size
-    # Without branches: no predictor guesses who comes next.
+    # Without branches, since the side is unpredictable for the processor.
     minute.buy_volume += size * (side > 0)
     minute.buy_count += side > 0
     minute.sell_volume += size * (side < 0)
@@ -87,7 +87,7 @@ def enter_trade(
 
 @compiled
 def _enter_price(minute: Any, state: Any, at: int, price: float) -> None:
-    """Move the last price: close the sampling interval that has ended, and learn the tick."""
+    """Update the last price, the sampling interval and the tick direction."""
     if at >= state.sample_end:
         sample(minute, state)
         state.sample_end = at - (at - minute.start) % SAMPLING + SAMPLING
@@ -117,7 +117,7 @@ def sample(minute: Any, state: Any) -> None:
 
 @compiled
 def _overflow(state: Any, size: float, side: int) -> None:
-    """Pour a signed trade that fills the volume bucket, or finds none; each next one is sized by the mean so far."""
+    """Add a signed trade that fills the volume bucket, or opens the first; each new bucket has the mean volume so far."""
     if state.bucket == 0.0:
         state.bucket = state.mean
     while 0.0 < state.bucket <= state.filled + size:
@@ -130,7 +130,7 @@ def _overflow(state: Any, size: float, side: int) -> None:
         state.filled = state.net = 0.0
         state.bucket = state.mean
         if state.bucket > 0.0:
-            # Of a print of very many buckets, only the last can be seen later.
+            # A trade of very many buckets: only the last ones matter.
             size -= max(0.0, np.floor(size / state.bucket) - VPIN_BUCKETS) * state.bucket
     if state.bucket > 0.0:
         state.filled += size
@@ -149,7 +149,6 @@ def enter_quote(
         minute.two_sided += 1
         minute.crossed += bid > ask
         if state.is_two_sided:
-            # Without branches, as above.
             pressure = bid_size * (bid >= state.bid) - state.bid_size * (bid <= state.bid)
             pressure += state.ask_size * (ask >= state.ask) - ask_size * (ask <= state.ask)
             if not np.isnan(pressure):
@@ -164,7 +163,7 @@ def enter_quote(
 
 @compiled
 def accrue(minute: Any, state: Any, until: int) -> None:
-    """Count the time that the quote in force has stood."""
+    """Add the time during which the quote has been in force."""
     elapsed = until - state.since
     state.since = until
     if elapsed == 0 or not state.is_valid:

@@ -1,4 +1,4 @@
-"""Returns and how far they scatter. Formulas over minute sums; no ticks here."""
+"""Returns, ranges and volatility, from minute sums."""
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,8 @@ def returns_bps(sums: MinuteSums) -> npt.NDArray[np.float64]:
 def volatility(sums: MinuteSums, minute_returns: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[np.float64]]:
     """Range, realised volatility and returns against the usual, by column of `MICROSTRUCTURE`; NaN where undefined.
 
-    A logarithm of prices is undefined where one of them is not above zero: so is the whole minute's realised volatility if
-    a price on its grid is none, and `trailing_return_bps` as long as an undefined return lies in its window.
+    A price of zero or below has no logarithm: on a minute's grid it leaves the whole minute's realised volatility undefined,
+    and an undefined return leaves `trailing_return_bps` undefined while it lies in the window.
 
     - `realised_volatility_bps`: root of the summed squared log returns of the last trade price on a grid of 5 seconds
       (Andersen and Bollerslev 1998), the first return from the price in force when the minute began.
@@ -31,7 +31,7 @@ def volatility(sums: MinuteSums, minute_returns: npt.NDArray[np.float64]) -> dic
 
     Args:
         sums: the minutes.
-        minute_returns: what `returns_bps` says of them.
+        minute_returns: the result of `returns_bps`.
     """
     high, last = sums["high"], sums["last_price"]
     variance = np.where(sums["samples"] > 0, sums["squared_returns"], np.nan)

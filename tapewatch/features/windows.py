@@ -1,4 +1,4 @@
-"""Sums over trailing minutes. Each is added up anew from its own minutes: no drift, and none but them has a say."""
+"""Sums over trailing minutes, each added up from its own minutes alone, so that rounding does not accumulate."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,7 +6,7 @@ import numpy.typing as npt
 from tapewatch.market.arrays import Array
 from tapewatch.market.compiled import njit
 
-#: Minutes that trailing measures look back on, and the fewest that make a usual value.
+#: Minutes of a trailing window, and the fewest for a usual value.
 WINDOW, ENOUGH = 30, 5
 
 
@@ -18,7 +18,7 @@ def trailing_sums(
     Args:
         columns: float64, columns × rows; NaN counts as 0.
         minute: int64, each row's minute on any common clock; ascends within a segment.
-        segment: int64, ascends; rows of different segments never meet.
+        segment: int64, ascends; a window holds rows of one segment only.
         with_current: the window ends with the row's own minute; otherwise with the one before it.
         width: minutes that the window holds.
 
@@ -38,7 +38,7 @@ def trailing_extremes(high: Array, minute: Array, segment: Array) -> npt.NDArray
 
 
 def minutes_before(minute: Array, segment: Array) -> npt.NDArray[np.int64]:
-    """Minutes of the window before each row that lie within its segment: from 0, at the segment's start, to `WINDOW`."""
+    """Minutes of the window before each row within its segment: from 0, at the segment's start, to `WINDOW`."""
     if not minute.size:
         return minute
     is_first = np.diff(segment, prepend=segment[0] - 1) != 0

@@ -1,13 +1,15 @@
-"""What became of an event: the triple barrier on minute bars."""
+"""The triple barrier on minute bars: which barrier the price met first after an event."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from tapewatch.labels.events import BPS, cusum_events, end_times
-from tapewatch.labels.volatility import symbol_offsets, usable_bars
+from tapewatch.labels.volatility import usable_bars
+from tapewatch.market.arrays import symbol_runs
 from tapewatch.market.compiled import njit
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
 from tapewatch.market.tables import BARRIER_LABELS
@@ -17,11 +19,10 @@ _UNKNOWN = 2
 
 @dataclass(frozen=True, slots=True)
 class BarrierRules:
-    """Where the barriers stand.
+    """Distances of the barriers from the event's close, in log price.
 
-    The target is the volatility of a minute at the event, times the root of the vertical barrier's minutes: how far a random
-    walk would go. The horizontal barriers lie `profit_multiple` targets above and `stop_multiple` targets below the event's
-    close, in log price.
+    The target is the volatility of a minute at the event, times the root of `vertical_minutes`: how far a random walk would
+    go. The horizontal barriers lie `profit_multiple` targets above and `stop_multiple` targets below.
     """
 
     vertical_minutes: int = 30
@@ -43,35 +44,33 @@ def triple_barrier(
     session: Session | None = None,
     through_ns: int | None = None,
 ) -> pl.DataFrame:
-    """Which barrier each event met first (López de Prado 2018, section 3.4).
+    """Label each event with the barrier that it met first (López de Prado 2018, section 3.4).
 
-    Bars strictly after the event count, to the vertical barrier. A bar whose open lies beyond a barrier gapped through it
-    and touches there; else its high and low decide. A bar that touches both counts as the LOWER one: minute bars do not
-    tell the order, and a label must not assume that a stop was missed. Where neither is met in time the label is 0, and the
-    return is that of the last close at or before the vertical barrier.
+    The bars strictly after the event count, up to the vertical barrier. A bar that opens beyond a barrier touches it at the
+    open; else its high and low decide. A bar that touches both counts as the LOWER one: its order is unknown, and a label must
+    not assume that a stop was missed. If neither is met in time, the label is 0 and the return is that of the last close.
 
-    A price of zero or below lies beyond every lower barrier. Where a bar opens there, the return has no logarithm and the
-    event is left out, as is one whose own price is not above zero.
+    A price of zero or below lies beyond every lower barrier. If a bar opens there, the return has no logarithm and the event
+    is left out, as is one whose own price is not above zero.
 
     Args:
         bars: minute bars: symbol, time (start), open, high, low, close.
-        events: symbol, event_time (end of a bar), price, volatility_bps, as from `cusum_events`; None asks it.
+        events: symbol, event_time (end of a bar), price, volatility_bps; by default those of `cusum_events`.
         rules: `BarrierRules()` by default.
         session: keep to its regular hours; None uses every bar.
         through_ns: the tape is complete up to here; by default each symbol's last bar's end.
 
     Returns:
-        A BARRIER_LABELS frame. `known_time` is the end of the bar that touched, or the vertical barrier. Events whose outcome
-        is not known when the tape ends are left out, so a longer tape only adds rows.
+        A BARRIER_LABELS frame. `known_time` is the end of the bar that touched, or the vertical barrier. Events without an
+        outcome when the tape ends are left out, so a longer tape only adds rows.
     """
     rules = rules or BarrierRules()
     kept = usable_bars(bars, session)
     if events is None:
         events = cusum_events(kept, span=rules.volatility_span)
     placed = _place(events, kept)
-    target = np.maximum(placed["volatility_bps"].to_numpy() * np.sqrt(rules.vertical_minutes), rules.floor_bps).astype(
-        np.float64
-    )
+    volatility = placed["volatility_bps"].to_numpy().astype(np.float64)
+    target = np.maximum(volatility * np.sqrt(rules.vertical_minutes), rules.floor_bps)
     label, move, known = first_touches(
         kept.select("open", "high", "low", "close").to_numpy(),
         end_times(kept),
@@ -96,14 +95,12 @@ def triple_barrier(
 
 def _place(events: pl.DataFrame, bars: pl.DataFrame) -> pl.DataFrame:
     """Each event with `first_bar`, its first bar afterwards, and `end_bar`, one past its symbol's last bar."""
-    offsets = symbol_offsets(bars)
+    symbols, offsets = symbol_runs(bars)
+    bounds = dict(zip(symbols, pairwise(offsets), strict=True))
     ends = end_times(bars)
-    symbols = bars["symbol"].cast(pl.String).to_numpy()[offsets[:-1]]
-    bounds = {symbol: (offsets[i], offsets[i + 1]) for i, symbol in enumerate(symbols)}
     ordered = events.sort(pl.col("symbol").cast(pl.String), "event_time")
-    known = ordered.filter(pl.col("symbol").cast(pl.String).is_in(list(bounds)))
-    first_bar = np.zeros(known.height, dtype=np.int64)
-    end_bar = np.zeros(known.height, dtype=np.int64)
+    known = ordered.filter(pl.col("symbol").cast(pl.String).is_in(symbols))
+    first_bar, end_bar = np.zeros((2, known.height), dtype=np.int64)
     event_ns = known["event_time"].dt.epoch("ns").to_numpy()
     names = known["symbol"].cast(pl.String).to_numpy()
     for symbol in np.unique(names):
@@ -130,12 +127,12 @@ def first_touches(
     Args:
         ohlc: bars x 4, of all symbols.
         end_ns: the bars' ends.
-        windows: events x 2; event k may look at bars `windows[k, 0]` to before `windows[k, 1]`.
-        event_ns: when each event was seen.
-        price: its price; where it is not above zero, nothing is known of the event.
+        windows: events x 2; event k reads bars `windows[k, 0]` to before `windows[k, 1]`.
+        event_ns: time of each event.
+        price: its price; an event whose price is not above zero has no label.
         distances: events x 2, log distance of the upper and the lower barrier.
         vertical_ns: distance of the vertical barrier.
-        through_ns: the tape's end; below zero stands for the end of the symbol's last bar.
+        through_ns: the tape's end; a negative value means the end of the symbol's last bar.
     """
     labels = np.full(event_ns.size, _UNKNOWN, dtype=np.int8)
     moves = np.zeros(event_ns.size)

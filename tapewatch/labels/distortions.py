@@ -1,4 +1,4 @@
-"""What each injected anomaly does to a stretch of one symbol's tape."""
+"""The distortions of one symbol's tape that make injected anomalies."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,11 +14,11 @@ from tapewatch.market.tables import SYMBOL, TIME
 Floats = npt.NDArray[np.float64]
 Times = npt.NDArray[np.int64]
 
-#: Volume of a spike and of one-sided flow, as multiples of what is usual: five times comes by itself
-#: about once a symbol and day.
+#: Volume of a spike and of one-sided flow, as multiples of the usual volume. Five times the usual occurs naturally about once
+#: a symbol and day.
 SPIKE_VOLUME = (8.0, 20.0)
 FLOW_VOLUME = (2.0, 5.0)
-#: A jump's height in volatilities of a minute, and never less than this many basis points or ticks.
+#: A jump's height in volatilities of a minute, and its least height in basis points and in ticks.
 JUMP_VOLATILITIES = (8.0, 16.0)
 JUMP_FLOOR_BPS = 20.0
 JUMP_FLOOR_TICKS = 3
@@ -29,7 +29,7 @@ _FEWEST_TRADES = 3
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """What is usual for a symbol shortly before a stretch. `sizes` are a sample to draw from, without the largest blocks."""
+    """The usual values of a symbol shortly before a stretch. `sizes` are a sample to draw from, without the largest blocks."""
 
     market: Market
     tick: float
@@ -44,8 +44,8 @@ class Usual:
 class Stretch:
     """Trades and quotes of one symbol from `start_ns` (included) to `end_ns` (excluded), in time order.
 
-    `quotes` is None for a symbol without quotes. `standing_quote` is the row of the quotes table that holds at the start,
-    `standing_price` the last trade's price before it. Rows that a distortion adds have a null sequence number.
+    `quotes` is None for a symbol without quotes. `standing_quote` is the quote in force at the start, `standing_price` the last
+    trade's price before it. Rows that a distortion adds have a null sequence number.
     """
 
     trades: pl.DataFrame
@@ -61,12 +61,12 @@ class Stretch:
         return (self.end_ns - self.start_ns) / NS_PER_MINUTE
 
     def elapsed(self, frame: pl.DataFrame) -> Floats:
-        """Share of the stretch gone by at each row, 0 to 1."""
+        """Elapsed share of the stretch at each row, 0 to 1."""
         times = frame["time"].dt.epoch("ns").to_numpy()
         return np.asarray((times - self.start_ns) / (self.end_ns - self.start_ns), dtype=np.float64)
 
     def touch(self, times: Times) -> tuple[Floats, Floats]:
-        """Best bid and offer that hold at `times`; without quotes, both are the last trade's price."""
+        """Bid and offer in force at `times`; without quotes, both are the last trade's price."""
         if self.quotes is None or self.standing_quote is None:
             known = np.append(self.standing_price, self.trades["price"].to_numpy())
             at = np.searchsorted(self.trades["time"].dt.epoch("ns").to_numpy(), times, side="right")
@@ -83,7 +83,7 @@ Distortion = Callable[[Stretch, Usual, np.random.Generator], Stretch | None]
 
 
 def volume_spike(stretch: Stretch, usual: Usual, rng: np.random.Generator) -> Stretch | None:
-    """Many more and larger trades, on both sides, at the prices that stand. None where no trade may be modelled on."""
+    """Many more and larger trades, on both sides, at the quotes in force. None without a trade to copy."""
     added = _added_trades(stretch, usual, rng, multiple=rng.uniform(*SPIKE_VOLUME) - 1.0)
     if added is None:
         return None
@@ -91,10 +91,7 @@ def volume_spike(stretch: Stretch, usual: Usual, rng: np.random.Generator) -> St
 
 
 def price_jump(stretch: Stretch, usual: Usual, rng: np.random.Generator) -> Stretch | None:
-    """Prices jump within seconds, stay, and come back by the end; quotes move with them, by whole ticks.
-
-    None where fewer than three trades would show it.
-    """
+    """Prices jump, stay, and come back by the end; quotes move with them, by whole ticks. None below three trades."""
     if stretch.trades.height < _FEWEST_TRADES:
         return None
     height = rng.choice([-1.0, 1.0]) * max(
@@ -111,7 +108,7 @@ def price_jump(stretch: Stretch, usual: Usual, rng: np.random.Generator) -> Stre
 
 
 def spread_blowout(stretch: Stretch, usual: Usual, rng: np.random.Generator) -> Stretch | None:
-    """Bid and offer draw far apart and return; trades go on at the touch, hence further out. None without quotes."""
+    """Bid and offer move far apart and return; trades stay at the touch, so further out. None without quotes."""
     if stretch.quotes is None or stretch.standing_quote is None:
         return None
     half = (rng.uniform(*BLOWOUT_MULTIPLE) - 1.0) / 2.0 * max(usual.spread, usual.tick)
@@ -126,10 +123,10 @@ def spread_blowout(stretch: Stretch, usual: Usual, rng: np.random.Generator) -> 
 
 
 def one_sided_flow(stretch: Stretch, usual: Usual, rng: np.random.Generator) -> Stretch | None:
-    """Every trade hits the same side, and there are more of them. None where no trade may be modelled on.
+    """Every trade hits the same side, and there are more trades. None without a trade to copy.
 
-    With quotes, trades lie on the offer (or the bid); without, their prices never fall (or rise), so that the tick rule sees
-    one side only. Crypto trades state the side in their conditions.
+    With quotes, trades lie on the offer (or the bid). Without, prices never fall (or rise), so the tick rule finds one side
+    only. Crypto trades state the side in their conditions.
     """
     added = _added_trades(stretch, usual, rng, multiple=rng.uniform(*FLOW_VOLUME) - 1.0)
     if added is None:
@@ -150,7 +147,7 @@ def one_sided_flow(stretch: Stretch, usual: Usual, rng: np.random.Generator) -> 
     return replace(stretch, trades=trades)
 
 
-#: Kind of anomaly to what it does and how many minutes it may last.
+#: Kind of anomaly to its distortion and its shortest and longest duration in minutes.
 DISTORTIONS: dict[str, tuple[Distortion, tuple[float, float]]] = {
     "volume_spike": (volume_spike, (1.0, 3.0)),
     "price_jump": (price_jump, (1.5, 3.0)),
@@ -185,18 +182,13 @@ def _repriced(
 def _with_bounds(stretch: Stretch) -> pl.DataFrame:
     """The quotes, with the standing quote repeated at the first instant and the last one at the last.
 
-    So the distortion begins and ends with the stretch, however rarely the symbol is quoted.
+    So the distortion spans the stretch even if the symbol is rarely quoted.
     """
     if stretch.quotes is None or stretch.standing_quote is None:
         raise ValueError("a stretch without quotes has no quotes to bound")
     last = stretch.quotes.tail(1) if stretch.quotes.height else stretch.standing_quote
-    return pl.concat(
-        [
-            _restated(stretch.standing_quote, stretch.start_ns),
-            stretch.quotes,
-            _restated(last, stretch.end_ns - 1),
-        ]
-    )
+    first = _restated(stretch.standing_quote, stretch.start_ns)
+    return pl.concat([first, stretch.quotes, _restated(last, stretch.end_ns - 1)])
 
 
 def _restated(quote: pl.DataFrame, at_ns: int) -> pl.DataFrame:
@@ -241,7 +233,7 @@ def _added_trades(stretch: Stretch, usual: Usual, rng: np.random.Generator, mult
 
 
 def _sizes(usual: Usual, rng: np.random.Generator, count: int, volume: float) -> Floats:
-    """`count` sizes of the symbol's own, scaled to about `volume`; whole where the symbol trades in whole units."""
+    """`count` of the symbol's own sizes, scaled to about `volume`; whole numbers if the symbol trades in whole units."""
     drawn = rng.choice(usual.sizes, count)
     scaled = drawn * (volume / drawn.sum())
     is_whole = bool(np.all(usual.sizes == np.round(usual.sizes)))

@@ -1,10 +1,11 @@
-"""When something worth a label happens: the symmetric CUSUM filter on log prices."""
+"""Events to label: the symmetric CUSUM filter on log prices."""
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tapewatch.labels.volatility import RESTART_NS, minute_volatility, symbol_offsets, usable_bars
+from tapewatch.labels.volatility import RESTART_NS, minute_volatility, usable_bars
+from tapewatch.market.arrays import flat, symbol_runs
 from tapewatch.market.compiled import njit
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
 from tapewatch.market.tables import SYMBOL, TIME
@@ -24,23 +25,23 @@ def cusum_events(
     floor_bps: float = 1.0,
     session: Session | None = None,
 ) -> pl.DataFrame:
-    """Minutes at which log prices have drifted `multiple` trailing volatilities since the last such minute.
+    """Minutes at which log prices have drifted `multiple` trailing volatilities since the last event.
 
-    Two sums run side by side, S+ = max(0, S+ + r) and S- = min(0, S- + r) over log returns r; where one reaches the
-    threshold there is an event and that sum starts again at zero (López de Prado 2018, section 2.5.2.1). The threshold at a
-    bar is `multiple` times the volatility known at the bar before, so a jump does not raise its own bar.
+    Over log returns r there are two sums, S+ = max(0, S+ + r) and S- = min(0, S- + r). Where one reaches the threshold there is
+    an event, and that sum restarts at zero (López de Prado 2018, section 2.5.2.1). The threshold at a bar is `multiple` times
+    the volatility known at the bar before, so that a jump does not raise its own threshold.
 
     Args:
-        bars: minute bars: symbol, time (start), open, high, low, close. A close of zero or below has no
-            logarithm: no event lies on it, and sums begin anew behind it.
+        bars: minute bars: symbol, time (start), open, high, low, close. A close of zero or below has no logarithm: it is
+            no event, and the sums restart after it.
         multiple: threshold in volatilities of a minute.
         span: of the exponentially weighted volatility, in bars.
-        floor_bps: no smaller volatility is believed.
+        floor_bps: the least volatility assumed.
         session: keep to its regular hours; None uses every bar.
 
     Returns:
-        symbol, event_time (the END of the bar: only then is it known), side (1 up, -1 down), volatility_bps (a minute's,
-        including this bar), price (the close); sorted by symbol and event_time, unique by both, no nulls.
+        symbol, event_time (the END of the bar, when it is known), side (1 up, -1 down), volatility_bps (a minute's, including
+        this bar), price (the close); sorted by symbol and event_time, unique by both, no nulls.
 
     Raises:
         ValueError: `multiple` or `span` is not positive.
@@ -48,7 +49,7 @@ def cusum_events(
     if multiple <= 0 or span <= 0:
         raise ValueError(f"multiple and span must be positive, not {multiple} and {span}")
     kept = usable_bars(bars, session)
-    close, start_ns, offsets = kept["close"].to_numpy(), start_times(kept), symbol_offsets(kept)
+    close, start_ns, (_, offsets) = kept["close"].to_numpy(), flat(kept["time"]), symbol_runs(kept)
     volatility = np.maximum(minute_volatility(close, start_ns, offsets, span), floor_bps / BPS)
     side = cusum_sides(close, start_ns, offsets, multiple * volatility)
     return (
@@ -74,8 +75,8 @@ def cusum_sides(
     """1 at bars where the upward sum reaches the threshold, -1 where the downward one does, else 0.
 
     Args:
-        close: closing prices, each symbol's in time order; sums begin anew behind one of zero or below.
-        start_ns: starts of the bars; sums begin anew after a long silence.
+        close: closing prices, each symbol's in time order; sums restart after one of zero or below.
+        start_ns: starts of the bars; sums restart after a long silence.
         offsets: where each symbol begins.
         threshold: log-return units, as known at each bar; the one of the bar BEFORE applies. NaN: no event, sums stay zero.
     """
@@ -97,12 +98,6 @@ def cusum_sides(
     return sides
 
 
-def start_times(bars: pl.DataFrame) -> npt.NDArray[np.int64]:
-    """Starts of bars as int64 nanoseconds."""
-    starts: npt.NDArray[np.int64] = bars["time"].dt.epoch("ns").to_numpy()
-    return starts
-
-
 def end_times(bars: pl.DataFrame) -> npt.NDArray[np.int64]:
     """Ends of minute bars as int64 nanoseconds."""
-    return start_times(bars) + NS_PER_MINUTE
+    return np.asarray(flat(bars["time"]) + NS_PER_MINUTE)

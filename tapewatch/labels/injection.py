@@ -1,4 +1,4 @@
-"""Labelled anomalies put into a copy of a real tape, so that a detector can be judged where no source states the truth."""
+"""Labelled anomalies put into a copy of a real tape, to judge a detector where no source states the truth."""
 
 import zlib
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from tapewatch.market.tables import QUOTES, TIME, TRADES
 
 _FROM_OPEN_NS = 30 * NS_PER_MINUTE
 _TO_CLOSE_NS = 15 * NS_PER_MINUTE
-#: Quiet minutes after an anomaly, so that the next one meets features that have settled.
+#: Pause after an anomaly, for features to settle.
 _QUIET_NS = 10 * NS_PER_MINUTE
 _LOOK_BACK_MINUTES = 30
 _LOOK_BACK_NS = _LOOK_BACK_MINUTES * NS_PER_MINUTE
-#: Decimals of a price that are looked at for the tick, and the share of prices that must fit it.
+#: Most decimals of a tick, and the share of prices that must be multiples of it.
 _MOST_DECIMALS = 8
 _TICK_SHARE = 0.95
 
@@ -50,9 +50,9 @@ def inject(
 ) -> Injected:
     """Put up to `per_symbol` anomalies into each symbol's regular session; outside their stretches nothing changes.
 
-    Anomalies lie at least 30 minutes after the open, 15 before the close and 10 apart, with kinds in turn. A symbol without
-    quotes gets only kinds that show in trades. Where the tape is too thin to carry an anomaly (no trades for half an hour),
-    it is left out, and so is its truth. The same seed gives the same tape, symbol by symbol, whichever symbols stand beside it.
+    Anomalies lie at least 30 minutes after the open, 15 before the close and 10 apart; kinds take turns. A symbol without
+    quotes gets only kinds that show in trades. An anomaly for which the tape is too thin (no trades for half an hour) is left
+    out, and so is its truth. A symbol's tape depends on the seed and on nothing of other symbols.
 
     Args:
         trades: a TRADES frame of one market's day.
@@ -117,7 +117,8 @@ def _inject_symbol(
         if distorted is None:
             continue
         stretches.append(distorted)
-        truth.append(_truth_row(symbol, session, placement, len(truth)))
+        event = {"symbol": symbol, "event_id": f"{symbol}-{session.date}-{len(truth):02d}", "kind": placement.kind}
+        truth.append({**event, "start_time": placement.start_ns, "end_time": placement.end_ns})
     return Injected(
         _spliced(trades, [(s.start_ns, s.end_ns, s.trades) for s in stretches]),
         None
@@ -125,16 +126,6 @@ def _inject_symbol(
         else _spliced(quotes, [(s.start_ns, s.end_ns, s.quotes) for s in stretches if s.quotes is not None]),
         pl.DataFrame(truth, schema=TRUTH_EVENTS_SCHEMA),
     )
-
-
-def _truth_row(symbol: str, session: Session, placement: _Placement, number: int) -> dict[str, object]:
-    return {
-        "symbol": symbol,
-        "event_id": f"{symbol}-{session.date}-{number:02d}",
-        "kind": placement.kind,
-        "start_time": placement.start_ns,
-        "end_time": placement.end_ns,
-    }
 
 
 def _placements(session: Session, count: int, kinds: Sequence[str], rng: np.random.Generator) -> list[_Placement]:
@@ -162,9 +153,9 @@ def _between(frame: pl.DataFrame, start_ns: int, end_ns: int) -> pl.DataFrame:
 
 
 def _stretch(trades: pl.DataFrame, quotes: pl.DataFrame | None, placement: _Placement) -> Stretch | None:
-    """The rows under a placement and what stands at its start.
+    """The rows within a placement, and the quote and price in force at its start.
 
-    None before the symbol's first trade or quote, and where a price lies at or below zero: anomalies are relative to it.
+    None before the symbol's first trade or quote, and where a price is zero or below: anomalies are relative to the price.
     """
     start, end = placement.start_ns, placement.end_ns
     before = _between(trades, 0, start).tail(1)
@@ -177,7 +168,7 @@ def _stretch(trades: pl.DataFrame, quotes: pl.DataFrame | None, placement: _Plac
     in_trades, in_quotes = _between(trades, start, end), None if quotes is None else _between(quotes, start, end)
     quoted = [] if in_quotes is None or standing is None else [in_quotes, standing]
     is_relative = not any((rows["price"] <= 0).any() for rows in (before, in_trades))
-    # An empty side is 0; below it lies nothing that can be stretched.
+    # The price of an empty side is 0.
     is_relative &= not any((rows[side] < 0).any() for rows in quoted for side in ("bid_price", "ask_price"))
     if not is_relative:
         return None
@@ -185,7 +176,7 @@ def _stretch(trades: pl.DataFrame, quotes: pl.DataFrame | None, placement: _Plac
 
 
 def _usual(trades: pl.DataFrame, quotes: pl.DataFrame | None, start_ns: int, tick: float) -> Usual | None:
-    """What the half hour before a stretch was like; None without trades in it."""
+    """The usual values in the half hour before a stretch; None without trades in it."""
     recent = _between(trades, start_ns - _LOOK_BACK_NS, start_ns).filter(
         (pl.col("price") > 0) & (pl.col("size") > 0) & (pl.col("correction").fill_null(0) <= 1)
     )
@@ -202,7 +193,7 @@ def _usual(trades: pl.DataFrame, quotes: pl.DataFrame | None, start_ns: int, tic
     return Usual(
         market=market_of(str(trades["symbol"][0])),
         tick=tick,
-        # A robust standard deviation: one wild minute must not set the height of a jump.
+        # A robust standard deviation: a single wild minute must not set the height of a jump.
         minute_volatility=1.4826 * float(np.median(moves)) if moves.size else 0.0,
         spread=spread,
         trades_per_minute=recent.height / _LOOK_BACK_MINUTES,
@@ -212,7 +203,7 @@ def _usual(trades: pl.DataFrame, quotes: pl.DataFrame | None, start_ns: int, tic
 
 
 def _tick(trades: pl.DataFrame) -> float:
-    """The smallest power of ten on whose grid nearly all prices lie."""
+    """The largest power of ten of which nearly all prices are multiples."""
     prices = trades["price"].to_numpy()
     for decimals in range(_MOST_DECIMALS):
         fits = np.isclose(prices, np.round(prices, decimals), rtol=0, atol=1e-9)

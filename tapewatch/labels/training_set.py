@@ -1,4 +1,4 @@
-"""Feature rows beside what was later learnt about them."""
+"""Feature rows with the labels that became known later."""
 
 import polars as pl
 
@@ -10,8 +10,8 @@ def build_training_set(
 ) -> pl.DataFrame:
     """Regular-session feature rows with their labels.
 
-    A barrier label belongs to the minute at whose end its event was seen: features and event become known together, and the
-    label at `barrier_known_time`. Feature columns come through as they are.
+    A barrier label belongs to the minute that ends at its event: features and event become known together, the label at
+    `barrier_known_time`. Feature columns are unchanged.
 
     Args:
         microstructure: a MICROSTRUCTURE frame.

@@ -1,4 +1,4 @@
-"""What a source with known truth declares anomalous, minute by minute."""
+"""The minutes that a source with known truth declares anomalous."""
 
 from collections.abc import Iterable
 
@@ -7,17 +7,17 @@ import polars as pl
 from tapewatch.market.instruments import Session
 from tapewatch.market.tables import SYMBOL, TIME, TRUTH_LABELS
 
-#: What a source states: one row an anomaly, from `start_time` (included) to `end_time` (excluded).
+#: One row an anomaly, from `start_time` (included) to `end_time` (excluded).
 TRUTH_EVENTS_SCHEMA = pl.Schema(
     {"symbol": SYMBOL, "event_id": pl.String(), "kind": SYMBOL, "start_time": TIME, "end_time": TIME}
 )
 
 
 def truth_minutes(truth_events: pl.DataFrame, session: Session, symbols: Iterable[str] | None = None) -> pl.DataFrame:
-    """Every minute of the session's day that overlaps an anomaly; events may overlap, and then a minute has a row for each.
+    """Every minute of the session's day that overlaps an anomaly; one row for each anomaly that it overlaps.
 
     Args:
-        truth_events: columns of `TRUTH_EVENTS_SCHEMA`. An event that ends where it starts has the one minute it lies in.
+        truth_events: columns of `TRUTH_EVENTS_SCHEMA`. An event that ends where it starts has one minute.
         session: minutes outside its day are left out.
         symbols: keep only these; None keeps all.
 

@@ -1,4 +1,4 @@
-"""How much a symbol moves in a minute, by what has been seen so far."""
+"""Trailing volatility of minute returns, and the bars that labels are made from."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,14 +7,14 @@ import polars as pl
 from tapewatch.market.compiled import njit
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
 
-#: A longer silence is another session: nothing is carried across it.
+#: After a longer silence volatility and sums start anew.
 RESTART_NS = 60 * NS_PER_MINUTE
-#: Returns that must have been seen before a volatility is stated.
+#: Returns needed before there is a volatility.
 WARM_UP_RETURNS = 10
 
 
 def usable_bars(bars: pl.DataFrame, session: Session | None) -> pl.DataFrame:
-    """The bars that labels may stand on: symbol, time, open, high, low, close, sorted.
+    """The bars that labels are made from: symbol, time, open, high, low, close, sorted.
 
     Args:
         bars: columns symbol, time (start of the minute), open, high, low, close.
@@ -27,26 +27,19 @@ def usable_bars(bars: pl.DataFrame, session: Session | None) -> pl.DataFrame:
     return kept.sort(pl.col("symbol").cast(pl.String), "time")
 
 
-def symbol_offsets(sorted_frame: pl.DataFrame) -> npt.NDArray[np.int64]:
-    """Where each symbol's rows begin in a frame sorted by symbol, and at last its height: n + 1 values for n symbols."""
-    lengths = sorted_frame.select(pl.col("symbol").rle().struct.field("len")).to_series().to_numpy()
-    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-
-
 @njit(cache=True)
 def minute_volatility(
     close: npt.NDArray[np.float64], start_ns: npt.NDArray[np.int64], offsets: npt.NDArray[np.int64], span: float
 ) -> npt.NDArray[np.float64]:
     """Root of the exponentially weighted mean of squared log returns, bar by bar, up to and including that bar.
 
-    A close of zero or below breaks the series as a long silence does: it has no logarithm.
-
-    Weights are (1 - 2 / (span + 1)) ** age and normalised by their sum, so that the first bars are not pulled to zero.
+    Weights are (1 - 2 / (span + 1)) ** age, divided by their sum. A close of zero or below has no logarithm: it breaks the
+    series as a silence of more than an hour does.
 
     Args:
         close: closing prices, each symbol's in time order.
         start_ns: starts of the bars.
-        offsets: where each symbol begins (`symbol_offsets`).
+        offsets: where each symbol begins (`symbol_runs`).
         span: of the weights, in bars.
 
     Returns:

@@ -1,6 +1,7 @@
 """Coverage: minutes expected, received and missing, in every market."""
 
 import datetime as dt
+from itertools import pairwise
 
 import polars as pl
 import pytest
@@ -47,7 +48,7 @@ def test_the_gap_may_lie_before_the_first_or_after_the_last_minute(minute, gap) 
     assert covered(trades, bars=minute_bars(trades, SESSION))["AAA"]["longest_gap_minutes"] == gap
 
 
-def test_a_symbol_of_which_nothing_came_has_a_row() -> None:
+def test_a_symbol_without_data_has_a_row() -> None:
     row = covered(symbols=("ZZZ",))["ZZZ"]
     assert (row["trades"], row["received_minutes"], row["longest_gap_minutes"]) == (0, 0, 390)
     assert row["first_time"] is None
@@ -142,6 +143,57 @@ def test_every_expected_minute_is_exactly_one_of_four(spans, minutes, known) -> 
         four = [row[f"{name}_minutes"] for name in ("received", "healed", "silent", "missing")]
         assert sum(four) == row["expected_minutes"]
         assert min(four) >= 0
+
+
+HALVES = st.integers(-800, 800)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([-331, -330, -329, 0, 1, 200, 388, 389, 390, 391, 869, 870, 871]) | HALVES,
+            st.none() | st.sampled_from([0, 1, 2, 60, 500]),
+            st.sampled_from(["open", "growing", "healed", "unhealable"]),
+            st.sampled_from([None, "AAA", "BBB"]),
+        ),
+        max_size=5,
+    ),
+    st.sets(st.integers(0, 389)),
+    st.none() | st.integers(-20, 800),
+)
+def test_each_minute_against_a_plain_reading(spans, minutes, known) -> None:
+    """Gaps are given in half minutes, from before the day's start (-330 minutes) to behind its end (870)."""
+    spans = [(at / 2 if abs(at) <= 400 else at, long, status, symbol) for at, long, status, symbol in spans]
+    ends = [None if long is None else at + long / 2 for at, long, _, _ in spans]
+    gaps = [gap(at, end, status, symbol) for (at, _, status, symbol), end in zip(spans, ends, strict=True)]
+    until = None if known is None else SESSION.regular_start + known * NS_PER_MINUTE // 2
+    bars = pl.concat([busy("AAA", sorted(minutes) or [400]), busy("BBB", range(0, 390, 3))])
+    found = covered(bars=bars, gaps=gaps_of(*gaps) if gaps else None, known_until=until, symbols=("CCC",))
+    day = [(at - SESSION.regular_start) / NS_PER_MINUTE for at in (SESSION.day_start, SESSION.day_end)]
+    has_bar = {"AAA": minutes, "BBB": set(range(0, 390, 3)), "CCC": set()}
+    for symbol, own in has_bar.items():
+        touching = [
+            (at, day[1] if end is None else end, status)
+            for (at, _, status, of), end in zip(spans, ends, strict=True)
+            if of in (None, symbol)
+        ]
+        touching = [(at, end, status) for at, end, status in touching if at < end and end > day[0] and at < day[1]]
+        state = {"received": 0, "healed": 0, "silent": 0, "missing": 0}
+        for minute in range(390):
+            hit = {status == "healed" for at, end, status in touching if at < minute + 1 and end > minute}
+            if False in hit or (known is not None and minute >= known / 2):
+                state["missing"] += 1
+            elif minute not in own:
+                state["silent"] += 1
+            else:
+                state["healed" if hit else "received"] += 1
+        row = found[symbol]
+        assert {name: row[f"{name}_minutes"] for name in state} == state
+        open_gaps = sum(status != "healed" for *_, status in touching)
+        assert (row["open_gaps"], row["is_complete"]) == (open_gaps, not (open_gaps or state["missing"]))
+        edges = [-1, *sorted(own), 390]
+        longest = max(later - earlier - 1 for earlier, later in pairwise(edges))
+        assert row["longest_gap_minutes"] == longest
 
 
 @pytest.mark.real_tape

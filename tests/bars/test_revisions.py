@@ -1,4 +1,4 @@
-"""Bars that are delivered again: the finished one stays, a changed one is a revision."""
+"""Bars that are delivered again: the final one stays, a changed one is a revision."""
 
 import polars as pl
 
@@ -27,7 +27,7 @@ def test_a_bar_is_revision_0_until_it_changes() -> None:
     BARS.check(second)
 
 
-def test_a_streamed_bar_stands_in_until_a_source_of_record_delivers_it() -> None:
+def test_a_streamed_bar_is_used_until_rest_delivers_it() -> None:
     stream = streamed(BUILT.with_columns(volume=pl.col("volume") * 2))
     bars = reconcile(DELIVERED_BARS.empty(), delivered_bars(pl.concat([stream, streamed(BUILT, "1s")]), BARS.empty()))
     assert bars["source"].cast(pl.String).to_list() == ["stream"] * 3
@@ -39,7 +39,7 @@ def test_a_streamed_bar_stands_in_until_a_source_of_record_delivers_it() -> None
     assert both["vwap"].equals(BUILT["vwap"])
 
 
-def test_beside_built_bars_the_delivered_ones_say_how_they_came() -> None:
+def test_built_bars_keep_the_origin_of_the_delivered_ones() -> None:
     bars = reconcile(BUILT, delivered_bars(streamed(BUILT[:1]), BARS.empty()))
     assert bars["source"].cast(pl.String).to_list() == ["trades"] * 3
     assert bars["delivered_by"].cast(pl.String).to_list() == ["stream", None, None]

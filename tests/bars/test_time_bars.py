@@ -57,7 +57,7 @@ def test_a_trade_updates_what_all_its_codes_allow(conditions, expected) -> None:
     assert (bar["open"], *high_low, bar["close"], bar["volume"]) == expected
 
 
-def test_code_12_only_states_the_hour_outside_regular_hours() -> None:
+def test_code_12_restricts_nothing_outside_regular_hours() -> None:
     before, at_open = bars_of((-1, 10, 5, "12"), (0, 11, 5), (1, 12, 5, "12"))
     assert before["close"] == 10
     assert at_open["high"] == 11
@@ -89,6 +89,45 @@ def test_withdrawn_trades_do_not_enter(correction, counts) -> None:
     bar = minute_bars(trades, SESSION).row(0, named=True)
     assert bar["volume"] == (3 if counts else 1)
     assert bar["high"] == (20 if counts else 10)
+
+
+@pytest.mark.parametrize(("second", "is_regular"), [(-0.001, False), (0, True), (23_399.999, True), (23_400, False)])
+def test_regular_hours_include_the_open_and_exclude_the_close(second, is_regular) -> None:
+    """Code 12 keeps a trade from the price within regular hours alone."""
+    bars = bars_of((-60, 10, 1), (second, 20, 1, "12"))
+    assert bars[-1]["close"] == (10 if is_regular else 20)
+
+
+def test_the_day_includes_its_first_instant_and_excludes_its_last() -> None:
+    first, last = (-(SESSION.regular_start - at) / NS_PER_SECOND for at in (SESSION.day_start, SESSION.day_end))
+    assert [bar["close"] for bar in bars_of((first, 10, 1), (last - 0.001, 11, 1))] == [10, 11]
+    for second in (first - 0.001, last):
+        with pytest.raises(ValueError, match="lie outside the day"):
+            bars_of((second, 10, 1))
+
+
+def test_a_withdrawn_trade_leaves_every_column_as_it_was() -> None:
+    trades, _ = tape_of([(0, 10, 1), (1, 20, 2), (2, 5, 4), (60, 7, 1)])
+    trades = trades.with_columns(correction=pl.Series([0, 8, 8, 8], dtype=pl.Int8))
+    assert minute_bars(trades, SESSION).equals(minute_bars(trades.head(1), SESSION))
+
+
+def test_volume_alone_takes_the_last_price_and_widens_high_and_low() -> None:
+    """Code 5 sets high and low, code 2 only volume; neither sets the last price."""
+    bars = bars_of((0, 10, 1), (60, 8, 2, "5"), (61, 9, 3, "5"), (120, 11, 4, "5"), (180, 12, 5))
+    assert [(b["open"], b["high"], b["low"], b["close"]) for b in bars] == [
+        (10, 10, 10, 10),
+        (10, 10, 8, 10),
+        (10, 11, 10, 10),
+        (12, 12, 12, 12),
+    ]
+
+
+def test_every_symbol_begins_without_a_last_price() -> None:
+    one, _ = tape_of([(0, 10, 1)])
+    two, _ = tape_of([(0, 99, 7, "2"), (60, 20, 1)], symbol="BBB")
+    bars = minute_bars(pl.concat([one, two]), SESSION)
+    assert bars.select(pl.col("symbol").cast(pl.String), "close").rows() == [("AAA", 10), ("BBB", 20)]
 
 
 def test_other_markets_have_no_rules() -> None:
@@ -130,7 +169,7 @@ def test_bars_equal_those_of_a_plain_group_by(width) -> None:
 
 
 @pytest.mark.parametrize("fault", ["unsorted symbols", "unsorted times", "another day"])
-def test_trades_that_no_feed_lets_pass_are_refused(fault) -> None:
+def test_unsorted_trades_and_those_of_another_day_are_refused(fault) -> None:
     trades, _ = tape_of([(0, 10, 1), (1, 20, 2)])
     match fault:
         case "unsorted symbols":
@@ -143,7 +182,7 @@ def test_trades_that_no_feed_lets_pass_are_refused(fault) -> None:
         minute_bars(trades, SESSION)
 
 
-def test_reconcile_keeps_both_origins_and_says_where_they_agree() -> None:
+def test_reconcile_keeps_both_origins_and_marks_agreement() -> None:
     trades, _ = tape_of([(0, 10, 1), (60, 11, 2), (120, 12, 3)])
     built = minute_bars(trades, SESSION)
     later = built.tail(1).with_columns(pl.col("time").dt.offset_by("1m"))
@@ -164,6 +203,34 @@ def test_reconcile_with_one_side_missing() -> None:
     assert reconcile(built, DELIVERED_BARS.empty())["source"].cast(pl.String).to_list() == ["trades"]
     assert reconcile(DELIVERED_BARS.empty(), built)["source"].cast(pl.String).to_list() == ["delivered"]
     assert reconcile(DELIVERED_BARS.empty(), DELIVERED_BARS.empty()).equals(BARS.empty())
+
+
+@pytest.mark.parametrize("price", [1000.0, 1.0, 0.001])
+@pytest.mark.parametrize(("off", "is_equal"), [(0.9e-9, True), (-0.9e-9, True), (1.2e-9, False), (-1.2e-9, False)])
+def test_agreement_is_relative(price, off, is_equal) -> None:
+    built = minute_bars(tape_of([(0, price, price)])[0], SESSION)
+    delivered = built.with_columns(pl.col("low", "volume") * (1 + off))
+    (bar,) = reconcile(built, delivered).to_dicts()
+    assert (bar["is_price_equal"], bar["is_volume_equal"]) == (is_equal, is_equal)
+
+
+def test_agreement_counts_all_minutes_and_those_of_regular_hours() -> None:
+    """Delivered: one minute before the open, four regular ones, one at the close; one built minute was not delivered."""
+    built = minute_bars(tape_of([(60 * m, 10, 1) for m in (-1, 0, 1, 2, 389, 390, 391)])[0], SESSION)
+    minute = (pl.col("time").to_physical() - SESSION.regular_start) // (60 * NS_PER_SECOND)
+    delivered = built.filter(minute != 391).with_columns(
+        close=pl.when(minute.is_in([0, 1])).then(10.5).otherwise("close"),
+        volume=pl.when(minute.is_in([1, 389, 390])).then(2.0).otherwise("volume"),
+    )
+    missing = delivered.tail(1).with_columns(pl.col("time").dt.offset_by("30m"))
+    agreement = bar_agreement(built, pl.concat([delivered, missing]), SESSION)
+    assert dataclasses.asdict(agreement) == {
+        "delivered": 7, "built": 7, "volume_equal": 3, "regular_delivered": 4, "regular_volume_equal": 2,
+        "regular_price_equal": 2, "regular_equal": 1,
+    }  # fmt: skip
+    assert (agreement.volume_share, agreement.regular_price_share) == (3 / 7, 2 / 4)
+    nothing = bar_agreement(built, DELIVERED_BARS.empty(), SESSION)
+    assert (nothing.volume_share, nothing.regular_price_share) == (1, 1)
 
 
 def recorded_agreement(root: Path, exclude: tuple[int, ...]) -> BarAgreement:

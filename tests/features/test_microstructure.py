@@ -223,7 +223,7 @@ def test_ratios_compare_with_the_minutes_before() -> None:
     assert rows[40]["spread_ratio"] == pytest.approx(rows[40]["quoted_spread_bps"] * 30 / sum(before))
 
 
-def test_sustained_volume_is_the_quietest_minute_against_the_half_hour_before_all_of_them() -> None:
+def test_sustained_volume_is_the_least_volume_over_the_half_hour_before() -> None:
     usual = [(60 * minute, 10, 100) for minute in range(40)]
     spike = [(60 * 40, 10, 900), (60 * 41, 10, 500), (60 * 42, 10, 700), (60 * 43, 10, 100)]
     row = rows_of([*usual, *spike])
@@ -253,10 +253,10 @@ def test_one_sidedness_is_counted_over_minutes_while_it_lasts() -> None:
     row = rows_of([*buys, *sells], [(-5, 10.00, 10.02)])
     assert [row[minute]["flow_score_3m"] for minute in range(5)] == pytest.approx([3**0.5, 6**0.5, 3, 0, 0])
     assert row[2]["flow_score_5m"] == 3
-    assert row[6]["flow_score_3m"] is None, "nobody has traded for three minutes"
+    assert row[6]["flow_score_3m"] is None, "no trade for three minutes"
 
 
-def test_the_tape_is_as_old_as_its_last_trade_or_quote() -> None:
+def test_the_tape_age_is_that_of_the_last_trade_or_quote() -> None:
     row = rows_of([(5, 10, 1), (200, 10, 1)], [(20, 9, 11)])
     assert [row[minute]["tape_age_s"] for minute in (0, 1, 2, 3)] == [40, 100, 160, 40]
     assert rows_of([(5, 10, 1)])[0]["tape_age_s"] == 55
@@ -311,7 +311,7 @@ def test_kyle_finds_the_slope() -> None:
 
 
 @pytest.mark.parametrize("fault", ["unsorted trades", "unsorted quotes", "another day"])
-def test_tapes_that_no_feed_lets_pass_are_refused(fault) -> None:
+def test_unsorted_tapes_and_those_of_another_day_are_refused(fault) -> None:
     trades, quotes = tape_of([(0, 10, 1), (1, 20, 2)], [(0, 1, 2), (1, 1, 2)])
     match fault:
         case "unsorted trades":

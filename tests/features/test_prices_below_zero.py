@@ -1,4 +1,4 @@
-"""Bars and features of futures whose prices cross zero: what stands on differences goes on, what needs a logarithm is null."""
+"""Bars and features of futures whose prices cross zero: features that need a logarithm are null, others are unchanged."""
 
 import datetime as dt
 import math
@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal, assert_series_equal
 
 from tapewatch.bars.time_bars import minute_bars, reconcile
-from tapewatch.features.aggressor import aggressor_sides
 from tapewatch.features.microstructure import microstructure
 from tapewatch.features.range_volatility import day_volatility
 from tapewatch.market.instruments import Market, Session, session_of
 from tapewatch.market.tables import BARS, DELIVERED_BARS, MICROSTRUCTURE
 from tapewatch.streaming.live.tape import LiveTape
 from tests.support.live import assert_as_batch, chunks, fed, streamed
+from tests.support.sides import aggressor_sides
 from tests.support.tapes import random_tape, tape_of
 
 FEW = settings(max_examples=8, deadline=None)
@@ -72,7 +72,7 @@ def test_bars_fall_with_the_prices(seed: int, fall: float) -> None:
 
 @FEW
 @given(SEEDS, st.sampled_from([49.98, 50.0, 50.02, 87.63]))
-def test_what_stands_on_differences_does_not_notice(seed: int, fall: float) -> None:
+def test_features_of_price_differences_do_not_change(seed: int, fall: float) -> None:
     high, low = tapes(seed, fall)
     assert_series_equal(aggressor_sides(*high, SESSION), aggressor_sides(*low, SESSION))
     rows, low_rows = microstructure(*high, SESSION), microstructure(*low, SESSION)
@@ -91,7 +91,7 @@ def test_far_below_zero_everything_relative_is_null() -> None:
 
 @FEW
 @given(SEEDS, st.integers(1, 700), st.sampled_from([50.0, 87.63]))
-def test_live_says_what_the_batch_says(seed: int, size: int, fall: float) -> None:
+def test_live_rows_equal_batch_rows(seed: int, size: int, fall: float) -> None:
     _, (trades, quotes) = tapes(seed, fall)
     tape = LiveTape(SESSION, part_ticks=20)
     assert_as_batch(fed(tape, chunks(*streamed(trades, quotes), size)), trades, quotes, SESSION)
@@ -153,12 +153,30 @@ def test_an_empty_side_is_none_and_a_side_at_zero_is_one() -> None:
     assert stated["mid_price"] == 0.005
 
 
+def test_minutes_that_touch_zero_give_no_impact() -> None:
+    """Amihud's and Kyle's measures leave out a minute with a price of exactly zero, though its return is defined."""
+    steps = [0.1, -0.05, 0.2, -0.1, 0.15, 0.05, -0.2, 0.1, 0.3, -0.15, 0.1]
+    price, trades = 10.0, [(1.0, 10.0, 100.0)]
+    touching = (3, 7)
+    for minute, step in enumerate(steps, 1):
+        price = round(price + step, 2)
+        trades += [(60 * minute + 1, price, 100.0 + minute)]
+        if minute in touching:
+            trades[-1:-1] = [(60 * minute + 0.5, 0.0, 5000.0)]
+    rows = microstructure(*tape_of(trades, session=SESSION, symbol="CLK0"), SESSION).head(12).to_dicts()
+    kept = [row for minute, row in enumerate(rows) if minute not in touching and row["return_bps"] is not None]
+    impact = [1e6 * abs(row["return_bps"]) / row["notional"] for row in kept]
+    assert rows[3]["return_bps"] is not None
+    assert rows[-1]["amihud_illiquidity"] == pytest.approx(sum(impact) / len(impact))
+    assert rows[-1]["kyle_lambda"] is None, "nine minutes are too few"
+
+
 def test_bars_without_logarithms_are_left_out_of_the_day_s_volatility() -> None:
     trades, _ = tape_of([(60 * i, price, 1) for i, price in enumerate([1.0, -1.0, 1.0])], session=SESSION)
     assert day_volatility(minute_bars(trades, SESSION))["bars"].to_list() == [2]
 
 
-def test_other_markets_take_no_such_price() -> None:
+def test_other_markets_ignore_prices_below_zero() -> None:
     session = session_of(Market.OPTIONS, dt.date(2020, 4, 20))
     assert session is not None
     trades, quotes = tape_of([(10, -1.0, 5), (20, 0.0, 5)], [(5, -1.0, 1.0)], session=session)

@@ -1,4 +1,4 @@
-"""What holds of every tape: no look-ahead, independent symbols, and an independent implementation says the same."""
+"""Properties of every tape: no look-ahead, independent symbols, agreement with independent implementations."""
 
 import polars as pl
 import pytest
@@ -28,13 +28,13 @@ def judged(trades: pl.DataFrame, quotes: pl.DataFrame, session: Session) -> dict
 
 @FEW
 @given(TAPES)
-def test_pandas_says_the_same_of_random_tapes(seed) -> None:
+def test_pandas_gives_the_same_for_random_tapes(seed) -> None:
     assert judged(*random_tape(seed), SESSION) == {}
 
 
 @FEW
 @given(TAPES)
-def test_polars_says_the_same_of_random_tapes(seed) -> None:
+def test_polars_gives_the_same_for_random_tapes(seed) -> None:
     trades, quotes = random_tape(seed)
     peer = to_pandas(microstructure_polars.microstructure(trades, quotes, SESSION))
     assert disagreements(microstructure(trades, quotes, SESSION), peer) == {}
@@ -57,7 +57,7 @@ def assert_no_look_ahead(trades: pl.DataFrame, quotes: pl.DataFrame, session: Se
 
 @FEW
 @given(TAPES)
-def test_symbols_do_not_depend_on_their_company(seed) -> None:
+def test_symbols_do_not_depend_on_one_another(seed) -> None:
     trades, quotes = random_tape(seed, ("A", "B", "C"))
     together = microstructure(trades, quotes, SESSION)
     MICROSTRUCTURE.check(together)
@@ -83,7 +83,7 @@ def recorded(market_data) -> tuple[pl.DataFrame, pl.DataFrame, Session]:
 
 
 @pytest.mark.real_tape
-def test_pandas_says_the_same_of_a_recorded_day(recorded) -> None:
+def test_pandas_gives_the_same_for_a_recorded_day(recorded) -> None:
     assert judged(*recorded) == {}
 
 

@@ -44,7 +44,7 @@ def test_all_find_the_volatility_of_a_random_walk() -> None:
     assert all(found[name] == pytest.approx(100 * true, rel=0.12) for name in ESTIMATORS)
 
 
-def test_symbols_do_not_touch_and_worthless_bars_are_left_out() -> None:
+def test_symbols_are_independent_and_bars_at_zero_are_left_out() -> None:
     mixed = pl.concat(
         [bars([(1.0, 1.0, 1.0, 1.0)] * 2, "BBB"), bars([(50.0, 51.0, 0.0, 50.0), (50.0, 51.0, 49.0, 50.0)])]
     )

@@ -1,4 +1,4 @@
-"""The recorded quotes against their recorded minute bars, and what is known of their faults."""
+"""The recorded quotes against their recorded minute bars, and their known faults."""
 
 import polars as pl
 import pytest

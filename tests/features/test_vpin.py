@@ -1,12 +1,12 @@
-"""VPIN against a plain reading of its definition, one unit of volume after another."""
+"""VPIN against a plain computation from its definition, one unit of volume at a time."""
 
 from collections import deque
 
 import numpy as np
 import pytest
 
-from tapewatch.features.aggressor import aggressor_sides
 from tapewatch.features.microstructure import microstructure
+from tests.support.sides import aggressor_sides
 from tests.support.tapes import stock_session, tape_of
 
 SESSION = stock_session()
@@ -39,7 +39,7 @@ def plain_vpin(rows: list[tuple[float, int, float]]) -> list[float | None]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_vpin_is_what_its_definition_says(seed) -> None:
+def test_vpin_equals_its_definition(seed) -> None:
     generator = np.random.default_rng(seed)
     # Every minute trades the same volume in lots of another size: the mean, and so each bucket, is a whole number.
     trades = []
@@ -75,7 +75,7 @@ def test_one_sided_flow_is_one_and_balanced_flow_is_zero() -> None:
     assert balanced[60] == 0
 
 
-def test_one_print_of_many_buckets_is_poured_out_whole() -> None:
+def test_one_trade_may_fill_many_buckets() -> None:
     """As one trade or as a thousand in the same instant: the buckets are the same."""
     before = [(second, 10.01 - 0.02 * (second % 2), 10) for second in range(120)]
     one = vpin_of([*before, (121, 10.01, 1_000_000)])

@@ -3,6 +3,7 @@
 import datetime as dt
 import math
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -103,15 +104,91 @@ def test_barriers_lie_as_far_as_their_multiples() -> None:
     assert near_stop["return_bps"] == pytest.approx(-50)
 
 
+@pytest.mark.parametrize(("multiple", "label"), [(1.9, 1), (2.0, 1), (2.01, 0), (0.5, 1)])
+def test_the_upper_barrier_lies_as_many_targets_above_as_the_profit_multiple(multiple: float, label: int) -> None:
+    high = 100 * math.exp(0.02 + 1e-12)
+    found = outcome(
+        bars_of([100] * 5, high=[100, 100, high, 100, 100]), BarrierRules(vertical_minutes=4, profit_multiple=multiple)
+    )
+    assert found is not None
+    assert found["label"] == label
+    assert found["return_bps"] == pytest.approx(100 * multiple if label else 0)
+
+
+@pytest.mark.parametrize(("multiple", "label"), [(1.9, -1), (2.0, -1), (2.01, 0), (0.5, -1)])
+def test_the_lower_barrier_lies_as_many_targets_below_as_the_stop_multiple(multiple: float, label: int) -> None:
+    low = 100 * math.exp(-0.02 - 1e-12)
+    found = outcome(
+        bars_of([100] * 5, low=[100, 100, low, 100, 100]), BarrierRules(vertical_minutes=4, stop_multiple=multiple)
+    )
+    assert found is not None
+    assert found["label"] == label
+    assert found["return_bps"] == pytest.approx(-100 * multiple if label else 0)
+
+
+@pytest.mark.parametrize(("volatility", "target"), [(50.0, 100.0), (2.5, 5.0), (2.4, 5.0), (0.0, 5.0)])
+def test_the_target_is_never_below_its_floor(volatility: float, target: float) -> None:
+    events = pl.DataFrame(
+        {"symbol": ["AAA"], "event_time": [after(1)], "price": [100.0], "volatility_bps": [volatility]},
+        schema_overrides={"event_time": pl.Datetime("ns", "UTC"), "symbol": pl.Categorical()},
+    )
+    (label,) = triple_barrier(bars_of([100] * 6), events=events, rules=RULES)["target_bps"]
+    assert label == pytest.approx(target)
+
+
+def test_prices_on_a_barrier_touch_it() -> None:
+    """An open exactly on a barrier counts as a gap, a high or low exactly on it as a touch."""
+    upper, lower = float(100.0 * np.exp(0.01)), float(100.0 * np.exp(-0.01))
+    for name, price, label in (("open_", upper, 1), ("high", upper, 1), ("open_", lower, -1), ("low", lower, -1)):
+        prices = [100.0, 100.0, price, 100.0, 100.0]
+        found = outcome(bars_of([100] * 5, **{name: prices}))
+        assert found is not None
+        assert (found["label"], found["known_time"]) == (label, after(3)), name
+        assert found["return_bps"] == pytest.approx(100 * label)
+
+
+def test_a_bar_that_opens_below_the_lower_barrier_is_left_at_its_open() -> None:
+    found = outcome(bars_of([100, 97, 100, 100, 100], open_=[100, 97, 100, 100, 100]))
+    assert found is not None
+    assert (found["label"], found["known_time"]) == (-1, after(2))
+    assert found["return_bps"] == pytest.approx(1e4 * math.log(0.97))
+
+
+@pytest.mark.parametrize("price", [0.5, 1.0])
+def test_prices_below_one_are_prices(price: float) -> None:
+    """Only zero and below have no logarithm."""
+    events = pl.DataFrame(
+        {"symbol": ["AAA"], "event_time": [after(1)], "price": [price], "volatility_bps": [50.0]},
+        schema_overrides={"event_time": pl.Datetime("ns", "UTC"), "symbol": pl.Categorical()},
+    )
+    labels = triple_barrier(bars_of([price, price * 1.02] + [price] * 4), events=events, rules=RULES)
+    assert labels["label"].to_list() == [1]
+    assert triple_barrier(bars_of([0.0] * 6), events=events.with_columns(price=0.0), rules=RULES).is_empty()
+
+
+def test_a_bar_that_opens_at_exactly_zero_leaves_the_event_out() -> None:
+    bars = bars_of([100, 0, 100, 100, 100], open_=[100, 0, 100, 100, 100], low=[100, 0, 100, 100, 100])
+    assert outcome(bars) is None
+
+
+def test_a_tape_that_ends_before_the_deadline_has_no_outcome() -> None:
+    bars = bars_of([100] * 6)
+    assert outcome(bars) is not None
+    assert outcome(bars, through_ns=0) is None
+    deadline = int(after(5).timestamp()) * 1_000_000_000
+    assert outcome(bars, through_ns=deadline - 1) is None
+    assert outcome(bars, through_ns=deadline) is not None
+
+
 def test_an_outcome_not_known_at_the_tapes_end_is_no_label() -> None:
     quiet = bars_of([100, 100, 100, 100])
     assert outcome(quiet) is None
-    told = outcome(quiet, through_ns=int(after(5).timestamp()) * 1_000_000_000)
-    assert told is not None
-    assert (told["label"], told["known_time"]) == (0, after(5))
+    label = outcome(quiet, through_ns=int(after(5).timestamp()) * 1_000_000_000)
+    assert label is not None
+    assert (label["label"], label["known_time"]) == (0, after(5))
 
 
-def test_the_vertical_barrier_is_a_clock_not_a_count_of_bars() -> None:
+def test_the_vertical_barrier_counts_minutes_not_bars() -> None:
     label = outcome(bars_of([100, 100.1, 103], minutes=[0, 1, 9]))
     assert label is not None
     assert (label["label"], label["known_time"]) == (0, after(5))
@@ -133,8 +210,10 @@ def test_symbols_are_labelled_as_if_alone() -> None:
 
 
 def test_impossible_barriers_are_refused() -> None:
-    with pytest.raises(ValueError, match="positive"):
-        BarrierRules(vertical_minutes=0)
+    for name in ("vertical_minutes", "profit_multiple", "stop_multiple", "volatility_span"):
+        with pytest.raises(ValueError, match="positive"):
+            BarrierRules(**{name: 0})
+    assert BarrierRules(vertical_minutes=1, profit_multiple=0.5).profit_multiple == 0.5
 
 
 @given(seed=st.integers(0, 10_000), cut=st.integers(30, 199))

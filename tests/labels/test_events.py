@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tapewatch.labels.events import cusum_events, cusum_sides
-from tapewatch.labels.volatility import WARM_UP_RETURNS, minute_volatility, symbol_offsets, usable_bars
+from tapewatch.labels.volatility import WARM_UP_RETURNS, minute_volatility, usable_bars
 from tapewatch.market.instruments import NS_PER_MINUTE
+from tapewatch.market.tables import TIME
 from tests.support.price_bars import after, bars_of, walk
 from tests.support.tapes import stock_session
 
@@ -30,16 +31,16 @@ def test_sums_reach_the_threshold_and_start_again() -> None:
     assert sides([STEP] * 4 + [-STEP] * 3, 2.9 * STEP) == [0, 0, 1, 0, 0, 0, -1]
 
 
-def test_a_sum_never_remembers_the_other_direction() -> None:
+def test_a_sum_resets_at_zero() -> None:
     # Without the reset at zero, five steps down would have to be climbed back first.
     assert sides([-STEP] * 2 + [STEP] * 3, 2.9 * STEP) == [0, 0, 0, 0, 1]
 
 
-def test_a_long_silence_forgets() -> None:
+def test_sums_restart_after_a_long_silence() -> None:
     assert sides([STEP] * 4, 2.9 * STEP, gap_before=2) == [0, 0, 0, 0]
 
 
-def test_symbols_do_not_see_each_other() -> None:
+def test_sums_restart_with_each_symbol() -> None:
     close = np.exp([0.0, STEP, 2 * STEP, 0.0, STEP, 2 * STEP])
     start = np.tile(np.arange(3) * NS_PER_MINUTE, 2)
     both = cusum_sides(close, start, np.array([0, 3, 6]), np.full(6, 2.9 * STEP))
@@ -60,7 +61,7 @@ def test_volatility_against_weights_written_out() -> None:
 def test_volatility_agrees_with_polars_exponential_mean() -> None:
     bars = walk(3, gaps=False)
     close = bars["close"].to_numpy()
-    found = minute_volatility(close, np.arange(close.size) * NS_PER_MINUTE, symbol_offsets(bars), 30.0)
+    found = minute_volatility(close, np.arange(close.size) * NS_PER_MINUTE, np.array([0, close.size]), 30.0)
     squares = bars.select((pl.col("close") / pl.col("close").shift(1)).log() ** 2).to_series()[1:]
     np.testing.assert_allclose(
         found[WARM_UP_RETURNS:], np.sqrt(squares.ewm_mean(span=30.0).to_numpy())[WARM_UP_RETURNS - 1 :]
@@ -80,6 +81,72 @@ def test_only_regular_bars_count_when_a_session_is_given() -> None:
     kept = usable_bars(bars, stock_session())
     assert 0 < kept.height < bars.height
     assert kept["time"].dt.epoch("ns").min() >= stock_session().regular_start
+
+
+def test_regular_bars_include_the_open_and_exclude_the_close() -> None:
+    session = stock_session()
+    starts = [session.regular_start - NS_PER_MINUTE, session.regular_start, session.regular_end - NS_PER_MINUTE]
+    bars = bars_of([1, 2, 3, 4]).with_columns(time=pl.Series([*starts, session.regular_end]).cast(TIME))
+    assert usable_bars(bars, session)["close"].to_list() == [2, 3]
+    assert usable_bars(bars, None)["close"].to_list() == [1, 2, 3, 4]
+
+
+def test_an_hour_of_silence_is_bridged_and_a_longer_one_is_not() -> None:
+    moves = np.full(2 * WARM_UP_RETURNS, STEP)
+    close = np.exp(np.cumsum(np.concatenate([[0.0], moves])))
+    for silence, is_bridged in ((60, True), (61, False)):
+        start = np.arange(close.size) * NS_PER_MINUTE
+        start[WARM_UP_RETURNS + 1 :] += (silence - 1) * NS_PER_MINUTE
+        found = minute_volatility(close, start, np.array([0, close.size]), 20.0)
+        assert np.isfinite(found[WARM_UP_RETURNS + 1]) == is_bridged
+        both = cusum_sides(close, start, np.array([0, close.size]), np.full(close.size, 10.5 * STEP))
+        assert (both[11] == 1) == is_bridged
+        assert both.sum() == (1 if is_bridged else 0)
+
+
+def test_volatility_begins_anew_with_each_symbol() -> None:
+    close = walk(3, 40, gaps=False)["close"].to_numpy()
+    start = np.tile(np.arange(20), 2) * NS_PER_MINUTE
+    together = minute_volatility(close, start, np.array([0, 20, 40]), 20.0)
+    alone = [minute_volatility(part, start[:20], np.array([0, 20]), 20.0) for part in (close[:20], close[20:])]
+    np.testing.assert_array_equal(together, np.concatenate(alone))
+    assert np.isnan(together[20 : 20 + WARM_UP_RETURNS]).all()
+
+
+def test_prices_below_one_have_logarithms() -> None:
+    bars = walk(5, gaps=False)
+    prices = ("open", "high", "low", "close")
+    events = cusum_events(bars, multiple=2.0)
+    small = cusum_events(bars.with_columns(pl.col(prices) / 512), multiple=2.0)
+    assert small.drop("price", "volatility_bps").equals(events.drop("price", "volatility_bps"))
+    assert events.height > 3
+
+
+def test_a_sum_that_exactly_reaches_the_threshold_is_an_event() -> None:
+    close = np.array([1.0, 2.0, 1.0, 1.0])
+    limit = np.full(4, np.log(2.0))
+    found = cusum_sides(close, np.arange(4) * NS_PER_MINUTE, np.array([0, 4]), limit)
+    assert found.tolist() == [0, 1, -1, 0]
+
+
+@pytest.mark.parametrize(
+    ("step", "multiple", "side"),
+    [(4.3e-4, 4.0, 1), (-4.3e-4, 4.0, -1), (4.1e-4, 4.0, 0), (2.2e-4, 2.0, 1), (2e-4, 2.0, 0)],
+)
+def test_the_threshold_is_the_multiple_of_a_volatility_not_below_the_floor(step, multiple, side) -> None:
+    """Alternating steps of 0.01 bps leave the volatility below the floor, which is 1.05 bps here."""
+    quiet = [100 * np.exp(1e-6 * (i % 2)) for i in range(30)]
+    events = cusum_events(bars_of([*quiet, quiet[-1] * np.exp(step)]), multiple=multiple, floor_bps=1.05)
+    assert events["side"].to_list() == ([side] if side else [])
+
+
+def test_the_volatility_of_an_event_is_in_basis_points() -> None:
+    bars = walk(1, gaps=False)
+    close = bars["close"].to_numpy()
+    known = minute_volatility(close, np.arange(close.size) * NS_PER_MINUTE, np.array([0, close.size]), 60.0)
+    events = cusum_events(bars)
+    at = [bars["time"].to_list().index(time) for time in events["event_time"].dt.offset_by("-1m")]
+    np.testing.assert_allclose(events["volatility_bps"], 1e4 * known[at])
 
 
 def test_prices_of_zero_and_below_break_the_series() -> None:
@@ -110,9 +177,11 @@ def test_events_do_not_look_ahead(seed: int, cut: int) -> None:
     assert early.equals(whole.filter(pl.col("event_time") <= bars["time"][cut - 1] + pl.duration(minutes=1)))
 
 
-def test_nonsense_is_refused() -> None:
-    with pytest.raises(ValueError, match="positive"):
-        cusum_events(bars_of([1.0]), multiple=0)
+def test_a_multiple_or_span_that_is_not_positive_is_refused() -> None:
+    for nonsense in ({"multiple": 0}, {"span": 0}, {"multiple": -1}):
+        with pytest.raises(ValueError, match="positive"):
+            cusum_events(bars_of([1.0]), **nonsense)
+    assert cusum_events(bars_of([1.0]), multiple=0.5, span=1).is_empty()
 
 
 def test_no_bars_no_events() -> None:

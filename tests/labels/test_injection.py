@@ -1,4 +1,4 @@
-"""Injected anomalies: what they change, what they leave alone, and that the tape stays a tape."""
+"""Injected anomalies: what they change, what they leave unchanged, and that the tape stays valid."""
 
 import datetime as dt
 from pathlib import Path
@@ -10,13 +10,13 @@ import pytest
 from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.microstructure import microstructure
 from tapewatch.labels.distortions import DISTORTIONS, QUOTE_KINDS
-from tapewatch.labels.injection import Injected, inject
+from tapewatch.labels.injection import Injected, _Placement, _placements, _stretch, _tick, _usual, inject
 from tapewatch.labels.truth import TRUTH_EVENTS_SCHEMA, truth_minutes
-from tapewatch.market.instruments import NS_PER_MINUTE, Market, Session, session_of
+from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Session, session_of
 from tapewatch.market.tables import QUOTES, TRADES
 from tests.support.recorded import TICK_DAYS, recorded_quotes, recorded_trades
 from tests.support.synthetic_days import SyntheticDay, days, synthetic_day
-from tests.support.tapes import stock_session
+from tests.support.tapes import stock_session, tape_of
 
 DAY = synthetic_day(Market.STOCKS, days(Market.STOCKS)[0])
 
@@ -88,7 +88,7 @@ def test_every_kind_is_there_and_lies_away_from_the_edges_and_from_others(stocks
     assert pause >= dt.timedelta(minutes=10)
 
 
-def test_features_change_only_where_the_truth_says_and_in_its_wake(stocks: Injected) -> None:
+def test_features_change_only_within_anomalies_and_half_an_hour_after(stocks: Injected) -> None:
     features = microstructure(stocks.trades, stocks.quotes, DAY.session)
     # Half an hour of trailing windows before the three minutes over which volume must last.
     wake = [
@@ -106,7 +106,7 @@ def test_features_change_only_where_the_truth_says_and_in_its_wake(stocks: Injec
     assert after.equals(before)
 
 
-def test_the_same_seed_gives_the_same_tape_whoever_stands_beside(stocks: Injected) -> None:
+def test_the_same_seed_gives_the_same_tape_with_other_symbols_or_without(stocks: Injected) -> None:
     again = inject(DAY.trades, DAY.quotes, DAY.session, seed=1, per_symbol=8)
     assert again.trades.equals(stocks.trades)
     assert again.truth_events.equals(stocks.truth_events)
@@ -172,6 +172,114 @@ def test_a_silent_tape_gets_no_anomalies_and_no_truth() -> None:
     injected = inject(early, None, DAY.session, seed=1)
     assert injected.trades.equals(early)
     assert injected.truth_events.is_empty()
+
+
+@pytest.mark.parametrize(("per_symbol", "kinds"), [(8, tuple(DISTORTIONS)), (5, ("volume_spike", "price_jump"))])
+def test_each_slot_of_the_session_holds_one_anomaly_of_its_kinds_length(per_symbol, kinds) -> None:
+    first, last = DAY.session.regular_start + 30 * NS_PER_MINUTE, DAY.session.regular_end - 15 * NS_PER_MINUTE
+    slot = (last - first) / per_symbol
+    for seed in range(3):
+        placed = _placements(DAY.session, per_symbol, kinds, np.random.default_rng(seed))
+        assert len(placed) == per_symbol
+        for turn in range(0, per_symbol - len(kinds) + 1, len(kinds)):
+            assert {each.kind for each in placed[turn : turn + len(kinds)]} == set(kinds)
+        for at, each in enumerate(placed):
+            shortest, longest = DISTORTIONS[each.kind][1]
+            assert shortest * NS_PER_MINUTE - 1 <= each.end_ns - each.start_ns <= longest * NS_PER_MINUTE
+            assert first + at * slot - per_symbol <= each.start_ns
+            assert each.end_ns + 10 * NS_PER_MINUTE <= first + (at + 1) * slot
+    starts = [_placements(DAY.session, 1, kinds, np.random.default_rng(seed))[0].start_ns for seed in range(200)]
+    assert min(starts) < first + 0.1 * (last - first)
+    assert max(starts) > last - 10 * NS_PER_MINUTE - 0.1 * (last - first)
+
+
+def test_as_many_anomalies_fit_as_the_message_says() -> None:
+    assert len(_placements(DAY.session, 23, ["price_jump"], np.random.default_rng(0))) == 23
+    for kinds, most in ((["price_jump"], 26), (tuple(DISTORTIONS), 21)):
+        assert len(_placements(DAY.session, most, kinds, np.random.default_rng(0))) == most
+        with pytest.raises(ValueError, match=f"ask for {most} at most"):
+            _placements(DAY.session, most + 1, kinds, np.random.default_rng(0))
+
+
+def test_what_is_usual_comes_from_the_half_hour_before() -> None:
+    """Trades in seconds before the stretch; those in the last half hour count, unless withdrawn or without size or price."""
+    start = 3600
+    trades = [
+        (start - 1801, 99, 1000), (start - 1800, 10.0, 100), (start - 1700, 10.1, 300), (start - 1640, 10.4, 200),
+        (start - 1580, 10.3, 500), (start - 1570, 10.5, 700), (start - 500, 77.0, 900), (start - 400, 88.0, 0),
+        (start, 99, 1000),
+    ]  # fmt: skip
+    tape, _ = tape_of(trades)
+    tape = tape.with_columns(correction=pl.Series([0, 0, None, 1, 0, 0, 8, 0, 0], dtype=pl.Int8))
+    quotes = [
+        (start - 1801, 1, 9),
+        (start - 1800, 10.0, 10.02),
+        (start - 900, 10.0, 10.04),
+        (start - 1, 10.0, 10.5),
+        (start, 1, 9),
+    ]
+    at = stock_session().regular_start + start * NS_PER_SECOND
+    usual = _usual(tape, tape_of(quotes=quotes)[1], at, 0.01)
+    assert usual is not None
+    # The closes of the four minutes; the last minute holds two trades.
+    moves = np.abs(np.diff(np.log([10.0, 10.1, 10.4, 10.5])))
+    assert usual.minute_volatility == pytest.approx(1.4826 * np.median(moves))
+    assert usual.spread == pytest.approx(0.04)
+    assert usual.trades_per_minute == pytest.approx(5 / 30)
+    assert usual.volume_per_minute == pytest.approx(1800 / 30)
+    assert sorted(usual.sizes) == [100, 200, 300, 500, 500], (
+        "the largest block gives way to the 95th percentile below it"
+    )
+    assert usual.tick == 0.01
+    narrow = _usual(tape, tape_of(quotes=[(start - 10, 10, 10.001)])[1], at, 0.01)
+    alone, unquoted = _usual(tape.head(2), None, at, 0.01), _usual(tape, tape_of()[1], at, 0.01)
+    assert narrow is not None
+    assert alone is not None
+    assert unquoted is not None
+    assert (narrow.spread, unquoted.spread) == (0.01, 0.01)
+    assert (alone.minute_volatility, alone.spread) == (0, 0.01)
+    assert _usual(tape.head(1), None, at, 0.01) is None
+
+
+@pytest.mark.parametrize(
+    ("prices", "tick"),
+    [
+        ([10, 20, 30], 1.0), ([10.5] * 10, 0.1), ([10.01, 10.02, 10.0], 0.01), ([10.0001], 1e-4), ([1.23456789], 1e-8),
+        ([0.1234567891], 1e-8), ([10.01] * 95 + [10.0153] * 5, 0.01), ([10.01] * 94 + [10.0153] * 6, 1e-4),
+        ([10.01] * 20 + [10.015], 0.01), ([10.01] * 18 + [10.015], 0.001),
+    ],
+)  # fmt: skip
+def test_the_tick_is_the_grid_of_nearly_all_prices(prices, tick) -> None:
+    trades, _ = tape_of([(at, price, 1) for at, price in enumerate(prices)])
+    assert _tick(trades) == pytest.approx(tick)
+
+
+def test_a_stretch_has_what_stands_at_its_start() -> None:
+    at = stock_session().regular_start
+    trades, quotes = tape_of(
+        [(2990, 10, 1), (2999, 11, 1), (3000, 12, 1), (3059, 13, 1), (3060, 14, 1)],
+        [(1199, 8, 9), (2980, 9, 10), (2999, 0, 11), (3000, 9, 12), (3060, 9, 13)],
+    )
+    placement = _Placement("price_jump", at + 3000 * NS_PER_SECOND, at + 3060 * NS_PER_SECOND)
+    found = _stretch(trades, quotes, placement)
+    assert found is not None
+    assert found.trades["price"].to_list() == [12, 13]
+    assert found.quotes["ask_price"].to_list() == [12]
+    assert found.standing_price == 11
+    assert found.standing_quote["ask_price"].to_list() == [10], "the last two-sided quote"
+    assert found.minutes == 1
+    assert found.elapsed(found.trades).tolist() == pytest.approx([0, 59 / 60])
+    assert _stretch(trades, quotes.filter(pl.col("ask_price") > 10), placement) is None
+    assert _stretch(trades, quotes.head(1), placement) is None, "a quote of more than half an hour before"
+    assert _stretch(trades.tail(3), quotes, placement) is None, "no trade before"
+    assert _stretch(trades, None, placement).standing_quote is None
+    for row, value in ((2, 0.0), (2, -1.0), (1, 0.0)):
+        touching = trades.with_columns(price=pl.Series([value if i == row else 10.0 for i in range(5)]))
+        assert _stretch(touching, quotes, placement) is None
+    below = quotes.with_columns(bid_price=pl.Series([8.0, 9.0, 0.0, -0.5, 9.0]))
+    assert _stretch(trades, below, placement) is None
+    empty_side = quotes.with_columns(ask_price=pl.Series([9.0, 10.0, 11.0, 0.0, 13.0]))
+    assert _stretch(trades, empty_side, placement) is not None
 
 
 def test_too_many_or_unknown_anomalies_are_refused() -> None:

@@ -27,7 +27,7 @@ def test_regular_minutes_with_their_features_as_they_are(barriers: pl.DataFrame)
     assert rows.select(MICROSTRUCTURE.schema.names()).equals(DAY.regular)
 
 
-def test_a_barrier_label_stands_at_the_minute_that_ended_with_its_event(barriers: pl.DataFrame) -> None:
+def test_a_barrier_label_belongs_to_the_minute_that_ends_at_its_event(barriers: pl.DataFrame) -> None:
     rows = build_training_set(DAY.features, barriers, None).filter(pl.col("barrier_label").is_not_null())
     assert rows.height == barriers.height > 50
     expected = barriers.select("symbol", pl.col("event_time") - pl.duration(minutes=1), "label", "known_time")
@@ -37,18 +37,18 @@ def test_a_barrier_label_stands_at_the_minute_that_ended_with_its_event(barriers
 
 
 def test_truth_or_none(barriers: pl.DataFrame) -> None:
-    told = build_training_set(DAY.features, barriers, DAY.truth)
-    assert told["is_anomaly"].null_count() == 0
+    with_truth = build_training_set(DAY.features, barriers, DAY.truth)
+    assert with_truth["is_anomaly"].null_count() == 0
     true_minutes = DAY.truth.select(KEY).unique().join(DAY.regular, on=KEY, how="semi")
-    assert told["is_anomaly"].sum() == true_minutes.height > 0
-    untold = build_training_set(DAY.features, barriers, None)
-    assert untold["is_anomaly"].null_count() == untold.height
+    assert with_truth["is_anomaly"].sum() == true_minutes.height > 0
+    without_truth = build_training_set(DAY.features, barriers, None)
+    assert without_truth["is_anomaly"].null_count() == without_truth.height
     calm = build_training_set(DAY.features, barriers, DAY.truth.clear())
     assert calm["is_anomaly"].sum() == 0
     assert calm["is_anomaly"].null_count() == 0
 
 
-def test_of_overlapping_anomalies_the_first_names_the_minute(barriers: pl.DataFrame) -> None:
+def test_overlapping_anomalies_give_the_kind_of_the_first(barriers: pl.DataFrame) -> None:
     one = DAY.truth.join(DAY.regular, on=KEY, how="semi").head(1)
     earlier = one.with_columns(
         pl.col("start_time").dt.offset_by("-1h"),

@@ -1,4 +1,4 @@
-"""From the truth's intervals to minutes."""
+"""Minutes of the truth from its intervals."""
 
 import datetime as dt
 
@@ -49,6 +49,18 @@ def test_other_symbols_and_other_days_are_left_out() -> None:
     events = truth(("AAA", "1", 0, 60), ("BBB", "1", 0, 60), ("AAA", "2", 86_400, 86_460))
     labels = truth_minutes(events, SESSION, ["AAA"])
     assert labels.select("symbol", "event_id").rows() == [("AAA", "1")]
+
+
+def test_the_days_bounds_and_the_last_nanosecond() -> None:
+    """An event over two days has the minutes of the session's day alone; one that ends on a minute does not touch it."""
+    first, last = (dt.datetime.fromtimestamp(at / 1e9, dt.UTC) for at in (SESSION.day_start, SESSION.day_end))
+    long = truth(("AAA", "1", (first - NOON).total_seconds() - 90, (last - NOON).total_seconds() + 90))
+    labels = truth_minutes(long, SESSION)
+    assert labels["event_time"].min() == first
+    assert labels["event_time"].max() == last - dt.timedelta(minutes=1)
+    assert labels.height == (last - first) // dt.timedelta(minutes=1)
+    just_over = truth(("AAA", "1", 0, 60)).with_columns(pl.col("end_time") + pl.duration(nanoseconds=1))
+    assert truth_minutes(just_over, SESSION).height == 2
 
 
 def test_no_events_no_labels() -> None:

@@ -1,4 +1,4 @@
-"""A detector fitted once on three synthetic days, and rows it has not seen."""
+"""A detector fitted once on three synthetic days, and unseen rows."""
 
 import polars as pl
 import pytest

@@ -1,4 +1,4 @@
-"""The detector is worth having: it beats the trivial rule on days it has not seen, synthetic and recorded."""
+"""The detector beats the trivial rule on unseen days, synthetic and recorded."""
 
 from pathlib import Path
 

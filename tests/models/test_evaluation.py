@@ -143,6 +143,53 @@ def test_the_interval_holds_the_gain_of_a_perfect_detector_and_of_none() -> None
     assert even == (0, 0)
 
 
+def test_the_interval_is_that_of_resampled_hours() -> None:
+    """The same draws of whole hours of a symbol, with scikit-learn's weighted average precision."""
+    rng = np.random.default_rng(4)
+    symbols, minute = np.repeat(["A", "B"], 240), np.tile(np.arange(240), 2)
+    frame = pl.DataFrame(
+        {
+            "symbol": symbols,
+            "event_time": [at(int(m)) for m in minute],
+            "is_anomaly": rng.random(480) < 0.1,
+            "score": rng.random(480),
+            "rule_score": np.round(rng.random(480), 1),
+        }
+    )
+    truth_, score, rule = (frame[name].to_numpy() for name in ("is_anomaly", "score", "rule_score"))
+    hour = (symbols == "B") * 4 + minute // 60
+    draws, gains = np.random.default_rng(9), []
+    for _ in range(50):
+        weights = draws.multinomial(8, np.full(8, 1 / 8))[hour]
+        one, two = (average_precision_score(truth_, values, sample_weight=weights) for values in (score, rule))
+        gains.append(one - two)
+    assert gain_interval(frame, 9, resamples=50) == pytest.approx(tuple(np.quantile(gains, [0.025, 0.975])))
+    assert np.isnan(gain_interval(frame.with_columns(is_anomaly=False), 0)).all()
+
+
+def test_runs_of_minutes_are_one_alert() -> None:
+    """Flagged: 0 and 2 (one ordinary minute between: one run), 5, 6 and the next day's 3; the truth is at 2 and 6."""
+    flags = [0.9, 0.1, 0.9, 0.1, 0.1, 0.9, 0.9, 0.1]
+    frame = scored({"AAA": flags, "BBB": [0.9] + [0.1] * 7}, {"AAA": [3.0, 3.01] + [0.0] * 6, "BBB": [0.0] * 8})
+    tomorrow = scored({"AAA": [0.1] * 3 + [0.9]}, {"AAA": [0.0] * 4}).with_columns(
+        pl.col("event_time", "known_time").dt.offset_by("1d")
+    )
+    events = truth(("AAA", "1", "price_jump", 2, [2]), ("AAA", "2", "price_jump", 5.5, [5, 6]))
+    metrics = evaluate(pl.concat([frame, tomorrow]), events, threshold=0.9, truth="source").metrics
+    assert metrics["alert_precision"] == 2 / 4, "two of AAA's runs meet an anomaly; its third and BBB's do not"
+    assert metrics["false_alerts_per_symbol_day"] == pytest.approx(2 / 3)
+    assert metrics["delay_minutes"] == pytest.approx((1 + 0.5) / 2)
+    assert metrics["event_recall"] == 1
+    assert metrics["rule_at_3x_alert_minutes"] == 1, "a ratio of exactly 3 is no alert"
+    assert metrics["average_precision_gain"] == pytest.approx(
+        metrics["average_precision"] - metrics["rule_average_precision"]
+    )
+
+
+def test_recalls_of_kinds_are_shares(by_hand: Evaluation) -> None:
+    assert by_hand.by_kind.select("recall", "rule_recall").rows() == [(0.5, 0.5), (1, 0), (0, 1)]
+
+
 def test_weighted_average_precision_against_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     y = rng.random(400) < 0.1
@@ -158,7 +205,7 @@ def test_top_prefers_the_earlier_of_equals() -> None:
     assert not top(np.array([1.0]), 0).any()
 
 
-def test_nothing_to_tell_apart_is_refused() -> None:
+def test_truth_without_anomalies_is_refused() -> None:
     frame = scored({"AAA": [0.1, 0.2]}, {"AAA": [0.0, 0.0]})
     with pytest.raises(ValueError, match="0 of 2 judged minutes are anomalous"):
         evaluate(frame, TRUTH_LABELS.empty(), threshold=0.5, truth="source")

@@ -1,4 +1,4 @@
-"""The detector's promises: what it learns from, that it answers always, that it comes back as it was saved."""
+"""The detector: its training rows, finite scores for every row, and saving and loading."""
 
 import json
 from pathlib import Path
@@ -9,6 +9,7 @@ import pytest
 
 from models.base import DetectorError
 from models.isolation_forest import DETECTOR_FEATURES, ForestParameters, IsolationForestDetector
+from models.manifest import _minor
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import ATTRIBUTIONS, MICROSTRUCTURE
 
@@ -37,6 +38,13 @@ QUOTE_COLUMNS = [
     for name in MICROSTRUCTURE.schema
     if any(word in name for word in ("quote", "spread", "depth", "ofi", "mid_", "crossed"))
 ]
+
+
+def path_lengths(detector: IsolationForestDetector, rows: pl.DataFrame) -> np.ndarray:
+    """Mean path length of each row through the trees, from its score (Liu et al. 2008, equations 1 and 2)."""
+    n = detector._fitted.forest.max_samples_
+    unsuccessful_search = 2 * (np.log(n - 1) + np.euler_gamma) - 2 * (n - 1) / n
+    return -unsuccessful_search * np.log2(detector.score(rows))
 
 
 def test_scores_are_finite_and_between_zero_and_one(
@@ -72,7 +80,7 @@ def test_the_fit_sees_training_rows_and_no_labels(
     assert not np.array_equal(other.score(unseen_rows), before), "training rows do matter"
 
 
-def test_the_seed_decides(
+def test_another_seed_gives_other_scores(
     training_rows: pl.DataFrame, detector: IsolationForestDetector, unseen_rows: pl.DataFrame
 ) -> None:
     other = IsolationForestDetector(SMALL, seed=4).fit(training_rows)
@@ -108,7 +116,7 @@ def test_saved_and_loaded_it_scores_the_same_bit_for_bit(
     ]
 
 
-def test_the_manifest_tells_how_it_came_about(detector: IsolationForestDetector, training_rows: pl.DataFrame) -> None:
+def test_the_manifest_records_the_training(detector: IsolationForestDetector, training_rows: pl.DataFrame) -> None:
     manifest = detector.manifest
     known = training_rows["known_time"]
     assert manifest.fit_window == [f"{time:%Y-%m-%dT%H:%M:%SZ}" for time in (known.min(), known.max())]
@@ -128,7 +136,7 @@ def test_the_manifest_tells_how_it_came_about(detector: IsolationForestDetector,
         ("format", 99, "format is 99"),
     ],
 )
-def test_what_does_not_fit_is_refused(
+def test_a_manifest_of_other_code_is_refused(
     detector: IsolationForestDetector, tmp_path: Path, field: str, value: object, message: str
 ) -> None:
     detector.save(tmp_path)
@@ -162,16 +170,16 @@ def test_an_unknown_symbol_and_rows_without_quotes_get_a_score(
     )
     for rows in (stranger, blind, empty):
         assert np.isfinite(detector.score(rows)).all()
-    assert (detector.score(empty) < detector.threshold).all(), "nothing known is nothing unusual"
+    assert (detector.score(empty) < detector.threshold).all(), "a row of nulls is typical"
     loud = blind.with_columns(volume_ratio=pl.lit(500.0), trade_count_ratio=pl.lit(300.0))
-    assert (detector.score(loud) >= detector.threshold).mean() > 0.99, "without quotes, trades still speak"
+    assert (detector.score(loud) >= detector.threshold).mean() > 0.99, "without quotes, trades alone count"
 
 
 def test_attributions_add_up_to_the_path_length(detector: IsolationForestDetector, unseen_rows: pl.DataFrame) -> None:
     rows = unseen_rows.head(40)
     explanation = detector.explain_inputs(rows)
     np.testing.assert_allclose(
-        explanation.base + explanation.contributions.sum(axis=1), -detector.path_lengths(rows), atol=1e-6
+        explanation.base + explanation.contributions.sum(axis=1), -path_lengths(detector, rows), atol=1e-6
     )
     attributions = detector.explain(rows)
     check(ATTRIBUTIONS, attributions)
@@ -219,3 +227,26 @@ def test_using_it_unfitted_or_fitting_on_nothing_is_refused(unseen_rows: pl.Data
         IsolationForestDetector().score(unseen_rows)
     with pytest.raises(DetectorError, match="no rows"):
         IsolationForestDetector().fit(unseen_rows.clear())
+
+
+def test_contributions_add_up_to_the_path(detector: IsolationForestDetector, unseen_rows: pl.DataFrame) -> None:
+    some = unseen_rows.head(30)
+    explanation = detector.explain_inputs(some)
+    total = explanation.base + explanation.contributions.sum(axis=1)
+    np.testing.assert_allclose(total, -path_lengths(detector, some), rtol=1e-6)
+    by_feature = (
+        detector.explain(some).group_by("symbol", "event_time", maintain_order=True).agg(pl.col("shap_value").sum())
+    )
+    order = some.with_row_index().sort(pl.col("symbol").cast(pl.String), "event_time")["index"].to_numpy()
+    np.testing.assert_allclose(by_feature["shap_value"], explanation.contributions.sum(axis=1)[order])
+
+
+def test_versions_are_compared_by_their_first_two_parts() -> None:
+    assert [_minor(text) for text in ("1.7.2", "1.7", "1.10.0rc1", "2")] == ["1.7", "1.7", "1.10", "2"]
+
+
+def test_the_parameters_are_the_forests(detector: IsolationForestDetector, training_rows: pl.DataFrame) -> None:
+    forest = detector._fitted.forest
+    assert (forest.n_estimators, forest.max_samples_) == (80, min(1024, training_rows.height))
+    few = IsolationForestDetector(SMALL).fit(training_rows.head(200))
+    assert few._fitted.forest.max_samples_ == 200

@@ -1,4 +1,4 @@
-"""From flagged minutes to anomalies."""
+"""Merging of flagged minutes into anomalies."""
 
 import datetime as dt
 import json
@@ -79,6 +79,27 @@ def test_reasons_are_those_of_the_highest_minute_strongest_first() -> None:
     assert json.loads(merged(scored)["reasons"][0]) == []
 
 
+@pytest.mark.parametrize(("gap", "events"), [(0, 4), (1, 3), (2, 2), (3, 1)])
+def test_more_ordinary_minutes_may_lie_within_an_event(gap: int, events: int) -> None:
+    scored = minutes(*(("AAA", minute, 0.7, "a") for minute in (0, 1, 3, 6, 10)))
+    found = merge_anomalies(scored, ATTRIBUTIONS.empty(), threshold=0.6, model="m/1", max_gap_minutes=gap)
+    assert found.height == events
+
+
+def test_reasons_of_no_weight_are_left_out_and_five_are_named() -> None:
+    rows = [
+        ("AAA", START, name, 1.0, value, 0.9) for name, value in zip("abcdefg", [0.0, 1, 2, 3, 4, 5, 6], strict=True)
+    ]
+    attributions = pl.DataFrame(rows, schema=ATTRIBUTIONS.schema, orient="row")
+    assert [reason["feature"] for reason in top_reasons(attributions)] == ["g", "f", "e", "d", "c"]
+    assert [reason["feature"] for reason in top_reasons(attributions.head(2))] == ["b"]
+
+
+def test_the_earliest_of_equally_anomalous_minutes_is_the_peak() -> None:
+    (event,) = merged(minutes(("AAA", 0, 0.7, "a"), ("AAA", 1, 0.9, "b"), ("AAA", 2, 0.9, "c"))).to_dicts()
+    assert (event["kind"], event["score"], event["minutes"]) == ("b", 0.9, 3)
+
+
 def test_nothing_flagged_nothing_found() -> None:
     assert merged(minutes(("AAA", 0, 0.59, "a"))).is_empty()
     assert merged(minutes()).schema == ANOMALIES.schema
@@ -102,7 +123,7 @@ def test_twice_equals_once_and_order_does_not_matter(
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_top_reasons_speak_for_the_anomaly(
+def test_top_reasons_are_positive_and_sorted(
     detector: IsolationForestDetector, unseen_rows: pl.DataFrame, count: int
 ) -> None:
     strongest = unseen_rows[int(detector.score(unseen_rows).argmax())]

@@ -1,4 +1,4 @@
-"""The profile: robust, shrunk, never without an answer."""
+"""The profile: robust, shrunk, and defined for every symbol."""
 
 import numpy as np
 import polars as pl
@@ -56,7 +56,7 @@ def test_a_null_feature_is_typical(profile: Profile) -> None:
     assert profile.standardise(rows("AAA", np.array([5]), logged(np.array([5.0]))))[0, 1] == 0
 
 
-def test_an_unseen_symbol_is_held_against_the_market_and_an_unseen_hour_against_the_day(profile: Profile) -> None:
+def test_an_unseen_symbol_is_compared_with_its_market_and_an_unseen_hour_with_the_day(profile: Profile) -> None:
     unseen = profile.standardise(rows("ZZZ", np.array([100]), logged(np.array([2.0]))))
     assert np.isfinite(unseen).all()
     market = profile.row_of["*stocks", WHOLE_DAY]
@@ -66,7 +66,7 @@ def test_an_unseen_symbol_is_held_against_the_market_and_an_unseen_hour_against_
     assert late[0, 0] == pytest.approx((3.0 - profile.centre[day, 0]) / profile.scale[day, 0])
 
 
-def test_an_unseen_symbol_is_held_against_its_own_market_not_against_others() -> None:
+def test_an_unseen_symbol_is_compared_with_its_own_market() -> None:
     minutes = np.tile(np.arange(60), 20)
     calm = rows("AAA", minutes, logged(np.full(1200, 1.0)))
     wild = rows("X:BBB-USD", minutes, logged(np.full(1200, 5.0)))
@@ -83,6 +83,73 @@ def test_few_observations_weigh_little() -> None:
     odd = rows("AAA", np.array([70]), logged(np.array([9.0])))
     profile = Profile.fit(pl.concat([many, odd]), FEATURES)
     assert profile.centre[profile.row_of["AAA", 2], 0] == pytest.approx(1.0 + 8.0 / 101, abs=0.01)
+
+
+def robust(values: np.ndarray) -> tuple[float, float]:
+    """Median, and the wider of two ranges as a normal standard deviation."""
+    low, lower, middle, upper, high = np.quantile(values, [0.05, 0.25, 0.5, 0.75, 0.95])
+    return middle, max((upper - lower) / 1.349, (high - low) / 2 / 3.29)
+
+
+def shrunk(own: float, parent: float, count: int, prior: float) -> float:
+    return (count * own + prior * parent) / (count + prior)
+
+
+@pytest.mark.parametrize("shape", ["peaked", "broad"])
+def test_centre_and_scale_are_shrunk_level_by_level(shape: str) -> None:
+    """All markets, then the market, the symbol and its half hour, by how many observations stand behind each."""
+    rng = np.random.default_rng(5)
+    counts = {"AAA": 60, "BBB": 7, "X:CCC-USD": 40}
+    # Peaked: the range from 5 to 95 % is the wider one; broad: the quartiles are.
+    draw = {
+        "peaked": lambda n: rng.choice([-9, 0, 0, 0, 0, 0, 0, 9], n) + rng.normal(0, 0.1, n),
+        "broad": lambda n: rng.uniform(-1, 1, n),
+    }[shape]
+    level = {"AAA": 20.0, "BBB": 30.0, "X:CCC-USD": 25.0}
+    values = {symbol: level[symbol] + draw(count) for symbol, count in counts.items()}
+    minutes = {symbol: np.arange(count) - 3 for symbol, count in counts.items()}
+    profile = Profile.fit(pl.concat(rows(s, minutes[s], logged(values[s])) for s in counts), FEATURES)
+
+    def assert_is(key: tuple[str, int], centre: float, scale: float) -> None:
+        row = profile.row_of[key]
+        assert profile.centre[row, 0] == pytest.approx(centre)
+        assert profile.scale[row, 0] == pytest.approx(scale)
+
+    top = robust(np.concatenate(list(values.values())))
+    assert_is(("*", WHOLE_DAY), *top)
+
+    def settled(own: np.ndarray, parent: tuple[float, float], prior: float, floor: float) -> tuple[float, float]:
+        centre, scale = robust(own)
+        shrunk_scale = shrunk(scale, parent[1], own.size, prior)
+        return shrunk(centre, parent[0], own.size, prior), max(shrunk_scale, floor * parent[1], 0.05)
+
+    stocks = settled(np.concatenate([values["AAA"], values["BBB"]]), top, 10, 0.1)
+    assert_is(("*stocks", WHOLE_DAY), *stocks)
+    day = settled(values["AAA"], stocks, 10, 0.1)
+    assert_is(("AAA", WHOLE_DAY), *day)
+    bucket = np.maximum(minutes["AAA"], 0) // 30
+    for at in (0, 1):
+        assert_is(("AAA", at), *settled(values["AAA"][bucket == at], day, 100, 0.25))
+    assert_is(("BBB", WHOLE_DAY), *settled(values["BBB"], stocks, 10, 0.1))
+    assert ("AAA", -1) in profile.row_of
+    assert ("AAA", 2) not in profile.row_of
+
+
+def test_scales_have_floors() -> None:
+    """A constant market keeps a tenth of all markets' scale, a constant half hour a quarter of its symbol's day."""
+    rng = np.random.default_rng(2)
+    wild = rows("X:AAA-USD", np.zeros(2000, dtype=int), logged(20 + 10 * rng.normal(size=2000)))
+    calm = rows("BBB", np.zeros(2000, dtype=int), logged(np.full(2000, 20.0)))
+    profile = Profile.fit(pl.concat([wild, calm]), FEATURES)
+    whole = profile.scale[profile.row_of["*", WHOLE_DAY], 0]
+    assert profile.scale[profile.row_of["*stocks", WHOLE_DAY], 0] == pytest.approx(0.1 * whole)
+    minutes = np.repeat([0, 40], [5000, 5000])
+    values = np.concatenate([np.full(5000, 20.0), 20 + 10 * rng.normal(size=5000)])
+    profile = Profile.fit(rows("AAA", minutes, logged(values)), FEATURES)
+    day = profile.scale[profile.row_of["AAA", WHOLE_DAY], 0]
+    assert profile.scale[profile.row_of["AAA", 0], 0] == pytest.approx(0.25 * day)
+    level = Profile.fit(rows("AAA", np.zeros(9, dtype=int), logged(np.full(9, 2.0))), FEATURES)
+    assert set(level.scale[:, 0]) == {0.05}
 
 
 def test_a_constant_feature_has_a_scale_and_extremes_are_clipped() -> None:

@@ -1,4 +1,4 @@
-"""The trivial rule by hand, and thresholds that keep to their budget."""
+"""The trivial rule by hand, and thresholds within their budget."""
 
 import datetime as dt
 
@@ -35,13 +35,13 @@ def test_volume_over_the_mean_of_the_twenty_minutes_before() -> None:
     assert ratio[30] == pytest.approx(31 / np.mean(values[10:30]))
 
 
-def test_the_window_is_a_clock() -> None:
+def test_the_window_counts_minutes_not_rows() -> None:
     ratio = volume_ratio(volumes("AAA", [1.0] * 10 + [2.0] * 10, skip=30))
     assert ratio[10] == 0, "nothing in the last twenty minutes"
     assert ratio[16] == 1
 
 
-def test_symbols_and_order_do_not_mix() -> None:
+def test_symbols_and_order_of_rows_do_not_matter() -> None:
     rng = np.random.default_rng(0)
     frame = pl.concat([volumes("AAA", rng.random(40).tolist()), volumes("BBB", (100 * rng.random(40)).tolist())])
     shuffled = frame.with_columns(ratio=volume_ratio(frame)).sample(fraction=1, shuffle=True, seed=0)
@@ -65,3 +65,20 @@ def test_impossible_budgets_are_refused() -> None:
         for_budget(np.ones(3), 0)
     with pytest.raises(DetectorError, match="no scores"):
         for_budget(np.empty(0), 1)
+
+
+def test_the_window_is_as_long_as_asked_and_a_silent_one_gives_zero() -> None:
+    values = [float(i) for i in range(1, 21)]
+    assert volume_ratio(volumes("AAA", values), minutes=7)[15] == pytest.approx(16 / np.mean(values[8:15]))
+    assert volume_ratio(volumes("AAA", [0.0] * 10 + [5.0]))[10] == 0
+    assert volume_ratio(volumes("AAA", [0.0] * 9 + [0.5, 5.0]))[10] == pytest.approx(5 / 0.05)
+
+
+@pytest.mark.parametrize(("budget", "is_possible"), [(-1, False), (0, False), (0.5, True), (59.9, True), (60, False)])
+def test_a_budget_lies_between_none_and_every_minute(budget: float, is_possible: bool) -> None:
+    scores = np.arange(120.0)
+    if not is_possible:
+        with pytest.raises(DetectorError, match="between 0 and 60"):
+            for_budget(scores, budget)
+        return
+    assert (scores >= for_budget(scores, budget)).sum() == int(2 * budget)
