@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from tapewatch.emulator.tape.market_tape import SyntheticTape
-from tapewatch.features.aggressor import aggressor_sides
+from tapewatch.features.aggressor import aggressor_agreement
 from tapewatch.features.microstructure import microstructure
 from tapewatch.feeds.files.layouts import LAYOUTS, bind
 from tapewatch.feeds.files.parsing import parse_block
@@ -51,7 +51,7 @@ def _day(tape: SyntheticTape, market: Market) -> None:
     bars = tape.bars(symbol, _DATE)
     trades, quotes = tape.trades(symbol, _DATE), tape.quotes(symbol, _DATE)
     microstructure(trades, quotes, session)
-    aggressor_sides(trades, quotes, session)
+    aggressor_agreement(trades, quotes, session)
     triple_barrier(bars, session=session)
 
 
