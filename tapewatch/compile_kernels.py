@@ -26,12 +26,14 @@ def main() -> None:
     """Run every step and report what was compiled and what was kept from before."""
     start = time.monotonic()
     for name, step in _steps():
-        print(f"\rCompiling kernels: {name:<24}", end="", file=sys.stderr, flush=True)  # noqa: T201
+        if sys.stderr.isatty():
+            print(f"\rCompiling kernels: {name:<24}", end="", file=sys.stderr, flush=True)  # noqa: T201
         step()
     compiled = sum(sum(kernel.stats.cache_misses.values()) for kernel in kernels)
     kept = sum(sum(kernel.stats.cache_hits.values()) for kernel in kernels)
     took = time.monotonic() - start
-    print(f"\rKernels: {compiled} compiled, {kept} kept from before, {took:.0f} s{'':<12}", file=sys.stderr)  # noqa: T201
+    wipe = "\r\x1b[K" if sys.stderr.isatty() else ""
+    print(f"{wipe}Kernels: {compiled} compiled, {kept} kept from before, {took:.0f} s", file=sys.stderr)  # noqa: T201
 
 
 def _steps() -> Iterator[tuple[str, Callable[[], object]]]:
