@@ -101,7 +101,7 @@ def test_the_help_names_every_option() -> None:
     ("arguments", "message"),
     [
         (["--flat-files", "/nowhere/at/all"], "no folder /nowhere/at/all"),
-        (["--port", "70000"], "give 0 to 65535"),
+        (["--port", "70000"], "give a number from 0 to 65535"),
         (["--port", "x"], "no port"),
     ],
 )

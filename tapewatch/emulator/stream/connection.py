@@ -21,7 +21,7 @@ from tapewatch.market.instruments import Market, from_vendor
 _FRAME_EVENTS = 500
 _NORMAL, _POLICY_VIOLATION, _INTERNAL_ERROR = 1000, 1008, 1011
 _BLOCKS_AHEAD = 3
-# After so many answered pings in a row, a client has read everything sent before and sent its own messages.
+# After five answered pings in a row, a client has read everything sent before and sent its own messages.
 _ROUND_TRIPS = 5
 _TICK_S, _LONGEST_WAIT_S = 0.005, 0.02
 _MOST_CONTRACTS = 1000
