@@ -40,10 +40,10 @@ demo: install ## Run the whole platform once on the built-in market: five days, 
 up: install ## Run Dagster, MLflow, the emulator and the scoring service until Ctrl-C
 	$(RUN)/tapewatch up
 
-test: lint system ## Everything: style, types, import rules, all tests on real parts
-	$(PYTEST)
+test: lint system ## Everything: style, types, import rules, all tests on real parts; ends with the ten slowest
+	$(PYTEST) --durations 10
 
-test-fast: install ## What needs no service: under three minutes
+test-fast: install ## What needs no service: about a minute and a half
 	$(PYTEST) -m "not slow"
 
 lint: install ## Ruff, mypy --strict, import rules, secret scan
