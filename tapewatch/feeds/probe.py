@@ -147,7 +147,7 @@ def _await_status(connection: ClientConnection, key: str, wanted: set[str], pati
                 raise SourceError(f"the key is not accepted: set POLYGON_API_KEY. {scrub(reply.message, key)}")
             if reply.status not in ("connected", "auth_success", "success"):
                 raise SourceError(
-                    f"{reply.status}: {scrub(reply.message, key)}; the plan may be less than its POLYGON_TIER setting says"
+                    f"{reply.status}: {scrub(reply.message, key)}; the plan may be smaller than its POLYGON_TIER setting"
                 )
 
 

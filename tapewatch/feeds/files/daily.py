@@ -45,7 +45,7 @@ def daily_bars(
     wanted = [year for year in years if (start - _MARGIN).year <= year <= (end + _MARGIN).year]
     if not any(start.year <= year <= end.year for year in wanted):
         held = f"there are {years[0]} to {years[-1]}" if years else "there are none"
-        raise SourceError(f"no daily bars of {market} in the range asked for under {source.root}: {held}")
+        raise SourceError(f"no daily bars of {market} in the requested range under {source.root}: {held}")
     frames, refused = [DAILY.to_frame()], 0
     for year in wanted:
         load = source.day_bars(market, year, symbols)

@@ -106,7 +106,7 @@ class FileReader:
         if refused > QUARANTINE_LIMIT:
             line, reason = load.quarantined[0].select(LINE, "reason").row(0)
             raise SourceError(
-                f"{path}: {refused:,} rows refused, so it is not the file it should be; the first, line {line}: {reason}"
+                f"{path}: {refused:,} rows refused, so it must be the wrong file; the first, line {line}: {reason}"
             )
 
     def _settle(self, path: str, spool: RowBuffer, load: Load) -> None:

@@ -224,7 +224,7 @@ def _check_plan(file: TomlTable, where: str, plan: PlanTerms, head: _Section) ->
             f"[{where}]: websocket grants {', '.join(unknown)}; the market's channels are {', '.join(head.channels)}"
         )
     if plan.websocket and (plan.stream_recency or plan.recency) is Recency.END_OF_DAY:
-        raise file.fault(f"[{where}]: a stream cannot be end_of_day: say how late it is in stream_recency")
+        raise file.fault(f"[{where}]: a stream cannot be end_of_day: set its delay in stream_recency")
 
 
 def clamp_range(plan: MarketPlan, first: dt.date, last: dt.date, *, today: dt.date) -> Clamped:

@@ -67,8 +67,7 @@ def quote_columns(rows: Sequence[QuoteRow]) -> pl.DataFrame:
         [
             *_tape_times(rows),
             *same_columns(rows, sequence_number=I64, **sides),
-            _codes("conditions", [r.conditions for r in rows]),
-            _codes("indicators", [r.indicators for r in rows]),
+            *(_codes(name, list(map(attrgetter(name), rows))) for name in ("conditions", "indicators")),
             _times("trf_time", pl.Series([r.trf_timestamp for r in rows], dtype=I64)),
             *same_columns(rows, tape=I8),
         ]

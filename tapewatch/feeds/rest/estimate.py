@@ -136,21 +136,23 @@ def _seconds(plan: MarketPlan, calls: int, symbols: int, seconds_a_call: float) 
 
 
 def _assumptions(plan: MarketPlan, tables: Sequence[TableEstimate], samples: Sequence[Sample]) -> list[str]:
-    said = []
+    assumptions = []
     if plan.is_metered:
-        said.append(f"the plan's {plan.plan.calls_per_minute} calls a minute; bars of 30 days fit one call")
+        assumptions.append(f"the plan's {plan.plan.calls_per_minute} calls a minute; bars of 30 days fit one call")
     else:
-        said.append(
+        assumptions.append(
             "at least two calls per symbol, day and table: one for its rows, one to verify that none is missing"
         )
     for sample in samples:
-        said.append(
+        assumptions.append(
             f"{sample.tape} of {sample.symbol}: {sample.rows:,} rows in {sample.seconds:.1f} s cover {sample.share:.0%} of a "
             f"day, assumed for every symbol"
         )
     measured = {sample.tape for sample in samples}
     if any(table.tape in _TICKS and table.tape not in measured and table.calls for table in tables):
-        said.append(f"one page of {PAGE_LIMIT:,} rows per symbol and day of trades and quotes; busy symbols need more")
+        assumptions.append(
+            f"one page of {PAGE_LIMIT:,} rows per symbol and day of trades and quotes; busy symbols need more"
+        )
     if not samples and not plan.is_metered:
-        said.append(f"{ASSUMED_CALL_S} s per call, {WORKERS} at a time; nothing was measured")
-    return said
+        assumptions.append(f"{ASSUMED_CALL_S} s per call, {WORKERS} at a time; nothing was measured")
+    return assumptions

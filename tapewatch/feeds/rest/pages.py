@@ -18,7 +18,9 @@ from tapewatch.feeds.rest.transport import Ask, RestReply, Transport
 Answer = TypeVar("Answer", bound=Decoded[Any] | DecodedColumns)
 _GOOD_STATUS: Final = frozenset({"OK", "DELAYED"})
 _NOT_ENTITLED: Final = frozenset({"NOT_AUTHORIZED", "NOT_ENTITLED"})
-_WAY_OUT: Final = "nothing of it is kept; try again, and if it stays so, use --flat-files or tell the vendor"
+_WAY_OUT: Final = (
+    "none of it is kept; try again, and if the error persists, use --flat-files or report it to the vendor"
+)
 
 
 @dataclass(frozen=True, slots=True)

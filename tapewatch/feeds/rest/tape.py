@@ -148,8 +148,8 @@ def _without_repeats(
         pl.lit(f"{request.what}, repeated keys").alias("source"),
         pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias("line"),
         pl.when(is_record)
-        .then(pl.format("a record of correction, no trade: the trade with the same {} says what became of it", named))
-        .otherwise(pl.format("a later row has the same {} and says otherwise: it stays", named))
+        .then(pl.format("a correction record, not a trade: the trade with the same {} stays", named))
+        .otherwise(pl.format("replaced by a later row, which has the same {} and other content", named))
         .alias("reason"),
         pl.struct(values).struct.json_encode().alias("raw"),
     )

@@ -175,7 +175,7 @@ class Transport:
             )
         if status == _FORBIDDEN:
             return EntitlementError(
-                f"{plan.market}: the vendor refuses this to the key's plan, which {plan.setting} says is '{plan.tier}': "
+                f"{plan.market}: the key's plan does not include this, although {plan.setting} is '{plan.tier}': "
                 f"set {plan.setting} to the plan you bought, buy one that has it, or use --flat-files. {said}"
             )
         if status == _TOO_MANY:
@@ -184,7 +184,7 @@ class Transport:
                 f"{plan.market}: too many calls for the plan '{plan.tier}' ({plan.setting}). {said}", wait
             )
         if status >= _SERVER_ERROR or status in _PASSING:
-            return UnavailableError(f"the vendor is in trouble: {said}", _retry_after_s(refusal.retry_after))
+            return UnavailableError(f"the vendor cannot answer now: {said}", _retry_after_s(refusal.retry_after))
         return (NotFoundError if status == _NOT_FOUND else RestError)(said)
 
     def _wait_s(self, state: tenacity.RetryCallState) -> float:

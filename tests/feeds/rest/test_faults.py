@@ -225,9 +225,7 @@ def test_an_unreachable_server_is_an_error(vendor):
 
 def test_forbidden_names_plan_market_and_setting_and_is_not_retried(vendor):
     vendor.every_fault = lambda body: Response('{"status":"NOT_AUTHORIZED","message":"upgrade"}', 403)
-    with pytest.raises(
-        EntitlementError, match=r"stocks: .*POLYGON_TIER_STOCKS says is 'advanced'.*flat-files.*upgrade"
-    ):
+    with pytest.raises(EntitlementError, match=r"stocks: .*POLYGON_TIER_STOCKS is 'advanced'.*flat-files.*upgrade"):
         trades(vendor)
     assert len(vendor.seen) == 1
 
@@ -351,7 +349,7 @@ def test_a_corrected_trade_stays_and_its_correction_record_is_quarantined(vendor
     assert frame["correction"].to_list() == [0, 8, 1, 0, 0, 0]
     assert frame["time"].is_sorted()
     assert (load.source_rows, load.duplicates, load.quarantine.height) == (8, 0, 2)
-    assert all(reason.startswith("a record of correction, no trade") for reason in load.quarantine["reason"])
+    assert all(reason.startswith("a correction record, not a trade") for reason in load.quarantine["reason"])
 
 
 def test_the_next_url_of_a_pair_may_have_either_spelling(vendor):

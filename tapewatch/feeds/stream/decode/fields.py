@@ -97,25 +97,11 @@ _CRYPTO_TRADE = _Event(
     },
     ("pair", "p", "t", "x"), ("s", "ds"), {"conditions": 0},
 )  # fmt: skip
-_CRYPTO_QUOTE = _Event(
-    "XQ",
-    QUOTE,
-    {"pair": (WORD, "symbol", 0), "t": _AT, **_SIDES, "x": (EXCHANGE, "bid_exchange", _I16), "r": _SKIPPED},
-    ("pair", "t"),
-    defaults=_NO_SIDES,
-)
-_FOREX_QUOTE = _Event(
-    "C",
-    QUOTE,
-    {
-        "p": (WORD, "symbol", 0),
-        "t": _AT,
-        "x": (EXCHANGE, "bid_exchange", _I16),
-        **_amounts({"a": "ask_price", "b": "bid_price"}),
-    },
-    ("p", "t"),
-    defaults=_NO_SIDES,
-)
+_QUOTED = {"t": _AT, "x": (EXCHANGE, "bid_exchange", _I16)}
+_CRYPTO_QUOTE_FIELDS = {"pair": (WORD, "symbol", 0), **_QUOTED, **_SIDES, "r": _SKIPPED}
+_CRYPTO_QUOTE = _Event("XQ", QUOTE, _CRYPTO_QUOTE_FIELDS, ("pair", "t"), defaults=_NO_SIDES)
+_FOREX_QUOTE_FIELDS = {"p": (WORD, "symbol", 0), **_QUOTED, **_amounts({"a": "ask_price", "b": "bid_price"})}
+_FOREX_QUOTE = _Event("C", QUOTE, _FOREX_QUOTE_FIELDS, ("p", "t"), defaults=_NO_SIDES)
 _INDEX_VALUE = _Event("V", VALUE, {"T": (WORD, "symbol", 0), "t": _AT, "val": (AMOUNT, "value", 0)}, ("T", "t", "val"))
 
 

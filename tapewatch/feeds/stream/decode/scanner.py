@@ -131,7 +131,7 @@ def _is_sound(floats: Pointer, base: Whole, rows: Whole, traded: float) -> bool:
 
 @_compiled
 def _field(text: Pointer, at: Whole, event: Whole, keys: Pointer) -> tuple[Whole, Whole]:
-    """The place in the plan of the field whose key stands at `at`, -1 where it is unknown, and the position of its value."""
+    """The place in the tables of the field whose key is at `at`, -1 where it is unknown, and the position of its value."""
     key, at = short_name(text, at)
     at = skip_space(text, at)
     if key == _U(0) or text[at] != _COLON:

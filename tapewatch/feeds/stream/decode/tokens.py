@@ -99,7 +99,7 @@ def _skip_plain(text: Pointer, at: Whole) -> Whole:
 
 @_compiled
 def _skip_key(text: Pointer, at: Whole) -> Whole:
-    """The position of the value of the member whose key stands at `at`; 0 where it is not plain."""
+    """The position of the value of the member whose key is at `at`; 0 where it is not plain."""
     at = skip_space(text, at)
     if text[at] != _QUOTE:
         return np.int64(0)
