@@ -1,4 +1,4 @@
-"""The platform from the command line: the demo, queries of its results, then `up`; no process is left behind."""
+"""The platform as a user meets it: the demo, queries of its results, `up` and the Dagster UI; no process is left behind."""
 
 import csv
 import io
@@ -11,17 +11,29 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import psutil
 import pytest
+from playwright.sync_api import expect
 
 from serving.store import StoredBento
+from tests.support.browser import browser_page
 from tests.support.ports import free_ports
 
+PATIENCE_MS = 240_000
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 TAPEWATCH = str(Path(sys.executable).parent / "tapewatch")
 _SETTINGS = re.compile(r"TAPEWATCH_|POLYGON_|MLFLOW_|DAGSTER_|BENTOML_")
+
+
+class Up(NamedTuple):
+    """A running `tapewatch up`: the ports of its services, its process and all of its child processes."""
+
+    ports: dict[str, int]
+    process: subprocess.Popen[bytes]
+    children: list[psutil.Process]
 
 
 def environment(home: Path, **changes: str) -> dict[str, str]:
@@ -95,9 +107,7 @@ def test_a_demo_anomaly_is_scored_by_the_bento_in_process(demo: tuple[Path, str]
 
 
 @pytest.fixture(scope="module")
-def up(
-    demo: tuple[Path, str], outside: Path
-) -> Iterator[tuple[dict[str, int], subprocess.Popen[bytes], list[psutil.Process]]]:
+def up(demo: tuple[Path, str], outside: Path) -> Iterator[Up]:
     """`tapewatch up` on the demo's home: its ports, its process, and its child processes."""
     home, _ = demo
     names = ("DAGSTER", "MLFLOW", "EMULATOR", "SCORING")
@@ -119,15 +129,15 @@ def up(
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.5)
-        yield ports, process, psutil.Process(process.pid).children(recursive=True)
+        yield Up(ports, process, psutil.Process(process.pid).children(recursive=True))
     finally:
         if process.poll() is None:
             process.terminate()
             process.wait(120)
 
 
-def test_every_service_answers(up: tuple[dict[str, int], object, object], demo: tuple[Path, str]) -> None:
-    ports = up[0]
+def test_every_service_answers(up: Up, demo: tuple[Path, str]) -> None:
+    ports = up.ports
     query = {"query": "{ assetsOrError { ... on AssetConnection { nodes { key { path } } } } }"}
     reply = httpx.post(f"http://127.0.0.1:{ports['DAGSTER']}/graphql", json=query, timeout=60).json()
     materialized = {"/".join(node["key"]["path"]) for node in reply["data"]["assetsOrError"]["nodes"]}
@@ -148,10 +158,8 @@ def test_every_service_answers(up: tuple[dict[str, int], object, object], demo: 
     assert len(trades.json()["results"]) == 5
 
 
-def test_score_uses_the_running_service(
-    up: tuple[dict[str, int], object, object], demo: tuple[Path, str], outside: Path
-) -> None:
-    address = f"http://127.0.0.1:{up[0]['SCORING']}"
+def test_score_uses_the_running_service(up: Up, demo: tuple[Path, str], outside: Path) -> None:
+    address = f"http://127.0.0.1:{up.ports['SCORING']}"
     done = run(demo[0], "score", "--url", address, cwd=outside)
     assert f"Scored by {address}" in done.stderr
     row = outside / "row.json"
@@ -159,10 +167,8 @@ def test_score_uses_the_running_service(
     assert "volume_ratio" in run(demo[0], "score", "--file", str(row), "--url", address, cwd=outside).stdout
 
 
-def test_a_second_up_names_the_ports_in_use(
-    up: tuple[dict[str, int], object, object], demo: tuple[Path, str], outside: Path
-) -> None:
-    settings = {f"TAPEWATCH_PORT_{name}": str(port) for name, port in up[0].items()}
+def test_a_second_up_names_the_ports_in_use(up: Up, demo: tuple[Path, str], outside: Path) -> None:
+    settings = {f"TAPEWATCH_PORT_{name}": str(port) for name, port in up.ports.items()}
     done = subprocess.run(
         [TAPEWATCH, "up"],
         env=environment(demo[0], **settings),
@@ -172,17 +178,39 @@ def test_a_second_up_names_the_ports_in_use(
         check=False,
     )
     assert done.returncode == 1
-    assert f"port {up[0]['MLFLOW']} is taken: MLflow needs it" in done.stderr
+    assert f"port {up.ports['MLFLOW']} is taken: MLflow needs it" in done.stderr
     assert "TAPEWATCH_PORT_MLFLOW" in done.stderr
 
 
-def test_an_interrupt_stops_everything(
-    up: tuple[dict[str, int], subprocess.Popen[bytes], list[psutil.Process]], demo: tuple[Path, str]
-) -> None:
-    _, process, family = up
-    assert len(family) > 8
-    process.send_signal(signal.SIGINT)
-    assert process.wait(180) == 0
-    _, alive = psutil.wait_procs(family, timeout=60)
+def test_an_asset_page_shows_definition_rows_columns_and_checks(up: Up) -> None:
+    with browser_page() as page:
+        page.goto(f"http://127.0.0.1:{up.ports['DAGSTER']}/assets/features/microstructure")
+        expect(page.get_by_text("quant-research")).to_be_visible(timeout=PATIENCE_MS)
+        for text in ("Order flow, liquidity and volatility of a symbol", "effective_spread_bps", "bps", "tapewatch"):
+            expect(page.get_by_text(text).first).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.get_by_text("External Asset")).to_have_count(0)
+
+
+def test_a_materialization_shows_its_plot(up: Up) -> None:
+    with browser_page() as page:
+        page.goto(
+            f"http://127.0.0.1:{up.ports['DAGSTER']}/assets/tape/trades?view=partitions&partition=2024-06-04%7Cstocks"
+        )
+        expect(page.get_by_text("plot", exact=True).first).to_be_visible(timeout=PATIENCE_MS)
+
+
+def test_passed_checks_are_shown(up: Up) -> None:
+    with browser_page() as page:
+        page.goto(f"http://127.0.0.1:{up.ports['DAGSTER']}/assets/tape/trades?view=checks")
+        expect(page.get_by_text("rows_match_source").first).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.get_by_text("Passed").first).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.get_by_text("Skipped")).to_have_count(0)
+
+
+def test_an_interrupt_stops_everything(up: Up, demo: tuple[Path, str]) -> None:
+    assert len(up.children) > 8
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(180) == 0
+    _, alive = psutil.wait_procs(up.children, timeout=60)
     assert not alive
     assert not processes_of(demo[0])
