@@ -41,7 +41,7 @@ class OpenAlerts:
         self._market, self._rules, self._symbols, self._clock = market, rules, symbols, clock
         self._quiet = np.array([rules.rule(name).quiet_s for name in RULE_NAMES]) * NS_PER_SECOND
         empty = np.zeros((state.RULES, 0), state.ALERT)
-        self.states = state.AlertStates(empty, np.zeros((0, 2), np.int64), np.zeros(1, np.int64))
+        self.states = state.AlertStates(empty, np.zeros((1, 2), np.int64))
         #: Names of the channels in the latest feed outage.
         self.outage_channels: tuple[str, ...] = ()
         self._messages: dict[tuple[int, int], str] = {}
@@ -49,8 +49,9 @@ class OpenAlerts:
     def grow(self, capacity: int) -> None:
         more = np.zeros((state.RULES, capacity - self.states.table.shape[1]), state.ALERT)
         table = np.concatenate([self.states.table, more], axis=1)
-        opened = np.zeros((state.RULES * capacity, 2), np.int64)
-        self.states = state.AlertStates(table, opened, self.states.count)
+        opened = np.zeros((1 + state.RULES * capacity, 2), np.int64)
+        opened[: len(self.states.opened)] = self.states.opened
+        self.states = state.AlertStates(table, opened)
 
     def is_open(self, rule: int, symbol: int) -> bool:
         return bool(self.states.table[rule, symbol]["is_open"])
@@ -83,7 +84,7 @@ class OpenAlerts:
         limit = self._rules.common.close_share * abs(row["value"])
         open_alert(self.states, rule, symbol, start, start, row["value"], row["baseline"], limit)
         # It was reported when it opened.
-        self.states.count[0] -= 1
+        self.states.opened[0, 0] -= 1
         alert = self.states.table[rule, symbol]
         alert["peak"] = alert["shown_peak"] = row["peak"]
         alert["observations"], alert["detected"] = row["observations"], ns_from_time(row["detected_time"])
@@ -91,10 +92,12 @@ class OpenAlerts:
 
     def take_opened(self, now: int) -> list[AlertChange]:
         """The alerts that opened since the last call."""
-        count = int(self.states.count[0])
-        self.states.count[0] = 0
-        changes = []
-        for rule, symbol in self.states.opened[:count].tolist():
+        count = int(self.states.opened[0, 0])
+        changes: list[AlertChange] = []
+        if not count:
+            return changes
+        self.states.opened[0, 0] = 0
+        for rule, symbol in self.states.opened[1 : count + 1].tolist():
             alert = self.states.table[rule, symbol]
             alert["shown"], alert["shown_peak"], alert["detected"] = now, alert["peak"], self._clock()
             row = self._row(rule, symbol)

@@ -22,10 +22,10 @@ def open_alert(
     alert["peak"] = value
     alert["baseline"] = baseline
     alert["limit"] = limit
-    count = alerts.count[0]
+    alerts.opened[0, 0] += 1
+    count = alerts.opened[0, 0]
     alerts.opened[count, 0] = rule
     alerts.opened[count, 1] = i
-    alerts.count[0] = count + 1
 
 
 def continue_alert(alert: Any, now: int, peak: float) -> None:
@@ -36,7 +36,8 @@ def continue_alert(alert: Any, now: int, peak: float) -> None:
 
 
 # The rules that are judged by time call the functions above, the compiled rules these.
-_open_alert, _continue_alert = compiled(open_alert), compiled(continue_alert)
+_inlined = njit(cache=True, nogil=True, error_model="numpy", inline="always")
+_open_alert, _continue_alert = _inlined(open_alert), _inlined(continue_alert)
 
 
 @compiled

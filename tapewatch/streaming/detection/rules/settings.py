@@ -1,12 +1,12 @@
 """Settings of the online detectors: reads and checks `detection.toml`."""
 
-from collections import namedtuple
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 import msgspec
+import numpy as np
 
 from tapewatch.market.instruments import Market
 from tapewatch.toml_tables import TomlTable
@@ -172,26 +172,33 @@ class MarketRules(_Settings, frozen=True, kw_only=True):
         return found
 
     def limits(self, day_minutes: float) -> Any:
-        """The thresholds as compiled code reads them; `day_minutes` are the minutes of a usual session."""
-        by_time_of_day = self.volume_spike.baseline == "time_of_day"
-        numbers = (getattr(getattr(self, rule), name) for rule, name in _NUMBERS.values())
-        return Limits._make(
-            [self.common.warmup_minutes, self.common.close_share, day_minutes, by_time_of_day, *numbers]
-        )
+        """The numbers of the compiled rules as one record, with fields named `<rule>_<field>`.
+
+        `day_minutes` are the minutes of a usual session.
+        """
+        values: dict[str, float] = {
+            "warmup_minutes": self.common.warmup_minutes,
+            "close_share": self.common.close_share,
+            "day_minutes": day_minutes,
+            "volume_by_time_of_day": self.volume_spike.baseline == "time_of_day",
+        }
+        for rule in _COMPILED_RULES:
+            fields = msgspec.structs.asdict(self.rule(rule))
+            values |= {f"{rule}_{name}": value for name, value in fields.items() if not isinstance(value, str)}
+        kinds = np.dtype([(name, type(value)) for name, value in values.items()], align=True)
+        return np.array([tuple(values.values())], kinds)[0]
 
 
-_JUDGED_BY_TIME = ("correlation_break", "stale_symbol", "feed_outage")
-_TEXTS = ("severity", "baseline", "estimator")
-_NUMBERS = {
-    f"{rule.name}_{field.name}": (rule.name, field.name)
-    for rule in msgspec.structs.fields(MarketRules)
-    if rule.name not in ("common", *_JUDGED_BY_TIME)
-    for field in msgspec.structs.fields(rule.type)
-    if field.name not in _TEXTS
-}
-#: The numbers of `MarketRules` in one flat tuple, named `<rule>_<field>`, for compiled code.
-_FIELDS = ("warmup_minutes", "close_share", "day_minutes", "volume_by_time_of_day", *_NUMBERS)
-Limits = namedtuple("Limits", _FIELDS)  # type: ignore[misc]  # mypy expects literal names
+_COMPILED_RULES = (
+    "volume_spike",
+    "price_move",
+    "bad_print",
+    "volatility_burst",
+    "spread_blowout",
+    "order_flow_imbalance",
+    "data_quality",
+    "quote_stuffing",
+)
 
 
 @dataclass(frozen=True)

@@ -93,16 +93,15 @@ CLOCK, NEXT_TRADE, NEXT_QUOTE, NEXT_BAR, UNTIL = range(5)
 
 
 class AlertStates(NamedTuple):
-    """Alerts (`ALERT`, rule × symbol), the (rule, symbol) pairs opened since the last call, and their count."""
+    """Alerts (`ALERT`, rule × symbol), and the (rule, symbol) pairs opened since the last call, their count in row 0."""
 
     table: Any
     opened: Any
-    count: Any
 
 
 class Context(NamedTuple):
-    """What every rule reads and writes. `profile` is the usual volume, symbol × minute since the regular open; `limits` are
-    `settings.Limits`."""
+    """What every rule reads and writes. `profile` is the usual volume, symbol × minute since the regular open; `limits` come
+    from `MarketRules.limits`."""
 
     alerts: AlertStates
     profile: Any
