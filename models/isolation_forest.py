@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 from shap import TreeExplainer
 from sklearn.ensemble import IsolationForest
-from skops.io import dump, load
 
 from models.base import DetectorError, Scores
 from models.evidence import Evidence
@@ -148,6 +147,8 @@ class IsolationForestDetector:
 
     def save(self, folder: Path) -> None:
         """Write the forest (skops), profile and tails (Parquet) and the manifest into `folder`, made if need be."""
+        from skops.io import dump  # noqa: PLC0415 - takes seconds, since it imports every estimator
+
         state = self._fitted
         folder.mkdir(parents=True, exist_ok=True)
         dump(state.forest, folder / _FOREST)
@@ -163,6 +164,8 @@ class IsolationForestDetector:
         Raises:
             DetectorError: the files in `folder` do not fit this code, or have changed.
         """
+        from skops.io import load  # noqa: PLC0415 - as in `save`
+
         folder = Path(folder)
         manifest = Manifest.read(folder, detector=cls.name)
         try:

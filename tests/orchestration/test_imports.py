@@ -17,6 +17,7 @@ def imported_by(code: str) -> set[str]:
     return set(done.stderr.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module", ["definitions", "processes.collector", "processes.healer", "runs.scoring", "processes.up"]
 )

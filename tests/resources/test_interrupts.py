@@ -75,6 +75,7 @@ def run(home: Path, strike: Strike) -> dg.ExecuteInProcessResult:
             event.remove(Engine, "after_cursor_execute", strike)
 
 
+@pytest.mark.slow
 def test_an_interrupt_at_any_row_ends_the_step_and_the_failure_is_recorded(tmp_path: Path) -> None:
     for strikes in range(100):
         strike = Strike(at=strikes + 1)

@@ -5,6 +5,8 @@ import sys
 import threading
 import time
 
+import pytest
+
 from tapewatch.streaming.stop import Stop
 
 #: Repeats a wait with the signal at its first instruction, its second, and so on, until the wait ends before the signal.
@@ -40,6 +42,7 @@ print(step)
 """
 
 
+@pytest.mark.slow
 def test_a_signal_handler_may_set_it_at_any_instruction() -> None:
     command = [sys.executable, "-c", _STRIKE_EVERYWHERE]
     struck = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)

@@ -75,6 +75,7 @@ def ms(frame: pl.DataFrame, column: str = "time") -> list[int]:
     return (frame[column].to_physical() // NS_PER_MS).to_list()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("market", list(SYMBOL))
 def test_a_day_arrives_completely_and_in_order(tape: SyntheticTape, url: str, market: str) -> None:
     channels = [channel for of_market, channel in FIELDS if of_market == market]

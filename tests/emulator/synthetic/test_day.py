@@ -56,6 +56,7 @@ def test_a_day_does_not_depend_on_earlier_requests() -> None:
     assert len(set(there.values())) == len(asked)
 
 
+@pytest.mark.slow
 def test_another_process_generates_the_same_tape() -> None:
     program = (
         "import datetime as dt, json, sys\n"

@@ -149,6 +149,7 @@ _ROWS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(_ROWS)
 def test_any_day_equals_a_plain_implementation(tmp_path: Path, given_rows: list[tuple[str, int, int, int]]) -> None:

@@ -129,6 +129,7 @@ def test_crypto_trades_are_requested_in_the_spelling_of_files_and_numbered_by_po
     assert (load.source_rows, load.duplicates) == (202, 2)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     count=st.integers(1, 60),

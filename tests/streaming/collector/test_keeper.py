@@ -5,6 +5,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import polars as pl
+import pytest
 
 from tapewatch.feeds.stream.decode.decoder import Frame, FrameDecoder, StreamBatch
 from tapewatch.market.instruments import Market
@@ -92,6 +93,7 @@ def test_the_position_does_not_pass_a_hole_that_the_book_could_not_write(tmp_pat
     assert keeper.last_position is None
 
 
+@pytest.mark.slow
 def test_killed_at_any_step_the_position_never_passes_unwritten_quarantine(tmp_path: Path) -> None:
     noted = []
     for moment in range(30):

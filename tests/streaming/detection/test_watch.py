@@ -46,6 +46,7 @@ def ended(changes: list[AlertChange]) -> list[tuple[object, ...]]:
     return [tuple(c.row[name] for name in names) for c in changes if c.is_closing]
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None)
 @given(st.integers(0, 50), st.sampled_from([1.5, 17.0, 61.0, 600.0]))
 def test_other_batches_give_the_same_alerts(seed: int, seconds: float) -> None:

@@ -81,6 +81,7 @@ def write_stream_with_hole(home: Path, partition: Partition) -> None:
         book.open("disconnect", start_ns=TIMES[6], end_ns=TIMES[16], now_ns=OPEN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("partition", [STOCKS, FOREX], ids=lambda partition: partition.market)
 def test_a_healer_killed_at_any_step_leaves_the_gap_to_the_next_one(tmp_path, partition) -> None:
     write_stream_with_hole(tmp_path / "undisturbed", partition)

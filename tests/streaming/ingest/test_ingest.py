@@ -229,6 +229,7 @@ def test_a_large_partition_is_merged_a_few_symbols_at_a_time(tmp_path, monkeypat
     assert lake_rows(tmp_path).equals(TRADES.conform(rows))
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(
     st.lists(

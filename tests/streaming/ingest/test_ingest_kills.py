@@ -53,6 +53,7 @@ def outcome(home: Path, partition: Partition) -> dict[str, pl.DataFrame]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("partition", "pass_bytes", "every"),
     [(STOCKS, MOST, 1), (CRYPTO, MOST, 1), (FOREX, MOST, 1), (STOCKS, 1, 7), (FOREX, 1, 7)],

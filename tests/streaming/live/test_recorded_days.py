@@ -24,6 +24,7 @@ def play(root: Path, day: dt.date, size: int, *, lateness_ns: int = 0) -> LiveTa
     return tape
 
 
+@pytest.mark.slow
 def test_a_day_of_stocks_in_large_pieces(market_data) -> None:
     play(market_data, TICK_DAYS[0], 50_000)
 
@@ -35,6 +36,7 @@ def test_a_day_of_stocks_in_small_pieces(market_data, day) -> None:
     assert tape.held_ticks < 10_000
 
 
+@pytest.mark.slow
 def test_a_day_of_stocks_in_milliseconds_and_out_of_order(market_data) -> None:
     """As a stream delivers it: coarse times, and every third piece after the next."""
     day = TICK_DAYS[1]

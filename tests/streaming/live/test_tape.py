@@ -111,6 +111,7 @@ def test_emitted_rows_do_not_depend_on_the_future(seed, seconds) -> None:
     assert rows.equals(whole.filter(pl.col("known_time").to_physical() <= cut))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("market", "date"),
     [
