@@ -162,7 +162,6 @@ class Settings(BaseSettings):
 
     @property
     def database(self) -> str:
-        """SQLAlchemy URL of the operational database."""
         return self.database_url or f"sqlite:///{self.home / 'tapewatch.db'}"
 
     @property
@@ -176,7 +175,6 @@ class Settings(BaseSettings):
 
     @property
     def bento_home(self) -> Path:
-        """BentoML's store of Bentos and models."""
         return self.home / "bentoml"
 
     def plan(self, market: Market) -> PlanName:

@@ -20,8 +20,6 @@ Row = Any
 
 
 class Format(StrEnum):
-    """How rows are listed."""
-
     TABLE = "table"
     CSV = "csv"
     JSON = "json"
@@ -83,7 +81,6 @@ class Listing:
         return json.dumps([{field.name: _value(field, row) for field in self.fields} for row in rows], indent=1) + "\n"
 
     def table(self, rows: Sequence[Row]) -> Table:
-        """A table for a person."""
         # Without lines a wide table fits the 80 columns of a plain terminal.
         plain = {} if self.is_boxed else {"box": None, "padding": (0, 1, 0, 0), "pad_edge": False}
         table = Table(title=self.title(rows) or None, title_justify="left", **plain)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 from rich.console import Console, Group
 from rich.markup import escape
@@ -130,8 +131,6 @@ def status_table(found: "Sequence[Standing]") -> Group:
 
 def status_rows(found: "Sequence[Standing]") -> list[dict[str, object]]:
     """An object a market with every figure, for programs."""
-    import msgspec  # noqa: PLC0415
-
     return [
         {
             **({} if standing.figures is None else msgspec.to_builtins(standing.figures)),
