@@ -58,7 +58,6 @@ class Listing:
     is_boxed: bool = True
 
     def show(self, rows: Sequence[Row], form: Format) -> None:
-        """Write the rows to standard output."""
         match form:
             case Format.TABLE:
                 Console().print(self.table(rows))
@@ -68,7 +67,7 @@ class Listing:
                 sys.stdout.write(self.json(rows))
 
     def csv(self, rows: Sequence[Row]) -> str:
-        """A header always, then a line a row; nothing where a value is not known."""
+        """A header, then a line per row; an unknown value is empty."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         fields = [field for field in self.fields if field.in_csv]
@@ -77,7 +76,7 @@ class Listing:
         return text.getvalue()
 
     def json(self, rows: Sequence[Row]) -> str:
-        """A list of objects; null where a value is not known."""
+        """A list of objects; an unknown value is null."""
         return json.dumps([{field.name: _value(field, row) for field in self.fields} for row in rows], indent=1) + "\n"
 
     def table(self, rows: Sequence[Row]) -> Table:
