@@ -65,7 +65,6 @@ _OF_TABLE: dict[str, tuple[Check, ...]] = {
 
 
 def specs(table: Table) -> list[dg.AssetCheckSpec]:
-    """The checks of a partitioned table."""
     found = [check.spec(table) for check in _checks(table)]
     if table == COVERAGE:
         description = "No gap of the market has been open for more than a day."

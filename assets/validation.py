@@ -46,14 +46,12 @@ def validation_days(lake: Lake, partitions: Iterable[Partition], seed: int) -> V
     rows, truth, origins = [TRAINING_SET.empty()], [TRUTH_LABELS.empty()], set()
     for partition in partitions:
         if lake.exists(TRUTH_LABELS, partition):
-            rows.append(lake.read(TRAINING_SET, partition))
-            truth.append(lake.read(TRUTH_LABELS, partition))
-            origins.add("source")
+            day, origin = (lake.read(TRAINING_SET, partition), lake.read(TRUTH_LABELS, partition)), "source"
         else:
-            injected_rows, injected_truth = _injected_day(lake, partition, seed)
-            rows.append(injected_rows)
-            truth.append(injected_truth)
-            origins.add("injected")
+            day, origin = _injected_day(lake, partition, seed), "injected"
+        rows.append(day[0])
+        truth.append(day[1])
+        origins.add(origin)
     return ValidationDays(pl.concat(rows), pl.concat(truth), "+".join(sorted(origins)))
 
 

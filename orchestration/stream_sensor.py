@@ -43,7 +43,7 @@ def stream_spool_sensor(context: dg.SensorEvaluationContext, spool: SpoolResourc
     now = time.time()
     for key, entry in entries.items():
         if entry.get("key"):
-            entries[key] = _followed(context.instance, entry, is_done=key not in found, now=now)
+            entries[key] = _updated(context.instance, entry, is_done=key not in found, now=now)
     requests = list(_requests(found, entries, now, spool.merging_share))
     kept = sorted(entries, key=lambda key: (key in found or _is_owed(entries[key]), key))[-_REMEMBERED:]
     under_way = sum(bool(entry.get("key")) for entry in entries.values())
@@ -92,8 +92,7 @@ def _config(through: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def _followed(instance: dg.DagsterInstance, entry: Entry, *, is_done: bool, now: float) -> Entry:
-    """The entry, updated from its run."""
+def _updated(instance: dg.DagsterInstance, entry: Entry, *, is_done: bool, now: float) -> Entry:
     runs = instance.get_run_records(dg.RunsFilter(tags={_RUN_KEY: entry["key"]}), limit=1)
     if not runs:
         # Either requested, or its batches were merged by hand: then nothing is left to do unless a run failed before.

@@ -59,7 +59,6 @@ class LakeTable:
         return self.lake.scan(self.table, partition) if self.exists(partition) else self.table.empty().lazy()
 
     def partitions(self) -> list[Partition]:
-        """The existing partitions, oldest first."""
         return self.lake.partitions(self.table)
 
 

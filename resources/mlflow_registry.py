@@ -97,7 +97,6 @@ class ModelRegistry:
         self.connect().set_registered_model_alias(name, CHAMPION, str(model_version))
 
     def champion(self, name: str) -> RegisteredModel | None:
-        """The current champion, or None."""
         client = self.connect()
         try:
             found = client.get_model_version_by_alias(name, CHAMPION)

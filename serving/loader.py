@@ -45,7 +45,6 @@ class Scorer:
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The features the model reads, in its order."""
         return tuple(self.detector.features)
 
     def warm_up(self) -> None:

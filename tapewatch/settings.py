@@ -162,12 +162,10 @@ class Settings(BaseSettings):
 
     @property
     def database(self) -> str:
-        """SQLAlchemy URL of the operational database."""
         return self.database_url or f"sqlite:///{self.home / 'tapewatch.db'}"
 
     @property
     def tracking_uri(self) -> str:
-        """MLflow's tracking server or database."""
         return self.mlflow_tracking_uri or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
 
     @property
@@ -176,7 +174,6 @@ class Settings(BaseSettings):
 
     @property
     def bento_home(self) -> Path:
-        """BentoML's store of Bentos and models."""
         return self.home / "bentoml"
 
     def plan(self, market: Market) -> PlanName:

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -193,7 +193,7 @@ def _ports(settings: Settings) -> str:
 
 
 #: The parts by name. A failure of `_ports` is a warning only.
-_PARTS: dict[str, Callable[[Settings], str]] = {
+_PARTS = {
     "data folder": _home,
     "source": _source,
     "lake": _lake,

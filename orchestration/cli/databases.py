@@ -66,7 +66,6 @@ def show_status(url: str, console: Console) -> None:
 
 
 def refresh(url: str, console: Console) -> None:
-    """Refresh the rollups."""
     with Database(url) as database:
         rollups.refresh(database.engine)
         console.print(f"{database.address}: hourly and daily bars are up to date", soft_wrap=True, markup=False)

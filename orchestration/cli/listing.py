@@ -20,8 +20,6 @@ Row = Any
 
 
 class Format(StrEnum):
-    """How rows are listed."""
-
     TABLE = "table"
     CSV = "csv"
     JSON = "json"
@@ -60,7 +58,6 @@ class Listing:
     is_boxed: bool = True
 
     def show(self, rows: Sequence[Row], form: Format) -> None:
-        """Write the rows to standard output."""
         match form:
             case Format.TABLE:
                 Console().print(self.table(rows))
@@ -70,7 +67,7 @@ class Listing:
                 sys.stdout.write(self.json(rows))
 
     def csv(self, rows: Sequence[Row]) -> str:
-        """A header always, then a line a row; nothing where a value is not known."""
+        """A header, then a line per row; an unknown value is empty."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         fields = [field for field in self.fields if field.in_csv]
@@ -79,11 +76,10 @@ class Listing:
         return text.getvalue()
 
     def json(self, rows: Sequence[Row]) -> str:
-        """A list of objects; null where a value is not known."""
+        """A list of objects; an unknown value is null."""
         return json.dumps([{field.name: _value(field, row) for field in self.fields} for row in rows], indent=1) + "\n"
 
     def table(self, rows: Sequence[Row]) -> Table:
-        """A table for a person."""
         # Without lines a wide table fits the 80 columns of a plain terminal.
         plain = {} if self.is_boxed else {"box": None, "padding": (0, 1, 0, 0), "pad_edge": False}
         table = Table(title=self.title(rows) or None, title_justify="left", **plain)

@@ -102,7 +102,6 @@ class Supervisor:
 
     @property
     def is_running(self) -> bool:
-        """Whether supervisord runs."""
         return self._process is not None and self._process.poll() is None
 
     def expect_running(self) -> None:
@@ -111,7 +110,6 @@ class Supervisor:
             raise ServiceError(f"the supervisor does not run: {_tail(self._console)}")
 
     def log(self, service: Service) -> Path:
-        """The file of a service's output."""
         return self.logs / f"{service.name}.log"
 
     def processes(self) -> dict[str, Process]:

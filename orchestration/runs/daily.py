@@ -25,12 +25,7 @@ class DailyResult:
 
 
 def judge_daily_bars(
-    settings: Settings,
-    market: Market,
-    first: dt.date | None,
-    last: dt.date | None,
-    symbols: str | None,
-    now: dt.datetime,
+    settings: Settings, market: Market, first: dt.date | None, last: dt.date | None, symbols: str | None
 ) -> DailyResult:
     """Find impossible prices in the settings' flat files and store them as alerts.
 
@@ -57,7 +52,7 @@ def judge_daily_bars(
     found = alerts.with_dates(daily_anomalies(bars.frame), market)
     found = found.filter(pl.col("date").is_between(first or dt.date.min, last or dt.date.max))
     with Database(settings.database) as database:
-        new = alerts.record(database, market, found.drop("date"), now)
+        new = alerts.record(database, market, found.drop("date"), dt.datetime.now(dt.UTC))
     refused = f", {bars.refused:,} unreadable rows left out" if bars.refused else ""
     return DailyResult(
         found, f"{bars.frame.height:,} bars read{refused}; {found.height:,} found, {new:,} of them new alerts"

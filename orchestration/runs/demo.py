@@ -41,11 +41,7 @@ def run_demo(settings: Settings, console: Console, *, days: int, seed: int) -> P
         began = time.perf_counter()
         _show_answer(console, *_score_over_http(settings, partitions))
         report += RunReport([StepTiming("serving/first_verdict", time.perf_counter() - began)])
-    summary = outcome.summarise(settings, partitions, report, title="Tapewatch demo", source=source)
-    outcome.show(console, summary)
-    outcome.show_checks(console, report)
-    path = outcome.write(settings, summary)
-    console.print(f"Report: {path}", soft_wrap=True)
+    path = outcome.present(settings, console, partitions, report, title="Tapewatch demo", source=source)
     console.print(f"See it in the UI: TAPEWATCH_HOME={settings.home.absolute()} tapewatch up", soft_wrap=True)
     return path
 

@@ -21,6 +21,18 @@ if TYPE_CHECKING:
     from orchestration.runs.runs import RunReport
 
 
+def present(
+    settings: Settings, console: Console, days: Sequence[Partition], report: "RunReport", *, title: str, source: str
+) -> Path:
+    """Print the outcome of a run over these days and write its page; returns the page's path."""
+    summary = summarise(settings, days, report, title=title, source=source)
+    show(console, summary)
+    show_checks(console, report)
+    path = write(settings, summary)
+    console.print(f"Report: {path}", soft_wrap=True)
+    return path
+
+
 def summarise(
     settings: Settings, partitions: Sequence[Partition], report: "RunReport", *, title: str, source: str
 ) -> RunSummary:

@@ -58,13 +58,7 @@ def daily(
     """
     from orchestration.runs.daily import judge_daily_bars  # noqa: PLC0415
 
-    judged = judge_daily_bars(
-        settings_with(flat_files),
-        market,
-        first and first.date(),
-        last and last.date(),
-        symbols,
-        dt.datetime.now(dt.UTC),
-    )
+    days = (first and first.date(), last and last.date())
+    judged = judge_daily_bars(settings_with(flat_files), market, *days, symbols)
     LISTING.show(judged.found.to_dicts(), form)
     console.print(judged.summary, highlight=False)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 from rich.console import Console, Group
 from rich.markup import escape
@@ -123,15 +124,13 @@ def status(
 
 
 def status_table(found: "Sequence[Standing]") -> Group:
-    """A row a market for a person, and below it the details."""
+    """A row per market for a person, and the details below."""
     notes = (f"[dim]{standing.market}: {escape(standing.detail)}[/]" for standing in found if standing.detail)
     return Group(STATUS.table(found), *notes)
 
 
 def status_rows(found: "Sequence[Standing]") -> list[dict[str, object]]:
-    """An object a market with every figure, for programs."""
-    import msgspec  # noqa: PLC0415
-
+    """An object per market with every figure, for programs."""
     return [
         {
             **({} if standing.figures is None else msgspec.to_builtins(standing.figures)),

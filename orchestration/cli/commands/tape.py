@@ -91,7 +91,4 @@ def run(
         days, report = materialize(settings, [market], first.date(), last.date(), console, keep_existing=not force)
     from orchestration.runs import outcome  # noqa: PLC0415
 
-    summary = outcome.summarise(settings, days, report, title=f"Tapewatch {market}", source=source)
-    outcome.show(console, summary)
-    outcome.show_checks(console, report)
-    console.print(f"Report: {outcome.write(settings, summary)}", soft_wrap=True)
+    outcome.present(settings, console, days, report, title=f"Tapewatch {market}", source=source)
