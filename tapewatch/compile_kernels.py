@@ -60,7 +60,9 @@ def _day(tape: SyntheticTape, market: Market) -> None:
 def _flat_file() -> None:
     layout = LAYOUTS[Market.STOCKS, "trades"]
     header = list(layout.columns)
-    parse_block(bind(layout, header, "trades"), memoryview(",".join("1" for _ in header).encode() + b"\n"), 1)
+    # A reader's blocks are writable, which is part of the type.
+    block = bytearray(",".join("1" for _ in header).encode() + b"\n")
+    parse_block(bind(layout, header, "trades"), memoryview(block), 1)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection
 
 from tapewatch.market.schema import Table
 from tapewatch.store.database import copying, rollups
-from tapewatch.store.database.copying import Listener, nobody
+from tapewatch.store.database.copying import Listener, no_listener
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import DatabaseError, transaction
 from tapewatch.store.database.migrations import HEAD
@@ -30,7 +30,7 @@ _FORMAT = 1
 _MANIFEST = "manifest.json"
 
 
-def backup(database: Database, path: Path, listener: Listener = nobody) -> dict[str, int]:
+def backup(database: Database, path: Path, listener: Listener = no_listener) -> dict[str, int]:
     """Write the whole database, as of one moment, to a file; others may write meanwhile.
 
     Returns: rows by table.
@@ -62,7 +62,9 @@ def backup(database: Database, path: Path, listener: Listener = nobody) -> dict[
     return rows
 
 
-def restore(database: Database, path: Path, *, replace: bool = False, listener: Listener = nobody) -> dict[str, int]:
+def restore(
+    database: Database, path: Path, *, replace: bool = False, listener: Listener = no_listener
+) -> dict[str, int]:
     """Fill an empty database from a backup, in one transaction.
 
     Args:

@@ -20,7 +20,7 @@ ROWS_A_BATCH = 20_000
 Listener = Callable[[str, int, int], None]
 
 
-def nobody(table: str, done: int, rows: int) -> None:
+def no_listener(table: str, done: int, rows: int) -> None:
     """A listener that does nothing."""
 
 
@@ -86,7 +86,7 @@ def clear(connection: Connection) -> None:
         connection.execute(sa.delete(twin(table)))
 
 
-def compare(source: Connection, target: Connection, table: Table, listener: Listener = nobody) -> int:
+def compare(source: Connection, target: Connection, table: Table, listener: Listener = no_listener) -> int:
     """Compare a table's rows in two databases, by key. Returns the number of rows.
 
     Raises:

@@ -1,13 +1,15 @@
 """Moves all tables from one database to another and compares every row before it commits."""
 
 from tapewatch.store.database import copying, rollups
-from tapewatch.store.database.copying import Listener, nobody
+from tapewatch.store.database.copying import Listener, no_listener
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import transaction
 from tapewatch.store.database.tables import SQL_TABLES
 
 
-def move(source: Database, target: Database, copied: Listener = nobody, compared: Listener = nobody) -> dict[str, int]:
+def move(
+    source: Database, target: Database, copied: Listener = no_listener, compared: Listener = no_listener
+) -> dict[str, int]:
     """Copy every table into an empty database of either kind, in one transaction that ends with a comparison of all rows.
 
     The source is not changed. Writers to a SQLite source wait; a PostgreSQL source is read as of one moment. A failure, or a

@@ -22,7 +22,7 @@ from tapewatch.market.schema import Table
 from tapewatch.store.durable import Staging, WriteError, is_local
 from tapewatch.store.lake.parquet_file import DisorderError, Selection, symbol_counts, write_parquet
 
-#: A replacement with fewer than this share of the rows it replaces is refused unless asked for.
+#: A replacement with a smaller share of the old rows is refused unless `allow_shrink` is set.
 SHRINK_FLOOR = 0.5
 
 

@@ -98,7 +98,7 @@ def write_parquet(table: Table, frames: Iterable[pl.DataFrame], path: Path, *, m
 
 
 class _Writer:
-    """A Parquet writer that raises WriteError, so that errors of the source of the frames can be told from its own."""
+    """A Parquet writer that raises WriteError, unlike the source of the frames."""
 
     def __init__(self, path: Path, schema: pa.Schema, options: dict[str, Any]) -> None:
         try:

@@ -284,7 +284,7 @@ def _closed(market: Market, table: Table, rows: pl.DataFrame) -> pl.DataFrame:
         rows.select(
             source=pl.lit(f"stream of {market}, {table.name}"),
             line=pl.int_range(1, pl.len() + 1, dtype=pl.Int64),
-            reason=pl.format("time {} lies on no trading day of the market", pl.col("time")),
+            reason=pl.format("time {} is on no trading day of the market", pl.col("time")),
             raw=pl.struct(pl.all()).struct.json_encode(),
         )
     )
