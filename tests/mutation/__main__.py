@@ -114,7 +114,10 @@ def _tried(drawn: Sequence[tuple[str, Change]], jobs: int, console: Console) -> 
 
         def is_noticed(room: str, change: Change) -> bool:
             with borrowed(changes) as copy:
-                return copy.is_noticed(room, change, limits[room])
+                noticed = copy.is_noticed(room, change, limits[room])
+            if not noticed:
+                progress.console.print(f"not noticed: {change.file}:{change.line}", highlight=False)
+            return noticed
 
         try:
             for copy in made:
