@@ -93,7 +93,7 @@ def test_withdrawn_trades_do_not_enter(correction, counts) -> None:
 
 @pytest.mark.parametrize(("second", "is_regular"), [(-0.001, False), (0, True), (23_399.999, True), (23_400, False)])
 def test_regular_hours_include_the_open_and_exclude_the_close(second, is_regular) -> None:
-    """Code 12 keeps a trade from the price within regular hours alone."""
+    """A trade with code 12 sets no price within regular hours."""
     bars = bars_of((-60, 10, 1), (second, 20, 1, "12"))
     assert bars[-1]["close"] == (10 if is_regular else 20)
 
@@ -244,7 +244,7 @@ def recorded_agreement(root: Path, exclude: tuple[int, ...]) -> BarAgreement:
 
 @pytest.mark.real_tape
 def test_bars_by_the_vendors_rules_against_the_recorded_bars(market_data) -> None:
-    """The recorded bars leave out the prices of intermarket sweeps: full agreement of prices would be a fault."""
+    """The recorded bars leave out the prices of intermarket sweeps, so prices must not agree fully."""
     agreement = recorded_agreement(market_data, ())
     assert (agreement.delivered, agreement.volume_equal) == (6767, 6734)
     assert (agreement.regular_delivered, agreement.regular_equal) == (4679, 3222)
