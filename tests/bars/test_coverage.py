@@ -162,7 +162,7 @@ HALVES = st.integers(-800, 800)
     st.none() | st.integers(-20, 800),
 )
 def test_each_minute_against_a_plain_reading(spans, minutes, known) -> None:
-    """Gaps are given in half minutes, from before the day's start (-330 minutes) to behind its end (870)."""
+    """The gaps reach from before the day's start (-330 minutes) to after its end (870), in steps of half a minute."""
     spans = [(at / 2 if abs(at) <= 400 else at, long, status, symbol) for at, long, status, symbol in spans]
     ends = [None if long is None else at + long / 2 for at, long, _, _ in spans]
     gaps = [gap(at, end, status, symbol) for (at, _, status, symbol), end in zip(spans, ends, strict=True)]

@@ -93,7 +93,7 @@ def test_withdrawn_trades_do_not_enter(correction, counts) -> None:
 
 @pytest.mark.parametrize(("second", "is_regular"), [(-0.001, False), (0, True), (23_399.999, True), (23_400, False)])
 def test_regular_hours_include_the_open_and_exclude_the_close(second, is_regular) -> None:
-    """Code 12 keeps a trade from the price within regular hours alone."""
+    """A trade with code 12 sets no price within regular hours."""
     bars = bars_of((-60, 10, 1), (second, 20, 1, "12"))
     assert bars[-1]["close"] == (10 if is_regular else 20)
 
@@ -215,20 +215,20 @@ def test_agreement_is_relative(price, off, is_equal) -> None:
 
 
 def test_agreement_counts_all_minutes_and_those_of_regular_hours() -> None:
-    """Delivered: one minute before the open, four regular ones, one at the close; one built minute was not delivered."""
+    """Delivered: a minute before the open, five regular ones of which one was not built, and two from the close on."""
     built = minute_bars(tape_of([(60 * m, 10, 1) for m in (-1, 0, 1, 2, 389, 390, 391)])[0], SESSION)
     minute = (pl.col("time").to_physical() - SESSION.regular_start) // (60 * NS_PER_SECOND)
     delivered = built.filter(minute != 391).with_columns(
         close=pl.when(minute.is_in([0, 1])).then(10.5).otherwise("close"),
         volume=pl.when(minute.is_in([1, 389, 390])).then(2.0).otherwise("volume"),
     )
-    missing = delivered.tail(1).with_columns(pl.col("time").dt.offset_by("30m"))
-    agreement = bar_agreement(built, pl.concat([delivered, missing]), SESSION)
+    not_built = [delivered.tail(1).with_columns(pl.col("time").dt.offset_by(by)) for by in ("30m", "-30m")]
+    agreement = bar_agreement(built, pl.concat([delivered, *not_built]), SESSION)
     assert dataclasses.asdict(agreement) == {
-        "delivered": 7, "built": 7, "volume_equal": 3, "regular_delivered": 4, "regular_volume_equal": 2,
+        "delivered": 8, "built": 7, "volume_equal": 3, "regular_delivered": 5, "regular_volume_equal": 2,
         "regular_price_equal": 2, "regular_equal": 1,
     }  # fmt: skip
-    assert (agreement.volume_share, agreement.regular_price_share) == (3 / 7, 2 / 4)
+    assert (agreement.volume_share, agreement.regular_price_share) == (3 / 8, 2 / 5)
     nothing = bar_agreement(built, DELIVERED_BARS.empty(), SESSION)
     assert (nothing.volume_share, nothing.regular_price_share) == (1, 1)
 
@@ -244,7 +244,7 @@ def recorded_agreement(root: Path, exclude: tuple[int, ...]) -> BarAgreement:
 
 @pytest.mark.real_tape
 def test_bars_by_the_vendors_rules_against_the_recorded_bars(market_data) -> None:
-    """The recorded bars leave out the prices of intermarket sweeps: full agreement of prices would be a fault."""
+    """The recorded bars leave out the prices of intermarket sweeps, so prices must not agree fully."""
     agreement = recorded_agreement(market_data, ())
     assert (agreement.delivered, agreement.volume_equal) == (6767, 6734)
     assert (agreement.regular_delivered, agreement.regular_equal) == (4679, 3222)

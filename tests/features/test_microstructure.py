@@ -237,7 +237,7 @@ def test_sustained_volume_is_the_least_volume_over_the_half_hour_before() -> Non
 
 
 def test_volume_is_not_sustained_across_a_minute_without_a_row() -> None:
-    """Before the open a silent minute has no row, and its neighbours do not stand in for it."""
+    """Before the open a silent minute has no row; its neighbours do not replace it."""
     trades = [(60 * minute, 10, 100) for minute in range(-60, 0) if minute != -20]
     row = rows_of(trades)
     assert -20 not in row

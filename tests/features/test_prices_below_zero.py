@@ -22,13 +22,13 @@ from tests.support.tapes import random_tape, tape_of
 
 FEW = settings(max_examples=8, deadline=None)
 SEEDS = st.integers(0, 10_000)
-#: Stands on volumes, counts, times and the order of prices alone.
+#: Features of volumes, counts, times and the order of prices.
 UNMOVED = (
     "volume", "trade_count", "buy_volume", "sell_volume", "buy_count", "sell_count", "order_flow_imbalance", "vpin",
     "volume_ratio", "trade_count_ratio", "sustained_volume_2m", "signed_volume_ratio", "flow_score_3m", "trade_age_s",
     "depth_imbalance", "best_level_ofi", "quote_count", "crossed_share", "quote_age_s", "tape_age_s",
 )  # fmt: skip
-#: Needs a price above zero at both ends.
+#: Features that need prices above zero.
 RELATIVE = (
     "return_bps", "range_bps", "realised_volatility_bps", "trailing_return_bps", "drawdown_bps", "roll_spread_bps",
     "amihud_illiquidity", "kyle_lambda", "return_score", "volatility_ratio", "quoted_spread_bps", "effective_spread_bps",
@@ -116,7 +116,7 @@ def test_returns_across_zero_are_null() -> None:
         None,
         pytest.approx(double),
     ]
-    # A sum that lacks the way through zero would say nothing of where the price went.
+    # A sum without the undefined returns would not be the return over the window.
     assert [minutes[i]["trailing_return_bps"] for i in range(6)] == [None, pytest.approx(half), *[None] * 4]
     assert [minutes[i]["range_bps"] for i in range(6)] == [0, 0, None, None, 0, 0]
     assert minutes[5]["drawdown_bps"] == 0

@@ -57,7 +57,7 @@ def test_crossed_quotes_are_those_known(days) -> None:
         is_two_sided = (pl.col("bid_price") > 0) & (pl.col("ask_price") > 0)
         is_crossed = is_two_sided & (pl.col("bid_price") > pl.col("ask_price"))
         assert dict(quotes.group_by(NAME).agg(is_crossed.sum()).rows()) == expected
-        # The rows hold shares; with each minute's count of two-sided quotes they give the crossed quotes back.
+        # Share of crossed quotes times number of two-sided quotes gives the number of crossed quotes.
         counts = quotes.filter(is_two_sided).group_by("symbol", event_time=pl.col("time").dt.truncate("1m")).len()
         shares = rows.join(counts, on=["symbol", "event_time"]).group_by(NAME)
         back = dict(shares.agg((pl.col("crossed_share") * pl.col("len")).sum().round()).rows())

@@ -90,7 +90,7 @@ def test_every_kind_is_there_and_lies_away_from_the_edges_and_from_others(stocks
 
 def test_features_change_only_within_anomalies_and_half_an_hour_after(stocks: Injected) -> None:
     features = microstructure(stocks.trades, stocks.quotes, DAY.session)
-    # Half an hour of trailing windows before the three minutes over which volume must last.
+    # The trailing window of half an hour lies before the three minutes of sustained volume.
     wake = [
         (symbol, minute + dt.timedelta(minutes=late))
         for symbol, minute in truth_minutes(stocks.truth_events, DAY.session).select("symbol", "event_time").iter_rows()
@@ -98,7 +98,7 @@ def test_features_change_only_within_anomalies_and_half_an_hour_after(stocks: In
     ]
     touched = pl.DataFrame(wake, schema=features.select("symbol", "event_time").schema, orient="row").unique()
     on = ["symbol", "event_time"]
-    # VPIN looks back on buckets of volume, however long they took.
+    # VPIN covers 50 buckets of volume, which may take any time.
     columns = [name for name in features.columns if name != "vpin"]
     before = DAY.features.select(columns).join(touched, on=on, how="anti")
     after = features.select(columns).join(touched, on=on, how="anti")

@@ -121,6 +121,7 @@ def test_against_scikit_learn() -> None:
     assert metrics["rule_alert_minutes"] == (s >= 0.8).sum()
     shuffled = evaluate(frame.sample(fraction=1, shuffle=True, seed=1), events, threshold=0.8, truth="source")
     assert shuffled.metrics == metrics, "the order of rows does not matter"
+    assert evaluate(frame, events, threshold=0.8, truth="source", seed=0).metrics == metrics
 
 
 def test_the_interval_holds_the_gain_of_a_perfect_detector_and_of_none() -> None:

@@ -95,7 +95,7 @@ def test_each_market_has_its_own_tails(training_rows: pl.DataFrame) -> None:
     row = next(i for i, s in enumerate(evidence.signs) if s.feature.name == "volume_ratio" and s.is_high)
     steps = np.full((1, len(DETECTOR_FEATURES)), 6.0)
     of = {name: evidence.surprises_of(steps, pl.Series([name]))[0, row] for name in ("AAPL", "X:AAPL-USD", "C:EUR-USD")}
-    assert of["AAPL"] > of["C:EUR-USD"] > of["X:AAPL-USD"], "a market never seen is held against all of them"
+    assert of["AAPL"] > of["C:EUR-USD"] > of["X:AAPL-USD"], "an unseen market is compared with all of them"
 
 
 def test_a_few_anomalies_among_the_training_minutes_barely_move_the_tail() -> None:

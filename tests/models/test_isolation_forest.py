@@ -67,7 +67,7 @@ def test_a_row_is_scored_by_itself_alone(detector: IsolationForestDetector, unse
 def test_the_fit_sees_training_rows_and_no_labels(
     detector: IsolationForestDetector, training_rows: pl.DataFrame, unseen_rows: pl.DataFrame
 ) -> None:
-    """Nothing of validation reaches the fit: there is no state but what `fit` was given."""
+    """Scoring other rows changes nothing that was fitted."""
     labelled = training_rows.with_columns(is_anomaly=pl.lit(value=True), barrier_label=pl.lit(1))
     again = IsolationForestDetector(SMALL, seed=3).fit(labelled)
     before = again.score(unseen_rows)
@@ -208,7 +208,7 @@ def test_what_is_anomalous_is_named_first(detector: IsolationForestDetector, uns
 def test_an_outage_of_a_busy_symbol_is_found_and_named(
     detector: IsolationForestDetector, unseen_rows: pl.DataFrame
 ) -> None:
-    """Absence counts: no trades, no quotes, and ages that grow by a minute a minute."""
+    """Five minutes without trades and quotes, with growing ages, are an outage."""
     silent = unseen_rows.filter(pl.col("session_minute").is_between(100, 104)).with_columns(
         *(pl.lit(0).cast(MICROSTRUCTURE.schema[name]).alias(name) for name in NOTHING_CAME),
         *(pl.lit(None, dtype=MICROSTRUCTURE.schema[name]).alias(name) for name in UNDEFINED_IN_SILENCE),

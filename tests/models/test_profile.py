@@ -23,7 +23,7 @@ def rows(symbol: str, minutes: np.ndarray, volume: np.ndarray, flow: np.ndarray 
 
 
 def logged(values: np.ndarray) -> np.ndarray:
-    """On the scale that `volume_ratio` is modelled on."""
+    """Values of `volume_ratio` whose transform gives `values`."""
     return np.expm1(values)
 
 
@@ -74,7 +74,7 @@ def test_an_unseen_symbol_is_compared_with_its_own_market() -> None:
     usual = {"ZZZ": 1.0, "X:ZZZ-USD": 5.0, "C:ZZZ-USD": 3.0}
     for symbol, level in usual.items():
         seen = profile.standardise(rows(symbol, np.array([5]), logged(np.array([level]))))[0, 0]
-        assert abs(seen) < 1.0, "forex was never seen: all markets stand for it"
+        assert abs(seen) < 1.0, "the unseen forex market is compared with all markets"
     assert profile.standardise(rows("ZZZ", np.array([5]), logged(np.array([5.0]))))[0, 0] > 10
 
 
@@ -97,7 +97,7 @@ def shrunk(own: float, parent: float, count: int, prior: float) -> float:
 
 @pytest.mark.parametrize("shape", ["peaked", "broad"])
 def test_centre_and_scale_are_shrunk_level_by_level(shape: str) -> None:
-    """All markets, then the market, the symbol and its half hour, by how many observations stand behind each."""
+    """All markets, the market, the symbol and its half hour, weighted by their numbers of observations."""
     rng = np.random.default_rng(5)
     counts = {"AAA": 60, "BBB": 7, "X:CCC-USD": 40}
     # Peaked: the range from 5 to 95 % is the wider one; broad: the quartiles are.

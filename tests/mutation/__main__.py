@@ -45,11 +45,13 @@ def main() -> int:
     console = Console(soft_wrap=True)
     try:
         drawn = _drawn(rooms, given.changes, random.Random(given.seed))  # noqa: S311
+        # Read now, since the checkout may be edited during the run.
+        lines = [change.lines((CHECKOUT / change.file).read_bytes()) for _, change in drawn]
         noticed = _tried(drawn, given.jobs, Console(stderr=True))
     except (RuntimeError, ValueError) as error:
         console.print(str(error), markup=False, highlight=False)
         return 2
-    share = _report(console, drawn, noticed)
+    share = _report(console, drawn, lines, noticed)
     return 0 if share >= given.least else 1
 
 
@@ -114,7 +116,10 @@ def _tried(drawn: Sequence[tuple[str, Change]], jobs: int, console: Console) -> 
 
         def is_noticed(room: str, change: Change) -> bool:
             with borrowed(changes) as copy:
-                return copy.is_noticed(room, change, limits[room])
+                noticed = copy.is_noticed(room, change, limits[room])
+            if not noticed:
+                progress.console.print(f"not noticed: {change.file}:{change.line}", highlight=False)
+            return noticed
 
         try:
             for copy in made:
@@ -127,15 +132,14 @@ def _tried(drawn: Sequence[tuple[str, Change]], jobs: int, console: Console) -> 
                 copy.close()
 
 
-def _report(console: Console, drawn: Sequence[tuple[str, Change]], noticed: Sequence[bool]) -> float:
-    for (_, change), is_noticed in zip(drawn, noticed, strict=True):
+def _report(
+    console: Console, drawn: Sequence[tuple[str, Change]], lines: Sequence[tuple[str, str]], noticed: Sequence[bool]
+) -> float:
+    for (_, change), (before, after), is_noticed in zip(drawn, lines, noticed, strict=True):
         if not is_noticed:
-            before, after = change.lines((CHECKOUT / change.file).read_bytes())
             console.print(f"{change.file}:{change.line}\n  - {before}\n  + {after}", markup=False, highlight=False)
-    tried, found = (
-        Counter(room for room, _ in drawn),
-        Counter(room for (room, _), yes in zip(drawn, noticed, strict=True) if yes),
-    )
+    tried = Counter(room for room, _ in drawn)
+    found = Counter(room for (room, _), is_noticed in zip(drawn, noticed, strict=True) if is_noticed)
     table = Table("room", "changes", "noticed", "share")
     for room, count in [*tried.items(), ("all", len(drawn))]:
         caught = sum(noticed) if room == "all" else found[room]
