@@ -54,7 +54,7 @@ def evaluate(
     is_anomaly = minutes["is_anomaly"].to_numpy()
     if not 0 < is_anomaly.sum() < is_anomaly.size:
         raise ValueError(
-            f"{int(is_anomaly.sum())} of {is_anomaly.size} judged minutes are anomalous: nothing to tell apart"
+            f"{int(is_anomaly.sum())} of {is_anomaly.size} judged minutes are anomalous: evaluation needs both kinds"
         )
     score, rule_score = minutes["score"].to_numpy(), minutes["rule_score"].to_numpy()
     flagged = score >= threshold

@@ -23,7 +23,7 @@ _SHARES = (0.5, 0.8, 0.9, 0.95)
 _KNOT_SURPRISES = np.array([0.0, *(-np.log(1.0 - share) for share in _SHARES[1:])])
 #: Least mean excess of the tail, in scales, and greatest surprise.
 _SHORTEST_TAIL, _GREATEST = 0.25, 20.0
-#: Copies of the strongest evidence among the inputs: trees pick it as often as so many kinds.
+#: Copies of the strongest evidence among the inputs, so that trees choose it more often.
 _STRONGEST_COPIES = 8
 #: A wide range alone is no crash: the price must have fallen.
 _CRASH, _FALL = "flash_crash", "return_score"

@@ -16,7 +16,7 @@ Floats = npt.NDArray[np.float64]
 BUCKET_MINUTES = 30
 #: The bucket of a symbol's whole day, and the name of all markets together.
 WHOLE_DAY, EVERY_MARKET = -1, "*"
-#: Deviations are limited to so many scales.
+#: Largest deviation, in scales.
 CLIP = 30.0
 #: Observations at which a bucket weighs as much as its symbol's day, and a symbol as its market (or a market as all).
 _BUCKET_PRIOR, _SYMBOL_PRIOR = 100.0, 10.0

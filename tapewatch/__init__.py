@@ -1,3 +1,3 @@
-"""Tapewatch: the library behind the platform. It knows no Dagster, Feast, MLflow, BentoML or Streamlit."""
+"""Tapewatch: the library behind the platform. It imports no Dagster, Feast, MLflow, BentoML or Streamlit."""
 
 __version__ = "0.1.0"

@@ -11,7 +11,7 @@ from tapewatch.settings import Settings
 EXIT_FINAL = 78
 #: Identifies one life of a supervisor: a collector counts its restarts within it.
 WATCH_VARIABLE = "TAPEWATCH_STREAM_WATCH"
-#: A collector is given up after so many quick deaths in a row.
+#: Number of quick deaths in a row after which a collector is given up.
 QUICK_DEATHS = 5
 
 

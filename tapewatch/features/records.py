@@ -85,6 +85,6 @@ def fresh_states(count: int) -> Array:
 
 
 def room_for_waiting(trades: int, symbols: int = 0) -> Waiting:
-    """An empty queue with room for so many trades."""
+    """An empty queue with room for `trades` trades."""
     price, signed, mid = np.empty((3, trades))
     return Waiting(np.zeros(symbols + 1, dtype=np.int64), np.empty(trades, dtype=np.int64), price, signed, mid)

@@ -66,7 +66,7 @@ def inject(
         Frames of the same tables, sorted as those say. Added rows carry sequence numbers above the symbol's highest.
 
     Raises:
-        ValueError: a kind is unknown, or the session is too short for so many.
+        ValueError: a kind is unknown, or the session is too short for that number.
     """
     unknown = sorted(set(kinds) - set(DISTORTIONS))
     if unknown:

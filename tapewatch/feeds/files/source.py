@@ -71,7 +71,7 @@ class FlatFileSource:
 
         Raises:
             SourceError: the market does not trade that day, or has no file of it; while iterating: the file is truncated, its
-                header lacks a column, or so many rows are refused that it must be another kind of file.
+                header lacks a column, or it has more refused rows than a file of its kind can have.
         """
         return self._load("bars", partition, symbols)
 

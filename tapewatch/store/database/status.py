@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tapewatch.market.schema import Table
-from tapewatch.store.database import timescale as sql_timescale
+from tapewatch.store.database import timescale
 from tapewatch.store.database.engine import DatabaseError, connect, parse, transaction
 from tapewatch.store.database.schema import revision_of
 from tapewatch.store.database.tables import SQL_TABLES, time_column, twin
@@ -51,7 +51,7 @@ def status(url: str) -> DatabaseStatus:
     try:
         with transaction(engine, reads_only=True) as connection:
             present = set(sa.inspect(connection).get_table_names())
-            chunked = sql_timescale.hypertables(connection)
+            chunked = timescale.hypertables(connection)
             return DatabaseStatus(
                 address.render_as_string(hide_password=True),
                 _engine_name(connection),
@@ -74,7 +74,7 @@ def _table(connection: Connection, table: Table, chunked: set[str]) -> TableStat
 
 def _table_size(connection: Connection, name: str, chunked: set[str]) -> int | None:
     if connection.dialect.name == "postgresql":
-        statement = sql_timescale.size(name) if name in chunked else f"SELECT pg_total_relation_size('{name}')"
+        statement = timescale.size(name) if name in chunked else f"SELECT pg_total_relation_size('{name}')"
         return int(connection.exec_driver_sql(statement).scalar_one())
     try:
         # A page belongs to a table or to one of its indexes.
@@ -99,14 +99,14 @@ def _engine_name(connection: Connection) -> str:
 def _timescale(connection: Connection) -> str:
     if connection.dialect.name != "postgresql":
         return "not on SQLite"
-    if (version := connection.scalar(sa.text(sql_timescale.INSTALLED_VERSION))) is not None:
-        if sql_timescale.is_apache(connection):
+    if (version := connection.scalar(sa.text(timescale.INSTALLED_VERSION))) is not None:
+        if timescale.is_apache(connection):
             return f"{version}, Apache edition: not used, since compression and policies need the Community edition"
         return (
             f"{version}, in use"
-            if sql_timescale.hypertables(connection)
+            if timescale.hypertables(connection)
             else f"{version}: `tapewatch db upgrade` uses it"
         )
-    if connection.scalar(sa.text(sql_timescale.AVAILABLE_VERSION)) is not None:
+    if connection.scalar(sa.text(timescale.AVAILABLE_VERSION)) is not None:
         return "on the server: `CREATE EXTENSION timescaledb`, then `tapewatch db upgrade`"
     return "not on the server"

@@ -120,7 +120,7 @@ class NoticeBoard:
             worker.finish(max(0.0, deadline - time.monotonic()))
 
     def begin_close(self) -> None:
-        """Tell every channel to send its waiting notices and its summary and then to stop. Announce nothing after it."""
+        """Let every channel send its waiting notices and its summary, then stop. Nothing may be announced afterwards."""
         for worker in self._workers:
             worker.begin_close()
 

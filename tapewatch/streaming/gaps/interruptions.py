@@ -12,7 +12,7 @@ from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, S
 from tapewatch.streaming.gaps.book import OVERLAP_NS
 from tapewatch.streaming.live.clock import TapeClock, Times
 
-#: A gap ends after so many events, or so long after the first event. The first event alone may be a late one.
+#: A gap ends after this number of events, or this long after the first one, which alone may be late.
 _ENOUGH_EVENTS = 256
 _ENOUGH_S = 2.0
 #: After this time without a reply, the granted subscriptions are taken as all that the server grants.

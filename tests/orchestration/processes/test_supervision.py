@@ -218,7 +218,7 @@ def test_a_signal_stops_everything_even_if_interrupts_were_ignored(tmp_path: Pat
     assert not alive
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent was killed")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals a child whose parent was killed")
 def test_nothing_is_left_running_after_a_kill(tmp_path: Path) -> None:
     process, running = start_up(tmp_path, [])
     process.kill()
