@@ -17,7 +17,6 @@ from tapewatch.store.database.database import Database, DatabaseError
 from tapewatch.store.database.moving import move
 from tapewatch.store.database.tables import SQL_TABLES
 from tests.support.live_rows import rows_of
-from tests.support.postgres import PostgresServer, postgres_server
 
 MONDAY = Partition(dt.date(2024, 6, 3), Market.STOCKS)
 CRYPTO = Partition(dt.date(2024, 6, 3), Market.CRYPTO)
@@ -34,12 +33,6 @@ between = pytest.mark.parametrize(
         ),
     ],
 )
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with postgres_server() as running:
-        yield running
 
 
 @pytest.fixture

@@ -13,16 +13,10 @@ from tapewatch.market.live_tables import AUDIT, LABELS, LIVE_BARS
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.migrations import HEAD
 from tests.support.live_rows import rows_of
-from tests.support.postgres import PostgresServer, postgres_server
+from tests.support.postgres import PostgresServer
 
 MONDAY = Partition(dt.date(2024, 6, 3), Market.STOCKS)
 COMMANDS = ("upgrade", "status", "refresh", "retain", "backup", "restore", "move")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with postgres_server() as running:
-        yield running
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import datetime as dt
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,7 @@ from tapewatch.store.database.tables import metadata
 from tests.support.anomalies import OPEN, event, events
 from tests.support.database_processes import open_it, run_together
 from tests.support.live_rows import rows_of
-from tests.support.postgres import PostgresServer, postgres_server
+from tests.support.postgres import PostgresServer
 
 MONDAY = Partition(OPEN.date(), Market.STOCKS)
 #: What the platform made before it kept revisions.
@@ -43,12 +42,6 @@ _TYPES = {
     "sqlite": {"time": "DATETIME", "double": "DOUBLE", "zone": ""},
     "postgresql": {"time": "TIMESTAMP WITH TIME ZONE", "double": "DOUBLE PRECISION", "zone": "+00"},
 }
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with postgres_server() as running:
-        yield running
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])

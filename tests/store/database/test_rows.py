@@ -19,18 +19,11 @@ from tapewatch.store.database.database import Database
 from tapewatch.store.database.tables import SQL_TABLES, time_column
 from tests.support.live_frames import frames
 from tests.support.live_rows import rows_of
-from tests.support.postgres import PostgresServer, postgres_server
 
 MONDAY = Partition(dt.date(2024, 6, 3), Market.STOCKS)
 TUESDAY = Partition(dt.date(2024, 6, 4), Market.STOCKS)
 CRYPTO = Partition(dt.date(2024, 6, 3), Market.CRYPTO)
 PLACE = ("market", "date")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with postgres_server() as running:
-        yield running
 
 
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])

@@ -22,16 +22,10 @@ from tapewatch.store.database.migrations import HEAD
 from tapewatch.store.database.status import status
 from tapewatch.store.database.tables import SQL_TABLES, TIME_SERIES, key_columns, time_column
 from tests.support.live_rows import rows_of
-from tests.support.postgres import PostgresServer, postgres_server
+from tests.support.postgres import PostgresServer
 
 MONDAY = Partition(dt.date(2024, 6, 3), Market.STOCKS)
 DAY_S = 86_400
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with postgres_server() as running:
-        yield running
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
