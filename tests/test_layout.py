@@ -25,3 +25,8 @@ def test_package_resolves_inside_this_repository(package: str) -> None:
 )  # fmt: skip
 def test_top_level_is_as_given(name: str) -> None:
     assert (CHECKOUT / name).exists()
+
+
+def test_both_workspace_files_are_the_same() -> None:
+    installed = CHECKOUT / "orchestration" / "workspace.yaml"
+    assert installed.read_text() == (CHECKOUT / "workspace.yaml").read_text()

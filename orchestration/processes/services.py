@@ -17,9 +17,10 @@ from tapewatch.settings import Settings, variable_of
 
 EMULATOR_SEED = 7
 PLACEHOLDER_KEY = "emulator"
+#: Names the code location, as workspace.yaml in the checkout does.
+_WORKSPACE = str(Path(home.__file__).with_name("workspace.yaml"))
 _LOOPBACK = "127.0.0.1"
 _CHOSEN = range(10_000, 20_000)
-_DEFINITIONS = "orchestration.definitions"
 
 
 class ServiceError(RuntimeError):
@@ -155,14 +156,14 @@ def emulator(settings: Settings, *, speed: str = "1") -> Service:
 
 def _dagster_webserver(settings: Settings) -> Service:
     host, port = settings.host, settings.port_dagster
-    command = (_script("dagster-webserver"), "--module-name", _DEFINITIONS, "--host", host, "--port", str(port))
+    command = (_script("dagster-webserver"), "--workspace", _WORKSPACE, "--host", host, "--port", str(port))
     return _web_service("dagster-webserver", "Dagster", command, host, port, "/server_info")
 
 
 _DAGSTER_DAEMON = Service(
     "dagster-daemon",
     "Dagster daemon",
-    (_script("dagster-daemon"), "run", "--module-name", _DEFINITIONS),
+    (_script("dagster-daemon"), "run", "--workspace", _WORKSPACE),
     probe=(_script("dagster-daemon"), "liveness-check"),
 )
 

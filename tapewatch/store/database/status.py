@@ -103,9 +103,7 @@ def _timescale(connection: Connection) -> str:
         if timescale.is_apache(connection):
             return f"{version}, Apache edition: not used, since compression and policies need the Community edition"
         return (
-            f"{version}, in use"
-            if timescale.hypertables(connection)
-            else f"{version}: `tapewatch db upgrade` uses it"
+            f"{version}, in use" if timescale.hypertables(connection) else f"{version}: `tapewatch db upgrade` uses it"
         )
     if connection.scalar(sa.text(timescale.AVAILABLE_VERSION)) is not None:
         return "on the server: `CREATE EXTENSION timescaledb`, then `tapewatch db upgrade`"
