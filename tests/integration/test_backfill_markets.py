@@ -93,7 +93,7 @@ def test_a_plan_with_bars_only_loads_them_in_one_call(tmp_path: Path, base_url: 
     output = backfill(
         tmp_path / "home", base_url, "-m", "stocks", "--symbols", "AAPL", "--from", str(first), tier="basic"
     )
-    assert "up to the last day that is over" in output
+    assert "up to the last finished day" in output
     assert "about 1 call (" in output
     lake = Lake(tmp_path / "home" / "lake")
     days = lake.partitions(BARS)

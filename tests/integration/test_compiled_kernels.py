@@ -26,8 +26,11 @@ DAY = dt.date(2024, 6, 4)
 with running_emulator(seed=11) as emulator:
     settings = Settings(
         home=Path(sys.argv[1]), polygon_api_key="test-key", polygon_base_url=emulator.base_url,
-        polygon_tier_stocks="advanced", polygon_tier_crypto="advanced",
-        symbols_stocks=("MSFT",), symbols_crypto=("X:BTC-USD",), _env_file=None,
+        markets={
+            "stocks": {"plan": "advanced", "symbols": ("MSFT",)},
+            "crypto": {"plan": "advanced", "symbols": ("X:BTC-USD",)},
+        },
+        _env_file=None,
     )
     for market in (Market.STOCKS, Market.CRYPTO):
         run_days(settings, "update_day", market, DAY, DAY)

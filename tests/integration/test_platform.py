@@ -194,7 +194,7 @@ def test_an_asset_page_shows_definition_rows_columns_and_checks(up: Up) -> None:
 def test_a_materialization_shows_its_plot(up: Up) -> None:
     with browser_page() as page:
         page.goto(
-            f"http://127.0.0.1:{up.ports['DAGSTER']}/assets/tape/trades?view=partitions&partition=2024-06-04%7Cstocks"
+            f"http://127.0.0.1:{up.ports['DAGSTER']}/assets/tape/trades?view=partitions&partition=2024-06-05%7Cstocks"
         )
         expect(page.get_by_text("plot", exact=True).first).to_be_visible(timeout=PATIENCE_MS)
 

@@ -68,11 +68,13 @@ def test_every_market_streams_its_day_whole(market: Market) -> None:
         running(_stream_url(base, market), wanted, QUICK, _KEY) as client,
     ):
         _until_done(client, base, market)
+        sent = progress(base, market)["sent"]
+        client.until(lambda: FrameDecoder(market).decode(client.frames).events >= sent)
         stats = client.client.stats
         assert (stats.subscribed, stats.refused_channels, stats.connections) == (len(wanted), [], 1)
         batch = FrameDecoder(market).decode(client.frames)
         assert (batch.refused.rows(), batch.malformed_frames, batch.unknown_fields.total()) == ([], [], 0)
-        assert batch.events == progress(base, market)["sent"]
+        assert batch.events == sent
         assert set(batch.bars["clock"].cast(pl.String)) == {"1s", "1m"}
     if market is not Market.INDICES:
         _assert_as_the_tape(batch, symbol, market)
