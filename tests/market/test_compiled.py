@@ -1,6 +1,7 @@
 """Compiled code on disk: when it is stale, and concurrent writers."""
 
 import ast
+import os
 import shutil
 import subprocess
 import sys
@@ -64,7 +65,9 @@ def house(compiled_house: Path, tmp_path: Path) -> Path:
 def run(house: Path) -> str:
     """The caller's result and the number of compilations by kernel, in a fresh process."""
     command = [sys.executable, "-m", "house.caller"]
-    return subprocess.run(command, cwd=house.parent, check=True, capture_output=True, text=True).stdout.strip()
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    done = subprocess.run(command, cwd=house.parent, env=environment, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
 
 
 def folders(house: Path) -> list[str]:

@@ -1,6 +1,5 @@
 """Holds a change against its room's tests, in a copy of the checkout."""
 
-import ast
 import os
 import shutil
 import signal
@@ -14,7 +13,6 @@ from tests.mutation.changes import Change
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 _TOP_LEVEL = ("models", "assets", "resources", "orchestration", "serving")
-_COMPILED = "njit"
 
 
 def room_folder(room: str) -> str:
@@ -29,15 +27,17 @@ def room_files(room: str) -> list[str]:
 
 
 class Copy:
-    """A copy of the checkout in a temporary folder: the checkout itself is never changed.
-
-    Compiled code does not always notice an edit in another file. A file that compiled code may depend on is therefore
-    tried with an empty cache of compiled code; the others share one.
-    """
+    """A copy of the checkout in a temporary folder, with a cache of compiled code: the checkout itself is never changed."""
 
     def __init__(self) -> None:
         self._home = Path(tempfile.mkdtemp(prefix="tapewatch-mutation-"))
         self._tree = self._home / "checkout"
+        self._kernels = self._home / "kernels"
+        kept = CHECKOUT / "tapewatch" / "__pycache__" / "kernels"
+        if kept.is_dir():
+            shutil.copytree(kept, self._kernels)
+        else:
+            self._kernels.mkdir()
         listed = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
             cwd=CHECKOUT, check=True, capture_output=True, text=True,
@@ -46,7 +46,6 @@ class Copy:
             if (CHECKOUT / name).is_file():
                 (self._tree / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(CHECKOUT / name, self._tree / name)
-        self._behind_kernels = _imported_by_kernels(self._tree)
 
     def close(self) -> None:
         """Remove the copy."""
@@ -59,7 +58,7 @@ class Copy:
             RuntimeError: they fail.
         """
         started = time.monotonic()
-        if failures := self._run(room, self._home / "numba", timeout_s=1800):
+        if failures := self._run(room, self._kernels, timeout_s=1800):
             raise RuntimeError(f"the fast tests of {room} fail without any change:\n{failures}")
         return time.monotonic() - started
 
@@ -67,11 +66,12 @@ class Copy:
         """Whether the room's tests fail with the change, or do not end within `timeout_s`."""
         path = self._tree / change.file
         source, stamp = path.read_bytes(), path.stat()
-        cache = Path(tempfile.mkdtemp(dir=self._home))
+        # Code compiled for the change would take the place of the unchanged code.
+        cache = self._home / "changed"
+        shutil.copytree(self._kernels, cache, copy_function=os.link)
         try:
             path.write_bytes(change.apply(source))
-            is_compiled = change.file in self._behind_kernels
-            return bool(self._run(room, cache if is_compiled else self._home / "numba", timeout_s))
+            return bool(self._run(room, cache, timeout_s))
         finally:
             path.write_bytes(source)
             os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
@@ -109,21 +109,3 @@ class Copy:
                 os.killpg(tests.pid, signal.SIGKILL)
                 return f"no end within {timeout_s:.0f} s"
         return "" if tests.returncode == 0 else output[-3000:]
-
-
-def _imported_by_kernels(tree: Path) -> set[str]:
-    """Files with compiled functions, and all that these import, directly or not."""
-    sources = {path: path.read_text(encoding="utf-8") for path in (tree / "tapewatch").rglob("*.py")}
-    sources |= {path: path.read_text(encoding="utf-8") for path in (tree / "models").rglob("*.py")}
-    waiting = [path for path, source in sources.items() if _COMPILED in source]
-    found: set[Path] = set()
-    while waiting:
-        path = waiting.pop()
-        if path in found or path not in sources:
-            continue
-        found.add(path)
-        for node in ast.walk(ast.parse(sources[path])):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                module = tree.joinpath(*node.module.split("."))
-                waiting += [module.with_suffix(".py"), *(module / f"{alias.name}.py" for alias in node.names)]
-    return {str(path.relative_to(tree)) for path in found}
