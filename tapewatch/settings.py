@@ -3,6 +3,7 @@
 Only entry points read them (the command line, the Dagster definitions, the scoring service) and pass them on as arguments.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -59,6 +60,14 @@ def _of_markets(source: Source) -> dict[str, Any]:
         market: {name: variable_of("markets", market, name).lower() for name in MARKET_VARIABLES} for market in Market
     }
     return {"markets": {m: {n: variables[v] for n, v in of.items() if v in variables} for m, of in names.items()}}
+
+
+def _without_those_of_the_environment(dotenv: Source) -> Source:
+    """`.env`, without the variables of the environment: one that is empty there is not set, whatever `.env` says."""
+    if isinstance(dotenv, EnvSettingsSource):
+        given = {name.lower() for name in os.environ}
+        dotenv.env_vars = {name: value for name, value in dotenv.env_vars.items() if name not in given}
+    return dotenv
 
 
 class Settings(BaseSettings):
@@ -147,7 +156,7 @@ class Settings(BaseSettings):
         file_secret_settings: Source,  # noqa: ARG003
     ) -> tuple[Source, ...]:
         """Arguments come first, then the environment, then `.env`."""
-        read = (env_settings, dotenv_settings)
+        read = (env_settings, _without_those_of_the_environment(dotenv_settings))
         markets = (InitSettingsSource(settings_cls, _of_markets(source)) for source in read)
         return (init_settings, *markets, *read)
 

@@ -59,6 +59,19 @@ def test_each_setting_of_a_market_is_read_from_the_environment_then_from_the_fil
     )
 
 
+def test_a_variable_that_is_empty_in_the_environment_is_not_set_whatever_the_file_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / ".env"
+    file.write_text("POLYGON_WS_URL_CRYPTO=ws://vendor/crypto\nPOLYGON_WS_URL=ws://vendor\nTAPEWATCH_HOST=0.0.0.0\n")
+    for variable in ("POLYGON_WS_URL_CRYPTO", "POLYGON_WS_URL"):
+        monkeypatch.setenv(variable, "")
+    settings = Settings(_env_file=file)
+    assert settings.markets[Market.CRYPTO].stream_url is None
+    assert settings.polygon_ws_url is None
+    assert settings.host == "0.0.0.0"  # noqa: S104
+
+
 def test_a_value_that_cannot_be_is_located_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POLYGON_TIER_FOREX", "gold")
     monkeypatch.setenv("TAPEWATCH_PORT_MLFLOW", "0")

@@ -94,7 +94,7 @@ def show(console: Console, summary: RunSummary) -> None:
         counts = summary.anomalies["kind"].cast(pl.String).value_counts(sort=True)
         table = Table("kind", "anomalies found", title="Found; the source has no truth", title_justify="left")
         for kind, count in counts.iter_rows():
-            table.add_row(kind, f"{count}")
+            table.add_row(kind.replace("_", " "), f"{count}")
         console.print(table)
 
 

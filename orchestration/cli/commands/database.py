@@ -13,7 +13,7 @@ from tapewatch.settings import Settings
 app = typer.Typer()
 db = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 app.add_typer(
-    db, name="db", help="Maintain the operational database: upgrade, status, retention, backup, restore, move."
+    db, name="db", help="Maintain the operational database: upgrade, status, refresh, retain, backup, restore, move."
 )
 
 YesOption = Annotated[bool, typer.Option("--yes", metavar="", help="delete the rows; without it they are only counted")]
