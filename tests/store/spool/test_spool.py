@@ -14,8 +14,10 @@ import pytest
 
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition, session_of
 from tapewatch.market.live_tables import STREAM_TRADES
+from tapewatch.store.spool import rows as spool_rows
 from tapewatch.store.spool.files import (
     HealedInterval,
+    SpoolFile,
     highest_numbers,
     market_days,
     waiting,
@@ -268,3 +270,49 @@ def test_killed_at_any_moment_nothing_flushed_is_lost_and_the_state_is_no_newer_
     files = waiting_for(tmp_path, STOCKS)
     assert len({file.number for file in files}) == len(files)
     assert not list(tmp_path.glob("*/*/.*.tmp"))
+
+
+def test_only_rows_above_the_limit_are_dropped_oldest_first(tmp_path) -> None:
+    writer = SpoolWriter(tmp_path, Market.STOCKS, "collector", held_rows=100)
+    next_day = OPEN + 24 * 60 * NS_PER_MINUTE
+    for day in (DAY, DAY + dt.timedelta(days=1)):
+        (tmp_path / "stocks" / str(day)).write_text("in the way")
+    writer.add_rows(STREAM_TRADES, trades_at([*range(OPEN, OPEN + 60), *range(next_day, next_day + 40)]))
+    writer.flush()
+    assert (writer.rows_held, writer.rows_dropped, writer.take_losses()) == (100, 0, [])
+    writer.add_rows(STREAM_TRADES, trades_at([next_day + 40]))
+    writer.flush()
+    assert (writer.rows_held, writer.rows_dropped) == (41, 60)
+    assert [(loss.rows, loss.first, loss.last) for loss in writer.take_losses()] == [(60, OPEN, OPEN + 59)]
+
+
+def test_refused_rows_are_numbered_from_one(tmp_path) -> None:
+    saturday = session_of(Market.STOCKS, dt.date(2024, 3, 8)).regular_start + 24 * 60 * NS_PER_MINUTE
+    with SpoolWriter(tmp_path, Market.STOCKS, "collector") as writer:
+        for count in (1, 3):
+            refused = writer.add_rows(STREAM_TRADES, trades_at(range(saturday, saturday + count)))
+            assert refused["line"].to_list() == list(range(1, count + 1))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff\xff\xff\xff" + bytes(4) + b"\xff\xff\xff\xff" + bytes(4),
+        b"\xff\xff\xff\xff" + (1_000).to_bytes(4, "little") + bytes(100),
+        b"PAR1" + (8).to_bytes(4, "little") + bytes(100),
+    ],
+    ids=["ends at once", "a schema longer than the file", "another format"],
+)
+def test_a_file_that_does_not_begin_with_a_schema_is_named(tmp_path, content) -> None:
+    file = SpoolFile.at(tmp_path, "collector", 1, STREAM_TRADES.name)
+    Path(file.path).write_bytes(content)
+    with pytest.raises(DamagedFileError, match=f"{Path(file.path).name} is not an Arrow stream"):
+        read_rows(STREAM_TRADES, [file])
+
+
+def test_files_are_read_in_groups_up_to_a_size_and_larger_ones_alone(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(spool_rows, "_PIECE_BYTES", 10)
+    sizes = (4, 6, 4, 4, 20, 1, 9)
+    files = [SpoolFile(at, "collector", "stream_trades", str(tmp_path), None, size) for at, size in enumerate(sizes)]
+    groups = [[file.bytes for file in piece] for piece in spool_rows._pieces(files)]
+    assert groups == [[4, 6], [4, 4], [20], [1, 9]]
