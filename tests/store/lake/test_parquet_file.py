@@ -123,3 +123,24 @@ def test_a_dictionary_holds_the_words_of_its_rows_in_order(words: list[str | Non
     made = _dictionary(pl.Series(words, dtype=pl.Categorical))
     assert made.to_pylist() == words
     assert made.dictionary.to_pylist() == sorted({word for word in words if word is not None})
+
+
+def test_each_kind_of_column_is_encoded_and_compressed_in_its_way(tmp_path: Path) -> None:
+    """Times and counters as bare deltas, sizes and codes with their bytes split, prices plain, words as a dictionary."""
+    path = tmp_path / "file.parquet"
+    write_parquet(TRADES, [trades({"A": 10}).with_columns(id=pl.lit("free text"))], path)
+    group = pq.read_metadata(path).row_group(0)
+    columns = {group.column(at).path_in_schema: group.column(at) for at in range(group.num_columns)}
+    for name, encoding, compression in (
+        ("time", "DELTA_BINARY_PACKED", "UNCOMPRESSED"),
+        ("sequence_number", "DELTA_BINARY_PACKED", "UNCOMPRESSED"),
+        ("size", "BYTE_STREAM_SPLIT", "LZ4"),
+        ("exchange", "BYTE_STREAM_SPLIT", "LZ4"),
+        ("price", "PLAIN", "LZ4"),
+        ("symbol", "RLE_DICTIONARY", "LZ4"),
+        ("id", "PLAIN", "ZSTD"),
+    ):
+        assert encoding in columns[name].encodings, name
+        assert columns[name].compression == compression, name
+    assert "BYTE_STREAM_SPLIT" not in columns["price"].encodings
+    assert {name for name, column in columns.items() if column.is_stats_set} == {"symbol", "time", "sequence_number"}
