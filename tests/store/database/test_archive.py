@@ -203,3 +203,22 @@ def test_a_backup_is_of_one_moment(new: New, engine: str, tmp_path: Path) -> Non
     target = new("sqlite")
     restore(target, tmp_path / "backup.zip")
     assert content(target) == before != content(database)
+
+
+def test_each_step_reports_the_rows_so_far_and_all_rows(
+    new: New, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying, "ROWS_A_BATCH", 60)
+    source, file = new("sqlite"), tmp_path / "backup.zip"
+    fill(source)
+    expected = [(table.name, done, 2 * ROWS) for table in SQL_TABLES for done in (60, 2 * ROWS)]
+    heard: dict[str, list[tuple[str, int, int]]] = {name: [] for name in ("backup", "restore", "copy", "compare")}
+    backup(source, file, lambda *step: heard["backup"].append(step))
+    restore(new("sqlite"), file, listener=lambda *step: heard["restore"].append(step))
+    move(
+        source,
+        new("sqlite"),
+        lambda *step: heard["copy"].append(step),
+        lambda *step: heard["compare"].append(step),
+    )
+    assert heard == dict.fromkeys(heard, expected)
