@@ -71,12 +71,12 @@ def test_a_backup_of_one_is_restored_into_another(new: New, one: str, other: str
     source, target = new(one), new(other)
     fill(source)
     seen: list[tuple[str, int, int]] = []
-    written = backup(source, tmp_path / "deep" / "backup.zip", lambda *step: seen.append(step))
+    written = backup(source, tmp_path / "deep" / "er" / "backup.zip", lambda *step: seen.append(step))
     assert written == {table.name: 2 * ROWS for table in SQL_TABLES}
     assert seen == [(table.name, 2 * ROWS, 2 * ROWS) for table in SQL_TABLES]
-    assert restore(target, tmp_path / "deep" / "backup.zip") == written
+    assert restore(target, tmp_path / "deep" / "er" / "backup.zip") == written
     assert content(target) == content(source)
-    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["backup.zip"]
+    assert [path.name for path in (tmp_path / "deep" / "er").iterdir()] == ["backup.zip"]
 
 
 @on_both

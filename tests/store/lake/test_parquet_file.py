@@ -9,6 +9,7 @@ import pytest
 from tapewatch.market.tables import ANOMALIES, EVALUATION, TRADES
 from tapewatch.store.lake import parquet_file
 from tapewatch.store.lake.parquet_file import DisorderError, Selection, _dictionary, symbol_counts, write_parquet
+from tests.support.live_rows import rows_of
 
 GROUP = 10
 
@@ -94,6 +95,16 @@ def test_rows_are_in_order_within_and_across_frames(tmp_path: Path) -> None:
     ):
         with pytest.raises(DisorderError, match="rows must be sorted by symbol, time, sequence_number"):
             write_parquet(TRADES, frames, path)
+
+
+def test_order_is_checked_by_a_time_that_is_the_last_of_the_order(tmp_path: Path) -> None:
+    rows = rows_of(ANOMALIES, 4).with_columns(symbol=pl.lit("AAA")).sort("start_time")
+    assert rows["start_time"].n_unique() == 4
+    rows = ANOMALIES.conform(rows)
+    assert write_parquet(ANOMALIES, [rows], tmp_path / "file.parquet") == 4
+    for frames in ([rows.reverse()], [rows.slice(1, 1), rows.head(1)]):
+        with pytest.raises(DisorderError, match="start_time goes back at AAA"):
+            write_parquet(ANOMALIES, frames, tmp_path / "file.parquet")
 
 
 def test_a_table_without_symbols_has_no_index(tmp_path: Path) -> None:

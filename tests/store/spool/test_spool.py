@@ -13,7 +13,8 @@ import polars as pl
 import pytest
 
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition, session_of
-from tapewatch.market.live_tables import STREAM_TRADES
+from tapewatch.market.live_tables import LIVE_BARS, STREAM_BARS, STREAM_TRADES
+from tapewatch.market.tables import TIME
 from tapewatch.store.spool import rows as spool_rows
 from tapewatch.store.spool.files import (
     HealedInterval,
@@ -26,6 +27,7 @@ from tapewatch.store.spool.files import (
 from tapewatch.store.spool.rows import DamagedFileError, read_rows, write_rows
 from tapewatch.store.spool.spool import SpoolError, SpoolWriter
 from tests.support.crash_points import Killed, killed_at
+from tests.support.live_rows import rows_of
 from tests.support.streams import Batch, trades_at
 from tests.support.tapes import DAY, stock_session
 
@@ -223,12 +225,14 @@ def test_a_refused_state_is_written_later_even_without_more_rows(tmp_path) -> No
         assert writer.state.newest == OPEN + 1
 
 
-def test_rows_that_the_disk_refuses_at_close_are_losses(tmp_path) -> None:
+@pytest.mark.parametrize("count", [1, 100])
+def test_rows_that_the_disk_refuses_at_close_are_losses(tmp_path, count) -> None:
     writer = SpoolWriter(tmp_path, Market.STOCKS, "collector")
     (tmp_path / "stocks" / str(DAY)).write_text("in the way")
-    writer.add_rows(STREAM_TRADES, trades_at(range(OPEN, OPEN + 100)))
+    writer.add_rows(STREAM_TRADES, trades_at(range(OPEN, OPEN + count)))
     writer.close()
-    assert [(loss.rows, loss.first, loss.last) for loss in writer.take_losses()] == [(100, OPEN, OPEN + 99)]
+    assert [(loss.rows, loss.first, loss.last) for loss in writer.take_losses()] == [(count, OPEN, OPEN + count - 1)]
+    assert (writer.rows_held, writer.rows_dropped) == (0, count)
 
 
 _WRITE_FOREVER = """
@@ -316,3 +320,32 @@ def test_files_are_read_in_groups_up_to_a_size_and_larger_ones_alone(tmp_path, m
     files = [SpoolFile(at, "collector", "stream_trades", str(tmp_path), None, size) for at, size in enumerate(sizes)]
     groups = [[file.bytes for file in piece] for piece in spool_rows._pieces(files)]
     assert groups == [[4, 6], [4, 4], [20], [1, 9]]
+
+
+def test_each_table_has_a_file_of_its_own_name(tmp_path) -> None:
+    at_open = pl.lit(OPEN).cast(TIME)
+    bars = STREAM_BARS.conform(rows_of(LIVE_BARS, 3).with_columns(time=at_open, received_time=at_open))
+    with SpoolWriter(tmp_path, Market.STOCKS, "collector") as writer:
+        writer.add(Batch(trades=trades_at([OPEN, OPEN + 1]), bars=bars))
+        assert writer.flush() == 2
+        assert (writer.rows_written, writer.files_written, writer.rows_held) == (5, 2, 0)
+    assert sorted(file.table for file in waiting_for(tmp_path, STOCKS)) == ["stream_bars", "stream_trades"]
+
+
+def test_the_state_has_the_latest_receipt_whatever_the_order_of_arrival(tmp_path) -> None:
+    with SpoolWriter(tmp_path, Market.STOCKS, "collector") as writer:
+        for received in ((OPEN + 5, OPEN + 9), (OPEN + 3,)):
+            frames = [trades_at([OPEN], received=at) for at in received]
+            writer.add_rows(STREAM_TRADES, pl.concat(frames))
+            writer.flush()
+            assert writer.state.last_received == OPEN + 9
+    with SpoolWriter(tmp_path, Market.STOCKS, "collector") as again:
+        assert again.state.last_received == OPEN + 9
+
+
+def test_without_a_state_numbers_continue_after_the_waiting_files(tmp_path) -> None:
+    for _ in range(2):
+        with SpoolWriter(tmp_path, Market.STOCKS, "collector") as writer:
+            writer.add_rows(STREAM_TRADES, trades_at([OPEN]))
+        (tmp_path / "stocks" / "collector.state.json").unlink()
+    assert len({file.number for file in waiting_for(tmp_path, STOCKS)}) == 2
