@@ -316,10 +316,10 @@ def test_a_file_that_does_not_begin_with_a_schema_is_named(tmp_path, content) ->
 
 def test_files_are_read_in_groups_up_to_a_size_and_larger_ones_alone(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(spool_rows, "_PIECE_BYTES", 10)
-    sizes = (4, 6, 4, 4, 20, 1, 9)
+    sizes = (4, 6, 4, 6, 1, 20, 10)
     files = [SpoolFile(at, "collector", "stream_trades", str(tmp_path), None, size) for at, size in enumerate(sizes)]
     groups = [[file.bytes for file in piece] for piece in spool_rows._pieces(files)]
-    assert groups == [[4, 6], [4, 4], [20], [1, 9]]
+    assert groups == [[4, 6], [4, 6], [1], [20], [10]]
 
 
 def test_each_table_has_a_file_of_its_own_name(tmp_path) -> None:
