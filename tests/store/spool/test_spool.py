@@ -344,8 +344,8 @@ def test_the_state_has_the_latest_receipt_whatever_the_order_of_arrival(tmp_path
 
 
 def test_without_a_state_numbers_continue_after_the_waiting_files(tmp_path) -> None:
-    for _ in range(2):
+    for _ in range(3):
         with SpoolWriter(tmp_path, Market.STOCKS, "collector") as writer:
             writer.add_rows(STREAM_TRADES, trades_at([OPEN]))
         (tmp_path / "stocks" / "collector.state.json").unlink()
-    assert len({file.number for file in waiting_for(tmp_path, STOCKS)}) == 2
+    assert len({file.number for file in waiting_for(tmp_path, STOCKS)}) == 3
