@@ -140,6 +140,7 @@ def test_a_heal_file_names_its_stretch(tmp_path) -> None:
     interval = HealedInterval("AAA/B-@:", OPEN, OPEN + 100)
     with SpoolWriter(tmp_path, Market.STOCKS, "healer") as writer:
         (file,) = writer.add_heal(STREAM_TRADES, trades_at([OPEN, OPEN + 50]), interval)
+        assert (writer.rows_written, writer.rows_held) == (2, 0)
         writer.add_rows(STREAM_TRADES, trades_at([OPEN]))
     (healed, _) = waiting_for(tmp_path, STOCKS)
     assert (healed, healed.heals) == (file, interval)
