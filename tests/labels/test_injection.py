@@ -174,6 +174,14 @@ def test_a_silent_tape_gets_no_anomalies_and_no_truth() -> None:
     assert injected.truth_events.is_empty()
 
 
+def test_none_asked_for_leaves_the_tape_as_it_is() -> None:
+    injected = inject(DAY.trades, DAY.quotes, DAY.session, seed=1, per_symbol=0)
+    assert injected.trades.equals(DAY.trades)
+    assert injected.quotes is not None
+    assert injected.quotes.equals(DAY.quotes)
+    assert injected.truth_events.is_empty()
+
+
 @pytest.mark.parametrize(("per_symbol", "kinds"), [(8, tuple(DISTORTIONS)), (5, ("volume_spike", "price_jump"))])
 def test_each_slot_of_the_session_holds_one_anomaly_of_its_kinds_length(per_symbol, kinds) -> None:
     first, last = DAY.session.regular_start + 30 * NS_PER_MINUTE, DAY.session.regular_end - 15 * NS_PER_MINUTE

@@ -71,12 +71,12 @@ def test_a_backup_of_one_is_restored_into_another(new: New, one: str, other: str
     source, target = new(one), new(other)
     fill(source)
     seen: list[tuple[str, int, int]] = []
-    written = backup(source, tmp_path / "deep" / "backup.zip", lambda *step: seen.append(step))
+    written = backup(source, tmp_path / "deep" / "er" / "backup.zip", lambda *step: seen.append(step))
     assert written == {table.name: 2 * ROWS for table in SQL_TABLES}
     assert seen == [(table.name, 2 * ROWS, 2 * ROWS) for table in SQL_TABLES]
-    assert restore(target, tmp_path / "deep" / "backup.zip") == written
+    assert restore(target, tmp_path / "deep" / "er" / "backup.zip") == written
     assert content(target) == content(source)
-    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["backup.zip"]
+    assert [path.name for path in (tmp_path / "deep" / "er").iterdir()] == ["backup.zip"]
 
 
 @on_both
@@ -203,3 +203,22 @@ def test_a_backup_is_of_one_moment(new: New, engine: str, tmp_path: Path) -> Non
     target = new("sqlite")
     restore(target, tmp_path / "backup.zip")
     assert content(target) == before != content(database)
+
+
+def test_each_step_reports_the_rows_so_far_and_all_rows(
+    new: New, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying, "ROWS_A_BATCH", 60)
+    source, file = new("sqlite"), tmp_path / "backup.zip"
+    fill(source)
+    expected = [(table.name, done, 2 * ROWS) for table in SQL_TABLES for done in (60, 2 * ROWS)]
+    heard: dict[str, list[tuple[str, int, int]]] = {name: [] for name in ("backup", "restore", "copy", "compare")}
+    backup(source, file, lambda *step: heard["backup"].append(step))
+    restore(new("sqlite"), file, listener=lambda *step: heard["restore"].append(step))
+    move(
+        source,
+        new("sqlite"),
+        lambda *step: heard["copy"].append(step),
+        lambda *step: heard["compare"].append(step),
+    )
+    assert heard == dict.fromkeys(heard, expected)

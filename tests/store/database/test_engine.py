@@ -2,6 +2,7 @@
 
 import datetime as dt
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import MagicMock, patch
 
@@ -9,12 +10,25 @@ import polars as pl
 import psycopg2
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import postgresql, sqlite
 
+from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.live_tables import ALERTS, LIVE_BARS
-from tapewatch.store.database import status, timescale, upserts
-from tapewatch.store.database.engine import DatabaseError, _ping_if_idle, connect, is_transient, parse, refusal
-from tapewatch.store.database.rows import frame_of, selectable
+from tapewatch.market.schema import Table
+from tapewatch.store.database import database, rollups, status, timescale, upserts
+from tapewatch.store.database.database import Database
+from tapewatch.store.database.engine import (
+    DatabaseError,
+    _ping_if_idle,
+    connect,
+    is_transient,
+    parse,
+    refusal,
+    transaction,
+)
+from tapewatch.store.database.rows import frame_of, keyed, selectable
+from tapewatch.store.database.tables import UtcDateTime, key_columns
+from tests.support.live_rows import rows_of
 
 PASSWORD = "hidden"  # noqa: S105  # pragma: allowlist secret
 URL = f"postgresql://tape:{PASSWORD}@localhost:1/tape"
@@ -152,3 +166,84 @@ def connection_of(installed: str | None, available: str | None, *, edition: str 
 )
 def test_the_status_says_whether_timescaledb_is_used(connection: object, words: str) -> None:
     assert status._timescale(connection).startswith(words)  # type: ignore[arg-type]
+
+
+def test_times_of_the_driver_become_aware_utc() -> None:
+    moment = dt.datetime(2024, 3, 5, 14, 30, tzinfo=dt.UTC)
+    in_new_york = moment.astimezone(dt.timezone(dt.timedelta(hours=-5)))
+    for given in (moment.replace(tzinfo=None), moment, in_new_york):
+        read = UtcDateTime().process_result_value(given, postgresql.dialect())
+        assert (read, read and read.tzinfo) == (moment, dt.UTC)
+    assert UtcDateTime().process_result_value(None, postgresql.dialect()) is None
+
+
+def test_times_for_the_driver_are_utc_and_naive_only_without_zones() -> None:
+    in_new_york = dt.datetime(2024, 3, 5, 9, 30, tzinfo=dt.timezone(dt.timedelta(hours=-5)))
+    bound = UtcDateTime().process_bind_param(in_new_york, postgresql.dialect())
+    assert (bound, bound and bound.tzinfo) == (in_new_york, dt.UTC)
+    naive = UtcDateTime().process_bind_param(in_new_york, sqlite.dialect())
+    assert naive == dt.datetime(2024, 3, 5, 14, 30)  # noqa: DTZ001 - naive is what is asked
+    with pytest.raises(ValueError, match="has no time zone"):
+        UtcDateTime().process_bind_param(naive, postgresql.dialect())
+
+
+@pytest.mark.parametrize(
+    ("table", "count", "revises", "expected"),
+    [
+        (ALERTS, 1, False, True),
+        (ALERTS, 2, False, False),
+        (ALERTS, 40, False, False),
+        (LIVE_BARS, 1, False, False),
+        (LIVE_BARS, 1, True, False),
+        (LIVE_BARS, 40, True, False),
+    ],
+)
+def test_only_a_single_row_outside_the_time_series_needs_no_transaction(
+    tmp_path: Path, table: Table, count: int, *, revises: bool, expected: bool
+) -> None:
+    """Other writes are several statements on PostgreSQL, which must succeed or fail together."""
+    partition = Partition(dt.date(2024, 6, 3), Market.STOCKS)
+    with (
+        Database(f"sqlite:///{tmp_path / 'tapewatch.db'}") as opened,
+        patch.object(database, "transaction", wraps=transaction) as begun,
+    ):
+        (opened.revise if revises else opened.upsert)(table, partition, rows_of(table, count))
+    assert [call.kwargs["is_one_statement"] for call in begun.call_args_list] == [expected]
+
+
+@pytest.mark.parametrize(("table", "calls"), [(LIVE_BARS, 1), (ALERTS, 0)])
+def test_the_limit_of_decompressed_rows_is_lifted_for_time_series_only(table: Table, calls: int) -> None:
+    connection = MagicMock()
+    connection.dialect.name = "postgresql"
+    rows = keyed(table, Partition(dt.date(2024, 6, 3), Market.STOCKS), rows_of(table, 3))
+    for write in (
+        lambda: upserts.upsert(connection, table, rows),
+        lambda: upserts.remove(connection, table, rows.select(key_columns(table))),
+    ):
+        with patch.object(upserts, "lift_decompression_limit") as lift:
+            write()
+        assert lift.call_count == calls
+
+
+@pytest.mark.parametrize(
+    ("dialect", "has_timescale", "materialised"),
+    [
+        ("sqlite", False, set()),
+        ("postgresql", False, {"bars_hourly", "bars_daily"}),
+        ("postgresql", True, {"bars_hourly"}),
+    ],
+)
+def test_each_view_is_dropped_as_what_it_is(*, dialect: str, has_timescale: bool, materialised: set[str]) -> None:
+    connection = MagicMock()
+    connection.dialect.name = dialect
+    found = SimpleNamespace(get_materialized_view_names=lambda: sorted(materialised))
+    with (
+        patch.object(timescale, "is_installed", return_value=has_timescale),
+        patch.object(rollups.sa, "inspect", return_value=found),
+    ):
+        rollups.drop_views(connection)
+    dropped = [call.args[0] for call in connection.exec_driver_sql.call_args_list]
+    assert dropped == [
+        f"DROP {'MATERIALIZED VIEW' if name in materialised else 'VIEW'} IF EXISTS {name}"
+        for name in ("bars_daily", "bars_hourly")
+    ]

@@ -357,6 +357,9 @@ def test_whole_symbol_groups() -> None:
     groups = whole_symbol_groups([{"A": 5, "B": 5, "D": 50}, {"A": 1, "C": 3}], 12)
     assert list(groups) == [["A", "B"], ["C"], ["D"]]
     assert list(whole_symbol_groups([{}], 12)) == []
+    filled = {"A": 5, "B": 7, "C": 5, "D": 7, "E": 1}
+    assert list(whole_symbol_groups([filled], 12)) == [["A", "B"], ["C", "D"], ["E"]], "a group is filled to the limit"
+    assert list(whole_symbol_groups([{"A": 6, "B": 7}], 12)) == [["A"], ["B"]], "and not beyond"
 
 
 def test_a_column_added_later_is_null_in_older_objects(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from tapewatch.market.tables import ANOMALIES, EVALUATION, TRADES
 from tapewatch.store.lake import parquet_file
 from tapewatch.store.lake.parquet_file import DisorderError, Selection, _dictionary, symbol_counts, write_parquet
+from tests.support.live_rows import rows_of
 
 GROUP = 10
 
@@ -96,6 +97,16 @@ def test_rows_are_in_order_within_and_across_frames(tmp_path: Path) -> None:
             write_parquet(TRADES, frames, path)
 
 
+def test_order_is_checked_by_a_time_that_is_the_last_of_the_order(tmp_path: Path) -> None:
+    rows = rows_of(ANOMALIES, 4).with_columns(symbol=pl.lit("AAA")).sort("start_time")
+    assert rows["start_time"].n_unique() == 4
+    rows = ANOMALIES.conform(rows)
+    assert write_parquet(ANOMALIES, [rows], tmp_path / "file.parquet") == 4
+    for frames in ([rows.reverse()], [rows.slice(1, 1), rows.head(1)]):
+        with pytest.raises(DisorderError, match="start_time goes back at AAA"):
+            write_parquet(ANOMALIES, frames, tmp_path / "file.parquet")
+
+
 def test_a_table_without_symbols_has_no_index(tmp_path: Path) -> None:
     path = tmp_path / "file.parquet"
     row = {
@@ -123,3 +134,24 @@ def test_a_dictionary_holds_the_words_of_its_rows_in_order(words: list[str | Non
     made = _dictionary(pl.Series(words, dtype=pl.Categorical))
     assert made.to_pylist() == words
     assert made.dictionary.to_pylist() == sorted({word for word in words if word is not None})
+
+
+def test_each_kind_of_column_is_encoded_and_compressed_in_its_way(tmp_path: Path) -> None:
+    """Times and counters as bare deltas, sizes and codes with their bytes split, prices plain, words as a dictionary."""
+    path = tmp_path / "file.parquet"
+    write_parquet(TRADES, [trades({"A": 10}).with_columns(id=pl.lit("free text"))], path)
+    group = pq.read_metadata(path).row_group(0)
+    columns = {group.column(at).path_in_schema: group.column(at) for at in range(group.num_columns)}
+    for name, encoding, compression in (
+        ("time", "DELTA_BINARY_PACKED", "UNCOMPRESSED"),
+        ("sequence_number", "DELTA_BINARY_PACKED", "UNCOMPRESSED"),
+        ("size", "BYTE_STREAM_SPLIT", "LZ4"),
+        ("exchange", "BYTE_STREAM_SPLIT", "LZ4"),
+        ("price", "PLAIN", "LZ4"),
+        ("symbol", "RLE_DICTIONARY", "LZ4"),
+        ("id", "PLAIN", "ZSTD"),
+    ):
+        assert encoding in columns[name].encodings, name
+        assert columns[name].compression == compression, name
+    assert "BYTE_STREAM_SPLIT" not in columns["price"].encodings
+    assert {name for name, column in columns.items() if column.is_stats_set} == {"symbol", "time", "sequence_number"}

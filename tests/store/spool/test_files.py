@@ -28,6 +28,7 @@ def test_a_file_is_parsed_from_its_name(tmp_path: Path, heals: HealedInterval | 
     assert parsed == file
     assert (parsed.heals, parsed.bytes, parsed.path) == (heals, 7, file.path)
     assert parsed.name == "healer-000000000042-stream_trades"
+    assert SpoolFile.parse(Path(file.path).name, file.path).bytes == 0
 
 
 def test_files_are_listed_in_order_of_their_numbers_with_sizes(tmp_path: Path) -> None:
@@ -47,6 +48,7 @@ def test_files_are_listed_in_order_of_their_numbers_with_sizes(tmp_path: Path) -
     ]
     assert highest_numbers(files) == {"collector": 10, "healer": 9}
     assert list(market_files(tmp_path / "stocks")) == [DAY]
+    assert [f.bytes for f in market_files(tmp_path / "stocks")[DAY]] == [0] * 4, "only names are read"
     bounded = waiting_for(tmp_path, STOCKS, {"collector": 9})
     assert [(f.number, f.producer) for f in bounded] == [(2, "collector"), (9, "collector")]
 

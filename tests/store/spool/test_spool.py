@@ -13,9 +13,12 @@ import polars as pl
 import pytest
 
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition, session_of
-from tapewatch.market.live_tables import STREAM_TRADES
+from tapewatch.market.live_tables import LIVE_BARS, STREAM_BARS, STREAM_TRADES
+from tapewatch.market.tables import TIME
+from tapewatch.store.spool import rows as spool_rows
 from tapewatch.store.spool.files import (
     HealedInterval,
+    SpoolFile,
     highest_numbers,
     market_days,
     waiting,
@@ -24,6 +27,7 @@ from tapewatch.store.spool.files import (
 from tapewatch.store.spool.rows import DamagedFileError, read_rows, write_rows
 from tapewatch.store.spool.spool import SpoolError, SpoolWriter
 from tests.support.crash_points import Killed, killed_at
+from tests.support.live_rows import rows_of
 from tests.support.streams import Batch, trades_at
 from tests.support.tapes import DAY, stock_session
 
@@ -136,6 +140,7 @@ def test_a_heal_file_names_its_stretch(tmp_path) -> None:
     interval = HealedInterval("AAA/B-@:", OPEN, OPEN + 100)
     with SpoolWriter(tmp_path, Market.STOCKS, "healer") as writer:
         (file,) = writer.add_heal(STREAM_TRADES, trades_at([OPEN, OPEN + 50]), interval)
+        assert (writer.rows_written, writer.rows_held) == (2, 0)
         writer.add_rows(STREAM_TRADES, trades_at([OPEN]))
     (healed, _) = waiting_for(tmp_path, STOCKS)
     assert (healed, healed.heals) == (file, interval)
@@ -221,12 +226,14 @@ def test_a_refused_state_is_written_later_even_without_more_rows(tmp_path) -> No
         assert writer.state.newest == OPEN + 1
 
 
-def test_rows_that_the_disk_refuses_at_close_are_losses(tmp_path) -> None:
+@pytest.mark.parametrize("count", [1, 100])
+def test_rows_that_the_disk_refuses_at_close_are_losses(tmp_path, count) -> None:
     writer = SpoolWriter(tmp_path, Market.STOCKS, "collector")
     (tmp_path / "stocks" / str(DAY)).write_text("in the way")
-    writer.add_rows(STREAM_TRADES, trades_at(range(OPEN, OPEN + 100)))
+    writer.add_rows(STREAM_TRADES, trades_at(range(OPEN, OPEN + count)))
     writer.close()
-    assert [(loss.rows, loss.first, loss.last) for loss in writer.take_losses()] == [(100, OPEN, OPEN + 99)]
+    assert [(loss.rows, loss.first, loss.last) for loss in writer.take_losses()] == [(count, OPEN, OPEN + count - 1)]
+    assert (writer.rows_held, writer.rows_dropped) == (0, count)
 
 
 _WRITE_FOREVER = """
@@ -268,3 +275,78 @@ def test_killed_at_any_moment_nothing_flushed_is_lost_and_the_state_is_no_newer_
     files = waiting_for(tmp_path, STOCKS)
     assert len({file.number for file in files}) == len(files)
     assert not list(tmp_path.glob("*/*/.*.tmp"))
+
+
+def test_only_rows_above_the_limit_are_dropped_oldest_first(tmp_path) -> None:
+    writer = SpoolWriter(tmp_path, Market.STOCKS, "collector", held_rows=100)
+    next_day = OPEN + 24 * 60 * NS_PER_MINUTE
+    for day in (DAY, DAY + dt.timedelta(days=1)):
+        (tmp_path / "stocks" / str(day)).write_text("in the way")
+    writer.add_rows(STREAM_TRADES, trades_at([*range(OPEN, OPEN + 60), *range(next_day, next_day + 40)]))
+    writer.flush()
+    assert (writer.rows_held, writer.rows_dropped, writer.take_losses()) == (100, 0, [])
+    writer.add_rows(STREAM_TRADES, trades_at([next_day + 40]))
+    writer.flush()
+    assert (writer.rows_held, writer.rows_dropped) == (41, 60)
+    assert [(loss.rows, loss.first, loss.last) for loss in writer.take_losses()] == [(60, OPEN, OPEN + 59)]
+
+
+def test_refused_rows_are_numbered_from_one(tmp_path) -> None:
+    saturday = session_of(Market.STOCKS, dt.date(2024, 3, 8)).regular_start + 24 * 60 * NS_PER_MINUTE
+    with SpoolWriter(tmp_path, Market.STOCKS, "collector") as writer:
+        for count in (1, 3):
+            refused = writer.add_rows(STREAM_TRADES, trades_at(range(saturday, saturday + count)))
+            assert refused["line"].to_list() == list(range(1, count + 1))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff\xff\xff\xff" + bytes(4) + b"\xff\xff\xff\xff" + bytes(4),
+        b"\xff\xff\xff\xff" + (1_000).to_bytes(4, "little") + bytes(100),
+        b"PAR1" + (8).to_bytes(4, "little") + bytes(100),
+    ],
+    ids=["ends at once", "a schema longer than the file", "another format"],
+)
+def test_a_file_that_does_not_begin_with_a_schema_is_named(tmp_path, content) -> None:
+    file = SpoolFile.at(tmp_path, "collector", 1, STREAM_TRADES.name)
+    Path(file.path).write_bytes(content)
+    with pytest.raises(DamagedFileError, match=f"{Path(file.path).name} is not an Arrow stream"):
+        read_rows(STREAM_TRADES, [file])
+
+
+def test_files_are_read_in_groups_up_to_a_size_and_larger_ones_alone(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(spool_rows, "_PIECE_BYTES", 10)
+    sizes = (4, 6, 4, 6, 1, 20, 10)
+    files = [SpoolFile(at, "collector", "stream_trades", str(tmp_path), None, size) for at, size in enumerate(sizes)]
+    groups = [[file.bytes for file in piece] for piece in spool_rows._pieces(files)]
+    assert groups == [[4, 6], [4, 6], [1], [20], [10]]
+
+
+def test_each_table_has_a_file_of_its_own_name(tmp_path) -> None:
+    at_open = pl.lit(OPEN).cast(TIME)
+    bars = STREAM_BARS.conform(rows_of(LIVE_BARS, 3).with_columns(time=at_open, received_time=at_open))
+    with SpoolWriter(tmp_path, Market.STOCKS, "collector") as writer:
+        writer.add(Batch(trades=trades_at([OPEN, OPEN + 1]), bars=bars))
+        assert writer.flush() == 2
+        assert (writer.rows_written, writer.files_written, writer.rows_held) == (5, 2, 0)
+    assert sorted(file.table for file in waiting_for(tmp_path, STOCKS)) == ["stream_bars", "stream_trades"]
+
+
+def test_the_state_has_the_latest_receipt_whatever_the_order_of_arrival(tmp_path) -> None:
+    with SpoolWriter(tmp_path, Market.STOCKS, "collector") as writer:
+        for received in ((OPEN + 5, OPEN + 9), (OPEN + 3,)):
+            frames = [trades_at([OPEN], received=at) for at in received]
+            writer.add_rows(STREAM_TRADES, pl.concat(frames))
+            writer.flush()
+            assert writer.state.last_received == OPEN + 9
+    with SpoolWriter(tmp_path, Market.STOCKS, "collector") as again:
+        assert again.state.last_received == OPEN + 9
+
+
+def test_without_a_state_numbers_continue_after_the_waiting_files(tmp_path) -> None:
+    for _ in range(3):
+        with SpoolWriter(tmp_path, Market.STOCKS, "collector") as writer:
+            writer.add_rows(STREAM_TRADES, trades_at([OPEN]))
+        (tmp_path / "stocks" / "collector.state.json").unlink()
+    assert len({file.number for file in waiting_for(tmp_path, STOCKS)}) == 3
