@@ -247,3 +247,13 @@ def test_each_view_is_dropped_as_what_it_is(*, dialect: str, has_timescale: bool
         f"DROP {'MATERIALIZED VIEW' if name in materialised else 'VIEW'} IF EXISTS {name}"
         for name in ("bars_daily", "bars_hourly")
     ]
+
+
+@pytest.mark.parametrize(("count", "copies"), [(1, 0), (30, 0), (31, 1)])
+def test_postgresql_gets_up_to_thirty_rows_in_one_statement_and_more_by_copy(count: int, copies: int) -> None:
+    connection = MagicMock()
+    connection.dialect.name = "postgresql"
+    rows = keyed(ALERTS, Partition(dt.date(2024, 6, 3), Market.STOCKS), rows_of(ALERTS, count))
+    with patch.object(upserts, "_copy_and_merge") as copy:
+        upserts.upsert(connection, ALERTS, rows)
+    assert (copy.call_count, connection.exec_driver_sql.call_count) == (copies, 1 - copies)

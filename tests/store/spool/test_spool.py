@@ -25,7 +25,7 @@ from tapewatch.store.spool.files import (
     waiting_for,
 )
 from tapewatch.store.spool.rows import DamagedFileError, read_rows, write_rows
-from tapewatch.store.spool.spool import SpoolError, SpoolWriter
+from tapewatch.store.spool.spool import SpoolError, SpoolState, SpoolWriter
 from tests.support.crash_points import Killed, killed_at
 from tests.support.live_rows import rows_of
 from tests.support.streams import Batch, trades_at
@@ -350,3 +350,8 @@ def test_without_a_state_numbers_continue_after_the_waiting_files(tmp_path) -> N
             writer.add_rows(STREAM_TRADES, trades_at([OPEN]))
         (tmp_path / "stocks" / "collector.state.json").unlink()
     assert len({file.number for file in waiting_for(tmp_path, STOCKS)}) == 3
+
+
+def test_the_newest_event_is_that_of_all_tables() -> None:
+    assert SpoolState({"stream_trades": 3, "stream_quotes": 7, "stream_bars": 5}).newest == 7
+    assert SpoolState().newest is None
