@@ -44,15 +44,14 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server(folder: Path | None = None) -> Iterator[PostgresServer]:
-    """A new server; it listens on a Unix socket.
+def postgres_server() -> Iterator[PostgresServer]:
+    """A new server, which listens on a Unix socket.
 
-    Args:
-        folder: for its data; by default a temporary folder. Use no folder of pytest if several sessions run as root: the
-            server then runs as another user, and each new session closes pytest's folders to other users.
+    Its data are in no folder of pytest: as root, the server runs as another user, to whom each new session of pytest closes
+    the folders of all sessions.
     """
     with tempfile.TemporaryDirectory(prefix="tapewatch-pg-", ignore_cleanup_errors=True) as own:
-        server = PostgresServer(folder or Path(own) / "data")
+        server = PostgresServer(Path(own) / "data")
         try:
             yield server
         finally:
@@ -60,7 +59,7 @@ def postgres_server(folder: Path | None = None) -> Iterator[PostgresServer]:
 
 
 @contextmanager
-def postgres(folder: Path | None = None) -> Iterator[str]:
-    """The URL of a new server for SQLAlchemy with psycopg2; `folder` as in `postgres_server`."""
-    with postgres_server(folder) as server:
+def postgres() -> Iterator[str]:
+    """The URL of a new server for SQLAlchemy with psycopg2."""
+    with postgres_server() as server:
         yield server.url

@@ -128,7 +128,7 @@ def test_an_unknown_key_ends_it_for_good(tmp_path: Path) -> None:
 
 
 def test_an_unreachable_database_delays_nothing(tmp_path: Path, emulator: RunningEmulator) -> None:
-    with postgres_server(tmp_path / "postgres") as server:
+    with postgres_server() as server:
         url = server.database()
         home = tmp_path / "home"
         with collecting(MARKET, home, emulator.base_url, SYMBOLS, TAPEWATCH_DATABASE_URL=url) as collector:
