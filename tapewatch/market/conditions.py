@@ -32,6 +32,8 @@ class Aggressor(IntEnum):
 
 EXTENDED_HOURS = 12
 INTERMARKET_SWEEP = 14
+#: Closing, official close, official open and opening prints: auctions, not the flow of the tape.
+AUCTION_CODES = frozenset({8, 15, 16, 25})
 CRYPTO_SELL_SIDE = 1
 CRYPTO_BUY_SIDE = 2
 
@@ -133,6 +135,11 @@ def update_flags(
 ) -> npt.NDArray[np.uint8]:
     """`updates` for each distinct condition list of a dictionary-encoded column, in its order."""
     return np.array([updates(text, rules, is_extended=is_extended) for text in condition_lists], dtype=np.uint8)
+
+
+def has_any_code(condition_lists: Iterable[str], codes: frozenset[int]) -> npt.NDArray[np.bool_]:
+    """Which of the condition lists hold one of `codes`."""
+    return np.array([not codes.isdisjoint(parse(text)) for text in condition_lists], dtype=np.bool_)
 
 
 def crypto_aggressors(condition_lists: Iterable[str]) -> npt.NDArray[np.int8]:

@@ -228,6 +228,30 @@ MICROSTRUCTURE = Table(
     ),
 )  # fmt: skip
 
+BINS_5S = Table(
+    "bins_5s",
+    "features",
+    "What the tape did in five seconds. Rows are the regular bins with a tick, and each symbol's first; other bins are silent.",
+    key=("symbol", "event_time"),
+    columns=(
+        _SYMBOL,
+        Column("event_time", TIME, "start of the bin"),
+        _KNOWN_TIME,
+        count("trade_slots", "different tenths of a second with a trade"),
+        count("quote_slots", "different tenths of a second with a quote"),
+        count("size_quote_slots", "different tenths of a second with a quote that changes no price"),
+        count("size_quotes", "quotes that change no price"),
+        Column("side_sum", I64, "trades at or above the offer less trades at or below the bid"),
+        count("side_count", "trades at or beyond the quote; all with a tick direction where there are no quotes"),
+        Column("root_size", F64, "sum of the roots of the traded sizes", minimum=0),
+        Column("signed_root_size", F64, "the same, signed by side"),
+        optional("spread_bps", F64, "mean quoted spread at the bin's full seconds; null where none was valid", "bps", minimum=0),
+        optional("standing_spread_bps", F64, "quoted spread at the bin's end; null where it is not valid", "bps", minimum=0),
+        price("price", "midquote at the bin's end; median of the last five prints without quotes", is_nullable=True),
+        optional("last_tick", TIME, "last trade or quote of the day before the bin's end"),
+    ),
+)  # fmt: skip
+
 BARRIER_LABELS = Table(
     "barrier_labels",
     "labels",
@@ -341,7 +365,7 @@ PROFILE = Table(
 )
 
 _OF_THE_TAPE = (TRADES, QUOTES, BARS, DELIVERED_BARS, COVERAGE, QUARANTINE)
-_OF_TRAINING = (MICROSTRUCTURE, BARRIER_LABELS, TRUTH_LABELS, TRAINING_SET, ATTRIBUTIONS, EVALUATION)
+_OF_TRAINING = (MICROSTRUCTURE, BINS_5S, BARRIER_LABELS, TRUTH_LABELS, TRAINING_SET, ATTRIBUTIONS, EVALUATION)
 ALL: tuple[Table, ...] = (*_OF_THE_TAPE, *_OF_TRAINING, ANOMALIES, PROFILE)
 
 

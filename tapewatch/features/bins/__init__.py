@@ -1,0 +1,1 @@
+"""Bins of five seconds: sums over the tape that are known at a bin's end."""
