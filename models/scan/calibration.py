@@ -1,0 +1,113 @@
+"""From statistics to surprise: how rarely the peaks of ordinary days are as high.
+
+Surprise is -log10 of the number of peaks as high that a symbol has in 390 ordinary minutes. Single minutes would not do: the
+minutes of one event are alike, so a tail of minutes says little of how often events occur.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tapewatch.market.compiled import njit
+
+Floats = npt.NDArray[np.float64]
+
+BINS_A_DAY = 390 * 12
+#: Peaks closer than this many bins are one.
+APART = 120
+_KNOTS = (12.0, 8.0, 5.0, 3.0, 2.0)
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The heights at which peaks occur 12, 8, 5, 3 and 2 times a day, and the mean excess beyond the last."""
+
+    heights: Floats
+    excess: float
+
+    def surprise(self, values: Floats) -> Floats:
+        """-log10 of the rate of peaks at least as high; 0 or less where ordinary, NaN for NaN."""
+        known = -np.log10(np.array(_KNOTS))
+        inner = np.interp(values, self.heights, known)
+        beyond = known[-1] + (values - self.heights[-1]) / (self.excess * np.log(10.0))
+        return np.where(np.isnan(values), np.nan, np.where(values > self.heights[-1], beyond, inner))
+
+
+def fit_tail(series: list[Floats]) -> Tail:
+    """The tail of the peaks of several series, one for each symbol and day; NaN is not judged."""
+    bins = sum(int(np.isfinite(each).sum()) for each in series)
+    heights = np.sort(np.concatenate([peaks(each) for each in series]) if series else np.empty(0))[::-1]
+    days = bins / BINS_A_DAY
+    if heights.size < 1 or days <= 0:
+        return Tail(np.linspace(0.0, 1.0, len(_KNOTS)) + 1e9, 1.0)
+    ranks = [min(heights.size - 1, max(0, round(rate * days) - 1)) for rate in _KNOTS]
+    knots = np.maximum.accumulate(heights[ranks] + 1e-9 * np.arange(len(ranks)))
+    above = heights[heights > knots[-1]]
+    # The median, since a few anomalies among the peaks must not set the tail.
+    excess = float(np.median(above - knots[-1]) / np.log(2.0)) if above.size else 0.0
+    return Tail(knots, max(excess, 0.05 * max(abs(knots[-1]), 1e-6)))
+
+
+@njit(cache=True, nogil=True)
+def peaks(values: Floats) -> Floats:
+    """The heights of a series' peaks: the greatest value, then the greatest at least `APART` bins from those taken."""
+    order = np.argsort(-np.where(np.isnan(values), -np.inf, values), kind="mergesort")
+    free = np.ones(values.size, dtype=np.bool_)
+    taken = np.empty(values.size)
+    count = 0
+    for at in order:
+        if np.isnan(values[at]):
+            break
+        if free[at]:
+            taken[count] = values[at]
+            count += 1
+            free[max(0, at - APART) : at + APART + 1] = False
+    return taken[:count]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Median and spread of a statistic of each symbol, and by how much it varies with the time of day."""
+
+    median: Floats
+    width: Floats
+    time_of_day: Floats
+
+    def deviation(self, values: Floats) -> Floats:
+        """Deviations of `values` (symbols x bins) of one day, in units of the symbol's own 99th percentile."""
+        minutes = np.minimum(np.arange(values.shape[1]) // 12, self.time_of_day.size - 1)
+        return np.asarray((values - self.median[:, None]) / self.width[:, None] / self.time_of_day[minutes])
+
+
+def fit_scale(days: list[Floats]) -> Scale:
+    """The scale of one statistic, from values (symbols x bins) of whole days."""
+    stacked = np.concatenate(days, axis=1)
+    has_any = np.isfinite(stacked).any(axis=1)
+    median, top = np.zeros(len(stacked)), np.ones(len(stacked))
+    if has_any.any():
+        median[has_any] = np.nanmedian(stacked[has_any], axis=1)
+        top[has_any] = np.nanpercentile(stacked[has_any], 99, axis=1)
+    centred = stacked[has_any] - median[has_any, None]
+    pooled = float(np.nanpercentile(centred, 99)) if centred.size else 1.0
+    width = np.maximum(top - median, max(0.05 * pooled, 1e-6))
+    width[~has_any] = max(pooled, 1e-6)
+    minutes = max(day.shape[1] for day in days) // 12
+    return Scale(median, width, _time_of_day([(day - median[:, None]) / width[:, None] for day in days], minutes))
+
+
+def _time_of_day(days: list[Floats], minutes: int) -> Floats:
+    """The 98th percentile within ten minutes of each minute over that of the day, between 1 and 6."""
+    by_minute: list[list[Floats]] = [[] for _ in range(minutes)]
+    for day in days:
+        for minute in range(day.shape[1] // 12):
+            by_minute[minute].append(day[:, 12 * minute : 12 * minute + 12].ravel())
+    pools = [np.concatenate(each) if each else np.empty(0) for each in by_minute]
+    whole = np.concatenate(pools)
+    overall = float(np.nanpercentile(whole, 98)) if np.isfinite(whole).any() else 1.0
+    factors = np.ones(minutes)
+    for minute in range(minutes):
+        near = np.concatenate(pools[max(0, minute - 10) : minute + 11])
+        if np.isfinite(near).any() and overall > 0:
+            factors[minute] = np.clip(np.nanpercentile(near, 98) / overall, 1.0, 6.0)
+    return factors
