@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from models.scan.quantiles import around, row_quantiles
 from tapewatch.market.compiled import njit
 
 Floats = npt.NDArray[np.float64]
@@ -16,6 +17,8 @@ Floats = npt.NDArray[np.float64]
 BINS_A_DAY = 390 * 12
 #: Peaks closer than this many bins are one.
 APART = 120
+#: Most that a tail may fall off more slowly than the peaks before it.
+_STEEPEST = 1.5
 _KNOTS = (12.0, 8.0, 5.0, 3.0, 2.0)
 
 
@@ -44,9 +47,10 @@ def fit_tail(series: list[Floats]) -> Tail:
     ranks = [min(heights.size - 1, max(0, round(rate * days) - 1)) for rate in _KNOTS]
     knots = np.maximum.accumulate(heights[ranks] + 1e-9 * np.arange(len(ranks)))
     above = heights[heights > knots[-1]]
-    # The median, since a few anomalies among the peaks must not set the tail.
+    # A few unlabelled anomalies among the peaks must not set the tail: hence the median, and the slope of the common peaks.
     excess = float(np.median(above - knots[-1]) / np.log(2.0)) if above.size else 0.0
-    return Tail(knots, max(excess, 0.05 * max(abs(knots[-1]), 1e-6)))
+    slope = float(knots[-1] - knots[0]) / np.log(_KNOTS[0] / _KNOTS[-1])
+    return Tail(knots, max(min(excess, _STEEPEST * slope), 0.05 * max(abs(float(knots[-1])), 1e-6)))
 
 
 @njit(cache=True, nogil=True)
@@ -86,10 +90,10 @@ def fit_scale(days: list[Floats]) -> Scale:
     has_any = np.isfinite(stacked).any(axis=1)
     median, top = np.zeros(len(stacked)), np.ones(len(stacked))
     if has_any.any():
-        median[has_any] = np.nanmedian(stacked[has_any], axis=1)
-        top[has_any] = np.nanpercentile(stacked[has_any], 99, axis=1)
+        median[has_any] = row_quantiles(stacked[has_any], 0.5)
+        top[has_any] = row_quantiles(stacked[has_any], 0.99)
     centred = stacked[has_any] - median[has_any, None]
-    pooled = float(np.nanpercentile(centred, 99)) if centred.size else 1.0
+    pooled = float(row_quantiles(centred.reshape(1, -1), 0.99)[0]) if centred.size else 1.0
     width = np.maximum(top - median, max(0.05 * pooled, 1e-6))
     width[~has_any] = max(pooled, 1e-6)
     minutes = max(day.shape[1] for day in days) // 12
@@ -97,17 +101,16 @@ def fit_scale(days: list[Floats]) -> Scale:
 
 
 def _time_of_day(days: list[Floats], minutes: int) -> Floats:
-    """The 98th percentile within ten minutes of each minute over that of the day, between 1 and 6."""
-    by_minute: list[list[Floats]] = [[] for _ in range(minutes)]
-    for day in days:
-        for minute in range(day.shape[1] // 12):
-            by_minute[minute].append(day[:, 12 * minute : 12 * minute + 12].ravel())
-    pools = [np.concatenate(each) if each else np.empty(0) for each in by_minute]
-    whole = np.concatenate(pools)
-    overall = float(np.nanpercentile(whole, 98)) if np.isfinite(whole).any() else 1.0
-    factors = np.ones(minutes)
-    for minute in range(minutes):
-        near = np.concatenate(pools[max(0, minute - 10) : minute + 11])
-        if np.isfinite(near).any() and overall > 0:
-            factors[minute] = np.clip(np.nanpercentile(near, 98) / overall, 1.0, 6.0)
-    return factors
+    """The 98th percentile within ten minutes of each minute over that of the day, between 1 and 6; in steps of five minutes."""
+    whole = np.concatenate([_padded(day, 12 * minutes) for day in days])
+    overall = float(row_quantiles(whole.reshape(1, -1), 0.98)[0])
+    near = row_quantiles(around(whole, 150, step=60), 0.98)
+    if not overall > 0:
+        return np.ones(minutes)
+    factors = np.clip(np.where(np.isnan(near), 1.0, near / overall), 1.0, 6.0)
+    return np.asarray(np.repeat(factors, 5)[:minutes])
+
+
+def _padded(day: Floats, bins: int) -> Floats:
+    padded: Floats = np.pad(day[:, :bins], ((0, 0), (0, max(0, bins - day.shape[1]))), constant_values=np.nan)
+    return padded

@@ -1,85 +1,226 @@
-"""The scan as a detector: fitted on whole days of bins, it scores every five seconds."""
+"""The scan as a detector: one scan a market, incidents out of a day's bins, files that hold it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
+import polars as pl
 
 from models.base import DetectorError
-from models.scan.calibration import Scale, Tail, fit_scale, fit_tail
-from models.scan.kernel import scan_bins
-from models.scan.layout import KINDS, STATISTICS, Usual, fresh_rings
-from models.scan.profile import fit_usual
+from models.manifest import MANIFEST_NAME, file_hash
+from models.scan import storage
+from models.scan.incidents import Incidents, incidents
+from models.scan.inputs import inputs_of
+from models.scan.layout import KINDS, STATISTICS
+from models.scan.market_scan import Floats, MarketScan
+from models.scan.wording import WORDING
+from tapewatch.features.bins.records import BIN_NS
 from tapewatch.market.arrays import Array
+from tapewatch.market.instruments import Market, Session
+from tapewatch.market.tables import INCIDENTS, TIME
 
-Floats = npt.NDArray[np.float64]
-_OF_KIND = {kind: [at for at, each in enumerate(STATISTICS.values()) if each == kind] for kind in KINDS}
+#: Increases when the files change their meaning.
+FORMAT = 1
+#: Ordinary incidents of one kind at surprise 1 in 390 minutes; kinds are about alike, so all have ten times as many.
+_HOURS_AT_ZERO = 6.5 / len(KINDS)
+#: Beyond this, a few days of training say no more than "hardly ever".
+MOST_HOURS = 10_000.0
+_AFTER_NS = 600 * 10**9
+
+
+def surprise_of(hours: float) -> float:
+    """The surprise that ordinary tape of a symbol reaches once in so many hours."""
+    return float(np.log10(hours / _HOURS_AT_ZERO))
+
+
+def hours_of(surprise: float) -> float:
+    """Once in how many hours ordinary tape of a symbol reaches a surprise; at most `MOST_HOURS`."""
+    return float(min(_HOURS_AT_ZERO * 10.0 ** min(surprise, 9.0), MOST_HOURS))
 
 
 @dataclass(frozen=True)
-class Scan:
-    """What is usual, and how rare deviations are."""
+class Day:
+    """A day to learn from. `known` has symbol, start_time, end_time of anomalies that are known; None without any."""
 
-    usual: Usual
-    scales: tuple[Scale, ...]
-    tails: tuple[Tail, ...]
-    kind_tails: tuple[Tail, ...]
+    session: Session
+    bins: pl.DataFrame
+    known: pl.DataFrame | None = None
+
+
+@dataclass(frozen=True)
+class ScanDetector:
+    """Finds incidents of ten kinds in bins of five seconds.
+
+    `hours` is the setting: alerts of ordinary tape come about once in so many hours of a symbol.
+    """
+
+    markets: Mapping[Market, MarketScan]
+    hours: float = 6.5
+    partitions: tuple[str, ...] = field(default=())
+    name = "scan"
 
     @classmethod
-    def fit(cls, days: Sequence[Array]) -> "Scan":
-        """Fit on inputs (symbols x INPUTS x bins) of at least two days of the same symbols.
+    def fit(cls, days: Sequence[Day], *, hours: float = 6.5, partitions: Sequence[str] = ()) -> Self:
+        """Fit a scan for each market that has at least two days.
 
-        Each day is held against what is usual on the others, as a day to come will be.
+        Args:
+            days: whole days, in any order.
+            hours: mean hours of ordinary tape between alerts of a symbol.
+            partitions: their partition keys, for the manifest.
 
         Raises:
-            DetectorError: fewer than two days.
+            DetectorError: no market has two days with bins.
         """
-        if len(days) < 2:  # noqa: PLR2004 - each day is compared with the others
-            raise DetectorError(f"the scan needs at least two whole days to learn what is usual, and has {len(days)}")
-        measured = [statistics(day, fit_usual([*days[:at], *days[at + 1 :]])) for at, day in enumerate(days)]
-        scales, tails = [], []
-        surprises: list[list[Floats]] = [[] for _ in STATISTICS]
-        for at in range(len(STATISTICS)):
-            values = [day[:, at] for day in measured]
-            deviations = [
-                fit_scale([*values[:d], *values[d + 1 :]]).deviation(day) for d, day in enumerate(values)
-            ]
-            tail = fit_tail([row for day in deviations for row in day])
-            surprises[at] = [tail.surprise(day) for day in deviations]
-            scales.append(fit_scale(values))
-            tails.append(tail)
-        kind_tails = [
-            fit_tail([row for day in range(len(days)) for row in _greatest([surprises[at][day] for at in _OF_KIND[kind]])])
-            for kind in KINDS
-        ]
-        return cls(fit_usual(days), tuple(scales), tuple(tails), tuple(kind_tails))
+        markets: dict[Market, MarketScan] = {}
+        for market in dict.fromkeys(day.session.market for day in days):
+            own = [day for day in days if day.session.market is market and day.bins.height]
+            if len(own) > 1:
+                symbols = sorted({symbol for day in own for symbol in day.bins["symbol"].cast(pl.String).unique()})
+                inputs = [inputs_of(day.bins, symbols, day.session) for day in own]
+                known = [_known(day, symbols, values.shape[2]) for day, values in zip(own, inputs, strict=True)]
+                markets[market] = MarketScan.fit(symbols, inputs, known)
+        if not markets:
+            raise DetectorError("the scan needs two days of bins of a market to learn what is usual: load another day")
+        return cls(markets, hours, tuple(partitions))
 
-    def surprises(self, inputs: Array) -> Floats:
-        """Surprise of each kind (symbols x KINDS x bins) of a day from its first bin; NaN where a kind is not judged."""
-        measured = statistics(inputs, self.usual)
-        each = [
-            tail.surprise(scale.deviation(measured[:, at]))
-            for at, (scale, tail) in enumerate(zip(self.scales, self.tails, strict=True))
-        ]
-        return np.stack(
-            [
-                tail.surprise(_greatest([each[at] for at in _OF_KIND[kind]]))
-                for kind, tail in zip(KINDS, self.kind_tails, strict=True)
-            ],
-            axis=1,
+    def incidents(
+        self, bins: pl.DataFrame, session: Session, *, model: str = "", hours: float | None = None
+    ) -> pl.DataFrame:
+        """`INCIDENTS` rows of one session, from `BINS_5S` rows of whole symbols.
+
+        Bins after the tape's last row are not judged.
+
+        Raises:
+            DetectorError: the detector was not fitted on this market.
+        """
+        if session.market not in self.markets:
+            fitted = ", ".join(self.markets)
+            raise DetectorError(
+                f"the scan was fitted on {fitted}, not on {session.market}: train it on days of {session.market}"
+            )
+        if bins.is_empty():
+            return INCIDENTS.empty()
+        symbols = sorted(bins["symbol"].cast(pl.String).unique())
+        last = int(bins["event_time"].dt.epoch("ns").max() or 0)  # type: ignore[arg-type]
+        count = (last - session.regular_start) // BIN_NS + 1
+        scan = self.markets[session.market].for_symbols(symbols)
+        judged, measured = scan.judged(inputs_of(bins, symbols, session, count=count))
+        found = incidents(judged, surprise_of(self.hours if hours is None else hours))
+        return incident_rows(found, symbols, session, judged, measured, model)
+
+    def save(self, folder: Path) -> None:
+        """Write one file a market and a manifest into `folder`, made if need be."""
+        folder.mkdir(parents=True, exist_ok=True)
+        names = {str(market): f"{market}.npz" for market in self.markets}
+        for market, scan in self.markets.items():
+            storage.write(scan, folder / names[str(market)])
+        manifest = _Manifest(
+            hours=self.hours,
+            markets=names,
+            files={name: file_hash(folder / name) for name in names.values()},
+            partitions=list(self.partitions),
         )
+        (folder / MANIFEST_NAME).write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The detector as saved; its incidents are bit-identical.
+
+        Raises:
+            DetectorError: the folder holds no scan, one of another version, or an altered file.
+        """
+        manifest = _Manifest.read(Path(folder))
+        try:
+            markets = {Market(market): storage.read(Path(folder) / name) for market, name in manifest.markets.items()}
+        except (KeyError, ValueError, OSError) as error:
+            raise DetectorError(f"{folder} cannot be used: {error}. Train the detector again") from error
+        return cls(markets, manifest.hours, tuple(manifest.partitions))
 
 
-def statistics(inputs: Array, usual: Usual) -> Floats:
-    """The statistics (symbols x STATISTICS x bins) of a day from its first bin."""
-    symbols, _, bins = inputs.shape
-    out = np.full((symbols, len(STATISTICS), bins), np.nan)
-    scan_bins(inputs, 0, usual, fresh_rings(symbols), out)
-    out[~np.isfinite(out)] = np.nan
-    return out
+@dataclass(frozen=True)
+class _Manifest:
+    hours: float
+    markets: dict[str, str]
+    files: dict[str, str]
+    partitions: list[str]
+    detector: str = ScanDetector.name
+    statistics: list[str] = field(default_factory=lambda: list(STATISTICS))
+    format: int = FORMAT
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        try:
+            manifest = cls(**json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8")))
+        except FileNotFoundError as error:
+            raise DetectorError(f"{folder} holds no {MANIFEST_NAME}: it is no saved detector") from error
+        except (json.JSONDecodeError, TypeError) as error:
+            raise DetectorError(f"{folder / MANIFEST_NAME} is no manifest of a scan: {error}") from error
+        faults = [f"{name} has changed" for name, was in manifest.files.items() if file_hash(folder / name) != was]
+        expected: list[tuple[str, object, object]] = [
+            ("detector", manifest.detector, ScanDetector.name),
+            ("format", manifest.format, FORMAT),
+            ("statistics", manifest.statistics, list(STATISTICS)),
+        ]
+        faults += [f"{what} is {was}, here it is {now}" for what, was, now in expected if was != now]
+        if faults:
+            raise DetectorError(f"{folder} cannot be used: {'; '.join(faults)}. Train the detector again")
+        return manifest
 
 
-def _greatest(values: Sequence[Floats]) -> Floats:
-    """The greatest of several surprises where any is known."""
-    return np.fmax.reduce(list(values))
+def incident_rows(
+    found: Incidents, symbols: Sequence[str], session: Session, judged: Floats, measured: Floats, model: str
+) -> pl.DataFrame:
+    """`INCIDENTS` rows of incidents. The reasons are the statistics of the kinds that reached 0 at the incident's peak."""
+    starts = session.regular_start + found.first * BIN_NS
+    frame = pl.DataFrame(
+        {
+            "symbol": [symbols[at] for at in found.symbol],
+            "start_time": pl.Series(starts, dtype=pl.Int64).cast(TIME),
+            "end_time": pl.Series(session.regular_start + (found.last + 1) * BIN_NS, dtype=pl.Int64).cast(TIME),
+            "known_time": pl.Series(starts + BIN_NS, dtype=pl.Int64).cast(TIME),
+            "kind": [KINDS[at] for at in found.kind],
+            "surprise": found.surprise,
+            "hours": [hours_of(each) for each in found.surprise],
+            "reasons": [
+                json.dumps(list(_reasons(*each, judged, measured)), ensure_ascii=False) for each in found.spans()
+            ],
+            "model": [model] * len(found.symbol),
+        },
+        schema_overrides={"reasons": pl.String, "model": pl.String, "kind": pl.String, "symbol": pl.String},
+    )
+    return INCIDENTS.conform(frame)
+
+
+def _reasons(symbol: int, first: int, last: int, judged: Floats, measured: Floats) -> Iterator[dict[str, Any]]:
+    """Each kind that was surprising within an incident, most surprising first, in words."""
+    within = judged[symbol, :, first : last + 1]
+    highest = np.where(np.isnan(within), -np.inf, within).max(axis=1)
+    for kind in np.argsort(-highest, kind="stable"):
+        if highest[kind] <= 0:
+            return
+        at = first + int(np.nanargmax(within[kind]))
+        names = [(i, name) for i, (name, of) in enumerate(STATISTICS.items()) if of == KINDS[kind]]
+        # Of two statistics of a kind, the one with the greater value: both are in the same unit.
+        index, name = max(names, key=lambda each: np.nan_to_num(measured[symbol, each[0], at], nan=-np.inf))
+        value = float(measured[symbol, index, at])
+        yield {"kind": KINDS[kind], "statistic": name, "value": round(value, 4), "words": WORDING[name](value)}
+
+
+def _known(day: Day, symbols: Sequence[str], bins: int) -> Array:
+    """The bins (symbols x bins) of known anomalies, and ten minutes after each."""
+    marked = np.zeros((len(symbols), bins), dtype=np.bool_)
+    if day.known is None:
+        return marked
+    place = {symbol: at for at, symbol in enumerate(symbols)}
+    rows = day.known.select(pl.col("symbol").cast(pl.String), pl.col("start_time", "end_time").dt.epoch("ns"))
+    for symbol, start, end in rows.iter_rows():
+        if symbol in place:
+            first, last = (
+                (start - day.session.regular_start) // BIN_NS,
+                (end + _AFTER_NS - day.session.regular_start) // BIN_NS,
+            )
+            marked[place[symbol], max(0, first) : max(0, last + 1)] = True
+    return marked

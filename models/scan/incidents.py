@@ -27,13 +27,17 @@ class Incidents:
     kind: Integers
     surprise: Floats
 
+    def spans(self) -> list[tuple[int, int, int]]:
+        """Symbol, first and last bin of each."""
+        return [(int(s), int(f), int(e)) for s, f, e in zip(self.symbol, self.first, self.last, strict=True)]
+
 
 def incidents(surprises: Floats, threshold: float) -> Incidents:
     """Incidents in surprises (symbols x KINDS x bins) of a day, by symbol and first bin."""
     rows = [(symbol, *row) for symbol in range(len(surprises)) for row in _of_symbol(surprises[symbol], threshold)]
     columns = list(zip(*rows, strict=True)) if rows else [()] * 5
-    whole = [np.array(column, dtype=np.int64) for column in columns[:4]]
-    return Incidents(*whole, np.array(columns[4], dtype=np.float64))
+    symbol, first, last, kind = (np.array(column, dtype=np.int64) for column in columns[:4])
+    return Incidents(symbol, first, last, kind, np.array(columns[4], dtype=np.float64))
 
 
 @njit(cache=True)

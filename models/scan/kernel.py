@@ -67,31 +67,35 @@ def _enter(values: Array, t: int, symbol: int, usual: Usual, rings: Rings) -> No
     """Extend the symbol's series by one bin, and set its ratios."""
     series = rings.series[symbol]
     now, before = t & MASK, (t - 1) & MASK
-    is_first = t == 0
     price = values[PRICE]
-    was = np.nan if is_first else series[LOG_PRICE, before]
+    was = np.nan if t == 0 else series[LOG_PRICE, before]
     move = 0.0 if np.isnan(price) or np.isnan(was) else abs(price - was)
     spread = values[SPREAD]
     for level in range(LEVELS):
         value = values[level] if level < MOVES else (move if level == MOVES else spread)
-        series[level, now] = (0.0 if is_first else series[level, before]) + (0.0 if np.isnan(value) else value)
-    series[SUM_SIDE, now] = (0.0 if is_first else series[SUM_SIDE, before]) + values[SIDE]
-    series[SUM_SIDES, now] = (0.0 if is_first else series[SUM_SIDES, before]) + values[SIDES]
+        _add(series, level, t, value)
+    _add(series, SUM_SIDE, t, values[SIDE])
+    _add(series, SUM_SIDES, t, values[SIDES])
     series[LOG_PRICE, now] = price
     minute = min(t // BINS_A_MINUTE, usual.move.shape[1] - 1)
     _square(series, SQUARES, SQUARE_COUNT, LOG_PRICE, t, usual.move[symbol, minute])
     move_level = _level(series, MOVES, t, 36, usual.level[symbol, MOVES, minute]) / BINS_A_MINUTE
     spread_level = _level(series, SPREADS, t, 24, usual.level[symbol, SPREADS, minute]) / BINS_A_MINUTE
-    capped = (CAPPED_MOVES, CAPPED_SPREADS)
-    limits = (min(move, 3.0 * move_level), min(0.0 if np.isnan(spread) else spread, 8.0 * spread_level))
-    for ring, value in zip(capped, limits):
-        series[ring, now] = (0.0 if is_first else series[ring, before]) + (0.0 if np.isnan(value) else value)
+    _add(series, CAPPED_MOVES, t, min(move, 3.0 * move_level))
+    _add(series, CAPPED_SPREADS, t, min(spread, 8.0 * spread_level))
     ratios = rings.ratios[symbol]
     ratios[0] = _ratio(series, TRADE_SLOTS, t, 24, usual.level[symbol, TRADE_SLOTS, minute], 0.0)
     ratios[1] = _ratio(series, ROOT_SIZE, t, 24, usual.level[symbol, ROOT_SIZE, minute], 0.0)
     ratios[2] = np.nan
     if t >= 48 and move_level > 0.0:
         ratios[2] = np.log(_sum(series, CAPPED_MOVES, t, 36) / 36.0 / move_level + 0.1)
+
+
+@compiled
+def _add(series: Array, ring: int, t: int, value: float) -> None:
+    """Extend a running sum; a missing value counts as 0."""
+    before = 0.0 if t == 0 else series[ring, (t - 1) & MASK]
+    series[ring, t & MASK] = before + (0.0 if np.isnan(value) else value)
 
 
 @compiled
@@ -102,7 +106,10 @@ def _sum(series: Array, ring: int, t: int, width: int) -> float:
 
 @compiled
 def _level(series: Array, ring: int, t: int, width: int, profile: float) -> float:
-    """The usual sum of a minute: the median of 30 minutes that end a minute before the window, blended with the profile."""
+    """The usual sum of a minute: the median of 30 minutes that end a minute before the window, blended with the profile.
+
+    NaN where the profile is NaN (the symbol has no such series), or is negative (unknown) and minutes are too few.
+    """
     minutes = np.empty(_MINUTES_BACK)
     count = 0
     end = t - width - BINS_A_MINUTE
@@ -113,9 +120,11 @@ def _level(series: Array, ring: int, t: int, width: int, profile: float) -> floa
     if np.isnan(profile):
         return np.nan
     if count < _FEWEST_MINUTES:
-        return profile
-    share = count / _MINUTES_BACK
+        return profile if profile >= 0.0 else np.nan
     trailing = np.median(minutes[:count])
+    if profile < 0.0:
+        return float(trailing)
+    share = count / _MINUTES_BACK
     return float(np.exp(share * np.log(trailing + _SMALLEST) + (1.0 - share) * np.log(profile + _SMALLEST)) - _SMALLEST)
 
 
@@ -224,7 +233,7 @@ def _sudden_move(series: Array, t: int, move: float) -> float:
     greatest = 0.0
     for back in range(5):
         change = abs(series[LOG_PRICE, (t - back) & MASK] - series[LOG_PRICE, (t - back - 2) & MASK])
-        if change > greatest:
+        if change > greatest:  # noqa: PLR1730 - a missing change must not count
             greatest = change
     return float(greatest / np.sqrt(_scale(series, SQUARES, SQUARE_COUNT, t, move, 12, 360, 120.0) ** 2 + 0.1))
 
@@ -267,7 +276,7 @@ def _reversal(t: int, symbol: int, usual: Usual, rings: Rings, move: float, widt
         value = np.nan
         for back in range(width - 1, -1, -1):
             value = sign * own[RESIDUAL, (t - back) & MASK]
-            if value > highest:
+            if value > highest:  # noqa: PLR1730 - as above
                 highest = value
             if value < low:
                 low, fall = value, highest - value

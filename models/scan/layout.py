@@ -51,7 +51,7 @@ KINDS: Final = tuple(dict.fromkeys(STATISTICS.values()))
 class Usual(NamedTuple):
     """What is usual for each symbol; minutes count from the regular open.
 
-    `level` (symbols x LEVELS x minutes): sums of a minute; NaN where the symbol has no such series.
+    `level` (symbols x LEVELS x minutes): sums of a minute; NaN where the symbol has no such series, -1 where it is unknown.
     `move` (symbols x minutes): root mean square of the price's one-minute change, bps.
     `peer` (symbols x PEERS): positions of the peers, -1 where there are fewer.
     `weight` (symbols x VARIANTS x PEERS): weights of the peers' prices in each residual.

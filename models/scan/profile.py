@@ -1,7 +1,6 @@
 """What is usual for each symbol of a market, fitted on whole days."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +16,7 @@ from models.scan.layout import (
     VARIANTS,
     Usual,
 )
+from models.scan.quantiles import around, row_quantiles
 from tapewatch.market.arrays import Array
 
 Floats = npt.NDArray[np.float64]
@@ -46,7 +46,7 @@ def fit_usual(days: Sequence[Array]) -> Usual:
             continue
         for series in range(LEVELS):
             sums = _stacked([_minute_sums(day, series) for day in present], minutes)
-            level[symbol, series] = _around(sums, np.nanmedian)
+            level[symbol, series] = row_quantiles(around(sums, _AROUND), 0.5)
         move[symbol] = _moves(present, minutes)
         _mark_absent(level[symbol], present)
     return _with_peers(level, move, days)
@@ -72,12 +72,6 @@ def _stacked(rows: Sequence[Floats], minutes: int) -> Floats:
     return stacked
 
 
-def _around(stacked: Floats, reduce: Callable[[Floats], np.floating[Any]]) -> Floats:
-    """`reduce` of the values within `_AROUND` minutes of each minute, over all days."""
-    minutes = stacked.shape[1]
-    return np.array([reduce(stacked[:, max(0, m - _AROUND) : m + _AROUND + 1]) for m in range(minutes)])
-
-
 def _moves(present: Sequence[Array], minutes: int) -> Floats:
     """Root mean square of one-minute price changes at each time of day, without the largest."""
     changes = [
@@ -87,7 +81,7 @@ def _moves(present: Sequence[Array], minutes: int) -> Floats:
     stacked = _stacked([np.append(0.0, change)[:minutes] for change in changes], minutes)
     limit = np.nanpercentile(np.abs(stacked), _TAILS[1])
     squares = np.minimum(np.abs(stacked), limit) ** 2
-    return np.maximum(np.sqrt(_around(squares, np.nanmean)), _LEAST_MOVE_BPS)
+    return np.asarray(np.maximum(np.nan_to_num(np.sqrt(np.nanmean(around(squares, _AROUND), axis=1))), _LEAST_MOVE_BPS))
 
 
 def _mark_absent(level: Floats, present: Sequence[Array]) -> None:
@@ -103,9 +97,7 @@ def _mark_absent(level: Floats, present: Sequence[Array]) -> None:
 def _with_peers(level: Floats, move: Floats, days: Sequence[Array]) -> Usual:
     """The peers of each symbol, those whose two-minute returns are most like its own, and their weights."""
     symbols = level.shape[0]
-    returns = [
-        np.concatenate([_two_minute_returns(day[symbol, PRICE]) for day in days]) for symbol in range(symbols)
-    ]
+    returns = [np.concatenate([_two_minute_returns(day[symbol, PRICE]) for day in days]) for symbol in range(symbols)]
     clipped = np.array([_clip(each) for each in returns])
     peer = np.full((symbols, PEERS), -1, dtype=np.int64)
     weight = np.zeros((symbols, VARIANTS, PEERS))

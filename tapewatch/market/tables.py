@@ -348,6 +348,24 @@ ANOMALIES = Table(
     ),
 )
 
+INCIDENTS = Table(
+    "incidents",
+    "detections",
+    "What happened to a symbol at a time, found by the scan of five-second bins: one row for all kinds within ten minutes.",
+    key=("symbol", "start_time"),
+    columns=(
+        _SYMBOL,
+        Column("start_time", TIME, "start of the first surprising bin"),
+        Column("end_time", TIME, "end of the last surprising bin"),
+        Column("known_time", TIME, "end of the first surprising bin, when the alert could be known"),
+        Column("kind", SYMBOL, "kind of anomaly at the peak"),
+        Column("surprise", F64, "-log10 of how often ordinary tape of a symbol has as high a peak of a kind in 390 minutes"),
+        Column("hours", F64, "once in how many hours ordinary tape of a symbol raises such an alert; 10,000 stands for more", "h", minimum=0),
+        Column("reasons", TEXT, "JSON list of {kind, statistic, value, words}, most surprising first"),
+        Column("model", TEXT, "registered model and version that scored"),
+    ),
+)
+
 PROFILE = Table(
     "profile",
     "reports",
@@ -366,7 +384,7 @@ PROFILE = Table(
 
 _OF_THE_TAPE = (TRADES, QUOTES, BARS, DELIVERED_BARS, COVERAGE, QUARANTINE)
 _OF_TRAINING = (MICROSTRUCTURE, BINS_5S, BARRIER_LABELS, TRUTH_LABELS, TRAINING_SET, ATTRIBUTIONS, EVALUATION)
-ALL: tuple[Table, ...] = (*_OF_THE_TAPE, *_OF_TRAINING, ANOMALIES, PROFILE)
+ALL: tuple[Table, ...] = (*_OF_THE_TAPE, *_OF_TRAINING, ANOMALIES, INCIDENTS, PROFILE)
 
 
 def quarantine_of(table: Table) -> Table:

@@ -52,7 +52,14 @@ def pass_bins(
                 side = int(trait >> SIDE_SHIFT) - 1 if states_sides else UNSTATED
                 if not is_auction[trades.condition[trade]] and may_update & VOLUME:
                     _enter_trade(
-                        state, now, trades.price[trade], trades.size[trade], may_update, side, floor, hours.regular_start
+                        state,
+                        now,
+                        trades.price[trade],
+                        trades.size[trade],
+                        may_update,
+                        side,
+                        floor,
+                        hours.regular_start,
                     )
             trade += 1
         else:
@@ -174,5 +181,3 @@ def _enter_quote(state: Any, now: int, bid: float, ask: float, floor: float, reg
         if slot != state.size_quote_slot:
             state.size_quote_slot = slot
             current.size_quote_slots += 1
-
-

@@ -15,7 +15,9 @@ _FLOATS = "root_size signed_root_size spread_bps standing_spread_bps price"
 #: A bin's sums and what is in force at its end, as `market.tables.BINS_5S` describes. `last_tick` is int64 ns or `NEVER`.
 BIN = np.dtype([(name, np.int64) for name in _INTEGERS.split()] + [(name, np.float64) for name in _FLOATS.split()])
 
-_CARRIED = "sample_at trade_slot quote_slot size_quote_slot last_tick direction prints samples is_begun is_ticked is_quoted"
+_CARRIED = (
+    "sample_at trade_slot quote_slot size_quote_slot last_tick direction prints samples is_begun is_ticked is_quoted"
+)
 _CARRIED_FLOATS = "bid ask last spread_sum"
 STATE = np.dtype(
     [
