@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets import checks, coverage, detections, explanations, features, labels, reports, serving, stream, tape
+from assets import checks, coverage, detections, explanations, features, labels, reports, scan, serving, stream, tape
 from assets import models as model_assets
 from orchestration.jobs import JOBS
 from orchestration.schedules import SCHEDULES
@@ -12,7 +12,19 @@ from orchestration.sensors import SENSORS
 from resources.profiles import resources_for
 from tapewatch.settings import Settings
 
-_ASSET_MODULES = [tape, stream, coverage, features, labels, model_assets, explanations, detections, serving, reports]
+_ASSET_MODULES = [
+    tape,
+    stream,
+    coverage,
+    features,
+    labels,
+    model_assets,
+    explanations,
+    scan,
+    detections,
+    serving,
+    reports,
+]
 
 
 def build_definitions(settings: Settings | None = None, **overrides: Any) -> dg.Definitions:

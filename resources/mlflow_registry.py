@@ -71,16 +71,12 @@ class ModelRegistry:
             mlflow.log_artifact(str(path))
 
     def log_detector(self, folder: Path, example: pd.DataFrame, prediction: pd.DataFrame) -> str:
-        """Log a saved detector to the active run, with signature and input example; returns its model URI."""
-        info = mlflow.pyfunc.log_model(
-            name=_DETECTOR_FOLDER,
-            python_model=str(Path(__file__).parent / "detector_pyfunc.py"),
-            artifacts={_DETECTOR_FOLDER: str(folder)},
-            signature=infer_signature(example, prediction),
-            input_example=example,
-            pip_requirements=[f"{package}=={version(package)}" for package in _RUNTIME],
-        )
-        return str(info.model_uri)
+        """Log a saved Isolation Forest to the active run, with signature and input example; returns its model URI."""
+        return _log(folder, "detector_pyfunc.py", example, prediction)
+
+    def log_scan(self, folder: Path, example: pd.DataFrame, prediction: pd.DataFrame) -> str:
+        """The same for a saved scan."""
+        return _log(folder, "scan_pyfunc.py", example, prediction)
 
     def metrics(self, run_id: str) -> dict[str, float]:
         return dict(self.connect().get_run(run_id).data.metrics)
@@ -115,6 +111,18 @@ class ModelRegistry:
     def load(self, model_uri: str) -> IsolationForestDetector:
         with self.files(model_uri) as folder:
             return IsolationForestDetector.load(folder)
+
+
+def _log(folder: Path, code: str, example: pd.DataFrame, prediction: pd.DataFrame) -> str:
+    info = mlflow.pyfunc.log_model(
+        name=_DETECTOR_FOLDER,
+        python_model=str(Path(__file__).parent / code),
+        artifacts={_DETECTOR_FOLDER: str(folder)},
+        signature=infer_signature(example, prediction),
+        input_example=example,
+        pip_requirements=[f"{package}=={version(package)}" for package in _RUNTIME],
+    )
+    return str(info.model_uri)
 
 
 def _detector_folder(model: Path) -> Path:

@@ -329,6 +329,25 @@ EVALUATION = Table(
     ),
 )
 
+SCAN_EVALUATION = Table(
+    "scan_evaluation",
+    "models",
+    "What the scan finds of each kind of anomaly in the validation days.",
+    key=("kind",),
+    columns=(
+        Column("kind", SYMBOL, "kind of anomaly; `all` for the whole"),
+        Column("truth", SYMBOL, "`source` if the source states the truth, `injected` if it was put in for the test"),
+        count("events", "anomalies of this kind"),
+        count("found", "of these, anomalies that meet an incident"),
+        count("named", "of these, anomalies that meet an incident of their kind"),
+        count("false_alerts", "incidents of this kind that meet no anomaly"),
+        optional("recall", F64, "found over events; null without events", minimum=0, maximum=1),
+        optional("recall_low", F64, "lower end of its 95 % interval (Wilson)", minimum=0, maximum=1),
+        optional("recall_high", F64, "upper end of the same", minimum=0, maximum=1),
+        optional("delay_s", F64, "median time from an anomaly's start to the first incident known; null where none is", "s", minimum=0),
+    ),
+)  # fmt: skip
+
 ANOMALIES = Table(
     "anomalies",
     "detections",
@@ -359,8 +378,16 @@ INCIDENTS = Table(
         Column("end_time", TIME, "end of the last surprising bin"),
         Column("known_time", TIME, "end of the first surprising bin, when the alert could be known"),
         Column("kind", SYMBOL, "kind of anomaly at the peak"),
-        Column("surprise", F64, "-log10 of how often ordinary tape of a symbol has as high a peak of a kind in 390 minutes"),
-        Column("hours", F64, "once in how many hours ordinary tape of a symbol raises such an alert; 10,000 stands for more", "h", minimum=0),
+        Column(
+            "surprise", F64, "-log10 of how often ordinary tape of a symbol has as high a peak of a kind in 390 minutes"
+        ),
+        Column(
+            "hours",
+            F64,
+            "once in how many hours ordinary tape of a symbol raises such an alert; 10,000 stands for more",
+            "h",
+            minimum=0,
+        ),
         Column("reasons", TEXT, "JSON list of {kind, statistic, value, words}, most surprising first"),
         Column("model", TEXT, "registered model and version that scored"),
     ),
@@ -383,7 +410,16 @@ PROFILE = Table(
 )
 
 _OF_THE_TAPE = (TRADES, QUOTES, BARS, DELIVERED_BARS, COVERAGE, QUARANTINE)
-_OF_TRAINING = (MICROSTRUCTURE, BINS_5S, BARRIER_LABELS, TRUTH_LABELS, TRAINING_SET, ATTRIBUTIONS, EVALUATION)
+_OF_TRAINING = (
+    MICROSTRUCTURE,
+    BINS_5S,
+    BARRIER_LABELS,
+    TRUTH_LABELS,
+    TRAINING_SET,
+    ATTRIBUTIONS,
+    EVALUATION,
+    SCAN_EVALUATION,
+)
 ALL: tuple[Table, ...] = (*_OF_THE_TAPE, *_OF_TRAINING, ANOMALIES, INCIDENTS, PROFILE)
 
 

@@ -1,0 +1,52 @@
+"""How MLflow loads a scan: this file is logged with the model and runs when the model is loaded.
+
+MLflow uses pandas, and its signatures have no time zones: times are passed in UTC without a zone.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+import polars as pl
+
+from models.scan.detector import ScanDetector
+from tapewatch.market.instruments import market_of, session_at
+from tapewatch.market.tables import BINS_5S, INCIDENTS
+
+_TIMES = ("event_time", "known_time", "last_tick")
+
+
+class ScanModel(mlflow.pyfunc.PythonModel):
+    """Finds incidents in `BINS_5S` rows of one market's day, all its symbols from the first bin on."""
+
+    def load_context(self, context: Any) -> None:
+        self.detector = ScanDetector.load(Path(context.artifacts["detector"]))
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002
+        """`model_input`: the columns of `BINS_5S`; a row out for each incident, the columns of `INCIDENTS`."""
+        return found(self.detector, BINS_5S.conform(pl.from_pandas(model_input).with_columns(_in_utc(*_TIMES))))
+
+
+def as_pandas(rows: pl.DataFrame) -> pd.DataFrame:
+    """Rows as the model receives them: for a signature and an input example."""
+    text, times = pl.col(pl.Categorical).cast(pl.String), pl.col(pl.Datetime).dt.replace_time_zone(None)
+    return rows.with_columns(text, times, pl.col(pl.Int64).cast(pl.Float64)).to_pandas()
+
+
+def found(detector: ScanDetector, bins: pl.DataFrame) -> pd.DataFrame:
+    """The incidents of one session's bins."""
+    if bins.is_empty():
+        return as_pandas(INCIDENTS.empty())
+    symbol, start = bins["symbol"].cast(pl.String)[0], bins["event_time"].dt.epoch("ns")[0]
+    session = session_at(market_of(symbol), int(start))
+    if session is None:
+        raise ValueError(f"{bins['event_time'][0]} is in no session of {market_of(symbol)}, the market of {symbol}")
+    return as_pandas(detector.incidents(bins, session))
+
+
+def _in_utc(*names: str) -> pl.Expr:
+    return pl.col(names).cast(pl.Datetime("ns")).dt.replace_time_zone("UTC")
+
+
+mlflow.models.set_model(ScanModel())
