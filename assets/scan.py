@@ -27,6 +27,12 @@ class ScanConfig(TrainingConfig):
     hours: float = 6.5
 
 
+class IncidentsConfig(dg.Config):
+    """Which registered scan to use, as `scan/3`; by default the champion."""
+
+    model: str = ""
+
+
 @dg.asset(
     **about_days(BINS_5S, "numba"),
     ins={"trades": dg.AssetIn(["tape", "trades"])},
@@ -103,11 +109,16 @@ def scan_champion(
     ins={"bins_5s": dg.AssetIn(["features", "bins_5s"])},
     deps=[["models", "scan_champion"]],
 )
-def incidents(context: dg.AssetExecutionContext, bins_5s: LakeTable, model_registry: ModelRegistryResource) -> Checked:
-    """What the champion of the scan finds, one row for all kinds within ten minutes of a symbol."""
+def incidents(
+    context: dg.AssetExecutionContext,
+    config: IncidentsConfig,
+    bins_5s: LakeTable,
+    model_registry: ModelRegistryResource,
+) -> Checked:
+    """What the scan finds, one row for all kinds within ten minutes of a symbol."""
     from assets import scanning  # noqa: PLC0415 - as above
 
-    find = scanning.finder(model_registry.open(), SCAN)
+    find = scanning.finder(model_registry.open(), SCAN, config.model)
     if find is None:
         raise dg.Failure("there is no champion of the scan yet: run the job train_detectors first")
     yield from commit_days(context, INCIDENTS, bins_5s.lake, lambda day: find(bins_5s.read(day), day))

@@ -93,20 +93,22 @@ def promote(registry: ModelRegistry, name: str, reference: Mapping[str, Any]) ->
     return champion, reason
 
 
-def finder(registry: ModelRegistry, name: str) -> Callable[[pl.DataFrame, Partition], pl.DataFrame] | None:
-    """Finds the incidents of a day's bins with the champion of `name`; None without one.
+def finder(
+    registry: ModelRegistry, name: str, model: str = ""
+) -> Callable[[pl.DataFrame, Partition], pl.DataFrame] | None:
+    """Finds the incidents of a day's bins with a registered scan, `scan/3`, or by default the champion; None without one.
 
-    A market on which the champion was not fitted has no incidents.
+    A market on which the scan was not fitted has no incidents.
     """
-    champion = registry.champion(name)
-    if champion is None:
+    model = model or str(registry.champion(name) or "")
+    if not model:
         return None
-    detector = _loaded(registry, champion.uri)
+    detector = _loaded(registry, f"models:/{model}")
 
     def find(bins: pl.DataFrame, day: Partition) -> pl.DataFrame:
         if day.market not in detector.markets:
             return INCIDENTS.empty()
-        return detector.incidents(bins, day.session, model=str(champion))
+        return detector.incidents(bins, day.session, model=model)
 
     return find
 

@@ -17,7 +17,10 @@ build_features = dg.define_asset_job(
 )
 ingest_stream = dg.define_asset_job(
     "ingest_stream",
-    STREAMED | dg.AssetSelection.assets(["tape", "bars"], ["tape", "coverage"], ["features", "microstructure"]),
+    STREAMED
+    | dg.AssetSelection.assets(
+        ["tape", "bars"], ["tape", "coverage"], ["features", "microstructure"], ["features", "bins_5s"]
+    ),
     config={"ops": {"tape__bars": {"config": {"from_stream": True}}}},
     description="Merge the spool's batches of a day into the tape, and recompute what depends on it.",
 )
@@ -37,9 +40,14 @@ train_detectors = dg.define_asset_job(
 detect_anomalies = dg.define_asset_job(
     "detect_anomalies", DETECTED, description="Score days of features with the champion and store the anomalies."
 )
+scan_days = dg.define_asset_job(
+    "scan_days",
+    TAPE | dg.AssetSelection.assets(["features", "bins_5s"], ["detections", "incidents"]),
+    description="Fetch days and find their incidents with a trained scan.",
+)
 profile_tape = dg.define_asset_job(
     "profile_tape", dg.AssetSelection.groups("reports"), description="Write a page about a day's tape."
 )
 
 JOBS = [backfill_tape, build_features, certify_days, detect_anomalies, ingest_stream, profile_tape]
-JOBS += [train_detectors, update_day]
+JOBS += [scan_days, train_detectors, update_day]

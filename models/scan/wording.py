@@ -13,16 +13,16 @@ def _times(value: float) -> str:
 
 #: Statistic to the sentence that its value makes.
 WORDING: Final[dict[str, Callable[[float], str]]] = {
-    "trade_slots": lambda v: f"{_times(v)} the usual rate of trades in 2 minutes, beyond that of its peers",
-    "root_size": lambda v: f"{_times(v)} the usual traded size (by roots) in 2 minutes, beyond that of its peers",
-    "jump": lambda v: f"the price moved {v:.1f} usual one-minute moves in 10 seconds and stayed, its peers' did not",
-    "fall_and_recovery": lambda v: f"the price fell and recovered by {v:.1f} usual moves in 2½ minutes",
-    "moves": lambda v: f"price changes of 5 seconds {_times(v)} the usual for 3 minutes",
-    "spread": lambda v: f"quoted spread {_times(v)} the usual for 2 minutes",
-    "size_quote_slots": lambda v: f"{_times(v)} the usual rate of quotes that change no price in 1 minute",
-    "size_quotes": lambda v: f"{_times(v)} the usual number of quotes that change no price in 1 minute",
-    "sides": lambda v: f"trades of 7 minutes on one side: {v:.1f} standard deviations from even",
-    "drift_from_peers": lambda v: f"the price drifted from its peers' for 20 minutes: {v:.1f} standard deviations",
-    "rise_and_fall": lambda v: f"the price rose and fell back by {v:.1f} usual moves in 10 minutes",
-    "silence": lambda v: f"neither trade nor quote for {v * v:.0f} times the usual pause",
+    "trade_slots": lambda v: f"{_times(v)} the usual trades in 2 minutes, beyond its peers",
+    "root_size": lambda v: f"{_times(v)} the usual size (by roots) in 2 minutes, beyond its peers",
+    "jump": lambda v: f"moved {v:.1f} usual minutes' moves in 10 seconds and stayed; its peers did not",
+    "fall_and_recovery": lambda v: f"fell and recovered by {v:.1f} usual moves in 2½ minutes",
+    "moves": lambda v: f"5-second moves {_times(v)} the usual for 3 minutes",
+    "spread": lambda v: f"spread {_times(v)} the usual for 2 minutes",
+    "size_quote_slots": lambda v: f"{_times(v)} the usual rate of quotes without a new price",
+    "size_quotes": lambda v: f"{_times(v)} the usual number of quotes without a new price",
+    "sides": lambda v: f"7 minutes on one side, {v:.1f} standard deviations from even",
+    "drift_from_peers": lambda v: f"drifted from its peers for 20 minutes, {v:.1f} standard deviations",
+    "rise_and_fall": lambda v: f"rose and fell back by {v:.1f} usual moves in 10 minutes",
+    "silence": lambda v: f"silent for {v * v:.0f} usual pauses",
 }

@@ -4,7 +4,7 @@ import datetime as dt
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -52,6 +52,7 @@ def fetch(
     *,
     keep_existing: bool,
     job: str = "backfill_tape",
+    config: dict[str, Any] | None = None,
 ) -> "RunReport":
     """Run a partitioned job of one market over a range, with a line of progress per step.
 
@@ -64,7 +65,7 @@ def fetch(
     with console.status("Starting …"):
         from orchestration.runs.runs import run_days  # noqa: PLC0415 - Dagster and the models take seconds to import
     with shown(console, Lake(settings.lake_root), market, days) as listen:
-        return run_days(settings, job, market, first, last, keep_existing=keep_existing, progress=listen)
+        return run_days(settings, job, market, first, last, keep_existing=keep_existing, config=config, progress=listen)
 
 
 def materialize(

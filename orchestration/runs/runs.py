@@ -66,12 +66,14 @@ def run_days(
     last: dt.date,
     *,
     keep_existing: bool = False,
+    config: dict[str, Any] | None = None,
     progress: StepListener | None = None,
 ) -> RunReport:
     """Run a partitioned job over the days from `first` to `last` of one market, as one run.
 
     Args:
-        job: `backfill_tape`, `build_features`, `update_day` or `detect_anomalies`.
+        job: `backfill_tape`, `build_features`, `update_day`, `scan_days` or `detect_anomalies`.
+        config: run configuration of other assets.
         keep_existing: keep the trades, quotes and bars in the lake, so that a killed backfill continues.
 
     Raises:
@@ -86,8 +88,9 @@ def run_days(
         "dagster/asset_partition_range_end": str(Partition(last, market)),
     }
     loads = {f"tape__{table}": {"config": {"keep_existing": True}} for table in _LOADED_TABLES}
-    config = {"ops": loads} if keep_existing and job in ("backfill_tape", "update_day") else {}
-    return _execute(settings, job, tags, config, progress)
+    kept = loads if keep_existing and job in ("backfill_tape", "update_day", "scan_days") else {}
+    ops = {"ops": {**kept, **(config or {}).get("ops", {})}}
+    return _execute(settings, job, tags, ops, progress)
 
 
 def train(settings: Settings, *, progress: StepListener | None = None, **config: Any) -> RunReport:

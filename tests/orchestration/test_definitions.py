@@ -14,7 +14,9 @@ from tapewatch.settings import Settings
 
 ASSETS = {
     "detections/anomalies",
+    "detections/incidents",
     "explanations/isolation_forest_shap",
+    "features/bins_5s",
     "features/microstructure",
     "labels/barrier_labels",
     "labels/training_set",
@@ -22,6 +24,9 @@ ASSETS = {
     "models/champion",
     "models/evaluation",
     "models/isolation_forest",
+    "models/scan",
+    "models/scan_champion",
+    "models/scan_evaluation",
     "reports/profile",
     "serving/anomaly_bento",
     "tape/bars",
@@ -32,6 +37,8 @@ ASSETS = {
 }
 CHECKS = {
     "detections/anomalies": {"schema", "keys_unique"},
+    "detections/incidents": {"schema", "keys_unique"},
+    "features/bins_5s": {"schema", "keys_unique"},
     "features/microstructure": {"schema", "keys_unique", "no_look_ahead"},
     "labels/barrier_labels": {"schema", "keys_unique"},
     "labels/training_set": {"schema", "keys_unique"},
@@ -64,6 +71,7 @@ def test_every_asset_job_schedule_and_sensor(definitions: dg.Definitions) -> Non
         "detect_anomalies",
         "ingest_stream",
         "profile_tape",
+        "scan_days",
         "train_detectors",
         "update_day",
     }

@@ -10,6 +10,7 @@ from polars.testing import assert_frame_equal
 
 from models.base import DetectorError
 from models.scan.detector import Day, ScanDetector, hours_of, surprise_of
+from models.scan.wording import WORDING
 from tapewatch.features.bins.batch import bins_5s
 from tapewatch.labels.injection import inject
 from tapewatch.market.instruments import Market
@@ -85,7 +86,7 @@ def test_incidents_are_rows_of_their_table_with_reasons_in_words() -> None:
     for row in found.to_dicts():
         reasons = json.loads(row["reasons"])
         assert reasons[0]["kind"] == row["kind"]
-        assert "usual" in reasons[0]["words"] or "deviations" in reasons[0]["words"]
+        assert reasons[0]["words"] == WORDING[reasons[0]["statistic"]](reasons[0]["value"])
 
 
 def test_fewer_alerts_for_more_hours() -> None:
