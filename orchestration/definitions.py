@@ -14,6 +14,7 @@ from tapewatch.settings import Settings
 
 _ASSET_MODULES = [
     tape,
+    information,
     stream,
     coverage,
     features,

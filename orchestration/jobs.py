@@ -3,9 +3,11 @@
 import dagster as dg
 
 STREAMED = dg.AssetSelection.assets(["tape", "stream_batches"])
+#: Bars of other clocks are built from the tape, not fetched.
+INFORMATION = dg.AssetSelection.assets(["tape", "information_bars"])
 #: Tables that a source of record delivers; streamed batches are merged by a job of their own.
-TAPE = dg.AssetSelection.groups("tape") - STREAMED
-DERIVED = dg.AssetSelection.groups("features", "labels")
+TAPE = dg.AssetSelection.groups("tape") - STREAMED - INFORMATION
+DERIVED = dg.AssetSelection.groups("features", "labels") | INFORMATION
 TRAINED = dg.AssetSelection.groups("models", "explanations", "serving")
 DETECTED = dg.AssetSelection.groups("detections")
 

@@ -137,6 +137,60 @@ DELIVERED_BARS = Table(
     ),
 )
 
+INFORMATION_BARS = Table(
+    "information_bars",
+    "tape",
+    "Bars that close when enough has been traded, by clock: ticks, volume, dollars, and their imbalances and runs.",
+    key=("symbol", "clock", "number"),
+    columns=(
+        _SYMBOL,
+        Column("clock", SYMBOL, "what the bar counts: tick, volume or dollar, alone or with _imbalance or _run"),
+        Column("number", I64, "number of the symbol's bar of this clock since its tape began, from 1", minimum=1),
+        Column("start_time", TIME, "first trade of the bar"),
+        Column("end_time", TIME, "last trade of the bar"),
+        Column("known_time", TIME, "the same, when the bar is known at the earliest"),
+        *OHLC,
+        Column("volume", F64, "eligible volume", "base units", minimum=0),
+        VWAP,
+        TRANSACTIONS,
+        Column(
+            "buy_volume", F64, "volume of buyer-initiated trades, stated or by the tick rule", "base units", minimum=0
+        ),
+        Column("sell_volume", F64, "volume of seller-initiated trades, likewise", "base units", minimum=0),
+        Column(
+            "threshold", F64, "what closed the bar, in the clock's unit; in trades for a symbol's first bar", minimum=0
+        ),
+    ),
+)
+
+INFORMATION_STATES = Table(
+    "information_states",
+    "tape",
+    "The unfinished bar of each symbol and clock at a day's end, and what its next thresholds follow.",
+    key=("symbol", "clock"),
+    columns=(
+        _SYMBOL,
+        INFORMATION_BARS.by_name["clock"],
+        *(
+            Column(name, I64, f"{text} of the unfinished bar")
+            for name, text in (("start", "first trade, ns"), ("end", "last trade, ns"), ("transactions", "trades"))
+        ),
+        Column("direction", I64, "direction of the last change of price", minimum=-1, maximum=1),
+        Column("number", I64, "bars closed so far", minimum=0),
+        *(
+            optional(name, F64, f"{name.replace('_', ' ')} of the unfinished bar")
+            for name in ["open", "high", "low", "close", "volume", "notional", "buy_volume", "sell_volume", "total", "signed", "buys", "sells", "last", "threshold"]
+        ),
+        *(
+            optional(f"mean_{name}", F64, f"exponential mean of {text} over bars")
+            for name, text in (
+                ("trades", "the number of trades"), ("unit", "a trade's amount"), ("signed", "a trade's signed amount"),
+                ("buys", "bought amount a trade"), ("sells", "sold amount a trade"),
+            )
+        ),
+    ),
+)  # fmt: skip
+
 COVERAGE = Table(
     "coverage",
     "tape",
@@ -409,7 +463,7 @@ PROFILE = Table(
     ),
 )
 
-_OF_THE_TAPE = (TRADES, QUOTES, BARS, DELIVERED_BARS, COVERAGE, QUARANTINE)
+_OF_THE_TAPE = (TRADES, QUOTES, BARS, INFORMATION_BARS, INFORMATION_STATES, DELIVERED_BARS, COVERAGE, QUARANTINE)
 _OF_TRAINING = (
     MICROSTRUCTURE,
     BINS_5S,

@@ -31,6 +31,7 @@ ASSETS = {
     "serving/anomaly_bento",
     "tape/bars",
     "tape/coverage",
+    "tape/information_bars",
     "tape/quotes",
     "tape/stream_batches",
     "tape/trades",
@@ -47,6 +48,7 @@ CHECKS = {
     "reports/profile": {"schema", "keys_unique"},
     "tape/bars": {"schema", "keys_unique", "inside_session", "ohlc_consistent", "agree_with_delivered"},
     "tape/coverage": {"schema", "keys_unique", "gaps", "no_old_gaps"},
+    "tape/information_bars": {"schema", "keys_unique"},
     "tape/quotes": {"schema", "keys_unique", "inside_session", "rows_match_source", "crossed"},
     "tape/stream_batches": {"schema", "keys_unique"},
     "tape/trades": {

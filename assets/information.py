@@ -1,0 +1,59 @@
+"""Bars of other clocks than time, day after day."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from assets.about import about_days
+from assets.checks import Checked, commit_days
+from resources.lake import LakeTable
+from tapewatch.bars.information.build import InformationBars
+from tapewatch.bars.information.clocks import Clock, Thresholds
+from tapewatch.market.instruments import Partition
+from tapewatch.market.tables import INFORMATION_BARS, INFORMATION_STATES
+from tapewatch.store.lake.lake import Lake
+from tapewatch.store.lake.tape import symbol_batches
+
+
+class InformationConfig(dg.Config):
+    """The clocks, and the number of trades that a bar is meant to hold."""
+
+    clocks: list[Clock] = list(Clock)  # noqa: RUF012
+    trades: int = Field(500, ge=1)
+
+
+@dg.asset(
+    **about_days(INFORMATION_BARS, "numba"),
+    ins={"trades": dg.AssetIn(["tape", "trades"])},
+    deps=[["tape", "stream_batches"]],
+)
+def information_bars(context: dg.AssetExecutionContext, config: InformationConfig, trades: LakeTable) -> Checked:
+    """Tick, volume and dollar bars, and their imbalance and run bars; unfinished bars are carried from the day before."""
+    lake, thresholds = trades.lake, Thresholds(trades=config.trades)
+
+    def frames(partition: Partition) -> Iterator[pl.DataFrame]:
+        saved = _states_before(lake, partition)
+        states: list[pl.DataFrame] = []
+        for day, _ in symbol_batches(lake, partition):
+            clocks = [InformationBars(clock, thresholds) for clock in config.clocks]
+            for clock in clocks:
+                clock.load(saved.join(day.select("symbol").unique(), on="symbol", how="semi"))
+            yield pl.concat(clock.add(day, partition.session) for clock in clocks).sort(
+                pl.col("symbol").cast(pl.String), pl.col("clock").cast(pl.String), "number"
+            )
+            states += [clock.save() for clock in clocks]
+        traded = pl.concat([INFORMATION_STATES.empty(), *states])
+        # A symbol without trades today keeps its unfinished bar.
+        kept = saved.join(traded.select("symbol", "clock"), on=["symbol", "clock"], how="anti")
+        order = [pl.col("symbol").cast(pl.String), pl.col("clock").cast(pl.String)]
+        lake.write(INFORMATION_STATES, partition, pl.concat([traded, kept]).sort(order), allow_shrink=True)
+
+    yield from commit_days(context, INFORMATION_BARS, lake, frames)
+
+
+def _states_before(lake: Lake, partition: Partition) -> pl.DataFrame:
+    """The states at the end of the last day before `partition` that the lake holds; empty before the first."""
+    earlier = [day for day in lake.partitions(INFORMATION_STATES, partition.market) if day.date < partition.date]
+    return lake.read(INFORMATION_STATES, earlier[-1]) if earlier else INFORMATION_STATES.empty()
