@@ -4,7 +4,20 @@ from typing import Any
 
 import dagster as dg
 
-from assets import checks, coverage, detections, explanations, features, labels, reports, scan, serving, stream, tape
+from assets import (
+    checks,
+    coverage,
+    detections,
+    explanations,
+    features,
+    information,
+    labels,
+    reports,
+    scan,
+    serving,
+    stream,
+    tape,
+)
 from assets import models as model_assets
 from orchestration.jobs import JOBS
 from orchestration.schedules import SCHEDULES
