@@ -20,7 +20,7 @@ from tapewatch.store.lake.tape import symbol_batches
 class InformationConfig(dg.Config):
     """The clocks, and the number of trades that a bar is meant to hold."""
 
-    clocks: list[Clock] = list(Clock)  # noqa: RUF012
+    clocks: list[str] = [str(clock) for clock in Clock]  # noqa: RUF012
     trades: int = Field(500, ge=1)
 
 
@@ -37,7 +37,7 @@ def information_bars(context: dg.AssetExecutionContext, config: InformationConfi
         saved = _states_before(lake, partition)
         states: list[pl.DataFrame] = []
         for day, _ in symbol_batches(lake, partition):
-            clocks = [InformationBars(clock, thresholds) for clock in config.clocks]
+            clocks = [InformationBars(Clock(clock), thresholds) for clock in config.clocks]
             for clock in clocks:
                 clock.load(saved.join(day.select("symbol").unique(), on="symbol", how="semi"))
             yield pl.concat(clock.add(day, partition.session) for clock in clocks).sort(
