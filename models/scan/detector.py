@@ -103,13 +103,12 @@ class ScanDetector:
             )
         if bins.is_empty():
             return INCIDENTS.empty()
-        symbols = sorted(bins["symbol"].cast(pl.String).unique())
         last = int(bins["event_time"].dt.epoch("ns").max() or 0)  # type: ignore[arg-type]
         count = (last - session.regular_start) // BIN_NS + 1
-        scan = self.markets[session.market].for_symbols(symbols)
-        judged, measured = scan.judged(inputs_of(bins, symbols, session, count=count))
+        scan = self.markets[session.market].for_symbols(sorted(bins["symbol"].cast(pl.String).unique()))
+        judged, measured = scan.judged(inputs_of(bins, scan.symbols, session, count=count))
         found = incidents(judged, surprise_of(self.hours if hours is None else hours))
-        return incident_rows(found, symbols, session, judged, measured, model)
+        return incident_rows(found, scan.symbols, session, judged, measured, model)
 
     def save(self, folder: Path) -> None:
         """Write one file a market and a manifest into `folder`, made if need be."""

@@ -65,7 +65,7 @@ def _fill(
             rows[position[row], at[row]] = row
     for symbol in range(symbols):
         known_price = known_spread = np.nan
-        last = start
+        last = _NEVER
         for bin_ in range(width):
             row = rows[symbol, bin_]
             now_spread = known_spread
@@ -78,7 +78,11 @@ def _fill(
                     known_spread = standing[row]
                 if not np.isnan(price[row]):
                     known_price = price[row]
-                last = max(last, last_tick[row])
+                if last_tick[row] != _NEVER:
+                    last = max(last_tick[row], start)
             inputs[symbol, 7, bin_] = now_spread
             inputs[symbol, 8, bin_] = known_price
-            inputs[symbol, 9, bin_] = (start + (bin_ + 1) * 5 * NS_PER_SECOND - last) / NS_PER_SECOND
+            # A symbol is not silent before its first tick of the day.
+            inputs[symbol, 9, bin_] = np.nan
+            if last != _NEVER:
+                inputs[symbol, 9, bin_] = (start + (bin_ + 1) * BIN_NS - last) / NS_PER_SECOND

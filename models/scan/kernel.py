@@ -4,6 +4,7 @@ import numpy as np
 
 from models.scan.layout import (
     AGE,
+    ALONE,
     BINS_A_MINUTE,
     CAPPED_MOVES,
     CAPPED_SPREADS,
@@ -169,7 +170,8 @@ def _residuals(t: int, symbol: int, usual: Usual, rings: Rings) -> None:
     minute = min(t // BINS_A_MINUTE, usual.move.shape[1] - 1)
     move = usual.move[symbol, minute]
     drift_prior = max(0.6 * move, 0.1)
-    for variant in range(usual.variants[symbol]):
+    for step in range(usual.variants[symbol] + 1):
+        variant = step if step < usual.variants[symbol] else ALONE
         own = rings.residuals[symbol, variant]
         value = rings.series[symbol, LOG_PRICE, now]
         for slot in range(PEERS):
@@ -193,7 +195,10 @@ def _statistics(values: Array, t: int, symbol: int, usual: Usual, rings: Rings, 
     level, move = usual.level[symbol, :, minute], usual.move[symbol, minute]
     out[0] = ratios[0] - _of_peers(0, symbol, usual, rings)
     out[1] = ratios[1] - _of_peers(1, symbol, usual, rings)
-    out[2] = min(_sudden_move(series, t, move), _level_shift(t, symbol, usual, rings, move))
+    out[2] = np.nan
+    shift = _level_shift(t, symbol, usual, rings, move)
+    if not np.isnan(shift):
+        out[2] = min(_sudden_move(series, t, move), shift)
     out[3] = _reversal(t, symbol, usual, rings, move, 30, 1.0)
     out[4] = ratios[2] - _of_peers(2, symbol, usual, rings)
     spread_level = _level(series, SPREADS, t, 24, level[SPREADS]) / BINS_A_MINUTE
@@ -240,28 +245,39 @@ def _sudden_move(series: Array, t: int, move: float) -> float:
 
 @compiled
 def _level_shift(t: int, symbol: int, usual: Usual, rings: Rings, move: float) -> float:
-    """How far the last four bins lie beyond the six before them, least over the residuals."""
+    """How far the last four bins lie beyond the six before them, least over the residuals that are known."""
     if t + 1 < BINS_A_MINUTE:
         return np.nan
-    least = np.inf
-    for variant in range(usual.variants[symbol]):
-        own = rings.residuals[symbol, variant]
-        low = low_before = np.inf
-        high = high_before = -np.inf
-        for back in range(4):
-            value = own[RESIDUAL, (t - back) & MASK]
-            if np.isnan(value):
-                return np.nan
-            low, high = min(low, value), max(high, value)
-        for back in range(5, 11):
-            value = own[RESIDUAL, (t - back) & MASK]
-            if np.isnan(value):
-                return np.nan
-            low_before, high_before = min(low_before, value), max(high_before, value)
-        shift = max(low - high_before, low_before - high, 0.0)
+    least = np.nan
+    for step in range(usual.variants[symbol] + 1):
+        if step == usual.variants[symbol] and not np.isnan(least):
+            break
+        own = rings.residuals[symbol, step if step < usual.variants[symbol] else ALONE]
+        shift = _shift(own[RESIDUAL], t)
         scale = _scale(own, JUMP_SQUARES, RESIDUAL_COUNT, t, 0.7 * move, 24, 360, 120.0)
-        least = min(least, shift / np.sqrt(scale**2 + 0.1))
+        least = _lesser(least, shift / np.sqrt(scale**2 + 0.1))
     return least
+
+
+@compiled
+def _lesser(one: float, other: float) -> float:
+    """The lesser of two numbers, where one may be missing."""
+    return other if np.isnan(one) or other < one else one
+
+
+@compiled
+def _shift(residual: Array, t: int) -> float:
+    low = low_before = np.inf
+    high = high_before = -np.inf
+    for back in range(11):
+        value = residual[(t - back) & MASK]
+        if np.isnan(value):
+            return np.nan
+        if back < 4:
+            low, high = min(low, value), max(high, value)
+        elif back > 4:
+            low_before, high_before = min(low_before, value), max(high_before, value)
+    return max(low - high_before, low_before - high, 0.0)
 
 
 @compiled
@@ -269,21 +285,24 @@ def _reversal(t: int, symbol: int, usual: Usual, rings: Rings, move: float, widt
     """The lesser of a fall and the recovery since (`sign` 1), or of a rise and the fall since (-1), least over residuals."""
     if t + 1 < width:
         return np.nan
-    least = np.inf
-    for variant in range(usual.variants[symbol]):
-        own = rings.residuals[symbol, variant]
+    least = np.nan
+    for step in range(usual.variants[symbol] + 1):
+        if step == usual.variants[symbol] and not np.isnan(least):
+            break
+        variant = step if step < usual.variants[symbol] else ALONE
+        residual = rings.residuals[symbol, variant, RESIDUAL]
         highest, fall, low = -np.inf, 0.0, np.inf
         value = np.nan
         for back in range(width - 1, -1, -1):
-            value = sign * own[RESIDUAL, (t - back) & MASK]
-            if value > highest:  # noqa: PLR1730 - as above
+            value = sign * residual[(t - back) & MASK]
+            if value > highest:  # noqa: PLR1730 - a missing value must not count
                 highest = value
             if value < low:
                 low, fall = value, highest - value
         if np.isnan(value):
-            return np.nan
+            continue
         usual_move = usual.residual_move[symbol, variant] * move * np.sqrt(width / 24.0)
-        least = min(least, min(fall, value - low) / max(usual_move, 1e-3))
+        least = _lesser(least, min(fall, value - low) / max(usual_move, 1e-3))
     return least
 
 
@@ -292,14 +311,19 @@ def _drift(t: int, symbol: int, usual: Usual, rings: Rings) -> float:
     """How one-sidedly a symbol has drifted from its peers over twenty minutes; 0 where the residuals disagree."""
     if t < 240:
         return np.nan
-    least, sign = np.inf, 0.0
-    for variant in range(usual.variants[symbol]):
+    least, sign = np.nan, 0.0
+    for step in range(usual.variants[symbol] + 1):
+        if step == usual.variants[symbol] and not np.isnan(least):
+            break
+        own = rings.residuals[symbol, step if step < usual.variants[symbol] else ALONE]
+        if np.isnan(own[RESIDUAL, t & MASK]):
+            continue
         total = 0.0
         for lag in range(0, 240, BINS_A_MINUTE):
-            total += rings.residuals[symbol, variant, DRIFT, (t - lag) & MASK]
+            total += own[DRIFT, (t - lag) & MASK]
         if sign * total < 0.0:
             return 0.0
         if total != 0.0:
             sign = 1.0 if total > 0.0 else -1.0
-        least = min(least, abs(total) / np.sqrt(20.0))
+        least = _lesser(least, abs(total) / np.sqrt(20.0))
     return least

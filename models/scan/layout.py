@@ -26,9 +26,11 @@ RINGS: Final = LEVELS + 7
 RESIDUAL, JUMP_SQUARES, DRIFT_SQUARES, RESIDUAL_COUNT, DRIFT = range(5)
 RESIDUAL_RINGS: Final = 5
 
-#: Most peers whose prices explain a symbol's, and the residuals from them: of all, and with each peer left out.
+#: Most peers whose prices explain a symbol's.
 PEERS: Final = 6
-VARIANTS: Final = PEERS + 1
+#: Residuals: from all peers, with each peer left out, and the price alone, for when no other is known.
+ALONE: Final = PEERS + 1
+VARIANTS: Final = PEERS + 2
 
 #: Statistic to the kind of anomaly that it is evidence for, in the order of the output.
 STATISTICS: Final[dict[str, str]] = {
@@ -55,7 +57,7 @@ class Usual(NamedTuple):
     `move` (symbols x minutes): root mean square of the price's one-minute change, bps.
     `peer` (symbols x PEERS): positions of the peers, -1 where there are fewer.
     `weight` (symbols x VARIANTS x PEERS): weights of the peers' prices in each residual.
-    `variants` (symbols): residuals in use.
+    `variants` (symbols): residuals from peers that the symbol has, `ALONE` not counted.
     `residual_move` (symbols x VARIANTS): root mean square of a residual's two-minute change, over that of `move`.
     """
 
@@ -76,9 +78,7 @@ class Rings(NamedTuple):
 
 
 def fresh_rings(symbols: int) -> Rings:
-    """The state before a day's first bin."""
-    return Rings(
-        np.zeros((symbols, RINGS, RING)),
-        np.zeros((symbols, VARIANTS, RESIDUAL_RINGS, RING)),
-        np.full((symbols, 3), np.nan),
-    )
+    """The state before a day's first bin; also that of a symbol without a tick so far, at any bin."""
+    series, residuals = np.zeros((symbols, RINGS, RING)), np.zeros((symbols, VARIANTS, RESIDUAL_RINGS, RING))
+    series[:, LOG_PRICE] = residuals[:, :, RESIDUAL] = np.nan
+    return Rings(series, residuals, np.full((symbols, 3), np.nan))

@@ -10,13 +10,11 @@ import numpy.typing as npt
 from models.base import DetectorError
 from models.scan.calibration import Scale, Tail, fit_scale, fit_tail
 from models.scan.kernel import scan_bins
-from models.scan.layout import KINDS, STATISTICS, Usual, fresh_rings
+from models.scan.layout import KINDS, PEERS, STATISTICS, VARIANTS, Usual, fresh_rings
 from models.scan.profile import fit_usual
 from tapewatch.market.arrays import Array
 
 Floats = npt.NDArray[np.float64]
-#: A two-minute move over a one-minute move, where nothing is taken off for peers.
-_ALONE = np.sqrt(2.0)
 _OF_KIND = {kind: [at for at, each in enumerate(STATISTICS.values()) if each == kind] for kind in KINDS}
 
 
@@ -87,39 +85,31 @@ class MarketScan:
         return np.stack(kinds, axis=1), measured
 
     def for_symbols(self, symbols: Sequence[str]) -> Self:
-        """The scan for `symbols`; those that it was not fitted on are taken to be like the median symbol.
+        """The scan for its own symbols and the others of `symbols` behind them.
 
-        Their usual levels are those of their own last half hour, and they have no peers.
+        A symbol that it was not fitted on is taken to be like the median symbol, at the level of its own last half hour, and
+        has no peers.
         """
-        at = {symbol: place for place, symbol in enumerate(self.symbols)}
-        place = np.array([at.get(symbol, -1) for symbol in symbols], dtype=np.int64)
+        known = set(self.symbols)
+        new = [symbol for symbol in dict.fromkeys(symbols) if symbol not in known]
+        place = np.append(np.arange(len(self.symbols)), np.full(len(new), -1))
+        usual = self.usual
         return replace(
             self,
-            symbols=tuple(symbols),
-            usual=_usual_of(self.usual, place, len(self.symbols)),
+            symbols=(*self.symbols, *new),
+            usual=Usual(
+                level=np.concatenate([usual.level, np.full((len(new), *usual.level.shape[1:]), -1.0)]),
+                move=_chosen(usual.move, place),
+                peer=np.concatenate([usual.peer, np.full((len(new), PEERS), -1)]),
+                weight=np.concatenate([usual.weight, np.zeros((len(new), VARIANTS, PEERS))]),
+                variants=np.append(usual.variants, np.zeros(len(new), dtype=np.int64)),
+                residual_move=_chosen(usual.residual_move, place),
+            ),
             scales=tuple(
                 Scale(_chosen(scale.median, place), _chosen(scale.width, place), scale.time_of_day)
                 for scale in self.scales
             ),
         )
-
-
-def _usual_of(usual: Usual, place: Array, known: int) -> Usual:
-    """The rows of symbols at `place`, the median symbol's where that is -1; peers that are not chosen are dropped."""
-    is_new = place < 0
-    where = np.full(known + 1, -1, dtype=np.int64)
-    where[place[~is_new]] = np.flatnonzero(~is_new)
-    level = usual.level[place].copy()
-    level[is_new] = -1.0
-    weight, peer = usual.weight[place].copy(), where[usual.peer[place]]
-    variants = usual.variants[place].copy()
-    lost = (usual.peer[place] >= 0) & (peer < 0)
-    # Without one of its peers, a residual would mix two levels of price.
-    alone = is_new | lost.any(axis=1)
-    weight[alone], peer[is_new], variants[alone] = 0.0, -1, 1
-    residual_move = usual.residual_move[place].copy()
-    residual_move[alone] = _ALONE
-    return Usual(level, _chosen(usual.move, place), peer, weight, variants, residual_move)
 
 
 def _chosen(rows: Array, place: Array) -> Array:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.scan.layout import (
+    ALONE,
     BINS_A_MINUTE,
     LEVELS,
     MOVES,
@@ -101,14 +102,14 @@ def _with_peers(level: Floats, move: Floats, days: Sequence[Array]) -> Usual:
     clipped = np.array([_clip(each) for each in returns])
     peer = np.full((symbols, PEERS), -1, dtype=np.int64)
     weight = np.zeros((symbols, VARIANTS, PEERS))
-    variants = np.ones(symbols, dtype=np.int64)
+    variants = np.zeros(symbols, dtype=np.int64)
     residual_move = np.ones((symbols, VARIANTS))
     for symbol in range(symbols):
         chosen = _peers_of(symbol, clipped)
         peer[symbol, : len(chosen)] = chosen
-        variants[symbol] = 1 + len(chosen) if len(chosen) > 1 else 1
-        for variant in range(variants[symbol]):
-            slots = [slot for slot in range(len(chosen)) if slot != variant - 1]
+        variants[symbol] = 1 + len(chosen) if len(chosen) > 1 else len(chosen)
+        for variant in (*range(variants[symbol]), ALONE):
+            slots = [slot for slot in range(len(chosen)) if slot != variant - 1 and variant != ALONE]
             beta, residual = _ridge(clipped[symbol], clipped[[chosen[slot] for slot in slots]])
             weight[symbol, variant, slots] = beta
             residual_move[symbol, variant] = max(residual / np.sqrt(np.mean(move[symbol] ** 2)), 0.07)
