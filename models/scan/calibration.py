@@ -78,9 +78,9 @@ class Scale:
     width: Floats
     time_of_day: Floats
 
-    def deviation(self, values: Floats) -> Floats:
-        """Deviations of `values` (symbols x bins) of one day, in units of the symbol's own 99th percentile."""
-        minutes = np.minimum(np.arange(values.shape[1]) // 12, self.time_of_day.size - 1)
+    def deviation(self, values: Floats, first: int = 0) -> Floats:
+        """Deviations of `values` (symbols x bins, from bin `first` of a day), in units of the symbol's 99th percentile."""
+        minutes = np.minimum((first + np.arange(values.shape[1])) // 12, self.time_of_day.size - 1)
         return np.asarray((values - self.median[:, None]) / self.width[:, None] / self.time_of_day[minutes])
 
 

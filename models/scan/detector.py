@@ -190,7 +190,7 @@ def incident_rows(
         },
         schema_overrides={"reasons": pl.String, "model": pl.String, "kind": pl.String, "symbol": pl.String},
     )
-    return INCIDENTS.conform(frame)
+    return INCIDENTS.conform(frame).sort(pl.col("symbol").cast(pl.String), "start_time")
 
 
 def _reasons(symbol: int, first: int, last: int, judged: Floats, measured: Floats) -> Iterator[dict[str, Any]]:

@@ -1,17 +1,43 @@
 """A day's bins as dense arrays: the inputs of the scan."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-from models.scan.layout import INPUTS
-from tapewatch.features.bins.records import BIN_NS
+from models.scan.layout import (
+    AGE,
+    INPUTS,
+    PRICE,
+    ROOT_SIZE,
+    SIDE,
+    SIDES,
+    SIZE_QUOTES,
+    SIZE_SLOTS,
+    SPREAD,
+    TICK_SLOTS,
+    TRADE_SLOTS,
+)
+from tapewatch.features.bins.records import BIN, BIN_NS, NEVER
 from tapewatch.market.arrays import Array, flat
 from tapewatch.market.compiled import njit
 from tapewatch.market.instruments import NS_PER_SECOND, Session
 
 _NEVER = np.iinfo(np.int64).min
+
+
+class Standing(NamedTuple):
+    """What stands for each symbol at the end of a bin: spread (bps), price (bps of the log), last tick (ns)."""
+
+    spread: Array
+    price: Array
+    last_tick: Array
+
+
+def nothing_standing(symbols: int) -> Standing:
+    """Before a day's first tick."""
+    return Standing(np.full(symbols, np.nan), np.full(symbols, np.nan), np.full(symbols, _NEVER))
 
 
 def inputs_of(bins: pl.DataFrame, symbols: Sequence[str], session: Session, *, count: int | None = None) -> Array:
@@ -25,64 +51,54 @@ def inputs_of(bins: pl.DataFrame, symbols: Sequence[str], session: Session, *, c
         count: only the first bins; by default all of the session.
     """
     width = (session.regular_end - session.regular_start) // BIN_NS if count is None else count
-    inputs = np.zeros((len(symbols), INPUTS, width))
+    place = dict(zip(symbols, range(len(symbols)), strict=True))
     rows = bins.with_columns(
-        slots=pl.col("trade_slots") + pl.col("quote_slots"),
-        log_price=pl.when(pl.col("price") > 0).then(pl.col("price").log() * 1e4),
-        position=pl.col("symbol").cast(pl.String).replace_strict(dict(zip(symbols, range(len(symbols)), strict=True)), default=-1),
-    ).filter(pl.col("position") >= 0)  # fmt: skip
-    columns = ("trade_slots", "size_quote_slots", "size_quotes", "root_size", "slots", "side_sum", "side_count")
-    _fill(
-        inputs,
-        flat(rows["position"].cast(pl.Int64)),
-        (flat(rows["event_time"]) - session.regular_start) // BIN_NS,
-        np.array([flat(rows[name].cast(pl.Float64)) for name in columns]).reshape(len(columns), -1),
-        flat(rows["spread_bps"].cast(pl.Float64), null=np.nan),
-        flat(rows["standing_spread_bps"].cast(pl.Float64), null=np.nan),
-        flat(rows["log_price"].cast(pl.Float64), null=np.nan),
-        flat(rows["last_tick"], null=_NEVER),
-        session.regular_start,
-    )
+        position=pl.col("symbol").cast(pl.String).replace_strict(place, default=-1, return_dtype=pl.Int64)
+    ).filter(pl.col("position") >= 0)
+    records = np.zeros(rows.height, dtype=BIN)
+    for name in BIN.names or ():
+        source = {"start": "event_time"}.get(name, name)
+        records[name] = flat(rows[source], null=NEVER if name == "last_tick" else np.nan)
+    return next_inputs(records, flat(rows["position"]), nothing_standing(len(symbols)), session.regular_start, 0, width)
+
+
+def next_inputs(
+    records: Array, position: Array, standing: Standing, regular_start: int, first: int, count: int
+) -> Array:
+    """Inputs of `count` bins from bin `first` of a day, from `BIN` records of symbols at `position`; updates `standing`."""
+    inputs = np.zeros((len(standing.price), INPUTS, count))
+    _fill(inputs, records, position, standing, regular_start, first)
     return inputs
 
 
-@njit(cache=True, nogil=True)
-def _fill(
-    inputs: Array,
-    position: Array,
-    at: Array,
-    values: Array,
-    spread: Array,
-    standing: Array,
-    price: Array,
-    last_tick: Array,
-    start: int,
-) -> None:
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fill(inputs: Array, records: Array, position: Array, standing: Standing, start: int, first: int) -> None:
     symbols, _, width = inputs.shape
     rows = np.full((symbols, width), -1, dtype=np.int64)
     for row in range(position.size):
-        if 0 <= at[row] < width:
-            rows[position[row], at[row]] = row
+        at = (records[row].start - start) // BIN_NS - first
+        if 0 <= at < width:
+            rows[position[row], at] = row
     for symbol in range(symbols):
-        known_price = known_spread = np.nan
-        last = _NEVER
-        for bin_ in range(width):
-            row = rows[symbol, bin_]
-            now_spread = known_spread
-            if row >= 0:
-                for column in range(values.shape[0]):
-                    inputs[symbol, column, bin_] = values[column, row]
-                if not np.isnan(spread[row]):
-                    now_spread = spread[row]
-                if not np.isnan(standing[row]):
-                    known_spread = standing[row]
-                if not np.isnan(price[row]):
-                    known_price = price[row]
-                if last_tick[row] != _NEVER:
-                    last = max(last_tick[row], start)
-            inputs[symbol, 7, bin_] = now_spread
-            inputs[symbol, 8, bin_] = known_price
+        for at in range(width):
+            own = inputs[symbol, :, at]
+            spread = standing.spread[symbol]
+            if rows[symbol, at] >= 0:
+                record = records[rows[symbol, at]]
+                own[TRADE_SLOTS], own[SIZE_SLOTS] = record.trade_slots, record.size_quote_slots
+                own[SIZE_QUOTES], own[ROOT_SIZE] = record.size_quotes, record.root_size
+                own[TICK_SLOTS] = record.trade_slots + record.quote_slots
+                own[SIDE], own[SIDES] = record.side_sum, record.side_count
+                if not np.isnan(record.spread_bps):
+                    spread = record.spread_bps
+                if not np.isnan(record.standing_spread_bps):
+                    standing.spread[symbol] = record.standing_spread_bps
+                if record.price > 0.0:
+                    standing.price[symbol] = 1e4 * np.log(record.price)
+                if record.last_tick != NEVER:
+                    standing.last_tick[symbol] = max(record.last_tick, start)
+            own[SPREAD], own[PRICE] = spread, standing.price[symbol]
             # A symbol is not silent before its first tick of the day.
-            inputs[symbol, 9, bin_] = np.nan
-            if last != _NEVER:
-                inputs[symbol, 9, bin_] = (start + (bin_ + 1) * BIN_NS - last) / NS_PER_SECOND
+            own[AGE] = np.nan
+            if standing.last_tick[symbol] != _NEVER:
+                own[AGE] = (start + (first + at + 1) * BIN_NS - standing.last_tick[symbol]) / NS_PER_SECOND

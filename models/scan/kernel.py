@@ -48,23 +48,26 @@ _WINSOR = 3.5
 
 
 @compiled
-def scan_bins(inputs: Array, first: int, usual: Usual, rings: Rings, out: Array) -> None:
+def scan_bins(inputs: Array, first: int, start: int, usual: Usual, rings: Rings, out: Array) -> None:
     """Fill `out` (symbols x statistics x bins) from `inputs` (symbols x INPUTS x bins), whose first bin is the day's `first`.
+
+    `rings` began at the day's bin `start`, from `fresh_rings`.
 
     A statistic is NaN before its windows are full, and where the symbol lacks its series. Price inputs are in bps of the
     log; NaN before the first.
     """
     for at in range(inputs.shape[2]):
+        minute = min((first + at) // BINS_A_MINUTE, usual.move.shape[1] - 1)
         for symbol in range(inputs.shape[0]):
-            _enter(inputs[symbol, :, at], first + at, symbol, usual, rings)
+            _enter(inputs[symbol, :, at], first - start + at, minute, symbol, usual, rings)
         for symbol in range(inputs.shape[0]):
-            _residuals(first + at, symbol, usual, rings)
+            _residuals(first - start + at, minute, symbol, usual, rings)
         for symbol in range(inputs.shape[0]):
-            _statistics(inputs[symbol, :, at], first + at, symbol, usual, rings, out[symbol, :, at])
+            _statistics(inputs[symbol, :, at], first - start + at, minute, symbol, usual, rings, out[symbol, :, at])
 
 
 @compiled
-def _enter(values: Array, t: int, symbol: int, usual: Usual, rings: Rings) -> None:
+def _enter(values: Array, t: int, minute: int, symbol: int, usual: Usual, rings: Rings) -> None:
     """Extend the symbol's series by one bin, and set its ratios."""
     series = rings.series[symbol]
     now, before = t & MASK, (t - 1) & MASK
@@ -78,7 +81,6 @@ def _enter(values: Array, t: int, symbol: int, usual: Usual, rings: Rings) -> No
     _add(series, SUM_SIDE, t, values[SIDE])
     _add(series, SUM_SIDES, t, values[SIDES])
     series[LOG_PRICE, now] = price
-    minute = min(t // BINS_A_MINUTE, usual.move.shape[1] - 1)
     _square(series, SQUARES, SQUARE_COUNT, LOG_PRICE, t, usual.move[symbol, minute])
     move_level = _level(series, MOVES, t, 36, usual.level[symbol, MOVES, minute]) / BINS_A_MINUTE
     spread_level = _level(series, SPREADS, t, 24, usual.level[symbol, SPREADS, minute]) / BINS_A_MINUTE
@@ -164,10 +166,9 @@ def _scale(rings: Array, ring: int, counts: int, t: int, prior: float, lag: int,
 
 
 @compiled
-def _residuals(t: int, symbol: int, usual: Usual, rings: Rings) -> None:
+def _residuals(t: int, minute: int, symbol: int, usual: Usual, rings: Rings) -> None:
     """Extend the residuals of a symbol's price from its peers'."""
     now = t & MASK
-    minute = min(t // BINS_A_MINUTE, usual.move.shape[1] - 1)
     move = usual.move[symbol, minute]
     drift_prior = max(0.6 * move, 0.1)
     for step in range(usual.variants[symbol] + 1):
@@ -189,9 +190,8 @@ def _residuals(t: int, symbol: int, usual: Usual, rings: Rings) -> None:
 
 
 @compiled
-def _statistics(values: Array, t: int, symbol: int, usual: Usual, rings: Rings, out: Array) -> None:
+def _statistics(values: Array, t: int, minute: int, symbol: int, usual: Usual, rings: Rings, out: Array) -> None:
     series, ratios = rings.series[symbol], rings.ratios[symbol]
-    minute = min(t // BINS_A_MINUTE, usual.move.shape[1] - 1)
     level, move = usual.level[symbol, :, minute], usual.move[symbol, minute]
     out[0] = ratios[0] - _of_peers(0, symbol, usual, rings)
     out[1] = ratios[1] - _of_peers(1, symbol, usual, rings)

@@ -74,15 +74,19 @@ class MarketScan:
             symbols x KINDS x bins and symbols x STATISTICS x bins; NaN where one is not judged.
         """
         measured = statistics(inputs, self.usual)
+        return self.surprises(measured, 0), measured
+
+    def surprises(self, measured: Floats, first: int) -> Floats:
+        """Surprise of each kind (symbols x KINDS x bins) of statistics from bin `first` of a day."""
         each = [
-            tail.surprise(scale.deviation(measured[:, at]))
+            tail.surprise(scale.deviation(measured[:, at], first))
             for at, (scale, tail) in enumerate(zip(self.scales, self.tails, strict=True))
         ]
         kinds = [
             tail.surprise(_greatest([each[at] for at in _OF_KIND[kind]]))
             for kind, tail in zip(KINDS, self.kind_tails, strict=True)
         ]
-        return np.stack(kinds, axis=1), measured
+        return np.stack(kinds, axis=1)
 
     def for_symbols(self, symbols: Sequence[str]) -> Self:
         """The scan for its own symbols and the others of `symbols` behind them.
@@ -122,7 +126,7 @@ def statistics(inputs: Array, usual: Usual) -> Floats:
     """The statistics (symbols x STATISTICS x bins) of a day from its first bin."""
     symbols, _, bins = inputs.shape
     out = np.full((symbols, len(STATISTICS), bins), np.nan)
-    scan_bins(inputs, 0, usual, fresh_rings(symbols), out)
+    scan_bins(inputs, 0, 0, usual, fresh_rings(symbols), out)
     out[~np.isfinite(out)] = np.nan
     return out
 

@@ -54,7 +54,7 @@ def usual(peers: int = 2) -> Usual:
 def measured(values: np.ndarray, of: Usual) -> np.ndarray:
     """All statistics of a day at once."""
     out = np.full((SYMBOLS, len(STATISTICS), values.shape[2]), np.nan)
-    scan_bins(values, 0, of, fresh_rings(SYMBOLS), out)
+    scan_bins(values, 0, 0, of, fresh_rings(SYMBOLS), out)
     return out
 
 
@@ -127,7 +127,7 @@ def test_the_future_changes_nothing_and_parts_equal_the_whole() -> None:
     rings, first, rng = fresh_rings(SYMBOLS), 0, np.random.default_rng(5)
     parts = np.full_like(whole, np.nan)
     for stop in [*np.sort(rng.choice(np.arange(1, BINS), 60, replace=False)).tolist(), BINS]:
-        scan_bins(values[:, :, first:stop], first, of, rings, parts[:, :, first:stop])
+        scan_bins(values[:, :, first:stop], first, 0, of, rings, parts[:, :, first:stop])
         first = stop
     np.testing.assert_array_equal(parts, whole)
 
