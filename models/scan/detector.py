@@ -1,7 +1,7 @@
 """The scan as a detector: one scan a market, incidents out of a day's bins, files that hold it."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -28,6 +28,7 @@ FORMAT = 1
 _HOURS_AT_ZERO = 6.5 / len(KINDS)
 #: Beyond this, a few days of training say no more than "hardly ever".
 MOST_HOURS = 10_000.0
+_KIND_OF = [KINDS.index(kind) for kind in STATISTICS.values()]
 _AFTER_NS = 600 * 10**9
 
 
@@ -183,9 +184,7 @@ def incident_rows(
             "kind": [KINDS[at] for at in found.kind],
             "surprise": found.surprise,
             "hours": [hours_of(each) for each in found.surprise],
-            "reasons": [
-                json.dumps(list(_reasons(*each, judged, measured)), ensure_ascii=False) for each in found.spans()
-            ],
+            "reasons": [json.dumps(_reasons(*each, judged, measured), ensure_ascii=False) for each in found.spans()],
             "model": [model] * len(found.symbol),
         },
         schema_overrides={"reasons": pl.String, "model": pl.String, "kind": pl.String, "symbol": pl.String},
@@ -193,19 +192,34 @@ def incident_rows(
     return INCIDENTS.conform(frame).sort(pl.col("symbol").cast(pl.String), "start_time")
 
 
-def _reasons(symbol: int, first: int, last: int, judged: Floats, measured: Floats) -> Iterator[dict[str, Any]]:
-    """Each kind that was surprising within an incident, most surprising first, in words."""
-    within = judged[symbol, :, first : last + 1]
-    highest = np.where(np.isnan(within), -np.inf, within).max(axis=1)
-    for kind in np.argsort(-highest, kind="stable"):
-        if highest[kind] <= 0:
-            return
-        at = first + int(np.nanargmax(within[kind]))
-        names = [(i, name) for i, (name, of) in enumerate(STATISTICS.items()) if of == KINDS[kind]]
+def reasons_of(surprises: Floats, measured: Floats) -> list[dict[str, Any]]:
+    """Each kind that is surprising, most surprising first, with its statistic and what that says in words.
+
+    Args:
+        surprises: by kind.
+        measured: by statistic.
+    """
+    reasons = []
+    for kind in np.argsort(-np.where(np.isnan(surprises), -np.inf, surprises), kind="stable"):
+        if not surprises[kind] > 0:
+            break
+        names = [(at, name) for at, (name, of) in enumerate(STATISTICS.items()) if of == KINDS[kind]]
         # Of two statistics of a kind, the one with the greater value: both are in the same unit.
-        index, name = max(names, key=lambda each: np.nan_to_num(measured[symbol, each[0], at], nan=-np.inf))
-        value = float(measured[symbol, index, at])
-        yield {"kind": KINDS[kind], "statistic": name, "value": round(value, 4), "words": WORDING[name](value)}
+        at, name = max(names, key=lambda each: np.nan_to_num(measured[each[0]], nan=-np.inf))
+        value = float(measured[at])
+        reasons.append(
+            {"kind": KINDS[kind], "statistic": name, "value": round(value, 4), "words": WORDING[name](value)}
+        )
+    return reasons
+
+
+def _reasons(symbol: int, first: int, last: int, judged: Floats, measured: Floats) -> list[dict[str, Any]]:
+    """The reasons within an incident: of each kind at its peak."""
+    within = judged[symbol, :, first : last + 1]
+    highest = np.where(np.isnan(within), -np.inf, within)
+    peak = highest.argmax(axis=1)
+    at_peak = np.array([measured[symbol, at, first + peak[_KIND_OF[at]]] for at in range(len(STATISTICS))])
+    return reasons_of(highest.max(axis=1), at_peak)
 
 
 def _known(day: Day, symbols: Sequence[str], bins: int) -> Array:

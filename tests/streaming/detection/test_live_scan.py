@@ -1,0 +1,104 @@
+"""The scan on a live tape finds what it finds in the whole day."""
+
+from functools import cache
+
+import numpy as np
+import polars as pl
+import pytest
+
+from models.scan.detector import Day, ScanDetector
+from tapewatch.features.bins.batch import bins_5s
+from tapewatch.features.bins.records import BIN_NS
+from tapewatch.market.instruments import NS_PER_MINUTE, Market
+from tapewatch.market.tables import TIME
+from tapewatch.streaming.detection.live_scan import LiveScan, ScanFinding
+from tests.support.synthetic_days import SyntheticDay, days, synthetic_day
+
+
+def tape(at: int) -> SyntheticDay:
+    """A day of the built-in stock market."""
+    return synthetic_day(Market.STOCKS, days(Market.STOCKS)[at])
+
+
+@cache
+def detector(*, without: str = "") -> ScanDetector:
+    """Fitted on two days, maybe without a symbol."""
+    fitted = []
+    for day in (tape(0), tape(1)):
+        bins = bins_5s(day.trades, day.quotes, day.session).filter(pl.col("symbol") != without)
+        fitted.append(Day(day.session, bins, day.truth))
+    return ScanDetector.fit(fitted)
+
+
+def played(scan: LiveScan, day: SyntheticDay, steps: np.ndarray, lateness: int = 0) -> list[ScanFinding]:
+    """What a scan finds while the ticks arrive; `steps` are times (ns) to which it advances."""
+    found, before = [], 0
+    for step in [*steps.tolist(), day.session.day_end]:
+        between = pl.col("time").is_between(pl.lit(before).cast(TIME), pl.lit(step).cast(TIME), "left")
+        scan.add(day.trades.filter(between), day.quotes.filter(between))
+        found += scan.advance(step - lateness)
+        before = step
+    return found + scan.restart()
+
+
+def summary(findings: list[ScanFinding]) -> list[tuple[object, ...]]:
+    """Symbol, start, end, kind and surprise of the incidents that are over."""
+    rows = [(f.symbol, f.start_ns, f.last_ns, f.kind, f.surprise) for f in findings if f.is_over]
+    return sorted(rows)
+
+
+def expected(scan: ScanDetector, day: SyntheticDay) -> list[tuple[object, ...]]:
+    """The same of the whole day."""
+    rows = scan.incidents(bins_5s(day.trades, day.quotes, day.session), day.session)
+    columns = (
+        pl.col("symbol", "kind").cast(pl.String),
+        pl.col("start_time", "end_time").dt.epoch("ns"),
+        "surprise",
+    )
+    return sorted(rows.select(*columns).select("symbol", "start_time", "end_time", "kind", "surprise").rows())
+
+
+@pytest.mark.parametrize("without", ["", "TSLA"])
+def test_live_equals_the_whole_day_bit_for_bit(without: str) -> None:
+    day, fitted = tape(2), detector(without=without)
+    rng = np.random.default_rng(8)
+    start, end = day.session.regular_start, day.session.regular_end
+    steps = np.sort(rng.integers(start - NS_PER_MINUTE, end, 900))
+    found = played(LiveScan(fitted, Market.STOCKS), day, steps)
+    assert summary(found) == expected(fitted, day)
+    assert len(summary(found)) > 5
+
+
+def test_an_incident_is_known_at_its_bins_end_with_words() -> None:
+    day, fitted = tape(2), detector()
+    start, end = day.session.regular_start, day.session.regular_end
+    findings = played(LiveScan(fitted, Market.STOCKS), day, np.arange(start, end, BIN_NS))
+    opened = [finding for finding in findings if finding.is_opening]
+    assert opened
+    assert all(finding.known_ns == finding.start_ns + BIN_NS for finding in opened)
+    assert all(finding.words and finding.hours >= fitted.hours * 0.99 for finding in opened)
+
+
+def test_a_start_within_the_session_raises_no_storm() -> None:
+    day, fitted = tape(2), detector()
+    middle = (day.session.regular_start + day.session.regular_end) // 2
+    after = pl.col("time") >= pl.lit(middle).cast(TIME)
+    cut = SyntheticDay(day.trades.filter(after), day.quotes.filter(after), day.session, day.features, day.truth)
+    steps = np.arange(middle, day.session.regular_end, BIN_NS)
+    found = summary(played(LiveScan(fitted, Market.STOCKS), cut, steps))
+    whole = [row for row in expected(fitted, day) if row[1] >= middle]
+    assert len(found) <= len(whole) + 5
+
+
+def test_ticks_that_come_after_their_bin_are_counted_and_left_out() -> None:
+    day, fitted = tape(2), detector()
+    scan, start = LiveScan(fitted, Market.STOCKS), day.session.regular_start
+    first = day.trades.filter(
+        pl.col("time").is_between(pl.lit(start).cast(TIME), pl.lit(start + NS_PER_MINUTE).cast(TIME))
+    )
+    scan.add(first, day.quotes.clear())
+    scan.advance(start + 2 * NS_PER_MINUTE)
+    assert scan.late == 0
+    scan.add(first.head(3), day.quotes.clear())
+    scan.advance(start + 3 * NS_PER_MINUTE)
+    assert scan.late == 3
