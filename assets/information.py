@@ -11,8 +11,8 @@ from assets.checks import Checked, commit_days
 from resources.lake import LakeTable
 from tapewatch.bars.information.build import InformationBars
 from tapewatch.bars.information.clocks import Clock, Thresholds
+from tapewatch.market.derived_tables import INFORMATION_BARS, INFORMATION_STATES
 from tapewatch.market.instruments import Partition
-from tapewatch.market.tables import INFORMATION_BARS, INFORMATION_STATES
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.tape import symbol_batches
 

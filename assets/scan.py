@@ -13,8 +13,8 @@ from assets.validation import split_days
 from resources.lake import LakeTable
 from resources.stores import ModelRegistryResource
 from tapewatch.features.bins.batch import bins_5s as bins_of
+from tapewatch.market.derived_tables import BINS_5S, INCIDENTS, SCAN_EVALUATION
 from tapewatch.market.instruments import Partition
-from tapewatch.market.tables import BINS_5S, INCIDENTS, SCAN_EVALUATION
 from tapewatch.store.lake.tape import symbol_batches
 
 #: Name of the experiment and of the registered model.

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from orchestration.errors import RunError
 from orchestration.runs.lineage import fetch
+from tapewatch.market.derived_tables import INCIDENTS
 from tapewatch.market.instruments import Market, Partition, trading_days
-from tapewatch.market.tables import INCIDENTS
 from tapewatch.settings import Settings
 from tapewatch.store.lake.lake import Lake
 

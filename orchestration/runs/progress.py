@@ -20,8 +20,8 @@ from rich.text import Text
 
 from orchestration.runs.times import in_words
 from tapewatch.market.instruments import Market, Partition
+from tapewatch.market.live_tables import EVERY
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import ALL
 from tapewatch.store.lake.lake import Lake
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _WIDE = 110
 _MILLION = 1_000_000
-_TABLES: dict[str, Table] = {f"{table.group}/{table.name}": table for table in ALL}
+_TABLES: dict[str, Table] = {f"{table.group}/{table.name}": table for table in EVERY}
 
 
 class _Counts(ProgressColumn):

@@ -15,9 +15,9 @@ SYMBOL = pl.Categorical()
 I64, I32, I16, I8 = pl.Int64(), pl.Int32(), pl.Int16(), pl.Int8()
 F64, TEXT, BOOL = pl.Float64(), pl.String(), pl.Boolean()
 
-_SYMBOL = Column("symbol", SYMBOL, "instrument, spelt as in the vendor's flat files (AAPL, X:BTC-USD)")
-_EVENT_TIME = Column("event_time", TIME, "start of the minute that the row describes")
-_KNOWN_TIME = Column("known_time", TIME, "earliest moment at which the row could be known")
+SYMBOL_COLUMN = Column("symbol", SYMBOL, "instrument, spelt as in the vendor's flat files (AAPL, X:BTC-USD)")
+EVENT_TIME = Column("event_time", TIME, "start of the minute that the row describes")
+KNOWN_TIME = Column("known_time", TIME, "earliest moment at which the row could be known")
 
 
 def optional(
@@ -63,7 +63,7 @@ TRADES = Table(
     key=("symbol", "sequence_number"),
     sort=("symbol", "time", "sequence_number"),
     columns=(
-        _SYMBOL,
+        SYMBOL_COLUMN,
         Column("time", TIME, "when the consolidated tape published the trade; where there is none, when it happened"),
         _SEQUENCE_NUMBER,
         price("price", "price of one unit"),
@@ -86,7 +86,7 @@ QUOTES = Table(
     key=("symbol", "sequence_number"),
     sort=("symbol", "time", "sequence_number"),
     columns=(
-        _SYMBOL,
+        SYMBOL_COLUMN,
         Column("time", TIME, "when the consolidated tape published the quote; where there is none, when it was made"),
         _SEQUENCE_NUMBER,
         price("bid_price", "best bid; 0 where there is none"),
@@ -109,7 +109,7 @@ BARS = Table(
     "Minute bars built from trades by the vendor's update rules, beside the bars the vendor delivered.",
     key=("symbol", "time"),
     columns=(
-        _SYMBOL,
+        SYMBOL_COLUMN,
         Column("time", TIME, "start of the bar"),
         Column("known_time", TIME, "end of the bar, when it is known at the earliest"),
         *OHLC,
@@ -137,67 +137,13 @@ DELIVERED_BARS = Table(
     ),
 )
 
-INFORMATION_BARS = Table(
-    "information_bars",
-    "tape",
-    "Bars that close when enough has been traded, by clock: ticks, volume, dollars, and their imbalances and runs.",
-    key=("symbol", "clock", "number"),
-    columns=(
-        _SYMBOL,
-        Column("clock", SYMBOL, "what the bar counts: tick, volume or dollar, alone or with _imbalance or _run"),
-        Column("number", I64, "number of the symbol's bar of this clock since its tape began, from 1", minimum=1),
-        Column("start_time", TIME, "first trade of the bar"),
-        Column("end_time", TIME, "last trade of the bar"),
-        Column("known_time", TIME, "the same, when the bar is known at the earliest"),
-        *OHLC,
-        Column("volume", F64, "eligible volume", "base units", minimum=0),
-        VWAP,
-        TRANSACTIONS,
-        Column(
-            "buy_volume", F64, "volume of buyer-initiated trades, stated or by the tick rule", "base units", minimum=0
-        ),
-        Column("sell_volume", F64, "volume of seller-initiated trades, likewise", "base units", minimum=0),
-        Column(
-            "threshold", F64, "what closed the bar, in the clock's unit; in trades for a symbol's first bar", minimum=0
-        ),
-    ),
-)
-
-INFORMATION_STATES = Table(
-    "information_states",
-    "tape",
-    "The unfinished bar of each symbol and clock at a day's end, and what its next thresholds follow.",
-    key=("symbol", "clock"),
-    columns=(
-        _SYMBOL,
-        INFORMATION_BARS.by_name["clock"],
-        *(
-            Column(name, I64, f"{text} of the unfinished bar")
-            for name, text in (("start", "first trade, ns"), ("end", "last trade, ns"), ("transactions", "trades"))
-        ),
-        Column("direction", I64, "direction of the last change of price", minimum=-1, maximum=1),
-        Column("number", I64, "bars closed so far", minimum=0),
-        *(
-            optional(name, F64, f"{name.replace('_', ' ')} of the unfinished bar")
-            for name in ["open", "high", "low", "close", "volume", "notional", "buy_volume", "sell_volume", "total", "signed", "buys", "sells", "last", "threshold"]
-        ),
-        *(
-            optional(f"mean_{name}", F64, f"exponential mean of {text} over bars")
-            for name, text in (
-                ("trades", "the number of trades"), ("unit", "a trade's amount"), ("signed", "a trade's signed amount"),
-                ("buys", "bought amount a trade"), ("sells", "sold amount a trade"),
-            )
-        ),
-    ),
-)  # fmt: skip
-
 COVERAGE = Table(
     "coverage",
     "tape",
     "How complete a symbol's day is.",
     key=("symbol",),
     columns=(
-        _SYMBOL,
+        SYMBOL_COLUMN,
         count("trades", "trades in the lake"),
         count("quotes", "quotes in the lake"),
         count("bars", "minute bars in the lake"),
@@ -233,9 +179,9 @@ MICROSTRUCTURE = Table(
     "Order flow, liquidity and volatility of a symbol, minute by minute. Quote features are null without quotes.",
     key=("symbol", "event_time"),
     columns=(
-        _SYMBOL,
-        _EVENT_TIME,
-        _KNOWN_TIME,
+        SYMBOL_COLUMN,
+        EVENT_TIME,
+        KNOWN_TIME,
         Column("is_regular", BOOL, "the minute lies in the regular session"),
         Column("session_minute", I32, "minutes since the regular open, negative before it", "min"),
         price("last_price", "last eligible trade price so far", is_nullable=True),
@@ -282,37 +228,13 @@ MICROSTRUCTURE = Table(
     ),
 )  # fmt: skip
 
-BINS_5S = Table(
-    "bins_5s",
-    "features",
-    "What the tape did in five seconds. Rows are the regular bins with a tick, and each symbol's first; other bins are silent.",
-    key=("symbol", "event_time"),
-    columns=(
-        _SYMBOL,
-        Column("event_time", TIME, "start of the bin"),
-        _KNOWN_TIME,
-        count("trade_slots", "different tenths of a second with a trade"),
-        count("quote_slots", "different tenths of a second with a quote"),
-        count("size_quote_slots", "different tenths of a second with a quote that changes no price"),
-        count("size_quotes", "quotes that change no price"),
-        Column("side_sum", I64, "trades at or above the offer less trades at or below the bid"),
-        count("side_count", "trades at or beyond the quote; all with a tick direction where there are no quotes"),
-        Column("root_size", F64, "sum of the roots of the traded sizes", minimum=0),
-        Column("signed_root_size", F64, "the same, signed by side"),
-        optional("spread_bps", F64, "mean quoted spread at the bin's full seconds; null where none was valid", "bps", minimum=0),
-        optional("standing_spread_bps", F64, "quoted spread at the bin's end; null where it is not valid", "bps", minimum=0),
-        price("price", "midquote at the bin's end; median of the last five prints without quotes", is_nullable=True),
-        optional("last_tick", TIME, "last trade or quote of the day before the bin's end"),
-    ),
-)  # fmt: skip
-
 BARRIER_LABELS = Table(
     "barrier_labels",
     "labels",
     "Triple-barrier outcome of each CUSUM event (López de Prado 2018, chapter 3).",
     key=("symbol", "event_time"),
     columns=(
-        _SYMBOL,
+        SYMBOL_COLUMN,
         Column("event_time", TIME, "end of the bar at which the event was seen: the label's clock starts here"),
         Column("known_time", TIME, "when the first barrier was touched"),
         Column("label", I8, "1 upper barrier first, -1 lower, 0 neither in time", minimum=-1, maximum=1),
@@ -328,9 +250,9 @@ TRUTH_LABELS = Table(
     "Minutes that a source with known truth declares anomalous. Empty where the source has no truth.",
     key=("symbol", "event_time", "event_id"),
     columns=(
-        _SYMBOL,
-        _EVENT_TIME,
-        _KNOWN_TIME,
+        SYMBOL_COLUMN,
+        EVENT_TIME,
+        KNOWN_TIME,
         Column("event_id", TEXT, "the anomaly this minute belongs to"),
         Column("kind", SYMBOL, "kind of anomaly"),
         Column("start_time", TIME, "when the anomaly begins"),
@@ -358,8 +280,8 @@ ATTRIBUTIONS = Table(
     "SHAP values of the minutes that the detector flagged or nearly flagged, one row a feature.",
     key=("symbol", "event_time", "feature"),
     columns=(
-        _SYMBOL,
-        _EVENT_TIME,
+        SYMBOL_COLUMN,
+        EVENT_TIME,
         Column("feature", SYMBOL, "name of the feature"),
         optional("value", F64, "the feature's value"),
         Column("shap_value", F64, "contribution to the score; positive makes the minute more anomalous"),
@@ -383,32 +305,13 @@ EVALUATION = Table(
     ),
 )
 
-SCAN_EVALUATION = Table(
-    "scan_evaluation",
-    "models",
-    "What the scan finds of each kind of anomaly in the validation days.",
-    key=("kind",),
-    columns=(
-        Column("kind", SYMBOL, "kind of anomaly; `all` for the whole"),
-        Column("truth", SYMBOL, "`source` if the source states the truth, `injected` if it was put in for the test"),
-        count("events", "anomalies of this kind"),
-        count("found", "of these, anomalies that meet an incident"),
-        count("named", "of these, anomalies that meet an incident of their kind"),
-        count("false_alerts", "incidents of this kind that meet no anomaly"),
-        optional("recall", F64, "found over events; null without events", minimum=0, maximum=1),
-        optional("recall_low", F64, "lower end of its 95 % interval (Wilson)", minimum=0, maximum=1),
-        optional("recall_high", F64, "upper end of the same", minimum=0, maximum=1),
-        optional("delay_s", F64, "median time from an anomaly's start to the first incident known; null where none is", "s", minimum=0),
-    ),
-)  # fmt: skip
-
 ANOMALIES = Table(
     "anomalies",
     "detections",
     "Adjacent anomalous minutes of a symbol, merged into one event.",
     key=("symbol", "start_time"),
     columns=(
-        _SYMBOL,
+        SYMBOL_COLUMN,
         Column("start_time", TIME, "start of the first anomalous minute"),
         Column("end_time", TIME, "end of the last anomalous minute"),
         Column("known_time", TIME, "when the first anomalous minute was complete"),
@@ -417,32 +320,6 @@ ANOMALIES = Table(
         Column("threshold", F64, "score from which a minute counts as anomalous"),
         Column("minutes", I32, "anomalous minutes in the event", "min", minimum=1),
         Column("reasons", TEXT, "JSON list of {feature, value, shap_value}, strongest first"),
-        Column("model", TEXT, "registered model and version that scored"),
-    ),
-)
-
-INCIDENTS = Table(
-    "incidents",
-    "detections",
-    "What happened to a symbol at a time, found by the scan of five-second bins: one row for all kinds within ten minutes.",
-    key=("symbol", "start_time"),
-    columns=(
-        _SYMBOL,
-        Column("start_time", TIME, "start of the first surprising bin"),
-        Column("end_time", TIME, "end of the last surprising bin"),
-        Column("known_time", TIME, "end of the first surprising bin, when the alert could be known"),
-        Column("kind", SYMBOL, "kind of anomaly at the peak"),
-        Column(
-            "surprise", F64, "-log10 of how often ordinary tape of a symbol has as high a peak of a kind in 390 minutes"
-        ),
-        Column(
-            "hours",
-            F64,
-            "once in how many hours ordinary tape of a symbol raises such an alert; 10,000 stands for more",
-            "h",
-            minimum=0,
-        ),
-        Column("reasons", TEXT, "JSON list of {kind, statistic, value, words}, most surprising first"),
         Column("model", TEXT, "registered model and version that scored"),
     ),
 )
@@ -463,18 +340,9 @@ PROFILE = Table(
     ),
 )
 
-_OF_THE_TAPE = (TRADES, QUOTES, BARS, INFORMATION_BARS, INFORMATION_STATES, DELIVERED_BARS, COVERAGE, QUARANTINE)
-_OF_TRAINING = (
-    MICROSTRUCTURE,
-    BINS_5S,
-    BARRIER_LABELS,
-    TRUTH_LABELS,
-    TRAINING_SET,
-    ATTRIBUTIONS,
-    EVALUATION,
-    SCAN_EVALUATION,
-)
-ALL: tuple[Table, ...] = (*_OF_THE_TAPE, *_OF_TRAINING, ANOMALIES, INCIDENTS, PROFILE)
+_OF_THE_TAPE = (TRADES, QUOTES, BARS, DELIVERED_BARS, COVERAGE, QUARANTINE)
+_OF_TRAINING = (MICROSTRUCTURE, BARRIER_LABELS, TRUTH_LABELS, TRAINING_SET, ATTRIBUTIONS, EVALUATION)
+ALL: tuple[Table, ...] = (*_OF_THE_TAPE, *_OF_TRAINING, ANOMALIES, PROFILE)
 
 
 def quarantine_of(table: Table) -> Table:

@@ -4,6 +4,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from tapewatch.market.derived_tables import DERIVED
 from tapewatch.market.schema import Column, SchemaError, Table
 from tapewatch.market.tables import ALL, TRADES
 
@@ -110,7 +111,7 @@ def test_sort_defaults_to_the_key() -> None:
     assert TRADES.sort == ("symbol", "time", "sequence_number")
 
 
-@pytest.mark.parametrize("table", ALL, ids=lambda t: t.name)
+@pytest.mark.parametrize("table", [*ALL, *DERIVED], ids=lambda t: t.name)
 def test_every_table_of_the_platform_is_well_formed(table: Table) -> None:
     assert len(table.by_name) == len(table.columns)
     assert [f.name for f in table.arrow_schema] == list(table.schema)

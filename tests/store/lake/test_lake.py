@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
+from tapewatch.market.derived_tables import DERIVED
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.schema import SchemaError
 from tapewatch.market.tables import ALL, BARS, EVALUATION, MICROSTRUCTURE, TRADES
@@ -55,7 +56,7 @@ def test_a_partition_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert lake.symbols(TRADES, DAY) == {"AAPL": 500, "IBM": 300}
 
 
-@pytest.mark.parametrize("table", ALL, ids=lambda t: t.name)
+@pytest.mark.parametrize("table", [*ALL, *DERIVED], ids=lambda t: t.name)
 def test_every_table_can_be_written_empty(tmp_path: Path, table: object) -> None:
     lake = Lake(tmp_path)
     for frames in (table.empty(), [], [table.empty()]):  # type: ignore[attr-defined]
