@@ -95,15 +95,15 @@ def retain(url: str, console: Console, *, tables: list[str], days: int | None, d
             console.print(f"{deleted:,} rows deleted; the audit log records it.")
 
 
-def backup(url: str, console: Console, file: Path) -> None:
+def backup(url: str, console: Console, file: Path, *, overwrites: bool) -> None:
     """Back up with a progress bar for each table.
 
     Raises:
-        DatabaseError: the database cannot be read, or the file cannot be written.
+        DatabaseError: the database cannot be read, or the file cannot be written or exists.
     """
     try:
         with Database(url) as database, _bars(console) as bars:
-            rows = archive.backup(database, file, bars("backing up"))
+            rows = archive.backup(database, file, bars("backing up"), overwrites=overwrites)
     except OSError as error:
         raise DatabaseError(f"{file} cannot be written: {error}. Name a file in a writable folder") from error
     console.print(f"{file}: {sum(rows.values()):,} rows, {decimal(file.stat().st_size)}", soft_wrap=True, markup=False)

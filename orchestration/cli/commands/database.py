@@ -84,12 +84,15 @@ def retain(
 
 @db.command()
 @reports_errors
-def backup(file: Annotated[Path, typer.Argument(help="the file to write: a zip of Parquet files")]) -> None:
+def backup(
+    file: Annotated[Path, typer.Argument(help="the file to write: a zip of Parquet files")],
+    overwrites: Annotated[bool, typer.Option("--force", metavar="", help="replace the file if it exists")] = False,
+) -> None:
     """Write the whole database to one file, as of one moment; collectors may keep running.
 
     [dim]tapewatch db backup tapewatch-2024-06-03.zip[/]
     """
-    _work().backup(Settings().database, console, file)
+    _work().backup(Settings().database, console, file, overwrites=overwrites)
 
 
 @db.command()

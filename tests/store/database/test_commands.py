@@ -96,6 +96,16 @@ def test_backup_and_restore(database: Database, tmp_path: Path) -> None:
     assert "cannot be written" in refusal("backup", f"{file}/in_a_file.zip")
 
 
+def test_a_backup_replaces_no_file_unasked(database: Database, tmp_path: Path) -> None:
+    file = tmp_path / "backup.zip"
+    file.write_bytes(b"an earlier backup")
+    assert refusal("backup", str(file)) == f"Error: {file} exists: name another file, or replace it with --force"
+    assert file.read_bytes() == b"an earlier backup"
+    assert "53 rows" in said("backup", str(file), "--force")
+    assert database.read(LABELS).height == 3
+    assert "53 rows restored" in said("restore", str(file), "--replace")
+
+
 def test_a_move_needs_a_target(database: Database, url: str) -> None:
     assert "is the one to move from" in refusal("move", "--to", url)
     assert "write sqlite:///FILE or postgresql+psycopg2" in refusal("move", "--to", "elsewhere")
