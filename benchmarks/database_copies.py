@@ -87,10 +87,10 @@ def main() -> None:
                         seconds, peak = _measure(what, source[which], target)
                         taken[engine, size] = seconds
                         ratio = seconds / taken["SQLite", size]
-                        growth = f"{seconds / taken[engine, rows // 10]:7.1f}" if size == rows else ""
+                        growth = f" {seconds / taken[engine, rows // 10]:7.1f}" if size == rows else ""
                         label = f"{what}, {engine}"
                         print(
-                            f"{label:22} {size:9,} {seconds:8.2f} {size / seconds / 1e3:12.0f} {peak:8,} {ratio:6.2f} {growth}"
+                            f"{label:22} {size:9,} {seconds:8.2f} {size / seconds / 1e3:12.0f} {peak:8,} {ratio:6.2f}{growth}"
                         )
         finally:
             server.cleanup()

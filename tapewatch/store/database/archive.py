@@ -96,7 +96,7 @@ def restore(
         raise DatabaseError(f"{path}: there is no such file") from None
     except (zipfile.BadZipFile, pa.ArrowException, KeyError) as error:
         raise DatabaseError(f"{path} is no backup, or damaged: {error}") from error
-    rollups.refresh(database.engine)
+    rollups.refresh(database.engine, everything=True)
     return dict(manifest["rows"])
 
 

@@ -2,7 +2,9 @@
 
 import datetime as dt
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -12,6 +14,8 @@ from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.live_tables import AUDIT, LABELS, LIVE_BARS
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.migrations import HEAD
+from tapewatch.store.database.status import status
+from tapewatch.store.database.timescale import FailingJob
 from tests.support.live_rows import rows_of
 from tests.support.postgres import PostgresServer
 
@@ -71,6 +75,30 @@ def test_the_status_lists_the_tables(database: Database) -> None:
     assert rows["bars"][0] == "50"
     assert rows["labels"][-2:] == ["for", "ever"]
     assert rows["bars"][-2:] == ["400", "days"]
+
+
+@pytest.mark.parametrize(
+    ("failing", "line"),
+    [
+        ((), "jobs none failed in its last run"),
+        (
+            (FailingJob("Retention Policy [1000]", 3, "2024-06-03 12:30", "disk [full]"),),
+            "jobs Retention Policy [1000] failed: disk [full] (3 failures, last success 2024-06-03 12:30 UTC)",
+        ),
+        (
+            (FailingJob("Retention Policy [1000]", 1, None, None),),
+            "jobs Retention Policy [1000] failed: see the log of PostgreSQL (1 failures, never succeeded)",
+        ),
+    ],
+)
+def test_the_status_names_jobs_of_timescaledb_that_fail(
+    database: Database, url: str, failing: tuple[FailingJob, ...], line: str
+) -> None:
+    assert "  jobs" not in said("status"), "SQLite has none"
+    found = replace(status(url), failing_jobs=failing)
+    with patch("orchestration.cli.databases.status", return_value=found):
+        assert line in [" ".join(shown.split()) for shown in said("status").splitlines()]
+    assert database.read(LIVE_BARS).height == 50
 
 
 def test_nothing_is_deleted_without_yes_and_labels_only_by_name(database: Database) -> None:
