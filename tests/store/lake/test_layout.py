@@ -157,6 +157,18 @@ def test_a_lake_of_before_is_refused_in_one_line(old: Lake, tmp_path: Path) -> N
     assert old.read(EVALUATION).height == 0, "tables without partitions lie where they lay"
 
 
+def test_check_names_the_command_among_its_findings(old: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TAPEWATCH_HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "400")
+    result = CliRunner().invoke(app, ["check"])
+    assert result.exit_code == 1
+    (line,) = (line for line in result.stdout.splitlines() if "│ lake " in line)
+    assert "✗" in line
+    assert f"run `tapewatch lake migrate {old.root}` once" in line
+    assert "│ database" in result.stdout, "the other parts are checked all the same"
+
+
 def test_the_command_moves_a_lake_and_twice_equals_once(
     old: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
