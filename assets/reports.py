@@ -18,14 +18,14 @@ from tapewatch.store.durable import Staging
     deps=[["tape", "trades"], ["tape", "quotes"], ["tape", "bars"]],
 )
 def profile(context: dg.AssetExecutionContext, coverage: LakeTable) -> Checked:
-    """The fields of the day's tape as a table, and a page with plots beside it."""
+    """The fields of the day's tape as a table, and a page with plots."""
     from tapewatch.reports.profile_page import render_profile  # noqa: PLC0415 - Plotly, which only runs need
 
     lake = coverage.lake
 
     def fields(partition: Partition) -> pl.DataFrame:
         measured = profile_day(lake, partition)
-        page = lake.path(PROFILE, partition).with_suffix(".html")
+        page = lake.page(PROFILE, partition)
         with Staging(page) as staging:
             text = render_profile(measured, title=f"The tape of {partition.market}, {partition.date}")
             staging.path.write_text(text, encoding="utf-8")

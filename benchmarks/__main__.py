@@ -21,6 +21,7 @@ _SCRIPTS = (
     "socket_to_bars",
     "alert_latency",
     "upserts",
+    "database_copies",
     "wide_day",
     "flat_file_memory",
     "synthetic_day",

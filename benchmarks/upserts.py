@@ -32,10 +32,10 @@ from tapewatch.store.database.tables import twin
 ROWS = 200_000
 ROUNDS = 5
 SYMBOLS = 50
-_DAY = Partition(dt.date(2024, 6, 3), Market.STOCKS)
+DAY = Partition(dt.date(2024, 6, 3), Market.STOCKS)
 
 
-def _bars(rows: int) -> pl.DataFrame:
+def one_second_bars(rows: int) -> pl.DataFrame:
     rng = np.random.default_rng(7)
     second = 1_717_421_400_000_000_000 + np.arange(rows) // SYMBOLS * 1_000_000_000
     price = 100 + np.cumsum(rng.normal(0, 0.01, rows)).round(2)
@@ -61,7 +61,7 @@ def _bars(rows: int) -> pl.DataFrame:
 
 
 def _raw_sqlite(database: Database, frame: pl.DataFrame) -> Callable[[], object]:
-    rows = [row for block in sqlite_rows(keyed(LIVE_BARS, _DAY, frame)) for row in block]
+    rows = [row for block in sqlite_rows(keyed(LIVE_BARS, DAY, frame)) for row in block]
     statement = upserts.values_statement(LIVE_BARS)
 
     def run() -> None:
@@ -72,7 +72,7 @@ def _raw_sqlite(database: Database, frame: pl.DataFrame) -> Callable[[], object]
 
 
 def _raw_postgres(database: Database, frame: pl.DataFrame) -> Callable[[], object]:
-    block = csv_block(keyed(LIVE_BARS, _DAY, frame).sort(LIVE_BARS.key))
+    block = csv_block(keyed(LIVE_BARS, DAY, frame).sort(LIVE_BARS.key))
 
     def run() -> None:
         with database.engine.begin() as connection:
@@ -107,7 +107,7 @@ def _measure(database: Database, sides: dict[str, Callable[[], object]], *, is_e
 
 def _compare(engine: str, database: Database, frame: pl.DataFrame, peer: str, raw: Callable[[], object]) -> None:
     ours = "Database.upsert, from a frame"
-    sides = {peer: raw, ours: lambda: database.upsert(LIVE_BARS, _DAY, frame)}
+    sides = {peer: raw, ours: lambda: database.upsert(LIVE_BARS, DAY, frame)}
     for case, is_empty in (("empty", True), ("all conflicting", False)):
         seconds = _measure(database, sides, is_empty=is_empty)
         for side, elapsed in seconds.items():
@@ -119,7 +119,7 @@ def _compare(engine: str, database: Database, frame: pl.DataFrame, peer: str, ra
 
 def main() -> None:
     """Print both engines' tables."""
-    frame = _bars(int(sys.argv[1]) if len(sys.argv) > 1 else ROWS)
+    frame = one_second_bars(int(sys.argv[1]) if len(sys.argv) > 1 else ROWS)
     print(f"{f'{frame.height:,} bars':66} {'ms':>9} {'1000 rows/s':>12} {'share':>6}")
     with tempfile.TemporaryDirectory() as folder:
         with Database(f"sqlite:///{Path(folder) / 'tapewatch.db'}") as database:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tapewatch.settings import Settings
 from tapewatch.store.durable import write_whole
+from tapewatch.store.lake.lake import Lake
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -37,7 +38,12 @@ _UNCAPTURED = {
 
 
 def prepare_home(settings: Settings) -> None:
-    """Create the data folder and its `dagster.yaml`, if they do not exist."""
+    """Create the data folder and its `dagster.yaml`, if they do not exist.
+
+    Raises:
+        LayoutError: its lake is laid out as by an earlier Tapewatch.
+    """
+    Lake(settings.lake_root).check_layout()
     for folder in (settings.lake_root, settings.dagster_home, settings.bento_home, settings.home / "mlflow"):
         folder.mkdir(parents=True, exist_ok=True)
     config = settings.dagster_home / "dagster.yaml"

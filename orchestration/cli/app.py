@@ -8,7 +8,19 @@ import warnings
 
 import typer
 
-from orchestration.cli.commands import alerts, daily, database, detect, gaps, platform, profile, results, stream, tape
+from orchestration.cli.commands import (
+    alerts,
+    daily,
+    database,
+    detect,
+    gaps,
+    lake,
+    platform,
+    profile,
+    results,
+    stream,
+    tape,
+)
 
 app = typer.Typer(
     name="tapewatch",
@@ -19,7 +31,7 @@ app = typer.Typer(
     "Start with [bold]tapewatch demo[/]. All data is kept under TAPEWATCH_HOME; .env.example lists all settings.",
 )
 
-for commands in (platform, tape, stream, gaps, results, detect, alerts, daily, profile, database):
+for commands in (platform, tape, stream, gaps, results, detect, alerts, daily, profile, database, lake):
     app.add_typer(commands.app)
 
 

@@ -22,7 +22,7 @@ from tapewatch.market.instruments import Market
 from tapewatch.market.tables import TRADES
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database, DatabaseError
-from tapewatch.store.lake.lake import Lake
+from tapewatch.store.lake.lake import Lake, LakeError
 from tapewatch.streaming.collector.lock import CollectorError, CollectorLock
 
 #: Width of the table of plans with one line per market.
@@ -41,7 +41,7 @@ def check_parts(settings: Settings, console: Console) -> bool:
     for name, probe_part in _PARTS.items():
         try:
             finding, mark = probe_part(settings), "[green]✓[/]"
-        except (_BrokenError, DatabaseError, ServiceError, SourceError, StoreError) as error:
+        except (_BrokenError, DatabaseError, LakeError, ServiceError, SourceError, StoreError) as error:
             is_optional = probe_part is _ports
             finding, mark = str(error), "[yellow]![/]" if is_optional else "[red]✗[/]"
             sound = sound and is_optional
@@ -173,7 +173,9 @@ def _source(settings: Settings) -> str:
 
 
 def _lake(settings: Settings) -> str:
-    days = Lake(settings.lake_root).partitions(TRADES)
+    lake = Lake(settings.lake_root)
+    lake.check_layout()
+    days = lake.partitions(TRADES)
     return f"{len(days)} market days of trades, {days[0]} to {days[-1]}" if days else "empty: `tapewatch backfill`"
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from tapewatch.store.database import archive, moving, retention, rollups, schema
 from tapewatch.store.database.audit import record
@@ -23,6 +24,7 @@ from tapewatch.store.database.migrations import HEAD
 from tapewatch.store.database.rollups import RETENTION_DAYS
 from tapewatch.store.database.status import status
 from tapewatch.store.database.tables import SQL_TABLES
+from tapewatch.store.database.timescale import FailingJob
 
 _BY_NAME = {table.name: table for table in SQL_TABLES}
 
@@ -45,9 +47,10 @@ def show_status(url: str, console: Console) -> None:
         ("engine", found.engine),
         ("revision", _revision(found.revision)),
         ("TimescaleDB", found.timescale),
+        *(("  jobs", line) for line in _jobs(found.failing_jobs)),
         ("size", decimal(found.size)),
     ):
-        facts.add_row(name, value)
+        facts.add_row(name, Text(value))
     console.print(facts)
     tables = RichTable(box=SIMPLE_HEAD)
     for heading in ("table", "rows", "size", "oldest", "newest", "kept"):
@@ -95,15 +98,15 @@ def retain(url: str, console: Console, *, tables: list[str], days: int | None, d
             console.print(f"{deleted:,} rows deleted; the audit log records it.")
 
 
-def backup(url: str, console: Console, file: Path) -> None:
+def backup(url: str, console: Console, file: Path, *, overwrites: bool) -> None:
     """Back up with a progress bar for each table.
 
     Raises:
-        DatabaseError: the database cannot be read, or the file cannot be written.
+        DatabaseError: the database cannot be read, or the file cannot be written or exists.
     """
     try:
         with Database(url) as database, _bars(console) as bars:
-            rows = archive.backup(database, file, bars("backing up"))
+            rows = archive.backup(database, file, bars("backing up"), overwrites=overwrites)
     except OSError as error:
         raise DatabaseError(f"{file} cannot be written: {error}. Name a file in a writable folder") from error
     console.print(f"{file}: {sum(rows.values()):,} rows, {decimal(file.stat().st_size)}", soft_wrap=True, markup=False)
@@ -179,6 +182,14 @@ def _revision(revision: str | None) -> str:
     if revision is None:
         return f"none yet; this Tapewatch is at {HEAD}: `tapewatch db upgrade`"
     return f"{revision}, current" if revision == HEAD else f"{revision}; this Tapewatch is at {HEAD}"
+
+
+def _jobs(failing: tuple[FailingJob, ...] | None) -> Iterator[str]:
+    if failing is not None and not failing:
+        yield "none failed in its last run"
+    for job in failing or ():
+        since = f"last success {job.succeeded} UTC" if job.succeeded else "never succeeded"
+        yield f"{job.name} failed: {job.error or 'see the log of PostgreSQL'} ({job.failures:,} failures, {since})"
 
 
 def _minute(moment: dt.datetime | dt.date | None) -> str:

@@ -63,6 +63,14 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents where they are missing, each with its name on disk."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        sync_folder(made.parent)
+
+
 def process_lock(path: Path) -> filelock.BaseFileLock:
     """A lock that one process holds at a time, until it is released or the process ends; its folder is made.
 
@@ -79,15 +87,20 @@ class Staging:
     The staged file is locked until its writer ends. The next writer of the same target removes the unlocked file of a
     writer that was killed.
 
+    Args:
+        target: the file to replace; its folder is made.
+        beside: a path on the target's disk in whose folder, and under whose name, the staged file lies; by default the target.
+            Ignored for an object store, whose staged files are in this machine's folder for temporary files.
+
     Raises:
         WriteError: the folder cannot be written.
     """
 
-    def __init__(self, target: UPath) -> None:
+    def __init__(self, target: UPath, beside: Path | None = None) -> None:
         self._target = target
         if is_local(target):
-            self._folder = Path(target.path).parent
-            self._stem = f".{target.name}."
+            beside = beside or Path(target.path)
+            self._folder, self._stem = beside.parent, f".{beside.name}."
         else:
             self._folder = Path(tempfile.gettempdir())
             self._stem = f".tapewatch-{hashlib.sha256(str(target).encode()).hexdigest()[:16]}."
@@ -117,8 +130,10 @@ class Staging:
             os.fsync(self._lock)
             size = os.fstat(self._lock).st_size
             if is_local(self._target):
+                home = Path(self._target.path).parent
+                make_folder(home)
                 self.path.replace(self._target.path)
-                sync_folder(self._folder)
+                sync_folder(home)
             else:
                 # An object store shows an upload only once it is complete.
                 self._target.fs.put_file(str(self.path), self._target.path)

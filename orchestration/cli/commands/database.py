@@ -43,6 +43,8 @@ def upgrade() -> None:
 def status() -> None:
     """Show the engine, revision and size of the database, and the rows, oldest and newest time of each table.
 
+    On TimescaleDB it also names the jobs whose last run failed.
+
     [dim]tapewatch db status[/]
     """
     _work().show_status(Settings().database, Console())
@@ -51,7 +53,9 @@ def status() -> None:
 @db.command()
 @reports_errors
 def refresh() -> None:
-    """Update the hourly and daily bars of PostgreSQL; SQLite and TimescaleDB need no update.
+    """Update the hourly and daily bars that PostgreSQL and TimescaleDB store.
+
+    TimescaleDB does so itself every 30 minutes. SQLite needs no update.
 
     [dim]tapewatch db refresh[/]
     """
@@ -84,12 +88,15 @@ def retain(
 
 @db.command()
 @reports_errors
-def backup(file: Annotated[Path, typer.Argument(help="the file to write: a zip of Parquet files")]) -> None:
+def backup(
+    file: Annotated[Path, typer.Argument(help="the file to write: a zip of Parquet files")],
+    overwrites: Annotated[bool, typer.Option("--force", metavar="", help="replace the file if it exists")] = False,
+) -> None:
     """Write the whole database to one file, as of one moment; collectors may keep running.
 
     [dim]tapewatch db backup tapewatch-2024-06-03.zip[/]
     """
-    _work().backup(Settings().database, console, file)
+    _work().backup(Settings().database, console, file, overwrites=overwrites)
 
 
 @db.command()

@@ -30,15 +30,22 @@ _FORMAT = 1
 _MANIFEST = "manifest.json"
 
 
-def backup(database: Database, path: Path, listener: Listener = no_listener) -> dict[str, int]:
+def backup(
+    database: Database, path: Path, listener: Listener = no_listener, *, overwrites: bool = False
+) -> dict[str, int]:
     """Write the whole database, as of one moment, to a file; others may write meanwhile.
+
+    Args:
+        overwrites: replace the file if it exists, once the new backup is complete.
 
     Returns: rows by table.
 
     Raises:
-        DatabaseError: the database cannot be read.
+        DatabaseError: the database cannot be read, or the file exists and may not be overwritten.
         OSError: the file cannot be written.
     """
+    if path.exists() and not overwrites:
+        raise DatabaseError(f"{path} exists: name another file, or replace it with --force")
     rows: dict[str, int] = {}
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -89,7 +96,7 @@ def restore(
         raise DatabaseError(f"{path}: there is no such file") from None
     except (zipfile.BadZipFile, pa.ArrowException, KeyError) as error:
         raise DatabaseError(f"{path} is no backup, or damaged: {error}") from error
-    rollups.refresh(database.engine)
+    rollups.refresh(database.engine, everything=True)
     return dict(manifest["rows"])
 
 

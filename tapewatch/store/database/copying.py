@@ -13,7 +13,7 @@ from tapewatch.store.database.engine import DatabaseError, transaction
 from tapewatch.store.database.rows import as_kept, frame_of, selectable
 from tapewatch.store.database.tables import PARTITION_COLUMNS, SQL_TABLES, key_columns, time_column, twin
 from tapewatch.store.database.timescale import lift_decompression_limit
-from tapewatch.store.database.upserts import upsert
+from tapewatch.store.database.upserts import insert
 
 ROWS_A_BATCH = 20_000
 #: Called with the table's name, rows done, rows in all.
@@ -62,12 +62,12 @@ def batches(connection: Connection, table: Table, *, by_key: bool = False) -> It
 
 
 def write(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
-    """Write rows as `batches` returns them.
+    """Add rows as `batches` returns them to a table that has none of their keys.
 
     Raises:
         SchemaError: the rows do not fit the table.
     """
-    upsert(connection, table, as_kept(table, table.conform(frame), frame.select(PARTITION_COLUMNS)))
+    insert(connection, table, as_kept(table, table.conform(frame), frame.select(PARTITION_COLUMNS)))
 
 
 def refuse_unless_empty(connection: Connection, way_out: str) -> None:

@@ -33,5 +33,5 @@ def move(
                 done += batch.height
                 copied(table.name, done, rows)
         moved = {table.name: copying.compare(old, new, table, compared) for table in SQL_TABLES}
-    rollups.refresh(target.engine)
+    rollups.refresh(target.engine, everything=True)
     return moved

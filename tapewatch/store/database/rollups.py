@@ -1,7 +1,7 @@
 """Hourly and daily bars that the database computes from minute bars: `bars_hourly` and `bars_daily`.
 
 SQLite has views. PostgreSQL has materialised views, as of the last refresh. With TimescaleDB the hours are a continuous
-aggregate, and the days a view of it.
+aggregate, and the days a view of it. `vwap_volume` is the volume of the bars that have a vwap, by which their mean is weighed.
 
 A day is the market's (`date`), not UTC's. A revision that alters `bars` first drops both views and calls `arrange` at its end.
 """
@@ -26,16 +26,17 @@ RETENTION_DAYS = {
 VIEWS = ("bars_daily", "bars_hourly")
 
 _SUMS = """max(high) AS high, min(low) AS low, {close} AS close, sum(volume) AS volume,
-    sum(vwap * volume) / nullif(sum(CASE WHEN vwap IS NULL THEN 0 ELSE volume END), 0) AS vwap,
+    sum(vwap * {weight}) / nullif(sum({weight}), 0) AS vwap, sum({weight}) AS vwap_volume,
     CAST(sum(transactions) AS BIGINT) AS transactions, CAST({minutes} AS BIGINT) AS minutes"""
 _POSTGRES_HOURS = """SELECT market, date, symbol, {hour} AS hour, {open} AS open, {sums}
 FROM bars WHERE clock = '1m' GROUP BY 1, 2, 3, 4"""
 _POSTGRES_DAYS = """SELECT market, date, symbol, (array_agg(open ORDER BY hour))[1] AS open, {sums}
 FROM bars_hourly GROUP BY 1, 2, 3"""
+_MINUTE_WEIGHT = "CASE WHEN vwap IS NULL THEN 0 ELSE volume END"
 _LAST_CLOSE = "(array_agg(close ORDER BY {time} DESC))[1]"
 _SQLITE = """CREATE VIEW IF NOT EXISTS {name} AS
 WITH ranked AS (
-    SELECT *, {minutes} AS counted{bucket},
+    SELECT *, {minutes} AS counted, {weight} AS weight{bucket},
         row_number() OVER (PARTITION BY {group} ORDER BY {time}) AS from_first,
         row_number() OVER (PARTITION BY {group} ORDER BY {time} DESC) AS from_last
     FROM {source}
@@ -70,6 +71,7 @@ def sqlite_statements() -> Iterator[str]:
     yield _SQLITE.format(
         name="bars_hourly",
         minutes="1",
+        weight=_MINUTE_WEIGHT,
         bucket=", substr(time, 1, 13) || ':00:00.000000' AS hour",
         group="market, date, symbol, substr(time, 1, 13)",
         time="time",
@@ -80,6 +82,7 @@ def sqlite_statements() -> Iterator[str]:
     yield _SQLITE.format(
         name="bars_daily",
         minutes="minutes",
+        weight="vwap_volume",
         bucket="",
         group="market, date, symbol",
         time="hour",
@@ -90,7 +93,8 @@ def sqlite_statements() -> Iterator[str]:
 
 
 def _sqlite_sums() -> str:
-    return _SUMS.format(close="max(CASE WHEN from_last = 1 THEN close END)", minutes="sum(counted)")
+    last = "max(CASE WHEN from_last = 1 THEN close END)"
+    return _SUMS.format(close=last, minutes="sum(counted)", weight="weight")
 
 
 def postgres_statements() -> Iterator[str]:
@@ -98,7 +102,7 @@ def postgres_statements() -> Iterator[str]:
     hours = _POSTGRES_HOURS.format(
         hour="date_trunc('hour', time, 'UTC')",
         open="(array_agg(open ORDER BY time))[1]",
-        sums=_SUMS.format(close=_LAST_CLOSE.format(time="time"), minutes="count(*)"),
+        sums=_SUMS.format(close=_LAST_CLOSE.format(time="time"), minutes="count(*)", weight=_MINUTE_WEIGHT),
     )
     yield f"CREATE MATERIALIZED VIEW IF NOT EXISTS bars_hourly AS {hours}"
     yield "CREATE UNIQUE INDEX IF NOT EXISTS pk_bars_hourly ON bars_hourly (market, symbol, hour, date)"
@@ -111,7 +115,7 @@ def timescale_statements() -> Iterator[str]:
     hours = _POSTGRES_HOURS.format(
         hour=timescale.HOUR,
         open=timescale.FIRST_OPEN,
-        sums=_SUMS.format(close=timescale.LAST_CLOSE, minutes="count(*)"),
+        sums=_SUMS.format(close=timescale.LAST_CLOSE, minutes="count(*)", weight=_MINUTE_WEIGHT),
     )
     yield timescale.CONTINUOUS_HOURS.format(select=hours)
     yield timescale.refresh_policy(RETENTION_DAYS["bars"])
@@ -119,7 +123,8 @@ def timescale_statements() -> Iterator[str]:
 
 
 def _days() -> str:
-    return _POSTGRES_DAYS.format(sums=_SUMS.format(close=_LAST_CLOSE.format(time="hour"), minutes="sum(minutes)"))
+    last = _LAST_CLOSE.format(time="hour")
+    return _POSTGRES_DAYS.format(sums=_SUMS.format(close=last, minutes="sum(minutes)", weight="vwap_volume"))
 
 
 def drop_views(connection: Connection) -> None:
@@ -130,13 +135,17 @@ def drop_views(connection: Connection) -> None:
 
 
 def _is_materialised(connection: Connection, name: str) -> bool:
-    if timescale.is_installed(connection):
-        return name == "bars_hourly"
-    return name in sa.inspect(connection).get_materialized_view_names()
+    # A continuous aggregate is listed as a plain view. Views of before the extension was installed are materialised, both.
+    is_aggregate = name == "bars_hourly" and timescale.is_installed(connection)
+    return is_aggregate or name in sa.inspect(connection).get_materialized_view_names()
 
 
-def refresh(engine: Engine) -> None:
+def refresh(engine: Engine, *, everything: bool = False) -> None:
     """Refresh hourly and daily bars where the engine stores them; readers are not locked out.
+
+    Args:
+        everything: also what is older than minutes are kept, after all rows were replaced. On TimescaleDB this removes the hours
+            of minutes that are gone.
 
     Raises:
         DatabaseError: the database refuses.
@@ -144,12 +153,12 @@ def refresh(engine: Engine) -> None:
     if engine.dialect.name == "postgresql":
         # A continuous aggregate can be refreshed only outside a transaction.
         with transaction(engine.execution_options(isolation_level="AUTOCOMMIT")) as connection:
-            _refresh(connection)
+            _refresh(connection, everything=everything)
 
 
-def _refresh(connection: Connection) -> None:
+def _refresh(connection: Connection, *, everything: bool) -> None:
     if timescale.is_installed(connection):
-        connection.exec_driver_sql(timescale.REFRESH)
+        connection.exec_driver_sql(timescale.refresh(None if everything else RETENTION_DAYS["bars"]))
         return
     for name in reversed(VIEWS):
         connection.exec_driver_sql(f"REFRESH MATERIALIZED VIEW CONCURRENTLY {name}")

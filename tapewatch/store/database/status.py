@@ -12,6 +12,7 @@ from tapewatch.store.database import timescale
 from tapewatch.store.database.engine import DatabaseError, connect, parse, transaction
 from tapewatch.store.database.schema import revision_of
 from tapewatch.store.database.tables import SQL_TABLES, time_column, twin
+from tapewatch.store.database.timescale import FailingJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +28,17 @@ class TableStatus:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseStatus:
-    """The whole database. `revision` is None if no Tapewatch has opened it; `timescale` describes the extension in words."""
+    """The whole database. `revision` is None if no Tapewatch has opened it; `timescale` describes the extension in words.
+
+    `failing_jobs` are jobs of TimescaleDB; None where it is not in use.
+    """
 
     address: str
     engine: str
     revision: str | None
     timescale: str
     size: int
+    failing_jobs: tuple[FailingJob, ...] | None
     tables: tuple[TableStatus, ...]
 
 
@@ -58,6 +63,7 @@ def status(url: str) -> DatabaseStatus:
                 revision_of(connection),
                 _timescale(connection),
                 _size(connection),
+                tuple(timescale.failing_jobs(connection)) if chunked else None,
                 tuple(_table(connection, table, chunked) for table in SQL_TABLES if table.name in present),
             )
     finally:

@@ -7,6 +7,7 @@ used: it has no compression, policies or continuous aggregates.
 import datetime as dt
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -80,7 +81,8 @@ def arrangement(already: set[str], retention_days: dict[str, int], version: str)
             yield f"SELECT add_retention_policy('{table.name}', INTERVAL '{days} days', if_not_exists => TRUE)"
 
 
-#: Without data, since with data it cannot run in a transaction. Reading adds the rows since the last refresh.
+#: Without data, since with data it cannot run in a transaction. Reading adds the rows of hours after the last one refreshed; a
+#: change in an hour before it shows after the next refresh.
 CONTINUOUS_HOURS = (
     "CREATE MATERIALIZED VIEW IF NOT EXISTS bars_hourly "
     "WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS {select} WITH NO DATA"
@@ -89,18 +91,55 @@ HOUR = "time_bucket(INTERVAL '1 hour', time)"
 FIRST_OPEN, LAST_CLOSE = "first(open, time)", "last(close, time)"
 #: The refresh window ends before retention begins, so that the hours of dropped rows stay; it still covers late heals.
 _SPARED_DAYS = 10
+#: Hours that still change are left to reading: once refreshed, an hour shows no later rows until the next refresh.
+_REFRESHED_UNTIL = "INTERVAL '1 hour'"
+REFRESHED_EVERY = "INTERVAL '30 minutes'"
 
 
 def refresh_policy(retention_days: int) -> str:
     """Refresh changed hours, as far back as no chunk is dropped."""
     return (
         f"SELECT add_continuous_aggregate_policy('bars_hourly', start_offset => INTERVAL '{retention_days - _SPARED_DAYS} days', "
-        "end_offset => INTERVAL '1 hour', schedule_interval => INTERVAL '30 minutes', if_not_exists => TRUE)"
+        f"end_offset => {_REFRESHED_UNTIL}, schedule_interval => {REFRESHED_EVERY}, if_not_exists => TRUE)"
     )
 
 
-#: Outside a transaction only.
-REFRESH = "CALL refresh_continuous_aggregate('bars_hourly', NULL, NULL)"
+def refresh(retention_days: int | None) -> str:
+    """Refresh the policy's window now, or with None all hours up to its end; outside a transaction only."""
+    start = "NULL" if retention_days is None else f"now() - INTERVAL '{retention_days - _SPARED_DAYS} days'"
+    return f"CALL refresh_continuous_aggregate('bars_hourly', {start}, now() - {_REFRESHED_UNTIL})"
+
+
+@dataclass(frozen=True, slots=True)
+class FailingJob:
+    """A job of TimescaleDB whose last run failed. `succeeded` is the UTC time of its last success, if any."""
+
+    name: str
+    failures: int
+    succeeded: str | None
+    error: str | None
+
+
+def failing_jobs(connection: Connection) -> list[FailingJob]:
+    """The jobs whose last run failed, with the last error where this version keeps errors (from 2.9 on).
+
+    The telemetry job is left out: it fails where the server has no internet, and nothing depends on it.
+    """
+    keeps_errors = connection.scalar(sa.text("SELECT to_regclass('timescaledb_information.job_errors')")) is not None
+    rows = connection.execute(sa.text(_FAILING_JOBS.format(error=_LAST_ERROR if keeps_errors else "NULL")))
+    return [FailingJob(str(name), int(failures), succeeded, error) for name, failures, succeeded, error in rows]
+
+
+_LAST_ERROR = (
+    "(SELECT err_message FROM timescaledb_information.job_errors AS errors "
+    "WHERE errors.job_id = jobs.job_id ORDER BY finish_time DESC LIMIT 1)"
+)
+_FAILING_JOBS = """SELECT application_name, total_failures,
+    CASE WHEN isfinite(last_successful_finish)
+        THEN to_char(last_successful_finish AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') END,
+    {error}
+FROM timescaledb_information.jobs AS jobs JOIN timescaledb_information.job_stats AS stats USING (job_id)
+WHERE last_run_status = 'Failed' AND proc_name <> 'policy_telemetry' ORDER BY job_id"""
 
 
 #: Set only if it exists: versions before 2.14 do not have it, and PostgreSQL refuses unknown names of an extension.

@@ -1,7 +1,7 @@
 """Bulk upserts and deletes.
 
 SQLite: up to 250 rows a statement. PostgreSQL: few rows in one statement, which needs fewer round trips; more by COPY into a
-temporary table of the connection and one merge.
+temporary table of the connection and one merge; rows that are known to be new by COPY into their table.
 """
 
 import io
@@ -30,6 +30,7 @@ _OF_THE_REVISION = ("revision", "known_time")
 def upsert(connection: Connection, table: Table, frame: pl.DataFrame, *, revises: bool = False) -> None:
     """Write a frame from `keyed` in the connection's transaction.
 
+    On PostgreSQL staged rows stay until the commit, so a transaction should write to a table once; `insert` may be repeated.
     With `revises` a row with the stored content changes nothing, and one that replaces another gets a higher revision.
     """
     if connection.dialect.name == "sqlite":
@@ -44,6 +45,16 @@ def upsert(connection: Connection, table: Table, frame: pl.DataFrame, *, revises
         connection.exec_driver_sql(statement, tuple(chain.from_iterable(frame.iter_rows())))
     else:
         _copy_and_merge(connection, table, merge_statement(table, revises=revises), frame)
+
+
+def insert(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
+    """Add a frame from `as_kept` whose keys are new, in the connection's transaction; any number of frames in one."""
+    if connection.dialect.name == "sqlite":
+        _insert(connection, table, frame, revises=False)
+        return
+    if table in TIME_SERIES:
+        lift_decompression_limit(connection)
+    _copy(connection, copy_statement(table, table.name), frame)
 
 
 def is_one_statement(table: Table, frame: pl.DataFrame) -> bool:
@@ -79,10 +90,10 @@ def staging_statement(table: Table) -> str:
     return f"CREATE TEMPORARY TABLE IF NOT EXISTS {staging_name(table)} (LIKE {_names([table.name])}) ON COMMIT DELETE ROWS"
 
 
-def copy_statement(table: Table) -> str:
-    """COPY into the staging table."""
+def copy_statement(table: Table, target: str | None = None) -> str:
+    """COPY into the staging table, or into another of the same columns."""
     columns = _names(list(twin(table).columns.keys()))
-    return f"COPY {staging_name(table)} ({columns}) FROM STDIN (FORMAT csv, NULL '{CSV_NULL}')"
+    return f"COPY {_names([target or staging_name(table)])} ({columns}) FROM STDIN (FORMAT csv, NULL '{CSV_NULL}')"
 
 
 def merge_statement(table: Table, *, revises: bool = False) -> str:
@@ -110,12 +121,16 @@ def _insert(connection: Connection, table: Table, frame: pl.DataFrame, *, revise
 
 def _copy_and_merge(connection: Connection, table: Table, merge: str, frame: pl.DataFrame) -> None:
     connection.exec_driver_sql(staging_statement(table))
+    _copy(connection, copy_statement(table), frame)
+    connection.exec_driver_sql(merge)
+
+
+def _copy(connection: Connection, statement: str, frame: pl.DataFrame) -> None:
     cursor: Any = _cursor(connection)
     try:
-        cursor.copy_expert(copy_statement(table), io.BytesIO(csv_block(frame)))
+        cursor.copy_expert(statement, io.BytesIO(csv_block(frame)))
     finally:
         cursor.close()
-    connection.exec_driver_sql(merge)
 
 
 def _cursor(connection: Connection) -> DBAPICursor:

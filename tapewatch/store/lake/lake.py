@@ -1,10 +1,13 @@
 """The lake: one Parquet object per table and partition, written whole and swapped in atomically.
 
-Layout: `{root}/{group}/{table}/market={market}/date={date}.parquet`; an unpartitioned table is
-`{root}/{group}/{table}.parquet`.
+Layout: `{root}/{group}/{table}/market={market}/date={date}/part.parquet`, as Hive lays out partitions; an unpartitioned table
+is `{root}/{group}/{table}.parquet`. Pages about a partition are in `{root}/{group}/pages`, staged files in
+`{root}/{group}/.staging`: a table's folder holds its objects alone, since Polars reads every file of a folder.
 """
 
 import datetime as dt
+import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +25,10 @@ from tapewatch.market.schema import Table
 from tapewatch.store.durable import Staging, WriteError, is_local
 from tapewatch.store.lake.parquet_file import DisorderError, Selection, symbol_counts, write_parquet
 
+#: The name of a partition's object.
+OBJECT = "part.parquet"
+#: The footer's entry of an object that was copied within an object store: when it was written first, ns.
+WRITTEN_NS = b"tapewatch.written_ns"
 #: A replacement with a smaller share of the old rows is refused unless `allow_shrink` is set.
 SHRINK_FLOOR = 0.5
 
@@ -32,6 +39,10 @@ class LakeError(RuntimeError):
 
 class MissingPartitionError(LakeError):
     """The partition has not been written."""
+
+
+class LayoutError(LakeError):
+    """The lake is laid out as by an earlier Tapewatch; the message names the command that moves its objects."""
 
 
 class ShrinkError(LakeError):
@@ -58,22 +69,55 @@ class Lake:
         base = self.root / table.group
         if partition is None:
             return base / f"{table.name}.parquet"
-        return base / table.name / f"market={partition.market}" / f"date={partition.date}.parquet"
+        return base / table.name / f"market={partition.market}" / f"date={partition.date}" / OBJECT
+
+    def page(self, table: Table, partition: Partition) -> UPath:
+        """Path of the HTML page about a partition, whether or not it exists."""
+        return self.root / table.group / "pages" / f"{table.name}-{partition.market}-{partition.date}.html"
 
     def exists(self, table: Table, partition: Partition | None = None) -> bool:
-        """Whether the partition has been written."""
-        return bool(self.path(table, partition).exists())
+        """Whether the partition has been written.
+
+        Raises:
+            LayoutError: it has, by an earlier Tapewatch.
+        """
+        if self.path(table, partition).exists():
+            return True
+        self._refuse_old_layout(table, partition)
+        return False
 
     def partitions(self, table: Table, market: Market | None = None) -> list[Partition]:
-        """The partitions of a table that exist, oldest first."""
-        pattern = f"market={market or '*'}/date=*.parquet"
-        found = (self.root / table.group / table.name).glob(pattern)
+        """The partitions of a table that exist, oldest first.
+
+        Raises:
+            LayoutError: an earlier Tapewatch wrote some of them.
+        """
+        folder, of_market = self.root / table.group / table.name, f"market={market or '*'}"
+        self._refuse(next(iter(folder.glob(f"{of_market}/date=*.parquet")), None))
         return sorted(
             Partition(
-                dt.date.fromisoformat(p.stem.removeprefix("date=")), Market(p.parent.name.removeprefix("market="))
+                dt.date.fromisoformat(path.parent.name.removeprefix("date=")),
+                Market(path.parent.parent.name.removeprefix("market=")),
             )
-            for p in found
+            for path in folder.glob(f"{of_market}/date=*/{OBJECT}")
         )
+
+    def check_layout(self) -> None:
+        """Raise a LayoutError if an earlier Tapewatch wrote any partition of any table."""
+        self._refuse(next(iter(self.root.glob("*/*/market=*/date=*.parquet")), None))
+
+    def written_ns(self, table: Table, partition: Partition) -> int:
+        """When a partition was written, in nanoseconds since the epoch, UTC.
+
+        Raises:
+            MissingPartitionError: it has not been written.
+        """
+        path = self._existing(table, partition)
+        if is_local(path):
+            return round(path.stat().st_mtime * 1e9)
+        # A copy within an object store is dated when it was copied.
+        first = (self._footer(table, partition).metadata or {}).get(WRITTEN_NS)
+        return int(first) if first else round(path.fs.modified(path.path).timestamp() * 1e9)
 
     def symbols(self, table: Table, partition: Partition | None = None) -> dict[str, int]:
         """Rows by symbol, in order; only the object's footer is read."""
@@ -91,7 +135,7 @@ class Lake:
         """
         path = self._existing(table, partition)
         if is_local(path):
-            return pl.scan_parquet(path.path)
+            return pl.scan_parquet(path.path, glob=False)
         return pl.scan_pyarrow_dataset(ds.dataset(path.path, filesystem=path.fs, format="parquet"))
 
     def read(
@@ -134,6 +178,7 @@ class Lake:
 
         Raises:
             SchemaError: a frame does not fit the table.
+            LayoutError: an earlier Tapewatch wrote the partition.
             ShrinkError: the partition would lose more than half its rows and `allow_shrink` is not set.
             LakeError: the frames are out of order, or the disk is full or cannot be written.
 
@@ -142,8 +187,9 @@ class Lake:
         if isinstance(frames, pl.DataFrame):
             frames = [table.conform(frames).sort(table.sort)]
         target = self.path(table, partition)
+        self._refuse_old_layout(table, partition)
         try:
-            with Staging(target) as staging:
+            with self._staging(table, target) as staging:
                 rows = write_parquet(table, frames, staging.path, market=partition.market if partition else None)
                 if not allow_shrink:
                     self._refuse_shrinking(table, partition, rows)
@@ -171,9 +217,32 @@ class Lake:
                 "If that is right, write again with allow_shrink"
             )
 
+    def _staging(self, table: Table, target: UPath) -> Staging:
+        folder = self.root / table.group / table.name
+        if not is_local(folder):
+            return Staging(target)
+        # The table's folder may be a link to another disk, where the staged file has to lie too.
+        group = Path(os.path.realpath(folder.path)).parent
+        return Staging(
+            target, group / ".staging" / ".".join((table.name, *target.relative_to(folder.parent).parts[1:]))
+        )
+
+    def _refuse_old_layout(self, table: Table, partition: Partition | None) -> None:
+        if partition is not None:
+            folder = self.path(table, partition).parent
+            old = folder.with_name(f"{folder.name}.parquet")
+            self._refuse(old if old.exists() else None)
+
+    def _refuse(self, old: UPath | None) -> None:
+        if old is not None:
+            raise LayoutError(
+                f"the lake {self.root} is laid out as by an earlier Tapewatch ({old.parent.name}/{old.name}): "
+                f"run `tapewatch lake migrate {shlex.quote(str(self.root))}` once"
+            )
+
     def _existing(self, table: Table, partition: Partition | None) -> UPath:
         path = self.path(table, partition)
-        if not path.exists():
+        if not self.exists(table, partition):
             raise MissingPartitionError(
                 f"no {table.group}/{table.name} for {partition or 'any day'}: materialize it first"
             )

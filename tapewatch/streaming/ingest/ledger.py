@@ -41,7 +41,7 @@ class Ledger:
         """Record once how far a load reached for each symbol: after the first merge this cannot be read any more."""
         if table not in (TRADES, QUOTES) or not is_loaded(self._lake, table, self._partition):
             return
-        loaded_ns = round(self._lake.path(quarantine_of(table), self._partition).stat().st_mtime * 1e9)
+        loaded_ns = self._lake.written_ns(quarantine_of(table), self._partition)
         name = f"{_BACKFILL}-{loaded_ns:020d}-{table.name}"
         if self.rows["batch"].str.starts_with(name).any():
             return
@@ -86,11 +86,11 @@ def collected_until(lake: Lake, partition: Partition) -> int | None:
     """
     session = partition.session
     loads = [
-        lake.path(quarantine_of(table), partition)
+        lake.written_ns(quarantine_of(table), partition)
         for table in (TRADES, QUOTES, BARS)
         if is_loaded(lake, table, partition)
     ]
-    if any(path.stat().st_mtime * 1e9 >= session.day_end for path in loads):
+    if any(loaded_ns >= session.day_end for loaded_ns in loads):
         return None
     times = []
     if lake.exists(STREAM_BATCHES, partition):

@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 import sqlalchemy as sa
 
@@ -14,6 +15,7 @@ from tapewatch.market.live_tables import ALERTS, LIVE_BARS, LIVE_QUARANTINE
 from tapewatch.store.database import copying
 from tapewatch.store.database.archive import backup, restore
 from tapewatch.store.database.database import Database, DatabaseError
+from tapewatch.store.database.engine import transaction
 from tapewatch.store.database.moving import move
 from tapewatch.store.database.tables import SQL_TABLES
 from tests.support.live_rows import rows_of
@@ -222,3 +224,14 @@ def test_each_step_reports_the_rows_so_far_and_all_rows(
         lambda *step: heard["compare"].append(step),
     )
     assert heard == dict.fromkeys(heard, expected)
+
+
+@pytest.mark.slow
+def test_postgresql_takes_each_row_once_however_many_batches_a_transaction_writes(new: New) -> None:
+    target, rows = new("postgresql"), rows_of(LIVE_BARS, 200)
+    placed = rows.select(pl.lit("stocks").alias("market"), pl.lit(MONDAY.date).alias("date"), pl.all())
+    counts = sa.text("SELECT n_tup_ins, n_tup_upd FROM pg_stat_xact_user_tables WHERE relname = 'bars'")
+    with transaction(target.engine) as connection:
+        for start in range(0, 200, 50):
+            copying.write(connection, LIVE_BARS, placed.slice(start, 50))
+        assert connection.execute(counts).one() == (200, 0)

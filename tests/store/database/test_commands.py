@@ -2,7 +2,9 @@
 
 import datetime as dt
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -12,6 +14,8 @@ from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.live_tables import AUDIT, LABELS, LIVE_BARS
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.migrations import HEAD
+from tapewatch.store.database.status import status
+from tapewatch.store.database.timescale import FailingJob
 from tests.support.live_rows import rows_of
 from tests.support.postgres import PostgresServer
 
@@ -73,6 +77,30 @@ def test_the_status_lists_the_tables(database: Database) -> None:
     assert rows["bars"][-2:] == ["400", "days"]
 
 
+@pytest.mark.parametrize(
+    ("failing", "line"),
+    [
+        ((), "jobs none failed in its last run"),
+        (
+            (FailingJob("Retention Policy [1000]", 3, "2024-06-03 12:30", "disk [full]"),),
+            "jobs Retention Policy [1000] failed: disk [full] (3 failures, last success 2024-06-03 12:30 UTC)",
+        ),
+        (
+            (FailingJob("Retention Policy [1000]", 1, None, None),),
+            "jobs Retention Policy [1000] failed: see the log of PostgreSQL (1 failures, never succeeded)",
+        ),
+    ],
+)
+def test_the_status_names_jobs_of_timescaledb_that_fail(
+    database: Database, url: str, failing: tuple[FailingJob, ...], line: str
+) -> None:
+    assert "  jobs" not in said("status"), "SQLite has none"
+    found = replace(status(url), failing_jobs=failing)
+    with patch("orchestration.cli.databases.status", return_value=found):
+        assert line in [" ".join(shown.split()) for shown in said("status").splitlines()]
+    assert database.read(LIVE_BARS).height == 50
+
+
 def test_nothing_is_deleted_without_yes_and_labels_only_by_name(database: Database) -> None:
     assert "repeat with --yes" in said("retain")
     assert database.read(LIVE_BARS).height == 50
@@ -94,6 +122,16 @@ def test_backup_and_restore(database: Database, tmp_path: Path) -> None:
     assert database.read(AUDIT)["action"].to_list() == ["restore"]
     assert database.read(LIVE_BARS).height == 50
     assert "cannot be written" in refusal("backup", f"{file}/in_a_file.zip")
+
+
+def test_a_backup_replaces_no_file_unasked(database: Database, tmp_path: Path) -> None:
+    file = tmp_path / "backup.zip"
+    file.write_bytes(b"an earlier backup")
+    assert refusal("backup", str(file)) == f"Error: {file} exists: name another file, or replace it with --force"
+    assert file.read_bytes() == b"an earlier backup"
+    assert "53 rows" in said("backup", str(file), "--force")
+    assert database.read(LABELS).height == 3
+    assert "53 rows restored" in said("restore", str(file), "--replace")
 
 
 def test_a_move_needs_a_target(database: Database, url: str) -> None:

@@ -21,6 +21,7 @@ from tapewatch.store.database.database import Database, DatabaseError
 from tapewatch.store.database.migrations import HEAD
 from tapewatch.store.database.status import status
 from tapewatch.store.database.tables import SQL_TABLES, TIME_SERIES, key_columns, time_column
+from tapewatch.store.database.timescale import FailingJob
 from tests.support.live_rows import rows_of
 from tests.support.postgres import PostgresServer
 
@@ -122,7 +123,8 @@ def _minutes(count: int) -> pl.DataFrame:
             time=dt.datetime(2024, 6, 3, 13, 30, tzinfo=dt.UTC) + pl.duration(minutes=pl.int_range(pl.len())),
             open=pl.Series(rng.random(count) + 10),
             close=pl.Series(rng.random(count) + 10),
-            vwap=pl.Series([None if n % 5 == 0 else 10.0 + n / 1e3 for n in range(count)]),
+            # The first hour has few prices, the second none, so that an hour's volume is not the volume of its prices.
+            vwap=pl.Series([10.0 + n if (n % 5 and n > 90) or n == 3 else None for n in range(count)]),
         )
         for symbol in ("AAPL", "MSFT")
     )
@@ -140,7 +142,7 @@ def _rolled_up(bars: pl.DataFrame, by: list[str]) -> pl.DataFrame:
             pl.col("low").min(),
             pl.col("close").last(),
             pl.col("volume").sum(),
-            vwap=(pl.col("vwap") * pl.col("volume")).sum() / pl.col("volume").filter(has_price).sum(),
+            vwap=((pl.col("vwap") * pl.col("volume")).sum() / pl.col("volume").filter(has_price).sum()).fill_nan(None),
             transactions=pl.col("transactions").sum(),
             minutes=pl.len().cast(pl.Int64),
         )
@@ -162,10 +164,15 @@ def test_hourly_and_daily_bars_follow_from_the_minutes(database: Database) -> No
     expected = by_hour.drop("hour")
     assert_frame_equal(pl.DataFrame(hours, schema=expected.schema, orient="row"), expected)
     expected_days = _rolled_up(bars, ["symbol"])
-    found_days = pl.DataFrame(days, schema=expected_days.schema, orient="row")
-    # A day's mean price weighs hours by their whole volume, minutes without a price included.
-    assert_frame_equal(found_days.drop("vwap"), expected_days.drop("vwap"))
-    assert_frame_equal(found_days.select("vwap"), expected_days.select("vwap"), rel_tol=1e-3)
+    assert_frame_equal(pl.DataFrame(days, schema=expected_days.schema, orient="row"), expected_days)
+
+
+def test_a_day_without_a_mean_price_has_no_vwap(database: Database) -> None:
+    database.upsert(LIVE_BARS, MONDAY, _minutes(60).with_columns(vwap=pl.lit(None, pl.Float64)))
+    rollups.refresh(database.engine)
+    with database.engine.connect() as connection:
+        days = connection.execute(sa.text("SELECT vwap, vwap_volume FROM bars_daily")).all()
+    assert days == [(None, 0), (None, 0)]
 
 
 def test_without_the_extension_nothing_uses_it(database: Database) -> None:
@@ -211,6 +218,44 @@ def test_a_continuous_aggregate_is_made_without_data_and_unsupported_functions()
     assert days.startswith("CREATE OR REPLACE VIEW bars_daily")
 
 
+def test_a_refresh_leaves_hours_that_still_change_and_hours_whose_minutes_are_gone() -> None:
+    # An hour that is refreshed while it lasts would show none of its later bars until the next refresh.
+    until = "now() - INTERVAL '1 hour')"
+    assert (
+        timescale.refresh(400)
+        == f"CALL refresh_continuous_aggregate('bars_hourly', now() - INTERVAL '390 days', {until}"
+    )
+    assert timescale.refresh(None) == f"CALL refresh_continuous_aggregate('bars_hourly', NULL, {until}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keeps_errors", [True, False])
+def test_the_jobs_that_fail_are_found(server: PostgresServer, *, keeps_errors: bool) -> None:
+    """Tables with the columns of the extension's views replace them."""
+    views = """
+        CREATE SCHEMA timescaledb_information;
+        CREATE TABLE timescaledb_information.jobs (job_id int, application_name name, proc_name name);
+        CREATE TABLE timescaledb_information.job_stats (job_id int, last_successful_finish timestamptz, last_run_status text,
+            total_failures bigint);
+        INSERT INTO timescaledb_information.jobs VALUES (1, 'Telemetry Reporter [1]', 'policy_telemetry'),
+            (1000, 'Retention Policy [1000]', 'policy_retention'), (1001, 'Columnstore Policy [1001]', 'policy_compression'),
+            (1002, 'Refresh Continuous Aggregate Policy [1002]', 'policy_refresh_continuous_aggregate');
+        INSERT INTO timescaledb_information.job_stats VALUES (1, '-infinity', 'Failed', 9), (1000, now(), 'Success', 2),
+            (1001, '-infinity', 'Failed', 3), (1002, '2024-06-03 12:30+00', 'Failed', 1)
+    """
+    errors = """
+        CREATE TABLE timescaledb_information.job_errors (job_id int, finish_time timestamptz, err_message text);
+        INSERT INTO timescaledb_information.job_errors VALUES (1001, '2024-06-03', 'disk full'), (1001, '2024-06-02', 'old')
+    """
+    with Database(server.database()) as database, database.engine.begin() as connection:
+        for statement in (views + (f";{errors}" if keeps_errors else "")).split(";\n"):
+            connection.exec_driver_sql(statement)
+        assert timescale.failing_jobs(connection) == [
+            FailingJob("Columnstore Policy [1001]", 3, None, "disk full" if keeps_errors else None),
+            FailingJob("Refresh Continuous Aggregate Policy [1002]", 1, "2024-06-03 12:30", None),
+        ]
+
+
 @pytest.mark.slow
 def test_postgresql_can_parse_the_statements_for_timescaledb(server: PostgresServer) -> None:
     """Functions with the extension's names and arguments replace it, so that PostgreSQL parses and resolves each call."""
@@ -224,6 +269,8 @@ def test_postgresql_can_parse_the_statements_for_timescaledb(server: PostgresSer
         CREATE FUNCTION add_continuous_aggregate_policy(continuous_aggregate regclass, start_offset interval, end_offset interval,
             schedule_interval interval, if_not_exists boolean) RETURNS int LANGUAGE sql AS 'SELECT 1';
         CREATE FUNCTION drop_chunks(relation regclass, older_than timestamptz) RETURNS int LANGUAGE sql AS 'SELECT 1';
+        CREATE PROCEDURE refresh_continuous_aggregate(continuous_aggregate regclass, window_start timestamptz,
+            window_end timestamptz) LANGUAGE sql AS 'SELECT 1';
         CREATE FUNCTION hypertable_size(hypertable regclass) RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint';
         CREATE FUNCTION time_bucket(bucket_width interval, ts timestamptz) RETURNS timestamptz LANGUAGE sql IMMUTABLE
             AS 'SELECT date_trunc(''hour'', ts, ''UTC'')';
@@ -246,6 +293,8 @@ def test_postgresql_can_parse_the_statements_for_timescaledb(server: PostgresSer
             policy,
             days,
             timescale.drop_chunks("bars", dt.datetime(2024, 6, 3, tzinfo=dt.UTC)),
+            timescale.refresh(400),
+            timescale.refresh(None),
         ):
             connection.exec_driver_sql(statement)
         connection.exec_driver_sql(timescale.size("bars"))

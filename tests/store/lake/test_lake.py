@@ -51,7 +51,7 @@ def test_a_partition_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert lake.read(TRADES, DAY).equals(frame)
     assert lake.scan(TRADES, DAY).collect_schema() == TRADES.schema
     assert (written.rows, written.bytes) == (800, Path(written.path).stat().st_size)
-    assert Path(written.path) == tmp_path / "tape/trades/market=stocks/date=2024-03-05.parquet"
+    assert Path(written.path) == tmp_path / "tape/trades/market=stocks/date=2024-03-05/part.parquet"
     assert lake.rows(TRADES, DAY) == 800
     assert lake.symbols(TRADES, DAY) == {"AAPL": 500, "IBM": 300}
 
@@ -263,7 +263,7 @@ def test_a_full_disk_is_a_clear_error_and_leaves_the_partition(tmp_path: Path) -
     )
     said = child.communicate(timeout=400)[0]
     assert "cannot write tape/trades for 2024-03-05|stocks to" in said
-    assert "date=2024-03-05.parquet" in said
+    assert "date=2024-03-05/part.parquet" in said
     assert "the partition stays as it was" in said
     assert lake.read(TRADES, DAY).equals(frame)
     assert len([p for p in tmp_path.rglob("*") if p.is_file()]) == 1
