@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+from pydantic import BaseModel
 
 from assets.about import about, about_table
 from assets.validation import split_days, validation_days
@@ -16,10 +17,10 @@ from tapewatch.market.tables import EVALUATION
 MODEL = "isolation_forest"
 
 
-class TrainingConfig(dg.Config):
+class TrainingConfig(BaseModel):
     """The data and parameters of the training; by default all days in the lake of every market."""
 
-    markets: list[str] = []  # noqa: RUF012
+    markets: list[str] = []
     first: str = ""
     last: str = ""
     validation_share: float = 0.4
@@ -35,20 +36,35 @@ class TrainingConfig(dg.Config):
         ]
 
 
+#: The same for Dagster, as plain types: text of a `dg.Config` may also be `{env: NAME}`, which would show any secret in a log.
+_TRAINING_FIELDS: dict[str, Any] = {
+    "markets": [str],
+    "first": str,
+    "last": str,
+    "validation_share": float,
+    "trees": int,
+    "seed": int,
+}
+
+
 @dg.asset(
     **about(
         "models", "isolation_forest", "Isolation Forest on robustly scaled microstructure.", "scikitlearn", "mlflow"
     ),
     ins={"training_set": dg.AssetIn(["labels", "training_set"])},
     io_manager_key="reference_io",
+    config_schema={
+        name: dg.Field(kind, default_value=TrainingConfig.model_fields[name].default)
+        for name, kind in _TRAINING_FIELDS.items()
+    },
 )
 def isolation_forest(
     context: dg.AssetExecutionContext,
-    config: TrainingConfig,
     training_set: LakeTable,
     model_registry: ModelRegistryResource,
 ) -> dict[str, Any]:
     """Fit on the earlier days of the window, and log the detector and its inputs to MLflow."""
+    config = TrainingConfig.model_validate(context.op_execution_context.op_config)
     from assets import training  # noqa: PLC0415 - takes seconds to import
 
     training_days, validating = split_days(config.choose(training_set.partitions()), config.validation_share)
