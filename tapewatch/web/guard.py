@@ -73,8 +73,7 @@ class Guard:
             return _no(
                 403, f"{host or 'no Host'} is not a name of this service: TAPEWATCH_ALLOWED_HOSTS lists further names"
             )
-        origin = headers.get("origin")
-        if origin is not None and _server(origin) != _server(f"//{host}"):
+        if any(_server(origin) != _server(f"//{host}") for origin in headers.getlist("origin")):
             return _no(403, "a page of another site sent this request")
         if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not _is_followed_link(scope, headers):
             return _no(403, "a page of another site sent this request")
@@ -108,7 +107,7 @@ def _unsafe(scope: Scope, headers: Headers) -> Response | None:
         if scope["path"].rstrip("/").endswith("/graphql") and scope["query_string"]:
             return _no(405, "send GraphQL by POST as application/json")
         return None
-    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = _one(headers, "content-type").partition(";")[0].strip().lower()
     if scope["method"] == "POST" and kind in _SIMPLE_TYPES and scope["path"] != LOGIN:
         return _no(415, f"content type {kind or 'none'}: send application/json")
     return None

@@ -148,6 +148,18 @@ def test_a_post_must_have_a_type_that_no_page_sends_unasked(kind: str | None, st
     assert client().post("/graphql", content=b"{}", headers=headers).status_code == status
 
 
+def test_a_mark_that_is_sent_twice_is_no_way_around() -> None:
+    ours = "http://127.0.0.1:3000"
+    for name, values in {
+        "host": ["127.0.0.1:3000", "evil.example.com"],
+        "origin": [ours, "https://evil.example.com"],
+        "content-type": ["application/json", "text/plain"],
+    }.items():
+        headers = [(name, value) for value in values]
+        headers += [("content-type", "application/json")] if name != "content-type" else []
+        assert client().post("/x", content=b"{}", headers=headers).status_code in (403, 415), name
+
+
 def test_answers_are_kept_out_of_other_pages() -> None:
     headers = client().get("/").headers
     assert headers["x-frame-options"] == "SAMEORIGIN"
