@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import dagster as dg
 import polars as pl
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from assets.about import about_days
 from assets.checks import Checked, commit_days
+from assets.config import config_of, plain
 from resources.lake import LakeTable
 from tapewatch.bars.information.build import InformationBars
 from tapewatch.bars.information.clocks import Clock, Thresholds
@@ -17,10 +18,10 @@ from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.tape import symbol_batches
 
 
-class InformationConfig(dg.Config):
+class InformationConfig(BaseModel):
     """The clocks, and the number of trades that a bar is meant to hold."""
 
-    clocks: list[str] = [str(clock) for clock in Clock]  # noqa: RUF012
+    clocks: list[str] = [str(clock) for clock in Clock]
     trades: int = Field(500, ge=1)
 
 
@@ -28,9 +29,11 @@ class InformationConfig(dg.Config):
     **about_days(INFORMATION_BARS, "numba"),
     ins={"trades": dg.AssetIn(["tape", "trades"])},
     deps=[["tape", "stream_batches"]],
+    config_schema=plain(InformationConfig),
 )
-def information_bars(context: dg.AssetExecutionContext, config: InformationConfig, trades: LakeTable) -> Checked:
+def information_bars(context: dg.AssetExecutionContext, trades: LakeTable) -> Checked:
     """Tick, volume and dollar bars, and their imbalance and run bars; unfinished bars are carried from the day before."""
+    config = config_of(context, InformationConfig)
     lake, thresholds = trades.lake, Thresholds(trades=config.trades)
 
     def frames(partition: Partition) -> Iterator[pl.DataFrame]:

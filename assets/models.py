@@ -4,8 +4,10 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+from pydantic import BaseModel
 
 from assets.about import about, about_table
+from assets.config import config_of, plain
 from assets.validation import split_days, validation_days
 from resources.lake import LakeResource, LakeTable, png
 from resources.stores import ModelRegistryResource
@@ -16,10 +18,10 @@ from tapewatch.market.tables import EVALUATION
 MODEL = "isolation_forest"
 
 
-class TrainingConfig(dg.Config):
+class TrainingConfig(BaseModel):
     """The data and parameters of the training; by default all days in the lake of every market."""
 
-    markets: list[str] = []  # noqa: RUF012
+    markets: list[str] = []
     first: str = ""
     last: str = ""
     validation_share: float = 0.4
@@ -41,14 +43,15 @@ class TrainingConfig(dg.Config):
     ),
     ins={"training_set": dg.AssetIn(["labels", "training_set"])},
     io_manager_key="reference_io",
+    config_schema=plain(TrainingConfig),
 )
 def isolation_forest(
     context: dg.AssetExecutionContext,
-    config: TrainingConfig,
     training_set: LakeTable,
     model_registry: ModelRegistryResource,
 ) -> dict[str, Any]:
     """Fit on the earlier days of the window, and log the detector and its inputs to MLflow."""
+    config = config_of(context, TrainingConfig)
     from assets import training  # noqa: PLC0415 - takes seconds to import
 
     training_days, validating = split_days(config.choose(training_set.partitions()), config.validation_share)

@@ -5,9 +5,11 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+from pydantic import BaseModel
 
 from assets.about import about, about_days, about_table
 from assets.checks import Checked, commit_days
+from assets.config import config_of, plain
 from assets.models import TrainingConfig
 from assets.validation import split_days
 from resources.lake import LakeTable
@@ -27,7 +29,7 @@ class ScanConfig(TrainingConfig):
     hours: float = 6.5
 
 
-class IncidentsConfig(dg.Config):
+class IncidentsConfig(BaseModel):
     """Which registered scan to use, as `scan/3`; by default the champion."""
 
     model: str = ""
@@ -54,13 +56,15 @@ def bins_5s(context: dg.AssetExecutionContext, trades: LakeTable) -> Checked:
     ins={"bins_5s": dg.AssetIn(["features", "bins_5s"])},
     deps=[["labels", "truth_labels"]],
     io_manager_key="reference_io",
+    config_schema=plain(ScanConfig),
 )
 def scan(
-    context: dg.AssetExecutionContext, config: ScanConfig, bins_5s: LakeTable, model_registry: ModelRegistryResource
+    context: dg.AssetExecutionContext, bins_5s: LakeTable, model_registry: ModelRegistryResource
 ) -> dict[str, Any]:
     """Fit on the earlier days of the window, known anomalies left out, and log the detector to MLflow."""
     from assets import scanning  # noqa: PLC0415 - takes seconds to import
 
+    config = config_of(context, ScanConfig)
     training, validating = split_days(config.choose(bins_5s.partitions()), config.validation_share)
     days = {"train": [str(p) for p in training], "validation": [str(p) for p in validating]}
     fitted = scanning.fit(model_registry.open(), SCAN, bins_5s.lake, training, days, config.model_dump())
@@ -108,17 +112,17 @@ def scan_champion(
     **about_days(INCIDENTS, "numba"),
     ins={"bins_5s": dg.AssetIn(["features", "bins_5s"])},
     deps=[["models", "scan_champion"]],
+    config_schema=plain(IncidentsConfig),
 )
 def incidents(
     context: dg.AssetExecutionContext,
-    config: IncidentsConfig,
     bins_5s: LakeTable,
     model_registry: ModelRegistryResource,
 ) -> Checked:
     """What the scan finds, one row for all kinds within ten minutes of a symbol."""
     from assets import scanning  # noqa: PLC0415 - as above
 
-    find = scanning.finder(model_registry.open(), SCAN, config.model)
+    find = scanning.finder(model_registry.open(), SCAN, config_of(context, IncidentsConfig).model)
     if find is None:
         raise dg.Failure("there is no champion of the scan yet: run the job train_detectors first")
     yield from commit_days(context, INCIDENTS, bins_5s.lake, lambda day: find(bins_5s.read(day), day))

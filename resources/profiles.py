@@ -1,9 +1,11 @@
-"""The resources of a deployment."""
+"""The resources of a deployment: each has the deployment's settings, and a run's config changes none of them."""
 
+from functools import partial
 from typing import Any
 
 import dagster as dg
 
+from resources.fixed import fixed, fixed_io_manager
 from resources.lake import LakeIOManager, LakeResource
 from resources.references import ReferenceIOManager
 from resources.stores import BentoStoreResource, DatabaseResource, ModelRegistryResource, SpoolResource
@@ -14,28 +16,30 @@ from tapewatch.settings import Settings
 
 def resources_for(settings: Settings) -> dict[str, Any]:
     """Every resource by its key. Opens nothing: files and databases are opened by the run that needs them."""
+    key = settings.polygon_api_key
     lake = LakeResource(root=str(settings.lake_root))
     return {
-        "lake": lake,
-        "lake_io": LakeIOManager(lake=lake),
-        "spool": SpoolResource(root=str(settings.spool_root), merging_share=settings.ingest_share),
-        "reference_io": ReferenceIOManager(lake=lake),
-        "tape_source": TapeSourceResource(
-            base_url=settings.polygon_base_url,
-            # By name, so that the UI shows no key.
-            api_key=dg.EnvVar("POLYGON_API_KEY") if settings.polygon_api_key else "",
-            flat_files=settings.flat_files or "",
-            plans_file=str(settings.plans_file or ""),
-            plans={market.value: settings.plan(market) for market in Market},
-            symbols={market.value: list(settings.symbols(market)) for market in Market},
+        "lake": fixed(lake),
+        "lake_io": fixed_io_manager(partial(LakeIOManager, lake=lake), allow_shrink=False),
+        "spool": fixed(SpoolResource(root=str(settings.spool_root), merging_share=settings.ingest_share)),
+        "reference_io": fixed_io_manager(partial(ReferenceIOManager, lake=lake)),
+        # Dagster's default writes pickles to a folder that a run's config may choose.
+        "io_manager": fixed_io_manager(dg.InMemoryIOManager),
+        "tape_source": fixed(
+            TapeSourceResource(
+                base_url=settings.polygon_base_url,
+                api_key=key.get_secret_value() if key else "",
+                flat_files=settings.flat_files or "",
+                plans_file=str(settings.plans_file or ""),
+                plans={market.value: settings.plan(market) for market in Market},
+                symbols={market.value: list(settings.symbols(market)) for market in Market},
+            )
         ),
-        # A URL may hold a password.
-        "database": DatabaseResource(
-            url=dg.EnvVar("TAPEWATCH_DATABASE_URL") if settings.database_url else settings.database
+        "database": fixed(DatabaseResource(url=settings.database)),
+        "model_registry": fixed(
+            ModelRegistryResource(
+                tracking_uri=settings.tracking_uri, artifact_root=str(settings.home / "mlflow" / "artifacts")
+            )
         ),
-        "model_registry": ModelRegistryResource(
-            tracking_uri=dg.EnvVar("MLFLOW_TRACKING_URI") if settings.mlflow_tracking_uri else settings.tracking_uri,
-            artifact_root=str(settings.home / "mlflow" / "artifacts"),
-        ),
-        "bento_store": BentoStoreResource(home=str(settings.bento_home)),
+        "bento_store": fixed(BentoStoreResource(home=str(settings.bento_home))),
     }

@@ -3,16 +3,24 @@
 import datetime as dt
 import gc
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import polars as pl
 
-from models.events import top_reasons
 from models.isolation_forest import IsolationForestDetector
 from serving.schemas import Answer, Model, Reason, RequestError, Verdict
-from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, day_of, market_of, session_of
+from tapewatch.market.instruments import (
+    NS_PER_MINUTE,
+    NS_PER_SECOND,
+    Market,
+    Partition,
+    day_of,
+    market_of,
+    session_of,
+)
 from tapewatch.market.tables import MICROSTRUCTURE
 
 TOP_REASONS = 5
@@ -47,76 +55,98 @@ class Scorer:
     def features(self) -> tuple[str, ...]:
         return tuple(self.detector.features)
 
+    @property
+    def threshold(self) -> float:
+        return float(self.detector.threshold)
+
+    @cached_property
+    def markets(self) -> tuple[Market, ...]:
+        """The markets of the training days; empty if the manifest names none."""
+        return tuple(sorted({Partition.parse(key).market for key in self.detector.manifest.partitions}))
+
     def warm_up(self) -> None:
         """Score one row, so that the first request does not wait for what is built on first use."""
         row = {name: [None] for name in MICROSTRUCTURE.schema} | {"symbol": [""], "session_minute": [0]}
         schema = {**MICROSTRUCTURE.schema, "symbol": pl.String()}
-        self.answer(
+        self._verdicts(
             pl.DataFrame(row, schema=schema).with_columns(event_time=pl.lit(dt.datetime(2000, 1, 3, tzinfo=dt.UTC)))
         )
 
     def answer(self, rows: pl.DataFrame) -> Answer:
         """Verdicts with their top reasons for microstructure rows, in their order.
 
+        Minutes outside the regular session, and markets that the model was not trained on, are not scored: the result says
+        why.
+
         Args:
             rows: columns of `MICROSTRUCTURE`, at least `symbol`, `event_time` and the model's features; null if a value is
-                not known. A null `session_minute` is computed from symbol and time.
+                not known. `session_minute` is computed from symbol and time.
 
         Raises:
             RequestError: values are too extreme for the model.
         """
-        rows = _with_session_minute(rows)
+        places = [self._place(str(symbol), time) for symbol, time in zip(rows["symbol"], _times(rows), strict=True)]
+        is_scored = pl.Series([isinstance(place, int) for place in places], dtype=pl.Boolean)
+        minutes = pl.Series([place for place in places if isinstance(place, int)], dtype=pl.Int32)
+        verdicts = iter(self._verdicts(rows.filter(is_scored).with_columns(session_minute=minutes)))
+        results = [
+            next(verdicts) if isinstance(place, int) else self._unscored(symbol, time, place)
+            for symbol, time, place in zip(rows["symbol"], _times(rows), places, strict=True)
+        ]
+        return Answer(self.model, results)
+
+    def _place(self, symbol: str, time: dt.datetime) -> int | str:
+        """The minute of the session, or why the model cannot tell."""
+        market = market_of(symbol)
+        if self.markets and market not in self.markets:
+            return f"{self.model.name} {self.model.version} was trained on {', '.join(self.markets)}, not on {market}"
+        try:
+            session = session_of(market, day_of(market, time))
+        except ValueError as error:
+            return f"no calendar of {market} reaches {time.isoformat()}: {error}"
+        if session is None:
+            return f"{market} does not trade at {time.isoformat()}"
+        minute = (int(time.timestamp()) * NS_PER_SECOND - session.regular_start) // NS_PER_MINUTE
+        if not 0 <= minute < session.regular_minutes:
+            return f"{time.isoformat()} is outside the regular session of {market}, which the model was trained on"
+        return minute
+
+    def _unscored(self, symbol: str, time: dt.datetime, why: str) -> Verdict:
+        return Verdict(str(symbol), time, None, self.threshold, None, [], why)
+
+    def _verdicts(self, rows: pl.DataFrame) -> list[Verdict]:
+        if rows.is_empty():
+            return []
         scores = self.detector.score(rows)
         if not np.isfinite(scores).all():
             raise RequestError("the rows hold values too extreme for the model to score")
-        reasons = self._reasons(rows)
-        threshold = float(self.detector.threshold)
-        verdicts = [
-            Verdict(
-                symbol=str(symbol),
-                event_time=event_time,
-                score=float(score),
-                threshold=threshold,
-                is_anomaly=bool(score >= threshold),
-                reasons=reasons[position],
-            )
-            for position, (symbol, event_time, score) in enumerate(
-                zip(rows["symbol"], rows["event_time"].dt.cast_time_unit("us"), scores, strict=True)
+        return [
+            Verdict(str(symbol), time, float(score), self.threshold, bool(score >= self.threshold), reasons)
+            for symbol, time, score, reasons in zip(
+                rows["symbol"], _times(rows), scores, self._reasons(rows), strict=True
             )
         ]
-        return Answer(self.model, verdicts)
 
     def _reasons(self, rows: pl.DataFrame) -> list[list[Reason]]:
         # A request may hold a symbol's minute twice: here each row's position stands for its time.
         position = pl.int_range(pl.len(), dtype=pl.Int64).cast(pl.Datetime("ns", "UTC"))
-        attributions = self.detector.explain(rows.with_columns(event_time=position))
-        by_row = {
-            frame["event_time"].dt.epoch("ns").item(0): top_reasons(frame, TOP_REASONS)
-            for frame in attributions.partition_by("event_time")
-        }
-        return [[Reason(**reason) for reason in by_row[index]] for index in range(rows.height)]  # type: ignore[arg-type]
+        # As `top_reasons`, for all rows at once.
+        strongest = (
+            self.detector.explain(rows.with_columns(event_time=position))
+            .filter(pl.col("shap_value") > 0)
+            .select(pl.col("event_time").dt.epoch("ns"), pl.col("feature").cast(pl.String), "value", "shap_value")
+            .sort("event_time", "shap_value", "feature", descending=[False, True, False])
+            .group_by("event_time", maintain_order=True)
+            .head(TOP_REASONS)
+        )
+        by_row: list[list[Reason]] = [[] for _ in range(rows.height)]
+        for index, feature, value, shap_value in strongest.iter_rows():
+            by_row[index].append(Reason(feature, value, shap_value))
+        return by_row
 
 
-def _with_session_minute(rows: pl.DataFrame) -> pl.DataFrame:
-    if "session_minute" in rows.columns and not rows["session_minute"].null_count():
-        return rows
-    known = rows["session_minute"] if "session_minute" in rows.columns else [None] * rows.height
-    minutes = [
-        minute if minute is not None else _session_minute(str(symbol), time)
-        for symbol, time, minute in zip(rows["symbol"], rows["event_time"], known, strict=True)
-    ]
-    return rows.with_columns(session_minute=pl.Series(minutes, dtype=pl.Int32))
-
-
-def _session_minute(symbol: str, time: dt.datetime) -> int:
-    market = market_of(symbol)
-    try:
-        session = session_of(market, day_of(market, time))
-    except ValueError as error:
-        raise RequestError(f"no calendar of {market} reaches {time.isoformat()}: {error}") from error
-    if session is None:
-        raise RequestError(f"{market} does not trade at {time.isoformat()}: {symbol} has no such minute")
-    return (int(time.timestamp()) * NS_PER_SECOND - session.regular_start) // NS_PER_MINUTE
+def _times(rows: pl.DataFrame) -> pl.Series:
+    return rows["event_time"].dt.cast_time_unit("us")
 
 
 def quiet_garbage_collector() -> None:

@@ -32,15 +32,19 @@ class Reason(msgspec.Struct, frozen=True):
     shap_value: float
 
 
-class Verdict(msgspec.Struct, frozen=True):
-    """The result for one row; the strongest of its `reasons` first."""
+class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The result for one row; the strongest of its `reasons` first.
+
+    A row that the model was not made for has no score: `not_scored` says why.
+    """
 
     symbol: str
     event_time: dt.datetime
-    score: float
+    score: float | None
     threshold: float
-    is_anomaly: bool
+    is_anomaly: bool | None
     reasons: list[Reason]
+    not_scored: str = ""
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -55,6 +59,22 @@ class Answer(msgspec.Struct, frozen=True):
 
     model: Model
     results: list[Verdict]
+
+
+class ModelCard(msgspec.Struct, frozen=True):
+    """The model, its threshold, its features, and the markets that it was trained on."""
+
+    name: str
+    version: str
+    threshold: float
+    features: tuple[str, ...]
+    markets: tuple[str, ...]
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """The body of a refusal."""
+
+    error: str
 
 
 def _field(column: Column) -> tuple[str, Any, Any]:
@@ -80,13 +100,13 @@ Row: type[msgspec.Struct] = msgspec.defstruct(
     forbid_unknown_fields=True,
     frozen=True,
 )
-_Batch: type[msgspec.Struct] = msgspec.defstruct(
+Batch: type[msgspec.Struct] = msgspec.defstruct(
     "Batch",
     [("rows", Annotated[list[Row], msgspec.Meta(min_length=1, max_length=MAX_ROWS)])],  # type: ignore[valid-type]
     forbid_unknown_fields=True,
 )
 _envelope = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_batch = msgspec.json.Decoder(_Batch)
+_batch = msgspec.json.Decoder(Batch)
 _single = msgspec.json.Decoder(Row)
 
 
@@ -114,6 +134,8 @@ def parse_request(body: bytes, features: Sequence[str]) -> pl.DataFrame:
         rows = _batch.decode(body).rows if "rows" in envelope else [_single.decode(body)]  # type: ignore[attr-defined]
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RequestError(str(error)) from error
+    except RecursionError as error:
+        raise RequestError("the JSON is nested too deeply: send an object of plain values for each row") from error
     for index, row in enumerate(rows):
         _check(row, index, features)
     return pl.DataFrame([msgspec.structs.asdict(row) for row in rows], schema=_FRAME_SCHEMA)

@@ -129,6 +129,10 @@ class Settings(BaseSettings):
     )
 
     host: str = Field("127.0.0.1", description="address that services bind to")
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="further names by which browsers address the services, such as that of a proxy in front"
+    )
+    token: SecretStr | None = Field(None, description="what the web services ask for; needed unless host is loopback")
     port_dagster: Port = 3000
     port_mlflow: Port = 5000
     port_emulator: Port = 8900
@@ -137,7 +141,7 @@ class Settings(BaseSettings):
         9464, ge=1, le=65_530, description="first of the collectors' ports: one per market, in the order of markets"
     )
 
-    _split = field_validator("alert_email_to", mode="before")(_split_commas)
+    _split = field_validator("alert_email_to", "allowed_hosts", mode="before")(_split_commas)
 
     @field_validator("markets", mode="before")
     @classmethod

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from upath import UPath
 
+from orchestration.processes.guarding import check_access
 from orchestration.processes.services import ServiceError, check_ports, services, with_source
 from orchestration.runs.backfill import impatient_source
 from resources.reachable import expect_listener
@@ -201,5 +202,6 @@ _PARTS = {
     "lake": _lake,
     "database": _database,
     "Bento": _bento,
+    "access": check_access,
     "ports": _ports,
 }

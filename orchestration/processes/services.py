@@ -84,6 +84,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "POLYGON_WS_URL": settings.polygon_ws_url or "",
         **{variable_of("markets", m, "stream_url"): settings.markets[m].stream_url or "" for m in Market},
         "TAPEWATCH_HOST": settings.host,
+        "TAPEWATCH_ALLOWED_HOSTS": ",".join(settings.allowed_hosts),
+        "TAPEWATCH_TOKEN": settings.token.get_secret_value() if settings.token else "",
         "TAPEWATCH_PORT_SCORING": str(settings.port_scoring),
         "PYTHONUNBUFFERED": "1",
         # MLflow's store. Every user of the machine could read its password on a command line.
@@ -156,7 +158,8 @@ def emulator(settings: Settings, *, speed: str = "1") -> Service:
 
 def _dagster_webserver(settings: Settings) -> Service:
     host, port = settings.host, settings.port_dagster
-    command = (_script("dagster-webserver"), "--workspace", _WORKSPACE, "--host", host, "--port", str(port))
+    module = "orchestration.processes.dagster_webserver"
+    command = (sys.executable, "-m", module, "--workspace", _WORKSPACE, "--host", host, "--port", str(port))
     return _web_service("dagster-webserver", "Dagster", command, host, port, "/server_info")
 
 
@@ -171,9 +174,9 @@ _DAGSTER_DAEMON = Service(
 def _mlflow(settings: Settings) -> Service:
     host, port = settings.host, settings.port_mlflow
     artifacts = (settings.home / "mlflow" / "artifacts").resolve().as_uri()
-    command = (_script("mlflow"), "server", "--artifacts-destination", artifacts, "--host", host, "--port", str(port))
-    # Each worker takes 280 MB.
-    return _web_service("mlflow", "MLflow", (*command, "--workers", "1"), host, port, "/health")
+    module = "orchestration.processes.mlflow_server"
+    command = (sys.executable, "-m", module, "--artifacts-destination", artifacts, "--host", host, "--port", str(port))
+    return _web_service("mlflow", "MLflow", command, host, port, "/health")
 
 
 def scoring_service(settings: Settings) -> Service:

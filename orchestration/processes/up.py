@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestration import home
+from orchestration.processes.guarding import check_access
 from orchestration.processes.services import Service, check_ports, environment, services, with_source
 from orchestration.processes.streaming import stream_services
 from orchestration.processes.supervision import NAME, Supervisor, processes, socket_path, stop_signals
@@ -24,8 +25,10 @@ def run_platform(settings: Settings, console: Console, *, streams: bool = False)
     With `streams`, the collectors of all markets that can be streamed run too, and the healer.
 
     Raises:
-        ServiceError: a port is taken, a service does not start, or the supervisor was killed. What was started is stopped.
+        ServiceError: others could reach the services without a token, a port is taken, a service does not start, or the
+            supervisor was killed. What was started is stopped.
     """
+    check_access(settings)
     settings = with_source(settings)
     wanted = services(settings)
     if streams:

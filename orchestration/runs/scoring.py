@@ -12,6 +12,7 @@ import polars as pl
 from rich.console import Group
 from rich.table import Table
 
+from orchestration.processes.guarding import access_of
 from orchestration.processes.services import Service, environment, scoring_service
 from orchestration.processes.supervision import Supervisor, stop_signals
 from orchestration.runs.times import iso_time
@@ -85,7 +86,9 @@ def ask(settings: Settings, body: bytes, *, url: str | None = None) -> tuple[Ans
     """
     address = url or f"http://{settings.host}:{settings.port_scoring}"
     try:
-        response = httpx.post(f"{address.rstrip('/')}/score", content=body, timeout=_TIMEOUT_S)
+        response = httpx.post(
+            f"{address.rstrip('/')}/score", content=body, headers=_headers(settings, address), timeout=_TIMEOUT_S
+        )
     except (httpx.TransportError, httpx.InvalidURL) as error:
         if url is not None:
             raise ScoringError(f"no scoring service answers at {url}: {error}") from error
@@ -95,8 +98,17 @@ def ask(settings: Settings, body: bytes, *, url: str | None = None) -> tuple[Ans
     return msgspec.json.decode(response.content, type=Answer), address
 
 
+def _headers(settings: Settings, address: str) -> dict[str, str]:
+    """With the token, if `address` is one of this deployment's names."""
+    access = access_of(settings)
+    is_ours = bool(access.token) and httpx.URL(address).host.lower() in access.hosts
+    bearer = {"Authorization": f"Bearer {access.token}"} if is_ours else {}
+    return {"Content-Type": "application/json", **bearer}
+
+
 def strongest(answer: Answer) -> Verdict:
-    return max(answer.results, key=lambda verdict: verdict.score)
+    """The verdict with the highest score; one that was not scored only if none was."""
+    return max(answer.results, key=lambda verdict: -1.0 if verdict.score is None else verdict.score)
 
 
 @contextmanager
@@ -128,6 +140,8 @@ def _ask_here(settings: Settings, body: bytes) -> tuple[Answer, str]:
 
 def verdict_table(answer: Answer, verdict: Verdict) -> Group:
     """A verdict and its reasons, for a person."""
+    if verdict.score is None:
+        return Group(f"{verdict.symbol} at {iso_time(verdict.event_time)}: not scored: {verdict.not_scored}")
     word = "[bold red]anomaly[/]" if verdict.is_anomaly else "[green]ordinary[/]"
     head = (
         f"{verdict.symbol} at {iso_time(verdict.event_time)}: {word}, score {verdict.score:.4f} "

@@ -21,6 +21,7 @@ from tapewatch.feeds.rest.reference import rule_differences
 from tapewatch.feeds.rest.source import RestSource
 from tapewatch.feeds.source import SourceError
 from tapewatch.feeds.stream.channels import message, replies_in, subscriptions
+from tapewatch.feeds.stream.policy import expect_asked_server
 from tapewatch.market.instruments import Market, Partition, session_of
 
 _LOOK_BACK_DAYS: Final = 10
@@ -111,6 +112,7 @@ def _subscribed(plan: MarketPlan, address: str, key: str, symbol: str, patience_
     setting = f"POLYGON_WS_URL_{plan.market.upper()}"
     try:
         with connect(address, open_timeout=patience_s, close_timeout=patience_s, logger=_quiet_log) as connection:
+            expect_asked_server(address, connection.protocol.uri)
             _await_status(connection, key, {"connected"}, patience_s)
             connection.send(message("auth", key))
             _await_status(connection, key, {"auth_success"}, patience_s)

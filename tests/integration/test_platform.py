@@ -207,6 +207,21 @@ def test_passed_checks_are_shown(up: Up) -> None:
         expect(page.get_by_text("Skipped")).to_have_count(0)
 
 
+def test_an_asset_is_materialized_from_the_page(up: Up) -> None:
+    def runs() -> set[str]:
+        query = {"query": "{ runsOrError { ... on Runs { results { runId status } } } }"}
+        reply = httpx.post(f"http://127.0.0.1:{up.ports['DAGSTER']}/graphql", json=query, timeout=60).json()
+        return {run["runId"] for run in reply["data"]["runsOrError"]["results"] if run["status"] == "SUCCESS"}
+
+    before = runs()
+    with browser_page() as page:
+        page.goto(f"http://127.0.0.1:{up.ports['DAGSTER']}/assets/serving/anomaly_bento")
+        page.get_by_role("button", name="Materialize").first.click()
+        expect(page.get_by_text("Launched run").first).to_be_visible(timeout=PATIENCE_MS)
+    while not runs() - before:
+        time.sleep(0.5)  # until the daemon has run it; the test's timeout bounds it
+
+
 def test_an_interrupt_stops_everything(up: Up, demo: tuple[Path, str]) -> None:
     assert len(up.children) > 8
     up.process.send_signal(signal.SIGINT)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tests.support.detectors import extreme, fitted, ordinary_rows
 from tests.support.ports import free_port
 
 PATIENCE_S = 120
+JSON = {"content-type": "application/json"}
 SINGLE = {"symbol": "AAPL", "event_time": "2024-06-03T13:31:00Z", "volume_ratio": 400.0}
 
 
@@ -153,13 +155,15 @@ def test_scores_over_http_are_those_of_the_saved_detector(url: str, model_dir: P
         (json.dumps(SINGLE), 200, "volume_ratio"),
         ('{"symbol":"AAPL","event_time":"2024-06-03T13:31:00Z","volume_ratio":1e400}', 422, "range"),
         ('{"rows":[]}', 422, "length"),
-        ('{"symbol":"AAPL","event_time":"2024-06-02T13:31:00Z","volume_ratio":1}', 422, "does not trade"),
+        ('{"symbol":"AAPL","event_time":"2024-06-02T13:31:00Z","volume_ratio":1}', 200, "does not trade"),
+        ('{"rows":' + "[" * 968 + "]" * 968 + "}", 422, "error"),
+        ('{"rows":' + "[" * 50_000 + "]" * 50_000 + "}", 422, "nested"),
         ("not json", 422, "malformed"),
         ('{"rows":"' + "x" * 5_000_000 + '"}', 413, "fewer rows"),
     ],
 )
 def test_every_request_has_an_answer(url: str, body: str, status: int, word: str) -> None:
-    response = httpx.post(f"{url}/score", content=body, timeout=PATIENCE_S)
+    response = httpx.post(f"{url}/score", content=body, headers=JSON, timeout=PATIENCE_S)
     assert response.status_code == status
     assert word in response.text
 
@@ -170,3 +174,51 @@ def test_health_and_model_pages_answer(url: str) -> None:
         assert httpx.get(f"{url}/{page}", timeout=PATIENCE_S).status_code == 200
     assert httpx.get(f"{url}/model", timeout=PATIENCE_S).json()["features"] == list(fitted().features)
     assert httpx.get(f"{url}/score", timeout=PATIENCE_S).status_code == 405
+
+
+@pytest.mark.slow
+def test_paths_that_do_not_exist_share_one_label(url: str) -> None:
+    def lines() -> list[str]:
+        return httpx.get(f"{url}/metrics", timeout=PATIENCE_S).raise_for_status().text.splitlines()
+
+    httpx.get(f"{url}/nothing", timeout=PATIENCE_S)
+    lines()
+    before = len(lines())
+    with httpx.Client(timeout=PATIENCE_S) as client:
+        for number in range(100):
+            assert client.get(f"{url}/nothing/{number}?x={number}").status_code == 404
+    after = lines()
+    assert len(after) == before
+    counted = next(
+        line for line in after if line.startswith('tapewatch_scoring_requests_total{path="other",status="404"}')
+    )
+    assert float(counted.split()[-1]) >= 100
+
+
+@pytest.mark.slow
+def test_the_description_shows_how_to_score(url: str) -> None:
+    document = httpx.get(f"{url}/docs.json", timeout=PATIENCE_S).raise_for_status().json()
+    posted = document["paths"]["/score"]["post"]
+    assert {"200", "413", "422"} <= set(posted["responses"])
+    schemas = document["components"]["schemas"]
+    assert "volume_ratio" in schemas["Row"]["properties"]
+    assert "not_scored" in schemas["Verdict"]["properties"]
+    page = httpx.get(f"{url}/", timeout=PATIENCE_S).text
+    assert "docs.json" in page
+    assert "://" not in page, "it loads nothing from elsewhere"
+    for name in re.findall(r'(?:src|href)="([^"]+)"', page):
+        assert httpx.get(f"{url}/{name}", timeout=PATIENCE_S).is_success, name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "evil.example.com"}, 403),
+        ({"origin": "https://evil.example.com"}, 403),
+        ({"content-type": "text/plain"}, 415),
+    ],
+)
+def test_requests_of_other_sites_pages_are_refused(url: str, headers: dict[str, str], status: int) -> None:
+    answer = httpx.post(f"{url}/score", content=json.dumps(SINGLE), headers=JSON | headers, timeout=PATIENCE_S)
+    assert answer.status_code == status

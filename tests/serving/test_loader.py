@@ -9,7 +9,6 @@ import pytest
 
 from models.events import merge_anomalies
 from serving.loader import Scorer
-from serving.schemas import RequestError
 from tests.support.detectors import extreme, fitted, ordinary_rows
 
 
@@ -72,16 +71,34 @@ def test_a_missing_session_minute_is_computed(scorer: Scorer, rows: pl.DataFrame
     assert np.allclose([v.score for v in scorer.answer(without).results], expected, rtol=0, atol=0)
 
 
-def test_a_minute_in_which_the_market_is_closed_is_refused(scorer: Scorer, rows: pl.DataFrame) -> None:
-    sunday = rows.head(1).with_columns(
-        event_time=pl.lit(dt.datetime(2024, 6, 2, 15, tzinfo=dt.UTC)).dt.cast_time_unit("ns"),
-        session_minute=pl.lit(None, dtype=pl.Int32),
-    )
-    with pytest.raises(RequestError, match="does not trade"):
-        scorer.answer(sunday)
-    far = sunday.with_columns(event_time=pl.lit(dt.datetime(2200, 6, 2, 15, tzinfo=dt.UTC)).dt.cast_time_unit("ns"))
-    with pytest.raises(RequestError, match="calendar"):
-        scorer.answer(far)
+@pytest.mark.parametrize(
+    ("symbol", "time", "why"),
+    [
+        ("AAPL", dt.datetime(2024, 6, 3, 13, 29, tzinfo=dt.UTC), "outside the regular session of stocks"),
+        ("AAPL", dt.datetime(2024, 6, 3, 20, 0, tzinfo=dt.UTC), "outside the regular session of stocks"),
+        ("AAPL", dt.datetime(2024, 7, 3, 17, 0, tzinfo=dt.UTC), "outside the regular session of stocks"),
+        ("AAPL", dt.datetime(2024, 6, 2, 15, tzinfo=dt.UTC), "stocks does not trade"),
+        ("AAPL", dt.datetime(2200, 6, 2, 15, tzinfo=dt.UTC), "no calendar of stocks"),
+        ("X:BTC-USD", dt.datetime(2024, 6, 3, 15, tzinfo=dt.UTC), "trained on stocks, not on crypto"),
+    ],
+)
+def test_a_row_that_the_model_was_not_made_for_is_not_scored(
+    scorer: Scorer, rows: pl.DataFrame, symbol: str, time: dt.datetime, why: str
+) -> None:
+    ordinary = rows.head(1).with_columns(pl.col("symbol").cast(pl.String))
+    # Whatever minute of the session the row claims.
+    odd = ordinary.with_columns(symbol=pl.lit(symbol), event_time=pl.lit(time).dt.cast_time_unit("ns"))
+    first, verdict, last = scorer.answer(pl.concat([ordinary, odd, ordinary])).results
+    assert (verdict.symbol, verdict.event_time) == (symbol, time)
+    assert (verdict.score, verdict.is_anomaly, verdict.reasons) == (None, None, [])
+    assert why in verdict.not_scored
+    assert first.score == last.score == scorer.detector.score(rows.head(1)).item()
+
+
+def test_the_first_and_the_last_minute_of_the_session_are_scored(scorer: Scorer, rows: pl.DataFrame) -> None:
+    for time in (dt.datetime(2024, 6, 3, 13, 30, tzinfo=dt.UTC), dt.datetime(2024, 6, 3, 19, 59, tzinfo=dt.UTC)):
+        row = rows.head(1).with_columns(event_time=pl.lit(time).dt.cast_time_unit("ns"))
+        assert scorer.answer(row).results[0].score is not None
 
 
 def test_quotes_may_be_missing(scorer: Scorer, rows: pl.DataFrame) -> None:

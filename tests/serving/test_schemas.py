@@ -56,6 +56,7 @@ def test_times_of_other_zones_become_utc() -> None:
         (b"{}", "symbol"),
         (b"\xff", "malformed"),
         (b'{"rows":[]}', "length >= 1"),
+        (b'{"rows":' + b"[" * 50_000 + b"]" * 50_000 + b"}", "nested too deeply"),
         (body(*[ROW] * (MAX_ROWS + 1)), "length <="),
         (body({**ROW, "volume_ratoi": 1}), "volume_ratoi"),
         (b'{"row": 1, "rows":[]}', "unknown field"),
@@ -71,6 +72,12 @@ def test_times_of_other_zones_become_utc() -> None:
 )
 def test_errors_name_the_fault(request_body: bytes, word: str) -> None:
     assert word in refusal(request_body)
+
+
+@pytest.mark.parametrize("depth", [10, 500, 968, 1_000, 50_000])
+def test_nesting_of_any_depth_is_refused(depth: int) -> None:
+    refusal(b'{"rows":' + b"[" * depth + b"]" * depth + b"}")
+    refusal(b'{"symbol":' + b'{"a":' * depth + b"1" + b"}" * depth + b"}")
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "Infinity", "NaN", "1e31", "-1e31", "9" * 400])

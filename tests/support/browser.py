@@ -1,7 +1,7 @@
 """A real browser for tests: the machine's headless Chromium."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from playwright.sync_api import Page, sync_playwright
@@ -12,15 +12,15 @@ _PATIENCE_MS = 240_000
 
 
 @contextmanager
-def browser_page(width: int = 1500, height: int = 950) -> Iterator[Page]:
-    """A new page. Raises a RuntimeError with instructions if no Chromium is installed."""
+def browser_page(width: int = 1500, height: int = 950, arguments: Sequence[str] = ()) -> Iterator[Page]:
+    """A new page; `arguments` are further ones of Chromium. Raises a RuntimeError with instructions if no Chromium is installed."""
     found = next(
         (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
     )
     if found is None:
         raise RuntimeError("no Chromium on this machine: run `make system`")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=_QUIET, timeout=_PATIENCE_MS)
+        browser = playwright.chromium.launch(executable_path=found, args=[*_QUIET, *arguments], timeout=_PATIENCE_MS)
         try:
             page = browser.new_page(viewport={"width": width, "height": height})
             page.set_default_timeout(_PATIENCE_MS)

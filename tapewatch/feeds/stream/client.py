@@ -14,13 +14,13 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidStatus, SecurityError, WebSocketException
 
 from tapewatch.feeds.errors import scrub
 from tapewatch.feeds.source import SourceError
 from tapewatch.feeds.stream.channels import StreamReply, Subscriber, message, replies_in
 from tapewatch.feeds.stream.decode.decoder import Frame
-from tapewatch.feeds.stream.policy import ConnectionPolicy, Stats
+from tapewatch.feeds.stream.policy import ConnectionPolicy, Stats, expect_asked_server
 from tapewatch.feeds.stream.queue import FrameQueue, Marker, MarkerKind
 
 _POLICY_VIOLATION: Final = 1008
@@ -182,7 +182,7 @@ class StreamClient:
             self._opening = None
 
     async def _connect(self) -> ClientConnection:
-        return await connect(
+        connection = await connect(
             self.url,
             compression=self.policy.compression,
             open_timeout=self.policy.open_timeout_s,
@@ -193,6 +193,12 @@ class StreamClient:
             logger=_library_log,
             proxy=None if self._is_local else True,
         )
+        try:
+            expect_asked_server(self.url, connection.protocol.uri)
+        except SecurityError:
+            await connection.close()
+            raise
+        return connection
 
     async def _close_on_stop(self, connection: ClientConnection) -> None:
         await self._stop.wait()

@@ -3,11 +3,27 @@
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from websockets.exceptions import SecurityError
+from websockets.uri import WebSocketURI, parse_uri
+
 from tapewatch.market.backoff import backoff_s
 
 _MIB: Final = 1024 * 1024
 
 State = Literal["idle", "connecting", "authenticating", "streaming", "waiting", "stopped", "refused"]
+
+
+def expect_asked_server(asked: str, reached: WebSocketURI) -> None:
+    """Check, before the key is sent, that a redirect has not led to another server than the address that is set.
+
+    Raises:
+        SecurityError: it has.
+    """
+    wanted = parse_uri(asked)
+    if (wanted.secure, wanted.host, wanted.port) != (reached.secure, reached.host, reached.port):
+        raise SecurityError(
+            f"the server redirects to another, {reached.host}:{reached.port}, which does not get the key"
+        )
 
 
 @dataclass(frozen=True, slots=True)

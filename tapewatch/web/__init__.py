@@ -1,0 +1,1 @@
+"""What every web service of the platform checks before it answers."""
