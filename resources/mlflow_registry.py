@@ -72,14 +72,18 @@ class ModelRegistry:
 
     def log_detector(self, folder: Path, example: pd.DataFrame, prediction: pd.DataFrame) -> str:
         """Log a saved detector to the active run, with signature and input example; returns its model URI."""
-        info = mlflow.pyfunc.log_model(
-            name=_DETECTOR_FOLDER,
-            python_model=str(Path(__file__).parent / "detector_pyfunc.py"),
-            artifacts={_DETECTOR_FOLDER: str(folder)},
-            signature=infer_signature(example, prediction),
-            input_example=example,
-            pip_requirements=[f"{package}=={version(package)}" for package in _RUNTIME],
-        )
+        with tempfile.TemporaryDirectory() as own:
+            # A copy, since MLflow copies the rights of the file too.
+            code = Path(own) / "detector_pyfunc.py"
+            code.write_bytes((Path(__file__).parent / code.name).read_bytes())
+            info = mlflow.pyfunc.log_model(
+                name=_DETECTOR_FOLDER,
+                python_model=str(code),
+                artifacts={_DETECTOR_FOLDER: str(folder)},
+                signature=infer_signature(example, prediction),
+                input_example=example,
+                pip_requirements=[f"{package}=={version(package)}" for package in _RUNTIME],
+            )
         return str(info.model_uri)
 
     def metrics(self, run_id: str) -> dict[str, float]:

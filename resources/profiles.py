@@ -35,7 +35,7 @@ def resources_for(settings: Settings) -> dict[str, Any]:
         ),
         "model_registry": ModelRegistryResource(
             tracking_uri=dg.EnvVar("MLFLOW_TRACKING_URI") if settings.mlflow_tracking_uri else settings.tracking_uri,
-            artifact_root=str(settings.home / "mlflow" / "artifacts"),
+            artifact_root=(settings.home / "mlflow" / "artifacts").absolute().as_uri(),
         ),
         "bento_store": BentoStoreResource(home=str(settings.bento_home)),
     }

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
+from rich.markup import escape
 
 from orchestration.errors import RunError
 from orchestration.processes.collectors import plan_of
@@ -162,7 +163,7 @@ def check_vendor(settings: Settings, plan: BackfillPlan) -> None:
 def show(console: Console, plan: BackfillPlan) -> None:
     """Print the plan: days, symbols, calls and time."""
     for note in plan.notes:
-        console.print(f"[yellow]·[/] {note}", soft_wrap=True)
+        console.print(f"[yellow]·[/] {escape(note)}", soft_wrap=True)
     kept = f", {plan.days_kept} of them in the lake already" if plan.days_kept else ""
     symbols = ", ".join(plan.symbols[:8]) + (f" and {len(plan.symbols) - 8} more" if len(plan.symbols) > 8 else "")
     console.print(

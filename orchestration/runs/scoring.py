@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -19,6 +20,7 @@ from serving.schemas import Answer, Verdict
 from serving.store import StoredBento
 from tapewatch.market.instruments import Partition, day_of, market_of
 from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.network import is_loopback
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake
@@ -85,7 +87,9 @@ def ask(settings: Settings, body: bytes, *, url: str | None = None) -> tuple[Ans
     """
     address = url or f"http://{settings.host}:{settings.port_scoring}"
     try:
-        response = httpx.post(f"{address.rstrip('/')}/score", content=body, timeout=_TIMEOUT_S)
+        is_own = url is None or is_loopback(urlsplit(url).hostname or "")
+        options: dict[str, Any] = {"timeout": _TIMEOUT_S, "trust_env": not is_own}
+        response = httpx.post(f"{address.rstrip('/')}/score", content=body, **options)
     except (httpx.TransportError, httpx.InvalidURL) as error:
         if url is not None:
             raise ScoringError(f"no scoring service answers at {url}: {error}") from error

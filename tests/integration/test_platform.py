@@ -167,19 +167,38 @@ def test_score_uses_the_running_service(up: Up, demo: tuple[Path, str], outside:
     assert "volume_ratio" in run(demo[0], "score", "--file", str(row), "--url", address, cwd=outside).stdout
 
 
-def test_a_second_up_names_the_ports_in_use(up: Up, demo: tuple[Path, str], outside: Path) -> None:
+def second_up(home: Path, up: Up, outside: Path) -> str:
+    """What `tapewatch up` on the same ports says when it is refused."""
     settings = {f"TAPEWATCH_PORT_{name}": str(port) for name, port in up.ports.items()}
     done = subprocess.run(
-        [TAPEWATCH, "up"],
-        env=environment(demo[0], **settings),
-        cwd=outside,
-        capture_output=True,
-        text=True,
-        check=False,
+        [TAPEWATCH, "up"], env=environment(home, **settings), cwd=outside, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert f"port {up.ports['MLFLOW']} is taken: MLflow needs it" in done.stderr
-    assert "TAPEWATCH_PORT_MLFLOW" in done.stderr
+    return done.stderr
+
+
+def test_a_second_up_on_the_home_says_so_and_changes_nothing(up: Up, demo: tuple[Path, str], outside: Path) -> None:
+    files = [demo[0] / "run" / name for name in ("supervisor.conf", "supervisor.pid")]
+    before = [(file.stat().st_ino, file.read_bytes()) for file in files]
+    said = second_up(demo[0], up, outside)
+    assert said == (
+        f"Error: `tapewatch up` runs on {demo[0]} already (process {up.process.pid}): stop it first, or set TAPEWATCH_HOME "
+        "to another folder\n"
+    )
+    assert [(file.stat().st_ino, file.read_bytes()) for file in files] == before
+
+
+def test_an_up_on_another_home_names_the_ports_in_use(up: Up, outside: Path, tmp_path: Path) -> None:
+    said = second_up(tmp_path, up, outside)
+    assert f"port {up.ports['MLFLOW']} is taken: MLflow needs it" in said
+    assert "TAPEWATCH_PORT_MLFLOW" in said
+    assert len(said.splitlines()) == 1
+
+
+def test_no_file_of_the_home_is_open_to_others(up: Up, demo: tuple[Path, str]) -> None:
+    assert not [
+        path for path in (demo[0], *demo[0].rglob("*")) if path.lstat().st_mode & 0o077 and not path.is_symlink()
+    ]
 
 
 def test_an_asset_page_shows_definition_rows_columns_and_checks(up: Up) -> None:

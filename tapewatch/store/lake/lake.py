@@ -91,7 +91,7 @@ class Lake:
         """
         path = self._existing(table, partition)
         if is_local(path):
-            return pl.scan_parquet(path.path)
+            return pl.scan_parquet(path.path, glob=False)
         return pl.scan_pyarrow_dataset(ds.dataset(path.path, filesystem=path.fs, format="parquet"))
 
     def read(
