@@ -4,10 +4,8 @@ import csv
 import io
 import json
 import os
-import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,12 +18,11 @@ from playwright.sync_api import expect
 
 from serving.store import StoredBento
 from tests.support.browser import browser_page
+from tests.support.command import TAPEWATCH, environment
 from tests.support.ports import free_ports
 
 PATIENCE_MS = 240_000
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-TAPEWATCH = str(Path(sys.executable).parent / "tapewatch")
-_SETTINGS = re.compile(r"TAPEWATCH_|POLYGON_|MLFLOW_|DAGSTER_|BENTOML_")
 
 
 class Up(NamedTuple):
@@ -34,12 +31,6 @@ class Up(NamedTuple):
     ports: dict[str, int]
     process: subprocess.Popen[bytes]
     children: list[psutil.Process]
-
-
-def environment(home: Path, **changes: str) -> dict[str, str]:
-    """This process's environment with only these settings of the platform."""
-    inherited = {name: value for name, value in os.environ.items() if not _SETTINGS.match(name)}
-    return {**inherited, "TAPEWATCH_HOME": str(home), "COLUMNS": "120", **changes}
 
 
 def processes_of(home: Path) -> list[psutil.Process]:
@@ -73,7 +64,7 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory, outside: Path) -> tuple[Path, str]:
     """The home of a finished demo of three days, and its output."""
-    home = tmp_path_factory.mktemp("home")
+    home = tmp_path_factory.mktemp("home") / "tape #1 é; 100% [x]"
     done = run(home, "demo", "--days", "3", "--seed", "7", cwd=outside)
     return home / "demo", done.stderr
 
@@ -88,6 +79,8 @@ def test_the_demo_reports_its_findings_and_leaves_no_process(demo: tuple[Path, s
     assert 1_000_000 < report.stat().st_size < 10_000_000
     assert 'class="card chart"' in report.read_text(encoding="utf-8")
     assert not processes_of(home)
+    assert [path.name for path in home.parent.iterdir()] == ["demo"], "no file is beside it"
+    assert [path.name for path in home.parent.parent.iterdir()] == [home.parent.name]
 
 
 def test_the_demo_s_anomalies_are_listed(demo: tuple[Path, str], outside: Path) -> None:

@@ -40,8 +40,8 @@ def create_databases(url: str) -> dict[str, tuple[URL, bool]]:
             with transaction(engine) as connection:
                 exists = connection.scalar(sa.text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": name})
                 if not exists:
-                    quoted = engine.dialect.identifier_preparer.quote_identifier(name)
-                    connection.execute(sa.text(f"CREATE DATABASE {quoted}".replace(":", "\\:")))
+                    quoted = name.replace('"', '""').replace(":", "\\:")
+                    connection.execute(sa.text(f'CREATE DATABASE "{quoted}"'))
             found[variable] = given.set(database=name), not exists
     finally:
         engine.dispose()

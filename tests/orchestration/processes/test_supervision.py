@@ -116,7 +116,9 @@ def test_a_slow_service_is_named_once_with_its_log(tmp_path: Path) -> None:
     slow = Service("slow", "Slow service", (sys.executable, "-c", code), health="http://127.0.0.1:1/")
     said: list[str] = []
     with stop_signals() as stopping, Supervisor([slow], tmp_path, dict(os.environ)) as supervisor:
-        assert eventually(lambda: supervisor.state(slow) == "RUNNING" and "migrating" in supervisor.log(slow).read_text())
+        assert eventually(
+            lambda: supervisor.state(slow) == "RUNNING" and "migrating" in supervisor.log(slow).read_text()
+        )
         with pytest.raises(ServiceError, match="Slow service is running but does not work"):
             supervisor.wait_until_healthy(slow, timeout_s=2, patience_s=0, stopping=stopping, complain=said.append)
     (only,) = said
