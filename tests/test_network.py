@@ -6,7 +6,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+import requests
+from typer.testing import CliRunner
 
+from orchestration.cli.app import app
 from resources.reachable import expect_listener
 from tapewatch.emulator.process import running_emulator
 from tapewatch.emulator.tape.market_tape import SyntheticTape
@@ -78,7 +81,8 @@ def test_loopback_is_asked_directly(proxied: Proxy, emulator: str) -> None:
     with running(emulator.replace("http", "ws") + "/stocks", ["T.VOO"]) as run:
         run.until(lambda: run.frames)
     prepare_environment()
-    assert httpx.get(f"{emulator}/emulator/v1/info").json()["emulator"]
+    for library in (httpx, requests):  # the latter is MLflow's
+        assert library.get(f"{emulator}/emulator/v1/info", timeout=60).json()["emulator"]
     assert not proxied.asked
 
 
@@ -143,6 +147,19 @@ def test_a_certificate_that_is_not_trusted_fails_at_once(secure: str) -> None:
         run.thread.join(60)
     assert isinstance(run.error, StreamCertificateError)
     assert "SSL_CERT_FILE" in str(run.error)
+
+
+def test_a_backfill_with_such_a_certificate_is_refused_in_one_line(
+    secure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = {"TAPEWATCH_HOME": str(tmp_path), "POLYGON_BASE_URL": secure, "POLYGON_API_KEY": "k"}
+    for name, value in {**given, "POLYGON_TIER_CRYPTO": "advanced", "TAPEWATCH_FLAT_FILES": ""}.items():
+        monkeypatch.setenv(name, value)
+    day = "2024-03-05"
+    refused = CliRunner().invoke(app, ["backfill", "-m", "crypto", "--from", day, "--to", day])
+    assert refused.exit_code == 1
+    assert refused.stderr.splitlines()[-1].startswith(f"Error: the certificate of {secure} is not trusted")
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])

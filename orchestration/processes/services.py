@@ -186,18 +186,20 @@ def emulator_to_start(settings: Settings, *, speed: str | None = "1") -> Service
     service = emulator(settings, speed=speed or "1")
     try:
         found = httpx.get(f"{service.url}/emulator/v1/info", timeout=_ANSWER_S, trust_env=False).json()
-        serves = {name: found[name] for name in ("source", "speed", "replay", "version")}
+        serves = {name: found[name] for name in ("source", "speed", "replay", "version", "faults")}
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         return service  # another program may hold the port, which `check_ports` reports
     source = name_of(EMULATOR_SEED, settings.flat_files)
     speed = serves["speed"] if speed is None else str(Speed.parse(speed))
-    if serves == {"source": source, "speed": speed, "replay": None, "version": __version__}:
+    if serves == {"source": source, "speed": speed, "replay": None, "version": __version__, "faults": 0}:
         return None
-    days = f", days {serves['replay']}" if serves["replay"] else ""
-    theirs = f"{serves['source']}{days}, at speed {serves['speed']} (Tapewatch {serves['version']})"
+    extras = {"days": serves["replay"], "faults": serves["faults"]}
+    if serves["version"] != __version__:
+        extras |= {"Tapewatch": serves["version"]}
+    more = "".join(f", {name} {value}" for name, value in extras.items() if value)
     raise ServiceError(
-        f"the emulator at {service.url} serves {theirs}, not {source}, at speed {speed} (Tapewatch {__version__}): "
-        f"stop it, or set {service.setting} to another port"
+        f"the emulator at {service.url} serves {serves['source']}, at speed {serves['speed']}{more}; this needs {source}, at "
+        f"speed {speed}: stop it, or set {service.setting} to another port"
     )
 
 

@@ -11,7 +11,7 @@ from orchestration.errors import RunError
 from orchestration.processes.collectors import plan_of
 from orchestration.runs.times import in_words
 from resources.reachable import expect_listener
-from tapewatch.feeds.errors import RestAuthenticationError, RestError
+from tapewatch.feeds.errors import CertificateError, RestAuthenticationError, RestError
 from tapewatch.feeds.files.source import FlatFileSource
 from tapewatch.feeds.plans.table import MarketPlan, TapeTable, clamp_range
 from tapewatch.feeds.rest.estimate import DAYS_OF_TICKS, Estimate, Sample, default_range, estimate
@@ -146,6 +146,7 @@ def check_vendor(settings: Settings, plan: BackfillPlan) -> None:
     Raises:
         UnavailableError: nothing listens at POLYGON_BASE_URL.
         RestAuthenticationError: the key is not accepted.
+        CertificateError: the vendor's certificate is not trusted.
     """
     if settings.flat_files is not None or settings.polygon_api_key is None or plan.days_kept == len(plan.days):
         return
@@ -154,7 +155,7 @@ def check_vendor(settings: Settings, plan: BackfillPlan) -> None:
         return
     try:
         impatient_source(settings, settings.polygon_api_key.get_secret_value()).reference.market_status()
-    except RestAuthenticationError:
+    except (RestAuthenticationError, CertificateError):
         raise
     except RestError:
         return  # it may be temporary: the run tries again

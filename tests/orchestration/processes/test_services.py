@@ -137,13 +137,13 @@ def test_an_emulator_that_serves_the_same_is_used(settings: Settings, running: i
 def test_an_emulator_that_serves_something_else_is_refused(settings: Settings, running: int, tmp_path: Path) -> None:
     own = settings.model_copy(update={"port_emulator": running})
     with pytest.raises(
-        ServiceError, match=r"market, seed 7, at speed 1 .*not .*, at speed 60 .*TAPEWATCH_PORT_EMULATOR"
+        ServiceError, match=r"serves synthetic market, seed 7, at speed 1; .* at speed 60: .*TAPEWATCH_PORT_EMULATOR"
     ):
         emulator_to_start(own, speed="60")
     assert emulator_to_start(own, speed=None) is None
     recorded = own.model_copy(update={"flat_files": str(tmp_path)})
     for asks in (emulator_to_start, services, source_of):
-        with pytest.raises(ServiceError, match=f"serves synthetic market, seed 7.*not flat files in {tmp_path}"):
+        with pytest.raises(ServiceError, match=f"serves synthetic market, seed 7.*needs flat files in {tmp_path}"):
             asks(recorded)
 
 
