@@ -61,7 +61,7 @@ def tighten(settings: Settings) -> None:
     if not home.is_dir():
         return
     for entry in (home / name for name in _OURS):
-        if not entry.is_symlink() and entry.exists() and _is_open(entry):
+        if _is_open(entry):
             inner = [Path(top, name) for top, folders, files in os.walk(entry) for name in (*folders, *files)]
             # The entry last: were this interrupted, the next start would do it again.
             for path in (*inner, entry):
@@ -72,7 +72,10 @@ def tighten(settings: Settings) -> None:
 
 
 def _is_open(path: Path) -> bool:
-    return bool(path.stat().st_mode & _OTHERS)
+    """Whether others have rights to it; not so for a symbolic link, and for what is not there."""
+    with suppress(FileNotFoundError):
+        return not path.is_symlink() and bool(path.stat().st_mode & _OTHERS)
+    return False
 
 
 def _close(path: Path) -> None:
@@ -85,13 +88,16 @@ def check_home(settings: Settings) -> None:
     """Refuse a home or databases with which Dagster and MLflow would not work.
 
     Raises:
+        DatabaseError: an address of PostgreSQL cannot be read.
         HomeError: they share a database, or the home's name has characters that they cannot have in the path of a SQLite file.
     """
     from sqlalchemy.engine import make_url  # noqa: PLC0415 - slow to import
 
+    from tapewatch.store.database.engine import parse  # noqa: PLC0415
+
     dagster, mlflow = settings.dagster_postgres_url, settings.mlflow_tracking_uri
     if dagster and mlflow and mlflow.startswith("postgres"):
-        ours, theirs = make_url(dagster.get_secret_value()), make_url(mlflow)
+        ours, theirs = parse(dagster.get_secret_value()), parse(mlflow)
         places = [(url.host, url.port or 5432, url.database, url.query.get("host")) for url in (ours, theirs)]
         if places[0] == places[1]:
             raise HomeError(
@@ -168,13 +174,42 @@ def end_lost_runs(opened: "dg.DagsterInstance") -> None:
             opened.report_run_failed(run, "Its process was killed together with the platform.")
 
 
+def expect_databases(settings: Settings, *, mlflow: bool = False) -> None:
+    """Connect to Dagster's PostgreSQL, and with `mlflow` to MLflow's; both would try for minutes, with a traceback at the end.
+
+    Raises:
+        HomeError: one cannot be used.
+    """
+    from tapewatch.store.database.engine import DatabaseError, connect, parse, transaction  # noqa: PLC0415 - slow to import
+
+    dagster = settings.dagster_postgres_url
+    urls = {"TAPEWATCH_DAGSTER_POSTGRES_URL": dagster and dagster.get_secret_value()}
+    if mlflow and settings.tracking_uri.startswith("postgres"):
+        urls["MLFLOW_TRACKING_URI"] = settings.tracking_uri
+    for variable, url in urls.items():
+        if url:
+            try:
+                engine = connect(parse(url))
+                with transaction(engine, reads_only=True):
+                    engine.dispose()
+            except DatabaseError as error:
+                reason = str(error).partition("\n")[0]
+                raise HomeError(
+                    f"{variable}: {reason}: correct it, start the server, or make it: `tapewatch db create`"
+                ) from error
+
+
 @contextmanager
 def instance(settings: Settings) -> Iterator["dg.DagsterInstance"]:
     """The deployment's Dagster instance; meanwhile this process has the deployment's environment.
 
     Runs print to this process's output, not to Dagster's log files.
+
+    Raises:
+        HomeError: as `check_home` and `expect_databases`.
     """
     check_home(settings)
+    expect_databases(settings)
     import dagster as dg  # noqa: PLC0415 - takes a second, which most commands do not need
     from dagster._core.instance.ref import InstanceRef  # noqa: PLC0415
 

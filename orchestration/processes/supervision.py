@@ -34,6 +34,7 @@ NAME = "supervisor"
 #: How long a service may take to start before its name and log are shown.
 PATIENCE_S = 30
 _TAIL_LINES = 15
+_SUPERVISORD = ("-X", "utf8", "-m", "orchestration.processes.supervisord", "--nodaemon", "--configuration")
 #: The kernel accepts no socket path beyond 107 bytes.
 _LONGEST_SOCKET_PATH = 100
 
@@ -73,14 +74,7 @@ class Supervisor:
             config.write(file)
             file.flush()
             self._process = subprocess.Popen(  # noqa: S603
-                [
-                    sys.executable,
-                    "-m",
-                    "orchestration.processes.supervisord",
-                    "--nodaemon",
-                    "--configuration",
-                    str(path),
-                ],
+                [sys.executable, *_SUPERVISORD, str(path)],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=console,
@@ -182,23 +176,24 @@ class Supervisor:
 
     def _config(self) -> dict[str, dict[str, object]]:
         sections: dict[str, dict[str, object]] = {
-            "unix_http_server": {"file": _literal(self._socket), "chmod": "0700"},
+            "unix_http_server": {"file": self._socket, "chmod": "0700"},
             "rpcinterface:supervisor": {
                 "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
             },
             "supervisord": {
-                "logfile": _literal(self.logs / f"{self._name}.log"),
-                "pidfile": _literal(self._run / f"{self._name}.pid"),
-                "childlogdir": _literal(self.logs),
+                "logfile": self.logs / f"{self._name}.log",
+                "pidfile": self._run / f"{self._name}.pid",
+                "childlogdir": self.logs,
                 # Root has to confirm that it stays root. By number: USER may name another user.
                 **({"user": 0} if os.getuid() == 0 else {}),
             },
         }
         for place, service in enumerate(self.services, 1):
             sections[f"program:{service.name}"] = {
+                "process_name": service.name,
                 # The first to start is the last to stop: others depend on it.
                 "priority": place,
-                "command": _literal(shlex.join(service.command)),
+                "command": shlex.join(service.command),
                 "autorestart": "unexpected" if service.final_exit_codes else "true",
                 "exitcodes": ",".join(map(str, service.final_exit_codes)) or 0,
                 "startsecs": service.start_seconds,
@@ -208,8 +203,7 @@ class Supervisor:
                 "stopasgroup": "true",
                 "killasgroup": "true",
                 "redirect_stderr": "true",
-                # supervisord expands this one twice.
-                "stdout_logfile": _literal(_literal(self.log(service))),
+                "stdout_logfile": self.log(service),
                 "stdout_logfile_maxbytes": "10MB",
                 "stdout_logfile_backups": 3,
             }
@@ -303,8 +297,3 @@ def _tail(path: Path) -> str:
     """The path of a log, and its last lines."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:] if path.exists() else []
     return "\n".join([f"see {path}", *lines])
-
-
-def _literal(text: object) -> str:
-    """`text` with the percent signs doubled that supervisord would expand."""
-    return str(text).replace("%", "%%")

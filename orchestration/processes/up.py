@@ -34,6 +34,7 @@ def run_platform(settings: Settings, console: Console, *, streams: bool = False)
         if streams:
             wanted += stream_services(settings)
         check_ports(wanted, settings.host)
+        home.expect_databases(settings, mlflow=True)
         # Creates Dagster's databases: two services that did so at the same moment would fail.
         with home.instance(settings) as opened:
             if not processes(socket_path(settings.home, NAME)):

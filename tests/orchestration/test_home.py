@@ -7,7 +7,7 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from orchestration.cli.app import app
-from orchestration.home import HomeError, check_home, environment, prepare_home, tighten
+from orchestration.home import HomeError, check_home, environment, expect_databases, instance, prepare_home, tighten
 from tapewatch.settings import Settings
 
 
@@ -127,3 +127,22 @@ def test_services_get_the_installed_driver_of_postgresql(tmp_path: Path) -> None
     assert {variables[name] for name in ("TAPEWATCH_DAGSTER_POSTGRES_URL", "MLFLOW_TRACKING_URI")} == {
         "postgresql+psycopg2://me:p%40@db/x"  # pragma: allowlist secret
     }
+
+
+@pytest.mark.parametrize("url", ["postgresql://me:hunter2@127.0.0.1:1/x", "nonsense"])
+def test_a_database_that_cannot_be_used_is_named_in_one_line(tmp_path: Path, url: str) -> None:
+    settings = Settings(home=tmp_path, _env_file=None, dagster_postgres_url=SecretStr(url))
+    with (
+        pytest.raises(HomeError, match=r"TAPEWATCH_DAGSTER_POSTGRES_URL: .* `tapewatch db create`") as caught,
+        instance(settings),
+    ):
+        pass
+    assert str(caught.value).count("\n") == 0
+    assert "hunter2" not in str(caught.value)
+
+
+def test_the_database_of_mlflow_is_tried_too_where_it_is_needed(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, _env_file=None, mlflow_tracking_uri="postgresql://127.0.0.1:1/x")
+    expect_databases(settings)
+    with pytest.raises(HomeError, match=r"MLFLOW_TRACKING_URI: database postgresql.*refused"):
+        expect_databases(settings, mlflow=True)
