@@ -169,7 +169,9 @@ class IsolationForestDetector:
         folder = Path(folder)
         manifest = Manifest.read(folder, detector=cls.name)
         try:
-            evidence = Evidence.from_frames(pl.read_parquet(folder / _PROFILE), pl.read_parquet(folder / _TAILS))
+            evidence = Evidence.from_frames(
+                *(pl.read_parquet(folder / name, glob=False) for name in (_PROFILE, _TAILS))
+            )
         except ValueError as error:
             raise DetectorError(f"{folder} cannot be used: {error}") from error
         forest = load(folder / _FOREST, trusted=_TRUSTED)

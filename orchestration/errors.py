@@ -9,6 +9,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
+from tapewatch.masking import masked
 from tapewatch.settings import variable_of
 
 P = ParamSpec("P")
@@ -39,7 +40,7 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
             message = _message(error)
             if message is None:
                 raise
-            console.print(f"Error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"Error: {masked(message)}", style="red", markup=False, highlight=False, soft_wrap=True)
             raise typer.Exit(1) from None
 
     return wrapped

@@ -1,8 +1,11 @@
 """The data folder, its Dagster instance, and the environment that all processes of a deployment share."""
 
 import os
+import re
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tapewatch.settings import Settings
@@ -24,6 +27,12 @@ run_coordinator:
   config:
     max_concurrent_runs: 2
 """
+#: What Tapewatch keeps in the data folder.
+_OURS = (
+    *("bentoml", "dagster", "demo", "feast", "lake", "logs", "mlflow", "reports", "run", "spool"),
+    *("tapewatch.db", "tapewatch.db-shm", "tapewatch.db-wal"),
+)
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _POSTGRES_CONFIG = """\
 storage:
   postgres:
@@ -35,6 +44,76 @@ storage:
 _UNCAPTURED = {
     "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
 }
+
+
+class HomeError(RuntimeError):
+    """The data folder or its databases cannot be used; the message names them, why, and the way out."""
+
+
+def tighten(settings: Settings) -> None:
+    """Close the data folder, and what Tapewatch keeps in it, to other users; symbolic links are not followed.
+
+    A folder that others share (`/`, the user's own home folder, a folder such as `/tmp`) keeps its rights.
+
+    Raises:
+        PermissionError: the folder belongs to another user.
+    """
+    home = settings.home.absolute()
+    if not home.is_dir():
+        return
+    for entry in (home / name for name in _OURS):
+        if _is_open(entry):
+            inner = [Path(top, name) for top, folders, files in os.walk(entry) for name in (*folders, *files)]
+            # The entry last: were this interrupted, the next start would do it again.
+            for path in (*inner, entry):
+                _close(path)
+    is_shared = home in (Path("/"), Path.home()) or home.stat().st_mode & stat.S_ISVTX
+    if not is_shared and _is_open(home):
+        _close(home)
+
+
+def _is_open(path: Path) -> bool:
+    """Whether others have rights to it; not so for a symbolic link, and for what is not there."""
+    with suppress(FileNotFoundError):
+        return not path.is_symlink() and bool(path.stat().st_mode & _OTHERS)
+    return False
+
+
+def _close(path: Path) -> None:
+    with suppress(FileNotFoundError):  # a staged file that has been renamed meanwhile
+        if not path.is_symlink():
+            path.chmod(stat.S_IMODE(path.stat().st_mode) & ~_OTHERS)
+
+
+def check_home(settings: Settings) -> None:
+    """Refuse a home or databases with which Dagster and MLflow would not work.
+
+    Raises:
+        DatabaseError: an address of PostgreSQL cannot be read.
+        HomeError: they share a database, or the home's name has characters that they cannot have in the path of a SQLite file.
+    """
+    from sqlalchemy.engine import make_url  # noqa: PLC0415 - slow to import
+
+    from tapewatch.store.database.engine import parse  # noqa: PLC0415
+
+    dagster, mlflow = settings.dagster_postgres_url, settings.mlflow_tracking_uri
+    if dagster and mlflow and mlflow.startswith("postgres"):
+        ours, theirs = parse(dagster.get_secret_value()), parse(mlflow)
+        places = [(url.host, url.port or 5432, url.database, url.query.get("host")) for url in (ours, theirs)]
+        if places[0] == places[1]:
+            raise HomeError(
+                f"TAPEWATCH_DAGSTER_POSTGRES_URL and MLFLOW_TRACKING_URI name one database, {ours.database}, in which their "
+                "tables would clash: give each its own, which `tapewatch db create` makes"
+            )
+    # Both write the path into a URL as it stands: what follows `?` is cut off, and `%41` is read as `A`.
+    path = str(settings.home.absolute() / "x.db")
+    variables = {"TAPEWATCH_DAGSTER_POSTGRES_URL": dagster, "MLFLOW_TRACKING_URI": mlflow}
+    missing = [variable for variable, value in variables.items() if not value]
+    if missing and make_url(f"sqlite:///{path}").database != path:
+        raise HomeError(
+            f"TAPEWATCH_HOME is {settings.home.absolute()}: Dagster and MLflow cannot keep SQLite files in a folder with ? or "
+            f"%XX in its name; choose another folder, or set {' and '.join(missing)} (docs/how_to/postgresql.md)"
+        )
 
 
 def prepare_home(settings: Settings) -> None:
@@ -76,10 +155,15 @@ def environment(settings: Settings) -> dict[str, str]:
     key, postgres = settings.polygon_api_key, settings.dagster_postgres_url
     optional = {
         "POLYGON_API_KEY": key and key.get_secret_value(),
-        "TAPEWATCH_DAGSTER_POSTGRES_URL": postgres and postgres.get_secret_value(),
-        "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri,
+        "TAPEWATCH_DAGSTER_POSTGRES_URL": postgres and with_driver(postgres.get_secret_value()),
+        "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri and with_driver(settings.mlflow_tracking_uri),
     }
     return values | {name: value for name, value in optional.items() if value}
+
+
+def with_driver(url: str) -> str:
+    """A PostgreSQL URL with the driver that is installed: SQLAlchemy 2.1 reads the bare name as psycopg 3."""
+    return re.sub(r"^postgres(?:ql)?://", "postgresql+psycopg2://", url)
 
 
 def end_lost_runs(opened: "dg.DagsterInstance") -> None:
@@ -96,12 +180,42 @@ def end_lost_runs(opened: "dg.DagsterInstance") -> None:
             opened.report_run_failed(run, "Its process was killed together with the platform.")
 
 
+def expect_databases(settings: Settings, *, mlflow: bool = False) -> None:
+    """Connect to Dagster's PostgreSQL, and with `mlflow` to MLflow's; both would try for minutes, with a traceback at the end.
+
+    Raises:
+        HomeError: one cannot be used.
+    """
+    from tapewatch.store.database.engine import DatabaseError, connect, parse, transaction  # noqa: PLC0415 - slow to import
+
+    dagster = settings.dagster_postgres_url
+    urls = {"TAPEWATCH_DAGSTER_POSTGRES_URL": dagster and dagster.get_secret_value()}
+    if mlflow and settings.tracking_uri.startswith("postgres"):
+        urls["MLFLOW_TRACKING_URI"] = settings.tracking_uri
+    for variable, url in urls.items():
+        if url:
+            try:
+                engine = connect(parse(url))
+                with transaction(engine, reads_only=True):
+                    engine.dispose()
+            except DatabaseError as error:
+                reason = str(error).partition("\n")[0]
+                raise HomeError(
+                    f"{variable}: {reason}: correct it, start the server, or make it: `tapewatch db create`"
+                ) from error
+
+
 @contextmanager
 def instance(settings: Settings) -> Iterator["dg.DagsterInstance"]:
     """The deployment's Dagster instance; meanwhile this process has the deployment's environment.
 
     Runs print to this process's output, not to Dagster's log files.
+
+    Raises:
+        HomeError: as `check_home` and `expect_databases`.
     """
+    check_home(settings)
+    expect_databases(settings)
     import dagster as dg  # noqa: PLC0415 - takes a second, which most commands do not need
     from dagster._core.instance.ref import InstanceRef  # noqa: PLC0415
 

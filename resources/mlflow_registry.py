@@ -114,14 +114,18 @@ class ModelRegistry:
 
 
 def _log(folder: Path, code: str, example: pd.DataFrame, prediction: pd.DataFrame) -> str:
-    info = mlflow.pyfunc.log_model(
-        name=_DETECTOR_FOLDER,
-        python_model=str(Path(__file__).parent / code),
-        artifacts={_DETECTOR_FOLDER: str(folder)},
-        signature=infer_signature(example, prediction),
-        input_example=example,
-        pip_requirements=[f"{package}=={version(package)}" for package in _RUNTIME],
-    )
+    with tempfile.TemporaryDirectory() as own:
+        # A copy, since MLflow copies the rights of the file too.
+        copy = Path(own) / code
+        copy.write_bytes((Path(__file__).parent / code).read_bytes())
+        info = mlflow.pyfunc.log_model(
+            name=_DETECTOR_FOLDER,
+            python_model=str(copy),
+            artifacts={_DETECTOR_FOLDER: str(folder)},
+            signature=infer_signature(example, prediction),
+            input_example=example,
+            pip_requirements=[f"{package}=={version(package)}" for package in _RUNTIME],
+        )
     return str(info.model_uri)
 
 

@@ -37,9 +37,7 @@ def resources_for(settings: Settings) -> dict[str, Any]:
         ),
         "database": fixed(DatabaseResource(url=settings.database)),
         "model_registry": fixed(
-            ModelRegistryResource(
-                tracking_uri=settings.tracking_uri, artifact_root=str(settings.home / "mlflow" / "artifacts")
-            )
+            ModelRegistryResource(tracking_uri=settings.tracking_uri, artifact_root=settings.artifact_root)
         ),
         "bento_store": fixed(BentoStoreResource(home=str(settings.bento_home))),
     }

@@ -155,7 +155,7 @@ def _build(job: dict[str, Any]) -> str:
         bentoml.models.delete(model_tag)
     with bentoml.models.create(model_tag, metadata=job["metadata"], labels={"digest": job["digest"]}) as stored:
         shutil.copytree(job["model_dir"], stored.path, dirs_exist_ok=True)
-    bentoml.build(
+    built = bentoml.build(
         SERVICE,
         name=BENTO_NAME,
         version=job["version"],
@@ -165,6 +165,9 @@ def _build(job: dict[str, Any]) -> str:
         python={"packages": job["packages"], "lock_packages": False},
         build_ctx=str(Path.cwd()),
     )
+    for path in Path(built.path).rglob("*"):
+        # BentoML copies files of its own with the rights of its installation.
+        path.chmod(path.stat().st_mode & 0o700)
     return tag
 
 

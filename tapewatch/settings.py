@@ -23,6 +23,13 @@ def _split_commas(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+def _sqlite_url(file: Path) -> str:
+    """The SQLAlchemy URL of a SQLite file, whatever characters its name has."""
+    from sqlalchemy.engine import URL  # noqa: PLC0415 - slow to import
+
+    return URL.create("sqlite", database=str(file)).render_as_string()
+
+
 class MarketSettings(BaseModel):
     """The settings of one market; `MARKET_VARIABLES` names the environment variable of each."""
 
@@ -175,11 +182,17 @@ class Settings(BaseSettings):
 
     @property
     def database(self) -> str:
-        return self.database_url or f"sqlite:///{self.home / 'tapewatch.db'}"
+        return self.database_url or _sqlite_url(self.home / "tapewatch.db")
 
     @property
     def tracking_uri(self) -> str:
+        # MLflow reads the file's name from the text as it stands, so nothing in it is escaped.
         return self.mlflow_tracking_uri or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+
+    @property
+    def artifact_root(self) -> str:
+        """The address of MLflow's artifacts."""
+        return (self.home / "mlflow" / "artifacts").absolute().as_uri()
 
     @property
     def dagster_home(self) -> Path:

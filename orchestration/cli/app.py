@@ -4,9 +4,13 @@ Slow imports are inside the commands, so that `--help` and usage errors appear a
 """
 
 import os
+import stat
 import warnings
+from contextlib import suppress
+from pathlib import Path
 
 import typer
+from pydantic import ValidationError
 
 from orchestration.cli.commands import (
     alerts,
@@ -21,6 +25,10 @@ from orchestration.cli.commands import (
     stream,
     tape,
 )
+from orchestration.errors import console
+from orchestration.home import tighten
+from tapewatch.network import prepare_environment
+from tapewatch.settings import Settings
 
 app = typer.Typer(
     name="tapewatch",
@@ -36,7 +44,33 @@ for commands in (platform, tape, stream, gaps, results, detect, alerts, daily, p
 
 
 @app.callback()
-def hide_library_warnings() -> None:
+def prepare() -> None:
+    """Set up this process, and so those that it starts, before any command."""
+    # What is written may hold secrets, and belongs to this user.
+    os.umask(0o077)
+    prepare_environment()
+    _warn_of_open_files()
+    _hide_library_warnings()
+
+
+def _warn_of_open_files() -> None:
+    """Close the data folder to other users, and say what could not be closed."""
+    dotenv = Path(".env")
+    if dotenv.is_file() and dotenv.stat().st_mode & stat.S_IROTH:
+        _warn(f"{dotenv.absolute()} can be read by every user of this machine: chmod 600 .env")
+    with suppress(ValidationError):  # the command reports it
+        settings = Settings()
+        try:
+            tighten(settings)
+        except OSError as error:
+            _warn(f"{settings.home} can be read by other users ({error.strerror}): chmod -R go-rwx it as its owner")
+
+
+def _warn(text: str) -> None:
+    console.print(f"Warning: {text}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+def _hide_library_warnings() -> None:
     """Keep the libraries' notes for developers off the terminal; Dagster warns of its own beta features."""
     warnings.filterwarnings("ignore", message=".*is currently in (beta|preview)")
     warnings.filterwarnings("ignore", module=r"mlflow\.")

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from upath import UPath
 
+from orchestration.home import HomeError, check_home
 from orchestration.processes.guarding import check_access
 from orchestration.processes.services import ServiceError, check_ports, services, with_source
 from orchestration.runs.backfill import impatient_source
@@ -21,6 +22,7 @@ from tapewatch.feeds.probe import ProbeRow, probe, probe_flat_files, probe_strea
 from tapewatch.feeds.source import SourceError
 from tapewatch.market.instruments import Market
 from tapewatch.market.tables import TRADES
+from tapewatch.masking import masked
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database, DatabaseError
 from tapewatch.store.lake.lake import Lake, LakeError
@@ -42,11 +44,11 @@ def check_parts(settings: Settings, console: Console) -> bool:
     for name, probe_part in _PARTS.items():
         try:
             finding, mark = probe_part(settings), "[green]✓[/]"
-        except (_BrokenError, DatabaseError, LakeError, ServiceError, SourceError, StoreError) as error:
+        except (_BrokenError, DatabaseError, HomeError, LakeError, ServiceError, SourceError, StoreError) as error:
             is_optional = probe_part is _ports
             finding, mark = str(error), "[yellow]![/]" if is_optional else "[red]✗[/]"
             sound = sound and is_optional
-        table.add_row(mark, name, escape(finding))
+        table.add_row(mark, name, escape(masked(finding)))
     console.print(table)
     return sound
 
@@ -65,12 +67,14 @@ def show_plans(settings: Settings, console: Console, *, asks: bool) -> bool:
     console.print(_plan_table(rows, is_wide=console.width >= _WIDE))
     for row in rows:
         if row.address:
-            console.print(f"[dim]{row.market} streams from {escape(row.address)}[/]", soft_wrap=True, highlight=False)
+            console.print(
+                f"[dim]{row.market} streams from {escape(masked(row.address))}[/]", soft_wrap=True, highlight=False
+            )
     for row in rows:
         for fault in row.faults:
-            console.print(f"[red]✗[/] {row.market}: {escape(fault)}", soft_wrap=True)
+            console.print(f"[red]✗[/] {row.market}: {escape(masked(fault))}", soft_wrap=True)
         for warning in row.warnings if key or settings.flat_files else ():
-            console.print(f"[yellow]![/] {row.market}: {escape(warning)}", soft_wrap=True)
+            console.print(f"[yellow]![/] {row.market}: {escape(masked(warning))}", soft_wrap=True)
     is_sound = not any(row.faults for row in rows)
     return _show_probe(settings, deployment, rows, console, today) and is_sound if asks else is_sound
 
@@ -111,7 +115,7 @@ def _show_probe(
     for answer in _probes(settings, deployment, rows, today):
         sound = sound and answer.is_ok
         mark = "[yellow]![/]" if answer.is_odd else "[green]✓[/]" if answer.is_ok else "[red]✗[/]"
-        answers.add_row(mark, escape(answer.what), escape(answer.detail), f"{answer.elapsed_s:.2f}")
+        answers.add_row(mark, escape(masked(answer.what)), escape(masked(answer.detail)), f"{answer.elapsed_s:.2f}")
     console.print(answers)
     return sound
 
@@ -156,6 +160,7 @@ def _home(settings: Settings) -> str:
         raise _BrokenError(
             f"{settings.home} cannot be written ({error.strerror}): set TAPEWATCH_HOME to another"
         ) from error
+    check_home(settings)
     return str(settings.home.absolute())
 
 

@@ -3,6 +3,7 @@
 import datetime as dt
 import getpass
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,6 +19,7 @@ from rich.text import Text
 from tapewatch.store.database import archive, moving, retention, rollups, schema
 from tapewatch.store.database.audit import record
 from tapewatch.store.database.copying import Listener
+from tapewatch.store.database.creation import create_databases
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import DatabaseError, transaction
 from tapewatch.store.database.migrations import HEAD
@@ -27,6 +29,17 @@ from tapewatch.store.database.tables import SQL_TABLES
 from tapewatch.store.database.timescale import FailingJob
 
 _BY_NAME = {table.name: table for table in SQL_TABLES}
+
+
+def create(url: str, output: Console, console: Console) -> None:
+    """Make the databases of all parts on a PostgreSQL server; the variables to set go to `output`, the rest to `console`."""
+    found = create_databases(url)
+    for variable, (address, is_new) in found.items():
+        console.print(f"{address.database} {'was made' if is_new else 'is there'}", soft_wrap=True, markup=False)
+        line = f"{variable}={shlex.quote(address.render_as_string(hide_password=True))}"
+        output.print(line, soft_wrap=True, markup=False, highlight=False)
+    if any(address.password for address, _ in found.values()):
+        console.print("Put the password in place of ***, or keep it in ~/.pgpass and leave it out.", soft_wrap=True)
 
 
 def upgrade(url: str, console: Console) -> None:

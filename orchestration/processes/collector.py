@@ -7,8 +7,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -19,6 +17,7 @@ from tapewatch.feeds.source import SourceError
 from tapewatch.feeds.stream.channels import subscriptions
 from tapewatch.market.instruments import Market, SymbolError, normalise, session_of
 from tapewatch.market.tables import BARS
+from tapewatch.network import is_loopback
 from tapewatch.settings import Settings
 from tapewatch.store.lake.lake import Lake, LakeError
 from tapewatch.store.spool.spool import SpoolError
@@ -106,14 +105,7 @@ def _in_sessions(settings: Settings, market: Market, url: str) -> bool:
     """Whether to collect in market hours only."""
     if market.is_continuous or settings.stream_hours == "always":
         return False
-    return settings.stream_hours == "sessions" or not _is_loopback(url)
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    with suppress(ValueError):
-        return ip_address(host).is_loopback
-    return host == "localhost"
+    return settings.stream_hours == "sessions" or not is_loopback(urlsplit(url).hostname or "")
 
 
 def _baselines(settings: Settings, market: Market) -> Baselines | None:

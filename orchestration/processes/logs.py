@@ -4,10 +4,19 @@ import logging
 import sys
 import time
 
+from tapewatch.masking import masked
+
+
+class _Masking(logging.Formatter):
+    """Hides the passwords of addresses, in tracebacks too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return masked(super().format(record))
+
 
 def start_log(name: str) -> None:
     """Log to standard output, a line per event: time in UTC, level, `name`, message."""
-    formatter = logging.Formatter(f"%(asctime)s.%(msecs)03dZ %(levelname)-8s {name}: %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter = _Masking(f"%(asctime)s.%(msecs)03dZ %(levelname)-8s {name}: %(message)s", "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(formatter)

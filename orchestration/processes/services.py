@@ -1,5 +1,6 @@
 """The services of `tapewatch up`: their commands, addresses, ports, health pages and common environment."""
 
+import errno
 import os
 import random
 import socket
@@ -9,9 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 from pydantic import SecretStr
 
 from orchestration import home
+from tapewatch import __version__
+from tapewatch.emulator import name_of
+from tapewatch.emulator.stream.pace import Speed
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings, variable_of
 
@@ -21,6 +26,8 @@ PLACEHOLDER_KEY = "emulator"
 _WORKSPACE = str(Path(home.__file__).with_name("workspace.yaml"))
 _LOOPBACK = "127.0.0.1"
 _CHOSEN = range(10_000, 20_000)
+_PORT_FAULTS = {errno.EADDRINUSE: "taken", errno.EACCES: "reserved for root"}
+_ANSWER_S = 2.0
 
 
 class ServiceError(RuntimeError):
@@ -52,9 +59,15 @@ class Service:
 
 
 def services(settings: Settings) -> list[Service]:
-    """Everything that `tapewatch up` starts. An MLflow that runs elsewhere is not started here."""
-    mlflow = [] if _is_remote_mlflow(settings) else [_mlflow(settings)]
-    return [emulator(settings), _dagster_webserver(settings), _DAGSTER_DAEMON, *mlflow, scoring_service(settings)]
+    """Everything that `tapewatch up` starts: no emulator beside a key, and no MLflow that runs elsewhere.
+
+    Raises:
+        ServiceError: as `emulator_to_start`.
+    """
+    market = None if settings.polygon_api_key is not None else emulator_to_start(settings)
+    mlflow = None if _is_remote_mlflow(settings) else _mlflow(settings)
+    wanted = [market, _dagster_webserver(settings), _DAGSTER_DAEMON, mlflow, scoring_service(settings)]
+    return [service for service in wanted if service is not None]
 
 
 def _is_remote_mlflow(settings: Settings) -> bool:
@@ -89,21 +102,28 @@ def environment(settings: Settings) -> dict[str, str]:
         "TAPEWATCH_PORT_SCORING": str(settings.port_scoring),
         "PYTHONUNBUFFERED": "1",
         # MLflow's store. Every user of the machine could read its password on a command line.
-        "MLFLOW_BACKEND_STORE_URI": "" if _is_remote_mlflow(settings) else settings.tracking_uri,
+        "MLFLOW_BACKEND_STORE_URI": "" if _is_remote_mlflow(settings) else home.with_driver(settings.tracking_uri),
         # Eight processes for a feature that this platform does not use.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
 
 
 def check_ports(wanted: Sequence[Service], host: str) -> None:
-    """Raise a ServiceError that names every port that is taken, the service that needs it, and the setting that moves it."""
-    taken = [
-        f"port {service.port} is taken: {service.title} needs it; free it, or set {service.setting} to another"
-        for service in wanted
-        if service.port is not None and not _is_free(urlsplit(service.url).hostname or host, service.port)
-    ]
-    if taken:
-        raise ServiceError("; ".join(taken))
+    """Raise a ServiceError that names every port that cannot be used, the service that needs it, and the way out."""
+    faults = dict.fromkeys(fault for service in wanted if service.port is not None and (fault := _fault(service, host)))
+    if faults:
+        raise ServiceError("; ".join(faults))
+
+
+def _fault(service: Service, host: str) -> str:
+    own, port = urlsplit(service.url).hostname or host, service.port or 0
+    number = _bind_fault(own, port)
+    if number is None:
+        return ""
+    if number in _PORT_FAULTS:
+        way_out = f"free it, or set {service.setting} to another"
+        return f"port {port} is {_PORT_FAULTS[number]}: {service.title} needs it; {way_out}"
+    return f"TAPEWATCH_HOST is {own}: not an address of this machine; set it to 127.0.0.1 or one that is"
 
 
 def free_port(host: str) -> int:
@@ -115,21 +135,24 @@ def free_port(host: str) -> int:
         ServiceError: there is none.
     """
     ports = random.sample(_CHOSEN, len(_CHOSEN))
-    found = next((port for port in ports if _is_free(host, port)), None)
+    found = next((port for port in ports if _bind_fault(host, port) is None), None)
     if found is None:
-        raise ServiceError(f"no port of {host} from {_CHOSEN[0]} to {_CHOSEN[-1]} is free")
+        raise ServiceError(
+            f"no port of {host} from {_CHOSEN[0]} to {_CHOSEN[-1]} is free: TAPEWATCH_HOST must be an address of this machine"
+        )
     return found
 
 
-def _is_free(host: str, port: int) -> bool:
+def _bind_fault(host: str, port: int) -> int | None:
+    """The error number with which the system refuses to listen at an address; None if it does not."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         # A port in TIME_WAIT may be bound again, and the services do so.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+        except OSError as error:  # a name that cannot be resolved, too
+            return error.errno
+    return None
 
 
 def _script(name: str) -> str:
@@ -154,6 +177,32 @@ def emulator(settings: Settings, *, speed: str = "1") -> Service:
     page = f"/v1/marketstatus/now?apiKey={PLACEHOLDER_KEY}"
     # It listens on loopback alone, whatever address the others bind to.
     return _web_service("emulator", "Market emulator", command, _LOOPBACK, settings.port_emulator, page)
+
+
+def emulator_to_start(settings: Settings, *, speed: str | None = "1") -> Service | None:
+    """The emulator; None if one that serves the same runs on its port, at the same speed or, if that is None, at any.
+
+    Raises:
+        ServiceError: an emulator that serves something else does.
+    """
+    service = emulator(settings, speed=speed or "1")
+    try:
+        found = httpx.get(f"{service.url}/emulator/v1/info", timeout=_ANSWER_S, trust_env=False).json()
+        serves = {name: found[name] for name in ("source", "speed", "replay", "version", "faults")}
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        return service  # another program may hold the port, which `check_ports` reports
+    source = name_of(EMULATOR_SEED, settings.flat_files)
+    speed = serves["speed"] if speed is None else str(Speed.parse(speed))
+    if serves == {"source": source, "speed": speed, "replay": None, "version": __version__, "faults": 0}:
+        return None
+    extras = {"days": serves["replay"], "faults": serves["faults"]}
+    if serves["version"] != __version__:
+        extras |= {"Tapewatch": serves["version"]}
+    more = "".join(f", {name} {value}" for name, value in extras.items() if value)
+    raise ServiceError(
+        f"the emulator at {service.url} serves {serves['source']}, at speed {serves['speed']}{more}; this needs {source}, at "
+        f"speed {speed}: stop it, or set {service.setting} to another port"
+    )
 
 
 def _dagster_webserver(settings: Settings) -> Service:

@@ -71,7 +71,9 @@ def _supervised(settings: Settings) -> dict[str, str]:
 
 def _figures(settings: Settings, market: Market) -> CollectorStatus | None:
     try:
-        answer = httpx.get(f"http://{LOOPBACK}:{metrics_port(settings, market)}/status", timeout=_ANSWER_S)
+        answer = httpx.get(
+            f"http://{LOOPBACK}:{metrics_port(settings, market)}/status", timeout=_ANSWER_S, trust_env=False
+        )
         status = msgspec.json.decode(answer.content, type=CollectorStatus)
     except (httpx.HTTPError, msgspec.DecodeError):
         return None

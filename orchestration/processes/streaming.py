@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 from rich.console import Console
 
 from orchestration import home
@@ -20,10 +19,19 @@ from orchestration.processes.collectors import (
     plan_of,
     way_on,
 )
-from orchestration.processes.services import Service, ServiceError, check_ports, emulator, environment, on_emulator
+from orchestration.processes.services import (
+    Service,
+    ServiceError,
+    check_ports,
+    emulator,
+    emulator_to_start,
+    environment,
+    on_emulator,
+)
 from orchestration.processes.status import ENDED, WORDS
-from orchestration.processes.supervision import Supervisor, stop_signals
+from orchestration.processes.supervision import Supervisor, claimed, stop_signals
 from tapewatch.market.instruments import Market, SymbolError, normalise
+from tapewatch.masking import masked
 from tapewatch.settings import Settings, variable_of
 from tapewatch.streaming.collector.lock import CollectorLock
 from tapewatch.streaming.collector.metrics import LOOPBACK
@@ -31,7 +39,6 @@ from tapewatch.streaming.collector.metrics import LOOPBACK
 #: A collector that lives shorter died quickly.
 _QUICK_S = 5
 _LOOK_S = 0.5
-_ANSWER_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +50,24 @@ class StreamSource:
     emulator: Service | None = None
 
 
-def source_of(settings: Settings, *, speed: str = "1") -> StreamSource:
-    """The vendor if a key is set; else the emulator, which is to be started unless it runs."""
+def source_of(settings: Settings, *, speed: str | None = "1") -> StreamSource:
+    """The vendor if a key is set; else the emulator, which is to be started unless it runs.
+
+    Raises:
+        ServiceError: as `emulator_to_start`.
+    """
     if settings.polygon_api_key is not None:
-        return StreamSource(settings, settings.polygon_ws_url or settings.polygon_base_url)
-    service = emulator(settings, speed=speed)
-    tape = f"flat files in {settings.flat_files}" if settings.flat_files else "the synthetic market"
-    text = f"no POLYGON_API_KEY is set: {tape}, from the emulator at {service.url}"
-    runs = False
-    with suppress(httpx.HTTPError, httpx.InvalidURL):
-        runs = httpx.get(f"{service.url}/emulator/v1/info", timeout=_ANSWER_S).is_success
-    return StreamSource(on_emulator(settings, service.url), text, None if runs else service)
+        return StreamSource(settings, masked(settings.polygon_ws_url or settings.polygon_base_url))
+    started = emulator_to_start(settings, speed=speed)
+    tape = f"flat files in {masked(settings.flat_files)}" if settings.flat_files else "the synthetic market"
+    pointed = streaming_settings(settings)
+    text = f"no POLYGON_API_KEY is set: {tape}, from the emulator at {pointed.polygon_base_url}"
+    return StreamSource(pointed, text, started)
+
+
+def streaming_settings(settings: Settings) -> Settings:
+    """`settings` with a source of streams: as they are if they have a key, else with the emulator."""
+    return settings if settings.polygon_api_key is not None else on_emulator(settings, emulator(settings).url)
 
 
 def streamable(settings: Settings) -> list[Market]:
@@ -104,7 +118,11 @@ def stream_markets(
         f"Collecting {', '.join(wanted)}. Press Ctrl-C to stop; `tapewatch status` shows their state.", soft_wrap=True
     )
     name = f"stream-{'-'.join(wanted)}"
-    with stop_signals() as stopping, Supervisor(started, settings.home, environment(settings), name=name) as supervisor:
+    with (
+        stop_signals() as stopping,
+        claimed(settings.home, name, "tapewatch stream"),
+        Supervisor(started, settings.home, environment(settings), name=name) as supervisor,
+    ):
         logs = [LogTail(supervisor.log(service)) for service in collecting]
         pids: dict[str, int] = {}
         ended: set[str] = set()

@@ -16,12 +16,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+import filelock
 import httpx
 import psutil
 
 from orchestration.processes.collectors import WATCH_VARIABLE
 from orchestration.processes.services import Service, ServiceError
 from resources.interrupts import handling
+from tapewatch.store.durable import process_lock
 from tapewatch.streaming.stop import Stop
 
 #: From SIGTERM to SIGKILL for one service; supervisord stops them one after another.
@@ -29,7 +31,10 @@ STOP_SECONDS = 15
 _ANSWER_S, _HEALTH_S, _PROBE_S = 10, 5, 60
 #: The supervisor of `tapewatch up`; each `tapewatch stream` has one of its own.
 NAME = "supervisor"
+#: How long a service may take to start before its name and log are shown.
+PATIENCE_S = 30
 _TAIL_LINES = 15
+_SUPERVISORD = ("-X", "utf8", "-m", "orchestration.processes.supervisord", "--nodaemon", "--configuration")
 #: The kernel accepts no socket path beyond 107 bytes.
 _LONGEST_SOCKET_PATH = 100
 
@@ -69,20 +74,15 @@ class Supervisor:
             config.write(file)
             file.flush()
             self._process = subprocess.Popen(  # noqa: S603
-                [
-                    sys.executable,
-                    "-m",
-                    "orchestration.processes.supervisord",
-                    "--nodaemon",
-                    "--configuration",
-                    str(path),
-                ],
+                [sys.executable, *_SUPERVISORD, str(path)],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
                 # In a session of its own, Ctrl-C in the terminal reaches this process alone, which then stops the rest in order.
                 start_new_session=True,
+                # What the services write may hold secrets, and belongs to this user.
+                umask=0o077,
             )
         return self
 
@@ -128,7 +128,7 @@ class Supervisor:
         options: dict[str, Any] = {"env": self._environment, "capture_output": True, "start_new_session": True}
         try:
             if service.health:
-                return httpx.get(service.health, timeout=_HEALTH_S).is_success
+                return httpx.get(service.health, timeout=_HEALTH_S, trust_env=False).is_success
             if service.probe:
                 subprocess.run(service.probe, check=True, timeout=_PROBE_S, **options)  # noqa: S603
         except (httpx.TransportError, httpx.InvalidURL, subprocess.SubprocessError):
@@ -136,51 +136,64 @@ class Supervisor:
         return True
 
     def wait_until_healthy(
-        self, service: Service, *, timeout_s: float, stopping: Stop, excused: Callable[[], bool] = lambda: False
+        self,
+        service: Service,
+        *,
+        timeout_s: float,
+        stopping: Stop,
+        excused: Callable[[], bool] = lambda: False,
+        patience_s: float = PATIENCE_S,
+        complain: Callable[[str], None] = lambda _: None,
     ) -> bool:
         """Wait until a service works. False if `excused` allows it to wait, or once `stopping` is set.
+
+        After `patience_s`, a service that has died meanwhile has failed; with one that is only slow, `complain` is called.
 
         Raises:
             ServiceError: it was given up, or does not work in time; the message ends with the last lines of its log.
         """
-        deadline = time.monotonic() + timeout_s
+        began, pids, has_complained = time.monotonic(), set[int](), False
         while not stopping.is_set():
             if self.is_healthy(service):
                 return True
             if excused():
                 return False
             self.expect_running()
-            state = self.state(service)
-            if state == "FATAL" or (state == "EXITED" and service.final_exit_codes):
+            state, pid = self.processes().get(service.name, Process("UNKNOWN", 0))
+            pids |= {pid} - {0}
+            waited = time.monotonic() - began
+            is_over = state == "FATAL" or (state == "EXITED" and service.final_exit_codes)
+            if is_over or (waited > patience_s and len(pids) > 1):
                 raise ServiceError(f"{service.title} does not start: {_tail(self.log(service))}")
-            if time.monotonic() > deadline:
-                late = f"{service.title} is {state.lower()} but does not work after {timeout_s:.0f} s"
+            late = f"{service.title} is {state.lower()} but does not work after {waited:.0f} s"
+            if waited > timeout_s:
                 raise ServiceError(f"{late}: {_tail(self.log(service))}")
+            if waited > patience_s and not has_complained:
+                has_complained = True
+                complain(f"{late}, waiting on: {_tail(self.log(service))}")
             stopping.wait(0.5)
         return False
 
     def _config(self) -> dict[str, dict[str, object]]:
-        mask = os.umask(0o077)  # the only way to read it is to set it
-        os.umask(mask)
         sections: dict[str, dict[str, object]] = {
-            "unix_http_server": {"file": _literal(self._socket), "chmod": "0700"},
+            "unix_http_server": {"file": self._socket, "chmod": "0700"},
             "rpcinterface:supervisor": {
                 "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
             },
             "supervisord": {
-                "logfile": _literal(self.logs / f"{self._name}.log"),
-                "pidfile": _literal(self._run / f"{self._name}.pid"),
-                "childlogdir": _literal(self.logs),
+                "logfile": self.logs / f"{self._name}.log",
+                "pidfile": self._run / f"{self._name}.pid",
+                "childlogdir": self.logs,
                 # Root has to confirm that it stays root. By number: USER may name another user.
                 **({"user": 0} if os.getuid() == 0 else {}),
-                "umask": f"{mask:03o}",
             },
         }
         for place, service in enumerate(self.services, 1):
             sections[f"program:{service.name}"] = {
+                "process_name": service.name,
                 # The first to start is the last to stop: others depend on it.
                 "priority": place,
-                "command": _literal(shlex.join(service.command)),
+                "command": shlex.join(service.command),
                 "autorestart": "unexpected" if service.final_exit_codes else "true",
                 "exitcodes": ",".join(map(str, service.final_exit_codes)) or 0,
                 "startsecs": service.start_seconds,
@@ -190,12 +203,35 @@ class Supervisor:
                 "stopasgroup": "true",
                 "killasgroup": "true",
                 "redirect_stderr": "true",
-                # supervisord expands this one twice.
-                "stdout_logfile": _literal(_literal(self.log(service))),
+                "stdout_logfile": self.log(service),
                 "stdout_logfile_maxbytes": "10MB",
                 "stdout_logfile_backups": 3,
             }
         return sections
+
+
+@contextmanager
+def claimed(home: Path, name: str, command: str) -> Iterator[None]:
+    """Keep other processes from running a supervisor of that name in a home; `command` is what starts one.
+
+    Raises:
+        ServiceError: another process runs it.
+    """
+    run = home.absolute() / "run"
+    lock = process_lock(run / f"{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        owner = ""
+        with suppress(OSError, ValueError, psutil.Error):
+            owner = f" (process {psutil.Process(int((run / f'{name}.pid').read_text())).ppid()})"
+        raise ServiceError(
+            f"`{command}` runs on {home.absolute()} already{owner}: stop it first, or set TAPEWATCH_HOME to another folder"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
@@ -261,8 +297,3 @@ def _tail(path: Path) -> str:
     """The path of a log, and its last lines."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:] if path.exists() else []
     return "\n".join([f"see {path}", *lines])
-
-
-def _literal(text: object) -> str:
-    """`text` with the percent signs doubled that supervisord would expand."""
-    return str(text).replace("%", "%%")

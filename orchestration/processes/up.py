@@ -9,8 +9,9 @@ from orchestration import home
 from orchestration.processes.guarding import check_access
 from orchestration.processes.services import Service, check_ports, environment, services, with_source
 from orchestration.processes.streaming import stream_services
-from orchestration.processes.supervision import NAME, Supervisor, processes, socket_path, stop_signals
+from orchestration.processes.supervision import NAME, Supervisor, claimed, processes, socket_path, stop_signals
 from serving.store import StoredBento
+from tapewatch.masking import masked
 from tapewatch.settings import Settings
 from tapewatch.streaming.stop import Stop
 
@@ -25,28 +26,32 @@ def run_platform(settings: Settings, console: Console, *, streams: bool = False)
     With `streams`, the collectors of all markets that can be streamed run too, and the healer.
 
     Raises:
-        ServiceError: others could reach the services without a token, a port is taken, a service does not start, or the
-            supervisor was killed. What was started is stopped.
+        ServiceError: it runs already, others could reach the services without a token, a port is taken, a service does not
+            start, or the supervisor was killed. What was started is stopped.
     """
     check_access(settings)
-    settings = with_source(settings)
-    wanted = services(settings)
-    if streams:
-        wanted += stream_services(settings)
-    check_ports(wanted, settings.host)
-    # Creates Dagster's databases: two services that did so at the same moment would fail.
-    with home.instance(settings) as opened:
-        if not processes(socket_path(settings.home, NAME)):
-            home.end_lost_runs(opened)
-    with stop_signals() as stopping, Supervisor(wanted, settings.home, environment(settings)) as supervisor:
-        notes = _wait_for_all(supervisor, settings, console, stopping)
-        if not stopping.is_set():
-            console.print(address_table(wanted, notes))
-            console.print(f"Data: {settings.home.absolute()}", soft_wrap=True, markup=False)
-            console.print(f"Logs: {supervisor.logs}. Press Ctrl-C to stop everything.", soft_wrap=True, markup=False)
-        while not stopping.wait(_WATCH_SECONDS):
-            supervisor.expect_running()
-        console.print("Stopping …")
+    with stop_signals() as stopping, claimed(settings.home, NAME, "tapewatch up"):
+        wanted = services(settings)
+        settings = with_source(settings)
+        if streams:
+            wanted += stream_services(settings)
+        check_ports(wanted, settings.host)
+        home.expect_databases(settings, mlflow=True)
+        # Creates Dagster's databases: two services that did so at the same moment would fail.
+        with home.instance(settings) as opened:
+            if not processes(socket_path(settings.home, NAME)):
+                home.end_lost_runs(opened)
+        with Supervisor(wanted, settings.home, environment(settings)) as supervisor:
+            notes = _wait_for_all(supervisor, settings, console, stopping)
+            if not stopping.is_set():
+                console.print(address_table(wanted, notes))
+                console.print(f"Data: {settings.home.absolute()}", soft_wrap=True, markup=False)
+                console.print(
+                    f"Logs: {supervisor.logs}. Press Ctrl-C to stop everything.", soft_wrap=True, markup=False
+                )
+            while not stopping.wait(_WATCH_SECONDS):
+                supervisor.expect_running()
+            console.print("Stopping …")
     console.print("Stopped: nothing is left running.")
 
 
@@ -61,6 +66,7 @@ def _wait_for_all(supervisor: Supervisor, settings: Settings, console: Console, 
                 timeout_s=START_TIMEOUT_S,
                 stopping=stopping,
                 excused=lambda service=service: service.needs_bento and StoredBento.latest(settings.bento_home) is None,  # type: ignore[misc]
+                complain=lambda text: console.print(masked(text), style="yellow", soft_wrap=True, markup=False),
             )
             if stopping.is_set():
                 break

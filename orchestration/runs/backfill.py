@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
+from rich.markup import escape
 
 from orchestration.errors import RunError
 from orchestration.processes.collectors import plan_of
 from orchestration.runs.times import in_words
 from resources.reachable import expect_listener
-from tapewatch.feeds.errors import RestAuthenticationError, RestError
+from tapewatch.feeds.errors import CertificateError, RestAuthenticationError, RestError
 from tapewatch.feeds.files.source import FlatFileSource
 from tapewatch.feeds.plans.table import MarketPlan, TapeTable, clamp_range
 from tapewatch.feeds.rest.estimate import DAYS_OF_TICKS, Estimate, Sample, default_range, estimate
@@ -145,6 +146,7 @@ def check_vendor(settings: Settings, plan: BackfillPlan) -> None:
     Raises:
         UnavailableError: nothing listens at POLYGON_BASE_URL.
         RestAuthenticationError: the key is not accepted.
+        CertificateError: the vendor's certificate is not trusted.
     """
     if settings.flat_files is not None or settings.polygon_api_key is None or plan.days_kept == len(plan.days):
         return
@@ -153,7 +155,7 @@ def check_vendor(settings: Settings, plan: BackfillPlan) -> None:
         return
     try:
         impatient_source(settings, settings.polygon_api_key.get_secret_value()).reference.market_status()
-    except RestAuthenticationError:
+    except (RestAuthenticationError, CertificateError):
         raise
     except RestError:
         return  # it may be temporary: the run tries again
@@ -162,7 +164,7 @@ def check_vendor(settings: Settings, plan: BackfillPlan) -> None:
 def show(console: Console, plan: BackfillPlan) -> None:
     """Print the plan: days, symbols, calls and time."""
     for note in plan.notes:
-        console.print(f"[yellow]·[/] {note}", soft_wrap=True)
+        console.print(f"[yellow]·[/] {escape(note)}", soft_wrap=True)
     kept = f", {plan.days_kept} of them in the lake already" if plan.days_kept else ""
     symbols = ", ".join(plan.symbols[:8]) + (f" and {len(plan.symbols) - 8} more" if len(plan.symbols) > 8 else "")
     console.print(

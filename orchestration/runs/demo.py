@@ -1,13 +1,16 @@
 """`tapewatch demo`: the whole platform once on the built-in market."""
 
 import datetime as dt
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 from rich.console import Console
+from rich.markup import escape
 
+from orchestration.home import check_home
 from orchestration.processes.services import free_port, on_emulator
 from orchestration.runs import outcome
 from orchestration.runs.lineage import materialize, terminable
@@ -32,9 +35,12 @@ def run_demo(settings: Settings, console: Console, *, days: int, seed: int) -> P
     Raises:
         RunError, ServiceError, ScoringError: a part failed; what was started is stopped.
     """
+    check_home(settings)
     first, last = FIRST_DAY, trading_days(Market.STOCKS, FIRST_DAY, FIRST_DAY + _LONGEST)[days - 1]
     source = f"synthetic market, seed {seed}"
-    console.print(f"[bold]Tapewatch demo[/]: {source}, {first} to {last}, data in {settings.home.absolute()}")
+    console.print(
+        f"[bold]Tapewatch demo[/]: {source}, {first} to {last}, data in {escape(str(settings.home.absolute()))}"
+    )
     with terminable(), running_emulator(seed=seed) as emulator:
         settings = on_emulator(settings, emulator.base_url)
         partitions, report = materialize(settings, MARKETS, first, last, console)
@@ -42,7 +48,8 @@ def run_demo(settings: Settings, console: Console, *, days: int, seed: int) -> P
         _show_answer(console, *_score_over_http(settings, partitions))
         report += RunReport([StepTiming("serving/first_verdict", time.perf_counter() - began)])
     path = outcome.present(settings, console, partitions, report, title="Tapewatch demo", source=source)
-    console.print(f"See it in the UI: TAPEWATCH_HOME={settings.home.absolute()} tapewatch up", soft_wrap=True)
+    home = shlex.quote(str(settings.home.absolute()))
+    console.print(f"See it in the UI: TAPEWATCH_HOME={home} tapewatch up", soft_wrap=True, markup=False)
     return path
 
 

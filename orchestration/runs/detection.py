@@ -31,7 +31,7 @@ def detected(
         raise RunError(f"{model} is no registered scan: write scan/VERSION, such as scan/3")
     from resources.mlflow_registry import ModelRegistry  # noqa: PLC0415 - MLflow takes seconds to import
 
-    registry = ModelRegistry(settings.tracking_uri, str(settings.home / "mlflow" / "artifacts"))
+    registry = ModelRegistry(settings.tracking_uri, settings.artifact_root)
     if model is None and registry.champion("scan") is None:
         raise RunError("there is no champion of the scan yet: train one with `tapewatch run`")
     config = {"ops": {"detections__incidents": {"config": {"model": model}}}} if model else {}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from orchestration.errors import RunError
+from orchestration.home import check_home
 from orchestration.processes.collectors import plan_of
 from orchestration.processes.services import EMULATOR_SEED, on_emulator
 from orchestration.runs.progress import shown
@@ -16,6 +17,7 @@ from resources.interrupts import handling
 from tapewatch.emulator.process import running_emulator
 from tapewatch.feeds.plans.table import TapeTable
 from tapewatch.market.instruments import Market, Partition, trading_days
+from tapewatch.masking import masked
 from tapewatch.settings import Settings
 from tapewatch.store.lake.lake import Lake
 
@@ -31,10 +33,11 @@ def terminable() -> AbstractContextManager[None]:
 @contextmanager
 def sourced(settings: Settings, console: Console, *, seed: int = EMULATOR_SEED) -> Iterator[tuple[Settings, str]]:
     """`settings` with a source of the tape, and its name. Without a key or flat files, an emulator runs meanwhile."""
+    check_home(settings)
     if settings.flat_files is not None:
-        yield settings, f"flat files in {settings.flat_files}"
+        yield settings, masked(f"flat files in {settings.flat_files}")
     elif settings.polygon_api_key is not None:
-        yield settings, settings.polygon_base_url
+        yield settings, masked(settings.polygon_base_url)
     else:
         console.print(
             f"Neither POLYGON_API_KEY nor flat files are set: the source is the [bold]synthetic[/] market, seed {seed}."

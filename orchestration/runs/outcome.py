@@ -29,7 +29,7 @@ def present(
     show(console, summary)
     show_checks(console, report)
     path = write(settings, summary)
-    console.print(f"Report: {path}", soft_wrap=True)
+    console.print(f"Report: {path}", soft_wrap=True, markup=False)
     return path
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -20,6 +21,7 @@ from serving.schemas import Answer, Verdict
 from serving.store import StoredBento
 from tapewatch.market.instruments import Partition, day_of, market_of
 from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.network import is_loopback
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake
@@ -86,8 +88,10 @@ def ask(settings: Settings, body: bytes, *, url: str | None = None) -> tuple[Ans
     """
     address = url or f"http://{settings.host}:{settings.port_scoring}"
     try:
+        is_own = url is None or is_loopback(urlsplit(url).hostname or "")
+        options: dict[str, Any] = {"timeout": _TIMEOUT_S, "trust_env": not is_own}
         response = httpx.post(
-            f"{address.rstrip('/')}/score", content=body, headers=_headers(settings, address), timeout=_TIMEOUT_S
+            f"{address.rstrip('/')}/score", content=body, headers=_headers(settings, address), **options
         )
     except (httpx.TransportError, httpx.InvalidURL) as error:
         if url is not None:

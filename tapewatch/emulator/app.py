@@ -1,5 +1,7 @@
 """The server's addresses: a Starlette application over one tape."""
 
+from collections.abc import Mapping
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -19,13 +21,13 @@ from tapewatch.emulator.vendor.gate import Gate
 from tapewatch.emulator.vendor.replies import Refusal
 
 
-def build(tape: MarketTape, gate: Gate, streams: Streams) -> Starlette:
-    """The application of REST and of the streams' status.
+def build(tape: MarketTape, gate: Gate, streams: Streams, info: Mapping[str, object]) -> Starlette:
+    """The application of REST and of the streams' status. `info` answers `/emulator/v1/info`.
 
     Endpoints run in worker threads, so that generating or encoding a day blocks no other reply.
     """
     ticks, bars, futures = TickEndpoints(tape, gate), BarEndpoints(tape, gate), FuturesEndpoints(tape, gate)
-    reference, emulator = ReferenceEndpoints(tape, gate), EmulatorEndpoints(tape, gate)
+    reference, emulator = ReferenceEndpoints(tape, gate), EmulatorEndpoints(tape, gate, info)
     routes = [
         Route("/v3/trades/{ticker}", ticks.trades),
         Route("/v3/quotes/{ticker}", ticks.quotes),

@@ -84,8 +84,9 @@ def _when_ready(process: "subprocess.Popen[bytes]", log: Path) -> str:
 
 
 def _answers(address: str) -> bool:
+    directly = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.urlopen(f"{address}/emulator/v1/info", timeout=2) as answer:  # noqa: S310 - loopback
+        with directly.open(f"{address}/emulator/v1/info", timeout=2) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         return False

@@ -13,7 +13,8 @@ from typing import Any
 
 import uvicorn
 
-from tapewatch.emulator import DEFAULT_PORT, DEFAULT_SEED, DEFAULT_SPEED, LOOPBACK, app
+from tapewatch import __version__
+from tapewatch.emulator import DEFAULT_PORT, DEFAULT_SEED, DEFAULT_SPEED, LOOPBACK, app, name_of
 from tapewatch.emulator.faults import FaultsFile, load
 from tapewatch.emulator.stream.pace import Speed
 from tapewatch.emulator.stream.playback import Replay
@@ -21,6 +22,7 @@ from tapewatch.emulator.stream.streams import Streams
 from tapewatch.emulator.tape.market_tape import MarketTape, SyntheticTape
 from tapewatch.emulator.tape.renaming import RenamedTape
 from tapewatch.emulator.vendor.gate import Gate
+from tapewatch.market.instruments import Market
 
 _HIGHEST_PORT = 65_535
 _FIRST_DAY = ("VOO", dt.date(2024, 3, 5))
@@ -51,6 +53,7 @@ def config(
     *,
     speed: str = DEFAULT_SPEED,
     replay: str | None = None,
+    source: str = "",
     **options: Any,
 ) -> uvicorn.Config:
     """Uvicorn's configuration of an emulator.
@@ -61,6 +64,7 @@ def config(
         faults: a faults file's content.
         speed: of the streams: a multiple of real time (`60`), `max`, or a rate (`50000eps`).
         replay: days to stream, `FIRST` or `FIRST:LAST`; None for the default (see `Streams`).
+        source: what the tape is, in words, for `/emulator/v1/info`; by default the tape's name.
         options: further options of `uvicorn.Config`.
 
     Raises:
@@ -68,22 +72,42 @@ def config(
     """
     tape = RenamedTape(tape, faults.rename) if faults.rename else tape
     days = Replay.parse(replay) if replay else None
-    streams = Streams(tape, gate, speed=Speed.parse(speed), replay=days, faults=faults)
+    pace = Speed.parse(speed)
+    streams = Streams(tape, gate, speed=pace, replay=days, faults=faults)
+    info = {
+        "emulator": True,
+        "version": __version__,
+        "source": source or tape.name,
+        "speed": str(pace),
+        "replay": replay,
+        "markets": list(Market),
+        "faults": len(faults.fault) + len(faults.rename),
+    }
     protocol: Any = streams.protocol()
     return uvicorn.Config(
-        app.build(tape, gate, streams), ws=protocol, log_level="warning", access_log=False, lifespan="off", **options
+        app.build(tape, gate, streams, info),
+        ws=protocol,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        **options,
     )
 
 
 def _serve(given: argparse.Namespace) -> None:
     """Serve until SIGINT or SIGTERM. Prints the address once the socket is open."""
     faults = load(given.faults) if given.faults else FaultsFile()
-    tape = _tape(given.seed, given.flat_files)
+    tape, source = _tape(given.seed, given.flat_files), name_of(given.seed, given.flat_files)
     settings = config(
-        tape, Gate(given.key), faults, speed=given.speed, replay=given.replay, timeout_graceful_shutdown=2
+        tape,
+        Gate(given.key),
+        faults,
+        speed=given.speed,
+        replay=given.replay,
+        source=source,
+        timeout_graceful_shutdown=2,
     )
     listener = socket.create_server((LOOPBACK, given.port), backlog=256)
-    source = f"flat files in {given.flat_files}" if given.flat_files else f"synthetic market, seed {given.seed}"
     sys.stdout.write(f"emulator at http://{LOOPBACK}:{listener.getsockname()[1]} ({source})\n")
     sys.stdout.flush()
     # The first requested day compiles the market's kernels: begin now, in the background.

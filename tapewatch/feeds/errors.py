@@ -17,6 +17,10 @@ class RestAuthenticationError(RestError):
     """The vendor does not accept the key, or no key is set."""
 
 
+class CertificateError(RestError):
+    """The server's certificate is not trusted; another attempt would meet the same. Never retried."""
+
+
 class EntitlementError(RestError):
     """The plan does not include the requested data; the message names market, plan and setting. Never retried."""
 

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.sync.client import ClientConnection, connect
@@ -21,8 +22,10 @@ from tapewatch.feeds.rest.reference import rule_differences
 from tapewatch.feeds.rest.source import RestSource
 from tapewatch.feeds.source import SourceError
 from tapewatch.feeds.stream.channels import message, replies_in, subscriptions
+from tapewatch.feeds.stream.client import trusted_by
 from tapewatch.feeds.stream.policy import expect_asked_server
 from tapewatch.market.instruments import Market, Partition, session_of
+from tapewatch.network import is_loopback
 
 _LOOK_BACK_DAYS: Final = 10
 _PATIENCE_S: Final = 10.0
@@ -111,7 +114,9 @@ def _subscribed(plan: MarketPlan, address: str, key: str, symbol: str, patience_
     wanted = subscriptions(plan, [symbol], [plan.channels[-1]])[0]
     setting = f"POLYGON_WS_URL_{plan.market.upper()}"
     try:
-        with connect(address, open_timeout=patience_s, close_timeout=patience_s, logger=_quiet_log) as connection:
+        options: dict[str, Any] = {"open_timeout": patience_s, "close_timeout": patience_s, "logger": _quiet_log}
+        options["proxy"] = None if is_loopback(urlsplit(address).hostname or "") else True
+        with connect(address, ssl=trusted_by(address), **options) as connection:
             expect_asked_server(address, connection.protocol.uri)
             _await_status(connection, key, {"connected"}, patience_s)
             connection.send(message("auth", key))

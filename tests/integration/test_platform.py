@@ -4,10 +4,8 @@ import csv
 import io
 import json
 import os
-import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,12 +18,11 @@ from playwright.sync_api import expect
 
 from serving.store import StoredBento
 from tests.support.browser import browser_page
+from tests.support.command import TAPEWATCH, environment
 from tests.support.ports import free_ports
 
 PATIENCE_MS = 240_000
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-TAPEWATCH = str(Path(sys.executable).parent / "tapewatch")
-_SETTINGS = re.compile(r"TAPEWATCH_|POLYGON_|MLFLOW_|DAGSTER_|BENTOML_")
 
 
 class Up(NamedTuple):
@@ -34,12 +31,6 @@ class Up(NamedTuple):
     ports: dict[str, int]
     process: subprocess.Popen[bytes]
     children: list[psutil.Process]
-
-
-def environment(home: Path, **changes: str) -> dict[str, str]:
-    """This process's environment with only these settings of the platform."""
-    inherited = {name: value for name, value in os.environ.items() if not _SETTINGS.match(name)}
-    return {**inherited, "TAPEWATCH_HOME": str(home), "COLUMNS": "120", **changes}
 
 
 def processes_of(home: Path) -> list[psutil.Process]:
@@ -73,7 +64,7 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory, outside: Path) -> tuple[Path, str]:
     """The home of a finished demo of three days, and its output."""
-    home = tmp_path_factory.mktemp("home")
+    home = tmp_path_factory.mktemp("home") / "tape #1 é; 100% [x]"
     done = run(home, "demo", "--days", "3", "--seed", "7", cwd=outside)
     return home / "demo", done.stderr
 
@@ -88,6 +79,8 @@ def test_the_demo_reports_its_findings_and_leaves_no_process(demo: tuple[Path, s
     assert 1_000_000 < report.stat().st_size < 10_000_000
     assert 'class="card chart"' in report.read_text(encoding="utf-8")
     assert not processes_of(home)
+    assert [path.name for path in home.parent.iterdir()] == ["demo"], "no file is beside it"
+    assert [path.name for path in home.parent.parent.iterdir()] == [home.parent.name]
 
 
 def test_the_demo_s_anomalies_are_listed(demo: tuple[Path, str], outside: Path) -> None:
@@ -167,19 +160,38 @@ def test_score_uses_the_running_service(up: Up, demo: tuple[Path, str], outside:
     assert "volume_ratio" in run(demo[0], "score", "--file", str(row), "--url", address, cwd=outside).stdout
 
 
-def test_a_second_up_names_the_ports_in_use(up: Up, demo: tuple[Path, str], outside: Path) -> None:
+def second_up(home: Path, up: Up, outside: Path) -> str:
+    """What `tapewatch up` on the same ports says when it is refused."""
     settings = {f"TAPEWATCH_PORT_{name}": str(port) for name, port in up.ports.items()}
     done = subprocess.run(
-        [TAPEWATCH, "up"],
-        env=environment(demo[0], **settings),
-        cwd=outside,
-        capture_output=True,
-        text=True,
-        check=False,
+        [TAPEWATCH, "up"], env=environment(home, **settings), cwd=outside, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert f"port {up.ports['MLFLOW']} is taken: MLflow needs it" in done.stderr
-    assert "TAPEWATCH_PORT_MLFLOW" in done.stderr
+    return done.stderr
+
+
+def test_a_second_up_on_the_home_says_so_and_changes_nothing(up: Up, demo: tuple[Path, str], outside: Path) -> None:
+    files = [demo[0] / "run" / name for name in ("supervisor.conf", "supervisor.pid")]
+    before = [(file.stat().st_ino, file.read_bytes()) for file in files]
+    said = second_up(demo[0], up, outside)
+    assert said == (
+        f"Error: `tapewatch up` runs on {demo[0]} already (process {up.process.pid}): stop it first, or set TAPEWATCH_HOME "
+        "to another folder\n"
+    )
+    assert [(file.stat().st_ino, file.read_bytes()) for file in files] == before
+
+
+def test_an_up_on_another_home_names_the_ports_in_use(up: Up, outside: Path, tmp_path: Path) -> None:
+    said = second_up(tmp_path, up, outside)
+    assert f"port {up.ports['MLFLOW']} is taken: MLflow needs it" in said
+    assert "TAPEWATCH_PORT_MLFLOW" in said
+    assert len(said.splitlines()) == 1
+
+
+def test_no_file_of_the_home_is_open_to_others(up: Up, demo: tuple[Path, str]) -> None:
+    assert not [
+        path for path in (demo[0], *demo[0].rglob("*")) if path.lstat().st_mode & 0o077 and not path.is_symlink()
+    ]
 
 
 def test_an_asset_page_shows_definition_rows_columns_and_checks(up: Up) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import uvicorn
 
@@ -36,20 +37,27 @@ def serving(
     speed: str = "max",
     replay: str | None = None,
     faults: Mapping[str, object] | None = None,
+    source: str = "",
+    port: int = 0,
+    certificate: tuple[Path, Path] | None = None,
 ) -> Iterator[str]:
     """The base URL of an emulator over `tape`; the streams' address is the same with `ws://`.
 
-    `faults` is a faults file's content; `speed` and `replay` are as on the command line.
+    `faults` is a faults file's content; `speed` and `replay` are as on the command line. With the files of a `certificate`
+    and its key, it is served over TLS.
     """
     gate = Gate(key, clock or Clock())
-    server = uvicorn.Server(config(tape, gate, read(faults or {}, "the test"), speed=speed, replay=replay, port=0))
+    tls = {"ssl_certfile": certificate[0], "ssl_keyfile": certificate[1]} if certificate else {}
+    server = uvicorn.Server(
+        config(tape, gate, read(faults or {}, "the test"), speed=speed, replay=replay, source=source, port=port, **tls)
+    )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
         assert thread.is_alive(), "the server ended before it started"
         time.sleep(0.01)
     try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        yield f"{'https' if certificate else 'http'}://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(60)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from tapewatch.feeds.stream.client import StreamAuthenticationError, StreamClient
+from tapewatch.feeds.stream.client import StreamClient, StreamError
 from tapewatch.feeds.stream.decode.decoder import Frame, FrameDecoder
 from tapewatch.feeds.stream.policy import ConnectionPolicy
 from tapewatch.feeds.stream.queue import FrameQueue, Marker
@@ -45,7 +45,7 @@ class Running:
     def _run(self) -> None:
         try:
             asyncio.run(self.client.run())
-        except StreamAuthenticationError as error:
+        except StreamError as error:
             self.error = error
 
     def until(self, is_reached: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:

@@ -13,7 +13,9 @@ from tapewatch.settings import Settings
 app = typer.Typer()
 db = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 app.add_typer(
-    db, name="db", help="Maintain the operational database: upgrade, status, refresh, retain, backup, restore, move."
+    db,
+    name="db",
+    help="Maintain the operational database: create, upgrade, status, refresh, retain, backup, restore, move.",
 )
 
 YesOption = Annotated[bool, typer.Option("--yes", metavar="", help="delete the rows; without it they are only counted")]
@@ -23,6 +25,29 @@ def _work() -> ModuleType:
     from orchestration.cli import databases  # noqa: PLC0415 - slow to import
 
     return databases
+
+
+@db.command()
+@reports_errors
+def create(
+    postgresql: Annotated[
+        str,
+        typer.Option(
+            "--postgresql",
+            envvar="TAPEWATCH_CREATE_AT",
+            metavar="URL",
+            help="server, user and name of the database to make",
+        ),
+    ],
+) -> None:
+    """Make the databases of Tapewatch, Dagster and MLflow on a PostgreSQL server, and print the variables to set.
+
+    Each needs its own: NAME, NAME_dagster and NAME_mlflow. Those that exist are
+    kept. To keep a password off the command line, set TAPEWATCH_CREATE_AT.
+
+    [dim]tapewatch db create --postgresql postgresql://tapewatch@localhost/tapewatch >> .env[/]
+    """
+    _work().create(postgresql, Console(), console)
 
 
 @db.command()

@@ -157,7 +157,7 @@ def heal(market: _Market = None) -> None:
 
     settings = Settings()
     if settings.flat_files is None:
-        source = source_of(settings)
+        source = source_of(settings, speed=None)
         settings = settings if source.emulator is not None else source.settings
     with Database(settings.database) as database:
         healer = healer_of(settings, database)

@@ -44,4 +44,4 @@ def profile(
     page = write_profile(
         Settings(), console, market=market, first=first and first.date(), last=last and last.date(), out=out
     )
-    console.print(f"Profile: {page}", soft_wrap=True)
+    console.print(f"Profile: {page}", soft_wrap=True, markup=False)

@@ -111,10 +111,10 @@ def status(
     if form is Format.CSV:
         raise typer.BadParameter("status has the formats table and json")
     from orchestration.processes.status import standings  # noqa: PLC0415
-    from orchestration.processes.streaming import source_of, streamable  # noqa: PLC0415
+    from orchestration.processes.streaming import streamable, streaming_settings  # noqa: PLC0415
 
     settings = Settings()
-    found = standings(settings, streamable(source_of(settings).settings))
+    found = standings(settings, streamable(streaming_settings(settings)))
     if form is Format.JSON:
         sys.stdout.write(json.dumps(status_rows(found), indent=2) + "\n")
     else:

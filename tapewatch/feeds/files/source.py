@@ -18,6 +18,8 @@ from tapewatch.feeds.files.reader import FileReader
 from tapewatch.feeds.source import Load, SourceError, session_of_partition
 from tapewatch.market.instruments import Market, Partition, zone_of
 
+#: Reads the variables of proxies, as the other file systems do unasked.
+_THROUGH_PROXIES = {"client_kwargs": {"trust_env": True}}
 _SUFFIXES = (".csv.gz", ".csv")
 _YEAR = re.compile(r"(\d{4})(?:\.csv(?:\.gz)?)?$")
 _DATED = re.compile(r"/\d{4}/\d{2}/(\d{4}-\d{2}-\d{2})\.csv(?:\.gz)?$")
@@ -54,7 +56,8 @@ class FlatFileSource:
         memory_bytes: int = MEMORY_BYTES,
     ) -> None:
         self.root = str(root).rstrip("/")
-        self._fs, self._base = fsspec.core.url_to_fs(self.root, **(storage_options or {}))
+        options = _THROUGH_PROXIES if self.root.startswith(("http://", "https://")) else {}
+        self._fs, self._base = fsspec.core.url_to_fs(self.root, **{**options, **(storage_options or {})})
         self._clock = clock
         self._block_bytes, self._memory_bytes = block_bytes, memory_bytes
 

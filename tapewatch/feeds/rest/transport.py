@@ -4,17 +4,19 @@ import datetime as dt
 import email.utils
 import logging
 import random
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import tenacity
 import urllib3
 from polygon import RESTClient
 
 from tapewatch.feeds.errors import (
+    CertificateError,
     EntitlementError,
     NotFoundError,
     RateLimitError,
@@ -30,6 +32,7 @@ from tapewatch.feeds.plans.table import MarketPlan
 from tapewatch.feeds.rest import call_budget
 from tapewatch.feeds.source import SourceError
 from tapewatch.market.backoff import backoff_s
+from tapewatch.network import NetworkError, authorities, proxy_of
 
 _BODY_SHOWN = 300
 _HTTP_OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY, _SERVER_ERROR = 200, 401, 403, 404, 429, 500
@@ -66,6 +69,7 @@ class RestReply:
 class _UnreachableError(Exception):
     def __init__(self, url: str, cause: Exception) -> None:
         super().__init__(f"{url.partition('?')[0]}: {cause}")
+        self.certificate = _certificate_fault(cause)
 
 
 class _RefusedError(Exception):
@@ -88,6 +92,10 @@ class _Pool(urllib3.PoolManager):
         if response.status != _HTTP_OK:
             raise _RefusedError(url, response)
         return response
+
+
+class _ProxyPool(_Pool, urllib3.ProxyManager):
+    """The same through a proxy."""
 
 
 class Transport:
@@ -114,7 +122,12 @@ class Transport:
             "timeout": timeout,
             "maxsize": connections,
         }
-        self._client.client = _Pool(headers=self._client.headers, **settings)
+        try:
+            # The client trusts the authorities of a package, and knows no proxy.
+            settings |= {"ca_certs": file} if (file := authorities()) else {}
+            self._client.client = _pool(proxy_of(self.base_url), headers=self._client.headers, **settings)
+        except NetworkError as error:
+            raise SourceError(str(error)) from error
 
     def __repr__(self) -> str:
         return f"Transport({self.base_url!r}, key={mask_key(self._key)!r})"
@@ -161,6 +174,11 @@ class Transport:
         try:
             response = ask(self._client)
         except _UnreachableError as error:
+            if error.certificate:
+                raise CertificateError(
+                    f"the certificate of {self.base_url} is not trusted ({error.certificate}): set SSL_CERT_FILE to the "
+                    "file of the authority that signed it, or correct POLYGON_BASE_URL"
+                ) from None
             raise UnavailableError(self.scrubbed(f"the vendor cannot be reached at {error}")) from None
         except _RefusedError as error:
             raise self._explain(error, plan) from None
@@ -198,6 +216,24 @@ class Transport:
             state.attempt_number >= self._patience.attempts
             or (_asked_wait_s(state) or 0) > self._patience.longest_wait_s
         )
+
+
+def _pool(proxy: str | None, **settings: Any) -> _Pool:
+    if proxy is None:
+        return _Pool(**settings)
+    parts = urlsplit(proxy)
+    login = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else None
+    return _ProxyPool(proxy_url=proxy, proxy_headers=urllib3.make_headers(proxy_basic_auth=login), **settings)
+
+
+def _certificate_fault(error: BaseException | None) -> str:
+    """Why a certificate was refused, if that is the cause of `error`; else empty."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error.verify_message
+        inner = next((part for part in error.args if isinstance(part, BaseException)), None)
+        error = inner or error.__cause__ or error.__context__
+    return ""
 
 
 def _asked_wait_s(state: tenacity.RetryCallState) -> float | None:

@@ -4,9 +4,9 @@ The key appears only in the message that sends it, never in a log, an address or
 """
 
 import asyncio
-import ipaddress
 import logging
 import random
+import ssl
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,6 +22,7 @@ from tapewatch.feeds.stream.channels import StreamReply, Subscriber, message, re
 from tapewatch.feeds.stream.decode.decoder import Frame
 from tapewatch.feeds.stream.policy import ConnectionPolicy, Stats, expect_asked_server
 from tapewatch.feeds.stream.queue import FrameQueue, Marker, MarkerKind
+from tapewatch.network import NetworkError, authorities, is_loopback
 
 _POLICY_VIOLATION: Final = 1008
 _UNAUTHORISED: Final = 401
@@ -44,6 +45,10 @@ class StreamError(SourceError):
 
 class StreamAuthenticationError(StreamError):
     """The server does not accept the key; further attempts with it are useless."""
+
+
+class StreamCertificateError(StreamError):
+    """The server's certificate is not trusted; further attempts would meet the same."""
 
 
 class _CrowdedError(Exception):
@@ -86,7 +91,8 @@ class StreamClient:
         self.policy = policy or ConnectionPolicy()
         self.stats = Stats()
         self._key, self._queue = key, queue
-        self._is_local = _is_loopback(parts.hostname)
+        self._is_local = is_loopback(parts.hostname)
+        self._trusted = trusted_by(url)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
         self._opening: asyncio.Task[ClientConnection] | None = None
@@ -115,6 +121,7 @@ class StreamClient:
 
         Raises:
             StreamAuthenticationError: the server does not accept the key.
+            StreamCertificateError: the server's certificate is not trusted.
         """
         self._loop = asyncio.get_running_loop()
         if self._is_stopping:
@@ -128,7 +135,7 @@ class StreamClient:
                 self._report_crowded(str(error))
             except _LostError as error:
                 self.stats.last_cause = str(error)
-            except StreamAuthenticationError as error:
+            except (StreamAuthenticationError, StreamCertificateError) as error:
                 self.stats.state = "refused"
                 self.stats.last_cause = str(error)
                 self._mark("refused", str(error))
@@ -176,6 +183,11 @@ class StreamClient:
             if error.response.status_code == _UNAUTHORISED:
                 raise self._key_error("HTTP 401") from None
             raise _LostError(f"the server answered HTTP {error.response.status_code}") from error
+        except ssl.SSLCertVerificationError as error:
+            raise StreamCertificateError(
+                f"the certificate of {self.url} is not trusted ({error.verify_message}): set SSL_CERT_FILE to the file of the "
+                "authority that signed it, or correct POLYGON_WS_URL"
+            ) from error
         except (OSError, EOFError, WebSocketException) as error:
             raise _LostError(scrub(f"no connection: {error or type(error).__name__}", self._key)) from error
         finally:
@@ -192,6 +204,7 @@ class StreamClient:
             max_queue=_WAITING_MESSAGES,
             logger=_library_log,
             proxy=None if self._is_local else True,
+            ssl=self._trusted,
         )
         try:
             expect_asked_server(self.url, connection.protocol.uri)
@@ -328,13 +341,18 @@ class StreamClient:
         self._queue.mark(Marker(kind, time.time_ns(), detail))
 
 
+def trusted_by(url: str) -> ssl.SSLContext | None:
+    """The TLS settings for a WebSocket address, with the authorities of the environment; None for `ws://`.
+
+    Raises:
+        StreamError: the environment names a file that does not exist.
+    """
+    try:
+        return ssl.create_default_context(cafile=authorities()) if url.startswith("wss://") else None
+    except (NetworkError, ssl.SSLError) as error:
+        raise StreamError(str(error)) from error
+
+
 async def _send(connection: ClientConnection, words: str | None) -> None:
     if words is not None:
         await connection.send(words)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import ANOMALIES
+from tapewatch.masking import masked
 from tapewatch.store.database import queries, upserts
 from tapewatch.store.database.engine import PATIENCE_S, DatabaseError, connect, parse, transaction
 from tapewatch.store.database.rows import frame_of, keyed, keys_of
@@ -57,7 +58,7 @@ class Database:
     @property
     def address(self) -> str:
         """The URL, without the password."""
-        return self.url.render_as_string(hide_password=True)
+        return masked(self.url.render_as_string(hide_password=True))
 
     def upsert(self, table: Table, partition: Partition, frame: pl.DataFrame) -> int:
         """Add the rows whose key is new and replace those whose key exists, in one transaction.

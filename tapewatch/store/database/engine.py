@@ -14,6 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 
+from tapewatch.masking import masked
+
 #: How long a writer waits for another's lock, in seconds.
 PATIENCE_S = 30.0
 _READS_ONLY = "tapewatch_reads_only"
@@ -65,7 +67,7 @@ def parse(url: str) -> URL:
         return parsed.set(drivername="postgresql+psycopg2")
     if parsed.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql+psycopg2"):
         raise DatabaseError(
-            f"database {parsed.render_as_string(hide_password=True)}: {parsed.drivername} is not known; {wanted}"
+            f"database {masked(parsed.render_as_string(hide_password=True))}: {parsed.drivername} is not known; {wanted}"
         )
     return parsed
 
@@ -185,7 +187,7 @@ def _turn(engine: Engine) -> Iterator[None]:
 
 def refusal(engine: Engine, cause: BaseException) -> DatabaseError:
     """The driver's error as a DatabaseError that names the address without its password."""
-    address = engine.url.render_as_string(hide_password=True)
+    address = masked(engine.url.render_as_string(hide_password=True))
     said = str(cause).strip()
     hint = ""
     if getattr(cause, "sqlite_errorname", "").startswith(_TRANSIENT_SQLITE[:2]):

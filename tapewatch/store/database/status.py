@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from tapewatch.market.schema import Table
+from tapewatch.masking import masked
 from tapewatch.store.database import timescale
 from tapewatch.store.database.engine import DatabaseError, connect, parse, transaction
 from tapewatch.store.database.schema import revision_of
@@ -58,7 +59,7 @@ def status(url: str) -> DatabaseStatus:
             present = set(sa.inspect(connection).get_table_names())
             chunked = timescale.hypertables(connection)
             return DatabaseStatus(
-                address.render_as_string(hide_password=True),
+                masked(address.render_as_string(hide_password=True)),
                 _engine_name(connection),
                 revision_of(connection),
                 _timescale(connection),

@@ -104,7 +104,7 @@ def quarantine_folder(spool_root: Path, market: Market) -> Path:
 def quarantined(folder: Path, day: dt.date | None = None) -> pl.DataFrame:
     """`LIVE_QUARANTINE` rows of a market's files of one day (UTC) or of all, in order of arrival."""
     paths = sorted(folder.glob(f"{day.isoformat() if day else '*'}/*{_SUFFIX}"))
-    return pl.concat([LIVE_QUARANTINE.empty(), *(pl.read_parquet(path) for path in paths)])
+    return pl.concat([LIVE_QUARANTINE.empty(), *(pl.read_parquet(path, glob=False) for path in paths)])
 
 
 def _write(rows: pl.DataFrame, folder: Path) -> int:

@@ -46,6 +46,15 @@ def test_every_layout_loads_into_its_table(tmp_path: Path, market: Market, table
     assert load.source_rows == 3
 
 
+@pytest.mark.parametrize("name", ["flat #1 é", "lake%202026", "what?a", "[x]* 100%"])
+def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    put(tmp_path / name, STOCKS, "trades", [row(STOCKS, "trades")])
+    source = FlatFileSource(str(tmp_path / name))
+    assert source.available(Market.STOCKS) == {"trades": [STOCKS.date]}
+    assert frame_of(source.trades(STOCKS)).height == 1
+
+
 def test_values_of_a_stock_trade(tmp_path: Path) -> None:
     given = row(STOCKS, "trades", conditions="12,37", size="0.25", price=187.015, id="52983", trf_id=202)
     given |= {"participant_timestamp": noon(STOCKS) - 7, "trf_timestamp": noon(STOCKS) - 3, "sequence_number": 4711}

@@ -167,6 +167,43 @@ def test_an_unusable_home_is_one_line(home: Path, monkeypatch: pytest.MonkeyPatc
     assert "TAPEWATCH_HOME" in refusal("alerts")
 
 
+@pytest.mark.parametrize("name", ["lake%202026", "what?a", "tape #1 é; 100% [x]*"])
+def test_a_home_may_have_any_name(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """What our own database keeps is in the home; commands that start Dagster or MLflow refuse what those would misread."""
+    odd = tmp_path / "homes" / name
+    monkeypatch.setenv("TAPEWATCH_HOME", str(odd))
+    assert run("db", "upgrade").exit_code == 0
+    for command in (
+        ["alerts"],
+        ["anomalies"],
+        ["gaps"],
+        ["coverage"],
+        ["db", "status"],
+        ["db", "backup", str(odd / "b#.zip")],
+    ):
+        assert run(*command).exit_code == 0, command
+    assert (odd / "tapewatch.db").exists()
+    assert [path.name for path in odd.parent.iterdir()] == [name]
+    is_refused = not name.startswith("tape")
+    days = ("--market", "crypto", "--from", "2024-06-03", "--to", "2024-06-03")
+    for command in (["run", *days], ["backfill", *days], ["demo"], ["up"]) if is_refused else ():
+        assert "Dagster and MLflow cannot keep SQLite files in a folder with ? or %XX" in refusal(*command)
+    assert run("check").exit_code == int(is_refused)
+    assert [path.name for path in odd.parent.iterdir()] == [name]
+
+
+def test_no_password_of_an_address_is_shown(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAPEWATCH_FLAT_FILES", "memory://me:hunter2@example.com/flat")
+    monkeypatch.setenv("TAPEWATCH_DATABASE_URL", "postgresql://127.0.0.1:1/x?user=me&password=hunter2")
+    shown = run("check").output + run("check", "--probe").output + run("alerts").output
+    monkeypatch.delenv("TAPEWATCH_FLAT_FILES")
+    monkeypatch.setenv("POLYGON_API_KEY", "some-key")  # pragma: allowlist secret
+    monkeypatch.setenv("POLYGON_BASE_URL", "http://me:hunter2@127.0.0.1:1")
+    shown += run("check", "--probe").output + run("backfill", "-m", "crypto").output
+    assert "***" in shown
+    assert "hunter2" not in shown
+
+
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_table_of_plans_fits_any_width(home: Path, width: int) -> None:
     text = io.StringIO()

@@ -1,8 +1,10 @@
 """The services of `tapewatch up`: ports, addresses and common environment."""
 
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from pydantic import SecretStr
 from rich.console import Console
@@ -13,15 +15,22 @@ from orchestration.processes.services import (
     PLACEHOLDER_KEY,
     ServiceError,
     check_ports,
+    emulator,
+    emulator_to_start,
     environment,
     free_port,
     on_emulator,
     services,
     with_source,
 )
-from orchestration.processes.streaming import stream_services
+from orchestration.processes.streaming import source_of, stream_services
 from orchestration.processes.up import address_table
+from tapewatch import __version__
+from tapewatch.emulator import name_of
+from tapewatch.emulator.tape.market_tape import SyntheticTape
+from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
+from tests.support.emulator import serving
 from tests.support.ports import free_ports
 
 
@@ -30,7 +39,8 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     for name in ("POLYGON_API_KEY", "POLYGON_BASE_URL", "TAPEWATCH_FLAT_FILES", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
-    return Settings(home=tmp_path / "home")
+    # The default is a port that another process of this machine may use.
+    return Settings(home=tmp_path / "home", port_emulator=free_ports(1)[0])
 
 
 def test_every_service_with_a_port_names_its_setting_and_address(settings: Settings) -> None:
@@ -83,6 +93,72 @@ def test_a_taken_port_is_named_with_its_service_and_the_way_out(settings: Settin
         with pytest.raises(ServiceError, match=rf"port {port} is taken: MLflow.*TAPEWATCH_PORT_MLFLOW"):
             check_ports(wanted, "127.0.0.1")
     check_ports(wanted, "127.0.0.1")
+
+
+@pytest.mark.parametrize("host", ["999.1.1.1", "192.0.2.7", "no.such.host.invalid"])
+def test_an_address_of_another_machine_is_named_as_such(settings: Settings, host: str) -> None:
+    elsewhere = settings.model_copy(update={"host": host, "port_emulator": free_ports(1)[0]})
+    with pytest.raises(ServiceError) as caught:
+        check_ports(services(elsewhere), host)
+    said = f"TAPEWATCH_HOST is {host}: not an address of this machine; set it to 127.0.0.1 or one that is"
+    assert str(caught.value) == said
+
+
+def test_with_a_key_no_emulator_is_started(settings: Settings) -> None:
+    with_key = settings.model_copy(update={"polygon_api_key": SecretStr("k")})
+    assert [s.name for s in services(with_key)] == ["dagster-webserver", "dagster-daemon", "mlflow", "scoring"]
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[int]:
+    """The port of an emulator as `tapewatch up` starts it."""
+    port = free_ports(1)[0]
+    with serving(SyntheticTape(7), speed="1", source=name_of(7, None), port=port):
+        yield port
+
+
+def test_an_emulator_that_serves_the_same_is_used(settings: Settings, running: int) -> None:
+    own = settings.model_copy(update={"port_emulator": running})
+    assert emulator_to_start(own) is None
+    assert emulator_to_start(own, speed="1.0") is None
+    assert "emulator" not in [s.name for s in services(own)]
+    info = httpx.get(f"http://127.0.0.1:{running}/emulator/v1/info").json()
+    assert info == {
+        "emulator": True,
+        "version": __version__,
+        "source": "synthetic market, seed 7",
+        "speed": "1",
+        "replay": None,
+        "markets": list(Market),
+        "faults": 0,
+    }
+
+
+def test_an_emulator_that_serves_something_else_is_refused(settings: Settings, running: int, tmp_path: Path) -> None:
+    own = settings.model_copy(update={"port_emulator": running})
+    with pytest.raises(
+        ServiceError, match=r"serves synthetic market, seed 7, at speed 1; .* at speed 60: .*TAPEWATCH_PORT_EMULATOR"
+    ):
+        emulator_to_start(own, speed="60")
+    assert emulator_to_start(own, speed=None) is None
+    recorded = own.model_copy(update={"flat_files": str(tmp_path)})
+    for asks in (emulator_to_start, services, source_of):
+        with pytest.raises(ServiceError, match=f"serves synthetic market, seed 7.*needs flat files in {tmp_path}"):
+            asks(recorded)
+
+
+def test_another_program_on_the_emulators_port_is_named(settings: Settings) -> None:
+    port = free_ports(1)[0]
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        listener.close()
+    own = settings.model_copy(update={"port_emulator": port})
+    assert emulator_to_start(own) == emulator(own)
+    assert source_of(own, speed="60").emulator == emulator(own, speed="60")
+
+
+def test_a_password_in_an_address_is_not_in_the_name_of_a_source(settings: Settings) -> None:
+    secretive = {"flat_files": "sftp://me:hunter2@example.com/flat", "port_emulator": free_ports(1)[0]}
+    assert "sftp://me:***@example.com/flat" in source_of(settings.model_copy(update=secretive)).text
 
 
 def test_a_free_port_lies_outside_the_range_for_connections(monkeypatch: pytest.MonkeyPatch) -> None:

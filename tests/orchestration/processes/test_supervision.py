@@ -14,7 +14,7 @@ import pytest
 
 from orchestration.processes import supervision
 from orchestration.processes.services import Service, ServiceError
-from orchestration.processes.supervision import Supervisor, stop_signals
+from orchestration.processes.supervision import Supervisor, claimed, stop_signals
 from tests.support.ports import free_port
 
 STUBBORN = Path(__file__).parents[2] / "support" / "stubborn_service.py"
@@ -53,8 +53,9 @@ def supervisord_of(pid: int) -> psutil.Process:
 
 def test_a_service_starts_and_stops_with_its_workers(tmp_path: Path) -> None:
     service = web_service(free_port())
-    # supervisord must not expand the percent sign in the folder's name.
-    with stop_signals() as stopping, Supervisor([service], tmp_path / "my 100% home", dict(os.environ)) as supervisor:
+    # supervisord must neither expand the percent sign in the folder's name, nor take its end for a comment.
+    home = tmp_path / "my 100% home #1 ;é"
+    with stop_signals() as stopping, Supervisor([service], home, dict(os.environ)) as supervisor:
         assert supervisor.wait_until_healthy(service, timeout_s=120, stopping=stopping)
         running = family(supervisord_of(os.getpid()).pid)
         assert len(running) == 3, "supervisord, the service and its worker"
@@ -62,6 +63,8 @@ def test_a_service_starts_and_stops_with_its_workers(tmp_path: Path) -> None:
     assert not alive
     assert len(gone) == 3
     assert not supervisor.is_running
+    assert {path.name for path in home.iterdir()} == {"logs", "run"}
+    assert [path.name for path in tmp_path.iterdir()] == [home.name]
 
 
 def test_a_killed_service_is_restarted(tmp_path: Path) -> None:
@@ -92,6 +95,65 @@ def test_the_error_of_a_service_that_cannot_start_ends_with_its_log(tmp_path: Pa
         pytest.raises(ServiceError, match=r"Broken service does not start[\s\S]*no such market"),
     ):
         supervisor.wait_until_healthy(broken, timeout_s=120, stopping=stopping)
+
+
+def test_a_service_that_dies_again_and_again_is_an_error(tmp_path: Path) -> None:
+    # Longer than `start_seconds`: the supervisor starts it again for ever.
+    code = "import time; time.sleep(2); raise SystemExit('no such table')"
+    dying = Service(
+        "dying", "Dying service", (sys.executable, "-c", code), start_seconds=0, health="http://127.0.0.1:1/"
+    )
+    with (
+        stop_signals() as stopping,
+        Supervisor([dying], tmp_path, dict(os.environ)) as supervisor,
+        pytest.raises(ServiceError, match=r"Dying service does not start[\s\S]*no such table"),
+    ):
+        supervisor.wait_until_healthy(dying, timeout_s=600, patience_s=0, stopping=stopping)
+
+
+def test_a_slow_service_is_named_once_with_its_log(tmp_path: Path) -> None:
+    code = "import time; print('still migrating', flush=True); time.sleep(600)"
+    slow = Service("slow", "Slow service", (sys.executable, "-c", code), health="http://127.0.0.1:1/")
+    said: list[str] = []
+    with stop_signals() as stopping, Supervisor([slow], tmp_path, dict(os.environ)) as supervisor:
+        assert eventually(
+            lambda: supervisor.state(slow) == "RUNNING" and "migrating" in supervisor.log(slow).read_text()
+        )
+        with pytest.raises(ServiceError, match="Slow service is running but does not work"):
+            supervisor.wait_until_healthy(slow, timeout_s=2, patience_s=0, stopping=stopping, complain=said.append)
+    (only,) = said
+    assert only.startswith("Slow service is running but does not work after 0 s, waiting on: see ")
+    assert only.endswith("still migrating")
+
+
+def test_services_write_for_their_user_alone(tmp_path: Path) -> None:
+    code = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text('x'); time.sleep(600)"
+    file = tmp_path / "file"
+    writing = Service("writing", "Writing service", (sys.executable, "-c", code, str(file)))
+    before = os.umask(0o022)
+    try:
+        with stop_signals(), Supervisor([writing], tmp_path, dict(os.environ)) as supervisor:
+            assert eventually(lambda: file.exists() and supervisor.log(writing).exists())
+    finally:
+        os.umask(before)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert supervisor.log(writing).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_home_has_one_supervisor_of_a_name(tmp_path: Path) -> None:
+    idle = Service("idle", "Idle service", (sys.executable, "-c", IDLE))
+    with (
+        claimed(tmp_path, "supervisor", "tapewatch up"),
+        claimed(tmp_path, "stream-crypto", "tapewatch stream"),
+        stop_signals() as stopping,
+        Supervisor([idle], tmp_path, dict(os.environ)) as supervisor,
+    ):
+        assert supervisor.wait_until_healthy(idle, timeout_s=120, stopping=stopping)
+        said = rf"`tapewatch up` runs on {tmp_path} already \(process {os.getpid()}\): stop it first"
+        with pytest.raises(ServiceError, match=said), claimed(tmp_path, "supervisor", "tapewatch up"):
+            pass
+    with claimed(tmp_path, "supervisor", "tapewatch up"):
+        pass
 
 
 def test_an_excused_service_may_be_unhealthy(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The endpoints that the vendor does not have: what the emulator serves, and the anomalies in its tape. They need no key."""
 
 import datetime as dt
+from collections.abc import Mapping
 
 import polars as pl
 from starlette.requests import Request
@@ -8,14 +9,21 @@ from starlette.responses import Response
 
 from tapewatch.emulator.rest.endpoints.base import Endpoints
 from tapewatch.emulator.rest.requests import symbol_of
+from tapewatch.emulator.tape.market_tape import MarketTape
 from tapewatch.emulator.vendor import replies, times
+from tapewatch.emulator.vendor.gate import Gate
 
 _LONG_AGO = dt.date(1990, 1, 2)
 
 
 class EmulatorEndpoints(Endpoints):
+    def __init__(self, tape: MarketTape, gate: Gate, info: Mapping[str, object]) -> None:
+        super().__init__(tape, gate)
+        self._info = info
+
     def info(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint takes the request
-        return replies.reply({"emulator": True, "source": self._tape.name})
+        """What this emulator serves, and how: its version, source, speed, days, markets and number of faults."""
+        return replies.reply(dict(self._info))
 
     def truth(self, request: Request) -> Response:
         ticker = request.query_params.get("ticker", "")
