@@ -17,6 +17,10 @@ from tapewatch.reports.pages import seconds as format_seconds
 CHARTS = 8
 TOP_EVENTS = 20
 REASONS = 5
+NOT_JUDGED = (
+    "The detector was not judged: the validation days hold no anomaly, known or put in for the test. "
+    "Run over more days, or over symbols with more trades, quotes or bars."
+)
 #: Initially shown before and after the regular hours.
 _MARGIN_NS = 20 * NS_PER_MINUTE
 
@@ -27,7 +31,7 @@ class RunSummary:
 
     `steps` are (name, seconds). `truth` (symbol, event_id, kind, start_time, end_time) is None where no anomalies are known.
     `evaluation` is the `EVALUATION` table of the validation days, `bars` the `BARS` of every day that may be charted. `model`
-    is the model card: names and values.
+    is the model card: names and values. `absent` are the days of which the source held nothing.
     """
 
     title: str
@@ -39,7 +43,13 @@ class RunSummary:
     truth: pl.DataFrame | None = None
     evaluation: pl.DataFrame | None = None
     model: Mapping[str, object] = field(default_factory=dict)
+    absent: Sequence[Partition] = ()
     created: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+
+    @property
+    def is_not_judged(self) -> bool:
+        """Whether the evaluation found nothing to judge the detector by."""
+        return self.evaluation is not None and self.evaluation.is_empty()
 
 
 def write_report(summary: RunSummary, path: Path) -> Path:
@@ -58,6 +68,7 @@ def render(summary: RunSummary) -> str:
         tiles=_tiles(summary, matched, truth),
         by_kind=recall_by_kind(matched).to_dicts(),
         evaluation=_rows(summary.evaluation),
+        not_judged=NOT_JUDGED if summary.is_not_judged else "",
         slowest=max((seconds for _, seconds in summary.steps), default=1.0) or 1.0,
         charts=list(_charts(summary, matched)),
         events=list(_events(summary.anomalies)),
