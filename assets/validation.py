@@ -1,7 +1,7 @@
 """The days on which a detector is evaluated, with the true anomalies.
 
-If the source does not declare them (flat files, the vendor), labelled anomalies are injected into a copy of the day's tape
-and the features are computed again.
+If the source declares none (flat files, the vendor, an index of the built-in market), labelled anomalies are injected into a
+copy of the day's tape and the features are computed again.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -44,10 +44,10 @@ def split_days(partitions: Sequence[Partition], validation_share: float) -> tupl
 
 
 def validation_days(lake: Lake, partitions: Iterable[Partition], seed: int) -> ValidationDays:
-    """The rows and truth of `partitions`, with injected anomalies if the lake holds no truth of a partition."""
+    """The rows and truth of `partitions`, with injected anomalies where the source states no truth, or none happened."""
     rows, truth, origins = [TRAINING_SET.empty()], [TRUTH_LABELS.empty()], set()
     for partition in partitions:
-        if lake.exists(TRUTH_LABELS, partition):
+        if lake.exists(TRUTH_LABELS, partition) and lake.rows(TRUTH_LABELS, partition):
             day, origin = (lake.read(TRAINING_SET, partition), lake.read(TRUTH_LABELS, partition)), "source"
         else:
             day, origin = _injected_day(lake, partition, seed), "injected"

@@ -19,8 +19,8 @@ _STUFFED, _TRADES_OF_STUFFED = 7.0, 0.35
 #: The farthest price of a crash or a pump, in usual minutes and in basis points, and the share of it that is taken back.
 _FAR, _FAR_BPS, _BACK = 15.0, 75.0, 0.5
 _CRASH_STEP, _PUMP_MINUTES, _PUMP_VOLUME = 10.0, 5, 2.5
-#: A jump: the greatest return in usual minutes, and its share of that minute's range.
-_STEP, _STEP_SHARE, _JUMP_MINUTES = 9.0, 0.9, 3
+#: A jump: the greatest return in usual minutes and in basis points, and its share of that minute's range.
+_STEP, _STEP_BPS, _STEP_SHARE, _JUMP_MINUTES = 9.0, 10.0, 0.9, 3
 #: Spreads as multiples of the usual: at the widest and in the median minute; jumps and bursts come with narrower ones.
 _WIDEST, _WIDE, _JUMP_SPREAD, _BURST_SPREAD = 4.0, 3.0, 2.2, 3.5
 _SUSTAINED = 6.0
@@ -122,6 +122,7 @@ def _kind() -> pl.Expr:
         & (pl.col("volume") >= _PUMP_VOLUME),
         "spread_blowout": (pl.col("widest") >= _WIDEST) & (pl.col("wide") >= _WIDE) & (far < _FAR),
         "price_jump": (pl.col("step") >= _STEP)
+        & (pl.col("step_bps") >= _STEP_BPS)
         & (pl.col("step_share") >= _STEP_SHARE)
         & (pl.col("minutes") <= _JUMP_MINUTES)
         & (pl.col("widest") < _JUMP_SPREAD),

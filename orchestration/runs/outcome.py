@@ -40,7 +40,8 @@ def summarise(
     lake = Lake(settings.lake_root)
     # The source may hold nothing of a day; if it held nothing at all, reading says so.
     there = [partition for partition in partitions if lake.exists(BARS, partition)] or partitions
-    known = [lake.read(TRUTH_LABELS, p) for p in partitions if lake.exists(TRUTH_LABELS, p)]
+    known = [lake.read(TRUTH_LABELS, p) for p in there if lake.exists(TRUTH_LABELS, p)]
+    known = [labels for labels in known if labels.height]
     steps: dict[str, float] = {}
     for step in report.steps:
         steps[step.name] = steps.get(step.name, 0.0) + step.seconds

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Partition, market_of, session_of
+from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Partition, day_of, market_of
 from tapewatch.reports.charts import candlesticks, reasons_of
 from tapewatch.reports.matching import TRUTH_SCHEMA, match, recall_by_kind, unexplained
 from tapewatch.reports.pages import figure_html, render_page, write_page
@@ -92,10 +92,8 @@ def _tiles(summary: RunSummary, matched: pl.DataFrame, truth: pl.DataFrame) -> l
 
 def _charts(summary: RunSummary, matched: pl.DataFrame) -> Iterable[dict[str, str]]:
     """One chart for each of the symbol-days with the highest scores."""
-    for symbol, date in _best_days(summary):
-        session = session_of(market_of(symbol), date)
-        if session is None:
-            continue
+    for symbol, partition in _best_days(summary):
+        session, date = partition.session, partition.date
         bounds = [_time(session.day_start), _time(session.day_end)]
         bars = _within(summary.bars, symbol, "time", bounds)
         if not bars.height:
@@ -115,18 +113,22 @@ def _time(ns: int) -> dt.datetime:
     return dt.datetime.fromtimestamp(ns // NS_PER_SECOND, dt.UTC)
 
 
-def _best_days(summary: RunSummary) -> list[tuple[str, dt.date]]:
-    dates = {(str(p.market), p.date) for p in summary.partitions}
-    ranked = summary.anomalies.sort("score", descending=True).select(
-        pl.col("symbol").cast(pl.String), pl.col("start_time").dt.date().alias("date")
-    )
-    best: dict[tuple[str, dt.date], None] = {}
-    for symbol, date in ranked.iter_rows():
-        if (str(market_of(symbol)), date) in dates:
-            best[symbol, date] = None
+def _best_days(summary: RunSummary) -> list[tuple[str, Partition]]:
+    ranked = summary.anomalies.sort("score", descending=True).select(pl.col("symbol").cast(pl.String), "start_time")
+    best: dict[tuple[str, Partition], None] = {}
+    for symbol, time in ranked.iter_rows():
+        held = [day for day in summary.partitions if _may_hold(day, symbol, time)]
+        if held:
+            best[symbol, held[0]] = None
         if len(best) == CHARTS:
             break
     return list(best)
+
+
+def _may_hold(day: Partition, symbol: str, time: dt.datetime) -> bool:
+    # Futures look like stocks.
+    markets = {market_of(symbol), Market.FUTURES} if market_of(symbol) is Market.STOCKS else {market_of(symbol)}
+    return day.market in markets and day_of(day.market, time) == day.date
 
 
 def _within(frame: pl.DataFrame, symbol: str, column: str, bounds: Sequence[dt.datetime]) -> pl.DataFrame:
