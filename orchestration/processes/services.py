@@ -69,13 +69,9 @@ def with_source(settings: Settings) -> Settings:
 
 
 def on_emulator(settings: Settings, base_url: str) -> Settings:
-    """`settings` with an emulator as the vendor, the largest plan in every market, and its symbols where none are set."""
-    from tapewatch.emulator.synthetic.universe import listed  # noqa: PLC0415 - compiled code, which few commands need
-
+    """`settings` with an emulator as the vendor, and the largest plan in every market."""
     vendor = {"polygon_base_url": base_url, "polygon_ws_url": None, "polygon_api_key": SecretStr(PLACEHOLDER_KEY)}
     pointed = settings.model_copy(update={**vendor, "flat_files": None})
-    for market in Market:
-        pointed = pointed.with_markets(market, symbols=pointed.symbols(market) or tuple(listed(market)))
     return pointed.with_markets(*Market, plan="advanced", stream_url=None)
 
 
@@ -86,7 +82,6 @@ def environment(settings: Settings) -> dict[str, str]:
         **home.environment(settings),
         **{variable_of("markets", market, "plan"): settings.plan(market) for market in Market},
         "POLYGON_WS_URL": settings.polygon_ws_url or "",
-        **{variable_of("markets", m, "symbols"): ",".join(settings.symbols(m)) for m in Market if settings.symbols(m)},
         **{variable_of("markets", m, "stream_url"): settings.markets[m].stream_url or "" for m in Market},
         "TAPEWATCH_HOST": settings.host,
         "TAPEWATCH_PORT_SCORING": str(settings.port_scoring),

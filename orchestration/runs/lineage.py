@@ -38,7 +38,16 @@ def sourced(settings: Settings, console: Console, *, seed: int = EMULATOR_SEED) 
             f"Neither POLYGON_API_KEY nor flat files are set: the source is the [bold]synthetic[/] market, seed {seed}."
         )
         with terminable(), running_emulator(seed=seed) as emulator:
-            yield on_emulator(settings, emulator.base_url), f"synthetic market, seed {seed}"
+            yield _with_its_symbols(on_emulator(settings, emulator.base_url)), f"synthetic market, seed {seed}"
+
+
+def _with_its_symbols(settings: Settings) -> Settings:
+    """`settings` with the synthetic market's own symbols in each market that has none set."""
+    from tapewatch.emulator.synthetic.universe import listed  # noqa: PLC0415 - compiled code, which few commands need
+
+    for market in Market:
+        settings = settings.with_markets(market, symbols=settings.symbols(market) or tuple(listed(market)))
+    return settings
 
 
 def fetch(
