@@ -23,6 +23,7 @@ from tapewatch.market.instruments import Partition
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import BARS, COVERAGE, MICROSTRUCTURE, QUOTES, TRADES, quarantine_of
 from tapewatch.store.lake.lake import Lake
+from tapewatch.store.lake.tape import has_tape
 
 #: Outputs of an asset of market days: its days, then the results of its checks.
 Checked = Iterator[dg.Output | dg.AssetCheckResult]
@@ -76,10 +77,20 @@ def specs(table: Table) -> list[dg.AssetCheckSpec]:
 
 
 def commit_days(
-    context: dg.AssetExecutionContext, table: Table, lake: Lake, frames_of: Callable[[Partition], Frames]
+    context: dg.AssetExecutionContext,
+    table: Table,
+    lake: Lake,
+    frames_of: Callable[[Partition], Frames],
+    *,
+    needs_tape: bool = True,
 ) -> Checked:
-    """Commit the frames of each of the run's partitions (None keeps one as it is), then run the checks of `table`."""
-    yield dg.Output(Days((partition, frames_of(partition)) for partition in run_partitions(context)))
+    """Commit the frames of each of the run's partitions (None keeps one as it is), then run the checks of `table`.
+
+    Unless they all do, days without any tape are skipped where the table is made from it.
+    """
+    partitions = list(run_partitions(context))
+    loaded = [p for p in partitions if not needs_tape or has_tape(lake, p)] or partitions
+    yield dg.Output(Days((p, frames_of(p) if p in loaded else None) for p in partitions))
     yield from results(context, table, lake)
 
 
@@ -163,7 +174,15 @@ def _last_load(context: dg.AssetExecutionContext, table: Table, partition: Parti
     blocking=True,
 )
 def beats_trivial_rule(isolation_forest: dict[str, Any], model_registry: ModelRegistryResource) -> dg.AssetCheckResult:
-    """A detector that does not beat a trivial rule is not registered."""
+    """A detector that does not beat a trivial rule is not registered; one that could not be judged is, with a warning."""
     metrics = model_registry.open().metrics(isolation_forest["run_id"])
+    if "average_precision" not in metrics:
+        counts = {name: metrics[name] for name in ("minutes", "anomalous_minutes") if name in metrics}
+        return dg.AssetCheckResult(
+            passed=False,
+            severity=dg.AssetCheckSeverity.WARN,
+            description="not judged: the validation days hold no anomalous minute, or nothing else; run over more days",
+            metadata=counts,
+        )
     beaten = metrics["average_precision"] > metrics["rule_average_precision"]
     return dg.AssetCheckResult(passed=beaten, metadata={k: v for k, v in metrics.items() if "precision" in k})

@@ -1,5 +1,6 @@
 """Microstructure features, minute by minute."""
 
+import datetime as dt
 from collections.abc import Iterator
 
 import dagster as dg
@@ -7,22 +8,36 @@ import polars as pl
 
 from assets.about import about_days
 from assets.checks import Checked, commit_days
+from assets.loading import warn
 from resources.lake import LakeTable
+from tapewatch.features.from_bars import bar_features
 from tapewatch.features.microstructure import microstructure as minute_rows
-from tapewatch.market.instruments import Partition
-from tapewatch.market.tables import MICROSTRUCTURE
-from tapewatch.store.lake.tape import symbol_batches
+from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Partition
+from tapewatch.market.tables import BARS, MICROSTRUCTURE
+from tapewatch.store.lake.tape import has_ticks, symbol_batches, tape_end
+
+#: A thin market may be silent for some minutes before its close.
+_EARLY_NS = 10 * NS_PER_MINUTE
 
 
 @dg.asset(
     **about_days(MICROSTRUCTURE, "numba"),
     ins={"trades": dg.AssetIn(["tape", "trades"])},
-    deps=[["tape", "quotes"], ["tape", "stream_batches"]],
+    deps=[["tape", "quotes"], ["tape", "bars"], ["tape", "stream_batches"]],
 )
 def microstructure(context: dg.AssetExecutionContext, trades: LakeTable) -> Checked:
-    """Order flow, liquidity and volatility of every symbol and minute, a few symbols in memory at a time."""
+    """Order flow, liquidity and volatility of every symbol and minute up to the tape's end; from bars where it has no ticks."""
+    lake = trades.lake
 
     def frames(partition: Partition) -> Iterator[pl.DataFrame]:
-        return (minute_rows(*tape, partition.session) for tape in symbol_batches(trades.lake, partition))
+        session, through = partition.session, tape_end(lake, partition)
+        if through < session.regular_end - _EARLY_NS:
+            end = dt.datetime.fromtimestamp(through // NS_PER_SECOND, dt.UTC)
+            warn(context, f"the tape of {partition} ends early, at {end:%H:%M} UTC: later minutes have no features")
+        if has_ticks(lake, partition):
+            # A few symbols in memory at a time.
+            return (minute_rows(*tape, session, through_ns=through) for tape in symbol_batches(lake, partition))
+        bars = lake.read(BARS, partition) if lake.exists(BARS, partition) else BARS.empty()
+        return iter([bar_features(bars, session, through_ns=through)])
 
-    yield from commit_days(context, MICROSTRUCTURE, trades.lake, frames)
+    yield from commit_days(context, MICROSTRUCTURE, lake, frames)

@@ -8,6 +8,7 @@ import polars as pl
 
 from tapewatch.bars.time_bars import bar_agreement, minute_bars
 from tapewatch.features.aggressor import aggressor_agreement as quote_agreement
+from tapewatch.features.from_bars import bar_features
 from tapewatch.features.microstructure import microstructure
 from tapewatch.market.conditions import INTERMARKET_SWEEP
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition
@@ -15,7 +16,7 @@ from tapewatch.market.prices import is_no_price, is_two_sided
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import BARS, COVERAGE, DELIVERED_BARS, MICROSTRUCTURE, QUOTES, TRADES
 from tapewatch.store.lake.lake import Lake, whole_symbol_groups
-from tapewatch.store.lake.tape import symbol_batches
+from tapewatch.store.lake.tape import has_ticks, symbol_batches, tape_end
 
 #: Whether the partition passes, and the facts about it.
 CheckVerdict = tuple[bool, dict[str, Any]]
@@ -133,19 +134,25 @@ def gaps(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:
 
 def no_look_ahead(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:
     """Features of the busiest symbol, computed from its tape up to mid-session, equal those computed from the whole tape."""
-    counts = lake.symbols(TRADES, partition)
+    session, is_ticked = partition.session, has_ticks(lake, partition)
+    tables = [table for table in ((TRADES, QUOTES) if is_ticked else (BARS,)) if lake.exists(table, partition)]
+    counts = next((found for table in tables if (found := lake.symbols(table, partition))), None)
     if not counts:
         return True, {"symbols": 0}
-    symbol, session = max(counts, key=lambda name: counts[name]), partition.session
+    symbol = max(counts, key=lambda name: counts[name])
     middle = session.regular_start + (session.regular_end - session.regular_start) // 2
-    cut = middle - middle % NS_PER_MINUTE
+    cut = min(middle - middle % NS_PER_MINUTE, tape_end(lake, partition))
     seen = pl.col("time").dt.timestamp("ns") < cut
-    trades, quotes = (
-        lake.read(table, partition, symbols=[symbol]).filter(seen) if lake.exists(table, partition) else table.empty()
-        for table in (TRADES, QUOTES)
-    )
+
+    def rows(table: Table) -> pl.DataFrame:
+        read = lake.read(table, partition, symbols=[symbol]) if table in tables else table.empty()
+        return read.filter(seen)
+
+    if is_ticked:
+        alone = microstructure(rows(TRADES), rows(QUOTES), session, through_ns=cut, symbols=[symbol])
+    else:
+        alone = bar_features(rows(BARS), session, through_ns=cut, symbols=[symbol])
     known = pl.col("known_time").dt.timestamp("ns") <= cut
-    alone = microstructure(trades, quotes, session, through_ns=cut, symbols=[symbol])
     whole = lake.read(MICROSTRUCTURE, partition, symbols=[symbol]).filter(known)
     return alone.equals(whole), {"symbol": symbol, "minutes": alone.height}
 

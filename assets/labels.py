@@ -34,7 +34,7 @@ def truth_labels(context: dg.AssetExecutionContext, tape_source: TapeSourceResou
             return None
         return truth_minutes(truth, partition.session)
 
-    yield from commit_days(context, TRUTH_LABELS, lake.open(), minutes)
+    yield from commit_days(context, TRUTH_LABELS, lake.open(), minutes, needs_tape=False)
 
 
 @dg.asset(

@@ -11,7 +11,7 @@ from resources.lake import Days
 from resources.stores import SpoolResource
 from resources.tape_source import TapeSourceResource
 from tapewatch.feeds.errors import EntitlementError, NotInPlanError
-from tapewatch.feeds.source import Load
+from tapewatch.feeds.source import Load, MissingDayError
 from tapewatch.market.instruments import Partition
 from tapewatch.market.live_tables import STREAM_BARS, STREAM_BATCHES
 from tapewatch.market.schema import Table
@@ -58,10 +58,13 @@ def load_days(
     *,
     dispensable: type[EntitlementError] = NotInPlanError,
 ) -> Days:
-    """The run's days of a table. An error of the kind `dispensable` keeps a day as it is and is logged."""
+    """The run's days of a table. An error of the kind `dispensable` keeps a day as it is and is logged; so does a day of
+    which the source holds nothing, unless it holds none of them."""
 
     def days() -> Generator[tuple[Partition, Load | None], None, None]:
-        for partition in run_partitions(context):
+        absent: list[MissingDayError] = []
+        partitions = list(run_partitions(context))
+        for partition in partitions:
             if config.keep_existing and is_loaded(lake, table, partition):
                 yield partition, None
                 continue
@@ -72,6 +75,13 @@ def load_days(
             tape_source.expect_vendor()
             try:
                 load = fetch(partition, symbols_to_load(tape_source, lake, partition))
+            except MissingDayError as error:
+                absent.append(error)
+                if len(absent) == len(partitions):
+                    raise
+                skip_absent(context, partition, error)
+                yield partition, None
+                continue
             except dispensable as refusal:
                 warn(context, str(refusal))
                 context.add_asset_metadata({"not_in_plan": str(refusal)}, partition_key=str(partition))
@@ -88,6 +98,12 @@ def load_days(
 def _is_streaming(lake: Lake, partition: Partition) -> bool:
     """Whether a load would overwrite rows that the source does not have yet."""
     return lake.exists(STREAM_BATCHES, partition) and partition.session.day_end > time.time_ns()
+
+
+def skip_absent(context: dg.AssetExecutionContext, partition: Partition, error: MissingDayError) -> None:
+    """Say that the source holds nothing of a day, which is then skipped."""
+    warn(context, f"{partition} is skipped: {error}")
+    context.add_asset_metadata({"absent": str(error)}, partition_key=str(partition))
 
 
 def warn(context: dg.AssetExecutionContext, message: str) -> None:

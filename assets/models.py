@@ -1,6 +1,6 @@
 """The detector: fitted on the earlier days, evaluated on the later ones, champion if it is no worse than the last."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import polars as pl
@@ -8,11 +8,15 @@ from pydantic import BaseModel
 
 from assets.about import about, about_table
 from assets.config import config_of, plain
+from assets.loading import warn
 from assets.validation import split_days, validation_days
 from resources.lake import LakeResource, LakeTable, png
 from resources.stores import ModelRegistryResource
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables import EVALUATION
+from tapewatch.market.tables import EVALUATION, TRAINING_SET
+
+if TYPE_CHECKING:
+    from resources.mlflow_registry import ModelRegistry
 
 #: Name of the experiment and of the registered model.
 MODEL = "isolation_forest"
@@ -54,7 +58,8 @@ def isolation_forest(
     config = config_of(context, TrainingConfig)
     from assets import training  # noqa: PLC0415 - takes seconds to import
 
-    training_days, validating = split_days(config.choose(training_set.partitions()), config.validation_share)
+    filled = [p for p in training_set.partitions() if training_set.lake.rows(TRAINING_SET, p)]
+    training_days, validating = split_days(config.choose(filled), config.validation_share)
     rows = pl.concat(training_set.read(partition) for partition in training_days)
     days = {"train": [str(p) for p in training_days], "validation": [str(p) for p in validating]}
     fitted = training.fit(model_registry.open(), MODEL, rows, days, config.model_dump())
@@ -67,7 +72,7 @@ def isolation_forest(
 @dg.asset(
     **about_table(EVALUATION, "mlflow"),
     ins={"isolation_forest": dg.AssetIn(["models", "isolation_forest"])},
-    deps=[["tape", "trades"], ["tape", "quotes"], ["labels", "truth_labels"]],
+    deps=[["tape", "trades"], ["tape", "quotes"], ["tape", "bars"], ["labels", "truth_labels"]],
 )
 def evaluation(
     context: dg.AssetExecutionContext,
@@ -81,8 +86,11 @@ def evaluation(
     partitions = [Partition.parse(key) for key in isolation_forest["validation"]]
     days = validation_days(lake.open(), partitions, isolation_forest["seed"])
     result = training.validate(model_registry.open(), MODEL, isolation_forest, days)
-    pictures = {name: png(image) for name, image in result.plots.items()}
-    context.add_output_metadata({"origin_of_truth": days.origin, **result.metrics, **pictures})
+    facts: dict[str, Any] = {name: png(image) for name, image in result.plots.items()}
+    if result.not_judged:
+        warn(context, f"not judged: {result.not_judged}")
+        facts["not_judged"] = result.not_judged
+    context.add_output_metadata({"origin_of_truth": days.origin, **result.metrics, **facts})
     return result.by_kind
 
 
@@ -95,12 +103,18 @@ def evaluation(
 def champion(
     context: dg.AssetExecutionContext, isolation_forest: dict[str, Any], model_registry: ModelRegistryResource
 ) -> dict[str, Any]:
-    """Register the new detector; make it the champion unless the current one did better on the same validation days."""
+    """Register the new detector; make it the champion unless the current one did better on the same validation days.
+
+    A detector that could not be judged takes the place only where there is none, or of one that never learnt its markets.
+    """
     registry, run_id = model_registry.open(), isolation_forest["run_id"]
     metrics = registry.metrics(run_id)
     registered = registry.register(MODEL, isolation_forest["model_uri"], run_id)
-    to_beat = metrics.get("champion_average_precision")
-    if to_beat is None or metrics["average_precision"] >= to_beat:
+    if "average_precision" in metrics:
+        is_better = metrics["average_precision"] >= metrics.get("champion_average_precision", 0.0)
+    else:
+        is_better = not _knows_markets(registry, isolation_forest["train"])
+    if is_better:
         registry.set_champion(MODEL, int(registered.version))
     current = registry.champion(MODEL)
     if current is None:
@@ -109,3 +123,10 @@ def champion(
         {"candidate": int(registered.version), "champion": current.version, "mlflow_run": current.run_id, **metrics}
     )
     return {"name": current.name, "version": current.version, "run_id": current.run_id}
+
+
+def _knows_markets(registry: "ModelRegistry", trained_on: list[str]) -> bool:
+    """Whether the champion learnt the markets of these partitions."""
+    current = registry.champion(MODEL)
+    learnt = registry.load(current.uri).manifest.partitions if current else []
+    return {Partition.parse(key).market for key in trained_on} <= {Partition.parse(key).market for key in learnt}

@@ -1,21 +1,23 @@
 """The tape: trades, quotes and bars."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import dagster as dg
 import polars as pl
 
 from assets.about import about_days
 from assets.checks import Checked, results
-from assets.loading import LoadConfig, load_days, record_load, symbols_to_load
+from assets.loading import LoadConfig, load_days, record_load, skip_absent, symbols_to_load
 from assets.partitions import open_partitions, run_partitions
 from resources.lake import Days, LakeResource, LakeTable
 from resources.stores import SpoolResource
 from resources.tape_source import TapeSourceResource
+from tapewatch.bars.midquotes import midquote_bars
 from tapewatch.bars.revisions import delivered_bars, revised
 from tapewatch.bars.time_bars import minute_bars, reconcile
 from tapewatch.feeds.errors import EntitlementError
-from tapewatch.market.instruments import Partition
+from tapewatch.feeds.source import MissingDayError
+from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.live_tables import STREAM_BARS
 from tapewatch.market.tables import BARS, DELIVERED_BARS, QUOTES, TRADES
 from tapewatch.store.lake.lake import Lake
@@ -56,12 +58,13 @@ def quotes(
 @dg.asset(
     **about_days(BARS, "polygon", "numba"),
     ins={"trades": dg.AssetIn(["tape", "trades"])},
-    deps=[["tape", "stream_batches"]],
+    deps=[["tape", "quotes"], ["tape", "stream_batches"]],
 )
 def bars(
     context: dg.AssetExecutionContext, config: LoadConfig, trades: LakeTable, tape_source: TapeSourceResource
 ) -> Checked:
-    """Minute bars built from the trades and reconciled with the vendor's own; a changed bar is a new revision."""
+    """Minute bars built from the trades (in forex from midquotes) and reconciled with the vendor's own; a changed bar is a
+    new revision."""
     lake = trades.lake
     source = None if config.from_stream else tape_source.source(until=open_partitions(context))
 
@@ -72,14 +75,19 @@ def bars(
                 continue
             before = lake.read(BARS, partition) if lake.exists(BARS, partition) else BARS.empty()
             if source is None:
-                yield partition, revised(reconcile(_built(lake, partition), _streamed(lake, partition, before)), before)
+                yield partition, revised(_reconciled(lake, partition, _streamed(lake, partition, before)), before)
                 continue
             tape_source.expect_vendor()
-            delivery = source.bars(partition, symbols_to_load(tape_source, lake, partition))
+            try:
+                delivery = source.bars(partition, symbols_to_load(tape_source, lake, partition))
+            except MissingDayError as error:
+                skip_absent(context, partition, error)
+                yield partition, None
+                continue
             delivered = pl.concat([DELIVERED_BARS.empty(), *delivery]).with_columns(
                 delivered_by=pl.lit(source.name.replace("-", "_"))
             )
-            yield partition, revised(reconcile(_built(lake, partition), delivered), before)
+            yield partition, revised(_reconciled(lake, partition, delivered), before)
             record_load(context, lake, BARS, partition, delivery)
 
     yield dg.Output(Days(days()))
@@ -91,8 +99,20 @@ def _streamed(lake: Lake, partition: Partition, before: pl.DataFrame) -> pl.Data
     return delivered_bars(lake.read(STREAM_BARS, partition) if has_bars else STREAM_BARS.empty(), before)
 
 
+def _reconciled(lake: Lake, partition: Partition, delivered: pl.DataFrame) -> pl.DataFrame:
+    if partition.market is not Market.FOREX:
+        return reconcile(_built(lake, partition), delivered)
+    # There are no trades: the vendor's own bars come first, and midquotes give the minutes that it did not deliver.
+    quoted = (midquote_bars(quotes, partition.session) for _, quotes in _batches(lake, partition))
+    missing = pl.concat([DELIVERED_BARS.empty(), *quoted]).join(delivered, on=["symbol", "time"], how="anti")
+    return reconcile(missing, delivered, built_from="quotes")
+
+
 def _built(lake: Lake, partition: Partition) -> pl.DataFrame:
-    if not (lake.exists(TRADES, partition) or lake.exists(QUOTES, partition)):
-        return DELIVERED_BARS.empty()
-    batches = symbol_batches(lake, partition)
-    return pl.concat([DELIVERED_BARS.empty(), *(minute_bars(trades, partition.session) for trades, _ in batches)])
+    built = (minute_bars(trades, partition.session) for trades, _ in _batches(lake, partition))
+    return pl.concat([DELIVERED_BARS.empty(), *built])
+
+
+def _batches(lake: Lake, partition: Partition) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    if lake.exists(TRADES, partition) or lake.exists(QUOTES, partition):
+        yield from symbol_batches(lake, partition)

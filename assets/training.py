@@ -10,13 +10,14 @@ import mlflow
 import polars as pl
 
 from assets.validation import ValidationDays
-from models.evaluation import Evaluation, evaluate
+from models.evaluation import Evaluation, NotJudgedError, evaluate
 from models.isolation_forest import ForestParameters, IsolationForestDetector
 from models.plots import beeswarm, precision_recall, recall_by_kind, score_distribution
 from models.rules import volume_ratio
 from resources.code_version import code_version
 from resources.detector_pyfunc import as_pandas
 from resources.mlflow_registry import ModelRegistry
+from tapewatch.market.tables import EVALUATION
 from tapewatch.reports.attributions import attributions_html
 
 _EXAMPLE_ROWS = 5
@@ -61,22 +62,28 @@ def fit(
 
 @dataclass(frozen=True)
 class ValidationResult:
-    """What a detector found, by kind (EVALUATION) and as metrics, and plots (PNG) by name."""
+    """What a detector found, by kind (EVALUATION) and as metrics, and plots (PNG) by name.
+
+    `not_judged` says why there is nothing to judge; `by_kind` and `plots` are then empty.
+    """
 
     by_kind: pl.DataFrame
     metrics: dict[str, float]
     plots: dict[str, bytes]
+    not_judged: str | None = None
 
 
 def validate(
     registry: ModelRegistry, name: str, reference: Mapping[str, Any], days: ValidationDays
 ) -> ValidationResult:
-    """Evaluate the detector of `reference` and the current champion of `name` on `days`; log the result to its run.
-
-    Raises:
-        ValueError: no minute is anomalous, or all are.
-    """
-    result = _evaluated(registry.load(reference["model_uri"]), days)
+    """Evaluate the detector of `reference` and the current champion of `name` on `days`; log the result to its run."""
+    try:
+        result = _evaluated(registry.load(reference["model_uri"]), days)
+    except NotJudgedError as error:
+        counts = {"minutes": float(error.minutes), "anomalous_minutes": float(error.anomalous_minutes)}
+        with registry.run(name, run_id=reference["run_id"]):
+            mlflow.log_metrics(counts)
+        return ValidationResult(EVALUATION.empty(), counts, {}, str(error))
     plots = {"precision_recall": precision_recall(result), "recall_by_kind": recall_by_kind(result.by_kind)}
     metrics = {metric: float(value) for metric, value in result.metrics.items()}
     champion = registry.champion(name)

@@ -40,7 +40,7 @@ class Detector(Protocol):
         ...
 
     def scored(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """symbol, event_time, known_time, score and kind of each row."""
+        """symbol, event_time, known_time, score and is_out (whether the symbol's tape stopped) of each row."""
         ...
 
     def explain(self, rows: pl.DataFrame) -> pl.DataFrame:

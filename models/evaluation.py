@@ -17,6 +17,21 @@ _BLOCK = "1h"
 _RESAMPLES = 200
 
 
+class NotJudgedError(ValueError):
+    """There is nothing to judge a detector by; the message gives the numbers and the way out.
+
+    Attributes:
+        minutes, anomalous_minutes: the numbers of judged minutes.
+    """
+
+    def __init__(self, minutes: int, anomalous_minutes: int) -> None:
+        super().__init__(
+            f"{anomalous_minutes:,} of {minutes:,} judged minutes are anomalous, and an evaluation needs both kinds: run over "
+            "more days, or over symbols with more trades, quotes or bars"
+        )
+        self.minutes, self.anomalous_minutes = minutes, anomalous_minutes
+
+
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """`metrics` by name, `by_kind` (an EVALUATION frame), and the judged `minutes` for plots."""
@@ -48,17 +63,16 @@ def evaluate(
         average precision over the rule, by resampling hours.
 
     Raises:
-        ValueError: nothing was judged, or no judged minute is anomalous, or all are.
+        NotJudgedError: nothing was judged, or no judged minute is anomalous, or all are.
     """
     minutes = _judged(scored, truth_labels)
     is_anomaly = minutes["is_anomaly"].to_numpy()
     if not 0 < is_anomaly.sum() < is_anomaly.size:
-        raise ValueError(
-            f"{int(is_anomaly.sum())} of {is_anomaly.size} judged minutes are anomalous: evaluation needs both kinds"
-        )
+        raise NotJudgedError(is_anomaly.size, int(is_anomaly.sum()))
     score, rule_score = minutes["score"].to_numpy(), minutes["rule_score"].to_numpy()
     flagged = score >= threshold
-    rule_flagged = top(rule_score, int(flagged.sum()))
+    # A ratio of 0 is no alert: in a market without volume the rule raises none.
+    rule_flagged = top(rule_score, int(flagged.sum())) & (rule_score > 0)
     minutes = minutes.with_columns(is_flagged=flagged, is_rule_flagged=rule_flagged)
     events = _events(minutes, truth_labels)
     metrics = {

@@ -4,22 +4,30 @@ import json
 
 import polars as pl
 
+from models.naming import name_events
 from tapewatch.market.tables import ANOMALIES
 
 _REASONS = 5
 
 
 def merge_anomalies(
-    scored: pl.DataFrame, attributions: pl.DataFrame, *, threshold: float, model: str, max_gap_minutes: int = 1
+    scored: pl.DataFrame,
+    attributions: pl.DataFrame,
+    rows: pl.DataFrame,
+    *,
+    threshold: float,
+    model: str,
+    max_gap_minutes: int = 1,
 ) -> pl.DataFrame:
     """Merge the minutes at or above `threshold` into anomalies.
 
-    Minutes of a symbol with at most `max_gap_minutes` ordinary ones between them form one event. Kind and reasons are those of
-    its highest-scored minute (the earliest of equals), strongest reasons first.
+    Minutes of a symbol with at most `max_gap_minutes` ordinary ones between them form one event. Its kind is what the tape did
+    in all of them (`naming.py`); its reasons are those of its highest-scored minute (the earliest of equals), strongest first.
 
     Args:
         scored: the result of a detector's `scored`; repeated minutes count once.
         attributions: an ATTRIBUTIONS frame of the flagged minutes; minutes missing from it have no reasons.
+        rows: the MICROSTRUCTURE rows that were scored, one for each of `scored`'s.
         threshold: lowest anomalous score.
         model: name and version of the detector.
         max_gap_minutes: ordinary minutes that do not end an event.
@@ -29,7 +37,7 @@ def merge_anomalies(
     """
     flagged = (
         scored.filter(pl.col("score") >= threshold)
-        .select(pl.col("symbol").cast(pl.String), "event_time", "known_time", "score", pl.col("kind").cast(pl.String))
+        .select(pl.col("symbol").cast(pl.String), "event_time", "known_time", "score")
         .unique(["symbol", "event_time"], keep="any")
         .sort("symbol", "event_time")
     )
@@ -48,11 +56,12 @@ def merge_anomalies(
             known_time=pl.col("known_time").min(),
             peak_time=pl.col("event_time").first(),
             score=pl.col("score").first(),
-            kind=pl.col("kind").first(),
             minutes=pl.len(),
         )
     )
-    named = events.with_columns(
+    states = scored.select(pl.col("symbol").cast(pl.String), "event_time", "is_out").unique(["symbol", "event_time"])
+    minutes = rows.with_columns(pl.col("symbol").cast(pl.String)).join(states, on=["symbol", "event_time"])
+    named = events.join(name_events(events, minutes), on="event", maintain_order="left").with_columns(
         reasons=pl.Series([json.dumps(top_reasons(rows)) for rows in _peak_attributions(events, attributions)]),
         threshold=pl.lit(threshold),
         model=pl.lit(model),

@@ -27,6 +27,7 @@ _SHORTEST_TAIL, _GREATEST = 0.25, 20.0
 _STRONGEST_COPIES = 8
 #: A wide range alone is no crash: the price must have fallen.
 _CRASH, _FALL = "flash_crash", "return_score"
+_SILENCE = "tape_age_s"
 _MOST_FOLDS = 5
 _SIGNS_AVERAGED = 2
 
@@ -141,9 +142,9 @@ class Evidence:
         )
         return np.column_stack([evidence, *[evidence.max(axis=1)] * _STRONGEST_COPIES])
 
-    def strongest_kind(self, rows: pl.DataFrame) -> pl.Series:
-        """The kind with the most evidence in each row; the first by name among equals."""
-        return pl.Series("kind", np.array(self.kinds)[self._strongest(self.inputs(rows))], dtype=pl.String)
+    def silence(self, surprises: Floats) -> Floats:
+        """Of surprises of feature rows: how surprising the time since the symbol's last trade or quote is."""
+        return surprises[:, next(i for i, sign in enumerate(self.signs) if sign.feature.name == _SILENCE)]
 
     def to_features(self, rows: pl.DataFrame, contributions: Floats) -> Floats:
         """Distribute the inputs' contributions over the features; each row's sum stays the same.

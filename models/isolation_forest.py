@@ -14,6 +14,7 @@ from sklearn.ensemble import IsolationForest
 from models.base import DetectorError, Scores
 from models.evidence import Evidence
 from models.manifest import Manifest, file_hash, library_versions, schema_hash
+from models.naming import outages
 from models.threshold import ALERTS_PER_SYMBOL_HOUR, for_budget
 from tapewatch.features.catalog import CATALOG_VERSION, FEATURES, Feature
 from tapewatch.market.tables import ATTRIBUTIONS
@@ -117,10 +118,12 @@ class IsolationForestDetector:
         return self._score_inputs(self._fitted.evidence.inputs(rows))
 
     def scored(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """symbol, event_time, known_time, score and kind (that with the most evidence, anomalous or not)."""
-        kind = self._fitted.evidence.strongest_kind(rows)
+        """symbol, event_time, known_time, score and is_out (whether the symbol's tape stopped) of each row."""
+        evidence = self._fitted.evidence
+        surprises = evidence.surprises(rows)
+        scores = self._score_inputs(evidence.inputs_of(surprises)) if rows.height else np.empty(0)
         return rows.select("symbol", "event_time", "known_time").with_columns(
-            score=pl.Series(self.score(rows), dtype=pl.Float64), kind=kind
+            outages(rows, evidence.silence(surprises)), score=pl.Series(scores, dtype=pl.Float64)
         )
 
     def explain(self, rows: pl.DataFrame) -> pl.DataFrame:

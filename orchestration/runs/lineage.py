@@ -10,12 +10,10 @@ from rich.console import Console
 
 from orchestration.errors import RunError
 from orchestration.home import check_home
-from orchestration.processes.collectors import plan_of
 from orchestration.processes.services import EMULATOR_SEED, on_emulator
 from orchestration.runs.progress import shown
 from resources.interrupts import handling
 from tapewatch.emulator.process import running_emulator
-from tapewatch.feeds.plans.table import TapeTable
 from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.masking import masked
 from tapewatch.settings import Settings
@@ -43,7 +41,16 @@ def sourced(settings: Settings, console: Console, *, seed: int = EMULATOR_SEED) 
             f"Neither POLYGON_API_KEY nor flat files are set: the source is the [bold]synthetic[/] market, seed {seed}."
         )
         with terminable(), running_emulator(seed=seed) as emulator:
-            yield on_emulator(settings, emulator.base_url), f"synthetic market, seed {seed}"
+            yield _with_its_symbols(on_emulator(settings, emulator.base_url)), f"synthetic market, seed {seed}"
+
+
+def _with_its_symbols(settings: Settings) -> Settings:
+    """`settings` with the synthetic market's own symbols in each market that has none set."""
+    from tapewatch.emulator.synthetic.universe import listed  # noqa: PLC0415 - compiled code, which few commands need
+
+    for market in Market:
+        settings = settings.with_markets(market, symbols=settings.symbols(market) or tuple(listed(market)))
+    return settings
 
 
 def fetch(
@@ -83,10 +90,8 @@ def materialize(
     """Tape, features and labels of each market, one detector trained on all of them, its Bento, and the anomalies.
 
     Raises:
-        RunError: a step failed, a market has no trading day, or its plan has neither trades nor quotes.
+        RunError: a step failed, or a market has no trading day.
     """
-    for market in markets:
-        _refuse_bars_alone(settings, market)
     from orchestration.runs.runs import RunReport, train  # noqa: PLC0415
 
     report = RunReport()
@@ -98,13 +103,3 @@ def materialize(
         report += fetch(settings, market, first, last, console, keep_existing=False, job="detect_anomalies")
     partitions = [Partition(day, market) for market in markets for day in trading_days(market, first, last)]
     return partitions, report
-
-
-def _refuse_bars_alone(settings: Settings, market: Market) -> None:
-    """Features need trades or quotes."""
-    plan = plan_of(settings, market)
-    if settings.flat_files is None and not (plan.grants(TapeTable.TRADES) or plan.grants(TapeTable.QUOTES)):
-        raise RunError(
-            f"the plan '{plan.tier}' has neither trades nor quotes of {market}, which features need: set "
-            f"{plan.setting}, use --flat-files, or fetch its bars alone with `tapewatch backfill`"
-        )

@@ -13,7 +13,7 @@ from serving.store import StoredBento
 from tapewatch.market.instruments import Partition
 from tapewatch.market.tables import ANOMALIES, BARS, EVALUATION, TRUTH_LABELS
 from tapewatch.reports.matching import match, recall_by_kind
-from tapewatch.reports.run_report import RunSummary, write_report
+from tapewatch.reports.run_report import NOT_JUDGED, RunSummary, write_report
 from tapewatch.settings import Settings
 from tapewatch.store.lake.lake import Lake
 
@@ -38,17 +38,21 @@ def summarise(
 ) -> RunSummary:
     """The summary of a run over these partitions. Raises LakeError if a partition has no bars or anomalies yet."""
     lake = Lake(settings.lake_root)
-    known = [lake.read(TRUTH_LABELS, p) for p in partitions if lake.exists(TRUTH_LABELS, p)]
+    # The source may hold nothing of a day; if it held nothing at all, reading says so.
+    there = [partition for partition in partitions if lake.exists(BARS, partition)] or partitions
+    known = [lake.read(TRUTH_LABELS, p) for p in there if lake.exists(TRUTH_LABELS, p)]
+    known = [labels for labels in known if labels.height]
     steps: dict[str, float] = {}
     for step in report.steps:
         steps[step.name] = steps.get(step.name, 0.0) + step.seconds
     return RunSummary(
         title=title,
         source=source,
-        partitions=partitions,
+        partitions=there,
+        absent=[partition for partition in partitions if partition not in there],
         steps=list(steps.items()),
-        bars=pl.concat(lake.read(BARS, p) for p in partitions),
-        anomalies=pl.concat(lake.read(ANOMALIES, p) for p in partitions),
+        bars=pl.concat(lake.read(BARS, p) for p in there),
+        anomalies=pl.concat(lake.read(ANOMALIES, p) for p in there),
         truth=pl.concat(known).unique(["symbol", "event_id"]) if known else None,
         evaluation=lake.read(EVALUATION) if lake.exists(EVALUATION) else None,
         model=model_card(settings),
@@ -88,6 +92,11 @@ def write(settings: Settings, summary: RunSummary) -> Path:
 def show(console: Console, summary: RunSummary) -> None:
     """Print the wall times and the anomalies found, compared to the truth if it is known."""
     console.print(_wall_times(summary))
+    if summary.absent:
+        days = ", ".join(f"{day.date} ({day.market})" for day in summary.absent)
+        console.print(f"No tape, skipped: {days}", style="yellow", soft_wrap=True)
+    if summary.is_not_judged:
+        console.print(NOT_JUDGED, style="yellow", soft_wrap=True)
     if summary.truth is not None:
         console.print(_found_against_truth(summary.truth, summary.anomalies))
     else:

@@ -19,7 +19,7 @@ from orchestration.processes.supervision import Supervisor, stop_signals
 from orchestration.runs.times import iso_time
 from serving.schemas import Answer, Verdict
 from serving.store import StoredBento
-from tapewatch.market.instruments import Partition, day_of, market_of
+from tapewatch.market.instruments import Market, Partition, day_of, market_of
 from tapewatch.market.tables import MICROSTRUCTURE
 from tapewatch.network import is_loopback
 from tapewatch.settings import Settings
@@ -159,9 +159,14 @@ def verdict_table(answer: Answer, verdict: Verdict) -> Group:
 
 
 def _rows_of(settings: Settings, symbol: str, time: dt.datetime) -> pl.DataFrame:
-    market = market_of(symbol)
+    lake, market = Lake(settings.lake_root), market_of(symbol)
     partition = Partition(day_of(market, time), market)
-    return Lake(settings.lake_root).read(MICROSTRUCTURE, partition, symbols=[symbol])
+    if market is Market.STOCKS:
+        # Futures look like stocks.
+        future = Partition(day_of(Market.FUTURES, time), Market.FUTURES)
+        if lake.exists(MICROSTRUCTURE, future) and symbol in lake.symbols(MICROSTRUCTURE, future):
+            partition = future
+    return lake.read(MICROSTRUCTURE, partition, symbols=[symbol])
 
 
 def read_request(path: Path) -> bytes:

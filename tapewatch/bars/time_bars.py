@@ -93,7 +93,7 @@ def bar_columns(names: pl.Series, built: kernel.FlatBars) -> list[pl.Series]:
     ]
 
 
-def reconcile(built: pl.DataFrame, delivered: pl.DataFrame) -> pl.DataFrame:
+def reconcile(built: pl.DataFrame, delivered: pl.DataFrame, *, built_from: str = "trades") -> pl.DataFrame:
     """`BARS` rows, one for each symbol-minute that was built or delivered.
 
     The built bar is used where there is one, else the delivered one, as `source` states. Agreement is exact up to rounding
@@ -102,6 +102,7 @@ def reconcile(built: pl.DataFrame, delivered: pl.DataFrame) -> pl.DataFrame:
     Args:
         built: the result of `minute_bars`, maybe without rows.
         delivered: `DELIVERED_BARS` rows, maybe none, with an optional column `delivered_by`.
+        built_from: the `source` of built bars, `trades` or `quotes`.
     """
     if "delivered_by" not in delivered.columns:
         delivered = delivered.with_columns(pl.lit(None, SYMBOL).alias("delivered_by"))
@@ -118,7 +119,7 @@ def reconcile(built: pl.DataFrame, delivered: pl.DataFrame) -> pl.DataFrame:
     rows = joined.with_columns(
         *(pl.coalesce(name, f"delivered_{name}") for name in fields),
         *(pl.when(is_built).then(name).otherwise(f"_delivered_{name}").alias(name) for name in others),
-        source=pl.when(is_built).then(pl.lit("trades")).otherwise(pl.col("delivered_by").fill_null("delivered")),
+        source=pl.when(is_built).then(pl.lit(built_from)).otherwise(pl.col("delivered_by").fill_null("delivered")),
         known_time=pl.col("time") + pl.duration(minutes=1),
         is_volume_equal=pl.when(is_built).then(_equal("volume")),
         is_price_equal=pl.when(is_built).then(pl.all_horizontal(map(_equal, _PRICES))),

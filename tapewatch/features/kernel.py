@@ -5,7 +5,17 @@ from typing import Any
 import numpy as np
 
 from tapewatch.features.records import SIZING_MINUTES, VPIN_BUCKETS, FlatQuotes, Span, Waiting
-from tapewatch.features.ticks import SAMPLING, UNSTATED, accrue, compiled, enter_quote, enter_trade, sample, share
+from tapewatch.features.ticks import (
+    SAMPLING,
+    UNSTATED,
+    accrue,
+    compiled,
+    enter_mid,
+    enter_quote,
+    enter_trade,
+    sample,
+    share,
+)
 from tapewatch.market.arrays import EXTENDED_SHIFT, SIDE_SHIFT, Array, FlatTrades, SessionBounds
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
 
@@ -37,6 +47,7 @@ def summarise(
     hours: SessionBounds,
     floor: float,
     states_sides: bool,
+    mids_are_prices: bool,
     minutes: Array,
     state: Any,
     waiting: Waiting,
@@ -50,7 +61,8 @@ def summarise(
     At one instant, a trade comes before a quote, so that its quote in force is strictly earlier; trades, and quotes, keep
     their own order. The pass continues from `state` and rows `head` to `tail` of `waiting`, which needs room for all the
     span's trades behind them, within the first minute if `is_begun`, and ends before `until`. A minute passed in parts
-    gives the same sums as at once. Prices not above `floor` are none.
+    gives the same sums as at once. Prices not above `floor` are none. `states_sides`: trades state their side (crypto);
+    `mids_are_prices`: midpoints of valid quotes stand for prices (forex).
     """
     # Taking an array from its tuple for every tick would cost more than the tick.
     trade_time, price, size, condition = trades.time, trades.price, trades.size, trades.condition
@@ -95,6 +107,8 @@ def summarise(
             if quote > span.first_quote and now < quote_time[quote - 1]:
                 return OUT_OF_ORDER, head, tail
             enter_quote(minute, state, now, bid[quote], ask[quote], bid_size[quote], ask_size[quote], floor)
+            if mids_are_prices:
+                enter_mid(minute, state, now)
             quote += 1
         if end == minute.start + NS_PER_MINUTE:
             _finish(minute, state)
@@ -111,6 +125,7 @@ def summarise_part(
     hours: SessionBounds,
     floor: float,
     states_sides: bool,
+    mids_are_prices: bool,
     minutes: Array,
     is_begun: Array,
     states: Array,
@@ -142,8 +157,9 @@ def summarise_part(
         if is_passed:
             own, state = minutes[symbol : symbol + 1], states[symbol]
             fault, head, tail = summarise(
-                trades, quotes, span, hours, floor, states_sides, own, state, after, head, tail, is_begun[symbol], until
-            )
+                trades, quotes, span, hours, floor, states_sides, mids_are_prices, own, state, after, head, tail,
+                is_begun[symbol], until,
+            )  # fmt: skip
             if fault != OK:
                 return fault
             is_begun[symbol] = True

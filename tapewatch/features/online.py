@@ -93,8 +93,8 @@ class OnlineMicrostructure:
             records["start"] = silent
             state, span, until = self._states[symbol], Span(0, 0, 0, 0), self._hours.day_end
             kernel.summarise(
-                no_trades, no_quotes, span, self._hours, self._floor, False, records, state, room_for_waiting(0), 0, 0,
-                False, until,
+                no_trades, no_quotes, span, self._hours, self._floor, False, False, records, state, room_for_waiting(0), 0,
+                0, False, until,
             )  # fmt: skip
             self._summed.append((np.full(silent.size, symbol), records))
 
@@ -124,10 +124,11 @@ class OnlineMicrostructure:
         before = _padded(passed.before if since == start else passed.after, count)
         then = before if again is None else _padded(passed.after, count)
         after = room_for_waiting(before.time.size + then.time.size + trades.time.size, count)
-        states_sides = self._session.market is Market.CRYPTO
+        market = self._session.market
+        states_sides, mids_are_prices = market is Market.CRYPTO, market is Market.FOREX
         fault = kernel.summarise_part(
-            trades, quotes, since, until, modes, self._hours, self._floor, states_sides, passed.records, passed.is_begun,
-            self._states, before, then, after,
+            trades, quotes, since, until, modes, self._hours, self._floor, states_sides, mids_are_prices, passed.records,
+            passed.is_begun, self._states, before, then, after,
         )  # fmt: skip
         if fault != kernel.OK:
             raise ValueError(f"the ticks of the minute at {start} are out of order of time")

@@ -148,14 +148,15 @@ def _minute_starts(
 
 def _run(trades: FlatTrades, quotes: FlatQuotes, rows: list[Span], session: Session, pieces: list[Array]) -> None:
     hours, floor = session_bounds(session), floor_of(session.market)
-    states_sides = session.market is Market.CRYPTO
+    states_sides, mids_are_prices = session.market is Market.CRYPTO, session.market is Market.FOREX
 
     def summarise(at: int) -> int:
         span, state = rows[at], fresh_states(1)[0]
         waiting = room_for_waiting(span.last_trade - span.first_trade)
         fault, _, _ = kernel.summarise(
-            trades, quotes, span, hours, floor, states_sides, pieces[at], state, waiting, 0, 0, False, hours.day_end
-        )
+            trades, quotes, span, hours, floor, states_sides, mids_are_prices, pieces[at], state, waiting, 0, 0, False,
+            hours.day_end,
+        )  # fmt: skip
         return int(fault)
 
     # Not Numba's parallel loop: its runtimes fail after a fork and when several threads call them.

@@ -162,6 +162,20 @@ def enter_quote(
 
 
 @compiled
+def enter_mid(minute: Any, state: Any, at: int) -> None:
+    """Take the midpoint of the quote in force as a price, in a market without trades."""
+    if not state.is_valid:
+        return
+    if at >= state.sample_end:
+        sample(minute, state)
+        state.sample_end = at - (at - minute.start) % SAMPLING + SAMPLING
+    # NaN is replaced by any price.
+    minute.high = minute.high if state.mid <= minute.high else state.mid
+    minute.low = minute.low if state.mid >= minute.low else state.mid
+    state.last = state.mid
+
+
+@compiled
 def accrue(minute: Any, state: Any, until: int) -> None:
     """Add the time during which the quote has been in force."""
     elapsed = until - state.since

@@ -24,7 +24,11 @@ JUMP_FLOOR_BPS = 20.0
 JUMP_FLOOR_TICKS = 3
 #: A blown-out spread as a multiple of the usual one.
 BLOWOUT_MULTIPLE = (5.0, 12.0)
+#: Quotes of a stuffed stretch as a multiple of its own.
+STUFFING_MULTIPLE = (15.0, 25.0)
 _FEWEST_TRADES = 3
+#: A symbol with fewer quotes a minute is silent by nature.
+_FEWEST_QUOTES_A_MINUTE = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,9 @@ class Usual:
 class Stretch:
     """Trades and quotes of one symbol from `start_ns` (included) to `end_ns` (excluded), in time order.
 
-    `quotes` is None for a symbol without quotes. `standing_quote` is the quote in force at the start, `standing_price` the last
-    trade's price before it. Rows that a distortion adds have a null sequence number.
+    `quotes` is None for a symbol without quotes, and `trades` has no row for one without trades. `standing_quote` is the
+    quote in force at the start, `standing_price` the last trade's price before it, without trades the quote's midpoint. Rows
+    that a distortion adds have a null sequence number.
     """
 
     trades: pl.DataFrame
@@ -91,8 +96,9 @@ def volume_spike(stretch: Stretch, usual: Usual, rng: np.random.Generator) -> St
 
 
 def price_jump(stretch: Stretch, usual: Usual, rng: np.random.Generator) -> Stretch | None:
-    """Prices jump, stay, and come back by the end; quotes move with them, by whole ticks. None below three trades."""
-    if stretch.trades.height < _FEWEST_TRADES:
+    """Prices jump, stay, and come back by the end; quotes move with them, by whole ticks. None below three of either."""
+    quotes = 0 if stretch.quotes is None else stretch.quotes.height
+    if max(stretch.trades.height, quotes) < _FEWEST_TRADES:
         return None
     height = rng.choice([-1.0, 1.0]) * max(
         rng.uniform(*JUMP_VOLATILITIES) * usual.minute_volatility,
@@ -147,15 +153,46 @@ def one_sided_flow(stretch: Stretch, usual: Usual, rng: np.random.Generator) -> 
     return replace(stretch, trades=trades)
 
 
+def quote_stuffing(stretch: Stretch, _: Usual, rng: np.random.Generator) -> Stretch | None:
+    """Many more quotes, each a copy of the one in force. None where quotes are few."""
+    quotes = stretch.quotes
+    if quotes is None or stretch.standing_quote is None or quotes.height < _FEWEST_QUOTES_A_MINUTE * stretch.minutes:
+        return None
+    times = np.sort(
+        rng.integers(stretch.start_ns, stretch.end_ns, int(rng.uniform(*STUFFING_MULTIPLE) * quotes.height))
+    )
+    standing = pl.concat([stretch.standing_quote, quotes])
+    since = standing["time"].dt.epoch("ns").to_numpy()
+    at = pl.Series(times).cast(TIME)
+    copies = standing[np.maximum(np.searchsorted(since, times, side="right") - 1, 0)].with_columns(
+        time=at,
+        sequence_number=pl.lit(None, dtype=pl.Int64),
+        participant_time=pl.when(pl.col("participant_time").is_not_null()).then(at),
+    )
+    return replace(stretch, quotes=pl.concat([quotes, copies]))
+
+
+def feed_outage(stretch: Stretch, _: Usual, __: np.random.Generator) -> Stretch | None:
+    """Nothing comes. None where little comes anyway."""
+    quotes = stretch.quotes
+    if quotes is None or quotes.height < _FEWEST_QUOTES_A_MINUTE * stretch.minutes:
+        return None
+    return replace(stretch, trades=stretch.trades.clear(), quotes=quotes.clear())
+
+
 #: Kind of anomaly to its distortion and its shortest and longest duration in minutes.
 DISTORTIONS: dict[str, tuple[Distortion, tuple[float, float]]] = {
     "volume_spike": (volume_spike, (1.0, 3.0)),
     "price_jump": (price_jump, (1.5, 3.0)),
     "spread_blowout": (spread_blowout, (2.0, 5.0)),
     "one_sided_flow": (one_sided_flow, (3.0, 6.0)),
+    "quote_stuffing": (quote_stuffing, (2.0, 4.0)),
+    "feed_outage": (feed_outage, (5.0, 6.0)),
 }
-#: Kinds that show in quotes alone.
-QUOTE_KINDS = frozenset({"spread_blowout"})
+#: What can be put into a tape of trades and quotes, of trades alone and of quotes alone.
+TICK_KINDS = ("volume_spike", "price_jump", "spread_blowout", "one_sided_flow")
+TRADE_KINDS = ("volume_spike", "price_jump", "one_sided_flow")
+QUOTE_KINDS = ("price_jump", "spread_blowout", "quote_stuffing", "feed_outage")
 
 
 def _in_ticks(amount: Floats, tick: float) -> Floats:

@@ -116,7 +116,9 @@ BARS = Table(
         Column("volume", F64, "eligible volume; 0 where an index has none", "base units", minimum=0),
         VWAP,
         TRANSACTIONS,
-        Column("source", SYMBOL, "`trades` if built from trades, else how the vendor's bar came, or `delivered`"),
+        Column(
+            "source", SYMBOL, "`trades` or `quotes` if built from these, else how the vendor's bar came, or `delivered`"
+        ),
         *(price(f"delivered_{c.name}", f"{c.name} of the vendor's bar", is_nullable=True) for c in OHLC),
         optional("delivered_volume", F64, "volume of the vendor's bar", "base units", minimum=0),
         optional("is_volume_equal", BOOL, "built and delivered volume agree; null unless both exist"),
@@ -184,7 +186,7 @@ MICROSTRUCTURE = Table(
         KNOWN_TIME,
         Column("is_regular", BOOL, "the minute lies in the regular session"),
         Column("session_minute", I32, "minutes since the regular open, negative before it", "min"),
-        price("last_price", "last eligible trade price so far", is_nullable=True),
+        price("last_price", "last eligible trade price so far; in forex the midquote", is_nullable=True),
         price("mid_price", "midpoint of the last valid quote so far", is_nullable=True),
         Column("volume", F64, "eligible volume", "base units", minimum=0),
         price("notional", "eligible volume times price"),
@@ -315,7 +317,7 @@ ANOMALIES = Table(
         Column("start_time", TIME, "start of the first anomalous minute"),
         Column("end_time", TIME, "end of the last anomalous minute"),
         Column("known_time", TIME, "when the first anomalous minute was complete"),
-        Column("kind", SYMBOL, "kind of anomaly, from the strongest reason"),
+        Column("kind", SYMBOL, "kind of anomaly, by what the tape did; `unusual` where no kind fits"),
         Column("score", F64, "highest score in the event"),
         Column("threshold", F64, "score from which a minute counts as anomalous"),
         Column("minutes", I32, "anomalous minutes in the event", "min", minimum=1),

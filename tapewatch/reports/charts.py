@@ -8,6 +8,8 @@ import plotly.graph_objects as go
 import polars as pl
 from plotly.subplots import make_subplots
 
+from tapewatch.market.instruments import Market, market_of
+
 TRUTH_COLOUR = "#e0a100"
 FOUND_COLOUR = "#c2185b"
 _RISING, _FALLING, _VOLUME = "#2f7f86", "#7d8790", "#b8c4cc"
@@ -21,14 +23,18 @@ def candlesticks(
 ) -> go.Figure:
     """One symbol's day: minute candles over volume, known anomalies as bands, detections as marks over the candles.
 
+    A symbol without volume has candles alone; in forex the volume is a number of quotes.
+
     Args:
         bars: `BARS` of one symbol and day.
         truth: kind, start_time, end_time of that symbol and day; may be empty.
         anomalies: `ANOMALIES` of that symbol and day; may be empty.
         focus: the span shown at first.
     """
-    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.78, 0.22], vertical_spacing=0.03)
-    _draw_bars(figure, bars)
+    has_volume = bool((bars["volume"] > 0).any())
+    rows = {"rows": 2, "row_heights": [0.78, 0.22]} if has_volume else {"rows": 1}
+    figure = make_subplots(cols=1, shared_xaxes=True, vertical_spacing=0.03, **rows)
+    _draw_bars(figure, bars, has_volume=has_volume)
     for event in truth.iter_rows(named=True):
         figure.add_vrect(
             x0=event["start_time"].strftime(_TIME_FORMAT),
@@ -46,8 +52,10 @@ def candlesticks(
     figure.update_layout(showlegend=False, hovermode="closest", xaxis_rangeslider_visible=False)
     figure.update_xaxes(range=[time.strftime(_TIME_FORMAT) for time in focus])
     figure.update_yaxes(title_text="price", row=1, col=1)
-    figure.update_yaxes(title_text="volume", row=2, col=1, rangemode="tozero", nticks=4)
-    figure.update_xaxes(title_text="UTC", row=2, col=1)
+    figure.update_xaxes(title_text="UTC", row=2 if has_volume else 1, col=1)
+    if has_volume:
+        unit = "quotes" if market_of(str(bars["symbol"][0])) is Market.FOREX else "volume"
+        figure.update_yaxes(title_text=unit, row=2, col=1, rangemode="tozero", nticks=4)
     return figure
 
 
@@ -69,7 +77,7 @@ def reasons_of(reasons: str) -> list[dict[str, object]]:
     return list(json.loads(reasons))
 
 
-def _draw_bars(figure: go.Figure, bars: pl.DataFrame) -> None:
+def _draw_bars(figure: go.Figure, bars: pl.DataFrame, *, has_volume: bool) -> None:
     times = bars["time"].dt.strftime(_TIME_FORMAT).to_list()
     figure.add_trace(
         go.Candlestick(
@@ -82,6 +90,8 @@ def _draw_bars(figure: go.Figure, bars: pl.DataFrame) -> None:
         row=1,
         col=1,
     )
+    if not has_volume:
+        return
     volume = go.Bar(x=times, y=bars["volume"].to_numpy(), marker_color=_VOLUME, marker_line_width=0, name="volume")
     figure.add_trace(volume, row=2, col=1)
 

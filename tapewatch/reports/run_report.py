@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Partition, market_of, session_of
+from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Partition, day_of, market_of
 from tapewatch.reports.charts import candlesticks, reasons_of
 from tapewatch.reports.matching import TRUTH_SCHEMA, match, recall_by_kind, unexplained
 from tapewatch.reports.pages import figure_html, render_page, write_page
@@ -17,6 +17,10 @@ from tapewatch.reports.pages import seconds as format_seconds
 CHARTS = 8
 TOP_EVENTS = 20
 REASONS = 5
+NOT_JUDGED = (
+    "The detector was not judged: the validation days hold no anomaly, known or put in for the test. "
+    "Run over more days, or over symbols with more trades, quotes or bars."
+)
 #: Initially shown before and after the regular hours.
 _MARGIN_NS = 20 * NS_PER_MINUTE
 
@@ -27,7 +31,7 @@ class RunSummary:
 
     `steps` are (name, seconds). `truth` (symbol, event_id, kind, start_time, end_time) is None where no anomalies are known.
     `evaluation` is the `EVALUATION` table of the validation days, `bars` the `BARS` of every day that may be charted. `model`
-    is the model card: names and values.
+    is the model card: names and values. `absent` are the days of which the source held nothing.
     """
 
     title: str
@@ -39,7 +43,13 @@ class RunSummary:
     truth: pl.DataFrame | None = None
     evaluation: pl.DataFrame | None = None
     model: Mapping[str, object] = field(default_factory=dict)
+    absent: Sequence[Partition] = ()
     created: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+
+    @property
+    def is_not_judged(self) -> bool:
+        """Whether the evaluation found nothing to judge the detector by."""
+        return self.evaluation is not None and self.evaluation.is_empty()
 
 
 def write_report(summary: RunSummary, path: Path) -> Path:
@@ -58,6 +68,7 @@ def render(summary: RunSummary) -> str:
         tiles=_tiles(summary, matched, truth),
         by_kind=recall_by_kind(matched).to_dicts(),
         evaluation=_rows(summary.evaluation),
+        not_judged=NOT_JUDGED if summary.is_not_judged else "",
         slowest=max((seconds for _, seconds in summary.steps), default=1.0) or 1.0,
         charts=list(_charts(summary, matched)),
         events=list(_events(summary.anomalies)),
@@ -81,10 +92,8 @@ def _tiles(summary: RunSummary, matched: pl.DataFrame, truth: pl.DataFrame) -> l
 
 def _charts(summary: RunSummary, matched: pl.DataFrame) -> Iterable[dict[str, str]]:
     """One chart for each of the symbol-days with the highest scores."""
-    for symbol, date in _best_days(summary):
-        session = session_of(market_of(symbol), date)
-        if session is None:
-            continue
+    for symbol, partition in _best_days(summary):
+        session, date = partition.session, partition.date
         bounds = [_time(session.day_start), _time(session.day_end)]
         bars = _within(summary.bars, symbol, "time", bounds)
         if not bars.height:
@@ -104,18 +113,22 @@ def _time(ns: int) -> dt.datetime:
     return dt.datetime.fromtimestamp(ns // NS_PER_SECOND, dt.UTC)
 
 
-def _best_days(summary: RunSummary) -> list[tuple[str, dt.date]]:
-    dates = {(str(p.market), p.date) for p in summary.partitions}
-    ranked = summary.anomalies.sort("score", descending=True).select(
-        pl.col("symbol").cast(pl.String), pl.col("start_time").dt.date().alias("date")
-    )
-    best: dict[tuple[str, dt.date], None] = {}
-    for symbol, date in ranked.iter_rows():
-        if (str(market_of(symbol)), date) in dates:
-            best[symbol, date] = None
+def _best_days(summary: RunSummary) -> list[tuple[str, Partition]]:
+    ranked = summary.anomalies.sort("score", descending=True).select(pl.col("symbol").cast(pl.String), "start_time")
+    best: dict[tuple[str, Partition], None] = {}
+    for symbol, time in ranked.iter_rows():
+        held = [day for day in summary.partitions if _may_hold(day, symbol, time)]
+        if held:
+            best[symbol, held[0]] = None
         if len(best) == CHARTS:
             break
     return list(best)
+
+
+def _may_hold(day: Partition, symbol: str, time: dt.datetime) -> bool:
+    # Futures look like stocks.
+    markets = {market_of(symbol), Market.FUTURES} if market_of(symbol) is Market.STOCKS else {market_of(symbol)}
+    return day.market in markets and day_of(day.market, time) == day.date
 
 
 def _within(frame: pl.DataFrame, symbol: str, column: str, bounds: Sequence[dt.datetime]) -> pl.DataFrame:

@@ -12,6 +12,7 @@ from assets.checks import _rows_match_source
 from tapewatch.bars.coverage import coverage
 from tapewatch.bars.time_bars import minute_bars, reconcile
 from tapewatch.emulator.synthetic.market import Synthetic
+from tapewatch.features.from_bars import bar_features
 from tapewatch.features.microstructure import microstructure
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.schema import Table
@@ -153,6 +154,23 @@ def test_no_look_ahead(lake: Lake) -> None:
         MICROSTRUCTURE, STOCKS, features.with_columns(pl.col("last_price").shift(-1).fill_null(strategy="forward"))
     )
     assert not judgements.no_look_ahead(MICROSTRUCTURE, lake, STOCKS)[0]
+
+
+def test_no_look_ahead_on_a_day_of_quotes_and_on_a_day_of_bars(lake: Lake) -> None:
+    session = CRYPTO.session
+    quotes, bars = lake.read(QUOTES, CRYPTO), lake.read(BARS, CRYPTO)
+    lake.write(TRADES, CRYPTO, TRADES.empty(), allow_shrink=True)
+    lake.write(MICROSTRUCTURE, CRYPTO, microstructure(TRADES.empty(), quotes, session), allow_shrink=True)
+    passed, facts = judgements.no_look_ahead(MICROSTRUCTURE, lake, CRYPTO)
+    assert (passed, facts["minutes"]) == (True, 720)
+    lake.write(QUOTES, CRYPTO, QUOTES.empty(), allow_shrink=True)
+    features = bar_features(bars, session)
+    lake.write(MICROSTRUCTURE, CRYPTO, features, allow_shrink=True)
+    passed, facts = judgements.no_look_ahead(MICROSTRUCTURE, lake, CRYPTO)
+    assert (passed, facts["minutes"]) == (True, 720)
+    ahead = features.with_columns(pl.col("last_price").shift(-1).fill_null(strategy="forward"))
+    lake.write(MICROSTRUCTURE, CRYPTO, ahead)
+    assert not judgements.no_look_ahead(MICROSTRUCTURE, lake, CRYPTO)[0]
 
 
 def test_rows_match_source(lake: Lake) -> None:

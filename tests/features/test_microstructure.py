@@ -188,6 +188,21 @@ def test_forex_states_no_sizes_and_has_no_trades() -> None:
     assert row["best_level_ofi"] is None
 
 
+def test_in_forex_midquotes_stand_for_prices() -> None:
+    session = session_of(Market.FOREX, dt.date(2024, 3, 6))
+    # The crossed quote gives no price; the last of a five-second interval counts.
+    made = [(0, 1.0, 1.2), (1, 1.1, 1.3), (2, 1.0, 1.1), (3, 1.3, 1.2), (10, 1.2, 1.4), (70, 1.0, 1.1)]
+    trades, quotes = tape_of(quotes=made, session=session, symbol="C:EUR-USD")
+    first, second = microstructure(trades, quotes, session).head(2).to_dicts()
+    assert (first["last_price"], second["last_price"]) == (pytest.approx(1.3), pytest.approx(1.05))
+    assert first["range_bps"] == pytest.approx(1e4 * math.log(1.3 / 1.05))
+    assert second["return_bps"] == pytest.approx(1e4 * math.log(1.05 / 1.3))
+    assert first["realised_volatility_bps"] == pytest.approx(1e4 * math.log(1.3 / 1.05))
+    assert second["drawdown_bps"] == pytest.approx(1e4 * math.log(1.3 / 1.05))
+    assert (first["trade_count"], first["volume"], first["order_flow_imbalance"]) == (0, 0, None)
+    assert (first["roll_spread_bps"], first["effective_spread_bps"]) == (None, None)
+
+
 def test_crypto_sides_are_the_vendors_codes() -> None:
     session = session_of(Market.CRYPTO, dt.date(2024, 3, 5))
     trades = [(1, 10, 0.5, "1"), (2, 11, 0.25, "2"), (3, 12, 1, ""), (4, 13, 1, "0")]

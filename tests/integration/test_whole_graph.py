@@ -243,7 +243,7 @@ def test_recorded_days_without_truth(market_data: Path, tmp_path: Path) -> None:
     }
 
 
-def test_days_with_bars_only_raise_no_error(market_data: Path, tmp_path: Path) -> None:
+def test_days_with_bars_only_have_features_of_these(market_data: Path, tmp_path: Path) -> None:
     """A change to summer time, a half day, a split and a renamed company, of which only aggregates were recorded."""
     settings = Settings(home=tmp_path, flat_files=str(market_data), _env_file=None)
     lake = Lake(settings.lake_root)
@@ -257,4 +257,7 @@ def test_days_with_bars_only_raise_no_error(market_data: Path, tmp_path: Path) -
         run_days(settings, "update_day", Market.STOCKS, first, last)
         days = [Partition(day, Market.STOCKS) for day in trading_days(Market.STOCKS, first, last)]
         assert tuple(lake.rows(BARS, day) for day in days) == expected
-        assert all(lake.rows(TRADES, day) == lake.rows(TRAINING_SET, day) == 0 for day in days)
+        for day in days:
+            assert lake.rows(TRADES, day) == 0
+            rows = lake.read(TRAINING_SET, day).group_by("symbol").len()
+            assert rows["len"].to_list() == [day.session.regular_minutes] * len(lake.symbols(BARS, day))

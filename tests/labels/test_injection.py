@@ -1,6 +1,7 @@
 """Injected anomalies: what they change, what they leave unchanged, and that the tape stays valid."""
 
 import datetime as dt
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 
 from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.microstructure import microstructure
-from tapewatch.labels.distortions import DISTORTIONS, QUOTE_KINDS
-from tapewatch.labels.injection import Injected, _Placement, _placements, _stretch, _tick, _usual, inject
+from tapewatch.labels.distortions import DISTORTIONS, QUOTE_KINDS, TICK_KINDS, TRADE_KINDS
+from tapewatch.labels.injection import TO_CLOSE_NS, Injected, Placement, _stretch, _tick, _usual, inject, placed
 from tapewatch.labels.truth import TRUTH_EVENTS_SCHEMA, truth_minutes
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Session, session_of
 from tapewatch.market.tables import QUOTES, TRADES
@@ -79,7 +80,7 @@ def test_nothing_changes_outside_the_stretches(stocks: Injected) -> None:
 
 def test_every_kind_is_there_and_lies_away_from_the_edges_and_from_others(stocks: Injected) -> None:
     truth = stocks.truth_events
-    assert set(truth["kind"].cast(pl.String)) == set(DISTORTIONS)
+    assert set(truth["kind"].cast(pl.String)) == set(TICK_KINDS)
     assert truth.group_by("symbol").len()["len"].to_list() == [8] * 5
     start, end = truth["start_time"].dt.epoch("ns"), truth["end_time"].dt.epoch("ns")
     assert (start - DAY.session.regular_start).min() >= 30 * NS_PER_MINUTE
@@ -160,11 +161,40 @@ def test_a_symbol_without_quotes_gets_kinds_that_trades_show() -> None:
     trades = DAY.trades.filter(pl.col("symbol") == "VOO")
     for quotes in (None, DAY.quotes.filter(pl.col("symbol") == "AAPL")):
         injected = inject(trades, quotes, DAY.session, seed=1, per_symbol=6)
-        kinds = set(injected.truth_events["kind"].cast(pl.String))
-        assert kinds == set(DISTORTIONS) - QUOTE_KINDS
+        of_voo = injected.truth_events.filter(pl.col("symbol") == "VOO")
+        assert set(of_voo["kind"].cast(pl.String)) == set(TRADE_KINDS)
         assert (injected.quotes is None) == (quotes is None)
+
+
+@pytest.mark.parametrize("kind", QUOTE_KINDS)
+def test_a_symbol_without_trades_gets_kinds_that_quotes_show(kind: str) -> None:
+    quotes = DAY.quotes.filter(pl.col("symbol") == "VOO")
+    injected = inject(TRADES.empty(), quotes, DAY.session, seed=1, per_symbol=6, kinds=[kind])
+    assert injected.trades.is_empty()
     assert injected.quotes is not None
-    assert injected.quotes.equals(DAY.quotes.filter(pl.col("symbol") == "AAPL"))
+    assert injected.truth_events.height >= 4
+    assert_is_a_tape(injected.trades, injected.quotes)
+    truth = injected.truth_events
+    assert outside(quotes, truth).equals(outside(injected.quotes, truth)), "outside the stretches nothing changes"
+    before, after = (frame.height - outside(frame, truth).height for frame in (quotes, injected.quotes))
+    if kind == "feed_outage":
+        assert (before > 100, after) == (True, 0)
+    else:
+        assert after > (15 * before if kind == "quote_stuffing" else before)
+
+
+def test_all_kinds_of_quotes_alone_take_turns() -> None:
+    injected = inject(TRADES.empty(), DAY.quotes, DAY.session, seed=1, per_symbol=8)
+    for _, truth in injected.truth_events.group_by("symbol"):
+        assert set(truth["kind"].cast(pl.String)) == set(QUOTE_KINDS)
+
+
+def test_nothing_is_injected_near_or_after_the_tape_s_end() -> None:
+    end = DAY.session.regular_start + 110 * NS_PER_MINUTE
+    seen = pl.col("time").dt.epoch("ns") < end
+    injected = inject(DAY.trades.filter(seen), DAY.quotes.filter(seen), DAY.session, seed=1, through_ns=end)
+    assert injected.truth_events.height > 5
+    assert injected.truth_events["end_time"].dt.epoch("ns").max() <= end - TO_CLOSE_NS
 
 
 def test_a_silent_tape_gets_no_anomalies_and_no_truth() -> None:
@@ -182,31 +212,39 @@ def test_none_asked_for_leaves_the_tape_as_it_is() -> None:
     assert injected.truth_events.is_empty()
 
 
-@pytest.mark.parametrize(("per_symbol", "kinds"), [(8, tuple(DISTORTIONS)), (5, ("volume_spike", "price_jump"))])
+LAST = DAY.session.regular_end - TO_CLOSE_NS
+
+
+def places(per_symbol: int, kinds: Sequence[str], seed: int) -> list[Placement]:
+    durations = {kind: DISTORTIONS[kind][1] for kind in kinds}
+    return placed(DAY.session, LAST, per_symbol, durations, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize(("per_symbol", "kinds"), [(8, TICK_KINDS), (5, ("volume_spike", "price_jump"))])
 def test_each_slot_of_the_session_holds_one_anomaly_of_its_kinds_length(per_symbol, kinds) -> None:
-    first, last = DAY.session.regular_start + 30 * NS_PER_MINUTE, DAY.session.regular_end - 15 * NS_PER_MINUTE
-    slot = (last - first) / per_symbol
+    first = DAY.session.regular_start + 30 * NS_PER_MINUTE
+    slot = (LAST - first) / per_symbol
     for seed in range(3):
-        placed = _placements(DAY.session, per_symbol, kinds, np.random.default_rng(seed))
-        assert len(placed) == per_symbol
+        found = places(per_symbol, kinds, seed)
+        assert len(found) == per_symbol
         for turn in range(0, per_symbol - len(kinds) + 1, len(kinds)):
-            assert {each.kind for each in placed[turn : turn + len(kinds)]} == set(kinds)
-        for at, each in enumerate(placed):
+            assert {each.kind for each in found[turn : turn + len(kinds)]} == set(kinds)
+        for at, each in enumerate(found):
             shortest, longest = DISTORTIONS[each.kind][1]
             assert shortest * NS_PER_MINUTE - 1 <= each.end_ns - each.start_ns <= longest * NS_PER_MINUTE
             assert first + at * slot - per_symbol <= each.start_ns
             assert each.end_ns + 10 * NS_PER_MINUTE <= first + (at + 1) * slot
-    starts = [_placements(DAY.session, 1, kinds, np.random.default_rng(seed))[0].start_ns for seed in range(200)]
-    assert min(starts) < first + 0.1 * (last - first)
-    assert max(starts) > last - 10 * NS_PER_MINUTE - 0.1 * (last - first)
+    starts = [places(1, kinds, seed)[0].start_ns for seed in range(200)]
+    assert min(starts) < first + 0.1 * (LAST - first)
+    assert max(starts) > LAST - 10 * NS_PER_MINUTE - 0.1 * (LAST - first)
 
 
-def test_as_many_anomalies_fit_as_the_message_says() -> None:
-    assert len(_placements(DAY.session, 23, ["price_jump"], np.random.default_rng(0))) == 23
-    for kinds, most in ((["price_jump"], 26), (tuple(DISTORTIONS), 21)):
-        assert len(_placements(DAY.session, most, kinds, np.random.default_rng(0))) == most
-        with pytest.raises(ValueError, match=f"ask for {most} at most"):
-            _placements(DAY.session, most + 1, kinds, np.random.default_rng(0))
+def test_as_many_anomalies_are_placed_as_fit() -> None:
+    assert len(places(23, ["price_jump"], 0)) == 23
+    for kinds, most in ((["price_jump"], 26), (TICK_KINDS, 21)):
+        assert [len(places(asked, kinds, 0)) for asked in (most, most + 1, 99)] == [most] * 3
+    assert placed(DAY.session, DAY.session.regular_start, 8, {"price_jump": (1, 2)}, np.random.default_rng(0)) == []
+    assert places(8, [], 0) == []
 
 
 def test_what_is_usual_comes_from_the_half_hour_before() -> None:
@@ -259,7 +297,7 @@ def test_what_is_usual_comes_from_the_half_hour_before() -> None:
 )  # fmt: skip
 def test_the_tick_is_the_grid_of_nearly_all_prices(prices, tick) -> None:
     trades, _ = tape_of([(at, price, 1) for at, price in enumerate(prices)])
-    assert _tick(trades) == pytest.approx(tick)
+    assert _tick(trades["price"]) == pytest.approx(tick)
 
 
 def test_a_stretch_has_what_stands_at_its_start() -> None:
@@ -268,7 +306,7 @@ def test_a_stretch_has_what_stands_at_its_start() -> None:
         [(2990, 10, 1), (2999, 11, 1), (3000, 12, 1), (3059, 13, 1), (3060, 14, 1)],
         [(1199, 8, 9), (2980, 9, 10), (2999, 0, 11), (3000, 9, 12), (3060, 9, 13)],
     )
-    placement = _Placement("price_jump", at + 3000 * NS_PER_SECOND, at + 3060 * NS_PER_SECOND)
+    placement = Placement("price_jump", at + 3000 * NS_PER_SECOND, at + 3060 * NS_PER_SECOND)
     found = _stretch(trades, quotes, placement)
     assert found is not None
     assert found.trades["price"].to_list() == [12, 13]
@@ -290,9 +328,7 @@ def test_a_stretch_has_what_stands_at_its_start() -> None:
     assert _stretch(trades, empty_side, placement) is not None
 
 
-def test_too_many_or_unknown_anomalies_are_refused() -> None:
-    with pytest.raises(ValueError, match="ask for 21 at most"):
-        inject(DAY.trades, DAY.quotes, DAY.session, seed=1, per_symbol=40)
+def test_unknown_anomalies_are_refused() -> None:
     with pytest.raises(ValueError, match="unknown kind"):
         inject(DAY.trades, DAY.quotes, DAY.session, seed=1, kinds=["meteor"])
 
@@ -307,5 +343,5 @@ def test_a_recorded_day(market_data: Path) -> None:
     injected = inject(trades, quotes, session, seed=1)
     assert_is_a_tape(injected.trades, injected.quotes)
     spy = injected.truth_events.filter(pl.col("symbol") == "SPY")["kind"].cast(pl.String)
-    assert set(spy) == set(DISTORTIONS) - QUOTE_KINDS
+    assert set(spy) == set(TRADE_KINDS)
     assert outside(trades, injected.truth_events).equals(outside(injected.trades, injected.truth_events))

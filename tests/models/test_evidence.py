@@ -173,9 +173,6 @@ def test_what_an_input_contributes_is_shared_by_the_surprises_behind_it() -> Non
                 share = surprises[row, i] / mass if mass > 0 else 1 / len(leading)
                 expected[row, names.index(evidence.signs[i].feature.name)] += total * share
     np.testing.assert_allclose(found, expected, atol=1e-12)
-    assert evidence.strongest_kind(rows).to_list() == [
-        evidence.kinds[i] for i in inputs[:, : len(evidence.kinds)].argmax(axis=1)
-    ]
 
 
 def test_tables_and_back(fitted: tuple[Evidence, np.ndarray], unseen_rows: pl.DataFrame) -> None:

@@ -8,36 +8,43 @@ import pytest
 
 from models.events import merge_anomalies, top_reasons
 from models.isolation_forest import IsolationForestDetector
-from tapewatch.market.tables import ANOMALIES, ATTRIBUTIONS, SYMBOL, TIME
+from tapewatch.market.tables import ANOMALIES, ATTRIBUTIONS, MICROSTRUCTURE, SYMBOL, TIME
 
 START = dt.datetime(2024, 3, 5, 15, tzinfo=dt.UTC)
 
 
-def minutes(*rows: tuple[str, int, float, str]) -> pl.DataFrame:
-    """Scored minutes from (symbol, minute, score, kind)."""
+def minutes(*rows: tuple[str, int, float]) -> pl.DataFrame:
+    """Scored minutes from (symbol, minute, score)."""
     return pl.DataFrame(
         [
-            (symbol, START + dt.timedelta(minutes=m), START + dt.timedelta(minutes=m + 1), score, kind)
-            for symbol, m, score, kind in rows
+            (symbol, START + dt.timedelta(minutes=m), START + dt.timedelta(minutes=m + 1), score, False)
+            for symbol, m, score in rows
         ],
-        schema={"symbol": SYMBOL, "event_time": TIME, "known_time": TIME, "score": pl.Float64, "kind": pl.String},
+        schema={"symbol": SYMBOL, "event_time": TIME, "known_time": TIME, "score": pl.Float64, "is_out": pl.Boolean},
         orient="row",
+    )
+
+
+def features(scored: pl.DataFrame) -> pl.DataFrame:
+    """Feature rows of scored minutes, all null or 0."""
+    nulls = {name: pl.lit(None, dtype) for name, dtype in MICROSTRUCTURE.schema.items() if name not in scored.columns}
+    return (
+        scored.select("symbol", "event_time", "known_time").with_columns(**nulls).select(MICROSTRUCTURE.schema.names())
     )
 
 
 def merged(scored: pl.DataFrame, attributions: pl.DataFrame | None = None) -> pl.DataFrame:
     """Merged at 0.6."""
-    events = merge_anomalies(
-        scored, ATTRIBUTIONS.empty() if attributions is None else attributions, threshold=0.6, model="m/1"
-    )
+    reasons = ATTRIBUTIONS.empty() if attributions is None else attributions
+    events = merge_anomalies(scored, reasons, features(scored), threshold=0.6, model="m/1")
     ANOMALIES.check(events)
     return events
 
 
 def test_adjacent_minutes_and_those_one_apart_are_one_event() -> None:
     scored = minutes(
-        ("AAA", 0, 0.7, "a"), ("AAA", 1, 0.9, "b"), ("AAA", 2, 0.1, "x"), ("AAA", 3, 0.6, "c"),
-        ("AAA", 6, 0.8, "d"), ("BBB", 4, 0.7, "e"),
+        ("AAA", 0, 0.7), ("AAA", 1, 0.9), ("AAA", 2, 0.1), ("AAA", 3, 0.6),
+        ("AAA", 6, 0.8), ("BBB", 4, 0.7),
     )  # fmt: skip
     events = merged(scored)
     found = events.select(
@@ -45,17 +52,17 @@ def test_adjacent_minutes_and_those_one_apart_are_one_event() -> None:
         (pl.col("start_time") - START).dt.total_minutes(),
         (pl.col("end_time") - START).dt.total_minutes().alias("end"),
         (pl.col("known_time") - START).dt.total_minutes().alias("known"),
-        "kind", "score", "minutes",
+        "score", "minutes",
     )  # fmt: skip
     assert found.rows() == [
-        ("AAA", 0, 4, 1, "b", 0.9, 3),
-        ("AAA", 6, 7, 7, "d", 0.8, 1),
-        ("BBB", 4, 5, 5, "e", 0.7, 1),
+        ("AAA", 0, 4, 1, 0.9, 3),
+        ("AAA", 6, 7, 7, 0.8, 1),
+        ("BBB", 4, 5, 5, 0.7, 1),
     ]
 
 
 def test_reasons_are_those_of_the_highest_minute_strongest_first() -> None:
-    scored = minutes(("AAA", 0, 0.7, "a"), ("AAA", 1, 0.9, "b"))
+    scored = minutes(("AAA", 0, 0.7), ("AAA", 1, 0.9))
     attributions = ATTRIBUTIONS.conform(
         pl.DataFrame(
             [
@@ -81,8 +88,10 @@ def test_reasons_are_those_of_the_highest_minute_strongest_first() -> None:
 
 @pytest.mark.parametrize(("gap", "events"), [(0, 4), (1, 3), (2, 2), (3, 1)])
 def test_more_ordinary_minutes_may_lie_within_an_event(gap: int, events: int) -> None:
-    scored = minutes(*(("AAA", minute, 0.7, "a") for minute in (0, 1, 3, 6, 10)))
-    found = merge_anomalies(scored, ATTRIBUTIONS.empty(), threshold=0.6, model="m/1", max_gap_minutes=gap)
+    scored = minutes(*(("AAA", minute, 0.7) for minute in (0, 1, 3, 6, 10)))
+    found = merge_anomalies(
+        scored, ATTRIBUTIONS.empty(), features(scored), threshold=0.6, model="m/1", max_gap_minutes=gap
+    )
     assert found.height == events
 
 
@@ -96,12 +105,15 @@ def test_reasons_of_no_weight_are_left_out_and_five_are_named() -> None:
 
 
 def test_the_earliest_of_equally_anomalous_minutes_is_the_peak() -> None:
-    (event,) = merged(minutes(("AAA", 0, 0.7, "a"), ("AAA", 1, 0.9, "b"), ("AAA", 2, 0.9, "c"))).to_dicts()
-    assert (event["kind"], event["score"], event["minutes"]) == ("b", 0.9, 3)
+    scored = minutes(("AAA", 0, 0.7), ("AAA", 1, 0.9), ("AAA", 2, 0.9))
+    reasons = [("AAA", START + dt.timedelta(minutes=m), f"of_minute_{m}", 1.0, 1.0, 0.9) for m in range(3)]
+    (event,) = merged(scored, pl.DataFrame(reasons, schema=ATTRIBUTIONS.schema, orient="row")).to_dicts()
+    assert (event["score"], event["minutes"], event["kind"]) == (0.9, 3, "unusual")
+    assert json.loads(event["reasons"])[0]["feature"] == "of_minute_1"
 
 
 def test_nothing_flagged_nothing_found() -> None:
-    assert merged(minutes(("AAA", 0, 0.59, "a"))).is_empty()
+    assert merged(minutes(("AAA", 0, 0.59))).is_empty()
     assert merged(minutes()).schema == ANOMALIES.schema
 
 
@@ -110,13 +122,17 @@ def test_twice_equals_once_and_order_does_not_matter(
 ) -> None:
     scored = detector.scored(unseen_rows)
     attributions = detector.explain(unseen_rows.filter(scored["score"] >= detector.threshold))
-    once = merge_anomalies(scored, attributions, threshold=detector.threshold, model="m/1")
+    once = merge_anomalies(scored, attributions, unseen_rows, threshold=detector.threshold, model="m/1")
     ANOMALIES.check(once)
     assert once.height > 3
     assert ANOMALIES.duplicates(once) == 0
     twice = pl.concat([scored, scored]).sample(fraction=1, shuffle=True, seed=0)
     again = merge_anomalies(
-        twice, attributions.sample(fraction=1, shuffle=True, seed=1), threshold=detector.threshold, model="m/1"
+        twice,
+        attributions.sample(fraction=1, shuffle=True, seed=1),
+        unseen_rows.sample(fraction=1, shuffle=True, seed=2),
+        threshold=detector.threshold,
+        model="m/1",
     )
     assert again.equals(once)
     assert once["minutes"].sum() == (scored["score"] >= detector.threshold).sum()

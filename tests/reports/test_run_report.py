@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tapewatch.market.instruments import Market
-from tapewatch.market.tables import ANOMALIES, BARS
+from tapewatch.market.instruments import Market, Partition
+from tapewatch.market.tables import ANOMALIES, BARS, EVALUATION
 from tapewatch.reports.run_report import CHARTS, TOP_EVENTS, render, write_report
 from tests.support.anomalies import OPEN, event, events
 from tests.support.browser import browser_page
@@ -71,6 +71,40 @@ def test_an_outage_without_bars_can_be_marked() -> None:
     gap = (pl.col("time") < OPEN) | (pl.col("time") >= OPEN + dt.timedelta(minutes=5))
     page = render(summary(bars=bars("AAPL", Market.STOCKS, 1).filter(gap), anomalies=events(event(kind="feed_outage"))))
     assert "feed outage" in page
+
+
+def test_futures_are_charted_on_the_day_of_their_session() -> None:
+    """Their symbols look like those of stocks, and their day begins in the evening before."""
+    day = Partition(OPEN.date(), Market.FUTURES)
+    start = dt.datetime.fromtimestamp(day.session.day_start // 10**9, dt.UTC) + dt.timedelta(minutes=30)
+    assert start.date() < day.date
+    page = render(
+        summary(
+            partitions=[day],
+            bars=bars("ESZ9", Market.FUTURES, 1),
+            anomalies=events(event("ESZ9", start, kind="price_jump")),
+            truth=None,
+        )
+    )
+    assert f"ESZ9, Monday {day.date}" in page
+
+
+def test_an_index_has_no_empty_chart_of_its_volume() -> None:
+    made = bars("I:SPX", Market.INDICES, 1)
+    days = {"partitions": [Partition(OPEN.date(), Market.INDICES)], "anomalies": events(event("I:SPX")), "truth": None}
+    with_volume, without = (
+        body(render(summary(bars=rows, **days))) for rows in (made, made.with_columns(volume=pl.lit(0.0)))
+    )
+    assert '"text":"volume"' in with_volume
+    assert '"text":"volume"' not in without
+    assert 'class="card chart"' in without
+
+
+def test_a_run_that_could_not_be_judged_or_lacks_a_day_says_so() -> None:
+    page = body(render(summary(evaluation=EVALUATION.empty(), absent=[Partition(OPEN.date(), Market.FOREX)])))
+    assert "The detector was not judged" in page
+    assert f"no tape of {OPEN.date()} (forex)" in page
+    assert "not judged" not in body(render(summary()))
 
 
 def test_values_are_escaped() -> None:

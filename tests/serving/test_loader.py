@@ -55,7 +55,7 @@ def test_reasons_equal_those_of_batch_detection(scorer: Scorer, rows: pl.DataFra
     one = rows.slice(21, 1)
     detector = scorer.detector
     event = merge_anomalies(
-        detector.scored(one), detector.explain(one), threshold=detector.threshold, model="isolation_forest/3"
+        detector.scored(one), detector.explain(one), one, threshold=detector.threshold, model="isolation_forest/3"
     )
     kept = json.loads(event["reasons"].item())
     served = [

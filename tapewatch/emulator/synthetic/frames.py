@@ -134,22 +134,6 @@ def values(instrument: Instrument, session: Session, day: PricePath) -> pl.DataF
     )
 
 
-def middles(quotes: pl.DataFrame) -> pl.DataFrame:
-    """Mid-quotes as trades of size 1 (`TRADES`), for the bars of a market without trades."""
-    is_whole = (pl.col("bid_price") > 0) & (pl.col("ask_price") > 0)
-    return TRADES.conform(
-        quotes.filter(is_whole).select(
-            "symbol",
-            "time",
-            "sequence_number",
-            ((pl.col("bid_price") + pl.col("ask_price")) / 2).round(7).alias("price"),
-            pl.lit(1.0).alias("size"),
-            pl.lit(0).alias("exchange"),
-            pl.lit("").alias("conditions"),
-        )
-    )
-
-
 def _numbers(instrument: Instrument, numbering: State, count: int) -> Ints:
     is_numbered = instrument.market is Market.STOCKS or instrument.market in _IN_CONTRACTS
     return _sequence(numbering, count) if is_numbered else np.arange(1, count + 1)

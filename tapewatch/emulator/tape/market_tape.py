@@ -6,8 +6,8 @@ from typing import Protocol
 
 import polars as pl
 
+from tapewatch.bars.midquotes import middles
 from tapewatch.bars.time_bars import minute_bars
-from tapewatch.emulator.synthetic.frames import middles
 from tapewatch.emulator.synthetic.market import Synthetic, TapeDay
 from tapewatch.emulator.synthetic.universe import HISTORY_START, Instrument, instrument
 from tapewatch.emulator.tape.cache import LruCache

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from tapewatch.emulator.synthetic.frames import middles
+from tapewatch.bars.midquotes import middles
 from tapewatch.emulator.synthetic.universe import Instrument
 from tapewatch.emulator.tape.cache import LruCache
 from tapewatch.emulator.tape.market_tape import CACHE_BYTES, built_bars

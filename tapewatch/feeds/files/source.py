@@ -15,7 +15,7 @@ from tapewatch.feeds.files.layouts import LAYOUTS, Layout
 from tapewatch.feeds.files.ordering import MEMORY_BYTES
 from tapewatch.feeds.files.quarantine import Bounds
 from tapewatch.feeds.files.reader import FileReader
-from tapewatch.feeds.source import Load, SourceError, session_of_partition
+from tapewatch.feeds.source import Load, MissingDayError, SourceError, session_of_partition
 from tapewatch.market.instruments import Market, Partition, zone_of
 
 #: Reads the variables of proxies, as the other file systems do unasked.
@@ -147,7 +147,7 @@ class FlatFileSource:
         expected = (
             self._stem(layout or others[0], date) + _SUFFIXES[0] if others else f"{self.root}/{market.flat_file_prefix}"
         )
-        raise SourceError(f"no flat file of {market} for {date}: expected {expected}")
+        raise MissingDayError(f"no flat file of {market} for {date}: expected {expected}")
 
     def _stem(self, layout: Layout, date: dt.date) -> str:
         return f"{self._base}/{layout.prefix}/{date:%Y/%m}/{date}"

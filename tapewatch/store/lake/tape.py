@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from tapewatch.market.instruments import Partition
-from tapewatch.market.tables import QUOTES, TRADES
+from tapewatch.market.instruments import NS_PER_MINUTE, Partition
+from tapewatch.market.tables import BARS, QUOTES, TRADES
 from tapewatch.store.lake.lake import Lake, whole_symbol_groups
 
 #: Trades and quotes of one batch: some 300 MB while they are read and aggregated.
@@ -40,3 +40,30 @@ def symbol_batches(
             for table, columns in wanted
         )
         yield trades, quotes
+
+
+def has_ticks(lake: Lake, partition: Partition) -> bool:
+    """Whether the partition has any trade or quote."""
+    return any(lake.exists(table, partition) and lake.rows(table, partition) for table in (TRADES, QUOTES))
+
+
+def has_tape(lake: Lake, partition: Partition) -> bool:
+    """Whether anything of the partition's tape was loaded, even if it holds no row."""
+    return any(lake.exists(table, partition) for table in (TRADES, QUOTES, BARS))
+
+
+def tape_end(lake: Lake, partition: Partition) -> int:
+    """End of the last minute (ns UTC) of which the tape holds a trade, a quote or a bar; the day's start if it holds none.
+
+    A tape that is cut off, or still grows, says nothing about the minutes that follow.
+    """
+    width = {TRADES.name: 0, QUOTES.name: 0, BARS.name: NS_PER_MINUTE - 1}
+    tables = (TRADES, QUOTES) if has_ticks(lake, partition) else (BARS,)
+    session, last = partition.session, -1
+    for table in tables:
+        if lake.exists(table, partition):
+            newest = lake.scan(table, partition).select(pl.col("time").max().to_physical()).collect().item()
+            last = max(last, -1 if newest is None else newest + width[table.name])
+    if last < session.day_start:
+        return session.day_start
+    return min(session.day_end, last - (last - session.day_start) % NS_PER_MINUTE + NS_PER_MINUTE)

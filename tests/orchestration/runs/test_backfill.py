@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 
 from orchestration.cli.app import app
 from orchestration.runs.backfill import check_vendor, how_to_continue, in_words, plan_backfill, show, with_symbols
-from orchestration.runs.lineage import materialize
 from orchestration.runs.runs import RunError, run_days
 from resources import tape_source
 from tapewatch.bars.time_bars import reconcile
@@ -150,11 +149,6 @@ def test_the_whole_plan_is_printed(tmp_path: Path) -> None:
 )
 def test_durations_in_words(seconds: float, words: str) -> None:
     assert in_words(seconds) == words
-
-
-def test_a_run_without_trades_and_quotes_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"neither trades nor quotes of stocks.*POLYGON_TIER_STOCKS"):
-        materialize(deployment(tmp_path), [Market.STOCKS], MONDAY, FRIDAY, Console(quiet=True))
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
