@@ -60,7 +60,7 @@ TRADES = Table(
     "trades",
     "tape",
     "Every trade as delivered, cancelled ones included (see `correction`).",
-    key=("symbol", "sequence_number"),
+    key=("symbol", "sequence_number", "exchange", "id"),
     sort=("symbol", "time", "sequence_number"),
     columns=(
         _SYMBOL,
