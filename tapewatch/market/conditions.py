@@ -32,6 +32,7 @@ class Aggressor(IntEnum):
 
 EXTENDED_HOURS = 12
 INTERMARKET_SWEEP = 14
+ODD_LOT = 37
 CRYPTO_SELL_SIDE = 1
 CRYPTO_BUY_SIDE = 2
 
@@ -133,6 +134,20 @@ def update_flags(
 ) -> npt.NDArray[np.uint8]:
     """`updates` for each distinct condition list of a dictionary-encoded column, in its order."""
     return np.array([updates(text, rules, is_extended=is_extended) for text in condition_lists], dtype=np.uint8)
+
+
+def sign_flags(
+    condition_lists: Iterable[str], rules: Mapping[int, Updates], *, is_extended: bool
+) -> npt.NDArray[np.bool_]:
+    """For each distinct condition list, whether a trade gets a side although it sets no last price: it is an odd lot, and would
+    set price and volume if it were none. Arguments as in `updates`."""
+    priced = Updates.OPEN_CLOSE | Updates.VOLUME
+    flags = []
+    for text in condition_lists:
+        others = ",".join(str(code) for code in parse(text) if code != ODD_LOT)
+        is_priced = bool(updates(text, rules, is_extended=is_extended) & Updates.OPEN_CLOSE)
+        flags.append(not is_priced and updates(others, rules, is_extended=is_extended) & priced == priced)
+    return np.array(flags, dtype=np.bool_)
 
 
 def crypto_aggressors(condition_lists: Iterable[str]) -> npt.NDArray[np.int8]:

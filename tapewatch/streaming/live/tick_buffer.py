@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tapewatch.features.records import FlatQuotes
-from tapewatch.market.arrays import Array, FlatTrades
+from tapewatch.market.arrays import TRAITS, Array, FlatTrades
 from tapewatch.market.compiled import njit
 from tapewatch.market.copies import is_superseded
 
@@ -13,7 +13,7 @@ from tapewatch.market.copies import is_superseded
 #: one number apart.
 TRADE_COLUMNS = ("symbol", "time", "number", "is_removed", "price", "size", "traits", "withdrawn", "tag")
 QUOTE_COLUMNS = ("symbol", "time", "number", "is_removed", "bid", "ask", "bid_size", "ask_size")
-_EVERY_TRAIT = np.arange(256, dtype=np.uint8)
+_EVERY_TRAIT = np.arange(TRAITS, dtype=np.uint16)
 _VALUES, _TAG = 4, 8
 
 Columns = tuple[Array, ...]
