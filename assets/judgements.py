@@ -78,7 +78,8 @@ def aggressor_agreement(_: Table, lake: Lake, partition: Partition) -> CheckVerd
     documented meaning would then be inverted. An exchange's share is the mean of those of its purchases and its sales, since
     prices that lie apart from the other exchanges' would make all its trades look alike.
     """
-    found = pl.concat(agreement_by_exchange(*tape, partition.session) for tape in symbol_batches(lake, partition))
+    batches = [agreement_by_exchange(*tape, partition.session) for tape in symbol_batches(lake, partition)]
+    found = pl.concat([agreement_by_exchange(TRADES.empty(), None, partition.session), *batches])
     sides = found.group_by("exchange", "side").agg(pl.col("compared", "agreeing").sum())
     exchanges = sides.group_by("exchange").agg(
         pl.col("compared").sum(), share=(pl.col("agreeing") / pl.col("compared")).mean()
