@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from tapewatch.bars.time_bars import bar_agreement, minute_bars
-from tapewatch.features.aggressor import aggressor_agreement as quote_agreement
+from tapewatch.features.aggressor import agreement_by_exchange
 from tapewatch.features.from_bars import bar_features
 from tapewatch.features.microstructure import microstructure
 from tapewatch.market.conditions import INTERMARKET_SWEEP
@@ -75,13 +75,32 @@ def crossed(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:
 def aggressor_agreement(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:
     """Share of trades whose aggressor, by the vendor's codes or the tick rule, agrees with the quotes.
 
-    Fails if crypto's codes agree in less than half of the trades: their documented meaning would then be inverted.
+    Fails if crypto's codes agree in less than half of the trades, over all exchanges or, beyond chance, on one of them: their
+    documented meaning would then be inverted. An exchange's share is the mean of those of its purchases and its sales, since
+    prices that lie apart from the other exchanges' would make all its trades look alike.
     """
-    found = [quote_agreement(*tape, partition.session) for tape in symbol_batches(lake, partition)]
-    compared, agreeing = sum(f.compared for f in found), sum(f.agreeing for f in found)
-    facts = {"compared": compared, "agreeing": agreeing, "share": agreeing / compared if compared else None}
-    inverted = partition.market is Market.CRYPTO and compared > 0 and agreeing < compared / 2
-    return not inverted, facts
+    batches = [agreement_by_exchange(*tape, partition.session) for tape in symbol_batches(lake, partition)]
+    found = pl.concat([agreement_by_exchange(TRADES.empty(), None, partition.session), *batches])
+    sides = found.group_by("exchange", "side").agg(pl.col("compared", "agreeing").sum())
+    exchanges = sides.group_by("exchange").agg(
+        pl.col("compared").sum(), share=(pl.col("agreeing") / pl.col("compared")).mean()
+    )
+    compared, agreeing = int(sides["compared"].sum()), int(sides["agreeing"].sum())
+    # Three standard deviations of a share that is one half by chance.
+    chance = 0.5 - 1.5 / pl.col("compared").sqrt()
+    reversed_ = exchanges.filter(pl.col("share") < chance).sort("exchange")
+    facts: dict[str, Any] = {
+        "compared": compared,
+        "agreeing": agreeing,
+        "share": agreeing / compared if compared else None,
+    }
+    if partition.market is not Market.CRYPTO:
+        return True, facts
+    facts["reversed"] = [
+        f"exchange {exchange}: the sides of {share:.1%} of {count:,} trades agree with the quotes"
+        for exchange, count, share in reversed_.select("exchange", "compared", "share").iter_rows()
+    ]
+    return not (reversed_.height or agreeing < compared / 2), facts
 
 
 def ohlc_consistent(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:

@@ -24,7 +24,7 @@ def microstructure(trades: pd.DataFrame, quotes: pd.DataFrame, session: Session)
     grid = _grid(trades, quotes, session)
     priced = _priced(kept, session)
     mids = _valid_mid(quotes)
-    measured = _measured(priced, mids, session)
+    measured = _measured(_with_odd_lots(kept, priced, session), mids, session)
     sums = (
         _activity(kept, priced, session),
         _signed(measured),
@@ -74,6 +74,25 @@ def _priced(trades: pd.DataFrame, session: Session) -> pd.DataFrame:
     return rows
 
 
+def _with_odd_lots(trades: pd.DataFrame, priced: pd.DataFrame, session: Session) -> pd.DataFrame:
+    """The trades that have a side, with `tick`: those that set the last price, and odd lots, which are compared with it."""
+    plain = trades.assign(conditions=trades["conditions"].map(_without_odd_lot).astype("category"))
+    is_odd = ~trades.index.isin(priced.index) & (trades["price"] > 0)
+    is_odd &= _allowed(plain, session, Updates.OPEN_CLOSE) & _allowed(plain, session, Updates.VOLUME)
+    rows = trades[trades.index.isin(priced.index) | is_odd].copy()
+    rows["event_time"] = _minute(rows["time"])
+    is_priced, by_symbol = rows.index.isin(priced.index), rows["symbol"]
+    last = rows["price"].where(is_priced).groupby(by_symbol, observed=True).ffill()
+    moved = np.sign(rows["price"] - last.groupby(by_symbol, observed=True).shift()).replace(0, np.nan)
+    direction = moved.where(is_priced).groupby(by_symbol, observed=True).ffill()
+    rows["tick"] = moved.fillna(direction).fillna(0)
+    return rows
+
+
+def _without_odd_lot(conditions: str) -> str:
+    return ",".join(code for code in conditions.split(",") if code != "37")
+
+
 def _activity(trades: pd.DataFrame, priced: pd.DataFrame, session: Session) -> pd.DataFrame:
     volume = trades[_allowed(trades, session, Updates.VOLUME)]
     # Nanoseconds of the day: nulls turn the column into floats, which cannot hold nanoseconds since 1970.
@@ -118,10 +137,8 @@ def _signed(measured: pd.DataFrame) -> pd.DataFrame:
     return rows.groupby(_KEY, observed=True)[summed].sum()
 
 
-def _measured(priced: pd.DataFrame, mids: pd.DataFrame, session: Session) -> pd.DataFrame:
+def _measured(rows: pd.DataFrame, mids: pd.DataFrame, session: Session) -> pd.DataFrame:
     """Trades with a side, by the quote rule (against the last earlier quote) or else by the tick rule."""
-    tick = np.sign(priced["change"]).replace(0, np.nan)
-    rows = priced.assign(tick=tick.groupby(priced["symbol"], observed=True).ffill().fillna(0))
     rows = rows[_allowed(rows, session, Updates.VOLUME)].sort_values("time", kind="stable")
     rows = pd.merge_asof(rows, mids, on="time", by="symbol", allow_exact_matches=False)
     beyond = rows["price"] - rows["mid"]

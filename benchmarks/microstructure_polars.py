@@ -12,6 +12,7 @@ _KEY = ["symbol", "event_time"]
 _BPS = 1e4
 _GROUPS = ["symbol", "part"]
 _ON = [*_GROUPS, "clock"]
+_FLAGS = ("regular", "extended", "even_regular", "even_extended")
 _MINUTE = (pl.col("time") - pl.col("time") % NS_PER_MINUTE).alias("event_time")
 # Rows are sorted by symbol, so that a shift is cheaper than a window over the symbol.
 _IS_SAME_SYMBOL = pl.col("symbol") == pl.col("symbol").shift()
@@ -31,7 +32,7 @@ def microstructure(trades: pl.DataFrame, quotes: pl.DataFrame, session: Session)
     priced = kept.filter(pl.col("sets_price") & (pl.col("price") > 0)).with_columns(
         change=pl.when(_IS_SAME_SYMBOL).then(pl.col("price").diff())
     )
-    measured = _measured(priced, _valid_mid(quote))
+    measured = _measured(kept, _valid_mid(quote))
     parts = [_volume(kept), _extremes(kept), _prices(priced), _squared(priced), _signed(measured)]
     parts += [_realised(measured, _valid_mid(quote)), _book(quote), _standing(quote, grid)]
     # Collected together, the parts share the prepared ticks; a single query took a quarter longer.
@@ -44,21 +45,28 @@ def microstructure(trades: pl.DataFrame, quotes: pl.DataFrame, session: Session)
 
 def _flagged(trade: pl.LazyFrame, trades: pl.DataFrame, session: Session) -> pl.LazyFrame:
     texts = trades["conditions"].unique().cast(pl.String).to_list()
+    even = [",".join(code for code in text.split(",") if code != "37") for text in texts]
+    priced = int(Updates.OPEN_CLOSE | Updates.VOLUME)
     table = pl.LazyFrame(
         {
             "conditions": texts,
             "regular": [int(updates(text, STOCK_UPDATE_RULES, is_extended=False)) for text in texts],
             "extended": [int(updates(text, STOCK_UPDATE_RULES, is_extended=True)) for text in texts],
+            "even_regular": [int(updates(text, STOCK_UPDATE_RULES, is_extended=False)) for text in even],
+            "even_extended": [int(updates(text, STOCK_UPDATE_RULES, is_extended=True)) for text in even],
         },
-        schema={"conditions": pl.Categorical(), "regular": pl.UInt8, "extended": pl.UInt8},
+        schema={"conditions": pl.Categorical(), **dict.fromkeys(_FLAGS, pl.UInt8)},
     )
     is_regular = pl.col("time").is_between(session.regular_start, session.regular_end, closed="left")
     flag = pl.when(is_regular).then("regular").otherwise("extended")
+    even_flag = pl.when(is_regular).then("even_regular").otherwise("even_extended")
     return trade.join(table, on="conditions", how="left", maintain_order="left").with_columns(
         _MINUTE,
         sets_volume=(flag & int(Updates.VOLUME)) > 0,
         sets_extremes=(flag & int(Updates.HIGH_LOW)) > 0,
         sets_price=(flag & int(Updates.OPEN_CLOSE)) > 0,
+        # An odd lot has a side, too.
+        has_side=((flag & int(Updates.OPEN_CLOSE)) > 0) | ((even_flag & priced) == priced),
     )
 
 
@@ -110,13 +118,18 @@ def _valid_mid(quote: pl.LazyFrame) -> pl.LazyFrame:
     return quote.select("symbol", "time", mid=pl.when(is_valid).then((bid + ask) / 2)).set_sorted("time")
 
 
-def _measured(priced: pl.LazyFrame, mids: pl.LazyFrame) -> pl.LazyFrame:
-    """Trades with a side, by the quote rule (against the last earlier quote) or else by the tick rule."""
-    tick = pl.col("change").sign()
+def _measured(kept: pl.LazyFrame, mids: pl.LazyFrame) -> pl.LazyFrame:
+    """Trades with a side, by the quote rule (against the last earlier quote) or else by the tick rule. Odd lots are compared with
+    the last price, but set none."""
+    last = pl.when("sets_price").then("price").forward_fill().shift().over("symbol")
+    moved = (pl.col("price") - last).sign()
+    tick = pl.when(moved != 0).then(moved)
+    direction = pl.when("sets_price").then(tick).forward_fill().over("symbol")
     beyond = pl.col("price") - pl.col("mid")
     by_quote = pl.when(beyond.abs() > 1e-9 * pl.col("mid")).then(beyond.sign())
     return (
-        priced.with_columns(tick=pl.when(tick.is_null()).then(0.0).when(tick != 0).then(tick).forward_fill())
+        kept.filter(pl.col("has_side") & (pl.col("price") > 0))
+        .with_columns(tick=tick.fill_null(direction).fill_null(0.0))
         .filter("sets_volume")
         .join_asof(mids, on="time", by="symbol", allow_exact_matches=False, check_sortedness=False)
         .with_columns(side=by_quote.fill_null(pl.col("tick")))

@@ -13,6 +13,7 @@ from tapewatch.emulator.rest.endpoints.bars import BarEndpoints
 from tapewatch.emulator.rest.endpoints.emulator import EmulatorEndpoints
 from tapewatch.emulator.rest.endpoints.futures import FuturesEndpoints
 from tapewatch.emulator.rest.endpoints.reference import ReferenceEndpoints
+from tapewatch.emulator.rest.endpoints.snapshots import SnapshotEndpoints
 from tapewatch.emulator.rest.endpoints.ticks import TickEndpoints
 from tapewatch.emulator.rest.faults import FaultyRest
 from tapewatch.emulator.stream.streams import Streams
@@ -28,6 +29,7 @@ def build(tape: MarketTape, gate: Gate, streams: Streams, info: Mapping[str, obj
     """
     ticks, bars, futures = TickEndpoints(tape, gate), BarEndpoints(tape, gate), FuturesEndpoints(tape, gate)
     reference, emulator = ReferenceEndpoints(tape, gate), EmulatorEndpoints(tape, gate, info)
+    present, snapshot = SnapshotEndpoints(tape, gate), "/v2/snapshot/locale/{locale}/markets/{market}"
     routes = [
         Route("/v3/trades/{ticker}", ticks.trades),
         Route("/v3/quotes/{ticker}", ticks.quotes),
@@ -36,7 +38,19 @@ def build(tape: MarketTape, gate: Gate, streams: Streams, info: Mapping[str, obj
         Route("/v2/aggs/grouped/locale/{locale}/market/{market}/{date}", bars.grouped),
         Route("/futures/vX/contracts/{ticker}", futures.contract),
         Route("/futures/v1/contracts", futures.contracts),
+        Route("/v2/last/trade/{ticker}", present.last_trade),
+        Route("/v2/last/nbbo/{ticker}", present.last_quote),
+        Route("/v1/last/crypto/{base}/{quote}", present.last_crypto_trade),
+        Route("/v1/last_quote/currencies/{base}/{quote}", present.last_forex_quote),
+        Route(f"{snapshot}/tickers", present.all_tickers),
+        Route(f"{snapshot}/tickers/{{ticker}}", present.one_ticker),
+        Route(f"{snapshot}/gainers", present.movers),
+        Route(f"{snapshot}/losers", present.movers),
+        Route("/v3/snapshot", present.universal),
+        Route("/v3/snapshot/indices", present.universal),
+        Route("/v1/open-close/{ticker}/{date}", present.open_close),
         Route("/v3/reference/tickers", reference.tickers),
+        Route("/v3/reference/tickers/{ticker}", present.ticker),
         Route("/v3/reference/options/contracts/{ticker}", reference.option),
         Route("/v3/reference/exchanges", reference.exchanges),
         Route("/v3/reference/conditions", reference.conditions),

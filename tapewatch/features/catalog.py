@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 #: Increases with every change to the list below or to the meaning of one of its columns.
-CATALOG_VERSION = 4
+CATALOG_VERSION = 5
 
 
 class Family(StrEnum):

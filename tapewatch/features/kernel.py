@@ -16,7 +16,15 @@ from tapewatch.features.ticks import (
     sample,
     share,
 )
-from tapewatch.market.arrays import EXTENDED_SHIFT, SIDE_SHIFT, Array, FlatTrades, SessionBounds
+from tapewatch.market.arrays import (
+    EXTENDED_SHIFT,
+    SIDE_MASK,
+    SIDE_SHIFT,
+    SIGNED_SHIFT,
+    Array,
+    FlatTrades,
+    SessionBounds,
+)
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
 
 #: A trade is measured against the midquote this much later.
@@ -75,6 +83,7 @@ def summarise(
         end = min(minute.start + NS_PER_MINUTE, until)
         is_regular = hours.regular_start <= minute.start < hours.regular_end
         shift = 0 if is_regular else EXTENDED_SHIFT
+        signed_shift = SIGNED_SHIFT if is_regular else SIGNED_SHIFT + 1
         if row > 0 or not is_begun:
             _begin(minute, state, hours.regular_start, hours.regular_end)
             while head < tail and waiting_time[head] + REALISED_DELAY < minute.start:
@@ -88,9 +97,10 @@ def summarise(
                     return OUT_OF_ORDER, head, tail
                 if withdrawn.size == 0 or not withdrawn[trade]:
                     trait = traits[condition[trade]]
-                    side = int(trait >> SIDE_SHIFT) - 1 if states_sides else UNSTATED
+                    side = int(trait >> SIDE_SHIFT & SIDE_MASK) - 1 if states_sides else UNSTATED
+                    is_signed = trait >> signed_shift & 1
                     state.measured = 0.0
-                    enter_trade(minute, state, at, price[trade], size[trade], trait >> shift, side, floor)
+                    enter_trade(minute, state, at, price[trade], size[trade], trait >> shift, is_signed, side, floor)
                     if state.measured != 0.0:
                         waiting_time[tail], waiting_price[tail] = at, price[trade]
                         signed[tail], mids[tail] = state.measured, state.mid

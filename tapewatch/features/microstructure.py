@@ -36,7 +36,7 @@ def microstructure(
 
     A symbol has a row for every minute with a trade or a quote, and for every regular minute. Withdrawn trades are ignored.
     A trade enters the volume, the high and low, or the last price as its conditions allow (`market/conditions.py`); it has
-    a side if it enters volume and last price (see `aggressor`). Trailing measures cover 30 minutes by the clock
+    a side if it enters volume and last price, or is an odd lot (see `aggressor`). Trailing measures cover 30 minutes by the clock
     (`sustained_volume_*`: those before the measured minutes). Neither they nor VPIN's buckets cross the regular open or
     close, and nothing crosses days.
 

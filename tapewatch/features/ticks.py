@@ -43,10 +43,29 @@ def has_side(price: float, size: float, floor: float) -> bool:
 
 
 @compiled
+def tick_side(price: float, last: float, direction: int) -> int:
+    """The tick rule for a trade that sets no last price: against the last price, or the last that differed from it."""
+    if np.isnan(last) or price == last:
+        return direction
+    return 1 if price > last else -1
+
+
+@compiled
 def enter_trade(
-    minute: Any, state: Any, at: int, price: float, size: float, may_update: int, side: int, floor: float
+    minute: Any,
+    state: Any,
+    at: int,
+    price: float,
+    size: float,
+    may_update: int,
+    is_signed: int,
+    side: int,
+    floor: float,
 ) -> None:
-    """Enter a trade with the side that its market states; sets `state.measured`, its signed size, for the realised spread."""
+    """Enter a trade with the side that its market states; sets `state.measured`, its signed size, for the realised spread.
+
+    A trade that sets no last price has no side unless it is `is_signed`, as odd lots are.
+    """
     if may_update & VOLUME:
         minute.volume += size
         minute.notional += size * price
@@ -58,15 +77,19 @@ def enter_trade(
         # NaN is replaced by any price.
         minute.high = minute.high if price <= minute.high else price
         minute.low = minute.low if price >= minute.low else price
-    if not may_update & OPEN_CLOSE:
+    if may_update & OPEN_CLOSE:
+        _enter_price(minute, state, at, price)
+        direction = state.direction
+    elif is_signed:
+        direction = tick_side(price, state.last, state.direction)
+    else:
         return
-    _enter_price(minute, state, at, price)
     if not may_update & VOLUME:
         return
     if side == UNSTATED:
         side = quote_side(price, state.bid, state.ask) if state.is_valid else 0
         if side == 0:
-            side = state.direction
+            side = direction
     if state.is_valid:
         minute.effective_weighted += 2.0 * share(abs(price - state.mid), state.mid) * size
         minute.effective_size += size

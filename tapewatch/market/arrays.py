@@ -8,14 +8,17 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tapewatch.market.conditions import Updates, crypto_aggressors, update_flags
+from tapewatch.market.conditions import Updates, crypto_aggressors, sign_flags, update_flags
 from tapewatch.market.instruments import Market, Session
 
 Array = npt.NDArray[Any]
 
 #: Bit positions in a trade's traits, see `trade_traits`.
 EXTENDED_SHIFT = 3
-SIDE_SHIFT = 6
+SIDE_SHIFT, SIDE_MASK = 6, 3
+SIGNED_SHIFT = 8
+#: One more than the largest value of a trade's traits.
+TRAITS = 1 << 10
 _FIRST_WITHDRAWN = 7
 
 
@@ -111,11 +114,12 @@ def trade_traits(
     session: Session,
     rules: Mapping[int, Updates],
     exclude_price_codes: Sequence[int] = (),
-) -> npt.NDArray[np.uint8]:
-    """One byte for each condition list, by its physical code.
+) -> npt.NDArray[np.uint16]:
+    """One number for each condition list, by its physical code.
 
     Bits 0 to 2 are the `Updates` of a trade in regular hours, bits 3 to 5 of one outside them, bits 6 and 7 the stated
-    aggressor plus one. Only stocks have update rules; only crypto states the aggressor.
+    aggressor plus one. Bits 8 (in regular hours) and 9 (outside) mark a trade that has a side although it sets no last price,
+    see `conditions.sign_flags`. Only stocks have update rules; only crypto states the aggressor.
 
     Args:
         conditions: the trades' categorical condition lists.
@@ -132,8 +136,10 @@ def trade_traits(
     regular = update_flags(texts, {**rules, **excluded}, is_extended=False)
     extended = update_flags(texts, rules, is_extended=True)
     sides = crypto_aggressors(texts) if session.market is Market.CRYPTO else np.zeros(len(texts), dtype=np.int8)
-    traits = np.zeros(int(codes.max()) + 1 if codes.size else 1, dtype=np.uint8)
-    traits[codes] = regular | extended << EXTENDED_SHIFT | (sides + 1).astype(np.uint8) << SIDE_SHIFT
+    signed = [sign_flags(texts, rules, is_extended=is_extended).astype(np.uint16) for is_extended in (False, True)]
+    traits = np.zeros(int(codes.max()) + 1 if codes.size else 1, dtype=np.uint16)
+    traits[codes] = regular | extended << EXTENDED_SHIFT | (sides + 1).astype(np.uint16) << SIDE_SHIFT
+    traits[codes] |= (signed[0] | signed[1] << 1) << SIGNED_SHIFT
     return traits
 
 

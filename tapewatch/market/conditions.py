@@ -34,6 +34,7 @@ EXTENDED_HOURS = 12
 INTERMARKET_SWEEP = 14
 #: Closing, official close, official open and opening prints: auctions, not the flow of the tape.
 AUCTION_CODES = frozenset({8, 15, 16, 25})
+ODD_LOT = 37
 CRYPTO_SELL_SIDE = 1
 CRYPTO_BUY_SIDE = 2
 
@@ -140,6 +141,20 @@ def update_flags(
 def has_any_code(condition_lists: Iterable[str], codes: frozenset[int]) -> npt.NDArray[np.bool_]:
     """Which of the condition lists hold one of `codes`."""
     return np.array([not codes.isdisjoint(parse(text)) for text in condition_lists], dtype=np.bool_)
+
+
+def sign_flags(
+    condition_lists: Iterable[str], rules: Mapping[int, Updates], *, is_extended: bool
+) -> npt.NDArray[np.bool_]:
+    """For each distinct condition list, whether a trade gets a side although it sets no last price: it is an odd lot, and would
+    set price and volume if it were none. Arguments as in `updates`."""
+    priced = Updates.OPEN_CLOSE | Updates.VOLUME
+    flags = []
+    for text in condition_lists:
+        others = ",".join(str(code) for code in parse(text) if code != ODD_LOT)
+        is_priced = bool(updates(text, rules, is_extended=is_extended) & Updates.OPEN_CLOSE)
+        flags.append(not is_priced and updates(others, rules, is_extended=is_extended) & priced == priced)
+    return np.array(flags, dtype=np.bool_)
 
 
 def crypto_aggressors(condition_lists: Iterable[str]) -> npt.NDArray[np.int8]:

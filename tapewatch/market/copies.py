@@ -1,18 +1,21 @@
 """Which copy of a row stays where the vendor delivers one more than once.
 
-Rows that agree in every column of their `identity` are copies of one row. The copy that stays is
+Rows that agree in every column of their `identity` are copies of one row; trades of different exchanges or ids are different
+trades even if they share a sequence number. The copy that stays is
 
 1. one from a source of record (REST, a flat file) rather than one from the stream, whose times are coarser;
 2. in one delivery of such a source, the trade rather than the records of its correction, which carry its number;
 3. otherwise the one that arrived last.
 
-A row with a null in its identity has no copies. Neither has one whose identity is empty: equal rows all stay.
+An id that is null is a value like any other. A row that lacks another part of its identity has no copies, and a number below
+1 is no number: vendors write 0 where they have none. Neither has a row whose identity is empty: equal rows all stay.
 """
 
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+import polars as pl
 
 from tapewatch.market.arrays import Array
 from tapewatch.market.conditions import FIRST_CORRECTION_RECORD
@@ -23,29 +26,57 @@ from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
 
 #: `delivered_by` of a row from a source of record.
 SOURCES_OF_RECORD: Final = ("rest", "flat_files")
+#: Whether a row states a sequence number.
+HAS_NUMBER: Final = (pl.col("sequence_number") > 0).fill_null(value=False)
 #: SQL, for DuckDB and Polars: whether a row is a record about a trade's correction and no trade.
 IS_CORRECTION_RECORD: Final = f"coalesce(correction >= {FIRST_CORRECTION_RECORD}, false)"
 
 
 def is_numbered(table: Table, market: Market) -> bool:
-    """Whether the vendor numbers a market's trades or quotes on the stream and in flat files."""
+    """Whether the vendor numbers a market's trades or quotes on the stream and in flat files.
+
+    Futures are not: their number is that of a packet, which several trades share, and their quotes have none on the stream.
+    """
     is_quotes_of_options = table is QUOTES and market is Market.OPTIONS
-    return table in (TRADES, QUOTES) and (market in (Market.STOCKS, Market.FUTURES) or is_quotes_of_options)
+    return table in (TRADES, QUOTES) and (market is Market.STOCKS or is_quotes_of_options)
 
 
-def identity(table: Table, market: Market, *, has_numbers: bool | None = None) -> tuple[str, ...]:
+def identity(table: Table, market: Market) -> tuple[str, ...]:
     """The columns that identify a row of a delivered table; empty where none do.
 
     Args:
         table: `TRADES`, `QUOTES`, `DELIVERED_BARS`, or a table of the stream.
         market: the market of the rows.
-        has_numbers: whether this source states sequence numbers; None for what `is_numbered` says.
     """
-    if table in (STREAM_BARS, DELIVERED_BARS):
+    if table in (STREAM_BARS, DELIVERED_BARS) or is_numbered(table, market):
         return table.key
-    if is_numbered(table, market) if has_numbers is None else has_numbers:
-        return ("symbol", "sequence_number")
     return ("symbol", "exchange", "id") if table is TRADES and market is Market.CRYPTO else ()
+
+
+def has_identity(key: Sequence[str], table: Table, market: Market) -> pl.Expr:
+    """Whether a row states what identifies it; `key` is its `identity`, or a part of it."""
+    if not key:
+        return pl.lit(value=False)
+    may_be_null = "id" if is_numbered(table, market) else None
+    stated = [
+        HAS_NUMBER if name == "sequence_number" else pl.col(name).is_not_null() for name in key if name != may_be_null
+    ]
+    return pl.all_horizontal(stated)
+
+
+def number_the_rest(rows: pl.DataFrame, over: str | None = "symbol") -> pl.DataFrame:
+    """`rows`, in order of time, with numbers below zero where they state none: the last such row of a symbol has -1, the one
+    before -2, and so on. They cannot collide with the tape's own numbers, and rise with time as those do.
+
+    Args:
+        over: the column of the symbol; None where all rows have the same.
+    """
+    lacks = ~HAS_NUMBER
+    if not rows.select(lacks.any()).item():
+        return rows
+    position, count = lacks.cum_sum().cast(pl.Int64), lacks.sum().cast(pl.Int64)
+    number = (position - count - 1) if over is None else (position.over(over) - count.over(over) - 1)
+    return rows.with_columns(sequence_number=pl.when(lacks).then(number).otherwise("sequence_number"))
 
 
 def is_superseded(identities: Sequence[Array]) -> Array:

@@ -52,15 +52,13 @@ OHLC = (
 VWAP = price("vwap", "volume-weighted average price", is_nullable=True)
 TRANSACTIONS = optional("transactions", I64, "eligible trades", minimum=0)
 LISTING = optional("tape", I8, "1 NYSE, 2 NYSE Arca and American, 3 Nasdaq listings")
-_SEQUENCE_NUMBER = Column(
-    "sequence_number", I64, "the tape's number; where there is none, the position in the symbol's day from 1"
-)
+_SEQUENCE_NUMBER = Column("sequence_number", I64, "the tape's number; without one the position in the day, or below 0")
 
 TRADES = Table(
     "trades",
     "tape",
     "Every trade as delivered, cancelled ones included (see `correction`).",
-    key=("symbol", "sequence_number"),
+    key=("symbol", "sequence_number", "exchange", "id"),
     sort=("symbol", "time", "sequence_number"),
     columns=(
         SYMBOL_COLUMN,

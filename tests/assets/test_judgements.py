@@ -109,11 +109,26 @@ def test_aggressor_agreement(lake: Lake) -> None:
     passed, facts = judgements.aggressor_agreement(TRADES, lake, CRYPTO)
     assert passed
     assert facts["share"] > 0.9
+    assert facts["reversed"] == []
     swapped = pl.col("conditions").cast(pl.String).replace({"1": "2", "2": "1"}).cast(TRADES.schema["conditions"])
     lake.write(TRADES, CRYPTO, lake.read(TRADES, CRYPTO).with_columns(swapped))
     passed, facts = judgements.aggressor_agreement(TRADES, lake, CRYPTO)
     assert not passed
     assert facts["share"] < 0.1
+
+
+def test_one_exchange_that_states_its_sides_reversed_fails_and_is_named(lake: Lake) -> None:
+    trades = lake.read(TRADES, CRYPTO)
+    exchange, count = trades["exchange"].value_counts(sort=True).row(-1)
+    assert count < 0.4 * trades.height
+    codes = pl.col("conditions").cast(pl.String)
+    swapped = pl.when(pl.col("exchange") == exchange).then(codes.replace({"1": "2", "2": "1"})).otherwise(codes)
+    lake.write(TRADES, CRYPTO, trades.with_columns(swapped.cast(TRADES.schema["conditions"]).alias("conditions")))
+    passed, facts = judgements.aggressor_agreement(TRADES, lake, CRYPTO)
+    assert not passed
+    assert facts["share"] > 0.5
+    (named,) = facts["reversed"]
+    assert named.startswith(f"exchange {exchange}: the sides of ")
 
 
 def test_ohlc_consistent(lake: Lake) -> None:

@@ -2,9 +2,12 @@
 
 import datetime as dt
 
+import numpy as np
 import polars as pl
 import pytest
 
+from tapewatch.emulator.synthetic import flow
+from tapewatch.emulator.synthetic import market as synthetic
 from tapewatch.features.aggressor import AggressorAgreement, aggressor_agreement
 from tapewatch.features.microstructure import microstructure
 from tapewatch.market.instruments import Market, session_of
@@ -53,6 +56,52 @@ def test_trades_that_set_no_price_or_no_volume_have_no_side_and_move_no_tick() -
         1,
         0,
     ]
+
+
+def test_an_odd_lot_has_a_side_and_moves_no_tick() -> None:
+    trades = [
+        (1, 10, 1),
+        (2, 11, 1, "37"),
+        (3, 10, 1, "14,37"),
+        (4, 9, 1, "37"),
+        (5, 10, 1),
+        (6, 9.5, 1),
+        (7, 9.5, 1, "37"),
+    ]
+    assert sides(trades) == [0, 1, 0, -1, 0, -1, -1]
+    assert sides(trades[:2], [(0, 10.2, 10.4)]) == [-1, 1]
+    # At the midpoint of the quote, the last price of the round lots decides.
+    assert sides([(1, 10, 1), (2, 10.3, 1, "37"), (3, 10.3, 1)], [(1.5, 10.2, 10.4)])[1:] == [1, 1]
+
+
+def test_an_odd_lot_that_is_more_than_that_has_none() -> None:
+    # Sold out of sequence, average price, outside regular hours and late.
+    assert sides([(1, 10, 1), (2, 11, 1, "37,32"), (3, 11, 1, "2,37"), (4, 11, 1, "12,37")]) == [0, 0, 0, 0]
+    assert sides([(-60, 10, 1, "12"), (-50, 11, 1, "12,37"), (-40, 10, 1, "12")]) == [0, 1, 0]
+
+
+def test_odd_lots_enter_the_flow_and_not_the_prices() -> None:
+    tape = tape_of([(1, 10.09, 100), (2, 10.01, 7, "37"), (3, 12.5, 3, "37")], [(0, 10, 10.1)])
+    (row,) = microstructure(*tape, SESSION).filter(pl.col("trade_count") > 0).to_dicts()
+    assert (row["buy_volume"], row["sell_volume"], row["buy_count"], row["sell_count"]) == (103, 7, 2, 1)
+    assert row["last_price"] == 10.09
+
+
+def test_nearly_all_sides_of_a_tape_with_true_sides_are_right(monkeypatch) -> None:
+    """The synthetic market knows who crossed the spread; its tape does not say."""
+    made = []
+    simulate = synthetic.simulate
+    monkeypatch.setattr(synthetic, "simulate", lambda *given, **kw: made.append(simulate(*given, **kw)) or made[-1])
+    day = synthetic.Synthetic(5, has_anomalies=False).day("AAPL", dt.date(2024, 3, 5))
+    signed = aggressor_sides(day.trades, day.quotes, SESSION).to_numpy()
+    true, kind = made[0].prints[flow.PRINT_SIDE], made[0].prints[flow.PRINT_KIND]
+    is_odd = day.trades["conditions"].cast(pl.String).str.contains(r"\b37\b").to_numpy()
+    # Auctions have no aggressor, and late prints are not signed on purpose.
+    is_trade = (kind <= flow.OFF_EXCHANGE) & (true != 0)
+    assert is_odd[is_trade].mean() > 0.2
+    for of in (is_trade, is_trade & is_odd, is_trade & ~is_odd):
+        assert np.mean(signed[of] != 0) > 0.99
+        assert np.mean(signed[of & (signed != 0)] == true[of & (signed != 0)]) > 0.93
 
 
 def test_crypto_sides_are_the_vendors_codes() -> None:

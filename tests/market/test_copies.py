@@ -5,19 +5,27 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tapewatch.market.copies import IS_CORRECTION_RECORD, identity, is_numbered, is_superseded
+from tapewatch.market.copies import (
+    IS_CORRECTION_RECORD,
+    has_identity,
+    identity,
+    is_numbered,
+    is_superseded,
+    number_the_rest,
+)
 from tapewatch.market.instruments import Market
 from tapewatch.market.live_tables import INDEX_VALUES, STREAM_BARS
 from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
 
 NUMBER = ("symbol", "sequence_number")
+TRADE = (*NUMBER, "exchange", "id")
 
 
 @pytest.mark.parametrize(
     ("market", "of_trades", "of_quotes"),
     [
-        (Market.STOCKS, NUMBER, NUMBER),
-        (Market.FUTURES, NUMBER, NUMBER),
+        (Market.STOCKS, TRADE, NUMBER),
+        (Market.FUTURES, (), ()),
         (Market.OPTIONS, (), NUMBER),
         (Market.CRYPTO, ("symbol", "exchange", "id"), ()),
         (Market.FOREX, (), ()),
@@ -25,15 +33,31 @@ NUMBER = ("symbol", "sequence_number")
 )
 def test_identity_of_each_market(market: Market, of_trades: tuple[str, ...], of_quotes: tuple[str, ...]) -> None:
     assert (identity(TRADES, market), identity(QUOTES, market)) == (of_trades, of_quotes)
-    assert (is_numbered(TRADES, market), is_numbered(QUOTES, market)) == (of_trades == NUMBER, of_quotes == NUMBER)
+    assert (is_numbered(TRADES, market), is_numbered(QUOTES, market)) == (of_trades == TRADE, of_quotes == NUMBER)
     assert identity(DELIVERED_BARS, market) == ("symbol", "time")
     assert identity(STREAM_BARS, market) == ("symbol", "clock", "time")
     assert identity(INDEX_VALUES, market) == ()
 
 
-def test_a_source_may_state_numbers_that_the_stream_lacks() -> None:
-    assert identity(TRADES, Market.OPTIONS, has_numbers=True) == NUMBER
-    assert identity(TRADES, Market.CRYPTO, has_numbers=False) == ("symbol", "exchange", "id")
+def test_a_number_0_is_none_and_a_missing_id_is_a_value() -> None:
+    rows = pl.DataFrame(
+        {
+            "symbol": ["A"] * 4,
+            "sequence_number": [0, None, 5, 5],
+            "exchange": [1, 1, 1, None],
+            "id": ["1", "2", None, "4"],
+        }
+    )
+    assert rows.select(has_identity(TRADE, TRADES, Market.STOCKS)).to_series().to_list() == [False, False, True, False]
+    crypto = has_identity(identity(TRADES, Market.CRYPTO), TRADES, Market.CRYPTO)
+    assert rows.select(crypto).to_series().to_list() == [True, True, False, False]
+
+
+def test_rows_without_a_number_get_one_below_zero_that_rises_with_time() -> None:
+    rows = pl.DataFrame({"symbol": ["A", "A", "A", "B", "B"], "sequence_number": [0, 7, None, 0, 9]})
+    assert number_the_rest(rows)["sequence_number"].to_list() == [-2, 7, -1, -1, 9]
+    assert number_the_rest(rows.head(3), over=None)["sequence_number"].to_list() == [-2, 7, -1]
+    assert number_the_rest(rows.filter(pl.col("sequence_number") > 0))["sequence_number"].to_list() == [7, 9]
 
 
 def test_the_last_of_equal_rows_is_not_superseded() -> None:

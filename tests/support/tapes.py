@@ -97,7 +97,11 @@ def _random_symbol(
     bid = prices(quotes)
     ask = np.round(bid + generator.choice([-0.01, 0, 0.01, 0.02, 0.05], quotes, p=[0.05, 0.1, 0.5, 0.25, 0.1]), 2)
     no_bid, no_ask = generator.random((2, quotes)) < 0.03
-    codes = generator.choice(["", "14", "12", "2", "32", "15", "38", "2,14"], trades, p=[0.7, *[0.3 / 7] * 7])
+    codes = generator.choice(
+        ["", "14", "12", "2", "32", "15", "38", "2,14", "37", "14,37", "12,37", "37,2"],
+        trades,
+        p=[0.6, *[0.4 / 11] * 11],
+    )
     middle = np.interp(np.arange(trades), np.linspace(0, trades, quotes), bid)
     return (
         pl.DataFrame(

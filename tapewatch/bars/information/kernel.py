@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tapewatch.market.arrays import EXTENDED_SHIFT, SIDE_SHIFT, Array, FlatTrades
+from tapewatch.market.arrays import EXTENDED_SHIFT, SIDE_MASK, SIDE_SHIFT, Array, FlatTrades
 from tapewatch.market.compiled import njit
 from tapewatch.market.conditions import Updates
 
@@ -69,7 +69,7 @@ def close_bars(
             may_update = trait if regular_start <= at < regular_end else trait >> EXTENDED_SHIFT
             if not price > floor:
                 continue
-            side = (trait >> SIDE_SHIFT) - 1 if states_sides else np.int64(0)
+            side = (trait >> SIDE_SHIFT & SIDE_MASK) - 1 if states_sides else np.int64(0)
             _enter(state, at, price, size, may_update, side, rules.unit)
             if not may_update & _VOLUME or np.isnan(state.close):
                 continue

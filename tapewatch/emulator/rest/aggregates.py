@@ -7,7 +7,7 @@ import polars as pl
 
 from tapewatch.emulator.tape.cache import LruCache
 from tapewatch.emulator.tape.market_tape import MarketTape
-from tapewatch.emulator.tape.windows import BASES, day_bar, rows_between, second_bars, window_start, windows
+from tapewatch.emulator.tape.windows import BASES, day_bar, merged, rows_between, second_bars, window_start, windows
 from tapewatch.emulator.vendor import times
 from tapewatch.market.instruments import Market, session_of, trading_days
 from tapewatch.market.tables import DELIVERED_BARS
@@ -90,7 +90,7 @@ class Aggregates:
             return second_bars(trades, session)
         if trades.is_empty():
             # A recorded market may have bars but no trades.
-            return windows(self._tape.bars(symbol, date), 1, "day", session.market, date)
+            return merged(self._tape.bars(symbol, date), window_start(1, "day", session.market, date))
         return day_bar(trades, session)
 
     def _days(self, asked: BarRange, market: Market) -> list[dt.date]:

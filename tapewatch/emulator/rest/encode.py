@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from tapewatch.emulator.vendor.json_fields import codes, epoch, escaped, field, number, optional, quoted
+from tapewatch.emulator.vendor.json_fields import codes, decimal, epoch, escaped, field, number, optional, quoted, whole
 from tapewatch.market.instruments import Market
 
 _NS_PER_MS = 1_000_000
@@ -23,7 +23,7 @@ def trades(frame: pl.DataFrame, market: Market) -> str:
         # The vendor numbers no trades of options.
         *([field("sequence_number")] if has_sip and market is not Market.OPTIONS else []),
         *([epoch("sip_timestamp")] if has_sip else []),
-        number(frame, "size"),
+        *([whole("size"), decimal("decimal_size", "size")] if market is Market.STOCKS else [number(frame, "size")]),
         optional("tape", pl.col("tape")),
         optional("trf_id", pl.when(pl.col("trf_id") != 0).then("trf_id")),
         _trf_timestamp(),

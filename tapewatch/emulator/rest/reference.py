@@ -11,7 +11,7 @@ from tapewatch.emulator.rest.paging import limit_of
 from tapewatch.emulator.rest.requests import cursor_of
 from tapewatch.emulator.synthetic.universe import Instrument
 from tapewatch.emulator.tape.market_tape import MarketTape
-from tapewatch.market.instruments import NEW_YORK, Market, Session, session_of, to_rest
+from tapewatch.market.instruments import NEW_YORK, Market, Session, session_of, to_rest, zone_of
 
 _DEFAULT_LIMIT, _MAX_LIMIT = 100, 1000
 _MARKET_NAMES = {Market.FOREX: "fx"}
@@ -34,6 +34,29 @@ def tickers(tape: MarketTape, query: Mapping[str, str]) -> tuple[list[Row], str 
     end = start + limit_of(query, _DEFAULT_LIMIT, _MAX_LIMIT)
     kept = {name: value for name, value in query.items() if name != "apiKey"}
     return rows[start:end], cursor_of(kept | {"_start": str(end)}) if end < len(rows) else None
+
+
+def details(tape: MarketTape, symbol: str) -> Row | None:
+    """/v3/reference/tickers/{ticker}: a symbol of a market whose tickers the vendor lists; None if it is unknown."""
+    if tape.market(symbol) not in _LISTED or (
+        tape.describe(symbol) is None and symbol not in tape.symbols(tape.market(symbol))
+    ):
+        return None
+    return _ticker(tape, symbol)
+
+
+def in_range(ticker: str, query: Mapping[str, str]) -> bool:
+    """Whether a ticker lies between the bounds that a query sets."""
+    sides = {".gt": ticker > query.get("ticker.gt", ""), ".gte": ticker >= query.get("ticker.gte", "")}
+    sides |= {".lt": ticker < query.get("ticker.lt", ""), ".lte": ticker <= query.get("ticker.lte", "")}
+    return all(holds for name, holds in sides.items() if query.get(f"ticker{name}"))
+
+
+def phase(market: Market, now: int) -> str:
+    """A market's state as in a snapshot: `open`, `closed`, `early_trading` or `late_trading`."""
+    session = session_of(market, dt.datetime.fromtimestamp(now // 1_000_000_000, zone_of(market)).date())
+    found = _phase(session, now)
+    return {"pre": "early_trading", "post": "late_trading"}.get(found, found)
 
 
 def filtered(rows: list[Row], query: Mapping[str, str]) -> list[Row]:
@@ -161,6 +184,4 @@ def _matches(row: Row, query: Mapping[str, str]) -> bool:
     search = query.get("search", "").lower()
     if search and search not in ticker.lower() and search not in str(row["name"]).lower():
         return False
-    sides = {".gt": ticker > query.get("ticker.gt", ""), ".gte": ticker >= query.get("ticker.gte", "")}
-    sides |= {".lt": ticker < query.get("ticker.lt", ""), ".lte": ticker <= query.get("ticker.lte", "")}
-    return all(holds for name, holds in sides.items() if query.get(f"ticker{name}"))
+    return in_range(ticker, query)

@@ -83,9 +83,18 @@ class StreamConnection:
             self._reply(("max_connections", "Maximum number of websocket connections exceeded."))
             self._wire.close(_POLICY_VIOLATION, "max_connections")
         else:
+            self._leave(key)
             self._key = key
             self._lag = self._playback.lag(key)
             self._reply(("auth_success", "authenticated"))
+
+    def _leave(self, key: str) -> None:
+        """Free the key before, if `key` is another: its plan's subscriptions end, and another connection may have it."""
+        if self._key is None or self._key == key:
+            return
+        del self._keys[self._key]
+        self._subscription.clear()
+        self._revision += 1
 
     def _change(self, action: str, names: list[str]) -> None:
         replies = [self._changed(action, name) for name in names] or [("error", f"{action}: no channels named")]

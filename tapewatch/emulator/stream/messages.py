@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import polars as pl
 
-from tapewatch.emulator.vendor.json_fields import codes, epoch, escaped, field, number, optional, quoted
+from tapewatch.emulator.vendor.json_fields import codes, decimal, epoch, escaped, field, number, optional, quoted, whole
 from tapewatch.market.instruments import Market
 
 _LEVELS = 10
@@ -43,7 +43,8 @@ def _stock_trades(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
         field("x", "exchange"),
         optional("i", quoted(escaped(frame, "id"))),
         *_columns(frame, "z:tape p:price"),
-        *_sizes(frame),
+        whole("s", "size"),
+        decimal("ds", "size"),
         codes("c", "conditions"),
         _millis("t"),
         field("q", "sequence_number"),
@@ -118,7 +119,8 @@ def _forex_quotes(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
 def _stock_bars(frame: pl.DataFrame, market: Market) -> list[pl.Expr]:
     return [
         _symbol("sym", market),
-        *_columns(frame, "v:volume av:day_volume op:official_open"),
+        *_volumes(market),
+        *_columns(frame, "op:official_open"),
         optional("vw", pl.col("vwap").round(4)),
         *_columns(frame, _OHLC),
         optional("a", pl.col("day_vwap").round(4)),
@@ -214,13 +216,10 @@ def _symbol(name: str, market: Market) -> pl.Expr:
     return pl.lit(f',"{name}":"') + _name(market) + pl.lit('"')
 
 
-def _sizes(frame: pl.DataFrame) -> list[pl.Expr]:
-    """Whole shares, and for fractional sizes the exact size as text."""
-    whole = pl.lit(',"s":') + pl.col("size").floor().cast(pl.Int64).cast(pl.String)
-    is_fraction = pl.col("size") != pl.col("size").floor()
-    if not frame.select(is_fraction.any()).item():
-        return [whole]
-    return [whole, optional("ds", quoted(pl.when(is_fraction).then("size").cast(pl.String)))]
+def _volumes(market: Market) -> list[pl.Expr]:
+    """Volumes in whole units, and for stocks with their fraction as text."""
+    volumes = [whole("v", "volume"), whole("av", "day_volume")]
+    return [*volumes, decimal("dv", "volume"), decimal("dav", "day_volume")] if market is Market.STOCKS else volumes
 
 
 def _columns(frame: pl.DataFrame, names: str) -> list[pl.Expr]:

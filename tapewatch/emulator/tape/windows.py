@@ -46,13 +46,18 @@ def windows(bars: pl.DataFrame, multiplier: int, timespan: str, market: Market, 
     """
     if bars.is_empty() or (multiplier == 1 and BASES[timespan] == timespan):
         return bars
+    return merged(bars, window_start(multiplier, timespan, market, anchor))
+
+
+def merged(bars: pl.DataFrame, start: pl.Expr) -> pl.DataFrame:
+    """Bars (`DELIVERED_BARS`) of one symbol merged into those that begin at `start`."""
 
     def has_all(name: str) -> pl.Expr:
         return pl.col(name).is_not_null().all()
 
     notional = (pl.col("vwap") * pl.col("volume")).sum()
     return (
-        bars.with_columns(time=window_start(multiplier, timespan, market, anchor))
+        bars.with_columns(time=start)
         .group_by("time", maintain_order=True)
         .agg(
             pl.col("symbol", "open").first(),

@@ -25,6 +25,16 @@ def number(frame: pl.DataFrame, name: str, column: str | None = None) -> pl.Expr
     return optional(name, amount.cast(pl.Int64) if is_whole else amount)
 
 
+def whole(name: str, column: str | None = None) -> pl.Expr:
+    """A field of a column of amounts without their fraction, by default of the same name."""
+    return optional(name, pl.col(column or name).floor().cast(pl.Int64))
+
+
+def decimal(name: str, column: str) -> pl.Expr:
+    """A field of a column of amounts as text, with their fraction: `"100.0"`."""
+    return optional(name, quoted(pl.col(column).cast(pl.String)))
+
+
 def epoch(name: str, column: str = "time", unit_ns: int = 1) -> pl.Expr:
     """A field of times as whole units since 1970."""
     ns = pl.col(column).dt.epoch("ns")

@@ -7,7 +7,7 @@ import numpy as np
 from tapewatch.features.bins.records import BIN_NS, PRINTS
 from tapewatch.features.records import FlatQuotes, Span
 from tapewatch.features.ticks import OPEN_CLOSE, TIE, UNSTATED, VOLUME, compiled, share
-from tapewatch.market.arrays import EXTENDED_SHIFT, SIDE_SHIFT, Array, FlatTrades, SessionBounds
+from tapewatch.market.arrays import EXTENDED_SHIFT, SIDE_MASK, SIDE_SHIFT, Array, FlatTrades, SessionBounds
 from tapewatch.market.instruments import NS_PER_SECOND
 
 #: Ticks closer together than this count once: a burst of prints or quotes is often a single order.
@@ -49,7 +49,7 @@ def pass_bins(
             if not trades.withdrawn.size or not trades.withdrawn[trade]:
                 trait = trades.traits[trades.condition[trade]]
                 may_update = trait if now >= hours.regular_start else trait >> EXTENDED_SHIFT
-                side = int(trait >> SIDE_SHIFT) - 1 if states_sides else UNSTATED
+                side = int(trait >> SIDE_SHIFT & SIDE_MASK) - 1 if states_sides else UNSTATED
                 if not is_auction[trades.condition[trade]] and may_update & VOLUME:
                     _enter_trade(
                         state,

@@ -6,7 +6,7 @@ the others on disk.
 
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +25,16 @@ from tapewatch.market.copies import IS_CORRECTION_RECORD, identity
 MEMORY_BYTES = 144 * 1024 * 1024
 _SORT_MEMORY = "256MB"
 _BATCH_ROWS = 64 * 1024
+#: As `market.copies.number_the_rest`.
+_NUMBER_THE_REST = """
+    UPDATE spool SET sequence_number = unnumbered.number
+    FROM (
+        SELECT line, row_number() OVER (PARTITION BY symbol ORDER BY {order}, line)
+            - count(*) OVER (PARTITION BY symbol) - 1 AS number
+        FROM spool ANTI JOIN dropped USING (line) WHERE sequence_number <= 0
+    ) unnumbered
+    WHERE spool.line = unnumbered.line
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +82,9 @@ class OrderWatch:
             # Numbers must rise with time; rows that are equal in the whole order, or numbered against it, may repeat a key.
             last = keys[self._layout.order[-1]].to_physical().to_numpy()
             falls |= (codes[1:] == codes[:-1]) & (last[1:] <= last[:-1])
+            if self._layout.order[-1] == "sequence_number" and last.min() <= 0:
+                # Rows without a number still need one.
+                return False
         return not falls.any()
 
 
@@ -110,7 +123,8 @@ class RowBuffer:
         self._held.append(path)
 
     def drain(self, settle: Callable[[], None] = lambda: None) -> Iterator[pl.DataFrame]:
-        """The rows in the table's order, each key once; rows without sequence numbers are numbered by position.
+        """The rows in the table's order, each key once; rows without sequence numbers are numbered by position, those of a
+        numbered file below zero.
 
         `market.copies` says which row of one key stays. `duplicates` counts the rows dropped that equal it, `conflicts`
         names the others; `settle` is called once both are final, before the first frame.
@@ -137,12 +151,17 @@ class RowBuffer:
             database.execute(f"SET memory_limit = '{_SORT_MEMORY}'")
             database.execute(f"SET temp_directory = '{self._folder.name}/sort'")
             database.execute("SET preserve_insertion_order = false")
+            # As Polars sorts.
+            database.execute("SET default_null_order = 'nulls_first'")
             database.execute("SET enable_progress_bar = false")
             database.register("file", pa.RecordBatchReader.from_batches(*_as_plain_batches(self._replay(), schema)))
             database.execute("CREATE TABLE spool AS SELECT * FROM file")
             self._find_repeats(database)
             settle()
-            order = ", ".join(("symbol", *self._layout.order, LINE))
+            key = self._layout.table.key if self._layout.is_numbered else ()
+            if "sequence_number" in key:
+                database.execute(_NUMBER_THE_REST.format(order=", ".join(("time", *key[2:]))))
+            order = ", ".join(dict.fromkeys(("symbol", *self._layout.order, *key, LINE)))
             rows = database.sql(f"SELECT * FROM spool ANTI JOIN dropped USING ({LINE}) ORDER BY {order}")  # noqa: S608
             for batch in rows.to_arrow_reader(_BATCH_ROWS):
                 frame = pl.from_arrow(batch)
@@ -154,23 +173,47 @@ class RowBuffer:
         database.execute(f"CREATE TEMP TABLE dropped ({LINE} BIGINT, kept BIGINT, is_exact BOOLEAN)")
         if not columns:
             return
-        key = ", ".join(columns)
-        known = " AND ".join(f"{name} IS NOT NULL" for name in columns)
-        kept = f"max({LINE})"
-        if "correction" in layout.table.schema:
-            kept = f"coalesce(max({LINE}) FILTER (NOT {IS_CORRECTION_RECORD}), {kept})"
-        exact = " AND ".join(f"a.{name} IS NOT DISTINCT FROM b.{name}" for name in layout.table.schema)
-        database.execute(f"""
-            INSERT INTO dropped
-            SELECT a.{LINE}, repeated.kept, {exact}
-            FROM (SELECT {key}, {kept} AS kept FROM spool WHERE {known} GROUP BY {key} HAVING count(*) > 1) repeated
-            JOIN spool a USING ({key})
-            JOIN spool b ON b.{LINE} = repeated.kept
-            WHERE a.{LINE} <> repeated.kept
-        """)  # noqa: S608
+        # As `market.copies` says: an id may be null, and a number below 1 is none.
+        known = " AND ".join(
+            "sequence_number > 0" if name == "sequence_number" else f"{name} IS NOT NULL"
+            for name in columns
+            if name != "id" or not layout.is_numbered
+        )
+        if "correction" not in layout.table.schema:
+            _drop_repeats(database, layout.table.schema.names(), columns, known, f"max({LINE})")
+        else:
+            trade = f"max({LINE}) FILTER (NOT {IS_CORRECTION_RECORD})"
+            if layout.is_numbered:
+                # The record of a correction may name another exchange or id than its trade.
+                number = columns[:2]
+                _drop_repeats(database, layout.table.schema.names(), number, known, trade, IS_CORRECTION_RECORD)
+            kept = f"coalesce({trade}, max({LINE}))"
+            _drop_repeats(database, layout.table.schema.names(), columns, known, kept)
         self.duplicates = _count(database, "SELECT count(*) FROM dropped WHERE is_exact")
         conflicts = database.execute(f"SELECT {LINE}, kept FROM dropped WHERE NOT is_exact ORDER BY {LINE}").fetchall()  # noqa: S608
         self.conflicts = [Conflict(*row) for row in conflicts]
+
+
+def _drop_repeats(
+    database: duckdb.DuckDBPyConnection,
+    names: Sequence[str],
+    key: Sequence[str],
+    known: str,
+    kept: str,
+    which: str = "true",
+) -> None:
+    """Enter into `dropped` the rows `which` share their key with another row, if `known`; `kept` is the line that stays."""
+    exact = " AND ".join(f"a.{name} IS NOT DISTINCT FROM b.{name}" for name in names)
+    same = " AND ".join(f"a.{name} IS NOT DISTINCT FROM repeated.{name}" for name in key)
+    columns = ", ".join(key)
+    database.execute(f"""
+        INSERT INTO dropped
+        SELECT a.{LINE}, repeated.kept, {exact}
+        FROM (SELECT {columns}, {kept} AS kept FROM spool WHERE {known} GROUP BY {columns} HAVING count(*) > 1) repeated
+        JOIN (SELECT * FROM spool WHERE {which}) a ON {same}
+        JOIN spool b ON b.{LINE} = repeated.kept
+        WHERE a.{LINE} <> repeated.kept AND a.{LINE} NOT IN (SELECT {LINE} FROM dropped)
+    """)  # noqa: S608
 
 
 def _count(database: duckdb.DuckDBPyConnection, query: str) -> int:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tapewatch.feeds.rest import bar_scanner
-from tapewatch.feeds.rest.messages import BarRow, QuoteRow, TradeRow
+from tapewatch.feeds.rest.messages import BarRow, FuturesTradeRow, QuoteRow, TradeRow
 from tapewatch.market.tables import F64, I8, I16, I64, SYMBOL, TEXT, TIME
 
 Ints = npt.NDArray[np.int64]
@@ -44,7 +44,9 @@ def trade_columns(rows: Sequence[TradeRow]) -> pl.DataFrame:
     return pl.DataFrame(
         [
             *_tape_times(rows),
-            *same_columns(rows, sequence_number=I64, price=F64, size=F64, exchange=I16),
+            *same_columns(rows, sequence_number=I64, price=F64),
+            sizes(rows),
+            *same_columns(rows, exchange=I16),
             _codes("conditions", [r.conditions for r in rows]),
             *same_columns(rows, id=TEXT, correction=I8, trf_id=I16),
             _times("trf_time", pl.Series([r.trf_timestamp for r in rows], dtype=I64)),
@@ -77,6 +79,18 @@ def quote_columns(rows: Sequence[QuoteRow]) -> pl.DataFrame:
 def same_columns(rows: Sequence[Any], **types: pl.DataType) -> Iterator[pl.Series]:
     """The columns whose names are also the vendor's."""
     return (pl.Series(name, list(map(attrgetter(name), rows)), dtype) for name, dtype in types.items())
+
+
+def sizes(rows: Sequence[TradeRow] | Sequence[FuturesTradeRow]) -> pl.Series:
+    """The traded amounts, with their fraction where the vendor states it; null where no finite number is stated."""
+    whole = pl.Series("size", [r.size for r in rows], F64)
+    exact = [r.decimal_size for r in rows]
+    if not any(size is not None for size in exact):
+        return whole
+    texts = pl.Series("size", [None if size is None else str(size) for size in exact], TEXT)
+    numbers = texts.str.strip_chars().cast(F64, strict=False)
+    is_number = numbers.is_finite().fill_null(value=False)
+    return numbers.zip_with(is_number, pl.Series([None], dtype=F64)).zip_with(texts.is_not_null(), whole).alias("size")
 
 
 def _tape_times(rows: Sequence[TradeRow] | Sequence[QuoteRow]) -> tuple[pl.Series, pl.Series]:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import polars as pl
 from polygon import RESTClient
 
-from tapewatch.feeds.rest.columns import same_columns
+from tapewatch.feeds.rest.columns import same_columns, sizes
 from tapewatch.feeds.rest.decode import ColumnsDecoder
 from tapewatch.feeds.rest.messages import FuturesBarRow, FuturesQuoteRow, FuturesTradeRow
 from tapewatch.feeds.rest.pages import Request
@@ -80,8 +80,9 @@ def bar_columns(rows: Sequence[FuturesBarRow]) -> pl.DataFrame:
 
 
 def trade_columns(rows: Sequence[FuturesTradeRow]) -> pl.DataFrame:
-    """The columns of TRADES without the symbol; `sequence_number` is null where the vendor gives none."""
-    return _tick_columns(rows, ("price", "size"), TRADES, exchange=_NO_EXCHANGE, conditions="")
+    """The columns of TRADES without the symbol, and `report_sequence`; both numbers are null where the vendor gives none."""
+    frame = _tick_columns(rows, ("price",), TRADES, exchange=_NO_EXCHANGE, conditions="")
+    return frame.with_columns(sizes(rows), *same_columns(rows, report_sequence=I64))
 
 
 def quote_columns(rows: Sequence[FuturesQuoteRow]) -> pl.DataFrame:

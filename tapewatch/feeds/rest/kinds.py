@@ -30,7 +30,7 @@ class Numbering(Enum):
     """Whether a market's rows carry sequence numbers on REST."""
 
     ALWAYS = auto()
-    #: Kept if every row of the day has one; else rows are numbered by their position in the day.
+    #: Kept if every row of the day has one of its own; else rows are numbered by their position in the day.
     WHERE_STATED = auto()
     NEVER = auto()
 
@@ -134,7 +134,7 @@ def time_rules(window: Window, now: int) -> tuple[Rule, ...]:
 
 
 def number_rule(kind: Kind, market: Market) -> tuple[Rule, ...]:
-    """In a market with sequence numbers, every row must have one."""
+    """In a market with sequence numbers, every row must have the field. A number 0 is none, and no fault of the row."""
     if "sequence_number" not in kind.table.by_name or numbering(kind.tape, market) is not Numbering.ALWAYS:
         return ()
     return ((pl.col("sequence_number").is_null(), pl.lit("sequence_number: the row states none")),)
@@ -148,7 +148,7 @@ TRADES_KIND: Final = Kind(
     TRADES,
     ColumnsDecoder(TradeRow, trade_columns),
     partial(_ticks_request, "trades", RESTClient.list_trades),
-    _negative("size"),
+    (*_negative("size"), (pl.col("size").is_null(), pl.lit("size: the row states no finite number"))),
 )
 QUOTES_KIND: Final = Kind(
     TapeTable.QUOTES,

@@ -41,11 +41,15 @@ class BarRow(msgspec.Struct, gc=False):
 
 
 class TradeRow(msgspec.Struct, gc=False):
-    """One trade. Crypto has no SIP time and no sequence number; times are nanoseconds."""
+    """One trade. Crypto has no SIP time and no sequence number; times are nanoseconds.
+
+    `size` holds whole units only; `decimal_size` is the same amount with its fraction.
+    """
 
     price: float
-    size: float
     exchange: _I16
+    size: float | None = None
+    decimal_size: float | str | None = None
     sip_timestamp: _I64 | None = None
     participant_timestamp: _I64 | None = None
     sequence_number: _I64 | None = None
@@ -89,12 +93,15 @@ class FuturesBarRow(msgspec.Struct, gc=False):
 
 
 class FuturesTradeRow(msgspec.Struct, gc=False):
-    """One trade of a futures contract, without an exchange and in part without a sequence number."""
+    """One trade of a futures contract, without an exchange. Trades of one packet share its `sequence_number`; their
+    `report_sequence` differs. Either may be absent."""
 
     timestamp: _I64
     price: float
-    size: float
+    size: float | None = None
+    decimal_size: float | str | None = None
     sequence_number: _I64 | None = None
+    report_sequence: _I64 | None = None
 
 
 class FuturesQuoteRow(msgspec.Struct, gc=False):

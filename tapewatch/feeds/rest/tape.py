@@ -1,15 +1,15 @@
 """One symbol's trades, quotes or bars from all their pages: checked, complete, deduplicated, numbered and sorted."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import polars as pl
 
 from tapewatch.feeds.rest.decode import LINE, DecodedColumns, raw_rows
-from tapewatch.feeds.rest.kinds import Kind, Numbering, Rule, Window, number_rule, numbering, price_rules, time_rules
+from tapewatch.feeds.rest.kinds import Kind, Rule, Window, number_rule, price_rules, time_rules
 from tapewatch.feeds.rest.pages import NumberedPage, Pager, Request, lost_next_url
+from tapewatch.feeds.rest.repeats import numbered, without_repeats
 from tapewatch.feeds.source import Load
-from tapewatch.market.copies import IS_CORRECTION_RECORD, identity
 from tapewatch.market.instruments import NS_PER_MINUTE, Market
 from tapewatch.market.tables import QUARANTINE, SYMBOL
 
@@ -50,7 +50,8 @@ def fetch_symbol(
 ) -> SymbolTape:
     """All rows that the vendor has of `symbol` in `window`, as one frame of the kind's table.
 
-    Rows that break a rule are quarantined. Rows without sequence numbers are numbered from 1 by (time, exchange, id).
+    Rows that break a rule are quarantined. `repeats` says which rows are delivered twice, and how rows without sequence
+    numbers are numbered. Rows with which a page begins again are dropped and counted as `duplicates`, with a notice.
     `is_metered` saves the call that verifies completeness, unless the last page is full.
 
     Raises:
@@ -59,23 +60,53 @@ def fetch_symbol(
     request = kind.request(symbol, window, page_limit)
     rules = (*time_rules(window, now), *price_rules(kind, market), *kind.rules, *number_rule(kind, market))
     tape = SymbolTape(kind.table.empty())
-    frames, page = [], None
+    frames, page, before = [], None, None
     for page in pager.pages(request, kind.decoder):
         tape.source_rows += page.decoded.source_rows
-        good, bad = _split(request, page, rules)
+        good, bad = _split(request, _without_overlap(tape, before, page), rules)
         frames.append(good)
         tape.quarantined += [bad] if bad.height else []
+        before = page.decoded.frame
     frame = pl.concat(frames)
+    if tape.duplicates:
+        tape.notices.append(
+            f"{request.what}: {tape.duplicates:,} row(s) at the end of a page came again at the beginning of the next; "
+            "each is kept once"
+        )
     is_settled = window.end + _SETTLED_AFTER_NS < now
     if page is not None and frame.height and is_settled and (page.is_full or not is_metered):
-        unread = sum(quarantined.height for quarantined in tape.quarantined)
+        unread = sum(quarantined.height for quarantined in tape.quarantined) + tape.duplicates
         _prove_complete(pager, kind, symbol, window, frame, pages=page.number, unread=unread, limit=page_limit)
-    frame, tape.duplicates, conflicts = _without_repeats(kind, market, request, frame)
+    frame, repeats, conflicts = without_repeats(kind, market, request.what, frame)
+    tape.duplicates += repeats
     tape.quarantined += [conflicts] if conflicts.height else []
-    frame = _numbered(kind, market, frame)
+    frame = numbered(kind, market, frame)
     order = [name for name in kind.table.sort if name != "symbol"]
-    tape.frame = kind.table.conform(frame.with_columns(pl.lit(symbol, SYMBOL).alias("symbol"))).sort(order)
+    named = kind.table.conform(frame.with_columns(pl.lit(symbol, SYMBOL).alias("symbol")))
+    tape.frame = named.sort(order, maintain_order=True)
     return tape
+
+
+def _without_overlap(
+    tape: SymbolTape, before: pl.DataFrame | None, page: NumberedPage[DecodedColumns]
+) -> NumberedPage[DecodedColumns]:
+    """The page without the rows at its beginning that ended the page before; adds their number to `tape.duplicates`."""
+    frame = page.decoded.frame
+    if before is None or before.is_empty() or frame.is_empty() or frame["time"][0] is None:
+        return page
+    near = before.tail(frame.height).filter(pl.col("time") >= frame["time"][0])
+    if near.is_empty():
+        return page
+    values = [name for name in frame.columns if name != LINE]
+    last, first = (
+        rows.select(pl.struct(values).hash()).to_series().to_numpy() for rows in (near, frame.head(near.height))
+    )
+    for start in (last == first[0]).nonzero()[0]:
+        count = last.size - int(start)
+        if (last[start:] == first[:count]).all():
+            tape.duplicates += count
+            return replace(page, decoded=replace(page.decoded, frame=frame.slice(count)))
+    return page
 
 
 def _split(
@@ -121,51 +152,3 @@ def _prove_complete(
         found += page.decoded.source_rows
         if found > allowed:
             raise lost_next_url(request, pages)
-
-
-def _without_repeats(
-    kind: Kind, market: Market, request: Request, frame: pl.DataFrame
-) -> tuple[pl.DataFrame, int, pl.DataFrame]:
-    """`frame` with each key once (see `market.copies`), the number of exact re-deliveries, and the rows contradicted."""
-    has_numbers = numbering(kind.tape, market) is not Numbering.NEVER
-    key = [name for name in identity(kind.table, market, has_numbers=has_numbers) if name != "symbol"]
-    if not key or not frame.height:
-        return frame, 0, QUARANTINE.empty()
-    known = pl.all_horizontal(pl.col(name).is_not_null() for name in key)
-    tied = known & pl.struct(key).is_duplicated()
-    if not frame.select(tied.any()).item():
-        return frame, 0, QUARANTINE.empty()
-    values = [name for name in frame.columns if name != LINE]
-    is_record = pl.lit(value=False)
-    if "correction" in frame.columns:
-        is_record = pl.sql_expr(IS_CORRECTION_RECORD)
-        frame = frame.sort(is_record, descending=True, maintain_order=True)
-    is_dropped = tied & ~pl.struct(key).is_last_distinct()
-    dropped = frame.with_columns(is_dropped.alias("is_dropped"), pl.struct(values).is_last_distinct().alias("differs"))
-    conflicts = dropped.filter("is_dropped", "differs")
-    named = pl.struct(key).struct.json_encode()
-    refused = conflicts.select(
-        pl.lit(f"{request.what}, repeated keys").alias("source"),
-        pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias("line"),
-        pl.when(is_record)
-        .then(pl.format("a correction record, not a trade: the trade with the same {} stays", named))
-        .otherwise(pl.format("replaced by a later row, which has the same {} and other content", named))
-        .alias("reason"),
-        pl.struct(values).struct.json_encode().alias("raw"),
-    )
-    repeats = dropped.select((pl.col("is_dropped") & ~pl.col("differs")).sum()).item()
-    return dropped.filter(~pl.col("is_dropped")).select(frame.columns), repeats, QUARANTINE.conform(refused)
-
-
-def _numbered(kind: Kind, market: Market, frame: pl.DataFrame) -> pl.DataFrame:
-    if "sequence_number" not in kind.table.by_name:
-        return frame
-    if market is not Market.FOREX and "bid_size" in frame.columns:
-        frame = frame.with_columns(pl.col("bid_size", "ask_size").fill_null(0.0))
-    rule = numbering(kind.tape, market)
-    is_stated = rule is Numbering.WHERE_STATED and not frame["sequence_number"].null_count()
-    if rule is Numbering.ALWAYS or is_stated:
-        return frame
-    order = [name for name in ("time", "exchange", "id") if name in frame.columns]
-    ordered = frame.sort(order, maintain_order=True)
-    return ordered.with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias("sequence_number"))

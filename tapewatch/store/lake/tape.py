@@ -10,7 +10,7 @@ from tapewatch.store.lake.lake import Lake, whole_symbol_groups
 
 #: Trades and quotes of one batch: some 300 MB while they are read and aggregated.
 BATCH_ROWS = 4_000_000
-_TRADE_COLUMNS = ("symbol", "time", "sequence_number", "price", "size", "conditions", "correction")
+_TRADE_COLUMNS = ("symbol", "time", "sequence_number", "price", "size", "exchange", "conditions", "correction")
 _QUOTE_COLUMNS = ("symbol", "time", "sequence_number", "bid_price", "ask_price", "bid_size", "ask_size")
 
 

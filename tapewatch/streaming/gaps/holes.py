@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
+from tapewatch.market.copies import HAS_NUMBER
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
 
 #: Consecutive numbers with one constant step, after which a skipped number counts as missing.
@@ -95,14 +96,15 @@ class HoleFinder:
         self._first_minutes.clear()
 
     def _see_numbers(self, trades: pl.DataFrame) -> None:
-        numbered = trades.filter(pl.col("sequence_number").is_not_null())
-        number = pl.col("sequence_number").sort()
+        numbered = trades.filter(HAS_NUMBER)
+        # Several trades may share a number.
+        number = pl.col("sequence_number").unique().sort()
         found = numbered.group_by(pl.col("symbol").cast(pl.String)).agg(
             low=number.first(),
             high=number.last(),
             least=number.diff().min(),
             most=number.diff().max(),
-            count=pl.len(),
+            count=pl.col("sequence_number").n_unique(),
             first_time=pl.col("time").to_physical().min(),
             last_time=pl.col("time").to_physical().max(),
         )
@@ -133,7 +135,7 @@ class HoleFinder:
         for place in np.flatnonzero(np.diff(chain) > known.step).tolist():
             between = set(range(int(chain[place]) + known.step, int(chain[place + 1]), known.step)[:_MOST_SKIPPED])
             waiting.append(_Skipped(between, int(at[place]), int(at[place + 1])))
-        self._numbers[symbol] = _Numbering(high, max(known.time, last_time), known.step, known.run + len(rows))
+        self._numbers[symbol] = _Numbering(high, max(known.time, last_time), known.step, known.run + len(received))
 
     def _see_volumes(self, trades: pl.DataFrame) -> None:
         minute = (pl.col("time").to_physical() // NS_PER_MINUTE).alias("minute")

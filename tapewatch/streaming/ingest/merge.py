@@ -1,7 +1,8 @@
 """Merges deliveries of the tape: streamed, streamed again, corrected, or fetched from a source of record.
 
 `market.copies` says which of several copies stays. Rows without identity are compared by content and time, and each stays
-as often as the lake or the batches hold it. So merging twice equals merging once.
+as often as the lake or the batches hold it. Of those that state a number, a later frame's equal row is a re-delivery. So merging
+twice equals merging once.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tapewatch.market.copies import identity, is_numbered
+from tapewatch.market.copies import HAS_NUMBER, has_identity, identity, is_numbered, number_the_rest
 from tapewatch.market.instruments import Market
 from tapewatch.market.live_tables import STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.schema import Table
@@ -64,7 +65,7 @@ def merge(
         healed: `INTERVALS` that a source of record among `delivered` holds completely, and `BATCH`.
     """
     key = identity(table, market)
-    has_key = pl.all_horizontal(pl.col(key).is_not_null()) if key else pl.lit(value=False)
+    has_key = has_identity(key, table, market)
     parts = [_by_content(table, held.filter(~has_key), delivered.filter(~has_key), recorded, healed)]
     if key:
         parts.insert(0, _by_identity(table, key, held.filter(has_key), delivered.filter(has_key), recorded))
@@ -79,8 +80,8 @@ def _by_identity(
     table: Table, key: tuple[str, ...], held: pl.DataFrame, delivered: pl.DataFrame, recorded: pl.DataFrame
 ) -> Merged:
     keys = delivered.select(key).unique()
-    contested = held.join(keys, on=key, how="semi")
-    untouched = held.join(keys, on=key, how="anti") if contested.height else held
+    contested = held.join(keys, on=key, how="semi", nulls_equal=True)
+    untouched = held.join(keys, on=key, how="anti", nulls_equal=True) if contested.height else held
     known = contested.with_columns(
         pl.lit(None, pl.UInt32).alias(BATCH),
         pl.lit(None, pl.Int64).alias(LINE),
@@ -89,7 +90,8 @@ def _by_identity(
     every = pl.concat([known, delivered.select(known.columns)]).with_row_index(_RANK)
     every = every.sort(*key, IS_RECORD, _RANK)
     content = [name for name in table.schema if name not in (*key, *_NO_CONTENT)]
-    follows = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in key).fill_null(value=False)
+    # An id may be null; the symbol never is, so the first row follows nothing.
+    follows = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(1)) for name in key)
     differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in content)
     judged = every.with_columns(
         follows=follows,
@@ -152,6 +154,8 @@ def _by_content(
     whole = pl.concat([recorded, healed.drop(BATCH)])
     is_covered = _within(streamed, whole)
     covered, streamed = streamed.filter(is_covered), streamed.filter(~is_covered)
+    again = _delivered_again(table, streamed)
+    covered, streamed = pl.concat([covered, streamed.filter(again)]), streamed.filter(~again)
     if records.height:
         # A source of record replaces all rows of its stretch; of two such deliveries the later stays.
         held = held.filter(~_within(held, healed))
@@ -167,6 +171,17 @@ def _by_content(
     columns = table.schema.names()
     rows = pl.concat([held.select(columns), records.select(columns), streamed.filter(new).select(columns)])
     return Merged(rows, fates, QUARANTINE.empty())
+
+
+def _delivered_again(table: Table, streamed: pl.DataFrame) -> pl.Series:
+    """Which rows repeat one of an earlier frame, number included. Equal rows of one frame are separate trades: several trades
+    of a packet share its number."""
+    if "sequence_number" not in table.schema or not streamed.select(HAS_NUMBER.any()).item():
+        return pl.repeat(value=False, n=streamed.height, eager=True, dtype=pl.Boolean())
+    same = ["sequence_number", *(name for name in table.schema if name not in _NO_CONTENT)]
+    turn = pl.int_range(pl.len()).over(*same, "received_time")
+    first = pl.struct(*same, "_turn").is_first_distinct()
+    return streamed.with_columns(_turn=turn).select(HAS_NUMBER & ~first).to_series()
 
 
 def _latest(records: pl.DataFrame, healed: pl.DataFrame) -> pl.DataFrame:
@@ -216,10 +231,15 @@ def _disjoint(starts: Ints, ends: Ints) -> tuple[Ints, Ints]:
 
 
 def _in_order(table: Table, market: Market, rows: pl.DataFrame) -> pl.DataFrame:
-    """Sorted in the table's order, and numbered by position where the vendor has no numbers."""
+    """Sorted in the table's order, and numbered by position where the vendor has no numbers; there, or below zero where a row
+    of a numbered tape has none."""
     names = sorted(rows["symbol"].unique().cast(pl.String))
     by_name = rows.with_columns(_name=pl.col("symbol").cast(pl.String).cast(pl.Enum(names)))
     is_positioned = table in (TRADES, QUOTES) and not is_numbered(table, market)
+    if table in (TRADES, QUOTES) and not is_positioned:
+        number = pl.when(HAS_NUMBER).then("sequence_number").otherwise(0)
+        ordered = by_name.sort("_name", "time", number, *(pl.col(key) for key in table.key[2:]), maintain_order=True)
+        return number_the_rest(ordered.drop("_name"))
     order = [name for name in (("time", "exchange", "id") if is_positioned else table.sort) if name in table.schema]
     ordered = by_name.sort(["_name", *(name for name in order if name != "symbol")], maintain_order=True).drop("_name")
     if not is_positioned:

@@ -15,6 +15,10 @@ from tapewatch.streaming.live.tick_buffer import Columns
 # Digits of an id, padded on the right, and their count sort as the text does and leave room for the exchange.
 _DIGITS, _EXCHANGE_SHIFT = 13, 48
 _UNSET = -1
+# Before every number of a tape.
+_UNNUMBERED = -(2**62)
+# What tells trades of one number apart: exchange and id, or all that they state.
+_NAMED, _CONTENT = ("exchange", "id"), ("time", "price", "size", "exchange", "conditions")
 
 
 class _ByCategory:
@@ -68,15 +72,16 @@ class Arrivals:
 
     def trades(self, frame: pl.DataFrame) -> tuple[Columns, Array]:
         """`STREAM_TRADES` rows as `TRADE_COLUMNS`, and whether each has an identity (see `market.copies`)."""
-        if "id" in identity(TRADES, self._session.market):
-            number, is_known = self._numbers_by_id(frame)
+        key = identity(TRADES, self._session.market)
+        if "id" in key and "sequence_number" not in key:
+            (number, is_known), tag = self._numbers_by_id(frame), np.zeros(frame.height, dtype=np.int64)
         else:
-            number, is_known = self._numbers(frame)
+            (number, is_known), tag = self._numbers(frame), _tags(frame, _NAMED if key else _CONTENT)
         traits = self._traits(frame["conditions"]).astype(np.uint32)
         is_withdrawn = withdrawn(frame["correction"])
         if not is_withdrawn.size:
             is_withdrawn = np.zeros(frame.height, dtype=np.bool_)
-        values = (flat(frame["price"]), flat(frame["size"]), traits, is_withdrawn)
+        values = (flat(frame["price"]), flat(frame["size"]), traits, is_withdrawn, tag)
         return (*self._place(frame, number), *values), is_known
 
     def quotes(self, frame: pl.DataFrame) -> tuple[Columns, Array]:
@@ -93,11 +98,11 @@ class Arrivals:
         return trade_traits(conditions, self._session, STOCK_UPDATE_RULES)[flat(conditions)]
 
     def _numbers(self, frame: pl.DataFrame) -> tuple[Array, Array]:
-        sequence = frame["sequence_number"]
-        if not sequence.null_count():
-            return flat(sequence), np.ones(frame.height, dtype=np.bool_)
-        is_known = sequence.is_not_null().to_numpy()
-        return np.where(is_known, flat(sequence, null=0), self._arrival_numbers(frame.height)), is_known
+        sequence = flat(frame["sequence_number"], null=0)
+        is_known = sequence > 0
+        if is_known.all():
+            return sequence, is_known
+        return np.where(is_known, sequence, self._arrival_numbers(frame.height)), is_known
 
     def _numbers_by_id(self, frame: pl.DataFrame) -> tuple[Array, Array]:
         """Numbers that sort trades of one instant by exchange and id, as the lake does; ids that are no number by hash."""
@@ -116,4 +121,13 @@ class Arrivals:
 
     def _arrival_numbers(self, count: int) -> Array:
         self._count += count
-        return np.arange(self._count - count, self._count, dtype=np.int64)
+        return np.arange(self._count - count, self._count, dtype=np.int64) + _UNNUMBERED
+
+
+def _tags(frame: pl.DataFrame, columns: Sequence[str]) -> Array:
+    """Numbers that tell trades of one sequence number apart; equal trades of one frame are separate where no id is stated."""
+    tags = frame.select(pl.struct(columns).hash().reinterpret(signed=True)).to_series()
+    if columns == _CONTENT and frame["sequence_number"].is_duplicated().any():
+        numbered = frame.select("symbol", "sequence_number", tags.alias("tag"))
+        tags += numbered.select(pl.int_range(pl.len()).over("symbol", "sequence_number", "tag")).to_series()
+    return flat(tags)

@@ -159,6 +159,9 @@ class LiveTape:
         symbol, time, number = columns[:3]
         if not time.size:
             return
+        if kind == "trades":
+            # Trades may share a number.
+            number = number ^ columns[-1]
         before = self._seen[kind].enter(symbol, number, time, is_known)
         has_moved = (before != time) & (before >= self._oldest)
         self._file(kind, _with_removals(columns, before, has_moved) if has_moved.any() else columns)

@@ -5,15 +5,16 @@ from typing import NamedTuple
 import numpy as np
 
 from tapewatch.features.records import FlatQuotes
-from tapewatch.market.arrays import Array, FlatTrades
+from tapewatch.market.arrays import TRAITS, Array, FlatTrades
 from tapewatch.market.compiled import njit
 from tapewatch.market.copies import is_superseded
 
-#: Columns of each kind of tick; `is_removed` marks a tick whose time was corrected to another place.
-TRADE_COLUMNS = ("symbol", "time", "number", "is_removed", "price", "size", "traits", "withdrawn")
+#: Columns of each kind of tick; `is_removed` marks a tick whose time was corrected to another place, and `tag` tells trades of
+#: one number apart.
+TRADE_COLUMNS = ("symbol", "time", "number", "is_removed", "price", "size", "traits", "withdrawn", "tag")
 QUOTE_COLUMNS = ("symbol", "time", "number", "is_removed", "bid", "ask", "bid_size", "ask_size")
-_EVERY_TRAIT = np.arange(256, dtype=np.uint8)
-_VALUES = 4
+_EVERY_TRAIT = np.arange(TRAITS, dtype=np.uint16)
+_VALUES, _TAG = 4, 8
 
 Columns = tuple[Array, ...]
 
@@ -54,7 +55,7 @@ class TradeBuffer:
 
     def flat(self) -> FlatTrades:
         """The settled trades for kernels."""
-        _, time, _, _, price, size, traits, withdrawn = self._settled
+        _, time, _, _, price, size, traits, withdrawn, _ = self._settled
         return FlatTrades(self._offsets, time, price, size, traits, _EVERY_TRAIT, withdrawn)
 
 
@@ -168,13 +169,14 @@ def _padded(offsets: Array, symbols: int) -> Array:
 
 
 _TICK = [np.int64] * 3 + [np.bool_]
-_TRADE, _QUOTE = [*_TICK, np.float64, np.float64, np.uint32, np.bool_], [*_TICK, *[np.float64] * 4]
+_TRADE, _QUOTE = [*_TICK, np.float64, np.float64, np.uint32, np.bool_, np.int64], [*_TICK, *[np.float64] * 4]
 _NO_TRADES, _NO_QUOTES = (_frozen(tuple(np.zeros(0, dtype) for dtype in each)) for each in (_TRADE, _QUOTE))
 
 
 def _without_repeats(columns: Columns) -> tuple[Columns, Found]:
     """Sorted ticks without those that a later copy replaces, and how many of these repeated or corrected another."""
-    is_replaced = is_superseded(columns[:3])
+    columns = _by_tag(columns)
+    is_replaced = is_superseded((*columns[:3], *columns[_TAG:]))
     at = np.flatnonzero(is_replaced)
     is_same = np.ones(at.size, dtype=np.bool_)
     for column in columns[3:]:
@@ -183,6 +185,15 @@ def _without_repeats(columns: Columns) -> tuple[Columns, Found]:
     kept = ~is_replaced & ~columns[3]
     repeats = int(is_same.sum())
     return tuple(column[kept] for column in columns), Found(repeats, at.size - repeats)
+
+
+def _by_tag(columns: Columns) -> Columns:
+    """Sorted ticks with those of one time and number sorted by their tag."""
+    identity = (*columns[:3], *columns[_TAG:])
+    if np.array_equal(is_superseded(columns[:3]), is_superseded(identity)):
+        return columns
+    order = np.lexsort(identity[::-1])
+    return tuple(column.take(order) for column in columns)
 
 
 @njit(cache=True, nogil=True)

@@ -1,6 +1,7 @@
 """The unmodified official client reads from the emulator exactly what the tape holds, page by page."""
 
 import datetime as dt
+import json
 from collections.abc import Iterator
 
 import httpx
@@ -10,8 +11,11 @@ from polygon import RESTClient
 from polygon.exceptions import BadResponse
 
 from tapewatch.bars.time_bars import minute_bars
+from tapewatch.emulator.rest import encode
+from tapewatch.emulator.stream import messages
 from tapewatch.emulator.synthetic.market import Synthetic, TapeDay
 from tapewatch.emulator.tape.market_tape import SyntheticTape
+from tapewatch.feeds.stream.decode.decoder import Frame, FrameDecoder
 from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates
 from tapewatch.market.instruments import Market, session_of
 from tests.support.emulator import serving
@@ -61,6 +65,24 @@ def test_trades(client: RESTClient, voo: TapeDay, limit: int, order: str | None)
     assert {trade.correction for trade in read} == {None}
     codes = [",".join(map(str, trade.conditions or [])) for trade in read]
     assert codes == rows["conditions"].cast(pl.String).to_list()
+
+
+def test_sizes_with_a_fraction_are_sent_as_the_vendor_sends_them() -> None:
+    tape = SyntheticTape(SEED)
+    rows = tape.trades("VOO", DAY).head(3).with_columns(size=pl.Series([100.0, 0.25, 3.5]))
+    sent = json.loads(f"[{encode.trades(rows, Market.STOCKS)}]")
+    assert [(row["size"], row["decimal_size"]) for row in sent] == [(100, "100.0"), (0, "0.25"), (3, "3.5")]
+    coins = tape.trades("X:DOT-USD", DAY).head(1).with_columns(size=pl.Series([0.25]))
+    (coin,) = json.loads(f"[{encode.trades(coins, Market.CRYPTO)}]")
+    assert (coin["size"], "decimal_size" in coin) == (0.25, False)
+    events = json.loads("[" + "".join(streamed(rows)).rstrip(",") + "]")
+    assert [(event["s"], event["ds"]) for event in events] == [(100, "100.0"), (0, "0.25"), (3, "3.5")]
+    decoded = FrameDecoder(Market.STOCKS).decode([Frame(json.dumps(events).encode(), 1)])
+    assert decoded.trades["size"].to_list() == [100.0, 0.25, 3.5]
+
+
+def streamed(rows: pl.DataFrame) -> list[str]:
+    return rows.select(messages.text(rows, "T", Market.STOCKS)).to_series().to_list()
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])

@@ -25,10 +25,10 @@ DAY = dt.date(2024, 3, 5)
 NS_PER_MS = 1_000_000
 
 FIELDS = {
-    ("stocks", "T"): {"ev", "sym", "x", "i", "z", "p", "s", "c", "t", "q", "trfi", "trft"},
+    ("stocks", "T"): {"ev", "sym", "x", "i", "z", "p", "s", "ds", "c", "t", "q", "trfi", "trft"},
     ("stocks", "Q"): {"ev", "sym", "bx", "bp", "bs", "ax", "ap", "as", "c", "t", "z", "q"},
-    ("stocks", "A"): {"ev", "sym", "v", "av", "op", "vw", "o", "c", "h", "l", "a", "z", "s", "e"},
-    ("stocks", "AM"): {"ev", "sym", "v", "av", "op", "vw", "o", "c", "h", "l", "a", "z", "s", "e"},
+    ("stocks", "A"): {"ev", "sym", "v", "av", "dv", "dav", "op", "vw", "o", "c", "h", "l", "a", "z", "s", "e"},
+    ("stocks", "AM"): {"ev", "sym", "v", "av", "dv", "dav", "op", "vw", "o", "c", "h", "l", "a", "z", "s", "e"},
     ("stocks", "LULD"): {"ev", "T", "h", "l", "i", "z", "t", "q"},
     ("stocks", "NOI"): {"ev", "T", "t", "at", "a", "i", "x", "o", "p", "b"},
     ("options", "T"): {"ev", "sym", "x", "p", "s", "c", "t", "q"},

@@ -76,6 +76,21 @@ def test_an_unauthenticated_client_receives_nothing(url: str) -> None:
     asyncio.run(talk())
 
 
+def test_a_client_that_authenticates_with_another_key_frees_the_first_one(tape: SyntheticTape) -> None:
+    async def talk(url: str) -> None:
+        async with socket_of(url) as first, socket_of(url) as second:
+            assert (await hello(first, "advanced-old"))[1]["status"] == "auth_success"
+            for key, expected in (("advanced-old", "auth_success"), ("advanced-new", "auth_success")):
+                await first.send(json.dumps({"action": "auth", "params": key}))
+                assert json.loads(await first.recv())[0]["status"] == expected
+            assert (await hello(second, "advanced-old"))[1]["status"] == "auth_success"
+        async with socket_of(url) as third:
+            assert (await hello(third, "advanced-new"))[1]["status"] == "auth_success"
+
+    with serving(tape, replay=DAY, speed="2000eps") as address:
+        asyncio.run(talk(address))
+
+
 def test_a_key_has_one_connection_per_market(url: str) -> None:
     async def talk() -> None:
         async with socket_of(url) as first, socket_of(url, "crypto") as other:

@@ -67,7 +67,7 @@ def test_of_different_rows_with_one_key_the_later_stays(tmp_path: Path, room: st
     assert frame.filter(pl.col("sequence_number") == 6)["price"].to_list() == [77.7, 100.5, 100.5]
     (refused,) = load.quarantine.to_dicts()
     assert refused["line"] == 7
-    assert refused["reason"].startswith(f"symbol/sequence_number: replaced by line {len(rows) + 2},")
+    assert refused["reason"].startswith(f"symbol/sequence_number/exchange/id: replaced by line {len(rows) + 2},")
     assert refused["raw"].split(",")[7] == "6"
 
 
@@ -81,7 +81,42 @@ def test_a_corrected_trade_stays_and_its_correction_record_is_quarantined(tmp_pa
     assert frame.height == len(rows)
     assert frame.filter(pl.col("sequence_number") == 6)["correction"].to_list()[0] == 1
     (refused,) = load.quarantine.to_dicts()
-    assert (refused["line"], refused["reason"].split(",")[0]) == (12, "symbol/sequence_number: replaced by line 7")
+    assert (refused["line"], refused["reason"].split(",")[0]) == (
+        12,
+        "symbol/sequence_number/exchange/id: replaced by line 7",
+    )
+
+
+@pytest.mark.parametrize("room", _ROOM)
+def test_different_trades_may_share_a_number_and_a_correction_record_may_not(tmp_path: Path, room: str) -> None:
+    rows = _day()
+    others = [{**rows[5], "exchange": 19}, {**rows[5], "id": "x"}, {**rows[5], "id": ""}]
+    record = {**rows[5], "id": "y", "correction": 10}
+    put(tmp_path, STOCKS, "trades", [*rows, *others, record, others[1], {**others[2], "size": 0.25}])
+    frame, load = _load(tmp_path, room=room)
+    assert TRADES.duplicates(frame) == 0
+    shared = frame.filter((pl.col("symbol") == "A") & (pl.col("sequence_number") == 6))
+    assert shared.select("exchange", "id", "size").rows() == [
+        (11, None, 0.25),
+        (11, "5", 100),
+        (11, "x", 100),
+        (19, "5", 100),
+    ]
+    assert (load.duplicates, load.quarantine.height) == (1, 2)
+
+
+@pytest.mark.parametrize("room", _ROOM)
+def test_rows_numbered_0_are_kept_below_the_tape_s_numbers(tmp_path: Path, room: str) -> None:
+    rows = _day()
+    for at in (0, 7, 8, 119, 130):
+        rows[at] |= {"sequence_number": 0, "id": ""}
+    put(tmp_path, STOCKS, "trades", [*rows[:8], rows[7], *rows[8:]])
+    frame, load = _load(tmp_path, room=room)
+    assert (load.duplicates, load.quarantine.height, TRADES.duplicates(frame)) == (0, 0, 0)
+    numbers = frame.filter(pl.col("symbol") == "A")["sequence_number"].to_list()
+    assert numbers[:11] == [-5, 2, 3, 4, 5, 6, 7, -4, -3, -2, 10]
+    assert (numbers[-1], len(numbers)) == (-1, 121)
+    assert frame["time"].to_list()[:121] == sorted(frame["time"].to_list()[:121])
 
 
 def test_rows_with_equal_content_are_all_kept(tmp_path: Path) -> None:

@@ -329,13 +329,13 @@ def test_bars_that_contradict_themselves_are_quarantined(vendor):
 
 def test_repeats_are_dropped_and_contradictions_quarantined(vendor):
     rows = stock_trades(8, ties=False)
-    other = rows[7] | {"sequence_number": rows[6]["sequence_number"]}
+    other = rows[7] | {"sequence_number": rows[6]["sequence_number"], "id": rows[6]["id"]}
     vendor.rows["trades/AAPL"] = [*rows[:7], rows[2], rows[2], other]
     load = rest(vendor, page_limit=3).trades(STOCKS, ["AAPL"])
     frame = pl.concat(load)
     assert frame["sequence_number"].to_list() == [row["sequence_number"] for row in rows[:7]]
     assert (load.source_rows, load.duplicates, load.quarantine.height) == (10, 2, 1)
-    assert frame["id"][-1] == "7", "the later copy stays"
+    assert frame["price"][-1] == other["price"], "the later copy stays"
 
 
 def test_a_corrected_trade_stays_and_its_correction_record_is_quarantined(vendor):

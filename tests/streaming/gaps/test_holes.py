@@ -52,6 +52,14 @@ def test_late_or_repeated_numbers_are_no_holes() -> None:
     assert feed(HoleFinder(), numbered(numbers), size=1) == []
 
 
+def test_a_number_0_is_none_and_a_shared_number_breaks_no_sequence() -> None:
+    rows = numbered([n for n in range(1, 700) if n != 650])
+    zeros = rows.filter(pl.col("sequence_number") % 50 == 0).with_columns(sequence_number=pl.lit(0, pl.Int64))
+    shared = rows.filter(pl.col("sequence_number") % 40 == 0).with_columns(exchange=pl.lit(19, pl.Int16))
+    (hole,) = feed(HoleFinder(), pl.concat([rows, zeros, shared]).sort("time", maintain_order=True), 600)
+    assert "1 sequence number(s) skipped, from 650" in hole.reason
+
+
 def test_numbers_that_run_across_symbols_are_ignored() -> None:
     rows = numbered([n for n in range(1, 2000) if n % 7 and n % 11])
     assert feed(HoleFinder(), rows) == []

@@ -162,6 +162,56 @@ def test_crypto_trades_of_one_instant_are_ordered_by_exchange_and_id() -> None:
     assert (bar["open"], bar["close"]) == (14, 10)
 
 
+@FEW
+@given(SEEDS, st.integers(1, 300), st.booleans())
+def test_trades_that_share_a_number_or_have_none_all_count_and_a_repeat_does_not(seed, size, is_again) -> None:
+    trades, quotes = small_tape(seed)
+    dice = np.random.default_rng(seed)
+    # Pairs share a number, on two exchanges or with two ids; a tenth has none, each at a time of its own.
+    trades = trades.with_columns(
+        sequence_number=pl.when(pl.Series(dice.random(trades.height) < 0.1))
+        .then(0)
+        .otherwise(pl.col("sequence_number") // 2 + 1),
+        exchange=pl.Series(dice.integers(1, 3, trades.height), dtype=pl.Int16),
+        id=pl.col("sequence_number").cast(pl.String).str.zfill(4),
+        time=pl.col("time") + pl.duration(nanoseconds=pl.int_range(pl.len())),
+    )
+    pieces = list(chunks(*streamed(trades, quotes), size))
+    again = [(t.filter(pl.col("sequence_number") > 0), q[:0]) for t, q in pieces[::3]] if is_again else []
+    tape = LiveTape(SESSION, horizon_minutes=100)
+    assert_as_batch(fed(tape, [*pieces, *again]), trades, quotes, SESSION)
+    assert tape.duplicates == sum(t.height for t, _ in again)
+    assert tape.corrections == 0
+
+
+def test_trades_of_one_number_and_time_are_told_apart_by_exchange_and_id() -> None:
+    trades, quotes = tape_of([(1, 10, size) for size in (1, 2, 4, 8)])
+    trades = trades.with_columns(
+        sequence_number=pl.lit(7, pl.Int64),
+        exchange=pl.Series([1, 1, 2, 2], dtype=pl.Int16),
+        id=pl.Series(["a", "b", "a", None]),
+    )
+    arrived, none = streamed(trades, quotes)
+    tape = LiveTape(SESSION)
+    changed = arrived[1:2].with_columns(size=pl.lit(16.0))
+    for piece in (arrived, arrived[::-1], changed):
+        tape.push(piece, none)
+    (bar,) = final([tape.close()])[1].to_dicts()
+    assert (bar["volume"], tape.duplicates, tape.corrections) == (29, 4, 1)
+
+
+@pytest.mark.parametrize("market", [Market.OPTIONS, Market.FUTURES])
+def test_equal_trades_of_one_packet_count_each_and_a_later_frame_of_them_does_not(market) -> None:
+    session = session_of(market, dt.date(2024, 3, 5))
+    trades, quotes = tape_of([(1, 10, 1), (1, 10, 1), (1, 10, 2), (2, 10, 4), (2, 10, 4)], session=session)
+    arrived, none = streamed(trades.with_columns(sequence_number=pl.Series([7, 7, 7, 0, 0])), quotes)
+    tape = LiveTape(session)
+    for piece in (arrived, arrived[:3]):
+        tape.push(piece, none)
+    (bar,) = final([tape.close()])[1].to_dicts()
+    assert (bar["volume"], tape.duplicates) == (12, 3)
+
+
 def test_at_one_time_trades_come_before_quotes() -> None:
     trades, quotes = small_tape(3)
     trades, quotes = (frame.with_columns(pl.col("time").dt.truncate("1s")) for frame in (trades, quotes))
