@@ -16,6 +16,10 @@ class SourceError(RuntimeError):
     """A source cannot deliver; the message names the thing, the value and the way out."""
 
 
+class MissingDayError(SourceError):
+    """The source holds nothing of a market's day; other days may be there. The message names what was expected."""
+
+
 def session_of_partition(partition: Partition) -> Session:
     """The hours of a market day.
 

@@ -37,9 +37,9 @@ class Market(StrEnum):
     FUTURES = "futures"
 
     @property
-    def flat_file_prefix(self) -> str:
-        """The first folder of this market in the vendor's bucket."""
-        return _FLAT_FILE_PREFIX[self]
+    def flat_file_folders(self) -> tuple[str, ...]:
+        """The top folders of this market in the vendor's bucket: one, or one a venue."""
+        return _FLAT_FILE_FOLDERS[self]
 
     @property
     def is_continuous(self) -> bool:
@@ -47,13 +47,13 @@ class Market(StrEnum):
         return self is Market.CRYPTO
 
 
-_FLAT_FILE_PREFIX = {
-    Market.STOCKS: "us_stocks_sip",
-    Market.CRYPTO: "global_crypto",
-    Market.FOREX: "global_forex",
-    Market.INDICES: "us_indices",
-    Market.OPTIONS: "us_options_opra",
-    Market.FUTURES: "us_futures",
+_FLAT_FILE_FOLDERS = {
+    Market.STOCKS: ("us_stocks_sip",),
+    Market.CRYPTO: ("global_crypto",),
+    Market.FOREX: ("global_forex",),
+    Market.INDICES: ("us_indices",),
+    Market.OPTIONS: ("us_options_opra",),
+    Market.FUTURES: ("us_futures_cbot", "us_futures_cme", "us_futures_comex", "us_futures_nymex"),
 }
 _TICKER_PREFIX = {Market.CRYPTO: "X:", Market.FOREX: "C:", Market.INDICES: "I:", Market.OPTIONS: "O:"}
 _PAIRED = (Market.CRYPTO, Market.FOREX)
