@@ -3,12 +3,15 @@
 Slow imports are inside the commands, so that `--help` and usage errors appear at once.
 """
 
+import logging
 import os
 import warnings
 
 import typer
 
 from orchestration.cli.commands import alerts, daily, database, gaps, platform, profile, results, stream, tape
+from orchestration.errors import console
+from tapewatch.settings import unknown_variables
 
 app = typer.Typer(
     name="tapewatch",
@@ -30,3 +33,12 @@ def hide_library_warnings() -> None:
     warnings.filterwarnings("ignore", module=r"mlflow\.")
     warnings.filterwarnings("ignore", module=r"shap\.")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    # It logs the traceback of each error that it then raises.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    _warn_of_unknown_variables()
+
+
+def _warn_of_unknown_variables() -> None:
+    for name, nearest in unknown_variables().items():
+        hint = f"did you mean {nearest}?" if nearest else ".env.example lists all settings"
+        console.print(f"Warning: {name} is no setting: {hint}", style="yellow", markup=False, soft_wrap=True)

@@ -159,6 +159,6 @@ def _has_split_ratio(before: float, opened: float, closed: float, high: float, l
 def _is_simple(ratio: float, tolerance: float) -> bool:
     larger = max(ratio, 1 / ratio)
     largest = _LARGEST_REVERSE_SPLIT if ratio > 1 else _LARGEST_SPLIT
-    off: npt.NDArray[np.float64] = np.abs(larger / _RATIOS[_RATIOS <= largest] - 1)
+    off: npt.NDArray[np.float64] = np.abs(larger / _RATIOS[largest >= _RATIOS] - 1)
     rarely_off: npt.NDArray[np.float64] = np.abs(larger / _RARE_RATIOS - 1)
     return bool(off.min() <= tolerance or rarely_off.min() <= tolerance / 2)
