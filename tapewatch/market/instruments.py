@@ -148,6 +148,11 @@ _SPELLINGS: Final = {
 _LIKE_A_FUTURE: Final = re.compile(r"[A-Z0-9]{1,3}[FGHJKMNQUVXZ]\d{1,2}")
 
 
+def is_like_a_future(symbol: str) -> bool:
+    """Whether a bare symbol has the form of a futures contract, product, month and year: ESZ5."""
+    return _LIKE_A_FUTURE.fullmatch(symbol) is not None
+
+
 class SymbolError(ValueError):
     """A ticker is not a ticker of its market; the message shows the spelling."""
 
@@ -169,7 +174,7 @@ def normalise(ticker: str, market: Market) -> str:
         raise SymbolError(f"{error} (as in {examples})") from error
     if not pattern.fullmatch(symbol):
         raise SymbolError(f"{written!r} is no ticker of {market}: write it as {examples}")
-    if market is Market.STOCKS and _LIKE_A_FUTURE.fullmatch(symbol):
+    if market is Market.STOCKS and is_like_a_future(symbol):
         raise SymbolError(f"{written} is a futures contract, not a stock: use --market futures")
     return symbol
 
