@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tapewatch.feeds.files.daily import daily_bars, market_date
 from tapewatch.feeds.files.source import FlatFileSource
 from tapewatch.feeds.source import Load, MissingDayError, SourceError
 from tapewatch.market.instruments import Market, Partition
@@ -280,3 +281,12 @@ def test_day_bars_from_a_year_or_from_days(tmp_path: Path) -> None:
     assert year.height == 4
     with pytest.raises(SourceError, match="day_aggs_v1/2014"):
         FlatFileSource(str(tmp_path / "year")).day_bars(Market.STOCKS, 2014)
+
+
+def test_a_session_of_futures_has_the_date_on_which_it_ends(tmp_path: Path) -> None:
+    for venue, ticker in (("cme", "ESH4"), ("nymex", "CLJ4")):
+        evening = row(FUTURES, "day_bars", ticker=ticker, window_start=FUTURES.session.day_start)
+        put(tmp_path, FUTURES, "day_bars", [evening], venue=venue)
+    bars = daily_bars(FlatFileSource(str(tmp_path)), Market.FUTURES)
+    assert (bars.frame.height, bars.refused) == (2, 0)
+    assert bars.frame.select(market_date(Market.FUTURES)).to_series().to_list() == [FUTURES.date] * 2
