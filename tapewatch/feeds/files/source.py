@@ -139,6 +139,11 @@ class FlatFileSource:
             days.setdefault(file.table, {})[file.date] = None
         return {table: list(dates) for table, dates in days.items()}
 
+    def is_whole(self, market: Market, table: str, date: dt.date) -> bool:
+        """Whether the day's file of a table is there, in a market of several venues that of each."""
+        layout = LAYOUTS.get((market, table))
+        return layout is not None and len(self._day_files(layout, date)[0]) == len(layout.folders)
+
     def expect_folder(self) -> None:
         """Check that the folder exists.
 

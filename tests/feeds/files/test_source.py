@@ -9,6 +9,8 @@ import pytest
 
 from tapewatch.feeds.files.daily import daily_bars, market_date
 from tapewatch.feeds.files.source import FlatFileSource
+from tapewatch.feeds.plans.table import TapeTable
+from tapewatch.feeds.ranges import FlatFileRanges
 from tapewatch.feeds.source import Load, MissingDayError, SourceError
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
@@ -215,6 +217,14 @@ def test_a_venue_s_missing_file_is_named(tmp_path: Path) -> None:
     assert frame_of(load).height == 1
     (notice,) = load.notices
     assert "us_futures_cme/trades_v1/2024/03/2024-03-05.csv.gz" in notice
+
+
+def test_a_gap_of_futures_is_healed_only_from_the_files_of_every_venue(tmp_path: Path) -> None:
+    ranges = FlatFileRanges(FlatFileSource(str(tmp_path)))
+    for venue in ("cme", "nymex", "comex", "cbot"):
+        assert ranges.tapes(Market.FUTURES, FUTURES.date, FUTURES.date)[0] == []
+        put(tmp_path, FUTURES, "trades", [], venue=venue)
+    assert ranges.tapes(Market.FUTURES, FUTURES.date, FUTURES.date) == ([TapeTable.TRADES], "")
 
 
 def test_a_market_without_files_names_what_was_expected(tmp_path: Path) -> None:
