@@ -52,7 +52,7 @@ def make_day(root: Path, megabytes: float, *, is_by_time: bool) -> float:
     line = ",".join(values[name] for name in layout.columns) + "\n"
     chunks = max(1, round(megabytes * 1e6 / (len(line) + 30) / _CHUNK / _SYMBOLS))
     order = [(symbol, chunk) for symbol in range(_SYMBOLS) for chunk in range(chunks)]
-    target = root / layout.prefix / f"{_DATE:%Y/%m}" / f"{_DATE}.csv.gz"
+    target = root / layout.folders[0] / f"{_DATE:%Y/%m}" / f"{_DATE}.csv.gz"
     target.parent.mkdir(parents=True)
     size = 0
     with gzip.open(target, "wt", 1) as stream:

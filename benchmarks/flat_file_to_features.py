@@ -78,7 +78,7 @@ class Pipeline:
 
 def files(root: Path, day: Partition) -> list[Path]:
     """The flat files of the day's trades and quotes."""
-    prefixes = (LAYOUTS[day.market, name].prefix for name in _TABLES)
+    prefixes = (LAYOUTS[day.market, name].folders[0] for name in _TABLES)
     return [root / prefix / f"{day.date:%Y/%m}" / f"{day.date}.csv.gz" for prefix in prefixes]
 
 
@@ -100,7 +100,9 @@ def tape_on_disk() -> Iterator[tuple[Path, list[Partition]]]:
             _write_flat(path, name, day.market, frame)
         bars = minute_bars(trades, day.session)
         layout = LAYOUTS[day.market, "bars"]
-        _write_flat(Path(folder) / layout.prefix / f"{day.date:%Y/%m}" / f"{day.date}.csv.gz", "bars", day.market, bars)
+        _write_flat(
+            Path(folder) / layout.folders[0] / f"{day.date:%Y/%m}" / f"{day.date}.csv.gz", "bars", day.market, bars
+        )
         yield Path(folder), _SYNTHETIC
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import os
 from collections.abc import Callable
 from typing import ParamSpec
 
@@ -23,6 +24,13 @@ _DISK_ERRORS = {
     *(errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR),
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS),
 }
+#: What the system, SQLite and libraries say of such a disk.
+_DISK_SIGNS = (
+    *map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS)),
+    "database or disk is full",
+    "attempt to write a readonly database",
+    "disk I/O error",
+)
 
 
 class RunError(RuntimeError):
@@ -58,9 +66,23 @@ def _message(error: Exception) -> str | None:
     if isinstance(error, ValidationError):
         return _settings_message(error)
     if is_expected(error):
-        return str(error)
+        # A library's output inside our message may hold a traceback.
+        first, _, more = str(error).partition("\n")
+        return f"{first.rstrip(':')}: {full}" if more and (full := _disk_message(error)) else str(error)
     if isinstance(error, OSError) and error.filename is not None and error.errno in _DISK_ERRORS:
         return f"{error.filename}: {error.strerror}. Data is kept under TAPEWATCH_HOME: choose a folder that is writable and has room"
+    return _disk_message(error)
+
+
+def _disk_message(error: BaseException) -> str | None:
+    """The message of a full or read-only disk, which libraries report in errors of their own; None for another fault."""
+    seen: BaseException | None = error
+    while seen is not None:
+        text = str(seen)
+        for sign in _DISK_SIGNS:
+            if sign in text:
+                return f"{sign}. Data is kept under TAPEWATCH_HOME: make room there, or choose another folder"
+        seen = seen.__cause__ or seen.__context__
     return None
 
 
@@ -69,5 +91,6 @@ def _settings_message(error: ValidationError) -> str:
     lines = []
     for fault in error.errors(include_url=False, include_context=False):
         variable = variable_of(*fault["loc"]) if fault["loc"] else error.title
-        lines.append(f"{variable} is {fault['input']!r}: {fault['msg'][:1].lower()}{fault['msg'][1:]}")
+        reason = fault["msg"].removeprefix("Value error, ")
+        lines.append(f"{variable} is {fault['input']!r}: {reason[:1].lower()}{reason[1:]}")
     return "; ".join(lines)

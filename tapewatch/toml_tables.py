@@ -30,6 +30,8 @@ class TomlTable:
             raise error(f"cannot read {what} {path}: {cause}") from cause
         except tomllib.TOMLDecodeError as cause:
             raise error(f"{path} is not valid TOML: {cause}") from cause
+        except RecursionError:
+            raise error(f"{path} is nested too deep: {what} needs no more than a few levels") from None
 
     def fault(self, message: str) -> Exception:
         """The exception that reports a fault of this file."""

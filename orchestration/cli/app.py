@@ -3,6 +3,7 @@
 Slow imports are inside the commands, so that `--help` and usage errors appear at once.
 """
 
+import logging
 import os
 import stat
 import warnings
@@ -28,7 +29,7 @@ from orchestration.cli.commands import (
 from orchestration.errors import console
 from orchestration.home import tighten
 from tapewatch.network import prepare_environment
-from tapewatch.settings import Settings
+from tapewatch.settings import Settings, unknown_variables
 
 app = typer.Typer(
     name="tapewatch",
@@ -50,6 +51,7 @@ def prepare() -> None:
     os.umask(0o077)
     prepare_environment()
     _warn_of_open_files()
+    _warn_of_unknown_variables()
     _hide_library_warnings()
 
 
@@ -76,3 +78,11 @@ def _hide_library_warnings() -> None:
     warnings.filterwarnings("ignore", module=r"mlflow\.")
     warnings.filterwarnings("ignore", module=r"shap\.")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    # It logs the traceback of each error that it then raises.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+
+
+def _warn_of_unknown_variables() -> None:
+    for name, nearest in unknown_variables().items():
+        hint = f"did you mean {nearest}?" if nearest else ".env.example lists all settings"
+        _warn(f"{name} is no setting: {hint}")

@@ -282,6 +282,7 @@ def _from_files(
     settings: Settings, root: str, market: Market, first: dt.date | None, last: dt.date | None, *, keep_existing: bool
 ) -> BackfillPlan:
     notes = []
+    FlatFileSource(root).expect_market(market)
     if first is None or last is None:
         held = sorted({day for days in FlatFileSource(root).available(market).values() for day in days})
         wanted = [day for day in held if (not first or day >= first) and (not last or day <= last)]

@@ -42,8 +42,10 @@ def judge_daily_bars(
         raise RunError("no flat files to read: name their folder with --flat-files, or set TAPEWATCH_FLAT_FILES")
     if first and last and last < first:
         raise RunError(f"the range ends on {last}, before it begins on {first}")
+    source = FlatFileSource(settings.flat_files)
+    source.expect_folder()
     bars = daily_bars(
-        FlatFileSource(settings.flat_files),
+        source,
         market,
         first,
         last,

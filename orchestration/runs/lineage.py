@@ -14,6 +14,7 @@ from orchestration.processes.services import EMULATOR_SEED, on_emulator
 from orchestration.runs.progress import shown
 from resources.interrupts import handling
 from tapewatch.emulator.process import running_emulator
+from tapewatch.feeds.files.source import FlatFileSource
 from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.masking import masked
 from tapewatch.settings import Settings
@@ -68,9 +69,13 @@ def fetch(
 
     Raises:
         RunError: a step failed, or the range is reversed or has no trading day.
+        SourceError: the folder of the flat files is not there, or holds no folder of the market.
     """
     if last < first:
         raise RunError(f"the range ends before it begins: {first} to {last}")
+    if settings.flat_files is not None:
+        # Days that the lake holds are kept, so that a wrong folder would pass unseen.
+        FlatFileSource(settings.flat_files).expect_market(market)
     days = len(trading_days(market, first, last))
     with console.status("Starting …"):
         from orchestration.runs.runs import run_days  # noqa: PLC0415 - Dagster and the models take seconds to import

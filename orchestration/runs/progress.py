@@ -83,6 +83,11 @@ def shown(console: Console, lake: Lake, market: Market | None, days: int) -> Ite
         tasks: dict[str, TaskID] = {}
 
         def listen(event: "StepEvent") -> None:
+            if event.warning:
+                progress.console.print(
+                    f"{prefix}{event.step}: {event.warning}", style="yellow", markup=False, soft_wrap=True
+                )
+                return
             if event.step not in tasks:
                 tasks[event.step] = progress.add_task(
                     prefix + event.step, total=None, rows=0, symbols=0, kept=0, is_daily=False, checks=0, failed=0

@@ -29,7 +29,8 @@ _LOADED_TABLES = ("trades", "quotes", "bars")
 
 @dataclass(frozen=True, slots=True)
 class StepEvent:
-    """A step began, ended (`seconds` is set), committed or kept a partition (`partition`, `rows`), or ran a check (`check`)."""
+    """A step began, ended (`seconds` is set), committed or kept a partition (`partition`, `rows`), ran a check (`check`), or
+    warned (`warning`)."""
 
     step: str
     seconds: float | None = None
@@ -38,6 +39,7 @@ class StepEvent:
     is_kept: bool = False
     check: str | None = None
     has_passed: bool = True
+    warning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,8 @@ def _listener(report: RunReport, progress: StepListener | None) -> Callable[[dg.
 
     def listen(entry: dg.EventLogEntry) -> None:
         event = entry.dagster_event
+        if event is None and entry.step_key and entry.level == logging.WARNING and progress:
+            progress(StepEvent(entry.step_key.replace("__", "/"), warning=entry.user_message))
         if event is None or event.step_key is None:
             return
         step = event.step_key.replace("__", "/")

@@ -1,6 +1,7 @@
 """Scores rows with the scoring service if one runs, else with the newest Bento in this process."""
 
 import datetime as dt
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -170,8 +171,17 @@ def _rows_of(settings: Settings, symbol: str, time: dt.datetime) -> pl.DataFrame
 
 
 def read_request(path: Path) -> bytes:
-    """A request body from a file. Raises ScoringError if it cannot be read."""
+    """A request body from a file. Raises ScoringError if it cannot be read, or is not JSON."""
     try:
-        return path.read_bytes()
+        body = path.read_bytes()
+        json.loads(body)
     except OSError as error:
         raise ScoringError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ScoringError(f"{path} is not valid JSON: no UTF-8 text at byte {error.start:,}") from error
+    except json.JSONDecodeError as error:
+        what = f"{error.msg[:1].lower()}{error.msg[1:]}"
+        raise ScoringError(f"{path} is not valid JSON: {what} at line {error.lineno}, column {error.colno}") from error
+    except RecursionError:
+        raise ScoringError(f"{path} is not a request: it is nested too deep") from None
+    return body

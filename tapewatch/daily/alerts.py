@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from tapewatch.feeds.files.daily import market_date
 from tapewatch.market.instruments import Market, Partition, zone_of
 from tapewatch.market.live_tables import ALERTS
 from tapewatch.store.database.database import Database
@@ -16,8 +17,7 @@ _DAY = dt.timedelta(days=1)
 
 def with_dates(found: pl.DataFrame, market: Market) -> pl.DataFrame:
     """Findings of `daily_anomalies` with `date`, their day in the market's time zone, as first column."""
-    zone = str(zone_of(market))
-    return found.select(pl.col("time").dt.convert_time_zone(zone).dt.date().alias("date"), pl.all())
+    return found.select(market_date(market).alias("date"), pl.all())
 
 
 def record(database: Database, market: Market, found: pl.DataFrame, now: dt.datetime) -> int:
@@ -52,7 +52,7 @@ def sentence(finding: dict[str, Any]) -> str:
         f"{finding['symbol']}: {finding['field']} {finding['value']:g}, {percent:+,.1f} % from {finding['expected']:g}"
     )
     if finding["kind"] == "price_shock":
-        return f"{price}, the previous close; the ratio is not that of a split"
+        return f"{price}, the previous close; it is no split"
     return f"{price}, the nearest price that agrees with the neighbouring days and the close"
 
 

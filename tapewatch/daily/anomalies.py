@@ -19,7 +19,15 @@ _USUAL_DAYS = 41
 _LEAST_RANGE = 0.005
 #: Tolerance of a split's ratio, and the same in usual ranges, since the price also moves on that day.
 _RATIO_TOLERANCE, _RATIO_RANGES = 0.04, 1.0
-_RATIOS = np.array([5 / 4, 4 / 3, 3 / 2, 5 / 2, *range(2, 51)])
+#: Splits divide a price by up to 50; reverse splits multiply it by up to 1,000.
+_LARGEST_SPLIT, _LARGEST_REVERSE_SPLIT = 50, 1_000
+_RATIOS = np.array([5 / 4, 4 / 3, 3 / 2, 5 / 2, *range(2, _LARGEST_REVERSE_SPLIT + 1)])
+#: Seldom seen, so that half the tolerance must do.
+_RARE_RATIOS = np.array([5 / 3, 7 / 2, 9 / 2])
+#: A split lasts. A level that is left by a jump within this many days, back to the level before, was none.
+_LEAST_DAYS_OF_A_LEVEL = 10
+#: How much of the first move the jump makes good at least, and how far from the level before it may end.
+_RETURN_SHARE, _RETURN_DISTANCE = 0.8, 0.2
 
 
 def daily_anomalies(bars: pl.DataFrame) -> pl.DataFrame:
@@ -27,8 +35,8 @@ def daily_anomalies(bars: pl.DataFrame) -> pl.DataFrame:
 
     - `bad_price`: a high, low or close far from the neighbouring days and the day's other prices; or an open that is the day's
       high or low and far, by a smaller limit, from a close near the previous close. An open needs no following day.
-    - `price_shock`: the price moves that far from one day to the next and stays there. A split, recognised by its ratio and by
-      a whole day at the new price, is none.
+    - `price_shock`: the price moves that far from one day to the next and stays there. A split is none: its ratio is a
+      whole number or a simple fraction, the whole day lies at the new level, and no jump within ten days leads back.
 
     Far means at least `LEAST_DEVIATION`, and `LEAST_RANGES` times the median range (log of high over low) of 41 days; for opens
     `LEAST_OPEN_DEVIATION` and `LEAST_OPEN_RANGES`.
@@ -115,19 +123,33 @@ def _shocks(days: pl.DataFrame) -> pl.DataFrame:
     stays = (pl.col("log_after") - pl.col("log_before")) / moved >= 0.5
     # The return from a bad price is no shock, so the price must also be far from the day before that one.
     from_earlier = (pl.col("log_close") - pl.col("earlier").log()).abs().fill_null(value=float("inf"))
+    days = days.with_columns(is_left_again=_is_left_again(moved))
     is_far = (moved.abs() >= pl.col("far")) & (from_earlier >= pl.col("far"))
     candidates = days.filter(is_far, stays.fill_null(value=True))
     ratios = [
-        _is_split(*row) for row in candidates.select("before", "open", "close", "high", "low", "usual").iter_rows()
+        _has_split_ratio(*row)
+        for row in candidates.select("before", "open", "close", "high", "low", "usual").iter_rows()
     ]
     return (
-        candidates.filter(~pl.Series(ratios, dtype=pl.Boolean))
+        candidates.filter(~pl.Series(ratios, dtype=pl.Boolean) | pl.col("is_left_again"))
         .with_columns(expected="before", deviation=moved)
         .select(_finding("price_shock", "close"))
     )
 
 
-def _is_split(before: float, opened: float, closed: float, high: float, low: float, usual: float) -> bool:
+def _is_left_again(moved: pl.Expr) -> pl.Expr:
+    """Whether a jump leads back to the level before, within a few days."""
+
+    def leads_back(days: int) -> pl.Expr:
+        until, then = (pl.col("log_close").shift(-k).over("ticker_run") for k in (days - 1, days))
+        makes_good = (until - then) / moved >= _RETURN_SHARE
+        return makes_good & ((then - pl.col("log_before")).abs() <= _RETURN_DISTANCE * moved.abs())
+
+    returns = [leads_back(days) for days in range(1, _LEAST_DAYS_OF_A_LEVEL + 1)]
+    return pl.any_horizontal(returns).fill_null(value=False)
+
+
+def _has_split_ratio(before: float, opened: float, closed: float, high: float, low: float, usual: float) -> bool:
     """Whether open or close is at a simple ratio to the previous close, and the whole day at the new level."""
     agrees = np.log(high / low) < 0.5 * abs(np.log(closed / before))
     tolerance = max(_RATIO_TOLERANCE, _RATIO_RANGES * usual)
@@ -136,5 +158,7 @@ def _is_split(before: float, opened: float, closed: float, high: float, low: flo
 
 def _is_simple(ratio: float, tolerance: float) -> bool:
     larger = max(ratio, 1 / ratio)
-    off: npt.NDArray[np.float64] = np.abs(larger / _RATIOS - 1)
-    return bool(off.min() <= tolerance)
+    largest = _LARGEST_REVERSE_SPLIT if ratio > 1 else _LARGEST_SPLIT
+    off: npt.NDArray[np.float64] = np.abs(larger / _RATIOS[largest >= _RATIOS] - 1)
+    rarely_off: npt.NDArray[np.float64] = np.abs(larger / _RARE_RATIOS - 1)
+    return bool(off.min() <= tolerance or rarely_off.min() <= tolerance / 2)

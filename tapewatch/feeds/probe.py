@@ -161,5 +161,5 @@ def _await_status(connection: ClientConnection, key: str, wanted: set[str], pati
 def _newest_files(root: str, market: Market) -> str:
     held = FlatFileSource(root).available(market)
     if not held:
-        raise SourceError(f"no files of {market} in {root}: expected a folder {market.flat_file_prefix}")
+        raise SourceError(f"no files of {market} in {root}: expected a folder {' or '.join(market.flat_file_folders)}")
     return ", ".join(f"{table} to {max(days)}" for table, days in held.items())

@@ -101,10 +101,10 @@ class FlatFileRanges:
         self._source = source
 
     def tapes(self, market: Market, day: dt.date, today: dt.date) -> tuple[list[TapeTable], str]:  # noqa: ARG002
-        """The tables that have a file for that day."""
-        there = {file.table for file in self._source.files(market) if file.date == day}
+        """The tables that have a file for that day, of futures one of each venue: rows of the others would pass for absent."""
+        there = [tape for tape in TapeTable if self._source.is_whole(market, tape.value, day)]
         missing = "" if there else f"no flat file of {market} for {day} in {self._source.root}"
-        return [tape for tape in TapeTable if tape.value in there], missing
+        return there, missing
 
     def ready_at(self, partition: Partition, end: int) -> int:  # noqa: ARG002
         """Late in the next morning, New York time."""

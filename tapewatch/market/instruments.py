@@ -37,9 +37,9 @@ class Market(StrEnum):
     FUTURES = "futures"
 
     @property
-    def flat_file_prefix(self) -> str:
-        """The first folder of this market in the vendor's bucket."""
-        return _FLAT_FILE_PREFIX[self]
+    def flat_file_folders(self) -> tuple[str, ...]:
+        """The top folders of this market in the vendor's bucket: one, or one a venue."""
+        return _FLAT_FILE_FOLDERS[self]
 
     @property
     def is_continuous(self) -> bool:
@@ -47,13 +47,13 @@ class Market(StrEnum):
         return self is Market.CRYPTO
 
 
-_FLAT_FILE_PREFIX = {
-    Market.STOCKS: "us_stocks_sip",
-    Market.CRYPTO: "global_crypto",
-    Market.FOREX: "global_forex",
-    Market.INDICES: "us_indices",
-    Market.OPTIONS: "us_options_opra",
-    Market.FUTURES: "us_futures",
+_FLAT_FILE_FOLDERS = {
+    Market.STOCKS: ("us_stocks_sip",),
+    Market.CRYPTO: ("global_crypto",),
+    Market.FOREX: ("global_forex",),
+    Market.INDICES: ("us_indices",),
+    Market.OPTIONS: ("us_options_opra",),
+    Market.FUTURES: ("us_futures_cbot", "us_futures_cme", "us_futures_comex", "us_futures_nymex"),
 }
 _TICKER_PREFIX = {Market.CRYPTO: "X:", Market.FOREX: "C:", Market.INDICES: "I:", Market.OPTIONS: "O:"}
 _PAIRED = (Market.CRYPTO, Market.FOREX)
@@ -148,6 +148,11 @@ _SPELLINGS: Final = {
 _LIKE_A_FUTURE: Final = re.compile(r"[A-Z0-9]{1,3}[FGHJKMNQUVXZ]\d{1,2}")
 
 
+def is_like_a_future(symbol: str) -> bool:
+    """Whether a bare symbol has the form of a futures contract, product, month and year: ESZ5."""
+    return _LIKE_A_FUTURE.fullmatch(symbol) is not None
+
+
 class SymbolError(ValueError):
     """A ticker is not a ticker of its market; the message shows the spelling."""
 
@@ -169,7 +174,7 @@ def normalise(ticker: str, market: Market) -> str:
         raise SymbolError(f"{error} (as in {examples})") from error
     if not pattern.fullmatch(symbol):
         raise SymbolError(f"{written!r} is no ticker of {market}: write it as {examples}")
-    if market is Market.STOCKS and _LIKE_A_FUTURE.fullmatch(symbol):
+    if market is Market.STOCKS and is_like_a_future(symbol):
         raise SymbolError(f"{written} is a futures contract, not a stock: use --market futures")
     return symbol
 

@@ -64,7 +64,9 @@ def test_an_open_that_the_day_confirms_or_exceeds_is_no_bad_price() -> None:
     assert daily_anomalies(days(*[CALM] * 10, exceeded, CALM)).height == 0
 
 
-@pytest.mark.parametrize("ratio", [2, 7, 4, 1.5, 1 / 20, 1 / 8, 3])
+@pytest.mark.parametrize(
+    "ratio", [2, 7, 4, 1.5, 3, 5 / 3, 7 / 2, 20, *(1 / n for n in (8, 20, 50, 60, 100, 150, 250, 1000))]
+)
 def test_a_split_is_no_price_shock(ratio: float) -> None:
     assert daily_anomalies(days(*[CALM] * 20, *[calm(100 / ratio)] * 20)).height == 0
 
@@ -72,6 +74,32 @@ def test_a_split_is_no_price_shock(ratio: float) -> None:
 def test_a_lasting_fall_by_no_split_ratio_is_a_shock() -> None:
     (row,) = daily_anomalies(days(*[CALM] * 20, (62.0, 64.0, 58.0, 58.5), *[calm(58.5)] * 20)).to_dicts()
     assert (row["kind"], row["expected"], row["value"]) == ("price_shock", 100, 58.5)
+
+
+@pytest.mark.parametrize("at_once", [0.38, 1 / 120])
+def test_a_whole_day_at_a_level_that_no_split_leads_to_is_a_shock(at_once: float) -> None:
+    (row,) = daily_anomalies(days(*[CALM] * 20, *[calm(100 * at_once)] * 20)).to_dicts()
+    assert (row["kind"], row["value"]) == ("price_shock", 100 * at_once)
+
+
+def test_a_halving_within_the_day_is_a_shock_and_one_before_the_open_a_split() -> None:
+    within = daily_anomalies(days(*[CALM] * 20, (100.0, 101.0, 49.0, 50.0), *[calm(50.0)] * 20))
+    assert within["kind"].to_list() == ["price_shock"]
+    assert daily_anomalies(days(*[CALM] * 20, *[calm(50.0)] * 20)).height == 0
+
+
+@pytest.mark.parametrize("level", [10_000.0, 1_000.0, 50.0, 1.0])
+@pytest.mark.parametrize("lasting", [1, 3, 9])
+def test_a_level_that_is_left_again_is_no_split(level: float, lasting: int) -> None:
+    found = daily_anomalies(days(*[CALM] * 20, *[calm(level)] * lasting, *[CALM] * 20)).to_dicts()
+    assert found[0]["time"].date() == FIRST + dt.timedelta(days=20)
+    assert found[0]["kind"] == ("bad_price" if lasting == 1 else "price_shock")
+    assert {row["time"].date() for row in found} <= {FIRST + dt.timedelta(days=d) for d in (20, 20 + lasting)}
+
+
+def test_a_split_that_a_fall_follows_is_none() -> None:
+    falling = [calm(2_000 * 0.9**day) for day in range(30)]
+    assert daily_anomalies(days(*[CALM] * 20, *falling)).height == 0
 
 
 def test_volatile_symbols_are_compared_with_their_own_range() -> None:

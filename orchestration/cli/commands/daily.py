@@ -46,8 +46,8 @@ def daily(
 ) -> None:
     """Find impossible prices in daily bars, and store each as an alert.
 
-    It reads the market's folder day_aggs_v1: the vendor's files of one day each,
-    or files of a year (day_aggs_v1/2013.csv.gz). A bad price agrees neither with
+    It reads the market's folder day_aggs_v1 (of futures session_aggs_v1): the vendor's
+    files of one day each, or files of a year (day_aggs_v1/2013.csv.gz). A bad price agrees neither with
     the days around it nor with its own day. A price shock is a new level that no
     split explains. Both become alerts of the rule daily_price (tapewatch alerts).
     A second run over the same files adds nothing.

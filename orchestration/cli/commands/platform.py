@@ -48,15 +48,19 @@ def check(
 ) -> None:
     """Check settings, data folder, database, source and ports, and show what the plans allow.
 
+    With flat files it lists their folders: files, days, size, rows and tickers.
+
     The exit code is 1 if a part is broken.
 
     [dim]tapewatch check
     tapewatch check --probe[/]
     """
     from orchestration.cli.check import check_parts, show_plans  # noqa: PLC0415
+    from orchestration.cli.flat_files import show_flat_files  # noqa: PLC0415
 
     settings, output = Settings(), Console()
     is_sound = check_parts(settings, output)
+    show_flat_files(settings, output)
     if not show_plans(settings, output, asks=asks) or not is_sound:
         raise typer.Exit(1)
 

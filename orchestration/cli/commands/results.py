@@ -10,7 +10,7 @@ from rich.console import Console
 
 from orchestration.cli.commands.options import time_option
 from orchestration.cli.listing import Column, Field, Format, Listing, counted, time_field
-from orchestration.errors import console, reports_errors
+from orchestration.errors import RunError, console, reports_errors
 from tapewatch.settings import Settings
 
 app = typer.Typer()
@@ -107,6 +107,8 @@ def anomalies(
     end = last.replace(tzinfo=dt.UTC) if last else None
     if end is not None and end.time() == dt.time():
         end += dt.timedelta(days=1)
+    if start and end and end <= start:
+        raise RunError(f"the range ends before it begins: --from {first:%Y-%m-%d %H:%M}, --to {last:%Y-%m-%d %H:%M}")
     with Database(Settings().database) as database:
         found = database.anomalies(symbol, start, end)
     ANOMALIES.show(found.to_dicts(), form)

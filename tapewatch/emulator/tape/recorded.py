@@ -12,7 +12,7 @@ from tapewatch.emulator.tape.cache import LruCache
 from tapewatch.emulator.tape.market_tape import CACHE_BYTES, built_bars
 from tapewatch.feeds.files.source import FlatFileSource
 from tapewatch.feeds.source import Load
-from tapewatch.market.instruments import Market, Partition, market_of
+from tapewatch.market.instruments import Market, Partition, is_like_a_future, market_of
 from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
 
 _TABLES = {"trades": TRADES, "quotes": QUOTES, "bars": DELIVERED_BARS}
@@ -42,11 +42,15 @@ class RecordedTape:
 
     def may_have(self, symbol: str) -> bool:
         """True if the symbol's market has any file: its symbols are unknown until it is read."""
-        return bool(self._days(market_of(symbol)))
+        return bool(self._days(self.market(symbol)))
 
     def market(self, symbol: str) -> Market:
-        """The market of the symbol's prefix; there are no flat files of futures."""
-        return market_of(symbol)
+        """The market of the symbol's prefix; without one, futures if their files have the symbol or its name is a contract's."""
+        market = market_of(symbol)
+        if market is not Market.STOCKS or not self._days(Market.FUTURES):
+            return market
+        is_future = symbol in self.symbols(Market.FUTURES) or is_like_a_future(symbol)
+        return Market.FUTURES if is_future else market
 
     def symbols(self, market: Market) -> list[str]:
         """The symbols in the market's last 30 recorded days, ascending."""
@@ -66,13 +70,13 @@ class RecordedTape:
 
     def load(self, table: str, symbols: Sequence[str], date: dt.date) -> None:
         """Read the day of several symbols in one pass over its file."""
-        if len(symbols) < 2 or date not in self._days(market_of(symbols[0])).get(table, ()):
+        if len(symbols) < 2 or date not in self._days(self.market(symbols[0])).get(table, ()):
             return
         with self._lock:
             missing = [symbol for symbol in symbols if (table, symbol, date) not in self._loaded]
             self._loaded.update((table, symbol, date) for symbol in missing)
         if missing:
-            whole = self._read(table, Partition(date, market_of(symbols[0])), missing)
+            whole = self._read(table, Partition(date, self.market(symbols[0])), missing)
             parts = whole.partition_by("symbol", as_dict=True)
             for symbol in missing:
                 part = parts.get((symbol,), _TABLES[table].empty())
@@ -100,11 +104,11 @@ class RecordedTape:
     def bars(self, symbol: str, date: dt.date) -> pl.DataFrame:
         """The recorded minute bars, or bars built from the trades if none are recorded."""
         recorded = self._frame("bars", symbol, date)
-        return built_bars(market_of(symbol), date, self.prices(symbol, date)) if recorded.is_empty() else recorded
+        return built_bars(self.market(symbol), date, self.prices(symbol, date)) if recorded.is_empty() else recorded
 
     def prices(self, symbol: str, date: dt.date) -> pl.DataFrame:
         """As in `MarketTape`, but empty for an index: its files hold bars only."""
-        if market_of(symbol) is Market.FOREX:
+        if self.market(symbol) is Market.FOREX:
             return middles(self.quotes(symbol, date))
         return self.trades(symbol, date)
 
@@ -112,7 +116,7 @@ class RecordedTape:
         """A recorded tape has no labels."""
 
     def _frame(self, table: str, symbol: str, date: dt.date) -> pl.DataFrame:
-        market = market_of(symbol)
+        market = self.market(symbol)
         if date not in self._days(market).get(table, ()):
             return _TABLES[table].empty()
         return self._frames.get((table, symbol, date), lambda: self._read(table, Partition(date, market), [symbol]))

@@ -13,11 +13,17 @@ from tapewatch.feeds.source import SourceError
 
 #: Uncompressed bytes per block: large enough to amortise the set-up of parsing, small enough for the cache.
 BLOCK_BYTES = 8 * 1024 * 1024
+#: The vendor's longest lines have a few hundred bytes; a packed file may hold one of gigabytes.
+LINE_BYTES = 1024 * 1024
 _BLOCKS_AHEAD = 1
 _NEWLINE = b"\n"
 #: On Linux only.
 _HUGE_PAGES: int | None = getattr(mmap, "MADV_HUGEPAGE", None)
 _BROKEN: Any = (EOFError, OSError, igzip_lib.IsalError)
+
+
+class LongLineError(SourceError):
+    """A line is longer than `LINE_BYTES`."""
 
 
 def read_blocks(fs: Any, path: str, block_bytes: int = BLOCK_BYTES, held: int = 1) -> Generator[memoryview]:
@@ -26,6 +32,7 @@ def read_blocks(fs: Any, path: str, block_bytes: int = BLOCK_BYTES, held: int = 
     A block is valid until `held` more are requested, as buffers are reused. Closing the generator stops its thread.
 
     Raises:
+        LongLineError: the line after the last block is longer than `LINE_BYTES`.
         SourceError: the file is truncated or damaged; names the file and the position. Errors of opening and reading it are
             raised here too.
     """
@@ -70,6 +77,8 @@ def _whole_lines(fs: Any, path: str, block_bytes: int, held: int) -> Generator[m
         next(fill)
         is_over = False
         while not is_over:
+            if len(tail) > LINE_BYTES:
+                raise LongLineError(f"a line is longer than {LINE_BYTES:,} bytes")
             if len(tail) * 2 > len(ring[turn]):
                 ring[turn] = _buffer(4 * len(tail))
             buffer = memoryview(ring[turn])

@@ -113,7 +113,7 @@ def scan_lines(
     plan = _ColumnKinds.of(binding)
     at = 0
     while at < len(text):
-        buffers = _Buffers(plan, _room(text[at:]), len(text) - at)
+        buffers = _Buffers(plan, _room(text[at:], len(plan.kinds)), len(text) - at)
         rows, left, lines, reached = scanner.scan(text, at, plan.kinds, plan.slots, plan.limits, *buffers.outputs())
         unsure = buffers.unsure[:left]
         yield (
@@ -144,10 +144,11 @@ def _kind(is_known: bool, dtype: pl.DataType) -> int:
     return scanner.INT if dtype == pl.Int64() else scanner.SMALL
 
 
-def _room(text: npt.NDArray[np.uint8]) -> int:
+def _room(text: npt.NDArray[np.uint8], columns: int) -> int:
     sample = text[:_SAMPLE_BYTES]
     lines = int(np.count_nonzero(sample == ord("\n"))) + 1
-    return int(_SPARE * lines * len(text) / len(sample)) + 1
+    # A row has a byte per column at least: many blank lines do not take much memory.
+    return min(int(_SPARE * lines * len(text) / len(sample)), len(text) // columns) + 1
 
 
 def _frame(binding: Binding, plan: _ColumnKinds, buffers: _Buffers, block: memoryview, rows: int) -> pl.DataFrame:

@@ -24,6 +24,12 @@ class DailyBars:
     refused: int
 
 
+def market_date(market: Market) -> pl.Expr:
+    """The market's day of `time`: the date in its zone, but for futures that of the session, begun the evening before."""
+    local = pl.col("time").dt.convert_time_zone(str(zone_of(market)))
+    return (local.dt.offset_by("6h") if market is Market.FUTURES else local).dt.date()
+
+
 def daily_bars(
     source: FlatFileSource,
     market: Market,
@@ -51,6 +57,6 @@ def daily_bars(
         load = source.day_bars(market, year, symbols)
         frames += [frame.select(DAILY.names()) for frame in load]
         refused += load.quarantine.height
-    day = pl.col("time").dt.convert_time_zone(str(zone_of(market))).dt.date()
+    day = market_date(market)
     bars = pl.concat(frames).filter(day.is_between(start - _MARGIN, end + _MARGIN))
     return DailyBars(bars.sort(pl.col("symbol").cast(pl.String), "time"), refused)

@@ -11,10 +11,10 @@ from tapewatch.market.instruments import Market
 from tapewatch.market.schema import Column, Table
 from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
 
-DAY_BARS_FOLDER = "day_aggs_v1"
-#: Columns that a file may lack although the table needs them: an index has no volume, and rows without a sequence number
-#: are numbered by position in the symbol's day.
-_DERIVED: Mapping[str, float] = {"volume": 0.0, "sequence_number": 0}
+_DAY_BARS_FOLDER, _SESSION_BARS_FOLDER = "day_aggs_v1", "session_aggs_v1"
+#: Columns that a file may lack although the table needs them: an index has no volume, rows without a sequence number are
+#: numbered by position in the symbol's day, and no update rule depends on the condition codes of futures.
+_DERIVED: Mapping[str, float | str] = {"volume": 0.0, "sequence_number": 0, "conditions": ""}
 #: Times that the vendor writes as 0 where there is none.
 _ZERO_IS_NULL = ("participant_time", "trf_time")
 
@@ -34,9 +34,9 @@ class Layout:
     columns: Mapping[str, str]
 
     @property
-    def prefix(self) -> str:
-        """Folder under the root."""
-        return f"{self.market.flat_file_prefix}/{self.folder}"
+    def folders(self) -> tuple[str, ...]:
+        """Folders under the root: one, or one a venue; together they hold the table."""
+        return tuple(f"{top}/{self.folder}" for top in self.market.flat_file_folders)
 
     @property
     def is_numbered(self) -> bool:
@@ -44,9 +44,17 @@ class Layout:
         return set(self.table.key) <= set(self.columns.values())
 
     @property
+    def identity(self) -> tuple[str, ...]:
+        """Table columns in which copies of a row agree; empty where nothing identifies it."""
+        columns = identity(self.table, self.market)
+        # Fills of one futures order share the sequence number and differ in the report sequence.
+        is_futures_trade = self.market is Market.FUTURES and self.table is TRADES
+        return (*columns, "id") if is_futures_trade and "id" not in columns else columns
+
+    @property
     def redelivery(self) -> tuple[str, ...]:
         """Table columns that identify a symbol's row where the tape numbers nothing; empty where nothing does."""
-        return () if self.is_numbered else identity(self.table, self.market)[1:]
+        return () if self.is_numbered else self.identity[1:]
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -78,7 +86,12 @@ class Binding:
     def conform(self, parsed: pl.DataFrame) -> pl.DataFrame:
         """`parsed` as table columns, in order; required values may still be null, and numbers still be wrong."""
         theirs = {ours: file for file, ours in self.layout.columns.items() if file in self.header}
-        return parsed.select(_conform(column, theirs.get(column.name), parsed) for column in self.layout.table.columns)
+        columns = self.layout.table.columns
+        frame = parsed.select(_conform(column, theirs.get(column.name), parsed) for column in columns)
+        if self.layout.market is Market.FUTURES and self.layout.table is QUOTES:
+            # The vendor leaves out the price and size of an empty side.
+            frame = frame.with_columns(pl.col("bid_price", "ask_price").fill_null(0.0))
+        return frame
 
 
 def bind(layout: Layout, header: Sequence[str], path: str) -> Binding:
@@ -108,7 +121,7 @@ def _parse_dtype(column: Column) -> pl.DataType:
 
 def _conform(column: Column, file: str | None, parsed: pl.DataFrame) -> pl.Expr:
     if file is None:
-        value: float | None = None if column.is_nullable else _DERIVED[column.name]
+        value: float | str | None = None if column.is_nullable else _DERIVED[column.name]
         return pl.lit(value, dtype=column.dtype).alias(column.name)
     source = pl.col(file)
     if column.name in _ZERO_IS_NULL:
@@ -130,6 +143,7 @@ _AGGREGATE = {"ticker": "symbol", **_same("open close high low"), "window_start"
 _VOLUME_AGGREGATE = _AGGREGATE | _same("volume transactions")
 _TIME = {"sip_timestamp": "time"}
 _PAIR_TIME = {"participant_timestamp": "time"}
+_EXCHANGE_TIME = {"timestamp": "time"}
 _OTHER_TIMES = {"participant_timestamp": "participant_time", "trf_timestamp": "trf_time"}
 _PRICES = _same("ask_exchange ask_price bid_exchange bid_price")
 _SIDES = _PRICES | _same("ask_size bid_size")
@@ -141,11 +155,11 @@ def _ticks(market: Market, table: Table, columns: Mapping[str, str]) -> Layout:
     return Layout(market, table.name, f"{table.name}_v1", table, in_order)
 
 
-def _aggregates(market: Market, *, has_volume: bool = True) -> list[Layout]:
+def _aggregates(market: Market, *, has_volume: bool = True, day_bars: str = _DAY_BARS_FOLDER) -> list[Layout]:
     columns = _VOLUME_AGGREGATE if has_volume else _AGGREGATE
     return [
         Layout(market, name, folder, DELIVERED_BARS, columns)
-        for name, folder in (("bars", "minute_aggs_v1"), ("day_bars", DAY_BARS_FOLDER))
+        for name, folder in (("bars", "minute_aggs_v1"), ("day_bars", day_bars))
     ]
 
 
@@ -164,6 +178,18 @@ _LAYOUTS = (
     _ticks(Market.FOREX, QUOTES, _PAIR_TIME | _PRICES),
     *_aggregates(Market.FOREX),
     *_aggregates(Market.INDICES, has_volume=False),
+    _ticks(
+        Market.FUTURES,
+        TRADES,
+        _EXCHANGE_TIME | {"report_sequence": "id"} | _same("correction exchange price sequence_number size"),
+    ),
+    _ticks(Market.FUTURES, QUOTES, _EXCHANGE_TIME | _same("ask_price ask_size bid_price bid_size sequence_number")),
+    *_aggregates(Market.FUTURES, day_bars=_SESSION_BARS_FOLDER),
 )
 
 LAYOUTS: Mapping[tuple[Market, str], Layout] = {(layout.market, layout.name): layout for layout in _LAYOUTS}
+
+
+def layouts_of(market: Market) -> list[Layout]:
+    """The layouts of a market, in the order trades, quotes, bars, daily bars."""
+    return [layout for layout in _LAYOUTS if layout.market is market]

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from tapewatch.feeds.files.columns import LINE
 from tapewatch.feeds.files.layouts import Layout
-from tapewatch.market.copies import IS_CORRECTION_RECORD, identity
+from tapewatch.market.copies import IS_CORRECTION_RECORD
 
 #: Bytes of parsed rows held in memory before the spool goes to disk.
 MEMORY_BYTES = 144 * 1024 * 1024
@@ -169,7 +169,7 @@ class RowBuffer:
 
     def _find_repeats(self, database: duckdb.DuckDBPyConnection) -> None:
         layout = self._layout
-        columns = identity(layout.table, layout.market)
+        columns = layout.identity
         database.execute(f"CREATE TEMP TABLE dropped ({LINE} BIGINT, kept BIGINT, is_exact BOOLEAN)")
         if not columns:
             return

@@ -1,6 +1,7 @@
 """Parses a block of flat-file lines into typed columns, and finds the lines that are not rows."""
 
 import csv
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,11 +11,16 @@ import polars as pl
 
 from tapewatch.feeds.files.columns import LINE, empty_rows, scan_lines
 from tapewatch.feeds.files.layouts import Binding
+from tapewatch.feeds.files.scanner import MAX_LINE
 
-#: Lines that do not parse together are split into this many pieces, and so is each piece that does not parse.
-_PIECES = 8
-_SMALLEST_PIECE_LINES = 64
-_NEWLINE, _COMMA, _QUOTE = 10, 44, b'"'
+#: Lines that are read with care at a time.
+_CAREFUL_LINES = 16 * 1024
+_NEWLINE = 10
+_RAW_CHARACTERS, _VALUE_CHARACTERS = 2_000, 80
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+#: Decimal notation of numbers, with an exponent or without; `inf` and `nan` are read, and refused as values.
+_FLOAT = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?$|^[+-]?(?i:inf(inity)?|nan)$"
+_INTEGER = r"^\d+$"
 
 
 class BadLine(NamedTuple):
@@ -34,35 +40,25 @@ class Parsed:
     lines: int
 
 
-def parse_block(binding: Binding, block: memoryview, first_line: int) -> Parsed:
+def parse_block(binding: Binding, block: memoryview, first_line: int, most_bad: int | None = None) -> Parsed:
     """Parse whole lines. `first_line` is the number of the block's first line, from 1 and counting the header.
 
-    The compiled scanner reads the plain lines, and the careful path the others.
+    The compiled scanner reads the plain lines, and the careful path the others. Once more than `most_bad` lines are bad the
+    rest of the block is left unread.
     """
     frames, bad, lines = [], [], 0
     for frame, unsure, numbers in scan_lines(binding, block, first_line):
-        frames.append(frame)
         lines += frame.height + len(unsure)
-        if unsure:
-            careful = _parse_carefully(binding, unsure, numbers)
-            frames[-1] = pl.concat([frame, careful.rows.cast(dict(frame.schema))]).sort(LINE)  # type: ignore[arg-type]
-            bad += careful.bad
+        parts = [frame]
+        for start in range(0, len(unsure), _CAREFUL_LINES):
+            end = start + _CAREFUL_LINES
+            rows, faults = _parse_carefully(binding, unsure[start:end], numbers[start:end])
+            parts.append(rows.cast(dict(frame.schema)))  # type: ignore[arg-type]
+            bad += faults
+            if most_bad is not None and len(bad) > most_bad:
+                return Parsed(empty_rows(binding), bad, lines)
+        frames.append(pl.concat(parts).sort(LINE) if unsure else frame)
     return Parsed(pl.concat(frames) if frames else empty_rows(binding), bad, lines)
-
-
-def _parse_carefully(binding: Binding, lines: list[bytes], numbers: npt.NDArray[np.int64]) -> Parsed:
-    rows = _parse_whole(binding, b"".join(lines), len(lines))
-    if rows is not None:
-        return Parsed(rows.with_columns(pl.Series(LINE, numbers)), [], len(lines))
-    if len(lines) <= _SMALLEST_PIECE_LINES:
-        return _parse_lines(binding, lines, numbers)
-    size = len(lines) // _PIECES + 1
-    pieces = [
-        _parse_carefully(binding, lines[start : start + size], numbers[start : start + size])
-        for start in range(0, len(lines), size)
-    ]
-    bad = [fault for piece in pieces for fault in piece.bad]
-    return Parsed(pl.concat(piece.rows for piece in pieces), bad, len(lines))
 
 
 def line_texts(block: memoryview, first_line: int, wanted: npt.NDArray[np.int64]) -> list[str]:
@@ -73,62 +69,37 @@ def line_texts(block: memoryview, first_line: int, wanted: npt.NDArray[np.int64]
 
 
 def _text(line: bytes) -> str:
-    return line.decode("utf-8", "backslashreplace").removesuffix("\r")
+    text = line.decode("utf-8", "backslashreplace").removesuffix("\r")
+    return text if len(text) <= _RAW_CHARACTERS else f"{text[:_RAW_CHARACTERS]}… ({len(line):,} bytes)"
 
 
-def _text_schema(binding: Binding) -> pl.Schema:
-    return pl.Schema(
-        {name: pl.String() if dtype == pl.Categorical() else dtype for name, dtype in binding.parse_schema.items()}
-    )
-
-
-def _parse_whole(binding: Binding, block: bytes, lines: int) -> pl.DataFrame | None:
-    """The block as a frame, or None if any line of it may be malformed."""
-    try:
-        frame = pl.read_csv(block, has_header=False, schema=_text_schema(binding))
-    except pl.exceptions.PolarsError:
-        return None
-    if frame.height != lines:
-        return None
-    # The parser fills short rows with nulls, so a null in the last column may be a row that ends early.
-    if frame[:, -1].null_count() and _commas(frame, block) != lines * (len(binding.header) - 1):
-        return None
-    return frame
-
-
-def _commas(frame: pl.DataFrame, block: bytes) -> int:
-    """The number of commas that separate fields, so without those inside quoted text."""
-    total = int(np.count_nonzero(np.frombuffer(block, np.uint8) == _COMMA))
-    if _QUOTE not in block:
-        return total
-    inside = frame.select(pl.col(pl.String).str.count_matches(",", literal=True).sum())
-    return total - sum(count or 0 for count in inside.row(0))
-
-
-def _parse_lines(binding: Binding, lines: list[bytes], numbers: npt.NDArray[np.int64]) -> Parsed:
-    fields: list[list[str | None]] = []
+def _parse_carefully(
+    binding: Binding, lines: list[bytes], numbers: npt.NDArray[np.int64]
+) -> tuple[pl.DataFrame, list[BadLine]]:
+    """The rows among the lines, and the bad lines; no line has an effect on another."""
+    fields: list[list[str]] = []
     kept: list[int] = []
-    raws: list[str] = []
     bad: list[BadLine] = []
-    for number, line in zip(numbers.tolist(), lines, strict=True):
-        raw = _text(line.removesuffix(b"\n"))
+    for i, line in enumerate(lines):
         values, fault = _split_fields(line, len(binding.header))
         if fault:
-            bad.append(BadLine(number, fault, raw))
-            continue
-        fields.append([value.strip() or None for value in values])
-        kept.append(number)
-        raws.append(raw)
+            bad.append(BadLine(int(numbers[i]), fault, _text(line.removesuffix(b"\n"))))
+        else:
+            fields.append(values)
+            kept.append(i)
     text = pl.DataFrame(fields, schema=dict.fromkeys(binding.header, pl.String), orient="row")
-    rows = text.cast(dict(_text_schema(binding)), strict=False)  # type: ignore[arg-type]
-    faults = _unreadable(text, rows)
-    bad += [BadLine(kept[i], fault, raws[i]) for i, fault in faults.items()]
-    is_sound = [i not in faults for i in range(rows.height)]
-    rows = rows.with_columns(pl.Series(LINE, kept, dtype=pl.Int64)).filter(pl.Series(is_sound, dtype=pl.Boolean))
-    return Parsed(rows, sorted(bad), len(lines))
+    text = text.select(pl.all().str.strip_chars().replace("", None))
+    rows, faults = _typed(binding, text)
+    bad += [BadLine(int(numbers[kept[i]]), fault, _text(lines[kept[i]].removesuffix(b"\n"))) for i, fault in faults]
+    is_sound = np.ones(rows.height, np.bool_)
+    is_sound[[i for i, _ in faults]] = False
+    rows = rows.with_columns(pl.Series(LINE, numbers[kept], dtype=pl.Int64)).filter(pl.Series(is_sound))
+    return rows, sorted(bad)
 
 
 def _split_fields(line: bytes, expected: int) -> tuple[list[str], str]:
+    if len(line) > MAX_LINE:
+        return [], f"a line of {len(line):,} bytes; {MAX_LINE:,} are the most"
     try:
         text = line.decode().removesuffix("\n").removesuffix("\r")
         values = next(csv.reader([text], strict=True), [])
@@ -138,15 +109,30 @@ def _split_fields(line: bytes, expected: int) -> tuple[list[str], str]:
         return [], f"quoting is broken: {error}"
     if len(values) != expected:
         return [], f"{len(values)} fields, expected {expected}"
+    if found := _CONTROL.search(text):
+        return [], f"a control character, {ord(found[0]):#04x}, at position {found.start()}"
     return values, ""
 
 
-def _unreadable(text: pl.DataFrame, rows: pl.DataFrame) -> dict[int, str]:
-    """Row index to reason, for values that the cast could not convert."""
-    faults: dict[int, str] = {}
-    for name in text.columns:
-        lost = (rows[name].is_null() & text[name].is_not_null()).arg_true()
-        what = "a number" if rows[name].dtype.is_float() else "a whole number in range"
-        for i in lost:
-            faults.setdefault(i, f"{name}: {text[name][i]!r} is not {what}")
-    return faults
+def _typed(binding: Binding, text: pl.DataFrame) -> tuple[pl.DataFrame, list[tuple[int, str]]]:
+    """The fields as the file's columns; and the index of each row that does not convert, with the reason, ascending."""
+    columns, faults = [], dict[int, str]()
+    for name, dtype in binding.parse_schema.items():
+        given = text[name]
+        if name not in binding.layout.columns:
+            columns.append(pl.Series(name, [None], dtype=pl.String).new_from_index(0, text.height))
+            continue
+        if not dtype.is_numeric():
+            columns.append(given)
+            continue
+        is_number = given.str.contains(_FLOAT if dtype.is_float() else _INTEGER)
+        values = given.set(~is_number, None).cast(dtype, strict=False)
+        what = "a number" if dtype.is_float() else "a whole number in range"
+        for i in (values.is_null() & given.is_not_null()).arg_true():
+            faults.setdefault(i, f"{name}: {_shown(given[i])} is not {what}")
+        columns.append(values)
+    return pl.DataFrame(columns), sorted(faults.items())
+
+
+def _shown(value: str) -> str:
+    return repr(value if len(value) <= _VALUE_CHARACTERS else f"{value[:_VALUE_CHARACTERS]}…")

@@ -13,7 +13,10 @@ from tapewatch.feeds.files.parsing import BadLine, line_texts
 from tapewatch.market.prices import is_no_price, is_no_side, price_rule
 from tapewatch.market.tables import QUARANTINE, QUOTES
 
+_SHOWN_CHARACTERS = 80
 _LARGEST = float(np.finfo(np.float64).max)
+_CODES = r"^(\d{1,9}(, ?\d{1,9})*)?$"
+_TICKER = r"^[A-Za-z0-9][A-Za-z0-9.:/_^+&#*=! -]{0,63}$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +30,26 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
+    """`pattern`, for columns of few distinct texts, is tested on the distinct ones; `is_broken` names the rows."""
+
     column: str
     is_broken: pl.Expr
     fault: str
+    pattern: str = ""
+
+    @property
+    def alarm(self) -> pl.Expr:
+        """Whether any row breaks the rule."""
+        if self.pattern:
+            return (~pl.col(self.column).unique().cast(pl.String).str.contains(self.pattern)).any()
+        return self.is_broken.any()
 
     @property
     def reason(self) -> pl.Expr:
         value = pl.col(self.column)
         if self.column == "time":
             value = value.dt.to_string("iso:strict")
-        text = value.cast(pl.String).fill_null("")
+        text = value.cast(pl.String).fill_null("").str.slice(0, _SHOWN_CHARACTERS)
         return pl.concat_str(pl.lit(f"{self.column}: "), text, pl.lit(f" {self.fault}"))
 
 
@@ -46,7 +59,7 @@ class Screen:
     def __init__(self, binding: Binding, bounds: Bounds, source: str) -> None:
         self.binding, self.bounds, self.source = binding, bounds, source
         self._rules = list(_rules(binding, bounds))
-        self._alarm = pl.any_horizontal(rule.is_broken.any() for rule in self._rules)
+        self._alarm = pl.any_horizontal(rule.alarm for rule in self._rules)
 
     def split(self, rows: pl.DataFrame, block: memoryview, first_line: int) -> tuple[pl.DataFrame, pl.DataFrame]:
         """The rows that pass (table columns and `line`), and the others as the `quarantine` table."""
@@ -79,6 +92,10 @@ def _rules(binding: Binding, bounds: Bounds) -> Iterator[_Rule]:
         column, value = layout.table.by_name[name], pl.col(name)
         if not column.is_nullable and column.name != "conditions":
             yield _Rule(name, value.is_null(), "is empty")
+        if name == "symbol":
+            yield _pattern_rule(name, _TICKER, "is no ticker")
+        elif column.dtype == pl.Categorical():
+            yield _pattern_rule(name, _CODES, 'is no list of codes such as "12,37"')
         if column.dtype.is_float():
             # NaN sorts above every number, so two comparisons are enough.
             if column.is_price:
@@ -94,6 +111,10 @@ def _rules(binding: Binding, bounds: Bounds) -> Iterator[_Rule]:
     yield _Rule("time", time > _time_literal(bounds.now), "lies in the future")
     yield _Rule("time", time < _time_literal(bounds.start), f"lies before the day begins, {_iso(bounds.start)}")
     yield _Rule("time", time >= _time_literal(bounds.end), f"lies after the day ends, {_iso(bounds.end)}")
+
+
+def _pattern_rule(name: str, pattern: str, fault: str) -> _Rule:
+    return _Rule(name, ~pl.col(name).cast(pl.String).str.contains(pattern), fault, pattern)
 
 
 def _price_rule(name: str, layout: Layout) -> _Rule:

@@ -1,8 +1,8 @@
-"""Reads one flat file into frames: header, blocks, rows, checks, order and counters."""
+"""Reads flat files of one layout into frames: header, blocks, rows, checks, order and counters."""
 
 import csv
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tapewatch.feeds.files.blocks import BLOCK_BYTES, read_blocks
+from tapewatch.feeds.files.blocks import BLOCK_BYTES, LINE_BYTES, LongLineError, read_blocks
 from tapewatch.feeds.files.columns import LINE
 from tapewatch.feeds.files.layouts import Layout, bind
+from tapewatch.feeds.files.merging import merged
 from tapewatch.feeds.files.ordering import MEMORY_BYTES, Conflict, RowBuffer
 from tapewatch.feeds.files.parsing import BadLine, line_texts, parse_block
 from tapewatch.feeds.files.quarantine import Bounds, Screen, refuse
@@ -49,41 +50,62 @@ class FileReader:
     block_bytes: int = BLOCK_BYTES
     memory_bytes: int = MEMORY_BYTES
 
-    def frames(self, path: str, load: Load) -> Generator[pl.DataFrame]:
-        """The file's rows as sorted frames of the layout's table; updates the counters of `load`.
+    def frames(self, paths: Sequence[str], load: Load) -> Iterator[pl.DataFrame]:
+        """The rows of files that are read at a time, as sorted frames of the layout's table; updates the counters of `load`.
 
         Raises:
-            SourceError: the file is empty, truncated, has the wrong columns, or too much of it is refused.
+            SourceError: a file is empty, truncated, has the wrong columns or an endless line, or too much of it is refused.
         """
+        missing = set(self.symbols or ())
+        streams = [self._frames_of(path, load, missing) for path in paths]
+        # Merging reads every file to its end before the first frame leaves.
+        yield from streams[0] if len(streams) == 1 else merged(streams, self.layout.table.sort)
+        self._notice(missing, paths, load)
+
+    def sorted_frames(self, paths: Sequence[str], load: Load) -> Iterator[pl.DataFrame]:
+        """The rows of many small files as one frame; see `frames`."""
+        missing = set(self.symbols or ())
+        frames = [frame for path in paths for frame in self._frames_of(path, load, missing)]
+        self._notice(missing, paths, load)
+        if frames:
+            yield pl.concat(frames).sort(self.layout.table.sort)
+
+    def _frames_of(self, path: str, load: Load, missing: set[str]) -> Generator[pl.DataFrame]:
         with RowBuffer(self.layout, self.memory_bytes) as spool:
-            missing = set(self.symbols or ())
             for frame in self._accepted(path, load):
                 spool.add(frame)
-                missing -= set(frame["symbol"].unique().cast(pl.String)) if missing else missing
-            load.notices += [f"no {self.layout.name} for {symbol} in {path}" for symbol in sorted(missing)]
+                if missing:
+                    missing.difference_update(frame["symbol"].unique().cast(pl.String))
             yield from spool.drain(lambda: self._settle(path, spool, load))
 
+    def _notice(self, missing: set[str], paths: Sequence[str], load: Load) -> None:
+        where = paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+        load.notices += [f"no {self.layout.name} for {symbol} in {where}" for symbol in sorted(missing)]
+
     def _accepted(self, path: str, load: Load) -> Iterator[pl.DataFrame]:
+        line = 1
         with closing(read_blocks(self.fs, path, self.block_bytes, held=_IN_HAND)) as blocks:
-            first = next(blocks, memoryview(b""))
-            header, _, _ = bytes(first).partition(b"\n")
-            if not header.strip():
-                raise SourceError(f"{path} is empty: not even a header")
-            names = next(csv.reader([header.decode("utf-8-sig", "replace").strip()]))
-            binding = bind(self.layout, [name.strip() for name in names], path)
-            screen = Screen(binding, self.bounds, path)
-            line = 1 + _HEADER_LINES
-            rest = first[len(header) + 1 :]
-            for judged in _in_parallel(partial(self._judge, screen), chain([rest] if rest else [], blocks)):
-                load.source_rows += judged.accepted.height + judged.refused.height
-                if judged.refused.height:
-                    load.quarantined.append(judged.refused.with_columns(pl.col(LINE) + line))
-                    self._refuse_flood(path, load)
-                yield judged.accepted.with_columns(pl.col(LINE) + line)
-                line += judged.lines
+            try:
+                first = next(blocks, memoryview(b""))
+                header, _, _ = bytes(first[:LINE_BYTES]).partition(b"\n")
+                binding = bind(self.layout, _header_names(header, path), path)
+                line += _HEADER_LINES
+                screen = Screen(binding, self.bounds, path)
+                rest = first[len(header) + 1 :]
+                for judged in _in_parallel(partial(self._judge, screen), chain([rest] if rest else [], blocks)):
+                    load.source_rows += judged.accepted.height + judged.refused.height
+                    if judged.refused.height:
+                        load.quarantined.append(judged.refused.with_columns(pl.col(LINE) + line))
+                        self._refuse_flood(path, load)
+                    yield judged.accepted.with_columns(pl.col(LINE) + line)
+                    line += judged.lines
+            except LongLineError as error:
+                raise SourceError(
+                    f"{path}, line {line:,}: {error}, so it is no flat file; fetch the file again"
+                ) from error
 
     def _judge(self, screen: Screen, block: memoryview) -> _Judged:
-        parsed = parse_block(screen.binding, block, 0)
+        parsed = parse_block(screen.binding, block, 0, most_bad=QUARANTINE_LIMIT)
         rows, bad = parsed.rows, parsed.bad
         if self.symbols is not None:
             ticker = screen.binding.file_column("symbol")
@@ -106,7 +128,8 @@ class FileReader:
         if refused > QUARANTINE_LIMIT:
             line, reason = load.quarantined[0].select(LINE, "reason").row(0)
             raise SourceError(
-                f"{path}: {refused:,} rows refused, so it must be the wrong file; the first, line {line}: {reason}"
+                f"{path}: more than {QUARANTINE_LIMIT:,} rows refused, so it must be the wrong file; the first, line "
+                f"{line:,}: {reason}"
             )
 
     def _settle(self, path: str, spool: RowBuffer, load: Load) -> None:
@@ -124,7 +147,7 @@ class FileReader:
         line = 1
         with closing(read_blocks(self.fs, path, self.block_bytes)) as blocks:
             for block in blocks:
-                count = bytes(block).count(b"\n")
+                count = int(np.count_nonzero(np.frombuffer(block, np.uint8) == ord("\n")))
                 here = wanted[(wanted >= line) & (wanted < line + count)]
                 texts = line_texts(block, line, here) if here.size else []
                 for number, text in zip(here.tolist(), texts, strict=True):
@@ -134,13 +157,31 @@ class FileReader:
         return refuse(path, bad)
 
 
+def _header_names(header: bytes, path: str) -> list[str]:
+    text = header.decode("utf-8-sig", "replace").strip()
+    if not text:
+        raise SourceError(f"{path} is empty: not even a header")
+    try:
+        return [name.strip() for name in next(csv.reader([text]))]
+    except csv.Error as error:
+        raise SourceError(f"{path}: line 1 is no header: {error}") from error
+
+
 def _in_parallel(work: Callable[[memoryview], _Judged], blocks: Iterable[memoryview]) -> Iterator[_Judged]:
-    """The results of `work` on every block, in order; at most `_IN_HAND` blocks are requested at a time."""
+    """The results of `work` on every block, in order; at most `_IN_HAND` blocks are requested at a time.
+
+    An error of `blocks` is raised after the results of the blocks before it.
+    """
     with ThreadPoolExecutor(_WORKERS, "parse") as pool:
         running: deque[Future[_Judged]] = deque()
-        for block in blocks:
-            running.append(pool.submit(work, block))
-            if len(running) == _IN_HAND:
+        try:
+            for block in blocks:
+                running.append(pool.submit(work, block))
+                if len(running) == _IN_HAND:
+                    yield running.popleft().result()
+        except LongLineError:
+            while running:
                 yield running.popleft().result()
+            raise
         while running:
             yield running.popleft().result()

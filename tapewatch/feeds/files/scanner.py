@@ -1,7 +1,7 @@
 """A compiled scanner of plain CSV lines: numbers and short texts straight into columns, in one pass, without the GIL.
 
-It parses the common form and reports the lines that need the careful parser (signs, exponents, escapes, wrong field counts,
-bytes beyond ASCII).
+It parses the common form and reports the lines that need the careful parser (plus signs, exponents, escapes, wrong field
+counts, padded texts, control characters, bytes beyond ASCII).
 """
 
 import numpy as np
@@ -17,6 +17,8 @@ SKIP, INT, SMALL, FLOAT, WORD, TEXT = range(6)
 NULL_INT = int(np.iinfo(np.int64).min)
 NULL_SMALL = int(np.iinfo(np.int32).min)
 NULL_WORD = 0
+#: Longer lines are left to the careful parser, which refuses them.
+MAX_LINE = 2**16
 #: Distinct texts per column and round; a round ends early if there are more.
 MAX_WORDS = 8192
 _SLOT_BITS = 15
@@ -24,7 +26,9 @@ WORD_SLOTS = 2**_SLOT_BITS
 
 Ints = npt.NDArray[np.int64]
 
-_NEWLINE, _COMMA, _QUOTE, _RETURN, _LAST_ASCII = 10, 44, 34, 13, 127
+_NEWLINE, _COMMA, _QUOTE, _RETURN, _SPACE = 10, 44, 34, 13, 32
+#: `np.uint8(byte - _SPACE) <= _PRINTABLE` tests for a printable ASCII character.
+_PRINTABLE = 126 - _SPACE
 _KEY_BYTES = 8
 _UNSURE = -1
 _U = np.uint64
@@ -51,12 +55,16 @@ def _int(text: Pointer, size: int, at: int, limit: int) -> tuple[Whole, Whole]:
 @_compiled
 def _float(text: Pointer, at: Whole) -> tuple[float, Whole]:
     """A decimal number, NaN where the field is empty, and the position after it, `_UNSURE` where it is not plain."""
-    mantissa, wholes, decimals, end = digits.mantissa(text, at)
+    is_negative = text[at] == digits.MINUS
+    start = at + 1 if is_negative else at
+    mantissa, wholes, decimals, end = digits.mantissa(text, start)
     if end == at:
         return np.nan, end
     count = wholes + decimals
     value = digits.nearest(mantissa, -decimals) if 0 < count <= digits.MAX_DIGITS else -1.0
-    return value, end if value >= 0 else _UNSURE
+    if value < 0:
+        return value, _UNSURE
+    return (-value if is_negative else value), end
 
 
 @_compiled
@@ -67,18 +75,26 @@ def _field(text: Pointer, at: int) -> tuple[int, int, int, np.uint64]:
     if text[at] == _QUOTE:
         end = at + 1
         while text[end] != _QUOTE:
-            if text[end] == _NEWLINE or text[end] > _LAST_ASCII:
+            if np.uint8(text[end] - _SPACE) > _PRINTABLE:
                 return at, end, _UNSURE, key
             key = (key << _U(8)) | _U(text[end])
             end += 1
-        return at + 1, end, end + 1, key
-    end = at
-    while text[end] != _COMMA and text[end] != _NEWLINE:
-        if text[end] == _QUOTE or text[end] == _RETURN or text[end] > _LAST_ASCII:
-            return at, end, _UNSURE, key
-        key = (key << _U(8)) | _U(text[end])
-        end += 1
-    return at, end, end, key
+        start, after = at + 1, end + 1
+    else:
+        start = end = at
+        while text[end] != _COMMA:
+            if text[end] == _QUOTE:
+                return at, end, _UNSURE, key
+            if np.uint8(text[end] - _SPACE) > _PRINTABLE:
+                if text[end] == _NEWLINE or (text[end] == _RETURN and text[end + 1] == _NEWLINE):
+                    break
+                return at, end, _UNSURE, key
+            key = (key << _U(8)) | _U(text[end])
+            end += 1
+        after = end
+    if end > start and (text[start] == _SPACE or text[end - 1] == _SPACE):
+        return start, end, _UNSURE, key
+    return start, end, after, key
 
 
 @_compiled
@@ -192,15 +208,22 @@ def scan(
                     for i in range(last - first):
                         copies[slot, base + i] = text[first + i]
                     offsets[slot, rows + 1] = base + last - first
-            if end == _UNSURE or text[end] != (_COMMA if column < columns - 1 else _NEWLINE):
+                nulls[column] += last == first
+            is_null = end == at
+            is_last = column == columns - 1
+            if is_last and end != _UNSURE and text[end] == _RETURN:
+                # The next comparison fails unless a newline follows.
+                end += 1
+            if end == _UNSURE or text[end] != (_NEWLINE if is_last else _COMMA):
                 is_whole = False
                 break
-            nulls[column] += end == at
+            nulls[column] += is_null
             at = end + 1
-        if is_whole:
+        if is_whole and at - begin <= MAX_LINE:
             lines[rows] = line
             rows += 1
         else:
+            at = begin
             while text[at] != _NEWLINE:
                 at += 1
             at += 1

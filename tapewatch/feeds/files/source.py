@@ -3,7 +3,7 @@
 import datetime as dt
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import fsspec
 import polars as pl
 
 from tapewatch.feeds.files.blocks import BLOCK_BYTES
-from tapewatch.feeds.files.layouts import LAYOUTS, Layout
+from tapewatch.feeds.files.layouts import LAYOUTS, Layout, layouts_of
 from tapewatch.feeds.files.ordering import MEMORY_BYTES
 from tapewatch.feeds.files.quarantine import Bounds
 from tapewatch.feeds.files.reader import FileReader
@@ -21,6 +21,7 @@ from tapewatch.market.instruments import Market, Partition, zone_of
 #: Reads the variables of proxies, as the other file systems do unasked.
 _THROUGH_PROXIES = {"client_kwargs": {"trust_env": True}}
 _SUFFIXES = (".csv.gz", ".csv")
+_EVENING = dt.timedelta(hours=6)
 _YEAR = re.compile(r"(\d{4})(?:\.csv(?:\.gz)?)?$")
 _DATED = re.compile(r"/\d{4}/\d{2}/(\d{4}-\d{2}-\d{2})\.csv(?:\.gz)?$")
 
@@ -37,6 +38,8 @@ class FlatFile:
 
 class FlatFileSource:
     """A folder or fsspec URL laid out as the vendor's bucket: `{market}/{table}/YYYY/MM/YYYY-MM-DD.csv[.gz]`.
+
+    Futures have one such folder a venue (`us_futures_cme`, …), which together are one market.
 
     Args:
         root: the parent of the markets' folders: a path, `s3://flatfiles`, `memory://…`.
@@ -72,9 +75,12 @@ class FlatFileSource:
     def bars(self, partition: Partition, symbols: Sequence[str] | None = None) -> Load:
         """The day's minute bars (`DELIVERED_BARS`, vwap null); no frames if only other tables of that day exist.
 
+        A notice names each file that is absent although its folder exists.
+
         Raises:
-            SourceError: the market does not trade that day, or has no file of it; while iterating: the file is truncated, its
-                header lacks a column, or it has more refused rows than a file of its kind can have.
+            MissingDayError: there is no file of that day, in any table.
+            SourceError: the market does not trade that day; while iterating: the file is truncated, its header lacks a
+                column, a line is too long, or it has more refused rows than a file of its kind can have.
         """
         return self._load("bars", partition, symbols)
 
@@ -90,17 +96,20 @@ class FlatFileSource:
             SourceError: there is neither, or as `bars`.
         """
         layout = _day_bars_of(market)
-        start, end = (int(dt.datetime(y, 1, 1, tzinfo=zone_of(market)).timestamp()) * 10**9 for y in (year, year + 1))
-        stem = f"{self._base}/{layout.prefix}/{year}"
-        paths = [p for s in _SUFFIXES if self._fs.exists(p := stem + s)][:1]
-        paths = paths or [
-            file.path for file in self.files(market) if file.table == "day_bars" and file.date.year == year
-        ]
+        # A futures session begins on the evening before.
+        start, end = (
+            int((dt.datetime(y, 1, 1, tzinfo=zone_of(market)) - _EVENING).timestamp()) * 10**9 for y in (year, year + 1)
+        )
+        paths = [path for folder in layout.folders for path in self._year_files(folder, year)]
         if not paths:
+            stem = f"{self._base}/{layout.folders[0]}/{year}"
             raise SourceError(
                 f"no daily bars of {market} for {year}: expected {stem}.csv.gz or {stem}/MM/{year}-MM-DD.csv.gz"
             )
-        return self._start(layout, paths, Bounds(start, end, self._clock()), symbols)
+        reader = self._reader(layout, Bounds(start, end, self._clock()), symbols)
+        load = Load(iter(()))
+        load.frames = reader.sorted_frames(paths, load)
+        return load
 
     def day_bar_years(self, market: Market) -> list[int]:
         """The years that have daily bars, ascending.
@@ -108,60 +117,107 @@ class FlatFileSource:
         Raises:
             SourceError: the vendor has no daily bars of the market.
         """
-        folder = f"{self._base}/{_day_bars_of(market).prefix}"
-        if not self._fs.exists(folder):
-            return []
-        self._fs.invalidate_cache(folder)
-        names = (path.removesuffix("/").rsplit("/", 1)[-1] for path in self._fs.ls(folder, detail=False))
+        names = []
+        for folder in self._existing(_day_bars_of(market)):
+            self._fs.invalidate_cache(folder)
+            names += [path.removesuffix("/").rsplit("/", 1)[-1] for path in self._fs.ls(folder, detail=False)]
         return sorted({int(match[1]) for name in names if (match := _YEAR.match(name))})
 
     def files(self, market: Market) -> list[FlatFile]:
         """Every dated file of a market, by table, then date."""
         found = []
-        for (of_market, table), layout in LAYOUTS.items():
-            folder = f"{self._base}/{layout.prefix}"
-            if of_market is not market or not self._fs.exists(folder):
-                continue
-            self._fs.invalidate_cache(folder)
-            for path, info in self._fs.find(folder, detail=True).items():
-                if match := _DATED.search(path):
-                    found.append(FlatFile(table, dt.date.fromisoformat(match[1]), path, _fingerprint(info)))
+        for layout in layouts_of(market):
+            for folder in self._existing(layout):
+                self._fs.invalidate_cache(folder)
+                for path, info in self._fs.find(folder, detail=True).items():
+                    if match := _DATED.search(path):
+                        day = dt.date.fromisoformat(match[1])
+                        found.append(FlatFile(layout.name, day, path, _fingerprint(info)))
         return sorted(found)
 
     def available(self, market: Market) -> dict[str, list[dt.date]]:
         """The days of each table of a market (`trades`, `quotes`, `bars`, `day_bars`) that have a file."""
-        days: dict[str, list[dt.date]] = {}
+        days: dict[str, dict[dt.date, None]] = {}
         for file in self.files(market):
-            days.setdefault(file.table, []).append(file.date)
-        return days
+            days.setdefault(file.table, {})[file.date] = None
+        return {table: list(dates) for table, dates in days.items()}
+
+    def is_whole(self, market: Market, table: str, date: dt.date) -> bool:
+        """Whether the day's file of a table is there, in a market of several venues that of each."""
+        layout = LAYOUTS.get((market, table))
+        return layout is not None and len(self._day_files(layout, date)[0]) == len(layout.folders)
+
+    def expect_folder(self) -> None:
+        """Check that the folder exists.
+
+        Raises:
+            SourceError: it does not; names it.
+        """
+        if not self._fs.exists(self._base or "/"):
+            raise SourceError(
+                f"no folder at {self.root}: name the folder of the flat files with --flat-files or TAPEWATCH_FLAT_FILES"
+            )
+
+    def expect_market(self, market: Market) -> None:
+        """Check that the folder exists and holds a folder of the market.
+
+        Raises:
+            SourceError: it does not; names what was expected.
+        """
+        self.expect_folder()
+        tops = market.flat_file_folders
+        if not any(self._fs.exists(f"{self._base}/{top}") for top in tops):
+            raise SourceError(f"no flat files of {market} in {self.root}: expected a folder {' or '.join(tops)}")
 
     def _load(self, table: str, partition: Partition, symbols: Sequence[str] | None) -> Load:
         market, date, session = partition.market, partition.date, session_of_partition(partition)
-        layout = LAYOUTS.get((market, table))
-        path = self._find(layout, date) if layout else None
-        if layout and path:
-            return self._start(layout, [path], Bounds(session.day_start, session.day_end, self._clock()), symbols)
-        others = [other for (of_market, _), other in LAYOUTS.items() if of_market is market]
-        if any(self._find(other, date) for other in others):
-            return Load(iter(()))
-        expected = (
-            self._stem(layout or others[0], date) + _SUFFIXES[0] if others else f"{self.root}/{market.flat_file_prefix}"
-        )
-        raise MissingDayError(f"no flat file of {market} for {date}: expected {expected}")
-
-    def _stem(self, layout: Layout, date: dt.date) -> str:
-        return f"{self._base}/{layout.prefix}/{date:%Y/%m}/{date}"
-
-    def _find(self, layout: Layout, date: dt.date) -> str | None:
-        stem = self._stem(layout, date)
-        return next((stem + suffix for suffix in _SUFFIXES if self._fs.exists(stem + suffix)), None)
-
-    def _start(self, layout: Layout, paths: list[str], bounds: Bounds, symbols: Sequence[str] | None) -> Load:
-        wanted = None if symbols is None else frozenset(symbols)
-        reader = FileReader(self._fs, layout, bounds, wanted, self._block_bytes, self._memory_bytes)
+        layouts = {layout.name: layout for layout in layouts_of(market)}
+        layout = layouts.get(table)
         load = Load(iter(()))
-        load.frames = reader.frames(paths[0], load) if len(paths) == 1 else _merged(reader, paths, load)
+        found, absent = self._day_files(layout, date) if layout else ([], [])
+        if layout and found:
+            bounds = Bounds(session.day_start, session.day_end, self._clock())
+            load.frames = self._reader(layout, bounds, symbols, len(found)).frames(found, load)
+        elif not any(self._day_files(other, date)[0] for other in layouts.values() if other is not layout):
+            # A folder of bars alone lacks the bars' file, whichever table is asked for.
+            kept = next((other for other in (layout, *layouts.values()) if other and self._existing(other)), layout)
+            expected = self._stem((kept or next(iter(layouts.values()))).folders[0], date) + _SUFFIXES[0]
+            absent = self._day_files(kept, date)[1] if kept else []
+            raise MissingDayError(f"no flat file of {market} for {date}: expected {' or '.join(absent) or expected}")
+        load.notices += [f"no {table} of {market} for {date} in {path}: the file is missing" for path in absent]
         return load
+
+    def _day_files(self, layout: Layout, date: dt.date) -> tuple[list[str], list[str]]:
+        """The day's files, and those that are absent although their folder exists."""
+        found, absent = [], []
+        for folder in layout.folders:
+            stem = self._stem(folder, date)
+            path = next((stem + suffix for suffix in _SUFFIXES if self._fs.exists(stem + suffix)), None)
+            if path:
+                found.append(path)
+            elif self._fs.exists(f"{self._base}/{folder}"):
+                absent.append(stem + _SUFFIXES[0])
+        return found, absent
+
+    def _year_files(self, folder: str, year: int) -> list[str]:
+        """The file of a year, or else the files of its days."""
+        stem = f"{self._base}/{folder}/{year}"
+        whole = [path for suffix in _SUFFIXES if self._fs.exists(path := stem + suffix)]
+        if whole or not self._fs.exists(stem):
+            return whole[:1]
+        self._fs.invalidate_cache(stem)
+        return sorted(path for path in self._fs.find(stem) if _DATED.search(path))
+
+    def _stem(self, folder: str, date: dt.date) -> str:
+        return f"{self._base}/{folder}/{date:%Y/%m}/{date}"
+
+    def _existing(self, layout: Layout) -> list[str]:
+        return [path for folder in layout.folders if self._fs.exists(path := f"{self._base}/{folder}")]
+
+    def _reader(self, layout: Layout, bounds: Bounds, symbols: Sequence[str] | None, files: int = 1) -> FileReader:
+        """A reader; `files` that are read at a time share the memory."""
+        wanted = None if symbols is None else frozenset(symbols)
+        return FileReader(self._fs, layout, bounds, wanted, self._block_bytes, self._memory_bytes // files)
 
 
 def _day_bars_of(market: Market) -> Layout:
@@ -170,12 +226,6 @@ def _day_bars_of(market: Market) -> Layout:
         having = ", ".join(of_market for of_market, table in LAYOUTS if table == "day_bars")
         raise SourceError(f"the flat files hold no daily bars of {market}, only of {having}")
     return layout
-
-
-def _merged(reader: FileReader, paths: list[str], load: Load) -> Iterator[pl.DataFrame]:
-    frames = [frame for path in paths for frame in reader.frames(path, load)]
-    if frames:
-        yield pl.concat(frames).sort(reader.layout.table.sort)
 
 
 def _fingerprint(info: Mapping[str, Any]) -> str:

@@ -37,14 +37,16 @@ _compiled = njit(nogil=True, cache=True)
 def digits(text: Pointer, at: Whole, value: Whole) -> tuple[Whole, Whole]:
     """Append the decimal digits at `at` to `value`.
 
-    One at a time: the processor predicts the length and runs ahead, which eight at a time by masks does not allow.
+    One at a time: the processor predicts the length and runs ahead, which eight at a time by masks does not allow. Unsigned,
+    because the compiler takes it that signed numbers never overflow, and drops the callers' tests of the sign.
     """
+    total = _U(value)
     digit = np.uint8(text[at] - ZERO)
     while digit <= NINE:
-        value = value * 10 + digit
+        total = total * _U(10) + _U(digit)
         at += 1
         digit = np.uint8(text[at] - ZERO)
-    return value, at
+    return np.int64(total), at
 
 
 @_compiled
@@ -67,13 +69,13 @@ def nineteen_digits(text: Pointer, at: Whole) -> Whole:
     high, low = eight_bytes(text, at), eight_bytes(text, at + 8)
     if not (_are_digits(high) and _are_digits(low)):
         return -1
-    value: Whole = np.int64(_eight_digits(high)) * 100_000_000 + np.int64(_eight_digits(low))
+    total = _eight_digits(high) * _U(100_000_000) + _eight_digits(low)
     for i in range(16, MAX_DIGITS):
         digit = np.uint8(text[at + i] - ZERO)
         if digit > NINE:
             return -1
-        value = value * 10 + digit
-    return value
+        total = total * _U(10) + _U(digit)
+    return np.int64(total)
 
 
 @_compiled

@@ -12,8 +12,10 @@ from polygon import RESTClient
 
 from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.emulator.tape.recorded import RecordedTape
-from tapewatch.market.instruments import Market
+from tapewatch.feeds.rest.source import RestSource
+from tapewatch.market.instruments import Market, Partition
 from tests.support.emulator import Clock, serving
+from tests.support.flat_tapes import write_days
 from tests.support.recorded import recorded_bars, recorded_trades
 
 DAY = dt.date(2024, 3, 5)
@@ -118,3 +120,27 @@ def test_a_recorded_day_is_served_completely(market_data: Path) -> None:
     delivered = recorded_bars(market_data, date).filter(pl.col("symbol") == "AIG")
     assert [bar.volume for bar in bars] == delivered["volume"].to_list()
     assert [bar.open for bar in bars] == delivered["open"].to_list()
+
+
+def test_files_of_futures_are_served_over_rest(tmp_path: Path) -> None:
+    write_days(tmp_path, Market.FUTURES, [DAY], symbols=["ESZ9", "CLZ9-CLF0"])
+    tape = RecordedTape(str(tmp_path))
+    assert tape.symbols(Market.FUTURES) == ["CLZ9-CLF0", "ESZ9"]
+    assert [tape.market(symbol) for symbol in ("ESZ9", "CLZ9-CLF0", "ESH4", "AAPL")] == [Market.FUTURES] * 3 + [
+        Market.STOCKS
+    ]
+    partition = Partition(DAY, Market.FUTURES)
+    with serving(tape, clock=Clock(partition.session.day_end + 86_400 * 10**9)) as url:
+        source = RestSource(url, "advanced-test", {Market.FUTURES: "advanced"})
+        served = pl.concat(source.trades(partition, ["ESZ9"]))
+    expected = tape.trades("ESZ9", DAY)
+    assert served.height == expected.height > 1000
+    assert served["price"].equals(expected["price"])
+
+
+def test_files_of_options_are_served(tmp_path: Path) -> None:
+    write_days(tmp_path, Market.OPTIONS, [DAY], symbols=["O:AAPL291221C00190000"])
+    tape = RecordedTape(str(tmp_path))
+    assert tape.symbols(Market.OPTIONS) == ["O:AAPL291221C00190000"]
+    assert tape.trades("O:AAPL291221C00190000", DAY).height > 100
+    assert tape.bars("O:AAPL291221C00190000", DAY).height > 50

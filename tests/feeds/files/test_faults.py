@@ -14,8 +14,9 @@ from tapewatch.feeds.files import reader
 from tapewatch.feeds.files.blocks import read_blocks
 from tapewatch.feeds.files.source import FlatFileSource
 from tapewatch.feeds.source import SourceError
+from tapewatch.market.instruments import Partition
 from tapewatch.market.tables import QUARANTINE
-from tests.support.flat_days import HEADERS, STOCKS, noon, put, row, text
+from tests.support.flat_days import HEADERS, OPTIONS, STOCKS, noon, put, row, text
 
 _TRADES = HEADERS[STOCKS.market, "trades"]
 
@@ -184,7 +185,7 @@ def test_a_doubled_column_is_named(tmp_path: Path) -> None:
 def test_too_many_refused_rows_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "QUARANTINE_LIMIT", 50)
     put(tmp_path, STOCKS, "trades", [row(STOCKS, "trades", 86_400 + i, sequence_number=i) for i in range(60)])
-    with pytest.raises(SourceError, match=r"60 rows refused.*first, line 2: sip_timestamp"):
+    with pytest.raises(SourceError, match=r"more than 50 rows refused.*first, line 2: sip_timestamp"):
         list(FlatFileSource(str(tmp_path)).trades(STOCKS))
 
 
@@ -216,3 +217,82 @@ def test_blocks_are_the_file_whatever_their_size(tmp_path: Path, block_bytes: in
             if len(in_hand) == held:
                 read += bytes(in_hand.popleft())
         assert read + b"".join(map(bytes, in_hand)) == content + b"\n"
+
+
+_MEGABYTE = 2**20
+
+
+def _bomb(root: Path, *parts: bytes, repeat: int) -> Path:
+    """A packed file of the header and `repeat` times the parts, tiny however long."""
+    path = Path(put(root, STOCKS, "trades", ""))
+    packed = [gzip.compress(part) for part in parts]
+    path.write_bytes(gzip.compress(f"{_TRADES}\n".encode()) + b"".join(packed) * repeat)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [
+        (b"0" * _MEGABYTE, r"line 2: a line is longer than 1,048,576 bytes, so it is no flat file"),
+        (bytes(_MEGABYTE), r"line 2: a line is longer than 1,048,576 bytes"),
+        (b"," * _MEGABYTE, r"line 2: a line is longer than 1,048,576 bytes"),
+        (b"\n" * _MEGABYTE, r"more than 2,000 rows refused.*first, line 2: 0 fields, expected 13"),
+        (b"0\n" * (_MEGABYTE // 2), r"more than 2,000 rows refused.*first, line 2: 1 fields, expected 13"),
+    ],
+    ids=["zeros", "NULs", "commas", "blank lines", "short lines"],
+)
+def test_a_packed_file_of_gigabytes_of_nothing_is_refused_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: bytes, reason: str
+) -> None:
+    monkeypatch.setattr(reader, "QUARANTINE_LIMIT", 2_000)
+    path = _bomb(tmp_path, part, repeat=2_000)
+    assert path.stat().st_size < 10 * _MEGABYTE
+    with pytest.raises(SourceError, match=reason) as raised:
+        list(FlatFileSource(str(tmp_path)).trades(STOCKS))
+    assert str(path) in str(raised.value)
+
+
+def test_an_endless_line_is_named_by_its_number(tmp_path: Path) -> None:
+    path = Path(put(tmp_path, STOCKS, "trades", _sound("trades", 70)))
+    path.write_bytes(path.read_bytes() + gzip.compress(b"1" * 3 * _MEGABYTE) * 4)
+    with pytest.raises(SourceError, match=r"line 72: a line is longer"):
+        list(FlatFileSource(str(tmp_path), block_bytes=1000).trades(STOCKS))
+
+
+def test_a_long_line_is_quarantined_with_its_beginning(tmp_path: Path) -> None:
+    rows = _sound("trades")
+    put(tmp_path, STOCKS, "trades", [rows[0], "x" * 200_000, *rows[1:]])
+    load = FlatFileSource(str(tmp_path)).trades(STOCKS)
+    assert pl.concat(load).height == 4
+    (refused,) = load.quarantine.to_dicts()
+    assert (refused["line"], refused["reason"]) == (3, "a line of 200,001 bytes; 65,536 are the most")
+    assert len(refused["raw"]) < 2_100
+
+
+def test_members_one_after_another_and_one_cut_short(tmp_path: Path) -> None:
+    lines = text(STOCKS, "trades", _sound("trades", 3000)).encode()
+    members = [gzip.compress(lines[start : start + 50_000]) for start in range(0, len(lines), 50_000)]
+    path = Path(put(tmp_path, STOCKS, "trades", ""))
+    path.write_bytes(b"".join(members))
+    assert pl.concat(FlatFileSource(str(tmp_path)).trades(STOCKS)).height == 3000
+    whole = b"".join(members[:2])
+    for cut in (5, 20, len(members[2]) // 2, len(members[2]) - 4):
+        path.write_bytes(whole + members[2][:cut])
+        with pytest.raises(SourceError, match=r"2024-03-05\.csv\.gz is (truncated|damaged)"):
+            list(FlatFileSource(str(tmp_path)).trades(STOCKS))
+    path.write_bytes(whole + members[2] + b"not gzip at all")
+    with pytest.raises(SourceError, match="is damaged"):
+        list(FlatFileSource(str(tmp_path)).trades(STOCKS))
+
+
+@pytest.mark.parametrize("market", [STOCKS, OPTIONS])
+@pytest.mark.parametrize("conditions", ["<b>x</b>", "12;37", "12,,37", "1e3", "-1"])
+def test_one_bad_list_of_conditions_among_many_rows(tmp_path: Path, market: Partition, conditions: str) -> None:
+    rows = [row(market, "trades", i / 10, conditions="12,37", sequence_number=i + 1) for i in range(3000)]
+    rows[1234]["conditions"] = conditions
+    put(tmp_path, market, "trades", rows)
+    load = FlatFileSource(str(tmp_path), block_bytes=20_000).trades(market)
+    assert pl.concat(load).height == 2999
+    (refused,) = load.quarantine.to_dicts()
+    assert refused["line"] == 1236
+    assert refused["reason"] == f'conditions: {conditions} is no list of codes such as "12,37"'

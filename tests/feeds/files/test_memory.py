@@ -64,3 +64,32 @@ def test_a_file_four_times_the_size_takes_no_more_memory(tmp_path: Path, *, is_b
     small, large = (_peak_mb(tmp_path / str(rows), rows) for rows in sizes)
     assert large < small + margin_mb, f"{small} MB for {sizes[25_000]} MB of text, {large} MB for {sizes[100_000]}"
     assert large < 1000
+
+
+_REFUSE = """
+import sys
+from tapewatch.feeds.files.source import FlatFileSource
+from tapewatch.feeds.source import SourceError
+from tests.support.flat_days import STOCKS
+from tests.support.peak_memory import peak_mb
+try:
+    list(FlatFileSource(sys.argv[1]).trades(STOCKS))
+except SourceError as error:
+    print(peak_mb(), error)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", [b"0", b"\0", b",", b"\n", b"0\n"], ids=["zeros", "NULs", "commas", "blank", "short"])
+def test_gigabytes_of_nothing_in_a_small_file_take_little_memory(tmp_path: Path, part: bytes) -> None:
+    target = Path(path(tmp_path, STOCKS, "trades"))
+    target.parent.mkdir(parents=True)
+    header = f"{HEADERS[STOCKS.market, 'trades']}\n".encode()
+    target.write_bytes(gzip.compress(header) + gzip.compress(part * (2**20 // len(part))) * 10_000)
+    done = subprocess.run(
+        [sys.executable, "-c", _REFUSE, tmp_path],
+        cwd=Path(__file__).parents[3], check=True, capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    peak, _, message = done.stdout.partition(" ")
+    assert "line 2" in message
+    assert int(peak) < 1000

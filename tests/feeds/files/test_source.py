@@ -7,20 +7,29 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tapewatch.feeds.files.daily import daily_bars, market_date
 from tapewatch.feeds.files.source import FlatFileSource
-from tapewatch.feeds.source import Load, SourceError
+from tapewatch.feeds.plans.table import TapeTable
+from tapewatch.feeds.ranges import FlatFileRanges
+from tapewatch.feeds.source import Load, MissingDayError, SourceError
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
-from tests.support.flat_days import CRYPTO, FOREX, HEADERS, INDICES, OPTIONS, STOCKS, noon, put, row, text
+from tests.support.flat_days import (
+    CRYPTO,
+    DAYS,
+    FOREX,
+    FUTURES,
+    HEADERS,
+    INDICES,
+    STOCKS,
+    TICKERS,
+    noon,
+    put,
+    row,
+    text,
+)  # fmt: skip
 
-_TABLES = {"trades": TRADES, "quotes": QUOTES, "bars": DELIVERED_BARS}
-_DAYS = {p.market: p for p in (STOCKS, CRYPTO, FOREX, OPTIONS, INDICES)}
-_TICKER = {
-    Market.CRYPTO: "X:BTC-USD",
-    Market.FOREX: "C:EUR-USD",
-    Market.INDICES: "I:SPX",
-    Market.OPTIONS: "O:A240315C1",
-}
+_TABLES = {"trades": TRADES, "quotes": QUOTES, "bars": DELIVERED_BARS, "day_bars": DELIVERED_BARS}
 
 
 def frame_of(load: Load) -> pl.DataFrame:
@@ -33,11 +42,11 @@ def frame_of(load: Load) -> pl.DataFrame:
 @pytest.mark.parametrize(("market", "table"), HEADERS)
 @pytest.mark.parametrize("suffix", [".csv.gz", ".csv"])
 def test_every_layout_loads_into_its_table(tmp_path: Path, market: Market, table: str, suffix: str) -> None:
-    day = _DAYS[market]
-    ticker = _TICKER.get(market, "AAPL")
+    day, ticker = DAYS[market], TICKERS[market]
     rows = [row(day, table, 60 * i, ticker=ticker, sequence_number=i + 1, id=f"a{i}") for i in range(3)]
     put(tmp_path, day, table, rows, suffix)
-    load = getattr(FlatFileSource(str(tmp_path)), table)(day)
+    source = FlatFileSource(str(tmp_path))
+    load = source.day_bars(market, day.date.year) if table == "day_bars" else getattr(source, table)(day)
     frame = frame_of(load)
     _TABLES[table].check(frame)
     assert frame["symbol"].cast(pl.String).to_list() == [ticker] * 3
@@ -170,9 +179,91 @@ def test_a_day_without_trading_is_an_error(tmp_path: Path, date: dt.date, market
         FlatFileSource(str(tmp_path)).bars(Partition(date, market))
 
 
-def test_a_market_without_layouts_names_what_was_expected(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="futures"):
-        FlatFileSource(str(tmp_path)).trades(Partition(STOCKS.date, Market.FUTURES))
+def test_the_venues_of_futures_are_one_market(tmp_path: Path) -> None:
+    tickers = {
+        "cbot": ["ZBM4", "ZCH4"],
+        "cme": ["ESH4", "NQH4"],
+        "comex": ["GCJ4"],
+        "nymex": ["BZ:BF G6-H6-J6", "CLJ4"],
+    }
+    for venue, names in tickers.items():
+        rows = [row(FUTURES, "trades", i, ticker=t, sequence_number=i + 1) for t in names for i in range(150)]
+        put(tmp_path, FUTURES, "trades", rows, venue=venue)
+    for block_bytes in (500, 10**6):
+        load = FlatFileSource(str(tmp_path), block_bytes=block_bytes).trades(FUTURES)
+        frame = frame_of(load)
+        TRADES.check(frame)
+        names = sorted(name for of_venue in tickers.values() for name in of_venue)
+        assert frame["symbol"].cast(pl.String).to_list() == [name for name in names for _ in range(150)]
+        assert frame["sequence_number"].to_list() == [*range(1, 151)] * len(names)
+        assert load.notices == []
+    assert FlatFileSource(str(tmp_path)).available(Market.FUTURES) == {"trades": [FUTURES.date]}
+
+
+def test_fills_of_a_future_that_share_a_number_stay(tmp_path: Path) -> None:
+    fills = [row(FUTURES, "trades", ticker="ESH4", sequence_number=9, report_sequence=i) for i in (1, 2, 3)]
+    put(tmp_path, FUTURES, "trades", [*fills, fills[1]], venue="cme")
+    load = FlatFileSource(str(tmp_path)).trades(FUTURES)
+    assert sorted(frame_of(load)["id"]) == ["1", "2", "3"]
+    assert load.duplicates == 1
+
+
+def test_an_empty_side_of_a_future_s_quote_has_price_0_and_a_spread_may_be_negative(tmp_path: Path) -> None:
+    rows = [
+        row(FUTURES, "quotes", ticker="1OZZ5-1OZG6", bid_price="", bid_size="", ask_price=-28, sequence_number=1),
+        row(FUTURES, "quotes", 1, ticker="1OZZ5-1OZG6", bid_price="-28.5", ask_price="-0.25", sequence_number=2),
+    ]
+    put(tmp_path, FUTURES, "quotes", rows, venue="comex")
+    quotes = frame_of(FlatFileSource(str(tmp_path)).quotes(FUTURES))
+    assert quotes.select("bid_price", "bid_size", "ask_price").rows() == [(0, None, -28), (-28.5, 200, -0.25)]
+
+
+def test_a_venue_s_missing_file_is_named(tmp_path: Path) -> None:
+    for venue in ("cme", "nymex"):
+        put(tmp_path, FUTURES, "trades", [row(FUTURES, "trades", ticker="ESH4")], venue=venue)
+    (tmp_path / "us_futures_cme/trades_v1/2024/03/2024-03-05.csv.gz").unlink()
+    load = FlatFileSource(str(tmp_path)).trades(FUTURES)
+    assert frame_of(load).height == 1
+    (notice,) = load.notices
+    assert "us_futures_cme/trades_v1/2024/03/2024-03-05.csv.gz" in notice
+
+
+def test_a_gap_of_futures_is_healed_only_from_the_files_of_every_venue(tmp_path: Path) -> None:
+    ranges = FlatFileRanges(FlatFileSource(str(tmp_path)))
+    for venue in ("cme", "nymex", "comex", "cbot"):
+        assert ranges.tapes(Market.FUTURES, FUTURES.date, FUTURES.date)[0] == []
+        put(tmp_path, FUTURES, "trades", [], venue=venue)
+    assert ranges.tapes(Market.FUTURES, FUTURES.date, FUTURES.date) == ([TapeTable.TRADES], "")
+
+
+def test_a_market_without_files_names_what_was_expected(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"futures for 2024-03-05: expected .*us_futures_cbot/trades_v1/2024/03"):
+        FlatFileSource(str(tmp_path)).trades(FUTURES)
+
+
+@pytest.mark.parametrize("table", ["trades", "quotes", "bars"])
+def test_a_missing_day_of_bars_alone_names_the_file_of_bars(tmp_path: Path, table: str) -> None:
+    put(tmp_path, Partition(dt.date(2024, 3, 4), Market.CRYPTO), "bars", [])
+    with pytest.raises(MissingDayError) as raised:
+        getattr(FlatFileSource(str(tmp_path)), table)(CRYPTO)
+    assert str(raised.value).endswith(f"{tmp_path}/global_crypto/minute_aggs_v1/2024/03/2024-03-05.csv.gz")
+
+
+def test_a_table_s_missing_file_is_named_where_the_day_has_others(tmp_path: Path) -> None:
+    put(tmp_path, Partition(dt.date(2024, 3, 4), Market.STOCKS), "quotes", [])
+    put(tmp_path, STOCKS, "trades", [row(STOCKS, "trades")])
+    load = FlatFileSource(str(tmp_path)).quotes(STOCKS)
+    assert list(load) == []
+    assert ["us_stocks_sip/quotes_v1/2024/03/2024-03-05.csv.gz" in notice for notice in load.notices] == [True]
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"no folder at .*/nope: name the folder"):
+        FlatFileSource(str(tmp_path / "nope")).expect_folder()
+    with pytest.raises(SourceError, match="expected a folder us_futures_cbot or us_futures_cme or"):
+        FlatFileSource(str(tmp_path)).expect_market(Market.FUTURES)
+    put(tmp_path, FUTURES, "bars", [], venue="cme")
+    FlatFileSource(str(tmp_path)).expect_market(Market.FUTURES)
 
 
 def test_a_replaced_file_has_another_fingerprint(tmp_path: Path) -> None:
@@ -209,3 +300,12 @@ def test_day_bars_from_a_year_or_from_days(tmp_path: Path) -> None:
     assert year.height == 4
     with pytest.raises(SourceError, match="day_aggs_v1/2014"):
         FlatFileSource(str(tmp_path / "year")).day_bars(Market.STOCKS, 2014)
+
+
+def test_a_session_of_futures_has_the_date_on_which_it_ends(tmp_path: Path) -> None:
+    for venue, ticker in (("cme", "ESH4"), ("nymex", "CLJ4")):
+        evening = row(FUTURES, "day_bars", ticker=ticker, window_start=FUTURES.session.day_start)
+        put(tmp_path, FUTURES, "day_bars", [evening], venue=venue)
+    bars = daily_bars(FlatFileSource(str(tmp_path)), Market.FUTURES)
+    assert (bars.frame.height, bars.refused) == (2, 0)
+    assert bars.frame.select(market_date(Market.FUTURES)).to_series().to_list() == [FUTURES.date] * 2

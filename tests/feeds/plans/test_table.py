@@ -166,6 +166,12 @@ def test_an_edited_table_is_used(tmp_path: Path):
     assert plan_for("stocks", "developer", path=edited).first_day(TODAY) == dt.date(2012, 2, 29)
 
 
+def test_a_table_that_is_nested_too_deep_is_refused(tmp_path: Path):
+    (tmp_path / "deep.toml").write_text(f"a = {'[' * 100_000}{']' * 100_000}\n")
+    with pytest.raises(PlanError, match=r"deep\.toml is nested too deep"):
+        load_plans(tmp_path / "deep.toml")
+
+
 def test_an_absent_table_is_named(tmp_path: Path):
     with pytest.raises(PlanError, match=r"cannot read the table of plans .*absent\.toml"):
         load_plans(tmp_path / "absent.toml")

@@ -1,19 +1,23 @@
 """The command line: help with examples, errors in one line, lists for scripts."""
 
 import csv
+import errno
 import io
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from orchestration.cli.app import app
 from orchestration.cli.check import show_plans
+from orchestration.errors import RunError, reports_errors
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
@@ -159,6 +163,73 @@ def test_an_invalid_setting_is_one_line_with_its_variable(home: Path, monkeypatc
     said = refusal("check")
     assert "POLYGON_TIER_STOCKS is 'gold': input should be 'basic', 'starter', 'developer' or 'advanced'" in said
     assert "TAPEWATCH_PORT_METRICS is '70000'" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"rows": [1,', "row.json is not valid JSON: expecting value at line 1, column 13"),
+        ('{"rows": [\n\n {"a": nope}]}', "expecting value at line 3, column 8"),
+        ("[" * 100_000, "nested too deep"),
+        ("\udcff", "no UTF-8 text at byte 0"),
+    ],
+)
+def test_a_request_that_is_no_json_is_named_with_its_place(home: Path, text: str, says: str) -> None:
+    (home / "row.json").write_bytes(text.encode(errors="surrogateescape"))
+    result = run("score", "--file", str(home / "row.json"))
+    assert result.exit_code == 1
+    assert says in result.output
+    assert result.output.count("\n") == 1
+
+
+def test_a_range_of_anomalies_that_ends_before_it_begins(home: Path) -> None:
+    result = run("anomalies", "--from", "2024-06-05", "--to", "2024-06-03")
+    assert result.exit_code == 1
+    assert "the range ends before it begins: --from 2024-06-05 00:00" in result.output
+    assert run("anomalies", "--from", "2024-06-05", "--to", "2024-06-05").exit_code == 0
+
+
+def test_an_unknown_variable_is_a_warning_with_the_nearest_setting(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLYGON_TIER_STOK", "basic")
+    monkeypatch.setenv("TAPEWATCH_QWERTY", "1")
+    monkeypatch.setenv("POLYGON_OF_ANOTHER_PROGRAM", "1")
+    result = run("anomalies", "--format", "csv")
+    assert result.exit_code == 0
+    assert "POLYGON_TIER_STOK is no setting: did you mean POLYGON_TIER_STOCKS?" in result.stderr
+    assert "TAPEWATCH_QWERTY is no setting: .env.example lists all settings" in result.stderr
+    assert "ANOTHER" not in result.stderr
+
+
+def test_an_address_of_another_protocol_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLYGON_BASE_URL", "ftp://files.example")
+    result = run("check")
+    assert result.exit_code == 1
+    assert (
+        "POLYGON_BASE_URL is 'ftp://files.example': an address of REST begins with http:// or https://" in result.output
+    )
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        sqlite3.OperationalError("database or disk is full"),
+        RunError("serving/anomaly_bento: building failed:\nTraceback …\nOSError: No space left on device: x"),
+    ],
+)
+def test_a_full_disk_is_one_line(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    @reports_errors
+    def command() -> None:
+        try:
+            raise error
+        except OSError as cause:
+            raise ValueError("a library's own words") from cause
+
+    with pytest.raises(typer.Exit):
+        command()
+    printed = capsys.readouterr().err
+    assert "make room there, or choose another folder" in printed
+    assert printed.count("\n") == 1
 
 
 def test_an_unusable_home_is_one_line(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

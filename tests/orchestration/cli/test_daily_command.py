@@ -101,7 +101,8 @@ def test_alerts_are_kept_once_with_the_day_of_new_york(home: Settings, tmp_path:
     [
         ((), "--flat-files"),
         (("--flat-files", "."), "there are none"),
-        (("--flat-files", ".", "--market", "futures"), "no daily bars of futures"),
+        (("--flat-files", "/nope"), "no folder at /nope"),
+        (("--flat-files", ".", "--market", "futures"), "no daily bars of futures in the requested range"),
         (("--flat-files", ".", "--symbols", "X:BTC-USD"), "--market crypto"),
         (("--flat-files", ".", "--from", "2024-02-01", "--to", "2024-01-01"), "before it begins"),
     ],
