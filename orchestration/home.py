@@ -11,6 +11,8 @@ from tapewatch.store.durable import write_whole
 if TYPE_CHECKING:
     import dagster as dg
 
+#: The name of the code location in both `workspace.yaml` files.
+LOCATION = "tapewatch"
 _BASE_CONFIG = """\
 # Written by `tapewatch`; once edited, it is yours and not written again.
 telemetry:

@@ -13,18 +13,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
+from dagster._core.storage.tags import REPOSITORY_LABEL_TAG
 from dagster._utils.error import SerializableErrorInfo
 from dagster._utils.interrupts import check_captured_interrupt
 
 from orchestration.definitions import build_definitions
 from orchestration.errors import OURS, RunError
-from orchestration.home import instance
+from orchestration.home import LOCATION, instance
+from resources.code_version import code_version
 from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.settings import Settings
 
 StepListener = Callable[["StepEvent"], None]
 _INTERRUPTED = dg.DagsterExecutionInterruptedError.__name__
 _LOADED_TABLES = ("trades", "quotes", "bars")
+#: The UI finds the runs of a job, and those of the timeline, by this tag.
+_OF_OUR_LOCATION = {REPOSITORY_LABEL_TAG: f"{SINGLETON_REPOSITORY_NAME}@{LOCATION}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +72,14 @@ def run_days(
     *,
     keep_existing: bool = False,
     progress: StepListener | None = None,
+    command: str = "",
 ) -> RunReport:
     """Run a partitioned job over the days from `first` to `last` of one market, as one run.
 
     Args:
         job: `backfill_tape`, `build_features`, `update_day` or `detect_anomalies`.
         keep_existing: keep the trades, quotes and bars in the lake, so that a killed backfill continues.
+        command: what started the run, such as `tapewatch run`; a tag of the run.
 
     Raises:
         RunError: a step failed, or the market is closed on all these days.
@@ -84,20 +91,29 @@ def run_days(
     tags = {
         "dagster/asset_partition_range_start": str(Partition(first, market)),
         "dagster/asset_partition_range_end": str(Partition(last, market)),
+        **_tags(command, market=market.value, first=str(first), last=str(last)),
     }
     loads = {f"tape__{table}": {"config": {"keep_existing": True}} for table in _LOADED_TABLES}
     config = {"ops": loads} if keep_existing and job in ("backfill_tape", "update_day") else {}
     return _execute(settings, job, tags, config, progress)
 
 
-def train(settings: Settings, *, progress: StepListener | None = None, **config: Any) -> RunReport:
+def train(settings: Settings, *, progress: StepListener | None = None, command: str = "", **config: Any) -> RunReport:
     """Fit, evaluate, explain, register and package the detector; `config` is that of the `isolation_forest` asset.
 
     Raises:
         RunError: a step failed, for example because there are too few days.
     """
     ops = {"ops": {"models__isolation_forest": {"config": config}}} if config else {}
-    return _execute(settings, "train_detectors", {}, ops, progress)
+    markets = ",".join(config.get("markets", ()))
+    tags = _tags(command, market=markets, first=config.get("first", ""), last=config.get("last", ""))
+    return _execute(settings, "train_detectors", tags, ops, progress)
+
+
+def _tags(command: str, *, market: str, first: str, last: str) -> dict[str, str]:
+    """The tags by which people find a run of the command line in the UI; those that are not known are left out."""
+    known = {"market": market, "from": first, "to": last, "command": command, "code_version": code_version()}
+    return _OF_OUR_LOCATION | {name: value for name, value in known.items() if value}
 
 
 def _execute(
