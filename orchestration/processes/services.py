@@ -83,6 +83,7 @@ def environment(settings: Settings) -> dict[str, str]:
         **{variable_of("markets", market, "plan"): settings.plan(market) for market in Market},
         "POLYGON_WS_URL": settings.polygon_ws_url or "",
         **{variable_of("markets", m, "stream_url"): settings.markets[m].stream_url or "" for m in Market},
+        "TAPEWATCH_PARTITIONS_START": str(settings.partitions_start or ""),
         "TAPEWATCH_HOST": settings.host,
         "TAPEWATCH_PORT_SCORING": str(settings.port_scoring),
         "PYTHONUNBUFFERED": "1",

@@ -1,21 +1,30 @@
 """`tapewatch up`: every service under one supervisor."""
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
 
+from assets.partitions import FIRST_DAY
 from orchestration import home
 from orchestration.processes.services import Service, check_ports, environment, services, with_source
 from orchestration.processes.streaming import stream_services
 from orchestration.processes.supervision import NAME, Supervisor, processes, socket_path, stop_signals
 from serving.store import StoredBento
+from tapewatch.feeds.files.source import FlatFileSource
+from tapewatch.market.instruments import Market
+from tapewatch.market.tables import BARS, QUOTES, TRADES
 from tapewatch.settings import Settings
+from tapewatch.store.lake.lake import Lake
+from tapewatch.store.spool.files import waiting
 from tapewatch.streaming.stop import Stop
 
 #: A first start compiles bytecode and migrates two databases on a busy machine.
 START_TIMEOUT_S = 240
 _WATCH_SECONDS = 2
+#: Days before today that a new home lists.
+_SHOWN_DAYS = 30
 
 
 def run_platform(settings: Settings, console: Console, *, streams: bool = False) -> None:
@@ -27,6 +36,7 @@ def run_platform(settings: Settings, console: Console, *, streams: bool = False)
         ServiceError: a port is taken, a service does not start, or the supervisor was killed. What was started is stopped.
     """
     settings = with_source(settings)
+    settings = settings.model_copy(update={"partitions_start": first_partition(settings)})
     wanted = services(settings)
     if streams:
         wanted += stream_services(settings)
@@ -45,6 +55,24 @@ def run_platform(settings: Settings, console: Console, *, streams: bool = False)
             supervisor.expect_running()
         console.print("Stopping …")
     console.print("Stopped: nothing is left running.")
+
+
+def first_partition(settings: Settings) -> dt.date:
+    """The first day that Dagster lists: as set, or the first day in the lake, the spool or the flat files, or 30 days ago.
+
+    Raises:
+        SourceError: the folder of flat files cannot be read.
+    """
+    if settings.partitions_start is not None:
+        return settings.partitions_start
+    lake = Lake(settings.lake_root)
+    days = {partition.date for table in (TRADES, QUOTES, BARS) for partition in lake.partitions(table)}
+    days |= {partition.date for partition in waiting(settings.spool_root)}
+    if settings.flat_files is not None:
+        source = FlatFileSource(settings.flat_files)
+        days |= {day for market in Market for of_table in source.available(market).values() for day in of_table}
+    known = [day for day in days if day >= dt.date.fromisoformat(FIRST_DAY)]
+    return min([*known, dt.datetime.now(dt.UTC).date() - dt.timedelta(days=_SHOWN_DAYS)])
 
 
 def _wait_for_all(supervisor: Supervisor, settings: Settings, console: Console, stopping: Stop) -> dict[str, str]:

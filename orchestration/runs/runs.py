@@ -132,7 +132,8 @@ def _execute(
     with _no_interrupts_in_the_log(), _sigterm_restored(), instance(settings) as opened:
         opened.add_event_listener(run_id, listen_and_look)
         result = (
-            build_definitions(settings)
+            # The setting limits what the UI lists; a command may name any day.
+            build_definitions(settings.model_copy(update={"partitions_start": None}))
             .resolve_job_def(job)
             .execute_in_process(
                 instance=opened,

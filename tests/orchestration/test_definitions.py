@@ -1,5 +1,6 @@
 """Dagster's definitions are complete and described, and building them opens no connection."""
 
+import datetime as dt
 import os
 import socket
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from assets.partitions import first_day
 from orchestration.definitions import build_definitions
 from tapewatch.settings import Settings
 
@@ -92,6 +94,24 @@ def test_every_asset_has_a_description_owner_kind_and_version(definitions: dg.De
         if "parquet" in spec.kinds:
             columns = spec.metadata["dagster/column_schema"].columns
             assert all(column.description for column in columns), spec.key
+
+
+def test_every_job_schedule_and_sensor_has_a_description(definitions: dg.Definitions) -> None:
+    repository = definitions.get_repository_def()
+    jobs = [repository.get_job(name) for name in repository.job_names if not name.startswith("__")]
+    for one in (*jobs, *repository.schedule_defs, *repository.sensor_defs):
+        assert one.description, one.name
+
+
+def test_partitions_begin_where_the_setting_says(tmp_path: Path) -> None:
+    start = dt.date.today() - dt.timedelta(days=9)  # noqa: DTZ011 - partitions are UTC days; a day more or less is no matter
+    defs = build_definitions(Settings(home=tmp_path, partitions_start=start, _env_file=None))
+    days = [spec.partitions_def for spec in defs.resolve_all_asset_specs() if spec.partitions_def]
+    assert len(days) == 11
+    assert {days.get_first_partition_key() for days in days} == {f"{start}|crypto"}
+    assert {len(days.get_partition_keys()) for days in days} <= {10 * 6, 11 * 6, 12 * 6}
+    assert first_day(defs.get_repository_def()) == start
+    assert defs.resolve_job_def("update_day").partitions_def == days[0]
 
 
 def test_building_definitions_opens_no_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
