@@ -1,10 +1,11 @@
 """The description, owner, kinds, column schema and code version of each asset in the Dagster UI."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
 
-from assets import checks
+from assets.checks import OF_ALL, Check
 from assets.partitions import MARKET_DAYS
 from resources.lake import column_schema
 from tapewatch import __version__
@@ -43,11 +44,18 @@ def about_table(table: Table, *kinds: str) -> dict[str, Any]:
     }
 
 
-def about_days(table: Table, *kinds: str) -> dict[str, Any]:
-    """The same for a table with a partition per market day: also partitions, one run per range, and checks."""
+def about_days(
+    table: Table, *kinds: str, checks: Sequence[Check] = (), specs: Sequence[dg.AssetCheckSpec] = ()
+) -> dict[str, Any]:
+    """The same for a table with a partition per market day: also partitions, one run per range, and checks.
+
+    Args:
+        checks: what the asset checks besides schema and keys.
+        specs: checks whose results the asset itself returns.
+    """
     return {
         **about_table(table, *kinds),
         "partitions_def": MARKET_DAYS,
         "backfill_policy": dg.BackfillPolicy.single_run(),
-        "check_specs": checks.specs(table),
+        "check_specs": [*(check.spec(table) for check in (*OF_ALL, *checks)), *specs],
     }

@@ -1,14 +1,15 @@
 """The coverage certificate of each symbol's day."""
 
 import datetime as dt
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 import dagster as dg
 import polars as pl
 
+from assets import judgements
 from assets.about import about_days
-from assets.checks import Checked, no_old_gaps, results
-from assets.partitions import run_partitions
+from assets.checks import Check, Checked, key_of, named, results
+from assets.partitions import open_partitions, run_partitions
 from resources.lake import Days, LakeTable
 from resources.stores import DatabaseResource, SpoolResource
 from resources.tape_source import TapeSourceResource
@@ -20,9 +21,15 @@ from tapewatch.store.spool.files import waiting_for
 from tapewatch.streaming.gaps.book import until_merged
 from tapewatch.streaming.ingest.ledger import collected_until
 
+_CHECKS = (Check(judgements.gaps, blocks=False),)
+_NO_OLD_GAPS = dg.AssetCheckSpec(
+    "no_old_gaps", asset=key_of(COVERAGE), description="No gap of the market has been open for more than a day."
+)
+_OLD = dt.timedelta(days=1)
+
 
 @dg.asset(
-    **about_days(COVERAGE, "sqlalchemy"),
+    **about_days(COVERAGE, "sqlalchemy", checks=_CHECKS, specs=[_NO_OLD_GAPS]),
     ins={name: dg.AssetIn(["tape", name]) for name in ("trades", "quotes", "bars")},
 )
 def coverage(
@@ -60,5 +67,22 @@ def coverage(
             store.upsert(COVERAGE, partition, rows)
 
     yield dg.Output(Days(days()))
-    yield from results(context, COVERAGE, trades.lake)
-    yield no_old_gaps(pl.concat(gaps).unique("gap_id"), dt.datetime.now(dt.UTC))
+    yield from results(context, COVERAGE, trades.lake, _CHECKS)
+    yield no_old_gaps(pl.concat(gaps).unique("gap_id"), dt.datetime.now(dt.UTC), open_partitions(context))
+
+
+def no_old_gaps(gaps: pl.DataFrame, now: dt.datetime, judged: Sequence[Partition] = ()) -> dg.AssetCheckResult:
+    """Fails on gaps (`GAPS`) that were opened more than a day ago and are neither filled nor given up."""
+    unfilled = gaps.filter(pl.col("status").is_in(["growing", "open"]))
+    old = unfilled.filter(pl.col("opened_time") < now - _OLD)
+    facts = {
+        "partition": named(judged),
+        "open": unfilled.height,
+        "unhealable": gaps.filter(pl.col("status") == "unhealable").height,
+        "older_than_a_day": dg.MetadataValue.json(
+            {row["gap_id"]: row["reason"] or "not tried yet: is the healer running?" for row in old.to_dicts()}
+        ),
+    }
+    return dg.AssetCheckResult(
+        check_name=_NO_OLD_GAPS.name, passed=old.is_empty(), severity=dg.AssetCheckSeverity.ERROR, metadata=facts
+    )

@@ -106,3 +106,17 @@ def champion(
         {"candidate": int(registered.version), "champion": current.version, "mlflow_run": current.run_id, **metrics}
     )
     return {"name": current.name, "version": current.version, "run_id": current.run_id}
+
+
+@dg.asset_check(
+    asset=["models", "evaluation"],
+    name="beats_trivial_rule",
+    description="Average precision above that of the rule: volume over three times its recent mean.",
+    additional_ins={"isolation_forest": dg.AssetIn(["models", "isolation_forest"])},
+    blocking=True,
+)
+def beats_trivial_rule(isolation_forest: dict[str, Any], model_registry: ModelRegistryResource) -> dg.AssetCheckResult:
+    """A detector that does not beat a trivial rule is not registered."""
+    metrics = model_registry.open().metrics(isolation_forest["run_id"])
+    beaten = metrics["average_precision"] > metrics["rule_average_precision"]
+    return dg.AssetCheckResult(passed=beaten, metadata={k: v for k, v in metrics.items() if "precision" in k})
