@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Generator, Sequence
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -10,11 +11,11 @@ from assets import judgements
 from assets.about import about_days
 from assets.checks import Check, Checked, key_of, named, results
 from assets.partitions import open_partitions, run_partitions
-from resources.lake import Days, LakeTable
+from resources.lake import Days, LakeResource, LakeTable
 from resources.stores import DatabaseResource, SpoolResource
 from resources.tape_source import TapeSourceResource
 from tapewatch.bars.coverage import coverage as day_coverage
-from tapewatch.market.instruments import Partition, normalise
+from tapewatch.market.instruments import Partition, normalise, trading_days
 from tapewatch.market.live_tables import GAPS
 from tapewatch.market.tables import COVERAGE
 from tapewatch.store.spool.files import waiting_for
@@ -26,6 +27,8 @@ _NO_OLD_GAPS = dg.AssetCheckSpec(
     "no_old_gaps", asset=key_of(COVERAGE), description="No gap of the market has been open for more than a day."
 )
 _OLD = dt.timedelta(days=1)
+#: Trading days before today that are counted.
+_LOOK_BACK = dt.timedelta(days=30)
 
 
 @dg.asset(
@@ -86,3 +89,40 @@ def no_old_gaps(gaps: pl.DataFrame, now: dt.datetime, judged: Sequence[Partition
     return dg.AssetCheckResult(
         check_name=_NO_OLD_GAPS.name, passed=old.is_empty(), severity=dg.AssetCheckSeverity.ERROR, metadata=facts
     )
+
+
+@dg.asset_check(
+    asset=key_of(COVERAGE),
+    name="up_to_date",
+    description="Every market that has certificates has that of its last finished trading day. Run by freshness_daily.",
+)
+def up_to_date(lake: LakeResource) -> dg.AssetCheckResult:
+    """Dagster's freshness policies look at the newest run alone; this check looks at the days of each market."""
+    return newest_days(lake.open().partitions(COVERAGE), dt.datetime.now(dt.UTC))
+
+
+def newest_days(certified: Sequence[Partition], now: dt.datetime) -> dg.AssetCheckResult:
+    """Fails if the last trading day that ended before `now` is not among a market's `certified` days."""
+    facts: dict[str, Any] = {}
+    for market in sorted({partition.market for partition in certified}):
+        newest = max(partition.date for partition in certified if partition.market is market)
+        today = now.date()
+        finished = [
+            day for day in trading_days(market, today - _LOOK_BACK, today) if _is_over(Partition(day, market), now)
+        ]
+        facts[market.value] = {"newest": str(newest), "behind_days": sum(day > newest for day in finished)}
+    behind = [f"{name} ends on {fact['newest']}" for name, fact in facts.items() if fact["behind_days"]]
+    return dg.AssetCheckResult(
+        check_name="up_to_date",
+        passed=not behind,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(behind) or None,
+        metadata={
+            **{f"{name}_behind_days": fact["behind_days"] for name, fact in facts.items()},
+            **{f"{name}_newest": fact["newest"] for name, fact in facts.items()},
+        },
+    )
+
+
+def _is_over(partition: Partition, now: dt.datetime) -> bool:
+    return partition.session.day_end <= now.timestamp() * 10**9

@@ -22,7 +22,7 @@ def build_definitions(settings: Settings | None = None, **overrides: Any) -> dg.
     assets = dg.load_assets_from_modules(_ASSET_MODULES)
     return dg.Definitions(
         assets=starting(assets, settings.partitions_start) if settings.partitions_start else assets,
-        asset_checks=dg.load_asset_checks_from_modules([model_assets]),
+        asset_checks=dg.load_asset_checks_from_modules([coverage, model_assets]),
         jobs=JOBS,
         schedules=SCHEDULES,
         sensors=SENSORS,

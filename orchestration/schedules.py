@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 
 from assets.partitions import first_day
-from orchestration.jobs import certify_days, detect_anomalies, train_detectors, update_day
+from orchestration.jobs import certify_days, check_freshness, detect_anomalies, train_detectors, update_day
 from resources.stores import DatabaseResource
 from tapewatch.market.instruments import Market, Partition, session_of
 from tapewatch.market.live_tables import GAPS
@@ -101,4 +101,13 @@ train_detectors_weekly = dg.ScheduleDefinition(
     description="Retrain on all days in the lake; the champion changes only if the new model is no worse.",
 )
 
-SCHEDULES = [update_day_daily, detect_anomalies_daily, old_gaps_daily, train_detectors_weekly]
+freshness_daily = dg.ScheduleDefinition(
+    name="freshness_daily",
+    job=check_freshness,
+    cron_schedule="0 15 * * *",
+    execution_timezone=_TIMEZONE,
+    description="Checks, market by market, that yesterday was certified. The freshness of an asset in the UI says only that "
+    "some day was.",
+)
+
+SCHEDULES = [freshness_daily, update_day_daily, detect_anomalies_daily, old_gaps_daily, train_detectors_weekly]

@@ -5,15 +5,19 @@ import os
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 
 from assets.partitions import first_day
 from orchestration.definitions import build_definitions
+from orchestration.home import LOCATION
 from tapewatch.settings import Settings
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 ASSETS = {
     "detections/anomalies",
     "explanations/isolation_forest_shap",
@@ -41,7 +45,7 @@ CHECKS = {
     "models/evaluation": {"beats_trivial_rule"},
     "reports/profile": {"schema", "keys_unique"},
     "tape/bars": {"schema", "keys_unique", "inside_session", "ohlc_consistent", "agree_with_delivered"},
-    "tape/coverage": {"schema", "keys_unique", "gaps", "no_old_gaps"},
+    "tape/coverage": {"schema", "keys_unique", "gaps", "no_old_gaps", "up_to_date"},
     "tape/quotes": {"schema", "keys_unique", "inside_session", "rows_match_source", "crossed"},
     "tape/stream_batches": {"schema", "keys_unique"},
     "tape/trades": {
@@ -63,6 +67,7 @@ def test_every_asset_job_schedule_and_sensor(definitions: dg.Definitions) -> Non
         "backfill_tape",
         "build_features",
         "certify_days",
+        "check_freshness",
         "detect_anomalies",
         "ingest_stream",
         "profile_tape",
@@ -71,6 +76,7 @@ def test_every_asset_job_schedule_and_sensor(definitions: dg.Definitions) -> Non
     }
     assert {schedule.name for schedule in repository.schedule_defs} == {
         "detect_anomalies_daily",
+        "freshness_daily",
         "old_gaps_daily",
         "train_detectors_weekly",
         "update_day_daily",
@@ -103,6 +109,25 @@ def test_every_job_schedule_and_sensor_has_a_description(definitions: dg.Definit
         assert one.description, one.name
 
 
+def test_freshness_is_stated_for_all_that_a_schedule_renews(definitions: dg.Definitions) -> None:
+    without = {s.key.to_user_string() for s in definitions.resolve_all_asset_specs() if s.freshness_policy is None}
+    assert without == {"tape/stream_batches", "reports/profile"}
+
+
+def test_the_check_of_all_days_is_run_alone(definitions: dg.Definitions) -> None:
+    check = dg.AssetCheckKey(dg.AssetKey(["tape", "coverage"]), "up_to_date")
+    repository = definitions.get_repository_def()
+    jobs = (repository.get_job(name) for name in repository.job_names if not name.startswith("__"))
+    assert [job.name for job in jobs if check in job.asset_layer.asset_graph.asset_check_keys] == ["check_freshness"]
+
+
+def test_dg_finds_the_code_location() -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["dg"]["project"]
+    (location,) = yaml.safe_load((CHECKOUT / "workspace.yaml").read_text())["load_from"]
+    assert project["code_location_target_module"] == location["python_module"]["module_name"]
+    assert project["code_location_name"] == location["python_module"]["location_name"] == LOCATION
+
+
 def test_partitions_begin_where_the_setting_says(tmp_path: Path) -> None:
     start = dt.date.today() - dt.timedelta(days=9)  # noqa: DTZ011 - partitions are UTC days; a day more or less is no matter
     defs = build_definitions(Settings(home=tmp_path, partitions_start=start, _env_file=None))
@@ -129,7 +154,7 @@ def test_the_workspace_loads_without_key_network_or_database(tmp_path: Path) -> 
     environment |= {"DAGSTER_HOME": str(tmp_path), "TAPEWATCH_HOME": str(tmp_path / "home")}
     done = subprocess.run(
         [sys.executable, "-m", "dagster", "definitions", "validate", "-w", "workspace.yaml"],
-        cwd=Path(__file__).resolve().parents[2],
+        cwd=CHECKOUT,
         env=environment,
         capture_output=True,
         text=True,
