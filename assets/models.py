@@ -54,9 +54,17 @@ def isolation_forest(
     training_days, validating = split_days(config.choose(training_set.partitions()), config.validation_share)
     rows = pl.concat(training_set.read(partition) for partition in training_days)
     days = {"train": [str(p) for p in training_days], "validation": [str(p) for p in validating]}
-    fitted = training.fit(model_registry.open(), MODEL, rows, days, config.model_dump())
+    registry = model_registry.open()
+    fitted = training.fit(registry, MODEL, rows, days, config.model_dump())
     context.add_output_metadata(
-        {"rows": rows.height, "threshold": fitted.threshold, "mlflow_run": fitted.run_id, "scores": png(fitted.scores)}
+        {
+            "rows": rows.height,
+            "training_days": len(training_days),
+            "validation_days": len(validating),
+            "threshold": fitted.threshold,
+            "mlflow_run": dg.MetadataValue.url(registry.run_url(fitted.run_id)),
+            "scores": png(fitted.scores),
+        }
     )
     return {"run_id": fitted.run_id, "model_uri": fitted.model_uri, "seed": config.seed, **days}
 
@@ -77,9 +85,11 @@ def evaluation(
 
     partitions = [Partition.parse(key) for key in isolation_forest["validation"]]
     days = validation_days(lake.open(), partitions, isolation_forest["seed"])
-    result = training.validate(model_registry.open(), MODEL, isolation_forest, days)
+    registry = model_registry.open()
+    result = training.validate(registry, MODEL, isolation_forest, days)
     pictures = {name: png(image) for name, image in result.plots.items()}
-    context.add_output_metadata({"origin_of_truth": days.origin, **result.metrics, **pictures})
+    run = dg.MetadataValue.url(registry.run_url(isolation_forest["run_id"]))
+    context.add_output_metadata({"origin_of_truth": days.origin, "mlflow_run": run, **result.metrics, **pictures})
     return result.by_kind
 
 
@@ -103,7 +113,13 @@ def champion(
     if current is None:
         raise dg.Failure(f"MLflow holds no champion of {MODEL} although version {registered.version} was made champion")
     context.add_output_metadata(
-        {"candidate": int(registered.version), "champion": current.version, "mlflow_run": current.run_id, **metrics}
+        {
+            "candidate": int(registered.version),
+            "champion": current.version,
+            "mlflow_model": dg.MetadataValue.url(registry.model_url(current)),
+            "mlflow_run": dg.MetadataValue.url(registry.run_url(current.run_id)),
+            **metrics,
+        }
     )
     return {"name": current.name, "version": current.version, "run_id": current.run_id}
 

@@ -1,6 +1,7 @@
 """The resources of a deployment."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import dagster as dg
 
@@ -36,6 +37,17 @@ def resources_for(settings: Settings) -> dict[str, Any]:
         "model_registry": ModelRegistryResource(
             tracking_uri=dg.EnvVar("MLFLOW_TRACKING_URI") if settings.mlflow_tracking_uri else settings.tracking_uri,
             artifact_root=str(settings.home / "mlflow" / "artifacts"),
+            ui=_mlflow_pages(settings),
         ),
         "bento_store": BentoStoreResource(home=str(settings.bento_home)),
     }
+
+
+def _mlflow_pages(settings: Settings) -> str:
+    """The address at which a browser finds MLflow: that of a tracking server, else of the service of `tapewatch up`."""
+    parts = urlsplit(settings.tracking_uri)
+    if parts.scheme in ("http", "https"):
+        # Without a user and password.
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")
+    host = "localhost" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - no address to open
+    return f"http://[{host}]:{settings.port_mlflow}" if ":" in host else f"http://{host}:{settings.port_mlflow}"

@@ -86,6 +86,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "TAPEWATCH_PARTITIONS_START": str(settings.partitions_start or ""),
         "TAPEWATCH_HOST": settings.host,
         "TAPEWATCH_PORT_SCORING": str(settings.port_scoring),
+        "TAPEWATCH_PORT_MLFLOW": str(settings.port_mlflow),
         "PYTHONUNBUFFERED": "1",
         # MLflow's store. Every user of the machine could read its password on a command line.
         "MLFLOW_BACKEND_STORE_URI": "" if _is_remote_mlflow(settings) else settings.tracking_uri,

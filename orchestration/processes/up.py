@@ -45,6 +45,7 @@ def run_platform(settings: Settings, console: Console, *, streams: bool = False)
     with home.instance(settings) as opened:
         if not processes(socket_path(settings.home, NAME)):
             home.end_lost_runs(opened)
+        home.introduce_stream(opened)
     with stop_signals() as stopping, Supervisor(wanted, settings.home, environment(settings)) as supervisor:
         notes = _wait_for_all(supervisor, settings, console, stopping)
         if not stopping.is_set():

@@ -53,7 +53,7 @@ def fetch(
     *,
     keep_existing: bool,
     job: str = "backfill_tape",
-    command: str = "",
+    command: str = "tapewatch",
 ) -> "RunReport":
     """Run a partitioned job of one market over a range, with a line of progress per step.
 
@@ -80,7 +80,7 @@ def materialize(
     *,
     keep_existing: bool = False,
     outcomes: Outcomes | None = None,
-    command: str = "",
+    command: str = "tapewatch",
 ) -> tuple[list[Partition], "RunReport"]:
     """Tape, features and labels of each market, one detector trained on all of them, its Bento, and the anomalies.
 

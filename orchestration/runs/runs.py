@@ -10,17 +10,19 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.storage.tags import REPOSITORY_LABEL_TAG
 from dagster._utils.error import SerializableErrorInfo
 from dagster._utils.interrupts import check_captured_interrupt
 
 from orchestration.definitions import build_definitions
 from orchestration.errors import OURS, RunError
-from orchestration.home import LOCATION, instance
+from orchestration.home import COMMAND_TAG, LOCATION, instance
 from resources.code_version import code_version
 from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.settings import Settings
@@ -28,8 +30,9 @@ from tapewatch.settings import Settings
 StepListener = Callable[["StepEvent"], None]
 _INTERRUPTED = dg.DagsterExecutionInterruptedError.__name__
 _LOADED_TABLES = ("trades", "quotes", "bars")
-#: The UI finds the runs of a job, and those of the timeline, by this tag.
+#: The UI finds the runs of a job by this tag, and those of the timeline by the origin.
 _OF_OUR_LOCATION = {REPOSITORY_LABEL_TAG: f"{SINGLETON_REPOSITORY_NAME}@{LOCATION}"}
+_ORIGIN = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(LOCATION), SINGLETON_REPOSITORY_NAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ def run_days(
     *,
     keep_existing: bool = False,
     progress: StepListener | None = None,
-    command: str = "",
+    command: str = "tapewatch",
 ) -> RunReport:
     """Run a partitioned job over the days from `first` to `last` of one market, as one run.
 
@@ -98,7 +101,9 @@ def run_days(
     return _execute(settings, job, tags, config, progress)
 
 
-def train(settings: Settings, *, progress: StepListener | None = None, command: str = "", **config: Any) -> RunReport:
+def train(
+    settings: Settings, *, progress: StepListener | None = None, command: str = "tapewatch", **config: Any
+) -> RunReport:
     """Fit, evaluate, explain, register and package the detector; `config` is that of the `isolation_forest` asset.
 
     Raises:
@@ -112,7 +117,7 @@ def train(settings: Settings, *, progress: StepListener | None = None, command: 
 
 def _tags(command: str, *, market: str, first: str, last: str) -> dict[str, str]:
     """The tags by which people find a run of the command line in the UI; those that are not known are left out."""
-    known = {"market": market, "from": first, "to": last, "command": command, "code_version": code_version()}
+    known = {"market": market, "from": first, "to": last, COMMAND_TAG: command, "code_version": code_version()}
     return _OF_OUR_LOCATION | {name: value for name, value in known.items() if value}
 
 
@@ -131,6 +136,9 @@ def _execute(
 
     with _no_interrupts_in_the_log(), _sigterm_restored(), instance(settings) as opened:
         opened.add_event_listener(run_id, listen_and_look)
+        # `execute_in_process` takes no origin.
+        origin = RemoteJobOrigin(_ORIGIN, job)
+        opened.create_run_for_job = partial(opened.create_run_for_job, remote_job_origin=origin)  # type: ignore[method-assign]
         result = (
             # The setting limits what the UI lists; a command may name any day.
             build_definitions(settings.model_copy(update={"partitions_start": None}))

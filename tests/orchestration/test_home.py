@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import dagster as dg
 from pydantic import SecretStr
 
-from orchestration.home import prepare_home
+from orchestration.home import introduce_stream, prepare_home
 from tapewatch.settings import Settings
 
 
@@ -32,3 +33,12 @@ def test_an_edited_configuration_is_kept(tmp_path: Path) -> None:
     config.write_text("telemetry:\n  enabled: false\n")
     prepare_home(settings.model_copy(update={"dagster_postgres_url": SecretStr("postgresql://me@127.0.0.1/x")}))
     assert config.read_text() == "telemetry:\n  enabled: false\n"
+
+
+def test_a_home_that_never_streamed_has_no_upstream_that_was_never_materialized() -> None:
+    key = dg.AssetKey(["tape", "stream_batches"])
+    with dg.DagsterInstance.ephemeral() as opened:
+        for _ in range(2):
+            introduce_stream(opened)
+        assert len(opened.fetch_materializations(key, limit=9).records) == 1
+        assert not opened.get_materialized_partitions(key)

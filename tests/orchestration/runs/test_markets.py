@@ -81,6 +81,7 @@ def test_a_market_that_cannot_run_takes_no_other_down(tmp_path: Path, monkeypatc
         )
         materialized = opened.get_materialized_partitions(dg.AssetKey(["tape", "bars"]))
     assert {run.run_id for run in shown} >= {runs["crypto"].run_id, runs["stocks"].run_id}
+    assert runs["crypto"].remote_job_origin.location_name == "tapewatch"
     tags = runs["crypto"].tags
     assert (tags["from"], tags["to"], tags["command"]) == ("2024-06-02", "2024-06-03", "tapewatch backfill")
     assert "+" in tags["code_version"]
