@@ -1,10 +1,12 @@
-"""The description, owner, kinds, column schema and code version of each asset in the Dagster UI."""
+"""The description, owner, kinds, column schema, freshness and code version of each asset in the Dagster UI."""
 
+import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
 
-from assets import checks
+from assets.checks import OF_ALL, Check
 from assets.partitions import MARKET_DAYS
 from resources.lake import column_schema
 from tapewatch import __version__
@@ -21,6 +23,23 @@ _OWNERS = {
     "reports": "team:market-data",
 }
 
+#: When the runs of the schedules are over. A policy sees the newest run alone, of any day and market; the check `up_to_date`
+#: of the certificates looks at the days.
+_DAILY = dg.FreshnessPolicy.cron("0 13 * * *", dt.timedelta(hours=24), "America/New_York")
+_DAILY_LATER = dg.FreshnessPolicy.cron("0 15 * * *", dt.timedelta(hours=24), "America/New_York")
+_WEEKLY = dg.FreshnessPolicy.time_window(dt.timedelta(days=8), dt.timedelta(days=7, hours=6))
+_FRESHNESS = {
+    "tape": _DAILY,
+    "features": _DAILY,
+    "labels": _DAILY,
+    "detections": _DAILY_LATER,
+    "models": _WEEKLY,
+    "explanations": _WEEKLY,
+    "serving": _WEEKLY,
+}
+#: Merged whenever the stream delivers.
+_WITHOUT_FRESHNESS = {"stream_batches"}
+
 
 def about(group: str, name: str, description: str, *kinds: str) -> dict[str, Any]:
     """The arguments of `@asset` that all assets have."""
@@ -31,6 +50,7 @@ def about(group: str, name: str, description: str, *kinds: str) -> dict[str, Any
         "owners": [_OWNERS[group]],
         "kinds": set(kinds),
         "code_version": __version__,
+        "freshness_policy": None if name in _WITHOUT_FRESHNESS else _FRESHNESS.get(group),
     }
 
 
@@ -43,11 +63,18 @@ def about_table(table: Table, *kinds: str) -> dict[str, Any]:
     }
 
 
-def about_days(table: Table, *kinds: str) -> dict[str, Any]:
-    """The same for a table with a partition per market day: also partitions, one run per range, and checks."""
+def about_days(
+    table: Table, *kinds: str, checks: Sequence[Check] = (), specs: Sequence[dg.AssetCheckSpec] = ()
+) -> dict[str, Any]:
+    """The same for a table with a partition per market day: also partitions, one run per range, and checks.
+
+    Args:
+        checks: what the asset checks besides schema and keys.
+        specs: checks whose results the asset itself returns.
+    """
     return {
         **about_table(table, *kinds),
         "partitions_def": MARKET_DAYS,
         "backfill_policy": dg.BackfillPolicy.single_run(),
-        "check_specs": checks.specs(table),
+        "check_specs": [*(check.spec(table) for check in (*OF_ALL, *checks)), *specs],
     }

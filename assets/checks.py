@@ -1,32 +1,29 @@
-"""Checks of assets' partitions. The asset's own step runs them once the partitions are committed.
+"""How the checks of partitions are defined, run and shown; the assets say which checks they have.
 
-A check in a step of its own would have Dagster list all fifty thousand partition keys each time. A blocking check that fails
-keeps the partition from everything downstream.
+The step of an asset runs its checks once the partitions are committed. In a step of its own, a check would have Dagster list
+all partition keys each time. A blocking check that fails keeps the partition from everything downstream.
 """
 
-import datetime as dt
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
-import polars as pl
 
 from assets import judgements
 from assets.judgements import CheckVerdict
 from assets.partitions import open_partitions, run_partitions
-from resources.interrupts import uninterrupted
 from resources.lake import Days, Frames
-from resources.stores import ModelRegistryResource
 from tapewatch.market.instruments import Partition
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import BARS, COVERAGE, MICROSTRUCTURE, QUOTES, TRADES, quarantine_of
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.tape import has_tape
 
 #: Outputs of an asset of market days: its days, then the results of its checks.
 Checked = Iterator[dg.Output | dg.AssetCheckResult]
+#: Partitions of a long range that a check's table shows.
+_MOST_ROWS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,38 +39,29 @@ class Check:
 
     def spec(self, table: Table) -> dg.AssetCheckSpec:
         description = inspect.cleandoc(self.judge.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
-        return dg.AssetCheckSpec(self.name, asset=_key(table), description=description, blocking=self.blocks)
+        return dg.AssetCheckSpec(self.name, asset=key_of(table), description=description, blocking=self.blocks)
+
+    def result(self, table: Table, lake: Lake, partitions: Sequence[Partition]) -> dg.AssetCheckResult:
+        """The verdict on committed partitions."""
+        verdicts = {partition: self.judge(table, lake, partition) for partition in partitions}
+        failed = [str(partition) for partition, (passed, _) in verdicts.items() if not passed]
+        return dg.AssetCheckResult(
+            check_name=self.name,
+            passed=not failed,
+            severity=dg.AssetCheckSeverity.ERROR if self.blocks else dg.AssetCheckSeverity.WARN,
+            description=f"{len(failed)} of {len(verdicts)} partition(s) fail: {', '.join(failed[:10])}"
+            if failed
+            else None,
+            metadata=shown(verdicts),
+        )
 
 
-_ROWS_MATCH_SOURCE = "rows_match_source"
-_NO_OLD_GAPS = "no_old_gaps"
-_OLD = dt.timedelta(days=1)
-_OF_TABLE: dict[str, tuple[Check, ...]] = {
-    TRADES.name: (
-        Check(judgements.inside_session),
-        Check(judgements.prices_and_sizes),
-        Check(judgements.aggressor_agreement, blocks=False),
-    ),
-    QUOTES.name: (Check(judgements.inside_session), Check(judgements.crossed, blocks=False)),
-    BARS.name: (
-        Check(judgements.inside_session),
-        Check(judgements.ohlc_consistent),
-        Check(judgements.agree_with_delivered, blocks=False),
-    ),
-    COVERAGE.name: (Check(judgements.gaps, blocks=False),),
-    MICROSTRUCTURE.name: (Check(judgements.no_look_ahead),),
-}
+#: The checks of every table.
+OF_ALL = (Check(judgements.schema), Check(judgements.keys_unique))
 
 
-def specs(table: Table) -> list[dg.AssetCheckSpec]:
-    found = [check.spec(table) for check in _checks(table)]
-    if table == COVERAGE:
-        description = "No gap of the market has been open for more than a day."
-        found.append(dg.AssetCheckSpec(_NO_OLD_GAPS, asset=_key(table), description=description))
-    if table in (TRADES, QUOTES):
-        description = "Rows in the lake, dropped duplicates and quarantined rows add up to the rows of the source."
-        found.append(dg.AssetCheckSpec(_ROWS_MATCH_SOURCE, asset=_key(table), description=description, blocking=True))
-    return found
+def key_of(table: Table) -> dg.AssetKey:
+    return dg.AssetKey([table.group, table.name])
 
 
 def commit_days(
@@ -81,108 +69,80 @@ def commit_days(
     table: Table,
     lake: Lake,
     frames_of: Callable[[Partition], Frames],
+    checks: Sequence[Check] = (),
     *,
     needs_tape: bool = True,
 ) -> Checked:
-    """Commit the frames of each of the run's partitions (None keeps one as it is), then run the checks of `table`.
+    """Commit the frames of each of the run's partitions (None keeps one as it is), then run `checks` and those of all tables.
 
     Unless they all do, days without any tape are skipped where the table is made from it.
     """
     partitions = list(run_partitions(context))
     loaded = [p for p in partitions if not needs_tape or has_tape(lake, p)] or partitions
     yield dg.Output(Days((p, frames_of(p) if p in loaded else None) for p in partitions))
-    yield from results(context, table, lake)
+    yield from results(context, table, lake, checks)
 
 
-def results(context: dg.AssetExecutionContext, table: Table, lake: Lake) -> Iterator[dg.AssetCheckResult]:
-    """Check the run's partitions of `table`, once they are committed."""
+def results(
+    context: dg.AssetExecutionContext, table: Table, lake: Lake, checks: Sequence[Check] = ()
+) -> Iterator[dg.AssetCheckResult]:
+    """Run `checks` and those of all tables on the run's partitions, once they are committed."""
     partitions = [partition for partition in open_partitions(context) if lake.exists(table, partition)]
-    for check in _checks(table):
-        verdicts = {partition: check.judge(table, lake, partition) for partition in partitions}
-        severity = dg.AssetCheckSeverity.ERROR if check.blocks else dg.AssetCheckSeverity.WARN
-        yield _result(check.name, verdicts, severity)
-    if table in (TRADES, QUOTES):
-        verdicts = {p: _rows_match_source(context, table, lake, p) for p in partitions}
-        yield _result(_ROWS_MATCH_SOURCE, verdicts, dg.AssetCheckSeverity.ERROR)
+    for check in (*OF_ALL, *checks):
+        yield check.result(table, lake, partitions)
 
 
-def no_old_gaps(gaps: pl.DataFrame, now: dt.datetime) -> dg.AssetCheckResult:
-    """Fails on gaps (`GAPS`) that were opened more than a day ago and are neither filled nor given up."""
-    unfilled = gaps.filter(pl.col("status").is_in(["growing", "open"]))
-    old = unfilled.filter(pl.col("opened_time") < now - _OLD)
-    facts = {
-        "open": unfilled.height,
-        "unhealable": gaps.filter(pl.col("status") == "unhealable").height,
-        "older_than_a_day": dg.MetadataValue.json(
-            {row["gap_id"]: row["reason"] or "not tried yet: is the healer running?" for row in old.to_dicts()}
-        ),
-    }
-    return dg.AssetCheckResult(
-        check_name=_NO_OLD_GAPS, passed=old.is_empty(), severity=dg.AssetCheckSeverity.ERROR, metadata=facts
-    )
+def shown(verdicts: Mapping[Partition, CheckVerdict]) -> dict[str, Any]:
+    """The facts of a check as metadata, numbers as numbers, so that the UI draws their history.
 
-
-def _key(table: Table) -> dg.AssetKey:
-    return dg.AssetKey([table.group, table.name])
-
-
-def _checks(table: Table) -> tuple[Check, ...]:
-    return (Check(judgements.schema), Check(judgements.keys_unique), *_OF_TABLE.get(table.name, ()))
-
-
-def _result(name: str, verdicts: dict[Partition, CheckVerdict], severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:
-    facts = {partition: found for partition, (_, found) in verdicts.items()}
-    passed = all(verdict for verdict, _ in verdicts.values())
-    return dg.AssetCheckResult(check_name=name, passed=passed, severity=severity, metadata=_by_partition(facts))
-
-
-def _by_partition(facts: dict[Partition, dict[str, Any]]) -> dict[str, Any]:
-    """Facts as metadata: plain values for one partition, so that the UI draws their history; else a JSON value each."""
-    if len(facts) != 1:
-        return {str(partition): dg.MetadataValue.json(fact) for partition, fact in facts.items()}
-    ((partition, fact),) = facts.items()
-    return {"partition": str(partition), **{name: value for name, value in fact.items() if value is not None}}
-
-
-def _rows_match_source(
-    context: dg.AssetExecutionContext, table: Table, lake: Lake, partition: Partition
-) -> CheckVerdict:
-    load = _last_load(context, table, partition)
-    if load is None:
-        return True, {"kept_from": "an earlier load"}
-    kept, refused = lake.rows(table, partition), lake.rows(quarantine_of(table), partition)
-    facts = {"kept": kept, "quarantined": refused, **load}
-    return kept + refused + load["duplicates"] == load["source_rows"], facts
-
-
-def _last_load(context: dg.AssetExecutionContext, table: Table, partition: Partition) -> dict[str, int] | None:
-    """The source's counts at the last load of a partition; None if this run kept the partition."""
-    of_the_day = dg.AssetRecordsFilter(_key(table), asset_partitions=[str(partition)])
-    with uninterrupted():
-        records = context.instance.fetch_materializations(of_the_day, limit=1).records
-    metadata = records[0].asset_materialization.metadata if records else {}
-    if "source_rows" not in metadata:
-        return None
-    return {name: int(metadata[name].value) for name in ("source_rows", "duplicates")}
-
-
-@dg.asset_check(
-    asset=["models", "evaluation"],
-    name="beats_trivial_rule",
-    description="Average precision above that of the rule: volume over three times its recent mean.",
-    additional_ins={"isolation_forest": dg.AssetIn(["models", "isolation_forest"])},
-    blocking=True,
-)
-def beats_trivial_rule(isolation_forest: dict[str, Any], model_registry: ModelRegistryResource) -> dg.AssetCheckResult:
-    """A detector that does not beat a trivial rule is not registered; one that could not be judged is, with a warning."""
-    metrics = model_registry.open().metrics(isolation_forest["run_id"])
-    if "average_precision" not in metrics:
-        counts = {name: metrics[name] for name in ("minutes", "anomalous_minutes") if name in metrics}
-        return dg.AssetCheckResult(
-            passed=False,
-            severity=dg.AssetCheckSeverity.WARN,
-            description="not judged: the validation days hold no anomalous minute, or nothing else; run over more days",
-            metadata=counts,
+    Always `partition`. Of several partitions: the sum of each count, the lowest of each share, and a table of them all.
+    """
+    facts = {partition: {k: v for k, v in found.items() if v is not None} for partition, (_, found) in verdicts.items()}
+    if len(facts) <= 1:
+        return {"partition": named(list(facts)), **{k: v for fact in facts.values() for k, v in fact.items()}}
+    numbers: dict[str, list[float]] = {}
+    for fact in facts.values():
+        for name, value in fact.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                numbers.setdefault(name, []).append(value)
+    totals = {
+        (name if all(isinstance(v, int) for v in values) else f"lowest_{name}"): (
+            sum(values) if all(isinstance(v, int) for v in values) else min(values)
         )
-    beaten = metrics["average_precision"] > metrics["rule_average_precision"]
-    return dg.AssetCheckResult(passed=beaten, metadata={k: v for k, v in metrics.items() if "precision" in k})
+        for name, values in numbers.items()
+    }
+    return {
+        "partition": named(list(facts)),
+        "partitions": len(facts),
+        "failed_partitions": sum(not passed for passed, _ in verdicts.values()),
+        **totals,
+        "by_partition": _table({p: {"passed": verdicts[p][0], **facts[p]} for p in sorted(facts)[-_MOST_ROWS:]}),
+    }
+
+
+def named(partitions: Sequence[Partition]) -> str:
+    """Partitions in a line: the only one, or the first and the last."""
+    if not partitions:
+        return "none in the lake"
+    first, last = min(partitions), max(partitions)
+    return str(first) if first == last else f"{first} to {last}"
+
+
+def _table(rows: Mapping[Partition, Mapping[str, Any]]) -> dg.MetadataValue:
+    """A row per partition; a value that is no number, text or truth value is written out."""
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+
+    def cell(value: Any) -> str | float | bool:
+        return value if isinstance(value, str | int | float) else "" if value is None else str(value)
+
+    records = [
+        dg.TableRecord({"partition": str(partition), **{name: cell(row.get(name)) for name in names}})
+        for partition, row in rows.items()
+    ]
+    columns = [dg.TableColumn("partition")] + [dg.TableColumn(name, _type_of(name, rows)) for name in names]
+    return dg.MetadataValue.table(records, dg.TableSchema(columns))
+
+
+def _type_of(name: str, rows: Mapping[Partition, Mapping[str, Any]]) -> str:
+    types = {type(row[name]) for row in rows.values() if name in row}
+    return "bool" if types == {bool} else "number" if types <= {int, float} else "string"

@@ -41,7 +41,11 @@ def anomalies(
             yield partition, events
             database.open().replace_anomalies(partition, events)
             context.add_asset_metadata(
-                {"by_kind": dict(events["kind"].cast(pl.String).value_counts().iter_rows()), "model": str(champion)},
+                {
+                    "by_kind": dict(events["kind"].cast(pl.String).value_counts().iter_rows()),
+                    "anomalies": events.height,
+                    "model": dg.MetadataValue.url(registry.model_url(champion)),
+                },
                 partition_key=str(partition),
             )
 

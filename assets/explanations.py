@@ -41,5 +41,11 @@ def isolation_forest_shap(
     sample = rest.sample(min(_SAMPLE_ROWS, rest.height), seed=isolation_forest["seed"])
     attributions = detector.explain(pl.concat([ranked.head(_TOP_ROWS), sample]))
     swarm = log_attributions(registry, MODEL, isolation_forest["run_id"], attributions)
-    context.add_output_metadata({"minutes": attributions.height // len(detector.features), "beeswarm": png(swarm)})
+    context.add_output_metadata(
+        {
+            "minutes": attributions.height // len(detector.features),
+            "mlflow_run": dg.MetadataValue.url(registry.run_url(isolation_forest["run_id"])),
+            "beeswarm": png(swarm),
+        }
+    )
     return attributions

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
+from assets import judgements
 from assets.about import about_days
-from assets.checks import Checked, commit_days
+from assets.checks import Check, Checked, commit_days
 from assets.loading import warn
 from resources.lake import LakeTable
 from tapewatch.features.from_bars import bar_features
@@ -19,9 +20,11 @@ from tapewatch.store.lake.tape import has_ticks, symbol_batches, tape_end
 #: A thin market may be silent for some minutes before its close.
 _EARLY_NS = 10 * NS_PER_MINUTE
 
+_CHECKS = (Check(judgements.no_look_ahead),)
+
 
 @dg.asset(
-    **about_days(MICROSTRUCTURE, "numba"),
+    **about_days(MICROSTRUCTURE, "numba", checks=_CHECKS),
     ins={"trades": dg.AssetIn(["tape", "trades"])},
     deps=[["tape", "quotes"], ["tape", "bars"], ["tape", "stream_batches"]],
 )
@@ -40,4 +43,4 @@ def microstructure(context: dg.AssetExecutionContext, trades: LakeTable) -> Chec
         bars = lake.read(BARS, partition) if lake.exists(BARS, partition) else BARS.empty()
         return iter([bar_features(bars, session, through_ns=through)])
 
-    yield from commit_days(context, MICROSTRUCTURE, lake, frames)
+    yield from commit_days(context, MICROSTRUCTURE, lake, frames, _CHECKS)

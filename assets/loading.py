@@ -5,6 +5,8 @@ from collections.abc import Callable, Generator, Sequence
 
 import dagster as dg
 
+from assets.checks import Check, key_of
+from assets.judgements import CheckVerdict
 from assets.partitions import run_partitions
 from resources.interrupts import uninterrupted
 from resources.lake import Days
@@ -123,3 +125,32 @@ def record_load(context: dg.AssetExecutionContext, lake: Lake, table: Table, par
         {"source_rows": load.source_rows, "duplicates": load.duplicates, "quarantined": refused.height},
         partition_key=str(partition),
     )
+
+
+def rows_match_source(table: Table, lake: Lake, partition: Partition) -> CheckVerdict:
+    """Rows in the lake, dropped duplicates and quarantined rows add up to the rows of the source."""
+    return judge_counts(dg.AssetExecutionContext.get().instance, table, lake, partition)
+
+
+def judge_counts(instance: dg.DagsterInstance, table: Table, lake: Lake, partition: Partition) -> CheckVerdict:
+    """The verdict of `rows_match_source`; the source's counts are in the event log of `instance`."""
+    load = _last_load(instance, table, partition)
+    if load is None:
+        return True, {"kept_from": "an earlier load"}
+    kept, refused = lake.rows(table, partition), lake.rows(quarantine_of(table), partition)
+    facts = {"kept": kept, "quarantined": refused, **load}
+    return kept + refused + load["duplicates"] == load["source_rows"], facts
+
+
+ROWS_MATCH_SOURCE = Check(rows_match_source)
+
+
+def _last_load(instance: dg.DagsterInstance, table: Table, partition: Partition) -> dict[str, int] | None:
+    """The source's counts at the last load of a partition; None if this run kept the partition."""
+    of_the_day = dg.AssetRecordsFilter(key_of(table), asset_partitions=[str(partition)])
+    with uninterrupted():
+        records = instance.fetch_materializations(of_the_day, limit=1).records
+    metadata = records[0].asset_materialization.metadata if records else {}
+    if "source_rows" not in metadata:
+        return None
+    return {name: int(metadata[name].value) for name in ("source_rows", "duplicates")}

@@ -62,9 +62,17 @@ def isolation_forest(
     training_days, validating = split_days(config.choose(filled), config.validation_share)
     rows = pl.concat(training_set.read(partition) for partition in training_days)
     days = {"train": [str(p) for p in training_days], "validation": [str(p) for p in validating]}
-    fitted = training.fit(model_registry.open(), MODEL, rows, days, config.model_dump())
+    registry = model_registry.open()
+    fitted = training.fit(registry, MODEL, rows, days, config.model_dump())
     context.add_output_metadata(
-        {"rows": rows.height, "threshold": fitted.threshold, "mlflow_run": fitted.run_id, "scores": png(fitted.scores)}
+        {
+            "rows": rows.height,
+            "training_days": len(training_days),
+            "validation_days": len(validating),
+            "threshold": fitted.threshold,
+            "mlflow_run": dg.MetadataValue.url(registry.run_url(fitted.run_id)),
+            "scores": png(fitted.scores),
+        }
     )
     return {"run_id": fitted.run_id, "model_uri": fitted.model_uri, "seed": config.seed, **days}
 
@@ -85,8 +93,10 @@ def evaluation(
 
     partitions = [Partition.parse(key) for key in isolation_forest["validation"]]
     days = validation_days(lake.open(), partitions, isolation_forest["seed"])
-    result = training.validate(model_registry.open(), MODEL, isolation_forest, days)
+    registry = model_registry.open()
+    result = training.validate(registry, MODEL, isolation_forest, days)
     facts: dict[str, Any] = {name: png(image) for name, image in result.plots.items()}
+    facts["mlflow_run"] = dg.MetadataValue.url(registry.run_url(isolation_forest["run_id"]))
     if result.not_judged:
         warn(context, f"not judged: {result.not_judged}")
         facts["not_judged"] = result.not_judged
@@ -120,7 +130,13 @@ def champion(
     if current is None:
         raise dg.Failure(f"MLflow holds no champion of {MODEL} although version {registered.version} was made champion")
     context.add_output_metadata(
-        {"candidate": int(registered.version), "champion": current.version, "mlflow_run": current.run_id, **metrics}
+        {
+            "candidate": int(registered.version),
+            "champion": current.version,
+            "mlflow_model": dg.MetadataValue.url(registry.model_url(current)),
+            "mlflow_run": dg.MetadataValue.url(registry.run_url(current.run_id)),
+            **metrics,
+        }
     )
     return {"name": current.name, "version": current.version, "run_id": current.run_id}
 
@@ -130,3 +146,25 @@ def _knows_markets(registry: "ModelRegistry", trained_on: list[str]) -> bool:
     current = registry.champion(MODEL)
     learnt = registry.load(current.uri).manifest.partitions if current else []
     return {Partition.parse(key).market for key in trained_on} <= {Partition.parse(key).market for key in learnt}
+
+
+@dg.asset_check(
+    asset=["models", "evaluation"],
+    name="beats_trivial_rule",
+    description="Average precision above that of the rule: volume over three times its recent mean.",
+    additional_ins={"isolation_forest": dg.AssetIn(["models", "isolation_forest"])},
+    blocking=True,
+)
+def beats_trivial_rule(isolation_forest: dict[str, Any], model_registry: ModelRegistryResource) -> dg.AssetCheckResult:
+    """A detector that does not beat a trivial rule is not registered; one that could not be judged is, with a warning."""
+    metrics = model_registry.open().metrics(isolation_forest["run_id"])
+    if "average_precision" not in metrics:
+        counts = {name: metrics[name] for name in ("minutes", "anomalous_minutes") if name in metrics}
+        return dg.AssetCheckResult(
+            passed=False,
+            severity=dg.AssetCheckSeverity.WARN,
+            description="not judged: the validation days hold no anomalous minute, or nothing else; run over more days",
+            metadata=counts,
+        )
+    beaten = metrics["average_precision"] > metrics["rule_average_precision"]
+    return dg.AssetCheckResult(passed=beaten, metadata={k: v for k, v in metrics.items() if "precision" in k})

@@ -1,6 +1,8 @@
 """The platform's partitions, date × market, and those of a run."""
 
-from collections.abc import Iterator
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import dagster as dg
 
@@ -9,13 +11,38 @@ from tapewatch.market.instruments import Market, Partition, session_of
 #: The vendor's stock history begins here.
 FIRST_DAY = "2003-09-10"
 
-MARKET_DAYS = dg.MultiPartitionsDefinition(
-    {
-        # The stream fills the current day, and a futures session belongs to the day after its start.
-        "date": dg.DailyPartitionsDefinition(start_date=FIRST_DAY, end_offset=2),
-        "market": dg.StaticPartitionsDefinition(sorted(market.value for market in Market)),
-    }
-)
+
+def market_days(start: str) -> dg.MultiPartitionsDefinition:
+    """The days of every market from `start` (ISO) to tomorrow."""
+    return dg.MultiPartitionsDefinition(
+        {
+            # The stream fills the current day, and a futures session belongs to the day after its start.
+            "date": dg.DailyPartitionsDefinition(start_date=start, end_offset=2),
+            "market": dg.StaticPartitionsDefinition(sorted(market.value for market in Market)),
+        }
+    )
+
+
+MARKET_DAYS = market_days(FIRST_DAY)
+
+
+def starting(assets: Sequence[Any], start: dt.date) -> Sequence[Any]:
+    """`assets` with partitions that begin on `start`, so that the UI counts no day before it as missing."""
+    days = market_days(str(start))
+    return dg.map_asset_specs(
+        lambda spec: spec.replace_attributes(partitions_def=days) if spec.partitions_def == MARKET_DAYS else spec,
+        assets,
+    )
+
+
+def first_day(served: dg.RepositoryDefinition | None) -> dt.date:
+    """The first day of the partitions that a code location serves: a request for an earlier one would fail."""
+    starts = [dt.date.fromisoformat(FIRST_DAY)]
+    for asset in served.assets_defs_by_key.values() if served else ():
+        if isinstance(asset.partitions_def, dg.MultiPartitionsDefinition):
+            days = asset.partitions_def.get_partitions_def_for_dimension("date")
+            starts += [days.start.date()] if isinstance(days, dg.DailyPartitionsDefinition) else []
+    return max(starts)
 
 
 def open_partitions(context: dg.AssetExecutionContext) -> list[Partition]:

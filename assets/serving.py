@@ -1,5 +1,6 @@
 """The champion, packaged for the scoring service."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -34,5 +35,14 @@ def anomaly_bento(
             metadata={"mlflow_run": champion.run_id},
             bento_home=Path(bento_store.home),
         )
-    context.add_output_metadata({"tag": tag, "serve": dg.MetadataValue.md(f"`bentoml serve {tag}`")})
+    # Without its home, BentoML looks for the Bento in ~/bentoml.
+    serve = f"BENTOML_HOME={shlex.quote(str(Path(bento_store.home).absolute()))} bentoml serve {tag}"
+    context.add_output_metadata(
+        {
+            "tag": tag,
+            "champion": champion.version,
+            "mlflow_model": dg.MetadataValue.url(registry.model_url(champion)),
+            "serve": dg.MetadataValue.md(f"`{serve}`"),
+        }
+    )
     return {"tag": tag}

@@ -5,9 +5,10 @@ from collections.abc import Generator, Iterator
 import dagster as dg
 import polars as pl
 
+from assets import judgements
 from assets.about import about_days
-from assets.checks import Checked, results
-from assets.loading import LoadConfig, load_days, record_load, skip_absent, symbols_to_load
+from assets.checks import Check, Checked, results
+from assets.loading import ROWS_MATCH_SOURCE, LoadConfig, load_days, record_load, skip_absent, symbols_to_load
 from assets.partitions import open_partitions, run_partitions
 from resources.lake import Days, LakeResource, LakeTable
 from resources.stores import SpoolResource
@@ -24,8 +25,21 @@ from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.tape import symbol_batches
 from tapewatch.streaming.ingest.ledger import is_loaded
 
+_TRADES = (
+    ROWS_MATCH_SOURCE,
+    Check(judgements.inside_session),
+    Check(judgements.prices_and_sizes),
+    Check(judgements.aggressor_agreement, blocks=False),
+)
+_QUOTES = (ROWS_MATCH_SOURCE, Check(judgements.inside_session), Check(judgements.crossed, blocks=False))
+_BARS = (
+    Check(judgements.inside_session),
+    Check(judgements.ohlc_consistent),
+    Check(judgements.agree_with_delivered, blocks=False),
+)
 
-@dg.asset(**about_days(TRADES, "polygon"))
+
+@dg.asset(**about_days(TRADES, "polygon", checks=_TRADES))
 def trades(
     context: dg.AssetExecutionContext,
     config: LoadConfig,
@@ -36,10 +50,10 @@ def trades(
     """The trades of the watched symbols. A plan without trades has none; bars are then the vendor's alone."""
     fetch = tape_source.source().trades
     yield dg.Output(load_days(context, config, TRADES, fetch, tape_source, lake.open(), spool))
-    yield from results(context, TRADES, lake.open())
+    yield from results(context, TRADES, lake.open(), _TRADES)
 
 
-@dg.asset(**about_days(QUOTES, "polygon"))
+@dg.asset(**about_days(QUOTES, "polygon", checks=_QUOTES))
 def quotes(
     context: dg.AssetExecutionContext,
     config: LoadConfig,
@@ -52,11 +66,11 @@ def quotes(
     yield dg.Output(
         load_days(context, config, QUOTES, fetch, tape_source, lake.open(), spool, dispensable=EntitlementError)
     )
-    yield from results(context, QUOTES, lake.open())
+    yield from results(context, QUOTES, lake.open(), _QUOTES)
 
 
 @dg.asset(
-    **about_days(BARS, "polygon", "numba"),
+    **about_days(BARS, "polygon", "numba", checks=_BARS),
     ins={"trades": dg.AssetIn(["tape", "trades"])},
     deps=[["tape", "quotes"], ["tape", "stream_batches"]],
 )
@@ -91,7 +105,7 @@ def bars(
             record_load(context, lake, BARS, partition, delivery)
 
     yield dg.Output(Days(days()))
-    yield from results(context, BARS, trades.lake)
+    yield from results(context, BARS, trades.lake, _BARS)
 
 
 def _streamed(lake: Lake, partition: Partition, before: pl.DataFrame) -> pl.DataFrame:

@@ -38,7 +38,7 @@ def precision_recall(evaluation: Evaluation) -> bytes:
         axes.step(recall, precision, where="post", color=colour, label=f"{label} (AP {average:.2f})")
         axes.plot(evaluation.metrics[f"{prefix}recall"], evaluation.metrics[f"{prefix}precision"], "o", color=colour)
     axes.set_ylim(0, 1.02)
-    axes.legend(frameon=False)
+    _legend_beside(axes)
     return _png(figure)
 
 
@@ -52,7 +52,7 @@ def recall_by_kind(by_kind: pl.DataFrame) -> bytes:
     axes.set_yticks(places, labels)
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
-    axes.legend(frameon=False)
+    _legend_beside(axes)
     return _png(figure)
 
 
@@ -77,6 +77,11 @@ def beeswarm(attributions: pl.DataFrame, *, seed: int = 0) -> bytes:
     axes.set_yticks(np.arange(len(features)), features)
     axes.invert_yaxis()
     return _png(figure)
+
+
+def _legend_beside(axes: Axes) -> None:
+    """A legend to the right of the axes, where it covers no bar and no curve."""
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def _figure(title: str, x_label: str, y_label: str) -> tuple[Figure, Axes]:

@@ -5,7 +5,6 @@ from typing import Any
 import dagster as dg
 
 from assets import (
-    checks,
     coverage,
     detections,
     explanations,
@@ -19,6 +18,7 @@ from assets import (
     tape,
 )
 from assets import models as model_assets
+from assets.partitions import starting
 from orchestration.jobs import JOBS
 from orchestration.schedules import SCHEDULES
 from orchestration.sensors import SENSORS
@@ -43,13 +43,15 @@ _ASSET_MODULES = [
 
 def build_definitions(settings: Settings | None = None, **overrides: Any) -> dg.Definitions:
     """The definitions for `settings`; `overrides` replace resources by key."""
+    settings = settings or Settings()
+    assets = dg.load_assets_from_modules(_ASSET_MODULES)
     return dg.Definitions(
-        assets=dg.load_assets_from_modules(_ASSET_MODULES),
-        asset_checks=dg.load_asset_checks_from_modules([checks]),
+        assets=starting(assets, settings.partitions_start) if settings.partitions_start else assets,
+        asset_checks=dg.load_asset_checks_from_modules([coverage, model_assets]),
         jobs=JOBS,
         schedules=SCHEDULES,
         sensors=SENSORS,
-        resources={**resources_for(settings or Settings()), **overrides},
+        resources={**resources_for(settings), **overrides},
         # Steps are short and share compiled kernels; a process for each would be slower.
         executor=dg.in_process_executor,
     )

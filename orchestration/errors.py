@@ -45,7 +45,7 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except Exception as error:
-            message = _message(error)
+            message = message_of(error)
             if message is None:
                 raise
             console.print(f"Error: {masked(message)}", style="red", markup=False, highlight=False, soft_wrap=True)
@@ -61,7 +61,7 @@ def is_expected(error: Exception) -> bool:
     return is_public_of_ours or isinstance(error, ValidationError)
 
 
-def _message(error: Exception) -> str | None:
+def message_of(error: Exception) -> str | None:
     """The message of an expected error; None for a defect."""
     if isinstance(error, ValidationError):
         return _settings_message(error)

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 from tapewatch.settings import Settings
 from tapewatch.store.durable import write_whole
-from tapewatch.store.lake.lake import Lake
 
 if TYPE_CHECKING:
     import dagster as dg
 
+#: The name of the code location in both `workspace.yaml` files.
+LOCATION = "tapewatch"
+#: The tag that all runs of the command line have, and no other.
+COMMAND_TAG = "command"
 _BASE_CONFIG = """\
 # Written by `tapewatch`; once edited, it is yours and not written again.
 telemetry:
@@ -122,6 +125,8 @@ def prepare_home(settings: Settings) -> None:
     Raises:
         LayoutError: its lake is laid out as by an earlier Tapewatch.
     """
+    from tapewatch.store.lake.lake import Lake  # noqa: PLC0415 - Polars, which --help does without
+
     Lake(settings.lake_root).check_layout()
     for folder in (settings.lake_root, settings.dagster_home, settings.bento_home, settings.home / "mlflow"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -176,7 +181,7 @@ def end_lost_runs(opened: "dg.DagsterInstance") -> None:
 
     ours = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
     for run in opened.get_runs(dg.RunsFilter(statuses=list(ours))):
-        if run.remote_job_origin is not None:
+        if run.remote_job_origin is not None and COMMAND_TAG not in run.tags:
             opened.report_run_failed(run, "Its process was killed together with the platform.")
 
 
@@ -203,6 +208,19 @@ def expect_databases(settings: Settings, *, mlflow: bool = False) -> None:
                 raise HomeError(
                     f"{variable}: {reason}: correct it, start the server, or make it: `tapewatch db create`"
                 ) from error
+
+
+def introduce_stream(opened: "dg.DagsterInstance") -> None:
+    """Record once that nothing was streamed yet.
+
+    Bars and features follow the stream's batches if there are any. Of a home that never streamed, the UI would say that they
+    may fail because `tape/stream_batches` has not been materialized.
+    """
+    import dagster as dg  # noqa: PLC0415 - as below
+
+    key = dg.AssetKey(["tape", "stream_batches"])
+    if opened.get_latest_materialization_event(key) is None:
+        opened.report_runless_asset_event(dg.AssetMaterialization(key, description="Nothing was streamed yet."))
 
 
 @contextmanager

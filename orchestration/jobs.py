@@ -2,11 +2,13 @@
 
 import dagster as dg
 
+#: Looks at all days of a market, so it belongs to no run of a few days.
+FRESHNESS = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey(["tape", "coverage"]), "up_to_date"))
 STREAMED = dg.AssetSelection.assets(["tape", "stream_batches"])
 #: Bars of other clocks are built from the tape, not fetched.
 INFORMATION = dg.AssetSelection.assets(["tape", "information_bars"])
 #: Tables that a source of record delivers; streamed batches are merged by a job of their own.
-TAPE = dg.AssetSelection.groups("tape") - STREAMED - INFORMATION
+TAPE = dg.AssetSelection.groups("tape") - STREAMED - INFORMATION - FRESHNESS
 DERIVED = dg.AssetSelection.groups("features", "labels") | INFORMATION
 TRAINED = dg.AssetSelection.groups("models", "explanations", "serving")
 DETECTED = dg.AssetSelection.groups("detections")
@@ -22,13 +24,14 @@ ingest_stream = dg.define_asset_job(
     STREAMED
     | dg.AssetSelection.assets(
         ["tape", "bars"], ["tape", "coverage"], ["features", "microstructure"], ["features", "bins_5s"]
-    ),
+    )
+    - FRESHNESS,
     config={"ops": {"tape__bars": {"config": {"from_stream": True}}}},
     description="Merge the spool's batches of a day into the tape, and recompute what depends on it.",
 )
 certify_days = dg.define_asset_job(
     "certify_days",
-    dg.AssetSelection.assets(["tape", "coverage"]),
+    dg.AssetSelection.assets(["tape", "coverage"]) - FRESHNESS,
     description="Recompute the certificates of days, and check for old gaps.",
 )
 update_day = dg.define_asset_job(
@@ -42,6 +45,9 @@ train_detectors = dg.define_asset_job(
 detect_anomalies = dg.define_asset_job(
     "detect_anomalies", DETECTED, description="Score days of features with the champion and store the anomalies."
 )
+check_freshness = dg.define_asset_job(
+    "check_freshness", FRESHNESS, description="Check that each market is certified up to its last finished trading day."
+)
 scan_days = dg.define_asset_job(
     "scan_days",
     TAPE | dg.AssetSelection.assets(["features", "bins_5s"], ["detections", "incidents"]),
@@ -51,5 +57,5 @@ profile_tape = dg.define_asset_job(
     "profile_tape", dg.AssetSelection.groups("reports"), description="Write a page about a day's tape."
 )
 
-JOBS = [backfill_tape, build_features, certify_days, detect_anomalies, ingest_stream, profile_tape]
+JOBS = [backfill_tape, build_features, certify_days, check_freshness, detect_anomalies, ingest_stream, profile_tape]
 JOBS += [scan_days, train_detectors, update_day]

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
-from orchestration.jobs import certify_days, detect_anomalies, train_detectors, update_day
+from assets.partitions import first_day
+from orchestration.jobs import certify_days, check_freshness, detect_anomalies, train_detectors, update_day
 from resources.stores import DatabaseResource
 from tapewatch.market.instruments import Market, Partition, session_of
 from tapewatch.market.live_tables import GAPS
@@ -34,13 +35,23 @@ def _yesterdays(
 _WATCHED = (Market.STOCKS, Market.CRYPTO)
 
 
-@dg.schedule(job=update_day, cron_schedule=_AFTER_DELIVERY, execution_timezone=_TIMEZONE)
+@dg.schedule(
+    job=update_day,
+    cron_schedule=_AFTER_DELIVERY,
+    execution_timezone=_TIMEZONE,
+    description="Loads yesterday's tape and computes features and labels: a run for each of stocks and crypto that was open.",
+)
 def update_day_daily(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Update yesterday's tape, features and labels: a run for each market that was open."""
     yield from _yesterdays(context, _WATCHED)
 
 
-@dg.schedule(job=detect_anomalies, cron_schedule="0 13 * * *", execution_timezone=_TIMEZONE)
+@dg.schedule(
+    job=detect_anomalies,
+    cron_schedule="0 13 * * *",
+    execution_timezone=_TIMEZONE,
+    description="Finds yesterday's anomalies with the champion, a run per market, once update_day_daily is done.",
+)
 def detect_anomalies_daily(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Find yesterday's anomalies with the champion, after its features were computed."""
     yield from _yesterdays(context, _WATCHED)
@@ -51,17 +62,19 @@ def detect_anomalies_daily(context: dg.ScheduleEvaluationContext) -> Iterator[dg
     cron_schedule="0 12 * * *",
     execution_timezone=_TIMEZONE,
     default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Certifies each day again that has a gap which is older than a day, so that the check no_old_gaps fails there.",
 )
 def old_gaps_daily(
     context: dg.ScheduleEvaluationContext, database: DatabaseResource
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Check each day on which a gap begins that is still open after a day, even if no batch arrives any more."""
     now = context.scheduled_execution_time.astimezone(dt.UTC)
-    found = {day for day in _days_of_old_gaps(database, now) if day is not None}
+    begin = first_day(context.repository_def)
+    found = {day for day in _days_of_old_gaps(database, now) if day is not None and day.date >= begin}
     if not found:
         yield dg.SkipReason("no gap has been open for more than a day")
     for day in sorted(found):
-        yield dg.RunRequest(run_key=f"{day}:{now:%Y-%m-%d}", partition_key=str(day))
+        yield dg.RunRequest(run_key=f"{day}:{now:%Y-%m-%d}", partition_key=str(day), tags={"market": day.market.value})
 
 
 def _days_of_old_gaps(database: DatabaseResource, now: dt.datetime) -> Iterator[Partition | None]:
@@ -88,4 +101,13 @@ train_detectors_weekly = dg.ScheduleDefinition(
     description="Retrain on all days in the lake; the champion changes only if the new model is no worse.",
 )
 
-SCHEDULES = [update_day_daily, detect_anomalies_daily, old_gaps_daily, train_detectors_weekly]
+freshness_daily = dg.ScheduleDefinition(
+    name="freshness_daily",
+    job=check_freshness,
+    cron_schedule="0 15 * * *",
+    execution_timezone=_TIMEZONE,
+    description="Checks, market by market, that yesterday was certified. The freshness of an asset in the UI says only that "
+    "some day was.",
+)
+
+SCHEDULES = [freshness_daily, update_day_daily, detect_anomalies_daily, old_gaps_daily, train_detectors_weekly]

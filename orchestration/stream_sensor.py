@@ -14,7 +14,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.partitions import FIRST_DAY
+from assets.partitions import first_day
 from orchestration.jobs import ingest_stream
 from resources.stores import SpoolResource
 from tapewatch.market.backoff import backoff_s
@@ -35,11 +35,17 @@ _RUN_KEY = "dagster/run_key"
 Entry = dict[str, Any]
 
 
-@dg.sensor(job=ingest_stream, minimum_interval_seconds=TICK_SECONDS, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(
+    job=ingest_stream,
+    minimum_interval_seconds=TICK_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Requests a run for each market day with streamed batches that wait in the spool, one at a time per day.",
+)
 def stream_spool_sensor(context: dg.SensorEvaluationContext, spool: SpoolResource) -> dg.SensorResult:
     """Request a run for each market day with batches in the spool, unless one is under way or in its pause."""
     entries: dict[str, Entry] = json.loads(context.cursor or "{}")
-    found = {str(p): files for p, files in waiting(spool.path).items() if _is_a_partition(p)}
+    begin, batches = first_day(context.repository_def), waiting(spool.path)
+    found = {str(p): files for p, files in batches.items() if _is_a_partition(p, begin)}
     now = time.time()
     for key, entry in entries.items():
         if entry.get("key"):
@@ -47,15 +53,19 @@ def stream_spool_sensor(context: dg.SensorEvaluationContext, spool: SpoolResourc
     requests = list(_requests(found, entries, now, spool.merging_share))
     kept = sorted(entries, key=lambda key: (key in found or _is_owed(entries[key]), key))[-_REMEMBERED:]
     under_way = sum(bool(entry.get("key")) for entry in entries.values())
-    reason = None if requests else f"{sum(map(len, found.values())):,} batch(es) wait, {under_way} run(s) under way"
+    reason = f"{sum(map(len, found.values())):,} batch(es) wait, {under_way} run(s) under way"
+    if older := sum(len(files) for p, files in batches.items() if p.date < begin):
+        reason += (
+            f"; {older:,} of days before {begin} are not merged: set TAPEWATCH_PARTITIONS_START to the first of them"
+        )
     cursor = json.dumps({key: entries[key] for key in sorted(kept)})
-    return dg.SensorResult(run_requests=requests, cursor=cursor, skip_reason=reason)
+    return dg.SensorResult(run_requests=requests, cursor=cursor, skip_reason=None if requests else reason)
 
 
-def _is_a_partition(partition: Partition) -> bool:
+def _is_a_partition(partition: Partition, begin: dt.date) -> bool:
     """Whether Dagster has the partition: a request for any other day (from a wrong clock) would fail the tick."""
     tomorrow = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1)
-    is_known = dt.date.fromisoformat(FIRST_DAY) <= partition.date <= tomorrow
+    is_known = begin <= partition.date <= tomorrow
     return is_known and session_of(partition.market, partition.date) is not None
 
 
@@ -80,7 +90,12 @@ def _requests(
         elif entry.get("is_launched"):
             continue
         # A lost request is repeated: Dagster starts one run per key.
-        yield dg.RunRequest(run_key=entry["key"], partition_key=partition, run_config=_config(entry["through"]))
+        yield dg.RunRequest(
+            run_key=entry["key"],
+            partition_key=partition,
+            run_config=_config(entry["through"]),
+            tags={"market": Partition.parse(partition).market.value},
+        )
 
 
 def _config(through: Mapping[str, int]) -> dict[str, Any]:

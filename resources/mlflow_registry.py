@@ -42,10 +42,15 @@ class RegisteredModel:
 
 @dataclass(frozen=True)
 class ModelRegistry:
-    """Tracking and registry. `tracking_uri` is SQLite, PostgreSQL or a server; `artifact_root` holds the artifacts."""
+    """Tracking and registry.
+
+    `tracking_uri` is SQLite, PostgreSQL or a server, `artifact_root` holds the artifacts, and `ui` is the address of MLflow's
+    pages.
+    """
 
     tracking_uri: str
     artifact_root: str
+    ui: str = ""
 
     def connect(self) -> mlflow.MlflowClient:
         """A client; creates the folder of an SQLite backend."""
@@ -80,6 +85,14 @@ class ModelRegistry:
 
     def metrics(self, run_id: str) -> dict[str, float]:
         return dict(self.connect().get_run(run_id).data.metrics)
+
+    def run_url(self, run_id: str) -> str:
+        """The page of a run."""
+        return f"{self.ui}/#/experiments/{self.connect().get_run(run_id).info.experiment_id}/runs/{run_id}"
+
+    def model_url(self, model: RegisteredModel) -> str:
+        """The page of a registered version."""
+        return f"{self.ui}/#/models/{model.name}/versions/{model.version}"
 
     def register(self, name: str, model_uri: str, run_id: str) -> ModelVersion:
         """Register the model of a run as a new version of `name`, unless it is registered; returns the version."""

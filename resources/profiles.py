@@ -2,6 +2,7 @@
 
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import dagster as dg
 
@@ -37,7 +38,19 @@ def resources_for(settings: Settings) -> dict[str, Any]:
         ),
         "database": fixed(DatabaseResource(url=settings.database)),
         "model_registry": fixed(
-            ModelRegistryResource(tracking_uri=settings.tracking_uri, artifact_root=settings.artifact_root)
+            ModelRegistryResource(
+                tracking_uri=settings.tracking_uri, artifact_root=settings.artifact_root, ui=_mlflow_pages(settings)
+            )
         ),
         "bento_store": fixed(BentoStoreResource(home=str(settings.bento_home))),
     }
+
+
+def _mlflow_pages(settings: Settings) -> str:
+    """The address at which a browser finds MLflow: that of a tracking server, else of the service of `tapewatch up`."""
+    parts = urlsplit(settings.tracking_uri)
+    if parts.scheme in ("http", "https"):
+        # Without a user and password.
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")
+    host = "localhost" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - no address to open
+    return f"http://[{host}]:{settings.port_mlflow}" if ":" in host else f"http://{host}:{settings.port_mlflow}"

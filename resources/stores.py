@@ -39,12 +39,14 @@ class ModelRegistryResource(dg.ConfigurableResource):
 
     tracking_uri: str
     artifact_root: str
+    ui: str = ""
+    """Address of MLflow's pages, for links."""
 
     def open(self) -> "ModelRegistry":
         # MLflow and scikit-learn take seconds to import, and most processes open no registry.
         from resources.mlflow_registry import ModelRegistry  # noqa: PLC0415
 
-        return ModelRegistry(self.tracking_uri, self.artifact_root)
+        return ModelRegistry(self.tracking_uri, self.artifact_root, self.ui)
 
 
 class BentoStoreResource(dg.ConfigurableResource):

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PastDate, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -154,6 +154,12 @@ class Settings(BaseSettings):
     smtp_port: Port = 25
     smtp_user: str | None = None
     smtp_password: SecretStr | None = None
+
+    partitions_start: PastDate | None = Field(
+        None,
+        description="first day that the Dagster UI lists; by default the first day in the lake, spool or flat files, "
+        "and 30 days ago if there is none",
+    )
 
     database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite under the home by default")
     dagster_postgres_url: SecretStr | None = Field(

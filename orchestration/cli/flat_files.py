@@ -5,6 +5,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tapewatch.feeds.files.inventory import HeldLayout, inventory, unread_folders
+from tapewatch.masking import masked
 from tapewatch.settings import Settings
 
 _MEGABYTE = 1_000_000
@@ -22,14 +23,14 @@ def show_flat_files(settings: Settings, console: Console) -> None:
     held = inventory(settings.flat_files)
     for layout in held:
         table.add_row(*_cells(layout))
-    console.print(f"\nFlat files in {escape(settings.flat_files)}", highlight=False)
+    console.print(f"\nFlat files in {escape(masked(settings.flat_files))}", highlight=False)
     if held:
         console.print(table)
         console.print("[dim]* of the newest file; – where it is large or cannot be read[/]")
     else:
         console.print("[yellow]![/] no file of a known layout: expected MARKET/TABLE/YYYY/MM/YYYY-MM-DD.csv.gz")
     if others := unread_folders(settings.flat_files):
-        console.print(f"[yellow]![/] not read: {escape(', '.join(others))}", soft_wrap=True, highlight=False)
+        console.print(f"[yellow]![/] not read: {escape(masked(', '.join(others)))}", soft_wrap=True, highlight=False)
 
 
 def _cells(layout: HeldLayout) -> tuple[str, ...]:
@@ -38,7 +39,7 @@ def _cells(layout: HeldLayout) -> tuple[str, ...]:
     return (
         layout.market,
         layout.table.replace("_", " "),
-        escape(layout.folder),
+        escape(masked(layout.folder)),
         f"{layout.files:,}",
         size,
         layout.first,

@@ -96,10 +96,12 @@ def environment(settings: Settings) -> dict[str, str]:
         **{variable_of("markets", market, "plan"): settings.plan(market) for market in Market},
         "POLYGON_WS_URL": settings.polygon_ws_url or "",
         **{variable_of("markets", m, "stream_url"): settings.markets[m].stream_url or "" for m in Market},
+        "TAPEWATCH_PARTITIONS_START": str(settings.partitions_start or ""),
         "TAPEWATCH_HOST": settings.host,
         "TAPEWATCH_ALLOWED_HOSTS": ",".join(settings.allowed_hosts),
         "TAPEWATCH_TOKEN": settings.token.get_secret_value() if settings.token else "",
         "TAPEWATCH_PORT_SCORING": str(settings.port_scoring),
+        "TAPEWATCH_PORT_MLFLOW": str(settings.port_mlflow),
         "PYTHONUNBUFFERED": "1",
         # MLflow's store. Every user of the machine could read its password on a command line.
         "MLFLOW_BACKEND_STORE_URI": "" if _is_remote_mlflow(settings) else home.with_driver(settings.tracking_uri),

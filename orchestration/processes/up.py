@@ -1,23 +1,32 @@
 """`tapewatch up`: every service under one supervisor."""
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
 
+from assets.partitions import FIRST_DAY
 from orchestration import home
 from orchestration.processes.guarding import check_access
 from orchestration.processes.services import Service, check_ports, environment, services, with_source
 from orchestration.processes.streaming import stream_services
 from orchestration.processes.supervision import NAME, Supervisor, claimed, processes, socket_path, stop_signals
 from serving.store import StoredBento
+from tapewatch.feeds.files.source import FlatFileSource
+from tapewatch.market.instruments import Market
+from tapewatch.market.tables import BARS, QUOTES, TRADES
 from tapewatch.masking import masked
 from tapewatch.settings import Settings
+from tapewatch.store.lake.lake import Lake
+from tapewatch.store.spool.files import waiting
 from tapewatch.streaming.stop import Stop
 
 #: A first start compiles bytecode and migrates two databases on a busy machine.
 START_TIMEOUT_S = 240
 _WATCH_SECONDS = 2
+#: Days before today that a new home lists.
+_SHOWN_DAYS = 30
 
 
 def run_platform(settings: Settings, console: Console, *, streams: bool = False) -> None:
@@ -31,8 +40,9 @@ def run_platform(settings: Settings, console: Console, *, streams: bool = False)
     """
     check_access(settings)
     with stop_signals() as stopping, claimed(settings.home, NAME, "tapewatch up"):
-        wanted = services(settings)
         settings = with_source(settings)
+        settings = settings.model_copy(update={"partitions_start": first_partition(settings)})
+        wanted = services(settings)
         if streams:
             wanted += stream_services(settings)
         check_ports(wanted, settings.host)
@@ -41,6 +51,7 @@ def run_platform(settings: Settings, console: Console, *, streams: bool = False)
         with home.instance(settings) as opened:
             if not processes(socket_path(settings.home, NAME)):
                 home.end_lost_runs(opened)
+            home.introduce_stream(opened)
         with Supervisor(wanted, settings.home, environment(settings)) as supervisor:
             notes = _wait_for_all(supervisor, settings, console, stopping)
             if not stopping.is_set():
@@ -53,6 +64,24 @@ def run_platform(settings: Settings, console: Console, *, streams: bool = False)
                 supervisor.expect_running()
             console.print("Stopping …")
     console.print("Stopped: nothing is left running.")
+
+
+def first_partition(settings: Settings) -> dt.date:
+    """The first day that Dagster lists: as set, or the first day in the lake, the spool or the flat files, or 30 days ago.
+
+    Raises:
+        SourceError: the folder of flat files cannot be read.
+    """
+    if settings.partitions_start is not None:
+        return settings.partitions_start
+    lake = Lake(settings.lake_root)
+    days = {partition.date for table in (TRADES, QUOTES, BARS) for partition in lake.partitions(table)}
+    days |= {partition.date for partition in waiting(settings.spool_root)}
+    if settings.flat_files is not None:
+        source = FlatFileSource(settings.flat_files)
+        days |= {day for market in Market for of_table in source.available(market).values() for day in of_table}
+    known = [day for day in days if day >= dt.date.fromisoformat(FIRST_DAY)]
+    return min([*known, dt.datetime.now(dt.UTC).date() - dt.timedelta(days=_SHOWN_DAYS)])
 
 
 def _wait_for_all(supervisor: Supervisor, settings: Settings, console: Console, stopping: Stop) -> dict[str, str]:

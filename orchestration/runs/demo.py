@@ -43,7 +43,7 @@ def run_demo(settings: Settings, console: Console, *, days: int, seed: int) -> P
     )
     with terminable(), running_emulator(seed=seed) as emulator:
         settings = on_emulator(settings, emulator.base_url)
-        partitions, report = materialize(settings, MARKETS, first, last, console)
+        partitions, report = materialize(settings, MARKETS, first, last, console, command="tapewatch demo")
         began = time.perf_counter()
         _show_answer(console, *_score_over_http(settings, partitions))
         report += RunReport([StepTiming("serving/first_verdict", time.perf_counter() - began)])

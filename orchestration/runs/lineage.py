@@ -3,7 +3,7 @@
 import datetime as dt
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -11,6 +11,7 @@ from rich.console import Console
 from orchestration.errors import RunError
 from orchestration.home import check_home
 from orchestration.processes.services import EMULATOR_SEED, on_emulator
+from orchestration.runs.markets import Outcomes, in_short
 from orchestration.runs.progress import shown
 from resources.interrupts import handling
 from tapewatch.emulator.process import running_emulator
@@ -64,6 +65,7 @@ def fetch(
     keep_existing: bool,
     job: str = "backfill_tape",
     config: dict[str, Any] | None = None,
+    command: str = "tapewatch",
 ) -> "RunReport":
     """Run a partitioned job of one market over a range, with a line of progress per step.
 
@@ -80,7 +82,17 @@ def fetch(
     with console.status("Starting …"):
         from orchestration.runs.runs import run_days  # noqa: PLC0415 - Dagster and the models take seconds to import
     with shown(console, Lake(settings.lake_root), market, days) as listen:
-        return run_days(settings, job, market, first, last, keep_existing=keep_existing, config=config, progress=listen)
+        return run_days(
+            settings,
+            job,
+            market,
+            first,
+            last,
+            keep_existing=keep_existing,
+            config=config,
+            progress=listen,
+            command=command,
+        )
 
 
 def materialize(
@@ -91,20 +103,37 @@ def materialize(
     console: Console,
     *,
     keep_existing: bool = False,
+    outcomes: Outcomes | None = None,
+    command: str = "tapewatch",
 ) -> tuple[list[Partition], "RunReport"]:
     """Tape, features and labels of each market, one detector trained on all of them, its Bento, and the anomalies.
+
+    With `outcomes`, a market that cannot run is recorded there, and the others go on without it. Without, its error is
+    raised.
+
+    Returns: the days of the markets that finished, and a report of all steps that ran.
 
     Raises:
         RunError: a step failed, or a market has no trading day.
     """
     from orchestration.runs.runs import RunReport, train  # noqa: PLC0415
 
-    report = RunReport()
-    for market in markets:
-        report += fetch(settings, market, first, last, console, keep_existing=keep_existing, job="update_day")
-    with shown(console, Lake(settings.lake_root), None, 1) as listen:
-        report += train(settings, progress=listen, markets=[str(m) for m in markets], first=str(first), last=str(last))
-    for market in markets:
-        report += fetch(settings, market, first, last, console, keep_existing=False, job="detect_anomalies")
-    partitions = [Partition(day, market) for market in markets for day in trading_days(market, first, last)]
-    return partitions, report
+    report, reports = RunReport(), dict.fromkeys(markets, RunReport())
+    known = outcomes or Outcomes(markets)
+
+    def each(job: str, *, keep: bool) -> None:
+        nonlocal report
+        for market in known.left:
+            with known.of(market) if outcomes else nullcontext():
+                ran = fetch(settings, market, first, last, console, keep_existing=keep, job=job, command=command)
+                report, reports[market] = report + ran, reports[market] + ran
+
+    each("update_day", keep=keep_existing)
+    if known.left:
+        names = [market.value for market in known.left]
+        with shown(console, Lake(settings.lake_root), None, 1) as listen:
+            report += train(settings, progress=listen, command=command, markets=names, first=str(first), last=str(last))
+        each("detect_anomalies", keep=False)
+    days = {market: trading_days(market, first, last) for market in known.left}
+    known.done.update({market: in_short(reports[market], len(days[market])) for market in days})
+    return [Partition(day, market) for market in days for day in days[market]], report

@@ -10,21 +10,29 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.storage.tags import REPOSITORY_LABEL_TAG
 from dagster._utils.error import SerializableErrorInfo
 from dagster._utils.interrupts import check_captured_interrupt
 
 from orchestration.definitions import build_definitions
 from orchestration.errors import OURS, RunError
-from orchestration.home import instance
+from orchestration.home import COMMAND_TAG, LOCATION, instance
+from resources.code_version import code_version
 from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.settings import Settings
 
 StepListener = Callable[["StepEvent"], None]
 _INTERRUPTED = dg.DagsterExecutionInterruptedError.__name__
 _LOADED_TABLES = ("trades", "quotes", "bars")
+#: The UI finds the runs of a job by this tag, and those of the timeline by the origin.
+_OF_OUR_LOCATION = {REPOSITORY_LABEL_TAG: f"{SINGLETON_REPOSITORY_NAME}@{LOCATION}"}
+_ORIGIN = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(LOCATION), SINGLETON_REPOSITORY_NAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,7 @@ def run_days(
     keep_existing: bool = False,
     config: dict[str, Any] | None = None,
     progress: StepListener | None = None,
+    command: str = "tapewatch",
 ) -> RunReport:
     """Run a partitioned job over the days from `first` to `last` of one market, as one run.
 
@@ -77,6 +86,7 @@ def run_days(
         job: `backfill_tape`, `build_features`, `update_day`, `scan_days` or `detect_anomalies`.
         config: run configuration of other assets.
         keep_existing: keep the trades, quotes and bars in the lake, so that a killed backfill continues.
+        command: what started the run, such as `tapewatch run`; a tag of the run.
 
     Raises:
         RunError: a step failed, or the market is closed on all these days.
@@ -88,6 +98,7 @@ def run_days(
     tags = {
         "dagster/asset_partition_range_start": str(Partition(first, market)),
         "dagster/asset_partition_range_end": str(Partition(last, market)),
+        **_tags(command, market=market.value, first=str(first), last=str(last)),
     }
     loads = {f"tape__{table}": {"config": {"keep_existing": True}} for table in _LOADED_TABLES}
     kept = loads if keep_existing and job in ("backfill_tape", "update_day", "scan_days") else {}
@@ -95,14 +106,24 @@ def run_days(
     return _execute(settings, job, tags, ops, progress)
 
 
-def train(settings: Settings, *, progress: StepListener | None = None, **config: Any) -> RunReport:
+def train(
+    settings: Settings, *, progress: StepListener | None = None, command: str = "tapewatch", **config: Any
+) -> RunReport:
     """Fit, evaluate, explain, register and package the detector; `config` is that of the `isolation_forest` asset.
 
     Raises:
         RunError: a step failed, for example because there are too few days.
     """
     ops = {"ops": {"models__isolation_forest": {"config": config}}} if config else {}
-    return _execute(settings, "train_detectors", {}, ops, progress)
+    markets = ",".join(config.get("markets", ()))
+    tags = _tags(command, market=markets, first=config.get("first", ""), last=config.get("last", ""))
+    return _execute(settings, "train_detectors", tags, ops, progress)
+
+
+def _tags(command: str, *, market: str, first: str, last: str) -> dict[str, str]:
+    """The tags by which people find a run of the command line in the UI; those that are not known are left out."""
+    known = {"market": market, "from": first, "to": last, COMMAND_TAG: command, "code_version": code_version()}
+    return _OF_OUR_LOCATION | {name: value for name, value in known.items() if value}
 
 
 def _execute(
@@ -120,8 +141,12 @@ def _execute(
 
     with _no_interrupts_in_the_log(), _sigterm_restored(), instance(settings) as opened:
         opened.add_event_listener(run_id, listen_and_look)
+        # `execute_in_process` takes no origin.
+        origin = RemoteJobOrigin(_ORIGIN, job)
+        opened.create_run_for_job = partial(opened.create_run_for_job, remote_job_origin=origin)  # type: ignore[method-assign]
         result = (
-            build_definitions(settings)
+            # The setting limits what the UI lists; a command may name any day.
+            build_definitions(settings.model_copy(update={"partitions_start": None}))
             .resolve_job_def(job)
             .execute_in_process(
                 instance=opened,

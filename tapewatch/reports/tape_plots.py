@@ -79,6 +79,8 @@ def events_plot(events: pl.LazyFrame) -> bytes:
         axes.barh(of_kind["symbol"], [e - s for s, e in zip(starts, ends, strict=True)], left=starts, height=0.6,
                   color=palette(number % 10), label=kind.replace("_", " "))  # fmt: skip
     axes.set_title(f"{frame.height} anomalies" if frame.height else "No anomalies")
+    # A bar at the start of the day would lie on the axis.
+    axes.use_sticky_edges = False
     if frame.height:
         axes.xaxis.set_major_formatter(DateFormatter("%H:%M"))
         axes.set_xlabel("UTC")

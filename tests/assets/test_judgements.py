@@ -1,14 +1,14 @@
 """Every check passes on a good day and fails on its fault."""
 
 import datetime as dt
-from types import SimpleNamespace
 
 import dagster as dg
 import polars as pl
 import pytest
 
 from assets import judgements
-from assets.checks import _rows_match_source
+from assets.checks import shown
+from assets.loading import judge_counts
 from tapewatch.bars.coverage import coverage
 from tapewatch.bars.time_bars import minute_bars, reconcile
 from tapewatch.emulator.synthetic.market import Synthetic
@@ -192,10 +192,35 @@ def test_rows_match_source(lake: Lake) -> None:
     lake.write(quarantine_of(TRADES), STOCKS, QUARANTINE.empty())
     kept = lake.rows(TRADES, STOCKS)
     with dg.DagsterInstance.ephemeral() as instance:
-        context = SimpleNamespace(instance=instance)
         for source_rows, expected in ((kept + 2, True), (kept + 3, False)):
             event = dg.AssetMaterialization(
                 ["tape", "trades"], partition=str(STOCKS), metadata={"source_rows": source_rows, "duplicates": 2}
             )
             instance.report_runless_asset_event(event)
-            assert _rows_match_source(context, TRADES, lake, STOCKS)[0] is expected
+            assert judge_counts(instance, TRADES, lake, STOCKS)[0] is expected
+
+
+def test_facts_of_one_partition_are_plain_numbers_with_its_name() -> None:
+    assert shown({STOCKS: (True, {"share": 0.5, "quotes": 3, "none": None})}) == {
+        "partition": "2024-06-04|stocks", "share": 0.5, "quotes": 3,
+    }  # fmt: skip
+    assert shown({}) == {"partition": "none in the lake"}
+
+
+def test_facts_of_several_partitions_are_totals_and_a_table() -> None:
+    later = Partition(DAY + dt.timedelta(days=1), Market.STOCKS)
+    facts = shown(
+        {later: (False, {"share": 0.5, "quotes": 3, "problems": ["a"]}), STOCKS: (True, {"share": 0.9, "quotes": 4})}
+    )
+    table = facts.pop("by_partition")
+    assert facts == {
+        "partition": "2024-06-04|stocks to 2024-06-05|stocks",
+        "partitions": 2,
+        "failed_partitions": 1,
+        "lowest_share": 0.5,
+        "quotes": 7,
+    }
+    rows = [record.data for record in table.records]
+    assert [row["partition"] for row in rows] == ["2024-06-04|stocks", "2024-06-05|stocks"]
+    assert rows[1] == {"partition": str(later), "passed": False, "share": 0.5, "quotes": 3, "problems": "['a']"}
+    assert [column.name for column in table.schema.columns] == list(rows[1])

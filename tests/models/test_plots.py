@@ -74,6 +74,8 @@ def test_bars_show_both_recalls_of_each_kind(drawn: list[Figure]) -> None:
     assert axes.yaxis_inverted()
     assert axes.get_xlim() == (0, 1)
     assert not axes.get_legend().get_frame_on()
+    legend, within = axes.get_legend().get_window_extent(), axes.get_window_extent()
+    assert legend.x0 >= within.x1, "it covers no bar"
     assert not axes.spines["top"].get_visible()
 
 

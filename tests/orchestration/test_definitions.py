@@ -1,17 +1,23 @@
 """Dagster's definitions are complete and described, and building them opens no connection."""
 
+import datetime as dt
 import os
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 
+from assets.partitions import first_day
 from orchestration.definitions import build_definitions
+from orchestration.home import LOCATION
 from tapewatch.settings import Settings
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 ASSETS = {
     "detections/anomalies",
     "detections/incidents",
@@ -47,7 +53,7 @@ CHECKS = {
     "models/evaluation": {"beats_trivial_rule"},
     "reports/profile": {"schema", "keys_unique"},
     "tape/bars": {"schema", "keys_unique", "inside_session", "ohlc_consistent", "agree_with_delivered"},
-    "tape/coverage": {"schema", "keys_unique", "gaps", "no_old_gaps"},
+    "tape/coverage": {"schema", "keys_unique", "gaps", "no_old_gaps", "up_to_date"},
     "tape/information_bars": {"schema", "keys_unique"},
     "tape/quotes": {"schema", "keys_unique", "inside_session", "rows_match_source", "crossed"},
     "tape/stream_batches": {"schema", "keys_unique"},
@@ -70,6 +76,7 @@ def test_every_asset_job_schedule_and_sensor(definitions: dg.Definitions) -> Non
         "backfill_tape",
         "build_features",
         "certify_days",
+        "check_freshness",
         "detect_anomalies",
         "ingest_stream",
         "profile_tape",
@@ -79,6 +86,7 @@ def test_every_asset_job_schedule_and_sensor(definitions: dg.Definitions) -> Non
     }
     assert {schedule.name for schedule in repository.schedule_defs} == {
         "detect_anomalies_daily",
+        "freshness_daily",
         "old_gaps_daily",
         "train_detectors_weekly",
         "update_day_daily",
@@ -104,6 +112,43 @@ def test_every_asset_has_a_description_owner_kind_and_version(definitions: dg.De
             assert all(column.description for column in columns), spec.key
 
 
+def test_every_job_schedule_and_sensor_has_a_description(definitions: dg.Definitions) -> None:
+    repository = definitions.get_repository_def()
+    jobs = [repository.get_job(name) for name in repository.job_names if not name.startswith("__")]
+    for one in (*jobs, *repository.schedule_defs, *repository.sensor_defs):
+        assert one.description, one.name
+
+
+def test_freshness_is_stated_for_all_that_a_schedule_renews(definitions: dg.Definitions) -> None:
+    without = {s.key.to_user_string() for s in definitions.resolve_all_asset_specs() if s.freshness_policy is None}
+    assert without == {"tape/stream_batches", "reports/profile"}
+
+
+def test_the_check_of_all_days_is_run_alone(definitions: dg.Definitions) -> None:
+    check = dg.AssetCheckKey(dg.AssetKey(["tape", "coverage"]), "up_to_date")
+    repository = definitions.get_repository_def()
+    jobs = (repository.get_job(name) for name in repository.job_names if not name.startswith("__"))
+    assert [job.name for job in jobs if check in job.asset_layer.asset_graph.asset_check_keys] == ["check_freshness"]
+
+
+def test_dg_finds_the_code_location() -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["dg"]["project"]
+    (location,) = yaml.safe_load((CHECKOUT / "workspace.yaml").read_text())["load_from"]
+    assert project["code_location_target_module"] == location["python_module"]["module_name"]
+    assert project["code_location_name"] == location["python_module"]["location_name"] == LOCATION
+
+
+def test_partitions_begin_where_the_setting_says(tmp_path: Path) -> None:
+    start = dt.date.today() - dt.timedelta(days=9)  # noqa: DTZ011 - partitions are UTC days; a day more or less is no matter
+    defs = build_definitions(Settings(home=tmp_path, partitions_start=start, _env_file=None))
+    days = [spec.partitions_def for spec in defs.resolve_all_asset_specs() if spec.partitions_def]
+    assert len(days) == 14
+    assert {days.get_first_partition_key() for days in days} == {f"{start}|crypto"}
+    assert {len(days.get_partition_keys()) for days in days} <= {10 * 6, 11 * 6, 12 * 6}
+    assert first_day(defs.get_repository_def()) == start
+    assert defs.resolve_job_def("update_day").partitions_def == days[0]
+
+
 def test_building_definitions_opens_no_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("building the definitions opened a connection")
@@ -119,7 +164,7 @@ def test_the_workspace_loads_without_key_network_or_database(tmp_path: Path) -> 
     environment |= {"DAGSTER_HOME": str(tmp_path), "TAPEWATCH_HOME": str(tmp_path / "home")}
     done = subprocess.run(
         [sys.executable, "-m", "dagster", "definitions", "validate", "-w", "workspace.yaml"],
-        cwd=Path(__file__).resolve().parents[2],
+        cwd=CHECKOUT,
         env=environment,
         capture_output=True,
         text=True,

@@ -2,12 +2,22 @@
 
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from orchestration.cli.app import app
-from orchestration.home import HomeError, check_home, environment, expect_databases, instance, prepare_home, tighten
+from orchestration.home import (
+    HomeError,
+    check_home,
+    environment,
+    expect_databases,
+    instance,
+    introduce_stream,
+    prepare_home,
+    tighten,
+)
 from tapewatch.settings import Settings
 
 
@@ -147,3 +157,12 @@ def test_the_database_of_mlflow_is_tried_too_where_it_is_needed(tmp_path: Path) 
     expect_databases(settings)
     with pytest.raises(HomeError, match=r"MLFLOW_TRACKING_URI: database postgresql.*refused"):
         expect_databases(settings, mlflow=True)
+
+
+def test_a_home_that_never_streamed_has_no_upstream_that_was_never_materialized() -> None:
+    key = dg.AssetKey(["tape", "stream_batches"])
+    with dg.DagsterInstance.ephemeral() as opened:
+        for _ in range(2):
+            introduce_stream(opened)
+        assert len(opened.fetch_materializations(key, limit=9).records) == 1
+        assert not opened.get_materialized_partitions(key)

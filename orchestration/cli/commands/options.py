@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -25,6 +26,10 @@ def time_option(*flags_and_help: str) -> Any:
 
 
 MarketOption = Annotated[Market, typer.Option("--market", "-m", help="the market to work on")]
+MarketsOption = Annotated[
+    list[str],
+    typer.Option("--market", "-m", metavar="MARKET[,…]", help=f"{', '.join(Market)}; several by commas or repeated -m"),
+]
 FirstOption = Annotated[dt.datetime, day_option("--from", "first day")]
 LastOption = Annotated[dt.datetime, day_option("--to", "last day, included")]
 FlatFilesOption = Annotated[
@@ -33,6 +38,16 @@ FlatFilesOption = Annotated[
 SeedOption = Annotated[
     int, typer.Option("--seed", help="seed of the synthetic market; the same seed gives the same tape")
 ]
+
+
+def markets_of(written: Sequence[str]) -> tuple[Market, ...]:
+    """The markets that `--market` names, each once. Raises a usage error that lists all markets."""
+    names = [name.strip() for part in written for name in part.split(",") if name.strip()]
+    unknown = [name for name in names if name not in set(Market)]
+    if unknown or not names:
+        said = f"{unknown[0]!r} is not a market" if unknown else "it names none"
+        raise typer.BadParameter(f"{said}: use {', '.join(Market)}", param_hint="--market")
+    return tuple(dict.fromkeys(map(Market, names)))
 
 
 def settings_with(flat_files: str | None) -> Settings:
