@@ -1,7 +1,7 @@
 """The coverage certificate of each symbol's day."""
 
 import datetime as dt
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import dagster as dg
 import polars as pl
@@ -13,12 +13,22 @@ from resources.lake import Days, LakeTable
 from resources.stores import DatabaseResource, SpoolResource
 from resources.tape_source import TapeSourceResource
 from tapewatch.bars.coverage import coverage as day_coverage
-from tapewatch.market.instruments import Partition, normalise
+from tapewatch.market.instruments import Market, Partition, Session, normalise
 from tapewatch.market.live_tables import GAPS
 from tapewatch.market.tables import COVERAGE
 from tapewatch.store.spool.files import waiting_for
 from tapewatch.streaming.gaps.book import until_merged
 from tapewatch.streaming.ingest.ledger import collected_until
+
+#: Other kept days from which a symbol's habit is taken.
+_HABIT_DAYS = 5
+
+
+def _other_days(table: LakeTable, partition: Partition) -> Iterator[tuple[Session, pl.LazyFrame]]:
+    """The kept days nearest to a partition."""
+    kept = [day for day in table.lake.partitions(table.table, partition.market) if day != partition]
+    for day in sorted(kept, key=lambda day: abs(day.date - partition.date))[:_HABIT_DAYS]:
+        yield day.session, table.scan(day)
 
 
 @dg.asset(
@@ -51,6 +61,7 @@ def coverage(
             symbols=[normalise(symbol, p.market) for symbol in watched],
             gaps=until_merged(gaps[-1], heals),
             known_until=collected_until(trades.lake, p),
+            other_days=_other_days(quotes if p.market is Market.FOREX else bars, p),
         )
 
     def days() -> Generator[tuple[Partition, pl.DataFrame], None, None]:

@@ -52,9 +52,8 @@ OHLC = (
 VWAP = price("vwap", "volume-weighted average price", is_nullable=True)
 TRANSACTIONS = optional("transactions", I64, "eligible trades", minimum=0)
 LISTING = optional("tape", I8, "1 NYSE, 2 NYSE Arca and American, 3 Nasdaq listings")
-_SEQUENCE_NUMBER = Column(
-    "sequence_number", I64, "the tape's number; where there is none, the position in the symbol's day from 1"
-)
+_NUMBERED = "the tape's number; where there is none, the position in the symbol's day from 1"
+_SEQUENCE_NUMBER = Column("sequence_number", I64, _NUMBERED)
 
 TRADES = Table(
     "trades",
@@ -147,16 +146,21 @@ COVERAGE = Table(
         count("trades", "trades in the lake"),
         count("quotes", "quotes in the lake"),
         count("bars", "minute bars in the lake"),
-        count("expected_minutes", "minutes of the regular session", "min"),
-        count("received_minutes", "regular minutes with a bar, as they came", "min"),
-        count("healed_minutes", "regular minutes with a bar that lay in a gap since filled", "min"),
-        count("silent_minutes", "regular minutes without a bar though their tape is whole", "min"),
-        count("missing_minutes", "regular minutes whose tape is not known to be whole", "min"),
-        count("longest_gap_minutes", "longest run of regular minutes without a bar", "min"),
+        count("expected_minutes", "minutes in which the symbol's product trades regularly", "min"),
+        count("received_minutes", "expected minutes with a bar, as they came", "min"),
+        count("healed_minutes", "expected minutes with a bar that lay in a gap since filled", "min"),
+        count(
+            "silent_minutes",
+            "expected minutes without a bar in which nothing traded, as other rows or days show",
+            "min",
+        ),
+        count("missing_minutes", "expected minutes whose tape is not known to be whole", "min"),
+        count("longest_gap_minutes", "longest run of expected minutes without a bar", "min"),
         count("open_gaps", "gaps of the day that were not filled"),
         Column("is_complete", BOOL, "the certificate: no minute is missing and no gap is open, all day long"),
         optional("first_time", TIME, "first trade of the day"),
         optional("last_time", TIME, "last trade of the day"),
+        optional("reason", TEXT, "why the day is not complete"),
     ),
 )
 

@@ -16,6 +16,7 @@ app = typer.Typer()
 _NO_COVERAGE = (
     "A day is certified once its rows are in the lake: after a backfill, or once `tapewatch up` has merged the spool."
 )
+_MOST_REASONS = 10
 _STYLES = {"growing": "bold red", "open": "yellow", "healed": "green", "unhealable": "red"}
 _Market = Annotated[Market | None, typer.Option("--market", "-m", help="one market; by default all")]
 
@@ -68,7 +69,10 @@ COVERAGE_LISTING = Listing(
     fields=(
         Field("symbol"),
         Field("date", lambda row: row["date"].isoformat()),
-        *map(_minutes, ("expected", "received", "healed", "missing")),
+        *map(_minutes, ("expected", "received", "healed", "silent", "missing")),
+        Field("gaps", lambda row: row["open_gaps"]),
+        Field("complete", lambda row: row["is_complete"]),
+        Field("reason"),
     ),
     is_boxed=False,
 )
@@ -119,7 +123,7 @@ def coverage(
     date: Annotated[dt.datetime | None, day_option("one market day; by default all")] = None,
     since: Annotated[dt.datetime | None, day_option("this market day and later ones")] = None,
     form: Annotated[
-        Format, typer.Option("--format", help="CSV has the columns symbol, date, expected, received, healed, missing")
+        Format, typer.Option("--format", help="CSV adds the reason why a day is not complete")
     ] = Format.TABLE,
 ) -> None:
     """Show how many minutes of each symbol's day were expected, received and healed, and are missing.
@@ -136,8 +140,17 @@ def coverage(
         found = database.read(COVERAGE, market=market, where={"date": date.date()} if date else None)
     found = found.filter(pl.col("date") >= (since.date() if since else dt.date.min)).sort("date", "market", "symbol")
     COVERAGE_LISTING.show(found.to_dicts(), form)
-    if found.is_empty() and form is Format.TABLE:
+    if form is not Format.TABLE:
+        return
+    if found.is_empty():
         console.print(_NO_COVERAGE, soft_wrap=True)
+    reasons = found.filter(pl.col("reason").is_not_null()).select("symbol", "date", "reason")
+    for symbol, day, reason in reasons.head(_MOST_REASONS).iter_rows():
+        console.print(f"{symbol} {day}: {reason}", soft_wrap=True, markup=False)
+    if reasons.height > _MOST_REASONS:
+        console.print(
+            f"… and {reasons.height - _MOST_REASONS:,} more: `tapewatch coverage --format csv` has every reason"
+        )
 
 
 @app.command()

@@ -28,6 +28,10 @@ from tests.support.tapes import DAY, stock_session, tape_of
 
 STOCKS = Partition(DAY, Market.STOCKS)
 SESSION = stock_session()
+_REASON = (
+    "1 gap not filled; 10 minutes without a row from 20:50 UTC on: no other kept day and no other tape shows that the symbol was "
+    "silent"
+)
 
 
 @pytest.fixture
@@ -76,16 +80,18 @@ def test_coverage_in_every_format(home: Settings) -> None:
             database.upsert(COVERAGE, STOCKS, coverage(bars, bars, bars, SESSION, gaps=gaps))
     rows = list(csv.reader(io.StringIO(call("coverage", "--format", "csv").stdout)))
     assert rows == [
-        ["symbol", "date", "expected", "received", "healed", "missing"],
-        ["AAA", "2024-03-05", "390", "378", "0", "2"],
-        ["BBB", "2024-03-05", "390", "378", "0", "2"],
+        ["symbol", "date", "expected", "received", "healed", "silent", "missing", "gaps", "complete", "reason"],
+        ["AAA", "2024-03-05", "390", "378", "0", "0", "12", "1", "False", _REASON],
+        ["BBB", "2024-03-05", "390", "378", "0", "0", "12", "1", "False", _REASON],
     ]
     found = json.loads(call("coverage", "--market", "stocks", "--date", str(DAY), "--format", "json").stdout)
     assert found[0] == {
         **{"symbol": "AAA", "date": "2024-03-05", "expected": 390},
-        **{"received": 378, "healed": 0, "missing": 2},
+        **{"received": 378, "healed": 0, "silent": 0, "missing": 12, "gaps": 1, "complete": False, "reason": _REASON},
     }
-    assert "0 complete" in call("coverage").output
+    shown = call("coverage").output
+    assert "0 complete" in shown
+    assert f"AAA 2024-03-05: {_REASON}" in shown
     assert len(json.loads(call("coverage", "--since", "2024-03-05", "--format", "json").stdout)) == 2
     assert "once its rows are in the lake" in call("coverage", "--since", "2024-03-06").stderr
     assert json.loads(call("coverage", "--date", "2024-03-06", "--format", "json").stdout) == []
