@@ -14,6 +14,7 @@ from orchestration import home
 from orchestration.processes.collectors import (
     EXIT_FINAL,
     QUICK_DEATHS,
+    QUICK_S,
     address_of,
     collector_name,
     metrics_port,
@@ -25,11 +26,11 @@ from orchestration.processes.status import ENDED, WORDS
 from orchestration.processes.supervision import Supervisor, stop_signals
 from tapewatch.market.instruments import Market, SymbolError, normalise
 from tapewatch.settings import Settings, variable_of
+from tapewatch.store.spool.files import waiting
+from tapewatch.streaming.collector.keeper import NOT_SPOOLED
 from tapewatch.streaming.collector.lock import CollectorLock
 from tapewatch.streaming.collector.metrics import LOOPBACK
 
-#: A collector that lives shorter died quickly.
-_QUICK_S = 5
 _LOOK_S = 0.5
 _ANSWER_S = 2.0
 
@@ -115,8 +116,12 @@ def stream_markets(
             if ended.issuperset(map(collector_name, wanted)):
                 raise ServiceError(f"no collector runs any more: see {supervisor.logs}")
         console.print("Stopping …")
-    _show(logs, console)
-    console.print("Stopped: what was received is in the spool, and nothing is left running.")
+    if not _show(logs, console):
+        console.print("Stopped: what was received is in the spool, and nothing is left running.")
+    else:
+        console.print("Stopped: not everything that was received is in the spool, see above.", style="red")
+    if any(waiting(settings.spool_root)):
+        console.print("`tapewatch ingest` merges it into the lake; `tapewatch up` does so by itself.")
 
 
 class LogTail:
@@ -170,7 +175,7 @@ def _collector(settings: Settings, market: Market, symbols: str | None) -> Servi
         port,
         "TAPEWATCH_PORT_METRICS",
         health=url,
-        start_seconds=_QUICK_S,
+        start_seconds=QUICK_S,
         start_retries=QUICK_DEATHS,
         final_exit_codes=(EXIT_FINAL,),
     )
@@ -204,7 +209,11 @@ def _show_changes(supervisor: Supervisor, console: Console, pids: dict[str, int]
             console.print(f"{service.title}: {WORDS[state]}; {hint}", style="red", soft_wrap=True)
 
 
-def _show(logs: Sequence[LogTail], console: Console) -> None:
+def _show(logs: Sequence[LogTail], console: Console) -> bool:
+    """Print the new lines; returns whether one says that rows were not spooled."""
+    lacks = False
     for log in logs:
         for line in log.lines():
             console.print(line, markup=False, highlight=False, soft_wrap=True)
+            lacks |= NOT_SPOOLED in line
+    return lacks

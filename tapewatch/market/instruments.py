@@ -173,6 +173,25 @@ def normalise(ticker: str, market: Market) -> str:
     return symbol
 
 
+def spellings(ticker: str) -> list[str]:
+    """This platform's symbols for a ticker whose market is not known, one for each market that has such tickers.
+
+    Raises:
+        SymbolError: it is a ticker of no market.
+    """
+    found, refusals = [], []
+    for market in Market:
+        try:
+            found.append(normalise(ticker, market))
+        except SymbolError as error:
+            refusals.append(error)
+    if not found:
+        raise SymbolError(
+            f"{ticker!r} is a ticker of no market: write it as AAPL, X:BTC-USD, C:EUR-USD, I:SPX or ESZ5"
+        ) from refusals[0]
+    return found
+
+
 def to_rest(symbol: str) -> str:
     """The REST spelling of a symbol in bars and reference data, `X:BTCUSD`; trades and quotes use that of flat files."""
     return symbol.replace("-", "") if market_of(symbol) in _PAIRED else symbol

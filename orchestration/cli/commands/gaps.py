@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from orchestration.cli.commands.options import day_option, time_option
+from orchestration.cli.commands.options import day_option, show_waiting, time_option
 from orchestration.cli.listing import Column, Field, Format, Listing, counted, time_field, time_span
 from orchestration.errors import console, reports_errors
 from tapewatch.market.instruments import Market
@@ -14,7 +14,8 @@ from tapewatch.settings import Settings
 
 app = typer.Typer()
 _NO_COVERAGE = (
-    "A day is certified once its rows are in the lake: after a backfill, or once `tapewatch up` has merged the spool."
+    "A day is certified once its rows are in the lake: after a backfill, or once `tapewatch up` or `tapewatch ingest` has "
+    "merged the spool."
 )
 _MOST_REASONS = 10
 _STYLES = {"growing": "bold red", "open": "yellow", "healed": "green", "unhealable": "red"}
@@ -144,6 +145,7 @@ def coverage(
         return
     if found.is_empty():
         console.print(_NO_COVERAGE, soft_wrap=True)
+    show_waiting(Settings())
     reasons = found.filter(pl.col("reason").is_not_null()).select("symbol", "date", "reason")
     for symbol, day, reason in reasons.head(_MOST_REASONS).iter_rows():
         console.print(f"{symbol} {day}: {reason}", soft_wrap=True, markup=False)
@@ -166,9 +168,15 @@ def heal(market: _Market = None) -> None:
     """
     from orchestration.processes.healer import healer_of  # noqa: PLC0415
     from orchestration.processes.streaming import source_of  # noqa: PLC0415
+    from tapewatch.market.live_tables import GAPS  # noqa: PLC0415
     from tapewatch.store.database.database import Database  # noqa: PLC0415
+    from tapewatch.streaming.gaps.book import OPEN, UNHEALABLE  # noqa: PLC0415
 
     settings = Settings()
+    with Database(settings.database) as database:
+        if database.read(GAPS, market=market, where={"status": (OPEN, UNHEALABLE)}, limit=1).is_empty():
+            console.print(f"No gap{f' of {market}' if market else ''} waits to be healed; see `tapewatch gaps`")
+            return
     if settings.flat_files is None:
         source = source_of(settings)
         settings = settings if source.emulator is not None else source.settings
@@ -179,5 +187,6 @@ def heal(market: _Market = None) -> None:
             f"{len(summary.healed)} gap(s) healed with {summary.rows:,} row(s), {len(summary.failed)} failed, "
             f"{len(summary.unhealable)} cannot be healed, {len(summary.waiting)} wait for the source; see `tapewatch gaps`"
         )
+        show_waiting(settings)
     if summary.failed:
         raise typer.Exit(1)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from orchestration.errors import console
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
 
@@ -33,6 +34,21 @@ FlatFilesOption = Annotated[
 SeedOption = Annotated[
     int, typer.Option("--seed", help="seed of the synthetic market; the same seed gives the same tape")
 ]
+
+
+def show_waiting(settings: Settings) -> None:
+    """Say which market days have rows in the spool that are not in the lake yet."""
+    from tapewatch.store.spool.files import waiting  # noqa: PLC0415
+
+    days = [str(day) for day in sorted(waiting(settings.spool_root))]
+    if days:
+        more = f" and {len(days) - 3} more" if len(days) > 3 else ""
+        console.print(
+            f"Streamed rows of {', '.join(days[:3])}{more} wait in the spool: `tapewatch ingest` merges them, "
+            "and `tapewatch up` does so by itself",
+            soft_wrap=True,
+            markup=False,
+        )
 
 
 def settings_with(flat_files: str | None) -> Settings:
