@@ -1,7 +1,7 @@
 """The coverage certificate of each symbol's day."""
 
 import datetime as dt
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -15,7 +15,7 @@ from resources.lake import Days, LakeResource, LakeTable
 from resources.stores import DatabaseResource, SpoolResource
 from resources.tape_source import TapeSourceResource
 from tapewatch.bars.coverage import coverage as day_coverage
-from tapewatch.market.instruments import Partition, normalise, trading_days
+from tapewatch.market.instruments import Market, Partition, Session, normalise, trading_days
 from tapewatch.market.live_tables import GAPS
 from tapewatch.market.tables import COVERAGE
 from tapewatch.store.spool.files import waiting_for
@@ -29,6 +29,17 @@ _NO_OLD_GAPS = dg.AssetCheckSpec(
 _OLD = dt.timedelta(days=1)
 #: Trading days before today that are counted.
 _LOOK_BACK = dt.timedelta(days=30)
+
+
+#: Other kept days from which a symbol's habit is taken.
+_HABIT_DAYS = 5
+
+
+def _other_days(table: LakeTable, partition: Partition) -> Iterator[tuple[Session, pl.LazyFrame]]:
+    """The kept days nearest to a partition."""
+    kept = [day for day in table.lake.partitions(table.table, partition.market) if day != partition]
+    for day in sorted(kept, key=lambda day: abs(day.date - partition.date))[:_HABIT_DAYS]:
+        yield day.session, table.scan(day)
 
 
 @dg.asset(
@@ -61,6 +72,7 @@ def coverage(
             symbols=[normalise(symbol, p.market) for symbol in watched],
             gaps=until_merged(gaps[-1], heals),
             known_until=collected_until(trades.lake, p),
+            other_days=_other_days(quotes if p.market is Market.FOREX else bars, p),
         )
 
     def days() -> Generator[tuple[Partition, pl.DataFrame], None, None]:

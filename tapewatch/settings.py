@@ -61,6 +61,8 @@ _SYMBOLS = {
     Market.FOREX: ("C:EUR-USD", "C:GBP-USD", "C:USD-JPY"),
     Market.INDICES: ("I:SPX", "I:NDX"),
 }
+#: The settings of each market where nothing is set.
+DEFAULT_MARKETS = {market: MarketSettings(symbols=_SYMBOLS.get(market, ())) for market in Market}
 
 
 def unknown_variables() -> dict[str, str | None]:

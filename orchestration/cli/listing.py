@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from rich.table import Table
 
 from orchestration.runs.times import iso_time
 
+#: How a spreadsheet recognises a formula (OWASP, CSV injection).
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _SECOND = "%Y-%m-%d %H:%M:%S"
 #: A row of a frame, as a mapping, or any other object that the columns understand.
 Row = Any
@@ -67,12 +71,15 @@ class Listing:
                 sys.stdout.write(self.json(rows))
 
     def csv(self, rows: Sequence[Row]) -> str:
-        """A header, then a line per row; an unknown value is empty."""
+        """A header, then a line per row; an unknown value is empty, and lists are JSON.
+
+        Text that a spreadsheet would run as a formula is led by an apostrophe.
+        """
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         fields = [field for field in self.fields if field.in_csv]
         writer.writerow(field.name for field in fields)
-        writer.writerows([_value(field, row) for field in fields] for row in rows)
+        writer.writerows([_cell(_value(field, row)) for field in fields] for row in rows)
         return text.getvalue()
 
     def json(self, rows: Sequence[Row]) -> str:
@@ -109,6 +116,16 @@ def time_span(row: Row, if_unended: str) -> str:
 def time_field(name: str, column: str, *, in_csv: bool = True) -> Field:
     """A column of times as ISO 8601 in UTC."""
     return Field(name, lambda row: None if row[column] is None else iso_time(row[column]), in_csv)
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, list | dict):
+        value = json.dumps(value)
+    if not isinstance(value, str):
+        return value
+    is_formula = value.startswith(_FORMULA) and not _NUMBER.fullmatch(value)
+    # The csv module leaves a carriage return without quotes, and readers end the row there.
+    return ("'" if is_formula else "") + value.replace("\r", "\n")
 
 
 def _value(field: Field, row: Row) -> Any:

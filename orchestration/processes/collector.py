@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from orchestration.processes.collectors import EXIT_FINAL, WATCH_VARIABLE, address_of, metrics_port, plan_of
+from orchestration.processes.collectors import WATCH_VARIABLE, address_of, exit_finally, metrics_port, plan_of
 from orchestration.processes.logs import start_log
 from tapewatch.feeds.source import SourceError
 from tapewatch.feeds.stream.channels import subscriptions
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         collector.run()
     except _FINAL as error:
         _log.critical("%s", error)
-        return EXIT_FINAL
+        return exit_finally()
     return 0
 
 

@@ -1,11 +1,16 @@
 """Names, addresses and exit codes of the collectors, for the processes that start and watch them."""
 
+import os
+import time
 from pathlib import Path
+
+import psutil
 
 from tapewatch.feeds.plans.addresses import stream_address
 from tapewatch.feeds.plans.table import MarketPlan, plan_for
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
+from tapewatch.streaming.stop import Stop
 
 #: Exit code of a process that another start would not help; the supervisor does not start it again (EX_CONFIG of sysexits.h).
 EXIT_FINAL = 78
@@ -13,6 +18,20 @@ EXIT_FINAL = 78
 WATCH_VARIABLE = "TAPEWATCH_STREAM_WATCH"
 #: Number of quick deaths in a row after which a collector is given up.
 QUICK_DEATHS = 5
+#: A process that lived shorter died quickly.
+QUICK_S = 5
+
+
+def exit_finally() -> int:
+    """The exit code of a process that another start would not help, once the supervisor takes that code at its word.
+
+    supervisord starts a process again that ends within its first seconds, whatever its exit code. Not waited for
+    where no supervisor started this process.
+    """
+    if WATCH_VARIABLE in os.environ:
+        lived_s = time.time() - psutil.Process().create_time()
+        Stop().wait(max(0.0, QUICK_S + 1 - lived_s))
+    return EXIT_FINAL
 
 
 def collector_name(market: Market) -> str:

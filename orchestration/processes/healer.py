@@ -1,12 +1,13 @@
 """The healer of gaps, also as a process: `python -m orchestration.processes.healer`."""
 
 import logging
+import signal
 import sys
 
 from orchestration.errors import is_expected
-from orchestration.processes.collectors import EXIT_FINAL
+from orchestration.processes.collectors import exit_finally
 from orchestration.processes.logs import start_log
-from orchestration.processes.supervision import stop_signals
+from resources.interrupts import handling
 from tapewatch.feeds.files.source import FlatFileSource
 from tapewatch.feeds.ranges import FlatFileRanges, RecordSource, RestRanges
 from tapewatch.feeds.source import SourceError
@@ -16,6 +17,7 @@ from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake
 from tapewatch.streaming.gaps.healer import Healer
+from tapewatch.streaming.stop import Stop
 
 _EVERY_S = 30.0
 _log = logging.getLogger(__name__)
@@ -49,20 +51,33 @@ def _symbols(settings: Settings, lake: Lake, partition: Partition) -> list[str]:
     return sorted(found)
 
 
+class _StoppedError(BaseException):
+    """SIGINT or SIGTERM arrived. A gap that is being filled may be left at any point: the next healer fills it again."""
+
+
+def _stop(*_: object) -> None:
+    # A second signal must not interrupt the way out.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise _StoppedError
+
+
 def main() -> int:
-    """Heal until SIGINT or SIGTERM; returns the exit code, 78 if only another setting helps."""
+    """Heal until SIGINT or SIGTERM, at once even amid a call; returns the exit code, 78 if only another setting helps."""
     start_log("healer")
     settings = Settings()
     try:
-        with stop_signals() as stop, Database(settings.database) as database:
+        with handling(_stop, signal.SIGINT, signal.SIGTERM), Database(settings.database) as database:
             healer = healer_of(settings, database)
             _log.info("healing, every %.0f s", _EVERY_S)
-            healer.run(stop, every_s=_EVERY_S)
+            healer.run(Stop(), every_s=_EVERY_S)
+    except _StoppedError:
+        _log.info("stopped")
     except Exception as error:
         if not is_expected(error):
             raise
         _log.error("%s", error)
-        return EXIT_FINAL if isinstance(error, SourceError) else 1
+        return exit_finally() if isinstance(error, SourceError) else 1
     return 0
 
 

@@ -9,7 +9,9 @@ import msgspec
 from orchestration.processes.collectors import QUICK_DEATHS, collector_name, metrics_port, way_on
 from orchestration.processes.supervision import processes, socket_path
 from tapewatch.market.instruments import Market
-from tapewatch.settings import Settings
+from tapewatch.market.tables import BARS, QUOTES, TRADES
+from tapewatch.settings import DEFAULT_MARKETS, Settings
+from tapewatch.store.lake.lake import Lake
 from tapewatch.streaming.collector.metrics import LOOPBACK, CollectorStatus
 
 _ANSWER_S = 2.0
@@ -40,6 +42,21 @@ class Standing:
     def is_given_up(self) -> bool:
         """Whether it stays down until a person starts it."""
         return self.state in {WORDS[state] for state in ENDED}
+
+
+def chosen_markets(settings: Settings) -> list[Market]:
+    """The markets that the settings differ in from the defaults, and those of which this home has rows."""
+    lake = Lake(settings.lake_root)
+    return [market for market in Market if _is_set_up(settings, market) or _has_rows(settings, lake, market)]
+
+
+def _is_set_up(settings: Settings, market: Market) -> bool:
+    return settings.markets[market] != DEFAULT_MARKETS[market]
+
+
+def _has_rows(settings: Settings, lake: Lake, market: Market) -> bool:
+    streamed = any((settings.spool_root / market).glob("collector.*"))
+    return streamed or any(lake.partitions(table, market) for table in (TRADES, QUOTES, BARS))
 
 
 def standings(settings: Settings, expected: Sequence[Market]) -> list[Standing]:

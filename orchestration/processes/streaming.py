@@ -13,6 +13,7 @@ from orchestration import home
 from orchestration.processes.collectors import (
     EXIT_FINAL,
     QUICK_DEATHS,
+    QUICK_S,
     address_of,
     collector_name,
     metrics_port,
@@ -33,11 +34,11 @@ from orchestration.processes.supervision import Supervisor, claimed, stop_signal
 from tapewatch.market.instruments import Market, SymbolError, normalise
 from tapewatch.masking import masked
 from tapewatch.settings import Settings, variable_of
+from tapewatch.store.spool.files import waiting
+from tapewatch.streaming.collector.keeper import NOT_SPOOLED
 from tapewatch.streaming.collector.lock import CollectorLock
 from tapewatch.streaming.collector.metrics import LOOPBACK
 
-#: A collector that lives shorter died quickly.
-_QUICK_S = 5
 _LOOK_S = 0.5
 
 
@@ -133,8 +134,12 @@ def stream_markets(
             if ended.issuperset(map(collector_name, wanted)):
                 raise ServiceError(f"no collector runs any more: see {supervisor.logs}")
         console.print("Stopping …")
-    _show(logs, console)
-    console.print("Stopped: what was received is in the spool, and nothing is left running.")
+    if not _show(logs, console):
+        console.print("Stopped: what was received is in the spool, and nothing is left running.")
+    else:
+        console.print("Stopped: not everything that was received is in the spool, see above.", style="red")
+    if any(waiting(settings.spool_root)):
+        console.print("`tapewatch ingest` merges it into the lake; `tapewatch up` does so by itself.")
 
 
 class LogTail:
@@ -188,7 +193,7 @@ def _collector(settings: Settings, market: Market, symbols: str | None) -> Servi
         port,
         "TAPEWATCH_PORT_METRICS",
         health=url,
-        start_seconds=_QUICK_S,
+        start_seconds=QUICK_S,
         start_retries=QUICK_DEATHS,
         final_exit_codes=(EXIT_FINAL,),
     )
@@ -222,7 +227,11 @@ def _show_changes(supervisor: Supervisor, console: Console, pids: dict[str, int]
             console.print(f"{service.title}: {WORDS[state]}; {hint}", style="red", soft_wrap=True)
 
 
-def _show(logs: Sequence[LogTail], console: Console) -> None:
+def _show(logs: Sequence[LogTail], console: Console) -> bool:
+    """Print the new lines; returns whether one says that rows were not spooled."""
+    lacks = False
     for log in logs:
         for line in log.lines():
             console.print(line, markup=False, highlight=False, soft_wrap=True)
+            lacks |= NOT_SPOOLED in line
+    return lacks

@@ -44,6 +44,8 @@ def _chosen(lake: Lake, market: Market | None, first: dt.date | None, last: dt.d
     within = [p for p in held if (first is None or p.date >= first) and (last is None or p.date <= last)]
     if not within:
         what = f"{market or 'any market'} from {first or 'the beginning'} to {last or 'now'}"
-        raise LakeError(f"the lake at {lake.root} holds no tape of {what}: run `tapewatch backfill` first")
+        raise LakeError(
+            f"the lake at {lake.root} holds no tape of {what}: run `tapewatch backfill`, or `tapewatch ingest` after `tapewatch stream`"
+        )
     of_market = [p for p in within if p.market == within[-1].market]
     return of_market if first or last else of_market[-_NEWEST:]

@@ -106,6 +106,17 @@ def run_days(
     return _execute(settings, job, tags, ops, progress)
 
 
+def merge_day(settings: Settings, day: Partition, *, progress: StepListener | None = None) -> RunReport:
+    """Merge what the spool holds of a day, and recompute what depends on it.
+
+    Raises:
+        RunError: a step failed.
+    """
+    tags = {"dagster/asset_partition_range_start": str(day), "dagster/asset_partition_range_end": str(day)}
+    bars: dict[str, Any] = {"ops": {"tape__bars": {"config": {"from_stream": True}}}}
+    return _execute(settings, "ingest_stream", tags, bars, progress)
+
+
 def train(
     settings: Settings, *, progress: StepListener | None = None, command: str = "tapewatch", **config: Any
 ) -> RunReport:

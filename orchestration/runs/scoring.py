@@ -2,8 +2,8 @@
 
 import datetime as dt
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,7 +25,7 @@ from tapewatch.market.tables import MICROSTRUCTURE
 from tapewatch.network import is_loopback
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
-from tapewatch.store.lake.lake import Lake
+from tapewatch.store.lake.lake import Lake, LakeError
 
 _TIMEOUT_S = 60
 _START_TIMEOUT_S = 120
@@ -66,6 +66,14 @@ def minute_row(settings: Settings, symbol: str, time: dt.datetime) -> pl.DataFra
             f"no features of {symbol} at {minute:%Y-%m-%d %H:%M} UTC: the symbol or minute is not covered"
         )
     return row
+
+
+def minute_of_any(settings: Settings, symbols: Sequence[str], time: dt.datetime) -> pl.DataFrame:
+    """`minute_row` of the first of these symbols that has one; if none has, the error is that of the first."""
+    for symbol in symbols:
+        with suppress(ScoringError, LakeError):
+            return minute_row(settings, symbol, time)
+    return minute_row(settings, symbols[0], time)
 
 
 def request_body(rows: pl.DataFrame) -> bytes:

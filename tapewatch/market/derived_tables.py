@@ -1,4 +1,4 @@
-"""Tables of bins, of bars of other clocks, and of the scan; see `tables.py`."""
+"""Tables of bins, of bars of other clocks, of the scan and of profiles; see `tables.py`."""
 
 from tapewatch.market.schema import Column, Table
 from tapewatch.market.tables import (
@@ -140,5 +140,21 @@ INCIDENTS = Table(
     ),
 )
 
+PROFILE = Table(
+    "profile",
+    "reports",
+    "What each field of the day's tape holds. The page beside it shows the rest.",
+    key=("table", "column"),
+    columns=(
+        Column("table", SYMBOL, "table of the lake"),
+        Column("column", SYMBOL, "field of the table"),
+        count("rows", "rows of the day"),
+        count("nulls", "rows without a value"),
+        count("distinct", "different values, estimated where they are many"),
+        Column("minimum", TEXT, "smallest value; empty where there is none"),
+        Column("maximum", TEXT, "largest value; empty where there is none"),
+    ),
+)
+
 #: All of them.
-DERIVED: tuple[Table, ...] = (INFORMATION_BARS, INFORMATION_STATES, BINS_5S, SCAN_EVALUATION, INCIDENTS)
+DERIVED: tuple[Table, ...] = (INFORMATION_BARS, INFORMATION_STATES, BINS_5S, SCAN_EVALUATION, INCIDENTS, PROFILE)

@@ -8,6 +8,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Self
 from zoneinfo import ZoneInfo
 
+from tapewatch.market import cme
+
 if TYPE_CHECKING:
     import exchange_calendars
 
@@ -21,6 +23,8 @@ _FIRST_SESSION = "1990-01-02"
 _PRE_MARKET_OPEN = dt.time(4)
 _POST_MARKET_CLOSE = dt.time(20)
 _HALF_DAY_POST_MARKET_CLOSE = dt.time(17)
+#: Options on broad indices trade this much longer than stocks, and their indices are published as long.
+_AFTER_STOCKS_NS = 15 * NS_PER_MINUTE
 _EVENING_BEFORE = dt.timedelta(hours=6)
 # Longest first, so that USDT is not read as the currency "SDT" behind a base that ends in U.
 _QUOTE_CURRENCIES = ("USDT", "USDC", "USD", "EUR", "GBP", "JPY", "BTC", "ETH", "CHF", "AUD", "CAD", "NZD")
@@ -57,12 +61,7 @@ _FLAT_FILE_FOLDERS = {
 }
 _TICKER_PREFIX = {Market.CRYPTO: "X:", Market.FOREX: "C:", Market.INDICES: "I:", Market.OPTIONS: "O:"}
 _PAIRED = (Market.CRYPTO, Market.FOREX)
-_CALENDAR = {
-    Market.STOCKS: "XNYS",
-    Market.INDICES: "XNYS",
-    Market.OPTIONS: "XNYS",
-    Market.FUTURES: "CMES",
-}
+_NEW_YORK_CALENDAR = "XNYS"
 
 
 class CalendarError(ValueError):
@@ -179,6 +178,25 @@ def normalise(ticker: str, market: Market) -> str:
     return symbol
 
 
+def spellings(ticker: str) -> list[str]:
+    """This platform's symbols for a ticker whose market is not known, one for each market that has such tickers.
+
+    Raises:
+        SymbolError: it is a ticker of no market.
+    """
+    found, refusals = [], []
+    for market in Market:
+        try:
+            found.append(normalise(ticker, market))
+        except SymbolError as error:
+            refusals.append(error)
+    if not found:
+        raise SymbolError(
+            f"{ticker!r} is a ticker of no market: write it as AAPL, X:BTC-USD, C:EUR-USD, I:SPX or ESZ5"
+        ) from refusals[0]
+    return found
+
+
 def to_rest(symbol: str) -> str:
     """The REST spelling of a symbol in bars and reference data, `X:BTCUSD`; trades and quotes use that of flat files."""
     return symbol.replace("-", "") if market_of(symbol) in _PAIRED else symbol
@@ -198,7 +216,7 @@ def to_websocket(symbol: str) -> str:
 class Session:
     """One market day. All bounds are int64 nanoseconds UTC, half-open: start included, end excluded.
 
-    `day_*` bound all rows of the day; `extended_*` the hours in which trades are expected; `regular_*` the hours of the
+    `day_*` bound all rows of the day; `extended_*` the hours in which the market is collected; `regular_*` the hours of the
     daily bar. All three are the same in a continuous market.
     """
 
@@ -232,8 +250,9 @@ def _ns(date: dt.date, time: dt.time, zone: dt.tzinfo) -> int:
 def session_of(market: Market, date: dt.date) -> Session | None:
     """The hours of `market` on `date`, or None where it does not trade that day.
 
-    Stocks, options and indices follow the New York Stock Exchange, futures the CME, both from exchange_calendars;
-    crypto never closes; forex closes from Friday 17:00 to Sunday 17:00 New York time, and its days are UTC days.
+    Stocks, options and indices follow the New York Stock Exchange (exchange_calendars), futures the CME (`cme`); crypto never
+    closes; forex closes from Friday 17:00 to Sunday 17:00 New York time, and its days are UTC days. `day_*` and `extended_*` are
+    as long as the market's longest product trades; `hours.expected_minutes` has the hours of each symbol.
 
     Raises:
         CalendarError: the day is before 1990 or more than about a year ahead.
@@ -245,26 +264,37 @@ def session_of(market: Market, date: dt.date) -> Session | None:
         if open_ >= close:
             return None
         return Session(market, date, start, end, open_, close, open_, close)
-    calendar = _calendar(_CALENDAR[market])
+    calendar = _calendar(_NEW_YORK_CALENDAR)
     import pandas as pd  # noqa: PLC0415 - as above
 
     label = pd.Timestamp(date)
     if not calendar.first_session <= label <= calendar.last_session:
         known = f"{calendar.first_session:%Y-%m-%d} to {calendar.last_session:%Y-%m-%d}"
         raise CalendarError(f"no trading calendar of {market} for {date}: sessions are known from {known}")
+    if market is Market.FUTURES:
+        return _futures_session(date)
     if not calendar.is_session(label):
         return None
     regular_start, regular_end = calendar.session_open(label).value, calendar.session_close(label).value
-    if market is Market.FUTURES:
-        return Session(market, date, regular_start, regular_end, *(regular_start, regular_end) * 2)
     day_start, day_end = _ns(date, dt.time(), NEW_YORK), _ns(next_day, dt.time(), NEW_YORK)
     if market is not Market.STOCKS:
-        return Session(market, date, day_start, day_end, *(regular_start, regular_end) * 2)
+        longest = regular_end + _AFTER_STOCKS_NS
+        return Session(market, date, day_start, day_end, regular_start, longest, regular_start, regular_end)
     is_half_day = regular_end - regular_start < 6 * 60 * NS_PER_MINUTE
     post_close = _HALF_DAY_POST_MARKET_CLOSE if is_half_day else _POST_MARKET_CLOSE
     pre_open = _ns(date, _PRE_MARKET_OPEN, NEW_YORK)
     extended_end = _ns(date, post_close, NEW_YORK)
     return Session(market, date, day_start, day_end, pre_open, extended_end, regular_start, regular_end)
+
+
+def _futures_session(date: dt.date) -> Session | None:
+    """From 17:00 to 17:00 Chicago time, whatever closes early: a product may trade longer than its published hours say."""
+    if not cme.is_open(date):
+        return None
+    start = _ns(date - dt.timedelta(days=1), cme.DAY_BEGINS, cme.CHICAGO)
+    end = _ns(date, cme.DAY_BEGINS, cme.CHICAGO)
+    closes = _ns(date, cme.hours_of(cme.Product.OTHER, date)[-1][1], cme.CHICAGO)
+    return Session(Market.FUTURES, date, start, end, start, end, start, closes)
 
 
 def _forex_hours(date: dt.date, start: int, end: int) -> tuple[int, int]:

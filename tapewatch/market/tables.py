@@ -147,16 +147,21 @@ COVERAGE = Table(
         count("trades", "trades in the lake"),
         count("quotes", "quotes in the lake"),
         count("bars", "minute bars in the lake"),
-        count("expected_minutes", "minutes of the regular session", "min"),
-        count("received_minutes", "regular minutes with a bar, as they came", "min"),
-        count("healed_minutes", "regular minutes with a bar that lay in a gap since filled", "min"),
-        count("silent_minutes", "regular minutes without a bar though their tape is whole", "min"),
-        count("missing_minutes", "regular minutes whose tape is not known to be whole", "min"),
-        count("longest_gap_minutes", "longest run of regular minutes without a bar", "min"),
+        count("expected_minutes", "minutes in which the symbol's product trades regularly", "min"),
+        count("received_minutes", "expected minutes with a bar, as they came", "min"),
+        count("healed_minutes", "expected minutes with a bar that lay in a gap since filled", "min"),
+        count(
+            "silent_minutes",
+            "expected minutes without a bar in which nothing traded, as other rows or days show",
+            "min",
+        ),
+        count("missing_minutes", "expected minutes whose tape is not known to be whole", "min"),
+        count("longest_gap_minutes", "longest run of expected minutes without a bar", "min"),
         count("open_gaps", "gaps of the day that were not filled"),
         Column("is_complete", BOOL, "the certificate: no minute is missing and no gap is open, all day long"),
         optional("first_time", TIME, "first trade of the day"),
         optional("last_time", TIME, "last trade of the day"),
+        optional("reason", TEXT, "why the day is not complete"),
     ),
 )
 
@@ -324,25 +329,9 @@ ANOMALIES = Table(
     ),
 )
 
-PROFILE = Table(
-    "profile",
-    "reports",
-    "What each field of the day's tape holds. The page beside it shows the rest.",
-    key=("table", "column"),
-    columns=(
-        Column("table", SYMBOL, "table of the lake"),
-        Column("column", SYMBOL, "field of the table"),
-        count("rows", "rows of the day"),
-        count("nulls", "rows without a value"),
-        count("distinct", "different values, estimated where they are many"),
-        Column("minimum", TEXT, "smallest value; empty where there is none"),
-        Column("maximum", TEXT, "largest value; empty where there is none"),
-    ),
-)
-
 _OF_THE_TAPE = (TRADES, QUOTES, BARS, DELIVERED_BARS, COVERAGE, QUARANTINE)
 _OF_TRAINING = (MICROSTRUCTURE, BARRIER_LABELS, TRUTH_LABELS, TRAINING_SET, ATTRIBUTIONS, EVALUATION)
-ALL: tuple[Table, ...] = (*_OF_THE_TAPE, *_OF_TRAINING, ANOMALIES, PROFILE)
+ALL: tuple[Table, ...] = (*_OF_THE_TAPE, *_OF_TRAINING, ANOMALIES)
 
 
 def quarantine_of(table: Table) -> Table:

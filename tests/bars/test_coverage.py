@@ -35,8 +35,11 @@ def test_minutes_are_received_or_silent_and_the_longest_gap_is_found() -> None:
     trades, quotes = tape_of([(-300, 1, 1), (0, 1, 1), (90, 1, 1), (600, 1, 1)], [(5, 1, 2)])
     row = covered(trades, quotes, minute_bars(trades, SESSION))["AAA"]
     assert (row["trades"], row["quotes"], row["bars"]) == (4, 1, 4)
-    assert (row["expected_minutes"], row["received_minutes"], row["missing_minutes"]) == (390, 3, 0)
-    assert (row["silent_minutes"], row["is_complete"]) == (387, True)
+    assert (row["expected_minutes"], row["received_minutes"], row["missing_minutes"]) == (390, 3, 387)
+    assert (row["silent_minutes"], row["is_complete"]) == (0, False)
+    assert row["reason"] == (
+        "387 minutes without a row from 14:41 UTC on: no other kept day and no other tape shows that the symbol was silent"
+    )
     assert row["longest_gap_minutes"] == 390 - 11
     assert row["first_time"] == trades["time"][0]
     assert row["last_time"] == trades["time"][-1]
@@ -92,6 +95,11 @@ def gaps_of(*rows: dict) -> pl.DataFrame:
     return GAPS.conform(pl.DataFrame(list(rows), schema_overrides={"symbol": pl.String, "end_time": pl.Int64}))
 
 
+def quiet_day(*symbols: str) -> list:
+    """A kept day on which each symbol has one row: what it does not print on other days is silence."""
+    return [(SESSION, pl.concat([busy(symbol, [0]) for symbol in symbols]))]
+
+
 def busy(symbol: str, minutes=range(390)) -> pl.DataFrame:
     return minute_bars(tape_of([(60 * minute, 1, 1) for minute in minutes], symbol=symbol)[0], SESSION)
 
@@ -99,7 +107,7 @@ def busy(symbol: str, minutes=range(390)) -> pl.DataFrame:
 def test_an_open_gap_makes_its_minutes_missing_and_a_healed_one_makes_them_healed() -> None:
     bars = pl.concat([busy("AAA"), busy("BBB", range(0, 390, 2))])
     gaps = gaps_of(gap(10.5, 12, "open"), gap(20, 30, "healed"), gap(100, 103, "unhealable", "BBB"))
-    rows = covered(bars=bars, gaps=gaps, symbols=("CCC",))
+    rows = covered(bars=bars, gaps=gaps, symbols=("CCC",), other_days=quiet_day("CCC"))
     minutes = ("received_minutes", "healed_minutes", "silent_minutes", "missing_minutes", "open_gaps")
     assert [rows["AAA"][name] for name in minutes] == [378, 10, 0, 2, 1]
     assert [rows["BBB"][name] for name in minutes] == [195 - 1 - 5 - 2, 5, 195 - 2, 5, 2]
@@ -168,7 +176,10 @@ def test_each_minute_against_a_plain_reading(spans, minutes, known) -> None:
     gaps = [gap(at, end, status, symbol) for (at, _, status, symbol), end in zip(spans, ends, strict=True)]
     until = None if known is None else SESSION.regular_start + known * NS_PER_MINUTE // 2
     bars = pl.concat([busy("AAA", sorted(minutes) or [400]), busy("BBB", range(0, 390, 3))])
-    found = covered(bars=bars, gaps=gaps_of(*gaps) if gaps else None, known_until=until, symbols=("CCC",))
+    others = quiet_day("AAA", "BBB", "CCC")
+    found = covered(
+        bars=bars, gaps=gaps_of(*gaps) if gaps else None, known_until=until, symbols=("CCC",), other_days=others
+    )
     day = [(at - SESSION.regular_start) / NS_PER_MINUTE for at in (SESSION.day_start, SESSION.day_end)]
     has_bar = {"AAA": minutes, "BBB": set(range(0, 390, 3)), "CCC": set()}
     for symbol, own in has_bar.items():
@@ -194,6 +205,87 @@ def test_each_minute_against_a_plain_reading(spans, minutes, known) -> None:
         edges = [-1, *sorted(own), 390]
         longest = max(later - earlier - 1 for earlier, later in pairwise(edges))
         assert row["longest_gap_minutes"] == longest
+
+
+def state(row: dict) -> tuple[int, int, int, bool]:
+    return row["received_minutes"], row["silent_minutes"], row["missing_minutes"], row["is_complete"]
+
+
+def test_a_few_rows_of_a_day_are_no_whole_day_unless_the_symbol_is_usually_as_quiet() -> None:
+    crypto = session_of(Market.CRYPTO, dt.date(2024, 6, 4))
+
+    def rows(minutes, symbol="X:AAA-USD"):
+        return tape_of([(60 * minute, 1, 1) for minute in minutes], symbol=symbol, session=crypto)[0]
+
+    six = [10, 200, 500, 800, 1100, 1400]
+    assert state(covered(bars=rows(six), session=crypto)["X:AAA-USD"]) == (6, 0, 1434, False)
+    busy_day = [(crypto, rows(range(1440)))]
+    row = covered(bars=rows(six), session=crypto, other_days=busy_day)["X:AAA-USD"]
+    assert state(row) == (6, 0, 1434, False)
+    assert row["reason"].startswith("1434 minutes without a row from ")
+    assert row["reason"].endswith(" on: on other days it has rows then")
+    quiet = [(crypto, rows([20, 300, 600, 700, 1000, 1300]))]
+    assert state(covered(bars=rows(six), session=crypto, other_days=quiet)["X:AAA-USD"]) == (6, 1434, 0, True)
+    # A neighbour in every minute shows that the feed was up.
+    both = pl.concat([rows(six), rows(range(1440), "X:BBB-USD")])
+    assert state(covered(bars=both, session=crypto)["X:AAA-USD"]) == (6, 1434, 0, True)
+    # Where the neighbour pauses for an hour, that hour is not known.
+    pause = pl.concat([rows(six), rows([m for m in range(1440) if not 600 <= m < 660], "X:BBB-USD")])
+    assert state(covered(bars=pause, session=crypto)["X:AAA-USD"]) == (6, 1374, 60, False)
+
+
+def test_a_symbol_that_ends_within_a_day_is_not_whole() -> None:
+    bars = pl.concat([busy("FB", range(150)), busy("AAA")])
+    for others in ([], [(SESSION, pl.concat([busy("FB"), busy("AAA")]))]):
+        rows = covered(bars=bars, other_days=others)
+        assert state(rows["FB"]) == (150, 0, 240, False)
+        assert state(rows["AAA"]) == (390, 0, 0, True)
+        assert rows["AAA"]["reason"] is None
+        assert "240 minutes without a row from 17:00 UTC" in rows["FB"]["reason"]
+
+
+def test_the_habit_is_that_of_the_time_of_day() -> None:
+    mornings = [(SESSION, busy("AAA", range(200)))] * 2
+    assert state(covered(bars=busy("AAA", range(200)), other_days=mornings)["AAA"]) == (200, 190, 0, True)
+    found = covered(bars=busy("AAA", range(190, 390)), other_days=mornings)["AAA"]
+    assert state(found) == (200, 0, 190, False)
+
+
+def test_own_quotes_show_that_the_feed_was_up() -> None:
+    quotes = tape_of(quotes=[(60 * minute, 1, 2) for minute in range(390)])[1]
+    assert state(covered(quotes=quotes, bars=busy("AAA", [7, 200]))["AAA"]) == (2, 388, 0, True)
+
+
+def test_pauses_of_a_symbol_that_trades_in_most_minutes_are_silence() -> None:
+    scattered = [minute for minute in range(390) if minute not in (5, 100, 101, 389)]
+    assert state(covered(bars=busy("AAA", scattered))["AAA"]) == (386, 4, 0, True)
+    pause = [minute for minute in range(390) if not 100 <= minute < 110]
+    assert state(covered(bars=busy("AAA", pause))["AAA"]) == (380, 0, 10, False)
+
+
+def test_expected_minutes_are_those_of_the_product() -> None:
+    early = session_of(Market.FUTURES, dt.date(2025, 11, 28))
+    bars = pl.concat(
+        [
+            tape_of([(60 * minute, 1, 1) for minute in range(closes)], symbol=symbol, session=early)[0]
+            for symbol, closes in (("ESZ5", 1155), ("GCG6", 1185))
+        ]
+    )
+    rows = covered(bars=bars, session=early, symbols=("LEG6",))
+    assert {symbol: row["expected_minutes"] for symbol, row in rows.items()} == {
+        "ESZ5": 1155,
+        "GCG6": 1185,
+        "LEG6": 215,
+    }
+    assert (rows["ESZ5"]["is_complete"], rows["GCG6"]["is_complete"]) == (True, True)
+    assert state(rows["LEG6"]) == (0, 0, 215, False)
+    mourning = session_of(Market.FUTURES, dt.date(2025, 1, 9))
+    assert covered(session=mourning, symbols=("ESH5",))["ESH5"]["expected_minutes"] == 930
+
+
+def test_a_closed_product_lacks_nothing() -> None:
+    row = covered(session=session_of(Market.FUTURES, dt.date(2025, 1, 20)), symbols=("ZCH5",))["ZCH5"]
+    assert (row["expected_minutes"], row["missing_minutes"], row["is_complete"]) == (0, 0, True)
 
 
 @pytest.mark.real_tape

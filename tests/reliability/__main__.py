@@ -54,6 +54,10 @@ def scenarios(kill_rounds: int, rounds: int) -> dict[str, Scenario]:
             kind: lambda home, kind=kind: [faults.rest_fault(home, kind, rounds)]  # type: ignore[misc]
             for kind in faults.REST_FAULTS
         },
+        **{
+            "+".join(kinds): lambda home, kinds=kinds: [faults.combined(home, kinds, few)]  # type: ignore[misc]
+            for kinds in faults.COMBINATIONS
+        },
         "postgres": lambda home: [troubles.postgres_restarts(home, few)],
         "sqlite": lambda home: [troubles.sqlite_locks(home, few)],
         "disk": lambda home: [troubles.full_disk(home, few)],

@@ -44,6 +44,19 @@ STREAM_FAULTS: dict[str, dict[str, object]] = {
     "slow": {"hold_ms": 20},
     "clock_skew": {"skew_ms": 3_600_000},
 }
+#: Faults that hide each other when they meet: each pair and triple is replayed together.
+COMBINATIONS: tuple[tuple[str, ...], ...] = (
+    ("late_correction", "drop"),
+    ("late_correction", "close"),
+    ("late_correction", "half_open"),
+    ("late_correction", "malformed_json"),
+    ("out_of_order", "drop"),
+    ("duplicate", "close_1008"),
+    ("burst", "truncated_frame"),
+    ("late_correction", "drop", "out_of_order"),
+    ("late_correction", "close", "duplicate"),
+    ("drop", "malformed_json", "unknown_field"),
+)
 REST_FAULTS: dict[str, dict[str, object]] = {"http_429": {"delay_ms": 1_000}, "http_500": {}, "cut_page": {}}
 
 
@@ -61,6 +74,20 @@ def rest_fault(home: Path, kind: str, rounds: int, emulator: RunningEmulator | N
     return _replayed(home, kind, [drops, fault], rounds, emulator, extra_gaps=rounds)
 
 
+def combined(home: Path, kinds: Sequence[str], rounds: int, emulator: RunningEmulator | None = None) -> Outcome:
+    """Several faults of the stream in one replay, each `rounds` times."""
+    found = [
+        {
+            "kind": kind,
+            "every": max(1, (_EVENTS_OF_A_CHANNEL if kind in MESSAGE_KINDS else _EVENTS) // rounds),
+            "count": rounds,
+            **STREAM_FAULTS[kind],
+        }
+        for kind in kinds
+    ]
+    return _replayed(home, " and ".join(kinds), found, rounds, emulator, counted=kinds)
+
+
 @contextmanager
 def replaying() -> Iterator[RunningEmulator]:
     """An emulator for any number of faults, one after the other."""
@@ -76,25 +103,30 @@ def _replayed(
     emulator: RunningEmulator | None,
     *,
     extra_gaps: int = 0,
+    counted: Sequence[str] = (),
 ) -> Outcome:
     if emulator is None:
         with replaying() as own:
-            return _replayed(home, kind, faults, rounds, own, extra_gaps=extra_gaps)
+            return _replayed(home, kind, faults, rounds, own, extra_gaps=extra_gaps, counted=counted)
     home.mkdir(parents=True, exist_ok=True)
     desk = Desk(emulator, home, CRYPTO_DAY, PAIRS, database_url=f"sqlite:///{home / 'live.db'}")
-    before = _occurred(desk, kind)
+    kinds = counted or (kind,)
+    before = [_occurred(desk, each) for each in kinds]
     put_faults(emulator, faults)
-    patience = _HASTY if kind == "half_open" else QUICK
+    patience = _HASTY if "half_open" in kinds else QUICK
     # A key of its own receives the tape from its beginning.
-    status = collect_all(emulator, CRYPTO_DAY.market, Home(home), PAIRS, connection=patience, key=f"advanced-{kind}")
+    status = collect_all(
+        emulator, CRYPTO_DAY.market, Home(home), PAIRS, connection=patience, key=f"advanced-{'-'.join(kinds)}"
+    )
     if extra_gaps:
         open_extra_gaps(desk, extra_gaps)
     passes = settle(desk)
-    counted = _occurred(desk, kind) - before
+    # The rarest of the faults counts.
+    occurred = min(_occurred(desk, each) - known for each, known in zip(kinds, before, strict=True))
     put_faults(emulator, [])
     found = difference(desk.lake, CRYPTO_DAY, PAIRS)
     note = f"{status.reconnects} reconnects, {passes} passes of healer and ingest"
-    return Outcome(kind.replace("_", " "), counted, rounds, found, note)
+    return Outcome(kind.replace("_", " "), occurred, rounds, found, note)
 
 
 def _occurred(desk: Desk, kind: str) -> int:

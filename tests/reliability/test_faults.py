@@ -27,6 +27,12 @@ def test_faults_of_the_stream_are_healed(tmp_path: Path, emulator: RunningEmulat
     assert outcome.is_survived, outcome.row
 
 
+@pytest.mark.parametrize("kinds", [faults.COMBINATIONS[0], faults.COMBINATIONS[7]], ids="+".join)
+def test_faults_that_meet_are_healed(tmp_path: Path, emulator: RunningEmulator, kinds: tuple[str, ...]) -> None:
+    outcome = faults.combined(tmp_path, kinds, _FAULT_ROUNDS, emulator)
+    assert outcome.is_survived, outcome.row
+
+
 @pytest.mark.parametrize("kind", faults.REST_FAULTS)
 def test_faults_of_rest_do_not_stop_the_healer(tmp_path: Path, emulator: RunningEmulator, kind: str) -> None:
     outcome = faults.rest_fault(tmp_path, kind, _FAULT_ROUNDS, emulator)

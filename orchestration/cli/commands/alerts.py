@@ -9,7 +9,7 @@ from rich.markup import escape
 from orchestration.cli.commands.options import time_option
 from orchestration.cli.listing import Column, Field, Format, Listing, counted, time_field, time_span
 from orchestration.errors import reports_errors
-from tapewatch.market.instruments import Market
+from tapewatch.market.instruments import Market, normalise, spellings
 from tapewatch.settings import Settings
 
 app = typer.Typer()
@@ -54,12 +54,14 @@ def alerts(
     from tapewatch.market.live_tables import ALERTS  # noqa: PLC0415
     from tapewatch.store.database.database import Database  # noqa: PLC0415
 
+    wanted = (
+        spellings(symbol) if symbol and market is None else [normalise(symbol, market)] if symbol and market else []
+    )
     with Database(Settings().database) as database:
         found = database.read(
             ALERTS,
             market=market,
-            symbol=symbol,
             start=since.replace(tzinfo=dt.UTC) if since else None,
-            where={"end_time": None} if is_open else None,
+            where={**({"end_time": None} if is_open else {}), **({"symbol": wanted} if symbol else {})},
         )
     LISTING.show(found.to_dicts(), form)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from orchestration.cli.commands.options import day_option, time_option
+from orchestration.cli.commands.options import day_option, show_waiting, time_option
 from orchestration.cli.listing import Column, Field, Format, Listing, counted, time_field, time_span
 from orchestration.errors import console, reports_errors
 from tapewatch.market.instruments import Market
@@ -14,8 +14,10 @@ from tapewatch.settings import Settings
 
 app = typer.Typer()
 _NO_COVERAGE = (
-    "A day is certified once its rows are in the lake: after a backfill, or once `tapewatch up` has merged the spool."
+    "A day is certified once its rows are in the lake: after a backfill, or once `tapewatch up` or `tapewatch ingest` has "
+    "merged the spool."
 )
+_MOST_REASONS = 10
 _STYLES = {"growing": "bold red", "open": "yellow", "healed": "green", "unhealable": "red"}
 _Market = Annotated[Market | None, typer.Option("--market", "-m", help="one market; by default all")]
 
@@ -68,7 +70,10 @@ COVERAGE_LISTING = Listing(
     fields=(
         Field("symbol"),
         Field("date", lambda row: row["date"].isoformat()),
-        *map(_minutes, ("expected", "received", "healed", "missing")),
+        *map(_minutes, ("expected", "received", "healed", "silent", "missing")),
+        Field("gaps", lambda row: row["open_gaps"]),
+        Field("complete", lambda row: row["is_complete"]),
+        Field("reason"),
     ),
     is_boxed=False,
 )
@@ -119,7 +124,7 @@ def coverage(
     date: Annotated[dt.datetime | None, day_option("one market day; by default all")] = None,
     since: Annotated[dt.datetime | None, day_option("this market day and later ones")] = None,
     form: Annotated[
-        Format, typer.Option("--format", help="CSV has the columns symbol, date, expected, received, healed, missing")
+        Format, typer.Option("--format", help="CSV adds the reason why a day is not complete")
     ] = Format.TABLE,
 ) -> None:
     """Show how many minutes of each symbol's day were expected, received and healed, and are missing.
@@ -136,8 +141,18 @@ def coverage(
         found = database.read(COVERAGE, market=market, where={"date": date.date()} if date else None)
     found = found.filter(pl.col("date") >= (since.date() if since else dt.date.min)).sort("date", "market", "symbol")
     COVERAGE_LISTING.show(found.to_dicts(), form)
-    if found.is_empty() and form is Format.TABLE:
+    if form is not Format.TABLE:
+        return
+    if found.is_empty():
         console.print(_NO_COVERAGE, soft_wrap=True)
+    show_waiting(Settings())
+    reasons = found.filter(pl.col("reason").is_not_null()).select("symbol", "date", "reason")
+    for symbol, day, reason in reasons.head(_MOST_REASONS).iter_rows():
+        console.print(f"{symbol} {day}: {reason}", soft_wrap=True, markup=False)
+    if reasons.height > _MOST_REASONS:
+        console.print(
+            f"… and {reasons.height - _MOST_REASONS:,} more: `tapewatch coverage --format csv` has every reason"
+        )
 
 
 @app.command()
@@ -153,9 +168,15 @@ def heal(market: _Market = None) -> None:
     """
     from orchestration.processes.healer import healer_of  # noqa: PLC0415
     from orchestration.processes.streaming import source_of  # noqa: PLC0415
+    from tapewatch.market.live_tables import GAPS  # noqa: PLC0415
     from tapewatch.store.database.database import Database  # noqa: PLC0415
+    from tapewatch.streaming.gaps.book import OPEN, UNHEALABLE  # noqa: PLC0415
 
     settings = Settings()
+    with Database(settings.database) as database:
+        if database.read(GAPS, market=market, where={"status": (OPEN, UNHEALABLE)}, limit=1).is_empty():
+            console.print(f"No gap{f' of {market}' if market else ''} waits to be healed; see `tapewatch gaps`")
+            return
     if settings.flat_files is None:
         source = source_of(settings, speed=None)
         settings = settings if source.emulator is not None else source.settings
@@ -166,5 +187,6 @@ def heal(market: _Market = None) -> None:
             f"{len(summary.healed)} gap(s) healed with {summary.rows:,} row(s), {len(summary.failed)} failed, "
             f"{len(summary.unhealable)} cannot be healed, {len(summary.waiting)} wait for the source; see `tapewatch gaps`"
         )
+        show_waiting(settings)
     if summary.failed:
         raise typer.Exit(1)

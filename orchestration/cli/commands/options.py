@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from orchestration.errors import console
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
 
@@ -48,6 +49,21 @@ def markets_of(written: Sequence[str]) -> tuple[Market, ...]:
         said = f"{unknown[0]!r} is not a market" if unknown else "it names none"
         raise typer.BadParameter(f"{said}: use {', '.join(Market)}", param_hint="--market")
     return tuple(dict.fromkeys(map(Market, names)))
+
+
+def show_waiting(settings: Settings) -> None:
+    """Say which market days have rows in the spool that are not in the lake yet."""
+    from tapewatch.store.spool.files import waiting  # noqa: PLC0415
+
+    days = [str(day) for day in sorted(waiting(settings.spool_root))]
+    if days:
+        more = f" and {len(days) - 3} more" if len(days) > 3 else ""
+        console.print(
+            f"Streamed rows of {', '.join(days[:3])}{more} wait in the spool: `tapewatch ingest` merges them, "
+            "and `tapewatch up` does so by itself",
+            soft_wrap=True,
+            markup=False,
+        )
 
 
 def settings_with(flat_files: str | None) -> Settings:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orchestration.cli.commands.options import day_option
+from orchestration.cli.commands.options import day_option, show_waiting
 from orchestration.errors import console, reports_errors
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
@@ -45,3 +45,4 @@ def profile(
         Settings(), console, market=market, first=first and first.date(), last=last and last.date(), out=out
     )
     console.print(f"Profile: {page}", soft_wrap=True, markup=False)
+    show_waiting(Settings())

@@ -11,6 +11,7 @@ from rich.console import Console
 from orchestration.cli.commands.options import time_option
 from orchestration.cli.listing import Column, Field, Format, Listing, counted, time_field
 from orchestration.errors import RunError, console, reports_errors
+from tapewatch.market.instruments import spellings
 from tapewatch.settings import Settings
 
 app = typer.Typer()
@@ -38,8 +39,8 @@ ANOMALIES = Listing(
         time_field("known", "known_time", in_csv=False),
         *map(Field, ("kind", "score")),
         *(Field(name, in_csv=False) for name in ("threshold", "minutes")),
-        Field("reasons", lambda row: json.loads(row["reasons"]), in_csv=False),
-        Field("model", in_csv=False),
+        *map(Field, ("market", "model")),
+        Field("reasons", lambda row: json.loads(row["reasons"])),
     ),
 )
 
@@ -71,7 +72,7 @@ def score(
     if file is not None:
         body = scoring.read_request(file)
     elif symbol is not None and time is not None:
-        body = scoring.request_body(scoring.minute_row(settings, symbol, time.replace(tzinfo=dt.UTC)))
+        body = scoring.request_body(scoring.minute_of_any(settings, spellings(symbol), time.replace(tzinfo=dt.UTC)))
     else:
         body = scoring.request_body(scoring.anomaly_rows(settings))
     answer, answered_by = scoring.ask(settings, body, url=url)
@@ -93,7 +94,8 @@ def anomalies(
         time_option("--to", "anomalies that begin before this time, UTC; a date without a time is included"),
     ] = None,
     form: Annotated[
-        Format, typer.Option("--format", help="CSV has the columns symbol, start, end, kind, score")
+        Format,
+        typer.Option("--format", help="CSV has the columns symbol, start, end, kind, score, market, model, reasons"),
     ] = Format.TABLE,
 ) -> None:
     """List the anomalies that the detector found.
@@ -101,6 +103,9 @@ def anomalies(
     [dim]tapewatch anomalies --symbol AAPL --from 2024-06-03 --to 2024-06-07
     tapewatch anomalies --format csv > anomalies.csv[/]
     """
+    import polars as pl  # noqa: PLC0415
+
+    from tapewatch.market.tables import ANOMALIES as ANOMALIES_TABLE  # noqa: PLC0415
     from tapewatch.store.database.database import Database  # noqa: PLC0415
 
     start = first.replace(tzinfo=dt.UTC) if first else None
@@ -110,5 +115,7 @@ def anomalies(
     if start and end and end <= start:
         raise RunError(f"the range ends before it begins: --from {first:%Y-%m-%d %H:%M}, --to {last:%Y-%m-%d %H:%M}")
     with Database(Settings().database) as database:
-        found = database.anomalies(symbol, start, end)
+        where = {"symbol": spellings(symbol)} if symbol else None
+        found = database.read(ANOMALIES_TABLE, start=start, end=end, where=where)
+    found = found.sort(pl.col("symbol").cast(pl.String), "start_time", maintain_order=True)
     ANOMALIES.show(found.to_dicts(), form)

@@ -98,6 +98,35 @@ def stream(
 
 @app.command()
 @reports_errors
+def ingest(
+    market: Annotated[Market | None, typer.Option("--market", "-m", help="one market; by default all")] = None,
+) -> None:
+    """Merge what was streamed or healed into the lake; `tapewatch up` does so by itself.
+
+    Bars, certificates and features of these days are computed again.
+
+    [dim]tapewatch ingest
+    tapewatch ingest --market crypto[/]
+    """
+    from orchestration.runs.ingesting import merge_waiting, waiting_days  # noqa: PLC0415
+
+    settings = Settings()
+    days = waiting_days(settings, market)
+    if not days:
+        console.print("No batch waits in the spool: nothing to merge")
+        return
+    report = merge_waiting(settings, days, console)
+    what = f"{len(days)} market day(s) merged: {', '.join(map(str, days[:5]))}{' …' if len(days) > 5 else ''}"
+    failed = (
+        f", {len(report.failed_checks)} of them failed: {', '.join(report.failed_checks)}"
+        if report.failed_checks
+        else ""
+    )
+    console.print(f"{what}. {report.checks} checks{failed}", soft_wrap=True, markup=False)
+
+
+@app.command()
+@reports_errors
 def status(
     form: Annotated[Format, typer.Option("--format", help="table, or json with every figure")] = Format.TABLE,
 ) -> None:
@@ -110,15 +139,18 @@ def status(
     """
     if form is Format.CSV:
         raise typer.BadParameter("status has the formats table and json")
-    from orchestration.processes.status import standings  # noqa: PLC0415
+    from orchestration.processes.status import chosen_markets, standings  # noqa: PLC0415
     from orchestration.processes.streaming import streamable, streaming_settings  # noqa: PLC0415
 
     settings = Settings()
-    found = standings(settings, streamable(streaming_settings(settings)))
+    chosen = chosen_markets(settings)
+    found = standings(settings, [market for market in streamable(streaming_settings(settings)) if market in chosen])
     if form is Format.JSON:
         sys.stdout.write(json.dumps(status_rows(found), indent=2) + "\n")
     else:
         Console().print(status_table(found))
+        if not found:
+            console.print("No market is collected or set up: start one with `tapewatch stream MARKET`")
     if any(standing.is_given_up for standing in found):
         raise typer.Exit(1)
 

@@ -28,6 +28,8 @@ from tapewatch.streaming.gaps.book import OVERLAP_NS, GapBook, partition_of
 from tapewatch.streaming.gaps.holes import HoleFinder
 
 _log = logging.getLogger(__name__)
+#: Part of the log line about rows that were lost when the collector ended.
+NOT_SPOOLED = "could not be written to the spool"
 _WAITING_BATCHES = 512
 _FLUSH_ROWS = 250_000
 #: Time between two looks for gaps that the healer has closed.
@@ -124,8 +126,16 @@ class Keeper:
         """Keep what is left, flush, and end the thread."""
         self._work.put(None)
         self._thread.join()
+        refused, dropped = self.spool.error, self.spool.rows_dropped
         self.spool.close()
         self._note_losses()
+        if lost := self.spool.rows_dropped - dropped:
+            _log.error(
+                "%s rows %s: %s; free some space, `tapewatch heal` fetches them again",
+                f"{lost:,}",
+                NOT_SPOOLED,
+                refused,
+            )
         self._flush_quarantine()
         # After a failure a gap may be missing in the book: the position must not pass it.
         if self.failure is None:

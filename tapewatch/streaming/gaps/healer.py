@@ -28,6 +28,8 @@ from tapewatch.streaming.stop import Stop
 
 #: Seconds between two attempts at a gap; doubled each time up to the longest.
 FIRST_WAIT_S, LONGEST_WAIT_S = 30, 3600
+#: A correction that came within a gap may be of a trade this much older than the gap.
+CORRECTED_WITHIN_NS = 60 * NS_PER_MINUTE
 #: Healed stretches start and end on whole seconds: the stream truncates times, and a truncated row must stay inside.
 _GRAIN_NS = NS_PER_SECOND
 _TABLES = {TapeTable.TRADES: STREAM_TRADES, TapeTable.QUOTES: STREAM_QUOTES, TapeTable.BARS: STREAM_BARS}
@@ -217,16 +219,23 @@ def _fetch(
     start: int,
     end: int,
 ) -> int:
-    rows = 0
+    """Write a source's rows to the spool; returns how many lie in the stretch.
+
+    Trades and bars are read from earlier on, as they may have been corrected within the gap.
+    """
+    rows, since = 0, start
+    if tape is not TapeTable.QUOTES:
+        since = max(partition.session.day_start, start - CORRECTED_WITHIN_NS)
     if tape is TapeTable.BARS:
-        start, end = start // NS_PER_MINUTE * NS_PER_MINUTE, -(-end // NS_PER_MINUTE) * NS_PER_MINUTE
+        since, end = since // NS_PER_MINUTE * NS_PER_MINUTE, -(-end // NS_PER_MINUTE) * NS_PER_MINUTE
+        start = start // NS_PER_MINUTE * NS_PER_MINUTE
     for wanted in [[symbol] for symbol in symbols] if source.name == "rest" else [list(symbols)]:
         try:
-            for symbol, frame in source.between(tape, partition, wanted, start, end):
+            for symbol, frame in source.between(tape, partition, wanted, since, end):
                 if frame.height:
                     table = _TABLES[tape]
-                    spool.add_heal(table, _as_streamed(table, frame, source.name), HealedInterval(symbol, start, end))
-                    rows += frame.height
+                    spool.add_heal(table, _as_streamed(table, frame, source.name), HealedInterval(symbol, since, end))
+                    rows += int((frame["time"].to_physical() >= start).sum())
         except NotFoundError as error:
             _log.warning("%s: skipped while filling a gap", error)
     return rows

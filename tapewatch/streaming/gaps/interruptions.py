@@ -22,6 +22,8 @@ _PUNCTUAL_NS = NS_PER_MINUTE
 #: Rows that arrive late or out of order may be this much older than the interruption.
 _BEFORE_NS = 10 * NS_PER_SECOND
 _FIRST_EVENTS = 31
+#: After this time without any event, the session of the stored tape may be over.
+_SILENT_FOR_S = 30.0
 #: Days before are left to a backfill.
 _DAYS_BACK = 7
 #: The cause of gaps without a connection. During other gaps the stream goes on.
@@ -100,7 +102,8 @@ class Interruptions:
         self._beginning: _Resumption | None = _Resumption(0)
         self._growing: dict[str, _Resumption] = {}
         self._ungranted: set[str] = set()
-        self._connected_s, self._connected_ns = self._steady(), clock.outside_ns
+        self._began_s = self._connected_s = self._steady()
+        self._connected_ns = clock.outside_ns
         self._was_partial = is_resumed and last_ns is None
 
     @property
@@ -189,6 +192,7 @@ class Interruptions:
         if self._beginning is None and not self._growing:
             return
         now_s = self._steady()
+        self._look_for_a_tail(now_s)
         self._clock.now()
         newest = self._clock.newest_ns
         if newest is None or not self._clock.is_settled or self._is_partial(now_s):
@@ -201,6 +205,24 @@ class Interruptions:
         beginning = self._beginning
         if beginning is not None and not self._growing and newest > beginning.newest_ns and beginning.is_enough(now_s):
             self._begin(newest)
+
+    def _look_for_a_tail(self, now_s: float) -> None:
+        """Open a gap for the rest of a session that ended while no process collected it, as no event may ever follow.
+
+        Not before the stream has been silent for a while: a replayed tape continues where it was, whatever the wall clock says.
+        """
+        last_ns = self._last_ns
+        if last_ns is None or self._beginning is None or self._first_times or now_s - self._began_s < _SILENT_FOR_S:
+            return
+        session = session_at(self._market, last_ns)
+        if session is None or session.extended_end > self._clock.outside_ns:
+            return
+        if last_ns < session.extended_end:
+            self._gaps.bound_gaps(session.extended_end + OVERLAP_NS)
+            self._growing.clear()
+            self._gaps.open_gap("restart", start_ns=last_ns - _BEFORE_NS, end_ns=session.extended_end)
+        # What follows is another session.
+        self._last_ns = session.day_end - 1
 
     def _is_partial(self, now_s: float) -> bool:
         return bool(self._ungranted) and now_s - self._connected_s < _SUBSCRIBED_WITHIN_S

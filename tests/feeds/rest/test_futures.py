@@ -4,6 +4,7 @@ import datetime as dt
 import json
 from collections.abc import Iterator
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
@@ -243,3 +244,13 @@ def test_an_incomplete_month_is_requested_again(vendor):
     assert sum(frame.height for frame in rest.bars(first, ["AAPL"])) == 3
     assert list(rest.bars(second, ["AAPL"])) == []
     assert len(vendor.seen) == 2
+
+
+@pytest.mark.parametrize("day", ["2025-11-28", "2025-01-09", "2023-04-07"])
+def test_a_day_with_an_early_close_is_asked_for_until_its_end(vendor, day):
+    partition = Partition(dt.date.fromisoformat(day), Market.FUTURES)
+    end = dt.datetime.combine(partition.date, dt.time(17), ZoneInfo("America/Chicago"))
+    list(source(vendor, clock=lambda: dt.datetime(2026, 1, 2, tzinfo=dt.UTC)).trades(partition, [CONTRACT]))
+    query = vendor.seen[0].query
+    assert int(query["timestamp.lt"]) == int(end.timestamp()) * 10**9
+    assert int(query["timestamp.gte"]) == int(end.timestamp() - 86_400) * 10**9

@@ -17,13 +17,16 @@ from typer.testing import CliRunner, Result
 
 from orchestration.cli.app import app
 from orchestration.cli.check import show_plans
+from orchestration.cli.listing import Field, Listing, counted
 from orchestration.errors import RunError, reports_errors
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
-from tests.support.anomalies import MINUTE, OPEN, event, events
+from tests.support.anomalies import MINUTE, OPEN, REASONS, event, events
 
 COMMANDS = ("demo", "check", "emulate", "backfill", "run", "up", "score", "anomalies")
+_MODEL = "isolation_forest/3"
+_REASONS = '"' + json.dumps(REASONS).replace('"', '""') + '"'
 MONDAY = Partition(OPEN.date(), Market.STOCKS)
 
 
@@ -73,17 +76,43 @@ def test_csv_is_exact_and_alone_on_stdout(home: Path) -> None:
     result = run("anomalies", "--format", "csv")
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
-        "symbol,start,end,kind,score",
-        "AAPL,2024-06-03T13:30:00Z,2024-06-03T13:33:00Z,price_jump,0.71",
-        "MSFT,2024-06-03T14:31:00Z,2024-06-03T14:34:00Z,volume_spike,0.9",
-        "X:BTC-USD,2024-06-03T13:30:00Z,2024-06-03T13:33:00Z,price_jump,0.71",
+        "symbol,start,end,kind,score,market,model,reasons",
+        f"AAPL,2024-06-03T13:30:00Z,2024-06-03T13:33:00Z,price_jump,0.71,stocks,{_MODEL},{_REASONS}",
+        f"MSFT,2024-06-03T14:31:00Z,2024-06-03T14:34:00Z,volume_spike,0.9,stocks,{_MODEL},{_REASONS}",
+        f"X:BTC-USD,2024-06-03T13:30:00Z,2024-06-03T13:33:00Z,price_jump,0.71,crypto,{_MODEL},{_REASONS}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        ("=1+1", "'=1+1"),
+        ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
+        ("-2+3", "'-2+3"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\tx", "'\tx"),
+        ("\rx", "'\nx"),
+        ("-12.5", "-12.5"),
+        ("+1e-3", "+1e-3"),
+        (-12.5, "-12.5"),
+        ("AAPL", "AAPL"),
+        (None, ""),
+        ([{"feature": "=x"}], '[{"feature": "=x"}]'),
+    ],
+)
+def test_cells_of_csv_are_no_formulas(value: object, cell: str) -> None:
+    listing = Listing(counted("row"), columns=(), fields=(Field("cell"),))
+    (row,) = csv.DictReader(io.StringIO(listing.csv([{"cell": value}]), newline=""))
+    assert row["cell"] == cell
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (["--symbol", "MSFT"], ["MSFT"]),
+        (["--symbol", "msft"], ["MSFT"]),
+        (["--symbol", "btcusd"], ["X:BTC-USD"]),
+        (["--symbol", "BTC-USD"], ["X:BTC-USD"]),
         (["--symbol", "NONE"], []),
         (["--from", "2024-06-03", "--to", "2024-06-03"], ["AAPL", "MSFT", "X:BTC-USD"]),
         (["--from", "2024-06-04"], []),
@@ -313,7 +342,7 @@ def test_the_installed_command_writes_nothing_but_csv(home: Path) -> None:
         text=True,
         check=True,
     )
-    assert done.stdout.startswith("symbol,start,end,kind,score\n")
+    assert done.stdout.startswith("symbol,start,end,kind,score,market,model,reasons\n")
     assert done.stdout.count("\n") == 4
     assert done.stderr == ""
 

@@ -72,7 +72,7 @@ def test_stream_without_a_key_restarts_a_killed_collector_and_stops_everything(
     os.kill(found["pid"], signal.SIGKILL)
     again = eventually(lambda: (s := status(environment)["crypto"]).get("restarts") == 1 and s.get("events") and s, 280)
     assert again["pid"] != found["pid"]
-    assert status(environment)["forex"]["state"] == "not running"
+    assert "forex" not in status(environment)
     # The command notices it later than this test.
     for words in ("crypto: connected to", "collector-crypto died and was started again"):
         eventually(lambda words=words: words in (tmp_path / "out").read_text())

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from orchestration.processes import supervision
+from orchestration.processes.collectors import EXIT_FINAL, QUICK_DEATHS, QUICK_S
 from orchestration.processes.services import Service, ServiceError
 from orchestration.processes.supervision import Supervisor, claimed, stop_signals
 from tests.support.ports import free_port
@@ -65,6 +66,23 @@ def test_a_service_starts_and_stops_with_its_workers(tmp_path: Path) -> None:
     assert not supervisor.is_running
     assert {path.name for path in home.iterdir()} == {"logs", "run"}
     assert [path.name for path in tmp_path.iterdir()] == [home.name]
+
+
+def test_a_final_error_within_the_first_seconds_is_final(tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    program = f"open({str(starts)!r}, 'a').write('x'); from orchestration.processes.collectors import exit_finally; exit(exit_finally())"
+    service = Service(
+        "collector",
+        "Collector",
+        (sys.executable, "-c", program),
+        start_seconds=QUICK_S,
+        start_retries=QUICK_DEATHS,
+        final_exit_codes=(EXIT_FINAL,),
+    )
+    with Supervisor([service], tmp_path, dict(os.environ)) as supervisor:
+        assert eventually(lambda: supervisor.state(service) in ("EXITED", "FATAL"))
+        assert supervisor.state(service) == "EXITED"
+    assert starts.read_text() == "x"
 
 
 def test_a_killed_service_is_restarted(tmp_path: Path) -> None:

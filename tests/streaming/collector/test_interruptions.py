@@ -62,6 +62,32 @@ def test_a_punctual_start_opens_no_gap() -> None:
     assert not stream.book.gaps
 
 
+def test_the_tail_of_a_session_that_ended_without_a_collector_is_a_gap_even_if_no_event_follows() -> None:
+    last = STOCKS.regular_start + HOUR
+    stream = Stream(STOCKS.day_end, last_ns=last, market=Market.STOCKS)
+    stream.watched.tick()
+    assert not stream.book.gaps, "a replay would continue at once"
+    stream.steady_s += 31
+    stream.watched.tick()
+    assert stream.book.gaps == [["restart", last - 10 * NS_PER_SECOND, STOCKS.extended_end]]
+    stream.watched.tick()
+    assert len(stream.book.gaps) == 1
+    # The next session begins on time: nothing else is missing.
+    stream.tape = Partition(dt.date(2024, 3, 6), Market.STOCKS).session.extended_start
+    stream.send(300)
+    assert len(stream.book.gaps) == 1
+
+
+def test_a_session_that_still_runs_has_no_tail_yet() -> None:
+    last = STOCKS.regular_start + HOUR
+    clock = TapeClock(wall=lambda: last + HOUR, steady=lambda: 0)
+    book, seconds = Book(), iter([100.0, 200.0, 300.0])
+    watched = Interruptions(Market.STOCKS, clock, book, last_ns=last, steady=lambda: next(seconds))
+    watched.tick()
+    watched.tick()
+    assert not book.gaps
+
+
 def test_a_late_start_opens_a_gap_from_the_session_start() -> None:
     (gap,) = begun(CRYPTO.day_start + HOUR).book.gaps
     assert gap[:2] == ["late_start", CRYPTO.day_start]

@@ -93,6 +93,21 @@ def test_the_position_does_not_pass_a_hole_that_the_book_could_not_write(tmp_pat
     assert keeper.last_position is None
 
 
+def test_rows_that_a_full_disk_refuses_at_the_end_are_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gaps = GapBook(None, tmp_path / "gaps.jsonl", Market.CRYPTO)
+    spool = SpoolWriter(tmp_path / "spool", Market.CRYPTO, "collector")
+    keeper = Keeper(spool, gaps, RowWriter(LiveDatabase("sqlite://")), flush_s=60)
+    with patch.object(SpoolWriter, "_write_held", side_effect=OSError(28, "No space left on device")):
+        keeper.start()
+        keeper.keep(StreamBatch(trades=trades(0, 10)), NOW + 10)
+        keeper.close()
+    assert "10 rows could not be written to the spool" in caplog.text
+    assert "No space left on device" in caplog.text
+    assert gaps.open_gaps()["cause"].to_list() == ["spool"]
+
+
 @pytest.mark.slow
 def test_killed_at_any_step_the_position_never_passes_unwritten_quarantine(tmp_path: Path) -> None:
     noted = []
