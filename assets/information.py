@@ -15,7 +15,7 @@ from tapewatch.bars.information.clocks import Clock, Thresholds
 from tapewatch.market.derived_tables import INFORMATION_BARS, INFORMATION_STATES
 from tapewatch.market.instruments import Partition
 from tapewatch.store.lake.lake import Lake
-from tapewatch.store.lake.tape import symbol_batches
+from tapewatch.store.lake.tape import has_ticks, symbol_batches
 
 
 class InformationConfig(BaseModel):
@@ -38,8 +38,10 @@ def information_bars(context: dg.AssetExecutionContext, trades: LakeTable) -> Ch
 
     def frames(partition: Partition) -> Iterator[pl.DataFrame]:
         saved = _states_before(lake, partition)
+        if not has_ticks(lake, partition):
+            yield INFORMATION_BARS.empty()
         states: list[pl.DataFrame] = []
-        for day, _ in symbol_batches(lake, partition):
+        for day, _ in symbol_batches(lake, partition) if has_ticks(lake, partition) else ():
             clocks = [InformationBars(Clock(clock), thresholds) for clock in config.clocks]
             for clock in clocks:
                 clock.load(saved.join(day.select("symbol").unique(), on="symbol", how="semi"))

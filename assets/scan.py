@@ -10,14 +10,16 @@ from pydantic import BaseModel
 from assets.about import about, about_days, about_table
 from assets.checks import Checked, commit_days
 from assets.config import config_of, plain
+from assets.loading import warn
 from assets.models import TrainingConfig
 from assets.validation import split_days
+from models.base import DetectorError
 from resources.lake import LakeTable
 from resources.stores import ModelRegistryResource
 from tapewatch.features.bins.batch import bins_5s as bins_of
 from tapewatch.market.derived_tables import BINS_5S, INCIDENTS, SCAN_EVALUATION
 from tapewatch.market.instruments import Partition
-from tapewatch.store.lake.tape import symbol_batches
+from tapewatch.store.lake.tape import has_ticks, symbol_batches
 
 #: Name of the experiment and of the registered model.
 SCAN = "scan"
@@ -44,6 +46,8 @@ def bins_5s(context: dg.AssetExecutionContext, trades: LakeTable) -> Checked:
     """What every symbol's tape did in bins of five seconds, a few symbols in memory at a time."""
 
     def frames(partition: Partition) -> Iterator[pl.DataFrame]:
+        if not has_ticks(trades.lake, partition):
+            return iter([BINS_5S.empty()])
         return (bins_of(*tape, partition.session) for tape in symbol_batches(trades.lake, partition))
 
     yield from commit_days(context, BINS_5S, trades.lake, frames)
@@ -61,14 +65,24 @@ def bins_5s(context: dg.AssetExecutionContext, trades: LakeTable) -> Checked:
 def scan(
     context: dg.AssetExecutionContext, bins_5s: LakeTable, model_registry: ModelRegistryResource
 ) -> dict[str, Any]:
-    """Fit on the earlier days of the window, known anomalies left out, and log the detector to MLflow."""
+    """Fit on the earlier days of the window, known anomalies left out, and log the detector to MLflow.
+
+    Without two days of trades or quotes of a market there is no scan: the reason is a warning, and the run goes on.
+    """
     from assets import scanning  # noqa: PLC0415 - takes seconds to import
 
     config = config_of(context, ScanConfig)
-    training, validating = split_days(config.choose(bins_5s.partitions()), config.validation_share)
-    days = {"train": [str(p) for p in training], "validation": [str(p) for p in validating]}
-    fitted = scanning.fit(model_registry.open(), SCAN, bins_5s.lake, training, days, config.model_dump())
-    context.add_output_metadata({"mlflow_run": fitted["run_id"], "markets": sorted(fitted["markets"]), **days})
+    registry = model_registry.open()
+    try:
+        filled = [p for p in bins_5s.partitions() if bins_5s.lake.rows(BINS_5S, p)]
+        training, validating = split_days(config.choose(filled), config.validation_share)
+        days = {"train": [str(p) for p in training], "validation": [str(p) for p in validating]}
+        fitted = scanning.fit(registry, SCAN, bins_5s.lake, training, days, config.model_dump())
+    except (DetectorError, ValueError) as error:
+        warn(context, f"no scan was fitted: {error}")
+        return {"not_fitted": str(error)}
+    run = dg.MetadataValue.url(registry.run_url(fitted["run_id"]))
+    context.add_output_metadata({"mlflow_run": run, "markets": sorted(fitted["markets"]), **days})
     return {**fitted, "seed": config.seed, **days}
 
 
@@ -86,6 +100,8 @@ def scan_evaluation(
     """What the scan finds of true or injected anomalies in the validation days, and its false alerts."""
     from assets import scanning  # noqa: PLC0415 - as above
 
+    if "not_fitted" in scan:
+        return SCAN_EVALUATION.empty()
     result = scanning.validate(model_registry.open(), SCAN, bins_5s.lake, scan)
     context.add_output_metadata({name: round(value, 4) for name, value in result.metrics.items()})
     return result.by_kind
@@ -100,11 +116,18 @@ def scan_evaluation(
 def scan_champion(
     context: dg.AssetExecutionContext, scan: dict[str, Any], model_registry: ModelRegistryResource
 ) -> dict[str, Any]:
-    """Register the new scan; make it the champion unless the current one did clearly better on the same days."""
+    """Register the new scan; make it the champion unless the current one did clearly better on the same days.
+
+    Where no scan could be fitted, the champion stays as it is.
+    """
     from assets import scanning  # noqa: PLC0415 - as above
 
-    champion, reason = scanning.promote(model_registry.open(), SCAN, scan)
-    context.add_output_metadata({"champion": champion.version, "mlflow_run": champion.run_id, "reason": reason})
+    if "not_fitted" in scan:
+        return scan
+    registry = model_registry.open()
+    champion, reason = scanning.promote(registry, SCAN, scan)
+    run = dg.MetadataValue.url(registry.run_url(champion.run_id))
+    context.add_output_metadata({"champion": champion.version, "mlflow_run": run, "reason": reason})
     return {"name": champion.name, "version": champion.version, "run_id": champion.run_id}
 
 
@@ -119,10 +142,12 @@ def incidents(
     bins_5s: LakeTable,
     model_registry: ModelRegistryResource,
 ) -> Checked:
-    """What the scan finds, one row for all kinds within ten minutes of a symbol."""
+    """What the scan finds, one row for all kinds within ten minutes of a symbol; none in markets that it never learnt."""
     from assets import scanning  # noqa: PLC0415 - as above
 
     find = scanning.finder(model_registry.open(), SCAN, config_of(context, IncidentsConfig).model)
     if find is None:
-        raise dg.Failure("there is no champion of the scan yet: run the job train_detectors first")
-    yield from commit_days(context, INCIDENTS, bins_5s.lake, lambda day: find(bins_5s.read(day), day))
+        warn(context, "there is no scan yet: train one with the job train_detectors, on two days of trades or quotes")
+    yield from commit_days(
+        context, INCIDENTS, bins_5s.lake, lambda day: find(bins_5s.read(day), day) if find else INCIDENTS.empty()
+    )

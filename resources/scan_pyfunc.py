@@ -39,9 +39,11 @@ def found(detector: ScanDetector, bins: pl.DataFrame) -> pd.DataFrame:
     if bins.is_empty():
         return as_pandas(INCIDENTS.empty())
     symbol, start = bins["symbol"].cast(pl.String)[0], bins["event_time"].dt.epoch("ns")[0]
-    session = session_at(market_of(symbol), int(start))
+    # A future looks like a stock.
+    market = next((market for market, scan in detector.markets.items() if symbol in scan.symbols), market_of(symbol))
+    session = session_at(market, int(start))
     if session is None:
-        raise ValueError(f"{bins['event_time'][0]} is in no session of {market_of(symbol)}, the market of {symbol}")
+        raise ValueError(f"{bins['event_time'][0]} is in no session of {market}, the market of {symbol}")
     return as_pandas(detector.incidents(bins, session))
 
 
