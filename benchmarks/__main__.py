@@ -26,7 +26,9 @@ _SCRIPTS = (
     "flat_file_memory",
     "synthetic_day",
     "stream_ingest",
+    "clocks",
     "detection",
+    "scan",
     "online_detection",
 )
 _PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"

@@ -37,7 +37,8 @@ class Thresholds:
     follows the tape by exponential means over bars of span `memory`: for sums `trades` times the mean unit of a trade; for
     imbalances the mean number of trades times the mean signed unit; for runs the mean number of trades times the greater of
     the buyers' and the sellers' share. The mean number of trades stays within a factor `reach` of `trades`, and the mean
-    signed unit at or above `least_imbalance` of the mean unit: else such bars shrink to single trades or never close.
+    signed unit at or above `least_imbalance` of the mean unit: else such bars shrink to single trades. An imbalance or run bar
+    closes at the latest after `reach` times `trades` trades.
 
     `fixed` holds thresholds that do not adapt, by symbol.
     """

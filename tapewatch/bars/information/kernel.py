@@ -75,7 +75,9 @@ def close_bars(
                 continue
             if np.isnan(state.threshold):
                 state.threshold = _threshold(state, rules, fixed)
-            if _measure(state, rules, fixed) >= state.threshold:
+            # A block in the bar that set the means must not keep the next one open for days.
+            is_long = rules.form > 0 and np.isnan(fixed) and state.transactions >= rules.reach * rules.trades
+            if is_long or _measure(state, rules, fixed) >= state.threshold:
                 out[count] = state
                 symbol_of[count] = runs[run]
                 count += 1

@@ -97,7 +97,8 @@ def reference(clock: Clock, trades: pl.DataFrame, of: Thresholds) -> list[int]:
                     expected * max(means["buys"], means["sells"], least),
                 ),
             ][clock.form]
-            is_closed = measure >= threshold * (1 - 1e-12)
+            is_long = clock.form > 0 and len(signs) >= of.reach * of.trades
+            is_closed = is_long or measure >= threshold * (1 - 1e-12)
         if is_closed:
             weight = 2 / (of.memory + 1)
             means = {k: v if not means else means[k] + weight * (v - means[k]) for k, v in found.items()}
