@@ -105,6 +105,6 @@ def test_rows_with_special_characters_are_valid_json() -> None:
     (read,) = json.loads(f"[{encode.trades(frame, Market.STOCKS)}]")
     assert read == {
         "conditions": [12, 37], "correction": 8, "exchange": 4, "id": 'a"b\\c', "price": 1e-7, "sequence_number": 7,
-        "sip_timestamp": 1709596800000000000, "size": 0.5,
+        "sip_timestamp": 1709596800000000000, "size": 0, "decimal_size": "0.5",
     }  # fmt: skip
     assert encode.trades(frame.clear(), Market.STOCKS) == ""

@@ -46,10 +46,9 @@ class Layout:
     @property
     def identity(self) -> tuple[str, ...]:
         """Table columns in which copies of a row agree; empty where nothing identifies it."""
-        columns = identity(self.table, self.market)
-        # Fills of one futures order share the sequence number and differ in the report sequence.
+        # Fills of one futures order share the sequence number and differ in the report sequence, which is their id.
         is_futures_trade = self.market is Market.FUTURES and self.table is TRADES
-        return (*columns, "id") if is_futures_trade and "id" not in columns else columns
+        return self.table.key if is_futures_trade else identity(self.table, self.market)
 
     @property
     def redelivery(self) -> tuple[str, ...]:

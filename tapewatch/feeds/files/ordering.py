@@ -20,6 +20,7 @@ import pyarrow as pa
 from tapewatch.feeds.files.columns import LINE
 from tapewatch.feeds.files.layouts import Layout
 from tapewatch.market.copies import IS_CORRECTION_RECORD
+from tapewatch.market.instruments import Market
 
 #: Bytes of parsed rows held in memory before the spool goes to disk.
 MEMORY_BYTES = 144 * 1024 * 1024
@@ -173,11 +174,11 @@ class RowBuffer:
         database.execute(f"CREATE TEMP TABLE dropped ({LINE} BIGINT, kept BIGINT, is_exact BOOLEAN)")
         if not columns:
             return
-        # As `market.copies` says: an id may be null, and a number below 1 is none.
+        # As `market.copies` says: a stock trade's id may be null, and a number below 1 is none.
         known = " AND ".join(
             "sequence_number > 0" if name == "sequence_number" else f"{name} IS NOT NULL"
             for name in columns
-            if name != "id" or not layout.is_numbered
+            if name != "id" or layout.market is not Market.STOCKS
         )
         if "correction" not in layout.table.schema:
             _drop_repeats(database, layout.table.schema.names(), columns, known, f"max({LINE})")
