@@ -19,6 +19,7 @@ from assets.partitions import open_partitions, run_partitions
 from resources.interrupts import uninterrupted
 from resources.lake import Days, Frames
 from resources.stores import ModelRegistryResource
+from tapewatch.market.feature_tables import INDICATORS, MICROSTRUCTURE_MORE
 from tapewatch.market.instruments import Partition
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import BARS, COVERAGE, MICROSTRUCTURE, QUOTES, TRADES, quarantine_of
@@ -60,7 +61,7 @@ _OF_TABLE: dict[str, tuple[Check, ...]] = {
         Check(judgements.agree_with_delivered, blocks=False),
     ),
     COVERAGE.name: (Check(judgements.gaps, blocks=False),),
-    MICROSTRUCTURE.name: (Check(judgements.no_look_ahead),),
+    **{table.name: (Check(judgements.no_look_ahead),) for table in (MICROSTRUCTURE, MICROSTRUCTURE_MORE, INDICATORS)},
 }
 
 

@@ -8,8 +8,11 @@ import polars as pl
 
 from tapewatch.bars.time_bars import bar_agreement, minute_bars
 from tapewatch.features.aggressor import aggressor_agreement as quote_agreement
+from tapewatch.features.families.indicators import indicators
+from tapewatch.features.families.rows import microstructure_more
 from tapewatch.features.microstructure import microstructure
 from tapewatch.market.conditions import INTERMARKET_SWEEP
+from tapewatch.market.feature_tables import INDICATORS, MICROSTRUCTURE_MORE
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition
 from tapewatch.market.prices import is_no_price, is_two_sided
 from tapewatch.market.schema import Table
@@ -19,6 +22,7 @@ from tapewatch.store.lake.tape import symbol_batches
 
 #: Whether the partition passes, and the facts about it.
 CheckVerdict = tuple[bool, dict[str, Any]]
+_FROM_TICKS = {MICROSTRUCTURE.name: microstructure, MICROSTRUCTURE_MORE.name: microstructure_more}
 _ROWS_AT_ONCE = 4_000_000
 _LEAST_VOLUME_AGREEMENT = 0.95
 
@@ -131,22 +135,27 @@ def gaps(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:
     }
 
 
-def no_look_ahead(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:
+def no_look_ahead(table: Table, lake: Lake, partition: Partition) -> CheckVerdict:
     """Features of the busiest symbol, computed from its tape up to mid-session, equal those computed from the whole tape."""
-    counts = lake.symbols(TRADES, partition)
+    source = BARS if table == INDICATORS else TRADES
+    counts = lake.symbols(source, partition) if lake.exists(source, partition) else {}
     if not counts:
         return True, {"symbols": 0}
     symbol, session = max(counts, key=lambda name: counts[name]), partition.session
     middle = session.regular_start + (session.regular_end - session.regular_start) // 2
     cut = middle - middle % NS_PER_MINUTE
-    seen = pl.col("time").dt.timestamp("ns") < cut
-    trades, quotes = (
-        lake.read(table, partition, symbols=[symbol]).filter(seen) if lake.exists(table, partition) else table.empty()
-        for table in (TRADES, QUOTES)
-    )
     known = pl.col("known_time").dt.timestamp("ns") <= cut
-    alone = microstructure(trades, quotes, session, through_ns=cut, symbols=[symbol])
-    whole = lake.read(MICROSTRUCTURE, partition, symbols=[symbol]).filter(known)
+    if table == INDICATORS:
+        alone = indicators(lake.read(BARS, partition, symbols=[symbol]).filter(known), session)
+    else:
+        seen = pl.col("time").dt.timestamp("ns") < cut
+        trades, quotes = (
+            lake.read(each, partition, symbols=[symbol]).filter(seen) if lake.exists(each, partition) else each.empty()
+            for each in (TRADES, QUOTES)
+        )
+        compute = _FROM_TICKS[table.name]
+        alone = compute(trades, quotes, session, through_ns=cut, symbols=[symbol])
+    whole = lake.read(table, partition, symbols=[symbol]).filter(known)
     return alone.equals(whole), {"symbol": symbol, "minutes": alone.height}
 
 

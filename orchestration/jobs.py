@@ -21,7 +21,9 @@ ingest_stream = dg.define_asset_job(
     "ingest_stream",
     STREAMED
     | dg.AssetSelection.assets(
-        ["tape", "bars"], ["tape", "coverage"], ["features", "microstructure"], ["features", "bins_5s"]
+        ["tape", "bars"],
+        ["tape", "coverage"],
+        *(["features", name] for name in ("microstructure", "microstructure_more", "bins_5s", "indicators")),
     ),
     config={"ops": {"tape__bars": {"config": {"from_stream": True}}}},
     description="Merge the spool's batches of a day into the tape, and recompute what depends on it.",
