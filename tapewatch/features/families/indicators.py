@@ -37,7 +37,10 @@ def indicators(bars: pl.DataFrame, session: Session) -> pl.DataFrame:
     columns["time"] = flat(bars["time"])
     for rows in _parts(bars, session, columns):
         part = {name: np.ascontiguousarray(column[rows]) for name, column in columns.items()}
-        for name, column in _of_part(part).items():
+        # What overflows becomes null.
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = _of_part(part)
+        for name, column in found.items():
             values[name][rows] = column
     keys = bars.select("symbol", "known_time", event_time="time")
     return INDICATORS.conform(keys.with_columns(**known(values)))

@@ -45,7 +45,9 @@ def more_rows(sums: MinuteSums, sizes: Mapping[str, Array]) -> pl.DataFrame:
         sums: the minutes.
         sizes: `trade_sizes` of the same minutes.
     """
-    values = {**order_flow(sums), **sizes, **liquidity(sums), **volatility(sums)}
+    # What overflows becomes null.
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = {**order_flow(sums), **sizes, **liquidity(sums), **volatility(sums)}
     start = sums["start"]
     keys = {
         "symbol": sums.names[sums.symbol],
