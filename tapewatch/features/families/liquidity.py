@@ -87,7 +87,7 @@ def corwin_schultz_bps(sums: MinuteSums) -> Values:
 
 
 def abdi_ranaldo_bps(sums: MinuteSums) -> Values:
-    """Abdi and Ranaldo (2017), equation 11, on pairs of adjacent traded minutes: 2 root of the mean product over 30 minutes.
+    """Abdi and Ranaldo (2017), on pairs of adjacent traded minutes: 2 root of the mean product over 30 minutes.
 
     The product of (close - midrange) and (close - next midrange), in logs; 0 where the mean is negative. NaN below 10
     pairs; minutes with a price of zero or below are left out.
@@ -114,7 +114,7 @@ def _traded_pairs(sums: MinuteSums) -> tuple[Values, Values, npt.NDArray[np.bool
 
 
 def hasbrouck_lambda(sums: MinuteSums) -> Values:
-    """Hasbrouck (2009), equation 5, on minutes: slope through the origin of returns on Σ side √notional, over 30 minutes.
+    """Hasbrouck (2009), on minutes: slope through the origin of returns on Σ side √notional, over 30 minutes.
 
     In bps for the root of a million. NaN below 10 minutes with a signed trade; minutes with a price of zero or below are
     left out.

@@ -21,7 +21,7 @@ def order_flow(sums: MinuteSums) -> dict[str, npt.NDArray[np.float64]]:
     """The columns `ORDER_FLOW` of each minute, without trade sizes; NaN where undefined.
 
     - `imbalance_*m`: (buy - sell) / (buy + sell) volume of the window; NaN without a signed trade, and until the window is full.
-    - `ofi_depth_*m`: Cont, Kukanov and Stoikov (2014), equations 5 and 10: order-flow imbalance of the window over the
+    - `ofi_depth_*m`: Cont, Kukanov and Stoikov (2014), eq. 5: order-flow imbalance of the window over the
       time-weighted mean size of one side of the best quote; NaN without sizes.
     - `sign_autocorrelation`: correlation of each signed trade's side with that of the one before, over 30 minutes; NaN below
       20 pairs and where all sides are equal.

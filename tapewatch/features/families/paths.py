@@ -21,7 +21,7 @@ def path_measures(minute: Array, segment: Array, price: Array) -> dict[str, npt.
 
     - `ewma_volatility_bps`: root of the weighted mean of the last 74 squared log returns, weights 0.94 to the power of their
       age (RiskMetrics 1996); NaN below 10 known returns.
-    - `variance_ratio_5m`: Lo and MacKinlay (1988), equations 12 and 13: overlapping and without bias, over 60 returns;
+    - `variance_ratio_5m`: Lo and MacKinlay (1988): overlapping and without bias, over 60 returns;
       NaN until there are 60, and where they are all equal.
     - `drawdown_score`: the largest fall of the log price from a high to a later low over 30 returns, over the root of their
       summed squares; `recovery_score`: the rise since that low. NaN until there are 30, and where the price is constant.

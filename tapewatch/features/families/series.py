@@ -26,7 +26,7 @@ compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 
 def fractional_weights(order: float = ORDER, smallest: float = SMALLEST_WEIGHT) -> npt.NDArray[np.float64]:
-    """Weights of the fixed-width fractional difference, latest first (López de Prado 2018, section 5.4.2, equation 5.4)."""
+    """Weights of the fixed-width fractional difference, latest first (López de Prado 2018, section 5.4.2)."""
     weights = [1.0]
     while abs(following := -weights[-1] * (order - len(weights) + 1) / len(weights)) >= smallest:
         weights.append(following)
@@ -79,7 +79,7 @@ def smallest_stationary_order(logs: npt.NDArray[np.float64], orders: Sequence[fl
 def entropies(logs: Array) -> tuple[Array, Array, Array]:
     """Shannon entropy, Lempel-Ziv complexity and Kontoyiannis' entropy rate of the directions of the last 60 steps.
 
-    A step goes down, stays or goes up. After López de Prado (2018), sections 18.2 to 18.4: Shannon in bits; the number of
+    A step goes down, stays or goes up. After López de Prado (2018), sections 18.2 and 18.4: Shannon in bits; the number of
     phrases of Lempel and Ziv (1978) over 60; Kontoyiannis (1998) in bits from the longest matches, window growing.
     """
     shannon, complexity, rate = np.full((3, logs.size), np.nan)

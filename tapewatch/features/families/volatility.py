@@ -22,7 +22,7 @@ def volatility(sums: MinuteSums) -> dict[str, Values]:
     zero or below are left out.
 
     - `realised_volatility_30m_bps`: Andersen and Bollerslev (1998), from returns on a grid of 5 seconds.
-    - `bipower_volatility_30m_bps`: Barndorff-Nielsen and Shephard (2004), equation 6, from products of neighbouring absolute
+    - `bipower_volatility_30m_bps`: Barndorff-Nielsen and Shephard (2004), from products of neighbouring absolute
       returns on that grid, times π / 2; a jump enters no product of two jumps.
     - `jump_share`: max(0, 1 - bipower / realised variance); 0 < realised needed.
     - range estimators: see `range_volatilities`; the rest: see `paths`.
@@ -48,8 +48,8 @@ def volatility(sums: MinuteSums) -> dict[str, Values]:
 def range_volatilities(sums: MinuteSums) -> dict[str, Values]:
     """Volatility of a minute in bps by four estimators from opens, highs, lows and closes over 30 minutes.
 
-    Parkinson (1980), equation 6; Garman and Klass (1980), the practical estimator; Rogers and Satchell (1991); Yang and Zhang
-    (2000), equation 7, with a minute for a day and the step from one minute's last price to the next one's first for the
+    Parkinson (1980); Garman and Klass (1980), the practical estimator; Rogers and Satchell (1991); Yang and Zhang
+    (2000), with a minute for a day and the step from one minute's last price to the next one's first for the
     night. A silent minute has no range. NaN below 10 minutes with a price before them.
     """
     before, last = price_before(sums), sums["last_price"]

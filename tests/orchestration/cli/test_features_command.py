@@ -32,7 +32,7 @@ def test_csv_and_json_hold_every_field() -> None:
         "window": "30 min",
         "warm_up": 31,
         "inputs": "trades, quotes",
-        "source": "Hasbrouck (2009), eq. 5",
+        "source": "Hasbrouck (2009)",
         "nulls": "below 10 minutes with a signed trade and prices above zero",
         "description": "slope of returns on signed roots of notional, 30 min",
     }
