@@ -8,9 +8,12 @@ import polars as pl
 
 from tapewatch.bars.time_bars import bar_agreement, minute_bars
 from tapewatch.features.aggressor import agreement_by_exchange
+from tapewatch.features.families.indicators import indicators
+from tapewatch.features.families.rows import microstructure_more
 from tapewatch.features.from_bars import bar_features
 from tapewatch.features.microstructure import microstructure
 from tapewatch.market.conditions import INTERMARKET_SWEEP
+from tapewatch.market.feature_tables import INDICATORS, MICROSTRUCTURE_MORE
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition
 from tapewatch.market.prices import is_no_price, is_two_sided
 from tapewatch.market.schema import Table
@@ -20,6 +23,7 @@ from tapewatch.store.lake.tape import has_ticks, symbol_batches, tape_end
 
 #: Whether the partition passes, and the facts about it.
 CheckVerdict = tuple[bool, dict[str, Any]]
+_FROM_TICKS = {MICROSTRUCTURE.name: microstructure, MICROSTRUCTURE_MORE.name: microstructure_more}
 _ROWS_AT_ONCE = 4_000_000
 _LEAST_VOLUME_AGREEMENT = 0.95
 
@@ -151,28 +155,32 @@ def gaps(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:
     }
 
 
-def no_look_ahead(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:
+def no_look_ahead(table: Table, lake: Lake, partition: Partition) -> CheckVerdict:
     """Features of the busiest symbol, computed from its tape up to mid-session, equal those computed from the whole tape."""
-    session, is_ticked = partition.session, has_ticks(lake, partition)
-    tables = [table for table in ((TRADES, QUOTES) if is_ticked else (BARS,)) if lake.exists(table, partition)]
-    counts = next((found for table in tables if (found := lake.symbols(table, partition))), None)
+    session, is_ticked = partition.session, has_ticks(lake, partition) and table != INDICATORS
+    sources = [each for each in ((TRADES, QUOTES) if is_ticked else (BARS,)) if lake.exists(each, partition)]
+    counts = next((found for each in sources if (found := lake.symbols(each, partition))), None)
     if not counts:
         return True, {"symbols": 0}
     symbol = max(counts, key=lambda name: counts[name])
     middle = session.regular_start + (session.regular_end - session.regular_start) // 2
     cut = min(middle - middle % NS_PER_MINUTE, tape_end(lake, partition))
-    seen = pl.col("time").dt.timestamp("ns") < cut
+    seen, known = pl.col("time").dt.timestamp("ns") < cut, pl.col("known_time").dt.timestamp("ns") <= cut
 
-    def rows(table: Table) -> pl.DataFrame:
-        read = lake.read(table, partition, symbols=[symbol]) if table in tables else table.empty()
+    def rows(source: Table) -> pl.DataFrame:
+        read = lake.read(source, partition, symbols=[symbol]) if source in sources else source.empty()
         return read.filter(seen)
 
-    if is_ticked:
-        alone = microstructure(rows(TRADES), rows(QUOTES), session, through_ns=cut, symbols=[symbol])
-    else:
+    if table == INDICATORS:
+        alone = indicators(rows(BARS), session)
+    elif is_ticked:
+        compute = _FROM_TICKS[table.name]
+        alone = compute(rows(TRADES), rows(QUOTES), session, through_ns=cut, symbols=[symbol])
+    elif table == MICROSTRUCTURE:
         alone = bar_features(rows(BARS), session, through_ns=cut, symbols=[symbol])
-    known = pl.col("known_time").dt.timestamp("ns") <= cut
-    whole = lake.read(MICROSTRUCTURE, partition, symbols=[symbol]).filter(known)
+    else:
+        alone = table.empty()
+    whole = lake.read(table, partition, symbols=[symbol]).filter(known)
     return alone.equals(whole), {"symbol": symbol, "minutes": alone.height}
 
 

@@ -23,7 +23,9 @@ ingest_stream = dg.define_asset_job(
     "ingest_stream",
     STREAMED
     | dg.AssetSelection.assets(
-        ["tape", "bars"], ["tape", "coverage"], ["features", "microstructure"], ["features", "bins_5s"]
+        ["tape", "bars"],
+        ["tape", "coverage"],
+        *(["features", name] for name in ("microstructure", "microstructure_more", "bins_5s", "indicators")),
     )
     - FRESHNESS,
     config={"ops": {"tape__bars": {"config": {"from_stream": True}}}},

@@ -8,6 +8,8 @@ from functools import partial
 
 from tapewatch.emulator.tape.market_tape import SyntheticTape
 from tapewatch.features.aggressor import aggressor_agreement
+from tapewatch.features.families.indicators import indicators
+from tapewatch.features.families.rows import microstructure_more
 from tapewatch.features.microstructure import microstructure
 from tapewatch.feeds.files.layouts import LAYOUTS, bind
 from tapewatch.feeds.files.parsing import parse_block
@@ -53,6 +55,8 @@ def _day(tape: SyntheticTape, market: Market) -> None:
     bars = tape.bars(symbol, _DATE)
     trades, quotes = tape.trades(symbol, _DATE), tape.quotes(symbol, _DATE)
     microstructure(trades, quotes, session)
+    microstructure_more(trades, quotes, session)
+    indicators(bars.with_columns(known_time="time"), session)
     aggressor_agreement(trades, quotes, session)
     triple_barrier(bars, session=session)
 

@@ -1,6 +1,7 @@
-"""The ordered list of features for training, scoring and the feature store, with its version.
+"""The catalogue of features: all of them with their definitions, and the ordered list for models with its version.
 
-Levels (prices, shares, notional) are left out: they distinguish symbols, not their states.
+The list serves training, scoring and the feature store. Levels (prices, shares, notional) are left out of it: they
+distinguish symbols, not their states.
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,14 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+
+from tapewatch.features.definitions.definition import Definition
+from tapewatch.features.definitions.detector import DETECTOR
+from tapewatch.features.definitions.families import FAMILIES
+from tapewatch.features.definitions.indicators import BAR_INDICATORS
+
+#: Every feature of every table: window, warm-up, inputs, source and null policy.
+DEFINITIONS: tuple[Definition, ...] = (*DETECTOR, *FAMILIES, *BAR_INDICATORS)
 
 #: Increases with every change to the list below or to the meaning of one of its columns.
 CATALOG_VERSION = 5

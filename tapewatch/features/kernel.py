@@ -110,6 +110,7 @@ def summarise(
                 if state.is_valid:
                     gain = 2.0 * share(waiting_price[head] - state.mid, mids[head])
                     minute.realised_weighted += gain * signed[head]
+                    minute.impact_weighted += 2.0 * share(state.mid - mids[head], mids[head]) * signed[head]
                     minute.realised_size += abs(signed[head])
                 head += 1
             if not has_quote:
@@ -189,7 +190,7 @@ def _move(source: Waiting, row: int, target: Waiting, at: int) -> None:
 @compiled
 def _begin(minute: Any, state: Any, regular_start: int, regular_end: int) -> None:
     start = minute.start
-    minute.high = minute.low = np.nan
+    minute.high = minute.low = minute.open = np.nan
     is_first = state.segment_start == 0
     state.since = start
     state.sample_end = start + SAMPLING
@@ -200,6 +201,7 @@ def _begin(minute: Any, state: Any, regular_start: int, regular_end: int) -> Non
         state.segment_start = start
         state.minutes = state.buckets = 0
         state.filled = state.net = state.bucket = state.mean = 0.0
+        state.side = state.step_end = 0
 
 
 @compiled
@@ -208,6 +210,10 @@ def _finish(minute: Any, state: Any) -> None:
     sample(minute, state)
     minute.last_price, minute.mid_price = state.last, state.mid
     minute.last_trade, minute.last_quote = state.last_trade, state.last_quote
+    depth = state.bid_size + state.ask_size
+    minute.micro_price = np.nan
+    if state.is_valid and depth > 0.0:
+        minute.micro_price = (state.bid * state.ask_size + state.ask * state.bid_size) / depth
     minute.vpin = np.nan
     if state.buckets >= VPIN_BUCKETS:
         minute.vpin = state.imbalances.sum() / state.capacities.sum()

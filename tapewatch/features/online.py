@@ -194,6 +194,10 @@ class OnlineMicrostructure:
         rows = rows.hstack([pl.Series("revision", minutes.revision[is_new].astype(np.int32))])
         return rows if is_changed.all() else rows.filter(is_changed), self._keys_of(old.where(is_gone))
 
+    def sums(self) -> MinuteSums:
+        """The minutes kept so far: of each symbol, as many as its next rows and late ticks need."""
+        return MinuteSums(self._names, self._session, self._minutes.symbol, self._minutes.records)
+
     def forget(self, before: int) -> None:
         """Drop minutes that start before `before`; they can no longer be passed again."""
         for start in [start for start in self._passed if start < before]:

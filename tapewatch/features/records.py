@@ -43,15 +43,16 @@ class FlatQuotes(NamedTuple):
 _FLOATS = (
     "volume notional buy_volume sell_volume signed_notional high low last_price squared_returns "
     "change_product change_sum change_before_sum vpin spread_time depth_time ofi ofi_turnover mid_price "
-    "effective_weighted effective_size realised_weighted realised_size"
+    "effective_weighted effective_size realised_weighted realised_size open signed_root_notional bipower impact_weighted "
+    "spread_squared_time depth_sum_time size_change micro_price"
 )
 _INTEGERS = (
     "start trade_count buy_count sell_count samples changes quote_count two_sided crossed valid_ns depth_ns "
-    "last_trade last_quote"
+    "last_trade last_quote sign_pairs sign_product sign_sum sign_before_sum size_quotes"
 )
-_CARRIED_FLOATS = "bid ask bid_size ask_size mid last change reference filled net bucket mean measured"
+_CARRIED_FLOATS = "bid ask bid_size ask_size mid last change reference filled net bucket mean measured step"
 _CARRIED_INTEGERS = (
-    "since direction sample_end buckets minutes segment_start last_trade last_quote is_valid is_two_sided"
+    "since direction sample_end buckets minutes segment_start last_trade last_quote is_valid is_two_sided side step_end"
 )
 
 

@@ -100,6 +100,8 @@ def enter_trade(
     minute.sell_volume += size * (side < 0)
     minute.sell_count += side < 0
     minute.signed_notional += side * size * price
+    minute.signed_root_notional += side * np.sqrt(size * abs(price))
+    _pair_signs(minute, state, side)
     poured = abs(side) * size
     if state.filled + poured < state.bucket:
         state.filled += poured
@@ -109,11 +111,24 @@ def enter_trade(
 
 
 @compiled
+def _pair_signs(minute: Any, state: Any, side: int) -> None:
+    """Pair a signed trade with the signed trade before it, without branches as above."""
+    is_pair = side * state.side != 0
+    minute.sign_pairs += is_pair
+    minute.sign_product += side * state.side
+    minute.sign_sum += side * is_pair
+    minute.sign_before_sum += state.side * is_pair
+    state.side = side if side != 0 else state.side
+
+
+@compiled
 def _enter_price(minute: Any, state: Any, at: int, price: float) -> None:
     """Update the last price, the sampling interval and the tick direction."""
     if at >= state.sample_end:
         sample(minute, state)
         state.sample_end = at - (at - minute.start) % SAMPLING + SAMPLING
+    if np.isnan(minute.open):
+        minute.open = price
     if not np.isnan(state.last):
         change = price - state.last
         if not np.isnan(state.change):
@@ -130,10 +145,16 @@ def _enter_price(minute: Any, state: Any, at: int, price: float) -> None:
 @compiled
 def sample(minute: Any, state: Any) -> None:
     if not np.isnan(state.reference):
+        step = 0.0
         if min(state.last, state.reference) <= 0.0:
-            minute.squared_returns = np.nan
+            step = np.nan
         elif state.last != state.reference:
-            minute.squared_returns += np.log(state.last / state.reference) ** 2
+            step = abs(np.log(state.last / state.reference))
+        minute.squared_returns += step**2
+        # Between intervals that are no neighbours lies one without a return.
+        if state.step_end == state.sample_end - SAMPLING:
+            minute.bipower += step * state.step
+        state.step, state.step_end = step, state.sample_end
         minute.samples += 1
     state.reference = state.last
 
@@ -174,9 +195,14 @@ def enter_quote(
         if state.is_two_sided:
             pressure = bid_size * (bid >= state.bid) - state.bid_size * (bid <= state.bid)
             pressure += state.ask_size * (ask >= state.ask) - ask_size * (ask <= state.ask)
-            if not np.isnan(pressure):
+            is_sized = not np.isnan(pressure)
+            if is_sized:
                 minute.ofi += pressure
                 minute.ofi_turnover += abs(pressure)
+            if bid == state.bid and ask == state.ask:
+                minute.size_quotes += 1
+                if is_sized:
+                    minute.size_change += abs(bid_size - state.bid_size) + abs(ask_size - state.ask_size)
     state.bid, state.ask, state.bid_size, state.ask_size = bid, ask, bid_size, ask_size
     state.is_two_sided = is_two_sided
     state.is_valid = is_two_sided and bid <= ask
@@ -205,9 +231,12 @@ def accrue(minute: Any, state: Any, until: int) -> None:
     state.since = until
     if elapsed == 0 or not state.is_valid:
         return
-    minute.spread_time += share(state.ask - state.bid, state.mid) * elapsed
+    spread = share(state.ask - state.bid, state.mid)
+    minute.spread_time += spread * elapsed
+    minute.spread_squared_time += spread * spread * elapsed
     minute.valid_ns += elapsed
     depth = state.bid_size + state.ask_size
     if depth > 0.0:
         minute.depth_time += (state.bid_size - state.ask_size) / depth * elapsed
+        minute.depth_sum_time += depth * elapsed
         minute.depth_ns += elapsed

@@ -1,5 +1,6 @@
 """Tables of bins, of bars of other clocks, of the scan and of profiles; see `tables.py`."""
 
+from tapewatch.market.feature_tables import INDICATORS, MICROSTRUCTURE_MORE
 from tapewatch.market.schema import Column, Table
 from tapewatch.market.tables import (
     F64,
@@ -157,4 +158,13 @@ PROFILE = Table(
 )
 
 #: All of them.
-DERIVED: tuple[Table, ...] = (INFORMATION_BARS, INFORMATION_STATES, BINS_5S, SCAN_EVALUATION, INCIDENTS, PROFILE)
+DERIVED: tuple[Table, ...] = (
+    INFORMATION_BARS,
+    INFORMATION_STATES,
+    BINS_5S,
+    MICROSTRUCTURE_MORE,
+    INDICATORS,
+    SCAN_EVALUATION,
+    INCIDENTS,
+    PROFILE,
+)

@@ -12,8 +12,11 @@ from assets.loading import judge_counts
 from tapewatch.bars.coverage import coverage
 from tapewatch.bars.time_bars import minute_bars, reconcile
 from tapewatch.emulator.synthetic.market import Synthetic
+from tapewatch.features.families.indicators import indicators
+from tapewatch.features.families.rows import microstructure_more
 from tapewatch.features.from_bars import bar_features
 from tapewatch.features.microstructure import microstructure
+from tapewatch.market.feature_tables import INDICATORS, MICROSTRUCTURE_MORE
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import BARS, COVERAGE, MICROSTRUCTURE, QUARANTINE, QUOTES, TRADES, quarantine_of
@@ -38,6 +41,8 @@ def frames() -> dict[tuple[str, Partition], pl.DataFrame]:
             (BARS.name, partition): bars,
             (COVERAGE.name, partition): coverage(day.trades, day.quotes, bars, session),
             (MICROSTRUCTURE.name, partition): microstructure(day.trades, day.quotes, session),
+            (MICROSTRUCTURE_MORE.name, partition): microstructure_more(day.trades, day.quotes, session),
+            (INDICATORS.name, partition): indicators(bars, session),
         }
     return found
 
@@ -46,7 +51,7 @@ def frames() -> dict[tuple[str, Partition], pl.DataFrame]:
 def lake(tmp_path: object, frames: dict[tuple[str, Partition], pl.DataFrame]) -> Lake:
     """A lake that holds the good day."""
     lake = Lake(str(tmp_path))
-    tables = {table.name: table for table in (TRADES, QUOTES, BARS, COVERAGE, MICROSTRUCTURE)}
+    tables = {t.name: t for t in (TRADES, QUOTES, BARS, COVERAGE, MICROSTRUCTURE, MICROSTRUCTURE_MORE, INDICATORS)}
     for (name, partition), frame in frames.items():
         lake.write(tables[name], partition, frame)
     return lake
@@ -161,14 +166,19 @@ def test_gaps(lake: Lake) -> None:
         assert facts["VOO"][fact] == 100
 
 
-def test_no_look_ahead(lake: Lake) -> None:
+@pytest.mark.parametrize(
+    ("table", "feature"),
+    [(MICROSTRUCTURE, "last_price"), (MICROSTRUCTURE_MORE, "micro_price"), (INDICATORS, "obv")],
+    ids=lambda each: getattr(each, "name", None),
+)
+def test_no_look_ahead(lake: Lake, table: Table, feature: str) -> None:
     for partition in SYMBOLS:
-        assert judgements.no_look_ahead(MICROSTRUCTURE, lake, partition)[0]
-    features = lake.read(MICROSTRUCTURE, STOCKS)
-    lake.write(
-        MICROSTRUCTURE, STOCKS, features.with_columns(pl.col("last_price").shift(-1).fill_null(strategy="forward"))
-    )
-    assert not judgements.no_look_ahead(MICROSTRUCTURE, lake, STOCKS)[0]
+        passed, facts = judgements.no_look_ahead(table, lake, partition)
+        assert passed
+        assert facts["minutes"] > 100
+    features = lake.read(table, STOCKS)
+    lake.write(table, STOCKS, features.with_columns(pl.col(feature).shift(-1).fill_null(strategy="forward")))
+    assert not judgements.no_look_ahead(table, lake, STOCKS)[0]
 
 
 def test_no_look_ahead_on_a_day_of_quotes_and_on_a_day_of_bars(lake: Lake) -> None:

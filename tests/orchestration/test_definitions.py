@@ -23,7 +23,9 @@ ASSETS = {
     "detections/incidents",
     "explanations/isolation_forest_shap",
     "features/bins_5s",
+    "features/indicators",
     "features/microstructure",
+    "features/microstructure_more",
     "labels/barrier_labels",
     "labels/training_set",
     "labels/truth_labels",
@@ -46,7 +48,9 @@ CHECKS = {
     "detections/anomalies": {"schema", "keys_unique"},
     "detections/incidents": {"schema", "keys_unique"},
     "features/bins_5s": {"schema", "keys_unique"},
+    "features/indicators": {"schema", "keys_unique", "no_look_ahead"},
     "features/microstructure": {"schema", "keys_unique", "no_look_ahead"},
+    "features/microstructure_more": {"schema", "keys_unique", "no_look_ahead"},
     "labels/barrier_labels": {"schema", "keys_unique"},
     "labels/training_set": {"schema", "keys_unique"},
     "labels/truth_labels": {"schema", "keys_unique"},
@@ -142,7 +146,7 @@ def test_partitions_begin_where_the_setting_says(tmp_path: Path) -> None:
     start = dt.date.today() - dt.timedelta(days=9)  # noqa: DTZ011 - partitions are UTC days; a day more or less is no matter
     defs = build_definitions(Settings(home=tmp_path, partitions_start=start, _env_file=None))
     days = [spec.partitions_def for spec in defs.resolve_all_asset_specs() if spec.partitions_def]
-    assert len(days) == 14
+    assert len(days) == 16
     assert {days.get_first_partition_key() for days in days} == {f"{start}|crypto"}
     assert {len(days.get_partition_keys()) for days in days} <= {10 * 6, 11 * 6, 12 * 6}
     assert first_day(defs.get_repository_def()) == start

@@ -8,6 +8,7 @@ import polars as pl
 
 from tapewatch.bars.live import LiveBars
 from tapewatch.features.online import OnlineMicrostructure
+from tapewatch.features.sums import MinuteSums
 from tapewatch.market.arrays import Array
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Session
 from tapewatch.market.live_tables import LIVE_BARS, LIVE_MICROSTRUCTURE
@@ -146,6 +147,10 @@ class LiveTape:
     def close(self) -> LiveRows:
         """The rows up to the day's end."""
         return self.advance(self.session.day_end)
+
+    def sums(self) -> MinuteSums:
+        """The latest minutes of each symbol, from which the feature families compute their rows."""
+        return self._rows.sums()
 
     def _take(self, kind: str, columns: Columns, is_known: Array) -> None:
         time = columns[1]
