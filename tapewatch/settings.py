@@ -224,6 +224,10 @@ class Settings(BaseSettings):
         """The folder of the batches that collectors write for the ingest runs."""
         return self.home / "spool"
 
+    def champion_file(self, detector: str) -> Path:
+        """The champion that collectors score with, where runs put it."""
+        return self.home / "champions" / f"{detector}.zip"
+
     @property
     def database(self) -> str:
         return self.database_url or _sqlite_url(self.home / "tapewatch.db")

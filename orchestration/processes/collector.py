@@ -67,6 +67,7 @@ def collector_config(settings: Settings, market: Market, symbols: Sequence[str])
             smtp_password=_opened(settings.smtp_password),
         ),
         baselines=_baselines(settings, market),
+        champion=settings.champion_file("scan"),
         metrics_port=metrics_port(settings, market),
         in_sessions=_in_sessions(settings, market, url),
         delay_ns=int(plan.stream_recency.delay.total_seconds()) * 10**9,
