@@ -224,9 +224,10 @@ class Settings(BaseSettings):
         """The folder of the batches that collectors write for the ingest runs."""
         return self.home / "spool"
 
-    def champion_file(self, detector: str) -> Path:
-        """The champion that collectors score with, where runs put it."""
-        return self.home / "champions" / f"{detector}.zip"
+    @property
+    def champions(self) -> Path:
+        """The folder in which runs put the champions that collectors score with."""
+        return self.home / "champions"
 
     @property
     def database(self) -> str:

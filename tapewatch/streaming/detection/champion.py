@@ -24,6 +24,11 @@ class Champion:
     detector: ScanDetector
 
 
+def file_of(folder: Path, name: str) -> Path:
+    """The file of the champion `name` in the folder of all champions."""
+    return folder / f"{name}.zip"
+
+
 def publish(detector: ScanDetector, model: str, path: Path) -> None:
     """Put a scan in the place of the one in `path`, whole or not at all.
 
