@@ -59,7 +59,7 @@ def test_an_incident_is_a_committed_alert_within_a_second_of_its_bin_and_survive
         collector.signal(signal.SIGKILL)
         collector.wait()
         collector.start()
-        eventually(lambda: (s := collector.status()).get("scan_model") and s["uptime_s"] > 15)
+        eventually(lambda: (s := collector.status()).get("scan_model") and s["uptime_s"] > 10)
         after = scan_alerts(collector)
         # The same incidents go on under the same names.
         assert after["symbol"].n_unique() == after.height
