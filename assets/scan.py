@@ -14,7 +14,7 @@ from assets.loading import warn
 from assets.models import TrainingConfig
 from assets.validation import split_days
 from models.base import DetectorError
-from resources.lake import LakeTable
+from resources.lake import LakeTable, png
 from resources.stores import DatabaseResource, ModelRegistryResource
 from tapewatch.features.bins.batch import bins_5s as bins_of
 from tapewatch.market.derived_tables import BINS_5S, INCIDENTS, SCAN_EVALUATION
@@ -99,11 +99,15 @@ def scan_evaluation(
 ) -> pl.DataFrame:
     """What the scan finds of true or injected anomalies in the validation days, and its false alerts."""
     from assets import scanning  # noqa: PLC0415 - as above
+    from models.plots import scan_recall_by_kind  # noqa: PLC0415
 
     if "not_fitted" in scan:
         return SCAN_EVALUATION.empty()
     result = scanning.validate(model_registry.open(), SCAN, bins_5s.lake, scan)
-    context.add_output_metadata({name: round(value, 4) for name, value in result.metrics.items()})
+    facts: dict[str, Any] = {name: round(value, 4) for name, value in result.metrics.items()}
+    if result.by_kind["recall"].count():
+        facts["recall_by_kind"] = png(scan_recall_by_kind(result.by_kind))
+    context.add_output_metadata(facts)
     return result.by_kind
 
 

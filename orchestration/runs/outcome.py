@@ -134,7 +134,7 @@ def _found_on_unseen_days(summary: RunSummary) -> Table:
     """What each detector found of each kind; the last row holds all kinds and the rate of false alerts."""
     rows = summary.unseen.to_dicts()
     table = Table("kind", title="Found on days that the detectors had not seen", title_justify="left")
-    table.add_column("in the tape", justify="right")
+    table.add_column("in tape", justify="right")
     for name in DETECTORS.values():
         table.add_column(name, justify="right")
         table.add_column("delay", justify="right")
@@ -145,7 +145,7 @@ def _found_on_unseen_days(summary: RunSummary) -> Table:
         table.add_row(*cells, style="bold" if row["kind"] == "all" else "", end_section=row is rows[-2:][0])
     false = [cell for name in DETECTORS for cell in (_rate(rows[-1][f"{name}_false"]), "")]
     table.add_section()
-    table.add_row("false alerts [dim]in 390 minutes[/]", "", *false)
+    table.add_row("false in 390 minutes", "", *false)
     return table
 
 

@@ -10,7 +10,7 @@ DETECTORS = {"forest": "Isolation Forest", "scan": "scan"}
 
 
 def found_on_unseen_days(evaluation: pl.DataFrame | None, scan_evaluation: pl.DataFrame | None) -> pl.DataFrame:
-    """One row a kind of anomaly, the most frequent first, `all` last; none where nothing was judged.
+    """One row a kind of anomaly that was there, the most frequent first, `all` last; none where nothing was judged.
 
     Args:
         evaluation: `EVALUATION` of the Isolation Forest; None or empty where it was not judged.
@@ -39,6 +39,7 @@ def found_on_unseen_days(evaluation: pl.DataFrame | None, scan_evaluation: pl.Da
     events = pl.max_horizontal("forest_events", "scan_events")
     return (
         both.with_columns(events=events)
+        .filter(pl.col("events") > 0)
         .sort(pl.col("kind") == "all", "events", "kind", descending=[False, True, False])
         .select("kind", "events", *(f"{name}_{part}" for name in DETECTORS for part in ("found", "delay_s", "false")))
     )

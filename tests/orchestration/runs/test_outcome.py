@@ -18,7 +18,7 @@ def test_the_detectors_are_compared_on_unseen_days(width: int) -> None:
     assert "Found on days that the detectors had not seen" in lines
     assert "price jump 2 2 (100%) 90 s 2 (100%) 9 s" in lines
     assert "all 4 2 (50%) 90 s 3 (75%) 14 s" in lines
-    assert any(line.startswith("false alerts") and line.endswith("1.25 0.75") for line in lines)
+    assert any(line.startswith("false in 390 minutes") and line.endswith("1.25 0.75") for line in lines)
 
 
 def test_without_a_truth_the_kinds_found_are_named_as_elsewhere() -> None:
