@@ -14,8 +14,8 @@ from assets.loading import warn
 from assets.models import TrainingConfig
 from assets.validation import split_days
 from models.base import DetectorError
-from resources.lake import LakeTable
-from resources.stores import ModelRegistryResource
+from resources.lake import LakeTable, png
+from resources.stores import DatabaseResource, ModelRegistryResource
 from tapewatch.features.bins.batch import bins_5s as bins_of
 from tapewatch.market.derived_tables import BINS_5S, INCIDENTS, SCAN_EVALUATION
 from tapewatch.market.instruments import Partition
@@ -99,11 +99,15 @@ def scan_evaluation(
 ) -> pl.DataFrame:
     """What the scan finds of true or injected anomalies in the validation days, and its false alerts."""
     from assets import scanning  # noqa: PLC0415 - as above
+    from models.plots import scan_recall_by_kind  # noqa: PLC0415
 
     if "not_fitted" in scan:
         return SCAN_EVALUATION.empty()
     result = scanning.validate(model_registry.open(), SCAN, bins_5s.lake, scan)
-    context.add_output_metadata({name: round(value, 4) for name, value in result.metrics.items()})
+    facts: dict[str, Any] = {name: round(value, 4) for name, value in result.metrics.items()}
+    if result.by_kind["recall"].count():
+        facts["recall_by_kind"] = png(scan_recall_by_kind(result.by_kind))
+    context.add_output_metadata(facts)
     return result.by_kind
 
 
@@ -116,7 +120,7 @@ def scan_evaluation(
 def scan_champion(
     context: dg.AssetExecutionContext, scan: dict[str, Any], model_registry: ModelRegistryResource
 ) -> dict[str, Any]:
-    """Register the new scan; make it the champion unless the current one did clearly better on the same days.
+    """Register the new scan; make it the champion unless the current one did clearly better; hand it to the collectors.
 
     Where no scan could be fitted, the champion stays as it is.
     """
@@ -126,13 +130,14 @@ def scan_champion(
         return scan
     registry = model_registry.open()
     champion, reason = scanning.promote(registry, SCAN, scan)
+    scanning.hand_over(registry, champion, model_registry.champion_file(SCAN))
     run = dg.MetadataValue.url(registry.run_url(champion.run_id))
     context.add_output_metadata({"champion": champion.version, "mlflow_run": run, "reason": reason})
     return {"name": champion.name, "version": champion.version, "run_id": champion.run_id}
 
 
 @dg.asset(
-    **about_days(INCIDENTS, "numba"),
+    **about_days(INCIDENTS, "numba", "sqlalchemy"),
     ins={"bins_5s": dg.AssetIn(["features", "bins_5s"])},
     deps=[["models", "scan_champion"]],
     config_schema=plain(IncidentsConfig),
@@ -141,13 +146,21 @@ def incidents(
     context: dg.AssetExecutionContext,
     bins_5s: LakeTable,
     model_registry: ModelRegistryResource,
+    database: DatabaseResource,
 ) -> Checked:
     """What the scan finds, one row for all kinds within ten minutes of a symbol; none in markets that it never learnt."""
     from assets import scanning  # noqa: PLC0415 - as above
 
-    find = scanning.finder(model_registry.open(), SCAN, config_of(context, IncidentsConfig).model)
+    collectors = model_registry.champion_file(SCAN)
+    find = scanning.finder(
+        model_registry.open(), SCAN, config_of(context, IncidentsConfig).model, collectors=collectors
+    )
     if find is None:
         warn(context, "there is no scan yet: train one with the job train_detectors, on two days of trades or quotes")
-    yield from commit_days(
-        context, INCIDENTS, bins_5s.lake, lambda day: find(bins_5s.read(day), day) if find else INCIDENTS.empty()
-    )
+
+    def found(day: Partition) -> pl.DataFrame:
+        rows = find(bins_5s.read(day), day) if find else INCIDENTS.empty()
+        database.open().replace_day(INCIDENTS, day, rows)
+        return rows
+
+    yield from commit_days(context, INCIDENTS, bins_5s.lake, found)

@@ -22,6 +22,7 @@ from tapewatch.market.instruments import Partition
 from tapewatch.market.tables import TRUTH_LABELS
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.tape import symbol_batches
+from tapewatch.streaming.detection.champion import publish, published_model
 
 _EXAMPLE_ROWS = 5
 _EVENT = ["symbol", "event_id", "kind", "start_time", "end_time"]
@@ -94,14 +95,26 @@ def promote(registry: ModelRegistry, name: str, reference: Mapping[str, Any]) ->
     return champion, reason
 
 
+def hand_over(registry: ModelRegistry, champion: RegisteredModel, path: Path | None) -> bool:
+    """Put the champion where collectors look for it, unless it is there; returns whether it was put there."""
+    if path is None or published_model(path) == str(champion):
+        return False
+    publish(_loaded(registry, champion.uri), str(champion), path)
+    return True
+
+
 def finder(
-    registry: ModelRegistry, name: str, model: str = ""
+    registry: ModelRegistry, name: str, model: str = "", *, collectors: Path | None = None
 ) -> Callable[[pl.DataFrame, Partition], pl.DataFrame] | None:
     """Finds the incidents of a day's bins with a registered scan, `scan/3`, or by default the champion; None without one.
 
-    A market on which the scan was not fitted has no incidents.
+    A market on which the scan was not fitted has no incidents. The champion is put in the file `collectors`, unless it is there:
+    its alias may have been moved by hand.
     """
-    model = model or str(registry.champion(name) or "")
+    champion = registry.champion(name)
+    if champion is not None:
+        hand_over(registry, champion, collectors)
+    model = model or str(champion or "")
     if not model:
         return None
     detector = _loaded(registry, f"models:/{model}")

@@ -30,6 +30,7 @@ _SCRIPTS = (
     "detection",
     "scan",
     "online_detection",
+    "live_scan",
 )
 _PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 _HEADER = """\

@@ -89,7 +89,8 @@ def evaluate(
     metrics["average_precision_gain"] = metrics["average_precision"] - metrics["rule_average_precision"]
     low, high = gain_interval(minutes, seed)
     metrics |= {"average_precision_gain_low": low, "average_precision_gain_high": high}
-    return Evaluation(metrics, _by_kind(events, truth), minutes)
+    by_kind = _by_kind(events, truth, metrics["false_alerts_per_390_minutes"])
+    return Evaluation(metrics, by_kind, minutes)
 
 
 def top(scores: Floats, count: int) -> Flags:
@@ -181,6 +182,7 @@ def _alerts(minutes: pl.DataFrame, events: pl.DataFrame, flagged: Flags, column:
     hits = float((flagged & truth).sum())
     runs = _runs(minutes, column)
     symbol_days = minutes.select(pl.struct("symbol", pl.col("event_time").dt.date()).n_unique()).item()
+    false = runs.filter(~pl.col("is_true")).height
     found = events.filter(pl.col(column).is_not_null())
     delays = found.select((pl.col(column) - pl.col("start_time")).dt.total_seconds(fractional=True) / 60).to_series()
     return {
@@ -189,7 +191,8 @@ def _alerts(minutes: pl.DataFrame, events: pl.DataFrame, flagged: Flags, column:
         f"{prefix}recall": hits / float(truth.sum()),
         f"{prefix}alert_precision": runs.select(pl.col("is_true").mean()).item() if runs.height else 0.0,
         f"{prefix}event_recall": found.height / max(events.height, 1),
-        f"{prefix}false_alerts_per_symbol_day": runs.filter(~pl.col("is_true")).height / symbol_days,
+        f"{prefix}false_alerts_per_symbol_day": false / symbol_days,
+        f"{prefix}false_alerts_per_390_minutes": false / (minutes.height / 390),
         f"{prefix}delay_minutes": float(np.median(delays.to_numpy())) if found.height else float("nan"),
     }
 
@@ -207,10 +210,12 @@ def _fixed_rule(minutes: pl.DataFrame, truth_labels: pl.DataFrame) -> dict[str, 
     return _alerts(fixed, _events(fixed, truth_labels), flagged, "is_rule_flagged", "rule_at_3x_")
 
 
-def _by_kind(events: pl.DataFrame, truth: str) -> pl.DataFrame:
+def _by_kind(events: pl.DataFrame, truth: str, false_alerts: float) -> pl.DataFrame:
     found = {"found": "is_flagged", "rule_found": "is_rule_flagged"}
     counts = {"events": pl.len(), **{name: pl.col(flag).is_not_null().sum() for name, flag in found.items()}}
+    counts["delay_s"] = (pl.col("is_flagged") - pl.col("start_time")).dt.total_seconds(fractional=True).median()
     kinds = events.group_by("kind").agg(**counts).sort("kind")
     table = pl.concat([events.select(kind=pl.lit("all"), **counts), kinds])
+    rate = pl.when(pl.col("kind") == "all").then(false_alerts)
     recalls = {"recall": pl.col("found") / pl.col("events"), "rule_recall": pl.col("rule_found") / pl.col("events")}
-    return EVALUATION.conform(table.with_columns(truth=pl.lit(truth), **recalls))
+    return EVALUATION.conform(table.with_columns(truth=pl.lit(truth), false_alerts_per_390_minutes=rate, **recalls))

@@ -42,6 +42,23 @@ def precision_recall(evaluation: Evaluation) -> bytes:
     return _png(figure)
 
 
+def scan_recall_by_kind(by_kind: pl.DataFrame) -> bytes:
+    """Share of anomalies found by kind (a SCAN_EVALUATION frame), with its 95 % interval."""
+    judged = by_kind.filter(pl.col("recall").is_not_null())
+    figure, axes = _figure("Anomalies found by the scan, by kind", "recall and its 95 % interval", "")
+    places, recall = np.arange(judged.height), judged["recall"].to_numpy()
+    reach = [
+        np.maximum(recall - judged["recall_low"].to_numpy(), 0),
+        np.maximum(judged["recall_high"].to_numpy() - recall, 0),
+    ]
+    axes.barh(places, recall, 0.6, color=_DETECTOR, xerr=reach, ecolor=_RULE)
+    labels = [f"{kind} ({events})" for kind, events in judged.select("kind", "events").iter_rows()]
+    axes.set_yticks(places, labels)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    return _png(figure)
+
+
 def recall_by_kind(by_kind: pl.DataFrame) -> bytes:
     """Share of anomalies found by kind (an EVALUATION frame), of the detector and of the rule with as many alerts."""
     figure, axes = _figure("Anomalies found, by kind", "recall", "")

@@ -6,7 +6,7 @@ to import, so `stores.py` imports it when needed.
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -100,7 +100,10 @@ class ModelRegistry:
         for known in client.search_model_versions(f"name = '{name}'"):
             if known.run_id == run_id:
                 return known
-        return mlflow.register_model(model_uri, name)
+        # mlflow.register_model prints to the terminal.
+        with suppress(MlflowException):
+            client.create_registered_model(name)
+        return client.create_model_version(name, model_uri, run_id, model_id=model_uri.rpartition("/")[2])
 
     def set_champion(self, name: str, model_version: int) -> None:
         self.connect().set_registered_model_alias(name, CHAMPION, str(model_version))

@@ -39,7 +39,10 @@ def resources_for(settings: Settings) -> dict[str, Any]:
         "database": fixed(DatabaseResource(url=settings.database)),
         "model_registry": fixed(
             ModelRegistryResource(
-                tracking_uri=settings.tracking_uri, artifact_root=settings.artifact_root, ui=_mlflow_pages(settings)
+                tracking_uri=settings.tracking_uri,
+                artifact_root=settings.artifact_root,
+                ui=_mlflow_pages(settings),
+                champions=str(settings.champions),
             )
         ),
         "bento_store": fixed(BentoStoreResource(home=str(settings.bento_home))),

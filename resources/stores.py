@@ -7,6 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from tapewatch.store.database.database import Database
+from tapewatch.streaming.detection.champion import file_of
 
 if TYPE_CHECKING:
     from resources.mlflow_registry import ModelRegistry
@@ -41,12 +42,18 @@ class ModelRegistryResource(dg.ConfigurableResource):
     artifact_root: str
     ui: str = ""
     """Address of MLflow's pages, for links."""
+    champions: str = ""
+    """Folder in which collectors look for champions; empty where there are none."""
 
     def open(self) -> "ModelRegistry":
         # MLflow and scikit-learn take seconds to import, and most processes open no registry.
         from resources.mlflow_registry import ModelRegistry  # noqa: PLC0415
 
         return ModelRegistry(self.tracking_uri, self.artifact_root, self.ui)
+
+    def champion_file(self, name: str) -> Path | None:
+        """Where collectors look for the champion `name`."""
+        return file_of(Path(self.champions), name) if self.champions else None
 
 
 class BentoStoreResource(dg.ConfigurableResource):

@@ -225,6 +225,11 @@ class Settings(BaseSettings):
         return self.home / "spool"
 
     @property
+    def champions(self) -> Path:
+        """The folder in which runs put the champions that collectors score with."""
+        return self.home / "champions"
+
+    @property
     def database(self) -> str:
         return self.database_url or _sqlite_url(self.home / "tapewatch.db")
 

@@ -76,6 +76,11 @@ def evaluate_incidents(
     by_kind = by_kind.with_columns(
         recall_low=pl.Series(low, nan_to_null=True), recall_high=pl.Series(high, nan_to_null=True)
     )
+    by_kind = by_kind.with_columns(
+        false_alerts_per_390_minutes=pl.col("false_alerts") / (symbol_minutes / _MINUTES_A_DAY)
+        if symbol_minutes
+        else None
+    )
     rate = false / (symbol_minutes / _MINUTES_A_DAY) if symbol_minutes else 0.0
     metrics = {"events": float(events.height), "incidents": float(found.height), "false_alerts_per_390_minutes": rate}
     if events.height:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from models.scan.detector import ScanDetector
 from orchestration.processes.collectors import WATCH_VARIABLE, address_of, exit_finally, metrics_port, plan_of
 from orchestration.processes.logs import start_log
 from tapewatch.feeds.source import SourceError
@@ -25,6 +26,7 @@ from tapewatch.streaming.alerts.channels import channels_from
 from tapewatch.streaming.collector.collector import Collector, CollectorConfig
 from tapewatch.streaming.collector.lock import CollectorError
 from tapewatch.streaming.detection.baselines import Baselines, baselines_from
+from tapewatch.streaming.detection.champion import file_of
 from tapewatch.streaming.detection.rules.settings import DetectionConfig, DetectionError
 
 _FINAL = (SourceError, CollectorError, SpoolError, DetectionError, SymbolError)
@@ -67,6 +69,7 @@ def collector_config(settings: Settings, market: Market, symbols: Sequence[str])
             smtp_password=_opened(settings.smtp_password),
         ),
         baselines=_baselines(settings, market),
+        champion=file_of(settings.champions, ScanDetector.name),
         metrics_port=metrics_port(settings, market),
         in_sessions=_in_sessions(settings, market, url),
         delay_ns=int(plan.stream_recency.delay.total_seconds()) * 10**9,

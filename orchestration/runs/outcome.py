@@ -3,17 +3,18 @@
 import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from rich.console import Console
 from rich.table import Table
 
 from serving.store import StoredBento
+from tapewatch.market.derived_tables import INCIDENTS, SCAN_EVALUATION
 from tapewatch.market.instruments import Partition
 from tapewatch.market.tables import ANOMALIES, BARS, EVALUATION, TRUTH_LABELS
-from tapewatch.reports.matching import match, recall_by_kind
 from tapewatch.reports.run_report import NOT_JUDGED, RunSummary, write_report
+from tapewatch.reports.unseen import DETECTORS
 from tapewatch.settings import Settings
 from tapewatch.store.lake.lake import Lake
 
@@ -55,6 +56,10 @@ def summarise(
         anomalies=pl.concat(lake.read(ANOMALIES, p) for p in there),
         truth=pl.concat(known).unique(["symbol", "event_id"]) if known else None,
         evaluation=lake.read(EVALUATION) if lake.exists(EVALUATION) else None,
+        scan_evaluation=lake.read(SCAN_EVALUATION) if lake.exists(SCAN_EVALUATION) else None,
+        incidents=pl.concat(
+            [INCIDENTS.empty(), *(lake.read(INCIDENTS, p) for p in there if lake.exists(INCIDENTS, p))]
+        ),
         model=model_card(settings),
     )
 
@@ -90,16 +95,16 @@ def write(settings: Settings, summary: RunSummary) -> Path:
 
 
 def show(console: Console, summary: RunSummary) -> None:
-    """Print the wall times and the anomalies found, compared to the truth if it is known."""
+    """Print the wall times, and what each detector found on days that it had not seen."""
     console.print(_wall_times(summary))
     if summary.absent:
         days = ", ".join(f"{day.date} ({day.market})" for day in summary.absent)
         console.print(f"No tape, skipped: {days}", style="yellow", soft_wrap=True)
     if summary.is_not_judged:
         console.print(NOT_JUDGED, style="yellow", soft_wrap=True)
-    if summary.truth is not None:
-        console.print(_found_against_truth(summary.truth, summary.anomalies))
-    else:
+    if not summary.unseen.is_empty():
+        console.print(_found_on_unseen_days(summary))
+    if summary.truth is None:
         counts = summary.anomalies["kind"].cast(pl.String).value_counts(sort=True)
         table = Table("kind", "anomalies found", title="Found; the source has no truth", title_justify="left")
         for kind, count in counts.iter_rows():
@@ -125,11 +130,31 @@ def _wall_times(summary: RunSummary) -> Table:
     return table
 
 
-def _found_against_truth(truth: pl.DataFrame, anomalies: pl.DataFrame) -> Table:
-    table = Table("kind", title="Found against the truth, all days", title_justify="left")
-    for heading in ("in the tape", "found", "share"):
-        table.add_column(heading, justify="right")
-    for row in recall_by_kind(match(truth, anomalies)).iter_rows(named=True):
-        cells = (row["kind"].replace("_", " "), str(row["events"]), str(row["found"]), f"{row['recall']:.0%}")
-        table.add_row(*cells, style="bold" if row["kind"] == "all" else "")
+def _found_on_unseen_days(summary: RunSummary) -> Table:
+    """What each detector found of each kind; the last row holds all kinds and the rate of false alerts."""
+    rows = summary.unseen.to_dicts()
+    table = Table("kind", title="Found on days that the detectors had not seen", title_justify="left")
+    table.add_column("in tape", justify="right")
+    for name in DETECTORS.values():
+        table.add_column(name, justify="right")
+        table.add_column("delay", justify="right")
+    for row in rows:
+        cells = [row["kind"].replace("_", " "), f"{row['events']}"]
+        for name in DETECTORS:
+            cells += [_found(row, name), "" if row[f"{name}_delay_s"] is None else f"{row[f'{name}_delay_s']:.0f} s"]
+        table.add_row(*cells, style="bold" if row["kind"] == "all" else "", end_section=row is rows[-2:][0])
+    false = [cell for name in DETECTORS for cell in (_rate(rows[-1][f"{name}_false"]), "")]
+    table.add_section()
+    table.add_row("false in 390 minutes", "", *false)
     return table
+
+
+def _found(row: dict[str, Any], name: str) -> str:
+    found = row[f"{name}_found"]
+    if found is None:
+        return "not judged"
+    return f"{found} ({found / row['events']:.0%})" if row["events"] else f"{found}"
+
+
+def _rate(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"

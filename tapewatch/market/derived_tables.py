@@ -112,6 +112,7 @@ SCAN_EVALUATION = Table(
         optional("recall_low", F64, "lower end of its 95 % interval (Wilson)", minimum=0, maximum=1),
         optional("recall_high", F64, "upper end of the same", minimum=0, maximum=1),
         optional("delay_s", F64, "median time from an anomaly's start to the first incident known; null where none is", "s", minimum=0),
+        optional("false_alerts_per_390_minutes", F64, "false_alerts in 390 minutes of a symbol", minimum=0),
     ),
 )  # fmt: skip
 

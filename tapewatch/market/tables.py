@@ -307,8 +307,10 @@ EVALUATION = Table(
         Column("recall", F64, "found over events", minimum=0, maximum=1),
         count("rule_found", "anomalies that overlap an alert of the trivial rule"),
         Column("rule_recall", F64, "rule_found over events", minimum=0, maximum=1),
+        optional("delay_s", F64, "median time from an anomaly's start to the end of its first flagged minute; null where none is", "s", minimum=0),
+        optional("false_alerts_per_390_minutes", F64, "alerts that meet no anomaly, in 390 minutes of a symbol; of `all` only", minimum=0),
     ),
-)
+)  # fmt: skip
 
 ANOMALIES = Table(
     "anomalies",

@@ -12,6 +12,7 @@ from tapewatch.market.instruments import Market, market_of
 
 TRUTH_COLOUR = "#e0a100"
 FOUND_COLOUR = "#c2185b"
+INCIDENT_COLOUR = "#3f51b5"
 _RISING, _FALLING, _VOLUME = "#2f7f86", "#7d8790", "#b8c4cc"
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 _TEXT_COLOUR, _GRID_COLOUR = "#7a858f", "rgba(128, 140, 150, 0.22)"
@@ -19,9 +20,14 @@ _TIME_FORMAT = "%Y-%m-%dT%H:%M:%S"
 
 
 def candlesticks(
-    bars: pl.DataFrame, truth: pl.DataFrame, anomalies: pl.DataFrame, *, focus: tuple[dt.datetime, dt.datetime]
+    bars: pl.DataFrame,
+    truth: pl.DataFrame,
+    anomalies: pl.DataFrame,
+    incidents: pl.DataFrame,
+    *,
+    focus: tuple[dt.datetime, dt.datetime],
 ) -> go.Figure:
-    """One symbol's day: minute candles over volume, known anomalies as bands, detections as marks over the candles.
+    """One symbol's day: minute candles over volume, known anomalies as bands, anomalies above and incidents below the candles.
 
     A symbol without volume has candles alone; in forex the volume is a number of quotes.
 
@@ -29,6 +35,7 @@ def candlesticks(
         bars: `BARS` of one symbol and day.
         truth: kind, start_time, end_time of that symbol and day; may be empty.
         anomalies: `ANOMALIES` of that symbol and day; may be empty.
+        incidents: the same of `INCIDENTS`.
         focus: the span shown at first.
     """
     has_volume = bool((bars["volume"] > 0).any())
@@ -48,6 +55,8 @@ def candlesticks(
         figure.add_trace(_truth_labels(bars, truth), row=1, col=1)
     if anomalies.height:
         figure.add_trace(_found_marks(bars, anomalies), row=1, col=1)
+    if incidents.height:
+        figure.add_trace(_incident_marks(bars, incidents), row=1, col=1)
     apply_style(figure, height=430, margin={"l": 64, "r": 16, "t": 16, "b": 36})
     figure.update_layout(showlegend=False, hovermode="closest", xaxis_rangeslider_visible=False)
     figure.update_xaxes(range=[time.strftime(_TIME_FORMAT) for time in focus])
@@ -122,6 +131,37 @@ def _found_marks(bars: pl.DataFrame, anomalies: pl.DataFrame) -> go.Scatter:
         text=[_hover(row) for row in anomalies.iter_rows(named=True)],
         hoverinfo="text",
     )
+
+
+def _incident_marks(bars: pl.DataFrame, incidents: pl.DataFrame) -> go.Scatter:
+    low, high = _price_range(bars)
+    # Known at this minute: below its candle.
+    minutes = incidents["known_time"].dt.truncate("1m")
+    lows = [_low(bars, minute, low) for minute in minutes]
+    return go.Scatter(
+        x=incidents["known_time"].dt.strftime(_TIME_FORMAT).to_list(),
+        y=[bottom - 0.03 * (high - low) for bottom in lows],
+        mode="markers",
+        marker={
+            "symbol": "triangle-up",
+            "size": 11,
+            "color": INCIDENT_COLOUR,
+            "line": {"width": 1, "color": "#ffffff"},
+        },
+        text=[_incident_hover(row) for row in incidents.iter_rows(named=True)],
+        hoverinfo="text",
+    )
+
+
+def _low(bars: pl.DataFrame, minute: dt.datetime, otherwise: float) -> float:
+    """The lowest price of a minute; `otherwise` where it has no bar."""
+    lows = bars.filter(pl.col("time") == minute)["low"]
+    return float(lows.to_numpy().min()) if lows.len() else otherwise
+
+
+def _incident_hover(incident: dict[str, object]) -> str:
+    words = "<br>".join(str(reason["words"]) for reason in reasons_of(str(incident["reasons"]))[:5])
+    return f"<b>{str(incident['kind']).replace('_', ' ')}</b>, 1 in {incident['hours']:,.0f} h<br>{words}"
 
 
 def _top(bars: pl.DataFrame, start: dt.datetime, end: dt.datetime, otherwise: float) -> float:

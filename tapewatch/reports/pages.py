@@ -7,7 +7,7 @@ import jinja2
 import plotly.graph_objects as go
 import plotly.offline
 
-from tapewatch.reports.charts import FOUND_COLOUR, TRUTH_COLOUR
+from tapewatch.reports.charts import FOUND_COLOUR, INCIDENT_COLOUR, TRUTH_COLOUR
 from tapewatch.store.durable import write_whole
 
 #: Plotly's settings: no buttons, which would cover the plot on touch screens. Dragging zooms in, a double click zooms out.
@@ -23,11 +23,12 @@ def render_page(template: str, title: str, **content: object) -> str:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters |= {"words": words, "number": number, "seconds": seconds, "time": format_time}
+    environment.filters |= {"words": words, "number": number, "seconds": seconds, "lasted": lasted, "time": format_time}
     return environment.get_template(template).render(
         title=title,
         truth_colour=TRUTH_COLOUR,
         found_colour=FOUND_COLOUR,
+        incident_colour=INCIDENT_COLOUR,
         plotly_js=plotly.offline.get_plotlyjs(),
         **content,
     )
@@ -63,6 +64,11 @@ def number(value: float | None) -> str:
 def seconds(value: float) -> str:
     minutes, rest = divmod(value, 60)
     return f"{int(minutes)} min {rest:.0f} s" if minutes else f"{rest:.1f} s"
+
+
+def lasted(value: float) -> str:
+    """A length of tape in whole seconds or minutes."""
+    return f"{value / 60:.0f} min" if value >= 120 else f"{value:.0f} s"
 
 
 def format_time(value: dt.datetime) -> str:

@@ -71,7 +71,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory, outside: Path) -> tuple[Path,
 
 def test_the_demo_reports_its_findings_and_leaves_no_process(demo: tuple[Path, str]) -> None:
     home, output = demo
-    assert "Found against the truth" in output
+    assert "Found on days that the detectors had not seen" in output
     assert "/score" in output
     assert "anomaly, score" in output
     assert "Traceback" not in output

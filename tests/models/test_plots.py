@@ -11,7 +11,7 @@ from matplotlib.image import imread
 from models import plots
 from models.evaluation import Evaluation, evaluate
 from models.isolation_forest import IsolationForestDetector
-from models.plots import beeswarm, precision_recall, recall_by_kind, score_distribution
+from models.plots import beeswarm, precision_recall, recall_by_kind, scan_recall_by_kind, score_distribution
 from models.rules import volume_ratio
 from tapewatch.market.instruments import Market
 from tapewatch.market.tables import ATTRIBUTIONS
@@ -61,6 +61,17 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
     monkeypatch.setattr(plots, "_png", png)
     return figures
+
+
+def test_bars_of_the_scan_show_recall_and_interval_of_the_kinds_that_were_there(drawn: list[Figure]) -> None:
+    rows = {"kind": ["all", "b", "c"], "events": [9, 4, 0], "recall": [0.5, 0.25, None]}
+    scan_recall_by_kind(pl.DataFrame({**rows, "recall_low": [0.25, 0.1, None], "recall_high": [0.75, 0.6, None]}))
+    (axes,) = drawn[0].axes
+    assert [bar.get_width() for bar in axes.patches] == [0.5, 0.25]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["all (9)", "b (4)"]
+    (lines,) = axes.collections
+    spans = [segment[:, 0].tolist() for segment in lines.get_segments()]
+    np.testing.assert_allclose(spans, [[0.25, 0.75], [0.1, 0.6]])
 
 
 def test_bars_show_both_recalls_of_each_kind(drawn: list[Figure]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tapewatch.market.derived_tables import INCIDENTS
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables import ANOMALIES, BARS, EVALUATION
 from tapewatch.reports.run_report import CHARTS, TOP_EVENTS, render, write_report
@@ -26,11 +27,21 @@ def body(html: str) -> str:
     return html[html.index("<body>") :]
 
 
-def test_shows_how_many_known_anomalies_were_found(page: str) -> None:
-    text = re.sub(r"<[^>]+>|\s+", " ", body(page))
-    assert "4 of 8" in text
-    assert re.search(r"price jump\s+2\s+2\s+100 %", text)
-    assert re.search(r"quote stuffing\s+2\s+0\s+0 %", text)
+def test_shows_what_each_detector_found_on_unseen_days(page: str) -> None:
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", body(page)))
+    assert "Isolation Forest, unseen days 2 of 4" in text
+    assert "scan, unseen days 3 of 4" in text
+    # In the tape, and found, delay of each; the rule's last.
+    assert "price jump 2 2 90 s 2 9 s 1" in text
+    assert "quote stuffing 2 0 1 40 s 0" in text
+    assert "false alerts in 390 minutes of a symbol 1.25 0.75" in text
+
+
+def test_shows_incidents_with_level_and_reasons(page: str) -> None:
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", body(page)))
+    assert "quote stuffing 1 in 10,000 h a reason of quote_stuffing" in text
+    assert "incidents: 4" in text
+    assert "The rarest incidents" not in body(render(summary(incidents=INCIDENTS.empty())))
 
 
 def test_shows_steps_model_and_reasons(page: str) -> None:
@@ -137,7 +148,7 @@ def test_a_browser_draws_every_chart_without_a_network_or_an_error(tmp_path: Pat
         charts, marks = (page.locator(f".chart .{layer}") for layer in ("boxlayer", "scatterlayer .points path"))
         # The charts are drawn one after the other.
         charts.nth(1).wait_for(state="attached")
-        marks.nth(4).wait_for(state="attached")
-        assert marks.count() == 5
+        marks.nth(8).wait_for(state="attached")
+        assert marks.count() == 9
     assert not errors
     assert requests == [path.as_uri()]

@@ -1,12 +1,14 @@
 """A small made-up run for tests of the report: random walks, labelled anomalies, and some detections."""
 
 import datetime as dt
+import json
 
 import numpy as np
 import polars as pl
 
+from tapewatch.market.derived_tables import INCIDENTS, SCAN_EVALUATION
 from tapewatch.market.instruments import Market, Partition, session_of
-from tapewatch.market.tables import BARS
+from tapewatch.market.tables import BARS, EVALUATION
 from tapewatch.reports.run_report import RunSummary
 from tests.support.anomalies import MINUTE, OPEN, event, events
 
@@ -68,6 +70,67 @@ def detections() -> pl.DataFrame:
     )
 
 
+def incidents() -> pl.DataFrame:
+    """Incidents of AAPL's four anomalies."""
+    start = [OPEN + dt.timedelta(minutes=21 + 60 * position) for position in range(len(KINDS))]
+    words = [{"kind": kind, "statistic": "jump", "value": 8.0, "words": f"a reason of {kind}"} for kind in KINDS]
+    return INCIDENTS.conform(
+        pl.DataFrame(
+            {
+                "symbol": ["AAPL"] * len(KINDS),
+                "start_time": start,
+                "end_time": [each + dt.timedelta(seconds=45) for each in start],
+                "known_time": [each + dt.timedelta(seconds=5) for each in start],
+                "kind": list(KINDS),
+                "surprise": [1.5, 2.5, 3.5, 4.0],
+                "hours": [20.6, 205.5, 2055.5, 10_000.0],
+                "reasons": [json.dumps([word]) for word in words],
+                "model": ["scan/1"] * len(KINDS),
+            }
+        )
+    )
+
+
+def evaluation() -> pl.DataFrame:
+    """The Isolation Forest on unseen days: two kinds, and the whole."""
+    return EVALUATION.conform(
+        pl.DataFrame(
+            {
+                "kind": ["all", "price_jump", "quote_stuffing"],
+                "truth": ["source"] * 3,
+                "events": [4, 2, 2],
+                "found": [2, 2, 0],
+                "recall": [0.5, 1.0, 0.0],
+                "rule_found": [1, 1, 0],
+                "rule_recall": [0.25, 0.5, 0.0],
+                "delay_s": [90.0, 90.0, None],
+                "false_alerts_per_390_minutes": [1.25, None, None],
+            }
+        )
+    )
+
+
+def scan_evaluation() -> pl.DataFrame:
+    """The scan on the same days."""
+    return SCAN_EVALUATION.conform(
+        pl.DataFrame(
+            {
+                "kind": ["all", "price_jump", "quote_stuffing", "flash_crash"],
+                "truth": ["source"] * 4,
+                "events": [4, 2, 2, 0],
+                "found": [3, 2, 1, 0],
+                "named": [3, 2, 1, 0],
+                "false_alerts": [3, 1, 1, 1],
+                "recall": [0.75, 1.0, 0.5, None],
+                "recall_low": [0.3, 0.34, 0.1, None],
+                "recall_high": [0.95, 1.0, 0.9, None],
+                "delay_s": [14.0, 9.0, 40.0, None],
+                "false_alerts_per_390_minutes": [0.75, 0.25, 0.25, 0.25],
+            }
+        )
+    )
+
+
 def summary(**changes: object) -> RunSummary:
     """A run of two markets and one day."""
     made: dict[str, object] = {
@@ -78,6 +141,9 @@ def summary(**changes: object) -> RunSummary:
         "bars": pl.concat([bars("AAPL", Market.STOCKS, 1), bars("X:BTC-USD", Market.CRYPTO, 2)]),
         "anomalies": detections(),
         "truth": truth(),
+        "incidents": incidents(),
+        "evaluation": evaluation(),
+        "scan_evaluation": scan_evaluation(),
         "model": {"name": "isolation_forest", "version": 3, "threshold": 0.55},
     }
     return RunSummary(**{**made, **changes})  # type: ignore[arg-type]

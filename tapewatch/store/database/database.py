@@ -15,7 +15,7 @@ from tapewatch.store.database import queries, upserts
 from tapewatch.store.database.engine import PATIENCE_S, DatabaseError, connect, parse, transaction
 from tapewatch.store.database.rows import frame_of, keyed, keys_of
 from tapewatch.store.database.schema import ensure_current
-from tapewatch.store.database.tables import anomalies_table, twin
+from tapewatch.store.database.tables import twin
 
 __all__ = ["Database", "DatabaseError"]
 
@@ -152,25 +152,28 @@ class Database:
         return frame_of(table, rows, self.engine.dialect.name)
 
     def replace_anomalies(self, partition: Partition, events: pl.DataFrame) -> int:
-        """Replace all events of a market's day by `events` (`ANOMALIES`), in one transaction; an empty frame clears the day.
+        """Replace all events of a market's day by `events` (`ANOMALIES`); see `replace_day`."""
+        return self.replace_day(ANOMALIES, partition, events)
 
-        Returns: how many events the day now holds.
+    def replace_day(self, table: Table, partition: Partition, events: pl.DataFrame) -> int:
+        """Replace all rows of a market's day, in one transaction; an empty frame clears the day.
+
+        Returns: how many rows the day now holds.
 
         Raises:
-            SchemaError: the frame does not fit `ANOMALIES`.
+            SchemaError: the frame does not fit the table.
             DatabaseError: the database refuses, for instance because a key occurs twice; the day stays as it was.
         """
-        events = ANOMALIES.conform(events)
-        ANOMALIES.check(events)
+        events = table.conform(events)
+        table.check(events)
         place = {"market": str(partition.market), "date": partition.date}
         rows = [place | row for row in events.iter_rows(named=True)]
-        columns = anomalies_table.c
+        kept = twin(table)
+        columns = kept.c
         with transaction(self.engine) as connection:
-            connection.execute(
-                sa.delete(anomalies_table).where(columns.market == place["market"], columns.date == place["date"])
-            )
+            connection.execute(sa.delete(kept).where(columns.market == place["market"], columns.date == place["date"]))
             if rows:
-                connection.execute(sa.insert(anomalies_table), rows)
+                connection.execute(sa.insert(kept), rows)
         return len(rows)
 
     def anomalies(

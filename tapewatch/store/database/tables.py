@@ -7,12 +7,13 @@ import polars as pl
 import sqlalchemy as sa
 from sqlalchemy.types import TypeEngine
 
+from tapewatch.market.derived_tables import INCIDENTS
 from tapewatch.market.live_tables import ALERTS, GAPS, LIVE, LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import ANOMALIES, COVERAGE
 
 #: Every table of the operational database.
-SQL_TABLES: tuple[Table, ...] = (ANOMALIES, COVERAGE, *LIVE)
+SQL_TABLES: tuple[Table, ...] = (ANOMALIES, INCIDENTS, COVERAGE, *LIVE)
 #: Tables that grow with the tape, row after row in time.
 TIME_SERIES: tuple[Table, ...] = (LIVE_BARS, LIVE_MICROSTRUCTURE)
 PARTITION_COLUMNS = ("market", "date")
@@ -110,7 +111,6 @@ def _comment(description: str, unit: str) -> str:
 
 metadata = sa.MetaData()
 _BY_NAME = {table.name: sql_table(table, metadata) for table in SQL_TABLES}
-anomalies_table = _BY_NAME[ANOMALIES.name]
 
 
 def twin(table: Table) -> sa.Table:

@@ -26,14 +26,17 @@ from tapewatch.store.spool.spool import SpoolWriter
 from tapewatch.streaming.alerts.board import Notifier
 from tapewatch.streaming.alerts.book import AlertBook
 from tapewatch.streaming.collector.builder import Builder
+from tapewatch.streaming.collector.detectors import Detectors
 from tapewatch.streaming.collector.keeper import Keeper
 from tapewatch.streaming.collector.live_database import LiveDatabase, RowWriter
 from tapewatch.streaming.collector.lock import CollectorLock
 from tapewatch.streaming.collector.metrics import CollectorStatus, Latencies, Rate, serve_metrics
 from tapewatch.streaming.collector.pipeline import Pipeline
 from tapewatch.streaming.collector.receiver import Receiver
-from tapewatch.streaming.collector.warm_up import settle_memory, warm_up
+from tapewatch.streaming.collector.scanning import Scanner
+from tapewatch.streaming.collector.warm_up import settle_memory, warm_up, warm_up_scan
 from tapewatch.streaming.detection.baselines import Baselines
+from tapewatch.streaming.detection.champion import Champions
 from tapewatch.streaming.detection.rules.settings import DetectionConfig
 from tapewatch.streaming.detection.watch import Watch
 from tapewatch.streaming.gaps.book import GapBook
@@ -74,6 +77,8 @@ class CollectorConfig:
     detection: DetectionConfig
     notifiers: Sequence[Notifier] = ()
     baselines: Baselines | None = None
+    #: The file of the scan to use, and to look at again each minute; None for the rules alone.
+    champion: Path | None = None
     metrics_port: int = 0
     #: Connect around the market's sessions only, rather than always.
     in_sessions: bool = False
@@ -178,6 +183,10 @@ class Collector:
             alerts=counts.alerts,
             alert_latency_p50_ms=self._latencies.quantile_ms(0.5),
             alert_latency_p99_ms=self._latencies.quantile_ms(0.99),
+            scan_model=self._pipeline.detectors.scanner.model,
+            scan_late_ticks=self._pipeline.detectors.scanner.late,
+            scan_latency_p50_ms=self._scan_latencies.quantile_ms(0.5),
+            scan_latency_p99_ms=self._scan_latencies.quantile_ms(0.99),
             spooled_rows=spool.rows_written,
             spool_waiting_rows=spool.rows_held,
             spool_dropped_rows=spool.rows_dropped,
@@ -197,6 +206,7 @@ class Collector:
         self._keeper = Keeper(spool, gaps, self._rows, flush_s=_FLUSH_S)
         self._alerts = AlertBook(self._database, config.notifiers, wait_s=_COMMIT_WAIT_S)
         self._latencies = Latencies(market, registry)
+        self._scan_latencies = Latencies(market, registry, name="scan_latency", since="a bin's end")
         last_ns = self._keeper.last_position
         clock = TapeClock(delay_ns=config.delay_ns)
         is_resumed, since_ns = self._keeper.is_resumed, self._keeper.since
@@ -209,9 +219,10 @@ class Collector:
             interruptions=Interruptions(
                 market, clock, self._keeper, last_ns=last_ns, is_resumed=is_resumed, since_ns=since_ns
             ),
-            watch=self._watch(),
+            detectors=self._detectors(stack),
             alerts=self._alerts,
             latencies=self._latencies,
+            scan_latencies=self._scan_latencies,
             rows=self._rows,
             keeper=self._keeper,
         )
@@ -235,14 +246,23 @@ class Collector:
             tapes.resume(session, resumed_tape(session, last_ns, config.spool_root, lake, symbols=symbols))
         return tapes
 
-    def _watch(self) -> Watch:
-        """The detectors, with the alerts that an earlier process left open."""
-        watch = Watch(self.config.market, self.config.detection, self.config.baselines)
+    def _detectors(self, stack: ExitStack) -> Detectors:
+        """The rules and the scan, with the alerts that an earlier process left open."""
+        config, champions = self.config, None
+        if config.champion is not None:
+            champions = Champions(config.champion)
+            champions.look()
+            if champions.current is not None:
+                warm_up_scan(config.market, champions.current.detector)
+            champions.start()
+            stack.callback(champions.close)
+        watch = Watch(config.market, config.detection, config.baselines)
+        detectors = Detectors(watch, Scanner(config.market, champions))
         try:
-            watch.resume(self._alerts.open_alerts(self.config.market))
+            detectors.resume(self._alerts.open_alerts(config.market))
         except DatabaseError as error:
             _log.warning("alerts that are open may be opened again: %s", error)
-        return watch
+        return detectors
 
     def _close_rows(self) -> None:
         left = self._rows.close(_STOP_S)

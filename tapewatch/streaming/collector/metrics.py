@@ -18,7 +18,7 @@ from tapewatch.market.instruments import Market
 from tapewatch.streaming.collector.lock import CollectorError
 
 LOOPBACK: Final = "127.0.0.1"
-_LATENCY_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+_LATENCY_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 _RECENT_LATENCIES: Final = 4096
 _RATE_S: Final = 10.0
 
@@ -66,6 +66,12 @@ class CollectorStatus(msgspec.Struct, kw_only=True):
     alerts: Annotated[int, _counter("alerts opened")] = 0
     alert_latency_p50_ms: float | None = None
     alert_latency_p99_ms: float | None = None
+    #: The scan in use, such as `scan/3`; empty without one.
+    scan_model: str = ""
+    scan_late_ticks: Annotated[int, _counter("ticks that came after the scan judged their bin")] = 0
+    #: From a bin's end to the committed alert that it raised; null for a replay.
+    scan_latency_p50_ms: float | None = None
+    scan_latency_p99_ms: float | None = None
     spooled_rows: Annotated[int, _counter("rows written to the spool")] = 0
     spool_waiting_rows: Annotated[int, _gauge("rows that wait for the spool's disk")] = 0
     spool_dropped_rows: Annotated[int, _counter("rows lost to a full disk; a gap covers each stretch")] = 0
@@ -75,13 +81,24 @@ class CollectorStatus(msgspec.Struct, kw_only=True):
 
 
 class Latencies:
-    """Times from a frame's arrival to the commit of its alerts. Written by one thread, read by any."""
+    """Times until alerts are committed. Written by one thread, read by any.
 
-    def __init__(self, market: Market, registry: CollectorRegistry) -> None:
+    Args:
+        name, since: name of the metric, and from when it counts; by default from the frame's arrival.
+    """
+
+    def __init__(
+        self,
+        market: Market,
+        registry: CollectorRegistry,
+        *,
+        name: str = "alert_latency",
+        since: str = "a frame's arrival",
+    ) -> None:
         self._recent: deque[float] = deque(maxlen=_RECENT_LATENCIES)
         self._histogram = Histogram(
-            "tapewatch_alert_latency_seconds",
-            "from a frame's arrival to the committed row of the alert",
+            f"tapewatch_{name}_seconds",
+            f"from {since} to the committed row of the alert",
             ("market",),
             registry=registry,
             buckets=_LATENCY_BUCKETS_S,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import polars as pl
 
+from tapewatch.features.bins.records import BIN_NS
 from tapewatch.feeds.stream.channels import StreamReply
 from tapewatch.feeds.stream.decode.decoder import Frame, FrameDecoder, StreamBatch
 from tapewatch.feeds.stream.queue import Marker
@@ -16,12 +17,13 @@ from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market
 from tapewatch.market.live_tables import LIVE_BARS
 from tapewatch.streaming.alerts.book import AlertBook
 from tapewatch.streaming.collector.builder import Builder
+from tapewatch.streaming.collector.detectors import Detectors, opened_by_scan
 from tapewatch.streaming.collector.gathering import joined
 from tapewatch.streaming.collector.keeper import Keeper
 from tapewatch.streaming.collector.live_database import RowWriter
 from tapewatch.streaming.collector.metrics import Latencies
 from tapewatch.streaming.detection.disorder import Disorder
-from tapewatch.streaming.detection.watch import AlertChange, Watch
+from tapewatch.streaming.detection.watch import AlertChange
 from tapewatch.streaming.gaps.book import partition_of
 from tapewatch.streaming.gaps.interruptions import Interruptions
 from tapewatch.streaming.live.clock import TapeClock, Times
@@ -54,7 +56,7 @@ class Counts:
 
 
 class Pipeline:
-    """One market's worker; not thread-safe. `clock`, `interruptions` and `watch` are used by it alone."""
+    """One market's worker; not thread-safe. `clock`, `interruptions` and `detectors` are used by it alone."""
 
     def __init__(
         self,
@@ -64,9 +66,10 @@ class Pipeline:
         clock: TapeClock,
         builder: Builder,
         interruptions: Interruptions,
-        watch: Watch,
+        detectors: Detectors,
         alerts: AlertBook,
         latencies: Latencies,
+        scan_latencies: Latencies | None = None,
         rows: RowWriter,
         keeper: Keeper,
     ) -> None:
@@ -75,9 +78,9 @@ class Pipeline:
         self.is_connected = False
         self.clock, self.interruptions = clock, interruptions
         self._subscriptions = tuple(subscriptions)
-        self._watch, self._alerts = watch, alerts
+        self.detectors, self._alerts = detectors, alerts
         self._builder, self._rows, self._keeper = builder, rows, keeper
-        self._latencies = latencies
+        self._latencies, self._scan_latencies = latencies, scan_latencies
         self.open_alerts: set[str] = set()
         self._decoder = FrameDecoder(market)
         self._disorder = Disorder()
@@ -109,6 +112,7 @@ class Pipeline:
             self._push_gathered()
         now = self.clock.now()
         mark = self.clock.watermark()
+        self._scan(now)
         if now is None or mark is None or mark // NS_PER_SECOND <= self._advanced_second:
             return
         self._advanced_second = mark // NS_PER_SECOND
@@ -116,7 +120,7 @@ class Pipeline:
         self._push_gathered()
         self._builder.advance(mark)
         if self.is_connected:
-            self._record(self._watch.tick(now))
+            self._record(self.detectors.tick(now))
 
     def finish(self, *, is_session_over: bool) -> None:
         """Build the rows of the current days so far; a session that is over is not resumed."""
@@ -128,6 +132,7 @@ class Pipeline:
         # No events follow: the newest one is the end of the tape.
         self._builder.finish(max(now, self.clock.newest_ns or now))
         if is_session_over:
+            self._record(self.detectors.lost())
             self.interruptions.session_ended()
 
     def _handle_frames(self, frames: Sequence[Frame]) -> None:
@@ -142,7 +147,8 @@ class Pipeline:
         self.clock.observe(times)
         falls = self._disorder.count(batch)
         present = without_future(batch, self.clock.newest_ns) if falls else batch
-        self._record(self._watch.observe(present), batch.first_received_ns)
+        silent_ns = int(times.min()) - before_ns if before_ns is not None and times.size else 0
+        self._record(self.detectors.observe(present, silent_ns), batch.first_received_ns)
         self._note(batch)
         self.interruptions.saw(times)
         tape_ns = before_ns if batch.malformed_frames or falls else self.clock.newest_ns
@@ -156,6 +162,16 @@ class Pipeline:
             reason = f"the time falls back by over half a minute {falls} time(s): some clock is wrong"
             self.interruptions.interrupted("clock_skew", reason, newest_ns=before_ns)
         self._build(present)
+
+    def _scan(self, now: int | None) -> None:
+        """Let the scan judge complete bins; without a connection silence says nothing."""
+        if now is None or not self.is_connected:
+            return
+        changes = self.detectors.scan(now, is_live=self.clock.is_live)
+        self._record(changes)
+        if self._scan_latencies is not None and self.clock.is_live:
+            for start in opened_by_scan(changes):
+                self._scan_latencies.add((self.clock.outside_ns - start - BIN_NS) / NS_PER_SECOND)
 
     def _record(self, changes: Sequence[AlertChange], received_ns: int | None = None) -> None:
         """Commit alerts that opened, grew or ended; the alert book waits for an unreachable database."""
@@ -183,9 +199,11 @@ class Pipeline:
                     if was_connected:
                         self.interruptions.stopped()
                 else:
+                    self._record(self.detectors.lost())
                     _log.warning("disconnected: %s", marker.detail)
                     self.interruptions.interrupted("disconnect", marker.detail)
             case "dropped":
+                self._record(self.detectors.lost())
                 _log.error("%d frame(s) dropped: %s", marker.count, marker.detail)
                 self.interruptions.interrupted("dropped", f"{marker.count:,} frames: {marker.detail}")
             case "refused":

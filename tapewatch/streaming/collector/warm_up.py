@@ -6,8 +6,10 @@ from typing import Any
 
 import msgspec
 
+from models.scan.detector import ScanDetector
 from tapewatch.feeds.stream.decode.decoder import Frame, FrameDecoder
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Partition
+from tapewatch.streaming.detection.live_scan import LiveScan
 from tapewatch.streaming.detection.rules.settings import DetectionConfig
 from tapewatch.streaming.detection.watch import Watch
 from tapewatch.streaming.live.tape import LiveTape
@@ -31,6 +33,20 @@ def warm_up(market: Market, detection: DetectionConfig) -> None:
         if second in (70, _SECONDS - 1):
             tape.advance(now)
             watch.tick(now)
+
+
+def warm_up_scan(market: Market, detector: ScanDetector) -> None:
+    """Judge a few made-up bins, where the detector knows the market."""
+    if market not in detector.markets:
+        return
+    start = Partition(_DAY, market).session.regular_start
+    scan, decoder = LiveScan(detector, market), FrameDecoder(market)
+    for second in range(0, 15, 5):
+        now = start + second * NS_PER_SECOND
+        batch = decoder.decode([Frame(msgspec.json.encode(_events(market, second, now // 1_000_000)), now)])
+        scan.add(batch.trades, batch.quotes)
+        scan.advance(now)
+    scan.restart()
 
 
 def settle_memory() -> None:

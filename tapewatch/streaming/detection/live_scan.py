@@ -89,6 +89,12 @@ class LiveScan:
         self._day, self._trades, self._quotes = None, [], []
         return over
 
+    def replace(self, detector: ScanDetector) -> None:
+        """Go on with another detector of this market, with the tape and the incidents so far."""
+        self._scan, self._threshold = detector.markets[self._market], surprise_of(detector.hours)
+        if self._day is not None:
+            self._day.replace(self._scan)
+
     def _first_bin(self, session: Session, through_ns: int) -> int:
         """The bin of the oldest tick held; the session's first where a tick came before it."""
         oldest = min(
@@ -136,6 +142,19 @@ class _Day:
         self.next_bin = end
         for at in range(count):
             yield from self._observe(surprises[:, :, at], measured[:, :, at], first + at, threshold)
+
+    def replace(self, scan: MarketScan) -> None:
+        """Go on with another scan; its symbols may be others, in another order."""
+        scan = scan.for_symbols(self._scan.symbols)
+        known = {symbol: at for at, symbol in enumerate(self._scan.symbols)}
+        place = np.array([known.setdefault(symbol, len(known)) for symbol in scan.symbols])
+        self._grow(len(known))
+        self._states, self._incidents = self._states[place], self._incidents[place]
+        for name in ("_standing", "_rings"):
+            before = getattr(self, name)
+            setattr(self, name, type(before)(*(each[place] for each in before)))
+        self._open = {at for at, before in enumerate(place.tolist()) if before in self._open}
+        self._scan = scan
 
     def over(self) -> Iterator[ScanFinding]:
         """The incidents that have not been reported as over."""

@@ -1,11 +1,24 @@
 """What a run prints at its end."""
 
 import io
+import re
 
+import pytest
 from rich.console import Console
 
 from orchestration.runs.outcome import show
 from tests.support.made_up_run import summary
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_detectors_are_compared_on_unseen_days(width: int) -> None:
+    printed = io.StringIO()
+    show(Console(file=printed, width=width), summary())
+    lines = [re.sub(r"[│┃\s]+", " ", line).strip() for line in printed.getvalue().splitlines()]
+    assert "Found on days that the detectors had not seen" in lines
+    assert "price jump 2 2 (100%) 90 s 2 (100%) 9 s" in lines
+    assert "all 4 2 (50%) 90 s 3 (75%) 14 s" in lines
+    assert any(line.startswith("false in 390 minutes") and line.endswith("1.25 0.75") for line in lines)
 
 
 def test_without_a_truth_the_kinds_found_are_named_as_elsewhere() -> None:

@@ -10,11 +10,12 @@ import pytest
 import sqlalchemy as sa
 from polars.testing import assert_frame_equal
 
+from tapewatch.market.derived_tables import INCIDENTS
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.schema import SchemaError
 from tapewatch.market.tables import ANOMALIES
 from tapewatch.store.database.database import Database, DatabaseError
-from tapewatch.store.database.tables import anomalies_table
+from tapewatch.store.database.tables import twin
 from tests.support.anomalies import MINUTE, OPEN, event, events
 from tests.support.postgres import postgres
 
@@ -35,7 +36,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'deep' / 'tapewatch.db'}"
     postgres = request.getfixturevalue("postgres_url")
     with Database(postgres) as database, database.engine.begin() as connection:
-        connection.execute(sa.delete(anomalies_table))
+        connection.execute(sa.delete(twin(ANOMALIES)))
     return postgres
 
 
@@ -124,10 +125,31 @@ def test_all_of_several_writers_succeed(url: str) -> None:
         assert database.anomalies().height == len(days)
 
 
+def test_a_day_of_incidents_is_replaced_and_read(database: Database) -> None:
+    row = {
+        "symbol": "AAPL",
+        "start_time": OPEN,
+        "end_time": OPEN + MINUTE,
+        "known_time": OPEN + MINUTE / 12,
+        "kind": "price_jump",
+        "surprise": 1.5,
+        "hours": 20.0,
+        "reasons": "[]",
+        "model": "scan/1",
+    }
+    frame = INCIDENTS.conform(pl.DataFrame([row]))
+    assert database.replace_day(INCIDENTS, MONDAY, frame) == 1
+    assert database.replace_day(INCIDENTS, MONDAY, frame) == 1
+    found = database.read(INCIDENTS, symbol="AAPL", start=OPEN, end=OPEN + MINUTE)
+    assert_frame_equal(found.select(INCIDENTS.schema.names()), frame, categorical_as_str=True)
+    assert database.replace_day(INCIDENTS, MONDAY, INCIDENTS.empty()) == 0
+    assert database.read(INCIDENTS).is_empty()
+
+
 def test_every_column_of_the_definition_is_in_the_sql_table() -> None:
-    assert list(anomalies_table.columns.keys()) == ["market", "date", *ANOMALIES.schema]
+    assert list(twin(ANOMALIES).columns.keys()) == ["market", "date", *ANOMALIES.schema]
     for column in ANOMALIES.columns:
-        assert anomalies_table.c[column.name].nullable == column.is_nullable
+        assert twin(ANOMALIES).c[column.name].nullable == column.is_nullable
 
 
 def test_sqlite_readers_are_not_blocked_by_a_writer(tmp_path: Path) -> None:
@@ -135,7 +157,7 @@ def test_sqlite_readers_are_not_blocked_by_a_writer(tmp_path: Path) -> None:
     with Database(url) as writer, Database(url) as reader:
         writer.replace_anomalies(MONDAY, events(event()))
         with writer.engine.begin() as connection:
-            connection.execute(sa.delete(anomalies_table))
+            connection.execute(sa.delete(twin(ANOMALIES)))
             assert reader.anomalies().height == 1
         assert reader.anomalies().height == 0
 

@@ -1,33 +1,17 @@
 """The scan on a live tape finds what it finds in the whole day."""
 
-from functools import cache
-
 import numpy as np
 import polars as pl
 import pytest
 
-from models.scan.detector import Day, ScanDetector
+from models.scan.detector import ScanDetector
 from tapewatch.features.bins.batch import bins_5s
 from tapewatch.features.bins.records import BIN_NS
 from tapewatch.market.instruments import NS_PER_MINUTE, Market
 from tapewatch.market.tables import TIME
 from tapewatch.streaming.detection.live_scan import LiveScan, ScanFinding
-from tests.support.synthetic_days import SyntheticDay, days, synthetic_day
-
-
-def tape(at: int) -> SyntheticDay:
-    """A day of the built-in stock market."""
-    return synthetic_day(Market.STOCKS, days(Market.STOCKS)[at])
-
-
-@cache
-def detector(*, without: str = "") -> ScanDetector:
-    """Fitted on two days, maybe without a symbol."""
-    fitted = []
-    for day in (tape(0), tape(1)):
-        bins = bins_5s(day.trades, day.quotes, day.session).filter(pl.col("symbol") != without)
-        fitted.append(Day(day.session, bins, day.truth))
-    return ScanDetector.fit(fitted)
+from tests.support.scans import detector, tape
+from tests.support.synthetic_days import SyntheticDay
 
 
 def played(scan: LiveScan, day: SyntheticDay, steps: np.ndarray, lateness: int = 0) -> list[ScanFinding]:
@@ -102,3 +86,36 @@ def test_ticks_that_come_after_their_bin_are_counted_and_left_out() -> None:
     scan.add(first.head(3), day.quotes.clear())
     scan.advance(start + 3 * NS_PER_MINUTE)
     assert scan.late == 3
+
+
+def test_another_champion_goes_on_with_the_tape_and_the_incidents() -> None:
+    day, fitted, other = tape(2), detector(), detector(without="TSLA")
+    scan, found, before = LiveScan(fitted, Market.STOCKS), [], 0
+    steps = np.arange(day.session.regular_start, day.session.regular_end, 2 * NS_PER_MINUTE)
+    for step in [*steps.tolist(), day.session.day_end]:
+        between = pl.col("time").is_between(pl.lit(before).cast(TIME), pl.lit(step).cast(TIME), "left")
+        scan.add(day.trades.filter(between), day.quotes.filter(between))
+        # Another, whose symbols are in another order, and the first one again.
+        scan.replace(other)
+        scan.replace(fitted)
+        found += scan.advance(step)
+        before = step
+    assert summary(found + scan.restart()) == expected(fitted, day)
+
+
+def test_after_another_champion_an_open_incident_is_not_opened_again() -> None:
+    day, fitted = tape(2), detector()
+    first = min(row[1] for row in expected(fitted, day))
+    scan, found, before = LiveScan(fitted, Market.STOCKS), [], 0
+    opened: list[str] = []
+    for step in (first - NS_PER_MINUTE, first + 2 * BIN_NS, first + 5 * NS_PER_MINUTE):
+        between = pl.col("time").is_between(pl.lit(before).cast(TIME), pl.lit(step).cast(TIME), "left")
+        scan.add(day.trades.filter(between), day.quotes.filter(between))
+        found += scan.advance(step)
+        before = step
+        if not opened and (opened := [f.symbol for f in found if f.is_opening]):
+            scan.replace(detector(without="TSLA"))
+    again = [f.symbol for f in found if f.is_opening]
+    assert opened
+    assert again.count(opened[0]) == 1
+    assert opened[0] in {f.symbol for f in scan.restart()}

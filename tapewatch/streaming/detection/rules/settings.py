@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 import msgspec
 import numpy as np
@@ -18,6 +18,8 @@ NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Severity = Literal["info", "warning", "critical"]
+#: From the least.
+SEVERITIES: tuple[str, ...] = get_args(Severity)
 
 
 class DetectionError(ValueError):
