@@ -48,9 +48,9 @@ def features(
     ] = None,
     form: Annotated[Format, typer.Option("--format", help="CSV and JSON have every field")] = Format.TABLE,
 ) -> None:
-    """List the features of every table, or explain one: formula, window, warm-up, nulls.
+    """List the features of every table, or explain one: source, window, warm-up, nulls.
 
-    The warm-up is how many minutes, its own included, a value depends on;
+    The warm-up is how many rows, its own included, a value depends on;
     values from an earlier start are the same.
 
     [dim]tapewatch features
