@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from models.scan.detector import Day, ScanDetector
 from tapewatch.emulator.tape.market_tape import SyntheticTape
 from tapewatch.features.aggressor import aggressor_agreement
+from tapewatch.features.bins.batch import bins_5s
 from tapewatch.features.families.indicators import indicators
 from tapewatch.features.families.rows import microstructure_more
 from tapewatch.features.microstructure import microstructure
@@ -17,7 +19,7 @@ from tapewatch.feeds.rest.decode import BarsDecoder
 from tapewatch.labels.barriers import triple_barrier
 from tapewatch.market.compiled import kernels
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.streaming.collector.warm_up import warm_up
+from tapewatch.streaming.collector.warm_up import warm_up, warm_up_scan
 from tapewatch.streaming.detection.rules.settings import DetectionConfig
 
 _DATE = dt.date(2024, 3, 5)
@@ -45,6 +47,7 @@ def _steps() -> Iterator[tuple[str, Callable[[], object]]]:
     for market in Market:
         if tape.symbols(market):
             yield f"synthetic day, {market}", partial(_day, tape, market)
+    yield "scan", partial(_scan, tape)
     yield "flat files", _flat_file
     yield "REST bars", partial(BarsDecoder(), _BAR_PAGE)
 
@@ -59,6 +62,17 @@ def _day(tape: SyntheticTape, market: Market) -> None:
     indicators(bars.with_columns(known_time="time"), session)
     aggressor_agreement(trades, quotes, session)
     triple_barrier(bars, session=session)
+
+
+def _scan(tape: SyntheticTape) -> None:
+    """A scan of two days of a stock, fitted, and used on a day at once and live."""
+    symbol, days = tape.symbols(Market.STOCKS)[0], []
+    for date in (_DATE, _DATE + dt.timedelta(days=1)):
+        session = Partition(date, Market.STOCKS).session
+        days.append(Day(session, bins_5s(tape.trades(symbol, date), tape.quotes(symbol, date), session)))
+    detector = ScanDetector.fit(days)
+    detector.incidents(days[0].bins, days[0].session)
+    warm_up_scan(Market.STOCKS, detector)
 
 
 def _flat_file() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from orchestration.runs.runs import RunError, run_days, train
 from tapewatch.emulator.process import running_emulator
+from tapewatch.market.derived_tables import BINS_5S, INCIDENTS
 from tapewatch.market.feature_tables import INDICATORS, MICROSTRUCTURE_MORE
 from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.market.tables import (
@@ -31,6 +32,7 @@ from tapewatch.market.tables import (
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake
+from tapewatch.streaming.detection.champion import file_of, publish, published_model, read_champion
 
 pytestmark = pytest.mark.slow
 
@@ -135,6 +137,28 @@ def test_the_database_holds_what_the_lake_holds(emulated: Deployment) -> None:
     assert in_lake.height > 0
     for reasons in in_lake["reasons"]:
         assert {"feature", "value", "shap_value"} <= json.loads(reasons)[0].keys()
+
+
+def test_incidents_are_in_the_database_and_the_scan_is_where_collectors_look(emulated: Deployment) -> None:
+    in_lake = pl.concat(emulated.lake.read(INCIDENTS, partition) for partition in partitions())
+    with Database(emulated.settings.database) as database:
+        in_database = database.read(INCIDENTS).select(INCIDENTS.schema.names())
+    by_key, text = ["symbol", "start_time"], pl.col("symbol", "kind").cast(pl.String)
+    assert in_database.with_columns(text).sort(by_key).equals(in_lake.with_columns(text).sort(by_key))
+    assert in_lake.height > 0
+    champion = read_champion(file_of(emulated.settings.champions, "scan"))
+    assert set(in_lake["model"]) == {champion.model}
+    day = partitions()[0]
+    found = champion.detector.incidents(emulated.lake.read(BINS_5S, day), day.session, model=champion.model)
+    assert found.equals(emulated.lake.read(INCIDENTS, day))
+
+
+def test_a_rollback_reaches_the_collectors_with_the_next_days_that_are_scored(emulated: Deployment) -> None:
+    file = file_of(emulated.settings.champions, "scan")
+    champion = read_champion(file)
+    publish(champion.detector, "scan/99", file)
+    run_days(emulated.settings, "detect_anomalies", Market.STOCKS, FIRST, FIRST)
+    assert published_model(file) == champion.model
 
 
 def test_twice_equals_once(emulated: Deployment) -> None:

@@ -69,14 +69,13 @@ def detect(
     """Load days and score them with the champion, without training.
 
     `start` is the moment at which an alert could be known. Days that the lake
-    holds are not fetched again. Train a detector first, with `tapewatch run`.
+    holds are not fetched again, and days that the detector scored are only
+    listed. Train a detector first, with `tapewatch run`.
 
     [dim]tapewatch detect --market stocks --from 2024-06-10 --to 2024-06-14
     tapewatch detect -m crypto --from 2024-06-10 --to 2024-06-10 --format csv > incidents.csv[/]
     """
     from orchestration.runs.detection import detected  # noqa: PLC0415
-    from orchestration.runs.lineage import sourced  # noqa: PLC0415
 
-    with sourced(settings_with(flat_files), console) as (settings, _):
-        found = detected(settings, market, first.date(), last.date(), console, model=model)
+    found = detected(settings_with(flat_files), market, first.date(), last.date(), console, model=model)
     INCIDENTS.show(found.to_dicts(), form)
