@@ -19,6 +19,7 @@ _OWNERS = {
     "detections": "team:surveillance",
     "serving": "team:platform",
     "reports": "team:market-data",
+    "feature_store": "team:platform",
 }
 
 

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow.parquet as pq
 from upath import UPath
@@ -70,9 +71,7 @@ def join_as_of(
     return numbered.select("number").join(joined, on="number", how="left", maintain_order="left").drop("number")
 
 
-def latest(
-    source: Source, columns: Mapping[str, pl.DataType], after: dt.datetime, until: dt.datetime
-) -> pl.DataFrame:
+def latest(source: Source, columns: Mapping[str, pl.DataType], after: dt.datetime, until: dt.datetime) -> pl.DataFrame:
     """Each key's latest row among those that became known in [`after`, `until`].
 
     Args:
@@ -91,9 +90,7 @@ def latest(
     return _read(source, columns, after, until, known, only_latest=True)
 
 
-def between(
-    source: Source, columns: Mapping[str, pl.DataType], after: dt.datetime, until: dt.datetime
-) -> pl.DataFrame:
+def between(source: Source, columns: Mapping[str, pl.DataType], after: dt.datetime, until: dt.datetime) -> pl.DataFrame:
     """Every row that became known in [`after`, `until`]; otherwise as `latest`."""
     known = pl.col(_KNOWN).is_between(_ns(after), _ns(until))
     return _read(source, columns, after, until, known, only_latest=False)
@@ -122,11 +119,9 @@ def _read(
     return found.sort("number").drop("number")
 
 
-def _join(source: Source, part: pl.DataFrame, columns: Mapping[str, pl.DataType], as_known: bool) -> pl.DataFrame:  # noqa: FBT001
+def _join(source: Source, part: pl.DataFrame, columns: Mapping[str, pl.DataType], as_known: bool) -> pl.DataFrame:
     """`number` and the columns of those rows of `part` for which something was known."""
-    first, last = part["time"].min(), part["time"].max()
-    assert isinstance(first, dt.datetime)
-    assert isinstance(last, dt.datetime)
+    first, last = part.select(first=pl.col("time").min(), last=pl.col("time").max()).row(0)
     codes = part.select(source.keys).unique(maintain_order=True).with_row_index(_CODE)
     wanted = part.join(codes, on=source.keys).select("number", _CODE, pl.col("time").to_physical()).sort("time")
     with ExitStack() as stack:
@@ -137,7 +132,9 @@ def _join(source: Source, part: pl.DataFrame, columns: Mapping[str, pl.DataType]
             right, left_on="time", right_on=at, by=_CODE, strategy="backward", coalesce=False, check_sortedness=False
         ).filter(pl.col(_ROW).is_not_null())
         if source.ttl is not None:
-            matched = matched.filter(pl.col("time") - pl.col(_EVENT) <= source.ttl // dt.timedelta(microseconds=1) * 1000)
+            matched = matched.filter(
+                pl.col("time") - pl.col(_EVENT) <= source.ttl // dt.timedelta(microseconds=1) * 1000
+            )
         return objects.gather(matched, columns)
 
 
@@ -175,7 +172,7 @@ class _Objects:
         """The keys of all objects, numbered."""
         keys = list(self._source.keys)
         empty = pl.DataFrame(schema=dict.fromkeys(keys, pl.String()))
-        found = [self._keys(file.read(columns=keys)).unique() for file in self._files]
+        found = [self._keys(pl.DataFrame(file.read(columns=keys))).unique() for file in self._files]
         return pl.concat([empty, *found]).unique().sort(keys).with_row_index(_CODE)
 
     def positions(self, codes: pl.DataFrame) -> pl.DataFrame:
@@ -211,8 +208,7 @@ class _Objects:
                 found.append(values.select(part["number"], *columns))
         return pl.concat(found)
 
-    def _keys(self, table: object) -> pl.DataFrame:
-        frame = table if isinstance(table, pl.DataFrame) else pl.DataFrame(table)
+    def _keys(self, frame: pl.DataFrame) -> pl.DataFrame:
         return frame.select(pl.col(name).cast(pl.String) for name in self._source.keys)
 
     def _expect(self, files: Sequence[pq.ParquetFile], names: Sequence[str]) -> None:
@@ -223,7 +219,7 @@ class _Objects:
             raise UnknownColumnError(f"{self._source.folder} has no column {', '.join(missing)}")
 
 
-def _batches(metadata: pq.FileMetaData, rows: np.ndarray) -> Iterator[tuple[list[int], int, range]]:  # type: ignore[type-arg]
+def _batches(metadata: pq.FileMetaData, rows: npt.NDArray[np.uint32]) -> Iterator[tuple[list[int], int, range]]:
     """Row groups that are read together, the number of their first row, and which of `rows` (sorted) they hold."""
     sizes = [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)]
     ends = np.cumsum(sizes)
