@@ -27,7 +27,7 @@ _FEAST_TYPES: dict[pl.DataType, FeastType] = {
     pl.Int64(): Int64,
     pl.Int32(): Int32,
     pl.Boolean(): Bool,
-    # Feast's own type for times has whole seconds only.
+    # In µs since the epoch: Feast's own type for times has whole seconds only, and it takes numbers through float64.
     TIME: Int64,
 }
 
@@ -123,7 +123,11 @@ def _feature_view(view: View, push: PushSource) -> FeatureView:
         ttl=view.ttl,
         source=push,
         schema=[
-            Field(name=column.name, dtype=_FEAST_TYPES[column.dtype], description=column.description)
+            Field(
+                name=column.name,
+                dtype=_FEAST_TYPES[column.dtype],
+                description=f"{column.description} (µs UTC)" if column.dtype == TIME else column.description,
+            )
             for column in view.columns
         ],
         tags={SCHEMA_TAG: schema_tag(view.schema)},

@@ -147,6 +147,27 @@ class LakeOfflineStore(DaskOfflineStore):
         times = (start_date or dt.datetime(1970, 1, 10, tzinfo=dt.UTC), end_date or dt.datetime.now(dt.UTC))
         return _pull(config, data_source, join_key_columns, feature_name_columns, columns, times, between)
 
+    # What `feast monitor` computes lies beside the registry: Feast would put it into the checkout.
+
+    @staticmethod
+    def ensure_monitoring_tables(config: RepoConfig) -> None:
+        DaskOfflineStore.ensure_monitoring_tables(_beside_registry(config))
+
+    @staticmethod
+    def save_monitoring_metrics(config: RepoConfig, *arguments: Any, **options: Any) -> None:
+        DaskOfflineStore.save_monitoring_metrics(_beside_registry(config), *arguments, **options)
+
+    @staticmethod
+    def query_monitoring_metrics(config: RepoConfig, *arguments: Any, **options: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = DaskOfflineStore.query_monitoring_metrics(
+            _beside_registry(config), *arguments, **options
+        )
+        return found
+
+    @staticmethod
+    def clear_monitoring_baseline(config: RepoConfig, *arguments: Any, **options: Any) -> None:
+        DaskOfflineStore.clear_monitoring_baseline(_beside_registry(config), *arguments, **options)
+
     @staticmethod
     def offline_write_batch(*_: object, **__: object) -> None:
         raise FeaturesError(
@@ -175,6 +196,10 @@ def _pull(
         )
 
     return LakeRetrievalJob(compute, config, full_feature_names=False)
+
+
+def _beside_registry(config: RepoConfig) -> RepoConfig:
+    return config.model_copy(update={"repo_path": Path(config.registry.path).parent})
 
 
 def _wanted(view: FeatureView, refs: Sequence[str]) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from feast.infra.registry.file import FileRegistryStore
 from feast.infra.registry.registry import REGISTRY_SCHEMA_VERSION
 from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
+from feast.repo_config import RegistryConfig
 from feast.utils import _utc_now as utc_now
 from google.protobuf.message import DecodeError
 
@@ -18,6 +19,12 @@ class RegistryError(RuntimeError):
 
 class WholeFileRegistryStore(FileRegistryStore):
     """As Feast's, which writes into the file: a process that is killed meanwhile would leave half of it."""
+
+    def __init__(self, registry_config: RegistryConfig, repo_path: Path) -> None:
+        # Feast leaves the name of a variable that is not set in the text, and would create a folder of that name.
+        if "${" in registry_config.path:
+            raise RegistryError(f"the registry's path is {registry_config.path}: set TAPEWATCH_HOME to the data folder")
+        super().__init__(registry_config, repo_path)
 
     def get_registry_proto(self) -> RegistryProto:
         """The registry.

@@ -21,7 +21,7 @@ from resources.feature_store.definitions import SCHEMA_TAG, SYMBOL, VIEWS, View,
 from resources.feature_store.online import VectorOnlineStore, features_of
 from resources.feature_store.registry import RegistryError
 from tapewatch.store.lake.lake import Lake
-from tapewatch.store.lake.point_in_time import Source, join_as_of, latest
+from tapewatch.store.lake.point_in_time import Source, as_type, join_as_of, latest
 from tapewatch.store.vectors.vectors import Vector
 
 #: Feast wants times in whole microseconds.
@@ -158,8 +158,9 @@ class Features:
         for view in VIEWS:
             with _quiet():
                 before = self.store.get_feature_view(view.name).most_recent_end_time
-                # Feast would begin one time to live before now: an older lake would leave the online store empty.
-                start = before or self._first(view, end)
+                # Feast would begin one time to live before now, or where it ended. But an older lake would leave the online
+                # store empty, and a day that was computed again has other values of times that are over.
+                start = min(before or end, self._first(view, end))
                 self.store.materialize(start, end, feature_views=[view.name])
             done[view.name] = {"from": f"{start:%Y-%m-%d %H:%M:%S}", "to": f"{end:%Y-%m-%d %H:%M:%S}"}
         return done
@@ -171,7 +172,7 @@ class Features:
             VectorsError: the online store is away.
         """
         newest = rows.sort("event_time", "known_time", maintain_order=True).unique("symbol", keep="last")
-        features = [pl.col(name).cast(dtype) for name, dtype in view.schema.items()]
+        features = [as_type(pl.col(name), newest.schema[name], dtype) for name, dtype in view.schema.items()]
         frame = newest.select(pl.col("symbol").cast(pl.String), *(pl.col(name).cast(_US) for name in _TIMES), *features)
         if frame.height:
             self.store.push(view.push_source, frame.to_pandas())

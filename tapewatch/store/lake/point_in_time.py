@@ -54,7 +54,7 @@ def join_as_of(
     Args:
         source: the table.
         rows: the key's columns and `time` (UTC), without nulls; in any order, repeated as they may be.
-        columns: what to return, with types.
+        columns: what to return, with types; a time as Int64 is in µs since the epoch.
         as_known: False joins by the event's time, and so sees rows and corrections before they were known.
 
     Returns:
@@ -109,9 +109,8 @@ def _read(
     keys = dict.fromkeys(source.keys, pl.String())
     with ExitStack() as stack:
         objects = _Objects(source, stack, *_reach(source, after, until))
-        codes = objects.codes()
-        order = [_CODE, _EVENT, _KNOWN]
-        rows = objects.positions(codes).filter(is_wanted).sort(order)
+        codes = objects.codes() if only_latest else None
+        rows = objects.positions(codes).filter(is_wanted).sort(_CODE, _EVENT, _KNOWN)
         if only_latest:
             rows = rows.unique(_CODE, keep="last", maintain_order=True)
         numbered = rows.with_row_index("number")
@@ -175,8 +174,8 @@ class _Objects:
         found = [self._keys(pl.DataFrame(file.read(columns=keys))).unique() for file in self._files]
         return pl.concat([empty, *found]).unique().sort(keys).with_row_index(_CODE)
 
-    def positions(self, codes: pl.DataFrame) -> pl.DataFrame:
-        """Where the rows of some keys are, with their times."""
+    def positions(self, codes: pl.DataFrame | None) -> pl.DataFrame:
+        """Where the rows of some keys are, with their times; None takes all rows, without telling keys apart."""
         source = self._source
         known = source.known_time or source.event_time
         types = {_CODE: pl.UInt32(), _EVENT: pl.Int64(), _KNOWN: pl.Int64(), _OBJECT: pl.UInt32(), _ROW: pl.UInt32()}
@@ -186,8 +185,12 @@ class _Objects:
             self._expect([file], names)
             frame = pl.DataFrame(file.read(columns=list(dict.fromkeys(names))))
             times = [_utc(frame[name]).alias(alias) for name, alias in ((source.event_time, _EVENT), (known, _KNOWN))]
-            keys = self._keys(frame).with_columns(*times, pl.lit(number, pl.UInt32).alias(_OBJECT))
-            found.append(keys.with_row_index(_ROW).join(codes, on=source.keys).select(list(types)))
+            rows = frame.select(*times, pl.lit(number, pl.UInt32).alias(_OBJECT)).with_row_index(_ROW)
+            if codes is None:
+                rows = rows.with_columns(pl.lit(0, pl.UInt32).alias(_CODE))
+            else:
+                rows = rows.hstack(self._keys(frame)).join(codes, on=source.keys)
+            found.append(rows.select(list(types)))
         return pl.concat(found)
 
     def gather(self, rows: pl.DataFrame, columns: Mapping[str, pl.DataType]) -> pl.DataFrame:
@@ -202,7 +205,9 @@ class _Objects:
                 read = pl.DataFrame(file.read_row_groups(groups, columns=names))
                 part = of_object[picked.start : picked.stop]
                 values = read[(part[_ROW] - offset)].select(
-                    pl.col(name).cast(dtype) if name in names else pl.lit(None, dtype).alias(name)
+                    as_type(pl.col(name), read.schema[name], dtype)
+                    if name in names
+                    else pl.lit(None, dtype).alias(name)
                     for name, dtype in columns.items()
                 )
                 found.append(values.select(part["number"], *columns))
@@ -239,6 +244,11 @@ def _batches(metadata: pq.FileMetaData, rows: npt.NDArray[np.uint32]) -> Iterato
             groups.append(index)
     if groups:
         yield groups, int(ends[groups[0]] - sizes[groups[0]]), range(begun, int(bounds[-1]))
+
+
+def as_type(value: pl.Expr, found: pl.DataType, wanted: pl.DataType) -> pl.Expr:
+    """A column in another type. A time that is asked for as a whole number is in µs, which a float64 holds exactly too."""
+    return value.dt.timestamp("us") if isinstance(found, pl.Datetime) and wanted == pl.Int64 else value.cast(wanted)
 
 
 def _utc(times: pl.Series) -> pl.Series:

@@ -106,6 +106,8 @@ def test_latest_and_between_count_from_when_rows_were_known(tmp_path: Path) -> N
     assert latest(source, COLUMNS, *minutes(29, 60)).select("symbol", "value").rows() == [("A", 20), ("B", 31)]
     assert between(source, COLUMNS, *minutes(1, 40))["value"].to_list() == [10, 20, 30, 31]
     assert latest(source, COLUMNS, *minutes(50, 60)).is_empty()
+    # Without a key every row is there too, as Feast's monitoring asks for them.
+    assert between(Source(UPath(tmp_path), ()), COLUMNS, *minutes(1, 40))["value"].to_list() == [10, 20, 30, 31]
 
 
 def test_an_unknown_column_is_named_and_a_column_that_came_later_is_null(tmp_path: Path) -> None:
