@@ -11,6 +11,8 @@ from typing import Any
 
 import polars as pl
 from feast import FeatureStore, FeatureView, Project
+from feast.diff.property_diff import PropertyDiff
+from feast.protos.feast.core.DataSource_pb2 import DataSource
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import RepoConfig
@@ -27,6 +29,8 @@ from tapewatch.store.vectors.vectors import Vector
 #: Feast wants times in whole microseconds.
 _US = pl.Datetime("us", "UTC")
 _TIMES = {"event_time": pl.Datetime("ns", "UTC"), "known_time": pl.Datetime("ns", "UTC")}
+#: The field of Feast's values that holds a type.
+_KINDS = {pl.Float64(): "double_val", pl.Int64(): "int64_val", pl.Int32(): "int32_val", pl.Boolean(): "bool_val"}
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -115,6 +119,7 @@ class Features:
             f"{d.transition_type.name.lower()} {d.feast_object_type.value} {d.name}"
             for d in registry_diff.feast_object_diffs
             if d.transition_type.name != "UNCHANGED"
+            and (d.transition_type.name != "UPDATE" or any(map(_is_change, d.feast_object_property_diffs)))
         ]
         removed = [
             d.current_feast_object for d in registry_diff.feast_object_diffs if d.transition_type.name == "DELETE"
@@ -168,14 +173,21 @@ class Features:
     def push(self, view: View, rows: pl.DataFrame) -> None:
         """Push rows of a view's table to the online store; rows that are older than those in it change nothing.
 
+        As `FeatureStore.push`, which takes ten times as long to turn a frame into Feast's values.
+
         Raises:
             VectorsError: the online store is away.
         """
         newest = rows.sort("event_time", "known_time", maintain_order=True).unique("symbol", keep="last")
         features = [as_type(pl.col(name), newest.schema[name], dtype) for name, dtype in view.schema.items()]
-        frame = newest.select(pl.col("symbol").cast(pl.String), *(pl.col(name).cast(_US) for name in _TIMES), *features)
-        if frame.height:
-            self.store.push(view.push_source, frame.to_pandas())
+        frame = newest.select(features)
+        columns = [_values(frame[name], _KINDS[dtype]) for name, dtype in view.schema.items()]
+        content = [dict(zip(view.schema, values, strict=True)) for values in zip(*columns, strict=True)]
+        times = (newest[name].cast(_US).to_list() for name in _TIMES)
+        keys = _keys(newest["symbol"].cast(pl.String).to_list())
+        if keys:
+            applied = self.store.get_feature_view(view.name)
+            self.online.online_write_batch(self.config, applied, list(zip(keys, content, *times, strict=True)), None)
 
     def compare(self, *, sample: int = 200, seed: int = 0) -> Comparison:
         """Compare sampled online vectors with what the lake's as-of join gives for their time, bit for bit.
@@ -242,6 +254,22 @@ class Features:
 
 def _keys(symbols: Sequence[str]) -> list[EntityKey]:
     return [EntityKey(join_keys=["symbol"], entity_values=[Value(string_val=symbol)]) for symbol in symbols]
+
+
+def _values(column: pl.Series, kind: str) -> list[Value]:
+    return [Value() if value is None else Value(**{kind: value}) for value in column.to_list()]
+
+
+def _is_change(found: PropertyDiff) -> bool:
+    """Whether a property differs by more than the times that Feast records in a source."""
+    before, after = found.val_existing, found.val_declared
+    if not isinstance(before, DataSource) or not isinstance(after, DataSource):
+        return True
+    plain = [DataSource.FromString(source.SerializeToString()) for source in (before, after)]
+    for source in plain:
+        source.ClearField("meta")
+        source.batch_source.ClearField("meta")
+    return bool(plain[0] != plain[1])
 
 
 def _differing(vector: Vector, row: Mapping[str, Any], schema: Mapping[str, pl.DataType]) -> list[str]:

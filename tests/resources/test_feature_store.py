@@ -106,6 +106,10 @@ def test_online_vectors_are_those_of_the_join_and_older_pushes_change_nothing(fe
     newer, older = known_at(rows, 120), known_at(rows, 50)
     features.push(MINUTES, rows.filter(pl.col("known_time") <= newer))
     features.push(MINUTES, rows.filter(pl.col("known_time") <= older))
+    feast_rows = rows.filter(pl.col("known_time") == older).select(
+        "symbol", "event_time", "known_time", *MINUTES.schema
+    )
+    features.store.push(MINUTES.push_source, feast_rows.cast({pl.Datetime: pl.Datetime("us", "UTC")}).to_pandas())
     assert features.compare().faults == []
     online = features.store.get_online_features(
         features.store.get_feature_service(FOREST), [{"symbol": "BBB"}, {"symbol": "NONE"}]
