@@ -70,7 +70,13 @@ reliability: install ## Kills, faults and troubles in full counts, under half an
 mutation: install ## Do the tests notice? 60 random one-operator changes, 85 % must fail a test; SEED=2 draws others
 	$(RUN)/python -m tests.mutation --rooms market,labels,features,bars,store,models --changes $(CHANGES) --seed $(SEED)
 
-system: install ## The browser that the UI tests drive: installed where it may be, else named
+system: install ## The browser and the Redis that tests use: installed where they may be, else named
+	@command -v redis-server >/dev/null || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends redis-server; \
+	else \
+		echo "Tests of the feature store start Redis, which is not installed. Install it: sudo apt-get install redis-server" >&2; exit 1; \
+	fi
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends chromium; \

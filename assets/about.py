@@ -21,6 +21,7 @@ _OWNERS = {
     "detections": "team:surveillance",
     "serving": "team:platform",
     "reports": "team:market-data",
+    "feature_store": "team:platform",
 }
 
 #: When the runs of the schedules are over. A policy sees the newest run alone, of any day and market; the check `up_to_date`

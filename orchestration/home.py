@@ -158,9 +158,12 @@ def environment(settings: Settings) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
     }
     key, postgres = settings.polygon_api_key, settings.dagster_postgres_url
+    redis, online = settings.redis_url, settings.online_database_url
     optional = {
         "POLYGON_API_KEY": key and key.get_secret_value(),
         "TAPEWATCH_DAGSTER_POSTGRES_URL": postgres and with_driver(postgres.get_secret_value()),
+        "TAPEWATCH_REDIS_URL": redis and redis.get_secret_value(),
+        "TAPEWATCH_ONLINE_DATABASE_URL": online and online.get_secret_value(),
         "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri and with_driver(settings.mlflow_tracking_uri),
     }
     return values | {name: value for name, value in optional.items() if value}

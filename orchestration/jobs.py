@@ -55,9 +55,14 @@ scan_days = dg.define_asset_job(
     TAPE | dg.AssetSelection.assets(["features", "bins_5s"], ["detections", "incidents"]),
     description="Fetch days and find their incidents with a trained scan.",
 )
+refresh_feature_store = dg.define_asset_job(
+    "refresh_feature_store",
+    dg.AssetSelection.groups("feature_store"),
+    description="Apply the features' definitions, and bring the online store to the newest rows of the lake.",
+)
 profile_tape = dg.define_asset_job(
     "profile_tape", dg.AssetSelection.groups("reports"), description="Write a page about a day's tape."
 )
 
 JOBS = [backfill_tape, build_features, certify_days, check_freshness, detect_anomalies, ingest_stream, profile_tape]
-JOBS += [scan_days, train_detectors, update_day]
+JOBS += [refresh_feature_store, scan_days, train_detectors, update_day]

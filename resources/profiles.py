@@ -9,7 +9,13 @@ import dagster as dg
 from resources.fixed import fixed, fixed_io_manager
 from resources.lake import LakeIOManager, LakeResource
 from resources.references import ReferenceIOManager
-from resources.stores import BentoStoreResource, DatabaseResource, ModelRegistryResource, SpoolResource
+from resources.stores import (
+    BentoStoreResource,
+    DatabaseResource,
+    FeatureStoreResource,
+    ModelRegistryResource,
+    SpoolResource,
+)
 from resources.tape_source import TapeSourceResource
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
@@ -17,7 +23,7 @@ from tapewatch.settings import Settings
 
 def resources_for(settings: Settings) -> dict[str, Any]:
     """Every resource by its key. Opens nothing: files and databases are opened by the run that needs them."""
-    key = settings.polygon_api_key
+    key, redis, online = settings.polygon_api_key, settings.redis_url, settings.online_database_url
     lake = LakeResource(root=str(settings.lake_root))
     return {
         "lake": fixed(lake),
@@ -43,6 +49,14 @@ def resources_for(settings: Settings) -> dict[str, Any]:
                 artifact_root=settings.artifact_root,
                 ui=_mlflow_pages(settings),
                 champions=str(settings.champions),
+            )
+        ),
+        "feature_store": fixed(
+            FeatureStoreResource(
+                home=str(settings.home.absolute()),
+                lake_root=str(settings.lake_root.absolute()),
+                redis_url=redis.get_secret_value() if redis else "",
+                database_url=online.get_secret_value() if online else "",
             )
         ),
         "bento_store": fixed(BentoStoreResource(home=str(settings.bento_home))),

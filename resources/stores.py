@@ -1,5 +1,7 @@
 """The platform's stores as Dagster resources: database, spool, model registry and Bentos."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ from tapewatch.store.database.database import Database
 from tapewatch.streaming.detection.champion import file_of
 
 if TYPE_CHECKING:
+    from resources.feature_store.store import Features
     from resources.mlflow_registry import ModelRegistry
 
 
@@ -54,6 +57,28 @@ class ModelRegistryResource(dg.ConfigurableResource):
     def champion_file(self, name: str) -> Path | None:
         """Where collectors look for the champion `name`."""
         return file_of(Path(self.champions), name) if self.champions else None
+
+
+class FeatureStoreResource(dg.ConfigurableResource):
+    """Feast's registry and online store under the data folder; the online store in Redis or PostgreSQL by address."""
+
+    home: str
+    lake_root: str
+    redis_url: str = ""
+    database_url: str = ""
+
+    @contextmanager
+    def open(self) -> "Iterator[Features]":
+        """The feature store, whose connections are closed at the end of the block."""
+        # Feast takes seconds to import, and few processes need it.
+        from resources.feature_store.store import Features, repo_config  # noqa: PLC0415
+
+        config = repo_config(Path(self.home), redis_url=self.redis_url or None, database_url=self.database_url or None)
+        opened = Features(config, self.lake_root)
+        try:
+            yield opened
+        finally:
+            opened.close()
 
 
 class BentoStoreResource(dg.ConfigurableResource):

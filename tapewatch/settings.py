@@ -167,6 +167,9 @@ class Settings(BaseSettings):
     dagster_postgres_url: SecretStr | None = Field(
         None, description="PostgreSQL for Dagster's runs and events; SQLite by default"
     )
+    redis_url: SecretStr | None = Field(None, description="Redis for online features; SQLite under the home by default")
+    online_database_url: SecretStr | None = Field(None, description="PostgreSQL for online features, in place of Redis")
+    push_features: bool = Field(False, description="whether collectors push live features to the online store")
     mlflow_tracking_uri: str | None = Field(
         None, alias="MLFLOW_TRACKING_URI", description="SQLite under the home by default"
     )

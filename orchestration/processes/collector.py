@@ -6,9 +6,11 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import polars as pl
 from pydantic import SecretStr
 
 from models.scan.detector import ScanDetector
@@ -17,7 +19,7 @@ from orchestration.processes.logs import start_log
 from tapewatch.feeds.source import SourceError
 from tapewatch.feeds.stream.channels import subscriptions
 from tapewatch.market.instruments import Market, SymbolError, normalise, session_of
-from tapewatch.market.tables import BARS
+from tapewatch.market.tables import BARS, MICROSTRUCTURE
 from tapewatch.network import is_loopback
 from tapewatch.settings import Settings
 from tapewatch.store.lake.lake import Lake, LakeError
@@ -28,6 +30,9 @@ from tapewatch.streaming.collector.lock import CollectorError
 from tapewatch.streaming.detection.baselines import Baselines, baselines_from
 from tapewatch.streaming.detection.champion import file_of
 from tapewatch.streaming.detection.rules.settings import DetectionConfig, DetectionError
+
+if TYPE_CHECKING:
+    from resources.feature_store.store import Features
 
 _FINAL = (SourceError, CollectorError, SpoolError, DetectionError, SymbolError)
 _BASELINE_DAYS = 10
@@ -70,6 +75,7 @@ def collector_config(settings: Settings, market: Market, symbols: Sequence[str])
         ),
         baselines=_baselines(settings, market),
         champion=file_of(settings.champions, ScanDetector.name),
+        publish=_pushing(settings) if settings.push_features else None,
         metrics_port=metrics_port(settings, market),
         in_sessions=_in_sessions(settings, market, url),
         delay_ns=int(plan.stream_recency.delay.total_seconds()) * 10**9,
@@ -98,6 +104,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _log.critical("%s", error)
         return exit_finally()
     return 0
+
+
+def _pushing(settings: Settings) -> Callable[[pl.DataFrame], None]:
+    """Pushes live features to the feature store, which is opened at the first call and after an error."""
+    opened: list[Features] = []
+
+    def push(rows: pl.DataFrame) -> None:
+        from resources.feature_store.definitions import VIEWS  # noqa: PLC0415 - takes seconds to import
+        from resources.feature_store.store import Features, repo_config  # noqa: PLC0415
+
+        if not opened:
+            redis, online = _opened(settings.redis_url), _opened(settings.online_database_url)
+            config = repo_config(settings.home, redis_url=redis, database_url=online)
+            features = Features(config, str(settings.lake_root.absolute()))
+            features.check()
+            opened.append(features)
+        opened[0].push(next(view for view in VIEWS if view.table is MICROSTRUCTURE), rows)
+
+    return push
 
 
 def _opened(secret: SecretStr | None) -> str | None:

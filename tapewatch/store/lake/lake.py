@@ -154,7 +154,7 @@ class Lake:
         path = self._existing(table, partition)
         names = list(columns or table.schema)
         # One handle for footer and rows: if the partition is replaced meanwhile, the old one is read.
-        with _open(path) as stream, pq.ParquetFile(stream, pre_buffer=True) as file:
+        with open_object(path) as stream, pq.ParquetFile(stream, pre_buffer=True) as file:
             selection = Selection.of(file.metadata, symbols)
             groups = file.read_row_groups(selection.groups, columns=names)
         frame = pl.DataFrame(groups)
@@ -253,7 +253,8 @@ class Lake:
             return pq.read_metadata(stream)
 
 
-def _open(path: UPath) -> Any:
+def open_object(path: UPath) -> Any:
+    """An object for reading, at any place in it."""
     return pa.OSFile(path.path, "rb") if is_local(path) else path.open("rb")
 
 

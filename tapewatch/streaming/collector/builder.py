@@ -8,6 +8,7 @@ import polars as pl
 
 from tapewatch.market.live_tables import LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.streaming.collector.live_database import RowWriter
+from tapewatch.streaming.collector.publisher import Publisher
 from tapewatch.streaming.live.day_tapes import DayRows, DayTapes
 
 _WAITING_STEPS = 1024
@@ -16,10 +17,11 @@ _WAITING_STEPS = 1024
 class Builder:
     """The thread that builds, in the order of the calls; a caller waits only while a thousand steps are queued."""
 
-    def __init__(self, tapes: DayTapes, rows: RowWriter) -> None:
+    def __init__(self, tapes: DayTapes, rows: RowWriter, publisher: Publisher | None = None) -> None:
         self.tapes = tapes
         self.failure: BaseException | None = None
         self._rows = rows
+        self._publisher = publisher
         self._work: queue.Queue[Callable[[], None] | None] = queue.Queue(_WAITING_STEPS)
         self._thread = threading.Thread(target=self._run, name="builder", daemon=True)
 
@@ -64,3 +66,5 @@ class Builder:
             self._rows.remove(LIVE_BARS, partition, rows.withdrawn_bars)
             self._rows.put(LIVE_MICROSTRUCTURE, partition, rows.microstructure)
             self._rows.remove(LIVE_MICROSTRUCTURE, partition, rows.withdrawn_rows)
+            if self._publisher is not None:
+                self._publisher.put(rows.microstructure)

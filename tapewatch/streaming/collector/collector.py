@@ -9,11 +9,12 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import polars as pl
 from prometheus_client import CollectorRegistry
 
 from tapewatch.feeds.stream.client import StreamClient
@@ -32,6 +33,7 @@ from tapewatch.streaming.collector.live_database import LiveDatabase, RowWriter
 from tapewatch.streaming.collector.lock import CollectorLock
 from tapewatch.streaming.collector.metrics import CollectorStatus, Latencies, Rate, serve_metrics
 from tapewatch.streaming.collector.pipeline import Pipeline
+from tapewatch.streaming.collector.publisher import Publisher
 from tapewatch.streaming.collector.receiver import Receiver
 from tapewatch.streaming.collector.scanning import Scanner
 from tapewatch.streaming.collector.warm_up import settle_memory, warm_up, warm_up_scan
@@ -79,6 +81,8 @@ class CollectorConfig:
     baselines: Baselines | None = None
     #: The file of the scan to use, and to look at again each minute; None for the rules alone.
     champion: Path | None = None
+    #: Given the newest live features of each symbol, in a thread of its own.
+    publish: Callable[[pl.DataFrame], None] | None = None
     metrics_port: int = 0
     #: Connect around the market's sessions only, rather than always.
     in_sessions: bool = False
@@ -210,7 +214,8 @@ class Collector:
         last_ns = self._keeper.last_position
         clock = TapeClock(delay_ns=config.delay_ns)
         is_resumed, since_ns = self._keeper.is_resumed, self._keeper.since
-        self._builder = Builder(self._tapes(last_ns), self._rows)
+        publisher = Publisher(config.publish) if config.publish else None
+        self._builder = Builder(self._tapes(last_ns), self._rows, publisher)
         self._pipeline = Pipeline(
             market,
             config.subscriptions,
@@ -232,6 +237,9 @@ class Collector:
         stack.callback(self._alerts.close, _STOP_S)
         self._keeper.start()
         stack.callback(self._keeper.close)
+        if publisher is not None:
+            publisher.start()
+            stack.callback(publisher.close, _STOP_S)
         self._builder.start()
         stack.callback(self._builder.close)
         self.metrics_port = stack.enter_context(serve_metrics(config.metrics_port, self.status, registry))
