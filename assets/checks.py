@@ -19,9 +19,11 @@ from assets.partitions import open_partitions, run_partitions
 from resources.interrupts import uninterrupted
 from resources.lake import Days, Frames
 from resources.stores import ModelRegistryResource
+from tapewatch.lookahead.computation import Computation
+from tapewatch.market.derived_tables import BINS_5S, INFORMATION_BARS
 from tapewatch.market.instruments import Partition
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import BARS, COVERAGE, MICROSTRUCTURE, QUOTES, TRADES, quarantine_of
+from tapewatch.market.tables import BARRIER_LABELS, BARS, COVERAGE, MICROSTRUCTURE, QUOTES, TRADES, quarantine_of
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.tape import has_tape
 
@@ -61,7 +63,10 @@ _OF_TABLE: dict[str, tuple[Check, ...]] = {
         Check(judgements.agree_with_delivered, blocks=False),
     ),
     COVERAGE.name: (Check(judgements.gaps, blocks=False),),
-    MICROSTRUCTURE.name: (Check(judgements.no_look_ahead),),
+    **{
+        table.name: (Check(judgements.no_look_ahead),)
+        for table in (MICROSTRUCTURE, BINS_5S, INFORMATION_BARS, BARRIER_LABELS)
+    },
 }
 
 
@@ -83,22 +88,32 @@ def commit_days(
     frames_of: Callable[[Partition], Frames],
     *,
     needs_tape: bool = True,
+    computation: Callable[[Partition], Computation] | None = None,
 ) -> Checked:
     """Commit the frames of each of the run's partitions (None keeps one as it is), then run the checks of `table`.
 
-    Unless they all do, days without any tape are skipped where the table is made from it.
+    Unless they all do, days without any tape are skipped where the table is made from it. `computation` says how a day was
+    computed, where that depends on the run.
     """
     partitions = list(run_partitions(context))
     loaded = [p for p in partitions if not needs_tape or has_tape(lake, p)] or partitions
     yield dg.Output(Days((p, frames_of(p) if p in loaded else None) for p in partitions))
-    yield from results(context, table, lake)
+    yield from results(context, table, lake, computation)
 
 
-def results(context: dg.AssetExecutionContext, table: Table, lake: Lake) -> Iterator[dg.AssetCheckResult]:
+def results(
+    context: dg.AssetExecutionContext,
+    table: Table,
+    lake: Lake,
+    computation: Callable[[Partition], Computation] | None = None,
+) -> Iterator[dg.AssetCheckResult]:
     """Check the run's partitions of `table`, once they are committed."""
     partitions = [partition for partition in open_partitions(context) if lake.exists(table, partition)]
     for check in _checks(table):
-        verdicts = {partition: check.judge(table, lake, partition) for partition in partitions}
+        if computation is not None and check.judge is judgements.no_look_ahead:
+            verdicts = {p: judgements.no_look_ahead(table, lake, p, computation(p)) for p in partitions}
+        else:
+            verdicts = {partition: check.judge(table, lake, partition) for partition in partitions}
         severity = dg.AssetCheckSeverity.ERROR if check.blocks else dg.AssetCheckSeverity.WARN
         yield _result(check.name, verdicts, severity)
     if table in (TRADES, QUOTES):

@@ -12,6 +12,8 @@ from assets.config import config_of, plain
 from resources.lake import LakeTable
 from tapewatch.bars.information.build import InformationBars
 from tapewatch.bars.information.clocks import Clock, Thresholds
+from tapewatch.lookahead.catalogue import information_bars as computed_bars
+from tapewatch.lookahead.computation import Computation
 from tapewatch.market.derived_tables import INFORMATION_BARS, INFORMATION_STATES
 from tapewatch.market.instruments import Partition
 from tapewatch.store.lake.lake import Lake
@@ -53,7 +55,11 @@ def information_bars(context: dg.AssetExecutionContext, trades: LakeTable) -> Ch
         order = [pl.col("symbol").cast(pl.String), pl.col("clock").cast(pl.String)]
         lake.write(INFORMATION_STATES, partition, pl.concat([traded, kept]).sort(order), allow_shrink=True)
 
-    yield from commit_days(context, INFORMATION_BARS, lake, frames)
+    def computation(partition: Partition) -> Computation:
+        clocks = [Clock(clock) for clock in config.clocks]
+        return computed_bars(clocks, thresholds, _states_before(lake, partition))
+
+    yield from commit_days(context, INFORMATION_BARS, lake, frames, computation=computation)
 
 
 def _states_before(lake: Lake, partition: Partition) -> pl.DataFrame:

@@ -11,10 +11,10 @@ from assets.about import about, about_days, about_table
 from assets.checks import Checked, commit_days
 from assets.config import config_of, plain
 from assets.models import TrainingConfig
-from assets.validation import split_days
 from resources.lake import LakeTable
 from resources.stores import ModelRegistryResource
 from tapewatch.features.bins.batch import bins_5s as bins_of
+from tapewatch.labels.splits import split_days
 from tapewatch.market.derived_tables import BINS_5S, INCIDENTS, SCAN_EVALUATION
 from tapewatch.market.instruments import Partition
 from tapewatch.store.lake.tape import symbol_batches

@@ -20,6 +20,7 @@ from orchestration.cli.commands import (
     detect,
     gaps,
     lake,
+    lookahead,
     platform,
     profile,
     results,
@@ -40,7 +41,7 @@ app = typer.Typer(
     "Start with [bold]tapewatch demo[/]. All data is kept under TAPEWATCH_HOME; .env.example lists all settings.",
 )
 
-for commands in (platform, tape, stream, gaps, results, detect, alerts, daily, profile, database, lake):
+for commands in (platform, tape, stream, gaps, results, detect, alerts, daily, profile, database, lake, lookahead):
     app.add_typer(commands.app)
 
 

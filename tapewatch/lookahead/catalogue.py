@@ -39,6 +39,8 @@ from tapewatch.market.tables import (
 TICKS = (Input(TRADES), Input(QUOTES))
 #: A bar is known at its end, and so is what is made of it.
 MINUTE_BARS = (Input(BARS, lag_ns=NS_PER_MINUTE, is_inclusive=True),)
+#: A bar without a priced trade takes the last price before it.
+_PRICED = 30 * NS_PER_MINUTE
 _EVENTS = "the sums and the volatility since the symbol's first bar"
 #: An incident may grow for so long after its last bin; until then its end, peak and kind are not final.
 _GROWS_NS = (TOGETHER + 1) * BIN_NS
@@ -88,15 +90,15 @@ BINS = computed(
     warm_up_ns=5 * NS_PER_MINUTE,
 )
 LABELS = computed(BARRIER_LABELS, MINUTE_BARS, lambda tape: _labels(tape, tape[BARS]), carries=_EVENTS)
-#: All that needs no model. The first of a table is the one that its asset's check uses on a day of ticks.
+#: All that needs no model and no settings.
 CATALOGUE: tuple[Computation, ...] = (
-    computed(BARS, (Input(TRADES),), _bars, warm_up_ns=NS_PER_MINUTE),
+    computed(BARS, (Input(TRADES),), _bars, warm_up_ns=_PRICED),
     Computation(
         name_of(BARS, "from midquotes"),
         (Input(QUOTES),),
         lambda tape: reconcile(midquote_bars(tape[QUOTES], tape.session), DELIVERED_BARS.empty(), built_from="quotes"),
-        key=("symbol", "time"),
-        warm_up_ns=NS_PER_MINUTE,
+        key=BARS.key,
+        warm_up_ns=_PRICED,
     ),
     MINUTES,
     MINUTES_OF_BARS,
