@@ -23,7 +23,7 @@ from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
 from tests.support.anomalies import MINUTE, OPEN, event, events
 
-COMMANDS = ("demo", "check", "emulate", "backfill", "run", "up", "score", "anomalies")
+COMMANDS = ("demo", "check", "emulate", "backfill", "run", "up", "score", "anomalies", "lookahead")
 MONDAY = Partition(OPEN.date(), Market.STOCKS)
 
 
