@@ -15,6 +15,7 @@ from assets import judgements
 from assets.judgements import CheckVerdict
 from assets.partitions import open_partitions, run_partitions
 from resources.lake import Days, Frames
+from tapewatch.lookahead.computation import Computation
 from tapewatch.market.instruments import Partition
 from tapewatch.market.schema import Table
 from tapewatch.store.lake.lake import Lake
@@ -41,9 +42,18 @@ class Check:
         description = inspect.cleandoc(self.judge.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
         return dg.AssetCheckSpec(self.name, asset=key_of(table), description=description, blocking=self.blocks)
 
-    def result(self, table: Table, lake: Lake, partitions: Sequence[Partition]) -> dg.AssetCheckResult:
-        """The verdict on committed partitions."""
-        verdicts = {partition: self.judge(table, lake, partition) for partition in partitions}
+    def result(
+        self,
+        table: Table,
+        lake: Lake,
+        partitions: Sequence[Partition],
+        computation: Callable[[Partition], Computation] | None = None,
+    ) -> dg.AssetCheckResult:
+        """The verdict on committed partitions; `computation` says how a day was computed, where that depends on the run."""
+        if computation is not None and self.judge is judgements.no_look_ahead:
+            verdicts = {p: judgements.no_look_ahead(table, lake, p, computation(p)) for p in partitions}
+        else:
+            verdicts = {partition: self.judge(table, lake, partition) for partition in partitions}
         failed = [str(partition) for partition, (passed, _) in verdicts.items() if not passed]
         return dg.AssetCheckResult(
             check_name=self.name,
@@ -72,24 +82,30 @@ def commit_days(
     checks: Sequence[Check] = (),
     *,
     needs_tape: bool = True,
+    computation: Callable[[Partition], Computation] | None = None,
 ) -> Checked:
     """Commit the frames of each of the run's partitions (None keeps one as it is), then run `checks` and those of all tables.
 
-    Unless they all do, days without any tape are skipped where the table is made from it.
+    Unless they all do, days without any tape are skipped where the table is made from it. `computation` says how a day was
+    computed, where that depends on the run.
     """
     partitions = list(run_partitions(context))
     loaded = [p for p in partitions if not needs_tape or has_tape(lake, p)] or partitions
     yield dg.Output(Days((p, frames_of(p) if p in loaded else None) for p in partitions))
-    yield from results(context, table, lake, checks)
+    yield from results(context, table, lake, checks, computation)
 
 
 def results(
-    context: dg.AssetExecutionContext, table: Table, lake: Lake, checks: Sequence[Check] = ()
+    context: dg.AssetExecutionContext,
+    table: Table,
+    lake: Lake,
+    checks: Sequence[Check] = (),
+    computation: Callable[[Partition], Computation] | None = None,
 ) -> Iterator[dg.AssetCheckResult]:
     """Run `checks` and those of all tables on the run's partitions, once they are committed."""
     partitions = [partition for partition in open_partitions(context) if lake.exists(table, partition)]
     for check in (*OF_ALL, *checks):
-        yield check.result(table, lake, partitions)
+        yield check.result(table, lake, partitions, computation)
 
 
 def shown(verdicts: Mapping[Partition, CheckVerdict]) -> dict[str, Any]:

@@ -6,16 +6,21 @@ import dagster as dg
 import polars as pl
 from pydantic import BaseModel, Field
 
+from assets import judgements
 from assets.about import about_days
-from assets.checks import Checked, commit_days
+from assets.checks import Check, Checked, commit_days
 from assets.config import config_of, plain
 from resources.lake import LakeTable
 from tapewatch.bars.information.build import InformationBars
 from tapewatch.bars.information.clocks import Clock, Thresholds
+from tapewatch.lookahead.catalogue import information_bars as computed_bars
+from tapewatch.lookahead.computation import Computation
 from tapewatch.market.derived_tables import INFORMATION_BARS, INFORMATION_STATES
 from tapewatch.market.instruments import Partition
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.tape import has_ticks, symbol_batches
+
+_CHECKS = (Check(judgements.no_look_ahead),)
 
 
 class InformationConfig(BaseModel):
@@ -26,7 +31,7 @@ class InformationConfig(BaseModel):
 
 
 @dg.asset(
-    **about_days(INFORMATION_BARS, "numba"),
+    **about_days(INFORMATION_BARS, "numba", checks=_CHECKS),
     ins={"trades": dg.AssetIn(["tape", "trades"])},
     deps=[["tape", "stream_batches"]],
     config_schema=plain(InformationConfig),
@@ -55,7 +60,11 @@ def information_bars(context: dg.AssetExecutionContext, trades: LakeTable) -> Ch
         order = [pl.col("symbol").cast(pl.String), pl.col("clock").cast(pl.String)]
         lake.write(INFORMATION_STATES, partition, pl.concat([traded, kept]).sort(order), allow_shrink=True)
 
-    yield from commit_days(context, INFORMATION_BARS, lake, frames)
+    def computation(partition: Partition) -> Computation:
+        clocks = [Clock(clock) for clock in config.clocks]
+        return computed_bars(clocks, thresholds, _states_before(lake, partition))
+
+    yield from commit_days(context, INFORMATION_BARS, lake, frames, _CHECKS, computation=computation)
 
 
 def _states_before(lake: Lake, partition: Partition) -> pl.DataFrame:

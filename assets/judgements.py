@@ -8,24 +8,34 @@ import polars as pl
 
 from tapewatch.bars.time_bars import bar_agreement, minute_bars
 from tapewatch.features.aggressor import agreement_by_exchange
-from tapewatch.features.families.indicators import indicators
-from tapewatch.features.families.rows import microstructure_more
-from tapewatch.features.from_bars import bar_features
-from tapewatch.features.microstructure import microstructure
+from tapewatch.lookahead import catalogue
+from tapewatch.lookahead.checks import chosen_times, compared
+from tapewatch.lookahead.computation import Computation, Tape
 from tapewatch.market.conditions import INTERMARKET_SWEEP
+from tapewatch.market.derived_tables import BINS_5S
 from tapewatch.market.feature_tables import INDICATORS, MICROSTRUCTURE_MORE
-from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition
+from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.prices import is_no_price, is_two_sided
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import BARS, COVERAGE, DELIVERED_BARS, MICROSTRUCTURE, QUOTES, TRADES
+from tapewatch.market.tables import BARRIER_LABELS, BARS, COVERAGE, DELIVERED_BARS, MICROSTRUCTURE, QUOTES, TRADES
 from tapewatch.store.lake.lake import Lake, whole_symbol_groups
 from tapewatch.store.lake.tape import has_ticks, symbol_batches, tape_end
 
 #: Whether the partition passes, and the facts about it.
 CheckVerdict = tuple[bool, dict[str, Any]]
-_FROM_TICKS = {MICROSTRUCTURE.name: microstructure, MICROSTRUCTURE_MORE.name: microstructure_more}
 _ROWS_AT_ONCE = 4_000_000
 _LEAST_VOLUME_AGREEMENT = 0.95
+#: Of so many known times spread over the day, the middle, a quarter and the last.
+_SPREAD, _MOMENTS = 5, 3
+#: The computation of a table from a day of ticks (True) or of bars alone.
+_COMPUTED = {
+    (MICROSTRUCTURE.name, True): catalogue.MINUTES,
+    (MICROSTRUCTURE.name, False): catalogue.MINUTES_OF_BARS,
+    (BINS_5S.name, False): catalogue.BINS,
+    (BARRIER_LABELS.name, False): catalogue.LABELS,
+    (MICROSTRUCTURE_MORE.name, False): catalogue.MORE,
+    (INDICATORS.name, False): catalogue.INDICATORS_OF_BARS,
+}
 
 
 def schema(table: Table, lake: Lake, partition: Partition) -> CheckVerdict:
@@ -155,33 +165,42 @@ def gaps(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:
     }
 
 
-def no_look_ahead(table: Table, lake: Lake, partition: Partition) -> CheckVerdict:
-    """Features of the busiest symbol, computed from its tape up to mid-session, equal those computed from the whole tape."""
-    session, is_ticked = partition.session, has_ticks(lake, partition) and table != INDICATORS
-    sources = [each for each in ((TRADES, QUOTES) if is_ticked else (BARS,)) if lake.exists(each, partition)]
-    counts = next((found for each in sources if (found := lake.symbols(each, partition))), None)
+def no_look_ahead(
+    table: Table, lake: Lake, partition: Partition, computation: Computation | None = None
+) -> CheckVerdict:
+    """Rows of the busiest symbol equal those computed without the future, with another one, and with late news of the past.
+
+    Args:
+        table: what was computed.
+        lake: holds it and its inputs.
+        partition: the day.
+        computation: how, where that depends on the run; else as the catalogue says.
+    """
+    computation = computation or _COMPUTED.get((table.name, has_ticks(lake, partition))) or _COMPUTED[table.name, False]
+    tables = [each.table for each in computation.inputs if lake.exists(each.table, partition)]
+    counts = next((found for each in tables if (found := lake.symbols(each, partition))), None)
     if not counts:
         return True, {"symbols": 0}
     symbol = max(counts, key=lambda name: counts[name])
-    middle = session.regular_start + (session.regular_end - session.regular_start) // 2
-    cut = min(middle - middle % NS_PER_MINUTE, tape_end(lake, partition))
-    seen, known = pl.col("time").dt.timestamp("ns") < cut, pl.col("known_time").dt.timestamp("ns") <= cut
-
-    def rows(source: Table) -> pl.DataFrame:
-        read = lake.read(source, partition, symbols=[symbol]) if source in sources else source.empty()
-        return read.filter(seen)
-
-    if table == INDICATORS:
-        alone = indicators(rows(BARS), session)
-    elif is_ticked:
-        compute = _FROM_TICKS[table.name]
-        alone = compute(rows(TRADES), rows(QUOTES), session, through_ns=cut, symbols=[symbol])
-    elif table == MICROSTRUCTURE:
-        alone = bar_features(rows(BARS), session, through_ns=cut, symbols=[symbol])
-    else:
-        alone = table.empty()
-    whole = lake.read(table, partition, symbols=[symbol]).filter(known)
-    return alone.equals(whole), {"symbol": symbol, "minutes": alone.height}
+    frames = {
+        each.table.name: lake.read(each.table, partition, symbols=[symbol])
+        if each.table in tables
+        else each.table.empty()
+        for each in computation.inputs
+    }
+    tape = Tape(partition.session, frames, (symbol,), tape_end(lake, partition))
+    stored = lake.read(table, partition, symbols=[symbol])
+    moments = chosen_times(computation.known_times(stored), _SPREAD)[:_MOMENTS] or [tape.through_ns]
+    for at in moments:
+        for check, differs in compared(computation, tape, stored, at):
+            if differs is not None:
+                return False, {
+                    "symbol": symbol,
+                    "check": check,
+                    "columns": list(differs.columns),
+                    "row": str(differs.row),
+                }
+    return True, {"symbol": symbol, "rows": stored.height, "moments": len(moments)}
 
 
 def _groups(lake: Lake, table: Table, partition: Partition) -> Iterator[pl.DataFrame]:

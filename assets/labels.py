@@ -3,8 +3,9 @@
 import dagster as dg
 import polars as pl
 
+from assets import judgements
 from assets.about import about_days
-from assets.checks import Checked, commit_days
+from assets.checks import Check, Checked, commit_days
 from resources.lake import LakeResource, LakeTable
 from resources.tape_source import TapeSourceResource
 from tapewatch.labels.barriers import triple_barrier
@@ -12,14 +13,19 @@ from tapewatch.labels.training_set import build_training_set
 from tapewatch.labels.truth import truth_minutes
 from tapewatch.market.instruments import Partition
 from tapewatch.market.tables import BARRIER_LABELS, TRAINING_SET, TRUTH_LABELS
+from tapewatch.store.lake.tape import tape_end
+
+_CHECKS = (Check(judgements.no_look_ahead),)
 
 
-@dg.asset(**about_days(BARRIER_LABELS, "numba"), ins={"bars": dg.AssetIn(["tape", "bars"])})
+@dg.asset(**about_days(BARRIER_LABELS, "numba", checks=_CHECKS), ins={"bars": dg.AssetIn(["tape", "bars"])})
 def barrier_labels(context: dg.AssetExecutionContext, bars: LakeTable) -> Checked:
-    """Which barrier the price touched first after each CUSUM event."""
-    yield from commit_days(
-        context, BARRIER_LABELS, bars.lake, lambda day: triple_barrier(bars.read(day), session=day.session)
-    )
+    """Which barrier the price touched first after each CUSUM event, as far as the tape reaches."""
+
+    def labels(day: Partition) -> pl.DataFrame:
+        return triple_barrier(bars.read(day), session=day.session, through_ns=tape_end(bars.lake, day))
+
+    yield from commit_days(context, BARRIER_LABELS, bars.lake, labels, _CHECKS)
 
 
 @dg.asset(**about_days(TRUTH_LABELS, "polygon"))

@@ -9,9 +9,10 @@ from pydantic import BaseModel
 from assets.about import about, about_table
 from assets.config import config_of, plain
 from assets.loading import warn
-from assets.validation import split_days, validation_days
+from assets.validation import validation_days
 from resources.lake import LakeResource, LakeTable, png
 from resources.stores import ModelRegistryResource
+from tapewatch.labels.splits import split_days
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables import EVALUATION, TRAINING_SET
 

@@ -7,22 +7,25 @@ import dagster as dg
 import polars as pl
 from pydantic import BaseModel
 
+from assets import judgements
 from assets.about import about, about_days, about_table
-from assets.checks import Checked, commit_days
+from assets.checks import Check, Checked, commit_days
 from assets.config import config_of, plain
 from assets.loading import warn
 from assets.models import TrainingConfig
-from assets.validation import split_days
 from models.base import DetectorError
 from resources.lake import LakeTable, png
 from resources.stores import DatabaseResource, ModelRegistryResource
 from tapewatch.features.bins.batch import bins_5s as bins_of
+from tapewatch.labels.splits import split_days
 from tapewatch.market.derived_tables import BINS_5S, INCIDENTS, SCAN_EVALUATION
 from tapewatch.market.instruments import Partition
 from tapewatch.store.lake.tape import has_ticks, symbol_batches
 
 #: Name of the experiment and of the registered model.
 SCAN = "scan"
+
+_CHECKS = (Check(judgements.no_look_ahead),)
 
 
 class ScanConfig(TrainingConfig):
@@ -38,7 +41,7 @@ class IncidentsConfig(BaseModel):
 
 
 @dg.asset(
-    **about_days(BINS_5S, "numba"),
+    **about_days(BINS_5S, "numba", checks=_CHECKS),
     ins={"trades": dg.AssetIn(["tape", "trades"])},
     deps=[["tape", "quotes"], ["tape", "stream_batches"]],
 )
@@ -50,7 +53,7 @@ def bins_5s(context: dg.AssetExecutionContext, trades: LakeTable) -> Checked:
             return iter([BINS_5S.empty()])
         return (bins_of(*tape, partition.session) for tape in symbol_batches(trades.lake, partition))
 
-    yield from commit_days(context, BINS_5S, trades.lake, frames)
+    yield from commit_days(context, BINS_5S, trades.lake, frames, _CHECKS)
 
 
 @dg.asset(

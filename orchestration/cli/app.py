@@ -21,6 +21,7 @@ from orchestration.cli.commands import (
     features,
     gaps,
     lake,
+    lookahead,
     platform,
     profile,
     results,
@@ -41,7 +42,21 @@ app = typer.Typer(
     "Start with [bold]tapewatch demo[/]. All data is kept under TAPEWATCH_HOME; .env.example lists all settings.",
 )
 
-for commands in (platform, tape, stream, gaps, results, detect, features, alerts, daily, profile, database, lake):
+for commands in (
+    platform,
+    tape,
+    stream,
+    gaps,
+    results,
+    detect,
+    features,
+    alerts,
+    daily,
+    profile,
+    database,
+    lake,
+    lookahead,
+):
     app.add_typer(commands.app)
 
 

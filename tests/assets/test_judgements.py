@@ -10,17 +10,33 @@ from assets import judgements
 from assets.checks import shown
 from assets.loading import judge_counts
 from tapewatch.bars.coverage import coverage
+from tapewatch.bars.information.clocks import Clock, Thresholds
 from tapewatch.bars.time_bars import minute_bars, reconcile
 from tapewatch.emulator.synthetic.market import Synthetic
+from tapewatch.features.bins.batch import bins_5s
 from tapewatch.features.families.indicators import indicators
 from tapewatch.features.families.rows import microstructure_more
 from tapewatch.features.from_bars import bar_features
 from tapewatch.features.microstructure import microstructure
+from tapewatch.labels.barriers import triple_barrier
+from tapewatch.lookahead.catalogue import information_bars
+from tapewatch.lookahead.computation import Tape
+from tapewatch.market.derived_tables import BINS_5S, INFORMATION_BARS
 from tapewatch.market.feature_tables import INDICATORS, MICROSTRUCTURE_MORE
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import BARS, COVERAGE, MICROSTRUCTURE, QUARANTINE, QUOTES, TRADES, quarantine_of
+from tapewatch.market.tables import (
+    BARRIER_LABELS,
+    BARS,
+    COVERAGE,
+    MICROSTRUCTURE,
+    QUARANTINE,
+    QUOTES,
+    TRADES,
+    quarantine_of,
+)
 from tapewatch.store.lake.lake import Lake
+from tapewatch.store.lake.tape import tape_end
 
 DAY = dt.date(2024, 6, 4)
 STOCKS, CRYPTO = Partition(DAY, Market.STOCKS), Partition(DAY, Market.CRYPTO)
@@ -172,13 +188,16 @@ def test_gaps(lake: Lake) -> None:
     ids=lambda each: getattr(each, "name", None),
 )
 def test_no_look_ahead(lake: Lake, table: Table, feature: str) -> None:
-    for partition in SYMBOLS:
+    for partition, symbol in SYMBOLS.items():
         passed, facts = judgements.no_look_ahead(table, lake, partition)
-        assert passed
-        assert facts["minutes"] > 100
-    features = lake.read(table, STOCKS)
-    lake.write(table, STOCKS, features.with_columns(pl.col(feature).shift(-1).fill_null(strategy="forward")))
-    assert not judgements.no_look_ahead(table, lake, STOCKS)[0]
+        assert (passed, facts["symbol"], facts["rows"]) == (True, symbol, lake.rows(table, partition))
+    ahead = pl.col(feature).shift(-1).fill_null(strategy="forward")
+    lake.write(table, STOCKS, lake.read(table, STOCKS).with_columns(ahead))
+    passed, facts = judgements.no_look_ahead(table, lake, STOCKS)
+    assert (passed, facts["check"], facts["columns"]) == (False, "cut", [feature])
+
+
+AHEAD = pl.col("last_price").shift(-1).fill_null(strategy="forward")
 
 
 def test_no_look_ahead_on_a_day_of_quotes_and_on_a_day_of_bars(lake: Lake) -> None:
@@ -187,15 +206,34 @@ def test_no_look_ahead_on_a_day_of_quotes_and_on_a_day_of_bars(lake: Lake) -> No
     lake.write(TRADES, CRYPTO, TRADES.empty(), allow_shrink=True)
     lake.write(MICROSTRUCTURE, CRYPTO, microstructure(TRADES.empty(), quotes, session), allow_shrink=True)
     passed, facts = judgements.no_look_ahead(MICROSTRUCTURE, lake, CRYPTO)
-    assert (passed, facts["minutes"]) == (True, 720)
+    assert (passed, facts["rows"]) == (True, 1440)
     lake.write(QUOTES, CRYPTO, QUOTES.empty(), allow_shrink=True)
     features = bar_features(bars, session)
     lake.write(MICROSTRUCTURE, CRYPTO, features, allow_shrink=True)
     passed, facts = judgements.no_look_ahead(MICROSTRUCTURE, lake, CRYPTO)
-    assert (passed, facts["minutes"]) == (True, 720)
-    ahead = features.with_columns(pl.col("last_price").shift(-1).fill_null(strategy="forward"))
-    lake.write(MICROSTRUCTURE, CRYPTO, ahead)
+    assert (passed, facts["rows"]) == (True, 1440)
+    lake.write(MICROSTRUCTURE, CRYPTO, features.with_columns(AHEAD))
     assert not judgements.no_look_ahead(MICROSTRUCTURE, lake, CRYPTO)[0]
+
+
+def test_no_look_ahead_of_bins_labels_and_information_bars(lake: Lake) -> None:
+    trades, quotes, bars = (lake.read(table, STOCKS) for table in (TRADES, QUOTES, BARS))
+    few = information_bars((Clock.TICK, Clock.DOLLAR_RUN), Thresholds(trades=50))
+    tape = Tape(STOCKS.session, {TRADES.name: trades}, ("VOO",), STOCKS.session.day_end)
+    labels = triple_barrier(bars, session=STOCKS.session, through_ns=tape_end(lake, STOCKS))
+    for table, rows, column, computation in (
+        (BINS_5S, bins_5s(trades, quotes, STOCKS.session), "side_sum", None),
+        (BARRIER_LABELS, labels, "return_bps", None),
+        (INFORMATION_BARS, few.rows(tape), "close", few),
+    ):
+        lake.write(table, STOCKS, rows)
+        passed, facts = judgements.no_look_ahead(table, lake, STOCKS, computation)
+        assert (passed, facts["rows"]) == (True, rows.height), table.name
+        lake.write(table, STOCKS, rows.with_columns(pl.col(column).shift(-1).fill_null(strategy="forward")))
+        passed, facts = judgements.no_look_ahead(table, lake, STOCKS, computation)
+        assert (passed, facts["columns"]) == (False, [column]), table.name
+    lake.write(BINS_5S, STOCKS, BINS_5S.empty(), allow_shrink=True)
+    assert not judgements.no_look_ahead(BINS_5S, lake, STOCKS)[0]
 
 
 def test_rows_match_source(lake: Lake) -> None:

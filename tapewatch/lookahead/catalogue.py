@@ -1,0 +1,194 @@
+"""The platform's computations, one line each. A new table of features is one more line in `CATALOGUE`."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from models.scan.detector import ScanDetector
+from models.scan.incidents import TOGETHER
+from models.scan.inputs import inputs_of
+from models.scan.layout import KINDS, STATISTICS
+from tapewatch.bars.information.build import InformationBars
+from tapewatch.bars.information.clocks import Clock, Thresholds
+from tapewatch.bars.midquotes import midquote_bars
+from tapewatch.bars.time_bars import minute_bars, reconcile
+from tapewatch.features.bins.batch import bins_5s
+from tapewatch.features.bins.records import BIN_NS
+from tapewatch.features.families.indicators import indicators
+from tapewatch.features.families.rows import microstructure_more
+from tapewatch.features.from_bars import bar_features
+from tapewatch.features.microstructure import LOOK_BACK, microstructure
+from tapewatch.labels.barriers import triple_barrier
+from tapewatch.labels.events import cusum_events
+from tapewatch.labels.training_set import build_training_set
+from tapewatch.lookahead.computation import Computation, Input, Later, Tape, ns_of
+from tapewatch.market.derived_tables import BINS_5S, INCIDENTS, INFORMATION_BARS
+from tapewatch.market.feature_tables import INDICATORS, MICROSTRUCTURE_MORE
+from tapewatch.market.instruments import NS_PER_MINUTE
+from tapewatch.market.schema import Table
+from tapewatch.market.tables import (
+    BARRIER_LABELS,
+    BARS,
+    DELIVERED_BARS,
+    MICROSTRUCTURE,
+    QUOTES,
+    TIME,
+    TRADES,
+    TRAINING_SET,
+)
+
+TICKS = (Input(TRADES), Input(QUOTES))
+#: A bar is known at its end, and so is what is made of it.
+MINUTE_BARS = (Input(BARS, lag_ns=NS_PER_MINUTE, is_inclusive=True),)
+#: A bar without a priced trade takes the last price before it.
+_PRICED = 30 * NS_PER_MINUTE
+_EVENTS = "the sums and the volatility since the symbol's first bar"
+#: An incident may grow for so long after its last bin; until then its end, peak and kind are not final.
+_GROWS_NS = (TOGETHER + 1) * BIN_NS
+
+
+def name_of(table: Table, variant: str = "") -> str:
+    """The name of the computation of a table, as its asset's key: `features/bins_5s`."""
+    return f"{table.group}/{table.name}" + (f" ({variant})" if variant else "")
+
+
+def computed(
+    table: Table, inputs: tuple[Input, ...], rows: Callable[[Tape], pl.DataFrame], **declared: Any
+) -> Computation:
+    """The computation of a table, with its key; `declared` are other attributes of `Computation`."""
+    return Computation(name_of(table), inputs, rows, **{"key": table.key, **declared})
+
+
+def _microstructure(tape: Tape) -> pl.DataFrame:
+    return microstructure(tape[TRADES], tape[QUOTES], tape.session, through_ns=tape.through_ns, symbols=tape.symbols)
+
+
+def _bars(tape: Tape) -> pl.DataFrame:
+    return reconcile(minute_bars(tape[TRADES], tape.session), DELIVERED_BARS.empty())
+
+
+def _labels(tape: Tape, bars: pl.DataFrame) -> pl.DataFrame:
+    return triple_barrier(bars, session=tape.session, through_ns=tape.through_ns)
+
+
+def _training_set(tape: Tape) -> pl.DataFrame:
+    return build_training_set(_microstructure(tape), _labels(tape, _bars(tape)), None)
+
+
+MINUTES = computed(
+    MICROSTRUCTURE, TICKS, _microstructure, warm_up_ns=(LOOK_BACK + 2) * NS_PER_MINUTE, carried=("vpin",)
+)
+MINUTES_OF_BARS = Computation(
+    name_of(MICROSTRUCTURE, "from bars"),
+    MINUTE_BARS,
+    lambda tape: bar_features(tape[BARS], tape.session, through_ns=tape.through_ns, symbols=tape.symbols),
+    warm_up_ns=(LOOK_BACK + 2) * NS_PER_MINUTE,
+)
+BINS = computed(
+    BINS_5S,
+    TICKS,
+    lambda tape: bins_5s(tape[TRADES], tape[QUOTES], tape.session, symbols=tape.symbols),
+    warm_up_ns=5 * NS_PER_MINUTE,
+)
+MORE = computed(
+    MICROSTRUCTURE_MORE,
+    TICKS,
+    lambda tape: microstructure_more(
+        tape[TRADES], tape[QUOTES], tape.session, through_ns=tape.through_ns, symbols=tape.symbols
+    ),
+    carries="windows of up to 75 minutes and exponential means",
+)
+INDICATORS_OF_BARS = computed(
+    INDICATORS,
+    MINUTE_BARS,
+    lambda tape: indicators(tape[BARS], tape.session),
+    carries="sums since the part of the day began",
+)
+LABELS = computed(BARRIER_LABELS, MINUTE_BARS, lambda tape: _labels(tape, tape[BARS]), carries=_EVENTS)
+#: All that needs no model and no settings.
+CATALOGUE: tuple[Computation, ...] = (
+    computed(BARS, (Input(TRADES),), _bars, warm_up_ns=_PRICED),
+    Computation(
+        name_of(BARS, "from midquotes"),
+        (Input(QUOTES),),
+        lambda tape: reconcile(midquote_bars(tape[QUOTES], tape.session), DELIVERED_BARS.empty(), built_from="quotes"),
+        key=BARS.key,
+        warm_up_ns=_PRICED,
+    ),
+    MINUTES,
+    MINUTES_OF_BARS,
+    MORE,
+    INDICATORS_OF_BARS,
+    BINS,
+    Computation(
+        "labels/cusum_events",
+        MINUTE_BARS,
+        lambda tape: cusum_events(tape[BARS], session=tape.session),
+        known="event_time",
+        carries=_EVENTS,
+    ),
+    LABELS,
+    computed(
+        TRAINING_SET,
+        TICKS,
+        _training_set,
+        later=(Later(("barrier_label", "barrier_known_time"), ns_of("barrier_known_time")),),
+        carries=_EVENTS,
+    ),
+)
+
+
+def information_bars(
+    clocks: Sequence[Clock] = tuple(Clock), thresholds: Thresholds | None = None, states: pl.DataFrame | None = None
+) -> Computation:
+    """`tape/information_bars` of these clocks, continued from `states` of the day before."""
+
+    def rows(tape: Tape) -> pl.DataFrame:
+        found = [INFORMATION_BARS.empty()]
+        for clock in clocks:
+            bars = InformationBars(clock, thresholds or Thresholds())
+            if states is not None:
+                bars.load(states)
+            found.append(bars.add(tape[TRADES], tape.session))
+        order = [pl.col("symbol").cast(pl.String), pl.col("clock").cast(pl.String), pl.col("number")]
+        return pl.concat(found).sort(order)
+
+    ticks = (Input(TRADES, is_inclusive=True),)
+    return computed(INFORMATION_BARS, ticks, rows, carries="the unfinished bar and its threshold")
+
+
+def scan_statistics(detector: ScanDetector) -> Computation:
+    """The statistics and surprises of a fitted scan, bin by bin."""
+
+    def rows(tape: Tape) -> pl.DataFrame:
+        session, market = tape.session, detector.markets[tape.session.market]
+        scan = market.for_symbols(tape.symbols)
+        bins = bins_5s(tape[TRADES], tape[QUOTES], session, symbols=tape.symbols)
+        count = max(0, min(tape.through_ns, session.regular_end) - session.regular_start) // BIN_NS
+        surprises, values = scan.judged(inputs_of(bins, scan.symbols, session, count=count))
+        start = np.tile(session.regular_start + np.arange(count) * BIN_NS, len(scan.symbols))
+        return pl.DataFrame(
+            {
+                "symbol": np.repeat(np.array(scan.symbols), count),
+                "event_time": pl.Series(start, dtype=pl.Int64).cast(TIME),
+                "known_time": pl.Series(start + BIN_NS, dtype=pl.Int64).cast(TIME),
+                **{name: values[:, at].ravel() for at, name in enumerate(STATISTICS)},
+                **{f"surprise_{kind}": surprises[:, at].ravel() for at, kind in enumerate(KINDS)},
+            }
+        )
+
+    return Computation("models/scan (statistics)", TICKS, rows, carries="the levels of the last half hour")
+
+
+def scan_incidents(detector: ScanDetector) -> Computation:
+    """`detections/incidents` of a fitted scan. What an incident became is known once it can grow no more."""
+    final = ns_of("end_time") + _GROWS_NS
+    grown = ("end_time", "kind", "surprise", "hours", "reasons")
+
+    def rows(tape: Tape) -> pl.DataFrame:
+        bins = bins_5s(tape[TRADES], tape[QUOTES], tape.session, symbols=tape.symbols)
+        return detector.incidents(bins, tape.session)
+
+    return computed(INCIDENTS, TICKS, rows, later=(Later(grown, final),), carries="the levels of the last half hour")
