@@ -1,5 +1,6 @@
-"""Tables of bins, of bars of other clocks, and of the scan; see `tables.py`."""
+"""Tables of bins, of bars of other clocks, of the scan, and further tables of labels; see `tables.py`."""
 
+from tapewatch.market.label_tables import LABEL_TABLES
 from tapewatch.market.schema import Column, Table
 from tapewatch.market.tables import (
     F64,
@@ -141,4 +142,4 @@ INCIDENTS = Table(
 )
 
 #: All of them.
-DERIVED: tuple[Table, ...] = (INFORMATION_BARS, INFORMATION_STATES, BINS_5S, SCAN_EVALUATION, INCIDENTS)
+DERIVED: tuple[Table, ...] = (INFORMATION_BARS, INFORMATION_STATES, BINS_5S, SCAN_EVALUATION, INCIDENTS, *LABEL_TABLES)
