@@ -20,6 +20,7 @@ _SHORTEST = 3
 #: A robust standard deviation is this many median absolute deviations.
 _OF_MAD = 1.4826
 _INTERVAL = 0.95
+_WANDERING = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,7 @@ def refine(trades: pl.DataFrame, quotes: pl.DataFrame | None, start_ns: int, end
     """The edges of a rough interval of one symbol, tightened to change points.
 
     The tape of the interval and a margin on both sides (its own length, from one to ten minutes) is summed in at most 1,200
-    bins of whole seconds: root of the volume, distance of the price from the median before, absolute return, relative
-    spread. Each is centred and scaled by its median and deviation on the calmer side of the interval. PELT (Killick, Fearnhead and
+    bins of whole seconds: root of the volume, log price, absolute return, relative spread. Each is centred and scaled by its median and deviation on the calmer side of the interval. PELT (Killick, Fearnhead and
     Eckley 2012) finds the change points of their means, with a penalty of 2 (d + 1) ln n for d signals and n bins. The start is the
     change point nearest to the rough start, the end that nearest to the rough end, within half of the interval and the whole
     margin; the start comes first. An edge's uncertainty is from the likelihood of every other place between its neighbours.
@@ -134,8 +134,10 @@ def pelt(totals: Floats, squares: Floats, penalty: float, shortest: int) -> npt.
     return before
 
 
-def _signals(trades: pl.DataFrame, quotes: pl.DataFrame | None, first: int, width: int, bins: int) -> Iterator[Floats]:
-    """Each signal by bin, NaN where nothing came; only of what the tape holds."""
+def _signals(
+    trades: pl.DataFrame, quotes: pl.DataFrame | None, first: int, width: int, bins: int
+) -> Iterator[tuple[Floats, bool]]:
+    """Each signal by bin, of what the tape holds, and whether it wanders as a price does."""
     own = (
         _binned(trades, first, width, bins)
         .group_by("bin")
@@ -145,17 +147,17 @@ def _signals(trades: pl.DataFrame, quotes: pl.DataFrame | None, first: int, widt
         volume, price = np.zeros(bins), np.full(bins, np.nan)
         volume[own["bin"]] = own["size"]
         price[own["bin"]] = own["price"].fill_null(np.nan)
-        yield np.sqrt(np.maximum(volume, 0.0))
+        yield np.sqrt(np.maximum(volume, 0.0)), False
         log_price = _carried(np.log(price))
-        yield log_price
-        yield np.abs(np.append(0.0, np.diff(log_price)))
+        yield log_price, True
+        yield np.abs(np.append(0.0, np.diff(log_price))), False
     if quotes is not None and quotes.height:
         valid = _binned(quotes.filter((pl.col("bid_price") > 0) & (pl.col("ask_price") > 0)), first, width, bins)
         middle = (pl.col("bid_price") + pl.col("ask_price")) / 2
         spreads = valid.group_by("bin").agg(spread=((pl.col("ask_price") - pl.col("bid_price")) / middle).mean())
         spread = np.full(bins, np.nan)
         spread[spreads["bin"]] = spreads["spread"]
-        yield _carried(spread)
+        yield _carried(spread), False
 
 
 def _binned(rows: pl.DataFrame, first: int, width: int, bins: int) -> pl.DataFrame:
@@ -169,28 +171,29 @@ def _carried(values: Floats) -> Floats:
     return filled.fill_null(0.0).to_numpy()
 
 
-def _scaled(signals: Iterator[Floats], sides: Sequence[npt.NDArray[np.bool_]]) -> Iterator[Floats]:
+def _scaled(signals: Iterator[tuple[Floats, bool]], sides: Sequence[npt.NDArray[np.bool_]]) -> Iterator[Floats]:
     """Signals in deviations of the calmer side of the interval, large ones damped; none that never changes."""
-    for signal in signals:
-        scale, centre = min(_spread(signal[side]) for side in sides)
+    for signal, wanders in signals:
+        scale, centre = min(_spread(signal[side], signal.size if wanders else 0) for side in sides)
         if scale <= 0:
             scale = float(np.abs(signal - centre).max())
         if scale > 0:
             yield np.clip((signal - centre) / scale, -10.0, 10.0)
 
 
-def _spread(signal: Floats) -> tuple[float, float]:
+def _spread(signal: Floats, steps: int) -> tuple[float, float]:
     """Deviation and median of a stretch without a change.
 
-    Neighbouring bins are alike, most of all in price, which would turn a drift into many changes. So the deviation is at
-    least that of the means of ten bins, times the root of ten.
+    The deviation is at least that of the means of ten bins times the root of ten, since neighbouring bins are alike; and three
+    times the way of a random walk of `steps` bins, so that an ordinary drift of the price is no change.
     """
     centre = float(np.median(signal))
     scale = max(_OF_MAD * float(np.median(np.abs(signal - centre))), float(signal.std()) / 2)
     tens = signal[: signal.size // 10 * 10].reshape(-1, 10).mean(axis=1)
     if tens.size >= 4:
         scale = max(scale, _OF_MAD * float(np.median(np.abs(tens - np.median(tens)))) * np.sqrt(10))
-    return float(scale), centre
+    step = float(np.sqrt(np.mean(np.diff(signal) ** 2))) if signal.size > 1 else 0.0
+    return float(max(scale, _WANDERING * step * np.sqrt(steps))), centre
 
 
 def _nearest(changes: list[int], place: float, reach: float) -> int | None:

@@ -70,6 +70,20 @@ def test_a_quiet_tape_has_no_edges() -> None:
     assert (refined.start, refined.end) == (None, None)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_price_that_wanders_has_no_edges_and_one_that_jumps_has(seed: int) -> None:
+    trades, quotes = tape(seed, burst=None)
+    refined = refine(trades, quotes, at(560), at(800))
+    assert (refined.start, refined.end) == (None, None)
+    seconds = (trades["time"].dt.epoch("ns").to_numpy() - START_NS) / NS_PER_SECOND
+    inside = (seconds >= 600) & (seconds < 780)
+    refined = refine(trades.with_columns(price=pl.col("price") * (1 + 0.003 * inside)), None, at(560), at(800))
+    assert refined.start is not None
+    assert refined.end is not None
+    assert abs(refined.start.time_ns - at(600)) <= 3 * NS_PER_SECOND
+    assert abs(refined.end.time_ns - at(780)) <= 3 * NS_PER_SECOND
+
+
 def test_a_change_beyond_the_margin_is_another() -> None:
     refined = refine(*tape(burst=(100, 180)), at(800), at(900))
     assert (refined.start, refined.end) == (None, None)
