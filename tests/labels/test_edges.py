@@ -8,7 +8,7 @@ import pytest
 
 from tapewatch.labels.edges import change_points, refine
 from tapewatch.market.instruments import NS_PER_SECOND
-from tapewatch.market.tables import TIME
+from tests.support.burst_tape import at, tape
 from tests.support.price_bars import START_NS
 
 
@@ -26,30 +26,6 @@ def test_change_points_are_the_cheapest_of_all(seed: int) -> None:
     ]
     best = min(allowed, key=lambda cuts: cost(values, cuts, 6.0))
     assert change_points(values, 6.0) == list(best)
-
-
-def tape(
-    seed: int = 1, *, burst: tuple[int, int] | None = (600, 780), wide: bool = False
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Twenty-five minutes of trades and quotes every half second; from and to `burst` (s) volume or spread is many times the usual."""
-    rng = np.random.default_rng(seed)
-    seconds = np.arange(0, 1_500, 0.5)
-    price = 100 * np.exp(np.cumsum(rng.normal(0, 2e-5, seconds.size)))
-    size = rng.exponential(100, seconds.size)
-    spread = rng.uniform(0.01, 0.02, seconds.size)
-    if burst is not None:
-        inside = (seconds >= burst[0]) & (seconds < burst[1])
-        if wide:
-            spread[inside] *= 5
-        else:
-            size[inside] *= 8
-    time = pl.Series(START_NS + (seconds * NS_PER_SECOND).astype(np.int64)).cast(TIME)
-    trades = pl.DataFrame({"time": time, "price": price, "size": size})
-    return trades, pl.DataFrame({"time": time, "bid_price": price - spread / 2, "ask_price": price + spread / 2})
-
-
-def at(seconds: float) -> int:
-    return START_NS + int(seconds * NS_PER_SECOND)
 
 
 @pytest.mark.parametrize("wide", [False, True])
