@@ -13,15 +13,16 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets import judgements
+from assets import judgements, label_judgements
 from assets.judgements import CheckVerdict
 from assets.partitions import open_partitions, run_partitions
 from resources.interrupts import uninterrupted
 from resources.lake import Days, Frames
 from resources.stores import ModelRegistryResource
 from tapewatch.market.instruments import Partition
+from tapewatch.market.label_tables import LABEL_WEIGHTS, META_LABELS
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import BARS, COVERAGE, MICROSTRUCTURE, QUOTES, TRADES, quarantine_of
+from tapewatch.market.tables import BARRIER_LABELS, BARS, COVERAGE, MICROSTRUCTURE, QUOTES, TRADES, quarantine_of
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.tape import has_tape
 
@@ -62,6 +63,7 @@ _OF_TABLE: dict[str, tuple[Check, ...]] = {
     ),
     COVERAGE.name: (Check(judgements.gaps, blocks=False),),
     MICROSTRUCTURE.name: (Check(judgements.no_look_ahead),),
+    **{table.name: (Check(label_judgements.no_look_ahead),) for table in (BARRIER_LABELS, META_LABELS, LABEL_WEIGHTS)},
 }
 
 

@@ -28,6 +28,7 @@ _SCRIPTS = (
     "stream_ingest",
     "detection",
     "online_detection",
+    "triple_barrier",
 )
 _PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 _HEADER = """\

@@ -7,7 +7,9 @@ STREAMED = dg.AssetSelection.assets(["tape", "stream_batches"])
 INFORMATION = dg.AssetSelection.assets(["tape", "information_bars"])
 #: Tables that a source of record delivers; streamed batches are merged by a job of their own.
 TAPE = dg.AssetSelection.groups("tape") - STREAMED - INFORMATION
-DERIVED = dg.AssetSelection.groups("features", "labels") | INFORMATION
+#: Labels by people and by what was detected: they follow the detections.
+COLLECTED = dg.AssetSelection.assets(["labels", "human_labels"], ["labels", "weak_labels"])
+DERIVED = (dg.AssetSelection.groups("features", "labels") - COLLECTED) | INFORMATION
 TRAINED = dg.AssetSelection.groups("models", "explanations", "serving")
 DETECTED = dg.AssetSelection.groups("detections")
 
@@ -42,6 +44,11 @@ train_detectors = dg.define_asset_job(
 detect_anomalies = dg.define_asset_job(
     "detect_anomalies", DETECTED, description="Score days of features with the champion and store the anomalies."
 )
+collect_labels = dg.define_asset_job(
+    "collect_labels",
+    COLLECTED,
+    description="Copy people's labels of days into the lake, and label their minutes by what rules and detectors found.",
+)
 scan_days = dg.define_asset_job(
     "scan_days",
     TAPE | dg.AssetSelection.assets(["features", "bins_5s"], ["detections", "incidents"]),
@@ -51,5 +58,5 @@ profile_tape = dg.define_asset_job(
     "profile_tape", dg.AssetSelection.groups("reports"), description="Write a page about a day's tape."
 )
 
-JOBS = [backfill_tape, build_features, certify_days, detect_anomalies, ingest_stream, profile_tape]
+JOBS = [backfill_tape, build_features, certify_days, collect_labels, detect_anomalies, ingest_stream, profile_tape]
 JOBS += [scan_days, train_detectors, update_day]

@@ -12,7 +12,7 @@ from tapewatch.labels.volatility import usable_bars
 from tapewatch.market.arrays import symbol_runs
 from tapewatch.market.compiled import njit
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
-from tapewatch.market.tables import BARRIER_LABELS
+from tapewatch.market.tables import BARRIER_LABELS, SYMBOL
 
 #: The label of an event whose outcome is not known.
 UNKNOWN = 2
@@ -117,16 +117,15 @@ def place_events(events: pl.DataFrame, bars: pl.DataFrame) -> pl.DataFrame:
     symbols, offsets = symbol_runs(bars)
     bounds = dict(zip(symbols, pairwise(offsets), strict=True))
     ends = end_times(bars)
-    ordered = events.sort(pl.col("symbol").cast(pl.String), "event_time")
+    ordered = events.with_columns(pl.col("symbol").cast(SYMBOL)).sort(pl.col("symbol").cast(pl.String), "event_time")
     known = ordered.filter(pl.col("symbol").cast(pl.String).is_in(symbols))
     first_bar, end_bar = np.zeros((2, known.height), dtype=np.int64)
     event_ns = known["event_time"].dt.epoch("ns").to_numpy()
-    names = known["symbol"].cast(pl.String).to_numpy()
-    for symbol in np.unique(names):
+    names, edges = symbol_runs(known)
+    for symbol, (start, stop) in zip(names, pairwise(edges), strict=True):
         begin, end = bounds[symbol]
-        mine = names == symbol
-        first_bar[mine] = begin + np.searchsorted(ends[begin:end], event_ns[mine], side="right")
-        end_bar[mine] = end
+        first_bar[start:stop] = begin + np.searchsorted(ends[begin:end], event_ns[start:stop], side="right")
+        end_bar[start:stop] = end
     return known.with_columns(first_bar=pl.Series(first_bar), end_bar=pl.Series(end_bar))
 
 
@@ -134,10 +133,11 @@ def last_bars(placed: pl.DataFrame, ends: npt.NDArray[np.int64], times: npt.NDAr
     """For each placed event its symbol's last bar that ends at `times` (ns) or before; at least the one before `first_bar`."""
     first, end = placed["first_bar"].to_numpy(), placed["end_bar"].to_numpy()
     last = first - 1
-    for stop in np.unique(end):
-        mine = end == stop
-        begin = int(first[mine].min())
-        last[mine] = begin + np.searchsorted(ends[begin:stop], times[mine], side="right") - 1
+    # Events are sorted by symbol, as the bars are.
+    edges = [0, *(np.flatnonzero(np.diff(end)) + 1).tolist(), end.size] if end.size else [0]
+    for start, stop in pairwise(edges):
+        begin, mine = int(first[start:stop].min()), slice(start, stop)
+        last[mine] = begin + np.searchsorted(ends[begin : end[start]], times[mine], side="right") - 1
     return last
 
 

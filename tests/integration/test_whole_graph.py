@@ -10,9 +10,12 @@ import mlflow
 import polars as pl
 import pytest
 
+from orchestration.runs import labelling
 from orchestration.runs.runs import RunError, run_days, train
 from tapewatch.emulator.process import running_emulator
+from tapewatch.labels.human import HumanLabel
 from tapewatch.market.instruments import Market, Partition, trading_days
+from tapewatch.market.label_tables import HUMAN_LABELS, LABEL_WEIGHTS, META_LABELS, WEAK_LABELS
 from tapewatch.market.tables import (
     ALL,
     ANOMALIES,
@@ -75,7 +78,7 @@ def partitions() -> list[Partition]:
 
 
 def test_every_table_holds_every_day(emulated: Deployment) -> None:
-    for table in (*DAILY, ANOMALIES):
+    for table in (*DAILY, META_LABELS, LABEL_WEIGHTS, ANOMALIES):
         assert sorted(emulated.lake.partitions(table)) == sorted(partitions()), table.name
     for partition in partitions():
         assert emulated.lake.rows(TRADES, partition) > 10_000
@@ -134,6 +137,28 @@ def test_the_database_holds_what_the_lake_holds(emulated: Deployment) -> None:
     assert in_lake.height > 0
     for reasons in in_lake["reasons"]:
         assert {"feature", "value", "shap_value"} <= json.loads(reasons)[0].keys()
+
+
+def test_people_s_and_weak_labels_are_collected(emulated: Deployment) -> None:
+    day = Partition(LAST, Market.STOCKS)
+    truth = emulated.lake.read(TRUTH_LABELS, day)
+    symbol, kind, start, end = truth.select("symbol", "kind", "start_time", "end_time").row(0)
+    settings = emulated.settings.model_copy(update={"label_authors": ("ann",)})
+    labelling.add(settings, [HumanLabel(Market.STOCKS, symbol, start, end, kind, "ann", 0.9)], "the label")
+    run_days(settings, "collect_labels", Market.STOCKS, FIRST, LAST)
+    (label,) = emulated.lake.read(HUMAN_LABELS, day).to_dicts()
+    assert (label["symbol"], label["start_time"], label["confidence"]) == (symbol, start, 0.9)
+    assert emulated.lake.rows(HUMAN_LABELS, Partition(FIRST, Market.STOCKS)) == 0
+    weak = pl.concat(
+        emulated.lake.read(WEAK_LABELS, Partition(d, Market.STOCKS)) for d in trading_days(Market.STOCKS, FIRST, LAST)
+    )
+    assert weak["votes"].str.contains("anomalies").any()
+    true = pl.concat(
+        emulated.lake.read(TRUTH_LABELS, Partition(d, Market.STOCKS)) for d in trading_days(Market.STOCKS, FIRST, LAST)
+    )
+    minutes = true.select("symbol", "event_time").unique()
+    right = weak.filter(label=1).join(minutes, on=["symbol", "event_time"], how="semi").height
+    assert right / weak.filter(label=1).height > 0.5, "most weak labels are true"
 
 
 def test_twice_equals_once(emulated: Deployment) -> None:

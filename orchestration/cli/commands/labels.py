@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from orchestration.cli.commands.options import MarketOption, time_option
+from orchestration.cli.commands.options import FirstOption, LastOption, MarketOption, time_option
 from orchestration.cli.listing import Column, Field, Format, Listing, counted, time_span
 from orchestration.errors import console, reports_errors
 from tapewatch.labels.human import KINDS, HumanLabel
@@ -19,7 +19,7 @@ from tapewatch.settings import Settings
 app = typer.Typer()
 labels = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 app.add_typer(
-    labels, name="labels", help="Label the tape by hand: add, list, remove, export, import, agreement of the authors."
+    labels, name="labels", help="Label the tape by hand: add, list, remove, export, import, collect, agreement."
 )
 
 _MarketFilter = Annotated[Market | None, typer.Option("--market", "-m", help="one market; by default all")]
@@ -167,6 +167,31 @@ def import_(file: Annotated[Path, typer.Argument(help="CSV with a header or JSON
     from orchestration.runs import labelling  # noqa: PLC0415
 
     console.print(f"{file}: {labelling.load(Settings(), file):,} label(s) added", markup=False, soft_wrap=True)
+
+
+@labels.command()
+@reports_errors
+def collect(market: MarketOption, first: FirstOption, last: LastOption) -> None:
+    """Copy people's labels of days into the lake, and write weak labels by what rules and detectors found.
+
+    Run it after `tapewatch run`. It writes labels/human_labels and labels/weak_labels.
+
+    [dim]tapewatch labels collect --market stocks --from 2024-06-03 --to 2024-06-07[/]
+    """
+    from orchestration.runs.runs import run_days  # noqa: PLC0415
+    from tapewatch.market.instruments import Partition, trading_days  # noqa: PLC0415
+    from tapewatch.market.label_tables import HUMAN_LABELS, WEAK_LABELS  # noqa: PLC0415
+    from tapewatch.store.lake.lake import Lake  # noqa: PLC0415
+
+    settings = Settings()
+    run_days(settings, "collect_labels", market, first.date(), last.date())
+    lake = Lake(settings.lake_root)
+    for day in trading_days(market, first.date(), last.date()):
+        by_people, weak = (
+            lake.rows(table, Partition(day, market)) if lake.exists(table, Partition(day, market)) else 0
+            for table in (HUMAN_LABELS, WEAK_LABELS)
+        )
+        console.print(f"{day}: {by_people:,} label(s) by people, {weak:,} minute(s) with weak labels", soft_wrap=True)
 
 
 @labels.command()
