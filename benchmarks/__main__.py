@@ -31,6 +31,7 @@ _SCRIPTS = (
     "scan",
     "online_detection",
     "live_scan",
+    "triple_barrier",
 )
 _PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 _HEADER = """\

@@ -9,7 +9,9 @@ STREAMED = dg.AssetSelection.assets(["tape", "stream_batches"])
 INFORMATION = dg.AssetSelection.assets(["tape", "information_bars"])
 #: Tables that a source of record delivers; streamed batches are merged by a job of their own.
 TAPE = dg.AssetSelection.groups("tape") - STREAMED - INFORMATION - FRESHNESS
-DERIVED = dg.AssetSelection.groups("features", "labels") | INFORMATION
+#: Labels by people and by what was detected: they follow the detections.
+COLLECTED = dg.AssetSelection.assets(["labels", "human_labels"], ["labels", "weak_labels"])
+DERIVED = (dg.AssetSelection.groups("features", "labels") - COLLECTED) | INFORMATION
 TRAINED = dg.AssetSelection.groups("models", "explanations", "serving")
 DETECTED = dg.AssetSelection.groups("detections")
 
@@ -50,6 +52,11 @@ detect_anomalies = dg.define_asset_job(
 check_freshness = dg.define_asset_job(
     "check_freshness", FRESHNESS, description="Check that each market is certified up to its last finished trading day."
 )
+collect_labels = dg.define_asset_job(
+    "collect_labels",
+    COLLECTED,
+    description="Copy people's labels of days into the lake, and label their minutes by what rules and detectors found.",
+)
 scan_days = dg.define_asset_job(
     "scan_days",
     TAPE | dg.AssetSelection.assets(["features", "bins_5s"], ["detections", "incidents"]),
@@ -64,5 +71,5 @@ profile_tape = dg.define_asset_job(
     "profile_tape", dg.AssetSelection.groups("reports"), description="Write a page about a day's tape."
 )
 
-JOBS = [backfill_tape, build_features, certify_days, check_freshness, detect_anomalies, ingest_stream, profile_tape]
-JOBS += [refresh_feature_store, scan_days, train_detectors, update_day]
+JOBS = [backfill_tape, build_features, certify_days, check_freshness, collect_labels, detect_anomalies]
+JOBS += [ingest_stream, profile_tape, refresh_feature_store, scan_days, train_detectors, update_day]

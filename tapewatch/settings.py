@@ -148,6 +148,9 @@ class Settings(BaseSettings):
     detection_file: Path | None = Field(
         None, description="thresholds of the online detectors, in place of the built-in ones"
     )
+    label_authors: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="who may label the tape; by default the user of this system alone"
+    )
     alert_webhook: SecretStr | None = Field(None, description="address to which alerts are posted as JSON")
     alert_slack: SecretStr | None = Field(None, description="Slack-compatible incoming webhook")
     alert_email_to: Annotated[tuple[str, ...], NoDecode] = ()
@@ -187,7 +190,7 @@ class Settings(BaseSettings):
         9464, ge=1, le=65_530, description="first of the collectors' ports: one per market, in the order of markets"
     )
 
-    _split = field_validator("alert_email_to", "allowed_hosts", mode="before")(_split_commas)
+    _split = field_validator("alert_email_to", "allowed_hosts", "label_authors", mode="before")(_split_commas)
 
     @field_validator("polygon_base_url")
     @classmethod

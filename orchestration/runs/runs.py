@@ -83,7 +83,7 @@ def run_days(
     """Run a partitioned job over the days from `first` to `last` of one market, as one run.
 
     Args:
-        job: `backfill_tape`, `build_features`, `update_day`, `scan_days` or `detect_anomalies`.
+        job: `backfill_tape`, `build_features`, `update_day`, `scan_days`, `detect_anomalies` or `collect_labels`.
         config: run configuration of other assets.
         keep_existing: keep the trades, quotes and bars in the lake, so that a killed backfill continues.
         command: what started the run, such as `tapewatch run`; a tag of the run.

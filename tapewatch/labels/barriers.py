@@ -12,9 +12,10 @@ from tapewatch.labels.volatility import usable_bars
 from tapewatch.market.arrays import symbol_runs
 from tapewatch.market.compiled import njit
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
-from tapewatch.market.tables import BARRIER_LABELS
+from tapewatch.market.tables import BARRIER_LABELS, SYMBOL
 
-_UNKNOWN = 2
+#: The label of an event whose outcome is not known.
+UNKNOWN = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +69,10 @@ def triple_barrier(
     kept = usable_bars(bars, session)
     if events is None:
         events = cusum_events(kept, span=rules.volatility_span)
-    placed = _place(events, kept)
-    volatility = placed["volatility_bps"].to_numpy().astype(np.float64)
-    target = np.maximum(volatility * np.sqrt(rules.vertical_minutes), rules.floor_bps)
-    label, move, known = first_touches(
-        kept.select("open", "high", "low", "close").to_numpy(),
-        end_times(kept),
-        placed.select("first_bar", "end_bar").to_numpy(),
-        placed["event_time"].dt.epoch("ns").to_numpy(),
-        placed["price"].to_numpy(),
-        np.column_stack([target * rules.profit_multiple, target * rules.stop_multiple]) / BPS,
-        rules.vertical_minutes * NS_PER_MINUTE,
-        -1 if through_ns is None else through_ns,
-    )
+    placed = place_events(events, kept)
+    target = targets_bps(placed, rules)
+    distances = np.column_stack([target * rules.profit_multiple, target * rules.stop_multiple]) / BPS
+    label, move, known = touches(kept, placed, placed["price"].to_numpy(), distances, rules, through_ns)
     labelled = placed.select(
         "symbol",
         "event_time",
@@ -90,25 +82,63 @@ def triple_barrier(
         target_bps=pl.Series(target),
         holding_minutes=(pl.Series(known) - pl.col("event_time").dt.epoch("ns")) // NS_PER_MINUTE,
     )
-    return BARRIER_LABELS.conform(labelled.filter(pl.col("label") != _UNKNOWN))
+    return BARRIER_LABELS.conform(labelled.filter(pl.col("label") != UNKNOWN))
 
 
-def _place(events: pl.DataFrame, bars: pl.DataFrame) -> pl.DataFrame:
+def targets_bps(events: pl.DataFrame, rules: BarrierRules) -> npt.NDArray[np.float64]:
+    """How far a random walk of each event's `volatility_bps` goes until the vertical barrier, at least `floor_bps`."""
+    volatility = events["volatility_bps"].to_numpy().astype(np.float64)
+    return np.asarray(np.maximum(volatility * np.sqrt(rules.vertical_minutes), rules.floor_bps))
+
+
+def touches(
+    bars: pl.DataFrame,
+    placed: pl.DataFrame,
+    price: npt.NDArray[np.float64],
+    distances: npt.NDArray[np.float64],
+    rules: BarrierRules,
+    through_ns: int | None,
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """`first_touches` of frames: `usable_bars` with any prices, and events placed on them by `place_events`."""
+    return first_touches(
+        bars.select("open", "high", "low", "close").to_numpy(),
+        end_times(bars),
+        placed.select("first_bar", "end_bar").to_numpy(),
+        placed["event_time"].dt.epoch("ns").to_numpy(),
+        price,
+        distances,
+        rules.vertical_minutes * NS_PER_MINUTE,
+        -1 if through_ns is None else through_ns,
+    )
+
+
+def place_events(events: pl.DataFrame, bars: pl.DataFrame) -> pl.DataFrame:
     """Each event with `first_bar`, its first bar afterwards, and `end_bar`, one past its symbol's last bar."""
     symbols, offsets = symbol_runs(bars)
     bounds = dict(zip(symbols, pairwise(offsets), strict=True))
     ends = end_times(bars)
-    ordered = events.sort(pl.col("symbol").cast(pl.String), "event_time")
+    ordered = events.with_columns(pl.col("symbol").cast(SYMBOL)).sort(pl.col("symbol").cast(pl.String), "event_time")
     known = ordered.filter(pl.col("symbol").cast(pl.String).is_in(symbols))
     first_bar, end_bar = np.zeros((2, known.height), dtype=np.int64)
     event_ns = known["event_time"].dt.epoch("ns").to_numpy()
-    names = known["symbol"].cast(pl.String).to_numpy()
-    for symbol in np.unique(names):
+    names, edges = symbol_runs(known)
+    for symbol, (start, stop) in zip(names, pairwise(edges), strict=True):
         begin, end = bounds[symbol]
-        mine = names == symbol
-        first_bar[mine] = begin + np.searchsorted(ends[begin:end], event_ns[mine], side="right")
-        end_bar[mine] = end
+        first_bar[start:stop] = begin + np.searchsorted(ends[begin:end], event_ns[start:stop], side="right")
+        end_bar[start:stop] = end
     return known.with_columns(first_bar=pl.Series(first_bar), end_bar=pl.Series(end_bar))
+
+
+def last_bars(placed: pl.DataFrame, ends: npt.NDArray[np.int64], times: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """For each placed event its symbol's last bar that ends at `times` (ns) or before; at least the one before `first_bar`."""
+    first, end = placed["first_bar"].to_numpy(), placed["end_bar"].to_numpy()
+    last = first - 1
+    # Events are sorted by symbol, as the bars are.
+    edges = [0, *(np.flatnonzero(np.diff(end)) + 1).tolist(), end.size] if end.size else [0]
+    for start, stop in pairwise(edges):
+        begin, mine = int(first[start:stop].min()), slice(start, stop)
+        last[mine] = begin + np.searchsorted(ends[begin : end[start]], times[mine], side="right") - 1
+    return last
 
 
 @njit(cache=True)
@@ -134,7 +164,7 @@ def first_touches(
         vertical_ns: distance of the vertical barrier.
         through_ns: the tape's end; a negative value means the end of the symbol's last bar.
     """
-    labels = np.full(event_ns.size, _UNKNOWN, dtype=np.int8)
+    labels = np.full(event_ns.size, UNKNOWN, dtype=np.int8)
     moves = np.zeros(event_ns.size)
     known = event_ns.copy()
     for k in range(event_ns.size):
@@ -164,7 +194,7 @@ def first_touches(
                 continue
             known[k] = end_ns[i]
             break
-        if labels[k] == _UNKNOWN and is_defined:
+        if labels[k] == UNKNOWN and is_defined:
             tape_end = through_ns if through_ns >= 0 else end_ns[windows[k, 1] - 1]
             if tape_end >= deadline:
                 labels[k], known[k] = 0, deadline

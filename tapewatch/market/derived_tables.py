@@ -1,6 +1,7 @@
-"""Tables of bins, of bars of other clocks, of the scan and of profiles; see `tables.py`."""
+"""Tables of bins, of bars of other clocks, of the scan and of profiles, and further tables of labels; see `tables.py`."""
 
 from tapewatch.market.feature_tables import INDICATORS, MICROSTRUCTURE_MORE
+from tapewatch.market.label_tables import LABEL_TABLES
 from tapewatch.market.schema import Column, Table
 from tapewatch.market.tables import (
     F64,
@@ -167,5 +168,6 @@ DERIVED: tuple[Table, ...] = (
     INDICATORS,
     SCAN_EVALUATION,
     INCIDENTS,
+    *LABEL_TABLES,
     PROFILE,
 )

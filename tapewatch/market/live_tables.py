@@ -234,6 +234,7 @@ LABELS = Table(
         Column("is_anomaly", BOOL, "the person's verdict"),
         optional("note", TEXT, "what the person adds"),
         Column("author", TEXT, "who says so"),
+        Column("confidence", F64, "how sure the author is, from 0 to 1", minimum=0, maximum=1),
         Column("created_time", TIME, "when it was said"),
     ),
 )

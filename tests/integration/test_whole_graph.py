@@ -10,11 +10,14 @@ import mlflow
 import polars as pl
 import pytest
 
+from orchestration.runs import labelling
 from orchestration.runs.runs import RunError, run_days, train
 from tapewatch.emulator.process import running_emulator
+from tapewatch.labels.human import HumanLabel
 from tapewatch.market.derived_tables import BINS_5S, INCIDENTS
 from tapewatch.market.feature_tables import INDICATORS, MICROSTRUCTURE_MORE
 from tapewatch.market.instruments import Market, Partition, trading_days
+from tapewatch.market.label_tables import HUMAN_LABELS, LABEL_WEIGHTS, META_LABELS, WEAK_LABELS
 from tapewatch.market.tables import (
     ALL,
     ANOMALIES,
@@ -78,7 +81,7 @@ def partitions() -> list[Partition]:
 
 
 def test_every_table_holds_every_day(emulated: Deployment) -> None:
-    for table in (*DAILY, ANOMALIES):
+    for table in (*DAILY, META_LABELS, LABEL_WEIGHTS, ANOMALIES):
         assert sorted(emulated.lake.partitions(table)) == sorted(partitions()), table.name
     for partition in partitions():
         assert emulated.lake.rows(TRADES, partition) > 10_000
@@ -159,6 +162,28 @@ def test_a_rollback_reaches_the_collectors_with_the_next_days_that_are_scored(em
     publish(champion.detector, "scan/99", file)
     run_days(emulated.settings, "detect_anomalies", Market.STOCKS, FIRST, FIRST)
     assert published_model(file) == champion.model
+
+
+def test_people_s_and_weak_labels_are_collected(emulated: Deployment) -> None:
+    day = Partition(LAST, Market.STOCKS)
+    truth = emulated.lake.read(TRUTH_LABELS, day)
+    symbol, kind, start, end = truth.select("symbol", "kind", "start_time", "end_time").row(0)
+    settings = emulated.settings.model_copy(update={"label_authors": ("ann",)})
+    labelling.add(settings, [HumanLabel(Market.STOCKS, symbol, start, end, kind, "ann", 0.9)], "the label")
+    run_days(settings, "collect_labels", Market.STOCKS, FIRST, LAST)
+    (label,) = emulated.lake.read(HUMAN_LABELS, day).to_dicts()
+    assert (label["symbol"], label["start_time"], label["confidence"]) == (symbol, start, 0.9)
+    assert emulated.lake.rows(HUMAN_LABELS, Partition(FIRST, Market.STOCKS)) == 0
+    weak = pl.concat(
+        emulated.lake.read(WEAK_LABELS, Partition(d, Market.STOCKS)) for d in trading_days(Market.STOCKS, FIRST, LAST)
+    )
+    assert weak["votes"].str.contains("anomalies").any()
+    true = pl.concat(
+        emulated.lake.read(TRUTH_LABELS, Partition(d, Market.STOCKS)) for d in trading_days(Market.STOCKS, FIRST, LAST)
+    )
+    minutes = true.select("symbol", "event_time").unique()
+    right = weak.filter(label=1).join(minutes, on=["symbol", "event_time"], how="semi").height
+    assert right / weak.filter(label=1).height > 0.5, "most weak labels are true"
 
 
 def test_twice_equals_once(emulated: Deployment) -> None:

@@ -52,6 +52,31 @@ def has_tape(lake: Lake, partition: Partition) -> bool:
     return any(lake.exists(table, partition) for table in (TRADES, QUOTES, BARS))
 
 
+def symbol_ticks(lake: Lake, partition: Partition, symbol: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """One symbol's trades that were not withdrawn, and its quotes; empty where the partition has none."""
+    trades, quotes = (
+        lake.read(table, partition, symbols=[symbol]) if lake.exists(table, partition) else table.empty()
+        for table in (TRADES, QUOTES)
+    )
+    return trades.filter(pl.col("correction").fill_null(0) <= 1), quotes
+
+
+def has_symbol(lake: Lake, partition: Partition, symbol: str) -> bool:
+    """Whether the partition's tape holds a trade, a quote or a bar of the symbol."""
+    return any(
+        lake.exists(table, partition) and symbol in lake.symbols(table, partition) for table in (TRADES, QUOTES, BARS)
+    )
+
+
+def tape_start(lake: Lake, partition: Partition) -> int:
+    """The first trade, quote or bar of the partition (ns UTC); the day's end if it holds none."""
+    tables = [table for table in (TRADES, QUOTES, BARS) if lake.exists(table, partition)]
+    firsts = (
+        lake.scan(table, partition).select(pl.col("time").min().to_physical()).collect().item() for table in tables
+    )
+    return min((first for first in firsts if first is not None), default=partition.session.day_end)
+
+
 def tape_end(lake: Lake, partition: Partition) -> int:
     """End of the last minute (ns UTC) of which the tape holds a trade, a quote or a bar; the day's start if it holds none.
 
