@@ -8,6 +8,7 @@ from models.single.layout import (
     BLOCK,
     BLOCK_PEAK,
     BLOCK_ROWS,
+    COUNTED,
     EXCESS,
     HELD,
     HIGH,
@@ -28,9 +29,10 @@ _LEARNT = 10
 #: A tail is fitted anew every so many rows, at first at every row.
 _REFIT, _REFIT_FROM = 16, 200
 #: What the peaks of blocks are like in a series of which nothing is known, and how many blocks that is worth.
-_USUAL_HIGH, _USUAL_EXCESS = 2.75, 0.3
+_USUAL_HIGH, _USUAL_EXCESS = 14.0, 3.0
 _BLOCKS, _PEAKS = 100.0, 20.0
 _SHARE = 0.1
+_HEIGHT_BIN = 0.75
 _HIGHEST = 34.0
 #: A row below the height of an event that is still remembered counts for less: the event has been told.
 _DAMPED = 0.85
@@ -38,16 +40,15 @@ _SHORTEST_HOLD, _LONGEST_HOLD = 20.0, 400.0
 
 
 @compiled
-def _enter(histogram: Array, log: float) -> None:
-    histogram[min(max(int((log - LOWEST) / BIN), 0), BINS - 1)] += 1.0
+def _enter(histogram: Array, value: float, lowest: float, width: float) -> None:
+    histogram[min(max(int((value - lowest) / width), 0), BINS - 1)] += 1.0
 
 
 @compiled
-def _fit_tail(histogram: Array, tail: Array, share: float, usual: float, weight: float) -> float:
-    """Set the median, the quantile that `share` exceeds, and the mean excess over it, drawn towards `usual`.
-
-    Returns the number of values in the tail.
-    """
+def _fit_tail(
+    histogram: Array, lowest: float, width: float, tail: Array, share: float, usual: float, weight: float
+) -> None:
+    """Set the median, the quantile that `share` exceeds, and the mean excess over it, drawn towards `usual`."""
     total = histogram.sum()
     above = 0.0
     k = BINS - 1
@@ -55,52 +56,56 @@ def _fit_tail(histogram: Array, tail: Array, share: float, usual: float, weight:
         above += histogram[k]
         k -= 1
     part = (share * total - above) / histogram[k] if histogram[k] > 0.0 else 0.0
-    tail[HIGH] = LOWEST + BIN * (k + 1.0 - part)
-    excess = part * histogram[k] * 0.5 * part * BIN
+    tail[HIGH] = lowest + width * (k + 1.0 - part)
+    excess = part * histogram[k] * 0.5 * part * width
     for j in range(k + 1, BINS):
-        excess += histogram[j] * (LOWEST + BIN * (j + 0.5) - tail[HIGH])
+        excess += histogram[j] * (lowest + width * (j + 0.5) - tail[HIGH])
     below = 0.0
     j = 0
     while j < BINS - 1 and below + histogram[j] < 0.5 * total:
         below += histogram[j]
         j += 1
-    tail[MEDIAN] = LOWEST + BIN * (j + 0.5)
+    tail[MEDIAN] = lowest + width * (j + 0.5)
     tail[EXCESS] = (excess + weight * usual) / (share * total + weight)
-    return float(share * total)
 
 
 @compiled
 def _surprise_of(log: float, tail: Array) -> float:
     """Minus the logarithm of how often the statistic is as high: a Pareto tail above its 95 % quantile."""
     if log >= tail[HIGH]:
-        return 3.0 + (log - tail[HIGH]) / tail[EXCESS]
+        return float(3.0 + (log - tail[HIGH]) / tail[EXCESS])
     width = max(tail[HIGH] - tail[MEDIAN], BIN)
-    return max(3.0 - 2.3 * (tail[HIGH] - log) / width, 0.0)
+    return float(max(3.0 - 2.3 * (tail[HIGH] - log) / width, 0.0))
 
 
 @compiled
 def surprise(statistics: Array, histograms: Array, tails: Array, row: int, surprises: Array) -> float:
-    """The surprises of all statistics and their Euclidean norm, by the history before this row, which it then joins."""
+    """The surprises of all statistics and their Euclidean norm, by the history before this row, which it then joins.
+
+    A statistic below 0 is not known yet, and no surprise.
+    """
     refits = row % _REFIT == 0 or row < _REFIT_FROM
     total = 0.0
     for part in range(_PARTS):
+        if statistics[part] < 0.0 or row <= _LEARNT:
+            continue
+        tail = tails[part]
         log = np.log(max(statistics[part], 1e-3))
-        surprises[part] = _surprise_of(log, tails[part]) if row > _WARM else 0.0
+        surprises[part] = _surprise_of(log, tail) if tail[COUNTED] >= _WARM - _LEARNT else 0.0
         total += surprises[part] ** 2
-        if row > _LEARNT:
-            _enter(histograms[part], log)
-            if refits:
-                _fit_tail(histograms[part], tails[part], 0.05, 0.3, 2.0)
+        _enter(histograms[part], log, LOWEST, BIN)
+        tail[COUNTED] += 1.0
+        if refits:
+            _fit_tail(histograms[part], LOWEST, BIN, tail, 0.05, 0.3, 2.0)
     return float(np.sqrt(total))
 
 
 @compiled
 def _rate(height: float, tail: Array) -> float:
     """Minus the logarithm of the share of blocks with a peak as high."""
-    log = np.log(1.0 + height)
-    if log >= tail[HIGH]:
-        return min(-np.log(_SHARE) + (log - tail[HIGH]) / tail[EXCESS], _HIGHEST)
-    return -np.log(_SHARE) * log / tail[HIGH]
+    if height >= tail[HIGH]:
+        return float(min(-np.log(_SHARE) + (height - tail[HIGH]) / tail[EXCESS], _HIGHEST))
+    return float(-np.log(_SHARE) * height / tail[HIGH])
 
 
 @compiled
@@ -122,9 +127,9 @@ def score_of(numbers: Array, surprise: float, histogram: Array, tail: Array, row
     numbers[BLOCK_PEAK] = max(numbers[BLOCK_PEAK], height)
     numbers[BLOCK_ROWS] += 1.0
     if numbers[BLOCK_ROWS] == BLOCK:
-        _enter(histogram, np.log(1.0 + numbers[BLOCK_PEAK]))
+        _enter(histogram, numbers[BLOCK_PEAK], 0.0, _HEIGHT_BIN)
         numbers[BLOCK_PEAK] = numbers[BLOCK_ROWS] = 0.0
-        _fit_tail(histogram, tail, _SHARE, _USUAL_EXCESS, _PEAKS)
+        _fit_tail(histogram, 0.0, _HEIGHT_BIN, tail, _SHARE, _USUAL_EXCESS, _PEAKS)
         blocks = histogram.sum()
         tail[HIGH] = (_BLOCKS * _USUAL_HIGH + blocks * tail[HIGH]) / (_BLOCKS + blocks)
     return float(score)

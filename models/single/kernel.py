@@ -91,14 +91,19 @@ def _step(series: int, time: float, value: float, memory: Memory, surprises: Arr
         numbers[FAST_MEAN] = numbers[SLOW_MEAN] = numbers[LAST_VALUE] = value
         ring[0] = ring[RING] = value
         return 0.0
-    statistics = np.zeros(_PARTS)
+    statistics = np.full(_PARTS, -1.0)
     floor = 1e-9 * abs(value) + 1e-3 * numbers[SPREAD] + 0.5 * numbers[SMALLEST_CHANGE] + 1e-300
     _residuals(series, time, value, row, floor, memory, statistics)
     _changes(numbers, value - numbers[LAST_VALUE], row, floor, statistics)
     learn_levels(numbers, value, floor, row)
     ring[row % RING] = ring[row % RING + RING] = value
     _novelties(series, row, numbers[SPREAD] + floor, memory, statistics)
+    period = numbers[PERIOD_ROWS]
     seek_period(numbers, ring, memory.errors[series], row)
+    if numbers[PERIOD_ROWS] != period:
+        # Windows of another length have other distances.
+        memory.histograms[series, SHAPE] = 0.0
+        memory.tails[series, SHAPE] = 0.0
     numbers[LAST_VALUE] = value
     total = surprise(statistics, memory.histograms[series], memory.tails[series], row, surprises)
     return score_of(numbers, total, memory.histograms[series, _PARTS], memory.tails[series, _PARTS], row)

@@ -42,8 +42,8 @@ LAST, FAST, SLOW, DAY, WEEK, PERIOD = range(len(FORECASTS))
 BINS: Final = 128
 LOWEST: Final = -7.0
 BIN: Final = 0.15
-#: A statistic's tail, of its logarithm: the median, a high quantile, and the mean excess over that.
-MEDIAN, HIGH, EXCESS = range(3)
+#: A statistic's tail, of its logarithm: the median, a high quantile, the mean excess over that, and how many were counted.
+MEDIAN, HIGH, EXCESS, COUNTED = range(4)
 
 #: Single numbers of a series.
 _NUMBERS: Final = (
@@ -122,7 +122,7 @@ class Memory(NamedTuple):
     week: Array
     #: series x (statistics and, last, the peaks of blocks) x bins
     histograms: Array
-    #: the same x (median, high quantile, mean excess)
+    #: the same x (median, high quantile, mean excess, count)
     tails: Array
     #: series x windows x values
     short: Array
@@ -141,7 +141,7 @@ def fresh(series: int) -> Memory:
         day=np.zeros((series, DAY_SLOTS, 2)),
         week=np.zeros((series, WEEK_SLOTS, 2)),
         histograms=np.zeros((series, calibrated, BINS)),
-        tails=np.zeros((series, calibrated, 3)),
+        tails=np.zeros((series, calibrated, 4)),
         short=np.zeros((series, WINDOWS, SHORT)),
         long=np.zeros((series, WINDOWS, LONG)),
         met=np.zeros((series, 2, WINDOWS)),

@@ -55,14 +55,14 @@ def novelty(window: Array, windows: Array, met: Array, numbers: Array, count_at:
     """The root-mean-square distance to the nearest remembered window.
 
     That window then moves a little towards this one. A window farther than the limit joins the memory instead, in place of
-    the one not met for longest; the limit is such that three in ten join.
+    the one not met for longest; the limit is such that three in ten join. -1 for the first.
     """
     count = int(numbers[count_at])
     if count == 0:
         windows[0] = window
         met[0] = row
         numbers[count_at] = 1.0
-        return 0.0
+        return -1.0
     distance, where = _nearest(window, windows, count)
     if numbers[limit_at] == 0.0:
         numbers[limit_at] = distance

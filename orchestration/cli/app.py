@@ -25,6 +25,7 @@ from orchestration.cli.commands import (
     results,
     stream,
     tape,
+    watch,
 )
 from orchestration.errors import console
 from orchestration.home import tighten
@@ -40,7 +41,7 @@ app = typer.Typer(
     "Start with [bold]tapewatch demo[/]. All data is kept under TAPEWATCH_HOME; .env.example lists all settings.",
 )
 
-for commands in (platform, tape, stream, gaps, results, detect, alerts, daily, profile, database, lake):
+for commands in (platform, tape, stream, gaps, results, detect, watch, alerts, daily, profile, database, lake):
     app.add_typer(commands.app)
 
 
