@@ -165,14 +165,14 @@ def _novelties(series: int, row: int, scale: float, memory: Memory, statistics: 
     """The statistics of how unlike the last values are to any remembered."""
     numbers, ring = memory.numbers[series], memory.ring[series]
     if row >= SHORT:
-        window = np.empty(SHORT)
+        window = np.empty(SHORT, dtype=np.float32)
         short_window(ring, row, numbers[SLOW_MEAN], scale, window)
         windows, met = memory.short[series], memory.met[series, 0]
         statistics[NOVELTY] = novelty(window, windows, met, numbers, SHORT_COUNT, SHORT_LIMIT, row)
     rows = int(numbers[PERIOD_ROWS]) if numbers[PERIOD_ROWS] > 0.0 else _NO_PERIOD
     rows = max(rows, LONG // 2)
     if row >= rows:
-        window = np.empty(LONG)
+        window = np.empty(LONG, dtype=np.float32)
         long_window(ring, row, rows, scale, window)
         windows, met = memory.long[series], memory.met[series, 1]
         statistics[SHAPE] = novelty(window, windows, met, numbers, LONG_COUNT, LONG_LIMIT, row)

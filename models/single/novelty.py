@@ -40,14 +40,14 @@ def long_window(ring: Array, row: int, rows: int, scale: float, out: Array) -> N
 
 @_summing
 def _nearest(window: Array, windows: Array, count: int) -> tuple[float, int]:
-    nearest, where = 1e300, 0
+    nearest, where = np.float32(1e30), 0
     for k in range(count):
-        total = 0.0
+        total = np.float32(0.0)
         for at in range(window.shape[0]):
             total += (window[at] - windows[k, at]) ** 2
         if total < nearest:
             nearest, where = total, k
-    return np.sqrt(nearest / window.shape[0]), where
+    return np.sqrt(float(nearest) / window.shape[0]), where
 
 
 @compiled
@@ -73,6 +73,6 @@ def novelty(window: Array, windows: Array, met: Array, numbers: Array, count_at:
         numbers[count_at] = min(count + 1, WINDOWS)
         windows[where] = window
     else:
-        windows[where] += 0.1 * (window - windows[where])
+        windows[where] += np.float32(0.1) * (window - windows[where])
     met[where] = row
     return distance

@@ -164,4 +164,4 @@ class ScoreWriter:
         if self._state is None:
             return
         os.fsync(self._out.fileno())
-        self._watch.save(self._state, rows=self.rows, bytes=self._out.buffer.tell())  # type: ignore[attr-defined]
+        self._watch.save(self._state, rows=self.rows, bytes=self._out.buffer.tell())
