@@ -120,14 +120,15 @@ def _residuals(
     day_slot, week_slot = slots_of(numbers, time)
     forecasts = np.empty(_FORECASTS)
     forecast(numbers, memory.ring[series], row, day, week, day_slot, week_slot, forecasts)
+    # An error of 0 is one not measured yet.
     best = 0
     for k in range(_FORECASTS):
-        if not np.isnan(forecasts[k]) and errors[k] < errors[best]:
+        if not np.isnan(forecasts[k]) and 0.0 < errors[k] < errors[best]:
             best = k
     # A deviation is from what does not follow the last values.
     base = SLOW
     for k in (DAY, WEEK, PERIOD):
-        if not np.isnan(forecasts[k]) and errors[k] < errors[base]:
+        if not np.isnan(forecasts[k]) and 0.0 < errors[k] < errors[base]:
             base = k
     deviation = (value - forecasts[base]) / (errors[base] + floor)
     statistics[SURPRISE] = abs(value - forecasts[best]) / (errors[best] + floor)

@@ -26,16 +26,18 @@ def short_window(ring: Array, row: int, mean: float, scale: float, out: Array) -
 def long_window(ring: Array, row: int, rows: int, scale: float, out: Array) -> None:
     """The last `rows` values as LONG means, with mean 0 and about unit deviation; a flat window stays flat."""
     start = row % RING + RING - rows + 1
+    # Centred before it is rounded to the windows' single precision.
+    means = np.empty(LONG)
     for k in range(LONG):
         first = k * rows // LONG
         last = max((k + 1) * rows // LONG, first + 1)
         total = 0.0
         for at in range(first, last):
             total += ring[start + at]
-        out[k] = total / (last - first)
-    mean, deviation = out.mean(), out.std()
+        means[k] = total / (last - first)
+    mean, deviation = means.mean(), means.std()
     for k in range(LONG):
-        out[k] = (out[k] - mean) / (deviation + 0.2 * scale)
+        out[k] = (means[k] - mean) / (deviation + 0.2 * scale)
 
 
 @_summing

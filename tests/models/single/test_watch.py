@@ -120,6 +120,12 @@ def test_a_day_out_of_rhythm_is_found_by_the_time_of_day(rhythm: tuple[np.ndarra
     assert np.sum(np.abs(values[:2000] - 55.0) < 2.0) > 50
 
 
+def test_the_second_day_and_a_period_just_found_raise_no_alarm(rhythm: tuple[np.ndarray, np.ndarray]) -> None:
+    times, values = rhythm
+    assert SeriesWatch().scan(values, times)[200:700].max() < 0.99
+    assert SeriesWatch().scan(values)[200:].max() < 0.999
+
+
 def test_a_beat_without_times_gives_its_period_and_a_strange_beat_is_found() -> None:
     phase = np.arange(4000) % 75 / 75
     values = np.exp(-(((phase - 0.3) / 0.05) ** 2)) + 0.02 * noise(4000)
