@@ -28,6 +28,7 @@ from orchestration.cli.commands import (
     results,
     stream,
     tape,
+    watch,
 )
 from orchestration.errors import console
 from orchestration.home import tighten
@@ -50,6 +51,7 @@ for commands in (
     gaps,
     results,
     detect,
+    watch,
     features,
     alerts,
     daily,

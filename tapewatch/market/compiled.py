@@ -31,8 +31,10 @@ kernels: Final[list[Any]] = []
 _NAME = __name__.partition(".")[0]
 _PACKAGE = Path(__file__).parents[__name__.count(".") - 1]
 _VERSIONS = f"{platform.python_implementation()} {sys.version} {np.__version__} {numba.__version__}"
+# Kernels are in the library and in the models beside it.
+_OURS = rf"(?:{_NAME}|models)\b[\w.]*"
 _IMPORT = re.compile(
-    rf"^[ \t]*(?:from[ \t]+({_NAME}[\w.]*)[ \t]+import[ \t]+(\([^)]*\)|[^\n]*)|import[ \t]+({_NAME}[\w.]*))",
+    rf"^[ \t]*(?:from[ \t]+({_OURS})[ \t]+import[ \t]+(\([^)]*\)|[^\n]*)|import[ \t]+({_OURS}))",
     re.MULTILINE,
 )
 

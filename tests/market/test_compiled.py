@@ -133,3 +133,14 @@ def test_imports_are_found_as_python_finds_them() -> None:
                 names |= {name.name for name in node.names}
         imported = {compiled._file(name) for name in names if name.split(".")[0] == "tapewatch"}
         assert compiled._source(file)[1] >= imported - {None}, file
+
+
+def test_models_count_among_what_a_kernel_imports() -> None:
+    """Otherwise code of the models would stay in use after a change of a constant in another of their files."""
+    imported = set(
+        compiled._imported(
+            "from models.scan.layout import (\n    A,\n)\nimport models.base\nfrom tapewatch.market import arrays\nimport modelsmith\n"
+        )
+    )
+    assert {"models.scan.layout", "models.scan.layout.A", "models.base", "tapewatch.market.arrays"} <= imported
+    assert "modelsmith" not in imported
