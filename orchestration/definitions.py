@@ -6,6 +6,7 @@ import dagster as dg
 
 from assets import (
     coverage,
+    deep,
     detections,
     explanations,
     features,
@@ -33,6 +34,7 @@ _ASSET_MODULES = [
     features,
     labels,
     model_assets,
+    deep,
     explanations,
     scan,
     detections,

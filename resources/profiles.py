@@ -9,7 +9,7 @@ import dagster as dg
 from resources.fixed import fixed, fixed_io_manager
 from resources.lake import LakeIOManager, LakeResource
 from resources.references import ReferenceIOManager
-from resources.stores import BentoStoreResource, DatabaseResource, ModelRegistryResource, SpoolResource
+from resources.stores import BentoStoreResource, DatabaseResource, KerasResource, ModelRegistryResource, SpoolResource
 from resources.tape_source import TapeSourceResource
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
@@ -41,6 +41,9 @@ def resources_for(settings: Settings) -> dict[str, Any]:
             ModelRegistryResource(
                 tracking_uri=settings.tracking_uri, artifact_root=settings.artifact_root, ui=_mlflow_pages(settings)
             )
+        ),
+        "keras": fixed(
+            KerasResource(backend=settings.keras_backend, checkpoints=str(settings.home / "mlflow" / "checkpoints"))
         ),
         "bento_store": fixed(BentoStoreResource(home=str(settings.bento_home))),
     }
