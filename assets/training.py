@@ -57,6 +57,7 @@ def fit(
             {"threshold": detector.threshold, "train_alert_share": float((scores >= detector.threshold).mean())}
         )
         model_uri = registry.log_detector(Path(folder), *as_pandas(detector, rows.head(_EXAMPLE_ROWS)))
+        registry.log_onnx(detector, rows)
     return Fitted(run.info.run_id, model_uri, detector.threshold, score_distribution(scores, detector.threshold))
 
 

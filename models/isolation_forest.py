@@ -111,6 +111,15 @@ class IsolationForestDetector:
         """Names of the features that the detector reads."""
         return tuple(self._fitted.manifest.features)
 
+    @property
+    def forest(self) -> IsolationForest:
+        """The fitted forest."""
+        return self._fitted.forest
+
+    def inputs(self, rows: pl.DataFrame) -> Scores:
+        """The forest's inputs of feature rows (rows x inputs)."""
+        return self._fitted.evidence.inputs(rows)
+
     def score(self, rows: pl.DataFrame) -> Scores:
         """One score a row, 0 to 1, higher where more anomalous; never NaN."""
         if rows.is_empty():

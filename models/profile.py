@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tapewatch.features.catalog import BY_NAME, Feature, matrix
+from tapewatch.features.catalog import FEATURES, Feature, matrix
 from tapewatch.market.instruments import market_of
 
 Floats = npt.NDArray[np.float64]
@@ -95,12 +95,13 @@ class Profile:
         )
 
     @classmethod
-    def from_frame(cls, frame: pl.DataFrame) -> Self:
-        """The profile that `to_frame` wrote."""
+    def from_frame(cls, frame: pl.DataFrame, features: Sequence[Feature] = FEATURES) -> Self:
+        """The profile that `to_frame` wrote, of some of `features`; raises KeyError for another."""
+        by_name = {feature.name: feature for feature in features}
         names = [name.removeprefix("centre_") for name in frame.columns if name.startswith("centre_")]
         keys = zip(frame["symbol"].to_list(), frame["bucket"].to_list(), strict=True)
         return cls(
-            tuple(BY_NAME[name] for name in names),
+            tuple(by_name[name] for name in names),
             frame.select(f"centre_{name}" for name in names).to_numpy(),
             frame.select(f"scale_{name}" for name in names).to_numpy(),
             {key: i for i, key in enumerate(keys)},

@@ -6,6 +6,7 @@ import dagster as dg
 
 from assets import (
     coverage,
+    deep,
     detections,
     explanations,
     feature_store,
@@ -37,6 +38,7 @@ _ASSET_MODULES = [
     labels,
     further_labels,
     model_assets,
+    deep,
     explanations,
     scan,
     detections,

@@ -10,7 +10,8 @@ import mlflow
 import pandas as pd
 import polars as pl
 
-from models.isolation_forest import IsolationForestDetector
+from models.base import Detector
+from models.loading import load_detector
 
 _IDENTITY = ("symbol", "event_time", "known_time", "session_minute")
 _TIMES = ("event_time", "known_time")
@@ -20,7 +21,7 @@ class DetectorModel(mlflow.pyfunc.PythonModel):
     """Scores microstructure rows: `score` and `is_anomaly` for each."""
 
     def load_context(self, context: Any) -> None:
-        self.detector = IsolationForestDetector.load(Path(context.artifacts["detector"]))
+        self.detector = load_detector(Path(context.artifacts["detector"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002
         """`model_input`: columns `symbol`, `event_time`, `known_time`, `session_minute` and the features; a row out for each."""
@@ -30,7 +31,7 @@ class DetectorModel(mlflow.pyfunc.PythonModel):
         return verdicts(self.detector, rows)
 
 
-def as_pandas(detector: IsolationForestDetector, rows: pl.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def as_pandas(detector: Detector, rows: pl.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """`rows` as the model receives them, and its output: for a signature and an input example."""
     chosen = rows.select(*_IDENTITY, *detector.features).with_columns(
         pl.col("symbol").cast(pl.String),
@@ -41,7 +42,7 @@ def as_pandas(detector: IsolationForestDetector, rows: pl.DataFrame) -> tuple[pd
     return chosen.to_pandas(), verdicts(detector, rows)
 
 
-def verdicts(detector: IsolationForestDetector, rows: pl.DataFrame) -> pd.DataFrame:
+def verdicts(detector: Detector, rows: pl.DataFrame) -> pd.DataFrame:
     """`score` and `is_anomaly` of each row."""
     score = detector.score(rows)
     return pd.DataFrame({"score": score, "is_anomaly": score >= detector.threshold})

@@ -13,14 +13,20 @@ from pathlib import Path
 
 import mlflow
 import pandas as pd
+import polars as pl
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 
+from models.base import Detector
 from models.isolation_forest import IsolationForestDetector
+from models.loading import load_detector
+from models.onnx_export import export_onnx
 
 CHAMPION = "champion"
 _DETECTOR_FOLDER = "detector"
+#: Rows on which an ONNX graph is compared with its detector.
+_PARITY_ROWS = 2000
 _RUNTIME = ("numpy", "pandas", "polars", "pyarrow", "scikit-learn", "shap", "skops")
 
 
@@ -76,8 +82,19 @@ class ModelRegistry:
             mlflow.log_artifact(str(path))
 
     def log_detector(self, folder: Path, example: pd.DataFrame, prediction: pd.DataFrame) -> str:
-        """Log a saved Isolation Forest to the active run, with signature and input example; returns its model URI."""
+        """Log a saved detector of minutes to the active run, with signature and input example; returns its model URI."""
         return _log(folder, "detector_pyfunc.py", example, prediction)
+
+    def log_onnx(self, detector: Detector, rows: pl.DataFrame) -> None:
+        """Log a detector's ONNX graphs, checked on a sample of `rows`, and how far they are off, to the active run.
+
+        Raises:
+            DetectorError: a graph does not agree with the detector.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            off = export_onnx(detector, rows.sample(min(rows.height, _PARITY_ROWS), seed=0), Path(folder))
+            mlflow.log_artifacts(folder, "onnx")
+        mlflow.log_metrics({f"onnx_difference/{name}": difference for name, difference in off.items()})
 
     def log_scan(self, folder: Path, example: pd.DataFrame, prediction: pd.DataFrame) -> str:
         """The same for a saved scan."""
@@ -127,6 +144,11 @@ class ModelRegistry:
     def load(self, model_uri: str) -> IsolationForestDetector:
         with self.files(model_uri) as folder:
             return IsolationForestDetector.load(folder)
+
+    def load_any(self, model_uri: str) -> Detector:
+        """A registered detector of minutes, of whatever class it is."""
+        with self.files(model_uri) as folder:
+            return load_detector(folder)
 
 
 def _log(folder: Path, code: str, example: pd.DataFrame, prediction: pd.DataFrame) -> str:

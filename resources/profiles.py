@@ -13,6 +13,7 @@ from resources.stores import (
     BentoStoreResource,
     DatabaseResource,
     FeatureStoreResource,
+    KerasResource,
     ModelRegistryResource,
     SpoolResource,
 )
@@ -58,6 +59,9 @@ def resources_for(settings: Settings) -> dict[str, Any]:
                 redis_url=redis.get_secret_value() if redis else "",
                 database_url=online.get_secret_value() if online else "",
             )
+        ),
+        "keras": fixed(
+            KerasResource(backend=settings.keras_backend, checkpoints=str(settings.home / "mlflow" / "checkpoints"))
         ),
         "bento_store": fixed(BentoStoreResource(home=str(settings.bento_home))),
     }

@@ -81,6 +81,17 @@ class FeatureStoreResource(dg.ConfigurableResource):
             opened.close()
 
 
+class KerasResource(dg.ConfigurableResource):
+    """What trains deep detectors: a backend of Keras, or `none`; and the folder of the checkpoints of running trainings."""
+
+    backend: str = "tensorflow"
+    checkpoints: str
+
+    def folder(self, detector: str) -> Path:
+        """The folder of a detector's checkpoints."""
+        return Path(self.checkpoints) / detector
+
+
 class BentoStoreResource(dg.ConfigurableResource):
     """BentoML's home folder, outside the project tree, which is packed into every Bento."""
 

@@ -177,6 +177,10 @@ class Settings(BaseSettings):
         None, alias="MLFLOW_TRACKING_URI", description="SQLite under the home by default"
     )
 
+    keras_backend: Literal["tensorflow", "jax", "torch", "none"] = Field(
+        "tensorflow", description="what trains the autoencoder; none: it is not trained"
+    )
+
     host: str = Field("127.0.0.1", description="address that services bind to")
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="further names by which browsers address the services, such as that of a proxy in front"

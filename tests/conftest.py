@@ -13,6 +13,9 @@ settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("explore", print_blob=True, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
+# Every run that trains would take seconds longer; tests of the autoencoder set it themselves.
+os.environ.setdefault("TAPEWATCH_KERAS_BACKEND", "none")
+
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from orchestration.runs import labelling
 from orchestration.runs.runs import RunError, run_days, train
+from resources.detector_pyfunc import as_pandas
+from resources.mlflow_registry import ModelRegistry
 from tapewatch.emulator.process import running_emulator
 from tapewatch.labels.human import HumanLabel
 from tapewatch.market.derived_tables import BINS_5S, INCIDENTS
@@ -66,6 +68,7 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
                 "stocks": {"plan": "advanced", "symbols": ("MSFT", "VOO")},
                 "crypto": {"plan": "advanced", "symbols": ("X:BTC-USD",)},
             },
+            keras_backend="tensorflow",
             _env_file=None,
         )
         for market in MARKETS:
@@ -214,8 +217,28 @@ def test_mlflow_holds_the_champion_s_inputs_and_results(emulated: Deployment) ->
     assert model.predict(example)["score"].between(0, 1).all()
 
 
+def test_the_autoencoder_is_judged_on_the_same_days_and_registered(emulated: Deployment) -> None:
+    registry = ModelRegistry(emulated.settings.tracking_uri, emulated.settings.artifact_root)
+    champion, forest = registry.champion("lstm_autoencoder"), registry.champion("isolation_forest")
+    assert champion is not None
+    assert forest is not None
+    metrics, of_forest = registry.metrics(champion.run_id), registry.metrics(forest.run_id)
+    for same in ("minutes", "anomalous_minutes", "events", "rule_average_precision"):
+        assert metrics[same] == of_forest[same]
+    assert metrics["average_precision"] > metrics["rule_average_precision"]
+    history = registry.connect().get_metric_history(champion.run_id, "held_out_loss")
+    assert [point.step for point in history] == list(range(1, len(history) + 1))
+    rows = emulated.lake.read(TRAINING_SET, partitions()[-1]).head(50)
+    detector = registry.load_any(champion.uri)
+    example, verdicts = as_pandas(detector, rows)
+    model = mlflow.pyfunc.load_model(champion.uri)
+    assert model.metadata.get_input_schema().input_names() == list(example.columns)
+    assert (model.predict(example)["score"] == verdicts["score"]).all()
+    assert not (emulated.settings.home / "mlflow" / "checkpoints" / "lstm_autoencoder" / "checkpoint.npz").exists()
+
+
 def test_a_retrained_detector_becomes_champion_only_if_it_is_no_worse(emulated: Deployment) -> None:
-    train(emulated.settings, trees=20, seed=5)
+    train(emulated.settings.model_copy(update={"keras_backend": "none"}), trees=20, seed=5)
     client = mlflow.MlflowClient(emulated.settings.tracking_uri)
     versions = client.search_model_versions("name = 'isolation_forest'")
     newest = max(versions, key=lambda version: int(version.version))

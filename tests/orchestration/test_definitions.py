@@ -38,6 +38,7 @@ ASSETS = {
     "models/champion",
     "models/evaluation",
     "models/isolation_forest",
+    "models/lstm_autoencoder",
     "models/scan",
     "models/scan_champion",
     "models/scan_evaluation",

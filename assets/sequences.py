@@ -1,0 +1,135 @@
+"""Fits and judges the autoencoder and logs it to MLflow. Slow to import: the asset imports it as it runs."""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import polars as pl
+
+from assets.training import Fitted
+from assets.validation import ValidationDays
+from models.base import Detector, DetectorError
+from models.evaluation import Evaluation, NotJudgedError, evaluate
+from models.lstm_autoencoder.detector import LstmAutoencoderDetector
+from models.lstm_autoencoder.network import check_installed
+from models.lstm_autoencoder.training import AutoencoderParameters, Epoch
+from models.plots import score_distribution
+from models.rules import volume_ratio
+from resources.code_version import code_version
+from resources.detector_pyfunc import as_pandas
+from resources.mlflow_registry import ModelRegistry, RegisteredModel
+
+_EXAMPLE_ROWS = 20
+_RUN = "mlflow_run"
+
+
+def fit(
+    registry: ModelRegistry,
+    name: str,
+    rows: pl.DataFrame,
+    days: Mapping[str, Sequence[str]],
+    parameters: AutoencoderParameters,
+    *,
+    seed: int,
+    work: Path,
+    log: Callable[[str], None],
+) -> Fitted:
+    """Fit an autoencoder on `rows`, and log it and its losses by epoch to the experiment `name`.
+
+    Args:
+        days: partition keys under `train` (those of `rows`) and `validation`.
+        parameters: of network and training.
+        seed: of the training.
+        work: folder of the checkpoint, by which an interrupted training continues in its MLflow run.
+        log: gets a line an epoch.
+
+    Raises:
+        DetectorError: too little data, or Keras cannot be used.
+    """
+    check_installed(parameters.backend)
+    detector = LstmAutoencoderDetector(parameters, seed)
+    checkpoint, run_file = work / "checkpoint.npz", work / _RUN
+
+    def on_epoch(epoch: Epoch) -> None:
+        mlflow.log_metrics({"loss": epoch.loss, "held_out_loss": epoch.held_out_loss}, step=epoch.number)
+        log(
+            f"epoch {epoch.number} of at most {parameters.epochs}: loss {epoch.loss:.4f}, held out {epoch.held_out_loss:.4f}"
+        )
+
+    with registry.run(name, run_id=_interrupted(registry, checkpoint, run_file), code_version=code_version()) as run:
+        work.mkdir(parents=True, exist_ok=True)
+        run_file.write_text(run.info.run_id)
+        detector.fit(rows, partitions=days["train"], checkpoint=checkpoint, on_epoch=on_epoch)
+        mlflow.log_params({**asdict(parameters), "seed": seed, "rows": rows.height, "features": len(detector.features)})
+        mlflow.log_dict(dict(days), "partitions.json")
+        scores = detector.score(rows)
+        share = float((scores >= detector.threshold).mean())
+        mlflow.log_metrics({"threshold": detector.threshold, "train_alert_share": share})
+        with tempfile.TemporaryDirectory() as folder:
+            detector.save(Path(folder))
+            model_uri = registry.log_detector(Path(folder), *as_pandas(detector, rows.head(_EXAMPLE_ROWS)))
+            registry.log_onnx(detector, rows)
+    run_file.unlink(missing_ok=True)
+    return Fitted(run.info.run_id, model_uri, detector.threshold, score_distribution(scores, detector.threshold))
+
+
+def judge(registry: ModelRegistry, name: str, reference: Mapping[str, Any], days: ValidationDays) -> dict[str, float]:
+    """Metrics of the detector of `reference` and its champion's average precision on `days`, logged to its run.
+
+    Without anything to judge by there are only the numbers of minutes.
+    """
+    try:
+        result = _evaluated(registry.load_any(reference["model_uri"]), days)
+        metrics = {metric: float(value) for metric, value in result.metrics.items()}
+        champion = _champion(registry, name)
+        if champion is not None:
+            metrics["champion_average_precision"] = _evaluated(champion, days).metrics["average_precision"]
+    except NotJudgedError as error:
+        metrics = {"minutes": float(error.minutes), "anomalous_minutes": float(error.anomalous_minutes)}
+    with registry.run(name, run_id=reference["run_id"]):
+        mlflow.log_metrics(metrics)
+    return metrics
+
+
+def promote(
+    registry: ModelRegistry, name: str, reference: Mapping[str, Any], metrics: Mapping[str, float]
+) -> RegisteredModel:
+    """Register the new detector; the champion after that: the new one, unless the old one did better on the same days."""
+    registered = registry.register(name, reference["model_uri"], reference["run_id"])
+    if metrics.get("average_precision", 0.0) >= metrics.get("champion_average_precision", 0.0):
+        registry.set_champion(name, int(registered.version))
+    champion = registry.champion(name)
+    if champion is None:
+        raise DetectorError(f"MLflow holds no champion of {name} although version {registered.version} was registered")
+    return champion
+
+
+def _interrupted(registry: ModelRegistry, checkpoint: Path, run_file: Path) -> str | None:
+    """The MLflow run of a training whose checkpoint is still there."""
+    if not (checkpoint.is_file() and run_file.is_file()):
+        return None
+    run_id = run_file.read_text().strip()
+    try:
+        registry.metrics(run_id)
+    except mlflow.MlflowException:
+        return None
+    return run_id
+
+
+def _champion(registry: ModelRegistry, name: str) -> Detector | None:
+    """The champion, unless this code can no longer use it."""
+    current = registry.champion(name)
+    try:
+        return registry.load_any(current.uri) if current else None
+    except DetectorError:
+        return None
+
+
+def _evaluated(detector: Detector, days: ValidationDays) -> Evaluation:
+    scored = days.rows.select("symbol", "event_time", "known_time").with_columns(
+        score=pl.Series(detector.score(days.rows)), rule_score=volume_ratio(days.rows)
+    )
+    return evaluate(scored, days.truth, threshold=detector.threshold, truth=days.origin)

@@ -1,0 +1,79 @@
+"""The Isolation Forest as one ONNX tree ensemble: evidence in, score out.
+
+scikit-learn's score is 2 ** -(mean path length / c): a tree's path length is folded into its leaves (depth plus the average path
+below a leaf of several samples), the ensemble sums them, and one power follows.
+"""
+
+from typing import Any
+
+import numpy as np
+from onnx import helper
+from sklearn.ensemble import IsolationForest
+
+from models.onnx_files import Floats, constant, model_of
+
+INPUT, OUTPUT = "evidence", "score"
+_EULER_GAMMA = 0.5772156649015329
+
+
+def forest_graph(forest: IsolationForest) -> Any:
+    """The model of a fitted forest: `evidence` (rows x inputs, float32) to `score` (rows x 1), as `-forest.score_samples`."""
+    scale = average_path(np.array([forest._max_samples]))[0] * len(forest.estimators_)
+    columns: dict[str, Any] = {}
+    for number, (tree, features) in enumerate(zip(forest.estimators_, forest.estimators_features_, strict=True)):
+        for name, values in _nodes(tree.tree_, features, number, scale).items():
+            columns.setdefault(name, []).extend(values)
+    ensemble = helper.make_node(
+        "TreeEnsembleRegressor",
+        [INPUT],
+        ["length"],
+        domain="ai.onnx.ml",
+        aggregate_function="SUM",
+        n_targets=1,
+        post_transform="NONE",
+        **columns,
+    )
+    nodes = [helper.make_node("Neg", ["length"], ["shorter"]), helper.make_node("Pow", ["two", "shorter"], [OUTPUT])]
+    two = constant("two", np.array(2.0, np.float32))
+    return model_of("isolation_forest", [ensemble, *nodes], [two], {INPUT: ["rows", forest.n_features_in_]}, OUTPUT, 1)
+
+
+def average_path(samples: Any) -> Any:
+    """The mean path length of an unsuccessful search in a binary tree of `samples` (Liu, Ting and Zhou 2008, equation 1)."""
+    samples = np.asarray(samples, dtype=np.float64)
+    more = np.maximum(samples, 3.0)
+    long = 2.0 * (np.log(more - 1.0) + _EULER_GAMMA) - 2.0 * (more - 1.0) / more
+    return np.where(samples <= 1, 0.0, np.where(samples == 2, 1.0, long))
+
+
+def _nodes(tree: Any, features: Any, number: int, scale: float) -> dict[str, list[Any]]:
+    """The attributes of one tree: a leaf's weight is its path length over `scale`."""
+    count = tree.node_count
+    is_leaf = tree.children_left < 0
+    depth = np.zeros(count)
+    # Children follow their parent.
+    for node in np.flatnonzero(~is_leaf):
+        depth[[tree.children_left[node], tree.children_right[node]]] = depth[node] + 1
+    leaves = np.flatnonzero(is_leaf)
+    weights = (depth[leaves] + average_path(tree.n_node_samples[leaves])) / scale
+    return {
+        "nodes_treeids": [number] * count,
+        "nodes_nodeids": list(range(count)),
+        "nodes_featureids": [
+            int(each) for each in np.where(is_leaf, 0, np.asarray(features)[np.maximum(tree.feature, 0)])
+        ],
+        "nodes_values": [float(each) for each in _floored(np.where(is_leaf, 0.0, tree.threshold))],
+        "nodes_modes": ["LEAF" if leaf else "BRANCH_LEQ" for leaf in is_leaf],
+        "nodes_truenodeids": [int(each) for each in np.maximum(tree.children_left, 0)],
+        "nodes_falsenodeids": [int(each) for each in np.maximum(tree.children_right, 0)],
+        "target_treeids": [number] * leaves.size,
+        "target_nodeids": [int(each) for each in leaves],
+        "target_ids": [0] * leaves.size,
+        "target_weights": [float(each) for each in weights],
+    }
+
+
+def _floored(thresholds: Any) -> Floats:
+    """The greatest float32 not above each: a float32 value is at or below it just where it is at or below the threshold."""
+    nearest = thresholds.astype(np.float32)
+    return np.asarray(np.where(nearest > thresholds, np.nextafter(nearest, np.float32(-np.inf)), nearest))

@@ -1,0 +1,31 @@
+"""Loads a saved detector of minutes, of whatever class it is."""
+
+import json
+from pathlib import Path
+
+from models.base import Detector, DetectorError
+from models.manifest import MANIFEST_NAME
+
+
+def load_detector(folder: Path) -> Detector:
+    """The detector that was saved in `folder`.
+
+    Raises:
+        DetectorError: the folder holds no detector, an unknown one, or one whose files do not fit this code or have changed.
+    """
+    path = Path(folder) / MANIFEST_NAME
+    try:
+        name = str(json.loads(path.read_text(encoding="utf-8"))["detector"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DetectorError(f"{folder} holds no readable {MANIFEST_NAME}: it is no saved detector") from error
+    # Each is imported only where it is used: scikit-learn and SHAP take seconds.
+    match name:
+        case "isolation_forest":
+            from models.isolation_forest import IsolationForestDetector  # noqa: PLC0415
+
+            return IsolationForestDetector.load(folder)
+        case "lstm_autoencoder":
+            from models.lstm_autoencoder.detector import LstmAutoencoderDetector  # noqa: PLC0415
+
+            return LstmAutoencoderDetector.load(folder)
+    raise DetectorError(f"{path} is of {name!r}, which this code does not know: use the code that made it")
