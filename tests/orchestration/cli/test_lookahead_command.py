@@ -56,7 +56,7 @@ def test_a_leak_is_named_and_fails_the_command(home: Path, monkeypatch: pytest.M
 
     leaking = Computation("close of the next bar", clean.inputs, ahead, clean.key)
     monkeypatch.setattr(runs, "CATALOGUE", (leaking,))
-    result = run("--from", str(DAY), "--symbols", "AAA")
+    result = run("--from", str(DAY), "--symbols", "AAA", "--format", "csv")
     assert result.exit_code == 1
     assert "leaks (cut)" in result.stdout
     assert "up to 60 s (1 row)" in result.stdout
