@@ -176,13 +176,13 @@ def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--peer-days", type=int, default=20)
+    parser.add_argument("--peer-days", type=int, default=30)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         online(folder)
         wide(folder, asked.rows)
-        compare(folder, 5_000, asked.peer_days, 100, 8)
+        compare(folder, 20_000, asked.peer_days, 200, 8)
 
 
 if __name__ == "__main__":

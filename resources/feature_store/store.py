@@ -180,9 +180,9 @@ class Features:
         """
         newest = rows.sort("event_time", "known_time", maintain_order=True).unique("symbol", keep="last")
         features = [as_type(pl.col(name), newest.schema[name], dtype) for name, dtype in view.schema.items()]
-        frame = newest.select(features)
+        frame, names = newest.select(features), list(view.schema)
         columns = [_values(frame[name], _KINDS[dtype]) for name, dtype in view.schema.items()]
-        content = [dict(zip(view.schema, values, strict=True)) for values in zip(*columns, strict=True)]
+        content = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
         times = (newest[name].cast(_US).to_list() for name in _TIMES)
         keys = _keys(newest["symbol"].cast(pl.String).to_list())
         if keys:
