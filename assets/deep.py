@@ -9,10 +9,11 @@ from assets.about import about
 from assets.config import config_of, plain
 from assets.loading import warn
 from assets.models import TrainingConfig
-from assets.validation import split_days, validation_days
+from assets.validation import validation_days
 from models.base import DetectorError
 from resources.lake import LakeTable, png
 from resources.stores import KerasResource, ModelRegistryResource
+from tapewatch.labels.splits import split_days
 from tapewatch.market.tables import TRAINING_SET
 
 #: Name of the experiment and of the registered model.
