@@ -103,7 +103,8 @@ MORE = computed(
 INDICATORS_OF_BARS = computed(
     INDICATORS,
     MINUTE_BARS,
-    lambda tape: indicators(tape[BARS], tape.session),
+    # A bar is known at its end, whatever a garbled future says.
+    lambda tape: indicators(tape[BARS].with_columns(known_time=pl.col("time") + pl.duration(minutes=1)), tape.session),
     carries="sums since the part of the day began",
 )
 LABELS = computed(BARRIER_LABELS, MINUTE_BARS, lambda tape: _labels(tape, tape[BARS]), carries=_EVENTS)
