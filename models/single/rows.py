@@ -135,16 +135,21 @@ def blocks(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
 
 
 class ScoreWriter:
-    """Scores blocks of rows and writes them as CSV, each block flushed; with a state file, a killed watch goes on."""
+    """Scores blocks of rows and writes them as CSV, each block flushed; with a state file, a killed watch goes on.
 
-    def __init__(self, out: TextIO, watch: SeriesWatch, columns: Columns, *, done: int, state: Path | None) -> None:
+    `done` is the number of rows that an earlier call has written; None where there was none, and the header is due.
+    """
+
+    def __init__(
+        self, out: TextIO, watch: SeriesWatch, columns: Columns, *, done: int | None, state: Path | None
+    ) -> None:
         self._out = out
         self._watch = watch
         self._state = state
         self._writer = csv.writer(out, lineterminator="\n")
         #: Rows scored, those before a resumption included.
-        self.rows = done
-        if not done:
+        self.rows = done or 0
+        if done is None:
             self._writer.writerow([columns.time, columns.value, "score"])
             out.flush()
 

@@ -125,10 +125,10 @@ def _writer(stack: ExitStack, out: Path, columns: "Columns", state: Path | None)
     from models.single.watch import SeriesWatch  # noqa: PLC0415
 
     if str(out) == "-":
-        return ScoreWriter(sys.stdout, SeriesWatch(), columns, done=0, state=None)
+        return ScoreWriter(sys.stdout, SeriesWatch(), columns, done=None, state=None)
     if state is None or not state.exists():
         file = stack.enter_context(out.open("w", encoding="utf-8", newline=""))
-        return ScoreWriter(file, SeriesWatch(), columns, done=0, state=state)
+        return ScoreWriter(file, SeriesWatch(), columns, done=None, state=state)
     watched, notes = SeriesWatch.load(state)
     written, rows = notes.get("bytes", 0), notes.get("rows", 0)
     if not out.exists() or out.stat().st_size < written:

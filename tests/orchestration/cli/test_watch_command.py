@@ -90,10 +90,9 @@ def test_a_killed_watch_goes_on_as_if_undisturbed(
 def test_more_rows_of_a_grown_file_are_appended(lines: list[str], tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", lines)
     call(str(source), "--out", "whole.csv")
-    write(source, lines[:1501])
-    call(str(source), "--out", "out.csv", "--state", "state.npz")
-    write(source, lines)
-    call(str(source), "--out", "out.csv", "--state", "state.npz")
+    for rows in (1, 1501, len(lines)):
+        write(source, lines[:rows])
+        call(str(source), "--out", "out.csv", "--state", "state.npz")
     assert Path("out.csv").read_text() == Path("whole.csv").read_text()
 
 
