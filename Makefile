@@ -17,10 +17,10 @@ export UV_COMPILE_BYTECODE := 1
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test test-fast lint audit bench reliability mutation system clean
+.PHONY: help install demo up test test-fast lint audit bench bench-detection reliability mutation system clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 install: $(STAMP) ## Create the environment (.venv) from the lock file and compile the kernels
 
@@ -61,6 +61,11 @@ audit: install ## Known vulnerabilities in the locked dependencies; fails too if
 bench: install ## Every figure that the docs quote; NAMES="upserts rest_page" renews these alone
 	@mkdir -p build
 	$(RUN)/python -m benchmarks $(NAMES) > build/benchmarks.md && mv build/benchmarks.md docs/benchmarks.md
+
+bench-detection: install ## Detectors side by side on injected anomalies of ten kinds; FULL=--full takes about an hour
+	@mkdir -p build
+	$(UV) run --no-sync --with pyod --with river python -m benchmarks.detection_kinds $(FULL) > build/benchmark_detection.md && \
+	mv build/benchmark_detection.md docs/benchmark_detection.md
 
 reliability: install ## Kills, faults and troubles in full counts, under half an hour; the report shows failures too
 	@mkdir -p build

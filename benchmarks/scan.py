@@ -74,7 +74,7 @@ def judged(group: str, fitted: list[Tape], unseen: list[Tape]) -> Iterator[pl.Da
 
 def _events(forest: IsolationForestDetector, tape: Tape) -> pl.DataFrame:
     scored = forest.scored(tape.minutes)
-    return merge_anomalies(scored, ATTRIBUTIONS.empty(), threshold=forest.threshold, model="")
+    return merge_anomalies(scored, ATTRIBUTIONS.empty(), tape.minutes, threshold=forest.threshold, model="")
 
 
 def synthetic(seed: int, market: Market) -> Iterator[pl.DataFrame]:

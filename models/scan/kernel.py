@@ -45,6 +45,8 @@ _FEWEST_MINUTES = 5
 _SMALLEST = 0.05
 #: Changes beyond this many usual ones count as this many.
 _WINSOR = 3.5
+#: One move counts as at most so many usual ones in a volatility burst.
+_MOST_MOVE = 6.0
 
 
 @compiled
@@ -84,7 +86,7 @@ def _enter(values: Array, t: int, minute: int, symbol: int, usual: Usual, rings:
     _square(series, SQUARES, SQUARE_COUNT, LOG_PRICE, t, usual.move[symbol, minute])
     move_level = _level(series, MOVES, t, 36, usual.level[symbol, MOVES, minute]) / BINS_A_MINUTE
     spread_level = _level(series, SPREADS, t, 24, usual.level[symbol, SPREADS, minute]) / BINS_A_MINUTE
-    _add(series, CAPPED_MOVES, t, min(move, 3.0 * move_level))
+    _add(series, CAPPED_MOVES, t, min(move, _MOST_MOVE * move_level))
     _add(series, CAPPED_SPREADS, t, min(spread, 8.0 * spread_level))
     ratios = rings.ratios[symbol]
     ratios[0] = _ratio(series, TRADE_SLOTS, t, 24, usual.level[symbol, TRADE_SLOTS, minute], 0.0)
@@ -209,12 +211,15 @@ def _statistics(values: Array, t: int, minute: int, symbol: int, usual: Usual, r
     trading = 0.0 if np.isnan(trading) else 0.5 * max(0.0, trading)
     out[6] = _ratio(series, SIZE_SLOTS, t, 12, level[SIZE_SLOTS], 1.0) - trading
     out[7] = _ratio(series, SIZE_QUOTES, t, 12, level[SIZE_QUOTES], 1.0) - trading
-    out[8] = np.nan
+    out[8] = _ratio(series, TICK_SLOTS, t, 12, level[TICK_SLOTS], 1.0) - trading
+    out[9] = out[10] = np.nan
     if t + 1 >= 84:
-        out[8] = abs(_sum(series, SUM_SIDE, t, 84)) / np.sqrt(_sum(series, SUM_SIDES, t, 84) + 5.0)
-    out[9] = _drift(t, symbol, usual, rings)
-    out[10] = _reversal(t, symbol, usual, rings, move, 120, -1.0)
-    out[11] = np.sqrt(values[AGE] * max(_level(series, TICK_SLOTS, t, 12, level[TICK_SLOTS]), 0.5) / 60.0)
+        net = abs(_sum(series, SUM_SIDE, t, 84))
+        out[9] = net / np.sqrt(_sum(series, SUM_SIDES, t, 84) + 5.0)
+        out[10] = net / (7.0 * _level(series, TRADE_SLOTS, t, 84, level[TRADE_SLOTS]) + 5.0)
+    out[11] = _drift(t, symbol, usual, rings)
+    out[12] = _reversal(t, symbol, usual, rings, move, 120, -1.0)
+    out[13] = np.sqrt(values[AGE] * max(_level(series, TICK_SLOTS, t, 12, level[TICK_SLOTS]), 0.5) / 60.0)
 
 
 @compiled

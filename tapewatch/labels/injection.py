@@ -84,7 +84,7 @@ def inject(
     unknown = sorted(set(kinds or ()) - set(DISTORTIONS))
     if unknown:
         raise ValueError(f"unknown kind(s) {', '.join(unknown)}: choose from {', '.join(DISTORTIONS)}")
-    tapes = _by_symbol(trades), _by_symbol(quotes) if quotes is not None else {}
+    tapes = by_symbol(trades), by_symbol(quotes) if quotes is not None else {}
     last = min(session.regular_end, session.regular_end if through_ns is None else through_ns) - TO_CLOSE_NS
     done = []
     for symbol in sorted(set().union(*tapes)):
@@ -95,17 +95,17 @@ def inject(
         done.append(_inject_symbol(symbol, *mine, session, placements, rng))
     all_quotes = [d.quotes for d in done if d.quotes is not None]
     return Injected(
-        _assembled(TRADES.empty(), [d.trades for d in done], TRADES.sort),
-        None if quotes is None else _assembled(QUOTES.empty(), all_quotes, QUOTES.sort),
+        assembled(TRADES.empty(), [d.trades for d in done], TRADES.sort),
+        None if quotes is None else assembled(QUOTES.empty(), all_quotes, QUOTES.sort),
         pl.concat([pl.DataFrame(schema=TRUTH_EVENTS_SCHEMA), *(d.truth_events for d in done)]),
     )
 
 
-def _by_symbol(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
+def by_symbol(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
     return {str(key[0]): part for key, part in frame.partition_by("symbol", as_dict=True).items()}
 
 
-def _assembled(empty: pl.DataFrame, parts: Sequence[pl.DataFrame], sort: Sequence[str]) -> pl.DataFrame:
+def assembled(empty: pl.DataFrame, parts: Sequence[pl.DataFrame], sort: Sequence[str]) -> pl.DataFrame:
     by_name = sorted((part for part in parts if part.height), key=lambda part: str(part["symbol"][0]))
     return pl.concat([empty, *(part.sort(sort[1:]) for part in by_name)])
 
@@ -123,7 +123,7 @@ def _inject_symbol(
     placements: Sequence[Placement],
     rng: np.random.Generator,
 ) -> Injected:
-    tick = _tick(trades["price"] if quotes is None or trades.height else quotes["bid_price"])
+    tick = tick_of(trades["price"] if quotes is None or trades.height else quotes["bid_price"])
     stretches: list[Stretch] = []
     truth: list[dict[str, object]] = []
     for placement in placements:
@@ -138,10 +138,10 @@ def _inject_symbol(
         event = {"symbol": symbol, "event_id": f"{symbol}-{session.date}-{len(truth):02d}", "kind": placement.kind}
         truth.append({**event, "start_time": placement.start_ns, "end_time": placement.end_ns})
     return Injected(
-        _spliced(trades, [(s.start_ns, s.end_ns, s.trades) for s in stretches]),
+        spliced(trades, [(s.start_ns, s.end_ns, s.trades) for s in stretches]),
         None
         if quotes is None
-        else _spliced(quotes, [(s.start_ns, s.end_ns, s.quotes) for s in stretches if s.quotes is not None]),
+        else spliced(quotes, [(s.start_ns, s.end_ns, s.quotes) for s in stretches if s.quotes is not None]),
         pl.DataFrame(truth, schema=TRUTH_EVENTS_SCHEMA),
     )
 
@@ -170,7 +170,7 @@ def placed(
     return found
 
 
-def _between(frame: pl.DataFrame, start_ns: int, end_ns: int) -> pl.DataFrame:
+def between(frame: pl.DataFrame, start_ns: int, end_ns: int) -> pl.DataFrame:
     """Rows of a frame in time order with start <= time < end."""
     times = frame["time"].dt.epoch("ns")
     begin, end = times.search_sorted(start_ns), times.search_sorted(end_ns)
@@ -183,14 +183,14 @@ def _stretch(trades: pl.DataFrame, quotes: pl.DataFrame | None, placement: Place
     None before the symbol's first trade or quote, in the half hour after a quote's last, and where a price is zero or below: anomalies are relative to the price.
     """
     start, end = placement.start_ns, placement.end_ns
-    before = _between(trades, 0, start).tail(1)
+    before = between(trades, 0, start).tail(1)
     standing = None
     if quotes is not None:
         two_sided = (pl.col("bid_price") > 0) & (pl.col("ask_price") > 0)
-        standing = _between(quotes, start - _LOOK_BACK_NS, start).filter(two_sided).tail(1)
+        standing = between(quotes, start - _LOOK_BACK_NS, start).filter(two_sided).tail(1)
     if (trades.height and before.is_empty()) or (standing is not None and standing.is_empty()):
         return None
-    in_trades, in_quotes = _between(trades, start, end), None if quotes is None else _between(quotes, start, end)
+    in_trades, in_quotes = between(trades, start, end), None if quotes is None else between(quotes, start, end)
     quoted = [] if in_quotes is None or standing is None else [in_quotes, standing]
     is_relative = not any((rows["price"] <= 0).any() for rows in (before, in_trades))
     # The price of an empty side is 0.
@@ -209,14 +209,14 @@ def _usual(trades: pl.DataFrame, quotes: pl.DataFrame | None, start_ns: int, tic
     """The usual values in the half hour before a stretch; None without trades, or without quotes if there are no trades."""
     if quotes is not None and trades.is_empty():
         return _usual_quotes(quotes, start_ns, tick)
-    recent = _between(trades, start_ns - _LOOK_BACK_NS, start_ns).filter(
+    recent = between(trades, start_ns - _LOOK_BACK_NS, start_ns).filter(
         (pl.col("price") > 0) & (pl.col("size") > 0) & (pl.col("correction").fill_null(0) <= 1)
     )
     if recent.is_empty():
         return None
     spread = tick
     if quotes is not None:
-        spread = _usual_spread(_between(quotes, start_ns - _LOOK_BACK_NS, start_ns), tick)
+        spread = _usual_spread(between(quotes, start_ns - _LOOK_BACK_NS, start_ns), tick)
     sizes: Floats = recent["size"].to_numpy()
     return Usual(
         market=market_of(str(trades["symbol"][0])),
@@ -232,7 +232,7 @@ def _usual(trades: pl.DataFrame, quotes: pl.DataFrame | None, start_ns: int, tic
 def _usual_quotes(quotes: pl.DataFrame, start_ns: int, tick: float) -> Usual | None:
     """The same for a symbol without trades."""
     two_sided = (pl.col("bid_price") > 0) & (pl.col("ask_price") > 0)
-    recent = _between(quotes, start_ns - _LOOK_BACK_NS, start_ns).filter(two_sided)
+    recent = between(quotes, start_ns - _LOOK_BACK_NS, start_ns).filter(two_sided)
     if recent.is_empty():
         return None
     return Usual(
@@ -261,7 +261,7 @@ def minute_volatility(prices: pl.DataFrame) -> float:
     return 1.4826 * float(np.median(moves)) if moves.size else 0.0
 
 
-def _tick(price: pl.Series) -> float:
+def tick_of(price: pl.Series) -> float:
     """The largest power of ten of which nearly all prices are multiples."""
     prices = price.to_numpy()
     for decimals in range(_MOST_DECIMALS):
@@ -271,12 +271,12 @@ def _tick(price: pl.Series) -> float:
     return float(10.0**-_MOST_DECIMALS)
 
 
-def _spliced(frame: pl.DataFrame, stretches: Sequence[tuple[int, int, pl.DataFrame]]) -> pl.DataFrame:
+def spliced(frame: pl.DataFrame, stretches: Sequence[tuple[int, int, pl.DataFrame]]) -> pl.DataFrame:
     """`frame` with each stretch of time replaced; new rows are numbered on from the highest number, in time order."""
     pieces: list[pl.DataFrame] = []
     at = 0
     for start, end, rows in stretches:
-        pieces += [_between(frame, at, start), rows.sort("time", maintain_order=True)]
+        pieces += [between(frame, at, start), rows.sort("time", maintain_order=True)]
         at = end
     pieces.append(frame.filter(pl.col("time") >= pl.lit(at).cast(TIME)))
     whole = pl.concat(pieces)

@@ -11,7 +11,7 @@ import pytest
 from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.microstructure import microstructure
 from tapewatch.labels.distortions import DISTORTIONS, QUOTE_KINDS, TICK_KINDS, TRADE_KINDS
-from tapewatch.labels.injection import TO_CLOSE_NS, Injected, Placement, _stretch, _tick, _usual, inject, placed
+from tapewatch.labels.injection import TO_CLOSE_NS, Injected, Placement, _stretch, _usual, inject, placed, tick_of
 from tapewatch.labels.truth import TRUTH_EVENTS_SCHEMA, truth_minutes
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Session, session_of
 from tapewatch.market.tables import QUOTES, TRADES
@@ -297,7 +297,7 @@ def test_what_is_usual_comes_from_the_half_hour_before() -> None:
 )  # fmt: skip
 def test_the_tick_is_the_grid_of_nearly_all_prices(prices, tick) -> None:
     trades, _ = tape_of([(at, price, 1) for at, price in enumerate(prices)])
-    assert _tick(trades["price"]) == pytest.approx(tick)
+    assert tick_of(trades["price"]) == pytest.approx(tick)
 
 
 def test_a_stretch_has_what_stands_at_its_start() -> None:

@@ -80,11 +80,17 @@ def test_counts_against_a_recount(t: int) -> None:
             side, sides = values[symbol, SIDE, t - 83 : t + 1], values[symbol, SIDES, t - 83 : t + 1]
             expected = abs(side.sum()) / np.sqrt(sides.sum() + 5)
             assert found[symbol, AT["sides"], t] == pytest.approx(expected, rel=1e-9)
+            expected = abs(side.sum()) / (7 * level_of(slots, t, 84, 36.0) + 5)
+            assert found[symbol, AT["net_trades"], t] == pytest.approx(expected, rel=1e-9)
         spread = values[symbol, SPREAD]
         caps = [8 * level_of(spread, at, 24, 36.0) / 12 for at in range(t - 23, t + 1)]
         expected = np.log(np.minimum(spread[t - 23 : t + 1], caps).mean() / (level_of(spread, t, 24, 36.0) / 12))
         assert found[symbol, AT["spread"], t] == pytest.approx(expected, rel=1e-9)
         total = values[symbol, 4]
+        all_level, level = level_of(total, t, 12, 36.0), level_of(slots, t, 12, 36.0)
+        ratio = np.log((total[t - 11 : t + 1].sum() + 0.1 * all_level + 1) / (1.1 * all_level + 1))
+        trading = np.log((slots[t - 11 : t + 1].sum() + 0.1 * level + 1) / (1.1 * level + 1))
+        assert found[symbol, AT["tick_slots"], t] == pytest.approx(ratio - 0.5 * max(0, trading), rel=1e-9)
         expected = np.sqrt(values[symbol, AGE, t] * max(level_of(total, t, 12, 36.0), 0.5) / 60)
         assert found[symbol, AT["silence"], t] == pytest.approx(expected, rel=1e-9)
 

@@ -1,0 +1,202 @@
+"""The detectors of the injection benchmark, each fitted on clean days, with a threshold that is fixed then.
+
+All are set to one alert in 390 minutes of a symbol. The scan and the Isolation Forest set their own; of the others the threshold is what the
+peaks of the last clean day reach once in 390 minutes.
+"""
+
+import importlib
+import importlib.util
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from benchmarks.kinds_tapes import Tape
+from models.events import merge_anomalies
+from models.isolation_forest import DETECTOR_FEATURES, IsolationForestDetector
+from models.rules import VOLUME_RATIO, volume_ratio
+from models.scan.detector import Day, ScanDetector
+from tapewatch.market.tables import ATTRIBUTIONS
+
+Floats = npt.NDArray[np.float64]
+Found = pl.DataFrame
+#: Alerts of one symbol this close are one.
+_APART_MINUTES = 10
+_FEATURES = [feature.name for feature in DETECTOR_FEATURES]
+_CLIP = 20.0
+
+
+class Fitted(Protocol):
+    """Finds incidents (symbol, start_time, end_time, known_time, kind) in a day."""
+
+    def __call__(self, tape: Tape, /) -> Found: ...
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A detector by name; `fit` learns from clean days."""
+
+    name: str
+    fit: Callable[[Sequence[Tape]], Fitted]
+
+
+def _scan(days: Sequence[Tape]) -> Fitted:
+    scan = ScanDetector.fit([Day(tape.session, tape.bins) for tape in days])
+    return lambda tape: _columns(scan.incidents(tape.bins, tape.session))
+
+
+def _forest(days: Sequence[Tape]) -> Fitted:
+    forest = IsolationForestDetector().fit(pl.concat(tape.minutes for tape in days))
+
+    def find(tape: Tape) -> Found:
+        scored = forest.scored(tape.minutes)
+        none = ATTRIBUTIONS.empty()
+        return _columns(merge_anomalies(scored, none, tape.minutes, threshold=forest.threshold, model=""))
+
+    return find
+
+
+def _rule(_: Sequence[Tape]) -> Fitted:
+    def find(tape: Tape) -> Found:
+        return _alerts(tape.minutes, volume_ratio(tape.minutes).to_numpy(), VOLUME_RATIO)
+
+    return find
+
+
+def _columns(found: pl.DataFrame) -> Found:
+    return found.select(pl.col("symbol", "kind").cast(pl.String), "start_time", "end_time", "known_time")
+
+
+def _alerts(minutes: pl.DataFrame, scores: Floats, threshold: float) -> Found:
+    """Minutes above a threshold, those of a symbol within ten minutes as one alert without a kind."""
+    flagged = (
+        minutes.select(pl.col("symbol").cast(pl.String), "event_time", "known_time")
+        .with_columns(score=pl.Series(scores))
+        .filter(pl.col("score") > threshold)
+        .sort("symbol", "event_time")
+    )
+    apart = pl.col("event_time").diff().over("symbol") > pl.duration(minutes=_APART_MINUTES)
+    return (
+        flagged.with_columns(alert=apart.fill_null(value=True).cum_sum())
+        .group_by("symbol", "alert", maintain_order=True)
+        .agg(
+            start_time=pl.col("event_time").first(),
+            end_time=pl.col("known_time").last(),
+            known_time=pl.col("known_time").first(),
+            kind=pl.lit(""),
+        )
+        .select("symbol", "kind", "start_time", "end_time", "known_time")
+    )
+
+
+@dataclass(frozen=True)
+class _Scaling:
+    """Features of minutes in robust units of their symbol; a missing value is 0."""
+
+    middle: pl.DataFrame
+
+    @classmethod
+    def of(cls, minutes: pl.DataFrame) -> "_Scaling":
+        by_symbol = minutes.group_by(pl.col("symbol").cast(pl.String)).agg(
+            *(pl.col(name).median().alias(f"{name} m") for name in _FEATURES),
+            *((pl.col(name).quantile(0.75) - pl.col(name).quantile(0.25)).alias(f"{name} w") for name in _FEATURES),
+        )
+        return cls(by_symbol)
+
+    def applied(self, minutes: pl.DataFrame) -> Floats:
+        both = minutes.with_columns(pl.col("symbol").cast(pl.String)).join(
+            self.middle, on="symbol", how="left", maintain_order="left"
+        )
+        columns = []
+        for name in _FEATURES:
+            values, middle, width = (
+                both[each].cast(pl.Float64).to_numpy() for each in (name, f"{name} m", f"{name} w")
+            )
+            with np.errstate(invalid="ignore", divide="ignore"):
+                scaled = (values - middle) / np.where(width > 0, width, np.nan)
+            columns.append(np.clip(np.nan_to_num(scaled), -_CLIP, _CLIP))
+        return np.column_stack(columns)
+
+
+Scorer = Callable[[Floats], Floats]
+
+
+def _of_minutes(learn: Callable[[Floats], Scorer]) -> Callable[[Sequence[Tape]], Fitted]:
+    """A detector of minutes: fitted on all clean days but the last, on which its threshold is set."""
+
+    def fit(days: Sequence[Tape]) -> Fitted:
+        minutes = pl.concat(tape.minutes for tape in days[:-1])
+        scaling = _Scaling.of(minutes)
+        score = learn(scaling.applied(minutes))
+        last = days[-1]
+        threshold = _threshold(last, score(scaling.applied(last.minutes)))
+        return lambda tape: _alerts(tape.minutes, score(scaling.applied(tape.minutes)), threshold)
+
+    return fit
+
+
+def _threshold(tape: Tape, scores: Floats) -> float:
+    """The score that a symbol's alerts exceed once in 390 minutes."""
+    wanted = tape.symbol_minutes / 390
+    low, high = float(scores.min()), float(scores.max())
+    for _ in range(40):
+        middle = 0.5 * (low + high)
+        if _alerts(tape.minutes, scores, middle).height > wanted or np.mean(scores > middle) > 0.1:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _pyod(module: str, name: str, **parameters: Any) -> Callable[[Floats], Scorer]:
+    def learn(rows: Floats) -> Scorer:
+        model = getattr(importlib.import_module(f"pyod.models.{module}"), name)(**parameters)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model.fit(rows)
+        return lambda values: np.asarray(model.decision_function(values), dtype=np.float64)
+
+    return learn
+
+
+def _half_space_trees(rows: Floats) -> Scorer:
+    anomaly = importlib.import_module("river.anomaly")
+    model = anomaly.HalfSpaceTrees(n_trees=25, height=8, window_size=250, seed=1)
+    names = list(map(str, range(rows.shape[1])))
+
+    def within(row: Floats) -> dict[str, float]:
+        return dict(zip(names, ((row + _CLIP) / (2 * _CLIP)).tolist(), strict=True))
+
+    for row in rows:
+        model.learn_one(within(row))
+    # Frozen after the clean days: it would otherwise learn the anomalies that it is judged on.
+    return lambda values: np.array([model.score_one(within(row)) for row in values])
+
+
+_OWN = (
+    Entry("volume rule", _rule),
+    Entry("isolation forest", _forest),
+    Entry("scan", _scan),
+)
+_OTHERS = (
+    ("pyod", Entry("PyOD ECOD", _of_minutes(_pyod("ecod", "ECOD")))),
+    ("pyod", Entry("PyOD COPOD", _of_minutes(_pyod("copod", "COPOD")))),
+    ("pyod", Entry("PyOD KNN", _of_minutes(_pyod("knn", "KNN")))),
+    ("pyod", Entry("PyOD IForest", _of_minutes(_pyod("iforest", "IForest", random_state=1)))),
+    ("river", Entry("river HST", _of_minutes(_half_space_trees))),
+)
+
+
+def entries(names: Sequence[str] | None = None) -> tuple[list[Entry], list[str]]:
+    """The detectors whose packages are installed, and the names of those that are not."""
+    found, missing = list(_OWN), []
+    for package, entry in _OTHERS:
+        if importlib.util.find_spec(package) is None:
+            missing.append(entry.name)
+        else:
+            found.append(entry)
+    return [entry for entry in found if names is None or entry.name in names], missing
