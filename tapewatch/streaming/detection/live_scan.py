@@ -27,6 +27,10 @@ _TRADES = ("symbol", "time", "sequence_number", "price", "size", "conditions", "
 _QUOTES = ("symbol", "time", "sequence_number", "bid_price", "ask_price", "bid_size", "ask_size")
 
 
+#: Each symbol holds half a megabyte of trailing series. Those that the scan was not fitted on are left out beyond this number.
+MOST_SYMBOLS = 2_000
+
+
 @dataclass(frozen=True)
 class ScanFinding:
     """An incident of a symbol as it is known at a bin's end, `known_ns`; `is_over` once it can grow no more."""
@@ -194,7 +198,9 @@ class _Day:
         """The `BIN` records that the ticks complete, and the position of each record's symbol."""
         trade_symbols, flat_t = flat_trades(trades, self.session, STOCK_UPDATE_RULES)
         quote_symbols, flat_q = flat_quotes(quotes)
-        self._scan = self._scan.for_symbols((*trade_symbols, *quote_symbols))
+        known = set(self._scan.symbols)
+        new = [symbol for symbol in dict.fromkeys((*trade_symbols, *quote_symbols)) if symbol not in known]
+        self._scan = self._scan.for_symbols(new[: max(0, MOST_SYMBOLS - len(known))])
         self._grow(len(self._scan.symbols))
         rows: list[Span] = spans(self._scan.symbols, (trade_symbols, flat_t.offsets), (quote_symbols, flat_q.offsets))
         auction, hours = auction_lists(trades["conditions"], self.session.market), session_bounds(self.session)

@@ -9,6 +9,7 @@ from tapewatch.features.bins.batch import bins_5s
 from tapewatch.features.bins.records import BIN_NS
 from tapewatch.market.instruments import NS_PER_MINUTE, Market
 from tapewatch.market.tables import TIME
+from tapewatch.streaming.detection import live_scan
 from tapewatch.streaming.detection.live_scan import LiveScan, ScanFinding
 from tests.support.scans import detector, tape
 from tests.support.synthetic_days import SyntheticDay
@@ -119,3 +120,10 @@ def test_after_another_champion_an_open_incident_is_not_opened_again() -> None:
     assert opened
     assert again.count(opened[0]) == 1
     assert opened[0] in {f.symbol for f in scan.restart()}
+
+
+def test_symbols_beyond_the_bound_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    day, fitted = tape(2), detector(without="TSLA")
+    monkeypatch.setattr(live_scan, "MOST_SYMBOLS", len(fitted.markets[Market.STOCKS].symbols))
+    found = played(LiveScan(fitted, Market.STOCKS), day, np.array([day.session.regular_end]))
+    assert summary(found) == [row for row in expected(fitted, day) if row[0] != "TSLA"]
