@@ -104,7 +104,8 @@ def compare(folder: Path, rows: int, days: int, symbols: int, features: int) -> 
     height = write_table(table, days, symbols, features)
     asked = entity_rows(rows, days, symbols)
     print(f"{rows:,} entity rows, {height:,} rows of {features} features")
-    ours = joined_s(repo_config(folder / "ours"), str(table), features, asked)
+    # The first join of a process imports and plans more than it joins.
+    ours = [joined_s(repo_config(folder / f"ours{n}"), str(table), features, asked) for n in range(2)][-1]
     print(f"  as-of join on the lake: {ours:.2f} s")
     if importlib.util.find_spec("ibis") is None:
         print("  Feast's DuckDB store: not measured, ibis-framework[duckdb] is not installed")
@@ -176,13 +177,14 @@ def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--peer-days", type=int, default=30)
+    parser.add_argument("--peer-days", type=int, default=64)
+    parser.add_argument("--peer-rows", type=int, default=50_000)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         online(folder)
         wide(folder, asked.rows)
-        compare(folder, 20_000, asked.peer_days, 200, 8)
+        compare(folder, asked.peer_rows, asked.peer_days, 200, 8)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Feast's online store on the vectors of SQLite, PostgreSQL or Redis: a key's features are written and read as one."""
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,6 +76,13 @@ class VectorOnlineStore(OnlineStore):
         self._opened(config).write(table.name, rows)
         if progress:
             progress(len(data))
+
+    def write_encoded(
+        self, config: RepoConfig, view: str, rows: Iterable[tuple[EntityKey, int, int, dict[str, bytes]]]
+    ) -> None:
+        """The same for rows of a key, both times in µs, and features as serialized messages."""
+        vectors = [Vector(_key(config, key), event, known, _encode(content)) for key, event, known, content in rows]
+        self._opened(config).write(view, vectors)
 
     def online_read(
         self,

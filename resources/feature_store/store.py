@@ -31,6 +31,7 @@ _US = pl.Datetime("us", "UTC")
 _TIMES = {"event_time": pl.Datetime("ns", "UTC"), "known_time": pl.Datetime("ns", "UTC")}
 #: The field of Feast's values that holds a type.
 _KINDS = {pl.Float64(): "double_val", pl.Int64(): "int64_val", pl.Int32(): "int32_val", pl.Boolean(): "bool_val"}
+_DOUBLE = bytes([Value.DESCRIPTOR.fields_by_name["double_val"].number << 3 | 1])
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -181,13 +182,12 @@ class Features:
         newest = rows.sort("event_time", "known_time", maintain_order=True).unique("symbol", keep="last")
         features = [as_type(pl.col(name), newest.schema[name], dtype) for name, dtype in view.schema.items()]
         frame, names = newest.select(features), list(view.schema)
-        columns = [_values(frame[name], _KINDS[dtype]) for name, dtype in view.schema.items()]
+        columns = [_encoded(frame[name], _KINDS[dtype]) for name, dtype in view.schema.items()]
         content = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
-        times = (newest[name].cast(_US).to_list() for name in _TIMES)
+        times = (newest[name].cast(_US).to_physical().to_list() for name in _TIMES)
         keys = _keys(newest["symbol"].cast(pl.String).to_list())
         if keys:
-            applied = self.store.get_feature_view(view.name)
-            self.online.online_write_batch(self.config, applied, list(zip(keys, content, *times, strict=True)), None)
+            self.online.write_encoded(self.config, view.name, zip(keys, *times, content, strict=True))
 
     def compare(self, *, sample: int = 200, seed: int = 0) -> Comparison:
         """Compare sampled online vectors with what the lake's as-of join gives for their time, bit for bit.
@@ -256,8 +256,17 @@ def _keys(symbols: Sequence[str]) -> list[EntityKey]:
     return [EntityKey(join_keys=["symbol"], entity_values=[Value(string_val=symbol)]) for symbol in symbols]
 
 
-def _values(column: pl.Series, kind: str) -> list[Value]:
-    return [Value() if value is None else Value(**{kind: value}) for value in column.to_list()]
+def _encoded(column: pl.Series, kind: str) -> list[bytes]:
+    """Each value as the text of Feast's message; null is the empty message."""
+    if column.dtype == pl.Float64:
+        # A tag and eight bytes, little end first: as the message's own method writes it, many times faster.
+        raw = column.fill_null(0).to_numpy().astype("<f8").tobytes()
+        is_null = column.is_null().to_list()
+        return [b"" if null else _DOUBLE + raw[8 * i : 8 * i + 8] for i, null in enumerate(is_null)]
+    distinct = {
+        value: b"" if value is None else Value(**{kind: value}).SerializeToString() for value in column.unique()
+    }
+    return [distinct[value] for value in column.to_list()]
 
 
 def _is_change(found: PropertyDiff) -> bool:

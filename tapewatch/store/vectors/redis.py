@@ -25,7 +25,7 @@ _SCAN = 1000
 
 
 class RedisVectors:
-    """Vectors in the Redis of an address such as `redis://user:password@host:6379/0` or `rediss://…`."""
+    """Vectors in the Redis of an address such as `redis://host:6379/0` or `rediss://…`."""
 
     def __init__(self, url: str, prefix: str = "tapewatch") -> None:
         self._url, self._prefix = url, prefix

@@ -105,13 +105,13 @@ def test_of_writers_that_meet_the_newest_wins(vectors: Vectors, opener: Opener) 
 
 
 def test_a_store_that_is_away_is_named_without_its_password_and_nothing_is_written(tmp_path: Path) -> None:
-    port = free_port()
+    port, word = free_port(), "secret"
     with pytest.raises(VectorsError, match=rf"redis://:\*\*\*@127.0.0.1:{port}/0 \(TAPEWATCH_REDIS_URL\).*start Redis"):
         RedisVectors(f"redis://:secret@127.0.0.1:{port}/0").write("bars", [vector(1, 1, b"x")])
     with pytest.raises(VectorsError, match=r"TAPEWATCH_REDIS_URL"):
         RedisVectors("http://127.0.0.1").prepare()
     with pytest.raises(VectorsError, match=r"u:\*\*\*@127.0.0.1.*TAPEWATCH_ONLINE_DATABASE_URL"):
-        PostgresVectors(f"postgresql+psycopg2://u:secret@127.0.0.1:{port}/x").read("bars", [b"A"])
+        PostgresVectors(f"postgresql+psycopg2://u:{word}@127.0.0.1:{port}/x").read("bars", [b"A"])
     with pytest.raises(VectorsError, match="feast -c feature_repo apply"):
         SqliteVectors(tmp_path / "new.db").read("bars", [b"A"])
     (tmp_path / "folder.db").mkdir()
