@@ -28,7 +28,9 @@ def concurrency(first: Bars, last: Bars, bars: int) -> Bars:
 
 def average_uniqueness(first: Bars, last: Bars, concurrent: Bars) -> Floats:
     """Mean of 1 / concurrency over each label's life (snippet 4.2); NaN for one without a bar."""
-    return _life_sums(first, last, 1.0 / np.maximum(concurrent, 1)) / np.where(last >= first, last - first + 1, np.nan)
+    bars = np.where(last >= first, last - first + 1, np.nan)
+    # A difference of running sums may exceed 1 by a rounding error.
+    return np.asarray(np.minimum(_life_sums(first, last, 1.0 / np.maximum(concurrent, 1)) / bars, 1.0))
 
 
 def attributed_returns(first: Bars, last: Bars, concurrent: Bars, returns: Floats) -> Floats:
@@ -118,7 +120,7 @@ def label_weights(bars: pl.DataFrame, events: pl.DataFrame, labels: pl.DataFrame
         "event_time",
         "known_time",
         uniqueness=pl.Series(average_uniqueness(first, last, concurrent)),
-        concurrency=pl.Series(_life_sums(first, last, concurrent.astype(np.float64)) / lives),
+        concurrency=pl.Series(np.maximum(_life_sums(first, last, concurrent.astype(np.float64)) / lives, 1.0)),
         attributed_return_bps=pl.Series(attributed_returns(first, last, concurrent, _returns_bps(bars))),
     )
     has_life = pl.Series(last >= first)

@@ -111,6 +111,12 @@ def test_a_longer_tape_changes_no_weight() -> None:
     assert found[1].head(found[0].height).equals(found[0])
 
 
+def test_a_label_alone_is_unique_to_the_last_bit() -> None:
+    first = np.array([*range(0, 2_000, 3), 2_002])
+    last = np.array([*(first[:-1] + 3), 2_012])
+    assert average_uniqueness(first, last, concurrency(first, last, 2_013)).max() <= 1.0
+
+
 def test_no_events_have_no_weights() -> None:
     bars = usable_bars(walk(6, 20), None)
     none = cusum_events(bars).clear()
