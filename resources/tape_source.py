@@ -10,7 +10,8 @@ from resources.reachable import expect_listener
 from tapewatch.feeds.files.source import FlatFileSource
 from tapewatch.feeds.rest.source import RestSource
 from tapewatch.feeds.source import SourceError, TapeSource
-from tapewatch.market.instruments import Market, Partition, SymbolError, normalise
+from tapewatch.market.instruments import Market, Partition
+from tapewatch.market.tickers import SymbolError, normalise
 
 #: Pauses before a run gives up on a vendor that cannot be reached.
 _WAITS_S = (1.0, 2.0, 4.0, 8.0)

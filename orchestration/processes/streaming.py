@@ -31,7 +31,8 @@ from orchestration.processes.services import (
 )
 from orchestration.processes.status import ENDED, WORDS
 from orchestration.processes.supervision import Supervisor, claimed, stop_signals
-from tapewatch.market.instruments import Market, SymbolError, normalise
+from tapewatch.market.instruments import Market
+from tapewatch.market.tickers import SymbolError, normalise
 from tapewatch.masking import masked
 from tapewatch.settings import Settings, variable_of
 from tapewatch.store.spool.files import waiting

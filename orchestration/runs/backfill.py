@@ -17,9 +17,10 @@ from tapewatch.feeds.plans.table import MarketPlan, TapeTable, clamp_range
 from tapewatch.feeds.rest.estimate import DAYS_OF_TICKS, Estimate, Sample, default_range, estimate
 from tapewatch.feeds.rest.source import RestSource
 from tapewatch.feeds.rest.transport import Patience
-from tapewatch.market.instruments import Market, Partition, SymbolError, day_of, normalise, trading_days
+from tapewatch.market.instruments import Market, Partition, day_of, trading_days
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import BARS, QUOTES, TRADES, quarantine_of
+from tapewatch.market.tickers import SymbolError, normalise
 from tapewatch.settings import Settings, variable_of
 from tapewatch.store.lake.lake import Lake
 

@@ -22,8 +22,8 @@ from tapewatch.feeds.rest.reference import rule_differences
 from tapewatch.feeds.rest.source import RestSource
 from tapewatch.feeds.source import SourceError
 from tapewatch.feeds.stream.channels import message, replies_in, subscriptions
-from tapewatch.feeds.stream.client import trusted_by
 from tapewatch.feeds.stream.policy import expect_asked_server
+from tapewatch.feeds.stream.tls import trusted_by
 from tapewatch.market.instruments import Market, Partition, session_of
 from tapewatch.network import is_loopback
 

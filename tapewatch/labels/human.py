@@ -11,9 +11,10 @@ from typing import Any, Final, Self
 
 import polars as pl
 
-from tapewatch.market.instruments import Market, Partition, normalise, session_at
+from tapewatch.market.instruments import Market, Partition, session_at
 from tapewatch.market.live_tables import LABELS
 from tapewatch.market.tables import TIME
+from tapewatch.market.tickers import normalise
 
 NORMAL: Final = "normal"
 #: What a person may call a stretch of the tape.

@@ -13,18 +13,14 @@ from tapewatch.market.instruments import (
     Market,
     Partition,
     Session,
-    SymbolError,
     day_of,
-    from_vendor,
     known_session,
     market_of,
-    normalise,
     session_at,
     session_of,
-    to_rest,
-    to_websocket,
     trading_days,
 )
+from tapewatch.market.tickers import SymbolError, from_vendor, normalise, to_rest, to_websocket
 
 _NEW_YORK = ZoneInfo("America/New_York")
 _BASES = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=2, max_size=6)

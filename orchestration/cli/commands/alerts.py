@@ -9,7 +9,8 @@ from rich.markup import escape
 from orchestration.cli.commands.options import time_option
 from orchestration.cli.listing import Column, Field, Format, Listing, counted, time_field, time_span
 from orchestration.errors import reports_errors
-from tapewatch.market.instruments import Market, normalise, spellings
+from tapewatch.market.instruments import Market
+from tapewatch.market.tickers import normalise, spellings
 from tapewatch.settings import Settings
 
 app = typer.Typer()

@@ -13,7 +13,8 @@ from orchestration.cli.commands.options import FirstOption, LastOption, MarketOp
 from orchestration.cli.listing import Column, Field, Format, Listing, counted, time_span
 from orchestration.errors import console, reports_errors
 from tapewatch.labels.human import KINDS, HumanLabel
-from tapewatch.market.instruments import Market, normalise
+from tapewatch.market.instruments import Market
+from tapewatch.market.tickers import normalise
 from tapewatch.settings import Settings
 
 app = typer.Typer()

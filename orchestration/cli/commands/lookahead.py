@@ -9,7 +9,8 @@ import typer
 from orchestration.cli.commands.options import MarketOption, day_option
 from orchestration.cli.listing import Column, Field, Format, Listing
 from orchestration.errors import console, reports_errors
-from tapewatch.market.instruments import Market, SymbolError, normalise
+from tapewatch.market.instruments import Market
+from tapewatch.market.tickers import SymbolError, normalise
 from tapewatch.settings import Settings
 
 if TYPE_CHECKING:

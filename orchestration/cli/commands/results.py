@@ -11,7 +11,7 @@ from rich.console import Console
 from orchestration.cli.commands.options import time_option
 from orchestration.cli.listing import Column, Field, Format, Listing, counted, time_field
 from orchestration.errors import RunError, console, reports_errors
-from tapewatch.market.instruments import spellings
+from tapewatch.market.tickers import spellings
 from tapewatch.settings import Settings
 
 app = typer.Typer()

@@ -11,7 +11,8 @@ from tapewatch.emulator.rest.paging import limit_of
 from tapewatch.emulator.rest.requests import cursor_of
 from tapewatch.emulator.synthetic.universe import Instrument
 from tapewatch.emulator.tape.market_tape import MarketTape
-from tapewatch.market.instruments import NEW_YORK, Market, Session, session_of, to_rest, zone_of
+from tapewatch.market.instruments import NEW_YORK, Market, Session, session_of, zone_of
+from tapewatch.market.tickers import to_rest
 
 _DEFAULT_LIMIT, _MAX_LIMIT = 100, 1000
 _MARKET_NAMES = {Market.FOREX: "fx"}

@@ -8,7 +8,8 @@ from urllib.parse import parse_qsl, urlencode
 from starlette.requests import Request
 
 from tapewatch.emulator.vendor import replies
-from tapewatch.market.instruments import from_vendor, market_of
+from tapewatch.market.instruments import market_of
+from tapewatch.market.tickers import from_vendor
 
 
 def symbol_of(ticker: str) -> str:

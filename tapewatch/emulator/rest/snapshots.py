@@ -13,7 +13,8 @@ from tapewatch.emulator.rest.latest import Bars
 from tapewatch.emulator.rest.requests import symbol_of
 from tapewatch.emulator.tape.market_tape import MarketTape
 from tapewatch.market.conditions import parse
-from tapewatch.market.instruments import Market, session_of, to_rest
+from tapewatch.market.instruments import Market, session_of
+from tapewatch.market.tickers import to_rest
 
 Row = dict[str, Any]
 _NS_PER_MS = 1_000_000

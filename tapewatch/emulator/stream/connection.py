@@ -16,7 +16,8 @@ from tapewatch.emulator.stream.channels import CHANNELS
 from tapewatch.emulator.stream.message_faults import MessageFault
 from tapewatch.emulator.stream.playback import EVERY, START, Playback, Position
 from tapewatch.emulator.stream.wire import Wire
-from tapewatch.market.instruments import Market, from_vendor
+from tapewatch.market.instruments import Market
+from tapewatch.market.tickers import from_vendor
 
 _FRAME_EVENTS = 500
 _NORMAL, _POLICY_VIOLATION, _INTERNAL_ERROR = 1000, 1008, 1011

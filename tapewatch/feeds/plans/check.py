@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tapewatch.feeds.plans.addresses import stream_address
 from tapewatch.feeds.plans.table import MarketPlan, PlanError, Recency, TapeTable, plan_for
-from tapewatch.market.instruments import Market, SymbolError, normalise
+from tapewatch.market.instruments import Market
+from tapewatch.market.tickers import SymbolError, normalise
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,11 @@ from tapewatch.feeds.rest.columns import quote_columns, trade_columns
 from tapewatch.feeds.rest.decode import BarsDecoder, ColumnsDecoder, DecodedColumns
 from tapewatch.feeds.rest.messages import QuoteRow, TradeRow
 from tapewatch.feeds.rest.pages import Request
-from tapewatch.market.instruments import Market, Session, to_rest
+from tapewatch.market.instruments import Market, Session
 from tapewatch.market.prices import is_no_price, is_no_side, price_rule
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
+from tapewatch.market.tickers import to_rest
 
 _NS_PER_MS: Final = 1_000_000
 

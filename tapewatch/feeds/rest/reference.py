@@ -16,8 +16,9 @@ from tapewatch.feeds.rest.messages import ConditionRow, MarketStatus, TickerRow,
 from tapewatch.feeds.rest.pages import Pager, Request
 from tapewatch.feeds.rest.transport import Transport, ask_path
 from tapewatch.market.conditions import STOCK_CONDITION_NAMES, STOCK_UPDATE_RULES, Updates, in_words
-from tapewatch.market.instruments import Market, from_vendor, to_rest
+from tapewatch.market.instruments import Market
 from tapewatch.market.tables import SYMBOL, TIME
+from tapewatch.market.tickers import from_vendor, to_rest
 
 # The reference endpoints call forex "fx".
 _VENDOR_NAME: Final = {market: "fx" if market is Market.FOREX else market.value for market in Market}

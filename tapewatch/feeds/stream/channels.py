@@ -10,7 +10,7 @@ import msgspec
 
 from tapewatch.feeds.plans.table import MarketPlan, PlanError
 from tapewatch.feeds.stream.policy import Stats
-from tapewatch.market.instruments import to_websocket
+from tapewatch.market.tickers import to_websocket
 
 _EVERY_SYMBOL: Final = "*"
 _SUBSCRIBED: Final = "subscribed to:"

@@ -22,7 +22,8 @@ from tapewatch.feeds.stream.channels import StreamReply, Subscriber, message, re
 from tapewatch.feeds.stream.decode.decoder import Frame
 from tapewatch.feeds.stream.policy import ConnectionPolicy, Stats, expect_asked_server
 from tapewatch.feeds.stream.queue import FrameQueue, Marker, MarkerKind
-from tapewatch.network import NetworkError, authorities, is_loopback
+from tapewatch.feeds.stream.tls import trusted_by
+from tapewatch.network import is_loopback
 
 _POLICY_VIOLATION: Final = 1008
 _UNAUTHORISED: Final = 401
@@ -339,18 +340,6 @@ class StreamClient:
 
     def _mark(self, kind: MarkerKind, detail: str) -> None:
         self._queue.mark(Marker(kind, time.time_ns(), detail))
-
-
-def trusted_by(url: str) -> ssl.SSLContext | None:
-    """The TLS settings for a WebSocket address, with the authorities of the environment; None for `ws://`.
-
-    Raises:
-        StreamError: the environment names a file that does not exist.
-    """
-    try:
-        return ssl.create_default_context(cafile=authorities()) if url.startswith("wss://") else None
-    except (NetworkError, ssl.SSLError) as error:
-        raise StreamError(str(error)) from error
 
 
 async def _send(connection: ClientConnection, words: str | None) -> None:

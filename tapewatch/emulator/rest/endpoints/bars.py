@@ -17,8 +17,9 @@ from tapewatch.emulator.tape.windows import BASES
 from tapewatch.emulator.vendor import replies, times
 from tapewatch.emulator.vendor.gate import Gate
 from tapewatch.feeds.plans.table import TapeTable
-from tapewatch.market.instruments import Market, session_of, to_rest
+from tapewatch.market.instruments import Market, session_of
 from tapewatch.market.tables import TIME
+from tapewatch.market.tickers import to_rest
 
 _NS_PER_MS = 1_000_000
 _MARKETS = {

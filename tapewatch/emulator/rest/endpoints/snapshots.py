@@ -15,7 +15,8 @@ from tapewatch.emulator.tape.market_tape import MarketTape
 from tapewatch.emulator.vendor import replies, times
 from tapewatch.emulator.vendor.gate import Gate
 from tapewatch.feeds.plans.table import TapeTable
-from tapewatch.market.instruments import Market, to_rest
+from tapewatch.market.instruments import Market
+from tapewatch.market.tickers import to_rest
 
 _MARKETS = {("us", "stocks"): Market.STOCKS, ("global", "crypto"): Market.CRYPTO, ("global", "forex"): Market.FOREX}
 _MOVERS = 20

@@ -15,7 +15,7 @@ from tapewatch.feeds.stream.decode.findings import Findings, StatusNote
 from tapewatch.feeds.stream.decode.rows import BAR, QUOTE, TABLES, TRADE, VALUE, RowRoom
 from tapewatch.feeds.stream.decode.scanner import PADDING, scan
 from tapewatch.feeds.stream.decode.words import WordTable
-from tapewatch.market.instruments import Market, from_vendor
+from tapewatch.market.instruments import Market
 from tapewatch.market.live_tables import (
     AUCTION_IMBALANCES,
     INDEX_VALUES,
@@ -27,6 +27,7 @@ from tapewatch.market.live_tables import (
 )
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import QUARANTINE
+from tapewatch.market.tickers import from_vendor
 
 #: Bytes of frames read in one round, so that the room for rows stays small.
 _ROUND_BYTES: Final = 4 * 1024 * 1024
