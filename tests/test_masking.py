@@ -8,7 +8,7 @@ from tapewatch.masking import masked
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("postgresql://me:hunter2@db:5432/x", "postgresql://me:***@db:5432/x"),
+        ("postgresql://me:hunter2@db:5432/x", "postgresql://me:***@db:5432/x"),  # pragma: allowlist secret
         ("see wss://me:hunter2@h/a and http://:hunter2@h", "see wss://me:***@h/a and http://:***@h"),
         ("postgresql+psycopg2://me:a/hunter2?b@db/x", "postgresql+psycopg2://me:***@db/x"),
         ("sftp://me:hunter2@hunter2@h/x", "sftp://me:***@h/x"),

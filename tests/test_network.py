@@ -95,7 +95,7 @@ def test_an_emulator_starts_whatever_the_proxy(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_proxy_that_cannot_be_reached_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
-    monkeypatch.setenv("HTTP_PROXY", f"http://me:hunter2@127.0.0.1:{port}")
+    monkeypatch.setenv("HTTP_PROXY", f"http://me:hunter2@127.0.0.1:{port}")  # pragma: allowlist secret
     with pytest.raises(
         UnavailableError, match=rf"the proxy of http://vendor.test .* http://127.0.0.1:{port} .*HTTP_PROXY"
     ):

@@ -140,7 +140,7 @@ def test_services_get_the_installed_driver_of_postgresql(tmp_path: Path) -> None
     }
 
 
-@pytest.mark.parametrize("url", ["postgresql://me:hunter2@127.0.0.1:1/x", "nonsense"])
+@pytest.mark.parametrize("url", ["postgresql://me:hunter2@127.0.0.1:1/x", "nonsense"])  # pragma: allowlist secret
 def test_a_database_that_cannot_be_used_is_named_in_one_line(tmp_path: Path, url: str) -> None:
     settings = Settings(home=tmp_path, _env_file=None, dagster_postgres_url=SecretStr(url))
     with (

@@ -293,7 +293,7 @@ def test_a_home_may_have_any_name(tmp_path: Path, home: Path, monkeypatch: pytes
 
 
 def test_no_password_of_an_address_is_shown(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TAPEWATCH_FLAT_FILES", "memory://me:hunter2@example.com/flat")
+    monkeypatch.setenv("TAPEWATCH_FLAT_FILES", "memory://me:hunter2@example.com/flat")  # pragma: allowlist secret
     monkeypatch.setenv("TAPEWATCH_DATABASE_URL", "postgresql://127.0.0.1:1/x?user=me&password=hunter2")
     shown = run("check").output + run("check", "--probe").output + run("alerts").output
     monkeypatch.delenv("TAPEWATCH_FLAT_FILES")
