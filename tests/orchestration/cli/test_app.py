@@ -298,7 +298,7 @@ def test_no_password_of_an_address_is_shown(home: Path, monkeypatch: pytest.Monk
     shown = run("check").output + run("check", "--probe").output + run("alerts").output
     monkeypatch.delenv("TAPEWATCH_FLAT_FILES")
     monkeypatch.setenv("POLYGON_API_KEY", "some-key")  # pragma: allowlist secret
-    monkeypatch.setenv("POLYGON_BASE_URL", "http://me:hunter2@127.0.0.1:1")
+    monkeypatch.setenv("POLYGON_BASE_URL", "http://me:hunter2@127.0.0.1:1")  # pragma: allowlist secret
     shown += run("check", "--probe").output + run("backfill", "-m", "crypto").output
     assert "***" in shown
     assert "hunter2" not in shown
