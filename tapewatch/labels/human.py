@@ -11,17 +11,12 @@ from typing import Any, Final, Self
 
 import polars as pl
 
+from tapewatch.labels.kinds import KINDS, NORMAL
 from tapewatch.market.instruments import Market, Partition, session_at
 from tapewatch.market.live_tables import LABELS
 from tapewatch.market.tables import TIME
 from tapewatch.market.tickers import normalise
 
-NORMAL: Final = "normal"
-#: What a person may call a stretch of the tape.
-KINDS: Final = (
-    "volume_spike", "price_jump", "flash_crash", "volatility_burst", "spread_blowout", "quote_stuffing", "one_sided_flow",
-    "correlation_break", "pump_and_dump", "feed_outage", "unusual", NORMAL,
-)  # fmt: skip
 #: Columns of a file of labels. The first three and the kind are needed.
 FIELDS: Final = ("symbol", "start", "end", "kind", "market", "author", "confidence", "note", "label_id", "created")
 _NEEDED = FIELDS[:4]

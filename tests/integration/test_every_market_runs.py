@@ -59,7 +59,12 @@ def assert_is_whole(lake: Lake, report: str, days: list[Partition]) -> None:
     assert found.height > 0
     assert set(found["kind"].cast(pl.String)) <= {*KINDS, UNUSUAL}
     assert lake.read(EVALUATION).filter(pl.col("kind") == "all")["events"].item() > 0
-    for part in ("Evaluation on the validation days", "Model card", 'class="card chart"', 'class="reasons"'):
+    for part in (
+        "Found on days that the detectors had not seen",
+        "Model card",
+        'class="card chart"',
+        'class="reasons"',
+    ):
         assert part in report, part
 
 

@@ -2,9 +2,8 @@
 
 import datetime as dt
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import polars as pl
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -12,10 +11,13 @@ from rich.markup import escape
 from orchestration.cli.commands.options import FirstOption, LastOption, MarketOption, time_option
 from orchestration.cli.listing import Column, Field, Format, Listing, counted, time_span
 from orchestration.errors import console, reports_errors
-from tapewatch.labels.human import KINDS, HumanLabel
+from tapewatch.labels.kinds import KINDS
 from tapewatch.market.instruments import Market
 from tapewatch.market.tickers import normalise
 from tapewatch.settings import Settings
+
+if TYPE_CHECKING:
+    import polars as pl
 
 app = typer.Typer()
 labels = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
@@ -81,6 +83,7 @@ def add(
     [dim]tapewatch labels add TSLA price_jump --from 2024-06-03T14:31 --to 2024-06-03T14:35 --note "halt after"[/]
     """
     from orchestration.runs import labelling  # noqa: PLC0415
+    from tapewatch.labels.human import HumanLabel  # noqa: PLC0415
 
     settings = Settings()
     times = (start.replace(tzinfo=dt.UTC), end.replace(tzinfo=dt.UTC))
@@ -236,7 +239,7 @@ def _frame(
     author: str | None = None,
     since: dt.datetime | None = None,
     where: dict[str, object] | None = None,
-) -> pl.DataFrame:
+) -> "pl.DataFrame":
     from tapewatch.market.live_tables import LABELS  # noqa: PLC0415
     from tapewatch.store.database.database import Database  # noqa: PLC0415
 

@@ -32,7 +32,8 @@ def rsi(close: Array) -> Array:
             gain = (gain * (PERIOD - 1) + up) / PERIOD
             loss = (loss * (PERIOD - 1) + down) / PERIOD
         if at >= PERIOD and gain + loss > 0.0:
-            out[at] = 100.0 * gain / (gain + loss)
+            # Rounding must not exceed the scale.
+            out[at] = min(100.0 * gain / (gain + loss), 100.0)
     return out
 
 
@@ -98,7 +99,7 @@ def directional(high: Array, low: Array, close: Array) -> tuple[Array, Array, Ar
         up_sum, down_sum, reach_sum = up_sum * kept + up, down_sum * kept + down, reach_sum * kept + reach[at]
         if at < PERIOD:
             continue
-        index = 100.0 * abs(up_sum - down_sum) / (up_sum + down_sum) if up_sum + down_sum > 0.0 else 0.0
+        index = min(100.0 * abs(up_sum - down_sum) / (up_sum + down_sum), 100.0) if up_sum + down_sum > 0.0 else 0.0
         if at < 2 * PERIOD:
             index_sum += index
             adx = index_sum / PERIOD
@@ -145,9 +146,10 @@ def stochastic(high: Array, low: Array, close: Array) -> tuple[Array, Array]:
     for at in range(PERIOD - 1, close.size):
         top, bottom = high[at - PERIOD + 1 : at + 1].max(), low[at - PERIOD + 1 : at + 1].min()
         if top > bottom:
-            fast[at] = 100.0 * (close[at] - bottom) / (top - bottom)
-    slow = simple(fast, SMOOTH)
-    return slow, simple(slow, SMOOTH)
+            fast[at] = min(100.0 * (close[at] - bottom) / (top - bottom), 100.0)
+    # NaN stays NaN.
+    slow = np.minimum(simple(fast, SMOOTH), 100.0)
+    return slow, np.minimum(simple(slow, SMOOTH), 100.0)
 
 
 @compiled

@@ -326,7 +326,7 @@ def test_the_estimate_needs_no_slow_imports() -> None:
 @pytest.mark.parametrize("command", ["run", "backfill"])
 def test_a_weekend_and_a_missing_folder_are_refused(home: Path, command: str) -> None:
     files = home / "flat"
-    files.mkdir()
+    (files / "us_stocks_sip").mkdir(parents=True)
     days = ("--from", "2024-06-01", "--to", "2024-06-02")
     assert "no trading day" in refusal(command, "--market", "stocks", *days, "--flat-files", str(files))
     backwards = ("--from", "2024-06-04", "--to", "2024-06-03")
