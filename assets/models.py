@@ -157,7 +157,7 @@ def _knows_markets(registry: "ModelRegistry", trained_on: list[str]) -> bool:
     blocking=True,
 )
 def beats_trivial_rule(isolation_forest: dict[str, Any], model_registry: ModelRegistryResource) -> dg.AssetCheckResult:
-    """A detector that does not beat a trivial rule is not registered; one that could not be judged is, with a warning."""
+    """A detector that is proven worse than a trivial rule is not registered; one that may be no better, or was not judged, warns."""
     metrics = model_registry.open().metrics(isolation_forest["run_id"])
     if "average_precision" not in metrics:
         counts = {name: metrics[name] for name in ("minutes", "anomalous_minutes") if name in metrics}
@@ -168,4 +168,10 @@ def beats_trivial_rule(isolation_forest: dict[str, Any], model_registry: ModelRe
             metadata=counts,
         )
     beaten = metrics["average_precision"] > metrics["rule_average_precision"]
-    return dg.AssetCheckResult(passed=beaten, metadata={k: v for k, v in metrics.items() if "precision" in k})
+    # Few anomalies say little: only what the 95 % interval of the gain proves worse is refused.
+    is_worse = metrics.get("average_precision_gain_high", 0.0) <= 0.0
+    return dg.AssetCheckResult(
+        passed=beaten,
+        severity=dg.AssetCheckSeverity.ERROR if is_worse else dg.AssetCheckSeverity.WARN,
+        metadata={k: v for k, v in metrics.items() if "precision" in k},
+    )

@@ -40,9 +40,10 @@ def run_platform(settings: Settings, console: Console, *, streams: bool = False)
     """
     check_access(settings)
     with stop_signals() as stopping, claimed(settings.home, NAME, "tapewatch up"):
-        settings = with_source(settings)
         settings = settings.model_copy(update={"partitions_start": first_partition(settings)})
+        # Before the source is set: with a key there is no emulator.
         wanted = services(settings)
+        settings = with_source(settings)
         if streams:
             wanted += stream_services(settings)
         check_ports(wanted, settings.host)
