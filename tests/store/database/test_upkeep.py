@@ -85,7 +85,12 @@ def test_coverage_is_deleted_by_its_date(database: Database) -> None:
 
 
 def test_anomalies_incidents_labels_and_audit_are_kept_for_ever() -> None:
-    assert {table.name for table in SQL_TABLES} - set(rollups.RETENTION_DAYS) == {"anomalies", "incidents", "labels", "audit"}
+    assert {table.name for table in SQL_TABLES} - set(rollups.RETENTION_DAYS) == {
+        "anomalies",
+        "incidents",
+        "labels",
+        "audit",
+    }
 
 
 def test_the_status_describes_database_and_tables(database: Database) -> None:
