@@ -144,8 +144,10 @@ def champion(
 
 def _knows_markets(registry: "ModelRegistry", trained_on: list[str]) -> bool:
     """Whether the champion learnt the markets of these partitions."""
-    current = registry.champion(MODEL)
-    learnt = registry.load(current.uri).manifest.partitions if current else []
+    from models.isolation_forest import IsolationForestDetector  # noqa: PLC0415 - takes seconds to import
+
+    current = registry.usable_champion(MODEL, IsolationForestDetector.load)
+    learnt = current.manifest.partitions if current else []
     return {Partition.parse(key).market for key in trained_on} <= {Partition.parse(key).market for key in learnt}
 
 

@@ -62,9 +62,9 @@ def validate(registry: ModelRegistry, name: str, lake: Lake, reference: Mapping[
     tapes = [_judged_day(lake, day, reference["seed"]) for day in days if lake.exists(BINS_5S, day)]
     result = _evaluated(_loaded(registry, reference["model_uri"]), tapes)
     metrics = dict(result.metrics)
-    champion = registry.champion(name)
-    if champion is not None and champion.run_id != reference["run_id"]:
-        other = _evaluated(_loaded(registry, champion.uri), tapes)
+    champion = registry.usable_champion(name, ScanDetector.load)
+    if champion is not None:
+        other = _evaluated(champion, tapes)
         metrics |= {f"champion_{metric}": value for metric, value in other.metrics.items()}
     with registry.run(name, run_id=reference["run_id"]):
         mlflow.log_metrics(metrics)
@@ -139,7 +139,7 @@ def _declared(lake: Lake, day: Partition) -> pl.DataFrame | None:
 def _judged_day(lake: Lake, day: Partition, seed: int) -> tuple[Partition, pl.DataFrame, pl.DataFrame, str]:
     """Bins and anomalies of a validation day, and the origin of the anomalies."""
     declared = _declared(lake, day)
-    if declared is not None:
+    if declared is not None and declared.height:
         return day, lake.read(BINS_5S, day), declared, "source"
     bins, events = [BINS_5S.empty()], [pl.DataFrame(schema=TRUTH_EVENTS_SCHEMA)]
     for trades, quotes in symbol_batches(lake, day, all_columns=True):

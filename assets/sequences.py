@@ -9,15 +9,15 @@ from typing import Any
 import mlflow
 import polars as pl
 
-from assets.training import Fitted
+from assets.training import Fitted, evaluated
 from assets.validation import ValidationDays
-from models.base import Detector, DetectorError
-from models.evaluation import Evaluation, NotJudgedError, evaluate
+from models.base import DetectorError
+from models.evaluation import NotJudgedError
+from models.loading import load_detector
 from models.lstm_autoencoder.detector import LstmAutoencoderDetector
 from models.lstm_autoencoder.network import check_installed
 from models.lstm_autoencoder.training import AutoencoderParameters, Epoch
 from models.plots import score_distribution
-from models.rules import volume_ratio
 from resources.code_version import code_version
 from resources.detector_pyfunc import as_pandas
 from resources.mlflow_registry import ModelRegistry, RegisteredModel
@@ -82,11 +82,11 @@ def judge(registry: ModelRegistry, name: str, reference: Mapping[str, Any], days
     Without anything to judge by there are only the numbers of minutes.
     """
     try:
-        result = _evaluated(registry.load_any(reference["model_uri"]), days)
+        result = evaluated(registry.load_any(reference["model_uri"]), days)
         metrics = {metric: float(value) for metric, value in result.metrics.items()}
-        champion = _champion(registry, name)
+        champion = registry.usable_champion(name, load_detector)
         if champion is not None:
-            metrics["champion_average_precision"] = _evaluated(champion, days).metrics["average_precision"]
+            metrics["champion_average_precision"] = evaluated(champion, days).metrics["average_precision"]
     except NotJudgedError as error:
         metrics = {"minutes": float(error.minutes), "anomalous_minutes": float(error.anomalous_minutes)}
     with registry.run(name, run_id=reference["run_id"]):
@@ -117,19 +117,3 @@ def _interrupted(registry: ModelRegistry, checkpoint: Path, run_file: Path) -> s
     except mlflow.MlflowException:
         return None
     return run_id
-
-
-def _champion(registry: ModelRegistry, name: str) -> Detector | None:
-    """The champion, unless this code can no longer use it."""
-    current = registry.champion(name)
-    try:
-        return registry.load_any(current.uri) if current else None
-    except DetectorError:
-        return None
-
-
-def _evaluated(detector: Detector, days: ValidationDays) -> Evaluation:
-    scored = days.rows.select("symbol", "event_time", "known_time").with_columns(
-        score=pl.Series(detector.score(days.rows)), rule_score=volume_ratio(days.rows)
-    )
-    return evaluate(scored, days.truth, threshold=detector.threshold, truth=days.origin)

@@ -10,6 +10,7 @@ import mlflow
 import polars as pl
 
 from assets.validation import ValidationDays
+from models.base import Detector
 from models.evaluation import Evaluation, NotJudgedError, evaluate
 from models.isolation_forest import ForestParameters, IsolationForestDetector
 from models.plots import beeswarm, precision_recall, recall_by_kind, score_distribution
@@ -79,7 +80,7 @@ def validate(
 ) -> ValidationResult:
     """Evaluate the detector of `reference` and the current champion of `name` on `days`; log the result to its run."""
     try:
-        result = _evaluated(registry.load(reference["model_uri"]), days)
+        result = evaluated(registry.load(reference["model_uri"]), days)
     except NotJudgedError as error:
         counts = {"minutes": float(error.minutes), "anomalous_minutes": float(error.anomalous_minutes)}
         with registry.run(name, run_id=reference["run_id"]):
@@ -87,10 +88,9 @@ def validate(
         return ValidationResult(EVALUATION.empty(), counts, {}, str(error))
     plots = {"precision_recall": precision_recall(result), "recall_by_kind": recall_by_kind(result.by_kind)}
     metrics = {metric: float(value) for metric, value in result.metrics.items()}
-    champion = registry.champion(name)
+    champion = registry.usable_champion(name, IsolationForestDetector.load)
     if champion is not None:
-        other = _evaluated(registry.load(champion.uri), days)
-        metrics["champion_average_precision"] = other.metrics["average_precision"]
+        metrics["champion_average_precision"] = evaluated(champion, days).metrics["average_precision"]
     with registry.run(name, run_id=reference["run_id"]):
         mlflow.log_metrics(metrics)
         for plot, image in plots.items():
@@ -107,7 +107,12 @@ def log_attributions(registry: ModelRegistry, name: str, run_id: str, attributio
     return swarm
 
 
-def _evaluated(detector: IsolationForestDetector, days: ValidationDays) -> Evaluation:
+def evaluated(detector: Detector, days: ValidationDays) -> Evaluation:
+    """What a detector of minutes finds in `days`, beside the trivial rule.
+
+    Raises:
+        NotJudgedError: no minute is anomalous, or all are.
+    """
     scored = days.rows.select("symbol", "event_time", "known_time").with_columns(
         score=pl.Series(detector.score(days.rows)), rule_score=volume_ratio(days.rows)
     )

@@ -5,11 +5,12 @@ to import, so `stores.py` imports it when needed.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 import mlflow
 import pandas as pd
@@ -18,12 +19,13 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 
-from models.base import Detector
+from models.base import Detector, DetectorError
 from models.isolation_forest import IsolationForestDetector
 from models.loading import load_detector
 from models.onnx_export import export_onnx
 
 CHAMPION = "champion"
+_Loaded = TypeVar("_Loaded")
 _DETECTOR_FOLDER = "detector"
 #: Rows on which an ONNX graph is compared with its detector.
 _PARITY_ROWS = 2000
@@ -140,6 +142,20 @@ class ModelRegistry:
         with tempfile.TemporaryDirectory(prefix="tapewatch-model-") as target:
             model = Path(mlflow.artifacts.download_artifacts(artifact_uri=model_uri, dst_path=target))
             yield _detector_folder(model)
+
+    def usable_champion(self, name: str, load: Callable[[Path], _Loaded]) -> _Loaded | None:
+        """The champion as `load` reads its folder; None without one, and if this code can no longer use it.
+
+        An upgrade may leave the champion unusable, and training must still be able to replace it.
+        """
+        current = self.champion(name)
+        if current is None:
+            return None
+        with self.files(current.uri) as folder:
+            try:
+                return load(folder)
+            except DetectorError:
+                return None
 
     def load(self, model_uri: str) -> IsolationForestDetector:
         with self.files(model_uri) as folder:
