@@ -25,7 +25,7 @@ from tapewatch.store.lake.tape import has_ticks, symbol_batches, tape_end
 CheckVerdict = tuple[bool, dict[str, Any]]
 _ROWS_AT_ONCE = 4_000_000
 _LEAST_VOLUME_AGREEMENT = 0.95
-#: Of so many known times spread over the day, the middle, a quarter and the last.
+#: Number of known times spread over the day, and how many of them are checked.
 _SPREAD, _MOMENTS = 5, 3
 #: The computation of a table from a day of ticks (True) or of bars alone.
 _COMPUTED = {

@@ -26,7 +26,7 @@ from tapewatch.streaming.detection.champion import publish, published_model
 
 _EXAMPLE_ROWS = 5
 _EVENT = ["symbol", "event_id", "kind", "start_time", "end_time"]
-#: A new scan may find so much less, and raise so many more false alerts in 390 minutes, by chance.
+#: Differences that count as chance: in the share of anomalies found, and in false alerts in 390 minutes.
 _LESS_FOUND, _MORE_FALSE = 0.02, 0.2
 
 

@@ -20,7 +20,7 @@ _LEAST_GAIN = 1e-4
 class AutoencoderParameters:
     """Sizes of the network, and how it is trained.
 
-    `windows_an_epoch` bounds the time of an epoch: each draws so many of the training windows. Training ends after `epochs`, or
+    `windows_an_epoch` bounds the time of an epoch: each draws that many of the training windows. Training ends after `epochs`, or
     once the held-out loss has not fallen for `patience` of them.
     """
 

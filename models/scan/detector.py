@@ -34,7 +34,7 @@ _AFTER_NS = 600 * 10**9
 
 
 def surprise_of(hours: float) -> float:
-    """The surprise that ordinary tape of a symbol reaches once in so many hours."""
+    """The surprise that a symbol's ordinary tape reaches once in `hours` hours."""
     return float(np.log10(hours / _HOURS_AT_ZERO))
 
 
