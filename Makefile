@@ -34,7 +34,7 @@ $(STAMP): pyproject.toml uv.lock | $(filter .bootstrap/bin/uv,$(UV))
 	$(RUN)/python -m tapewatch.compile_kernels
 	@touch $(STAMP)
 
-demo: install ## Run the whole platform once on the built-in market: five days, about a minute
+demo: install ## Run the whole platform once on the built-in market: five days, under two minutes
 	$(RUN)/tapewatch demo
 
 up: install ## Run Dagster, MLflow, the emulator and the scoring service until Ctrl-C
@@ -43,7 +43,7 @@ up: install ## Run Dagster, MLflow, the emulator and the scoring service until C
 test: lint system ## Everything: style, types, import rules, all tests on real parts; ends with the ten slowest
 	$(PYTEST) --durations 10
 
-test-fast: install ## What needs no service: about a minute and a half
+test-fast: install ## What needs no service: under four minutes
 	$(PYTEST) -m "not slow"
 
 lint: install ## Ruff, mypy --strict, import rules, secret scan
