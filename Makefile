@@ -6,7 +6,7 @@ PYTHON ?= $(shell for name in python3.12 python3.11 python3 python; do \
 UV := $(shell command -v uv || echo .bootstrap/bin/uv)
 RUN := .venv/bin
 STAMP := .venv/.installed
-EXTRAS := --extra dev --extra postgres --extra deep
+EXTRAS := --extra dev --extra postgres --extra deep --extra dashboard --extra s3 --extra dask
 # Three workers for two cores: many tests wait for processes. A file is one worker's; conftest.py says which come first.
 WORKERS ?= 3
 # How many changes `make mutation` tries, and which.

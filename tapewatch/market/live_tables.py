@@ -239,6 +239,22 @@ LABELS = Table(
     ),
 )
 
+VERDICTS = ("confirmed", "dismissed")
+ALERT_VERDICTS = Table(
+    "alert_verdicts",
+    "live",
+    "What people say of alerts and incidents: the newest verdict of each author.",
+    key=("alert_id", "author"),
+    columns=(
+        Column("alert_id", TEXT, "the alert, or the incident as `incident_id` names it"),
+        Column("symbol", TEXT, "instrument; empty for the whole feed"),
+        Column("author", TEXT, "who says so"),
+        Column("verdict", TEXT, f"`{'` or `'.join(VERDICTS)}`"),
+        optional("note", TEXT, "what the person adds"),
+        Column("created_time", TIME, "when it was said"),
+    ),
+)
+
 AUDIT = Table(
     "audit",
     "live",
@@ -270,5 +286,5 @@ LIVE_QUARANTINE = Table(
 
 _OTHERS = (INDEX_VALUES, PRICE_BANDS, AUCTION_IMBALANCES, ORDER_BOOK)
 STREAMED: tuple[Table, ...] = (STREAM_TRADES, STREAM_QUOTES, STREAM_BARS, *_OTHERS)
-LIVE: tuple[Table, ...] = (LIVE_BARS, LIVE_MICROSTRUCTURE, ALERTS, GAPS, LABELS, AUDIT, LIVE_QUARANTINE)
+LIVE: tuple[Table, ...] = (LIVE_BARS, LIVE_MICROSTRUCTURE, ALERTS, GAPS, LABELS, ALERT_VERDICTS, AUDIT, LIVE_QUARANTINE)
 EVERY: tuple[Table, ...] = (*ALL, *DERIVED, STREAM_BATCHES, *STREAMED, *LIVE)

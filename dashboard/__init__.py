@@ -1,0 +1,1 @@
+"""The Streamlit dashboard: watch the tape, understand alerts, mark events. It reads through `tapewatch.store`."""

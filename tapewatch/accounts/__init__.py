@@ -1,0 +1,1 @@
+"""Who may do what: users, passwords, second factors, sessions and API keys, in the operational database."""
