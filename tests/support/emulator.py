@@ -47,7 +47,10 @@ def serving(
     and its key, it is served over TLS.
     """
     gate = Gate(key, clock or Clock())
-    tls = {"ssl_certfile": certificate[0], "ssl_keyfile": certificate[1]} if certificate else {}
+    tls: dict[str, object] = {}
+    if certificate:
+        # A client that refused the certificate does not close its side, and the server would wait 30 s for it.
+        tls = {"ssl_certfile": certificate[0], "ssl_keyfile": certificate[1], "timeout_graceful_shutdown": 1}
     server = uvicorn.Server(
         config(tape, gate, read(faults or {}, "the test"), speed=speed, replay=replay, source=source, port=port, **tls)
     )

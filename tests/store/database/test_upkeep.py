@@ -84,11 +84,12 @@ def test_coverage_is_deleted_by_its_date(database: Database) -> None:
     assert database.read(COVERAGE)["date"].min() == dt.date(2024, 6, 4)
 
 
-def test_anomalies_incidents_labels_and_audit_are_kept_for_ever() -> None:
+def test_anomalies_incidents_labels_verdicts_and_audit_are_kept_for_ever() -> None:
     assert {table.name for table in SQL_TABLES} - set(rollups.RETENTION_DAYS) == {
         "anomalies",
         "incidents",
         "labels",
+        "alert_verdicts",
         "audit",
     }
 
