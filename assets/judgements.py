@@ -13,7 +13,7 @@ from tapewatch.lookahead.checks import chosen_times, compared
 from tapewatch.lookahead.computation import Computation, Tape
 from tapewatch.market.conditions import INTERMARKET_SWEEP
 from tapewatch.market.derived_tables import BINS_5S
-from tapewatch.market.feature_tables import INDICATORS, MICROSTRUCTURE_MORE
+from tapewatch.market.feature_tables import CROSS_ASSET, INDICATORS, MICROSTRUCTURE_MORE
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.prices import is_no_price, is_two_sided
 from tapewatch.market.schema import Table
@@ -27,6 +27,8 @@ _ROWS_AT_ONCE = 4_000_000
 _LEAST_VOLUME_AGREEMENT = 0.95
 #: Number of known times spread over the day, and how many of them are checked.
 _SPREAD, _MOMENTS = 5, 3
+#: Symbols that a verdict names at most.
+_NAMED = 10
 #: The computation of a table from a day of ticks (True) or of bars alone.
 _COMPUTED = {
     (MICROSTRUCTURE.name, True): catalogue.MINUTES,
@@ -35,6 +37,7 @@ _COMPUTED = {
     (BARRIER_LABELS.name, False): catalogue.LABELS,
     (MICROSTRUCTURE_MORE.name, False): catalogue.MORE,
     (INDICATORS.name, False): catalogue.INDICATORS_OF_BARS,
+    (CROSS_ASSET.name, False): catalogue.CROSS,
 }
 
 
@@ -168,7 +171,7 @@ def gaps(_: Table, lake: Lake, partition: Partition) -> CheckVerdict:
 def no_look_ahead(
     table: Table, lake: Lake, partition: Partition, computation: Computation | None = None
 ) -> CheckVerdict:
-    """Rows of the busiest symbol equal those computed without the future, with another one, and with late news of the past.
+    """Rows of the busiest symbol, or of all where they depend on each other, equal those computed without the future, with another one, and with late news of the past.
 
     Args:
         table: what was computed.
@@ -182,25 +185,26 @@ def no_look_ahead(
     if not counts:
         return True, {"symbols": 0}
     symbol = max(counts, key=lambda name: counts[name])
+    symbols = sorted(counts) if computation.is_of_market else [symbol]
     frames = {
-        each.table.name: lake.read(each.table, partition, symbols=[symbol])
+        each.table.name: lake.read(each.table, partition, symbols=symbols)
         if each.table in tables
         else each.table.empty()
         for each in computation.inputs
     }
-    tape = Tape(partition.session, frames, (symbol,), tape_end(lake, partition))
-    stored = lake.read(table, partition, symbols=[symbol])
+    tape = Tape(partition.session, frames, tuple(symbols), tape_end(lake, partition))
+    stored = lake.read(table, partition, symbols=symbols)
     moments = chosen_times(computation.known_times(stored), _SPREAD)[:_MOMENTS] or [tape.through_ns]
     for at in moments:
         for check, differs in compared(computation, tape, stored, at):
             if differs is not None:
                 return False, {
-                    "symbol": symbol,
+                    "symbol": str(differs.row.get("symbol", symbol)),
                     "check": check,
                     "columns": list(differs.columns),
                     "row": str(differs.row),
                 }
-    return True, {"symbol": symbol, "rows": stored.height, "moments": len(moments)}
+    return True, {"symbol": ", ".join(symbols[:_NAMED]), "rows": stored.height, "moments": len(moments)}
 
 
 def _groups(lake: Lake, table: Table, partition: Partition) -> Iterator[pl.DataFrame]:

@@ -9,6 +9,7 @@ STREAMED = dg.AssetSelection.assets(["tape", "stream_batches"])
 INFORMATION = dg.AssetSelection.assets(["tape", "information_bars"])
 #: Tables that a source of record delivers; streamed batches are merged by a job of their own.
 TAPE = dg.AssetSelection.groups("tape") - STREAMED - INFORMATION - FRESHNESS
+_STREAMED_FEATURES = ("microstructure", "microstructure_more", "bins_5s", "indicators", "cross_asset", "regimes")
 #: Labels by people and by what was detected: they follow the detections.
 COLLECTED = dg.AssetSelection.assets(["labels", "human_labels"], ["labels", "weak_labels"])
 DERIVED = (dg.AssetSelection.groups("features", "labels") - COLLECTED) | INFORMATION
@@ -27,7 +28,7 @@ ingest_stream = dg.define_asset_job(
     | dg.AssetSelection.assets(
         ["tape", "bars"],
         ["tape", "coverage"],
-        *(["features", name] for name in ("microstructure", "microstructure_more", "bins_5s", "indicators")),
+        *(["features", name] for name in _STREAMED_FEATURES),
     )
     - FRESHNESS,
     config={"ops": {"tape__bars": {"config": {"from_stream": True}}}},

@@ -16,9 +16,10 @@ from tapewatch.features.definitions.definition import Definition
 from tapewatch.features.definitions.detector import DETECTOR
 from tapewatch.features.definitions.families import FAMILIES
 from tapewatch.features.definitions.indicators import BAR_INDICATORS
+from tapewatch.features.definitions.market import MARKET_FEATURES
 
 #: Every feature of every table: window, warm-up, inputs, source and null policy.
-DEFINITIONS: tuple[Definition, ...] = (*DETECTOR, *FAMILIES, *BAR_INDICATORS)
+DEFINITIONS: tuple[Definition, ...] = (*DETECTOR, *FAMILIES, *BAR_INDICATORS, *MARKET_FEATURES)
 
 #: Increases with every change to the list below or to the meaning of one of its columns.
 CATALOG_VERSION = 5

@@ -16,16 +16,20 @@ from tapewatch.bars.midquotes import midquote_bars
 from tapewatch.bars.time_bars import minute_bars, reconcile
 from tapewatch.features.bins.batch import bins_5s
 from tapewatch.features.bins.records import BIN_NS
+from tapewatch.features.cross_asset.rows import LOOK_BACK as CROSS_LOOK_BACK
+from tapewatch.features.cross_asset.rows import cross_asset
 from tapewatch.features.families.indicators import indicators
 from tapewatch.features.families.rows import microstructure_more
 from tapewatch.features.from_bars import bar_features
 from tapewatch.features.microstructure import LOOK_BACK, microstructure
+from tapewatch.features.regimes.hidden_markov import RegimeModel
+from tapewatch.features.regimes.rows import regimes
 from tapewatch.labels.barriers import triple_barrier
 from tapewatch.labels.events import cusum_events
 from tapewatch.labels.training_set import build_training_set
 from tapewatch.lookahead.computation import Computation, Input, Later, Tape, ns_of
 from tapewatch.market.derived_tables import BINS_5S, INCIDENTS, INFORMATION_BARS
-from tapewatch.market.feature_tables import INDICATORS, MICROSTRUCTURE_MORE
+from tapewatch.market.feature_tables import CROSS_ASSET, INDICATORS, MICROSTRUCTURE_MORE, REGIMES
 from tapewatch.market.instruments import NS_PER_MINUTE
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import (
@@ -77,6 +81,11 @@ def _training_set(tape: Tape) -> pl.DataFrame:
     return build_training_set(_microstructure(tape), _labels(tape, _bars(tape)), None)
 
 
+def _known_at_end(bars: pl.DataFrame) -> pl.DataFrame:
+    """A bar is known at its end, whatever a garbled future says."""
+    return bars.with_columns(known_time=pl.col("time") + pl.duration(minutes=1))
+
+
 MINUTES = computed(
     MICROSTRUCTURE, TICKS, _microstructure, warm_up_ns=(LOOK_BACK + 2) * NS_PER_MINUTE, carried=("vpin",)
 )
@@ -103,9 +112,15 @@ MORE = computed(
 INDICATORS_OF_BARS = computed(
     INDICATORS,
     MINUTE_BARS,
-    # A bar is known at its end, whatever a garbled future says.
-    lambda tape: indicators(tape[BARS].with_columns(known_time=pl.col("time") + pl.duration(minutes=1)), tape.session),
+    lambda tape: indicators(_known_at_end(tape[BARS]), tape.session),
     carries="sums since the part of the day began",
+)
+CROSS = computed(
+    CROSS_ASSET,
+    MINUTE_BARS,
+    lambda tape: cross_asset(_known_at_end(tape[BARS]), tape.session),
+    warm_up_ns=(CROSS_LOOK_BACK + 1) * NS_PER_MINUTE,
+    is_of_market=True,
 )
 LABELS = computed(BARRIER_LABELS, MINUTE_BARS, lambda tape: _labels(tape, tape[BARS]), carries=_EVENTS)
 #: All that needs no model and no settings.
@@ -122,6 +137,7 @@ CATALOGUE: tuple[Computation, ...] = (
     MINUTES_OF_BARS,
     MORE,
     INDICATORS_OF_BARS,
+    CROSS,
     BINS,
     Computation(
         "labels/cusum_events",
@@ -158,6 +174,16 @@ def information_bars(
 
     ticks = (Input(TRADES, is_inclusive=True),)
     return computed(INFORMATION_BARS, ticks, rows, carries="the unfinished bar and its threshold")
+
+
+def regimes_with(model: RegimeModel | None) -> Computation:
+    """`features/regimes` with a model of earlier days."""
+    return computed(
+        REGIMES,
+        MINUTE_BARS,
+        lambda tape: regimes(_known_at_end(tape[BARS]), tape.session, model, through_ns=tape.through_ns),
+        carries="the probabilities since the part of the day began",
+    )
 
 
 def scan_statistics(detector: ScanDetector) -> Computation:

@@ -92,6 +92,7 @@ class Computation:
             computation carries its state since the tape's start, `carries` says which.
         carried: columns that depend on the tape since its start, and are left out when the start is moved.
         carries: what is carried, in words, where `warm_up_ns` is None.
+        is_of_market: a symbol's rows depend on the other symbols of the market too.
         tolerance: relative difference of floats that counts as rounding; 0 compares bit for bit.
     """
 
@@ -104,6 +105,7 @@ class Computation:
     warm_up_ns: int | None = None
     carried: tuple[str, ...] = ()
     carries: str = "its state"
+    is_of_market: bool = False
     tolerance: float = 0.0
 
     def known_rows(self, rows: pl.DataFrame, at: int) -> pl.DataFrame:

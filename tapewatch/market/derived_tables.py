@@ -1,6 +1,6 @@
 """Tables of bins, of bars of other clocks, of the scan and of profiles, and further tables of labels; see `tables.py`."""
 
-from tapewatch.market.feature_tables import INDICATORS, MICROSTRUCTURE_MORE
+from tapewatch.market.feature_tables import CROSS_ASSET, INDICATORS, MICROSTRUCTURE_MORE, REGIMES
 from tapewatch.market.label_tables import LABEL_TABLES
 from tapewatch.market.schema import Column, Table
 from tapewatch.market.tables import (
@@ -166,6 +166,8 @@ DERIVED: tuple[Table, ...] = (
     BINS_5S,
     MICROSTRUCTURE_MORE,
     INDICATORS,
+    CROSS_ASSET,
+    REGIMES,
     SCAN_EVALUATION,
     INCIDENTS,
     *LABEL_TABLES,

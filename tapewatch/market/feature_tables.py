@@ -1,7 +1,7 @@
 """Tables of the feature families: flow, liquidity and volatility beside `MICROSTRUCTURE`, and indicators of bars."""
 
 from tapewatch.market.schema import Column, Table
-from tapewatch.market.tables import EVENT_TIME, F64, KNOWN_TIME, SYMBOL_COLUMN, TIME, optional, price
+from tapewatch.market.tables import EVENT_TIME, F64, KNOWN_TIME, SYMBOL, SYMBOL_COLUMN, TIME, optional, price
 
 #: Minutes of the windows over which buying is set against selling.
 IMBALANCE_MINUTES = (1, 3, 5, 8, 15, 25)
@@ -9,6 +9,8 @@ IMBALANCE_MINUTES = (1, 3, 5, 8, 15, 25)
 OFI_MINUTES = (1, 5, 15)
 #: Minutes of the returns among the indicators.
 RETURN_MINUTES = (5, 15, 30, 60)
+#: Minutes of the betas, and of the residuals, against the rest of the market.
+BETA_MINUTES, RESIDUAL_MINUTES = (15, 30), (5, 15, 30)
 
 
 def _share(name: str, description: str, *, signed: bool = False) -> Column:
@@ -105,5 +107,45 @@ INDICATORS = Table(
         _positive("kontoyiannis_entropy", "entropy rate of 60 steps' directions from match lengths", "bit"),
         _positive("cusum_break", "largest standardised departure in 60 closes over its 5 % bound: above 1 the level has moved"),
         optional("sadf", F64, "largest of the Dickey-Fuller statistics that end here, in 60 closes"),
+    ),
+)  # fmt: skip
+
+CROSS_ASSET = Table(
+    "cross_asset",
+    "features",
+    "A symbol among the others of its market, for minute bars of regular hours. Its market is the mean of the others.",
+    key=("symbol", "event_time"),
+    columns=(
+        SYMBOL_COLUMN,
+        Column("event_time", TIME, "start of the bar"),
+        KNOWN_TIME,
+        optional("market_return_bps", F64, "mean log return of the other symbols in the minute", "bps"),
+        _share("market_correlation_30m", "correlation of minute returns with the market's, 30 min", signed=True),
+        optional("correlation_break", F64, "that correlation less the one of the 60 min before it, in standard errors of Fisher's transform"),
+        optional("lead_lag_30m", F64, "correlation with the market of a minute before, less that of the market with the symbol of a minute before, 30 min; above 0 the symbol follows", minimum=-2, maximum=2),
+        *(optional(f"beta_{width}m", F64, f"slope of minute returns on the market's, {width} min") for width in BETA_MINUTES),
+        *(optional(f"residual_{width}m_bps", F64, f"return of {width} min less the market's times the beta of the 60 min before", "bps") for width in RESIDUAL_MINUTES),
+        optional("pca_residual_score", F64, "what principal components leave of 5 minutes' returns, in standard deviations"),
+        optional("pair", SYMBOL, "the symbol, of the eight most correlated, with which it is most surely cointegrated over 120 min"),
+        optional("pair_statistic", F64, "Engle and Granger's statistic of the two; below about -3.4 they are cointegrated"),
+        optional("pair_spread_score", F64, "residual of the pair's regression over its standard deviation"),
+    ),
+)  # fmt: skip
+
+REGIMES = Table(
+    "regimes",
+    "features",
+    "The state of a symbol's market by blocks of five minutes of regular hours, from the blocks so far and earlier days.",
+    key=("symbol", "event_time"),
+    columns=(
+        SYMBOL_COLUMN,
+        Column("event_time", TIME, "start of the block"),
+        KNOWN_TIME,
+        _positive("volatility_bps", "root mean square of the block's minute returns, and 0.1", "bps"),
+        optional("regime", SYMBOL, "the most probable of `calm`, `normal` and `turbulent`"),
+        *(_share(f"probability_{name}", f"filtered probability of `{name}`") for name in ("calm", "normal", "turbulent")),
+        optional("volatility_level", SYMBOL, "`low`, `usual` or `high`: against the symbol's 10 % and 90 % quantiles of earlier days"),
+        optional("trend_score", F64, "return of an hour over the root of its summed squared minute returns"),
+        optional("direction", SYMBOL, "`rising`, `falling` or `ranging`: trend score above 1.96, below -1.96, or between"),
     ),
 )  # fmt: skip

@@ -17,6 +17,7 @@ from tapewatch.market.tables import BARS, DELIVERED_BARS, TRADES, TRAINING_SET
 from tests.lookahead.leaks import expression, value
 from tests.lookahead.minutes import feature, minutes, small_tape
 from tests.lookahead.test_planted_leaks import changed
+from tests.support.panels import bars_of_market
 from tests.support.tapes import random_tape, stock_session
 
 ALL = (*CATALOGUE, information_bars(thresholds=Thresholds(trades=15)))
@@ -32,9 +33,16 @@ def tape() -> Tape:
     return Tape(session, {"trades": trades, "quotes": quotes, "bars": bars}, ("AAA", "BBB"), session.day_end)
 
 
+@cache
+def market() -> Tape:
+    """Bars of five symbols for longer than the longest window, a tenth of them absent."""
+    bars = bars_of_market(stock_session(), 5, 260, silent=0.1)
+    return Tape(stock_session(), {"bars": bars}, tuple(f"S{n}" for n in range(5)), stock_session().day_end)
+
+
 @pytest.mark.parametrize("computation", ALL, ids=[each.name for each in ALL])
 def test_nothing_of_the_platform_uses_the_future(computation: Computation) -> None:
-    found = judge(computation, tape(), cuts=16)
+    found = judge(computation, market() if computation.is_of_market else tape(), cuts=16)
     assert found.is_clean, found
     assert found.rows > 0
     assert ("start not moved" in found.note) is (computation.warm_up_ns is None)

@@ -25,9 +25,11 @@ ASSETS = {
     "feature_store/online",
     "feature_store/registry",
     "features/bins_5s",
+    "features/cross_asset",
     "features/indicators",
     "features/microstructure",
     "features/microstructure_more",
+    "features/regimes",
     "labels/barrier_labels",
     "labels/human_labels",
     "labels/meta_labels",
@@ -56,9 +58,11 @@ CHECKS = {
     "detections/incidents": {"schema", "keys_unique"},
     "feature_store/online": {"equals_offline"},
     "features/bins_5s": {"schema", "keys_unique", "no_look_ahead"},
+    "features/cross_asset": {"schema", "keys_unique", "no_look_ahead"},
     "features/indicators": {"schema", "keys_unique", "no_look_ahead"},
     "features/microstructure": {"schema", "keys_unique", "no_look_ahead"},
     "features/microstructure_more": {"schema", "keys_unique", "no_look_ahead"},
+    "features/regimes": {"schema", "keys_unique", "no_look_ahead"},
     "labels/barrier_labels": {"schema", "keys_unique", "no_look_ahead"},
     "labels/human_labels": {"schema", "keys_unique"},
     "labels/meta_labels": {"schema", "keys_unique", "no_look_ahead"},
@@ -160,7 +164,7 @@ def test_partitions_begin_where_the_setting_says(tmp_path: Path) -> None:
     start = dt.date.today() - dt.timedelta(days=9)  # noqa: DTZ011 - partitions are UTC days; a day more or less is no matter
     defs = build_definitions(Settings(home=tmp_path, partitions_start=start, _env_file=None))
     days = [spec.partitions_def for spec in defs.resolve_all_asset_specs() if spec.partitions_def]
-    assert len(days) == 20
+    assert len(days) == 22
     assert {days.get_first_partition_key() for days in days} == {f"{start}|crypto"}
     assert {len(days.get_partition_keys()) for days in days} <= {10 * 6, 11 * 6, 12 * 6}
     assert first_day(defs.get_repository_def()) == start

@@ -3,22 +3,28 @@
 import dataclasses
 import datetime as dt
 
+import numpy as np
 import polars as pl
 import pytest
 
 from tapewatch.bars.time_bars import minute_bars
 from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.catalog import DEFINITIONS
+from tapewatch.features.cross_asset.rows import cross_asset
 from tapewatch.features.definitions.definition import Definition
 from tapewatch.features.families.indicators import indicators
 from tapewatch.features.families.rows import more_rows
 from tapewatch.features.families.trade_sizes import trade_sizes
 from tapewatch.features.microstructure import minute_rows
+from tapewatch.features.regimes.blocks import MINUTES
+from tapewatch.features.regimes.hidden_markov import RegimeModel, Scale
+from tapewatch.features.regimes.rows import regimes
 from tapewatch.features.sums import minute_sums
 from tapewatch.market.conditions import STOCK_UPDATE_RULES
-from tapewatch.market.feature_tables import INDICATORS, MICROSTRUCTURE_MORE
+from tapewatch.market.feature_tables import CROSS_ASSET, INDICATORS, MICROSTRUCTURE_MORE, REGIMES
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables import MICROSTRUCTURE
+from tests.support.panels import bars_of_market
 
 KEYS = {"symbol", "event_time", "known_time", "is_regular", "session_minute"}
 DAY = Partition(dt.date(2024, 6, 4), Market.STOCKS)
@@ -28,7 +34,9 @@ STARTS = range(90, 170, 13)
 SAME_BEFORE = {"abdi_ranaldo_bps", "drawdown_bps", "roll_spread_bps"}
 
 
-@pytest.mark.parametrize("table", [MICROSTRUCTURE, MICROSTRUCTURE_MORE, INDICATORS], ids=lambda table: table.name)
+@pytest.mark.parametrize(
+    "table", [MICROSTRUCTURE, MICROSTRUCTURE_MORE, INDICATORS, CROSS_ASSET, REGIMES], ids=lambda table: table.name
+)
 def test_every_feature_is_defined_once_and_completely(table) -> None:
     own = [each for each in DEFINITIONS if each.table == table]
     assert [each.name for each in own] == [name for name in table.schema if name not in KEYS]
@@ -38,7 +46,7 @@ def test_every_feature_is_defined_once_and_completely(table) -> None:
         assert (each.nulls == "never") <= (not table.by_name[each.name].is_nullable or each.name in NEVER_NULL)
 
 
-NEVER_NULL = {"signed_volume", "signed_count", "obv"}
+NEVER_NULL = {"signed_volume", "signed_count", "obv", "volatility_bps"}
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +67,31 @@ def whole_and_later() -> dict[str, tuple[pl.DataFrame, dict[int, pl.DataFrame]]]
     def more(start: int) -> pl.DataFrame:
         return more_rows(later(start), {name: column[start:] for name, column in sizes.items()})
 
+    crypto = Partition(DAY.date, Market.CRYPTO).session
+    market, pairs = bars_of_market(session, 5, session.regular_minutes), bars_of_market(crypto, 2, 1440)
+    scales = dict.fromkeys(("S0", "S1"), Scale(1.6, 0.3, 1.5, 1.8))
+    model = RegimeModel(
+        np.array([-1.0, 0.0, 1.0]), 0.5, np.full(3, 1 / 3), np.full((3, 3), 0.1) + 0.7 * np.eye(3), scales
+    )
+
+    def since(frame: pl.DataFrame, first: int) -> pl.DataFrame:
+        return frame.filter(pl.int_range(pl.len()).over("symbol") >= first)
+
+    def among_others(start: int) -> pl.DataFrame:
+        return cross_asset(since(market, start), session).filter(pl.col("symbol") == "S1")
+
+    def states(start: int) -> pl.DataFrame:
+        rows = regimes(since(pairs, start * MINUTES), crypto, model, through_ns=crypto.day_end)
+        rows = rows.filter(pl.col("symbol") == "S1")
+        # The first block has no return for its first minute, and so no row.
+        return pl.concat([rows.clear(n=1), rows])
+
     computed = {
         MICROSTRUCTURE.name: lambda start: minute_rows(later(start)),
         MICROSTRUCTURE_MORE.name: more,
         INDICATORS.name: lambda start: indicators(bars[start:], session),
+        CROSS_ASSET.name: among_others,
+        REGIMES.name: states,
     }
     return {name: (rows_from(0), {s: rows_from(s) for s in STARTS}) for name, rows_from in computed.items()}
 

@@ -1,0 +1,83 @@
+"""`CROSS_ASSET` rows of a market's minute bars."""
+
+import numpy as np
+import polars as pl
+
+from tapewatch.features.cross_asset import components, pairs
+from tapewatch.features.cross_asset.panel import Panel, panel_of
+from tapewatch.features.cross_asset.windows import correlation, shifted, slope, total
+from tapewatch.features.families.rows import known
+from tapewatch.market.arrays import Array, flat
+from tapewatch.market.feature_tables import BETA_MINUTES, CROSS_ASSET, RESIDUAL_MINUTES
+from tapewatch.market.instruments import Session
+
+#: Minutes of a correlation, of the one that it is held against, and of the beta under a residual.
+_NOW, _BEFORE, _BETA = 30, 60, 60
+#: The longest window with what it lags.
+LOOK_BACK = pairs.WINDOW + pairs.RECHOOSE
+_NEARLY_ONE = 1.0 - 1e-9
+
+
+def cross_asset(bars: pl.DataFrame, session: Session) -> pl.DataFrame:
+    """`CROSS_ASSET` rows of a market's minute bars, one a bar of the regular hours.
+
+    A minute without a bar leaves the price as it was. The market of a symbol is the mean return of the others, at least two.
+    A value is null until its window is full and where a series in it does not vary; a close that is not above zero counts as
+    no bar. A row is known when all bars of the market up to its minute, of the last 150 minutes, are known.
+
+    Args:
+        bars: all bars of the market's day, with the columns symbol, time, known_time and close of `BARS`.
+        session: the day they belong to.
+    """
+    panel = panel_of(bars, session)
+    if not panel.symbols:
+        return CROSS_ASSET.empty()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = _against_market(panel)
+        values["pca_residual_score"] = components.residual_scores(panel.returns)
+    partner, values["pair_statistic"], values["pair_spread_score"] = pairs.spreads(
+        panel.prices, pairs.candidates(panel.returns)
+    )
+    place = (panel.minute, panel.symbol)
+    names = np.array([*panel.symbols, None], dtype=object)[partner[place]]
+    rows = panel.bars.select("symbol", event_time="time").with_columns(
+        known_time=pl.Series(_known(panel)).cast(pl.Datetime("ns", "UTC")),
+        pair=pl.Series(names.tolist(), dtype=pl.String),
+        **known({name: column[place] for name, column in values.items()}),
+    )
+    return CROSS_ASSET.conform(rows)
+
+
+def _against_market(panel: Panel) -> dict[str, Array]:
+    own, market = panel.returns, panel.market
+    now, before = correlation(market, own, _NOW, 0), correlation(market, own, _BEFORE, _NOW)
+    follows = correlation(shifted(market, 1), own, _NOW, 0)
+    leads = correlation(market, shifted(own, 1), _NOW, 0)
+    error = np.sqrt(1.0 / (_NOW - 3) + 1.0 / (_BEFORE - 3))
+    values = {
+        "market_return_bps": market,
+        "market_correlation_30m": now,
+        "correlation_break": (_fisher(now) - _fisher(before)) / error,
+        "lead_lag_30m": follows - leads,
+        **{f"beta_{width}m": slope(market, own, width, 0) for width in BETA_MINUTES},
+    }
+    for width in RESIDUAL_MINUTES:
+        # The beta ends where the residual begins: the event does not explain itself.
+        beta = slope(market, own, _BETA, width)
+        values[f"residual_{width}m_bps"] = total(own, width, 0) - beta * total(market, width, 0)
+    return values
+
+
+def _fisher(values: Array) -> Array:
+    """Fisher's transform, whose standard error is 1/√(n - 3); that of ±1 is bounded."""
+    transformed: Array = np.arctanh(np.clip(values, -_NEARLY_ONE, _NEARLY_ONE))
+    return transformed
+
+
+def _known(panel: Panel) -> Array:
+    """When each row is known: the latest known time of the market's bars in the longest window."""
+    latest = np.zeros(panel.prices.shape[0], np.int64)
+    np.maximum.at(latest, panel.minute, flat(panel.bars["known_time"]))
+    padded = np.concatenate([np.zeros(LOOK_BACK - 1, np.int64), latest])
+    known_by: Array = np.lib.stride_tricks.sliding_window_view(padded, LOOK_BACK).max(axis=1)
+    return known_by[panel.minute]
