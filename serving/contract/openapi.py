@@ -203,3 +203,9 @@ def _refusals(reasons: dict[str, str], schema: dict[str, Any]) -> dict[str, Any]
 
 def _name(path: str) -> str:
     return path.strip("/").replace("/", "_").replace(".", "_")
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(description()), indent=1) + b"\n")
