@@ -20,11 +20,11 @@ Indices = npt.NDArray[np.int64]
 
 #: Quantiles of a direction's deviations that are stored; an exponential tail follows the last.
 _SHARES = (0.5, 0.8, 0.9, 0.95)
-_KNOT_SURPRISES = np.array([0.0, *(-np.log(1.0 - share) for share in _SHARES[1:])])
+KNOT_SURPRISES = np.array([0.0, *(-np.log(1.0 - share) for share in _SHARES[1:])])
 #: Least mean excess of the tail, in scales, and greatest surprise.
-_SHORTEST_TAIL, _GREATEST = 0.25, 20.0
+_SHORTEST_TAIL, GREATEST = 0.25, 20.0
 #: Copies of the strongest evidence among the inputs, so that trees choose it more often.
-_STRONGEST_COPIES = 8
+STRONGEST_COPIES = 8
 #: A wide range alone is no crash: the price must have fallen.
 _CRASH, _FALL = "flash_crash", "return_score"
 _SILENCE = "tape_age_s"
@@ -74,8 +74,8 @@ class Tails:
         for i, (knots, tail) in enumerate(zip(self.knots, self.tail, strict=True)):
             beyond = np.maximum(directed[:, i] - knots[-1], 0.0) / tail
             # A deviation of 0 is never surprising, even if knots are 0.
-            inside = np.where(directed[:, i] > 0, np.interp(directed[:, i], knots, _KNOT_SURPRISES), 0.0)
-            out[:, i] = np.minimum(inside + beyond, _GREATEST)
+            inside = np.where(directed[:, i] > 0, np.interp(directed[:, i], knots, KNOT_SURPRISES), 0.0)
+            out[:, i] = np.minimum(inside + beyond, GREATEST)
         return out
 
 
@@ -140,7 +140,7 @@ class Evidence:
         evidence = np.column_stack(
             [np.take_along_axis(surprises, self._leading(surprises, kind), axis=1).mean(axis=1) for kind in self.kinds]
         )
-        return np.column_stack([evidence, *[evidence.max(axis=1)] * _STRONGEST_COPIES])
+        return np.column_stack([evidence, *[evidence.max(axis=1)] * STRONGEST_COPIES])
 
     def silence(self, surprises: Floats) -> Floats:
         """Of surprises of feature rows: how surprising the time since the symbol's last trade or quote is."""

@@ -13,11 +13,7 @@ def load_detector(folder: Path) -> Detector:
     Raises:
         DetectorError: the folder holds no detector, an unknown one, or one whose files do not fit this code or have changed.
     """
-    path = Path(folder) / MANIFEST_NAME
-    try:
-        name = str(json.loads(path.read_text(encoding="utf-8"))["detector"])
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DetectorError(f"{folder} holds no readable {MANIFEST_NAME}: it is no saved detector") from error
+    name = detector_name(folder)
     # Each is imported only where it is used: scikit-learn and SHAP take seconds.
     match name:
         case "isolation_forest":
@@ -28,4 +24,18 @@ def load_detector(folder: Path) -> Detector:
             from models.lstm_autoencoder.detector import LstmAutoencoderDetector  # noqa: PLC0415
 
             return LstmAutoencoderDetector.load(folder)
-    raise DetectorError(f"{path} is of {name!r}, which this code does not know: use the code that made it")
+    raise DetectorError(
+        f"{folder / MANIFEST_NAME} is of {name!r}, which this code does not know: use the code that made it"
+    )
+
+
+def detector_name(folder: Path) -> str:
+    """The name of the detector that was saved in `folder`.
+
+    Raises:
+        DetectorError: the folder holds no detector.
+    """
+    try:
+        return str(json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))["detector"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DetectorError(f"{folder} holds no readable {MANIFEST_NAME}: it is no saved detector") from error

@@ -20,12 +20,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from models.base import DetectorError
+from models.served.loading import write_graph
 from serving.store import BENTO_NAME, MODEL_ALIAS
+from tapewatch.store.database.migrations import VERSIONS
 
 MODEL_NAME = "tapewatch_detector"
 SERVICE = "serving.service:TapewatchScoring"
+#: The folder of what serving needs beside the saved detector, until it is in BentoML's store.
+_GRAPHS = ".graphs"
 _OWN_PACKAGES = frozenset({"tapewatch", "models", "serving"})
 _ENTRY = "serving.service"
+_REVISIONS = "tapewatch.store.database.migrations.versions"
 
 
 class BentoError(RuntimeError):
@@ -53,8 +59,15 @@ def build_bento(model_dir: Path, *, name: str, version: str, metadata: Mapping[s
         modules = service_modules()
         for module, source in modules.items():
             _stage(module, source, context)
+        graphs = context / _GRAPHS
+        graphs.mkdir()
+        try:
+            write_graph(model_dir, graphs)
+        except DetectorError as error:
+            raise BentoError(f"building the Bento of {name} {version} failed: {error}") from error
         job = {
             "model_dir": str(model_dir.resolve()),
+            "graphs": str(graphs),
             "metadata": {**metadata, "name": name, "version": version},
             "version": _slug(f"{name}-{version}"),
             "packages": pinned_requirements(modules),
@@ -79,7 +92,7 @@ def build_bento(model_dir: Path, *, name: str, version: str, metadata: Mapping[s
 def service_modules() -> dict[str, Path]:
     """Every module of ours that the service imports, directly or not, also within functions, and its file."""
     found: dict[str, Path] = {}
-    waiting = [_ENTRY, "serving.bento"]
+    waiting = [_ENTRY, "serving.bento", *_revisions()]
     while waiting:
         module = waiting.pop()
         if module in found or module.partition(".")[0] not in _OWN_PACKAGES:
@@ -92,6 +105,11 @@ def service_modules() -> dict[str, Path]:
         waiting.extend([package] if package else [])
         waiting.extend(_imports(source))
     return dict(sorted(found.items()))
+
+
+def _revisions() -> list[str]:
+    """The database's revisions, which are found by their files and imported by none."""
+    return [f"{_REVISIONS}.{path.stem}" for path in VERSIONS.glob("r[0-9]*.py")]
 
 
 def pinned_requirements(modules: Mapping[str, Path]) -> list[str]:
@@ -154,7 +172,9 @@ def _build(job: dict[str, Any]) -> str:
     with suppress(NotFound):
         bentoml.models.delete(model_tag)
     with bentoml.models.create(model_tag, metadata=job["metadata"], labels={"digest": job["digest"]}) as stored:
-        shutil.copytree(job["model_dir"], stored.path, dirs_exist_ok=True)
+        for folder in (job["model_dir"], job["graphs"]):
+            shutil.copytree(folder, stored.path, dirs_exist_ok=True)
+    shutil.rmtree(job["graphs"])
     built = bentoml.build(
         SERVICE,
         name=BENTO_NAME,

@@ -2,16 +2,22 @@
 
 import datetime as dt
 import gc
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
 
-from models.isolation_forest import IsolationForestDetector
-from serving.schemas import Answer, Model, Reason, RequestError, Verdict
+from models.base import Scores
+from models.served.base import RowScorer
+from models.served.loading import load_row_scorer
+from models.served.minutes import Minutes
+from serving.reasons import strongest_reasons
+from serving.schemas import Answer, Model, RequestError, Verdict
 from tapewatch.market.instruments import (
     NS_PER_MINUTE,
     NS_PER_SECOND,
@@ -23,9 +29,9 @@ from tapewatch.market.instruments import (
 )
 from tapewatch.market.tables import MICROSTRUCTURE
 
-TOP_REASONS = 5
 #: Allocations between garbage collections once the model is loaded; a collection delays the answer to a request.
 _GC_THRESHOLDS = (50_000, 50, 50)
+_WARM_UP_ROWS = 100
 
 
 class LoadError(RuntimeError):
@@ -36,13 +42,13 @@ class LoadError(RuntimeError):
 class Scorer:
     """A loaded detector, with its registered name and version."""
 
-    detector: IsolationForestDetector
+    detector: RowScorer
     model: Model
 
     @classmethod
     def load(cls, folder: Path, *, name: str, version: str) -> Self:
         """The detector saved in `folder`. Raises LoadError if it needs features that this platform's rows do not have."""
-        detector = IsolationForestDetector.load(folder)
+        detector = load_row_scorer(folder)
         unknown = [feature for feature in detector.features if feature not in MICROSTRUCTURE.by_name]
         if unknown:
             raise LoadError(
@@ -51,13 +57,18 @@ class Scorer:
             )
         return cls(detector, Model(name, version))
 
-    @property
+    @cached_property
     def features(self) -> tuple[str, ...]:
         return tuple(self.detector.features)
 
-    @property
+    @cached_property
     def threshold(self) -> float:
-        return float(self.detector.threshold)
+        return float(self.detector.manifest.threshold)
+
+    @cached_property
+    def feature_version(self) -> int:
+        """The version of the catalogue of features that the model reads."""
+        return int(self.detector.manifest.catalog_version)
 
     @cached_property
     def markets(self) -> tuple[Market, ...]:
@@ -65,15 +76,15 @@ class Scorer:
         return tuple(sorted({Partition.parse(key).market for key in self.detector.manifest.partitions}))
 
     def warm_up(self) -> None:
-        """Score one row, so that the first request does not wait for what is built on first use."""
-        row = {name: [None] for name in MICROSTRUCTURE.schema} | {"symbol": [""], "session_minute": [0]}
-        schema = {**MICROSTRUCTURE.schema, "symbol": pl.String()}
-        self._verdicts(
-            pl.DataFrame(row, schema=schema).with_columns(event_time=pl.lit(dt.datetime(2000, 1, 3, tzinfo=dt.UTC)))
-        )
+        """Score rows, so that the first request does not wait for what is built on first use."""
+        # The session's time loads the calendar.
+        self._place("", dt.datetime(2000, 1, 3, 15, tzinfo=dt.UTC))
+        time, blank = dt.datetime(2000, 1, 3, tzinfo=dt.UTC), np.full((_WARM_UP_ROWS, len(self.features)), np.nan)
+        minutes = np.zeros(_WARM_UP_ROWS, dtype=np.int64)
+        self.detector.score(Minutes(self.features, [""] * _WARM_UP_ROWS, [time] * _WARM_UP_ROWS, minutes, blank))
 
-    def answer(self, rows: pl.DataFrame) -> Answer:
-        """Verdicts with their top reasons for microstructure rows, in their order.
+    def answer(self, rows: pl.DataFrame, *, reasons: bool = False, request_id: str = "") -> Answer:
+        """Verdicts for microstructure rows, in their order; with `reasons`, their top reasons too.
 
         Minutes outside the regular session, and markets that the model was not trained on, are not scored: the result says
         why.
@@ -85,15 +96,60 @@ class Scorer:
         Raises:
             RequestError: values are too extreme for the model.
         """
-        places = [self._place(str(symbol), time) for symbol, time in zip(rows["symbol"], _times(rows), strict=True)]
-        is_scored = pl.Series([isinstance(place, int) for place in places], dtype=pl.Boolean)
-        minutes = pl.Series([place for place in places if isinstance(place, int)], dtype=pl.Int32)
-        verdicts = iter(self._verdicts(rows.filter(is_scored).with_columns(session_minute=minutes)))
-        results = [
-            next(verdicts) if isinstance(place, int) else self._unscored(symbol, time, place)
-            for symbol, time, place in zip(rows["symbol"], _times(rows), places, strict=True)
+        results = self.verdicts(*self.arrays(rows), reasons=reasons)
+        return Answer(self.model, results, self.feature_version, request_id)
+
+    def arrays(self, rows: pl.DataFrame) -> tuple[list[str], list[dt.datetime], Scores]:
+        """Symbols, times and feature values of a frame."""
+        minutes = Minutes.of_frame(rows.with_columns(session_minute=pl.lit(0)), self.features)
+        return list(minutes.symbols), list(minutes.times), minutes.values
+
+    def arrays_of(self, rows: Sequence[Any]) -> tuple[list[str], list[dt.datetime], Scores]:
+        """The same of rows of a request."""
+        values = np.array([self._values_of(row) for row in rows], dtype=np.float64).reshape(len(rows), -1)
+        return [row.symbol for row in rows], [row.event_time for row in rows], values
+
+    def verdicts(
+        self, symbols: Sequence[str], times: Sequence[dt.datetime], values: Scores, *, reasons: bool = False
+    ) -> list[Verdict]:
+        """As `answer`, for rows as arrays: `values` are rows x features."""
+        places = [self._place(symbol, time) for symbol, time in zip(symbols, times, strict=True)]
+        at = [index for index, place in enumerate(places) if isinstance(place, int)]
+        minutes = np.array([places[index] for index in at], dtype=np.int64)
+        is_whole = len(at) == len(places)
+        chosen = Minutes(
+            self.features,
+            symbols if is_whole else [symbols[index] for index in at],
+            times if is_whole else [times[index] for index in at],
+            minutes,
+            values if is_whole else values[at],
+        )
+        scored = iter(self._scored(chosen, reasons=reasons))
+        return [
+            next(scored) if isinstance(place, int) else self.unscored(symbol, time, place)
+            for symbol, time, place in zip(symbols, times, places, strict=True)
         ]
-        return Answer(self.model, results)
+
+    def unscored(self, symbol: str, time: dt.datetime | None, why: str) -> Verdict:
+        """The verdict on a row that the model was not made for."""
+        return Verdict(symbol, time, None, self.threshold, None, not_scored=why)
+
+    def _scored(self, minutes: Minutes, *, reasons: bool) -> list[Verdict]:
+        if not len(minutes):
+            return []
+        scores = self.detector.score(minutes)
+        if not np.isfinite(scores).all():
+            raise RequestError("the rows hold values too extreme for the model to score")
+        hours = self.detector.hours(scores)
+        levels = [None] * len(minutes) if hours is None else hours.tolist()
+        why = strongest_reasons(self.detector, minutes) if reasons else [[]] * len(minutes)
+        threshold = self.threshold
+        return [
+            Verdict(symbol, time, score, threshold, score >= threshold, level, None, list(own))
+            for symbol, time, score, level, own in zip(
+                minutes.symbols, minutes.times, scores.tolist(), levels, why, strict=True
+            )
+        ]
 
     def _place(self, symbol: str, time: dt.datetime) -> int | str:
         """The minute of the session, or why the model cannot tell."""
@@ -111,42 +167,10 @@ class Scorer:
             return f"{time.isoformat()} is outside the regular session of {market}, which the model was trained on"
         return minute
 
-    def _unscored(self, symbol: str, time: dt.datetime, why: str) -> Verdict:
-        return Verdict(str(symbol), time, None, self.threshold, None, [], why)
-
-    def _verdicts(self, rows: pl.DataFrame) -> list[Verdict]:
-        if rows.is_empty():
-            return []
-        scores = self.detector.score(rows)
-        if not np.isfinite(scores).all():
-            raise RequestError("the rows hold values too extreme for the model to score")
-        return [
-            Verdict(str(symbol), time, float(score), self.threshold, bool(score >= self.threshold), reasons)
-            for symbol, time, score, reasons in zip(
-                rows["symbol"], _times(rows), scores, self._reasons(rows), strict=True
-            )
-        ]
-
-    def _reasons(self, rows: pl.DataFrame) -> list[list[Reason]]:
-        # A request may hold a symbol's minute twice: here each row's position stands for its time.
-        position = pl.int_range(pl.len(), dtype=pl.Int64).cast(pl.Datetime("ns", "UTC"))
-        # As `top_reasons`, for all rows at once.
-        strongest = (
-            self.detector.explain(rows.with_columns(event_time=position))
-            .filter(pl.col("shap_value") > 0)
-            .select(pl.col("event_time").dt.epoch("ns"), pl.col("feature").cast(pl.String), "value", "shap_value")
-            .sort("event_time", "shap_value", "feature", descending=[False, True, False])
-            .group_by("event_time", maintain_order=True)
-            .head(TOP_REASONS)
-        )
-        by_row: list[list[Reason]] = [[] for _ in range(rows.height)]
-        for index, feature, value, shap_value in strongest.iter_rows():
-            by_row[index].append(Reason(feature, value, shap_value))
-        return by_row
-
-
-def _times(rows: pl.DataFrame) -> pl.Series:
-    return rows["event_time"].dt.cast_time_unit("us")
+    @cached_property
+    def _values_of(self) -> Any:
+        names = self.features
+        return attrgetter(*names) if len(names) > 1 else lambda row: (getattr(row, names[0]),)
 
 
 def quiet_garbage_collector() -> None:

@@ -3,53 +3,51 @@
 BentoML's own have a label for every path that anybody asks for, and so grow without end; here unknown paths share one.
 """
 
-import time
 from typing import Final
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import generate_latest
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_PATHS: Final = frozenset({"/", "/score", "/model", "/metrics", "/docs.json", "/healthz", "/livez", "/readyz"})
+__all__ = ["CONTENT_TYPE_LATEST", "exposition"]
+
 _REGISTRY: Final = CollectorRegistry()
 ProcessCollector(registry=_REGISTRY)
-_REQUESTS: Final = Counter(
+#: Milliseconds count here, unlike in Prometheus' default buckets.
+_BUCKETS: Final = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+REQUESTS: Final = Counter(
     "tapewatch_scoring_requests", "Requests by path and status.", ["path", "status"], registry=_REGISTRY
 )
-_SECONDS: Final = Histogram(
-    "tapewatch_scoring_request_seconds", "Seconds from request to answer.", ["path"], registry=_REGISTRY
+SECONDS: Final = Histogram(
+    "tapewatch_scoring_request_seconds",
+    "Seconds from request to answer.",
+    ["path"],
+    registry=_REGISTRY,
+    buckets=_BUCKETS,
 )
 ROWS: Final = Counter(
     "tapewatch_scoring_rows", "Rows by verdict: anomaly, ordinary or not_scored.", ["verdict"], registry=_REGISTRY
 )
+CACHE: Final = Counter(
+    "tapewatch_scoring_cache",
+    "Answers by where they came from: memory, redis, coalesced, or computed.",
+    ["source"],
+    registry=_REGISTRY,
+)
+CACHE_FAULTS: Final = Counter(
+    "tapewatch_scoring_cache_faults", "Times that Redis could not be used.", registry=_REGISTRY
+)
+SWAPS: Final = Counter(
+    "tapewatch_scoring_swaps",
+    "Changes of the served model by outcome: swapped or refused.",
+    ["outcome"],
+    registry=_REGISTRY,
+)
+MODEL: Final = Gauge(
+    "tapewatch_scoring_model", "1 for the model that is served.", ["name", "version"], registry=_REGISTRY
+)
+STREAMS: Final = Gauge("tapewatch_scoring_streams", "Clients of /alerts/stream.", registry=_REGISTRY)
 
 
-class Measured:
-    """ASGI middleware that counts requests and their time."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        path = scope["path"] if scope["path"] in _PATHS else "other"
-        begun = time.perf_counter()
-
-        async def counted(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                _REQUESTS.labels(path, message["status"]).inc()
-            await send(message)
-
-        try:
-            await self._app(scope, receive, counted)
-        finally:
-            _SECONDS.labels(path).observe(time.perf_counter() - begun)
-
-
-async def metrics(_: Request) -> Response:
+def exposition() -> bytes:
     """All figures in Prometheus' text format."""
-    return Response(generate_latest(_REGISTRY), media_type=CONTENT_TYPE_LATEST)
+    return generate_latest(_REGISTRY)

@@ -10,11 +10,11 @@ import polars as pl
 from tapewatch.market.schema import Column
 from tapewatch.market.tables import MICROSTRUCTURE
 
-MAX_ROWS = 1_000
+MAX_ROWS = 10_000
 #: No market quantity is larger, and the model's single-precision trees could not compare it.
 MAX_MAGNITUDE = 1e30
 #: The years of nanosecond times.
-_FIRST_YEAR, _LAST_YEAR = 1678, 2261
+FIRST_YEAR, LAST_YEAR = 1678, 2261
 _IDENTITY = ("symbol", "event_time")
 _REQUIRED_TEXT = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 _AWARE_TIME = Annotated[dt.datetime, msgspec.Meta(tz=True)]
@@ -24,26 +24,33 @@ class RequestError(ValueError):
     """A request that cannot be scored; the message names the row and the reason."""
 
 
-class Reason(msgspec.Struct, frozen=True):
-    """One feature's part in a score. A positive `shap_value` makes the row more anomalous; a null `value` is not known."""
+class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One feature's part in a score. A positive `shap_value` makes the row more anomalous; a null `value` is not known.
+
+    `words` say what the feature measures and what its value hints at.
+    """
 
     feature: str
     value: float | None
     shap_value: float
+    words: str = ""
 
 
 class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The result for one row; the strongest of its `reasons` first.
+    """The result for one row; the strongest of its `reasons`, if they were asked for, first.
 
-    A row that the model was not made for has no score: `not_scored` says why.
+    A row that the model was not made for has no score: `not_scored` says why. `one_in_hours` is once in how many hours a
+    symbol's ordinary tape scores as high, of a model that is calibrated so. `age_s` is how old features from a store are.
     """
 
     symbol: str
-    event_time: dt.datetime
+    event_time: dt.datetime | None
     score: float | None
     threshold: float
     is_anomaly: bool | None
-    reasons: list[Reason]
+    one_in_hours: float | None = None
+    age_s: float | None = None
+    reasons: list[Reason] = []
     not_scored: str = ""
 
 
@@ -55,26 +62,15 @@ class Model(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The body of a successful answer; a result per row, in the order of the request."""
+    """The body of a successful answer; a result per row, in the order of the request.
+
+    `feature_version` is that of the catalogue of features that the model reads.
+    """
 
     model: Model
     results: list[Verdict]
-
-
-class ModelCard(msgspec.Struct, frozen=True):
-    """The model, its threshold, its features, and the markets that it was trained on."""
-
-    name: str
-    version: str
-    threshold: float
-    features: tuple[str, ...]
-    markets: tuple[str, ...]
-
-
-class Fault(msgspec.Struct, frozen=True):
-    """The body of a refusal."""
-
-    error: str
+    feature_version: int = 0
+    request_id: str = ""
 
 
 def _field(column: Column) -> tuple[str, Any, Any]:
@@ -120,10 +116,8 @@ def _frame_type(column: Column) -> pl.DataType:
 _FRAME_SCHEMA = {column.name: _frame_type(column) for column in MICROSTRUCTURE.columns}
 
 
-def parse_request(body: bytes, features: Sequence[str]) -> pl.DataFrame:
-    """The rows of a request body, `{"rows": [row, …]}` or a single row, as a frame of `MICROSTRUCTURE`'s columns.
-
-    Numbers are float64, symbols text, absent values null.
+def parse_rows(body: bytes, features: Sequence[str]) -> list[Any]:
+    """The rows of a request body, `{"rows": [row, …]}` or a single row, each with the fields of `Row`.
 
     Raises:
         RequestError: there is an infinity, a value outside its column's range, a time without a zone, an unknown field, an
@@ -138,6 +132,12 @@ def parse_request(body: bytes, features: Sequence[str]) -> pl.DataFrame:
         raise RequestError("the JSON is nested too deeply: send an object of plain values for each row") from error
     for index, row in enumerate(rows):
         _check(row, index, features)
+    return rows
+
+
+def parse_request(body: bytes, features: Sequence[str]) -> pl.DataFrame:
+    """`parse_rows` as a frame of `MICROSTRUCTURE`'s columns: numbers are float64, symbols text, absent values null."""
+    rows = parse_rows(body, features)
     return pl.DataFrame([msgspec.structs.asdict(row) for row in rows], schema=_FRAME_SCHEMA)
 
 
@@ -146,5 +146,5 @@ def _check(row: msgspec.Struct, index: int, features: Sequence[str]) -> None:
         raise RequestError(f"row {index} holds no feature: give at least one of {', '.join(features)}")
     for name in ("event_time", "known_time"):
         time = getattr(row, name)
-        if time is not None and not _FIRST_YEAR <= time.year <= _LAST_YEAR:
-            raise RequestError(f"row {index}: {name} {time.isoformat()} lies outside {_FIRST_YEAR} to {_LAST_YEAR}")
+        if time is not None and not FIRST_YEAR <= time.year <= LAST_YEAR:
+            raise RequestError(f"row {index}: {name} {time.isoformat()} lies outside {FIRST_YEAR} to {LAST_YEAR}")

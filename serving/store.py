@@ -1,6 +1,6 @@
 """Reads BentoML's store of Bentos and models without importing BentoML."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,22 +17,30 @@ class StoreError(RuntimeError):
 
 @dataclass(frozen=True)
 class StoredBento:
-    """A built Bento: its tag, its folder, the folder of its detector, and the name and version of the model."""
+    """A built Bento: its tag, its folder, the folder of its detector, the name and version of the model, and its origin."""
 
     tag: str
     folder: Path
     model_folder: Path
     model_name: str
     model_version: str
+    lineage: dict[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def latest_tag(bento_home: Path) -> str | None:
+        """The tag of the Bento built last, from its pointer alone; None if there is none."""
+        try:
+            return f"{BENTO_NAME}:{_pointer(bento_home).read_text(encoding='utf-8').strip()}"
+        except FileNotFoundError:
+            return None
 
     @classmethod
     def latest(cls, bento_home: Path) -> Self | None:
         """The Bento built last, or None if there is none. Raises StoreError if its model is not in the store."""
-        store = bento_home / "bentos" / BENTO_NAME
-        pointer = store / "latest"
-        if not pointer.is_file():
+        tag = cls.latest_tag(bento_home)
+        if tag is None:
             return None
-        folder = store / pointer.read_text(encoding="utf-8").strip()
+        folder = _pointer(bento_home).with_name(tag.partition(":")[2])
         return cls._read(folder, bento_home) if (folder / "bento.yaml").is_file() else None
 
     @classmethod
@@ -45,8 +53,13 @@ class StoredBento:
                 model_folder = bento_home / "models" / name / version
                 if (model_folder / "model.yaml").is_file():
                     metadata = _yaml(model_folder / "model.yaml")["metadata"]
-                    return cls(tag, folder, model_folder, str(metadata["name"]), str(metadata["version"]))
+                    facts = {str(key): str(value) for key, value in metadata.items()}
+                    return cls(tag, folder, model_folder, facts.pop("name"), facts.pop("version"), facts)
         raise StoreError(f"{tag} in {bento_home} has lost its model: materialize serving/anomaly_bento again")
+
+
+def _pointer(bento_home: Path) -> Path:
+    return bento_home / "bentos" / BENTO_NAME / "latest"
 
 
 def _yaml(path: Path) -> dict[str, Any]:

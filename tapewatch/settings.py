@@ -190,6 +190,14 @@ class Settings(BaseSettings):
     port_mlflow: Port = 5000
     port_emulator: Port = 8900
     port_scoring: Port = 3001
+    scoring_requests_per_minute: int = Field(
+        60_000, ge=1, description="requests that an API key without a limit of its own may make"
+    )
+    scoring_cache_s: float = Field(60, ge=0, description="how long the scoring service keeps an answer; 0 keeps none")
+    scoring_sample: float = Field(0, ge=0, le=1, description="share of the scoring requests that the lake keeps")
+    scoring_log_requests: bool = Field(True, description="whether answered requests are logged, besides refused ones")
+    scoring_certificate: Path | None = Field(None, description="TLS certificate (PEM) of the scoring service")
+    scoring_certificate_key: Path | None = Field(None, description="private key (PEM) of the certificate")
     port_metrics: int = Field(
         9464, ge=1, le=65_530, description="first of the collectors' ports: one per market, in the order of markets"
     )

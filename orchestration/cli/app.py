@@ -20,6 +20,7 @@ from orchestration.cli.commands import (
     detect,
     features,
     gaps,
+    keys,
     labels,
     lake,
     lookahead,
@@ -58,6 +59,7 @@ for commands in (
     profile,
     labels,
     database,
+    keys,
     lake,
     lookahead,
 ):

@@ -101,6 +101,12 @@ def environment(settings: Settings) -> dict[str, str]:
         "TAPEWATCH_ALLOWED_HOSTS": ",".join(settings.allowed_hosts),
         "TAPEWATCH_TOKEN": settings.token.get_secret_value() if settings.token else "",
         "TAPEWATCH_PORT_SCORING": str(settings.port_scoring),
+        "TAPEWATCH_SCORING_REQUESTS_PER_MINUTE": str(settings.scoring_requests_per_minute),
+        "TAPEWATCH_SCORING_CACHE_S": str(settings.scoring_cache_s),
+        "TAPEWATCH_SCORING_SAMPLE": str(settings.scoring_sample),
+        "TAPEWATCH_SCORING_LOG_REQUESTS": str(settings.scoring_log_requests),
+        "TAPEWATCH_SCORING_CERTIFICATE": _absolute(settings.scoring_certificate),
+        "TAPEWATCH_SCORING_CERTIFICATE_KEY": _absolute(settings.scoring_certificate_key),
         "TAPEWATCH_PORT_MLFLOW": str(settings.port_mlflow),
         "PYTHONUNBUFFERED": "1",
         # MLflow's store. Every user of the machine could read its password on a command line.
@@ -108,6 +114,10 @@ def environment(settings: Settings) -> dict[str, str]:
         # Eight processes for a feature that this platform does not use.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
+
+
+def _absolute(path: Path | None) -> str:
+    return str(path.absolute()) if path else ""
 
 
 def check_ports(wanted: Sequence[Service], host: str) -> None:

@@ -100,7 +100,7 @@ def ask(settings: Settings, body: bytes, *, url: str | None = None) -> tuple[Ans
         is_own = url is None or is_loopback(urlsplit(url).hostname or "")
         options: dict[str, Any] = {"timeout": _TIMEOUT_S, "trust_env": not is_own}
         response = httpx.post(
-            f"{address.rstrip('/')}/score", content=body, headers=_headers(settings, address), **options
+            f"{address.rstrip('/')}/score?reasons=true", content=body, headers=_headers(settings, address), **options
         )
     except (httpx.TransportError, httpx.InvalidURL) as error:
         if url is not None:
@@ -148,7 +148,7 @@ def _ask_here(settings: Settings, body: bytes) -> tuple[Answer, str]:
     if bento is None:
         raise ScoringError(f"no Bento in {settings.bento_home}: `tapewatch run` or `tapewatch demo` builds one")
     scorer = Scorer.load(bento.model_folder, name=bento.model_name, version=bento.model_version)
-    return scorer.answer(parse_request(body, scorer.features)), f"{bento.tag}, in this process"
+    return scorer.answer(parse_request(body, scorer.features), reasons=True), f"{bento.tag}, in this process"
 
 
 def verdict_table(answer: Answer, verdict: Verdict) -> Group:

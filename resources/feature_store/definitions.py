@@ -17,6 +17,7 @@ from tapewatch.features.catalog import CATALOG_VERSION, NAMES
 from tapewatch.market.derived_tables import BINS_5S
 from tapewatch.market.schema import Column, Table
 from tapewatch.market.tables import MICROSTRUCTURE, TIME
+from tapewatch.store.vectors.symbols import MICROSTRUCTURE_VIEW
 
 #: The tag of a view that tells versions apart: a digest of its features' names and types.
 SCHEMA_TAG = "schema"
@@ -59,7 +60,7 @@ class View:
 
 #: The views, by family and grain. A further family joins by one line.
 VIEWS = (
-    View("symbol_microstructure_1m", MICROSTRUCTURE),
+    View(MICROSTRUCTURE_VIEW, MICROSTRUCTURE),
     View("symbol_bins_5s", BINS_5S),
 )
 #: The detectors' versions: the view and the features that each reads.

@@ -270,6 +270,22 @@ AUDIT = Table(
     ),
 )
 
+API_KEYS = Table(
+    "api_keys",
+    "live",
+    "Keys of programs that use the scoring service; of a key only its hash is stored.",
+    key=("key_id",),
+    columns=(
+        Column("key_id", TEXT, "public part of the key"),
+        Column("name", TEXT, "program that uses it"),
+        Column("scopes", TEXT, "what it allows, separated by commas"),
+        Column("secret_hash", TEXT, "SHA-256 of the secret part, as hexadecimal digits"),
+        Column("created_time", TIME, "when it was made"),
+        optional("expires_time", TIME, "from here on it is refused; null: never"),
+        optional("requests_per_minute", I32, "its rate limit; null: the service's", minimum=1),
+    ),
+)
+
 LIVE_QUARANTINE = Table(
     "quarantine",
     "live",
@@ -286,5 +302,15 @@ LIVE_QUARANTINE = Table(
 
 _OTHERS = (INDEX_VALUES, PRICE_BANDS, AUCTION_IMBALANCES, ORDER_BOOK)
 STREAMED: tuple[Table, ...] = (STREAM_TRADES, STREAM_QUOTES, STREAM_BARS, *_OTHERS)
-LIVE: tuple[Table, ...] = (LIVE_BARS, LIVE_MICROSTRUCTURE, ALERTS, GAPS, LABELS, ALERT_VERDICTS, AUDIT, LIVE_QUARANTINE)
+LIVE: tuple[Table, ...] = (
+    LIVE_BARS,
+    LIVE_MICROSTRUCTURE,
+    ALERTS,
+    GAPS,
+    LABELS,
+    ALERT_VERDICTS,
+    API_KEYS,
+    AUDIT,
+    LIVE_QUARANTINE,
+)
 EVERY: tuple[Table, ...] = (*ALL, *DERIVED, STREAM_BATCHES, *STREAMED, *LIVE)

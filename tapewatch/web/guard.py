@@ -5,7 +5,7 @@ A page of any site can send requests to an address of this machine. A browser ma
 mark. The guard checks the marks itself instead of trusting each application to do so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import SplitResult, quote, urlsplit
 
@@ -37,15 +37,23 @@ class Guard:
         access: the names to answer to, and the token.
         open_paths: pages that say whether the service works, answered without the token.
         closed: beginnings of paths that are not served at all.
+        proves: whether the headers of a request prove in another way than by the token that it may be answered.
     """
 
     def __init__(
-        self, app: ASGIApp, *, access: Access, open_paths: Sequence[str] = (), closed: Sequence[str] = ()
+        self,
+        app: ASGIApp,
+        *,
+        access: Access,
+        open_paths: Sequence[str] = (),
+        closed: Sequence[str] = (),
+        proves: Callable[[Headers], bool] = lambda _: False,
     ) -> None:
         self._app = app
         self._access = access
         self._open = frozenset(open_paths)
         self._closed = tuple(closed)
+        self._proves = proves
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -90,6 +98,8 @@ class Guard:
             is_from_here = is_loopback(_arrival(scope) or "localhost")
             return None if is_from_here else _no(403, "only this machine is served: set TAPEWATCH_TOKEN")
         if (is_http and (scope["path"] in self._open or scope["path"] == LOGIN)) or self._knows_token(connection):
+            return None
+        if self._proves(connection.headers):
             return None
         if is_http and scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
             return RedirectResponse(f"{LOGIN}?next={quote(_wanted(scope), safe='')}", 303)
@@ -157,7 +167,9 @@ def _server(address: str) -> tuple[str, int | None]:
 
 
 def _no(status: int, why: str) -> Response:
-    return JSONResponse({"error": why}, status)
+    # Problem details (RFC 9457); `error` is the same for programs that read it alone.
+    body = {"type": "urn:tapewatch:error:guard", "title": "The request is refused", "status": status, "detail": why}
+    return JSONResponse({**body, "error": why}, status, media_type="application/problem+json")
 
 
 def _with_headers(send: Send) -> Send:

@@ -16,6 +16,7 @@ from orchestration.processes.supervision import Supervisor, stop_signals
 from serving.bento import BentoError, build_bento, pinned_requirements, service_modules
 from serving.loader import Scorer
 from serving.store import StoredBento, StoreError
+from tapewatch.store.database.migrations import REVISIONS
 from tests.support.detectors import extreme, fitted, ordinary_rows
 from tests.support.ports import free_port
 
@@ -69,15 +70,27 @@ def test_the_service_imports_only_library_models_and_serving() -> None:
     modules = service_modules()
     assert {"serving.service", "models.isolation_forest", "tapewatch.market.tables"} <= set(modules)
     assert {name.partition(".")[0] for name in modules} == {"serving", "models", "tapewatch"}
-    assert not [
-        name for name in modules if name.startswith(("tapewatch.feeds", "tapewatch.emulator", "tapewatch.store"))
-    ]
+    others = (
+        "tapewatch.feeds",
+        "tapewatch.emulator",
+        "tapewatch.store.lake",
+        "tapewatch.store.spool",
+        "tapewatch.streaming",
+    )
+    assert not [name for name in modules if name.startswith(others)]
+
+
+def test_the_service_can_tell_the_schema_of_the_database() -> None:
+    revisions = {name.rpartition(".")[2][1:5] for name in service_modules() if ".migrations.versions.r" in name}
+    assert revisions == set(REVISIONS)
 
 
 def test_requirements_are_the_installed_versions() -> None:
     requirements = pinned_requirements(service_modules())
     assert all(requirement.count("==") == 1 for requirement in requirements)
-    assert {"bentoml", "scikit-learn", "polars"} <= {requirement.partition("==")[0] for requirement in requirements}
+    assert {"bentoml", "scikit-learn", "polars", "onnxruntime", "limits", "redis"} <= {
+        requirement.partition("==")[0] for requirement in requirements
+    }
 
 
 def test_an_empty_store_holds_no_bento(tmp_path: Path) -> None:
@@ -140,7 +153,7 @@ def test_scores_over_http_are_those_of_the_saved_detector(url: str, model_dir: P
         | {name: row[name] for name in ("session_minute", *fitted().features)}
         for row in rows.iter_rows(named=True)
     ]
-    answer = httpx.post(f"{url}/score", json={"rows": plain}, timeout=PATIENCE_S).raise_for_status().json()
+    answer = httpx.post(f"{url}/score?reasons=true", json={"rows": plain}, timeout=PATIENCE_S).raise_for_status().json()
     own = Scorer.load(model_dir, name="isolation_forest", version="3").answer(rows)
     assert answer["model"] == {"name": "isolation_forest", "version": "3"}
     assert [r["score"] for r in answer["results"]] == [v.score for v in own.results]
@@ -163,14 +176,14 @@ def test_scores_over_http_are_those_of_the_saved_detector(url: str, model_dir: P
     ],
 )
 def test_every_request_has_an_answer(url: str, body: str, status: int, word: str) -> None:
-    response = httpx.post(f"{url}/score", content=body, headers=JSON, timeout=PATIENCE_S)
+    response = httpx.post(f"{url}/score?reasons=true", content=body, headers=JSON, timeout=PATIENCE_S)
     assert response.status_code == status
     assert word in response.text
 
 
 @pytest.mark.slow
 def test_health_and_model_pages_answer(url: str) -> None:
-    for page in ("healthz", "readyz", "livez"):
+    for page in ("healthz", "readyz", "livez", "health"):
         assert httpx.get(f"{url}/{page}", timeout=PATIENCE_S).status_code == 200
     assert httpx.get(f"{url}/model", timeout=PATIENCE_S).json()["features"] == list(fitted().features)
     assert httpx.get(f"{url}/score", timeout=PATIENCE_S).status_code == 405
@@ -204,7 +217,8 @@ def test_the_description_shows_how_to_score(url: str) -> None:
     assert "volume_ratio" in schemas["Row"]["properties"]
     assert "not_scored" in schemas["Verdict"]["properties"]
     page = httpx.get(f"{url}/", timeout=PATIENCE_S).text
-    assert "docs.json" in page
+    assert "openapi.json" in page
+    assert httpx.get(f"{url}/openapi.json", timeout=PATIENCE_S).json() == document
     assert "://" not in page, "it loads nothing from elsewhere"
     for name in re.findall(r'(?:src|href)="([^"]+)"', page):
         assert httpx.get(f"{url}/{name}", timeout=PATIENCE_S).is_success, name

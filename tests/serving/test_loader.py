@@ -8,14 +8,20 @@ import polars as pl
 import pytest
 
 from models.events import merge_anomalies
+from models.isolation_forest import IsolationForestDetector
 from serving.loader import Scorer
 from tests.support.detectors import extreme, fitted, ordinary_rows
 
 
 @pytest.fixture(scope="module")
-def scorer(tmp_path_factory: pytest.TempPathFactory) -> Scorer:
+def detector() -> IsolationForestDetector:
+    return fitted()
+
+
+@pytest.fixture(scope="module")
+def scorer(tmp_path_factory: pytest.TempPathFactory, detector: IsolationForestDetector) -> Scorer:
     folder = tmp_path_factory.mktemp("model")
-    fitted().save(folder)
+    detector.save(folder)
     return Scorer.load(folder, name="isolation_forest", version="3")
 
 
@@ -25,17 +31,19 @@ def rows() -> pl.DataFrame:
     return pl.concat([ordinary.sample(20, seed=2, shuffle=True), extreme(ordinary.slice(400, 3)), ordinary.slice(7, 1)])
 
 
-def test_scores_are_the_detectors_own_in_the_order_of_the_rows(scorer: Scorer, rows: pl.DataFrame) -> None:
+def test_scores_are_the_detectors_own_in_the_order_of_the_rows(
+    scorer: Scorer, detector: IsolationForestDetector, rows: pl.DataFrame
+) -> None:
     answer = scorer.answer(rows)
-    assert [v.score for v in answer.results] == scorer.detector.score(rows).tolist()
+    assert np.allclose([v.score for v in answer.results], detector.score(rows), rtol=0, atol=1e-6)
     assert [v.symbol for v in answer.results] == rows["symbol"].cast(pl.String).to_list()
     assert [v.event_time for v in answer.results] == rows["event_time"].to_list()
-    assert {v.threshold for v in answer.results} == {scorer.detector.threshold}
+    assert {v.threshold for v in answer.results} == {detector.threshold}
     assert (answer.model.name, answer.model.version) == ("isolation_forest", "3")
 
 
 def test_the_extreme_rows_are_anomalies_for_their_own_reasons(scorer: Scorer, rows: pl.DataFrame) -> None:
-    verdicts = scorer.answer(rows).results
+    verdicts = scorer.answer(rows, reasons=True).results
     assert [v.is_anomaly for v in verdicts[20:23]] == [True] * 3
     for verdict in verdicts[20:23]:
         assert verdict.reasons[0].feature in ("volume_ratio", "return_bps", "range_bps")
@@ -45,22 +53,23 @@ def test_the_extreme_rows_are_anomalies_for_their_own_reasons(scorer: Scorer, ro
 
 def test_a_row_has_the_same_reasons_alone_in_a_batch_and_beside_its_double(scorer: Scorer, rows: pl.DataFrame) -> None:
     one = rows.slice(20, 1)
-    together = scorer.answer(rows).results[20]
-    alone = scorer.answer(one).results[0]
-    double = scorer.answer(pl.concat([one, rows.slice(0, 1), one])).results
+    together = scorer.answer(rows, reasons=True).results[20]
+    alone = scorer.answer(one, reasons=True).results[0]
+    double = scorer.answer(pl.concat([one, rows.slice(0, 1), one]), reasons=True).results
     assert alone.reasons == together.reasons == double[0].reasons == double[2].reasons
 
 
-def test_reasons_equal_those_of_batch_detection(scorer: Scorer, rows: pl.DataFrame) -> None:
+def test_reasons_equal_those_of_batch_detection(
+    scorer: Scorer, detector: IsolationForestDetector, rows: pl.DataFrame
+) -> None:
     one = rows.slice(21, 1)
-    detector = scorer.detector
     event = merge_anomalies(
         detector.scored(one), detector.explain(one), one, threshold=detector.threshold, model="isolation_forest/3"
     )
     kept = json.loads(event["reasons"].item())
     served = [
         {"feature": r.feature, "value": r.value, "shap_value": r.shap_value}
-        for r in scorer.answer(one).results[0].reasons
+        for r in scorer.answer(one, reasons=True).results[0].reasons
     ]
     assert served == kept
 
@@ -92,13 +101,17 @@ def test_a_row_that_the_model_was_not_made_for_is_not_scored(
     assert (verdict.symbol, verdict.event_time) == (symbol, time)
     assert (verdict.score, verdict.is_anomaly, verdict.reasons) == (None, None, [])
     assert why in verdict.not_scored
-    assert first.score == last.score == scorer.detector.score(rows.head(1)).item()
+    assert first.score == last.score == scorer.answer(rows.head(1)).results[0].score
 
 
 def test_the_first_and_the_last_minute_of_the_session_are_scored(scorer: Scorer, rows: pl.DataFrame) -> None:
     for time in (dt.datetime(2024, 6, 3, 13, 30, tzinfo=dt.UTC), dt.datetime(2024, 6, 3, 19, 59, tzinfo=dt.UTC)):
         row = rows.head(1).with_columns(event_time=pl.lit(time).dt.cast_time_unit("ns"))
         assert scorer.answer(row).results[0].score is not None
+
+
+def test_reasons_are_left_out_unless_they_are_asked_for(scorer: Scorer, rows: pl.DataFrame) -> None:
+    assert all(not v.reasons for v in scorer.answer(rows).results)
 
 
 def test_quotes_may_be_missing(scorer: Scorer, rows: pl.DataFrame) -> None:

@@ -1,0 +1,163 @@
+"""What a running service holds: the served model, the stores that it reads, its gate, cache and log."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+
+from serving.cache import AnswerCache
+from serving.http.gate import Gate
+from serving.http.log import Log
+from serving.http.problems import Problem
+from serving.swap import Slot
+from serving.traffic import TrafficLog
+from tapewatch.accounts.keys import KeyRing, list_keys
+from tapewatch.settings import Settings
+from tapewatch.store.database.database import Database
+from tapewatch.store.database.engine import DatabaseError, parse
+from tapewatch.store.vectors.symbols import open_vectors
+from tapewatch.store.vectors.vectors import Vectors
+from tapewatch.web.access import Access
+
+#: Seconds between looks at the keys and at the newest Bento.
+KEYS_S, MODEL_S = 2.0, 0.5
+
+
+@dataclass
+class Deployment:
+    """One worker's parts. `under_way` counts the requests that are being answered, `streams` the open streams of alerts."""
+
+    slot: Slot
+    gate: Gate
+    cache: AnswerCache
+    traffic: TrafficLog
+    log: Log
+    home: Path
+    database_url: str
+    redis_url: str | None = None
+    online_database_url: str | None = None
+    under_way: int = 0
+    streams: int = 0
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    is_stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _database: Database | None = None
+    _vectors: Vectors | None = None
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, settings: Settings, slot: Slot) -> "Deployment":
+        """The parts of a deployment; connects to nothing yet."""
+        token = settings.token.get_secret_value() if settings.token else ""
+        redis, online = settings.redis_url, settings.online_database_url
+        redis_url = redis.get_secret_value() if redis else None
+        return cls(
+            slot,
+            Gate(Access.of(settings.host, settings.allowed_hosts, token), settings.scoring_requests_per_minute),
+            AnswerCache(redis_url, ttl_s=settings.scoring_cache_s),
+            TrafficLog(settings.lake_root, settings.scoring_sample),
+            Log(is_quiet=not settings.scoring_log_requests),
+            settings.home,
+            settings.database,
+            redis_url,
+            online.get_secret_value() if online else None,
+        )
+
+    @property
+    def database(self) -> Database:
+        """The operational database, whose schema others upgrade.
+
+        Raises:
+            Problem: there is none yet.
+        """
+        if self._database is None:
+            if not self._has_database():
+                raise Problem(
+                    503,
+                    "no-database",
+                    "this deployment has no operational database yet",
+                    way_out="`tapewatch up`, `tapewatch run` or `tapewatch demo` makes it",
+                )
+            self._database = Database(self.database_url, upgrades=False)
+        return self._database
+
+    @property
+    def vectors(self) -> Vectors:
+        """The online store of features.
+
+        Raises:
+            Problem: there is none yet.
+        """
+        if self._vectors is None:
+            is_file = not (self.redis_url or self.online_database_url)
+            if is_file and not (self.home / "feast" / "online.db").is_file():
+                raise Problem(
+                    503,
+                    "no-online-store",
+                    "this deployment has no online store of features yet",
+                    way_out="materialize feature_store/online, or set TAPEWATCH_REDIS_URL",
+                )
+            self._vectors = open_vectors(self.home, redis_url=self.redis_url, database_url=self.online_database_url)
+        return self._vectors
+
+    def read_keys(self) -> None:
+        """Read the API keys. While the database is away the keys as read before count."""
+        if not self._has_database():
+            self.gate.ring = self.gate.ring or KeyRing({})
+            return
+        try:
+            self.gate.ring = KeyRing.of(list_keys(self.database))
+        except DatabaseError as error:
+            if _is_before_keys(str(error)):
+                self.gate.ring = self.gate.ring or KeyRing({})
+            elif self.gate.ring is None:
+                self.log.write("keys-unread", reason=str(error))
+
+    async def start(self) -> None:
+        """Read the keys, say who is served, and begin to look for new keys and models."""
+        await asyncio.to_thread(self.read_keys)
+        self.log.write("ready", model=str(self.slot), access=self.access())
+        self._tasks = [
+            asyncio.create_task(self._every(KEYS_S, self.read_keys)),
+            asyncio.create_task(self._every(MODEL_S, lambda: self.slot.look(self.log))),
+            asyncio.create_task(self._every(self.traffic.SECONDS, self.traffic.flush)),
+        ]
+
+    async def stop(self) -> None:
+        """End the background work and close the stores."""
+        self.is_stopping.set()
+        for task in self._tasks:
+            task.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(self.traffic.flush)
+        await self.cache.close()
+        if self._database is not None:
+            self._database.close()
+        if self._vectors is not None:
+            self._vectors.close()
+
+    def access(self) -> str:
+        """Who may use the service, in words."""
+        if self.gate.is_open:
+            return "open: anybody who reaches this address, without a key; `tapewatch keys create` closes it"
+        return "callers with an API key" + (" or TAPEWATCH_TOKEN" if self.gate.access.token else "")
+
+    def _has_database(self) -> bool:
+        url = parse(self.database_url)
+        return url.get_backend_name() != "sqlite" or Path(make_url(url).database or "").is_file()
+
+    async def _every(self, seconds: float, work: Callable[[], object]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await asyncio.to_thread(work)
+            except Exception as error:  # noqa: BLE001 - the next round tries again
+                self.log.failure("", error)
+
+
+def _is_before_keys(reason: str) -> bool:
+    """Whether a database is refused because its schema is older than the table of keys."""
+    return "api_keys" in reason and ("no such table" in reason or "does not exist" in reason)

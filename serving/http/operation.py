@@ -1,0 +1,181 @@
+"""An operation as an endpoint: admission, limits on size and time, problem details, headers, metrics and the log."""
+
+import asyncio
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from serving.http.gate import ANY, LOCAL, Caller
+from serving.http.problems import Problem, invalid
+from serving.metrics import REQUESTS, SECONDS
+from serving.schemas import RequestError
+from tapewatch.store.database.engine import DatabaseError
+from tapewatch.store.vectors.vectors import VectorsError
+
+if TYPE_CHECKING:
+    from serving.deployment import Deployment
+
+MAX_BODY_BYTES: Final = 4 * 1024 * 1024
+#: Requests at a time; further ones are refused at once.
+MAX_REQUESTS: Final = 256
+#: A request that is not read and answered by then is given up: a slow client holds no place for ever.
+PATIENCE_S: Final = 30.0
+REQUEST_ID: Final = "x-request-id"
+_HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+#: The label of paths that do not exist, which anybody may make up.
+_OTHER: Final = "other"
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(slots=True)
+class Call:
+    """One request under way. `rows` is how many it asks about, for the log."""
+
+    request: Request
+    deployment: "Deployment"
+    request_id: str
+    caller: Caller = LOCAL
+    rows: int = 0
+    note: dict[str, object] = field(default_factory=dict)
+
+    async def body(self) -> bytes:
+        """The whole body.
+
+        Raises:
+            Problem: it is larger than MAX_BODY_BYTES.
+        """
+        chunks = bytearray()
+        async for chunk in self.request.stream():
+            chunks += chunk
+            if len(chunks) > MAX_BODY_BYTES:
+                raise Problem(
+                    413,
+                    "size",
+                    f"the request is larger than {MAX_BODY_BYTES:,} bytes",
+                    way_out="send fewer rows a request, or Arrow in place of JSON",
+                )
+        return bytes(chunks)
+
+    def flag(self, name: str) -> bool:
+        """Whether the query sets `name` to true."""
+        if not self.request.scope["query_string"]:
+            return False
+        given = self.request.query_params.get(name, "false").lower()
+        if given not in ("true", "false", "1", "0", ""):
+            raise Problem(422, "invalid", f"{name} is {given!r}: give true or false", field=name)
+        return given in ("true", "1")
+
+
+Work = Callable[[Call], Awaitable[Response]]
+
+
+def operation(scope: str = ANY, *, is_open: bool = False) -> Callable[[Work], Callable[[Request], Awaitable[Response]]]:
+    """Make an endpoint of `work`, which needs `scope`; one that `is_open` needs no key."""
+
+    def decorate(work: Work) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            begun = time.perf_counter()
+            deployment: Deployment = request.app.state.deployment
+            call = Call(request, deployment, request_id_of(request))
+            try:
+                _expect_room(deployment)
+                deployment.under_way += 1
+                try:
+                    if not is_open:
+                        call.caller = deployment.gate.admit(request.headers, scope)
+                    async with asyncio.timeout(PATIENCE_S):
+                        response = await work(call)
+                finally:
+                    deployment.under_way -= 1
+            except Exception as error:  # noqa: BLE001 - each becomes an answer
+                response = _problem_of(error, call).response(call.request_id)
+            _finish(call, response, time.perf_counter() - begun)
+            return response
+
+        endpoint.__name__ = getattr(work, "__name__", "endpoint")
+        return endpoint
+
+    return decorate
+
+
+def respond(body: object, status: int = 200) -> Response:
+    """A JSON answer."""
+    return Response(_encode(body), status, media_type="application/json")
+
+
+def request_id_of(request: Request) -> str:
+    """The client's id of the request, if it is a plain one; else a new one."""
+    given = request.headers.get(REQUEST_ID, "")
+    return given if _ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _expect_room(deployment: "Deployment") -> None:
+    if deployment.under_way >= MAX_REQUESTS:
+        raise Problem(
+            503,
+            "busy",
+            f"{MAX_REQUESTS} requests are being answered",
+            way_out="try again in a second, or send more rows a request",
+            headers={"Retry-After": "1"},
+        )
+
+
+def _problem_of(error: Exception, call: Call) -> Problem:
+    match error:
+        case Problem():
+            return error
+        case RequestError():
+            return invalid(str(error))
+        case TimeoutError():
+            return Problem(408, "time", f"the request took over {PATIENCE_S:g} s", way_out="send fewer rows a request")
+        case ClientDisconnect():
+            return Problem(400, "gone", "the client closed the connection")
+        case DatabaseError() | VectorsError():
+            call.deployment.log.write("error", request_id=call.request_id, reason=str(error))
+            return Problem(
+                503,
+                "store",
+                "a store that this operation reads cannot be used",
+                way_out="try again later; the service's log names the cause under this request id",
+                headers={"Retry-After": "5"},
+            )
+    call.deployment.log.failure(call.request_id, error)
+    return Problem(500, "defect", "the service failed", way_out="report the request id; the log has the traceback")
+
+
+def _finish(call: Call, response: Response, seconds: float) -> None:
+    """Headers, metrics and the log of an answer."""
+    headers = response.headers
+    for name, value in _HEADERS.items():
+        headers.setdefault(name, value)
+    headers[REQUEST_ID] = call.request_id
+    path = call.request.scope["path"]
+    label = _OTHER if response.status_code == 404 and path != "/feedback" else path
+    REQUESTS.labels(label, response.status_code).inc()
+    SECONDS.labels(label).observe(seconds)
+    call.deployment.log.request(
+        {
+            "request_id": call.request_id,
+            "caller": call.caller.name,
+            "key": call.caller.key_id,
+            "method": call.request.method,
+            "path": path[:200],
+            "status": response.status_code,
+            "rows": call.rows,
+            "ms": round(seconds * 1e3, 3),
+            **call.note,
+        }
+    )

@@ -1,0 +1,1 @@
+"""The operations of the scoring service, thin over its parts."""

@@ -1,0 +1,211 @@
+"""`/score`, `/explain`, `/score_symbols` and `/score_bars`."""
+
+import asyncio
+import datetime as dt
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from starlette.responses import Response
+
+from models.base import Scores
+from serving.cache import Results
+from serving.contract.arrow import MEDIA_TYPES, frame_of_arrow
+from serving.contract.messages import BarsRequest, SymbolsRequest
+from serving.http.operation import Call, operation, respond
+from serving.http.problems import Problem
+from serving.loader import Scorer
+from serving.metrics import ROWS
+from serving.operations.bars import minutes_of_tape
+from serving.reasons import in_words
+from serving.schemas import Model, RequestError, Verdict, parse_rows
+from tapewatch.store.vectors.symbols import MICROSTRUCTURE_VIEW, Features, read_features
+
+#: Requests of fewer rows are answered at once. Those of more are answered in threads, a slice after the other.
+_FEW_ROWS: Final = 64
+_SLICE, _EXPLAINED_SLICE = 2_048, 16
+_MOST_EXPLAINED: Final = 1_000
+_ROWS = {verdict: ROWS.labels(verdict) for verdict in ("anomaly", "ordinary", "not_scored")}
+_encode = msgspec.json.Encoder().encode
+_symbols = msgspec.json.Decoder(SymbolsRequest)
+_bars = msgspec.json.Decoder(BarsRequest)
+Rows = tuple[Sequence[str], Sequence[dt.datetime], Scores]
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """`Answer`, with results that are JSON already."""
+
+    model: Model
+    results: msgspec.Raw
+    feature_version: int
+    request_id: str
+
+
+@operation("score")
+async def score(call: Call) -> Response:
+    """Score one row or several."""
+    return await _score(call, reasons=call.flag("reasons"), words=False)
+
+
+@operation("explain")
+async def explain(call: Call) -> Response:
+    """Score rows, with reasons in words."""
+    return await _score(call, reasons=True, words=True)
+
+
+@operation("score")
+async def score_symbols(call: Call) -> Response:
+    """Score the newest features that the online store holds of symbols."""
+    asked: SymbolsRequest = _decoded(_symbols, await call.body())
+    scorer = call.deployment.slot.scorer
+    call.rows = len(asked.symbols)
+    found = await asyncio.to_thread(read_features, call.deployment.vectors, MICROSTRUCTURE_VIEW, asked.symbols)
+    now = dt.datetime.now(dt.UTC)
+    verdicts: dict[int, Verdict] = {}
+    usable: list[tuple[int, Features]] = []
+    for at, (symbol, features) in enumerate(zip(asked.symbols, found, strict=True)):
+        fault = _fault(features, asked, now)
+        if features is None or fault:
+            time = features.event_time if features else None
+            verdicts[at] = msgspec.structs.replace(
+                scorer.unscored(symbol, time, fault), age_s=_age(features, asked.time or now)
+            )
+        else:
+            usable.append((at, features))
+    values = np.array(
+        [[_number(each.values.get(name)) for name in scorer.features] for _, each in usable], dtype=np.float64
+    ).reshape(len(usable), len(scorer.features))
+    rows = [asked.symbols[at] for at, _ in usable], [each.event_time for _, each in usable], values
+    scored = await _verdicts(call, scorer, rows, reasons=asked.reasons)
+    _sample(call, scorer, "score_symbols", values, scored)
+    for (at, features), verdict in zip(usable, scored, strict=True):
+        verdicts[at] = msgspec.structs.replace(verdict, age_s=_age(features, asked.time or now))
+    return _answer(call, scorer, _results([verdicts[at] for at in range(len(asked.symbols))]))
+
+
+@operation("score")
+async def score_bars(call: Call) -> Response:
+    """Score minutes whose features are computed from recent trades and quotes, or bars."""
+    asked: BarsRequest = _decoded(_bars, await call.body())
+    scorer = call.deployment.slot.scorer
+    rows = await asyncio.to_thread(minutes_of_tape, asked)
+    symbols, times, values = await asyncio.to_thread(scorer.arrays, rows)
+    call.rows = len(symbols)
+    verdicts = await _verdicts(call, scorer, (symbols, times, values), reasons=asked.reasons)
+    _sample(call, scorer, "score_bars", values, verdicts)
+    return _answer(call, scorer, _results(verdicts))
+
+
+async def _score(call: Call, *, reasons: bool, words: bool) -> Response:
+    body = await call.body()
+    scorer = call.deployment.slot.scorer
+    kind = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    cache = call.deployment.cache
+    model = scorer.model
+    key = cache.key(model.name, model.version, str(scorer.feature_version), kind, f"{reasons}{words}", body)
+    compute = partial(_computed, call, scorer, body, kind, reasons=reasons, words=words)
+    results = await cache.get(key, compute, is_shared=reasons or len(body) > _FEW_ROWS * 1_024)
+    return _answer(call, scorer, results)
+
+
+async def _computed(call: Call, scorer: Scorer, body: bytes, kind: str, *, reasons: bool, words: bool) -> Results:
+    is_large = len(body) > _FEW_ROWS * 1_024
+    parse: Callable[[], Rows] = partial(_parsed, scorer, body, kind)
+    rows = await asyncio.to_thread(parse) if is_large else parse()
+    call.rows = len(rows[0])
+    if reasons and call.rows > _MOST_EXPLAINED:
+        raise Problem(
+            422,
+            "invalid",
+            f"{call.rows:,} rows are too many to explain at once",
+            field="rows",
+            way_out=f"ask for the reasons of at most {_MOST_EXPLAINED:,} rows, such as the anomalous ones",
+        )
+    verdicts = await _verdicts(call, scorer, rows, reasons=reasons)
+    if words:
+        verdicts = [msgspec.structs.replace(v, reasons=[in_words(r) for r in v.reasons]) for v in verdicts]
+    _sample(call, scorer, "score", rows[2], verdicts)
+    return _results(verdicts)
+
+
+def _parsed(scorer: Scorer, body: bytes, kind: str) -> Rows:
+    if kind in MEDIA_TYPES:
+        return scorer.arrays(frame_of_arrow(body, scorer.features))
+    if kind not in ("application/json", ""):
+        raise Problem(415, "type", f"content type {kind}", way_out=f"send application/json or {MEDIA_TYPES[0]}")
+    return scorer.arrays_of(parse_rows(body, scorer.features))
+
+
+async def _verdicts(call: Call, scorer: Scorer, rows: Rows, *, reasons: bool) -> list[Verdict]:
+    """Verdicts in order. A large request takes turns with the others: a single row never waits for it to end."""
+    symbols, times, values = rows
+    if len(symbols) <= _FEW_ROWS and not reasons:
+        return scorer.verdicts(symbols, times, values)
+    size, results = _EXPLAINED_SLICE if reasons else _SLICE, list[Verdict]()
+    for start in range(0, len(symbols), size):
+        part = slice(start, start + size)
+        work = partial(scorer.verdicts, symbols[part], times[part], values[part], reasons=reasons)
+        async with call.deployment.turn:
+            results += await asyncio.to_thread(work)
+        if await call.request.is_disconnected():
+            raise Problem(400, "gone", "the client closed the connection")
+    return results
+
+
+def _results(verdicts: Sequence[Verdict]) -> Results:
+    unscored = sum(verdict.score is None for verdict in verdicts)
+    anomalies = sum(verdict.is_anomaly is True for verdict in verdicts)
+    return Results(_encode(verdicts), anomalies, len(verdicts) - unscored - anomalies, unscored)
+
+
+def _answer(call: Call, scorer: Scorer, results: Results) -> Response:
+    for name, count in (
+        ("anomaly", results.anomalies),
+        ("ordinary", results.ordinary),
+        ("not_scored", results.unscored),
+    ):
+        if count:
+            _ROWS[name].inc(count)
+    call.rows = results.anomalies + results.ordinary + results.unscored
+    return respond(_Answer(scorer.model, msgspec.Raw(results.json), scorer.feature_version, call.request_id))
+
+
+def _sample(call: Call, scorer: Scorer, operation: str, values: Scores, verdicts: Sequence[Verdict]) -> None:
+    traffic = call.deployment.traffic
+    if verdicts and traffic.wants():
+        version = scorer.feature_version
+        traffic.add(operation, call.request_id, scorer.model, version, scorer.features, values, verdicts)
+
+
+def _decoded(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RequestError(str(error)) from error
+    except RecursionError as error:
+        raise RequestError("the JSON is nested too deeply: send plain values") from error
+
+
+def _fault(features: Features | None, asked: SymbolsRequest, now: dt.datetime) -> str:
+    """Why a symbol's features cannot be scored; empty if they can."""
+    if features is None:
+        return "unknown symbol: the online store has no features of it; is it collected, and are features published?"
+    if asked.time is not None and features.known_time > asked.time:
+        return (
+            f"the newest features were known at {features.known_time.isoformat()}, after the time that was asked for: send "
+            "its row to /score instead"
+        )
+    age = _age(features, asked.time or now)
+    if age is not None and age > asked.max_age_s:
+        return f"stale features: {age:,.0f} s old, over max_age_s ({asked.max_age_s:,.0f}); are features published?"
+    return ""
+
+
+def _age(features: Features | None, now: dt.datetime) -> float | None:
+    return None if features is None else round((now - features.known_time).total_seconds(), 3)
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)

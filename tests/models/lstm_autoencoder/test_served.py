@@ -1,0 +1,27 @@
+"""The autoencoder is served with its own scores and reasons."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from models.lstm_autoencoder.detector import LstmAutoencoderDetector
+from models.served.loading import FrameScorer, load_row_scorer, write_graph
+from models.served.minutes import Minutes
+
+
+def test_scores_and_reasons_are_those_of_the_detector(
+    saved: Path, tmp_path: Path, autoencoder: LstmAutoencoderDetector, sequence_rows: pl.DataFrame
+) -> None:
+    scorer = load_row_scorer(saved)
+    assert isinstance(scorer, FrameScorer)
+    write_graph(saved, tmp_path)
+    assert not list(tmp_path.iterdir())
+    rows = sequence_rows.head(60)
+    minutes = Minutes.of_frame(rows, scorer.features)
+    assert np.allclose(scorer.score(minutes), autoencoder.score(rows), rtol=0, atol=1e-9)
+    one = minutes.take(30, 31)
+    repeated = np.repeat(one.session_minutes, 2), np.repeat(one.values, 2, axis=0)
+    double = Minutes(one.features, [*one.symbols] * 2, [*one.times] * 2, *repeated)
+    alone, second = scorer.explain(one), scorer.explain(double).filter(pl.col("row") == 1)
+    assert second.drop("row").sort("feature").equals(alone.drop("row").sort("feature"))
