@@ -14,6 +14,7 @@ from assets import (
     further_labels,
     information,
     labels,
+    patterns,
     reports,
     scan,
     serving,
@@ -42,6 +43,7 @@ _ASSET_MODULES = [
     explanations,
     scan,
     detections,
+    patterns,
     serving,
     reports,
 ]

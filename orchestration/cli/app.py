@@ -18,6 +18,7 @@ from orchestration.cli.commands import (
     daily,
     database,
     detect,
+    explain,
     features,
     gaps,
     labels,
@@ -51,6 +52,7 @@ for commands in (
     gaps,
     results,
     detect,
+    explain,
     watch,
     features,
     alerts,
@@ -98,6 +100,7 @@ def _hide_library_warnings() -> None:
     warnings.filterwarnings("ignore", module=r"mlflow\.")
     warnings.filterwarnings("ignore", module=r"shap\.")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # It logs the traceback of each error that it then raises.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 

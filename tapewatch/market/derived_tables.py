@@ -143,6 +143,39 @@ INCIDENTS = Table(
     ),
 )
 
+#: Features of which a pattern keeps the extreme and the change.
+PATTERN_FEATURES = (
+    "volume_ratio", "trade_count_ratio", "return_bps", "return_score", "range_bps", "realised_volatility_bps",
+    "volatility_ratio", "quoted_spread_bps", "effective_spread_bps", "spread_ratio", "order_flow_imbalance", "flow_score_5m",
+    "depth_imbalance", "quote_count_ratio", "trade_age_s", "tape_age_s",
+)  # fmt: skip
+
+ANOMALY_PATTERNS = Table(
+    "anomaly_patterns",
+    "detections",
+    "The shape of each anomaly in 32 numbers, by which similar ones are found, and what people said of it.",
+    key=("symbol", "start_time"),
+    columns=(
+        SYMBOL_COLUMN,
+        Column("start_time", TIME, "start of the first anomalous minute"),
+        Column("end_time", TIME, "end of the last anomalous minute"),
+        Column("known_time", TIME, "the same, when the whole shape is known"),
+        Column("pattern_id", TEXT, "the anomaly, as `anomaly_id` names it"),
+        Column("kind", SYMBOL, "kind of anomaly, by what the tape did"),
+        Column("score", F64, "highest score in the event"),
+        optional("label", SYMBOL, "what a person called it: a kind, `normal`, `confirmed` or `dismissed`"),
+        Column("model", TEXT, "registered model and version that found it"),
+        *(
+            Column(f"{name}_{part}", F64, f"{name}: {words}, robustly scaled, inverse hyperbolic sine")
+            for name in PATTERN_FEATURES
+            for part, words in (
+                ("extreme", "most unusual value within the event"),
+                ("change", "mean less that of ten minutes before"),
+            )
+        ),
+    ),
+)
+
 PROFILE = Table(
     "profile",
     "reports",
@@ -168,6 +201,7 @@ DERIVED: tuple[Table, ...] = (
     INDICATORS,
     SCAN_EVALUATION,
     INCIDENTS,
+    ANOMALY_PATTERNS,
     *LABEL_TABLES,
     PROFILE,
 )

@@ -20,6 +20,7 @@ from tapewatch.settings import Settings
 CHECKOUT = Path(__file__).resolve().parents[2]
 ASSETS = {
     "detections/anomalies",
+    "detections/anomaly_patterns",
     "detections/incidents",
     "explanations/isolation_forest_shap",
     "feature_store/online",
@@ -53,6 +54,7 @@ ASSETS = {
 }
 CHECKS = {
     "detections/anomalies": {"schema", "keys_unique"},
+    "detections/anomaly_patterns": {"schema", "keys_unique"},
     "detections/incidents": {"schema", "keys_unique"},
     "feature_store/online": {"equals_offline"},
     "features/bins_5s": {"schema", "keys_unique", "no_look_ahead"},
@@ -160,7 +162,7 @@ def test_partitions_begin_where_the_setting_says(tmp_path: Path) -> None:
     start = dt.date.today() - dt.timedelta(days=9)  # noqa: DTZ011 - partitions are UTC days; a day more or less is no matter
     defs = build_definitions(Settings(home=tmp_path, partitions_start=start, _env_file=None))
     days = [spec.partitions_def for spec in defs.resolve_all_asset_specs() if spec.partitions_def]
-    assert len(days) == 20
+    assert len(days) == 21
     assert {days.get_first_partition_key() for days in days} == {f"{start}|crypto"}
     assert {len(days.get_partition_keys()) for days in days} <= {10 * 6, 11 * 6, 12 * 6}
     assert first_day(defs.get_repository_def()) == start
