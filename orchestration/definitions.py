@@ -8,6 +8,7 @@ from assets import (
     coverage,
     deep,
     detections,
+    drift,
     explanations,
     feature_store,
     features,
@@ -44,6 +45,7 @@ _ASSET_MODULES = [
     scan,
     detections,
     patterns,
+    drift,
     serving,
     reports,
 ]

@@ -33,7 +33,7 @@ class ScanModel(mlflow.pyfunc.PythonModel):
 def as_pandas(rows: pl.DataFrame) -> pd.DataFrame:
     """Rows as the model receives them: for a signature and an input example."""
     text, times = pl.col(pl.Categorical).cast(pl.String), pl.col(pl.Datetime).dt.replace_time_zone(None)
-    return rows.with_columns(text, times, pl.col(pl.Int64).cast(pl.Float64)).to_pandas()
+    return rows.with_columns(text, times).to_pandas()
 
 
 def found(detector: ScanDetector, bins: pl.DataFrame) -> pd.DataFrame:

@@ -24,6 +24,7 @@ from orchestration.cli.commands import (
     labels,
     lake,
     lookahead,
+    models,
     platform,
     profile,
     results,
@@ -62,6 +63,7 @@ for commands in (
     database,
     lake,
     lookahead,
+    models,
 ):
     app.add_typer(commands.app)
 

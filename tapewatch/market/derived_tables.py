@@ -4,6 +4,7 @@ from tapewatch.market.feature_tables import INDICATORS, MICROSTRUCTURE_MORE
 from tapewatch.market.label_tables import LABEL_TABLES
 from tapewatch.market.schema import Column, Table
 from tapewatch.market.tables import (
+    BOOL,
     F64,
     I64,
     KNOWN_TIME,
@@ -176,6 +177,34 @@ ANOMALY_PATTERNS = Table(
     ),
 )
 
+DRIFT = Table(
+    "drift",
+    "detections",
+    "How far a day's features, scores, alerts and verdicts are from those that the champion was fitted on.",
+    key=("subject", "name"),
+    columns=(
+        Column("subject", SYMBOL, "`feature`, `score`, `alerts` or `verdicts`"),
+        Column("name", SYMBOL, "the feature, or the subject again"),
+        count("rows", "minutes of the day, or recent verdicts"),
+        count("reference_rows", "minutes of the reference days, or earlier verdicts"),
+        optional(
+            "value",
+            F64,
+            "mean deviation from the symbol's usual, in scales; mean score; share of alerts, or of confirmed ones",
+        ),
+        optional("reference", F64, "the same of the reference"),
+        optional("psi", F64, "population stability index over the reference's deciles", minimum=0),
+        optional("ks", F64, "Kolmogorov-Smirnov distance", minimum=0, maximum=1),
+        optional("wasserstein", F64, "Wasserstein distance, in the reference's interquartile ranges", minimum=0),
+        optional(
+            "cusum_up", F64, "CUSUM of the days' means, upwards, in standard deviations of a day's mean", minimum=0
+        ),
+        optional("cusum_down", F64, "the same downwards", minimum=0),
+        Column("is_drifting", BOOL, "a distance or a CUSUM is beyond its limit"),
+        Column("model", TEXT, "champion whose training days are the reference"),
+    ),
+)
+
 PROFILE = Table(
     "profile",
     "reports",
@@ -202,6 +231,7 @@ DERIVED: tuple[Table, ...] = (
     SCAN_EVALUATION,
     INCIDENTS,
     ANOMALY_PATTERNS,
+    DRIFT,
     *LABEL_TABLES,
     PROFILE,
 )

@@ -21,6 +21,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 ASSETS = {
     "detections/anomalies",
     "detections/anomaly_patterns",
+    "detections/drift",
     "detections/incidents",
     "explanations/isolation_forest_shap",
     "feature_store/online",
@@ -55,6 +56,7 @@ ASSETS = {
 CHECKS = {
     "detections/anomalies": {"schema", "keys_unique"},
     "detections/anomaly_patterns": {"schema", "keys_unique"},
+    "detections/drift": {"schema", "keys_unique"},
     "detections/incidents": {"schema", "keys_unique"},
     "feature_store/online": {"equals_offline"},
     "features/bins_5s": {"schema", "keys_unique", "no_look_ahead"},
@@ -98,6 +100,7 @@ def test_every_asset_job_schedule_and_sensor(definitions: dg.Definitions) -> Non
         "collect_labels",
         "detect_anomalies",
         "ingest_stream",
+        "measure_drift",
         "profile_tape",
         "refresh_feature_store",
         "scan_days",
@@ -107,11 +110,13 @@ def test_every_asset_job_schedule_and_sensor(definitions: dg.Definitions) -> Non
     assert {schedule.name for schedule in repository.schedule_defs} == {
         "detect_anomalies_daily",
         "freshness_daily",
+        "measure_drift_daily",
         "old_gaps_daily",
-        "train_detectors_weekly",
+        "train_detectors_daily",
         "update_day_daily",
     }
-    assert {sensor.name for sensor in repository.sensor_defs} == {"new_flat_files_sensor", "stream_spool_sensor"}
+    sensors = {"drift_sensor", "new_flat_files_sensor", "new_labels_sensor", "stream_spool_sensor"}
+    assert {sensor.name for sensor in repository.sensor_defs} == sensors
 
 
 def test_every_check(definitions: dg.Definitions) -> None:
@@ -162,7 +167,7 @@ def test_partitions_begin_where_the_setting_says(tmp_path: Path) -> None:
     start = dt.date.today() - dt.timedelta(days=9)  # noqa: DTZ011 - partitions are UTC days; a day more or less is no matter
     defs = build_definitions(Settings(home=tmp_path, partitions_start=start, _env_file=None))
     days = [spec.partitions_def for spec in defs.resolve_all_asset_specs() if spec.partitions_def]
-    assert len(days) == 21
+    assert len(days) == 22
     assert {days.get_first_partition_key() for days in days} == {f"{start}|crypto"}
     assert {len(days.get_partition_keys()) for days in days} <= {10 * 6, 11 * 6, 12 * 6}
     assert first_day(defs.get_repository_def()) == start

@@ -43,14 +43,19 @@ def rebuilt(lake: Lake, event: Event, detector: Detector) -> Rebuilt:
         LakeError: the features or the tape of its day are not in the lake.
     """
     stored = lake.read(MICROSTRUCTURE, event.partition, symbols=[event.symbol]).filter("is_regular")
-    from_features, _ = _scored(stored, event, detector)
+    score, at = _scored(stored, event, detector)
+    if score != event.score:
+        # In float32 the last bit depends on the rows that are scored together: as the detection did, the whole day.
+        score = _scored_with_all(lake, event, detector, score)
     rows = features_from_tape(lake, event.partition, event.symbol)
-    from_tape, at = _scored(rows, event, detector)
+    from_tape = score
+    if not rows.equals(stored):
+        from_tape, at = _scored(rows, event, detector)
     if at is None:
-        return Rebuilt(from_features, None, rows.clear(), None)
+        return Rebuilt(score, from_tape, rows.clear(), None)
     peak = rows[at]
     explained = detector.explain(rows[max(0, at - _CONTEXT) : at + 1])
-    return Rebuilt(from_features, from_tape, peak, explained.filter(pl.col("event_time") == peak["event_time"][0]))
+    return Rebuilt(score, from_tape, peak, explained.filter(pl.col("event_time") == peak["event_time"][0]))
 
 
 def rebuilt_incident(lake: Lake, event: Event, scan: ScanDetector) -> Rebuilt:
@@ -79,6 +84,18 @@ def features_from_tape(lake: Lake, partition: Partition, symbol: str) -> pl.Data
     else:
         rows = bar_features(lake.read(BARS, partition, symbols=[symbol]), session, through_ns=through)
     return rows.filter("is_regular")
+
+
+def _scored_with_all(lake: Lake, event: Event, detector: Detector, alone: float | None) -> float | None:
+    """The highest score within the event, scored with the day's other rows; `alone` unless that gives the stored score."""
+    day = lake.read(MICROSTRUCTURE, event.partition).filter("is_regular")
+    if day.is_empty():
+        return alone
+    inside = detector.scored(day).filter(
+        (pl.col("symbol").cast(pl.String) == event.symbol)
+        & pl.col("event_time").is_between(event.start, event.end, "left")
+    )
+    return event.score if event.score == inside["score"].max() else alone
 
 
 def _scored(rows: pl.DataFrame, event: Event, detector: Detector) -> tuple[float | None, int | None]:
