@@ -16,6 +16,10 @@ from tapewatch.market.derived_tables import DRIFT
 #: A change of this size, by both measures, is drift.
 PSI_LIMIT, KS_LIMIT = 0.25, 0.2
 _FEWEST = 100
+#: The least standard deviation of a day's mean, in interquartile ranges of the minutes: with few reference days, and always.
+_FEW_DAYS, _SPREAD_OF_FEW, _LEAST_SPREAD = 5, 0.5, 0.1
+#: Minutes of an alert, which are no independent draws.
+_RUN = 4
 
 
 def drift_rows(
@@ -101,11 +105,12 @@ def _compared(
     subject: str, name: str, now: Scores, then: Scores, dates: np.ndarray[Any, np.dtype[np.int64]]
 ) -> dict[str, Any]:
     means = np.array([then[dates == date].mean() for date in np.unique(dates)])
-    # Two days say little of how days differ: then half an interquartile range of the minutes stands for it.
+    # A few days say little of how days differ: half an interquartile range of the minutes stands for it.
     low, high = np.quantile(then, [0.25, 0.75])
-    spread = max(float(means.std(ddof=1)) if means.size > 1 else 0.0, 0.05 * float(high - low), 1e-3)
-    if means.size < 3:
-        spread = max(spread, 0.5 * float(high - low))
+    share = _SPREAD_OF_FEW if means.size < _FEW_DAYS else _LEAST_SPREAD
+    # Of rare flags that range is 0; they come in runs.
+    of_chance = float(then.std()) * float(np.sqrt(_RUN / now.size))
+    spread = max(float(means.std(ddof=1)) if means.size > 1 else 0.0, share * float(high - low), of_chance, 1e-9)
     return {
         "subject": subject, "name": name, "rows": now.size, "reference_rows": then.size,
         "value": float(now.mean()), "reference": float(means.mean()),
