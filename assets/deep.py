@@ -12,7 +12,7 @@ from assets.models import TrainingConfig
 from assets.validation import validation_days
 from models.base import DetectorError
 from resources.lake import LakeTable, png
-from resources.stores import KerasResource, ModelRegistryResource
+from resources.stores import DatabaseResource, KerasResource, ModelRegistryResource
 from tapewatch.labels.splits import split_days
 from tapewatch.market.tables import TRAINING_SET
 
@@ -39,14 +39,15 @@ def lstm_autoencoder(
     training_set: LakeTable,
     model_registry: ModelRegistryResource,
     keras: KerasResource,
+    database: DatabaseResource,
 ) -> dict[str, Any]:
-    """Fit on the earlier days of the window, judge on the later ones, and register; the better one is the champion.
+    """Fit on the earlier days of the window, judge on the later ones, and register; it is champion if it passes every gate.
 
     Where Keras is not installed or the days are too few, the reason is a warning, nothing is registered, and the run goes on.
     """
     if keras.backend == "none":
         return {"not_fitted": "the setting TAPEWATCH_KERAS_BACKEND is none"}
-    from assets import sequences  # noqa: PLC0415 - takes seconds to import
+    from assets import promoting, sequences, training  # noqa: PLC0415 - takes seconds to import
     from models.lstm_autoencoder.training import AutoencoderParameters  # noqa: PLC0415 - likewise
 
     config = config_of(context, AutoencoderConfig)
@@ -54,9 +55,9 @@ def lstm_autoencoder(
     registry = model_registry.open()
     try:
         filled = [p for p in training_set.partitions() if training_set.lake.rows(TRAINING_SET, p)]
-        training, validating = split_days(config.choose(filled), config.validation_share)
-        days = {"train": [str(p) for p in training], "validation": [str(p) for p in validating]}
-        rows = pl.concat(training_set.read(partition) for partition in training)
+        learning, validating = split_days(config.choose(filled), config.validation_share)
+        days = {"train": [str(p) for p in learning], "validation": [str(p) for p in validating]}
+        rows = pl.concat(training_set.read(partition) for partition in learning)
         fitted = sequences.fit(
             registry,
             AUTOENCODER,
@@ -74,11 +75,13 @@ def lstm_autoencoder(
     metrics = sequences.judge(
         registry, AUTOENCODER, reference, validation_days(training_set.lake, validating, config.seed)
     )
-    champion = sequences.promote(registry, AUTOENCODER, reference, metrics)
+    training.log_data(registry, AUTOENCODER, fitted.run_id, training_set, days)
+    outcome = promoting.decide(registry, database.open(), AUTOENCODER, reference)
     context.add_output_metadata(
         {
             "threshold": fitted.threshold,
-            "champion": champion.version,
+            "champion": outcome.champion.version if outcome.champion else 0,
+            "reason": outcome.reason,
             "mlflow_run": dg.MetadataValue.url(registry.run_url(fitted.run_id)),
             "scores": png(fitted.scores),
             **metrics,

@@ -15,6 +15,7 @@ from resources.lake import Days, LakeTable
 from resources.stores import DatabaseResource, ModelRegistryResource
 from tapewatch.market.instruments import Partition
 from tapewatch.market.tables import ANOMALIES
+from tapewatch.store.lake.inputs import record_inputs
 
 
 @dg.asset(
@@ -29,17 +30,20 @@ def anomalies(
     database: DatabaseResource,
 ) -> Checked:
     """Score the regular minutes, merge adjacent anomalous ones into events, and store these in lake and database."""
+    from tapewatch.reports.dossier.dossier import SOURCES  # noqa: PLC0415 - only runs need it
+
     registry = model_registry.open()
     champion = registry.champion(MODEL)
     if champion is None:
         raise dg.Failure("there is no champion yet: run the job train_detectors first")
-    detector = registry.load(champion.uri)
+    detector = registry.load_any(champion.uri)
 
     def days() -> Generator[tuple[Partition, pl.DataFrame], None, None]:
         for partition in run_partitions(context):
             events = _events_of(detector, microstructure.read(partition), str(champion))
             yield partition, events
             database.open().replace_anomalies(partition, events)
+            record_inputs(microstructure.lake, ANOMALIES, partition, SOURCES[ANOMALIES.name])
             context.add_asset_metadata(
                 {
                     "by_kind": dict(events["kind"].cast(pl.String).value_counts().iter_rows()),

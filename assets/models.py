@@ -1,6 +1,7 @@
-"""The detector: fitted on the earlier days, evaluated on the later ones, champion if it is no worse than the last."""
+"""The detector: fitted on the earlier days, evaluated on the later ones, champion if it passes every gate."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -11,13 +12,10 @@ from assets.config import config_of, plain
 from assets.loading import warn
 from assets.validation import validation_days
 from resources.lake import LakeResource, LakeTable, png
-from resources.stores import ModelRegistryResource
+from resources.stores import DatabaseResource, ModelRegistryResource
 from tapewatch.labels.splits import split_days
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables import EVALUATION, TRAINING_SET
-
-if TYPE_CHECKING:
-    from resources.mlflow_registry import ModelRegistry
 
 #: Name of the experiment and of the registered model.
 MODEL = "isolation_forest"
@@ -65,6 +63,7 @@ def isolation_forest(
     days = {"train": [str(p) for p in training_days], "validation": [str(p) for p in validating]}
     registry = model_registry.open()
     fitted = training.fit(registry, MODEL, rows, days, config.model_dump())
+    training.log_data(registry, MODEL, fitted.run_id, training_set, days)
     context.add_output_metadata(
         {
             "rows": rows.height,
@@ -112,43 +111,41 @@ def evaluation(
     io_manager_key="reference_io",
 )
 def champion(
-    context: dg.AssetExecutionContext, isolation_forest: dict[str, Any], model_registry: ModelRegistryResource
+    context: dg.AssetExecutionContext,
+    isolation_forest: dict[str, Any],
+    model_registry: ModelRegistryResource,
+    database: DatabaseResource,
 ) -> dict[str, Any]:
-    """Register the new detector; make it the champion unless the current one did better on the same validation days.
+    """Register the new detector as challenger; promote it if it passes every gate. The history records why or why not."""
+    from assets import promoting  # noqa: PLC0415 - takes seconds to import
 
-    A detector that could not be judged takes the place only where there is none, or of one that never learnt its markets.
-    """
-    registry, run_id = model_registry.open(), isolation_forest["run_id"]
-    metrics = registry.metrics(run_id)
-    registered = registry.register(MODEL, isolation_forest["model_uri"], run_id)
-    if "average_precision" in metrics:
-        is_better = metrics["average_precision"] >= metrics.get("champion_average_precision", 0.0)
-    else:
-        is_better = not _knows_markets(registry, isolation_forest["train"])
-    if is_better:
-        registry.set_champion(MODEL, int(registered.version))
-    current = registry.champion(MODEL)
-    if current is None:
-        raise dg.Failure(f"MLflow holds no champion of {MODEL} although version {registered.version} was made champion")
+    registry = model_registry.open()
+    outcome = promoting.decide(registry, database.open(), MODEL, isolation_forest)
+    if not outcome.is_promoted:
+        warn(context, f"{outcome.candidate} stays the challenger: {outcome.reason}")
+    if outcome.champion is None:
+        raise dg.Failure(f"{outcome.candidate} is no champion, and there is no other: {outcome.reason}")
     context.add_output_metadata(
         {
-            "candidate": int(registered.version),
-            "champion": current.version,
-            "mlflow_model": dg.MetadataValue.url(registry.model_url(current)),
-            "mlflow_run": dg.MetadataValue.url(registry.run_url(current.run_id)),
-            **metrics,
+            "candidate": outcome.candidate.version,
+            "champion": outcome.champion.version,
+            "reason": outcome.reason,
+            "gates": _table(outcome.gates),
+            "mlflow_model": dg.MetadataValue.url(registry.model_url(outcome.champion)),
+            "mlflow_run": dg.MetadataValue.url(registry.run_url(outcome.candidate.run_id)),
         }
     )
-    return {"name": current.name, "version": current.version, "run_id": current.run_id}
+    return {"name": MODEL, "version": outcome.champion.version, "run_id": outcome.champion.run_id}
 
 
-def _knows_markets(registry: "ModelRegistry", trained_on: list[str]) -> bool:
-    """Whether the champion learnt the markets of these partitions."""
-    from models.isolation_forest import IsolationForestDetector  # noqa: PLC0415 - takes seconds to import
-
-    current = registry.usable_champion(MODEL, IsolationForestDetector.load)
-    learnt = current.manifest.partitions if current else []
-    return {Partition.parse(key).market for key in trained_on} <= {Partition.parse(key).market for key in learnt}
+def _table(gates: Mapping[str, Any]) -> dg.MetadataValue:
+    """The gates of a candidate."""
+    records = [
+        dg.TableRecord({"gate": name, "passed": gate["has_passed"], "measured": gate["words"]})
+        for name, gate in gates.items()
+    ]
+    columns = [dg.TableColumn("gate"), dg.TableColumn("passed", "bool"), dg.TableColumn("measured")]
+    return dg.MetadataValue.table(records, dg.TableSchema(columns))
 
 
 @dg.asset_check(

@@ -20,6 +20,7 @@ from tapewatch.features.bins.batch import bins_5s as bins_of
 from tapewatch.labels.splits import split_days
 from tapewatch.market.derived_tables import BINS_5S, INCIDENTS, SCAN_EVALUATION
 from tapewatch.market.instruments import Partition
+from tapewatch.store.lake.inputs import record_inputs
 from tapewatch.store.lake.tape import has_ticks, symbol_batches
 
 #: Name of the experiment and of the registered model.
@@ -121,7 +122,10 @@ def scan_evaluation(
     io_manager_key="reference_io",
 )
 def scan_champion(
-    context: dg.AssetExecutionContext, scan: dict[str, Any], model_registry: ModelRegistryResource
+    context: dg.AssetExecutionContext,
+    scan: dict[str, Any],
+    model_registry: ModelRegistryResource,
+    database: DatabaseResource,
 ) -> dict[str, Any]:
     """Register the new scan; make it the champion unless the current one did clearly better; hand it to the collectors.
 
@@ -132,7 +136,7 @@ def scan_champion(
     if "not_fitted" in scan:
         return scan
     registry = model_registry.open()
-    champion, reason = scanning.promote(registry, SCAN, scan)
+    champion, reason = scanning.promote(registry, database.open(), SCAN, scan)
     scanning.hand_over(registry, champion, model_registry.champion_file(SCAN))
     run = dg.MetadataValue.url(registry.run_url(champion.run_id))
     context.add_output_metadata({"champion": champion.version, "mlflow_run": run, "reason": reason})
@@ -153,6 +157,7 @@ def incidents(
 ) -> Checked:
     """What the scan finds, one row for all kinds within ten minutes of a symbol; none in markets that it never learnt."""
     from assets import scanning  # noqa: PLC0415 - as above
+    from tapewatch.reports.dossier.dossier import SOURCES  # noqa: PLC0415 - as above
 
     collectors = model_registry.champion_file(SCAN)
     find = scanning.finder(
@@ -164,6 +169,7 @@ def incidents(
     def found(day: Partition) -> pl.DataFrame:
         rows = find(bins_5s.read(day), day) if find else INCIDENTS.empty()
         database.open().replace_day(INCIDENTS, day, rows)
+        record_inputs(bins_5s.lake, INCIDENTS, day, SOURCES[INCIDENTS.name])
         return rows
 
     yield from commit_days(context, INCIDENTS, bins_5s.lake, found)

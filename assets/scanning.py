@@ -11,8 +11,9 @@ import polars as pl
 from models.base import DetectorError
 from models.scan.detector import Day, ScanDetector
 from models.scan.evaluation import ScanEvaluation, evaluate_incidents
-from resources.code_version import code_version
 from resources.mlflow_registry import ModelRegistry, RegisteredModel
+from resources.model_logging import log_inputs, provenance, run_name
+from resources.promotion import Promoter
 from resources.scan_pyfunc import as_pandas, found
 from tapewatch.features.bins.batch import bins_5s
 from tapewatch.labels.injection import inject
@@ -20,6 +21,7 @@ from tapewatch.labels.truth import TRUTH_EVENTS_SCHEMA
 from tapewatch.market.derived_tables import BINS_5S, INCIDENTS
 from tapewatch.market.instruments import Partition
 from tapewatch.market.tables import TRUTH_LABELS
+from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.tape import symbol_batches
 from tapewatch.streaming.detection.champion import publish, published_model
@@ -47,10 +49,14 @@ def fit(
     """
     read = [Day(p.session, lake.read(BINS_5S, p), _declared(lake, p)) for p in training if lake.exists(BINS_5S, p)]
     detector = ScanDetector.fit(read, hours=config["hours"], partitions=days["train"])
-    with tempfile.TemporaryDirectory() as folder, registry.run(name, code_version=code_version()) as run:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        registry.run(name, title=run_name(name, days), **provenance(config["seed"])) as run,
+    ):
         detector.save(Path(folder))
         mlflow.log_params({key: config[key] for key in ("hours", "validation_share", "seed")})
         mlflow.log_dict(dict(days), "partitions.json")
+        log_inputs(lake, BINS_5S, days)
         example = read[0].bins.filter(pl.col("symbol") == read[0].bins["symbol"][0]).head(_EXAMPLE_ROWS)
         model_uri = registry.log_scan(Path(folder), as_pandas(example), found(detector, example))
     return {"run_id": run.info.run_id, "model_uri": model_uri, "markets": [str(market) for market in detector.markets]}
@@ -72,12 +78,14 @@ def validate(registry: ModelRegistry, name: str, lake: Lake, reference: Mapping[
     return ScanEvaluation(metrics, result.by_kind)
 
 
-def promote(registry: ModelRegistry, name: str, reference: Mapping[str, Any]) -> tuple[RegisteredModel, str]:
+def promote(
+    registry: ModelRegistry, database: Database, name: str, reference: Mapping[str, Any]
+) -> tuple[RegisteredModel, str]:
     """The champion after the new scan was registered, and why it is the champion."""
     run_id = reference["run_id"]
     metrics = registry.metrics(run_id)
     registered = registry.register(name, reference["model_uri"], run_id)
-    current = registry.champion(name)
+    candidate, current = RegisteredModel(name, int(registered.version), run_id), registry.champion(name)
     recall, recall_before = metrics.get("event_recall"), metrics.get("champion_event_recall")
     false, false_before = (metrics.get(f"{who}false_alerts_per_390_minutes", 0.0) for who in ("", "champion_"))
     reason = "there was no champion" if current is None else "no worse than the champion on the same days"
@@ -85,8 +93,12 @@ def promote(registry: ModelRegistry, name: str, reference: Mapping[str, Any]) ->
         reason = f"kept: the new scan finds {recall:.2f} of the anomalies, the champion {recall_before:.2f}"
     elif recall_before is not None and false > false_before + _MORE_FALSE:
         reason = f"kept: the new scan raises {false:.2f} false alerts in 390 minutes, the champion {false_before:.2f}"
+    promoter, over = Promoter(registry, database, "dagster"), current.version if current else None
+    measured = {key: value for key, value in metrics.items() if "recall" in key or "false_alerts" in key}
     if current is None or not reason.startswith("kept"):
-        registry.set_champion(name, int(registered.version))
+        promoter.promote(candidate, over=over, reason=reason, evidence=measured)
+    else:
+        promoter.refuse(candidate, over=over, reason=reason, evidence=measured)
     champion = registry.champion(name)
     if champion is None:
         raise DetectorError(

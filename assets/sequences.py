@@ -9,18 +9,17 @@ from typing import Any
 import mlflow
 import polars as pl
 
+from assets.promoting import Scored, judge_candidate
 from assets.training import Fitted, evaluated
 from assets.validation import ValidationDays
-from models.base import DetectorError
 from models.evaluation import NotJudgedError
-from models.loading import load_detector
 from models.lstm_autoencoder.detector import LstmAutoencoderDetector
 from models.lstm_autoencoder.network import check_installed
 from models.lstm_autoencoder.training import AutoencoderParameters, Epoch
 from models.plots import score_distribution
-from resources.code_version import code_version
 from resources.detector_pyfunc import as_pandas
-from resources.mlflow_registry import ModelRegistry, RegisteredModel
+from resources.mlflow_registry import ModelRegistry
+from resources.model_logging import provenance, run_name
 
 _EXAMPLE_ROWS = 20
 _RUN = "mlflow_run"
@@ -59,7 +58,8 @@ def fit(
             f"epoch {epoch.number} of at most {parameters.epochs}: loss {epoch.loss:.4f}, held out {epoch.held_out_loss:.4f}"
         )
 
-    with registry.run(name, run_id=_interrupted(registry, checkpoint, run_file), code_version=code_version()) as run:
+    resumed = _interrupted(registry, checkpoint, run_file)
+    with registry.run(name, run_id=resumed, title=run_name(name, days), **provenance(seed)) as run:
         work.mkdir(parents=True, exist_ok=True)
         run_file.write_text(run.info.run_id)
         detector.fit(rows, partitions=days["train"], checkpoint=checkpoint, on_epoch=on_epoch)
@@ -81,30 +81,19 @@ def judge(registry: ModelRegistry, name: str, reference: Mapping[str, Any], days
 
     Without anything to judge by there are only the numbers of minutes.
     """
+    scored = Scored.of(registry, name, reference, days)
+    judge_candidate(registry, name, reference, scored)
     try:
-        result = evaluated(registry.load_any(reference["model_uri"]), days)
+        result = evaluated(scored.candidate, days, scored.score)
         metrics = {metric: float(value) for metric, value in result.metrics.items()}
-        champion = registry.usable_champion(name, load_detector)
-        if champion is not None:
-            metrics["champion_average_precision"] = evaluated(champion, days).metrics["average_precision"]
+        if scored.champion is not None:
+            of_champion = evaluated(scored.champion, days, scored.champion_score)
+            metrics["champion_average_precision"] = of_champion.metrics["average_precision"]
     except NotJudgedError as error:
         metrics = {"minutes": float(error.minutes), "anomalous_minutes": float(error.anomalous_minutes)}
     with registry.run(name, run_id=reference["run_id"]):
         mlflow.log_metrics(metrics)
     return metrics
-
-
-def promote(
-    registry: ModelRegistry, name: str, reference: Mapping[str, Any], metrics: Mapping[str, float]
-) -> RegisteredModel:
-    """Register the new detector; the champion after that: the new one, unless the old one did better on the same days."""
-    registered = registry.register(name, reference["model_uri"], reference["run_id"])
-    if metrics.get("average_precision", 0.0) >= metrics.get("champion_average_precision", 0.0):
-        registry.set_champion(name, int(registered.version))
-    champion = registry.champion(name)
-    if champion is None:
-        raise DetectorError(f"MLflow holds no champion of {name} although version {registered.version} was registered")
-    return champion
 
 
 def _interrupted(registry: ModelRegistry, checkpoint: Path, run_file: Path) -> str | None:

@@ -9,15 +9,17 @@ from typing import Any
 import mlflow
 import polars as pl
 
+from assets.promoting import Scored, judge_candidate
 from assets.validation import ValidationDays
-from models.base import Detector
+from models.base import Detector, Scores
 from models.evaluation import Evaluation, NotJudgedError, evaluate
 from models.isolation_forest import ForestParameters, IsolationForestDetector
 from models.plots import beeswarm, precision_recall, recall_by_kind, score_distribution
 from models.rules import volume_ratio
-from resources.code_version import code_version
 from resources.detector_pyfunc import as_pandas
+from resources.lake import LakeTable
 from resources.mlflow_registry import ModelRegistry
+from resources.model_logging import log_inputs, provenance, run_name
 from tapewatch.market.tables import EVALUATION
 from tapewatch.reports.attributions import attributions_html
 
@@ -49,7 +51,10 @@ def fit(
     detector = IsolationForestDetector(ForestParameters(trees=config["trees"]), config["seed"]).fit(
         rows, partitions=days["train"]
     )
-    with tempfile.TemporaryDirectory() as folder, registry.run(name, code_version=code_version()) as run:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        registry.run(name, title=run_name(name, days), **provenance(config["seed"])) as run,
+    ):
         detector.save(Path(folder))
         mlflow.log_params({**config, "rows": rows.height, "features": len(detector.features)})
         mlflow.log_dict(dict(days), "partitions.json")
@@ -60,6 +65,14 @@ def fit(
         model_uri = registry.log_detector(Path(folder), *as_pandas(detector, rows.head(_EXAMPLE_ROWS)))
         registry.log_onnx(detector, rows)
     return Fitted(run.info.run_id, model_uri, detector.threshold, score_distribution(scores, detector.threshold))
+
+
+def log_data(
+    registry: ModelRegistry, name: str, run_id: str, source: LakeTable, days: Mapping[str, Sequence[str]]
+) -> None:
+    """Log the partitions that a run was fitted and judged on, with their hashes."""
+    with registry.run(name, run_id=run_id):
+        log_inputs(source.lake, source.table, days)
 
 
 @dataclass(frozen=True)
@@ -79,8 +92,10 @@ def validate(
     registry: ModelRegistry, name: str, reference: Mapping[str, Any], days: ValidationDays
 ) -> ValidationResult:
     """Evaluate the detector of `reference` and the current champion of `name` on `days`; log the result to its run."""
+    scored = Scored.of(registry, name, reference, days)
+    judge_candidate(registry, name, reference, scored)
     try:
-        result = evaluated(registry.load(reference["model_uri"]), days)
+        result = evaluated(scored.candidate, days, scored.score)
     except NotJudgedError as error:
         counts = {"minutes": float(error.minutes), "anomalous_minutes": float(error.anomalous_minutes)}
         with registry.run(name, run_id=reference["run_id"]):
@@ -88,9 +103,9 @@ def validate(
         return ValidationResult(EVALUATION.empty(), counts, {}, str(error))
     plots = {"precision_recall": precision_recall(result), "recall_by_kind": recall_by_kind(result.by_kind)}
     metrics = {metric: float(value) for metric, value in result.metrics.items()}
-    champion = registry.usable_champion(name, IsolationForestDetector.load)
-    if champion is not None:
-        metrics["champion_average_precision"] = evaluated(champion, days).metrics["average_precision"]
+    if scored.champion is not None:
+        of_champion = evaluated(scored.champion, days, scored.champion_score)
+        metrics["champion_average_precision"] = of_champion.metrics["average_precision"]
     with registry.run(name, run_id=reference["run_id"]):
         mlflow.log_metrics(metrics)
         for plot, image in plots.items():
@@ -107,13 +122,13 @@ def log_attributions(registry: ModelRegistry, name: str, run_id: str, attributio
     return swarm
 
 
-def evaluated(detector: Detector, days: ValidationDays) -> Evaluation:
-    """What a detector of minutes finds in `days`, beside the trivial rule.
+def evaluated(detector: Detector, days: ValidationDays, score: Scores | None = None) -> Evaluation:
+    """What a detector of minutes finds in `days`, beside the trivial rule; `score` is given where it was computed before.
 
     Raises:
         NotJudgedError: no minute is anomalous, or all are.
     """
     scored = days.rows.select("symbol", "event_time", "known_time").with_columns(
-        score=pl.Series(detector.score(days.rows)), rule_score=volume_ratio(days.rows)
+        score=pl.Series(detector.score(days.rows) if score is None else score), rule_score=volume_ratio(days.rows)
     )
     return evaluate(scored, days.truth, threshold=detector.threshold, truth=days.origin)

@@ -14,7 +14,8 @@ _STREAMED_FEATURES = ("microstructure", "microstructure_more", "bins_5s", "indic
 COLLECTED = dg.AssetSelection.assets(["labels", "human_labels"], ["labels", "weak_labels"])
 DERIVED = (dg.AssetSelection.groups("features", "labels") - COLLECTED) | INFORMATION
 TRAINED = dg.AssetSelection.groups("models", "explanations", "serving")
-DETECTED = dg.AssetSelection.groups("detections")
+DRIFTED = dg.AssetSelection.assets(["detections", "drift"])
+DETECTED = dg.AssetSelection.groups("detections") - DRIFTED
 
 backfill_tape = dg.define_asset_job("backfill_tape", TAPE, description="Fetch the tape of a day or a range of days.")
 build_features = dg.define_asset_job(
@@ -50,6 +51,9 @@ train_detectors = dg.define_asset_job(
 detect_anomalies = dg.define_asset_job(
     "detect_anomalies", DETECTED, description="Score days of features with the champion and store the anomalies."
 )
+measure_drift = dg.define_asset_job(
+    "measure_drift", DRIFTED, description="Measure how far days are from those that the champion was fitted on."
+)
 check_freshness = dg.define_asset_job(
     "check_freshness", FRESHNESS, description="Check that each market is certified up to its last finished trading day."
 )
@@ -73,4 +77,4 @@ profile_tape = dg.define_asset_job(
 )
 
 JOBS = [backfill_tape, build_features, certify_days, check_freshness, collect_labels, detect_anomalies]
-JOBS += [ingest_stream, profile_tape, refresh_feature_store, scan_days, train_detectors, update_day]
+JOBS += [ingest_stream, measure_drift, profile_tape, refresh_feature_store, scan_days, train_detectors, update_day]

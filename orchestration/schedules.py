@@ -7,7 +7,15 @@ import dagster as dg
 import polars as pl
 
 from assets.partitions import first_day
-from orchestration.jobs import certify_days, check_freshness, detect_anomalies, train_detectors, update_day
+from orchestration.jobs import (
+    certify_days,
+    check_freshness,
+    detect_anomalies,
+    measure_drift,
+    train_detectors,
+    update_day,
+)
+from orchestration.retraining import NIGHTLY_PAUSE, LastTraining
 from resources.stores import DatabaseResource
 from tapewatch.market.instruments import Market, Partition, session_of
 from tapewatch.market.live_tables import GAPS
@@ -93,13 +101,30 @@ def _from(first: Partition, now: dt.datetime) -> Iterator[Partition]:
         yield Partition(first.date + dt.timedelta(days=offset), first.market)
 
 
-train_detectors_weekly = dg.ScheduleDefinition(
-    name="train_detectors_weekly",
+@dg.schedule(
     job=train_detectors,
-    cron_schedule="0 14 * * 0",
+    cron_schedule="0 14 * * *",
     execution_timezone=_TIMEZONE,
-    description="Retrain on all days in the lake; the champion changes only if the new model is no worse.",
+    description="Trains on all days in the lake; the champion changes only if the new model passes every gate.",
 )
+def train_detectors_daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """Train again, unless a training began a short while ago for labels or drift."""
+    now = context.scheduled_execution_time
+    if reason := LastTraining.of(context.instance).too_soon(now, NIGHTLY_PAUSE):
+        return dg.SkipReason(reason)
+    return dg.RunRequest(run_key=f"{now:%Y-%m-%d}", tags={"because": "the daily schedule"})
+
+
+@dg.schedule(
+    job=measure_drift,
+    cron_schedule="30 13 * * *",
+    execution_timezone=_TIMEZONE,
+    description="Measures how far yesterday is from the days that the champion was fitted on, a run per market.",
+)
+def measure_drift_daily(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Measure yesterday's drift, after its features were computed."""
+    yield from _yesterdays(context, _WATCHED)
+
 
 freshness_daily = dg.ScheduleDefinition(
     name="freshness_daily",
@@ -110,4 +135,5 @@ freshness_daily = dg.ScheduleDefinition(
     "some day was.",
 )
 
-SCHEDULES = [freshness_daily, update_day_daily, detect_anomalies_daily, old_gaps_daily, train_detectors_weekly]
+SCHEDULES = [freshness_daily, update_day_daily, detect_anomalies_daily, old_gaps_daily]
+SCHEDULES += [measure_drift_daily, train_detectors_daily]

@@ -1,6 +1,6 @@
 """How MLflow loads a detector: this file is logged with the model and runs when the model is loaded.
 
-MLflow uses pandas, and its signatures have no time zones: times are passed in UTC without a zone.
+Rows may come from `pd.read_parquet` of the lake's own file, from the input example, or from JSON. A time without a zone is UTC.
 """
 
 from pathlib import Path
@@ -25,10 +25,12 @@ class DetectorModel(mlflow.pyfunc.PythonModel):
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002
         """`model_input`: columns `symbol`, `event_time`, `known_time`, `session_minute` and the features; a row out for each."""
-        rows = pl.from_pandas(model_input).with_columns(
-            pl.col(_TIMES).cast(pl.Datetime("ns")).dt.replace_time_zone("UTC")
+        # MLflow's signatures have neither zones nor categories, so that these columns come as they are.
+        utc = {name: pd.to_datetime(model_input[name], utc=True).astype("datetime64[ns, UTC]") for name in _TIMES}
+        plain = model_input[[*_IDENTITY, *self.detector.features]].assign(
+            symbol=model_input["symbol"].astype(str), **utc
         )
-        return verdicts(self.detector, rows)
+        return verdicts(self.detector, pl.from_pandas(plain))
 
 
 def as_pandas(detector: Detector, rows: pl.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

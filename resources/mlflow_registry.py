@@ -8,28 +8,29 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import mlflow
 import pandas as pd
 import polars as pl
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models import infer_signature
 
 from models.base import Detector, DetectorError
 from models.isolation_forest import IsolationForestDetector
 from models.loading import load_detector
 from models.onnx_export import export_onnx
+from resources.model_card import model_card
+from resources.model_logging import log_package
 
-CHAMPION = "champion"
+CHAMPION, CHALLENGER = "champion", "challenger"
+GATES = "gates.json"
 _Loaded = TypeVar("_Loaded")
-_DETECTOR_FOLDER = "detector"
+#: What MLflow answers where there is no such model or alias.
+_ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 #: Rows on which an ONNX graph is compared with its detector.
 _PARITY_ROWS = 2000
-_RUNTIME = ("numpy", "pandas", "polars", "pyarrow", "scikit-learn", "shap", "skops")
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,18 @@ class ModelRegistry:
         return mlflow.MlflowClient(self.tracking_uri)
 
     @contextmanager
-    def run(self, experiment: str, *, run_id: str | None = None, **tags: str) -> Iterator[mlflow.ActiveRun]:
-        """A new run of `experiment`, or the run `run_id` resumed; it fails if the body raises."""
+    def run(
+        self, experiment: str, *, run_id: str | None = None, title: str | None = None, text: str = "", **tags: str
+    ) -> Iterator[mlflow.ActiveRun]:
+        """A new run of `experiment`, named `title` and described by `text`, or the run `run_id` resumed.
+
+        It fails if the body raises, and so does the block if MLflow goes away: what it logged so far is in no registered model.
+        """
         client = self.connect()
         if client.get_experiment_by_name(experiment) is None:
             client.create_experiment(experiment, artifact_location=f"{self.artifact_root}/{experiment}")
         mlflow.set_experiment(experiment)
-        with mlflow.start_run(run_id=run_id, tags=tags or None) as run:
+        with mlflow.start_run(run_id=run_id, run_name=title, description=text or None, tags=tags or None) as run:
             yield run
 
     def log_png(self, image: bytes, name: str) -> None:
@@ -85,7 +91,7 @@ class ModelRegistry:
 
     def log_detector(self, folder: Path, example: pd.DataFrame, prediction: pd.DataFrame) -> str:
         """Log a saved detector of minutes to the active run, with signature and input example; returns its model URI."""
-        return _log(folder, "detector_pyfunc.py", example, prediction)
+        return log_package(folder, "detector_pyfunc.py", example, prediction)
 
     def log_onnx(self, detector: Detector, rows: pl.DataFrame) -> None:
         """Log a detector's ONNX graphs, checked on a sample of `rows`, and how far they are off, to the active run.
@@ -100,7 +106,7 @@ class ModelRegistry:
 
     def log_scan(self, folder: Path, example: pd.DataFrame, prediction: pd.DataFrame) -> str:
         """The same for a saved scan."""
-        return _log(folder, "scan_pyfunc.py", example, prediction)
+        return log_package(folder, "scan_pyfunc.py", example, prediction)
 
     def metrics(self, run_id: str) -> dict[str, float]:
         return dict(self.connect().get_run(run_id).data.metrics)
@@ -114,7 +120,11 @@ class ModelRegistry:
         return f"{self.ui}/#/models/{model.name}/versions/{model.version}"
 
     def register(self, name: str, model_uri: str, run_id: str) -> ModelVersion:
-        """Register the model of a run as a new version of `name`, unless it is registered; returns the version."""
+        """Register the model of a run as a new version of `name` with its card, unless it is registered; the challenger.
+
+        Returns:
+            The version.
+        """
         client = self.connect()
         for known in client.search_model_versions(f"name = '{name}'"):
             if known.run_id == run_id:
@@ -122,26 +132,86 @@ class ModelRegistry:
         # mlflow.register_model prints to the terminal.
         with suppress(MlflowException):
             client.create_registered_model(name)
-        return client.create_model_version(name, model_uri, run_id, model_id=model_uri.rpartition("/")[2])
+        card, tags = model_card(client.get_run(run_id), name)
+        model_id = model_uri.rpartition("/")[2]
+        made = client.create_model_version(name, model_uri, run_id, tags=tags, description=card, model_id=model_id)
+        self._set_alias(name, CHALLENGER, int(made.version))
+        return made
 
     def set_champion(self, name: str, model_version: int) -> None:
-        self.connect().set_registered_model_alias(name, CHAMPION, str(model_version))
+        """Let the alias point to a version; a challenger that becomes champion challenges no more."""
+        self._set_alias(name, CHAMPION, model_version)
+        challenger = self._by_alias(name, CHALLENGER)
+        if challenger is not None and challenger.version == model_version:
+            self.connect().delete_registered_model_alias(name, CHALLENGER)
 
     def champion(self, name: str) -> RegisteredModel | None:
-        client = self.connect()
-        try:
-            found = client.get_model_version_by_alias(name, CHAMPION)
-        except MlflowException:
+        """The version in use; None if there is none yet.
+
+        Raises:
+            MlflowException: MLflow cannot be asked.
+        """
+        return self._by_alias(name, CHAMPION)
+
+    def challenger(self, name: str) -> RegisteredModel | None:
+        """The newest version that was not promoted; None if there is none."""
+        return self._by_alias(name, CHALLENGER)
+
+    def names(self) -> list[str]:
+        """Every registered model."""
+        return sorted(model.name for model in self.connect().search_registered_models())
+
+    def versions(self, name: str) -> list[ModelVersion]:
+        """Every version of a model, newest first."""
+        found = self.connect().search_model_versions(f"name = '{name}'")
+        return sorted(found, key=lambda each: int(each.version), reverse=True)
+
+    def version(self, name: str, number: int) -> RegisteredModel | None:
+        """One version; None if there is none of this number."""
+        return next(
+            (RegisteredModel(name, number, v.run_id) for v in self.versions(name) if int(v.version) == number), None
+        )
+
+    def log_gates(self, gates: dict[str, Any]) -> None:
+        """Log what the gates of a promotion measured to the active run."""
+        mlflow.log_dict(gates, GATES)
+
+    def gates(self, run_id: str) -> dict[str, Any] | None:
+        """What `log_gates` logged to a run; None where nothing was."""
+        self.connect()
+        if not any(item.path == GATES for item in self.connect().list_artifacts(run_id)):
             return None
+        return dict(mlflow.artifacts.load_dict(f"runs:/{run_id}/{GATES}"))
+
+    def _location(self, model_uri: str) -> str:
+        """Where a model's package lies, from `models:/NAME/VERSION`, `models:/ID` or the location itself."""
+        client, parts = self.connect(), model_uri.removeprefix("models:/").split("/")
+        if not model_uri.startswith("models:/"):
+            return model_uri
+        if len(parts) == 1:
+            return str(client.get_logged_model(parts[0]).artifact_location)
+        return self._location(str(client.get_model_version(*parts).source))
+
+    def _set_alias(self, name: str, alias: str, version: int) -> None:
+        self.connect().set_registered_model_alias(name, alias, str(version))
+
+    def _by_alias(self, name: str, alias: str) -> RegisteredModel | None:
+        try:
+            found = self.connect().get_model_version_by_alias(name, alias)
+        except MlflowException as error:
+            if error.error_code in _ABSENT:
+                return None
+            raise
         return RegisteredModel(name, int(found.version), found.run_id)
 
     @contextmanager
     def files(self, model_uri: str) -> Iterator[Path]:
         """The folder of a model's detector, downloaded for as long as the context lasts."""
-        self.connect()
+        package = self._location(model_uri)
         with tempfile.TemporaryDirectory(prefix="tapewatch-model-") as target:
-            model = Path(mlflow.artifacts.download_artifacts(artifact_uri=model_uri, dst_path=target))
-            yield _detector_folder(model)
+            # The code beside it is for those who load the package without Tapewatch.
+            folder = mlflow.artifacts.download_artifacts(artifact_uri=f"{package}/artifacts", dst_path=target)
+            yield _detector_folder(Path(folder))
 
     def usable_champion(self, name: str, load: Callable[[Path], _Loaded]) -> _Loaded | None:
         """The champion as `load` reads its folder; None without one, and if this code can no longer use it.
@@ -167,24 +237,8 @@ class ModelRegistry:
             return load_detector(folder)
 
 
-def _log(folder: Path, code: str, example: pd.DataFrame, prediction: pd.DataFrame) -> str:
-    with tempfile.TemporaryDirectory() as own:
-        # A copy, since MLflow copies the rights of the file too.
-        copy = Path(own) / code
-        copy.write_bytes((Path(__file__).parent / code).read_bytes())
-        info = mlflow.pyfunc.log_model(
-            name=_DETECTOR_FOLDER,
-            python_model=str(copy),
-            artifacts={_DETECTOR_FOLDER: str(folder)},
-            signature=infer_signature(example, prediction),
-            input_example=example,
-            pip_requirements=[f"{package}=={version(package)}" for package in _RUNTIME],
-        )
-    return str(info.model_uri)
-
-
 def _detector_folder(model: Path) -> Path:
-    folders = [path for path in (model / "artifacts").iterdir() if path.is_dir()]
+    folders = [path for path in model.iterdir() if path.is_dir()]
     if len(folders) != 1:
         raise FileNotFoundError(f"{model} should hold one detector, has {[f.name for f in folders] or 'none'}")
     return folders[0]

@@ -1,6 +1,6 @@
 """How MLflow loads a scan: this file is logged with the model and runs when the model is loaded.
 
-MLflow uses pandas, and its signatures have no time zones: times are passed in UTC without a zone.
+Rows may come from `pd.read_parquet` of the lake's own file, from the input example, or from JSON. A time without a zone is UTC.
 """
 
 from pathlib import Path
@@ -25,13 +25,15 @@ class ScanModel(mlflow.pyfunc.PythonModel):
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002
         """`model_input`: the columns of `BINS_5S`; a row out for each incident, the columns of `INCIDENTS`."""
-        return found(self.detector, BINS_5S.conform(pl.from_pandas(model_input).with_columns(_in_utc(*_TIMES))))
+        utc = {name: pd.to_datetime(model_input[name], utc=True).astype("datetime64[ns, UTC]") for name in _TIMES}
+        plain = model_input.assign(symbol=model_input["symbol"].astype(str), **utc)
+        return found(self.detector, BINS_5S.conform(pl.from_pandas(plain)))
 
 
 def as_pandas(rows: pl.DataFrame) -> pd.DataFrame:
     """Rows as the model receives them: for a signature and an input example."""
     text, times = pl.col(pl.Categorical).cast(pl.String), pl.col(pl.Datetime).dt.replace_time_zone(None)
-    return rows.with_columns(text, times, pl.col(pl.Int64).cast(pl.Float64)).to_pandas()
+    return rows.with_columns(text, times).to_pandas()
 
 
 def found(detector: ScanDetector, bins: pl.DataFrame) -> pd.DataFrame:
@@ -45,10 +47,6 @@ def found(detector: ScanDetector, bins: pl.DataFrame) -> pd.DataFrame:
     if session is None:
         raise ValueError(f"{bins['event_time'][0]} is in no session of {market}, the market of {symbol}")
     return as_pandas(detector.incidents(bins, session))
-
-
-def _in_utc(*names: str) -> pl.Expr:
-    return pl.col(names).cast(pl.Datetime("ns")).dt.replace_time_zone("UTC")
 
 
 mlflow.models.set_model(ScanModel())

@@ -18,12 +18,14 @@ from orchestration.cli.commands import (
     daily,
     database,
     detect,
+    explain,
     features,
     gaps,
     keys,
     labels,
     lake,
     lookahead,
+    models,
     platform,
     profile,
     results,
@@ -52,6 +54,7 @@ for commands in (
     gaps,
     results,
     detect,
+    explain,
     watch,
     features,
     alerts,
@@ -62,6 +65,7 @@ for commands in (
     keys,
     lake,
     lookahead,
+    models,
 ):
     app.add_typer(commands.app)
 
@@ -100,6 +104,7 @@ def _hide_library_warnings() -> None:
     warnings.filterwarnings("ignore", module=r"mlflow\.")
     warnings.filterwarnings("ignore", module=r"shap\.")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # It logs the traceback of each error that it then raises.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 

@@ -4,6 +4,7 @@ from tapewatch.market.feature_tables import CROSS_ASSET, INDICATORS, MICROSTRUCT
 from tapewatch.market.label_tables import LABEL_TABLES
 from tapewatch.market.schema import Column, Table
 from tapewatch.market.tables import (
+    BOOL,
     F64,
     I64,
     KNOWN_TIME,
@@ -143,6 +144,67 @@ INCIDENTS = Table(
     ),
 )
 
+#: Features of which a pattern keeps the extreme and the change.
+PATTERN_FEATURES = (
+    "volume_ratio", "trade_count_ratio", "return_bps", "return_score", "range_bps", "realised_volatility_bps",
+    "volatility_ratio", "quoted_spread_bps", "effective_spread_bps", "spread_ratio", "order_flow_imbalance", "flow_score_5m",
+    "depth_imbalance", "quote_count_ratio", "trade_age_s", "tape_age_s",
+)  # fmt: skip
+
+ANOMALY_PATTERNS = Table(
+    "anomaly_patterns",
+    "detections",
+    "The shape of each anomaly in 32 numbers, by which similar ones are found, and what people said of it.",
+    key=("symbol", "start_time"),
+    columns=(
+        SYMBOL_COLUMN,
+        Column("start_time", TIME, "start of the first anomalous minute"),
+        Column("end_time", TIME, "end of the last anomalous minute"),
+        Column("known_time", TIME, "the same, when the whole shape is known"),
+        Column("pattern_id", TEXT, "the anomaly, as `anomaly_id` names it"),
+        Column("kind", SYMBOL, "kind of anomaly, by what the tape did"),
+        Column("score", F64, "highest score in the event"),
+        optional("label", SYMBOL, "what a person called it: a kind, `normal`, `confirmed` or `dismissed`"),
+        Column("model", TEXT, "registered model and version that found it"),
+        *(
+            Column(f"{name}_{part}", F64, f"{name}: {words}, robustly scaled, inverse hyperbolic sine")
+            for name in PATTERN_FEATURES
+            for part, words in (
+                ("extreme", "most unusual value within the event"),
+                ("change", "mean less that of ten minutes before"),
+            )
+        ),
+    ),
+)
+
+DRIFT = Table(
+    "drift",
+    "detections",
+    "How far a day's features, scores, alerts and verdicts are from those that the champion was fitted on.",
+    key=("subject", "name"),
+    columns=(
+        Column("subject", SYMBOL, "`feature`, `score`, `alerts` or `verdicts`"),
+        Column("name", SYMBOL, "the feature, or the subject again"),
+        count("rows", "minutes of the day, or recent verdicts"),
+        count("reference_rows", "minutes of the reference days, or earlier verdicts"),
+        optional(
+            "value",
+            F64,
+            "mean deviation from the symbol's usual, in scales; mean score; share of alerts, or of confirmed ones",
+        ),
+        optional("reference", F64, "the same of the reference"),
+        optional("psi", F64, "population stability index over the reference's deciles", minimum=0),
+        optional("ks", F64, "Kolmogorov-Smirnov distance", minimum=0, maximum=1),
+        optional("wasserstein", F64, "Wasserstein distance, in the reference's interquartile ranges", minimum=0),
+        optional(
+            "cusum_up", F64, "CUSUM of the days' means, upwards, in standard deviations of a day's mean", minimum=0
+        ),
+        optional("cusum_down", F64, "the same downwards", minimum=0),
+        Column("is_drifting", BOOL, "a distance or a CUSUM is beyond its limit"),
+        Column("model", TEXT, "champion whose training days are the reference"),
+    ),
+)
+
 PROFILE = Table(
     "profile",
     "reports",
@@ -170,6 +232,8 @@ DERIVED: tuple[Table, ...] = (
     REGIMES,
     SCAN_EVALUATION,
     INCIDENTS,
+    ANOMALY_PATTERNS,
+    DRIFT,
     *LABEL_TABLES,
     PROFILE,
 )

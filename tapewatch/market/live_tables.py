@@ -255,6 +255,29 @@ ALERT_VERDICTS = Table(
     ),
 )
 
+MODEL_HISTORY = Table(
+    "model_history",
+    "live",
+    "What became of each version of a model. Entries are only added, and each holds the hash of the one before.",
+    key=("number",),
+    columns=(
+        Column("number", I64, "place in the chain, from 1", minimum=1),
+        Column("at_time", TIME, "when"),
+        Column("model", TEXT, "name of the registered model"),
+        Column(
+            "action", TEXT, "`promoted`, `refused`, `rolled_back`, or `found` where another program moved the alias"
+        ),
+        Column("version", I64, "version that this is about", minimum=1),
+        optional("champion_before", I64, "version that was champion; null if none was", minimum=1),
+        Column("run_id", TEXT, "MLflow run that trained the version"),
+        Column("actor", TEXT, "user or process"),
+        Column("reason", TEXT, "why, in words"),
+        Column("evidence", TEXT, "what the gates measured, as JSON"),
+        Column("previous_hash", TEXT, "hash of the entry before; 64 zeros for the first"),
+        Column("hash", TEXT, "SHA-256 of all other values of this entry"),
+    ),
+)
+
 AUDIT = Table(
     "audit",
     "live",
@@ -310,6 +333,7 @@ LIVE: tuple[Table, ...] = (
     LABELS,
     ALERT_VERDICTS,
     API_KEYS,
+    MODEL_HISTORY,
     AUDIT,
     LIVE_QUARANTINE,
 )

@@ -1,6 +1,7 @@
 """Training over a champion that an upgrade has left unusable."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import mlflow
 import polars as pl
@@ -38,9 +39,9 @@ def test_a_new_detector_replaces_a_champion_of_an_earlier_release(
     )
     days = ValidationDays(rows, TRUTH_LABELS.conform(minute), "source")
 
-    def trained() -> dict[str, str]:
+    def trained() -> dict[str, Any]:
         fitted = training.fit(registry, NAME, rows, DAYS, {"trees": 10, "seed": 1})
-        return {"run_id": fitted.run_id, "model_uri": fitted.model_uri}
+        return {"run_id": fitted.run_id, "model_uri": fitted.model_uri, **DAYS}
 
     old = trained()
     registry.set_champion(NAME, int(registry.register(NAME, old["model_uri"], old["run_id"]).version))

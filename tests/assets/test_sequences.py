@@ -7,13 +7,14 @@ import mlflow
 import polars as pl
 import pytest
 
-from assets import sequences
+from assets import promoting, sequences
 from assets.training import Fitted
 from assets.validation import ValidationDays
 from models.base import DetectorError
 from models.lstm_autoencoder.training import AutoencoderParameters
 from resources.mlflow_registry import ModelRegistry
 from tapewatch.market.tables import TRUTH_LABELS
+from tapewatch.store.database.database import Database
 from tests.support.detectors import ordinary_rows
 
 pytestmark = pytest.mark.slow
@@ -71,11 +72,17 @@ def test_a_killed_training_goes_on_in_its_run_and_failures_leave_the_champion(
     ]
     assert not list(tmp_path.iterdir())
 
-    reference = {"run_id": fitted.run_id, "model_uri": fitted.model_uri}
+    days = {"train": ["2024-05-31|stocks"], "validation": ["2024-06-03|stocks"]}
+    reference = {"run_id": fitted.run_id, "model_uri": fitted.model_uri, **days}
     nothing = ValidationDays(rows, TRUTH_LABELS.empty(), "source")
     metrics = sequences.judge(registry, NAME, reference, nothing)
     assert metrics == {"minutes": rows.height, "anomalous_minutes": 0}
-    champion = sequences.promote(registry, NAME, reference, metrics)
+    with Database(f"sqlite:///{tmp_path}/tapewatch.db") as database:
+        outcome = promoting.decide(registry, database, NAME, reference)
+    assert outcome.is_promoted, outcome.reason
+    assert outcome.reason == "there is no champion yet"
+    champion = outcome.champion
+    assert champion is not None
 
     with pytest.raises(DetectorError, match="needs at least 200 minutes"):
         fit(registry, rows.head(50), tmp_path)

@@ -20,6 +20,8 @@ from tapewatch.settings import Settings
 CHECKOUT = Path(__file__).resolve().parents[2]
 ASSETS = {
     "detections/anomalies",
+    "detections/anomaly_patterns",
+    "detections/drift",
     "detections/incidents",
     "explanations/isolation_forest_shap",
     "feature_store/online",
@@ -55,6 +57,8 @@ ASSETS = {
 }
 CHECKS = {
     "detections/anomalies": {"schema", "keys_unique"},
+    "detections/anomaly_patterns": {"schema", "keys_unique"},
+    "detections/drift": {"schema", "keys_unique"},
     "detections/incidents": {"schema", "keys_unique"},
     "feature_store/online": {"equals_offline"},
     "features/bins_5s": {"schema", "keys_unique", "no_look_ahead"},
@@ -100,6 +104,7 @@ def test_every_asset_job_schedule_and_sensor(definitions: dg.Definitions) -> Non
         "collect_labels",
         "detect_anomalies",
         "ingest_stream",
+        "measure_drift",
         "profile_tape",
         "refresh_feature_store",
         "scan_days",
@@ -109,11 +114,13 @@ def test_every_asset_job_schedule_and_sensor(definitions: dg.Definitions) -> Non
     assert {schedule.name for schedule in repository.schedule_defs} == {
         "detect_anomalies_daily",
         "freshness_daily",
+        "measure_drift_daily",
         "old_gaps_daily",
-        "train_detectors_weekly",
+        "train_detectors_daily",
         "update_day_daily",
     }
-    assert {sensor.name for sensor in repository.sensor_defs} == {"new_flat_files_sensor", "stream_spool_sensor"}
+    sensors = {"drift_sensor", "new_flat_files_sensor", "new_labels_sensor", "stream_spool_sensor"}
+    assert {sensor.name for sensor in repository.sensor_defs} == sensors
 
 
 def test_every_check(definitions: dg.Definitions) -> None:

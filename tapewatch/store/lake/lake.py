@@ -6,13 +6,14 @@ is `{root}/{group}/{table}.parquet`. Pages about a partition are in `{root}/{gro
 """
 
 import datetime as dt
+import hashlib
 import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 import pyarrow as pa
@@ -126,6 +127,15 @@ class Lake:
     def rows(self, table: Table, partition: Partition | None = None) -> int:
         """Number of rows of a partition; only its footer is read."""
         return int(self._footer(table, partition).num_rows)
+
+    def digest(self, table: Table, partition: Partition | None = None) -> str:
+        """SHA-256 of a partition's object: equal rows are written as equal bytes.
+
+        Raises:
+            MissingPartitionError: it has not been written.
+        """
+        with self._existing(table, partition).open("rb") as stream:
+            return hashlib.file_digest(cast("Any", stream), "sha256").hexdigest()
 
     def scan(self, table: Table, partition: Partition | None = None) -> pl.LazyFrame:
         """A lazy frame of one partition. Unlike `read`, it may see two states if the partition is replaced meanwhile.

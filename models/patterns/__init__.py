@@ -1,0 +1,1 @@
+"""The shapes of past anomalies, and the nearest of them to a given one."""

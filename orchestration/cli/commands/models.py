@@ -1,0 +1,225 @@
+"""`tapewatch models`: the registered detectors, and which of them is in use."""
+
+import datetime as dt
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestration.cli.commands.options import time_option
+from orchestration.cli.listing import Column, Field, Format, Listing, counted, time_field
+from orchestration.errors import RunError, console, reports_errors
+from tapewatch.settings import Settings
+
+if TYPE_CHECKING:
+    from resources.promotion import Promoter
+
+app = typer.Typer()
+group = typer.Typer(no_args_is_help=True, help="List, compare, promote and roll back the registered detectors.")
+app.add_typer(group, name="models")
+
+NameArgument = Annotated[str, typer.Argument(metavar="MODEL", help="a registered model, such as isolation_forest")]
+FormatOption = Annotated[Format, typer.Option("--format", help="how to print it")]
+_MEASURES = ("average_precision", "event_recall", "false_alerts_per_390_minutes", "delay_minutes")
+
+
+def _measure(name: str, digits: int = 3) -> Any:
+    return lambda row: "" if row[name] is None else f"{row[name]:.{digits}f}"
+
+
+VERSIONS = Listing(
+    counted("version"),
+    columns=(
+        Column("model"),
+        Column("version", is_number=True),
+        Column("is"),
+        Column("made, UTC", lambda row: f"{row['made']:%Y-%m-%d %H:%M}"),
+        Column("AP", _measure("average_precision"), is_number=True),
+        Column("found", _measure("event_recall"), is_number=True),
+        Column("false", _measure("false_alerts_per_390_minutes"), is_number=True),
+        Column("run", folds=True),
+    ),
+    fields=(
+        *map(Field, ("model", "version", "is")),
+        time_field("made", "made"),
+        *map(Field, (*_MEASURES, "run")),
+    ),
+    is_boxed=False,
+)
+HISTORY = Listing(
+    counted("entry", "entries"),
+    columns=(
+        Column("#", lambda row: str(row["number"]), is_number=True),
+        Column("at, UTC", lambda row: f"{row['at_time']:%Y-%m-%d %H:%M:%S}"),
+        Column("version", lambda row: f"{row['model']}/{row['version']}"),
+        Column("was", lambda row: row["action"].replace("_", " ")),
+        Column("by", lambda row: row["actor"]),
+        Column("why", lambda row: row["reason"], folds=True),
+    ),
+    fields=(
+        Field("number"),
+        time_field("at", "at_time"),
+        *map(Field, ("model", "action", "version", "champion_before", "run_id", "actor", "reason")),
+        Field("evidence", lambda row: json.loads(row["evidence"])),
+        *map(Field, ("previous_hash", "hash")),
+    ),
+    is_boxed=False,
+)
+
+
+@contextmanager
+def _promoter(settings: Settings) -> "Iterator[Promoter]":
+    import getpass  # noqa: PLC0415
+
+    from orchestration.home import check_home  # noqa: PLC0415
+    from resources.mlflow_registry import ModelRegistry  # noqa: PLC0415 - MLflow takes seconds to import
+    from resources.promotion import Promoter  # noqa: PLC0415
+    from tapewatch.store.database.database import Database  # noqa: PLC0415
+
+    check_home(settings)
+    with Database(settings.database) as database:
+        yield Promoter(ModelRegistry(settings.tracking_uri, settings.artifact_root), database, getpass.getuser())
+
+
+@group.command("list")
+@reports_errors
+def list_versions(form: FormatOption = Format.TABLE) -> None:
+    """List every registered version, newest first, and which is champion or challenger."""
+    with _promoter(Settings()) as promoter:
+        registry = promoter.registry
+        rows = []
+        for name in registry.names():
+            is_what = {
+                each.version: word
+                for each, word in ((registry.challenger(name), "challenger"), (registry.champion(name), "champion"))
+                if each
+            }
+            for version in registry.versions(name):
+                metrics = registry.metrics(version.run_id)
+                made = dt.datetime.fromtimestamp(version.creation_timestamp / 1000, dt.UTC)
+                said = {
+                    "model": name,
+                    "version": int(version.version),
+                    "is": is_what.get(int(version.version), ""),
+                    "made": made,
+                }
+                rows.append({**said, **{each: metrics.get(each) for each in _MEASURES}, "run": version.run_id})
+    VERSIONS.show(rows, form)
+
+
+@group.command()
+@reports_errors
+def compare(
+    name: NameArgument, version: Annotated[int | None, typer.Argument(help="by default the challenger")] = None
+) -> None:
+    """Show what the gates measured of a version, beside the champion of then.
+
+    [dim]tapewatch models compare isolation_forest
+    tapewatch models compare isolation_forest 4[/]
+    """
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    with _promoter(Settings()) as promoter:
+        candidate = _candidate(promoter, name, version)
+        logged = promoter.registry.gates(candidate.run_id)
+        if logged is None:
+            raise RunError(
+                f"{candidate} was registered by an earlier Tapewatch, or is no detector of minutes: no gate judged it"
+            )
+    against = f"version {logged['champion']}" if logged["champion"] else "no champion"
+    table = Table("gate", "passed", "measured", title=f"{candidate}, judged beside {against}", title_justify="left")
+    for gate in logged["gates"].values():
+        table.add_row(gate["name"].replace("_", " "), "yes" if gate["has_passed"] else "[bold red]no[/]", gate["words"])
+    Console().print(table)
+
+
+@group.command()
+@reports_errors
+def promote(
+    name: NameArgument, version: Annotated[int | None, typer.Argument(help="by default the challenger")] = None
+) -> None:
+    """Make a version champion, if it passed every gate beside the present champion.
+
+    [dim]tapewatch models promote isolation_forest 4[/]
+    """
+    with _promoter(Settings()) as promoter:
+        from assets.promoting import decide_on  # noqa: PLC0415
+
+        outcome = decide_on(
+            promoter.registry, promoter.database, _candidate(promoter, name, version), actor=promoter.actor
+        )
+    if not outcome.is_promoted:
+        raise RunError(f"{outcome.candidate} stays as it is: {outcome.reason}")
+    _say(f"{outcome.candidate} is champion: {outcome.reason}. Materialize serving/anomaly_bento to serve it")
+
+
+@group.command()
+@reports_errors
+def rollback(
+    name: NameArgument,
+    to: Annotated[int | None, typer.Option("--to", metavar="VERSION", help="by default the champion before")] = None,
+    reason: Annotated[str, typer.Option(help="why, for the history")] = "rolled back by hand",
+) -> None:
+    """Make an earlier version champion again.
+
+    [dim]tapewatch models rollback isolation_forest --reason "too many alerts since Monday"[/]
+    """
+    with _promoter(Settings()) as promoter:
+        restored = promoter.roll_back(name, to, reason)
+    _say(f"{restored} is champion again. Materialize serving/anomaly_bento to serve it")
+
+
+@group.command()
+@reports_errors
+def history(
+    name: Annotated[str | None, typer.Argument(metavar="MODEL", help="one model; by default all")] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", metavar="", help="check the chain of hashes, and MLflow's aliases")
+    ] = False,
+    at: Annotated[
+        dt.datetime | None, time_option("--at", "which version was champion then, UTC; needs a MODEL")
+    ] = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """List what became of each version, or check that nothing was changed.
+
+    [dim]tapewatch models history isolation_forest
+    tapewatch models history isolation_forest --at 2024-06-03T12:00
+    tapewatch models history --verify[/]
+    """
+    if at is not None and name is None:
+        raise typer.BadParameter("--at needs a MODEL")
+    from tapewatch.store.database import model_history  # noqa: PLC0415
+    from tapewatch.store.database.database import Database  # noqa: PLC0415
+
+    settings = Settings()
+    if verify:
+        with _promoter(settings) as promoter:
+            faults, entries = promoter.faults(), model_history.history(promoter.database)
+        if faults:
+            raise RunError("; ".join(faults))
+        _say(f"{len(entries)} entries, each following the one before, and MLflow's aliases agree")
+        return
+    with Database(settings.database) as database:
+        entries = model_history.history(database, name)
+    if at is not None and name is not None:
+        version = model_history.champion_of(entries, name, at.replace(tzinfo=dt.UTC))
+        _say(f"{name}/{version}" if version else f"{name} had no champion at {at:%Y-%m-%d %H:%M:%S} UTC")
+        return
+    HISTORY.show(entries, form)
+
+
+def _candidate(promoter: "Promoter", name: str, version: int | None) -> Any:
+    found = promoter.registry.challenger(name) if version is None else promoter.registry.version(name, version)
+    if found is None:
+        known = ", ".join(str(each.version) for each in promoter.registry.versions(name)) or "none"
+        what = "challenger" if version is None else f"version {version}"
+        raise RunError(f"{name} has no {what}; its versions are: {known}")
+    return found
+
+
+def _say(text: str) -> None:
+    console.print(text, soft_wrap=True, markup=False, highlight=False)

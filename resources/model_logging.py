@@ -1,0 +1,137 @@
+"""What is logged with a model, so that it can be understood, loaded elsewhere and made again.
+
+The package of a model holds the code that reads it, so that it loads where Tapewatch is not installed.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.data.dataset_source_registry import resolve_dataset_source
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.models import ModelSignature, infer_signature
+from mlflow.types.schema import AnyType, ColSpec, Schema
+
+import models
+import tapewatch
+from resources.code_version import code_version
+from tapewatch.market.instruments import Partition
+from tapewatch.market.schema import Table
+from tapewatch.store.lake.lake import Lake
+
+#: Name of the artifact that holds a detector's files.
+DETECTOR_FOLDER = "detector"
+#: What the models may import of the library; import-linter holds it.
+_LIBRARY = ("market", "features", "bars", "labels")
+_TABULAR = ("numpy", "pandas", "polars", "pyarrow")
+#: What loads a model, by the file that MLflow runs.
+_REQUIREMENTS = {
+    "detector_pyfunc.py": (*_TABULAR, "numba", "scikit-learn", "shap", "skops", "filelock", "exchange-calendars"),
+    "scan_pyfunc.py": (*_TABULAR, "numba", "filelock", "exchange-calendars"),
+}
+#: Columns that pandas may hold as text or categories, and as times with or without a zone.
+_LOOSE = ("symbol", "event_time", "known_time", "last_tick")
+LOCK_FILE = Path(tapewatch.__file__).parent.parent / "uv.lock"
+
+
+def log_package(folder: Path, code: str, example: pd.DataFrame, prediction: pd.DataFrame) -> str:
+    """Log a saved detector with `code`, the file of this package that loads it, to the active run; returns its model URI."""
+    with tempfile.TemporaryDirectory() as own, _shipped_code() as shipped:
+        # A copy, since MLflow copies the rights of the file too.
+        copy = Path(own) / code
+        copy.write_bytes((Path(__file__).parent / code).read_bytes())
+        # The folder's name becomes part of the artifact's path, and a temporary one would differ each time.
+        files = Path(own) / DETECTOR_FOLDER
+        shutil.copytree(folder, files)
+        info = mlflow.pyfunc.log_model(
+            name=DETECTOR_FOLDER,
+            python_model=str(copy),
+            artifacts={DETECTOR_FOLDER: str(files)},
+            code_paths=[str(path) for path in shipped],
+            signature=_signature(example, prediction),
+            input_example=example,
+            pip_requirements=[
+                f"mlflow=={version('mlflow')}",
+                *(f"{name}=={version(name)}" for name in _REQUIREMENTS[code]),
+            ],
+        )
+    return str(info.model_uri)
+
+
+def log_inputs(lake: Lake, table: Table, days: Mapping[str, Sequence[str]]) -> None:
+    """Log the partitions of a training, with the hash of each file, and the datasets that they make up, to the active run.
+
+    Args:
+        days: partition keys by purpose: `train` and `validation`.
+    """
+    hashed = {purpose: {key: _partition(lake, table, key) for key in keys} for purpose, keys in days.items()}
+    mlflow.log_dict({"table": f"{table.group}/{table.name}", **hashed}, "inputs.json")
+    for purpose, found in hashed.items():
+        digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:36]
+        source = resolve_dataset_source(str(lake.root / table.group / table.name))
+        name = f"{table.name} {_span(list(found))}"
+        mlflow.log_input(MetaDataset(source, name=name, digest=digest, schema=_columns(table)), context=purpose)
+
+
+def provenance(seed: int) -> dict[str, str]:
+    """Tags of a run by which it can be made again: code version, seed, and the hash of the lock file."""
+    return {"code_version": code_version(), "seed": str(seed), "lock_file_sha256": lock_file_hash()}
+
+
+def lock_file_hash() -> str:
+    """SHA-256 of `uv.lock`, which pins every library; `none` where Tapewatch was installed without it."""
+    return hashlib.sha256(LOCK_FILE.read_bytes()).hexdigest() if LOCK_FILE.is_file() else "none"
+
+
+def run_name(name: str, days: Mapping[str, Sequence[str]]) -> str:
+    """A name for a person: the detector and the days that it is fitted on."""
+    return f"{name}, fitted on {_span(days.get('train', ()))}"
+
+
+def _span(keys: Sequence[str]) -> str:
+    dates = sorted({Partition.parse(key).date for key in keys})
+    return "no day" if not dates else str(dates[0]) if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+
+
+def _partition(lake: Lake, table: Table, key: str) -> dict[str, Any]:
+    partition = Partition.parse(key)
+    return {
+        "path": str(lake.path(table, partition)),
+        "sha256": lake.digest(table, partition),
+        "rows": lake.rows(table, partition),
+    }
+
+
+def _columns(table: Table) -> Schema:
+    return Schema(
+        [ColSpec("double" if column.dtype.is_float() else AnyType(), column.name) for column in table.columns]
+    )
+
+
+def _signature(example: pd.DataFrame, prediction: pd.DataFrame) -> ModelSignature:
+    inferred = infer_signature(example, prediction)
+    loose = [ColSpec(AnyType(), spec.name) if spec.name in _LOOSE else spec for spec in inferred.inputs.inputs]
+    return ModelSignature(Schema(loose), inferred.outputs)
+
+
+@contextmanager
+def _shipped_code() -> Iterator[list[Path]]:
+    """Copies of the packages that a model needs, for as long as the context lasts."""
+    ours, detectors = Path(tapewatch.__file__).parent, Path(models.__file__).parent
+    ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
+    with tempfile.TemporaryDirectory() as own:
+        library = Path(own) / ours.name
+        library.mkdir()
+        shutil.copy(ours / "__init__.py", library)
+        for package in _LIBRARY:
+            shutil.copytree(ours / package, library / package, ignore=ignored)
+        shutil.copytree(detectors, Path(own) / detectors.name, ignore=ignored)
+        yield [library, Path(own) / detectors.name]

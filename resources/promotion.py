@@ -1,0 +1,172 @@
+"""Moves the champion's alias and records each move, and each refusal, in the history of models."""
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlflow.exceptions import MlflowException
+
+from models.base import DetectorError
+from models.loading import load_detector
+from models.scan.detector import ScanDetector
+from resources.mlflow_registry import ModelRegistry, RegisteredModel
+from tapewatch.masking import masked
+from tapewatch.store.database.database import Database
+from tapewatch.store.database.model_history import (
+    FOUND,
+    PROMOTED,
+    REFUSED,
+    ROLLED_BACK,
+    Decision,
+    champion_of,
+    faults,
+    history,
+    record,
+)
+
+#: Tag of a registered model: the newest entry of the history that is about it.
+_ANCHOR = "tapewatch.history"
+
+
+class PromotionError(RuntimeError):
+    """A version cannot become champion; the champion stays. The message says why, and what can be done."""
+
+
+@dataclass(frozen=True)
+class Promoter:
+    """Promotes, refuses and rolls back on behalf of `actor`. The alias and the history change together or not at all."""
+
+    registry: ModelRegistry
+    database: Database
+    actor: str
+
+    def promote(
+        self, candidate: RegisteredModel, *, over: int | None, reason: str, evidence: Mapping[str, Any] | None = None
+    ) -> None:
+        """Make a version champion in the place of version `over` (None: there was none).
+
+        Raises:
+            PromotionError: its files cannot be used, or MLflow does not answer.
+            HistoryConflictError: another version became champion meanwhile.
+        """
+        self._install(candidate, PROMOTED, over, reason, evidence)
+
+    def refuse(self, candidate: RegisteredModel, *, over: int | None, reason: str, evidence: Mapping[str, Any]) -> None:
+        """Record that a version was not promoted."""
+        self._note_moved(candidate.name, over)
+        self._record(candidate, REFUSED, over, reason, evidence, lambda _: None)
+
+    def roll_back(self, name: str, version: int | None, reason: str) -> RegisteredModel:
+        """Make an earlier version champion again, by default the one before; returns it.
+
+        Raises:
+            PromotionError: there is no such version, it is champion already, or its files are gone.
+        """
+        current = self.registry.champion(name)
+        if current is None:
+            raise PromotionError(f"{name} has no champion: promote a version first")
+        if version is None:
+            version = self._before(current)
+        target = self.registry.version(name, version)
+        if target is None:
+            known = ", ".join(str(v.version) for v in self.registry.versions(name))
+            raise PromotionError(f"{name} has no version {version}; it has {known}")
+        if target.version == current.version:
+            raise PromotionError(f"version {version} is the champion of {name} already")
+        self._install(target, ROLLED_BACK, current.version, reason, None)
+        return target
+
+    def faults(self) -> list[str]:
+        """What is wrong with the history, and where MLflow says otherwise; empty if all is sound."""
+        entries = history(self.database)
+        found = faults(entries)
+        hashes = {entry["hash"] for entry in entries}
+        for name in self.registry.names():
+            recorded, current = champion_of(entries, name), self.registry.champion(name)
+            alias = current.version if current else None
+            if recorded is not None and alias != recorded:
+                found.append(
+                    f"{name}: the history says that version {recorded} is champion, MLflow's alias is at {alias}"
+                )
+            anchor = self.registry.connect().get_registered_model(name).tags.get(_ANCHOR)
+            if anchor is not None and anchor not in hashes:
+                found.append(f"{name}: the newest entry that MLflow knows of, {anchor[:12]}, is not in the history")
+        return found
+
+    def _install(
+        self, target: RegisteredModel, action: str, over: int | None, reason: str, evidence: Mapping[str, Any] | None
+    ) -> None:
+        self._expect_files(target)
+        self._note_moved(target.name, over)
+
+        def move(entry_hash: str) -> None:
+            self.registry.set_champion(target.name, target.version)
+            self.registry.connect().set_registered_model_tag(target.name, _ANCHOR, entry_hash)
+
+        self._record(target, action, over, reason, evidence or {}, move)
+
+    def _record(
+        self,
+        target: RegisteredModel,
+        action: str,
+        over: int | None,
+        reason: str,
+        evidence: Mapping[str, Any],
+        apply: Callable[[str], None],
+    ) -> None:
+        decision = Decision(
+            target.name, action, target.version, over, target.run_id, self.actor, reason, dict(evidence)
+        )
+        try:
+            record(self.database, decision, apply=apply)
+        except MlflowException as error:
+            raise PromotionError(
+                f"MLflow at {masked(self.registry.tracking_uri)} failed ({_first_line(error)}): version {target.version} of "
+                f"{target.name} was not {action.replace('_', ' ')}, and nothing was recorded. Try again"
+            ) from error
+
+    def _note_moved(self, name: str, alias: int | None) -> None:
+        """Record where another program left the alias, so that the history stays true."""
+        recorded = champion_of(history(self.database), name)
+        if alias is None or recorded is None or recorded == alias:
+            return
+        moved = self.registry.champion(name)
+        if moved is None or moved.version != alias:
+            # The candidate was compared with a version that is champion no more; `record` refuses it.
+            return
+        reason = f"the alias was moved from version {recorded} to {alias} outside Tapewatch"
+        self._record(moved, FOUND, recorded, reason, {}, lambda _: None)
+
+    def _before(self, current: RegisteredModel) -> int:
+        own = [entry for entry in history(self.database, current.name) if entry["version"] == current.version]
+        before = next((e["champion_before"] for e in reversed(own) if e["action"] != REFUSED), None)
+        if before is None:
+            raise PromotionError(
+                f"the history names no champion of {current.name} before version {current.version}: give --to"
+            )
+        return int(before)
+
+    def _expect_files(self, target: RegisteredModel) -> None:
+        try:
+            with self.registry.files(target.uri) as folder:
+                (ScanDetector.load if target.name == ScanDetector.name else load_detector)(folder)
+        except (MlflowException, OSError) as error:
+            others = ", ".join(
+                str(v.version) for v in self.registry.versions(target.name) if int(v.version) != target.version
+            )
+            raise PromotionError(
+                f"version {target.version} of {target.name} cannot be champion: its files are gone ({_first_line(error)}). "
+                f"Choose another version ({others or 'there is none'}), or train again"
+            ) from error
+        except DetectorError as error:
+            raise PromotionError(f"version {target.version} of {target.name} cannot be champion: {error}") from error
+
+
+def champion_at(database: Database, name: str, at: dt.datetime) -> int | None:
+    """The version that was champion at a time; None if none was, or its time is before the history."""
+    return champion_of(history(database), name, at)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0][:200]
