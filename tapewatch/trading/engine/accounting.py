@@ -74,7 +74,8 @@ def book_fill(
     before, after = slot.quantity, quanta(slot.quantity + order.side * quantity)
     notional = worth(slot, quantity, price)
     owed = order.owed + _fee(slot, order.side, quantity, price, is_maker, terms)
-    fee = cents(max(owed, terms.minimum_fee)) - order.paid
+    # Without a minimum a rebate may be owed to the account.
+    fee = cents(max(owed, terms.minimum_fee) if terms.minimum_fee > 0.0 else owed) - order.paid
     if not terms.allows_short and after < min(before, 0.0):
         order.state, order.reason, order.ended = REFUSED, SHORT, at
         return False

@@ -11,6 +11,7 @@ from tapewatch.market.arrays import Array, flat, symbol_runs
 from tapewatch.market.compiled import njit
 from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates, update_flags
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, market_of
+from tapewatch.market.tables import TIME
 from tapewatch.market.trading_tables import CORPORATE_ACTIONS, HALTS
 from tapewatch.trading.engine.records import ACTION, BAR, HALT, QUOTE, TRADE, Events
 from tapewatch.trading.engine.refusals import Reason
@@ -151,7 +152,7 @@ class _Parts:
             return
         frame = _by_symbol(frame, sorts_times=is_trusted or kind == ACTION)
         names, offsets = symbol_runs(frame)
-        start = flat(frame["time"])
+        start = flat(frame["time"].cast(TIME))
         rows = np.repeat(np.arange(len(names)), np.diff(offsets))
         kept = np.ones(start.size, dtype=np.bool_)
         if kind not in (ACTION, HALT):
@@ -163,7 +164,7 @@ class _Parts:
             kept &= is_price
         time = start
         if kind == BAR:
-            time = flat(frame["known_time"]) if "known_time" in frame.columns else start + NS_PER_MINUTE
+            time = flat(frame["known_time"].cast(TIME)) if "known_time" in frame.columns else start + NS_PER_MINUTE
         codes = np.array([self.symbols.setdefault(name, len(self.symbols)) for name in names], dtype=np.int32)[rows]
         values = [flat(frame[column].cast(pl.Float64)) for column in columns]
         values += [np.broadcast_to(np.nan, start.size)] * (5 - len(values))
