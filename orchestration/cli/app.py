@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from orchestration.cli.commands import (
     alerts,
+    backtest,
     daily,
     database,
     detect,
@@ -26,6 +27,7 @@ from orchestration.cli.commands import (
     lake,
     lookahead,
     models,
+    paper,
     platform,
     profile,
     results,
@@ -66,6 +68,8 @@ for commands in (
     lake,
     lookahead,
     models,
+    backtest,
+    paper,
 ):
     app.add_typer(commands.app)
 

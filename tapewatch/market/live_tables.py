@@ -6,6 +6,7 @@
 from dataclasses import replace
 
 from tapewatch.market.derived_tables import DERIVED
+from tapewatch.market.paper_tables import PAPER
 from tapewatch.market.schema import Column, Table
 from tapewatch.market.tables import (
     ALL,
@@ -28,6 +29,7 @@ from tapewatch.market.tables import (
     optional,
     price,
 )
+from tapewatch.market.trading_tables import TRADING
 
 _SYMBOL = TRADES.by_name["symbol"]
 _TIME = Column("time", TIME, "when it happened, as the vendor states it")
@@ -338,3 +340,8 @@ LIVE: tuple[Table, ...] = (
     LIVE_QUARANTINE,
 )
 EVERY: tuple[Table, ...] = (*ALL, *DERIVED, STREAM_BATCHES, *STREAMED, *LIVE)
+    *PAPER,
+    AUDIT,
+    LIVE_QUARANTINE,
+)
+EVERY: tuple[Table, ...] = (*ALL, *DERIVED, *TRADING, STREAM_BATCHES, *STREAMED, *LIVE)

@@ -13,6 +13,7 @@ from polars.testing import assert_frame_equal
 
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.live_tables import ALERTS, AUDIT, GAPS, LIVE_BARS
+from tapewatch.market.paper_tables import PAPER
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import COVERAGE
 from tapewatch.store.database import retention as sql_retention
@@ -91,6 +92,7 @@ def test_anomalies_incidents_labels_verdicts_and_audit_are_kept_for_ever() -> No
         "labels",
         "alert_verdicts",
         "audit",
+        *(table.name for table in PAPER),
     }
 
 
