@@ -19,6 +19,7 @@ from assets import (
     serving,
     stream,
     tape,
+    trading,
 )
 from assets import models as model_assets
 from assets.partitions import starting
@@ -44,6 +45,7 @@ _ASSET_MODULES = [
     detections,
     serving,
     reports,
+    trading,
 ]
 
 

@@ -3,6 +3,7 @@
 from tapewatch.market.feature_tables import INDICATORS, MICROSTRUCTURE_MORE
 from tapewatch.market.label_tables import LABEL_TABLES
 from tapewatch.market.schema import Column, Table
+from tapewatch.market.signal_tables import SIGNAL_TABLES
 from tapewatch.market.tables import (
     F64,
     I64,
@@ -169,5 +170,6 @@ DERIVED: tuple[Table, ...] = (
     SCAN_EVALUATION,
     INCIDENTS,
     *LABEL_TABLES,
+    *SIGNAL_TABLES,
     PROFILE,
 )

@@ -50,6 +50,9 @@ ASSETS = {
     "tape/quotes",
     "tape/stream_batches",
     "tape/trades",
+    "trading/backtest",
+    "trading/signals",
+    "trading/walk_forward",
 }
 CHECKS = {
     "detections/anomalies": {"schema", "keys_unique"},
@@ -76,6 +79,8 @@ CHECKS = {
     "tape/trades": {
         "schema", "keys_unique", "inside_session", "rows_match_source", "prices_and_sizes", "aggressor_agreement",
     },
+    "trading/backtest": {"schema", "keys_unique"},
+    "trading/signals": {"schema", "keys_unique"},
 }  # fmt: skip
 
 
@@ -90,12 +95,14 @@ def test_every_asset_job_schedule_and_sensor(definitions: dg.Definitions) -> Non
     repository = definitions.get_repository_def()
     assert {job for job in repository.job_names if not job.startswith("__")} == {
         "backfill_tape",
+        "backtest_signals",
         "build_features",
         "certify_days",
         "check_freshness",
         "collect_labels",
         "detect_anomalies",
         "ingest_stream",
+        "judge_strategies",
         "profile_tape",
         "refresh_feature_store",
         "scan_days",
@@ -139,7 +146,9 @@ def test_every_job_schedule_and_sensor_has_a_description(definitions: dg.Definit
 
 def test_freshness_is_stated_for_all_that_a_schedule_renews(definitions: dg.Definitions) -> None:
     without = {s.key.to_user_string() for s in definitions.resolve_all_asset_specs() if s.freshness_policy is None}
-    assert without == {"tape/stream_batches", "reports/profile", "feature_store/online", "feature_store/registry"}
+    trading = {f"trading/{name}" for name in ("signals", "backtest", "walk_forward")}
+    feature_store = {"feature_store/online", "feature_store/registry"}
+    assert without == {"tape/stream_batches", "reports/profile"} | feature_store | trading
 
 
 def test_the_check_of_all_days_is_run_alone(definitions: dg.Definitions) -> None:
@@ -160,7 +169,7 @@ def test_partitions_begin_where_the_setting_says(tmp_path: Path) -> None:
     start = dt.date.today() - dt.timedelta(days=9)  # noqa: DTZ011 - partitions are UTC days; a day more or less is no matter
     defs = build_definitions(Settings(home=tmp_path, partitions_start=start, _env_file=None))
     days = [spec.partitions_def for spec in defs.resolve_all_asset_specs() if spec.partitions_def]
-    assert len(days) == 20
+    assert len(days) == 22
     assert {days.get_first_partition_key() for days in days} == {f"{start}|crypto"}
     assert {len(days.get_partition_keys()) for days in days} <= {10 * 6, 11 * 6, 12 * 6}
     assert first_day(defs.get_repository_def()) == start
