@@ -28,6 +28,7 @@ from tapewatch.market.tables import (
     optional,
     price,
 )
+from tapewatch.market.trading_tables import TRADING
 
 _SYMBOL = TRADES.by_name["symbol"]
 _TIME = Column("time", TIME, "when it happened, as the vendor states it")
@@ -287,4 +288,4 @@ LIVE_QUARANTINE = Table(
 _OTHERS = (INDEX_VALUES, PRICE_BANDS, AUCTION_IMBALANCES, ORDER_BOOK)
 STREAMED: tuple[Table, ...] = (STREAM_TRADES, STREAM_QUOTES, STREAM_BARS, *_OTHERS)
 LIVE: tuple[Table, ...] = (LIVE_BARS, LIVE_MICROSTRUCTURE, ALERTS, GAPS, LABELS, ALERT_VERDICTS, AUDIT, LIVE_QUARANTINE)
-EVERY: tuple[Table, ...] = (*ALL, *DERIVED, STREAM_BATCHES, *STREAMED, *LIVE)
+EVERY: tuple[Table, ...] = (*ALL, *DERIVED, *TRADING, STREAM_BATCHES, *STREAMED, *LIVE)

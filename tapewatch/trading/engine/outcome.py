@@ -1,0 +1,159 @@
+"""What a simulation leaves: orders, fills, positions, equity, cash flows and refusals as frames."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from tapewatch.market.arrays import Array
+from tapewatch.market.schema import Table
+from tapewatch.market.tables import TIME
+from tapewatch.market.trading_tables import (
+    CASH_FLOWS,
+    EQUITY,
+    FILLS,
+    ORDER_OUTCOMES,
+    ORDER_STATES,
+    POSITIONS,
+)
+from tapewatch.trading.engine import records
+from tapewatch.trading.engine.records import NEVER, REFUSED
+from tapewatch.trading.engine.refusals import kernel_refusal, refusals
+from tapewatch.trading.engine.simulation import Refusal, Simulation
+
+_CENTS = 100
+_FLOW_KINDS = ("borrow", "dividend")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Frames of `ORDER_OUTCOMES`, `FILLS`, `POSITIONS`, `EQUITY`, `CASH_FLOWS` and `REFUSALS`; `cash_cents` at the start."""
+
+    orders: pl.DataFrame
+    fills: pl.DataFrame
+    positions: pl.DataFrame
+    equity: pl.DataFrame
+    cash_flows: pl.DataFrame
+    refusals: pl.DataFrame
+    cash_cents: int
+
+    @property
+    def profit(self) -> float:
+        """Last equity less the start capital, in the quote currency."""
+        return (self.equity["equity_cents"][-1] - self.cash_cents) / _CENTS if self.equity.height else 0.0
+
+
+def outcome_of(simulation: Simulation) -> Outcome:
+    """Everything so far, with the current interval of `EQUITY` as its last row."""
+    names = list(simulation.symbols)
+    written = {name: _joined(parts, name) for name, parts in simulation.written.items()}
+    orders = simulation.submitted
+    return Outcome(
+        orders=_orders(simulation),
+        fills=_fills(written["fills"], orders),
+        positions=_positions(written["changes"], names),
+        equity=_equity(written["equity"], simulation.accounts[0]),
+        cash_flows=_flows(written["flows"], names),
+        refusals=refusals(iter(_refusals(simulation))).sort("time", "refusal_id", maintain_order=True),
+        cash_cents=simulation.settings.cash_cents,
+    )
+
+
+_DTYPES = {
+    "fills": records.FILL,
+    "changes": records.CHANGE,
+    "flows": records.FLOW,
+    "equity": records.EQUITY_ROW,
+}
+
+
+def _joined(parts: list[Array], name: str) -> Array:
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=_DTYPES[name])
+
+
+def _times(values: Array) -> pl.Series:
+    return pl.Series(values, dtype=pl.Int64).cast(TIME)
+
+
+def _frame(table: Table, columns: dict[str, object]) -> pl.DataFrame:
+    return table.conform(pl.DataFrame(columns)).sort(table.sort, maintain_order=True)
+
+
+def _orders(simulation: Simulation) -> pl.DataFrame:
+    rows = simulation.orders
+    ended = (
+        pl.Series(np.where(rows["ended"] == 0, NEVER, rows["ended"]), dtype=pl.Int64).replace(NEVER, None).cast(TIME)
+    )
+    frame = simulation.submitted.with_columns(
+        pl.Series("state", [ORDER_STATES[state] for state in rows["state"]], dtype=pl.String),
+        pl.Series("filled", rows["filled"], dtype=pl.Float64),
+        ended.alias("ended_time"),
+    )
+    return ORDER_OUTCOMES.conform(frame)
+
+
+def _fills(rows: Array, orders: pl.DataFrame) -> pl.DataFrame:
+    of_orders = orders.select("order_id", "symbol", "side", "tag")[rows["order"]]
+    parts = pl.Series("part", rows["part"], dtype=pl.Int64)
+    columns = {name: of_orders[name] for name in of_orders.columns}
+    mid = pl.Series(rows["mid"], dtype=pl.Float64).fill_nan(None)
+    frame = pl.DataFrame(
+        {
+            **columns,
+            "fill_id": of_orders["order_id"] + "/" + parts.cast(pl.String),
+            "time": _times(rows["time"]),
+            "quantity": rows["quantity"],
+            "price": rows["price"],
+            "notional_cents": rows["notional"],
+            "fee_cents": rows["fee"],
+            "is_maker": rows["is_maker"] != 0,
+            "mid_price": mid,
+        }
+    )
+    # In the order in which the account booked them; fills of one instant depend on each other.
+    return FILLS.conform(frame)
+
+
+def _symbols(rows: Array, names: list[str]) -> pl.Series:
+    return (
+        pl.Series(np.array(names, dtype=object)[rows["symbol"]], dtype=pl.String)
+        if rows.size
+        else pl.Series([], dtype=pl.String)
+    )
+
+
+def _positions(rows: Array, names: list[str]) -> pl.DataFrame:
+    cents = {f"{name}_cents": rows[name] for name in ("cost", "realised", "value")}
+    own = {"quantity": rows["quantity"], "mark_price": rows["mark"], "sequence_number": rows["sequence"]}
+    frame = pl.DataFrame({"symbol": _symbols(rows, names), "time": _times(rows["time"]), **own, **cents})
+    return POSITIONS.conform(frame)
+
+
+def _equity(rows: Array, account: np.void) -> pl.DataFrame:
+    if account["due"]:
+        last = np.zeros(1, dtype=records.EQUITY_ROW)
+        last["time"] = account["due"]
+        for name in ("cash", "value", "gross", "fees"):
+            last[name] = account[name]
+        rows = np.concatenate([rows, last])
+    cents = {f"{name}_cents": rows[name] for name in ("cash", "value", "gross", "fees")}
+    frame = pl.DataFrame({"time": _times(rows["time"]), **cents, "equity_cents": rows["cash"] + rows["value"]})
+    return EQUITY.conform(frame)
+
+
+def _flows(rows: Array, names: list[str]) -> pl.DataFrame:
+    kinds = [_FLOW_KINDS[kind] for kind in rows["kind"]]
+    frame = {"symbol": _symbols(rows, names), "time": _times(rows["time"]), "kind": pl.Series(kinds, dtype=pl.String)}
+    return _frame(CASH_FLOWS, {**frame, "amount_cents": rows["amount"]})
+
+
+def _refusals(simulation: Simulation) -> list[Refusal]:
+    names = list(simulation.symbols)
+    found = list(simulation.refused)
+    numbers = np.flatnonzero((simulation.orders["state"] == REFUSED) & (simulation.orders["reason"] > 0))
+    for number, order_id in zip(numbers, simulation.submitted["order_id"].gather(numbers), strict=True):
+        row = simulation.orders[number]
+        symbol = names[row["symbol"]]
+        reason, detail = kernel_refusal(int(row["reason"]), symbol, int(row["needed"]), int(row["room"]))
+        found.append((order_id, order_id, symbol, int(row["ended"]), reason, detail))
+    return found
