@@ -1,6 +1,6 @@
 """Signals and outcomes of market days of the lake, each day with the record of the days before it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -12,6 +12,8 @@ from tapewatch.market.signal_tables import OUTCOMES, SIGNALS
 from tapewatch.market.tables import ANOMALIES, BARS, MICROSTRUCTURE, TIME
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.tape import tape_end
+from tapewatch.trading.account import Account, trade_day
+from tapewatch.trading.record import AccountRecord, account_record
 from tapewatch.trading.signals.build import SignalRules, proposals, signals
 from tapewatch.trading.signals.outcomes import outcomes
 
@@ -64,6 +66,18 @@ class TradingDays:
             bars, through_ns = self._read(BARS, day), tape_end(self.lake, day)
             self._outcomes[day] = outcomes(found, bars, day.session, through_ns=through_ns)
         return self._outcomes[day]
+
+    def account(self, day: Partition, *, is_sized: bool = True) -> Account:
+        """The bets of a day as one account of the engine; `is_sized` False trades each at size 1."""
+        return trade_day(self.outcomes(day), self._read(BARS, day), day.session, self.rules.risk, is_sized=is_sized)
+
+    def records(self, partitions: Sequence[Partition]) -> Iterator[AccountRecord]:
+        """The accounts of each market's days: every bet at size 1, and by the signals' sizes."""
+        for market in sorted({day.market for day in partitions}):
+            for is_sized, name in ((False, "every bet at size 1"), (True, "sized")):
+                of_market = [day for day in partitions if day.market is market]
+                days = {day: self.account(day, is_sized=is_sized) for day in of_market}
+                yield account_record(f"{market}, {name}", days)
 
     def _others(self, day: Partition) -> Sequence[Partition]:
         """The same date of the other markets, where the lake has it: their symbols may lead."""

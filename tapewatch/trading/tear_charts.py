@@ -1,10 +1,13 @@
 """The charts of the tear sheet."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import plotly.graph_objects as go
 import polars as pl
 
 from tapewatch.reports.charts import apply_style
+from tapewatch.trading.record import AccountRecord
 
 #: Colours of strategies in the order of their names; distinguishable without red and green.
 _COLOURS = ("#2f7f86", "#e0a100", "#3f51b5", "#c2185b", "#7d8790")
@@ -34,6 +37,14 @@ def paths(curves: pl.DataFrame) -> go.Figure:
     walked = curves.filter(pl.col("scheme") == "walk_forward")
     _line(figure, walked["hour"], walked["net_bps"].cum_sum(), "walk-forward", _COLOURS[0], width=2.5)
     return _styled(figure, "bps, sized bets", height=320)
+
+
+def accounts(records: Sequence[AccountRecord]) -> go.Figure:
+    """Running sums of the accounts' hourly profits, in per cent of the cash."""
+    figure = go.Figure()
+    for colour, record in zip(_COLOURS, records, strict=False):
+        _line(figure, record.hours["time"], record.hours["profit_share"].cum_sum() * 100, record.name, colour)
+    return _styled(figure, "% of the cash", height=320)
 
 
 def drawdowns(curves: pl.DataFrame) -> go.Figure:

@@ -1,5 +1,6 @@
 """The tear sheet of the strategies as a self-contained page: results after costs, where they come from, and how sure they are."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -9,16 +10,24 @@ from tapewatch.reports.pages import figure_html, number, render_page
 from tapewatch.trading import tear_charts
 from tapewatch.trading.evaluation import Evaluation
 from tapewatch.trading.feedback import losing, performance_by
+from tapewatch.trading.record import AccountRecord
 
 
 def render_tear_sheet(
-    bets: pl.DataFrame, result: Evaluation, *, title: str = "Strategies on all backtested days"
+    bets: pl.DataFrame,
+    result: Evaluation,
+    records: Sequence[AccountRecord] = (),
+    capacities: pl.DataFrame | None = None,
+    *,
+    title: str = "Strategies on all backtested days",
 ) -> str:
     """The page.
 
     Args:
         bets: OUTCOMES.
         result: their evaluation.
+        records: accounts that traded them.
+        capacities: of the strategies.
     """
     return render_page(
         "tear_sheet.html.j2",
@@ -28,7 +37,7 @@ def render_tear_sheet(
         has_bets=bets.height > 0,
         verdict=verdict(result),
         note=result.note,
-        sections=_sections(bets, result) if bets.height else [],
+        sections=[*_sections(bets, result), *_accounts(records, capacities), _losers(bets)] if bets.height else [],
     )
 
 
@@ -121,13 +130,36 @@ def _sections(bets: pl.DataFrame, result: Evaluation) -> list[dict[str, Any]]:
                 split.filter(pl.col("strategy").cast(pl.String) == "all").drop("strategy"),
             )
         )
+    return sections
+
+
+def _accounts(records: Sequence[AccountRecord], capacities: pl.DataFrame | None) -> list[dict[str, Any]]:
+    if not records:
+        return []
+    facts = pl.DataFrame([{"account": record.name, **record.facts} for record in records])
+    sections = [
+        _section(
+            "Accounts",
+            "The same bets as market orders of an account that starts each day with the same cash, filled by the engine at the bars after "
+            "them. An account closes a bet at the bar after the barrier, so that gains and losses go beyond it.",
+            {"Profit over the cash": tear_charts.accounts(records)},
+            facts,
+        )
+    ]
+    if capacities is not None and capacities.height:
+        text = "The notional of a bet at which its own impact would eat the mean gross result; 0 where the spread and the fees do."
+        sections.append(_section("Capacity", text, {}, capacities))
+    return sections
+
+
+def _losers(bets: pl.DataFrame) -> dict[str, Any]:
     lost = pl.concat([losing(bets, by).rename({by: "group"}) for by in ("detector", "kind")])
     text = (
-        "Detectors and kinds whose alerts lose with 95 % confidence."
+        "Detectors and kinds whose alerts lose with 95 % confidence. A bet that follows two detectors counts for each."
         if lost.height
-        else ("No detector or kind is shown to lose: either it does not, or there are too few bets to tell.")
+        else "No detector or kind is shown to lose: either it does not, or there are too few bets to tell."
     )
-    return [*sections, _section("Whose alerts lose", text, {}, lost)]
+    return _section("Whose alerts lose", text, {}, lost)
 
 
 def _section(title: str, text: str, charts: dict[str, go.Figure], rows: pl.DataFrame | None = None) -> dict[str, Any]:
