@@ -6,6 +6,7 @@
 from dataclasses import replace
 
 from tapewatch.market.derived_tables import DERIVED
+from tapewatch.market.paper_tables import PAPER
 from tapewatch.market.schema import Column, Table
 from tapewatch.market.tables import (
     ALL,
@@ -287,5 +288,15 @@ LIVE_QUARANTINE = Table(
 
 _OTHERS = (INDEX_VALUES, PRICE_BANDS, AUCTION_IMBALANCES, ORDER_BOOK)
 STREAMED: tuple[Table, ...] = (STREAM_TRADES, STREAM_QUOTES, STREAM_BARS, *_OTHERS)
-LIVE: tuple[Table, ...] = (LIVE_BARS, LIVE_MICROSTRUCTURE, ALERTS, GAPS, LABELS, ALERT_VERDICTS, AUDIT, LIVE_QUARANTINE)
+LIVE: tuple[Table, ...] = (
+    LIVE_BARS,
+    LIVE_MICROSTRUCTURE,
+    ALERTS,
+    GAPS,
+    LABELS,
+    ALERT_VERDICTS,
+    *PAPER,
+    AUDIT,
+    LIVE_QUARANTINE,
+)
 EVERY: tuple[Table, ...] = (*ALL, *DERIVED, *TRADING, STREAM_BATCHES, *STREAMED, *LIVE)

@@ -1,8 +1,4 @@
-"""Tables of the trading engine and of the paper broker. Money is simulated, in whole cents of the quote currency.
-
-A time is when something happened on the tape's clock. Paper tables are in the operational database, where times have
-microseconds: what a restarted broker continues from is kept in int64 nanoseconds (`*_ns`).
-"""
+"""Tables of the trading engine. Money is simulated, in whole cents of the quote currency; times are on the tape's clock."""
 
 from tapewatch.market.schema import Column, Table
 from tapewatch.market.tables import BOOL, F64, I8, I64, TEXT, TIME, TRADES, count, optional, price
@@ -10,7 +6,6 @@ from tapewatch.market.tables import BOOL, F64, I8, I64, TEXT, TIME, TRADES, coun
 ORDER_KINDS = ("market", "limit", "stop")
 TIMES_IN_FORCE = ("day", "gtc", "ioc")
 ORDER_STATES = ("waiting", "open", "filled", "cancelled", "expired", "refused")
-RISK_STATES = ("ACTIVE", "REDUCING", "HALTED")
 
 _SYMBOL = TRADES.by_name["symbol"]
 _ORDER_ID = Column("order_id", TEXT, "identity of the order")

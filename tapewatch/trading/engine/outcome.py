@@ -45,15 +45,27 @@ class Outcome:
 
 def outcome_of(simulation: Simulation) -> Outcome:
     """Everything so far, with the current interval of `EQUITY` as its last row."""
-    names = list(simulation.symbols)
-    written = {name: _joined(parts, name) for name, parts in simulation.written.items()}
-    orders = simulation.submitted
+    rows = _with_last_interval(_joined(simulation, "equity"), simulation.accounts[0])
+    return _outcome(simulation, rows, _orders(simulation))
+
+
+def take_written(simulation: Simulation) -> Outcome:
+    """What was written since the last call, which the simulation then forgets: whole intervals of `EQUITY`, and no orders."""
+    outcome = _outcome(simulation, _joined(simulation, "equity"), ORDER_OUTCOMES.empty())
+    simulation.written = {name: [] for name in simulation.written}
+    simulation.refused = []
+    simulation.orders["reason"] = 0
+    return outcome
+
+
+def _outcome(simulation: Simulation, equity: Array, outcomes: pl.DataFrame) -> Outcome:
+    names, orders = list(simulation.symbols), simulation.submitted
     return Outcome(
-        orders=_orders(simulation),
-        fills=_fills(written["fills"], orders),
-        positions=_positions(written["changes"], names),
-        equity=_equity(written["equity"], simulation.accounts[0]),
-        cash_flows=_flows(written["flows"], names),
+        orders=outcomes,
+        fills=_fills(_joined(simulation, "fills"), orders),
+        positions=_positions(_joined(simulation, "changes"), names),
+        equity=_equity(equity),
+        cash_flows=_flows(_joined(simulation, "flows"), names),
         refusals=refusals(iter(_refusals(simulation))).sort("time", "refusal_id", maintain_order=True),
         cash_cents=simulation.settings.cash_cents,
     )
@@ -67,7 +79,8 @@ _DTYPES = {
 }
 
 
-def _joined(parts: list[Array], name: str) -> Array:
+def _joined(simulation: Simulation, name: str) -> Array:
+    parts = simulation.written[name]
     return np.concatenate(parts) if parts else np.zeros(0, dtype=_DTYPES[name])
 
 
@@ -129,13 +142,17 @@ def _positions(rows: Array, names: list[str]) -> pl.DataFrame:
     return POSITIONS.conform(frame)
 
 
-def _equity(rows: Array, account: np.void) -> pl.DataFrame:
-    if account["due"]:
-        last = np.zeros(1, dtype=records.EQUITY_ROW)
-        last["time"] = account["due"]
-        for name in ("cash", "value", "gross", "fees"):
-            last[name] = account[name]
-        rows = np.concatenate([rows, last])
+def _with_last_interval(rows: Array, account: np.void) -> Array:
+    if not account["due"]:
+        return rows
+    last = np.zeros(1, dtype=records.EQUITY_ROW)
+    last["time"] = account["due"]
+    for name in ("cash", "value", "gross", "fees"):
+        last[name] = account[name]
+    return np.concatenate([rows, last])
+
+
+def _equity(rows: Array) -> pl.DataFrame:
     cents = {f"{name}_cents": rows[name] for name in ("cash", "value", "gross", "fees")}
     frame = pl.DataFrame({"time": _times(rows["time"]), **cents, "equity_cents": rows["cash"] + rows["value"]})
     return EQUITY.conform(frame)

@@ -3,7 +3,7 @@
 The same events and orders give the same fills in one part as in many, so that a backtest and a paper account agree.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -47,7 +47,7 @@ class Simulation:
         self.ids: dict[str, int] = {}
         self.refused: list[Refusal] = []
         self.written: dict[str, list[Array]] = {name: [] for name in Output._fields}
-        self._queue: Array = np.zeros(0, dtype=np.int64)
+        self.queue: Array = np.zeros(0, dtype=np.int64)
         self._out = _room(_FIRST_ROOM)
 
     @property
@@ -65,12 +65,19 @@ class Simulation:
         slot = self.symbols.get(symbol)
         return 0.0 if slot is None else float(self.slots["quantity"][slot])
 
-    def submit(self, orders: pl.DataFrame, *, now: int | None = None) -> None:
+    def submit(
+        self,
+        orders: pl.DataFrame,
+        *,
+        now: int | None = None,
+        objections: Mapping[str, tuple[Reason, str]] | None = None,
+    ) -> None:
         """Send `ORDERS`; those that no market would take are refused at once, the others when they arrive.
 
         Args:
             orders: `ORDERS`, in the order in which they were decided.
             now: the time (ns UTC); an order that was decided later is refused.
+            objections: reason and detail of orders that are refused in any case.
 
         Raises:
             SchemaError: the frame is no `ORDERS`.
@@ -82,15 +89,16 @@ class Simulation:
         self.ids.update(zip(orders["order_id"], range(first, first + orders.height), strict=True))
         self.submitted = pl.concat([self.submitted, orders]) if first else orders
         rows = self._records(orders)
-        for order_id, reason, detail in faults(orders).iter_rows():
-            self._refuse(rows, order_id, first, Reason(reason), detail)
+        bad = {order_id: (Reason(reason), detail) for order_id, reason, detail in faults(orders).iter_rows()}
+        for order_id, (reason, detail) in {**(objections or {}), **bad}.items():
+            self._refuse(rows, order_id, first, reason, detail)
         if now is not None:
             for number in np.flatnonzero((flat(orders["time"]) > now) & (rows["state"] == WAITING)):
                 text = f"it was decided {(orders['time'].dt.epoch('ns')[int(number)] - now) / 1e9:.3f} s from now: send it then"
                 self._refuse(rows, orders["order_id"][int(number)], first, Reason.FUTURE, text)
         self.orders = np.concatenate([self.orders, rows])
-        queue = np.concatenate([self._queue, first + np.flatnonzero(rows["state"] == WAITING)])
-        self._queue = queue[np.argsort(self.orders["active"][queue], kind="stable")]
+        queue = np.concatenate([self.queue, first + np.flatnonzero(rows["state"] == WAITING)])
+        self.queue = queue[np.argsort(self.orders["active"][queue], kind="stable")]
 
     def advance(self, tape: Tape, until: int | None = None) -> None:
         """Process the events of a part of the tape and the orders that arrive up to `until`, by default its last event.
@@ -115,7 +123,7 @@ class Simulation:
         numbers = np.array([self.ids[name] for name in order_ids if name in self.ids], dtype=np.int64)
         waiting = numbers[self.orders["state"][numbers] == WAITING]
         self.orders["state"][waiting], self.orders["ended"][waiting] = records.CANCELLED, at
-        self._queue = self._queue[~np.isin(self._queue, waiting)]
+        self.queue = self.queue[~np.isin(self.queue, waiting)]
         cancel(self.accounts, self.slots, self.orders, numbers, at)
 
     def slot_of(self, symbol: str) -> int:
@@ -136,7 +144,7 @@ class Simulation:
     def refuse_late(self) -> None:
         """Refuse the orders that were decided after the last event: the tape has no market for them."""
         times = flat(self.submitted["time"])
-        late = self._queue[times[self._queue] > self.clock] if self._queue.size else self._queue
+        late = self.queue[times[self.queue] > self.clock] if self.queue.size else self.queue
         for number in late:
             self._refuse(
                 self.orders,
@@ -145,7 +153,7 @@ class Simulation:
                 Reason.FUTURE,
                 "it was decided after the tape's end",
             )
-        self._queue = self._queue[~np.isin(self._queue, late)]
+        self.queue = self.queue[~np.isin(self.queue, late)]
 
     def _run(self, events: Events, until: int) -> None:
         times = [int(time) for time in (*events.time[:1], *events.time[-1:], self.clock, until) if time]
@@ -157,15 +165,15 @@ class Simulation:
         event = arrival = 0
         while True:
             event, arrival = advance(
-                events, event, self.orders, self._queue, arrival, until, self.accounts, self.slots, sessions, calendar,
+                events, event, self.orders, self.queue, arrival, until, self.accounts, self.slots, sessions, calendar,
                 terms, self._out,
             )  # fmt: skip
             self._collect()
-            waits = arrival < self._queue.size and self.orders["active"][self._queue[arrival]] <= until
+            waits = arrival < self.queue.size and self.orders["active"][self.queue[arrival]] <= until
             if event == events.time.size and not waits:
                 break
             self._out = _room(4 * max(self._out.fills.size, int(self.accounts["open"][0])))
-        self._queue = self._queue[arrival:]
+        self.queue = self.queue[arrival:]
 
     def _collect(self) -> None:
         for name, count in zip(Output._fields, ("fills", "changes", "flows", "marks"), strict=True):
@@ -196,7 +204,8 @@ class Simulation:
             distinct, [self.slot_of(name) for name in distinct], return_dtype=pl.Int64
         )
         rows["key"] = keys.view(np.int64)
-        rows["active"] = flat(orders["time"]) + self.settings.latency.delays(keys)
+        # An order that comes late meets the market as it is now.
+        rows["active"] = np.maximum(flat(orders["time"]) + self.settings.latency.delays(keys), self.clock)
         rows["expires"] = flat(orders["expires_time"].dt.epoch("ns"), null=NEVER)
         rows["side"], rows["quantity"] = flat(orders["side"], null=0), flat(orders["quantity"])
         rows["kind"] = orders["kind"].replace_strict(_KINDS, default=NONE, return_dtype=pl.Int64)

@@ -1,0 +1,310 @@
+"""The broker of a paper account: takes orders, advances along the tape, and commits each step as one transaction.
+
+A broker that was killed continues from the last commit, with the same outcome as one that was not: what a step reads (orders,
+risk state, tape) and what it writes belong to one transaction, and the engine draws nothing from outside.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import sqlalchemy as sa
+
+from tapewatch.market.arrays import Array
+from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
+from tapewatch.market.paper_tables import (
+    PAPER_ACCOUNTS,
+    PAPER_CASH_FLOWS,
+    PAPER_EQUITY,
+    PAPER_FILLS,
+    PAPER_LOCKS,
+    PAPER_ORDERS,
+    PAPER_POSITIONS,
+    PAPER_REFUSALS,
+    PAPER_RISK,
+)
+from tapewatch.market.tables import TIME
+from tapewatch.store.database.database import Database
+from tapewatch.store.database.engine import transaction
+from tapewatch.trading.engine import EngineSettings, Simulation, Tape
+from tapewatch.trading.engine.outcome import take_written
+from tapewatch.trading.engine.records import OPEN, WAITING
+from tapewatch.trading.engine.refusals import Reason
+from tapewatch.trading.paper.ledger import (
+    PaperError,
+    account_row,
+    inbox,
+    losses_of,
+    open_account,
+    risk_row,
+    rows,
+    standing,
+    write,
+)
+from tapewatch.trading.paper.protections import (
+    Exposure,
+    Lock,
+    Protections,
+    RiskState,
+    Transition,
+    Watermarks,
+    cooldowns,
+    objection,
+    transition,
+)
+from tapewatch.trading.paper.state import MONEY, changed, order_rows, position_rows, restored
+
+_STEP_S = {True: 60, False: 1}
+#: Minute returns of symbols up to a time (ns): a column each.
+Returns = Callable[[list[str], int], pl.DataFrame]
+
+
+class PaperBroker:
+    """One account. Not thread-safe; of two brokers of one account the second to commit fails.
+
+    Args:
+        database: holds the account.
+        account: its name; it is opened if there is none.
+        settings: capital, costs and rules, the same each time.
+        limits: its protections.
+        is_bars: whether its tape is bars (steps of a minute) or quotes (steps of a second).
+        returns: minute returns for the correlation limit.
+
+    Raises:
+        PaperError: the account was opened with other settings.
+        DatabaseError: the database cannot be used.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        account: str,
+        settings: EngineSettings,
+        limits: Protections | None = None,
+        *,
+        is_bars: bool = True,
+        returns: Returns | None = None,
+    ) -> None:
+        self._database, self.account, self.settings = database, account, settings
+        self._limits = limits or Protections()
+        if self._limits.correlation is not None and returns is None:
+            raise PaperError("a limit on correlation needs minute returns: trade against live bars, or switch it off")
+        self._returns = returns
+        self._step_ns = _STEP_S[is_bars] * NS_PER_SECOND
+        self.is_new = open_account(database, account, settings, is_bars=is_bars)
+        self._load()
+
+    @property
+    def cursor(self) -> int:
+        """The tape up to here (ns UTC) was processed."""
+        return self._cursor
+
+    @property
+    def simulation(self) -> Simulation:
+        """The account in memory, as it was committed."""
+        return self._simulation
+
+    def process(self, tape: Tape, until: int) -> int:
+        """Take the orders and the tape's events after the cursor, up to the last whole step before `until` (ns UTC).
+
+        Returns: how many steps were committed.
+
+        Raises:
+            PaperError: another broker trades the account.
+            DatabaseError: the database refuses; the account stands as at the last commit, and may be processed again.
+        """
+        until = until // self._step_ns * self._step_ns
+        steps = 0
+        try:
+            for boundary in self._boundaries(tape, until):
+                part = tape.part(self._cursor, boundary)
+                steps += self._step(part if steps else replace(part, faults=tape.faults), boundary)
+        except BaseException:
+            self._load()
+            raise
+        return steps
+
+    def _boundaries(self, tape: Tape, until: int) -> Iterator[int]:
+        """Ends of steps with events, and `until`, where orders may wait."""
+        times = tape.events.time
+        times = times[(times > self._cursor) & (times <= until)]
+        ends = np.unique((times + self._step_ns - 1) // self._step_ns * self._step_ns).tolist()
+        yield from ends
+        if until > self._cursor and until not in ends[-1:]:
+            yield until
+
+    def _load(self) -> None:
+        with transaction(self._database.engine, reads_only=True) as connection:
+            row = account_row(connection, self.account)
+            positions, orders, self._next_number = standing(connection, self.account)
+        self._simulation = restored(self.settings, row, positions, orders)
+        self._numbers: Array = orders.sort("number")["number"].to_numpy().astype(np.int64)
+        self._cursor, self._commits = int(row["cursor_ns"]), int(row["step"])
+
+    def _step(self, part: Tape, boundary: int) -> bool:
+        """One transaction; returns whether there was anything to do."""
+        simulation = self._simulation
+        with transaction(self._database.engine) as connection:
+            row = account_row(connection, self.account, locks=True)
+            if row["step"] != self._commits:
+                raise PaperError(f"another broker trades paper account {self.account}: stop one of them")
+            sent = inbox(connection, self.account, boundary)
+            risk = risk_row(connection, self.account)
+            state = RiskState(risk["state"])
+            is_over = bool(risk["until_ns"]) and boundary >= risk["until_ns"]
+            barred = [] if state is RiskState.ACTIVE or is_over else self._barred(state)
+            if not (part.events.time.size or sent.height or barred):
+                return False
+            before = (simulation.orders.copy(), simulation.slots.copy())
+            state = RiskState.ACTIVE if is_over else state
+            locks = {
+                lock["symbol"]: Lock(lock["symbol"], lock["reason"], lock["until_ns"])
+                for lock in _locks(connection, self.account)
+            }
+            simulation.cancel(barred, max(simulation.clock, self._cursor))
+            self._take(sent, state, locks)
+            simulation.advance(part, boundary)
+            self._commit(connection, row, risk, state, before)
+        self._commits += 1
+        return True
+
+    def _barred(self, state: RiskState) -> list[str]:
+        """Open orders that the risk state forbids: all, or those that reduce no position."""
+        simulation, names = self._simulation, self._simulation.submitted["order_id"]
+        numbers = np.flatnonzero(np.isin(simulation.orders["state"], (OPEN, WAITING)))
+        if state is RiskState.REDUCING:
+            orders = simulation.orders[numbers]
+            held = simulation.slots["quantity"][orders["symbol"]] * orders["side"]
+            numbers = numbers[~((held < 0) & (orders["quantity"] - orders["filled"] <= -held))]
+        return [names[int(number)] for number in numbers]
+
+    def _take(self, sent: pl.DataFrame, state: RiskState, locks: Mapping[str, Lock]) -> None:
+        """Send orders to the engine, those that a protection forbids with the objection."""
+        simulation, limits = self._simulation, self._limits
+        objections: dict[str, tuple[Reason, str]] = {}
+        for symbol in sent["symbol"].cast(pl.String).unique(maintain_order=True):
+            simulation.slot_of(symbol)
+        account = self._exposure(state, locks)
+        values = dict(account.values)
+        returns = self._returns(list(values), self._cursor) if self._returns and sent.height else pl.DataFrame()
+        for row in sent.iter_rows(named=True):
+            symbol, side, quantity = str(row["symbol"]), row["side"] or 0, row["quantity"] or 0.0
+            slot = simulation.slots[simulation.symbols[symbol]]
+            age_s = (simulation.clock - row["time"].timestamp() * NS_PER_SECOND) / NS_PER_SECOND
+            if limits.order_age_s is not None and simulation.clock and age_s > limits.order_age_s:
+                text = f"it was decided {age_s:,.0f} s ago: the limit is {limits.order_age_s:.0f} s"
+                objections[row["order_id"]] = (Reason.STALE, text)
+                continue
+            price = _price(slot, row) * slot["multiplier"] * 100
+            now = max(simulation.clock, self._cursor)
+            text_or_none = objection(limits, account, symbol, side, quantity, price, now, returns)
+            if text_or_none is None:
+                values[symbol] += round(side * quantity * price)
+                account = replace(account, values=values)
+            else:
+                objections[row["order_id"]] = (Reason.RISK, text_or_none)
+        first = simulation.orders.size
+        simulation.submit(sent, objections=objections)
+        taken = simulation.orders.size - first
+        self._numbers = np.concatenate([self._numbers, self._next_number + np.arange(taken)])
+        self._next_number += taken
+
+    def _exposure(self, state: RiskState, locks: Mapping[str, Lock]) -> Exposure:
+        simulation = self._simulation
+        slots = {name: simulation.slots[slot] for name, slot in simulation.symbols.items()}
+        values = {name: int(slot["value"]) for name, slot in slots.items()}
+        names = list(slots)
+        for order in simulation.orders[np.isin(simulation.orders["state"], (OPEN, WAITING))]:
+            values[names[order["symbol"]]] += int(order["side"] * order["reserved"])
+        width = NS_PER_MINUTE if simulation.is_bars else 0
+        return Exposure(
+            state=state,
+            equity=simulation.equity_cents,
+            quantities={name: float(slot["quantity"]) for name, slot in slots.items()},
+            values=values,
+            markets={name: str(self.settings.market_of(name)) for name in slots},
+            priced={name: int(slot["quote_time"]) + width for name, slot in slots.items() if slot["quote_time"]},
+            locks=locks,
+        )
+
+    def _commit(
+        self,
+        connection: sa.Connection,
+        row: dict[str, Any],
+        risk: dict[str, Any],
+        state: RiskState,
+        before: tuple[Array, Array],
+    ) -> None:
+        """Write what the step changed."""
+        simulation, account, settings = self._simulation, self.account, self.settings
+        names = list(simulation.symbols)
+        realised_before = np.zeros(simulation.slots.size, dtype=np.int64)
+        realised_before[: before[1].size] = before[1]["realised"]
+        written = take_written(simulation)
+        lost = {
+            names[slot]: simulation.clock for slot in np.flatnonzero(simulation.slots["realised"] < realised_before)
+        }
+        self._cursor = max(self._cursor, simulation.clock)
+        marks = Watermarks(int(row["peak_cents"]), int(row["day_cents"]), int(row["day_ns"]))
+        marks.update(self._cursor, simulation.equity_cents)
+        window = self._cursor - int(self._limits.guard_window_s * NS_PER_SECOND)
+        losses = [time for time in (*losses_of(row), *lost.values()) if time > window]
+        new = transition(self._limits, marks, self._cursor, simulation.equity_cents, losses)
+        self._write_risk(connection, risk, state, new)
+        locks = [
+            {"account": account, "symbol": lock.symbol, "at_time": None, "reason": lock.reason, "until_ns": lock.until}
+            for lock in cooldowns(self._limits, lost)
+        ]
+        if locks:
+            now = pl.lit(self._cursor).cast(TIME)
+            write(connection, PAPER_LOCKS, pl.DataFrame(locks).with_columns(at_time=now), settings)
+        orders = changed(before[0], simulation.orders)
+        write(connection, PAPER_ORDERS, order_rows(simulation, account, orders, self._numbers[orders]), settings)
+        slots = changed(before[1], simulation.slots)
+        write(connection, PAPER_POSITIONS, position_rows(simulation, account, slots), settings)
+        for table, frame in (
+            (PAPER_FILLS, written.fills),
+            (PAPER_EQUITY, written.equity),
+            (PAPER_CASH_FLOWS, written.cash_flows),
+            (PAPER_REFUSALS, written.refusals),
+        ):
+            write(connection, table, frame.with_columns(account=pl.lit(account)), settings)
+        row |= {name: int(simulation.accounts[field][0]) for name, field in MONEY.items()}
+        row |= {
+            "cursor_ns": self._cursor,
+            "step": self._commits + 1,
+            "losses": json.dumps(losses),
+            "is_bars": simulation.is_bars,
+        }
+        row |= {"peak_cents": marks.peak, "day_cents": marks.day_equity, "day_ns": marks.day}
+        write(connection, PAPER_ACCOUNTS, pl.DataFrame([row]), settings)
+
+    def _write_risk(
+        self, connection: sa.Connection, risk: dict[str, Any], state: RiskState, new: Transition | None
+    ) -> None:
+        """A protection makes the state stricter, never looser; a state that ended becomes ACTIVE."""
+        order = list(RiskState)
+        if new is not None and order.index(new.state) > order.index(state):
+            wanted = {"state": str(new.state), "reason": new.reason, "until_ns": new.until}
+        elif state is RiskState.ACTIVE and risk["state"] != str(state):
+            wanted = {"state": str(state), "reason": f"the time of {risk['state']} is over", "until_ns": 0}
+        else:
+            return
+        row = risk | wanted | {"actor": "protection"}
+        frame = pl.DataFrame([row]).with_columns(at_time=pl.lit(self._cursor).cast(TIME))
+        write(connection, PAPER_RISK, frame, self.settings)
+
+
+def _locks(connection: sa.Connection, account: str) -> Iterator[dict[str, Any]]:
+    for row in rows(connection, PAPER_LOCKS, account=account).iter_rows(named=True):
+        yield row | {"symbol": str(row["symbol"])}
+
+
+def _price(slot: Any, order: Mapping[str, Any]) -> float:
+    for name in ("limit_price", "stop_price"):
+        if order[name] is not None:
+            return float(order[name])
+    return float(slot["mark"]) if slot["mark"] > 0 else 0.0

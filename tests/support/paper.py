@@ -1,0 +1,88 @@
+"""A recorded day of bars with orders, run by a paper broker: also as a process that a test can kill.
+
+python -m tests.support.paper URL SEED
+"""
+
+import sys
+
+import numpy as np
+import polars as pl
+
+from tapewatch.market.instruments import NS_PER_MINUTE
+from tapewatch.store.database.database import Database
+from tapewatch.trading.costs import Borrow, Fees
+from tapewatch.trading.engine import EngineSettings, Tape
+from tapewatch.trading.paper.broker import PaperBroker
+from tapewatch.trading.paper.ledger import open_account, rows, send
+from tapewatch.trading.paper.protections import Protections
+from tests.support.trading import OPEN_NS, bars, minutes, order, orders
+
+ACCOUNT = "test"
+SETTINGS = EngineSettings(
+    cash=1e6, leverage=4, fees=Fees(per_unit=0.0035, minimum=0.35), borrow=Borrow(300), depth_share=0.2, seed=3
+)
+END = OPEN_NS + 390 * NS_PER_MINUTE
+#: Tables of an account that a test compares, without the moment when the account was opened.
+STATE = (
+    "paper_orders",
+    "paper_positions",
+    "paper_fills",
+    "paper_equity",
+    "paper_refusals",
+    "paper_cash_flows",
+    "paper_locks",
+)
+
+
+def recorded_day(seed: int, count: int = 390) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Minute bars of three stocks, and orders of every kind, half of which rest."""
+    rng = np.random.default_rng(seed)
+    frames = []
+    for symbol in ("AAPL", "MSFT", "TSLA"):
+        path = np.maximum(1, 10_000 + np.cumsum(rng.integers(-20, 21, 4 * count))).reshape(count, 4) / 100
+        volume = rng.integers(0, 20, count) * 100.0
+        rows_of = zip(path[:, 0], path.max(1), path.min(1), path[:, 3], volume, strict=True)
+        frames.append(bars(*rows_of, symbol=symbol))
+    sent = []
+    for number in range(count):
+        symbol, side = str(rng.choice(["AAPL", "MSFT", "TSLA"])), int(rng.choice([-1, 1]))
+        more: dict[str, object] = {"symbol": symbol, "time_in_force": str(rng.choice(["day", "gtc", "ioc"]))}
+        kind, near = rng.integers(4), float(rng.integers(9_900, 10_100)) / 100
+        if kind in (1, 3):
+            more["limit_price"] = near
+        if kind in (2, 3):
+            more |= {"stop_price": near, "kind": "stop"}
+        sent.append(
+            order(f"o{number:03d}", float(rng.integers(1, count * 60)), side, float(rng.integers(1, 6) * 50), **more)
+        )
+    return minutes(frames=frames), orders(*sent).sort("time", "order_id")
+
+
+def state_of(database: Database) -> dict[str, pl.DataFrame]:
+    """Everything that an account holds in the database."""
+    from tapewatch.market.paper_tables import PAPER  # noqa: PLC0415
+    from tapewatch.store.database.engine import transaction  # noqa: PLC0415
+
+    tables = {table.name: table for table in PAPER}
+    with transaction(database.engine, reads_only=True) as connection:
+        return {name: rows(connection, tables[name], account=ACCOUNT).sort(tables[name].key) for name in STATE} | {
+            "paper_accounts": rows(connection, tables["paper_accounts"], account=ACCOUNT).drop("created_time", "step")
+        }
+
+
+def main() -> None:
+    """Continue the account to the end of its day; says when it begins and when it is done."""
+    url, seed = sys.argv[1], int(sys.argv[2])
+    tape, sent = recorded_day(seed)
+    with Database(url) as database:
+        if open_account(database, ACCOUNT, SETTINGS, is_bars=True):
+            send(database, ACCOUNT, sent, SETTINGS)
+        broker = PaperBroker(database, ACCOUNT, SETTINGS, Protections(daily_loss=0.02, cooldown_s=300))
+        ready = Tape.of_bars(tape)
+        print("ready", flush=True)  # noqa: T201
+        broker.process(ready, END)
+        print("done", flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
