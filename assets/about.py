@@ -19,6 +19,7 @@ _OWNERS = {
     "models": "team:quant-research",
     "explanations": "team:quant-research",
     "detections": "team:surveillance",
+    "trading": "team:quant-research",
     "serving": "team:platform",
     "reports": "team:market-data",
     "feature_store": "team:platform",

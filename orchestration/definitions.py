@@ -22,6 +22,7 @@ from assets import (
     serving,
     stream,
     tape,
+    trading,
 )
 from assets import models as model_assets
 from assets.partitions import starting
@@ -50,6 +51,7 @@ _ASSET_MODULES = [
     drift,
     serving,
     reports,
+    trading,
 ]
 
 

@@ -75,6 +75,27 @@ refresh_feature_store = dg.define_asset_job(
 profile_tape = dg.define_asset_job(
     "profile_tape", dg.AssetSelection.groups("reports"), description="Write a page about a day's tape."
 )
+backtest_signals = dg.define_asset_job(
+    "backtest_signals",
+    dg.AssetSelection.assets(["trading", "signals"], ["trading", "backtest"]),
+    description="Turn the alerts and features of days into signals, and see what became of them.",
+)
+judge_strategies = dg.define_asset_job(
+    "judge_strategies",
+    dg.AssetSelection.assets(["trading", "walk_forward"]),
+    description="Judge the strategies on all backtested days, and write the tear sheet.",
+)
 
 JOBS = [backfill_tape, build_features, certify_days, check_freshness, collect_labels, detect_anomalies]
 JOBS += [ingest_stream, measure_drift, profile_tape, refresh_feature_store, scan_days, train_detectors, update_day]
+JOBS = [
+    backtest_signals,
+    judge_strategies,
+    backfill_tape,
+    build_features,
+    certify_days,
+    check_freshness,
+    collect_labels,
+    detect_anomalies,
+]
+JOBS += [ingest_stream, profile_tape, refresh_feature_store, scan_days, train_detectors, update_day]

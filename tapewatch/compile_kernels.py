@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
+import numpy as np
+
 from models.scan.detector import Day, ScanDetector
 from tapewatch.emulator.tape.market_tape import SyntheticTape
 from tapewatch.features.aggressor import aggressor_agreement
@@ -21,6 +23,7 @@ from tapewatch.market.compiled import kernels
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.streaming.collector.warm_up import warm_up, warm_up_scan
 from tapewatch.streaming.detection.rules.settings import DetectionConfig
+from tapewatch.trading.sizing import averaged_at_start
 
 _DATE = dt.date(2024, 3, 5)
 _BAR_PAGE = b'{"results": [{"v": 10, "vw": 1.5, "o": 1, "c": 2, "h": 2, "l": 1, "t": 1709649000000, "n": 3}]}'
@@ -48,6 +51,7 @@ def _steps() -> Iterator[tuple[str, Callable[[], object]]]:
         if tape.symbols(market):
             yield f"synthetic day, {market}", partial(_day, tape, market)
     yield "scan", partial(_scan, tape)
+    yield "bet sizes", _bet_sizes
     yield "flat files", _flat_file
     yield "REST bars", partial(BarsDecoder(), _BAR_PAGE)
 
@@ -73,6 +77,11 @@ def _scan(tape: SyntheticTape) -> None:
     detector = ScanDetector.fit(days)
     detector.incidents(days[0].bins, days[0].session)
     warm_up_scan(Market.STOCKS, detector)
+
+
+def _bet_sizes() -> None:
+    times = np.arange(2, dtype=np.int64)
+    averaged_at_start(times, times + 1, np.ones(2))
 
 
 def _flat_file() -> None:

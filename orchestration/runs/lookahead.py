@@ -23,6 +23,7 @@ from tapewatch.market.tables import BARS, DELIVERED_BARS, QUOTES, TRADES
 from tapewatch.settings import Settings
 from tapewatch.store.lake.lake import Lake, LakeError
 from tapewatch.store.lake.tape import tape_end
+from tapewatch.trading.lookahead import SIGNALS_WITHOUT_ALERTS, signals_after_scan
 
 #: The day of the built-in market that is judged, and its share of the usual ticks.
 BUILT_IN_DAY, _ACTIVITY, _SEED = dt.date(2024, 6, 5), 0.1, 7
@@ -72,7 +73,7 @@ def judged(
 
 def _computations(tapes: Sequence[Tape]) -> Iterator[Computation]:
     """All that the platform computes; the scan too if there are days before to fit it on."""
-    yield from (*CATALOGUE, information_bars())
+    yield from (*CATALOGUE, information_bars(), SIGNALS_WITHOUT_ALERTS)
     if len(tapes) > _BEFORE:
         try:
             fitted = ScanDetector.fit(
@@ -80,7 +81,7 @@ def _computations(tapes: Sequence[Tape]) -> Iterator[Computation]:
             )
         except DetectorError:
             return
-        yield from (scan_statistics(fitted), scan_incidents(fitted))
+        yield from (scan_statistics(fitted), scan_incidents(fitted), signals_after_scan(fitted))
 
 
 def _for(computation: Computation, tape: Tape) -> Tape:

@@ -3,6 +3,7 @@
 from tapewatch.market.feature_tables import CROSS_ASSET, INDICATORS, MICROSTRUCTURE_MORE, REGIMES
 from tapewatch.market.label_tables import LABEL_TABLES
 from tapewatch.market.schema import Column, Table
+from tapewatch.market.signal_tables import SIGNAL_TABLES
 from tapewatch.market.tables import (
     BOOL,
     F64,
@@ -235,5 +236,6 @@ DERIVED: tuple[Table, ...] = (
     ANOMALY_PATTERNS,
     DRIFT,
     *LABEL_TABLES,
+    *SIGNAL_TABLES,
     PROFILE,
 )

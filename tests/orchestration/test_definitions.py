@@ -54,6 +54,9 @@ ASSETS = {
     "tape/quotes",
     "tape/stream_batches",
     "tape/trades",
+    "trading/backtest",
+    "trading/signals",
+    "trading/walk_forward",
 }
 CHECKS = {
     "detections/anomalies": {"schema", "keys_unique"},
@@ -84,6 +87,8 @@ CHECKS = {
     "tape/trades": {
         "schema", "keys_unique", "inside_session", "rows_match_source", "prices_and_sizes", "aggressor_agreement",
     },
+    "trading/backtest": {"schema", "keys_unique"},
+    "trading/signals": {"schema", "keys_unique"},
 }  # fmt: skip
 
 
@@ -98,6 +103,7 @@ def test_every_asset_job_schedule_and_sensor(definitions: dg.Definitions) -> Non
     repository = definitions.get_repository_def()
     assert {job for job in repository.job_names if not job.startswith("__")} == {
         "backfill_tape",
+        "backtest_signals",
         "build_features",
         "certify_days",
         "check_freshness",
@@ -105,6 +111,7 @@ def test_every_asset_job_schedule_and_sensor(definitions: dg.Definitions) -> Non
         "detect_anomalies",
         "ingest_stream",
         "measure_drift",
+        "judge_strategies",
         "profile_tape",
         "refresh_feature_store",
         "scan_days",
@@ -150,7 +157,9 @@ def test_every_job_schedule_and_sensor_has_a_description(definitions: dg.Definit
 
 def test_freshness_is_stated_for_all_that_a_schedule_renews(definitions: dg.Definitions) -> None:
     without = {s.key.to_user_string() for s in definitions.resolve_all_asset_specs() if s.freshness_policy is None}
-    assert without == {"tape/stream_batches", "reports/profile", "feature_store/online", "feature_store/registry"}
+    trading = {f"trading/{name}" for name in ("signals", "backtest", "walk_forward")}
+    feature_store = {"feature_store/online", "feature_store/registry"}
+    assert without == {"tape/stream_batches", "reports/profile"} | feature_store | trading
 
 
 def test_the_check_of_all_days_is_run_alone(definitions: dg.Definitions) -> None:

@@ -72,9 +72,10 @@ class Lake:
             return base / f"{table.name}.parquet"
         return base / table.name / f"market={partition.market}" / f"date={partition.date}" / OBJECT
 
-    def page(self, table: Table, partition: Partition) -> UPath:
-        """Path of the HTML page about a partition, whether or not it exists."""
-        return self.root / table.group / "pages" / f"{table.name}-{partition.market}-{partition.date}.html"
+    def page(self, table: Table, partition: Partition | None = None) -> UPath:
+        """Path of the HTML page about a partition, or about an unpartitioned table, whether or not it exists."""
+        of_day = f"-{partition.market}-{partition.date}" if partition else ""
+        return self.root / table.group / "pages" / f"{table.name}{of_day}.html"
 
     def exists(self, table: Table, partition: Partition | None = None) -> bool:
         """Whether the partition has been written.

@@ -1,0 +1,164 @@
+"""Trading research: signals, what became of them, and the strategies judged on bets that they had not learnt from."""
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import polars as pl
+from pydantic import BaseModel, Field
+
+from assets.about import about_days, about_table
+from assets.checks import Checked, commit_days
+from assets.config import config_of, plain
+from assets.loading import warn
+from resources.lake import LakeTable
+from tapewatch.market.instruments import Partition
+from tapewatch.market.signal_tables import OUTCOMES, SIGNALS, WALK_FORWARD
+from tapewatch.store.durable import Staging
+from tapewatch.store.lake.lake import Lake
+
+if TYPE_CHECKING:
+    from tapewatch.trading.days import TradingDays
+
+_EVERY_STRATEGY = "neither alerts nor any other strategy proposed a bet: a quiet day, or one without features"
+
+
+class BettingConfig(BaseModel):
+    """The largest position in the quote currency, and what trading costs and takes of the volume."""
+
+    largest_notional: float = Field(10_000.0, gt=0)
+    participation: float = Field(0.1, gt=0, le=1)
+    fee_bps: float = Field(0.5, ge=0)
+
+
+@dg.asset(
+    **about_days(SIGNALS, "statsmodels"),
+    ins={
+        "microstructure": dg.AssetIn(["features", "microstructure"]),
+        "bars": dg.AssetIn(["tape", "bars"]),
+    },
+    deps=[["detections", "anomalies"], ["detections", "incidents"]],
+    config_schema=plain(BettingConfig),
+)
+def signals(context: dg.AssetExecutionContext, microstructure: LakeTable, bars: LakeTable) -> Checked:
+    """Bets after alerts, from order flow, pairs and leaders: side, confidence by earlier bets, risk and size."""
+    days = _days(bars.lake, config_of(context, BettingConfig))
+
+    def found(day: Partition) -> pl.DataFrame:
+        rows = days.signals(day)
+        if rows.is_empty():
+            warn(context, f"{day}: no signals, {_EVERY_STRATEGY}")
+        refused = rows.filter(~pl.col("is_tradable"))
+        context.add_asset_metadata(
+            {
+                "by_strategy": _counts(rows["strategy"]),
+                "tradable": rows.height - refused.height,
+                "not_tradable": _counts(refused["reason"]),
+                "with_size": rows.filter(pl.col("size") != 0).height,
+            },
+            partition_key=str(day),
+        )
+        return rows
+
+    yield from commit_days(context, SIGNALS, microstructure.lake, found)
+
+
+@dg.asset(
+    **about_days(OUTCOMES, "numba"),
+    ins={"signals": dg.AssetIn(["trading", "signals"]), "bars": dg.AssetIn(["tape", "bars"])},
+    config_schema=plain(BettingConfig),
+)
+def backtest(context: dg.AssetExecutionContext, signals: LakeTable, bars: LakeTable) -> Checked:
+    """What became of each signal: a label by the barriers on its own path, after costs. Loses and wins alike are kept."""
+    from tapewatch.trading.feedback import performance_by  # noqa: PLC0415 - SciPy, which only runs need
+
+    days = _days(bars.lake, config_of(context, BettingConfig))
+
+    def found(day: Partition) -> pl.DataFrame:
+        rows = days.outcomes(day) if signals.exists(day) else OUTCOMES.empty()
+        if rows.is_empty():
+            warn(context, f"{day}: nothing to trade, no signal is tradable and has a bar after it")
+        context.add_asset_metadata(
+            {
+                "by_strategy": table_of(performance_by(rows, "strategy")),
+                "by_kind_and_regime": table_of(performance_by(rows, "kind", "regime")),
+                **_account_facts(days, day if rows.height else None),
+            },
+            partition_key=str(day),
+        )
+        return rows
+
+    yield from commit_days(context, OUTCOMES, signals.lake, found)
+
+
+@dg.asset(**about_table(WALK_FORWARD, "html"), ins={"backtest": dg.AssetIn(["trading", "backtest"])})
+def walk_forward(context: dg.AssetExecutionContext, backtest: LakeTable) -> pl.DataFrame:
+    """The strategies on all days, walk-forward and on combinatorial paths, with a tear sheet; also where they lose."""
+    from tapewatch.trading.evaluation import evaluate  # noqa: PLC0415 - as above
+    from tapewatch.trading.feedback import losing, performance_by  # noqa: PLC0415
+    from tapewatch.trading.record import capacities  # noqa: PLC0415
+    from tapewatch.trading.tear_sheet import render_tear_sheet  # noqa: PLC0415 - Plotly, which only runs need
+
+    bets = pl.concat([OUTCOMES.empty(), *(backtest.read(day) for day in backtest.partitions())])
+    result = evaluate(bets)
+    days = _days(backtest.lake, BettingConfig())
+    records = list(days.records(backtest.partitions()))
+    proposed = pl.concat([SIGNALS.empty(), *(days.lake.read(SIGNALS, day) for day in days.lake.partitions(SIGNALS))])
+    if result.note:
+        warn(context, f"the strategies were not split: {result.note}")
+    page = backtest.lake.page(WALK_FORWARD)
+    with Staging(page) as staging:
+        staging.path.write_text(render_tear_sheet(bets, result, records, capacities(proposed, bets)), encoding="utf-8")
+        staging.swap_in()
+    overfitting = result.overfitting.probability if result.overfitting else None
+    facts: dict[str, Any] = {
+        "tear_sheet": dg.MetadataValue.path(str(page)),
+        "bets": bets.height,
+        "by_kind_and_regime": table_of(performance_by(bets, "kind", "regime")),
+        "losing_detectors": table_of(losing(bets, "detector")),
+        "losing_kinds": table_of(losing(bets, "kind")),
+        "best_variant": result.best or None,
+        "variants": result.variants,
+        "probability_of_overfitting": overfitting,
+        "deflated_sharpe": result.deflated_sharpe,
+    }
+    context.add_output_metadata({name: value for name, value in facts.items() if value is not None})
+    return result.table
+
+
+def _days(lake: Lake, config: BettingConfig) -> "TradingDays":
+    from tapewatch.trading.days import TradingDays  # noqa: PLC0415 - SciPy and compiled code, which only runs need
+    from tapewatch.trading.signals.build import SignalRules  # noqa: PLC0415
+    from tapewatch.trading.signals.risk import RiskRules  # noqa: PLC0415
+
+    return TradingDays(lake, SignalRules(RiskRules(**config.model_dump())))
+
+
+def _account_facts(days: "TradingDays", day: Partition | None) -> dict[str, Any]:
+    """What the engine's account made of the day's bets, each at one unit and by its size."""
+    facts: dict[str, Any] = {}
+    for name, is_sized in (("unit", False), ("sized", True)):
+        account = days.account(day, is_sized=is_sized) if day else None
+        facts[f"profit_{name}"] = account.profit if account else 0.0
+        facts[f"fills_{name}"] = account.fills.height if account else 0
+        facts[f"refused_{name}"] = account.refusals.height if account else 0
+    return facts
+
+
+def table_of(frame: pl.DataFrame) -> dg.MetadataValue:
+    """A frame of texts and numbers as a table of the UI; nulls are empty."""
+    numeric = {name for name, dtype in frame.schema.items() if dtype.is_numeric()}
+    columns = [dg.TableColumn(name, "number" if name in numeric else "string") for name in frame.columns]
+    records = [
+        dg.TableRecord(
+            {
+                name: "" if value is None else value if isinstance(value, int | float) else str(value)
+                for name, value in row.items()
+            }
+        )
+        for row in frame.with_columns(pl.selectors.float().round(4)).to_dicts()
+    ]
+    return dg.MetadataValue.table(records, dg.TableSchema(columns))
+
+
+def _counts(values: pl.Series) -> dict[str, int]:
+    return {str(name): int(rows) for name, rows in values.cast(pl.String).value_counts(sort=True).iter_rows()}

@@ -1,0 +1,88 @@
+"""Signals and outcomes of market days of the lake, each day with the record of the days before it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from tapewatch.market.derived_tables import INCIDENTS
+from tapewatch.market.instruments import Market, Partition
+from tapewatch.market.schema import Table
+from tapewatch.market.signal_tables import OUTCOMES, SIGNALS
+from tapewatch.market.tables import ANOMALIES, BARS, MICROSTRUCTURE, TIME
+from tapewatch.store.lake.lake import Lake
+from tapewatch.store.lake.tape import tape_end
+from tapewatch.trading.account import Account, trade_day
+from tapewatch.trading.record import AccountRecord, account_record
+from tapewatch.trading.signals.build import SignalRules, proposals, signals
+from tapewatch.trading.signals.outcomes import outcomes
+
+#: Days whose outcomes make the record.
+RECORD_DAYS = 20
+
+
+@dataclass
+class TradingDays:
+    """Computes days in turn; the outcomes of a day are computed once.
+
+    Attributes:
+        lake: holds features, alerts and bars, and the signals of earlier days.
+        rules: of the strategies.
+        record_days: days before a day whose outcomes its confidences rest on.
+    """
+
+    lake: Lake
+    rules: SignalRules = field(default_factory=SignalRules)
+    record_days: int = RECORD_DAYS
+    _outcomes: dict[Partition, pl.DataFrame] = field(default_factory=dict, init=False, repr=False)
+
+    def signals(self, day: Partition) -> pl.DataFrame:
+        """SIGNALS of a day. Without features it is empty; detectors that have not run on the day add no alert."""
+        rows = self._read(MICROSTRUCTURE, day)
+        others = [self._read(MICROSTRUCTURE, other) for other in self._others(day)]
+        proposed, minutes = proposals(
+            self._read(ANOMALIES, day),
+            self._read(INCIDENTS, day),
+            rows,
+            others=pl.concat(others) if others else None,
+            rules=self.rules,
+        )
+        return signals(proposed, minutes, self.record(day), rules=self.rules)
+
+    def record(self, day: Partition) -> pl.DataFrame:
+        """OUTCOMES of the earlier days of the market that have signals, as far as they were known when the day began."""
+        before = [each for each in self.lake.partitions(SIGNALS, day.market) if each.date < day.date][
+            -self.record_days :
+        ]
+        begin = pl.lit(day.session.day_start).cast(TIME)
+        return pl.concat([OUTCOMES.empty(), *(self.outcomes(each) for each in before)]).filter(
+            pl.col("known_time") <= begin
+        )
+
+    def outcomes(self, day: Partition) -> pl.DataFrame:
+        """OUTCOMES of the signals of a day that the lake holds."""
+        if day not in self._outcomes:
+            found = self.lake.read(SIGNALS, day)
+            bars, through_ns = self._read(BARS, day), tape_end(self.lake, day)
+            self._outcomes[day] = outcomes(found, bars, day.session, through_ns=through_ns)
+        return self._outcomes[day]
+
+    def account(self, day: Partition, *, is_sized: bool = True) -> Account:
+        """The bets of a day as one account of the engine; `is_sized` False trades each at size 1."""
+        return trade_day(self.outcomes(day), self._read(BARS, day), day.session, self.rules.risk, is_sized=is_sized)
+
+    def records(self, partitions: Sequence[Partition]) -> Iterator[AccountRecord]:
+        """The accounts of each market's days: every bet at size 1, and by the signals' sizes."""
+        for market in sorted({day.market for day in partitions}):
+            for is_sized, name in ((False, "every bet at size 1"), (True, "sized")):
+                of_market = [day for day in partitions if day.market is market]
+                days = {day: self.account(day, is_sized=is_sized) for day in of_market}
+                yield account_record(f"{market}, {name}", days)
+
+    def _others(self, day: Partition) -> Sequence[Partition]:
+        """The same date of the other markets, where the lake has it: their symbols may lead."""
+        dates = (Partition(day.date, market) for market in Market if market is not day.market)
+        return [other for other in dates if self.lake.exists(MICROSTRUCTURE, other)]
+
+    def _read(self, table: Table, day: Partition) -> pl.DataFrame:
+        return self.lake.read(table, day) if self.lake.exists(table, day) else table.empty()

@@ -1,0 +1,51 @@
+"""The computations of trading for the look-ahead check. They stand here, since the check's own catalogue imports no trading."""
+
+import polars as pl
+
+from models.scan.detector import ScanDetector
+from tapewatch.features.bins.batch import bins_5s
+from tapewatch.features.microstructure import microstructure
+from tapewatch.lookahead.catalogue import MINUTE_BARS, TICKS, computed
+from tapewatch.lookahead.computation import Computation, Tape
+from tapewatch.market.derived_tables import INCIDENTS
+from tapewatch.market.signal_tables import OUTCOMES, SIGNALS
+from tapewatch.market.tables import ANOMALIES, BARS, QUOTES, TRADES
+from tapewatch.trading.signals.build import proposals, signals
+from tapewatch.trading.signals.outcomes import outcomes
+
+_CARRIES = "the windows in which pairs and leaders are chosen"
+
+
+def _signals(tape: Tape, incidents: pl.DataFrame) -> pl.DataFrame:
+    rows = microstructure(tape[TRADES], tape[QUOTES], tape.session, through_ns=tape.through_ns, symbols=tape.symbols)
+    return signals(*proposals(ANOMALIES.empty(), incidents, rows), OUTCOMES.empty())
+
+
+def signals_after_scan(detector: ScanDetector) -> Computation:
+    """`trading/signals` of a fitted scan's incidents, from ticks on: what an incident became later must not enter them."""
+
+    def rows(tape: Tape) -> pl.DataFrame:
+        bins = bins_5s(tape[TRADES], tape[QUOTES], tape.session, symbols=tape.symbols)
+        return _signals(tape, detector.incidents(bins, tape.session))
+
+    return computed(SIGNALS, TICKS, rows, carries=_CARRIES)
+
+
+#: `trading/signals` of all strategies that follow no alert.
+SIGNALS_WITHOUT_ALERTS = Computation(
+    "trading/signals (without alerts)",
+    TICKS,
+    lambda tape: _signals(tape, INCIDENTS.empty()),
+    key=SIGNALS.key,
+    carries=_CARRIES,
+)
+
+
+def outcomes_of(found: pl.DataFrame) -> Computation:
+    """`trading/backtest` of given signals: an outcome is known once its barrier is touched."""
+    return computed(
+        OUTCOMES,
+        MINUTE_BARS,
+        lambda tape: outcomes(found, tape[BARS], tape.session, through_ns=tape.through_ns),
+        carries="the path since the bet was opened",
+    )

@@ -1,0 +1,121 @@
+"""Reversal and continuation after alerts, by the kind of the anomaly as far as it was known."""
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import polars as pl
+
+from models.naming import OUTAGE_S, UNUSUAL, name_events
+from tapewatch.trading.strategies.proposals import PROPOSALS, proposed
+
+REVERSAL, CONTINUATION = "reversal", "continuation"
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """What follows a kind: the strategy, and the bet's horizon."""
+
+    strategy: str
+    horizon_minutes: int
+
+
+#: Kinds that are bet on. Stuffed quotes and outages say nothing about the price.
+PLAYS = MappingProxyType(
+    {
+        "flash_crash": Play(REVERSAL, 10),
+        "pump_and_dump": Play(REVERSAL, 15),
+        "spread_blowout": Play(REVERSAL, 10),
+        "volatility_burst": Play(REVERSAL, 10),
+        "price_jump": Play(CONTINUATION, 15),
+        "one_sided_flow": Play(CONTINUATION, 10),
+        "volume_spike": Play(CONTINUATION, 10),
+        UNUSUAL: Play(CONTINUATION, 10),
+    }
+)
+#: A smaller way of the price, in usual minutes, and a smaller score of the flow give no direction.
+LEAST_WAY, LEAST_FLOW = 1.0, 3.0
+DETECTORS = ("isolation_forest", "scan")
+
+
+def alerts_of(anomalies: pl.DataFrame, incidents: pl.DataFrame) -> pl.DataFrame:
+    """When and by which detector each alert was raised. What an alert became later is left out.
+
+    Args:
+        anomalies: ANOMALIES of the Isolation Forest.
+        incidents: INCIDENTS of the scan.
+
+    Returns:
+        symbol (text), start_time (the minute's start), known_time, detector.
+    """
+    frames = [
+        frame.select(
+            pl.col("symbol").cast(pl.String),
+            pl.col("start_time").dt.truncate("1m"),
+            "known_time",
+            detector=pl.lit(name),
+        )
+        for name, frame in zip(DETECTORS, (anomalies, incidents), strict=True)
+    ]
+    return pl.concat(frames).sort("symbol", "known_time", "detector")
+
+
+def after_alerts(alerts: pl.DataFrame, rows: pl.DataFrame, minutes: pl.DataFrame) -> pl.DataFrame:
+    """A proposal for each alert whose kind is bet on and whose direction is clear.
+
+    The decision falls at the end of the minute in which the alert became known. The kind is named by `name_events` from
+    the alert's minutes up to then: the kind that the detectors' tables hold is what the anomaly became, and known later. The
+    direction is that of the price in these minutes, or of the flow where the price did not move.
+
+    Args:
+        alerts: see `alerts_of`.
+        rows: MICROSTRUCTURE of these days.
+        minutes: `context` of them.
+
+    Returns:
+        PROPOSALS of the strategies `reversal` and `continuation`. Alerts of both detectors at one time are one.
+    """
+    if alerts.is_empty() or minutes.is_empty():
+        return pl.DataFrame(schema=PROPOSALS)
+    decided = (
+        alerts.with_columns(decided=_minute_end("known_time"))
+        .group_by("symbol", "decided", maintain_order=True)
+        .agg(pl.col("start_time").min(), pl.col("detector").unique().sort().str.join("+"))
+        .with_row_index("event")
+    )
+    kinds = name_events(
+        decided.select("event", "symbol", "start_time", end_time="decided"),
+        rows.with_columns(is_out=pl.col("tape_age_s") >= OUTAGE_S),
+    )
+    ways = (
+        minutes.join(decided.select("event", "symbol", "start_time", "decided"), on="symbol")
+        .filter((pl.col("event_time") >= pl.col("start_time")) & (pl.col("known_time") <= pl.col("decided")))
+        .group_by("event")
+        .agg(
+            way=pl.col("return_bps").sum() / pl.col("volatility_bps").last(),
+            flow=pl.col("flow").sort_by("known_time").last(),
+        )
+    )
+    plays = pl.DataFrame(
+        {
+            "kind": list(PLAYS),
+            "strategy": [play.strategy for play in PLAYS.values()],
+            "horizon_minutes": [play.horizon_minutes for play in PLAYS.values()],
+        }
+    )
+    way = pl.col("way").fill_null(0.0).fill_nan(0.0)
+    direction = (
+        pl.when(way.abs() >= LEAST_WAY)
+        .then(way.sign())
+        .when(pl.col("flow").abs() >= LEAST_FLOW)
+        .then(pl.col("flow").sign())
+        .otherwise(0)
+    )
+    found = decided.join(kinds, on="event").join(ways, on="event").join(plays, on="kind")
+    side = pl.when(pl.col("strategy") == REVERSAL).then(-direction).otherwise(direction)
+    return proposed(found.with_columns(side=side, event_time="start_time", known_time="decided"))
+
+
+def _minute_end(name: str) -> pl.Expr:
+    """The end of the minute that a time belongs to; a time at a full minute is its own."""
+    floor = pl.col(name).dt.truncate("1m")
+    return pl.when(floor == pl.col(name)).then(floor).otherwise(floor.dt.offset_by("1m"))
