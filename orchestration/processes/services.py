@@ -100,6 +100,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "TAPEWATCH_HOST": settings.host,
         "TAPEWATCH_ALLOWED_HOSTS": ",".join(settings.allowed_hosts),
         "TAPEWATCH_TOKEN": settings.token.get_secret_value() if settings.token else "",
+        "TAPEWATCH_PORT_DASHBOARD": str(settings.port_dashboard),
         "TAPEWATCH_PORT_SCORING": str(settings.port_scoring),
         "TAPEWATCH_PORT_MLFLOW": str(settings.port_mlflow),
         "PYTHONUNBUFFERED": "1",

@@ -5,6 +5,7 @@
 
 from dataclasses import replace
 
+from tapewatch.market.account_tables import ACCOUNTS
 from tapewatch.market.derived_tables import DERIVED
 from tapewatch.market.schema import Column, Table
 from tapewatch.market.tables import (
@@ -287,4 +288,4 @@ LIVE_QUARANTINE = Table(
 _OTHERS = (INDEX_VALUES, PRICE_BANDS, AUCTION_IMBALANCES, ORDER_BOOK)
 STREAMED: tuple[Table, ...] = (STREAM_TRADES, STREAM_QUOTES, STREAM_BARS, *_OTHERS)
 LIVE: tuple[Table, ...] = (LIVE_BARS, LIVE_MICROSTRUCTURE, ALERTS, GAPS, LABELS, ALERT_VERDICTS, AUDIT, LIVE_QUARANTINE)
-EVERY: tuple[Table, ...] = (*ALL, *DERIVED, STREAM_BATCHES, *STREAMED, *LIVE)
+EVERY: tuple[Table, ...] = (*ALL, *DERIVED, STREAM_BATCHES, *STREAMED, *LIVE, *ACCOUNTS)

@@ -16,11 +16,12 @@ def rows_of(table: Table, count: int, seed: int = 7) -> pl.DataFrame:
 
 def _series(column: Column, table: Table, count: int, rng: np.random.Generator) -> pl.Series:
     steps = np.arange(count)
+    has_time_in_key = any(isinstance(table.by_name[name].dtype, pl.Datetime) for name in table.key)
     series: pl.Series
     if isinstance(column.dtype, pl.Datetime):
         series = pl.Series(column.name, _EPOCH_NS + steps * 1_000_001_000).cast(pl.Datetime("ns", "UTC"))
     elif column.name in table.key:
-        series = pl.Series(column.name, [f"{column.name} {step % 7 if len(table.key) > 1 else step}" for step in steps])
+        series = pl.Series(column.name, [f"{column.name} {step % 7 if has_time_in_key else step}" for step in steps])
     elif column.dtype in (pl.String(), pl.Categorical()):
         words = np.array(["", "plain", 'a "quote"', "two\nlines", "comma, and ;", "\\N", "naïve ☃"])
         series = pl.Series(column.name, rng.choice(words, count).tolist(), dtype=pl.String)

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from polars.testing import assert_frame_equal
 
+from tapewatch.market.account_tables import ACCOUNTS
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.live_tables import ALERTS, AUDIT, GAPS, LIVE_BARS
 from tapewatch.market.schema import Table
@@ -84,12 +85,14 @@ def test_coverage_is_deleted_by_its_date(database: Database) -> None:
     assert database.read(COVERAGE)["date"].min() == dt.date(2024, 6, 4)
 
 
-def test_anomalies_incidents_labels_and_audit_are_kept_for_ever() -> None:
+def test_anomalies_incidents_labels_verdicts_and_audit_are_kept_for_ever() -> None:
     assert {table.name for table in SQL_TABLES} - set(rollups.RETENTION_DAYS) == {
         "anomalies",
         "incidents",
         "labels",
+        "alert_verdicts",
         "audit",
+        *(table.name for table in ACCOUNTS),
     }
 
 
