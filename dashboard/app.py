@@ -3,7 +3,7 @@
 `python -m dashboard` serves it. This is an entry point: it reads the settings.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from importlib import import_module
@@ -20,12 +20,11 @@ from dashboard.access.account import Account
 from dashboard.access.desk import Desk
 from dashboard.access.directory import Directory
 from dashboard.access.entrance import Entrance
-from dashboard.access.gate import ACCESS, HEALTH, Gate
-from dashboard.access.oidc import Provider
-from dashboard.access.pages import file
+from dashboard.access.gate import ACCESS, Gate
+from dashboard.access.pages import FILES, file
 from dashboard.access.people import People
 from tapewatch.accounts.login import Door
-from tapewatch.accounts.sealing import Seal
+from tapewatch.accounts.sealing import Seal, key_file
 from tapewatch.accounts.sessions import Lifetime
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
@@ -40,51 +39,45 @@ def application(settings: Settings) -> st.App:
 
     Raises:
         DatabaseError: the operational database cannot be opened.
+        ProviderError: the settings of the provider of identities cannot be used.
     """
     database = Database(settings.database)
-    lifetime = Lifetime(timedelta(minutes=settings.session_idle_minutes), timedelta(hours=settings.session_hours))
-    door = Door(database, Seal.of_file(key_file(settings)), lifetime)
-    directory = Directory(database, lifetime, settings.require_totp)
-    identity.establish(directory.identity)
-    pages = _page_routes()
-    middleware = [
-        Middleware(
-            Guard,
-            access=Access.of(settings.host, settings.allowed_hosts, ""),
-            open_paths=[HEALTH],
-            forms=[ACCESS],
-            asks=False,
-        ),
-        Middleware(Gate, directory=directory, routes=pages),
-    ]
+    routes, middleware = entrance(settings, database, _page_routes())
 
     @asynccontextmanager
     async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
         yield {}
         database.close()
 
-    return st.App(
-        _SCRIPT,
-        routes=[*_access_routes(settings, Desk.of(door, directory)), *pages],
-        middleware=middleware,
-        lifespan=lifespan,
-    )
+    return st.App(_SCRIPT, routes=routes, middleware=middleware, lifespan=lifespan)
 
 
-def key_file(settings: Settings) -> Path:
-    """The key that encrypts second factors and signs forms."""
-    return settings.home / "dashboard" / "key"
+def entrance(
+    settings: Settings, database: Database, pages: Sequence[BaseRoute]
+) -> tuple[list[BaseRoute], list[Middleware]]:
+    """The routes of the login and of `pages`, and the middleware in front of them and of the script."""
+    lifetime = Lifetime(timedelta(minutes=settings.session_idle_minutes), timedelta(hours=settings.session_hours))
+    door = Door(database, Seal.of_file(key_file(settings.home)), lifetime)
+    directory = Directory(database, lifetime, settings.require_totp)
+    identity.establish(directory.identity)
+    access = Access.of(settings.host, settings.allowed_hosts, "")
+    middleware = [
+        Middleware(Guard, access=access, forms=[ACCESS], asks=False),
+        Middleware(Gate, directory=directory, routes=pages),
+    ]
+    return [*_access_routes(settings, Desk.of(door, directory)), *pages], middleware
 
 
 def _access_routes(settings: Settings, desk: Desk) -> list[BaseRoute]:
-    provider = Provider.of(settings, desk)
-    routes: list[BaseRoute] = [
-        *Entrance(desk, provider.title if provider else "").routes(),
-        *Account(desk).routes(),
-        *People(desk).routes(),
-    ]
-    routes += provider.routes() if provider else []
-    return [*routes, Route("/access/style.css", file), Route("/access/session.js", file)]
+    routes: list[BaseRoute] = [*Account(desk).routes(), *People(desk).routes()]
+    title = ""
+    if settings.oidc_issuer is not None:
+        from dashboard.access.oidc import Provider  # noqa: PLC0415 - slow to import, and few deployments use it
+
+        provider = Provider.of(settings, desk)
+        title = provider.title
+        routes += provider.routes()
+    return [*Entrance(desk, title).routes(), *routes, *(Route(f"{ACCESS}{name}", file) for name in FILES)]
 
 
 def _page_routes() -> list[BaseRoute]:

@@ -64,24 +64,23 @@ class Provider:
         )
 
     @classmethod
-    def of(cls, settings: Settings, desk: Desk) -> "Provider | None":
-        """The provider of the settings; None if there is none.
+    def of(cls, settings: Settings, desk: Desk) -> "Provider":
+        """The provider of the settings.
 
         Raises:
             ProviderError: a part is missing, or its address could be read on the way.
         """
-        if settings.oidc_issuer is None:
-            return None
-        address = urlsplit(settings.oidc_issuer)
+        issuer = settings.oidc_issuer or ""
+        address = urlsplit(issuer)
         if address.scheme != "https" and not is_loopback(address.hostname or ""):
-            raise ProviderError(f"TAPEWATCH_OIDC_ISSUER is {settings.oidc_issuer}: its address begins with https://")
+            raise ProviderError(f"TAPEWATCH_OIDC_ISSUER is {issuer}: its address begins with https://")
         if settings.oidc_client_id is None or settings.oidc_client_secret is None:
             raise ProviderError(
                 "TAPEWATCH_OIDC_ISSUER is set: set TAPEWATCH_OIDC_CLIENT_ID and TAPEWATCH_OIDC_CLIENT_SECRET, which the "
                 "provider gave to this application"
             )
         secret = settings.oidc_client_secret.get_secret_value()
-        return cls(desk, settings.oidc_issuer, settings.oidc_client_id, secret, settings.oidc_role)
+        return cls(desk, issuer, settings.oidc_client_id, secret, settings.oidc_role)
 
     def routes(self) -> list[Route]:
         return [Route(_BEGIN, self.begin), Route(_BACK, self.back)]

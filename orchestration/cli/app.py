@@ -26,8 +26,10 @@ from orchestration.cli.commands import (
     platform,
     profile,
     results,
+    security,
     stream,
     tape,
+    users,
     watch,
 )
 from orchestration.errors import console
@@ -60,6 +62,8 @@ for commands in (
     database,
     lake,
     lookahead,
+    users,
+    security,
 ):
     app.add_typer(commands.app)
 

@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -67,6 +68,7 @@ def services(settings: Settings) -> list[Service]:
     market = None if settings.polygon_api_key is not None else emulator_to_start(settings)
     mlflow = None if _is_remote_mlflow(settings) else _mlflow(settings)
     wanted = [market, _dagster_webserver(settings), _DAGSTER_DAEMON, mlflow, scoring_service(settings)]
+    wanted.append(dashboard_service(settings) if find_spec("streamlit") else None)
     return [service for service in wanted if service is not None]
 
 
@@ -236,3 +238,16 @@ def scoring_service(settings: Settings) -> Service:
     command = (sys.executable, "-m", "orchestration.processes.scoring")
     host, port = settings.host, settings.port_scoring
     return _web_service("scoring", "Scoring service", command, host, port, "/readyz", needs_bento=True)
+
+
+def dashboard_url(settings: Settings) -> str:
+    """The address of the page for analysts."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{'http' if settings.tls == 'off' else 'https'}://{host}:{settings.port_dashboard}"
+
+
+def dashboard_service(settings: Settings) -> Service:
+    """The page for analysts, which needs the extra `dashboard`."""
+    url, command = dashboard_url(settings), (sys.executable, "-m", "dashboard")
+    setting = "TAPEWATCH_PORT_DASHBOARD"
+    return Service("dashboard", "Dashboard", command, url, settings.port_dashboard, setting, f"{url}/_stcore/health")

@@ -9,7 +9,7 @@ import secrets
 from typing import Final
 
 from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.exceptions import VerificationError
 
 from tapewatch.accounts.errors import AccountError
 
@@ -62,7 +62,7 @@ def is_password(password: str, stored: str | None) -> bool:
         return _is_pbkdf2(password, stored)
     try:
         return _hasher.verify(stored or _nobodys(), password) and stored is not None
-    except (VerificationError, InvalidHashError):
+    except (VerificationError, ValueError):
         return False
 
 

@@ -16,6 +16,11 @@ from tapewatch.store.durable import process_lock, write_whole
 _KEY_BYTES: Final = 32
 
 
+def key_file(home: Path) -> Path:
+    """Where a deployment keeps the key."""
+    return home / "dashboard" / "key"
+
+
 class Seal:
     """Encryption and signatures with keys that are derived from one secret.
 

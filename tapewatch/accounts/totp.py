@@ -40,7 +40,7 @@ def step_of(secret: str, code: str, *, at_s: float | None = None) -> int | None:
         return None
     moment = now().timestamp() if at_s is None else at_s
     generator, present = pyotp.TOTP(secret), int(moment // _STEP_S)
-    steps = range(present - _STEPS_AROUND, present + _STEPS_AROUND + 1)
+    steps = range(max(0, present - _STEPS_AROUND), present + _STEPS_AROUND + 1)
     return next((step for step in steps if secrets.compare_digest(generator.generate_otp(step), digits)), None)
 
 

@@ -39,6 +39,16 @@ class User:
     def permissions(self) -> frozenset[str]:
         return ROLES.get(self.role, frozenset())
 
+    @property
+    def login(self) -> str:
+        """How this person logs in, in words."""
+        if self.is_locked:
+            return "locked"
+        if not self.has_password:
+            return "provider"
+        how = "one-time password" if self.is_temporary else "password"
+        return f"{how} and second factor" if self.has_totp else how
+
 
 def spelt(name: str) -> str:
     """The name as it is kept. Raises an AccountError for what cannot be one."""
@@ -75,6 +85,12 @@ def get_user(database: Database, name: str) -> User | None:
     with transaction(database.engine, reads_only=True) as connection:
         row = find(connection, USERS, name)
     return None if row is None else user_of(row)
+
+
+def expect_user(database: Database, name: str) -> User:
+    """The account of that name. Raises an AccountError if there is none."""
+    with transaction(database.engine, reads_only=True) as connection:
+        return user_of(_row_of(connection, name))
 
 
 def add_user(
@@ -117,7 +133,7 @@ def set_role(database: Database, name: str, role: str, *, actor: str) -> None:
     """Give an account another role. Raises an AccountError if there is no such account or role, or it is the last admin."""
     _expect_role(role)
     with transaction(database.engine) as connection:
-        row = _expect_user(connection, name)
+        row = _row_of(connection, name)
         if row["role"] == _ADMIN != role:
             _expect_other_admin(connection, name)
         update(connection, USERS, name, role=role)
@@ -131,7 +147,7 @@ def set_locked(database: Database, name: str, *, locked: bool, actor: str) -> No
         AccountError: there is no such account, or it is the last admin.
     """
     with transaction(database.engine) as connection:
-        row = _expect_user(connection, name)
+        row = _row_of(connection, name)
         if locked and row["role"] == _ADMIN:
             _expect_other_admin(connection, name)
         update(connection, USERS, name, is_locked=locked)
@@ -165,7 +181,7 @@ def change_password(database: Database, name: str, password: str, *, actor: str)
 def remove_totp(database: Database, name: str, *, actor: str) -> None:
     """Take the second factor from an account, with its recovery codes. Raises an AccountError if there is no such account."""
     with transaction(database.engine) as connection:
-        _expect_user(connection, name)
+        _row_of(connection, name)
         update(connection, USERS, name, totp_secret=None, totp_step=None)
         delete(connection, RECOVERY_CODES, twin(RECOVERY_CODES).c.user_name == name)
         record(connection, actor, "remove totp", name, {})
@@ -173,7 +189,7 @@ def remove_totp(database: Database, name: str, *, actor: str) -> None:
 
 def _store_password(database: Database, name: str, stored: str, *, is_temporary: bool, actor: str, action: str) -> None:
     with transaction(database.engine) as connection:
-        _expect_user(connection, name)
+        _row_of(connection, name)
         update(connection, USERS, name, password_hash=stored, is_temporary=is_temporary)
         _end_sessions(connection, name)
         record(connection, actor, action, name, {})
@@ -190,7 +206,7 @@ def _expect_role(role: str) -> None:
         raise AccountError(f"{role!r} is no role: use {', '.join(ROLES)}")
 
 
-def _expect_user(connection: sa.Connection, name: str) -> Any:
+def _row_of(connection: sa.Connection, name: str) -> Any:
     row = find(connection, USERS, name)
     if row is None:
         raise AccountError(f"there is no account {name!r}: `tapewatch users list` shows all")
