@@ -32,7 +32,20 @@ run_coordinator:
 """
 #: What Tapewatch keeps in the data folder.
 _OURS = (
-    *("bentoml", "champions", "dagster", "demo", "feast", "lake", "logs", "mlflow", "reports", "run", "spool"),
+    *(
+        "bentoml",
+        "champions",
+        "dagster",
+        "dashboard",
+        "demo",
+        "feast",
+        "lake",
+        "logs",
+        "mlflow",
+        "reports",
+        "run",
+        "spool",
+    ),
     *("tapewatch.db", "tapewatch.db-shm", "tapewatch.db-wal"),
 )
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO

@@ -198,8 +198,26 @@ class Settings(BaseSettings):
     scoring_log_requests: bool = Field(True, description="whether answered requests are logged, besides refused ones")
     scoring_certificate: Path | None = Field(None, description="TLS certificate (PEM) of the scoring service")
     scoring_certificate_key: Path | None = Field(None, description="private key (PEM) of the certificate")
+    port_dashboard: Port = 8501
     port_metrics: int = Field(
         9464, ge=1, le=65_530, description="first of the collectors' ports: one per market, in the order of markets"
+    )
+
+    session_idle_minutes: int = Field(
+        120, ge=1, le=1440, description="a login to the dashboard ends after so long without activity"
+    )
+    session_hours: int = Field(12, ge=1, le=168, description="a login to the dashboard ends after so long in any case")
+    require_totp: bool = Field(False, description="whether everyone who has a password needs a second factor too")
+    tls: Literal["off", "self-made", "given"] = Field(
+        "off", description="HTTPS of the dashboard, with a certificate that it makes or that is given"
+    )
+    tls_certificate: Path | None = Field(None, description="PEM file of the given certificate, with its chain")
+    tls_key: Path | None = Field(None, description="PEM file of its key")
+    oidc_issuer: str | None = Field(None, description="address of a provider of identities (OpenID Connect)")
+    oidc_client_id: str | None = None
+    oidc_client_secret: SecretStr | None = None
+    oidc_role: Literal["viewer", "user", "manager", "admin"] | None = Field(
+        None, description="role of accounts that are made at a first login; by default none is made"
     )
 
     _split = field_validator("alert_email_to", "allowed_hosts", "label_authors", mode="before")(_split_commas)

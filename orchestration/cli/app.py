@@ -31,8 +31,10 @@ from orchestration.cli.commands import (
     platform,
     profile,
     results,
+    security,
     stream,
     tape,
+    users,
     watch,
 )
 from orchestration.errors import console
@@ -70,6 +72,8 @@ for commands in (
     models,
     backtest,
     paper,
+    users,
+    security,
 ):
     app.add_typer(commands.app)
 

@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -67,6 +68,7 @@ def services(settings: Settings) -> list[Service]:
     market = None if settings.polygon_api_key is not None else emulator_to_start(settings)
     mlflow = None if _is_remote_mlflow(settings) else _mlflow(settings)
     wanted = [market, _dagster_webserver(settings), _DAGSTER_DAEMON, mlflow, scoring_service(settings)]
+    wanted.append(dashboard_service(settings) if find_spec("streamlit") else None)
     return [service for service in wanted if service is not None]
 
 
@@ -100,6 +102,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "TAPEWATCH_HOST": settings.host,
         "TAPEWATCH_ALLOWED_HOSTS": ",".join(settings.allowed_hosts),
         "TAPEWATCH_TOKEN": settings.token.get_secret_value() if settings.token else "",
+        "TAPEWATCH_PORT_DASHBOARD": str(settings.port_dashboard),
         "TAPEWATCH_PORT_SCORING": str(settings.port_scoring),
         "TAPEWATCH_SCORING_REQUESTS_PER_MINUTE": str(settings.scoring_requests_per_minute),
         "TAPEWATCH_SCORING_CACHE_S": str(settings.scoring_cache_s),
@@ -245,3 +248,16 @@ def scoring_service(settings: Settings) -> Service:
     command = (sys.executable, "-m", "orchestration.processes.scoring")
     host, port = settings.host, settings.port_scoring
     return _web_service("scoring", "Scoring service", command, host, port, "/readyz", needs_bento=True)
+
+
+def dashboard_url(settings: Settings) -> str:
+    """The address of the page for analysts."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{'http' if settings.tls == 'off' else 'https'}://{host}:{settings.port_dashboard}"
+
+
+def dashboard_service(settings: Settings) -> Service:
+    """The page for analysts, which needs the extra `dashboard`."""
+    url, command = dashboard_url(settings), (sys.executable, "-m", "dashboard")
+    setting = "TAPEWATCH_PORT_DASHBOARD"
+    return Service("dashboard", "Dashboard", command, url, settings.port_dashboard, setting, f"{url}/_stcore/health")

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from assets.partitions import FIRST_DAY
 from orchestration import home
+from orchestration.processes.dashboard import introduce_admin, missing_packages, warn_of_plain_text
 from orchestration.processes.guarding import check_access
 from orchestration.processes.services import Service, check_ports, environment, services, with_source
 from orchestration.processes.streaming import stream_services
@@ -48,6 +49,11 @@ def run_platform(settings: Settings, console: Console, *, streams: bool = False)
             wanted += stream_services(settings)
         check_ports(wanted, settings.host)
         home.expect_databases(settings, mlflow=True)
+        if missing := missing_packages():
+            console.print(f"Not started: {missing}", style="yellow", soft_wrap=True, markup=False)
+        else:
+            introduce_admin(settings, console)
+            warn_of_plain_text(settings, console)
         # Creates Dagster's databases: two services that did so at the same moment would fail.
         with home.instance(settings) as opened:
             if not processes(socket_path(settings.home, NAME)):

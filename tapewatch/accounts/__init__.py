@@ -1,1 +1,1 @@
-"""Who may do what: users, passwords, second factors, sessions and API keys, in the operational database."""
+"""The people and programs that use the platform: passwords, second factors, sessions, tokens and roles."""

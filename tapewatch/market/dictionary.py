@@ -9,9 +9,9 @@ from tapewatch.market.schema import Column, Table
 _HEADER = """\
 # Data dictionary
 
-Generated from `tables.py`, `derived_tables.py`, `feature_tables.py`, `trading_tables.py`,
-`paper_tables.py` and `live_tables.py` in `tapewatch/market`. Times are UTC in nanoseconds. Only nullable
-columns hold nulls, and floats hold no NaN. A price is above 0, and an empty side of a quote is 0. A futures price is any finite number,
+Generated from `tables.py`, `derived_tables.py`, `feature_tables.py`, `trading_tables.py`, `paper_tables.py`, `live_tables.py` and
+`account_tables.py` in `tapewatch/market`. Times are UTC in nanoseconds. Only nullable columns hold nulls, and floats hold no NaN. A price
+is above 0, and an empty side of a quote is 0. A futures price is any finite number,
 and a side is empty if its price is 0 and its size is not above 0. Logarithms and ratios of prices are null if one of the
 prices is 0 or below.
 """

@@ -5,6 +5,7 @@
 
 from dataclasses import replace
 
+from tapewatch.market.account_tables import ACCOUNTS
 from tapewatch.market.derived_tables import DERIVED
 from tapewatch.market.paper_tables import PAPER
 from tapewatch.market.schema import Column, Table
@@ -345,3 +346,5 @@ EVERY: tuple[Table, ...] = (*ALL, *DERIVED, STREAM_BATCHES, *STREAMED, *LIVE)
     LIVE_QUARANTINE,
 )
 EVERY: tuple[Table, ...] = (*ALL, *DERIVED, *TRADING, STREAM_BATCHES, *STREAMED, *LIVE)
+LIVE: tuple[Table, ...] = (LIVE_BARS, LIVE_MICROSTRUCTURE, ALERTS, GAPS, LABELS, ALERT_VERDICTS, AUDIT, LIVE_QUARANTINE)
+EVERY: tuple[Table, ...] = (*ALL, *DERIVED, STREAM_BATCHES, *STREAMED, *LIVE, *ACCOUNTS)

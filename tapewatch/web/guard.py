@@ -38,6 +38,8 @@ class Guard:
         open_paths: pages that say whether the service works, answered without the token.
         closed: beginnings of paths that are not served at all.
         proves: whether the headers of a request prove in another way than by the token that it may be answered.
+        forms: beginnings of paths of pages with forms, which check a token of their own.
+        asks: False for an application with a login of its own: the guard only refuses foreign pages.
     """
 
     def __init__(
@@ -48,9 +50,13 @@ class Guard:
         open_paths: Sequence[str] = (),
         closed: Sequence[str] = (),
         proves: Callable[[Headers], bool] = lambda _: False,
+        forms: Sequence[str] = (),
+        asks: bool = True,
     ) -> None:
         self._app = app
         self._access = access
+        self._asks = asks
+        self._forms = tuple(forms)
         self._open = frozenset(open_paths)
         self._closed = tuple(closed)
         self._proves = proves
@@ -60,14 +66,14 @@ class Guard:
             await self._app(scope, receive, send)
             return
         connection = HTTPConnection(scope)
-        refused = self._refusal(connection) or self._unknown(connection)
+        refused = self._refusal(connection) or (self._unknown(connection) if self._asks else None)
         if scope["type"] == "websocket":
             if refused is None:
                 await self._app(scope, receive, send)
             else:
                 await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
             return
-        if refused is None and scope["path"] == LOGIN and self._access.token:
+        if self._asks and refused is None and scope["path"] == LOGIN and self._access.token:
             refused = await answer_login(scope, receive, self._access)
         answering = self._app if refused is None else refused
         await answering(scope, receive, _with_headers(send))
@@ -87,7 +93,7 @@ class Guard:
             return _no(403, "a page of another site sent this request")
         if scope["path"].startswith(self._closed):
             return _no(404, "this part is not served")
-        return _unsafe(scope, headers) if scope["type"] == "http" else None
+        return _unsafe(scope, headers, self._forms) if scope["type"] == "http" else None
 
     def _unknown(self, connection: HTTPConnection) -> Response | None:
         """The answer to a client that does not prove that it knows the token; None to go on."""
@@ -111,14 +117,19 @@ class Guard:
         return is_sent or self._access.is_session(connection.cookies.get(COOKIE, ""))
 
 
-def _unsafe(scope: Scope, headers: Headers) -> Response | None:
+def _unsafe(scope: Scope, headers: Headers, forms: tuple[str, ...]) -> Response | None:
     if scope["method"] in _READING:
         # A link or an image can send it; Dagster would run a mutation.
         if scope["path"].rstrip("/").endswith("/graphql") and scope["query_string"]:
             return _no(405, "send GraphQL by POST as application/json")
         return None
     kind = _one(headers, "content-type").partition(";")[0].strip().lower()
-    if scope["method"] == "POST" and kind in _SIMPLE_TYPES and scope["path"] != LOGIN:
+    if (
+        scope["method"] == "POST"
+        and kind in _SIMPLE_TYPES
+        and scope["path"] != LOGIN
+        and not scope["path"].startswith(forms)
+    ):
         return _no(415, f"content type {kind or 'none'}: send application/json")
     return None
 

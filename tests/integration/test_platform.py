@@ -103,7 +103,7 @@ def test_a_demo_anomaly_is_scored_by_the_bento_in_process(demo: tuple[Path, str]
 def up(demo: tuple[Path, str], outside: Path) -> Iterator[Up]:
     """`tapewatch up` on the demo's home: its ports, its process, and its child processes."""
     home, _ = demo
-    names = ("DAGSTER", "MLFLOW", "EMULATOR", "SCORING")
+    names = ("DAGSTER", "MLFLOW", "EMULATOR", "SCORING", "DASHBOARD")
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     log = outside / "up.log"
     settings = {f"TAPEWATCH_PORT_{name}": str(port) for name, port in ports.items()}

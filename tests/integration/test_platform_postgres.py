@@ -52,7 +52,7 @@ def test_up_works_with_the_databases_that_were_made(server: sa.URL, tmp_path: Pa
     given = {name: value.replace("***", quote(PASSWORD, safe="")) for name, value in given.items()}
     # Without SQLite the home may have any name.
     home = tmp_path / "lake%202026 what?a"
-    names = ("DAGSTER", "MLFLOW", "EMULATOR", "SCORING")
+    names = ("DAGSTER", "MLFLOW", "EMULATOR", "SCORING", "DASHBOARD")
     ports = {f"TAPEWATCH_PORT_{name}": str(port) for name, port in zip(names, free_ports(len(names)), strict=True)}
     log = tmp_path / "up.log"
     with log.open("wb") as file:

@@ -1,4 +1,4 @@
-"""`tapewatch demo`, `check`, `emulate` and `up`."""
+"""`tapewatch demo`, `check`, `emulate`, `up` and `dashboard`."""
 
 import os
 import sys
@@ -115,7 +115,7 @@ def up(
         bool, typer.Option("--stream", metavar="", help="also collect every market that can be streamed")
     ] = False,
 ) -> None:
-    """Run Dagster, MLflow, the emulator and the scoring service until Ctrl-C.
+    """Run Dagster, MLflow, the emulator, the scoring service and the dashboard until Ctrl-C.
 
     Without a key or flat files, the emulator is the source of the tape. The logs
     are in TAPEWATCH_HOME/logs.
@@ -127,3 +127,26 @@ def up(
     from orchestration.processes.up import run_platform  # noqa: PLC0415
 
     run_platform(Settings(), console, streams=streams)
+
+
+@app.command()
+@reports_errors
+def dashboard() -> None:
+    """Serve the dashboard alone, until Ctrl-C; `tapewatch up` serves it beside the rest.
+
+    The first start makes the account admin, and prints its one-time password.
+
+    [dim]tapewatch dashboard
+    TAPEWATCH_TLS=self-made TAPEWATCH_PORT_DASHBOARD=8443 tapewatch dashboard[/]
+    """
+    from orchestration.processes.dashboard import expect_packages, introduce_admin, warn_of_plain_text  # noqa: PLC0415
+    from orchestration.processes.services import check_ports, dashboard_service, environment  # noqa: PLC0415
+
+    expect_packages()
+    settings = Settings()
+    service = dashboard_service(settings)
+    check_ports([service], settings.host)
+    introduce_admin(settings, console)
+    warn_of_plain_text(settings, console)
+    console.print(f"Dashboard: {service.url}. Press Ctrl-C to stop it.", soft_wrap=True, markup=False)
+    os.execve(service.command[0], service.command, environment(settings))  # noqa: S606

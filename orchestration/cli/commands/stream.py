@@ -139,6 +139,7 @@ def status(
     """
     if form is Format.CSV:
         raise typer.BadParameter("status has the formats table and json")
+    from orchestration.processes.dashboard import dashboard_state  # noqa: PLC0415
     from orchestration.processes.status import chosen_markets, standings  # noqa: PLC0415
     from orchestration.processes.streaming import streamable, streaming_settings  # noqa: PLC0415
 
@@ -149,6 +150,7 @@ def status(
         sys.stdout.write(json.dumps(status_rows(found), indent=2) + "\n")
     else:
         Console().print(status_table(found))
+        console.print(f"Dashboard: {dashboard_state(settings)}", soft_wrap=True, markup=False)
         if not found:
             console.print("No market is collected or set up: start one with `tapewatch stream MARKET`")
     if any(standing.is_given_up for standing in found):

@@ -7,13 +7,14 @@ import polars as pl
 import sqlalchemy as sa
 from sqlalchemy.types import TypeEngine
 
+from tapewatch.market.account_tables import ACCOUNTS
 from tapewatch.market.derived_tables import INCIDENTS
 from tapewatch.market.live_tables import ALERTS, GAPS, LIVE, LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import ANOMALIES, COVERAGE
 
 #: Every table of the operational database.
-SQL_TABLES: tuple[Table, ...] = (ANOMALIES, INCIDENTS, COVERAGE, *LIVE)
+SQL_TABLES: tuple[Table, ...] = (ANOMALIES, INCIDENTS, COVERAGE, *LIVE, *ACCOUNTS)
 #: Tables that grow with the tape, row after row in time.
 TIME_SERIES: tuple[Table, ...] = (LIVE_BARS, LIVE_MICROSTRUCTURE)
 PARTITION_COLUMNS = ("market", "date")

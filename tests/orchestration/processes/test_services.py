@@ -45,7 +45,14 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 def test_every_service_with_a_port_names_its_setting_and_address(settings: Settings) -> None:
     wanted = services(settings)
-    assert [s.name for s in wanted] == ["emulator", "dagster-webserver", "dagster-daemon", "mlflow", "scoring"]
+    assert [s.name for s in wanted] == [
+        "emulator",
+        "dagster-webserver",
+        "dagster-daemon",
+        "mlflow",
+        "scoring",
+        "dashboard",
+    ]
     for service in wanted:
         if service.port is not None:
             assert service.url == f"http://127.0.0.1:{service.port}"
@@ -106,7 +113,13 @@ def test_an_address_of_another_machine_is_named_as_such(settings: Settings, host
 
 def test_with_a_key_no_emulator_is_started(settings: Settings) -> None:
     with_key = settings.model_copy(update={"polygon_api_key": SecretStr("k")})
-    assert [s.name for s in services(with_key)] == ["dagster-webserver", "dagster-daemon", "mlflow", "scoring"]
+    assert [s.name for s in services(with_key)] == [
+        "dagster-webserver",
+        "dagster-daemon",
+        "mlflow",
+        "scoring",
+        "dashboard",
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from polars.testing import assert_frame_equal
 
+from tapewatch.market.account_tables import ACCOUNTS
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.live_tables import ALERTS, AUDIT, GAPS, LIVE_BARS
 from tapewatch.market.paper_tables import PAPER
@@ -93,6 +94,7 @@ def test_anomalies_incidents_labels_verdicts_and_audit_are_kept_for_ever() -> No
         "alert_verdicts",
         "audit",
         *(table.name for table in PAPER),
+        *(table.name for table in ACCOUNTS),
     }
 
 

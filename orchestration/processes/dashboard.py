@@ -1,0 +1,80 @@
+"""The dashboard as a service: whether it can start, and its first account."""
+
+import getpass
+import os
+from importlib.util import find_spec
+from typing import Final
+
+import httpx
+from rich.console import Console
+
+from orchestration.processes.services import ServiceError, dashboard_url
+from tapewatch.settings import Settings
+from tapewatch.store.database.database import Database
+from tapewatch.web.access import is_loopback
+
+_PACKAGES: Final = ("streamlit", "argon2", "authlib", "cryptography", "itsdangerous", "limits", "pyotp", "segno")
+_ANSWER_S: Final = 2.0
+
+
+def missing_packages() -> str:
+    """What to do before the dashboard can start; empty where it can."""
+    missing = [name for name in _PACKAGES if find_spec(name) is None]
+    return f"the dashboard needs {', '.join(missing)}: pip install 'tapewatch[dashboard]'" if missing else ""
+
+
+def expect_packages() -> None:
+    """Raise a ServiceError if the dashboard and its accounts are not installed."""
+    if missing := missing_packages():
+        raise ServiceError(missing)
+
+
+def introduce_admin(settings: Settings, console: Console) -> None:
+    """Where there is no account yet, make an admin, and show the one-time password on this terminal and nowhere else."""
+    from tapewatch.accounts.users import first_admin  # noqa: PLC0415 - of the extra
+
+    with Database(settings.database) as database:
+        made = first_admin(database, actor=actor())
+    if made is not None:
+        name, secret = made
+        console.print(
+            f"The dashboard has its first account: {name}, one-time password {secret}\n"
+            "It is shown this once, and is to be changed at the first login.",
+            style="bold",
+            soft_wrap=True,
+            markup=False,
+            highlight=False,
+        )
+
+
+def warn_of_plain_text(settings: Settings, console: Console) -> None:
+    """Say that passwords could be read on the way: others reach the dashboard, and it speaks no HTTPS."""
+    if settings.tls == "off" and not is_loopback(settings.host):
+        console.print(
+            f"Warning: TAPEWATCH_HOST is {settings.host}, and the dashboard speaks no HTTPS: set TAPEWATCH_TLS=self-made or "
+            "given, or let a proxy with TLS on this machine lead to 127.0.0.1",
+            style="yellow",
+            soft_wrap=True,
+            markup=False,
+        )
+
+
+def dashboard_state(settings: Settings) -> str:
+    """A line about the dashboard for `tapewatch status`."""
+    url = dashboard_url(settings)
+    if missing_packages():
+        return f"{url}: not installed"
+    try:
+        # A certificate that is made here is signed by nobody; the question is only whether the page answers.
+        answer = httpx.get(f"{url}/_stcore/health", timeout=_ANSWER_S, trust_env=False, verify=False)  # noqa: S501
+    except httpx.HTTPError:
+        return f"{url}: not running; `tapewatch up` or `tapewatch dashboard` starts it"
+    return f"{url}: {'running' if answer.is_success else 'does not answer as the dashboard'}"
+
+
+def actor() -> str:
+    """Who runs this command, for the audit trail."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"  # a container may run as a user without a name
