@@ -1,1 +1,1 @@
-"""The Streamlit dashboard: watch the tape, understand alerts, mark events. It reads through `tapewatch.store`."""
+"""The web page for analysts: Streamlit behind a login of our own. `python -m dashboard` serves it."""
