@@ -107,9 +107,7 @@ def _form(market: Market, symbol: str, person: Identity) -> None:
         _proposal(mark, zone_of(market))
     st.text_input("Start, UTC", key="start text", placeholder="2024-06-03T14:31:00")
     st.text_input("End, UTC", key="end text", placeholder="2024-06-03T14:35:00")
-    if st.button("Propose edges for these times", key="propose"):
-        _guarded(lambda: _begin(market, symbol, *_typed()))
-        st.rerun()
+    st.button("Propose edges for these times", key="propose", on_click=_propose, args=(market, symbol))
     kind = st.selectbox("Class", KINDS, format_func=named, key="mark kind")
     confidence = st.slider("Confidence", 0.0, 1.0, 0.9, 0.05, key="mark confidence")
     said = st.text_input("Note", key="mark text", max_chars=500)
@@ -151,6 +149,13 @@ def _accept(mark: dict[str, Any]) -> None:
 def _discard() -> None:
     st.session_state.pop("mark", None)
     st.session_state["start text"] = st.session_state["end text"] = ""
+
+
+def _propose(market: Market, symbol: str) -> None:
+    try:
+        _begin(market, symbol, *_typed())
+    except LabelError as error:
+        st.session_state["mark note"] = str(error)
 
 
 def _typed() -> tuple[dt.datetime, dt.datetime]:

@@ -2,6 +2,7 @@
 
 import { read } from "./data.mjs";
 import { listen, mountBell } from "./feed.mjs";
+import { decimals, look, price, save, width } from "./format.mjs";
 import { Spans } from "./spans.mjs";
 
 const RISING = "#26a69a";
@@ -19,6 +20,7 @@ class Chart {
     this.candles = null;
     this.cursor = null;
     this.pending = null;
+    this.pressed = [0, 0];
     this.request = 0;
     this.#build(component.parentElement);
     this.stop = listen((name, said) => this.#live(name, said));
@@ -58,6 +60,8 @@ class Chart {
     chart.timeScale().subscribeVisibleLogicalRangeChange(() => this.#moved());
     chart.subscribeClick((event) => this.#clicked(event));
     chart.subscribeCrosshairMove((event) => this.#hovered(event));
+    this.frame.onpointerdown = (event) => { this.pressed = [event.clientX, event.clientY]; };
+    this.frame.onclick = (event) => this.#marked(event);
     this.frame.onkeydown = (event) => this.#key(event);
   }
 
@@ -91,27 +95,9 @@ class Chart {
   }
 
   #style() {
-    const style = getComputedStyle(this.frame);
-    const of = (name, otherwise) => style.getPropertyValue(name).trim() || otherwise;
-    const text = of("--st-text-color", "#31333f");
-    const grid = "rgba(128, 140, 150, 0.16)";
-    const zone = this.data.zone;
-    const format = (options) => new Intl.DateTimeFormat("en-GB", { timeZone: zone, hour12: false, ...options });
-    const full = format({ year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
-    const ticks = [
-      format({ year: "numeric" }), format({ month: "short", year: "numeric" }), format({ day: "numeric", month: "short" }),
-      format({ hour: "2-digit", minute: "2-digit" }), format({ hour: "2-digit", minute: "2-digit", second: "2-digit" }),
-    ];
+    const { full, options } = look(getComputedStyle(this.frame), this.data);
     this.full = full;
-    this.chart.applyOptions({
-      layout: {
-        background: { color: of("--st-background-color", "#ffffff") }, textColor: text, fontSize: this.data.is_compact ? 10 : 12,
-        fontFamily: of("--st-font", "sans-serif"), attributionLogo: !this.data.is_compact,
-      },
-      grid: { vertLines: { color: grid }, horzLines: { color: grid } },
-      timeScale: { timeVisible: true, borderVisible: false, tickMarkFormatter: (time, kind) => ticks[kind].format(time * 1000) },
-      localization: { timeFormatter: (time) => full.format(time * 1000) },
-    });
+    this.chart.applyOptions(options);
   }
 
   // How many candles fit into the frame.
@@ -216,6 +202,7 @@ class Chart {
   #report() {
     const { from, to } = this.#visible();
     this.range.textContent = `${this.full.format(from * 1000)} – ${this.full.format(to * 1000)}, ${width(this.candles.minutes)}`;
+    Object.assign(this.frame.dataset, { from, to, width: this.chart.timeScale().width() });
     const said = JSON.stringify([Math.round(from), Math.round(to)]);
     if (this.data.is_compact || said === this.said) return;
     const isFirst = this.said === undefined;
@@ -237,16 +224,19 @@ class Chart {
   }
 
   #clicked(event) {
-    if (!this.candles?.length || event.logical === undefined) return;
-    if (this.data.mark) this.#edge(this.candles.timeAt(this.#fraction(event)));
-    else if (event.hoveredObjectId) this.component.setTriggerValue("opened", event.hoveredObjectId);
+    if (!this.data.mark && event.hoveredObjectId) this.component.setTriggerValue("opened", event.hoveredObjectId);
   }
 
-  // Where within its candle a click lies: candles of a minute and more are wider than what a mark is about.
-  #fraction({ point, logical }) {
-    const left = this.chart.timeScale().logicalToCoordinate(logical);
-    const right = this.chart.timeScale().logicalToCoordinate(logical + 1);
-    return logical + 0.5 + (point && right > left ? (point.x - left) / (right - left) : 0);
+  // The library swallows a click that follows another one fast, so edges come from the browser's own clicks.
+  #marked(event) {
+    if (!this.data.mark || !this.candles?.length) return;
+    const x = event.clientX - this.frame.getBoundingClientRect().left;
+    const scale = this.chart.timeScale();
+    const hasMoved = Math.hypot(event.clientX - this.pressed[0], event.clientY - this.pressed[1]) > 4;
+    if (hasMoved || x > scale.width()) return;
+    const logical = scale.coordinateToLogical(x);
+    const [left, right] = [scale.logicalToCoordinate(logical), scale.logicalToCoordinate(logical + 1)];
+    this.#edge(this.candles.timeAt(logical + 0.5 + (x - left) / (right - left)));
   }
 
   #edge(time) {
@@ -334,28 +324,6 @@ class Chart {
   #say(text) {
     this.status.textContent = text;
   }
-}
-
-function width(minutes) {
-  if (minutes % 1440 === 0) return `${minutes / 1440} d a candle`;
-  return minutes % 60 === 0 ? `${minutes / 60} h a candle` : `${minutes} min a candle`;
-}
-
-function decimals(value) {
-  const size = Math.abs(value ?? 1);
-  if (size >= 100) return 2;
-  return size >= 1 ? 4 : 6;
-}
-
-function price(value) {
-  return value.toPrecision(Math.abs(value) >= 1000 ? 7 : 6).replace(/\.?0+$/, "");
-}
-
-function save(address, name) {
-  const link = document.createElement("a");
-  link.href = address;
-  link.download = name;
-  link.click();
 }
 
 export async function mount(component) {
