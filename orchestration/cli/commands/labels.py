@@ -208,9 +208,9 @@ def agreement(market: _MarketFilter = None, symbol: _SymbolFilter = None) -> Non
 
     [dim]tapewatch labels agreement --market stocks[/]
     """
-    from orchestration.runs import labelling  # noqa: PLC0415
+    from tapewatch.store.labelling import agreement as agreement_of  # noqa: PLC0415
 
-    pairs, alpha = labelling.agreement(_frame(Settings(), market=market, symbol=symbol))
+    pairs, alpha = agreement_of(_frame(Settings(), market=market, symbol=symbol))
     Listing(
         counted("pair"),
         columns=(
@@ -258,9 +258,10 @@ def _show(rows: list[dict[str, Any]], form: Format, settings: Settings | None) -
     if settings is None or form is not Format.TABLE:
         LISTING.show(rows, form)
         return
-    from orchestration.runs.labelling import edges  # noqa: PLC0415
+    from tapewatch.labels.human import HumanLabel  # noqa: PLC0415
+    from tapewatch.store.labelling import edges  # noqa: PLC0415
     from tapewatch.store.lake.lake import Lake  # noqa: PLC0415
 
     lake = Lake(settings.lake_root)
-    refined = [edges(lake, row) for row in rows]
+    refined = [edges(lake, HumanLabel.of_row(row)) for row in rows]
     WITH_EDGES.show([row | {"edges": (r.start, r.end)} for row, r in zip(rows, refined, strict=True)], form)

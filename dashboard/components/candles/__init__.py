@@ -1,0 +1,117 @@
+"""The candle chart as a Streamlit component: it reads its candles from `/tape/candles` and reports what a person does."""
+
+from typing import Any, Final
+
+import streamlit as st
+
+from dashboard.components import fetch
+
+ASSETS: Final = "/tape/assets/"
+#: What a chart can mark, in the order of its legend.
+SOURCES: Final = ("alert", "incident", "anomaly", "label", "truth")
+
+_HTML = """
+<div class="tools" data-part="tools" hidden>
+  <button type="button" data-tool="newest">Newest</button>
+  <button type="button" data-tool="png">PNG</button>
+  <button type="button" data-tool="csv" data-permission="export">CSV</button>
+  <button type="button" data-tool="parquet" data-permission="export">Parquet</button>
+  <span data-part="range"></span>
+  <span class="status" data-part="status" role="status"></span>
+</div>
+<div data-part="frame" tabindex="0" role="application" aria-label="Candles"></div>
+"""
+_CSS = """
+.tools { display: flex; gap: 0.4rem; align-items: center; padding: 0 0 0.4rem; font: 0.85rem var(--st-font); color: var(--st-text-color); }
+.tools[hidden] { display: none; }
+button { font: inherit; color: inherit; background: var(--st-secondary-background-color); border: 1px solid var(--st-border-color);
+  border-radius: var(--st-base-radius); padding: 0.15rem 0.6rem; cursor: pointer; }
+button:focus-visible, [data-part="frame"]:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 1px; }
+.status { margin-left: auto; font-weight: 600; }
+[data-part="frame"] { width: 100%; position: relative; }
+"""
+# The module is read by its address once a page, not sent along with every run of the script.
+_JS = """
+const mounted = new WeakMap();
+export default function (component) {
+  const { parentElement, data } = component;
+  let entry = mounted.get(parentElement);
+  if (entry) {
+    entry.latest = component;
+    entry.chart?.update(component);
+  } else {
+    entry = { latest: component, chart: null, ended: false };
+    mounted.set(parentElement, entry);
+    const address = window.location.origin + data.assets;
+    import(address + "candles.mjs").then((module) => module.mount(component)).then((chart) => {
+      if (entry.ended) { chart.destroy(); return; }
+      entry.chart = chart;
+      if (entry.latest !== component) chart.update(entry.latest);
+    }).catch((error) => {
+      const status = parentElement.querySelector('[data-part="status"]');
+      if (status) { status.parentElement.hidden = false; status.textContent = "the chart cannot be loaded: " + error.message; }
+    });
+  }
+  return () => {
+    entry.ended = true;
+    mounted.delete(parentElement);
+    entry.chart?.destroy();
+  };
+}
+"""
+_chart = st.components.v2.component("tapewatch_candles", html=_HTML, css=_CSS, js=_JS)
+_bell = st.components.v2.component("tapewatch_bell", html='<span data-part="status"></span>', js=_JS)
+
+
+def candle_chart(
+    market: str,
+    symbol: str,
+    start_s: float,
+    end_s: float,
+    *,
+    key: str,
+    zone: str = "UTC",
+    height: int = 460,
+    sources: tuple[str, ...] = SOURCES,
+    is_compact: bool = False,
+    may_export: bool = False,
+    mark: dict[str, Any] | None = None,
+    view: str = "",
+    version: int = 0,
+) -> Any:
+    """Draw a symbol's candles from `start_s` to `end_s` (seconds UTC), live if that is the present.
+
+    Args:
+        key: identity of the chart on its page.
+        zone: IANA name of the zone of the axis.
+        sources: what to mark, of `SOURCES`.
+        is_compact: without tools, for a grid.
+        mark: a dict lets clicks set start and end; it may hold `start` and `end` (seconds) of a mark to show, and `edges`
+            (`time`, `uncertainty_s`).
+        view: another text moves the chart to `start_s` and `end_s`; with the same text the person's own view stays.
+        version: another number reads the candles and marks again.
+
+    Returns: the component's result: `range` (`from`, `to`, in seconds) as state; `mark` (`start`, `end`) and `opened` (the id of
+    a marker that was clicked) as triggers.
+    """
+    data = {
+        "assets": ASSETS, "charts": fetch.CHARTS.file, "arrow": fetch.ARROW.file, "market": market, "symbol": symbol,
+        "from": start_s, "to": end_s, "zone": zone, "height": height, "sources": list(sources), "is_compact": is_compact,
+        "may_export": may_export, "mark": mark, "view": view or f"{market} {symbol}", "version": version,
+    }  # fmt: skip
+    return _chart(
+        key=key,
+        data=data,
+        on_range_change=_nothing,
+        on_mark_change=_nothing,
+        on_opened_change=_nothing,
+    )
+
+
+def alert_bell(*, key: str, has_sound: bool) -> Any:
+    """Report each new live alert as the trigger `alert` (its id), with a sound if asked for."""
+    return _bell(key=key, data={"assets": ASSETS, "is_bell": True, "sound": has_sound}, on_alert_change=_nothing)
+
+
+def _nothing() -> None:
+    """A component reports the states and triggers for which it has a callback."""

@@ -1,0 +1,332 @@
+// Candles with volume, VWAP, bands and what happened on the tape; pans and zooms over any number of bars.
+
+import { read } from "./data.mjs";
+import { listen, mountBell } from "./feed.mjs";
+import { decimals, look, price, save, width } from "./format.mjs";
+import { Spans } from "./spans.mjs";
+
+const RISING = "#26a69a";
+const FALLING = "#ef5350";
+const SEVERITY = { info: "#7d8790", warning: "#e09000", critical: "#e53935" };
+const SETTLED_MS = 350;
+const LOAD_MS = 60;
+const KEYS_HELP = "Arrow keys pan, plus and minus zoom, Shift with arrows moves the cursor, Enter sets an edge, Escape clears it.";
+
+class Chart {
+  constructor(component, library) {
+    this.library = library;
+    this.component = component;
+    this.data = component.data;
+    this.candles = null;
+    this.cursor = null;
+    this.pending = null;
+    this.pressed = [0, 0];
+    this.request = 0;
+    this.#build(component.parentElement);
+    this.stop = listen((name, said) => this.#live(name, said));
+    this.update(component, true);
+  }
+
+  #build(parent) {
+    const find = (name) => parent.querySelector(`[data-part="${name}"]`);
+    this.frame = find("frame");
+    this.status = find("status");
+    this.tools = find("tools");
+    this.range = find("range");
+    for (const button of this.tools.querySelectorAll("button")) {
+      button.onclick = () => this.#tool(button.dataset.tool);
+    }
+    const { createChart, createSeriesMarkers, CandlestickSeries, HistogramSeries, LineSeries } = this.library;
+    const chart = createChart(this.frame, { autoSize: true, rightPriceScale: { borderVisible: false } });
+    this.chart = chart;
+    const line = (color, width = 1) => chart.addSeries(LineSeries, {
+      color, lineWidth: width, priceLineVisible: false, lastValueVisible: false, crosshairMarkerVisible: false,
+    });
+    this.upper = line("rgba(125, 135, 144, 0.7)");
+    this.lower = line("rgba(125, 135, 144, 0.7)");
+    this.vwap = line("#f0a020", 2);
+    this.prices = chart.addSeries(CandlestickSeries, {
+      upColor: RISING, borderUpColor: RISING, wickUpColor: RISING,
+      downColor: FALLING, borderDownColor: FALLING, wickDownColor: FALLING,
+    });
+    this.volume = chart.addSeries(HistogramSeries, {
+      priceScaleId: "volume", priceFormat: { type: "volume" }, priceLineVisible: false, lastValueVisible: false,
+    });
+    this.volume.priceScale().applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
+    this.prices.priceScale().applyOptions({ scaleMargins: { top: 0.08, bottom: 0.22 } });
+    this.markers = createSeriesMarkers(this.prices, []);
+    this.spans = new Spans((time) => this.#xOf(time));
+    this.prices.attachPrimitive(this.spans);
+    chart.timeScale().subscribeVisibleLogicalRangeChange(() => this.#moved());
+    chart.subscribeClick((event) => this.#clicked(event));
+    chart.subscribeCrosshairMove((event) => this.#hovered(event));
+    this.frame.onpointerdown = (event) => { this.pressed = [event.clientX, event.clientY]; };
+    this.frame.onclick = (event) => this.#marked(event);
+    this.frame.onkeydown = (event) => this.#key(event);
+  }
+
+  update(component, isFirst = false) {
+    const before = this.data;
+    this.component = component;
+    this.data = component.data;
+    this.tools.hidden = Boolean(this.data.is_compact);
+    for (const button of this.tools.querySelectorAll("[data-permission]")) button.hidden = !this.data.may_export;
+    this.frame.setAttribute("aria-label", `Candles of ${this.data.symbol}. ${this.data.is_compact ? "" : KEYS_HELP}`);
+    this.frame.style.height = `${this.data.height}px`;
+    this.#style();
+    if (!this.data.mark) this.pending = null;
+    const moved = this.data.symbol !== before.symbol || this.data.market !== before.market || this.data.view !== before.view;
+    if (isFirst || moved || this.data.version !== before.version) {
+      const keeps = !isFirst && !moved && this.candles;
+      const { from, to } = keeps ? this.#visible() : this.data;
+      this.#load(from, to);
+    } else {
+      this.#draw();
+    }
+  }
+
+  destroy() {
+    this.stop();
+    clearTimeout(this.loading);
+    clearTimeout(this.settling);
+    clearTimeout(this.reloading);
+    this.request += 1;
+    this.chart.remove();
+  }
+
+  #style() {
+    const { full, options } = look(getComputedStyle(this.frame), this.data);
+    this.full = full;
+    this.chart.applyOptions(options);
+  }
+
+  // How many candles fit into the frame.
+  #most() {
+    return Math.max(40, Math.min(1500, Math.floor((this.frame.clientWidth || 800) / 4)));
+  }
+
+  async #load(from, to) {
+    const request = ++this.request;
+    this.abort?.abort();
+    this.abort = new AbortController();
+    const { market, symbol, assets, arrow } = this.data;
+    const began = performance.now();
+    try {
+      const candles = await read(assets, arrow, { market, symbol, from, to, most: this.#most() }, this.abort.signal);
+      if (request !== this.request) return;
+      this.candles = candles;
+      this.#show(from, to);
+      this.frame.dataset.loaded = String(candles.length);
+      this.frame.dataset.ms = (performance.now() - began).toFixed(1);
+      this.#say(candles.length ? "" : `no bars of ${symbol}`);
+    } catch (error) {
+      if (error.name !== "AbortError") this.#say(`the chart cannot be drawn: ${error.message}`);
+    }
+  }
+
+  #show(from, to) {
+    const { candles, request } = this;
+    const rows = (make) => Array.from({ length: candles.length }, (_, i) => ({ time: candles.times[i], ...make(i) }));
+    const line = (values) => rows((i) => (Number.isNaN(values[i]) ? {} : { value: values[i] }));
+    // The VWAP begins anew with each day: no line joins two of them.
+    const isNewDay = (i) => i > 0 && candles.minutes < 240 && candles.times[i] - candles.times[i - 1] > 6 * candles.step;
+    this.quiet = true;
+    const precision = decimals(candles.close.at(-1));
+    for (const series of [this.prices, this.vwap, this.upper, this.lower]) {
+      series.applyOptions({ priceFormat: { type: "price", precision, minMove: 10 ** -precision } });
+    }
+    this.prices.setData(rows((i) => ({
+      open: candles.open[i], high: candles.high[i], low: candles.low[i], close: candles.close[i],
+    })));
+    this.volume.setData(rows((i) => ({
+      value: candles.volume[i], color: candles.close[i] >= candles.open[i] ? `${RISING}80` : `${FALLING}80`,
+    })));
+    this.upper.setData(line(candles.upper));
+    this.lower.setData(line(candles.lower));
+    this.vwap.setData(line(candles.vwap).map((point, i) => (isNewDay(i) ? { ...point, color: "transparent" } : point)));
+    const visible = { from: candles.placeOf(from), to: candles.placeOf(to) };
+    if (candles.length) this.chart.timeScale().setVisibleLogicalRange(visible);
+    this.#draw();
+    // The library applies a set range in the next frame.
+    requestAnimationFrame(() => requestAnimationFrame(() => {
+      this.quiet = false;
+      if (request === this.request) this.#report();
+    }));
+  }
+
+  #draw() {
+    if (!this.candles) return;
+    const { data, candles } = this;
+    const shown = new Set(data.sources);
+    const spans = candles.marks.filter((mark) => shown.has(mark.source))
+      .map((mark) => ({ source: mark.source, start: mark.start_time, end: mark.end_time }));
+    if (this.pending !== null) spans.push({ source: "mark", start: this.pending, end: this.pending });
+    if (data.mark?.start) spans.push({ source: "mark", start: data.mark.start, end: data.mark.end });
+    this.spans.set(spans, data.mark?.edges ?? []);
+    const found = candles.marks.filter((mark) => shown.has(mark.source) && mark.source !== "truth" && mark.source !== "label");
+    const label = data.is_compact || found.length > 40 ? () => "" : (mark) => mark.kind.replaceAll("_", " ");
+    this.markers.setMarkers(found.flatMap((mark) => {
+      const place = Math.floor(candles.placeOf(mark.start_time));
+      if (place < 0 || place >= candles.length) return [];
+      return [{
+        time: candles.times[place], id: mark.id, text: label(mark), color: SEVERITY[mark.severity] ?? SEVERITY.info,
+        position: "aboveBar", shape: mark.source === "anomaly" ? "circle" : "arrowDown",
+      }];
+    }).sort((a, b) => a.time - b.time));
+  }
+
+  #visible() {
+    const range = this.chart.timeScale().getVisibleLogicalRange();
+    if (!range || !this.candles?.length) return { from: this.data.from, to: this.data.to };
+    return { from: Math.max(this.candles.timeAt(range.from), 0), to: this.candles.timeAt(range.to) };
+  }
+
+  #moved() {
+    if (this.quiet || !this.candles?.length) return;
+    const range = this.chart.timeScale().getVisibleLogicalRange();
+    const { candles } = this;
+    const count = range.to - range.from;
+    const most = this.#most();
+    const lacksLeft = range.from < 0 && candles.times[0] > candles.first;
+    const lacksRight = range.to > candles.length && candles.times.at(-1) + candles.step <= candles.last;
+    const isTooFine = count > most * 1.6;
+    const isTooCoarse = candles.minutes > 1 && count < most / 6;
+    if (lacksLeft || lacksRight || isTooFine || isTooCoarse) {
+      clearTimeout(this.loading);
+      this.loading = setTimeout(() => { const { from, to } = this.#visible(); this.#load(from, to); }, LOAD_MS);
+    }
+    clearTimeout(this.settling);
+    this.settling = setTimeout(() => this.#report(), SETTLED_MS);
+  }
+
+  #report() {
+    const { from, to } = this.#visible();
+    this.range.textContent = `${this.full.format(from * 1000)} – ${this.full.format(to * 1000)}, ${width(this.candles.minutes)}`;
+    Object.assign(this.frame.dataset, { from, to, width: this.chart.timeScale().width() });
+    const said = JSON.stringify([Math.round(from), Math.round(to)]);
+    if (this.data.is_compact || said === this.said) return;
+    const isFirst = this.said === undefined;
+    this.said = said;
+    if (!isFirst) this.component.setStateValue("range", { from: Math.round(from), to: Math.round(to) });
+  }
+
+  #xOf(time) {
+    if (!this.candles?.length) return null;
+    return this.#xOfPlace(this.candles.placeOf(time) - 0.5);
+  }
+
+  // The library answers for whole candles alone.
+  #xOfPlace(place) {
+    const scale = this.chart.timeScale();
+    const low = Math.floor(place);
+    const [left, right] = [scale.logicalToCoordinate(low), scale.logicalToCoordinate(low + 1)];
+    return left === null || right === null ? null : left + (place - low) * (right - left);
+  }
+
+  #clicked(event) {
+    if (!this.data.mark && event.hoveredObjectId) this.component.setTriggerValue("opened", event.hoveredObjectId);
+  }
+
+  // The library swallows a click that follows another one fast, so edges come from the browser's own clicks.
+  #marked(event) {
+    if (!this.data.mark || !this.candles?.length) return;
+    const x = event.clientX - this.frame.getBoundingClientRect().left;
+    const scale = this.chart.timeScale();
+    const hasMoved = Math.hypot(event.clientX - this.pressed[0], event.clientY - this.pressed[1]) > 4;
+    if (hasMoved || x > scale.width()) return;
+    const logical = scale.coordinateToLogical(x);
+    const [left, right] = [scale.logicalToCoordinate(logical), scale.logicalToCoordinate(logical + 1)];
+    this.#edge(this.candles.timeAt(logical + 0.5 + (x - left) / (right - left)));
+  }
+
+  #edge(time) {
+    if (this.pending === null) {
+      this.pending = time;
+      this.#say("now the end");
+    } else {
+      const [start, end] = [this.pending, time].sort((a, b) => a - b);
+      this.pending = null;
+      this.#say("");
+      if (end > start) this.component.setTriggerValue("mark", { start, end });
+    }
+    this.#draw();
+  }
+
+  #hovered({ logical, point }) {
+    if (this.data.is_compact || !this.candles?.length) return;
+    const at = point && logical !== undefined ? Math.round(logical) : this.candles.length - 1;
+    if (at < 0 || at >= this.candles.length) return;
+    const { candles } = this;
+    const said = [["O", candles.open], ["H", candles.high], ["L", candles.low], ["C", candles.close], ["VWAP", candles.vwap]]
+      .filter(([, values]) => !Number.isNaN(values[at])).map(([name, values]) => `${name} ${price(values[at])}`);
+    this.frame.title = `${this.full.format(candles.times[at] * 1000)}  ${said.join("  ")}  volume ${Math.round(candles.volume[at])}`;
+  }
+
+  #key(event) {
+    const scale = this.chart.timeScale();
+    const range = scale.getVisibleLogicalRange();
+    if (!range || this.data.is_compact) return;
+    const count = range.to - range.from;
+    const set = (from, to) => scale.setVisibleLogicalRange({ from, to });
+    const direction = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (direction && event.shiftKey) this.#moveCursor(direction);
+    else if (direction) set(range.from + direction * count * 0.15, range.to + direction * count * 0.15);
+    else if (event.key === "+" || event.key === "=") set(range.from + count * 0.15, range.to - count * 0.15);
+    else if (event.key === "-") set(range.from - count * 0.2, range.to + count * 0.2);
+    else if (event.key === "Enter" && this.data.mark && this.cursor !== null) this.#edge(this.candles.timeAt(this.cursor));
+    else if (event.key === "Escape") { this.pending = null; this.#say(""); this.#draw(); }
+    else return;
+    event.preventDefault();
+  }
+
+  #moveCursor(direction) {
+    const { candles } = this;
+    if (!candles?.length) return;
+    const range = this.chart.timeScale().getVisibleLogicalRange();
+    const at = this.cursor === null ? Math.round((range.from + range.to) / 2) : this.cursor + direction;
+    this.cursor = Math.max(0, Math.min(candles.length - 1, at));
+    this.chart.setCrosshairPosition(candles.close[this.cursor], candles.times[this.cursor], this.prices);
+    this.#say(this.full.format(candles.times[this.cursor] * 1000));
+  }
+
+  #tool(name) {
+    if (name === "png") {
+      this.chart.takeScreenshot(true).toBlob((blob) => save(URL.createObjectURL(blob), `${this.data.symbol}.png`));
+    } else if (name === "newest") {
+      const { from, to } = this.#visible();
+      const end = this.candles.last + 60;
+      this.#load(end - (to - from), end);
+    } else {
+      const { market, symbol } = this.data;
+      const query = new URLSearchParams({ market, symbol, ...this.#visible(), most: this.#most() });
+      save(`/tape/export/candles.${name}?${query}`, "");
+    }
+  }
+
+  #live(name, said) {
+    if (said.symbol !== this.data.symbol || said.market !== this.data.market || !this.candles) return;
+    const { candles } = this;
+    const last = candles.length ? candles.times.at(-1) : 0;
+    if (name === "bar" && candles.minutes === 1 && said.time === last) {
+      this.prices.update(said);
+      this.volume.update({ time: said.time, value: said.volume });
+      return;
+    }
+    if (name === "bar" && last < candles.last - candles.step) return;
+    clearTimeout(this.reloading);
+    this.reloading = setTimeout(() => {
+      const { from, to } = this.#visible();
+      const isAtTheEnd = name === "bar" && to >= last && said.time > last;
+      this.#load(isAtTheEnd ? from + said.time - last : from, isAtTheEnd ? to + said.time - last : to);
+    }, 200);
+  }
+
+  #say(text) {
+    this.status.textContent = text;
+  }
+}
+
+export async function mount(component) {
+  if (component.data.is_bell) return mountBell(component);
+  return new Chart(component, await import(component.data.assets + component.data.charts));
+}

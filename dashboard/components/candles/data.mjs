@@ -1,0 +1,71 @@
+// Reads candles from the server as Arrow, and places times among them.
+
+const scripts = new Map();
+
+function script(address) {
+  if (!scripts.has(address)) {
+    scripts.set(address, new Promise((resolve, reject) => {
+      const element = document.createElement("script");
+      element.src = address;
+      element.onload = resolve;
+      element.onerror = () => reject(new Error(`${address} cannot be loaded`));
+      document.head.append(element);
+    }));
+  }
+  return scripts.get(address);
+}
+
+export class Candles {
+  // `times` in seconds, ascending; the other columns are as long.
+  constructor(columns, minutes, first, last, marks) {
+    Object.assign(this, columns, { minutes, first, last, marks, step: minutes * 60 });
+  }
+
+  get length() {
+    return this.times.length;
+  }
+
+  // The place of a time among the candles, as a fraction; beyond both ends it goes on in steps of a candle.
+  placeOf(time) {
+    const { times, step } = this;
+    const last = times.length - 1;
+    if (last < 0) return 0;
+    if (time <= times[0]) return (time - times[0]) / step;
+    if (time >= times[last]) return last + (time - times[last]) / step;
+    let low = 0;
+    let high = last;
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if (times[middle] <= time) low = middle;
+      else high = middle;
+    }
+    return low + Math.min((time - times[low]) / Math.min(times[high] - times[low], step), 1);
+  }
+
+  timeAt(place) {
+    const { times, step } = this;
+    const last = times.length - 1;
+    if (last < 0) return 0;
+    if (place <= 0) return times[0] + place * step;
+    if (place >= last) return times[last] + (place - last) * step;
+    const low = Math.floor(place);
+    return times[low] + (place - low) * Math.min(times[low + 1] - times[low], step);
+  }
+}
+
+export async function read(assets, arrow, query, signal) {
+  await script(assets + arrow);
+  const reply = await fetch(`/tape/candles?${new URLSearchParams(query)}`, { signal, credentials: "same-origin" });
+  if (!reply.ok) throw new Error(reply.status === 401 ? "you are logged out: load the page again" : await reply.text());
+  const table = globalThis.Arrow.tableFromIPC(new Uint8Array(await reply.arrayBuffer()));
+  const metadata = table.schema.metadata;
+  const column = (name) => Float64Array.from(table.getChild(name), (value) => (value === null ? NaN : value));
+  return new Candles(
+    {
+      times: column("time"), open: column("open"), high: column("high"), low: column("low"), close: column("close"),
+      volume: column("volume"), vwap: column("vwap"), upper: column("upper"), lower: column("lower"),
+    },
+    Number(metadata.get("minutes")), Number(metadata.get("first")), Number(metadata.get("last")),
+    JSON.parse(metadata.get("marks")),
+  );
+}

@@ -1,0 +1,1 @@
+"""The dashboard's own routes: the chart's data, live events, exports."""

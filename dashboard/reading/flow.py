@@ -1,0 +1,90 @@
+"""Order flow, spread, depth and volatility minute by minute, and how symbols move together."""
+
+import datetime as dt
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from tsdownsample import MinMaxLTTBDownsampler
+
+from tapewatch.market.instruments import Market, Partition
+from tapewatch.market.live_tables import LIVE_MICROSTRUCTURE
+from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.store.database.database import Database
+from tapewatch.store.lake.lake import Lake
+
+#: Columns of `minutes`, as `MICROSTRUCTURE` defines them.
+COLUMNS = (
+    "event_time", "return_bps", "buy_volume", "sell_volume", "order_flow_imbalance", "quoted_spread_bps", "depth_imbalance",
+    "realised_volatility_bps", "volume_ratio", "quote_rate_hz",
+)  # fmt: skip
+#: A longer stretch is cut to its end: these are panels of minutes.
+MOST_DAYS = 31
+
+
+def minutes(
+    lake: Lake, database: Database, market: Market, symbol: str, start: dt.datetime, end: dt.datetime
+) -> pl.DataFrame:
+    """One symbol's minutes (`COLUMNS`) in [start, end), at most the last 31 days of it; the lake's, then the live ones."""
+    start = max(start, end - dt.timedelta(days=MOST_DAYS))
+    days = [day for day in lake.partitions(MICROSTRUCTURE, market) if _touches(day, start, end)]
+    frames = [lake.read(MICROSTRUCTURE, day, columns=COLUMNS, symbols=[symbol]) for day in days]
+    stored = pl.concat([MICROSTRUCTURE.empty().select(COLUMNS), *frames])
+    after = stored["event_time"].max() if stored.height else None
+    live = database.read(LIVE_MICROSTRUCTURE, market=market, symbol=symbol, start=start, end=end).select(COLUMNS)
+    newer = live if after is None else live.filter(pl.col("event_time") > after)
+    inside = pl.col("event_time").is_between(start, end, closed="left")
+    return pl.concat([stored, newer]).filter(inside).sort("event_time")
+
+
+def thinned(rows: pl.DataFrame, column: str, most: int = 1_200) -> pl.DataFrame:
+    """`event_time` and a column without nulls, at most `most` rows, which keep the line's shape (MinMaxLTTB)."""
+    line = rows.select("event_time", pl.col(column).fill_nan(None)).drop_nulls()
+    if line.height <= most:
+        return line
+    times = line["event_time"].dt.epoch("ns").to_numpy()
+    kept = MinMaxLTTBDownsampler().downsample(times, line[column].to_numpy(), n_out=most)
+    return line[np.asarray(kept)]
+
+
+def flows(rows: pl.DataFrame, most: int = 130) -> pl.DataFrame:
+    """Bought and sold volume and their imbalance in at most `most` equal stretches: event_time, buy, sell, imbalance."""
+    each = max(-(-rows.height // most), 1)
+    number = (pl.int_range(pl.len()) // each).alias("number")
+    sums = rows.group_by(number, maintain_order=True).agg(
+        pl.col("event_time").first(), buy=pl.col("buy_volume").sum(), sell=pl.col("sell_volume").sum()
+    )
+    total = pl.col("buy") + pl.col("sell")
+    return sums.drop("number").with_columns(
+        imbalance=pl.when(total > 0).then((pl.col("buy") - pl.col("sell")) / total).cast(pl.Float64)
+    )
+
+
+def correlations(
+    lake: Lake,
+    database: Database,
+    market: Market,
+    symbols: Sequence[str],
+    end: dt.datetime,
+    window: int,
+) -> pl.DataFrame:
+    """Pearson's correlation of one-minute returns over the last `window` minutes before `end` that have any.
+
+    Returns: `symbol`, and a column for each symbol that has returns; null where one of two never moved.
+    """
+    returns = None
+    for symbol in symbols:
+        rows = minutes(lake, database, market, symbol, end - dt.timedelta(days=4), end)
+        line = rows.select("event_time", pl.col("return_bps").alias(symbol)).drop_nulls()
+        if line.height:
+            returns = line if returns is None else returns.join(line, on="event_time", how="full", coalesce=True)
+    if returns is None:
+        return pl.DataFrame(schema={"symbol": pl.String})
+    last = returns.sort("event_time").tail(window).drop("event_time")
+    matrix = {second: [last.select(pl.corr(first, second)).item() for first in last.columns] for second in last.columns}
+    return pl.DataFrame({"symbol": last.columns, **matrix}).with_columns(pl.col(pl.Float64).fill_nan(None))
+
+
+def _touches(day: Partition, start: dt.datetime, end: dt.datetime) -> bool:
+    session = day.session
+    return session.day_start < end.timestamp() * 1e9 and session.day_end > start.timestamp() * 1e9

@@ -1,0 +1,182 @@
+"""Every bar of a symbol, lake and live, as candles of a view. Days are read when a view first reaches back to them."""
+
+import datetime as dt
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import polars as pl
+
+from dashboard.reading.levels import WIDTHS, Ladder, grouped
+from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Partition
+from tapewatch.market.live_tables import LIVE_BARS
+from tapewatch.market.tables import BARS
+from tapewatch.store.database.database import Database
+from tapewatch.store.lake.lake import Lake, MissingPartitionError
+
+#: Days that are read together; the newest days, which may still be rewritten, are blocks of their own.
+_BLOCK_DAYS, _FRESH_DAYS = 64, 2
+_LOOK_AGAIN_S = 2.0
+#: Minute bars of all symbols in memory: some 120 bytes each.
+_MOST_BARS = 16_000_000
+_BAND_CANDLES, _BAND_DEVIATIONS = 20, 2.0
+_BAR_COLUMNS = ["time", "open", "high", "low", "close", "volume", "vwap"]
+#: Columns of a view: `time` in seconds, VWAP of the market day so far, Bollinger bands of 20 candles.
+VIEW_COLUMNS = ("time", "open", "high", "low", "close", "volume", "vwap", "upper", "lower")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Candles of a stretch (`VIEW_COLUMNS`), their width in minutes, and the first and last known bar (ns; 0 without any)."""
+
+    candles: pl.DataFrame
+    minutes: int
+    first: int
+    last: int
+
+
+@dataclass
+class _History:
+    """One symbol's days: those not read yet, and ladders of those read, both oldest first."""
+
+    unread: list[Partition]
+    ladders: list[Ladder] = field(default_factory=list)
+    fresh: dict[Partition, tuple[int, Ladder | None]] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def read(self) -> list[Ladder]:
+        return [*self.ladders, *(ladder for _, ladder in self.fresh.values() if ladder)]
+
+    @property
+    def bars(self) -> int:
+        return sum(ladder.levels[0].height for ladder in self.read)
+
+
+class Histories:
+    """Histories of symbols, the least recently viewed forgotten first. Safe to share between threads."""
+
+    def __init__(self, lake: Lake, database: Database, *, most_bars: int = _MOST_BARS) -> None:
+        self._lake, self._database, self._most_bars = lake, database, most_bars
+        self._kept: OrderedDict[tuple[Market, str], _History] = OrderedDict()
+        self._days: dict[Market, tuple[float, list[Partition]]] = {}
+        self._lock = threading.Lock()
+
+    def view(self, market: Market, symbol: str, start: int, end: int, most: int) -> View:
+        """Candles that overlap [start, end) (ns UTC), as narrow as `most` of them allow, and as many before and after.
+
+        Raises:
+            LakeError: a partition cannot be read.
+        """
+        history = self._history(market, symbol)
+        with history.lock:
+            self._refresh(history, market, symbol)
+            self._read_back(history, market, symbol, start)
+            ladders = history.read
+            live = self._live(market, symbol, ladders[-1].last + NS_PER_MINUTE if ladders else 0)
+            view = _view([*history.read, *live], start, end, most)
+            while history.unread and int((view.candles["time"] * NS_PER_SECOND < start).sum()) < most:
+                self._read_back(history, market, symbol, history.unread[-1].session.day_start)
+                view = _view([*history.read, *live], start, end, most)
+            if history.unread:
+                view = replace(view, first=history.unread[0].session.day_start)
+        self._forget_others(market, symbol)
+        return view
+
+    def extent(self, market: Market, symbol: str, days: int) -> tuple[int, int]:
+        """The last so many days with bars of the market, as [start, end) in ns; the live ones count; (0, 0) without any."""
+        parts = self._partitions(market)[-days:]
+        bounds = [(day.session.regular_start, day.session.regular_end) for day in parts]
+        for live in self._live(market, symbol, parts[-1].session.day_end if parts else 0):
+            bounds.append((live.first, live.last + NS_PER_MINUTE))
+        bounds = bounds[-days:]
+        return (bounds[0][0], bounds[-1][1]) if bounds else (0, 0)
+
+    def _history(self, market: Market, symbol: str) -> _History:
+        with self._lock:
+            key = market, symbol
+            if key not in self._kept:
+                self._kept[key] = _History(list(self._partitions(market)))
+            self._kept.move_to_end(key)
+            return self._kept[key]
+
+    def _partitions(self, market: Market) -> list[Partition]:
+        looked, days = self._days.get(market, (-_LOOK_AGAIN_S, []))
+        if time.monotonic() - looked >= _LOOK_AGAIN_S:
+            days = self._lake.partitions(BARS, market)
+            self._days[market] = time.monotonic(), days
+        return days
+
+    def _refresh(self, history: _History, market: Market, symbol: str) -> None:
+        """Read the newest days again if they were rewritten, and days that are new."""
+        days = self._partitions(market)
+        for day in days[-_FRESH_DAYS:]:
+            try:
+                written = self._lake.written_ns(BARS, day)
+            except MissingPartitionError:
+                continue
+            if history.fresh.get(day, (None, None))[0] != written:
+                history.fresh[day] = written, self._read(market, symbol, [day])
+        settled = sorted(set(history.fresh) - set(days[-_FRESH_DAYS:]))
+        history.ladders += [ladder for day in settled if (ladder := history.fresh.pop(day)[1])]
+        history.fresh = dict(sorted(history.fresh.items()))
+        history.unread = [day for day in history.unread if day not in history.fresh and day not in settled]
+
+    def _read_back(self, history: _History, market: Market, symbol: str, start: int) -> None:
+        while history.unread and history.unread[-1].session.day_end > start:
+            block, history.unread = history.unread[-_BLOCK_DAYS:], history.unread[:-_BLOCK_DAYS]
+            if ladder := self._read(market, symbol, block):
+                history.ladders.insert(0, ladder)
+
+    def _read(self, market: Market, symbol: str, days: list[Partition]) -> Ladder | None:
+        frames = [self._lake.read(BARS, day, columns=_BAR_COLUMNS, symbols=[symbol]) for day in days]
+        bars = pl.concat(frames)
+        return Ladder.of(bars, market) if bars.height else None
+
+    def _live(self, market: Market, symbol: str, after: int) -> list[Ladder]:
+        """Bars of the present that the lake does not hold yet: one ladder, or none."""
+        bars = self._database.read(
+            LIVE_BARS, market=market, symbol=symbol, start=_time(after), where={"clock": "1m"}
+        ).select(_BAR_COLUMNS)
+        return [Ladder.of(bars, market)] if bars.height else []
+
+    def _forget_others(self, market: Market, symbol: str) -> None:
+        with self._lock:
+            while len(self._kept) > 1 and sum(h.bars for h in self._kept.values()) > self._most_bars:
+                oldest = next(iter(self._kept))
+                if oldest == (market, symbol):
+                    return
+                del self._kept[oldest]
+
+
+def _view(ladders: list[Ladder], start: int, end: int, most: int) -> View:
+    if not ladders:
+        return View(pl.DataFrame(schema=dict.fromkeys(VIEW_COLUMNS, pl.Float64)), WIDTHS[0], 0, 0)
+    for level in range(len(WIDTHS)):
+        inside = sum(ladder.between(level, start, end).height for ladder in ladders)
+        if inside <= most or level == len(WIDTHS) - 1:
+            break
+    minutes, each = WIDTHS[level], max(-(-inside // most), 1)
+    # The bands need candles before the first.
+    margin = (most + _BAND_CANDLES) * each
+    candles = pl.concat([ladder.between(level, start, end, margin) for ladder in ladders])
+    low, high = np.searchsorted(candles["time"].to_numpy(), [start - minutes * NS_PER_MINUTE + 1, end])
+    low = max(int(low) - margin, 0)
+    wide = grouped(candles.slice(low, int(high) + margin - low), each)
+    shown = wide.with_columns(_VWAP, *_BANDS, time=pl.col("time") / NS_PER_SECOND)
+    return View(shown.select(VIEW_COLUMNS), minutes * each, ladders[0].first, ladders[-1].last)
+
+
+_VWAP = pl.when(pl.col("day_volume") > 0).then(pl.col("day_notional") / pl.col("day_volume")).alias("vwap")
+_MEAN = pl.col("close").rolling_mean(_BAND_CANDLES)
+_DEVIATION = pl.col("close").rolling_std(_BAND_CANDLES, ddof=0)
+_BANDS = (
+    (_MEAN + _BAND_DEVIATIONS * _DEVIATION).alias("upper"),
+    (_MEAN - _BAND_DEVIATIONS * _DEVIATION).alias("lower"),
+)
+
+
+def _time(ns: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(ns // NS_PER_SECOND, dt.UTC)

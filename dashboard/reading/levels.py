@@ -1,0 +1,89 @@
+"""Candles of one symbol at every zoom: a ladder of ever wider candles, so that a view of any width is a slice of few rows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from tapewatch.market.instruments import NS_PER_MINUTE, Market
+
+#: Widths of the ladder, in minutes; each divides the next.
+WIDTHS = (1, 5, 15, 60, 240, 1440)
+#: A day's candle begins here after midnight UTC, so that a market's hours lie in one: those of New York end at 01:00 UTC.
+_DAY_BEGINS_NS = {Market.CRYPTO: 0, Market.FOREX: 0, Market.FUTURES: -2 * 60 * NS_PER_MINUTE}
+_DAY_BEGINS_ELSEWHERE_NS = 4 * 60 * NS_PER_MINUTE
+#: Columns of a candle: `time` (start, ns), prices, volume, notional, and notional and volume of its market day so far.
+COLUMNS = ("time", "open", "high", "low", "close", "volume", "notional", "day_notional", "day_volume")
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """The same bars as candles of each of `WIDTHS`, oldest first; whole market days."""
+
+    levels: tuple[pl.DataFrame, ...]
+
+    @classmethod
+    def of(cls, bars: pl.DataFrame, market: Market) -> "Ladder":
+        """From minute bars sorted by time: time, open, high, low, close, volume, vwap. A bar without vwap counts at its close."""
+        begins = _DAY_BEGINS_NS.get(market, _DAY_BEGINS_ELSEWHERE_NS)
+        day = (pl.col("time") - begins) // (1440 * NS_PER_MINUTE)
+        minutes = bars.select(
+            pl.col("time").dt.epoch("ns"),
+            "open",
+            "high",
+            "low",
+            "close",
+            "volume",
+            notional=pl.coalesce(pl.col("vwap").fill_nan(None), "close") * pl.col("volume"),
+        ).with_columns(
+            day_notional=pl.col("notional").cum_sum().over(day), day_volume=pl.col("volume").cum_sum().over(day)
+        )
+        levels = [minutes]
+        for width in WIDTHS[1:]:
+            levels.append(widened(levels[-1], width * NS_PER_MINUTE, begins))
+        return cls(tuple(levels))
+
+    @property
+    def first(self) -> int:
+        """Start of the oldest bar, ns."""
+        return int(self.levels[0]["time"][0])
+
+    @property
+    def last(self) -> int:
+        """Start of the newest bar, ns."""
+        return int(self.levels[0]["time"][-1])
+
+    def between(self, level: int, start: int, end: int, margin: int = 0) -> pl.DataFrame:
+        """Candles of a level that overlap [start, end), ns, and `margin` ones on each side: a slice, nothing is copied."""
+        rows = self.levels[level]
+        width = WIDTHS[level] * NS_PER_MINUTE
+        low, high = np.searchsorted(rows["time"].to_numpy(), [start - width + 1, end])
+        low = max(int(low) - margin, 0)
+        return rows.slice(low, int(high) + margin - low)
+
+
+def widened(candles: pl.DataFrame, width: int, begins: int = 0) -> pl.DataFrame:
+    """Candles (`COLUMNS`) in wider ones that begin at multiples of `width` (ns) after `begins`; none where nothing traded."""
+    start = (pl.col("time") - begins) // width * width + begins
+    return candles.group_by(start, maintain_order=True).agg(_AGGREGATES)
+
+
+def grouped(candles: pl.DataFrame, each: int) -> pl.DataFrame:
+    """Every `each` neighbours joined in one candle."""
+    if each <= 1:
+        return candles
+    number = pl.int_range(pl.len()) // each
+    joined = candles.group_by(number.alias("number"), maintain_order=True)
+    return joined.agg(pl.col("time").first(), *_AGGREGATES).drop("number")
+
+
+_AGGREGATES = (
+    pl.col("open").first(),
+    pl.col("high").max(),
+    pl.col("low").min(),
+    pl.col("close").last(),
+    pl.col("volume").sum(),
+    pl.col("notional").sum(),
+    pl.col("day_notional").last(),
+    pl.col("day_volume").last(),
+)

@@ -1,0 +1,113 @@
+"""The feed of alerts and incidents: filtered, judged, and heard."""
+
+import datetime as dt
+
+import polars as pl
+import streamlit as st
+
+from dashboard import places
+from dashboard.components.candles import alert_bell
+from dashboard.identity import Identity, current
+from dashboard.reading.export import exported
+from dashboard.reading.happenings import SEVERITIES, feed
+from dashboard.views.controls import choice, in_zone, is_utc, listed, named, refresh_s, sidebar, zone_of
+from tapewatch.market.live_tables import VERDICTS
+from tapewatch.store.database.database import DatabaseError
+from tapewatch.store.database.verdicts import VerdictError, give_verdict
+
+_SINCE = {"Everything": None, "Last hour": 1, "Last day": 24, "Last week": 168, "Last month": 720}
+_SHOWN = ("start_time", "end_time", "symbol", "kind", "severity", "source", "verdict", "message")
+_HEADINGS = {
+    "start_time": "From", "end_time": "To", "symbol": "Symbol", "kind": "Kind", "severity": "Severity", "source": "Found by",
+    "verdict": "Verdict", "message": "What was seen",
+}  # fmt: skip
+
+
+def show() -> None:
+    """Draw the page."""
+    st.session_state["page"] = "alerts"
+    sidebar()
+    st.title("Alerts")
+    has_sound = st.sidebar.toggle("Sound of a new alert", key="sound", help="browsers allow it after a first click")
+    filters = st.columns(5)
+    with filters[0]:
+        since = choice("since", list(_SINCE), "Everything", "Since")
+    with filters[1]:
+        market = choice("market", ["all", *listed()], "all", "Market")
+    with filters[2]:
+        symbol = choice("symbol", ["all", *_symbols(market)], "all", "Symbol")
+    with filters[3]:
+        severity = choice("severity", ["all", *SEVERITIES], "all", "At least", format_func=named)
+    with filters[4]:
+        verdict = choice("verdict", ["all", "none", *VERDICTS], "all", "Verdict")
+    st.fragment(_bell)(has_sound)
+    st.fragment(_feed, run_every=refresh_s())(since, market, symbol, severity, verdict, current())
+
+
+def _bell(has_sound: bool) -> None:
+    found = alert_bell(key="bell", has_sound=has_sound)
+    if found.get("alert"):
+        st.toast("A new alert", icon=":material/notifications:")
+
+
+def _symbols(market: str) -> list[str]:
+    return sorted({symbol for m, symbols in listed().items() if market in ("all", m) for symbol in symbols})
+
+
+def _feed(since: str, market: str, symbol: str, severity: str, verdict: str, person: Identity) -> None:
+    hours = _SINCE[since]
+    rows = feed(
+        places.database(),
+        start=None if hours is None else dt.datetime.now(dt.UTC) - dt.timedelta(hours=hours),
+        market=None if market == "all" else market,
+        symbol=None if symbol == "all" else symbol,
+    )
+    if severity != "all":
+        rows = rows.filter(pl.col("severity").is_in(SEVERITIES[SEVERITIES.index(severity) :]))
+    if verdict != "all":
+        rows = rows.filter(pl.col("verdict").is_null() if verdict == "none" else pl.col("verdict") == verdict)
+    kinds = sorted(set(rows["kind"]))
+    chosen = st.pills("Kinds", kinds, selection_mode="multi", key="kinds", format_func=named)
+    if chosen:
+        rows = rows.filter(pl.col("kind").is_in(chosen))
+    zone = "UTC" if is_utc() or market == "all" else zone_of(market)
+    st.caption(f"{rows.height:,} alerts and incidents, newest first; times in {zone}")
+    shown = in_zone(rows.select(_SHOWN), zone).with_columns(pl.col("kind", "message").str.replace_all("_", " "))
+    picked = st.dataframe(
+        shown, key="feed", hide_index=True, height=430, on_select="rerun", selection_mode="multi-row",
+        column_config={name: st.column_config.Column(heading) for name, heading in _HEADINGS.items()},
+    )  # fmt: skip
+    positions = [position for position in picked["selection"]["rows"] if position < rows.height]
+    _actions(rows[positions], person)
+    if person.may("export"):
+        st.download_button("Save as CSV", exported(rows, "csv"), "alerts.csv", on_click="ignore")
+
+
+def _actions(rows: pl.DataFrame, person: Identity) -> None:
+    if rows.is_empty():
+        st.caption("Choose rows to open, confirm or dismiss them.")
+        return
+    buttons = st.columns([1, 1, 4])
+    if person.may("mark"):
+        for column, verdict, label in ((buttons[0], "confirmed", "Confirm"), (buttons[1], "dismissed", "Dismiss")):
+            if column.button(f"{label} {rows.height}", key=verdict):
+                judge(rows["id"].to_list(), verdict, person)
+                st.rerun(scope="fragment")
+    if rows.height == 1:
+        buttons[2].page_link(
+            st.session_state["pages"]["alert"],
+            label="Open",
+            query_params={"id": rows["id"][0]},
+            icon=":material/search:",
+        )
+
+
+def judge(ids: list[str], verdict: str, person: Identity, note: str | None = None) -> None:
+    """Record a person's verdict on alerts; says so if it cannot be recorded."""
+    try:
+        for alert_id in ids:
+            give_verdict(places.database(), alert_id, verdict=verdict, author=person.name, note=note)
+    except (VerdictError, DatabaseError) as error:
+        st.error(str(error))
+    else:
+        st.toast(f"{len(ids)} {verdict}")

@@ -1,0 +1,77 @@
+"""Charts beside the candles, in the colours of the page: order flow, lines by minute, correlations."""
+
+import plotly.graph_objects as go
+import polars as pl
+import streamlit as st
+
+from dashboard.reading.flow import thinned
+from dashboard.views.controls import in_zone
+
+BUY, SELL, LINE = "#26a69a", "#ef5350", "#5b8def"
+_GRID = "rgba(128, 140, 150, 0.2)"
+
+
+_LEGEND = {"orientation": "h", "y": 1.2, "x": 0}
+
+
+def draw(figure: go.Figure, *, key: str, height: int = 220, legend: dict[str, object] | None = None) -> None:
+    """Show a figure in the common style, its legend above it unless told otherwise."""
+    figure.update_layout(
+        height=height,
+        margin={"l": 48, "r": 12, "t": 28, "b": 28},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        legend=legend or _LEGEND,
+        bargap=0.05,
+        uirevision=key,
+    )
+    figure.update_xaxes(gridcolor=_GRID)
+    figure.update_yaxes(gridcolor=_GRID, zerolinecolor=_GRID)
+    st.plotly_chart(figure, width="stretch", key=key, config={"displaylogo": False})
+
+
+def order_flow(sums: pl.DataFrame, zone: str, *, key: str) -> None:
+    """Bought above, sold below, and their imbalance as a line (`flow.flows`)."""
+    rows = in_zone(sums, zone)
+    figure = go.Figure()
+    figure.add_bar(x=rows["event_time"], y=rows["buy"], name="bought", marker_color=BUY, marker_line_width=0)
+    figure.add_bar(x=rows["event_time"], y=-rows["sell"], name="sold", marker_color=SELL, marker_line_width=0)
+    line = {"color": LINE, "width": 1.5}
+    figure.add_scatter(x=rows["event_time"], y=rows["imbalance"], name="imbalance", yaxis="y2", mode="lines", line=line)
+    figure.update_layout(
+        barmode="relative",
+        yaxis2={
+            "overlaying": "y",
+            "side": "right",
+            "range": [-1, 1],
+            "showgrid": False,
+            "tickvals": [-1, -0.5, 0, 0.5, 1],
+        },
+    )
+    draw(figure, key=key, height=260)
+
+
+def minute_line(rows: pl.DataFrame, column: str, title: str, zone: str, *, key: str) -> None:
+    """One column of minutes as a line; nothing but a note where it has no values."""
+    line = in_zone(thinned(rows, column), zone)
+    if line.is_empty():
+        st.caption(f"{title}: the tape has no values here")
+        return
+    figure = go.Figure()
+    figure.add_scatter(
+        x=line["event_time"], y=line[column], mode="lines", line={"color": LINE, "width": 1.2}, name=title
+    )
+    figure.update_layout(title={"text": title, "font": {"size": 13}})
+    draw(figure, key=key, height=200)
+
+
+def correlation_matrix(matrix: pl.DataFrame, *, key: str) -> None:
+    """Correlations of -1 to 1 as a heat map with numbers."""
+    names = matrix["symbol"].to_list()
+    values = matrix.select(names).rows()
+    figure = go.Figure(
+        go.Heatmap(
+            z=values, x=names, y=names, zmin=-1, zmax=1, colorscale="RdBu", texttemplate="%{z:.2f}", hoverongaps=False
+        )
+    )
+    draw(figure, key=key, height=120 + 34 * len(names))

@@ -1,0 +1,147 @@
+"""The live tape: one symbol with everything about it, or all symbols of a market in a grid."""
+
+import datetime as dt
+
+import streamlit as st
+
+from dashboard import places
+from dashboard.components.candles import SOURCES, candle_chart
+from dashboard.identity import current
+from dashboard.reading import flow
+from dashboard.views import panels
+from dashboard.views.controls import choice, listed, market_and_symbol, refresh_s, sidebar, time_of, time_text, zone_of
+from tapewatch.market.instruments import NS_PER_SECOND, Market
+
+_DAYS = {"Last day": 1, "Last 5 days": 5, "Last month": 21, "Last year": 252, "Everything": 100_000}
+_COLUMNS, _MOST_IN_GRID = 3, 24
+_WINDOWS = (30, 60, 120, 390)
+
+
+def show() -> None:
+    """Draw the page."""
+    st.session_state["page"] = "watch"
+    sidebar()
+    st.title("Watch")
+    shape = choice(
+        "view", ["symbol", "grid"], "symbol", "View", format_func={"symbol": "One symbol", "grid": "Grid"}.get
+    )
+    if shape == "grid":
+        _grid()
+    elif (chosen := market_and_symbol()) is not None:
+        _symbol(*chosen)
+
+
+def _symbol(market: Market, symbol: str) -> None:
+    left, right = st.columns([1, 2])
+    with left:
+        days = choice("days", list(_DAYS), "Last day", "From")
+    with right:
+        sources = st.multiselect("Marked", SOURCES, default=SOURCES, key="marked")
+    start, end = _asked() or tuple(ns / NS_PER_SECOND for ns in places.histories().extent(market, symbol, _DAYS[days]))
+    _chart(market, symbol, start, end, days, tuple(sources))
+    _lower(market, symbol)
+
+
+@st.fragment
+def _chart(market: Market, symbol: str, start: float, end: float, days: str, sources: tuple[str, ...]) -> None:
+    found = candle_chart(
+        market, symbol, start, end, key="watch chart", zone=zone_of(market), sources=sources,
+        may_export=current().may("export"), view=f"{market} {symbol} {days}",
+    )  # fmt: skip
+    range_ = found.get("range")
+    if range_ and st.session_state.get("watch range") != range_:
+        st.session_state["watch range"] = dict(range_)
+        st.query_params.update({"from": str(range_["from"]), "to": str(range_["to"])})
+    if opened := found.get("opened"):
+        st.page_link(_alert_page(), label="Open this alert", query_params={"id": opened}, icon=":material/search:")
+
+
+def _asked() -> tuple[float, float] | None:
+    """The stretch that a link names. It counts once: what the person then chooses or scrolls to comes after it."""
+    if "from" not in st.query_params or st.session_state.get("watch link") == "read":
+        return None
+    st.session_state["watch link"] = "read"
+    try:
+        start, end = float(st.query_params["from"]), float(st.query_params["to"])
+    except (KeyError, ValueError):
+        return None
+    return (start, end) if 0 < start < end < 7e9 else None
+
+
+def _lower(market: Market, symbol: str) -> None:
+    window = st.segmented_control(
+        "Correlation over", _WINDOWS, default=60, key="window", format_func=lambda n: f"{n} minutes", required=True
+    )
+    st.fragment(_panels, run_every=refresh_s())(market, symbol, int(window or 60))
+
+
+def _panels(market: Market, symbol: str, window: int) -> None:
+    lake, database, zone = places.lake(), places.database(), zone_of(market)
+    range_ = st.session_state.get("watch range")
+    if range_:
+        start, end = time_of(range_["from"]), time_of(range_["to"])
+    else:
+        start, end = (time_of(ns / NS_PER_SECOND) for ns in places.histories().extent(market, symbol, 1))
+    rows = flow.minutes(lake, database, market, symbol, start, end)
+    if rows.is_empty():
+        st.caption("No minutes with features in what the chart shows: `tapewatch run` or the collector writes them.")
+        return
+    if end - start > dt.timedelta(days=flow.MOST_DAYS):
+        st.caption(f"These panels show the last {flow.MOST_DAYS} days of the chart.")
+    left, right = st.columns([3, 2])
+    with left:
+        st.subheader("Order flow")
+        panels.order_flow(flow.flows(rows), zone, key="order flow")
+        panels.minute_line(rows, "quoted_spread_bps", "Quoted spread, bps", zone, key="spread")
+        panels.minute_line(rows, "depth_imbalance", "Depth imbalance at the best prices", zone, key="depth")
+        panels.minute_line(
+            rows, "realised_volatility_bps", "Realised volatility of the minute, bps", zone, key="volatility"
+        )
+    with right:
+        st.subheader("Moves together")
+        names = [symbol, *(name for name in listed()[market] if name != symbol)][:10]
+        matrix = flow.correlations(lake, database, market, names, min(end, _now()), window)
+        if matrix.height > 1:
+            panels.correlation_matrix(matrix, key="correlation")
+        else:
+            st.caption("Fewer than two symbols have returns here.")
+        st.caption(f"One-minute returns, {window} minutes before {time_text(min(end, _now()), zone)}.")
+
+
+def _grid() -> None:
+    known = listed()
+    if not known:
+        st.info("There are no bars yet. `tapewatch demo`, `tapewatch backfill` or `tapewatch stream` brings them.")
+        return
+    market = choice("market", [*known, "all"], "all", "Market")
+    cells = [(m, symbol) for m, symbols in known.items() if market in (m, "all") for symbol in symbols]
+    if len(cells) > _MOST_IN_GRID:
+        st.caption(f"The first {_MOST_IN_GRID} of {len(cells)} symbols; choose a market, or one symbol.")
+    columns = st.columns(_COLUMNS)
+    for position, (its_market, symbol) in enumerate(cells[:_MOST_IN_GRID]):
+        start, end = (ns / NS_PER_SECOND for ns in places.histories().extent(its_market, symbol, 1))
+        with columns[position % _COLUMNS].container(border=True):
+            st.page_link(
+                _watch_page(),
+                label=symbol,
+                query_params={"view": "symbol", "market": str(its_market), "symbol": symbol},
+            )
+            if start >= end:
+                st.caption("no bars")
+                continue
+            candle_chart(
+                its_market, symbol, start, end, key=f"grid {its_market} {symbol}", zone=zone_of(its_market), height=190,
+                is_compact=True,
+            )  # fmt: skip
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+def _alert_page() -> st.Page:
+    return st.session_state["pages"]["alert"]
+
+
+def _watch_page() -> st.Page:
+    return st.session_state["pages"]["watch"]

@@ -1,0 +1,50 @@
+"""A home to watch, written once; tests that change it have a copy."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dashboard import places
+from tapewatch.store.database.database import Database
+from tapewatch.store.lake.lake import Lake
+from tests.support.watched_home import write_home
+
+
+@pytest.fixture(scope="session")
+def written_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("watched") / "home"
+    write_home(home)
+    return home
+
+
+@pytest.fixture
+def home(written_home: Path, tmp_path: Path) -> Path:
+    """A copy of the home, for one test."""
+    return Path(shutil.copytree(written_home, tmp_path / "home"))
+
+
+@pytest.fixture
+def lake(home: Path) -> Lake:
+    return Lake(home / "lake")
+
+
+@pytest.fixture
+def database(home: Path) -> Iterator[Database]:
+    with Database(f"sqlite:///{home / 'tapewatch.db'}") as opened:
+        yield opened
+
+
+@pytest.fixture
+def placed(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The home as the dashboard of this process uses it."""
+    monkeypatch.setenv("TAPEWATCH_HOME", str(home))
+    monkeypatch.delenv("TAPEWATCH_DATABASE_URL", raising=False)
+    opened = (places.settings, places.lake, places.database, places.histories)
+    for place in opened:
+        place.cache_clear()
+    yield home
+    places.database().close()
+    for place in opened:
+        place.cache_clear()

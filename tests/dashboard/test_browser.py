@@ -1,0 +1,133 @@
+"""The dashboard in headless Chromium: candles appear, an event is marked with two clicks, refined, saved; alerts arrive live."""
+
+import datetime as dt
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from dashboard.components.fetch import AXE, SERVED, fetch
+from tapewatch.market.instruments import Market, Partition
+from tapewatch.market.live_tables import LABELS, LIVE_BARS
+from tapewatch.store.database.database import Database
+from tests.support.browser import browser_page
+from tests.support.dashboard import serving
+from tests.support.watched_home import BURST, INCIDENT, alert, live_bars, write_alerts
+
+pytestmark = pytest.mark.slow
+_LEVEL_A = ["wcag2a", "wcag21a"]
+
+
+@pytest.fixture(scope="module")
+def place(written_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """A dashboard over a home of its own, and that home."""
+    for library in SERVED:
+        fetch(library)
+    home = Path(shutil.copytree(written_home, tmp_path_factory.mktemp("shown") / "home"))
+    with serving(home) as address:
+        yield address, home
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    with browser_page(1280, 900) as opened:
+        yield opened
+
+
+@pytest.fixture
+def database(place: tuple[str, Path]) -> Iterator[Database]:
+    with Database(f"sqlite:///{place[1] / 'tapewatch.db'}") as opened:
+        yield opened
+
+
+def frame(page: Page) -> Locator:
+    """The candles, once they are drawn and their stretch is known."""
+    found = page.locator('[data-part="frame"][data-from]').first
+    found.wait_for()
+    return found
+
+
+def click_at(page: Page, time: dt.datetime) -> None:
+    """Click on the candles at a time."""
+    candles = frame(page)
+    first, last, width = (float(candles.get_attribute(f"data-{name}") or "nan") for name in ("from", "to", "width"))
+    box = candles.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + (time.timestamp() - first) / (last - first) * width, box["y"] + 120)
+
+
+def violations(page: Page) -> list[str]:
+    """What axe-core finds against level A of WCAG, in Streamlit's shadow roots too."""
+    page.evaluate(fetch(AXE).read_text())
+    found = page.evaluate("levels => axe.run({ runOnly: levels })", _LEVEL_A)
+    assert found["passes"]
+    return [f"{rule['id']}: {[node['html'][:200] for node in rule['nodes']]}" for rule in found["violations"]]
+
+
+def test_an_event_is_marked_refined_and_saved(place: tuple[str, Path], page: Page, database: Database) -> None:
+    address, _ = place
+    page.goto(f"{address}/mark?market=stocks&symbol=AAPL")
+    frame(page)
+    page.get_by_role("button", name="Show").first.click()  # the nearest to its threshold: the burst
+    status = page.locator('[data-part="status"]').first
+    view = page.locator('[data-part="range"]').first
+    expect(view).to_contain_text("09:40 – 5 Mar 2024, 10:43")
+    click_at(page, BURST[0] - dt.timedelta(seconds=40))
+    expect(status).to_have_text("now the end")
+    click_at(page, BURST[1] + dt.timedelta(seconds=40))
+    page.get_by_role("button", name="Accept").click()
+    expect(page.get_by_role("button", name="Accept")).to_be_visible()
+    expect(page.get_by_label("Start, UTC")).to_have_value(re.compile(r"2024-03-05T15:(09:5|10:0)\d"))
+    page.get_by_role("textbox", name="Note").fill("<b>found</b> by hand")
+    page.get_by_role("textbox", name="Note").press("Tab")
+    page.get_by_role("button", name="Save label").click()
+    page.get_by_role("button", name="Undo").wait_for()
+    (row,) = database.read(LABELS).iter_rows(named=True)
+    assert (row["author"], row["symbol"], row["note"]) == ("ann", "AAPL", "<b>found</b> by hand")
+    for side, true in (("start_time", BURST[0]), ("end_time", BURST[1])):
+        assert abs((row[side] - true).total_seconds()) <= 5
+    assert page.locator("b", has_text="found").count() == 0
+    assert violations(page) == []
+
+
+def test_live_bars_and_alerts_arrive_without_a_reload(place: tuple[str, Path], page: Page, database: Database) -> None:
+    now = dt.datetime.now(dt.UTC).replace(second=0, microsecond=0)
+    today = Partition(now.date(), Market.STOCKS)
+    database.upsert(LIVE_BARS, today, live_bars("MSFT", now - dt.timedelta(minutes=3), [5.0, 6.0]))
+    page.goto(f"{place[0]}/?market=stocks&symbol=MSFT")
+    candles = frame(page)
+    assert candles.get_attribute("data-loaded") == "27"  # those of the lake lie before
+    database.upsert(LIVE_BARS, today, live_bars("MSFT", now - dt.timedelta(minutes=1), [7.0]))
+    expect(candles).to_have_attribute("data-loaded", "28")
+    page.goto(f"{place[0]}/alerts")
+    page.get_by_text("newest first").wait_for()
+    write_alerts(database, alert("live", "AAPL", "price_move", 2.0) | {"detected_time": dt.datetime.now(dt.UTC)})
+    expect(page.get_by_text("A new alert")).to_be_visible()
+    assert violations(page) == []
+
+
+def test_the_candles_pan_by_keyboard_and_the_link_restores_the_view(place: tuple[str, Path], page: Page) -> None:
+    page.goto(f"{place[0]}/?market=stocks&symbol=AAPL")
+    candles = frame(page)
+    candles.focus()
+    candles.press("+")
+    candles.press("ArrowLeft")
+    page.wait_for_url(re.compile("from="))
+    assert violations(page) == []
+    link = page.url
+    asked = [float(value) for value in re.findall(r"(?:from|to)=(\d+)", link)]
+    page.goto("about:blank")
+    page.goto(link)
+    shown = frame(page)
+    assert float(shown.get_attribute("data-from") or "nan") == pytest.approx(asked[0], abs=2)
+    assert float(shown.get_attribute("data-to") or "nan") == pytest.approx(asked[1], abs=2)
+
+
+def test_the_page_of_an_alert_draws_the_tape_around_it(place: tuple[str, Path], page: Page) -> None:
+    page.goto(f"{place[0]}/alert?id={INCIDENT}")
+    page.get_by_text("20 times the usual size").first.wait_for()
+    expect(frame(page)).to_have_attribute("data-loaded", "25")
+    assert violations(page) == []

@@ -1,0 +1,110 @@
+"""Every page runs on a small home, as Streamlit runs it, without a browser; what people wrote is shown as text."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from dashboard import identity
+from dashboard.identity import Identity
+from dashboard.views import alert, alerts, health, labels, mark, models, watch
+from dashboard.views.controls import escaped
+from tapewatch.labels.human import HumanLabel
+from tapewatch.market.instruments import Market
+from tapewatch.market.live_tables import ALERT_VERDICTS, LABELS
+from tapewatch.store.database.database import Database
+from tests.support.watched_home import BURST, FAR, HOSTILE, INCIDENT
+
+ANN = Identity("ann", "manager", frozenset({"dashboard", "mark", "export"}))
+VIEWER = Identity("vera", "viewer", frozenset({"dashboard"}))
+_PATIENCE_S = 120
+
+
+def run(show: Callable[[], None], person: Identity = ANN, **query: str) -> AppTest:
+    """A page's script, run once for a person."""
+    identity.establish(lambda _: person)
+
+    def script(show) -> None:  # its source runs elsewhere, without the imports above
+        import streamlit as st  # noqa: PLC0415
+
+        pages = ("watch", "alerts", "alert")
+        st.session_state["pages"] = {name: st.Page(lambda: None, title=name, url_path=name) for name in pages}
+        st.navigation([st.Page(show, title="This", default=True), *st.session_state["pages"].values()]).run()
+
+    page = AppTest.from_function(script, args=(show,), default_timeout=_PATIENCE_S)
+    for name, value in query.items():
+        page.query_params[name] = value
+    return page.run()
+
+
+def texts(page: AppTest) -> str:
+    return "\n".join(
+        str(element.value) for kind in (page.markdown, page.caption, page.info, page.error) for element in kind
+    )
+
+
+@pytest.mark.parametrize("show", [watch.show, alerts.show, health.show, models.show, mark.show, labels.show])
+def test_every_page_runs(placed: Path, show: Callable[[], None]) -> None:
+    page = run(show)
+    assert not page.exception
+    assert page.title[0].value == show.__module__.rpartition(".")[2].capitalize()
+
+
+def test_a_link_chooses_market_symbol_and_view(placed: Path) -> None:
+    page = run(watch.show, symbol="MSFT", view="symbol")
+    assert [box.value for box in page.selectbox][:3] == ["symbol", Market.STOCKS, "MSFT"]
+    assert not run(watch.show, view="grid").exception
+    assert run(watch.show, symbol="<script>", market="nowhere").selectbox[2].value == "AAPL"
+
+
+def test_an_alert_is_judged_with_a_note(placed: Path) -> None:
+    page = run(alert.show, id=INCIDENT)
+    assert not page.exception
+    assert "20 times the usual size" in texts(page)
+    page.text_input[0].set_value("seen it")
+    page.button[0].click().run()
+    with Database(f"sqlite:///{placed / 'tapewatch.db'}") as database:
+        given = database.read(ALERT_VERDICTS)
+    assert given.select("alert_id", "author", "verdict", "note").rows() == [(INCIDENT, "ann", "confirmed", "seen it")]
+
+
+def test_markup_of_vendors_and_people_is_shown_as_text(placed: Path) -> None:
+    page = run(alert.show, id=FAR)
+    assert escaped(f"MSFT: {HOSTILE}") in texts(page)
+    assert HOSTILE not in texts(page)
+    assert escaped("a_b <i>") == r"a\_b \<i\>"
+
+
+def test_a_label_is_typed_saved_and_taken_back(placed: Path) -> None:
+    page = run(mark.show)
+    page.text_input(key="start text").set_value(f"{BURST[0]:%Y-%m-%dT%H:%M:%S}")
+    page.text_input(key="end text").set_value(f"{BURST[1]:%Y-%m-%dT%H:%M:%S}")
+    page.button(key="propose").click().run()
+    page.button(key="accept").click().run()
+    page.selectbox(key="mark kind").set_value("volume_spike")
+    page.text_input(key="mark text").set_value("heavy")
+    page.button(key="save").click().run()
+    assert not page.exception
+    with Database(f"sqlite:///{placed / 'tapewatch.db'}") as database:
+        (saved,) = (HumanLabel.of_row(row) for row in database.read(LABELS).iter_rows(named=True))
+        assert (saved.author, saved.kind, saved.note) == ("ann", "volume_spike", "heavy")
+        assert abs((saved.start - BURST[0]).total_seconds()) <= 5
+        assert not run(labels.show).exception
+        page.button(key="undo").click().run()
+        assert database.read(LABELS).is_empty()
+
+
+def test_bad_times_are_refused_with_the_way_out(placed: Path) -> None:
+    page = run(mark.show)
+    page.text_input(key="start text").set_value("<b>noon</b>")
+    page.button(key="save").click().run()
+    assert not page.exception
+    assert "is no time" in page.error[0].value
+    assert "<b>" not in page.error[0].value.replace(r"\<b\>", "")
+
+
+def test_who_may_not_mark_gets_no_way_to(placed: Path) -> None:
+    assert "does not allow this page" in texts(run(mark.show, VIEWER))
+    assert "does not allow this page" in texts(run(labels.show, VIEWER))
+    assert not run(alert.show, VIEWER, id=INCIDENT).button

@@ -1,0 +1,74 @@
+"""The dashboard in a process of its own, for one person who is logged in: `python -m tests.support.dashboard PORT`."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import streamlit as st
+import uvicorn
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+from streamlit import config
+
+from dashboard import identity
+from dashboard.identity import Identity
+from dashboard.live.routes import ROUTES
+from tests.support.ports import free_port
+
+ANN = Identity("ann", "manager", frozenset({"dashboard", "mark", "export"}))
+_CHECKOUT = Path(__file__).resolve().parents[2]
+_MAIN = _CHECKOUT / "dashboard" / "main.py"
+
+
+class LoggedIn:
+    """In place of the login's middleware: every request is Ann's."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app({**scope, identity.SCOPE: ANN}, receive, send)
+
+
+@contextmanager
+def serving(home: Path) -> Iterator[str]:
+    """The address of a dashboard over a home."""
+    port = free_port()
+    command = [sys.executable, "-m", "tests.support.dashboard", str(port)]
+    server = subprocess.Popen(command, cwd=_CHECKOUT, env=os.environ | {"TAPEWATCH_HOME": str(home)})
+    address = f"http://127.0.0.1:{port}"
+    try:
+        while not _answers(address):
+            assert server.poll() is None, "the dashboard ended before it answered"
+            time.sleep(0.1)
+        yield address
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _answers(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/_stcore/health").is_success
+    except httpx.TransportError:
+        return False
+
+
+def main(port: int) -> None:
+    """Serve until SIGTERM."""
+    identity.establish(lambda _: ANN)
+    options = {"browser.gatherUsageStats": False, "server.fileWatcherType": "none", "server.headless": True}
+    config.get_config_options(force_reparse=True, options_from_flags=options)
+    app = st.App(_MAIN, routes=ROUTES, middleware=[Middleware(LoggedIn)])
+    uvicorn.run(
+        app, host="127.0.0.1", port=port, log_level="warning", ws="websockets-sansio", timeout_graceful_shutdown=1
+    )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
