@@ -26,6 +26,7 @@ from orchestration.cli.commands import (
     platform,
     profile,
     results,
+    serve,
     stream,
     tape,
     watch,
@@ -46,6 +47,7 @@ app = typer.Typer(
 
 for commands in (
     platform,
+    serve,
     tape,
     stream,
     gaps,
