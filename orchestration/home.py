@@ -141,7 +141,8 @@ def prepare_home(settings: Settings) -> None:
     from tapewatch.store.lake.lake import Lake  # noqa: PLC0415 - Polars, which --help does without
 
     Lake(settings.lake_root).check_layout()
-    for folder in (settings.lake_root, settings.dagster_home, settings.bento_home, settings.home / "mlflow"):
+    own_lake = () if settings.lake_url else (settings.home / "lake",)
+    for folder in (*own_lake, settings.dagster_home, settings.bento_home, settings.home / "mlflow"):
         folder.mkdir(parents=True, exist_ok=True)
     config = settings.dagster_home / "dagster.yaml"
     ours = (_BASE_CONFIG, _BASE_CONFIG + _POSTGRES_CONFIG)
@@ -162,6 +163,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "POLYGON_BASE_URL": settings.polygon_base_url,
         "TAPEWATCH_FLAT_FILES": settings.flat_files or "",
         "TAPEWATCH_DATABASE_URL": settings.database_url or "",
+        "TAPEWATCH_LAKE_URL": settings.lake_url or "",
+        "TAPEWATCH_ARTIFACTS_URL": settings.artifacts_url or "",
         "TAPEWATCH_PLANS_FILE": str(settings.plans_file.absolute()) if settings.plans_file else "",
         "BENTOML_DO_NOT_TRACK": "True",
         "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -6,7 +6,7 @@ Only entry points read them (the command line, the Dagster definitions, the scor
 import os
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PastDate, SecretStr, field_validator
 from pydantic_settings import (
@@ -20,6 +20,9 @@ from pydantic_settings import (
 from pydantic_settings import PydanticBaseSettingsSource as Source
 
 from tapewatch.market.instruments import Market
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -166,6 +169,12 @@ class Settings(BaseSettings):
         "and 30 days ago if there is none",
     )
 
+    lake_url: str | None = Field(
+        None, description="fsspec URL of the lake, such as s3://bucket/lake; by default a folder"
+    )
+    artifacts_url: str | None = Field(
+        None, description="URL of MLflow's artifacts, such as s3://bucket/mlflow; by default a folder"
+    )
     database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite under the home by default")
     dagster_postgres_url: SecretStr | None = Field(
         None, description="PostgreSQL for Dagster's runs and events; SQLite by default"
@@ -202,6 +211,11 @@ class Settings(BaseSettings):
     port_metrics: int = Field(
         9464, ge=1, le=65_530, description="first of the collectors' ports: one per market, in the order of markets"
     )
+    metrics_host: str = Field("127.0.0.1", description="address at which collectors serve their figures")
+    code_location: str | None = Field(
+        None, description="HOST of `tapewatch serve code-location`; by default Dagster loads the code itself"
+    )
+    port_code_location: Port = 4000
 
     session_idle_minutes: int = Field(
         120, ge=1, le=1440, description="a login to the dashboard ends after so long without activity"
@@ -252,8 +266,13 @@ class Settings(BaseSettings):
         return (init_settings, *markets, *read)
 
     @property
-    def lake_root(self) -> Path:
-        return self.home / "lake"
+    def lake_root(self) -> "Path | UPath":
+        """The folder of the lake, or its address in an object store."""
+        if self.lake_url is None:
+            return self.home / "lake"
+        from upath import UPath  # noqa: PLC0415 - slow to import
+
+        return UPath(self.lake_url)
 
     @property
     def spool_root(self) -> Path:
@@ -277,7 +296,7 @@ class Settings(BaseSettings):
     @property
     def artifact_root(self) -> str:
         """The address of MLflow's artifacts."""
-        return (self.home / "mlflow" / "artifacts").absolute().as_uri()
+        return self.artifacts_url or (self.home / "mlflow" / "artifacts").absolute().as_uri()
 
     @property
     def dagster_home(self) -> Path:

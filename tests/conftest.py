@@ -3,9 +3,13 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.support.s3 import S3Server
 
 # The same examples in every run; HYPOTHESIS_PROFILE=explore draws new ones. Without a deadline, since a busy machine may be
 # slow with any example.
@@ -41,6 +45,22 @@ def _own_umask() -> Iterator[None]:
     os.umask(before)
     yield
     os.umask(before)
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator["S3Server"]:
+    """A real S3 server, shared by all tests of this process: each takes a bucket of its own."""
+    from tests.support.s3 import s3_server  # noqa: PLC0415 - boto3 takes a second, and few tests need it
+
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(s3: "S3Server", monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a new bucket; this process and its children reach the server of `s3`."""
+    s3.use(monkeypatch)
+    return s3.bucket()
 
 
 @pytest.fixture(scope="session")

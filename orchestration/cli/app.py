@@ -32,6 +32,7 @@ from orchestration.cli.commands import (
     profile,
     results,
     security,
+    serve,
     stream,
     tape,
     users,
@@ -53,6 +54,7 @@ app = typer.Typer(
 
 for commands in (
     platform,
+    serve,
     tape,
     stream,
     gaps,

@@ -4,6 +4,7 @@ import datetime as dt
 import getpass
 import os
 import shlex
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,6 +16,7 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table as RichTable
 from rich.text import Text
+from upath import UPath
 
 from tapewatch.store.database import archive, moving, retention, rollups, schema
 from tapewatch.store.database.audit import record
@@ -27,6 +29,7 @@ from tapewatch.store.database.rollups import RETENTION_DAYS
 from tapewatch.store.database.status import status
 from tapewatch.store.database.tables import SQL_TABLES
 from tapewatch.store.database.timescale import FailingJob
+from tapewatch.store.durable import is_local
 
 _BY_NAME = {table.name: table for table in SQL_TABLES}
 
@@ -111,22 +114,56 @@ def retain(url: str, console: Console, *, tables: list[str], days: int | None, d
             console.print(f"{deleted:,} rows deleted; the audit log records it.")
 
 
-def backup(url: str, console: Console, file: Path, *, overwrites: bool) -> None:
-    """Back up with a progress bar for each table.
+def backup(url: str, console: Console, place: str, *, overwrites: bool) -> None:
+    """Back up to a file or an object store's address, with a progress bar for each table.
 
     Raises:
         DatabaseError: the database cannot be read, or the file cannot be written or exists.
     """
+    target = UPath(place)
     try:
-        with Database(url) as database, _bars(console) as bars:
-            rows = archive.backup(database, file, bars("backing up"), overwrites=overwrites)
+        with _file_of(target) as file:
+            if not is_local(target) and not overwrites and target.exists():
+                raise DatabaseError(f"{place} exists: name another file, or replace it with --force")
+            with Database(url) as database, _bars(console) as bars:
+                rows = archive.backup(database, file, bars("backing up"), overwrites=overwrites)
+            size = file.stat().st_size
+            if not is_local(target):
+                target.fs.put_file(str(file), target.path)
     except OSError as error:
-        raise DatabaseError(f"{file} cannot be written: {error}. Name a file in a writable folder") from error
-    console.print(f"{file}: {sum(rows.values()):,} rows, {decimal(file.stat().st_size)}", soft_wrap=True, markup=False)
+        raise DatabaseError(
+            f"{place} cannot be written: {error}. Name a file in a writable folder or bucket"
+        ) from error
+    console.print(f"{place}: {sum(rows.values()):,} rows, {decimal(size)}", soft_wrap=True, markup=False)
 
 
-def restore(url: str, console: Console, file: Path, *, replaces: bool) -> None:
-    """Restore with a progress bar for each table, and record it in the audit log."""
+def restore(url: str, console: Console, place: str, *, replaces: bool) -> None:
+    """Restore from a file or an object store's address, and record it in the audit log.
+
+    Raises:
+        DatabaseError: there is no such object, or the backup cannot be restored.
+    """
+    source = UPath(place)
+    with _file_of(source) as file:
+        if not is_local(source):
+            try:
+                source.fs.get_file(source.path, str(file))
+            except OSError as error:
+                raise DatabaseError(f"{place} cannot be read: {error}") from error
+        _restore(url, console, file, replaces=replaces)
+
+
+@contextmanager
+def _file_of(place: UPath) -> Iterator[Path]:
+    """The file itself, or for an object of a store a temporary file of the same name."""
+    if is_local(place):
+        yield Path(place.path)
+        return
+    with tempfile.TemporaryDirectory(prefix="tapewatch-backup-") as folder:
+        yield Path(folder) / place.name
+
+
+def _restore(url: str, console: Console, file: Path, *, replaces: bool) -> None:
     with Database(url) as database:
         with _bars(console) as bars:
             rows = archive.restore(database, file, replace=replaces, listener=bars("restoring"))

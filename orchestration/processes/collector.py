@@ -78,6 +78,7 @@ def collector_config(settings: Settings, market: Market, symbols: Sequence[str])
         champion=file_of(settings.champions, ScanDetector.name),
         publish=_pushing(settings) if settings.push_features else None,
         metrics_port=metrics_port(settings, market),
+        metrics_host=settings.metrics_host,
         in_sessions=_in_sessions(settings, market, url),
         delay_ns=int(plan.stream_recency.delay.total_seconds()) * 10**9,
         watch=os.environ.get(WATCH_VARIABLE, ""),

@@ -23,8 +23,6 @@ from tapewatch.settings import Settings, variable_of
 
 EMULATOR_SEED = 7
 PLACEHOLDER_KEY = "emulator"
-#: Names the code location, as workspace.yaml in the checkout does.
-_WORKSPACE = str(Path(home.__file__).with_name("workspace.yaml"))
 _LOOPBACK = "127.0.0.1"
 _CHOSEN = range(10_000, 20_000)
 _PORT_FAULTS = {errno.EADDRINUSE: "taken", errno.EACCES: "reserved for root"}
@@ -66,8 +64,8 @@ def services(settings: Settings) -> list[Service]:
         ServiceError: as `emulator_to_start`.
     """
     market = None if settings.polygon_api_key is not None else emulator_to_start(settings)
-    mlflow = None if _is_remote_mlflow(settings) else _mlflow(settings)
-    wanted = [market, _dagster_webserver(settings), _DAGSTER_DAEMON, mlflow, scoring_service(settings)]
+    mlflow = None if _is_remote_mlflow(settings) else mlflow_server(settings)
+    wanted = [market, dagster_webserver(settings), dagster_daemon(settings), mlflow, scoring_service(settings)]
     wanted.append(dashboard_service(settings) if find_spec("streamlit") else None)
     return [service for service in wanted if service is not None]
 
@@ -111,6 +109,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "TAPEWATCH_SCORING_CERTIFICATE": _absolute(settings.scoring_certificate),
         "TAPEWATCH_SCORING_CERTIFICATE_KEY": _absolute(settings.scoring_certificate_key),
         "TAPEWATCH_PORT_MLFLOW": str(settings.port_mlflow),
+        "TAPEWATCH_CODE_LOCATION": settings.code_location or "",
+        "TAPEWATCH_PORT_CODE_LOCATION": str(settings.port_code_location),
         "PYTHONUNBUFFERED": "1",
         # MLflow's store. Every user of the machine could read its password on a command line.
         "MLFLOW_BACKEND_STORE_URI": "" if _is_remote_mlflow(settings) else home.with_driver(settings.tracking_uri),
@@ -184,6 +184,11 @@ def _web_service(
     return Service(name, title, tuple(command), url, port, setting, f"{url}{page}", needs_bento=needs_bento)
 
 
+def _reachable(host: str) -> str:
+    """An address at which a service that binds to `host` answers on this machine."""
+    return {"0.0.0.0": _LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104
+
+
 def emulator(settings: Settings, *, speed: str = "1") -> Service:
     """The built-in market: synthetic, or replayed from the flat files that are set. `speed` is that of its streams."""
     tape = ("--flat-files", settings.flat_files) if settings.flat_files else ("--seed", str(EMULATOR_SEED))
@@ -220,24 +225,41 @@ def emulator_to_start(settings: Settings, *, speed: str | None = "1") -> Service
     )
 
 
-def _dagster_webserver(settings: Settings) -> Service:
+def _workspace(settings: Settings) -> str:
+    """The file that names the code location: one that this machine loads, or one that runs elsewhere."""
+    name = "remote_workspace.yaml" if settings.code_location else "workspace.yaml"
+    return str(Path(home.__file__).with_name(name))
+
+
+def dagster_webserver(settings: Settings) -> Service:
+    """Dagster's pages, behind the guard."""
     host, port = settings.host, settings.port_dagster
     module = "orchestration.processes.dagster_webserver"
-    command = (sys.executable, "-m", module, "--workspace", _WORKSPACE, "--host", host, "--port", str(port))
+    command = (sys.executable, "-m", module, "--workspace", _workspace(settings), "--host", host, "--port", str(port))
     return _web_service("dagster-webserver", "Dagster", command, host, port, "/server_info")
 
 
-_DAGSTER_DAEMON = Service(
-    "dagster-daemon",
-    "Dagster daemon",
-    (_script("dagster-daemon"), "run", "--workspace", _WORKSPACE),
-    probe=(_script("dagster-daemon"), "liveness-check"),
-)
+def dagster_daemon(settings: Settings) -> Service:
+    """What starts the runs of schedules, sensors and the queue."""
+    daemon = _script("dagster-daemon")
+    command = (daemon, "run", "--workspace", _workspace(settings))
+    return Service("dagster-daemon", "Dagster daemon", command, probe=(daemon, "liveness-check"))
 
 
-def _mlflow(settings: Settings) -> Service:
+def code_location(settings: Settings) -> Service:
+    """The assets' code as a server of its own, in which runs are started."""
+    host, port = settings.host, str(settings.port_code_location)
+    dagster = _script("dagster")
+    command = (dagster, "api", "grpc", "--module-name", "orchestration.definitions", "--host", host, "--port", port)
+    probe = (dagster, "api", "grpc-health-check", "--host", _reachable(host), "--port", port)
+    title, setting = "Code location", "TAPEWATCH_PORT_CODE_LOCATION"
+    return Service("code-location", title, command, "", settings.port_code_location, setting, probe=probe)
+
+
+def mlflow_server(settings: Settings) -> Service:
+    """MLflow's tracking server and registry, behind the guard."""
     host, port = settings.host, settings.port_mlflow
-    artifacts = (settings.home / "mlflow" / "artifacts").resolve().as_uri()
+    artifacts = settings.artifact_root
     module = "orchestration.processes.mlflow_server"
     command = (sys.executable, "-m", module, "--artifacts-destination", artifacts, "--host", host, "--port", str(port))
     return _web_service("mlflow", "MLflow", command, host, port, "/health")
@@ -245,7 +267,7 @@ def _mlflow(settings: Settings) -> Service:
 
 def scoring_service(settings: Settings) -> Service:
     """The service that answers `POST /score`."""
-    command = (sys.executable, "-m", "orchestration.processes.scoring")
+    command = (sys.executable, "-m", "serving")
     host, port = settings.host, settings.port_scoring
     return _web_service("scoring", "Scoring service", command, host, port, "/readyz", needs_bento=True)
 

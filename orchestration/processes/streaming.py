@@ -96,7 +96,7 @@ def stream_services(settings: Settings, markets: Sequence[Market] = (), symbols:
         address_of(settings, plan_of(settings, market))
         _check_symbols(market, settings.symbols(market) if symbols is None else symbols.split(","))
         CollectorLock(settings.home / "run", market).check()
-    return [*(_collector(settings, market, symbols) for market in wanted), _HEALER]
+    return [*(_collector(settings, market, symbols) for market in wanted), healer()]
 
 
 def stream_markets(
@@ -200,14 +200,16 @@ def _collector(settings: Settings, market: Market, symbols: str | None) -> Servi
     )
 
 
-_HEALER = Service(
-    "healer",
-    "Healer of gaps",
-    (sys.executable, "-m", "orchestration.processes.healer"),
-    final_exit_codes=(EXIT_FINAL,),
-    # It cannot start while the database is away, however long that lasts.
-    start_retries=10_000,
-)
+def healer() -> Service:
+    """What fills the gaps that collectors leave."""
+    return Service(
+        "healer",
+        "Healer of gaps",
+        (sys.executable, "-m", "orchestration.processes.healer"),
+        final_exit_codes=(EXIT_FINAL,),
+        # It cannot start while the database is away, however long that lasts.
+        start_retries=10_000,
+    )
 
 
 def _show_changes(supervisor: Supervisor, console: Console, pids: dict[str, int], ended: set[str]) -> None:

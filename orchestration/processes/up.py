@@ -9,7 +9,7 @@ from rich.table import Table
 from assets.partitions import FIRST_DAY
 from orchestration import home
 from orchestration.processes.dashboard import introduce_admin, missing_packages, warn_of_plain_text
-from orchestration.processes.guarding import check_access
+from orchestration.processes.parts.preflight import expect_sound
 from orchestration.processes.services import Service, check_ports, environment, services, with_source
 from orchestration.processes.streaming import stream_services
 from orchestration.processes.supervision import NAME, Supervisor, claimed, processes, socket_path, stop_signals
@@ -39,7 +39,7 @@ def run_platform(settings: Settings, console: Console, *, streams: bool = False)
         ServiceError: it runs already, others could reach the services without a token, a port is taken, a service does not
             start, or the supervisor was killed. What was started is stopped.
     """
-    check_access(settings)
+    expect_sound(settings)
     with stop_signals() as stopping, claimed(settings.home, NAME, "tapewatch up"):
         settings = settings.model_copy(update={"partitions_start": first_partition(settings)})
         # Before the source is set: with a key there is no emulator.

@@ -10,9 +10,9 @@ import httpx
 import pytest
 import yaml
 
-from orchestration.processes.scoring import serve_command
 from orchestration.processes.services import Service
 from orchestration.processes.supervision import Supervisor, stop_signals
+from serving.__main__ import serve_command
 from serving.bento import BentoError, build_bento, pinned_requirements, service_modules
 from serving.loader import Scorer
 from serving.store import StoredBento, StoreError

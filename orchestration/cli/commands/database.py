@@ -1,6 +1,5 @@
 """`tapewatch db`: maintenance of the operational database."""
 
-from pathlib import Path
 from types import ModuleType
 from typing import Annotated
 
@@ -114,12 +113,13 @@ def retain(
 @db.command()
 @reports_errors
 def backup(
-    file: Annotated[Path, typer.Argument(help="the file to write: a zip of Parquet files")],
+    file: Annotated[str, typer.Argument(help="the file to write, or s3://…: a zip of Parquet files")],
     overwrites: Annotated[bool, typer.Option("--force", metavar="", help="replace the file if it exists")] = False,
 ) -> None:
     """Write the whole database to one file, as of one moment; collectors may keep running.
 
-    [dim]tapewatch db backup tapewatch-2024-06-03.zip[/]
+    [dim]tapewatch db backup tapewatch-2024-06-03.zip
+    tapewatch db backup s3://bucket/backups/2024-06-03.zip[/]
     """
     _work().backup(Settings().database, console, file, overwrites=overwrites)
 
@@ -127,7 +127,7 @@ def backup(
 @db.command()
 @reports_errors
 def restore(
-    file: Annotated[Path, typer.Argument(help="a file that `db backup` wrote, from SQLite or PostgreSQL")],
+    file: Annotated[str, typer.Argument(help="a file or s3://… that `db backup` wrote, from SQLite or PostgreSQL")],
     replaces: Annotated[
         bool, typer.Option("--replace", metavar="", help="first delete all rows of the database")
     ] = False,

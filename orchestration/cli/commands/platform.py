@@ -32,7 +32,9 @@ def demo(days: Annotated[int, typer.Option(min=2, max=60, help="trading days")] 
 
     settings = Settings()
     run_demo(
-        settings.model_copy(update={"home": settings.home / "demo", "database_url": None}),
+        settings.model_copy(
+            update={"home": settings.home / "demo", "database_url": None, "lake_url": None, "artifacts_url": None}
+        ),
         console,
         days=days,
         seed=seed,

@@ -6,11 +6,12 @@ is `{root}/{group}/{table}.parquet`. Pages about a partition are in `{root}/{gro
 """
 
 import datetime as dt
+import errno
 import hashlib
 import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -63,7 +64,9 @@ class Lake:
     """Reads and writes partitions under a root folder or fsspec URL. Safe for concurrent writers: the last one wins whole."""
 
     def __init__(self, root: str | Path | UPath) -> None:
-        self.root = UPath(root)
+        # Other processes write too: a kept listing of a bucket would hide their objects.
+        is_s3 = str(root).startswith("s3:")
+        self.root = UPath(str(root), use_listings_cache=False) if is_s3 else UPath(root)
 
     def path(self, table: Table, partition: Partition | None = None) -> UPath:
         """Path of a partition's object, whether or not it exists."""
@@ -83,10 +86,11 @@ class Lake:
         Raises:
             LayoutError: it has, by an earlier Tapewatch.
         """
-        if self.path(table, partition).exists():
-            return True
-        self._refuse_old_layout(table, partition)
-        return False
+        with self._answering():
+            if self.path(table, partition).exists():
+                return True
+            self._refuse_old_layout(table, partition)
+            return False
 
     def partitions(self, table: Table, market: Market | None = None) -> list[Partition]:
         """The partitions of a table that exist, oldest first.
@@ -162,10 +166,20 @@ class Lake:
         Raises:
             MissingPartitionError: it has not been written.
         """
-        path = self._existing(table, partition)
         names = list(columns or table.schema)
+        with self._answering():
+            path = self._existing(table, partition)
+            try:
+                return self._read(table, open_object(path), names, symbols)
+            except OSError as error:
+                if is_local(path) or error.errno != errno.EBUSY:
+                    raise
+            # Replaced while it was read, and an object store keeps no old object for its readers: one answer holds a whole.
+            return self._read(table, pa.BufferReader(path.fs.cat_file(path.path)), names, symbols)
+
+    def _read(self, table: Table, opened: Any, names: list[str], symbols: Sequence[str] | None) -> pl.DataFrame:
         # One handle for footer and rows: if the partition is replaced meanwhile, the old one is read.
-        with open_object(path) as stream, pq.ParquetFile(stream, pre_buffer=True) as file:
+        with opened as stream, pq.ParquetFile(stream, pre_buffer=True) as file:
             selection = Selection.of(file.metadata, symbols)
             groups = file.read_row_groups(selection.groups, columns=names)
         frame = pl.DataFrame(groups)
@@ -198,9 +212,9 @@ class Lake:
         if isinstance(frames, pl.DataFrame):
             frames = [table.conform(frames).sort(table.sort)]
         target = self.path(table, partition)
-        self._refuse_old_layout(table, partition)
         try:
-            with self._staging(table, target) as staging:
+            with self._answering(), self._staging(table, target) as staging:
+                self._refuse_old_layout(table, partition)
                 rows = write_parquet(table, frames, staging.path, market=partition.market if partition else None)
                 if not allow_shrink:
                     self._refuse_shrinking(table, partition, rows)
@@ -211,6 +225,19 @@ class Lake:
             raise LakeError(
                 f"cannot write {table.group}/{table.name} for {partition or 'any day'} to {target}: {error}; "
                 "the partition stays as it was"
+            ) from error
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Turns what a client of an object store raises without an answer into a LakeError."""
+        try:
+            yield
+        except Exception as error:
+            if is_local(self.root) or not type(error).__module__.startswith(("aiohttp.", "botocore.")):
+                raise
+            raise LakeError(
+                f"the lake {self.root} does not answer ({error}): check the network, AWS_ENDPOINT_URL and the credentials; "
+                "its objects are whole, and the same run can be started again"
             ) from error
 
     def remove(self, table: Table, partition: Partition | None) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import polars as pl
 from prometheus_client import CollectorRegistry
+from upath import UPath
 
 from tapewatch.feeds.stream.client import StreamClient
 from tapewatch.feeds.stream.policy import ConnectionPolicy
@@ -31,7 +32,7 @@ from tapewatch.streaming.collector.detectors import Detectors
 from tapewatch.streaming.collector.keeper import Keeper
 from tapewatch.streaming.collector.live_database import LiveDatabase, RowWriter
 from tapewatch.streaming.collector.lock import CollectorLock
-from tapewatch.streaming.collector.metrics import CollectorStatus, Latencies, Rate, serve_metrics
+from tapewatch.streaming.collector.metrics import LOOPBACK, CollectorStatus, Latencies, Rate, serve_metrics
 from tapewatch.streaming.collector.pipeline import Pipeline
 from tapewatch.streaming.collector.publisher import Publisher
 from tapewatch.streaming.collector.receiver import Receiver
@@ -74,7 +75,7 @@ class CollectorConfig:
     spool_root: Path
     run_folder: Path
     #: Read with the spool to resume the current day after a restart; None for the spool alone.
-    lake_root: str | Path | None = None
+    lake_root: str | Path | UPath | None = None
     database_url: str = field(repr=False)
     detection: DetectionConfig
     notifiers: Sequence[Notifier] = ()
@@ -84,6 +85,7 @@ class CollectorConfig:
     #: Given the newest live features of each symbol, in a thread of its own.
     publish: Callable[[pl.DataFrame], None] | None = None
     metrics_port: int = 0
+    metrics_host: str = LOOPBACK
     #: Connect around the market's sessions only, rather than always.
     in_sessions: bool = False
     delay_ns: int = 0
@@ -242,7 +244,9 @@ class Collector:
             stack.callback(publisher.close, _STOP_S)
         self._builder.start()
         stack.callback(self._builder.close)
-        self.metrics_port = stack.enter_context(serve_metrics(config.metrics_port, self.status, registry))
+        self.metrics_port = stack.enter_context(
+            serve_metrics(config.metrics_port, self.status, registry, config.metrics_host)
+        )
 
     def _tapes(self, last_ns: int | None) -> DayTapes:
         """The live tapes, with the day that an earlier process left unfinished."""

@@ -166,8 +166,10 @@ _Pages = dict[str, tuple[str, Callable[[], bytes]]]
 
 
 @contextmanager
-def serve_metrics(port: int, snapshot: Callable[[], CollectorStatus], registry: CollectorRegistry) -> Iterator[int]:
-    """Serve `GET /metrics` for Prometheus and `GET /status` as JSON on loopback; yields the port in use.
+def serve_metrics(
+    port: int, snapshot: Callable[[], CollectorStatus], registry: CollectorRegistry, host: str = LOOPBACK
+) -> Iterator[int]:
+    """Serve `GET /metrics` for Prometheus and `GET /status` as JSON; yields the port in use.
 
     Raises:
         CollectorError: the port is taken.
@@ -178,7 +180,7 @@ def serve_metrics(port: int, snapshot: Callable[[], CollectorStatus], registry: 
         "/status": ("application/json", lambda: msgspec.json.encode(snapshot())),
     }
     try:
-        server = ThreadingHTTPServer((LOOPBACK, port), _handler(pages))
+        server = ThreadingHTTPServer((host, port), _handler(pages))
     except OSError as error:
         raise CollectorError(
             f"port {port} for the metrics is taken ({error.strerror}): free it, or set TAPEWATCH_PORT_METRICS"

@@ -1,14 +1,20 @@
-"""The scoring service as a process: waits for the first Bento, then serves it."""
+"""The scoring service as a process: `python -m serving` waits for the first Bento, then serves it.
+
+`python -m serving --check` exits with 0 if the service of this machine is ready.
+"""
 
 import os
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 from serving.store import StoredBento
 from tapewatch.settings import Settings
+from tapewatch.web.access import AccessError, expect_protected
 
 _POLL_SECONDS = 2.0
+_ANSWER_SECONDS = 5.0
 
 
 def serve_command(bento: Path, *, host: str, port: int) -> list[str]:
@@ -17,9 +23,29 @@ def serve_command(bento: Path, *, host: str, port: int) -> list[str]:
     return [sys.executable, "-m", "bentoml", "serve", str(bento), *address]
 
 
-def main() -> None:
-    """Poll the store, then replace this process with the server."""
+def is_ready(settings: Settings) -> bool:
+    """Whether the service of this machine answers and has loaded its model."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"http://{host}:{settings.port_scoring}/readyz"
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(address, timeout=_ANSWER_SECONDS) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def main() -> int:
+    """Poll the store, then replace this process with the server; returns the exit code of one that cannot start."""
     settings = Settings()
+    if sys.argv[1:] == ["--check"]:
+        return 0 if is_ready(settings) else 1
+    try:
+        token = settings.token.get_secret_value() if settings.token else ""
+        expect_protected(settings.host, settings.allowed_hosts, token)
+    except AccessError as error:
+        _say(f"Error: {error}")
+        return 1
     bento = StoredBento.latest(settings.bento_home)
     if bento is None:
         _say(f"no Bento in {settings.bento_home} yet: materialize serving/anomaly_bento; waiting for it")
@@ -32,6 +58,7 @@ def main() -> None:
     os.environ |= {"BENTOML_HOME": str(settings.bento_home.resolve()), "BENTOML_DO_NOT_TRACK": "true"}
     command = serve_command(bento.folder.resolve(), host=settings.host, port=settings.port_scoring)
     os.execv(command[0], command)  # noqa: S606
+    return 0
 
 
 def _say(text: str) -> None:
@@ -40,4 +67,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

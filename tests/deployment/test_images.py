@@ -1,0 +1,78 @@
+"""The Dockerfile: linted, pinned by the lock file, and its commands are those of the command line.
+
+`make images` builds, starts and health-checks the images themselves (tests/deployment/images.py).
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from orchestration.cli.app import app
+from orchestration.cli.commands.serve import Part
+from serving.bento import pinned_requirements, service_modules
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+IMAGES = CHECKOUT / "deployment" / "images"
+DOCKERFILE = (IMAGES / "Dockerfile").read_text(encoding="utf-8")
+#: Stages by name, without those of the environments.
+STAGES = dict(re.findall(r"^FROM base AS (\S+)\n(.*?)(?=^FROM |\Z)", DOCKERFILE, re.MULTILINE | re.DOTALL))
+LOCK = tomllib.loads((CHECKOUT / "uv.lock").read_text(encoding="utf-8"))["package"]
+
+
+def test_hadolint_finds_nothing() -> None:
+    hadolint = Path(sys.executable).parent / "hadolint"
+    done = subprocess.run([hadolint, IMAGES / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_there_is_an_image_for_each_role_that_runs_without_root_and_has_a_health_check() -> None:
+    assert set(STAGES) == {"scoring", "webserver", "collector", "code-location", "dashboard", "platform"}
+    base = DOCKERFILE.partition("FROM ${BASE} AS base")[2].partition("\nFROM ")[0]
+    assert "USER 10001:10001" in base
+    for name, stage in STAGES.items():
+        assert "USER" not in stage, name
+        assert "HEALTHCHECK" in stage, name
+
+
+@pytest.mark.parametrize("name", sorted(STAGES.keys() - {"dashboard", "scoring"}))
+def test_what_an_image_runs_is_a_command(name: str) -> None:
+    for command in re.findall(r"CMD (\[.*\])", STAGES[name]):
+        arguments = [word for word in json.loads(command) if word != "tapewatch"]
+        done = CliRunner().invoke(app, [*arguments, "--help"])
+        assert done.exit_code == 0, arguments
+        if arguments[0] in ("serve", "healthy") and len(arguments) > 1:
+            assert arguments[1] in set(Part)
+
+
+def test_files_that_are_copied_are_there_and_in_the_context() -> None:
+    ignored = (IMAGES / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+    assert ignored[0] == "*"
+    for sources in re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE):
+        for source in sources.split():
+            assert (CHECKOUT / source).exists()
+            assert f"!{source}" in ignored
+
+
+def test_uv_is_that_of_the_lock_file() -> None:
+    (version,) = (package["version"] for package in LOCK if package["name"] == "uv")
+    assert f"ARG UV_VERSION={version}\n" in DOCKERFILE
+
+
+def test_the_image_of_scoring_holds_what_the_service_imports_and_no_training_or_orchestration() -> None:
+    by_name = {package["name"]: package for package in LOCK}
+    waiting = [need["name"] for need in by_name["tapewatch"]["dev-dependencies"]["scoring"]]
+    held: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name not in held:
+            held.add(name)
+            waiting += [need["name"] for need in by_name[name].get("dependencies", [])]
+    needed = {line.partition("==")[0].lower().replace("_", "-") for line in pinned_requirements(service_modules())}
+    assert needed <= held
+    assert not held & {"dagster", "mlflow", "feast", "tensorflow", "keras", "streamlit"}
