@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+
+if TYPE_CHECKING:
+    from models.manifest import Manifest
 
 Scores = npt.NDArray[np.float64]
 
@@ -27,6 +30,11 @@ class Detector(Protocol):
         ...
 
     @property
+    def manifest(self) -> "Manifest":
+        """How it came about."""
+        ...
+
+    @property
     def features(self) -> tuple[str, ...]:
         """The columns that it reads besides symbol, event_time, known_time and session_minute."""
         ...
@@ -39,8 +47,16 @@ class Detector(Protocol):
         """One score a row, higher where more anomalous; never NaN."""
         ...
 
+    def held_out_scores(self, rows: pl.DataFrame) -> Scores:
+        """Scores of the rows it was fitted on, as if their day were new; NaN where there is no such score."""
+        ...
+
     def scored(self, rows: pl.DataFrame) -> pl.DataFrame:
         """symbol, event_time, known_time, score and is_out (whether the symbol's tape stopped) of each row."""
+        ...
+
+    def contributions(self, rows: pl.DataFrame) -> tuple[tuple[str, ...], Scores]:
+        """Names of features, and the contribution of each to every row's score (rows x features), as of `explain`."""
         ...
 
     def explain(self, rows: pl.DataFrame) -> pl.DataFrame:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from models.profile import EVERY_MARKET, Floats, Profile, group_names
+from models.profile import EVERY_MARKET, Floats, Profile, group_names, held_out_deviations
 from tapewatch.features.catalog import Feature
 
 Indices = npt.NDArray[np.int64]
@@ -28,7 +28,6 @@ STRONGEST_COPIES = 8
 #: A wide range alone is no crash: the price must have fallen.
 _CRASH, _FALL = "flash_crash", "return_score"
 _SILENCE = "tape_age_s"
-_MOST_FOLDS = 5
 _SIGNS_AVERAGED = 2
 
 
@@ -96,17 +95,21 @@ class Evidence:
         With more than one day, a day's deviations are measured from a profile of the other days. So differences from day to
         day are part of the usual deviations.
         """
-        profile = Profile.fit(rows, features)
-        folds = _folds(rows)
-        deviations = np.empty((rows.height, len(features)))
-        for fold in np.unique(folds):
-            mine = folds == fold
-            others = profile if mine.all() else Profile.fit(rows.filter(~pl.Series(mine)), features)
-            deviations[mine] = others.standardise(rows.filter(pl.Series(mine)))
+        deviations = held_out_deviations(rows, features)
+        fitted = cls.of_deviations(rows, deviations, features)
+        return fitted, fitted.inputs_of(fitted.surprises_of(deviations, rows["symbol"]))
+
+    @classmethod
+    def of_deviations(cls, rows: pl.DataFrame, deviations: Floats, features: Sequence[Feature]) -> Self:
+        """Fit on `rows` and their `deviations`, each day's from a profile of the other days."""
         directed, markets = _directed(deviations, features), np.array(group_names(rows["symbol"]))
         tails = {str(name): Tails.fit(directed[markets == name]) for name in np.unique(markets)}
-        fitted = cls(profile, {EVERY_MARKET: Tails.fit(directed), **tails})
-        return fitted, fitted.inputs_of(fitted.surprises_of(deviations, rows["symbol"]))
+        return cls(Profile.fit(rows, features), {EVERY_MARKET: Tails.fit(directed), **tails})
+
+    @property
+    def markets(self) -> frozenset[str]:
+        """The `group_name` of each market that was fitted."""
+        return frozenset(self.tails) - {EVERY_MARKET}
 
     @property
     def signs(self) -> tuple[Sign, ...]:
@@ -121,6 +124,11 @@ class Evidence:
     def inputs(self, rows: pl.DataFrame) -> Floats:
         """The forest's inputs: evidence for each of `kinds`, then copies of the strongest."""
         return self.inputs_of(self.surprises(rows))
+
+    def held_out_inputs(self, rows: pl.DataFrame) -> Floats:
+        """The inputs of the training rows, each day measured from a profile of the other days, as `fit` returned them."""
+        deviations = held_out_deviations(rows, self.profile.features)
+        return self.inputs_of(self.surprises_of(deviations, rows["symbol"]))
 
     def surprises(self, rows: pl.DataFrame) -> Floats:
         """Rows x signs, not negative; 0 for a null feature."""
@@ -221,9 +229,3 @@ def _directed(deviations: Floats, features: Sequence[Feature]) -> Floats:
     """Deviations in each sign's direction; negative for the opposite direction."""
     column = dict(zip((feature.name for feature in features), deviations.T, strict=True))
     return np.column_stack([column[sign.feature.name] * (1.0 if sign.is_high else -1.0) for sign in signs(features)])
-
-
-def _folds(rows: pl.DataFrame) -> Indices:
-    """A fold for each row by its UTC day; at most five folds, assigned to the days in turn."""
-    day = rows.select(pl.col("event_time").dt.date().rank("dense") - 1).to_series().to_numpy()
-    return np.asarray(day % _MOST_FOLDS, dtype=np.int64)

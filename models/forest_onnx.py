@@ -62,7 +62,7 @@ def _nodes(tree: Any, features: Any, number: int, scale: float) -> dict[str, lis
         "nodes_featureids": [
             int(each) for each in np.where(is_leaf, 0, np.asarray(features)[np.maximum(tree.feature, 0)])
         ],
-        "nodes_values": [float(each) for each in _floored(np.where(is_leaf, 0.0, tree.threshold))],
+        "nodes_values": [float(each) for each in floored(np.where(is_leaf, 0.0, tree.threshold))],
         "nodes_modes": ["LEAF" if leaf else "BRANCH_LEQ" for leaf in is_leaf],
         "nodes_truenodeids": [int(each) for each in np.maximum(tree.children_left, 0)],
         "nodes_falsenodeids": [int(each) for each in np.maximum(tree.children_right, 0)],
@@ -73,7 +73,7 @@ def _nodes(tree: Any, features: Any, number: int, scale: float) -> dict[str, lis
     }
 
 
-def _floored(thresholds: Any) -> Floats:
+def floored(thresholds: Any) -> Floats:
     """The greatest float32 not above each: a float32 value is at or below it just where it is at or below the threshold."""
     nearest = thresholds.astype(np.float32)
     return np.asarray(np.where(nearest > thresholds, np.nextafter(nearest, np.float32(-np.inf)), nearest))

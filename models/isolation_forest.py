@@ -11,12 +11,13 @@ import polars as pl
 from shap import TreeExplainer
 from sklearn.ensemble import IsolationForest
 
+from models.attributions import Explanation, attributions_of
 from models.base import DetectorError, Scores
 from models.evidence import Evidence
-from models.manifest import Manifest, file_hash, library_versions, schema_hash
+from models.manifest import Manifest, described, file_hash
 from models.naming import outages
 from models.threshold import ALERTS_PER_SYMBOL_HOUR, for_budget
-from tapewatch.features.catalog import CATALOG_VERSION, FEATURES, Feature
+from tapewatch.features.catalog import FEATURES, Feature
 from tapewatch.market.tables import ATTRIBUTIONS
 
 _FOREST, _PROFILE, _TAILS = "forest.skops", "profile.parquet", "tails.parquet"
@@ -37,17 +38,6 @@ class ForestParameters:
     trees: int = 200
     samples: int = 1024
     alerts_per_symbol_hour: float = ALERTS_PER_SYMBOL_HOUR
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """`contributions` (rows x inputs) of each input to a shorter path, and `base`, minus the mean path length.
-
-    `base` + a row's sum is minus the row's mean path length: positive contributions raise the forest's score.
-    """
-
-    contributions: Scores
-    base: float
 
 
 @dataclass(frozen=True)
@@ -126,6 +116,10 @@ class IsolationForestDetector:
             return np.empty(0)
         return self._score_inputs(self._fitted.evidence.inputs(rows))
 
+    def held_out_scores(self, rows: pl.DataFrame) -> Scores:
+        """Scores of the training rows as if their day were new: each is measured from a profile of the other days."""
+        return self._score_inputs(self._fitted.evidence.held_out_inputs(rows))
+
     def scored(self, rows: pl.DataFrame) -> pl.DataFrame:
         """symbol, event_time, known_time, score and is_out (whether the symbol's tape stopped) of each row."""
         evidence = self._fitted.evidence
@@ -139,20 +133,17 @@ class IsolationForestDetector:
         """An ATTRIBUTIONS frame: for each row every feature's raw value and contribution. A few milliseconds a row."""
         if rows.is_empty():
             return ATTRIBUTIONS.empty()
-        contributions = self._fitted.evidence.to_features(rows, self.explain_inputs(rows).contributions)
-        wide = rows.select("symbol", "event_time").with_columns(score=pl.Series(self.score(rows)))
-        long = [
-            wide.with_columns(
-                feature=pl.lit(name), value=rows[name].cast(pl.Float64), shap_value=pl.Series(contributions[:, i])
-            )
-            for i, name in enumerate(self.features)
-        ]
-        return ATTRIBUTIONS.conform(pl.concat(long)).sort(
-            pl.col("symbol").cast(pl.String), "event_time", pl.col("feature").cast(pl.String)
-        )
+        return attributions_of(rows, *self.contributions(rows), self.score(rows))
+
+    def contributions(self, rows: pl.DataFrame) -> tuple[tuple[str, ...], Scores]:
+        """Names of features, and the contribution of each to a shorter path (rows x features)."""
+        return self.features, self._fitted.evidence.to_features(rows, self.explain_inputs(rows).contributions)
 
     def explain_inputs(self, rows: pl.DataFrame) -> Explanation:
-        """SHAP values of the forest's own inputs (Lundberg et al. 2020, path-dependent TreeSHAP); about 2 ms a row."""
+        """SHAP values of the forest's own inputs (Lundberg et al. 2020, path-dependent TreeSHAP); about 2 ms a row.
+
+        The base, minus the mean path length, and a row's sum are minus the row's path length: what is positive raises the score.
+        """
         paths = self._explainer.shap_values(self._fitted.evidence.inputs(rows), check_additivity=False)
         # A shorter path is more anomalous.
         return Explanation(-np.asarray(paths, dtype=np.float64), -float(np.ravel(self._explainer.expected_value)[0]))
@@ -206,20 +197,13 @@ class IsolationForestDetector:
         return np.asarray(-self._fitted.forest.score_samples(inputs), dtype=np.float64)
 
     def _describe(self, rows: pl.DataFrame, partitions: Sequence[str], threshold: float) -> Manifest:
-        names = [feature.name for feature in DETECTOR_FEATURES]
-        known = rows["known_time"]
-        return Manifest(
-            detector=self.name,
-            features=names,
-            catalog_version=CATALOG_VERSION,
-            schema_hash=schema_hash(names),
-            fit_window=[known.dt.strftime("%Y-%m-%dT%H:%M:%SZ")[int(i)] for i in (known.arg_min() or 0, known.arg_max() or 0)],
-            rows=rows.height,
-            partitions=list(partitions),
+        return described(
+            self.name,
+            [feature.name for feature in DETECTOR_FEATURES],
+            rows,
+            partitions,
             threshold=threshold,
             alert_budget=self.parameters.alerts_per_symbol_hour,
             seed=self.seed,
             parameters={"trees": self.parameters.trees, "samples": self.parameters.samples},
-            libraries=dict(library_versions()),
-            files={},
-        )  # fmt: skip
+        )

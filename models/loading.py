@@ -24,6 +24,22 @@ def load_detector(folder: Path) -> Detector:
             from models.lstm_autoencoder.detector import LstmAutoencoderDetector  # noqa: PLC0415
 
             return LstmAutoencoderDetector.load(folder)
+        case "anomaly_classifier":
+            from models.anomaly_classifier.detector import AnomalyClassifierDetector  # noqa: PLC0415
+
+            return AnomalyClassifierDetector.load(folder)
+        case "ensemble":
+            from models.ensemble.detector import EnsembleDetector  # noqa: PLC0415
+
+            return EnsembleDetector.load(folder)
+        case "time_of_day":
+            from models.baselines.time_of_day import TimeOfDayDetector  # noqa: PLC0415
+
+            return TimeOfDayDetector.load(folder)
+        case "limits":
+            from models.baselines.limits import LimitsDetector  # noqa: PLC0415
+
+            return LimitsDetector.load(folder)
     raise DetectorError(
         f"{folder / MANIFEST_NAME} is of {name!r}, which this code does not know: use the code that made it"
     )

@@ -8,6 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Self
 
+import polars as pl
+
 from models.base import DetectorError
 from tapewatch.features.catalog import BY_NAME, CATALOG_VERSION
 from tapewatch.market.tables import MICROSTRUCTURE
@@ -76,6 +78,38 @@ class Manifest:
         found += [(name, _minor(self.libraries.get(name, "none")), _minor(version(name))) for name in _BINDING]
         found += [(name, digest, file_hash(folder / name)) for name, digest in self.files.items()]
         return [f"{name} is {was}, here it is {now}" for name, was, now in found if was != now]
+
+
+def described(
+    detector: str,
+    features: Sequence[str],
+    rows: pl.DataFrame,
+    partitions: Sequence[str],
+    *,
+    threshold: float,
+    alert_budget: float,
+    seed: int,
+    parameters: Mapping[str, float],
+    libraries: Mapping[str, str] | None = None,
+) -> Manifest:
+    """The manifest of a detector that was just fitted on `rows`, without files yet."""
+    known = rows["known_time"]
+    ends = (known.arg_min() or 0, known.arg_max() or 0)
+    return Manifest(
+        detector=detector,
+        features=list(features),
+        catalog_version=CATALOG_VERSION,
+        schema_hash=schema_hash(features),
+        fit_window=[known.dt.strftime("%Y-%m-%dT%H:%M:%SZ")[int(at)] for at in ends],
+        rows=rows.height,
+        partitions=list(partitions),
+        threshold=threshold,
+        alert_budget=alert_budget,
+        seed=seed,
+        parameters=dict(parameters),
+        libraries={**library_versions(), **(libraries or {})},
+        files={},
+    )
 
 
 def schema_hash(features: Sequence[str]) -> str:

@@ -6,18 +6,25 @@ import numpy as np
 import polars as pl
 
 from models import forest_onnx
+from models.anomaly_classifier import onnx_graph as classifier_graph
+from models.anomaly_classifier.detector import AnomalyClassifierDetector
+from models.anomaly_classifier.learning import probability
 from models.base import Detector
+from models.ensemble import onnx_graph as ensemble_graph
+from models.ensemble.detector import WHOLE, EnsembleDetector
 from models.isolation_forest import IsolationForestDetector
 from models.lstm_autoencoder import onnx_graph
 from models.lstm_autoencoder.detector import LstmAutoencoderDetector
 from models.onnx_files import write_checked
+from models.profile import group_names
 
 
 def export_onnx(detector: Detector, rows: pl.DataFrame, folder: Path) -> dict[str, float]:
     """Write the graphs of `detector` into `folder`, checked on `rows`.
 
-    A graph starts from the detector's scaled inputs: evidence for the forest, windows of scaled values and their mask for the
-    autoencoder, whose graph gives the restored minute.
+    A graph starts from the detector's scaled inputs: evidence for the forest, surprises for the classifier, windows of scaled values and
+    their mask for the autoencoder, whose graph gives the restored minute. An ensemble has its members' graphs, and one from their
+    scores and the market to its own.
 
     Returns:
         The greatest difference from the detector for each file; empty for a detector that has no graph.
@@ -33,6 +40,26 @@ def export_onnx(detector: Detector, rows: pl.DataFrame, folder: Path) -> dict[st
         values, mask, expected = detector.windows(rows)
         name, model = "lstm_autoencoder.onnx", onnx_graph.autoencoder_graph(detector.weights, values.shape[1])
         given = {onnx_graph.VALUES: values, onnx_graph.MASK: mask}
+    elif isinstance(detector, AnomalyClassifierDetector):
+        surprises = detector.inputs(rows)
+        name, given = "anomaly_classifier.onnx", {classifier_graph.INPUT: surprises.astype(np.float32)}
+        model = classifier_graph.classifier_graph(detector.trees, detector.calibration, surprises.shape[1])
+        expected = probability(detector.log_odds(surprises))
+    elif isinstance(detector, EnsembleDetector):
+        return _export_ensemble(detector, rows, folder)
     else:
         return {}
     return {name: write_checked(model, folder / name, given, expected)}
+
+
+def _export_ensemble(detector: EnsembleDetector, rows: pl.DataFrame, folder: Path) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for member in detector.members:
+        found |= export_onnx(member, rows, folder)
+    scores = detector.member_scores(rows).astype(np.float32)
+    model = ensemble_graph.ensemble_graph(detector.levels, [member.name for member in detector.members], WHOLE)
+    numbers = {name: at for at, name in enumerate(ensemble_graph.markets_of(detector.levels, WHOLE))}
+    market = [[numbers.get(name, len(numbers) - 1)] for name in group_names(rows["symbol"])]
+    given = {ensemble_graph.SCORES: scores, ensemble_graph.MARKET: np.array(market, np.float32).reshape(-1, 1)}
+    expected = detector.score_of_members(scores.astype(np.float64), rows["symbol"])
+    return found | {"ensemble.onnx": write_checked(model, folder / "ensemble.onnx", given, expected)}

@@ -1,6 +1,6 @@
 """The usual centre and scale of each feature, by symbol and time of day."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -12,6 +12,7 @@ from tapewatch.features.catalog import FEATURES, Feature, matrix
 from tapewatch.market.instruments import market_of
 
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 BUCKET_MINUTES = 30
 #: The bucket of a symbol's whole day, and the name of all markets together.
@@ -24,6 +25,7 @@ _BUCKET_PRIOR, _SYMBOL_PRIOR = 100.0, 10.0
 _SCALE_FLOOR, _SYMBOL_FLOOR, _MARKET_FLOOR = 0.05, 0.25, 0.1
 _NORMAL_IQR, _NORMAL_90 = 1.349, 3.29
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_MOST_FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,33 @@ class Profile:
             frame.select(f"scale_{name}" for name in names).to_numpy(),
             {key: i for i, key in enumerate(keys)},
         )
+
+
+def held_out_profiles(
+    rows: pl.DataFrame, features: Sequence[Feature], *, folds: int = _MOST_FOLDS
+) -> Iterator[tuple[Flags, Profile]]:
+    """Days in at most `folds` groups, in turn: the rows of each group, and a profile of the other days' rows.
+
+    Of a single day the profile is that day's own.
+    """
+    fold = folds_of(rows, folds)
+    for each in np.unique(fold):
+        mine = fold == each
+        yield mine, Profile.fit(rows if mine.all() else rows.filter(~pl.Series(mine)), features)
+
+
+def folds_of(rows: pl.DataFrame, folds: int = _MOST_FOLDS) -> npt.NDArray[np.int64]:
+    """A fold for each row by its UTC day, assigned to the days in turn."""
+    day = rows.select(pl.col("event_time").dt.date().rank("dense") - 1).to_series().to_numpy()
+    return np.asarray(day % folds, dtype=np.int64)
+
+
+def held_out_deviations(rows: pl.DataFrame, features: Sequence[Feature]) -> Floats:
+    """Deviations of `rows` (rows x features), each day from a profile of the other days."""
+    deviations = np.empty((rows.height, len(features)))
+    for mine, others in held_out_profiles(rows, features):
+        deviations[mine] = others.standardise(rows.filter(pl.Series(mine)))
+    return deviations
 
 
 def group_name(symbol: str) -> str:

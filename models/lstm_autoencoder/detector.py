@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from models.attributions import attributions_of
 from models.base import DetectorError, Scores
 from models.evidence import Tails
 from models.lstm_autoencoder.forward import Weights, restored
@@ -24,11 +25,10 @@ from models.lstm_autoencoder.inputs import (
     with_mid_return,
 )
 from models.lstm_autoencoder.training import AutoencoderParameters, Epoch, train
-from models.manifest import Manifest, file_hash, library_versions, schema_hash
+from models.manifest import Manifest, described, file_hash
 from models.naming import OUTAGE_S
 from models.profile import Profile
 from models.threshold import for_budget
-from tapewatch.features.catalog import CATALOG_VERSION
 from tapewatch.market.tables import ATTRIBUTIONS
 
 _WEIGHTS, _PROFILE = "weights.npz", "profile.parquet"
@@ -137,6 +137,10 @@ class LstmAutoencoderDetector:
         """One score a row, not negative, higher where more anomalous; 0 for a row without a known value."""
         return np.asarray(self._contributions(rows).sum(axis=1)) if rows.height else np.empty(0)
 
+    def held_out_scores(self, rows: pl.DataFrame) -> Scores:
+        """Scores of the training rows that were held out of the training; NaN for the others."""
+        return np.where(_held_out(rows), self.score(rows), np.nan)
+
     def scored(self, rows: pl.DataFrame) -> pl.DataFrame:
         """symbol, event_time, known_time, score and is_out (whether the symbol's tape stopped) of each row."""
         contributions = self._contributions(rows) if rows.height else np.empty((0, len(INPUTS)))
@@ -150,22 +154,12 @@ class LstmAutoencoderDetector:
         """An ATTRIBUTIONS frame: each input's share of the score. A row's shares add up to its score."""
         if rows.is_empty():
             return ATTRIBUTIONS.empty()
-        contributions = self._contributions(rows)
-        wide = with_mid_return(rows).with_columns(score=pl.Series(contributions.sum(axis=1)))
-        long = [
-            wide.select(
-                "symbol",
-                "event_time",
-                "score",
-                feature=pl.lit(feature.name),
-                value=pl.col(feature.name).cast(pl.Float64),
-                shap_value=pl.Series(contributions[:, at]),
-            )
-            for at, feature in enumerate(INPUTS)
-        ]
-        return ATTRIBUTIONS.conform(pl.concat(long)).sort(
-            pl.col("symbol").cast(pl.String), "event_time", pl.col("feature").cast(pl.String)
-        )
+        names, found = self.contributions(rows)
+        return attributions_of(with_mid_return(rows), names, found, found.sum(axis=1))
+
+    def contributions(self, rows: pl.DataFrame) -> tuple[tuple[str, ...], Scores]:
+        """Names of inputs, and the share of each in every row's score (rows x inputs)."""
+        return tuple(feature.name for feature in INPUTS), self._contributions(rows)
 
     def save(self, folder: Path) -> None:
         """Write weights and error scales (npz), the profile (Parquet) and the manifest into `folder`, made if need be."""
@@ -211,25 +205,19 @@ class LstmAutoencoderDetector:
         return _shares(state.tails, *_errors(state.weights, minutes, np.arange(rows.height)))
 
     def _describe(self, rows: pl.DataFrame, partitions: Sequence[str], threshold: float) -> Manifest:
-        known, parameters = rows["known_time"], asdict(self.parameters)
+        parameters = asdict(self.parameters)
         budget = parameters.pop("alerts_per_symbol_hour")
         backend = parameters.pop("backend")
-        return Manifest(
-            detector=self.name,
-            features=list(CATALOGUED),
-            catalog_version=CATALOG_VERSION,
-            schema_hash=schema_hash(CATALOGUED),
-            fit_window=[
-                known.dt.strftime("%Y-%m-%dT%H:%M:%SZ")[int(at or 0)] for at in (known.arg_min(), known.arg_max())
-            ],
-            rows=rows.height,
-            partitions=list(partitions),
+        return described(
+            self.name,
+            CATALOGUED,
+            rows,
+            partitions,
             threshold=threshold,
             alert_budget=budget,
             seed=self.seed,
             parameters=parameters,
-            libraries={**library_versions(), **_framework(backend)},
-            files={},
+            libraries=_framework(backend),
         )
 
 

@@ -37,11 +37,17 @@ class Tail:
         return np.where(np.isnan(values), np.nan, np.where(values > self.heights[-1], beyond, inner))
 
 
-def fit_tail(series: list[Floats]) -> Tail:
-    """The tail of the peaks of several series, one for each symbol and day; NaN is not judged."""
-    bins = sum(int(np.isfinite(each).sum()) for each in series)
-    heights = np.sort(np.concatenate([peaks(each) for each in series]) if series else np.empty(0))[::-1]
-    days = bins / BINS_A_DAY
+def fit_tail(series: list[Floats], *, a_day: int = BINS_A_DAY, apart: int = APART) -> Tail:
+    """The tail of the peaks of several series, one for each symbol and day; NaN is not judged.
+
+    Args:
+        series: values in order of time.
+        a_day: values in 390 minutes.
+        apart: peaks closer than this many values are one.
+    """
+    known = sum(int(np.isfinite(each).sum()) for each in series)
+    heights = np.sort(np.concatenate([peaks(each, apart) for each in series]) if series else np.empty(0))[::-1]
+    days = known / a_day
     if heights.size < 1 or days <= 0:
         return Tail(np.linspace(0.0, 1.0, len(_KNOTS)) + 1e9, 1.0)
     ranks = [min(heights.size - 1, max(0, round(rate * days) - 1)) for rate in _KNOTS]
@@ -54,8 +60,8 @@ def fit_tail(series: list[Floats]) -> Tail:
 
 
 @njit(cache=True, nogil=True)
-def peaks(values: Floats) -> Floats:
-    """The heights of a series' peaks: the greatest value, then the greatest at least `APART` bins from those taken."""
+def peaks(values: Floats, apart: int = APART) -> Floats:
+    """The heights of a series' peaks: the greatest value, then the greatest more than `apart` values from those taken."""
     order = np.argsort(-np.where(np.isnan(values), -np.inf, values), kind="mergesort")
     free = np.ones(values.size, dtype=np.bool_)
     taken = np.empty(values.size)
@@ -66,7 +72,7 @@ def peaks(values: Floats) -> Floats:
         if free[at]:
             taken[count] = values[at]
             count += 1
-            free[max(0, at - APART) : at + APART + 1] = False
+            free[max(0, at - apart) : at + apart + 1] = False
     return taken[:count]
 
 

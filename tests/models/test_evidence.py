@@ -4,9 +4,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.evidence import Evidence, Tails, _folds, signs
+from models.evidence import Evidence, Tails, signs
 from models.isolation_forest import DETECTOR_FEATURES
-from models.profile import Profile
+from models.profile import Profile, folds_of
 from tapewatch.features.catalog import BY_NAME
 from tests.support import detectors
 
@@ -140,9 +140,9 @@ def test_a_days_deviations_are_taken_from_the_others() -> None:
     rows = detectors.ordinary_rows()
     days = [rows.with_columns(pl.col("event_time", "known_time") + pl.duration(days=i)) for i in range(7)]
     rows = pl.concat(day.with_columns(pl.col("volume_ratio") + i) for i, day in enumerate(days))
-    assert _folds(rows).tolist() == np.repeat([0, 1, 2, 3, 4, 0, 1], days[0].height).tolist()
+    assert folds_of(rows).tolist() == np.repeat([0, 1, 2, 3, 4, 0, 1], days[0].height).tolist()
     evidence, inputs = Evidence.fit(rows, DETECTOR_FEATURES)
-    third = pl.Series(_folds(rows) == 2)
+    third = pl.Series(folds_of(rows) == 2)
     others = Profile.fit(rows.filter(~third), DETECTOR_FEATURES).standardise(rows.filter(third))
     expected = evidence.inputs_of(evidence.surprises_of(others, rows.filter(third)["symbol"]))
     np.testing.assert_array_equal(inputs[third.to_numpy()], expected)

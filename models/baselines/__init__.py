@@ -1,0 +1,1 @@
+"""Simple detectors of minutes, by which the others are measured."""

@@ -1,0 +1,1 @@
+"""The ensemble: several detectors of minutes on one scale, set to one alert in a number of hours."""

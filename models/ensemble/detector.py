@@ -1,0 +1,272 @@
+"""The ensemble as a detector: the mean of its members' levels, on a scale of hours between alerts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from models.attributions import attributions_of
+from models.base import Detector, DetectorError, Scores
+from models.ensemble.calibration import Level, Levels, score_of, threshold_of
+from models.loading import load_detector
+from models.manifest import Manifest, described, file_hash
+from tapewatch.market.tables import ATTRIBUTIONS
+
+_LEVELS, _MEMBERS = "levels.parquet", "members"
+#: The name of the calibration of the mean among those of the members.
+WHOLE = "ensemble"
+#: Minutes after a declared anomaly that do not count as ordinary either.
+_AFTER = 10
+#: Members whose scores are probabilities: as log odds their tail has no end.
+_PROBABILITIES = frozenset({"anomaly_classifier"})
+#: One alert in so many hours of a symbol's tape: once a session of stocks.
+HOURS = 6.5
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    members: tuple[Detector, ...]
+    levels: dict[str, Levels]
+    manifest: Manifest
+
+
+@dataclass
+class EnsembleDetector:
+    """Combines fitted detectors of minutes. Call `fit` or `load` first.
+
+    A member's level says how rarely ordinary tape of that market reaches its score (`calibration.py`). The margin is the mean of the
+    levels, of members that judge the market. The score is 0 to 1 and means the same for every symbol: h / (h + 6.5), where ordinary
+    tape of one symbol reaches the margin once in h hours.
+
+    Rows are MICROSTRUCTURE-shaped, with the members' features; each minute is scored from what its members read.
+    """
+
+    members: tuple[Detector, ...] = ()
+    hours: float = HOURS
+    seed: int = 0
+    _state: _Fitted | None = field(default=None, repr=False)
+    name: str = "ensemble"
+
+    def fit(self, rows: pl.DataFrame, *, partitions: Sequence[str] = ()) -> Self:
+        """Calibrate members and ensemble on `rows`, those on which the members were fitted.
+
+        Each day is scored as if it were new (`held_out_scores`). Minutes with `is_anomaly`, and ten after them, are left out of what is
+        ordinary. The threshold follows from `hours` alone.
+
+        Raises:
+            DetectorError: no members, two of one name, or too few ordinary minutes.
+        """
+        threshold = threshold_of(self.hours)
+        names = [member.name for member in self.members]
+        if not names or len(set(names)) < len(names):
+            raise DetectorError(f"an ensemble needs members of different names, and has {names or 'none'}")
+        keys = rows.select("symbol", "event_time")
+        is_ordinary = ~_declared(rows)
+        levels: dict[str, Levels] = {}
+        margins = []
+        for member in self.members:
+            scores = _unbounded(member, member.held_out_scores(rows))
+            levels[member.name] = Levels.fit(np.where(is_ordinary, scores, np.nan), keys)
+            margins.append(levels[member.name].of(scores, rows["symbol"], is_pooled=False))
+        margin = _mean(np.column_stack(margins))
+        levels[WHOLE] = Levels.fit(np.where(is_ordinary, margin, np.nan), keys)
+        if not levels[WHOLE].by_market:
+            raise DetectorError(
+                "the training days hold too few ordinary minutes to calibrate the ensemble: train on more days"
+            )
+        self._state = _Fitted(self.members, levels, self._describe(rows, partitions, threshold))
+        return self
+
+    @property
+    def manifest(self) -> Manifest:
+        """How the detector came about; `files` is empty until saved."""
+        return self._fitted.manifest
+
+    @property
+    def threshold(self) -> float:
+        """A score at or above it is anomalous."""
+        return self._fitted.manifest.threshold
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The columns that the members read."""
+        return tuple(dict.fromkeys(name for member in self._fitted.members for name in member.features))
+
+    @property
+    def levels(self) -> dict[str, Levels]:
+        """The calibration of each member by name, and of `ensemble`."""
+        return self._fitted.levels
+
+    def member_scores(self, rows: pl.DataFrame) -> Scores:
+        """The score of each member (rows x members), a probability as log odds."""
+        return np.column_stack([_unbounded(member, member.score(rows)) for member in self._fitted.members])
+
+    def member_levels(self, scores: Scores, symbols: pl.Series) -> Scores:
+        """The levels of members' scores (rows x members); NaN where a member does not judge the market."""
+        state = self._fitted
+        return np.column_stack(
+            [
+                state.levels[member.name].of(own, symbols, is_pooled=False)
+                for member, own in zip(state.members, scores.T, strict=True)
+            ]
+        )
+
+    def margin(self, rows: pl.DataFrame) -> Scores:
+        """The mean of the members' levels, not negative; 0 where no member judges."""
+        return _filled(_mean(self.member_levels(self.member_scores(rows), rows["symbol"])))
+
+    def score(self, rows: pl.DataFrame) -> Scores:
+        """One score a row, 0 to 1, higher where more anomalous; never NaN."""
+        return self.score_of_members(self.member_scores(rows), rows["symbol"]) if rows.height else np.empty(0)
+
+    def score_of_members(self, scores: Scores, symbols: pl.Series) -> Scores:
+        """The score of members' scores: rows x members."""
+        return self._score_margin(_filled(_mean(self.member_levels(scores, symbols))), symbols)
+
+    def held_out_scores(self, rows: pl.DataFrame) -> Scores:
+        """Scores of the training rows as if their day were new; NaN where no member has one."""
+        state = self._fitted
+        scores = np.column_stack([_unbounded(member, member.held_out_scores(rows)) for member in state.members])
+        margin = _mean(self.member_levels(scores, rows["symbol"]))
+        return np.where(np.isnan(margin), np.nan, self._score_margin(_filled(margin), rows["symbol"]))
+
+    def scored(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """symbol, event_time, known_time, score and is_out of each row; `is_out` as the first member says."""
+        is_out = self._fitted.members[0].scored(rows)["is_out"]
+        return rows.select("symbol", "event_time", "known_time").with_columns(
+            is_out, score=pl.Series(self.score(rows), dtype=pl.Float64)
+        )
+
+    def explain(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """An ATTRIBUTIONS frame: each feature's part of the margin. A row's parts add up to its margin.
+
+        A member's part, its level over the number of members that judge, is divided among the features that raise its score, in
+        proportion to its own attributions.
+        """
+        if rows.is_empty():
+            return ATTRIBUTIONS.empty()
+        names, found = self.contributions(rows)
+        return attributions_of(rows, names, found, self.score(rows))
+
+    def contributions(self, rows: pl.DataFrame) -> tuple[tuple[str, ...], Scores]:
+        """Names of features, and their parts of each row's margin (rows x features), as of `explain`."""
+        shared = [_shares(member, rows) for member in self._fitted.members]
+        features = tuple(dict.fromkeys(name for names, _ in shared for name in names))
+        parts = self.member_levels(self.member_scores(rows), rows["symbol"])
+        parts = np.nan_to_num(parts) / np.maximum(np.isfinite(parts).sum(axis=1, keepdims=True), 1)
+        found = np.zeros((rows.height, len(features)))
+        for (names, shares), part in zip(shared, parts.T, strict=True):
+            found[:, [features.index(name) for name in names]] += part[:, None] * shares
+        return features, found
+
+    def save(self, folder: Path) -> None:
+        """Write each member into a folder of `members`, the levels (Parquet) and the manifest into `folder`, made if need be."""
+        state = self._fitted
+        folder.mkdir(parents=True, exist_ok=True)
+        files = []
+        for number, member in enumerate(state.members):
+            own = Path(_MEMBERS) / f"{number}_{member.name}"
+            member.save(folder / own)
+            files += [f"{own.as_posix()}/{path.name}" for path in sorted((folder / own).iterdir())]
+        pl.DataFrame(
+            [
+                {"member": name, "market": market, **level.row()}
+                for name, levels in state.levels.items()
+                for market, level in levels.by_market.items()
+            ]
+        ).write_parquet(folder / _LEVELS)
+        hashes = {name: file_hash(folder / name) for name in (_LEVELS, *files)}
+        Manifest(**{**vars(state.manifest), "files": hashes}).write(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The detector as saved; its scores are bit-identical.
+
+        Raises:
+            DetectorError: the files in `folder`, or a member's, do not fit this code, or have changed.
+        """
+        folder = Path(folder)
+        manifest = Manifest.read(folder, detector=cls.name)
+        numbered = sorted((folder / _MEMBERS).iterdir(), key=lambda path: int(path.name.partition("_")[0]))
+        members = tuple(load_detector(path) for path in numbered)
+        try:
+            levels = _levels_of(pl.read_parquet(folder / _LEVELS, glob=False))
+        except (KeyError, OSError, pl.exceptions.PolarsError) as error:
+            raise DetectorError(f"{folder} cannot be used: {error}. Train the detector again") from error
+        whole = {name: levels.get(name, Levels({})) for name in (*(member.name for member in members), WHOLE)}
+        return cls(members, manifest.alert_budget, manifest.seed, _Fitted(members, whole, manifest))
+
+    @property
+    def _fitted(self) -> _Fitted:
+        if self._state is None:
+            raise DetectorError("the detector has not been fitted: call fit or load first")
+        return self._state
+
+    def _score_margin(self, margin: Scores, symbols: pl.Series) -> Scores:
+        return score_of(self._fitted.levels[WHOLE].of(margin, symbols, is_pooled=True))
+
+    def _describe(self, rows: pl.DataFrame, partitions: Sequence[str], threshold: float) -> Manifest:
+        features = dict.fromkeys(name for member in self.members for name in member.manifest.features)
+        return described(
+            self.name,
+            list(features),
+            rows,
+            partitions,
+            threshold=threshold,
+            alert_budget=self.hours,
+            seed=self.seed,
+            parameters={member.name: float(len(member.features)) for member in self.members},
+        )
+
+
+def _levels_of(frame: pl.DataFrame) -> dict[str, Levels]:
+    found: dict[str, dict[str, Level]] = {}
+    for row in frame.iter_rows(named=True):
+        found.setdefault(row["member"], {})[row["market"]] = Level.of_row(row)
+    return {name: Levels(by_market) for name, by_market in found.items()}
+
+
+def _unbounded(member: Detector, scores: Scores) -> Scores:
+    if member.name not in _PROBABILITIES:
+        return scores
+    within = np.clip(scores, 1e-12, 1.0 - 1e-12)
+    return np.asarray(np.log(within) - np.log1p(-within))
+
+
+def _mean(levels: Scores) -> Scores:
+    """The mean of each row's known levels (rows x members); NaN without any."""
+    known = np.isfinite(levels)
+    total = np.where(known, levels, 0.0).sum(axis=1)
+    return np.where(known.any(axis=1), total / np.maximum(known.sum(axis=1), 1), np.nan)
+
+
+def _filled(margin: Scores) -> Scores:
+    return np.nan_to_num(margin, nan=0.0)
+
+
+def _declared(rows: pl.DataFrame) -> npt.NDArray[np.bool_]:
+    """Whether a minute, or one of the ten before it, is declared anomalous."""
+    if "is_anomaly" not in rows.columns:
+        return np.zeros(rows.height, dtype=np.bool_)
+    near = (
+        rows.select(pl.col("symbol").cast(pl.String), "event_time", flag=pl.col("is_anomaly").fill_null(value=False))
+        .with_row_index("row")
+        .sort("symbol", "event_time")
+        .with_columns(pl.col("flag").cast(pl.Int8).rolling_max(_AFTER + 1, min_samples=1).over("symbol"))
+        .sort("row")
+    )
+    return np.asarray(near["flag"].to_numpy() > 0)
+
+
+def _shares(member: Detector, rows: pl.DataFrame) -> tuple[tuple[str, ...], Scores]:
+    """How a member's part is divided among features: rows x features, not negative, each row adds up to 1."""
+    names, found = member.contributions(rows)
+    raising = np.maximum(found, 0.0)
+    total = raising.sum(axis=1, keepdims=True)
+    # Where nothing raises the score, all features share alike.
+    shares = np.where(total > 0, raising / np.where(total > 0, total, 1.0), 1.0 / len(names))
+    return names, shares
