@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
+import polars as pl
 
 from models.scan.detector import Day, ScanDetector
 from tapewatch.emulator.tape.market_tape import SyntheticTape
 from tapewatch.features.aggressor import aggressor_agreement
 from tapewatch.features.bins.batch import bins_5s
+from tapewatch.features.cross_asset.rows import cross_asset
 from tapewatch.features.families.indicators import indicators
 from tapewatch.features.families.rows import microstructure_more
 from tapewatch.features.microstructure import microstructure
@@ -50,6 +52,7 @@ def _steps() -> Iterator[tuple[str, Callable[[], object]]]:
     for market in Market:
         if tape.symbols(market):
             yield f"synthetic day, {market}", partial(_day, tape, market)
+    yield "symbols of a market", partial(_market, tape)
     yield "scan", partial(_scan, tape)
     yield "bet sizes", _bet_sizes
     yield "flat files", _flat_file
@@ -66,6 +69,13 @@ def _day(tape: SyntheticTape, market: Market) -> None:
     indicators(bars.with_columns(known_time="time"), session)
     aggressor_agreement(trades, quotes, session)
     triple_barrier(bars, session=session)
+
+
+def _market(tape: SyntheticTape) -> None:
+    """A day of some stocks among each other."""
+    session, symbols = Partition(_DATE, Market.STOCKS).session, tape.symbols(Market.STOCKS)[:3]
+    bars = pl.concat(tape.bars(symbol, _DATE) for symbol in symbols)
+    cross_asset(bars.with_columns(known_time="time"), session)
 
 
 def _scan(tape: SyntheticTape) -> None:
