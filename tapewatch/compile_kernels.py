@@ -23,8 +23,10 @@ from tapewatch.feeds.rest.decode import BarsDecoder
 from tapewatch.labels.barriers import triple_barrier
 from tapewatch.market.compiled import kernels
 from tapewatch.market.instruments import Market, Partition
+from tapewatch.market.trading_tables import ORDERS
 from tapewatch.streaming.collector.warm_up import warm_up, warm_up_scan
 from tapewatch.streaming.detection.rules.settings import DetectionConfig
+from tapewatch.trading.engine.run import run as run_orders
 from tapewatch.trading.sizing import averaged_at_start
 
 _DATE = dt.date(2024, 3, 5)
@@ -54,6 +56,7 @@ def _steps() -> Iterator[tuple[str, Callable[[], object]]]:
             yield f"synthetic day, {market}", partial(_day, tape, market)
     yield "symbols of a market", partial(_market, tape)
     yield "scan", partial(_scan, tape)
+    yield "trading", partial(_trading, tape)
     yield "bet sizes", _bet_sizes
     yield "flat files", _flat_file
     yield "REST bars", partial(BarsDecoder(), _BAR_PAGE)
@@ -87,6 +90,25 @@ def _scan(tape: SyntheticTape) -> None:
     detector = ScanDetector.fit(days)
     detector.incidents(days[0].bins, days[0].session)
     warm_up_scan(Market.STOCKS, detector)
+
+
+def _trading(tape: SyntheticTape) -> None:
+    """An order of each market over quotes with trades, and over bars."""
+    for market in (Market.STOCKS, Market.CRYPTO):
+        symbol = tape.symbols(market)[0]
+        trades, quotes = tape.trades(symbol, _DATE), tape.quotes(symbol, _DATE)
+        bars = tape.bars(symbol, _DATE).with_columns(known_time="time")
+        order = {
+            "order_id": "1",
+            "symbol": symbol,
+            "time": quotes["time"][0],
+            "side": 1,
+            "quantity": 1.0,
+            "kind": "market",
+        }
+        rest = {"limit_price": None, "stop_price": None, "time_in_force": "day", "expires_time": None, "tag": ""}
+        for each in ((quotes, trades), quotes, bars):
+            run_orders(ORDERS.conform(pl.DataFrame([order | rest])), each)
 
 
 def _bet_sizes() -> None:
