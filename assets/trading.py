@@ -1,4 +1,4 @@
-"""Trading research: signals, what became of them, and the strategies judged on bets that they had not learnt from."""
+"""Trading research: signals, what became of them, the strategies judged out of sample, and what paper accounts hold."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +10,10 @@ from assets.about import about_days, about_table
 from assets.checks import Checked, commit_days
 from assets.config import config_of, plain
 from assets.loading import warn
-from resources.lake import LakeTable
+from resources.lake import LakeTable, png
+from resources.stores import DatabaseResource
 from tapewatch.market.instruments import Partition
-from tapewatch.market.signal_tables import OUTCOMES, SIGNALS, WALK_FORWARD
+from tapewatch.market.signal_tables import OUTCOMES, PAPER_PORTFOLIO, SIGNALS, WALK_FORWARD
 from tapewatch.store.durable import Staging
 from tapewatch.store.lake.lake import Lake
 
@@ -123,6 +124,23 @@ def walk_forward(context: dg.AssetExecutionContext, backtest: LakeTable) -> pl.D
     }
     context.add_output_metadata({name: value for name, value in facts.items() if value is not None})
     return result.table
+
+
+@dg.asset(**about_table(PAPER_PORTFOLIO, "sqlalchemy"))
+def paper_portfolio(context: dg.AssetExecutionContext, database: DatabaseResource) -> pl.DataFrame:
+    """What the paper accounts hold, with their money and risk state. Without an account it is empty, with a warning."""
+    from tapewatch.trading.paper.plot import equity_curves  # noqa: PLC0415 - Matplotlib, likewise
+    from tapewatch.trading.paper.portfolio import portfolio  # noqa: PLC0415 - compiled code, which only runs need
+
+    with database.open() as opened:
+        found = portfolio(opened)
+    if found.accounts.is_empty():
+        warn(context, "there is no paper account: `tapewatch paper start` opens one")
+    facts: dict[str, Any] = {"accounts": table_of(found.accounts), "positions": found.positions.height}
+    if found.equity.height:
+        facts["equity"] = png(equity_curves(found.equity))
+    context.add_output_metadata(facts)
+    return found.positions
 
 
 def _days(lake: Lake, config: BettingConfig) -> "TradingDays":
