@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from orchestration.cli.commands import (
     alerts,
+    backtest,
     daily,
     database,
     detect,
@@ -23,6 +24,7 @@ from orchestration.cli.commands import (
     labels,
     lake,
     lookahead,
+    paper,
     platform,
     profile,
     results,
@@ -60,6 +62,8 @@ for commands in (
     database,
     lake,
     lookahead,
+    backtest,
+    paper,
 ):
     app.add_typer(commands.app)
 

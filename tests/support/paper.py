@@ -76,7 +76,7 @@ def main() -> None:
     tape, sent = recorded_day(seed)
     with Database(url) as database:
         if open_account(database, ACCOUNT, SETTINGS, is_bars=True):
-            send(database, ACCOUNT, sent, SETTINGS)
+            send(database, ACCOUNT, sent)
         broker = PaperBroker(database, ACCOUNT, SETTINGS, Protections(daily_loss=0.02, cooldown_s=300))
         ready = Tape.of_bars(tape)
         print("ready", flush=True)  # noqa: T201

@@ -239,7 +239,7 @@ class PaperBroker:
         before: tuple[Array, Array],
     ) -> None:
         """Write what the step changed."""
-        simulation, account, settings = self._simulation, self.account, self.settings
+        simulation, account = self._simulation, self.account
         names = list(simulation.symbols)
         realised_before = np.zeros(simulation.slots.size, dtype=np.int64)
         realised_before[: before[1].size] = before[1]["realised"]
@@ -260,18 +260,18 @@ class PaperBroker:
         ]
         if locks:
             now = pl.lit(self._cursor).cast(TIME)
-            write(connection, PAPER_LOCKS, pl.DataFrame(locks).with_columns(at_time=now), settings)
+            write(connection, PAPER_LOCKS, pl.DataFrame(locks).with_columns(at_time=now))
         orders = changed(before[0], simulation.orders)
-        write(connection, PAPER_ORDERS, order_rows(simulation, account, orders, self._numbers[orders]), settings)
+        write(connection, PAPER_ORDERS, order_rows(simulation, account, orders, self._numbers[orders]))
         slots = changed(before[1], simulation.slots)
-        write(connection, PAPER_POSITIONS, position_rows(simulation, account, slots), settings)
+        write(connection, PAPER_POSITIONS, position_rows(simulation, account, slots))
         for table, frame in (
             (PAPER_FILLS, written.fills),
             (PAPER_EQUITY, written.equity),
             (PAPER_CASH_FLOWS, written.cash_flows),
             (PAPER_REFUSALS, written.refusals),
         ):
-            write(connection, table, frame.with_columns(account=pl.lit(account)), settings)
+            write(connection, table, frame.with_columns(account=pl.lit(account)))
         row |= {name: int(simulation.accounts[field][0]) for name, field in MONEY.items()}
         row |= {
             "cursor_ns": self._cursor,
@@ -280,7 +280,7 @@ class PaperBroker:
             "is_bars": simulation.is_bars,
         }
         row |= {"peak_cents": marks.peak, "day_cents": marks.day_equity, "day_ns": marks.day}
-        write(connection, PAPER_ACCOUNTS, pl.DataFrame([row]), settings)
+        write(connection, PAPER_ACCOUNTS, pl.DataFrame([row]))
 
     def _write_risk(
         self, connection: sa.Connection, risk: dict[str, Any], state: RiskState, new: Transition | None
@@ -295,7 +295,7 @@ class PaperBroker:
             return
         row = risk | wanted | {"actor": "protection"}
         frame = pl.DataFrame([row]).with_columns(at_time=pl.lit(self._cursor).cast(TIME))
-        write(connection, PAPER_RISK, frame, self.settings)
+        write(connection, PAPER_RISK, frame)
 
 
 def _locks(connection: sa.Connection, account: str) -> Iterator[dict[str, Any]]:

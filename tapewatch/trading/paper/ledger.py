@@ -41,10 +41,10 @@ def rows(connection: sa.Connection, table: Table, **where: object) -> pl.DataFra
     return frame_of(table, found, dialect).select(list(table.schema))
 
 
-def write(connection: sa.Connection, table: Table, frame: pl.DataFrame, settings: EngineSettings) -> None:
+def write(connection: sa.Connection, table: Table, frame: pl.DataFrame) -> None:
     """Add or replace rows of a paper table in the connection's transaction."""
     if frame.height:
-        upsert(connection, table, as_kept(table, table.conform(frame), placed(table, frame, settings)))
+        upsert(connection, table, as_kept(table, table.conform(frame), placed(table, frame)))
 
 
 def open_account(database: Database, account: str, settings: EngineSettings, *, is_bars: bool) -> bool:
@@ -66,8 +66,8 @@ def open_account(database: Database, account: str, settings: EngineSettings, *, 
             "is_bars": is_bars,
         }
         money = {"cash_cents": settings.cash_cents, "peak_cents": settings.cash_cents, "day_cents": settings.cash_cents}
-        write(connection, PAPER_ACCOUNTS, pl.DataFrame([{**numbers, **own, **money, "losses": "[]"}]), settings)
-        _set_risk(connection, account, RiskState.ACTIVE, "opened", "tapewatch", settings)
+        write(connection, PAPER_ACCOUNTS, pl.DataFrame([{**numbers, **own, **money, "losses": "[]"}]))
+        _set_risk(connection, account, RiskState.ACTIVE, "opened", "tapewatch")
         return True
 
 
@@ -110,22 +110,19 @@ def set_risk(database: Database, account: str, state: RiskState, reason: str, ac
     Raises:
         PaperError: there is no such account.
     """
-    settings = EngineSettings()
     with transaction(database.engine) as connection:
         row = account_row(connection, account, locks=True)
-        _set_risk(connection, account, state, reason, actor, settings)
+        _set_risk(connection, account, state, reason, actor)
         if state is RiskState.ACTIVE:
             equity = row["cash_cents"] + row["value_cents"]
             row |= {"peak_cents": equity, "day_cents": equity, "losses": "[]"}
-            write(connection, PAPER_ACCOUNTS, pl.DataFrame([row]), settings)
+            write(connection, PAPER_ACCOUNTS, pl.DataFrame([row]))
             locks = twin(PAPER_LOCKS)
             connection.execute(sa.delete(locks).where(locks.c.account == account))
         record(connection, actor, f"paper {state.lower()}", account, {"reason": reason})
 
 
-def _set_risk(
-    connection: sa.Connection, account: str, state: RiskState, reason: str, actor: str, settings: EngineSettings
-) -> None:
+def _set_risk(connection: sa.Connection, account: str, state: RiskState, reason: str, actor: str) -> None:
     row = {
         "account": account,
         "at_time": dt.datetime.now(dt.UTC),
@@ -133,10 +130,10 @@ def _set_risk(
         "reason": reason,
         "actor": actor,
     }
-    write(connection, PAPER_RISK, pl.DataFrame([row | {"until_ns": 0}]), settings)
+    write(connection, PAPER_RISK, pl.DataFrame([row | {"until_ns": 0}]))
 
 
-def send(database: Database, account: str, orders: pl.DataFrame, settings: EngineSettings | None = None) -> int:
+def send(database: Database, account: str, orders: pl.DataFrame) -> int:
     """Put `ORDERS` where the account's broker takes them with its next step; all or none.
 
     Returns: how many.
@@ -158,7 +155,7 @@ def send(database: Database, account: str, orders: pl.DataFrame, settings: Engin
         if repeated := [*known, *orders.filter(orders["order_id"].is_duplicated())["order_id"]]:
             raise PaperError(f"order {repeated[0]} was sent before: give each order an identity of its own")
         new = orders.with_columns(pl.lit(account).alias("account"), **{n: pl.lit(v) for n, v in _NEW_ORDER.items()})
-        write(connection, PAPER_ORDERS, new, settings or EngineSettings())
+        write(connection, PAPER_ORDERS, new)
     return orders.height
 
 

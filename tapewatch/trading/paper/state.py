@@ -10,6 +10,7 @@ from tapewatch.market.paper_tables import PAPER_ORDERS, PAPER_POSITIONS
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import TIME
 from tapewatch.market.trading_tables import ORDER_STATES, ORDERS
+from tapewatch.store.database.audit import EVERY_MARKET
 from tapewatch.trading.engine import EngineSettings, Simulation
 from tapewatch.trading.engine.records import NEVER, NONE, OPEN, WAITING
 
@@ -145,12 +146,7 @@ def _restore_orders(simulation: Simulation, orders: pl.DataFrame) -> None:
         simulation.accounts["open"] += 1
 
 
-def placed(table: Table, frame: pl.DataFrame, settings: EngineSettings) -> pl.DataFrame:
-    """Market and date of the rows: of the symbol where there is one, else `all`."""
+def placed(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
+    """Market and date of the rows: an account may trade in several markets, so all are under `all`."""
     time = next(name for name in ("time", "at_time", "created_time") if name in table.by_name)
-    market: pl.Expr = pl.lit("all")
-    if "symbol" in table.by_name:
-        names = frame["symbol"].cast(pl.String).unique().to_list()
-        markets = {name: str(settings.market_of(name)) if name else "all" for name in names}
-        market = pl.col("symbol").cast(pl.String).replace_strict(markets, return_dtype=pl.String)
-    return frame.select(market=market, date=pl.col(time).dt.date())
+    return frame.select(market=pl.lit(EVERY_MARKET), date=pl.col(time).dt.date())

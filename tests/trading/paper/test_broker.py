@@ -55,7 +55,7 @@ def test_paper_over_a_replay_equals_the_backtest_order_by_order(database: Databa
         tape, sent = Tape.of(random_tape(rng)), random_sent(rng).sort("time", "order_id")
     broker = PaperBroker(database, ACCOUNT, SETTINGS, NONE, is_bars=tape.is_bars)
     sent = sent.filter(pl.col("time").dt.epoch("ns") <= tape.last)
-    assert send(database, ACCOUNT, sent, SETTINGS) == sent.height
+    assert send(database, ACCOUNT, sent) == sent.height
     end = tape.last + 60 * 10**9
     for until in range(OPEN_NS, end, (end - OPEN_NS) // 7):
         broker.process(tape, until)
@@ -74,7 +74,7 @@ def undisturbed(url: str, seed: int) -> dict[str, pl.DataFrame]:
     tape, sent = recorded_day(seed, 60)
     with Database(url) as database:
         open_account(database, ACCOUNT, SETTINGS, is_bars=True)
-        send(database, ACCOUNT, sent, SETTINGS)
+        send(database, ACCOUNT, sent)
         PaperBroker(database, ACCOUNT, SETTINGS, Protections(cooldown_s=300)).process(Tape.of_bars(tape), END)
         return state_of(database)
 
@@ -99,7 +99,7 @@ def test_killed_at_every_commit_equals_undisturbed(url: str, tmp_path: Path) -> 
     tape = Tape.of_bars(frame)
     with Database(url) as database:
         open_account(database, ACCOUNT, SETTINGS, is_bars=True)
-        send(database, ACCOUNT, sent, SETTINGS)
+        send(database, ACCOUNT, sent)
         steps = kills = 0
 
         @contextmanager

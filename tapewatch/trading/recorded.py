@@ -1,0 +1,90 @@
+"""Inputs of a backtest: orders from a file, and the recorded tape of their symbols from the lake."""
+
+import datetime as dt
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from tapewatch.market.instruments import Market, Partition, trading_days
+from tapewatch.market.schema import SchemaError
+from tapewatch.market.tables import BARS, QUOTES, TIME, TRADES
+from tapewatch.market.trading_tables import ORDERS
+from tapewatch.store.lake.lake import Lake
+from tapewatch.trading.engine import Tape
+
+_DEFAULTS = {"kind": "market", "time_in_force": "day", "tag": ""}
+_TRADE_COLUMNS = ("symbol", "time", "sequence_number", "price", "size", "conditions", "correction")
+_QUOTE_COLUMNS = ("symbol", "time", "sequence_number", "bid_price", "ask_price", "bid_size", "ask_size")
+_BAR_COLUMNS = ("symbol", "time", "known_time", "open", "high", "low", "close", "volume")
+
+
+class RecordedError(ValueError):
+    """A file of orders or a recorded tape that cannot be used; the message names it and the way out."""
+
+
+def read_orders(file: Path) -> pl.DataFrame:
+    """`ORDERS` from CSV, JSON or Parquet, by the file's name.
+
+    A row needs order_id, symbol, time (ISO 8601, UTC unless it says otherwise), side and quantity; by default it is a market
+    order for the day.
+
+    Raises:
+        RecordedError: the file cannot be read, or lacks a column.
+    """
+    readers = {".csv": pl.read_csv, ".json": pl.read_json, ".parquet": pl.read_parquet}
+    reader = readers.get(file.suffix)
+    if reader is None:
+        raise RecordedError(f"{file}: orders are read from {', '.join(readers)}")
+    try:
+        frame = reader(file)  # type: ignore[operator]
+        if "time" in frame.columns:
+            frame = frame.with_columns(_as_time("time", frame))
+        if "expires_time" in frame.columns:
+            frame = frame.with_columns(_as_time("expires_time", frame))
+        absent = {name: pl.lit(value) for name, value in _DEFAULTS.items() if name not in frame.columns}
+        texts = [pl.col(name).cast(pl.String) for name in ("order_id", "symbol") if name in frame.columns]
+        return ORDERS.conform(frame.with_columns(*texts, **absent))
+    except (OSError, pl.exceptions.PolarsError, SchemaError) as error:
+        raise RecordedError(f"{file} holds no orders: {error}") from error
+
+
+def _as_time(name: str, frame: pl.DataFrame) -> pl.Expr:
+    column = pl.col(name)
+    if frame.schema[name] == pl.String():
+        is_aware = frame[name].str.contains(r"(Z|[+-]\d\d:?\d\d)$").fill_null(value=True).all()
+        parsed = column.str.to_datetime(time_unit="ns", time_zone="UTC" if is_aware else None)
+        return (parsed if is_aware else parsed.dt.replace_time_zone("UTC")).cast(TIME)
+    if frame.schema[name] == pl.Datetime("us") or frame.schema[name] == pl.Datetime("ns"):
+        return column.dt.replace_time_zone("UTC").cast(TIME)
+    return column.cast(TIME)
+
+
+def recorded_tape(
+    lake: Lake, market: Market, first: dt.date, last: dt.date, symbols: Sequence[str], *, is_bars: bool
+) -> Tape:
+    """The tape of some symbols over a range of days: minute bars, or quotes and trades.
+
+    Raises:
+        RecordedError: the lake holds nothing of these days.
+    """
+    table = BARS if is_bars else QUOTES
+    days = [day for date in trading_days(market, first, last) if lake.exists(table, day := Partition(date, market))]
+    if not days:
+        what = "bars" if is_bars else "quotes"
+        raise RecordedError(
+            f"the lake holds no {what} of {market} from {first} to {last}: `tapewatch backfill` loads them"
+        )
+    if is_bars:
+        return Tape.of_bars(_joined(lake, BARS.name, days, symbols))
+    return Tape.of_quotes(_joined(lake, QUOTES.name, days, symbols), _joined(lake, TRADES.name, days, symbols))
+
+
+def _joined(lake: Lake, name: str, days: Sequence[Partition], symbols: Sequence[str]) -> pl.DataFrame:
+    table, columns = {
+        BARS.name: (BARS, _BAR_COLUMNS),
+        QUOTES.name: (QUOTES, _QUOTE_COLUMNS),
+        TRADES.name: (TRADES, _TRADE_COLUMNS),
+    }[name]
+    frames = [lake.read(table, day, columns=columns, symbols=symbols) for day in days if lake.exists(table, day)]
+    return pl.concat(frames or [table.empty().select(columns)])
