@@ -107,7 +107,7 @@ def test_the_paper_portfolio_is_what_the_accounts_hold(settings: Settings, capfd
     with Database(settings.database) as database:
         broker = PaperBroker(database, ACCOUNT, SETTINGS, Protections.none())
         ready = Tape.of_bars(tape)
-        send(database, ACCOUNT, sent.filter(pl.col("time").dt.epoch("ns") <= ready.last), SETTINGS)
+        send(database, ACCOUNT, sent.filter(pl.col("time").dt.epoch("ns") <= ready.last))
         broker.process(ready, ready.last + 1)
         equity = portfolio(database).accounts["equity"][0]
     done = job.execute_in_process()
