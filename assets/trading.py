@@ -1,4 +1,4 @@
-"""Trading research: signals, what became of them, and the strategies judged on bets that they had not learnt from."""
+"""Trading research: signals, what became of them, the strategies judged out of sample, and what paper accounts hold."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +10,11 @@ from assets.about import about_days, about_table
 from assets.checks import Checked, commit_days
 from assets.config import config_of, plain
 from assets.loading import warn
-from resources.lake import LakeTable
+from assets.shown import counts_of, table_of
+from resources.lake import LakeTable, png
+from resources.stores import DatabaseResource
 from tapewatch.market.instruments import Partition
-from tapewatch.market.signal_tables import OUTCOMES, SIGNALS, WALK_FORWARD
+from tapewatch.market.signal_tables import OUTCOMES, PAPER_PORTFOLIO, SIGNALS, WALK_FORWARD
 from tapewatch.store.durable import Staging
 from tapewatch.store.lake.lake import Lake
 
@@ -32,10 +34,7 @@ class BettingConfig(BaseModel):
 
 @dg.asset(
     **about_days(SIGNALS, "statsmodels"),
-    ins={
-        "microstructure": dg.AssetIn(["features", "microstructure"]),
-        "bars": dg.AssetIn(["tape", "bars"]),
-    },
+    ins={"microstructure": dg.AssetIn(["features", "microstructure"]), "bars": dg.AssetIn(["tape", "bars"])},
     deps=[["detections", "anomalies"], ["detections", "incidents"]],
     config_schema=plain(BettingConfig),
 )
@@ -50,9 +49,9 @@ def signals(context: dg.AssetExecutionContext, microstructure: LakeTable, bars: 
         refused = rows.filter(~pl.col("is_tradable"))
         context.add_asset_metadata(
             {
-                "by_strategy": _counts(rows["strategy"]),
+                "by_strategy": counts_of(rows["strategy"]),
                 "tradable": rows.height - refused.height,
-                "not_tradable": _counts(refused["reason"]),
+                "not_tradable": counts_of(refused["reason"]),
                 "with_size": rows.filter(pl.col("size") != 0).height,
             },
             partition_key=str(day),
@@ -81,7 +80,8 @@ def backtest(context: dg.AssetExecutionContext, signals: LakeTable, bars: LakeTa
             {
                 "by_strategy": table_of(performance_by(rows, "strategy")),
                 "by_kind_and_regime": table_of(performance_by(rows, "kind", "regime")),
-                **_account_facts(days, day if rows.height else None),
+                **days.account(day, rows, is_sized=False).facts("unit"),
+                **days.account(day, rows).facts("sized"),
             },
             partition_key=str(day),
         )
@@ -98,16 +98,16 @@ def walk_forward(context: dg.AssetExecutionContext, backtest: LakeTable) -> pl.D
     from tapewatch.trading.record import capacities  # noqa: PLC0415
     from tapewatch.trading.tear_sheet import render_tear_sheet  # noqa: PLC0415 - Plotly, which only runs need
 
-    bets = pl.concat([OUTCOMES.empty(), *(backtest.read(day) for day in backtest.partitions())])
-    result = evaluate(bets)
     days = _days(backtest.lake, BettingConfig())
-    records = list(days.records(backtest.partitions()))
-    proposed = pl.concat([SIGNALS.empty(), *(days.lake.read(SIGNALS, day) for day in days.lake.partitions(SIGNALS))])
+    by_day = {day: backtest.read(day) for day in backtest.partitions()}
+    bets = pl.concat([OUTCOMES.empty(), *by_day.values()])
+    result = evaluate(bets)
     if result.note:
         warn(context, f"the strategies were not split: {result.note}")
     page = backtest.lake.page(WALK_FORWARD)
+    sheet = render_tear_sheet(bets, result, list(days.records(by_day)), capacities(days.proposed(by_day), bets))
     with Staging(page) as staging:
-        staging.path.write_text(render_tear_sheet(bets, result, records, capacities(proposed, bets)), encoding="utf-8")
+        staging.path.write_text(sheet, encoding="utf-8")
         staging.swap_in()
     overfitting = result.overfitting.probability if result.overfitting else None
     facts: dict[str, Any] = {
@@ -125,40 +125,26 @@ def walk_forward(context: dg.AssetExecutionContext, backtest: LakeTable) -> pl.D
     return result.table
 
 
+@dg.asset(**about_table(PAPER_PORTFOLIO, "sqlalchemy"))
+def paper_portfolio(context: dg.AssetExecutionContext, database: DatabaseResource) -> pl.DataFrame:
+    """What the paper accounts hold, with their money and risk state. Without an account it is empty, with a warning."""
+    from tapewatch.trading.paper.plot import equity_curves  # noqa: PLC0415 - Matplotlib, likewise
+    from tapewatch.trading.paper.portfolio import portfolio  # noqa: PLC0415 - compiled code, which only runs need
+
+    with database.open() as opened:
+        found = portfolio(opened)
+    if found.accounts.is_empty():
+        warn(context, "there is no paper account: `tapewatch paper start` opens one")
+    facts: dict[str, Any] = {"accounts": table_of(found.accounts), "positions": found.positions.height}
+    if found.equity.height:
+        facts["equity"] = png(equity_curves(found.equity))
+    context.add_output_metadata(facts)
+    return found.positions
+
+
 def _days(lake: Lake, config: BettingConfig) -> "TradingDays":
     from tapewatch.trading.days import TradingDays  # noqa: PLC0415 - SciPy and compiled code, which only runs need
     from tapewatch.trading.signals.build import SignalRules  # noqa: PLC0415
     from tapewatch.trading.signals.risk import RiskRules  # noqa: PLC0415
 
     return TradingDays(lake, SignalRules(RiskRules(**config.model_dump())))
-
-
-def _account_facts(days: "TradingDays", day: Partition | None) -> dict[str, Any]:
-    """What the engine's account made of the day's bets, each at one unit and by its size."""
-    facts: dict[str, Any] = {}
-    for name, is_sized in (("unit", False), ("sized", True)):
-        account = days.account(day, is_sized=is_sized) if day else None
-        facts[f"profit_{name}"] = account.profit if account else 0.0
-        facts[f"fills_{name}"] = account.fills.height if account else 0
-        facts[f"refused_{name}"] = account.refusals.height if account else 0
-    return facts
-
-
-def table_of(frame: pl.DataFrame) -> dg.MetadataValue:
-    """A frame of texts and numbers as a table of the UI; nulls are empty."""
-    numeric = {name for name, dtype in frame.schema.items() if dtype.is_numeric()}
-    columns = [dg.TableColumn(name, "number" if name in numeric else "string") for name in frame.columns]
-    records = [
-        dg.TableRecord(
-            {
-                name: "" if value is None else value if isinstance(value, int | float) else str(value)
-                for name, value in row.items()
-            }
-        )
-        for row in frame.with_columns(pl.selectors.float().round(4)).to_dicts()
-    ]
-    return dg.MetadataValue.table(records, dg.TableSchema(columns))
-
-
-def _counts(values: pl.Series) -> dict[str, int]:
-    return {str(name): int(rows) for name, rows in values.cast(pl.String).value_counts(sort=True).iter_rows()}

@@ -32,6 +32,7 @@ _SCRIPTS = (
     "online_detection",
     "live_scan",
     "triple_barrier",
+    "overfitting",
 )
 _PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 _HEADER = """\

@@ -85,6 +85,11 @@ judge_strategies = dg.define_asset_job(
     dg.AssetSelection.assets(["trading", "walk_forward"]),
     description="Judge the strategies on all backtested days, and write the tear sheet.",
 )
+report_paper = dg.define_asset_job(
+    "report_paper",
+    dg.AssetSelection.assets(["trading", "paper_portfolio"]),
+    description="Copy what the paper accounts hold into the lake.",
+)
 
 JOBS = [backfill_tape, build_features, certify_days, check_freshness, collect_labels, detect_anomalies]
 JOBS += [ingest_stream, measure_drift, profile_tape, refresh_feature_store, scan_days, train_detectors, update_day]
@@ -99,3 +104,4 @@ JOBS = [
     detect_anomalies,
 ]
 JOBS += [ingest_stream, profile_tape, refresh_feature_store, scan_days, train_detectors, update_day]
+JOBS += [backtest_signals, judge_strategies, report_paper]

@@ -13,7 +13,7 @@ from rich.markup import escape
 from orchestration.home import check_home
 from orchestration.processes.services import free_port, on_emulator
 from orchestration.runs import outcome
-from orchestration.runs.lineage import materialize, terminable
+from orchestration.runs.lineage import backtest_signals, materialize, terminable
 from orchestration.runs.runs import RunReport, StepTiming
 from orchestration.runs.scoring import anomaly_rows, ask, request_body, served, strongest, verdict_table
 from serving.schemas import Answer
@@ -44,10 +44,13 @@ def run_demo(settings: Settings, console: Console, *, days: int, seed: int) -> P
     with terminable(), running_emulator(seed=seed) as emulator:
         settings = on_emulator(settings, emulator.base_url)
         partitions, report = materialize(settings, MARKETS, first, last, console, command="tapewatch demo")
+        sheet, judged = backtest_signals(settings, MARKETS, first, last, console, command="tapewatch demo")
+        report += judged
         began = time.perf_counter()
         _show_answer(console, *_score_over_http(settings, partitions))
         report += RunReport([StepTiming("serving/first_verdict", time.perf_counter() - began)])
     path = outcome.present(settings, console, partitions, report, title="Tapewatch demo", source=source)
+    console.print(f"Tear sheet of the strategies: {sheet}", soft_wrap=True, markup=False)
     home = shlex.quote(str(settings.home.absolute()))
     console.print(f"See it in the UI: TAPEWATCH_HOME={home} tapewatch up", soft_wrap=True, markup=False)
     return path

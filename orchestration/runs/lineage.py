@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from upath import UPath
 
 from orchestration.errors import RunError
 from orchestration.home import check_home
@@ -17,6 +18,7 @@ from resources.interrupts import handling
 from tapewatch.emulator.process import running_emulator
 from tapewatch.feeds.files.source import FlatFileSource
 from tapewatch.market.instruments import Market, Partition, trading_days
+from tapewatch.market.signal_tables import WALK_FORWARD
 from tapewatch.masking import masked
 from tapewatch.settings import Settings
 from tapewatch.store.lake.lake import Lake
@@ -137,3 +139,29 @@ def materialize(
     days = {market: trading_days(market, first, last) for market in known.left}
     known.done.update({market: in_short(reports[market], len(days[market])) for market in days})
     return [Partition(day, market) for market in days for day in days[market]], report
+
+
+def backtest_signals(
+    settings: Settings,
+    markets: Sequence[Market],
+    first: dt.date,
+    last: dt.date,
+    console: Console,
+    *,
+    command: str = "tapewatch",
+) -> tuple[UPath, "RunReport"]:
+    """Signals and outcomes of days that are in the lake, and the strategies judged on them: the tear sheet, and a report.
+
+    Raises:
+        RunError: a step failed, or a market has no trading day.
+    """
+    from orchestration.runs.runs import RunReport, judge  # noqa: PLC0415 - as above
+
+    report, lake = RunReport(), Lake(settings.lake_root)
+    for market in markets:
+        report += fetch(
+            settings, market, first, last, console, keep_existing=False, job="backtest_signals", command=command
+        )
+    with shown(console, lake, None, 1) as listen:
+        report += judge(settings, progress=listen, command=command)
+    return lake.page(WALK_FORWARD), report

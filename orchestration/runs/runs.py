@@ -131,6 +131,16 @@ def train(
     return _execute(settings, "train_detectors", tags, ops, progress)
 
 
+def judge(settings: Settings, *, progress: StepListener | None = None, command: str = "tapewatch") -> RunReport:
+    """Judge the strategies on all backtested days, and write the tear sheet.
+
+    Raises:
+        RunError: the step failed.
+    """
+    tags = _tags(command, market="", first="", last="")
+    return _execute(settings, "judge_strategies", tags, {}, progress)
+
+
 def _tags(command: str, *, market: str, first: str, last: str) -> dict[str, str]:
     """The tags by which people find a run of the command line in the UI; those that are not known are left out."""
     known = {"market": market, "from": first, "to": last, COMMAND_TAG: command, "code_version": code_version()}

@@ -79,5 +79,23 @@ WALK_FORWARD = Table(
     ),
 )  # fmt: skip
 
+PAPER_PORTFOLIO = Table(
+    "paper_portfolio",
+    "trading",
+    "What the paper accounts hold, as the operational database held it when this was written.",
+    key=("account", "symbol"),
+    columns=(
+        Column("account", TEXT, "name of the paper account"),
+        Column("symbol", TEXT, "instrument"),
+        Column("at_time", TIME, "when the position was written last, on the tape's clock"),
+        Column("quantity", F64, "amount held, negative if short", "base units"),
+        price("mark_price", "price at which it is valued", is_nullable=True),
+        Column("value", F64, "quantity times mark, negative if short", "quote currency"),
+        Column("unrealised", F64, "value less what the position cost", "quote currency"),
+        Column("realised", F64, "profit of what was closed, before fees", "quote currency"),
+        optional("share_of_equity", F64, "value over the account's equity; null where that is not above 0"),
+    ),
+)
+
 #: All of them.
-SIGNAL_TABLES: tuple[Table, ...] = (SIGNALS, OUTCOMES, WALK_FORWARD)
+SIGNAL_TABLES: tuple[Table, ...] = (SIGNALS, OUTCOMES, WALK_FORWARD, PAPER_PORTFOLIO)

@@ -36,6 +36,11 @@ class Account:
     profit: float = 0.0
     cash: float = _CASH
 
+    def facts(self, name: str) -> dict[str, float]:
+        """Profit, number of fills and of refused orders, named after the account."""
+        counts = {"profit": self.profit, "fills": self.fills.height, "refused": self.refusals.height}
+        return {f"{fact}_{name}": value for fact, value in counts.items()}
+
     @property
     def gross_weights(self) -> npt.NDArray[np.float64]:
         """Absolute value of the positions over the equity, row by row of EQUITY."""

@@ -1,6 +1,6 @@
 """Signals and outcomes of market days of the lake, each day with the record of the days before it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -67,17 +67,26 @@ class TradingDays:
             self._outcomes[day] = outcomes(found, bars, day.session, through_ns=through_ns)
         return self._outcomes[day]
 
-    def account(self, day: Partition, *, is_sized: bool = True) -> Account:
+    def account(self, day: Partition, bets: pl.DataFrame, *, is_sized: bool = True) -> Account:
         """The bets of a day as one account of the engine; `is_sized` False trades each at size 1."""
-        return trade_day(self.outcomes(day), self._read(BARS, day), day.session, self.rules.risk, is_sized=is_sized)
+        if bets.is_empty():
+            return Account()
+        return trade_day(bets, self._read(BARS, day), day.session, self.rules.risk, is_sized=is_sized)
 
-    def records(self, partitions: Sequence[Partition]) -> Iterator[AccountRecord]:
+    def records(self, bets: Mapping[Partition, pl.DataFrame]) -> Iterator[AccountRecord]:
         """The accounts of each market's days: every bet at size 1, and by the signals' sizes."""
-        for market in sorted({day.market for day in partitions}):
+        for market in sorted({day.market for day in bets}):
             for is_sized, name in ((False, "every bet at size 1"), (True, "sized")):
-                of_market = [day for day in partitions if day.market is market]
-                days = {day: self.account(day, is_sized=is_sized) for day in of_market}
+                days = {
+                    day: self.account(day, found, is_sized=is_sized)
+                    for day, found in bets.items()
+                    if day.market is market
+                }
                 yield account_record(f"{market}, {name}", days)
+
+    def proposed(self, days: Iterable[Partition]) -> pl.DataFrame:
+        """SIGNALS of days."""
+        return pl.concat([SIGNALS.empty(), *(self._read(SIGNALS, day) for day in days)])
 
     def _others(self, day: Partition) -> Sequence[Partition]:
         """The same date of the other markets, where the lake has it: their symbols may lead."""

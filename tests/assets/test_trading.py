@@ -11,10 +11,18 @@ from polars.testing import assert_frame_equal
 
 from orchestration.definitions import build_definitions
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.signal_tables import OUTCOMES, SIGNALS, WALK_FORWARD
+from tapewatch.market.signal_tables import OUTCOMES, PAPER_PORTFOLIO, SIGNALS, WALK_FORWARD
 from tapewatch.market.tables import BARS, MICROSTRUCTURE, TIME
 from tapewatch.settings import Settings
+from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake
+from tapewatch.trading.engine import Tape
+from tapewatch.trading.engine import run as engine_run
+from tapewatch.trading.paper.broker import PaperBroker
+from tapewatch.trading.paper.ledger import send
+from tapewatch.trading.paper.portfolio import portfolio
+from tapewatch.trading.paper.protections import Protections
+from tests.support.paper import ACCOUNT, SETTINGS, recorded_day
 from tests.support.trading_rows import DAY, bars_at, minute_rows
 
 DAYS = [Partition(DAY + dt.timedelta(days=at), Market.STOCKS) for at in range(2)]
@@ -87,3 +95,31 @@ def test_nothing_to_trade_is_a_result_with_a_warning(settings: Settings, capfd: 
     said = capfd.readouterr().err
     assert all(f"{DAYS[0]}: {words}" in said for words in ("no signals", "nothing to trade"))
     assert "0 bets are too few to split" in said
+
+
+def test_the_paper_portfolio_is_what_the_accounts_hold(settings: Settings, capfd: pytest.CaptureFixture[str]) -> None:
+    job = build_definitions(settings).resolve_job_def("report_paper")
+    assert job.execute_in_process().success
+    assert "there is no paper account" in capfd.readouterr().err
+    lake = Lake(settings.lake_root)
+    assert lake.read(PAPER_PORTFOLIO).is_empty()
+    tape, sent = recorded_day(5, 60)
+    with Database(settings.database) as database:
+        broker = PaperBroker(database, ACCOUNT, SETTINGS, Protections.none())
+        ready = Tape.of_bars(tape)
+        send(database, ACCOUNT, sent.filter(pl.col("time").dt.epoch("ns") <= ready.last))
+        broker.process(ready, ready.last + 1)
+        equity = portfolio(database).accounts["equity"][0]
+    done = job.execute_in_process()
+    held = lake.read(PAPER_PORTFOLIO)
+    outcome = engine_run(sent, tape, SETTINGS)
+    last = outcome.positions.sort("sequence_number").unique("symbol", keep="last").sort("symbol")
+    assert held["quantity"].to_list() == last.filter(pl.col("quantity") != 0)["quantity"].to_list()
+    assert held["account"].unique().to_list() == [ACCOUNT]
+    assert equity == pytest.approx(outcome.equity["equity_cents"][-1] / 100)
+    assert held["share_of_equity"].to_list() == pytest.approx((held["value"] / equity).to_list())
+    assert held["unrealised"].sum() + held["realised"].sum() == pytest.approx(
+        equity - SETTINGS.cash + outcome.equity["fees_cents"][-1] / 100 - outcome.cash_flows["amount_cents"].sum() / 100
+    )
+    (event,) = done.asset_materializations_for_node("trading__paper_portfolio")
+    assert event.metadata["equity"].value.startswith("![plot]")

@@ -55,6 +55,7 @@ ASSETS = {
     "tape/stream_batches",
     "tape/trades",
     "trading/backtest",
+    "trading/paper_portfolio",
     "trading/signals",
     "trading/walk_forward",
 }
@@ -114,6 +115,7 @@ def test_every_asset_job_schedule_and_sensor(definitions: dg.Definitions) -> Non
         "judge_strategies",
         "profile_tape",
         "refresh_feature_store",
+        "report_paper",
         "scan_days",
         "train_detectors",
         "update_day",
@@ -157,7 +159,7 @@ def test_every_job_schedule_and_sensor_has_a_description(definitions: dg.Definit
 
 def test_freshness_is_stated_for_all_that_a_schedule_renews(definitions: dg.Definitions) -> None:
     without = {s.key.to_user_string() for s in definitions.resolve_all_asset_specs() if s.freshness_policy is None}
-    trading = {f"trading/{name}" for name in ("signals", "backtest", "walk_forward")}
+    trading = {f"trading/{name}" for name in ("signals", "backtest", "walk_forward", "paper_portfolio")}
     feature_store = {"feature_store/online", "feature_store/registry"}
     assert without == {"tape/stream_batches", "reports/profile"} | feature_store | trading
 

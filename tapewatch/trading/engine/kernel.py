@@ -16,7 +16,16 @@ from tapewatch.trading.engine.accounting import (
     revalue,
     set_mark,
 )
-from tapewatch.trading.engine.matching import is_alive, midquote, reserve, try_bar, try_quote, try_trade
+from tapewatch.trading.engine.matching import (
+    bar_price,
+    fill_in_bar,
+    is_alive,
+    meets_quote,
+    midquote,
+    reserve,
+    try_quote,
+    try_trade,
+)
 from tapewatch.trading.engine.records import (
     ACTION,
     BAR,
@@ -26,6 +35,7 @@ from tapewatch.trading.engine.records import (
     HALT,
     HALTED,
     IOC,
+    NEVER,
     NO_PRICE,
     NONE,
     OPEN,
@@ -38,6 +48,8 @@ from tapewatch.trading.engine.records import (
 )
 
 compiled = njit(cache=True, nogil=True, error_model="numpy")
+#: For what is called with every event that meets an open order: a call would count the references of its arrays.
+inlined = njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 
 
 @compiled
@@ -61,41 +73,92 @@ def advance(
 
     Returns: the next event and the next arrival.
     """
+    # Taking an array from its tuple, or handing a tuple of arrays on, for every event would cost more than the event.
     account, last = accounts[0], events.time.size
-    while event < last or (arrival < queue.size and orders[queue[arrival]].active <= until):
-        if _is_full(account, out):
+    times, starts, symbols, kinds = events.time, events.start, events.symbol, events.kind
+    as_, bs, cs, ds, es = events.a, events.b, events.c, events.d, events.e
+    offsets, opens, closes, days = calendar.offsets, calendar.start, calendar.end, calendar.day
+    turn = _next_open(sessions, offsets, opens)
+    next_arrival = orders[queue[arrival]].active if arrival < queue.size else NEVER
+    while event < last or next_arrival <= until:
+        if _is_full(account, out.fills.size, out.changes.size, out.flows.size, out.equity.size):
             return event, arrival
-        arrives = arrival < queue.size and (event == last or orders[queue[arrival]].active < events.time[event])
-        at = orders[queue[arrival]].active if arrives else events.time[event]
-        mark_equity(account, at, terms, out)
-        _turn_sessions(at, account, orders, slots, sessions, calendar)
+        arrives = next_arrival != NEVER and (event == last or next_arrival < times[event])
+        at = next_arrival if arrives else times[event]
+        if at > account.due:
+            mark_equity(account, at, terms, out)
+        if at >= turn:
+            _turn_sessions(at, account, orders, slots, sessions, offsets, opens)
+            turn = _next_open(sessions, offsets, opens)
         account.clock = at
+        symbol = orders[queue[arrival]].symbol if arrives else symbols[event]
+        slot = slots[symbol]
+        session = sessions[slot.market]
+        start = at if arrives else starts[event]
+        is_open = session >= offsets[slot.market] and opens[session] <= start < closes[session]
         if arrives:
-            _place(account, slots, orders, queue[arrival], at, sessions, calendar, terms, out)
+            is_quoted = is_open and slot.quote_time >= opens[session]
+            _place(account, slot, orders, queue[arrival], at, is_quoted, terms, out)
             arrival += 1
+            next_arrival = orders[queue[arrival]].active if arrival < queue.size else NEVER
+            continue
+        kind = kinds[event]
+        a, b, c, d, e = as_[event], bs[event], cs[event], ds[event], es[event]
+        event += 1
+        if kind == BAR and start <= slot.quote_time:
+            # A bar that became known after a later one says nothing about the present.
+            continue
+        if kind == ACTION:
+            _act(account, slot, orders, symbol, at, a, b, out)
+        elif kind == HALT:
+            slot.is_halted = int(a)
         else:
-            _process(account, slots, orders, events, event, sessions, calendar, terms, out)
-            event += 1
+            if is_open and slot.day < days[session]:
+                charge_borrow(account, slot, symbol, at, days[session], out)
+            if kind == QUOTE:
+                _enter_quote(account, slot, a, b, c, d, at)
+            if slot.first != NONE and is_open and not slot.is_halted:
+                _sweep(account, slot, orders, start, at)
+                if kind == BAR:
+                    _match_bar(account, slot, orders, at, start, a, b, c, e, terms, out)
+                else:
+                    _match_tick(account, slot, orders, kind, at, a, b, terms, out)
+                _unlink_ended(account, slot, orders)
+            if kind == BAR:
+                set_mark(account, slot, d)
+                slot.quote_time = start
     return event, arrival
 
 
 @compiled
-def _is_full(account: Any, out: Output) -> bool:
+def _is_full(account: Any, fills: int, changes: int, flows: int, equity: int) -> bool:
     room = account.open + 3
     return bool(
-        account.fills + room > out.fills.size
-        or account.changes + room > out.changes.size
-        or account.flows + 3 > out.flows.size
-        or account.marks + 2 > out.equity.size
+        account.fills + room > fills
+        or account.changes + room > changes
+        or account.flows + 3 > flows
+        or account.marks + 2 > equity
     )
 
 
 @compiled
-def _turn_sessions(at: int, account: Any, orders: Array, slots: Array, sessions: Array, calendar: Calendar) -> None:
+def _next_open(sessions: Array, offsets: Array, opens: Array) -> int:
+    """When the next session of any market begins."""
+    soonest = NEVER
+    for market in range(sessions.size):
+        if sessions[market] + 1 < offsets[market + 1]:
+            soonest = min(soonest, opens[sessions[market] + 1])
+    return soonest
+
+
+@compiled
+def _turn_sessions(
+    at: int, account: Any, orders: Array, slots: Array, sessions: Array, offsets: Array, opens: Array
+) -> None:
     """Let each market's session be the last that began by now, and end the orders that expired before a new one."""
     for market in range(sessions.size):
         session = sessions[market]
-        while session + 1 < calendar.offsets[market + 1] and calendar.start[session + 1] <= at:
+        while session + 1 < offsets[market + 1] and opens[session + 1] <= at:
             session += 1
         if session != sessions[market]:
             sessions[market] = session
@@ -104,60 +167,20 @@ def _turn_sessions(at: int, account: Any, orders: Array, slots: Array, sessions:
                     _sweep(account, slots[symbol], orders, at, at)
 
 
-@compiled
-def _is_open(slot: Any, at: int, sessions: Array, calendar: Calendar) -> bool:
-    session = sessions[slot.market]
-    return bool(session >= calendar.offsets[slot.market] and calendar.start[session] <= at < calendar.end[session])
-
-
-@compiled
-def _process(
-    account: Any,
-    slots: Array,
-    orders: Array,
-    events: Events,
-    event: int,
-    sessions: Array,
-    calendar: Calendar,
-    terms: Terms,
-    out: Output,
+@inlined
+def _match_tick(
+    account: Any, slot: Any, orders: Array, kind: int, at: int, a: float, b: float, terms: Terms, out: Output
 ) -> None:
-    symbol, kind, at, start = events.symbol[event], events.kind[event], events.time[event], events.start[event]
-    slot = slots[symbol]
-    if kind == ACTION:
-        _act(account, slot, orders, symbol, at, events.a[event], events.b[event], out)
-        return
-    if kind == HALT:
-        slot.is_halted = int(events.a[event])
-        return
-    if kind == BAR and start <= slot.quote_time:
-        # A bar that became known after a later one says nothing about the present.
-        return
-    is_open = _is_open(slot, start, sessions, calendar)
-    if is_open:
-        charge_borrow(account, slot, symbol, at, calendar.day[sessions[slot.market]], out)
-    if kind == QUOTE:
-        _enter_quote(account, slot, events.a[event], events.b[event], events.c[event], events.d[event], at)
-    may_fill = is_open and not slot.is_halted and slot.first != NONE
-    if may_fill:
-        _sweep(account, slot, orders, start, at)
-        if kind == BAR:
-            _match_bar(account, slot, orders, events, event, terms, out)
+    """Each open order against the new quote, or a trade of price `a` and size `b`."""
+    available = b * terms.depth_share
+    number = slot.first
+    while number != NONE:
+        if kind == QUOTE:
+            if meets_quote(slot, orders[number]):
+                try_quote(account, slot, orders, number, at, terms, out)
         else:
-            available = events.b[event] * terms.depth_share
-            number = slot.first
-            while number != NONE:
-                if kind == QUOTE:
-                    try_quote(account, slot, orders, number, at, terms, out)
-                else:
-                    available = try_trade(
-                        account, slot, orders, number, at, events.a[event], available, terms, out
-                    )  # fmt: skip
-                number = orders[number].next
-        _unlink_ended(account, slot, orders)
-    if kind == BAR:
-        set_mark(account, slot, events.d[event])
-        slot.quote_time = start
+            available = try_trade(account, slot, orders, number, at, a, available, terms, out)
+        number = orders[number].next
 
 
 @compiled
@@ -175,20 +198,32 @@ def _enter_quote(account: Any, slot: Any, bid: float, ask: float, bid_size: floa
         set_mark(account, slot, mid)
 
 
-@compiled
-def _match_bar(account: Any, slot: Any, orders: Array, events: Events, event: int, terms: Terms, out: Output) -> None:
+@inlined
+def _match_bar(
+    account: Any,
+    slot: Any,
+    orders: Array,
+    at: int,
+    start: int,
+    open_: float,
+    high: float,
+    low: float,
+    volume: float,
+    terms: Terms,
+    out: Output,
+) -> None:
     """Market orders and stops first, then limits; an order that arrived within the bar waits for the next."""
-    at, start = events.time[event], events.start[event]
-    open_, high, low, volume = events.a[event], events.b[event], events.c[event], events.e[event]
     available = volume * terms.depth_share
     for turn in range(2):
         number = slot.first
         while number != NONE:
             order = orders[number]
             if order.state == OPEN and order.active <= start:
-                available = try_bar(
-                    account, slot, orders, number, at, open_, high, low, volume, available, turn == 1, terms, out
-                )  # fmt: skip
+                price, is_maker = bar_price(order, open_, high, low, turn == 1)
+                if not np.isnan(price):
+                    available = fill_in_bar(
+                        account, slot, orders, number, at, price, is_maker, open_, volume, available, terms, out
+                    )  # fmt: skip
             number = order.next
     number = slot.first
     while number != NONE:
@@ -203,19 +238,10 @@ def _match_bar(account: Any, slot: Any, orders: Array, events: Events, event: in
 
 @compiled
 def _place(
-    account: Any,
-    slots: Array,
-    orders: Array,
-    number: int,
-    at: int,
-    sessions: Array,
-    calendar: Calendar,
-    terms: Terms,
-    out: Output,
+    account: Any, slot: Any, orders: Array, number: int, at: int, is_quoted: bool, terms: Terms, out: Output
 ) -> None:
-    """Take an order that arrives: refuse it, fill it at once, or let it rest."""
+    """Take an order that arrives: refuse it, fill it at once if the session has a quote, or let it rest."""
     order = orders[number]
-    slot = slots[order.symbol]
     if not slot.mark > 0.0:
         order.state, order.reason = REFUSED, NO_PRICE
     elif slot.is_halted:
@@ -236,8 +262,7 @@ def _place(
     account.open += 1
     if terms.is_bars:
         return
-    is_open = _is_open(slot, at, sessions, calendar)
-    if is_open and slot.quote_time >= calendar.start[sessions[slot.market]]:
+    if is_quoted:
         try_quote(account, slot, orders, number, at, terms, out)
     if order.state == OPEN and order.force == IOC:
         order.state, order.ended = CANCELLED, at
@@ -245,18 +270,21 @@ def _place(
         _unlink_ended(account, slot, orders)
 
 
-@compiled
+@inlined
 def _sweep(account: Any, slot: Any, orders: Array, start: int, at: int) -> None:
-    number = slot.first
+    """End the symbol's orders that expired."""
+    number, has_ended = slot.first, False
     while number != NONE:
         order = orders[number]
-        if order.state == OPEN and not is_alive(order, start, at):
+        if not is_alive(order, start, at):
             order.state, order.ended = EXPIRED, order.expires
+            has_ended = True
         number = order.next
-    _unlink_ended(account, slot, orders)
+    if has_ended:
+        _unlink_ended(account, slot, orders)
 
 
-@compiled
+@inlined
 def _unlink_ended(account: Any, slot: Any, orders: Array) -> None:
     before, number = NONE, slot.first
     while number != NONE:

@@ -67,20 +67,30 @@ def midquote(slot: Any) -> float:
 
 
 @compiled
-def try_quote(account: Any, slot: Any, orders: Any, number: int, at: int, terms: Terms, out: Output) -> None:
-    """Fill an order against the quote in force."""
-    order = orders[number]
+def meets_quote(slot: Any, order: Any) -> bool:
+    """Whether the quote in force fills the order, if there is size; triggers a stop, and lets a limit order rest."""
     if not has_quote(slot, order.side):
-        return
+        return False
     best = slot.ask if order.side > 0 else slot.bid
     if order.kind == STOP and not order.is_triggered:
         if (best - order.stop) * order.side < 0.0:
-            return
+            return False
         order.is_triggered = True
+    if np.isnan(order.limit) or (best - order.limit) * order.side <= 0.0:
+        return True
+    order.is_resting = True
+    return False
+
+
+@compiled
+def try_quote(account: Any, slot: Any, orders: Any, number: int, at: int, terms: Terms, out: Output) -> None:
+    """Fill an order against the quote in force."""
+    order = orders[number]
+    if not meets_quote(slot, order):
+        return
+    best = slot.ask if order.side > 0 else slot.bid
     is_maker = bool(order.is_resting) and not np.isnan(order.limit)
     order.is_resting = True
-    if not np.isnan(order.limit) and (best - order.limit) * order.side > 0.0:
-        return
     size, used = (slot.ask_size, slot.used_ask) if order.side > 0 else (slot.bid_size, slot.used_bid)
     quantity = part_of(quanta(order.quantity - order.filled), size * terms.depth_share - used, slot.lot)
     if quantity <= 0.0:
@@ -149,26 +159,22 @@ def bar_price(order: Any, open_: float, high: float, low: float, is_limits: bool
 
 
 @compiled
-def try_bar(
+def fill_in_bar(
     account: Any,
     slot: Any,
     orders: Any,
     number: int,
     at: int,
+    price: float,
+    is_maker: bool,
     open_: float,
-    high: float,
-    low: float,
     volume: float,
     available: float,
-    is_limits: bool,
     terms: Terms,
     out: Output,
 ) -> float:
-    """Fill an order by a bar that began when it was at the market; returns the volume left for the account's other orders."""
+    """Fill an order at the price of `bar_price`; returns the volume left for the account's other orders."""
     order = orders[number]
-    price, is_maker = bar_price(order, open_, high, low, is_limits)
-    if np.isnan(price):
-        return available
     quantity = part_of(quanta(order.quantity - order.filled), available, slot.lot)
     if quantity <= 0.0:
         return available

@@ -85,7 +85,7 @@ def _reason(rules: RiskRules) -> pl.Expr:
         "the tape is stale": pl.col("age_s") > rules.stale_s,
         "no spread: neither quotes nor trades to estimate it from": pl.col("spread_bps").is_null(),
         "no volatility yet": pl.col("volatility_bps").is_null(),
-        "nothing is traded: no way out": pl.col("exit_minutes").is_null(),
+        "no volume is known, so no way out": pl.col("exit_minutes").is_null(),
         "getting out takes longer than the horizon": pl.col("exit_minutes") > pl.col("horizon_minutes"),
         "costs exceed the target": pl.col("cost_bps") > rules.greatest_cost * pl.col("target_bps"),
     }

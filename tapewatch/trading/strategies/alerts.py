@@ -1,6 +1,6 @@
 """Reversal and continuation after alerts, by the kind of the anomaly as far as it was known."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
 import polars as pl
@@ -86,33 +86,26 @@ def after_alerts(alerts: pl.DataFrame, rows: pl.DataFrame, minutes: pl.DataFrame
         decided.select("event", "symbol", "start_time", end_time="decided"),
         rows.with_columns(is_out=pl.col("tape_age_s") >= OUTAGE_S),
     )
-    ways = (
+    plays = pl.DataFrame([{"kind": kind, **asdict(play)} for kind, play in PLAYS.items()])
+    found = decided.join(kinds, on="event").join(_directions(decided, minutes), on="event").join(plays, on="kind")
+    side = pl.when(pl.col("strategy") == REVERSAL).then(-pl.col("direction")).otherwise("direction")
+    return proposed(found.with_columns(side=side, event_time="start_time", known_time="decided"))
+
+
+def _directions(decided: pl.DataFrame, minutes: pl.DataFrame) -> pl.DataFrame:
+    """event and direction, 1, -1 or 0: of the price in the alert's minutes, else of the flow in the last of them."""
+    way, flow = pl.col("way").fill_null(0.0).fill_nan(0.0), pl.col("flow")
+    direction = (
+        pl.when(way.abs() >= LEAST_WAY).then(way.sign()).when(flow.abs() >= LEAST_FLOW).then(flow.sign()).otherwise(0)
+    )
+    return (
         minutes.join(decided.select("event", "symbol", "start_time", "decided"), on="symbol")
         .filter((pl.col("event_time") >= pl.col("start_time")) & (pl.col("known_time") <= pl.col("decided")))
-        .group_by("event")
-        .agg(
-            way=pl.col("return_bps").sum() / pl.col("volatility_bps").last(),
-            flow=pl.col("flow").sort_by("known_time").last(),
-        )
+        .sort("known_time")
+        .group_by("event", maintain_order=True)
+        .agg(way=pl.col("return_bps").sum() / pl.col("volatility_bps").last(), flow=pl.col("flow").last())
+        .select("event", direction=direction)
     )
-    plays = pl.DataFrame(
-        {
-            "kind": list(PLAYS),
-            "strategy": [play.strategy for play in PLAYS.values()],
-            "horizon_minutes": [play.horizon_minutes for play in PLAYS.values()],
-        }
-    )
-    way = pl.col("way").fill_null(0.0).fill_nan(0.0)
-    direction = (
-        pl.when(way.abs() >= LEAST_WAY)
-        .then(way.sign())
-        .when(pl.col("flow").abs() >= LEAST_FLOW)
-        .then(pl.col("flow").sign())
-        .otherwise(0)
-    )
-    found = decided.join(kinds, on="event").join(ways, on="event").join(plays, on="kind")
-    side = pl.when(pl.col("strategy") == REVERSAL).then(-direction).otherwise(direction)
-    return proposed(found.with_columns(side=side, event_time="start_time", known_time="decided"))
 
 
 def _minute_end(name: str) -> pl.Expr:

@@ -88,7 +88,7 @@ def test_the_risk_by_hand() -> None:
         ({"tape_age_s": 100.0}, "the tape is stale"),
         ({"quoted_spread_bps": None}, "no spread: neither quotes nor trades to estimate it from"),
         ({"return_score": None}, "no volatility yet"),
-        ({"notional": 0.0}, "nothing is traded: no way out"),
+        ({"notional": 0.0}, "no volume is known, so no way out"),
         ({"notional": 10_000.0}, "getting out takes longer than the horizon"),
         ({"quoted_spread_bps": 500.0}, "costs exceed the target"),
     ],
