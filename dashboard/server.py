@@ -1,11 +1,12 @@
 """Streamlit's settings, and the web server."""
 
+from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
 from streamlit import config
 
-from dashboard.app import application
+from dashboard.app import SCRIPT, application
 from tapewatch.settings import Settings
 from tapewatch.web.certificates import certificate_of
 
@@ -27,7 +28,7 @@ _OPTIONS: Final[dict[str, Any]] = {
 }
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, script: Path = SCRIPT) -> None:
     """Serve until SIGINT or SIGTERM.
 
     Raises:
@@ -36,7 +37,7 @@ def serve(settings: Settings) -> None:
     """
     names = (settings.host, *settings.allowed_hosts)
     certificate = certificate_of(settings.tls, settings.tls_certificate, settings.tls_key, settings.home, names)
-    app = application(settings)
+    app = application(settings, script)
     options = _OPTIONS | {"server.address": settings.host, "server.port": settings.port_dashboard}
     config.get_config_options(force_reparse=True, options_from_flags=options)
     uvicorn.run(

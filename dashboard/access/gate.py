@@ -13,7 +13,7 @@ import anyio
 from anyio.to_thread import run_sync
 from google.protobuf.message import DecodeError
 from starlette.datastructures import MutableHeaders
-from starlette.requests import HTTPConnection
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -41,6 +41,10 @@ _POLL_S: Final = 1.0
 _SESSION_ENDED: Final = 4401
 _POLICY_VIOLATION: Final = 1008
 _OWN_HEADERS: Final = b"x-tapewatch-"
+
+
+class _SessionEndedError(OSError):
+    """Ends a stream, which takes it as the client's going away."""
 
 
 class Gate:
@@ -90,7 +94,8 @@ class Gate:
             page = HTMLResponse(self._document.html, headers={"cache-control": "no-store"})
             await page(scope, receive, send)
         else:
-            await self._app(_for_scripts(scope, session, found), receive, self._while_open(send, session))
+            with suppress(ClientDisconnect, _SessionEndedError):
+                await self._app(_for_scripts(scope, session, found), receive, self._while_open(send, session))
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send, session: Session | None) -> None:
         found = self._person(session)
@@ -158,7 +163,7 @@ class Gate:
                 is_stream = MutableHeaders(scope=message).get("content-type", "").startswith("text/event-stream")
             elif is_stream and message.get("more_body") and not await self._is_open(session):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
-                raise OSError("the session has ended")
+                raise _SessionEndedError
             await send(message)
 
         return checked

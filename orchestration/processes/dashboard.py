@@ -2,25 +2,17 @@
 
 import getpass
 import os
-from importlib.util import find_spec
 from typing import Final
 
 import httpx
 from rich.console import Console
 
-from orchestration.processes.services import ServiceError, dashboard_url
+from orchestration.processes.services import ServiceError, dashboard_url, missing_packages
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
 from tapewatch.web.access import is_loopback
 
-_PACKAGES: Final = ("streamlit", "argon2", "authlib", "cryptography", "itsdangerous", "limits", "pyotp", "segno")
 _ANSWER_S: Final = 2.0
-
-
-def missing_packages() -> str:
-    """What to do before the dashboard can start; empty where it can."""
-    missing = [name for name in _PACKAGES if find_spec(name) is None]
-    return f"the dashboard needs {', '.join(missing)}: pip install 'tapewatch[dashboard]'" if missing else ""
 
 
 def expect_packages() -> None:

@@ -8,9 +8,16 @@ from rich.table import Table
 
 from assets.partitions import FIRST_DAY
 from orchestration import home
-from orchestration.processes.dashboard import introduce_admin, missing_packages, warn_of_plain_text
+from orchestration.processes.dashboard import introduce_admin, warn_of_plain_text
 from orchestration.processes.guarding import check_access
-from orchestration.processes.services import Service, check_ports, environment, services, with_source
+from orchestration.processes.services import (
+    Service,
+    check_ports,
+    environment,
+    missing_packages,
+    services,
+    with_source,
+)
 from orchestration.processes.streaming import stream_services
 from orchestration.processes.supervision import NAME, Supervisor, claimed, processes, socket_path, stop_signals
 from serving.store import StoredBento
