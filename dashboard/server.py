@@ -12,6 +12,7 @@ from tapewatch.web.certificates import certificate_of
 
 #: A chart's messages to the browser, and a widget's to the server.
 _LARGEST_MESSAGE: Final = 200 * 1024 * 1024
+_STOP_S: Final = 3
 #: What differs from Streamlit's defaults: nothing is sent to others, no error shows code, nothing is uploaded.
 _OPTIONS: Final[dict[str, Any]] = {
     "browser.gatherUsageStats": False,
@@ -51,4 +52,6 @@ def serve(settings: Settings, script: Path = SCRIPT) -> None:
         log_level="warning",
         access_log=False,
         server_header=False,
+        # A stream of events has no end of its own.
+        timeout_graceful_shutdown=_STOP_S,
     )

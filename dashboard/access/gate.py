@@ -4,6 +4,7 @@ It takes the secret out of each request, so that no script has it, and ends what
 as the session ends.
 """
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
@@ -25,6 +26,7 @@ from dashboard.access.directory import Directory
 from dashboard.access.document import Document
 from dashboard.identity import Identity
 from tapewatch.accounts.sessions import Session
+from tapewatch.store.database.database import DatabaseError
 
 ACCESS: Final = "/access/"
 LOGIN: Final = "/access/login"
@@ -40,7 +42,9 @@ _FILES: Final = ("/_stcore/", "/static/", "/media/", "/component/", "/app/", "/a
 _POLL_S: Final = 1.0
 _SESSION_ENDED: Final = 4401
 _POLICY_VIOLATION: Final = 1008
+_TRY_AGAIN_LATER: Final = 1013
 _OWN_HEADERS: Final = b"x-tapewatch-"
+_log = logging.getLogger(__name__)
 
 
 class _SessionEndedError(OSError):
@@ -67,7 +71,12 @@ class Gate:
             await self._app(scope, receive, send)
             return
         connection = HTTPConnection(scope)
-        session = await run_sync(self._directory.session, cookies.session_secret(connection))
+        try:
+            session = await run_sync(self._directory.session, cookies.session_secret(connection))
+        except DatabaseError as error:
+            _log.error("the accounts cannot be read: %s", error)
+            await _unavailable(scope, receive, send)
+            return
         if scope["type"] == "websocket":
             await self._websocket(scope, receive, send, session)
             return
@@ -131,7 +140,10 @@ class Gate:
         return await run_sync(self._directory.program, token.strip())
 
     async def _is_open(self, session: Session) -> bool:
-        return await run_sync(self._directory.identity, session.session_id) is not None
+        try:
+            return await run_sync(self._directory.identity, session.session_id) is not None
+        except DatabaseError:
+            return False
 
     async def _close_at_end(self, session: Session, send: Send, scope: anyio.CancelScope) -> None:
         while await self._is_open(session):
@@ -146,9 +158,8 @@ class Gate:
         async def noted() -> Message:
             message = await receive()
             if message["type"] == "websocket.receive" and _is_activity(message.get("bytes") or b""):
-                known = await run_sync(self._directory.session_by_id, session.session_id)
-                if known is not None:
-                    await run_sync(self._directory.touch, known)
+                with suppress(DatabaseError):
+                    await run_sync(self._directory.note_activity, session.session_id)
             return message
 
         return noted
@@ -177,6 +188,13 @@ class Gate:
             await send(message)
 
         return wrapped
+
+
+async def _unavailable(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER})
+    else:
+        await JSONResponse({"error": "the database cannot be reached"}, 503)(scope, receive, send)
 
 
 def _for_scripts(scope: Scope, session: Session | None, found: Identity) -> Scope:

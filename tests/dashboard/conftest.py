@@ -85,6 +85,12 @@ def made(settings: Settings, database: Database) -> Starlette:
 
 
 @pytest.fixture
+def app_with_totp(settings: Settings, database: Database) -> Starlette:
+    """As `app`, where everyone needs a second factor."""
+    return made(settings.model_copy(update={"require_totp": True}), database)
+
+
+@pytest.fixture
 def client(app: Starlette) -> Iterator[TestClient]:
     with TestClient(app, follow_redirects=False) as opened:
         yield opened
