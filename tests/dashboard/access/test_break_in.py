@@ -24,8 +24,8 @@ from tapewatch.accounts.users import change_password, expect_user, list_users, s
 from tapewatch.market.account_tables import USER_SESSIONS
 from tapewatch.market.live_tables import AUDIT
 from tapewatch.store.database.database import Database, DatabaseError
-from tests.dashboard.conftest import is_in
-from tests.support.dashboard import HTML, PASSWORD, add_person, csrf_of, log_in, submit
+from tests.dashboard.access.conftest import is_in
+from tests.support.login import HTML, PASSWORD, add_person, csrf_of, log_in, submit
 
 COOKIE = "tapewatch_dashboard"
 SQL = "' OR 1=1; DROP TABLE users; --"

@@ -19,7 +19,7 @@ from dashboard.app import entrance
 from tapewatch.accounts import passwords
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
-from tests.support.dashboard import add_person
+from tests.support.login import add_person
 
 
 async def exported(request: Request) -> Response:

@@ -12,8 +12,8 @@ from dashboard.access.oidc import ProviderError
 from tapewatch.accounts.users import add_user, list_users, set_locked
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
-from tests.dashboard.conftest import is_in, made
-from tests.support.dashboard import HTML
+from tests.dashboard.access.conftest import is_in, made
+from tests.support.login import HTML
 from tests.support.oidc_provider import CLIENT_ID, CLIENT_SECRET, IdentityProvider, identity_provider
 
 

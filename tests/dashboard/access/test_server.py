@@ -19,12 +19,12 @@ from dashboard.access.gate import _is_activity
 from tapewatch.accounts.sessions import end_sessions_of
 from tapewatch.accounts.users import first_admin, set_role
 from tests.support.browser import browser_page
-from tests.support.dashboard import HTML, PASSWORD, Dashboard, add_person, dashboard, log_in, submit
+from tests.support.login import HTML, PASSWORD, Dashboard, add_person, dashboard, log_in, submit
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 COOKIE = "tapewatch_dashboard"
 ENDED = 4401
-SCRIPT = Path(__file__).parent.parent / "support" / "dashboard_script.py"
+SCRIPT = Path(__file__).parents[2] / "support" / "login_script.py"
 
 
 #: The widget's identity, which Streamlit derives from its script.

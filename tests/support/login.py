@@ -1,4 +1,4 @@
-"""The dashboard for tests: its process, its login without Streamlit, and a client that fills in forms."""
+"""The dashboard behind its login for tests: its process, and a client that fills in forms."""
 
 import re
 import subprocess
