@@ -39,8 +39,19 @@ def introduce_admin(settings: Settings, console: Console) -> None:
         )
 
 
-def warn_of_plain_text(settings: Settings, console: Console) -> None:
-    """Say that passwords could be read on the way: others reach the dashboard, and it speaks no HTTPS."""
+def describe_transport(settings: Settings, console: Console) -> None:
+    """Show the fingerprint of a self-made certificate, or warn that passwords could be read on the way.
+
+    Raises:
+        CertificateError: the given certificate cannot be used.
+    """
+    from tapewatch.web.certificates import certificate_of  # noqa: PLC0415 - of the extra
+
+    names = (settings.host, *settings.allowed_hosts)
+    certificate = certificate_of(settings.tls, settings.tls_certificate, settings.tls_key, settings.home, names)
+    if certificate is not None and settings.tls == "self-made":
+        text = f"The dashboard's certificate is signed by itself: SHA-256 {certificate.fingerprint}"
+        console.print(text, soft_wrap=True, markup=False, highlight=False)
     if settings.tls == "off" and not is_loopback(settings.host):
         console.print(
             f"Warning: TAPEWATCH_HOST is {settings.host}, and the dashboard speaks no HTTPS: set TAPEWATCH_TLS=self-made or "

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from assets.partitions import FIRST_DAY
 from orchestration import home
-from orchestration.processes.dashboard import introduce_admin, warn_of_plain_text
+from orchestration.processes.dashboard import describe_transport, introduce_admin
 from orchestration.processes.guarding import check_access
 from orchestration.processes.services import (
     Service,
@@ -60,7 +60,7 @@ def run_platform(settings: Settings, console: Console, *, streams: bool = False)
             console.print(f"Not started: {missing}", style="yellow", soft_wrap=True, markup=False)
         else:
             introduce_admin(settings, console)
-            warn_of_plain_text(settings, console)
+            describe_transport(settings, console)
         # Creates Dagster's databases: two services that did so at the same moment would fail.
         with home.instance(settings) as opened:
             if not processes(socket_path(settings.home, NAME)):

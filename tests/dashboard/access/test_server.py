@@ -16,6 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from dashboard.access.gate import _is_activity
+from orchestration.processes.dashboard import dashboard_state
 from tapewatch.accounts.sessions import end_sessions_of
 from tapewatch.accounts.users import first_admin, set_role
 from tests.support.browser import browser_page
@@ -142,6 +143,8 @@ def test_over_https_with_a_certificate_of_its_own(tmp_path_factory: pytest.TempP
             assert "Secure" in reply.headers["set-cookie"]
             assert "strict-transport-security" in reply.headers
             assert client.get("/", headers=HTML).status_code == 200
+        state = dashboard_state(started.settings.model_copy(update={"tls": "self-made"}))
+        assert state.endswith(": running")
     assert not [path for path in (home / "dashboard").iterdir() if path.stat().st_mode & 0o077]
 
 

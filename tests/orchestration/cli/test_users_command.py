@@ -1,6 +1,7 @@
 """`tapewatch users`, `tapewatch security check`, and the first start of the dashboard."""
 
 import json
+import re
 import socket
 from io import StringIO
 from pathlib import Path
@@ -14,7 +15,7 @@ from orchestration.cli import security
 from orchestration.cli.app import app
 from orchestration.cli.security import Finding, findings
 from orchestration.processes import dashboard, services
-from orchestration.processes.dashboard import dashboard_state, introduce_admin
+from orchestration.processes.dashboard import dashboard_state, describe_transport, introduce_admin
 from orchestration.processes.services import ServiceError, missing_packages
 from tapewatch.accounts.login import Client, Door
 from tapewatch.accounts.sealing import Seal, key_file
@@ -22,6 +23,7 @@ from tapewatch.accounts.users import add_user, change_password
 from tapewatch.market.live_tables import AUDIT
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
+from tapewatch.web.certificates import CertificateError
 from tests.accounts.test_passwords import GOOD, pbkdf2
 from tests.support.ports import free_port
 
@@ -101,6 +103,18 @@ def test_the_first_start_shows_one_password_once(settings: Settings) -> None:
     introduce_admin(settings, said)
     assert said.file.getvalue().count("one-time password") == 1
     assert json.loads(run("users", "list", "--format", "json").stdout)[0]["name"] == "admin"
+
+
+def test_what_speaks_for_the_way_to_the_dashboard_is_said(settings: Settings) -> None:
+    said = Console(file=StringIO(), width=300)
+    describe_transport(settings, said)
+    assert said.file.getvalue() == ""
+    describe_transport(settings.model_copy(update={"tls": "self-made"}), said)
+    assert re.search(r"SHA-256 ([0-9A-F]{2}:){31}[0-9A-F]{2}\n", said.file.getvalue())
+    describe_transport(settings.model_copy(update={"host": "192.0.2.7"}), said)
+    assert "Warning: TAPEWATCH_HOST is 192.0.2.7" in said.file.getvalue()
+    with pytest.raises(CertificateError):
+        describe_transport(settings.model_copy(update={"tls": "given"}), said)
 
 
 def test_without_its_extra_the_dashboard_is_named_and_the_rest_works(
