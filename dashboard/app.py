@@ -31,11 +31,11 @@ from tapewatch.store.database.database import Database
 from tapewatch.web.access import Access
 from tapewatch.web.guard import Guard
 
-_SCRIPT = Path(__file__).with_name("main.py")
+SCRIPT = Path(__file__).with_name("main.py")
 
 
-def application(settings: Settings) -> st.App:
-    """The dashboard of a deployment.
+def application(settings: Settings, script: Path = SCRIPT) -> st.App:
+    """The dashboard of a deployment, which runs `script` for whoever is logged in.
 
     Raises:
         DatabaseError: the operational database cannot be opened.
@@ -49,7 +49,7 @@ def application(settings: Settings) -> st.App:
         yield {}
         database.close()
 
-    return st.App(_SCRIPT, routes=routes, middleware=middleware, lifespan=lifespan)
+    return st.App(script, routes=routes, middleware=middleware, lifespan=lifespan)
 
 
 def entrance(

@@ -1,16 +1,18 @@
 """Streamlit's settings, and the web server."""
 
+from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
 from streamlit import config
 
-from dashboard.app import application
+from dashboard.app import SCRIPT, application
 from tapewatch.settings import Settings
 from tapewatch.web.certificates import certificate_of
 
 #: A chart's messages to the browser, and a widget's to the server.
 _LARGEST_MESSAGE: Final = 200 * 1024 * 1024
+_STOP_S: Final = 3
 #: What differs from Streamlit's defaults: nothing is sent to others, no error shows code, nothing is uploaded.
 _OPTIONS: Final[dict[str, Any]] = {
     "browser.gatherUsageStats": False,
@@ -27,7 +29,7 @@ _OPTIONS: Final[dict[str, Any]] = {
 }
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, script: Path = SCRIPT) -> None:
     """Serve until SIGINT or SIGTERM.
 
     Raises:
@@ -36,7 +38,7 @@ def serve(settings: Settings) -> None:
     """
     names = (settings.host, *settings.allowed_hosts)
     certificate = certificate_of(settings.tls, settings.tls_certificate, settings.tls_key, settings.home, names)
-    app = application(settings)
+    app = application(settings, script)
     options = _OPTIONS | {"server.address": settings.host, "server.port": settings.port_dashboard}
     config.get_config_options(force_reparse=True, options_from_flags=options)
     uvicorn.run(
@@ -50,4 +52,6 @@ def serve(settings: Settings) -> None:
         log_level="warning",
         access_log=False,
         server_header=False,
+        # A stream of events has no end of its own.
+        timeout_graceful_shutdown=_STOP_S,
     )

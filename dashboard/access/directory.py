@@ -76,6 +76,12 @@ class Directory:
             sessions.touch(self.database, session.session_id)
             self.forget()
 
+    def note_activity(self, session_id: str) -> None:
+        """As `touch`, for a session by its name, if it has not ended."""
+        session = self.session_by_id(session_id)
+        if session is not None:
+            self.touch(session)
+
     def forget(self) -> None:
         """Look at the database anew: this process ended a session or changed an account."""
         self._known.clear()

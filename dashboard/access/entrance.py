@@ -12,7 +12,7 @@ from dashboard.access.desk import Desk, Fields, client_of, session_of
 from dashboard.access.forms import local
 from tapewatch.accounts.errors import AccountError, RefusedError, WaitError
 from tapewatch.accounts.passwords import SHORTEST
-from tapewatch.accounts.sessions import Session
+from tapewatch.accounts.sessions import Session, end_session
 
 
 class Entrance:
@@ -48,7 +48,10 @@ class Entrance:
         try:
             secret, is_complete = await self._desk.hash(work)
         except RefusedError as error:
-            return self._login(request, wanted, _status(error), name=name[:100], fault=str(error))
+            return _waiting(self._login(request, wanted, _status(error), name=name[:100], fault=str(error)), error)
+        previous = session_of(request)
+        if previous is not None:
+            await self._desk.do(partial(end_session, self._desk.door.database, previous.session_id))
         return self._desk.enter(
             request, secret, wanted if is_complete else f"/access/code?next={quote(wanted, safe='')}"
         )
@@ -67,7 +70,8 @@ class Entrance:
         try:
             secret = await self._desk.do(work)
         except AccountError as error:
-            return self._desk.pages.show(request, "code", _status(error), wanted=wanted, fault=str(error))
+            page = self._desk.pages.show(request, "code", _status(error), wanted=wanted, fault=str(error))
+            return _waiting(page, error)
         return self._desk.enter(request, secret, wanted)
 
     async def password_page(self, request: Request) -> Response:
@@ -115,3 +119,10 @@ def _status(error: AccountError) -> int:
     if isinstance(error, WaitError):
         return 429
     return 401 if isinstance(error, RefusedError) else 400
+
+
+def _waiting(response: Response, error: AccountError) -> Response:
+    """The answer, with the time after which another attempt is worth making."""
+    if isinstance(error, WaitError):
+        response.headers["retry-after"] = str(error.seconds)
+    return response

@@ -4,6 +4,7 @@ It takes the secret out of each request, so that no script has it, and ends what
 as the session ends.
 """
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
@@ -13,7 +14,7 @@ import anyio
 from anyio.to_thread import run_sync
 from google.protobuf.message import DecodeError
 from starlette.datastructures import MutableHeaders
-from starlette.requests import HTTPConnection
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,6 +26,7 @@ from dashboard.access.directory import Directory
 from dashboard.access.document import Document
 from dashboard.identity import Identity
 from tapewatch.accounts.sessions import Session
+from tapewatch.store.database.database import DatabaseError
 
 ACCESS: Final = "/access/"
 LOGIN: Final = "/access/login"
@@ -40,7 +42,13 @@ _FILES: Final = ("/_stcore/", "/static/", "/media/", "/component/", "/app/", "/a
 _POLL_S: Final = 1.0
 _SESSION_ENDED: Final = 4401
 _POLICY_VIOLATION: Final = 1008
+_TRY_AGAIN_LATER: Final = 1013
 _OWN_HEADERS: Final = b"x-tapewatch-"
+_log = logging.getLogger(__name__)
+
+
+class _SessionEndedError(OSError):
+    """Ends a stream, which takes it as the client's going away."""
 
 
 class Gate:
@@ -63,7 +71,12 @@ class Gate:
             await self._app(scope, receive, send)
             return
         connection = HTTPConnection(scope)
-        session = await run_sync(self._directory.session, cookies.session_secret(connection))
+        try:
+            session = await run_sync(self._directory.session, cookies.session_secret(connection))
+        except DatabaseError as error:
+            _log.error("the accounts cannot be read: %s", error)
+            await _unavailable(scope, receive, send)
+            return
         if scope["type"] == "websocket":
             await self._websocket(scope, receive, send, session)
             return
@@ -90,7 +103,8 @@ class Gate:
             page = HTMLResponse(self._document.html, headers={"cache-control": "no-store"})
             await page(scope, receive, send)
         else:
-            await self._app(_for_scripts(scope, session, found), receive, self._while_open(send, session))
+            with suppress(ClientDisconnect, _SessionEndedError):
+                await self._app(_for_scripts(scope, session, found), receive, self._while_open(send, session))
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send, session: Session | None) -> None:
         found = self._person(session)
@@ -126,7 +140,10 @@ class Gate:
         return await run_sync(self._directory.program, token.strip())
 
     async def _is_open(self, session: Session) -> bool:
-        return await run_sync(self._directory.identity, session.session_id) is not None
+        try:
+            return await run_sync(self._directory.identity, session.session_id) is not None
+        except DatabaseError:
+            return False
 
     async def _close_at_end(self, session: Session, send: Send, scope: anyio.CancelScope) -> None:
         while await self._is_open(session):
@@ -141,9 +158,8 @@ class Gate:
         async def noted() -> Message:
             message = await receive()
             if message["type"] == "websocket.receive" and _is_activity(message.get("bytes") or b""):
-                known = await run_sync(self._directory.session_by_id, session.session_id)
-                if known is not None:
-                    await run_sync(self._directory.touch, known)
+                with suppress(DatabaseError):
+                    await run_sync(self._directory.note_activity, session.session_id)
             return message
 
         return noted
@@ -158,7 +174,7 @@ class Gate:
                 is_stream = MutableHeaders(scope=message).get("content-type", "").startswith("text/event-stream")
             elif is_stream and message.get("more_body") and not await self._is_open(session):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
-                raise OSError("the session has ended")
+                raise _SessionEndedError
             await send(message)
 
         return checked
@@ -172,6 +188,13 @@ class Gate:
             await send(message)
 
         return wrapped
+
+
+async def _unavailable(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER})
+    else:
+        await JSONResponse({"error": "the database cannot be reached"}, 503)(scope, receive, send)
 
 
 def _for_scripts(scope: Scope, session: Session | None, found: Identity) -> Scope:

@@ -18,8 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from orchestration.processes.dashboard import missing_packages
-from orchestration.processes.services import services, with_source
+from orchestration.processes.services import missing_packages, services, with_source
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
 from tapewatch.web.access import AccessError, expect_protected, is_loopback

@@ -2,25 +2,17 @@
 
 import getpass
 import os
-from importlib.util import find_spec
 from typing import Final
 
 import httpx
 from rich.console import Console
 
-from orchestration.processes.services import ServiceError, dashboard_url
+from orchestration.processes.services import ServiceError, dashboard_url, missing_packages
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
 from tapewatch.web.access import is_loopback
 
-_PACKAGES: Final = ("streamlit", "argon2", "authlib", "cryptography", "itsdangerous", "limits", "pyotp", "segno")
 _ANSWER_S: Final = 2.0
-
-
-def missing_packages() -> str:
-    """What to do before the dashboard can start; empty where it can."""
-    missing = [name for name in _PACKAGES if find_spec(name) is None]
-    return f"the dashboard needs {', '.join(missing)}: pip install 'tapewatch[dashboard]'" if missing else ""
 
 
 def expect_packages() -> None:
@@ -47,8 +39,19 @@ def introduce_admin(settings: Settings, console: Console) -> None:
         )
 
 
-def warn_of_plain_text(settings: Settings, console: Console) -> None:
-    """Say that passwords could be read on the way: others reach the dashboard, and it speaks no HTTPS."""
+def describe_transport(settings: Settings, console: Console) -> None:
+    """Show the fingerprint of a self-made certificate, or warn that passwords could be read on the way.
+
+    Raises:
+        CertificateError: the given certificate cannot be used.
+    """
+    from tapewatch.web.certificates import certificate_of  # noqa: PLC0415 - of the extra
+
+    names = (settings.host, *settings.allowed_hosts)
+    certificate = certificate_of(settings.tls, settings.tls_certificate, settings.tls_key, settings.home, names)
+    if certificate is not None and settings.tls == "self-made":
+        text = f"The dashboard's certificate is signed by itself: SHA-256 {certificate.fingerprint}"
+        console.print(text, soft_wrap=True, markup=False, highlight=False)
     if settings.tls == "off" and not is_loopback(settings.host):
         console.print(
             f"Warning: TAPEWATCH_HOST is {settings.host}, and the dashboard speaks no HTTPS: set TAPEWATCH_TLS=self-made or "

@@ -27,6 +27,7 @@ _LOOPBACK = "127.0.0.1"
 _CHOSEN = range(10_000, 20_000)
 _PORT_FAULTS = {errno.EADDRINUSE: "taken", errno.EACCES: "reserved for root"}
 _ANSWER_S = 2.0
+_OF_DASHBOARD = ("streamlit", "argon2", "authlib", "cryptography", "itsdangerous", "limits", "pyotp", "segno")
 
 
 class ServiceError(RuntimeError):
@@ -66,7 +67,7 @@ def services(settings: Settings) -> list[Service]:
     market = None if settings.polygon_api_key is not None else emulator_to_start(settings)
     mlflow = None if _is_remote_mlflow(settings) else mlflow_server(settings)
     wanted = [market, dagster_webserver(settings), dagster_daemon(settings), mlflow, scoring_service(settings)]
-    wanted.append(dashboard_service(settings) if find_spec("streamlit") else None)
+    wanted.append(None if missing_packages() else dashboard_service(settings))
     return [service for service in wanted if service is not None]
 
 
@@ -283,3 +284,9 @@ def dashboard_service(settings: Settings) -> Service:
     url, command = dashboard_url(settings), (sys.executable, "-m", "dashboard")
     setting = "TAPEWATCH_PORT_DASHBOARD"
     return Service("dashboard", "Dashboard", command, url, settings.port_dashboard, setting, f"{url}/_stcore/health")
+
+
+def missing_packages() -> str:
+    """What to do before the dashboard can start; empty where it can."""
+    missing = [name for name in _OF_DASHBOARD if find_spec(name) is None]
+    return f"the dashboard needs {', '.join(missing)}: pip install 'tapewatch[dashboard]'" if missing else ""

@@ -8,9 +8,16 @@ from rich.table import Table
 
 from assets.partitions import FIRST_DAY
 from orchestration import home
-from orchestration.processes.dashboard import introduce_admin, missing_packages, warn_of_plain_text
+from orchestration.processes.dashboard import describe_transport, introduce_admin
 from orchestration.processes.parts.preflight import expect_sound
-from orchestration.processes.services import Service, check_ports, environment, services, with_source
+from orchestration.processes.services import (
+    Service,
+    check_ports,
+    environment,
+    missing_packages,
+    services,
+    with_source,
+)
 from orchestration.processes.streaming import stream_services
 from orchestration.processes.supervision import NAME, Supervisor, claimed, processes, socket_path, stop_signals
 from serving.store import StoredBento
@@ -53,7 +60,7 @@ def run_platform(settings: Settings, console: Console, *, streams: bool = False)
             console.print(f"Not started: {missing}", style="yellow", soft_wrap=True, markup=False)
         else:
             introduce_admin(settings, console)
-            warn_of_plain_text(settings, console)
+            describe_transport(settings, console)
         # Creates Dagster's databases: two services that did so at the same moment would fail.
         with home.instance(settings) as opened:
             if not processes(socket_path(settings.home, NAME)):

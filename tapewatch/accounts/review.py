@@ -1,11 +1,10 @@
 """What is weak in the accounts of a database."""
 
-import datetime as dt
 from collections.abc import Iterator
 from typing import Final
 
 from tapewatch.accounts import passwords
-from tapewatch.accounts.records import now, select
+from tapewatch.accounts.records import select
 from tapewatch.market.account_tables import USERS
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import transaction
@@ -21,7 +20,6 @@ _TRIED: Final = (
     "tapewatch",
     "tapewatch1234",
 )
-_OLD: Final = dt.timedelta(days=7)
 
 
 def weaknesses(database: Database) -> Iterator[tuple[str, str, bool]]:
@@ -35,8 +33,7 @@ def weaknesses(database: Database) -> Iterator[tuple[str, str, bool]]:
         if any(passwords.is_password(tried, stored) for tried in (name, *_TRIED)):
             yield f"{name} has a password that everyone tries first", f"tapewatch users password {name}", True
         if row["is_temporary"]:
-            is_old = now() - row["created_time"] > _OLD
-            yield f"{name} has not changed the one-time password", f"log in, or tapewatch users lock {name}", is_old
+            yield f"{name} has not changed the one-time password", f"log in, or tapewatch users lock {name}", False
         elif row["role"] == "admin" and row["totp_secret"] is None:
             yield f"{name} is admin without a second factor", "set one up on the account page", False
         if passwords.is_outdated(stored):

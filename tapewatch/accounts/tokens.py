@@ -20,6 +20,8 @@ _SECRET_BYTES: Final = 32
 _LONGEST_DAYS: Final = 366
 _LONGEST_TITLE: Final = 100
 _MOST: Final = 20
+#: A token is not written for every request.
+_USED_EVERY: Final = dt.timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ def owner_of(database: Database, secret: str) -> User | None:
         owner = find(connection, USERS, row["user_name"])
         if owner is None or owner["is_locked"]:
             return None
-        update(connection, USER_TOKENS, row["token_id"], used_time=now())
+        if row["used_time"] is None or now() - row["used_time"] > _USED_EVERY:
+            update(connection, USER_TOKENS, row["token_id"], used_time=now())
     return user_of(owner)
 
 

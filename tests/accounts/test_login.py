@@ -136,7 +136,7 @@ def test_guessing_gets_slower_and_is_locked_out_whether_or_not_there_is_such_an_
     assert not isinstance(caught.value, WaitError), "counting starts anew after a success"
 
 
-def test_many_guesses_at_once_do_not_pass_together(door: Door, ada: str) -> None:
+def test_many_guesses_at_once_do_not_pass_together(door: Door, ada: str, clock: Clock) -> None:
     def guess(number: int) -> str:
         try:
             door.log_in(ada, f"guess {number}", Client(f"198.51.100.{number}"))
@@ -173,6 +173,7 @@ def test_an_admin_opens_an_account_that_guessing_has_locked_out(door: Door, ada:
     assert door.log_in(ada, GOOD, HERE)[1]
 
 
+@pytest.mark.usefixtures("clock")
 def test_the_second_factor_is_needed_and_guessing_it_is_slowed_down_too(door: Door, ada: str) -> None:
     secret = totp.new_secret()
     codes = totp.enrol(door.database, door.seal, ada, secret, pyotp.TOTP(secret).now(), actor=ada)
@@ -348,7 +349,7 @@ def test_the_audit_trail_says_who_did_what_from_where_and_holds_no_secret(door: 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_cheap")
-def test_accounts_work_on_postgresql_too() -> None:
+def test_accounts_work_on_postgresql_too(clock: Clock) -> None:
     with postgres() as url, Database(url) as database:
         door = Door(database, Seal(b"0" * 32))
         made = first_admin(database, actor="test")
@@ -363,6 +364,6 @@ def test_accounts_work_on_postgresql_too() -> None:
         codes = totp.enrol(database, door.seal, "admin", key, pyotp.TOTP(key).now(), actor="admin")
         assert totp.is_code(database, door.seal, "admin", codes[0])
         assert not totp.is_code(database, door.seal, "admin", codes[0])
-        test_many_guesses_at_once_do_not_pass_together(door, "nobody")
+        test_many_guesses_at_once_do_not_pass_together(door, "nobody", clock)
         with transaction(database.engine) as connection:
             assert connection.scalar(sa.text("SELECT count(*) FROM user_sessions")) == 1

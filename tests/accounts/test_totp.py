@@ -1,5 +1,6 @@
 """Codes of an authenticator against RFC 6238, and each of them once."""
 
+import datetime as dt
 from concurrent.futures import ThreadPoolExecutor
 
 import pyotp
@@ -12,6 +13,7 @@ from tapewatch.accounts.users import add_user, remove_totp
 from tapewatch.market.account_tables import USERS
 from tapewatch.store.database.database import Database
 
+MOMENT = dt.datetime(2024, 6, 3, 14, 30, 7, tzinfo=dt.UTC)
 SEAL = Seal(b"0" * 32)
 #: The secret `12345678901234567890` of RFC 6238, appendix B, in base32.
 RFC = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"  # pragma: allowlist secret
@@ -35,10 +37,12 @@ def test_what_is_no_code_is_refused(code: str) -> None:
 
 
 @pytest.fixture
-def enrolled(database: Database) -> tuple[str, list[str]]:
+def enrolled(database: Database, monkeypatch: pytest.MonkeyPatch) -> tuple[str, list[str]]:
+    """The secret and the recovery codes of an account, while time stands still."""
+    monkeypatch.setattr(totp, "now", lambda: MOMENT)
     add_user(database, "ada", "user", actor="test")
     secret = totp.new_secret()
-    return secret, totp.enrol(database, SEAL, "ada", secret, pyotp.TOTP(secret).now(), actor="ada")
+    return secret, totp.enrol(database, SEAL, "ada", secret, pyotp.TOTP(secret).at(MOMENT), actor="ada")
 
 
 def test_the_secret_is_kept_encrypted(database: Database, enrolled: tuple[str, list[str]]) -> None:
@@ -55,7 +59,7 @@ def test_a_code_is_accepted_once_even_from_many_at_the_same_time(
     database: Database, enrolled: tuple[str, list[str]]
 ) -> None:
     secret, _ = enrolled
-    code = pyotp.TOTP(secret).at(_next_step(database) * 30)
+    code = pyotp.TOTP(secret).at(MOMENT, counter_offset=1)
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: totp.is_code(database, SEAL, "ada", code), range(8)))
     assert answers.count(True) == 1
@@ -65,7 +69,8 @@ def test_a_code_is_accepted_once_even_from_many_at_the_same_time(
 def test_a_code_older_than_an_accepted_one_is_refused(database: Database, enrolled: tuple[str, list[str]]) -> None:
     secret, _ = enrolled
     # The code of the enrolment counts as accepted.
-    assert not totp.is_code(database, SEAL, "ada", pyotp.TOTP(secret).at((_next_step(database) - 1) * 30))
+    for steps in (-1, 0):
+        assert not totp.is_code(database, SEAL, "ada", pyotp.TOTP(secret).at(MOMENT, counter_offset=steps))
 
 
 def test_a_recovery_code_is_accepted_once_and_for_its_owner_alone(
@@ -74,7 +79,7 @@ def test_a_recovery_code_is_accepted_once_and_for_its_owner_alone(
     _, codes = enrolled
     add_user(database, "bob", "user", actor="test")
     secret = totp.new_secret()
-    totp.enrol(database, SEAL, "bob", secret, pyotp.TOTP(secret).now(), actor="bob")
+    totp.enrol(database, SEAL, "bob", secret, pyotp.TOTP(secret).at(MOMENT), actor="bob")
     assert not totp.is_code(database, SEAL, "bob", codes[0])
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: totp.is_code(database, SEAL, "ada", codes[0].upper()), range(8)))
@@ -83,8 +88,3 @@ def test_a_recovery_code_is_accepted_once_and_for_its_owner_alone(
     remove_totp(database, "ada", actor="test")
     assert totp.recovery_codes_left(database, "ada") == 0
     assert not totp.is_code(database, SEAL, "ada", codes[1])
-
-
-def _next_step(database: Database) -> int:
-    """The step after the newest accepted one, whose code is valid now or in a moment's reach."""
-    return int(database.read(USERS, where={"name": "ada"})["totp_step"][0]) + 1

@@ -129,7 +129,7 @@ def up(demo: tuple[Path, str], outside: Path) -> Iterator[Up]:
             process.wait(120)
 
 
-def test_every_service_answers(up: Up, demo: tuple[Path, str]) -> None:
+def test_every_service_answers(up: Up, demo: tuple[Path, str], outside: Path) -> None:
     ports = up.ports
     query = {"query": "{ assetsOrError { ... on AssetConnection { nodes { key { path } } } } }"}
     reply = httpx.post(f"http://127.0.0.1:{ports['DAGSTER']}/graphql", json=query, timeout=60).json()
@@ -149,6 +149,13 @@ def test_every_service_answers(up: Up, demo: tuple[Path, str]) -> None:
         timeout=60,
     )
     assert len(trades.json()["results"]) == 5
+    assert httpx.get(f"http://127.0.0.1:{ports['DASHBOARD']}/_stcore/health", timeout=60).text == "ok"
+    said = (outside / "up.log").read_text()
+    once = said.partition("admin, one-time password ")[2].partition("\n")[0]
+    assert len(once) == 23
+    assert not [
+        log for log in (demo[0] / "logs").iterdir() if log.is_file() and once in log.read_text(errors="replace")
+    ]
 
 
 def test_score_uses_the_running_service(up: Up, demo: tuple[Path, str], outside: Path) -> None:

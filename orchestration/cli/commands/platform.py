@@ -141,7 +141,7 @@ def dashboard() -> None:
     [dim]tapewatch dashboard
     TAPEWATCH_TLS=self-made TAPEWATCH_PORT_DASHBOARD=8443 tapewatch dashboard[/]
     """
-    from orchestration.processes.dashboard import expect_packages, introduce_admin, warn_of_plain_text  # noqa: PLC0415
+    from orchestration.processes.dashboard import describe_transport, expect_packages, introduce_admin  # noqa: PLC0415
     from orchestration.processes.services import check_ports, dashboard_service, environment  # noqa: PLC0415
 
     expect_packages()
@@ -149,6 +149,6 @@ def dashboard() -> None:
     service = dashboard_service(settings)
     check_ports([service], settings.host)
     introduce_admin(settings, console)
-    warn_of_plain_text(settings, console)
+    describe_transport(settings, console)
     console.print(f"Dashboard: {service.url}. Press Ctrl-C to stop it.", soft_wrap=True, markup=False)
     os.execve(service.command[0], service.command, environment(settings))  # noqa: S606
