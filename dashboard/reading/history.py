@@ -18,7 +18,8 @@ from tapewatch.store.lake.lake import Lake, MissingPartitionError
 
 #: Days that are read together; the newest days, which may still be rewritten, are blocks of their own.
 _BLOCK_DAYS, _FRESH_DAYS = 64, 2
-_LOOK_AGAIN_S = 2.0
+#: New days are looked for this often: a long lake takes a while to list, and the present comes from the database.
+_LOOK_AGAIN_S = 30.0
 #: Minute bars of all symbols in memory: some 120 bytes each.
 _MOST_BARS = 16_000_000
 _BAND_CANDLES, _BAND_DEVIATIONS = 20, 2.0
