@@ -19,7 +19,8 @@ import plotly
 import plotly.graph_objects as go
 import polars as pl
 import psutil
-from playwright.sync_api import Locator, Page, TimeoutError
+from playwright.sync_api import Locator, Page
+from playwright.sync_api import TimeoutError as NothingCameError
 
 from dashboard.components.fetch import SERVED, fetch
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition
@@ -152,7 +153,7 @@ def _turn(page: Page, candles: Locator) -> float | None:
         page.mouse.down()
         page.mouse.move(x + random.choice([-500, 500]), y, steps=4)  # noqa: S311
         page.mouse.up()
-    with suppress(TimeoutError):
+    with suppress(NothingCameError):
         page.locator('[data-part="frame"][data-ms]').wait_for(timeout=_WAIT_MS)
     taken = candles.get_attribute("data-ms")
     return None if taken is None else float(taken) / 1e3

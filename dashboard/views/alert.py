@@ -55,12 +55,17 @@ def _alert(row: dict[str, Any]) -> None:
             market, row["symbol"], start.timestamp(), end.timestamp(), key="alert chart", zone=zone,
             may_export=current().may("export"), view=row["id"],
         )  # fmt: skip
-        left, right = st.columns([2, 3])
-        with left:
-            _reasons(row)
-        with right:
-            _features(row, market)
+        _dossier(row, market)
     _verdicts(row, zone)
+
+
+def _dossier(row: dict[str, Any], market: Market) -> None:
+    """Why there is an alert: the detector's reasons, and what was unusual."""
+    left, right = st.columns([2, 3])
+    with left:
+        _reasons(row)
+    with right:
+        _features(row, market)
 
 
 def _reasons(row: dict[str, Any]) -> None:
