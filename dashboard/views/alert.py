@@ -121,7 +121,7 @@ def _verdicts(row: dict[str, Any], zone: str) -> None:
         is_confirmed = buttons[0].form_submit_button("Confirm")
         is_dismissed = buttons[1].form_submit_button("Dismiss")
     if is_confirmed or is_dismissed:
-        judge([row["id"]], "confirmed" if is_confirmed else "dismissed", person, note.strip() or None)
+        judge([row["id"]], "confirmed" if is_confirmed else "dismissed", note.strip() or None)
         st.rerun()
 
 

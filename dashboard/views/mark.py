@@ -202,8 +202,8 @@ def _queue(person: Identity) -> None:
         columns[1].write(escaped(row["message"]))
         with columns[2].container(horizontal=True):
             st.button("Show", key=f"show {position}", on_click=_show_in_chart, args=(row,))
-            st.button("Confirm", key=f"confirm {position}", on_click=judge, args=([row["id"]], "confirmed", person))
-            st.button("Dismiss", key=f"dismiss {position}", on_click=judge, args=([row["id"]], "dismissed", person))
+            st.button("Confirm", key=f"confirm {position}", on_click=judge, args=([row["id"]], "confirmed"))
+            st.button("Dismiss", key=f"dismiss {position}", on_click=judge, args=([row["id"]], "dismissed"))
 
 
 def _show_in_chart(row: dict[str, Any]) -> None:

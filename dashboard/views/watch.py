@@ -9,7 +9,17 @@ from dashboard.components.candles import SOURCES, candle_chart
 from dashboard.identity import current
 from dashboard.reading import flow
 from dashboard.views import panels
-from dashboard.views.controls import choice, listed, market_and_symbol, refresh_s, sidebar, time_of, time_text, zone_of
+from dashboard.views.controls import (
+    choice,
+    escaped,
+    listed,
+    market_and_symbol,
+    refresh_s,
+    sidebar,
+    time_of,
+    time_text,
+    zone_of,
+)
 from tapewatch.market.instruments import NS_PER_SECOND, Market
 
 _DAYS = {"Last day": 1, "Last 5 days": 5, "Last month": 21, "Last year": 252, "Everything": 100_000}
@@ -124,7 +134,7 @@ def _grid() -> None:
         with columns[position % _COLUMNS].container(border=True):
             st.page_link(
                 _page("watch"),
-                label=symbol,
+                label=escaped(symbol),
                 query_params={"view": "symbol", "market": str(its_market), "symbol": symbol},
             )
             if start >= end:
