@@ -36,6 +36,8 @@ REQUESTS, TURNS, PLOTLY_BARS, PLOTLY_ZOOMS = 300, 40, 50_000, 6
 _DAY_S = 86_400
 #: A turn that needs no new candles is known by that none came in this time.
 _WAIT_MS = 1_500
+#: Of the wheel in one turn: each changes the width by a tenth, and new candles come from 1.6 times on.
+_CLICKS = 8
 
 
 def main() -> None:
@@ -148,11 +150,16 @@ def _turn(page: Page, candles: Locator) -> float | None:
     candles.evaluate("frame => { delete frame.dataset.ms }")
     page.mouse.move(x, y)
     if random.random() < 0.5:  # noqa: S311
-        page.mouse.wheel(0, random.choice([-900, -500, 500, 900]))  # noqa: S311
+        direction = random.choice([-120, 120])  # noqa: S311
+        for _ in range(_CLICKS):
+            page.mouse.wheel(0, direction)
     else:
-        page.mouse.down()
-        page.mouse.move(x + random.choice([-500, 500]), y, steps=4)  # noqa: S311
-        page.mouse.up()
+        direction = random.choice([-1, 1])  # noqa: S311
+        for _ in range(2):
+            page.mouse.move(x - direction * 250, y)
+            page.mouse.down()
+            page.mouse.move(x + direction * 250, y, steps=3)
+            page.mouse.up()
     with suppress(NothingCameError):
         page.locator('[data-part="frame"][data-ms]').wait_for(timeout=_WAIT_MS)
     taken = candles.get_attribute("data-ms")

@@ -65,7 +65,7 @@ class Histories:
         self._lock = threading.Lock()
 
     def view(self, market: Market, symbol: str, start: int, end: int, most: int) -> View:
-        """Candles that overlap [start, end) (ns UTC), as narrow as `most` of them allow, and as many before and after.
+        """Candles that overlap [start, end) (ns UTC), as narrow as `most` of them allow, and those beside it.
 
         Raises:
             LakeError: a partition cannot be read.
@@ -77,7 +77,8 @@ class Histories:
             ladders = history.read
             live = self._live(market, symbol, ladders[-1].last + NS_PER_MINUTE if ladders else 0)
             view = _view([*history.read, *live], start, end, most)
-            while history.unread and int((view.candles["time"] * NS_PER_SECOND < start).sum()) < most:
+            # A view of a pause has candles to go back to, and its bands; more is read when a view reaches it.
+            while history.unread and int((view.candles["time"] * NS_PER_SECOND < start).sum()) < _BAND_CANDLES:
                 self._read_back(history, market, symbol, history.unread[-1].session.day_start)
                 view = _view([*history.read, *live], start, end, most)
             if history.unread:
