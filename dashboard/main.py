@@ -6,7 +6,7 @@ from dashboard import identity
 from dashboard.views import alert, alerts, health, labels, mark, models, watch
 from dashboard.views.controls import escaped
 
-st.set_page_config(page_title="Tapewatch", page_icon=":material/candlestick_chart:", layout="wide")
+st.set_page_config(page_title="Tapewatch", layout="wide")
 person = identity.require("dashboard")
 pages = {
     "watch": st.Page(watch.show, title="Watch", icon=":material/candlestick_chart:", url_path="watch", default=True),

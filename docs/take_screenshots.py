@@ -43,6 +43,7 @@ def main() -> None:
             _report(page, max((settings.home / "reports").glob("*.html")))
             if profiles:
                 _profile(page, profiles[-1])
+            _dashboard(page, settings)
             browser.close()
     finally:
         server.terminate()
@@ -87,6 +88,55 @@ def _profile(page: Page, path: Path) -> None:
     page.goto(path.as_uri())
     page.wait_for_timeout(3000)
     page.screenshot(path=IMAGES / "profile.png")
+
+
+def _dashboard(page: Page, settings: Settings) -> None:
+    """The dashboard over the demo's data, served for one person who is logged in."""
+    port = free_port(settings.host)
+    command = [sys.executable, "-m", "tests.support.dashboard", str(port)]
+    server = subprocess.Popen(command, cwd=CHECKOUT, env=os.environ | {"TAPEWATCH_HOME": str(settings.home)})
+    address = f"http://127.0.0.1:{port}"
+    candles = page.locator('[data-part="frame"][data-from]').first
+    page.set_viewport_size({"width": 1280, "height": 900})
+    try:
+        _wait_for(f"{address}/_stcore/health")
+        for name, path in (("watch", "?market=stocks&symbol=TSLA"), ("grid", "?view=grid")):
+            page.goto(f"{address}/{path}")
+            candles.wait_for(timeout=_TIMEOUT_S * 1000)
+            page.wait_for_timeout(4000)
+            page.screenshot(path=IMAGES / f"dashboard_{name}.png")
+        _one_alert(page, address)
+        _mark(page, address)
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _one_alert(page: Page, address: str) -> None:
+    page.goto(f"{address}/?market=stocks&symbol=GOOGL")
+    page.goto(f"{address}/alerts?market=stocks&severity=critical&symbol=GOOGL")
+    table = page.locator('[data-testid="stDataFrame"]')
+    table.wait_for(timeout=_TIMEOUT_S * 1000)
+    page.wait_for_timeout(2000)
+    table.click(position={"x": 16, "y": 52})
+    page.get_by_role("link", name="Open").last.click(timeout=_TIMEOUT_S * 1000)
+    page.locator('[data-part="frame"][data-from]').wait_for(timeout=_TIMEOUT_S * 1000)
+    page.wait_for_timeout(3000)
+    page.screenshot(path=IMAGES / "dashboard_alert.png")
+
+
+def _mark(page: Page, address: str) -> None:
+    page.goto(f"{address}/mark?market=stocks&symbol=TSLA")
+    candles = page.locator('[data-part="frame"][data-from]').first
+    candles.wait_for(timeout=_TIMEOUT_S * 1000)
+    page.wait_for_timeout(2000)
+    box = candles.bounding_box() or {"x": 0.0, "y": 0.0, "width": 0.0}
+    for share in (0.165, 0.215):
+        page.mouse.click(box["x"] + share * box["width"], box["y"] + 200)
+        page.wait_for_timeout(600)
+    page.get_by_role("button", name="Accept").wait_for(timeout=_TIMEOUT_S * 1000)
+    page.wait_for_timeout(2500)
+    page.screenshot(path=IMAGES / "dashboard_mark.png")
 
 
 def _chromium() -> str:

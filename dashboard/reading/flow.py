@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 from tsdownsample import MinMaxLTTBDownsampler
 
-from tapewatch.market.instruments import Market, Partition
+from dashboard.reading.days import days_between
+from tapewatch.market.instruments import Market
 from tapewatch.market.live_tables import LIVE_MICROSTRUCTURE
 from tapewatch.market.tables import MICROSTRUCTURE
 from tapewatch.store.database.database import Database
@@ -27,7 +28,7 @@ def minutes(
 ) -> pl.DataFrame:
     """One symbol's minutes (`COLUMNS`) in [start, end), at most the last 31 days of it; the lake's, then the live ones."""
     start = max(start, end - dt.timedelta(days=MOST_DAYS))
-    days = [day for day in lake.partitions(MICROSTRUCTURE, market) if _touches(day, start, end)]
+    days = days_between(lake, MICROSTRUCTURE, market, start, end, MOST_DAYS)
     frames = [lake.read(MICROSTRUCTURE, day, columns=COLUMNS, symbols=[symbol]) for day in days]
     stored = pl.concat([MICROSTRUCTURE.empty().select(COLUMNS), *frames])
     after = stored["event_time"].max() if stored.height else None
@@ -83,8 +84,3 @@ def correlations(
     last = returns.sort("event_time").tail(window).drop("event_time")
     matrix = {second: [last.select(pl.corr(first, second)).item() for first in last.columns] for second in last.columns}
     return pl.DataFrame({"symbol": last.columns, **matrix}).with_columns(pl.col(pl.Float64).fill_nan(None))
-
-
-def _touches(day: Partition, start: dt.datetime, end: dt.datetime) -> bool:
-    session = day.session
-    return session.day_start < end.timestamp() * 1e9 and session.day_end > start.timestamp() * 1e9

@@ -7,9 +7,10 @@ from typing import Any
 
 import polars as pl
 
+from dashboard.reading.days import days_between
 from tapewatch.labels.kinds import NORMAL
 from tapewatch.market.derived_tables import INCIDENTS
-from tapewatch.market.instruments import Market
+from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.live_tables import ALERT_VERDICTS, ALERTS, LABELS
 from tapewatch.market.tables import ANOMALIES, TRUTH_LABELS
 from tapewatch.store.database.database import Database
@@ -154,9 +155,9 @@ def _marks(
 
 
 def _truth(lake: Lake, market: Market, symbol: str, start: dt.datetime, end: dt.datetime) -> pl.DataFrame:
-    days = [day for day in lake.partitions(TRUTH_LABELS, market) if start.date() <= day.date <= end.date()]
+    days = days_between(lake, TRUTH_LABELS, market, start, end, _MOST_TRUTH_DAYS)
     empty = TRUTH_LABELS.empty().with_columns(pl.col("kind").cast(pl.String))
-    rows = pl.concat([empty, *(_day_of_truth(lake, day, symbol) for day in days[-_MOST_TRUTH_DAYS:])])
+    rows = pl.concat([empty, *(_day_of_truth(lake, day, symbol) for day in days)])
     events = rows.unique("event_id", maintain_order=True).filter(
         pl.col("start_time") < end, pl.col("end_time") > start, pl.col("kind") != NORMAL
     )
@@ -166,5 +167,5 @@ def _truth(lake: Lake, market: Market, symbol: str, start: dt.datetime, end: dt.
 _MOST_TRUTH_DAYS = 40
 
 
-def _day_of_truth(lake: Lake, day: Any, symbol: str) -> pl.DataFrame:
+def _day_of_truth(lake: Lake, day: Partition, symbol: str) -> pl.DataFrame:
     return lake.read(TRUTH_LABELS, day, symbols=[symbol]).with_columns(pl.col("kind").cast(pl.String))

@@ -6,10 +6,9 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import polars as pl
 
-from dashboard.reading.levels import WIDTHS, Ladder, grouped
+from dashboard.reading.levels import WIDTHS, Ladder, grouped, rows_before, rows_between
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Partition
 from tapewatch.market.live_tables import LIVE_BARS
 from tapewatch.market.tables import BARS
@@ -18,7 +17,8 @@ from tapewatch.store.lake.lake import Lake, MissingPartitionError
 
 #: Days that are read together; the newest days, which may still be rewritten, are blocks of their own.
 _BLOCK_DAYS, _FRESH_DAYS = 64, 2
-_LOOK_AGAIN_S = 2.0
+#: New days are looked for this often: a long lake takes a while to list, and the present comes from the database.
+_LOOK_AGAIN_S = 30.0
 #: Minute bars of all symbols in memory: some 120 bytes each.
 _MOST_BARS = 16_000_000
 _BAND_CANDLES, _BAND_DEVIATIONS = 20, 2.0
@@ -65,7 +65,7 @@ class Histories:
         self._lock = threading.Lock()
 
     def view(self, market: Market, symbol: str, start: int, end: int, most: int) -> View:
-        """Candles that overlap [start, end) (ns UTC), as narrow as `most` of them allow, and as many before and after.
+        """Candles that overlap [start, end) (ns UTC), as narrow as `most` of them allow, and those beside it.
 
         Raises:
             LakeError: a partition cannot be read.
@@ -77,7 +77,8 @@ class Histories:
             ladders = history.read
             live = self._live(market, symbol, ladders[-1].last + NS_PER_MINUTE if ladders else 0)
             view = _view([*history.read, *live], start, end, most)
-            while history.unread and int((view.candles["time"] * NS_PER_SECOND < start).sum()) < most:
+            # A view of a pause has candles to go back to, and its bands; more is read when a view reaches it.
+            while history.unread and int((view.candles["time"] * NS_PER_SECOND < start).sum()) < _BAND_CANDLES:
                 self._read_back(history, market, symbol, history.unread[-1].session.day_start)
                 view = _view([*history.read, *live], start, end, most)
             if history.unread:
@@ -154,19 +155,17 @@ class Histories:
 def _view(ladders: list[Ladder], start: int, end: int, most: int) -> View:
     if not ladders:
         return View(pl.DataFrame(schema=dict.fromkeys(VIEW_COLUMNS, pl.Float64)), WIDTHS[0], 0, 0)
-    for level in range(len(WIDTHS)):
-        inside = sum(ladder.between(level, start, end).height for ladder in ladders)
-        if inside <= most or level == len(WIDTHS) - 1:
+    for level, minutes in enumerate(WIDTHS):
+        low = rows_before(ladders, level, start - minutes * NS_PER_MINUTE + 1)
+        high = rows_before(ladders, level, end)
+        if high - low <= most:
             break
-    minutes, each = WIDTHS[level], max(-(-inside // most), 1)
+    each = max(-(-(high - low) // most), 1)
     # The bands need candles before the first.
     margin = (most + _BAND_CANDLES) * each
-    candles = pl.concat([ladder.between(level, start, end, margin) for ladder in ladders])
-    low, high = np.searchsorted(candles["time"].to_numpy(), [start - minutes * NS_PER_MINUTE + 1, end])
-    low = max(int(low) - margin, 0)
-    wide = grouped(candles.slice(low, int(high) + margin - low), each)
+    wide = grouped(rows_between(ladders, level, max(low - margin, 0), high + margin), each)
     shown = wide.with_columns(_VWAP, *_BANDS, time=pl.col("time") / NS_PER_SECOND)
-    return View(shown.select(VIEW_COLUMNS), minutes * each, ladders[0].first, ladders[-1].last)
+    return View(shown.select(VIEW_COLUMNS), WIDTHS[level] * each, ladders[0].first, ladders[-1].last)
 
 
 _VWAP = pl.when(pl.col("day_volume") > 0).then(pl.col("day_notional") / pl.col("day_volume")).alias("vwap")

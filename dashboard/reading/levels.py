@@ -1,8 +1,11 @@
 """Candles of one symbol at every zoom: a ladder of ever wider candles, so that a view of any width is a slice of few rows."""
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from tapewatch.market.instruments import NS_PER_MINUTE, Market
@@ -21,6 +24,8 @@ class Ladder:
     """The same bars as candles of each of `WIDTHS`, oldest first; whole market days."""
 
     levels: tuple[pl.DataFrame, ...]
+    #: The starts of the candles of each level.
+    times: tuple[npt.NDArray[np.int64], ...]
 
     @classmethod
     def of(cls, bars: pl.DataFrame, market: Market) -> "Ladder":
@@ -41,25 +46,36 @@ class Ladder:
         levels = [minutes]
         for width in WIDTHS[1:]:
             levels.append(widened(levels[-1], width * NS_PER_MINUTE, begins))
-        return cls(tuple(levels))
+        return cls(tuple(levels), tuple(level["time"].to_numpy() for level in levels))
 
     @property
     def first(self) -> int:
         """Start of the oldest bar, ns."""
-        return int(self.levels[0]["time"][0])
+        return int(self.times[0][0])
 
     @property
     def last(self) -> int:
         """Start of the newest bar, ns."""
-        return int(self.levels[0]["time"][-1])
+        return int(self.times[0][-1])
 
-    def between(self, level: int, start: int, end: int, margin: int = 0) -> pl.DataFrame:
-        """Candles of a level that overlap [start, end), ns, and `margin` ones on each side: a slice, nothing is copied."""
-        rows = self.levels[level]
-        width = WIDTHS[level] * NS_PER_MINUTE
-        low, high = np.searchsorted(rows["time"].to_numpy(), [start - width + 1, end])
-        low = max(int(low) - margin, 0)
-        return rows.slice(low, int(high) + margin - low)
+
+def rows_before(ladders: Sequence[Ladder], level: int, time: int) -> int:
+    """How many candles of a level begin before a time (ns), in ladders that lie one after the other."""
+    at = bisect_left([ladder.times[level][0] for ladder in ladders], time)
+    whole = sum(ladder.times[level].size for ladder in ladders[: max(at - 1, 0)])
+    return whole + (int(np.searchsorted(ladders[at - 1].times[level], time)) if at else 0)
+
+
+def rows_between(ladders: Sequence[Ladder], level: int, low: int, high: int) -> pl.DataFrame:
+    """The candles of a level from the `low`th to before the `high`th of all ladders; nothing is copied."""
+    parts, offset = [], 0
+    for ladder in ladders:
+        size = ladder.times[level].size
+        first, last = max(low - offset, 0), min(high - offset, size)
+        if first < last:
+            parts.append(ladder.levels[level].slice(first, last - first))
+        offset += size
+    return pl.concat(parts) if parts else ladders[0].levels[level].clear()
 
 
 def widened(candles: pl.DataFrame, width: int, begins: int = 0) -> pl.DataFrame:

@@ -55,12 +55,17 @@ def _alert(row: dict[str, Any]) -> None:
             market, row["symbol"], start.timestamp(), end.timestamp(), key="alert chart", zone=zone,
             may_export=current().may("export"), view=row["id"],
         )  # fmt: skip
-        left, right = st.columns([2, 3])
-        with left:
-            _reasons(row)
-        with right:
-            _features(row, market)
+        _dossier(row, market)
     _verdicts(row, zone)
+
+
+def _dossier(row: dict[str, Any], market: Market) -> None:
+    """Why there is an alert: the detector's reasons, and what was unusual."""
+    left, right = st.columns([2, 3])
+    with left:
+        _reasons(row)
+    with right:
+        _features(row, market)
 
 
 def _reasons(row: dict[str, Any]) -> None:
@@ -116,7 +121,7 @@ def _verdicts(row: dict[str, Any], zone: str) -> None:
         is_confirmed = buttons[0].form_submit_button("Confirm")
         is_dismissed = buttons[1].form_submit_button("Dismiss")
     if is_confirmed or is_dismissed:
-        judge([row["id"]], "confirmed" if is_confirmed else "dismissed", person, note.strip() or None)
+        judge([row["id"]], "confirmed" if is_confirmed else "dismissed", note.strip() or None)
         st.rerun()
 
 

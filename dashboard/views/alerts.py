@@ -7,10 +7,10 @@ import streamlit as st
 
 from dashboard import places
 from dashboard.components.candles import alert_bell
-from dashboard.identity import Identity, current
+from dashboard.identity import Identity, current, require
 from dashboard.reading.export import exported
 from dashboard.reading.happenings import SEVERITIES, feed
-from dashboard.views.controls import choice, in_zone, is_utc, listed, named, refresh_s, sidebar, zone_of
+from dashboard.views.controls import choice, escaped, in_zone, is_utc, listed, named, refresh_s, sidebar, zone_of
 from tapewatch.market.live_tables import VERDICTS
 from tapewatch.store.database.database import DatabaseError
 from tapewatch.store.database.verdicts import VerdictError, give_verdict
@@ -91,7 +91,7 @@ def _actions(rows: pl.DataFrame, person: Identity) -> None:
     if person.may("mark"):
         for column, verdict, label in ((buttons[0], "confirmed", "Confirm"), (buttons[1], "dismissed", "Dismiss")):
             if column.button(f"{label} {rows.height}", key=verdict):
-                judge(rows["id"].to_list(), verdict, person)
+                judge(rows["id"].to_list(), verdict)
                 st.rerun(scope="fragment")
     if rows.height == 1:
         buttons[2].page_link(
@@ -102,12 +102,13 @@ def _actions(rows: pl.DataFrame, person: Identity) -> None:
         )
 
 
-def judge(ids: list[str], verdict: str, person: Identity, note: str | None = None) -> None:
-    """Record a person's verdict on alerts; says so if it cannot be recorded."""
+def judge(ids: list[str], verdict: str, note: str | None = None) -> None:
+    """Record the person's verdict on alerts; says so if it cannot be recorded. Needs the permission `mark` at this moment."""
+    person = require("mark")
     try:
         for alert_id in ids:
             give_verdict(places.database(), alert_id, verdict=verdict, author=person.name, note=note)
     except (VerdictError, DatabaseError) as error:
-        st.error(str(error))
+        st.error(escaped(str(error)))
     else:
         st.toast(f"{len(ids)} {verdict}")

@@ -104,7 +104,7 @@ def _form(market: Market, symbol: str, person: Identity) -> None:
     if note := st.session_state.pop("mark note", None):
         st.warning(escaped(note))
     if mark and mark["refined"] is not None:
-        _proposal(mark, zone_of(market))
+        _proposal(mark)
     st.text_input("Start, UTC", key="start text", placeholder="2024-06-03T14:31:00")
     st.text_input("End, UTC", key="end text", placeholder="2024-06-03T14:35:00")
     st.button("Propose edges for these times", key="propose", on_click=_propose, args=(market, symbol))
@@ -121,21 +121,22 @@ def _form(market: Market, symbol: str, person: Identity) -> None:
             _guarded(lambda: _undo(last, person))
 
 
-def _proposal(mark: dict[str, Any], zone: str) -> None:
+def _proposal(mark: dict[str, Any]) -> None:
     refined = mark["refined"]
     if refined.start is None and refined.end is None:
         st.info("The tape shows no change near these edges: they stay as they are.")
         return
-    st.markdown(f"The tape changes at  \n**{_edge_text(refined.start, zone)}**  \n**{_edge_text(refined.end, zone)}**")
+    texts = [_edge_text(edge) for edge in (refined.start, refined.end)]
+    st.markdown(f"The tape changes, in UTC, at  \n**{texts[0]}**  \n**{texts[1]}**")
     columns = st.columns(2)
     columns[0].button("Accept", key="accept", on_click=_accept, args=(mark,), help="take these edges")
     columns[1].button("Discard", key="discard", on_click=_discard, help="drop the mark")
 
 
-def _edge_text(edge: Edge | None, zone: str) -> str:
+def _edge_text(edge: Edge | None) -> str:
     if edge is None:
         return "no change"
-    return f"{time_text(time_of(edge.time_ns / NS_PER_SECOND), zone).split()[1]} ± {edge.uncertainty_s:.0f} s"
+    return f"{time_text(time_of(edge.time_ns / NS_PER_SECOND), 'UTC').split()[1]} ± {edge.uncertainty_s:.0f} s"
 
 
 def _accept(mark: dict[str, Any]) -> None:
@@ -201,8 +202,8 @@ def _queue(person: Identity) -> None:
         columns[1].write(escaped(row["message"]))
         with columns[2].container(horizontal=True):
             st.button("Show", key=f"show {position}", on_click=_show_in_chart, args=(row,))
-            st.button("Confirm", key=f"confirm {position}", on_click=judge, args=([row["id"]], "confirmed", person))
-            st.button("Dismiss", key=f"dismiss {position}", on_click=judge, args=([row["id"]], "dismissed", person))
+            st.button("Confirm", key=f"confirm {position}", on_click=judge, args=([row["id"]], "confirmed"))
+            st.button("Dismiss", key=f"dismiss {position}", on_click=judge, args=([row["id"]], "dismissed"))
 
 
 def _show_in_chart(row: dict[str, Any]) -> None:

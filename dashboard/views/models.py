@@ -6,7 +6,7 @@ import streamlit as st
 
 from dashboard import places
 from dashboard.reading import models
-from dashboard.views.controls import sidebar
+from dashboard.views.controls import escaped, sidebar
 from dashboard.views.panels import draw
 
 _COLUMNS = {
@@ -42,7 +42,9 @@ def show() -> None:
         st.dataframe(champions, hide_index=True, column_config={"train": "trained on", "validation": "judged on"})
     live = models.live_model(places.settings().champions)
     st.caption(
-        f"Collectors scan with {live}." if live else "Collectors have no scan yet; they watch by their rules alone."
+        f"Collectors scan with {escaped(live)}."
+        if live
+        else "Collectors have no scan yet; they watch by their rules alone."
     )
     for detector, table in models.evaluations(lake).items():
         st.subheader(f"{detector}, on days that it had not seen")

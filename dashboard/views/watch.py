@@ -9,7 +9,17 @@ from dashboard.components.candles import SOURCES, candle_chart
 from dashboard.identity import current
 from dashboard.reading import flow
 from dashboard.views import panels
-from dashboard.views.controls import choice, listed, market_and_symbol, refresh_s, sidebar, time_of, time_text, zone_of
+from dashboard.views.controls import (
+    choice,
+    escaped,
+    listed,
+    market_and_symbol,
+    refresh_s,
+    sidebar,
+    time_of,
+    time_text,
+    zone_of,
+)
 from tapewatch.market.instruments import NS_PER_SECOND, Market
 
 _DAYS = {"Last day": 1, "Last 5 days": 5, "Last month": 21, "Last year": 252, "Everything": 100_000}
@@ -38,22 +48,24 @@ def _symbol(market: Market, symbol: str) -> None:
     with right:
         sources = st.multiselect("Marked", SOURCES, default=SOURCES, key="marked")
     start, end = _asked() or tuple(ns / NS_PER_SECOND for ns in places.histories().extent(market, symbol, _DAYS[days]))
-    _chart(market, symbol, start, end, days, tuple(sources))
-    _lower(market, symbol)
+    view = f"{market} {symbol} {days}"
+    _chart(market, symbol, start, end, view, tuple(sources))
+    _lower(market, symbol, start, end, view)
 
 
 @st.fragment
-def _chart(market: Market, symbol: str, start: float, end: float, days: str, sources: tuple[str, ...]) -> None:
+def _chart(market: Market, symbol: str, start: float, end: float, view: str, sources: tuple[str, ...]) -> None:
     found = candle_chart(
         market, symbol, start, end, key="watch chart", zone=zone_of(market), sources=sources,
-        may_export=current().may("export"), view=f"{market} {symbol} {days}",
+        may_export=current().may("export"), view=view,
     )  # fmt: skip
     range_ = found.get("range")
-    if range_ and st.session_state.get("watch range") != range_:
-        st.session_state["watch range"] = dict(range_)
+    if range_ and st.session_state.get("watch reported") != range_:
+        st.session_state["watch reported"] = dict(range_)
+        st.session_state["watch range"] = {"view": view, **range_}
         st.query_params.update({"from": str(range_["from"]), "to": str(range_["to"])})
     if opened := found.get("opened"):
-        st.page_link(_alert_page(), label="Open this alert", query_params={"id": opened}, icon=":material/search:")
+        st.page_link(_page("alert"), label="Open this alert", query_params={"id": opened}, icon=":material/search:")
 
 
 def _asked() -> tuple[float, float] | None:
@@ -68,20 +80,19 @@ def _asked() -> tuple[float, float] | None:
     return (start, end) if 0 < start < end < 7e9 else None
 
 
-def _lower(market: Market, symbol: str) -> None:
+def _lower(market: Market, symbol: str, start: float, end: float, view: str) -> None:
     window = st.segmented_control(
         "Correlation over", _WINDOWS, default=60, key="window", format_func=lambda n: f"{n} minutes", required=True
     )
-    st.fragment(_panels, run_every=refresh_s())(market, symbol, int(window or 60))
+    st.fragment(_panels, run_every=refresh_s())(market, symbol, start, end, view, int(window or 60))
 
 
-def _panels(market: Market, symbol: str, window: int) -> None:
+def _panels(market: Market, symbol: str, first: float, last: float, view: str, window: int) -> None:
     lake, database, zone = places.lake(), places.database(), zone_of(market)
-    range_ = st.session_state.get("watch range")
-    if range_:
-        start, end = time_of(range_["from"]), time_of(range_["to"])
-    else:
-        start, end = (time_of(ns / NS_PER_SECOND) for ns in places.histories().extent(market, symbol, 1))
+    reported = st.session_state.get("watch range", {})
+    if reported.get("view") == view:
+        first, last = reported["from"], reported["to"]
+    start, end = time_of(first), time_of(last)
     rows = flow.minutes(lake, database, market, symbol, start, end)
     if rows.is_empty():
         st.caption("No minutes with features in what the chart shows: `tapewatch run` or the collector writes them.")
@@ -122,8 +133,8 @@ def _grid() -> None:
         start, end = (ns / NS_PER_SECOND for ns in places.histories().extent(its_market, symbol, 1))
         with columns[position % _COLUMNS].container(border=True):
             st.page_link(
-                _watch_page(),
-                label=symbol,
+                _page("watch"),
+                label=escaped(symbol),
                 query_params={"view": "symbol", "market": str(its_market), "symbol": symbol},
             )
             if start >= end:
@@ -139,9 +150,5 @@ def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-def _alert_page() -> st.Page:
-    return st.session_state["pages"]["alert"]
-
-
-def _watch_page() -> st.Page:
-    return st.session_state["pages"]["watch"]
+def _page(name: str) -> st.Page:
+    return st.session_state["pages"][name]

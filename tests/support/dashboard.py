@@ -63,6 +63,7 @@ def main(port: int) -> None:
     """Serve until SIGTERM."""
     identity.establish(lambda _: ANN)
     options = {"browser.gatherUsageStats": False, "server.fileWatcherType": "none", "server.headless": True}
+    options["client.toolbarMode"] = "minimal"
     config.get_config_options(force_reparse=True, options_from_flags=options)
     app = st.App(_MAIN, routes=ROUTES, middleware=[Middleware(LoggedIn)])
     uvicorn.run(

@@ -10,6 +10,8 @@ const FALLING = "#ef5350";
 const SEVERITY = { info: "#7d8790", warning: "#e09000", critical: "#e53935" };
 const SETTLED_MS = 350;
 const LOAD_MS = 60;
+// From one marker with a text to the next, so that texts do not overlap.
+const LABEL_PX = 110;
 const KEYS_HELP = "Arrow keys pan, plus and minus zoom, Shift with arrows moves the cursor, Enter sets an edge, Escape clears it.";
 
 class Chart {
@@ -115,16 +117,15 @@ class Chart {
       const candles = await read(assets, arrow, { market, symbol, from, to, most: this.#most() }, this.abort.signal);
       if (request !== this.request) return;
       this.candles = candles;
-      this.#show(from, to);
+      this.#show(from, to, began);
       this.frame.dataset.loaded = String(candles.length);
-      this.frame.dataset.ms = (performance.now() - began).toFixed(1);
       this.#say(candles.length ? "" : `no bars of ${symbol}`);
     } catch (error) {
       if (error.name !== "AbortError") this.#say(`the chart cannot be drawn: ${error.message}`);
     }
   }
 
-  #show(from, to) {
+  #show(from, to, began) {
     const { candles, request } = this;
     const rows = (make) => Array.from({ length: candles.length }, (_, i) => ({ time: candles.times[i], ...make(i) }));
     const line = (values) => rows((i) => (Number.isNaN(values[i]) ? {} : { value: values[i] }));
@@ -150,7 +151,9 @@ class Chart {
     // The library applies a set range in the next frame.
     requestAnimationFrame(() => requestAnimationFrame(() => {
       this.quiet = false;
-      if (request === this.request) this.#report();
+      if (request !== this.request) return;
+      this.frame.dataset.ms = (performance.now() - began).toFixed(1);
+      this.#report();
     }));
   }
 
@@ -164,12 +167,15 @@ class Chart {
     if (data.mark?.start) spans.push({ source: "mark", start: data.mark.start, end: data.mark.end });
     this.spans.set(spans, data.mark?.edges ?? []);
     const found = candles.marks.filter((mark) => shown.has(mark.source) && mark.source !== "truth" && mark.source !== "label");
-    const label = data.is_compact || found.length > 40 ? () => "" : (mark) => mark.kind.replaceAll("_", " ");
+    let labelled = -Infinity;
     this.markers.setMarkers(found.flatMap((mark) => {
       const place = Math.floor(candles.placeOf(mark.start_time));
       if (place < 0 || place >= candles.length) return [];
+      const x = this.#xOfPlace(place);
+      const hasText = !data.is_compact && x - labelled > LABEL_PX;
+      if (hasText) labelled = x;
       return [{
-        time: candles.times[place], id: mark.id, text: label(mark), color: SEVERITY[mark.severity] ?? SEVERITY.info,
+        time: candles.times[place], id: mark.id, text: hasText ? mark.kind.replaceAll("_", " ") : "", color: SEVERITY[mark.severity] ?? SEVERITY.info,
         position: "aboveBar", shape: mark.source === "anomaly" ? "circle" : "arrowDown",
       }];
     }).sort((a, b) => a.time - b.time));
