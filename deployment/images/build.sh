@@ -48,9 +48,22 @@ for file in /etc/ssl/certs/ca-certificates.crt /etc/pip.conf /etc/uv; do
         options+=(--volume "$file:$file:ro")
     fi
 done
-for target in "${targets[@]}"; do
+# target NAME [OPTION…]: an image, its size and the time that it took.
+target() {
     SECONDS=0
-    buildah build "${options[@]}" --target "$target" --tag "localhost/tapewatch-$target" . >/dev/null
-    size=$(buildah inspect --type image --format '{{.FromImageID}}' "localhost/tapewatch-$target" >/dev/null && buildah images --format '{{.Size}}' "localhost/tapewatch-$target")
-    echo "tapewatch-$target: $size, $SECONDS s"
+    buildah build "${options[@]}" "${@:2}" --target "$1" --tag "localhost/tapewatch-$1" . >/dev/null
+    echo "tapewatch-$1: $(buildah images --format '{{.Size}}' "localhost/tapewatch-$1"), $SECONDS s"
+}
+
+for name in "${targets[@]}"; do
+    if [ "$name" = scoring ]; then
+        target scoring
+        continue
+    fi
+    # buildah keeps no stages, so what the other images share is built once, as an image of its own.
+    if [ -z "${library-}" ]; then
+        target library
+        library=(--build-context library=container-image://localhost/tapewatch-library)
+    fi
+    target "$name" "${library[@]}"
 done

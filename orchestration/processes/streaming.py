@@ -96,7 +96,7 @@ def stream_services(settings: Settings, markets: Sequence[Market] = (), symbols:
         address_of(settings, plan_of(settings, market))
         _check_symbols(market, settings.symbols(market) if symbols is None else symbols.split(","))
         CollectorLock(settings.home / "run", market).check()
-    return [*(_collector(settings, market, symbols) for market in wanted), healer()]
+    return [*(collector(settings, market, symbols) for market in wanted), healer()]
 
 
 def stream_markets(
@@ -182,7 +182,8 @@ def _check_symbols(market: Market, written: Sequence[str]) -> None:
         raise ServiceError(f"{reason}: write symbols of {market} alone, in --symbols or {variable}") from error
 
 
-def _collector(settings: Settings, market: Market, symbols: str | None) -> Service:
+def collector(settings: Settings, market: Market, symbols: str | None = None) -> Service:
+    """The collector of a market, of the symbols that are set unless others are named."""
     port = metrics_port(settings, market)
     url = f"http://{LOOPBACK}:{port}/status"
     command = (sys.executable, "-m", "orchestration.processes.collector", str(market))

@@ -23,7 +23,7 @@ from orchestration.processes.services import (
     scoring_service,
     services,
 )
-from orchestration.processes.streaming import healer, stream_services
+from orchestration.processes.streaming import collector, healer
 from orchestration.processes.supervision import NAME, claimed, processes, socket_path
 from serving.store import StoredBento
 from tapewatch.market.instruments import Market
@@ -32,12 +32,8 @@ from tapewatch.settings import Settings
 _ANSWER_S, _PROBE_S, _POLL_S = 5.0, 60.0, 1.0
 
 
-def _collector(settings: Settings, market: Market) -> Service:
-    return stream_services(settings, [market])[0]
-
-
 _COLLECTORS: dict[str, Callable[[Settings], Service]] = {
-    collector_name(market): lambda settings, market=market: _collector(settings, market)  # type: ignore[misc]
+    collector_name(market): lambda settings, market=market: collector(settings, market)  # type: ignore[misc]
     for market in Market
 }
 #: How the service of each part is made.

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 
 from orchestration.errors import message_of
 from orchestration.home import check_home, expect_databases
@@ -11,6 +12,7 @@ from orchestration.processes.guarding import check_access
 from tapewatch.masking import masked
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database, DatabaseError
+from tapewatch.store.database.engine import parse
 
 #: Below this, a volume counts as full: databases and staged files of the lake need some room for every change.
 LEAST_FREE_BYTES = 256 * 1024 * 1024
@@ -22,7 +24,7 @@ class PreflightError(RuntimeError):
 
 
 def expect_sound(settings: Settings) -> None:
-    """Check access, volume, databases, Redis and buckets. Upgrades the database's schema, and writes nothing else.
+    """Check access, volume, databases, Redis and buckets. Upgrades a database's schema, and makes nothing else.
 
     Raises:
         PreflightError: something is wrong.
@@ -57,15 +59,16 @@ def check_volume(settings: Settings) -> None:
     check_home(settings)
     home = settings.home.absolute()
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=home):
+        # The home itself is made once all is well.
+        place = next(path for path in (home, *home.parents) if path.exists())
+        with tempfile.TemporaryFile(dir=place):
             pass
     except OSError as error:
         raise PreflightError(
             f"{home} cannot be written ({error.strerror}): mount a volume that this user can write, or set TAPEWATCH_HOME to "
             "another folder"
         ) from error
-    free = shutil.disk_usage(home).free
+    free = shutil.disk_usage(place).free
     if free < LEAST_FREE_BYTES:
         raise PreflightError(
             f"the volume of {home} is full: {free / 2**20:,.0f} MiB are free, {LEAST_FREE_BYTES / 2**20:,.0f} MiB are needed; "
@@ -81,6 +84,9 @@ def check_platform_databases(settings: Settings) -> None:
 def check_database(settings: Settings) -> None:
     """The operational database answers, and has this version's schema or an older one, which is upgraded."""
     try:
+        url = parse(settings.database)
+        if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
+            return  # made at the first start
         Database(settings.database).close()
     except DatabaseError as error:
         reason = str(error).partition("\n")[0]

@@ -36,6 +36,7 @@ def faults(settings: Settings, **changes: object) -> str:
 def test_a_sound_deployment_passes_twice(settings: Settings) -> None:
     expect_sound(settings)
     expect_sound(settings)
+    assert not settings.home.exists()
 
 
 def test_every_fault_is_named_at_once_without_passwords(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +77,7 @@ def test_a_full_volume_is_named(settings: Settings, monkeypatch: pytest.MonkeyPa
 def test_a_folder_that_is_a_file_is_named(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     said = faults(settings, home=tmp_path / "file", database_url=f"sqlite:///{tmp_path}/x.db")
-    assert f"{tmp_path / 'file'} cannot be written (File exists)" in said
+    assert f"{tmp_path / 'file'} cannot be written (Not a directory)" in said
     assert "set TAPEWATCH_HOME" in said
 
 
