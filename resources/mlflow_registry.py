@@ -4,6 +4,7 @@ Nothing is pickled: an artifact is the folder that the detector saved, and MLflo
 to import, so `stores.py` imports it when needed.
 """
 
+import json
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -178,10 +179,15 @@ class ModelRegistry:
 
     def gates(self, run_id: str) -> dict[str, Any] | None:
         """What `log_gates` logged to a run; None where nothing was."""
-        self.connect()
-        if not any(item.path == GATES for item in self.connect().list_artifacts(run_id)):
+        text = self.artifact(run_id, GATES)
+        return None if text is None else dict(json.loads(text))
+
+    def artifact(self, run_id: str, path: str) -> str | None:
+        """The text of a file at the top of a run's artifacts; None where there is none."""
+        client = self.connect()
+        if not any(item.path == path for item in client.list_artifacts(run_id)):
             return None
-        return dict(mlflow.artifacts.load_dict(f"runs:/{run_id}/{GATES}"))
+        return str(mlflow.artifacts.load_text(f"runs:/{run_id}/{path}"))
 
     def _location(self, model_uri: str) -> str:
         """Where a model's package lies, from `models:/NAME/VERSION`, `models:/ID` or the location itself."""
