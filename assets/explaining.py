@@ -17,6 +17,7 @@ from resources.mlflow_registry import ModelRegistry
 from tapewatch.reports.importance_page import Importance, importance_html
 
 _TOP, _SAMPLE = 150, 350
+_CLUSTER = " and alike"
 _PAGE, _NUMBERS = "importance.html", "importance.json"
 
 
@@ -43,16 +44,20 @@ def report(
     additive_to, off = additivity(attributions)
     judged = rows.filter(pl.col("is_anomaly").is_not_null())
     groups = clusters(rows, detector.features)
-    is_judged = refits and judged["is_anomaly"].any()
+    is_judged = bool(refits and judged["is_anomaly"].any())
+    # A cluster of one feature is that feature. All are measured at once, since each fold is fitted once.
+    several = {f"{name}{_CLUSTER}": members for name, members in groups.items() if len(members) > 1}
+    measured = decreases(detector, judged, {f: [f] for f in detector.features} | several) if is_judged else []
+    singles = {members[0] for members in groups.values() if len(members) == 1}
     found = Importance(
         model=name,
         attributions=attributions,
         mean_absolute=means,
         additive_to=additive_to,
         off=off,
-        decreases=decreases(detector, judged, {f: [f] for f in detector.features}) if is_judged else (),
-        of_clusters=decreases(detector, judged, groups) if is_judged else (),
-        clusters=groups if is_judged else {},
+        decreases=[each for each in measured if not each.name.endswith(_CLUSTER)],
+        of_clusters=[each for each in measured if each.name.endswith(_CLUSTER) or each.name in singles],
+        clusters=several if is_judged else {},
         impurity=_impurity(detector),
         steadiness=_steadiness(registry, name, reference["run_id"], means),
     )
