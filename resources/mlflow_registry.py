@@ -24,6 +24,7 @@ from models.loading import load_detector
 from models.onnx_export import export_onnx
 from resources.model_card import model_card
 from resources.model_logging import log_package
+from tapewatch.masking import masked
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 GATES = "gates.json"
@@ -32,6 +33,10 @@ _Loaded = TypeVar("_Loaded")
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 #: Rows on which an ONNX graph is compared with its detector.
 _PARITY_ROWS = 2000
+
+
+class RegistryError(RuntimeError):
+    """MLflow cannot be asked; the message names its address and the reason."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,7 @@ class ModelRegistry:
         """The version in use; None if there is none yet.
 
         Raises:
-            MlflowException: MLflow cannot be asked.
+            RegistryError: MLflow cannot be asked.
         """
         return self._by_alias(name, CHAMPION)
 
@@ -207,7 +212,11 @@ class ModelRegistry:
         except MlflowException as error:
             if error.error_code in _ABSENT:
                 return None
-            raise
+            reason = str(error).partition("\n")[0][:200]
+            raise RegistryError(
+                f"MLflow at {masked(self.tracking_uri)} cannot be asked for the {alias} of {name} ({reason}): start it, or set "
+                "MLFLOW_TRACKING_URI"
+            ) from error
         return RegisteredModel(name, int(found.version), found.run_id)
 
     @contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score
 
 from models.base import Detector
@@ -77,8 +77,9 @@ def clusters(rows: pl.DataFrame, features: Sequence[str]) -> dict[str, list[str]
     values = np.nan_to_num(matrix(rows, [BY_NAME[name] for name in known]))
     if len(known) < 2:
         return {name: [name] for name in features}
-    correlation = np.atleast_2d(spearmanr(values).statistic)
     # A constant column correlates with none.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        correlation = np.corrcoef(np.apply_along_axis(rankdata, 0, values), rowvar=False)
     distance = 1 - np.abs(np.nan_to_num(correlation))
     np.fill_diagonal(distance, 0.0)
     labels = fcluster(linkage(squareform(distance, checks=False), "average"), _DISTANCE, "distance")
