@@ -33,6 +33,8 @@ _SCRIPTS = (
     "live_scan",
     "triple_barrier",
     "overfitting",
+    "dossier",
+    "nearest_patterns",
 )
 _PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 _HEADER = """\

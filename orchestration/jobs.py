@@ -13,7 +13,11 @@ _STREAMED_FEATURES = ("microstructure", "microstructure_more", "bins_5s", "indic
 #: Labels by people and by what was detected: they follow the detections.
 COLLECTED = dg.AssetSelection.assets(["labels", "human_labels"], ["labels", "weak_labels"])
 DERIVED = (dg.AssetSelection.groups("features", "labels") - COLLECTED) | INFORMATION
-TRAINED = dg.AssetSelection.groups("models", "explanations", "serving")
+#: Reports about whole detectors fit them again: they are made apart from a training.
+REPORTED = dg.AssetSelection.assets(
+    *(["explanations", f"{name}_report"] for name in ("isolation_forest", "lstm_autoencoder"))
+)
+TRAINED = dg.AssetSelection.groups("models", "explanations", "serving") - REPORTED
 DRIFTED = dg.AssetSelection.assets(["detections", "drift"])
 DETECTED = dg.AssetSelection.groups("detections") - DRIFTED
 
@@ -50,6 +54,9 @@ train_detectors = dg.define_asset_job(
 )
 detect_anomalies = dg.define_asset_job(
     "detect_anomalies", DETECTED, description="Score days of features with the champion and store the anomalies."
+)
+explain_models = dg.define_asset_job(
+    "explain_models", REPORTED, description="Report what each detector looks at as a whole: importance and steadiness."
 )
 measure_drift = dg.define_asset_job(
     "measure_drift", DRIFTED, description="Measure how far days are from those that the champion was fitted on."
@@ -105,3 +112,13 @@ JOBS = [
 ]
 JOBS += [ingest_stream, profile_tape, refresh_feature_store, scan_days, train_detectors, update_day]
 JOBS += [backtest_signals, judge_strategies, report_paper]
+JOBS += [
+    explain_models,
+    ingest_stream,
+    measure_drift,
+    profile_tape,
+    refresh_feature_store,
+    scan_days,
+    train_detectors,
+    update_day,
+]

@@ -62,5 +62,5 @@ def drifting(lake: LakeResource) -> dict[Partition, list[str]]:
             continue
         names = opened.read(DRIFT, days[-1]).filter("is_drifting")["name"].cast(pl.String).to_list()
         if len(names) >= ENOUGH_DRIFT or set(names) & set(_ALONE):
-            found[days[-1]] = names
+            found[days[-1]] = sorted(names, key=lambda name: (name not in _ALONE, name))
     return found

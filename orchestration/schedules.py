@@ -11,6 +11,7 @@ from orchestration.jobs import (
     certify_days,
     check_freshness,
     detect_anomalies,
+    explain_models,
     measure_drift,
     train_detectors,
     update_day,
@@ -126,6 +127,14 @@ def measure_drift_daily(context: dg.ScheduleEvaluationContext) -> Iterator[dg.Ru
     yield from _yesterdays(context, _WATCHED)
 
 
+explain_models_weekly = dg.ScheduleDefinition(
+    name="explain_models_weekly",
+    job=explain_models,
+    cron_schedule="0 16 * * 0",
+    execution_timezone=_TIMEZONE,
+    description="Reports what each detector looks at as a whole.",
+)
+
 freshness_daily = dg.ScheduleDefinition(
     name="freshness_daily",
     job=check_freshness,
@@ -136,4 +145,4 @@ freshness_daily = dg.ScheduleDefinition(
 )
 
 SCHEDULES = [freshness_daily, update_day_daily, detect_anomalies_daily, old_gaps_daily]
-SCHEDULES += [measure_drift_daily, train_detectors_daily]
+SCHEDULES += [explain_models_weekly, measure_drift_daily, train_detectors_daily]

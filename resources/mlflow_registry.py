@@ -4,6 +4,7 @@ Nothing is pickled: an artifact is the folder that the detector saved, and MLflo
 to import, so `stores.py` imports it when needed.
 """
 
+import json
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +24,7 @@ from models.loading import load_detector
 from models.onnx_export import export_onnx
 from resources.model_card import model_card
 from resources.model_logging import log_package
+from tapewatch.masking import masked
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 GATES = "gates.json"
@@ -31,6 +33,10 @@ _Loaded = TypeVar("_Loaded")
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 #: Rows on which an ONNX graph is compared with its detector.
 _PARITY_ROWS = 2000
+
+
+class RegistryError(RuntimeError):
+    """MLflow cannot be asked; the message names its address and the reason."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +155,7 @@ class ModelRegistry:
         """The version in use; None if there is none yet.
 
         Raises:
-            MlflowException: MLflow cannot be asked.
+            RegistryError: MLflow cannot be asked.
         """
         return self._by_alias(name, CHAMPION)
 
@@ -178,10 +184,15 @@ class ModelRegistry:
 
     def gates(self, run_id: str) -> dict[str, Any] | None:
         """What `log_gates` logged to a run; None where nothing was."""
-        self.connect()
-        if not any(item.path == GATES for item in self.connect().list_artifacts(run_id)):
+        text = self.artifact(run_id, GATES)
+        return None if text is None else dict(json.loads(text))
+
+    def artifact(self, run_id: str, path: str) -> str | None:
+        """The text of a file at the top of a run's artifacts; None where there is none."""
+        client = self.connect()
+        if not any(item.path == path for item in client.list_artifacts(run_id)):
             return None
-        return dict(mlflow.artifacts.load_dict(f"runs:/{run_id}/{GATES}"))
+        return str(mlflow.artifacts.load_text(f"runs:/{run_id}/{path}"))
 
     def _location(self, model_uri: str) -> str:
         """Where a model's package lies, from `models:/NAME/VERSION`, `models:/ID` or the location itself."""
@@ -201,7 +212,11 @@ class ModelRegistry:
         except MlflowException as error:
             if error.error_code in _ABSENT:
                 return None
-            raise
+            reason = str(error).partition("\n")[0][:200]
+            raise RegistryError(
+                f"MLflow at {masked(self.tracking_uri)} cannot be asked for the {alias} of {name} ({reason}): start it, or set "
+                "MLFLOW_TRACKING_URI"
+            ) from error
         return RegisteredModel(name, int(found.version), found.run_id)
 
     @contextmanager

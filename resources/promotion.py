@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 from models.base import DetectorError
 from models.loading import load_detector
 from models.scan.detector import ScanDetector
-from resources.mlflow_registry import ModelRegistry, RegisteredModel
+from resources.mlflow_registry import ModelRegistry, RegisteredModel, RegistryError
 from tapewatch.masking import masked
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.model_history import (
@@ -120,7 +120,7 @@ class Promoter:
         )
         try:
             record(self.database, decision, apply=apply)
-        except MlflowException as error:
+        except (MlflowException, RegistryError) as error:
             raise PromotionError(
                 f"MLflow at {masked(self.registry.tracking_uri)} failed ({_first_line(error)}): version {target.version} of "
                 f"{target.name} was not {action.replace('_', ' ')}, and nothing was recorded. Try again"

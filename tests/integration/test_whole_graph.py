@@ -14,6 +14,7 @@ from orchestration.runs import labelling
 from orchestration.runs.runs import RunError, run_days, train
 from resources.detector_pyfunc import as_pandas
 from resources.mlflow_registry import ModelRegistry
+from resources.promotion import Promoter
 from tapewatch.emulator.process import running_emulator
 from tapewatch.labels.human import HumanLabel
 from tapewatch.market.derived_tables import BINS_5S, INCIDENTS
@@ -36,6 +37,7 @@ from tapewatch.market.tables import (
 )
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
+from tapewatch.store.database.model_history import history
 from tapewatch.store.lake.lake import Lake
 from tapewatch.streaming.detection.champion import file_of, publish, published_model, read_champion
 
@@ -237,15 +239,22 @@ def test_the_autoencoder_is_judged_on_the_same_days_and_registered(emulated: Dep
     assert not (emulated.settings.home / "mlflow" / "checkpoints" / "lstm_autoencoder" / "checkpoint.npz").exists()
 
 
-def test_a_retrained_detector_becomes_champion_only_if_it_is_no_worse(emulated: Deployment) -> None:
+def test_a_retrained_detector_becomes_champion_only_if_it_passes_every_gate(emulated: Deployment) -> None:
     train(emulated.settings.model_copy(update={"keras_backend": "none"}), trees=20, seed=5)
     client = mlflow.MlflowClient(emulated.settings.tracking_uri)
     versions = client.search_model_versions("name = 'isolation_forest'")
     newest = max(versions, key=lambda version: int(version.version))
-    metrics = client.get_run(newest.run_id).data.metrics
-    is_no_worse = metrics["average_precision"] >= metrics["champion_average_precision"]
+    registry = ModelRegistry(emulated.settings.tracking_uri, emulated.settings.artifact_root)
+    logged = registry.gates(newest.run_id)
+    assert logged is not None
+    assert logged["champion"] == 1
+    has_passed = all(gate["has_passed"] for gate in logged["gates"].values())
     champion = client.get_model_version_by_alias("isolation_forest", "champion")
-    assert (champion.version == newest.version) is is_no_worse
+    assert (champion.version == newest.version) is has_passed
+    with Database(emulated.settings.database) as database:
+        of_forest = history(database, "isolation_forest")
+        assert [entry["action"] for entry in of_forest] == ["promoted", "promoted" if has_passed else "refused"]
+        assert Promoter(registry, database, "test").faults() == []
 
 
 def test_a_weekend_is_refused_by_name(emulated: Deployment) -> None:

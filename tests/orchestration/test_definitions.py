@@ -23,7 +23,9 @@ ASSETS = {
     "detections/anomaly_patterns",
     "detections/drift",
     "detections/incidents",
+    "explanations/isolation_forest_report",
     "explanations/isolation_forest_shap",
+    "explanations/lstm_autoencoder_report",
     "feature_store/online",
     "feature_store/registry",
     "features/bins_5s",
@@ -110,6 +112,7 @@ def test_every_asset_job_schedule_and_sensor(definitions: dg.Definitions) -> Non
         "check_freshness",
         "collect_labels",
         "detect_anomalies",
+        "explain_models",
         "ingest_stream",
         "measure_drift",
         "judge_strategies",
@@ -122,6 +125,7 @@ def test_every_asset_job_schedule_and_sensor(definitions: dg.Definitions) -> Non
     }
     assert {schedule.name for schedule in repository.schedule_defs} == {
         "detect_anomalies_daily",
+        "explain_models_weekly",
         "freshness_daily",
         "measure_drift_daily",
         "old_gaps_daily",

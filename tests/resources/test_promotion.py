@@ -12,36 +12,16 @@ import pytest
 import sqlalchemy as sa
 from mlflow.exceptions import MlflowException
 
-from resources.mlflow_registry import ModelRegistry, RegisteredModel
+from resources.mlflow_registry import ModelRegistry, RegisteredModel, RegistryError
 from resources.promotion import Promoter, PromotionError, champion_at
 from tapewatch.market.live_tables import MODEL_HISTORY
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.model_history import HistoryConflictError, history
 from tapewatch.store.database.tables import twin
-from tests.support.detectors import fitted
+from tests.support.ports import free_port
+from tests.support.registry import NAME, Parts
 
 pytestmark = pytest.mark.slow
-NAME = "isolation_forest"
-
-
-class Parts:
-    """A registry with versions of one small detector, and a database."""
-
-    def __init__(self, folder: Path) -> None:
-        self.registry = ModelRegistry(f"sqlite:///{folder}/mlflow.db", (folder / "artifacts").as_uri())
-        self.url = f"sqlite:///{folder}/tapewatch.db"
-        self.detector = fitted()
-
-    def version(self, folder: Path) -> RegisteredModel:
-        """One more version, whose files are logged without a package, which takes long."""
-        with self.registry.run(NAME) as run:
-            self.detector.save(folder / "detector")
-            mlflow.log_artifacts(str(folder), "model/artifacts")
-        client = self.registry.connect()
-        if NAME not in self.registry.names():
-            client.create_registered_model(NAME)
-        made = client.create_model_version(NAME, f"{run.info.artifact_uri}/model", run.info.run_id)
-        return RegisteredModel(NAME, int(made.version), run.info.run_id)
 
 
 @pytest.fixture(scope="module")
@@ -153,3 +133,16 @@ def test_what_is_changed_cut_off_or_moved_outside_is_found(three: tuple[list[Reg
         connection.execute(sa.delete(table).where(table.c.number >= 2))
     cut = promoter.faults()
     assert any("is not in the history" in fault for fault in cut)
+
+
+def test_an_mlflow_that_does_not_answer_is_named_and_is_no_absent_champion(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = mlflow.get_tracking_uri()
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    registry = ModelRegistry(f"http://127.0.0.1:{free_port()}", "")
+    try:
+        with pytest.raises(
+            RegistryError, match=r"MLflow at http://127.0.0.1:\d+ cannot be asked for the champion of scan"
+        ):
+            registry.champion("scan")
+    finally:
+        mlflow.set_tracking_uri(before)

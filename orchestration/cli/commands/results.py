@@ -22,6 +22,12 @@ def _strongest_reason(row: dict[str, Any]) -> str:
     return str(reasons[0]["feature"]) if reasons else ""
 
 
+def _identity(row: dict[str, Any]) -> str:
+    from tapewatch.store.database.verdicts import anomaly_id  # noqa: PLC0415
+
+    return anomaly_id(row["market"], row["symbol"], row["start_time"])
+
+
 ANOMALIES = Listing(
     counted("anomaly", "anomalies"),
     columns=(
@@ -41,6 +47,7 @@ ANOMALIES = Listing(
         *(Field(name, in_csv=False) for name in ("threshold", "minutes")),
         *map(Field, ("market", "model")),
         Field("reasons", lambda row: json.loads(row["reasons"])),
+        Field("id", _identity, in_csv=False),
     ),
 )
 

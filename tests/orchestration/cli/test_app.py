@@ -24,7 +24,20 @@ from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
 from tests.support.anomalies import MINUTE, OPEN, REASONS, event, events
 
-COMMANDS = ("demo", "check", "emulate", "backfill", "run", "up", "score", "anomalies", "features", "lookahead")
+COMMANDS = (
+    "demo",
+    "check",
+    "emulate",
+    "backfill",
+    "run",
+    "up",
+    "score",
+    "anomalies",
+    "features",
+    "lookahead",
+    "explain",
+    "models",
+)
 _MODEL = "isolation_forest/3"
 _REASONS = '"' + json.dumps(REASONS).replace('"', '""') + '"'
 MONDAY = Partition(OPEN.date(), Market.STOCKS)
