@@ -26,6 +26,7 @@ from orchestration.cli.commands import (
     lookahead,
     platform,
     profile,
+    replay,
     results,
     stream,
     tape,
@@ -62,6 +63,7 @@ for commands in (
     keys,
     lake,
     lookahead,
+    replay,
 ):
     app.add_typer(commands.app)
 

@@ -6,7 +6,7 @@ import random
 import socket
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -244,4 +244,5 @@ def scoring_service(settings: Settings) -> Service:
     """The service that answers `POST /score`."""
     command = (sys.executable, "-m", "orchestration.processes.scoring")
     host, port = settings.host, settings.port_scoring
-    return _web_service("scoring", "Scoring service", command, host, port, "/readyz", needs_bento=True)
+    plain = _web_service("scoring", "Scoring service", command, host, port, "/readyz", needs_bento=True)
+    return replace(plain, url=settings.scoring_url, health=f"{settings.scoring_url}/readyz")
