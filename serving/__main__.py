@@ -17,10 +17,16 @@ _POLL_SECONDS = 2.0
 _ANSWER_SECONDS = 5.0
 
 
-def serve_command(bento: Path, *, host: str, port: int) -> list[str]:
-    """The command that serves a Bento from its folder; BENTOML_HOME must be the store that holds its model."""
+def serve_command(
+    bento: Path, *, host: str, port: int, certificate: Path | None = None, key: Path | None = None
+) -> list[str]:
+    """The command that serves a Bento from its folder, over TLS with a certificate and its key.
+
+    BENTOML_HOME must be the store that holds its model.
+    """
     address = ("--host", host, "--port", str(port))
-    return [sys.executable, "-m", "bentoml", "serve", str(bento), *address]
+    tls = ("--ssl-certfile", str(certificate), "--ssl-keyfile", str(key)) if certificate and key else ()
+    return [sys.executable, "-m", "bentoml", "serve", str(bento), *address, *tls]
 
 
 def is_ready(settings: Settings) -> bool:
@@ -56,7 +62,13 @@ def main() -> int:
     # The Bento has its own copy of the code; the checkout must not come before it on the path.
     os.chdir(settings.bento_home)
     os.environ |= {"BENTOML_HOME": str(settings.bento_home.resolve()), "BENTOML_DO_NOT_TRACK": "true"}
-    command = serve_command(bento.folder.resolve(), host=settings.host, port=settings.port_scoring)
+    command = serve_command(
+        bento.folder.resolve(),
+        host=settings.host,
+        port=settings.port_scoring,
+        certificate=settings.scoring_certificate,
+        key=settings.scoring_certificate_key,
+    )
     os.execv(command[0], command)  # noqa: S606
     return 0
 

@@ -78,7 +78,7 @@ class Scorer:
     def warm_up(self) -> None:
         """Score rows, so that the first request does not wait for what is built on first use."""
         # The session's time loads the calendar.
-        self._place("", dt.datetime(2000, 1, 3, 15, tzinfo=dt.UTC))
+        self._place(Market.STOCKS, dt.datetime(2000, 1, 3, 15, tzinfo=dt.UTC))
         time, blank = dt.datetime(2000, 1, 3, tzinfo=dt.UTC), np.full((_WARM_UP_ROWS, len(self.features)), np.nan)
         minutes = np.zeros(_WARM_UP_ROWS, dtype=np.int64)
         self.detector.score(Minutes(self.features, [""] * _WARM_UP_ROWS, [time] * _WARM_UP_ROWS, minutes, blank))
@@ -113,7 +113,7 @@ class Scorer:
         self, symbols: Sequence[str], times: Sequence[dt.datetime], values: Scores, *, reasons: bool = False
     ) -> list[Verdict]:
         """As `answer`, for rows as arrays: `values` are rows x features."""
-        places = [self._place(symbol, time) for symbol, time in zip(symbols, times, strict=True)]
+        places = self._places(symbols, times)
         at = [index for index, place in enumerate(places) if isinstance(place, int)]
         minutes = np.array([places[index] for index in at], dtype=np.int64)
         is_whole = len(at) == len(places)
@@ -151,9 +151,14 @@ class Scorer:
             )
         ]
 
-    def _place(self, symbol: str, time: dt.datetime) -> int | str:
-        """The minute of the session, or why the model cannot tell."""
-        market = market_of(symbol)
+    def _places(self, symbols: Sequence[str], times: Sequence[dt.datetime]) -> list[int | str]:
+        """The minute of the session of each row, or why the model cannot tell; rows of one minute are looked up once."""
+        markets = {symbol: market_of(symbol) for symbol in set(symbols)}
+        pairs = [(markets[symbol], time) for symbol, time in zip(symbols, times, strict=True)]
+        known = {pair: self._place(*pair) for pair in set(pairs)}
+        return [known[pair] for pair in pairs]
+
+    def _place(self, market: Market, time: dt.datetime) -> int | str:
         if self.markets and market not in self.markets:
             return f"{self.model.name} {self.model.version} was trained on {', '.join(self.markets)}, not on {market}"
         try:

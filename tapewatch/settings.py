@@ -205,6 +205,7 @@ class Settings(BaseSettings):
     scoring_cache_s: float = Field(60, ge=0, description="how long the scoring service keeps an answer; 0 keeps none")
     scoring_sample: float = Field(0, ge=0, le=1, description="share of the scoring requests that the lake keeps")
     scoring_log_requests: bool = Field(True, description="whether answered requests are logged, besides refused ones")
+    scoring_key: SecretStr | None = Field(None, description="API key with which commands use the scoring service")
     scoring_certificate: Path | None = Field(None, description="TLS certificate (PEM) of the scoring service")
     scoring_certificate_key: Path | None = Field(None, description="private key (PEM) of the certificate")
     port_dashboard: Port = 8501
@@ -301,6 +302,12 @@ class Settings(BaseSettings):
     @property
     def dagster_home(self) -> Path:
         return self.home / "dagster"
+
+    @property
+    def scoring_url(self) -> str:
+        """The address of the scoring service, over TLS where it has a certificate."""
+        scheme = "https" if self.scoring_certificate and self.scoring_certificate_key else "http"
+        return f"{scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port_scoring}"
 
     @property
     def bento_home(self) -> Path:

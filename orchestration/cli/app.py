@@ -30,6 +30,7 @@ from orchestration.cli.commands import (
     paper,
     platform,
     profile,
+    replay,
     results,
     security,
     serve,
@@ -76,6 +77,7 @@ for commands in (
     paper,
     users,
     security,
+    replay,
 ):
     app.add_typer(commands.app)
 

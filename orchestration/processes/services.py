@@ -6,7 +6,7 @@ import random
 import socket
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -270,7 +270,8 @@ def scoring_service(settings: Settings) -> Service:
     """The service that answers `POST /score`."""
     command = (sys.executable, "-m", "serving")
     host, port = settings.host, settings.port_scoring
-    return _web_service("scoring", "Scoring service", command, host, port, "/readyz", needs_bento=True)
+    plain = _web_service("scoring", "Scoring service", command, host, port, "/readyz", needs_bento=True)
+    return replace(plain, url=settings.scoring_url, health=f"{settings.scoring_url}/readyz")
 
 
 def dashboard_url(settings: Settings) -> str:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -95,10 +96,13 @@ def ask(settings: Settings, body: bytes, *, url: str | None = None) -> tuple[Ans
         ScoringError: the service refuses or cannot be reached, or there is no Bento.
         RequestError: the body is not a valid request.
     """
-    address = url or f"http://{settings.host}:{settings.port_scoring}"
+    address = url or settings.scoring_url
     try:
         is_own = url is None or is_loopback(urlsplit(url).hostname or "")
         options: dict[str, Any] = {"timeout": _TIMEOUT_S, "trust_env": not is_own}
+        if is_own and settings.scoring_certificate:
+            # A certificate of the deployment's own is its authority, too.
+            options["verify"] = ssl.create_default_context(cafile=str(settings.scoring_certificate))
         response = httpx.post(
             f"{address.rstrip('/')}/score?reasons=true", content=body, headers=_headers(settings, address), **options
         )
@@ -112,10 +116,11 @@ def ask(settings: Settings, body: bytes, *, url: str | None = None) -> tuple[Ans
 
 
 def _headers(settings: Settings, address: str) -> dict[str, str]:
-    """With the token, if `address` is one of this deployment's names."""
+    """With the API key or the token, if `address` is one of this deployment's names."""
     access = access_of(settings)
-    is_ours = bool(access.token) and httpx.URL(address).host.lower() in access.hosts
-    bearer = {"Authorization": f"Bearer {access.token}"} if is_ours else {}
+    is_ours = httpx.URL(address).host.lower() in access.hosts
+    secret = settings.scoring_key.get_secret_value() if settings.scoring_key else access.token
+    bearer = {"Authorization": f"Bearer {secret}"} if is_ours and secret else {}
     return {"Content-Type": "application/json", **bearer}
 
 

@@ -31,6 +31,8 @@ class Caller:
 
 
 LOCAL: Final = Caller("local", "local")
+#: Who was not asked, or gave no valid key.
+UNKNOWN: Final = Caller("", "")
 #: The holder of the deployment's token, which the guard has checked.
 _TOKEN_HOLDER: Final = Caller("token", "token")
 

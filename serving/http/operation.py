@@ -12,7 +12,7 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from serving.http.gate import ANY, LOCAL, Caller
+from serving.http.gate import ANY, UNKNOWN, Caller
 from serving.http.problems import Problem, invalid
 from serving.metrics import REQUESTS, SECONDS
 from serving.schemas import RequestError
@@ -47,7 +47,7 @@ class Call:
     request: Request
     deployment: "Deployment"
     request_id: str
-    caller: Caller = LOCAL
+    caller: Caller = UNKNOWN
     rows: int = 0
     note: dict[str, object] = field(default_factory=dict)
 

@@ -6,6 +6,7 @@ import ipaddress
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Self
 
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -53,6 +54,7 @@ class Access:
         return hmac.new(self.token.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches an address; a name other than `localhost` may be any machine's."""
     try:

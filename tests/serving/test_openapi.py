@@ -1,6 +1,7 @@
 """The description holds: it is the file in the docs, and generated requests get the answers that it promises."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "openapi.json"
 #: BentoML answers these, outside of the application; a stream of events never ends.
 ELSEWHERE = {"/livez", "/readyz", "/healthz", "/alerts/stream"}
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-EXAMPLES = 40
+#: Requests of an operation; the long form is `OPENAPI_EXAMPLES=2000 pytest tests/serving/test_openapi.py`.
+EXAMPLES = int(os.environ.get("OPENAPI_EXAMPLES", "40"))
 
 
 @pytest.fixture(scope="module")
