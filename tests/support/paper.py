@@ -21,6 +21,8 @@ ACCOUNT = "test"
 SETTINGS = EngineSettings(
     cash=1e6, leverage=4, fees=Fees(per_unit=0.0035, minimum=0.35), borrow=Borrow(300), depth_share=0.2, seed=3
 )
+#: No limit ends the trading of a day early.
+LIMITS = Protections(daily_loss=None, guard_losses=None, cooldown_s=300)
 END = OPEN_NS + 390 * NS_PER_MINUTE
 #: Tables of an account that a test compares, without the moment when the account was opened.
 STATE = (
@@ -77,7 +79,7 @@ def main() -> None:
     with Database(url) as database:
         if open_account(database, ACCOUNT, SETTINGS, is_bars=True):
             send(database, ACCOUNT, sent)
-        broker = PaperBroker(database, ACCOUNT, SETTINGS, Protections(daily_loss=0.02, cooldown_s=300))
+        broker = PaperBroker(database, ACCOUNT, SETTINGS, LIMITS)
         ready = Tape.of_bars(tape)
         print("ready", flush=True)  # noqa: T201
         broker.process(ready, END)

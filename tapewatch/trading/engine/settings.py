@@ -3,7 +3,6 @@
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 
 import numpy as np
 import numpy.typing as npt
@@ -95,10 +94,12 @@ class EngineSettings:
         return self.multipliers.get(symbol, _CONTRACT if self.market_of(symbol) is Market.OPTIONS else 1.0)
 
     def keys_of(self, order_ids: Sequence[str]) -> npt.NDArray[np.uint64]:
-        """A random number for each order, by its identity and the seed alone."""
-        salt = self.seed.to_bytes(16, "little", signed=True)
-        digests = b"".join(blake2b(name.encode(), digest_size=8, salt=salt).digest() for name in order_ids)
-        return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+        """A random number for each order, by its identity and the seed alone (CRC-32, mixed by SplitMix64)."""
+        sums = np.fromiter((zlib.crc32(name.encode()) for name in order_ids), np.uint64, len(order_ids))
+        mixed = sums + np.uint64(self.seed % 2**63) * np.uint64(0x9E3779B97F4A7C15)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+        return mixed ^ (mixed >> np.uint64(31))
 
     def terms(self, *, is_bars: bool) -> Terms:
         """The settings as the kernel reads them."""

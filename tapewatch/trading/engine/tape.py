@@ -188,7 +188,7 @@ class _Parts:
             return (), Events(*empty, *(np.zeros(0) for _ in range(5)))
         # Parts were added in order of kind and are in order of symbol, so a stable sort by time is all.
         order = np.argsort(_concatenated(part[0] for part in self.columns), kind="stable")
-        arrays = (_concatenated(part[at] for part in self.columns)[order] for at in range(9))
+        arrays = (_concatenated(part[at] for part in self.columns).take(order) for at in range(9))
         return tuple(self.symbols), Events(*arrays)
 
 

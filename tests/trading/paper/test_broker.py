@@ -20,7 +20,7 @@ from tapewatch.trading.paper.broker import PaperBroker
 from tapewatch.trading.paper.ledger import PaperError, open_account, send, set_risk
 from tapewatch.trading.paper.protections import Protections, RiskState
 from tests.support.crash_points import Killed
-from tests.support.paper import ACCOUNT, END, SETTINGS, recorded_day, state_of
+from tests.support.paper import ACCOUNT, END, LIMITS, SETTINGS, recorded_day, state_of
 from tests.support.postgres import PostgresServer
 from tests.support.trading import OPEN_NS, at, bars, order, orders
 from tests.trading.engine.test_properties import random_sent, random_tape
@@ -75,7 +75,7 @@ def undisturbed(url: str, seed: int) -> dict[str, pl.DataFrame]:
     with Database(url) as database:
         open_account(database, ACCOUNT, SETTINGS, is_bars=True)
         send(database, ACCOUNT, sent)
-        PaperBroker(database, ACCOUNT, SETTINGS, Protections(cooldown_s=300)).process(Tape.of_bars(tape), END)
+        PaperBroker(database, ACCOUNT, SETTINGS, LIMITS).process(Tape.of_bars(tape), END)
         return state_of(database)
 
 
@@ -114,7 +114,7 @@ def test_killed_at_every_commit_equals_undisturbed(url: str, tmp_path: Path) -> 
 
         with patch("tapewatch.trading.paper.broker.transaction", killed_in_the_second):
             while True:
-                broker = PaperBroker(database, ACCOUNT, SETTINGS, Protections(cooldown_s=300))
+                broker = PaperBroker(database, ACCOUNT, SETTINGS, LIMITS)
                 # The first step of each broker is committed; the second is killed as it commits.
                 steps = 0
                 with suppress(Killed):

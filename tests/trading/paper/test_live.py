@@ -1,0 +1,121 @@
+"""The loop over live bars, and the commands."""
+
+import datetime as dt
+import json
+import threading
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from orchestration.cli.app import app
+from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition
+from tapewatch.market.live_tables import LIVE_BARS
+from tapewatch.market.tables import BARS
+from tapewatch.settings import Settings
+from tapewatch.store.database.database import Database
+from tapewatch.store.lake.lake import Lake
+from tapewatch.streaming.stop import Stop
+from tapewatch.trading.engine import EngineSettings
+from tapewatch.trading.paper.broker import PaperBroker
+from tapewatch.trading.paper.feed import LiveBars
+from tapewatch.trading.paper.ledger import send
+from tapewatch.trading.paper.live import Pace, trade_live
+from tapewatch.trading.paper.protections import Protections
+from tests.support.trading import OPEN_NS, bars, order, orders
+
+DAY = Partition(dt.date(2024, 6, 3), Market.STOCKS)
+TAPE = bars(
+    (10, 10.2, 9.9, 10.1, 500), (10.1, 10.3, 10.0, 10.2, 400), (9.5, 9.9, 9.4, 9.8, 300), (9.9, 10.5, 9.8, 10.4, 900)
+)
+
+
+def live(frame: pl.DataFrame) -> pl.DataFrame:
+    return LIVE_BARS.conform(frame.with_columns(clock=pl.lit("1m"), revision=pl.lit(0)))
+
+
+def test_the_loop_follows_the_bars_that_collectors_write(tmp_path: Path) -> None:
+    with Database(f"sqlite:///{tmp_path / 'live.db'}") as database:
+        database.upsert(LIVE_BARS, DAY, live(TAPE.head(2)))
+        broker = PaperBroker(database, "main", EngineSettings(), Protections.none())
+        send(database, "main", orders(order("a", 60, 1, 10), order("b", 130, 1, 5)))
+        stop, minute = Stop(), 2
+
+        def now() -> int:
+            """Each look is a minute later, with its bar written before it."""
+            nonlocal minute
+            if minute > 3:
+                stop.set()
+            database.upsert(LIVE_BARS, DAY, live(TAPE.head(minute)))
+            minute += 1
+            return OPEN_NS + (minute - 1) * NS_PER_MINUTE + 10**9
+
+        trade_live(broker, LiveBars(database, [Market.STOCKS]), stop, Pace(0.001, 0.5), now)
+        assert broker.simulation.quantity("AAPL") == 15
+        assert broker.cursor == OPEN_NS + 4 * NS_PER_MINUTE
+
+
+def test_returns_are_those_of_common_minutes(tmp_path: Path) -> None:
+    with Database(f"sqlite:///{tmp_path / 'live.db'}") as database:
+        database.upsert(LIVE_BARS, DAY, live(TAPE))
+        feed = LiveBars(database, [Market.STOCKS])
+        returns = feed.returns(["AAPL"], OPEN_NS + 4 * NS_PER_MINUTE)
+        assert returns["AAPL"].drop_nulls().to_list() == pytest.approx([0.00985, -0.04001, 0.05942], abs=1e-4)
+        assert feed.returns(["MSFT"], OPEN_NS).is_empty()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TAPEWATCH_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def called(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_a_backtest_from_the_command_line(home: Path) -> None:
+    Lake(Settings().lake_root).write(BARS, DAY, TAPE)
+    (home / "orders.csv").write_text(
+        "order_id,symbol,time,side,quantity\na,AAPL,2024-06-03T13:31:00Z,1,100\nb,AAPL,2024-06-03T13:31:00Z,1,1e9\n"
+    )
+    output = called("backtest", "orders.csv", "--from", "2024-06-03", "--to", "2024-06-03", "--bars", "--out", "result")
+    assert "1 filled, 1 refused" in output
+    assert "refused (cash): b" in output
+    assert pl.read_parquet(home / "result" / "fills.parquet")["price"].to_list() == [10.1]
+    assert "the lake holds no quotes of stocks" in called(
+        "backtest", "orders.csv", "--from", "2024-06-03", "--to", "2024-06-03", code=1
+    )
+    (home / "bad.csv").write_text("order_id\na\n")
+    assert "bad.csv holds no orders" in called(
+        "backtest", "bad.csv", "--from", "2024-06-03", "--to", "2024-06-03", code=1
+    )
+
+
+def test_an_account_from_the_command_line(home: Path) -> None:
+    assert "there is no paper account 'main'" in called("paper", "status", code=1)
+    database = Database(Settings().database)
+    PaperBroker(database, "main", EngineSettings(), Protections.none())
+    database.close()
+    called("paper", "order", "AAPL", "100", "--limit", "9.5")
+    assert "quantity is 0" in called("paper", "order", "AAPL", "0", code=2)
+    called("paper", "halt", "--reason", "a drill")
+    found = json.loads(called("paper", "status", "--format", "json"))[0]
+    assert (found["state"], found["reason"], found["open_orders"], found["equity"]) == ("HALTED", "a drill", 1, 100_000)
+    called("paper", "resume")
+    assert "ACTIVE: by hand" in called("paper", "status")
+
+
+def test_the_loop_ends_when_it_is_stopped(tmp_path: Path) -> None:
+    with Database(f"sqlite:///{tmp_path / 'live.db'}") as database:
+        broker = PaperBroker(database, "main", EngineSettings(), Protections.none())
+        stop = Stop()
+        thread = threading.Thread(target=trade_live, args=(broker, LiveBars(database, [Market.STOCKS]), stop))
+        thread.start()
+        stop.set()
+        thread.join(30)
+        assert not thread.is_alive()
