@@ -7,7 +7,7 @@ import polars as pl
 
 from assets.about import about_days
 from assets.checks import Checked, results
-from assets.models import MODEL
+from assets.models import MINUTES
 from assets.partitions import run_partitions
 from models.base import Detector
 from models.events import merge_anomalies
@@ -30,10 +30,10 @@ def anomalies(
 ) -> Checked:
     """Score the regular minutes, merge adjacent anomalous ones into events, and store these in lake and database."""
     registry = model_registry.open()
-    champion = registry.champion(MODEL)
+    champion = registry.first_champion(*MINUTES)
     if champion is None:
         raise dg.Failure("there is no champion yet: run the job train_detectors first")
-    detector = registry.load(champion.uri)
+    detector = registry.load_any(champion.uri)
 
     def days() -> Generator[tuple[Partition, pl.DataFrame], None, None]:
         for partition in run_partitions(context):

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 #: Name of the experiment and of the registered model.
 MODEL = "isolation_forest"
+#: Further experiments and registered models.
+CLASSIFIER, ENSEMBLE = "anomaly_classifier", "ensemble"
+#: The champion of minutes is that of the first of these that has one.
+MINUTES = (ENSEMBLE, MODEL)
 
 
 class TrainingConfig(BaseModel):
@@ -106,18 +110,25 @@ def evaluation(
 
 
 @dg.asset(
-    **about("models", "champion", "The registered detector in use, by its alias in MLflow.", "mlflow"),
-    ins={"isolation_forest": dg.AssetIn(["models", "isolation_forest"])},
-    deps=[["models", "evaluation"]],
+    **about("models", "champion", "The registered detector of minutes in use, by its alias in MLflow.", "mlflow"),
+    ins={name: dg.AssetIn(["models", name]) for name in (MODEL, CLASSIFIER, ENSEMBLE)},
+    deps=[["models", "evaluation"], ["models", "comparison"]],
     io_manager_key="reference_io",
 )
 def champion(
-    context: dg.AssetExecutionContext, isolation_forest: dict[str, Any], model_registry: ModelRegistryResource
+    context: dg.AssetExecutionContext,
+    isolation_forest: dict[str, Any],
+    anomaly_classifier: dict[str, Any],
+    ensemble: dict[str, Any],
+    model_registry: ModelRegistryResource,
 ) -> dict[str, Any]:
-    """Register the new detector; make it the champion unless the current one did better on the same validation days.
+    """Register the new detectors; each becomes champion of its name unless the current one did better on the same validation days.
 
-    A detector that could not be judged takes the place only where there is none, or of one that never learnt its markets.
+    The champion of minutes is the ensemble's, unless the forest's ranks the validation minutes better. A detector that could not be
+    judged takes the place only where there is none, or of one that never learnt its markets; an ensemble never.
     """
+    from assets import promotion  # noqa: PLC0415 - takes seconds to import
+
     registry, run_id = model_registry.open(), isolation_forest["run_id"]
     metrics = registry.metrics(run_id)
     registered = registry.register(MODEL, isolation_forest["model_uri"], run_id)
@@ -127,13 +138,16 @@ def champion(
         is_better = not _knows_markets(registry, isolation_forest["train"])
     if is_better:
         registry.set_champion(MODEL, int(registered.version))
-    current = registry.champion(MODEL)
+    promotion.promote(registry, CLASSIFIER, anomaly_classifier)
+    reason = promotion.promote_over(registry, ENSEMBLE, ensemble, metrics)
+    current = registry.first_champion(*MINUTES)
     if current is None:
         raise dg.Failure(f"MLflow holds no champion of {MODEL} although version {registered.version} was made champion")
     context.add_output_metadata(
         {
             "candidate": int(registered.version),
-            "champion": current.version,
+            "champion": str(current),
+            "reason": reason,
             "mlflow_model": dg.MetadataValue.url(registry.model_url(current)),
             "mlflow_run": dg.MetadataValue.url(registry.run_url(current.run_id)),
             **metrics,

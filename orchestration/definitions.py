@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 
 from assets import (
+    combination,
     coverage,
     deep,
     detections,
@@ -39,6 +40,7 @@ _ASSET_MODULES = [
     further_labels,
     model_assets,
     deep,
+    combination,
     explanations,
     scan,
     detections,

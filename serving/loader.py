@@ -10,7 +10,8 @@ from typing import Self
 import numpy as np
 import polars as pl
 
-from models.isolation_forest import IsolationForestDetector
+from models.base import Detector
+from models.loading import load_detector
 from serving.schemas import Answer, Model, Reason, RequestError, Verdict
 from tapewatch.market.instruments import (
     NS_PER_MINUTE,
@@ -36,13 +37,13 @@ class LoadError(RuntimeError):
 class Scorer:
     """A loaded detector, with its registered name and version."""
 
-    detector: IsolationForestDetector
+    detector: Detector
     model: Model
 
     @classmethod
     def load(cls, folder: Path, *, name: str, version: str) -> Self:
         """The detector saved in `folder`. Raises LoadError if it needs features that this platform's rows do not have."""
-        detector = IsolationForestDetector.load(folder)
+        detector = load_detector(folder)
         unknown = [feature for feature in detector.features if feature not in MICROSTRUCTURE.by_name]
         if unknown:
             raise LoadError(

@@ -4,6 +4,7 @@ from tapewatch.market.feature_tables import INDICATORS, MICROSTRUCTURE_MORE
 from tapewatch.market.label_tables import LABEL_TABLES
 from tapewatch.market.schema import Column, Table
 from tapewatch.market.tables import (
+    EVALUATION,
     F64,
     I64,
     KNOWN_TIME,
@@ -117,6 +118,17 @@ SCAN_EVALUATION = Table(
     ),
 )  # fmt: skip
 
+COMPARISON = Table(
+    "comparison",
+    "models",
+    "What each further detector of minutes finds of each kind of anomaly in the validation days of the Isolation Forest.",
+    key=("detector", "kind"),
+    columns=(
+        Column("detector", SYMBOL, "name of the detector, as in the registry"),
+        *EVALUATION.columns,
+    ),
+)
+
 INCIDENTS = Table(
     "incidents",
     "detections",
@@ -167,6 +179,7 @@ DERIVED: tuple[Table, ...] = (
     MICROSTRUCTURE_MORE,
     INDICATORS,
     SCAN_EVALUATION,
+    COMPARISON,
     INCIDENTS,
     *LABEL_TABLES,
     PROFILE,
