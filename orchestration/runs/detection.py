@@ -79,10 +79,14 @@ def _of_minutes(
     model: str,
 ) -> pl.DataFrame:
     """The incidents of an ensemble, from minutes computed here; days whose tape the lake lacks are loaded. Nothing is stored."""
+    from models.base import DetectorError  # noqa: PLC0415
     from models.ensemble.detector import EnsembleDetector  # noqa: PLC0415 - scikit-learn takes seconds to import
     from models.ensemble.incidents import incidents_of  # noqa: PLC0415
 
-    detector = registry.registered(model, EnsembleDetector.load)
+    try:
+        detector = registry.registered(model, EnsembleDetector.load)
+    except DetectorError as error:
+        raise RunError(f"{model}: {error}") from error
     if detector is None:
         raise RunError(f"there is no {model}: `tapewatch run` trains and registers one")
     lake = Lake(settings.lake_root)
