@@ -7,7 +7,7 @@ import polars as pl
 
 from assets.about import about_days
 from assets.checks import Checked, results
-from assets.models import MODEL
+from assets.models import MINUTES
 from assets.partitions import run_partitions
 from models.base import Detector
 from models.events import merge_anomalies
@@ -33,7 +33,7 @@ def anomalies(
     from tapewatch.reports.dossier.dossier import SOURCES  # noqa: PLC0415 - only runs need it
 
     registry = model_registry.open()
-    champion = registry.champion(MODEL)
+    champion = registry.first_champion(*MINUTES)
     if champion is None:
         raise dg.Failure("there is no champion yet: run the job train_detectors first")
     detector = registry.load_any(champion.uri)

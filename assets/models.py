@@ -19,6 +19,10 @@ from tapewatch.market.tables import EVALUATION, TRAINING_SET
 
 #: Name of the experiment and of the registered model.
 MODEL = "isolation_forest"
+#: Further experiments and registered models.
+CLASSIFIER, ENSEMBLE = "anomaly_classifier", "ensemble"
+#: The champion of minutes is that of the first of these that has one.
+MINUTES = (ENSEMBLE, MODEL)
 
 
 class TrainingConfig(BaseModel):
@@ -105,19 +109,25 @@ def evaluation(
 
 
 @dg.asset(
-    **about("models", "champion", "The registered detector in use, by its alias in MLflow.", "mlflow"),
-    ins={"isolation_forest": dg.AssetIn(["models", "isolation_forest"])},
-    deps=[["models", "evaluation"]],
+    **about("models", "champion", "The registered detector of minutes in use, by its alias in MLflow.", "mlflow"),
+    ins={name: dg.AssetIn(["models", name]) for name in (MODEL, CLASSIFIER, ENSEMBLE)},
+    deps=[["models", "evaluation"], ["models", "comparison"]],
     io_manager_key="reference_io",
 )
 def champion(
     context: dg.AssetExecutionContext,
     isolation_forest: dict[str, Any],
+    anomaly_classifier: dict[str, Any],
+    ensemble: dict[str, Any],
     model_registry: ModelRegistryResource,
     database: DatabaseResource,
 ) -> dict[str, Any]:
-    """Register the new detector as challenger; promote it if it passes every gate. The history records why or why not."""
-    from assets import promoting  # noqa: PLC0415 - takes seconds to import
+    """Register the new detectors as challengers; promote each that passes its gates. The history records why or why not.
+
+    The champion of minutes is the ensemble's, unless the forest's ranks the validation minutes better.
+    """
+    from assets import promoting, promotion  # noqa: PLC0415 - takes seconds to import
+    from resources.promotion import Promoter  # noqa: PLC0415
 
     registry = model_registry.open()
     outcome = promoting.decide(registry, database.open(), MODEL, isolation_forest)
@@ -125,17 +135,23 @@ def champion(
         warn(context, f"{outcome.candidate} stays the challenger: {outcome.reason}")
     if outcome.champion is None:
         raise dg.Failure(f"{outcome.candidate} is no champion, and there is no other: {outcome.reason}")
+    promoter = Promoter(registry, database.open(), "dagster")
+    promotion.promote(promoter, CLASSIFIER, anomaly_classifier)
+    of_forest = registry.metrics(isolation_forest["run_id"])
+    ensemble_reason = promotion.promote_over(promoter, ENSEMBLE, ensemble, of_forest)
+    current = registry.first_champion(*MINUTES) or outcome.champion
     context.add_output_metadata(
         {
             "candidate": outcome.candidate.version,
-            "champion": outcome.champion.version,
+            "champion": str(current),
             "reason": outcome.reason,
+            "ensemble": ensemble_reason,
             "gates": _table(outcome.gates),
-            "mlflow_model": dg.MetadataValue.url(registry.model_url(outcome.champion)),
+            "mlflow_model": dg.MetadataValue.url(registry.model_url(current)),
             "mlflow_run": dg.MetadataValue.url(registry.run_url(outcome.candidate.run_id)),
         }
     )
-    return {"name": MODEL, "version": outcome.champion.version, "run_id": outcome.champion.run_id}
+    return {"name": current.name, "version": current.version, "run_id": current.run_id}
 
 
 def _table(gates: Mapping[str, Any]) -> dg.MetadataValue:

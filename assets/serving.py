@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from assets.about import about
-from assets.models import MODEL
+from assets.models import MINUTES
 from resources.stores import BentoStoreResource, ModelRegistryResource
 from serving.bento import build_bento
 
@@ -24,7 +24,7 @@ def anomaly_bento(
 ) -> dict[str, Any]:
     """Build the Bento from the champion's files in the registry; the same champion gives the same tag."""
     registry = model_registry.open()
-    champion = registry.champion(MODEL)
+    champion = registry.first_champion(*MINUTES)
     if champion is None:
         raise dg.Failure("no champion to package yet: run the job train_detectors first")
     with registry.files(champion.uri) as folder:

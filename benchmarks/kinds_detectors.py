@@ -1,21 +1,26 @@
 """The detectors of the injection benchmark, each fitted on clean days, with a threshold that is fixed then.
 
-All are set to one alert in 390 minutes of a symbol. The scan and the Isolation Forest set their own; of the others the threshold is what the
-peaks of the last clean day reach once in 390 minutes.
+The scan and the ensemble are set to one alert in 390 minutes of a symbol; Isolation Forest, classifier and time of day to the house's budget of
+minutes. Of the others the threshold is what the peaks of the last clean day reach once in 390 minutes. Classifier and ensemble also learn
+from anomalies put into copies of the clean days, in other realisations than some of those that they are judged on.
 """
 
 import importlib
 import importlib.util
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from benchmarks.kinds_tapes import Tape
+from benchmarks.kinds_tapes import Tape, Trial
+from models.anomaly_classifier.detector import AnomalyClassifierDetector
+from models.base import Detector
+from models.baselines.time_of_day import TimeOfDayDetector
+from models.ensemble.detector import EnsembleDetector
 from models.events import merge_anomalies
 from models.isolation_forest import DETECTOR_FEATURES, IsolationForestDetector
 from models.rules import VOLUME_RATIO, volume_ratio
@@ -38,29 +43,54 @@ class Fitted(Protocol):
 
 @dataclass(frozen=True)
 class Entry:
-    """A detector by name; `fit` learns from clean days."""
+    """A detector by name; `fit` learns from a trial's clean days, and from its labelled minutes where it can."""
 
     name: str
-    fit: Callable[[Sequence[Tape]], Fitted]
+    fit: Callable[[Trial], Fitted]
 
 
-def _scan(days: Sequence[Tape]) -> Fitted:
-    scan = ScanDetector.fit([Day(tape.session, tape.bins) for tape in days])
+def _scan(trial: Trial) -> Fitted:
+    scan = ScanDetector.fit([Day(tape.session, tape.bins) for tape in trial.fitted])
     return lambda tape: _columns(scan.incidents(tape.bins, tape.session))
 
 
-def _forest(days: Sequence[Tape]) -> Fitted:
-    forest = IsolationForestDetector().fit(pl.concat(tape.minutes for tape in days))
+def _minutes(trial: Trial) -> pl.DataFrame:
+    return pl.concat(tape.minutes for tape in trial.fitted)
 
+
+def _named(detector: Detector) -> Fitted:
     def find(tape: Tape) -> Found:
-        scored = forest.scored(tape.minutes)
+        scored = detector.scored(tape.minutes)
         none = ATTRIBUTIONS.empty()
-        return _columns(merge_anomalies(scored, none, tape.minutes, threshold=forest.threshold, model=""))
+        return _columns(merge_anomalies(scored, none, tape.minutes, threshold=detector.threshold, model=""))
 
     return find
 
 
-def _rule(_: Sequence[Tape]) -> Fitted:
+def _forest(trial: Trial) -> Fitted:
+    return _named(IsolationForestDetector().fit(_minutes(trial)))
+
+
+def _time_of_day(trial: Trial) -> Fitted:
+    return _named(TimeOfDayDetector().fit(_minutes(trial)))
+
+
+def _classifier(trial: Trial) -> Fitted:
+    return _named(AnomalyClassifierDetector().fit(_minutes(trial), labelled=trial.labelled))
+
+
+def _ensemble(trial: Trial) -> Fitted:
+    minutes = _minutes(trial)
+    classifier = AnomalyClassifierDetector().fit(minutes, labelled=trial.labelled)
+    return _named(EnsembleDetector((IsolationForestDetector().fit(minutes), classifier)).fit(minutes))
+
+
+def without(trial: Trial, kind: str) -> Trial:
+    """The trial without labelled minutes of a kind."""
+    return replace(trial, labelled=trial.labelled.filter(pl.col("kind") != kind))
+
+
+def _rule(_: Trial) -> Fitted:
     def find(tape: Tape) -> Found:
         return _alerts(tape.minutes, volume_ratio(tape.minutes).to_numpy(), VOLUME_RATIO)
 
@@ -125,10 +155,11 @@ class _Scaling:
 Scorer = Callable[[Floats], Floats]
 
 
-def _of_minutes(learn: Callable[[Floats], Scorer]) -> Callable[[Sequence[Tape]], Fitted]:
+def _of_minutes(learn: Callable[[Floats], Scorer]) -> Callable[[Trial], Fitted]:
     """A detector of minutes: fitted on all clean days but the last, on which its threshold is set."""
 
-    def fit(days: Sequence[Tape]) -> Fitted:
+    def fit(trial: Trial) -> Fitted:
+        days = trial.fitted
         minutes = pl.concat(tape.minutes for tape in days[:-1])
         scaling = _Scaling.of(minutes)
         score = learn(scaling.applied(minutes))
@@ -177,9 +208,13 @@ def _half_space_trees(rows: Floats) -> Scorer:
     return lambda values: np.array([model.score_one(within(row)) for row in values])
 
 
+#: Those that learn from labels.
+LEARNT = (Entry("classifier", _classifier), Entry("ensemble", _ensemble))
 _OWN = (
     Entry("volume rule", _rule),
+    Entry("time of day", _time_of_day),
     Entry("isolation forest", _forest),
+    *LEARNT,
     Entry("scan", _scan),
 )
 _OTHERS = (

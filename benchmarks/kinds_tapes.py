@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from benchmarks.measuring import joined, synthetic_days
+from models.anomaly_classifier.examples import injected
 from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.bins.batch import bins_5s
 from tapewatch.features.microstructure import microstructure
@@ -16,6 +17,8 @@ from tapewatch.market.instruments import Market, Partition, Session, trading_day
 from tests.support.recorded import TICK_DAYS, recorded_quotes, recorded_trades
 
 _FIRST, _LAST = dt.date(2024, 3, 4), dt.date(2024, 3, 20)
+#: Of the anomalies that train; tests use other seeds.
+_TRAINING_SEED = 1
 Raw = tuple[pl.DataFrame, pl.DataFrame, Session]
 
 
@@ -42,13 +45,17 @@ class Tape:
 
 @dataclass(frozen=True)
 class Trial:
-    """Clean days to fit on, and days that follow or surround them: with anomalies, and clean."""
+    """Clean days to fit on, and days that follow or surround them: with anomalies, and clean.
+
+    `labelled` are minutes of copies of the fitted days with other anomalies in them, for what learns from labels.
+    """
 
     group: str
     name: str
     fitted: list[Tape]
     judged: list[Tape]
     clean: list[Tape]
+    labelled: pl.DataFrame
 
 
 def recorded(root: Path, seeds: Sequence[int], per_symbol: int, realisations: Sequence[int]) -> Iterator[Trial]:
@@ -99,5 +106,6 @@ def _trials(
                     *raw[at], nature, seed=seed, per_symbol=per_symbol, realisations=realisations
                 )
                 found.append(Tape.of(tape.trades, tape.quotes, raw[at][2], tape.events))
-        fitted = [day for at, day in enumerate(clean) if at not in days]
-        yield Trial(group, f"{group} {days}", fitted, found, [clean[at] for at in days])
+        others = [at for at in range(len(raw)) if at not in days]
+        labelled = injected([raw[at] for at in others], seed=_TRAINING_SEED)
+        yield Trial(group, f"{group} {days}", [clean[at] for at in others], found, [clean[at] for at in days], labelled)

@@ -4,7 +4,7 @@ import json
 
 import polars as pl
 
-from models.naming import name_events
+from models.naming import UNUSUAL, name_events
 from tapewatch.market.tables import ANOMALIES
 
 _REASONS = 5
@@ -22,10 +22,10 @@ def merge_anomalies(
     """Merge the minutes at or above `threshold` into anomalies.
 
     Minutes of a symbol with at most `max_gap_minutes` ordinary ones between them form one event. Its kind is what the tape did
-    in all of them (`naming.py`); its reasons are those of its highest-scored minute (the earliest of equals), strongest first.
+    in all of them (`naming.py`), or where that fits none, the kind that the detector gives to most of its flagged minutes, if it names any; its reasons are those of its highest-scored minute (the earliest of equals), strongest first.
 
     Args:
-        scored: the result of a detector's `scored`; repeated minutes count once.
+        scored: the result of a detector's `scored`, perhaps with `kind` (text); repeated minutes count once.
         attributions: an ATTRIBUTIONS frame of the flagged minutes; minutes missing from it have no reasons.
         rows: the MICROSTRUCTURE rows that were scored, one for each of `scored`'s.
         threshold: lowest anomalous score.
@@ -61,12 +61,35 @@ def merge_anomalies(
     )
     states = scored.select(pl.col("symbol").cast(pl.String), "event_time", "is_out").unique(["symbol", "event_time"])
     minutes = rows.with_columns(pl.col("symbol").cast(pl.String)).join(states, on=["symbol", "event_time"])
-    named = events.join(name_events(events, minutes), on="event", maintain_order="left").with_columns(
+    kinds = name_events(events, minutes)
+    if "kind" in scored.columns:
+        kinds = _named_by_detector(kinds, events, scored, threshold)
+    named = events.join(kinds, on="event", maintain_order="left").with_columns(
         reasons=pl.Series([json.dumps(top_reasons(rows)) for rows in _peak_attributions(events, attributions)]),
         threshold=pl.lit(threshold),
         model=pl.lit(model),
     )
     return ANOMALIES.conform(named.sort("symbol", "start_time"))
+
+
+def _named_by_detector(
+    kinds: pl.DataFrame, events: pl.DataFrame, scored: pl.DataFrame, threshold: float
+) -> pl.DataFrame:
+    """`kinds` (event, kind), those without a name from `scored`'s kinds: that of most flagged minutes, of equals the first by name."""
+    text = pl.col("symbol").cast(pl.String)
+    said = (
+        scored.filter(pl.col("score") >= threshold, pl.col("kind").is_not_null())
+        .select(text, "event_time", said="kind")
+        .join(events.select("event", "symbol", "start_time", "end_time"), on="symbol")
+        .filter(pl.col("event_time") >= pl.col("start_time"), pl.col("event_time") < pl.col("end_time"))
+        .group_by("event", "said")
+        .agg(votes=pl.len())
+        .sort("event", "votes", "said", descending=[False, True, False])
+        .unique("event", keep="first", maintain_order=True)
+    )
+    both = kinds.join(said.select("event", "said"), on="event", how="left", maintain_order="left")
+    is_unnamed = (pl.col("kind") == UNUSUAL) & pl.col("said").is_not_null()
+    return both.select("event", kind=pl.when(is_unnamed).then("said").otherwise("kind"))
 
 
 def top_reasons(attributions: pl.DataFrame, count: int = _REASONS) -> list[dict[str, object]]:

@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 
 from assets import (
+    combination,
     coverage,
     deep,
     detections,
@@ -45,6 +46,7 @@ _ASSET_MODULES = [
     further_labels,
     model_assets,
     deep,
+    combination,
     explanations,
     importance,
     scan,

@@ -219,6 +219,14 @@ class ModelRegistry:
             ) from error
         return RegisteredModel(name, int(found.version), found.run_id)
 
+    def first_champion(self, *names: str) -> RegisteredModel | None:
+        """The champion of the first of `names` that has one."""
+        return next((found for name in names if (found := self.champion(name)) is not None), None)
+
+    def retire_champion(self, name: str) -> None:
+        """Leave `name` without a champion."""
+        self.connect().delete_registered_model_alias(name, CHAMPION)
+
     @contextmanager
     def files(self, model_uri: str) -> Iterator[Path]:
         """The folder of a model's detector, downloaded for as long as the context lasts."""
@@ -241,6 +249,16 @@ class ModelRegistry:
                 return load(folder)
             except DetectorError:
                 return None
+
+    def registered(self, model: str, load: Callable[[Path], _Loaded]) -> _Loaded | None:
+        """A version such as `scan/3` as `load` reads its folder; None if there is no such version."""
+        name, _, number = model.partition("/")
+        try:
+            self.connect().get_model_version(name, number)
+        except MlflowException:
+            return None
+        with self.files(f"models:/{model}") as folder:
+            return load(folder)
 
     def load(self, model_uri: str) -> IsolationForestDetector:
         with self.files(model_uri) as folder:

@@ -17,6 +17,7 @@ from tapewatch.store.database.model_history import (
     FOUND,
     PROMOTED,
     REFUSED,
+    RETIRED,
     ROLLED_BACK,
     Decision,
     champion_of,
@@ -76,6 +77,25 @@ class Promoter:
             raise PromotionError(f"version {version} is the champion of {name} already")
         self._install(target, ROLLED_BACK, current.version, reason, None)
         return target
+
+    def retire(self, name: str, reason: str, evidence: Mapping[str, Any] | None = None) -> RegisteredModel:
+        """Leave a model without a champion; returns the one that it had.
+
+        Raises:
+            PromotionError: it has none, or MLflow does not answer.
+            HistoryConflictError: another version became champion meanwhile.
+        """
+        current = self.registry.champion(name)
+        if current is None:
+            raise PromotionError(f"{name} has no champion")
+
+        def move(entry_hash: str) -> None:
+            self.registry.retire_champion(name)
+            self.registry.connect().set_registered_model_tag(name, _ANCHOR, entry_hash)
+
+        self._note_moved(name, current.version)
+        self._record(current, RETIRED, current.version, reason, evidence or {}, move)
+        return current
 
     def faults(self) -> list[str]:
         """What is wrong with the history, and where MLflow says otherwise; empty if all is sound."""

@@ -30,6 +30,8 @@ SERVICE = "serving.service:TapewatchScoring"
 #: The folder of what serving needs beside the saved detector, until it is in BentoML's store.
 _GRAPHS = ".graphs"
 _OWN_PACKAGES = frozenset({"tapewatch", "models", "serving"})
+#: What training alone imports, within functions.
+_TRAINING_ONLY = frozenset({"keras", "tensorflow"})
 _ENTRY = "serving.service"
 _REVISIONS = "tapewatch.store.database.migrations.versions"
 
@@ -45,7 +47,7 @@ def build_bento(model_dir: Path, *, name: str, version: str, metadata: Mapping[s
     that these import. Building the same model with the same code again changes nothing and returns the same tag.
 
     Args:
-        model_dir: folder that `IsolationForestDetector.save` wrote.
+        model_dir: folder that a detector's `save` wrote.
         name, version: those of the registered model.
         metadata: further facts for the Bento, such as the run that made the model.
         bento_home: BentoML's store; created if absent.
@@ -116,7 +118,7 @@ def pinned_requirements(modules: Mapping[str, Path]) -> list[str]:
     """The installed version of each distribution that `modules` import, as `name==version`."""
     distributions = importlib.metadata.packages_distributions()
     tops = {name.partition(".")[0] for source in modules.values() for name in _imports(source)}
-    names = {distributions[top][0] for top in tops if top in distributions and top not in _OWN_PACKAGES}
+    names = {distributions[top][0] for top in tops - _OWN_PACKAGES - _TRAINING_ONLY if top in distributions}
     return sorted(f"{name}=={importlib.metadata.version(name)}" for name in names)
 
 

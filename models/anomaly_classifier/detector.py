@@ -27,8 +27,8 @@ _TREES, _PROFILE, _TAILS, _HELD_OUT = "trees.npz", "profile.parquet", "tails.par
 _FILES = (_TREES, _PROFILE, _TAILS, _HELD_OUT)
 #: Held-out anomalous minutes that the classifier may call ordinary, as a share.
 _MISSED = 0.1
-#: A kind is named if it has at least this probability among the kinds.
-_NAMED = 0.5
+#: A kind is named if it has at least this share among the kinds: a wrong name costs more than none.
+_NAMED = 0.9
 
 
 @dataclass(frozen=True)
@@ -141,18 +141,22 @@ class AnomalyClassifierDetector:
         return found["score"].fill_null(float("nan")).to_numpy()
 
     def scored(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """symbol, event_time, known_time, score and is_out (whether the symbol's tape stopped) of each row."""
+        """symbol, event_time, known_time, score, is_out (whether the symbol's tape stopped) and kind of each row.
+
+        `kind` is what the row is if it is anomalous; null where no kind is clearly the likeliest.
+        """
         inputs = self.inputs(rows) if rows.height else np.empty((0, len(self._fitted.evidence.signs)))
         return rows.select("symbol", "event_time", "known_time").with_columns(
             outages(rows, self._fitted.evidence.silence(inputs)),
             score=pl.Series(self._chances(rows, inputs), dtype=pl.Float64),
+            kind=self._kinds(inputs),
         )
 
     def verdicts(self, rows: pl.DataFrame) -> pl.DataFrame:
         """symbol, event_time, probability, is_anomaly and kind of each row.
 
         `is_anomaly` is null where the classifier abstains: between `ordinary_below` and the threshold, and in markets that it never
-        learnt. `kind` is null for what is not anomalous, and where no kind is more likely than the others together.
+        learnt. `kind` is null for what is not anomalous, and where no kind is clearly the likeliest.
         """
         chances = self.score(rows)
         verdict = pl.DataFrame({"probability": chances, "is_learnt": self._is_learnt(rows)}).select(

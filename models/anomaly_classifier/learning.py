@@ -24,6 +24,8 @@ EMBARGO_NS: Final = 5 * 60 * 1_000_000_000
 FEWEST: Final = 30
 #: A kind with fewer minutes is not named.
 _FEWEST_OF_KIND = 8
+#: Ordinary minutes that a booster is grown on: more cost time and teach little.
+_MOST_ORDINARY = 8_000
 #: Share of anomalous minutes for which probabilities are calibrated: what a desk expects, not what was injected.
 PRIOR: Final = 0.01
 
@@ -73,6 +75,7 @@ def grow(
                     f"{anomalous} of {rows.size} minutes are anomalous in one part of the training days, and each part needs "
                     "both kinds: train on more days, or on symbols with more trades or quotes"
                 )
+        chosen, scaled = _fewer(learnt, is_anomaly, weight, seed)
         model = HistGradientBoostingClassifier(
             max_iter=growth.iterations,
             max_leaf_nodes=growth.leaves,
@@ -81,10 +84,21 @@ def grow(
             l2_regularization=1.0,
             early_stopping=False,
             random_state=seed,
-        ).fit(inputs[learnt], is_anomaly[learnt], sample_weight=weight[learnt])
+        ).fit(inputs[chosen], is_anomaly[chosen], sample_weight=scaled)
         boosted.append(model)
         margin[held_out] = Trees.of([model]).margins(inputs[held_out])[:, 0]
     return Grown(Trees.of(boosted), margin)
+
+
+def _fewer(rows: Indices, is_anomaly: Flags, weight: Floats, seed: int) -> tuple[Indices, Floats]:
+    """All anomalous of `rows` and at most `_MOST_ORDINARY` of the others, whose weights keep their sum."""
+    plain = rows[~is_anomaly[rows]]
+    if plain.size <= _MOST_ORDINARY:
+        return rows, weight[rows]
+    drawn = np.random.default_rng(seed).choice(plain, _MOST_ORDINARY, replace=False)
+    chosen = np.sort(np.concatenate([rows[is_anomaly[rows]], drawn]))
+    factor = weight[plain].sum() / weight[drawn].sum()
+    return chosen, np.where(is_anomaly[chosen], weight[chosen], weight[chosen] * factor)
 
 
 @threadpool_limits.wrap(limits=1)

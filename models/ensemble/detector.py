@@ -135,10 +135,17 @@ class EnsembleDetector:
         return np.where(np.isnan(margin), np.nan, self._score_margin(_filled(margin), rows["symbol"]))
 
     def scored(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """symbol, event_time, known_time, score and is_out of each row; `is_out` as the first member says."""
-        is_out = self._fitted.members[0].scored(rows)["is_out"]
+        """symbol, event_time, known_time, score, is_out and kind of each row.
+
+        `is_out` is as the first member says, `kind` as the first that names kinds says; null where none does.
+        """
+        members = self._fitted.members
+        found = [member.scored(rows) for member in members]
+        of_members = [_unbounded(member, each["score"].to_numpy()) for member, each in zip(members, found, strict=True)]
+        scores = self.score_of_members(np.column_stack(of_members), rows["symbol"]) if rows.height else np.empty(0)
+        kind = next((each["kind"] for each in found if "kind" in each.columns), pl.lit(None, pl.String).alias("kind"))
         return rows.select("symbol", "event_time", "known_time").with_columns(
-            is_out, score=pl.Series(self.score(rows), dtype=pl.Float64)
+            found[0]["is_out"], kind, score=pl.Series(scores, dtype=pl.Float64)
         )
 
     def explain(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -149,14 +156,18 @@ class EnsembleDetector:
         """
         if rows.is_empty():
             return ATTRIBUTIONS.empty()
-        names, found = self.contributions(rows)
-        return attributions_of(rows, names, found, self.score(rows))
+        scores = self.member_scores(rows)
+        names, found = self._parts(rows, scores)
+        return attributions_of(rows, names, found, self.score_of_members(scores, rows["symbol"]))
 
     def contributions(self, rows: pl.DataFrame) -> tuple[tuple[str, ...], Scores]:
         """Names of features, and their parts of each row's margin (rows x features), as of `explain`."""
+        return self._parts(rows, self.member_scores(rows))
+
+    def _parts(self, rows: pl.DataFrame, scores: Scores) -> tuple[tuple[str, ...], Scores]:
         shared = [_shares(member, rows) for member in self._fitted.members]
         features = tuple(dict.fromkeys(name for names, _ in shared for name in names))
-        parts = self.member_levels(self.member_scores(rows), rows["symbol"])
+        parts = self.member_levels(scores, rows["symbol"])
         parts = np.nan_to_num(parts) / np.maximum(np.isfinite(parts).sum(axis=1, keepdims=True), 1)
         found = np.zeros((rows.height, len(features)))
         for (names, shares), part in zip(shared, parts.T, strict=True):

@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from serving.store import StoredBento
-from tapewatch.market.derived_tables import INCIDENTS, SCAN_EVALUATION
+from tapewatch.market.derived_tables import COMPARISON, INCIDENTS, SCAN_EVALUATION
 from tapewatch.market.instruments import Partition
 from tapewatch.market.tables import ANOMALIES, BARS, EVALUATION, TRUTH_LABELS
 from tapewatch.reports.run_report import NOT_JUDGED, RunSummary, write_report
-from tapewatch.reports.unseen import DETECTORS
+from tapewatch.reports.unseen import shown
 from tapewatch.settings import Settings
 from tapewatch.store.lake.lake import Lake
 
@@ -57,6 +57,7 @@ def summarise(
         truth=pl.concat(known).unique(["symbol", "event_id"]) if known else None,
         evaluation=lake.read(EVALUATION) if lake.exists(EVALUATION) else None,
         scan_evaluation=lake.read(SCAN_EVALUATION) if lake.exists(SCAN_EVALUATION) else None,
+        comparison=lake.read(COMPARISON) if lake.exists(COMPARISON) else None,
         incidents=pl.concat(
             [INCIDENTS.empty(), *(lake.read(INCIDENTS, p) for p in there if lake.exists(INCIDENTS, p))]
         ),
@@ -135,15 +136,20 @@ def _found_on_unseen_days(summary: RunSummary) -> Table:
     rows = summary.unseen.to_dicts()
     table = Table("kind", title="Found on days that the detectors had not seen", title_justify="left")
     table.add_column("in tape", justify="right")
-    for name in DETECTORS.values():
-        table.add_column(name, justify="right")
-        table.add_column("delay", justify="right")
+    detectors = shown(summary.unseen)
+    # A terminal has room for the delays of two; the page shows all.
+    has_delays = len(detectors) <= 2
+    for title in detectors.values():
+        table.add_column(title, justify="right")
+        if has_delays:
+            table.add_column("delay", justify="right")
     for row in rows:
         cells = [row["kind"].replace("_", " "), f"{row['events']}"]
-        for name in DETECTORS:
-            cells += [_found(row, name), "" if row[f"{name}_delay_s"] is None else f"{row[f'{name}_delay_s']:.0f} s"]
+        for name in detectors:
+            delay = row[f"{name}_delay_s"]
+            cells += [_found(row, name)] + [("" if delay is None else f"{delay:.0f} s")] * has_delays
         table.add_row(*cells, style="bold" if row["kind"] == "all" else "", end_section=row is rows[-2:][0])
-    false = [cell for name in DETECTORS for cell in (_rate(rows[-1][f"{name}_false"]), "")]
+    false = [cell for name in detectors for cell in [_rate(rows[-1][f"{name}_false"])] + [""] * has_delays]
     table.add_section()
     table.add_row("false in 390 minutes", "", *false)
     return table

@@ -6,6 +6,7 @@ from tapewatch.market.schema import Column, Table
 from tapewatch.market.signal_tables import SIGNAL_TABLES
 from tapewatch.market.tables import (
     BOOL,
+    EVALUATION,
     F64,
     I64,
     KNOWN_TIME,
@@ -118,6 +119,17 @@ SCAN_EVALUATION = Table(
         optional("false_alerts_per_390_minutes", F64, "false_alerts in 390 minutes of a symbol", minimum=0),
     ),
 )  # fmt: skip
+
+COMPARISON = Table(
+    "comparison",
+    "models",
+    "What each further detector of minutes finds of each kind of anomaly in the validation days of the Isolation Forest.",
+    key=("detector", "kind"),
+    columns=(
+        Column("detector", SYMBOL, "name of the detector, as in the registry"),
+        *EVALUATION.columns,
+    ),
+)
 
 INCIDENTS = Table(
     "incidents",
@@ -232,6 +244,7 @@ DERIVED: tuple[Table, ...] = (
     CROSS_ASSET,
     REGIMES,
     SCAN_EVALUATION,
+    COMPARISON,
     INCIDENTS,
     ANOMALY_PATTERNS,
     DRIFT,

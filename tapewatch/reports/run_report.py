@@ -14,7 +14,7 @@ from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, P
 from tapewatch.reports.charts import candlesticks, reasons_of
 from tapewatch.reports.pages import figure_html, render_page, write_page
 from tapewatch.reports.pages import seconds as format_seconds
-from tapewatch.reports.unseen import DETECTORS, found_on_unseen_days
+from tapewatch.reports.unseen import found_on_unseen_days, shown
 
 CHARTS = 8
 TOP_EVENTS = 20
@@ -33,8 +33,8 @@ class RunSummary:
     """The results of a run.
 
     `steps` are (name, seconds). `truth` (symbol, event_id, kind, start_time, end_time) is None where no anomalies are known.
-    `evaluation` and `scan_evaluation` are the tables of these names, about the validation days, `anomalies` and `incidents` what
-    the Isolation Forest and the scan found on all days, `bars` the `BARS` of every day that may be charted. `model`
+    `evaluation`, `scan_evaluation` and `comparison` are the tables of these names, about the validation days, `anomalies` and `incidents`
+    what the champion of minutes and the scan found on all days, `bars` the `BARS` of every day that may be charted. `model`
     is the model card: names and values. `absent` are the days of which the source held nothing.
     """
 
@@ -47,6 +47,7 @@ class RunSummary:
     truth: pl.DataFrame | None = None
     evaluation: pl.DataFrame | None = None
     scan_evaluation: pl.DataFrame | None = None
+    comparison: pl.DataFrame | None = None
     incidents: pl.DataFrame = field(default_factory=INCIDENTS.empty)
     model: Mapping[str, object] = field(default_factory=dict)
     absent: Sequence[Partition] = ()
@@ -55,7 +56,7 @@ class RunSummary:
     @property
     def unseen(self) -> pl.DataFrame:
         """What each detector found on days that it had not seen; see `found_on_unseen_days`."""
-        return found_on_unseen_days(self.evaluation, self.scan_evaluation)
+        return found_on_unseen_days(self.evaluation, self.scan_evaluation, self.comparison)
 
     @property
     def is_not_judged(self) -> bool:
@@ -76,7 +77,7 @@ def render(summary: RunSummary) -> str:
         markets=sorted({str(p.market) for p in summary.partitions}),
         tiles=_tiles(summary),
         unseen=summary.unseen.to_dicts(),
-        detectors=DETECTORS,
+        detectors=shown(summary.unseen),
         evaluation=_rows(summary.evaluation),
         not_judged=NOT_JUDGED if summary.is_not_judged else "",
         slowest=max((seconds for _, seconds in summary.steps), default=1.0) or 1.0,
@@ -95,7 +96,7 @@ def _tiles(summary: RunSummary) -> list[tuple[str, str]]:
         ("incidents found", f"{summary.incidents.height:,}"),
     ]
     for row in summary.unseen.filter(pl.col("kind") == "all").to_dicts():
-        for name, detector in DETECTORS.items():
+        for name, detector in shown(summary.unseen).items():
             if row["events"] and row[f"{name}_found"] is not None:
                 tiles.append((f"{detector}, unseen days", f"{row[f'{name}_found']} of {row['events']}"))
     tiles.append(("wall time", format_seconds(sum(seconds for _, seconds in summary.steps))))

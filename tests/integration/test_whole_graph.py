@@ -17,7 +17,7 @@ from resources.mlflow_registry import ModelRegistry
 from resources.promotion import Promoter
 from tapewatch.emulator.process import running_emulator
 from tapewatch.labels.human import HumanLabel
-from tapewatch.market.derived_tables import BINS_5S, INCIDENTS
+from tapewatch.market.derived_tables import BINS_5S, COMPARISON, INCIDENTS
 from tapewatch.market.feature_tables import INDICATORS, MICROSTRUCTURE_MORE
 from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.market.label_tables import HUMAN_LABELS, LABEL_WEIGHTS, META_LABELS, WEAK_LABELS
@@ -237,6 +237,28 @@ def test_the_autoencoder_is_judged_on_the_same_days_and_registered(emulated: Dep
     assert model.metadata.get_input_schema().input_names() == list(example.columns)
     assert (model.predict(example)["score"] == verdicts["score"]).all()
     assert not (emulated.settings.home / "mlflow" / "checkpoints" / "lstm_autoencoder" / "checkpoint.npz").exists()
+
+
+def test_the_ensemble_is_judged_on_the_same_days_and_scores_minutes(emulated: Deployment) -> None:
+    registry = ModelRegistry(emulated.settings.tracking_uri, emulated.settings.artifact_root)
+    references = {
+        name: json.loads((emulated.settings.home / "lake" / "models" / f"{name}.json").read_text())
+        for name in ("isolation_forest", "anomaly_classifier", "ensemble")
+    }
+    assert references["ensemble"]["members"] == ["isolation_forest", "anomaly_classifier"]
+    metrics = {name: registry.metrics(reference["run_id"]) for name, reference in references.items()}
+    for same in ("minutes", "anomalous_minutes", "events", "rule_average_precision"):
+        assert len({found[same] for found in metrics.values()}) == 1
+    for name in ("anomaly_classifier", "ensemble"):
+        assert metrics[name]["average_precision"] > metrics[name]["rule_average_precision"]
+    is_better = metrics["ensemble"]["average_precision"] >= metrics["isolation_forest"]["average_precision"]
+    champion = registry.first_champion("ensemble", "isolation_forest")
+    assert champion is not None
+    assert (champion.name == "ensemble") is is_better
+    models = {model for day in partitions() for model in emulated.lake.read(ANOMALIES, day)["model"]}
+    assert models == {str(champion)}
+    judged = emulated.lake.read(COMPARISON).filter(pl.col("kind").cast(pl.String) == "all")
+    assert set(judged["detector"].cast(pl.String)) == {"anomaly_classifier", "ensemble", "lstm_autoencoder"}
 
 
 def test_a_retrained_detector_becomes_champion_only_if_it_passes_every_gate(emulated: Deployment) -> None:

@@ -8,7 +8,9 @@ import pytest
 
 from models.events import merge_anomalies, top_reasons
 from models.isolation_forest import IsolationForestDetector
+from models.naming import UNUSUAL
 from tapewatch.market.tables import ANOMALIES, ATTRIBUTIONS, MICROSTRUCTURE, SYMBOL, TIME
+from tests.support.detectors import ordinary_rows
 
 START = dt.datetime(2024, 3, 5, 15, tzinfo=dt.UTC)
 
@@ -148,3 +150,23 @@ def test_top_reasons_are_positive_and_sorted(
     assert len(values) == count
     assert values == sorted(values, reverse=True)
     assert min(values) > 0
+
+
+def test_a_detector_names_what_the_tape_leaves_unnamed() -> None:
+    rows = ordinary_rows().head(20)
+    flags = [at in (4, 5, 6, 12) for at in range(20)]
+    kinds = [{4: "price_jump", 5: "flash_crash", 6: "price_jump"}.get(at) for at in range(20)]
+    scored = rows.select("symbol", "event_time", "known_time").with_columns(
+        score=pl.Series(flags).cast(pl.Float64), is_out=pl.lit(value=False)
+    )
+    unnamed = merge_anomalies(scored, ATTRIBUTIONS.empty(), rows, threshold=0.5, model="m")
+    assert unnamed["kind"].cast(pl.String).to_list() == [UNUSUAL, UNUSUAL]
+    named = merge_anomalies(
+        scored.with_columns(kind=pl.Series(kinds, dtype=pl.String)),
+        ATTRIBUTIONS.empty(),
+        rows,
+        threshold=0.5,
+        model="m",
+    )
+    assert named["kind"].cast(pl.String).to_list() == ["price_jump", UNUSUAL]
+    assert named.drop("kind").equals(unnamed.drop("kind"))

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import polars as pl
 
-from tapewatch.market.derived_tables import INCIDENTS, SCAN_EVALUATION
+from tapewatch.market.derived_tables import COMPARISON, INCIDENTS, SCAN_EVALUATION
 from tapewatch.market.instruments import Market, Partition, session_of
 from tapewatch.market.tables import BARS, EVALUATION
 from tapewatch.reports.run_report import RunSummary
@@ -127,6 +127,16 @@ def scan_evaluation() -> pl.DataFrame:
                 "delay_s": [14.0, 9.0, 40.0, None],
                 "false_alerts_per_390_minutes": [0.75, 0.25, 0.25, 0.25],
             }
+        )
+    )
+
+
+def comparison() -> pl.DataFrame:
+    """The ensemble and the classifier on the same days."""
+    of_ensemble = evaluation().with_columns(detector=pl.lit("ensemble"), found=pl.Series([3, 2, 1]))
+    return COMPARISON.conform(
+        pl.concat(
+            [of_ensemble, evaluation().with_columns(detector=pl.lit("anomaly_classifier"))], how="diagonal_relaxed"
         )
     )
 

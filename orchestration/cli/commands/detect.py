@@ -60,7 +60,10 @@ def detect(
     flat_files: FlatFilesOption = None,
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME/VERSION", help="a registered scan, such as scan/3; by default the champion"),
+        typer.Option(
+            metavar="NAME/VERSION",
+            help="a registered scan or ensemble, such as scan/3 or ensemble/2; by default the champion of the scan",
+        ),
     ] = None,
     form: Annotated[
         Format, typer.Option("--format", help="CSV has the columns symbol, start, end, kind, score, level, model")
@@ -70,9 +73,11 @@ def detect(
 
     `start` is the moment at which an alert could be known. Days that the lake
     holds are not fetched again, and days that the detector scored are only
-    listed. Train a detector first, with `tapewatch run`.
+    listed. Train a detector first, with `tapewatch run`. The scan reads bins of
+    five seconds, an ensemble whole minutes.
 
     [dim]tapewatch detect --market stocks --from 2024-06-10 --to 2024-06-14
+    tapewatch detect --market stocks --from 2024-06-10 --to 2024-06-10 --model ensemble/1
     tapewatch detect -m crypto --from 2024-06-10 --to 2024-06-10 --format csv > incidents.csv[/]
     """
     from orchestration.runs.detection import detected  # noqa: PLC0415

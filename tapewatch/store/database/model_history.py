@@ -24,9 +24,9 @@ from tapewatch.store.database.rows import frame_of
 from tapewatch.store.database.tables import twin
 
 FOUND: Final = "found"
-PROMOTED, REFUSED, ROLLED_BACK = "promoted", "refused", "rolled_back"
-#: What makes a version champion.
-_INSTALLS = (PROMOTED, ROLLED_BACK, FOUND)
+PROMOTED, REFUSED, ROLLED_BACK, RETIRED = "promoted", "refused", "rolled_back", "retired"
+#: What changes the champion: all but a retirement make the version champion.
+_MOVES = (PROMOTED, ROLLED_BACK, FOUND, RETIRED)
 _START = "0" * 64
 _HASHED = tuple(name for name in MODEL_HISTORY.schema if name != "hash")
 
@@ -97,9 +97,9 @@ def history(database: Database, model: str | None = None) -> list[dict[str, Any]
 def champion_of(entries: Sequence[dict[str, Any]], model: str, at: dt.datetime | None = None) -> int | None:
     """The version of a model that was champion at a time, by default after the last entry; None if none was."""
     versions = [
-        entry["version"]
+        None if entry["action"] == RETIRED else entry["version"]
         for entry in entries
-        if entry["model"] == model and entry["action"] in _INSTALLS and (at is None or entry["at_time"] <= at)
+        if entry["model"] == model and entry["action"] in _MOVES and (at is None or entry["at_time"] <= at)
     ]
     return versions[-1] if versions else None
 

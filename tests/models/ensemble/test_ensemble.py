@@ -1,5 +1,6 @@
 """The ensemble: one scale, its rate on unseen days, attributions, absent members, saved state and bad input."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,14 @@ from models.baselines.limits import LimitsDetector
 from models.baselines.time_of_day import TimeOfDayDetector
 from models.ensemble.calibration import Level, score_of, threshold_of
 from models.ensemble.detector import EnsembleDetector
+from models.ensemble.incidents import incidents_of
 from models.events import merge_anomalies
 from models.isolation_forest import IsolationForestDetector
 from models.loading import load_detector
 from models.onnx_export import export_onnx
+from tapewatch.features.catalog import BY_NAME
 from tapewatch.labels.training_set import build_training_set
+from tapewatch.market.derived_tables import INCIDENTS
 from tapewatch.market.instruments import Market
 from tapewatch.market.tables import ATTRIBUTIONS, BARRIER_LABELS
 from tests.support.labelled_minutes import injected_minutes
@@ -190,3 +194,16 @@ def test_a_limit_is_reached_at_its_value(rows: pl.DataFrame) -> None:
     assert limits.score(row).tolist() == [0.0]
     assert limits.score(row.with_columns(flow_score_5m=pl.lit(-14.0))).tolist() == [1.0]
     assert limits.score(row.with_columns(volume_ratio=pl.lit(12.0), spread_ratio=pl.lit(None))).tolist() == [2.0]
+
+
+def test_incidents_bear_their_hours_and_reasons_in_words(ensemble: EnsembleDetector, unseen: pl.DataFrame) -> None:
+    found = incidents_of(ensemble, unseen, "ensemble/4")
+    assert found.height
+    assert list(INCIDENTS.problems(found)) == []
+    # One in 6.5 hours was set, and a score of h / (h + 6.5) reports h.
+    assert found["hours"].min() >= 6.5
+    first = found.row(0, named=True)
+    assert first["surprise"] == pytest.approx(np.log10(first["hours"] / 6.5), abs=1e-9) or first["hours"] == 10_000.0
+    reasons = json.loads(first["reasons"])
+    assert reasons[0]["words"].startswith(BY_NAME[reasons[0]["statistic"]].description)
+    assert incidents_of(ensemble, unseen.clear(), "ensemble/4").is_empty()

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from orchestration.runs.outcome import show
-from tests.support.made_up_run import summary
+from tests.support.made_up_run import comparison, summary
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -19,6 +19,15 @@ def test_the_detectors_are_compared_on_unseen_days(width: int) -> None:
     assert "price jump 2 2 (100%) 90 s 2 (100%) 9 s" in lines
     assert "all 4 2 (50%) 90 s 3 (75%) 14 s" in lines
     assert any(line.startswith("false in 390 minutes") and line.endswith("1.25 0.75") for line in lines)
+
+
+def test_detectors_that_were_judged_stand_beside_them() -> None:
+    printed = io.StringIO()
+    show(Console(file=printed, width=120), summary(comparison=comparison()))
+    lines = [re.sub(r"[│┃\s]+", " ", line).strip() for line in printed.getvalue().splitlines()]
+    assert "kind in tape ensemble Isolation Forest classifier scan" in lines
+    assert "quote stuffing 2 1 (50%) 0 (0%) 0 (0%) 1 (50%)" in lines
+    assert any(line.endswith("1.25 1.25 1.25 0.75") for line in lines)
 
 
 def test_without_a_truth_the_kinds_found_are_named_as_elsewhere() -> None:
