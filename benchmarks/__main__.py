@@ -32,6 +32,8 @@ _SCRIPTS = (
     "online_detection",
     "live_scan",
     "triple_barrier",
+    "engine_bars",
+    "engine_ticks",
 )
 _PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 _HEADER = """\

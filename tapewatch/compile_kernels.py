@@ -21,6 +21,8 @@ from tapewatch.market.compiled import kernels
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.streaming.collector.warm_up import warm_up, warm_up_scan
 from tapewatch.streaming.detection.rules.settings import DetectionConfig
+from tapewatch.trading.engine import EngineSettings, Simulation, run
+from tapewatch.trading.tables import ORDERS
 
 _DATE = dt.date(2024, 3, 5)
 _BAR_PAGE = b'{"results": [{"v": 10, "vw": 1.5, "o": 1, "c": 2, "h": 2, "l": 1, "t": 1709649000000, "n": 3}]}'
@@ -48,6 +50,7 @@ def _steps() -> Iterator[tuple[str, Callable[[], object]]]:
         if tape.symbols(market):
             yield f"synthetic day, {market}", partial(_day, tape, market)
     yield "scan", partial(_scan, tape)
+    yield "trading", partial(_trades, tape)
     yield "flat files", _flat_file
     yield "REST bars", partial(BarsDecoder(), _BAR_PAGE)
 
@@ -73,6 +76,15 @@ def _scan(tape: SyntheticTape) -> None:
     detector = ScanDetector.fit(days)
     detector.incidents(days[0].bins, days[0].session)
     warm_up_scan(Market.STOCKS, detector)
+
+
+def _trades(tape: SyntheticTape) -> None:
+    """An order over quotes, over bars, and cancelled."""
+    symbol = tape.symbols(Market.STOCKS)[0]
+    quotes, trades, bars = (each(symbol, _DATE) for each in (tape.quotes, tape.trades, tape.bars))
+    for day in ((quotes, trades), bars):
+        run(ORDERS.empty(), day)
+    Simulation(EngineSettings()).cancel([], 0)
 
 
 def _flat_file() -> None:
