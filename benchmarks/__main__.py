@@ -35,6 +35,8 @@ _SCRIPTS = (
     "overfitting",
     "dossier",
     "nearest_patterns",
+    "engine_bars",
+    "engine_ticks",
 )
 _PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 _HEADER = """\

@@ -26,7 +26,7 @@ from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.trading_tables import ORDERS
 from tapewatch.streaming.collector.warm_up import warm_up, warm_up_scan
 from tapewatch.streaming.detection.rules.settings import DetectionConfig
-from tapewatch.trading.engine.run import run as run_orders
+from tapewatch.trading.engine import EngineSettings, Simulation, run
 from tapewatch.trading.sizing import averaged_at_start
 
 _DATE = dt.date(2024, 3, 5)
@@ -56,7 +56,7 @@ def _steps() -> Iterator[tuple[str, Callable[[], object]]]:
             yield f"synthetic day, {market}", partial(_day, tape, market)
     yield "symbols of a market", partial(_market, tape)
     yield "scan", partial(_scan, tape)
-    yield "trading", partial(_trading, tape)
+    yield "trading", partial(_trades, tape)
     yield "bet sizes", _bet_sizes
     yield "flat files", _flat_file
     yield "REST bars", partial(BarsDecoder(), _BAR_PAGE)
@@ -92,23 +92,13 @@ def _scan(tape: SyntheticTape) -> None:
     warm_up_scan(Market.STOCKS, detector)
 
 
-def _trading(tape: SyntheticTape) -> None:
-    """An order of each market over quotes with trades, and over bars."""
-    for market in (Market.STOCKS, Market.CRYPTO):
-        symbol = tape.symbols(market)[0]
-        trades, quotes = tape.trades(symbol, _DATE), tape.quotes(symbol, _DATE)
-        bars = tape.bars(symbol, _DATE).with_columns(known_time="time")
-        order = {
-            "order_id": "1",
-            "symbol": symbol,
-            "time": quotes["time"][0],
-            "side": 1,
-            "quantity": 1.0,
-            "kind": "market",
-        }
-        rest = {"limit_price": None, "stop_price": None, "time_in_force": "day", "expires_time": None, "tag": ""}
-        for each in ((quotes, trades), quotes, bars):
-            run_orders(ORDERS.conform(pl.DataFrame([order | rest])), each)
+def _trades(tape: SyntheticTape) -> None:
+    """An order over quotes, over bars, and cancelled."""
+    symbol = tape.symbols(Market.STOCKS)[0]
+    quotes, trades, bars = (each(symbol, _DATE) for each in (tape.quotes, tape.trades, tape.bars))
+    for day in ((quotes, trades), bars):
+        run(ORDERS.empty(), day)
+    Simulation(EngineSettings()).cancel([], 0)
 
 
 def _bet_sizes() -> None:

@@ -15,7 +15,7 @@ from tests.reliability.desk import CHECKOUT, PATIENCE_S
 from tests.support.paper import ACCOUNT, END, LIMITS, SETTINGS, recorded_day, state_of
 
 #: Seconds between a process's first step and its kill.
-_LIFETIME_S = (0.0, 0.6)
+_LIFETIME_S = (0.0, 1.0)
 
 
 def kills(home: Path, wanted: int) -> tuple[int, int, list[str]]:

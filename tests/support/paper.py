@@ -11,7 +11,7 @@ import polars as pl
 from tapewatch.market.instruments import NS_PER_MINUTE
 from tapewatch.store.database.database import Database
 from tapewatch.trading.costs import Borrow, Fees
-from tapewatch.trading.engine import EngineSettings, Tape
+from tapewatch.trading.engine import EngineSettings, Tape, run
 from tapewatch.trading.paper.broker import PaperBroker
 from tapewatch.trading.paper.ledger import open_account, rows, send
 from tapewatch.trading.paper.protections import Protections
@@ -80,9 +80,10 @@ def main() -> None:
         if open_account(database, ACCOUNT, SETTINGS, is_bars=True):
             send(database, ACCOUNT, sent)
         broker = PaperBroker(database, ACCOUNT, SETTINGS, LIMITS)
-        ready = Tape.of_bars(tape)
+        # Loads the compiled engine, so that a kill after this line hits the broker at work.
+        run(sent.head(1), tape.head(3), SETTINGS)
         print("ready", flush=True)  # noqa: T201
-        broker.process(ready, END)
+        broker.process(Tape.of_bars(tape), END)
         print("done", flush=True)  # noqa: T201
 
 

@@ -96,7 +96,7 @@ class EngineSettings:
     def keys_of(self, order_ids: Sequence[str]) -> npt.NDArray[np.uint64]:
         """A random number for each order, by its identity and the seed alone (CRC-32, mixed by SplitMix64)."""
         sums = np.fromiter((zlib.crc32(name.encode()) for name in order_ids), np.uint64, len(order_ids))
-        mixed = sums + np.uint64(self.seed % 2**63) * np.uint64(0x9E3779B97F4A7C15)
+        mixed = sums + np.uint64(self.seed * 0x9E3779B97F4A7C15 % 2**64)
         for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
             mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
         return mixed ^ (mixed >> np.uint64(31))

@@ -21,7 +21,7 @@ from tapewatch.trading.paper.ledger import PaperError, open_account, send, set_r
 from tapewatch.trading.paper.protections import Protections, RiskState
 from tests.support.crash_points import Killed
 from tests.support.paper import ACCOUNT, END, LIMITS, SETTINGS, recorded_day, state_of
-from tests.support.postgres import PostgresServer
+from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.trading import OPEN_NS, at, bars, order, orders
 from tests.trading.engine.test_properties import random_sent, random_tape
 
@@ -87,9 +87,9 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    with PostgresServer(tmp_path_factory.mktemp("postgres")) as server:
-        yield server
+def server() -> Iterator[PostgresServer]:
+    with postgres_server() as running:
+        yield running
 
 
 def test_killed_at_every_commit_equals_undisturbed(url: str, tmp_path: Path) -> None:
