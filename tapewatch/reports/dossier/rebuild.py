@@ -17,9 +17,6 @@ from tapewatch.reports.dossier.measures import peak_minute
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.tape import has_ticks, tape_end
 
-#: Minutes before the peak that a detector of sequences may need.
-_CONTEXT = 32
-
 
 @dataclass(frozen=True)
 class Rebuilt:
@@ -54,7 +51,7 @@ def rebuilt(lake: Lake, event: Event, detector: Detector) -> Rebuilt:
     if at is None:
         return Rebuilt(score, from_tape, rows.clear(), None)
     peak = rows[at]
-    explained = detector.explain(rows[max(0, at - _CONTEXT) : at + 1])
+    explained = detector.explain(rows[max(0, at + 1 - _window(detector)) : at + 1])
     return Rebuilt(score, from_tape, peak, explained.filter(pl.col("event_time") == peak["event_time"][0]))
 
 
@@ -100,11 +97,21 @@ def _scored_with_all(lake: Lake, event: Event, detector: Detector, alone: float 
 
 def _scored(rows: pl.DataFrame, event: Event, detector: Detector) -> tuple[float | None, int | None]:
     """The highest score within the event, and the row that has it."""
-    # Minutes after the event change no score.
-    until = rows.filter(pl.col("event_time") < event.end)
-    scores = detector.scored(until)["score"] if until.height else pl.Series(dtype=pl.Float64)
-    at = peak_minute(until, scores, event.start, event.end)
-    return (None, None) if at is None else (float(scores[at]), at)
+    ordered = rows["event_time"]
+    first, last = (int(ordered.search_sorted(time, side="left")) for time in (event.start, event.end))
+    if first == last:
+        return None, None
+    # Minutes after the event change no score, nor do those before the detector's window.
+    begin = max(0, first + 1 - _window(detector))
+    part = rows[begin:last]
+    scores = detector.scored(part)["score"]
+    at = peak_minute(part, scores, event.start, event.end)
+    return (None, None) if at is None else (float(scores[at]), begin + at)
+
+
+def _window(detector: Detector) -> int:
+    """The minutes that a detector reads for one score."""
+    return int(getattr(getattr(detector, "parameters", None), "window", 1))
 
 
 def around(event: Event, minutes: int) -> tuple[dt.datetime, dt.datetime]:
