@@ -17,7 +17,7 @@ export UV_COMPILE_BYTECODE := 1
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test test-fast lint audit bench bench-detection reliability mutation system clean
+.PHONY: help install demo up test test-fast lint audit bench bench-detection reliability oracles mutation images system clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -32,6 +32,7 @@ install: $(STAMP) ## Create the environment (.venv) from the lock file and compi
 $(STAMP): pyproject.toml uv.lock | $(filter .bootstrap/bin/uv,$(UV))
 	$(UV) sync --locked --python $(PYTHON) $(EXTRAS)
 	$(RUN)/python -m tapewatch.compile_kernels
+	$(RUN)/python -m dashboard.components.fetch
 	@touch $(STAMP)
 
 demo: install ## Run the whole platform once on the built-in market: five days, under two minutes
@@ -72,6 +73,9 @@ reliability: install ## Kills, faults and troubles in full counts, under half an
 	$(RUN)/python -m tests.reliability > build/reliability.md; status=$$?; \
 	test $$status -gt 1 || mv build/reliability.md docs/reliability.md; exit $$status
 
+oracles: install ## Accounts and statistics against other libraries, each in an environment of its own (needs Python 3.12)
+	$(RUN)/python -m tests.oracles
+
 mutation: install ## Do the tests notice? 60 random one-operator changes, 85 % must fail a test; SEED=2 draws others
 	$(RUN)/python -m tests.mutation --rooms market,labels,features,bars,store,models --changes $(CHANGES) --seed $(SEED)
 
@@ -82,12 +86,24 @@ system: install ## The browser and the Redis that tests use: installed where the
 	else \
 		echo "Tests of the feature store start Redis, which is not installed. Install it: sudo apt-get install redis-server" >&2; exit 1; \
 	fi
+	@command -v promtool >/dev/null || test -x build/prometheus/usr/bin/promtool || \
+	if command -v apt-get >/dev/null; then \
+		mkdir -p build/prometheus && cd build/prometheus && { test "$$(id -u)" != 0 || apt-get update -qq; } && \
+		apt-get download -qq prometheus && dpkg -x prometheus_*.deb . && rm prometheus_*.deb; \
+	else \
+		echo "Tests of the alert rules run promtool and prometheus, which are not installed: install Prometheus" >&2; exit 1; \
+	fi
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends chromium; \
 	else \
 		echo "The UI tests drive Chromium, which is not installed. Install it: sudo apt-get install chromium" >&2; exit 1; \
 	fi
+
+images: install ## Build, start and health-check the container images without Docker; needs root, takes minutes
+	@command -v buildah >/dev/null && command -v mmdebstrap >/dev/null || \
+	{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends buildah mmdebstrap; }
+	$(RUN)/python -m tests.deployment.images
 
 clean: ## Remove the environment and caches, keep the data
 	rm -rf .venv .bootstrap build tapewatch/__pycache__ .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

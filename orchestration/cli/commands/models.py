@@ -174,6 +174,20 @@ def rollback(
 
 @group.command()
 @reports_errors
+def retire(
+    name: NameArgument, reason: Annotated[str, typer.Option(help="why, for the history")] = "retired by hand"
+) -> None:
+    """Leave a model without a champion. Without one of the ensemble, the forest's champion scores minutes again.
+
+    [dim]tapewatch models retire ensemble[/]
+    """
+    with _promoter(Settings()) as promoter:
+        retired = promoter.retire(name, reason)
+    _say(f"{retired} is champion no more. Materialize serving/anomaly_bento to serve another model")
+
+
+@group.command()
+@reports_errors
 def history(
     name: Annotated[str | None, typer.Argument(metavar="MODEL", help="one model; by default all")] = None,
     verify: Annotated[
