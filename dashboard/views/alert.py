@@ -66,6 +66,8 @@ def _dossier(row: dict[str, Any], market: Market) -> None:
         _reasons(row)
     with right:
         _features(row, market)
+    st.caption("The dossier, with the score made again from the lake and the nearest past events:")
+    st.code(f"tapewatch explain '{row['id']}' --html dossier.html", language=None)
 
 
 def _reasons(row: dict[str, Any]) -> None:

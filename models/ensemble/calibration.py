@@ -21,6 +21,7 @@ _APART = 10
 #: Fewer ordinary minutes say nothing of how rare a peak is.
 _FEWEST = 200
 _KNOTS = 5
+_MOST_HOURS = 1e6
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,13 @@ class Level:
 def score_of(level: Floats) -> Floats:
     """0 to 1: h / (h + 6.5), with h the hours of a symbol's ordinary tape between alerts as high. 0.5 is one in 390 minutes."""
     return np.asarray(1.0 / (1.0 + 12.0 * 10.0 ** (1.0 - level)))
+
+
+def hours_of(score: Floats) -> Floats:
+    """The hours of which `score_of` makes a score; a million stands for more."""
+    with np.errstate(divide="ignore"):
+        hours: Floats = MINUTES / 60 * score / (1.0 - score)
+    return np.minimum(hours, _MOST_HOURS)
 
 
 def threshold_of(hours: float) -> float:

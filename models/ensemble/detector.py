@@ -11,7 +11,7 @@ import polars as pl
 
 from models.attributions import attributions_of
 from models.base import Detector, DetectorError, Scores
-from models.ensemble.calibration import Level, Levels, score_of, threshold_of
+from models.ensemble.calibration import Level, Levels, hours_of, score_of, threshold_of
 from models.loading import load_detector
 from models.manifest import Manifest, described, file_hash
 from tapewatch.market.tables import ATTRIBUTIONS
@@ -216,6 +216,10 @@ class EnsembleDetector:
         if self._state is None:
             raise DetectorError("the detector has not been fitted: call fit or load first")
         return self._state
+
+    def hours_between(self, scores: Scores) -> Scores:
+        """Once in how many hours ordinary tape of a symbol scores as high; a million stands for more."""
+        return hours_of(scores)
 
     def _score_margin(self, margin: Scores, symbols: pl.Series) -> Scores:
         return score_of(self._fitted.levels[WHOLE].of(margin, symbols, is_pooled=True))

@@ -36,7 +36,7 @@ class FrameScorer:
 
     def hours(self, scores: Scores) -> Scores | None:
         """As the detector says, if it is calibrated."""
-        calibrated = getattr(self.detector, "hours", None)
+        calibrated = getattr(self.detector, "hours_between", None)
         return calibrated(scores) if calibrated is not None else None
 
     def explain(self, minutes: Minutes) -> pl.DataFrame:

@@ -12,13 +12,15 @@ from models.anomaly_classifier.learning import Growth
 from models.base import DetectorError
 from models.baselines.limits import LimitsDetector
 from models.baselines.time_of_day import TimeOfDayDetector
-from models.ensemble.calibration import Level, score_of, threshold_of
+from models.ensemble.calibration import Level, hours_of, score_of, threshold_of
 from models.ensemble.detector import EnsembleDetector
 from models.ensemble.incidents import incidents_of
 from models.events import merge_anomalies
 from models.isolation_forest import IsolationForestDetector
 from models.loading import load_detector
 from models.onnx_export import export_onnx
+from models.served.loading import load_row_scorer
+from models.served.minutes import Minutes
 from tapewatch.features.catalog import BY_NAME
 from tapewatch.labels.training_set import build_training_set
 from tapewatch.market.derived_tables import INCIDENTS
@@ -207,3 +209,22 @@ def test_incidents_bear_their_hours_and_reasons_in_words(ensemble: EnsembleDetec
     reasons = json.loads(first["reasons"])
     assert reasons[0]["words"].startswith(BY_NAME[reasons[0]["statistic"]].description)
     assert incidents_of(ensemble, unseen.clear(), "ensemble/4").is_empty()
+
+
+def test_a_score_is_as_many_hours_as_it_was_made_of() -> None:
+    levels = np.array([0.0, 1.0, 2.0, 3.3])
+    hours = 6.5 / (12 * 10.0 ** (1 - levels))
+    assert hours_of(score_of(levels)) == pytest.approx(hours)
+    assert hours_of(np.array([1.0])) == 1e6
+
+
+def test_the_service_scores_as_the_detector_does_and_gives_hours(
+    ensemble: EnsembleDetector, unseen: pl.DataFrame, tmp_path: Path
+) -> None:
+    ensemble.save(tmp_path)
+    served, some = load_row_scorer(tmp_path), unseen.head(200)
+    scores = served.score(Minutes.of_frame(some, served.features))
+    assert scores == pytest.approx(ensemble.score(some))
+    hours = served.hours(scores)
+    assert hours is not None
+    assert ((hours >= 6.5) == (scores >= 0.5)).all()
