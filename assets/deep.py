@@ -23,7 +23,7 @@ AUTOENCODER = "lstm_autoencoder"
 class AutoencoderConfig(TrainingConfig):
     """The days of the training, and the network."""
 
-    epochs: int = 24
+    epochs: int = 12
     units: int = 32
 
 

@@ -41,7 +41,7 @@ def load_detector(folder: Path) -> Detector:
 
             return LimitsDetector.load(folder)
     raise DetectorError(
-        f"{folder / MANIFEST_NAME} is of {name!r}, which this code does not know: use the code that made it"
+        f"{Path(folder) / MANIFEST_NAME} is of {name!r}, which this code does not know: use the code that made it"
     )
 
 
@@ -52,6 +52,6 @@ def detector_name(folder: Path) -> str:
         DetectorError: the folder holds no detector.
     """
     try:
-        return str(json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))["detector"])
+        return str(json.loads((Path(folder) / MANIFEST_NAME).read_text(encoding="utf-8"))["detector"])
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DetectorError(f"{folder} holds no readable {MANIFEST_NAME}: it is no saved detector") from error

@@ -126,12 +126,19 @@ def _signature(example: pd.DataFrame, prediction: pd.DataFrame) -> ModelSignatur
 def _shipped_code() -> Iterator[list[Path]]:
     """Copies of the packages that a model needs, for as long as the context lasts."""
     ours, detectors = Path(tapewatch.__file__).parent, Path(models.__file__).parent
-    ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
     with tempfile.TemporaryDirectory() as own:
         library = Path(own) / ours.name
-        library.mkdir()
-        shutil.copy(ours / "__init__.py", library)
+        library.mkdir(mode=0o700)
+        shutil.copyfile(ours / "__init__.py", library / "__init__.py")
         for package in _LIBRARY:
-            shutil.copytree(ours / package, library / package, ignore=ignored)
-        shutil.copytree(detectors, Path(own) / detectors.name, ignore=ignored)
+            _copy_plain(ours / package, library / package)
+        _copy_plain(detectors, Path(own) / detectors.name)
         yield [library, Path(own) / detectors.name]
+
+
+def _copy_plain(source: Path, target: Path) -> None:
+    """Copy a package for its owner alone: the checkout's rights would reach the artifacts, which others must not read."""
+    ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
+    shutil.copytree(source, target, ignore=ignored, copy_function=shutil.copyfile)
+    for path in (target, *target.rglob("*")):
+        path.chmod(0o700 if path.is_dir() else 0o600)

@@ -20,6 +20,8 @@ def _series(column: Column, table: Table, count: int, rng: np.random.Generator) 
     series: pl.Series
     if isinstance(column.dtype, pl.Datetime):
         series = pl.Series(column.name, _EPOCH_NS + steps * 1_000_001_000).cast(pl.Datetime("ns", "UTC"))
+    elif column.name in table.key and column.dtype.is_integer():
+        series = pl.Series(column.name, steps + 1)
     elif column.name in table.key:
         series = pl.Series(column.name, [f"{column.name} {step % 7 if has_time_in_key else step}" for step in steps])
     elif column.dtype in (pl.String(), pl.Categorical()):

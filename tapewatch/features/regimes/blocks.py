@@ -25,7 +25,7 @@ def block_panel(bars: pl.DataFrame, session: Session, *, through_ns: int) -> tup
     panel = panel_of(bars, session)
     whole = max(0, min(through_ns, session.regular_end) - session.regular_start) // NS_PER_MINUTE
     count = whole // MINUTES
-    returns = panel.returns[: count * MINUTES].reshape(count, MINUTES, -1)
+    returns = panel.returns[: count * MINUTES].reshape(count, MINUTES, len(panel.symbols))
     # Added term by term: the rounding of a symbol's sums must not depend on how many symbols there are.
     squares, moves = (reduce(np.add, np.moveaxis(values, 1, 0)) for values in (returns**2, returns))
     volatility = np.log(np.sqrt(squares / MINUTES) + _FLOOR_BPS)

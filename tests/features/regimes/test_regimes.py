@@ -96,6 +96,13 @@ def test_too_little_gives_no_model_and_rows_without_states() -> None:
     ).equals(REGIMES.empty())
 
 
+@pytest.mark.parametrize("minutes", [-30, 0, 4])
+def test_a_tape_that_ends_before_the_first_block_gives_no_row(model: RegimeModel, minutes: int) -> None:
+    through = SESSION.regular_start + minutes * NS_PER_MINUTE
+    for bars in (bars_of_market(SESSION, 2, 5), bars_of_market(SESSION, 2, 5).clear()):
+        assert regimes(bars, SESSION, model, through_ns=through).is_empty()
+
+
 def test_the_same_days_give_the_same_model(model: RegimeModel) -> None:
     days = [
         block_panel(bars_of_market(SESSION, 6, 390, seed=seed), SESSION, through_ns=SESSION.day_end)

@@ -92,6 +92,8 @@ def test_anomalies_incidents_labels_verdicts_and_audit_are_kept_for_ever() -> No
         "incidents",
         "labels",
         "alert_verdicts",
+        "api_keys",
+        "model_history",
         "audit",
         *(table.name for table in PAPER),
         *(table.name for table in ACCOUNTS),
