@@ -27,9 +27,9 @@ import psutil
 from models.forest_onnx import forest_graph
 from models.isolation_forest import IsolationForestDetector
 from models.onnx_files import session
-from orchestration.processes.scoring import serve_command
 from resources.feature_store.definitions import VIEWS
 from resources.feature_store.store import Features, repo_config
+from serving.__main__ import serve_command
 from serving.bento import build_bento
 from serving.store import StoredBento
 from tests.support.detectors import ordinary_rows

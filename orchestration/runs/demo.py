@@ -52,7 +52,9 @@ def run_demo(settings: Settings, console: Console, *, days: int, seed: int) -> P
     path = outcome.present(settings, console, partitions, report, title="Tapewatch demo", source=source)
     console.print(f"Tear sheet of the strategies: {sheet}", soft_wrap=True, markup=False)
     home = shlex.quote(str(settings.home.absolute()))
-    console.print(f"See it in Dagster and on the dashboard: TAPEWATCH_HOME={home} tapewatch up", soft_wrap=True, markup=False)
+    console.print(
+        f"See it in Dagster and on the dashboard: TAPEWATCH_HOME={home} tapewatch up", soft_wrap=True, markup=False
+    )
     return path
 
 

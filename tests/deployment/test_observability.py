@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from orchestration.processes.collectors import collector_name, metrics_port
-from serving.metrics import ROWS, Measured, metrics
+from serving.metrics import CONTENT_TYPE_LATEST, REQUESTS, ROWS, SECONDS, exposition
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
 from tapewatch.streaming.collector.metrics import CollectorStatus, Latencies, serve_metrics
@@ -87,7 +87,8 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     registry = CollectorRegistry()
     status = CollectorStatus(market="crypto", state="streaming", pid=1, lag_s=0.5)
     latencies = Latencies(Market.CRYPTO, registry)
-    app = Measured(Starlette(routes=[Route("/metrics", metrics), Route("/score", lambda _: Response("{}"))]))
+    figures = Route("/metrics", lambda _: Response(exposition(), media_type=CONTENT_TYPE_LATEST))
+    app = Starlette(routes=[figures, Route("/score", lambda _: Response("{}"))])
     server = uvicorn.Server(uvicorn.Config(app, port=scoring_port, log_level="warning"))
     with ExitStack() as stack:
         collector_port = stack.enter_context(serve_metrics(0, lambda: status, registry))
@@ -122,6 +123,8 @@ def _use(stop: threading.Event, port: int, latencies: Latencies) -> None:
             httpx.get(f"http://127.0.0.1:{port}/score", trust_env=False)
         except httpx.HTTPError:
             continue
+        REQUESTS.labels("/score", "200").inc()
+        SECONDS.labels("/score").observe(0.001)
         ROWS.labels("ordinary").inc()
         latencies.add(0.01)
 

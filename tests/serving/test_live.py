@@ -16,9 +16,9 @@ import polars as pl
 import psutil
 import pytest
 
-from orchestration.processes.scoring import serve_command
 from orchestration.processes.services import Service
 from orchestration.processes.supervision import Supervisor, stop_signals
+from serving.__main__ import serve_command
 from serving.bento import build_bento
 from serving.client import AsyncScoringClient, ScoringClient, ScoringClientError, as_frame
 from serving.store import StoredBento

@@ -287,8 +287,15 @@ class Lake:
         return path
 
     def _footer(self, table: Table, partition: Partition | None) -> pq.FileMetaData:
-        with self._existing(table, partition).open("rb") as stream:
-            return pq.read_metadata(stream)
+        path = self._existing(table, partition)
+        try:
+            with path.open("rb") as stream:
+                return pq.read_metadata(stream)
+        except OSError as error:
+            if is_local(path) or error.errno != errno.EBUSY:
+                raise
+        # As in `read`.
+        return pq.read_metadata(pa.BufferReader(path.fs.cat_file(path.path)))
 
 
 def open_object(path: UPath) -> Any:

@@ -22,7 +22,10 @@ pytestmark = pytest.mark.slow
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
     """A home with three versions."""
     before, folder = mlflow.get_tracking_uri(), tmp_path_factory.mktemp("home")
-    settings = Settings(home=folder, _env_file=None)
+    with pytest.MonkeyPatch.context() as patch:
+        # MLflow leaves the address of the last registry there.
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        settings = Settings(home=folder, _env_file=None)
     made = Parts(folder)
     made.registry = ModelRegistry(settings.tracking_uri, settings.artifact_root)
     for number in range(3):

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from orchestration.processes.scoring import serve_command
 from orchestration.processes.services import scoring_service
+from serving.__main__ import serve_command
 from tapewatch.settings import Settings
 
 
