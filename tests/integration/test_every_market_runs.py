@@ -66,8 +66,7 @@ def assert_is_whole(lake: Lake, report: str, days: list[Partition], *, may_be_qu
     for part in (
         "Found on days that the detectors had not seen",
         "Model card",
-        'class="card chart"',
-        *(() if is_quiet else ('class="reasons"',)),
+        *(() if is_quiet else ('class="card chart"', 'class="reasons"')),
     ):
         assert part in report, part
 
@@ -113,7 +112,7 @@ def test_recorded_stocks_of_which_the_last_day_is_cut(run: Run, market_data: Pat
     assert lake.read(MICROSTRUCTURE, days[1])["known_time"].max() == end
     found = lake.read(ANOMALIES, days[1])
     assert found.height < 30
-    assert found["end_time"].max() <= end
+    assert found.is_empty() or found["end_time"].max() <= end
 
 
 def test_a_tape_too_thin_to_be_judged_of_which_a_day_is_absent(run: Run, tmp_path: Path) -> None:
