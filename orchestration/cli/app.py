@@ -44,6 +44,9 @@ from orchestration.home import tighten
 from tapewatch.network import prepare_environment
 from tapewatch.settings import Settings, unknown_variables
 
+# TensorFlow, which some libraries import, prints how it was built otherwise.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 app = typer.Typer(
     name="tapewatch",
     no_args_is_help=True,

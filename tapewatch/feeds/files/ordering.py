@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import duckdb
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -21,6 +20,9 @@ from tapewatch.feeds.files.columns import LINE
 from tapewatch.feeds.files.layouts import Layout
 from tapewatch.market.copies import IS_CORRECTION_RECORD
 from tapewatch.market.instruments import Market
+
+if TYPE_CHECKING:
+    import duckdb
 
 #: Bytes of parsed rows held in memory before the spool goes to disk.
 MEMORY_BYTES = 144 * 1024 * 1024
@@ -148,6 +150,8 @@ class RowBuffer:
 
     def _sorted(self, settle: Callable[[], None]) -> Iterator[pl.DataFrame]:
         schema = {**self._layout.table.schema, LINE: pl.Int64()}
+        import duckdb  # noqa: PLC0415 - only a file out of order needs it, and it prints of leaks when a process ends
+
         with duckdb.connect(str(Path(self._folder.name) / "sort.duckdb")) as database:
             database.execute(f"SET memory_limit = '{_SORT_MEMORY}'")
             database.execute(f"SET temp_directory = '{self._folder.name}/sort'")
@@ -168,7 +172,7 @@ class RowBuffer:
                 frame = pl.from_arrow(batch)
                 yield pl.DataFrame(frame).cast(schema)  # type: ignore[arg-type]
 
-    def _find_repeats(self, database: duckdb.DuckDBPyConnection) -> None:
+    def _find_repeats(self, database: "duckdb.DuckDBPyConnection") -> None:
         layout = self._layout
         columns = layout.identity
         database.execute(f"CREATE TEMP TABLE dropped ({LINE} BIGINT, kept BIGINT, is_exact BOOLEAN)")
@@ -196,7 +200,7 @@ class RowBuffer:
 
 
 def _drop_repeats(
-    database: duckdb.DuckDBPyConnection,
+    database: "duckdb.DuckDBPyConnection",
     names: Sequence[str],
     key: Sequence[str],
     known: str,
@@ -217,7 +221,7 @@ def _drop_repeats(
     """)  # noqa: S608
 
 
-def _count(database: duckdb.DuckDBPyConnection, query: str) -> int:
+def _count(database: "duckdb.DuckDBPyConnection", query: str) -> int:
     row = database.execute(query).fetchone()
     return int(row[0]) if row else 0
 
