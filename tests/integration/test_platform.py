@@ -235,7 +235,10 @@ def test_an_asset_is_materialized_from_the_page(up: Up) -> None:
     before = runs()
     with browser_page() as page:
         page.goto(f"http://127.0.0.1:{up.ports['DAGSTER']}/assets/serving/anomaly_bento")
-        page.get_by_role("button", name="Materialize").first.click()
+        button = page.get_by_role("button", name="Materialize").first
+        expect(button).to_be_enabled(timeout=PATIENCE_MS)
+        # Clicked once: a click that is tried again meets the dialog that the first one opened.
+        button.evaluate("button => button.click()")
         expect(page.get_by_text("Launched run").first).to_be_visible(timeout=PATIENCE_MS)
     while not runs() - before:
         time.sleep(0.5)  # until the daemon has run it; the test's timeout bounds it
