@@ -12,7 +12,8 @@ WORKERS ?= 3
 # How many changes `make mutation` tries, and which.
 CHANGES ?= 60
 SEED ?= 1
-PYTEST := $(RUN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+# Uncaptured: workers print nowhere, and a library that closes a captured stream would fail each later test of its worker.
+PYTEST := $(RUN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --capture no
 export UV_COMPILE_BYTECODE := 1
 export PYTHONUNBUFFERED := 1
 
