@@ -12,8 +12,7 @@ WORKERS ?= 3
 # How many changes `make mutation` tries, and which.
 CHANGES ?= 60
 SEED ?= 1
-# Uncaptured: workers print nowhere, and a library that closes a captured stream would fail each later test of its worker.
-PYTEST := $(RUN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --capture no
+PYTEST := $(RUN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 export UV_COMPILE_BYTECODE := 1
 export PYTHONUNBUFFERED := 1
 

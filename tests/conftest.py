@@ -1,7 +1,9 @@
 """Fixtures of all tests."""
 
+import logging
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 # Every run that trains would take seconds longer; tests of the autoencoder set it themselves.
 os.environ.setdefault("TAPEWATCH_KERAS_BACKEND", "none")
+
+with suppress(ImportError):
+    # TensorFlow's log handler closes the stream that it began with once another is in its place: pytest's own, while a test
+    # runs a command in this process. Each later test of the worker would fail.
+    from absl.logging import PythonHandler
+
+    PythonHandler.close = logging.StreamHandler.close
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
