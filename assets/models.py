@@ -122,11 +122,12 @@ def champion(
     model_registry: ModelRegistryResource,
     database: DatabaseResource,
 ) -> dict[str, Any]:
-    """Register the new detectors as challengers; promote each that passes its gates. The history records why or why not.
+    """Register the new detectors as challengers and promote those that are good enough. The history records why or why not.
 
-    The champion of minutes is the ensemble's, unless the forest's ranks the validation minutes better.
+    The forest must pass every gate. Classifier and ensemble must rank the validation minutes no worse than their champions.
+    The champion of minutes is the ensemble's, unless the forest's ranks these minutes better.
     """
-    from assets import promoting, promotion  # noqa: PLC0415 - takes seconds to import
+    from assets import ensemble_promotion, promoting  # noqa: PLC0415 - takes seconds to import
     from resources.promotion import Promoter  # noqa: PLC0415
 
     registry = model_registry.open()
@@ -136,9 +137,9 @@ def champion(
     if outcome.champion is None:
         raise dg.Failure(f"{outcome.candidate} is no champion, and there is no other: {outcome.reason}")
     promoter = Promoter(registry, database.open(), "dagster")
-    promotion.promote(promoter, CLASSIFIER, anomaly_classifier)
+    ensemble_promotion.promote(promoter, CLASSIFIER, anomaly_classifier)
     of_forest = registry.metrics(isolation_forest["run_id"])
-    ensemble_reason = promotion.promote_over(promoter, ENSEMBLE, ensemble, of_forest)
+    ensemble_reason = ensemble_promotion.promote_over(promoter, ENSEMBLE, ensemble, of_forest)
     current = registry.first_champion(*MINUTES) or outcome.champion
     context.add_output_metadata(
         {

@@ -35,7 +35,7 @@ SCRIPT = Path(__file__).with_name("main.py")
 
 
 def application(settings: Settings, script: Path = SCRIPT) -> st.App:
-    """The dashboard of a deployment, which runs `script` for whoever is logged in.
+    """The dashboard of a deployment, which runs `script` for people who are logged in.
 
     Raises:
         DatabaseError: the operational database cannot be opened.

@@ -72,7 +72,7 @@ def of(connection: HTTPConnection) -> Identity:
 
 
 def permitted(connection: HTTPConnection, permission: str) -> bool:
-    """Whether whoever sends a request to a route has a permission. Raises as `of`."""
+    """Whether the sender of a request to a route has a permission. Raises as `of`."""
     return of(connection).may(permission)
 
 

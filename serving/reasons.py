@@ -11,11 +11,12 @@ TOP_REASONS = 5
 
 
 def strongest_reasons(detector: RowScorer, minutes: Minutes) -> list[list[Reason]]:
-    """The features that raise each row's score, strongest first, at most TOP_REASONS."""
+    """The features with a value that raise each row's score, strongest first, at most TOP_REASONS."""
     # As `top_reasons`, for all rows at once.
     strongest = (
         detector.explain(minutes)
-        .filter(pl.col("shap_value") > 0)
+        # That a value is not known moves the score too, but explains nothing to a person.
+        .filter(pl.col("shap_value") > 0, pl.col("value").is_not_null())
         .sort("row", "shap_value", "feature", descending=[False, True, False])
         .group_by("row", maintain_order=True)
         .head(TOP_REASONS)
@@ -30,10 +31,8 @@ def strongest_reasons(detector: RowScorer, minutes: Minutes) -> list[list[Reason
 def in_words(reason: Reason) -> Reason:
     """The reason with a sentence: what the feature measures, its value, and the kind of anomaly that it hints at."""
     feature = BY_NAME.get(reason.feature)
-    if feature is None:
+    if feature is None or reason.value is None:
         return reason
-    if reason.value is None:
-        return Reason(reason.feature, None, reason.shap_value, f"{feature.description} is not known")
     # A feature that counts in one direction alone raises the score in that one.
     kind = (
         (feature.high if reason.value > 0 else feature.low)

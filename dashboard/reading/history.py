@@ -87,7 +87,10 @@ class Histories:
         return view
 
     def extent(self, market: Market, symbol: str, days: int) -> tuple[int, int]:
-        """The last so many days with bars of the market, as [start, end) in ns; the live ones count; (0, 0) without any."""
+        """From the start of the first to the end of the last of the market's newest days with bars (ns, half open), live bars included.
+
+        (0, 0) if there are none.
+        """
         parts = self._partitions(market)[-days:]
         bounds = [(day.session.regular_start, day.session.regular_end) for day in parts]
         for live in self._live(market, symbol, parts[-1].session.day_end if parts else 0):

@@ -45,7 +45,7 @@ def own_labels(database: Database, author: str, most: int = 50) -> pl.DataFrame:
 def queue(database: Database, author: str, *, most: int = 30, since: dt.datetime | None = None) -> pl.DataFrame:
     """What to judge next: alerts and incidents without a verdict of anyone, nearest to their threshold first (`FEED`).
 
-    There the detectors are least sure, so that a verdict tells them most (Lewis and Gale 1994, uncertainty sampling). What the
+    There the detectors are least sure, so that a verdict adds the most to their training (Lewis and Gale 1994, uncertainty sampling). What the
     author has labelled already, by overlap in time, is left out.
     """
     waiting = feed(database, start=since, most=2_000)

@@ -1,4 +1,4 @@
-"""The feed of alerts and incidents: filtered, judged, and heard."""
+"""The feed of alerts and incidents: filters, verdicts, and a sound for new ones."""
 
 import datetime as dt
 

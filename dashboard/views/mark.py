@@ -75,7 +75,7 @@ def _chart(market: Market, symbol: str) -> None:
 
 
 def _begin(market: Market, symbol: str, start: dt.datetime, end: dt.datetime) -> None:
-    """Take up a mark, with the edges that the tape proposes."""
+    """Open a mark for editing, with the edges that the refinement proposes."""
     start, end = (time.replace(microsecond=0) for time in (start, end))
     draft = HumanLabel(market, symbol, start, max(end, start + dt.timedelta(seconds=1)), KINDS[0], "")
     mark: dict[str, Any] = {

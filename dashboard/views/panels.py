@@ -15,7 +15,7 @@ _LEGEND = {"orientation": "h", "y": 1.2, "x": 0}
 
 
 def draw(figure: go.Figure, *, key: str, height: int = 220, legend: dict[str, object] | None = None) -> None:
-    """Show a figure in the common style, its legend above it unless told otherwise."""
+    """Show a figure in the common style, its legend above it by default."""
     figure.update_layout(
         height=height,
         margin={"l": 48, "r": 12, "t": 28, "b": 28},

@@ -58,6 +58,7 @@ def assert_is_whole(lake: Lake, report: str, days: list[Partition], *, may_be_qu
     for day in days:
         assert lake.rows(MICROSTRUCTURE, day) > 100, day
         assert lake.rows(BARS, day) > 100, day
+        assert lake.exists(ANOMALIES, day), day
     found = pl.concat(lake.read(ANOMALIES, day) for day in days)
     is_quiet = may_be_quiet and found.is_empty()
     assert is_quiet or found.height > 0

@@ -1,6 +1,7 @@
 """The login of the dashboard in this process: real middleware, routes and database, with plain pages in place of Streamlit."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import anyio
@@ -106,3 +107,9 @@ def other(app: Starlette) -> Iterator[TestClient]:
 def is_in(client: httpx.Client) -> bool:
     """Whether the dashboard is open to a browser."""
     return client.get("/", headers={"accept": "text/html"}).status_code == 200
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for a condition, however long a busy machine takes."""
+    while not holds():
+        time.sleep(0.1)

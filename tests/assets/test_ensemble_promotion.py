@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from assets import combining, training
+from assets.ensemble_promotion import promote, promote_over
 from assets.models import CLASSIFIER, ENSEMBLE, MINUTES, MODEL
-from assets.promotion import promote, promote_over
 from assets.validation import ValidationDays
 from models.base import DetectorError
 from models.loading import load_detector
