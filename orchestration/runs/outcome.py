@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -132,34 +133,40 @@ def _wall_times(summary: RunSummary) -> Table:
 
 
 def _found_on_unseen_days(summary: RunSummary) -> Table:
-    """What each detector found of each kind; the last row holds all kinds and the rate of false alerts."""
-    rows = summary.unseen.to_dicts()
-    table = Table("kind", title="Found on days that the detectors had not seen", title_justify="left")
-    table.add_column("in tape", justify="right")
+    """What each detector found of each kind; the last rows hold all kinds, and the rate of false alerts."""
+    *kinds, every = summary.unseen.to_dicts()
     detectors = shown(summary.unseen)
-    # A terminal has room for the delays of two; the page shows all.
+    # 80 columns have room for the delays of two detectors, and for the counts of five; the page shows all.
     has_delays = len(detectors) <= 2
+    table = Table(
+        "kind", title="Found on days that the detectors had not seen", title_justify="left",
+        box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True,
+    )  # fmt: skip
+    table.add_column("in tape", justify="right")
     for title in detectors.values():
         table.add_column(title, justify="right")
         if has_delays:
             table.add_column("delay", justify="right")
-    for row in rows:
+    for row in (*kinds, every):
         cells = [row["kind"].replace("_", " "), f"{row['events']}"]
         for name in detectors:
             delay = row[f"{name}_delay_s"]
-            cells += [_found(row, name)] + [("" if delay is None else f"{delay:.0f} s")] * has_delays
-        table.add_row(*cells, style="bold" if row["kind"] == "all" else "", end_section=row is rows[-2:][0])
-    false = [cell for name in detectors for cell in [_rate(rows[-1][f"{name}_false"])] + [""] * has_delays]
-    table.add_section()
-    table.add_row("false in 390 minutes", "", *false)
+            cells += [_count(row[f"{name}_found"])] + [("" if delay is None else f"{delay:.0f} s")] * has_delays
+        table.add_row(*cells, style="bold" if row is every else "", end_section=row is (kinds or [every])[-1])
+    of_all = {
+        name: (_share(every[f"{name}_found"], every["events"]), _rate(every[f"{name}_false"])) for name in detectors
+    }
+    for title, index in (("found", 0), ("false in 390 min", 1)):
+        table.add_row(title, "", *(cell for pair in of_all.values() for cell in [pair[index]] + [""] * has_delays))
     return table
 
 
-def _found(row: dict[str, Any], name: str) -> str:
-    found = row[f"{name}_found"]
-    if found is None:
-        return "not judged"
-    return f"{found} ({found / row['events']:.0%})" if row["events"] else f"{found}"
+def _count(found: int | None) -> str:
+    return "not judged" if found is None else f"{found}"
+
+
+def _share(found: int | None, events: int) -> str:
+    return f"{found / events:.0%}" if found is not None and events else ""
 
 
 def _rate(value: float | None) -> str:
