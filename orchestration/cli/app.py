@@ -56,33 +56,20 @@ app = typer.Typer(
     "Start with [bold]tapewatch demo[/]. All data is kept under TAPEWATCH_HOME; .env.example lists all settings.",
 )
 
-for commands in (
-    platform,
-    serve,
-    tape,
-    stream,
-    gaps,
-    results,
-    detect,
-    explain,
-    watch,
-    features,
-    alerts,
-    daily,
-    profile,
-    labels,
-    database,
-    keys,
-    lake,
-    lookahead,
-    models,
-    backtest,
-    paper,
-    users,
-    security,
-    replay,
-):
-    app.add_typer(commands.app)
+#: The commands by the headings of `tapewatch --help`.
+_PANELS = {
+    "The whole platform": (platform, serve, security),
+    "The tape": (tape, stream, gaps, profile, lake, database),
+    "Alerts and anomalies": (alerts, results, detect, explain, watch, daily),
+    "Features, labels and models": (features, labels, lookahead, models),
+    "Trading with paper money": (backtest, paper),
+    "People and programs": (users, keys, replay),
+}
+for panel, modules in _PANELS.items():
+    for commands in modules:
+        for registered in (*commands.app.registered_commands, *commands.app.registered_groups):
+            registered.rich_help_panel = panel
+        app.add_typer(commands.app)
 
 
 @app.callback()

@@ -5,9 +5,11 @@ from contextlib import contextmanager
 
 from orchestration.errors import RunError
 from orchestration.home import check_home
+from tapewatch.market.tables import ANOMALIES
 from tapewatch.reports.dossier.dossier import Dossiers
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
+from tapewatch.store.database.verdicts import anomaly_id
 from tapewatch.store.lake.lake import Lake
 
 _FOREST = "isolation_forest"
@@ -41,6 +43,20 @@ def dossiers(settings: Settings) -> Iterator[Dossiers]:
     champion = registry.champion(_FOREST)
     with Database(settings.database) as database:
         yield Dossiers(Lake(settings.lake_root), database, load, load_scan, str(champion) if champion else None)
+
+
+def latest_anomaly(settings: Settings) -> str:
+    """The ID of the newest anomaly of the database.
+
+    Raises:
+        RunError: there is none.
+    """
+    with Database(settings.database) as database:
+        newest = database.read(ANOMALIES).sort("known_time", "symbol").tail(1)
+    if not newest.height:
+        raise RunError("no anomaly has been found yet: `tapewatch run` or `tapewatch demo` finds some")
+    (event,) = newest.to_dicts()
+    return anomaly_id(event["market"], event["symbol"], event["start_time"])
 
 
 def _gone(model: str, error: Exception) -> RunError:

@@ -22,8 +22,13 @@ class DossierFormat(StrEnum):
 @reports_errors
 def explain(
     alert_id: Annotated[
-        str, typer.Argument(metavar="ALERT_ID", help="as `alerts` and `anomalies` list it with --format json")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="ALERT_ID",
+            help="as `alerts` and `anomalies` list it with --format json; by default the latest anomaly",
+            show_default=False,
+        ),
+    ] = None,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="write the dossier as a page")] = None,
     form: Annotated[DossierFormat, typer.Option("--format", help="how to print it")] = DossierFormat.TEXT,
 ) -> None:
@@ -32,15 +37,17 @@ def explain(
     An ID names an alert (market:rule:symbol:time), an incident (market:incident:symbol:start)
     or an anomaly (market:anomaly:symbol:start, the start as 20240603T142500000000).
 
-    [dim]tapewatch explain stocks:anomaly:AAPL:20240603T142500000000
+    [dim]tapewatch explain
+    tapewatch explain stocks:anomaly:AAPL:20240603T142500000000
     tapewatch explain ALERT_ID --html dossier.html[/]
     """
-    from orchestration.runs.explaining import dossiers  # noqa: PLC0415
+    from orchestration.runs.explaining import dossiers, latest_anomaly  # noqa: PLC0415
     from tapewatch.reports.dossier.page import dossier_html, dossier_text  # noqa: PLC0415
     from tapewatch.reports.pages import write_page  # noqa: PLC0415
 
-    with dossiers(Settings()) as opened:
-        dossier = opened.of(alert_id)
+    settings = Settings()
+    with dossiers(settings) as opened:
+        dossier = opened.of(alert_id or latest_anomaly(settings))
     if html is not None:
         written = write_page(dossier_html(dossier), html.absolute())
         console.print(f"Dossier: {written}", soft_wrap=True, markup=False)

@@ -49,6 +49,7 @@ ANOMALIES = Listing(
         Field("reasons", lambda row: json.loads(row["reasons"])),
         Field("id", _identity, in_csv=False),
     ),
+    is_boxed=False,
 )
 
 

@@ -5,6 +5,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -375,3 +376,9 @@ def test_a_profile_of_no_days_is_a_usage_error(home: Path, arguments: list[str],
 
 def test_a_profile_of_one_day_covers_that_day(home: Path) -> None:
     assert "from 2024-06-05 to 2024-06-05" in refusal("profile", "--market", "stocks", "--date", "2024-06-05")
+
+
+def test_without_an_id_the_latest_anomaly_is_explained(home: Path) -> None:
+    assert "the model isolation_forest/3" in refusal("explain")  # its model is not there, nor is its day
+    shutil.rmtree(home)
+    assert "no anomaly has been found yet" in refusal("explain")
