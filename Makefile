@@ -93,6 +93,13 @@ system: install ## The browser and the Redis that tests use: installed where the
 	else \
 		echo "Tests of the alert rules run promtool and prometheus, which are not installed: install Prometheus" >&2; exit 1; \
 	fi
+	@command -v caddy >/dev/null || test -x build/caddy/usr/bin/caddy || \
+	if command -v apt-get >/dev/null; then \
+		mkdir -p build/caddy && cd build/caddy && { test "$$(id -u)" != 0 || apt-get update -qq; } && \
+		apt-get download -qq caddy && dpkg -x caddy_*.deb . && rm caddy_*.deb; \
+	else \
+		echo "A test of the compose files runs Caddy, which is not installed: install it" >&2; exit 1; \
+	fi
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends chromium; \

@@ -25,19 +25,12 @@ from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
 from tapewatch.streaming.collector.metrics import CollectorStatus, Latencies, serve_metrics
 from tests.support.ports import free_ports
+from tests.support.unpacked import program
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 FOLDER = CHECKOUT / "deployment" / "observability"
 DASHBOARDS = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((FOLDER / "dashboards").glob("*.json"))}
-#: Where `make system` puts Debian's Prometheus, unless it is installed.
-_UNPACKED = CHECKOUT / "build" / "prometheus" / "usr" / "bin"
 PATIENCE_S = 120
-
-
-def program(name: str) -> str:
-    found = shutil.which(name) or shutil.which(name, path=str(_UNPACKED))
-    assert found, f"{name} is missing: make system"
-    return found
 
 
 def queries() -> list[str]:
@@ -50,7 +43,7 @@ def queries() -> list[str]:
 
 
 def test_rules_are_valid_and_their_cases_pass() -> None:
-    promtool = program("promtool")
+    promtool = program("promtool", "prometheus")
     for command in (["check", "rules", "rules.yml"], ["test", "rules", "rules_test.yml"]):
         done = subprocess.run([promtool, *command], cwd=FOLDER, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -104,7 +97,7 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         (home / "prometheus.yml").write_text(yaml.safe_dump(config))
         shutil.copy(FOLDER / "rules.yml", home)
         options = {"config.file": home / "prometheus.yml", "storage.tsdb.path": home / "data"}
-        command = [program("prometheus"), *(f"--{name}={value}" for name, value in options.items())]
+        command = [program("prometheus", "prometheus"), *(f"--{name}={value}" for name, value in options.items())]
         command.append(f"--web.listen-address=127.0.0.1:{port}")
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         stack.callback(process.wait)
