@@ -9,6 +9,8 @@ STAMP := .venv/.installed
 EXTRAS := --extra dev --extra postgres --extra deep --extra dashboard --extra s3 --extra dask
 # Three workers for two cores: many tests wait for processes. A file is one worker's; conftest.py says which come first.
 WORKERS ?= 3
+# It conflicts with packages of ours, so `make audit` runs it in an environment of its own.
+CHECKOV := 3.3.30
 # How many changes `make mutation` tries, and which.
 CHANGES ?= 60
 SEED ?= 1
@@ -54,10 +56,13 @@ lint: install ## Ruff, mypy --strict, import rules, secret scan
 	$(RUN)/lint-imports
 	git ls-files -z | xargs -0 $(RUN)/detect-secrets-hook --baseline .secrets.baseline
 
-audit: install ## Known vulnerabilities in the locked dependencies; fails too if one could not be audited
+audit: install ## Known vulnerabilities in the locked dependencies; careless settings of images, templates and chart
 	@mkdir -p build
 	$(UV) export --quiet --locked --no-emit-project --format requirements-txt $(EXTRAS) --output-file build/requirements.txt
 	$(RUN)/python -m tests.audit build/requirements.txt
+	@mkdir -p build/manifests && $(RUN)/python -m tests.deployment.manifests > build/manifests/chart.yaml
+	$(UV) tool run checkov@$(CHECKOV) --config-file deployment/checkov.yaml --framework cloudformation dockerfile kubernetes \
+		--directory deployment/aws --directory deployment/images --directory build/manifests
 
 bench: install ## Every figure that the docs quote; NAMES="upserts rest_page" renews these alone
 	@mkdir -p build

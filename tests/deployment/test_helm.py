@@ -1,33 +1,15 @@
 """The Helm chart: linted, rendered, and every manifest valid for Kubernetes."""
 
-from pathlib import Path
-from typing import Any
-
 import helm_python
 import kubernetes_validate
 import pytest
-import yaml
 
 from orchestration.cli.commands.serve import Part
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings, variable_of
+from tests.deployment.manifests import CHART, VALUES, Manifest, rendered
 
-CHART = Path(__file__).resolve().parents[2] / "deployment" / "helm" / "tapewatch"
 VERSION = "1.33.0"
-VALUES = {
-    "existingSecret": "tapewatch",  # pragma: allowlist secret
-    "bucket": "tapes",
-    "markets": [str(market) for market in Market],
-    "ingress": {"hosts": {"webserver": "dagster.example.com", "scoring": "scoring.example.com"}},
-}
-Manifest = dict[str, Any]
-
-
-def rendered(**values: object) -> list[Manifest]:
-    with helm_python.Chart.load(CHART) as chart:
-        files = chart.render(values={**VALUES, **values}, name="tw", namespace="markets")
-    texts = files.values() if isinstance(files, dict) else [files]
-    return [part for text in texts for part in yaml.safe_load_all(text) if part]
 
 
 @pytest.fixture(scope="module")
