@@ -167,12 +167,12 @@ class Supervisor:
             is_over = state == "FATAL" or (state == "EXITED" and service.final_exit_codes)
             if is_over or (waited > patience_s and len(pids) > 1):
                 raise ServiceError(f"{service.title} does not start: {_tail(self.log(service))}")
-            late = f"{service.title} is {state.lower()} but does not work after {waited:.0f} s"
+            late = f"{service.title} is {state.lower()} but does not answer after {waited:.0f} s"
             if waited > timeout_s:
                 raise ServiceError(f"{late}: {_tail(self.log(service))}")
             if waited > patience_s and not has_complained:
                 has_complained = True
-                complain(f"{late}, waiting on: {_tail(self.log(service))}")
+                complain(f"{late}; still waiting, {_tail(self.log(service))}")
             stopping.wait(0.5)
         return False
 

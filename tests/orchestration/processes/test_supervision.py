@@ -137,10 +137,10 @@ def test_a_slow_service_is_named_once_with_its_log(tmp_path: Path) -> None:
         assert eventually(
             lambda: supervisor.state(slow) == "RUNNING" and "migrating" in supervisor.log(slow).read_text()
         )
-        with pytest.raises(ServiceError, match="Slow service is running but does not work"):
+        with pytest.raises(ServiceError, match="Slow service is running but does not answer"):
             supervisor.wait_until_healthy(slow, timeout_s=2, patience_s=0, stopping=stopping, complain=said.append)
     (only,) = said
-    assert only.startswith("Slow service is running but does not work after 0 s, waiting on: see ")
+    assert only.startswith("Slow service is running but does not answer after 0 s; still waiting, see ")
     assert only.endswith("still migrating")
 
 
