@@ -1,6 +1,7 @@
 """The supervisor with small stand-in services: health, restarts, and the end of all processes."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -140,7 +141,7 @@ def test_a_slow_service_is_named_once_with_its_log(tmp_path: Path) -> None:
         with pytest.raises(ServiceError, match="Slow service is running but does not answer"):
             supervisor.wait_until_healthy(slow, timeout_s=2, patience_s=0, stopping=stopping, complain=said.append)
     (only,) = said
-    assert only.startswith("Slow service is running but does not answer after 0 s; still waiting, see ")
+    assert re.match(r"Slow service is running but does not answer after \d+ s; still waiting, see ", only)
     assert only.endswith("still migrating")
 
 
@@ -250,7 +251,7 @@ def test_a_suspended_supervisor_times_out(tmp_path: Path, monkeypatch: pytest.Mo
         still = supervisord_of(os.getpid())
         still.suspend()
         try:
-            with pytest.raises(ServiceError, match="Idle service is unknown but does not work"):
+            with pytest.raises(ServiceError, match="Idle service is unknown but does not answer"):
                 supervisor.wait_until_healthy(idle, timeout_s=0.5, stopping=stopping)
         finally:
             still.resume()
