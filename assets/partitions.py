@@ -1,7 +1,7 @@
 """The platform's partitions, date × market, and those of a run."""
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -12,9 +12,28 @@ from tapewatch.market.instruments import Market, Partition, session_of
 FIRST_DAY = "2003-09-10"
 
 
+class _MarketDays(dg.MultiPartitionsDefinition):
+    """The keys are listed once a day. Dagster lists all 50,000 anew for each partitioned input of an unpartitioned step."""
+
+    def __init__(self, partitions_defs: Mapping[str, dg.PartitionsDefinition]) -> None:
+        super().__init__(partitions_defs)
+        self._listed: dict[str | None, Sequence[dg.MultiPartitionKey]] = {}
+
+    def get_partition_keys(
+        self, current_time: dt.datetime | None = None, dynamic_partitions_store: Any = None
+    ) -> Sequence[dg.MultiPartitionKey]:
+        with dg.partition_loading_context(current_time, dynamic_partitions_store):
+            last = self.get_partitions_def_for_dimension("date").get_last_partition_key()
+            found = self._listed.get(last)
+            if found is None:
+                found = super().get_partition_keys()
+                self._listed = {last: found}
+        return found
+
+
 def market_days(start: str) -> dg.MultiPartitionsDefinition:
     """The days of every market from `start` (ISO) to tomorrow."""
-    return dg.MultiPartitionsDefinition(
+    return _MarketDays(
         {
             # The stream fills the current day, and a futures session belongs to the day after its start.
             "date": dg.DailyPartitionsDefinition(start_date=start, end_offset=2),

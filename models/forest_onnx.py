@@ -10,10 +10,10 @@ import numpy as np
 from onnx import helper
 from sklearn.ensemble import IsolationForest
 
+from models.forest_paths import average_path
 from models.onnx_files import Floats, constant, model_of
 
 INPUT, OUTPUT = "evidence", "score"
-_EULER_GAMMA = 0.5772156649015329
 
 
 def forest_graph(forest: IsolationForest) -> Any:
@@ -36,14 +36,6 @@ def forest_graph(forest: IsolationForest) -> Any:
     nodes = [helper.make_node("Neg", ["length"], ["shorter"]), helper.make_node("Pow", ["two", "shorter"], [OUTPUT])]
     two = constant("two", np.array(2.0, np.float32))
     return model_of("isolation_forest", [ensemble, *nodes], [two], {INPUT: ["rows", forest.n_features_in_]}, OUTPUT, 1)
-
-
-def average_path(samples: Any) -> Any:
-    """The mean path length of an unsuccessful search in a binary tree of `samples` (Liu, Ting and Zhou 2008, equation 1)."""
-    samples = np.asarray(samples, dtype=np.float64)
-    more = np.maximum(samples, 3.0)
-    long = 2.0 * (np.log(more - 1.0) + _EULER_GAMMA) - 2.0 * (more - 1.0) / more
-    return np.where(samples <= 1, 0.0, np.where(samples == 2, 1.0, long))
 
 
 def _nodes(tree: Any, features: Any, number: int, scale: float) -> dict[str, list[Any]]:

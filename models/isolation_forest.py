@@ -8,12 +8,12 @@ from typing import Any, Self
 
 import numpy as np
 import polars as pl
-from shap import TreeExplainer
 from sklearn.ensemble import IsolationForest
 
 from models.attributions import Explanation, attributions_of
 from models.base import DetectorError, Scores
 from models.evidence import Evidence
+from models.forest_paths import explainer
 from models.manifest import Manifest, described, file_hash
 from models.naming import outages
 from models.threshold import ALERTS_PER_SYMBOL_HOUR, for_budget
@@ -191,7 +191,7 @@ class IsolationForestDetector:
 
     @cached_property
     def _explainer(self) -> Any:
-        return TreeExplainer(self._fitted.forest, feature_perturbation="tree_path_dependent")
+        return explainer(self._fitted.forest)
 
     def _score_inputs(self, inputs: Scores) -> Scores:
         return np.asarray(-self._fitted.forest.score_samples(inputs), dtype=np.float64)

@@ -10,6 +10,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
+from models.anomaly_classifier.boosting import boosted
 from models.anomaly_classifier.trees import Trees
 from models.base import DetectorError
 from tapewatch.labels.splits import LabelSpans, purged
@@ -64,7 +65,7 @@ def grow(
     Raises:
         DetectorError: a fold has no anomaly or nothing else, or is all there is to learn from.
     """
-    boosted, margin = [], np.zeros(len(inputs))
+    models, margin = [], np.zeros(len(inputs))
     for each in np.unique(fold):
         held_out = np.flatnonzero(fold == each)
         learnt = purged(spans, [held_out], EMBARGO_NS)
@@ -84,10 +85,10 @@ def grow(
             l2_regularization=1.0,
             early_stopping=False,
             random_state=seed,
-        ).fit(inputs[chosen], is_anomaly[chosen], sample_weight=scaled)
-        boosted.append(model)
+        )
+        models.append(boosted(model, inputs[chosen], is_anomaly[chosen], scaled))
         margin[held_out] = Trees.of([model]).margins(inputs[held_out])[:, 0]
-    return Grown(Trees.of(boosted), margin)
+    return Grown(Trees.of(models), margin)
 
 
 def _fewer(rows: Indices, is_anomaly: Flags, weight: Floats, seed: int) -> tuple[Indices, Floats]:
@@ -119,7 +120,8 @@ def grow_kinds(
         l2_regularization=1.0,
         early_stopping=False,
         random_state=seed,
-    ).fit(inputs[chosen], kinds.filter(chosen).to_numpy(), sample_weight=weight[chosen])
+    )
+    boosted(model, inputs[chosen], kinds.filter(chosen).to_numpy(), weight[chosen])
     return Trees.of([model]), tuple(str(each) for each in model.classes_)
 
 
