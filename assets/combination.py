@@ -134,7 +134,10 @@ def comparison(
     lake: LakeResource,
     model_registry: ModelRegistryResource,
 ) -> pl.DataFrame:
-    """What classifier, autoencoder and ensemble find in the forest's validation days, logged to their runs, and their champions."""
+    """What classifier, autoencoder and ensemble find in the forest's validation days.
+
+    Classifier and ensemble pass the gates beside their champions; the ensemble is also held against the forest of this training.
+    """
     from assets import combining  # noqa: PLC0415 - as above
     from models.plots import recall_by_kind  # noqa: PLC0415
 
@@ -144,7 +147,7 @@ def comparison(
     if not fitted:
         return COMPARISON.empty()
     days = validation_days(lake.open(), partitions, isolation_forest["seed"])
-    table, not_judged = combining.compare(model_registry.open(), fitted, days)
+    table, not_judged = combining.compare(model_registry.open(), fitted, days, forest=isolation_forest)
     if not_judged:
         warn(context, f"not judged: {not_judged}")
     of_ensemble = table.filter(pl.col("detector").cast(pl.String) == ENSEMBLE)

@@ -9,16 +9,16 @@ import mlflow
 import polars as pl
 
 from assets.models import CLASSIFIER, ENSEMBLE
+from assets.promoting import Scored, judge_candidate
 from assets.training import evaluated
 from assets.validation import ValidationDays
 from models.anomaly_classifier.detector import AnomalyClassifierDetector
 from models.anomaly_classifier.examples import Day, by_people, by_votes, injected
 from models.anomaly_classifier.learning import Growth
-from models.base import Detector, DetectorError
+from models.base import Detector, DetectorError, Scores
 from models.baselines.time_of_day import TimeOfDayDetector
 from models.ensemble.detector import EnsembleDetector
 from models.evaluation import NotJudgedError
-from models.loading import load_detector
 from resources.code_version import code_version
 from resources.detector_pyfunc import as_pandas
 from resources.mlflow_registry import ModelRegistry
@@ -150,24 +150,48 @@ def _logged(
 
 
 def compare(
-    registry: ModelRegistry, references: Mapping[str, Mapping[str, Any]], days: ValidationDays
+    registry: ModelRegistry,
+    references: Mapping[str, Mapping[str, Any]],
+    days: ValidationDays,
+    *,
+    forest: Mapping[str, Any] | None = None,
 ) -> tuple[pl.DataFrame, str]:
     """What each fitted detector finds in `days` (COMPARISON), and why nothing was judged, if so.
 
-    Metrics of a detector, and the average precision of the champion of its name, are logged to its run.
+    Classifier and ensemble pass the gates, and their metrics and the average precision of the champion of their name are logged to
+    their runs.
+
+    Args:
+        forest: reference of the forest of these days, which scores minutes where no ensemble does.
     """
-    tables = [COMPARISON.empty()]
+    tables, not_judged = [COMPARISON.empty()], ""
     for name, reference in references.items():
+        scored = Scored.of(registry, name, reference, days)
+        is_candidate = name in (CLASSIFIER, ENSEMBLE)
+        if is_candidate:
+            judge_candidate(
+                registry, name, reference, scored, _rival(registry, forest, days) if name == ENSEMBLE else None
+            )
         try:
-            result = evaluated(registry.load_any(reference["model_uri"]), days)
+            result = evaluated(scored.candidate, days, scored.score)
         except NotJudgedError as error:
-            return COMPARISON.empty(), str(error)
+            not_judged = str(error)
+            continue
         metrics = {metric: float(value) for metric, value in result.metrics.items()}
-        champion = registry.usable_champion(name, load_detector) if name in (CLASSIFIER, ENSEMBLE) else None
-        if champion is not None:
-            metrics["champion_average_precision"] = evaluated(champion, days).metrics["average_precision"]
-        if name in (CLASSIFIER, ENSEMBLE):
+        if scored.champion is not None and is_candidate:
+            of_champion = evaluated(scored.champion, days, scored.champion_score)
+            metrics["champion_average_precision"] = of_champion.metrics["average_precision"]
+        if is_candidate:
             with registry.run(name, run_id=reference["run_id"]):
                 mlflow.log_metrics(metrics)
         tables.append(COMPARISON.conform(result.by_kind.with_columns(detector=pl.lit(name))))
-    return pl.concat(tables), ""
+    return pl.concat(tables), not_judged
+
+
+def _rival(
+    registry: ModelRegistry, forest: Mapping[str, Any] | None, days: ValidationDays
+) -> tuple[Detector, Scores] | None:
+    if forest is None:
+        return None
+    detector = registry.load_any(forest["model_uri"])
+    return detector, detector.score(days.rows)

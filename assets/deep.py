@@ -47,7 +47,7 @@ def lstm_autoencoder(
     """
     if keras.backend == "none":
         return {"not_fitted": "the setting TAPEWATCH_KERAS_BACKEND is none"}
-    from assets import promoting, sequences, training  # noqa: PLC0415 - takes seconds to import
+    from assets import deciding, sequences, training  # noqa: PLC0415 - takes seconds to import
     from models.lstm_autoencoder.training import AutoencoderParameters  # noqa: PLC0415 - likewise
 
     config = config_of(context, AutoencoderConfig)
@@ -76,7 +76,7 @@ def lstm_autoencoder(
         registry, AUTOENCODER, reference, validation_days(training_set.lake, validating, config.seed)
     )
     training.log_data(registry, AUTOENCODER, fitted.run_id, training_set, days)
-    outcome = promoting.decide(registry, database.open(), AUTOENCODER, reference)
+    outcome = deciding.decide(registry, database.open(), AUTOENCODER, reference)
     context.add_output_metadata(
         {
             "threshold": fitted.threshold,

@@ -30,9 +30,12 @@ def anomalies(
     database: DatabaseResource,
 ) -> Checked:
     """Score the regular minutes, merge adjacent anomalous ones into events, and store these in lake and database."""
+    from resources.hand_over import hand_over  # noqa: PLC0415 - takes seconds to import
     from tapewatch.reports.dossier.dossier import SOURCES  # noqa: PLC0415 - only runs need it
 
     registry = model_registry.open()
+    # An alias may have been moved by hand.
+    hand_over(registry, model_registry.champions_folder, MINUTES)
     champion = registry.first_champion(*MINUTES)
     if champion is None:
         raise dg.Failure("there is no champion yet: run the job train_detectors first")

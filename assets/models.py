@@ -1,6 +1,5 @@
 """The detector: fitted on the earlier days, evaluated on the later ones, champion if it passes every gate."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -12,7 +11,7 @@ from assets.config import config_of, plain
 from assets.loading import warn
 from assets.validation import validation_days
 from resources.lake import LakeResource, LakeTable, png
-from resources.stores import DatabaseResource, ModelRegistryResource
+from resources.stores import ModelRegistryResource
 from tapewatch.labels.splits import split_days
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables import EVALUATION, TRAINING_SET
@@ -106,63 +105,6 @@ def evaluation(
         facts["not_judged"] = result.not_judged
     context.add_output_metadata({"origin_of_truth": days.origin, **result.metrics, **facts})
     return result.by_kind
-
-
-@dg.asset(
-    **about("models", "champion", "The registered detector of minutes in use, by its alias in MLflow.", "mlflow"),
-    ins={name: dg.AssetIn(["models", name]) for name in (MODEL, CLASSIFIER, ENSEMBLE)},
-    deps=[["models", "evaluation"], ["models", "comparison"]],
-    io_manager_key="reference_io",
-)
-def champion(
-    context: dg.AssetExecutionContext,
-    isolation_forest: dict[str, Any],
-    anomaly_classifier: dict[str, Any],
-    ensemble: dict[str, Any],
-    model_registry: ModelRegistryResource,
-    database: DatabaseResource,
-) -> dict[str, Any]:
-    """Register the new detectors as challengers and promote those that are good enough. The history records why or why not.
-
-    The forest must pass every gate. Classifier and ensemble must rank the validation minutes no worse than their champions.
-    The champion of minutes is the ensemble's, unless the forest's ranks these minutes better.
-    """
-    from assets import ensemble_promotion, promoting  # noqa: PLC0415 - takes seconds to import
-    from resources.promotion import Promoter  # noqa: PLC0415
-
-    registry = model_registry.open()
-    outcome = promoting.decide(registry, database.open(), MODEL, isolation_forest)
-    if not outcome.is_promoted:
-        warn(context, f"{outcome.candidate} stays the challenger: {outcome.reason}")
-    if outcome.champion is None:
-        raise dg.Failure(f"{outcome.candidate} is no champion, and there is no other: {outcome.reason}")
-    promoter = Promoter(registry, database.open(), "dagster")
-    ensemble_promotion.promote(promoter, CLASSIFIER, anomaly_classifier)
-    of_forest = registry.metrics(isolation_forest["run_id"])
-    ensemble_reason = ensemble_promotion.promote_over(promoter, ENSEMBLE, ensemble, of_forest)
-    current = registry.first_champion(*MINUTES) or outcome.champion
-    context.add_output_metadata(
-        {
-            "candidate": outcome.candidate.version,
-            "champion": str(current),
-            "reason": outcome.reason,
-            "ensemble": ensemble_reason,
-            "gates": _table(outcome.gates),
-            "mlflow_model": dg.MetadataValue.url(registry.model_url(current)),
-            "mlflow_run": dg.MetadataValue.url(registry.run_url(outcome.candidate.run_id)),
-        }
-    )
-    return {"name": current.name, "version": current.version, "run_id": current.run_id}
-
-
-def _table(gates: Mapping[str, Any]) -> dg.MetadataValue:
-    """The gates of a candidate."""
-    records = [
-        dg.TableRecord({"gate": name, "passed": gate["has_passed"], "measured": gate["words"]})
-        for name, gate in gates.items()
-    ]
-    columns = [dg.TableColumn("gate"), dg.TableColumn("passed", "bool"), dg.TableColumn("measured")]
-    return dg.MetadataValue.table(records, dg.TableSchema(columns))
 
 
 @dg.asset_check(

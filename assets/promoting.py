@@ -1,7 +1,7 @@
-"""Judges a candidate beside the champion on the same days, and promotes or refuses it. Slow to import."""
+"""Judges a candidate beside the champion on the same days. Slow to import."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -12,11 +12,10 @@ from models.base import Detector, Scores
 from models.loading import load_detector
 from models.profile import group_names
 from models.promotion.comparison import Comparison, compare
-from models.promotion.gates import Gate, Judgement, judge
-from resources.mlflow_registry import ModelRegistry, RegisteredModel
-from resources.promotion import Promoter, PromotionError
+from models.promotion.gates import Case, Judgement, judge
+from models.promotion.gates import rival as rival_gate
+from resources.mlflow_registry import ModelRegistry
 from tapewatch.market.instruments import Partition
-from tapewatch.store.database.database import Database
 
 _ONNX = "onnx_difference/"
 
@@ -50,79 +49,54 @@ class Scored:
         return cls(days, candidate, score, champion, other, current.version if current else None, size, onnx)
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a candidate: its version, the champion after it, whether that is the candidate, and why."""
+def judge_candidate(
+    registry: ModelRegistry,
+    name: str,
+    reference: Mapping[str, Any],
+    scored: Scored,
+    rival: tuple[Detector, Scores] | None = None,
+) -> Judgement:
+    """Let the candidate of `reference` pass the gates, and log what they measured to its run.
 
-    candidate: RegisteredModel
-    champion: RegisteredModel | None
-    is_promoted: bool
-    reason: str
-    gates: Mapping[str, Any]
-
-
-def judge_candidate(registry: ModelRegistry, name: str, reference: Mapping[str, Any], scored: Scored) -> Judgement:
-    """Let the candidate of `reference` pass the gates, and log what they measured to its run."""
+    Args:
+        rival: another detector of this training that would score minutes in its place, and its scores of these days.
+    """
     without = _not_comparable(scored, reference["train"])
-    judgement = judge(
+    case = Case(
         scored.candidate,
         scored.days.rows,
         scored.score,
         _is_anomaly(scored.days),
-        comparison=None if without else _compared(scored),
+        comparison=None if without else _against_champion(scored),
         without=without,
         train=reference["train"],
         validation=reference["validation"],
         size=scored.folder_size,
         onnx=scored.onnx,
+        rival=None if rival is None else _compared(scored.days, scored.score, *rival),
     )
+    judgement = judge(case)
+    logged: dict[str, Any] = {"champion": scored.version, "gates": judgement.evidence()}
+    if rival is not None and scored.champion_score is not None:
+        of_champion = rival_gate(replace(case, rival=_compared(scored.days, scored.champion_score, *rival)))
+        logged["champion_beside_rival"] = None if of_champion is None else asdict(of_champion)
     with registry.run(name, run_id=reference["run_id"]):
-        registry.log_gates({"champion": scored.version, "gates": judgement.evidence()})
+        registry.log_gates(logged)
     return judgement
 
 
-def decide(
-    registry: ModelRegistry, database: Database, name: str, reference: Mapping[str, Any], *, actor: str = "dagster"
-) -> Outcome:
-    """Register the candidate as challenger, and promote it if it passed every gate; either way the history says why.
-
-    Raises:
-        PromotionError: the candidate was not judged, its files are gone, or MLflow does not answer.
-        HistoryConflictError: another version became champion since the candidate was judged.
-    """
-    registered = registry.register(name, reference["model_uri"], reference["run_id"])
-    candidate = RegisteredModel(name, int(registered.version), reference["run_id"])
-    return decide_on(registry, database, candidate, actor=actor)
-
-
-def decide_on(registry: ModelRegistry, database: Database, candidate: RegisteredModel, *, actor: str) -> Outcome:
-    """The same for a version that is registered already.
-
-    Raises: as `decide`.
-    """
-    logged = registry.gates(candidate.run_id)
-    if logged is None:
-        raise PromotionError(f"{candidate} was never judged: materialize models/evaluation for its run first")
-    judgement = Judgement(tuple(Gate(**gate) for gate in logged["gates"].values()))
-    promoter, over = Promoter(registry, database, actor), logged["champion"]
-    if over == candidate.version:
-        return Outcome(candidate, candidate, is_promoted=True, reason="it is the champion", gates=logged["gates"])
-    if judgement.refusals:
-        promoter.refuse(candidate, over=over, reason=judgement.words, evidence=logged["gates"])
-    else:
-        promoter.promote(candidate, over=over, reason=judgement.words, evidence=logged["gates"])
-    is_promoted = not judgement.refusals
-    return Outcome(candidate, registry.champion(candidate.name), is_promoted, judgement.words, logged["gates"])
-
-
-def _compared(scored: Scored) -> Comparison | None:
-    rows = scored.days.rows
+def _against_champion(scored: Scored) -> Comparison | None:
     if scored.champion is None or scored.champion_score is None:
         return None
+    return _compared(scored.days, scored.score, scored.champion, scored.champion_score)
+
+
+def _compared(days: ValidationDays, score: Scores, other: Detector, other_score: Scores) -> Comparison | None:
+    rows = days.rows
     key = pl.format("{}|{}", pl.col("event_time").dt.date(), pl.Series(group_names(rows["symbol"])))
-    scores = {"score": pl.Series(scored.score), "champion_score": pl.Series(scored.champion_score)}
+    scores = {"score": pl.Series(score), "champion_score": pl.Series(other_score)}
     minutes = rows.select("symbol", "event_time", day=key, **scores)
-    return compare(minutes, scored.days.truth, champion_threshold=scored.champion.threshold)
+    return compare(minutes, days.truth, champion_threshold=other.threshold)
 
 
 def _not_comparable(scored: Scored, trained_on: list[str]) -> str:

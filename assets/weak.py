@@ -12,6 +12,7 @@ from tapewatch.market.live_tables import ALERTS
 from tapewatch.market.tables import ANOMALIES, MICROSTRUCTURE
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake
+from tapewatch.streaming.detection.findings import CHAMPION
 
 _SPAN = ("symbol", "start_time", "end_time")
 
@@ -33,6 +34,8 @@ def weak_labels_of(
         if lake.exists(table, partition)
     }
     alerts = database.read(ALERTS, market=partition.market, where={"date": partition.date})
+    # The champion's live alerts are the day's anomalies, which are a source already.
+    alerts = alerts.filter(pl.col("rule") != CHAMPION)
     day_end = pl.lit(partition.session.day_end).cast(ALERTS.schema["end_time"])
     alerts = alerts.with_columns(pl.col("end_time").fill_null(day_end))
     spans |= {f"alert_{name}": own.select(_SPAN) for (name,), own in alerts.partition_by("rule", as_dict=True).items()}

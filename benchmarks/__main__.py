@@ -31,6 +31,7 @@ _SCRIPTS = (
     "scan",
     "online_detection",
     "live_scan",
+    "live_minutes",
     "triple_barrier",
     "overfitting",
     "dossier",

@@ -19,10 +19,15 @@ class DetectorError(RuntimeError):
 
 
 class Detector(Protocol):
-    """Scores minutes. Rows are MICROSTRUCTURE-shaped frames; each minute is scored from its own row alone."""
+    """Scores minutes. Rows are MICROSTRUCTURE-shaped frames; each minute is scored from its own row and `context_minutes` before."""
 
     #: Its name in the registry.
     name: str
+
+    @property
+    def context_minutes(self) -> int:
+        """How many minutes before a row enter its score; 0 where its own row is enough."""
+        ...
 
     @property
     def threshold(self) -> float:

@@ -60,6 +60,11 @@ class IsolationForestDetector:
     _state: _Fitted | None = field(default=None, repr=False)
     name: str = "isolation_forest"
 
+    @property
+    def context_minutes(self) -> int:
+        """Each minute is scored from its own row."""
+        return 0
+
     def fit(self, rows: pl.DataFrame, *, partitions: Sequence[str] = ()) -> Self:
         """Fit profile, tails, forest and threshold on `rows` alone.
 

@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 
 from assets import (
+    champion,
     combination,
     coverage,
     deep,
@@ -47,6 +48,7 @@ _ASSET_MODULES = [
     model_assets,
     deep,
     combination,
+    champion,
     explanations,
     importance,
     scan,

@@ -50,6 +50,7 @@ def resources_for(settings: Settings) -> dict[str, Any]:
                 artifact_root=settings.artifact_root,
                 ui=_mlflow_pages(settings),
                 champions=str(settings.champions),
+                shadow_hours=settings.shadow_hours,
             )
         ),
         "feature_store": fixed(

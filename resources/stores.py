@@ -47,12 +47,19 @@ class ModelRegistryResource(dg.ConfigurableResource):
     """Address of MLflow's pages, for links."""
     champions: str = ""
     """Folder in which collectors look for champions; empty where there are none."""
+    shadow_hours: float = Field(0.0, ge=0)
+    """Hours that a challenger must have scored live before it may replace the champion of minutes; 0 for none."""
 
     def open(self) -> "ModelRegistry":
         # MLflow and scikit-learn take seconds to import, and most processes open no registry.
         from resources.mlflow_registry import ModelRegistry  # noqa: PLC0415
 
         return ModelRegistry(self.tracking_uri, self.artifact_root, self.ui)
+
+    @property
+    def champions_folder(self) -> Path | None:
+        """Folder in which collectors look for champions; None where there are none."""
+        return Path(self.champions) if self.champions else None
 
     def champion_file(self, name: str) -> Path | None:
         """Where collectors look for the champion `name`."""

@@ -190,6 +190,10 @@ class Settings(BaseSettings):
         "tensorflow", description="what trains the autoencoder; none: it is not trained"
     )
 
+    shadow_hours: float = Field(
+        0, ge=0, description="hours of live minutes that a challenger must have scored before it replaces the champion"
+    )
+
     host: str = Field("127.0.0.1", description="address that services bind to")
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="further names by which browsers address the services, such as that of a proxy in front"

@@ -57,6 +57,11 @@ class AnomalyClassifierDetector:
     _state: _Fitted | None = field(default=None, repr=False)
     name: str = "anomaly_classifier"
 
+    @property
+    def context_minutes(self) -> int:
+        """Each minute is scored from its own row."""
+        return 0
+
     def fit(self, rows: pl.DataFrame, *, partitions: Sequence[str] = (), labelled: pl.DataFrame | None = None) -> Self:
         """Fit inputs, trees, calibration and threshold.
 

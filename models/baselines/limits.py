@@ -34,6 +34,11 @@ class LimitsDetector:
     _manifest: Manifest | None = field(default=None, repr=False)
     name: str = "limits"
 
+    @property
+    def context_minutes(self) -> int:
+        """Each minute is scored from its own row."""
+        return 0
+
     def fit(self, rows: pl.DataFrame, *, partitions: Sequence[str] = ()) -> Self:
         """Record the rows. Raises DetectorError without any."""
         if rows.is_empty():

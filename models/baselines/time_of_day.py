@@ -40,6 +40,11 @@ class TimeOfDayDetector:
     _state: tuple[Profile, Manifest] | None = field(default=None, repr=False)
     name: str = "time_of_day"
 
+    @property
+    def context_minutes(self) -> int:
+        """Each minute is scored from its own row."""
+        return 0
+
     def fit(self, rows: pl.DataFrame, *, partitions: Sequence[str] = ()) -> Self:
         """Fit the profile on `rows`, and the threshold on deviations of each day from the other days.
 

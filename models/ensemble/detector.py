@@ -1,7 +1,7 @@
 """The ensemble as a detector: the mean of its members' levels, on a scale of hours between alerts."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -50,6 +50,13 @@ class EnsembleDetector:
     seed: int = 0
     _state: _Fitted | None = field(default=None, repr=False)
     name: str = "ensemble"
+    #: Members that do not judge (`without`).
+    absent: frozenset[str] = frozenset()
+
+    @property
+    def context_minutes(self) -> int:
+        """The most that a member reads."""
+        return max((member.context_minutes for member in self._fitted.members), default=0)
 
     def fit(self, rows: pl.DataFrame, *, partitions: Sequence[str] = ()) -> Self:
         """Calibrate members and ensemble on `rows`, those on which the members were fitted.
@@ -65,7 +72,7 @@ class EnsembleDetector:
         if not names or len(set(names)) < len(names):
             raise DetectorError(f"an ensemble needs members of different names, and has {names or 'none'}")
         keys = rows.select("symbol", "event_time")
-        is_ordinary = ~_declared(rows)
+        is_ordinary = ~declared(rows)
         levels: dict[str, Levels] = {}
         margins = []
         for member in self.members:
@@ -102,8 +109,14 @@ class EnsembleDetector:
         return self._fitted.levels
 
     def member_scores(self, rows: pl.DataFrame) -> Scores:
-        """The score of each member (rows x members), a probability as log odds."""
-        return np.column_stack([_unbounded(member, member.score(rows)) for member in self._fitted.members])
+        """The score of each member (rows x members), a probability as log odds; NaN for one that is absent."""
+        unknown = np.full(rows.height, np.nan)
+        return np.column_stack(
+            [
+                unknown if member.name in self.absent else _unbounded(member, member.score(rows))
+                for member in self._fitted.members
+            ]
+        )
 
     def member_levels(self, scores: Scores, symbols: pl.Series) -> Scores:
         """The levels of members' scores (rows x members); NaN where a member does not judge the market."""
@@ -140,9 +153,13 @@ class EnsembleDetector:
         `is_out` is as the first member says, `kind` as the first that names kinds says; null where none does.
         """
         members = self._fitted.members
-        found = [member.scored(rows) for member in members]
-        of_members = [_unbounded(member, each["score"].to_numpy()) for member, each in zip(members, found, strict=True)]
-        scores = self.score_of_members(np.column_stack(of_members), rows["symbol"]) if rows.height else np.empty(0)
+        of_members = np.full((rows.height, len(members)), np.nan)
+        found = []
+        for at, member in enumerate(members):
+            if member.name not in self.absent:
+                found.append(member.scored(rows))
+                of_members[:, at] = _unbounded(member, found[-1]["score"].to_numpy())
+        scores = self.score_of_members(of_members, rows["symbol"]) if rows.height else np.empty(0)
         kind = next((each["kind"] for each in found if "kind" in each.columns), pl.lit(None, pl.String).alias("kind"))
         return rows.select("symbol", "event_time", "known_time").with_columns(
             found[0]["is_out"], kind, score=pl.Series(scores, dtype=pl.Float64)
@@ -165,7 +182,8 @@ class EnsembleDetector:
         return self._parts(rows, self.member_scores(rows))
 
     def _parts(self, rows: pl.DataFrame, scores: Scores) -> tuple[tuple[str, ...], Scores]:
-        shared = [_shares(member, rows) for member in self._fitted.members]
+        nothing: tuple[tuple[str, ...], Scores] = ((), np.zeros((rows.height, 0)))
+        shared = [nothing if m.name in self.absent else _shares(m, rows) for m in self._fitted.members]
         features = tuple(dict.fromkeys(name for names, _ in shared for name in names))
         parts = self.member_levels(scores, rows["symbol"])
         parts = np.nan_to_num(parts) / np.maximum(np.isfinite(parts).sum(axis=1, keepdims=True), 1)
@@ -217,6 +235,27 @@ class EnsembleDetector:
             raise DetectorError("the detector has not been fitted: call fit or load first")
         return self._state
 
+    def without(self, absent: Collection[str]) -> Self:
+        """The same ensemble in which some members do not judge: the margin is the mean of the others' levels.
+
+        Raises:
+            DetectorError: none is left.
+        """
+        if {member.name for member in self._fitted.members} <= set(absent):
+            raise DetectorError("no member of the ensemble is left")
+        return replace(self, absent=frozenset(absent))
+
+    def failing(self, rows: pl.DataFrame) -> dict[str, str]:
+        """The members that cannot score `rows`, and why."""
+        reasons = {}
+        for member in self._fitted.members:
+            if member.name not in self.absent:
+                try:
+                    member.scored(rows)
+                except Exception as error:  # noqa: BLE001 - whatever is wrong with it
+                    reasons[member.name] = f"{type(error).__name__}: {error}".partition("\n")[0]
+        return reasons
+
     def hours_between(self, scores: Scores) -> Scores:
         """Once in how many hours ordinary tape of a symbol scores as high; a million stands for more."""
         return hours_of(scores)
@@ -263,7 +302,7 @@ def _filled(margin: Scores) -> Scores:
     return np.nan_to_num(margin, nan=0.0)
 
 
-def _declared(rows: pl.DataFrame) -> npt.NDArray[np.bool_]:
+def declared(rows: pl.DataFrame) -> npt.NDArray[np.bool_]:
     """Whether a minute, or one of the ten before it, is declared anomalous."""
     if "is_anomaly" not in rows.columns:
         return np.zeros(rows.height, dtype=np.bool_)

@@ -8,7 +8,7 @@ import polars as pl
 from models.ensemble.calibration import MINUTES
 from models.ensemble.detector import EnsembleDetector
 from models.events import merge_anomalies
-from tapewatch.features.catalog import BY_NAME
+from models.reasons import worded
 from tapewatch.market.derived_tables import INCIDENTS
 
 #: Stands for more.
@@ -35,13 +35,7 @@ def incidents_of(detector: EnsembleDetector, rows: pl.DataFrame, model: str) -> 
 def _in_words(row: dict[str, Any]) -> str:
     return json.dumps(
         [
-            {
-                "kind": str(row["kind"]),
-                "statistic": each["feature"],
-                "value": each["value"],
-                "words": f"{BY_NAME[each['feature']].description}: {each['value']:.3g}",
-            }
-            for each in json.loads(row["reasons"])
-            if each["value"] is not None and each["feature"] in BY_NAME
+            {"kind": str(row["kind"]), "statistic": each["feature"], "value": each["value"], "words": words}
+            for each, words in worded(json.loads(row["reasons"]))
         ]
     )

@@ -66,6 +66,11 @@ class LstmAutoencoderDetector:
     _state: _Fitted | None = field(default=None, repr=False)
     name: str = "lstm_autoencoder"
 
+    @property
+    def context_minutes(self) -> int:
+        """The window before a minute; the return of its first needs the one before."""
+        return self.parameters.window
+
     def fit(
         self,
         rows: pl.DataFrame,

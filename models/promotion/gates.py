@@ -1,21 +1,25 @@
 """The gates of a promotion: each measures one thing, and says so whether it passes or not."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from scipy.stats import chi2
 
 from models.base import Detector, Scores
+from models.ensemble.detector import EnsembleDetector, declared
 from models.promotion.comparison import Comparison
 from models.threshold import ALERTS_PER_SYMBOL_HOUR
 from tapewatch.market.instruments import Partition
 
 _TIMED, _TIMED_ROWS, _SYMBOLS = 3, 1000, 3
 _MIB = 1024.0**2
+#: Alerts closer than this are one.
+_APART_MINUTES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,7 @@ class Limits:
     least_gain: float = 0.0
     #: A kind may lose this share of its anomalies, or one of them.
     kind_margin: float = 0.1
-    #: Alert minutes on ordinary minutes, as a multiple of the budget.
+    #: Alerts on ordinary minutes, as a multiple of the budget.
     most_alerts: float = 3.0
     size_mib: float = 64.0
     #: The time to score 1,000 minutes, in seconds.
@@ -68,23 +72,11 @@ class Judgement:
         return {gate.name: asdict(gate) for gate in self.gates}
 
 
-def judge(
-    candidate: Detector,
-    rows: pl.DataFrame,
-    score: Scores,
-    is_anomaly: npt.NDArray[np.bool_],
-    *,
-    comparison: Comparison | None,
-    without: str,
-    train: Sequence[str],
-    validation: Sequence[str],
-    size: int,
-    onnx: Mapping[str, float],
-    limits: Limits = Limits(),
-) -> Judgement:
-    """Judge a candidate.
+@dataclass(frozen=True)
+class Case:
+    """A candidate and all that its gates may measure.
 
-    Args:
+    Attributes:
         candidate: the detector.
         rows: the validation days' rows.
         score: of each of them, by the candidate.
@@ -94,62 +86,87 @@ def judge(
         train, validation: keys of the partitions that it was fitted and judged on.
         size: of its files, in bytes.
         onnx: the greatest difference of each ONNX graph from the detector.
+        rival: comparison with another detector of this training that would score minutes in its place; None without one.
     """
-    return Judgement(
-        (
-            _recall(comparison, without, limits),
-            *_kinds(comparison, limits),
-            _look_ahead(candidate, rows, train, validation),
-            _calibration(candidate, score[~is_anomaly], limits),
-            _size(size / _MIB, limits),
-            _latency(candidate, rows, limits),
-            _onnx(onnx, limits),
-        )
-    )
+
+    candidate: Detector
+    rows: pl.DataFrame
+    score: Scores
+    is_anomaly: npt.NDArray[np.bool_]
+    comparison: Comparison | None
+    without: str
+    train: Sequence[str]
+    validation: Sequence[str]
+    size: int
+    onnx: Mapping[str, float]
+    rival: Comparison | None = None
+    limits: Limits = Limits()
 
 
-def _recall(comparison: Comparison | None, without: str, limits: Limits) -> Gate:
+def judge(case: Case) -> Judgement:
+    """Let a candidate pass `GATES`."""
+    return Judgement(tuple(gate for measure in GATES if (gate := measure(case)) is not None))
+
+
+def recall(case: Case) -> Gate:
+    """It finds more than the champion at as many false alerts, for certain."""
+    comparison, least = case.comparison, case.limits.least_gain
     if comparison is None:
-        words = without or "there is nothing to compare it with the champion by: the validation days hold no anomaly"
-        return Gate("recall", bool(without), words)
+        nothing = "there is nothing to compare it with the champion by: the validation days hold no anomaly"
+        return Gate("recall", bool(case.without), case.without or nothing)
     words = (
         f"it finds {comparison.recall:.1%} of the anomalies and the champion {comparison.champion_recall:.1%} at "
         f"{comparison.champion_false_alerts} false alerts; the gain is {comparison.gain:+.1%}, with 95 % certainty over "
-        f"{comparison.low:+.1%}, and must be over {limits.least_gain:+.1%}"
+        f"{comparison.low:+.1%}, and must be over {least:+.1%}"
     )
-    return Gate("recall", comparison.low > limits.least_gain, words, comparison.low, limits.least_gain)
+    return Gate("recall", comparison.low > least, words, comparison.low, least)
 
 
-def _kinds(comparison: Comparison | None, limits: Limits) -> Iterator[Gate]:
+def rival(case: Case) -> Gate | None:
+    """It is not proven worse than the detector that would score minutes in its place."""
+    comparison = case.rival
     if comparison is None:
-        return
-    lost = comparison.by_kind.with_columns(lost=pl.col("champion_found") - pl.col("found"))
+        return None
+    words = (
+        f"it finds {comparison.recall:.1%} of the anomalies and its rival {comparison.champion_recall:.1%} at "
+        f"{comparison.champion_false_alerts} false alerts; the gain is {comparison.gain:+.1%}, with 95 % certainty under "
+        f"{comparison.high:+.1%}, which must not be below +0.0%"
+    )
+    return Gate("rival", comparison.high >= 0.0, words, comparison.high, 0.0)
+
+
+def kinds(case: Case) -> Gate | None:
+    """No kind is found less often than by the champion, by more than a margin."""
+    if case.comparison is None:
+        return None
+    margin = case.limits.kind_margin
+    lost = case.comparison.by_kind.with_columns(lost=pl.col("champion_found") - pl.col("found"))
     # Of few anomalies, one more or less is chance.
-    beyond = lost.filter(pl.col("lost") > pl.max_horizontal(1.0, limits.kind_margin * pl.col("events")))
+    beyond = lost.filter(pl.col("lost") > pl.max_horizontal(1.0, margin * pl.col("events")))
     worst = lost.select((pl.col("lost") / pl.col("events")).max()).item()
     said = ", ".join(
         f"{row['kind'].replace('_', ' ')}: {row['found']} of {row['events']} found, by the champion {row['champion_found']}"
         for row in beyond.iter_rows(named=True)
     )
     words = said or "no kind of anomaly is found less often, by more than the margin"
-    yield Gate("kinds", beyond.is_empty(), words, float(worst), limits.kind_margin)
+    return Gate("kinds", beyond.is_empty(), words, float(worst), margin)
 
 
-def _look_ahead(candidate: Detector, rows: pl.DataFrame, train: Sequence[str], validation: Sequence[str]) -> Gate:
-    last = max(Partition.parse(key).date for key in train)
-    first = min(Partition.parse(key).date for key in validation)
+def look_ahead(case: Case) -> Gate:
+    """It was fitted on earlier days, and its scores do not change when later minutes are left out."""
+    last = max(Partition.parse(key).date for key in case.train)
+    first = min(Partition.parse(key).date for key in case.validation)
     if last >= first:
         return Gate("look_ahead", has_passed=False, words=f"it was fitted on {last} and judged on {first}")
     # One day of a few symbols shows it.
+    rows, symbol = case.rows, pl.col("symbol").cast(pl.String)
     symbols = rows["symbol"].cast(pl.String).unique().sort().head(_SYMBOLS)
-    of_day = (pl.col("event_time").dt.date() == rows["event_time"].dt.date().max()) & pl.col("symbol").cast(
-        pl.String
-    ).is_in(symbols.implode())
+    of_day = (pl.col("event_time").dt.date() == rows["event_time"].dt.date().max()) & symbol.is_in(symbols.implode())
     day = rows.filter(of_day)
-    whole, times = candidate.score(day), day["event_time"].unique().sort()
+    whole, times = case.candidate.score(day), day["event_time"].unique().sort()
     for share in (0.3, 0.7):
         is_past = (day["event_time"] <= times[int(share * (len(times) - 1))]).to_numpy()
-        again = candidate.score(day.filter(pl.Series(is_past)))
+        again = case.candidate.score(day.filter(pl.Series(is_past)))
         # Sums in float32 round differently with the number of rows.
         changed = int((~np.isclose(again, whole[is_past], rtol=1e-5, atol=1e-7)).sum())
         if changed:
@@ -159,35 +176,77 @@ def _look_ahead(candidate: Detector, rows: pl.DataFrame, train: Sequence[str], v
     return Gate("look_ahead", has_passed=True, words=words, measured=0.0, limit=0.0)
 
 
-def _calibration(candidate: Detector, ordinary: Scores, limits: Limits) -> Gate:
-    share = float((ordinary >= candidate.threshold).mean()) if ordinary.size else 0.0
-    ratio = 60 * share / ALERTS_PER_SYMBOL_HOUR
-    words = f"ordinary minutes raise {ratio:.2f} times the budgeted alert minutes; at most {limits.most_alerts:g} times are allowed"
-    return Gate("calibration", ratio <= limits.most_alerts, words, ratio, limits.most_alerts)
+def calibration(case: Case) -> Gate:
+    """Ordinary minutes raise about as many alerts as it was set to."""
+    most = case.limits.most_alerts
+    if isinstance(case.candidate, EnsembleDetector):
+        ratio, words = _rate_of_alerts(case, case.candidate)
+    else:
+        ordinary = case.score[~case.is_anomaly]
+        share = float((ordinary >= case.candidate.threshold).mean()) if ordinary.size else 0.0
+        ratio = 60 * share / ALERTS_PER_SYMBOL_HOUR
+        words = f"ordinary minutes raise {ratio:.2f} times the budgeted alert minutes"
+    return Gate("calibration", ratio <= most, f"{words}; at most {most:g} times are allowed", ratio, most)
 
 
-def _size(size: float, limits: Limits) -> Gate:
-    return Gate(
-        "size", size <= limits.size_mib, f"its files take {size:.1f} of {limits.size_mib:g} MiB", size, limits.size_mib
-    )
+def size(case: Case) -> Gate:
+    """Its files are small enough."""
+    mib, most = case.size / _MIB, case.limits.size_mib
+    return Gate("size", mib <= most, f"its files take {mib:.1f} of {most:g} MiB", mib, most)
 
 
-def _latency(candidate: Detector, rows: pl.DataFrame, limits: Limits) -> Gate:
-    some = rows.head(_TIMED_ROWS)
+def latency(case: Case) -> Gate:
+    """It scores a thousand minutes fast enough."""
+    some, most = case.rows.head(_TIMED_ROWS), case.limits.latency_s
     taken = []
     for _ in range(_TIMED):
         start = time.perf_counter()
-        candidate.score(some)
+        case.candidate.score(some)
         taken.append(time.perf_counter() - start)
     # The quickest: what else this machine does is no fault of the candidate.
     seconds = min(taken) * _TIMED_ROWS / max(some.height, 1)
-    words = f"1,000 minutes are scored in {seconds:.3f} s; at most {limits.latency_s:g} s are allowed"
-    return Gate("latency", seconds <= limits.latency_s, words, seconds, limits.latency_s)
+    words = f"1,000 minutes are scored in {seconds:.3f} s; at most {most:g} s are allowed"
+    return Gate("latency", seconds <= most, words, seconds, most)
 
 
-def _onnx(differences: Mapping[str, float], limits: Limits) -> Gate:
-    if not differences:
+def onnx(case: Case) -> Gate:
+    """Its ONNX graphs score as it does."""
+    if not case.onnx:
         return Gate("onnx", has_passed=True, words="it has no ONNX graph")
-    worst = max(differences.values())
-    words = f"its ONNX graph differs by {worst:.1e} at most; {limits.onnx_difference:.0e} is allowed"
-    return Gate("onnx", worst <= limits.onnx_difference, words, worst, limits.onnx_difference)
+    worst, most = max(case.onnx.values()), case.limits.onnx_difference
+    words = f"its ONNX graph differs by {worst:.1e} at most; {most:.0e} is allowed"
+    return Gate("onnx", worst <= most, words, worst, most)
+
+
+#: What every candidate passes, in this order; None where a gate has nothing to measure.
+GATES: Final[Iterable[Callable[[Case], Gate | None]]] = (
+    recall,
+    rival,
+    kinds,
+    look_ahead,
+    calibration,
+    size,
+    latency,
+    onnx,
+)
+
+
+def _rate_of_alerts(case: Case, ensemble: EnsembleDetector) -> tuple[float, str]:
+    """The least multiple of the alerts that were set which ordinary tape proves, and in words. Peaks within ten minutes are one."""
+    rows = case.rows.with_columns(is_anomaly=pl.Series(case.is_anomaly))
+    is_ordinary = ~declared(rows)
+    flagged = (
+        rows.select(pl.col("symbol").cast(pl.String), "event_time")
+        .filter(pl.Series(is_ordinary & (case.score >= ensemble.threshold)))
+        .sort("symbol", "event_time")
+    )
+    is_new = (pl.col("event_time").diff().over("symbol") > pl.duration(minutes=_APART_MINUTES)).fill_null(value=True)
+    alerts, hours = int(flagged.select(is_new.sum()).item() or 0), float(is_ordinary.sum()) / 60
+    expected = hours / ensemble.hours
+    # Of few alerts, one more or less is chance: the exact lower bound of a Poisson rate (Garwood 1936).
+    least = float(chi2.ppf(0.05, 2 * alerts)) / 2 / expected if alerts and expected else 0.0
+    words = (
+        f"{alerts} alerts in {hours:,.0f} ordinary hours of a symbol are {alerts / expected if expected else 0.0:.2f} times the one in "
+        f"{ensemble.hours:g} hours that is set, with 95 % certainty over {least:.2f} times"
+    )
+    return least, words

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 import polars as pl
 from pydantic import SecretStr
 
-from models.scan.detector import ScanDetector
 from orchestration.processes.collectors import WATCH_VARIABLE, address_of, exit_finally, metrics_port, plan_of
 from orchestration.processes.logs import start_log
 from tapewatch.feeds.source import SourceError
@@ -29,7 +28,6 @@ from tapewatch.streaming.alerts.channels import channels_from
 from tapewatch.streaming.collector.collector import Collector, CollectorConfig
 from tapewatch.streaming.collector.lock import CollectorError
 from tapewatch.streaming.detection.baselines import Baselines, baselines_from
-from tapewatch.streaming.detection.champion import file_of
 from tapewatch.streaming.detection.rules.settings import DetectionConfig, DetectionError
 
 if TYPE_CHECKING:
@@ -75,7 +73,7 @@ def collector_config(settings: Settings, market: Market, symbols: Sequence[str])
             smtp_password=_opened(settings.smtp_password),
         ),
         baselines=_baselines(settings, market),
-        champion=file_of(settings.champions, ScanDetector.name),
+        champions=settings.champions,
         publish=_pushing(settings) if settings.push_features else None,
         metrics_port=metrics_port(settings, market),
         metrics_host=settings.metrics_host,

@@ -197,6 +197,25 @@ ALERTS = Table(
         Column("peak", F64, "the most extreme value while it lasted"),
         Column("observations", I64, "measurements that broke the rule", minimum=1),
         Column("message", TEXT, "one readable sentence"),
+        optional("kind", TEXT, "kind of anomaly as the first registered model names it; null for rules alone"),
+        optional(
+            "model", TEXT, "registered models and versions that raised it, such as `ensemble/4`; null for rules alone"
+        ),
+    ),
+)
+
+SHADOW_MINUTES = Table(
+    "shadow_minutes",
+    "live",
+    "Live minutes that the challenger scored beside the champion; it raises no alerts.",
+    key=("challenger", "champion", "event_time"),
+    columns=(
+        Column("challenger", TEXT, "registered model and version that scored in the shadow"),
+        Column("champion", TEXT, "registered model and version whose alerts count"),
+        Column("event_time", TIME, "start of the minute"),
+        Column("symbols", I64, "symbols that both scored", minimum=0),
+        Column("by_champion", TEXT, "symbols that the champion flags, as a JSON list"),
+        Column("by_challenger", TEXT, "symbols that the challenger flags, as a JSON list"),
     ),
 )
 
@@ -332,6 +351,7 @@ LIVE: tuple[Table, ...] = (
     LIVE_BARS,
     LIVE_MICROSTRUCTURE,
     ALERTS,
+    SHADOW_MINUTES,
     GAPS,
     LABELS,
     ALERT_VERDICTS,

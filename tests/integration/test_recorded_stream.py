@@ -9,14 +9,19 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from models.baselines.time_of_day import TimeOfDayDetector
+from models.ensemble.detector import EnsembleDetector
+from models.events import merge_anomalies
+from models.isolation_forest import ForestParameters, IsolationForestDetector
 from tapewatch.bars.time_bars import minute_bars
 from tapewatch.emulator.process import running_emulator
 from tapewatch.features.microstructure import microstructure
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.live_tables import ALERTS, LIVE_BARS, LIVE_MICROSTRUCTURE
+from tapewatch.market.live_tables import ALERTS, LIVE_BARS, LIVE_MICROSTRUCTURE, SHADOW_MINUTES
 from tapewatch.market.tables import MICROSTRUCTURE, QUOTES, TRADES
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake
+from tapewatch.streaming.detection.champion import CHALLENGER, MINUTES, file_of, publish
 from tapewatch.streaming.ingest.ingest import ingest
 from tests.support.recorded import recorded_quotes, recorded_trades
 from tests.support.replays import Home, collect_all
@@ -24,6 +29,7 @@ from tests.support.replays import Home, collect_all
 pytestmark = [pytest.mark.slow, pytest.mark.real_tape]
 
 STOCK_DAY = Partition(dt.date(2013, 10, 7), Market.STOCKS)
+STOCK_DAY_END = dt.datetime(2013, 10, 8, tzinfo=dt.UTC)
 PRICE_RULES = {"price_move", "volatility_burst", "bad_print"}
 BAR_COLUMNS = ("symbol", "time", "open", "high", "low", "close", "volume", "vwap", "transactions")
 # Categories as text: their codes may differ.
@@ -44,9 +50,28 @@ def replay(root: Path, days: str, market: Market, home: Home, **options: object)
 
 
 @pytest.fixture(scope="module")
-def stock_home(market_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
+def batch_minutes(market_data: Path) -> pl.DataFrame:
+    """The features of the day, computed at once."""
+    trades = recorded_trades(market_data, STOCK_DAY.date).sort(TRADES.sort)
+    quotes = recorded_quotes(market_data, STOCK_DAY.date).sort(QUOTES.sort)
+    return microstructure(trades, quotes, STOCK_DAY.session)
+
+
+@pytest.fixture(scope="module")
+def ensemble(batch_minutes: pl.DataFrame) -> EnsembleDetector:
+    """Set so low that every symbol has alerts."""
+    rows = batch_minutes.filter("is_regular")
+    forest = IsolationForestDetector(ForestParameters(trees=50, samples=256), seed=1).fit(rows)
+    return EnsembleDetector((forest, TimeOfDayDetector().fit(rows)), hours=1.0).fit(rows)
+
+
+@pytest.fixture(scope="module")
+def stock_home(market_data: Path, ensemble: EnsembleDetector, tmp_path_factory: pytest.TempPathFactory) -> Home:
     home = Home(tmp_path_factory.mktemp("stocks"))
-    replay(market_data, "2013-10-07", Market.STOCKS, home, channels=("T", "Q"))
+    champions = home.root / "champions"
+    publish(ensemble, "ensemble/1", file_of(champions, MINUTES))
+    publish(ensemble, "ensemble/2", file_of(champions, CHALLENGER))
+    replay(market_data, "2013-10-07", Market.STOCKS, home, channels=("T", "Q"), champions=champions)
     return home
 
 
@@ -62,15 +87,12 @@ def test_live_bars_equal_batch_bars(stock_home: Home, market_data: Path) -> None
     )
 
 
-def test_live_features_equal_batch_features(stock_home: Home, market_data: Path) -> None:
-    trades = recorded_trades(market_data, STOCK_DAY.date).sort(TRADES.sort)
-    quotes = recorded_quotes(market_data, STOCK_DAY.date).sort(QUOTES.sort)
-    batch = microstructure(trades, quotes, STOCK_DAY.session)
+def test_live_features_equal_batch_features(stock_home: Home, batch_minutes: pl.DataFrame) -> None:
     with Database(stock_home.database) as database:
         live = database.read(LIVE_MICROSTRUCTURE)
     assert_frame_equal(
         live.select(MICROSTRUCTURE.schema.names()).with_columns(_PLAIN).sort("symbol", "event_time"),
-        batch.with_columns(_PLAIN).sort("symbol", "event_time"),
+        batch_minutes.with_columns(_PLAIN).sort("symbol", "event_time"),
         check_exact=True,
     )
 
@@ -88,8 +110,40 @@ def test_the_lake_holds_the_recorded_tape(stock_home: Home, market_data: Path, t
         )
 
 
+def test_the_champion_raises_live_what_it_finds_in_the_whole_day(
+    stock_home: Home, ensemble: EnsembleDetector, batch_minutes: pl.DataFrame
+) -> None:
+    rows = batch_minutes.filter("is_regular")
+    scored = ensemble.scored(rows)
+    is_flagged = scored["score"] >= ensemble.threshold
+    reasons = ensemble.explain(rows.filter(is_flagged))
+    found = merge_anomalies(scored, reasons, rows, threshold=ensemble.threshold, model="ensemble/1")
+    alerts = alerts_of(stock_home).filter(pl.col("model").str.contains("ensemble/1", literal=True)).with_columns(_PLAIN)
+    text = pl.col("symbol").cast(pl.String)
+    within = found.select(text, "start_time", "kind").join(
+        alerts.select("symbol", opened="start_time", closed=pl.col("end_time").fill_null(STOCK_DAY_END)), on="symbol"
+    )
+    held = within.filter(
+        pl.col("start_time") >= pl.col("opened").dt.offset_by("-1m"), pl.col("start_time") <= pl.col("closed")
+    )
+    assert held.select("symbol", "start_time").unique().height == found.height > 10
+    assert set(held.select("symbol", "opened").iter_rows()) == set(alerts.select("symbol", "start_time").iter_rows())
+    own = alerts.filter(pl.col("rule") == "champion")
+    assert own.height > 5
+    first = own.join(found.with_columns(_PLAIN), on=["symbol", "start_time"], how="left")
+    assert first["threshold"].null_count() == 0
+    assert own["message"].str.contains(r"^[A-Z]+: [a-z ]+, 1 in [\d,]+ h: .+: ").all()
+    with Database(stock_home.database) as database:
+        shadow = database.read(SHADOW_MINUTES)
+    assert shadow["symbols"].sum() == rows.height
+    flags = shadow.select(pl.col("by_champion").str.json_decode(pl.List(pl.String)).list.len().sum())
+    assert flags.item() == is_flagged.sum()
+    assert shadow.filter(pl.col("by_champion") != pl.col("by_challenger")).is_empty()
+
+
 def test_a_calm_day_of_stocks_raises_a_few_alerts(stock_home: Home) -> None:
-    counts = dict(alerts_of(stock_home).group_by("rule").len().iter_rows())
+    alerts = alerts_of(stock_home).filter(pl.col("rule") != "champion")
+    counts = dict(alerts.group_by("rule").len().iter_rows())
     assert sum(counts.values()) <= 40, counts
     assert counts.get("feed_outage", 0) == 0
 

@@ -10,6 +10,7 @@ import mlflow
 import polars as pl
 import pytest
 
+from models.loading import load_detector
 from orchestration.runs import labelling
 from orchestration.runs.runs import RunError, run_days, train
 from resources.detector_pyfunc import as_pandas
@@ -251,10 +252,17 @@ def test_the_ensemble_is_judged_on_the_same_days_and_scores_minutes(emulated: De
         assert len({found[same] for found in metrics.values()}) == 1
     for name in ("anomaly_classifier", "ensemble"):
         assert metrics[name]["average_precision"] > metrics[name]["rule_average_precision"]
-    is_better = metrics["ensemble"]["average_precision"] >= metrics["isolation_forest"]["average_precision"]
+    logged = {name: registry.gates(references[name]["run_id"]) for name in ("anomaly_classifier", "ensemble")}
+    has_passed = {name: all(gate["has_passed"] for gate in each["gates"].values()) for name, each in logged.items()}
+    assert {"recall", "rival", "look_ahead", "calibration", "size", "latency", "onnx"} <= set(
+        logged["ensemble"]["gates"]
+    )
     champion = registry.first_champion("ensemble", "isolation_forest")
     assert champion is not None
-    assert (champion.name == "ensemble") is is_better
+    assert (champion.name == "ensemble") is has_passed["ensemble"], logged["ensemble"]
+    assert (registry.champion("anomaly_classifier") is not None) is has_passed["anomaly_classifier"]
+    live = read_champion(file_of(emulated.settings.champions, "minutes"), load_detector)
+    assert live.model == str(champion)
     models = {model for day in partitions() for model in emulated.lake.read(ANOMALIES, day)["model"]}
     assert models == {str(champion)}
     judged = emulated.lake.read(COMPARISON).filter(pl.col("kind").cast(pl.String) == "all")

@@ -53,6 +53,7 @@ def collect_all(
     channels: Sequence[str] | None = None,
     connection: ConnectionPolicy | None = None,
     key: str = KEY,
+    champions: Path | None = None,
     timeout_s: float = 240.0,
 ) -> CollectorStatus:
     """Collect a replay to its end; returns the collector's status after it has stored everything."""
@@ -66,6 +67,7 @@ def collect_all(
         database_url=home.database,
         detection=DetectionConfig.load(),
         connection=connection or PATIENT,
+        champions=champions,
     )
     collector = Collector(config)
     failures: list[BaseException] = []

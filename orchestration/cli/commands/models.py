@@ -14,7 +14,10 @@ from orchestration.errors import RunError, console, reports_errors
 from tapewatch.settings import Settings
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from resources.promotion import Promoter
+    from tapewatch.streaming.detection.shadow import ShadowReport
 
 app = typer.Typer()
 group = typer.Typer(no_args_is_help=True, help="List, compare, promote and roll back the registered detectors.")
@@ -83,6 +86,14 @@ def _promoter(settings: Settings) -> "Iterator[Promoter]":
         yield Promoter(ModelRegistry(settings.tracking_uri, settings.artifact_root), database, getpass.getuser())
 
 
+def _hand_over(promoter: "Promoter", settings: Settings) -> None:
+    """Let collectors score with the champion of minutes as it is now."""
+    from assets.models import MINUTES  # noqa: PLC0415
+    from resources.hand_over import hand_over  # noqa: PLC0415
+
+    hand_over(promoter.registry, settings.champions, MINUTES)
+
+
 @group.command("list")
 @reports_errors
 def list_versions(form: FormatOption = Format.TABLE) -> None:
@@ -114,7 +125,7 @@ def list_versions(form: FormatOption = Format.TABLE) -> None:
 def compare(
     name: NameArgument, version: Annotated[int | None, typer.Argument(help="by default the challenger")] = None
 ) -> None:
-    """Show what the gates measured of a version, beside the champion of then.
+    """Show what the gates measured of a version, beside the champion of then, and what it said in the shadow of live champions.
 
     [dim]tapewatch models compare isolation_forest
     tapewatch models compare isolation_forest 4[/]
@@ -124,7 +135,7 @@ def compare(
 
     with _promoter(Settings()) as promoter:
         candidate = _candidate(promoter, name, version)
-        logged = promoter.registry.gates(candidate.run_id)
+        logged, shadows = promoter.registry.gates(candidate.run_id), _shadows(promoter, str(candidate))
         if logged is None:
             raise RunError(
                 f"{candidate} was registered by an earlier Tapewatch, or is no detector of minutes: no gate judged it"
@@ -134,6 +145,31 @@ def compare(
     for gate in logged["gates"].values():
         table.add_row(gate["name"].replace("_", " "), "yes" if gate["has_passed"] else "[bold red]no[/]", gate["words"])
     Console().print(table)
+    if shadows:
+        Console().print(_of_shadows(shadows))
+
+
+def _shadows(promoter: "Promoter", challenger: str) -> "dict[str, ShadowReport]":
+    """What a challenger said of live minutes, by the champion beside which it did."""
+    from tapewatch.market.live_tables import SHADOW_MINUTES  # noqa: PLC0415
+    from tapewatch.streaming.detection.shadow import shadow_report  # noqa: PLC0415
+
+    rows = promoter.database.read(SHADOW_MINUTES, where={"challenger": challenger})
+    return {str(champion): shadow_report(part) for (champion,), part in rows.group_by("champion", maintain_order=True)}
+
+
+def _of_shadows(reports: "dict[str, ShadowReport]") -> "Table":
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(title="in the shadow, on live minutes", title_justify="left", box=None)
+    table.add_column("beside", no_wrap=True)
+    for column in ("hours", "symbol-minutes", "agreement", "its alerts", "the champion's", "gained", "lost"):
+        table.add_column(column, justify="right")
+    for champion, each in reports.items():
+        agreement = "" if each.agreement is None else f"{each.agreement:.2%}"
+        counts = (each.challenger_alerts, each.champion_alerts, each.gained, each.lost)
+        table.add_row(champion, f"{each.hours:.1f}", f"{each.symbol_minutes:,}", agreement, *map(str, counts))
+    return table
 
 
 @group.command()
@@ -145,12 +181,13 @@ def promote(
 
     [dim]tapewatch models promote isolation_forest 4[/]
     """
-    with _promoter(Settings()) as promoter:
-        from assets.promoting import decide_on  # noqa: PLC0415
+    settings = Settings()
+    with _promoter(settings) as promoter:
+        from assets.deciding import Deciding, Demands, decide_on  # noqa: PLC0415
 
-        outcome = decide_on(
-            promoter.registry, promoter.database, _candidate(promoter, name, version), actor=promoter.actor
-        )
+        candidate, demands = _candidate(promoter, name, version), Demands(shadow_hours=settings.shadow_hours)
+        outcome = decide_on(Deciding(promoter.registry, promoter.database, candidate, demands), actor=promoter.actor)
+        _hand_over(promoter, settings)
     if not outcome.is_promoted:
         raise RunError(f"{outcome.candidate} stays as it is: {outcome.reason}")
     _say(f"{outcome.candidate} is champion: {outcome.reason}. Materialize serving/anomaly_bento to serve it")
@@ -167,8 +204,10 @@ def rollback(
 
     [dim]tapewatch models rollback isolation_forest --reason "too many alerts since Monday"[/]
     """
-    with _promoter(Settings()) as promoter:
+    settings = Settings()
+    with _promoter(settings) as promoter:
         restored = promoter.roll_back(name, to, reason)
+        _hand_over(promoter, settings)
     _say(f"{restored} is champion again. Materialize serving/anomaly_bento to serve it")
 
 
@@ -181,8 +220,10 @@ def retire(
 
     [dim]tapewatch models retire ensemble[/]
     """
-    with _promoter(Settings()) as promoter:
+    settings = Settings()
+    with _promoter(settings) as promoter:
         retired = promoter.retire(name, reason)
+        _hand_over(promoter, settings)
     _say(f"{retired} is champion no more. Materialize serving/anomaly_bento to serve another model")
 
 

@@ -7,21 +7,29 @@ from collections.abc import Callable, Iterable
 import polars as pl
 
 from tapewatch.market.live_tables import LIVE_BARS, LIVE_MICROSTRUCTURE
+from tapewatch.streaming.collector.judges.minutes import MinuteJudge
 from tapewatch.streaming.collector.live_database import RowWriter
 from tapewatch.streaming.collector.publisher import Publisher
 from tapewatch.streaming.live.day_tapes import DayRows, DayTapes
 
 _WAITING_STEPS = 1024
+_PATIENCE_S = 0.5
 
 
 class Builder:
     """The thread that builds, in the order of the calls; a caller waits only while a thousand steps are queued."""
 
-    def __init__(self, tapes: DayTapes, rows: RowWriter, publisher: Publisher | None = None) -> None:
+    def __init__(
+        self,
+        tapes: DayTapes,
+        rows: RowWriter,
+        publisher: Publisher | None = None,
+        minutes: MinuteJudge | None = None,
+    ) -> None:
         self.tapes = tapes
         self.failure: BaseException | None = None
         self._rows = rows
-        self._publisher = publisher
+        self._publisher, self._minutes = publisher, minutes
         self._work: queue.Queue[Callable[[], None] | None] = queue.Queue(_WAITING_STEPS)
         self._thread = threading.Thread(target=self._run, name="builder", daemon=True)
 
@@ -34,11 +42,23 @@ class Builder:
 
     def advance(self, through_ns: int) -> None:
         """Write the rows that are complete up to a time."""
-        self._put(lambda: self._emit(self.tapes.advance(through_ns)))
+        self._put(lambda: self._emit(self.tapes.advance(through_ns), through_ns))
 
-    def finish(self, now_ns: int) -> None:
+    def finish(self, now_ns: int, *, is_session_over: bool = False) -> None:
         """Write the rows of the current days so far, and close the days whose sessions are over."""
-        self._put(lambda: self._emit(self.tapes.close(now_ns)))
+        self._put(lambda: self._emit(self.tapes.close(now_ns), now_ns))
+        if is_session_over and self._minutes is not None:
+            minutes = self._minutes
+            self._put(lambda: minutes.end_day(now_ns))
+
+    def settle(self) -> None:
+        """Wait until what was put before is built, and its minutes are judged."""
+        done = threading.Event()
+        self._put(done.set)
+        while not done.wait(_PATIENCE_S) and self.failure is None:
+            pass
+        if self._minutes is not None:
+            self._minutes.settle()
 
     def close(self) -> None:
         """Build what is queued and end the thread."""
@@ -59,7 +79,7 @@ class Builder:
             while self._work.get() is not None:
                 pass
 
-    def _emit(self, rows_by_day: Iterable[DayRows]) -> None:
+    def _emit(self, rows_by_day: Iterable[DayRows], through_ns: int) -> None:
         for partition, rows in rows_by_day:
             self._rows.put(LIVE_BARS, partition, rows.second_bars)
             self._rows.put(LIVE_BARS, partition, rows.minute_bars)
@@ -68,3 +88,5 @@ class Builder:
             self._rows.remove(LIVE_MICROSTRUCTURE, partition, rows.withdrawn_rows)
             if self._publisher is not None:
                 self._publisher.put(rows.microstructure)
+            if self._minutes is not None:
+                self._minutes.put(partition, rows.microstructure, through_ns)

@@ -28,7 +28,9 @@ from tapewatch.store.spool.spool import SpoolWriter
 from tapewatch.streaming.alerts.board import Notifier
 from tapewatch.streaming.alerts.book import AlertBook
 from tapewatch.streaming.collector.builder import Builder
-from tapewatch.streaming.collector.detectors import Detectors
+from tapewatch.streaming.collector.judges.detectors import Detectors
+from tapewatch.streaming.collector.judges.minutes import MinuteJudge
+from tapewatch.streaming.collector.judges.opening import open_minutes, open_scanner
 from tapewatch.streaming.collector.keeper import Keeper
 from tapewatch.streaming.collector.live_database import LiveDatabase, RowWriter
 from tapewatch.streaming.collector.lock import CollectorLock
@@ -36,10 +38,8 @@ from tapewatch.streaming.collector.metrics import LOOPBACK, CollectorStatus, Lat
 from tapewatch.streaming.collector.pipeline import Pipeline
 from tapewatch.streaming.collector.publisher import Publisher
 from tapewatch.streaming.collector.receiver import Receiver
-from tapewatch.streaming.collector.scanning import Scanner
-from tapewatch.streaming.collector.warm_up import settle_memory, warm_up, warm_up_scan
+from tapewatch.streaming.collector.warm_up import settle_memory, warm_up
 from tapewatch.streaming.detection.baselines import Baselines
-from tapewatch.streaming.detection.champion import Champions
 from tapewatch.streaming.detection.rules.settings import DetectionConfig
 from tapewatch.streaming.detection.watch import Watch
 from tapewatch.streaming.gaps.book import GapBook
@@ -80,8 +80,8 @@ class CollectorConfig:
     detection: DetectionConfig
     notifiers: Sequence[Notifier] = ()
     baselines: Baselines | None = None
-    #: The file of the scan to use, and to look at again each minute; None for the rules alone.
-    champion: Path | None = None
+    #: The folder of the models to use, and to look at again each minute; None for the rules alone.
+    champions: Path | None = None
     #: Given the newest live features of each symbol, in a thread of its own.
     publish: Callable[[pl.DataFrame], None] | None = None
     metrics_port: int = 0
@@ -193,6 +193,9 @@ class Collector:
             scan_late_ticks=self._pipeline.detectors.scanner.late,
             scan_latency_p50_ms=self._scan_latencies.quantile_ms(0.5),
             scan_latency_p99_ms=self._scan_latencies.quantile_ms(0.99),
+            **(self._minutes.figures() if self._minutes is not None else {}),
+            minute_latency_p50_ms=self._minute_latencies.quantile_ms(0.5),
+            minute_latency_p99_ms=self._minute_latencies.quantile_ms(0.99),
             spooled_rows=spool.rows_written,
             spool_waiting_rows=spool.rows_held,
             spool_dropped_rows=spool.rows_dropped,
@@ -213,11 +216,13 @@ class Collector:
         self._alerts = AlertBook(self._database, config.notifiers, wait_s=_COMMIT_WAIT_S)
         self._latencies = Latencies(market, registry)
         self._scan_latencies = Latencies(market, registry, name="scan_latency", since="a bin's end")
+        self._minute_latencies = Latencies(market, registry, name="minute_latency", since="a minute's end")
         last_ns = self._keeper.last_position
         clock = TapeClock(delay_ns=config.delay_ns)
         is_resumed, since_ns = self._keeper.is_resumed, self._keeper.since
         publisher = Publisher(config.publish) if config.publish else None
-        self._builder = Builder(self._tapes(last_ns), self._rows, publisher)
+        self._minutes = open_minutes(market, config.champions, self._rows.put, stack, last_ns=last_ns)
+        self._builder = Builder(self._tapes(last_ns), self._rows, publisher, self._minutes)
         self._pipeline = Pipeline(
             market,
             config.subscriptions,
@@ -230,6 +235,7 @@ class Collector:
             alerts=self._alerts,
             latencies=self._latencies,
             scan_latencies=self._scan_latencies,
+            minute_latencies=self._minute_latencies,
             rows=self._rows,
             keeper=self._keeper,
         )
@@ -242,6 +248,9 @@ class Collector:
         if publisher is not None:
             publisher.start()
             stack.callback(publisher.close, _STOP_S)
+        if self._minutes is not None:
+            self._minutes.start()
+            stack.callback(self._close_minutes, self._minutes)
         self._builder.start()
         stack.callback(self._builder.close)
         self.metrics_port = stack.enter_context(
@@ -259,22 +268,21 @@ class Collector:
         return tapes
 
     def _detectors(self, stack: ExitStack) -> Detectors:
-        """The rules and the scan, with the alerts that an earlier process left open."""
-        config, champions = self.config, None
-        if config.champion is not None:
-            champions = Champions(config.champion)
-            champions.look()
-            if champions.current is not None:
-                warm_up_scan(config.market, champions.current.detector)
-            champions.start()
-            stack.callback(champions.close)
+        """The rules and the models, with the alerts that an earlier process left open."""
+        config = self.config
         watch = Watch(config.market, config.detection, config.baselines)
-        detectors = Detectors(watch, Scanner(config.market, champions))
+        scanner = open_scanner(config.market, config.champions, stack)
+        detectors = Detectors(watch, scanner, minutes=self._minutes)
         try:
             detectors.resume(self._alerts.open_alerts(config.market))
         except DatabaseError as error:
             _log.warning("alerts that are open may be opened again: %s", error)
         return detectors
+
+    def _close_minutes(self, minutes: MinuteJudge) -> None:
+        """Judge and commit the minutes that the builder made last."""
+        minutes.close()
+        self._pipeline.take_minutes()
 
     def _close_rows(self) -> None:
         left = self._rows.close(_STOP_S)

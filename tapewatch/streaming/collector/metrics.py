@@ -72,6 +72,20 @@ class CollectorStatus(msgspec.Struct, kw_only=True):
     #: From a bin's end to the committed alert that it raised; null for a replay.
     scan_latency_p50_ms: float | None = None
     scan_latency_p99_ms: float | None = None
+    #: The champion of minutes in use, such as `ensemble/4`, and its absent members; empty without one.
+    minute_model: str = ""
+    is_minute_model_stale: Annotated[bool, _gauge("1 while a newer champion cannot be read", "minute_model_stale")] = (
+        False
+    )
+    minute_members_absent: Annotated[int, _gauge("members of the champion of minutes that cannot score")] = 0
+    minutes_scored: Annotated[int, _counter("symbol-minutes that the champion scored")] = 0
+    #: From a minute's end to the committed alert that it raised; null for a replay.
+    minute_latency_p50_ms: float | None = None
+    minute_latency_p99_ms: float | None = None
+    #: The challenger that scores in the shadow; empty without one.
+    shadow_model: str = ""
+    shadow_scored: Annotated[int, _counter("symbol-minutes that the challenger scored too")] = 0
+    shadow_agreed: Annotated[int, _counter("of them, those on which both said the same")] = 0
     spooled_rows: Annotated[int, _counter("rows written to the spool")] = 0
     spool_waiting_rows: Annotated[int, _gauge("rows that wait for the spool's disk")] = 0
     spool_dropped_rows: Annotated[int, _counter("rows lost to a full disk; a gap covers each stretch")] = 0

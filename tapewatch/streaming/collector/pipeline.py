@@ -17,12 +17,13 @@ from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market
 from tapewatch.market.live_tables import LIVE_BARS
 from tapewatch.streaming.alerts.book import AlertBook
 from tapewatch.streaming.collector.builder import Builder
-from tapewatch.streaming.collector.detectors import Detectors, opened_by_scan
 from tapewatch.streaming.collector.gathering import joined
+from tapewatch.streaming.collector.judges.detectors import Detectors, opened_by
 from tapewatch.streaming.collector.keeper import Keeper
 from tapewatch.streaming.collector.live_database import RowWriter
 from tapewatch.streaming.collector.metrics import Latencies
 from tapewatch.streaming.detection.disorder import Disorder
+from tapewatch.streaming.detection.findings import CHAMPION, SCAN
 from tapewatch.streaming.detection.watch import AlertChange
 from tapewatch.streaming.gaps.book import partition_of
 from tapewatch.streaming.gaps.interruptions import Interruptions
@@ -70,6 +71,7 @@ class Pipeline:
         alerts: AlertBook,
         latencies: Latencies,
         scan_latencies: Latencies | None = None,
+        minute_latencies: Latencies | None = None,
         rows: RowWriter,
         keeper: Keeper,
     ) -> None:
@@ -80,7 +82,8 @@ class Pipeline:
         self._subscriptions = tuple(subscriptions)
         self.detectors, self._alerts = detectors, alerts
         self._builder, self._rows, self._keeper = builder, rows, keeper
-        self._latencies, self._scan_latencies = latencies, scan_latencies
+        self._latencies = latencies
+        self._scan_latencies, self._minute_latencies = scan_latencies, minute_latencies
         self.open_alerts: set[str] = set()
         self._decoder = FrameDecoder(market)
         self._disorder = Disorder()
@@ -107,6 +110,10 @@ class Pipeline:
 
     def pass_time(self) -> None:
         """Do what is due without events: complete bars, silent feeds, gaps that end."""
+        self._advance()
+        self.take_minutes()
+
+    def _advance(self) -> None:
         self.interruptions.tick()
         if self._gathered_ticks > _GATHERED_TICKS or time.monotonic() - self._gathered_since >= _GATHER_S:
             self._push_gathered()
@@ -115,10 +122,14 @@ class Pipeline:
         self._scan(now)
         if now is None or mark is None or mark // NS_PER_SECOND <= self._advanced_second:
             return
+        is_next_minute = mark // NS_PER_MINUTE > self._advanced_second * NS_PER_SECOND // NS_PER_MINUTE
         self._advanced_second = mark // NS_PER_SECOND
         self._push_early(now)
         self._push_gathered()
         self._builder.advance(mark)
+        if is_next_minute and not self.clock.is_live and self.detectors.judges_minutes:
+            # A replay may be so fast that the rules would be hours ahead of the champion.
+            self._builder.settle()
         if self.is_connected:
             self._record(self.detectors.tick(now))
 
@@ -130,7 +141,7 @@ class Pipeline:
         self._push_early(now)
         self._push_gathered()
         # No events follow: the newest one is the end of the tape.
-        self._builder.finish(max(now, self.clock.newest_ns or now))
+        self._builder.finish(max(now, self.clock.newest_ns or now), is_session_over=is_session_over)
         if is_session_over:
             self._record(self.detectors.lost())
             self.interruptions.session_ended()
@@ -148,6 +159,8 @@ class Pipeline:
         falls = self._disorder.count(batch)
         present = without_future(batch, self.clock.newest_ns) if falls else batch
         silent_ns = int(times.min()) - before_ns if before_ns is not None and times.size else 0
+        if times.size:
+            self.detectors.heard(int(times.min()))
         self._record(self.detectors.observe(present, silent_ns), batch.first_received_ns)
         self._note(batch)
         self.interruptions.saw(times)
@@ -170,8 +183,16 @@ class Pipeline:
         changes = self.detectors.scan(now, is_live=self.clock.is_live)
         self._record(changes)
         if self._scan_latencies is not None and self.clock.is_live:
-            for start in opened_by_scan(changes):
+            for start in opened_by(SCAN, changes):
                 self._scan_latencies.add((self.clock.outside_ns - start - BIN_NS) / NS_PER_SECOND)
+
+    def take_minutes(self) -> None:
+        """Commit what the champion of minutes found meanwhile."""
+        changes = self.detectors.judged_minutes()
+        self._record(changes)
+        if self._minute_latencies is not None and self.clock.is_live:
+            for start in opened_by(CHAMPION, changes):
+                self._minute_latencies.add((self.clock.outside_ns - start - NS_PER_MINUTE) / NS_PER_SECOND)
 
     def _record(self, changes: Sequence[AlertChange], received_ns: int | None = None) -> None:
         """Commit alerts that opened, grew or ended; the alert book waits for an unreachable database."""
@@ -199,15 +220,20 @@ class Pipeline:
                     if was_connected:
                         self.interruptions.stopped()
                 else:
-                    self._record(self.detectors.lost())
+                    self._record(self.detectors.lost(self._present_ns()))
                     _log.warning("disconnected: %s", marker.detail)
                     self.interruptions.interrupted("disconnect", marker.detail)
             case "dropped":
-                self._record(self.detectors.lost())
+                self._record(self.detectors.lost(self._present_ns()))
                 _log.error("%d frame(s) dropped: %s", marker.count, marker.detail)
                 self.interruptions.interrupted("dropped", f"{marker.count:,} frames: {marker.detail}")
             case "refused":
                 _log.warning("the server refuses: %s", marker.detail)
+
+    def _present_ns(self) -> int | None:
+        """The tape's present, or its newest event; None before the first."""
+        known = [ns for ns in (self.clock.now(), self.clock.newest_ns) if ns is not None]
+        return max(known, default=None)
 
     def _note(self, batch: StreamBatch) -> None:
         counts = self.counts

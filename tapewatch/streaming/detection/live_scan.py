@@ -1,7 +1,6 @@
 """The scan of five-second bins on a live tape: ticks in, incidents that open and grow out."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -22,6 +21,7 @@ from tapewatch.market.conditions import STOCK_UPDATE_RULES
 from tapewatch.market.instruments import Market, Session, session_at
 from tapewatch.market.prices import floor_of
 from tapewatch.market.tables import QUOTES, TIME, TRADES
+from tapewatch.streaming.detection.findings import Finding
 
 _TRADES = ("symbol", "time", "sequence_number", "price", "size", "conditions", "correction")
 _QUOTES = ("symbol", "time", "sequence_number", "bid_price", "ask_price", "bid_size", "ask_size")
@@ -29,22 +29,6 @@ _QUOTES = ("symbol", "time", "sequence_number", "bid_price", "ask_price", "bid_s
 
 #: Each symbol holds half a megabyte of trailing series. Those that the scan was not fitted on are left out beyond this number.
 MOST_SYMBOLS = 2_000
-
-
-@dataclass(frozen=True)
-class ScanFinding:
-    """An incident of a symbol as it is known at a bin's end, `known_ns`; `is_over` once it can grow no more."""
-
-    symbol: str
-    kind: str
-    start_ns: int
-    last_ns: int
-    known_ns: int
-    surprise: float
-    hours: float
-    words: str
-    is_opening: bool
-    is_over: bool = False
 
 
 class LiveScan:
@@ -73,10 +57,10 @@ class LiveScan:
         if quotes.height:
             self._quotes.append(quotes.select(_QUOTES))
 
-    def advance(self, through_ns: int) -> list[ScanFinding]:
+    def advance(self, through_ns: int) -> list[Finding]:
         """Judge the bins that end by `through_ns`; returns the incidents that opened, grew or are over."""
         session = session_at(self._market, through_ns)
-        found: list[ScanFinding] = []
+        found: list[Finding] = []
         if self._day is not None and (session is None or session.date != self._day.session.date):
             found += self._judge(self._day, self._day.session.regular_end)
             found += self._day.over()
@@ -87,7 +71,7 @@ class LiveScan:
             self._day = _Day(self._scan, session, self._first_bin(session, through_ns))
         return found + self._judge(self._day, min(through_ns, session.regular_end))
 
-    def restart(self) -> list[ScanFinding]:
+    def restart(self) -> list[Finding]:
         """Forget the tape so far: after a gap, silence would look like an outage. Returns the incidents as over."""
         over = [] if self._day is None else list(self._day.over())
         self._day, self._trades, self._quotes = None, [], []
@@ -107,7 +91,7 @@ class LiveScan:
         )
         return max(0, (min(oldest, through_ns) - session.regular_start) // records.BIN_NS)
 
-    def _judge(self, day: "_Day", through_ns: int) -> list[ScanFinding]:
+    def _judge(self, day: "_Day", through_ns: int) -> list[Finding]:
         end = (through_ns - day.session.regular_start) // records.BIN_NS
         if end <= day.next_bin:
             return []
@@ -134,7 +118,7 @@ class _Day:
         judged = self.session.regular_start + self.next_bin * records.BIN_NS
         return int((ticks["time"].dt.epoch("ns") < judged).sum()) if self.next_bin > self.start else 0
 
-    def judge(self, trades: pl.DataFrame, quotes: pl.DataFrame, end: int, threshold: float) -> Iterator[ScanFinding]:
+    def judge(self, trades: pl.DataFrame, quotes: pl.DataFrame, end: int, threshold: float) -> Iterator[Finding]:
         """Judge the bins up to bin `end` (excluded), all of whose ticks are given."""
         found, position = self._bins(trades, quotes, end)
         first, count = self.next_bin, end - self.next_bin
@@ -160,13 +144,13 @@ class _Day:
         self._open = {at for at, before in enumerate(place.tolist()) if before in self._open}
         self._scan = scan
 
-    def over(self) -> Iterator[ScanFinding]:
+    def over(self) -> Iterator[Finding]:
         """The incidents that have not been reported as over."""
         for symbol in sorted(self._open):
             yield self._finding(symbol, self.next_bin - 1, "", is_opening=False, is_over=True)
         self._open.clear()
 
-    def _observe(self, surprises: Array, measured: Array, at: int, threshold: float) -> Iterator[ScanFinding]:
+    def _observe(self, surprises: Array, measured: Array, at: int, threshold: float) -> Iterator[Finding]:
         for symbol in range(len(surprises)):
             if symbol in self._open and at - int(self._incidents[symbol]["last"]) > TOGETHER:
                 self._open.discard(symbol)
@@ -179,15 +163,15 @@ class _Day:
                     symbol, at, "; ".join(reason["words"] for reason in reasons), is_opening=done == OPENED
                 )
 
-    def _finding(self, symbol: int, at: int, words: str, *, is_opening: bool, is_over: bool = False) -> ScanFinding:
+    def _finding(self, symbol: int, at: int, words: str, *, is_opening: bool, is_over: bool = False) -> Finding:
         state, start = self._incidents[symbol], self.session.regular_start
-        return ScanFinding(
+        return Finding(
             symbol=self._scan.symbols[symbol],
             kind=KINDS[int(state["kind"])],
             start_ns=start + int(state["first"]) * records.BIN_NS,
             last_ns=start + (int(state["last"]) + 1) * records.BIN_NS,
             known_ns=start + (at + 1) * records.BIN_NS,
-            surprise=float(state["peak"]),
+            score=float(state["peak"]),
             hours=hours_of(float(state["peak"])),
             words=words,
             is_opening=is_opening,

@@ -6,13 +6,20 @@ from dataclasses import asdict
 from pathlib import Path
 
 import mlflow
+import polars as pl
 import pytest
 from typer.testing import CliRunner, Result
 
 from models.promotion.gates import Gate
 from orchestration.cli.app import app
 from resources.mlflow_registry import ModelRegistry, RegisteredModel
+from tapewatch.market.instruments import Partition
+from tapewatch.market.live_tables import SHADOW_MINUTES
 from tapewatch.settings import Settings
+from tapewatch.store.database.database import Database
+from tapewatch.streaming.detection.champion import file_of, published_model
+from tapewatch.streaming.detection.shadow import Shadow
+from tests.support.detectors import ordinary_rows
 from tests.support.registry import NAME, Parts
 
 pytestmark = pytest.mark.slow
@@ -73,13 +80,23 @@ def test_from_promotion_to_rollback(home: Parts) -> None:
     judged(home, 3, passes=False, champion=2)
     assert "isolation_forest/1 is champion: it finds 60 %" in run("models", "promote", NAME, "1").stderr
     assert "isolation_forest/2 is champion" in run("models", "promote", NAME, "2").stderr
+    # Collectors score with it from now on.
+    handed = file_of(Settings().champions, "minutes")
+    assert published_model(handed) == f"{NAME}/2"
     assert "isolation_forest/3 stays as it is: refused by the gate recall: it finds 40 %" in refusal(
         "models", "promote", NAME, "3"
     )
-    assert "it finds 40 %" in run("models", "compare", NAME, "3").stdout
+    shadow = Shadow(f"{NAME}/2", f"{NAME}/3")
+    flags = ordinary_rows().select(pl.col("symbol").cast(pl.String), "event_time", is_flagged=pl.lit(value=False))
+    with Database(Settings().database) as database:
+        database.upsert(SHADOW_MINUTES, Partition.parse("2024-06-03|stocks"), shadow.add(flags, flags.head(30)))
+    said = run("models", "compare", NAME, "3").stdout
+    assert "it finds 40 %" in said
+    assert " ".join(said.splitlines()[-1].split()) == f"{NAME}/2 0.5 30 100.00% 0 0 0 0"
     assert (
         "isolation_forest/1 is champion again" in run("models", "rollback", NAME, "--reason", "too many alerts").stderr
     )
+    assert published_model(handed) == f"{NAME}/1"
     assert "version 1 is the champion of isolation_forest already" in refusal("models", "rollback", NAME, "--to", "1")
     listed = {row["version"]: row["is"] for row in json.loads(run("models", "list", "--format", "json").stdout)}
     assert listed[1] == "champion"

@@ -27,7 +27,7 @@ from tapewatch.store.spool.spool import SpoolWriter
 from tapewatch.streaming.alerts.book import AlertBook
 from tapewatch.streaming.collector import keeper as keeper_module
 from tapewatch.streaming.collector.builder import Builder
-from tapewatch.streaming.collector.detectors import Detectors
+from tapewatch.streaming.collector.judges.detectors import Detectors
 from tapewatch.streaming.collector.keeper import Keeper, position_file
 from tapewatch.streaming.collector.live_database import LiveDatabase, RowWriter
 from tapewatch.streaming.collector.metrics import Latencies

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from models.base import DetectorError
+from models.scan.detector import ScanDetector
 from tapewatch.features.bins.batch import bins_5s
 from tapewatch.streaming.detection.champion import Champions, publish, published_model, read_champion
 from tests.support.scans import detector, tape
@@ -24,7 +25,7 @@ def test_what_is_published_is_read_and_finds_the_same(tmp_path: Path) -> None:
 
 def test_a_newer_one_and_a_rollback_are_noticed(tmp_path: Path) -> None:
     path = tmp_path / "scan.zip"
-    champions = Champions(path)
+    champions = Champions(path, ScanDetector.load)
     champions.look()
     assert champions.current is None
     for model in ("scan/3", "scan/4", "scan/3"):
@@ -43,7 +44,7 @@ def test_a_broken_file_is_a_warning_and_the_champion_before_it_stays(
     path = tmp_path / "scan.zip"
     publish(detector(), "scan/3", path)
     whole = path.read_bytes()
-    champions = Champions(path)
+    champions = Champions(path, ScanDetector.load)
     champions.look()
     foreign = tmp_path / "foreign.zip"
     with zipfile.ZipFile(foreign, "w") as archive:

@@ -10,12 +10,13 @@ from tapewatch.features.bins.records import BIN_NS
 from tapewatch.market.instruments import NS_PER_MINUTE, Market
 from tapewatch.market.tables import TIME
 from tapewatch.streaming.detection import live_scan
-from tapewatch.streaming.detection.live_scan import LiveScan, ScanFinding
+from tapewatch.streaming.detection.findings import Finding
+from tapewatch.streaming.detection.live_scan import LiveScan
 from tests.support.scans import detector, tape
 from tests.support.synthetic_days import SyntheticDay
 
 
-def played(scan: LiveScan, day: SyntheticDay, steps: np.ndarray, lateness: int = 0) -> list[ScanFinding]:
+def played(scan: LiveScan, day: SyntheticDay, steps: np.ndarray, lateness: int = 0) -> list[Finding]:
     """What a scan finds while the ticks arrive; `steps` are times (ns) to which it advances."""
     found, before = [], 0
     for step in [*steps.tolist(), day.session.day_end]:
@@ -26,9 +27,9 @@ def played(scan: LiveScan, day: SyntheticDay, steps: np.ndarray, lateness: int =
     return found + scan.restart()
 
 
-def summary(findings: list[ScanFinding]) -> list[tuple[object, ...]]:
+def summary(findings: list[Finding]) -> list[tuple[object, ...]]:
     """Symbol, start, end, kind and surprise of the incidents that are over."""
-    rows = [(f.symbol, f.start_ns, f.last_ns, f.kind, f.surprise) for f in findings if f.is_over]
+    rows = [(f.symbol, f.start_ns, f.last_ns, f.kind, f.score) for f in findings if f.is_over]
     return sorted(rows)
 
 

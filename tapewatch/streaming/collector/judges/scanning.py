@@ -2,11 +2,13 @@
 
 import logging
 
+from models.scan.detector import ScanDetector
 from tapewatch.features.bins.records import BIN_NS
 from tapewatch.feeds.stream.decode.decoder import StreamBatch
 from tapewatch.market.instruments import NS_PER_SECOND, Market
 from tapewatch.streaming.detection.champion import Champion, Champions
-from tapewatch.streaming.detection.live_scan import LiveScan, ScanFinding
+from tapewatch.streaming.detection.findings import Finding
+from tapewatch.streaming.detection.live_scan import LiveScan
 
 _log = logging.getLogger(__name__)
 #: How late a tick may arrive after its bin's end. Bars wait longer, but an alert shall be known within a second.
@@ -22,9 +24,9 @@ class Scanner:
         champions: where the champion comes from; None for no scan.
     """
 
-    def __init__(self, market: Market, champions: Champions | None) -> None:
+    def __init__(self, market: Market, champions: Champions[ScanDetector] | None) -> None:
         self._market, self._champions = market, champions
-        self._champion: Champion | None = None
+        self._champion: Champion[ScanDetector] | None = None
         self._scan: LiveScan | None = None
         self._through = 0
         self._late_before = 0
@@ -44,7 +46,7 @@ class Scanner:
         """Ticks that came after their bin was judged, and were left out."""
         return self._late_before + (self._scan.late if self._scan is not None else 0)
 
-    def add(self, batch: StreamBatch, silent_ns: int) -> list[ScanFinding]:
+    def add(self, batch: StreamBatch, silent_ns: int) -> list[Finding]:
         """Add a batch's ticks; `silent_ns` is how long the tape had no event before it. Returns incidents that a gap ends."""
         if self._scan is None:
             return []
@@ -52,7 +54,7 @@ class Scanner:
         self._scan.add(batch.trades, batch.quotes)
         return over
 
-    def advance(self, now_ns: int, *, is_live: bool) -> list[ScanFinding]:
+    def advance(self, now_ns: int, *, is_live: bool) -> list[Finding]:
         """Judge the bins that are complete at the tape's present; at most once a bin."""
         through = (now_ns - _LATENESS_NS) // BIN_NS * BIN_NS
         if self._champions is None or through <= self._through:
@@ -72,11 +74,11 @@ class Scanner:
             self._drop()
             return over
 
-    def restart(self) -> list[ScanFinding]:
+    def restart(self) -> list[Finding]:
         """Forget the tape so far, after a gap; returns the incidents, which are over."""
         return [] if self._scan is None else self._scan.restart()
 
-    def _follow_champion(self) -> list[ScanFinding]:
+    def _follow_champion(self) -> list[Finding]:
         champion = self._champions.current if self._champions is not None else None
         if champion is self._champion or champion is None:
             return []
