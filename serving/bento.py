@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from models.base import DetectorError
-from models.served.loading import write_graph
+from models.served.loading import write_graphs
 from serving.store import BENTO_NAME, MODEL_ALIAS
 from tapewatch.store.database.migrations import VERSIONS
 
@@ -64,7 +64,7 @@ def build_bento(model_dir: Path, *, name: str, version: str, metadata: Mapping[s
         graphs = context / _GRAPHS
         graphs.mkdir()
         try:
-            write_graph(model_dir, graphs)
+            write_graphs(model_dir, graphs)
         except DetectorError as error:
             raise BentoError(f"building the Bento of {name} {version} failed: {error}") from error
         job = {

@@ -4,7 +4,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from models.served.loading import write_graph
+from models.served.loading import write_graphs
 from serving.deployment import Deployment
 from serving.loader import Scorer
 from serving.swap import Slot
@@ -15,7 +15,7 @@ from tests.support.detectors import fitted
 def save_detector(folder: Path) -> Path:
     """A saved detector with its graph."""
     _fitted().save(folder)
-    write_graph(folder, folder)
+    write_graphs(folder, folder)
     return folder
 
 
