@@ -22,10 +22,9 @@ from typing import Any
 
 from models.base import DetectorError
 from models.served.loading import write_graphs
-from serving.store import BENTO_NAME, MODEL_ALIAS
+from serving.store import BENTO_NAME, MODEL_ALIAS, MODEL_NAME
 from tapewatch.store.database.migrations import VERSIONS
 
-MODEL_NAME = "tapewatch_detector"
 SERVICE = "serving.service:TapewatchScoring"
 #: The folder of what serving needs beside the saved detector, until it is in BentoML's store.
 _GRAPHS = ".graphs"

@@ -7,6 +7,8 @@ from typing import Any, Self
 import yaml
 
 BENTO_NAME = "tapewatch_scoring"
+#: The name of every model in BentoML's store; its versions are `NAME-VERSION` of the registered model.
+MODEL_NAME = "tapewatch_detector"
 #: The alias of a Bento's one model in its manifest.
 MODEL_ALIAS = "detector"
 
