@@ -16,8 +16,9 @@ from assets.serving_judgements import scores_repeat, vectors_equal_as_of_join
 from models.base import DetectorError
 from resources.lake import LakeResource
 from resources.stores import BentoStoreResource, ModelRegistryResource
-from serving.bento import build_bento
+from serving.bento import BentoError, build_bento, store_model
 from serving.loader import LoadError
+from serving.store import CHALLENGER, point
 from tapewatch.market.instruments import Partition
 from tapewatch.market.serving_tables import REPLAYED_REQUESTS
 
@@ -49,17 +50,35 @@ def anomaly_bento(
             metadata={"mlflow_run": champion.run_id},
             bento_home=Path(bento_store.home),
         )
+    shadowed = _shadow(context, registry, champion, Path(bento_store.home))
     # Without its home, BentoML looks for the Bento in ~/bentoml.
     serve = f"BENTOML_HOME={shlex.quote(str(Path(bento_store.home).absolute()))} bentoml serve {tag}"
     context.add_output_metadata(
         {
             "tag": tag,
             "champion": champion.version,
+            "challenger": shadowed or "none",
             "mlflow_model": dg.MetadataValue.url(registry.model_url(champion)),
             "serve": dg.MetadataValue.md(f"`{serve}`"),
         }
     )
     return {"tag": tag}
+
+
+def _shadow(context: dg.AssetExecutionContext, registry: Any, champion: Any, home: Path) -> str:
+    """Put the champion's challenger into the store, for the service to score with in shadow; its tag, or empty without one."""
+    challenger, tag = registry.challenger(champion.name), ""
+    if challenger is not None and challenger.version != champion.version:
+        facts = {"mlflow_run": challenger.run_id}
+        with registry.files(challenger.uri) as folder:
+            try:
+                tag = store_model(
+                    folder, name=challenger.name, version=str(challenger.version), metadata=facts, bento_home=home
+                )
+            except BentoError as error:
+                warn(context, f"{challenger} is not shadowed: {error}")
+    point(home, CHALLENGER, tag)
+    return tag
 
 
 @dg.asset(**about_days(REPLAYED_REQUESTS, "bentoml", checks=_REPLAYED), deps=[["features", "microstructure"]])

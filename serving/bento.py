@@ -9,7 +9,6 @@ import importlib.metadata
 import importlib.util
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from typing import Any
 
 from models.base import DetectorError
 from models.served.loading import write_graphs
-from serving.store import BENTO_NAME, MODEL_ALIAS, MODEL_NAME
+from serving.store import BENTO_NAME, CHAMPION, MODEL_ALIAS, MODEL_NAME, point, tag_of
 from tapewatch.store.database.migrations import VERSIONS
 
 SERVICE = "serving.service:TapewatchScoring"
@@ -40,10 +39,11 @@ class BentoError(RuntimeError):
 
 
 def build_bento(model_dir: Path, *, name: str, version: str, metadata: Mapping[str, str], bento_home: Path) -> str:
-    """Build the Bento of one registered model, and return its tag, `tapewatch_scoring:<name>-<version>`.
+    """Build the Bento of one registered model, make that model the champion of the store, and return the Bento's tag.
 
-    The Bento holds the saved detector, the modules that the service imports, and the installed versions of the packages
-    that these import. Building the same model with the same code again changes nothing and returns the same tag.
+    The tag is `tapewatch_scoring:<name>-<version>`. The Bento holds the saved detector, the modules that the service imports, and
+    the installed versions of the packages that these import. Building the same model with the same code again changes nothing and
+    returns the same tag.
 
     Args:
         model_dir: folder that a detector's `save` wrote.
@@ -54,6 +54,25 @@ def build_bento(model_dir: Path, *, name: str, version: str, metadata: Mapping[s
     Raises:
         BentoError: the build failed.
     """
+    tag = _run(model_dir, name, version, metadata, bento_home, is_bento=True)
+    point(bento_home, CHAMPION, tag_of(name, version))
+    return tag
+
+
+def store_model(model_dir: Path, *, name: str, version: str, metadata: Mapping[str, str], bento_home: Path) -> str:
+    """Put a registered model into the store without a Bento, and return its tag, `<name>-<version>`; otherwise as `build_bento`.
+
+    It gets no role by that. A service that runs can shadow it, and serve it at once.
+
+    Raises:
+        BentoError: the model cannot be stored.
+    """
+    return _run(model_dir, name, version, metadata, bento_home, is_bento=False)
+
+
+def _run(
+    model_dir: Path, name: str, version: str, metadata: Mapping[str, str], bento_home: Path, *, is_bento: bool
+) -> str:
     bento_home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="tapewatch-bento-") as staging:
         context = Path(staging)
@@ -70,9 +89,11 @@ def build_bento(model_dir: Path, *, name: str, version: str, metadata: Mapping[s
             "model_dir": str(model_dir.resolve()),
             "graphs": str(graphs),
             "metadata": {**metadata, "name": name, "version": version},
-            "version": _slug(f"{name}-{version}"),
+            "version": tag_of(name, version),
             "packages": pinned_requirements(modules),
             "digest": _digest(context, model_dir),
+            "model_digest": _digest(graphs, model_dir),
+            "is_bento": is_bento,
         }
         environment = os.environ | {"BENTOML_HOME": str(bento_home.resolve()), "BENTOML_DO_NOT_TRACK": "true"}
         done = subprocess.run(
@@ -154,15 +175,14 @@ def _digest(*folders: Path) -> str:
     return digest.hexdigest()[:32]
 
 
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-._")
-
-
 def _build(job: dict[str, Any]) -> str:
     import bentoml  # noqa: PLC0415 - the parent imports this module, and must not fix BentoML's home
     from bentoml.exceptions import NotFound  # noqa: PLC0415
 
-    tag, model_tag = f"{BENTO_NAME}:{job['version']}", f"{MODEL_NAME}:{job['version']}"
+    if not job["is_bento"]:
+        _store(job)
+        return str(job["version"])
+    tag = f"{BENTO_NAME}:{job['version']}"
     with suppress(NotFound):
         known = bentoml.get(tag)
         if known.info.labels.get("digest") == job["digest"]:
@@ -170,11 +190,7 @@ def _build(job: dict[str, Any]) -> str:
             Path(known.path).parent.joinpath("latest").write_text(job["version"], encoding="utf-8")
             return tag
         bentoml.delete(tag)
-    with suppress(NotFound):
-        bentoml.models.delete(model_tag)
-    with bentoml.models.create(model_tag, metadata=job["metadata"], labels={"digest": job["digest"]}) as stored:
-        for folder in (job["model_dir"], job["graphs"]):
-            shutil.copytree(folder, stored.path, dirs_exist_ok=True)
+    model_tag = _store(job)
     shutil.rmtree(job["graphs"])
     built = bentoml.build(
         SERVICE,
@@ -189,6 +205,24 @@ def _build(job: dict[str, Any]) -> str:
     for path in Path(built.path).rglob("*"):
         # BentoML copies files of its own with the rights of its installation.
         path.chmod(path.stat().st_mode & 0o700)
+    return tag
+
+
+def _store(job: dict[str, Any]) -> str:
+    """Store the model of a job; one of the same content stays, since workers may be reading it."""
+    import bentoml  # noqa: PLC0415 - as above
+    from bentoml.exceptions import NotFound  # noqa: PLC0415
+
+    tag = f"{MODEL_NAME}:{job['version']}"
+    with suppress(NotFound):
+        known = bentoml.models.get(tag)
+        facts = {str(name): str(value) for name, value in known.info.metadata.items()}
+        if known.info.labels.get("digest") == job["model_digest"] and facts == job["metadata"]:
+            return tag
+        bentoml.models.delete(tag)
+    with bentoml.models.create(tag, metadata=job["metadata"], labels={"digest": job["model_digest"]}) as stored:
+        for folder in (job["model_dir"], job["graphs"]):
+            shutil.copytree(folder, stored.path, dirs_exist_ok=True)
     return tag
 
 

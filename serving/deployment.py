@@ -1,6 +1,7 @@
 """What a running service holds: the served model, the stores that it reads, its gate, cache and log."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from serving.cache import AnswerCache
 from serving.http.gate import Gate
 from serving.http.log import Log
 from serving.http.problems import Problem
+from serving.shadow import Shadow
 from serving.swap import Slot
 from serving.traffic import TrafficLog
 from tapewatch.accounts.keys import KeyRing, list_keys
@@ -22,8 +24,8 @@ from tapewatch.store.vectors.symbols import open_vectors
 from tapewatch.store.vectors.vectors import Vectors
 from tapewatch.web.access import Access
 
-#: Seconds between looks at the keys and at the newest Bento.
-KEYS_S, MODEL_S = 2.0, 0.5
+#: Seconds between looks at the keys, at the store's models, and at what the challenger has to score.
+KEYS_S, MODEL_S, SHADOW_S = 2.0, 0.5, 0.25
 
 
 @dataclass
@@ -41,6 +43,11 @@ class Deployment:
     online_database_url: str | None = None
     under_way: int = 0
     streams: int = 0
+    shadow: Shadow = field(default_factory=Shadow)
+    webhook_secret: str | None = None
+    #: When the newest event of a webhook happened that was followed, in seconds since 1970.
+    newest_event: float = 0.0
+    webhook_lock: threading.Lock = field(default_factory=threading.Lock)
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     is_stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _database: Database | None = None
@@ -51,6 +58,7 @@ class Deployment:
     def of(cls, settings: Settings, slot: Slot) -> "Deployment":
         """The parts of a deployment; connects to nothing yet."""
         token = settings.token.get_secret_value() if settings.token else ""
+        secret = settings.scoring_webhook_secret
         redis, online = settings.redis_url, settings.online_database_url
         redis_url = redis.get_secret_value() if redis else None
         return cls(
@@ -63,6 +71,8 @@ class Deployment:
             settings.database,
             redis_url,
             online.get_secret_value() if online else None,
+            shadow=Shadow(slot.bento_home),
+            webhook_secret=secret.get_secret_value() if secret else None,
         )
 
     @property
@@ -122,6 +132,8 @@ class Deployment:
         self._tasks = [
             asyncio.create_task(self._every(KEYS_S, self.read_keys)),
             asyncio.create_task(self._every(MODEL_S, lambda: self.slot.look(self.log))),
+            asyncio.create_task(self._every(MODEL_S, lambda: self.shadow.look(self.log))),
+            asyncio.create_task(self._every(SHADOW_S, lambda: self.shadow.drain(self.log))),
             asyncio.create_task(self._every(self.traffic.SECONDS, self.traffic.flush)),
         ]
 

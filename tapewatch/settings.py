@@ -206,6 +206,9 @@ class Settings(BaseSettings):
     scoring_sample: float = Field(0, ge=0, le=1, description="share of the scoring requests that the lake keeps")
     scoring_log_requests: bool = Field(True, description="whether answered requests are logged, besides refused ones")
     scoring_key: SecretStr | None = Field(None, description="API key with which commands use the scoring service")
+    scoring_webhook_secret: SecretStr | None = Field(
+        None, description="with which MLflow signs its webhooks to the scoring service"
+    )
     scoring_certificate: Path | None = Field(None, description="TLS certificate (PEM) of the scoring service")
     scoring_certificate_key: Path | None = Field(None, description="private key (PEM) of the certificate")
     port_dashboard: Port = 8501

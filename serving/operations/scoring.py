@@ -79,7 +79,7 @@ async def score_symbols(call: Call) -> Response:
     ).reshape(len(usable), len(scorer.features))
     rows = [asked.symbols[at] for at, _ in usable], [each.event_time for _, each in usable], values
     scored = await _verdicts(call, scorer, rows, reasons=asked.reasons)
-    _sample(call, scorer, "score_symbols", values, scored)
+    _keep(call, scorer, "score_symbols", values, scored)
     for (at, features), verdict in zip(usable, scored, strict=True):
         verdicts[at] = msgspec.structs.replace(verdict, age_s=_age(features, asked.time or now))
     return _answer(call, scorer, _results([verdicts[at] for at in range(len(asked.symbols))]))
@@ -94,7 +94,7 @@ async def score_bars(call: Call) -> Response:
     symbols, times, values = await asyncio.to_thread(scorer.arrays, rows)
     call.rows = len(symbols)
     verdicts = await _verdicts(call, scorer, (symbols, times, values), reasons=asked.reasons)
-    _sample(call, scorer, "score_bars", values, verdicts)
+    _keep(call, scorer, "score_bars", values, verdicts)
     return _answer(call, scorer, _results(verdicts))
 
 
@@ -126,7 +126,7 @@ async def _computed(call: Call, scorer: Scorer, body: bytes, kind: str, *, reaso
     verdicts = await _verdicts(call, scorer, rows, reasons=reasons)
     if words:
         verdicts = [msgspec.structs.replace(v, reasons=[in_words(r) for r in v.reasons]) for v in verdicts]
-    _sample(call, scorer, "score", rows[2], verdicts)
+    _keep(call, scorer, "score", rows[2], verdicts)
     return _results(verdicts)
 
 
@@ -172,7 +172,9 @@ def _answer(call: Call, scorer: Scorer, results: Results) -> Response:
     return respond(_Answer(scorer.model, msgspec.Raw(results.json), scorer.feature_version, call.request_id))
 
 
-def _sample(call: Call, scorer: Scorer, operation: str, values: Scores, verdicts: Sequence[Verdict]) -> None:
+def _keep(call: Call, scorer: Scorer, operation: str, values: Scores, verdicts: Sequence[Verdict]) -> None:
+    """For the challenger, and for the sample of requests."""
+    call.deployment.shadow.offer(scorer, values, verdicts)
     traffic = call.deployment.traffic
     if verdicts and traffic.wants():
         version = scorer.feature_version

@@ -21,7 +21,7 @@ from orchestration.processes.supervision import Supervisor, stop_signals
 from serving.__main__ import serve_command
 from serving.bento import build_bento
 from serving.client import AsyncScoringClient, ScoringClient, ScoringClientError, as_frame
-from serving.store import StoredBento
+from serving.store import CHAMPION, StoredBento, point
 from tapewatch.accounts.keys import create_key, revoke_key
 from tapewatch.store.database.database import Database
 from tests.support.detectors import extreme, fitted, fitted_ensemble, ordinary_rows
@@ -167,7 +167,7 @@ def test_a_model_that_cannot_be_loaded_is_refused_and_the_old_one_stays(live: Li
     manifest = store / "models" / "tapewatch_detector" / "isolation_forest-3" / "manifest.json"
     whole = manifest.read_bytes()
     manifest.write_text("{}")
-    (store / "bentos" / "tapewatch_scoring" / "latest").write_text("isolation_forest-3")
+    point(store, CHAMPION, "isolation_forest-3")
 
     def refused() -> bool:
         lines = httpx.get(f"{live.url}/metrics", timeout=PATIENCE_S).text
