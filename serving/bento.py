@@ -30,6 +30,8 @@ _GRAPHS = ".graphs"
 _OWN_PACKAGES = frozenset({"tapewatch", "models", "serving"})
 #: What training alone imports, within functions.
 _TRAINING_ONLY = frozenset({"keras", "tensorflow"})
+#: Packages that several distributions share: the one that needs the others.
+_NAMED_BY_HAND = {"opentelemetry": "opentelemetry-exporter-otlp-proto-http"}
 _ENTRY = "serving.service"
 _REVISIONS = "tapewatch.store.database.migrations.versions"
 
@@ -138,7 +140,8 @@ def pinned_requirements(modules: Mapping[str, Path]) -> list[str]:
     """The installed version of each distribution that `modules` import, as `name==version`."""
     distributions = importlib.metadata.packages_distributions()
     tops = {name.partition(".")[0] for source in modules.values() for name in _imports(source)}
-    names = {distributions[top][0] for top in tops - _OWN_PACKAGES - _TRAINING_ONLY if top in distributions}
+    found = {top: distributions[top][0] for top in tops - _OWN_PACKAGES - _TRAINING_ONLY if top in distributions}
+    names = set((found | {top: name for top, name in _NAMED_BY_HAND.items() if top in found}).values())
     return sorted(f"{name}=={importlib.metadata.version(name)}" for name in names)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import make_url
 
@@ -13,6 +14,7 @@ from serving.cache import AnswerCache
 from serving.http.gate import Gate
 from serving.http.log import Log
 from serving.http.problems import Problem
+from serving.http.tracing import Tracer
 from serving.shadow import Shadow
 from serving.swap import Slot
 from serving.traffic import TrafficLog
@@ -22,7 +24,11 @@ from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import DatabaseError, parse
 from tapewatch.store.vectors.symbols import open_vectors
 from tapewatch.store.vectors.vectors import Vectors
+from tapewatch.tracing import close_provider, open_provider
 from tapewatch.web.access import Access
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
 
 #: Seconds between looks at the keys, at the store's models, and at what the challenger has to score.
 KEYS_S, MODEL_S, SHADOW_S = 2.0, 0.5, 0.25
@@ -45,6 +51,9 @@ class Deployment:
     streams: int = 0
     shadow: Shadow = field(default_factory=Shadow)
     webhook_secret: str | None = None
+    otlp_endpoint: str | None = None
+    trace_share: float = 1.0
+    tracer: Tracer | None = None
     #: When the newest event of a webhook happened that was followed, in seconds since 1970.
     newest_event: float = 0.0
     webhook_lock: threading.Lock = field(default_factory=threading.Lock)
@@ -52,6 +61,7 @@ class Deployment:
     is_stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _database: Database | None = None
     _vectors: Vectors | None = None
+    _spans: "TracerProvider | None" = None
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @classmethod
@@ -73,6 +83,8 @@ class Deployment:
             online.get_secret_value() if online else None,
             shadow=Shadow(slot.bento_home),
             webhook_secret=secret.get_secret_value() if secret else None,
+            otlp_endpoint=settings.otlp_endpoint,
+            trace_share=settings.trace_share,
         )
 
     @property
@@ -128,6 +140,8 @@ class Deployment:
     async def start(self) -> None:
         """Read the keys, say who is served, and begin to look for new keys and models."""
         await asyncio.to_thread(self.read_keys)
+        self._spans = open_provider(self.otlp_endpoint, "tapewatch-scoring", share=self.trace_share)
+        self.tracer = Tracer(self._spans) if self._spans else None
         self.log.write("ready", model=str(self.slot), access=self.access())
         self._tasks = [
             asyncio.create_task(self._every(KEYS_S, self.read_keys)),
@@ -145,6 +159,7 @@ class Deployment:
         with suppress(asyncio.CancelledError):
             await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self.traffic.flush)
+        await asyncio.to_thread(close_provider, self._spans)
         await self.cache.close()
         if self._database is not None:
             self._database.close()

@@ -108,6 +108,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "TAPEWATCH_SCORING_SAMPLE": str(settings.scoring_sample),
         "TAPEWATCH_SCORING_LOG_REQUESTS": str(settings.scoring_log_requests),
         "TAPEWATCH_SCORING_WEBHOOK_SECRET": secret_of(settings.scoring_webhook_secret),
+        "TAPEWATCH_OTLP_ENDPOINT": settings.otlp_endpoint or "",
+        "TAPEWATCH_TRACE_SHARE": str(settings.trace_share),
         "TAPEWATCH_SCORING_CERTIFICATE": _absolute(settings.scoring_certificate),
         "TAPEWATCH_SCORING_CERTIFICATE_KEY": _absolute(settings.scoring_certificate_key),
         "TAPEWATCH_PORT_MLFLOW": str(settings.port_mlflow),

@@ -61,7 +61,8 @@ async def score_symbols(call: Call) -> Response:
     asked: SymbolsRequest = _decoded(_symbols, await call.body())
     scorer = call.deployment.slot.scorer
     call.rows = len(asked.symbols)
-    found = await asyncio.to_thread(read_features, call.deployment.vectors, MICROSTRUCTURE_VIEW, asked.symbols)
+    with call.step("read features", symbols=len(asked.symbols)):
+        found = await asyncio.to_thread(read_features, call.deployment.vectors, MICROSTRUCTURE_VIEW, asked.symbols)
     now = dt.datetime.now(dt.UTC)
     verdicts: dict[int, Verdict] = {}
     usable: list[tuple[int, Features]] = []
@@ -90,7 +91,8 @@ async def score_bars(call: Call) -> Response:
     """Score minutes whose features are computed from recent trades and quotes, or bars."""
     asked: BarsRequest = _decoded(_bars, await call.body())
     scorer = call.deployment.slot.scorer
-    rows = await asyncio.to_thread(minutes_of_tape, asked)
+    with call.step("compute features"):
+        rows = await asyncio.to_thread(minutes_of_tape, asked)
     symbols, times, values = await asyncio.to_thread(scorer.arrays, rows)
     call.rows = len(symbols)
     verdicts = await _verdicts(call, scorer, (symbols, times, values), reasons=asked.reasons)
@@ -140,6 +142,11 @@ def _parsed(scorer: Scorer, body: bytes, kind: str) -> Rows:
 
 async def _verdicts(call: Call, scorer: Scorer, rows: Rows, *, reasons: bool) -> list[Verdict]:
     """Verdicts in order. A large request takes turns with the others: a single row never waits for it to end."""
+    with call.step("score", rows=len(rows[0]), model=f"{scorer.model.name}/{scorer.model.version}"):
+        return await _in_turns(call, scorer, rows, reasons=reasons)
+
+
+async def _in_turns(call: Call, scorer: Scorer, rows: Rows, *, reasons: bool) -> list[Verdict]:
     symbols, times, values = rows
     if len(symbols) <= _FEW_ROWS and not reasons:
         return scorer.verdicts(symbols, times, values)

@@ -41,4 +41,6 @@ def test_the_champion_is_packaged_and_its_challenger_beside_it(tmp_path: Path) -
     with parts.registry.files(f"models:/{NAME}/2") as folder:
         build_bento(folder, name=NAME, version="2", metadata=facts, bento_home=home)
     assert pointed(home, CHAMPION) == "isolation_forest-2"
-    assert (stored.folder / "isolation_forest.onnx").stat().st_mtime_ns == written, "a model in use is not written again"
+    assert (stored.folder / "isolation_forest.onnx").stat().st_mtime_ns == written, (
+        "a model in use is not written again"
+    )
