@@ -14,9 +14,17 @@ import numpy.typing as npt
 import polars as pl
 
 from models.profile import EVERY_MARKET, Floats, Profile, group_names, held_out_deviations
-from tapewatch.features.catalog import Feature
+from tapewatch.features.catalog import FEATURES, Feature
 
 Indices = npt.NDArray[np.int64]
+
+#: Trailing measures would stay extreme for half an hour after an anomaly.
+_TRAILING = frozenset(
+    {"trailing_return_bps", "drawdown_bps", "roll_spread_bps", "amihud_illiquidity", "kyle_lambda", "vpin"}
+)
+#: These repeat other features (or, for depth, say little of who trades) and would count the same finding twice.
+_REPEATING = frozenset({"effective_spread_bps", "depth_imbalance", "best_level_ofi"})
+DETECTOR_FEATURES: tuple[Feature, ...] = tuple(f for f in FEATURES if f.name not in _TRAILING | _REPEATING)
 
 #: Quantiles of a direction's deviations that are stored; an exponential tail follows the last.
 _SHARES = (0.5, 0.8, 0.9, 0.95)

@@ -11,31 +11,36 @@ from onnx import helper
 from sklearn.ensemble import IsolationForest
 
 from models.forest_paths import average_path
-from models.onnx_files import Floats, constant, model_of
+from models.onnx_files import constant, model_of, trees_of
 
-INPUT, OUTPUT = "evidence", "score"
+INPUT, LENGTH, OUTPUT = "evidence", "length", "score"
 
 
 def forest_graph(forest: IsolationForest) -> Any:
     """The model of a fitted forest: `evidence` (rows x inputs, float32) to `score` (rows x 1), as `-forest.score_samples`."""
+    nodes = [
+        trees_of(_columns(forest), INPUT, LENGTH),
+        helper.make_node("Neg", [LENGTH], ["shorter"]),
+        helper.make_node("Pow", ["two", "shorter"], [OUTPUT]),
+    ]
+    two = constant("two", np.array(2.0, np.float32))
+    return model_of("isolation_forest", nodes, [two], {INPUT: ["rows", forest.n_features_in_]}, OUTPUT, 1)
+
+
+def length_graph(forest: IsolationForest) -> Any:
+    """The same to `length`, of which the score is 2 ** -length: `evidence` is float64 and holds float32 values, as trees compare them."""
+    nodes = [trees_of(_columns(forest), INPUT, LENGTH, is_double=True)]
+    inputs = {INPUT: ["rows", forest.n_features_in_]}
+    return model_of("isolation_forest", nodes, [], inputs, LENGTH, 1, is_double=True)
+
+
+def _columns(forest: IsolationForest) -> dict[str, Any]:
     scale = average_path(np.array([forest._max_samples]))[0] * len(forest.estimators_)
     columns: dict[str, Any] = {}
     for number, (tree, features) in enumerate(zip(forest.estimators_, forest.estimators_features_, strict=True)):
         for name, values in _nodes(tree.tree_, features, number, scale).items():
             columns.setdefault(name, []).extend(values)
-    ensemble = helper.make_node(
-        "TreeEnsembleRegressor",
-        [INPUT],
-        ["length"],
-        domain="ai.onnx.ml",
-        aggregate_function="SUM",
-        n_targets=1,
-        post_transform="NONE",
-        **columns,
-    )
-    nodes = [helper.make_node("Neg", ["length"], ["shorter"]), helper.make_node("Pow", ["two", "shorter"], [OUTPUT])]
-    two = constant("two", np.array(2.0, np.float32))
-    return model_of("isolation_forest", [ensemble, *nodes], [two], {INPUT: ["rows", forest.n_features_in_]}, OUTPUT, 1)
+    return columns
 
 
 def _nodes(tree: Any, features: Any, number: int, scale: float) -> dict[str, list[Any]]:
@@ -54,7 +59,7 @@ def _nodes(tree: Any, features: Any, number: int, scale: float) -> dict[str, lis
         "nodes_featureids": [
             int(each) for each in np.where(is_leaf, 0, np.asarray(features)[np.maximum(tree.feature, 0)])
         ],
-        "nodes_values": [float(each) for each in floored(np.where(is_leaf, 0.0, tree.threshold))],
+        "nodes_values": np.where(is_leaf, 0.0, tree.threshold).tolist(),
         "nodes_modes": ["LEAF" if leaf else "BRANCH_LEQ" for leaf in is_leaf],
         "nodes_truenodeids": [int(each) for each in np.maximum(tree.children_left, 0)],
         "nodes_falsenodeids": [int(each) for each in np.maximum(tree.children_right, 0)],
@@ -63,9 +68,3 @@ def _nodes(tree: Any, features: Any, number: int, scale: float) -> dict[str, lis
         "target_ids": [0] * leaves.size,
         "target_weights": [float(each) for each in weights],
     }
-
-
-def floored(thresholds: Any) -> Floats:
-    """The greatest float32 not above each: a float32 value is at or below it just where it is at or below the threshold."""
-    nearest = thresholds.astype(np.float32)
-    return np.asarray(np.where(nearest > thresholds, np.nextafter(nearest, np.float32(-np.inf)), nearest))

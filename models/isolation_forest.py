@@ -12,23 +12,15 @@ from sklearn.ensemble import IsolationForest
 
 from models.attributions import Explanation, attributions_of
 from models.base import DetectorError, Scores
-from models.evidence import Evidence
+from models.evidence import DETECTOR_FEATURES, Evidence
 from models.forest_paths import explainer
 from models.manifest import Manifest, described, file_hash
 from models.naming import outages
 from models.threshold import ALERTS_PER_SYMBOL_HOUR, for_budget
-from tapewatch.features.catalog import FEATURES, Feature
 from tapewatch.market.tables import ATTRIBUTIONS
 
 _FOREST, _PROFILE, _TAILS = "forest.skops", "profile.parquet", "tails.parquet"
 _TRUSTED = ["sklearn.tree._tree.Tree"]
-#: Trailing measures would stay extreme for half an hour after an anomaly.
-_TRAILING = frozenset(
-    {"trailing_return_bps", "drawdown_bps", "roll_spread_bps", "amihud_illiquidity", "kyle_lambda", "vpin"}
-)
-#: These repeat other features (or, for depth, say little of who trades) and would count the same finding twice.
-_REPEATING = frozenset({"effective_spread_bps", "depth_imbalance", "best_level_ofi"})
-DETECTOR_FEATURES: tuple[Feature, ...] = tuple(f for f in FEATURES if f.name not in _TRAILING | _REPEATING)
 
 
 @dataclass(frozen=True, slots=True)

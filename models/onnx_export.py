@@ -11,7 +11,8 @@ from models.anomaly_classifier.detector import AnomalyClassifierDetector
 from models.anomaly_classifier.learning import probability
 from models.base import Detector
 from models.ensemble import onnx_graph as ensemble_graph
-from models.ensemble.detector import WHOLE, EnsembleDetector
+from models.ensemble.detector import EnsembleDetector
+from models.ensemble.storage import WHOLE
 from models.isolation_forest import IsolationForestDetector
 from models.lstm_autoencoder import onnx_graph
 from models.lstm_autoencoder.detector import LstmAutoencoderDetector

@@ -23,14 +23,58 @@ def constant(name: str, values: npt.NDArray[Any]) -> Any:
     return numpy_helper.from_array(np.ascontiguousarray(values), name)
 
 
+def trees_of(columns: dict[str, Any], into: str, out: str, *, is_double: bool = False) -> Any:
+    """A node that sums the leaves that a row reaches in each of its trees (rows x 1, float32).
+
+    Args:
+        columns: the attributes of nodes and leaves, as ONNX names them; thresholds are float64.
+        into, out: names of input and output.
+        is_double: compare and add in float64; else in float32, with thresholds floored.
+    """
+    values, weights = columns["nodes_values"], columns["target_weights"]
+    if is_double:
+        names = {"nodes_values": "nodes_values_as_tensor", "target_weights": "target_weights_as_tensor"}
+        columns = {name: each for name, each in columns.items() if name not in names}
+        columns |= {
+            new: constant(new, np.asarray(own, np.float64))
+            for new, own in zip(names.values(), (values, weights), strict=True)
+        }
+    else:
+        columns = columns | {"nodes_values": floored(np.asarray(values)).tolist()}
+    return helper.make_node(
+        "TreeEnsembleRegressor",
+        [into],
+        [out],
+        domain="ai.onnx.ml",
+        aggregate_function="SUM",
+        n_targets=1,
+        post_transform="NONE",
+        **columns,
+    )
+
+
+def floored(thresholds: Any) -> Floats:
+    """The greatest float32 not above each: a float32 value is at or below it just where it is at or below the threshold."""
+    nearest = thresholds.astype(np.float32)
+    return np.asarray(np.where(nearest > thresholds, np.nextafter(nearest, np.float32(-np.inf)), nearest))
+
+
 def model_of(
-    name: str, nodes: list[Any], constants: list[Any], inputs: dict[str, list[Any]], output: str, width: int
+    name: str,
+    nodes: list[Any],
+    constants: list[Any],
+    inputs: dict[str, list[Any]],
+    output: str,
+    width: int,
+    *,
+    is_double: bool = False,
 ) -> Any:
-    """A checked model with float32 inputs (name to shape; text for a free size) and one float32 output, rows x `width`."""
+    """A checked model with float32 (or float64) inputs (name to shape; text for a free size) and one float32 output, rows x `width`."""
+    kind = TensorProto.DOUBLE if is_double else TensorProto.FLOAT
     graph = helper.make_graph(
         nodes,
         name,
-        [helper.make_tensor_value_info(key, TensorProto.FLOAT, shape) for key, shape in inputs.items()],
+        [helper.make_tensor_value_info(key, kind, shape) for key, shape in inputs.items()],
         [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["rows", width])],
         constants,
     )

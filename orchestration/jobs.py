@@ -17,7 +17,8 @@ DERIVED = (dg.AssetSelection.groups("features", "labels") - COLLECTED) | INFORMA
 REPORTED = dg.AssetSelection.assets(
     *(["explanations", f"{name}_report"] for name in ("isolation_forest", "lstm_autoencoder"))
 )
-TRAINED = dg.AssetSelection.groups("models", "explanations", "serving") - REPORTED
+REPLAYED = dg.AssetSelection.assets(["serving", "replayed_requests"])
+TRAINED = dg.AssetSelection.groups("models", "explanations", "serving") - REPORTED - REPLAYED
 DRIFTED = dg.AssetSelection.assets(["detections", "drift"])
 DETECTED = dg.AssetSelection.groups("detections") - DRIFTED
 
@@ -98,6 +99,12 @@ report_paper = dg.define_asset_job(
     description="Copy what the paper accounts hold into the lake.",
 )
 
+replay_requests = dg.define_asset_job(
+    "replay_requests",
+    REPLAYED,
+    description="Score the sampled requests of days again, and compare their vectors with the lake.",
+)
+
 JOBS = [backfill_tape, build_features, certify_days, check_freshness, collect_labels, detect_anomalies]
 JOBS += [ingest_stream, measure_drift, profile_tape, refresh_feature_store, scan_days, train_detectors, update_day]
 JOBS = [
@@ -111,7 +118,7 @@ JOBS = [
     detect_anomalies,
 ]
 JOBS += [ingest_stream, profile_tape, refresh_feature_store, scan_days, train_detectors, update_day]
-JOBS += [backtest_signals, judge_strategies, report_paper]
+JOBS += [backtest_signals, judge_strategies, report_paper, replay_requests]
 JOBS += [
     explain_models,
     ingest_stream,

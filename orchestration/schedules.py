@@ -13,6 +13,7 @@ from orchestration.jobs import (
     detect_anomalies,
     explain_models,
     measure_drift,
+    replay_requests,
     train_detectors,
     update_day,
 )
@@ -127,6 +128,17 @@ def measure_drift_daily(context: dg.ScheduleEvaluationContext) -> Iterator[dg.Ru
     yield from _yesterdays(context, _WATCHED)
 
 
+@dg.schedule(
+    job=replay_requests,
+    cron_schedule="45 13 * * *",
+    execution_timezone=_TIMEZONE,
+    description="Scores yesterday's sampled scoring requests again, and compares their vectors with the lake, a run per market.",
+)
+def replay_requests_daily(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Replay yesterday's sampled requests, after its features were computed."""
+    yield from _yesterdays(context, _WATCHED)
+
+
 explain_models_weekly = dg.ScheduleDefinition(
     name="explain_models_weekly",
     job=explain_models,
@@ -145,4 +157,4 @@ freshness_daily = dg.ScheduleDefinition(
 )
 
 SCHEDULES = [freshness_daily, update_day_daily, detect_anomalies_daily, old_gaps_daily]
-SCHEDULES += [explain_models_weekly, measure_drift_daily, train_detectors_daily]
+SCHEDULES += [explain_models_weekly, measure_drift_daily, replay_requests_daily, train_detectors_daily]

@@ -7,7 +7,7 @@ to import, so `stores.py` imports it when needed.
 import json
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -235,6 +235,18 @@ class ModelRegistry:
             # The code beside it is for those who load the package without Tapewatch.
             folder = mlflow.artifacts.download_artifacts(artifact_uri=f"{package}/artifacts", dst_path=target)
             yield _detector_folder(Path(folder))
+
+    @contextmanager
+    def files_if_any(self, model_uri: str) -> Iterator[Path | None]:
+        """The same; None if there is no such version."""
+        with ExitStack() as stack:
+            try:
+                folder = stack.enter_context(self.files(model_uri))
+            except MlflowException as error:
+                if error.error_code not in _ABSENT:
+                    raise
+                folder = None
+            yield folder
 
     def usable_champion(self, name: str, load: Callable[[Path], _Loaded]) -> _Loaded | None:
         """The champion as `load` reads its folder; None without one, and if this code can no longer use it.

@@ -7,7 +7,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from serving.deployment import Deployment
-from serving.operations import alerting, pages, scoring
+from serving.operations import alerting, pages, scoring, webhook
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
@@ -35,6 +35,7 @@ def add_routes(app: Starlette, static: Path | None = None) -> None:
         Route("/alerts", alerting.alerts, methods=["GET"]),
         Route("/alerts/stream", alerting.alert_stream, methods=["GET"]),
         Route("/feedback", alerting.feedback, methods=["POST"]),
+        Route("/webhooks/mlflow", webhook.mlflow, methods=["POST"]),
         Route("/models", pages.models, methods=["GET"]),
         Route("/model", pages.model, methods=["GET"]),
         Route("/health", pages.health, methods=["GET"]),

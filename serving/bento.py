@@ -9,7 +9,6 @@ import importlib.metadata
 import importlib.util
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -21,17 +20,18 @@ from pathlib import Path
 from typing import Any
 
 from models.base import DetectorError
-from models.served.loading import write_graph
-from serving.store import BENTO_NAME, MODEL_ALIAS
+from models.served.loading import write_graphs
+from serving.store import BENTO_NAME, CHAMPION, MODEL_ALIAS, MODEL_NAME, point, tag_of
 from tapewatch.store.database.migrations import VERSIONS
 
-MODEL_NAME = "tapewatch_detector"
 SERVICE = "serving.service:TapewatchScoring"
 #: The folder of what serving needs beside the saved detector, until it is in BentoML's store.
 _GRAPHS = ".graphs"
 _OWN_PACKAGES = frozenset({"tapewatch", "models", "serving"})
 #: What training alone imports, within functions.
 _TRAINING_ONLY = frozenset({"keras", "tensorflow"})
+#: Packages that several distributions share: the one that needs the others.
+_NAMED_BY_HAND = {"opentelemetry": "opentelemetry-exporter-otlp-proto-http"}
 _ENTRY = "serving.service"
 _REVISIONS = "tapewatch.store.database.migrations.versions"
 
@@ -41,10 +41,11 @@ class BentoError(RuntimeError):
 
 
 def build_bento(model_dir: Path, *, name: str, version: str, metadata: Mapping[str, str], bento_home: Path) -> str:
-    """Build the Bento of one registered model, and return its tag, `tapewatch_scoring:<name>-<version>`.
+    """Build the Bento of one registered model, make that model the champion of the store, and return the Bento's tag.
 
-    The Bento holds the saved detector, the modules that the service imports, and the installed versions of the packages
-    that these import. Building the same model with the same code again changes nothing and returns the same tag.
+    The tag is `tapewatch_scoring:<name>-<version>`. The Bento holds the saved detector, the modules that the service imports, and
+    the installed versions of the packages that these import. Building the same model with the same code again changes nothing and
+    returns the same tag.
 
     Args:
         model_dir: folder that a detector's `save` wrote.
@@ -55,6 +56,25 @@ def build_bento(model_dir: Path, *, name: str, version: str, metadata: Mapping[s
     Raises:
         BentoError: the build failed.
     """
+    tag = _run(model_dir, name, version, metadata, bento_home, is_bento=True)
+    point(bento_home, CHAMPION, tag_of(name, version))
+    return tag
+
+
+def store_model(model_dir: Path, *, name: str, version: str, metadata: Mapping[str, str], bento_home: Path) -> str:
+    """Put a registered model into the store without a Bento, and return its tag, `<name>-<version>`; otherwise as `build_bento`.
+
+    It gets no role by that. A service that runs can shadow it, and serve it at once.
+
+    Raises:
+        BentoError: the model cannot be stored.
+    """
+    return _run(model_dir, name, version, metadata, bento_home, is_bento=False)
+
+
+def _run(
+    model_dir: Path, name: str, version: str, metadata: Mapping[str, str], bento_home: Path, *, is_bento: bool
+) -> str:
     bento_home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="tapewatch-bento-") as staging:
         context = Path(staging)
@@ -64,16 +84,18 @@ def build_bento(model_dir: Path, *, name: str, version: str, metadata: Mapping[s
         graphs = context / _GRAPHS
         graphs.mkdir()
         try:
-            write_graph(model_dir, graphs)
+            write_graphs(model_dir, graphs)
         except DetectorError as error:
             raise BentoError(f"building the Bento of {name} {version} failed: {error}") from error
         job = {
             "model_dir": str(model_dir.resolve()),
             "graphs": str(graphs),
             "metadata": {**metadata, "name": name, "version": version},
-            "version": _slug(f"{name}-{version}"),
+            "version": tag_of(name, version),
             "packages": pinned_requirements(modules),
             "digest": _digest(context, model_dir),
+            "model_digest": _digest(graphs, model_dir),
+            "is_bento": is_bento,
         }
         environment = os.environ | {"BENTOML_HOME": str(bento_home.resolve()), "BENTOML_DO_NOT_TRACK": "true"}
         done = subprocess.run(
@@ -118,7 +140,8 @@ def pinned_requirements(modules: Mapping[str, Path]) -> list[str]:
     """The installed version of each distribution that `modules` import, as `name==version`."""
     distributions = importlib.metadata.packages_distributions()
     tops = {name.partition(".")[0] for source in modules.values() for name in _imports(source)}
-    names = {distributions[top][0] for top in tops - _OWN_PACKAGES - _TRAINING_ONLY if top in distributions}
+    found = {top: distributions[top][0] for top in tops - _OWN_PACKAGES - _TRAINING_ONLY if top in distributions}
+    names = set((found | {top: name for top, name in _NAMED_BY_HAND.items() if top in found}).values())
     return sorted(f"{name}=={importlib.metadata.version(name)}" for name in names)
 
 
@@ -155,15 +178,14 @@ def _digest(*folders: Path) -> str:
     return digest.hexdigest()[:32]
 
 
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-._")
-
-
 def _build(job: dict[str, Any]) -> str:
     import bentoml  # noqa: PLC0415 - the parent imports this module, and must not fix BentoML's home
     from bentoml.exceptions import NotFound  # noqa: PLC0415
 
-    tag, model_tag = f"{BENTO_NAME}:{job['version']}", f"{MODEL_NAME}:{job['version']}"
+    if not job["is_bento"]:
+        _store(job)
+        return str(job["version"])
+    tag = f"{BENTO_NAME}:{job['version']}"
     with suppress(NotFound):
         known = bentoml.get(tag)
         if known.info.labels.get("digest") == job["digest"]:
@@ -171,11 +193,7 @@ def _build(job: dict[str, Any]) -> str:
             Path(known.path).parent.joinpath("latest").write_text(job["version"], encoding="utf-8")
             return tag
         bentoml.delete(tag)
-    with suppress(NotFound):
-        bentoml.models.delete(model_tag)
-    with bentoml.models.create(model_tag, metadata=job["metadata"], labels={"digest": job["digest"]}) as stored:
-        for folder in (job["model_dir"], job["graphs"]):
-            shutil.copytree(folder, stored.path, dirs_exist_ok=True)
+    model_tag = _store(job)
     shutil.rmtree(job["graphs"])
     built = bentoml.build(
         SERVICE,
@@ -190,6 +208,24 @@ def _build(job: dict[str, Any]) -> str:
     for path in Path(built.path).rglob("*"):
         # BentoML copies files of its own with the rights of its installation.
         path.chmod(path.stat().st_mode & 0o700)
+    return tag
+
+
+def _store(job: dict[str, Any]) -> str:
+    """Store the model of a job; one of the same content stays, since workers may be reading it."""
+    import bentoml  # noqa: PLC0415 - as above
+    from bentoml.exceptions import NotFound  # noqa: PLC0415
+
+    tag = f"{MODEL_NAME}:{job['version']}"
+    with suppress(NotFound):
+        known = bentoml.models.get(tag)
+        facts = {str(name): str(value) for name, value in known.info.metadata.items()}
+        if known.info.labels.get("digest") == job["model_digest"] and facts == job["metadata"]:
+            return tag
+        bentoml.models.delete(tag)
+    with bentoml.models.create(tag, metadata=job["metadata"], labels={"digest": job["model_digest"]}) as stored:
+        for folder in (job["model_dir"], job["graphs"]):
+            shutil.copytree(folder, stored.path, dirs_exist_ok=True)
     return tag
 
 

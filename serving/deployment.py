@@ -1,10 +1,12 @@
 """What a running service holds: the served model, the stores that it reads, its gate, cache and log."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import make_url
 
@@ -12,6 +14,8 @@ from serving.cache import AnswerCache
 from serving.http.gate import Gate
 from serving.http.log import Log
 from serving.http.problems import Problem
+from serving.http.tracing import Tracer
+from serving.shadow import Shadow
 from serving.swap import Slot
 from serving.traffic import TrafficLog
 from tapewatch.accounts.keys import KeyRing, list_keys
@@ -20,10 +24,14 @@ from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import DatabaseError, parse
 from tapewatch.store.vectors.symbols import open_vectors
 from tapewatch.store.vectors.vectors import Vectors
+from tapewatch.tracing import close_provider, open_provider
 from tapewatch.web.access import Access
 
-#: Seconds between looks at the keys and at the newest Bento.
-KEYS_S, MODEL_S = 2.0, 0.5
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
+#: Seconds between looks at the keys, at the store's models, and at what the challenger has to score.
+KEYS_S, MODEL_S, SHADOW_S = 2.0, 0.5, 0.25
 
 
 @dataclass
@@ -41,16 +49,26 @@ class Deployment:
     online_database_url: str | None = None
     under_way: int = 0
     streams: int = 0
+    shadow: Shadow = field(default_factory=Shadow)
+    webhook_secret: str | None = None
+    otlp_endpoint: str | None = None
+    trace_share: float = 1.0
+    tracer: Tracer | None = None
+    #: When the newest event of a webhook happened that was followed, in seconds since 1970.
+    newest_event: float = 0.0
+    webhook_lock: threading.Lock = field(default_factory=threading.Lock)
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     is_stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _database: Database | None = None
     _vectors: Vectors | None = None
+    _spans: "TracerProvider | None" = None
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @classmethod
     def of(cls, settings: Settings, slot: Slot) -> "Deployment":
         """The parts of a deployment; connects to nothing yet."""
         token = settings.token.get_secret_value() if settings.token else ""
+        secret = settings.scoring_webhook_secret
         redis, online = settings.redis_url, settings.online_database_url
         redis_url = redis.get_secret_value() if redis else None
         return cls(
@@ -63,6 +81,10 @@ class Deployment:
             settings.database,
             redis_url,
             online.get_secret_value() if online else None,
+            shadow=Shadow(slot.bento_home),
+            webhook_secret=secret.get_secret_value() if secret else None,
+            otlp_endpoint=settings.otlp_endpoint,
+            trace_share=settings.trace_share,
         )
 
     @property
@@ -118,10 +140,14 @@ class Deployment:
     async def start(self) -> None:
         """Read the keys, say who is served, and begin to look for new keys and models."""
         await asyncio.to_thread(self.read_keys)
+        self._spans = open_provider(self.otlp_endpoint, "tapewatch-scoring", share=self.trace_share)
+        self.tracer = Tracer(self._spans) if self._spans else None
         self.log.write("ready", model=str(self.slot), access=self.access())
         self._tasks = [
             asyncio.create_task(self._every(KEYS_S, self.read_keys)),
             asyncio.create_task(self._every(MODEL_S, lambda: self.slot.look(self.log))),
+            asyncio.create_task(self._every(MODEL_S, lambda: self.shadow.look(self.log))),
+            asyncio.create_task(self._every(SHADOW_S, lambda: self.shadow.drain(self.log))),
             asyncio.create_task(self._every(self.traffic.SECONDS, self.traffic.flush)),
         ]
 
@@ -133,6 +159,7 @@ class Deployment:
         with suppress(asyncio.CancelledError):
             await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self.traffic.flush)
+        await asyncio.to_thread(close_provider, self._spans)
         await self.cache.close()
         if self._database is not None:
             self._database.close()

@@ -45,6 +45,21 @@ SWAPS: Final = Counter(
 MODEL: Final = Gauge(
     "tapewatch_scoring_model", "1 for the model that is served.", ["name", "version"], registry=_REGISTRY
 )
+SHADOW_ROWS: Final = Counter(
+    "tapewatch_scoring_shadow_rows",
+    "Rows that the challenger scored in shadow, by its verdict beside the champion's: same, gained, lost or not_scored.",
+    ["verdict"],
+    registry=_REGISTRY,
+)
+SHADOW_DROPPED: Final = Counter(
+    "tapewatch_scoring_shadow_dropped", "Rows that came faster than the challenger scores.", registry=_REGISTRY
+)
+SHADOW_AGREEMENT: Final = Gauge(
+    "tapewatch_scoring_shadow_agreement",
+    "Share of rows with the same verdict by champion and challenger, since either was loaded.",
+    ["name", "version"],
+    registry=_REGISTRY,
+)
 STREAMS: Final = Gauge("tapewatch_scoring_streams", "Clients of /alerts/stream.", registry=_REGISTRY)
 
 

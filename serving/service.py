@@ -12,7 +12,7 @@ from bentoml._internal import server
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 
-from serving.store import BENTO_NAME, MODEL_ALIAS
+from serving.store import MODEL_ALIAS
 from tapewatch.web.access import Access
 from tapewatch.web.guard import Guard
 
@@ -60,8 +60,8 @@ class TapewatchScoring:
         scorer = Scorer.load(Path(stored.path), name=facts.pop("name"), version=facts.pop("version"))
         scorer.warm_up()
         home = os.environ.get("BENTOML_HOME")
-        tag = f"{BENTO_NAME}:{stored.tag.version}"
-        self.deployment = Deployment.of(Settings(), Slot(scorer, facts, Path(home) if home else None, tag))
+        slot = Slot(scorer, facts, Path(home) if home else None, stored.tag.version or "")
+        self.deployment = Deployment.of(Settings(), slot)
         app.state.deployment = self.deployment
         add_routes(app, Path(server.__file__).parent / "static_content")
         quiet_garbage_collector()
@@ -80,7 +80,7 @@ class TapewatchScoring:
 TapewatchScoring.add_asgi_middleware(
     Guard,
     access=_access(),
-    # Whether the service works.
-    open_paths=("/healthz", "/livez", "/readyz"),
+    # Whether the service works; and what MLflow signs.
+    open_paths=("/healthz", "/livez", "/readyz", "/webhooks/mlflow"),
     proves=_proves,
 )

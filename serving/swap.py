@@ -1,4 +1,4 @@
-"""The served model, and its replacement by the newest Bento's without a failed request."""
+"""The served model, and its replacement by another of the store without a failed request."""
 
 import threading
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from pathlib import Path
 from serving.http.log import Log
 from serving.loader import Scorer
 from serving.metrics import MODEL, SWAPS
-from serving.store import StoredBento, StoreError
+from serving.store import CHAMPION, StoredModel, pointed
 
 
 @dataclass
@@ -17,8 +17,8 @@ class Slot:
     Args:
         scorer: warmed up.
         lineage: facts about its origin.
-        bento_home: where newer Bentos appear; None to look for none.
-        tag: of the Bento that is served.
+        bento_home: the store that names the champion; None to look for no other.
+        tag: of the model that is served.
     """
 
     scorer: Scorer
@@ -35,44 +35,42 @@ class Slot:
         return f"{self.scorer.model.name} {self.scorer.model.version}"
 
     def look(self, log: Log) -> bool:
-        """Serve the newest Bento's model if it is another: it is loaded and warmed first. Returns whether it was swapped.
+        """Serve the store's champion if it is another: it is loaded and warmed first. Returns whether it was swapped.
 
         A model that cannot be loaded by this code is refused, and the old one stays.
         """
         if self.bento_home is None:
             return False
         with self._lock:
-            if StoredBento.latest_tag(self.bento_home) in (None, self.tag, self._refused):
+            tag = pointed(self.bento_home, CHAMPION)
+            if tag in ("", self.tag, self._refused):
                 return False
-            try:
-                newest = StoredBento.latest(self.bento_home)
-            except (StoreError, OSError):
+            stored = StoredModel.find(self.bento_home, tag)
+            if stored is None:
                 return False  # being built
-            if newest is None:
-                return False
             try:
-                self.swap(load_stored(newest), newest)
+                self.swap(load_stored(stored), stored)
             except Exception as error:  # noqa: BLE001 - whatever it is, the old model goes on
-                self._refused = newest.tag
+                self._refused = tag
                 SWAPS.labels("refused").inc()
-                log.write("swap-refused", tag=newest.tag, reason=str(error), served=str(self))
+                log.write("swap-refused", tag=tag, reason=str(error), served=str(self))
                 return False
         SWAPS.labels("swapped").inc()
-        log.write("swapped", tag=newest.tag, model=str(self))
+        log.write("swapped", tag=tag, model=str(self))
         return True
 
-    def swap(self, scorer: Scorer, bento: StoredBento) -> None:
+    def swap(self, scorer: Scorer, stored: StoredModel) -> None:
         """Answer with `scorer` from now on."""
         self._mark(0)
-        self.scorer, self.tag, self.lineage, self._refused = scorer, bento.tag, bento.lineage, ""
+        self.scorer, self.tag, self.lineage, self._refused = scorer, stored.tag, stored.lineage, ""
         self._mark(1)
 
     def _mark(self, value: int) -> None:
         MODEL.labels(self.scorer.model.name, self.scorer.model.version).set(value)
 
 
-def load_stored(bento: StoredBento) -> Scorer:
-    """The scorer of a Bento, warmed up."""
-    scorer = Scorer.load(bento.model_folder, name=bento.model_name, version=bento.model_version)
+def load_stored(stored: StoredModel) -> Scorer:
+    """The scorer of a stored model, warmed up."""
+    scorer = Scorer.load(stored.folder, name=stored.name, version=stored.version)
     scorer.warm_up()
     return scorer

@@ -210,6 +210,14 @@ class Settings(BaseSettings):
     scoring_sample: float = Field(0, ge=0, le=1, description="share of the scoring requests that the lake keeps")
     scoring_log_requests: bool = Field(True, description="whether answered requests are logged, besides refused ones")
     scoring_key: SecretStr | None = Field(None, description="API key with which commands use the scoring service")
+    otlp_endpoint: str | None = Field(
+        None,
+        description="OTLP collector (http) to which the scoring service sends traces, such as http://127.0.0.1:4318",
+    )
+    trace_share: float = Field(1, ge=0, le=1, description="share of the requests that are traced")
+    scoring_webhook_secret: SecretStr | None = Field(
+        None, description="with which MLflow signs its webhooks to the scoring service"
+    )
     scoring_certificate: Path | None = Field(None, description="TLS certificate (PEM) of the scoring service")
     scoring_certificate_key: Path | None = Field(None, description="private key (PEM) of the certificate")
     port_dashboard: Port = 8501

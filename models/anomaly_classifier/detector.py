@@ -15,8 +15,7 @@ from models.anomaly_classifier.prepared import Prepared, as_float32
 from models.anomaly_classifier.trees import Trees
 from models.attributions import Explanation, attributions_of
 from models.base import DetectorError, Scores
-from models.evidence import Evidence
-from models.isolation_forest import DETECTOR_FEATURES
+from models.evidence import DETECTOR_FEATURES, Evidence, Sign
 from models.manifest import Manifest, described, file_hash
 from models.naming import outages
 from models.profile import group_names
@@ -115,6 +114,11 @@ class AnomalyClassifierDetector:
     def features(self) -> tuple[str, ...]:
         """Names of the features that the detector reads."""
         return tuple(self._fitted.manifest.features)
+
+    @property
+    def signs(self) -> tuple[Sign, ...]:
+        """What the trees' inputs are surprises of, in their order."""
+        return self._fitted.evidence.signs
 
     @property
     def trees(self) -> Trees:

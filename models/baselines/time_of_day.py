@@ -10,7 +10,7 @@ import polars as pl
 
 from models.attributions import attributions_of
 from models.base import DetectorError, Scores
-from models.isolation_forest import DETECTOR_FEATURES
+from models.evidence import DETECTOR_FEATURES
 from models.manifest import Manifest, described, file_hash
 from models.naming import OUTAGE_S
 from models.profile import Profile, held_out_deviations

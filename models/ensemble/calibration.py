@@ -10,7 +10,7 @@ import polars as pl
 
 from models.base import DetectorError
 from models.profile import EVERY_MARKET, group_names
-from models.scan.calibration import Tail, fit_tail
+from models.scan.tail import RATES, Tail
 
 Floats = npt.NDArray[np.float64]
 
@@ -20,7 +20,8 @@ MINUTES: Final = 390
 _APART = 10
 #: Fewer ordinary minutes say nothing of how rare a peak is.
 _FEWEST = 200
-_KNOTS = 5
+#: Members whose scores are probabilities: as log odds their tail has no end.
+_PROBABILITIES: Final = frozenset({"anomaly_classifier"})
 _MOST_HOURS = 1e6
 
 
@@ -37,6 +38,8 @@ class Level:
     @classmethod
     def fit(cls, scores: Floats, keys: pl.DataFrame) -> Self:
         """From scores of ordinary minutes (NaN is not judged) and their symbol and event_time."""
+        from models.scan.calibration import fit_tail  # noqa: PLC0415 - imports Numba, which scoring does without
+
         numbered = keys.select(pl.col("symbol").cast(pl.String), "event_time", score=pl.Series(scores)).sort(
             "symbol", "event_time"
         )
@@ -62,7 +65,15 @@ class Level:
     @classmethod
     def of_row(cls, row: Mapping[str, float]) -> Self:
         """What `row` gave."""
-        return cls(row["median"], Tail(np.array([row[f"height_{i}"] for i in range(_KNOTS)]), row["excess"]))
+        return cls(row["median"], Tail(np.array([row[f"height_{i}"] for i in range(len(RATES))]), row["excess"]))
+
+
+def unbounded(member: str, scores: Floats) -> Floats:
+    """A member's scores as they are calibrated: probabilities as log odds, others as they are."""
+    if member not in _PROBABILITIES:
+        return scores
+    within = np.clip(scores, 1e-12, 1.0 - 1e-12)
+    return np.asarray(np.log(within) - np.log1p(-within))
 
 
 def score_of(level: Floats) -> Floats:

@@ -11,18 +11,14 @@ import polars as pl
 
 from models.attributions import attributions_of
 from models.base import Detector, DetectorError, Scores
-from models.ensemble.calibration import Level, Levels, hours_of, score_of, threshold_of
+from models.ensemble.calibration import Levels, hours_of, score_of, threshold_of, unbounded
+from models.ensemble.storage import LEVELS, MEMBERS, WHOLE, frame_of, member_folders, read_levels
 from models.loading import load_detector
 from models.manifest import Manifest, described, file_hash
 from tapewatch.market.tables import ATTRIBUTIONS
 
-_LEVELS, _MEMBERS = "levels.parquet", "members"
-#: The name of the calibration of the mean among those of the members.
-WHOLE = "ensemble"
 #: Minutes after a declared anomaly that do not count as ordinary either.
 _AFTER = 10
-#: Members whose scores are probabilities: as log odds their tail has no end.
-_PROBABILITIES = frozenset({"anomaly_classifier"})
 #: One alert in so many hours of a symbol's tape: once a session of stocks.
 HOURS = 6.5
 
@@ -76,7 +72,7 @@ class EnsembleDetector:
         levels: dict[str, Levels] = {}
         margins = []
         for member in self.members:
-            scores = _unbounded(member, member.held_out_scores(rows))
+            scores = unbounded(member.name, member.held_out_scores(rows))
             levels[member.name] = Levels.fit(np.where(is_ordinary, scores, np.nan), keys)
             margins.append(levels[member.name].of(scores, rows["symbol"], is_pooled=False))
         margin = _mean(np.column_stack(margins))
@@ -113,7 +109,7 @@ class EnsembleDetector:
         unknown = np.full(rows.height, np.nan)
         return np.column_stack(
             [
-                unknown if member.name in self.absent else _unbounded(member, member.score(rows))
+                unknown if member.name in self.absent else unbounded(member.name, member.score(rows))
                 for member in self._fitted.members
             ]
         )
@@ -143,7 +139,7 @@ class EnsembleDetector:
     def held_out_scores(self, rows: pl.DataFrame) -> Scores:
         """Scores of the training rows as if their day were new; NaN where no member has one."""
         state = self._fitted
-        scores = np.column_stack([_unbounded(member, member.held_out_scores(rows)) for member in state.members])
+        scores = np.column_stack([unbounded(member.name, member.held_out_scores(rows)) for member in state.members])
         margin = _mean(self.member_levels(scores, rows["symbol"]))
         return np.where(np.isnan(margin), np.nan, self._score_margin(_filled(margin), rows["symbol"]))
 
@@ -158,7 +154,7 @@ class EnsembleDetector:
         for at, member in enumerate(members):
             if member.name not in self.absent:
                 found.append(member.scored(rows))
-                of_members[:, at] = _unbounded(member, found[-1]["score"].to_numpy())
+                of_members[:, at] = unbounded(member.name, found[-1]["score"].to_numpy())
         scores = self.score_of_members(of_members, rows["symbol"]) if rows.height else np.empty(0)
         kind = next((each["kind"] for each in found if "kind" in each.columns), pl.lit(None, pl.String).alias("kind"))
         return rows.select("symbol", "event_time", "known_time").with_columns(
@@ -198,17 +194,11 @@ class EnsembleDetector:
         folder.mkdir(parents=True, exist_ok=True)
         files = []
         for number, member in enumerate(state.members):
-            own = Path(_MEMBERS) / f"{number}_{member.name}"
+            own = Path(MEMBERS) / f"{number}_{member.name}"
             member.save(folder / own)
             files += [f"{own.as_posix()}/{path.name}" for path in sorted((folder / own).iterdir())]
-        pl.DataFrame(
-            [
-                {"member": name, "market": market, **level.row()}
-                for name, levels in state.levels.items()
-                for market, level in levels.by_market.items()
-            ]
-        ).write_parquet(folder / _LEVELS)
-        hashes = {name: file_hash(folder / name) for name in (_LEVELS, *files)}
+        frame_of(state.levels).write_parquet(folder / LEVELS)
+        hashes = {name: file_hash(folder / name) for name in (LEVELS, *files)}
         Manifest(**{**vars(state.manifest), "files": hashes}).write(folder)
 
     @classmethod
@@ -220,12 +210,8 @@ class EnsembleDetector:
         """
         folder = Path(folder)
         manifest = Manifest.read(folder, detector=cls.name)
-        numbered = sorted((folder / _MEMBERS).iterdir(), key=lambda path: int(path.name.partition("_")[0]))
-        members = tuple(load_detector(path) for path in numbered)
-        try:
-            levels = _levels_of(pl.read_parquet(folder / _LEVELS, glob=False))
-        except (KeyError, OSError, pl.exceptions.PolarsError) as error:
-            raise DetectorError(f"{folder} cannot be used: {error}. Train the detector again") from error
+        members = tuple(load_detector(path) for path in member_folders(folder))
+        levels = read_levels(folder)
         whole = {name: levels.get(name, Levels({})) for name in (*(member.name for member in members), WHOLE)}
         return cls(members, manifest.alert_budget, manifest.seed, _Fitted(members, whole, manifest))
 
@@ -275,20 +261,6 @@ class EnsembleDetector:
             seed=self.seed,
             parameters={member.name: float(len(member.features)) for member in self.members},
         )
-
-
-def _levels_of(frame: pl.DataFrame) -> dict[str, Levels]:
-    found: dict[str, dict[str, Level]] = {}
-    for row in frame.iter_rows(named=True):
-        found.setdefault(row["member"], {})[row["market"]] = Level.of_row(row)
-    return {name: Levels(by_market) for name, by_market in found.items()}
-
-
-def _unbounded(member: Detector, scores: Scores) -> Scores:
-    if member.name not in _PROBABILITIES:
-        return scores
-    within = np.clip(scores, 1e-12, 1.0 - 1e-12)
-    return np.asarray(np.log(within) - np.log1p(-within))
 
 
 def _mean(levels: Scores) -> Scores:

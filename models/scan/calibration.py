@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.scan.quantiles import around, row_quantiles
+from models.scan.tail import RATES, Tail
 from tapewatch.market.compiled import njit
 
 Floats = npt.NDArray[np.float64]
@@ -19,22 +20,6 @@ BINS_A_DAY = 390 * 12
 APART = 120
 #: Most that a tail may fall off more slowly than the peaks before it.
 _STEEPEST = 1.5
-_KNOTS = (12.0, 8.0, 5.0, 3.0, 2.0)
-
-
-@dataclass(frozen=True)
-class Tail:
-    """The heights at which peaks occur 12, 8, 5, 3 and 2 times a day, and the mean excess beyond the last."""
-
-    heights: Floats
-    excess: float
-
-    def surprise(self, values: Floats) -> Floats:
-        """-log10 of the rate of peaks at least as high; 0 or less where ordinary, NaN for NaN."""
-        known = -np.log10(np.array(_KNOTS))
-        inner = np.interp(values, self.heights, known)
-        beyond = known[-1] + (values - self.heights[-1]) / (self.excess * np.log(10.0))
-        return np.where(np.isnan(values), np.nan, np.where(values > self.heights[-1], beyond, inner))
 
 
 def fit_tail(series: list[Floats], *, a_day: int = BINS_A_DAY, apart: int = APART) -> Tail:
@@ -49,13 +34,13 @@ def fit_tail(series: list[Floats], *, a_day: int = BINS_A_DAY, apart: int = APAR
     heights = np.sort(np.concatenate([peaks(each, apart) for each in series]) if series else np.empty(0))[::-1]
     days = known / a_day
     if heights.size < 1 or days <= 0:
-        return Tail(np.linspace(0.0, 1.0, len(_KNOTS)) + 1e9, 1.0)
-    ranks = [min(heights.size - 1, max(0, round(rate * days) - 1)) for rate in _KNOTS]
+        return Tail(np.linspace(0.0, 1.0, len(RATES)) + 1e9, 1.0)
+    ranks = [min(heights.size - 1, max(0, round(rate * days) - 1)) for rate in RATES]
     knots = np.maximum.accumulate(heights[ranks] + 1e-9 * np.arange(len(ranks)))
     above = heights[heights > knots[-1]]
     # A few unlabelled anomalies among the peaks must not set the tail: hence the median, and the slope of the common peaks.
     excess = float(np.median(above - knots[-1]) / np.log(2.0)) if above.size else 0.0
-    slope = float(knots[-1] - knots[0]) / np.log(_KNOTS[0] / _KNOTS[-1])
+    slope = float(knots[-1] - knots[0]) / np.log(RATES[0] / RATES[-1])
     return Tail(knots, max(min(excess, _STEEPEST * slope), 0.05 * max(abs(float(knots[-1])), 1e-6)))
 
 

@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from models.base import DetectorError
-from models.scan.calibration import Scale, Tail, fit_scale, fit_tail
+from models.scan.calibration import Scale, fit_scale, fit_tail
 from models.scan.kernel import scan_bins
 from models.scan.layout import KINDS, PEERS, STATISTICS, VARIANTS, Usual, fresh_rings
 from models.scan.profile import fit_usual
+from models.scan.tail import Tail
 from tapewatch.market.arrays import Array
 
 Floats = npt.NDArray[np.float64]

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from models.scan.calibration import Scale, Tail
+from models.scan.calibration import Scale
 from models.scan.layout import KINDS, STATISTICS, Usual
 from models.scan.market_scan import MarketScan
+from models.scan.tail import Tail
 
 
 def write(scan: MarketScan, path: Path) -> None:

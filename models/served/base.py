@@ -1,11 +1,14 @@
-"""The interface of a detector that is served."""
+"""The interface of a detector that is served, and what all of them share."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
+import onnxruntime
 import polars as pl
 
-from models.base import Scores
+from models.base import DetectorError, Scores
 from models.manifest import Manifest
 from models.served.minutes import Minutes
 
@@ -39,3 +42,25 @@ class RowScorer(Protocol):
 def graph_of(folder: Path, name: str) -> Path:
     """The file of the graph of the detector saved in `folder`."""
     return folder / f"{name}.onnx"
+
+
+def opened_graph(folder: Path, name: str, make: Callable[[Path], bytes]) -> Any:
+    """A session of a saved detector's graph on one thread, which is fastest for a row; without its file, of what `make` makes.
+
+    Raises:
+        DetectorError: ONNX Runtime cannot use the graph.
+    """
+    path = graph_of(folder, name)
+    graph = path.read_bytes() if path.is_file() else make(folder)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its errors share no other base
+        raise DetectorError(f"{path} cannot be used: {error}. Build the Bento again") from error
+
+
+def summed_leaves(session: Any, inputs: Scores) -> Scores:
+    """What a graph of trees adds up for each row of inputs, which the trees compare as float32 values."""
+    (out,) = session.run(None, {session.get_inputs()[0].name: inputs.astype(np.float32).astype(np.float64)})
+    return np.asarray(out[:, 0], dtype=np.float64)

@@ -1,8 +1,11 @@
-"""The forest's evidence computed from arrays: the numbers of `models/evidence.py`, all signs and kinds at once."""
+"""Evidence computed from arrays: the numbers of `models/evidence.py`, all signs and kinds at once."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
 
 import numpy as np
+import polars as pl
 
 from models.base import Scores
 from models.evidence import GREATEST, KNOT_SURPRISES, STRONGEST_COPIES, Evidence, Indices
@@ -13,10 +16,19 @@ from tapewatch.features.catalog import Feature, Transform
 _NO_SURPRISE = -1.0
 
 
+PROFILE, TAILS = "profile.parquet", "tails.parquet"
+
+
 class EvidenceArrays:
-    """A fitted `Evidence`, laid out for single rows and batches."""
+    """A fitted `Evidence`, laid out for single rows and batches. `markets` are those that it was fitted on."""
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """From the files of a detector saved in `folder`. Raises ValueError or OSError for what is no evidence."""
+        return cls(Evidence.from_frames(*(pl.read_parquet(folder / name, glob=False) for name in (PROFILE, TAILS))))
 
     def __init__(self, evidence: Evidence) -> None:
+        self.markets = evidence.markets
         profile = evidence.profile
         self._rows, self._centre, self._scale = dict(profile.row_of), profile.centre, profile.scale
         self._transforms = _columns_of(profile.features)
@@ -35,17 +47,21 @@ class EvidenceArrays:
 
     def inputs(self, minutes: Minutes) -> Scores:
         """The forest's inputs, rows x inputs, as `Evidence.inputs`; `minutes.features` are the profile's, in their order."""
-        buckets = (minutes.session_minutes // BUCKET_MINUTES).tolist()
-        pairs = [self._place(symbol, bucket) for symbol, bucket in zip(minutes.symbols, buckets, strict=True)]
-        at, market = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-        deviation = (self._transformed(minutes.values) - self._centre[at]) / self._scale[at]
-        deviation = np.clip(np.where(np.isnan(deviation), 0.0, deviation), -CLIP, CLIP)
-        surprises = self._surprises(deviation[:, self._feature_of] * self._direction, market)
+        surprises = self.surprises(minutes)
         padded = np.concatenate([surprises, np.full((len(surprises), 1), _NO_SURPRISE)], axis=1)
         leading = np.partition(padded[:, self._members], -2, axis=2)[:, :, -2:]
         evidence = (leading[:, :, 0] + leading[:, :, 1]) / 2.0
         strongest = evidence.max(axis=1, keepdims=True)
         return np.asarray(np.concatenate([evidence, np.repeat(strongest, STRONGEST_COPIES, axis=1)], axis=1))
+
+    def surprises(self, minutes: Minutes) -> Scores:
+        """Rows x signs, as `Evidence.surprises`."""
+        buckets = (minutes.session_minutes // BUCKET_MINUTES).tolist()
+        pairs = [self._place(symbol, bucket) for symbol, bucket in zip(minutes.symbols, buckets, strict=True)]
+        at, market = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+        deviation = (self._transformed(minutes.values) - self._centre[at]) / self._scale[at]
+        deviation = np.clip(np.where(np.isnan(deviation), 0.0, deviation), -CLIP, CLIP)
+        return self._surprises(deviation[:, self._feature_of] * self._direction, market)
 
     def _place(self, symbol: str, bucket: int) -> tuple[int, int]:
         """The row of the profile and the tails that a symbol's minute is compared with."""

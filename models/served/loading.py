@@ -1,58 +1,21 @@
-"""Loads a saved detector for serving, of whatever class it is."""
+"""Loads a saved detector for serving, of whatever class it is, and writes the graphs that it is served with."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-import polars as pl
-
-from models.base import DetectorError, Scores
+from models.base import DetectorError
+from models.ensemble.storage import member_folders
 from models.loading import detector_name, load_detector
-from models.manifest import Manifest
+from models.served import classifier, ensemble, forest
 from models.served.base import RowScorer, graph_of
-from models.served.forest import NAME as FOREST
-from models.served.forest import ForestScorer, forest_graph
-from models.served.minutes import Minutes
+from models.served.frames import FrameScorer
+from models.served.parity import expect_parity
 
-
-@dataclass(frozen=True)
-class FrameScorer:
-    """A detector that scores frames without scikit-learn or a deep-learning framework, such as the autoencoder."""
-
-    detector: Any
-
-    @property
-    def manifest(self) -> Manifest:
-        found: Manifest = self.detector.manifest
-        return found
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        return tuple(self.detector.features)
-
-    def score(self, minutes: Minutes) -> Scores:
-        scores: Scores = self.detector.score(minutes.to_frame())
-        return scores
-
-    def hours(self, scores: Scores) -> Scores | None:
-        """As the detector says, if it is calibrated."""
-        calibrated = getattr(self.detector, "hours_between", None)
-        return calibrated(scores) if calibrated is not None else None
-
-    def explain(self, minutes: Minutes) -> pl.DataFrame:
-        """Rows that repeat a symbol's minute are explained in calls of their own: attributions name a row by its minute."""
-        place = ["symbol", "event_time"]
-        rows = minutes.to_frame().with_row_index("row")
-        rows = rows.with_columns(occurrence=pl.int_range(pl.len()).over(place))
-        parts = []
-        for part in rows.partition_by("occurrence", maintain_order=True):
-            found = self.detector.explain(part.drop("row", "occurrence")).with_columns(pl.col("symbol").cast(pl.String))
-            numbered = found.join(part.select(*place, "row"), on=place)
-            parts.append(
-                numbered.select(pl.col("row").cast(pl.Int64), pl.col("feature").cast(pl.String), "value", "shap_value")
-            )
-        joined: pl.DataFrame = pl.concat(parts)
-        return joined
+_GRAPHS: Final[dict[str, Callable[[Path], bytes]]] = {
+    forest.NAME: forest.forest_graph,
+    classifier.NAME: classifier.classifier_graph,
+}
 
 
 def load_row_scorer(folder: Path) -> RowScorer:
@@ -62,16 +25,38 @@ def load_row_scorer(folder: Path) -> RowScorer:
         DetectorError: as `load_detector`.
     """
     try:
-        return ForestScorer.load(folder) if detector_name(folder) == FOREST else FrameScorer(load_detector(folder))
+        match detector_name(folder):
+            case forest.NAME:
+                return forest.ForestScorer.load(folder)
+            case classifier.NAME:
+                return classifier.ClassifierScorer.load(folder)
+            case ensemble.NAME:
+                members = [load_row_scorer(each) for each in member_folders(folder)]
+                return ensemble.EnsembleScorer.load(folder, members)
+            case _:
+                return FrameScorer(load_detector(folder))
     except (ValueError, OSError) as error:
         raise DetectorError(f"{folder} cannot be used: {error}") from error
 
 
-def write_graph(saved: Path, target: Path) -> None:
-    """Write the graph that serving needs of the detector in `saved` into the folder `target`; nothing if it needs none.
+def write_graphs(saved: Path, target: Path) -> None:
+    """Write the graphs that serving needs of the detector in `saved` into the folder `target`, laid out as `saved` is.
+
+    Whatever is served is then compared with the detector itself (`expect_parity`).
 
     Raises:
-        DetectorError: the graph does not score as the detector does.
+        DetectorError: what would be served does not score as the detector does.
     """
-    if detector_name(saved) == FOREST:
-        graph_of(target, FOREST).write_bytes(forest_graph(saved))
+    _write(saved, target)
+    if any(target.rglob("*.onnx")):
+        expect_parity(saved, target, load_row_scorer)
+
+
+def _write(saved: Path, target: Path) -> None:
+    name = detector_name(saved)
+    target.mkdir(parents=True, exist_ok=True)
+    if name in _GRAPHS:
+        graph_of(target, name).write_bytes(_GRAPHS[name](saved))
+    if name == ensemble.NAME:
+        for member in member_folders(saved):
+            _write(member, target / member.relative_to(saved))

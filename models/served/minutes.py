@@ -59,5 +59,10 @@ class Minutes:
             self.features, self.symbols[part], self.times[part], self.session_minutes[part], self.values[part]
         )
 
+    def select(self, columns: npt.NDArray[np.int64]) -> Self:
+        """The features at `columns`, in that order."""
+        features = tuple(self.features[at] for at in columns)
+        return type(self)(features, self.symbols, self.times, self.session_minutes, self.values[:, columns])
+
     def __len__(self) -> int:
         return len(self.symbols)

@@ -107,6 +107,9 @@ def environment(settings: Settings) -> dict[str, str]:
         "TAPEWATCH_SCORING_CACHE_S": str(settings.scoring_cache_s),
         "TAPEWATCH_SCORING_SAMPLE": str(settings.scoring_sample),
         "TAPEWATCH_SCORING_LOG_REQUESTS": str(settings.scoring_log_requests),
+        "TAPEWATCH_SCORING_WEBHOOK_SECRET": secret_of(settings.scoring_webhook_secret),
+        "TAPEWATCH_OTLP_ENDPOINT": settings.otlp_endpoint or "",
+        "TAPEWATCH_TRACE_SHARE": str(settings.trace_share),
         "TAPEWATCH_SCORING_CERTIFICATE": _absolute(settings.scoring_certificate),
         "TAPEWATCH_SCORING_CERTIFICATE_KEY": _absolute(settings.scoring_certificate_key),
         "TAPEWATCH_PORT_MLFLOW": str(settings.port_mlflow),
@@ -118,6 +121,11 @@ def environment(settings: Settings) -> dict[str, str]:
         # Eight processes for a feature that this platform does not use.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
+
+
+def secret_of(secret: SecretStr | None) -> str:
+    """The text of a secret; empty without one."""
+    return secret.get_secret_value() if secret else ""
 
 
 def _absolute(path: Path | None) -> str:

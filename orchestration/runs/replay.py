@@ -1,21 +1,15 @@
 """Scores logged requests again with another version of the model, and compares."""
 
 import datetime as dt
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import polars as pl
 from rich.table import Table
 
-from models.served.base import RowScorer
-from models.served.loading import load_row_scorer
-from serving.bento import MODEL_NAME
-from serving.loader import Scorer
+from serving.replayed import rescored
 from serving.schemas import Model
 from serving.traffic import read_traffic
+from serving.versions import Versions
 from tapewatch.settings import Settings
 
 
@@ -73,43 +67,10 @@ def replay(settings: Settings, first: dt.date, last: dt.date, *, name: str, vers
             f"no scored request of {first} to {last} was kept: set TAPEWATCH_SCORING_SAMPLE, such as to 0.01, and restart the "
             "scoring service"
         )
-    with _saved(settings, name, version) as folder:
-        detector = load_row_scorer(folder)
-    return Replay(_scored(kept, detector, Model(name, version)), name, version)
-
-
-def _scored(kept: pl.DataFrame, detector: RowScorer, model: Model) -> pl.DataFrame:
-    scorer = Scorer(detector, model)
-    vectors = np.array(
-        [
-            [found.get(name) for name in scorer.features]
-            for names, values in kept.select("features", "values").iter_rows()
-            for found in (dict(zip(names, values, strict=True)),)
-        ],
-        dtype=np.float64,
-    )
-    verdicts = scorer.verdicts(kept["symbol"].to_list(), kept["event_time"].to_list(), vectors)
-    now = pl.DataFrame(
-        {"score_now": [v.score for v in verdicts], "is_anomaly_now": [v.is_anomaly for v in verdicts]},
-        schema={"score_now": pl.Float64(), "is_anomaly_now": pl.Boolean()},
-    )
-    return kept.hstack(now)
-
-
-@contextmanager
-def _saved(settings: Settings, name: str, version: str) -> Iterator[Path]:
-    """The folder of a saved detector: in BentoML's store, or downloaded from the registry."""
-    stored = settings.bento_home / "models" / MODEL_NAME / f"{name}-{version}"
-    if stored.is_dir():
-        yield stored
-        return
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415 - takes seconds
-
-    from resources.mlflow_registry import ModelRegistry  # noqa: PLC0415
+    from resources.mlflow_registry import ModelRegistry  # noqa: PLC0415 - takes seconds
 
     registry = ModelRegistry(settings.tracking_uri, settings.artifact_root)
-    try:
-        with registry.files(f"models:/{name}/{version}") as folder:
-            yield folder
-    except MlflowException as error:
-        raise ReplayError(f"there is no {name} {version}: {error.message.splitlines()[0]}") from error
+    scorer = Versions(settings.bento_home, registry.files_if_any).scorer(Model(name, version))
+    if scorer is None:
+        raise ReplayError(f"there is no {name} {version}: `tapewatch models` lists the versions")
+    return Replay(kept.hstack(rescored(kept, scorer)), name, version)

@@ -86,5 +86,27 @@ CARD: Final = {
     "partitions": ["2024-06-03|stocks"],
     "lineage": {"mlflow_run": "0d6c…"},
 }
-MODELS: Final = {"models": [CARD], "request_id": _TAIL["request_id"]}
+_SHADOW: Final = {
+    **CARD,
+    **{"version": "4", "role": "challenger", "lineage": {"mlflow_run": "77b1…"}},
+    "agreement": {
+        "rows": 1200,
+        "gained": 3,
+        "lost": 1,
+        "not_scored": 0,
+        "dropped": 0,
+        "mean_difference": 0.012,
+        "share": 0.9967,
+    },
+}
+MODELS: Final = {"models": [CARD, _SHADOW], "request_id": _TAIL["request_id"]}
 HEALTH: Final = {"status": "ready", "model": _MODEL, "access": "callers with an API key"}
+ALIAS_EVENT: Final = {
+    **{"entity": "model_version_alias", "action": "created", "timestamp": "2024-06-03T14:27:00+00:00"},
+    "data": {"name": "isolation_forest", "alias": "champion", "version": "4"},
+}
+WEBHOOK_ANSWER: Final = {"outcome": "served", "reason": "", "request_id": _TAIL["request_id"]}
+WEBHOOK_WAITING: Final = {
+    **WEBHOOK_ANSWER,
+    **{"outcome": "waiting", "reason": "isolation_forest 4 is not in the store: materialize serving/anomaly_bento"},
+}

@@ -124,8 +124,24 @@ class FeedbackAnswer(msgspec.Struct, frozen=True):
     request_id: str = ""
 
 
+class Agreement(msgspec.Struct, frozen=True):
+    """The challenger's verdicts beside the champion's, since either was loaded.
+
+    `gained` are rows that the challenger alone calls anomalous, `lost` those that the champion alone does; `share` have the same
+    verdict. `dropped` came faster than they were scored.
+    """
+
+    rows: int = 0
+    gained: int = 0
+    lost: int = 0
+    not_scored: int = 0
+    dropped: int = 0
+    mean_difference: float = 0.0
+    share: float | None = None
+
+
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
-    """A model: its threshold, its features, and the days and the run that made it."""
+    """A model: its role, its threshold, its features, and the days and the run that made it; of a challenger how it agrees."""
 
     name: str
     version: str
@@ -140,12 +156,21 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     training_rows: int
     partitions: tuple[str, ...]
     lineage: dict[str, str] = {}
+    agreement: Agreement | None = None
 
 
 class Models(msgspec.Struct, frozen=True):
-    """The models of the service."""
+    """The champion, and the challenger that scores beside it in shadow, if there is one."""
 
     models: list[ModelCard]
+    request_id: str = ""
+
+
+class WebhookAnswer(msgspec.Struct, frozen=True):
+    """What became of an event: `served`, `ignored`, `refused`, or `waiting` for the version to be packaged."""
+
+    outcome: str
+    reason: str = ""
     request_id: str = ""
 
 

@@ -8,6 +8,7 @@ import msgspec
 from serving.contract import examples
 from serving.contract.arrow import MEDIA_TYPES
 from serving.contract.messages import (
+    Agreement,
     Alert,
     Alerts,
     BarsRequest,
@@ -17,6 +18,7 @@ from serving.contract.messages import (
     ModelCard,
     Models,
     SymbolsRequest,
+    WebhookAnswer,
 )
 from serving.http.operation import MAX_BODY_BYTES
 from serving.http.problems import MEDIA_TYPE as PROBLEM
@@ -29,7 +31,7 @@ _REF: Final = "#/components/schemas/{name}"
 _JSON: Final = "application/json"
 _TYPES: Final = (
     *(Row, Batch, Answer, SymbolsRequest, BarsRequest, Alert, Alerts, Feedback, FeedbackAnswer),
-    *(Models, ModelCard, Health, ProblemDetails),
+    *(Models, ModelCard, Agreement, Health, WebhookAnswer, ProblemDetails),
 )
 _REFUSALS: Final = {
     "400": "the connection was closed before the request had come",
@@ -60,9 +62,10 @@ def description() -> dict[str, Any]:
 
     def post(path: str, summary: str, text: str, body: dict[str, Any], answered: dict[str, Any], **more: Any) -> None:
         refusals = _refusals(_REFUSALS | _BODY_REFUSALS | more.pop("refusals", {}), problem)
+        refusals |= more.pop("responses_too", {})
         paths[path] = {
             "post": {
-                "operationId": path.strip("/"),
+                "operationId": _name(path),
                 "summary": summary,
                 "description": text,
                 "requestBody": {"required": True, "content": body},
@@ -114,6 +117,16 @@ def description() -> dict[str, Any]:
         _said("the verdict as it was recorded", of["FeedbackAnswer"], examples.FEEDBACK_ANSWER),
         refusals={"404": "there is no such alert"},
     )
+    post(
+        "/webhooks/mlflow",
+        "MLflow says that an alias was set.",
+        "The version that became champion is served at once, if it is packaged. Signed by MLflow instead of a key: "
+        "`X-MLflow-Signature`.",
+        _content({"type": "object"}, examples.ALIAS_EVENT),
+        _said("what became of it", of["WebhookAnswer"], examples.WEBHOOK_ANSWER),
+        responses_too={"202": _said("the version is not packaged yet", of["WebhookAnswer"], examples.WEBHOOK_WAITING)},
+        security=[{}],
+    )
     listed = _said("alerts, newest first", of["Alerts"], examples.ALERTS)
     get(
         "/alerts",
@@ -134,7 +147,11 @@ def description() -> dict[str, Any]:
         parameters=[resumes, *_alert_parameters(("market", "symbol"))],
         refusals=_QUERY_REFUSALS,
     )
-    get("/models", "The model that scores, with its data and run.", _said("models", of["Models"], examples.MODELS))
+    get(
+        "/models",
+        "The model that scores and the one in shadow, with their data and runs.",
+        _said("models", of["Models"], examples.MODELS),
+    )
     get("/model", "The champion alone.", _said("the champion", of["ModelCard"], examples.CARD))
     get("/health", "The model that is ready, and for whom.", _said("health", of["Health"], examples.HEALTH))
     for path, (text, media, example) in _PAGES.items():

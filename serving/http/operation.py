@@ -5,6 +5,7 @@ import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,7 @@ from starlette.responses import Response
 
 from serving.http.gate import ANY, UNKNOWN, Caller
 from serving.http.problems import Problem, invalid
+from serving.http.tracing import RequestSpan
 from serving.metrics import REQUESTS, SECONDS
 from serving.schemas import RequestError
 from tapewatch.store.database.engine import DatabaseError
@@ -38,6 +40,7 @@ _ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 #: The label of paths that do not exist, which anybody may make up.
 _OTHER: Final = "other"
 _encode = msgspec.json.Encoder().encode
+_UNTRACED: Final = nullcontext()
 
 
 @dataclass(slots=True)
@@ -49,7 +52,12 @@ class Call:
     request_id: str
     caller: Caller = UNKNOWN
     rows: int = 0
+    span: RequestSpan | None = None
     note: dict[str, object] = field(default_factory=dict)
+
+    def step(self, name: str, **attributes: str | int) -> AbstractContextManager[None]:
+        """A span for a part of the work, where requests are traced."""
+        return self.span.step(name, **attributes) if self.span else _UNTRACED
 
     async def body(self) -> bytes:
         """The whole body.
@@ -90,6 +98,9 @@ def operation(scope: str = ANY, *, is_open: bool = False) -> Callable[[Work], Ca
             begun = time.perf_counter()
             deployment: Deployment = request.app.state.deployment
             call = Call(request, deployment, request_id_of(request))
+            if deployment.tracer is not None:
+                call.span = deployment.tracer.begin(request, call.request_id)
+                call.note["trace_id"] = call.span.trace_id
             try:
                 _expect_room(deployment)
                 deployment.under_way += 1
@@ -166,6 +177,8 @@ def _finish(call: Call, response: Response, seconds: float) -> None:
     label = _OTHER if response.status_code == 404 and path != "/feedback" else path
     REQUESTS.labels(label, response.status_code).inc()
     SECONDS.labels(label).observe(seconds)
+    if call.span is not None:
+        call.span.end(label, response.status_code, call.rows)
     call.deployment.log.request(
         {
             "request_id": call.request_id,

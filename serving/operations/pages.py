@@ -8,8 +8,10 @@ from serving.contract.messages import Health, ModelCard, Models
 from serving.contract.openapi import description
 from serving.http.operation import Call, operation, respond
 from serving.http.problems import Problem
+from serving.loader import Scorer
 from serving.metrics import CONTENT_TYPE_LATEST, exposition
-from serving.swap import Slot
+from serving.shadow import Shadow
+from serving.store import CHALLENGER, CHAMPION
 
 _PAGE_POLICY: Final = (
     "default-src 'none'; connect-src 'self'; img-src 'self' data:; script-src 'self' 'unsafe-inline'; "
@@ -24,11 +26,12 @@ _INDEX: Final = """<!doctype html>
 """
 
 
-def card_of(slot: Slot) -> ModelCard:
-    """What is known of the served model."""
-    scorer = slot.scorer
+def card_of(scorer: Scorer, lineage: dict[str, str], shadow: Shadow | None = None) -> ModelCard:
+    """What is known of the champion, or of the challenger in `shadow`."""
     manifest = scorer.detector.manifest
     return ModelCard(
+        role=CHALLENGER if shadow else CHAMPION,
+        agreement=shadow.agreement if shadow else None,
         name=scorer.model.name,
         version=scorer.model.version,
         detector=manifest.detector,
@@ -40,20 +43,26 @@ def card_of(slot: Slot) -> ModelCard:
         fit_window=tuple(manifest.fit_window),
         training_rows=manifest.rows,
         partitions=tuple(manifest.partitions),
-        lineage=slot.lineage,
+        lineage=lineage,
     )
 
 
 @operation()
 async def models(call: Call) -> Response:
-    """The model that scores, and the data and run that made it."""
-    return respond(Models([card_of(call.deployment.slot)], call.request_id))
+    """The model that scores, and the one in shadow, with the data and run that made them."""
+    slot, shadow = call.deployment.slot, call.deployment.shadow
+    cards = [card_of(slot.scorer, slot.lineage)]
+    challenger = shadow.scorer
+    if challenger is not None:
+        cards.append(card_of(challenger, shadow.lineage, shadow))
+    return respond(Models(cards, call.request_id))
 
 
 @operation()
 async def model(call: Call) -> Response:
     """The champion alone, as an earlier version of this service answered it."""
-    return respond(card_of(call.deployment.slot))
+    slot = call.deployment.slot
+    return respond(card_of(slot.scorer, slot.lineage))
 
 
 @operation(is_open=True)

@@ -61,7 +61,8 @@ async def score_symbols(call: Call) -> Response:
     asked: SymbolsRequest = _decoded(_symbols, await call.body())
     scorer = call.deployment.slot.scorer
     call.rows = len(asked.symbols)
-    found = await asyncio.to_thread(read_features, call.deployment.vectors, MICROSTRUCTURE_VIEW, asked.symbols)
+    with call.step("read features", symbols=len(asked.symbols)):
+        found = await asyncio.to_thread(read_features, call.deployment.vectors, MICROSTRUCTURE_VIEW, asked.symbols)
     now = dt.datetime.now(dt.UTC)
     verdicts: dict[int, Verdict] = {}
     usable: list[tuple[int, Features]] = []
@@ -79,7 +80,7 @@ async def score_symbols(call: Call) -> Response:
     ).reshape(len(usable), len(scorer.features))
     rows = [asked.symbols[at] for at, _ in usable], [each.event_time for _, each in usable], values
     scored = await _verdicts(call, scorer, rows, reasons=asked.reasons)
-    _sample(call, scorer, "score_symbols", values, scored)
+    _keep(call, scorer, "score_symbols", values, scored)
     for (at, features), verdict in zip(usable, scored, strict=True):
         verdicts[at] = msgspec.structs.replace(verdict, age_s=_age(features, asked.time or now))
     return _answer(call, scorer, _results([verdicts[at] for at in range(len(asked.symbols))]))
@@ -90,11 +91,12 @@ async def score_bars(call: Call) -> Response:
     """Score minutes whose features are computed from recent trades and quotes, or bars."""
     asked: BarsRequest = _decoded(_bars, await call.body())
     scorer = call.deployment.slot.scorer
-    rows = await asyncio.to_thread(minutes_of_tape, asked)
+    with call.step("compute features"):
+        rows = await asyncio.to_thread(minutes_of_tape, asked)
     symbols, times, values = await asyncio.to_thread(scorer.arrays, rows)
     call.rows = len(symbols)
     verdicts = await _verdicts(call, scorer, (symbols, times, values), reasons=asked.reasons)
-    _sample(call, scorer, "score_bars", values, verdicts)
+    _keep(call, scorer, "score_bars", values, verdicts)
     return _answer(call, scorer, _results(verdicts))
 
 
@@ -126,7 +128,7 @@ async def _computed(call: Call, scorer: Scorer, body: bytes, kind: str, *, reaso
     verdicts = await _verdicts(call, scorer, rows, reasons=reasons)
     if words:
         verdicts = [msgspec.structs.replace(v, reasons=[in_words(r) for r in v.reasons]) for v in verdicts]
-    _sample(call, scorer, "score", rows[2], verdicts)
+    _keep(call, scorer, "score", rows[2], verdicts)
     return _results(verdicts)
 
 
@@ -140,6 +142,11 @@ def _parsed(scorer: Scorer, body: bytes, kind: str) -> Rows:
 
 async def _verdicts(call: Call, scorer: Scorer, rows: Rows, *, reasons: bool) -> list[Verdict]:
     """Verdicts in order. A large request takes turns with the others: a single row never waits for it to end."""
+    with call.step("score", rows=len(rows[0]), model=f"{scorer.model.name}/{scorer.model.version}"):
+        return await _in_turns(call, scorer, rows, reasons=reasons)
+
+
+async def _in_turns(call: Call, scorer: Scorer, rows: Rows, *, reasons: bool) -> list[Verdict]:
     symbols, times, values = rows
     if len(symbols) <= _FEW_ROWS and not reasons:
         return scorer.verdicts(symbols, times, values)
@@ -172,7 +179,9 @@ def _answer(call: Call, scorer: Scorer, results: Results) -> Response:
     return respond(_Answer(scorer.model, msgspec.Raw(results.json), scorer.feature_version, call.request_id))
 
 
-def _sample(call: Call, scorer: Scorer, operation: str, values: Scores, verdicts: Sequence[Verdict]) -> None:
+def _keep(call: Call, scorer: Scorer, operation: str, values: Scores, verdicts: Sequence[Verdict]) -> None:
+    """For the challenger, and for the sample of requests."""
+    call.deployment.shadow.offer(scorer, values, verdicts)
     traffic = call.deployment.traffic
     if verdicts and traffic.wants():
         version = scorer.feature_version

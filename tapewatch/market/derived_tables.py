@@ -3,6 +3,7 @@
 from tapewatch.market.feature_tables import CROSS_ASSET, INDICATORS, MICROSTRUCTURE_MORE, REGIMES
 from tapewatch.market.label_tables import LABEL_TABLES
 from tapewatch.market.schema import Column, Table
+from tapewatch.market.serving_tables import REPLAYED_REQUESTS
 from tapewatch.market.signal_tables import SIGNAL_TABLES
 from tapewatch.market.tables import (
     BOOL,
@@ -251,4 +252,5 @@ DERIVED: tuple[Table, ...] = (
     *LABEL_TABLES,
     *SIGNAL_TABLES,
     PROFILE,
+    REPLAYED_REQUESTS,
 )

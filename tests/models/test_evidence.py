@@ -4,8 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.evidence import Evidence, Tails, signs
-from models.isolation_forest import DETECTOR_FEATURES
+from models.evidence import DETECTOR_FEATURES, Evidence, Tails, signs
 from models.profile import Profile, folds_of
 from tapewatch.features.catalog import BY_NAME
 from tests.support import detectors

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from models.base import DetectorError
-from models.isolation_forest import DETECTOR_FEATURES, ForestParameters, IsolationForestDetector
+from models.evidence import DETECTOR_FEATURES
+from models.isolation_forest import ForestParameters, IsolationForestDetector
 from models.manifest import _minor
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import ATTRIBUTIONS, MICROSTRUCTURE

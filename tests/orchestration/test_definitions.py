@@ -53,6 +53,7 @@ ASSETS = {
     "models/scan_evaluation",
     "reports/profile",
     "serving/anomaly_bento",
+    "serving/replayed_requests",
     "tape/bars",
     "tape/coverage",
     "tape/information_bars",
@@ -85,6 +86,7 @@ CHECKS = {
     "labels/weights": {"schema", "keys_unique", "no_look_ahead"},
     "models/evaluation": {"beats_trivial_rule"},
     "reports/profile": {"schema", "keys_unique"},
+    "serving/replayed_requests": {"schema", "keys_unique", "vectors_equal_as_of_join", "scores_repeat"},
     "tape/bars": {"schema", "keys_unique", "inside_session", "ohlc_consistent", "agree_with_delivered"},
     "tape/coverage": {"schema", "keys_unique", "gaps", "no_old_gaps", "up_to_date"},
     "tape/information_bars": {"schema", "keys_unique", "no_look_ahead"},
@@ -121,6 +123,7 @@ def test_every_asset_job_schedule_and_sensor(definitions: dg.Definitions) -> Non
         "judge_strategies",
         "profile_tape",
         "refresh_feature_store",
+        "replay_requests",
         "report_paper",
         "scan_days",
         "train_detectors",
@@ -132,6 +135,7 @@ def test_every_asset_job_schedule_and_sensor(definitions: dg.Definitions) -> Non
         "freshness_daily",
         "measure_drift_daily",
         "old_gaps_daily",
+        "replay_requests_daily",
         "train_detectors_daily",
         "update_day_daily",
     }
@@ -189,7 +193,7 @@ def test_partitions_begin_where_the_setting_says(tmp_path: Path) -> None:
     start = dt.date.today() - dt.timedelta(days=9)  # noqa: DTZ011 - partitions are UTC days; a day more or less is no matter
     defs = build_definitions(Settings(home=tmp_path, partitions_start=start, _env_file=None))
     days = [spec.partitions_def for spec in defs.resolve_all_asset_specs() if spec.partitions_def]
-    assert len(days) == 26
+    assert len(days) == 27
     assert {days.get_first_partition_key() for days in days} == {f"{start}|crypto"}
     assert {len(days.get_partition_keys()) for days in days} <= {10 * 6, 11 * 6, 12 * 6}
     assert first_day(defs.get_repository_def()) == start

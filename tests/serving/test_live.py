@@ -21,10 +21,10 @@ from orchestration.processes.supervision import Supervisor, stop_signals
 from serving.__main__ import serve_command
 from serving.bento import build_bento
 from serving.client import AsyncScoringClient, ScoringClient, ScoringClientError, as_frame
-from serving.store import StoredBento
+from serving.store import CHAMPION, StoredBento, point
 from tapewatch.accounts.keys import create_key, revoke_key
 from tapewatch.store.database.database import Database
-from tests.support.detectors import extreme, fitted, ordinary_rows
+from tests.support.detectors import extreme, fitted, fitted_ensemble, ordinary_rows
 from tests.support.ports import free_port
 from tests.support.redis import redis_server
 
@@ -48,6 +48,9 @@ class Live:
 
     def build(self, version: str) -> None:
         build_bento(self.model, name="isolation_forest", version=version, metadata={}, bento_home=self.home / "bentoml")
+
+    def name(self) -> str:
+        return str(httpx.get(f"{self.url}/model", timeout=PATIENCE_S).raise_for_status().json()["name"])
 
     def version(self) -> str:
         return str(httpx.get(f"{self.url}/model", timeout=PATIENCE_S).raise_for_status().json()["version"])
@@ -118,6 +121,33 @@ class Load:
                 self.versions.append(answer.json()["model"]["version"])
 
 
+def workers(home: Path) -> list[psutil.Process]:
+    """The processes that answer requests."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        line = " ".join(process.info["cmdline"] or ())
+        if "_bentoml_impl.worker.service" in line and str(home) in line:
+            found.append(process)
+    return found
+
+
+# The first test: later ones ask for reasons, which load these libraries.
+def test_a_worker_scores_by_the_ensemble_without_the_libraries_that_fitted_it(live: Live, tmp_path: Path) -> None:
+    fitted_ensemble().save(tmp_path)
+    build_bento(tmp_path, name="ensemble", version="1", metadata={}, bento_home=live.home / "bentoml")
+    until(lambda: live.name() == "ensemble", "the ensemble is not served")
+    answer = httpx.post(f"{live.url}/score", json=ROW, timeout=PATIENCE_S).raise_for_status().json()
+    assert answer["model"] == {"name": "ensemble", "version": "1"}
+    assert answer["results"][0]["one_in_hours"] >= 6.5
+    (worker,) = workers(live.home)
+    mapped = {Path(each.path).parts for each in worker.memory_maps() if each.path.startswith("/")}
+    packages = {name for parts in mapped for name in parts}
+    assert "onnxruntime" in packages
+    assert not packages & {"sklearn", "scipy", "shap", "tensorflow", "keras", "numba", "llvmlite"}
+    live.build("3")
+    until(lambda: live.name() == "isolation_forest", "the forest is not served")
+
+
 def test_a_swap_fails_no_request_and_every_later_one_is_of_the_new_model(live: Live) -> None:
     before = live.version()
     assert before == "3"
@@ -137,7 +167,7 @@ def test_a_model_that_cannot_be_loaded_is_refused_and_the_old_one_stays(live: Li
     manifest = store / "models" / "tapewatch_detector" / "isolation_forest-3" / "manifest.json"
     whole = manifest.read_bytes()
     manifest.write_text("{}")
-    (store / "bentos" / "tapewatch_scoring" / "latest").write_text("isolation_forest-3")
+    point(store, CHAMPION, "isolation_forest-3")
 
     def refused() -> bool:
         lines = httpx.get(f"{live.url}/metrics", timeout=PATIENCE_S).text
@@ -165,16 +195,7 @@ def test_redis_away_makes_answers_slower_and_never_wrong(live: Live) -> None:
 
 
 def test_a_killed_worker_is_replaced(live: Live) -> None:
-    def workers() -> list[psutil.Process]:
-        home = str(live.home)
-        found = []
-        for process in psutil.process_iter(["cmdline", "ppid"]):
-            line = " ".join(process.info["cmdline"] or ())
-            if "_bentoml_impl.worker.service" in line and home in line:
-                found.append(process)
-        return found
-
-    (worker,) = workers()
+    (worker,) = workers(live.home)
     worker.send_signal(signal.SIGKILL)
 
     def is_back() -> bool:
@@ -184,7 +205,7 @@ def test_a_killed_worker_is_replaced(live: Live) -> None:
             return False
 
     until(is_back, "no worker came back")
-    assert [process.pid for process in workers()] != [worker.pid]
+    assert [process.pid for process in workers(live.home)] != [worker.pid]
 
 
 def test_the_client_takes_and_gives_frames(live: Live) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import uuid
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def schema(tmp_path_factory: pytest.TempPathFactory):
     with Database(f"sqlite:///{home / 'tapewatch.db'}") as database:
         write_findings(database)
     publish(home, "AAPL", AT, AT + MINUTE, volume_ratio=400.0)
-    deployment = deployment_of(model, home, scoring_log_requests=False)
+    deployment = deployment_of(model, home, scoring_log_requests=False, scoring_webhook_secret=uuid.uuid4().hex)
     yield schemathesis.openapi.from_asgi("/openapi.json", application(deployment))
     deployment.database.close()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from models.served.loading import write_graph
+from models.served.loading import write_graphs
 from serving.app import application
 from serving.schemas import MAX_ROWS
 from tests.support.detectors import fitted
@@ -18,7 +18,7 @@ SINGLE = {"symbol": "AAPL", "event_time": "2024-06-03T13:31:00Z", "volume_ratio"
 
 def test_a_single_row_is_answered_before_large_requests_that_came_first(tmp_path: Path) -> None:
     fitted().save(tmp_path)
-    write_graph(tmp_path, tmp_path)
+    write_graphs(tmp_path, tmp_path)
     ended: list[int] = []
     number = itertools.count()
 

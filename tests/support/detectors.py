@@ -3,6 +3,9 @@
 import numpy as np
 import polars as pl
 
+from models.anomaly_classifier.detector import AnomalyClassifierDetector
+from models.anomaly_classifier.learning import Growth
+from models.ensemble.detector import EnsembleDetector
 from models.isolation_forest import ForestParameters, IsolationForestDetector
 from tapewatch.market.instruments import Market, session_of
 from tapewatch.market.tables import MICROSTRUCTURE
@@ -44,3 +47,12 @@ def fitted() -> IsolationForestDetector:
     """A detector of few trees, fitted on `ordinary_rows`."""
     detector = IsolationForestDetector(ForestParameters(trees=50, samples=256), seed=1)
     return detector.fit(ordinary_rows(), partitions=["2024-06-03|stocks"])
+
+
+def fitted_ensemble() -> EnsembleDetector:
+    """That detector and a small classifier together."""
+    rows, days = ordinary_rows(), ["2024-06-03|stocks"]
+    labelled = extreme(rows.gather_every(6)).with_columns(kind=pl.lit("price_jump"), weight=pl.lit(1.0))
+    classifier = AnomalyClassifierDetector(Growth(iterations=10, leaves=4), seed=1)
+    classifier.fit(rows, partitions=days, labelled=labelled)
+    return EnsembleDetector((fitted(), classifier)).fit(rows, partitions=days)

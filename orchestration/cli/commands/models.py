@@ -229,6 +229,29 @@ def retire(
 
 @group.command()
 @reports_errors
+def webhook(
+    url: Annotated[
+        str, typer.Argument(metavar="ADDRESS", help="of the scoring service, as MLflow's server reaches it")
+    ],
+) -> None:
+    """Let MLflow tell the scoring service at once which version became champion.
+
+    [dim]TAPEWATCH_SCORING_WEBHOOK_SECRET=… tapewatch models webhook https://scoring.example.com[/]
+    """
+    settings = Settings()
+    secret = settings.scoring_webhook_secret
+    if secret is None:
+        raise RunError("set TAPEWATCH_SCORING_WEBHOOK_SECRET, here and for the scoring service: MLflow signs with it")
+    from resources.mlflow_registry import ModelRegistry  # noqa: PLC0415 - takes seconds
+    from resources.mlflow_webhook import PATH, ensure_webhook  # noqa: PLC0415 - likewise
+
+    client = ModelRegistry(settings.tracking_uri, settings.artifact_root).connect()
+    found = ensure_webhook(client, url.rstrip("/") + PATH, secret.get_secret_value())
+    _say(f"Webhook {found}: MLflow posts each alias that is set to {url.rstrip('/')}{PATH}")
+
+
+@group.command()
+@reports_errors
 def history(
     name: Annotated[str | None, typer.Argument(metavar="MODEL", help="one model; by default all")] = None,
     verify: Annotated[

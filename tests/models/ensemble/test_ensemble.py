@@ -1,6 +1,8 @@
 """The ensemble: one scale, its rate on unseen days, attributions, absent members, saved state and bad input."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +18,19 @@ from models.ensemble.calibration import Level, hours_of, score_of, threshold_of
 from models.ensemble.detector import EnsembleDetector
 from models.ensemble.incidents import incidents_of
 from models.events import merge_anomalies
+from models.forest_onnx import length_graph
 from models.isolation_forest import IsolationForestDetector
 from models.loading import load_detector
 from models.onnx_export import export_onnx
-from models.served.loading import load_row_scorer
+from models.served import loading
+from models.served.loading import load_row_scorer, write_graphs
 from models.served.minutes import Minutes
 from tapewatch.features.catalog import BY_NAME
 from tapewatch.labels.training_set import build_training_set
 from tapewatch.market.derived_tables import INCIDENTS
 from tapewatch.market.instruments import Market
 from tapewatch.market.tables import ATTRIBUTIONS, BARRIER_LABELS
+from tests.support import detectors
 from tests.support.labelled_minutes import injected_minutes
 from tests.support.synthetic_days import days, synthetic_day
 
@@ -218,13 +223,69 @@ def test_a_score_is_as_many_hours_as_it_was_made_of() -> None:
     assert hours_of(np.array([1.0])) == 1e6
 
 
+@pytest.fixture(scope="module")
+def served(ensemble: EnsembleDetector, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("served")
+    ensemble.save(folder)
+    write_graphs(folder, folder)
+    return folder
+
+
 def test_the_service_scores_as_the_detector_does_and_gives_hours(
-    ensemble: EnsembleDetector, unseen: pl.DataFrame, tmp_path: Path
+    ensemble: EnsembleDetector, served: Path, unseen: pl.DataFrame
 ) -> None:
-    ensemble.save(tmp_path)
-    served, some = load_row_scorer(tmp_path), unseen.head(200)
-    scores = served.score(Minutes.of_frame(some, served.features))
-    assert scores == pytest.approx(ensemble.score(some))
-    hours = served.hours(scores)
+    scorer = load_row_scorer(served)
+    features = [name for name in ensemble.features if name not in ("trade_age_s", "tape_age_s")]
+    strangers = unseen.head(60).with_columns(symbol=pl.lit("X:BTC-USD", unseen.schema["symbol"]))
+    blank = unseen.tail(60).with_columns(pl.lit(None, pl.Float64).alias(name) for name in features[::3])
+    rows = pl.concat([unseen, strangers, blank], how="vertical_relaxed")
+    minutes = Minutes.of_frame(rows, scorer.features)
+    scores = scorer.score(minutes)
+    assert np.abs(scores - ensemble.score(rows)).max() <= 1e-6
+    assert scorer.score(minutes.take(7, 8)) == pytest.approx(scores[7:8], abs=1e-12)
+    assert scorer.score(minutes.take(0, 0)).size == 0
+    hours = scorer.hours(scores)
     assert hours is not None
     assert ((hours >= 6.5) == (scores >= 0.5)).all()
+
+
+def test_served_members_are_the_detectors_and_give_its_reasons(
+    ensemble: EnsembleDetector, served: Path, unseen: pl.DataFrame
+) -> None:
+    scorer, some = load_row_scorer(served), unseen.head(40)
+    classifier = load_row_scorer(served / "members" / "1_anomaly_classifier")
+    minutes = Minutes.of_frame(some, scorer.features)
+    own = Minutes.of_frame(some, classifier.features)
+    assert classifier.score(own) == pytest.approx(ensemble.members[1].score(some), abs=1e-6)
+    found = scorer.explain(minutes).sort("row", "feature")
+    expected = ensemble.explain(some).sort("symbol", "event_time", "feature")
+    assert found["shap_value"].to_numpy() == pytest.approx(expected["shap_value"].to_numpy(), abs=1e-9)
+
+
+def test_serving_an_ensemble_imports_neither_what_fitted_it_nor_what_explains_it(served: Path) -> None:
+    code = f"""
+import sys
+from pathlib import Path
+import serving.app, serving.deployment
+from serving.loader import Scorer
+from serving.schemas import parse_rows
+scorer = Scorer.load(Path({str(served)!r}), name="ensemble", version="1")
+scorer.warm_up()
+body = b'{{"symbol": "AAPL", "event_time": "2024-03-05T15:31:00Z", "volume_ratio": 500.0, "return_bps": -900.0}}'
+(verdict,) = scorer.verdicts(*scorer.arrays_of(parse_rows(body, scorer.features)))
+assert verdict.one_in_hours > 0
+heavy = {{"sklearn", "shap", "tensorflow", "keras", "jax", "torch", "numba", "scipy", "mlflow", "dagster"}}
+print(sorted(heavy & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_an_ensemble_whose_graph_scores_otherwise_is_not_packaged(
+    ensemble: EnsembleDetector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensemble.save(tmp_path / "saved")
+    other = length_graph(detectors.fitted().forest).SerializeToString()
+    monkeypatch.setitem(loading._GRAPHS, "isolation_forest", lambda _: other)
+    with pytest.raises(DetectorError, match="as it would be served, differs from the detector by"):
+        write_graphs(tmp_path / "saved", tmp_path / "graphs")

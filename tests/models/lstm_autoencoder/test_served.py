@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from models.lstm_autoencoder.detector import LstmAutoencoderDetector
-from models.served.loading import FrameScorer, load_row_scorer, write_graph
+from models.served.loading import FrameScorer, load_row_scorer, write_graphs
 from models.served.minutes import Minutes
 
 
@@ -15,7 +15,7 @@ def test_scores_and_reasons_are_those_of_the_detector(
 ) -> None:
     scorer = load_row_scorer(saved)
     assert isinstance(scorer, FrameScorer)
-    write_graph(saved, tmp_path)
+    write_graphs(saved, tmp_path)
     assert not list(tmp_path.iterdir())
     rows = sequence_rows.head(60)
     minutes = Minutes.of_frame(rows, scorer.features)

@@ -12,7 +12,7 @@ import pytest
 from models.base import DetectorError
 from models.isolation_forest import IsolationForestDetector
 from models.served.forest import ForestScorer
-from models.served.loading import load_row_scorer, write_graph
+from models.served.loading import load_row_scorer, write_graphs
 from models.served.minutes import Minutes
 from tests.support.detectors import extreme, fitted, ordinary_rows
 
@@ -29,7 +29,7 @@ def detector() -> IsolationForestDetector:
 def saved(tmp_path_factory: pytest.TempPathFactory, detector: IsolationForestDetector) -> Path:
     folder = tmp_path_factory.mktemp("model")
     detector.save(folder)
-    write_graph(folder, folder)
+    write_graphs(folder, folder)
     return folder
 
 
@@ -102,7 +102,7 @@ def test_a_changed_or_foreign_folder_is_refused(tmp_path: Path, detector: Isolat
 
 def test_a_graph_that_is_cut_short_is_refused(tmp_path: Path, detector: IsolationForestDetector) -> None:
     detector.save(tmp_path)
-    write_graph(tmp_path, tmp_path)
+    write_graphs(tmp_path, tmp_path)
     path = tmp_path / "isolation_forest.onnx"
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(DetectorError, match="cannot be used"):

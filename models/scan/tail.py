@@ -1,0 +1,27 @@
+"""The tail of ordinary peaks: how rarely they are as high. Apart from what fits it, which is compiled."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+#: The rates of peaks, a day, whose heights are stored.
+RATES: Final = (12.0, 8.0, 5.0, 3.0, 2.0)
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The heights at which peaks occur 12, 8, 5, 3 and 2 times a day, and the mean excess beyond the last."""
+
+    heights: Floats
+    excess: float
+
+    def surprise(self, values: Floats) -> Floats:
+        """-log10 of the rate of peaks at least as high; 0 or less where ordinary, NaN for NaN."""
+        known = -np.log10(np.array(RATES))
+        inner = np.interp(values, self.heights, known)
+        beyond = known[-1] + (values - self.heights[-1]) / (self.excess * np.log(10.0))
+        return np.where(np.isnan(values), np.nan, np.where(values > self.heights[-1], beyond, inner))

@@ -1,0 +1,71 @@
+"""The classifier, served."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import polars as pl
+
+from models.base import Scores
+from models.manifest import Manifest
+from models.profile import group_name
+from models.served.base import opened_graph, summed_leaves
+from models.served.evidence import EvidenceArrays
+from models.served.minutes import Minutes
+from models.served.reasons import Reasons
+
+NAME = "anomaly_classifier"
+_BASE = "base"
+
+
+@dataclass(frozen=True)
+class ClassifierScorer:
+    """Surprises in NumPy, the boosted trees in ONNX Runtime."""
+
+    manifest: Manifest
+    _evidence: EvidenceArrays
+    _session: Any
+    _base: float
+    _reasons: Reasons
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """From the folder that `AnomalyClassifierDetector.save` wrote. Without a graph in it, one is made; that imports scikit-learn.
+
+        Raises:
+            DetectorError: the files do not fit this code, or have changed.
+        """
+        manifest = Manifest.read(folder, detector=NAME)
+        session = opened_graph(folder, NAME, classifier_graph)
+        base = float(session.get_modelmeta().custom_metadata_map[_BASE])
+        return cls(manifest, EvidenceArrays.load(folder), session, base, Reasons(folder))
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        return tuple(self.manifest.features)
+
+    def score(self, minutes: Minutes) -> Scores:
+        if not len(minutes):
+            return np.empty(0)
+        log_odds = self._base + summed_leaves(self._session, self._evidence.surprises(minutes))
+        learnt = self._evidence.markets
+        is_learnt = np.array([group_name(symbol) in learnt for symbol in minutes.symbols])
+        return np.where(is_learnt, 1.0 / (1.0 + np.exp(-log_odds)), 0.0)
+
+    def hours(self, scores: Scores) -> Scores | None:  # noqa: ARG002
+        return None
+
+    def explain(self, minutes: Minutes) -> pl.DataFrame:
+        return self._reasons.of(minutes)
+
+
+def classifier_graph(folder: Path) -> bytes:
+    """The graph of a saved classifier, to log odds above a base that its metadata hold."""
+    from models.anomaly_classifier import onnx_graph  # noqa: PLC0415 - imports scikit-learn
+    from models.anomaly_classifier.detector import AnomalyClassifierDetector  # noqa: PLC0415
+
+    detector = AnomalyClassifierDetector.load(folder)
+    graph = onnx_graph.above_base_graph(detector.trees, detector.calibration, len(detector.signs))
+    graph.metadata_props.add(key=_BASE, value=repr(onnx_graph.base_of(detector.trees, detector.calibration)))
+    return bytes(graph.SerializeToString())

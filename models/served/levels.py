@@ -1,0 +1,69 @@
+"""The levels of an ensemble as arrays: the numbers of `models/ensemble/calibration.py`, all members at once."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from models.base import Scores
+from models.ensemble.calibration import Level, Levels, score_of
+from models.ensemble.storage import WHOLE
+from models.profile import EVERY_MARKET, group_name
+from models.scan.tail import RATES
+
+#: The level of each height that is stored: 1 at the commonest peaks.
+_LEVELS = 1.0 + np.log10(RATES[0] / np.array(RATES))
+
+
+class LevelArrays:
+    """Calibrated members and their ensemble, laid out for single rows and batches.
+
+    Args:
+        levels: of each member by name, and of WHOLE.
+        members: their names, in the order of the scores' columns.
+    """
+
+    def __init__(self, levels: Mapping[str, Levels], members: Sequence[str]) -> None:
+        whole = levels[WHOLE].by_market
+        own = [levels.get(name, Levels({})).by_market for name in members]
+        markets = sorted({market for each in (whole, *own) for market in each} - {EVERY_MARKET})
+        #: The last stands for all other markets: members do not judge them, the ensemble's is that of all.
+        self._market = {name: at for at, name in enumerate(markets)}
+        self._members = _Table([[each.get(market) for each in own] for market in markets] + [[None] * len(own)])
+        pooled = whole[EVERY_MARKET]
+        self._whole = _Table([[whole.get(market, pooled)] for market in markets] + [[pooled]])
+
+    def scores(self, members: Scores, symbols: Sequence[str]) -> Scores:
+        """The ensemble's score of its members' (rows x members; a probability as log odds)."""
+        elsewhere = len(self._market)
+        at = np.array([self._market.get(group_name(symbol), elsewhere) for symbol in symbols], dtype=np.int64)
+        judges = self._members.is_known[at]
+        total = np.where(judges, self._members.of(members, at), 0.0).sum(axis=1)
+        margin = total / np.maximum(judges.sum(axis=1), 1)
+        return score_of(self._whole.of(margin[:, None], at)[:, 0])
+
+
+class _Table:
+    """Levels by market and column: medians, heights, and the slopes that follow each height."""
+
+    def __init__(self, levels: Sequence[Sequence[Level | None]]) -> None:
+        self.is_known = np.array([[level is not None for level in row] for row in levels])
+        blank = np.arange(len(RATES), dtype=np.float64)
+        self._heights = np.array([[blank if level is None else level.tail.heights for level in row] for row in levels])
+        median = [[-1.0 if level is None else level.median for level in row] for row in levels]
+        excess = [[1.0 if level is None else level.tail.excess for level in row] for row in levels]
+        self._median, self._first = np.array(median), self._heights[:, :, 0]
+        self._rise = np.maximum(self._first - self._median, 1e-12)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            steps = np.nan_to_num(np.diff(_LEVELS) / np.diff(self._heights, axis=2), posinf=0.0)
+        end = 1.0 / (np.array(excess) * np.log(10.0))
+        self._slopes = np.concatenate([steps, end[:, :, None]], axis=2)
+        last = np.full((*self._median.shape, 1), np.inf)
+        self._lengths = np.concatenate([np.diff(self._heights, axis=2), last], axis=2)
+
+    def of(self, scores: Scores, at: npt.NDArray[np.int64]) -> Scores:
+        """The level of each score (rows x columns) in the market of its row."""
+        run = np.minimum(np.maximum(scores[:, :, None] - self._heights[at], 0.0), self._lengths[at])
+        above = 1.0 + (run * self._slopes[at]).sum(axis=2)
+        below = np.clip((scores - self._median[at]) / self._rise[at], 0.0, 1.0)
+        return np.asarray(np.where(scores > self._first[at], above, below))
