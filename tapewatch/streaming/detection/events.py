@@ -208,6 +208,7 @@ class Events:
             "rule": SCAN,
             "severity": _severity(finding.hours),
             "start_time": time_from_ns(finding.start_ns),
+            "known_time": time_from_ns(finding.known_ns),
             "end_time": None,
             "detected_time": time_from_ns(self._clock()),
             "value": finding.hours,

@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.live_tables import ALERTS
+from tapewatch.market.live_tables import ALERTS, GAPS
 from tapewatch.store.database import schema
 from tapewatch.store.database.database import Database, DatabaseError
 from tapewatch.store.database.migrations import HEAD, REVISIONS, VERSIONS
@@ -95,10 +95,10 @@ def test_a_database_at_the_first_revision_is_upgraded_with_its_rows(url: str) ->
     with Database(url, upgrades=False) as old, old.engine.begin() as connection:
         command.upgrade(alembic_config(connection), REVISIONS[0])
     with Database(url, upgrades=False) as old:
-        old.upsert(ALERTS, MONDAY, rows_of(ALERTS, 20))
+        old.upsert(GAPS, MONDAY, rows_of(GAPS, 20))
         assert schema.upgrade(old.engine) == (REVISIONS[0], HEAD)
         assert schema.upgrade(old.engine) == (HEAD, HEAD)
-        assert old.read(ALERTS).height == 20
+        assert old.read(GAPS).height == 20
         assert differences(old) == []
 
 
