@@ -80,8 +80,8 @@ def backtest(context: dg.AssetExecutionContext, signals: LakeTable, bars: LakeTa
             {
                 "by_strategy": table_of(performance_by(rows, "strategy")),
                 "by_kind_and_regime": table_of(performance_by(rows, "kind", "regime")),
-                **days.account(day, rows, is_sized=False).facts("unit"),
-                **days.account(day, rows).facts("sized"),
+                **days.account(day, is_sized=False).facts("unit"),
+                **days.account(day).facts("sized"),
             },
             partition_key=str(day),
         )

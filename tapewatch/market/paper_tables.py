@@ -149,7 +149,7 @@ PAPER_TRADERS = Table(
         _ACCOUNT,
         Column("created_time", TIME, "when it began"),
         Column("beat_time", TIME, "when it wrote this row, by this machine's clock"),
-        Column("settings", TEXT, "digest of markets and rules, which must not change"),
+        Column("settings", TEXT, "digest of its rules, which must not change"),
         _number("cursor_ns", "it decided on every minute up to here", "ns"),
         count("decisions", "signals decided on so far"),
     ),

@@ -12,13 +12,14 @@ from tapewatch.market.signal_tables import OUTCOMES, SIGNALS
 from tapewatch.market.tables import ANOMALIES, BARS, QUOTES, TRADES
 from tapewatch.trading.signals.build import proposals, signals
 from tapewatch.trading.signals.outcomes import outcomes
+from tapewatch.trading.strategies.alerts import alerts_of
 
 _CARRIES = "the windows in which pairs and leaders are chosen"
 
 
 def _signals(tape: Tape, incidents: pl.DataFrame) -> pl.DataFrame:
     rows = microstructure(tape[TRADES], tape[QUOTES], tape.session, through_ns=tape.through_ns, symbols=tape.symbols)
-    return signals(*proposals(ANOMALIES.empty(), incidents, rows), OUTCOMES.empty())
+    return signals(*proposals(alerts_of(ANOMALIES.empty(), incidents), rows), OUTCOMES.empty())
 
 
 def signals_after_scan(detector: ScanDetector) -> Computation:

@@ -137,7 +137,7 @@ def upgrade() -> None:
             nullable=False,
             comment="when it wrote this row, by this machine's clock",
         ),
-        sa.Column("settings", sa.Text(), nullable=False, comment="digest of markets and rules, which must not change"),
+        sa.Column("settings", sa.Text(), nullable=False, comment="digest of its rules, which must not change"),
         sa.Column("cursor_ns", sa.BigInteger(), nullable=False, comment="it decided on every minute up to here [ns]"),
         sa.Column("decisions", sa.BigInteger(), nullable=False, comment="signals decided on so far"),
         sa.PrimaryKeyConstraint("market", "account", name="pk_paper_traders"),
