@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 
+from assets.traded import bets_after, bets_of
 from assets.validation import ValidationDays
 from models.base import Detector, Scores
 from models.loading import load_detector
@@ -25,7 +26,8 @@ _ONNX = "onnx_difference/"
 class Scored:
     """A candidate and the champion, if it can be used, with their scores of the validation days' rows.
 
-    `version` is the champion's, `folder_size` the candidate's files in bytes, and `onnx` how far its graphs are off.
+    `version` is the champion's, `folder_size` the candidate's files in bytes, `onnx` how far its graphs are off, and
+    `bets` the OUTCOMES of bets after its alerts.
     """
 
     days: ValidationDays
@@ -36,6 +38,7 @@ class Scored:
     version: int | None
     folder_size: int
     onnx: Mapping[str, float]
+    bets: pl.DataFrame
 
     @classmethod
     def of(cls, registry: ModelRegistry, name: str, reference: Mapping[str, Any], days: ValidationDays) -> Self:
@@ -47,7 +50,8 @@ class Scored:
         metrics = registry.metrics(reference["run_id"])
         onnx = {key: value for key, value in metrics.items() if key.startswith(_ONNX)}
         score, other = candidate.score(days.rows), None if champion is None else champion.score(days.rows)
-        return cls(days, candidate, score, champion, other, current.version if current else None, size, onnx)
+        bets = bets_after(candidate, name, days.lake, reference["validation"])
+        return cls(days, candidate, score, champion, other, current.version if current else None, size, onnx, bets)
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ def judge_candidate(registry: ModelRegistry, name: str, reference: Mapping[str, 
         validation=reference["validation"],
         size=scored.folder_size,
         onnx=scored.onnx,
+        bets=bets_of(scored.bets),
     )
     with registry.run(name, run_id=reference["run_id"]):
         registry.log_gates({"champion": scored.version, "gates": judgement.evidence()})

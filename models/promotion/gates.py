@@ -32,6 +32,9 @@ class Limits:
     #: The time to score 1,000 minutes, in seconds.
     latency_s: float = 2.0
     onnx_difference: float = 1e-5
+    #: Bets after its alerts lose if a mean as low has a smaller chance than 1 less this; fewer bets say nothing.
+    losing_confidence: float = 0.95
+    least_bets: int = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,15 @@ class Gate:
     words: str
     measured: float | None = None
     limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bets:
+    """Bets of one unit after a detector's alerts: their number, mean after costs, and the chance of one as low if the true one were 0."""
+
+    count: int
+    mean_net_bps: float
+    chance: float
 
 
 @dataclass(frozen=True)
@@ -80,6 +92,7 @@ def judge(
     validation: Sequence[str],
     size: int,
     onnx: Mapping[str, float],
+    bets: Bets | None = None,
     limits: Limits = Limits(),
 ) -> Judgement:
     """Judge a candidate.
@@ -94,6 +107,7 @@ def judge(
         train, validation: keys of the partitions that it was fitted and judged on.
         size: of its files, in bytes.
         onnx: the greatest difference of each ONNX graph from the detector.
+        bets: after its alerts of the validation days; None where none could be made.
     """
     return Judgement(
         (
@@ -104,6 +118,7 @@ def judge(
             _size(size / _MIB, limits),
             _latency(candidate, rows, limits),
             _onnx(onnx, limits),
+            _losing(bets, limits, has_rival=not without),
         )
     )
 
@@ -191,3 +206,18 @@ def _onnx(differences: Mapping[str, float], limits: Limits) -> Gate:
     worst = max(differences.values())
     words = f"its ONNX graph differs by {worst:.1e} at most; {limits.onnx_difference:.0e} is allowed"
     return Gate("onnx", worst <= limits.onnx_difference, words, worst, limits.onnx_difference)
+
+
+def _losing(bets: Bets | None, limits: Limits, *, has_rival: bool) -> Gate:
+    """Without a champion to stay with, a detector that loses is better than none, and the words alone say it."""
+    if bets is None or bets.count < limits.least_bets:
+        count = bets.count if bets else 0
+        words = f"{count} bets followed its alerts: {limits.least_bets} are needed to tell whether they lose"
+        return Gate("losing", has_passed=True, words=words, measured=float(count), limit=float(limits.least_bets))
+    least = 1.0 - limits.losing_confidence
+    words = (
+        f"{bets.count} bets after its alerts earned {bets.mean_net_bps:+.1f} bps each after costs; by chance alone the mean would "
+        f"be as low in {bets.chance:.1%} of cases, and under {least:.1%} they count as losing"
+    )
+    is_losing = bets.mean_net_bps < 0 and bets.chance < least
+    return Gate("losing", not (is_losing and has_rival), words, bets.chance, least)

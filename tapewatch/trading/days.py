@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from tapewatch.lookahead.computation import Computation
 from tapewatch.market.derived_tables import INCIDENTS
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.schema import Table
@@ -13,6 +14,7 @@ from tapewatch.market.tables import ANOMALIES, BARS, MICROSTRUCTURE, QUOTES, TIM
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.tape import tape_end
 from tapewatch.trading.account import Account, trade_day
+from tapewatch.trading.lookahead import stored_signals
 from tapewatch.trading.record import AccountRecord, account_record
 from tapewatch.trading.recorded import tick_columns
 from tapewatch.trading.signals.build import SignalRules, proposals, signals
@@ -40,15 +42,15 @@ class TradingDays:
 
     def signals(self, day: Partition) -> pl.DataFrame:
         """SIGNALS of a day. Without features it is empty; detectors that have not run on the day add no alert."""
-        rows = self._read(MICROSTRUCTURE, day)
-        others = [self._read(MICROSTRUCTURE, other) for other in self._others(day)]
+        alerts = alerts_of(self._read(ANOMALIES, day), self._read(INCIDENTS, day))
         proposed, minutes = proposals(
-            alerts_of(self._read(ANOMALIES, day), self._read(INCIDENTS, day)),
-            rows,
-            others=pl.concat(others) if others else None,
-            rules=self.rules,
+            alerts, self._read(MICROSTRUCTURE, day), others=self._leaders(day), rules=self.rules
         )
         return signals(proposed, minutes, self.record(day), rules=self.rules)
+
+    def computation(self, day: Partition) -> Computation:
+        """How `signals` computes a day, for the look-ahead check."""
+        return stored_signals(self.record(day), self._leaders(day), self.rules)
 
     def record(self, day: Partition) -> pl.DataFrame:
         """OUTCOMES of the earlier days of the market that have signals, as far as they were known when the day began."""
@@ -104,10 +106,11 @@ class TradingDays:
         """SIGNALS of days."""
         return pl.concat([SIGNALS.empty(), *(self._read(SIGNALS, day) for day in days)])
 
-    def _others(self, day: Partition) -> Sequence[Partition]:
-        """The same date of the other markets, where the lake has it: their symbols may lead."""
+    def _leaders(self, day: Partition) -> pl.DataFrame | None:
+        """MICROSTRUCTURE of the same date of the other markets that the lake has: their symbols may lead."""
         dates = (Partition(day.date, market) for market in Market if market is not day.market)
-        return [other for other in dates if self.lake.exists(MICROSTRUCTURE, other)]
+        found = [self.lake.read(MICROSTRUCTURE, other) for other in dates if self.lake.exists(MICROSTRUCTURE, other)]
+        return pl.concat(found) if found else None
 
     def _ticks(self, table: Table, day: Partition, symbols: Sequence[str]) -> pl.DataFrame:
         columns = tick_columns(table)
