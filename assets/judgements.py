@@ -25,8 +25,8 @@ from tapewatch.store.lake.tape import has_ticks, symbol_batches, tape_end
 CheckVerdict = tuple[bool, dict[str, Any]]
 _ROWS_AT_ONCE = 4_000_000
 _LEAST_VOLUME_AGREEMENT = 0.95
-#: Number of known times spread over the day, and how many of them are checked.
-_SPREAD, _MOMENTS = 5, 3
+#: Known times spread over the day, of which the computation's number is checked.
+_SPREAD = 5
 #: Symbols that a verdict names at most.
 _NAMED = 10
 #: The computation of a table from a day of ticks (True) or of bars alone.
@@ -194,7 +194,8 @@ def no_look_ahead(
     }
     tape = Tape(partition.session, frames, tuple(symbols), tape_end(lake, partition))
     stored = lake.read(table, partition, symbols=symbols)
-    moments = chosen_times(computation.known_times(stored), _SPREAD)[:_MOMENTS] or [tape.through_ns]
+    most = computation.moments
+    moments = chosen_times(computation.known_times(stored), max(_SPREAD, most))[:most] or [tape.through_ns]
     for at in moments:
         for check, differs in compared(computation, tape, stored, at):
             if differs is not None:

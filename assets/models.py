@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from assets.about import about, about_table
 from assets.config import config_of, plain
 from assets.loading import warn
+from assets.shown import table_of
 from assets.validation import validation_days
 from resources.lake import LakeResource, LakeTable, png
 from resources.stores import ModelRegistryResource
@@ -93,6 +94,7 @@ def evaluation(
 ) -> pl.DataFrame:
     """What the detector and a trivial rule find in the validation days, compared to true or injected anomalies."""
     from assets import training  # noqa: PLC0415 - as above
+    from tapewatch.trading.feedback import performance_by  # noqa: PLC0415 - SciPy
 
     partitions = [Partition.parse(key) for key in isolation_forest["validation"]]
     days = validation_days(lake.open(), partitions, isolation_forest["seed"])
@@ -100,6 +102,7 @@ def evaluation(
     result = training.validate(registry, MODEL, isolation_forest, days)
     facts: dict[str, Any] = {name: png(image) for name, image in result.plots.items()}
     facts["mlflow_run"] = dg.MetadataValue.url(registry.run_url(isolation_forest["run_id"]))
+    facts["bets_by_kind"] = table_of(performance_by(result.bets, "kind", "regime"))
     if result.not_judged:
         warn(context, f"not judged: {result.not_judged}")
         facts["not_judged"] = result.not_judged

@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 
+from assets.traded import bets_after, bets_of
 from assets.validation import ValidationDays
 from models.base import Detector, Scores
 from models.loading import load_detector
@@ -24,7 +25,8 @@ _ONNX = "onnx_difference/"
 class Scored:
     """A candidate and the champion, if it can be used, with their scores of the validation days' rows.
 
-    `version` is the champion's, `folder_size` the candidate's files in bytes, and `onnx` how far its graphs are off.
+    `version` is the champion's, `folder_size` the candidate's files in bytes, `onnx` how far its graphs are off, and
+    `bets` the OUTCOMES of bets after its alerts.
     """
 
     days: ValidationDays
@@ -35,6 +37,7 @@ class Scored:
     version: int | None
     folder_size: int
     onnx: Mapping[str, float]
+    bets: pl.DataFrame
 
     @classmethod
     def of(cls, registry: ModelRegistry, name: str, reference: Mapping[str, Any], days: ValidationDays) -> Self:
@@ -46,7 +49,8 @@ class Scored:
         metrics = registry.metrics(reference["run_id"])
         onnx = {key: value for key, value in metrics.items() if key.startswith(_ONNX)}
         score, other = candidate.score(days.rows), None if champion is None else champion.score(days.rows)
-        return cls(days, candidate, score, champion, other, current.version if current else None, size, onnx)
+        bets = bets_after(candidate, name, days.lake, reference["validation"])
+        return cls(days, candidate, score, champion, other, current.version if current else None, size, onnx, bets)
 
 
 def judge_candidate(
@@ -74,6 +78,7 @@ def judge_candidate(
         size=scored.folder_size,
         onnx=scored.onnx,
         rival=None if rival is None else _compared(scored.days, scored.score, *rival),
+        bets=bets_of(scored.bets),
     )
     judgement = judge(case)
     logged: dict[str, Any] = {"champion": scored.version, "gates": judgement.evidence()}

@@ -6,21 +6,24 @@ import dagster as dg
 import polars as pl
 from pydantic import BaseModel, Field
 
+from assets import judgements
 from assets.about import about_days, about_table
-from assets.checks import Checked, commit_days
+from assets.checks import Check, Checked, commit_days
 from assets.config import config_of, plain
 from assets.loading import warn
 from assets.shown import counts_of, table_of
 from resources.lake import LakeTable, png
-from resources.stores import DatabaseResource
+from resources.stores import DatabaseResource, ModelRegistryResource
 from tapewatch.market.instruments import Partition
 from tapewatch.market.signal_tables import OUTCOMES, PAPER_PORTFOLIO, SIGNALS, WALK_FORWARD
 from tapewatch.store.durable import Staging
 from tapewatch.store.lake.lake import Lake
 
 if TYPE_CHECKING:
+    from tapewatch.lookahead.computation import Computation
     from tapewatch.trading.days import TradingDays
 
+_CHECKS = (Check(judgements.no_look_ahead),)
 _EVERY_STRATEGY = "neither alerts nor any other strategy proposed a bet: a quiet day, or one without features"
 
 
@@ -33,7 +36,7 @@ class BettingConfig(BaseModel):
 
 
 @dg.asset(
-    **about_days(SIGNALS, "statsmodels"),
+    **about_days(SIGNALS, "statsmodels", checks=_CHECKS),
     ins={"microstructure": dg.AssetIn(["features", "microstructure"]), "bars": dg.AssetIn(["tape", "bars"])},
     deps=[["detections", "anomalies"], ["detections", "incidents"]],
     config_schema=plain(BettingConfig),
@@ -58,11 +61,11 @@ def signals(context: dg.AssetExecutionContext, microstructure: LakeTable, bars: 
         )
         return rows
 
-    yield from commit_days(context, SIGNALS, microstructure.lake, found)
+    yield from commit_days(context, SIGNALS, microstructure.lake, found, _CHECKS, computation=days.computation)
 
 
 @dg.asset(
-    **about_days(OUTCOMES, "numba"),
+    **about_days(OUTCOMES, "numba", checks=_CHECKS),
     ins={"signals": dg.AssetIn(["trading", "signals"]), "bars": dg.AssetIn(["tape", "bars"])},
     config_schema=plain(BettingConfig),
 )
@@ -80,19 +83,41 @@ def backtest(context: dg.AssetExecutionContext, signals: LakeTable, bars: LakeTa
             {
                 "by_strategy": table_of(performance_by(rows, "strategy")),
                 "by_kind_and_regime": table_of(performance_by(rows, "kind", "regime")),
-                **days.account(day, rows, is_sized=False).facts("unit"),
-                **days.account(day, rows).facts("sized"),
+                **days.account(day, is_sized=False).facts("unit"),
+                **days.account(day).facts("sized"),
             },
             partition_key=str(day),
         )
         return rows
 
-    yield from commit_days(context, OUTCOMES, signals.lake, found)
+    def computation(day: Partition) -> "Computation":
+        from tapewatch.trading.lookahead import outcomes_of  # noqa: PLC0415 - as above
+
+        return outcomes_of(signals.read(day) if signals.exists(day) else SIGNALS.empty())
+
+    yield from commit_days(context, OUTCOMES, signals.lake, found, _CHECKS, computation=computation)
 
 
-@dg.asset(**about_table(WALK_FORWARD, "html"), ins={"backtest": dg.AssetIn(["trading", "backtest"])})
-def walk_forward(context: dg.AssetExecutionContext, backtest: LakeTable) -> pl.DataFrame:
+class LosingConfig(BaseModel):
+    """From which confidence on a detector's alerts count as losing, and whether its champion is then retired."""
+
+    losing_confidence: float = Field(0.95, gt=0.5, lt=1)
+    demotes_losing: bool = False
+
+
+@dg.asset(
+    **about_table(WALK_FORWARD, "html"),
+    ins={"backtest": dg.AssetIn(["trading", "backtest"])},
+    config_schema=plain(LosingConfig),
+)
+def walk_forward(
+    context: dg.AssetExecutionContext,
+    backtest: LakeTable,
+    model_registry: ModelRegistryResource,
+    database: DatabaseResource,
+) -> pl.DataFrame:
     """The strategies on all days, walk-forward and on combinatorial paths, with a tear sheet; also where they lose."""
+    from assets.traded import demote, losers  # noqa: PLC0415 - as above
     from tapewatch.trading.evaluation import evaluate  # noqa: PLC0415 - as above
     from tapewatch.trading.feedback import losing, performance_by  # noqa: PLC0415
     from tapewatch.trading.record import capacities  # noqa: PLC0415
@@ -109,12 +134,19 @@ def walk_forward(context: dg.AssetExecutionContext, backtest: LakeTable) -> pl.D
     with Staging(page) as staging:
         staging.path.write_text(sheet, encoding="utf-8")
         staging.swap_in()
+    config = config_of(context, LosingConfig)
+    found = losers(bets, config.losing_confidence)
+    if config.demotes_losing and found:
+        with database.open() as opened:
+            demoted = demote(model_registry.open(), opened, found)
+        for name, reason in demoted.items():
+            warn(context, f"{name} has no champion any more: {reason}")
     overfitting = result.overfitting.probability if result.overfitting else None
     facts: dict[str, Any] = {
         "tear_sheet": dg.MetadataValue.path(str(page)),
         "bets": bets.height,
         "by_kind_and_regime": table_of(performance_by(bets, "kind", "regime")),
-        "losing_detectors": table_of(losing(bets, "detector")),
+        "losing_detectors": table_of(losing(bets, "detector", confidence=config.losing_confidence)),
         "losing_kinds": table_of(losing(bets, "kind")),
         "best_variant": result.best or None,
         "variants": result.variants,

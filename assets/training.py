@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import mlflow
 import polars as pl
 
 from assets.promoting import Scored, judge_candidate
+from assets.traded import metrics_of
 from assets.validation import ValidationDays
 from models.base import Detector, Scores
 from models.evaluation import Evaluation, NotJudgedError, evaluate
@@ -20,6 +21,7 @@ from resources.detector_pyfunc import as_pandas
 from resources.lake import LakeTable
 from resources.mlflow_registry import ModelRegistry
 from resources.model_logging import log_inputs, provenance, run_name
+from tapewatch.market.signal_tables import OUTCOMES
 from tapewatch.market.tables import EVALUATION
 from tapewatch.reports.attributions import attributions_html
 
@@ -79,13 +81,15 @@ def log_data(
 class ValidationResult:
     """What a detector found, by kind (EVALUATION) and as metrics, and plots (PNG) by name.
 
-    `not_judged` says why there is nothing to judge; `by_kind` and `plots` are then empty.
+    `not_judged` says why there is nothing to judge; `by_kind` and `plots` are then empty. `bets` are the OUTCOMES of bets after
+    its alerts.
     """
 
     by_kind: pl.DataFrame
     metrics: dict[str, float]
     plots: dict[str, bytes]
     not_judged: str | None = None
+    bets: pl.DataFrame = field(default_factory=OUTCOMES.empty)
 
 
 def validate(
@@ -100,9 +104,9 @@ def validate(
         counts = {"minutes": float(error.minutes), "anomalous_minutes": float(error.anomalous_minutes)}
         with registry.run(name, run_id=reference["run_id"]):
             mlflow.log_metrics(counts)
-        return ValidationResult(EVALUATION.empty(), counts, {}, str(error))
+        return ValidationResult(EVALUATION.empty(), counts, {}, str(error), scored.bets)
     plots = {"precision_recall": precision_recall(result), "recall_by_kind": recall_by_kind(result.by_kind)}
-    metrics = {metric: float(value) for metric, value in result.metrics.items()}
+    metrics = {metric: float(value) for metric, value in result.metrics.items()} | metrics_of(scored.bets)
     if scored.champion is not None:
         of_champion = evaluated(scored.champion, days, scored.champion_score)
         metrics["champion_average_precision"] = of_champion.metrics["average_precision"]
@@ -110,7 +114,7 @@ def validate(
         mlflow.log_metrics(metrics)
         for plot, image in plots.items():
             registry.log_png(image, f"{plot}.png")
-    return ValidationResult(result.by_kind, metrics, plots)
+    return ValidationResult(result.by_kind, metrics, plots, bets=scored.bets)
 
 
 def log_attributions(registry: ModelRegistry, name: str, run_id: str, attributions: pl.DataFrame) -> bytes:

@@ -23,11 +23,15 @@ from tapewatch.store.lake.tape import has_ticks, symbol_batches, tape_end
 
 @dataclass(frozen=True)
 class ValidationDays:
-    """Rows with the training set's columns and no null in `is_anomaly`, and the truth's minutes (TRUTH_LABELS)."""
+    """Rows with the training set's columns and no null in `is_anomaly`, and the truth's minutes (TRUTH_LABELS).
+
+    `lake` holds the days as they were, without anything injected.
+    """
 
     rows: pl.DataFrame
     truth: pl.DataFrame
     origin: str
+    lake: Lake | None = None
 
 
 def validation_days(lake: Lake, partitions: Iterable[Partition], seed: int) -> ValidationDays:
@@ -41,7 +45,7 @@ def validation_days(lake: Lake, partitions: Iterable[Partition], seed: int) -> V
         rows.append(day[0])
         truth.append(day[1])
         origins.add(origin)
-    return ValidationDays(pl.concat(rows), pl.concat(truth), "+".join(sorted(origins)))
+    return ValidationDays(pl.concat(rows), pl.concat(truth), "+".join(sorted(origins)), lake)
 
 
 def _injected_day(lake: Lake, partition: Partition, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -151,6 +151,12 @@ class Settings(BaseSettings):
     detection_file: Path | None = Field(
         None, description="thresholds of the online detectors, in place of the built-in ones"
     )
+    paper_trading: bool = Field(False, description="whether `tapewatch up` and `stream` trade paper money on alerts")
+    paper_account: str = Field("signals", description="the paper account that trades on alerts")
+    paper_cash: float = Field(100_000.0, gt=0, description="its capital, in the quote currency")
+    paper_every_bet: bool = Field(
+        False, description="whether it trades every tradable signal at size 1, also without a record of earlier bets"
+    )
     label_authors: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="who may label the tape; by default the user of this system alone"
     )

@@ -36,6 +36,9 @@ class Limits:
     #: The time to score 1,000 minutes, in seconds.
     latency_s: float = 2.0
     onnx_difference: float = 1e-5
+    #: Bets after its alerts lose if a mean as low has a smaller chance than 1 less this; fewer bets say nothing.
+    losing_confidence: float = 0.95
+    least_bets: int = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,15 @@ class Gate:
     words: str
     measured: float | None = None
     limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bets:
+    """Bets of one unit after a detector's alerts: their number, mean after costs, and the chance of one as low if the true one were 0."""
+
+    count: int
+    mean_net_bps: float
+    chance: float
 
 
 @dataclass(frozen=True)
@@ -87,6 +99,7 @@ class Case:
         size: of its files, in bytes.
         onnx: the greatest difference of each ONNX graph from the detector.
         rival: comparison with another detector of this training that would score minutes in its place; None without one.
+        bets: after its alerts of the validation days; None where none could be made.
     """
 
     candidate: Detector
@@ -100,6 +113,7 @@ class Case:
     size: int
     onnx: Mapping[str, float]
     rival: Comparison | None = None
+    bets: Bets | None = None
     limits: Limits = Limits()
 
 
@@ -218,6 +232,22 @@ def onnx(case: Case) -> Gate:
     return Gate("onnx", worst <= most, words, worst, most)
 
 
+def losing(case: Case) -> Gate:
+    """Bets after its alerts do not lose. Without a champion to stay with, a detector that loses is better than none, and the words alone say it."""
+    bets, limits = case.bets, case.limits
+    if bets is None or bets.count < limits.least_bets:
+        count = bets.count if bets else 0
+        words = f"{count} bets followed its alerts: {limits.least_bets} are needed to tell whether they lose"
+        return Gate("losing", has_passed=True, words=words, measured=float(count), limit=float(limits.least_bets))
+    least = 1.0 - limits.losing_confidence
+    words = (
+        f"{bets.count} bets after its alerts earned {bets.mean_net_bps:+.1f} bps each after costs; by chance alone the mean would "
+        f"be as low in {bets.chance:.1%} of cases, and under {least:.1%} they count as losing"
+    )
+    is_losing = bets.mean_net_bps < 0 and bets.chance < least
+    return Gate("losing", not (is_losing and not case.without), words, bets.chance, least)
+
+
 #: What every candidate passes, in this order; None where a gate has nothing to measure.
 GATES: Final[Iterable[Callable[[Case], Gate | None]]] = (
     recall,
@@ -228,6 +258,7 @@ GATES: Final[Iterable[Callable[[Case], Gate | None]]] = (
     size,
     latency,
     onnx,
+    losing,
 )
 
 

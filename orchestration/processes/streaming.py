@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -41,6 +41,7 @@ from tapewatch.streaming.collector.lock import CollectorLock
 from tapewatch.streaming.collector.metrics import LOOPBACK
 
 _LOOK_S = 0.5
+_TRADER = "orchestration.processes.trader"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def streamable(settings: Settings) -> list[Market]:
 
 
 def stream_services(settings: Settings, markets: Sequence[Market] = (), symbols: str | None = None) -> list[Service]:
-    """The collectors of `markets` (by default of all that can be streamed), and the healer of their gaps.
+    """The collectors of `markets` (by default of all that can be streamed), the healer of their gaps, and the trader if it is set.
 
     Raises:
         ServiceError: nothing can be streamed, or a market has no symbols or no key.
@@ -96,7 +97,8 @@ def stream_services(settings: Settings, markets: Sequence[Market] = (), symbols:
         address_of(settings, plan_of(settings, market))
         _check_symbols(market, settings.symbols(market) if symbols is None else symbols.split(","))
         CollectorLock(settings.home / "run", market).check()
-    return [*(collector(settings, market, symbols) for market in wanted), healer()]
+    trading = [trader()] if settings.paper_trading else []
+    return [*(collector(settings, market, symbols) for market in wanted), healer(), *trading]
 
 
 def stream_markets(
@@ -211,6 +213,11 @@ def healer() -> Service:
         # It cannot start while the database is away, however long that lasts.
         start_retries=10_000,
     )
+
+
+def trader() -> Service:
+    """What trades paper money on alerts, if that is set."""
+    return replace(healer(), name="paper-trader", title="Paper trader", command=(sys.executable, "-m", _TRADER))
 
 
 def _show_changes(supervisor: Supervisor, console: Console, pids: dict[str, int], ended: set[str]) -> None:

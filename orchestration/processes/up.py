@@ -18,7 +18,7 @@ from orchestration.processes.services import (
     services,
     with_source,
 )
-from orchestration.processes.streaming import stream_services
+from orchestration.processes.streaming import stream_services, trader
 from orchestration.processes.supervision import NAME, Supervisor, claimed, processes, socket_path, stop_signals
 from serving.store import StoredBento
 from tapewatch.feeds.files.source import FlatFileSource
@@ -40,7 +40,7 @@ _SHOWN_DAYS = 30
 def run_platform(settings: Settings, console: Console, *, streams: bool = False) -> None:
     """Start everything, print the addresses once all work, and stop everything at SIGINT or SIGTERM.
 
-    With `streams`, the collectors of all markets that can be streamed run too, and the healer.
+    With `streams`, the collectors of all markets that can be streamed run too, and the healer; and the paper trader if it is set.
 
     Raises:
         ServiceError: it runs already, others could reach the services without a token, a port is taken, a service does not
@@ -54,6 +54,8 @@ def run_platform(settings: Settings, console: Console, *, streams: bool = False)
         settings = with_source(settings)
         if streams:
             wanted += stream_services(settings)
+        elif settings.paper_trading:
+            wanted.append(trader())
         check_ports(wanted, settings.host)
         home.expect_databases(settings, mlflow=True)
         if missing := missing_packages():

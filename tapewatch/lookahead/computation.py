@@ -93,6 +93,7 @@ class Computation:
         carried: columns that depend on the tape since its start, and are left out when the start is moved.
         carries: what is carried, in words, where `warm_up_ns` is None.
         is_of_market: a symbol's rows depend on the other symbols of the market too.
+        moments: known times at which the check of a stored day changes the future; more where few rows tell of each part.
         tolerance: relative difference of floats that counts as rounding; 0 compares bit for bit.
     """
 
@@ -106,6 +107,7 @@ class Computation:
     carried: tuple[str, ...] = ()
     carries: str = "its state"
     is_of_market: bool = False
+    moments: int = 3
     tolerance: float = 0.0
 
     def known_rows(self, rows: pl.DataFrame, at: int) -> pl.DataFrame:

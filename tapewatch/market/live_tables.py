@@ -191,6 +191,9 @@ ALERTS = Table(
         Column("start_time", TIME, "when it began, on the tape's clock"),
         optional("end_time", TIME, "when it ended, on the tape's clock; null while it lasts"),
         Column("detected_time", TIME, "when this machine saw it, by its own clock"),
+        optional(
+            "known_time", TIME, "when it was raised, on the tape's clock; null for alerts from before this column"
+        ),
         Column("value", F64, "what was measured when it opened"),
         Column("baseline", F64, "what is usual"),
         optional("multiple", F64, "value over baseline"),

@@ -6,6 +6,7 @@ The database keeps times to the microsecond: what a restarted broker continues f
 from dataclasses import replace
 
 from tapewatch.market.schema import Column, Table
+from tapewatch.market.signal_tables import SIGNALS
 from tapewatch.market.tables import BOOL, F64, I64, TEXT, TIME, TRADES, count, optional, price
 from tapewatch.market.trading_tables import CASH_FLOWS, EQUITY, FILLS, ORDERS, REFUSALS
 
@@ -63,7 +64,7 @@ PAPER_RISK = Table(
         Column("state", TEXT, f"`{'`, `'.join(RISK_STATES)}`: any order, only what reduces positions, none"),
         Column("reason", TEXT, "what set it"),
         Column("actor", TEXT, "user, or `protection`"),
-        _number("until_ns", "the state ends by itself here; 0 for never", "ns"),
+        _number("until_ns", "the state ends by itself here; 0 for never, -1 once the feed is back", "ns"),
     ),
 )
 
@@ -134,6 +135,26 @@ PAPER_POSITIONS = Table(
 
 PAPER_FILLS, PAPER_EQUITY, PAPER_REFUSALS, PAPER_CASH_FLOWS = map(_of_account, (FILLS, EQUITY, REFUSALS, CASH_FLOWS))
 
+#: Signals on which an account decided, as they were then.
+PAPER_SIGNALS = replace(
+    _of_account(SIGNALS), description="Signals on which traders of paper accounts decided, as they were then."
+)
+
+PAPER_TRADERS = Table(
+    "paper_traders",
+    "live",
+    "How far the trader of each paper account has followed alerts and bars.",
+    key=("account",),
+    columns=(
+        _ACCOUNT,
+        Column("created_time", TIME, "when it began"),
+        Column("beat_time", TIME, "when it wrote this row, by this machine's clock"),
+        Column("settings", TEXT, "digest of its rules, which must not change"),
+        _number("cursor_ns", "it decided on every minute up to here", "ns"),
+        count("decisions", "signals decided on so far"),
+    ),
+)
+
 PAPER: tuple[Table, ...] = (
     PAPER_ACCOUNTS,
     PAPER_RISK,
@@ -144,4 +165,6 @@ PAPER: tuple[Table, ...] = (
     PAPER_EQUITY,
     PAPER_REFUSALS,
     PAPER_CASH_FLOWS,
+    PAPER_SIGNALS,
+    PAPER_TRADERS,
 )

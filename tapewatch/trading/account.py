@@ -1,4 +1,4 @@
-"""The bets of a day as orders of one account, traded by the engine over the day's bars."""
+"""The bets of a day as orders of one account, traded by the engine over the day's quotes, or its bars where there are none."""
 
 from dataclasses import dataclass, field
 
@@ -6,15 +6,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tapewatch.market.instruments import NS_PER_MINUTE, Session
-from tapewatch.market.tables import TIME
-from tapewatch.market.trading_tables import EQUITY, FILLS, ORDERS, REFUSALS
+from tapewatch.market.instruments import Session
+from tapewatch.market.trading_tables import EQUITY, FILLS, REFUSALS
+from tapewatch.trading.bets.day import trade_signals
+from tapewatch.trading.bets.rules import BetRules
 from tapewatch.trading.costs import Fees
-from tapewatch.trading.engine import EngineSettings, run
+from tapewatch.trading.engine import EngineSettings, Tape
 from tapewatch.trading.signals.risk import RiskRules
 
-#: Bets still open are closed so long before the regular session ends.
-_CLOSING_NS = 2 * NS_PER_MINUTE
 _CASH = 100_000.0
 
 
@@ -25,6 +24,7 @@ class Account:
     Attributes:
         orders: number of orders.
         fills, equity, refusals: FILLS, EQUITY and REFUSALS of the day.
+        bets: `bets_of` the account.
         profit: last equity less the cash at the start, quote currency.
         cash: at the start of the day.
     """
@@ -33,6 +33,7 @@ class Account:
     fills: pl.DataFrame = field(default_factory=FILLS.empty)
     equity: pl.DataFrame = field(default_factory=EQUITY.empty)
     refusals: pl.DataFrame = field(default_factory=REFUSALS.empty)
+    bets: pl.DataFrame = field(default_factory=pl.DataFrame)
     profit: float = 0.0
     cash: float = _CASH
 
@@ -47,79 +48,50 @@ class Account:
         return np.asarray(self.equity["gross_cents"].to_numpy() / self.equity["equity_cents"].to_numpy())
 
 
-def orders_of_bets(
-    bets: pl.DataFrame, session: Session, *, notional: float, whole_units: bool, is_sized: bool = True
-) -> pl.DataFrame:
-    """Two market orders a bet: one when its signal is known, one when it is closed.
-
-    A bet is closed when a barrier was touched, which is known at the end of that bar; at its horizon; or shortly before the
-    session ends. So every order rests on what was known at its time.
-
-    Args:
-        bets: OUTCOMES of the session.
-        notional: of a bet of size 1.
-        whole_units: fractions of a unit cannot be traded; a bet of less than one is left out.
-        is_sized: by the signals' sizes; False trades each bet at size 1.
-
-    Returns: ORDERS, tagged by strategy.
-    """
-    share = pl.col("size").abs() if is_sized else pl.lit(1.0)
-    quantity = share * notional / pl.col("entry_price")
-    last = pl.lit(session.regular_end - _CLOSING_NS).cast(TIME)
-    rows = bets.with_columns(
-        quantity=quantity.floor() if whole_units else quantity,
-        closes=pl.min_horizontal("known_time", last),
-        name=pl.concat_str(
-            pl.col("symbol", "strategy", "partner").cast(pl.String), pl.col("event_time").to_physical(), separator=":"
-        ),
-        tag=pl.col("strategy").cast(pl.String),
-    ).filter((pl.col("quantity") > 0) & (pl.col("closes") > pl.col("event_time")))
-    shared = {"kind": pl.lit("market"), "time_in_force": pl.lit("day")}
-    opened = rows.select(
-        "symbol", "side", "quantity", "tag", order_id=pl.col("name") + ":open", time="event_time", **shared
-    )
-    closed = rows.select(
-        "symbol", -pl.col("side"), "quantity", "tag", order_id=pl.col("name") + ":close", time="closes", **shared
-    )
-    return ORDERS.conform(pl.concat([opened, closed]).cast({"symbol": pl.String})).sort("time", "order_id")
-
-
 def trade_day(
-    bets: pl.DataFrame, bars: pl.DataFrame, session: Session, rules: RiskRules | None = None, *, is_sized: bool = True
+    signals: pl.DataFrame,
+    bars: pl.DataFrame,
+    session: Session,
+    rules: RiskRules | None = None,
+    *,
+    ticks: tuple[pl.DataFrame, pl.DataFrame] | None = None,
+    is_sized: bool = True,
 ) -> Account:
-    """Trade the bets of a day with the engine.
-
-    Orders meet the first bar that starts when they are sent. A taker pays the rules' fee, and on each side half of the bets' mean
-    spread and impact, as the risk assessment expected them.
+    """Trade the signals of a day with the engine, as `trade_signals` does.
 
     Args:
-        bets: OUTCOMES of the session.
+        signals: SIGNALS of the session.
         bars: BARS of it.
         session: the day.
-        rules: notional and costs; `RiskRules()` by default.
-        is_sized: see `orders_of_bets`.
+        rules: notional, participation and fee; `RiskRules()` by default.
+        ticks: QUOTES and TRADES of the session: orders meet them. Without quotes they meet the bars; then a taker pays on each side
+            half of the signals' mean spread and impact, and takes at most `participation` of a bar's volume.
+        is_sized: by the signals' sizes; False trades each bet at size 1.
     """
     rules = rules or RiskRules()
-    if bets.is_empty():
+    traded = signals.filter("is_tradable")["symbol"].cast(pl.String).unique().to_list()
+    if not traded:
         return Account()
-    settings = engine_settings(bets, session, rules)
-    whole = settings.lot_of(str(bets["symbol"][0])) == 1.0
-    orders = orders_of_bets(bets, session, notional=rules.largest_notional, whole_units=whole, is_sized=is_sized)
-    if orders.is_empty():
+    of_these = pl.col("symbol").cast(pl.String).is_in(traded)
+    known = bars.filter(of_these).sort(pl.col("symbol").cast(pl.String), "time")
+    has_quotes = ticks is not None and ticks[0].filter(of_these).height > 0
+    tape = Tape.of_quotes(*(frame.filter(of_these) for frame in ticks)) if ticks and has_quotes else Tape.of_bars(known)
+    settings = engine_settings(signals, session, rules, is_bars=tape.is_bars)
+    outcome, bets = trade_signals(signals, tape, known, session, settings, BetRules(rules, is_sized=is_sized))
+    if outcome.orders.is_empty():
         return Account()
-    traded = orders["symbol"].unique().to_list()
-    tape = bars.filter(pl.col("symbol").cast(pl.String).is_in(traded)).sort(pl.col("symbol").cast(pl.String), "time")
-    outcome = run(orders, tape, settings)
-    return Account(orders.height, outcome.fills, outcome.equity, outcome.refusals, outcome.profit)
+    return Account(outcome.orders.height, outcome.fills, outcome.equity, outcome.refusals, bets, outcome.profit)
 
 
-def engine_settings(bets: pl.DataFrame, session: Session, rules: RiskRules) -> EngineSettings:
+def engine_settings(signals: pl.DataFrame, session: Session, rules: RiskRules, *, is_bars: bool) -> EngineSettings:
     """The engine's settings that correspond to the rules."""
-    spread = bets.select((pl.col("cost_bps") - 2 * rules.fee_bps).clip(0.0).mean()).item()
+    tradable = signals.filter("is_tradable")
+    spread = tradable.select((pl.col("cost_bps") - 2 * rules.fee_bps).clip(0.0).mean()).item()
     return EngineSettings(
         cash=_CASH,
-        fees=Fees(taker_bps=rules.fee_bps),
-        half_spread_bps=float(spread or 0.0) / 2,
+        fees=Fees(taker_bps=rules.fee_bps, maker_bps=rules.fee_bps),
+        half_spread_bps=float(spread or 0.0) / 2 if is_bars else 0.0,
+        depth_share=rules.participation if is_bars else 1.0,
         market=session.market,
         leverage=2.0,
     )

@@ -1,21 +1,25 @@
 """Signals and outcomes of market days of the lake, each day with the record of the days before it."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
 
+from tapewatch.lookahead.computation import Computation
 from tapewatch.market.derived_tables import INCIDENTS
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.schema import Table
 from tapewatch.market.signal_tables import OUTCOMES, SIGNALS
-from tapewatch.market.tables import ANOMALIES, BARS, MICROSTRUCTURE, TIME
+from tapewatch.market.tables import ANOMALIES, BARS, MICROSTRUCTURE, QUOTES, TIME, TRADES
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.tape import tape_end
 from tapewatch.trading.account import Account, trade_day
+from tapewatch.trading.lookahead import stored_signals
 from tapewatch.trading.record import AccountRecord, account_record
+from tapewatch.trading.recorded import tick_columns
 from tapewatch.trading.signals.build import SignalRules, proposals, signals
 from tapewatch.trading.signals.outcomes import outcomes
+from tapewatch.trading.strategies.alerts import alerts_of
 
 #: Days whose outcomes make the record.
 RECORD_DAYS = 20
@@ -38,16 +42,15 @@ class TradingDays:
 
     def signals(self, day: Partition) -> pl.DataFrame:
         """SIGNALS of a day. Without features it is empty; detectors that have not run on the day add no alert."""
-        rows = self._read(MICROSTRUCTURE, day)
-        others = [self._read(MICROSTRUCTURE, other) for other in self._others(day)]
+        alerts = alerts_of(self._read(ANOMALIES, day), self._read(INCIDENTS, day))
         proposed, minutes = proposals(
-            self._read(ANOMALIES, day),
-            self._read(INCIDENTS, day),
-            rows,
-            others=pl.concat(others) if others else None,
-            rules=self.rules,
+            alerts, self._read(MICROSTRUCTURE, day), others=self._leaders(day), rules=self.rules
         )
         return signals(proposed, minutes, self.record(day), rules=self.rules)
+
+    def computation(self, day: Partition) -> Computation:
+        """How `signals` computes a day, for the look-ahead check."""
+        return stored_signals(self.record(day), self._leaders(day), self.rules)
 
     def record(self, day: Partition) -> pl.DataFrame:
         """OUTCOMES of the earlier days of the market that have signals, as far as they were known when the day began."""
@@ -67,31 +70,53 @@ class TradingDays:
             self._outcomes[day] = outcomes(found, bars, day.session, through_ns=through_ns)
         return self._outcomes[day]
 
-    def account(self, day: Partition, bets: pl.DataFrame, *, is_sized: bool = True) -> Account:
-        """The bets of a day as one account of the engine; `is_sized` False trades each at size 1."""
-        if bets.is_empty():
-            return Account()
-        return trade_day(bets, self._read(BARS, day), day.session, self.rules.risk, is_sized=is_sized)
+    def account(self, day: Partition, *, is_sized: bool = True) -> Account:
+        """The signals of a day that the lake holds as one account of the engine; `is_sized` False trades each at size 1.
 
-    def records(self, bets: Mapping[Partition, pl.DataFrame]) -> Iterator[AccountRecord]:
+        Orders meet the day's quotes and trades, or its bars where the lake has no quotes of it.
+        """
+        found = self._read(SIGNALS, day)
+        traded = (
+            found.filter("is_tradable" if not is_sized else pl.col("size") != 0)["symbol"]
+            .cast(pl.String)
+            .unique()
+            .to_list()
+        )
+        if not traded:
+            return Account()
+        quotes, trades = (self._ticks(table, day, traded) for table in (QUOTES, TRADES))
+        return trade_day(
+            found,
+            self._read(BARS, day),
+            day.session,
+            self.rules.risk,
+            ticks=(quotes, trades) if quotes.height else None,
+            is_sized=is_sized,
+        )
+
+    def records(self, days: Iterable[Partition]) -> Iterator[AccountRecord]:
         """The accounts of each market's days: every bet at size 1, and by the signals' sizes."""
-        for market in sorted({day.market for day in bets}):
+        listed = list(days)
+        for market in sorted({day.market for day in listed}):
             for is_sized, name in ((False, "every bet at size 1"), (True, "sized")):
-                days = {
-                    day: self.account(day, found, is_sized=is_sized)
-                    for day, found in bets.items()
-                    if day.market is market
-                }
-                yield account_record(f"{market}, {name}", days)
+                accounts = {day: self.account(day, is_sized=is_sized) for day in listed if day.market is market}
+                yield account_record(f"{market}, {name}", accounts)
 
     def proposed(self, days: Iterable[Partition]) -> pl.DataFrame:
         """SIGNALS of days."""
         return pl.concat([SIGNALS.empty(), *(self._read(SIGNALS, day) for day in days)])
 
-    def _others(self, day: Partition) -> Sequence[Partition]:
-        """The same date of the other markets, where the lake has it: their symbols may lead."""
+    def _leaders(self, day: Partition) -> pl.DataFrame | None:
+        """MICROSTRUCTURE of the same date of the other markets that the lake has: their symbols may lead."""
         dates = (Partition(day.date, market) for market in Market if market is not day.market)
-        return [other for other in dates if self.lake.exists(MICROSTRUCTURE, other)]
+        found = [self.lake.read(MICROSTRUCTURE, other) for other in dates if self.lake.exists(MICROSTRUCTURE, other)]
+        return pl.concat(found) if found else None
+
+    def _ticks(self, table: Table, day: Partition, symbols: Sequence[str]) -> pl.DataFrame:
+        columns = tick_columns(table)
+        if not self.lake.exists(table, day):
+            return table.empty().select(columns)
+        return self.lake.read(table, day, columns=columns, symbols=symbols)
 
     def _read(self, table: Table, day: Partition) -> pl.DataFrame:
         return self.lake.read(table, day) if self.lake.exists(table, day) else table.empty()

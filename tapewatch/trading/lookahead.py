@@ -6,19 +6,29 @@ from models.scan.detector import ScanDetector
 from tapewatch.features.bins.batch import bins_5s
 from tapewatch.features.microstructure import microstructure
 from tapewatch.lookahead.catalogue import MINUTE_BARS, TICKS, computed
-from tapewatch.lookahead.computation import Computation, Tape
+from tapewatch.lookahead.computation import Computation, Input, Tape
 from tapewatch.market.derived_tables import INCIDENTS
+from tapewatch.market.instruments import NS_PER_MINUTE
 from tapewatch.market.signal_tables import OUTCOMES, SIGNALS
-from tapewatch.market.tables import ANOMALIES, BARS, QUOTES, TRADES
-from tapewatch.trading.signals.build import proposals, signals
+from tapewatch.market.tables import ANOMALIES, BARS, MICROSTRUCTURE, QUOTES, TRADES
+from tapewatch.trading.signals.build import SignalRules, proposals, signals
 from tapewatch.trading.signals.outcomes import outcomes
+from tapewatch.trading.strategies.alerts import alerts_of
 
+#: Features of a minute are known at its end, alerts when they were raised.
+_STORED = (
+    Input(MICROSTRUCTURE, time="event_time", lag_ns=NS_PER_MINUTE, is_inclusive=True),
+    Input(ANOMALIES, time="known_time", is_inclusive=True),
+    Input(INCIDENTS, time="known_time", is_inclusive=True),
+)
+#: A strategy has few signals a day, and each has to be met.
+_MOMENTS = 24
 _CARRIES = "the windows in which pairs and leaders are chosen"
 
 
 def _signals(tape: Tape, incidents: pl.DataFrame) -> pl.DataFrame:
     rows = microstructure(tape[TRADES], tape[QUOTES], tape.session, through_ns=tape.through_ns, symbols=tape.symbols)
-    return signals(*proposals(ANOMALIES.empty(), incidents, rows), OUTCOMES.empty())
+    return signals(*proposals(alerts_of(ANOMALIES.empty(), incidents), rows), OUTCOMES.empty())
 
 
 def signals_after_scan(detector: ScanDetector) -> Computation:
@@ -49,3 +59,24 @@ def outcomes_of(found: pl.DataFrame) -> Computation:
         lambda tape: outcomes(found, tape[BARS], tape.session, through_ns=tape.through_ns),
         carries="the path since the bet was opened",
     )
+
+
+def stored_signals(
+    history: pl.DataFrame, others: pl.DataFrame | None = None, rules: SignalRules | None = None
+) -> Computation:
+    """`trading/signals` of a day, from the features and alerts that the lake holds, as the asset computes them.
+
+    Args:
+        history: OUTCOMES known before the day.
+        others: MICROSTRUCTURE of other markets.
+        rules: of the strategies.
+    """
+
+    def rows(tape: Tape) -> pl.DataFrame:
+        # A minute is known at its end, whatever a made-up future says.
+        known = pl.col("event_time").dt.offset_by("1m")
+        minutes = tape[MICROSTRUCTURE].with_columns(known_time=known)
+        alerts = alerts_of(tape[ANOMALIES], tape[INCIDENTS])
+        return signals(*proposals(alerts, minutes, others=others, rules=rules), history, rules=rules)
+
+    return computed(SIGNALS, _STORED, rows, carries=_CARRIES, is_of_market=True, moments=_MOMENTS)

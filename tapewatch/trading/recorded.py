@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from tapewatch.market.instruments import Market, Partition, trading_days
-from tapewatch.market.schema import SchemaError
+from tapewatch.market.schema import SchemaError, Table
 from tapewatch.market.tables import BARS, QUOTES, TIME, TRADES
 from tapewatch.market.trading_tables import ORDERS
 from tapewatch.store.lake.lake import Lake
@@ -76,15 +76,16 @@ def recorded_tape(
             f"the lake holds no {what} of {market} from {first} to {last}: `tapewatch backfill` loads them"
         )
     if is_bars:
-        return Tape.of_bars(_joined(lake, BARS.name, days, symbols))
-    return Tape.of_quotes(_joined(lake, QUOTES.name, days, symbols), _joined(lake, TRADES.name, days, symbols))
+        return Tape.of_bars(_joined(lake, BARS, days, symbols))
+    return Tape.of_quotes(_joined(lake, QUOTES, days, symbols), _joined(lake, TRADES, days, symbols))
 
 
-def _joined(lake: Lake, name: str, days: Sequence[Partition], symbols: Sequence[str]) -> pl.DataFrame:
-    table, columns = {
-        BARS.name: (BARS, _BAR_COLUMNS),
-        QUOTES.name: (QUOTES, _QUOTE_COLUMNS),
-        TRADES.name: (TRADES, _TRADE_COLUMNS),
-    }[name]
+def tick_columns(table: Table) -> tuple[str, ...]:
+    """The columns of BARS, QUOTES or TRADES that the engine reads."""
+    return {BARS.name: _BAR_COLUMNS, QUOTES.name: _QUOTE_COLUMNS, TRADES.name: _TRADE_COLUMNS}[table.name]
+
+
+def _joined(lake: Lake, table: Table, days: Sequence[Partition], symbols: Sequence[str]) -> pl.DataFrame:
+    columns = tick_columns(table)
     frames = [lake.read(table, day, columns=columns, symbols=symbols) for day in days if lake.exists(table, day)]
     return pl.concat(frames or [table.empty().select(columns)])

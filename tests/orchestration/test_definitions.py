@@ -95,8 +95,8 @@ CHECKS = {
     "tape/trades": {
         "schema", "keys_unique", "inside_session", "rows_match_source", "prices_and_sizes", "aggressor_agreement",
     },
-    "trading/backtest": {"schema", "keys_unique"},
-    "trading/signals": {"schema", "keys_unique"},
+    "trading/backtest": {"schema", "keys_unique", "no_look_ahead"},
+    "trading/signals": {"schema", "keys_unique", "no_look_ahead"},
 }  # fmt: skip
 
 

@@ -14,8 +14,9 @@ def test_killed_processes_lose_and_double_nothing(tmp_path: Path) -> None:
     assert outcome.is_survived, outcome.row
 
 
-def test_killed_brokers_end_as_undisturbed_ones(tmp_path: Path) -> None:
-    killed, resting, differing = paper.kills(tmp_path, 4)
+@pytest.mark.parametrize("name", paper.SUBJECTS)
+def test_killed_paper_accounts_end_as_undisturbed_ones(name: str, tmp_path: Path) -> None:
+    killed, resting, differing = paper.kills(tmp_path, 4, name)
     assert differing == []
     assert killed == 4
-    assert resting > 0
+    assert resting > 0 or name == "trader"

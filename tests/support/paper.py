@@ -22,7 +22,7 @@ SETTINGS = EngineSettings(
     cash=1e6, leverage=4, fees=Fees(per_unit=0.0035, minimum=0.35), borrow=Borrow(300), depth_share=0.2, seed=3
 )
 #: No limit ends the trading of a day early.
-LIMITS = Protections(daily_loss=None, guard_losses=None, cooldown_s=300)
+LIMITS = Protections(daily_loss=None, guard_losses=None, cooldown_s=300, feed_stale_s=None)
 END = OPEN_NS + 390 * NS_PER_MINUTE
 #: Tables of an account that a test compares, without the moment when the account was opened.
 STATE = (
@@ -33,6 +33,9 @@ STATE = (
     "paper_refusals",
     "paper_cash_flows",
     "paper_locks",
+    "paper_signals",
+    "paper_traders",
+    "paper_accounts",
 )
 
 
@@ -67,9 +70,9 @@ def state_of(database: Database) -> dict[str, pl.DataFrame]:
 
     tables = {table.name: table for table in PAPER}
     with transaction(database.engine, reads_only=True) as connection:
-        return {name: rows(connection, tables[name], account=ACCOUNT).sort(tables[name].key) for name in STATE} | {
-            "paper_accounts": rows(connection, tables["paper_accounts"], account=ACCOUNT).drop("created_time", "step")
-        }
+        found = {name: rows(connection, table, account=ACCOUNT).sort(table.key) for name, table in tables.items()}
+    clocks = [pl.selectors.by_name("created_time", "beat_time", "step", require_all=False)]
+    return {name: frame.drop(*clocks) for name, frame in found.items() if name in STATE}
 
 
 def main() -> None:

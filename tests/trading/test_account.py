@@ -5,12 +5,12 @@ import polars as pl
 import pytest
 
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.signal_tables import OUTCOMES
-from tapewatch.trading.account import Account, orders_of_bets, trade_day
+from tapewatch.market.signal_tables import SIGNALS
+from tapewatch.market.tables import TRADES
+from tapewatch.trading.account import Account, trade_day
 from tapewatch.trading.record import account_record, capacities
-from tapewatch.trading.signals.outcomes import outcomes
 from tapewatch.trading.signals.risk import RiskRules
-from tests.support.trading_rows import DAY, bars_at, minute, outcome, session, signal
+from tests.support.trading_rows import DAY, bars_at, outcome, session, signal
 
 #: From 100 to 101 at minute 8, then flat.
 PRICES = [100.0] * 8 + [101.0] * 22
@@ -24,51 +24,52 @@ def bars(prices: list[float], symbol: str = "AAA") -> pl.DataFrame:
 
 @pytest.mark.parametrize(("side", "profit"), [(1, 100.0), (-1, -100.0)])
 def test_a_bet_is_opened_and_closed_at_the_next_open(side: int, profit: float) -> None:
-    bets = outcomes(signal(5, side, cost_bps=0.0), bars(PRICES), session())
-    account = trade_day(bets, bars(PRICES), session(), FREE, is_sized=False)
+    account = trade_day(signal(5, side, cost_bps=0.0), bars(PRICES), session(), FREE, is_sized=False)
     # 100 shares; the jump at minute 8 touches the barrier, which is known at minute 9.
     assert account.fills.select("quantity", "price").rows() == [(100.0, 100.0), (100.0, 101.0)]
     assert account.profit == pytest.approx(profit)
     assert account.refusals.is_empty()
+    assert account.bets["filled"].to_list() == [100.0]
 
 
 def test_costs_are_paid_on_both_sides() -> None:
-    bets = outcomes(signal(5, cost_bps=4.0), bars(PRICES), session())
-    account = trade_day(bets, bars(PRICES), session(), RiskRules(fee_bps=1.0), is_sized=False)
+    found = signal(5, cost_bps=4.0, spread_bps=4.0)
+    account = trade_day(found, bars(PRICES), session(), RiskRules(fee_bps=1.0), is_sized=False)
     # Of 4 bps two are fees, and half of the rest is paid on each side.
     bought, sold = 100 * 100.0 * (1 + 1e-4), 100 * 101.0 * (1 - 1e-4)
     assert account.profit == pytest.approx((sold - bought) - 1e-4 * (sold + bought), abs=0.02)
 
 
-def test_orders_are_sent_when_signals_and_barriers_are_known() -> None:
-    bets = pl.concat([outcome(0, 5.0, size=0.5), outcome(1, 5.0, side=-1, size=-0.1), outcome(2, 5.0)])
-    orders = orders_of_bets(bets, session(), notional=10_000.0, whole_units=True)
-    assert orders.select("time", "side", "quantity").rows() == [
-        (minute(0), 1, 50.0),
-        (minute(5), -1, 50.0),
-        (minute(10), -1, 10.0),
-        (minute(15), 1, 10.0),
-    ]
-    every = orders_of_bets(bets, session(), notional=10_000.0, whole_units=True, is_sized=False)
-    assert (every.height, set(every["quantity"])) == (6, {100.0})
-    assert orders_of_bets(bets, session(), notional=50.0, whole_units=True, is_sized=False).is_empty()
+def test_a_bar_gives_its_participation_and_no_more() -> None:
+    thin = bars(PRICES).with_columns(volume=pl.lit(300.0))
+    account = trade_day(signal(5, cost_bps=0.0), thin, session(), FREE, is_sized=False)
+    # A tenth of 300 shares a minute: what the opening order's two minutes give, and the same on the way out.
+    assert account.fills["quantity"].to_list() == [30.0, 30.0, 30.0, 30.0]
+    assert account.bets.select("quantity", "filled", "closed").row(0) == (100.0, 60.0, 60.0)
 
 
-def test_a_bet_that_outlives_the_session_is_closed_before_its_end() -> None:
-    late = outcome(0, 5.0, event_time=minute(385), known_time=minute(395))
-    orders = orders_of_bets(late, session(), notional=10_000.0, whole_units=True, is_sized=False)
-    assert orders["time"].to_list() == [minute(385), minute(388)]
+def test_quotes_are_met_where_there_are_any() -> None:
+    quotes = bars(PRICES).select(
+        "symbol", "time", bid_price=pl.col("open") - 0.01, ask_price=pl.col("open") + 0.01, bid_size=pl.lit(500.0),
+        ask_size=pl.lit(500.0),
+    )  # fmt: skip
+    ticks = (quotes, TRADES.empty())
+    account = trade_day(signal(5, cost_bps=0.0), bars(PRICES), session(), FREE, ticks=ticks, is_sized=False)
+    assert account.fills["price"].to_list() == pytest.approx([100.01, 100.99])
+    other = (quotes.with_columns(symbol=pl.lit("BBB")), TRADES.empty())
+    account = trade_day(signal(5, cost_bps=0.0), bars(PRICES), session(), FREE, ticks=other, is_sized=False)
+    assert account.fills["price"].to_list() == [100.0, 101.0]
 
 
 def test_a_day_without_bets_leaves_the_account_alone() -> None:
-    account = trade_day(OUTCOMES.empty(), bars(PRICES), session())
+    account = trade_day(SIGNALS.empty(), bars(PRICES), session())
     assert (account.orders, account.profit, account.equity.height) == (0, 0.0, 0)
+    assert trade_day(signal(5), bars(PRICES), session()).orders == 0
     assert account_record("idle", {Partition(DAY, Market.STOCKS): Account()}).facts["profit"] == 0.0
 
 
 def test_the_record_of_a_day_by_hand() -> None:
-    bets = outcomes(signal(5, cost_bps=0.0), bars(PRICES), session())
-    account = trade_day(bets, bars(PRICES), session(), FREE, is_sized=False)
+    account = trade_day(signal(5, cost_bps=0.0), bars(PRICES), session(), FREE, is_sized=False)
     record = account_record("unit", {Partition(DAY, Market.STOCKS): account})
     assert record.facts["profit"] == pytest.approx(100.0)
     assert record.hours["profit_share"].sum() == pytest.approx(1e-3)

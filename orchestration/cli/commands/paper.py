@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from orchestration.cli.commands import backtest
+from orchestration.cli.commands import backtest, paper_lists
 from orchestration.cli.commands.options import MarketsOption, markets_of
 from orchestration.cli.listing import Column, Field, Format, Listing, counted
 from orchestration.errors import console, reports_errors
@@ -19,8 +19,11 @@ from tapewatch.settings import Settings
 
 app = typer.Typer()
 paper = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+paper.add_typer(paper_lists.app)
 app.add_typer(
-    paper, name="paper", help="Trade paper money along the live stream: start, order, status, halt, reduce, resume."
+    paper,
+    name="paper",
+    help="Trade paper money along the live stream, by hand or on alerts; list, halt and resume accounts.",
 )
 
 AccountOption = Annotated[str, typer.Option("--account", "-a", help="name of the paper account")]
@@ -96,6 +99,52 @@ def start(
             f"Paper account {account} {word}: equity {broker.simulation.equity_cents / 100:,.2f}. Ctrl-C stops."
         )
         trade_live(broker, feed, stop)
+
+
+@paper.command()
+@reports_errors
+def run(
+    market: Annotated[
+        list[str] | None, typer.Option("--market", "-m", metavar="MARKET[,…]", help="by default all that are streamed")
+    ] = None,
+    account: Annotated[
+        str | None, typer.Option("--account", "-a", help="by default TAPEWATCH_PAPER_ACCOUNT, `signals`")
+    ] = None,
+    cash: Annotated[
+        float | None,
+        typer.Option("--cash", min=1.0, help="capital of a new account; by default TAPEWATCH_PAPER_CASH, 100,000"),
+    ] = None,
+    every_bet: Annotated[
+        bool | None,
+        typer.Option("--every-bet/--sized", help="every tradable signal at size 1, or bets sized by their record"),
+    ] = None,
+) -> None:
+    """Trade on live alerts until Ctrl-C: from an alert to a signal to orders of paper money.
+
+    Each minute it reads the alerts, bars and features that the collectors wrote, finds signals with the code of the asset
+    `trading/signals`, opens bets by limit orders, and closes them at their barrier, horizon or the session's end. The size of
+    a bet follows from the record of earlier bets in the lake; without a record nothing is traded, unless with --every-bet.
+
+    Killed at any moment, it goes on where it was. With TAPEWATCH_PAPER_TRADING=true, `tapewatch up` and `tapewatch stream` run it.
+
+    [dim]tapewatch paper run --market crypto --every-bet
+    tapewatch paper bets      what it earned
+    tapewatch paper halt -a signals[/]
+    """
+    from orchestration.processes.logs import start_log  # noqa: PLC0415
+    from orchestration.processes.streaming import streamable, streaming_settings  # noqa: PLC0415
+    from orchestration.processes.trader import run_trader  # noqa: PLC0415
+    from tapewatch.streaming.stop import Stop  # noqa: PLC0415
+
+    start_log("paper-trader")
+    settings = Settings()
+    given = {"paper_account": account, "paper_cash": cash, "paper_every_bet": every_bet}
+    settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
+    markets = list(markets_of(market)) if market else streamable(streaming_settings(settings))
+    stop = Stop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    run_trader(settings, markets, stop)
 
 
 @paper.command()

@@ -224,6 +224,7 @@ class Events:
             "rule": source.rule,
             "severity": _severity(finding, finding.value),
             "start_time": time_from_ns(finding.start_ns),
+            "known_time": time_from_ns(finding.known_ns),
             "end_time": None,
             "detected_time": time_from_ns(self._clock()),
             "value": finding.value,

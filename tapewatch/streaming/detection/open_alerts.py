@@ -86,6 +86,7 @@ class OpenAlerts:
         # It was reported when it opened.
         self.states.opened[0, 0] -= 1
         alert = self.states.table[rule, symbol]
+        alert["known"] = ns_from_time(row.get("known_time") or row["detected_time"])
         alert["peak"] = alert["shown_peak"] = row["peak"]
         alert["observations"], alert["detected"] = row["observations"], ns_from_time(row["detected_time"])
         self._messages[rule, symbol] = row["message"]
@@ -144,6 +145,7 @@ class OpenAlerts:
             "rule": name,
             "severity": self._rules.rule(name).severity,
             "start_time": time_from_ns(start),
+            "known_time": time_from_ns(int(alert["known"])),
             "end_time": None if end is None else time_from_ns(end),
             "detected_time": time_from_ns(int(alert["detected"])),
             "value": value,

@@ -14,7 +14,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from tapewatch.market.arrays import Array
-from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
+from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market
 from tapewatch.market.paper_tables import (
     PAPER_ACCOUNTS,
     PAPER_CASH_FLOWS,
@@ -45,6 +45,7 @@ from tapewatch.trading.paper.ledger import (
     write,
 )
 from tapewatch.trading.paper.protections import (
+    FEED_IS_BACK,
     Exposure,
     Lock,
     Protections,
@@ -52,7 +53,9 @@ from tapewatch.trading.paper.protections import (
     Transition,
     Watermarks,
     cooldowns,
+    is_active,
     objection,
+    stale_from,
     transition,
 )
 from tapewatch.trading.paper.state import MONEY, changed, order_rows, position_rows, restored
@@ -128,13 +131,17 @@ class PaperBroker:
         return steps
 
     def _boundaries(self, tape: Tape, until: int) -> Iterator[int]:
-        """Ends of steps with events, and `until`, where orders may wait."""
+        """Ends of steps with events, those at which the feed turns stale between them, and `until`, where orders may wait."""
         times = tape.events.time
         times = times[(times > self._cursor) & (times <= until)]
         ends = np.unique((times + self._step_ns - 1) // self._step_ns * self._step_ns).tolist()
-        yield from ends
         if until > self._cursor and until not in ends[-1:]:
-            yield until
+            ends.append(until)
+        for end in ends:
+            silent = (stale_from(self._limits, self._priced(), at) for at in (self._cursor + self._step_ns, end))
+            halts = {(since + self._step_ns - 1) // self._step_ns * self._step_ns for since in silent if since}
+            yield from sorted(halt for halt in halts if self._cursor < halt < end)
+            yield end
 
     def _load(self) -> None:
         with transaction(self._database.engine, reads_only=True) as connection:
@@ -153,23 +160,50 @@ class PaperBroker:
                 raise PaperError(f"another broker trades paper account {self.account}: stop one of them")
             sent = inbox(connection, self.account, boundary)
             risk = risk_row(connection, self.account)
-            state = RiskState(risk["state"])
-            is_over = bool(risk["until_ns"]) and boundary >= risk["until_ns"]
-            barred = [] if state is RiskState.ACTIVE or is_over else self._barred(state)
-            if not (part.events.time.size or sent.height or barred):
+            state = self._state(risk, part, boundary)
+            stale = self._stale(state, part, boundary)
+            effective = stale.state if stale else state
+            barred = [] if effective is RiskState.ACTIVE else self._barred(effective)
+            if not (part.events.time.size or sent.height or barred or stale):
                 return False
             before = (simulation.orders.copy(), simulation.slots.copy())
-            state = RiskState.ACTIVE if is_over else state
             locks = {
                 lock["symbol"]: Lock(lock["symbol"], lock["reason"], lock["until_ns"])
                 for lock in _locks(connection, self.account)
             }
             simulation.cancel(barred, max(simulation.clock, self._cursor))
-            self._take(sent, state, locks)
+            self._take(sent, effective, locks)
             simulation.advance(part, boundary)
-            self._commit(connection, row, risk, state, before)
+            self._commit(connection, row, risk, state, stale, before)
         self._commits += 1
         return True
+
+    def _state(self, risk: Mapping[str, Any], part: Tape, boundary: int) -> RiskState:
+        """The risk state of a step: what is stored, unless that has ended."""
+        state, until = RiskState(risk["state"]), int(risk["until_ns"])
+        is_back = until == FEED_IS_BACK and part.events.time.size > 0
+        return RiskState.ACTIVE if is_back or is_active(state, until, boundary) else state
+
+    def _stale(self, state: RiskState, part: Tape, boundary: int) -> Transition | None:
+        """The halt of an active account whose feed is stale at the end of a step without prices."""
+        if part.events.time.size or state is not RiskState.ACTIVE:
+            return None
+        since = stale_from(self._limits, self._priced(), boundary)
+        if since is None or boundary < since:
+            return None
+        text = f"no price of any symbol for {self._limits.feed_stale_s:.0f} s: the feed is stale"
+        return Transition(RiskState.HALTED, text, FEED_IS_BACK)
+
+    def _priced(self) -> dict[Market, int]:
+        """When the newest price of each market became known (ns)."""
+        simulation = self._simulation
+        width = NS_PER_MINUTE if simulation.is_bars else 0
+        priced: dict[Market, int] = {}
+        for name, slot in simulation.symbols.items():
+            if quoted := int(simulation.slots["quote_time"][slot]):
+                market = self.settings.market_of(name)
+                priced[market] = max(priced.get(market, 0), quoted + width)
+        return priced
 
     def _barred(self, state: RiskState) -> list[str]:
         """Open orders that the risk state forbids: all, or those that reduce no position."""
@@ -236,6 +270,7 @@ class PaperBroker:
         row: dict[str, Any],
         risk: dict[str, Any],
         state: RiskState,
+        stale: Transition | None,
         before: tuple[Array, Array],
     ) -> None:
         """Write what the step changed."""
@@ -252,7 +287,7 @@ class PaperBroker:
         marks.update(self._cursor, simulation.equity_cents)
         window = self._cursor - int(self._limits.guard_window_s * NS_PER_SECOND)
         losses = [time for time in (*losses_of(row), *lost.values()) if time > window]
-        new = transition(self._limits, marks, self._cursor, simulation.equity_cents, losses)
+        new = stale or transition(self._limits, marks, self._cursor, simulation.equity_cents, losses)
         self._write_risk(connection, risk, state, new)
         locks = [
             {"account": account, "symbol": lock.symbol, "at_time": None, "reason": lock.reason, "until_ns": lock.until}

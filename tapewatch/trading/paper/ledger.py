@@ -34,10 +34,10 @@ class PaperError(ValueError):
     """A paper account cannot be used so; the message says why and what to do."""
 
 
-def rows(connection: sa.Connection, table: Table, **where: object) -> pl.DataFrame:
-    """Rows of a paper table, without market and date."""
+def rows(connection: sa.Connection, table: Table, since: dt.datetime | None = None, **where: object) -> pl.DataFrame:
+    """Rows of a paper table, without market and date; `since` bounds its time."""
     dialect = connection.dialect.name
-    found = connection.execute(queries.select(table, dialect, where=where)).all()
+    found = connection.execute(queries.select(table, dialect, where=where, start=since)).all()
     return frame_of(table, found, dialect).select(list(table.schema))
 
 
@@ -150,13 +150,22 @@ def send(database: Database, account: str, orders: pl.DataFrame) -> int:
         raise PaperError(f"order {name} is from the future ({time:%Y-%m-%d %H:%M:%S} UTC): send it then")
     with transaction(database.engine) as connection:
         account_row(connection, account, locks=True)
-        names = orders["order_id"].to_list()
-        known = rows(connection, PAPER_ORDERS, account=account, order_id=names)["order_id"].to_list()
-        if repeated := [*known, *orders.filter(orders["order_id"].is_duplicated())["order_id"]]:
-            raise PaperError(f"order {repeated[0]} was sent before: give each order an identity of its own")
-        new = orders.with_columns(pl.lit(account).alias("account"), **{n: pl.lit(v) for n, v in _NEW_ORDER.items()})
-        write(connection, PAPER_ORDERS, new)
+        put(connection, account, orders)
     return orders.height
+
+
+def put(connection: sa.Connection, account: str, orders: pl.DataFrame) -> None:
+    """Add `ORDERS` that the account's broker takes with its next step, in the connection's transaction.
+
+    Raises:
+        PaperError: an order's identity was used before.
+    """
+    names = orders["order_id"].to_list()
+    known = rows(connection, PAPER_ORDERS, account=account, order_id=names)["order_id"].to_list() if names else []
+    if repeated := [*known, *orders.filter(orders["order_id"].is_duplicated())["order_id"]]:
+        raise PaperError(f"order {repeated[0]} was sent before: give each order an identity of its own")
+    new = orders.with_columns(pl.lit(account).alias("account"), **{n: pl.lit(v) for n, v in _NEW_ORDER.items()})
+    write(connection, PAPER_ORDERS, new)
 
 
 def inbox(connection: sa.Connection, account: str, until: int) -> pl.DataFrame:

@@ -7,10 +7,12 @@ from enum import StrEnum
 import numpy as np
 import polars as pl
 
-from tapewatch.market.instruments import NS_PER_SECOND
+from tapewatch.market.instruments import NS_PER_SECOND, Market, session_at
 
 _DAY_NS = 24 * 3600 * NS_PER_SECOND
 _LEAST_RETURNS = 20
+#: The end of a state that lasts while no prices come.
+FEED_IS_BACK = -1
 
 
 class RiskState(StrEnum):
@@ -39,6 +41,7 @@ class Protections:
         correlation, correlated_exposure: an order may not bring the positions whose minute returns have at least this
             correlation with its symbol's, signed by side, beyond that share of the equity.
         stale_s: no new position in a symbol whose last price is older.
+        feed_stale_s: silence of all symbols within the hours of their markets that halts the account until prices are back.
         order_age_s: orders that were decided so long ago are refused.
     """
 
@@ -53,6 +56,7 @@ class Protections:
     correlation: float | None = None
     correlated_exposure: float = 0.5
     stale_s: float | None = 180
+    feed_stale_s: float | None = 300
     order_age_s: float | None = 300
 
     def __post_init__(self) -> None:
@@ -69,7 +73,7 @@ class Protections:
 
 _SWITCHES = (
     "max_drawdown", "daily_loss", "cooldown_s", "guard_losses", "symbol_exposure", "market_exposure", "correlation",
-    "stale_s", "order_age_s",
+    "stale_s", "feed_stale_s", "order_age_s",
 )  # fmt: skip
 
 
@@ -91,7 +95,7 @@ class Watermarks:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A new risk state; `until` (ns) ends it by itself, 0 never."""
+    """A new risk state; `until` (ns) ends it by itself, 0 never, `FEED_IS_BACK` with the next price."""
 
     state: RiskState
     reason: str
@@ -128,6 +132,28 @@ def transition(
             text = f"{recent} losing trades within {limits.guard_window_s:.0f} s"
             return Transition(RiskState.REDUCING, text, now + int(limits.guard_pause_s * NS_PER_SECOND))
     return None
+
+
+def stale_from(limits: Protections, priced: Mapping[Market, int], at: int) -> int | None:
+    """From when on (ns) the feed counts as stale, as far as is known at a time; None where it cannot.
+
+    Args:
+        priced: when the newest price of each market became known (ns).
+        at: only markets in their regular hours count.
+    """
+    if limits.feed_stale_s is None:
+        return None
+    since = []
+    for market, last in priced.items():
+        session = session_at(market, at - 1)
+        if session is not None and session.regular_start < at <= session.regular_end:
+            since.append(max(last, session.regular_start))
+    return max(since) + int(limits.feed_stale_s * NS_PER_SECOND) if since else None
+
+
+def is_active(state: RiskState, until: int, at: int) -> bool:
+    """Whether an account may trade freely at a time (ns): its state is ACTIVE, or ended by then."""
+    return state is RiskState.ACTIVE or 0 < until <= at
 
 
 def cooldowns(limits: Protections, losses: Mapping[str, int]) -> Iterator[Lock]:

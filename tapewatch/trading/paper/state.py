@@ -148,5 +148,5 @@ def _restore_orders(simulation: Simulation, orders: pl.DataFrame) -> None:
 
 def placed(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
     """Market and date of the rows: an account may trade in several markets, so all are under `all`."""
-    time = next(name for name in ("time", "at_time", "created_time") if name in table.by_name)
+    time = next(name for name in ("time", "at_time", "event_time", "created_time") if name in table.by_name)
     return frame.select(market=pl.lit(EVERY_MARKET), date=pl.col(time).dt.date())

@@ -13,7 +13,7 @@ from tapewatch.trading.signals.confidence import confidence
 from tapewatch.trading.signals.context import context
 from tapewatch.trading.signals.risk import RiskRules, assessed
 from tapewatch.trading.sizing import averaged_at_start, bet_size, discretised
-from tapewatch.trading.strategies.alerts import after_alerts, alerts_of
+from tapewatch.trading.strategies.alerts import after_alerts
 from tapewatch.trading.strategies.closes import closes
 from tapewatch.trading.strategies.flow import flow_momentum
 from tapewatch.trading.strategies.lead_lag import LeadRules, lead_lag
@@ -31,8 +31,7 @@ class SignalRules:
 
 
 def proposals(
-    anomalies: pl.DataFrame,
-    incidents: pl.DataFrame,
+    alerts: pl.DataFrame,
     rows: pl.DataFrame,
     *,
     others: pl.DataFrame | None = None,
@@ -41,7 +40,7 @@ def proposals(
     """What every strategy proposes, and the `context` of the minutes that it rests on.
 
     Args:
-        anomalies, incidents: ANOMALIES and INCIDENTS of a market's day.
+        alerts: those of a market's day, see `alerts_of`.
         rows: its MICROSTRUCTURE.
         others: MICROSTRUCTURE of other markets, whose symbols may lead.
         rules: `SignalRules()` by default.
@@ -51,7 +50,7 @@ def proposals(
     prices = closes(minutes)
     leaders = closes(pl.concat([minutes, context(others)])) if others is not None and others.height else prices
     found = [
-        after_alerts(alerts_of(anomalies, incidents), rows, minutes),
+        after_alerts(alerts, rows, minutes),
         flow_momentum(minutes),
         pairs(prices, rules.pairs),
         lead_lag(prices, leaders, rules.leaders),

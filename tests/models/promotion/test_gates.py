@@ -36,7 +36,9 @@ def test_a_candidate_passes_every_gate_that_has_something_to_measure(case: Case)
     keys = case.rows.select(pl.col("symbol").cast(pl.String), "event_time")
     known = keys.join(truth.unique(), on=["symbol", "event_time"], how="left", maintain_order="left")
     judgement = judge(replace(case, is_anomaly=known["is_anomaly"].fill_null(value=False).to_numpy()))
-    assert [gate.name for gate in judgement.gates] == ["recall", "look_ahead", "calibration", "size", "latency", "onnx"]
+    assert [gate.name for gate in judgement.gates] == [
+        "recall", "look_ahead", "calibration", "size", "latency", "onnx", "losing",
+    ]  # fmt: skip
     assert judgement.refusals == (), judgement.words
     assert judgement.words == "there is no champion yet"
     assert len(list(GATES)) == len({gate.__name__ for gate in GATES})

@@ -12,6 +12,7 @@ from tapewatch.trading.signals.confidence import confidence
 from tapewatch.trading.signals.context import context
 from tapewatch.trading.signals.risk import RiskRules
 from tapewatch.trading.sizing import bet_size
+from tapewatch.trading.strategies.alerts import alerts_of
 from tapewatch.trading.strategies.proposals import PROPOSALS
 from tests.support.trading_rows import minute, minute_rows, outcome, signal
 
@@ -112,9 +113,9 @@ def test_what_an_alert_became_later_does_not_enter_its_signal() -> None:
     rows = minute_rows(PRICES)
     became = anomaly(10, 20, kind="flash_crash", score=0.99, minutes=10, reasons='[{"feature": "x"}]')
     for later in (became, anomaly(10, 11)):
-        proposed, minutes = proposals(later, INCIDENTS.empty(), rows)
+        proposed, minutes = proposals(alerts_of(later, INCIDENTS.empty()), rows)
         known = pl.col("known_time") <= minute(11)
-        alone, its = proposals(anomaly(10, 11), INCIDENTS.empty(), rows.filter(known))
+        alone, its = proposals(alerts_of(anomaly(10, 11), INCIDENTS.empty()), rows.filter(known))
         assert_frame_equal(proposed.filter(pl.col("detector") != ""), alone)
         assert_frame_equal(minutes.filter(known), its)
     assert alone.select("known_time", "kind", "strategy", "side").rows() == [
@@ -126,10 +127,10 @@ def test_alerts_of_both_detectors_at_a_time_are_one_signal() -> None:
     incident = INCIDENTS.conform(
         anomaly(10, 11).with_columns(known_time=pl.col("start_time") + pl.duration(seconds=25), surprise=1.5, hours=7.0)
     )
-    proposed, _ = proposals(anomaly(10, 11), incident, minute_rows(PRICES))
+    proposed, _ = proposals(alerts_of(anomaly(10, 11), incident), minute_rows(PRICES))
     assert proposed["detector"].to_list() == ["isolation_forest+scan"]
     # Alone, the scan's alert is decided at the end of its minute too.
-    alone, _ = proposals(ANOMALIES.empty(), incident, minute_rows(PRICES))
+    alone, _ = proposals(alerts_of(ANOMALIES.empty(), incident), minute_rows(PRICES))
     assert alone.select("known_time", "detector").rows() == [(minute(11), "scan")]
 
 
@@ -137,7 +138,7 @@ def test_alerts_about_quotes_and_silence_are_no_bets() -> None:
     for columns in ({"quote_count_ratio": 9.0, "volume_ratio": 1.0}, {"tape_age_s": 200.0}):
         flat = {"AAA": [100, 100.001] * 12}
         alert = anomaly(10, 12, known_time=minute(12))
-        proposed, _ = proposals(alert, INCIDENTS.empty(), minute_rows(flat, **columns))
+        proposed, _ = proposals(alerts_of(alert, INCIDENTS.empty()), minute_rows(flat, **columns))
         assert proposed.is_empty()
 
 
@@ -147,5 +148,5 @@ def test_outcomes_from_the_future_are_refused() -> None:
 
 
 def test_nothing_gives_nothing() -> None:
-    proposed, minutes = proposals(ANOMALIES.empty(), INCIDENTS.empty(), MICROSTRUCTURE.empty())
+    proposed, minutes = proposals(alerts_of(ANOMALIES.empty(), INCIDENTS.empty()), MICROSTRUCTURE.empty())
     assert_frame_equal(signals(proposed, minutes, OUTCOMES.empty()), SIGNALS.empty(), categorical_as_str=True)

@@ -16,6 +16,7 @@ def open_alert(
     alert = alerts.table[rule, i]
     alert["is_open"] = 1
     alert["start"] = start
+    alert["known"] = now
     alert["last"] = now
     alert["observations"] = 1
     alert["value"] = value

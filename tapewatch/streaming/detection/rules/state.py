@@ -50,7 +50,7 @@ LASTING = (
 )  # fmt: skip
 #: The open or latest alert of one rule and symbol. It stays open while its value is at or above `limit`.
 ALERT = np.dtype(
-    [(name, np.int64) for name in ("is_open", "start", "last", "observations", "shown", "detected")]
+    [(name, np.int64) for name in ("is_open", "start", "known", "last", "observations", "shown", "detected")]
     + [(name, np.float64) for name in ("value", "baseline", "peak", "limit", "shown_peak")],
     align=True,
 )
