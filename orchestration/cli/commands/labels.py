@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from orchestration.cli.commands.options import FirstOption, LastOption, MarketOption, time_option
+from orchestration.cli.commands.shared_labels import pull, push
 from orchestration.cli.listing import Column, Field, Format, Listing, counted, time_span
 from orchestration.errors import console, reports_errors
 from tapewatch.labels.kinds import KINDS
@@ -22,8 +23,12 @@ if TYPE_CHECKING:
 app = typer.Typer()
 labels = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 app.add_typer(
-    labels, name="labels", help="Label the tape by hand: add, list, remove, export, import, collect, agreement."
+    labels,
+    name="labels",
+    help="Label the tape by hand: add, list, remove, export, import, pull, push, collect, agreement.",
 )
+labels.command()(pull)
+labels.command()(push)
 
 _MarketFilter = Annotated[Market | None, typer.Option("--market", "-m", help="one market; by default all")]
 _SymbolFilter = Annotated[str | None, typer.Option(help="one symbol, such as AAPL or X:BTC-USD")]
