@@ -3,7 +3,7 @@
 import streamlit as st
 
 from dashboard import identity
-from dashboard.views import alert, alerts, health, labels, mark, models, watch
+from dashboard.views import alert, alerts, health, labels, mark, models, settings, watch
 from dashboard.views.controls import escaped
 
 #: Streamlit would fetch the icon of a page from elsewhere.
@@ -23,6 +23,8 @@ pages = {
 if person.may("mark"):
     pages["mark"] = st.Page(mark.show, title="Mark", icon=":material/edit:", url_path="mark")
     pages["labels"] = st.Page(labels.show, title="Labels", icon=":material/label:", url_path="labels")
+if person.may("settings"):
+    pages["settings"] = st.Page(settings.show, title="Settings", icon=":material/settings:", url_path="settings")
 st.session_state["pages"] = pages
 st.html("<style>[data-testid='stMainBlockContainer'] { padding: 3rem 2.5rem 4rem; }</style>")
 chosen = st.navigation(list(pages.values()))

@@ -6,10 +6,10 @@ from functools import partial
 
 from orchestration.runs.labelling import user
 from tapewatch.labels.human import LabelError
-from tapewatch.labels.kinds import KINDS
 from tapewatch.labels.shared.merging import Change, Conflict, Merge, resolve
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
+from tapewatch.store.database.label_classes import classes
 from tapewatch.store.sharing import SharedLabels
 
 OURS, THEIRS = "ours", "theirs"
@@ -52,7 +52,7 @@ def pull(settings: Settings, url: str, choose: Choice) -> Outcome:
     shared = SharedLabels.at(url, settings.home)
     with shared.alone(), Database(settings.database) as database:
         merge = shared.compare(database)
-        _check(merge, choose)
+        _check(merge, choose, {each.name for each in classes(database)})
         resolve(merge, choose)
         shared.pull(database, merge, user())
     labels = [each.label for each in merge.incoming if each.label is not None]
@@ -70,7 +70,7 @@ def push(settings: Settings, url: str, choose: Choice, *, upsert: bool) -> Outco
     shared = SharedLabels.at(url, settings.home)
     with shared.alone(), Database(settings.database) as database:
         merge = shared.compare(database)
-        _check(merge, choose)
+        _check(merge, choose, {each.name for each in classes(database)})
         # A conflict that is settled for theirs waits for the next pull.
         resolve(merge, partial(_only_ours, choose))
         left = [conflict for conflict in merge.conflicts if choose(conflict) is None]
@@ -91,14 +91,14 @@ def _counted(changes: list[Change]) -> tuple[int, int, int]:
     return added, len(changes) - added - removed, removed
 
 
-def _check(merge: Merge, choose: Choice) -> None:
+def _check(merge: Merge, choose: Choice, kinds: set[str]) -> None:
     """Raise a LabelError if a choice names a revision that there is not, or a label is of a class that is unknown here."""
     for conflict in merge.conflicts:
         side = choose(conflict)
         known = {OURS, THEIRS, None, *(each.revision_id for each in conflict.theirs)}
         if side not in known:
             raise LabelError(f"{conflict.label_id} has no revision {side!r}: write ours, theirs or one that is listed")
-    unknown = {each.label.kind for each in merge.incoming if each.label is not None} - set(KINDS)
+    unknown = {each.label.kind for each in merge.incoming if each.label is not None} - kinds
     if unknown:
         raise LabelError(
             f"labels there are of classes that are unknown here, nothing was pulled: {', '.join(sorted(unknown))}"
