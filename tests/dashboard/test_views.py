@@ -123,10 +123,7 @@ def test_a_class_is_added_by_managers_alone_and_offered_at_once(placed: Path) ->
     page.button[0].click().run()
     assert not page.exception
     assert "layered book" in page.dataframe[0].value["class"].tolist()
-    assert (
-        "layered_book" in run(mark.show).selectbox(key="mark kind").options
-        or "layered book" in run(mark.show).selectbox(key="mark kind").options
-    )
+    assert "layered book" in run(mark.show).selectbox(key="mark kind").options
     refused = run(settings.show, USER)
     assert not refused.dataframe
     assert "needs the permission" in texts(refused)
