@@ -85,7 +85,7 @@ def _regime(found: Dossier) -> tuple[str, str | None]:
 
 def _contributions(found: Dossier) -> None:
     """SHAP values of the peak minute, the strongest at the top."""
-    st.subheader("What each feature adds to the score")
+    st.subheader("What each feature adds")
     known = [each for each in found.measures if each.contribution]
     if not known:
         st.caption("No detector of minutes is in use that could say it, or the lake holds no features of this time.")
@@ -101,7 +101,12 @@ def _contributions(found: Dossier) -> None:
     )  # fmt: skip
     figure.update_yaxes(automargin=True)
     draw(figure, key="contributions", height=60 + 26 * len(shown))
-    st.caption("SHAP values: red makes the minute more anomalous, blue less.")
+    whose = (
+        found.event.model
+        if found.event.source == "anomaly"
+        else "the Isolation Forest in use, which did not raise this"
+    )
+    st.caption(escaped(f"SHAP values of the minute's score by {whose}: red makes it more anomalous, blue less."))
 
 
 def _measures(found: Dossier) -> None:

@@ -53,20 +53,21 @@ def show() -> None:
         if live
         else "Collectors have no scan yet; they watch by their rules alone."
     )
-    _versions(models.standings(places.database()))
+    _versions(models.standings(places.database()), champions[0]["model"].partition("/")[0] if champions else "")
     _evaluation(models.evaluations(lake))
     _drift()
     _found()
 
 
-def _versions(standings: list[models.Standing]) -> None:
-    """Champion and challenger side by side, and the history of all models."""
+def _versions(standings: list[models.Standing], in_use: str) -> None:
+    """Champion and challenger side by side, those of the model in use at first, and the history of all models."""
     if not standings:
         return
     st.subheader("Champion and challenger")
     names = [each.model for each in standings]
-    model = st.segmented_control("Model", names, default=names[0], format_func=named, key="standing", required=True)
-    chosen = standings[names.index(model or names[0])]
+    first = in_use if in_use in names else names[0]
+    model = st.segmented_control("Model", names, default=first, format_func=named, key="standing", required=True)
+    chosen = standings[names.index(model or first)]
     columns = st.columns(2)
     for column, title, entry in zip(
         columns, ("Champion", "Challenger"), (chosen.champion, chosen.challenger), strict=True

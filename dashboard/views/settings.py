@@ -31,7 +31,7 @@ def show() -> None:
             for each in known
         ],
         hide_index=True,
-        height=36 * (len(known) + 1),
+        height=35 * (len(known) + 1) + 3,
         column_config={"description": st.column_config.Column("what belongs to it", width="large")},
     )  # fmt: skip
     st.caption("Labels of a class that is no longer offered stay. Every change is in the audit log.")
