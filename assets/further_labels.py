@@ -8,6 +8,7 @@ from assets.about import about_days
 from assets.checks import Check, Checked, commit_days
 from resources.lake import LakeResource, LakeTable
 from resources.stores import DatabaseResource
+from tapewatch.labels.adjudication import settled
 from tapewatch.labels.barriers import BarrierRules
 from tapewatch.labels.edges import refine
 from tapewatch.labels.events import cusum_events
@@ -17,6 +18,7 @@ from tapewatch.labels.weights import label_weights
 from tapewatch.market.instruments import Partition
 from tapewatch.market.label_tables import HUMAN_LABELS, LABEL_WEIGHTS, META_LABELS, WEAK_LABELS
 from tapewatch.market.live_tables import LABELS
+from tapewatch.market.review_tables import ADJUDICATIONS
 from tapewatch.store.lake.tape import symbol_ticks
 
 _CHECKS = (Check(label_judgements.no_look_ahead),)
@@ -47,11 +49,15 @@ def weights(context: dg.AssetExecutionContext, bars: LakeTable, barrier_labels: 
 
 @dg.asset(**about_days(HUMAN_LABELS, "sqlalchemy"), deps=[["tape", "trades"], ["tape", "quotes"]])
 def human_labels(context: dg.AssetExecutionContext, lake: LakeResource, database: DatabaseResource) -> Checked:
-    """People's labels from the database, with edges tightened to the tape. A day without labels is an empty partition."""
+    """People's labels from the database, with edges tightened to the tape; where they differ, what was decided.
+
+    A day without labels is an empty partition.
+    """
     opened = lake.open()
 
     def said(day: Partition) -> pl.DataFrame:
-        rows = database.open().read(LABELS, market=day.market, where={"date": day.date})
+        store, of_day = database.open(), {"market": day.market, "where": {"date": day.date}}
+        rows = settled(store.read(LABELS, **of_day), store.read(ADJUDICATIONS, **of_day))
         refined = [
             refine(*symbol_ticks(opened, day, symbol), start, end)
             for symbol, start, end in rows.select("symbol", pl.col("start_time", "end_time").to_physical()).iter_rows()

@@ -15,7 +15,7 @@ import streamlit as st
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route
 
-from dashboard import identity
+from dashboard import identity, places
 from dashboard.access.account import Account
 from dashboard.access.desk import Desk
 from dashboard.access.directory import Directory
@@ -47,6 +47,7 @@ def application(settings: Settings, script: Path = SCRIPT) -> st.App:
     @asynccontextmanager
     async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
         yield {}
+        places.close()
         database.close()
 
     return st.App(script, routes=routes, middleware=middleware, lifespan=lifespan)

@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 
+from dashboard.dossiers.process import DossierProcess
 from dashboard.reading.history import Histories
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
@@ -28,3 +29,19 @@ def database() -> Database:
 def histories() -> Histories:
     """The bars that charts show, kept in memory within a bound."""
     return Histories(lake(), database())
+
+
+@lru_cache(maxsize=1)
+def dossiers() -> DossierProcess:
+    """What builds dossiers of alerts."""
+    return DossierProcess()
+
+
+def close() -> None:
+    """End what was opened; it is opened again when it is asked for."""
+    if dossiers.cache_info().currsize:
+        dossiers().close()
+    if database.cache_info().currsize:
+        database().close()
+    for place in (settings, lake, database, histories, dossiers):
+        place.cache_clear()

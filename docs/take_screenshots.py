@@ -1,8 +1,11 @@
 """Takes the screenshots of README and tutorial, from the data of `tapewatch demo` and of the tutorial's stream.
 
 .venv/bin/tapewatch demo && .venv/bin/tapewatch profile && .venv/bin/python docs/take_screenshots.py
+
+For the drift on the page of models the job `measure_drift` must have run over the demo's days.
 """
 
+import datetime as dt
 import os
 import shutil
 import subprocess
@@ -15,7 +18,11 @@ from playwright.sync_api import Page, sync_playwright
 
 from orchestration.home import environment, prepare_home
 from orchestration.processes.services import free_port
+from tapewatch.labels.human import HumanLabel
+from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
+from tapewatch.store.database.database import Database
+from tapewatch.store.database.human_labels import add_labels, remove_labels
 
 IMAGES = Path(__file__).parent / "images"
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -100,13 +107,16 @@ def _dashboard(page: Page, settings: Settings) -> None:
     page.set_viewport_size({"width": 1280, "height": 900})
     try:
         _wait_for(f"{address}/_stcore/health")
-        for name, path in (("watch", "?market=stocks&symbol=TSLA"), ("grid", "?view=grid")):
+        for name, path, height in (("watch", "?market=stocks&symbol=TSLA", 1000), ("grid", "?view=grid", 900)):
+            page.set_viewport_size({"width": 1280, "height": height})
             page.goto(f"{address}/{path}")
             candles.wait_for(timeout=_TIMEOUT_S * 1000)
             page.wait_for_timeout(4000)
             page.screenshot(path=IMAGES / f"dashboard_{name}.png")
         _one_alert(page, address)
         _mark(page, address)
+        _models(page, address)
+        _labels(page, address, settings)
     finally:
         server.terminate()
         server.wait()
@@ -121,8 +131,41 @@ def _one_alert(page: Page, address: str) -> None:
     table.click(position={"x": 16, "y": 52})
     page.get_by_role("link", name="Open").last.click(timeout=_TIMEOUT_S * 1000)
     page.locator('[data-part="frame"][data-from]').wait_for(timeout=_TIMEOUT_S * 1000)
-    page.wait_for_timeout(3000)
-    page.screenshot(path=IMAGES / "dashboard_alert.png")
+    page.get_by_text("The exact data").wait_for(timeout=_TIMEOUT_S * 1000)
+    _whole(page, "dashboard_alert.png")
+
+
+def _whole(page: Page, name: str) -> None:
+    """A screenshot of the whole page: Streamlit scrolls within it, so that the window is made as high."""
+    main = page.locator('[data-testid="stMain"]')
+    for _ in range(2):  # charts that come into view make it higher
+        page.set_viewport_size({"width": 1280, "height": int(main.evaluate("it => it.scrollHeight"))})
+        page.wait_for_timeout(6000)
+    page.screenshot(path=IMAGES / name)
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def _models(page: Page, address: str) -> None:
+    page.goto(f"{address}/models")
+    page.get_by_text("History of versions").wait_for(timeout=_TIMEOUT_S * 1000)
+    _whole(page, "dashboard_models.png")
+
+
+def _labels(page: Page, address: str, settings: Settings) -> None:
+    """Two people's labels that differ, made for the picture and removed again."""
+    start = dt.datetime(2024, 6, 3, 18, 20, tzinfo=dt.UTC)
+    labels = [
+        HumanLabel(
+            Market.STOCKS, "AAPL", start + dt.timedelta(minutes=at), start + dt.timedelta(minutes=13), kind, author, 0.9
+        )
+        for author, kind, at in (("ann", "volume_spike", 0), ("ben", "pump_and_dump", 2))
+    ]
+    with Database(settings.database) as database:
+        add_labels(database, labels, actor="docs", source="the screenshot")
+        page.goto(f"{address}/labels")
+        page.get_by_role("button", name="Decide").wait_for(timeout=_TIMEOUT_S * 1000)
+        _whole(page, "dashboard_labels.png")
+        remove_labels(database, [label.label_id for label in labels], actor="docs")
 
 
 def _mark(page: Page, address: str) -> None:

@@ -12,6 +12,7 @@ from resources.stores import DatabaseResource
 from tapewatch.market.derived_tables import DRIFT
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.live_tables import ALERT_VERDICTS, LABELS
+from tapewatch.market.review_tables import ADJUDICATIONS
 
 TRAINING: Final = "train_detectors"
 #: Pauses since the last training, by what asks for one.
@@ -48,9 +49,11 @@ class LastTraining:
 
 
 def new_labels(database: DatabaseResource, since: dt.datetime | None) -> int:
-    """Labels and verdicts that people gave since a time."""
+    """Labels, verdicts and decisions between labels that people gave since a time."""
     with database.open() as store:
-        return sum(store.read(table, start=since).height for table in (LABELS, ALERT_VERDICTS))
+        given = [store.read(table)["created_time"] for table in (LABELS, ALERT_VERDICTS, ADJUDICATIONS)]
+    # Of labels and decisions the time of the tape is another than when they were given.
+    return sum(times.len() if since is None else int((times >= since).sum()) for times in given)
 
 
 def drifting(lake: LakeResource) -> dict[Partition, list[str]]:

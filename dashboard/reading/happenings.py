@@ -14,7 +14,7 @@ from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.live_tables import ALERT_VERDICTS, ALERTS, LABELS
 from tapewatch.market.tables import ANOMALIES, TRUTH_LABELS
 from tapewatch.store.database.database import Database
-from tapewatch.store.database.verdicts import incident_id
+from tapewatch.store.database.verdicts import VerdictError, anomaly_id, find, incident_id
 from tapewatch.store.lake.lake import Lake
 
 SEVERITIES = ("info", "warning", "critical")
@@ -51,25 +51,36 @@ def feed(
     alert_id: str | None = None,
     most: int = 500,
 ) -> pl.DataFrame:
-    """The newest alerts and incidents that begin in [start, end), newest first, with people's newest verdict (`FEED`)."""
+    """The newest alerts and incidents that begin in [start, end), newest first, with people's newest verdict (`FEED`).
+
+    With `alert_id` the one alert, incident or anomaly of this identity, or nothing.
+    """
+    if alert_id is not None:
+        return _as_feed(database, _named(database, alert_id))
     choice: dict[str, Any] = {"market": market, "symbol": symbol, "start": start, "end": end, "limit": most}
-    if alert_id is None:
-        alerts = database.read(ALERTS, newest_first=True, **choice)
-        incidents = database.read(INCIDENTS, newest_first=True, **choice)
-    else:
-        place, is_incident, rest = alert_id.partition(":incident:")
-        alerts = database.read(ALERTS, where={"alert_id": alert_id})
-        named = {"market": place, "symbol": rest.rpartition(":")[0]} if is_incident else {"market": ""}
-        incidents = database.read(INCIDENTS, where=named)
+    alerts = database.read(ALERTS, newest_first=True, **choice)
+    incidents = database.read(INCIDENTS, newest_first=True, **choice)
     rows = [*map(_of_alert, alerts.iter_rows(named=True)), *map(_of_incident, incidents.iter_rows(named=True))]
-    rows = [row for row in rows if alert_id in (None, row["id"])]
+    return _as_feed(database, rows).sort("start_time", "id", descending=[True, False]).head(most)
+
+
+def _named(database: Database, alert_id: str) -> list[dict[str, Any]]:
+    """The alert, incident or anomaly of an identity; none if there is no such."""
+    try:
+        table, row = find(database, alert_id)
+    except VerdictError:
+        return []
+    of = {ALERTS.name: _of_alert, INCIDENTS.name: _of_incident, ANOMALIES.name: _of_anomaly}
+    return [of[table.name](row)]
+
+
+def _as_feed(database: Database, rows: list[dict[str, Any]]) -> pl.DataFrame:
     found = pl.DataFrame(rows, schema={name: _us(kind) for name, kind in FEED.items() if name != "verdict"})
     # One alert may carry several people's verdicts; a feed shows the newest.
     verdicts = _verdicts(database, found["id"].to_list())
-    joined = found.join(verdicts, left_on="id", right_on="alert_id", how="left").select(
+    return found.join(verdicts, left_on="id", right_on="alert_id", how="left").select(
         pl.col(name).cast(kind) for name, kind in FEED.items()
     )
-    return joined.sort("start_time", "id", descending=[True, False]).head(most)
 
 
 def marks(
@@ -83,7 +94,7 @@ def marks(
     choice: dict[str, Any] = {"market": market, "symbol": symbol, "start": start, "end": end, "limit": most}
     frames = [
         happened,
-        _marks(database.read(ANOMALIES, **choice), "anomaly", pl.col("kind").cast(pl.String), pl.lit("warning")),
+        _marks(_anomalies(database, choice), "anomaly", pl.col("kind").cast(pl.String), pl.lit("warning"), "id"),
         _marks(database.read(LABELS, **choice), "label", pl.col("author"), pl.lit("info"), "label_id"),
         _truth(lake, market, symbol, start, end),
     ]
@@ -92,7 +103,8 @@ def marks(
 
 def reasons(database: Database, happening: dict[str, Any]) -> list[dict[str, Any]]:
     """What speaks for an incident, or for the anomaly in whose time an alert began; strongest first, [] without any."""
-    table, around = (INCIDENTS, dt.timedelta(0)) if happening["source"] == "incident" else (ANOMALIES, _NEAR)
+    table = INCIDENTS if happening["source"] == "incident" else ANOMALIES
+    around = _NEAR if happening["source"] == "alert" else dt.timedelta(0)
     start = happening["start_time"]
     rows = database.read(
         table,
@@ -128,6 +140,17 @@ def _of_incident(row: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _of_anomaly(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": anomaly_id(row["market"], row["symbol"], row["start_time"]), "source": "anomaly", "market": row["market"],
+        "symbol": row["symbol"], "kind": row["kind"], "severity": "warning", "start_time": row["start_time"],
+        "end_time": row["end_time"], "known_time": row["known_time"],
+        "message": f"{row['symbol']}: {row['kind'].replace('_', ' ')}, score {row['score']:.3f}; from {row['threshold']:.3f} on a "
+        "minute is anomalous",
+        "threshold_ratio": row["score"] / row["threshold"],
+    }  # fmt: skip
+
+
 def _us(kind: pl.DataType | type[pl.DataType]) -> pl.DataType | type[pl.DataType]:
     # Python's times have microseconds.
     return pl.Datetime("us", "UTC") if kind == _TIME else kind
@@ -140,12 +163,17 @@ def _verdicts(database: Database, ids: Sequence[str]) -> pl.DataFrame:
     return given.sort("created_time").unique("alert_id", keep="last").select("alert_id", "verdict")
 
 
-def _marks(
-    rows: pl.DataFrame, source: str, message: pl.Expr, severity: pl.Expr, key: str | None = None
-) -> pl.DataFrame:
+def _anomalies(database: Database, choice: dict[str, Any]) -> pl.DataFrame:
+    """Anomalies with their identity."""
+    rows = database.read(ANOMALIES, **choice)
+    names = [anomaly_id(*each) for each in rows.select("market", "symbol", "start_time").iter_rows()]
+    return rows.with_columns(id=pl.Series(names, dtype=pl.String))
+
+
+def _marks(rows: pl.DataFrame, source: str, message: pl.Expr, severity: pl.Expr, key: str) -> pl.DataFrame:
     return rows.select(
         source=pl.lit(source),
-        id=pl.col(key) if key else pl.format("{}:{}:{}", pl.lit(source), "symbol", pl.col("start_time").cast(pl.Int64)),
+        id=pl.col(key),
         kind=pl.col("kind").cast(pl.String),
         severity=severity,
         start_time=pl.col("start_time").cast(_TIME),

@@ -9,6 +9,7 @@ from tapewatch.labels.human import HumanLabel, LabelError
 from tapewatch.market.live_tables import ALERT_VERDICTS, LABELS
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.human_labels import add_labels, remove_labels
+from tapewatch.store.database.label_classes import offered
 from tapewatch.store.labelling import check_tape
 from tapewatch.store.lake.lake import Lake
 
@@ -19,7 +20,7 @@ def save(lake: Lake, database: Database, label: HumanLabel) -> bool:
     Raises:
         LabelError: it is not allowed, lies outside the tape, or overlaps another of its author.
     """
-    label.check({label.author})
+    label.check({label.author}, offered(database))
     check_tape(lake, label)
     return add_labels(database, [label], actor=label.author, source="dashboard") == 1
 

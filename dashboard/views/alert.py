@@ -1,4 +1,4 @@
-"""One alert: the tape around it, what speaks for it, and people's verdicts."""
+"""One alert: the tape around it, its dossier, and people's verdicts."""
 
 import datetime as dt
 from typing import Any
@@ -9,8 +9,8 @@ import streamlit as st
 from dashboard import places
 from dashboard.components.candles import candle_chart
 from dashboard.identity import current
-from dashboard.reading.features import against_normal
-from dashboard.reading.happenings import feed, reasons
+from dashboard.reading.happenings import feed
+from dashboard.views import dossier
 from dashboard.views.alerts import judge
 from dashboard.views.controls import escaped, in_zone, named, sidebar, time_text, zone_of
 from tapewatch.market.instruments import Market
@@ -23,6 +23,7 @@ def show() -> None:
     """Draw the page of the alert that the link names."""
     st.session_state["page"] = "alert"
     sidebar()
+    places.dossiers().warm()
     alert_id = st.query_params.get("id", "")
     found = feed(places.database(), alert_id=alert_id) if alert_id else pl.DataFrame()
     if found.is_empty():
@@ -55,58 +56,11 @@ def _alert(row: dict[str, Any]) -> None:
             market, row["symbol"], start.timestamp(), end.timestamp(), key="alert chart", zone=zone,
             may_export=current().may("export"), view=row["id"],
         )  # fmt: skip
-        _dossier(row, market)
+    # The dossier takes a moment: what a person may do on the page is drawn before it.
+    place = st.container()
     _verdicts(row, zone)
-
-
-def _dossier(row: dict[str, Any], market: Market) -> None:
-    """Why there is an alert: the detector's reasons, and what was unusual."""
-    left, right = st.columns([2, 3])
-    with left:
-        _reasons(row)
-    with right:
-        _features(row, market)
-    st.caption("The dossier, with the score made again from the lake and the nearest past events:")
-    st.code(f"tapewatch explain '{row['id']}' --html dossier.html", language=None)
-
-
-def _reasons(row: dict[str, Any]) -> None:
-    st.subheader("What speaks for it")
-    said = reasons(places.database(), row)
-    if not said:
-        st.caption("No detector gave reasons at this time; the message above holds what the rule measured.")
-    for reason in said:
-        if "words" in reason:
-            st.markdown(f"- **{escaped(named(str(reason['kind'])))}**: {escaped(str(reason['words']))}")
-        else:
-            value = "no value" if reason["value"] is None else f"{reason['value']:,.4g}"
-            st.markdown(
-                f"- **{escaped(named(str(reason['feature'])))}** is {value}: {reason['shap_value']:+.2f} to the score"
-            )
-
-
-def _features(row: dict[str, Any], market: Market) -> None:
-    st.subheader("Features against the day")
-    rows = against_normal(places.lake(), places.database(), market, row["symbol"], row["start_time"], row["end_time"])
-    if rows.is_empty():
-        st.caption("The lake holds no features of this time.")
-        return
-    st.dataframe(
-        rows.with_columns(pl.col("feature").str.replace_all("_", " ")),
-        hide_index=True,
-        column_config={
-            "feature": "Feature",
-            "value": st.column_config.NumberColumn("Most extreme", format="%.4g"),
-            "low": st.column_config.NumberColumn(
-                "Usual from", format="%.4g", help="5th percentile of the day's minutes"
-            ),
-            "median": st.column_config.NumberColumn("Median", format="%.4g"),
-            "high": st.column_config.NumberColumn("to", format="%.4g", help="95th percentile"),
-            "beyond": st.column_config.NumberColumn(
-                "Beyond", format="%.1f", help="distance from the usual range, in its widths"
-            ),
-        },
-    )
+    with place:
+        dossier.draw_dossier(row, zone)
 
 
 def _verdicts(row: dict[str, Any], zone: str) -> None:

@@ -27,6 +27,7 @@ def show() -> None:
     """Draw the page."""
     st.session_state["page"] = "alerts"
     sidebar()
+    places.dossiers().warm()
     st.title("Alerts")
     has_sound = st.sidebar.toggle("Sound of a new alert", key="sound", help="browsers allow it after a first click")
     filters = st.columns(5)

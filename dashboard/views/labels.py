@@ -1,4 +1,4 @@
-"""Everyone's labels: listed, saved as a file, and how far people agree."""
+"""Everyone's labels: listed, saved as a file, how far people agree, and where they differ."""
 
 import polars as pl
 import streamlit as st
@@ -7,6 +7,7 @@ from dashboard import places
 from dashboard.identity import require
 from dashboard.reading.export import exported
 from dashboard.views.controls import in_zone, named, sidebar
+from dashboard.views.disagreements import draw_disagreements
 from tapewatch.labels.human import LabelError
 from tapewatch.market.live_tables import LABELS
 from tapewatch.store.labelling import agreement
@@ -51,6 +52,7 @@ def show() -> None:
             "`tapewatch labels import labels.csv` reads the CSV; `tapewatch labels collect` brings them into training sets."
         )
     _agreement(rows)
+    draw_disagreements(person)
 
 
 def _of_file(rows: pl.DataFrame) -> pl.DataFrame:

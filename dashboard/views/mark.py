@@ -17,6 +17,7 @@ from tapewatch.labels.human import time_of as parse_time
 from tapewatch.labels.kinds import KINDS
 from tapewatch.market.instruments import NS_PER_SECOND, Market
 from tapewatch.store.database.database import DatabaseError
+from tapewatch.store.database.label_classes import offered
 from tapewatch.store.labelling import edges
 
 _AROUND = dt.timedelta(minutes=30)
@@ -108,7 +109,7 @@ def _form(market: Market, symbol: str, person: Identity) -> None:
     st.text_input("Start, UTC", key="start text", placeholder="2024-06-03T14:31:00")
     st.text_input("End, UTC", key="end text", placeholder="2024-06-03T14:35:00")
     st.button("Propose edges for these times", key="propose", on_click=_propose, args=(market, symbol))
-    kind = st.selectbox("Class", KINDS, format_func=named, key="mark kind")
+    kind = st.selectbox("Class", offered(places.database()), format_func=named, key="mark kind")
     confidence = st.slider("Confidence", 0.0, 1.0, 0.9, 0.05, key="mark confidence")
     said = st.text_input("Note", key="mark text", max_chars=500)
     if st.button("Save label", type="primary", key="save"):

@@ -1,5 +1,7 @@
 """Charts beside the candles, in the colours of the page: order flow, lines by minute, correlations."""
 
+import datetime as dt
+
 import plotly.graph_objects as go
 import polars as pl
 import streamlit as st
@@ -8,17 +10,27 @@ from dashboard.reading.flow import thinned
 from dashboard.views.controls import in_zone
 
 BUY, SELL, LINE = "#26a69a", "#ef5350", "#5b8def"
+REGIME_COLOURS = {"calm": "#2f7f86", "normal": "#8d99a6", "turbulent": "#c2185b"}
+#: Width of the price scale beside the candles.
+_SCALE_PX = 54
 _GRID = "rgba(128, 140, 150, 0.2)"
 
 
 _LEGEND = {"orientation": "h", "y": 1.2, "x": 0}
 
 
-def draw(figure: go.Figure, *, key: str, height: int = 220, legend: dict[str, object] | None = None) -> None:
-    """Show a figure in the common style, its legend above it by default."""
+def draw(
+    figure: go.Figure,
+    *,
+    key: str,
+    height: int = 220,
+    legend: dict[str, object] | None = None,
+    sides: tuple[int, int] = (48, 12),
+) -> None:
+    """Show a figure in the common style, its legend above it by default; `sides` are the margins left and right, in pixels."""
     figure.update_layout(
         height=height,
-        margin={"l": 48, "r": 12, "t": 28, "b": 28},
+        margin={"l": sides[0], "r": sides[1], "t": 28, "b": 28},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         legend=legend or _LEGEND,
@@ -28,6 +40,37 @@ def draw(figure: go.Figure, *, key: str, height: int = 220, legend: dict[str, ob
     figure.update_xaxes(gridcolor=_GRID)
     figure.update_yaxes(gridcolor=_GRID, zerolinecolor=_GRID)
     st.plotly_chart(figure, width="stretch", key=key, config={"displaylogo": False})
+
+
+def regime_ribbon(runs: pl.DataFrame, first: dt.datetime, last: dt.datetime, zone: str, *, key: str) -> None:
+    """Regimes of a stretch as a band (`regimes.regime_runs`), over the width of the candles."""
+    rows = in_zone(runs, zone)
+    bounds = in_zone(pl.DataFrame({"at": [first, last]}), zone)["at"].to_list()
+    figure = go.Figure(
+        layout={"xaxis": {"type": "date", "range": bounds, "visible": False}, "yaxis": {"visible": False}}
+    )
+    for state, colour in REGIME_COLOURS.items():
+        own = rows.filter(pl.col("regime") == state)
+        # A bar begins at its base and is as long as its x, in milliseconds on an axis of times.
+        figure.add_bar(
+            base=own["start_time"],
+            x=(own["end_time"] - own["start_time"]).dt.total_milliseconds(),
+            y=["regime"] * own.height,
+            orientation="h",
+            name=state,
+            marker={"color": colour, "line": {"width": 0}},
+            width=1,
+            customdata=own["probability"],
+            hovertemplate=f"{state}, %{{customdata:.0%}}<br>from %{{base}}<extra></extra>",
+        )
+    figure.update_layout(barmode="overlay")
+    draw(
+        figure,
+        key=key,
+        height=86,
+        legend={"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0},
+        sides=(0, _SCALE_PX),
+    )
 
 
 def order_flow(sums: pl.DataFrame, zone: str, *, key: str) -> None:

@@ -8,6 +8,7 @@ from dashboard import places
 from dashboard.components.candles import SOURCES, candle_chart
 from dashboard.identity import current
 from dashboard.reading import flow
+from dashboard.reading.regimes import regime_runs
 from dashboard.views import panels
 from dashboard.views.controls import (
     choice,
@@ -81,18 +82,31 @@ def _asked() -> tuple[float, float] | None:
 
 
 def _lower(market: Market, symbol: str, start: float, end: float, view: str) -> None:
+    st.fragment(_regimes, run_every=refresh_s())(market, symbol, start, end, view)
     window = st.segmented_control(
         "Correlation over", _WINDOWS, default=60, key="window", format_func=lambda n: f"{n} minutes", required=True
     )
     st.fragment(_panels, run_every=refresh_s())(market, symbol, start, end, view, int(window or 60))
 
 
-def _panels(market: Market, symbol: str, first: float, last: float, view: str, window: int) -> None:
-    lake, database, zone = places.lake(), places.database(), zone_of(market)
+def _regimes(market: Market, symbol: str, first: float, last: float, view: str) -> None:
+    start, end = _shown(first, last, view)
+    runs = regime_runs(places.lake(), market, symbol, start, end)
+    if runs.height:
+        panels.regime_ribbon(runs, start, end, zone_of(market), key="regimes")
+
+
+def _shown(first: float, last: float, view: str) -> tuple[dt.datetime, dt.datetime]:
+    """What the chart shows now: the stretch that it reported last, if it is of this view."""
     reported = st.session_state.get("watch range", {})
     if reported.get("view") == view:
         first, last = reported["from"], reported["to"]
-    start, end = time_of(first), time_of(last)
+    return time_of(first), time_of(last)
+
+
+def _panels(market: Market, symbol: str, first: float, last: float, view: str, window: int) -> None:
+    lake, database, zone = places.lake(), places.database(), zone_of(market)
+    start, end = _shown(first, last, view)
     rows = flow.minutes(lake, database, market, symbol, start, end)
     if rows.is_empty():
         st.caption("No minutes with features in what the chart shows: `tapewatch run` or the collector writes them.")

@@ -9,6 +9,7 @@ from tapewatch.labels.human import HumanLabel, LabelError, read_labels, refuse
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.human_labels import add_labels
+from tapewatch.store.database.label_classes import offered
 from tapewatch.store.durable import write_whole
 from tapewatch.store.labelling import check_tape
 from tapewatch.store.lake.lake import Lake
@@ -36,16 +37,17 @@ def add(settings: Settings, labels: Sequence[HumanLabel], source: str) -> int:
         LabelError: a label is not allowed, lies outside the tape, or overlaps another of its author.
     """
     lake, faults = Lake(settings.lake_root), []
-    for label in labels:
-        try:
-            label.check(authors(settings))
-            check_tape(lake, label)
-        except LabelError as error:
-            faults.append(str(error) if len(labels) == 1 else f"{label}: {error}")
-    if len(labels) == 1 and faults:
-        raise LabelError(faults[0])
-    refuse(faults, source)
     with Database(settings.database) as database:
+        kinds = offered(database)
+        for label in labels:
+            try:
+                label.check(authors(settings), kinds)
+                check_tape(lake, label)
+            except LabelError as error:
+                faults.append(str(error) if len(labels) == 1 else f"{label}: {error}")
+        if len(labels) == 1 and faults:
+            raise LabelError(faults[0])
+        refuse(faults, source)
         return add_labels(database, labels, actor=user(), source=source)
 
 

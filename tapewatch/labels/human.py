@@ -66,10 +66,10 @@ class HumanLabel:
         same = (self.author, self.market, self.symbol) == (other.author, other.market, other.symbol)
         return same and self.start < other.end and other.start < self.end
 
-    def check(self, authors: Collection[str]) -> None:
+    def check(self, authors: Collection[str], kinds: Collection[str] = KINDS) -> None:
         """Raise a LabelError unless kind, author, confidence and times are allowed."""
-        if self.kind not in KINDS:
-            raise LabelError(f"{self.kind!r} is no kind of anomaly: write one of {', '.join(KINDS)}")
+        if self.kind not in kinds:
+            raise LabelError(f"{self.kind!r} is no kind of anomaly: write one of {', '.join(kinds)}")
         if self.author not in authors:
             known = ", ".join(sorted(authors)) or "nobody"
             raise LabelError(

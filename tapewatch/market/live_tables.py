@@ -8,6 +8,7 @@ from dataclasses import replace
 from tapewatch.market.account_tables import ACCOUNTS
 from tapewatch.market.derived_tables import DERIVED
 from tapewatch.market.paper_tables import PAPER
+from tapewatch.market.review_tables import REVIEW
 from tapewatch.market.schema import Column, Table
 from tapewatch.market.tables import (
     ALL,
@@ -358,6 +359,7 @@ LIVE: tuple[Table, ...] = (
     GAPS,
     LABELS,
     ALERT_VERDICTS,
+    *REVIEW,
     API_KEYS,
     MODEL_HISTORY,
     *PAPER,

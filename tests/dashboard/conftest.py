@@ -41,10 +41,6 @@ def placed(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The home as the dashboard of this process uses it."""
     monkeypatch.setenv("TAPEWATCH_HOME", str(home))
     monkeypatch.delenv("TAPEWATCH_DATABASE_URL", raising=False)
-    opened = (places.settings, places.lake, places.database, places.histories)
-    for place in opened:
-        place.cache_clear()
+    places.close()
     yield home
-    places.database().close()
-    for place in opened:
-        place.cache_clear()
+    places.close()

@@ -2,26 +2,24 @@
 
 import datetime as dt
 import io
-import json
 
 import numpy as np
 import polars as pl
 import pytest
 
-from dashboard.reading import flow, health, markets, models
+from dashboard.reading import flow, health, markets
 from dashboard.reading.export import exported
 from dashboard.reading.features import against_normal
 from dashboard.reading.happenings import feed, marks, reasons
 from tapewatch.labels.human import HumanLabel
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.live_tables import GAPS, LIVE_BARS, LIVE_MICROSTRUCTURE
-from tapewatch.market.tables import COVERAGE, EVALUATION, MICROSTRUCTURE
+from tapewatch.market.tables import COVERAGE, MICROSTRUCTURE
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.human_labels import add_labels
 from tapewatch.store.database.verdicts import give_verdict
 from tapewatch.store.lake.lake import Lake
 from tests.support.live_rows import rows_of
-from tests.support.made_up_run import evaluation
 from tests.support.watched_home import BURST, DAY, FAR, HOSTILE, INCIDENT, NEAR, START, live_bars
 
 HOUR = dt.timedelta(hours=1)
@@ -125,25 +123,6 @@ def test_health_shows_open_gaps_of_any_age_and_the_share_of_complete_symbols(lak
     lake.write(COVERAGE, DAY, COVERAGE.conform(table))
     assert health.coverage(lake, Market.STOCKS).select("symbols", "complete").rows() == [(4, 0.75)]
     assert health.disk(lake.root.parent).total > 0
-
-
-def test_models_as_runs_left_them(lake: Lake, database: Database) -> None:
-    assert models.champions(lake) == []
-    folder = lake.root / "models"
-    folder.mkdir()
-    (folder / "champion.json").write_text(json.dumps({"name": "isolation_forest", "version": 3, "run_id": "r"}))
-    card = {"run_id": "r", "train": ["2024-06-03|stocks", "2024-06-04|crypto"], "validation": ["2024-06-05|stocks"]}
-    (folder / "isolation_forest.json").write_text(json.dumps(card))
-    lake.write(EVALUATION, None, evaluation())
-    assert models.champions(lake) == [
-        {
-            "detector": "Isolation Forest", "model": "isolation_forest/3",
-            "train": "crypto and stocks, 2024-06-03 to 2024-06-04", "validation": "stocks, 2024-06-05 to 2024-06-05",
-        }
-    ]  # fmt: skip
-    assert models.evaluations(lake)["Isolation Forest"].height == 3
-    assert models.found_by_day(database)["events"].sum() == 1
-    assert models.live_model(lake.root) is None
 
 
 def test_no_spreadsheet_runs_what_is_exported() -> None:

@@ -8,15 +8,19 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard import identity
 from dashboard.identity import Identity
-from dashboard.views import alert, alerts, health, labels, mark, models, watch
+from dashboard.views import alert, alerts, health, labels, mark, models, settings, watch
 from dashboard.views.controls import escaped
+from tapewatch.accounts.roles import ROLES
 from tapewatch.labels.human import HumanLabel
 from tapewatch.market.instruments import Market
 from tapewatch.market.live_tables import ALERT_VERDICTS, LABELS
+from tapewatch.market.review_tables import ADJUDICATIONS
 from tapewatch.store.database.database import Database
+from tapewatch.store.database.human_labels import add_labels
 from tests.support.watched_home import BURST, FAR, HOSTILE, INCIDENT
 
-ANN = Identity("ann", "manager", frozenset({"dashboard", "mark", "export"}))
+ANN = Identity("ann", "manager", ROLES["manager"])
+USER = Identity("uma", "user", ROLES["user"])
 VIEWER = Identity("vera", "viewer", frozenset({"dashboard"}))
 _PATIENCE_S = 120
 
@@ -44,7 +48,9 @@ def texts(page: AppTest) -> str:
     )
 
 
-@pytest.mark.parametrize("show", [watch.show, alerts.show, health.show, models.show, mark.show, labels.show])
+@pytest.mark.parametrize(
+    "show", [watch.show, alerts.show, health.show, models.show, mark.show, labels.show, settings.show]
+)
 def test_every_page_runs(placed: Path, show: Callable[[], None]) -> None:
     page = run(show)
     assert not page.exception
@@ -108,3 +114,33 @@ def test_who_may_not_mark_gets_no_way_to(placed: Path) -> None:
     assert "does not allow this page" in texts(run(mark.show, VIEWER))
     assert "does not allow this page" in texts(run(labels.show, VIEWER))
     assert not run(alert.show, VIEWER, id=INCIDENT).button
+
+
+def test_a_class_is_added_by_managers_alone_and_offered_at_once(placed: Path) -> None:
+    page = run(settings.show)
+    page.text_input[0].set_value("Layered book")
+    page.text_input[1].set_value("=put in <b>")
+    page.button[0].click().run()
+    assert not page.exception
+    assert "layered book" in page.dataframe[0].value["class"].tolist()
+    assert "layered book" in run(mark.show).selectbox(key="mark kind").options
+    refused = run(settings.show, USER)
+    assert not refused.dataframe
+    assert "needs the permission" in texts(refused)
+
+
+def test_a_manager_decides_where_labels_differ(placed: Path) -> None:
+    with Database(f"sqlite:///{placed / 'tapewatch.db'}") as database:
+        for author, kind in (("ann", "volume_spike"), ("ben", "normal")):
+            add_labels(database, [HumanLabel(Market.STOCKS, "AAPL", *BURST, kind, author)], actor=author, source="test")
+        seen = run(labels.show, USER)
+        assert "1 to decide; managers do." in texts(seen)
+        assert not [button for button in seen.button if button.label == "Decide"]
+        page = run(labels.show)
+        next(box for box in page.text_input if box.label == "Why").set_value("halted")
+        next(button for button in page.button if button.label == "Decide").click().run()
+        assert not page.exception
+        (decision,) = database.read(ADJUDICATIONS).iter_rows(named=True)
+        assert (decision["author"], decision["kind"], decision["note"]) == ("ann", "volume_spike", "halted")
+        assert database.read(LABELS).height == 2
+    assert "all were decided" in texts(page)

@@ -8,15 +8,17 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from orchestration.retraining import ENOUGH_LABELS, NIGHTLY_PAUSE, LastTraining
+from orchestration.retraining import ENOUGH_LABELS, LABELS_PAUSE, NIGHTLY_PAUSE, LastTraining
 from orchestration.schedules import train_detectors_daily
 from orchestration.sensors import drift_sensor, new_labels_sensor
 from resources.lake import LakeResource
 from resources.stores import DatabaseResource
+from tapewatch.labels.human import HumanLabel
 from tapewatch.market.derived_tables import DRIFT
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.live_tables import ALERT_VERDICTS
 from tapewatch.store.database.database import Database
+from tapewatch.store.database.human_labels import add_labels
 from tapewatch.store.lake.lake import Lake
 
 DAY = Partition(dt.date(2024, 6, 3), Market.STOCKS)
@@ -86,6 +88,25 @@ def test_enough_verdicts_ask_for_a_training_and_a_training_starts_the_count_anew
     after = labels_tick(url, instance)
     assert not after.run_requests
     assert "the last training began at" in str(after.skip_reason.skip_message)
+
+
+def test_labels_count_by_when_they_were_made_not_by_when_the_tape_was(
+    tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, monday = f"sqlite:///{tmp_path}/tapewatch.db", dt.datetime(2024, 6, 3, 15, tzinfo=dt.UTC)
+    began = dt.datetime.now(dt.UTC) - LABELS_PAUSE - dt.timedelta(minutes=1)
+    monkeypatch.setattr(LastTraining, "of", classmethod(lambda cls, _: cls(began)))
+    minutes = [monday + dt.timedelta(minutes=i) for i in range(ENOUGH_LABELS + 3)]
+    labels = [
+        HumanLabel(Market.STOCKS, "AAPL", start, start + dt.timedelta(seconds=30), "unusual", "ann", created=made)
+        for start, made in zip(minutes, [began - dt.timedelta(hours=1)] * 3 + [None] * ENOUGH_LABELS, strict=True)
+    ]
+    with Database(url) as database:
+        add_labels(database, labels[:-1], actor="ann", source="test")
+        assert not labels_tick(url, instance).run_requests
+        add_labels(database, labels, actor="ann", source="test")
+    (request,) = labels_tick(url, instance).run_requests
+    assert request.tags["because"] == f"{ENOUGH_LABELS} new labels"
 
 
 def drift(names: list[str]) -> pl.DataFrame:

@@ -18,9 +18,10 @@ from streamlit import config
 from dashboard import identity
 from dashboard.identity import Identity
 from dashboard.live.routes import ROUTES
+from tapewatch.accounts.roles import ROLES
 from tests.support.ports import free_port
 
-ANN = Identity("ann", "manager", frozenset({"dashboard", "mark", "export"}))
+ANN = Identity("ann", "manager", ROLES["manager"])
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _MAIN = _CHECKOUT / "dashboard" / "main.py"
 

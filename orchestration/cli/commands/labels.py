@@ -8,7 +8,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from orchestration.cli.commands.label_classes import classes
 from orchestration.cli.commands.options import FirstOption, LastOption, MarketOption, time_option
+from orchestration.cli.commands.shared_labels import pull, push
 from orchestration.cli.listing import Column, Field, Format, Listing, counted, time_span
 from orchestration.errors import console, reports_errors
 from tapewatch.labels.kinds import KINDS
@@ -22,8 +24,13 @@ if TYPE_CHECKING:
 app = typer.Typer()
 labels = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 app.add_typer(
-    labels, name="labels", help="Label the tape by hand: add, list, remove, export, import, collect, agreement."
+    labels,
+    name="labels",
+    help="Label the tape by hand: add, list, remove, export, import, pull, push, classes, collect, agreement.",
 )
+labels.command()(pull)
+labels.command()(push)
+labels.add_typer(classes, name="classes", help="The list of classes that labels may be of: list, add, retire.")
 
 _MarketFilter = Annotated[Market | None, typer.Option("--market", "-m", help="one market; by default all")]
 _SymbolFilter = Annotated[str | None, typer.Option(help="one symbol, such as AAPL or X:BTC-USD")]

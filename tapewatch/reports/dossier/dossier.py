@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from models.base import Detector
 from models.patterns.index import PatternIndex
-from models.patterns.shape import shape
+from models.patterns.shape import SHAPE, shape
 from models.scan.detector import ScanDetector
 from tapewatch.features.catalog import NAMES
 from tapewatch.market.derived_tables import ANOMALY_PATTERNS, BINS_5S, INCIDENTS
@@ -21,6 +23,7 @@ from tapewatch.market.tables import ANOMALIES, BARS, MICROSTRUCTURE, QUOTES, TRA
 from tapewatch.reports.dossier.event import ANOMALY, INCIDENT, Event, event_of
 from tapewatch.reports.dossier.measures import Measure, measures
 from tapewatch.reports.dossier.rebuild import Rebuilt, around, features_from_tape, rebuilt, rebuilt_incident
+from tapewatch.reports.dossier.regime import regime_at
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.inputs import inputs_now, recorded_inputs
 from tapewatch.store.lake.lake import Lake
@@ -31,6 +34,8 @@ SOURCES = {
     INCIDENTS.name: (BINS_5S, TRADES, QUOTES),
 }
 _DAYS_BEFORE, _NEIGHBOURS, _MARGIN_MINUTES = 10, 5, 60
+#: Days whose incidents are kept: the scan compares symbols, so that it scores a market's whole day for one event.
+_KEPT_DAYS = 8
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,8 @@ class Dossier:
 
     `score_now` is the score made again from the tape, `score_of_features` from the features in the lake; both None for an
     alert of a live rule, which depends on the order in which the stream arrived. `inputs` has path, rows, sha256 and
-    `sha256_then` of each partition, the last None where it was not recorded.
+    `sha256_then` of each partition, the last None where it was not recorded. `pattern` holds the numbers of `SHAPE`, all 0 where
+    too little is known, and each neighbour its own as `pattern`; `regime` the `REGIMES` row that was known when it began.
     """
 
     event: Event
@@ -49,6 +55,8 @@ class Dossier:
     neighbours: tuple[dict[str, Any], ...]
     inputs: Mapping[str, dict[str, Any]]
     verdicts: tuple[dict[str, Any], ...]
+    pattern: tuple[float, ...]
+    regime: dict[str, Any] | None
     bars: pl.DataFrame = field(repr=False)
     features: pl.DataFrame = field(repr=False)
 
@@ -110,6 +118,8 @@ class Dossier:
                  "contribution": m.contribution, "words": m.words} for m in self.measures
             ],
             "neighbours": [{k: _plain(v) for k, v in each.items()} for each in self.neighbours],
+            "pattern": dict(zip(SHAPE, self.pattern, strict=True)),
+            "regime": None if self.regime is None else {k: _plain(v) for k, v in self.regime.items()},
             "inputs": dict(self.inputs), "verdicts": [{k: _plain(v) for k, v in each.items()} for each in self.verdicts],
         }  # fmt: skip
 
@@ -139,6 +149,7 @@ class Dossiers:
         self.lake, self.database, self._champion = lake, database, champion
         self._load, self._load_scan = cache(load), cache(load_scan)
         self._index: PatternIndex | None = None
+        self._incidents: dict[tuple[str, Partition, int], pl.DataFrame] = {}
 
     def of(self, alert_id: str) -> Dossier:
         """The dossier of an event.
@@ -157,24 +168,35 @@ class Dossiers:
             contributions = {} if again.attributions is None else _by_feature(again.attributions)
             columns = [name for name in MICROSTRUCTURE.schema if name in NAMES or name in contributions]
             found = measures(peak, context.filter(pl.col("known_time") <= event.start), columns, contributions)
+        pattern = shape(context, event.first_minute, event.end_minute)
         start, end = around(event, _MARGIN_MINUTES)
         near = pl.col("event_time").is_between(start, end, "left") & (pl.col("symbol").cast(pl.String) == event.symbol)
         return Dossier(
-            event, again.from_tape, again.from_features, tuple(found), tuple(self._neighbours(event, context)),
-            self._inputs(event), tuple(self._verdicts(alert_id)), self._bars(event, start, end), context.filter(near),
+            event, again.from_tape, again.from_features, tuple(found), tuple(self._neighbours(event, pattern)),
+            self._inputs(event), tuple(self._verdicts(alert_id)), tuple(pattern.tolist()),
+            regime_at(self.lake, event.partition, event.symbol, event.start), self._bars(event, start, end), context.filter(near),
         )  # fmt: skip
 
     def _again(self, event: Event) -> Rebuilt:
         if event.source == ANOMALY:
             return rebuilt(self.lake, event, self._load(event.model))
         if event.source == INCIDENT:
-            return self._with_reasons(rebuilt_incident(self.lake, event, self._load_scan(event.model)))
+            return self._with_reasons(rebuilt_incident(self.lake, event, self._incidents_of(event)))
         if not self.lake.exists(MICROSTRUCTURE, event.partition) or event.symbol not in self.lake.symbols(
             MICROSTRUCTURE, event.partition
         ):
             return Rebuilt(None, None, MICROSTRUCTURE.empty(), None)
         rows = features_from_tape(self.lake, event.partition, event.symbol)
         return self._with_reasons(Rebuilt(None, None, rows.filter(pl.col("event_time") == event.first_minute), None))
+
+    def _incidents_of(self, event: Event) -> pl.DataFrame:
+        """What the scan that found an incident finds in its day now."""
+        scan = self._load_scan(event.model)
+        day = (event.model, event.partition, self.lake.written_ns(BINS_5S, event.partition))
+        if day not in self._incidents:
+            found = scan.incidents(self.lake.read(BINS_5S, event.partition), event.partition.session)
+            self._incidents = dict([*self._incidents.items(), (day, found)][-_KEPT_DAYS:])
+        return self._incidents[day]
 
     def _with_reasons(self, found: Rebuilt) -> Rebuilt:
         """With the champion's attributions of the peak: the scan and the rules have reasons of their own, but none by feature."""
@@ -190,17 +212,16 @@ class Dossiers:
         frames = [self.lake.read(MICROSTRUCTURE, day, symbols=[event.symbol]) for day in days[-_DAYS_BEFORE - 1 :]]
         return pl.concat([MICROSTRUCTURE.empty(), *frames]).filter("is_regular").sort("event_time")
 
-    def _neighbours(self, event: Event, context: pl.DataFrame) -> Iterable[dict[str, Any]]:
+    def _neighbours(self, event: Event, pattern: npt.NDArray[np.float64]) -> Iterable[dict[str, Any]]:
         if self._index is None:
             self._index = PatternIndex.of(read_patterns(self.lake))
-        sought = shape(context, event.first_minute, event.end_minute)
-        if not sought.any():
+        if not pattern.any():
             return
-        nearest = self._index.nearest(sought, _NEIGHBOURS, before=event.start)
-        columns = ["pattern_id", "symbol", "start_time", "end_time", "kind", "label", "score", "distance"]
+        nearest = self._index.nearest(pattern, _NEIGHBOURS, before=event.start)
+        columns = ["pattern_id", "symbol", "start_time", "end_time", "kind", "label", "score", "distance", "pattern"]
         for row in (
-            nearest.select(columns)
-            .with_columns(pl.col("symbol", "kind", "label").cast(pl.String))
+            nearest.with_columns(pl.col("symbol", "kind", "label").cast(pl.String), pattern=pl.concat_list(SHAPE))
+            .select(columns)
             .iter_rows(named=True)
         ):
             yield row | {"label": self._label(row) or row["label"]}

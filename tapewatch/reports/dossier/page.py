@@ -9,6 +9,7 @@ from plotly.subplots import make_subplots
 from tapewatch.reports.charts import FOUND_COLOUR, TRUTH_COLOUR, apply_style
 from tapewatch.reports.dossier.dossier import Dossier
 from tapewatch.reports.dossier.measures import Measure
+from tapewatch.reports.dossier.regime import regime_words
 from tapewatch.reports.pages import figure_html, render_page
 
 _TIME = "%Y-%m-%dT%H:%M:%S"
@@ -34,6 +35,7 @@ def dossier_html(dossier: Dossier) -> str:
         f"{event.symbol}: {event.kind.replace('_', ' ')}",
         dossier=dossier,
         event=event,
+        regime=regime_words(dossier.regime),
         chart=figure_html(_chart(dossier)) if dossier.bars.height else "",
         rows=[(each, _scale(each)) for each in dossier.measures[:_SHOWN]],
         rest=len(dossier.measures) - _SHOWN,
@@ -48,6 +50,7 @@ def dossier_text(dossier: Dossier) -> str:
     lines = [
         f"{event.symbol} ({event.partition.market}), {event.kind.replace('_', ' ')}, {event.start:%Y-%m-%d %H:%M:%S} to "
         f"{event.end:%H:%M:%S} UTC, known at {event.known:%H:%M:%S}, found by {event.model}",
+        f"Regime when it began: {regime_words(dossier.regime)}",
         dossier.verdict,
         *(f"  {each['feature']}: was {each['then']}, is {each['now']}" for each in dossier.changed),
         "",

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from models.base import Detector
-from models.scan.detector import ScanDetector
 from tapewatch.features.from_bars import bar_features
 from tapewatch.features.microstructure import microstructure
-from tapewatch.market.derived_tables import BINS_5S
 from tapewatch.market.instruments import Partition
 from tapewatch.market.tables import BARS, MICROSTRUCTURE, QUOTES, TRADES
 from tapewatch.reports.dossier.event import Event
@@ -55,13 +53,17 @@ def rebuilt(lake: Lake, event: Event, detector: Detector) -> Rebuilt:
     return Rebuilt(score, from_tape, peak, explained.filter(pl.col("event_time") == peak["event_time"][0]))
 
 
-def rebuilt_incident(lake: Lake, event: Event, scan: ScanDetector) -> Rebuilt:
-    """The surprise of an incident, by the scan that found it, and the regular minute in which it begins.
+def rebuilt_incident(lake: Lake, event: Event, found: pl.DataFrame) -> Rebuilt:
+    """The surprise of an incident, and the regular minute in which it begins.
+
+    Args:
+        lake: where its tape is.
+        event: the incident as it was stored.
+        found: what the scan that found it finds in its day now (`INCIDENTS`).
 
     Raises:
-        LakeError: the bins or the features of its day are not in the lake.
+        LakeError: the tape of its day is not in the lake.
     """
-    found = scan.incidents(lake.read(BINS_5S, event.partition), event.partition.session)
     same = found.filter((pl.col("symbol").cast(pl.String) == event.symbol) & (pl.col("start_time") == event.start))
     rows = features_from_tape(lake, event.partition, event.symbol)
     minute = rows.filter(pl.col("event_time") == event.first_minute)

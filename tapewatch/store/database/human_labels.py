@@ -1,7 +1,8 @@
 """People's labels in the operational database: added and removed whole or not at all, with an audit entry."""
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import polars as pl
 import sqlalchemy as sa
@@ -35,9 +36,7 @@ def add_labels(database: Database, labels: Sequence[HumanLabel], *, actor: str, 
     faults = [f"{second} overlaps {first}" for first, second in among_themselves(labels)]
     refuse(faults, source)
     with transaction(database.engine) as connection:
-        if connection.dialect.name == "postgresql":
-            # Two people must not add overlapping labels at once. SQLite has one writer anyway.
-            connection.execute(sa.text("LOCK TABLE labels IN SHARE ROW EXCLUSIVE MODE"))
+        _be_alone(connection)
         new = []
         for label, stored in zip(labels, _overlapping(connection, labels), strict=True):
             if any(_says_the_same(label, other) for other in stored):
@@ -46,10 +45,7 @@ def add_labels(database: Database, labels: Sequence[HumanLabel], *, actor: str, 
             new.append(label)
         refuse(faults, source)
         if new:
-            days = [label.partition for label in new]
-            place = pl.DataFrame({"market": [str(day.market) for day in days], "date": [day.date for day in days]})
-            frame = frame_of(new, dt.datetime.now(dt.UTC))
-            upsert(connection, LABELS, as_kept(LABELS, frame, place))
+            _insert(connection, new)
             record(connection, actor, "label", source, {"added": [label.label_id for label in new]})
     return len(new)
 
@@ -74,6 +70,55 @@ def remove_labels(database: Database, label_ids: Sequence[str], *, actor: str) -
         detail = {"removed": [str(label) for label in found]}
         record(connection, actor, "unlabel", ", ".join(label_ids), detail)
     return found
+
+
+def exchange_labels(
+    database: Database,
+    labels: Sequence[HumanLabel],
+    removed: Sequence[str],
+    *,
+    found: Mapping[str, HumanLabel],
+    actor: str,
+    source: str,
+) -> None:
+    """Remove labels by their identities, and add labels, which replace those of the same identity: all in one transaction.
+
+    Args:
+        found: the stored labels by which it was decided to do so.
+        actor, source: as `add_labels`.
+
+    Raises:
+        LabelError: a label that would go was changed since it was found, or one overlaps another of its author that stays;
+            nothing was changed.
+        DatabaseError: the database refuses; nothing was changed.
+    """
+    refuse([f"{second} overlaps {first}" for first, second in among_themselves(labels)], source)
+    leaving = [*removed, *(label.label_id for label in labels)]
+    with transaction(database.engine) as connection:
+        _be_alone(connection)
+        before = _read(connection, {"label_id": leaving}) if leaving else []
+        expected = {name: replace(found[name], created=None) for name in leaving if name in found}
+        if {label.label_id: replace(label, created=None) for label in before} != expected:
+            raise LabelError("labels were changed here meanwhile, nothing was pulled: pull again")
+        connection.execute(sa.delete(twin(LABELS)).where(twin(LABELS).c.label_id.in_(leaving)))
+        overlapping = zip(labels, _overlapping(connection, labels), strict=True)
+        refuse([f"{label} overlaps {stored[0]}, which is here" for label, stored in overlapping if stored], source)
+        if labels:
+            _insert(connection, labels)
+        detail = {"added": [str(label) for label in labels], "gone": [str(label) for label in before]}
+        record(connection, actor, "pull", source, detail)
+
+
+def _be_alone(connection: Connection) -> None:
+    """Two people must not add overlapping labels at once. SQLite has one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text("LOCK TABLE labels IN SHARE ROW EXCLUSIVE MODE"))
+
+
+def _insert(connection: Connection, labels: Sequence[HumanLabel]) -> None:
+    days = [label.partition for label in labels]
+    place = pl.DataFrame({"market": [str(day.market) for day in days], "date": [day.date for day in days]})
+    upsert(connection, LABELS, as_kept(LABELS, frame_of(labels, dt.datetime.now(dt.UTC)), place))
 
 
 def _overlapping(connection: Connection, labels: Sequence[HumanLabel]) -> Iterator[list[HumanLabel]]:

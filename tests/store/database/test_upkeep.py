@@ -15,6 +15,7 @@ from tapewatch.market.account_tables import ACCOUNTS
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.live_tables import ALERTS, AUDIT, GAPS, LIVE_BARS
 from tapewatch.market.paper_tables import PAPER
+from tapewatch.market.review_tables import REVIEW
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import COVERAGE
 from tapewatch.store.database import retention as sql_retention
@@ -95,7 +96,7 @@ def test_anomalies_incidents_labels_verdicts_and_audit_are_kept_for_ever() -> No
         "api_keys",
         "model_history",
         "audit",
-        *(table.name for table in PAPER),
+        *(table.name for table in (*PAPER, *REVIEW)),
         *(table.name for table in ACCOUNTS),
     }
 

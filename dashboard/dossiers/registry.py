@@ -1,0 +1,84 @@
+"""Reads detectors from MLflow's registry. MLflow takes seconds to import, so that it is where a model is asked for."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+from models.base import Detector
+from models.loading import load_detector
+from models.scan.detector import ScanDetector
+
+_CHAMPION: Final = "champion"
+_SQLITE: Final = "sqlite:///"
+
+
+class GoneError(RuntimeError):
+    """A detector cannot be loaded; the message names it and the way out."""
+
+
+class Registry:
+    """The registered versions under a tracking URI. Nothing is created where there is no registry yet."""
+
+    def __init__(self, tracking_uri: str) -> None:
+        self._uri = tracking_uri
+
+    def champion(self, name: str) -> str | None:
+        """The version in use, such as `isolation_forest/3`; None without one."""
+        if not self._is_there():
+            return None
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
+        try:
+            return f"{name}/{self._client().get_model_version_by_alias(name, _CHAMPION).version}"
+        except MlflowException:
+            return None
+
+    def detector(self, model: str) -> Detector:
+        """A detector of minutes by name and version. Raises a GoneError."""
+        with self._files(model) as folder:
+            return load_detector(folder)
+
+    def scan(self, model: str) -> ScanDetector:
+        """A scan by name and version. Raises a GoneError."""
+        with self._files(model) as folder:
+            return ScanDetector.load(folder)
+
+    @contextmanager
+    def _files(self, model: str) -> Iterator[Path]:
+        """The folder of a version's detector, for as long as the block lasts."""
+        if not self._is_there():
+            raise GoneError(f"{model}, which found this, cannot be loaded: there is no registry of models here yet")
+        from mlflow.artifacts import download_artifacts  # noqa: PLC0415
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
+        with tempfile.TemporaryDirectory(prefix="tapewatch-model-") as target:
+            try:
+                packed = Path(download_artifacts(f"{self._location(model)}/artifacts", dst_path=target))
+            except (MlflowException, OSError, ValueError) as error:
+                reason = str(error).partition("\n")[0][:200]
+                raise GoneError(
+                    f"{model}, which found this, cannot be loaded ({reason}): restore MLflow's files, or score the day again with "
+                    "`detect_anomalies`"
+                ) from error
+            yield next(path for path in packed.iterdir() if path.is_dir())
+
+    def _location(self, model: str) -> str:
+        name, _, number = model.partition("/")
+        client = self._client()
+        source = str(client.get_model_version(name, number).source)
+        if not source.startswith("models:/"):
+            return source
+        return str(client.get_logged_model(source.removeprefix("models:/")).artifact_location)
+
+    def _client(self) -> "MlflowClient":
+        from mlflow import MlflowClient  # noqa: PLC0415
+
+        return MlflowClient(self._uri)
+
+    def _is_there(self) -> bool:
+        return not self._uri.startswith(_SQLITE) or Path(self._uri.removeprefix(_SQLITE)).exists()
