@@ -34,6 +34,7 @@ ASSETS = {
     "features/microstructure",
     "features/microstructure_more",
     "features/regimes",
+    "features/seasonality",
     "labels/barrier_labels",
     "labels/human_labels",
     "labels/meta_labels",
@@ -76,6 +77,7 @@ CHECKS = {
     "features/microstructure": {"schema", "keys_unique", "no_look_ahead"},
     "features/microstructure_more": {"schema", "keys_unique", "no_look_ahead"},
     "features/regimes": {"schema", "keys_unique", "no_look_ahead"},
+    "features/seasonality": {"schema", "keys_unique", "no_look_ahead"},
     "labels/barrier_labels": {"schema", "keys_unique", "no_look_ahead"},
     "labels/human_labels": {"schema", "keys_unique"},
     "labels/meta_labels": {"schema", "keys_unique", "no_look_ahead"},
@@ -189,7 +191,7 @@ def test_partitions_begin_where_the_setting_says(tmp_path: Path) -> None:
     start = dt.date.today() - dt.timedelta(days=9)  # noqa: DTZ011 - partitions are UTC days; a day more or less is no matter
     defs = build_definitions(Settings(home=tmp_path, partitions_start=start, _env_file=None))
     days = [spec.partitions_def for spec in defs.resolve_all_asset_specs() if spec.partitions_def]
-    assert len(days) == 26
+    assert len(days) == 27
     assert {days.get_first_partition_key() for days in days} == {f"{start}|crypto"}
     assert {len(days.get_partition_keys()) for days in days} <= {10 * 6, 11 * 6, 12 * 6}
     assert first_day(defs.get_repository_def()) == start
