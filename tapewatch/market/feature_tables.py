@@ -150,6 +150,27 @@ REGIMES = Table(
     ),
 )  # fmt: skip
 
+MARKET_MICROSTRUCTURE = Table(
+    "market_microstructure",
+    "live",
+    "A symbol's minutes in a few numbers: flow, spread, volatility, indicators and the champion's score. Live, and from the lake.",
+    key=("symbol", "event_time"),
+    columns=(
+        Column("symbol", SYMBOL, "instrument, spelt as in the vendor's flat files"),
+        EVENT_TIME,
+        Column("buy_volume", F64, "volume of buyer-initiated trades", "base units", minimum=0),
+        Column("sell_volume", F64, "volume of seller-initiated trades", "base units", minimum=0),
+        _share("order_imbalance", "(buy - sell) / (buy + sell) volume; null without either", signed=True),
+        _positive("spread_bps", "time-weighted quoted spread", "bps"),
+        _positive("volatility_bps", "root of summed squared 5-second log returns in the minute", "bps"),
+        optional("rsi_14", F64, "Wilder's relative strength index of 14 bars; null without a bar", minimum=0, maximum=100),
+        optional("macd_bps", F64, "exponential mean of 12 closes less that of 26, over the close", "bps"),
+        optional("bollinger_position", F64, "close within the bands of 20 bars: 0 the lower, 1 the upper"),
+        optional("anomaly_score", F64, "score of the registered model; null where it scored nothing"),
+        optional("model", SYMBOL, "that model and its version"),
+    ),
+)  # fmt: skip
+
 #: The measures that `SEASONALITY` holds against what is usual, with their units.
 _SEASONAL = {
     "volume": "base units", "trade_count": "", "quote_count": "", "quoted_spread_bps": "bps", "realised_volatility_bps": "bps",

@@ -11,7 +11,10 @@ from polars.testing import assert_frame_equal
 
 from tapewatch.bars.time_bars import minute_bars
 from tapewatch.emulator.process import running_emulator
+from tapewatch.features.families.indicators import indicators
+from tapewatch.features.market_minutes import market_minutes
 from tapewatch.features.microstructure import microstructure
+from tapewatch.market.feature_tables import MARKET_MICROSTRUCTURE
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.live_tables import ALERTS, LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.market.tables import MICROSTRUCTURE, QUOTES, TRADES
@@ -67,10 +70,17 @@ def test_live_features_equal_batch_features(stock_home: Home, market_data: Path)
     quotes = recorded_quotes(market_data, STOCK_DAY.date).sort(QUOTES.sort)
     batch = microstructure(trades, quotes, STOCK_DAY.session)
     with Database(stock_home.database) as database:
-        live = database.read(LIVE_MICROSTRUCTURE)
+        live, few = database.read(LIVE_MICROSTRUCTURE), database.read(MARKET_MICROSTRUCTURE)
     assert_frame_equal(
         live.select(MICROSTRUCTURE.schema.names()).with_columns(_PLAIN).sort("symbol", "event_time"),
         batch.with_columns(_PLAIN).sort("symbol", "event_time"),
+        check_exact=True,
+    )
+    bars = minute_bars(trades, STOCK_DAY.session).with_columns(known_time="time")
+    expected = market_minutes(batch, indicators(bars, STOCK_DAY.session))
+    assert_frame_equal(
+        few.select(expected.columns).with_columns(_PLAIN).sort("symbol", "event_time"),
+        expected.with_columns(_PLAIN).sort("symbol", "event_time"),
         check_exact=True,
     )
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 
 import polars as pl
 
+from tapewatch.market.feature_tables import MARKET_MICROSTRUCTURE
+from tapewatch.market.instruments import Partition
 from tapewatch.market.live_tables import LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.streaming.collector.live_database import RowWriter
 from tapewatch.streaming.collector.publisher import Publisher
@@ -40,6 +42,10 @@ class Builder:
         """Write the rows of the current days so far, and close the days whose sessions are over."""
         self._put(lambda: self._emit(self.tapes.close(now_ns)))
 
+    def score(self, partition: Partition, scores: pl.DataFrame) -> None:
+        """Write scores of minutes: symbol, event_time, anomaly_score and model."""
+        self._put(lambda: self._rows.put(MARKET_MICROSTRUCTURE, partition, self.tapes.score(partition, scores)))
+
     def close(self) -> None:
         """Build what is queued and end the thread."""
         self._work.put(None)
@@ -66,5 +72,7 @@ class Builder:
             self._rows.remove(LIVE_BARS, partition, rows.withdrawn_bars)
             self._rows.put(LIVE_MICROSTRUCTURE, partition, rows.microstructure)
             self._rows.remove(LIVE_MICROSTRUCTURE, partition, rows.withdrawn_rows)
+            self._rows.put(MARKET_MICROSTRUCTURE, partition, rows.market_minutes)
+            self._rows.remove(MARKET_MICROSTRUCTURE, partition, rows.withdrawn_rows)
             if self._publisher is not None:
                 self._publisher.put(rows.microstructure)
