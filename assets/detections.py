@@ -23,7 +23,7 @@ from tapewatch.store.lake.inputs import record_inputs
 
 
 @dg.asset(
-    **about_days(ANOMALIES, "sqlalchemy"),
+    **about_days(ANOMALIES, "sqlalchemy", is_day_by_day=True),
     ins={"microstructure": dg.AssetIn(["features", "microstructure"])},
     deps=[["models", "champion"]],
 )

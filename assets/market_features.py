@@ -44,7 +44,9 @@ class SeasonalityConfig(BaseModel):
     days: int = Field(10, ge=1, le=60, description="newest earlier days of the market with features in the lake")
 
 
-@dg.asset(**about_days(CROSS_ASSET, "numba", checks=_CHECKS), ins={"bars": dg.AssetIn(["tape", "bars"])})
+@dg.asset(
+    **about_days(CROSS_ASSET, "numba", checks=_CHECKS, is_day_by_day=True), ins={"bars": dg.AssetIn(["tape", "bars"])}
+)
 def cross_asset(context: dg.AssetExecutionContext, bars: LakeTable) -> Checked:
     """Correlation, beta, residuals, lead and lag, and the pair of every symbol, from the market's minute bars."""
 
@@ -55,7 +57,7 @@ def cross_asset(context: dg.AssetExecutionContext, bars: LakeTable) -> Checked:
 
 
 @dg.asset(
-    **about_days(REGIMES, "hmmlearn", checks=_CHECKS),
+    **about_days(REGIMES, "hmmlearn", checks=_CHECKS, is_day_by_day=True),
     ins={"bars": dg.AssetIn(["tape", "bars"])},
     config_schema=plain(RegimesConfig),
 )
@@ -80,7 +82,7 @@ def regimes(context: dg.AssetExecutionContext, bars: LakeTable) -> Checked:
 
 
 @dg.asset(
-    **about_days(SEASONALITY, "numpy", checks=_CHECKS),
+    **about_days(SEASONALITY, "numpy", checks=_CHECKS, is_day_by_day=True),
     ins={"microstructure": dg.AssetIn(["features", "microstructure"])},
     config_schema=plain(SeasonalityConfig),
 )
