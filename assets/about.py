@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from assets.checks import OF_ALL, Check
-from assets.partitions import MARKET_DAYS
+from assets.partitions import DAYS_TAG, INDEPENDENT, MARKET_DAYS
 from resources.lake import column_schema
 from tapewatch import __version__
 from tapewatch.market.schema import Table
@@ -66,17 +66,23 @@ def about_table(table: Table, *kinds: str) -> dict[str, Any]:
 
 
 def about_days(
-    table: Table, *kinds: str, checks: Sequence[Check] = (), specs: Sequence[dg.AssetCheckSpec] = ()
+    table: Table,
+    *kinds: str,
+    checks: Sequence[Check] = (),
+    specs: Sequence[dg.AssetCheckSpec] = (),
+    is_day_by_day: bool = False,
 ) -> dict[str, Any]:
     """The same for a table with a partition per market day: also partitions, one run per range, and checks.
 
     Args:
         checks: what the asset checks besides schema and keys.
         specs: checks whose results the asset itself returns.
+        is_day_by_day: a day depends on no other day of this table, so that workers of a cluster may share the days of a run.
     """
     return {
         **about_table(table, *kinds),
         "partitions_def": MARKET_DAYS,
         "backfill_policy": dg.BackfillPolicy.single_run(),
+        "op_tags": {DAYS_TAG: INDEPENDENT} if is_day_by_day else {},
         "check_specs": [*(check.spec(table) for check in (*OF_ALL, *checks)), *specs],
     }

@@ -13,7 +13,7 @@ import dagster as dg
 
 from assets import judgements
 from assets.judgements import CheckVerdict
-from assets.partitions import open_partitions, run_partitions
+from assets.partitions import open_partitions, run_partitions, whole_range
 from resources.lake import Days, Frames
 from tapewatch.lookahead.computation import Computation
 from tapewatch.market.instruments import Partition
@@ -90,7 +90,8 @@ def commit_days(
     computed, where that depends on the run.
     """
     partitions = list(run_partitions(context))
-    loaded = [p for p in partitions if not needs_tape or has_tape(lake, p)] or partitions
+    has_any = not needs_tape or any(has_tape(lake, p) for p in whole_range(context))
+    loaded = [p for p in partitions if not needs_tape or not has_any or has_tape(lake, p)]
     yield dg.Output(Days((p, frames_of(p) if p in loaded else None) for p in partitions))
     yield from results(context, table, lake, checks, computation)
 

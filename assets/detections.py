@@ -1,25 +1,29 @@
-"""The anomalies that the champion finds."""
+"""What the champion makes of the features: the anomalies that it finds, and its score of every minute."""
 
 from collections.abc import Generator
 
 import dagster as dg
 import polars as pl
 
-from assets.about import about_days
+from assets.about import about, about_days
 from assets.checks import Checked, results
+from assets.loading import warn
 from assets.models import MINUTES
-from assets.partitions import run_partitions
+from assets.partitions import MARKET_DAYS, run_partitions
 from models.base import Detector
 from models.events import merge_anomalies
-from resources.lake import Days, LakeTable
+from resources.lake import Days, LakeTable, column_schema
 from resources.stores import DatabaseResource, ModelRegistryResource
+from tapewatch.features.market_minutes import INDICATOR_COLUMNS, SCORE_COLUMNS, market_minutes
+from tapewatch.market.feature_tables import MARKET_MICROSTRUCTURE
 from tapewatch.market.instruments import Partition
 from tapewatch.market.tables import ANOMALIES
+from tapewatch.store.database.market_minutes import store_market_minutes
 from tapewatch.store.lake.inputs import record_inputs
 
 
 @dg.asset(
-    **about_days(ANOMALIES, "sqlalchemy"),
+    **about_days(ANOMALIES, "sqlalchemy", is_day_by_day=True),
     ins={"microstructure": dg.AssetIn(["features", "microstructure"])},
     deps=[["models", "champion"]],
 )
@@ -58,6 +62,48 @@ def anomalies(
 
     yield dg.Output(Days(days()))
     yield from results(context, ANOMALIES, microstructure.lake)
+
+
+@dg.asset(
+    **about("detections", "market_microstructure", MARKET_MICROSTRUCTURE.description, "sqlalchemy"),
+    partitions_def=MARKET_DAYS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    metadata={"dagster/column_schema": column_schema(MARKET_MICROSTRUCTURE)},
+    ins={
+        "microstructure": dg.AssetIn(["features", "microstructure"]),
+        "indicators": dg.AssetIn(["features", "indicators"]),
+    },
+    deps=[["models", "champion"]],
+)
+def market_microstructure(
+    context: dg.AssetExecutionContext,
+    microstructure: LakeTable,
+    indicators: LakeTable,
+    model_registry: ModelRegistryResource,
+    database: DatabaseResource,
+) -> None:
+    """Write the days' minutes to the database: what a collector writes live, from the lake."""
+    registry = model_registry.open()
+    champion = registry.first_champion(*MINUTES)
+    detector = registry.load_any(champion.uri) if champion else None
+    if detector is None:
+        warn(context, "there is no champion: the minutes have no score")
+    opened = database.open()
+    for partition in run_partitions(context):
+        rows = microstructure.read(partition)
+        scores = None if detector is None else _scores_of(detector, rows, str(champion))
+        minutes = market_minutes(rows, indicators.scan(partition).select(INDICATOR_COLUMNS).collect(), scores)
+        removed = store_market_minutes(opened, partition, minutes)
+        found = {"dagster/row_count": minutes.height, "scored": minutes.height - minutes["model"].null_count()}
+        context.add_asset_metadata({**found, "removed": removed}, partition_key=str(partition))
+
+
+def _scores_of(detector: Detector, features: pl.DataFrame, model: str) -> pl.DataFrame:
+    """The score of each regular minute."""
+    rows = features.filter(pl.col("is_regular"))
+    if rows.is_empty():
+        return MARKET_MICROSTRUCTURE.empty().select(SCORE_COLUMNS)
+    return detector.scored(rows).select("symbol", "event_time", anomaly_score="score", model=pl.lit(model))
 
 
 def _events_of(detector: Detector, features: pl.DataFrame, model: str) -> pl.DataFrame:

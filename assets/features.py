@@ -30,7 +30,7 @@ _BARS_AT_ONCE = 500_000
 
 
 @dg.asset(
-    **about_days(MICROSTRUCTURE, "numba", checks=_CHECKS),
+    **about_days(MICROSTRUCTURE, "numba", checks=_CHECKS, is_day_by_day=True),
     ins={"trades": dg.AssetIn(["tape", "trades"])},
     deps=[["tape", "quotes"], ["tape", "bars"], ["tape", "stream_batches"]],
 )
@@ -53,7 +53,7 @@ def microstructure(context: dg.AssetExecutionContext, trades: LakeTable) -> Chec
 
 
 @dg.asset(
-    **about_days(MICROSTRUCTURE_MORE, "numba", checks=_CHECKS),
+    **about_days(MICROSTRUCTURE_MORE, "numba", checks=_CHECKS, is_day_by_day=True),
     ins={"trades": dg.AssetIn(["tape", "trades"])},
     deps=[["tape", "quotes"], ["tape", "stream_batches"]],
 )
@@ -70,7 +70,9 @@ def microstructure_more(context: dg.AssetExecutionContext, trades: LakeTable) ->
     yield from commit_days(context, MICROSTRUCTURE_MORE, trades.lake, frames, _CHECKS)
 
 
-@dg.asset(**about_days(INDICATORS, "numba", checks=_CHECKS), ins={"bars": dg.AssetIn(["tape", "bars"])})
+@dg.asset(
+    **about_days(INDICATORS, "numba", checks=_CHECKS, is_day_by_day=True), ins={"bars": dg.AssetIn(["tape", "bars"])}
+)
 def indicators(context: dg.AssetExecutionContext, bars: LakeTable) -> Checked:
     """Indicators of every symbol's minute bars, a few symbols in memory at a time."""
 

@@ -24,7 +24,9 @@ from tapewatch.store.lake.tape import symbol_ticks
 _CHECKS = (Check(label_judgements.no_look_ahead),)
 
 
-@dg.asset(**about_days(META_LABELS, "numba", checks=_CHECKS), ins={"bars": dg.AssetIn(["tape", "bars"])})
+@dg.asset(
+    **about_days(META_LABELS, "numba", checks=_CHECKS, is_day_by_day=True), ins={"bars": dg.AssetIn(["tape", "bars"])}
+)
 def meta_labels(context: dg.AssetExecutionContext, bars: LakeTable) -> Checked:
     """Whether a bet on the direction of each CUSUM event would have won."""
     yield from commit_days(
@@ -33,7 +35,7 @@ def meta_labels(context: dg.AssetExecutionContext, bars: LakeTable) -> Checked:
 
 
 @dg.asset(
-    **about_days(LABEL_WEIGHTS, checks=_CHECKS),
+    **about_days(LABEL_WEIGHTS, checks=_CHECKS, is_day_by_day=True),
     ins={"bars": dg.AssetIn(["tape", "bars"]), "barrier_labels": dg.AssetIn(["labels", "barrier_labels"])},
 )
 def weights(context: dg.AssetExecutionContext, bars: LakeTable, barrier_labels: LakeTable) -> Checked:

@@ -18,7 +18,10 @@ from tapewatch.store.lake.tape import tape_end
 _CHECKS = (Check(judgements.no_look_ahead),)
 
 
-@dg.asset(**about_days(BARRIER_LABELS, "numba", checks=_CHECKS), ins={"bars": dg.AssetIn(["tape", "bars"])})
+@dg.asset(
+    **about_days(BARRIER_LABELS, "numba", checks=_CHECKS, is_day_by_day=True),
+    ins={"bars": dg.AssetIn(["tape", "bars"])},
+)
 def barrier_labels(context: dg.AssetExecutionContext, bars: LakeTable) -> Checked:
     """Which barrier the price touched first after each CUSUM event, as far as the tape reaches."""
 
@@ -44,7 +47,7 @@ def truth_labels(context: dg.AssetExecutionContext, tape_source: TapeSourceResou
 
 
 @dg.asset(
-    **about_days(TRAINING_SET),
+    **about_days(TRAINING_SET, is_day_by_day=True),
     ins={
         "microstructure": dg.AssetIn(["features", "microstructure"]),
         "barrier_labels": dg.AssetIn(["labels", "barrier_labels"]),

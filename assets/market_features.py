@@ -1,4 +1,4 @@
-"""Features of symbols among the others of their market, and the states of the market."""
+"""Features that need other symbols or other days: a symbol among its market, the states of the market, the usual minute."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -17,15 +17,19 @@ from tapewatch.features.cross_asset.rows import cross_asset as cross_asset_rows
 from tapewatch.features.regimes.blocks import block_panel
 from tapewatch.features.regimes.hidden_markov import RegimeModel
 from tapewatch.features.regimes.rows import regimes as regime_rows
-from tapewatch.lookahead.catalogue import regimes_with
+from tapewatch.features.seasonality.measures import COLUMNS
+from tapewatch.features.seasonality.model import SeasonalModel
+from tapewatch.features.seasonality.rows import seasonality as seasonality_rows
+from tapewatch.lookahead.catalogue import MINUTES, MINUTES_OF_BARS, regimes_with, seasonality_with
 from tapewatch.lookahead.computation import Computation
 from tapewatch.market.arrays import Array
-from tapewatch.market.feature_tables import CROSS_ASSET, REGIMES
+from tapewatch.market.feature_tables import CROSS_ASSET, REGIMES, SEASONALITY
 from tapewatch.market.instruments import Partition
-from tapewatch.store.lake.tape import tape_end
+from tapewatch.store.lake.tape import has_ticks, tape_end
 
 _CHECKS = (Check(judgements.no_look_ahead),)
 _COLUMNS = ("symbol", "time", "known_time", "close")
+_KEYS = ("event_time", "known_time")
 
 
 class RegimesConfig(BaseModel):
@@ -34,7 +38,15 @@ class RegimesConfig(BaseModel):
     days: int = Field(5, ge=1, le=60, description="newest earlier days of the market in the lake")
 
 
-@dg.asset(**about_days(CROSS_ASSET, "numba", checks=_CHECKS), ins={"bars": dg.AssetIn(["tape", "bars"])})
+class SeasonalityConfig(BaseModel):
+    """The days of which the usual minute is made."""
+
+    days: int = Field(10, ge=1, le=60, description="newest earlier days of the market with features in the lake")
+
+
+@dg.asset(
+    **about_days(CROSS_ASSET, "numba", checks=_CHECKS, is_day_by_day=True), ins={"bars": dg.AssetIn(["tape", "bars"])}
+)
 def cross_asset(context: dg.AssetExecutionContext, bars: LakeTable) -> Checked:
     """Correlation, beta, residuals, lead and lag, and the pair of every symbol, from the market's minute bars."""
 
@@ -45,7 +57,7 @@ def cross_asset(context: dg.AssetExecutionContext, bars: LakeTable) -> Checked:
 
 
 @dg.asset(
-    **about_days(REGIMES, "hmmlearn", checks=_CHECKS),
+    **about_days(REGIMES, "hmmlearn", checks=_CHECKS, is_day_by_day=True),
     ins={"bars": dg.AssetIn(["tape", "bars"])},
     config_schema=plain(RegimesConfig),
 )
@@ -55,9 +67,7 @@ def regimes(context: dg.AssetExecutionContext, bars: LakeTable) -> Checked:
 
     @cache
     def model(partition: Partition) -> RegimeModel | None:
-        earlier = [day for day in bars.partitions() if day.market == partition.market and day.date < partition.date]
-        days = [_blocks(bars, day) for day in earlier[-config.days :]]
-        return RegimeModel.fit(days)
+        return RegimeModel.fit([_blocks(bars, day) for day in _days_before(bars, partition, config.days)])
 
     def frames(partition: Partition) -> Iterator[pl.DataFrame]:
         if model(partition) is None:
@@ -69,6 +79,38 @@ def regimes(context: dg.AssetExecutionContext, bars: LakeTable) -> Checked:
         return regimes_with(model(partition))
 
     yield from commit_days(context, REGIMES, bars.lake, frames, _CHECKS, computation=computation)
+
+
+@dg.asset(
+    **about_days(SEASONALITY, "numpy", checks=_CHECKS, is_day_by_day=True),
+    ins={"microstructure": dg.AssetIn(["features", "microstructure"])},
+    config_schema=plain(SeasonalityConfig),
+)
+def seasonality(context: dg.AssetExecutionContext, microstructure: LakeTable) -> Checked:
+    """Minutes against the symbol's profile over the day and its level of the last hour; the first day has no profile."""
+    config = config_of(context, SeasonalityConfig)
+
+    @cache
+    def model(partition: Partition) -> SeasonalModel | None:
+        days = _days_before(microstructure, partition, config.days)
+        return SeasonalModel.fit([microstructure.scan(day).select(COLUMNS) for day in days])
+
+    def frames(partition: Partition) -> Iterator[pl.DataFrame]:
+        if model(partition) is None:
+            warn(context, f"{partition}: no earlier day has features: its minutes have no usual size")
+        rows = microstructure.scan(partition).select(*_KEYS, *COLUMNS).collect()
+        yield seasonality_rows(rows, model(partition))
+
+    def computation(partition: Partition) -> Computation:
+        minutes = MINUTES if has_ticks(microstructure.lake, partition) else MINUTES_OF_BARS
+        return seasonality_with(model(partition), minutes)
+
+    yield from commit_days(context, SEASONALITY, microstructure.lake, frames, _CHECKS, computation=computation)
+
+
+def _days_before(table: LakeTable, partition: Partition, most: int) -> list[Partition]:
+    """The newest days of the partition's market before it that the lake holds, oldest first."""
+    return [day for day in table.partitions() if day.market == partition.market and day.date < partition.date][-most:]
 
 
 def _closes(bars: LakeTable, partition: Partition) -> pl.DataFrame:

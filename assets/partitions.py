@@ -6,8 +6,13 @@ from typing import Any
 
 import dagster as dg
 
-from tapewatch.market.instruments import Market, Partition, session_of
+from tapewatch.market.instruments import Market, Partition, session_of, trading_days
 
+#: Dagster's tags of a run over a range of partitions, and ours of the whole range of which a worker computes a part.
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+WHOLE_START, WHOLE_END = "tapewatch/whole_range_start", "tapewatch/whole_range_end"
+#: The tag of an asset that computes each day by itself, so that workers may share the days of a run.
+DAYS_TAG, INDEPENDENT = "tapewatch/days", "independent"
 #: The vendor's stock history begins here.
 FIRST_DAY = "2003-09-10"
 
@@ -68,6 +73,15 @@ def open_partitions(context: dg.AssetExecutionContext) -> list[Partition]:
     """The partitions of this run on which their market trades, oldest first."""
     asked = sorted(Partition.parse(key) for key in context.partition_keys)
     return [partition for partition in asked if session_of(partition.market, partition.date)]
+
+
+def whole_range(context: dg.AssetExecutionContext) -> list[Partition]:
+    """The same of the whole run, of which a worker may compute a part."""
+    start, end = (context.run.tags.get(name) for name in (WHOLE_START, WHOLE_END))
+    if start is None or end is None:
+        return open_partitions(context)
+    first, last = Partition.parse(start), Partition.parse(end)
+    return [Partition(day, first.market) for day in trading_days(first.market, first.date, last.date)]
 
 
 def run_partitions(context: dg.AssetExecutionContext) -> Iterator[Partition]:

@@ -42,7 +42,7 @@ class IncidentsConfig(BaseModel):
 
 
 @dg.asset(
-    **about_days(BINS_5S, "numba", checks=_CHECKS),
+    **about_days(BINS_5S, "numba", checks=_CHECKS, is_day_by_day=True),
     ins={"trades": dg.AssetIn(["tape", "trades"])},
     deps=[["tape", "quotes"], ["tape", "stream_batches"]],
 )
@@ -144,7 +144,7 @@ def scan_champion(
 
 
 @dg.asset(
-    **about_days(INCIDENTS, "numba", "sqlalchemy"),
+    **about_days(INCIDENTS, "numba", "sqlalchemy", is_day_by_day=True),
     ins={"bins_5s": dg.AssetIn(["features", "bins_5s"])},
     deps=[["models", "scan_champion"]],
     config_schema=plain(IncidentsConfig),

@@ -19,11 +19,16 @@ from tapewatch.features.families import series
 from tapewatch.features.families.indicators import indicators
 from tapewatch.features.families.rows import microstructure_more
 from tapewatch.features.microstructure import microstructure
+from tapewatch.features.seasonality.measures import MEASURES
+from tapewatch.features.seasonality.model import SeasonalModel
+from tapewatch.features.seasonality.rows import seasonality
 from tapewatch.market.instruments import Market, session_of
 from tests.support.recorded import TICK_DAYS, recorded_quotes, recorded_trades
 
 IMAGES = Path(__file__).parent / "images"
 _SYMBOL, _DAY = "IBM", 1
+#: The day that is held against those before it.
+_JUDGED = 2
 _COLOURS = ("#2f7f86", "#b5423c", "#c98a2b", "#5b6c9d")
 _ZONE = "America/New_York"
 _ORDERS = [round(0.05 * step, 2) for step in range(21)]
@@ -33,8 +38,10 @@ def main() -> None:
     """Compute the recorded days, plot one symbol's day, print the figures."""
     folder = Path(os.environ["TAPEWATCH_MARKET_DATA"])
     days = [_rows_of(folder, day) for day in TICK_DAYS]
-    rows = days[_DAY].filter(pl.col("symbol").cast(pl.String) == _SYMBOL)
-    for plot in (_order_flow, _liquidity, _volatility, _indicators):
+    usual = seasonality(days[_JUDGED], SeasonalModel.fit([day.lazy() for day in days[:_JUDGED]]))
+    days[_JUDGED] = days[_JUDGED].join(usual.drop("known_time"), on=["symbol", "event_time"], how="left")
+    for plot in (_order_flow, _liquidity, _volatility, _indicators, _seasonality):
+        rows = days[_JUDGED if plot is _seasonality else _DAY].filter(pl.col("symbol").cast(pl.String) == _SYMBOL)
         figure = Figure(figsize=(9, 5), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots(2, 1, sharex=True)
@@ -43,9 +50,10 @@ def main() -> None:
             panel.grid(alpha=0.3)
             panel.legend(loc="upper right", fontsize=8, ncols=3)
             panel.xaxis.set_major_formatter(DateFormatter("%H:%M", tz=_ZONE))
-        figure.suptitle(f"{_SYMBOL}, {TICK_DAYS[_DAY]}, New York time", fontsize=10)
+        figure.suptitle(f"{_SYMBOL}, {rows['day'][0]}, New York time", fontsize=10)
         figure.savefig(IMAGES / f"{plot.__name__[1:]}.png", dpi=90)
-    _figures(pl.concat(days))
+    _edges(days[_JUDGED].filter(pl.col("quote_count").is_not_null()))
+    _figures(pl.concat(days, how="diagonal"))
 
 
 def _rows_of(folder: Path, day: object) -> pl.DataFrame:
@@ -103,6 +111,24 @@ def _volatility(axes: list[Axes], rows: pl.DataFrame) -> None:
 def _indicators(axes: list[Axes], rows: pl.DataFrame) -> None:
     _draw(axes[0], rows, {"rsi_14": "RSI", "adx_14": "ADX"}, "%")
     _draw(axes[1], rows, {"cusum_break": "CUSUM over its bound", "sadf": "SADF"}, "")
+
+
+def _seasonality(axes: list[Axes], rows: pl.DataFrame) -> None:
+    _draw(axes[0], rows, {"volume": "volume", "usual_volume": "usual"}, "shares a minute")
+    axes[0].set_yscale("log")
+    _draw(axes[1], rows, {"volume_deviation": "volume", "quoted_spread_bps_deviation": "quoted spread"}, "scales")
+
+
+def _edges(rows: pl.DataFrame) -> None:
+    print("Share of the 5 % largest minutes that lie in the first or last half hour, before and after:")
+    minute = pl.col("session_minute")
+    is_edge = (minute < 30) | (minute >= 360)
+    for measure in MEASURES:
+        deviation = pl.col(f"{measure.name}_deviation")
+        for value in (measure.value.abs(), deviation.abs() if measure.is_signed else deviation):
+            shown = rows.with_columns(value=value)
+            largest = shown.filter(pl.col("value") >= pl.col("value").quantile(0.95).over("symbol"))
+            print(f"{measure.name:25}{largest.select(is_edge.mean()).item():.0%}")
 
 
 def _figures(rows: pl.DataFrame) -> None:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tapewatch.features.catalog import FEATURES, Feature, matrix
+from tapewatch.features.robust import SCALE_QUANTILES, scale_of, shrunk
 from tapewatch.market.instruments import market_of
 
 Floats = npt.NDArray[np.float64]
@@ -23,8 +24,6 @@ CLIP = 30.0
 _BUCKET_PRIOR, _SYMBOL_PRIOR = 100.0, 10.0
 #: The least scale (features are logs or shares), and the least scales as shares of the parent's.
 _SCALE_FLOOR, _SYMBOL_FLOOR, _MARKET_FLOOR = 0.05, 0.25, 0.1
-_NORMAL_IQR, _NORMAL_90 = 1.349, 3.29
-_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _MOST_FOLDS = 5
 
 
@@ -161,18 +160,18 @@ def _statistics(transformed: pl.DataFrame, names: Sequence[str]) -> _Statistics:
     grouped = (
         transformed.group_by("symbol", "bucket")
         .agg(
-            *(pl.col(n).quantile(q, "linear").alias(f"{n} {q}") for q in _QUANTILES for n in names),
+            *(pl.col(n).quantile(q, "linear").alias(f"{n} {q}") for q in (0.5, *SCALE_QUANTILES) for n in names),
             *(pl.col(n).count().alias(f"{n} count") for n in names),
         )
         .sort("symbol", "bucket")
     )
-    lowest, lower, middle, upper, highest = (
-        grouped.select(f"{n} {q}" for n in names).to_numpy().astype(np.float64) for q in _QUANTILES
+    middle, *ends = (
+        grouped.select(f"{n} {q}" for n in names).to_numpy().astype(np.float64) for q in (0.5, *SCALE_QUANTILES)
     )
     return _Statistics(
         list(zip(grouped["symbol"].to_list(), grouped["bucket"].to_list(), strict=True)),
         middle,
-        np.maximum((upper - lower) / _NORMAL_IQR, (highest - lowest) / (2 * _NORMAL_90)),
+        scale_of(*ends),
         grouped.select(f"{n} count" for n in names).to_numpy().astype(np.float64),
     )
 
@@ -184,10 +183,5 @@ def _positions(statistics: _Statistics, names: Sequence[str]) -> npt.NDArray[np.
 
 def _settled(own: _Statistics, centre: Floats, scale: Floats, *, prior: float, floor: float) -> tuple[Floats, Floats]:
     """`own` shrunk towards its parents' centre and scale, the scale kept above the floors."""
-    settled = np.maximum(_shrunk(own.scale, scale, own.count, prior), np.maximum(floor * scale, _SCALE_FLOOR))
-    return _shrunk(own.centre, centre, own.count, prior), settled
-
-
-def _shrunk(own: Floats, parent: Floats, count: Floats, prior: float) -> Floats:
-    weight = count / (count + prior)
-    return np.where(np.isnan(own), parent, weight * np.nan_to_num(own) + (1 - weight) * parent)
+    settled = np.maximum(shrunk(own.scale, scale, own.count, prior), np.maximum(floor * scale, _SCALE_FLOOR))
+    return shrunk(own.centre, centre, own.count, prior), settled

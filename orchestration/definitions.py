@@ -72,9 +72,17 @@ def build_definitions(settings: Settings | None = None, **overrides: Any) -> dg.
         schedules=SCHEDULES,
         sensors=SENSORS,
         resources={**resources_for(settings), **overrides},
-        # Steps are short and share compiled kernels; a process for each would be slower.
-        executor=dg.in_process_executor,
+        executor=_executor(settings),
     )
+
+
+def _executor(settings: Settings) -> dg.ExecutorDefinition:
+    if settings.dask_address is None:
+        # Steps are short and share compiled kernels; a process for each would be slower.
+        return dg.in_process_executor
+    from orchestration.cluster.executor import dask_executor  # noqa: PLC0415 - an extra, and slow to import
+
+    return dask_executor(settings.dask_address)
 
 
 defs = build_definitions()

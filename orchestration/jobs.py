@@ -9,7 +9,15 @@ STREAMED = dg.AssetSelection.assets(["tape", "stream_batches"])
 INFORMATION = dg.AssetSelection.assets(["tape", "information_bars"])
 #: Tables that a source of record delivers; streamed batches are merged by a job of their own.
 TAPE = dg.AssetSelection.groups("tape") - STREAMED - INFORMATION - FRESHNESS
-_STREAMED_FEATURES = ("microstructure", "microstructure_more", "bins_5s", "indicators", "cross_asset", "regimes")
+_STREAMED_FEATURES = (
+    "microstructure",
+    "microstructure_more",
+    "bins_5s",
+    "indicators",
+    "cross_asset",
+    "regimes",
+    "seasonality",
+)
 #: Labels by people and by what was detected: they follow the detections.
 COLLECTED = dg.AssetSelection.assets(["labels", "human_labels"], ["labels", "weak_labels"])
 DERIVED = (dg.AssetSelection.groups("features", "labels") - COLLECTED) | INFORMATION

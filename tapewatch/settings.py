@@ -185,6 +185,10 @@ class Settings(BaseSettings):
     dagster_postgres_url: SecretStr | None = Field(
         None, description="PostgreSQL for Dagster's runs and events; SQLite by default"
     )
+    dask_address: str | None = Field(
+        None,
+        description="scheduler of a Dask cluster, such as tcp://host:8786, that computes runs; by default one process",
+    )
     redis_url: SecretStr | None = Field(None, description="Redis for online features; SQLite under the home by default")
     online_database_url: SecretStr | None = Field(None, description="PostgreSQL for online features, in place of Redis")
     push_features: bool = Field(False, description="whether collectors push live features to the online store")

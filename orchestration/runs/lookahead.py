@@ -14,7 +14,15 @@ from orchestration.errors import RunError
 from tapewatch.bars.time_bars import minute_bars, reconcile
 from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.bins.batch import bins_5s
-from tapewatch.lookahead.catalogue import CATALOGUE, information_bars, scan_incidents, scan_statistics
+from tapewatch.features.seasonality.model import SeasonalModel
+from tapewatch.lookahead.catalogue import (
+    CATALOGUE,
+    MINUTES,
+    information_bars,
+    scan_incidents,
+    scan_statistics,
+    seasonality_with,
+)
 from tapewatch.lookahead.checks import Verdict, judge
 from tapewatch.lookahead.computation import Computation, Tape
 from tapewatch.lookahead.split import judge_split
@@ -74,6 +82,7 @@ def judged(
 def _computations(tapes: Sequence[Tape]) -> Iterator[Computation]:
     """All that the platform computes; the scan too if there are days before to fit it on."""
     yield from (*CATALOGUE, information_bars(), SIGNALS_WITHOUT_ALERTS)
+    yield seasonality_with(SeasonalModel.fit([MINUTES.rows(_for(MINUTES, tape)).lazy() for tape in tapes[:-1]]))
     if len(tapes) > _BEFORE:
         try:
             fitted = ScanDetector.fit(

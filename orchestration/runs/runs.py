@@ -23,6 +23,7 @@ from dagster._utils.interrupts import check_captured_interrupt
 from orchestration.definitions import build_definitions
 from orchestration.errors import OURS, RunError
 from orchestration.home import COMMAND_TAG, LOCATION, instance
+from orchestration.runs.on_cluster import execute_on_cluster
 from resources.code_version import code_version
 from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.settings import Settings
@@ -161,22 +162,20 @@ def _execute(
         is_interrupted = is_interrupted or check_captured_interrupt()
 
     with _no_interrupts_in_the_log(), _sigterm_restored(), instance(settings) as opened:
-        opened.add_event_listener(run_id, listen_and_look)
         # `execute_in_process` takes no origin.
         origin = RemoteJobOrigin(_ORIGIN, job)
-        opened.create_run_for_job = partial(opened.create_run_for_job, remote_job_origin=origin)  # type: ignore[method-assign]
-        result = (
+        opened.create_run_for_job = partial(opened.create_run_for_job, remote_job_origin=origin, run_id=run_id)  # type: ignore[method-assign]
+        whole = {**config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+        result: dg.ExecuteInProcessResult | dg.JobExecutionResult
+        if settings.dask_address is None:
+            opened.add_event_listener(run_id, listen_and_look)
             # The setting limits what the UI lists; a command may name any day.
-            build_definitions(settings.model_copy(update={"partitions_start": None}))
-            .resolve_job_def(job)
-            .execute_in_process(
-                instance=opened,
-                tags=tags,
-                run_id=run_id,
-                run_config={**config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-                raise_on_error=False,
+            made = build_definitions(settings.model_copy(update={"partitions_start": None})).resolve_job_def(job)
+            result = made.execute_in_process(
+                instance=opened, tags=tags, run_id=run_id, run_config=whole, raise_on_error=False
             )
-        )
+        else:
+            result = execute_on_cluster(settings, job, opened, run_id, tags, whole, listen)
     # Dagster forgets an interrupt that arrives after the last step.
     if _was_interrupted(result) or (result.success and is_interrupted):
         raise KeyboardInterrupt
@@ -197,9 +196,11 @@ def _listener(report: RunReport, progress: StepListener | None) -> Callable[[dg.
         step = event.step_key.replace("__", "/")
         step_event: StepEvent | None = None
         if event.is_step_start:
-            started[step] = entry.timestamp
+            started.setdefault(step, entry.timestamp)
             step_event = StepEvent(step)
         elif event.is_step_success:
+            # On a cluster a step may be over in several pieces.
+            report.steps = [timing for timing in report.steps if timing.name != step]
             report.steps.append(StepTiming(step, entry.timestamp - started[step]))
             step_event = StepEvent(step, seconds=report.steps[-1].seconds)
         elif event.is_asset_observation:
@@ -250,18 +251,21 @@ def _sigterm_restored() -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
+def _was_interrupted(result: dg.ExecuteInProcessResult | dg.JobExecutionResult) -> bool:
     """Whether Ctrl-C ended the run: Dagster reports it as a failure of a step or of the job, with this error."""
     failures = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
     failures += [event.job_failure_data.error for event in result.all_events if event.is_job_failure]
     return any(_bottom(error).cls_name == _INTERRUPTED for error in failures if error)
 
 
-def _reason(result: dg.ExecuteInProcessResult) -> str:
+def _reason(result: dg.ExecuteInProcessResult | dg.JobExecutionResult) -> str:
     for event in result.all_events:
         if event.is_step_failure and event.step_failure_data.error:
             ours = event.step_failure_data.user_failure_data
             return f"{event.step_key.replace('__', '/')}: {(ours and ours.description) or _root(event.step_failure_data.error)}"
+    for event in result.all_events:
+        if event.is_job_failure and event.job_failure_data.error:
+            return _root(event.job_failure_data.error)
     return "the run failed before its first step; see its log in the Dagster UI"
 
 

@@ -17,9 +17,10 @@ from tapewatch.features.definitions.detector import DETECTOR
 from tapewatch.features.definitions.families import FAMILIES
 from tapewatch.features.definitions.indicators import BAR_INDICATORS
 from tapewatch.features.definitions.market import MARKET_FEATURES
+from tapewatch.features.definitions.seasonality import SEASONAL
 
 #: Every feature of every table: window, warm-up, inputs, source and null policy.
-DEFINITIONS: tuple[Definition, ...] = (*DETECTOR, *FAMILIES, *BAR_INDICATORS, *MARKET_FEATURES)
+DEFINITIONS: tuple[Definition, ...] = (*DETECTOR, *FAMILIES, *BAR_INDICATORS, *MARKET_FEATURES, *SEASONAL)
 
 #: Increases with every change to the list below or to the meaning of one of its columns.
 CATALOG_VERSION = 5

@@ -24,12 +24,15 @@ from tapewatch.features.from_bars import bar_features
 from tapewatch.features.microstructure import LOOK_BACK, microstructure
 from tapewatch.features.regimes.hidden_markov import RegimeModel
 from tapewatch.features.regimes.rows import regimes
+from tapewatch.features.seasonality.model import SeasonalModel
+from tapewatch.features.seasonality.rows import LOOK_BACK as SEASONAL_LOOK_BACK
+from tapewatch.features.seasonality.rows import seasonality
 from tapewatch.labels.barriers import triple_barrier
 from tapewatch.labels.events import cusum_events
 from tapewatch.labels.training_set import build_training_set
 from tapewatch.lookahead.computation import Computation, Input, Later, Tape, ns_of
 from tapewatch.market.derived_tables import BINS_5S, INCIDENTS, INFORMATION_BARS
-from tapewatch.market.feature_tables import CROSS_ASSET, INDICATORS, MICROSTRUCTURE_MORE, REGIMES
+from tapewatch.market.feature_tables import CROSS_ASSET, INDICATORS, MICROSTRUCTURE_MORE, REGIMES, SEASONALITY
 from tapewatch.market.instruments import NS_PER_MINUTE
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import (
@@ -183,6 +186,16 @@ def regimes_with(model: RegimeModel | None) -> Computation:
         MINUTE_BARS,
         lambda tape: regimes(_known_at_end(tape[BARS]), tape.session, model, through_ns=tape.through_ns),
         carries="the probabilities since the part of the day began",
+    )
+
+
+def seasonality_with(model: SeasonalModel | None, minutes: Computation = MINUTES) -> Computation:
+    """`features/seasonality` with a model of earlier days; `minutes` computes the day's minutes, from ticks or from bars."""
+    return computed(
+        SEASONALITY,
+        minutes.inputs,
+        lambda tape: seasonality(minutes.rows(tape), model),
+        warm_up_ns=(SEASONAL_LOOK_BACK + 2) * NS_PER_MINUTE,
     )
 
 

@@ -1,6 +1,6 @@
 """Tables of bins, of bars of other clocks, of the scan and of profiles, and further tables of labels; see `tables.py`."""
 
-from tapewatch.market.feature_tables import CROSS_ASSET, INDICATORS, MICROSTRUCTURE_MORE, REGIMES
+from tapewatch.market.feature_tables import CROSS_ASSET, INDICATORS, MICROSTRUCTURE_MORE, REGIMES, SEASONALITY
 from tapewatch.market.label_tables import LABEL_TABLES
 from tapewatch.market.schema import Column, Table
 from tapewatch.market.serving_tables import REPLAYED_REQUESTS
@@ -244,6 +244,7 @@ DERIVED: tuple[Table, ...] = (
     INDICATORS,
     CROSS_ASSET,
     REGIMES,
+    SEASONALITY,
     SCAN_EVALUATION,
     COMPARISON,
     INCIDENTS,

@@ -1,7 +1,7 @@
 """Tables of the feature families: flow, liquidity and volatility beside `MICROSTRUCTURE`, and indicators of bars."""
 
 from tapewatch.market.schema import Column, Table
-from tapewatch.market.tables import EVENT_TIME, F64, KNOWN_TIME, SYMBOL, SYMBOL_COLUMN, TIME, optional, price
+from tapewatch.market.tables import EVENT_TIME, F64, KNOWN_TIME, SYMBOL, SYMBOL_COLUMN, TIME, count, optional, price
 
 #: Minutes of the windows over which buying is set against selling.
 IMBALANCE_MINUTES = (1, 3, 5, 8, 15, 25)
@@ -147,5 +147,55 @@ REGIMES = Table(
         optional("volatility_level", SYMBOL, "`low`, `usual` or `high`: against the symbol's 10 % and 90 % quantiles of earlier days"),
         optional("trend_score", F64, "return of an hour over the root of its summed squared minute returns"),
         optional("direction", SYMBOL, "`rising`, `falling` or `ranging`: trend score above 1.96, below -1.96, or between"),
+    ),
+)  # fmt: skip
+
+MARKET_MICROSTRUCTURE = Table(
+    "market_microstructure",
+    "live",
+    "A symbol's minutes in a few numbers: flow, spread, volatility, indicators and the champion's score. Live, and from the lake.",
+    key=("symbol", "event_time"),
+    columns=(
+        Column("symbol", SYMBOL, "instrument, spelt as in the vendor's flat files"),
+        EVENT_TIME,
+        Column("buy_volume", F64, "volume of buyer-initiated trades", "base units", minimum=0),
+        Column("sell_volume", F64, "volume of seller-initiated trades", "base units", minimum=0),
+        _share("order_imbalance", "(buy - sell) / (buy + sell) volume; null without either", signed=True),
+        _positive("spread_bps", "time-weighted quoted spread", "bps"),
+        _positive("volatility_bps", "root of summed squared 5-second log returns in the minute", "bps"),
+        optional("rsi_14", F64, "Wilder's relative strength index of 14 bars; null without a bar", minimum=0, maximum=100),
+        optional("macd_bps", F64, "exponential mean of 12 closes less that of 26, over the close", "bps"),
+        optional("bollinger_position", F64, "close within the bands of 20 bars: 0 the lower, 1 the upper"),
+        optional("anomaly_score", F64, "score of the registered model; null where it scored nothing"),
+        optional("model", SYMBOL, "that model and its version"),
+    ),
+)  # fmt: skip
+
+#: The measures that `SEASONALITY` holds against what is usual, with their units.
+_SEASONAL = {
+    "volume": "base units", "trade_count": "", "quote_count": "", "quoted_spread_bps": "bps", "realised_volatility_bps": "bps",
+    "range_bps": "bps", "return_bps": "bps", "net_volume": "base units",
+}  # fmt: skip
+_SIGNED = ("return_bps", "net_volume")
+
+SEASONALITY = Table(
+    "seasonality",
+    "features",
+    "Minutes of regular hours against their usual size: the symbol's profile over the day, from earlier days, times its level of the hour up to 15 min before.",
+    key=("symbol", "event_time"),
+    columns=(
+        SYMBOL_COLUMN,
+        EVENT_TIME,
+        KNOWN_TIME,
+        count("days", "earlier days of the symbol in its profile"),
+        *(_positive(f"usual_{name}", f"usual {'absolute ' if name in _SIGNED else ''}{name.removesuffix('_bps').replace('_', ' ')} of the minute", unit) for name, unit in _SEASONAL.items()),
+        *(
+            optional(
+                f"{name}_deviation", F64,
+                f"{name.removesuffix('_bps').replace('_', ' ')} over what is usual, {'with its sign' if name in _SIGNED else 'as a logarithm'}, in robust scales",
+                minimum=-30, maximum=30,
+            )
+            for name in _SEASONAL
+        ),
     ),
 )  # fmt: skip

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from tapewatch.market.account_tables import ACCOUNTS
 from tapewatch.market.derived_tables import DERIVED
+from tapewatch.market.feature_tables import MARKET_MICROSTRUCTURE
 from tapewatch.market.paper_tables import PAPER
 from tapewatch.market.review_tables import REVIEW
 from tapewatch.market.schema import Column, Table
@@ -354,6 +355,7 @@ STREAMED: tuple[Table, ...] = (STREAM_TRADES, STREAM_QUOTES, STREAM_BARS, *_OTHE
 LIVE: tuple[Table, ...] = (
     LIVE_BARS,
     LIVE_MICROSTRUCTURE,
+    MARKET_MICROSTRUCTURE,
     ALERTS,
     SHADOW_MINUTES,
     GAPS,

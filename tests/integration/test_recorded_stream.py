@@ -15,7 +15,10 @@ from models.events import merge_anomalies
 from models.isolation_forest import ForestParameters, IsolationForestDetector
 from tapewatch.bars.time_bars import minute_bars
 from tapewatch.emulator.process import running_emulator
+from tapewatch.features.families.indicators import indicators
+from tapewatch.features.market_minutes import market_minutes
 from tapewatch.features.microstructure import microstructure
+from tapewatch.market.feature_tables import MARKET_MICROSTRUCTURE
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.live_tables import ALERTS, LIVE_BARS, LIVE_MICROSTRUCTURE, SHADOW_MINUTES
 from tapewatch.market.tables import MICROSTRUCTURE, QUOTES, TRADES
@@ -89,10 +92,17 @@ def test_live_bars_equal_batch_bars(stock_home: Home, market_data: Path) -> None
 
 def test_live_features_equal_batch_features(stock_home: Home, batch_minutes: pl.DataFrame) -> None:
     with Database(stock_home.database) as database:
-        live = database.read(LIVE_MICROSTRUCTURE)
+        live, few = database.read(LIVE_MICROSTRUCTURE), database.read(MARKET_MICROSTRUCTURE)
     assert_frame_equal(
         live.select(MICROSTRUCTURE.schema.names()).with_columns(_PLAIN).sort("symbol", "event_time"),
         batch_minutes.with_columns(_PLAIN).sort("symbol", "event_time"),
+        check_exact=True,
+    )
+    bars = minute_bars(trades, STOCK_DAY.session).with_columns(known_time="time")
+    expected = market_minutes(batch, indicators(bars, STOCK_DAY.session))
+    assert_frame_equal(
+        few.select(expected.columns).with_columns(_PLAIN).sort("symbol", "event_time"),
+        expected.with_columns(_PLAIN).sort("symbol", "event_time"),
         check_exact=True,
     )
 

@@ -19,7 +19,7 @@ from resources.promotion import Promoter
 from tapewatch.emulator.process import running_emulator
 from tapewatch.labels.human import HumanLabel
 from tapewatch.market.derived_tables import BINS_5S, COMPARISON, INCIDENTS
-from tapewatch.market.feature_tables import INDICATORS, MICROSTRUCTURE_MORE
+from tapewatch.market.feature_tables import INDICATORS, MARKET_MICROSTRUCTURE, MICROSTRUCTURE_MORE, SEASONALITY
 from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.market.label_tables import HUMAN_LABELS, LABEL_WEIGHTS, META_LABELS, WEAK_LABELS
 from tapewatch.market.tables import (
@@ -48,7 +48,7 @@ FIRST, LAST = dt.date(2024, 6, 4), dt.date(2024, 6, 6)
 MARKETS = (Market.STOCKS, Market.CRYPTO)
 DAILY = [
     table
-    for table in (*ALL, MICROSTRUCTURE_MORE, INDICATORS)
+    for table in (*ALL, MICROSTRUCTURE_MORE, INDICATORS, SEASONALITY)
     if table.group in ("tape", "features", "labels") and table.name not in ("delivered_bars", "quarantine")
 ]
 
@@ -199,6 +199,29 @@ def test_twice_equals_once(emulated: Deployment) -> None:
     for (name, partition), frame in before.items():
         table = next(t for t in (*DAILY, ANOMALIES) if t.name == name)
         assert emulated.lake.read(table, partition).equals(frame), (name, partition)
+
+
+def test_the_database_holds_every_minute_in_a_few_numbers(emulated: Deployment) -> None:
+    for partition in partitions():
+        features = emulated.lake.read(MICROSTRUCTURE, partition)
+        with Database(emulated.settings.database) as database:
+            place = {"market": partition.market, "where": {"date": partition.date}}
+            rows = database.read(MARKET_MICROSTRUCTURE, **place)
+            anomalies = database.read(ANOMALIES, **place)
+        assert rows.height == features.height
+        assert rows["buy_volume"].sum() == pytest.approx(features["buy_volume"].sum())
+        assert rows["anomaly_score"].drop_nulls().len() == features.filter("is_regular").height
+        assert rows["rsi_14"].drop_nulls().len() > rows.height / 2
+        assert set(anomalies["model"]) <= set(rows["model"].drop_nulls())
+        highest = anomalies["score"].max()
+        assert highest is None or rows["anomaly_score"].max() == pytest.approx(highest)
+
+
+def test_seasonality_begins_with_the_second_day(emulated: Deployment) -> None:
+    first, *_, last = [emulated.lake.read(SEASONALITY, Partition(day, Market.STOCKS)) for day in (FIRST, LAST)]
+    assert first["volume_deviation"].null_count() == first.height > 0
+    assert last["volume_deviation"].null_count() == 0
+    assert last["days"].unique().to_list() == [2]
 
 
 def test_mlflow_holds_the_champion_s_inputs_and_results(emulated: Deployment) -> None:

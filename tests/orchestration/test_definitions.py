@@ -23,6 +23,7 @@ ASSETS = {
     "detections/anomaly_patterns",
     "detections/drift",
     "detections/incidents",
+    "detections/market_microstructure",
     "explanations/isolation_forest_report",
     "explanations/isolation_forest_shap",
     "explanations/lstm_autoencoder_report",
@@ -34,6 +35,7 @@ ASSETS = {
     "features/microstructure",
     "features/microstructure_more",
     "features/regimes",
+    "features/seasonality",
     "labels/barrier_labels",
     "labels/human_labels",
     "labels/meta_labels",
@@ -77,6 +79,7 @@ CHECKS = {
     "features/microstructure": {"schema", "keys_unique", "no_look_ahead"},
     "features/microstructure_more": {"schema", "keys_unique", "no_look_ahead"},
     "features/regimes": {"schema", "keys_unique", "no_look_ahead"},
+    "features/seasonality": {"schema", "keys_unique", "no_look_ahead"},
     "labels/barrier_labels": {"schema", "keys_unique", "no_look_ahead"},
     "labels/human_labels": {"schema", "keys_unique"},
     "labels/meta_labels": {"schema", "keys_unique", "no_look_ahead"},
@@ -194,6 +197,7 @@ def test_partitions_begin_where_the_setting_says(tmp_path: Path) -> None:
     defs = build_definitions(Settings(home=tmp_path, partitions_start=start, _env_file=None))
     days = [spec.partitions_def for spec in defs.resolve_all_asset_specs() if spec.partitions_def]
     assert len(days) == 27
+    assert len(days) == 28
     assert {days.get_first_partition_key() for days in days} == {f"{start}|crypto"}
     assert {len(days.get_partition_keys()) for days in days} <= {10 * 6, 11 * 6, 12 * 6}
     assert first_day(defs.get_repository_def()) == start

@@ -1,6 +1,6 @@
 """Indicators of minute bars."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import polars as pl
@@ -14,9 +14,18 @@ from tapewatch.market.instruments import NS_PER_MINUTE, Session
 
 _BASIS_POINTS = 1e4
 _PRICES = ("open", "high", "low", "close")
-_NAMES = tuple(
-    column.name for column in INDICATORS.columns if column.name not in ("symbol", "event_time", "known_time")
-)
+#: The indicators that need closes alone.
+CLOSE_INDICATORS = ("rsi_14", "macd_bps", "bollinger_position")
+
+
+def close_indicators(bars: pl.DataFrame, session: Session) -> pl.DataFrame:
+    """symbol, event_time and the columns `CLOSE_INDICATORS` of `INDICATORS`, with the same values.
+
+    Arguments and nulls as in `indicators`; of `bars` no volume and no known time is needed.
+    """
+    found = _by_part(bars, session, _of_closes)
+    columns = {name: found.get(name, np.full(bars.height, np.nan)) for name in CLOSE_INDICATORS}
+    return bars.select("symbol", event_time="time").with_columns(**known(columns))
 
 
 def indicators(bars: pl.DataFrame, session: Session) -> pl.DataFrame:
@@ -32,18 +41,38 @@ def indicators(bars: pl.DataFrame, session: Session) -> pl.DataFrame:
             symbol and time.
         session: the day they belong to.
     """
-    values = {name: np.full(bars.height, np.nan) for name in _NAMES}
-    columns = {name: flat(bars[name], null=np.nan) for name in (*_PRICES, "volume", "vwap")}
+    keys = bars.select("symbol", "known_time", event_time="time")
+    return INDICATORS.conform(keys.with_columns(**known(_by_part(bars, session, _of_part, ("volume", "vwap")))))
+
+
+def _by_part(
+    bars: pl.DataFrame,
+    session: Session,
+    compute: Callable[[dict[str, Array]], dict[str, Array]],
+    names: Sequence[str] = (),
+) -> dict[str, Array]:
+    """What `compute` gives of each symbol's part of the day, from its prices, times and the columns `names`."""
+    columns = {name: flat(bars[name], null=np.nan) for name in (*_PRICES, *names)}
     columns["time"] = flat(bars["time"])
+    values: dict[str, Array] = {}
     for rows in _parts(bars, session, columns):
         part = {name: np.ascontiguousarray(column[rows]) for name, column in columns.items()}
         # What overflows becomes null.
         with np.errstate(over="ignore", invalid="ignore"):
-            found = _of_part(part)
+            found = compute(part)
         for name, column in found.items():
-            values[name][rows] = column
-    keys = bars.select("symbol", "known_time", event_time="time")
-    return INDICATORS.conform(keys.with_columns(**known(values)))
+            values.setdefault(name, np.full(bars.height, np.nan))[rows] = column
+    return values
+
+
+def _of_closes(bars: dict[str, Array]) -> dict[str, Array]:
+    close = bars["close"]
+    _, lower, upper = averages.bollinger(close)
+    return {
+        "rsi_14": averages.rsi(close),
+        "macd_bps": _BASIS_POINTS * ratio(averages.macd(close)[0], close),
+        "bollinger_position": ratio(close - lower, upper - lower),
+    }
 
 
 def _parts(bars: pl.DataFrame, session: Session, columns: dict[str, Array]) -> Iterator[Array]:
@@ -71,11 +100,9 @@ def _of_part(bars: dict[str, Array]) -> dict[str, Array]:
     cusum, sadf = series.breaks(logs)
     return {
         **_returns(bars["time"], logs),
-        "rsi_14": averages.rsi(close),
-        "macd_bps": _BASIS_POINTS * ratio(macd, close),
+        **_of_closes(bars),
         "macd_signal_bps": _BASIS_POINTS * ratio(signal, close),
         "macd_histogram_bps": _BASIS_POINTS * ratio(macd - signal, close),
-        "bollinger_position": ratio(close - lower, upper - lower),
         "bollinger_width_bps": _BASIS_POINTS * ratio(upper - lower, middle),
         "atr_14_bps": _BASIS_POINTS * ratio(averages.average_true_range(high, low, close), close),
         "obv": averages.on_balance_volume(close, volume),

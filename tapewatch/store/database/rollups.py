@@ -18,6 +18,7 @@ from tapewatch.store.database.engine import transaction
 RETENTION_DAYS = {
     "bars": 400,
     "microstructure": 400,
+    "market_microstructure": 400,
     "quarantine": 90,
     "alerts": 1095,
     "gaps": 1095,

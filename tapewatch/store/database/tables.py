@@ -9,6 +9,7 @@ from sqlalchemy.types import TypeEngine
 
 from tapewatch.market.account_tables import ACCOUNTS
 from tapewatch.market.derived_tables import INCIDENTS
+from tapewatch.market.feature_tables import MARKET_MICROSTRUCTURE
 from tapewatch.market.live_tables import ALERTS, GAPS, LIVE, LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import ANOMALIES, COVERAGE
@@ -16,7 +17,7 @@ from tapewatch.market.tables import ANOMALIES, COVERAGE
 #: Every table of the operational database.
 SQL_TABLES: tuple[Table, ...] = (ANOMALIES, INCIDENTS, COVERAGE, *LIVE, *ACCOUNTS)
 #: Tables that grow with the tape, row after row in time.
-TIME_SERIES: tuple[Table, ...] = (LIVE_BARS, LIVE_MICROSTRUCTURE)
+TIME_SERIES: tuple[Table, ...] = (LIVE_BARS, LIVE_MICROSTRUCTURE, MARKET_MICROSTRUCTURE)
 PARTITION_COLUMNS = ("market", "date")
 _TIME_COLUMNS = ("time", "event_time", "start_time", "at_time", "created_time", "received_time")
 _OPEN_ROWS = {ALERTS.name: "end_time IS NULL", GAPS.name: "status IN ('growing', 'open')"}

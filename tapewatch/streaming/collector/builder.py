@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 
 import polars as pl
 
+from tapewatch.market.feature_tables import MARKET_MICROSTRUCTURE
+from tapewatch.market.instruments import Partition
 from tapewatch.market.live_tables import LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.streaming.collector.judges.minutes import MinuteJudge
 from tapewatch.streaming.collector.live_database import RowWriter
@@ -60,6 +62,10 @@ class Builder:
         if self._minutes is not None:
             self._minutes.settle()
 
+    def score(self, partition: Partition, scores: pl.DataFrame) -> None:
+        """Write scores of minutes: symbol, event_time, anomaly_score and model."""
+        self._put(lambda: self._rows.put(MARKET_MICROSTRUCTURE, partition, self.tapes.score(partition, scores)))
+
     def close(self) -> None:
         """Build what is queued and end the thread."""
         self._work.put(None)
@@ -86,6 +92,8 @@ class Builder:
             self._rows.remove(LIVE_BARS, partition, rows.withdrawn_bars)
             self._rows.put(LIVE_MICROSTRUCTURE, partition, rows.microstructure)
             self._rows.remove(LIVE_MICROSTRUCTURE, partition, rows.withdrawn_rows)
+            self._rows.put(MARKET_MICROSTRUCTURE, partition, rows.market_minutes)
+            self._rows.remove(MARKET_MICROSTRUCTURE, partition, rows.withdrawn_rows)
             if self._publisher is not None:
                 self._publisher.put(rows.microstructure)
             if self._minutes is not None:

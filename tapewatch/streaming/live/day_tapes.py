@@ -5,8 +5,10 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
+from tapewatch.market.feature_tables import MARKET_MICROSTRUCTURE
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition, Session
 from tapewatch.store.spool.files import market_days
+from tapewatch.streaming.live.market_minutes import LiveMarketMinutes
 from tapewatch.streaming.live.tape import HORIZON_MINUTES, LiveRows, LiveTape
 
 #: A day may begin and end this long before the tape's clock reaches it.
@@ -29,6 +31,8 @@ class DayTapes:
         #: Start of watching, for a tape that was already under way: earlier minutes may not count as silent.
         self.watched_from_ns: int | None = None
         self._tapes: dict[dt.date, tuple[Session, LiveTape]] = {}
+        #: The day that closed last: its last minutes are scored after its end.
+        self._closed: dict[dt.date, LiveMarketMinutes] = {}
         self._too_late_before = 0
         self.off_day_rows = 0
 
@@ -69,10 +73,17 @@ class DayTapes:
             else:
                 yield Partition(day, self._market), tape.advance(now_ns)
 
+    def score(self, partition: Partition, scores: pl.DataFrame) -> pl.DataFrame:
+        """The rows of `market_microstructure` that change by scores of a day; none of a day that is long over."""
+        days = {day: tape.market_minutes for day, (_, tape) in self._tapes.items()}
+        minutes = days.get(partition.date, self._closed.get(partition.date))
+        return MARKET_MICROSTRUCTURE.empty() if minutes is None else minutes.score(scores)
+
     def _close(self, day: dt.date) -> Iterator[DayRows]:
         _, tape = self._tapes.pop(day)
         rows = tape.close()
         self._too_late_before += tape.too_late
+        self._closed = {day: tape.market_minutes}
         yield Partition(day, self._market), rows
 
     def _tape(self, day: dt.date, now_ns: int) -> LiveTape | None:

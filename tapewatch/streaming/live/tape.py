@@ -10,10 +10,12 @@ from tapewatch.bars.live import LiveBars
 from tapewatch.features.online import OnlineMicrostructure
 from tapewatch.features.sums import MinuteSums
 from tapewatch.market.arrays import Array
+from tapewatch.market.feature_tables import MARKET_MICROSTRUCTURE
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Session
 from tapewatch.market.live_tables import LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.streaming.live.arrivals import Arrivals
 from tapewatch.streaming.live.identities import Identities
+from tapewatch.streaming.live.market_minutes import LiveMarketMinutes
 from tapewatch.streaming.live.tick_buffer import Columns, Found, QuoteBuffer, TradeBuffer
 
 #: How late a tick may arrive and still count.
@@ -29,7 +31,7 @@ class LiveRows:
     """New rows. A row emitted again, with a higher revision, replaces the one before.
 
     `withdrawn_*` are the keys (`symbol`, `clock`, `time` and `symbol`, `event_time`) of rows whose ticks were all withdrawn;
-    such rows are to be deleted.
+    such rows are to be deleted, those of `market_minutes` too.
     """
 
     second_bars: pl.DataFrame
@@ -37,11 +39,17 @@ class LiveRows:
     microstructure: pl.DataFrame
     withdrawn_bars: pl.DataFrame
     withdrawn_rows: pl.DataFrame
+    market_minutes: pl.DataFrame
 
 
 _NO_BARS, _NO_ROWS = LIVE_BARS.empty(), LIVE_MICROSTRUCTURE.empty()
 _NOTHING_NEW = LiveRows(
-    _NO_BARS, _NO_BARS, _NO_ROWS, _NO_BARS.select(LIVE_BARS.key), _NO_ROWS.select(LIVE_MICROSTRUCTURE.key)
+    _NO_BARS,
+    _NO_BARS,
+    _NO_ROWS,
+    _NO_BARS.select(LIVE_BARS.key),
+    _NO_ROWS.select(LIVE_MICROSTRUCTURE.key),
+    MARKET_MICROSTRUCTURE.empty(),
 )
 
 
@@ -77,6 +85,7 @@ class LiveTape:
         last_time_ns: the latest event time seen, 0 before the first.
         duplicates: ticks that repeated another, counted when their minute is next sorted.
         corrections: ticks that replaced another of different content, likewise.
+        market_minutes: the rows of `market_microstructure`, which take scores too.
         too_late: ticks older than the horizon, left out.
         outside_day: ticks of another day, left out.
     """
@@ -102,6 +111,7 @@ class LiveTape:
         self._seen = {"trades": Identities(), "quotes": Identities()}
         self._bars = LiveBars(session)
         self._rows = OnlineMicrostructure(session, horizon_minutes=horizon_minutes)
+        self.market_minutes = LiveMarketMinutes(session)
         self._known = 0
         self._minutes: dict[int, _TickMinute] = {}
         self._late: dict[int, list[Array]] = {}
@@ -136,12 +146,14 @@ class LiveTape:
         second_bars, gone_seconds = self._bars.take(NS_PER_SECOND, done, seconds)
         minute_bars, gone_minutes = self._bars.take(NS_PER_MINUTE, done, seconds)
         rows, gone_rows = self._rows.take_rows()
+        market_minutes = self.market_minutes.update(minute_bars, gone_minutes, rows, gone_rows)
         return LiveRows(
             self._due(second_bars, "time"),
             self._due(minute_bars, "time"),
             self._due(rows, "event_time"),
             self._due(pl.concat([gone_seconds, gone_minutes]) if gone_minutes.height else gone_seconds, "time"),
             self._due(gone_rows, "event_time"),
+            self._due(market_minutes, "event_time"),
         )
 
     def close(self) -> LiveRows:

@@ -19,9 +19,11 @@ from tapewatch.features.microstructure import minute_rows
 from tapewatch.features.regimes.blocks import MINUTES
 from tapewatch.features.regimes.hidden_markov import RegimeModel, Scale
 from tapewatch.features.regimes.rows import regimes
+from tapewatch.features.seasonality.model import SeasonalModel
+from tapewatch.features.seasonality.rows import seasonality
 from tapewatch.features.sums import minute_sums
 from tapewatch.market.conditions import STOCK_UPDATE_RULES
-from tapewatch.market.feature_tables import CROSS_ASSET, INDICATORS, MICROSTRUCTURE_MORE, REGIMES
+from tapewatch.market.feature_tables import CROSS_ASSET, INDICATORS, MICROSTRUCTURE_MORE, REGIMES, SEASONALITY
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables import MICROSTRUCTURE
 from tests.support.panels import bars_of_market
@@ -35,7 +37,9 @@ SAME_BEFORE = {"abdi_ranaldo_bps", "drawdown_bps", "roll_spread_bps"}
 
 
 @pytest.mark.parametrize(
-    "table", [MICROSTRUCTURE, MICROSTRUCTURE_MORE, INDICATORS, CROSS_ASSET, REGIMES], ids=lambda table: table.name
+    "table",
+    [MICROSTRUCTURE, MICROSTRUCTURE_MORE, INDICATORS, CROSS_ASSET, REGIMES, SEASONALITY],
+    ids=lambda table: table.name,
 )
 def test_every_feature_is_defined_once_and_completely(table) -> None:
     own = [each for each in DEFINITIONS if each.table == table]
@@ -86,12 +90,15 @@ def whole_and_later() -> dict[str, tuple[pl.DataFrame, dict[int, pl.DataFrame]]]
         # The first block has no return for its first minute, and so no row.
         return pl.concat([rows.clear(n=1), rows])
 
+    usual = SeasonalModel.fit([minute_rows(sums).lazy()])
+
     computed = {
         MICROSTRUCTURE.name: lambda start: minute_rows(later(start)),
         MICROSTRUCTURE_MORE.name: more,
         INDICATORS.name: lambda start: indicators(bars[start:], session),
         CROSS_ASSET.name: among_others,
         REGIMES.name: states,
+        SEASONALITY.name: lambda start: seasonality(minute_rows(later(start)), usual),
     }
     return {name: (rows_from(0), {s: rows_from(s) for s in STARTS}) for name, rows_from in computed.items()}
 

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from tapewatch.feeds.stream.decode.decoder import StreamBatch
+from tapewatch.market.feature_tables import MARKET_MICROSTRUCTURE
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition
 from tapewatch.market.live_tables import LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.market.tables import QUOTES, TRADES
@@ -38,7 +39,7 @@ def last_rows(rows: list[pl.DataFrame], key: tuple[str, ...], start_ns: int) -> 
     """The last revision of every row that starts at a time or later."""
     time = "event_time" if "event_time" in key else "time"
     whole = pl.concat(rows).unique(key, keep="last", maintain_order=True)
-    return whole.filter(pl.col(time).to_physical() >= start_ns).drop("revision", "known_time").sort(key)
+    return whole.filter(pl.col(time).to_physical() >= start_ns).drop("revision", "known_time", strict=False).sort(key)
 
 
 @pytest.mark.parametrize("merged_share", [0.0, 0.6, 1.0])
@@ -70,6 +71,7 @@ def test_a_resumed_day_continues_as_if_never_interrupted(tmp_path: Path, merged_
         ("minute_bars", LIVE_BARS),
         ("second_bars", LIVE_BARS),
         ("microstructure", LIVE_MICROSTRUCTURE),
+        ("market_minutes", MARKET_MICROSTRUCTURE),
     ):
         expected = last_rows([getattr(first, name), getattr(closed[whole], name)], table.key, emit_from)
         again = last_rows([getattr(closed[resumed], name)], table.key, 0)

@@ -1,0 +1,1 @@
+"""Features against their usual size at this time of day and at today's level."""

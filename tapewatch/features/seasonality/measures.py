@@ -1,0 +1,56 @@
+"""The features of a minute that are held against their usual size, as panels of minutes and symbols."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from tapewatch.features.robust import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A feature of `MICROSTRUCTURE` rows; a signed one is measured by its size, and its deviation has its sign."""
+
+    name: str
+    value: pl.Expr
+    is_signed: bool = False
+
+
+MEASURES: Final = (
+    Measure("volume", pl.col("volume")),
+    Measure("trade_count", pl.col("trade_count")),
+    Measure("quote_count", pl.col("quote_count")),
+    Measure("quoted_spread_bps", pl.col("quoted_spread_bps")),
+    Measure("realised_volatility_bps", pl.col("realised_volatility_bps")),
+    Measure("range_bps", pl.col("range_bps")),
+    Measure("return_bps", pl.col("return_bps"), is_signed=True),
+    Measure("net_volume", pl.col("buy_volume") - pl.col("sell_volume"), is_signed=True),
+)
+#: The columns that the measures need of a day's rows.
+COLUMNS: Final = (
+    "symbol",
+    "is_regular",
+    "session_minute",
+    *dict.fromkeys(name for each in MEASURES for name in each.value.meta.root_names()),
+)
+
+
+def panel_of(rows: pl.LazyFrame, measure: Measure, symbols: Sequence[str]) -> Floats:
+    """The measure's values in the regular minutes up to the last with a row: minutes x symbols.
+
+    NaN where a symbol has no row, a null or a number that is not finite.
+    """
+    own = rows.filter("is_regular").select(
+        pl.col("symbol").cast(pl.String),
+        pl.col("session_minute").cast(pl.Int64),
+        value=measure.value.cast(pl.Float64),
+    )
+    found = own.filter(pl.col("symbol").is_in(list(symbols)) & pl.col("value").is_finite()).collect()
+    place = {name: at for at, name in enumerate(symbols)}
+    minute = found["session_minute"].to_numpy()
+    panel = np.full((int(minute.max(initial=-1)) + 1, len(symbols)), np.nan)
+    panel[minute, np.array([place[name] for name in found["symbol"]], dtype=np.int64)] = found["value"].to_numpy()
+    return panel

@@ -1,0 +1,49 @@
+"""`SEASONALITY` rows of a market's `MICROSTRUCTURE` rows."""
+
+import numpy as np
+import polars as pl
+
+from tapewatch.features.families.rows import known
+from tapewatch.features.robust import Floats
+from tapewatch.features.seasonality.measures import MEASURES, panel_of
+from tapewatch.features.seasonality.model import LAG, WINDOW, SeasonalModel
+from tapewatch.market.feature_tables import SEASONALITY
+
+#: Minutes on which a row depends, besides the earlier days.
+LOOK_BACK = WINDOW + LAG + 1
+
+
+def seasonality(rows: pl.DataFrame, model: SeasonalModel | None) -> pl.DataFrame:
+    """`SEASONALITY` rows, one for each regular minute of `rows`.
+
+    A symbol without earlier days, and every symbol without a model, has nulls.
+
+    Args:
+        rows: a day's `MICROSTRUCTURE` rows, sorted by symbol and time; the columns of the key, `known_time` and
+            `measures.COLUMNS`.
+        model: fitted on earlier days.
+    """
+    regular = rows.filter("is_regular")
+    names = regular["symbol"].cast(pl.String)
+    place = {name: at for at, name in enumerate(model.symbols if model else ())}
+    symbol = np.array([place.get(name, -1) for name in names], dtype=np.int64)
+    minute = regular["session_minute"].to_numpy()
+    columns: dict[str, Floats] = {}
+    for measure in MEASURES:
+        usual = deviation = np.full(regular.height, np.nan)
+        if model is not None and regular.height:
+            panel = panel_of(regular.lazy(), measure, model.symbols)
+            whole = np.full((int(minute.max()) + 1, len(model.symbols)), np.nan)
+            whole[: len(panel)] = panel
+            usual, deviation = (
+                np.where(symbol >= 0, found[minute, symbol], np.nan) for found in model.judged(measure, whole)
+            )
+        columns |= {f"usual_{measure.name}": usual, f"{measure.name}_deviation": deviation}
+    days = _days(model)[symbol] if model else np.zeros(regular.height, np.int64)
+    keys = regular.select("symbol", "event_time", "known_time").with_columns(days=pl.Series(days, dtype=pl.Int64))
+    return SEASONALITY.conform(keys.with_columns(**known(columns)))
+
+
+def _days(model: SeasonalModel) -> Floats:
+    """Earlier days with a volume by symbol, and 0 for one that is not among them."""
+    return np.append(model.measures["volume"].days, 0.0).astype(np.int64)
