@@ -90,7 +90,8 @@ def test_live_bars_equal_batch_bars(stock_home: Home, market_data: Path) -> None
     )
 
 
-def test_live_features_equal_batch_features(stock_home: Home, batch_minutes: pl.DataFrame) -> None:
+def test_live_features_equal_batch_features(stock_home: Home, market_data: Path, batch_minutes: pl.DataFrame) -> None:
+    trades = recorded_trades(market_data, STOCK_DAY.date).sort(TRADES.sort)
     with Database(stock_home.database) as database:
         live, few = database.read(LIVE_MICROSTRUCTURE), database.read(MARKET_MICROSTRUCTURE)
     assert_frame_equal(
@@ -99,7 +100,7 @@ def test_live_features_equal_batch_features(stock_home: Home, batch_minutes: pl.
         check_exact=True,
     )
     bars = minute_bars(trades, STOCK_DAY.session).with_columns(known_time="time")
-    expected = market_minutes(batch, indicators(bars, STOCK_DAY.session))
+    expected = market_minutes(batch_minutes, indicators(bars, STOCK_DAY.session))
     assert_frame_equal(
         few.select(expected.columns).with_columns(_PLAIN).sort("symbol", "event_time"),
         expected.with_columns(_PLAIN).sort("symbol", "event_time"),
