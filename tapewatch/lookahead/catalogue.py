@@ -24,8 +24,8 @@ from tapewatch.features.from_bars import bar_features
 from tapewatch.features.microstructure import LOOK_BACK, microstructure
 from tapewatch.features.regimes.hidden_markov import RegimeModel
 from tapewatch.features.regimes.rows import regimes
+from tapewatch.features.seasonality.model import LOOK_BACK as SEASONAL_LOOK_BACK
 from tapewatch.features.seasonality.model import SeasonalModel
-from tapewatch.features.seasonality.rows import LOOK_BACK as SEASONAL_LOOK_BACK
 from tapewatch.features.seasonality.rows import seasonality
 from tapewatch.labels.barriers import triple_barrier
 from tapewatch.labels.events import cusum_events

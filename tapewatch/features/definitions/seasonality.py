@@ -2,7 +2,7 @@
 
 from tapewatch.features.definitions.definition import Definition, define
 from tapewatch.features.seasonality.measures import MEASURES
-from tapewatch.features.seasonality.rows import LOOK_BACK
+from tapewatch.features.seasonality.model import LOOK_BACK
 from tapewatch.market.feature_tables import SEASONALITY
 
 _INPUTS = "microstructure; the same of earlier days"

@@ -14,6 +14,8 @@ from tapewatch.features.seasonality.measures import MEASURES, Measure, panel_of
 #: Minutes of a step of the profile; of the window of the level; and between the window's end and the minute that is judged, so
 #: that an event does not raise what it is held against.
 BUCKET, WINDOW, LAG = 15, 60, 15
+#: Minutes on which a row depends, besides the earlier days.
+LOOK_BACK = WINDOW + LAG + 1
 #: The longest deviation, in scales.
 CLIP = 30.0
 #: Added to a size, as a share of the symbol's mean size: the log of an empty minute is finite.

@@ -6,11 +6,8 @@ import polars as pl
 from tapewatch.features.families.rows import known
 from tapewatch.features.robust import Floats
 from tapewatch.features.seasonality.measures import MEASURES, panel_of
-from tapewatch.features.seasonality.model import LAG, WINDOW, SeasonalModel
+from tapewatch.features.seasonality.model import SeasonalModel
 from tapewatch.market.feature_tables import SEASONALITY
-
-#: Minutes on which a row depends, besides the earlier days.
-LOOK_BACK = WINDOW + LAG + 1
 
 
 def seasonality(rows: pl.DataFrame, model: SeasonalModel | None) -> pl.DataFrame:
