@@ -46,16 +46,16 @@ def champion(
         if not outcome.is_promoted:
             warn(context, f"{outcome.candidate} stays the challenger: {outcome.reason}")
     of_forest = outcomes[MODEL]
-    if of_forest.champion is None:
-        raise dg.Failure(f"{of_forest.candidate} is no champion, and there is no other: {of_forest.reason}")
-    if of_forest.is_promoted:
+    if of_forest.is_promoted and of_forest.champion is not None:
         retired = deciding.retire_outranked(
             Promoter(registry, store, "dagster"), ENSEMBLE, ensemble, of_forest.champion
         )
         if retired is not None:
             warn(context, f"{ENSEMBLE} has no champion any more: {retired}")
     hand_over(registry, model_registry.champions_folder, MINUTES)
-    current = registry.first_champion(*MINUTES) or of_forest.champion
+    current = registry.first_champion(*MINUTES)
+    if current is None:
+        raise dg.Failure(f"{of_forest.candidate} is no champion, and there is no other: {of_forest.reason}")
     context.add_output_metadata(
         {
             "champion": str(current),

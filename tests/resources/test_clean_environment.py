@@ -2,11 +2,15 @@
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import mlflow
+import polars as pl
 import pytest
 import uv
 
@@ -15,7 +19,9 @@ from resources.mlflow_registry import ModelRegistry
 from tapewatch.market.instruments import Partition
 from tapewatch.market.tables import MICROSTRUCTURE
 from tapewatch.store.lake.lake import Lake
+from tests.support.collectors import eventually
 from tests.support.detectors import fitted, ordinary_rows
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -29,40 +35,97 @@ print(json.dumps({"score": scored["score"].tolist(), "code": models.__file__}))
 """
 
 
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[ModelRegistry]:
-    before = mlflow.get_tracking_uri()
-    yield ModelRegistry(f"sqlite:///{tmp_path}/mlflow.db", (tmp_path / "artifacts").as_uri())
+@dataclass(frozen=True)
+class Packaged:
+    """A logged package, an environment made from its own requirements, and what the detector says of a day in the lake."""
+
+    package: Path
+    python: Path
+    file: Path
+    rows: pl.DataFrame
+    scores: list[float]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Neither PYTHONPATH nor another environment leads to the checkout."""
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV", "UV_"))
+        }
+        return kept | {"PATH": f"{self.python.parent}:{kept['PATH']}"}
+
+
+@pytest.fixture(scope="module")
+def packaged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Packaged]:
+    before, folder = mlflow.get_tracking_uri(), tmp_path_factory.mktemp("packaged")
+    registry = ModelRegistry(f"sqlite:///{folder}/mlflow.db", (folder / "artifacts").as_uri())
+    detector, rows = fitted(), ordinary_rows(seed=3)
+    with registry.run("isolation_forest"):
+        detector.save(folder / "detector")
+        logged = registry.log_detector(folder / "detector", *as_pandas(detector, rows.head(5)))
+    package = Path(mlflow.artifacts.download_artifacts(artifact_uri=logged, dst_path=str(folder / "package")))
+    lake, day = Lake(folder / "lake"), Partition.parse("2024-06-03|stocks")
+    lake.write(MICROSTRUCTURE, day, rows)
+    python = folder / "environment" / "bin" / "python"
+    # `make` exports UV_COMPILE_BYTECODE: of this environment only a small part is ever imported.
+    environment = {name: value for name, value in os.environ.items() if name != "UV_COMPILE_BYTECODE"}
+    for command in (
+        ["venv", "--quiet", "--python", "3.11", str(folder / "environment")],
+        ["pip", "install", "--quiet", "--python", str(python), "-r", str(package / "requirements.txt")],
+    ):
+        subprocess.run([uv.find_uv_bin(), *command], check=True, cwd=folder, env=environment)
+    read = lake.read(MICROSTRUCTURE, day)
+    yield Packaged(package, python, Path(str(lake.path(MICROSTRUCTURE, day))), read, detector.score(read).tolist())
     mlflow.set_tracking_uri(before)
 
 
 def test_the_package_scores_in_an_environment_made_from_its_own_requirements(
-    registry: ModelRegistry, tmp_path: Path
+    packaged: Packaged, tmp_path: Path
 ) -> None:
-    detector, rows = fitted(), ordinary_rows(seed=3)
-    with registry.run("isolation_forest"):
-        detector.save(tmp_path / "detector")
-        logged = registry.log_detector(tmp_path / "detector", *as_pandas(detector, rows.head(5)))
-    package = Path(mlflow.artifacts.download_artifacts(artifact_uri=logged, dst_path=str(tmp_path / "package")))
-    lake, day = Lake(tmp_path / "lake"), Partition.parse("2024-06-03|stocks")
-    lake.write(MICROSTRUCTURE, day, rows)
-
-    python = tmp_path / "environment" / "bin" / "python"
-    # `make` exports UV_COMPILE_BYTECODE: of this environment only a small part is ever imported.
-    environment = {name: value for name, value in os.environ.items() if name != "UV_COMPILE_BYTECODE"}
-    for command in (
-        ["venv", "--quiet", "--python", "3.11", str(tmp_path / "environment")],
-        ["pip", "install", "--quiet", "--python", str(python), "-r", str(package / "requirements.txt")],
-    ):
-        subprocess.run([uv.find_uv_bin(), *command], check=True, cwd=tmp_path, env=environment)
     # Isolated: neither the working directory nor PYTHONPATH leads to the checkout.
     scored = subprocess.run(
-        [python, "-I", "-W", "ignore", "-c", _SCORES, str(package), str(lake.path(MICROSTRUCTURE, day))],
+        [packaged.python, "-I", "-W", "ignore", "-c", _SCORES, str(packaged.package), str(packaged.file)],
         check=True,
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         text=True,
     )
     answer = json.loads(scored.stdout.strip().splitlines()[-1])
-    assert Path(answer["code"]).is_relative_to(package)
-    assert answer["score"] == detector.score(lake.read(MICROSTRUCTURE, day)).tolist()
+    assert Path(answer["code"]).is_relative_to(packaged.package)
+    assert answer["score"] == packaged.scores
+
+
+def test_mlflow_serves_the_package_in_that_environment(packaged: Packaged, tmp_path: Path) -> None:
+    port = free_port()
+    command = ["-m", "mlflow", "models", "serve", "--env-manager", "local", "--model-uri", str(packaged.package)]
+    with (tmp_path / "serve.log").open("wb") as log:
+        server = subprocess.Popen(
+            [packaged.python, *command, "--host", "127.0.0.1", "--port", str(port)],
+            cwd=tmp_path, env=packaged.environment, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    address = f"http://127.0.0.1:{port}"
+    try:
+
+        def is_up() -> bool:
+            assert server.poll() is None, (tmp_path / "serve.log").read_text()
+            try:
+                return httpx.get(f"{address}/ping", timeout=30).is_success
+            except httpx.TransportError:
+                return False
+
+        eventually(is_up)
+        example, _ = as_pandas(fitted(), packaged.rows.head(40))
+        body = {"dataframe_split": json.loads(example.to_json(orient="split", date_format="iso"))}
+        answer = httpx.post(f"{address}/invocations", json=body, timeout=60)
+        assert answer.status_code == 200, answer.text
+        assert [each["score"] for each in answer.json()["predictions"]] == pytest.approx(
+            packaged.scores[:40], rel=1e-12
+        )
+        refused = httpx.post(
+            f"{address}/invocations", json={"dataframe_split": {"columns": ["a"], "data": [[1]]}}, timeout=60
+        )
+        assert refused.status_code == 400
+        assert "missing inputs" in refused.text
+    finally:
+        # The server has workers of its own.
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(60)

@@ -1,8 +1,9 @@
 """Scores of closed minutes as they become known, equal to those of the whole day."""
 
 import logging
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
+import numpy as np
 import polars as pl
 
 from models.base import Detector, DetectorError
@@ -14,12 +15,6 @@ _log = logging.getLogger(__name__)
 #: What a detector says of a minute. `said` is the kind that it names, if it names any.
 SCORED: Final = ("score", "is_out", "said", "is_flagged")
 _KEY: Final = ["symbol", "event_time"]
-
-
-class _Calibrated(Protocol):
-    hours: float
-
-    def hours_between(self, scores: object) -> list[float]: ...
 
 
 class MinuteScores:
@@ -49,13 +44,13 @@ class MinuteScores:
     @property
     def limit(self) -> float:
         """From where it raises alerts: once in so many hours if it is calibrated, else a score."""
-        calibrated = self._calibrated
-        return self.detector.threshold if calibrated is None else calibrated.hours
+        return self.detector.hours if isinstance(self.detector, EnsembleDetector) else self.detector.threshold
 
     def hours(self, score: float) -> float | None:
         """Once in how many hours ordinary tape scores as high; None if the detector is not calibrated so."""
-        calibrated = self._calibrated
-        return None if calibrated is None else float(calibrated.hours_between(pl.Series([score]).to_numpy())[0])
+        if not isinstance(self.detector, EnsembleDetector):
+            return None
+        return float(self.detector.hours_between(np.array([score]))[0])
 
     def remember(self, rows: pl.DataFrame) -> None:
         """Take in minutes that were scored by another detector."""
@@ -112,10 +107,6 @@ class MinuteScores:
             raise error from None
         said = "; ".join(f"{name} cannot score: {reason}" for name, reason in failing.items())
         _log.error("%s goes on without %s: %s", self.model, ", ".join(failing), said)
-
-    @property
-    def _calibrated(self) -> _Calibrated | None:
-        return cast(_Calibrated, self.detector) if hasattr(self.detector, "hours_between") else None
 
 
 def latest(parts: list[pl.DataFrame]) -> pl.DataFrame:

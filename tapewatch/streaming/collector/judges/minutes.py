@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from models.base import Detector
-from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition, session_at
+from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Partition, session_at
 from tapewatch.market.live_tables import SHADOW_MINUTES
 from tapewatch.market.schema import Table
 from tapewatch.market.tables import MICROSTRUCTURE
@@ -23,7 +23,9 @@ from tapewatch.streaming.detection.shadow import Shadow
 _log = logging.getLogger(__name__)
 _WAITING = 256
 _KEY = ["symbol", "event_time", "is_flagged"]
-#: After a gap the trailing features read its silence; judging begins again once as much time has passed, within these bounds.
+#: After a gap the trailing features read its silence; judging begins again once as much time has passed, within these bounds. A start
+#: within a session is a gap since its opening, unless the first event came at once.
+_AT_OPENING_NS = 5 * NS_PER_SECOND
 _LEAST_PAUSE_NS, _LONGEST_PAUSE_NS = NS_PER_MINUTE, 30 * NS_PER_MINUTE
 
 Said = tuple[Finding, Source]
@@ -44,9 +46,14 @@ class _Gaps:
         if self.open_from is None:
             return
         session = session_at(market, at_ns)
-        since = self.open_from if session is None else max(self.open_from, session.regular_start)
-        pause = min(max(at_ns - since, _LEAST_PAUSE_NS), _LONGEST_PAUSE_NS)
-        self.spans = [*self.spans, (self.open_from, at_ns + pause)][-20:]
+        opening = at_ns if session is None else session.regular_start
+        missing = at_ns - max(self.open_from, opening)
+        if self.open_from <= opening and missing <= _AT_OPENING_NS:
+            # Nothing of this session is missing.
+            until = min(at_ns, opening)
+        else:
+            until = at_ns + min(max(missing, _LEAST_PAUSE_NS), _LONGEST_PAUSE_NS)
+        self.spans = [*self.spans, (self.open_from, until)][-20:]
         self.open_from = None
 
     def within(self) -> pl.Expr:

@@ -33,7 +33,7 @@ def open_minutes(
 
     Args:
         write: takes the rows of the shadow.
-        last_ns: the newest event that an earlier process kept; minutes from there to the first event are not judged.
+        last_ns: the newest event that an earlier process kept; None without one. From there to the first event the tape is missing.
     """
     if folder is None:
         return None
@@ -44,6 +44,5 @@ def open_minutes(
         each.start()
         stack.callback(each.close)
     judge = MinuteJudge(market, champions, challengers, write)
-    if last_ns is not None:
-        judge.lost(last_ns)
+    judge.lost(last_ns or 0)
     return judge

@@ -145,6 +145,18 @@ def test_minutes_of_a_gap_are_not_judged_and_as_many_after_it(files: Files) -> N
     assert files.judge.scored == 15 + 2 * 5
 
 
+@pytest.mark.parametrize(("since", "first_minute", "judged"), [(0, 0.02, 60), (0, 10.0, 40), (-(10**14), 50.0, 0)])
+def test_a_start_within_the_session_waits_as_long_as_was_missed(
+    files: Files, since: int, first_minute: float, judged: int
+) -> None:
+    files.publish(ensemble(), "ensemble/4")
+    files.judge.lost(max(0, START + since) if since else 0)
+    files.judge.heard(START + int(first_minute * NS_PER_MINUTE))
+    files.play(*range(60))
+    # The half hour before is known half an hour after a late start.
+    assert files.judge.scored == 5 * judged
+
+
 def test_a_night_without_a_collector_is_no_gap(files: Files) -> None:
     files.publish(ensemble(), "ensemble/4")
     files.judge.lost(START - 17 * 60 * NS_PER_MINUTE)
