@@ -3,7 +3,7 @@
 import streamlit as st
 
 from dashboard import identity
-from dashboard.views import alert, alerts, health, labels, mark, models, settings, watch
+from dashboard.views import alert, alerts, health, labels, mark, models, settings, trading, watch
 from dashboard.views.controls import escaped
 
 #: Streamlit would fetch the icon of a page from elsewhere.
@@ -19,6 +19,7 @@ pages = {
     "alert": st.Page(alert.show, title="One alert", icon=":material/search:", url_path="alert"),
     "health": st.Page(health.show, title="Health", icon=":material/monitor_heart:", url_path="health"),
     "models": st.Page(models.show, title="Models", icon=":material/model_training:", url_path="models"),
+    "trading": st.Page(trading.show, title="Trading", icon=":material/account_balance:", url_path="trading"),
 }
 if person.may("mark"):
     pages["mark"] = st.Page(mark.show, title="Mark", icon=":material/edit:", url_path="mark")

@@ -53,8 +53,8 @@ def engine_settings(settings: Settings) -> EngineSettings:
     )
 
 
-def trader_of(settings: Settings, database: Database, markets: list[Market]) -> Trader:
-    """The trader of the account that is set, with the record of earlier bets in the lake.
+def trader_of(settings: Settings, database: Database, markets: list[Market], *, begins: int | None = None) -> Trader:
+    """The trader of the account that is set, with the record of earlier bets in the lake; `begins` as `Trader` takes it.
 
     Raises:
         PaperError: the account was opened with other settings.
@@ -66,7 +66,8 @@ def trader_of(settings: Settings, database: Database, markets: list[Market]) -> 
     broker = PaperBroker(
         database, settings.paper_account, engine_settings(settings), limits, returns=LiveBars(database, markets).returns
     )
-    return Trader(database, broker, markets, rules, TradingDays(Lake(settings.lake_root), rules.signals).record)
+    record = TradingDays(Lake(settings.lake_root), rules.signals).record
+    return Trader(database, broker, markets, rules, record, begins=begins)
 
 
 def run_trader(settings: Settings, markets: list[Market], stop: Stop) -> None:

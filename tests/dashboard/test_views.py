@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from dashboard import identity
 from dashboard.identity import Identity
-from dashboard.views import alert, alerts, health, labels, mark, models, settings, watch
+from dashboard.views import alert, alerts, health, labels, mark, models, settings, trading, watch
 from dashboard.views.controls import escaped
 from tapewatch.accounts.roles import ROLES
 from tapewatch.labels.human import HumanLabel
@@ -17,6 +18,12 @@ from tapewatch.market.live_tables import ALERT_VERDICTS, LABELS
 from tapewatch.market.review_tables import ADJUDICATIONS
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.human_labels import add_labels
+from tapewatch.trading.engine import Tape
+from tapewatch.trading.paper.broker import PaperBroker
+from tapewatch.trading.paper.ledger import send, set_risk
+from tapewatch.trading.paper.portfolio import portfolio
+from tapewatch.trading.paper.protections import Protections, RiskState
+from tests.support.paper import ACCOUNT, SETTINGS, recorded_day
 from tests.support.watched_home import BURST, FAR, HOSTILE, INCIDENT
 
 ANN = Identity("ann", "manager", ROLES["manager"])
@@ -49,12 +56,30 @@ def texts(page: AppTest) -> str:
 
 
 @pytest.mark.parametrize(
-    "show", [watch.show, alerts.show, health.show, models.show, mark.show, labels.show, settings.show]
+    "show", [watch.show, alerts.show, health.show, models.show, trading.show, mark.show, labels.show, settings.show]
 )
 def test_every_page_runs(placed: Path, show: Callable[[], None]) -> None:
     page = run(show)
     assert not page.exception
     assert page.title[0].value == show.__module__.rpartition(".")[2].capitalize()
+
+
+def test_a_paper_account_is_shown_with_what_stops_it(placed: Path) -> None:
+    tape, sent = recorded_day(5, 30)
+    with Database(f"sqlite:///{placed / 'tapewatch.db'}") as database:
+        broker = PaperBroker(database, ACCOUNT, SETTINGS, Protections.none())
+        ready = Tape.of_bars(tape)
+        send(database, ACCOUNT, sent.filter(pl.col("time").dt.epoch("ns") <= ready.last))
+        broker.process(ready, ready.last + 1)
+        set_risk(database, ACCOUNT, RiskState.HALTED, "<b>wrong</b> prices", "ann")
+        equity = portfolio(database).accounts["equity"][0]
+    page = run(trading.show)
+    assert not page.exception
+    assert page.metric[0].value == f"{equity:,.2f}"
+    assert "HALTED" in page.error[0].value
+    assert "<b>" not in page.error[0].value
+    assert {frame.value.shape[1] for frame in page.dataframe} >= {7, 10}
+    assert "No bet yet" in texts(page)
 
 
 def test_a_link_chooses_market_symbol_and_view(placed: Path) -> None:

@@ -40,7 +40,22 @@ _POSITIONS = Listing(
     ),
 )
 _STATUS = tuple(
-    map(Field, ("account", "state", "reason", "time", "cash", "value", "equity", "fees", "open_orders", "positions"))
+    map(
+        Field,
+        (
+            "account",
+            "state",
+            "reason",
+            "time",
+            "cash",
+            "value",
+            "equity",
+            "fees",
+            "open_orders",
+            "trader_time",
+            "positions",
+        ),
+    )
 )
 
 
@@ -258,7 +273,9 @@ def status(
 def _lines(row: dict[str, Any]) -> list[tuple[str, str]]:
     money = [(name, f"{row[name]:,.2f}") for name in ("cash", "value", "equity", "fees")]
     risk = ("risk", f"{row['state']}: {row['reason']}")
-    return [risk, ("tape up to", row["time"] or "no bar yet"), *money, ("open orders", f"{row['open_orders']:,}")]
+    trader = [("trader wrote last", row["trader_time"])] if row["trader_time"] else []
+    bars = ("tape up to", row["time"] or "no bar yet")
+    return [risk, bars, *trader, *money, ("open orders", f"{row['open_orders']:,}")]
 
 
 def _send(account: str, orders: Any) -> None:

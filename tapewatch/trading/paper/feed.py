@@ -17,6 +17,7 @@ from tapewatch.store.database.database import Database
 from tapewatch.trading.engine import Tape
 
 _MINUTE = "1m"
+_US = 1_000
 _RETURNS = 60
 #: Rows that may still change: those of the last minutes are read again.
 _AGAIN_NS = 5 * NS_PER_MINUTE
@@ -89,7 +90,8 @@ class LiveAlerts:
         Raises:
             DatabaseError: the database cannot be read.
         """
-        found = self._database.read(ALERTS, market=market, start=_time(session.day_start), end=_time(until))
+        # An alert may begin when it is raised, at the very end of a minute; the bound is excluded.
+        found = self._database.read(ALERTS, market=market, start=_time(session.day_start), end=_time(until + _US))
         return (
             found.filter(
                 pl.col("known_time") <= pl.lit(until).cast(TIME),

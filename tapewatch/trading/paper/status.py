@@ -4,7 +4,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
-from tapewatch.market.paper_tables import PAPER_ORDERS, PAPER_POSITIONS
+from tapewatch.market.paper_tables import PAPER_ORDERS, PAPER_POSITIONS, PAPER_TRADERS
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import transaction
 from tapewatch.trading.paper.ledger import account_row, risk_row, rows
@@ -14,12 +14,13 @@ _CENTS = 100
 
 @dataclass(frozen=True, slots=True)
 class PaperStatus:
-    """An account's row, its risk state, how many orders go on, and rows of `PAPER_POSITIONS` that hold something."""
+    """An account's row, its risk state, how many orders go on, rows of `PAPER_POSITIONS` that hold something, and its trader's row."""
 
     account: dict[str, Any]
     risk: dict[str, Any]
     open_orders: int
     positions: list[dict[str, Any]]
+    trader: dict[str, Any] | None = None
 
     def row(self) -> dict[str, Any]:
         """The account in the quote currency."""
@@ -34,6 +35,7 @@ class PaperStatus:
             **money,
             "equity": (self.account["cash_cents"] + self.account["value_cents"]) / _CENTS,
             "open_orders": self.open_orders,
+            "trader_time": None if self.trader is None else f"{self.trader['beat_time']:%Y-%m-%dT%H:%M:%SZ}",
             "positions": {str(row["symbol"]): row["quantity"] for row in self.positions},
         }
 
@@ -51,4 +53,5 @@ def status_of(database: Database, account: str) -> PaperStatus:
             risk_row(connection, account),
             rows(connection, PAPER_ORDERS, account=account, state=["waiting", "open"]).height,
             positions.filter(positions["quantity"] != 0).to_dicts(),
+            next(iter(rows(connection, PAPER_TRADERS, account=account).to_dicts()), None),
         )

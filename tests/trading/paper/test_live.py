@@ -7,9 +7,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from orchestration.cli.app import app
+from orchestration.processes.streaming import stream_services
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition
 from tapewatch.market.live_tables import LIVE_BARS
 from tapewatch.market.tables import BARS
@@ -17,7 +19,7 @@ from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake
 from tapewatch.streaming.stop import Stop
-from tapewatch.trading.engine import EngineSettings
+from tapewatch.trading.engine import EngineSettings, Tape
 from tapewatch.trading.paper.broker import PaperBroker
 from tapewatch.trading.paper.feed import LiveBars
 from tapewatch.trading.paper.ledger import send
@@ -108,6 +110,45 @@ def test_an_account_from_the_command_line(home: Path) -> None:
     assert (found["state"], found["reason"], found["open_orders"], found["equity"]) == ("HALTED", "a drill", 1, 100_000)
     called("paper", "resume")
     assert "ACTIVE: by hand" in called("paper", "status")
+
+
+def test_lists_of_an_account_for_people_and_programs(home: Path) -> None:
+    with Database(Settings().database) as database:
+        broker = PaperBroker(database, "main", EngineSettings(), Protections.none())
+        send(
+            database,
+            "main",
+            orders(order("a", 60, 1, 10), order("b", 61, 1, 1e7), order("c", 62, -1, 4, limit_price=99.0)),
+        )
+        broker.process(Tape.of_bars(TAPE), OPEN_NS + 4 * NS_PER_MINUTE)
+    rows = {row["order_id"]: row for row in json.loads(called("paper", "orders", "--format", "json"))}
+    assert {name: row["state"] for name, row in rows.items()} == {"a": "filled", "b": "refused", "c": "open"}
+    assert rows["b"]["reason"].startswith("cash: ")
+    assert (rows["a"]["time"], rows["a"]["reason"]) == ("2024-06-03T13:31:00Z", None)
+    held = called("paper", "positions", "--format", "csv").splitlines()
+    assert held[0].startswith("symbol,at_time,quantity,mark_price,value")
+    assert held[1].split(",")[0] == "AAPL"
+    assert len(json.loads(called("paper", "equity", "--format", "json"))) >= 2
+    assert "0 signals" in called("paper", "signals", "-a", "main")
+    assert "0 bets" in called("paper", "bets", "-a", "main")
+    assert "1 position" in called("paper", "positions")
+    assert "there is no paper account 'mine' (accounts: main)" in called("paper", "orders", "-a", "mine", code=1)
+
+
+def test_running_without_a_stream_says_what_to_set(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLYGON_API_KEY", "some-key")
+    monkeypatch.setattr("orchestration.processes.logs.start_log", lambda _: None)
+    assert "no market to trade: set POLYGON_TIER_<MARKET>" in called("paper", "run", code=1)
+    assert "'tulips' is not a market" in called("paper", "run", "--market", "tulips", code=2)
+
+
+def test_the_trader_is_supervised_if_it_is_set(home: Path) -> None:
+    key = SecretStr("advanced-key")
+    settings = Settings(polygon_api_key=key, _env_file=None).with_markets(Market.CRYPTO, plan="advanced")
+    names = [service.name for service in stream_services(settings, [Market.CRYPTO])]
+    assert names == ["collector-crypto", "healer"]
+    trading = settings.model_copy(update={"paper_trading": True})
+    assert [service.name for service in stream_services(trading, [Market.CRYPTO])] == [*names, "paper-trader"]
 
 
 def test_the_loop_ends_when_it_is_stopped(tmp_path: Path) -> None:
