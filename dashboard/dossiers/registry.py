@@ -1,5 +1,6 @@
 """Reads detectors from MLflow's registry. MLflow takes seconds to import, so that it is where a model is asked for."""
 
+import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,10 @@ from models.loading import load_detector
 from models.scan.detector import ScanDetector
 
 _CHAMPION: Final = "champion"
+#: What MLflow answers where there is no such model or alias.
+_ABSENT: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 _SQLITE: Final = "sqlite:///"
+_log = logging.getLogger(__name__)
 
 
 class GoneError(RuntimeError):
@@ -28,14 +32,16 @@ class Registry:
         self._uri = tracking_uri
 
     def champion(self, name: str) -> str | None:
-        """The version in use, such as `isolation_forest/3`; None without one."""
+        """The version in use, such as `isolation_forest/3`; None without one, and, with an entry in the log, if MLflow does not answer."""
         if not self._is_there():
             return None
         from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
         try:
             return f"{name}/{self._client().get_model_version_by_alias(name, _CHAMPION).version}"
-        except MlflowException:
+        except MlflowException as error:
+            if error.error_code not in _ABSENT:
+                _log.warning("MLflow cannot be asked for the champion of %s: %s", name, error)
             return None
 
     def detector(self, model: str) -> Detector:

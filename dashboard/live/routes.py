@@ -25,7 +25,7 @@ from tapewatch.store.lake.lake import LakeError
 from tapewatch.streaming.detection.rules.wording import time_from_ns
 
 _OWN = Path(fetch.__file__).parent / "candles"
-_MODULES = ("candles.mjs", "spans.mjs", "data.mjs", "feed.mjs", "format.mjs")
+_MODULES = ("candles.mjs", "edges.mjs", "spans.mjs", "data.mjs", "feed.mjs", "format.mjs")
 _ARROW = "application/vnd.apache.arrow.stream"
 _MOST_CANDLES = 4_000
 #: The newest time that a request may name, in seconds: the year 2200.

@@ -64,12 +64,17 @@ def _chart(market: Market, symbol: str) -> None:
     if mark and mark["place"] == (market, symbol):
         shown = {"start": mark["start"].timestamp(), "end": mark["end"].timestamp(), "edges": mark["edges"]}
     st.caption(
-        "Click where it starts and where it ends. With the keyboard: Shift and arrows, then Enter; or type the times."
+        "Click where it starts and where it ends; drag an edge to move it. With the keyboard: Shift and arrows, then Enter; or type the times."
     )
     found = candle_chart(
         market, symbol, start, end, key="mark chart", zone=zone_of(market), sources=_SOURCES, mark=shown or {"start": None},
         may_export=current().may("export"), view=name, version=st.session_state.get("labels version", 0),
     )  # fmt: skip
+    if (dragged := found.get("dragged")) and mark:
+        for name in ("start", "end"):
+            mark[name] = time_of(dragged[name]).replace(microsecond=0)
+            st.session_state[f"{name} text"] = _text(mark[name])
+        st.rerun()
     if made := found.get("mark"):
         _begin(market, symbol, time_of(made["start"]), time_of(made["end"]))
         st.rerun()

@@ -52,11 +52,24 @@ def frame(page: Page) -> Locator:
 
 def click_at(page: Page, time: dt.datetime) -> None:
     """Click on the candles at a time."""
+    page.mouse.click(*point(page, time))
+
+
+def drag(page: Page, time: dt.datetime, to: dt.datetime) -> None:
+    """Drag what is at a time to another one."""
+    page.mouse.move(*point(page, time))
+    page.mouse.down()
+    page.mouse.move(*point(page, to), steps=5)
+    page.mouse.up()
+
+
+def point(page: Page, time: dt.datetime) -> tuple[float, float]:
+    """Where a time is on the candles."""
     candles = frame(page)
     first, last, width = (float(candles.get_attribute(f"data-{name}") or "nan") for name in ("from", "to", "width"))
     box = candles.bounding_box()
     assert box is not None
-    page.mouse.click(box["x"] + (time.timestamp() - first) / (last - first) * width, box["y"] + 120)
+    return box["x"] + (time.timestamp() - first) / (last - first) * width, box["y"] + 120
 
 
 def violations(page: Page) -> list[str]:
@@ -78,6 +91,10 @@ def test_an_event_is_marked_refined_and_saved(place: tuple[str, Path], page: Pag
     click_at(page, BURST[0] - dt.timedelta(seconds=40))
     expect(status).to_have_text("now the end")
     click_at(page, BURST[1] + dt.timedelta(seconds=40))
+    start = page.get_by_label("Start, UTC")
+    expect(start).to_have_value(re.compile("2024-03-05T15:09"))
+    drag(page, BURST[0] - dt.timedelta(seconds=40), BURST[0] - dt.timedelta(minutes=5, seconds=30))
+    expect(start).to_have_value(re.compile("2024-03-05T15:04"))
     page.get_by_role("button", name="Accept").click()
     expect(page.get_by_role("button", name="Accept")).to_be_visible()
     expect(page.get_by_label("Start, UTC")).to_have_value(re.compile(r"2024-03-05T15:(09:5|10:0)\d"))

@@ -91,8 +91,8 @@ def candle_chart(
         view: another text moves the chart to `start_s` and `end_s`; with the same text the person's own view stays.
         version: another number reads the candles and marks again.
 
-    Returns: the component's result: `range` (`from`, `to`, in seconds) as state; `mark` (`start`, `end`) and `opened` (the id of
-    a marker that was clicked) as triggers.
+    Returns: the component's result: `range` (`from`, `to`, in seconds) as state; `mark` (`start`, `end`), `dragged` (the same of a
+    mark whose edge was dragged) and `opened` (the id of a marker that was clicked) as triggers.
     """
     data = {
         "assets": ASSETS, "charts": fetch.CHARTS.file, "arrow": fetch.ARROW.file, "market": market, "symbol": symbol,
@@ -104,6 +104,7 @@ def candle_chart(
         data=data,
         on_range_change=_nothing,
         on_mark_change=_nothing,
+        on_dragged_change=_nothing,
         on_opened_change=_nothing,
     )
 

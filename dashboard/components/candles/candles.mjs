@@ -1,6 +1,7 @@
 // Candles with volume, VWAP, bands and what happened on the tape; pans and zooms over any number of bars.
 
 import { read } from "./data.mjs";
+import { Edges } from "./edges.mjs";
 import { listen, mountBell } from "./feed.mjs";
 import { decimals, look, price, save, width } from "./format.mjs";
 import { Spans } from "./spans.mjs";
@@ -65,6 +66,13 @@ class Chart {
     this.frame.onpointerdown = (event) => { this.pressed = [event.clientX, event.clientY]; };
     this.frame.onclick = (event) => this.#marked(event);
     this.frame.onkeydown = (event) => this.#key(event);
+    this.edges = new Edges(this.frame, {
+      mark: () => (this.candles?.length && this.data.mark?.start ? this.data.mark : null),
+      xOf: (time) => this.#xOf(time),
+      timeAt: (x) => this.#timeAt(x),
+      moved: (mark) => { this.data.mark = mark; this.#draw(); },
+      dropped: ({ start, end }) => this.component.setTriggerValue("dragged", { start, end }),
+    });
   }
 
   update(component, isFirst = false) {
@@ -237,12 +245,16 @@ class Chart {
   #marked(event) {
     if (!this.data.mark || !this.candles?.length) return;
     const x = event.clientX - this.frame.getBoundingClientRect().left;
-    const scale = this.chart.timeScale();
     const hasMoved = Math.hypot(event.clientX - this.pressed[0], event.clientY - this.pressed[1]) > 4;
-    if (hasMoved || x > scale.width()) return;
+    if (this.edges.endsDrag() || hasMoved || x > this.chart.timeScale().width()) return;
+    this.#edge(this.#timeAt(x));
+  }
+
+  #timeAt(x) {
+    const scale = this.chart.timeScale();
     const logical = scale.coordinateToLogical(x);
     const [left, right] = [scale.logicalToCoordinate(logical), scale.logicalToCoordinate(logical + 1)];
-    this.#edge(this.candles.timeAt(logical + 0.5 + (x - left) / (right - left)));
+    return this.candles.timeAt(logical + 0.5 + (x - left) / (right - left));
   }
 
   #edge(time) {

@@ -1,15 +1,20 @@
 """The dossier of an event: made again bit for bit, and what it says when the tape was revised."""
 
+import datetime as dt
 import json
 from collections.abc import Iterator
 
+import numpy as np
 import polars as pl
 import pytest
 
-from tapewatch.market.derived_tables import INCIDENTS
+from models.patterns.shape import SHAPE
+from tapewatch.market.derived_tables import ANOMALY_PATTERNS, INCIDENTS
+from tapewatch.market.feature_tables import REGIMES
 from tapewatch.market.live_tables import ALERTS
 from tapewatch.market.tables import TRADES
 from tapewatch.reports.dossier.page import dossier_html, dossier_text
+from tapewatch.reports.dossier.regime import regime_words
 from tapewatch.store.database.verdicts import VerdictError, give_verdict, incident_id
 from tests.support.scored_days import DAYS, ScoredDays
 
@@ -105,3 +110,38 @@ def test_where_the_tape_was_revised_both_are_shown(platform: ScoredDays) -> None
     assert "The tape says otherwise now: tape/trades was replaced since" in page
     assert repr(event.score) in page
     assert repr(found.score_now) in page
+
+
+def test_the_regime_is_the_newest_that_was_known_when_the_event_began(platform: ScoredDays) -> None:
+    name = platform.strongest(DAYS[1])
+    event = platform.dossier(name).event
+    assert platform.dossier(name).regime is None
+    states = {"calm": -10, "turbulent": -5, "normal": -4}  # minutes from the event to the start of a block of five
+    rows = [
+        {
+            "symbol": event.symbol, "event_time": (start := event.start + dt.timedelta(minutes=at)),
+            "known_time": start + dt.timedelta(minutes=5), "volatility_bps": 1.0, "regime": state, "direction": "falling",
+            **{f"probability_{each}": 0.9 if each == state else 0.05 for each in states},
+        }
+        for state, at in states.items()
+    ]  # fmt: skip
+    platform.lake.write(REGIMES, DAYS[1], REGIMES.conform(pl.DataFrame(rows)))
+    try:
+        found = platform.dossier(name)
+    finally:
+        platform.lake.remove(REGIMES, DAYS[1])
+    assert found.regime is not None
+    assert regime_words(found.regime) == "turbulent (90 %), falling"
+    assert "Regime when it began: turbulent (90 %), falling" in dossier_text(found)
+    assert "turbulent (90 %), falling" in dossier_html(found)
+    assert json.loads(found.json())["regime"]["regime"] == "turbulent"
+
+
+def test_the_pattern_is_the_one_that_is_stored_and_is_nearest_to_itself(platform: ScoredDays) -> None:
+    found = platform.dossier(platform.strongest(DAYS[1]))
+    stored = platform.lake.read(ANOMALY_PATTERNS, DAYS[1]).filter(pl.col("pattern_id") == found.event.event_id)
+    # The stored one was made from the day alone, the dossier's from days before too; both are of the same event.
+    assert len(found.pattern) == len(SHAPE)
+    assert np.corrcoef(found.pattern, stored.select(SHAPE).row(0))[0, 1] > 0.9
+    near = found.neighbours[0]
+    assert near["distance"] == pytest.approx(np.linalg.norm(np.subtract(found.pattern, near["pattern"])), rel=1e-5)
