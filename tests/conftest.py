@@ -1,8 +1,9 @@
 """Fixtures of all tests."""
 
+import gc
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,9 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import Scheduling
+
     from tests.support.s3 import S3Server
 
 # The same examples in every run; HYPOTHESIS_PROFILE=explore draws new ones. Without a deadline, since a busy machine may be
@@ -34,6 +38,32 @@ _CHECKOUT = Path(__file__).resolve().parent.parent
 
 #: The longest tests, which workers start first, so that none runs alone at the end.
 _FIRST = ("integration/test_platform.py", "integration", "reliability", "serving")
+#: Files whose long tests share no set-up: workers take them one by one.
+_APART = ("integration/test_every_market_runs.py", "integration/test_run_from_files.py")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "Scheduling | None":
+    """With `--dist loadfile` a file is one worker's, except those of `_APART`."""
+    from xdist.scheduler import LoadFileScheduling  # noqa: PLC0415 - not installed everywhere
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return nodeid if file.endswith(_APART) else file
+
+    return ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect without garbage collection, which would walk through all that was imported again and again, here and in tests."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

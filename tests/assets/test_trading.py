@@ -59,6 +59,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path, _env_file=None)
 
 
+@pytest.mark.slow
 def test_a_day_stands_on_the_record_of_the_days_before(settings: Settings) -> None:
     lake = Lake(settings.lake_root)
     for number in range(2):

@@ -56,6 +56,7 @@ def test_every_operation_has_an_example_and_a_summary() -> None:
             assert all("example" in answer for answer in answers), path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "operation",
     sorted((path, method) for path, of in description()["paths"].items() for method in of if path not in ELSEWHERE),

@@ -9,8 +9,11 @@ import pytest
 
 @pytest.fixture(autouse=True, scope="module")
 def _process_as_it_was() -> Iterator[None]:
-    switch_s, thresholds = sys.getswitchinterval(), gc.get_threshold()
+    switch_s, thresholds, frozen = sys.getswitchinterval(), gc.get_threshold(), gc.get_freeze_count()
     yield
     sys.setswitchinterval(switch_s)
     gc.set_threshold(*thresholds)
-    gc.unfreeze()
+    if gc.get_freeze_count() > frozen:
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()

@@ -18,7 +18,7 @@ app = typer.Typer()
 @app.command()
 @reports_errors
 def demo(days: Annotated[int, typer.Option(min=2, max=60, help="trading days")] = 5, seed: SeedOption = 7) -> None:
-    """Run the whole platform once on the built-in market, without key or network; takes about a minute.
+    """Run the whole platform once on the built-in market, without key or network; takes about two minutes.
 
     Five stocks and six crypto pairs go from the tape to an anomaly that is scored
     and explained. The demo ends with a comparison to the market's true anomalies

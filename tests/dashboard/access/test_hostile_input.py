@@ -163,6 +163,7 @@ _REQUESTS = st.tuples(
 _EXAMPLES, _AT_ONCE = 200, 50
 
 
+@pytest.mark.slow
 @given(st.lists(_REQUESTS, min_size=_AT_ONCE, max_size=_AT_ONCE))
 @settings(
     max_examples=_EXAMPLES,

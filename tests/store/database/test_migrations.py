@@ -133,6 +133,7 @@ def test_a_revision_that_fails_leaves_the_database_as_it_was(url: str) -> None:
     engine.dispose()
 
 
+@pytest.mark.slow
 def test_processes_that_open_a_new_database_together_all_find_it_current(url: str) -> None:
     assert run_together(open_it, url, 3) == [HEAD] * 3
     with Database(url) as database:

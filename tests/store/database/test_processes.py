@@ -33,6 +33,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(request.getfixturevalue("server").database())
 
 
+@pytest.mark.slow
 def test_processes_may_write_the_same_keys_at_the_same_time(url: str) -> None:
     assert run_together(write_the_same_rows, url, WRITERS) == ["done"] * WRITERS
     with Database(url) as database:

@@ -39,6 +39,7 @@ def dealt(trades: pl.DataFrame, quotes: pl.DataFrame, pieces: int) -> list[tuple
     return [(trades[cuts[0][i] : cuts[0][i + 1]], quotes[cuts[1][i] : cuts[1][i + 1]]) for i in range(pieces)]
 
 
+@pytest.mark.slow
 @FEW
 @given(SEEDS, st.integers(1, 700), st.integers(0, 90), PARTS)
 def test_any_pieces_give_what_the_whole_gives(seed, size, lateness, part_ticks) -> None:

@@ -43,6 +43,7 @@ def in_microseconds(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.col(pl.Datetime("ns", "UTC")).dt.truncate("1us")).sort("time", frame.columns[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bars", "quotes"])
 def test_paper_over_a_replay_equals_the_backtest_order_by_order(database: Database, kind: str) -> None:
     import numpy as np  # noqa: PLC0415
@@ -92,6 +93,7 @@ def server() -> Iterator[PostgresServer]:
         yield running
 
 
+@pytest.mark.slow
 def test_killed_at_every_commit_equals_undisturbed(url: str, tmp_path: Path) -> None:
     """Each step is killed as it commits, then continued by another broker, which is killed at the next step."""
     expected = undisturbed(f"sqlite:///{tmp_path / 'undisturbed.db'}", 1)
