@@ -56,6 +56,7 @@ ASSETS = {
     "reports/profile",
     "serving/anomaly_bento",
     "tape/bars",
+    "tape/continuous_bars",
     "tape/coverage",
     "tape/information_bars",
     "tape/quotes",
@@ -89,6 +90,7 @@ CHECKS = {
     "models/evaluation": {"beats_trivial_rule"},
     "reports/profile": {"schema", "keys_unique"},
     "tape/bars": {"schema", "keys_unique", "inside_session", "ohlc_consistent", "agree_with_delivered"},
+    "tape/continuous_bars": {"schema", "keys_unique", "no_look_ahead"},
     "tape/coverage": {"schema", "keys_unique", "gaps", "no_old_gaps", "up_to_date"},
     "tape/information_bars": {"schema", "keys_unique", "no_look_ahead"},
     "tape/quotes": {"schema", "keys_unique", "inside_session", "rows_match_source", "crossed"},
@@ -192,7 +194,7 @@ def test_partitions_begin_where_the_setting_says(tmp_path: Path) -> None:
     start = dt.date.today() - dt.timedelta(days=9)  # noqa: DTZ011 - partitions are UTC days; a day more or less is no matter
     defs = build_definitions(Settings(home=tmp_path, partitions_start=start, _env_file=None))
     days = [spec.partitions_def for spec in defs.resolve_all_asset_specs() if spec.partitions_def]
-    assert len(days) == 28
+    assert len(days) == 29
     assert {days.get_first_partition_key() for days in days} == {f"{start}|crypto"}
     assert {len(days.get_partition_keys()) for days in days} <= {10 * 6, 11 * 6, 12 * 6}
     assert first_day(defs.get_repository_def()) == start
