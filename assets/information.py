@@ -1,4 +1,4 @@
-"""Bars of other clocks than time, day after day."""
+"""Bars of other clocks than time, and of futures joined together, day after day."""
 
 from collections.abc import Iterator
 
@@ -10,17 +10,23 @@ from assets import judgements
 from assets.about import about_days
 from assets.checks import Check, Checked, commit_days
 from assets.config import config_of, plain
+from assets.loading import warn
 from resources.lake import LakeTable
+from tapewatch.bars.continuous import Holding, holdings
+from tapewatch.bars.continuous import continuous_bars as build_continuous
 from tapewatch.bars.information.build import InformationBars
 from tapewatch.bars.information.clocks import Clock, Thresholds
+from tapewatch.lookahead.catalogue import continuous_with
 from tapewatch.lookahead.catalogue import information_bars as computed_bars
 from tapewatch.lookahead.computation import Computation
-from tapewatch.market.derived_tables import INFORMATION_BARS, INFORMATION_STATES
-from tapewatch.market.instruments import Partition
+from tapewatch.market.derived_tables import CONTINUOUS_BARS, INFORMATION_BARS, INFORMATION_STATES
+from tapewatch.market.instruments import Market, Partition
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.tape import has_ticks, symbol_batches
 
 _CHECKS = (Check(judgements.no_look_ahead),)
+#: Days after which a contract that has no bar is no longer held.
+_CARRIED_DAYS = 10
 
 
 class InformationConfig(BaseModel):
@@ -65,6 +71,39 @@ def information_bars(context: dg.AssetExecutionContext, trades: LakeTable) -> Ch
         return computed_bars(clocks, thresholds, _states_before(lake, partition))
 
     yield from commit_days(context, INFORMATION_BARS, lake, frames, _CHECKS, computation=computation)
+
+
+@dg.asset(**about_days(CONTINUOUS_BARS, checks=_CHECKS), ins={"bars": dg.AssetIn(["tape", "bars"])})
+def continuous_bars(context: dg.AssetExecutionContext, bars: LakeTable) -> Checked:
+    """Bars of the futures contracts that are held, rolled by the volume of the day before; other markets have none."""
+    lake = bars.lake
+
+    def held(partition: Partition) -> dict[str, Holding]:
+        earlier = [day for day in bars.partitions() if day.market == partition.market and day.date < partition.date]
+        if not earlier:
+            return {}
+        # A thin contract may be without a bar for some days.
+        states = [CONTINUOUS_BARS.empty(), *(lake.read(CONTINUOUS_BARS, day) for day in _built(lake, partition))]
+        return holdings(bars.read(earlier[-1]), pl.concat(states), partition.date.year)
+
+    def rows(partition: Partition) -> pl.DataFrame | None:
+        if partition.market is not Market.FUTURES:
+            return None
+        found = held(partition)
+        if not found:
+            warn(context, f"{partition}: no earlier day has bars, which decide what is held")
+        return build_continuous(bars.read(partition), found)
+
+    def computation(partition: Partition) -> Computation:
+        return continuous_with(held(partition))
+
+    yield from commit_days(context, CONTINUOUS_BARS, lake, rows, _CHECKS, computation=computation)
+
+
+def _built(lake: Lake, partition: Partition) -> list[Partition]:
+    """The newest earlier days with continuous bars."""
+    days = [day for day in lake.partitions(CONTINUOUS_BARS, partition.market) if day.date < partition.date]
+    return days[-_CARRIED_DAYS:]
 
 
 def _states_before(lake: Lake, partition: Partition) -> pl.DataFrame:

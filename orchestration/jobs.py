@@ -5,8 +5,8 @@ import dagster as dg
 #: Looks at all days of a market, so it belongs to no run of a few days.
 FRESHNESS = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey(["tape", "coverage"]), "up_to_date"))
 STREAMED = dg.AssetSelection.assets(["tape", "stream_batches"])
-#: Bars of other clocks are built from the tape, not fetched.
-INFORMATION = dg.AssetSelection.assets(["tape", "information_bars"])
+#: Bars of other clocks, and of futures joined together, are built from the tape, not fetched.
+INFORMATION = dg.AssetSelection.assets(["tape", "information_bars"], ["tape", "continuous_bars"])
 #: Tables that a source of record delivers; streamed batches are merged by a job of their own.
 TAPE = dg.AssetSelection.groups("tape") - STREAMED - INFORMATION - FRESHNESS
 _STREAMED_FEATURES = (

@@ -1,6 +1,6 @@
 """The platform's computations, one line each. A new table of features is one more line in `CATALOGUE`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from models.scan.detector import ScanDetector
 from models.scan.incidents import TOGETHER
 from models.scan.inputs import inputs_of
 from models.scan.layout import KINDS, STATISTICS
+from tapewatch.bars.continuous import Holding, continuous_bars
 from tapewatch.bars.information.build import InformationBars
 from tapewatch.bars.information.clocks import Clock, Thresholds
 from tapewatch.bars.midquotes import midquote_bars
@@ -31,7 +32,7 @@ from tapewatch.labels.barriers import triple_barrier
 from tapewatch.labels.events import cusum_events
 from tapewatch.labels.training_set import build_training_set
 from tapewatch.lookahead.computation import Computation, Input, Later, Tape, ns_of
-from tapewatch.market.derived_tables import BINS_5S, INCIDENTS, INFORMATION_BARS
+from tapewatch.market.derived_tables import BINS_5S, CONTINUOUS_BARS, INCIDENTS, INFORMATION_BARS
 from tapewatch.market.feature_tables import CROSS_ASSET, INDICATORS, MICROSTRUCTURE_MORE, REGIMES, SEASONALITY
 from tapewatch.market.instruments import NS_PER_MINUTE
 from tapewatch.market.schema import Table
@@ -177,6 +178,18 @@ def information_bars(
 
     ticks = (Input(TRADES, is_inclusive=True),)
     return computed(INFORMATION_BARS, ticks, rows, carries="the unfinished bar and its threshold")
+
+
+def continuous_with(held: Mapping[str, Holding]) -> Computation:
+    """`tape/continuous_bars` with the contracts that are held, which the day before decides."""
+    return computed(
+        CONTINUOUS_BARS,
+        MINUTE_BARS,
+        lambda tape: continuous_bars(_known_at_end(tape[BARS]), held),
+        key=CONTINUOUS_BARS.key,
+        carries="the worth since the first bar",
+        is_of_market=True,
+    )
 
 
 def regimes_with(model: RegimeModel | None) -> Computation:

@@ -77,6 +77,26 @@ INFORMATION_STATES = Table(
     ),
 )  # fmt: skip
 
+CONTINUOUS_BARS = Table(
+    "continuous_bars",
+    "tape",
+    "Minute bars of the futures contract that is held of each root, and what joins one contract to the next.",
+    key=("symbol", "time"),
+    columns=(
+        Column("symbol", SYMBOL, "contract that is held"),
+        Column("time", TIME, "start of the bar"),
+        KNOWN_TIME,
+        Column("root", SYMBOL, "product, such as ES"),
+        *OHLC,
+        Column("volume", F64, "eligible volume", "contracts", minimum=0),
+        Column("is_roll", BOOL, "the first bar of a contract"),
+        optional("factor", F64, "times a price: the series without jumps, by ratios; null after a roll at a price not above 0", minimum=0),
+        Column("offset", F64, "plus a price: the same by differences", "points"),
+        Column("units", F64, "contracts held for each unit that was invested first"),
+        Column("value", F64, "worth of what was invested at the first open (the ETF trick)"),
+    ),
+)  # fmt: skip
+
 BINS_5S = Table(
     "bins_5s",
     "features",
@@ -239,6 +259,7 @@ PROFILE = Table(
 DERIVED: tuple[Table, ...] = (
     INFORMATION_BARS,
     INFORMATION_STATES,
+    CONTINUOUS_BARS,
     BINS_5S,
     MICROSTRUCTURE_MORE,
     INDICATORS,

@@ -57,6 +57,7 @@ ASSETS = {
     "serving/anomaly_bento",
     "serving/replayed_requests",
     "tape/bars",
+    "tape/continuous_bars",
     "tape/coverage",
     "tape/information_bars",
     "tape/quotes",
@@ -91,6 +92,7 @@ CHECKS = {
     "reports/profile": {"schema", "keys_unique"},
     "serving/replayed_requests": {"schema", "keys_unique", "vectors_equal_as_of_join", "scores_repeat"},
     "tape/bars": {"schema", "keys_unique", "inside_session", "ohlc_consistent", "agree_with_delivered"},
+    "tape/continuous_bars": {"schema", "keys_unique", "no_look_ahead"},
     "tape/coverage": {"schema", "keys_unique", "gaps", "no_old_gaps", "up_to_date"},
     "tape/information_bars": {"schema", "keys_unique", "no_look_ahead"},
     "tape/quotes": {"schema", "keys_unique", "inside_session", "rows_match_source", "crossed"},
@@ -198,6 +200,7 @@ def test_partitions_begin_where_the_setting_says(tmp_path: Path) -> None:
     days = [spec.partitions_def for spec in defs.resolve_all_asset_specs() if spec.partitions_def]
     assert len(days) == 27
     assert len(days) == 28
+    assert len(days) == 29
     assert {days.get_first_partition_key() for days in days} == {f"{start}|crypto"}
     assert {len(days.get_partition_keys()) for days in days} <= {10 * 6, 11 * 6, 12 * 6}
     assert first_day(defs.get_repository_def()) == start
