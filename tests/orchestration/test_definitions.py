@@ -198,7 +198,7 @@ def test_partitions_begin_where_the_setting_says(tmp_path: Path) -> None:
     start = dt.date.today() - dt.timedelta(days=9)  # noqa: DTZ011 - partitions are UTC days; a day more or less is no matter
     defs = build_definitions(Settings(home=tmp_path, partitions_start=start, _env_file=None))
     days = [spec.partitions_def for spec in defs.resolve_all_asset_specs() if spec.partitions_def]
-    assert len(days) == 27
+    assert len(days) == 30
     assert len(days) == 28
     assert len(days) == 29
     assert {days.get_first_partition_key() for days in days} == {f"{start}|crypto"}
