@@ -60,7 +60,7 @@ class Detectors:
     @property
     def judges_minutes(self) -> bool:
         """Whether there is a champion of minutes."""
-        return self.minutes is not None and bool(self.minutes.model)
+        return self.minutes is not None and self.minutes.is_judging
 
     def heard(self, at_ns: int) -> None:
         """Note that events arrive, the first of them of this time."""

@@ -87,7 +87,7 @@ class MinuteJudge:
         write: Write | None = None,
     ) -> None:
         self.scored = 0
-        self._market, self._is_lost = market, False
+        self._market, self._is_lost, self._has_looked = market, False, False
         self.shadow: Shadow | None = None
         self._champions, self._challengers, self._write = champions, challengers, write
         self._champion: Champion[Detector] | None = None
@@ -104,6 +104,11 @@ class MinuteJudge:
     def model(self) -> str:
         """The champion in use, and which of its members are absent; empty without one."""
         return self._live.scores.label if self._live is not None else ""
+
+    @property
+    def is_judging(self) -> bool:
+        """Whether there is a champion, or may be one that is being read."""
+        return self._live is not None or self._champions.current is not None or not self._has_looked
 
     @property
     def absent(self) -> int:
@@ -165,6 +170,11 @@ class MinuteJudge:
             self._thread.join()
 
     def _run(self) -> None:
+        # Loading takes seconds, in which the stream is received already; minutes wait in the queue.
+        for each in (self._champions, self._challengers):
+            if each is not None:
+                each.look()
+        self._has_looked = True
         while (work := self._work.get()) is not None:
             try:
                 work()

@@ -40,7 +40,6 @@ def open_minutes(
     champions = Champions(file_of(folder, MINUTES), load_detector, what="champion of minutes")
     challengers = Champions(file_of(folder, CHALLENGER), load_detector, what="challenger", may_go=True)
     for each in (champions, challengers):
-        each.look()
         each.start()
         stack.callback(each.close)
     judge = MinuteJudge(market, champions, challengers, write)
