@@ -8,11 +8,12 @@ from typing import Final
 
 from dashboard.dossiers.registry import GoneError, Registry
 from models.base import DetectorError
+from tapewatch.market.derived_tables import INCIDENTS
 from tapewatch.market.tables import ANOMALIES
 from tapewatch.reports.dossier.dossier import Dossier, Dossiers
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database, DatabaseError
-from tapewatch.store.database.verdicts import VerdictError, anomaly_id
+from tapewatch.store.database.verdicts import VerdictError, anomaly_id, incident_id
 from tapewatch.store.lake.lake import Lake, LakeError
 
 #: New patterns and champions count after so long. Detectors stay loaded: a version does not change.
@@ -39,11 +40,11 @@ class Worker:
         return self._opened.of(alert_id)
 
     def warm(self) -> None:
-        """Build the newest anomaly's dossier, so that the first that a person opens finds all loaded."""
-        newest = self._database.read(ANOMALIES, newest_first=True, limit=1)
-        for row in newest.iter_rows(named=True):
-            with suppress(*_EXPECTED):
-                self.dossier(anomaly_id(row["market"], row["symbol"], row["start_time"]))
+        """Build the dossiers of the newest anomaly and incident, so that the first that a person opens finds all loaded."""
+        for table, identity in ((ANOMALIES, anomaly_id), (INCIDENTS, incident_id)):
+            for row in self._database.read(table, newest_first=True, limit=1).iter_rows(named=True):
+                with suppress(*_EXPECTED):
+                    self.dossier(identity(row["market"], row["symbol"], row["start_time"]))
 
     def _open(self) -> Dossiers:
         champion = self._registry.champion(_FOREST)
