@@ -35,6 +35,8 @@ _SCRIPTS = (
     "overfitting",
     "dossier",
     "nearest_patterns",
+    "scoring_service",
+    "candle_chart",
     "engine_bars",
     "engine_ticks",
 )
