@@ -36,6 +36,8 @@ _SCRIPTS = (
     "overfitting",
     "dossier",
     "nearest_patterns",
+    "scoring_service",
+    "candle_chart",
     "engine_bars",
     "engine_ticks",
 )

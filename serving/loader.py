@@ -2,9 +2,9 @@
 
 import datetime as dt
 import gc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Self
@@ -32,6 +32,8 @@ from tapewatch.market.tables import MICROSTRUCTURE
 #: Allocations between garbage collections once the model is loaded; a collection delays the answer to a request.
 _GC_THRESHOLDS = (50_000, 50, 50)
 _WARM_UP_ROWS = 100
+#: Minutes whose place in the session is remembered.
+_PLACES = 4_096
 
 
 class LoadError(RuntimeError):
@@ -155,8 +157,13 @@ class Scorer:
         """The minute of the session of each row, or why the model cannot tell; rows of one minute are looked up once."""
         markets = {symbol: market_of(symbol) for symbol in set(symbols)}
         pairs = [(markets[symbol], time) for symbol, time in zip(symbols, times, strict=True)]
-        known = {pair: self._place(*pair) for pair in set(pairs)}
+        known = {pair: self._placed(*pair) for pair in set(pairs)}
         return [known[pair] for pair in pairs]
+
+    @cached_property
+    def _placed(self) -> Callable[[Market, dt.datetime], int | str]:
+        """`_place`, remembered: the rows of a minute come together."""
+        return lru_cache(_PLACES)(self._place)
 
     def _place(self, market: Market, time: dt.datetime) -> int | str:
         if self.markets and market not in self.markets:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import onnxruntime
@@ -44,23 +44,35 @@ def graph_of(folder: Path, name: str) -> Path:
     return folder / f"{name}.onnx"
 
 
-def opened_graph(folder: Path, name: str, make: Callable[[Path], bytes]) -> Any:
-    """A session of a saved detector's graph on one thread, which is fastest for a row; without its file, of what `make` makes.
+class TreeSum:
+    """A graph of trees in ONNX Runtime, on one thread, which is fastest for a row.
+
+    Args:
+        folder: of the saved detector, with the graph's file; without one the graph is what `make` makes of the folder.
+        name: of the detector.
 
     Raises:
         DetectorError: ONNX Runtime cannot use the graph.
     """
-    path = graph_of(folder, name)
-    graph = path.read_bytes() if path.is_file() else make(folder)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    try:
-        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its errors share no other base
-        raise DetectorError(f"{path} cannot be used: {error}. Build the Bento again") from error
 
+    def __init__(self, folder: Path, name: str, make: Callable[[Path], bytes]) -> None:
+        path = graph_of(folder, name)
+        graph = path.read_bytes() if path.is_file() else make(folder)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        try:
+            self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its errors share no other base
+            raise DetectorError(f"{path} cannot be used: {error}. Build the Bento again") from error
+        self._input = self._session.get_inputs()[0].name
 
-def summed_leaves(session: Any, inputs: Scores) -> Scores:
-    """What a graph of trees adds up for each row of inputs, which the trees compare as float32 values."""
-    (out,) = session.run(None, {session.get_inputs()[0].name: inputs.astype(np.float32).astype(np.float64)})
-    return np.asarray(out[:, 0], dtype=np.float64)
+    def of(self, inputs: Scores) -> Scores:
+        """What the trees add up for each row of inputs, which they compare as float32 values."""
+        given = {self._input: inputs.astype(np.float32).astype(np.float64)}
+        (out,) = self._session.run(None, given)
+        return np.asarray(out[:, 0], dtype=np.float64)
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """The graph's metadata."""
+        return dict(self._session.get_modelmeta().custom_metadata_map)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import polars as pl
@@ -10,7 +10,7 @@ import polars as pl
 from models.base import Scores
 from models.manifest import Manifest
 from models.profile import group_name
-from models.served.base import opened_graph, summed_leaves
+from models.served.base import TreeSum
 from models.served.evidence import EvidenceArrays
 from models.served.minutes import Minutes
 from models.served.reasons import Reasons
@@ -25,7 +25,7 @@ class ClassifierScorer:
 
     manifest: Manifest
     _evidence: EvidenceArrays
-    _session: Any
+    _trees: TreeSum
     _base: float
     _reasons: Reasons
 
@@ -37,9 +37,9 @@ class ClassifierScorer:
             DetectorError: the files do not fit this code, or have changed.
         """
         manifest = Manifest.read(folder, detector=NAME)
-        session = opened_graph(folder, NAME, classifier_graph)
-        base = float(session.get_modelmeta().custom_metadata_map[_BASE])
-        return cls(manifest, EvidenceArrays.load(folder), session, base, Reasons(folder))
+        trees = TreeSum(folder, NAME, classifier_graph)
+        base = float(trees.facts[_BASE])
+        return cls(manifest, EvidenceArrays.load(folder), trees, base, Reasons(folder))
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -48,7 +48,7 @@ class ClassifierScorer:
     def score(self, minutes: Minutes) -> Scores:
         if not len(minutes):
             return np.empty(0)
-        log_odds = self._base + summed_leaves(self._session, self._evidence.surprises(minutes))
+        log_odds = self._base + self._trees.of(self._evidence.surprises(minutes))
         learnt = self._evidence.markets
         is_learnt = np.array([group_name(symbol) in learnt for symbol in minutes.symbols])
         return np.where(is_learnt, 1.0 / (1.0 + np.exp(-log_odds)), 0.0)

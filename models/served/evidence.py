@@ -60,7 +60,7 @@ class EvidenceArrays:
         pairs = [self._place(symbol, bucket) for symbol, bucket in zip(minutes.symbols, buckets, strict=True)]
         at, market = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
         deviation = (self._transformed(minutes.values) - self._centre[at]) / self._scale[at]
-        deviation = np.clip(np.where(np.isnan(deviation), 0.0, deviation), -CLIP, CLIP)
+        deviation = np.minimum(np.maximum(np.where(np.isnan(deviation), 0.0, deviation), -CLIP), CLIP)
         return self._surprises(deviation[:, self._feature_of] * self._direction, market)
 
     def _place(self, symbol: str, bucket: int) -> tuple[int, int]:

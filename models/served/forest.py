@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import polars as pl
 
 from models.base import Scores
 from models.manifest import Manifest
-from models.served.base import opened_graph, summed_leaves
+from models.served.base import TreeSum
 from models.served.evidence import EvidenceArrays
 from models.served.minutes import Minutes
 from models.served.reasons import Reasons
@@ -23,7 +23,7 @@ class ForestScorer:
 
     manifest: Manifest
     _evidence: EvidenceArrays
-    _session: Any
+    _trees: TreeSum
     _reasons: Reasons
 
     @classmethod
@@ -34,7 +34,7 @@ class ForestScorer:
             DetectorError: the files do not fit this code, or have changed.
         """
         manifest = Manifest.read(folder, detector=NAME)
-        return cls(manifest, EvidenceArrays.load(folder), opened_graph(folder, NAME, forest_graph), Reasons(folder))
+        return cls(manifest, EvidenceArrays.load(folder), TreeSum(folder, NAME, forest_graph), Reasons(folder))
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -43,7 +43,7 @@ class ForestScorer:
     def score(self, minutes: Minutes) -> Scores:
         if not len(minutes):
             return np.empty(0)
-        lengths = summed_leaves(self._session, self._evidence.inputs(minutes))
+        lengths = self._trees.of(self._evidence.inputs(minutes))
         return np.asarray(np.exp2(-lengths))
 
     def hours(self, scores: Scores) -> Scores | None:  # noqa: ARG002

@@ -35,7 +35,7 @@ def load_row_scorer(folder: Path) -> RowScorer:
                 return ensemble.EnsembleScorer.load(folder, members)
             case _:
                 return FrameScorer(load_detector(folder))
-    except (ValueError, OSError) as error:
+    except (KeyError, ValueError, OSError) as error:
         raise DetectorError(f"{folder} cannot be used: {error}") from error
 
 

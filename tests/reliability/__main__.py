@@ -13,11 +13,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.reliability import faults, kills, troubles
+from tests.reliability import faults, kills, scoring, troubles
 from tests.reliability.desk import CHECKOUT
 from tests.reliability.scenario import FAILED, Outcome
 
 _AT_A_TIME = 2
+_SOAK_S = 300.0
 #: Longer than any scenario takes: one that hangs must not block the report.
 _LONGEST_S = 900.0
 _SECOND = "second"
@@ -29,6 +30,9 @@ the emulator's WebSocket into a real collector, runs healer and ingest until not
 of the lake with the true ones: none lost, none double, none wrong. "times" counts the failures that occurred; a scenario with
 fewer than asked for has FAILED. Faults of messages are counted symbol by symbol and channel by channel, and so occur more
 often than asked.
+
+`scoring` asks the scoring service instead, at 70 % of what it answers at most, and compares every answer with the scores of the version that it names. Only
+requests under way at a killed worker may fail, one a connection.
 
 Kills at random moments test only the moments that they hit. The tests also kill at every durable step in turn: each rename,
 sync, deletion and saved gap, in made-up histories of collectors (`tests/streaming/collector/test_lives.py`), in ingest and
@@ -63,6 +67,8 @@ def scenarios(kill_rounds: int, rounds: int) -> dict[str, Scenario]:
         "disk": lambda home: [troubles.full_disk(home, few)],
         "clock": lambda home: [troubles.clock_jumps(home, rounds)],
         "nights": lambda home: [troubles.short_night(home / str(day), day) for day in troubles.DST_DAYS],
+        # A longer soak: `python -m tests.reliability.scoring --minutes 30`.
+        "scoring": lambda home: [scoring.outcome(home, _SOAK_S)],
         "rename": lambda home: [troubles.renamed_symbol(home)],
     }
 

@@ -3,6 +3,7 @@
 import datetime as dt
 import time
 from dataclasses import dataclass
+from typing import Protocol
 
 from orchestration.processes.healer import healer_of
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition
@@ -12,7 +13,6 @@ from tapewatch.store.spool.files import waiting_for
 from tapewatch.streaming.gaps.book import GapBook
 from tapewatch.streaming.ingest.ingest import ingest
 from tests.reliability.desk import UNFINISHED, Desk
-from tests.reliability.truth import Difference
 
 CRYPTO_DAY = Partition(dt.date(2024, 3, 5), Market.CRYPTO)
 PAIRS = ("X:ADA-USD", "X:BTC-USD")
@@ -20,14 +20,21 @@ FAILED = "FAILED"
 _MOST_PASSES = 8
 
 
+class Finding(Protocol):
+    """What was found afterwards, in words, and whether it is no fault."""
+
+    @property
+    def is_none(self) -> bool: ...
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a scenario: how often its failure occurred, how often it was asked for, and how the lake differs."""
+    """The result of a scenario: how often its failure occurred, how often it was asked for, and what was found, as how the lake differs."""
 
     name: str
     rounds: int
     asked: int
-    found: Difference
+    found: Finding
     note: str = ""
 
     @property
