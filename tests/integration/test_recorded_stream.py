@@ -90,7 +90,9 @@ def test_live_bars_equal_batch_bars(stock_home: Home, market_data: Path) -> None
     )
 
 
-def test_live_features_equal_batch_features(stock_home: Home, market_data: Path, batch_minutes: pl.DataFrame) -> None:
+def test_live_features_and_scores_equal_those_of_the_batch(
+    stock_home: Home, market_data: Path, batch_minutes: pl.DataFrame, ensemble: EnsembleDetector
+) -> None:
     trades = recorded_trades(market_data, STOCK_DAY.date).sort(TRADES.sort)
     with Database(stock_home.database) as database:
         live, few = database.read(LIVE_MICROSTRUCTURE), database.read(MARKET_MICROSTRUCTURE)
@@ -100,7 +102,10 @@ def test_live_features_equal_batch_features(stock_home: Home, market_data: Path,
         check_exact=True,
     )
     bars = minute_bars(trades, STOCK_DAY.session).with_columns(known_time="time")
-    expected = market_minutes(batch_minutes, indicators(bars, STOCK_DAY.session))
+    scored = ensemble.scored(batch_minutes.filter("is_regular"))
+    scores = scored.select("symbol", "event_time", anomaly_score="score", model=pl.lit("ensemble/1"))
+    expected = market_minutes(batch_minutes, indicators(bars, STOCK_DAY.session), scores)
+    assert expected["anomaly_score"].count() == scored.height
     assert_frame_equal(
         few.select(expected.columns).with_columns(_PLAIN).sort("symbol", "event_time"),
         expected.with_columns(_PLAIN).sort("symbol", "event_time"),

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 import polars as pl
 
 from tapewatch.market.feature_tables import MARKET_MICROSTRUCTURE
-from tapewatch.market.instruments import Partition
 from tapewatch.market.live_tables import LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.streaming.collector.judges.minutes import MinuteJudge
 from tapewatch.streaming.collector.live_database import RowWriter
@@ -62,14 +61,15 @@ class Builder:
         if self._minutes is not None:
             self._minutes.settle()
 
-    def score(self, partition: Partition, scores: pl.DataFrame) -> None:
-        """Write scores of minutes: symbol, event_time, anomaly_score and model."""
-        self._put(lambda: self._rows.put(MARKET_MICROSTRUCTURE, partition, self.tapes.score(partition, scores)))
-
     def close(self) -> None:
         """Build what is queued and end the thread."""
         self._work.put(None)
         self._thread.join()
+
+    def write_scores(self) -> None:
+        """Write the scores of minutes that were judged meanwhile; only for the builder's own thread, or once that has ended."""
+        for partition, scores in self._minutes.take_scores() if self._minutes is not None else ():
+            self._rows.put(MARKET_MICROSTRUCTURE, partition, self.tapes.score(partition, scores))
 
     def _put(self, work: Callable[[], None]) -> None:
         if self.failure is not None:
@@ -98,3 +98,4 @@ class Builder:
                 self._publisher.put(rows.microstructure)
             if self._minutes is not None:
                 self._minutes.put(partition, rows.microstructure, through_ns)
+        self.write_scores()

@@ -282,6 +282,7 @@ class Collector:
     def _close_minutes(self, minutes: MinuteJudge) -> None:
         """Judge and commit the minutes that the builder made last."""
         minutes.close()
+        self._builder.write_scores()
         self._pipeline.take_minutes()
 
     def _close_rows(self) -> None:

@@ -69,7 +69,8 @@ class _Gaps:
 class MinuteJudge:
     """Judges closed minutes with the current champion, and notes what the challenger would say.
 
-    `put`, `lost` and `heard` come from the collector's threads in the order of the tape; `take` returns what was found meanwhile.
+    `put`, `lost` and `heard` come from the collector's threads in the order of the tape; `take` returns what was found meanwhile,
+    `take_scores` what was scored.
 
     Args:
         champions, challengers: where the models come from.
@@ -97,6 +98,7 @@ class MinuteJudge:
         self._day: Partition | None = None
         self._gaps = _Gaps()
         self._found: queue.SimpleQueue[Said] = queue.SimpleQueue()
+        self._scores: queue.SimpleQueue[tuple[Partition, pl.DataFrame]] = queue.SimpleQueue()
         self._work: queue.Queue[Callable[[], None] | None] = queue.Queue(_WAITING)
         self._thread = threading.Thread(target=self._run, name="minute-judge", daemon=True)
 
@@ -163,6 +165,13 @@ class MinuteJudge:
             found.append(self._found.get_nowait())
         return found
 
+    def take_scores(self) -> list[tuple[Partition, pl.DataFrame]]:
+        """The scores since the last call, by day: columns `SCORE_COLUMNS`, symbols as text."""
+        found = []
+        while not self._scores.empty():
+            found.append(self._scores.get_nowait())
+        return found
+
     def close(self) -> None:
         """Judge what is queued, and end the thread."""
         if self._thread.is_alive():
@@ -206,6 +215,9 @@ class MinuteJudge:
         self.scored += scored.height
         self._say(live.findings(scored, through_ns))
         if judged.height:
+            self._scores.put(
+                (day, scored.select("symbol", "event_time", anomaly_score="score", model=pl.lit(self.model)))
+            )
             self._compare(day, scored, judged)
 
     def _compare(self, day: Partition, scored: pl.DataFrame, judged: pl.DataFrame) -> None:
