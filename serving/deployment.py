@@ -145,9 +145,8 @@ class Deployment:
         self.log.write("ready", model=str(self.slot), access=self.access())
         self._tasks = [
             asyncio.create_task(self._every(KEYS_S, self.read_keys)),
-            asyncio.create_task(self._every(MODEL_S, lambda: self.slot.look(self.log))),
-            asyncio.create_task(self._every(MODEL_S, lambda: self.shadow.look(self.log))),
-            asyncio.create_task(self._every(SHADOW_S, lambda: self.shadow.drain(self.log))),
+            asyncio.create_task(self._every(MODEL_S, self._look)),
+            asyncio.create_task(self._every(SHADOW_S, lambda: self.shadow.drain(self.log), lambda: self.shadow.waits)),
             asyncio.create_task(self._every(self.traffic.SECONDS, self.traffic.flush)),
         ]
 
@@ -176,9 +175,19 @@ class Deployment:
         url = parse(self.database_url)
         return url.get_backend_name() != "sqlite" or Path(make_url(url).database or "").is_file()
 
-    async def _every(self, seconds: float, work: Callable[[], object]) -> None:
+    def _look(self) -> None:
+        """Follow the store's champion and challenger."""
+        self.slot.look(self.log)
+        self.shadow.look(self.log)
+
+    async def _every(
+        self, seconds: float, work: Callable[[], object], is_due: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Do `work` in a thread, again and again, whenever it is due."""
         while True:
             await asyncio.sleep(seconds)
+            if not is_due():
+                continue
             try:
                 await asyncio.to_thread(work)
             except Exception as error:  # noqa: BLE001 - the next round tries again

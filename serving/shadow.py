@@ -102,6 +102,11 @@ class Shadow:
         if scorer:
             log.write("shadowed", tag=tag)
 
+    @property
+    def waits(self) -> bool:
+        """Whether rows wait to be scored."""
+        return bool(self._waiting)
+
     def drain(self, log: Log) -> int:
         """Score what waits; returns how many rows."""
         done = 0
