@@ -113,26 +113,22 @@ replay_requests = dg.define_asset_job(
     description="Score the sampled requests of days again, and compare their vectors with the lake.",
 )
 
-JOBS = [backfill_tape, build_features, certify_days, check_freshness, collect_labels, detect_anomalies]
-JOBS += [ingest_stream, measure_drift, profile_tape, refresh_feature_store, scan_days, train_detectors, update_day]
 JOBS = [
-    backtest_signals,
-    judge_strategies,
     backfill_tape,
+    backtest_signals,
     build_features,
     certify_days,
     check_freshness,
     collect_labels,
     detect_anomalies,
-]
-JOBS += [ingest_stream, profile_tape, refresh_feature_store, scan_days, train_detectors, update_day]
-JOBS += [backtest_signals, judge_strategies, report_paper, replay_requests]
-JOBS += [
     explain_models,
     ingest_stream,
+    judge_strategies,
     measure_drift,
     profile_tape,
     refresh_feature_store,
+    replay_requests,
+    report_paper,
     scan_days,
     train_detectors,
     update_day,
