@@ -17,6 +17,8 @@ SEED ?= 1
 PYTEST := $(RUN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 export UV_COMPILE_BYTECODE := 1
 export PYTHONUNBUFFERED := 1
+# Where it is set, each process of the demo and of the tests would compile all code anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up test test-fast lint audit bench bench-detection reliability oracles mutation images system clean

@@ -6,12 +6,12 @@ import dagster as dg
 import polars as pl
 from pydantic import BaseModel, Field
 
-from assets import judgements
-from assets.about import about_days, about_table
-from assets.checks import Check, Checked, commit_days
-from assets.config import config_of, plain
-from assets.loading import warn
-from assets.shown import counts_of, table_of
+from assets.shared import judgements
+from assets.shared.about import about_days, about_table
+from assets.shared.checks import Check, Checked, commit_days
+from assets.shared.config import config_of, plain
+from assets.shared.shown import counts_of, table_of
+from assets.tape.loading import warn
 from resources.lake import LakeTable, png
 from resources.stores import DatabaseResource, ModelRegistryResource
 from tapewatch.market.instruments import Partition
@@ -117,7 +117,7 @@ def walk_forward(
     database: DatabaseResource,
 ) -> pl.DataFrame:
     """The strategies on all days, walk-forward and on combinatorial paths, with a tear sheet; also where they lose."""
-    from assets.traded import demote, losers  # noqa: PLC0415 - as above
+    from assets.models.traded import demote, losers  # noqa: PLC0415 - as above
     from tapewatch.trading.evaluation import evaluate  # noqa: PLC0415 - as above
     from tapewatch.trading.feedback import losing, performance_by  # noqa: PLC0415
     from tapewatch.trading.record import capacities  # noqa: PLC0415

@@ -17,7 +17,7 @@ from models.isolation_forest import IsolationForestDetector
 from models.lstm_autoencoder.detector import LstmAutoencoderDetector
 from models.rules import volume_ratio
 from tapewatch.features.microstructure import microstructure
-from tapewatch.labels.injection import inject
+from tapewatch.labels.injection.injection import inject
 from tapewatch.labels.truth import truth_minutes
 from tapewatch.market.instruments import Market, Partition
 from tests.support.recorded import TICK_DAYS, recorded_quotes, recorded_trades

@@ -19,7 +19,7 @@ from models.isolation_forest import IsolationForestDetector
 from models.rules import volume_ratio
 from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.microstructure import microstructure
-from tapewatch.labels.injection import inject
+from tapewatch.labels.injection.injection import inject
 from tapewatch.labels.truth import truth_minutes
 from tapewatch.market.instruments import Market, Partition, Session, trading_days
 from tests.support.recorded import TICK_DAYS, recorded_quotes, recorded_trades

@@ -18,8 +18,8 @@ from benchmarks.kinds_detectors import LEARNT, Entry, entries, without
 from benchmarks.kinds_judging import free_minutes, half_found_at, judged, per_day, share
 from benchmarks.kinds_tapes import Trial, built_in, recorded
 from benchmarks.measuring import MARKET_DATA
-from tapewatch.labels.injection_realisations import REALISATIONS
-from tapewatch.labels.injection_strengths import STRENGTHS
+from tapewatch.labels.injection.realisations import REALISATIONS
+from tapewatch.labels.injection.strengths import STRENGTHS
 from tapewatch.market.instruments import Market
 
 mpl.use("Agg")

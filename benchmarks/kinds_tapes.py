@@ -12,7 +12,7 @@ from models.anomaly_classifier.examples import injected
 from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.bins.batch import bins_5s
 from tapewatch.features.microstructure import microstructure
-from tapewatch.labels.injection_strengths import MEASURED_EVENTS_SCHEMA, Nature, inject_at_strengths
+from tapewatch.labels.injection.strengths import MEASURED_EVENTS_SCHEMA, Nature, inject_at_strengths
 from tapewatch.market.instruments import Market, Partition, Session, trading_days
 from tests.support.recorded import TICK_DAYS, recorded_quotes, recorded_trades
 

@@ -22,7 +22,7 @@ from models.scan.evaluation import evaluate_incidents
 from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.bins.batch import bins_5s
 from tapewatch.features.microstructure import microstructure
-from tapewatch.labels.injection import inject
+from tapewatch.labels.injection.injection import inject
 from tapewatch.market.instruments import Market, Partition, Session, trading_days
 from tapewatch.market.tables import ATTRIBUTIONS
 from tests.support.recorded import TICK_DAYS, recorded_quotes, recorded_trades

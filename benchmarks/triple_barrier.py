@@ -14,7 +14,7 @@ import pandas as pd
 import polars as pl
 
 from benchmarks.measuring import median_seconds
-from tapewatch.labels.barriers import BarrierRules, triple_barrier
+from tapewatch.labels.barriers.barriers import BarrierRules, triple_barrier
 from tapewatch.market.instruments import NS_PER_MINUTE
 from tapewatch.market.tables import SYMBOL, TIME
 

@@ -18,7 +18,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from orchestration.home import environment, prepare_home
 from orchestration.processes.services import free_port
-from tapewatch.labels.human import HumanLabel
+from tapewatch.labels.people.human import HumanLabel
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database

@@ -4,31 +4,14 @@ from typing import Any
 
 import dagster as dg
 
-from assets import (
-    champion,
-    combination,
-    coverage,
-    deep,
-    detections,
-    drift,
-    explanations,
-    feature_store,
-    features,
-    further_labels,
-    importance,
-    information,
-    labels,
-    market_features,
-    patterns,
-    reports,
-    scan,
-    serving,
-    stream,
-    tape,
-    trading,
-)
-from assets import models as model_assets
-from assets.partitions import starting
+from assets import trading
+from assets.detections import anomalies, drift, explanations, importance, patterns, reports
+from assets.features import by_minute, of_market, store
+from assets.labels import further_labels, labels
+from assets.models import autoencoder, champion, combination, forest, scan
+from assets.serving import bento
+from assets.shared.partitions import starting
+from assets.tape import bars, coverage, stream, ticks
 from orchestration.jobs import JOBS
 from orchestration.schedules import SCHEDULES
 from orchestration.sensors import SENSORS
@@ -36,27 +19,12 @@ from resources.profiles import resources_for
 from tapewatch.settings import Settings
 
 _ASSET_MODULES = [
-    tape,
-    information,
-    stream,
-    coverage,
-    features,
-    market_features,
-    feature_store,
-    labels,
-    further_labels,
-    model_assets,
-    deep,
-    combination,
-    champion,
-    explanations,
-    importance,
-    scan,
-    detections,
-    patterns,
-    drift,
-    serving,
-    reports,
+    *(ticks, bars, stream, coverage),
+    *(by_minute, of_market, store),
+    *(labels, further_labels),
+    *(forest, autoencoder, combination, scan, champion),
+    *(anomalies, patterns, explanations, importance, drift, reports),
+    bento,
     trading,
 ]
 
@@ -67,7 +35,7 @@ def build_definitions(settings: Settings | None = None, **overrides: Any) -> dg.
     assets = dg.load_assets_from_modules(_ASSET_MODULES)
     return dg.Definitions(
         assets=starting(assets, settings.partitions_start) if settings.partitions_start else assets,
-        asset_checks=dg.load_asset_checks_from_modules([coverage, model_assets]),
+        asset_checks=dg.load_asset_checks_from_modules([coverage, forest]),
         jobs=JOBS,
         schedules=SCHEDULES,
         sensors=SENSORS,

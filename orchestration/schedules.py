@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
-from assets.partitions import first_day
+from assets.shared.partitions import first_day
 from orchestration.jobs import (
     certify_days,
     check_freshness,

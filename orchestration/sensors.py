@@ -9,7 +9,7 @@ from itertools import count, islice
 import dagster as dg
 from dagster._core.storage.tags import RUN_KEY_TAG
 
-from assets.partitions import first_day
+from assets.shared.partitions import first_day
 from orchestration.jobs import train_detectors, update_day
 from orchestration.retraining import DRIFT_PAUSE, ENOUGH_LABELS, LABELS_PAUSE, LastTraining, drifting, new_labels
 from orchestration.stream_sensor import stream_spool_sensor

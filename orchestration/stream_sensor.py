@@ -14,7 +14,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.partitions import first_day
+from assets.shared.partitions import first_day
 from orchestration.jobs import ingest_stream
 from resources.stores import SpoolResource
 from tapewatch.market.backoff import backoff_s

@@ -20,7 +20,7 @@ from tapewatch.features.microstructure import microstructure
 from tapewatch.feeds.files.layouts import LAYOUTS, bind
 from tapewatch.feeds.files.parsing import parse_block
 from tapewatch.feeds.rest.decode import BarsDecoder
-from tapewatch.labels.barriers import triple_barrier
+from tapewatch.labels.barriers.barriers import triple_barrier
 from tapewatch.market.compiled import kernels
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.trading_tables import ORDERS

@@ -5,7 +5,7 @@ import datetime as dt
 import polars as pl
 
 from dashboard.reading.happenings import feed
-from tapewatch.labels.human import HumanLabel, LabelError
+from tapewatch.labels.people.human import HumanLabel, LabelError
 from tapewatch.market.live_tables import ALERT_VERDICTS, LABELS
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.human_labels import add_labels, remove_labels

@@ -8,8 +8,8 @@ import streamlit as st
 from dashboard import places
 from dashboard.identity import Identity, require
 from dashboard.views.controls import escaped, in_zone, named
-from tapewatch.labels.adjudication import Group
-from tapewatch.labels.human import HumanLabel, LabelError, time_of
+from tapewatch.labels.people.adjudication import Group
+from tapewatch.labels.people.human import HumanLabel, LabelError, time_of
 from tapewatch.market.review_tables import ADJUDICATIONS
 from tapewatch.store.database.adjudications import adjudicate, open_disagreements
 from tapewatch.store.database.database import DatabaseError

@@ -11,10 +11,10 @@ from dashboard.identity import Identity, current, require
 from dashboard.reading import marking
 from dashboard.views.alerts import judge
 from dashboard.views.controls import escaped, market_and_symbol, named, sidebar, time_of, time_text, zone_of
-from tapewatch.labels.edges import Edge
-from tapewatch.labels.human import HumanLabel, LabelError
-from tapewatch.labels.human import time_of as parse_time
 from tapewatch.labels.kinds import KINDS
+from tapewatch.labels.people.edges import Edge
+from tapewatch.labels.people.human import HumanLabel, LabelError
+from tapewatch.labels.people.human import time_of as parse_time
 from tapewatch.market.instruments import NS_PER_SECOND, Market
 from tapewatch.store.database.database import DatabaseError
 from tapewatch.store.database.label_classes import offered

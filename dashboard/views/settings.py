@@ -7,7 +7,7 @@ import streamlit as st
 from dashboard import places
 from dashboard.identity import require
 from dashboard.views.controls import escaped, named, sidebar
-from tapewatch.labels.human import LabelError
+from tapewatch.labels.people.human import LabelError
 from tapewatch.store.database.database import DatabaseError
 from tapewatch.store.database.label_classes import LabelClass, classes, set_class
 

@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 
 from tapewatch.features.microstructure import microstructure
-from tapewatch.labels.injection_realisations import REALISATIONS
-from tapewatch.labels.injection_strengths import Nature, inject_at_strengths
+from tapewatch.labels.injection.realisations import REALISATIONS
+from tapewatch.labels.injection.strengths import Nature, inject_at_strengths
 from tapewatch.labels.kinds import NORMAL
 from tapewatch.market.instruments import Session
 from tapewatch.market.tables import MICROSTRUCTURE

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from models.anomaly_classifier.boosting import boosted
 from models.anomaly_classifier.trees import Trees
 from models.base import DetectorError
-from tapewatch.labels.splits import LabelSpans, purged
+from tapewatch.labels.training.splits import LabelSpans, purged
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

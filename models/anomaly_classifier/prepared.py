@@ -13,7 +13,7 @@ from models.base import DetectorError
 from models.evidence import Evidence
 from models.profile import folds_of, group_names, held_out_profiles
 from tapewatch.features.catalog import Feature
-from tapewatch.labels.splits import LabelSpans
+from tapewatch.labels.training.splits import LabelSpans
 
 #: Boosters, each grown on the days of the others' groups.
 _FOLDS = 3

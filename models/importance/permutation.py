@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score
 
 from models.base import Detector
 from tapewatch.features.catalog import BY_NAME, NAMES, matrix
-from tapewatch.labels.splits import LabelSpans, PurgedKFold
+from tapewatch.labels.training.splits import LabelSpans, PurgedKFold
 
 _FOLDS = 3
 #: The longest window of a feature: a training row so near to a test row would share its minutes.

@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Mapping
 
-from assets.partitions import DAYS_TAG, INDEPENDENT, RANGE_END, RANGE_START, WHOLE_END, WHOLE_START
+from assets.shared.partitions import DAYS_TAG, INDEPENDENT, RANGE_END, RANGE_START, WHOLE_END, WHOLE_START
 from tapewatch.market.instruments import Partition, trading_days
 
 #: Pieces for each worker: a worker that is done early takes over from the others.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from assets.partitions import FIRST_DAY
+from assets.shared.partitions import FIRST_DAY
 from orchestration import home
 from orchestration.processes.dashboard import describe_transport, introduce_admin
 from orchestration.processes.parts.preflight import expect_sound

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from tapewatch.labels.human import HumanLabel, LabelError, read_labels, refuse
+from tapewatch.labels.people.human import HumanLabel, LabelError, read_labels, refuse
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.human_labels import add_labels

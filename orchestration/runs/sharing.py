@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from orchestration.runs.labelling import user
-from tapewatch.labels.human import LabelError
+from tapewatch.labels.people.human import LabelError
 from tapewatch.labels.shared.merging import Change, Conflict, Merge, resolve
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database

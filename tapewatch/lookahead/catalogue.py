@@ -28,9 +28,9 @@ from tapewatch.features.regimes.rows import regimes
 from tapewatch.features.seasonality.model import LOOK_BACK as SEASONAL_LOOK_BACK
 from tapewatch.features.seasonality.model import SeasonalModel
 from tapewatch.features.seasonality.rows import seasonality
-from tapewatch.labels.barriers import triple_barrier
-from tapewatch.labels.events import cusum_events
-from tapewatch.labels.training_set import build_training_set
+from tapewatch.labels.barriers.barriers import triple_barrier
+from tapewatch.labels.barriers.events import cusum_events
+from tapewatch.labels.training.training_set import build_training_set
 from tapewatch.lookahead.computation import Computation, Input, Later, Tape, ns_of
 from tapewatch.market.derived_tables import BINS_5S, CONTINUOUS_BARS, INCIDENTS, INFORMATION_BARS
 from tapewatch.market.feature_tables import CROSS_ASSET, INDICATORS, MICROSTRUCTURE_MORE, REGIMES, SEASONALITY

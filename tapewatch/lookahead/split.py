@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from tapewatch.labels.splits import split_days
+from tapewatch.labels.training.splits import split_days
 from tapewatch.lookahead.checks import Verdict
 from tapewatch.lookahead.comparison import plain
 from tapewatch.lookahead.computation import ns_of

@@ -6,9 +6,9 @@ from typing import Any
 
 import polars as pl
 
-from tapewatch.labels.agreement import cohen_kappa, krippendorff_alpha, minute_verdicts
-from tapewatch.labels.edges import Refined, refine
-from tapewatch.labels.human import HumanLabel, LabelError
+from tapewatch.labels.people.agreement import cohen_kappa, krippendorff_alpha, minute_verdicts
+from tapewatch.labels.people.edges import Refined, refine
+from tapewatch.labels.people.human import HumanLabel, LabelError
 from tapewatch.market.instruments import Partition, known_session
 from tapewatch.market.live_tables import LABELS
 from tapewatch.store.lake.lake import Lake

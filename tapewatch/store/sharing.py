@@ -16,7 +16,7 @@ from typing import Any
 import filelock
 from upath import UPath
 
-from tapewatch.labels.human import HumanLabel, LabelError
+from tapewatch.labels.people.human import HumanLabel, LabelError
 from tapewatch.labels.shared.merging import Change, Merge, compare
 from tapewatch.labels.shared.revisions import Revision, pushed_text, read_pushed
 from tapewatch.market.live_tables import LABELS

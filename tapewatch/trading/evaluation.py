@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tapewatch.labels.splits import CombinatorialPurgedCV, LabelSpans, WalkForward
+from tapewatch.labels.training.splits import CombinatorialPurgedCV, LabelSpans, WalkForward
 from tapewatch.market.signal_tables import WALK_FORWARD
 from tapewatch.trading.signals.confidence import confidence
 from tapewatch.trading.sizing import bet_size

@@ -5,7 +5,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.serving import anomaly_bento
+from assets.serving.bento import anomaly_bento
 from resources.mlflow_registry import CHALLENGER
 from resources.profiles import resources_for
 from resources.stores import ModelRegistryResource

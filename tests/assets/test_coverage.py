@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from assets.coverage import newest_days
+from assets.tape.coverage import newest_days
 from tapewatch.market.instruments import Market, Partition
 
 FRIDAY = dt.date(2024, 6, 7)

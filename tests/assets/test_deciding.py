@@ -9,10 +9,10 @@ import mlflow
 import polars as pl
 import pytest
 
-from assets import combining, training
-from assets.deciding import Deciding, Demands, decide, retire_outranked, shadow
-from assets.models import CLASSIFIER, ENSEMBLE, MINUTES, MODEL
-from assets.validation import ValidationDays
+from assets.models import combining, training
+from assets.models.deciding import Deciding, Demands, decide, retire_outranked, shadow
+from assets.models.forest import CLASSIFIER, ENSEMBLE, MINUTES, MODEL
+from assets.models.validation import ValidationDays
 from models.base import DetectorError
 from models.loading import load_detector
 from models.promotion.gates import Gate

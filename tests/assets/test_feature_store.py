@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from assets import feature_store
+from assets.features import store as feature_store
 from resources.stores import FeatureStoreResource
 from tapewatch.market.tables import MICROSTRUCTURE
 from tapewatch.store.lake.lake import Lake

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets.further_labels import human_labels
+from assets.labels.further_labels import human_labels
 from resources.lake import LakeIOManager, LakeResource
 from resources.stores import DatabaseResource
-from tapewatch.labels.human import HumanLabel
 from tapewatch.labels.kinds import KINDS
+from tapewatch.labels.people.human import HumanLabel
 from tapewatch.market.instruments import Market
 from tapewatch.market.label_tables import HUMAN_LABELS
 from tapewatch.store.database.adjudications import adjudicate

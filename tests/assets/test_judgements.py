@@ -6,9 +6,9 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from assets import judgements
-from assets.checks import shown
-from assets.loading import judge_counts
+from assets.shared import judgements
+from assets.shared.checks import shown
+from assets.tape.loading import judge_counts
 from tapewatch.bars.coverage import coverage
 from tapewatch.bars.information.clocks import Clock, Thresholds
 from tapewatch.bars.time_bars import minute_bars, reconcile
@@ -18,7 +18,7 @@ from tapewatch.features.families.indicators import indicators
 from tapewatch.features.families.rows import microstructure_more
 from tapewatch.features.from_bars import bar_features
 from tapewatch.features.microstructure import microstructure
-from tapewatch.labels.barriers import triple_barrier
+from tapewatch.labels.barriers.barriers import triple_barrier
 from tapewatch.lookahead.catalogue import information_bars
 from tapewatch.lookahead.computation import Tape
 from tapewatch.market.derived_tables import BINS_5S, INFORMATION_BARS

@@ -3,7 +3,7 @@
 import datetime as dt
 from pathlib import Path
 
-from assets.loading import symbols_to_load
+from assets.tape.loading import symbols_to_load
 from resources.tape_source import TapeSourceResource
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.live_tables import STREAM_TRADES

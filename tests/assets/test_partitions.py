@@ -4,7 +4,7 @@ import datetime as dt
 
 import dagster as dg
 
-from assets.partitions import MARKET_DAYS, market_days
+from assets.shared.partitions import MARKET_DAYS, market_days
 
 NOON = dt.datetime(2024, 6, 3, 12, tzinfo=dt.UTC)
 

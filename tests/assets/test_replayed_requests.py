@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from starlette.testclient import TestClient
 
-from assets.serving import replayed_requests
+from assets.serving.bento import replayed_requests
 from resources.profiles import resources_for
 from resources.stores import FeatureStoreResource
 from serving.app import application

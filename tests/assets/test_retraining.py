@@ -7,8 +7,8 @@ import mlflow
 import polars as pl
 import pytest
 
-from assets import training
-from assets.validation import ValidationDays
+from assets.models import training
+from assets.models.validation import ValidationDays
 from models import manifest
 from models.base import DetectorError
 from models.isolation_forest import IsolationForestDetector

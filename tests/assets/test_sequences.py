@@ -7,9 +7,9 @@ import mlflow
 import polars as pl
 import pytest
 
-from assets import promoting, sequences
-from assets.training import Fitted
-from assets.validation import ValidationDays
+from assets.models import promoting, sequences
+from assets.models.training import Fitted
+from assets.models.validation import ValidationDays
 from models.base import DetectorError
 from models.lstm_autoencoder.training import AutoencoderParameters
 from resources.mlflow_registry import ModelRegistry

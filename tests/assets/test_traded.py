@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from assets import training
-from assets.models import MODEL
-from assets.traded import bets_after, bets_of, demote, losers, metrics_of
+from assets.models import training
+from assets.models.forest import MODEL
+from assets.models.traded import bets_after, bets_of, demote, losers, metrics_of
 from models.isolation_forest import ForestParameters, IsolationForestDetector
 from resources.mlflow_registry import ModelRegistry
 from tapewatch.market.instruments import Market, Partition

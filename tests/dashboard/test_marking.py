@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from dashboard.reading.marking import own_labels, queue, save, take_back
-from tapewatch.labels.human import HumanLabel, LabelError
+from tapewatch.labels.people.human import HumanLabel, LabelError
 from tapewatch.market.instruments import NS_PER_SECOND, Market
 from tapewatch.market.live_tables import AUDIT, LABELS
 from tapewatch.store.database.database import Database

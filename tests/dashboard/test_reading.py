@@ -11,7 +11,7 @@ from dashboard.reading import flow, health, markets
 from dashboard.reading.export import exported
 from dashboard.reading.features import against_normal
 from dashboard.reading.happenings import feed, marks, reasons
-from tapewatch.labels.human import HumanLabel
+from tapewatch.labels.people.human import HumanLabel
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.live_tables import GAPS, LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.market.tables import COVERAGE, MICROSTRUCTURE

@@ -12,7 +12,7 @@ from dashboard.identity import Identity
 from dashboard.views import alert, alerts, health, labels, mark, models, settings, trading, watch
 from dashboard.views.controls import escaped
 from tapewatch.accounts.roles import ROLES
-from tapewatch.labels.human import HumanLabel
+from tapewatch.labels.people.human import HumanLabel
 from tapewatch.market.instruments import Market
 from tapewatch.market.live_tables import ALERT_VERDICTS, LABELS
 from tapewatch.market.review_tables import ADJUDICATIONS

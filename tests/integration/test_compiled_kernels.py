@@ -54,7 +54,7 @@ def test_a_day_from_the_source_to_the_labels_compiles_nothing(tmp_path: Path) ->
         "tapewatch.feeds.files.scanner",
         "tapewatch.feeds.rest.bar_scanner",
         "tapewatch.feeds.stream.decode.scanner",
-        "tapewatch.labels.barriers",
+        "tapewatch.labels.barriers.barriers",
         "tapewatch.streaming.live.tick_buffer",
     }
     assert run("-c", DAY, str(tmp_path)) == compiled

@@ -17,7 +17,7 @@ from resources.detector_pyfunc import as_pandas
 from resources.mlflow_registry import ModelRegistry
 from resources.promotion import Promoter
 from tapewatch.emulator.process import running_emulator
-from tapewatch.labels.human import HumanLabel
+from tapewatch.labels.people.human import HumanLabel
 from tapewatch.market.derived_tables import BINS_5S, COMPARISON, INCIDENTS
 from tapewatch.market.feature_tables import INDICATORS, MARKET_MICROSTRUCTURE, MICROSTRUCTURE_MORE, SEASONALITY
 from tapewatch.market.instruments import Market, Partition, trading_days

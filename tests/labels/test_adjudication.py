@@ -5,9 +5,9 @@ import datetime as dt
 import polars as pl
 import pytest
 
-from tapewatch.labels.adjudication import settled
-from tapewatch.labels.human import HumanLabel, LabelError
 from tapewatch.labels.kinds import KINDS
+from tapewatch.labels.people.adjudication import settled
+from tapewatch.labels.people.human import HumanLabel, LabelError
 from tapewatch.market.instruments import Market
 from tapewatch.market.live_tables import AUDIT, LABELS
 from tapewatch.market.review_tables import ADJUDICATIONS

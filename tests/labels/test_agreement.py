@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from tapewatch.labels.agreement import cohen_kappa, krippendorff_alpha, minute_verdicts
+from tapewatch.labels.people.agreement import cohen_kappa, krippendorff_alpha, minute_verdicts
 from tapewatch.market.instruments import NS_PER_MINUTE
 from tests.support.price_bars import START_NS, after
 

@@ -4,8 +4,8 @@ import polars as pl
 import pytest
 
 from tapewatch.bars.time_bars import minute_bars
-from tapewatch.labels.bar_injection import inject_bars
-from tapewatch.labels.injection import TO_CLOSE_NS
+from tapewatch.labels.injection.bars import inject_bars
+from tapewatch.labels.injection.injection import TO_CLOSE_NS
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Session
 from tests.support.synthetic_days import days, synthetic_day
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tapewatch.labels.barriers import BarrierRules, triple_barrier
-from tapewatch.labels.events import cusum_events
+from tapewatch.labels.barriers.barriers import BarrierRules, triple_barrier
+from tapewatch.labels.barriers.events import cusum_events
 from tapewatch.market.tables import BARRIER_LABELS
 from tests.support.price_bars import after, bars_of, walk
 

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tapewatch.labels.distortions import (
+from tapewatch.labels.injection.distortions import (
     BLOWOUT_MULTIPLE,
     FLOW_VOLUME,
     JUMP_VOLATILITIES,

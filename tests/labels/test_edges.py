@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tapewatch.labels.edges import change_points, refine
+from tapewatch.labels.people.edges import change_points, refine
 from tapewatch.market.instruments import NS_PER_SECOND
 from tests.support.burst_tape import at, tape
 from tests.support.price_bars import START_NS

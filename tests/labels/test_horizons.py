@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tapewatch.labels.events import cusum_events
-from tapewatch.labels.horizons import fixed_horizon, tail_sets, trend_scan
+from tapewatch.labels.barriers.events import cusum_events
+from tapewatch.labels.barriers.horizons import fixed_horizon, tail_sets, trend_scan
 from tests.support.price_bars import after, bars_of, walk
 
 

@@ -10,8 +10,17 @@ import pytest
 
 from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.microstructure import microstructure
-from tapewatch.labels.distortions import DISTORTIONS, QUOTE_KINDS, TICK_KINDS, TRADE_KINDS
-from tapewatch.labels.injection import TO_CLOSE_NS, Injected, Placement, _stretch, _usual, inject, placed, tick_of
+from tapewatch.labels.injection.distortions import DISTORTIONS, QUOTE_KINDS, TICK_KINDS, TRADE_KINDS
+from tapewatch.labels.injection.injection import (
+    TO_CLOSE_NS,
+    Injected,
+    Placement,
+    _stretch,
+    _usual,
+    inject,
+    placed,
+    tick_of,
+)
 from tapewatch.labels.truth import TRUTH_EVENTS_SCHEMA, truth_minutes
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Session, session_of
 from tapewatch.market.tables import QUOTES, TRADES

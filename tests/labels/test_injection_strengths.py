@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 
 from tapewatch.emulator.synthetic.market import Synthetic
-from tapewatch.labels.injection_measures import MEASURES, PRICE, measured, natural, seconds_of
-from tapewatch.labels.injection_realisations import REALISATIONS
-from tapewatch.labels.injection_strengths import MEASURED_EVENTS_SCHEMA, MeasuredTape, Nature, inject_at_strengths
-from tapewatch.labels.injection_ticks import Ticks
+from tapewatch.labels.injection.measures import MEASURES, PRICE, measured, natural, seconds_of
+from tapewatch.labels.injection.realisations import REALISATIONS
+from tapewatch.labels.injection.strengths import MEASURED_EVENTS_SCHEMA, MeasuredTape, Nature, inject_at_strengths
+from tapewatch.labels.injection.ticks import Ticks
 from tapewatch.labels.truth import truth_minutes
 from tapewatch.market.instruments import NS_PER_SECOND, Market, Session, session_of
 from tapewatch.market.tables import QUOTES, TRADES

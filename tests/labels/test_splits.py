@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.dummy import DummyClassifier
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
-from tapewatch.labels.splits import CombinatorialPurgedCV, LabelSpans, PurgedKFold, WalkForward
+from tapewatch.labels.training.splits import CombinatorialPurgedCV, LabelSpans, PurgedKFold, WalkForward
 
 #: Ten labels at 0, 10, … 90, each 15 long: it overlaps its neighbours and no other.
 STARTS = np.arange(10) * 10

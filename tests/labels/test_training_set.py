@@ -4,8 +4,8 @@ import polars as pl
 import pytest
 
 from tapewatch.bars.time_bars import minute_bars
-from tapewatch.labels.barriers import triple_barrier
-from tapewatch.labels.training_set import build_training_set
+from tapewatch.labels.barriers.barriers import triple_barrier
+from tapewatch.labels.training.training_set import build_training_set
 from tapewatch.market.instruments import Market
 from tapewatch.market.tables import MICROSTRUCTURE, TRAINING_SET
 from tests.support.synthetic_days import days, synthetic_day

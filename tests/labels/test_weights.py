@@ -5,10 +5,10 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from tapewatch.labels.barriers import BarrierRules, triple_barrier
-from tapewatch.labels.events import cusum_events
-from tapewatch.labels.volatility import usable_bars
-from tapewatch.labels.weights import (
+from tapewatch.labels.barriers.barriers import BarrierRules, triple_barrier
+from tapewatch.labels.barriers.events import cusum_events
+from tapewatch.labels.barriers.volatility import usable_bars
+from tapewatch.labels.training.weights import (
     attributed_returns,
     average_uniqueness,
     concurrency,

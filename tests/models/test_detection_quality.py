@@ -11,7 +11,7 @@ from models.isolation_forest import IsolationForestDetector
 from models.naming import UNUSUAL
 from models.rules import volume_ratio
 from tapewatch.features.microstructure import microstructure
-from tapewatch.labels.injection import inject
+from tapewatch.labels.injection.injection import inject
 from tapewatch.labels.truth import truth_minutes
 from tapewatch.market.instruments import Market
 from tapewatch.market.tables import ATTRIBUTIONS

@@ -13,7 +13,7 @@ from orchestration.schedules import train_detectors_daily
 from orchestration.sensors import drift_sensor, new_labels_sensor
 from resources.lake import LakeResource
 from resources.stores import DatabaseResource
-from tapewatch.labels.human import HumanLabel
+from tapewatch.labels.people.human import HumanLabel
 from tapewatch.market.derived_tables import DRIFT
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.live_tables import ALERT_VERDICTS

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
-from assets.partitions import MARKET_DAYS
+from assets.shared.partitions import MARKET_DAYS
 from orchestration.definitions import build_definitions
 from orchestration.home import end_lost_runs
 from orchestration.stream_sensor import stream_spool_sensor

@@ -9,7 +9,7 @@ from unittest.mock import patch
 import numpy as np
 import polars as pl
 
-from assets.judgements import no_look_ahead
+from assets.shared.judgements import no_look_ahead
 from models.scan.detector import Day, ScanDetector
 from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.bins.batch import bins_5s

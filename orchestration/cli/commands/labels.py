@@ -90,7 +90,7 @@ def add(
     [dim]tapewatch labels add TSLA price_jump --from 2024-06-03T14:31 --to 2024-06-03T14:35 --note "halt after"[/]
     """
     from orchestration.runs import labelling  # noqa: PLC0415
-    from tapewatch.labels.human import HumanLabel  # noqa: PLC0415
+    from tapewatch.labels.people.human import HumanLabel  # noqa: PLC0415
 
     settings = Settings()
     times = (start.replace(tzinfo=dt.UTC), end.replace(tzinfo=dt.UTC))
@@ -265,7 +265,7 @@ def _show(rows: list[dict[str, Any]], form: Format, settings: Settings | None) -
     if settings is None or form is not Format.TABLE:
         LISTING.show(rows, form)
         return
-    from tapewatch.labels.human import HumanLabel  # noqa: PLC0415
+    from tapewatch.labels.people.human import HumanLabel  # noqa: PLC0415
     from tapewatch.store.labelling import edges  # noqa: PLC0415
     from tapewatch.store.lake.lake import Lake  # noqa: PLC0415
 

@@ -88,7 +88,7 @@ def _promoter(settings: Settings) -> "Iterator[Promoter]":
 
 def _hand_over(promoter: "Promoter", settings: Settings) -> None:
     """Let collectors score with the champion of minutes as it is now."""
-    from assets.models import MINUTES  # noqa: PLC0415
+    from assets.models.forest import MINUTES  # noqa: PLC0415
     from resources.hand_over import hand_over  # noqa: PLC0415
 
     hand_over(promoter.registry, settings.champions, MINUTES)
@@ -183,7 +183,7 @@ def promote(
     """
     settings = Settings()
     with _promoter(settings) as promoter:
-        from assets.deciding import Deciding, Demands, decide_on  # noqa: PLC0415
+        from assets.models.deciding import Deciding, Demands, decide_on  # noqa: PLC0415
 
         candidate, demands = _candidate(promoter, name, version), Demands(shadow_hours=settings.shadow_hours)
         outcome = decide_on(Deciding(promoter.registry, promoter.database, candidate, demands), actor=promoter.actor)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tapewatch.labels.human import HumanLabel
+from tapewatch.labels.people.human import HumanLabel
 from tapewatch.labels.shared.revisions import Revision, heads, same
 
 #: Revisions of each label that were taken into account here.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tapewatch.labels.human import HumanLabel, LabelError, time_of
+from tapewatch.labels.people.human import HumanLabel, LabelError, time_of
 from tapewatch.market.instruments import Market
 
 

@@ -6,9 +6,9 @@ from collections.abc import Collection
 
 import polars as pl
 
-from tapewatch.labels.adjudication import Group, disagreements, judged_text
-from tapewatch.labels.human import HumanLabel, LabelError
 from tapewatch.labels.kinds import NORMAL
+from tapewatch.labels.people.adjudication import Group, disagreements, judged_text
+from tapewatch.labels.people.human import HumanLabel, LabelError
 from tapewatch.market.live_tables import LABELS
 from tapewatch.market.review_tables import ADJUDICATIONS
 from tapewatch.store.database.audit import record

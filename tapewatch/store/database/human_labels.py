@@ -8,7 +8,7 @@ import polars as pl
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from tapewatch.labels.human import HumanLabel, LabelError, among_themselves, frame_of, refuse
+from tapewatch.labels.people.human import HumanLabel, LabelError, among_themselves, frame_of, refuse
 from tapewatch.market.live_tables import LABELS
 from tapewatch.store.database import queries
 from tapewatch.store.database.audit import record

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from tapewatch.labels.human import LabelError
 from tapewatch.labels.kinds import KINDS, NORMAL
+from tapewatch.labels.people.human import LabelError
 from tapewatch.market.review_tables import LABEL_CLASSES
 from tapewatch.store.database.audit import EVERY_MARKET, record
 from tapewatch.store.database.database import Database

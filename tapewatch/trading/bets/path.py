@@ -2,9 +2,9 @@
 
 import polars as pl
 
-from tapewatch.labels.barriers import BarrierRules
-from tapewatch.labels.meta_labels import meta_labels
-from tapewatch.labels.volatility import usable_bars
+from tapewatch.labels.barriers.barriers import BarrierRules
+from tapewatch.labels.barriers.meta_labels import meta_labels
+from tapewatch.labels.barriers.volatility import usable_bars
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
 from tapewatch.market.tables import TIME
 

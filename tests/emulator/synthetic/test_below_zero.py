@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from assets import judgements
+from assets.shared import judgements
 from tapewatch.bars.time_bars import minute_bars, reconcile
 from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.emulator.synthetic.universe import DEFAULT

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tapewatch.labels.human import HumanLabel, LabelError
+from tapewatch.labels.people.human import HumanLabel, LabelError
 from tapewatch.labels.shared.merging import Merge, compare, resolve
 from tapewatch.labels.shared.revisions import Revision, pushed_text, read_pushed, same
 from tapewatch.market.instruments import Market

@@ -13,7 +13,7 @@ from models.base import DetectorError
 from models.onnx_export import export_onnx
 from models.onnx_files import session
 from tapewatch.features.microstructure import microstructure
-from tapewatch.labels.injection_strengths import Nature, inject_at_strengths
+from tapewatch.labels.injection.strengths import Nature, inject_at_strengths
 from tapewatch.labels.kinds import NORMAL
 from tapewatch.market.instruments import Market
 from tapewatch.market.label_tables import WEAK_LABELS

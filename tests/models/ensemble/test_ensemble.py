@@ -26,7 +26,7 @@ from models.served import loading
 from models.served.loading import load_row_scorer, write_graphs
 from models.served.minutes import Minutes
 from tapewatch.features.catalog import BY_NAME
-from tapewatch.labels.training_set import build_training_set
+from tapewatch.labels.training.training_set import build_training_set
 from tapewatch.market.derived_tables import INCIDENTS
 from tapewatch.market.instruments import Market
 from tapewatch.market.tables import ATTRIBUTIONS, BARRIER_LABELS

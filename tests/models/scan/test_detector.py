@@ -12,7 +12,7 @@ from models.base import DetectorError
 from models.scan.detector import Day, ScanDetector, hours_of, surprise_of
 from models.scan.wording import WORDING
 from tapewatch.features.bins.batch import bins_5s
-from tapewatch.labels.injection import inject
+from tapewatch.labels.injection.injection import inject
 from tapewatch.market.derived_tables import INCIDENTS
 from tapewatch.market.instruments import Market
 from tapewatch.market.tables import TIME

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.partitions import DAYS_TAG, INDEPENDENT, RANGE_END, RANGE_START, WHOLE_END, WHOLE_START
+from assets.shared.partitions import DAYS_TAG, INDEPENDENT, RANGE_END, RANGE_START, WHOLE_END, WHOLE_START
 from orchestration.cluster.splitting import pieces
 from orchestration.definitions import build_definitions
 from tapewatch.market.instruments import Market, Partition, trading_days

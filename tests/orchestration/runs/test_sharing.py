@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.runs import sharing
-from tapewatch.labels.human import HumanLabel, LabelError
+from tapewatch.labels.people.human import HumanLabel, LabelError
 from tapewatch.market.instruments import Market
 from tapewatch.market.live_tables import AUDIT, LABELS
 from tapewatch.settings import Settings

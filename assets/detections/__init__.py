@@ -1,0 +1,1 @@
+"""What the detectors find, why, and how far the tape drifts from their training."""

@@ -1,0 +1,1 @@
+"""Features by minute, by bin and of the market, and the feature store."""

@@ -1,0 +1,1 @@
+"""Labels by formula, by people and by rules, and training sets."""

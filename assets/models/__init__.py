@@ -1,0 +1,1 @@
+"""Detectors: fitted, judged, registered, promoted."""

@@ -1,0 +1,156 @@
+"""The supervised classifier and the ensemble, fitted on the days of the forest, and what they find on its validation days."""
+
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from pydantic import BaseModel
+
+from assets.models.forest import CLASSIFIER, ENSEMBLE, MODEL
+from assets.models.validation import validation_days
+from assets.shared.about import about, about_table
+from assets.shared.config import config_of, plain
+from assets.tape.loading import warn
+from models.base import DetectorError
+from resources.lake import LakeResource, LakeTable, png
+from resources.stores import ModelRegistryResource
+from tapewatch.market.derived_tables import COMPARISON
+from tapewatch.market.instruments import Partition
+
+_TAPE = [["tape", "trades"], ["tape", "quotes"]]
+_REMEDY = "the run goes on without it"
+
+
+class ClassifierConfig(BaseModel):
+    """How many anomalies are injected for training, into which part of the tape, and how trees are grown."""
+
+    anomalies_per_symbol_day: int = 12
+    most_days: int = 5
+    most_rows: int = 6_000_000
+    iterations: int = 80
+
+
+class EnsembleConfig(BaseModel):
+    """The members, by their names in the registry, and how often ordinary tape may raise an alert."""
+
+    members: list[str] = [MODEL, CLASSIFIER]
+    hours: float = 6.5
+
+
+@dg.asset(
+    **about(
+        "models", CLASSIFIER, "Boosted trees, trained on injected and labelled anomalies.", "scikitlearn", "mlflow"
+    ),
+    ins={"training_set": dg.AssetIn(["labels", "training_set"]), MODEL: dg.AssetIn(["models", MODEL])},
+    deps=_TAPE,
+    io_manager_key="reference_io",
+    config_schema=plain(ClassifierConfig),
+)
+def anomaly_classifier(
+    context: dg.AssetExecutionContext,
+    training_set: LakeTable,
+    isolation_forest: dict[str, Any],
+    model_registry: ModelRegistryResource,
+) -> dict[str, Any]:
+    """Fit on the forest's training days and on anomalies put into copies of them; people's and weak labels count where there are any.
+
+    Where there is too little to learn from, the reason is a warning, nothing is logged, and the run goes on.
+    """
+    from assets.models import combining  # noqa: PLC0415 - takes seconds to import
+
+    config, registry = config_of(context, ClassifierConfig), model_registry.open()
+    days = [Partition.parse(key) for key in isolation_forest["train"]]
+    try:
+        labelled = combining.labelled_minutes(training_set.lake, days, isolation_forest["seed"], config.model_dump())
+        rows = pl.concat(training_set.read(day) for day in days)
+        fitted = combining.fit_classifier(registry, rows, labelled, isolation_forest, config.model_dump())
+    except DetectorError as error:
+        warn(context, f"no classifier was fitted, {_REMEDY}: {error}")
+        return {"not_fitted": str(error)}
+    context.add_output_metadata(
+        {
+            "labelled_minutes": dict(labelled["kind"].value_counts().sort("kind").iter_rows()),
+            "threshold": fitted["threshold"],
+            "mlflow_run": dg.MetadataValue.url(registry.run_url(fitted["run_id"])),
+        }
+    )
+    return fitted
+
+
+@dg.asset(
+    **about("models", ENSEMBLE, "Detectors of minutes on one scale, set to one alert in a number of hours.", "mlflow"),
+    ins={
+        "training_set": dg.AssetIn(["labels", "training_set"]),
+        **{name: dg.AssetIn(["models", name]) for name in (MODEL, CLASSIFIER, "lstm_autoencoder")},
+    },
+    io_manager_key="reference_io",
+    config_schema=plain(EnsembleConfig),
+)
+def ensemble(
+    context: dg.AssetExecutionContext,
+    training_set: LakeTable,
+    isolation_forest: dict[str, Any],
+    anomaly_classifier: dict[str, Any],
+    lstm_autoencoder: dict[str, Any],
+    model_registry: ModelRegistryResource,
+) -> dict[str, Any]:
+    """Calibrate those members that were fitted on the training days, each day scored as if it were new.
+
+    Without any member, or with too few minutes, the reason is a warning, nothing is logged, and the forest stays in use.
+    """
+    from assets.models import combining  # noqa: PLC0415 - as above
+
+    config, registry = config_of(context, EnsembleConfig), model_registry.open()
+    references = {MODEL: isolation_forest, CLASSIFIER: anomaly_classifier, "lstm_autoencoder": lstm_autoencoder}
+    rows = pl.concat(training_set.read(Partition.parse(key)) for key in isolation_forest["train"])
+    try:
+        fitted = combining.fit_ensemble(registry, rows, references, config.members, config.hours)
+    except DetectorError as error:
+        warn(context, f"no ensemble was fitted, {_REMEDY}: {error}")
+        return {"not_fitted": str(error)}
+    for absent in sorted(set(config.members) - set(fitted["members"])):
+        warn(context, f"the ensemble does without {absent}: {references.get(absent, {}).get('not_fitted', 'unknown')}")
+    context.add_output_metadata(
+        {
+            "members": fitted["members"],
+            "threshold": fitted["threshold"],
+            "mlflow_run": dg.MetadataValue.url(registry.run_url(fitted["run_id"])),
+        }
+    )
+    return fitted
+
+
+@dg.asset(
+    **about_table(COMPARISON, "mlflow"),
+    ins={name: dg.AssetIn(["models", name]) for name in (MODEL, CLASSIFIER, "lstm_autoencoder", ENSEMBLE)},
+    deps=[*_TAPE, ["tape", "bars"], ["labels", "truth_labels"]],
+)
+def comparison(
+    context: dg.AssetExecutionContext,
+    isolation_forest: dict[str, Any],
+    anomaly_classifier: dict[str, Any],
+    lstm_autoencoder: dict[str, Any],
+    ensemble: dict[str, Any],
+    lake: LakeResource,
+    model_registry: ModelRegistryResource,
+) -> pl.DataFrame:
+    """What classifier, autoencoder and ensemble find in the forest's validation days.
+
+    Classifier and ensemble pass the gates beside their champions; the ensemble is also held against the forest of this training.
+    """
+    from assets.models import combining  # noqa: PLC0415 - as above
+    from models.plots import recall_by_kind  # noqa: PLC0415
+
+    partitions = [Partition.parse(key) for key in isolation_forest["validation"]]
+    references = {CLASSIFIER: anomaly_classifier, "lstm_autoencoder": lstm_autoencoder, ENSEMBLE: ensemble}
+    fitted = {name: reference for name, reference in references.items() if "run_id" in reference}
+    if not fitted:
+        return COMPARISON.empty()
+    days = validation_days(lake.open(), partitions, isolation_forest["seed"])
+    table, not_judged = combining.compare(model_registry.open(), fitted, days, forest=isolation_forest)
+    if not_judged:
+        warn(context, f"not judged: {not_judged}")
+    of_ensemble = table.filter(pl.col("detector").cast(pl.String) == ENSEMBLE)
+    if of_ensemble.height:
+        context.add_output_metadata({"recall_by_kind": png(recall_by_kind(of_ensemble.drop("detector")))})
+    return table

@@ -1,0 +1,175 @@
+"""The scan: bins of five seconds, a detector fitted and judged on whole days, and the incidents that it finds."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from pydantic import BaseModel
+
+from assets.models.forest import TrainingConfig
+from assets.shared import judgements
+from assets.shared.about import about, about_days, about_table
+from assets.shared.checks import Check, Checked, commit_days
+from assets.shared.config import config_of, plain
+from assets.tape.loading import warn
+from models.base import DetectorError
+from resources.lake import LakeTable, png
+from resources.stores import DatabaseResource, ModelRegistryResource
+from tapewatch.features.bins.batch import bins_5s as bins_of
+from tapewatch.labels.training.splits import split_days
+from tapewatch.market.derived_tables import BINS_5S, INCIDENTS, SCAN_EVALUATION
+from tapewatch.market.instruments import Partition
+from tapewatch.store.lake.inputs import record_inputs
+from tapewatch.store.lake.tape import has_ticks, symbol_batches
+
+#: Name of the experiment and of the registered model.
+SCAN = "scan"
+
+_CHECKS = (Check(judgements.no_look_ahead),)
+
+
+class ScanConfig(TrainingConfig):
+    """The days of the training, and how often ordinary tape may raise an alert."""
+
+    hours: float = 6.5
+
+
+class IncidentsConfig(BaseModel):
+    """Which registered scan to use, as `scan/3`; by default the champion."""
+
+    model: str = ""
+
+
+@dg.asset(
+    **about_days(BINS_5S, "numba", checks=_CHECKS, is_day_by_day=True),
+    ins={"trades": dg.AssetIn(["tape", "trades"])},
+    deps=[["tape", "quotes"], ["tape", "stream_batches"]],
+)
+def bins_5s(context: dg.AssetExecutionContext, trades: LakeTable) -> Checked:
+    """What every symbol's tape did in bins of five seconds, a few symbols in memory at a time."""
+
+    def frames(partition: Partition) -> Iterator[pl.DataFrame]:
+        if not has_ticks(trades.lake, partition):
+            return iter([BINS_5S.empty()])
+        return (bins_of(*tape, partition.session) for tape in symbol_batches(trades.lake, partition))
+
+    yield from commit_days(context, BINS_5S, trades.lake, frames, _CHECKS)
+
+
+@dg.asset(
+    **about(
+        "models", SCAN, "Ten causal statistics of five-second bins, calibrated on ordinary days.", "numba", "mlflow"
+    ),
+    ins={"bins_5s": dg.AssetIn(["features", "bins_5s"])},
+    deps=[["labels", "truth_labels"]],
+    io_manager_key="reference_io",
+    config_schema=plain(ScanConfig),
+)
+def scan(
+    context: dg.AssetExecutionContext, bins_5s: LakeTable, model_registry: ModelRegistryResource
+) -> dict[str, Any]:
+    """Fit on the earlier days of the window, known anomalies left out, and log the detector to MLflow.
+
+    Without two days of trades or quotes of a market there is no scan: the reason is a warning, and the run goes on.
+    """
+    from assets.models import scanning  # noqa: PLC0415 - takes seconds to import
+
+    config = config_of(context, ScanConfig)
+    registry = model_registry.open()
+    try:
+        filled = [p for p in bins_5s.partitions() if bins_5s.lake.rows(BINS_5S, p)]
+        training, validating = split_days(config.choose(filled), config.validation_share)
+        days = {"train": [str(p) for p in training], "validation": [str(p) for p in validating]}
+        fitted = scanning.fit(registry, SCAN, bins_5s.lake, training, days, config.model_dump())
+    except (DetectorError, ValueError) as error:
+        warn(context, f"no scan was fitted: {error}")
+        return {"not_fitted": str(error)}
+    run = dg.MetadataValue.url(registry.run_url(fitted["run_id"]))
+    context.add_output_metadata({"mlflow_run": run, "markets": sorted(fitted["markets"]), **days})
+    return {**fitted, "seed": config.seed, **days}
+
+
+@dg.asset(
+    **about_table(SCAN_EVALUATION, "mlflow"),
+    ins={"scan": dg.AssetIn(["models", "scan"]), "bins_5s": dg.AssetIn(["features", "bins_5s"])},
+    deps=[["tape", "trades"], ["tape", "quotes"], ["labels", "truth_labels"]],
+)
+def scan_evaluation(
+    context: dg.AssetExecutionContext,
+    scan: dict[str, Any],
+    bins_5s: LakeTable,
+    model_registry: ModelRegistryResource,
+) -> pl.DataFrame:
+    """What the scan finds of true or injected anomalies in the validation days, and its false alerts."""
+    from assets.models import scanning  # noqa: PLC0415 - as above
+    from models.plots import scan_recall_by_kind  # noqa: PLC0415
+
+    if "not_fitted" in scan:
+        return SCAN_EVALUATION.empty()
+    result = scanning.validate(model_registry.open(), SCAN, bins_5s.lake, scan)
+    facts: dict[str, Any] = {name: round(value, 4) for name, value in result.metrics.items()}
+    if result.by_kind["recall"].count():
+        facts["recall_by_kind"] = png(scan_recall_by_kind(result.by_kind))
+    context.add_output_metadata(facts)
+    return result.by_kind
+
+
+@dg.asset(
+    **about("models", "scan_champion", "The registered scan in use, by its alias in MLflow.", "mlflow"),
+    ins={"scan": dg.AssetIn(["models", "scan"])},
+    deps=[["models", "scan_evaluation"]],
+    io_manager_key="reference_io",
+)
+def scan_champion(
+    context: dg.AssetExecutionContext,
+    scan: dict[str, Any],
+    model_registry: ModelRegistryResource,
+    database: DatabaseResource,
+) -> dict[str, Any]:
+    """Register the new scan; make it the champion unless the current one did clearly better; hand it to the collectors.
+
+    Where no scan could be fitted, the champion stays as it is.
+    """
+    from assets.models import scanning  # noqa: PLC0415 - as above
+
+    if "not_fitted" in scan:
+        return scan
+    registry = model_registry.open()
+    champion, reason = scanning.promote(registry, database.open(), SCAN, scan)
+    scanning.hand_over(registry, champion, model_registry.champion_file(SCAN))
+    run = dg.MetadataValue.url(registry.run_url(champion.run_id))
+    context.add_output_metadata({"champion": champion.version, "mlflow_run": run, "reason": reason})
+    return {"name": champion.name, "version": champion.version, "run_id": champion.run_id}
+
+
+@dg.asset(
+    **about_days(INCIDENTS, "numba", "sqlalchemy", is_day_by_day=True),
+    ins={"bins_5s": dg.AssetIn(["features", "bins_5s"])},
+    deps=[["models", "scan_champion"]],
+    config_schema=plain(IncidentsConfig),
+)
+def incidents(
+    context: dg.AssetExecutionContext,
+    bins_5s: LakeTable,
+    model_registry: ModelRegistryResource,
+    database: DatabaseResource,
+) -> Checked:
+    """What the scan finds, one row for all kinds within ten minutes of a symbol; none in markets that it never learnt."""
+    from assets.models import scanning  # noqa: PLC0415 - as above
+    from tapewatch.reports.dossier.dossier import SOURCES  # noqa: PLC0415 - as above
+
+    collectors = model_registry.champion_file(SCAN)
+    find = scanning.finder(
+        model_registry.open(), SCAN, config_of(context, IncidentsConfig).model, collectors=collectors
+    )
+    if find is None:
+        warn(context, "there is no scan yet: train one with the job train_detectors, on two days of trades or quotes")
+
+    def found(day: Partition) -> pl.DataFrame:
+        rows = find(bins_5s.read(day), day) if find else INCIDENTS.empty()
+        database.open().replace_day(INCIDENTS, day, rows)
+        record_inputs(bins_5s.lake, INCIDENTS, day, SOURCES[INCIDENTS.name])
+        return rows
+
+    yield from commit_days(context, INCIDENTS, bins_5s.lake, found)

@@ -1,0 +1,1 @@
+"""The service that scores, packaged, and its requests scored again."""

@@ -1,0 +1,1 @@
+"""The tape: ticks, bars of every clock, streamed batches, coverage."""

@@ -1,0 +1,1 @@
+"""Anomalies of ten kinds put into a real tape at chosen strengths, with their truth."""

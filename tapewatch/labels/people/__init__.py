@@ -1,0 +1,1 @@
+"""Labels by people: events, the edges that the tape suggests, agreement, decisions."""

@@ -1,0 +1,1 @@
+"""From labels to training sets: weights, purged splits, the joined rows."""
