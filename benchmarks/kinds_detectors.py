@@ -32,6 +32,8 @@ Floats = npt.NDArray[np.float64]
 Found = pl.DataFrame
 #: Alerts of one symbol this close are one.
 _APART_MINUTES = 10
+#: Alerts of two detectors this close to each other are of one event.
+_JOINED = pl.duration(minutes=2)
 _FEATURES = [feature.name for feature in DETECTOR_FEATURES]
 _CLIP = 20.0
 
@@ -84,6 +86,27 @@ def _ensemble(trial: Trial) -> Fitted:
     minutes = _minutes(trial)
     classifier = AnomalyClassifierDetector().fit(minutes, labelled=trial.labelled)
     return _named(EnsembleDetector((IsolationForestDetector().fit(minutes), classifier)).fit(minutes))
+
+
+def _together(trial: Trial) -> Fitted:
+    """What the platform raises: alerts of scan and ensemble, each at its budget; those of a symbol that meet are one, of the scan's kind."""
+    scan, ensemble = _scan(trial), _ensemble(trial)
+
+    def find(tape: Tape) -> Found:
+        both = pl.concat([scan(tape).with_columns(order=0), ensemble(tape).with_columns(order=1)])
+        latest = pl.col("end_time").cum_max().shift(1).over("symbol")
+        is_apart = (pl.col("start_time") > latest + _JOINED).fill_null(value=True)
+        return _columns(
+            both.sort("symbol", "start_time")
+            .with_columns(alert=is_apart.cum_sum())
+            .group_by("symbol", "alert", maintain_order=True)
+            .agg(
+                pl.col("start_time").min(), pl.col("end_time").max(), pl.col("known_time").min(),
+                kind=pl.col("kind").sort_by("order").first(),
+            )
+        )  # fmt: skip
+
+    return find
 
 
 def without(trial: Trial, kind: str) -> Trial:
@@ -217,6 +240,7 @@ _OWN = (
     Entry("isolation forest", _forest),
     *LEARNT,
     Entry("scan", _scan),
+    Entry("scan or ensemble", _together),
 )
 _OTHERS = (
     ("pyod", Entry("PyOD ECOD", _of_minutes(_pyod("ecod", "ECOD")))),
