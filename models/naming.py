@@ -63,13 +63,10 @@ def _facts(events: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     usual = (pl.col("return_bps") / pl.col("return_score")).abs().fill_nan(None)
     minutes = rows.with_columns(pl.col("symbol").cast(pl.String)).sort("symbol", "event_time")
     minutes = minutes.with_columns(usual=pl.when(usual > 0).then(usual).forward_fill().over("symbol"))
-    spans = events.select("event", "symbol", "end_time", event_time="start_time").sort("event_time")
-    # Only one of a symbol's events holds a minute.
-    held = (
-        minutes.sort("event_time")
-        .join_asof(spans, on="event_time", by="symbol", check_sortedness=False)
-        .filter(pl.col("event_time") < pl.col("end_time"))
-    )
+    # Events may overlap: what another one is, and when it began, must not change this one's minutes.
+    start = pl.col("start_time").dt.offset_by("1m").dt.offset_by("-1us").dt.truncate("1m")
+    spans = events.select("event", "symbol", event_time=pl.datetime_ranges(start, "end_time", "1m", closed="left"))
+    held = minutes.join(spans.explode("event_time"), on=["symbol", "event_time"])
     move = pl.col("return_bps").fill_null(0.0)
     way = move.cum_sum().over("event", order_by="event_time")
     step = move.abs().arg_max()

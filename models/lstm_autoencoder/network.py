@@ -3,7 +3,10 @@
 import importlib
 import importlib.util
 import os
+import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -16,6 +19,8 @@ from models.lstm_autoencoder.inputs import Floats
 
 #: Names of Keras' backends and of the packages that they need.
 BACKENDS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+#: Information of absl, and that it comes before absl's own start.
+_GREETINGS = (b"I0000 ", b"WARNING: All log messages before absl")
 _INSTALL = "install it with `make install`, or `uv sync --extra deep`"
 
 
@@ -46,10 +51,10 @@ def keras_with(backend: str) -> ModuleType:
     check_installed(backend)
     before = os.environ.get("KERAS_BACKEND")
     os.environ["KERAS_BACKEND"] = backend
-    # TensorFlow prints a page on loading.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        keras = importlib.import_module("keras")
+        with _without_greetings():
+            keras = importlib.import_module("keras")
     finally:
         if before is None:
             del os.environ["KERAS_BACKEND"]
@@ -60,6 +65,25 @@ def keras_with(backend: str) -> ModuleType:
             f"Keras runs on {keras.backend.backend()} in this process already: train with {backend} in another one"
         )
     return keras
+
+
+@contextmanager
+def _without_greetings() -> Iterator[None]:
+    """Leave out what TensorFlow's own code writes to the error stream on loading, whatever its log level; all else is written after it."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as written:
+        stderr = os.dup(2)
+        os.dup2(written.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            written.seek(0)
+            for line in written:
+                if not line.startswith(_GREETINGS):
+                    os.write(2, line)
 
 
 class Network:

@@ -120,6 +120,17 @@ def test_each_event_is_named_by_its_own_minutes_alone() -> None:
     assert name_events(events.clear(), rows).is_empty()
 
 
+def test_an_event_that_begins_within_another_changes_nothing_of_it() -> None:
+    rows = minutes(CRASH)
+    whole = pl.DataFrame(
+        {"event": [1], "symbol": ["AAA"], "start_time": [START], "end_time": [START + dt.timedelta(minutes=5)]}
+    )
+    within = whole.with_columns(event=pl.lit(2, pl.Int64), start_time=pl.lit(START + dt.timedelta(minutes=2)))
+    types = [pl.col("start_time", "end_time").cast(rows["event_time"].dtype)]
+    alone, both = whole.with_columns(types), pl.concat([each.with_columns(types) for each in (whole, within)])
+    assert name_events(alone, rows).rows() == name_events(both, rows).head(1).rows() == [(1, "flash_crash")]
+
+
 def test_an_outage_is_long_and_unusual() -> None:
     rows = pl.DataFrame({"tape_age_s": [20.0, 200.0, 200.0, 149.0, 150.0]})
     surprise = np.array([9.0, 4.9, 5.0, 9.0, 9.0])
