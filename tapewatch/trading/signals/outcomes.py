@@ -37,13 +37,14 @@ def outcomes(
     parts = [OUTCOMES.empty()]
     for (horizon,), group in placed.partition_by("horizon_minutes", as_dict=True).items():
         rules = BarrierRules(vertical_minutes=int(horizon), floor_bps=1e-9)
-        # A target that is not the volatility's own: the rule multiplies by the root of the horizon.
+        # A target that is not the volatility's own: the rule multiplies by the root of the horizon. Polars divides a single row by a
+        # number otherwise than several, in the last bit; it multiplies them alike.
         events = group.select(
             "symbol",
             "side",
             event_time="known_time",
             price="entry_price",
-            volatility_bps=pl.col("target_bps") / float(horizon) ** 0.5,
+            volatility_bps=pl.col("target_bps") * float(horizon) ** -0.5,
         ).unique(["symbol", "event_time", "side", "volatility_bps"], maintain_order=True)
         closed = meta_labels(kept, events=events, rules=rules, session=session, through_ns=through_ns)
         found = (
