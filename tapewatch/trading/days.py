@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import polars as pl
 
@@ -23,6 +24,8 @@ from tapewatch.trading.strategies.alerts import alerts_of
 
 #: Days whose outcomes make the record.
 RECORD_DAYS = 20
+#: Of days that one run computes and the next one judges.
+_KEPT_ACCOUNTS = 64
 
 
 @dataclass
@@ -73,26 +76,12 @@ class TradingDays:
     def account(self, day: Partition, *, is_sized: bool = True) -> Account:
         """The signals of a day that the lake holds as one account of the engine; `is_sized` False trades each at size 1.
 
-        Orders meet the day's quotes and trades, or its bars where the lake has no quotes of it.
+        Orders meet the day's quotes and trades, or its bars where the lake has no quotes of it. An account is made once in a
+        process, until one of these is written again.
         """
-        found = self._read(SIGNALS, day)
-        traded = (
-            found.filter("is_tradable" if not is_sized else pl.col("size") != 0)["symbol"]
-            .cast(pl.String)
-            .unique()
-            .to_list()
-        )
-        if not traded:
-            return Account()
-        quotes, trades = (self._ticks(table, day, traded) for table in (QUOTES, TRADES))
-        return trade_day(
-            found,
-            self._read(BARS, day),
-            day.session,
-            self.rules.risk,
-            ticks=(quotes, trades) if quotes.height else None,
-            is_sized=is_sized,
-        )
+        tables = (SIGNALS, BARS, QUOTES, TRADES)
+        written = tuple(self.lake.written_ns(each, day) if self.lake.exists(each, day) else 0 for each in tables)
+        return _account(_Bets(str(self.lake.root), day, self.rules, written, is_sized, self.lake))
 
     def records(self, days: Iterable[Partition]) -> Iterator[AccountRecord]:
         """The accounts of each market's days: every bet at size 1, and by the signals' sizes."""
@@ -112,11 +101,47 @@ class TradingDays:
         found = [self.lake.read(MICROSTRUCTURE, other) for other in dates if self.lake.exists(MICROSTRUCTURE, other)]
         return pl.concat(found) if found else None
 
-    def _ticks(self, table: Table, day: Partition, symbols: Sequence[str]) -> pl.DataFrame:
-        columns = tick_columns(table)
-        if not self.lake.exists(table, day):
-            return table.empty().select(columns)
-        return self.lake.read(table, day, columns=columns, symbols=symbols)
-
     def _read(self, table: Table, day: Partition) -> pl.DataFrame:
-        return self.lake.read(table, day) if self.lake.exists(table, day) else table.empty()
+        return _held(self.lake, table, day)
+
+
+@dataclass(frozen=True)
+class _Bets:
+    """What an account follows from, and the lake that holds it."""
+
+    root: str
+    day: Partition
+    rules: SignalRules
+    written_ns: tuple[int, ...]
+    is_sized: bool
+    lake: Lake = field(compare=False)
+
+
+@lru_cache(maxsize=_KEPT_ACCOUNTS)
+def _account(bets: _Bets) -> Account:
+    lake, day = bets.lake, bets.day
+    found = _held(lake, SIGNALS, day)
+    is_traded = pl.col("size") != 0 if bets.is_sized else pl.col("is_tradable")
+    traded = found.filter(is_traded)["symbol"].cast(pl.String).unique().to_list()
+    if not traded:
+        return Account()
+    quotes, trades = (_ticks(lake, table, day, traded) for table in (QUOTES, TRADES))
+    return trade_day(
+        found,
+        _held(lake, BARS, day),
+        day.session,
+        bets.rules.risk,
+        ticks=(quotes, trades) if quotes.height else None,
+        is_sized=bets.is_sized,
+    )
+
+
+def _ticks(lake: Lake, table: Table, day: Partition, symbols: Sequence[str]) -> pl.DataFrame:
+    columns = tick_columns(table)
+    if not lake.exists(table, day):
+        return table.empty().select(columns)
+    return lake.read(table, day, columns=columns, symbols=symbols)
+
+
+def _held(lake: Lake, table: Table, day: Partition) -> pl.DataFrame:
+    return lake.read(table, day) if lake.exists(table, day) else table.empty()

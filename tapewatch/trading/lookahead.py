@@ -21,8 +21,8 @@ _STORED = (
     Input(ANOMALIES, time="known_time", is_inclusive=True),
     Input(INCIDENTS, time="known_time", is_inclusive=True),
 )
-#: A strategy has few signals a day, and each has to be met.
-_MOMENTS = 24
+#: More than of features: a strategy has few signals a day.
+_MOMENTS = 8
 _CARRIES = "the windows in which pairs and leaders are chosen"
 
 
