@@ -144,7 +144,7 @@ def _found_on_unseen_days(summary: RunSummary) -> Table:
     )  # fmt: skip
     table.add_column("in tape", justify="right")
     for title in detectors.values():
-        table.add_column(title, justify="right")
+        table.add_column(title if has_delays else title.replace(" ", "\n"), justify="right")
         if has_delays:
             table.add_column("delay", justify="right")
     for row in (*kinds, every):

@@ -26,7 +26,7 @@ def test_detectors_that_were_judged_stand_beside_them() -> None:
     printed = io.StringIO()
     show(Console(file=printed, width=80), summary(comparison=comparison()))
     lines = [re.sub(r"[│┃\s]+", " ", line).strip() for line in printed.getvalue().splitlines()]
-    assert "kind in tape ensemble Isolation Forest classifier scan" in lines
+    assert "kind in tape ensemble Forest classifier scan" in lines
     assert "quote stuffing 2 1 0 0 1" in lines
     assert "false in 390 min 1.25 1.25 1.25 0.75" in lines
 
