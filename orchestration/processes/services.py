@@ -5,10 +5,11 @@ import os
 import random
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -209,29 +210,45 @@ def emulator(settings: Settings, *, speed: str = "1") -> Service:
 
 
 def emulator_to_start(settings: Settings, *, speed: str | None = "1") -> Service | None:
-    """The emulator; None if one that serves the same runs on its port, at the same speed or, if that is None, at any.
+    """The emulator; None if one that serves the same market runs on its port.
+
+    Args:
+        speed: it must also serve every day, without faults, at this speed; None takes it as it plays.
 
     Raises:
         ServiceError: an emulator that serves something else does.
     """
     service = emulator(settings, speed=speed or "1")
-    try:
-        found = httpx.get(f"{service.url}/emulator/v1/info", timeout=_ANSWER_S, trust_env=False).json()
-        serves = {name: found[name] for name in ("source", "speed", "replay", "version", "faults")}
-    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+    serves = emulator_info(service)
+    if serves is None:
         return service  # another program may hold the port, which `check_ports` reports
     source = name_of(EMULATOR_SEED, settings.flat_files)
-    speed = serves["speed"] if speed is None else str(Speed.parse(speed))
-    if serves == {"source": source, "speed": speed, "replay": None, "version": __version__, "faults": 0}:
+    wanted = {"source": source, "version": __version__}
+    if speed is not None:
+        wanted |= {"speed": str(Speed.parse(speed)), "replay": None, "faults": 0}
+    if all(serves[name] == value for name, value in wanted.items()):
         return None
-    extras = {"days": serves["replay"], "faults": serves["faults"]}
-    if serves["version"] != __version__:
-        extras |= {"Tapewatch": serves["version"]}
-    more = "".join(f", {name} {value}" for name, value in extras.items() if value)
+    other = "" if serves["version"] == __version__ else f", Tapewatch {serves['version']}"
+    at = "" if speed is None else f", at speed {wanted['speed']}"
     raise ServiceError(
-        f"the emulator at {service.url} serves {serves['source']}, at speed {serves['speed']}{more}; this needs {source}, at "
-        f"speed {speed}: stop it, or set {service.setting} to another port"
+        f"the emulator at {service.url} serves {serves['source']}, {played(serves)}{other}; this needs {source}{at}: stop it, or set "
+        f"{service.setting} to another port"
     )
+
+
+def emulator_info(service: Service) -> dict[str, Any] | None:
+    """Source, speed, replay (days), version and faults of the emulator that runs on the port of `service`; None without one."""
+    try:
+        found = httpx.get(f"{service.url}/emulator/v1/info", timeout=_ANSWER_S, trust_env=False).json()
+        return {name: found[name] for name in ("source", "speed", "replay", "version", "faults")}
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        return None
+
+
+def played(info: Mapping[str, Any]) -> str:
+    """How an emulator plays its market: its speed, and days and faults if there are any."""
+    extras = {"days": info["replay"], "faults": info["faults"]}
+    return f"at speed {info['speed']}" + "".join(f", {name} {value}" for name, value in extras.items() if value)
 
 
 def _workspace(settings: Settings) -> str:

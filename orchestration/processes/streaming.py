@@ -25,9 +25,11 @@ from orchestration.processes.services import (
     ServiceError,
     check_ports,
     emulator,
+    emulator_info,
     emulator_to_start,
     environment,
     on_emulator,
+    played,
 )
 from orchestration.processes.status import ENDED, WORDS
 from orchestration.processes.supervision import Supervisor, claimed, stop_signals
@@ -65,6 +67,9 @@ def source_of(settings: Settings, *, speed: str | None = "1") -> StreamSource:
     tape = f"flat files in {masked(settings.flat_files)}" if settings.flat_files else "the synthetic market"
     pointed = streaming_settings(settings)
     text = f"no POLYGON_API_KEY is set: {tape}, from the emulator at {pointed.polygon_base_url}"
+    info = None if started else emulator_info(emulator(settings))
+    if info is not None:
+        text += f", which runs already, {played(info)}"
     return StreamSource(pointed, text, started)
 
 
@@ -102,7 +107,12 @@ def stream_services(settings: Settings, markets: Sequence[Market] = (), symbols:
 
 
 def stream_markets(
-    settings: Settings, markets: Sequence[Market], console: Console, *, symbols: str | None = None, speed: str = "1"
+    settings: Settings,
+    markets: Sequence[Market],
+    console: Console,
+    *,
+    symbols: str | None = None,
+    speed: str | None = None,
 ) -> None:
     """Collect markets until SIGINT or SIGTERM and show the collectors' logs; everything received is kept at the end.
 

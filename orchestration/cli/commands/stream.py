@@ -67,7 +67,12 @@ def stream(
         str | None,
         typer.Option(help="comma-separated symbols of one market, or *; by default TAPEWATCH_SYMBOLS_<MARKET>"),
     ] = None,
-    speed: Annotated[str, typer.Option(help="of the built-in market: a multiple of real time, max, or 500eps")] = "1",
+    speed: Annotated[
+        str | None,
+        typer.Option(
+            help="of the built-in market: a multiple of real time, max, or 500eps; by default 1, or as the emulator plays that runs already"
+        ),
+    ] = None,
 ) -> None:
     """Collect markets live, each in a supervised process, until Ctrl-C.
 
@@ -90,7 +95,7 @@ def stream(
     from tapewatch.emulator.stream.pace import Speed  # noqa: PLC0415
 
     try:
-        Speed.parse(speed)
+        Speed.parse(speed or "1")
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--speed") from None
     streaming.stream_markets(Settings(), wanted, console, symbols=symbols, speed=speed)

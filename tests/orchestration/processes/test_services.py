@@ -160,6 +160,16 @@ def test_an_emulator_that_serves_something_else_is_refused(settings: Settings, r
             asks(recorded)
 
 
+def test_an_emulator_that_was_started_to_play_a_day_is_joined_as_it_plays(settings: Settings) -> None:
+    port = free_ports(1)[0]
+    own = settings.model_copy(update={"port_emulator": port})
+    with serving(SyntheticTape(7), speed="120", replay="2024-06-03", source=name_of(7, None), port=port):
+        assert source_of(own, speed=None).emulator is None
+        assert source_of(own, speed=None).text.endswith(", which runs already, at speed 120, days 2024-06-03")
+        with pytest.raises(ServiceError, match=r"at speed 120, days 2024-06-03; this needs .* at speed 1: stop it"):
+            services(own)
+
+
 def test_another_program_on_the_emulators_port_is_named(settings: Settings) -> None:
     port = free_ports(1)[0]
     with socket.create_server(("127.0.0.1", port)) as listener:
