@@ -104,7 +104,7 @@ def test_it_passes_the_gates_with_the_others_of_its_days(
     logged = registry.gates(ensemble["run_id"])
     assert logged is not None
     gates = logged["gates"]
-    assert list(gates) == ["recall", "rival", "look_ahead", "calibration", "size", "latency", "onnx"]
+    assert list(gates) == ["recall", "rival", "look_ahead", "calibration", "size", "latency", "onnx", "losing"]
     assert gates["recall"]["words"] == "there is no champion yet"
     assert "its rival 100.0% at" in gates["rival"]["words"]
     assert "times the one in 13 hours that is set" in gates["calibration"]["words"]

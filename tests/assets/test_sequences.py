@@ -7,7 +7,7 @@ import mlflow
 import polars as pl
 import pytest
 
-from assets.models import promoting, sequences
+from assets.models import deciding, sequences
 from assets.models.training import Fitted
 from assets.models.validation import ValidationDays
 from models.base import DetectorError
@@ -78,7 +78,7 @@ def test_a_killed_training_goes_on_in_its_run_and_failures_leave_the_champion(
     metrics = sequences.judge(registry, NAME, reference, nothing)
     assert metrics == {"minutes": rows.height, "anomalous_minutes": 0}
     with Database(f"sqlite:///{tmp_path}/tapewatch.db") as database:
-        outcome = promoting.decide(registry, database, NAME, reference)
+        outcome = deciding.decide(registry, database, NAME, reference)
     assert outcome.is_promoted, outcome.reason
     assert outcome.reason == "there is no champion yet"
     champion = outcome.champion

@@ -1,5 +1,7 @@
 """Each command that the documentation shows exists, with its options; so do make's targets, modules and settings."""
 
+import ast
+import importlib
 import importlib.util
 import re
 from pathlib import Path
@@ -88,3 +90,12 @@ def test_the_settings_that_a_page_names_exist(page: Path, monkeypatch: pytest.Mo
         if variable not in known_elsewhere:
             monkeypatch.setenv(variable, "1")
     assert unknown_variables() == {}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_what_python_examples_import_exists(page: Path) -> None:
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                module = importlib.import_module(node.module)
+                assert not [alias.name for alias in node.names if not hasattr(module, alias.name)], node.module

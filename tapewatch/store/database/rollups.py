@@ -19,6 +19,7 @@ RETENTION_DAYS = {
     "bars": 400,
     "microstructure": 400,
     "market_microstructure": 400,
+    "shadow_minutes": 400,
     "quarantine": 90,
     "alerts": 1095,
     "gaps": 1095,

@@ -85,7 +85,7 @@ def test_loaded_it_scores_bit_for_bit_the_same(
 
 def test_scoring_imports_no_deep_learning_framework(saved: Path) -> None:
     code = (
-        "import sys; import orchestration.cli.app, assets.deep; from models.loading "
+        "import sys; import orchestration.cli.app, assets.models.autoencoder; from models.loading "
         "import load_detector; from tests.support.detectors import ordinary_rows; "
         f"load_detector({str(saved)!r}).score(ordinary_rows().head(5)); "
         "sys.exit(' '.join({'keras', 'tensorflow'} & set(sys.modules)) or None)"
