@@ -25,6 +25,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 # Every run that trains would take seconds longer; tests of the autoencoder set it themselves.
 os.environ.setdefault("TAPEWATCH_KERAS_BACKEND", "none")
+_TRACKING_URI = os.environ.get("MLFLOW_TRACKING_URI")
 
 with suppress(ImportError):
     # TensorFlow's log handler closes the stream that it began with once another is in its place: pytest's own, while a test
@@ -75,6 +76,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return min(places) if places else len(_FIRST) + (item.path not in files_with_slow)
 
     items.sort(key=turn)
+
+
+@pytest.fixture(autouse=True)
+def _own_registry() -> Iterator[None]:
+    """MLflow hands its address on in the environment, where the settings of the next test's home would find it."""
+    yield
+    if _TRACKING_URI is None:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+    else:
+        os.environ["MLFLOW_TRACKING_URI"] = _TRACKING_URI
 
 
 @pytest.fixture(autouse=True)
