@@ -14,21 +14,32 @@ from tapewatch.market.tickers import normalise, spellings
 from tapewatch.settings import Settings
 
 app = typer.Typer()
+#: Findings of one alert that the table shows; CSV and JSON have all.
+_SHOWN = 3
 _STYLES = {"critical": "bold red", "warning": "yellow", "info": ""}
+
+
+def _seen(message: str) -> str:
+    """The first findings of a message, and how many more there are."""
+    findings = message.split("; ")
+    more = len(findings) - _SHOWN
+    return "; ".join(findings[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
 LISTING = Listing(
     counted("alert"),
     columns=(
         Column("from, to; UTC", lambda row: time_span(row, "lasts")),
         Column("market, rule", lambda row: f"{row['market']}\n{row['rule'].replace('_', ' ')}"),
         Column("severity"),
-        Column("what was seen", lambda row: escape(row["message"]), folds=True),
+        Column("what was seen", lambda row: escape(_seen(row["message"])), folds=True),
     ),
     fields=(
         *map(Field, ("market", "symbol", "rule", "severity")),
         time_field("start", "start_time"),
         time_field("end", "end_time"),
         time_field("detected", "detected_time"),
-        *map(Field, ("value", "baseline", "multiple", "peak", "observations", "message", "alert_id")),
+        *map(Field, ("value", "baseline", "multiple", "peak", "observations", "message", "kind", "model", "alert_id")),
     ),
     style=lambda row: _STYLES[row["severity"]],
 )
