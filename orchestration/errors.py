@@ -15,7 +15,8 @@ from tapewatch.settings import variable_of
 
 P = ParamSpec("P")
 #: Messages go to stderr; stdout holds the requested output alone.
-console = Console(stderr=True)
+#: Without emoji: identities and fingerprints hold codes of them, such as `:X:` and `:CD:`.
+console = Console(stderr=True, emoji=False)
 
 #: The packages whose public errors name the thing, the value and the way out.
 OURS = {"tapewatch", "models", "resources", "assets", "serving", "orchestration"}

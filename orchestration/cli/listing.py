@@ -64,7 +64,7 @@ class Listing:
     def show(self, rows: Sequence[Row], form: Format) -> None:
         match form:
             case Format.TABLE:
-                Console().print(self.table(rows))
+                Console(emoji=False).print(self.table(rows))
             case Format.CSV:
                 sys.stdout.write(self.csv(rows))
             case Format.JSON:

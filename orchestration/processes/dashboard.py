@@ -51,7 +51,7 @@ def describe_transport(settings: Settings, console: Console) -> None:
     certificate = certificate_of(settings.tls, settings.tls_certificate, settings.tls_key, settings.home, names)
     if certificate is not None and settings.tls == "self-made":
         text = f"The dashboard's certificate is signed by itself: SHA-256 {certificate.fingerprint}"
-        console.print(text, soft_wrap=True, markup=False, highlight=False)
+        console.print(text, soft_wrap=True, markup=False, highlight=False, emoji=False)
     if settings.tls == "off" and not is_loopback(settings.host):
         console.print(
             f"Warning: TAPEWATCH_HOST is {settings.host}, and the dashboard speaks no HTTPS: set TAPEWATCH_TLS=self-made or "

@@ -130,7 +130,7 @@ def _show(outcome: "Outcome", first: dt.date, last: dt.date) -> None:
         table.add_row("equity", f"{equity[-1] / 100:,.2f}")
         table.add_row("profit", f"{outcome.profit:,.2f}")
         table.add_row("largest drawdown", f"{(1 - equity / equity.cum_max()).max():.2%}")
-    Console().print(table)
+    Console(emoji=False).print(table)
     for row in outcome.refusals.head(_SHOWN_REFUSALS).iter_rows(named=True):
         console.print(
             f"refused ({row['reason']}): {row['order_id'] or row['symbol']}: {escape(row['detail'])}", soft_wrap=True

@@ -46,7 +46,7 @@ def create(
 
     [dim]tapewatch db create --postgresql postgresql://tapewatch@localhost/tapewatch >> .env[/]
     """
-    _work().create(postgresql, Console(), console)
+    _work().create(postgresql, Console(emoji=False), console)
 
 
 @db.command()
@@ -71,7 +71,7 @@ def status() -> None:
 
     [dim]tapewatch db status[/]
     """
-    _work().show_status(Settings().database, Console())
+    _work().show_status(Settings().database, Console(emoji=False))
 
 
 @db.command()

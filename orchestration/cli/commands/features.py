@@ -75,7 +75,7 @@ def features(
 
 
 def _explain(definition: "Definition") -> None:
-    console = Console()
+    console = Console(emoji=False)
     console.print(f"{definition.name}: {definition.description}", markup=False, highlight=False)
     lines = {
         "table": definition.table.name,

@@ -226,7 +226,7 @@ def agreement(market: _MarketFilter = None, symbol: _SymbolFilter = None) -> Non
             Column("Cohen's kappa", lambda row: _number(row["kappa"]), is_number=True),
         ),
     ).show(pairs, Format.TABLE)
-    Console().print(f"Krippendorff's alpha of all: {_number(alpha)}")
+    Console(emoji=False).print(f"Krippendorff's alpha of all: {_number(alpha)}")
 
 
 def _number(value: float | None) -> str:

@@ -40,6 +40,6 @@ def migrate(
     with Progress(console=console) as progress:
         task = progress.add_task("moving partitions", total=None)
         moved = move(place, lambda done, objects: progress.update(task, completed=done, total=objects))
-    Console().print(
+    Console(emoji=False).print(
         f"{place}: {moved:,} objects moved" if moved else f"{place}: nothing to move", soft_wrap=True, markup=False
     )

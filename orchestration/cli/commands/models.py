@@ -144,9 +144,9 @@ def compare(
     table = Table("gate", "passed", "measured", title=f"{candidate}, judged beside {against}", title_justify="left")
     for gate in logged["gates"].values():
         table.add_row(gate["name"].replace("_", " "), "yes" if gate["has_passed"] else "[bold red]no[/]", gate["words"])
-    Console().print(table)
+    Console(emoji=False).print(table)
     if shadows:
-        Console().print(_of_shadows(shadows))
+        Console(emoji=False).print(_of_shadows(shadows))
 
 
 def _shadows(promoter: "Promoter", challenger: str) -> "dict[str, ShadowReport]":

@@ -265,7 +265,7 @@ def status(
     table = Table(title=f"Paper account {account}", title_justify="left", show_header=False)
     for name, text in _lines(row):
         table.add_row(name, escape(text))
-    Console().print(table)
+    Console(emoji=False).print(table)
     if found.positions:
         _POSITIONS.show(found.positions, form)
 

@@ -60,7 +60,7 @@ def check(
     from orchestration.cli.check import check_parts, show_plans  # noqa: PLC0415
     from orchestration.cli.flat_files import show_flat_files  # noqa: PLC0415
 
-    settings, output = Settings(), Console()
+    settings, output = Settings(), Console(emoji=False)
     is_sound = check_parts(settings, output)
     show_flat_files(settings, output)
     if not show_plans(settings, output, asks=asks) or not is_sound:

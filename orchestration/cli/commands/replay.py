@@ -28,7 +28,7 @@ def replay(
     from orchestration.runs.replay import replay as run  # noqa: PLC0415
 
     found = run(Settings(), _day(first), _day(last), name=name, version=version)
-    Console().print(found.table())
+    Console(emoji=False).print(found.table())
 
 
 def _day(time: dt.datetime) -> dt.date:

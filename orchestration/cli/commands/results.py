@@ -87,7 +87,7 @@ def score(
     console.print(f"Scored by {answered_by}", soft_wrap=True)
     verdicts = answer.results if file is not None else [scoring.strongest(answer)]
     for verdict in verdicts:
-        Console().print(scoring.verdict_table(answer, verdict))
+        Console(emoji=False).print(scoring.verdict_table(answer, verdict))
 
 
 @app.command()

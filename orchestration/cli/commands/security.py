@@ -30,6 +30,6 @@ def check(
     from orchestration.cli.security import findings, show  # noqa: PLC0415 - slow to import
 
     found = findings(Settings(), audits=audits)
-    show(found, Console())
+    show(found, Console(emoji=False))
     if any(finding.is_fault for finding in found):
         raise typer.Exit(1)

@@ -154,7 +154,7 @@ def status(
     if form is Format.JSON:
         sys.stdout.write(json.dumps(status_rows(found), indent=2) + "\n")
     else:
-        Console().print(status_table(found))
+        Console(emoji=False).print(status_table(found))
         console.print(f"Dashboard: {dashboard_state(settings)}", soft_wrap=True, markup=False)
         if not found:
             console.print("No market is collected or set up: start one with `tapewatch stream MARKET`")

@@ -158,7 +158,7 @@ def _enrol(database: "Database", name: str, actor: str) -> None:
     from tapewatch.accounts.users import expect_user  # noqa: PLC0415
 
     expect_user(database, name)
-    secret, output = totp.new_secret(), Console()
+    secret, output = totp.new_secret(), Console(emoji=False)
     segno.make(totp.address_of(secret, name), micro=False).terminal(compact=True)
     output.print(f"Scan this with an authenticator, or enter the secret {secret}", soft_wrap=True, markup=False)
     code = typer.prompt("Code that it shows")

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from orchestration import errors
 from orchestration.cli import security
 from orchestration.cli.app import app
 from orchestration.cli.security import Finding, findings
@@ -103,6 +104,11 @@ def test_the_first_start_shows_one_password_once(settings: Settings) -> None:
     introduce_admin(settings, said)
     assert said.file.getvalue().count("one-time password") == 1
     assert json.loads(run("users", "list", "--format", "json").stdout)[0]["name"] == "admin"
+
+
+def test_codes_of_emoji_stay_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    errors.console.print("71:CD:AC crypto:X:BTC-USD")
+    assert capsys.readouterr().err == "71:CD:AC crypto:X:BTC-USD\n"
 
 
 def test_what_speaks_for_the_way_to_the_dashboard_is_said(settings: Settings) -> None:
