@@ -73,7 +73,7 @@ def _fitted(rows: pl.DataFrame, tapes: list[tuple[pl.DataFrame, pl.DataFrame, ob
 
 
 def _minutes(rows: pl.DataFrame, symbols: int, minutes: int) -> list[pl.DataFrame]:
-    """The rows of each minute from half an hour after the open on, of so many symbols."""
+    """The rows of each minute from half an hour after the open on, for `symbols` symbols: copies of those of `rows`."""
     text = pl.col("symbol").cast(pl.String)
     rows = rows.select(MICROSTRUCTURE.schema.names())
     copies = symbols // rows["symbol"].n_unique()

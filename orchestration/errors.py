@@ -15,8 +15,13 @@ from tapewatch.settings import variable_of
 
 P = ParamSpec("P")
 #: Messages go to stderr; stdout holds the requested output alone.
-#: Without emoji: identities and fingerprints hold codes of them, such as `:X:` and `:CD:`.
 console = Console(stderr=True, emoji=False)
+
+
+def output() -> Console:
+    """The console of what was asked for. Neither draws emoji: identities and fingerprints hold their codes, as `:X:` and `:CD:`."""
+    return Console(emoji=False)
+
 
 #: The packages whose public errors name the thing, the value and the way out.
 OURS = {"tapewatch", "models", "resources", "assets", "serving", "orchestration"}

@@ -34,24 +34,24 @@ def champion(
     from resources.hand_over import hand_over  # noqa: PLC0415 - as above
     from resources.promotion import Promoter  # noqa: PLC0415 - as above
 
-    registry, store = model_registry.open(), database.open()
+    registry = model_registry.open()
     demands = deciding.Demands(shadow_hours=model_registry.shadow_hours)
     references = {MODEL: isolation_forest, CLASSIFIER: anomaly_classifier, ENSEMBLE: ensemble}
-    outcomes = {
-        name: deciding.decide(registry, store, name, reference, demands)
-        for name, reference in references.items()
-        if "run_id" in reference
-    }
+    with database.open() as store:
+        outcomes = {
+            name: deciding.decide(registry, store, name, reference, demands)
+            for name, reference in references.items()
+            if "run_id" in reference
+        }
+        of_forest, retired = outcomes[MODEL], None
+        if of_forest.is_promoted and of_forest.champion is not None:
+            promoter = Promoter(registry, store, "dagster")
+            retired = deciding.retire_outranked(promoter, ENSEMBLE, ensemble, of_forest.champion)
     for outcome in outcomes.values():
         if not outcome.is_promoted:
             warn(context, f"{outcome.candidate} stays the challenger: {outcome.reason}")
-    of_forest = outcomes[MODEL]
-    if of_forest.is_promoted and of_forest.champion is not None:
-        retired = deciding.retire_outranked(
-            Promoter(registry, store, "dagster"), ENSEMBLE, ensemble, of_forest.champion
-        )
-        if retired is not None:
-            warn(context, f"{ENSEMBLE} has no champion any more: {retired}")
+    if retired is not None:
+        warn(context, f"{ENSEMBLE} has no champion any more: {retired}")
     hand_over(registry, model_registry.champions_folder, MINUTES)
     current = registry.first_champion(*MINUTES)
     if current is None:

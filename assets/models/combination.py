@@ -57,11 +57,12 @@ def anomaly_classifier(
     Where there is too little to learn from, the reason is a warning, nothing is logged, and the run goes on.
     """
     from assets.models import combining  # noqa: PLC0415 - takes seconds to import
+    from assets.models.labelled import labelled_minutes  # noqa: PLC0415 - as above
 
     config, registry = config_of(context, ClassifierConfig), model_registry.open()
     days = [Partition.parse(key) for key in isolation_forest["train"]]
     try:
-        labelled = combining.labelled_minutes(training_set.lake, days, isolation_forest["seed"], config.model_dump())
+        labelled = labelled_minutes(training_set.lake, days, isolation_forest["seed"], config.model_dump())
         rows = pl.concat(training_set.read(day) for day in days)
         fitted = combining.fit_classifier(registry, rows, labelled, isolation_forest, config.model_dump())
     except DetectorError as error:

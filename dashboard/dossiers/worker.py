@@ -52,7 +52,7 @@ class Worker:
 
 
 def reason_of(error: Exception) -> str:
-    """What a page may show of an error; one that nobody expected is logged whole."""
+    """What a page may show of an error; an unexpected one is logged whole."""
     if isinstance(error, _EXPECTED):
         return str(error)
     _log.error("a dossier failed", exc_info=error)

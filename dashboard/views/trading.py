@@ -14,7 +14,7 @@ from tapewatch.market.signal_tables import WALK_FORWARD
 
 #: A trader that wrote longer ago does not run, or waits for the database.
 _SILENT_S = 180
-#: Up to so many rows a table is as high as they are.
+#: A table with at most this many rows is shown whole; a longer one scrolls.
 _FEW = 9
 _MONEY = st.column_config.NumberColumn(format="%.2f")
 _TIME = st.column_config.DatetimeColumn(format="MM-DD HH:mm")

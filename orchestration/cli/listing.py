@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from orchestration.errors import output
 from orchestration.runs.times import iso_time
 
 #: How a spreadsheet recognises a formula (OWASP, CSV injection).
@@ -64,7 +64,7 @@ class Listing:
     def show(self, rows: Sequence[Row], form: Format) -> None:
         match form:
             case Format.TABLE:
-                Console(emoji=False).print(self.table(rows))
+                output().print(self.table(rows))
             case Format.CSV:
                 sys.stdout.write(self.csv(rows))
             case Format.JSON:

@@ -54,8 +54,8 @@ class Replay:
         return shown
 
 
-def replay(settings: Settings, first: dt.date, last: dt.date, *, name: str, version: str) -> Replay:
-    """Score the sampled requests of `first` to `last` with a version of a model.
+def replay(settings: Settings, first: dt.date, last: dt.date, *, name: str | None, version: str) -> Replay:
+    """Score the sampled requests of `first` to `last` with a version of a model; without a `name`, of the one that answered last.
 
     Raises:
         ReplayError: no request was kept, or there is no such version.
@@ -69,8 +69,9 @@ def replay(settings: Settings, first: dt.date, last: dt.date, *, name: str, vers
         )
     from resources.mlflow_registry import ModelRegistry  # noqa: PLC0415 - takes seconds
 
+    name = name or str(kept.sort("arrival_time")["model"][-1])
     registry = ModelRegistry(settings.tracking_uri, settings.artifact_root)
     scorer = Versions(settings.bento_home, registry.files_if_any).scorer(Model(name, version))
     if scorer is None:
-        raise ReplayError(f"there is no {name} {version}: `tapewatch models` lists the versions")
+        raise ReplayError(f"there is no {name} {version}: `tapewatch models list` names the versions")
     return Replay(kept.hstack(rescored(kept, scorer)), name, version)

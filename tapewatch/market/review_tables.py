@@ -6,7 +6,7 @@ from tapewatch.market.tables import BOOL, TEXT, TIME, optional
 LABEL_CLASSES = Table(
     "label_classes",
     "live",
-    "Classes of labels that were added, or are no longer offered; built-in classes that nobody changed have no row.",
+    "Classes of labels that were added, or are no longer offered; unchanged built-in classes have no row.",
     key=("name",),
     columns=(
         Column("name", TEXT, "the class, as labels and files spell it"),

@@ -17,7 +17,7 @@ SIGNALS = Table(
         Column("strategy", SYMBOL, "what proposes the bet"),
         Column("partner", SYMBOL, "the other leg of a pair, or the leader; empty where there is none"),
         Column("kind", SYMBOL, "kind of the anomaly as far as it was known then; the strategy's name without an alert"),
-        Column("detector", SYMBOL, "whose alert it follows: `isolation_forest`, `scan`, both joined by `+`, or empty"),
+        Column("detector", SYMBOL, "whose alert it follows: the registered name of a detector, such as `ensemble`, `scan`, both joined by `+`, or empty"),
         Column("side", I8, "1 buy, -1 sell", minimum=-1, maximum=1),
         Column("horizon_minutes", I32, "the bet is closed after so long at the latest", "min", minimum=1),
         Column("regime", SYMBOL, "`calm`, `usual`, `volatile` or `thin` (wide spreads), by the last minute"),

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from orchestration.cli.commands.options import FirstOption, LastOption, MarketOption
-from orchestration.errors import console, reports_errors
+from orchestration.errors import console, output, reports_errors
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
 
@@ -130,7 +129,7 @@ def _show(outcome: "Outcome", first: dt.date, last: dt.date) -> None:
         table.add_row("equity", f"{equity[-1] / 100:,.2f}")
         table.add_row("profit", f"{outcome.profit:,.2f}")
         table.add_row("largest drawdown", f"{(1 - equity / equity.cum_max()).max():.2%}")
-    Console(emoji=False).print(table)
+    output().print(table)
     for row in outcome.refusals.head(_SHOWN_REFUSALS).iter_rows(named=True):
         console.print(
             f"refused ({row['reason']}): {row['order_id'] or row['symbol']}: {escape(row['detail'])}", soft_wrap=True

@@ -4,9 +4,8 @@ from types import ModuleType
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from orchestration.errors import console, reports_errors
+from orchestration.errors import console, output, reports_errors
 from tapewatch.settings import Settings
 
 app = typer.Typer()
@@ -46,7 +45,7 @@ def create(
 
     [dim]tapewatch db create --postgresql postgresql://tapewatch@localhost/tapewatch >> .env[/]
     """
-    _work().create(postgresql, Console(emoji=False), console)
+    _work().create(postgresql, output(), console)
 
 
 @db.command()
@@ -71,7 +70,7 @@ def status() -> None:
 
     [dim]tapewatch db status[/]
     """
-    _work().show_status(Settings().database, Console(emoji=False))
+    _work().show_status(Settings().database, output())
 
 
 @db.command()

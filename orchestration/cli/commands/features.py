@@ -4,11 +4,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from orchestration.cli.listing import Column, Field, Format, Listing, counted
-from orchestration.errors import reports_errors
+from orchestration.errors import output, reports_errors
 
 if TYPE_CHECKING:
     from tapewatch.features.definitions.definition import Definition
@@ -75,7 +74,7 @@ def features(
 
 
 def _explain(definition: "Definition") -> None:
-    console = Console(emoji=False)
+    console = output()
     console.print(f"{definition.name}: {definition.description}", markup=False, highlight=False)
     lines = {
         "table": definition.table.name,

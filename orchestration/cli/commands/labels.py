@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from orchestration.cli.commands.label_classes import classes
 from orchestration.cli.commands.options import FirstOption, LastOption, MarketOption, time_option
 from orchestration.cli.commands.shared_labels import pull, push
 from orchestration.cli.listing import Column, Field, Format, Listing, counted, time_span
-from orchestration.errors import console, reports_errors
+from orchestration.errors import console, output, reports_errors
 from tapewatch.labels.kinds import KINDS
 from tapewatch.market.instruments import Market
 from tapewatch.market.tickers import normalise
@@ -226,7 +225,7 @@ def agreement(market: _MarketFilter = None, symbol: _SymbolFilter = None) -> Non
             Column("Cohen's kappa", lambda row: _number(row["kappa"]), is_number=True),
         ),
     ).show(pairs, Format.TABLE)
-    Console(emoji=False).print(f"Krippendorff's alpha of all: {_number(alpha)}")
+    output().print(f"Krippendorff's alpha of all: {_number(alpha)}")
 
 
 def _number(value: float | None) -> str:

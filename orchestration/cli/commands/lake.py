@@ -3,10 +3,9 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 
-from orchestration.errors import console, reports_errors
+from orchestration.errors import console, output, reports_errors
 from tapewatch.settings import Settings
 
 app = typer.Typer()
@@ -40,6 +39,6 @@ def migrate(
     with Progress(console=console) as progress:
         task = progress.add_task("moving partitions", total=None)
         moved = move(place, lambda done, objects: progress.update(task, completed=done, total=objects))
-    Console(emoji=False).print(
+    output().print(
         f"{place}: {moved:,} objects moved" if moved else f"{place}: nothing to move", soft_wrap=True, markup=False
     )

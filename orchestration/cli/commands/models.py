@@ -10,7 +10,7 @@ import typer
 
 from orchestration.cli.commands.options import time_option
 from orchestration.cli.listing import Column, Field, Format, Listing, counted, time_field
-from orchestration.errors import RunError, console, reports_errors
+from orchestration.errors import RunError, console, output, reports_errors
 from tapewatch.settings import Settings
 
 if TYPE_CHECKING:
@@ -130,7 +130,6 @@ def compare(
     [dim]tapewatch models compare isolation_forest
     tapewatch models compare isolation_forest 4[/]
     """
-    from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     with _promoter(Settings()) as promoter:
@@ -144,9 +143,9 @@ def compare(
     table = Table("gate", "passed", "measured", title=f"{candidate}, judged beside {against}", title_justify="left")
     for gate in logged["gates"].values():
         table.add_row(gate["name"].replace("_", " "), "yes" if gate["has_passed"] else "[bold red]no[/]", gate["words"])
-    Console(emoji=False).print(table)
+    output().print(table)
     if shadows:
-        Console(emoji=False).print(_of_shadows(shadows))
+        output().print(_of_shadows(shadows))
 
 
 def _shadows(promoter: "Promoter", challenger: str) -> "dict[str, ShadowReport]":

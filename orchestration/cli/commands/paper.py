@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from orchestration.cli.commands import backtest, paper_lists
 from orchestration.cli.commands.options import MarketsOption, markets_of
 from orchestration.cli.listing import Column, Field, Format, Listing, counted
-from orchestration.errors import console, reports_errors
+from orchestration.errors import console, output, reports_errors
 from tapewatch.settings import Settings
 
 app = typer.Typer()
@@ -265,7 +264,7 @@ def status(
     table = Table(title=f"Paper account {account}", title_justify="left", show_header=False)
     for name, text in _lines(row):
         table.add_row(name, escape(text))
-    Console(emoji=False).print(table)
+    output().print(table)
     if found.positions:
         _POSITIONS.show(found.positions, form)
 

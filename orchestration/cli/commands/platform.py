@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from orchestration.cli.commands.options import FlatFilesOption, SeedOption
-from orchestration.errors import console, reports_errors
+from orchestration.errors import console, output, reports_errors
 from tapewatch.settings import Settings
 
 app = typer.Typer()
@@ -60,10 +59,10 @@ def check(
     from orchestration.cli.check import check_parts, show_plans  # noqa: PLC0415
     from orchestration.cli.flat_files import show_flat_files  # noqa: PLC0415
 
-    settings, output = Settings(), Console(emoji=False)
-    is_sound = check_parts(settings, output)
-    show_flat_files(settings, output)
-    if not show_plans(settings, output, asks=asks) or not is_sound:
+    settings, out = Settings(), output()
+    is_sound = check_parts(settings, out)
+    show_flat_files(settings, out)
+    if not show_plans(settings, out, asks=asks) or not is_sound:
         raise typer.Exit(1)
 
 

@@ -4,10 +4,9 @@ import datetime as dt
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from orchestration.cli.commands.options import FirstOption, LastOption
-from orchestration.errors import reports_errors
+from orchestration.errors import output, reports_errors
 from tapewatch.settings import Settings
 
 app = typer.Typer()
@@ -19,7 +18,9 @@ def replay(
     first: FirstOption,
     last: LastOption,
     version: Annotated[str, typer.Option("--model", metavar="VERSION", help="version to score with")],
-    name: Annotated[str, typer.Option("--name", help="registered model")] = "isolation_forest",
+    name: Annotated[
+        str | None, typer.Option("--name", help="registered model; by default the one that answered last")
+    ] = None,
 ) -> None:
     """Score the requests that the scoring service kept with a version of the model, and compare.
 
@@ -28,7 +29,7 @@ def replay(
     from orchestration.runs.replay import replay as run  # noqa: PLC0415
 
     found = run(Settings(), _day(first), _day(last), name=name, version=version)
-    Console(emoji=False).print(found.table())
+    output().print(found.table())
 
 
 def _day(time: dt.datetime) -> dt.date:

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from orchestration.cli.commands.options import time_option
 from orchestration.cli.listing import Column, Field, Format, Listing, counted, time_field
-from orchestration.errors import RunError, console, reports_errors
+from orchestration.errors import RunError, console, output, reports_errors
 from tapewatch.market.tickers import spellings
 from tapewatch.settings import Settings
 
@@ -87,7 +86,7 @@ def score(
     console.print(f"Scored by {answered_by}", soft_wrap=True)
     verdicts = answer.results if file is not None else [scoring.strongest(answer)]
     for verdict in verdicts:
-        Console(emoji=False).print(scoring.verdict_table(answer, verdict))
+        output().print(scoring.verdict_table(answer, verdict))
 
 
 @app.command()

@@ -3,9 +3,8 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from orchestration.errors import reports_errors
+from orchestration.errors import output, reports_errors
 from tapewatch.settings import Settings
 
 app = typer.Typer()
@@ -30,6 +29,6 @@ def check(
     from orchestration.cli.security import findings, show  # noqa: PLC0415 - slow to import
 
     found = findings(Settings(), audits=audits)
-    show(found, Console(emoji=False))
+    show(found, output())
     if any(finding.is_fault for finding in found):
         raise typer.Exit(1)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
-from rich.console import Console, Group
+from rich.console import Group
 from rich.markup import escape
 
 from orchestration.cli.listing import Column, Format, Listing
-from orchestration.errors import console, reports_errors
+from orchestration.errors import console, output, reports_errors
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
 
@@ -154,7 +154,7 @@ def status(
     if form is Format.JSON:
         sys.stdout.write(json.dumps(status_rows(found), indent=2) + "\n")
     else:
-        Console(emoji=False).print(status_table(found))
+        output().print(status_table(found))
         console.print(f"Dashboard: {dashboard_state(settings)}", soft_wrap=True, markup=False)
         if not found:
             console.print("No market is collected or set up: start one with `tapewatch stream MARKET`")

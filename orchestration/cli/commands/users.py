@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from orchestration.cli.listing import Column, Format, Listing, counted, time_field
 from orchestration.cli.listing import Field as ListedField
-from orchestration.errors import console, reports_errors
+from orchestration.errors import console, output, reports_errors
 from tapewatch.settings import Settings
 
 if TYPE_CHECKING:
@@ -158,12 +157,12 @@ def _enrol(database: "Database", name: str, actor: str) -> None:
     from tapewatch.accounts.users import expect_user  # noqa: PLC0415
 
     expect_user(database, name)
-    secret, output = totp.new_secret(), Console(emoji=False)
+    secret, out = totp.new_secret(), output()
     segno.make(totp.address_of(secret, name), micro=False).terminal(compact=True)
-    output.print(f"Scan this with an authenticator, or enter the secret {secret}", soft_wrap=True, markup=False)
+    out.print(f"Scan this with an authenticator, or enter the secret {secret}", soft_wrap=True, markup=False)
     code = typer.prompt("Code that it shows")
     codes = totp.enrol(database, Seal.of_file(key_file(Settings().home)), name, secret, code, actor=actor)
-    output.print("Recovery codes, each for one login without the authenticator:", *codes, sep="\n", markup=False)
+    out.print("Recovery codes, each for one login without the authenticator:", *codes, sep="\n", markup=False)
 
 
 def _show_secret(secret: str | None) -> None:

@@ -34,27 +34,25 @@ PLAYS = MappingProxyType(
 )
 #: A smaller way of the price, in usual minutes, and a smaller score of the flow give no direction.
 LEAST_WAY, LEAST_FLOW = 1.0, 3.0
-DETECTORS = ("isolation_forest", "scan")
+SCAN = "scan"
 
 
 def alerts_of(anomalies: pl.DataFrame, incidents: pl.DataFrame) -> pl.DataFrame:
     """When and by which detector each alert was raised. What an alert became later is left out.
 
     Args:
-        anomalies: ANOMALIES of the Isolation Forest.
+        anomalies: ANOMALIES of the champion of minutes, by whose registered name they go.
         incidents: INCIDENTS of the scan.
 
     Returns:
         symbol (text), start_time (the minute's start), known_time, detector.
     """
+    named = pl.col("model").cast(pl.String).str.split("/").list.first()
     frames = [
         frame.select(
-            pl.col("symbol").cast(pl.String),
-            pl.col("start_time").dt.truncate("1m"),
-            "known_time",
-            detector=pl.lit(name),
+            pl.col("symbol").cast(pl.String), pl.col("start_time").dt.truncate("1m"), "known_time", detector=detector
         )
-        for name, frame in zip(DETECTORS, (anomalies, incidents), strict=True)
+        for frame, detector in ((anomalies, named), (incidents, pl.lit(SCAN)))
     ]
     return pl.concat(frames).sort("symbol", "known_time", "detector")
 

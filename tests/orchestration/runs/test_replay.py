@@ -32,7 +32,7 @@ def test_the_same_version_agrees_and_another_shows_its_difference(tmp_path: Path
         verdicts = scorer.verdicts(symbols, times, values)
         log.add("score", "id", scorer.model, scorer.feature_version, scorer.features, values, verdicts)
     assert log.flush() == 55
-    same = replay(settings, *span, name="isolation_forest", version="3")
+    same = replay(settings, *span, name=None, version="3")
     assert same.agreement == 1.0
     assert same.rows["score"].to_list() == same.rows["score_now"].to_list()
     other = replay(settings, *span, name="isolation_forest", version="4")

@@ -129,6 +129,10 @@ def test_alerts_of_both_detectors_at_a_time_are_one_signal() -> None:
     )
     proposed, _ = proposals(alerts_of(anomaly(10, 11), incident), minute_rows(PRICES))
     assert proposed["detector"].to_list() == ["isolation_forest+scan"]
+    of_champion, _ = proposals(alerts_of(anomaly(10, 11, model="ensemble/2"), incident), minute_rows(PRICES))
+    assert of_champion["detector"].to_list() == ["ensemble+scan"], (
+        "the champion's own alerts must not count for another"
+    )
     # Alone, the scan's alert is decided at the end of its minute too.
     alone, _ = proposals(alerts_of(ANOMALIES.empty(), incident), minute_rows(PRICES))
     assert alone.select("known_time", "detector").rows() == [(minute(11), "scan")]

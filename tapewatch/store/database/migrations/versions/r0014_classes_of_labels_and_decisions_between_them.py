@@ -50,7 +50,7 @@ def upgrade() -> None:
         sa.Column("author", sa.Text(), nullable=False, comment="who changed it last"),
         sa.Column("created_time", sa.DateTime(timezone=True), nullable=False, comment="when that was"),
         sa.PrimaryKeyConstraint("market", "name", name="pk_label_classes"),
-        comment="Classes of labels that were added, or are no longer offered; built-in classes that nobody changed have no row.",
+        comment="Classes of labels that were added, or are no longer offered; unchanged built-in classes have no row.",
     )
     with op.batch_alter_table("label_classes", schema=None) as batch_op:
         batch_op.create_index("ix_label_classes_created_time", ["created_time"], unique=False)
