@@ -1,6 +1,7 @@
 """A home to watch, written once; tests that change it have a copy."""
 
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,14 @@ from dashboard import places
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake
 from tests.support.watched_home import write_home
+
+
+@pytest.fixture(autouse=True)
+def _own_main() -> Iterator[None]:
+    """Streamlit puts a page's script in the place of `__main__`, which a later test's new processes would try to run."""
+    before = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = before
 
 
 @pytest.fixture(scope="session")

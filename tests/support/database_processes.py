@@ -2,6 +2,7 @@
 
 import datetime as dt
 import multiprocessing
+import queue
 from collections.abc import Callable
 
 import polars as pl
@@ -15,7 +16,6 @@ from tests.support.live_rows import rows_of
 DAY = Partition(dt.date(2024, 6, 3), Market.STOCKS)
 ROWS = 120
 _ROUNDS = 12
-_DEADLINE_S = 240
 
 Results = "multiprocessing.Queue[str]"
 
@@ -27,9 +27,15 @@ def run_together(work: Callable[..., None], url: str, processes: int) -> list[st
     workers = [spawn.Process(target=work, args=(url, number, results)) for number in range(processes)]
     for worker in workers:
         worker.start()
-    reported = [results.get(timeout=_DEADLINE_S) for _ in workers]
+    reported: list[str] = []
+    while len(reported) < processes:
+        try:
+            reported.append(results.get(timeout=1))
+        except queue.Empty:
+            ended = [worker.exitcode for worker in workers]
+            assert not any(ended), f"a process ended before it reported: exit codes {ended}"
     for worker in workers:
-        worker.join(_DEADLINE_S)
+        worker.join()
     return reported
 
 
