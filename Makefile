@@ -72,7 +72,7 @@ bench: install ## Every figure that the docs quote; NAMES="upserts rest_page" re
 
 bench-detection: install ## Detectors side by side on injected anomalies of ten kinds; FULL=--full takes about an hour
 	@mkdir -p build
-	$(UV) run --no-sync --with pyod --with river python -m benchmarks.detection_kinds $(FULL) > build/benchmark_detection.md && \
+	$(UV) run --no-sync --with pyod --with river python -m benchmarks.detectors.detection_kinds $(FULL) > build/benchmark_detection.md && \
 	mv build/benchmark_detection.md docs/benchmark_detection.md
 
 reliability: install ## Kills, faults and troubles in full counts, under half an hour; the report shows failures too

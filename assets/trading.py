@@ -15,7 +15,7 @@ from assets.tape.loading import warn
 from resources.lake import LakeTable, png
 from resources.stores import DatabaseResource, ModelRegistryResource
 from tapewatch.market.instruments import Partition
-from tapewatch.market.signal_tables import OUTCOMES, PAPER_PORTFOLIO, SIGNALS, WALK_FORWARD
+from tapewatch.market.tables.signals import OUTCOMES, PAPER_PORTFOLIO, SIGNALS, WALK_FORWARD
 from tapewatch.store.durable import Staging
 from tapewatch.store.lake.lake import Lake
 

@@ -74,7 +74,8 @@ def main() -> None:
 
 def _section(name: str) -> str:
     print(f"running {name}", file=sys.stderr)
-    done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], stdout=subprocess.PIPE, text=True, check=True)
+    module = f"benchmarks.{_file(name).parent.name}.{name}"
+    done = subprocess.run([sys.executable, "-m", module], stdout=subprocess.PIPE, text=True, check=True)
     return f"\n## {_title(name)}\n\n{_summary(name)}\n\n```\n{done.stdout.strip(chr(10)).rstrip()}\n```\n"
 
 
@@ -89,8 +90,12 @@ def _title(name: str) -> str:
 
 
 def _summary(name: str) -> str:
-    source = Path(__file__).with_name(f"{name}.py").read_text()
-    return (ast.get_docstring(ast.parse(source)) or "").split("\n\n")[0]
+    return (ast.get_docstring(ast.parse(_file(name).read_text())) or "").split("\n\n")[0]
+
+
+def _file(name: str) -> Path:
+    """A script, in whichever room it is."""
+    return next(Path(__file__).parent.glob(f"*/{name}.py"))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from tapewatch.labels.people.human import HumanLabel
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
-from tapewatch.store.database.human_labels import add_labels, remove_labels
+from tapewatch.store.database.people.human_labels import add_labels, remove_labels
 
 IMAGES = Path(__file__).parent / "images"
 CHECKOUT = Path(__file__).resolve().parent.parent

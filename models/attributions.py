@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from models.base import Scores
-from tapewatch.market.tables import ATTRIBUTIONS
+from tapewatch.market.tables.tape import ATTRIBUTIONS
 
 
 @dataclass(frozen=True, slots=True)

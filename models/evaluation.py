@@ -9,7 +9,7 @@ import polars as pl
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from models.rules import VOLUME_RATIO
-from tapewatch.market.tables import EVALUATION
+from tapewatch.market.tables.tape import EVALUATION
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

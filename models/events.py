@@ -5,7 +5,7 @@ import json
 import polars as pl
 
 from models.naming import UNUSUAL, name_events
-from tapewatch.market.tables import ANOMALIES
+from tapewatch.market.tables.tape import ANOMALIES
 
 _REASONS = 5
 

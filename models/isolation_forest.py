@@ -17,7 +17,7 @@ from models.forest_paths import explainer
 from models.manifest import Manifest, described, file_hash
 from models.naming import outages
 from models.threshold import ALERTS_PER_SYMBOL_HOUR, for_budget
-from tapewatch.market.tables import ATTRIBUTIONS
+from tapewatch.market.tables.tape import ATTRIBUTIONS
 
 _FOREST, _PROFILE, _TAILS = "forest.skops", "profile.parquet", "tails.parquet"
 _TRUSTED = ["sklearn.tree._tree.Tree"]

@@ -12,7 +12,7 @@ import polars as pl
 
 from models.base import DetectorError
 from tapewatch.features.catalog import BY_NAME, CATALOG_VERSION
-from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.market.tables.tape import MICROSTRUCTURE
 
 MANIFEST_NAME = "manifest.json"
 #: Increases when the files of a saved detector change their meaning.

@@ -9,10 +9,10 @@ import polars as pl
 
 from resources.lake import LakeResource
 from resources.stores import DatabaseResource
-from tapewatch.market.derived_tables import DRIFT
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.live_tables import ALERT_VERDICTS, LABELS
-from tapewatch.market.review_tables import ADJUDICATIONS
+from tapewatch.market.tables.derived import DRIFT
+from tapewatch.market.tables.live import ALERT_VERDICTS, LABELS
+from tapewatch.market.tables.review import ADJUDICATIONS
 
 TRAINING: Final = "train_detectors"
 #: Pauses since the last training, by what asks for one.

@@ -20,7 +20,7 @@ from orchestration.jobs import (
 from orchestration.retraining import NIGHTLY_PAUSE, LastTraining
 from resources.stores import DatabaseResource
 from tapewatch.market.instruments import Market, Partition, session_of
-from tapewatch.market.live_tables import GAPS
+from tapewatch.market.tables.live import GAPS
 from tapewatch.streaming.gaps.book import GROWING, OPEN, gap_rows, partition_of
 
 #: The vendor's files of a day are ready at about 11:00 New York time on the next day.

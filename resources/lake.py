@@ -10,9 +10,9 @@ import polars as pl
 
 from resources.interrupts import uninterrupted
 from tapewatch.market.instruments import Partition
-from tapewatch.market.live_tables import EVERY
 from tapewatch.market.schema import Column, Table
-from tapewatch.market.tables import TRADES
+from tapewatch.market.tables.live import EVERY
+from tapewatch.market.tables.tape import TRADES
 from tapewatch.store.lake.lake import Lake
 
 #: The new rows of a partition; None keeps it as it is.

@@ -11,8 +11,8 @@ import pandas as pd
 import polars as pl
 
 from models.scan.detector import ScanDetector
-from tapewatch.market.derived_tables import BINS_5S, INCIDENTS
 from tapewatch.market.instruments import market_of, session_at
+from tapewatch.market.tables.derived import BINS_5S, INCIDENTS
 
 _TIMES = ("event_time", "known_time", "last_tick")
 

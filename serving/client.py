@@ -11,7 +11,7 @@ from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception
 
 from serving.contract.messages import Alerts, Bar, FeedbackAnswer, Models, Quote, Trade
 from serving.schemas import MAX_ROWS, Answer, Verdict
-from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.market.tables.tape import MICROSTRUCTURE
 
 _ARROW: Final = "application/vnd.apache.arrow.stream"
 _JSON: Final = "application/json"

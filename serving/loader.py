@@ -27,7 +27,7 @@ from tapewatch.market.instruments import (
     market_of,
     session_of,
 )
-from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.market.tables.tape import MICROSTRUCTURE
 
 #: Allocations between garbage collections once the model is loaded; a collection delays the answer to a request.
 _GC_THRESHOLDS = (50_000, 50, 50)

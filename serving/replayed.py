@@ -10,8 +10,8 @@ from models.base import Scores
 from serving.loader import Scorer
 from serving.schemas import Model
 from tapewatch.market.instruments import Market, Partition, market_of
-from tapewatch.market.serving_tables import REPLAYED_REQUESTS
-from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.market.tables.serving import REPLAYED_REQUESTS
+from tapewatch.market.tables.tape import MICROSTRUCTURE
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.point_in_time import Source, join_as_of
 

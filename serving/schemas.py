@@ -8,7 +8,7 @@ import msgspec
 import polars as pl
 
 from tapewatch.market.schema import Column
-from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.market.tables.tape import MICROSTRUCTURE
 
 MAX_ROWS = 10_000
 #: No market quantity is larger, and the model's single-precision trees could not compare it.

@@ -23,7 +23,7 @@ from tapewatch.feeds.rest.decode import BarsDecoder
 from tapewatch.labels.barriers.barriers import triple_barrier
 from tapewatch.market.compiled import kernels
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.trading_tables import ORDERS
+from tapewatch.market.tables.trading import ORDERS
 from tapewatch.streaming.collector.warm_up import warm_up, warm_up_scan
 from tapewatch.streaming.detection.rules.settings import DetectionConfig
 from tapewatch.trading.engine import EngineSettings, Simulation, run

@@ -15,9 +15,9 @@ from models.events import merge_anomalies
 from resources.lake import Days, LakeTable, column_schema
 from resources.stores import DatabaseResource, ModelRegistryResource
 from tapewatch.features.market_minutes import INDICATOR_COLUMNS, SCORE_COLUMNS, market_minutes
-from tapewatch.market.feature_tables import MARKET_MICROSTRUCTURE
 from tapewatch.market.instruments import Partition
-from tapewatch.market.tables import ANOMALIES
+from tapewatch.market.tables.features import MARKET_MICROSTRUCTURE
+from tapewatch.market.tables.tape import ANOMALIES
 from tapewatch.store.database.market_minutes import store_market_minutes
 from tapewatch.store.lake.inputs import record_inputs
 

@@ -12,9 +12,9 @@ from assets.shared.checks import Checked, commit_days
 from assets.tape.loading import warn
 from resources.lake import LakeTable, png
 from resources.stores import DatabaseResource, ModelRegistryResource
-from tapewatch.market.derived_tables import DRIFT
 from tapewatch.market.instruments import Partition
-from tapewatch.market.live_tables import ALERT_VERDICTS
+from tapewatch.market.tables.derived import DRIFT
+from tapewatch.market.tables.live import ALERT_VERDICTS
 from tapewatch.store.durable import Staging
 from tapewatch.store.lake.lake import Lake
 

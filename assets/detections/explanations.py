@@ -10,7 +10,7 @@ from assets.shared.about import about_table
 from resources.lake import LakeTable, png
 from resources.stores import ModelRegistryResource
 from tapewatch.market.instruments import Partition
-from tapewatch.market.tables import ATTRIBUTIONS
+from tapewatch.market.tables.tape import ATTRIBUTIONS
 
 #: TreeExplainer takes milliseconds per row: the most anomalous minutes and a sample of the rest are enough.
 _TOP_ROWS = 300

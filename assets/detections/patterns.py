@@ -7,10 +7,10 @@ from assets.shared.about import about_days
 from assets.shared.checks import Checked, commit_days
 from resources.lake import LakeTable
 from resources.stores import DatabaseResource
-from tapewatch.market.derived_tables import ANOMALY_PATTERNS
 from tapewatch.market.instruments import Partition
-from tapewatch.market.tables import MICROSTRUCTURE
-from tapewatch.store.database.verdicts import anomaly_id
+from tapewatch.market.tables.derived import ANOMALY_PATTERNS
+from tapewatch.market.tables.tape import MICROSTRUCTURE
+from tapewatch.store.database.people.verdicts import anomaly_id
 
 #: Earlier days that say what is usual.
 _DAYS = 3

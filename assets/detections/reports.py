@@ -6,8 +6,8 @@ import polars as pl
 from assets.shared.about import about_days
 from assets.shared.checks import Checked, commit_days
 from resources.lake import LakeTable
-from tapewatch.market.derived_tables import PROFILE
 from tapewatch.market.instruments import Partition
+from tapewatch.market.tables.derived import PROFILE
 from tapewatch.reports.tape_profile import field_rows, profile_day
 from tapewatch.store.durable import Staging
 

@@ -15,9 +15,9 @@ from tapewatch.features.families.indicators import indicators as indicator_rows
 from tapewatch.features.families.rows import microstructure_more as more_rows
 from tapewatch.features.from_bars import bar_features
 from tapewatch.features.microstructure import microstructure as minute_rows
-from tapewatch.market.feature_tables import INDICATORS, MICROSTRUCTURE_MORE
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Partition
-from tapewatch.market.tables import BARS, MICROSTRUCTURE
+from tapewatch.market.tables.features import INDICATORS, MICROSTRUCTURE_MORE
+from tapewatch.market.tables.tape import BARS, MICROSTRUCTURE
 from tapewatch.store.lake.lake import whole_symbol_groups
 from tapewatch.store.lake.tape import has_ticks, symbol_batches, tape_end
 

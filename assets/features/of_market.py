@@ -23,8 +23,8 @@ from tapewatch.features.seasonality.rows import seasonality as seasonality_rows
 from tapewatch.lookahead.catalogue import MINUTES, MINUTES_OF_BARS, regimes_with, seasonality_with
 from tapewatch.lookahead.computation import Computation
 from tapewatch.market.arrays import Array
-from tapewatch.market.feature_tables import CROSS_ASSET, REGIMES, SEASONALITY
 from tapewatch.market.instruments import Partition
+from tapewatch.market.tables.features import CROSS_ASSET, REGIMES, SEASONALITY
 from tapewatch.store.lake.tape import has_ticks, tape_end
 
 _CHECKS = (Check(judgements.no_look_ahead),)

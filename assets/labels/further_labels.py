@@ -16,9 +16,9 @@ from tapewatch.labels.people.adjudication import settled
 from tapewatch.labels.people.edges import refine
 from tapewatch.labels.training.weights import label_weights
 from tapewatch.market.instruments import Partition
-from tapewatch.market.label_tables import HUMAN_LABELS, LABEL_WEIGHTS, META_LABELS, WEAK_LABELS
-from tapewatch.market.live_tables import LABELS
-from tapewatch.market.review_tables import ADJUDICATIONS
+from tapewatch.market.tables.labels import HUMAN_LABELS, LABEL_WEIGHTS, META_LABELS, WEAK_LABELS
+from tapewatch.market.tables.live import LABELS
+from tapewatch.market.tables.review import ADJUDICATIONS
 from tapewatch.store.lake.tape import symbol_ticks
 
 _CHECKS = (Check(judgements.no_look_ahead),)

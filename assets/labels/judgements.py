@@ -12,9 +12,9 @@ from tapewatch.labels.barriers.meta_labels import meta_labels
 from tapewatch.labels.barriers.volatility import usable_bars
 from tapewatch.labels.training.weights import label_weights
 from tapewatch.market.instruments import NS_PER_MINUTE, Partition, Session
-from tapewatch.market.label_tables import LABEL_WEIGHTS, META_LABELS
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import BARRIER_LABELS, BARS
+from tapewatch.market.tables.labels import LABEL_WEIGHTS, META_LABELS
+from tapewatch.market.tables.tape import BARRIER_LABELS, BARS
 from tapewatch.store.lake.lake import Lake
 
 #: Symbols that are checked.

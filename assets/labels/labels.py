@@ -12,7 +12,7 @@ from tapewatch.labels.barriers.barriers import triple_barrier
 from tapewatch.labels.training.training_set import build_training_set
 from tapewatch.labels.truth import truth_minutes
 from tapewatch.market.instruments import Partition
-from tapewatch.market.tables import BARRIER_LABELS, TRAINING_SET, TRUTH_LABELS
+from tapewatch.market.tables.tape import BARRIER_LABELS, TRAINING_SET, TRUTH_LABELS
 from tapewatch.store.lake.tape import tape_end
 
 _CHECKS = (Check(judgements.no_look_ahead),)

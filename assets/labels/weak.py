@@ -6,10 +6,10 @@ import polars as pl
 from models.rules import VOLUME_RATIO, volume_ratio
 from tapewatch.labels.label_model import LabelModel
 from tapewatch.labels.weak_labels import SOURCE_VOLUME, weak_labels
-from tapewatch.market.derived_tables import INCIDENTS
 from tapewatch.market.instruments import Partition
-from tapewatch.market.live_tables import ALERTS
-from tapewatch.market.tables import ANOMALIES, MICROSTRUCTURE
+from tapewatch.market.tables.derived import INCIDENTS
+from tapewatch.market.tables.live import ALERTS
+from tapewatch.market.tables.tape import ANOMALIES, MICROSTRUCTURE
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake
 from tapewatch.streaming.detection.findings import CHAMPION

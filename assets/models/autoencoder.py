@@ -14,7 +14,7 @@ from models.base import DetectorError
 from resources.lake import LakeTable, png
 from resources.stores import DatabaseResource, KerasResource, ModelRegistryResource
 from tapewatch.labels.training.splits import split_days
-from tapewatch.market.tables import TRAINING_SET
+from tapewatch.market.tables.tape import TRAINING_SET
 
 #: Name of the experiment and of the registered model.
 AUTOENCODER = "lstm_autoencoder"

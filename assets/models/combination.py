@@ -14,8 +14,8 @@ from assets.tape.loading import warn
 from models.base import DetectorError
 from resources.lake import LakeResource, LakeTable, png
 from resources.stores import ModelRegistryResource
-from tapewatch.market.derived_tables import COMPARISON
 from tapewatch.market.instruments import Partition
+from tapewatch.market.tables.derived import COMPARISON
 
 _TAPE = [["tape", "trades"], ["tape", "quotes"]]
 _REMEDY = "the run goes on without it"

@@ -21,7 +21,7 @@ from models.evaluation import NotJudgedError
 from resources.code_version import code_version
 from resources.detector_pyfunc import as_pandas
 from resources.mlflow_registry import ModelRegistry
-from tapewatch.market.derived_tables import COMPARISON
+from tapewatch.market.tables.derived import COMPARISON
 
 _EXAMPLE_ROWS = 5
 

@@ -8,7 +8,7 @@ from assets.models.forest import MINUTES
 from models.promotion.gates import Gate, Judgement
 from resources.mlflow_registry import ModelRegistry, RegisteredModel
 from resources.promotion import Promoter, PromotionError
-from tapewatch.market.live_tables import SHADOW_MINUTES
+from tapewatch.market.tables.live import SHADOW_MINUTES
 from tapewatch.store.database.database import Database
 from tapewatch.streaming.detection.shadow import shadow_report
 

@@ -15,7 +15,7 @@ from resources.lake import LakeResource, LakeTable, png
 from resources.stores import ModelRegistryResource
 from tapewatch.labels.training.splits import split_days
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables import EVALUATION, TRAINING_SET
+from tapewatch.market.tables.tape import EVALUATION, TRAINING_SET
 
 #: Name of the experiment and of the registered model.
 MODEL = "isolation_forest"

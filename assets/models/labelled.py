@@ -7,8 +7,8 @@ import polars as pl
 
 from models.anomaly_classifier.examples import Day, by_people, by_votes, injected
 from tapewatch.market.instruments import Partition
-from tapewatch.market.label_tables import HUMAN_LABELS, WEAK_LABELS
-from tapewatch.market.tables import MICROSTRUCTURE, QUOTES, TRADES
+from tapewatch.market.tables.labels import HUMAN_LABELS, WEAK_LABELS
+from tapewatch.market.tables.tape import MICROSTRUCTURE, QUOTES, TRADES
 from tapewatch.store.lake.lake import Lake
 
 

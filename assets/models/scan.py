@@ -18,8 +18,8 @@ from resources.lake import LakeTable, png
 from resources.stores import DatabaseResource, ModelRegistryResource
 from tapewatch.features.bins.batch import bins_5s as bins_of
 from tapewatch.labels.training.splits import split_days
-from tapewatch.market.derived_tables import BINS_5S, INCIDENTS, SCAN_EVALUATION
 from tapewatch.market.instruments import Partition
+from tapewatch.market.tables.derived import BINS_5S, INCIDENTS, SCAN_EVALUATION
 from tapewatch.store.lake.inputs import record_inputs
 from tapewatch.store.lake.tape import has_ticks, symbol_batches
 

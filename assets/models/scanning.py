@@ -18,9 +18,9 @@ from resources.scan_pyfunc import as_pandas, found
 from tapewatch.features.bins.batch import bins_5s
 from tapewatch.labels.injection.injection import inject
 from tapewatch.labels.truth import TRUTH_EVENTS_SCHEMA
-from tapewatch.market.derived_tables import BINS_5S, INCIDENTS
 from tapewatch.market.instruments import Partition
-from tapewatch.market.tables import TRUTH_LABELS
+from tapewatch.market.tables.derived import BINS_5S, INCIDENTS
+from tapewatch.market.tables.tape import TRUTH_LABELS
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.tape import symbol_batches

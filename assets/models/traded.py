@@ -9,10 +9,10 @@ from models.events import merge_anomalies
 from models.promotion.gates import Bets
 from resources.mlflow_registry import ModelRegistry
 from resources.promotion import Promoter
-from tapewatch.market.derived_tables import INCIDENTS
 from tapewatch.market.instruments import Partition
-from tapewatch.market.signal_tables import OUTCOMES
-from tapewatch.market.tables import ATTRIBUTIONS, BARS, MICROSTRUCTURE
+from tapewatch.market.tables.derived import INCIDENTS
+from tapewatch.market.tables.signals import OUTCOMES
+from tapewatch.market.tables.tape import ATTRIBUTIONS, BARS, MICROSTRUCTURE
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.tape import tape_end

@@ -21,8 +21,8 @@ from resources.detector_pyfunc import as_pandas
 from resources.lake import LakeTable
 from resources.mlflow_registry import ModelRegistry
 from resources.model_logging import log_inputs, provenance, run_name
-from tapewatch.market.signal_tables import OUTCOMES
-from tapewatch.market.tables import EVALUATION
+from tapewatch.market.tables.signals import OUTCOMES
+from tapewatch.market.tables.tape import EVALUATION
 from tapewatch.reports.attributions import attributions_html
 
 _EXAMPLE_ROWS = 5

@@ -16,7 +16,7 @@ from tapewatch.labels.injection.injection import inject
 from tapewatch.labels.training.training_set import build_training_set
 from tapewatch.labels.truth import truth_minutes
 from tapewatch.market.instruments import Partition
-from tapewatch.market.tables import BARRIER_LABELS, BARS, TRAINING_SET, TRUTH_LABELS
+from tapewatch.market.tables.tape import BARRIER_LABELS, BARS, TRAINING_SET, TRUTH_LABELS
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.tape import has_ticks, symbol_batches, tape_end
 

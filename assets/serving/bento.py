@@ -20,7 +20,7 @@ from serving.bento import BentoError, build_bento, store_model
 from serving.loader import LoadError
 from serving.store import CHALLENGER, point
 from tapewatch.market.instruments import Partition
-from tapewatch.market.serving_tables import REPLAYED_REQUESTS
+from tapewatch.market.tables.serving import REPLAYED_REQUESTS
 
 #: A market day may begin on the date before and end on the date after.
 _DAY = dt.timedelta(days=1)

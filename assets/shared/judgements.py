@@ -12,12 +12,12 @@ from tapewatch.lookahead import catalogue
 from tapewatch.lookahead.checks import chosen_times, compared
 from tapewatch.lookahead.computation import Computation, Tape
 from tapewatch.market.conditions import INTERMARKET_SWEEP
-from tapewatch.market.derived_tables import BINS_5S
-from tapewatch.market.feature_tables import CROSS_ASSET, INDICATORS, MICROSTRUCTURE_MORE
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.prices import is_no_price, is_two_sided
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import BARRIER_LABELS, BARS, COVERAGE, DELIVERED_BARS, MICROSTRUCTURE, QUOTES, TRADES
+from tapewatch.market.tables.derived import BINS_5S
+from tapewatch.market.tables.features import CROSS_ASSET, INDICATORS, MICROSTRUCTURE_MORE
+from tapewatch.market.tables.tape import BARRIER_LABELS, BARS, COVERAGE, DELIVERED_BARS, MICROSTRUCTURE, QUOTES, TRADES
 from tapewatch.store.lake.lake import Lake, whole_symbol_groups
 from tapewatch.store.lake.tape import has_ticks, symbol_batches, tape_end
 

@@ -19,8 +19,8 @@ from tapewatch.bars.information.clocks import Clock, Thresholds
 from tapewatch.lookahead.catalogue import continuous_with
 from tapewatch.lookahead.catalogue import information_bars as computed_bars
 from tapewatch.lookahead.computation import Computation
-from tapewatch.market.derived_tables import CONTINUOUS_BARS, INFORMATION_BARS, INFORMATION_STATES
 from tapewatch.market.instruments import Market, Partition
+from tapewatch.market.tables.derived import CONTINUOUS_BARS, INFORMATION_BARS, INFORMATION_STATES
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.tape import has_ticks, symbol_batches
 

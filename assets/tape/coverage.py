@@ -16,8 +16,8 @@ from resources.stores import DatabaseResource, SpoolResource
 from resources.tape_source import TapeSourceResource
 from tapewatch.bars.coverage import coverage as day_coverage
 from tapewatch.market.instruments import Market, Partition, Session, trading_days
-from tapewatch.market.live_tables import GAPS
-from tapewatch.market.tables import COVERAGE
+from tapewatch.market.tables.live import GAPS
+from tapewatch.market.tables.tape import COVERAGE
 from tapewatch.market.tickers import normalise
 from tapewatch.store.spool.files import waiting_for
 from tapewatch.streaming.gaps.book import until_merged

@@ -15,9 +15,9 @@ from resources.tape_source import TapeSourceResource
 from tapewatch.feeds.errors import EntitlementError, NotInPlanError
 from tapewatch.feeds.source import Load, MissingDayError
 from tapewatch.market.instruments import Partition
-from tapewatch.market.live_tables import STREAM_BARS, STREAM_BATCHES
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import QUOTES, TRADES, quarantine_of
+from tapewatch.market.tables.live import STREAM_BARS, STREAM_BATCHES
+from tapewatch.market.tables.tape import QUOTES, TRADES, quarantine_of
 from tapewatch.store.lake.lake import Lake
 from tapewatch.streaming.ingest.ingest import partition_lock
 from tapewatch.streaming.ingest.ledger import is_loaded

@@ -8,12 +8,12 @@ from typing import Final
 
 from dashboard.dossiers.registry import GoneError, Registry
 from models.base import DetectorError
-from tapewatch.market.derived_tables import INCIDENTS
-from tapewatch.market.tables import ANOMALIES
+from tapewatch.market.tables.derived import INCIDENTS
+from tapewatch.market.tables.tape import ANOMALIES
 from tapewatch.reports.dossier.dossier import Dossier, Dossiers
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database, DatabaseError
-from tapewatch.store.database.verdicts import VerdictError, anomaly_id, incident_id
+from tapewatch.store.database.people.verdicts import VerdictError, anomaly_id, incident_id
 from tapewatch.store.lake.lake import Lake, LakeError
 
 #: New patterns and champions count after so long. Detectors stay loaded: a version does not change.

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
-from tapewatch.market.live_tables import ALERTS, LIVE_BARS
+from tapewatch.market.tables.live import ALERTS, LIVE_BARS
 from tapewatch.store.database.database import Database, DatabaseError
 
 _EVERY_S = 0.5

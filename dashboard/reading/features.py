@@ -6,8 +6,8 @@ import polars as pl
 
 from tapewatch.features.catalog import FEATURES
 from tapewatch.market.instruments import Market, Partition, day_of
-from tapewatch.market.live_tables import LIVE_MICROSTRUCTURE
-from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.market.tables.live import LIVE_MICROSTRUCTURE
+from tapewatch.market.tables.tape import MICROSTRUCTURE
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake
 

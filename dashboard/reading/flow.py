@@ -9,8 +9,8 @@ from tsdownsample import MinMaxLTTBDownsampler
 
 from dashboard.reading.days import days_between
 from tapewatch.market.instruments import Market
-from tapewatch.market.live_tables import LIVE_MICROSTRUCTURE
-from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.market.tables.live import LIVE_MICROSTRUCTURE
+from tapewatch.market.tables.tape import MICROSTRUCTURE
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake
 

@@ -9,12 +9,12 @@ import polars as pl
 
 from dashboard.reading.days import days_between
 from tapewatch.labels.kinds import NORMAL
-from tapewatch.market.derived_tables import INCIDENTS
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.live_tables import ALERT_VERDICTS, ALERTS, LABELS
-from tapewatch.market.tables import ANOMALIES, TRUTH_LABELS
+from tapewatch.market.tables.derived import INCIDENTS
+from tapewatch.market.tables.live import ALERT_VERDICTS, ALERTS, LABELS
+from tapewatch.market.tables.tape import ANOMALIES, TRUTH_LABELS
 from tapewatch.store.database.database import Database
-from tapewatch.store.database.verdicts import VerdictError, anomaly_id, find, incident_id
+from tapewatch.store.database.people.verdicts import VerdictError, anomaly_id, find, incident_id
 from tapewatch.store.lake.lake import Lake
 
 SEVERITIES = ("info", "warning", "critical")

@@ -11,8 +11,8 @@ import msgspec
 import polars as pl
 
 from tapewatch.market.instruments import Market
-from tapewatch.market.live_tables import GAPS, LIVE_BARS
-from tapewatch.market.tables import COVERAGE
+from tapewatch.market.tables.live import GAPS, LIVE_BARS
+from tapewatch.market.tables.tape import COVERAGE
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake
 from tapewatch.streaming.collector.metrics import LOOPBACK, CollectorStatus

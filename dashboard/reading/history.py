@@ -10,8 +10,8 @@ import polars as pl
 
 from dashboard.reading.levels import WIDTHS, Ladder, grouped, rows_before, rows_between
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Partition
-from tapewatch.market.live_tables import LIVE_BARS
-from tapewatch.market.tables import BARS
+from tapewatch.market.tables.live import LIVE_BARS
+from tapewatch.market.tables.tape import BARS
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake, MissingPartitionError
 

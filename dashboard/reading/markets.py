@@ -3,8 +3,8 @@
 import polars as pl
 
 from tapewatch.market.instruments import Market, zone_of
-from tapewatch.market.live_tables import LIVE_BARS
-from tapewatch.market.tables import BARS
+from tapewatch.market.tables.live import LIVE_BARS
+from tapewatch.market.tables.tape import BARS
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake
 

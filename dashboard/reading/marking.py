@@ -6,10 +6,10 @@ import polars as pl
 
 from dashboard.reading.happenings import feed
 from tapewatch.labels.people.human import HumanLabel, LabelError
-from tapewatch.market.live_tables import ALERT_VERDICTS, LABELS
+from tapewatch.market.tables.live import ALERT_VERDICTS, LABELS
 from tapewatch.store.database.database import Database
-from tapewatch.store.database.human_labels import add_labels, remove_labels
-from tapewatch.store.database.label_classes import offered
+from tapewatch.store.database.people.human_labels import add_labels, remove_labels
+from tapewatch.store.database.people.label_classes import offered
 from tapewatch.store.labelling import check_tape
 from tapewatch.store.lake.lake import Lake
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import polars as pl
 
-from tapewatch.market.derived_tables import COMPARISON, DRIFT, INCIDENTS, SCAN_EVALUATION
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import ANOMALIES, EVALUATION
+from tapewatch.market.tables.derived import COMPARISON, DRIFT, INCIDENTS, SCAN_EVALUATION
+from tapewatch.market.tables.tape import ANOMALIES, EVALUATION
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.model_history import REFUSED, champion_of, history
 from tapewatch.store.lake.lake import Lake

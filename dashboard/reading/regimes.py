@@ -5,8 +5,8 @@ import datetime as dt
 import polars as pl
 
 from dashboard.reading.days import days_between
-from tapewatch.market.feature_tables import REGIMES
 from tapewatch.market.instruments import Market
+from tapewatch.market.tables.features import REGIMES
 from tapewatch.store.lake.lake import Lake
 
 #: Of a longer stretch the last days are read.

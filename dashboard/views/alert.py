@@ -14,7 +14,7 @@ from dashboard.views import dossier
 from dashboard.views.alerts import judge
 from dashboard.views.controls import escaped, in_zone, named, sidebar, time_text, zone_of
 from tapewatch.market.instruments import Market
-from tapewatch.market.live_tables import ALERT_VERDICTS
+from tapewatch.market.tables.live import ALERT_VERDICTS
 
 _AROUND = dt.timedelta(minutes=45)
 

@@ -11,9 +11,9 @@ from dashboard.identity import Identity, current, require
 from dashboard.reading.export import exported
 from dashboard.reading.happenings import SEVERITIES, feed
 from dashboard.views.controls import choice, escaped, in_zone, is_utc, listed, named, refresh_s, sidebar, zone_of
-from tapewatch.market.live_tables import VERDICTS
+from tapewatch.market.tables.live import VERDICTS
 from tapewatch.store.database.database import DatabaseError
-from tapewatch.store.database.verdicts import VerdictError, give_verdict
+from tapewatch.store.database.people.verdicts import VerdictError, give_verdict
 
 _SINCE = {"Everything": None, "Last hour": 1, "Last day": 24, "Last week": 168, "Last month": 720}
 _SHOWN = ("start_time", "end_time", "symbol", "kind", "severity", "source", "verdict", "message")

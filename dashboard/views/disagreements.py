@@ -10,10 +10,10 @@ from dashboard.identity import Identity, require
 from dashboard.views.controls import escaped, in_zone, named
 from tapewatch.labels.people.adjudication import Group
 from tapewatch.labels.people.human import HumanLabel, LabelError, time_of
-from tapewatch.market.review_tables import ADJUDICATIONS
-from tapewatch.store.database.adjudications import adjudicate, open_disagreements
+from tapewatch.market.tables.review import ADJUDICATIONS
 from tapewatch.store.database.database import DatabaseError
-from tapewatch.store.database.label_classes import offered
+from tapewatch.store.database.people.adjudications import adjudicate, open_disagreements
+from tapewatch.store.database.people.label_classes import offered
 
 _MOST = 10
 

@@ -9,7 +9,7 @@ from dashboard.reading.export import exported
 from dashboard.views.controls import in_zone, named, sidebar
 from dashboard.views.disagreements import draw_disagreements
 from tapewatch.labels.people.human import LabelError
-from tapewatch.market.live_tables import LABELS
+from tapewatch.market.tables.live import LABELS
 from tapewatch.store.labelling import agreement
 
 _SHOWN = (

@@ -17,7 +17,7 @@ from tapewatch.labels.people.human import HumanLabel, LabelError
 from tapewatch.labels.people.human import time_of as parse_time
 from tapewatch.market.instruments import NS_PER_SECOND, Market
 from tapewatch.store.database.database import DatabaseError
-from tapewatch.store.database.label_classes import offered
+from tapewatch.store.database.people.label_classes import offered
 from tapewatch.store.labelling import edges
 
 _AROUND = dt.timedelta(minutes=30)

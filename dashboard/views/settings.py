@@ -9,7 +9,7 @@ from dashboard.identity import require
 from dashboard.views.controls import escaped, named, sidebar
 from tapewatch.labels.people.human import LabelError
 from tapewatch.store.database.database import DatabaseError
-from tapewatch.store.database.label_classes import LabelClass, classes, set_class
+from tapewatch.store.database.people.label_classes import LabelClass, classes, set_class
 
 
 def show() -> None:

@@ -10,7 +10,7 @@ import streamlit as st
 from dashboard import places
 from dashboard.views.controls import escaped, refresh_s, sidebar
 from dashboard.views.panels import LINE, draw
-from tapewatch.market.signal_tables import WALK_FORWARD
+from tapewatch.market.tables.signals import WALK_FORWARD
 
 #: A trader that wrote longer ago does not run, or waits for the database.
 _SILENT_S = 180

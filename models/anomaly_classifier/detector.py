@@ -20,7 +20,7 @@ from models.manifest import Manifest, described, file_hash
 from models.naming import outages
 from models.profile import group_names
 from models.threshold import ALERTS_PER_SYMBOL_HOUR, for_budget
-from tapewatch.market.tables import ATTRIBUTIONS
+from tapewatch.market.tables.tape import ATTRIBUTIONS
 
 _TREES, _PROFILE, _TAILS, _HELD_OUT = "trees.npz", "profile.parquet", "tails.parquet", "held_out.parquet"
 _FILES = (_TREES, _PROFILE, _TAILS, _HELD_OUT)

@@ -11,7 +11,7 @@ from tapewatch.labels.injection.realisations import REALISATIONS
 from tapewatch.labels.injection.strengths import Nature, inject_at_strengths
 from tapewatch.labels.kinds import NORMAL
 from tapewatch.market.instruments import Session
-from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.market.tables.tape import MICROSTRUCTURE
 
 #: Realisations of each kind that train; the last, in bursts, is left for tests.
 TRAINING_REALISATIONS: Final = (0, 1)

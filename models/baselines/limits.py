@@ -12,7 +12,7 @@ from models.attributions import attributions_of
 from models.base import DetectorError, Scores
 from models.manifest import Manifest, described
 from models.naming import OUTAGE_S
-from tapewatch.market.tables import ATTRIBUTIONS
+from tapewatch.market.tables.tape import ATTRIBUTIONS
 
 #: The value of a feature, upwards or, where it has a sign, either way, from which a minute is anomalous.
 LIMITS: Final[Mapping[str, float]] = {

@@ -15,7 +15,7 @@ from models.manifest import Manifest, described, file_hash
 from models.naming import OUTAGE_S
 from models.profile import Profile, held_out_deviations
 from models.threshold import ALERTS_PER_SYMBOL_HOUR, for_budget
-from tapewatch.market.tables import ATTRIBUTIONS
+from tapewatch.market.tables.tape import ATTRIBUTIONS
 
 _PROFILE = "profile.parquet"
 #: Deviation of the silence of an outage, in scales.

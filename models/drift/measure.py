@@ -11,7 +11,7 @@ from models.drift.cusum import Cusum
 from models.drift.distances import kolmogorov_smirnov, stability_index, wasserstein
 from models.profile import Profile
 from tapewatch.features.catalog import FEATURES, matrix
-from tapewatch.market.derived_tables import DRIFT
+from tapewatch.market.tables.derived import DRIFT
 
 #: A change of this size, by both measures, is drift.
 PSI_LIMIT, KS_LIMIT = 0.25, 0.2

@@ -15,7 +15,7 @@ from models.ensemble.calibration import Levels, hours_of, score_of, threshold_of
 from models.ensemble.storage import LEVELS, MEMBERS, WHOLE, frame_of, member_folders, read_levels
 from models.loading import load_detector
 from models.manifest import Manifest, described, file_hash
-from tapewatch.market.tables import ATTRIBUTIONS
+from tapewatch.market.tables.tape import ATTRIBUTIONS
 
 #: Minutes after a declared anomaly that do not count as ordinary either.
 _AFTER = 10

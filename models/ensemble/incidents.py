@@ -9,7 +9,7 @@ from models.ensemble.calibration import MINUTES
 from models.ensemble.detector import EnsembleDetector
 from models.events import merge_anomalies
 from models.reasons import worded
-from tapewatch.market.derived_tables import INCIDENTS
+from tapewatch.market.tables.derived import INCIDENTS
 
 #: Stands for more.
 _MOST_HOURS = 10_000.0

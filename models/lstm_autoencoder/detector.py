@@ -29,7 +29,7 @@ from models.manifest import Manifest, described, file_hash
 from models.naming import OUTAGE_S
 from models.profile import Profile
 from models.threshold import for_budget
-from tapewatch.market.tables import ATTRIBUTIONS
+from tapewatch.market.tables.tape import ATTRIBUTIONS
 
 _WEIGHTS, _PROFILE = "weights.npz", "profile.parquet"
 _FEWEST_ROWS = 200

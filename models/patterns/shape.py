@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tapewatch.features.catalog import BY_NAME, NAMES, matrix
-from tapewatch.market.derived_tables import ANOMALY_PATTERNS, PATTERN_FEATURES
+from tapewatch.market.tables.derived import ANOMALY_PATTERNS, PATTERN_FEATURES
 
 Floats = npt.NDArray[np.float64]
 

@@ -19,9 +19,9 @@ from models.scan.market_scan import Floats, MarketScan
 from models.scan.wording import WORDING
 from tapewatch.features.bins.records import BIN_NS
 from tapewatch.market.arrays import Array
-from tapewatch.market.derived_tables import INCIDENTS
 from tapewatch.market.instruments import Market, Session
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.derived import INCIDENTS
+from tapewatch.market.tables.tape import TIME
 
 #: Increases when the files change their meaning.
 FORMAT = 1

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tapewatch.market.derived_tables import SCAN_EVALUATION
+from tapewatch.market.tables.derived import SCAN_EVALUATION
 
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

@@ -17,7 +17,7 @@ from models.served.evidence import PROFILE
 from models.served.minutes import Minutes
 from tapewatch.features.catalog import BY_NAME, Transform
 from tapewatch.market.instruments import NS_PER_MINUTE
-from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.market.tables.tape import MICROSTRUCTURE
 
 #: Most that a served score may differ from the detector's.
 PARITY: Final = 1e-5

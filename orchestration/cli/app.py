@@ -13,32 +13,21 @@ from pathlib import Path
 import typer
 from pydantic import ValidationError
 
-from orchestration.cli.commands import (
+from orchestration.cli.commands.deployment import keys, platform, security, serve, users
+from orchestration.cli.commands.detectors import (
     alerts,
-    backtest,
-    daily,
-    database,
     detect,
     explain,
     features,
-    gaps,
-    keys,
     labels,
-    lake,
     lookahead,
     models,
-    paper,
-    platform,
-    profile,
     replay,
     results,
-    security,
-    serve,
-    stream,
-    tape,
-    users,
     watch,
 )
+from orchestration.cli.commands.tape import daily, database, gaps, lake, profile, stream, tape
+from orchestration.cli.commands.trading import backtest, paper
 from orchestration.errors import console
 from orchestration.home import tighten
 from tapewatch.network import prepare_environment

@@ -21,7 +21,7 @@ from tapewatch.feeds.plans.table import MarketPlan
 from tapewatch.feeds.probe import ProbeRow, probe, probe_flat_files, probe_stream
 from tapewatch.feeds.source import SourceError
 from tapewatch.market.instruments import Market
-from tapewatch.market.tables import TRADES
+from tapewatch.market.tables.tape import TRADES
 from tapewatch.masking import masked
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database, DatabaseError

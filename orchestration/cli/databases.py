@@ -18,17 +18,18 @@ from rich.table import Table as RichTable
 from rich.text import Text
 from upath import UPath
 
-from tapewatch.store.database import archive, moving, retention, rollups, schema
-from tapewatch.store.database.audit import record
-from tapewatch.store.database.copying import Listener
-from tapewatch.store.database.creation import create_databases
+from tapewatch.store.database import schema
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import DatabaseError, transaction
 from tapewatch.store.database.migrations import HEAD
-from tapewatch.store.database.rollups import RETENTION_DAYS
-from tapewatch.store.database.status import status
+from tapewatch.store.database.people.audit import record
 from tapewatch.store.database.tables import SQL_TABLES
-from tapewatch.store.database.timescale import FailingJob
+from tapewatch.store.database.upkeep import archive, moving, retention, rollups
+from tapewatch.store.database.upkeep.copying import Listener
+from tapewatch.store.database.upkeep.creation import create_databases
+from tapewatch.store.database.upkeep.rollups import RETENTION_DAYS
+from tapewatch.store.database.upkeep.status import status
+from tapewatch.store.database.upkeep.timescale import FailingJob
 from tapewatch.store.durable import is_local
 
 _BY_NAME = {table.name: table for table in SQL_TABLES}

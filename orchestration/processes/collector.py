@@ -18,7 +18,7 @@ from orchestration.processes.logs import start_log
 from tapewatch.feeds.source import SourceError
 from tapewatch.feeds.stream.channels import subscriptions
 from tapewatch.market.instruments import Market, session_of
-from tapewatch.market.tables import BARS, MICROSTRUCTURE
+from tapewatch.market.tables.tape import BARS, MICROSTRUCTURE
 from tapewatch.market.tickers import SymbolError, normalise
 from tapewatch.network import is_loopback
 from tapewatch.settings import Settings

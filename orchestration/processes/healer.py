@@ -12,7 +12,7 @@ from tapewatch.feeds.files.source import FlatFileSource
 from tapewatch.feeds.ranges import FlatFileRanges, RecordSource, RestRanges
 from tapewatch.feeds.source import SourceError
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables import QUOTES, TRADES
+from tapewatch.market.tables.tape import QUOTES, TRADES
 from tapewatch.market.tickers import normalise
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database

@@ -9,7 +9,7 @@ import msgspec
 from orchestration.processes.collectors import QUICK_DEATHS, collector_name, metrics_port, way_on
 from orchestration.processes.supervision import processes, socket_path
 from tapewatch.market.instruments import Market
-from tapewatch.market.tables import BARS, QUOTES, TRADES
+from tapewatch.market.tables.tape import BARS, QUOTES, TRADES
 from tapewatch.settings import DEFAULT_MARKETS, Settings
 from tapewatch.store.lake.lake import Lake
 from tapewatch.streaming.collector.metrics import LOOPBACK, CollectorStatus

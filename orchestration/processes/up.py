@@ -23,7 +23,7 @@ from orchestration.processes.supervision import NAME, Supervisor, claimed, proce
 from serving.store import StoredBento
 from tapewatch.feeds.files.source import FlatFileSource
 from tapewatch.market.instruments import Market
-from tapewatch.market.tables import BARS, QUOTES, TRADES
+from tapewatch.market.tables.tape import BARS, QUOTES, TRADES
 from tapewatch.masking import masked
 from tapewatch.settings import Settings
 from tapewatch.store.lake.lake import Lake

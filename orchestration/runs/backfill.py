@@ -19,7 +19,7 @@ from tapewatch.feeds.rest.source import RestSource
 from tapewatch.feeds.rest.transport import Patience
 from tapewatch.market.instruments import Market, Partition, day_of, trading_days
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import BARS, QUOTES, TRADES, quarantine_of
+from tapewatch.market.tables.tape import BARS, QUOTES, TRADES, quarantine_of
 from tapewatch.market.tickers import SymbolError, normalise
 from tapewatch.settings import Settings, variable_of
 from tapewatch.store.lake.lake import Lake

@@ -13,13 +13,13 @@ from rich.markup import escape
 from orchestration.home import check_home
 from orchestration.processes.services import free_port, on_emulator
 from orchestration.runs import outcome
+from orchestration.runs.detectors.scoring import anomaly_rows, ask, request_body, served, strongest, verdict_table
 from orchestration.runs.lineage import backtest_signals, materialize, terminable
 from orchestration.runs.runs import RunReport, StepTiming
-from orchestration.runs.scoring import anomaly_rows, ask, request_body, served, strongest, verdict_table
 from serving.schemas import Answer
 from tapewatch.emulator.process import running_emulator
 from tapewatch.market.instruments import Market, Partition, trading_days
-from tapewatch.market.tables import ANOMALIES
+from tapewatch.market.tables.tape import ANOMALIES
 from tapewatch.settings import Settings
 from tapewatch.store.lake.lake import Lake
 

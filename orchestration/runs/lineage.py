@@ -18,7 +18,7 @@ from resources.interrupts import handling
 from tapewatch.emulator.process import running_emulator
 from tapewatch.feeds.files.source import FlatFileSource
 from tapewatch.market.instruments import Market, Partition, trading_days
-from tapewatch.market.signal_tables import WALK_FORWARD
+from tapewatch.market.tables.signals import WALK_FORWARD
 from tapewatch.masking import masked
 from tapewatch.settings import Settings
 from tapewatch.store.lake.lake import Lake

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from serving.store import StoredBento
-from tapewatch.market.derived_tables import COMPARISON, INCIDENTS, SCAN_EVALUATION
 from tapewatch.market.instruments import Partition
-from tapewatch.market.tables import ANOMALIES, BARS, EVALUATION, TRUTH_LABELS
+from tapewatch.market.tables.derived import COMPARISON, INCIDENTS, SCAN_EVALUATION
+from tapewatch.market.tables.tape import ANOMALIES, BARS, EVALUATION, TRUTH_LABELS
 from tapewatch.reports.run_report import NOT_JUDGED, RunSummary, write_report
 from tapewatch.reports.unseen import shown
 from tapewatch.settings import Settings

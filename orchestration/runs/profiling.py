@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import track
 
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables import BARS, QUOTES, TRADES
+from tapewatch.market.tables.tape import BARS, QUOTES, TRADES
 from tapewatch.reports.pages import write_page
 from tapewatch.reports.profile_page import render_profile
 from tapewatch.reports.tape_profile import profile_day, profile_days

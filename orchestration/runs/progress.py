@@ -20,8 +20,8 @@ from rich.text import Text
 
 from orchestration.runs.times import in_words
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.live_tables import EVERY
 from tapewatch.market.schema import Table
+from tapewatch.market.tables.live import EVERY
 from tapewatch.store.lake.lake import Lake
 
 if TYPE_CHECKING:

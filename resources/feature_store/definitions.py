@@ -14,9 +14,9 @@ from feast.types import Bool, FeastType, Float64, Int32, Int64
 from feast.value_type import ValueType
 
 from tapewatch.features.catalog import CATALOG_VERSION, NAMES
-from tapewatch.market.derived_tables import BINS_5S
 from tapewatch.market.schema import Column, Table
-from tapewatch.market.tables import MICROSTRUCTURE, TIME
+from tapewatch.market.tables.derived import BINS_5S
+from tapewatch.market.tables.tape import MICROSTRUCTURE, TIME
 from tapewatch.store.vectors.symbols import MICROSTRUCTURE_VIEW
 
 #: The tag of a view that tells versions apart: a digest of its features' names and types.

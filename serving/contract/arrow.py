@@ -8,7 +8,7 @@ import polars as pl
 
 from serving.schemas import FIRST_YEAR, LAST_YEAR, MAX_MAGNITUDE, MAX_ROWS, RequestError
 from tapewatch.market.schema import Column
-from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.market.tables.tape import MICROSTRUCTURE
 
 MEDIA_TYPES: Final = ("application/vnd.apache.arrow.stream",)
 _NEEDED: Final = ("symbol", "event_time")

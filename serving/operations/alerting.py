@@ -17,7 +17,7 @@ from serving.operations.alerts import LEVELS, Wanted, new_alerts, read_alerts
 from serving.schemas import RequestError
 from tapewatch.market.instruments import Market
 from tapewatch.store.database.engine import DatabaseError
-from tapewatch.store.database.verdicts import VerdictError, give_verdict
+from tapewatch.store.database.people.verdicts import VerdictError, give_verdict
 
 _LONGEST_LIST: Final = 1_000
 _MOST_STREAMS: Final = 64

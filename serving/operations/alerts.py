@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from serving.contract.messages import Alert, Source
-from tapewatch.market.derived_tables import INCIDENTS
 from tapewatch.market.instruments import Market
-from tapewatch.market.live_tables import ALERTS
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import ANOMALIES
+from tapewatch.market.tables.derived import INCIDENTS
+from tapewatch.market.tables.live import ALERTS
+from tapewatch.market.tables.tape import ANOMALIES
 from tapewatch.store.database import queries
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import transaction
+from tapewatch.store.database.people.verdicts import incident_id
 from tapewatch.store.database.rows import frame_of
 from tapewatch.store.database.tables import twin
-from tapewatch.store.database.verdicts import incident_id
 
 LEVELS: Final = ("info", "warning", "critical")
 

@@ -9,7 +9,7 @@ import polars as pl
 from serving.contract.messages import BarsRequest
 from serving.schemas import RequestError
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Session, day_of, market_of, session_of
-from tapewatch.market.tables import BARS, QUOTES, TRADES
+from tapewatch.market.tables.tape import BARS, QUOTES, TRADES
 
 _US: Final = pl.Datetime("us", "UTC")
 

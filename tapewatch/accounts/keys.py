@@ -13,10 +13,10 @@ from typing import Final, Self
 
 import polars as pl
 
-from tapewatch.market.live_tables import API_KEYS
-from tapewatch.store.database.audit import EVERY_MARKET, record
+from tapewatch.market.tables.live import API_KEYS
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import transaction
+from tapewatch.store.database.people.audit import EVERY_MARKET, record
 from tapewatch.store.database.rows import as_kept
 from tapewatch.store.database.upserts import upsert
 

@@ -9,10 +9,10 @@ from tapewatch.accounts.records import find, update
 from tapewatch.accounts.sealing import Seal
 from tapewatch.accounts.sessions import Lifetime, Session, end_session, open_session
 from tapewatch.accounts.users import User, change_password, spelt, user_of
-from tapewatch.market.account_tables import USERS
-from tapewatch.store.database.audit import record
+from tapewatch.market.tables.accounts import USERS
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import transaction
+from tapewatch.store.database.people.audit import record
 
 _REFUSED: Final = "Name or password is wrong, or the account is closed."
 _WRONG_CODE: Final = "This code is wrong, or was used before."

@@ -8,10 +8,10 @@ import sqlalchemy as sa
 from tapewatch.accounts.errors import AccountError, RefusedError
 from tapewatch.accounts.records import find, select
 from tapewatch.accounts.users import User, add_user, spelt, user_of
-from tapewatch.market.account_tables import USERS
-from tapewatch.store.database.audit import record
+from tapewatch.market.tables.accounts import USERS
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import transaction
+from tapewatch.store.database.people.audit import record
 from tapewatch.store.database.tables import twin
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tapewatch.market.schema import Table
-from tapewatch.store.database.audit import EVERY_MARKET
+from tapewatch.store.database.people.audit import EVERY_MARKET
 from tapewatch.store.database.tables import twin
 
 

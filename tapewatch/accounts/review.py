@@ -5,7 +5,7 @@ from typing import Final
 
 from tapewatch.accounts import passwords
 from tapewatch.accounts.records import select
-from tapewatch.market.account_tables import USERS
+from tapewatch.market.tables.accounts import USERS
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import transaction
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from tapewatch.accounts.records import delete, digest, find, insert, now, select, update
 from tapewatch.accounts.users import User, user_of
-from tapewatch.market.account_tables import USER_SESSIONS, USERS
+from tapewatch.market.tables.accounts import USER_SESSIONS, USERS
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import transaction
 from tapewatch.store.database.tables import twin

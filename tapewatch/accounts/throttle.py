@@ -11,7 +11,7 @@ from limits.strategies import MovingWindowRateLimiter
 
 from tapewatch.accounts.errors import WaitError
 from tapewatch.accounts.records import delete, find, insert, now, update
-from tapewatch.market.account_tables import LOGIN_FAILURES
+from tapewatch.market.tables.accounts import LOGIN_FAILURES
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import transaction
 from tapewatch.store.database.tables import twin

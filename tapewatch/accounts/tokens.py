@@ -8,10 +8,10 @@ from typing import Final
 from tapewatch.accounts.errors import AccountError
 from tapewatch.accounts.records import delete, digest, find, insert, now, select, update
 from tapewatch.accounts.users import User, user_of
-from tapewatch.market.account_tables import USER_TOKENS, USERS
-from tapewatch.store.database.audit import record
+from tapewatch.market.tables.accounts import USER_TOKENS, USERS
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import transaction
+from tapewatch.store.database.people.audit import record
 from tapewatch.store.database.tables import twin
 
 #: A program that scans for secrets finds one that was published.

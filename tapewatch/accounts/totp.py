@@ -9,10 +9,10 @@ import sqlalchemy as sa
 from tapewatch.accounts.errors import AccountError
 from tapewatch.accounts.records import delete, digest, find, insert, now, update
 from tapewatch.accounts.sealing import Seal
-from tapewatch.market.account_tables import RECOVERY_CODES, USERS
-from tapewatch.store.database.audit import record
+from tapewatch.market.tables.accounts import RECOVERY_CODES, USERS
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import transaction
+from tapewatch.store.database.people.audit import record
 from tapewatch.store.database.tables import twin
 
 ISSUER: Final = "Tapewatch"

@@ -12,10 +12,10 @@ from tapewatch.accounts import passwords
 from tapewatch.accounts.errors import AccountError
 from tapewatch.accounts.records import delete, find, insert, now, select, update
 from tapewatch.accounts.roles import ROLES
-from tapewatch.market.account_tables import LOGIN_FAILURES, RECOVERY_CODES, USER_SESSIONS, USER_TOKENS, USERS
-from tapewatch.store.database.audit import record
+from tapewatch.market.tables.accounts import LOGIN_FAILURES, RECOVERY_CODES, USER_SESSIONS, USER_TOKENS, USERS
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import transaction
+from tapewatch.store.database.people.audit import record
 from tapewatch.store.database.tables import twin
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")

@@ -7,8 +7,8 @@ from typing import Final
 
 import polars as pl
 
-from tapewatch.market.derived_tables import CONTINUOUS_BARS
-from tapewatch.market.tables import BARS
+from tapewatch.market.tables.derived import CONTINUOUS_BARS
+from tapewatch.market.tables.tape import BARS
 
 _CONTRACT: Final = re.compile(r"([A-Z0-9]{1,4}?)([FGHJKMNQUVXZ])(\d{1,2})")
 _MONTHS: Final = "FGHJKMNQUVXZ"

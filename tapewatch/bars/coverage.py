@@ -10,8 +10,8 @@ from tapewatch.bars.silence import ALONE, Judged, habits, market_is_up, unknown_
 from tapewatch.market.arrays import Array
 from tapewatch.market.hours import expected_minutes, product_of
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Session
-from tapewatch.market.live_tables import GAPS
-from tapewatch.market.tables import COVERAGE, SYMBOL, TIME
+from tapewatch.market.tables.live import GAPS
+from tapewatch.market.tables.tape import COVERAGE, SYMBOL, TIME
 
 _COUNTED = ("trades", "quotes", "bars", "received_minutes", "healed_minutes", "open_gaps", "own_missing", "unknown")
 Frame = pl.DataFrame | pl.LazyFrame

@@ -9,8 +9,8 @@ from tapewatch.bars import kernel
 from tapewatch.bars.time_bars import bar_columns, built_bars
 from tapewatch.market.arrays import Array, FlatTrades
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Session
-from tapewatch.market.live_tables import LIVE_BARS
-from tapewatch.market.tables import SYMBOL, TIME
+from tapewatch.market.tables.live import LIVE_BARS
+from tapewatch.market.tables.tape import SYMBOL, TIME
 
 _FIELDS = kernel.FlatBars._fields
 _VALUES = _FIELDS[2:]

@@ -4,7 +4,7 @@ import polars as pl
 
 from tapewatch.bars.time_bars import minute_bars
 from tapewatch.market.instruments import Session
-from tapewatch.market.tables import TRADES
+from tapewatch.market.tables.tape import TRADES
 
 
 def middles(quotes: pl.DataFrame) -> pl.DataFrame:

@@ -3,7 +3,7 @@
 import polars as pl
 
 from tapewatch.market.copies import SOURCES_OF_RECORD
-from tapewatch.market.tables import BARS, DELIVERED_BARS
+from tapewatch.market.tables.tape import BARS, DELIVERED_BARS
 
 _KEY = ("symbol", "time")
 _PRICES = ("open", "high", "low", "close")

@@ -11,7 +11,7 @@ from tapewatch.market.arrays import Array, FlatTrades, flat_trades, session_boun
 from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
 from tapewatch.market.prices import floor_of
-from tapewatch.market.tables import BARS, SYMBOL, TIME
+from tapewatch.market.tables.tape import BARS, SYMBOL, TIME
 
 _PRICES = ("open", "high", "low", "close")
 # Both sides are made from the same decimals, so they differ by rounding at most.

@@ -8,7 +8,7 @@ import polars as pl
 
 from tapewatch.feeds.files.daily import market_date
 from tapewatch.market.instruments import Market, Partition, zone_of
-from tapewatch.market.live_tables import ALERTS
+from tapewatch.market.tables.live import ALERTS
 from tapewatch.store.database.database import Database
 
 RULE = "daily_price"

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tapewatch.market.tables import F64, SYMBOL, TEXT, TIME
+from tapewatch.market.tables.tape import F64, SYMBOL, TEXT, TIME
 
 ANOMALY_SCHEMA = pl.Schema(
     {"symbol": SYMBOL, "time": TIME, "kind": TEXT, "field": TEXT, "value": F64, "expected": F64, "deviation": F64}

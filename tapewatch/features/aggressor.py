@@ -30,7 +30,7 @@ from tapewatch.market.arrays import (
 from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates
 from tapewatch.market.instruments import Market, Session
 from tapewatch.market.prices import floor_of
-from tapewatch.market.tables import QUOTES
+from tapewatch.market.tables.tape import QUOTES
 
 Sides = npt.NDArray[np.int8]
 

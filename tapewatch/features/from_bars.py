@@ -10,7 +10,7 @@ from tapewatch.features.records import MINUTE, NEVER
 from tapewatch.features.sums import MinuteSums
 from tapewatch.market.arrays import flat
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
-from tapewatch.market.tables import SYMBOL
+from tapewatch.market.tables.tape import SYMBOL
 
 _UNKNOWN = ("vpin", "mid_price", "squared_returns")
 

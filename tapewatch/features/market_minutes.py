@@ -3,7 +3,7 @@
 import polars as pl
 
 from tapewatch.features.families.indicators import CLOSE_INDICATORS
-from tapewatch.market.feature_tables import MARKET_MICROSTRUCTURE
+from tapewatch.market.tables.features import MARKET_MICROSTRUCTURE
 
 _MEASURES = {
     "buy_volume": "buy_volume",

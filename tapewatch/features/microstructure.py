@@ -12,7 +12,7 @@ from tapewatch.features.volatility import returns_bps, volatility
 from tapewatch.market.arrays import Array
 from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Session
-from tapewatch.market.tables import MICROSTRUCTURE, TIME
+from tapewatch.market.tables.tape import MICROSTRUCTURE, TIME
 
 #: Earlier rows that any feature depends on: the window before the first of three minutes, and its return.
 LOOK_BACK = 34

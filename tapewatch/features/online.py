@@ -11,9 +11,9 @@ from tapewatch.features.records import MINUTE, FlatQuotes, Span, Waiting, fresh_
 from tapewatch.features.sums import MinuteSums, flat_quotes
 from tapewatch.market.arrays import Array, FlatTrades, flat_trades, session_bounds
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Session
-from tapewatch.market.live_tables import LIVE_MICROSTRUCTURE
 from tapewatch.market.prices import floor_of
-from tapewatch.market.tables import QUOTES, SYMBOL, TIME, TRADES
+from tapewatch.market.tables.live import LIVE_MICROSTRUCTURE
+from tapewatch.market.tables.tape import QUOTES, SYMBOL, TIME, TRADES
 
 _NO_ROWS = LIVE_MICROSTRUCTURE.empty()
 _NO_KEYS = _NO_ROWS.select(LIVE_MICROSTRUCTURE.key)

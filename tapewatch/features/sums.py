@@ -15,7 +15,7 @@ from tapewatch.market.arrays import Array, FlatTrades, SessionBounds, flat, flat
 from tapewatch.market.conditions import Updates
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Session
 from tapewatch.market.prices import floor_of
-from tapewatch.market.tables import QUOTES, SYMBOL
+from tapewatch.market.tables.tape import QUOTES, SYMBOL
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 import polars as pl
 
 from tapewatch.market.instruments import Partition, Session, session_of
-from tapewatch.market.tables import QUARANTINE
+from tapewatch.market.tables.tape import QUARANTINE
 
 _FRIDAY: Final = 5
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import polars as pl
 
 from tapewatch.market.instruments import Session
-from tapewatch.market.tables import SYMBOL, TIME, TRUTH_LABELS
+from tapewatch.market.tables.tape import SYMBOL, TIME, TRUTH_LABELS
 
 #: One row an anomaly, from `start_time` (included) to `end_time` (excluded).
 TRUTH_EVENTS_SCHEMA = pl.Schema(

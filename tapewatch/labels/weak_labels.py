@@ -10,7 +10,7 @@ import polars as pl
 from tapewatch.labels.label_model import LabelModel, fit
 from tapewatch.market.arrays import flat, symbol_runs
 from tapewatch.market.instruments import NS_PER_MINUTE
-from tapewatch.market.label_tables import WEAK_LABELS
+from tapewatch.market.tables.labels import WEAK_LABELS
 
 #: The name of the volume rule as a source.
 SOURCE_VOLUME = "volume_rule"

@@ -32,11 +32,11 @@ from tapewatch.labels.barriers.barriers import triple_barrier
 from tapewatch.labels.barriers.events import cusum_events
 from tapewatch.labels.training.training_set import build_training_set
 from tapewatch.lookahead.computation import Computation, Input, Later, Tape, ns_of
-from tapewatch.market.derived_tables import BINS_5S, CONTINUOUS_BARS, INCIDENTS, INFORMATION_BARS
-from tapewatch.market.feature_tables import CROSS_ASSET, INDICATORS, MICROSTRUCTURE_MORE, REGIMES, SEASONALITY
 from tapewatch.market.instruments import NS_PER_MINUTE
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import (
+from tapewatch.market.tables.derived import BINS_5S, CONTINUOUS_BARS, INCIDENTS, INFORMATION_BARS
+from tapewatch.market.tables.features import CROSS_ASSET, INDICATORS, MICROSTRUCTURE_MORE, REGIMES, SEASONALITY
+from tapewatch.market.tables.tape import (
     BARRIER_LABELS,
     BARS,
     DELIVERED_BARS,

@@ -9,7 +9,7 @@ import polars as pl
 
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.tape import TIME
 
 
 def ns_of(name: str) -> pl.Expr:

@@ -7,7 +7,7 @@ import polars as pl
 
 from tapewatch.lookahead.computation import Input, Tape, ns_of
 from tapewatch.market.instruments import NS_PER_MINUTE
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.tape import TIME
 
 #: Rows that are made up for each table, besides those that are changed.
 INVENTED = 24

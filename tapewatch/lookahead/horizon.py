@@ -10,7 +10,7 @@ import polars as pl
 from tapewatch.lookahead.comparison import difference
 from tapewatch.lookahead.computation import Computation, Tape
 from tapewatch.market.instruments import NS_PER_SECOND
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.tape import TIME
 
 _MANY_ROWS = 3
 #: Another future may fail to show its last effects.

@@ -12,7 +12,7 @@ from tapewatch.lookahead.comparison import plain
 from tapewatch.lookahead.computation import ns_of
 from tapewatch.lookahead.horizon import Horizon
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition, trading_days
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.tape import TIME
 
 #: Two sets of rows: what is learnt from and what is judged.
 Sides = tuple[pl.DataFrame, pl.DataFrame]

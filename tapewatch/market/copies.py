@@ -20,9 +20,9 @@ import polars as pl
 from tapewatch.market.arrays import Array
 from tapewatch.market.conditions import FIRST_CORRECTION_RECORD
 from tapewatch.market.instruments import Market
-from tapewatch.market.live_tables import STREAM_BARS
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
+from tapewatch.market.tables.live import STREAM_BARS
+from tapewatch.market.tables.tape import DELIVERED_BARS, QUOTES, TRADES
 
 #: `delivered_by` of a row from a source of record.
 SOURCES_OF_RECORD: Final = ("rest", "flat_files")

@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 
 from tapewatch.labels.truth import TRUTH_EVENTS_SCHEMA
-from tapewatch.market.derived_tables import INCIDENTS
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Partition, day_of, market_of
+from tapewatch.market.tables.derived import INCIDENTS
 from tapewatch.reports.charts import candlesticks, reasons_of
 from tapewatch.reports.pages import figure_html, render_page, write_page
 from tapewatch.reports.pages import seconds as format_seconds

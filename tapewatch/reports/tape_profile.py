@@ -7,11 +7,11 @@ import polars as pl
 
 from tapewatch.bars.time_bars import minute_bars
 from tapewatch.features.range_volatility import day_volatility
-from tapewatch.market.derived_tables import PROFILE
 from tapewatch.market.instruments import Partition, Session
-from tapewatch.market.live_tables import STREAM_BATCHES
 from tapewatch.market.schema import Column, Table
-from tapewatch.market.tables import BARS, COVERAGE, DELIVERED_BARS, QUOTES, TRADES, quarantine_of
+from tapewatch.market.tables.derived import PROFILE
+from tapewatch.market.tables.live import STREAM_BATCHES
+from tapewatch.market.tables.tape import BARS, COVERAGE, DELIVERED_BARS, QUOTES, TRADES, quarantine_of
 from tapewatch.reports.tick_profile import profile_ticks
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.tape import symbol_batches

@@ -8,7 +8,7 @@ from tapewatch.features.aggressor import sides_by_rule
 from tapewatch.features.microstructure import microstructure
 from tapewatch.market.conditions import STOCK_UPDATE_RULES, in_words, updates
 from tapewatch.market.instruments import Market, Session
-from tapewatch.market.tables import QUOTES, TRADES
+from tapewatch.market.tables.tape import QUOTES, TRADES
 
 #: A minute with this many times the mean volume of the half hour before is listed as a spike.
 SPIKE_MULTIPLE = 5.0

@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from tapewatch.market.derived_tables import COMPARISON, SCAN_EVALUATION
-from tapewatch.market.tables import EVALUATION
+from tapewatch.market.tables.derived import COMPARISON, SCAN_EVALUATION
+from tapewatch.market.tables.tape import EVALUATION
 
 #: A detector's prefix of columns, and its name for people. The ensemble is the champion of minutes, unless the forest ranks them better.
 DETECTORS = {

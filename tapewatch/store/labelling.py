@@ -10,7 +10,7 @@ from tapewatch.labels.people.agreement import cohen_kappa, krippendorff_alpha, m
 from tapewatch.labels.people.edges import Refined, refine
 from tapewatch.labels.people.human import HumanLabel, LabelError
 from tapewatch.market.instruments import Partition, known_session
-from tapewatch.market.live_tables import LABELS
+from tapewatch.market.tables.live import LABELS
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.tape import has_symbol, has_tape, symbol_ticks, tape_end, tape_start
 

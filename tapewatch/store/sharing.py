@@ -19,9 +19,9 @@ from upath import UPath
 from tapewatch.labels.people.human import HumanLabel, LabelError
 from tapewatch.labels.shared.merging import Change, Merge, compare
 from tapewatch.labels.shared.revisions import Revision, pushed_text, read_pushed
-from tapewatch.market.live_tables import LABELS
+from tapewatch.market.tables.live import LABELS
 from tapewatch.store.database.database import Database
-from tapewatch.store.database.human_labels import exchange_labels
+from tapewatch.store.database.people.human_labels import exchange_labels
 from tapewatch.store.durable import is_local, make_folder, process_lock, write_whole
 
 _SUFFIX = ".labels.json"

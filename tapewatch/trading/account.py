@@ -7,7 +7,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tapewatch.market.instruments import Session
-from tapewatch.market.trading_tables import EQUITY, FILLS, REFUSALS
+from tapewatch.market.tables.trading import EQUITY, FILLS, REFUSALS
 from tapewatch.trading.bets.day import trade_signals
 from tapewatch.trading.bets.rules import BetRules
 from tapewatch.trading.costs import Fees

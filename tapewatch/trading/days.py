@@ -7,11 +7,11 @@ from functools import lru_cache
 import polars as pl
 
 from tapewatch.lookahead.computation import Computation
-from tapewatch.market.derived_tables import INCIDENTS
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.schema import Table
-from tapewatch.market.signal_tables import OUTCOMES, SIGNALS
-from tapewatch.market.tables import ANOMALIES, BARS, MICROSTRUCTURE, QUOTES, TIME, TRADES
+from tapewatch.market.tables.derived import INCIDENTS
+from tapewatch.market.tables.signals import OUTCOMES, SIGNALS
+from tapewatch.market.tables.tape import ANOMALIES, BARS, MICROSTRUCTURE, QUOTES, TIME, TRADES
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.tape import tape_end
 from tapewatch.trading.account import Account, trade_day

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import polars as pl
 
 from tapewatch.labels.training.splits import CombinatorialPurgedCV, LabelSpans, WalkForward
-from tapewatch.market.signal_tables import WALK_FORWARD
+from tapewatch.market.tables.signals import WALK_FORWARD
 from tapewatch.trading.signals.confidence import confidence
 from tapewatch.trading.sizing import bet_size
 from tapewatch.trading.statistics.evidence import Moments, deflated_sharpe, minimum_track_record, probabilistic_sharpe

@@ -7,10 +7,10 @@ from tapewatch.features.bins.batch import bins_5s
 from tapewatch.features.microstructure import microstructure
 from tapewatch.lookahead.catalogue import MINUTE_BARS, TICKS, computed
 from tapewatch.lookahead.computation import Computation, Input, Tape
-from tapewatch.market.derived_tables import INCIDENTS
 from tapewatch.market.instruments import NS_PER_MINUTE
-from tapewatch.market.signal_tables import OUTCOMES, SIGNALS
-from tapewatch.market.tables import ANOMALIES, BARS, MICROSTRUCTURE, QUOTES, TRADES
+from tapewatch.market.tables.derived import INCIDENTS
+from tapewatch.market.tables.signals import OUTCOMES, SIGNALS
+from tapewatch.market.tables.tape import ANOMALIES, BARS, MICROSTRUCTURE, QUOTES, TRADES
 from tapewatch.trading.signals.build import SignalRules, proposals, signals
 from tapewatch.trading.signals.outcomes import outcomes
 from tapewatch.trading.strategies.alerts import alerts_of

@@ -8,8 +8,8 @@ import polars as pl
 
 from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.market.schema import SchemaError, Table
-from tapewatch.market.tables import BARS, QUOTES, TIME, TRADES
-from tapewatch.market.trading_tables import ORDERS
+from tapewatch.market.tables.tape import BARS, QUOTES, TIME, TRADES
+from tapewatch.market.tables.trading import ORDERS
 from tapewatch.store.lake.lake import Lake
 from tapewatch.trading.engine import Tape
 

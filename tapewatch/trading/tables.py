@@ -1,6 +1,6 @@
 """The tables of trading. They are defined beside all others, since the database is built from the definitions."""
 
-from tapewatch.market.trading_tables import (
+from tapewatch.market.tables.trading import (
     CASH_FLOWS,
     CORPORATE_ACTIONS,
     EQUITY,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tapewatch.accounts.keys import ApiKeyError, KeyRing, create_key, list_keys, revoke_key, rotate_key
-from tapewatch.market.live_tables import API_KEYS, AUDIT
+from tapewatch.market.tables.live import API_KEYS, AUDIT
 from tapewatch.store.database.database import Database
 
 

@@ -25,8 +25,8 @@ from tapewatch.accounts.users import (
     set_locked,
     set_role,
 )
-from tapewatch.market.account_tables import ACCOUNTS, USERS
-from tapewatch.market.live_tables import AUDIT
+from tapewatch.market.tables.accounts import ACCOUNTS, USERS
+from tapewatch.market.tables.live import AUDIT
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import transaction
 from tests.accounts.test_passwords import GOOD, pbkdf2

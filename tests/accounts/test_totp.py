@@ -10,7 +10,7 @@ from tapewatch.accounts import totp
 from tapewatch.accounts.errors import AccountError
 from tapewatch.accounts.sealing import Seal
 from tapewatch.accounts.users import add_user, remove_totp
-from tapewatch.market.account_tables import USERS
+from tapewatch.market.tables.accounts import USERS
 from tapewatch.store.database.database import Database
 
 MOMENT = dt.datetime(2024, 6, 3, 14, 30, 7, tzinfo=dt.UTC)

@@ -20,8 +20,8 @@ from resources.hand_over import hand_over
 from resources.mlflow_registry import ModelRegistry
 from resources.promotion import Promoter
 from tapewatch.market.instruments import Partition
-from tapewatch.market.live_tables import SHADOW_MINUTES
-from tapewatch.market.tables import TRUTH_LABELS
+from tapewatch.market.tables.live import SHADOW_MINUTES
+from tapewatch.market.tables.tape import TRUTH_LABELS
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.model_history import history
 from tapewatch.streaming.detection.champion import file_of, published_model, read_champion

@@ -8,7 +8,7 @@ import pytest
 
 from assets.features import store as feature_store
 from resources.stores import FeatureStoreResource
-from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.market.tables.tape import MICROSTRUCTURE
 from tapewatch.store.lake.lake import Lake
 from tests.support.feature_lake import PARTITION, write_features
 

@@ -10,10 +10,10 @@ from resources.stores import DatabaseResource
 from tapewatch.labels.kinds import KINDS
 from tapewatch.labels.people.human import HumanLabel
 from tapewatch.market.instruments import Market
-from tapewatch.market.label_tables import HUMAN_LABELS
-from tapewatch.store.database.adjudications import adjudicate
+from tapewatch.market.tables.labels import HUMAN_LABELS
 from tapewatch.store.database.database import Database
-from tapewatch.store.database.human_labels import add_labels
+from tapewatch.store.database.people.adjudications import adjudicate
+from tapewatch.store.database.people.human_labels import add_labels
 from tapewatch.store.lake.lake import Lake
 from tests.support.watched_home import BURST, DAY, write_home
 

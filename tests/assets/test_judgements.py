@@ -21,11 +21,11 @@ from tapewatch.features.microstructure import microstructure
 from tapewatch.labels.barriers.barriers import triple_barrier
 from tapewatch.lookahead.catalogue import information_bars
 from tapewatch.lookahead.computation import Tape
-from tapewatch.market.derived_tables import BINS_5S, INFORMATION_BARS
-from tapewatch.market.feature_tables import INDICATORS, MICROSTRUCTURE_MORE
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import (
+from tapewatch.market.tables.derived import BINS_5S, INFORMATION_BARS
+from tapewatch.market.tables.features import INDICATORS, MICROSTRUCTURE_MORE
+from tapewatch.market.tables.tape import (
     BARRIER_LABELS,
     BARS,
     COVERAGE,

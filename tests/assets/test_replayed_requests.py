@@ -13,8 +13,8 @@ from resources.profiles import resources_for
 from resources.stores import FeatureStoreResource
 from serving.app import application
 from serving.traffic import read_traffic
-from tapewatch.market.serving_tables import REPLAYED_REQUESTS
-from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.market.tables.serving import REPLAYED_REQUESTS
+from tapewatch.market.tables.tape import MICROSTRUCTURE
 from tapewatch.settings import Settings
 from tapewatch.store.lake.lake import Lake
 from tests.support.feature_lake import PARTITION, write_features

@@ -13,7 +13,7 @@ from models import manifest
 from models.base import DetectorError
 from models.isolation_forest import IsolationForestDetector
 from resources.mlflow_registry import ModelRegistry
-from tapewatch.market.tables import TRUTH_LABELS
+from tapewatch.market.tables.tape import TRUTH_LABELS
 from tests.support.detectors import ordinary_rows
 
 pytestmark = pytest.mark.slow

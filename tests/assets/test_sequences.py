@@ -13,7 +13,7 @@ from assets.models.validation import ValidationDays
 from models.base import DetectorError
 from models.lstm_autoencoder.training import AutoencoderParameters
 from resources.mlflow_registry import ModelRegistry
-from tapewatch.market.tables import TRUTH_LABELS
+from tapewatch.market.tables.tape import TRUTH_LABELS
 from tapewatch.store.database.database import Database
 from tests.support.detectors import ordinary_rows
 

@@ -13,7 +13,7 @@ from assets.models.traded import bets_after, bets_of, demote, losers, metrics_of
 from models.isolation_forest import ForestParameters, IsolationForestDetector
 from resources.mlflow_registry import ModelRegistry
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables import BARS, MICROSTRUCTURE
+from tapewatch.market.tables.tape import BARS, MICROSTRUCTURE
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.model_history import history
 from tapewatch.store.lake.lake import Lake

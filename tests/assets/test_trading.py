@@ -11,8 +11,8 @@ from polars.testing import assert_frame_equal
 
 from orchestration.definitions import build_definitions
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.signal_tables import OUTCOMES, PAPER_PORTFOLIO, SIGNALS, WALK_FORWARD
-from tapewatch.market.tables import BARS, MICROSTRUCTURE, TIME
+from tapewatch.market.tables.signals import OUTCOMES, PAPER_PORTFOLIO, SIGNALS, WALK_FORWARD
+from tapewatch.market.tables.tape import BARS, MICROSTRUCTURE, TIME
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake

@@ -10,9 +10,9 @@ from tapewatch.bars.continuous import Holding, continuous_bars, contract_of, hol
 from tapewatch.lookahead.catalogue import continuous_with
 from tapewatch.lookahead.checks import judge
 from tapewatch.lookahead.computation import Tape
-from tapewatch.market.derived_tables import CONTINUOUS_BARS
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition
-from tapewatch.market.tables import BARS, TIME
+from tapewatch.market.tables.derived import CONTINUOUS_BARS
+from tapewatch.market.tables.tape import BARS, TIME
 
 FIRST = dt.date(2024, 3, 5)
 DAYS = [Partition(FIRST + dt.timedelta(days=back), Market.FUTURES) for back in range(4)]

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tapewatch.bars.coverage import coverage
 from tapewatch.bars.time_bars import minute_bars
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, session_of
-from tapewatch.market.live_tables import GAPS
-from tapewatch.market.tables import COVERAGE, DELIVERED_BARS, QUOTES, TRADES
+from tapewatch.market.tables.live import GAPS
+from tapewatch.market.tables.tape import COVERAGE, DELIVERED_BARS, QUOTES, TRADES
 from tests.support.recorded import TICK_DAYS, recorded_bars, recorded_quotes, recorded_trades
 from tests.support.tapes import stock_session, tape_of
 

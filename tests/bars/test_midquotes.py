@@ -9,7 +9,7 @@ import pytest
 from tapewatch.bars.midquotes import midquote_bars
 from tapewatch.bars.time_bars import reconcile
 from tapewatch.market.instruments import Market, session_of
-from tapewatch.market.tables import BARS, DELIVERED_BARS, QUOTES
+from tapewatch.market.tables.tape import BARS, DELIVERED_BARS, QUOTES
 from tests.support.recorded import day_file, recorded_quote_bars
 from tests.support.tapes import tape_of
 

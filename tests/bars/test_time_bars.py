@@ -9,7 +9,7 @@ import pytest
 
 from tapewatch.bars.time_bars import BarAgreement, bar_agreement, minute_bars, reconcile, time_bars
 from tapewatch.market.instruments import NS_PER_SECOND, Market, session_of
-from tapewatch.market.tables import BARS, DELIVERED_BARS, TRADES
+from tapewatch.market.tables.tape import BARS, DELIVERED_BARS, TRADES
 from tests.support.recorded import TICK_DAYS, recorded_bars, recorded_trades
 from tests.support.tapes import random_tape, stock_session, tape_of
 

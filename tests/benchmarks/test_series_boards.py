@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.series_boards import PROFILES, Labelled, nab_score, range_pr_auc, vus_pr
-from benchmarks.series_corpus import series
+from benchmarks.detectors.series_boards import PROFILES, Labelled, nab_score, range_pr_auc, vus_pr
+from benchmarks.detectors.series_corpus import series
 
 STANDARD = PROFILES["standard"]
 

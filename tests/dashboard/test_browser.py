@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from dashboard.components.fetch import AXE, SERVED, fetch
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.live_tables import LABELS, LIVE_BARS
+from tapewatch.market.tables.live import LABELS, LIVE_BARS
 from tapewatch.store.database.database import Database
 from tests.support.browser import browser_page
 from tests.support.dashboard import serving

@@ -11,8 +11,8 @@ from dashboard.dossiers.process import DossierError, DossierProcess
 from dashboard.views import alert
 from dashboard.views.controls import escaped
 from resources.mlflow_registry import ModelRegistry
-from tapewatch.market.derived_tables import INCIDENTS
-from tapewatch.store.database.verdicts import incident_id
+from tapewatch.market.tables.derived import INCIDENTS
+from tapewatch.store.database.people.verdicts import incident_id
 from tests.dashboard.test_views import run, texts
 from tests.support.scored_days import DAYS, ScoredDays
 

@@ -7,9 +7,9 @@ import pytest
 from dashboard.reading.marking import own_labels, queue, save, take_back
 from tapewatch.labels.people.human import HumanLabel, LabelError
 from tapewatch.market.instruments import NS_PER_SECOND, Market
-from tapewatch.market.live_tables import AUDIT, LABELS
+from tapewatch.market.tables.live import AUDIT, LABELS
 from tapewatch.store.database.database import Database
-from tapewatch.store.database.verdicts import give_verdict
+from tapewatch.store.database.people.verdicts import give_verdict
 from tapewatch.store.labelling import edges
 from tapewatch.store.lake.lake import Lake
 from tests.support.watched_home import BURST, FAR, INCIDENT, NEAR

@@ -5,9 +5,9 @@ import json
 import polars as pl
 
 from dashboard.reading import models
-from tapewatch.market.derived_tables import COMPARISON, DRIFT
 from tapewatch.market.instruments import Market
-from tapewatch.market.tables import EVALUATION
+from tapewatch.market.tables.derived import COMPARISON, DRIFT
+from tapewatch.market.tables.tape import EVALUATION
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.model_history import PROMOTED, REFUSED, Decision, record
 from tapewatch.store.lake.lake import Lake

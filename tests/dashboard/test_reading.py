@@ -13,11 +13,11 @@ from dashboard.reading.features import against_normal
 from dashboard.reading.happenings import feed, marks, reasons
 from tapewatch.labels.people.human import HumanLabel
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.live_tables import GAPS, LIVE_BARS, LIVE_MICROSTRUCTURE
-from tapewatch.market.tables import COVERAGE, MICROSTRUCTURE
+from tapewatch.market.tables.live import GAPS, LIVE_BARS, LIVE_MICROSTRUCTURE
+from tapewatch.market.tables.tape import COVERAGE, MICROSTRUCTURE
 from tapewatch.store.database.database import Database
-from tapewatch.store.database.human_labels import add_labels
-from tapewatch.store.database.verdicts import give_verdict
+from tapewatch.store.database.people.human_labels import add_labels
+from tapewatch.store.database.people.verdicts import give_verdict
 from tapewatch.store.lake.lake import Lake
 from tests.support.live_rows import rows_of
 from tests.support.watched_home import BURST, DAY, FAR, HOSTILE, INCIDENT, NEAR, START, live_bars

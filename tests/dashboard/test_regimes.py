@@ -5,8 +5,8 @@ import datetime as dt
 import polars as pl
 
 from dashboard.reading.regimes import regime_runs
-from tapewatch.market.feature_tables import REGIMES
 from tapewatch.market.instruments import Market
+from tapewatch.market.tables.features import REGIMES
 from tapewatch.store.lake.lake import Lake
 from tests.support.watched_home import DAY
 

@@ -21,7 +21,7 @@ from dashboard.identity import Identity
 from dashboard.live.events import Events
 from dashboard.live.routes import ROUTES
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.live_tables import LIVE_BARS
+from tapewatch.market.tables.live import LIVE_BARS
 from tapewatch.store.database.database import Database
 from tests.support.watched_home import BURST, NEAR, START, alert, live_bars, write_alerts
 

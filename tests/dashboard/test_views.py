@@ -14,10 +14,10 @@ from dashboard.views.controls import escaped
 from tapewatch.accounts.roles import ROLES
 from tapewatch.labels.people.human import HumanLabel
 from tapewatch.market.instruments import Market
-from tapewatch.market.live_tables import ALERT_VERDICTS, LABELS
-from tapewatch.market.review_tables import ADJUDICATIONS
+from tapewatch.market.tables.live import ALERT_VERDICTS, LABELS
+from tapewatch.market.tables.review import ADJUDICATIONS
 from tapewatch.store.database.database import Database
-from tapewatch.store.database.human_labels import add_labels
+from tapewatch.store.database.people.human_labels import add_labels
 from tapewatch.trading.engine import Tape
 from tapewatch.trading.paper.broker import PaperBroker
 from tapewatch.trading.paper.ledger import send, set_risk

@@ -15,7 +15,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from orchestration.cli.commands.serve import Part
+from orchestration.cli.commands.deployment.serve import Part
 from tapewatch.emulator.tape.market_tape import SyntheticTape
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings, variable_of

@@ -4,7 +4,7 @@ import helm_python
 import kubernetes_validate
 import pytest
 
-from orchestration.cli.commands.serve import Part
+from orchestration.cli.commands.deployment.serve import Part
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings, variable_of
 from tests.deployment.manifests import CHART, VALUES, Manifest, rendered

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestration.cli.app import app
-from orchestration.cli.commands.serve import Part
+from orchestration.cli.commands.deployment.serve import Part
 from serving.bento import pinned_requirements, service_modules
 
 CHECKOUT = Path(__file__).resolve().parents[2]

@@ -16,7 +16,7 @@ from tapewatch.emulator.tape.cache import LruCache
 from tapewatch.emulator.vendor import times
 from tapewatch.emulator.vendor.replies import Refusal
 from tapewatch.market.instruments import Market
-from tapewatch.market.tables import TRADES
+from tapewatch.market.tables.tape import TRADES
 
 
 def test_bits_are_splitmix64() -> None:

@@ -12,7 +12,7 @@ from feast import FeatureStore
 from feast.cli.cli import cli
 
 from tapewatch.features.catalog import CATALOG_VERSION, NAMES
-from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.market.tables.tape import MICROSTRUCTURE
 from tests.support.feature_lake import write_features
 
 CHECKOUT = Path(__file__).resolve().parents[2]

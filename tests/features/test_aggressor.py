@@ -11,7 +11,7 @@ from tapewatch.emulator.synthetic import market as synthetic
 from tapewatch.features.aggressor import AggressorAgreement, aggressor_agreement
 from tapewatch.features.microstructure import microstructure
 from tapewatch.market.instruments import Market, session_of
-from tapewatch.market.tables import QUOTES, TRADES
+from tapewatch.market.tables.tape import QUOTES, TRADES
 from tests.support.recorded import TICK_DAYS, recorded_quotes, recorded_trades
 from tests.support.sides import aggressor_sides
 from tests.support.tapes import random_tape, stock_session, tape_of

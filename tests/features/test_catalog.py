@@ -6,7 +6,7 @@ import pytest
 
 from tapewatch.features import catalog
 from tapewatch.features.microstructure import microstructure
-from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.market.tables.tape import MICROSTRUCTURE
 from tests.support.tapes import random_tape, stock_session
 
 KINDS = {

@@ -8,7 +8,7 @@ from tapewatch.bars.time_bars import minute_bars
 from tapewatch.features.from_bars import bar_features
 from tapewatch.features.microstructure import microstructure
 from tapewatch.market.instruments import NS_PER_MINUTE, Market
-from tapewatch.market.tables import DELIVERED_BARS, MICROSTRUCTURE, TIME
+from tapewatch.market.tables.tape import DELIVERED_BARS, MICROSTRUCTURE, TIME
 from tests.support.synthetic_days import SyntheticDay, days, synthetic_day
 
 #: What a minute's bar holds whole.

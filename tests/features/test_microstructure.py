@@ -8,7 +8,7 @@ import pytest
 
 from tapewatch.features.microstructure import microstructure
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, session_of
-from tapewatch.market.tables import MICROSTRUCTURE, QUOTES, TRADES
+from tapewatch.market.tables.tape import MICROSTRUCTURE, QUOTES, TRADES
 from tests.support.tapes import stock_session, tape_of
 
 SESSION = stock_session()

@@ -14,7 +14,7 @@ from tapewatch.bars.time_bars import minute_bars, reconcile
 from tapewatch.features.microstructure import microstructure
 from tapewatch.features.range_volatility import day_volatility
 from tapewatch.market.instruments import Market, Session, session_of
-from tapewatch.market.tables import BARS, DELIVERED_BARS, MICROSTRUCTURE
+from tapewatch.market.tables.tape import BARS, DELIVERED_BARS, MICROSTRUCTURE
 from tapewatch.streaming.live.tape import LiveTape
 from tests.support.live import assert_as_batch, chunks, fed, streamed
 from tests.support.sides import aggressor_sides

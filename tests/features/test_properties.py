@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import microstructure_pandas, microstructure_polars
-from benchmarks.microstructure import disagreements, share_symbols, to_pandas
+from benchmarks.tape import microstructure_pandas, microstructure_polars
+from benchmarks.tape.microstructure import disagreements, share_symbols, to_pandas
 from tapewatch.features.microstructure import microstructure
 from tapewatch.market.instruments import NS_PER_SECOND, Session
-from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.market.tables.tape import MICROSTRUCTURE
 from tests.support.recorded import TICK_DAYS, recorded_quotes, recorded_trades
 from tests.support.tapes import random_tape, stock_session
 

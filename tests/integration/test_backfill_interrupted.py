@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tapewatch.market.instruments import Market, Partition, trading_days
-from tapewatch.market.tables import QUOTES, TRADES
+from tapewatch.market.tables.tape import QUOTES, TRADES
 from tapewatch.store.lake.lake import Lake
 
 pytestmark = pytest.mark.slow

@@ -16,7 +16,7 @@ from tapewatch.emulator.process import running_emulator
 from tapewatch.emulator.tape.market_tape import SyntheticTape
 from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import BARS, COVERAGE, QUOTES, TRADES, quarantine_of
+from tapewatch.market.tables.tape import BARS, COVERAGE, QUOTES, TRADES, quarantine_of
 from tapewatch.store.lake.lake import Lake
 from tests.support.emulator import Clock, serving
 from tests.support.held_tape import HeldTape

@@ -11,7 +11,7 @@ import pytest
 
 from tapewatch.emulator.tape.market_tape import SyntheticTape
 from tapewatch.market.instruments import Market, Partition, trading_days
-from tapewatch.market.tables import BARS, QUOTES, TRADES, quarantine_of
+from tapewatch.market.tables.tape import BARS, QUOTES, TRADES, quarantine_of
 from tapewatch.store.lake.lake import Lake
 from tests.support.emulator import Clock, serving
 from tests.support.held_tape import HeldTape

@@ -14,7 +14,7 @@ from models.naming import UNUSUAL
 from orchestration.cli.app import app
 from tapewatch.emulator.synthetic.anomalies import KINDS
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables import ANOMALIES, BARS, EVALUATION, MICROSTRUCTURE, TRADES
+from tapewatch.market.tables.tape import ANOMALIES, BARS, EVALUATION, MICROSTRUCTURE, TRADES
 from tapewatch.store.lake.lake import Lake
 from tests.support.flat_days import put, row
 from tests.support.recorded import day_file

@@ -9,10 +9,10 @@ from polars.testing import assert_frame_equal
 from orchestration.processes.trader import engine_settings, trader_of
 from tapewatch.emulator.process import running_emulator
 from tapewatch.market.instruments import NS_PER_MINUTE, Partition
-from tapewatch.market.live_tables import ALERTS, LIVE_BARS, LIVE_MICROSTRUCTURE
-from tapewatch.market.paper_tables import PAPER_ORDERS, PAPER_SIGNALS
-from tapewatch.market.signal_tables import OUTCOMES, SIGNALS
-from tapewatch.market.tables import MICROSTRUCTURE, TIME
+from tapewatch.market.tables.live import ALERTS, LIVE_BARS, LIVE_MICROSTRUCTURE
+from tapewatch.market.tables.paper import PAPER_ORDERS, PAPER_SIGNALS
+from tapewatch.market.tables.signals import OUTCOMES, SIGNALS
+from tapewatch.market.tables.tape import MICROSTRUCTURE, TIME
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
 from tapewatch.trading.bets.day import trade_signals

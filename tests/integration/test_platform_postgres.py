@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from rich.console import Console
 
 from orchestration.cli.databases import create
-from tapewatch.store.database.creation import create_databases
 from tapewatch.store.database.database import Database, DatabaseError
+from tapewatch.store.database.upkeep.creation import create_databases
 from tests.support.command import TAPEWATCH, environment
 from tests.support.ports import free_ports
 from tests.support.postgres import postgres

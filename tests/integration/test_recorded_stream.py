@@ -18,10 +18,10 @@ from tapewatch.emulator.process import running_emulator
 from tapewatch.features.families.indicators import indicators
 from tapewatch.features.market_minutes import market_minutes
 from tapewatch.features.microstructure import microstructure
-from tapewatch.market.feature_tables import MARKET_MICROSTRUCTURE
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.live_tables import ALERTS, LIVE_BARS, LIVE_MICROSTRUCTURE, SHADOW_MINUTES
-from tapewatch.market.tables import MICROSTRUCTURE, QUOTES, TRADES
+from tapewatch.market.tables.features import MARKET_MICROSTRUCTURE
+from tapewatch.market.tables.live import ALERTS, LIVE_BARS, LIVE_MICROSTRUCTURE, SHADOW_MINUTES
+from tapewatch.market.tables.tape import MICROSTRUCTURE, QUOTES, TRADES
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake
 from tapewatch.streaming.detection.champion import CHALLENGER, MINUTES, file_of, publish

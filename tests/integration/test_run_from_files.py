@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables import BARS, MICROSTRUCTURE, QUOTES, TRADES
+from tapewatch.market.tables.tape import BARS, MICROSTRUCTURE, QUOTES, TRADES
 from tapewatch.store.lake.lake import Lake
 from tests.support.flat_tapes import write_days
 

@@ -11,18 +11,18 @@ import polars as pl
 import pytest
 
 from models.loading import load_detector
-from orchestration.runs import labelling
+from orchestration.runs.labels import labelling
 from orchestration.runs.runs import RunError, run_days, train
 from resources.detector_pyfunc import as_pandas
 from resources.mlflow_registry import ModelRegistry
 from resources.promotion import Promoter
 from tapewatch.emulator.process import running_emulator
 from tapewatch.labels.people.human import HumanLabel
-from tapewatch.market.derived_tables import BINS_5S, COMPARISON, INCIDENTS
-from tapewatch.market.feature_tables import INDICATORS, MARKET_MICROSTRUCTURE, MICROSTRUCTURE_MORE, SEASONALITY
 from tapewatch.market.instruments import Market, Partition, trading_days
-from tapewatch.market.label_tables import HUMAN_LABELS, LABEL_WEIGHTS, META_LABELS, WEAK_LABELS
-from tapewatch.market.tables import (
+from tapewatch.market.tables.derived import BINS_5S, COMPARISON, INCIDENTS
+from tapewatch.market.tables.features import INDICATORS, MARKET_MICROSTRUCTURE, MICROSTRUCTURE_MORE, SEASONALITY
+from tapewatch.market.tables.labels import HUMAN_LABELS, LABEL_WEIGHTS, META_LABELS, WEAK_LABELS
+from tapewatch.market.tables.tape import (
     ALL,
     ANOMALIES,
     ATTRIBUTIONS,

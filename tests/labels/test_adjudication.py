@@ -9,11 +9,11 @@ from tapewatch.labels.kinds import KINDS
 from tapewatch.labels.people.adjudication import settled
 from tapewatch.labels.people.human import HumanLabel, LabelError
 from tapewatch.market.instruments import Market
-from tapewatch.market.live_tables import AUDIT, LABELS
-from tapewatch.market.review_tables import ADJUDICATIONS
-from tapewatch.store.database.adjudications import adjudicate, open_disagreements
+from tapewatch.market.tables.live import AUDIT, LABELS
+from tapewatch.market.tables.review import ADJUDICATIONS
 from tapewatch.store.database.database import Database
-from tapewatch.store.database.human_labels import add_labels, remove_labels
+from tapewatch.store.database.people.adjudications import adjudicate, open_disagreements
+from tapewatch.store.database.people.human_labels import add_labels, remove_labels
 
 NOON = dt.datetime(2024, 3, 5, 17, tzinfo=dt.UTC)
 

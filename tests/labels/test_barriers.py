@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tapewatch.labels.barriers.barriers import BarrierRules, triple_barrier
 from tapewatch.labels.barriers.events import cusum_events
-from tapewatch.market.tables import BARRIER_LABELS
+from tapewatch.market.tables.tape import BARRIER_LABELS
 from tests.support.price_bars import after, bars_of, walk
 
 #: A target of 100 bps: a minute's volatility of 50 over four minutes.

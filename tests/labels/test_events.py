@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tapewatch.labels.barriers.events import cusum_events, cusum_sides
 from tapewatch.labels.barriers.volatility import WARM_UP_RETURNS, minute_volatility, usable_bars
 from tapewatch.market.instruments import NS_PER_MINUTE
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.tape import TIME
 from tests.support.price_bars import after, bars_of, walk
 from tests.support.tapes import stock_session
 

@@ -23,7 +23,7 @@ from tapewatch.labels.injection.injection import (
 )
 from tapewatch.labels.truth import TRUTH_EVENTS_SCHEMA, truth_minutes
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Session, session_of
-from tapewatch.market.tables import QUOTES, TRADES
+from tapewatch.market.tables.tape import QUOTES, TRADES
 from tests.support.recorded import TICK_DAYS, recorded_quotes, recorded_trades
 from tests.support.synthetic_days import SyntheticDay, days, synthetic_day
 from tests.support.tapes import stock_session, tape_of

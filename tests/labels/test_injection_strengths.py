@@ -15,7 +15,7 @@ from tapewatch.labels.injection.strengths import MEASURED_EVENTS_SCHEMA, Measure
 from tapewatch.labels.injection.ticks import Ticks
 from tapewatch.labels.truth import truth_minutes
 from tapewatch.market.instruments import NS_PER_SECOND, Market, Session, session_of
-from tapewatch.market.tables import QUOTES, TRADES
+from tapewatch.market.tables.tape import QUOTES, TRADES
 from tests.support.recorded import TICK_DAYS, recorded_quotes, recorded_trades
 from tests.support.synthetic_days import SYMBOLS
 from tests.support.tapes import stock_session

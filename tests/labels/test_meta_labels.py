@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tapewatch.labels.barriers.barriers import BarrierRules, triple_barrier
 from tapewatch.labels.barriers.events import cusum_events
 from tapewatch.labels.barriers.meta_labels import meta_labels
-from tapewatch.market.label_tables import META_LABELS
+from tapewatch.market.tables.labels import META_LABELS
 from tests.support.price_bars import after, bars_of, walk
 
 #: A target of 100 bps; profit at 200, stop at 100.

@@ -7,7 +7,7 @@ from tapewatch.bars.time_bars import minute_bars
 from tapewatch.labels.barriers.barriers import triple_barrier
 from tapewatch.labels.training.training_set import build_training_set
 from tapewatch.market.instruments import Market
-from tapewatch.market.tables import MICROSTRUCTURE, TRAINING_SET
+from tapewatch.market.tables.tape import MICROSTRUCTURE, TRAINING_SET
 from tests.support.synthetic_days import days, synthetic_day
 
 DAY = synthetic_day(Market.STOCKS, days(Market.STOCKS)[0])

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from tapewatch.labels.truth import TRUTH_EVENTS_SCHEMA, truth_minutes
-from tapewatch.market.tables import TRUTH_LABELS
+from tapewatch.market.tables.tape import TRUTH_LABELS
 from tests.support.tapes import stock_session
 
 SESSION = stock_session()

@@ -6,8 +6,8 @@ import pytest
 
 from tapewatch.labels.weak_labels import covered, weak_labels
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
-from tapewatch.market.label_tables import WEAK_LABELS
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.labels import WEAK_LABELS
+from tapewatch.market.tables.tape import TIME
 from tests.support.price_bars import START_NS
 
 

@@ -18,7 +18,7 @@ from tapewatch.labels.training.weights import (
     sequential_bootstrap,
     time_decay,
 )
-from tapewatch.market.label_tables import LABEL_WEIGHTS
+from tapewatch.market.tables.labels import LABEL_WEIGHTS
 from tests.support.price_bars import walk
 
 #: Section 4.5.3: labels over bars 0-2, 2-3 and 4-5.

@@ -7,7 +7,7 @@ import polars as pl
 
 from tapewatch.lookahead.computation import Computation, Input, Tape
 from tapewatch.market.instruments import NS_PER_MINUTE
-from tapewatch.market.tables import QUOTES, TIME, TRADES
+from tapewatch.market.tables.tape import QUOTES, TIME, TRADES
 from tests.support.tapes import random_tape, stock_session
 
 SYMBOLS = ("AAA", "BBB", "CCC")

@@ -10,7 +10,7 @@ from tapewatch.bars.information.clocks import Clock, Thresholds
 from tapewatch.lookahead.catalogue import MINUTE_BARS, information_bars
 from tapewatch.lookahead.computation import Computation, Input, Tape
 from tapewatch.market.instruments import NS_PER_MINUTE
-from tapewatch.market.tables import BARS, QUOTES, TIME, TRADES
+from tapewatch.market.tables.tape import BARS, QUOTES, TIME, TRADES
 from tests.lookahead.minutes import feature, minutes, of_minutes, small_tape
 from tests.support.tapes import tape_of
 

@@ -13,7 +13,7 @@ from tapewatch.lookahead.catalogue import CATALOGUE, MINUTES, information_bars
 from tapewatch.lookahead.checks import chosen_times, judge
 from tapewatch.lookahead.computation import Computation, Tape
 from tapewatch.market.instruments import NS_PER_MINUTE
-from tapewatch.market.tables import BARS, DELIVERED_BARS, TRADES, TRAINING_SET
+from tapewatch.market.tables.tape import BARS, DELIVERED_BARS, TRADES, TRAINING_SET
 from tests.lookahead.leaks import expression, value
 from tests.lookahead.minutes import feature, minutes, small_tape
 from tests.lookahead.test_planted_leaks import changed

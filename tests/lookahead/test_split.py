@@ -9,7 +9,7 @@ import pytest
 
 from tapewatch.lookahead.split import Sides, judge_split, overlap
 from tapewatch.market.instruments import NS_PER_MINUTE, Partition
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.tape import TIME
 
 MINUTES = 300
 LABEL_MINUTES = 30

@@ -18,7 +18,7 @@ from tapewatch.market.arrays import (
 )
 from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables import TRADES
+from tapewatch.market.tables.tape import TRADES
 
 STOCKS = Partition(dt.date(2024, 3, 5), Market.STOCKS).session
 CRYPTO = Partition(dt.date(2024, 3, 5), Market.CRYPTO).session

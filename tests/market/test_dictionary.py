@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from tapewatch.market.dictionary import data_dictionary
-from tapewatch.market.live_tables import EVERY
+from tapewatch.market.tables.dictionary import data_dictionary
+from tapewatch.market.tables.live import EVERY
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "data_dictionary.md"
 
 
 def test_page_is_up_to_date() -> None:
-    way_out = "run: python -m tapewatch.market.dictionary > docs/data_dictionary.md"
+    way_out = "run: python -m tapewatch.market.tables.dictionary > docs/data_dictionary.md"
     assert PAGE.read_text() == data_dictionary(), way_out
 
 

@@ -8,7 +8,7 @@ import pytest
 from tapewatch.market.instruments import Market
 from tapewatch.market.prices import is_no_price, is_no_side, is_price, is_side, is_two_sided, price_rule
 from tapewatch.market.schema import SchemaError
-from tapewatch.market.tables import QUOTES, TRADES
+from tapewatch.market.tables.tape import QUOTES, TRADES
 
 OTHERS = [market for market in Market if market is not Market.FUTURES]
 VALUES = [100.5, 5e-324, 1.7976931348623157e308, 0.0, -0.0, -37.63, math.nan, math.inf, -math.inf]

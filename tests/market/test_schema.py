@@ -4,9 +4,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from tapewatch.market.derived_tables import DERIVED
 from tapewatch.market.schema import Column, SchemaError, Table
-from tapewatch.market.tables import ALL, TRADES
+from tapewatch.market.tables.derived import DERIVED
+from tapewatch.market.tables.tape import ALL, TRADES
 
 _TABLE = Table(
     "readings",

@@ -14,7 +14,7 @@ from tapewatch.features.microstructure import microstructure
 from tapewatch.labels.injection.injection import inject
 from tapewatch.labels.truth import truth_minutes
 from tapewatch.market.instruments import Market
-from tapewatch.market.tables import ATTRIBUTIONS
+from tapewatch.market.tables.tape import ATTRIBUTIONS
 from tests.support.recorded import TICK_DAYS, recorded_quotes, recorded_trades
 from tests.support.synthetic_days import days, synthetic_day
 from tests.support.tapes import stock_session

@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import average_precision_score, precision_score, recall_score, roc_auc_score
 
 from models.evaluation import Evaluation, _Ranking, evaluate, gain_interval, top
-from tapewatch.market.tables import EVALUATION, SYMBOL, TIME, TRUTH_LABELS
+from tapewatch.market.tables.tape import EVALUATION, SYMBOL, TIME, TRUTH_LABELS
 
 START = dt.datetime(2024, 3, 5, 15, tzinfo=dt.UTC)
 

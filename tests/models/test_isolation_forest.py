@@ -12,7 +12,7 @@ from models.evidence import DETECTOR_FEATURES
 from models.isolation_forest import ForestParameters, IsolationForestDetector
 from models.manifest import _minor
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import ATTRIBUTIONS, MICROSTRUCTURE
+from tapewatch.market.tables.tape import ATTRIBUTIONS, MICROSTRUCTURE
 
 SMALL = ForestParameters(trees=80, samples=1024)
 NOTHING_CAME = [

@@ -9,7 +9,7 @@ import pytest
 from models.events import merge_anomalies, top_reasons
 from models.isolation_forest import IsolationForestDetector
 from models.naming import UNUSUAL
-from tapewatch.market.tables import ANOMALIES, ATTRIBUTIONS, MICROSTRUCTURE, SYMBOL, TIME
+from tapewatch.market.tables.tape import ANOMALIES, ATTRIBUTIONS, MICROSTRUCTURE, SYMBOL, TIME
 from tests.support.detectors import ordinary_rows
 
 START = dt.datetime(2024, 3, 5, 15, tzinfo=dt.UTC)

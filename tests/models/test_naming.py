@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from models.naming import UNUSUAL, name_events, outages
-from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.market.tables.tape import MICROSTRUCTURE
 
 START = dt.datetime(2024, 3, 5, 15, tzinfo=dt.UTC)
 USUAL_BPS = 4.0

@@ -14,7 +14,7 @@ from models.isolation_forest import IsolationForestDetector
 from models.plots import beeswarm, precision_recall, recall_by_kind, scan_recall_by_kind, score_distribution
 from models.rules import volume_ratio
 from tapewatch.market.instruments import Market
-from tapewatch.market.tables import ATTRIBUTIONS
+from tapewatch.market.tables.tape import ATTRIBUTIONS
 from tests.support.synthetic_days import days, synthetic_day
 
 

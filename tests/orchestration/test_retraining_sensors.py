@@ -14,11 +14,11 @@ from orchestration.sensors import drift_sensor, new_labels_sensor
 from resources.lake import LakeResource
 from resources.stores import DatabaseResource
 from tapewatch.labels.people.human import HumanLabel
-from tapewatch.market.derived_tables import DRIFT
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.live_tables import ALERT_VERDICTS
+from tapewatch.market.tables.derived import DRIFT
+from tapewatch.market.tables.live import ALERT_VERDICTS
 from tapewatch.store.database.database import Database
-from tapewatch.store.database.human_labels import add_labels
+from tapewatch.store.database.people.human_labels import add_labels
 from tapewatch.store.lake.lake import Lake
 
 DAY = Partition(dt.date(2024, 6, 3), Market.STOCKS)

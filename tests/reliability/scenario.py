@@ -7,7 +7,7 @@ from typing import Protocol
 
 from orchestration.processes.healer import healer_of
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition
-from tapewatch.market.live_tables import GAPS
+from tapewatch.market.tables.live import GAPS
 from tapewatch.store.database.database import Database
 from tapewatch.store.spool.files import waiting_for
 from tapewatch.streaming.gaps.book import GapBook

@@ -8,7 +8,7 @@ import polars as pl
 
 from tapewatch.emulator.tape.market_tape import SyntheticTape
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables import TRADES
+from tapewatch.market.tables.tape import TRADES
 from tapewatch.store.lake.lake import Lake
 
 SEED = 7

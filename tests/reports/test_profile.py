@@ -9,9 +9,9 @@ import pytest
 
 from tapewatch.bars.coverage import coverage
 from tapewatch.bars.time_bars import minute_bars, reconcile
-from tapewatch.market.derived_tables import PROFILE
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables import BARS, COVERAGE, DELIVERED_BARS, QUARANTINE, QUOTES, TRADES, quarantine_of
+from tapewatch.market.tables.derived import PROFILE
+from tapewatch.market.tables.tape import BARS, COVERAGE, DELIVERED_BARS, QUARANTINE, QUOTES, TRADES, quarantine_of
 from tapewatch.reports.profile_page import render_profile, tables_of
 from tapewatch.reports.tape_profile import TapeProfile, field_rows, profile_day, profile_days
 from tapewatch.store.lake.lake import Lake, MissingPartitionError

@@ -7,9 +7,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tapewatch.market.derived_tables import INCIDENTS
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables import ANOMALIES, BARS, EVALUATION
+from tapewatch.market.tables.derived import INCIDENTS
+from tapewatch.market.tables.tape import ANOMALIES, BARS, EVALUATION
 from tapewatch.reports.run_report import CHARTS, TOP_EVENTS, render, write_report
 from tests.support.anomalies import OPEN, event, events
 from tests.support.browser import browser_page

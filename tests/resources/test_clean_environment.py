@@ -17,7 +17,7 @@ import uv
 from resources.detector_pyfunc import as_pandas
 from resources.mlflow_registry import ModelRegistry
 from tapewatch.market.instruments import Partition
-from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.market.tables.tape import MICROSTRUCTURE
 from tapewatch.store.lake.lake import Lake
 from tests.support.collectors import eventually
 from tests.support.detectors import fitted, ordinary_rows

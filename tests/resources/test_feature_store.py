@@ -16,7 +16,7 @@ from resources.feature_store.offline import FeaturesError
 from resources.feature_store.registry import RegistryError, WholeFileRegistryStore
 from resources.feature_store.store import Fault, Features, repo_config
 from tapewatch.features.catalog import CATALOG_VERSION, NAMES
-from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.market.tables.tape import MICROSTRUCTURE
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.vectors.vectors import VectorsError
 from tests.support.feature_lake import PARTITION, write_features

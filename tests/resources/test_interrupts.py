@@ -13,7 +13,7 @@ from sqlalchemy import Engine, event
 from resources.interrupts import uninterrupted
 from resources.lake import Days, LakeIOManager, LakeResource
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables import TRADES
+from tapewatch.market.tables.tape import TRADES
 
 DAYS = [Partition(dt.date(2024, 6, day), Market.STOCKS) for day in (3, 4)]
 

@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 
 from resources.mlflow_registry import ModelRegistry, RegisteredModel, RegistryError
 from resources.promotion import Promoter, PromotionError, champion_at
-from tapewatch.market.live_tables import MODEL_HISTORY
+from tapewatch.market.tables.live import MODEL_HISTORY
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.model_history import HistoryConflictError, history
 from tapewatch.store.database.tables import twin

@@ -68,7 +68,7 @@ def url(bento_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 def test_the_service_imports_only_library_models_and_serving() -> None:
     modules = service_modules()
-    assert {"serving.service", "models.isolation_forest", "tapewatch.market.tables"} <= set(modules)
+    assert {"serving.service", "models.isolation_forest", "tapewatch.market.tables.tape"} <= set(modules)
     assert {name.partition(".")[0] for name in modules} == {"serving", "models", "tapewatch"}
     others = (
         "tapewatch.feeds",

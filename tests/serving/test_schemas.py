@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.schemas import MAX_ROWS, RequestError, parse_request
-from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.market.tables.tape import MICROSTRUCTURE
 
 FEATURES = ("volume_ratio", "quoted_spread_bps")
 TIME = "2024-06-03T13:31:00Z"

@@ -5,7 +5,7 @@ import json
 
 import polars as pl
 
-from tapewatch.market.tables import ANOMALIES
+from tapewatch.market.tables.tape import ANOMALIES
 
 MINUTE = dt.timedelta(minutes=1)
 OPEN = dt.datetime(2024, 6, 3, 13, 30, tzinfo=dt.UTC)

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from tapewatch.market.instruments import NS_PER_SECOND
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.tape import TIME
 from tests.support.price_bars import START_NS
 
 

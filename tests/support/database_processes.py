@@ -8,7 +8,7 @@ from collections.abc import Callable
 import polars as pl
 
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.live_tables import LIVE_BARS
+from tapewatch.market.tables.live import LIVE_BARS
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.schema import revision_of
 from tests.support.live_rows import rows_of

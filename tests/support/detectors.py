@@ -8,7 +8,7 @@ from models.anomaly_classifier.learning import Growth
 from models.ensemble.detector import EnsembleDetector
 from models.isolation_forest import ForestParameters, IsolationForestDetector
 from tapewatch.market.instruments import Market, session_of
-from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.market.tables.tape import MICROSTRUCTURE
 from tests.support.anomalies import MINUTE, OPEN
 
 SYMBOLS = ("AAPL", "MSFT")

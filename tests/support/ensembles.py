@@ -11,7 +11,7 @@ from models.ensemble.calibration import threshold_of
 from models.ensemble.detector import EnsembleDetector
 from models.isolation_forest import ForestParameters, IsolationForestDetector
 from tapewatch.labels.training.training_set import build_training_set
-from tapewatch.market.tables import BARRIER_LABELS
+from tapewatch.market.tables.tape import BARRIER_LABELS
 from tests.support.labelled_minutes import injected_minutes
 from tests.support.scans import tape
 

@@ -6,9 +6,9 @@ import polars as pl
 
 from tapewatch.features.bins.batch import bins_5s
 from tapewatch.features.microstructure import microstructure
-from tapewatch.market.derived_tables import BINS_5S
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.market.tables.derived import BINS_5S
+from tapewatch.market.tables.tape import MICROSTRUCTURE
 from tapewatch.store.lake.lake import Lake
 from tests.support.tapes import DAY, random_tape, stock_session
 

@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Partition
-from tapewatch.market.live_tables import ALERTS, LIVE_BARS, LIVE_MICROSTRUCTURE
-from tapewatch.market.signal_tables import OUTCOMES
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.live import ALERTS, LIVE_BARS, LIVE_MICROSTRUCTURE
+from tapewatch.market.tables.signals import OUTCOMES
+from tapewatch.market.tables.tape import TIME
 from tapewatch.store.database.database import Database
 from tapewatch.trading.bets.rules import BetRules
 from tapewatch.trading.costs import Fees

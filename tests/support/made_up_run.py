@@ -6,9 +6,9 @@ import json
 import numpy as np
 import polars as pl
 
-from tapewatch.market.derived_tables import COMPARISON, INCIDENTS, SCAN_EVALUATION
 from tapewatch.market.instruments import Market, Partition, session_of
-from tapewatch.market.tables import BARS, EVALUATION
+from tapewatch.market.tables.derived import COMPARISON, INCIDENTS, SCAN_EVALUATION
+from tapewatch.market.tables.tape import BARS, EVALUATION
 from tapewatch.reports.run_report import RunSummary
 from tests.support.anomalies import MINUTE, OPEN, event, events
 

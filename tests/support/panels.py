@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
-from tapewatch.market.tables import BARS
+from tapewatch.market.tables.tape import BARS
 
 
 def bars_of_market(session: Session, symbols: int, minutes: int, *, seed: int = 3, silent: float = 0.0) -> pl.DataFrame:

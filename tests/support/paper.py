@@ -65,7 +65,7 @@ def recorded_day(seed: int, count: int = 390) -> tuple[pl.DataFrame, pl.DataFram
 
 def state_of(database: Database) -> dict[str, pl.DataFrame]:
     """Everything that an account holds in the database."""
-    from tapewatch.market.paper_tables import PAPER  # noqa: PLC0415
+    from tapewatch.market.tables.paper import PAPER  # noqa: PLC0415
     from tapewatch.store.database.engine import transaction  # noqa: PLC0415
 
     tables = {table.name: table for table in PAPER}

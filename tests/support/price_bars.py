@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from tapewatch.market.instruments import NS_PER_MINUTE
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.tape import TIME
 
 START = dt.datetime(2024, 3, 5, 15, tzinfo=dt.UTC)
 START_NS = int(START.timestamp()) * 1_000_000_000

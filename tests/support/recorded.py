@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
+from tapewatch.market.tables.tape import DELIVERED_BARS, QUOTES, TRADES
 
 TICK_DAYS = (dt.date(2013, 10, 7), dt.date(2013, 10, 8), dt.date(2013, 10, 9))
 

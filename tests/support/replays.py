@@ -14,7 +14,7 @@ from tapewatch.feeds.plans.table import plan_for
 from tapewatch.feeds.stream.channels import subscriptions
 from tapewatch.feeds.stream.policy import ConnectionPolicy
 from tapewatch.market.instruments import Market
-from tapewatch.market.live_tables import GAPS
+from tapewatch.market.tables.live import GAPS
 from tapewatch.store.database.database import Database
 from tapewatch.streaming.collector.collector import Collector, CollectorConfig
 from tapewatch.streaming.collector.metrics import CollectorStatus

@@ -13,12 +13,12 @@ from tapewatch.bars.time_bars import minute_bars
 from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.bins.batch import bins_5s
 from tapewatch.features.microstructure import microstructure
-from tapewatch.market.derived_tables import ANOMALY_PATTERNS, BINS_5S, INCIDENTS
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables import ANOMALIES, BARS, MICROSTRUCTURE, QUOTES, TRADES
+from tapewatch.market.tables.derived import ANOMALY_PATTERNS, BINS_5S, INCIDENTS
+from tapewatch.market.tables.tape import ANOMALIES, BARS, MICROSTRUCTURE, QUOTES, TRADES
 from tapewatch.reports.dossier.dossier import SOURCES, Dossier, Dossiers
 from tapewatch.store.database.database import Database
-from tapewatch.store.database.verdicts import anomaly_id
+from tapewatch.store.database.people.verdicts import anomaly_id
 from tapewatch.store.lake.inputs import record_inputs
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.tape import tape_end

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from tapewatch.market.live_tables import STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.schema import Table
+from tapewatch.market.tables.live import STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
 
 
 @dataclass

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from tapewatch.market.instruments import NS_PER_SECOND, Market, Session, session_of
-from tapewatch.market.tables import QUOTES, TRADES
+from tapewatch.market.tables.tape import QUOTES, TRADES
 
 DAY = dt.date(2024, 3, 5)
 

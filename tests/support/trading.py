@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from tapewatch.market.instruments import NS_PER_MINUTE
-from tapewatch.market.tables import BARS, QUOTES, TIME, TRADES
+from tapewatch.market.tables.tape import BARS, QUOTES, TIME, TRADES
 from tapewatch.trading.tables import ORDERS
 
 OPEN = dt.datetime(2024, 6, 3, 13, 30, tzinfo=dt.UTC)

@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Session, session_of
-from tapewatch.market.signal_tables import OUTCOMES, SIGNALS
-from tapewatch.market.tables import MICROSTRUCTURE, TIME
+from tapewatch.market.tables.signals import OUTCOMES, SIGNALS
+from tapewatch.market.tables.tape import MICROSTRUCTURE, TIME
 
 DAY = dt.date(2024, 6, 4)
 

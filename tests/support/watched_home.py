@@ -8,13 +8,13 @@ import polars as pl
 
 from tapewatch.bars.time_bars import minute_bars, reconcile
 from tapewatch.features.microstructure import microstructure
-from tapewatch.market.derived_tables import INCIDENTS
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.live_tables import ALERTS, LIVE_BARS
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import BARS, DELIVERED_BARS, MICROSTRUCTURE, QUOTES, TRADES
+from tapewatch.market.tables.derived import INCIDENTS
+from tapewatch.market.tables.live import ALERTS, LIVE_BARS
+from tapewatch.market.tables.tape import BARS, DELIVERED_BARS, MICROSTRUCTURE, QUOTES, TRADES
 from tapewatch.store.database.database import Database
-from tapewatch.store.database.verdicts import incident_id
+from tapewatch.store.database.people.verdicts import incident_id
 from tapewatch.store.lake.lake import Lake
 from tests.support.burst_tape import tape
 from tests.support.made_up_run import bars

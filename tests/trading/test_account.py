@@ -5,8 +5,8 @@ import polars as pl
 import pytest
 
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.signal_tables import SIGNALS
-from tapewatch.market.tables import TRADES
+from tapewatch.market.tables.signals import SIGNALS
+from tapewatch.market.tables.tape import TRADES
 from tapewatch.trading.account import Account, trade_day
 from tapewatch.trading.record import account_record, capacities
 from tapewatch.trading.signals.risk import RiskRules

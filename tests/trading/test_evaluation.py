@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tapewatch.market.signal_tables import OUTCOMES, WALK_FORWARD
+from tapewatch.market.tables.signals import OUTCOMES, WALK_FORWARD
 from tapewatch.trading.evaluation import cost_sensitivity, evaluate
 from tapewatch.trading.feedback import losing, performance_by
 from tapewatch.trading.tear_sheet import render_tear_sheet, verdict

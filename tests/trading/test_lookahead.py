@@ -16,8 +16,8 @@ from tapewatch.features.bins.batch import bins_5s
 from tapewatch.lookahead.checks import judge
 from tapewatch.lookahead.computation import Tape
 from tapewatch.market.instruments import Market, Partition, trading_days
-from tapewatch.market.signal_tables import SIGNALS
-from tapewatch.market.tables import ANOMALIES, MICROSTRUCTURE
+from tapewatch.market.tables.signals import SIGNALS
+from tapewatch.market.tables.tape import ANOMALIES, MICROSTRUCTURE
 from tapewatch.store.lake.lake import Lake
 from tapewatch.trading.days import TradingDays
 from tapewatch.trading.lookahead import SIGNALS_WITHOUT_ALERTS, outcomes_of, signals_after_scan

@@ -10,10 +10,10 @@ from tapewatch.bars.information.clocks import Clock, Thresholds
 from tapewatch.bars.information.kernel import STATE, Rules, close_bars, fresh_states
 from tapewatch.market.arrays import Array, flat_trades, session_bounds
 from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates
-from tapewatch.market.derived_tables import INFORMATION_BARS, INFORMATION_STATES
 from tapewatch.market.instruments import Market, Session
 from tapewatch.market.prices import floor_of
-from tapewatch.market.tables import SYMBOL, TIME
+from tapewatch.market.tables.derived import INFORMATION_BARS, INFORMATION_STATES
+from tapewatch.market.tables.tape import SYMBOL, TIME
 
 
 @dataclass

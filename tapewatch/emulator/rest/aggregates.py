@@ -10,7 +10,7 @@ from tapewatch.emulator.tape.market_tape import MarketTape
 from tapewatch.emulator.tape.windows import BASES, day_bar, merged, rows_between, second_bars, window_start, windows
 from tapewatch.emulator.vendor import times
 from tapewatch.market.instruments import Market, session_of, trading_days
-from tapewatch.market.tables import DELIVERED_BARS
+from tapewatch.market.tables.tape import DELIVERED_BARS
 
 DEFAULT_LIMIT = 5000
 _CACHE_BYTES = 64 * 1024 * 1024

@@ -13,7 +13,7 @@ from tapewatch.emulator.tape.windows import day_bar, merged, rows_between, windo
 from tapewatch.emulator.vendor import times
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, session_of, trading_days
 from tapewatch.market.prices import is_two_sided
-from tapewatch.market.tables import DELIVERED_BARS
+from tapewatch.market.tables.tape import DELIVERED_BARS
 
 Row = dict[str, Any]
 # Longer than any closure since the tape began.

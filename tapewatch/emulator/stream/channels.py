@@ -12,7 +12,7 @@ import polars as pl
 from tapewatch.emulator.tape.market_tape import MarketTape
 from tapewatch.emulator.tape.windows import rows_between, second_bars
 from tapewatch.market.instruments import NEW_YORK, NS_PER_MINUTE, NS_PER_SECOND, Market, Session
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.tape import TIME
 
 #: The channels of each market's stream.
 CHANNELS: Mapping[Market, tuple[str, ...]] = {

@@ -19,7 +19,7 @@ from tapewatch.emulator.stream import channels
 from tapewatch.emulator.stream.channels import MINUTE_CHANNELS, QUOTE_CHANNELS, TRADE_CHANNELS, Day
 from tapewatch.emulator.synthetic.randomness import stream
 from tapewatch.market.instruments import NS_PER_MINUTE, Market
-from tapewatch.market.tables import TIME, TRADES
+from tapewatch.market.tables.tape import TIME, TRADES
 
 _NS_PER_MS = 1_000_000
 _WRONG_BY = 1.01

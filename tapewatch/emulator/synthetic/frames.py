@@ -12,7 +12,7 @@ from tapewatch.emulator.synthetic.randomness import State, exponential, uniform
 from tapewatch.emulator.synthetic.universe import Instrument
 from tapewatch.market.compiled import njit
 from tapewatch.market.instruments import NS_PER_SECOND, Market, Session
-from tapewatch.market.tables import QUOTES, SYMBOL, TIME, TRADES
+from tapewatch.market.tables.tape import QUOTES, SYMBOL, TIME, TRADES
 
 Ints = npt.NDArray[np.int64]
 

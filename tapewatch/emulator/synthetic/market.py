@@ -15,7 +15,7 @@ from tapewatch.emulator.synthetic.price_path import path, regular_seconds
 from tapewatch.emulator.synthetic.randomness import stream
 from tapewatch.emulator.synthetic.universe import Instrument
 from tapewatch.market.instruments import Market, Session, session_of
-from tapewatch.market.tables import QUOTES, SYMBOL, TIME, TRADES
+from tapewatch.market.tables.tape import QUOTES, SYMBOL, TIME, TRADES
 
 #: Schema of a tape's labelled anomalies; times are half-open.
 TRUTH = pl.Schema({"symbol": SYMBOL, "event_id": pl.String(), "kind": SYMBOL, "start_time": TIME, "end_time": TIME})

@@ -12,7 +12,7 @@ from tapewatch.emulator.synthetic.market import Synthetic, TapeDay
 from tapewatch.emulator.synthetic.universe import HISTORY_START, Instrument, instrument
 from tapewatch.emulator.tape.cache import LruCache
 from tapewatch.market.instruments import Market, market_of, session_of
-from tapewatch.market.tables import DELIVERED_BARS
+from tapewatch.market.tables.tape import DELIVERED_BARS
 
 CACHE_BYTES = 256 * 1024 * 1024
 

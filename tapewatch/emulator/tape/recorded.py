@@ -13,7 +13,7 @@ from tapewatch.emulator.tape.market_tape import CACHE_BYTES, built_bars
 from tapewatch.feeds.files.source import FlatFileSource
 from tapewatch.feeds.source import Load
 from tapewatch.market.instruments import Market, Partition, market_of
-from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
+from tapewatch.market.tables.tape import DELIVERED_BARS, QUOTES, TRADES
 from tapewatch.market.tickers import is_like_a_future
 
 _TABLES = {"trades": TRADES, "quotes": QUOTES, "bars": DELIVERED_BARS}

@@ -10,7 +10,7 @@ from tapewatch.emulator.synthetic.universe import Instrument
 from tapewatch.emulator.tape.market_tape import MarketTape
 from tapewatch.emulator.vendor.times import date_of
 from tapewatch.market.instruments import Market
-from tapewatch.market.tables import SYMBOL
+from tapewatch.market.tables.tape import SYMBOL
 
 
 class RenamedTape:

@@ -7,7 +7,7 @@ import polars as pl
 
 from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates, update_flags
 from tapewatch.market.instruments import Market, Session, zone_of
-from tapewatch.market.tables import DELIVERED_BARS, TIME
+from tapewatch.market.tables.tape import DELIVERED_BARS, TIME
 
 #: The widths that a request may name, and the width of the base bars that each is built from.
 BASES = {

@@ -11,10 +11,10 @@ from tapewatch.features.bins.records import BIN, BIN_NS, NEVER, fresh_states
 from tapewatch.features.sums import flat_quotes, spans
 from tapewatch.market.arrays import Array, flat_trades, session_bounds
 from tapewatch.market.conditions import AUCTION_CODES, STOCK_UPDATE_RULES, Updates, has_any_code
-from tapewatch.market.derived_tables import BINS_5S
 from tapewatch.market.instruments import Market, Session
 from tapewatch.market.prices import floor_of
-from tapewatch.market.tables import QUOTES, SYMBOL, TIME
+from tapewatch.market.tables.derived import BINS_5S
+from tapewatch.market.tables.tape import QUOTES, SYMBOL, TIME
 
 
 def bins_5s(

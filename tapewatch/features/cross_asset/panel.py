@@ -8,7 +8,7 @@ import polars as pl
 
 from tapewatch.market.arrays import Array, flat
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.tape import TIME
 
 _BASIS_POINTS = 1e4
 

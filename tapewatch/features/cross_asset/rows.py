@@ -8,8 +8,8 @@ from tapewatch.features.cross_asset.panel import Panel, panel_of
 from tapewatch.features.cross_asset.windows import correlation, shifted, slope, total
 from tapewatch.features.families.rows import known
 from tapewatch.market.arrays import Array, flat
-from tapewatch.market.feature_tables import BETA_MINUTES, CROSS_ASSET, RESIDUAL_MINUTES
 from tapewatch.market.instruments import Session
+from tapewatch.market.tables.features import BETA_MINUTES, CROSS_ASSET, RESIDUAL_MINUTES
 
 #: Minutes of a correlation, of the one that it is held against, and of the beta under a residual.
 _NOW, _BEFORE, _BETA = 30, 60, 60

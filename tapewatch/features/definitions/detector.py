@@ -1,7 +1,7 @@
 """Definitions of the features of `MICROSTRUCTURE`; `docs/methodology/features.md` has the formulas."""
 
 from tapewatch.features.definitions.definition import Definition, define
-from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.market.tables.tape import MICROSTRUCTURE
 
 _NEVER = "never"
 _NO_TRADE_YET = "before the first price"

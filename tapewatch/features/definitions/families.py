@@ -1,7 +1,7 @@
 """Definitions of the features of `MICROSTRUCTURE_MORE`; pages in `docs/methodology/` have the formulas."""
 
 from tapewatch.features.definitions.definition import Definition, define
-from tapewatch.market.feature_tables import IMBALANCE_MINUTES, MICROSTRUCTURE_MORE, OFI_MINUTES
+from tapewatch.market.tables.features import IMBALANCE_MINUTES, MICROSTRUCTURE_MORE, OFI_MINUTES
 
 _SIDES = "trades, quotes"
 _NO_SIGNED = "without a signed trade"

@@ -1,7 +1,7 @@
 """Definitions of the features of `INDICATORS`; `docs/methodology/indicators.md` has the formulas."""
 
 from tapewatch.features.definitions.definition import Definition, define
-from tapewatch.market.feature_tables import INDICATORS, RETURN_MINUTES
+from tapewatch.market.tables.features import INDICATORS, RETURN_MINUTES
 
 _NOT_POSITIVE = "where a needed close is not above zero"
 _WILDER = "Wilder (1978)"

@@ -1,7 +1,7 @@
 """Definitions of the features of `CROSS_ASSET` and `REGIMES`; `docs/methodology/cross_asset.md` and `regimes.md` have the formulas."""
 
 from tapewatch.features.definitions.definition import Definition, define
-from tapewatch.market.feature_tables import BETA_MINUTES, CROSS_ASSET, REGIMES, RESIDUAL_MINUTES
+from tapewatch.market.tables.features import BETA_MINUTES, CROSS_ASSET, REGIMES, RESIDUAL_MINUTES
 
 _ALL = "bars of the market"
 _FLAT = "until the window is full, and where a series does not vary"

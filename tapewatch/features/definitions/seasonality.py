@@ -3,7 +3,7 @@
 from tapewatch.features.definitions.definition import Definition, define
 from tapewatch.features.seasonality.measures import MEASURES
 from tapewatch.features.seasonality.model import LOOK_BACK
-from tapewatch.market.feature_tables import SEASONALITY
+from tapewatch.market.tables.features import SEASONALITY
 
 _INPUTS = "microstructure; the same of earlier days"
 _NO_DAYS = "without earlier days of the symbol, and where they hold zeros alone"

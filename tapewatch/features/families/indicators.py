@@ -9,8 +9,8 @@ from tapewatch.features.families import averages, series
 from tapewatch.features.families.rows import known
 from tapewatch.features.sums import ratio
 from tapewatch.market.arrays import Array, flat
-from tapewatch.market.feature_tables import INDICATORS, RETURN_MINUTES
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
+from tapewatch.market.tables.features import INDICATORS, RETURN_MINUTES
 
 _BASIS_POINTS = 1e4
 _PRICES = ("open", "high", "low", "close")

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from tapewatch.features.families.parts import is_complete, price_before
 from tapewatch.features.sums import MinuteSums, ratio
 from tapewatch.market.compiled import njit
-from tapewatch.market.feature_tables import IMBALANCE_MINUTES, OFI_MINUTES
+from tapewatch.market.tables.features import IMBALANCE_MINUTES, OFI_MINUTES
 
 #: Fewest pairs of signed trades for their correlation, and fewest price changes for their standard deviation.
 ENOUGH_PAIRS, ENOUGH_CHANGES = 20, 10

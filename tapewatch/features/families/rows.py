@@ -12,9 +12,9 @@ from tapewatch.features.families.volatility import volatility
 from tapewatch.features.sums import MinuteSums, minute_sums
 from tapewatch.market.arrays import Array
 from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates
-from tapewatch.market.feature_tables import MICROSTRUCTURE_MORE
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.features import MICROSTRUCTURE_MORE
+from tapewatch.market.tables.tape import TIME
 
 
 def microstructure_more(

@@ -8,8 +8,8 @@ from tapewatch.features.families.rows import known
 from tapewatch.features.regimes.blocks import MINUTES, block_panel
 from tapewatch.features.regimes.hidden_markov import STATES, RegimeModel
 from tapewatch.market.arrays import Array, flat
-from tapewatch.market.feature_tables import REGIMES
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
+from tapewatch.market.tables.features import REGIMES
 
 #: A trend of an hour that a random walk exceeds in one of twenty hours, up or down.
 _TRENDING = 1.96

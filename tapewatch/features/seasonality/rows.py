@@ -7,7 +7,7 @@ from tapewatch.features.families.rows import known
 from tapewatch.features.robust import Floats
 from tapewatch.features.seasonality.measures import MEASURES, panel_of
 from tapewatch.features.seasonality.model import SeasonalModel
-from tapewatch.market.feature_tables import SEASONALITY
+from tapewatch.market.tables.features import SEASONALITY
 
 
 def seasonality(rows: pl.DataFrame, model: SeasonalModel | None) -> pl.DataFrame:

@@ -9,7 +9,7 @@ import polars as pl
 from tapewatch.feeds.files.source import FlatFileSource
 from tapewatch.feeds.source import SourceError
 from tapewatch.market.instruments import Market, zone_of
-from tapewatch.market.tables import F64, SYMBOL, TIME
+from tapewatch.market.tables.tape import F64, SYMBOL, TIME
 
 DAILY = pl.Schema({"symbol": SYMBOL, "time": TIME, "open": F64, "high": F64, "low": F64, "close": F64})
 #: Read beyond either end, for the usual range of the days at the ends.

@@ -9,7 +9,7 @@ from tapewatch.feeds.source import SourceError
 from tapewatch.market.copies import identity
 from tapewatch.market.instruments import Market
 from tapewatch.market.schema import Column, Table
-from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
+from tapewatch.market.tables.tape import DELIVERED_BARS, QUOTES, TRADES
 
 _DAY_BARS_FOLDER, _SESSION_BARS_FOLDER = "day_aggs_v1", "session_aggs_v1"
 #: Columns that a file may lack although the table needs them: an index has no volume, rows without a sequence number are

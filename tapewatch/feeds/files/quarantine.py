@@ -11,7 +11,7 @@ from tapewatch.feeds.files.columns import LINE
 from tapewatch.feeds.files.layouts import Binding, Layout
 from tapewatch.feeds.files.parsing import BadLine, line_texts
 from tapewatch.market.prices import is_no_price, is_no_side, price_rule
-from tapewatch.market.tables import QUARANTINE, QUOTES
+from tapewatch.market.tables.tape import QUARANTINE, QUOTES
 
 _SHOWN_CHARACTERS = 80
 _LARGEST = float(np.finfo(np.float64).max)

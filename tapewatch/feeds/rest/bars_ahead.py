@@ -13,7 +13,7 @@ import polars as pl
 from tapewatch.feeds.rest.kinds import Window
 from tapewatch.feeds.source import Load
 from tapewatch.market.instruments import Market, Partition, Session, session_of, trading_days
-from tapewatch.market.tables import DELIVERED_BARS
+from tapewatch.market.tables.tape import DELIVERED_BARS
 
 #: Days of minute bars that fit one page of the largest size, even of a market that never closes.
 BARS_CHUNK_DAYS: Final = 30

@@ -10,7 +10,7 @@ import polars as pl
 
 from tapewatch.feeds.rest import bar_scanner
 from tapewatch.feeds.rest.messages import BarRow, FuturesTradeRow, QuoteRow, TradeRow
-from tapewatch.market.tables import F64, I8, I16, I64, SYMBOL, TEXT, TIME
+from tapewatch.market.tables.tape import F64, I8, I16, I64, SYMBOL, TEXT, TIME
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

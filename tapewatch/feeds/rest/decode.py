@@ -15,7 +15,7 @@ from tapewatch.feeds.errors import PageError
 from tapewatch.feeds.rest import bar_scanner
 from tapewatch.feeds.rest.columns import Floats, Ints, bar_columns, scanned_columns
 from tapewatch.feeds.rest.messages import BarRow, Page
-from tapewatch.market.tables import I64
+from tapewatch.market.tables.tape import I64
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 Envelope = TypeVar("Envelope", bound=msgspec.Struct)

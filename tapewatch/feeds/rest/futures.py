@@ -18,7 +18,7 @@ from tapewatch.feeds.rest.messages import FuturesBarRow, FuturesQuoteRow, Future
 from tapewatch.feeds.rest.pages import Request
 from tapewatch.feeds.rest.transport import ask_path
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import F64, I64, QUOTES, TIME, TRADES
+from tapewatch.market.tables.tape import F64, I64, QUOTES, TIME, TRADES
 
 #: From 1973 to 2255, in nanoseconds for each unit that the vendor may mean.
 _EARLIEST, _LATEST = 10**17, 9 * 10**18

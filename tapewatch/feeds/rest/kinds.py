@@ -19,7 +19,7 @@ from tapewatch.feeds.rest.pages import Request
 from tapewatch.market.instruments import Market, Session
 from tapewatch.market.prices import is_no_price, is_no_side, price_rule
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
+from tapewatch.market.tables.tape import DELIVERED_BARS, QUOTES, TRADES
 from tapewatch.market.tickers import to_rest
 
 _NS_PER_MS: Final = 1_000_000

@@ -17,7 +17,7 @@ from tapewatch.feeds.rest.pages import Pager, Request
 from tapewatch.feeds.rest.transport import Transport, ask_path
 from tapewatch.market.conditions import STOCK_CONDITION_NAMES, STOCK_UPDATE_RULES, Updates, in_words
 from tapewatch.market.instruments import Market
-from tapewatch.market.tables import SYMBOL, TIME
+from tapewatch.market.tables.tape import SYMBOL, TIME
 from tapewatch.market.tickers import from_vendor, to_rest
 
 # The reference endpoints call forex "fx".

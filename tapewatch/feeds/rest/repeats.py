@@ -9,7 +9,7 @@ from tapewatch.feeds.rest.decode import LINE
 from tapewatch.feeds.rest.kinds import Kind, Numbering, numbering
 from tapewatch.market.copies import HAS_NUMBER, IS_CORRECTION_RECORD, has_identity, identity, number_the_rest
 from tapewatch.market.instruments import Market
-from tapewatch.market.tables import QUARANTINE
+from tapewatch.market.tables.tape import QUARANTINE
 
 _ROW: Final = "_row"
 #: Tells rows apart whose number several trades share and which state no id.

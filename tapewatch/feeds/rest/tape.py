@@ -11,7 +11,7 @@ from tapewatch.feeds.rest.pages import NumberedPage, Pager, Request, lost_next_u
 from tapewatch.feeds.rest.repeats import numbered, without_repeats
 from tapewatch.feeds.source import Load
 from tapewatch.market.instruments import NS_PER_MINUTE, Market
-from tapewatch.market.tables import QUARANTINE, SYMBOL
+from tapewatch.market.tables.tape import QUARANTINE, SYMBOL
 
 #: The vendor's largest page.
 PAGE_LIMIT: Final = 50_000

@@ -12,7 +12,7 @@ from tapewatch.labels.barriers.volatility import usable_bars
 from tapewatch.market.arrays import symbol_runs
 from tapewatch.market.compiled import njit
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
-from tapewatch.market.tables import BARRIER_LABELS, SYMBOL
+from tapewatch.market.tables.tape import BARRIER_LABELS, SYMBOL
 
 #: The label of an event whose outcome is not known.
 UNKNOWN = 2

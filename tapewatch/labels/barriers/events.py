@@ -8,7 +8,7 @@ from tapewatch.labels.barriers.volatility import RESTART_NS, minute_volatility, 
 from tapewatch.market.arrays import flat, symbol_runs
 from tapewatch.market.compiled import njit
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
-from tapewatch.market.tables import SYMBOL, TIME
+from tapewatch.market.tables.tape import SYMBOL, TIME
 
 BPS = 1e4
 #: What `cusum_events` returns.

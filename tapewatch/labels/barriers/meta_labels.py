@@ -7,7 +7,7 @@ from tapewatch.labels.barriers.barriers import UNKNOWN, BarrierRules, place_even
 from tapewatch.labels.barriers.events import BPS, cusum_events
 from tapewatch.labels.barriers.volatility import usable_bars
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
-from tapewatch.market.label_tables import META_LABELS
+from tapewatch.market.tables.labels import META_LABELS
 
 _PRICES = ("open", "high", "low", "close")
 

@@ -18,7 +18,7 @@ from tapewatch.labels.injection.distortions import (
 )
 from tapewatch.labels.truth import TRUTH_EVENTS_SCHEMA
 from tapewatch.market.instruments import NS_PER_MINUTE, Session, market_of
-from tapewatch.market.tables import QUOTES, TIME, TRADES
+from tapewatch.market.tables.tape import QUOTES, TIME, TRADES
 
 _FROM_OPEN_NS = 30 * NS_PER_MINUTE
 TO_CLOSE_NS = 15 * NS_PER_MINUTE

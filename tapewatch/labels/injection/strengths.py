@@ -20,7 +20,7 @@ from tapewatch.labels.injection.realisations import REALISATIONS, Own, Realisati
 from tapewatch.labels.injection.ticks import Ticks
 from tapewatch.labels.truth import TRUTH_EVENTS_SCHEMA
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Session
-from tapewatch.market.tables import QUOTES, TRADES
+from tapewatch.market.tables.tape import QUOTES, TRADES
 
 Floats = npt.NDArray[np.float64]
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from tapewatch.market.conditions import CRYPTO_BUY_SIDE, CRYPTO_SELL_SIDE
 from tapewatch.market.instruments import Market, market_of
-from tapewatch.market.tables import SYMBOL, TIME
+from tapewatch.market.tables.tape import SYMBOL, TIME
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

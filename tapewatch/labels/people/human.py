@@ -13,8 +13,8 @@ import polars as pl
 
 from tapewatch.labels.kinds import KINDS, NORMAL
 from tapewatch.market.instruments import Market, Partition, session_at
-from tapewatch.market.live_tables import LABELS
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.live import LABELS
+from tapewatch.market.tables.tape import TIME
 from tapewatch.market.tickers import normalise
 
 #: Columns of a file of labels. The first three and the kind are needed.

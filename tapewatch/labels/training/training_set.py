@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from tapewatch.market.tables import TRAINING_SET
+from tapewatch.market.tables.tape import TRAINING_SET
 
 
 def build_training_set(

@@ -11,7 +11,7 @@ from tapewatch.labels.barriers.barriers import last_bars, place_events
 from tapewatch.labels.barriers.events import BPS, end_times
 from tapewatch.market.arrays import symbol_runs
 from tapewatch.market.compiled import njit
-from tapewatch.market.label_tables import LABEL_WEIGHTS
+from tapewatch.market.tables.labels import LABEL_WEIGHTS
 
 Floats = npt.NDArray[np.float64]
 Bars = npt.NDArray[np.int64]

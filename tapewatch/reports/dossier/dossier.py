@@ -16,10 +16,10 @@ from models.patterns.index import PatternIndex
 from models.patterns.shape import SHAPE, shape
 from models.scan.detector import ScanDetector
 from tapewatch.features.catalog import NAMES
-from tapewatch.market.derived_tables import ANOMALY_PATTERNS, BINS_5S, INCIDENTS
 from tapewatch.market.instruments import Partition
-from tapewatch.market.live_tables import ALERT_VERDICTS, LABELS
-from tapewatch.market.tables import ANOMALIES, BARS, MICROSTRUCTURE, QUOTES, TRADES
+from tapewatch.market.tables.derived import ANOMALY_PATTERNS, BINS_5S, INCIDENTS
+from tapewatch.market.tables.live import ALERT_VERDICTS, LABELS
+from tapewatch.market.tables.tape import ANOMALIES, BARS, MICROSTRUCTURE, QUOTES, TRADES
 from tapewatch.reports.dossier.event import ANOMALY, INCIDENT, Event, event_of
 from tapewatch.reports.dossier.measures import Measure, measures
 from tapewatch.reports.dossier.rebuild import Rebuilt, around, features_from_tape, rebuilt, rebuilt_incident

@@ -5,12 +5,12 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from tapewatch.market.derived_tables import INCIDENTS
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.live_tables import ALERTS
-from tapewatch.market.tables import ANOMALIES
+from tapewatch.market.tables.derived import INCIDENTS
+from tapewatch.market.tables.live import ALERTS
+from tapewatch.market.tables.tape import ANOMALIES
 from tapewatch.store.database.database import Database
-from tapewatch.store.database.verdicts import find
+from tapewatch.store.database.people.verdicts import find
 
 ANOMALY, INCIDENT, ALERT = "anomaly", "incident", "alert"
 _SOURCES = {ANOMALIES.name: ANOMALY, INCIDENTS.name: INCIDENT, ALERTS.name: ALERT}

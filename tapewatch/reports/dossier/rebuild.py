@@ -9,7 +9,7 @@ from models.base import Detector
 from tapewatch.features.from_bars import bar_features
 from tapewatch.features.microstructure import microstructure
 from tapewatch.market.instruments import Partition
-from tapewatch.market.tables import BARS, MICROSTRUCTURE, QUOTES, TRADES
+from tapewatch.market.tables.tape import BARS, MICROSTRUCTURE, QUOTES, TRADES
 from tapewatch.reports.dossier.event import Event
 from tapewatch.reports.dossier.measures import peak_minute
 from tapewatch.store.lake.lake import Lake

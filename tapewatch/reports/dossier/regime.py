@@ -5,8 +5,8 @@ from typing import Any
 
 import polars as pl
 
-from tapewatch.market.feature_tables import REGIMES
 from tapewatch.market.instruments import Partition
+from tapewatch.market.tables.features import REGIMES
 from tapewatch.store.lake.lake import Lake
 
 

@@ -1,6 +1,6 @@
 """What a feature's value says, in words with units."""
 
-from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.market.tables.tape import MICROSTRUCTURE
 
 #: Features whose column's name is no phrase, or whose sign has names of its own: (above zero, below zero).
 _PHRASES: dict[str, str | tuple[str, str]] = {

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import ANOMALIES
+from tapewatch.market.tables.tape import ANOMALIES
 from tapewatch.masking import masked
 from tapewatch.store.database import queries, upserts
 from tapewatch.store.database.engine import PATIENCE_S, DatabaseError, connect, parse, transaction

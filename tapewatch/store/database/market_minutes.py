@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from tapewatch.market.feature_tables import MARKET_MICROSTRUCTURE
 from tapewatch.market.instruments import Partition
+from tapewatch.market.tables.features import MARKET_MICROSTRUCTURE
 from tapewatch.store.database.database import Database
 
 _KEY = list(MARKET_MICROSTRUCTURE.key)

@@ -15,11 +15,11 @@ import polars as pl
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from tapewatch.market.live_tables import MODEL_HISTORY
+from tapewatch.market.tables.live import MODEL_HISTORY
 from tapewatch.store.database import queries
-from tapewatch.store.database.audit import EVERY_MARKET
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import DatabaseError, transaction
+from tapewatch.store.database.people.audit import EVERY_MARKET
 from tapewatch.store.database.rows import frame_of
 from tapewatch.store.database.tables import twin
 

@@ -11,8 +11,8 @@ from sqlalchemy.engine import Connection, Engine
 
 from tapewatch.store.database.engine import DatabaseError, transaction
 from tapewatch.store.database.migrations import HEAD, REVISIONS
-from tapewatch.store.database.rollups import arrange
 from tapewatch.store.database.tables import UtcDateTime, metadata
+from tapewatch.store.database.upkeep.rollups import arrange
 
 if TYPE_CHECKING:
     from alembic.config import Config

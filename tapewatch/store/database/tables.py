@@ -7,12 +7,12 @@ import polars as pl
 import sqlalchemy as sa
 from sqlalchemy.types import TypeEngine
 
-from tapewatch.market.account_tables import ACCOUNTS
-from tapewatch.market.derived_tables import INCIDENTS
-from tapewatch.market.feature_tables import MARKET_MICROSTRUCTURE
-from tapewatch.market.live_tables import ALERTS, GAPS, LIVE, LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import ANOMALIES, COVERAGE
+from tapewatch.market.tables.accounts import ACCOUNTS
+from tapewatch.market.tables.derived import INCIDENTS
+from tapewatch.market.tables.features import MARKET_MICROSTRUCTURE
+from tapewatch.market.tables.live import ALERTS, GAPS, LIVE, LIVE_BARS, LIVE_MICROSTRUCTURE
+from tapewatch.market.tables.tape import ANOMALIES, COVERAGE
 
 #: Every table of the operational database.
 SQL_TABLES: tuple[Table, ...] = (ANOMALIES, INCIDENTS, COVERAGE, *LIVE, *ACCOUNTS)

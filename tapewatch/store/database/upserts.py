@@ -16,7 +16,7 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from tapewatch.market.schema import Table
 from tapewatch.store.database.rows import CSV_NULL, csv_block, sqlite_rows
 from tapewatch.store.database.tables import TIME_SERIES, key_columns, twin
-from tapewatch.store.database.timescale import lift_decompression_limit
+from tapewatch.store.database.upkeep.timescale import lift_decompression_limit
 
 #: Up to this many rows one statement is quicker than COPY and merge.
 _FEW_ROWS = 30

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from upath import UPath
 
-from tapewatch.market.tables import QUARANTINE
+from tapewatch.market.tables.tape import QUARANTINE
 from tapewatch.store.durable import Staging, WriteError, is_local
 from tapewatch.store.lake.lake import OBJECT, WRITTEN_NS, LakeError
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from tapewatch.market.instruments import NS_PER_MINUTE, Partition
-from tapewatch.market.tables import BARS, QUOTES, TRADES
+from tapewatch.market.tables.tape import BARS, QUOTES, TRADES
 from tapewatch.store.lake.lake import Lake, whole_symbol_groups
 
 #: Trades and quotes of one batch: some 300 MB while they are read and aggregated.

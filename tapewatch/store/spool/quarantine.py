@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from tapewatch.market.instruments import Market
-from tapewatch.market.live_tables import LIVE_QUARANTINE
+from tapewatch.market.tables.live import LIVE_QUARANTINE
 from tapewatch.store.durable import write_whole
 
 #: The most bytes of one market's files: some ten million events, since similar lines compress well.

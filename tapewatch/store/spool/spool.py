@@ -15,9 +15,9 @@ import filelock
 import polars as pl
 
 from tapewatch.market.instruments import Market, session_at
-from tapewatch.market.live_tables import STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import QUARANTINE
+from tapewatch.market.tables.live import STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.tables.tape import QUARANTINE
 from tapewatch.store.durable import process_lock, sync_folder, write_whole
 from tapewatch.store.spool.files import SPOOLED, HealedInterval, SpoolFile, market_days, market_files
 from tapewatch.store.spool.rows import write_rows

@@ -11,8 +11,8 @@ from typing import Any, Protocol, Self
 import polars as pl
 
 from tapewatch.market.instruments import Market, Partition, day_of
-from tapewatch.market.live_tables import ALERTS
 from tapewatch.market.schema import Table
+from tapewatch.market.tables.live import ALERTS
 from tapewatch.store.database.database import DatabaseError
 from tapewatch.streaming.alerts.board import Notice, NoticeBoard, Notifier, Tally
 from tapewatch.streaming.detection.watch import AlertChange

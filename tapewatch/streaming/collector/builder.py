@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 
 import polars as pl
 
-from tapewatch.market.feature_tables import MARKET_MICROSTRUCTURE
-from tapewatch.market.live_tables import LIVE_BARS, LIVE_MICROSTRUCTURE
+from tapewatch.market.tables.features import MARKET_MICROSTRUCTURE
+from tapewatch.market.tables.live import LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.streaming.collector.judges.minutes import MinuteJudge
 from tapewatch.streaming.collector.live_database import RowWriter
 from tapewatch.streaming.collector.publisher import Publisher

@@ -14,7 +14,7 @@ from tapewatch.feeds.stream.channels import StreamReply
 from tapewatch.feeds.stream.decode.decoder import Frame, FrameDecoder, StreamBatch
 from tapewatch.feeds.stream.queue import Marker
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market
-from tapewatch.market.live_tables import LIVE_BARS
+from tapewatch.market.tables.live import LIVE_BARS
 from tapewatch.streaming.alerts.book import AlertBook
 from tapewatch.streaming.collector.builder import Builder
 from tapewatch.streaming.collector.gathering import joined

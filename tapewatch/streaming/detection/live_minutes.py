@@ -11,7 +11,7 @@ from models.base import Detector
 from models.events import merge_anomalies
 from models.reasons import worded
 from tapewatch.market.instruments import NS_PER_MINUTE
-from tapewatch.market.tables import ATTRIBUTIONS, TIME
+from tapewatch.market.tables.tape import ATTRIBUTIONS, TIME
 from tapewatch.streaming.detection.findings import CHAMPION, Finding, Source
 from tapewatch.streaming.detection.minute_scores import SCORED, MinuteScores, latest
 

@@ -20,7 +20,7 @@ from tapewatch.market.arrays import Array, flat_trades, session_bounds
 from tapewatch.market.conditions import STOCK_UPDATE_RULES
 from tapewatch.market.instruments import Market, Session, session_at
 from tapewatch.market.prices import floor_of
-from tapewatch.market.tables import QUOTES, TIME, TRADES
+from tapewatch.market.tables.tape import QUOTES, TIME, TRADES
 from tapewatch.streaming.detection.findings import Finding
 
 _TRADES = ("symbol", "time", "sequence_number", "price", "size", "conditions", "correction")

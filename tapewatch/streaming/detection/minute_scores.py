@@ -9,7 +9,7 @@ import polars as pl
 from models.base import Detector, DetectorError
 from models.ensemble.detector import EnsembleDetector
 from tapewatch.market.instruments import NS_PER_MINUTE
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.tape import TIME
 
 _log = logging.getLogger(__name__)
 #: What a detector says of a minute. `said` is the kind that it names, if it names any.

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 
 from tapewatch.market.instruments import NS_PER_MINUTE
-from tapewatch.market.live_tables import SHADOW_MINUTES
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.live import SHADOW_MINUTES
+from tapewatch.market.tables.tape import TIME
 
 #: Late ticks change minutes of the last twenty.
 _HELD_MINUTES: Final = 30

@@ -15,9 +15,9 @@ import polars as pl
 import sqlalchemy as sa
 
 from tapewatch.market.instruments import Market, Partition, day_of
-from tapewatch.market.live_tables import GAPS
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.live import GAPS
+from tapewatch.market.tables.tape import TIME
 from tapewatch.store.database.database import Database, DatabaseError
 from tapewatch.store.database.engine import transaction
 from tapewatch.store.database.rows import keyed

@@ -16,10 +16,10 @@ import polars as pl
 
 from tapewatch.market.copies import is_numbered
 from tapewatch.market.instruments import Partition
-from tapewatch.market.live_tables import STREAM_BATCHES, STREAMED
 from tapewatch.market.prices import is_no_price, is_no_side, price_rule
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import QUARANTINE, QUOTES, SYMBOL, TRADES, quarantine_of
+from tapewatch.market.tables.live import STREAM_BATCHES, STREAMED
+from tapewatch.market.tables.tape import QUARANTINE, QUOTES, SYMBOL, TRADES, quarantine_of
 from tapewatch.store.durable import process_lock
 from tapewatch.store.lake.lake import Lake, whole_symbol_groups
 from tapewatch.store.spool.files import SpoolFile, highest_numbers, waiting_for

@@ -6,9 +6,9 @@ from typing import Final
 import polars as pl
 
 from tapewatch.market.instruments import Partition
-from tapewatch.market.live_tables import STREAM_BATCHES
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import BARS, QUOTES, TIME, TRADES, quarantine_of
+from tapewatch.market.tables.live import STREAM_BATCHES
+from tapewatch.market.tables.tape import BARS, QUOTES, TIME, TRADES, quarantine_of
 from tapewatch.store.lake.lake import Lake
 
 _BACKFILL: Final = "backfill"

@@ -14,9 +14,9 @@ import polars as pl
 
 from tapewatch.market.copies import HAS_NUMBER, has_identity, identity, is_numbered, number_the_rest
 from tapewatch.market.instruments import Market
-from tapewatch.market.live_tables import STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import QUARANTINE, QUOTES, SYMBOL, TRADES
+from tapewatch.market.tables.live import STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.tables.tape import QUARANTINE, QUOTES, SYMBOL, TRADES
 
 Ints = npt.NDArray[np.int64]
 #: Columns of a delivered row: its batch (position in a list), its row in it, whether it is of a source of record.

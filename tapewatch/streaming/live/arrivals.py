@@ -9,7 +9,7 @@ from tapewatch.market.arrays import Array, flat, trade_traits, withdrawn
 from tapewatch.market.conditions import STOCK_UPDATE_RULES
 from tapewatch.market.copies import identity
 from tapewatch.market.instruments import Session
-from tapewatch.market.tables import TRADES
+from tapewatch.market.tables.tape import TRADES
 from tapewatch.streaming.live.tick_buffer import Columns
 
 # Digits of an id, padded on the right, and their count sort as the text does and leave room for the exchange.

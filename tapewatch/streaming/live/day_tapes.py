@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from tapewatch.market.feature_tables import MARKET_MICROSTRUCTURE
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition, Session
+from tapewatch.market.tables.features import MARKET_MICROSTRUCTURE
 from tapewatch.store.spool.files import market_days
 from tapewatch.streaming.live.market_minutes import LiveMarketMinutes
 from tapewatch.streaming.live.tape import HORIZON_MINUTES, LiveRows, LiveTape

@@ -4,11 +4,11 @@ import polars as pl
 
 from tapewatch.features.families.indicators import close_indicators
 from tapewatch.features.market_minutes import ROW_COLUMNS, SCORE_COLUMNS, market_minutes
-from tapewatch.market.feature_tables import MARKET_MICROSTRUCTURE
 from tapewatch.market.instruments import Session
-from tapewatch.market.live_tables import LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import SYMBOL
+from tapewatch.market.tables.features import MARKET_MICROSTRUCTURE
+from tapewatch.market.tables.live import LIVE_BARS, LIVE_MICROSTRUCTURE
+from tapewatch.market.tables.tape import SYMBOL
 
 _BAR_COLUMNS = ("symbol", "time", "open", "high", "low", "close")
 _NAME = pl.col("symbol").cast(pl.String)

@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 
 from tapewatch.market.instruments import NS_PER_MINUTE, Partition, Session
-from tapewatch.market.live_tables import STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import QUOTES, TRADES
+from tapewatch.market.tables.live import STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.tables.tape import QUOTES, TRADES
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.spool.files import waiting_for
 from tapewatch.store.spool.rows import DamagedFileError, read_rows

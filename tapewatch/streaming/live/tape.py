@@ -10,9 +10,9 @@ from tapewatch.bars.live import LiveBars
 from tapewatch.features.online import OnlineMicrostructure
 from tapewatch.features.sums import MinuteSums
 from tapewatch.market.arrays import Array
-from tapewatch.market.feature_tables import MARKET_MICROSTRUCTURE
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Session
-from tapewatch.market.live_tables import LIVE_BARS, LIVE_MICROSTRUCTURE
+from tapewatch.market.tables.features import MARKET_MICROSTRUCTURE
+from tapewatch.market.tables.live import LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.streaming.live.arrivals import Arrivals
 from tapewatch.streaming.live.identities import Identities
 from tapewatch.streaming.live.market_minutes import LiveMarketMinutes

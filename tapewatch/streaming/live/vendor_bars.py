@@ -3,7 +3,7 @@
 import polars as pl
 
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
-from tapewatch.market.live_tables import LIVE_BARS
+from tapewatch.market.tables.live import LIVE_BARS
 
 _KEY = ("symbol", "clock", "time")
 _MOST_BARS = 200_000

@@ -3,8 +3,8 @@
 import polars as pl
 
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
-from tapewatch.market.tables import TIME
-from tapewatch.market.trading_tables import FILLS, ORDER_OUTCOMES
+from tapewatch.market.tables.tape import TIME
+from tapewatch.market.tables.trading import FILLS, ORDER_OUTCOMES
 from tapewatch.trading.bets.orders import bets_of, closings, openings
 from tapewatch.trading.bets.path import path_labels
 from tapewatch.trading.bets.rules import BetRules

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import polars as pl
 
 from tapewatch.market.instruments import Session
-from tapewatch.market.tables import TIME
-from tapewatch.market.trading_tables import ORDERS
+from tapewatch.market.tables.tape import TIME
+from tapewatch.market.tables.trading import ORDERS
 from tapewatch.trading.bets.path import path_labels
 from tapewatch.trading.bets.rules import BetRules
 from tapewatch.trading.strategies.execution import limit_price

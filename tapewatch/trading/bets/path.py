@@ -6,7 +6,7 @@ from tapewatch.labels.barriers.barriers import BarrierRules
 from tapewatch.labels.barriers.meta_labels import meta_labels
 from tapewatch.labels.barriers.volatility import usable_bars
 from tapewatch.market.instruments import NS_PER_MINUTE, Session
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.tape import TIME
 
 #: Columns of what `path_labels` returns.
 PATH_LABELS = pl.Schema(

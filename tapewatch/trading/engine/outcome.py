@@ -7,8 +7,8 @@ import polars as pl
 
 from tapewatch.market.arrays import Array
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import TIME
-from tapewatch.market.trading_tables import (
+from tapewatch.market.tables.tape import TIME
+from tapewatch.market.tables.trading import (
     CASH_FLOWS,
     EQUITY,
     FILLS,

@@ -20,7 +20,7 @@ from enum import StrEnum
 
 import polars as pl
 
-from tapewatch.market.trading_tables import ORDER_KINDS, REFUSALS, TIMES_IN_FORCE
+from tapewatch.market.tables.trading import ORDER_KINDS, REFUSALS, TIMES_IN_FORCE
 from tapewatch.trading.engine.records import CASH, HALTED, NO_PRICE, SHORT
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 
 from tapewatch.market.schema import SchemaError
-from tapewatch.market.tables import TIME
-from tapewatch.market.trading_tables import ORDERS
+from tapewatch.market.tables.tape import TIME
+from tapewatch.market.tables.trading import ORDERS
 from tapewatch.trading.engine.outcome import Outcome, outcome_of
 from tapewatch.trading.engine.settings import EngineSettings
 from tapewatch.trading.engine.simulation import Simulation

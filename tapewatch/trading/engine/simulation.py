@@ -10,7 +10,7 @@ import polars as pl
 
 from tapewatch.market.arrays import Array, flat
 from tapewatch.market.instruments import Market
-from tapewatch.market.trading_tables import ORDERS, TIMES_IN_FORCE
+from tapewatch.market.tables.trading import ORDERS, TIMES_IN_FORCE
 from tapewatch.trading.engine import records
 from tapewatch.trading.engine.calendar import calendar_of, session_ends, sessions_at
 from tapewatch.trading.engine.kernel import advance, cancel

@@ -11,8 +11,8 @@ from tapewatch.market.arrays import Array, flat, symbol_runs
 from tapewatch.market.compiled import njit
 from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates, update_flags
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, market_of
-from tapewatch.market.tables import TIME
-from tapewatch.market.trading_tables import CORPORATE_ACTIONS, HALTS
+from tapewatch.market.tables.tape import TIME
+from tapewatch.market.tables.trading import CORPORATE_ACTIONS, HALTS
 from tapewatch.trading.engine.records import ACTION, BAR, HALT, QUOTE, TRADE, Events
 from tapewatch.trading.engine.refusals import Reason
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from tapewatch.market.arrays import Array
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market
-from tapewatch.market.paper_tables import (
+from tapewatch.market.tables.paper import (
     PAPER_ACCOUNTS,
     PAPER_CASH_FLOWS,
     PAPER_EQUITY,
@@ -26,7 +26,7 @@ from tapewatch.market.paper_tables import (
     PAPER_REFUSALS,
     PAPER_RISK,
 )
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.tape import TIME
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import transaction
 from tapewatch.trading.engine import EngineSettings, Simulation, Tape

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import polars as pl
 
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Session
-from tapewatch.market.live_tables import ALERTS, LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import MICROSTRUCTURE, TIME
+from tapewatch.market.tables.live import ALERTS, LIVE_BARS, LIVE_MICROSTRUCTURE
+from tapewatch.market.tables.tape import MICROSTRUCTURE, TIME
 from tapewatch.store.database.database import Database
 from tapewatch.trading.engine import Tape
 

@@ -8,14 +8,14 @@ from typing import Any
 import polars as pl
 import sqlalchemy as sa
 
-from tapewatch.market.paper_tables import PAPER_ACCOUNTS, PAPER_LOCKS, PAPER_ORDERS, PAPER_POSITIONS, PAPER_RISK
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import TIME
-from tapewatch.market.trading_tables import ORDERS
+from tapewatch.market.tables.paper import PAPER_ACCOUNTS, PAPER_LOCKS, PAPER_ORDERS, PAPER_POSITIONS, PAPER_RISK
+from tapewatch.market.tables.tape import TIME
+from tapewatch.market.tables.trading import ORDERS
 from tapewatch.store.database import queries
-from tapewatch.store.database.audit import record
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import transaction
+from tapewatch.store.database.people.audit import record
 from tapewatch.store.database.rows import as_kept, frame_of
 from tapewatch.store.database.tables import twin
 from tapewatch.store.database.upserts import upsert

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from tapewatch.market.paper_tables import PAPER_ACCOUNTS, PAPER_EQUITY, PAPER_ORDERS, PAPER_POSITIONS, PAPER_RISK
-from tapewatch.market.signal_tables import PAPER_PORTFOLIO
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.paper import PAPER_ACCOUNTS, PAPER_EQUITY, PAPER_ORDERS, PAPER_POSITIONS, PAPER_RISK
+from tapewatch.market.tables.signals import PAPER_PORTFOLIO
+from tapewatch.market.tables.tape import TIME
 from tapewatch.store.database.database import Database
 
 _CENTS = 100.0

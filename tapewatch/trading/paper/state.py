@@ -6,11 +6,11 @@ import numpy as np
 import polars as pl
 
 from tapewatch.market.arrays import Array, flat
-from tapewatch.market.paper_tables import PAPER_ORDERS, PAPER_POSITIONS
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import TIME
-from tapewatch.market.trading_tables import ORDER_STATES, ORDERS
-from tapewatch.store.database.audit import EVERY_MARKET
+from tapewatch.market.tables.paper import PAPER_ORDERS, PAPER_POSITIONS
+from tapewatch.market.tables.tape import TIME
+from tapewatch.market.tables.trading import ORDER_STATES, ORDERS
+from tapewatch.store.database.people.audit import EVERY_MARKET
 from tapewatch.trading.engine import EngineSettings, Simulation
 from tapewatch.trading.engine.records import NEVER, NONE, OPEN, WAITING
 

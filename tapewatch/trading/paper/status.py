@@ -4,7 +4,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
-from tapewatch.market.paper_tables import PAPER_ORDERS, PAPER_POSITIONS, PAPER_TRADERS
+from tapewatch.market.tables.paper import PAPER_ORDERS, PAPER_POSITIONS, PAPER_TRADERS
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import transaction
 from tapewatch.trading.paper.ledger import account_row, risk_row, rows

@@ -15,10 +15,10 @@ import polars as pl
 import sqlalchemy as sa
 
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition, Session, session_at
-from tapewatch.market.paper_tables import PAPER_FILLS, PAPER_ORDERS, PAPER_SIGNALS, PAPER_TRADERS
-from tapewatch.market.signal_tables import OUTCOMES, SIGNALS
-from tapewatch.market.tables import TIME
-from tapewatch.market.trading_tables import ORDERS
+from tapewatch.market.tables.paper import PAPER_FILLS, PAPER_ORDERS, PAPER_SIGNALS, PAPER_TRADERS
+from tapewatch.market.tables.signals import OUTCOMES, SIGNALS
+from tapewatch.market.tables.tape import TIME
+from tapewatch.market.tables.trading import ORDERS
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import transaction
 from tapewatch.trading.bets.orders import bets_of, closings, names, openings

@@ -5,7 +5,8 @@ from typing import Any
 
 import polars as pl
 
-from tapewatch.market.paper_tables import (
+from tapewatch.market.schema import Table
+from tapewatch.market.tables.paper import (
     PAPER_ACCOUNTS,
     PAPER_EQUITY,
     PAPER_FILLS,
@@ -16,8 +17,7 @@ from tapewatch.market.paper_tables import (
     PAPER_SIGNALS,
     PAPER_TRADERS,
 )
-from tapewatch.market.schema import Table
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.tape import TIME
 from tapewatch.store.database.database import Database
 from tapewatch.trading.bets.orders import bets_of
 from tapewatch.trading.paper.ledger import PaperError

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from tapewatch.market.instruments import NS_PER_MINUTE
-from tapewatch.market.signal_tables import SIGNALS
+from tapewatch.market.tables.signals import SIGNALS
 from tapewatch.trading.signals.confidence import confidence
 from tapewatch.trading.signals.context import context
 from tapewatch.trading.signals.risk import RiskRules, assessed

@@ -6,8 +6,8 @@ from tapewatch.labels.barriers.barriers import BarrierRules
 from tapewatch.labels.barriers.meta_labels import meta_labels
 from tapewatch.labels.barriers.volatility import usable_bars
 from tapewatch.market.instruments import Session
-from tapewatch.market.signal_tables import OUTCOMES
-from tapewatch.market.tables import SYMBOL
+from tapewatch.market.tables.signals import OUTCOMES
+from tapewatch.market.tables.tape import SYMBOL
 
 #: A signal without a bar for so long is not traded.
 _LONGEST_WAIT = "5m"

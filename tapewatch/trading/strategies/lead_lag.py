@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from tapewatch.market.instruments import NS_PER_MINUTE
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.tape import TIME
 from tapewatch.trading.strategies.closes import Closes, Floats
 from tapewatch.trading.strategies.proposals import PROPOSALS, proposed, spaced
 

@@ -3,7 +3,7 @@
 import polars as pl
 
 from tapewatch.market.instruments import NS_PER_MINUTE
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.tape import TIME
 
 #: What every strategy returns: one row a proposed bet; unique by symbol, known_time, strategy and partner.
 PROPOSALS = pl.Schema(

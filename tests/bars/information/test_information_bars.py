@@ -10,8 +10,8 @@ from polars.testing import assert_frame_equal
 
 from tapewatch.bars.information.build import InformationBars
 from tapewatch.bars.information.clocks import Clock, Thresholds
-from tapewatch.market.derived_tables import INFORMATION_BARS
 from tapewatch.market.instruments import Market
+from tapewatch.market.tables.derived import INFORMATION_BARS
 from tests.support.recorded import TICK_DAYS, recorded_trades
 from tests.support.synthetic_days import days, synthetic_day
 from tests.support.tapes import stock_session, tape_of

@@ -13,8 +13,8 @@ from starlette.websockets import WebSocketDisconnect
 from tapewatch.accounts.records import digest
 from tapewatch.accounts.sessions import end_sessions_of
 from tapewatch.accounts.users import change_password, list_users, set_locked, set_role
-from tapewatch.market.account_tables import USER_SESSIONS
-from tapewatch.market.live_tables import AUDIT
+from tapewatch.market.tables.accounts import USER_SESSIONS
+from tapewatch.market.tables.live import AUDIT
 from tapewatch.store.database.database import Database
 from tests.dashboard.access.conftest import is_in, until
 from tests.support.login import HTML, PASSWORD, add_person, csrf_of, log_in, submit

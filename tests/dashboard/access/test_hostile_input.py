@@ -19,7 +19,7 @@ from tapewatch.accounts.records import digest
 from tapewatch.accounts.throttle import FREE_FAILURES, LOCKING_FAILURES
 from tapewatch.accounts.tokens import make_token
 from tapewatch.accounts.users import expect_user, list_users, set_locked
-from tapewatch.market.account_tables import LOGIN_FAILURES
+from tapewatch.market.tables.accounts import LOGIN_FAILURES
 from tapewatch.store.database.database import Database, DatabaseError
 from tapewatch.store.database.engine import transaction
 from tests.dashboard.access.conftest import is_in, until

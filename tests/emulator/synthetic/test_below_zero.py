@@ -19,7 +19,7 @@ from tapewatch.feeds.rest.source import RestSource
 from tapewatch.feeds.stream.channels import subscriptions
 from tapewatch.feeds.stream.decode.decoder import FrameDecoder
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables import BARS, DELIVERED_BARS, MICROSTRUCTURE, QUOTES, TRADES
+from tapewatch.market.tables.tape import BARS, DELIVERED_BARS, MICROSTRUCTURE, QUOTES, TRADES
 from tapewatch.market.tickers import normalise
 from tapewatch.store.lake.lake import Lake
 from tapewatch.streaming.live.tape import LiveTape

@@ -13,7 +13,7 @@ import pytest
 from tapewatch.emulator.synthetic.market import Synthetic, TapeDay
 from tapewatch.emulator.synthetic.universe import DEFAULT
 from tapewatch.market.instruments import Market, market_of, session_of
-from tapewatch.market.tables import QUOTES, TRADES
+from tapewatch.market.tables.tape import QUOTES, TRADES
 
 DAY = dt.date(2024, 3, 5)
 TRADED = [symbol for symbol, one in DEFAULT.items() if one.market in (Market.STOCKS, Market.CRYPTO)]

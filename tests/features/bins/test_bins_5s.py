@@ -14,9 +14,9 @@ from tapewatch.features.records import Span
 from tapewatch.features.sums import flat_quotes
 from tapewatch.market.arrays import flat_trades, session_bounds
 from tapewatch.market.conditions import STOCK_UPDATE_RULES
-from tapewatch.market.derived_tables import BINS_5S
 from tapewatch.market.instruments import NS_PER_SECOND, Market
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.derived import BINS_5S
+from tapewatch.market.tables.tape import TIME
 from tests.support.recorded import TICK_DAYS, recorded_quotes, recorded_trades
 from tests.support.synthetic_days import days, synthetic_day
 from tests.support.tapes import stock_session, tape_of

@@ -12,9 +12,9 @@ from tapewatch.features.cross_asset.rows import cross_asset
 from tapewatch.lookahead.catalogue import CROSS
 from tapewatch.lookahead.checks import judge
 from tapewatch.lookahead.computation import Tape
-from tapewatch.market.feature_tables import CROSS_ASSET
 from tapewatch.market.instruments import Market
-from tapewatch.market.tables import BARS
+from tapewatch.market.tables.features import CROSS_ASSET
+from tapewatch.market.tables.tape import BARS
 from tests.support.panels import bars_of_market
 from tests.support.tapes import stock_session
 

@@ -10,7 +10,7 @@ from tapewatch.bars.time_bars import minute_bars
 from tapewatch.features.families.indicators import indicators
 from tapewatch.features.families.rows import microstructure_more
 from tapewatch.features.microstructure import microstructure
-from tapewatch.market.feature_tables import INDICATORS, MICROSTRUCTURE_MORE
+from tapewatch.market.tables.features import INDICATORS, MICROSTRUCTURE_MORE
 from tests.support.tapes import stock_session, tape_of
 
 MINUTES = 130

@@ -23,9 +23,9 @@ from tapewatch.features.seasonality.model import SeasonalModel
 from tapewatch.features.seasonality.rows import seasonality
 from tapewatch.features.sums import minute_sums
 from tapewatch.market.conditions import STOCK_UPDATE_RULES
-from tapewatch.market.feature_tables import CROSS_ASSET, INDICATORS, MICROSTRUCTURE_MORE, REGIMES, SEASONALITY
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.market.tables.features import CROSS_ASSET, INDICATORS, MICROSTRUCTURE_MORE, REGIMES, SEASONALITY
+from tapewatch.market.tables.tape import MICROSTRUCTURE
 from tests.support.panels import bars_of_market
 
 KEYS = {"symbol", "event_time", "known_time", "is_regular", "session_minute"}

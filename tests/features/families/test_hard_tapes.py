@@ -10,9 +10,9 @@ from tapewatch.bars.time_bars import minute_bars
 from tapewatch.features.catalog import DEFINITIONS
 from tapewatch.features.families.indicators import indicators
 from tapewatch.features.families.rows import microstructure_more
-from tapewatch.market.feature_tables import INDICATORS, MICROSTRUCTURE_MORE
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Session, session_of
-from tapewatch.market.tables import QUOTES, TRADES
+from tapewatch.market.tables.features import INDICATORS, MICROSTRUCTURE_MORE
+from tapewatch.market.tables.tape import QUOTES, TRADES
 from tests.support.tapes import random_tape, stock_session, tape_of
 
 STOCKS = stock_session()

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from tapewatch.features.families.rows import microstructure_more
-from tapewatch.market.feature_tables import MICROSTRUCTURE_MORE
+from tapewatch.market.tables.features import MICROSTRUCTURE_MORE
 from tests.features.families.conftest import MINUTES, Busy
 from tests.support.tapes import stock_session, tape_of
 

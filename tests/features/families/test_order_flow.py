@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import norm
 
 from tapewatch.features.families.rows import microstructure_more
-from tapewatch.market.feature_tables import IMBALANCE_MINUTES, MICROSTRUCTURE_MORE
+from tapewatch.market.tables.features import IMBALANCE_MINUTES, MICROSTRUCTURE_MORE
 from tests.features.families.conftest import MINUTES, Busy
 from tests.support.tapes import stock_session, tape_of
 

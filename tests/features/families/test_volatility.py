@@ -10,7 +10,7 @@ from arch.unitroot import VarianceRatio
 
 from tapewatch.features.families.rows import microstructure_more
 from tapewatch.features.range_volatility import day_volatility
-from tapewatch.market.feature_tables import MICROSTRUCTURE_MORE, VOLATILITY
+from tapewatch.market.tables.features import MICROSTRUCTURE_MORE, VOLATILITY
 from tests.features.families.conftest import MINUTES, Busy
 from tests.support.tapes import stock_session, tape_of
 

@@ -11,8 +11,8 @@ from tapewatch.features.regimes.rows import regimes
 from tapewatch.lookahead.catalogue import regimes_with
 from tapewatch.lookahead.checks import judge
 from tapewatch.lookahead.computation import Tape
-from tapewatch.market.feature_tables import REGIMES
 from tapewatch.market.instruments import NS_PER_MINUTE, Market
+from tapewatch.market.tables.features import REGIMES
 from tests.support.panels import bars_of_market
 from tests.support.tapes import stock_session
 

@@ -17,9 +17,9 @@ from tapewatch.features.seasonality.rows import seasonality
 from tapewatch.lookahead.catalogue import MINUTES, seasonality_with
 from tapewatch.lookahead.checks import judge
 from tapewatch.lookahead.computation import Computation, Tape
-from tapewatch.market.feature_tables import SEASONALITY
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Session
-from tapewatch.market.tables import MICROSTRUCTURE, TIME
+from tapewatch.market.tables.features import SEASONALITY
+from tapewatch.market.tables.tape import MICROSTRUCTURE, TIME
 from tests.lookahead.minutes import by_symbol
 from tests.support.recorded import TICK_DAYS, recorded_quotes, recorded_trades
 from tests.support.tapes import random_tape, stock_session

@@ -15,7 +15,7 @@ from tapewatch.feeds.files.blocks import read_blocks
 from tapewatch.feeds.files.source import FlatFileSource
 from tapewatch.feeds.source import SourceError
 from tapewatch.market.instruments import Partition
-from tapewatch.market.tables import QUARANTINE
+from tapewatch.market.tables.tape import QUARANTINE
 from tests.support.flat_days import HEADERS, OPTIONS, STOCKS, noon, put, row, text
 
 _TRADES = HEADERS[STOCKS.market, "trades"]

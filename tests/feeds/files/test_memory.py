@@ -14,7 +14,7 @@ _ROW = "{},11,100.52,300,12,100.5,200,1,,{at},{n},{at},3,0\n"
 _LOAD = """
 import sys
 from tapewatch.feeds.files.source import FlatFileSource
-from tapewatch.market.tables import QUOTES
+from tapewatch.market.tables.tape import QUOTES
 from tapewatch.store.lake.lake import Lake
 from tests.support.flat_days import STOCKS
 from tests.support.peak_memory import peak_mb

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tapewatch.feeds.files.source import FlatFileSource
 from tapewatch.feeds.source import Load
-from tapewatch.market.tables import TRADES
+from tapewatch.market.tables.tape import TRADES
 from tests.support.flat_days import CRYPTO, FOREX, OPTIONS, STOCKS, put, row
 
 #: In memory throughout, and through the spool on disk from the first block on.

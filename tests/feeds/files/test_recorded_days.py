@@ -9,7 +9,7 @@ from polars.testing import assert_frame_equal
 
 from tapewatch.feeds.files.source import FlatFileSource
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables import QUOTES, TRADES
+from tapewatch.market.tables.tape import QUOTES, TRADES
 from tapewatch.store.lake.lake import Lake
 from tests.support.recorded import TICK_DAYS, recorded_quotes, recorded_trades
 

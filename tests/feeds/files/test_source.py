@@ -13,7 +13,7 @@ from tapewatch.feeds.plans.table import TapeTable
 from tapewatch.feeds.ranges import FlatFileRanges
 from tapewatch.feeds.source import Load, MissingDayError, SourceError
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
+from tapewatch.market.tables.tape import DELIVERED_BARS, QUOTES, TRADES
 from tests.support.flat_days import (
     CRYPTO,
     DAYS,

@@ -18,7 +18,7 @@ from tapewatch.feeds.rest.source import RestSource
 from tapewatch.feeds.source import SourceError
 from tapewatch.market.conditions import STOCK_UPDATE_RULES, Updates
 from tapewatch.market.instruments import Market, Partition, session_of
-from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
+from tapewatch.market.tables.tape import DELIVERED_BARS, QUOTES, TRADES
 
 pytestmark = pytest.mark.slow
 SEED = 11

@@ -28,7 +28,7 @@ from tapewatch.feeds.rest.source import RestSource
 from tapewatch.feeds.rest.transport import Patience, Transport
 from tapewatch.feeds.source import SourceError
 from tapewatch.market.instruments import Market
-from tapewatch.market.tables import DELIVERED_BARS, QUARANTINE
+from tapewatch.market.tables.tape import DELIVERED_BARS, QUARANTINE
 from tests.support.faulty_vendor import KEY, FaultyVendor, faulty_vendor
 from tests.support.rest_tapes import CRYPTO, NOW, OPEN, STOCKS, crypto_trades, minute_bars, stock_quotes, stock_trades
 

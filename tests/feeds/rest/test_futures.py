@@ -15,7 +15,7 @@ from tapewatch.feeds.rest.source import RestSource
 from tapewatch.feeds.rest.transport import Patience
 from tapewatch.feeds.source import SourceError
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
+from tapewatch.market.tables.tape import DELIVERED_BARS, QUOTES, TRADES
 from tests.support.faulty_vendor import KEY, FaultyVendor, faulty_vendor
 from tests.support.rest_tapes import DAY, NOW, minute_bars, stock_trades
 

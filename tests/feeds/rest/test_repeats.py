@@ -11,7 +11,7 @@ from tapewatch.feeds.rest.source import RestSource
 from tapewatch.feeds.rest.transport import Patience
 from tapewatch.feeds.source import Load
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables import TRADES
+from tapewatch.market.tables.tape import TRADES
 from tests.support.faulty_vendor import KEY, FaultyVendor, faulty_vendor
 from tests.support.rest_tapes import (
     CRYPTO,

@@ -15,7 +15,7 @@ from tapewatch.feeds.rest.source import RestSource
 from tapewatch.feeds.rest.transport import Patience
 from tapewatch.feeds.source import Load, SourceError, TapeSource
 from tapewatch.market.instruments import Market, Partition, session_of
-from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
+from tapewatch.market.tables.tape import DELIVERED_BARS, QUOTES, TRADES
 from tests.support.faulty_vendor import KEY, FaultyVendor, faulty_vendor
 from tests.support.rest_tapes import (
     CRYPTO,

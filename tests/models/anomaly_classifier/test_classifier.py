@@ -16,7 +16,7 @@ from tapewatch.features.microstructure import microstructure
 from tapewatch.labels.injection.strengths import Nature, inject_at_strengths
 from tapewatch.labels.kinds import NORMAL
 from tapewatch.market.instruments import Market
-from tapewatch.market.label_tables import WEAK_LABELS
+from tapewatch.market.tables.labels import WEAK_LABELS
 from tests.models.anomaly_classifier.conftest import SMALL
 from tests.support.synthetic_days import days, synthetic_day
 

@@ -10,7 +10,7 @@ from scipy import stats
 from models.drift.cusum import LIMIT, Cusum
 from models.drift.distances import kolmogorov_smirnov, stability_index, wasserstein
 from models.drift.measure import drift_rows, verdict_rows
-from tapewatch.market.derived_tables import DRIFT
+from tapewatch.market.tables.derived import DRIFT
 from tests.support.detectors import fitted, ordinary_rows
 
 

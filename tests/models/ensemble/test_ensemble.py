@@ -27,9 +27,9 @@ from models.served.loading import load_row_scorer, write_graphs
 from models.served.minutes import Minutes
 from tapewatch.features.catalog import BY_NAME
 from tapewatch.labels.training.training_set import build_training_set
-from tapewatch.market.derived_tables import INCIDENTS
 from tapewatch.market.instruments import Market
-from tapewatch.market.tables import ATTRIBUTIONS, BARRIER_LABELS
+from tapewatch.market.tables.derived import INCIDENTS
+from tapewatch.market.tables.tape import ATTRIBUTIONS, BARRIER_LABELS
 from tests.support import detectors
 from tests.support.labelled_minutes import injected_minutes
 from tests.support.synthetic_days import days, synthetic_day

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks.nearest_patterns import made_up
+from benchmarks.detectors.nearest_patterns import made_up
 from models.patterns.index import PatternIndex
 from models.patterns.shape import SHAPE, shape
 from tests.support.detectors import ordinary_rows

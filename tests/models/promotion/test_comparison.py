@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from models.promotion.comparison import compare
-from tapewatch.market.tables import TRUTH_LABELS
+from tapewatch.market.tables.tape import TRUTH_LABELS
 
 _START = dt.datetime(2024, 6, 3, 14, tzinfo=dt.UTC)
 _DAYS = 6

@@ -13,9 +13,9 @@ from models.scan.detector import Day, ScanDetector, hours_of, surprise_of
 from models.scan.wording import WORDING
 from tapewatch.features.bins.batch import bins_5s
 from tapewatch.labels.injection.injection import inject
-from tapewatch.market.derived_tables import INCIDENTS
 from tapewatch.market.instruments import Market
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.derived import INCIDENTS
+from tapewatch.market.tables.tape import TIME
 from tests.support.recorded import TICK_DAYS, recorded_quotes, recorded_trades
 from tests.support.synthetic_days import days, synthetic_day
 from tests.support.tapes import stock_session

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from orchestration.cli.app import app
 from tapewatch.market.instruments import NEW_YORK, Market, trading_days
-from tapewatch.market.live_tables import ALERTS
+from tapewatch.market.tables.live import ALERTS
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
 

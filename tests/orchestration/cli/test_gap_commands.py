@@ -19,8 +19,8 @@ from tapewatch.bars.coverage import coverage
 from tapewatch.bars.time_bars import minute_bars
 from tapewatch.emulator.process import running_emulator
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition
-from tapewatch.market.live_tables import GAPS, STREAM_TRADES
-from tapewatch.market.tables import COVERAGE
+from tapewatch.market.tables.live import GAPS, STREAM_TRADES
+from tapewatch.market.tables.tape import COVERAGE
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
 from tapewatch.store.spool.files import waiting

@@ -9,8 +9,8 @@ from typer.testing import CliRunner, Result
 
 from orchestration.cli.app import app
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.live_tables import AUDIT, LABELS
-from tapewatch.market.tables import QUOTES, TRADES
+from tapewatch.market.tables.live import AUDIT, LABELS
+from tapewatch.market.tables.tape import QUOTES, TRADES
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake

@@ -9,11 +9,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from orchestration.cli.app import app
-from orchestration.runs import lookahead as runs
+from orchestration.runs.detectors import lookahead as runs
 from tapewatch.bars.time_bars import minute_bars, reconcile
 from tapewatch.lookahead.computation import Computation, Tape
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables import BARS, DELIVERED_BARS, QUOTES, TRADES
+from tapewatch.market.tables.tape import BARS, DELIVERED_BARS, QUOTES, TRADES
 from tapewatch.store.lake.lake import Lake
 from tests.support.tapes import DAY, random_tape
 

@@ -14,7 +14,7 @@ from models.promotion.gates import Gate
 from orchestration.cli.app import app
 from resources.mlflow_registry import ModelRegistry, RegisteredModel
 from tapewatch.market.instruments import Partition
-from tapewatch.market.live_tables import SHADOW_MINUTES
+from tapewatch.market.tables.live import SHADOW_MINUTES
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
 from tapewatch.streaming.detection.champion import file_of, published_model

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestration.cli.app import app
-from orchestration.cli.commands.stream import status_rows, status_table
+from orchestration.cli.commands.tape.stream import status_rows, status_table
 from orchestration.processes import status as stream_status
 from orchestration.processes.collector import collector_config, metrics_port
 from orchestration.processes.services import ServiceError

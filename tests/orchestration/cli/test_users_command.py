@@ -21,7 +21,7 @@ from orchestration.processes.services import ServiceError, missing_packages
 from tapewatch.accounts.login import Client, Door
 from tapewatch.accounts.sealing import Seal, key_file
 from tapewatch.accounts.users import add_user, change_password
-from tapewatch.market.live_tables import AUDIT
+from tapewatch.market.tables.live import AUDIT
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
 from tapewatch.web.certificates import CertificateError

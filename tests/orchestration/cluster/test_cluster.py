@@ -18,7 +18,7 @@ from orchestration.home import instance
 from orchestration.runs.runs import RunReport, StepEvent, run_days
 from tapewatch.bars.time_bars import minute_bars, reconcile
 from tapewatch.market.instruments import Market, Partition, trading_days
-from tapewatch.market.tables import BARS, DELIVERED_BARS, QUOTES, TRADES
+from tapewatch.market.tables.tape import BARS, DELIVERED_BARS, QUOTES, TRADES
 from tapewatch.settings import Settings
 from tapewatch.store.lake.lake import Lake
 from tests.support.command import environment

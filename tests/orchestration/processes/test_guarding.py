@@ -12,7 +12,7 @@ import pytest
 
 from orchestration.processes.guarding import access_of, check_access
 from orchestration.processes.services import ServiceError, environment
-from orchestration.runs.scoring import ScoringError, ask
+from orchestration.runs.detectors.scoring import ScoringError, ask
 from tapewatch.settings import Settings
 
 TOKEN = "correct-horse-battery-staple"  # noqa: S105  # pragma: allowlist secret

@@ -17,7 +17,8 @@ from orchestration.processes import streaming, up
 from orchestration.processes.services import Service, ServiceError
 from orchestration.processes.streaming import StreamSource
 from orchestration.processes.supervision import Process, Supervisor
-from orchestration.runs import runs, scoring
+from orchestration.runs import runs
+from orchestration.runs.detectors import scoring
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
 from tests.support.ports import free_ports

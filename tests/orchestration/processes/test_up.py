@@ -5,7 +5,7 @@ from pathlib import Path
 
 from orchestration.processes.up import first_partition
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables import BARS
+from tapewatch.market.tables.tape import BARS
 from tapewatch.settings import Settings
 from tapewatch.store.lake.lake import Lake
 

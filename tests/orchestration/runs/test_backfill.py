@@ -21,7 +21,7 @@ from tapewatch.emulator.process import running_emulator
 from tapewatch.feeds.errors import UnavailableError
 from tapewatch.feeds.plans.table import PLANS_FILE, PlanError, TapeTable
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables import BARS, DELIVERED_BARS, QUARANTINE, SYMBOL, TIME, quarantine_of
+from tapewatch.market.tables.tape import BARS, DELIVERED_BARS, QUARANTINE, SYMBOL, TIME, quarantine_of
 from tapewatch.settings import Settings
 from tapewatch.store.lake.lake import Lake
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from orchestration.runs.detection import is_scored
+from orchestration.runs.detectors.detection import is_scored
 from tapewatch.features.bins.batch import bins_5s
-from tapewatch.market.derived_tables import BINS_5S, INCIDENTS
 from tapewatch.market.instruments import Market, Partition
+from tapewatch.market.tables.derived import BINS_5S, INCIDENTS
 from tapewatch.store.lake.lake import Lake
 from tests.support.scans import tape
 

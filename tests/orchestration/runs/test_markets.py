@@ -13,7 +13,7 @@ from orchestration.runs.markets import Outcomes
 from orchestration.runs.runs import RunError
 from tapewatch.emulator.process import running_emulator
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables import BARS
+from tapewatch.market.tables.tape import BARS
 from tapewatch.settings import Settings
 from tapewatch.store.lake.lake import Lake
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from models.isolation_forest import ForestParameters, IsolationForestDetector
-from orchestration.runs.replay import ReplayError, replay
+from orchestration.runs.detectors.replay import ReplayError, replay
 from serving.loader import Scorer
 from serving.traffic import TrafficLog
 from tapewatch.settings import Settings

@@ -6,9 +6,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from orchestration.runs.scoring import minute_row
+from orchestration.runs.detectors.scoring import minute_row
 from tapewatch.market.instruments import Partition, day_of, market_of
-from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.market.tables.tape import MICROSTRUCTURE
 from tapewatch.settings import Settings
 from tapewatch.store.lake.lake import Lake
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.runs import sharing
+from orchestration.runs.labels import sharing
 from tapewatch.labels.people.human import HumanLabel, LabelError
 from tapewatch.market.instruments import Market
-from tapewatch.market.live_tables import AUDIT, LABELS
+from tapewatch.market.tables.live import AUDIT, LABELS
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
-from tapewatch.store.database.human_labels import add_labels, remove_labels
+from tapewatch.store.database.people.human_labels import add_labels, remove_labels
 
 NOON = dt.datetime(2024, 3, 5, 17, tzinfo=dt.UTC)
 ASK = sharing.choice_of(None, {})

@@ -9,13 +9,13 @@ import polars as pl
 import pytest
 
 from models.patterns.shape import SHAPE
-from tapewatch.market.derived_tables import ANOMALY_PATTERNS, INCIDENTS
-from tapewatch.market.feature_tables import REGIMES
-from tapewatch.market.live_tables import ALERTS
-from tapewatch.market.tables import TRADES
+from tapewatch.market.tables.derived import ANOMALY_PATTERNS, INCIDENTS
+from tapewatch.market.tables.features import REGIMES
+from tapewatch.market.tables.live import ALERTS
+from tapewatch.market.tables.tape import TRADES
 from tapewatch.reports.dossier.page import dossier_html, dossier_text
 from tapewatch.reports.dossier.regime import regime_words
-from tapewatch.store.database.verdicts import VerdictError, give_verdict, incident_id
+from tapewatch.store.database.people.verdicts import VerdictError, give_verdict, incident_id
 from tests.support.scored_days import DAYS, ScoredDays
 
 

@@ -13,10 +13,10 @@ from starlette.testclient import TestClient
 
 from serving.app import application
 from serving.deployment import Deployment
-from tapewatch.market.derived_tables import INCIDENTS
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.live_tables import ALERTS
-from tapewatch.market.tables import ANOMALIES
+from tapewatch.market.tables.derived import INCIDENTS
+from tapewatch.market.tables.live import ALERTS
+from tapewatch.market.tables.tape import ANOMALIES
 from tapewatch.store.database.database import Database
 from tapewatch.store.vectors.symbols import MICROSTRUCTURE_VIEW, open_vectors, symbol_key
 from tapewatch.store.vectors.vectors import Vector

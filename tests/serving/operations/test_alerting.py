@@ -9,7 +9,7 @@ import pytest
 
 from serving.app import application
 from tapewatch.accounts.keys import create_key
-from tapewatch.market.live_tables import ALERT_VERDICTS, ALERTS
+from tapewatch.market.tables.live import ALERT_VERDICTS, ALERTS
 from tests.serving.operations.conftest import AT, DAY, MINUTE, Served, an_alert, write_findings
 
 PATIENCE_S = 60

@@ -16,7 +16,7 @@ from serving.traffic import read_traffic
 from tapewatch.features.from_bars import bar_features
 from tapewatch.features.microstructure import microstructure
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, session_of
-from tapewatch.market.tables import QUOTES, TRADES
+from tapewatch.market.tables.tape import QUOTES, TRADES
 from tests.serving.operations.conftest import AT, MINUTE, Served, publish
 from tests.support.detectors import extreme, ordinary_rows
 

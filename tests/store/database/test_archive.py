@@ -11,13 +11,13 @@ import pytest
 import sqlalchemy as sa
 
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.live_tables import ALERTS, LIVE_BARS, LIVE_QUARANTINE
-from tapewatch.store.database import copying
-from tapewatch.store.database.archive import backup, restore
+from tapewatch.market.tables.live import ALERTS, LIVE_BARS, LIVE_QUARANTINE
 from tapewatch.store.database.database import Database, DatabaseError
 from tapewatch.store.database.engine import transaction
-from tapewatch.store.database.moving import move
 from tapewatch.store.database.tables import SQL_TABLES
+from tapewatch.store.database.upkeep import copying
+from tapewatch.store.database.upkeep.archive import backup, restore
+from tapewatch.store.database.upkeep.moving import move
 from tests.support.live_rows import rows_of
 
 MONDAY = Partition(dt.date(2024, 6, 3), Market.STOCKS)

@@ -11,11 +11,11 @@ from typer.testing import CliRunner, Result
 
 from orchestration.cli.app import app
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.live_tables import AUDIT, LABELS, LIVE_BARS
+from tapewatch.market.tables.live import AUDIT, LABELS, LIVE_BARS
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.migrations import HEAD
-from tapewatch.store.database.status import status
-from tapewatch.store.database.timescale import FailingJob
+from tapewatch.store.database.upkeep.status import status
+from tapewatch.store.database.upkeep.timescale import FailingJob
 from tests.support.live_rows import rows_of
 from tests.support.postgres import PostgresServer
 

@@ -10,10 +10,10 @@ import pytest
 import sqlalchemy as sa
 from polars.testing import assert_frame_equal
 
-from tapewatch.market.derived_tables import INCIDENTS
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.schema import SchemaError
-from tapewatch.market.tables import ANOMALIES
+from tapewatch.market.tables.derived import INCIDENTS
+from tapewatch.market.tables.tape import ANOMALIES
 from tapewatch.store.database.database import Database, DatabaseError
 from tapewatch.store.database.tables import twin
 from tests.support.anomalies import MINUTE, OPEN, event, events

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.live_tables import ALERTS, LIVE_BARS
 from tapewatch.market.schema import Table
-from tapewatch.store.database import database, rollups, status, timescale, upserts
+from tapewatch.market.tables.live import ALERTS, LIVE_BARS
+from tapewatch.store.database import database, upserts
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import (
     DatabaseError,
@@ -28,6 +28,7 @@ from tapewatch.store.database.engine import (
 )
 from tapewatch.store.database.rows import frame_of, keyed, selectable
 from tapewatch.store.database.tables import UtcDateTime, key_columns
+from tapewatch.store.database.upkeep import rollups, status, timescale
 from tests.support.live_rows import rows_of
 
 PASSWORD = "hidden"  # noqa: S105  # pragma: allowlist secret

@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 from orchestration.cli.app import app
 from tapewatch.labels.kinds import KINDS
 from tapewatch.labels.people.human import LabelError
-from tapewatch.market.live_tables import AUDIT
+from tapewatch.market.tables.live import AUDIT
 from tapewatch.store.database.database import Database
-from tapewatch.store.database.label_classes import classes, offered, set_class
+from tapewatch.store.database.people.label_classes import classes, offered, set_class
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from tapewatch.bars.time_bars import minute_bars
 from tapewatch.features.families.indicators import indicators
 from tapewatch.features.market_minutes import SCORE_COLUMNS, market_minutes
 from tapewatch.features.microstructure import microstructure
-from tapewatch.market.feature_tables import MARKET_MICROSTRUCTURE
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition
+from tapewatch.market.tables.features import MARKET_MICROSTRUCTURE
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.market_minutes import store_market_minutes
 from tapewatch.streaming.live.day_tapes import DayTapes

@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.live_tables import ALERTS, GAPS
+from tapewatch.market.tables.live import ALERTS, GAPS
 from tapewatch.store.database import schema
 from tapewatch.store.database.database import Database, DatabaseError
 from tapewatch.store.database.migrations import HEAD, REVISIONS, VERSIONS

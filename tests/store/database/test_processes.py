@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 
-from tapewatch.market.live_tables import ALERTS, LIVE_BARS
+from tapewatch.market.tables.live import ALERTS, LIVE_BARS
 from tapewatch.store.database import engine
 from tapewatch.store.database.database import Database, DatabaseError
 from tapewatch.store.database.engine import is_transient

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.live_tables import ALERTS, GAPS, LIVE_BARS, LIVE_MICROSTRUCTURE, LIVE_QUARANTINE
 from tapewatch.market.schema import SchemaError, Table
-from tapewatch.market.tables import COVERAGE, TRADES
-from tapewatch.store.database import copying, upserts
+from tapewatch.market.tables.live import ALERTS, GAPS, LIVE_BARS, LIVE_MICROSTRUCTURE, LIVE_QUARANTINE
+from tapewatch.market.tables.tape import COVERAGE, TRADES
+from tapewatch.store.database import upserts
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.tables import SQL_TABLES, time_column
+from tapewatch.store.database.upkeep import copying
 from tests.support.live_frames import frames
 from tests.support.live_rows import rows_of
 

@@ -11,20 +11,20 @@ import pytest
 import sqlalchemy as sa
 from polars.testing import assert_frame_equal
 
-from tapewatch.market.account_tables import ACCOUNTS
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.live_tables import ALERTS, AUDIT, GAPS, LIVE_BARS
-from tapewatch.market.paper_tables import PAPER
-from tapewatch.market.review_tables import REVIEW
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import COVERAGE
-from tapewatch.store.database import retention as sql_retention
-from tapewatch.store.database import rollups, timescale
+from tapewatch.market.tables.accounts import ACCOUNTS
+from tapewatch.market.tables.live import ALERTS, AUDIT, GAPS, LIVE_BARS
+from tapewatch.market.tables.paper import PAPER
+from tapewatch.market.tables.review import REVIEW
+from tapewatch.market.tables.tape import COVERAGE
 from tapewatch.store.database.database import Database, DatabaseError
 from tapewatch.store.database.migrations import HEAD
-from tapewatch.store.database.status import status
 from tapewatch.store.database.tables import SQL_TABLES, TIME_SERIES, key_columns, time_column
-from tapewatch.store.database.timescale import FailingJob
+from tapewatch.store.database.upkeep import retention as sql_retention
+from tapewatch.store.database.upkeep import rollups, timescale
+from tapewatch.store.database.upkeep.status import status
+from tapewatch.store.database.upkeep.timescale import FailingJob
 from tests.support.live_rows import rows_of
 from tests.support.postgres import PostgresServer
 

@@ -5,11 +5,11 @@ import datetime as dt
 import polars as pl
 import pytest
 
-from tapewatch.market.derived_tables import INCIDENTS
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.live_tables import ALERT_VERDICTS, ALERTS, AUDIT
+from tapewatch.market.tables.derived import INCIDENTS
+from tapewatch.market.tables.live import ALERT_VERDICTS, ALERTS, AUDIT
 from tapewatch.store.database.database import Database
-from tapewatch.store.database.verdicts import VerdictError, give_verdict, incident_id
+from tapewatch.store.database.people.verdicts import VerdictError, give_verdict, incident_id
 
 _AT = dt.datetime(2024, 6, 3, 14, 25, 0, 5, tzinfo=dt.UTC)
 _DAY = Partition(_AT.date(), Market.CRYPTO)

@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
-from tapewatch.market.derived_tables import DERIVED
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.schema import SchemaError
-from tapewatch.market.tables import ALL, BARS, EVALUATION, MICROSTRUCTURE, TRADES
+from tapewatch.market.tables.derived import DERIVED
+from tapewatch.market.tables.tape import ALL, BARS, EVALUATION, MICROSTRUCTURE, TRADES
 from tapewatch.store.lake import parquet_file
 from tapewatch.store.lake.lake import Lake, LakeError, MissingPartitionError, ShrinkError, whole_symbol_groups
 

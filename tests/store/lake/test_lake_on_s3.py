@@ -16,7 +16,7 @@ from rich.console import Console
 from orchestration.cli.databases import backup, restore
 from tapewatch.feeds.files.source import FlatFileSource
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables import ANOMALIES, TRADES
+from tapewatch.market.tables.tape import ANOMALIES, TRADES
 from tapewatch.store.database.database import Database, DatabaseError
 from tapewatch.store.lake.lake import Lake, LakeError, ShrinkError
 from tests.support.flat_days import STOCKS, put, row

@@ -19,11 +19,11 @@ from upath import UPath
 
 from orchestration.cli.app import app
 from orchestration.home import prepare_home
-from tapewatch.market.derived_tables import PROFILE
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.live_tables import EVERY
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import EVALUATION, QUARANTINE, TRADES, quarantine_of
+from tapewatch.market.tables.derived import PROFILE
+from tapewatch.market.tables.live import EVERY
+from tapewatch.market.tables.tape import EVALUATION, QUARANTINE, TRADES, quarantine_of
 from tapewatch.settings import Settings
 from tapewatch.store.lake.lake import Lake, LakeError, LayoutError
 from tapewatch.store.lake.migration import migrate

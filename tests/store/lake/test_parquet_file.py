@@ -6,7 +6,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from tapewatch.market.tables import ANOMALIES, EVALUATION, TRADES
+from tapewatch.market.tables.tape import ANOMALIES, EVALUATION, TRADES
 from tapewatch.store.lake import parquet_file
 from tapewatch.store.lake.parquet_file import DisorderError, Selection, _dictionary, symbol_counts, write_parquet
 from tests.support.live_rows import rows_of

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Partition
-from tapewatch.market.tables import BARS, QUOTES, TRADES
+from tapewatch.market.tables.tape import BARS, QUOTES, TRADES
 from tapewatch.store.lake.lake import Lake, MissingPartitionError
 from tapewatch.store.lake.tape import has_tape, has_ticks, symbol_batches, tape_end
 from tests.support.made_up_run import bars

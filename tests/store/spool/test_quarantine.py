@@ -6,8 +6,8 @@ from unittest.mock import patch
 
 import polars as pl
 
-from tapewatch.market.live_tables import LIVE_QUARANTINE
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.live import LIVE_QUARANTINE
+from tapewatch.market.tables.tape import TIME
 from tapewatch.store.spool.quarantine import QuarantineFiles, quarantined
 
 

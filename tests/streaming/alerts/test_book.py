@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from orchestration.cli.app import app
 from tapewatch.market.instruments import NS_PER_MINUTE, Market
-from tapewatch.market.live_tables import ALERTS
+from tapewatch.market.tables.live import ALERTS
 from tapewatch.store.database.database import Database, DatabaseError
 from tapewatch.streaming.alerts.board import Notice
 from tapewatch.streaming.alerts.book import AlertBook

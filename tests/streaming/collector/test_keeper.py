@@ -9,8 +9,8 @@ import pytest
 
 from tapewatch.feeds.stream.decode.decoder import Frame, FrameDecoder, StreamBatch
 from tapewatch.market.instruments import Market
-from tapewatch.market.live_tables import LIVE_QUARANTINE
-from tapewatch.market.tables import QUARANTINE
+from tapewatch.market.tables.live import LIVE_QUARANTINE
+from tapewatch.market.tables.tape import QUARANTINE
 from tapewatch.store.database.database import Database
 from tapewatch.store.spool.files import waiting
 from tapewatch.store.spool.quarantine import quarantine_folder, quarantined

@@ -12,10 +12,10 @@ import polars as pl
 import pytest
 
 from tapewatch.feeds.stream.decode.decoder import StreamBatch
-from tapewatch.market.feature_tables import MARKET_MICROSTRUCTURE
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition
-from tapewatch.market.live_tables import LIVE_BARS, LIVE_MICROSTRUCTURE
-from tapewatch.market.tables import QUOTES, TRADES
+from tapewatch.market.tables.features import MARKET_MICROSTRUCTURE
+from tapewatch.market.tables.live import LIVE_BARS, LIVE_MICROSTRUCTURE
+from tapewatch.market.tables.tape import QUOTES, TRADES
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.spool.files import waiting_for
 from tapewatch.store.spool.spool import SpoolWriter

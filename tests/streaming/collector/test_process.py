@@ -12,7 +12,7 @@ from tapewatch.emulator import DEFAULT_SEED
 from tapewatch.emulator.process import RunningEmulator, running_emulator
 from tapewatch.emulator.tape.market_tape import SyntheticTape
 from tapewatch.market.instruments import Market
-from tapewatch.market.live_tables import GAPS, LIVE_BARS, LIVE_MICROSTRUCTURE
+from tapewatch.market.tables.live import GAPS, LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.store.database.database import Database
 from tapewatch.streaming.collector.keeper import position_file
 from tests.support.collectors import CollectorProcess, collecting, eventually, sent

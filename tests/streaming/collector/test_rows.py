@@ -8,8 +8,8 @@ from unittest.mock import patch
 import polars as pl
 
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.live_tables import LIVE_BARS, LIVE_QUARANTINE
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.live import LIVE_BARS, LIVE_QUARANTINE
+from tapewatch.market.tables.tape import TIME
 from tapewatch.store.database.database import Database, DatabaseError
 from tapewatch.streaming.collector import live_database
 from tapewatch.streaming.collector.live_database import LiveDatabase, RowWriter

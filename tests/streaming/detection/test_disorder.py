@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import polars as pl
 
-from tapewatch.market.live_tables import STREAM_QUOTES, STREAM_TRADES
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.live import STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.tables.tape import TIME
 from tapewatch.streaming.detection.disorder import TOLERATED_NS, Disorder
 
 

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Partition
-from tapewatch.market.live_tables import ALERTS
+from tapewatch.market.tables.live import ALERTS
 from tapewatch.streaming.detection.events import Events
 from tapewatch.streaming.detection.findings import CHAMPION, SCAN, Finding, Source
 from tapewatch.streaming.detection.open_alerts import AlertChange

@@ -13,7 +13,7 @@ from models.ensemble.detector import EnsembleDetector
 from models.events import merge_anomalies
 from models.isolation_forest import IsolationForestDetector
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
-from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.market.tables.tape import MICROSTRUCTURE
 from tapewatch.streaming.detection.findings import CHAMPION, Finding, Source
 from tapewatch.streaming.detection.live_minutes import LiveMinutes
 from tapewatch.streaming.detection.minute_scores import MinuteScores

@@ -8,7 +8,7 @@ from models.scan.detector import ScanDetector
 from tapewatch.features.bins.batch import bins_5s
 from tapewatch.features.bins.records import BIN_NS
 from tapewatch.market.instruments import NS_PER_MINUTE, Market
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.tape import TIME
 from tapewatch.streaming.detection import live_scan
 from tapewatch.streaming.detection.findings import Finding
 from tapewatch.streaming.detection.live_scan import LiveScan

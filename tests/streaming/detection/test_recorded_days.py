@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from tapewatch.market.instruments import Market
-from tapewatch.market.live_tables import STREAM_QUOTES, STREAM_TRADES
-from tapewatch.market.tables import QUOTES
+from tapewatch.market.tables.live import STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.tables.tape import QUOTES
 from tapewatch.streaming.detection.baselines import baselines_from
 from tapewatch.streaming.detection.watch import AlertChange
 from tests.support.recorded import (

@@ -5,8 +5,8 @@ import json
 
 import polars as pl
 
-from tapewatch.market.live_tables import SHADOW_MINUTES
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.live import SHADOW_MINUTES
+from tapewatch.market.tables.tape import TIME
 from tapewatch.streaming.detection.shadow import Shadow, shadow_report
 
 START = dt.datetime(2024, 6, 4, 14, tzinfo=dt.UTC)

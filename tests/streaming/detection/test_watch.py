@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tapewatch.feeds.stream.decode.decoder import StreamBatch
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market
-from tapewatch.market.live_tables import ALERTS
+from tapewatch.market.tables.live import ALERTS
 from tapewatch.streaming.detection.rules.kernel import consume
 from tapewatch.streaming.detection.rules.settings import DETECTION_FILE, DetectionConfig, DetectionError
 from tapewatch.streaming.detection.rules.wording import RULE_NAMES

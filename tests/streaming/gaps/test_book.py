@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from tapewatch.market.instruments import NS_PER_MINUTE, Market
-from tapewatch.market.live_tables import GAPS
+from tapewatch.market.tables.live import GAPS
 from tapewatch.store.database.database import Database
 from tapewatch.store.spool.files import HealedInterval
 from tapewatch.streaming.gaps.book import GROWING, OPEN, GapBook, gap_frame, gap_rows, save_gaps, until_merged

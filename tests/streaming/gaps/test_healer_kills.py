@@ -11,8 +11,8 @@ import pytest
 
 from tapewatch.feeds.plans.table import TapeTable
 from tapewatch.market.instruments import NS_PER_SECOND, Partition
-from tapewatch.market.live_tables import GAPS, STREAM_TRADES
-from tapewatch.market.tables import TRADES
+from tapewatch.market.tables.live import GAPS, STREAM_TRADES
+from tapewatch.market.tables.tape import TRADES
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.spool.spool import SpoolWriter

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from tapewatch.market.instruments import Partition
-from tapewatch.market.live_tables import STREAM_BATCHES, STREAM_QUOTES, STREAM_TRADES
-from tapewatch.market.tables import QUOTES, TRADES, quarantine_of
+from tapewatch.market.tables.live import STREAM_BATCHES, STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.tables.tape import QUOTES, TRADES, quarantine_of
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.spool.files import HealedInterval, waiting_for
 from tapewatch.store.spool.spool import SpoolWriter

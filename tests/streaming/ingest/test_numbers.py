@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Partition
-from tapewatch.market.live_tables import STREAM_TRADES
-from tapewatch.market.tables import TRADES
+from tapewatch.market.tables.live import STREAM_TRADES
+from tapewatch.market.tables.tape import TRADES
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.spool.files import HealedInterval
 from tapewatch.store.spool.spool import SpoolWriter

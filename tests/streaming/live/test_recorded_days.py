@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from tapewatch.market.instruments import NS_PER_SECOND, Market, session_of
-from tapewatch.market.tables import QUOTES, TRADES
+from tapewatch.market.tables.tape import QUOTES, TRADES
 from tapewatch.streaming.live.tape import LiveTape
 from tests.support.live import assert_as_batch, chunks, fed, streamed
 from tests.support.recorded import TICK_DAYS, day_file, recorded_quotes, recorded_trades

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tapewatch.features.microstructure import microstructure
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Session, session_of
-from tapewatch.market.live_tables import LIVE_BARS, LIVE_MICROSTRUCTURE
+from tapewatch.market.tables.live import LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.streaming.live.tape import LiveTape
 from tests.support.live import assert_as_batch, chunks, fed, final, streamed
 from tests.support.tapes import random_tape, stock_session, tape_of

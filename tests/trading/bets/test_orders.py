@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 from tapewatch.market.instruments import NS_PER_MINUTE
-from tapewatch.market.signal_tables import SIGNALS
-from tapewatch.market.trading_tables import FILLS, ORDER_OUTCOMES
+from tapewatch.market.tables.signals import SIGNALS
+from tapewatch.market.tables.trading import FILLS, ORDER_OUTCOMES
 from tapewatch.trading.bets.day import trade_signals
 from tapewatch.trading.bets.orders import bets_of, closings, names, openings
 from tapewatch.trading.bets.path import path_labels

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks.engine_plain import PlainAccount, plain_bars, plain_orders
+from benchmarks.trading.engine_plain import PlainAccount, plain_bars, plain_orders
 from tapewatch.trading.costs import Fees
 from tapewatch.trading.engine import EngineSettings, Moment, Outcome, orders_of_targets, run, run_strategy
 from tests.support.trading import OPEN, at, bars, minutes, order, orders

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from tapewatch.market.instruments import NS_PER_MINUTE
-from tapewatch.market.paper_tables import PAPER_FILLS, PAPER_ORDERS, PAPER_REFUSALS, PAPER_RISK
+from tapewatch.market.tables.paper import PAPER_FILLS, PAPER_ORDERS, PAPER_REFUSALS, PAPER_RISK
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import transaction
 from tapewatch.trading.engine import EngineSettings, Tape, run

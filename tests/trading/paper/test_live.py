@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from orchestration.cli.app import app
 from orchestration.processes.streaming import stream_services
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition
-from tapewatch.market.live_tables import LIVE_BARS
-from tapewatch.market.tables import BARS
+from tapewatch.market.tables.live import LIVE_BARS
+from tapewatch.market.tables.tape import BARS
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from polars.testing import assert_frame_equal
 
 from tapewatch.market.instruments import NS_PER_MINUTE, Market
-from tapewatch.market.live_tables import ALERTS, LIVE_BARS
-from tapewatch.market.signal_tables import SIGNALS
+from tapewatch.market.tables.live import ALERTS, LIVE_BARS
+from tapewatch.market.tables.signals import SIGNALS
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.engine import transaction
 from tapewatch.streaming.stop import Stop

@@ -4,9 +4,9 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from tapewatch.market.derived_tables import INCIDENTS
-from tapewatch.market.signal_tables import OUTCOMES, SIGNALS
-from tapewatch.market.tables import ANOMALIES, MICROSTRUCTURE
+from tapewatch.market.tables.derived import INCIDENTS
+from tapewatch.market.tables.signals import OUTCOMES, SIGNALS
+from tapewatch.market.tables.tape import ANOMALIES, MICROSTRUCTURE
 from tapewatch.trading.signals.build import SignalRules, proposals, signals
 from tapewatch.trading.signals.confidence import confidence
 from tapewatch.trading.signals.context import context

@@ -18,7 +18,7 @@ from tapewatch.emulator.vendor import replies, times
 from tapewatch.emulator.vendor.gate import Gate
 from tapewatch.feeds.plans.table import TapeTable
 from tapewatch.market.instruments import Market, session_of
-from tapewatch.market.tables import TIME
+from tapewatch.market.tables.tape import TIME
 from tapewatch.market.tickers import to_rest
 
 _NS_PER_MS = 1_000_000

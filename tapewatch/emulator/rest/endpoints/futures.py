@@ -18,7 +18,7 @@ from tapewatch.emulator.vendor import replies
 from tapewatch.emulator.vendor.gate import Gate
 from tapewatch.feeds.plans.table import TapeTable
 from tapewatch.market.instruments import Market
-from tapewatch.market.tables import DELIVERED_BARS, QUOTES, TRADES
+from tapewatch.market.tables.tape import DELIVERED_BARS, QUOTES, TRADES
 
 _BASES = {"1sec": "second", "1min": "minute", "1session": "day"}
 _DATE = "session_end_date"

@@ -12,7 +12,7 @@ from tapewatch.emulator.rest.endpoints.base import Endpoints
 from tapewatch.emulator.rest.requests import symbol_of
 from tapewatch.feeds.plans.table import TapeTable
 from tapewatch.market.instruments import Market
-from tapewatch.market.tables import QUOTES, TRADES
+from tapewatch.market.tables.tape import QUOTES, TRADES
 
 
 class TickEndpoints(Endpoints):

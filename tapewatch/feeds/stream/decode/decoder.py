@@ -16,7 +16,8 @@ from tapewatch.feeds.stream.decode.rows import BAR, QUOTE, TABLES, TRADE, VALUE,
 from tapewatch.feeds.stream.decode.scanner import PADDING, scan
 from tapewatch.feeds.stream.decode.words import WordTable
 from tapewatch.market.instruments import Market
-from tapewatch.market.live_tables import (
+from tapewatch.market.schema import Table
+from tapewatch.market.tables.live import (
     AUCTION_IMBALANCES,
     INDEX_VALUES,
     ORDER_BOOK,
@@ -25,8 +26,7 @@ from tapewatch.market.live_tables import (
     STREAM_QUOTES,
     STREAM_TRADES,
 )
-from tapewatch.market.schema import Table
-from tapewatch.market.tables import QUARANTINE
+from tapewatch.market.tables.tape import QUARANTINE
 from tapewatch.market.tickers import from_vendor
 
 #: Bytes of frames read in one round, so that the room for rows stays small.

@@ -9,9 +9,9 @@ import polars as pl
 import pyarrow as pa
 
 from tapewatch.feeds.stream.decode.words import WordTable
-from tapewatch.market.live_tables import INDEX_VALUES, STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.schema import Column, Table
-from tapewatch.market.tables import SYMBOL
+from tapewatch.market.tables.live import INDEX_VALUES, STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.tables.tape import SYMBOL
 
 #: The kinds of rows that are read into arrays, without an object each.
 TRADE, QUOTE, BAR, VALUE = range(4)

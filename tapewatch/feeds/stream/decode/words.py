@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tapewatch.market.tables import SYMBOL
+from tapewatch.market.tables.tape import SYMBOL
 
 _SEED: Final = 0xCBF29CE484222325
 _PRIME: Final = 0x100000001B3

@@ -11,9 +11,9 @@ import polars as pl
 
 from models.base import Detector
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Partition, session_at
-from tapewatch.market.live_tables import SHADOW_MINUTES
 from tapewatch.market.schema import Table
-from tapewatch.market.tables import MICROSTRUCTURE
+from tapewatch.market.tables.live import SHADOW_MINUTES
+from tapewatch.market.tables.tape import MICROSTRUCTURE
 from tapewatch.streaming.detection.champion import Champion, Champions
 from tapewatch.streaming.detection.findings import Finding, Source
 from tapewatch.streaming.detection.live_minutes import LiveMinutes

@@ -11,8 +11,8 @@ import pytest
 from models.base import Detector
 from models.loading import load_detector
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Partition
-from tapewatch.market.live_tables import ALERTS, SHADOW_MINUTES
 from tapewatch.market.schema import Table
+from tapewatch.market.tables.live import ALERTS, SHADOW_MINUTES
 from tapewatch.streaming.collector.judges.detectors import Detectors, opened_by
 from tapewatch.streaming.collector.judges.minutes import MinuteJudge, Said
 from tapewatch.streaming.detection.champion import CHALLENGER, MINUTES, Champions, file_of, publish

@@ -12,7 +12,7 @@ from models.scan.detector import Day, ScanDetector
 from tapewatch.emulator.process import RunningEmulator, running_emulator
 from tapewatch.features.bins.batch import bins_5s
 from tapewatch.market.instruments import Market
-from tapewatch.market.live_tables import ALERTS
+from tapewatch.market.tables.live import ALERTS
 from tapewatch.store.database.database import Database
 from tapewatch.streaming.detection.champion import file_of, publish
 from tests.support.collectors import CollectorProcess, collecting, eventually

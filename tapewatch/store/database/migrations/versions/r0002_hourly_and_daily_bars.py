@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from tapewatch.store.database.rollups import arrange, drop_views
+from tapewatch.store.database.upkeep.rollups import arrange, drop_views
 
 revision = "0002"
 down_revision = "0001"

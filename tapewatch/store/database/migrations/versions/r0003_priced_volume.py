@@ -5,7 +5,7 @@ On TimescaleDB the hours are made again from the minutes that are kept; older on
 
 from alembic import op
 
-from tapewatch.store.database.rollups import arrange, drop_views
+from tapewatch.store.database.upkeep.rollups import arrange, drop_views
 
 revision = "0003"
 down_revision = "0002"

@@ -1,0 +1,1 @@
+"""Detectors: what they find, their speed and their explanations."""

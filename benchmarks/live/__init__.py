@@ -1,0 +1,1 @@
+"""The live stream: latency and throughput."""

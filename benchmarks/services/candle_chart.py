@@ -1,0 +1,180 @@
+"""The dashboard's candles over ten million bars: zooming and panning, and the first chart, against Plotly redrawing all it holds.
+
+The lake holds one pair's minutes in daily partitions. A headless Chromium opens the page and turns the wheel; a view counts from
+the request until the frame after the new candles were drawn. Plotly gets the same bars, as many as its page can take, and draws
+a changed range of them as it does: all of its bars are in the page.
+"""
+
+import datetime as dt
+import random
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import numpy as np
+import plotly
+import plotly.graph_objects as go
+import polars as pl
+import psutil
+from playwright.sync_api import Locator, Page
+from playwright.sync_api import TimeoutError as NothingCameError
+
+from dashboard.components.fetch import SERVED, fetch
+from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition
+from tapewatch.market.tables.tape import BARS, TIME
+from tapewatch.store.lake.lake import Lake
+from tests.support.browser import browser_page
+from tests.support.dashboard import serving
+
+SYMBOL = "X:BTC-USD"
+DAYS, FIRST_DAYS = 6_945, 695
+FIRST = dt.date(2005, 6, 1)
+REQUESTS, TURNS, PLOTLY_BARS, PLOTLY_ZOOMS = 300, 40, 50_000, 6
+_DAY_S = 86_400
+#: A turn that needs no new candles is known by that none came in this time.
+_WAIT_MS = 1_500
+#: Of the wheel in one turn: each changes the width by a tenth, and new candles come from 1.6 times on.
+_CLICKS = 8
+
+
+def main() -> None:
+    """Write the bars, then measure both sides. `--days N` writes fewer."""
+    days = int(sys.argv[sys.argv.index("--days") + 1]) if "--days" in sys.argv else DAYS
+    for library in SERVED:
+        fetch(library)
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        bars = write_bars(home, days)
+        print(f"{days * 1440:,} minute bars of one symbol in {days:,} partitions")
+        with serving(home) as address, browser_page(1280, 900) as page:
+            ours(address, page, days)
+            theirs(page, bars)
+
+
+def write_bars(home: Path, days: int) -> pl.DataFrame:
+    """A random walk; returns its last bars."""
+    lake, noise, last = Lake(home / "lake"), np.random.default_rng(7), 100.0
+    for offset in range(days):
+        day = Partition(FIRST + dt.timedelta(days=offset), Market.CRYPTO)
+        frame = _day(day, noise, last)
+        last = float(frame["close"][-1])
+        lake.write(BARS, day, frame)
+    kept = lake.partitions(BARS, Market.CRYPTO)[-(PLOTLY_BARS // 1440 + 1) :]
+    return pl.concat([lake.read(BARS, day) for day in kept]).tail(PLOTLY_BARS)
+
+
+def ours(address: str, page: Page, days: int) -> None:
+    """The dashboard: first chart of a million bars, then views anywhere in all of them."""
+    end = _seconds(FIRST + dt.timedelta(days=days))
+    first = end - min(FIRST_DAYS, days) * _DAY_S
+    page.goto(f"{address}/health")  # the application's own files and imports are not the chart's
+    page.get_by_role("heading", level=1).wait_for()
+    started = time.perf_counter()
+    page.goto(f"{address}/?market=crypto&symbol={SYMBOL}&from={first}&to={end}")
+    page.locator('[data-part="frame"][data-ms]').wait_for()
+    candles = page.locator('[data-part="frame"]')
+    print(f"page to first chart of {min(FIRST_DAYS, days) * 1440:,} bars: {time.perf_counter() - started:5.2f} s")
+    print(f"  of it request, Arrow and drawing          : {float(candles.get_attribute('data-ms') or 0) / 1e3:5.2f} s")
+    began = _seconds(FIRST)
+    started = time.perf_counter()
+    _ask(address, began, end)
+    print(f"all bars, read once                         : {time.perf_counter() - started:5.2f} s")
+    server = psutil.Process().children()[0]
+    before = sum(server.cpu_times()[:2])
+    served = [_ask(address, *_somewhere(began, end)) for _ in range(REQUESTS)]
+    cpu = (sum(server.cpu_times()[:2]) - before) / REQUESTS
+    print(f"a view, on the server        median and p95 : {_figures(served)}, {cpu * 1e3:.1f} ms of CPU each")
+    shown = [taken for _ in range(TURNS) if (taken := _turn(page, candles)) is not None]
+    print(f"a view, until it is drawn    median and p95 : {_figures(shown)}  ({len(shown)} that read candles)")
+
+
+def theirs(page: Page, bars: pl.DataFrame) -> None:
+    """Plotly: the figure of its bars made, sent and drawn; then zooms."""
+    started = time.perf_counter()
+    columns = {name: bars[name].to_numpy() for name in ("open", "high", "low", "close")}
+    figure = go.Figure(go.Candlestick(x=bars["time"].to_numpy(), **columns)).to_json()
+    made = time.perf_counter() - started
+    page.goto("about:blank")
+    page.add_script_tag(path=Path(plotly.__file__).parent / "package_data" / "plotly.min.js")
+    page.set_content("<div id=chart style='width:900px;height:460px'></div>")
+    page.add_script_tag(path=Path(plotly.__file__).parent / "package_data" / "plotly.min.js")
+    draw = "async text => { const t = performance.now(); const f = JSON.parse(text); await Plotly.newPlot('chart', f.data, f.layout); return performance.now() - t }"
+    drawn = page.evaluate(draw, figure) / 1e3
+    print(f"Plotly, {bars.height:,} bars: made {made:.2f} s, drawn {drawn:.2f} s, {len(figure) / 1e6:.0f} MB")
+    zoom = "async span => { const t = performance.now(); await Plotly.relayout('chart', {'xaxis.range': span}); await new Promise(requestAnimationFrame); return performance.now() - t }"
+    times = bars["time"].dt.strftime("%Y-%m-%dT%H:%M:%S").to_list()
+    spans = [sorted(random.Random(n).sample(times, 2)) for n in range(PLOTLY_ZOOMS)]  # noqa: S311
+    zooms = [page.evaluate(zoom, span) / 1e3 for span in spans]
+    print(f"Plotly, a zoom               median and p95 : {_figures(zooms)}")
+
+
+def _day(day: Partition, noise: np.random.Generator, last: float) -> pl.DataFrame:
+    close = last * np.exp(np.cumsum(noise.normal(0, 4e-4, 1440)))
+    open_ = np.concatenate([[last], close[:-1]])
+    start = day.session.day_start
+    time_ = pl.Series(start + NS_PER_MINUTE * np.arange(1440)).cast(TIME)
+    frame = pl.DataFrame({"time": time_, "open": open_, "close": close, "volume": noise.gamma(2, 5, 1440)})
+    return BARS.conform(
+        frame.with_columns(
+            symbol=pl.lit(SYMBOL),
+            known_time=pl.col("time") + pl.duration(minutes=1),
+            high=pl.max_horizontal("open", "close") * 1.0002,
+            low=pl.min_horizontal("open", "close") * 0.9998,
+            vwap="close",
+            source=pl.lit("trades"),
+        )
+    )
+
+
+def _ask(address: str, start: float, end: float) -> float:
+    query = {"market": "crypto", "symbol": SYMBOL, "from": start, "to": end, "most": 220}
+    started = time.perf_counter()
+    httpx.get(f"{address}/tape/candles", params=query, timeout=600).raise_for_status()
+    return time.perf_counter() - started
+
+
+def _somewhere(began: float, end: float) -> tuple[float, float]:
+    """A stretch of an hour to all, at any place: each width as likely as any other on a scale of powers."""
+    width = 3_600 * ((end - began) / 3_600) ** random.random()  # noqa: S311
+    start = began + random.random() * (end - began - width)  # noqa: S311
+    return start, start + width
+
+
+def _turn(page: Page, candles: Locator) -> float | None:
+    """Turn the wheel or drag, and return the time of the view that it reads; None if it reads none."""
+    box = candles.bounding_box() or {}
+    x, y = box["x"] + box["width"] * random.uniform(0.2, 0.8), box["y"] + 150  # noqa: S311
+    candles.evaluate("frame => { delete frame.dataset.ms }")
+    page.mouse.move(x, y)
+    if random.random() < 0.5:  # noqa: S311
+        direction = random.choice([-120, 120])  # noqa: S311
+        for _ in range(_CLICKS):
+            page.mouse.wheel(0, direction)
+    else:
+        direction = random.choice([-1, 1])  # noqa: S311
+        for _ in range(2):
+            page.mouse.move(x - direction * 250, y)
+            page.mouse.down()
+            page.mouse.move(x + direction * 250, y, steps=3)
+            page.mouse.up()
+    with suppress(NothingCameError):
+        page.locator('[data-part="frame"][data-ms]').wait_for(timeout=_WAIT_MS)
+    taken = candles.get_attribute("data-ms")
+    return None if taken is None else float(taken) / 1e3
+
+
+def _figures(taken: list[float]) -> str:
+    if not taken:
+        return "none"
+    return f"{np.median(taken) * 1e3:6.1f} ms {np.quantile(taken, 0.95) * 1e3:7.1f} ms"
+
+
+def _seconds(date: dt.date) -> int:
+    return int(dt.datetime(date.year, date.month, date.day, tzinfo=dt.UTC).timestamp())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+"""The scoring service over HTTP beside a no-op in bare FastAPI, FastAPI with scikit-learn, and bare ONNX Runtime.
+
+Run: python -m benchmarks.services.scoring_service [--requests N]. The servers run beside each other and are asked in turn, by this process;
+rows differ from request to request, so no cache answers. For one row the row is a whole one, with every feature.
+"""
+
+import argparse
+import asyncio
+import http.client
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import count
+from pathlib import Path
+
+import httpx
+import numpy as np
+import polars as pl
+import psutil
+
+from models.forest_onnx import forest_graph
+from models.isolation_forest import IsolationForestDetector
+from models.onnx_files import session
+from resources.feature_store.definitions import VIEWS
+from resources.feature_store.store import Features, repo_config
+from serving.__main__ import serve_command
+from serving.bento import build_bento
+from serving.store import StoredBento
+from tests.support.detectors import ordinary_rows
+from tests.support.ports import free_port
+from tests.support.redis import redis_server
+
+_JSON = {"content-type": "application/json"}
+_ARROW = {"content-type": "application/vnd.apache.arrow.stream"}
+_ROUNDS, _CONNECTIONS, _SYMBOLS, _MANY = 5, 8, 50, 10_000
+#: The peers, as few lines as they can have; the second is how a forest is usually put behind FastAPI.
+_NOOP = "from fastapi import FastAPI\napp = FastAPI()\n@app.post('/score')\nasync def score(row: dict):\n    return {'score': 0.5}\n"
+_PLAIN = """
+import sys
+from pathlib import Path
+import polars as pl
+from fastapi import FastAPI
+from models.isolation_forest import IsolationForestDetector
+app, detector = FastAPI(), IsolationForestDetector.load(Path({folder!r}))
+@app.post('/score')
+def score(row: dict):
+    frame = pl.DataFrame([row]).with_columns(pl.col('event_time').str.to_datetime(time_zone='UTC'), session_minute=55)
+    score = float(-detector.forest.score_samples(detector.inputs(frame))[0])
+    return {{'score': score, 'is_anomaly': score >= detector.threshold}}
+"""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=1_500, help="a round and server")
+    requests = parser.parse_args().requests
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        home = Path(folder)
+        detector = IsolationForestDetector().fit(ordinary_rows(), partitions=["2024-06-03|stocks"])
+        detector.save(home / "model")
+        redis = stack.enter_context(redis_server(home))
+        (home / "noop.py").write_text(_NOOP)
+        (home / "plain.py").write_text(_PLAIN.format(folder=str(home / "model")))
+        noop = stack.enter_context(_uvicorn(home, "noop"))
+        plain = stack.enter_context(_uvicorn(home, "plain"))
+        service, ready_s, worker = stack.enter_context(_service(home, redis))
+        _single(
+            detector, {"bare FastAPI, no-op": noop, "the service": service, "FastAPI, scikit-learn": plain}, requests
+        )
+        _batch(detector, service)
+        _symbols(home, redis, service)
+        print(f"\nstart to ready {ready_s:.1f} s; a worker {worker.memory_info().rss / 2**20:.0f} MB")
+
+
+def _single(detector: IsolationForestDetector, servers: dict[str, int], requests: int) -> None:
+    """Latency over one connection, and throughput over several."""
+    print(f"{'one row':24}{'p50 ms':>8}{'p99 ms':>8}{'p99.9':>8}{'a second':>10}{'p50':>7}{'p99':>7}{'rate':>7}")
+    spent: dict[str, list[float]] = {name: [] for name in servers}
+    rates: dict[str, list[float]] = {name: [] for name in servers}
+    bodies = _bodies(detector)
+    for _ in range(_ROUNDS):
+        for name, port in servers.items():
+            few = requests // 10 if "scikit" in name else requests
+            spent[name] += _latencies(port, [next(bodies) for _ in range(few)])
+            rates[name].append(asyncio.run(_rate(port, [next(bodies) for _ in range(few)])))
+    peer = next(iter(servers))
+    for name in servers:
+        p50, p99, p999 = (np.percentile(spent[name], q) * 1e3 for q in (50, 99, 99.9))
+        rate, base = np.median(rates[name]), np.percentile(spent[peer], [50, 99]) * 1e3
+        ratios = f"{p50 / base[0]:6.2f}x{p99 / base[1]:6.2f}x{rate / np.median(rates[peer]):6.0%}"
+        print(f"{name:24}{p50:8.3f}{p99:8.3f}{p999:8.3f}{rate:10.0f}{ratios}")
+
+
+def _bodies(detector: IsolationForestDetector) -> Iterator[bytes]:
+    """Whole rows as JSON, each another."""
+    row = {"symbol": "AAPL", "event_time": "2024-06-03T14:25:00Z", **dict.fromkeys(detector.features, 0.5)}
+    for number in count():
+        yield json.dumps(row | {"return_bps": number / 1e6}).encode()
+
+
+def _latencies(port: int, bodies: list[bytes]) -> list[float]:
+    connection, spent = http.client.HTTPConnection("127.0.0.1", port), []
+    for body in bodies:
+        start = time.perf_counter()
+        connection.request("POST", "/score", body, _JSON)
+        response = connection.getresponse()
+        response.read()
+        spent.append(time.perf_counter() - start)
+        _expect(response.status == 200, f"status {response.status}")
+    connection.close()
+    return spent[len(spent) // 10 :]
+
+
+async def _rate(port: int, bodies: list[bytes]) -> float:
+    """Requests a second over several connections, written and read as plain bytes: the client must not be what is measured."""
+    waiting = iter(bodies)
+
+    async def work() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for body in waiting:
+            head = f"POST /score HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            writer.write(head.encode() + body)
+            answered = await reader.readuntil(b"\r\n\r\n")
+            _expect(answered.startswith(b"HTTP/1.1 200"), str(answered))
+            length = next(line for line in answered.lower().split(b"\r\n") if line.startswith(b"content-length"))
+            await reader.readexactly(int(length.split(b":")[1]))
+        writer.close()
+
+    start = time.perf_counter()
+    await asyncio.gather(*(work() for _ in range(_CONNECTIONS)))
+    return len(bodies) / (time.perf_counter() - start)
+
+
+def _batch(detector: IsolationForestDetector, port: int) -> None:
+    """Many rows: the service's whole answer beside the trees alone."""
+    rows = pl.concat([ordinary_rows(1)] * (_MANY // ordinary_rows(1).height + 1)).head(_MANY)
+    inputs, graph = detector.inputs(rows).astype(np.float32), session(forest_graph(detector.forest))
+    plain = rows.select(pl.col("symbol").cast(pl.String), "event_time", *detector.features)
+    url, spent = f"http://127.0.0.1:{port}/score", {"bare ONNX Runtime": [], "the service, Arrow": []}
+    for number in range(_ROUNDS * 2):
+        start = time.perf_counter()
+        graph.run(None, {"evidence": inputs})
+        spent["bare ONNX Runtime"].append(time.perf_counter() - start)
+        body = _stream(plain.with_columns(return_bps=pl.col("return_bps") + number / 1e6))
+        start = time.perf_counter()
+        httpx.post(url, content=body, headers=_ARROW, timeout=60).raise_for_status()
+        spent["the service, Arrow"].append(time.perf_counter() - start)
+    base = np.median(spent["bare ONNX Runtime"])
+    print(f"\n{_MANY:,} rows")
+    for name, times in spent.items():
+        print(f"{name:24}{np.median(times) * 1e3:8.1f} ms{base / np.median(times):8.0%}")
+
+
+def _symbols(home: Path, redis: str, port: int) -> None:
+    """The newest features of some symbols, read from Redis."""
+    store = Features(repo_config(home, redis_url=redis), str(home / "lake"))
+    store.apply()
+    names = [f"S{number:03}" for number in range(_SYMBOLS)]
+    rows = ordinary_rows(2).head(_SYMBOLS).with_columns(pl.Series("symbol", names, pl.Categorical()))
+    store.push(VIEWS[0], rows)
+    store.close()
+    body = json.dumps({"symbols": names, "max_age_s": 31_536_000.0, "time": "2024-06-03T23:00:00Z"})
+    spent = []
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+        for _ in range(300):
+            start = time.perf_counter()
+            answer = client.post("/score_symbols", content=body, headers=_JSON).raise_for_status()
+            spent.append(time.perf_counter() - start)
+    _expect(all(each["score"] is not None for each in answer.json()["results"]), "a symbol was not scored")
+    p50, p99 = (np.percentile(spent, q) * 1e3 for q in (50, 99))
+    print(f"\n/score_symbols, {_SYMBOLS} symbols from Redis: p50 {p50:.1f} ms, p99 {p99:.1f} ms")
+
+
+def _expect(is_so: bool, fault: str) -> None:
+    if not is_so:
+        raise RuntimeError(fault)
+
+
+def _stream(rows: pl.DataFrame) -> bytes:
+    sink = io.BytesIO()
+    rows.write_ipc_stream(sink)
+    return sink.getvalue()
+
+
+@contextmanager
+def _uvicorn(home: Path, module: str) -> Iterator[int]:
+    """A peer under uvicorn, as the service's worker runs."""
+    port = free_port()
+    checkout = str(Path(__file__).resolve().parents[2])
+    command = [sys.executable, "-m", "uvicorn", f"{module}:app", "--port", str(port), "--log-level", "warning"]
+    environment = os.environ | {"PYTHONPATH": f"{home}{os.pathsep}{checkout}"}
+    with _process(command, environment, f"http://127.0.0.1:{port}/openapi.json", home):
+        yield port
+
+
+@contextmanager
+def _service(home: Path, redis: str) -> Iterator[tuple[int, float, psutil.Process]]:
+    """The Bento as `tapewatch up` runs it; its port, seconds to ready, and worker."""
+    build_bento(home / "model", name="isolation_forest", version="1", metadata={}, bento_home=home / "bentoml")
+    bento, port = StoredBento.latest(home / "bentoml"), free_port()
+    if bento is None:
+        raise RuntimeError("there is no Bento")
+    environment = {
+        **os.environ,
+        **{"BENTOML_HOME": str(home / "bentoml"), "BENTOML_DO_NOT_TRACK": "true", "TAPEWATCH_HOME": str(home)},
+        **{"TAPEWATCH_REDIS_URL": redis, "TAPEWATCH_SCORING_LOG_REQUESTS": "false"},
+    }
+    command = serve_command(bento.folder, host="127.0.0.1", port=port)
+    page = f"http://127.0.0.1:{port}/readyz"
+    # The first start compiles the Bento's own copy of the code.
+    with _process(command, environment, page, home):
+        pass
+    start = time.perf_counter()
+    with _process(command, environment, page, home) as process:
+        ready_s = time.perf_counter() - start
+        workers = psutil.Process(process.pid).children(recursive=True)
+        yield port, ready_s, max(workers, key=lambda each: each.memory_info().rss)
+
+
+@contextmanager
+def _process(
+    command: list[str], environment: dict[str, str], page: str, cwd: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(command, env=environment, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(1_200):
+            _expect(process.poll() is None, f"{command} ended")
+            try:
+                if httpx.get(page, timeout=5).is_success:
+                    break
+            except httpx.TransportError:
+                pass
+            time.sleep(0.05)
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The operational database and the feature store."""

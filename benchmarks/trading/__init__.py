@@ -1,0 +1,1 @@
+"""The trading engine and the statistics of backtests."""

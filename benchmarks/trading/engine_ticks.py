@@ -1,0 +1,108 @@
+"""The engine over quotes against nautilus_trader, with the same orders, fills and cash.
+
+A million quotes of one stock and a market order after every hundredth. Only the runs are timed: nautilus_trader's data are in its
+engine, ours in frames, so that making the tape from them counts on our side. It runs in an environment of its own.
+
+    python -m benchmarks.trading.engine_ticks [quotes]
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from benchmarks.isolated import environment
+from tapewatch.market.tables.tape import SYMBOL, TIME
+from tapewatch.trading.costs import Fees
+from tapewatch.trading.engine import EngineSettings, Outcome, run
+from tapewatch.trading.tables import ORDERS
+
+QUOTES = 1_000_000
+SPACING = 100
+ROUNDS = 3
+_CASH = 1_000_000
+_OPEN_NS = 1_717_421_400_000_000_000
+_STEP_NS = 20_000_000
+_PEER = Path(__file__).parent / "peers" / "nautilus.py"
+SETTINGS = EngineSettings(cash=_CASH, leverage=100, fees=Fees(taker_bps=1))
+
+
+def made(count: int) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, object]]:
+    """Quotes, orders, and the same for the peer."""
+    rng = np.random.default_rng(3)
+    bid = 20_000 + np.cumsum(rng.integers(-1, 2, count))
+    ask = bid + rng.integers(1, 4, count)
+    at = _OPEN_NS + np.arange(count) * _STEP_NS
+    index = np.arange(1, count - 1, SPACING)
+    side = np.where(np.arange(index.size) % 2 == 0, 1, -1)
+    quantity = np.full(index.size, 100)
+    quotes = pl.DataFrame(
+        {
+            "symbol": ["AAPL"] * count,
+            "time": at,
+            "bid_price": bid / 100,
+            "ask_price": ask / 100,
+            "bid_size": 1e5,
+            "ask_size": 1e5,
+        }
+    ).with_columns(pl.col("symbol").cast(SYMBOL), pl.col("time").cast(TIME))
+    orders = ORDERS.conform(
+        pl.DataFrame(
+            {
+                "order_id": [f"o{number}" for number in range(index.size)], "symbol": ["AAPL"] * index.size,
+                "time": at[index], "side": side, "quantity": quantity.astype(float), "kind": "market",
+                "time_in_force": "ioc", "tag": "",
+            }
+        )
+    )  # fmt: skip
+    rows = list(zip(at.tolist(), (bid / 100).tolist(), (ask / 100).tolist(), [100_000] * count, strict=True))
+    plan = list(zip(index.tolist(), side.tolist(), quantity.tolist(), strict=True))
+    return (
+        quotes,
+        orders,
+        {"cash": _CASH, "fee": 1e-4, "is_margin": True, "symbol": "AAPL", "quotes": rows, "orders": plan},
+    )
+
+
+def peer(python: str, given: str) -> dict[str, object]:
+    """The peer's seconds and fills."""
+    done = subprocess.run([python, str(_PEER)], input=given, capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout))
+
+
+def check(outcome: Outcome, theirs: list[dict[str, str]]) -> None:
+    """Raise if the two sides filled differently or paid other fees."""
+    ours = list(zip(outcome.fills["price"], outcome.fills["fee_cents"], strict=True))
+    if ours != [(float(fill["price"]), round(float(fill["fee"]) * 100)) for fill in theirs]:
+        raise AssertionError("the two sides fill differently")
+
+
+def main() -> None:
+    """Print seconds, quotes a second and the ratio."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else QUOTES
+    quotes, orders, given = made(count)
+    python, text = environment(), json.dumps(given)
+    run(orders, quotes.head(1_000), SETTINGS)
+    seconds: dict[str, list[float]] = {"tapewatch": [], "nautilus_trader": []}
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        outcome = run(orders, quotes, SETTINGS)
+        seconds["tapewatch"].append(time.perf_counter() - began)
+        found = peer(python, text)
+        seconds["nautilus_trader"].append(float(found["seconds"]))  # type: ignore[arg-type]
+        check(outcome, found["fills"])  # type: ignore[arg-type]
+    medians = {side: statistics.median(times) for side, times in seconds.items()}
+    print(f"{'':16} {'quotes':>10} {'fills':>8} {'s':>7} {'quotes/s':>12} {'ratio':>7}")
+    for side, taken in medians.items():
+        print(
+            f"{side:16} {count:10,} {outcome.fills.height:8,} {taken:7.2f} {count / taken:12,.0f} {medians['nautilus_trader'] / taken:7.1f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Commands of services, people and keys."""

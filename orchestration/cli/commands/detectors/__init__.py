@@ -1,0 +1,1 @@
+"""Commands of features, labels, models, and what these find."""

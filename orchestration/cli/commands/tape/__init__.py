@@ -1,0 +1,1 @@
+"""Commands of the tape and its stores."""

@@ -1,0 +1,1 @@
+"""Commands of backtests and paper money."""

@@ -1,0 +1,1 @@
+"""Work of registered detectors from the command line: scores, reasons, replays, the look-ahead check."""

@@ -1,0 +1,1 @@
+"""People's labels from the command line, alone and as a team."""

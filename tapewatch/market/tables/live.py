@@ -1,0 +1,371 @@
+"""Tables of the stream and of the operational database.
+
+`STREAM_*` are rows in order of arrival, which wait in the spool for the lake. The database holds the group `live`.
+"""
+
+from dataclasses import replace
+
+from tapewatch.market.schema import Column, Table
+from tapewatch.market.tables.accounts import ACCOUNTS
+from tapewatch.market.tables.derived import DERIVED
+from tapewatch.market.tables.features import MARKET_MICROSTRUCTURE
+from tapewatch.market.tables.paper import PAPER
+from tapewatch.market.tables.review import REVIEW
+from tapewatch.market.tables.tape import (
+    ALL,
+    BOOL,
+    F64,
+    I16,
+    I32,
+    I64,
+    LISTING,
+    MICROSTRUCTURE,
+    OHLC,
+    QUOTES,
+    SYMBOL,
+    TEXT,
+    TIME,
+    TRADES,
+    TRANSACTIONS,
+    VWAP,
+    count,
+    optional,
+    price,
+)
+from tapewatch.market.tables.trading import TRADING
+
+_SYMBOL = TRADES.by_name["symbol"]
+_TIME = Column("time", TIME, "when it happened, as the vendor states it")
+_RECEIVED = Column("received_time", TIME, "when the frame reached this machine, by its own clock")
+_EXCHANGE = optional("exchange", I16, "the vendor's exchange id")
+_REVISION = Column("revision", I32, "0 as first known; grows each time the row was replaced", minimum=0)
+
+
+def _streamed(table: Table, description: str) -> Table:
+    """A tape table as the stream delivers it: the numbers that the vendor does not send are null."""
+    columns = tuple(
+        replace(column, is_nullable=column.is_nullable or column.name == "sequence_number") for column in table.columns
+    )
+    return Table(f"stream_{table.name}", "stream", description, ("symbol", "time"), (*columns, _RECEIVED))
+
+
+STREAM_TRADES = _streamed(TRADES, "Trades in order of arrival; times are as coarse as the stream states them.")
+STREAM_QUOTES = _streamed(QUOTES, "Best bids and offers in order of arrival.")
+
+STREAM_BARS = Table(
+    "stream_bars",
+    "stream",
+    "Bars that the vendor streams; a later row of the same symbol, clock and time replaces the earlier.",
+    key=("symbol", "clock", "time"),
+    columns=(
+        _SYMBOL,
+        Column("time", TIME, "start of the bar"),
+        Column("clock", SYMBOL, "`1s` or `1m`"),
+        *OHLC,
+        Column("volume", F64, "eligible volume; 0 where the market has none", "base units", minimum=0),
+        VWAP,
+        optional("average_size", F64, "mean trade size of the bar", "base units", minimum=0),
+        optional("day_volume", F64, "volume of the day so far", "base units", minimum=0),
+        optional("transactions", I64, "trades, where the vendor counts them", minimum=0),
+        optional("delivered_by", TEXT, "`rest` or `flat_files` where a gap was filled; null for the stream's own"),
+        _RECEIVED,
+    ),
+)
+
+INDEX_VALUES = Table(
+    "index_values",
+    "tape",
+    "Values of indices as they were published.",
+    key=("symbol", "time"),
+    columns=(_SYMBOL, _TIME, Column("value", F64, "value of the index", "points"), _RECEIVED),
+)
+
+PRICE_BANDS = Table(
+    "price_bands",
+    "tape",
+    "Limit up and limit down bands of stocks.",
+    key=("symbol", "time"),
+    columns=(
+        _SYMBOL,
+        _TIME,
+        price("high_price", "upper band", is_nullable=True),
+        price("low_price", "lower band", is_nullable=True),
+        optional("indicators", SYMBOL, 'indicator codes as "1,14"'),
+        LISTING,
+        optional("sequence_number", I64, "the tape's number"),
+        _RECEIVED,
+    ),
+)
+
+AUCTION_IMBALANCES = Table(
+    "auction_imbalances",
+    "tape",
+    "Net order imbalances before auctions.",
+    key=("symbol", "time"),
+    columns=(
+        _SYMBOL,
+        _TIME,
+        optional("auction_time", I32, "auction's time of day, HHMM in New York"),
+        optional("auction_type", SYMBOL, "O opening, M market, C closing, H halt, P close, R regulatory"),
+        optional("sequence_number", I64, "symbol's sequence number"),
+        _EXCHANGE,
+        optional("imbalance", F64, "shares without a counterpart; negative on the sell side", "base units"),
+        optional("paired", F64, "shares paired off", "base units"),
+        optional("clearing_price", F64, "price at which the book would clear", "quote currency"),
+        _RECEIVED,
+    ),
+)
+
+ORDER_BOOK = Table(
+    "order_book",
+    "tape",
+    "Depth of book snapshots of crypto pairs.",
+    key=("symbol", "time"),
+    columns=(
+        _SYMBOL,
+        _TIME,
+        _EXCHANGE,
+        Column("bids", TEXT, "JSON list of [price, size], best first"),
+        Column("asks", TEXT, "JSON list of [price, size], best first"),
+        _RECEIVED,
+    ),
+)
+
+STREAM_BATCHES = Table(
+    "stream_batches",
+    "tape",
+    "The ledger of the stream: one row per batch that was merged into the lake.",
+    key=("batch",),
+    columns=(
+        Column("batch", TEXT, "name of the batch: producer, number, table"),
+        Column("producer", SYMBOL, "`collector`, `healer`, or `backfill` for rows that the lake held before"),
+        Column("table", SYMBOL, "table that the rows belong to"),
+        count("rows", "rows in the batch"),
+        count("added", "rows that were new to the lake"),
+        count("revised", "rows that replaced an earlier revision"),
+        count("repeated", "rows that were in the lake already"),
+        optional("first_time", TIME, "earliest event"),
+        optional("last_time", TIME, "latest event"),
+        Column("merged_time", TIME, "when the batch was merged"),
+        optional("record_symbol", SYMBOL, "symbol of which a source of record delivered a whole stretch"),
+        optional("record_start", TIME, "start of that stretch"),
+        optional("record_end", TIME, "end of that stretch"),
+    ),
+)
+
+LIVE_BARS = Table(
+    "bars",
+    "live",
+    "Bars of the present: built from the stream's trades, or streamed by the vendor where there are none.",
+    key=("symbol", "clock", "time"),
+    columns=(
+        _SYMBOL,
+        Column("clock", SYMBOL, "`1s` or `1m`"),
+        Column("time", TIME, "start of the bar"),
+        Column("known_time", TIME, "end of the bar, or when the revision became known"),
+        *OHLC,
+        Column("volume", F64, "eligible volume", "base units", minimum=0),
+        VWAP,
+        TRANSACTIONS,
+        Column("source", SYMBOL, "`trades` built here, `stream` the vendor's, `rest`, `flat_files`"),
+        _REVISION,
+    ),
+)
+
+LIVE_MICROSTRUCTURE = Table(
+    "microstructure",
+    "live",
+    "Microstructure rows of the present: the same columns from the same code as in the lake.",
+    key=("symbol", "event_time"),
+    columns=(*MICROSTRUCTURE.columns, _REVISION),
+)
+
+ALERTS = Table(
+    "alerts",
+    "live",
+    "What the online detectors raised. One event is one row, from its opening to its end.",
+    key=("alert_id",),
+    columns=(
+        Column("alert_id", TEXT, "market, rule, symbol and opening time: unique by event"),
+        Column("symbol", TEXT, "instrument; empty for the whole feed"),
+        Column("rule", TEXT, "rule that was broken"),
+        Column("severity", TEXT, "`info`, `warning` or `critical`"),
+        Column("start_time", TIME, "when it began, on the tape's clock"),
+        optional("end_time", TIME, "when it ended, on the tape's clock; null while it lasts"),
+        Column("detected_time", TIME, "when this machine saw it, by its own clock"),
+        optional(
+            "known_time", TIME, "when it was raised, on the tape's clock; null for alerts from before this column"
+        ),
+        Column("value", F64, "what was measured when it opened"),
+        Column("baseline", F64, "what is usual"),
+        optional("multiple", F64, "value over baseline"),
+        Column("peak", F64, "the most extreme value while it lasted"),
+        Column("observations", I64, "measurements that broke the rule", minimum=1),
+        Column("message", TEXT, "one readable sentence"),
+        optional("kind", TEXT, "kind of anomaly as the first registered model names it; null for rules alone"),
+        optional(
+            "model", TEXT, "registered models and versions that raised it, such as `ensemble/4`; null for rules alone"
+        ),
+    ),
+)
+
+SHADOW_MINUTES = Table(
+    "shadow_minutes",
+    "live",
+    "Live minutes that the challenger scored beside the champion; it raises no alerts.",
+    key=("challenger", "champion", "event_time"),
+    columns=(
+        Column("challenger", TEXT, "registered model and version that scored in the shadow"),
+        Column("champion", TEXT, "registered model and version whose alerts count"),
+        Column("event_time", TIME, "start of the minute"),
+        Column("symbols", I64, "symbols that both scored", minimum=0),
+        Column("by_champion", TEXT, "symbols that the champion flags, as a JSON list"),
+        Column("by_challenger", TEXT, "symbols that the challenger flags, as a JSON list"),
+    ),
+)
+
+GAP_CAUSES = ("disconnect", "dropped", "malformed", "clock_skew", "sequence", "late_start", "restart", "spool")
+GAPS = Table(
+    "gaps",
+    "live",
+    "Stretches of the tape that the stream did not deliver, and whether they were filled.",
+    key=("gap_id",),
+    columns=(
+        Column("gap_id", TEXT, "market, cause and opening: unique by gap"),
+        optional("symbol", TEXT, "instrument; null where every symbol is concerned"),
+        Column("channel", TEXT, "`trades`, `quotes`, `bars` or `all`"),
+        Column("cause", TEXT, f"`{'`, `'.join(GAP_CAUSES)}`"),
+        Column("start_time", TIME, "from here the tape may lack rows"),
+        optional("end_time", TIME, "up to here; null while the gap grows"),
+        Column("opened_time", TIME, "when it was noticed"),
+        optional("healed_time", TIME, "when it was filled"),
+        Column("status", TEXT, "`growing`, `open`, `healed` or `unhealable`"),
+        optional("healed_by", TEXT, "`rest` or `flat_files`"),
+        optional("rows_healed", I64, "rows fetched for it", minimum=0),
+        Column("attempts", I32, "attempts to fill it", minimum=0),
+        optional("reason", TEXT, "why the last attempt failed, or more about the gap"),
+    ),
+)
+
+LABELS = Table(
+    "labels",
+    "live",
+    "People's labels of stretches of the tape.",
+    key=("label_id",),
+    columns=(
+        Column("label_id", TEXT, "identity of the label"),
+        Column("symbol", TEXT, "instrument"),
+        Column("start_time", TIME, "start of what is labelled"),
+        Column("end_time", TIME, "end of what is labelled"),
+        Column("kind", TEXT, "kind of anomaly, or `normal`"),
+        Column("is_anomaly", BOOL, "the person's verdict"),
+        optional("note", TEXT, "what the person adds"),
+        Column("author", TEXT, "who says so"),
+        Column("confidence", F64, "how sure the author is, from 0 to 1", minimum=0, maximum=1),
+        Column("created_time", TIME, "when it was said"),
+    ),
+)
+
+VERDICTS = ("confirmed", "dismissed")
+ALERT_VERDICTS = Table(
+    "alert_verdicts",
+    "live",
+    "What people say of alerts and incidents: the newest verdict of each author.",
+    key=("alert_id", "author"),
+    columns=(
+        Column("alert_id", TEXT, "the alert, or the incident as `incident_id` names it"),
+        Column("symbol", TEXT, "instrument; empty for the whole feed"),
+        Column("author", TEXT, "who says so"),
+        Column("verdict", TEXT, f"`{'` or `'.join(VERDICTS)}`"),
+        optional("note", TEXT, "what the person adds"),
+        Column("created_time", TIME, "when it was said"),
+    ),
+)
+
+MODEL_HISTORY = Table(
+    "model_history",
+    "live",
+    "What became of each version of a model. Entries are only added, and each holds the hash of the one before.",
+    key=("number",),
+    columns=(
+        Column("number", I64, "place in the chain, from 1", minimum=1),
+        Column("at_time", TIME, "when"),
+        Column("model", TEXT, "name of the registered model"),
+        Column(
+            "action", TEXT, "`promoted`, `refused`, `rolled_back`, or `found` where another program moved the alias"
+        ),
+        Column("version", I64, "version that this is about", minimum=1),
+        optional("champion_before", I64, "version that was champion; null if none was", minimum=1),
+        Column("run_id", TEXT, "MLflow run that trained the version"),
+        Column("actor", TEXT, "user or process"),
+        Column("reason", TEXT, "why, in words"),
+        Column("evidence", TEXT, "what the gates measured, as JSON"),
+        Column("previous_hash", TEXT, "hash of the entry before; 64 zeros for the first"),
+        Column("hash", TEXT, "SHA-256 of all other values of this entry"),
+    ),
+)
+
+AUDIT = Table(
+    "audit",
+    "live",
+    "Who changed what in the operational database, and when.",
+    key=("entry_id",),
+    columns=(
+        Column("entry_id", TEXT, "identity of the entry"),
+        Column("at_time", TIME, "when"),
+        Column("actor", TEXT, "user or process"),
+        Column("action", TEXT, "verb: `retain`, `restore`, `label`, …"),
+        Column("subject", TEXT, "what was acted upon"),
+        optional("detail", TEXT, "more, as JSON"),
+    ),
+)
+
+API_KEYS = Table(
+    "api_keys",
+    "live",
+    "Keys of programs that use the scoring service; of a key only its hash is stored.",
+    key=("key_id",),
+    columns=(
+        Column("key_id", TEXT, "public part of the key"),
+        Column("name", TEXT, "program that uses it"),
+        Column("scopes", TEXT, "what it allows, separated by commas"),
+        Column("secret_hash", TEXT, "SHA-256 of the secret part, as hexadecimal digits"),
+        Column("created_time", TIME, "when it was made"),
+        optional("expires_time", TIME, "from here on it is refused; null: never"),
+        optional("requests_per_minute", I32, "its rate limit; null: the service's", minimum=1),
+    ),
+)
+
+LIVE_QUARANTINE = Table(
+    "quarantine",
+    "live",
+    "Stream events that could not be read, with the reason.",
+    key=("entry_id",),
+    columns=(
+        Column("entry_id", TEXT, "identity of the entry"),
+        Column("source", TEXT, "where it came from"),
+        Column("received_time", TIME, "when it came"),
+        Column("reason", TEXT, "what is wrong with it"),
+        Column("raw", TEXT, "as it came"),
+    ),
+)
+
+_OTHERS = (INDEX_VALUES, PRICE_BANDS, AUCTION_IMBALANCES, ORDER_BOOK)
+STREAMED: tuple[Table, ...] = (STREAM_TRADES, STREAM_QUOTES, STREAM_BARS, *_OTHERS)
+LIVE: tuple[Table, ...] = (
+    LIVE_BARS,
+    LIVE_MICROSTRUCTURE,
+    MARKET_MICROSTRUCTURE,
+    ALERTS,
+    SHADOW_MINUTES,
+    GAPS,
+    LABELS,
+    ALERT_VERDICTS,
+    *REVIEW,
+    API_KEYS,
+    MODEL_HISTORY,
+    *PAPER,
+    AUDIT,
+    LIVE_QUARANTINE,
+)
+EVERY: tuple[Table, ...] = (*ALL, *DERIVED, *TRADING, STREAM_BATCHES, *STREAMED, *LIVE, *ACCOUNTS)

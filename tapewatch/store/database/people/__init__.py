@@ -1,0 +1,1 @@
+"""What people wrote: labels, their classes, decisions between labels, verdicts on alerts, and the audit trail."""

@@ -1,0 +1,1 @@
+"""What operators do with a database: create, copy, move, back up, thin out, and see its state."""
