@@ -37,6 +37,8 @@ OPEN: Final = frozenset(
 )
 #: Streamlit's own login, its API for programs and its figures: not served.
 _CLOSED: Final = ("/auth/", "/oauth2callback", "/_stcore/agent", "/_stcore/metrics", "/_stcore/script-health-check")
+#: Streamlit serves its first page at `/` alone, and says of the name that its menu shows that there is no such page.
+_FIRST_PAGE: Final = "/watch"
 #: Paths of Streamlit that are no page.
 _FILES: Final = ("/_stcore/", "/static/", "/media/", "/component/", "/app/", "/access/")
 _POLL_S: Final = 1.0
@@ -100,11 +102,15 @@ class Gate:
             await self._app(_for_scripts(scope, None, found), receive, send)
         elif _is_page(connection, self._routes):
             await run_sync(self._directory.touch, session)
-            page = HTMLResponse(self._document.html, headers={"cache-control": "no-store"})
-            await page(scope, receive, send)
+            await self._page(connection)(scope, receive, send)
         else:
             with suppress(ClientDisconnect, _SessionEndedError):
                 await self._app(_for_scripts(scope, session, found), receive, self._while_open(send, session))
+
+    def _page(self, connection: HTTPConnection) -> Response:
+        if connection.url.path == _FIRST_PAGE:
+            return RedirectResponse(f"/?{connection.url.query}")
+        return HTMLResponse(self._document.html, headers={"cache-control": "no-store"})
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send, session: Session | None) -> None:
         found = self._person(session)

@@ -79,6 +79,15 @@ def shown(stream: ClientConnection, note: str | None = None) -> str:
             return "\n".join(texts)
 
 
+def test_the_address_of_the_first_page_leads_there_with_what_it_asks(running: Dashboard) -> None:
+    with running.client() as client:
+        log_in(client, "ada")
+        answer = client.get("/watch?symbol=AAPL", headers=HTML, follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"]) == (307, "/?symbol=AAPL")
+    turned_away = httpx.get(f"{running.url}/watch", headers=HTML, follow_redirects=False)
+    assert turned_away.headers["location"].startswith("/access/login")
+
+
 def test_the_script_is_run_for_whoever_is_logged_in_and_for_nobody_else(running: Dashboard) -> None:
     for headers in ({}, {"x-tapewatch-session": "0" * 64}, {"Authorization": "Bearer x"}):
         for cookie in ("", f"{COOKIE}=forged", "_streamlit_user=forged"):
