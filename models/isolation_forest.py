@@ -13,6 +13,7 @@ from sklearn.ensemble import IsolationForest
 from models.attributions import Explanation, attributions_of
 from models.base import DetectorError, Scores
 from models.evidence import DETECTOR_FEATURES, Evidence
+from models.forest_file import read_forest, write_forest
 from models.forest_paths import explainer
 from models.manifest import Manifest, described, file_hash
 from models.naming import outages
@@ -20,7 +21,6 @@ from models.threshold import ALERTS_PER_SYMBOL_HOUR, for_budget
 from tapewatch.market.tables.tape import ATTRIBUTIONS
 
 _FOREST, _PROFILE, _TAILS = "forest.skops", "profile.parquet", "tails.parquet"
-_TRUSTED = ["sklearn.tree._tree.Tree"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +147,9 @@ class IsolationForestDetector:
 
     def save(self, folder: Path) -> None:
         """Write the forest (skops), profile and tails (Parquet) and the manifest into `folder`, made if need be."""
-        from skops.io import dump  # noqa: PLC0415 - takes seconds, since it imports every estimator
-
         state = self._fitted
         folder.mkdir(parents=True, exist_ok=True)
-        dump(state.forest, folder / _FOREST)
+        write_forest(state.forest, folder / _FOREST)
         state.evidence.profile.to_frame().write_parquet(folder / _PROFILE)
         state.evidence.to_frame().write_parquet(folder / _TAILS)
         files = {name: file_hash(folder / name) for name in (_FOREST, _PROFILE, _TAILS)}
@@ -164,8 +162,6 @@ class IsolationForestDetector:
         Raises:
             DetectorError: the files in `folder` do not fit this code, or have changed.
         """
-        from skops.io import load  # noqa: PLC0415 - as in `save`
-
         folder = Path(folder)
         manifest = Manifest.read(folder, detector=cls.name)
         try:
@@ -174,7 +170,7 @@ class IsolationForestDetector:
             )
         except ValueError as error:
             raise DetectorError(f"{folder} cannot be used: {error}") from error
-        forest = load(folder / _FOREST, trusted=_TRUSTED)
+        forest = read_forest(folder / _FOREST)
         parameters = ForestParameters(
             int(manifest.parameters["trees"]), int(manifest.parameters["samples"]), manifest.alert_budget
         )
