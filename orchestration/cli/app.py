@@ -23,6 +23,7 @@ from orchestration.cli.commands import (
     features,
     gaps,
     keys,
+    labeller,
     labels,
     lake,
     lookahead,
@@ -61,7 +62,7 @@ _PANELS = {
     "The whole platform": (platform, serve, security),
     "The tape": (tape, stream, gaps, profile, lake, database),
     "Alerts and anomalies": (alerts, results, detect, explain, watch, daily),
-    "Features, labels and models": (features, labels, lookahead, models),
+    "Features, labels and models": (features, labels, labeller, lookahead, models),
     "Trading with paper money": (backtest, paper),
     "People and programs": (users, keys, replay),
 }
