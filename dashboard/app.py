@@ -61,7 +61,7 @@ def entrance(
     door = Door(database, Seal.of_file(key_file(settings.home)), lifetime)
     directory = Directory(database, lifetime, settings.require_totp)
     identity.establish(directory.identity)
-    access = Access.of(settings.host, settings.allowed_hosts, "")
+    access = Access.of(settings.dashboard_address, settings.allowed_hosts, "")
     middleware = [
         Middleware(Guard, access=access, forms=[ACCESS], asks=False),
         Middleware(Gate, directory=directory, routes=pages),

@@ -36,14 +36,14 @@ def serve(settings: Settings, script: Path = SCRIPT) -> None:
         CertificateError: the given certificate cannot be used.
         DatabaseError: the operational database cannot be opened.
     """
-    names = (settings.host, *settings.allowed_hosts)
+    names = (settings.dashboard_address, *settings.allowed_hosts)
     certificate = certificate_of(settings.tls, settings.tls_certificate, settings.tls_key, settings.home, names)
     app = application(settings, script)
-    options = _OPTIONS | {"server.address": settings.host, "server.port": settings.port_dashboard}
+    options = _OPTIONS | {"server.address": settings.dashboard_address, "server.port": settings.port_dashboard}
     config.get_config_options(force_reparse=True, options_from_flags=options)
     uvicorn.run(
         app,
-        host=settings.host,
+        host=settings.dashboard_address,
         port=settings.port_dashboard,
         ssl_certfile=str(certificate.chain) if certificate else None,
         ssl_keyfile=str(certificate.key) if certificate else None,

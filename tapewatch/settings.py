@@ -205,6 +205,9 @@ class Settings(BaseSettings):
     )
 
     host: str = Field("127.0.0.1", description="address that services bind to")
+    dashboard_host: str = Field(
+        "", description="address that the dashboard, which has accounts, binds to; by default host"
+    )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="further names by which browsers address the services, such as that of a proxy in front"
     )
@@ -324,6 +327,11 @@ class Settings(BaseSettings):
     @property
     def dagster_home(self) -> Path:
         return self.home / "dagster"
+
+    @property
+    def dashboard_address(self) -> str:
+        """The address that the dashboard binds to."""
+        return self.dashboard_host or self.host
 
     @property
     def scoring_url(self) -> str:

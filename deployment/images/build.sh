@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.."
 folder=build/images
 targets=("$@")
 if [ ${#targets[@]} -eq 0 ]; then
-    targets=(scoring webserver collector code-location dashboard platform)
+    targets=(scoring webserver collector code-location dashboard labeller platform)
 fi
 release=bookworm
 export BUILDAH_ISOLATION=chroot STORAGE_DRIVER=vfs BUILDAH_FORMAT=docker

@@ -19,6 +19,9 @@ from orchestration.cli.commands.detectors import (
     detect,
     explain,
     features,
+    gaps,
+    keys,
+    labeller,
     labels,
     lookahead,
     models,
@@ -50,7 +53,7 @@ _PANELS = {
     "The whole platform": (platform, serve, security),
     "The tape": (tape, stream, gaps, profile, lake, database),
     "Alerts and anomalies": (alerts, results, detect, explain, watch, daily),
-    "Features, labels and models": (features, labels, lookahead, models),
+    "Features, labels and models": (features, labels, labeller, lookahead, models),
     "Trading with paper money": (backtest, paper),
     "People and programs": (users, keys, replay),
 }

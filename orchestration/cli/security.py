@@ -149,8 +149,12 @@ def _listening() -> list[tuple[str, int]]:
 
 def _https(settings: Settings) -> Iterator[_Line]:
     """Passwords that could be read on the way."""
-    if settings.tls == "off" and not is_loopback(settings.host):
-        yield f"the dashboard speaks plain HTTP on {settings.host}", "set TAPEWATCH_TLS=self-made or given", True
+    if settings.tls == "off" and not is_loopback(settings.dashboard_address):
+        yield (
+            f"the dashboard speaks plain HTTP on {settings.dashboard_address}",
+            "set TAPEWATCH_TLS=self-made or given",
+            True,
+        )
     if settings.tls == "off" and settings.allowed_hosts:
         names = ", ".join(settings.allowed_hosts)
         yield f"the dashboard itself speaks plain HTTP, as {names}", "let the proxy in front speak HTTPS", False

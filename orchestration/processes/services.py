@@ -100,6 +100,7 @@ def environment(settings: Settings) -> dict[str, str]:
         **{variable_of("markets", m, "stream_url"): settings.markets[m].stream_url or "" for m in Market},
         "TAPEWATCH_PARTITIONS_START": str(settings.partitions_start or ""),
         "TAPEWATCH_HOST": settings.host,
+        "TAPEWATCH_DASHBOARD_HOST": settings.dashboard_host,
         "TAPEWATCH_ALLOWED_HOSTS": ",".join(settings.allowed_hosts),
         "TAPEWATCH_TOKEN": settings.token.get_secret_value() if settings.token else "",
         "TAPEWATCH_PORT_DASHBOARD": str(settings.port_dashboard),
@@ -301,7 +302,8 @@ def scoring_service(settings: Settings) -> Service:
 
 def dashboard_url(settings: Settings) -> str:
     """The address of the page for analysts."""
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    host = settings.dashboard_address
+    host = f"[{host}]" if ":" in host else host
     return f"{'http' if settings.tls == 'off' else 'https'}://{host}:{settings.port_dashboard}"
 
 

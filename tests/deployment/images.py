@@ -22,12 +22,19 @@ _BUILDAH = {"BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "vfs", "BUILDAH_FOR
 _USER = 10001
 _PATIENCE_S = 600
 _HOME = "/srv/home"
-_PORTS = ("DAGSTER", "MLFLOW", "EMULATOR", "SCORING", "CODE_LOCATION", "METRICS")
-#: What each image runs here, and its health check; the others are asked for their version of the checks alone.
+#: Whether the dashboard answers, on the port of `_PORTS`.
+_PAGE = [
+    *("python", "-c"),
+    "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ['TAPEWATCH_PORT_DASHBOARD']}/_stcore/health\")",
+]
+_PORTS = ("DAGSTER", "MLFLOW", "EMULATOR", "SCORING", "CODE_LOCATION", "DASHBOARD", "METRICS")
+#: What each image runs here, and its health check; the collector's alone makes the checks of a start.
 _STARTED: Mapping[str, tuple[list[str], list[str]]] = {
     "scoring": (["python", "-m", "serving"], ["python", "-m", "serving", "--check"]),
     "webserver": (["tapewatch", "serve", "webserver"], ["tapewatch", "healthy", "webserver"]),
     "code-location": (["tapewatch", "serve", "code-location"], ["tapewatch", "healthy", "code-location"]),
+    "dashboard": (["tapewatch", "dashboard"], _PAGE),
+    "labeller": (["tapewatch", "labeller", "--mode", "interactive"], _PAGE),
     "platform": (["tapewatch", "up"], ["tapewatch", "healthy"]),
 }
 _OTHERS = ["tapewatch", "preflight"]
@@ -87,7 +94,15 @@ def _wait(target: str, options: Sequence[str], command: Sequence[str], health: S
 
 def main() -> int:
     """Build and check the targets that are named, by default all; the script prints their sizes."""
-    targets = sys.argv[1:] or ["scoring", "webserver", "collector", "code-location", "dashboard", "platform"]
+    targets = sys.argv[1:] or [
+        "scoring",
+        "webserver",
+        "collector",
+        "code-location",
+        "dashboard",
+        "labeller",
+        "platform",
+    ]
     if shutil.which("buildah") is None:
         sys.stderr.write("buildah is missing: apt-get install mmdebstrap buildah\n")
         return 1

@@ -33,6 +33,7 @@ def test_hadolint_finds_nothing() -> None:
 
 def test_there_is_an_image_for_each_role_that_runs_without_root_and_has_a_health_check() -> None:
     assert set(STAGES) == {"scoring", "webserver", "collector", "code-location", "dashboard", "platform"}
+    assert "FROM dashboard AS labeller\n" in DOCKERFILE
     base = DOCKERFILE.partition("FROM ${BASE} AS base")[2].partition("\nFROM ")[0]
     assert "USER 10001:10001" in base
     for name, stage in STAGES.items():

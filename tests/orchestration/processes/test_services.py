@@ -11,6 +11,7 @@ from rich.console import Console
 
 from orchestration.definitions import build_definitions
 from orchestration.processes import services as started
+from orchestration.processes.guarding import check_access
 from orchestration.processes.services import (
     PLACEHOLDER_KEY,
     ServiceError,
@@ -89,6 +90,17 @@ def test_the_emulator_binds_to_loopback_whatever_the_host_of_the_others(
     assert emulator.url == f"http://127.0.0.1:{settings.port_emulator}"
     assert dagster.url == f"http://{address}:{settings.port_dagster}"
     assert with_source(settings.model_copy(update={"host": host})).polygon_base_url == emulator.url
+
+
+def test_the_dashboard_alone_may_be_opened_to_others(settings: Settings) -> None:
+    """It has accounts, so no token is asked for; the others stay on loopback."""
+    opened = settings.model_copy(update={"dashboard_host": "0.0.0.0"})  # noqa: S104 - nothing is bound to it
+    check_access(opened)
+    by_name = {service.name: service.url for service in started.services(opened)}
+    assert by_name["dashboard"] == f"http://0.0.0.0:{settings.port_dashboard}"
+    assert {url.partition("//")[2].split(":")[0] for name, url in by_name.items() if name != "dashboard" and url} == {
+        "127.0.0.1"
+    }
 
 
 def test_a_taken_port_is_named_with_its_service_and_the_way_out(settings: Settings) -> None:

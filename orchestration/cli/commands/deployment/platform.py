@@ -140,14 +140,9 @@ def dashboard() -> None:
     [dim]tapewatch dashboard
     TAPEWATCH_TLS=self-made TAPEWATCH_PORT_DASHBOARD=8443 tapewatch dashboard[/]
     """
-    from orchestration.processes.dashboard import describe_transport, expect_packages, introduce_admin  # noqa: PLC0415
-    from orchestration.processes.services import check_ports, dashboard_service, environment  # noqa: PLC0415
+    from orchestration.processes.dashboard import ready_to_serve  # noqa: PLC0415
+    from orchestration.processes.services import environment  # noqa: PLC0415
 
-    expect_packages()
     settings = Settings()
-    service = dashboard_service(settings)
-    check_ports([service], settings.host)
-    introduce_admin(settings, console)
-    describe_transport(settings, console)
-    console.print(f"Dashboard: {service.url}. Press Ctrl-C to stop it.", soft_wrap=True, markup=False)
-    os.execve(service.command[0], service.command, environment(settings))  # noqa: S606
+    command = ready_to_serve(settings, console)
+    os.execve(command[0], command, environment(settings))  # noqa: S606
