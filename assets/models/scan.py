@@ -76,18 +76,24 @@ def scan(
     from assets.models import scanning  # noqa: PLC0415 - takes seconds to import
 
     config = config_of(context, ScanConfig)
+    filled = [p for p in bins_5s.partitions() if bins_5s.lake.rows(BINS_5S, p)]
+    if not filled:
+        return _not_fitted(context, "it judges trades and quotes, and the lake has neither")
     registry = model_registry.open()
     try:
-        filled = [p for p in bins_5s.partitions() if bins_5s.lake.rows(BINS_5S, p)]
         training, validating = split_days(config.choose(filled), config.validation_share)
         days = {"train": [str(p) for p in training], "validation": [str(p) for p in validating]}
         fitted = scanning.fit(registry, SCAN, bins_5s.lake, training, days, config.model_dump())
     except (DetectorError, ValueError) as error:
-        warn(context, f"no scan was fitted: {error}")
-        return {"not_fitted": str(error)}
+        return _not_fitted(context, str(error))
     run = dg.MetadataValue.url(registry.run_url(fitted["run_id"]))
     context.add_output_metadata({"mlflow_run": run, "markets": sorted(fitted["markets"]), **days})
     return {**fitted, "seed": config.seed, **days}
+
+
+def _not_fitted(context: dg.AssetExecutionContext, why: str) -> dict[str, Any]:
+    warn(context, f"no scan was fitted: {why}")
+    return {"not_fitted": why}
 
 
 @dg.asset(

@@ -7,8 +7,9 @@ trades even if they share a sequence number. The copy that stays is
 2. in one delivery of such a source, the trade rather than the records of its correction, which carry its number;
 3. otherwise the one that arrived last.
 
-An id that is null is a value like any other. A row that lacks another part of its identity has no copies, and a number below
-1 is no number: vendors write 0 where they have none. Neither has a row whose identity is empty: equal rows all stay.
+Where a number identifies a trade, an id that is null is a value like any other. A row that lacks another part of its identity
+has no copies, and a number below 1 is no number: vendors write 0 where they have none. An id that stands alone (crypto) is none
+if it is empty or 0. Neither has a row whose identity is empty: equal rows all stay.
 """
 
 from collections.abc import Sequence
@@ -28,7 +29,9 @@ from tapewatch.market.tables.tape import DELIVERED_BARS, QUOTES, TRADES
 SOURCES_OF_RECORD: Final = ("rest", "flat_files")
 #: Whether a row states a sequence number.
 HAS_NUMBER: Final = (pl.col("sequence_number") > 0).fill_null(value=False)
-#: SQL, for DuckDB and Polars: whether a row is a record about a trade's correction and no trade.
+#: SQL, for DuckDB and Polars: whether a row states an id.
+HAS_ID: Final = "coalesce(id NOT IN ('', '0'), false)"
+#: The same: whether a row is a record about a trade's correction and no trade.
 IS_CORRECTION_RECORD: Final = f"coalesce(correction >= {FIRST_CORRECTION_RECORD}, false)"
 
 
@@ -58,10 +61,8 @@ def has_identity(key: Sequence[str], table: Table, market: Market) -> pl.Expr:
     if not key:
         return pl.lit(value=False)
     may_be_null = "id" if is_numbered(table, market) else None
-    stated = [
-        HAS_NUMBER if name == "sequence_number" else pl.col(name).is_not_null() for name in key if name != may_be_null
-    ]
-    return pl.all_horizontal(stated)
+    by_name = {"sequence_number": HAS_NUMBER, "id": pl.sql_expr(HAS_ID)}
+    return pl.all_horizontal(by_name.get(name, pl.col(name).is_not_null()) for name in key if name != may_be_null)
 
 
 def number_the_rest(rows: pl.DataFrame, over: str | None = "symbol") -> pl.DataFrame:

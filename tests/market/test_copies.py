@@ -51,6 +51,8 @@ def test_a_number_0_is_none_and_a_missing_id_is_a_value() -> None:
     assert rows.select(has_identity(TRADE, TRADES, Market.STOCKS)).to_series().to_list() == [False, False, True, False]
     crypto = has_identity(identity(TRADES, Market.CRYPTO), TRADES, Market.CRYPTO)
     assert rows.select(crypto).to_series().to_list() == [True, True, False, False]
+    nameless = rows.with_columns(id=pl.Series(["0", "", "00", "0x"]), exchange=pl.lit(1))
+    assert nameless.select(crypto).to_series().to_list() == [False, False, True, True]
 
 
 def test_rows_without_a_number_get_one_below_zero_that_rises_with_time() -> None:

@@ -128,6 +128,9 @@ def _conform(column: Column, file: str | None, parsed: pl.DataFrame) -> pl.Expr:
             return pl.lit(None, dtype=column.dtype).alias(column.name)
         if parsed[file].min() == 0:
             source = pl.when(source != 0).then(source)
+    if column.name == "sequence_number":
+        # As the vendor writes 0 for none.
+        source = source.fill_null(0)
     if column.dtype == pl.Categorical() and column.name != "symbol":
         source = source.fill_null("")
     return source.cast(column.dtype).alias(column.name)

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from tapewatch.feeds.files.columns import LINE
 from tapewatch.feeds.files.layouts import Layout
-from tapewatch.market.copies import IS_CORRECTION_RECORD
+from tapewatch.market.copies import HAS_ID, IS_CORRECTION_RECORD
 from tapewatch.market.instruments import Market
 
 if TYPE_CHECKING:
@@ -179,8 +179,9 @@ class RowBuffer:
         if not columns:
             return
         # As `market.copies` says: a stock trade's id may be null, and a number below 1 is none.
+        stated = {"sequence_number": "sequence_number > 0", "id": HAS_ID}
         known = " AND ".join(
-            "sequence_number > 0" if name == "sequence_number" else f"{name} IS NOT NULL"
+            stated.get(name, f"{name} IS NOT NULL")
             for name in columns
             if name != "id" or layout.market is not Market.STOCKS
         )

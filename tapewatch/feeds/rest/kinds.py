@@ -134,13 +134,6 @@ def time_rules(window: Window, now: int) -> tuple[Rule, ...]:
     )
 
 
-def number_rule(kind: Kind, market: Market) -> tuple[Rule, ...]:
-    """In a market with sequence numbers, every row must have the field. A number 0 is none, and no fault of the row."""
-    if "sequence_number" not in kind.table.by_name or numbering(kind.tape, market) is not Numbering.ALWAYS:
-        return ()
-    return ((pl.col("sequence_number").is_null(), pl.lit("sequence_number: the row states none")),)
-
-
 _HIGHEST = pl.max_horizontal("open", "low", "close")
 _LOWEST = pl.min_horizontal("open", "high", "close")
 

@@ -104,7 +104,9 @@ def _key(kind: Kind, market: Market) -> tuple[list[str], pl.Expr]:
         key = [name for name in identity(kind.table, market) if name != "symbol"]
         return key, has_identity(key, kind.table, market)
     if market is Market.FUTURES and kind.tape is TapeTable.TRADES:
-        return ["sequence_number", "report_sequence"], HAS_NUMBER & pl.col("report_sequence").is_not_null()
+        return ["sequence_number", "report_sequence"], HAS_NUMBER & (pl.col("report_sequence") > 0).fill_null(
+            value=False
+        )
     if kind.tape is TapeTable.TRADES:
         return ["sequence_number", "exchange", "id", _CONTENT], HAS_NUMBER
     return ["sequence_number", _CONTENT], HAS_NUMBER

@@ -6,7 +6,7 @@ from typing import Final
 import polars as pl
 
 from tapewatch.feeds.rest.decode import LINE, DecodedColumns, raw_rows
-from tapewatch.feeds.rest.kinds import Kind, Rule, Window, number_rule, price_rules, time_rules
+from tapewatch.feeds.rest.kinds import Kind, Rule, Window, price_rules, time_rules
 from tapewatch.feeds.rest.pages import NumberedPage, Pager, Request, lost_next_url
 from tapewatch.feeds.rest.repeats import numbered, without_repeats
 from tapewatch.feeds.source import Load
@@ -58,7 +58,7 @@ def fetch_symbol(
         RestError: see `Pager.pages` and `Transport.call`.
     """
     request = kind.request(symbol, window, page_limit)
-    rules = (*time_rules(window, now), *price_rules(kind, market), *kind.rules, *number_rule(kind, market))
+    rules = (*time_rules(window, now), *price_rules(kind, market), *kind.rules)
     tape = SymbolTape(kind.table.empty())
     frames, page, before = [], None, None
     for page in pager.pages(request, kind.decoder):

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from tapewatch.market.copies import is_numbered
 from tapewatch.market.instruments import Partition
 from tapewatch.market.prices import is_no_price, is_no_side, price_rule
 from tapewatch.market.schema import Table
@@ -175,10 +174,9 @@ def _sift(table: Table, partition: Partition, rows: pl.DataFrame) -> tuple[pl.Da
     session = partition.session
     is_of_day = pl.col("time").to_physical().is_between(session.day_start, session.day_end, closed="left")
     faults = [(~is_of_day, f"time lies outside {partition}")]
-    needs_number = is_numbered(table, partition.market)
     for column in table.columns:
         value = pl.col(column.name)
-        if not column.is_nullable and (column.name != "sequence_number" or needs_number):
+        if not column.is_nullable and column.name != "sequence_number":
             faults.append((value.is_null(), f"{column.name}: the row states none"))
         if column.dtype.is_float():
             faults.append((~value.is_finite(), f"{column.name} is no finite number"))

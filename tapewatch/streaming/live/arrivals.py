@@ -7,7 +7,7 @@ import polars as pl
 
 from tapewatch.market.arrays import Array, flat, trade_traits, withdrawn
 from tapewatch.market.conditions import STOCK_UPDATE_RULES
-from tapewatch.market.copies import identity
+from tapewatch.market.copies import HAS_ID, identity
 from tapewatch.market.instruments import Session
 from tapewatch.market.tables.tape import TRADES
 from tapewatch.streaming.live.tick_buffer import Columns
@@ -107,7 +107,7 @@ class Arrivals:
     def _numbers_by_id(self, frame: pl.DataFrame) -> tuple[Array, Array]:
         """Numbers that sort trades of one instant by exchange and id, as the lake does; ids that are no number by hash."""
         text = frame["id"]
-        is_known = text.is_not_null().to_numpy()
+        is_known = frame.select(pl.sql_expr(HAS_ID)).to_series().to_numpy()
         digits = text.str.len_chars().fill_null(0)
         value = text.cast(pl.Int64, strict=False)
         is_plain = (digits.is_between(1, _DIGITS) & value.is_not_null() & text.str.contains(r"^\d+$")).to_numpy()

@@ -150,14 +150,24 @@ def test_crypto_trades_are_ordered_numbered_and_identified_by_exchange_and_id(tm
     rows = [
         trade(2, 1, "b"), trade(1, 2, "a"), trade(1, 1, "z"), trade(1, 1, "c"), trade(2, 1, "b"),
         trade(3, 6, ""), trade(3, 6, ""), trade(0, 1, "c", "X:ETH-USD"), trade(9, 1, "c", price=6),
+        trade(4, 6, "0"), trade(5, 6, "0"),
     ]  # fmt: skip
     put(tmp_path, CRYPTO, "trades", rows)
     load = FlatFileSource(str(tmp_path), memory_bytes=_ROOM[room]).trades(CRYPTO)
     frame = pl.concat(load)
-    assert frame["id"].to_list() == ["z", "a", "b", None, None, "c", "c"]
-    assert frame["sequence_number"].to_list() == [1, 2, 3, 4, 5, 6, 1]
+    assert frame["id"].to_list() == ["z", "a", "b", None, None, "0", "0", "c", "c"]
+    assert frame["sequence_number"].to_list() == [1, 2, 3, 4, 5, 6, 7, 8, 1]
     assert load.duplicates == 1
     assert load.quarantine["line"].to_list() == [5]
+
+
+@pytest.mark.parametrize("room", _ROOM)
+def test_an_empty_number_is_none(tmp_path: Path, room: str) -> None:
+    numbers = [5, "", 0, 6]
+    put(tmp_path, STOCKS, "trades", [row(STOCKS, "trades", i, sequence_number=n) for i, n in enumerate(numbers)])
+    load = FlatFileSource(str(tmp_path), memory_bytes=_ROOM[room]).trades(STOCKS)
+    assert pl.concat(load)["sequence_number"].to_list() == [5, -2, -1, 6]
+    assert load.quarantine.is_empty()
 
 
 def test_quotes_without_numbers_are_never_taken_for_repeats(tmp_path: Path) -> None:

@@ -106,6 +106,29 @@ def test_a_stock_s_trades_numbered_0_keep_out_of_the_tape_s_numbers(vendor):
     assert TRADES.duplicates(frame) == load.duplicates == load.quarantine.height == 0
 
 
+def test_trades_without_the_field_are_kept_like_those_with_a_number_0(vendor):
+    rows = stock_trades(3, ties=False)
+    del rows[0]["sequence_number"]
+    rows[2]["sequence_number"] = None
+    frame, load = fetched(vendor, STOCKS, "AAPL", rows)
+    assert frame["sequence_number"].to_list() == [-2, rows[1]["sequence_number"], -1]
+    assert load.duplicates == load.quarantine.height == 0
+
+
+@pytest.mark.parametrize("name", ["0", ""])
+def test_crypto_trades_whose_id_is_none_all_stay(vendor, name):
+    rows = crypto_trades(5)
+    frame, load = fetched(vendor, CRYPTO, "X:BTC-USD", [row | {"id": name} for row in rows])
+    assert frame["price"].to_list() == [row["price"] for row in rows]
+    assert load.duplicates == load.quarantine.height == 0
+
+
+def test_futures_trades_whose_report_sequence_is_0_all_stay(vendor):
+    row = {"timestamp": OPEN, "price": 5100.25, "size": 2, "sequence_number": 40, "report_sequence": 0}
+    frame, load = fetched(vendor, FUTURES, CONTRACT, [row, row | {"price": 5100.5}, row | {"price": 5100.75}])
+    assert (frame.height, load.duplicates, load.quarantine.height) == (3, 0, 0)
+
+
 def test_different_trades_may_share_a_number_and_a_correction_record_may_not(vendor):
     first, *_ = stock_trades(1)
     others = [first | {"exchange": 5}, first | {"id": "77"}, first | {"id": None}, first | {"id": None, "exchange": 5}]

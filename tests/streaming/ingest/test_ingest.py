@@ -128,12 +128,13 @@ def test_a_correction_replaces_and_what_it_replaced_is_in_quarantine(tmp_path) -
 
 
 def test_rows_that_break_a_rule_are_kept_in_quarantine(tmp_path) -> None:
-    rows = pl.concat([trades_at([OPEN], first_number=None), trades_at([OPEN + 1], price=0.0), trades_at([OPEN + 2])])
+    exchangeless = trades_at([OPEN]).with_columns(exchange=pl.lit(None, pl.Int16))
+    rows = pl.concat([exchangeless, trades_at([OPEN + 1], price=0.0), trades_at([OPEN + 2])])
     spool(tmp_path / "spool", Market.STOCKS, (STREAM_TRADES, rows))
     merged = run(tmp_path)
     assert merged.select("rows", "added").rows() == [(3, 1)]
     reasons = lake_rows(tmp_path, quarantine_of(STREAM_TRADES))["reason"].to_list()
-    assert reasons == ["sequence_number: the row states none", "price is no finite number above zero"]
+    assert reasons == ["exchange: the row states none", "price is no finite number above zero"]
 
 
 def test_what_rest_delivered_outranks_the_stream_whichever_came_first(tmp_path) -> None:

@@ -61,7 +61,7 @@ def healed(root: Path, partition: Partition, frame: pl.DataFrame) -> pl.DataFram
 
 
 def test_trades_numbered_0_stay_and_those_of_a_source_of_record_replace_them(tmp_path: Path) -> None:
-    streamed = rows(STOCKS, (1, 0, 1, 4, None), (2, 0, 2, 4, None), (2, 50, 3, 4, "a"), (3, 0, 2.5, 5, "b"))
+    streamed = rows(STOCKS, (1, 0, 1, 4, None), (2, None, 2, 4, None), (2, 50, 3, 4, "a"), (3, 0, 2.5, 5, "b"))
     for _ in range(2):
         found = merged(tmp_path, STOCKS, streamed)
         assert found.select("sequence_number", "size").rows() == [(-3, 1), (-2, 2), (50, 3), (-1, 2.5)]
