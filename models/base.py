@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from models.manifest import Manifest
 
 Scores = npt.NDArray[np.float64]
+
+#: Registered detectors of minutes: the champion of the first that has one scores them.
+CHAMPIONS_OF_MINUTES: Final = ("ensemble", "isolation_forest")
 
 
 class DetectorError(RuntimeError):

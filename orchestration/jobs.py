@@ -23,7 +23,10 @@ COLLECTED = dg.AssetSelection.assets(["labels", "human_labels"], ["labels", "wea
 DERIVED = (dg.AssetSelection.groups("features", "labels") - COLLECTED) | INFORMATION
 #: Reports about whole detectors fit them again: they are made apart from a training.
 REPORTED = dg.AssetSelection.assets(
-    *(["explanations", f"{name}_report"] for name in ("isolation_forest", "lstm_autoencoder"))
+    *(
+        ["explanations", f"{name}_report"]
+        for name in ("isolation_forest", "lstm_autoencoder", "anomaly_classifier", "ensemble")
+    )
 )
 REPLAYED = dg.AssetSelection.assets(["serving", "replayed_requests"])
 TRAINED = dg.AssetSelection.groups("models", "explanations", "serving") - REPORTED - REPLAYED

@@ -6,8 +6,8 @@ to import, so `stores.py` imports it when needed.
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +23,7 @@ from models.isolation_forest import IsolationForestDetector
 from models.loading import load_detector
 from models.onnx_export import export_onnx
 from resources.model_card import model_card
-from resources.model_logging import log_package
+from resources.model_logging import description, log_package, provenance, run_name
 from tapewatch.masking import masked
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -88,6 +88,18 @@ class ModelRegistry:
         mlflow.set_experiment(experiment)
         with mlflow.start_run(run_id=run_id, run_name=title, description=text or None, tags=tags or None) as run:
             yield run
+
+    def training(
+        self, name: str, days: Mapping[str, Sequence[str]], seed: int, *, run_id: str | None = None
+    ) -> AbstractContextManager[mlflow.ActiveRun]:
+        """A run of a training: named and described for people, with the tags by which it can be made again.
+
+        Args:
+            days: partition keys under `train` and `validation`.
+            run_id: of a training that was interrupted.
+        """
+        text, tags = description(name, days), provenance(seed)
+        return self.run(name, run_id=run_id, title=run_name(name, days), text=text, **tags)
 
     def log_png(self, image: bytes, name: str) -> None:
         with tempfile.TemporaryDirectory() as folder:

@@ -2,9 +2,12 @@
 
 from mlflow.entities import Run
 
-_PURPOSE = {
+#: What each detector does, in a sentence.
+PURPOSES = {
     "isolation_forest": "Finds anomalous minutes by how few random cuts isolate them (Liu, Ting and Zhou 2008).",
     "lstm_autoencoder": "Finds anomalous minutes by how badly an LSTM autoencoder restores them (Malhotra et al. 2016).",
+    "anomaly_classifier": "Finds and names anomalous minutes by boosted trees, grown on injected and labelled anomalies.",
+    "ensemble": "Finds anomalous minutes by several detectors on one scale: how many hours of ordinary tape lie between alerts.",
     "scan": "Finds incidents in bins of five seconds by how rarely ordinary tape peaks as high.",
 }
 _MEASURES = (
@@ -29,7 +32,7 @@ def model_card(run: Run, name: str) -> tuple[str, dict[str, str]]:
     made = ", ".join(f"{key.replace('_', ' ')} `{value[:12]}`" for key, value in tags.items())
     parts = [
         f"# {name}",
-        _PURPOSE.get(name, "Finds anomalies."),
+        PURPOSES.get(name, "Finds anomalies."),
         f"**Made from** {data.tags.get('mlflow.runName', run.info.run_id)}. The run `{run.info.run_id}` holds the partitions with "
         f"their hashes (`inputs.json`, `partitions.json`). {made}.",
         f"**Parameters**: {parameters}.",

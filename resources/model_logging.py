@@ -23,6 +23,7 @@ from mlflow.types.schema import AnyType, ColSpec, Schema
 import models
 import tapewatch
 from resources.code_version import code_version
+from resources.model_card import PURPOSES
 from tapewatch.market.instruments import Partition
 from tapewatch.market.schema import Table
 from tapewatch.store.lake.lake import Lake
@@ -66,14 +67,25 @@ def log_package(folder: Path, code: str, example: pd.DataFrame, prediction: pd.D
     return str(info.model_uri)
 
 
-def log_inputs(lake: Lake, table: Table, days: Mapping[str, Sequence[str]]) -> None:
+def log_inputs(
+    lake: Lake, table: Table, days: Mapping[str, Sequence[str]], further: Mapping[Table, Sequence[str]] | None = None
+) -> None:
     """Log the partitions of a training, with the hash of each file, and the datasets that they make up, to the active run.
 
     Args:
-        days: partition keys by purpose: `train` and `validation`.
+        days: partition keys of `table` by purpose: `train` and `validation`.
+        further: partition keys of other tables that the detector was fitted on; those that are not in the lake are left out.
     """
+    for other, keys in (further or {}).items():
+        present = [key for key in keys if lake.exists(other, Partition.parse(key))]
+        if present:
+            _log_inputs(lake, other, {"train": present}, f"inputs_{other.name}.json")
+    _log_inputs(lake, table, days, "inputs.json")
+
+
+def _log_inputs(lake: Lake, table: Table, days: Mapping[str, Sequence[str]], file: str) -> None:
     hashed = {purpose: {key: _partition(lake, table, key) for key in keys} for purpose, keys in days.items()}
-    mlflow.log_dict({"table": f"{table.group}/{table.name}", **hashed}, "inputs.json")
+    mlflow.log_dict({"table": f"{table.group}/{table.name}", **hashed}, file)
     for purpose, found in hashed.items():
         digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:36]
         source = resolve_dataset_source(str(lake.root / table.group / table.name))
@@ -94,6 +106,17 @@ def lock_file_hash() -> str:
 def run_name(name: str, days: Mapping[str, Sequence[str]]) -> str:
     """A name for a person: the detector and the days that it is fitted on."""
     return f"{name}, fitted on {_span(days.get('train', ()))}"
+
+
+def description(name: str, days: Mapping[str, Sequence[str]]) -> str:
+    """What a run trains and on what, in Markdown."""
+    learnt, judged = days.get("train", ()), days.get("validation", ())
+    markets = ", ".join(sorted({Partition.parse(key).market for key in learnt}))
+    return (
+        f"{PURPOSES.get(name, 'Finds anomalies.')}\n\nFitted on {len(learnt)} market days ({_span(learnt)}; {markets}), to be judged on "
+        f"{len(judged)} ({_span(judged)}). `inputs.json` names each partition with its SHA-256; code version, seed and the hash of "
+        "the lock file are tags."
+    )
 
 
 def _span(keys: Sequence[str]) -> str:

@@ -21,10 +21,6 @@ CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
 
 
-#: Registered models of minutes: the champion of the first that has one is served.
-FOLLOWED: Final = ("ensemble", "isolation_forest")
-
-
 class StoreError(RuntimeError):
     """A Bento cannot be read; the message says how to build one."""
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import dagster as dg
 import polars as pl
 
-from assets.models.forest import MODEL
+from assets.models.forest import MINUTES
 from assets.shared.about import about_days
 from assets.shared.checks import Checked, commit_days
 from assets.tape.loading import warn
@@ -39,11 +39,11 @@ def drift(
     from tapewatch.reports.drift_page import drift_html, drift_png  # noqa: PLC0415 - likewise
 
     registry, lake, opened = model_registry.open(), microstructure.lake, database.open()
-    champion = registry.champion(MODEL)
+    champion = registry.first_champion(*MINUTES)
     if champion is None:
         raise dg.Failure("there is no champion yet: run the job train_detectors first")
     detector, model = registry.load_any(champion.uri), str(champion)
-    learnt = getattr(getattr(detector, "manifest", None), "partitions", [])
+    learnt = detector.manifest.partitions
 
     def measured(day: Partition) -> pl.DataFrame:
         reference = _regular(microstructure, _of_market(learnt, day, lake, microstructure))

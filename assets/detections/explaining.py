@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 
 from models.base import Detector
+from models.ensemble.detector import EnsembleDetector
 from models.importance.attributed import additivity, mean_absolute, steadiness
-from models.importance.permutation import clusters, decreases
+from models.importance.permutation import clusters, decreases, decreases_unseen
 from models.plots import beeswarm
 from resources.mlflow_registry import ModelRegistry
 from tapewatch.reports.importance_page import Importance, importance_html
@@ -30,24 +31,35 @@ class Report:
 
 
 def report(
-    registry: ModelRegistry, name: str, reference: Mapping[str, Any], rows: pl.DataFrame, *, refits: bool
+    registry: ModelRegistry,
+    name: str,
+    reference: Mapping[str, Any],
+    learnt: pl.DataFrame,
+    unseen: pl.DataFrame,
+    *,
+    refits: bool,
 ) -> Report:
     """Explain the most anomalous minutes and a sample, measure importance, and log page and numbers.
 
     Args:
-        rows: of the days that the detector was fitted and judged on, with `is_anomaly`.
-        refits: whether the decrease of accuracy is measured, for which the detector is fitted again.
+        learnt, unseen: rows of the days that the detector was fitted and judged on, with `is_anomaly`: null where that is not known.
+        refits: whether the decrease of accuracy is measured by fitting the detector again; else on `unseen` as it is.
     """
-    detector = registry.load_any(reference["model_uri"])
-    attributions = _attributions(detector, rows, reference["seed"])
+    detector, rows = registry.load_any(reference["model_uri"]), pl.concat([learnt, unseen])
+    made = explained(detector, rows, reference["seed"])
+    attributions = made.attributions
     means = mean_absolute(attributions)
-    additive_to, off = additivity(attributions)
-    judged = rows.filter(pl.col("is_anomaly").is_not_null())
+    additive_to, off = additivity(attributions, made.sums)
     groups = clusters(rows, detector.features)
-    is_judged = bool(refits and judged["is_anomaly"].any())
     # A cluster of one feature is that feature. All are measured at once, since each fold is fitted once.
     several = {f"{name}{_CLUSTER}": members for name, members in groups.items() if len(members) > 1}
-    measured = decreases(detector, judged, {f: [f] for f in detector.features} | several) if is_judged else []
+    every = {f: [f] for f in detector.features} | several
+    known = pl.col("is_anomaly").is_not_null()
+    measured = (
+        decreases(detector, rows.filter(known), every)
+        if refits
+        else decreases_unseen(detector, unseen.filter(known), every)
+    )
     singles = {members[0] for members in groups.values() if len(members) == 1}
     found = Importance(
         model=name,
@@ -57,8 +69,9 @@ def report(
         off=off,
         decreases=[each for each in measured if not each.name.endswith(_CLUSTER)],
         of_clusters=[each for each in measured if each.name.endswith(_CLUSTER) or each.name in singles],
-        clusters=several if is_judged else {},
+        clusters=several if measured else {},
         impurity=_impurity(detector),
+        refits=refits,
         steadiness=_steadiness(registry, name, reference["run_id"], means),
     )
     swarm = beeswarm(attributions)
@@ -80,12 +93,32 @@ def report(
     return Report(swarm, facts | ({"steadiness": min(steady)} if steady else {}))
 
 
-def _attributions(detector: Detector, rows: pl.DataFrame, seed: int) -> pl.DataFrame:
+@dataclass(frozen=True)
+class Explained:
+    """An ATTRIBUTIONS frame, and what its rows may add up to besides the score."""
+
+    attributions: pl.DataFrame
+    sums: Mapping[str, pl.DataFrame]
+
+
+def explained(detector: Detector, rows: pl.DataFrame, seed: int) -> Explained:
     """Of the most anomalous minutes and a sample of the rest, each with the minutes before it that a sequence needs."""
     ranked = rows.with_columns(score=pl.Series(detector.score(rows))).sort("score", descending=True).drop("score")
     rest = ranked.slice(_TOP)
     chosen = pl.concat([ranked.head(_TOP), rest.sample(min(_SAMPLE, rest.height), seed=seed)])
-    return detector.explain(chosen)
+    needed = _with_minutes_before(chosen, rows, detector.context_minutes)
+    keys = chosen.select("symbol", "event_time")
+    attributions = detector.explain(needed).join(keys, on=["symbol", "event_time"], how="semi")
+    if not isinstance(detector, EnsembleDetector):
+        return Explained(attributions, {})
+    margins = needed.select("symbol", "event_time", value=pl.Series(detector.margin(needed)))
+    return Explained(attributions, {"margin: the mean of the members' levels": margins})
+
+
+def _with_minutes_before(chosen: pl.DataFrame, rows: pl.DataFrame, minutes: int) -> pl.DataFrame:
+    """The chosen rows, and those of their symbols up to so many minutes before them."""
+    before = [chosen.select("symbol", pl.col("event_time").dt.offset_by(f"-{back}m")) for back in range(minutes + 1)]
+    return rows.join(pl.concat(before).unique(), on=["symbol", "event_time"], how="semi")
 
 
 def _impurity(detector: Detector) -> Mapping[str, float]:

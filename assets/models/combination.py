@@ -16,9 +16,15 @@ from resources.lake import LakeResource, LakeTable, png
 from resources.stores import ModelRegistryResource
 from tapewatch.market.instruments import Partition
 from tapewatch.market.tables.derived import COMPARISON
+from tapewatch.market.tables.labels import HUMAN_LABELS, WEAK_LABELS
+from tapewatch.market.tables.tape import QUOTES, TRADES
 
 _TAPE = [["tape", "trades"], ["tape", "quotes"]]
 _REMEDY = "the run goes on without it"
+
+
+def _days_of(reference: dict[str, Any]) -> dict[str, list[str]]:
+    return {purpose: reference[purpose] for purpose in ("train", "validation")}
 
 
 class ClassifierConfig(BaseModel):
@@ -56,7 +62,7 @@ def anomaly_classifier(
 
     Where there is too little to learn from, the reason is a warning, nothing is logged, and the run goes on.
     """
-    from assets.models import combining  # noqa: PLC0415 - takes seconds to import
+    from assets.models import combining, training  # noqa: PLC0415 - takes seconds to import
     from assets.models.labelled import labelled_minutes  # noqa: PLC0415 - as above
 
     config, registry = config_of(context, ClassifierConfig), model_registry.open()
@@ -68,6 +74,8 @@ def anomaly_classifier(
     except DetectorError as error:
         warn(context, f"no classifier was fitted, {_REMEDY}: {error}")
         return {"not_fitted": str(error)}
+    sources = (TRADES, QUOTES, HUMAN_LABELS, WEAK_LABELS)
+    training.log_data(registry, CLASSIFIER, fitted["run_id"], training_set, _days_of(fitted), sources)
     context.add_output_metadata(
         {
             "labelled_minutes": dict(labelled["kind"].value_counts().sort("kind").iter_rows()),
@@ -99,7 +107,7 @@ def ensemble(
 
     Without any member, or with too few minutes, the reason is a warning, nothing is logged, and the forest stays in use.
     """
-    from assets.models import combining  # noqa: PLC0415 - as above
+    from assets.models import combining, training  # noqa: PLC0415 - as above
 
     config, registry = config_of(context, EnsembleConfig), model_registry.open()
     references = {MODEL: isolation_forest, CLASSIFIER: anomaly_classifier, "lstm_autoencoder": lstm_autoencoder}
@@ -109,6 +117,7 @@ def ensemble(
     except DetectorError as error:
         warn(context, f"no ensemble was fitted, {_REMEDY}: {error}")
         return {"not_fitted": str(error)}
+    training.log_data(registry, ENSEMBLE, fitted["run_id"], training_set, _days_of(fitted))
     for absent in sorted(set(config.members) - set(fitted["members"])):
         warn(context, f"the ensemble does without {absent}: {references.get(absent, {}).get('not_fitted', 'unknown')}")
     context.add_output_metadata(

@@ -18,7 +18,6 @@ from models.base import Detector, DetectorError, Scores
 from models.baselines.time_of_day import TimeOfDayDetector
 from models.ensemble.detector import EnsembleDetector
 from models.evaluation import NotJudgedError
-from resources.code_version import code_version
 from resources.detector_pyfunc import as_pandas
 from resources.mlflow_registry import ModelRegistry
 from tapewatch.market.tables.derived import COMPARISON
@@ -73,8 +72,9 @@ def fit_ensemble(
             found.append(registry.load_any(references[name]["model_uri"]))
     detector = EnsembleDetector(tuple(found), hours, reference["seed"]).fit(rows, partitions=reference["train"])
     names = [member.name for member in found]
+    runs = {f"run_of/{name}": references[name]["run_id"] for name in names if name in references}
     return {
-        **_logged(registry, detector, rows, reference, {"hours": hours, "members": ",".join(names)}),
+        **_logged(registry, detector, rows, reference, {"hours": hours, "members": ",".join(names), **runs}),
         "members": names,
     }
 
@@ -88,7 +88,7 @@ def _logged(
 ) -> dict[str, Any]:
     """Log a fitted detector, its ONNX graphs and `facts` to the experiment of its name."""
     days = {key: list(reference[key]) for key in ("train", "validation")}
-    with tempfile.TemporaryDirectory() as folder, registry.run(detector.name, code_version=code_version()) as run:
+    with tempfile.TemporaryDirectory() as folder, registry.training(detector.name, days, reference["seed"]) as run:
         detector.save(Path(folder))
         mlflow.log_params({**facts, "seed": reference["seed"], "rows": rows.height, "features": len(detector.features)})
         mlflow.log_dict(days, "partitions.json")

@@ -11,6 +11,7 @@ from assets.shared.about import about, about_table
 from assets.shared.config import config_of, plain
 from assets.shared.shown import table_of
 from assets.tape.loading import warn
+from models.base import CHAMPIONS_OF_MINUTES
 from resources.lake import LakeResource, LakeTable, png
 from resources.stores import ModelRegistryResource
 from tapewatch.labels.training.splits import split_days
@@ -21,8 +22,7 @@ from tapewatch.market.tables.tape import EVALUATION, TRAINING_SET
 MODEL = "isolation_forest"
 #: Further experiments and registered models.
 CLASSIFIER, ENSEMBLE = "anomaly_classifier", "ensemble"
-#: The champion of minutes is that of the first of these that has one.
-MINUTES = (ENSEMBLE, MODEL)
+MINUTES = CHAMPIONS_OF_MINUTES
 
 
 class TrainingConfig(BaseModel):

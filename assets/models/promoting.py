@@ -107,7 +107,7 @@ def _compared(days: ValidationDays, score: Scores, other: Detector, other_score:
 def _not_comparable(scored: Scored, trained_on: list[str]) -> str:
     """Why a candidate needs no comparison with the champion; empty if it does."""
     if scored.version is None:
-        return "there is no champion yet"
+        return "there was no champion to compare it with"
     if scored.champion is None:
         return f"the champion, version {scored.version}, cannot be used by this code any more"
     learnt = getattr(getattr(scored.champion, "manifest", None), "partitions", trained_on)

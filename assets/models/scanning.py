@@ -12,7 +12,7 @@ from models.base import DetectorError
 from models.scan.detector import Day, ScanDetector
 from models.scan.evaluation import ScanEvaluation, evaluate_incidents
 from resources.mlflow_registry import ModelRegistry, RegisteredModel
-from resources.model_logging import log_inputs, provenance, run_name
+from resources.model_logging import log_inputs
 from resources.promotion import Promoter
 from resources.scan_pyfunc import as_pandas, found
 from tapewatch.features.bins.batch import bins_5s
@@ -51,7 +51,7 @@ def fit(
     detector = ScanDetector.fit(read, hours=config["hours"], partitions=days["train"])
     with (
         tempfile.TemporaryDirectory() as folder,
-        registry.run(name, title=run_name(name, days), **provenance(config["seed"])) as run,
+        registry.training(name, days, config["seed"]) as run,
     ):
         detector.save(Path(folder))
         mlflow.log_params({key: config[key] for key in ("hours", "validation_share", "seed")})

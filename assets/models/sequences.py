@@ -19,7 +19,6 @@ from models.lstm_autoencoder.training import AutoencoderParameters, Epoch
 from models.plots import score_distribution
 from resources.detector_pyfunc import as_pandas
 from resources.mlflow_registry import ModelRegistry
-from resources.model_logging import provenance, run_name
 
 _EXAMPLE_ROWS = 20
 _RUN = "mlflow_run"
@@ -59,7 +58,7 @@ def fit(
         )
 
     resumed = _interrupted(registry, checkpoint, run_file)
-    with registry.run(name, run_id=resumed, title=run_name(name, days), **provenance(seed)) as run:
+    with registry.training(name, days, seed, run_id=resumed) as run:
         work.mkdir(parents=True, exist_ok=True)
         run_file.write_text(run.info.run_id)
         detector.fit(rows, partitions=days["train"], checkpoint=checkpoint, on_epoch=on_epoch)

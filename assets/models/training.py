@@ -20,7 +20,8 @@ from models.rules import volume_ratio
 from resources.detector_pyfunc import as_pandas
 from resources.lake import LakeTable
 from resources.mlflow_registry import ModelRegistry
-from resources.model_logging import log_inputs, provenance, run_name
+from resources.model_logging import log_inputs
+from tapewatch.market.schema import Table
 from tapewatch.market.tables.signals import OUTCOMES
 from tapewatch.market.tables.tape import EVALUATION
 from tapewatch.reports.attributions import attributions_html
@@ -55,7 +56,7 @@ def fit(
     )
     with (
         tempfile.TemporaryDirectory() as folder,
-        registry.run(name, title=run_name(name, days), **provenance(config["seed"])) as run,
+        registry.training(name, days, config["seed"]) as run,
     ):
         detector.save(Path(folder))
         mlflow.log_params({**config, "rows": rows.height, "features": len(detector.features)})
@@ -70,11 +71,16 @@ def fit(
 
 
 def log_data(
-    registry: ModelRegistry, name: str, run_id: str, source: LakeTable, days: Mapping[str, Sequence[str]]
+    registry: ModelRegistry,
+    name: str,
+    run_id: str,
+    source: LakeTable,
+    days: Mapping[str, Sequence[str]],
+    further: Sequence[Table] = (),
 ) -> None:
-    """Log the partitions that a run was fitted and judged on, with their hashes."""
+    """Log the partitions that a run was fitted and judged on, with their hashes; of `further` tables those of the training days."""
     with registry.run(name, run_id=run_id):
-        log_inputs(source.lake, source.table, days)
+        log_inputs(source.lake, source.table, days, dict.fromkeys(further, days["train"]))
 
 
 @dataclass(frozen=True)

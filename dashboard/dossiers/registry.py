@@ -44,6 +44,10 @@ class Registry:
                 _log.warning("MLflow cannot be asked for the champion of %s: %s", name, error)
             return None
 
+    def first_champion(self, *names: str) -> str | None:
+        """The champion of the first of `names` that has one."""
+        return next((found for name in names if (found := self.champion(name)) is not None), None)
+
     def detector(self, model: str) -> Detector:
         """A detector of minutes by name and version. Raises a GoneError."""
         with self._files(model) as folder:

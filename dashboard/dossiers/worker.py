@@ -7,7 +7,7 @@ from functools import cache
 from typing import Final
 
 from dashboard.dossiers.registry import GoneError, Registry
-from models.base import DetectorError
+from models.base import CHAMPIONS_OF_MINUTES, DetectorError
 from tapewatch.market.tables.derived import INCIDENTS
 from tapewatch.market.tables.tape import ANOMALIES
 from tapewatch.reports.dossier.dossier import Dossier, Dossiers
@@ -18,7 +18,6 @@ from tapewatch.store.lake.lake import Lake, LakeError
 
 #: New patterns and champions count after so long. Detectors stay loaded: a version does not change.
 _RENEW_S: Final = 120.0
-_FOREST: Final = "isolation_forest"
 #: Errors whose message is for people.
 _EXPECTED = (GoneError, LakeError, VerdictError, DatabaseError, DetectorError)
 _log = logging.getLogger(__name__)
@@ -47,7 +46,7 @@ class Worker:
                     self.dossier(identity(row["market"], row["symbol"], row["start_time"]))
 
     def _open(self) -> Dossiers:
-        champion = self._registry.champion(_FOREST)
+        champion = self._registry.first_champion(*CHAMPIONS_OF_MINUTES)
         return Dossiers(self._lake, self._database, self._load, self._load_scan, champion)
 
 

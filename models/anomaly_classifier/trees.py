@@ -105,6 +105,23 @@ class Trees:
         found = np.asarray(self._explainer.shap_values(inputs, check_additivity=False), dtype=np.float64)
         return found.reshape(len(inputs), -1), self._expected
 
+    def improvements(self, features: int) -> Floats:
+        """By how much the splits on each feature part the trees' values: the decrease of squared error (Friedman 2001, eq. 35).
+
+        A split into m and n training rows, whose mean values differ by d, counts m n / (m + n) d².
+
+        Args:
+            features: how many inputs there are.
+        """
+        here, mean, found = np.arange(self.feature.size), self.value.copy(), np.zeros(features)
+        # A node comes before its children.
+        for at in here[self.left != here][::-1]:
+            left, right = self.left[at], self.right[at]
+            rows = self.cover[left] + self.cover[right]
+            mean[at] = (self.cover[left] * mean[left] + self.cover[right] * mean[right]) / rows
+            found[self.feature[at]] += self.cover[left] * self.cover[right] / rows * (mean[left] - mean[right]) ** 2
+        return found
+
     @property
     def _expected(self) -> float:
         return float(np.ravel(self._explainer.expected_value)[0])

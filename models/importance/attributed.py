@@ -16,17 +16,18 @@ def mean_absolute(attributions: pl.DataFrame) -> dict[str, float]:
     return dict(means.sort("shap_value", "feature", descending=[True, False]).iter_rows())
 
 
-def additivity(attributions: pl.DataFrame) -> tuple[str, float]:
+def additivity(attributions: pl.DataFrame, further: Mapping[str, pl.DataFrame] | None = None) -> tuple[str, float]:
     """What the attributions of a row add up to, and the greatest deviation from it, as a share of the sums' range.
 
     Args:
         attributions: an ATTRIBUTIONS frame of at least three minutes with different scores.
+        further: what else a detector's attributions may add up to, by name: symbol, event_time, value.
 
     Returns:
         The form that fits best, and NaN where there are too few minutes to tell.
     """
     keys = ["symbol", "event_time"]
-    rows = attributions.group_by(keys).agg(pl.col("shap_value").sum(), pl.col("score").first())
+    rows = attributions.group_by(keys, maintain_order=True).agg(pl.col("shap_value").sum(), pl.col("score").first())
     total, score = rows["shap_value"].to_numpy(), rows["score"].to_numpy()
     if rows.height < 3 or np.ptp(total) == 0:
         return _FORMS[0], float("nan")
@@ -35,6 +36,8 @@ def additivity(attributions: pl.DataFrame) -> tuple[str, float]:
         forms[_FORMS[1]] = np.log2(score)
     if ((score > 0) & (score < 1)).all():
         forms[_FORMS[2]] = np.log(score / (1 - score))
+    for name, frame in (further or {}).items():
+        forms[name] = rows.join(frame, on=keys, how="left", maintain_order="left")["value"].to_numpy()
     off = {}
     for name, values in forms.items():
         design = np.column_stack([values, np.ones_like(values)])

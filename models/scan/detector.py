@@ -98,16 +98,51 @@ class ScanDetector:
         Raises:
             DetectorError: the detector was not fitted on this market.
         """
-        if session.market not in self.markets:
-            fitted = ", ".join(self.markets)
-            raise DetectorError(
-                f"the scan was fitted on {fitted}, not on {session.market}: train it on days of {session.market}"
-            )
+        scan = self._fitted(session.market)
         if bins.is_empty():
             return INCIDENTS.empty()
         last = int(bins["event_time"].dt.epoch("ns").max() or 0)  # type: ignore[arg-type]
-        count = (last - session.regular_start) // BIN_NS + 1
-        scan = self.markets[session.market].for_symbols(sorted(bins["symbol"].cast(pl.String).unique()))
+        scan = scan.for_symbols(sorted(bins["symbol"].cast(pl.String).unique()))
+        return self._found(scan, bins, session, last, model, hours)
+
+    def peers_of(self, symbol: str, market: Market) -> list[str]:
+        """The symbols that a symbol is held against."""
+        return list(self._fitted(market).of_symbol(symbol).symbols[1:])
+
+    def incidents_of(
+        self, symbol: str, bins: pl.DataFrame, session: Session, *, last_ns: int, model: str = ""
+    ) -> pl.DataFrame:
+        """The rows of `incidents` of one symbol, from its bins and those of its peers.
+
+        Args:
+            symbol: whose incidents.
+            bins: `BINS_5S` rows of it and of `peers_of`; those of other symbols are ignored.
+            session: the day.
+            last_ns: start of the last bin that is judged, ns UTC: that of the tape, or of an earlier moment.
+            model: its name and version.
+
+        Raises:
+            DetectorError: the detector was not fitted on this market.
+        """
+        return self._found(self._fitted(session.market).of_symbol(symbol), bins, session, last_ns, model)
+
+    def _fitted(self, market: Market) -> MarketScan:
+        if market not in self.markets:
+            fitted = ", ".join(self.markets)
+            raise DetectorError(f"the scan was fitted on {fitted}, not on {market}: train it on days of {market}")
+        return self.markets[market]
+
+    def _found(
+        self,
+        scan: MarketScan,
+        bins: pl.DataFrame,
+        session: Session,
+        last_ns: int,
+        model: str,
+        hours: float | None = None,
+    ) -> pl.DataFrame:
+        """`INCIDENTS` rows of a scan, up to the bin that begins at `last_ns`."""
+        count = (last_ns - session.regular_start) // BIN_NS + 1
         judged, measured = scan.judged(inputs_of(bins, scan.symbols, session, count=count))
         found = incidents(judged, surprise_of(self.hours if hours is None else hours))
         return incident_rows(found, scan.symbols, session, judged, measured, model)

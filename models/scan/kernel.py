@@ -51,7 +51,7 @@ _MOST_MOVE = 6.0
 
 @compiled
 def scan_bins(inputs: Array, first: int, start: int, usual: Usual, rings: Rings, out: Array) -> None:
-    """Fill `out` (symbols x statistics x bins) from `inputs` (symbols x INPUTS x bins), whose first bin is the day's `first`.
+    """Fill `out` (first symbols x statistics x bins) from `inputs` (symbols x INPUTS x bins), whose first bin is the day's `first`.
 
     `rings` began at the day's bin `start`, from `fresh_rings`.
 
@@ -62,9 +62,9 @@ def scan_bins(inputs: Array, first: int, start: int, usual: Usual, rings: Rings,
         minute = min((first + at) // BINS_A_MINUTE, usual.move.shape[1] - 1)
         for symbol in range(inputs.shape[0]):
             _enter(inputs[symbol, :, at], first - start + at, minute, symbol, usual, rings)
-        for symbol in range(inputs.shape[0]):
+        for symbol in range(out.shape[0]):
             _residuals(first - start + at, minute, symbol, usual, rings)
-        for symbol in range(inputs.shape[0]):
+        for symbol in range(out.shape[0]):
             _statistics(inputs[symbol, :, at], first - start + at, minute, symbol, usual, rings, out[symbol, :, at])
 
 

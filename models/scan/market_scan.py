@@ -72,9 +72,9 @@ class MarketScan:
             inputs: (symbols x INPUTS x bins) of `symbols`.
 
         Returns:
-            symbols x KINDS x bins and symbols x STATISTICS x bins; NaN where one is not judged.
+            symbols x KINDS x bins and symbols x STATISTICS x bins of the symbols that have scales; NaN where one is not judged.
         """
-        measured = statistics(inputs, self.usual)
+        measured = statistics(inputs, self.usual, len(self.scales[0].median))
         return self.surprises(measured, 0), measured
 
     def surprises(self, measured: Floats, first: int) -> Floats:
@@ -116,6 +116,32 @@ class MarketScan:
             ),
         )
 
+    def of_symbol(self, symbol: str) -> Self:
+        """The scan that judges one symbol alone, as this one does: `symbols` are that symbol and, behind it, its peers.
+
+        A symbol is held against prices and ratios of its peers, which depend on no other symbol.
+        """
+        whole = self.for_symbols([symbol])
+        usual, own = whole.usual, whole.symbols.index(symbol)
+        slots = usual.peer[own]
+        place = np.array([own, *slots[slots >= 0]])
+        peer = np.full((1, PEERS), -1)
+        peer[0, slots >= 0] = np.arange(1, place.size)
+        alone = slice(own, own + 1)
+        return replace(
+            whole,
+            symbols=tuple(whole.symbols[at] for at in place),
+            usual=Usual(
+                level=usual.level[place],
+                move=usual.move[place],
+                peer=peer,
+                weight=usual.weight[alone],
+                variants=usual.variants[alone],
+                residual_move=usual.residual_move[alone],
+            ),
+            scales=tuple(Scale(each.median[alone], each.width[alone], each.time_of_day) for each in whole.scales),
+        )
+
 
 def _chosen(rows: Array, place: Array) -> Array:
     """Rows at `place`, the median row where that is -1."""
@@ -123,10 +149,10 @@ def _chosen(rows: Array, place: Array) -> Array:
     return np.asarray(with_median[place])
 
 
-def statistics(inputs: Array, usual: Usual) -> Floats:
-    """The statistics (symbols x STATISTICS x bins) of a day from its first bin."""
+def statistics(inputs: Array, usual: Usual, count: int | None = None) -> Floats:
+    """The statistics (symbols x STATISTICS x bins) of a day from its first bin; of the first `count` symbols alone, if given."""
     symbols, _, bins = inputs.shape
-    out = np.full((symbols, len(STATISTICS), bins), np.nan)
+    out = np.full((symbols if count is None else count, len(STATISTICS), bins), np.nan)
     scan_bins(inputs, 0, 0, usual, fresh_rings(symbols), out)
     out[~np.isfinite(out)] = np.nan
     return out

@@ -7,13 +7,14 @@ from typing import Annotated, Final
 import msgspec
 from starlette.responses import Response
 
+from models.base import CHAMPIONS_OF_MINUTES
 from serving.contract.messages import WebhookAnswer
 from serving.deployment import Deployment
 from serving.http.operation import Call, operation, respond
 from serving.http.problems import Problem
 from serving.http.signature import expect_signed
 from serving.schemas import RequestError
-from serving.store import CHALLENGER, CHAMPION, FOLLOWED, StoredModel, point, pointed, tag_of
+from serving.store import CHALLENGER, CHAMPION, StoredModel, point, pointed, tag_of
 
 _ENTITY: Final = "model_version_alias"
 _TEXT = Annotated[str, msgspec.Meta(max_length=256)]
@@ -66,7 +67,8 @@ def _follow(deployment: Deployment, event: _Event) -> tuple[str, str]:
     if (event.entity, event.action, data.alias) != (_ENTITY, "created", CHAMPION) or home is None:
         return "ignored", "it sets no champion"
     served = slot.scorer.model.name
-    followed = FOLLOWED[: FOLLOWED.index(served) + 1] if served in FOLLOWED else (*FOLLOWED, served)
+    known = CHAMPIONS_OF_MINUTES
+    followed = known[: known.index(served) + 1] if served in known else (*known, served)
     if data.name not in followed:
         return "ignored", f"{served} comes before {data.name}"
     with deployment.webhook_lock:

@@ -22,7 +22,8 @@ class Importance:
     """What is known of a detector's features.
 
     `attributions` is an ATTRIBUTIONS frame and `mean_absolute` its mean by feature. `decreases` and `of_clusters` are empty where
-    the days hold no anomaly, `impurity` where the detector has no such measure, `steadiness` where there is no other version.
+    the days hold no anomaly, `impurity` where the detector has no such measure, `steadiness` where there is no other version;
+    `refits` says whether the detector was fitted again for `decreases`.
     """
 
     model: str
@@ -35,6 +36,7 @@ class Importance:
     clusters: Mapping[str, Sequence[str]] = field(default_factory=dict)
     impurity: Mapping[str, float] = field(default_factory=dict)
     steadiness: Mapping[str, float] = field(default_factory=dict)
+    refits: bool = True
 
 
 def importance_html(found: Importance, beeswarm: bytes) -> str:

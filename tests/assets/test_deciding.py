@@ -105,7 +105,7 @@ def test_it_passes_the_gates_with_the_others_of_its_days(
     assert logged is not None
     gates = logged["gates"]
     assert list(gates) == ["recall", "rival", "look_ahead", "calibration", "size", "latency", "onnx", "losing"]
-    assert gates["recall"]["words"] == "there is no champion yet"
+    assert gates["recall"]["words"] == "there was no champion to compare it with"
     assert "its rival 100.0% at" in gates["rival"]["words"]
     assert "times the one in 13 hours that is set" in gates["calibration"]["words"]
     outcome = decide(registry, promoter.database, ENSEMBLE, ensemble)

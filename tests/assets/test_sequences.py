@@ -80,7 +80,7 @@ def test_a_killed_training_goes_on_in_its_run_and_failures_leave_the_champion(
     with Database(f"sqlite:///{tmp_path}/tapewatch.db") as database:
         outcome = deciding.decide(registry, database, NAME, reference)
     assert outcome.is_promoted, outcome.reason
-    assert outcome.reason == "there is no champion yet"
+    assert outcome.reason == "there was no champion to compare it with"
     champion = outcome.champion
     assert champion is not None
 

@@ -24,6 +24,8 @@ ASSETS = {
     "detections/drift",
     "detections/incidents",
     "detections/market_microstructure",
+    "explanations/anomaly_classifier_report",
+    "explanations/ensemble_report",
     "explanations/isolation_forest_report",
     "explanations/isolation_forest_shap",
     "explanations/lstm_autoencoder_report",
@@ -73,6 +75,10 @@ CHECKS = {
     "detections/anomaly_patterns": {"schema", "keys_unique"},
     "detections/drift": {"schema", "keys_unique"},
     "detections/incidents": {"schema", "keys_unique"},
+    **{
+        f"explanations/{name}_report": {"attributions_add_up"}
+        for name in ("anomaly_classifier", "ensemble", "isolation_forest", "lstm_autoencoder")
+    },
     "feature_store/online": {"equals_offline"},
     "features/bins_5s": {"schema", "keys_unique", "no_look_ahead"},
     "features/cross_asset": {"schema", "keys_unique", "no_look_ahead"},

@@ -12,15 +12,13 @@ from tapewatch.store.database.database import Database
 from tapewatch.store.database.people.verdicts import anomaly_id
 from tapewatch.store.lake.lake import Lake
 
-_FOREST = "isolation_forest"
-
 
 @contextmanager
 def dossiers(settings: Settings) -> Iterator[Dossiers]:
     """Dossiers of this deployment's events, for as long as the block lasts."""
     from mlflow.exceptions import MlflowException  # noqa: PLC0415 - takes seconds to import
 
-    from models.base import Detector  # noqa: PLC0415
+    from models.base import CHAMPIONS_OF_MINUTES, Detector  # noqa: PLC0415
     from models.scan.detector import ScanDetector  # noqa: PLC0415
     from resources.mlflow_registry import ModelRegistry  # noqa: PLC0415
 
@@ -40,7 +38,7 @@ def dossiers(settings: Settings) -> Iterator[Dossiers]:
         except (MlflowException, OSError) as error:
             raise _gone(model, error) from error
 
-    champion = registry.champion(_FOREST)
+    champion = registry.first_champion(*CHAMPIONS_OF_MINUTES)
     with Database(settings.database) as database:
         yield Dossiers(Lake(settings.lake_root), database, load, load_scan, str(champion) if champion else None)
 

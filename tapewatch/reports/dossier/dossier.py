@@ -22,7 +22,7 @@ from tapewatch.market.tables.live import ALERT_VERDICTS, LABELS
 from tapewatch.market.tables.tape import ANOMALIES, BARS, MICROSTRUCTURE, QUOTES, TRADES
 from tapewatch.reports.dossier.event import ANOMALY, INCIDENT, Event, event_of
 from tapewatch.reports.dossier.measures import Measure, measures
-from tapewatch.reports.dossier.rebuild import Rebuilt, around, features_from_tape, rebuilt, rebuilt_incident
+from tapewatch.reports.dossier.rebuild import Rebuilt, around, rebuilt, rebuilt_incident, rebuilt_minute
 from tapewatch.reports.dossier.regime import regime_at
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.inputs import inputs_now, recorded_inputs
@@ -34,8 +34,6 @@ SOURCES = {
     INCIDENTS.name: (BINS_5S, TRADES, QUOTES),
 }
 _DAYS_BEFORE, _NEIGHBOURS, _MARGIN_MINUTES = 10, 5, 60
-#: Days whose incidents are kept: the scan compares symbols, so that it scores a market's whole day for one event.
-_KEPT_DAYS = 8
 
 
 @dataclass(frozen=True)
@@ -135,7 +133,7 @@ class Dossiers:
         lake, database: where the events are.
         load: a registered detector of minutes by name and version, such as `isolation_forest/3`.
         load_scan: the same of a scan.
-        champion: the detector in use, for events that no registered detector of minutes found; None without one.
+        champion: the champion of minutes, which explains events that no detector of minutes found; None without one.
     """
 
     def __init__(
@@ -149,7 +147,6 @@ class Dossiers:
         self.lake, self.database, self._champion = lake, database, champion
         self._load, self._load_scan = cache(load), cache(load_scan)
         self._index: PatternIndex | None = None
-        self._incidents: dict[tuple[str, Partition, int], pl.DataFrame] = {}
 
     def of(self, alert_id: str) -> Dossier:
         """The dossier of an event.
@@ -181,28 +178,16 @@ class Dossiers:
         if event.source == ANOMALY:
             return rebuilt(self.lake, event, self._load(event.model))
         if event.source == INCIDENT:
-            return self._with_reasons(rebuilt_incident(self.lake, event, self._incidents_of(event)))
+            return rebuilt_incident(self.lake, event, self._load_scan(event.model), self._champion_of_minutes())
         if not self.lake.exists(MICROSTRUCTURE, event.partition) or event.symbol not in self.lake.symbols(
             MICROSTRUCTURE, event.partition
         ):
             return Rebuilt(None, None, MICROSTRUCTURE.empty(), None)
-        rows = features_from_tape(self.lake, event.partition, event.symbol)
-        return self._with_reasons(Rebuilt(None, None, rows.filter(pl.col("event_time") == event.first_minute), None))
+        return rebuilt_minute(self.lake, event, self._champion_of_minutes())
 
-    def _incidents_of(self, event: Event) -> pl.DataFrame:
-        """What the scan that found an incident finds in its day now."""
-        scan = self._load_scan(event.model)
-        day = (event.model, event.partition, self.lake.written_ns(BINS_5S, event.partition))
-        if day not in self._incidents:
-            found = scan.incidents(self.lake.read(BINS_5S, event.partition), event.partition.session)
-            self._incidents = dict([*self._incidents.items(), (day, found)][-_KEPT_DAYS:])
-        return self._incidents[day]
-
-    def _with_reasons(self, found: Rebuilt) -> Rebuilt:
-        """With the champion's attributions of the peak: the scan and the rules have reasons of their own, but none by feature."""
-        if self._champion is None or found.peak.is_empty():
-            return found
-        return Rebuilt(found.from_features, found.from_tape, found.peak, self._load(self._champion).explain(found.peak))
+    def _champion_of_minutes(self) -> Detector | None:
+        """What explains events of the scan and the rules, which have reasons of their own, but none by feature."""
+        return None if self._champion is None else self._load(self._champion)
 
     def _before(self, event: Event) -> pl.DataFrame:
         """The symbol's regular minutes of the event's day and of days before."""

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 import polars as pl
 
 from models.base import Detector
+from models.scan.detector import ScanDetector
+from tapewatch.features.bins.records import BIN_NS
 from tapewatch.features.from_bars import bar_features
 from tapewatch.features.microstructure import microstructure
-from tapewatch.market.instruments import Partition
+from tapewatch.market.instruments import NS_PER_SECOND, Partition
+from tapewatch.market.tables.derived import BINS_5S
 from tapewatch.market.tables.tape import BARS, MICROSTRUCTURE, QUOTES, TRADES
 from tapewatch.reports.dossier.event import Event
 from tapewatch.reports.dossier.measures import peak_minute
@@ -21,7 +24,7 @@ class Rebuilt:
     """An event's score made again: from the features in the lake, and from its tape where it was computed from there too.
 
     `peak` is the most anomalous minute as the tape gives it now, and `attributions` its ATTRIBUTIONS rows. A score is None where
-    nothing of the event is left, and `attributions` None for the scan.
+    nothing of the event is left, and `attributions` None without a detector of minutes.
     """
 
     from_features: float | None
@@ -48,27 +51,49 @@ def rebuilt(lake: Lake, event: Event, detector: Detector) -> Rebuilt:
         from_tape, at = _scored(rows, event, detector)
     if at is None:
         return Rebuilt(score, from_tape, rows.clear(), None)
-    peak = rows[at]
-    explained = detector.explain(rows[max(0, at + 1 - _window(detector)) : at + 1])
-    return Rebuilt(score, from_tape, peak, explained.filter(pl.col("event_time") == peak["event_time"][0]))
+    return Rebuilt(score, from_tape, rows[at], _explained(rows, at, detector))
 
 
-def rebuilt_incident(lake: Lake, event: Event, found: pl.DataFrame) -> Rebuilt:
-    """The surprise of an incident, and the regular minute in which it begins.
+def rebuilt_incident(lake: Lake, event: Event, scan: ScanDetector, champion: Detector | None) -> Rebuilt:
+    """The surprise of an incident by the scan that found it, and the regular minute in which it begins.
 
     Args:
         lake: where its tape is.
         event: the incident as it was stored.
-        found: what the scan that found it finds in its day now (`INCIDENTS`).
+        scan: what found it.
+        champion: explains the minute, since the scan's reasons name no features; None without one.
 
     Raises:
         LakeError: the tape of its day is not in the lake.
     """
-    same = found.filter((pl.col("symbol").cast(pl.String) == event.symbol) & (pl.col("start_time") == event.start))
+    day, symbol = event.partition, event.symbol
+    bins = lake.read(BINS_5S, day, symbols=[symbol, *scan.peers_of(symbol, day.market)])
+
+    def again(last_ns: int) -> float | None:
+        found = scan.incidents_of(symbol, bins, day.session, last_ns=last_ns)
+        same = found.filter(pl.col("start_time") == event.start)
+        return float(same["surprise"][0]) if same.height else None
+
+    # What came after it changes nothing, unless the tape was revised.
+    score = again(int(event.end.timestamp()) * NS_PER_SECOND - BIN_NS)
+    if score != event.score:
+        newest = lake.scan(BINS_5S, day).select(pl.col("event_time").max().to_physical()).collect().item()
+        score = again(int(newest))
+    minute = rebuilt_minute(lake, event, champion)
+    return Rebuilt(score, score, minute.peak, minute.attributions)
+
+
+def rebuilt_minute(lake: Lake, event: Event, champion: Detector | None) -> Rebuilt:
+    """The regular minute in which an event begins, from its tape, without a score; attributions by the champion, if there is one.
+
+    Raises:
+        LakeError: the tape of its day is not in the lake.
+    """
     rows = features_from_tape(lake, event.partition, event.symbol)
-    minute = rows.filter(pl.col("event_time") == event.first_minute)
-    score = float(same["surprise"][0]) if same.height else None
-    return Rebuilt(score, score, minute, None)
+    at = int(rows["event_time"].search_sorted(event.first_minute, side="left"))
+    if at == rows.height or rows["event_time"][at] != event.first_minute:
+        return Rebuilt(None, None, rows.clear(), None)
+    return Rebuilt(None, None, rows[at], None if champion is None else _explained(rows, at, champion))
 
 
 def features_from_tape(lake: Lake, partition: Partition, symbol: str) -> pl.DataFrame:
@@ -104,16 +129,22 @@ def _scored(rows: pl.DataFrame, event: Event, detector: Detector) -> tuple[float
     if first == last:
         return None, None
     # Minutes after the event change no score, nor do those before the detector's window.
-    begin = max(0, first + 1 - _window(detector))
+    begin = _first_row(first, detector)
     part = rows[begin:last]
     scores = detector.scored(part)["score"]
     at = peak_minute(part, scores, event.start, event.end)
     return (None, None) if at is None else (float(scores[at]), begin + at)
 
 
-def _window(detector: Detector) -> int:
-    """The minutes that a detector reads for one score."""
-    return int(getattr(getattr(detector, "parameters", None), "window", 1))
+def _explained(rows: pl.DataFrame, at: int, detector: Detector) -> pl.DataFrame:
+    """The attributions of one row, with the minutes before it that the detector reads."""
+    explained = detector.explain(rows[_first_row(at, detector) : at + 1])
+    return explained.filter(pl.col("event_time") == rows["event_time"][at])
+
+
+def _first_row(at: int, detector: Detector) -> int:
+    """The first of the rows that are scored together to score row `at`: at least two, since Polars rounds one row by itself otherwise."""
+    return max(0, at - max(detector.context_minutes, 1))
 
 
 def around(event: Event, minutes: int) -> tuple[dt.datetime, dt.datetime]:

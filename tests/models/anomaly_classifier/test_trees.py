@@ -5,7 +5,7 @@ from math import factorial
 
 import numpy as np
 import pytest
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from models.anomaly_classifier.trees import Trees
 
@@ -45,6 +45,17 @@ def test_contributions_are_shapley_values_and_add_up_to_the_margin() -> None:
             for known in combinations(others, size):
                 value += weight * (expected(trees, row[0], {*known, feature}) - expected(trees, row[0], set(known)))
         assert found[0, feature] == pytest.approx(value, abs=1e-9)
+
+
+def test_improvements_are_the_gains_by_which_the_library_chooses_splits() -> None:
+    # With squared errors the library's gain is Friedman's improvement.
+    model = HistGradientBoostingRegressor(max_iter=3, max_leaf_nodes=6, early_stopping=False, learning_rate=1.0)
+    trees = Trees.of([model.fit(INPUTS, INPUTS[:, 0] * INPUTS[:, 1] + 0.3 * INPUTS[:, 2])])
+    gains = np.zeros(4)
+    for nodes in (each.nodes for iteration in model._predictors for each in iteration):
+        splits = nodes[nodes["is_leaf"] == 0]
+        np.add.at(gains, splits["feature_idx"], splits["gain"])
+    assert trees.improvements(4) == pytest.approx(gains, rel=1e-4, abs=1e-4)
 
 
 def expected(trees: Trees, row: np.ndarray, known: set[int]) -> float:

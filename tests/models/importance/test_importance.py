@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from models.importance.attributed import additivity, mean_absolute, steadiness
-from models.importance.permutation import clusters, decreases
+from models.importance.permutation import clusters, decreases, decreases_unseen
 from models.isolation_forest import ForestParameters, IsolationForestDetector
 from tapewatch.market.tables.tape import ATTRIBUTIONS
 from tests.support.detectors import ordinary_rows
@@ -28,6 +28,20 @@ def test_the_feature_that_tells_anomalies_matters_most() -> None:
     assert found[0].name == "spread"
     assert found[0].mean > 0.3
     assert all(abs(each.mean) < 0.1 for each in found[1:])
+
+
+def test_without_fitting_again_the_same_feature_matters_on_unseen_days() -> None:
+    rows = _labelled()
+    groups = {"spread": ["quoted_spread_bps", "spread_ratio"], "volume": ["volume_ratio"], "price": ["return_bps"]}
+    first = rows["event_time"].dt.date() == rows["event_time"].dt.date().min()
+    fitted = IsolationForestDetector(ForestParameters(trees=30), seed=1).fit(rows.filter(first))
+    found = decreases_unseen(fitted, rows.filter(~first), groups)
+    assert found == decreases_unseen(fitted, rows.filter(~first).sample(fraction=1.0, shuffle=True, seed=2), groups)
+    assert found[0].name == "spread"
+    assert found[0].mean > 0.3
+    assert all(abs(each.mean) < 0.1 for each in found[1:])
+    ordinary = rows.with_columns(is_anomaly=pl.lit(value=False))
+    assert decreases_unseen(fitted, ordinary, groups) == decreases(fitted, ordinary, groups) == []
 
 
 def test_features_that_say_alike_are_one_group() -> None:
@@ -55,6 +69,10 @@ def test_additivity_names_what_the_sums_are() -> None:
     of_path = additivity(_attributions(shares, 2.0 ** (0.3 * shares.sum(axis=1) - 1.2)))
     assert of_score == ("score", pytest.approx(0.0, abs=1e-9))
     assert of_path == ("log2 of the score", pytest.approx(0.0, abs=1e-9))
+    margin = shares.sum(axis=1)
+    ladder = _attributions(shares, np.round(margin))
+    margins = ladder.group_by("symbol", "event_time").agg(value=pl.col("shap_value").sum())
+    assert additivity(ladder, {"margin": margins}) == ("margin", pytest.approx(0.0, abs=1e-9))
     broken = shares + np.random.default_rng(3).normal(0, 0.2, shares.shape)
     assert additivity(_attributions(broken, shares.sum(axis=1)))[1] > 0.05
 

@@ -25,7 +25,7 @@ def case() -> Case:
     """The ensemble on an ordinary day that it was not fitted on."""
     rows, found = tape(3).regular, ensemble(hours=6.5)
     return Case(
-        found, rows, found.score(rows), np.zeros(rows.height, np.bool_), None, "there is no champion yet",
+        found, rows, found.score(rows), np.zeros(rows.height, np.bool_), None, "there was no champion to compare it with",
         ["2024-03-05|stocks"], ["2024-03-07|stocks"], 2**20, {"onnx_difference/ensemble.onnx": 2e-7},
     )  # fmt: skip
 
@@ -40,7 +40,7 @@ def test_a_candidate_passes_every_gate_that_has_something_to_measure(case: Case)
         "recall", "look_ahead", "calibration", "size", "latency", "onnx", "losing",
     ]  # fmt: skip
     assert judgement.refusals == (), judgement.words
-    assert judgement.words == "there is no champion yet"
+    assert judgement.words == "there was no champion to compare it with"
     assert len(list(GATES)) == len({gate.__name__ for gate in GATES})
 
 

@@ -11,7 +11,7 @@ SURE = Bets(40, -6.4, 0.004)
 
 def gate(bets: Bets | None, *, has_rival: bool = True, limits: Limits | None = None) -> Gate:
     rows, nothing = ordinary_rows(seed=3).head(1), np.zeros(1)
-    without = "" if has_rival else "there is no champion yet"
+    without = "" if has_rival else "there was no champion to compare it with"
     days = ["2024-03-05|stocks"]
     return losing(
         Case(

@@ -12,6 +12,7 @@ from models.base import DetectorError
 from models.scan.detector import Day, ScanDetector, hours_of, surprise_of
 from models.scan.wording import WORDING
 from tapewatch.features.bins.batch import bins_5s
+from tapewatch.features.bins.records import BIN_NS
 from tapewatch.labels.injection.injection import inject
 from tapewatch.market.instruments import Market
 from tapewatch.market.tables.derived import INCIDENTS
@@ -76,6 +77,24 @@ def test_on_recorded_days_with_injected_anomalies(market_data: Path) -> None:
     recall, false = matched(incidents, injected.truth_events)
     assert recall > 0.85
     assert false / 4 <= 2
+
+
+def test_one_symbol_s_incidents_need_its_peers_alone_and_nothing_after_them() -> None:
+    last, detector = day(Market.STOCKS, 3), fitted(Market.STOCKS)
+    whole = detector.incidents(last.bins, last.session, model="scan/1")
+    names = last.bins["symbol"].cast(pl.String)
+    assert any(detector.peers_of(symbol, Market.STOCKS) for symbol in names.unique())
+    for symbol in (*names.unique().sort(), "NEW"):
+        own = whole.filter(pl.col("symbol").cast(pl.String) == symbol)
+        needed = last.bins.filter(names.is_in([symbol, *detector.peers_of(symbol, Market.STOCKS)]))
+        end = int(last.bins["event_time"].dt.epoch("ns").max())
+        found = detector.incidents_of(symbol, needed, last.session, last_ns=end, model="scan/1")
+        assert_frame_equal(found, own, check_exact=True)
+        for row in own.to_dicts():
+            until = int(row["end_time"].timestamp()) * 10**9 - BIN_NS
+            early = needed.filter(pl.col("event_time") < row["end_time"])
+            cut = detector.incidents_of(symbol, early, last.session, last_ns=until, model="scan/1")
+            assert cut.row(cut.height - 1, named=True) == row
 
 
 def test_incidents_are_rows_of_their_table_with_reasons_in_words() -> None:
