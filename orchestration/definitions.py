@@ -4,7 +4,6 @@ from typing import Any
 
 import dagster as dg
 
-from assets import trading
 from assets.detections import anomalies, drift, explanations, importance, patterns, reports
 from assets.features import by_minute, of_market, store
 from assets.labels import further_labels, labels
@@ -12,6 +11,7 @@ from assets.models import autoencoder, champion, combination, forest, scan
 from assets.serving import bento
 from assets.shared.partitions import starting
 from assets.tape import bars, coverage, stream, ticks
+from assets.trading import days, judged
 from orchestration.jobs import JOBS
 from orchestration.schedules import SCHEDULES
 from orchestration.sensors import SENSORS
@@ -25,7 +25,7 @@ _ASSET_MODULES = [
     *(forest, autoencoder, combination, scan, champion),
     *(anomalies, patterns, explanations, importance, drift, reports),
     bento,
-    trading,
+    *(days, judged),
 ]
 
 

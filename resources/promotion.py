@@ -97,6 +97,12 @@ class Promoter:
         self._record(current, RETIRED, current.version, reason, evidence or {}, move)
         return current
 
+    def before(self, current: RegisteredModel) -> int | None:
+        """The version in whose place a champion came; None where the history names none."""
+        own = [entry for entry in history(self.database, current.name) if entry["version"] == current.version]
+        before = next((e["champion_before"] for e in reversed(own) if e["action"] != REFUSED), None)
+        return None if before is None else int(before)
+
     def faults(self) -> list[str]:
         """What is wrong with the history, and where MLflow says otherwise; empty if all is sound."""
         entries = history(self.database)
@@ -159,13 +165,12 @@ class Promoter:
         self._record(moved, FOUND, recorded, reason, {}, lambda _: None)
 
     def _before(self, current: RegisteredModel) -> int:
-        own = [entry for entry in history(self.database, current.name) if entry["version"] == current.version]
-        before = next((e["champion_before"] for e in reversed(own) if e["action"] != REFUSED), None)
+        before = self.before(current)
         if before is None:
             raise PromotionError(
                 f"the history names no champion of {current.name} before version {current.version}: give --to"
             )
-        return int(before)
+        return before
 
     def _expect_files(self, target: RegisteredModel) -> None:
         try:

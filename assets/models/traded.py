@@ -14,13 +14,17 @@ from tapewatch.market.tables.derived import INCIDENTS
 from tapewatch.market.tables.signals import OUTCOMES
 from tapewatch.market.tables.tape import ATTRIBUTIONS, BARS, MICROSTRUCTURE
 from tapewatch.store.database.database import Database
+from tapewatch.store.database.model_history import history
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.tape import tape_end
-from tapewatch.trading.feedback import losing, performance_by
+from tapewatch.trading.days import TradingDays
+from tapewatch.trading.feedback import after_alerts_of, losing, performance_by
 from tapewatch.trading.signals.build import signals
 from tapewatch.trading.signals.context import context
 from tapewatch.trading.signals.outcomes import outcomes
 from tapewatch.trading.strategies.alerts import after_alerts, alerts_of
+
+_LOSES = "its alerts lose"
 
 
 def bets_after(detector: Detector, name: str, lake: Lake | None, keys: Sequence[str]) -> pl.DataFrame:
@@ -80,16 +84,55 @@ def losers(found: pl.DataFrame, confidence: float) -> dict[str, str]:
     }
 
 
-def demote(registry: ModelRegistry, database: Database, losing_words: Mapping[str, str]) -> dict[str, str]:
-    """Retire the champions of detectors whose alerts lose; the history says by how much.
+def bets_of_champions(
+    days: TradingDays, by_day: Mapping[Partition, pl.DataFrame], registry: ModelRegistry
+) -> pl.DataFrame:
+    """OUTCOMES as far as they follow alerts of the versions that are champions now: none answers for another's losses.
 
-    Returns: the retired, with why. The next training promotes a version that passes the gates, its own bets included.
+    Args:
+        days: tell which versions raised the alerts of a day.
+        by_day: OUTCOMES.
+        registry: names the champions.
+    """
+    champions = {name: str(champion) for name in registry.names() if (champion := registry.champion(name)) is not None}
+    found = [OUTCOMES.empty()]
+    for day, bets in by_day.items():
+        raised = days.raised_by(day)
+        found.append(after_alerts_of(bets, [name for name, champion in champions.items() if champion in raised]))
+    return pl.concat(found)
+
+
+def demote(
+    registry: ModelRegistry, database: Database, losing_words: Mapping[str, str], *, retires: bool = False
+) -> dict[str, str]:
+    """Put the champion before in the place of each champion whose alerts lose; the history says by how much.
+
+    A champion without one before, or whose predecessor lost its place likewise, stays unless `retires`: then the model has none
+    until a training promotes a version that passes the gates, its own bets included.
+
+    Returns: what became of each losing champion, in words.
     """
     promoter = Promoter(registry, database, "dagster")
-    retired = {}
+    told = {}
     for name, words in losing_words.items():
-        if name in registry.names() and registry.champion(name) is not None:
-            reason = f"its alerts lose: {words}"
+        champion = registry.champion(name) if name in registry.names() else None
+        if champion is None:
+            continue
+        reason = f"{_LOSES}: {words}"
+        before = promoter.before(champion)
+        if before is not None and before not in _lost(database, name):
+            promoter.roll_back(name, before, reason)
+            told[name] = f"version {before} of {name} is champion again in the place of {champion.version}: {reason}"
+        elif retires:
             promoter.retire(name, reason)
-            retired[name] = reason
-    return retired
+            told[name] = f"{name} has no champion any more: {reason}"
+        else:
+            told[name] = (
+                f"{champion} stays, since there is no champion before it: {reason}. Set retires_losing, or train again"
+            )
+    return told
+
+
+def _lost(database: Database, name: str) -> set[int | None]:
+    """The versions that gave up their place because their alerts lost."""
+    return {entry["champion_before"] for entry in history(database, name) if entry["reason"].startswith(_LOSES)}

@@ -95,6 +95,11 @@ class TradingDays:
         """SIGNALS of days."""
         return pl.concat([SIGNALS.empty(), *(self._read(SIGNALS, day) for day in days)])
 
+    def raised_by(self, day: Partition) -> set[str]:
+        """The versions that raised the alerts of a day, as `name/version`."""
+        tables = (ANOMALIES, INCIDENTS)
+        return {str(model) for table in tables for model in self._read(table, day)["model"].unique()}
+
     def _leaders(self, day: Partition) -> pl.DataFrame | None:
         """MICROSTRUCTURE of the same date of the other markets that the lake has: their symbols may lead."""
         dates = (Partition(day.date, market) for market in Market if market is not day.market)

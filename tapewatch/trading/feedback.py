@@ -1,5 +1,7 @@
 """What outcomes say about detectors and kinds: whose alerts lose."""
 
+from collections.abc import Collection
+
 import numpy as np
 import polars as pl
 from scipy.special import stdtr
@@ -59,3 +61,10 @@ def losing(
     of_alerts = outcomes.with_columns(pl.col("detector").cast(pl.String).str.split("+")).explode("detector")
     judged = performance_by(of_alerts.filter(pl.col("detector") != ""), *(by or ("detector",)))
     return judged.filter((pl.col("bets") >= least_bets) & (pl.col("p_losing") < 1.0 - confidence))
+
+
+def after_alerts_of(outcomes: pl.DataFrame, detectors: Collection[str]) -> pl.DataFrame:
+    """OUTCOMES as far as they follow alerts of these detectors; a bet that follows others too counts for these alone."""
+    own = pl.col("detector").cast(pl.String).str.split("+").list.filter(pl.element().is_in(list(detectors)))
+    kept = outcomes.with_columns(detector=own.list.join("+")).filter(pl.col("detector") != "")
+    return kept.cast({"detector": outcomes.schema["detector"]})

@@ -1,7 +1,7 @@
 """Inputs of a backtest: orders from a file, and the recorded tape of their symbols from the lake."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -9,7 +9,7 @@ import polars as pl
 from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.market.schema import SchemaError, Table
 from tapewatch.market.tables.tape import BARS, QUOTES, TIME, TRADES
-from tapewatch.market.tables.trading import ORDERS
+from tapewatch.market.tables.trading import CORPORATE_ACTIONS, HALTS, ORDERS
 from tapewatch.store.lake.lake import Lake
 from tapewatch.trading.engine import Tape
 
@@ -32,21 +32,34 @@ def read_orders(file: Path) -> pl.DataFrame:
     Raises:
         RecordedError: the file cannot be read, or lacks a column.
     """
+    return _read(file, ORDERS, "orders", _DEFAULTS)
+
+
+def read_actions(file: Path) -> pl.DataFrame:
+    """`CORPORATE_ACTIONS` likewise: symbol, time, and split_ratio, dividend or both."""
+    return _read(file, CORPORATE_ACTIONS, "corporate actions")
+
+
+def read_halts(file: Path) -> pl.DataFrame:
+    """`HALTS` likewise: symbol, start_time, and end_time where trading went on."""
+    return _read(file, HALTS, "halts")
+
+
+def _read(file: Path, table: Table, what: str, defaults: Mapping[str, str] | None = None) -> pl.DataFrame:
     readers = {".csv": pl.read_csv, ".json": pl.read_json, ".parquet": pl.read_parquet}
     reader = readers.get(file.suffix)
     if reader is None:
-        raise RecordedError(f"{file}: orders are read from {', '.join(readers)}")
+        raise RecordedError(f"{file}: {what} are read from {', '.join(readers)}")
+    times = [column.name for column in table.columns if isinstance(column.dtype, pl.Datetime)]
+    names = [column.name for column in table.columns if column.name in ("order_id", "symbol")]
     try:
         frame = reader(file)  # type: ignore[operator]
-        if "time" in frame.columns:
-            frame = frame.with_columns(_as_time("time", frame))
-        if "expires_time" in frame.columns:
-            frame = frame.with_columns(_as_time("expires_time", frame))
-        absent = {name: pl.lit(value) for name, value in _DEFAULTS.items() if name not in frame.columns}
-        texts = [pl.col(name).cast(pl.String) for name in ("order_id", "symbol") if name in frame.columns]
-        return ORDERS.conform(frame.with_columns(*texts, **absent))
+        frame = frame.with_columns(_as_time(name, frame) for name in times if name in frame.columns)
+        absent = {name: pl.lit(value) for name, value in (defaults or {}).items() if name not in frame.columns}
+        texts = [pl.col(name).cast(pl.String) for name in names if name in frame.columns]
+        return table.conform(frame.with_columns(*texts, **absent))
     except (OSError, pl.exceptions.PolarsError, SchemaError) as error:
-        raise RecordedError(f"{file} holds no orders: {error}") from error
+        raise RecordedError(f"{file} holds no {what}: {error}") from error
 
 
 def _as_time(name: str, frame: pl.DataFrame) -> pl.Expr:
@@ -61,23 +74,45 @@ def _as_time(name: str, frame: pl.DataFrame) -> pl.Expr:
 
 
 def recorded_tape(
-    lake: Lake, market: Market, first: dt.date, last: dt.date, symbols: Sequence[str], *, is_bars: bool
+    lake: Lake,
+    market: Market,
+    first: dt.date,
+    last: dt.date,
+    symbols: Sequence[str],
+    *,
+    is_bars: bool,
+    actions: pl.DataFrame | None = None,
+    halts: pl.DataFrame | None = None,
 ) -> Tape:
-    """The tape of some symbols over a range of days: minute bars, or quotes and trades.
+    """The tape of some symbols over a range of days: minute bars, or quotes and trades, with corporate actions and halts.
 
     Raises:
         RecordedError: the lake holds nothing of these days.
     """
-    table = BARS if is_bars else QUOTES
+    if is_bars:
+        return Tape.of_bars(recorded_bars(lake, market, first, last, symbols), actions=actions, halts=halts)
+    days = _days(lake, QUOTES, market, first, last)
+    quotes, trades = (_joined(lake, table, days, symbols) for table in (QUOTES, TRADES))
+    return Tape.of_quotes(quotes, trades, actions=actions, halts=halts)
+
+
+def recorded_bars(lake: Lake, market: Market, first: dt.date, last: dt.date, symbols: Sequence[str]) -> pl.DataFrame:
+    """The columns of `BARS` that the engine reads, of some symbols over a range of days.
+
+    Raises:
+        RecordedError: the lake holds no bars of these days.
+    """
+    return _joined(lake, BARS, _days(lake, BARS, market, first, last), symbols)
+
+
+def _days(lake: Lake, table: Table, market: Market, first: dt.date, last: dt.date) -> list[Partition]:
     days = [day for date in trading_days(market, first, last) if lake.exists(table, day := Partition(date, market))]
     if not days:
-        what = "bars" if is_bars else "quotes"
+        what = "bars" if table is BARS else "quotes"
         raise RecordedError(
             f"the lake holds no {what} of {market} from {first} to {last}: `tapewatch backfill` loads them"
         )
-    if is_bars:
-        return Tape.of_bars(_joined(lake, BARS, days, symbols))
-    return Tape.of_quotes(_joined(lake, QUOTES, days, symbols), _joined(lake, TRADES, days, symbols))
+    return days
 
 
 def tick_columns(table: Table) -> tuple[str, ...]:

@@ -9,14 +9,17 @@ import pytest
 
 from assets.models import training
 from assets.models.forest import MODEL
-from assets.models.traded import bets_after, bets_of, demote, losers, metrics_of
+from assets.models.traded import bets_after, bets_of, bets_of_champions, demote, losers, metrics_of
 from models.isolation_forest import ForestParameters, IsolationForestDetector
 from resources.mlflow_registry import ModelRegistry
+from resources.promotion import Promoter
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables.tape import BARS, MICROSTRUCTURE
+from tapewatch.market.tables.tape import ANOMALIES, BARS, MICROSTRUCTURE
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.model_history import history
 from tapewatch.store.lake.lake import Lake
+from tapewatch.trading.days import TradingDays
+from tests.support.anomalies import event, events
 from tests.support.detectors import ordinary_rows
 from tests.support.trading_rows import DAY, bars_at, minute_rows, outcome
 
@@ -61,16 +64,39 @@ def test_bets_follow_the_alerts_of_the_detector_and_what_they_lose_is_said(tmp_p
 
 
 @pytest.mark.slow
-def test_a_champion_that_loses_is_retired_by_how_much(tmp_path: Path) -> None:
+def test_a_champion_whose_own_alerts_lose_gives_way_to_the_one_before(tmp_path: Path) -> None:
     before = mlflow.get_tracking_uri()
     registry = ModelRegistry(f"sqlite:///{tmp_path}/mlflow.db", (tmp_path / "artifacts").as_uri())
-    fitted = training.fit(registry, MODEL, ordinary_rows(), DAYS, {"trees": 5, "seed": 1})
-    registry.set_champion(MODEL, int(registry.register(MODEL, fitted.model_uri, fitted.run_id).version))
+    fitted = [training.fit(registry, MODEL, ordinary_rows(), DAYS, {"trees": 5, "seed": seed}) for seed in (1, 2)]
+    numbers = [int(registry.register(MODEL, each.model_uri, each.run_id).version) for each in fitted]
+    first, second = (registry.version(MODEL, number) for number in numbers)
+    lake, days = Lake(tmp_path / "lake"), [Partition(DAY, Market.STOCKS), Partition(DAY, Market.CRYPTO)]
+    for day, version in zip(days, (second, first), strict=True):
+        lake.write(ANOMALIES, day, events(event(model=f"{MODEL}/{version.version}")))
     lost = pl.concat(outcome(number, -5.0 - number % 3, detector=f"{MODEL}+scan") for number in range(30))
-    words = losers(lost, 0.95)
+    trading = TradingDays(lake)
     with Database(f"sqlite:///{tmp_path}/history.db") as database:
-        assert list(demote(registry, database, words)) == [MODEL]
-        assert registry.champion(MODEL) is None
+        promoter = Promoter(registry, database, "test")
+        promoter.promote(first, over=None, reason="the first")
+        promoter.promote(second, over=first.version, reason="better")
+        # What alerts of the first version lost is not the second one's fault.
+        others = bets_of_champions(trading, {days[1]: lost}, registry)
+        assert losers(others, 0.95) == {}
+        own = bets_of_champions(trading, {days[0]: lost, days[1]: lost}, registry)
+        assert own.height == 30
+        assert set(own["detector"].cast(pl.String)) == {MODEL}
+        words = losers(own, 0.95)
+        told = demote(registry, database, words)
+        assert f"version {first.version} of {MODEL} is champion again in the place of {second.version}" in told[MODEL]
+        assert registry.champion(MODEL).version == first.version
         assert "30 bets after its alerts earned -6.0 bps each" in history(database)[-1]["reason"]
+        assert promoter.faults() == []
+        # Both have lost: there is none to go back to.
+        words = losers(bets_of_champions(trading, {days[1]: lost}, registry), 0.95)
+        assert "stays, since there is no champion before it" in demote(registry, database, words)[MODEL]
+        assert registry.champion(MODEL).version == first.version
+        assert "has no champion any more" in demote(registry, database, words, retires=True)[MODEL]
+        assert registry.champion(MODEL) is None
+        assert bets_of_champions(trading, {days[1]: lost}, registry).is_empty()
         assert demote(registry, database, words) == {}
     mlflow.set_tracking_uri(before)

@@ -1,4 +1,4 @@
-"""SIGKILL of a paper account's process at random moments: `python -m tests.reliability.paper [broker|trader] [KILLS]`, 100 by default.
+"""SIGKILL of a paper account's process at random moments, and its account against one that was not disturbed.
 
 The broker trades orders of every kind, half of which rest; the trader follows alerts, and sends the orders itself.
 """
@@ -6,7 +6,6 @@ The broker trades orders of every kind, half of which rest; the trader follows a
 import random
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from tapewatch.trading.engine import Tape
 from tapewatch.trading.paper.broker import PaperBroker
 from tapewatch.trading.paper.ledger import open_account, send
 from tests.reliability.desk import CHECKOUT, PATIENCE_S
+from tests.reliability.scenario import Outcome
 from tests.support import followed_day
 from tests.support.paper import ACCOUNT, END, LIMITS, SETTINGS, recorded_day, state_of
 
@@ -48,14 +48,29 @@ SUBJECTS = {
 }
 
 
-def kills(home: Path, wanted: int, name: str = "broker") -> tuple[int, int, list[str]]:
-    """Replay days until so many processes were killed.
+@dataclass(frozen=True)
+class Accounts:
+    """How killed accounts differ from undisturbed ones: `differing` names days and tables, and should be empty."""
 
-    Returns: kills, those with an open order, and the tables that differ from those of an undisturbed process.
-    """
+    days: int
+    rows: int
+    differing: tuple[str, ...]
+
+    @property
+    def is_none(self) -> bool:
+        """Whether every table of every account equals that of an account that was not disturbed."""
+        return not self.differing
+
+    def __str__(self) -> str:
+        found = ", ".join(self.differing) or "0 differ"
+        return f"{self.rows:,} rows of {self.days} accounts against undisturbed ones: {found}"
+
+
+def kills(home: Path, wanted: int, name: str = "broker") -> Outcome:
+    """Replay days until so many processes were killed, at moments that a seed gives."""
     subject = SUBJECTS[name]
     chance = random.Random(wanted)  # noqa: S311 - moments, not secrets
-    killed = resting = seed = 0
+    killed = resting = seed = rows = 0
     differing: list[str] = []
     while killed < wanted:
         seed += 1
@@ -73,8 +88,10 @@ def kills(home: Path, wanted: int, name: str = "broker") -> tuple[int, int, list
             expected = state_of(database)
         with Database(url) as database:
             found = state_of(database)
-        differing += [f"day {seed}: {table}" for table in expected if not found[table].equals(expected[table])]
-    return killed, resting, differing
+        rows += sum(frame.height for frame in expected.values())
+        differing += [f"{table} of day {seed}" for table in expected if not found[table].equals(expected[table])]
+    accounts = Accounts(seed, rows, tuple(differing))
+    return Outcome(f"SIGKILL of paper {name}s", killed, wanted, accounts, f"{resting} with open orders")
 
 
 def _command(subject: Subject, url: str, seed: int) -> list[str]:
@@ -93,22 +110,3 @@ def _killed(subject: Subject, url: str, seed: int, after_s: float) -> bool:
 
 def _run(subject: Subject, url: str, seed: int) -> None:
     subprocess.run(_command(subject, url, seed), cwd=CHECKOUT, check=True, capture_output=True, timeout=PATIENCE_S)
-
-
-def main() -> int:
-    """Print the counts; the exit status is 0 if no table differs."""
-    given = sys.argv[1:]
-    names = [name for name in SUBJECTS if name in given] or list(SUBJECTS)
-    wanted = next((int(text) for text in given if text.isdigit()), 100)
-    failed = 0
-    for name in names:
-        with tempfile.TemporaryDirectory(prefix="tapewatch-paper-") as folder:
-            killed, resting, differing = kills(Path(folder), wanted, name)
-        verdict = "FAILED: " + ", ".join(differing) if differing else "every account equals the undisturbed one"
-        sys.stdout.write(f"{killed} {name}s killed, {resting} of them with open orders: {verdict}\n")
-        failed += bool(differing)
-    return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

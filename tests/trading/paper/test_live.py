@@ -14,10 +14,8 @@ from orchestration.cli.app import app
 from orchestration.processes.streaming import stream_services
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition
 from tapewatch.market.tables.live import LIVE_BARS
-from tapewatch.market.tables.tape import BARS
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
-from tapewatch.store.lake.lake import Lake
 from tapewatch.streaming.stop import Stop
 from tapewatch.trading.engine import EngineSettings, Tape
 from tapewatch.trading.paper.broker import PaperBroker
@@ -78,24 +76,6 @@ def called(*arguments: str, code: int = 0) -> str:
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == code, result.output
     return result.output
-
-
-def test_a_backtest_from_the_command_line(home: Path) -> None:
-    Lake(Settings().lake_root).write(BARS, DAY, TAPE)
-    (home / "orders.csv").write_text(
-        "order_id,symbol,time,side,quantity\na,AAPL,2024-06-03T13:31:00Z,1,100\nb,AAPL,2024-06-03T13:31:00Z,1,1e9\n"
-    )
-    output = called("backtest", "orders.csv", "--from", "2024-06-03", "--to", "2024-06-03", "--bars", "--out", "result")
-    assert "1 filled, 1 refused" in output
-    assert "refused (cash): b" in output
-    assert pl.read_parquet(home / "result" / "fills.parquet")["price"].to_list() == [10.1]
-    assert "the lake holds no quotes of stocks" in called(
-        "backtest", "orders.csv", "--from", "2024-06-03", "--to", "2024-06-03", code=1
-    )
-    (home / "bad.csv").write_text("order_id\na\n")
-    assert "bad.csv holds no orders" in called(
-        "backtest", "bad.csv", "--from", "2024-06-03", "--to", "2024-06-03", code=1
-    )
 
 
 def test_an_account_from_the_command_line(home: Path) -> None:

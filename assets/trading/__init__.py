@@ -1,0 +1,1 @@
+"""Signals, what became of them, the strategies judged, and paper accounts."""
