@@ -51,6 +51,19 @@ class AnswerCache:
         #: Why Redis could not be used last; empty if it could.
         self.fault = ""
 
+    def kept(self, key: bytes) -> Results | None:
+        """The answer that this process keeps of `key`."""
+        found = self._fresh(key) if self._ttl_s > 0 else None
+        if found is not None:
+            _hits["memory"].inc()
+        return found
+
+    def keep(self, key: bytes, results: Results) -> None:
+        """Keep an answer that was just computed."""
+        _hits["computed"].inc()
+        if self._ttl_s > 0:
+            self._keep(key, results)
+
     @staticmethod
     def key(*parts: bytes | str) -> bytes:
         """A digest of what an answer depends on."""

@@ -36,7 +36,11 @@ KEYS_S, MODEL_S, SHADOW_S = 2.0, 0.5, 0.25
 
 @dataclass
 class Deployment:
-    """One worker's parts. `under_way` counts the requests that are being answered, `streams` the open streams of alerts."""
+    """One worker's parts.
+
+    `under_way` counts the requests that are being answered, `arriving` the bytes of those that come in parts, `streams` the open
+    streams of alerts.
+    """
 
     slot: Slot
     gate: Gate
@@ -48,6 +52,7 @@ class Deployment:
     redis_url: str | None = None
     online_database_url: str | None = None
     under_way: int = 0
+    arriving: int = 0
     streams: int = 0
     shadow: Shadow = field(default_factory=Shadow)
     webhook_secret: str | None = None
@@ -148,6 +153,7 @@ class Deployment:
             asyncio.create_task(self._every(MODEL_S, self._look)),
             asyncio.create_task(self._every(SHADOW_S, lambda: self.shadow.drain(self.log), lambda: self.shadow.waits)),
             asyncio.create_task(self._every(self.traffic.SECONDS, self.traffic.flush)),
+            asyncio.create_task(self._every(self.log.SECONDS, self.log.flush, lambda: self.log.waits)),
         ]
 
     async def stop(self) -> None:
@@ -158,6 +164,7 @@ class Deployment:
         with suppress(asyncio.CancelledError):
             await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self.traffic.flush)
+        await asyncio.to_thread(self.log.flush)
         await asyncio.to_thread(close_provider, self._spans)
         await self.cache.close()
         if self._database is not None:

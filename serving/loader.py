@@ -5,6 +5,7 @@ import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from math import isfinite
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Self
@@ -140,7 +141,8 @@ class Scorer:
         if not len(minutes):
             return []
         scores = self.detector.score(minutes)
-        if not np.isfinite(scores).all():
+        plain = scores.tolist()
+        if not all(map(isfinite, plain)):
             raise RequestError("the rows hold values too extreme for the model to score")
         hours = self.detector.hours(scores)
         levels = [None] * len(minutes) if hours is None else hours.tolist()
@@ -148,13 +150,13 @@ class Scorer:
         threshold = self.threshold
         return [
             Verdict(symbol, time, score, threshold, score >= threshold, level, None, list(own))
-            for symbol, time, score, level, own in zip(
-                minutes.symbols, minutes.times, scores.tolist(), levels, why, strict=True
-            )
+            for symbol, time, score, level, own in zip(minutes.symbols, minutes.times, plain, levels, why, strict=True)
         ]
 
     def _places(self, symbols: Sequence[str], times: Sequence[dt.datetime]) -> list[int | str]:
         """The minute of the session of each row, or why the model cannot tell; rows of one minute are looked up once."""
+        if len(symbols) == 1:
+            return [self._placed(market_of(symbols[0]), times[0])]
         markets = {symbol: market_of(symbol) for symbol in set(symbols)}
         pairs = [(markets[symbol], time) for symbol, time in zip(symbols, times, strict=True)]
         known = {pair: self._placed(*pair) for pair in set(pairs)}

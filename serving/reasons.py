@@ -1,6 +1,6 @@
 """The reasons of scores: each row's strongest features, and what they say in words."""
 
-import polars as pl
+from math import isnan
 
 from models.served.base import RowScorer
 from models.served.minutes import Minutes
@@ -12,19 +12,14 @@ TOP_REASONS = 5
 
 def strongest_reasons(detector: RowScorer, minutes: Minutes) -> list[list[Reason]]:
     """The features with a value that raise each row's score, strongest first, at most TOP_REASONS."""
-    # As `top_reasons`, for all rows at once.
-    strongest = (
-        detector.explain(minutes)
+    names, contributions = detector.contributions(minutes)
+    values = minutes.values[:, [minutes.features.index(name) for name in names]]
+    by_row = []
+    for own, raw in zip(contributions.tolist(), values.tolist(), strict=True):
         # That a value is not known moves the score too, but explains nothing to a person.
-        .filter(pl.col("shap_value") > 0, pl.col("value").is_not_null())
-        .sort("row", "shap_value", "feature", descending=[False, True, False])
-        .group_by("row", maintain_order=True)
-        .head(TOP_REASONS)
-        .select("row", "feature", "value", "shap_value")
-    )
-    by_row: list[list[Reason]] = [[] for _ in range(len(minutes))]
-    for index, feature, value, shap_value in strongest.iter_rows():
-        by_row[index].append(Reason(feature, value, shap_value))
+        raising = [(-part, name, value) for part, name, value in zip(own, names, raw, strict=True) if part > 0]
+        known = sorted(each for each in raising if not isnan(each[2]))
+        by_row.append([Reason(name, value, -part) for part, name, value in known[:TOP_REASONS]])
     return by_row
 
 

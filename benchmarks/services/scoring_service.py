@@ -1,7 +1,8 @@
 """The scoring service over HTTP beside a no-op in bare FastAPI, FastAPI with scikit-learn, and bare ONNX Runtime.
 
-Run: python -m benchmarks.services.scoring_service [--requests N]. The servers run beside each other and are asked in turn, by this process;
-rows differ from request to request, so no cache answers. For one row the row is a whole one, with every feature.
+Run: python -m benchmarks.services.scoring_service [--requests N]. The servers are processes beside each other and are asked in turn, by this
+one; rows differ from request to request, so no cache answers. For one row the row is a whole one, with every feature. The service
+logs each request, as it does by default.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import psutil
 
@@ -38,7 +40,11 @@ from tests.support.redis import redis_server
 
 _JSON = {"content-type": "application/json"}
 _ARROW = {"content-type": "application/vnd.apache.arrow.stream"}
-_ROUNDS, _CONNECTIONS, _SYMBOLS, _MANY = 5, 8, 50, 10_000
+_ROUNDS, _SLICES, _CONNECTIONS, _SYMBOLS, _MANY = 5, 5, 8, 50, 10_000
+#: The slow peer gets one request in so many.
+_SLOW = 10
+_STARTS = 3
+Spent = npt.NDArray[np.float64]
 #: The peers, as few lines as they can have; the second is how a forest is usually put behind FastAPI.
 _NOOP = "from fastapi import FastAPI\napp = FastAPI()\n@app.post('/score')\nasync def score(row: dict):\n    return {'score': 0.5}\n"
 _PLAIN = """
@@ -76,26 +82,58 @@ def main() -> None:
         )
         _batch(detector, service)
         _symbols(home, redis, service)
-        print(f"\nstart to ready {ready_s:.1f} s; a worker {worker.memory_info().rss / 2**20:.0f} MB")
+        _explained(detector, service)
+        print(
+            f"\nstart to ready {ready_s:.1f} s, best of {_STARTS}; a worker {worker.memory_info().rss / 2**20:.0f} MB"
+        )
 
 
 def _single(detector: IsolationForestDetector, servers: dict[str, int], requests: int) -> None:
-    """Latency over one connection, and throughput over several."""
-    print(f"{'one row':24}{'p50 ms':>8}{'p99 ms':>8}{'p99.9':>8}{'a second':>10}{'p50':>7}{'p99':>7}{'rate':>7}")
-    spent: dict[str, list[float]] = {name: [] for name in servers}
-    rates: dict[str, list[float]] = {name: [] for name in servers}
-    bodies = _bodies(detector)
-    for _ in range(_ROUNDS):
-        for name, port in servers.items():
-            few = requests // 10 if "scikit" in name else requests
-            spent[name] += _latencies(port, [next(bodies) for _ in range(few)])
-            rates[name].append(asyncio.run(_rate(port, [next(bodies) for _ in range(few)])))
+    """Latency over one connection each, asked in turn request by request, and throughput over several, in turn slice by slice.
+
+    Whatever else the machine does delays all of them alike. Ratios are of each round, and the median round counts.
+    """
+    rounds = [_round(detector, servers, requests) for _ in range(_ROUNDS)]
     peer = next(iter(servers))
+    print(f"{'one row':24}{'p50 ms':>8}{'p99 ms':>8}{'p99.9':>8}{'a second':>10}{'p50':>8}{'p99':>8}{'rate':>8}")
     for name in servers:
-        p50, p99, p999 = (np.percentile(spent[name], q) * 1e3 for q in (50, 99, 99.9))
-        rate, base = np.median(rates[name]), np.percentile(spent[peer], [50, 99]) * 1e3
-        ratios = f"{p50 / base[0]:6.2f}x{p99 / base[1]:6.2f}x{rate / np.median(rates[peer]):6.0%}"
-        print(f"{name:24}{p50:8.3f}{p99:8.3f}{p999:8.3f}{rate:10.0f}{ratios}")
+        spent = np.concatenate([each[name][0] for each in rounds]) * 1e3
+        ratios = np.array([_ratios(each[name], each[peer]) for each in rounds])
+        p50, p99, rate = np.median(ratios, axis=0)
+        figures = "".join(f"{np.percentile(spent, q):8.3f}" for q in (50, 99, 99.9))
+        print(
+            f"{name:24}{figures}{np.median([each[name][1] for each in rounds]):10.0f}{p50:7.2f}x{p99:7.2f}x{rate:8.0%}"
+        )
+
+
+def _ratios(own: tuple[Spent, float], peer: tuple[Spent, float]) -> tuple[float, float, float]:
+    p50, p99 = np.percentile(own[0], [50, 99]) / np.percentile(peer[0], [50, 99])
+    return float(p50), float(p99), own[1] / peer[1]
+
+
+def _round(detector: IsolationForestDetector, servers: dict[str, int], requests: int) -> dict[str, tuple[Spent, float]]:
+    """Seconds of each request, and requests a second, by server."""
+    bodies, spent, seconds = _bodies(detector), {name: list[float]() for name in servers}, dict.fromkeys(servers, 0.0)
+    connections = {name: http.client.HTTPConnection("127.0.0.1", port) for name, port in servers.items()}
+    for number in range(requests):
+        for name, connection in connections.items():
+            if "scikit" not in name or number % _SLOW == 0:
+                spent[name].append(_latency(connection, next(bodies)))
+    for _ in range(_SLICES):
+        for name, port in servers.items():
+            few = _some(name, requests) // _SLICES
+            seconds[name] += asyncio.run(_seconds(port, [next(bodies) for _ in range(few)]))
+    for connection in connections.values():
+        connection.close()
+    return {
+        name: (np.array(times[len(times) // 10 :]), _some(name, requests) // _SLICES * _SLICES / seconds[name])
+        for name, times in spent.items()
+    }
+
+
+def _some(name: str, requests: int) -> int:
+    """How many requests a server gets: a slow one fewer."""
+    return requests // _SLOW if "scikit" in name else requests
 
 
 def _bodies(detector: IsolationForestDetector) -> Iterator[bytes]:
@@ -105,21 +143,18 @@ def _bodies(detector: IsolationForestDetector) -> Iterator[bytes]:
         yield json.dumps(row | {"return_bps": number / 1e6}).encode()
 
 
-def _latencies(port: int, bodies: list[bytes]) -> list[float]:
-    connection, spent = http.client.HTTPConnection("127.0.0.1", port), []
-    for body in bodies:
-        start = time.perf_counter()
-        connection.request("POST", "/score", body, _JSON)
-        response = connection.getresponse()
-        response.read()
-        spent.append(time.perf_counter() - start)
-        _expect(response.status == 200, f"status {response.status}")
-    connection.close()
-    return spent[len(spent) // 10 :]
+def _latency(connection: http.client.HTTPConnection, body: bytes) -> float:
+    start = time.perf_counter()
+    connection.request("POST", "/score", body, _JSON)
+    response = connection.getresponse()
+    response.read()
+    spent = time.perf_counter() - start
+    _expect(response.status == 200, f"status {response.status}")
+    return spent
 
 
-async def _rate(port: int, bodies: list[bytes]) -> float:
-    """Requests a second over several connections, written and read as plain bytes: the client must not be what is measured."""
+async def _seconds(port: int, bodies: list[bytes]) -> float:
+    """How long requests over several connections take, written and read as plain bytes: the client must not be what is measured."""
     waiting = iter(bodies)
 
     async def work() -> None:
@@ -135,7 +170,7 @@ async def _rate(port: int, bodies: list[bytes]) -> float:
 
     start = time.perf_counter()
     await asyncio.gather(*(work() for _ in range(_CONNECTIONS)))
-    return len(bodies) / (time.perf_counter() - start)
+    return time.perf_counter() - start
 
 
 def _batch(detector: IsolationForestDetector, port: int) -> None:
@@ -158,6 +193,18 @@ def _batch(detector: IsolationForestDetector, port: int) -> None:
         print(f"{name:24}{np.median(times) * 1e3:8.1f} ms{base / np.median(times):8.0%}")
 
 
+def _explained(detector: IsolationForestDetector, port: int) -> None:
+    """A row with its reasons; the first of a worker loads their trees."""
+    row = {"symbol": "AAPL", "event_time": "2024-06-03T14:25:00Z", **dict.fromkeys(detector.features, 0.5)}
+    spent = []
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+        for number in range(100):
+            start = time.perf_counter()
+            client.post("/explain", json=row | {"volume_ratio": 9.0 + number}).raise_for_status()
+            spent.append((time.perf_counter() - start) * 1e3)
+    print(f"/explain, one row: first {spent[0]:.0f} ms, then p50 {np.median(spent[1:]):.1f} ms")
+
+
 def _symbols(home: Path, redis: str, port: int) -> None:
     """The newest features of some symbols, read from Redis."""
     store = Features(repo_config(home, redis_url=redis), str(home / "lake"))
@@ -167,15 +214,20 @@ def _symbols(home: Path, redis: str, port: int) -> None:
     store.push(VIEWS[0], rows)
     store.close()
     body = json.dumps({"symbols": names, "max_age_s": 31_536_000.0, "time": "2024-06-03T23:00:00Z"})
-    spent = []
+    rounds = []
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-        for _ in range(300):
-            start = time.perf_counter()
-            answer = client.post("/score_symbols", content=body, headers=_JSON).raise_for_status()
-            spent.append(time.perf_counter() - start)
+        for _ in range(_ROUNDS):
+            spent = []
+            for _ in range(200):
+                start = time.perf_counter()
+                answer = client.post("/score_symbols", content=body, headers=_JSON).raise_for_status()
+                spent.append(time.perf_counter() - start)
+            rounds.append(np.percentile(spent, [50, 99]) * 1e3)
     _expect(all(each["score"] is not None for each in answer.json()["results"]), "a symbol was not scored")
-    p50, p99 = (np.percentile(spent, q) * 1e3 for q in (50, 99))
-    print(f"\n/score_symbols, {_SYMBOLS} symbols from Redis: p50 {p50:.1f} ms, p99 {p99:.1f} ms")
+    p50, p99 = min(rounds, key=lambda each: each[1])
+    print(
+        f"\n/score_symbols, {_SYMBOLS} symbols from Redis, best of {_ROUNDS} rounds: p50 {p50:.1f} ms, p99 {p99:.1f} ms"
+    )
 
 
 def _expect(is_so: bool, fault: str) -> None:
@@ -210,16 +262,18 @@ def _service(home: Path, redis: str) -> Iterator[tuple[int, float, psutil.Proces
     environment = {
         **os.environ,
         **{"BENTOML_HOME": str(home / "bentoml"), "BENTOML_DO_NOT_TRACK": "true", "TAPEWATCH_HOME": str(home)},
-        **{"TAPEWATCH_REDIS_URL": redis, "TAPEWATCH_SCORING_LOG_REQUESTS": "false"},
+        "TAPEWATCH_REDIS_URL": redis,
     }
     command = serve_command(bento.folder, host="127.0.0.1", port=port)
     page = f"http://127.0.0.1:{port}/readyz"
     # The first start compiles the Bento's own copy of the code.
-    with _process(command, environment, page, home):
-        pass
-    start = time.perf_counter()
+    starts = []
+    for _ in range(_STARTS + 1):
+        start = time.perf_counter()
+        with _process(command, environment, page, home):
+            starts.append(time.perf_counter() - start)
     with _process(command, environment, page, home) as process:
-        ready_s = time.perf_counter() - start
+        ready_s = min(starts[1:])
         workers = psutil.Process(process.pid).children(recursive=True)
         yield port, ready_s, max(workers, key=lambda each: each.memory_info().rss)
 

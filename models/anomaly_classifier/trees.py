@@ -102,7 +102,7 @@ class Trees:
         """SHAP values of the mean of the outputs (rows x features), and what they add to (Lundberg et al. 2020, path-dependent)."""
         if not len(inputs):
             return np.empty((0, inputs.shape[1])), self._expected
-        found = np.asarray(self._explainer.shap_values(inputs, check_additivity=False), dtype=np.float64)
+        found = np.asarray(self.explainer.shap_values(inputs, check_additivity=False), dtype=np.float64)
         return found.reshape(len(inputs), -1), self._expected
 
     def improvements(self, features: int) -> Floats:
@@ -124,10 +124,11 @@ class Trees:
 
     @property
     def _expected(self) -> float:
-        return float(np.ravel(self._explainer.expected_value)[0])
+        return float(np.ravel(self.explainer.expected_value)[0])
 
     @cached_property
-    def _explainer(self) -> Any:
+    def explainer(self) -> Any:
+        """SHAP's explainer of the mean of the outputs."""
         ends = np.append(self.root[1:], self.feature.size)
         trees = [self._as_shap(start, end) for start, end in zip(self.root, ends, strict=True)]
         return TreeExplainer(

@@ -12,6 +12,7 @@ import polars as pl
 from models.attributions import attributions_of
 from models.base import Detector, DetectorError, Scores
 from models.ensemble.calibration import Levels, hours_of, score_of, threshold_of, unbounded
+from models.ensemble.parts import Contributions, parts_of
 from models.ensemble.storage import LEVELS, MEMBERS, WHOLE, frame_of, member_folders, read_levels
 from models.loading import load_detector
 from models.manifest import Manifest, described, file_hash
@@ -162,11 +163,7 @@ class EnsembleDetector:
         )
 
     def explain(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """An ATTRIBUTIONS frame: each feature's part of the margin. A row's parts add up to its margin.
-
-        A member's part, its level over the number of members that judge, is divided among the features that raise its score, in
-        proportion to its own attributions.
-        """
+        """An ATTRIBUTIONS frame: each feature's part of the margin (`parts_of`). A row's parts add up to its margin."""
         if rows.is_empty():
             return ATTRIBUTIONS.empty()
         scores = self.member_scores(rows)
@@ -178,15 +175,9 @@ class EnsembleDetector:
         return self._parts(rows, self.member_scores(rows))
 
     def _parts(self, rows: pl.DataFrame, scores: Scores) -> tuple[tuple[str, ...], Scores]:
-        nothing: tuple[tuple[str, ...], Scores] = ((), np.zeros((rows.height, 0)))
-        shared = [nothing if m.name in self.absent else _shares(m, rows) for m in self._fitted.members]
-        features = tuple(dict.fromkeys(name for names, _ in shared for name in names))
-        parts = self.member_levels(scores, rows["symbol"])
-        parts = np.nan_to_num(parts) / np.maximum(np.isfinite(parts).sum(axis=1, keepdims=True), 1)
-        found = np.zeros((rows.height, len(features)))
-        for (names, shares), part in zip(shared, parts.T, strict=True):
-            found[:, [features.index(name) for name in names]] += part[:, None] * shares
-        return features, found
+        nothing: Contributions = ((), np.zeros((rows.height, 0)))
+        members = [nothing if m.name in self.absent else m.contributions(rows) for m in self._fitted.members]
+        return parts_of(members, self.member_levels(scores, rows["symbol"]))
 
     def save(self, folder: Path) -> None:
         """Write each member into a folder of `members`, the levels (Parquet) and the manifest into `folder`, made if need be."""
@@ -286,13 +277,3 @@ def declared(rows: pl.DataFrame) -> npt.NDArray[np.bool_]:
         .sort("row")
     )
     return np.asarray(near["flag"].to_numpy() > 0)
-
-
-def _shares(member: Detector, rows: pl.DataFrame) -> tuple[tuple[str, ...], Scores]:
-    """How a member's part is divided among features: rows x features, not negative, each row adds up to 1."""
-    names, found = member.contributions(rows)
-    raising = np.maximum(found, 0.0)
-    total = raising.sum(axis=1, keepdims=True)
-    # Where nothing raises the score, all features share alike.
-    shares = np.where(total > 0, raising / np.where(total > 0, total, 1.0), 1.0 / len(names))
-    return names, shares

@@ -6,7 +6,6 @@ from typing import Protocol
 
 import numpy as np
 import onnxruntime
-import polars as pl
 
 from models.base import DetectorError, Scores
 from models.manifest import Manifest
@@ -14,7 +13,7 @@ from models.served.minutes import Minutes
 
 
 class RowScorer(Protocol):
-    """Scores minutes by ONNX. Loading one and `score` import neither scikit-learn nor a deep-learning framework."""
+    """Scores and explains minutes by ONNX and compiled kernels: it imports neither scikit-learn nor a deep-learning framework."""
 
     @property
     def manifest(self) -> Manifest:
@@ -34,14 +33,19 @@ class RowScorer(Protocol):
         """Once in how many hours a symbol's ordinary tape scores as high; None if the detector is not calibrated so."""
         ...
 
-    def explain(self, minutes: Minutes) -> pl.DataFrame:
-        """row (position among the minutes), feature (text), value and shap_value; may import what `score` does not."""
+    def contributions(self, minutes: Minutes) -> tuple[tuple[str, ...], Scores]:
+        """Names of features, and the contribution of each to every score (rows x features), as the detector's own."""
         ...
 
 
 def graph_of(folder: Path, name: str) -> Path:
     """The file of the graph of the detector saved in `folder`."""
     return folder / f"{name}.onnx"
+
+
+def paths_of(folder: Path, name: str) -> Path:
+    """The file of the trees that give its reasons."""
+    return folder / f"{name}.paths.npz"
 
 
 class TreeSum:

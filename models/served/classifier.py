@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
-import polars as pl
 
 from models.base import Scores
 from models.manifest import Manifest
@@ -13,21 +12,22 @@ from models.profile import group_name
 from models.served.base import TreeSum
 from models.served.evidence import EvidenceArrays
 from models.served.minutes import Minutes
-from models.served.reasons import Reasons
+from models.served.paths import Paths, arrays_of
 
 NAME = "anomaly_classifier"
-_BASE = "base"
+_BASE, _SLOPE = "base", "slope"
 
 
 @dataclass(frozen=True)
 class ClassifierScorer:
-    """Surprises in NumPy, the boosted trees in ONNX Runtime."""
+    """Surprises in NumPy, the boosted trees in ONNX Runtime, their reasons by SHAP's kernel."""
 
     manifest: Manifest
     _evidence: EvidenceArrays
     _trees: TreeSum
     _base: float
-    _reasons: Reasons
+    _slope: float
+    _paths: Paths
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -38,8 +38,9 @@ class ClassifierScorer:
         """
         manifest = Manifest.read(folder, detector=NAME)
         trees = TreeSum(folder, NAME, classifier_graph)
-        base = float(trees.facts[_BASE])
-        return cls(manifest, EvidenceArrays.load(folder), trees, base, Reasons(folder))
+        base, slope = float(trees.facts[_BASE]), float(trees.facts[_SLOPE])
+        paths = Paths(folder, NAME, classifier_paths)
+        return cls(manifest, EvidenceArrays.load(folder), trees, base, slope, paths)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -56,8 +57,16 @@ class ClassifierScorer:
     def hours(self, scores: Scores) -> Scores | None:  # noqa: ARG002
         return None
 
-    def explain(self, minutes: Minutes) -> pl.DataFrame:
-        return self._reasons.of(minutes)
+    def contributions(self, minutes: Minutes) -> tuple[tuple[str, ...], Scores]:
+        evidence = self._evidence.fitted
+        surprises = evidence.surprises(minutes.to_frame()).astype(np.float32).astype(np.float64)
+        of_signs, found = (
+            self._slope * self._paths.contributions(surprises),
+            np.zeros((len(minutes), len(self.features))),
+        )
+        for sign, own in zip(evidence.signs, of_signs.T, strict=True):
+            found[:, self.features.index(sign.feature.name)] += own
+        return self.features, found
 
 
 def classifier_graph(folder: Path) -> bytes:
@@ -68,4 +77,12 @@ def classifier_graph(folder: Path) -> bytes:
     detector = AnomalyClassifierDetector.load(folder)
     graph = onnx_graph.above_base_graph(detector.trees, detector.calibration, len(detector.signs))
     graph.metadata_props.add(key=_BASE, value=repr(onnx_graph.base_of(detector.trees, detector.calibration)))
+    graph.metadata_props.add(key=_SLOPE, value=repr(float(detector.calibration.slope)))
     return bytes(graph.SerializeToString())
+
+
+def classifier_paths(folder: Path) -> dict[str, Any]:
+    """The trees of a saved classifier, for its reasons."""
+    from models.anomaly_classifier.detector import AnomalyClassifierDetector  # noqa: PLC0415 - imports scikit-learn
+
+    return arrays_of(AnomalyClassifierDetector.load(folder).trees.explainer)

@@ -7,16 +7,15 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from models.base import DetectorError, Scores
 from models.ensemble.calibration import hours_of, unbounded
+from models.ensemble.parts import parts_of
 from models.ensemble.storage import WHOLE, read_levels
 from models.manifest import Manifest
 from models.served.base import RowScorer
 from models.served.levels import LevelArrays
 from models.served.minutes import Minutes
-from models.served.reasons import Reasons
 
 NAME = "ensemble"
 
@@ -29,7 +28,6 @@ class EnsembleScorer:
     features: tuple[str, ...]
     _members: tuple[tuple[str, RowScorer, npt.NDArray[np.int64]], ...]
     _levels: LevelArrays
-    _reasons: Reasons
 
     @classmethod
     def load(cls, folder: Path, members: Sequence[RowScorer]) -> Self:
@@ -46,16 +44,22 @@ class EnsembleScorer:
         names = [member.manifest.detector for member in members]
         columns = [np.array([features.index(name) for name in member.features]) for member in members]
         placed = tuple(zip(names, members, columns, strict=True))
-        return cls(manifest, features, placed, LevelArrays(levels, names), Reasons(folder))
+        return cls(manifest, features, placed, LevelArrays(levels, names))
 
     def score(self, minutes: Minutes) -> Scores:
         if not len(minutes):
             return np.empty(0)
-        found = [unbounded(name, member.score(minutes.select(at))) for name, member, at in self._members]
-        return self._levels.scores(np.column_stack(found), minutes.symbols)
+        return self._levels.scores(self._member_scores(minutes), minutes.symbols)
 
     def hours(self, scores: Scores) -> Scores | None:
         return hours_of(scores)
 
-    def explain(self, minutes: Minutes) -> pl.DataFrame:
-        return self._reasons.of(minutes)
+    def contributions(self, minutes: Minutes) -> tuple[tuple[str, ...], Scores]:
+        members = [member.contributions(minutes.select(at)) for _, member, at in self._members]
+        return parts_of(members, self._levels.member_levels(self._member_scores(minutes), minutes.symbols))
+
+    def _member_scores(self, minutes: Minutes) -> Scores:
+        """Rows x members."""
+        return np.column_stack(
+            [unbounded(name, member.score(minutes.select(at))) for name, member, at in self._members]
+        )

@@ -1,6 +1,7 @@
 """Evidence computed from arrays: the numbers of `models/evidence.py`, all signs and kinds at once."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
@@ -14,13 +15,14 @@ from models.served.minutes import Minutes
 from tapewatch.features.catalog import Feature, Transform
 
 _NO_SURPRISE = -1.0
-
+#: Symbols and times of day whose place is remembered.
+_MOST_PLACES = 20_000
 
 PROFILE, TAILS = "profile.parquet", "tails.parquet"
 
 
 class EvidenceArrays:
-    """A fitted `Evidence`, laid out for single rows and batches. `markets` are those that it was fitted on."""
+    """The `fitted` evidence, laid out for single rows and batches. `markets` are those that it was fitted on."""
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -28,43 +30,61 @@ class EvidenceArrays:
         return cls(Evidence.from_frames(*(pl.read_parquet(folder / name, glob=False) for name in (PROFILE, TAILS))))
 
     def __init__(self, evidence: Evidence) -> None:
-        self.markets = evidence.markets
+        self.fitted, self.markets = evidence, evidence.markets
         profile = evidence.profile
-        self._rows, self._centre, self._scale = dict(profile.row_of), profile.centre, profile.scale
-        self._transforms = _columns_of(profile.features)
-        position = {feature.name: at for at, feature in enumerate(profile.features)}
+        self._order, self._log1p, self._sqrt, self._signed = _by_transform(profile.features)
+        self._rows = dict(profile.row_of)
+        self._centre, self._scale = profile.centre[:, self._order], profile.scale[:, self._order]
+        position = {profile.features[at].name: column for column, at in enumerate(self._order)}
         self._feature_of = np.array([position[sign.feature.name] for sign in evidence.signs])
         self._direction = np.array([1.0 if sign.is_high else -1.0 for sign in evidence.signs])
-        self._signs = np.arange(len(evidence.signs))
         self._market = {name: at for at, name in enumerate(evidence.tails)}
         tails = list(evidence.tails.values())
-        self._knots, self._tail = np.array([each.knots for each in tails]), np.array([each.tail for each in tails])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            steps = np.diff(KNOT_SURPRISES) / np.diff(self._knots, axis=2)
-        # Beyond the last knot the tail takes over; of equal knots the last one counts.
-        self._slope = np.concatenate([np.nan_to_num(steps, posinf=0.0), np.zeros((*steps.shape[:2], 1))], axis=2)
+        knots = np.array([each.knots for each in tails])
+        # A deviation of 0 surprises nobody, even where the first knots are 0.
+        self._edges = np.maximum(knots, np.nextafter(0.0, 1.0))
+        self._pieces, self._first_piece = _pieces_of(knots, np.array([each.tail for each in tails]))
         self._members = _members(evidence)
+        self._places: dict[tuple[str, int], tuple[int, int]] = {}
 
     def inputs(self, minutes: Minutes) -> Scores:
         """The forest's inputs, rows x inputs, as `Evidence.inputs`; `minutes.features` are the profile's, in their order."""
         surprises = self.surprises(minutes)
-        padded = np.concatenate([surprises, np.full((len(surprises), 1), _NO_SURPRISE)], axis=1)
-        leading = np.partition(padded[:, self._members], -2, axis=2)[:, :, -2:]
-        evidence = (leading[:, :, 0] + leading[:, :, 1]) / 2.0
-        strongest = evidence.max(axis=1, keepdims=True)
-        return np.asarray(np.concatenate([evidence, np.repeat(strongest, STRONGEST_COPIES, axis=1)], axis=1))
+        rows, signs = surprises.shape
+        padded = np.empty((rows, signs + 1))
+        padded[:, :signs], padded[:, signs] = surprises, _NO_SURPRISE
+        kinds = len(self._members)
+        leading = padded.take(self._members.ravel(), axis=1).reshape(rows, kinds, -1)
+        leading.partition(leading.shape[2] - 2, axis=2)
+        out = np.empty((rows, kinds + STRONGEST_COPIES))
+        evidence = out[:, :kinds]
+        np.add(leading[:, :, -1], leading[:, :, -2], out=evidence)
+        evidence *= 0.5
+        out[:, kinds:] = evidence.max(axis=1, keepdims=True)
+        return out
 
     def surprises(self, minutes: Minutes) -> Scores:
         """Rows x signs, as `Evidence.surprises`."""
         buckets = (minutes.session_minutes // BUCKET_MINUTES).tolist()
-        pairs = [self._place(symbol, bucket) for symbol, bucket in zip(minutes.symbols, buckets, strict=True)]
-        at, market = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-        deviation = (self._transformed(minutes.values) - self._centre[at]) / self._scale[at]
-        deviation = np.minimum(np.maximum(np.where(np.isnan(deviation), 0.0, deviation), -CLIP), CLIP)
-        return self._surprises(deviation[:, self._feature_of] * self._direction, market)
+        places = [self._place(symbol, bucket) for symbol, bucket in zip(minutes.symbols, buckets, strict=True)]
+        at, market = np.array(places, dtype=np.int64).reshape(-1, 2).T
+        deviation = self._transformed(minutes.values)
+        deviation -= self._centre.take(at, axis=0)
+        deviation /= self._scale.take(at, axis=0)
+        np.copyto(deviation, 0.0, where=np.isnan(deviation))
+        np.minimum(np.maximum(deviation, -CLIP, out=deviation), CLIP, out=deviation)
+        return self._surprises(deviation.take(self._feature_of, axis=1) * self._direction, market)
 
     def _place(self, symbol: str, bucket: int) -> tuple[int, int]:
         """The row of the profile and the tails that a symbol's minute is compared with."""
+        place = self._places.get((symbol, bucket))
+        if place is None:
+            place = self._found(symbol, bucket)
+            if len(self._places) < _MOST_PLACES:
+                self._places[symbol, bucket] = place
+        return place
+
+    def _found(self, symbol: str, bucket: int) -> tuple[int, int]:
         rows, market = self._rows, group_name(symbol)
         for key in ((symbol, bucket), (symbol, WHOLE_DAY), (market, WHOLE_DAY), (EVERY_MARKET, WHOLE_DAY)):
             if key in rows:
@@ -72,36 +92,52 @@ class EvidenceArrays:
         raise KeyError(f"the profile has no row of {EVERY_MARKET}")
 
     def _transformed(self, values: Scores) -> Scores:
-        out = values.copy()
-        with np.errstate(invalid="ignore"):
-            for transform, columns in self._transforms:
-                part = values[:, columns]
-                match transform:
-                    case Transform.LOG1P:
-                        out[:, columns] = np.log1p(part)
-                    case Transform.SQRT:
-                        out[:, columns] = np.sqrt(part)
-                    case Transform.SIGNED_LOG1P:
-                        out[:, columns] = np.sign(part) * np.log1p(np.abs(part))
+        """The values on the profile's scale, their columns in `_order`."""
+        out = values.take(self._order, axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            if self._log1p is not None:
+                np.log1p(out[:, self._log1p], out=out[:, self._log1p])
+            if self._sqrt is not None:
+                np.sqrt(out[:, self._sqrt], out=out[:, self._sqrt])
+            if self._signed is not None:
+                part = out[:, self._signed]
+                np.copysign(np.log1p(np.abs(part)), part, out=part)
         return out
 
     def _surprises(self, directed: Scores, market: Indices) -> Scores:
         """`Tails.surprises` of each row by its market's tails: rows x signs."""
-        knots = self._knots[market]
-        last = (directed[:, :, None] >= knots).sum(axis=2) - 1
-        between = np.maximum(last, 0)
-        of_row, of_sign = market[:, None], self._signs[None, :]
-        floor, slope = self._knots[of_row, of_sign, between], self._slope[of_row, of_sign, between]
-        inside = slope * (directed - floor) + KNOT_SURPRISES[between]
-        inside = np.where((directed > 0) & (last >= 0), inside, 0.0)
-        beyond = np.maximum(directed - knots[:, :, -1], 0.0) / self._tail[market]
-        return np.asarray(np.minimum(inside + beyond, GREATEST))
+        reached = directed[:, :, None] >= self._edges.take(market, axis=0)
+        piece = np.add.reduce(reached, axis=2, dtype=np.int64)
+        piece += self._first_piece.take(market, axis=0)
+        floor, slope, base = (each.take(piece) for each in self._pieces)
+        directed -= floor
+        directed *= slope
+        directed += base
+        return np.minimum(directed, GREATEST, out=directed)
 
 
-def _columns_of(features: Sequence[Feature]) -> list[tuple[Transform, Indices]]:
-    wanted = [each for each in Transform if each is not Transform.NONE]
-    columns = [(each, np.array([at for at, f in enumerate(features) if f.transform is each])) for each in wanted]
-    return [(each, at) for each, at in columns if at.size]
+def _pieces_of(knots: Scores, tail: Scores) -> tuple[tuple[Scores, Scores, Scores], Indices]:
+    """Floor, slope and base of each piece of surprise, flat, and the first piece of each market and sign.
+
+    The pieces are below the first knot, between knots, and the tail. Of equal knots the last one counts.
+    """
+    floor = np.concatenate([np.zeros_like(knots[:, :, :1]), knots], axis=2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = np.nan_to_num(np.diff(KNOT_SURPRISES) / np.diff(knots, axis=2), posinf=0.0)
+    slope = np.concatenate([np.zeros_like(between[:, :, :1]), between, 1.0 / tail[:, :, None]], axis=2)
+    base = np.broadcast_to(np.concatenate([[0.0], KNOT_SURPRISES]), floor.shape)
+    first = np.arange(floor.shape[0] * floor.shape[1]).reshape(floor.shape[:2]) * floor.shape[2]
+    return (floor.ravel(), slope.ravel(), base.ravel().copy()), first
+
+
+def _by_transform(features: Sequence[Feature]) -> tuple[Indices, slice | None, slice | None, slice | None]:
+    """Positions of the features, those of one transform side by side, and where each transform's are."""
+    wanted = (Transform.LOG1P, Transform.SQRT, Transform.SIGNED_LOG1P)
+    groups = [[at for at, feature in enumerate(features) if feature.transform is each] for each in wanted]
+    rest = [at for at, feature in enumerate(features) if feature.transform is Transform.NONE]
+    ends = np.cumsum([0, *map(len, groups)]).tolist()
+    log1p, sqrt, signed = (slice(a, b) if b > a else None for a, b in pairwise(ends))
+    return np.array([at for group in (*groups, rest) for at in group], dtype=np.int64), log1p, sqrt, signed
 
 
 def _members(evidence: Evidence) -> Indices:

@@ -2,29 +2,28 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
-import polars as pl
 
 from models.base import Scores
 from models.manifest import Manifest
 from models.served.base import TreeSum
 from models.served.evidence import EvidenceArrays
 from models.served.minutes import Minutes
-from models.served.reasons import Reasons
+from models.served.paths import Paths, arrays_of
 
 NAME = "isolation_forest"
 
 
 @dataclass(frozen=True)
 class ForestScorer:
-    """Evidence in NumPy, the trees in ONNX Runtime."""
+    """Evidence in NumPy, the trees in ONNX Runtime, their reasons by SHAP's kernel."""
 
     manifest: Manifest
     _evidence: EvidenceArrays
     _trees: TreeSum
-    _reasons: Reasons
+    _paths: Paths
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -34,7 +33,8 @@ class ForestScorer:
             DetectorError: the files do not fit this code, or have changed.
         """
         manifest = Manifest.read(folder, detector=NAME)
-        return cls(manifest, EvidenceArrays.load(folder), TreeSum(folder, NAME, forest_graph), Reasons(folder))
+        trees, paths = TreeSum(folder, NAME, forest_graph), Paths(folder, NAME, forest_paths)
+        return cls(manifest, EvidenceArrays.load(folder), trees, paths)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -49,8 +49,10 @@ class ForestScorer:
     def hours(self, scores: Scores) -> Scores | None:  # noqa: ARG002
         return None
 
-    def explain(self, minutes: Minutes) -> pl.DataFrame:
-        return self._reasons.of(minutes)
+    def contributions(self, minutes: Minutes) -> tuple[tuple[str, ...], Scores]:
+        rows, evidence = minutes.to_frame(), self._evidence.fitted
+        # A shorter path is more anomalous.
+        return self.features, evidence.to_features(rows, -self._paths.contributions(evidence.inputs(rows)))
 
 
 def forest_graph(folder: Path) -> bytes:
@@ -59,3 +61,11 @@ def forest_graph(folder: Path) -> bytes:
     from models.isolation_forest import IsolationForestDetector  # noqa: PLC0415
 
     return bytes(length_graph(IsolationForestDetector.load(folder).forest).SerializeToString())
+
+
+def forest_paths(folder: Path) -> dict[str, Any]:
+    """The trees of a saved forest, for its reasons."""
+    from models.forest_paths import explainer  # noqa: PLC0415 - imports scikit-learn
+    from models.isolation_forest import IsolationForestDetector  # noqa: PLC0415
+
+    return arrays_of(explainer(IsolationForestDetector.load(folder).forest))

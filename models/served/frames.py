@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from models.base import Scores
 from models.manifest import Manifest
 from models.served.minutes import Minutes
-from models.served.reasons import explained
 
 
 @dataclass(frozen=True)
@@ -33,5 +33,13 @@ class FrameScorer:
     def hours(self, scores: Scores) -> Scores | None:  # noqa: ARG002
         return None
 
-    def explain(self, minutes: Minutes) -> pl.DataFrame:
-        return explained(self.detector, minutes)
+    def contributions(self, minutes: Minutes) -> tuple[tuple[str, ...], Scores]:
+        rows = minutes.to_frame().with_row_index("row")
+        rows = rows.with_columns(occurrence=pl.int_range(pl.len()).over("symbol", "event_time"))
+        names: tuple[str, ...] = ()
+        found: dict[int, Scores] = {}
+        # A symbol's minute that comes twice would be part of its own past.
+        for part in rows.partition_by("occurrence", maintain_order=True):
+            names, own = self.detector.contributions(part.drop("row", "occurrence"))
+            found |= dict(zip(part["row"].to_list(), own, strict=True))
+        return names, np.array([found[at] for at in range(len(minutes))]).reshape(len(minutes), len(names))

@@ -35,12 +35,20 @@ class LevelArrays:
 
     def scores(self, members: Scores, symbols: Sequence[str]) -> Scores:
         """The ensemble's score of its members' (rows x members; a probability as log odds)."""
-        elsewhere = len(self._market)
-        at = np.array([self._market.get(group_name(symbol), elsewhere) for symbol in symbols], dtype=np.int64)
+        at = self._markets_of(symbols)
         judges = self._members.is_known[at]
         total = np.where(judges, self._members.of(members, at), 0.0).sum(axis=1)
         margin = total / np.maximum(judges.sum(axis=1), 1)
         return score_of(self._whole.of(margin[:, None], at)[:, 0])
+
+    def member_levels(self, members: Scores, symbols: Sequence[str]) -> Scores:
+        """The level of each member's score (rows x members); NaN where it does not judge the market."""
+        at = self._markets_of(symbols)
+        return np.asarray(np.where(self._members.is_known[at], self._members.of(members, at), np.nan))
+
+    def _markets_of(self, symbols: Sequence[str]) -> npt.NDArray[np.int64]:
+        elsewhere = len(self._market)
+        return np.array([self._market.get(group_name(symbol), elsewhere) for symbol in symbols], dtype=np.int64)
 
 
 class _Table:

@@ -2,19 +2,22 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
 
 from models.base import DetectorError
 from models.ensemble.storage import member_folders
 from models.loading import detector_name, load_detector
 from models.served import classifier, ensemble, forest
-from models.served.base import RowScorer, graph_of
+from models.served.base import RowScorer, graph_of, paths_of
 from models.served.frames import FrameScorer
 from models.served.parity import expect_parity
 
-_GRAPHS: Final[dict[str, Callable[[Path], bytes]]] = {
-    forest.NAME: forest.forest_graph,
-    classifier.NAME: classifier.classifier_graph,
+#: The graph of a detector, and the trees of its reasons.
+_MADE: Final[dict[str, tuple[Callable[[Path], bytes], Callable[[Path], dict[str, Any]]]]] = {
+    forest.NAME: (forest.forest_graph, forest.forest_paths),
+    classifier.NAME: (classifier.classifier_graph, classifier.classifier_paths),
 }
 
 
@@ -40,7 +43,7 @@ def load_row_scorer(folder: Path) -> RowScorer:
 
 
 def write_graphs(saved: Path, target: Path) -> None:
-    """Write the graphs that serving needs of the detector in `saved` into the folder `target`, laid out as `saved` is.
+    """Write the graphs and trees that serving needs of the detector in `saved` into the folder `target`, laid out as `saved` is.
 
     Whatever is served is then compared with the detector itself (`expect_parity`).
 
@@ -55,8 +58,10 @@ def write_graphs(saved: Path, target: Path) -> None:
 def _write(saved: Path, target: Path) -> None:
     name = detector_name(saved)
     target.mkdir(parents=True, exist_ok=True)
-    if name in _GRAPHS:
-        graph_of(target, name).write_bytes(_GRAPHS[name](saved))
+    if name in _MADE:
+        make_graph, make_paths = _MADE[name]
+        graph_of(target, name).write_bytes(make_graph(saved))
+        np.savez(paths_of(target, name), **make_paths(saved))
     if name == ensemble.NAME:
         for member in member_folders(saved):
             _write(member, target / member.relative_to(saved))

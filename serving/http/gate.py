@@ -3,13 +3,13 @@
 import datetime as dt
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
-from starlette.datastructures import Headers
 
 from serving.http.problems import Problem
 from tapewatch.accounts.keys import ApiKey, KeyRing
@@ -61,8 +61,8 @@ class Gate:
         ring = self.ring
         return ring is not None and not self.access.token and not (ring.keys and ring.has_valid(_now()))
 
-    def admit(self, headers: Headers, scope: str) -> Caller:
-        """The caller of an operation that needs `scope`.
+    def admit(self, headers: Mapping[str, str], scope: str) -> Caller:
+        """The caller of an operation that needs `scope`; names of `headers` are in lower case.
 
         Raises:
             Problem: 401 without a valid key, 403 if it lacks the scope, 429 above its limit, 503 before the keys are read.
@@ -80,12 +80,12 @@ class Gate:
             self._count(caller)
         return caller
 
-    def knows(self, headers: Headers) -> bool:
+    def knows(self, headers: Mapping[str, str]) -> bool:
         """Whether a request carries a valid key: the guard asks for the token otherwise."""
         given = _given(headers)
         return bool(given) and self.ring is not None and self.ring.find(given, _now()) is not None
 
-    def _caller(self, headers: Headers, scope: str) -> Caller:
+    def _caller(self, headers: Mapping[str, str], scope: str) -> Caller:
         ring = self.ring or KeyRing({})
         given = _given(headers)
         if given:
@@ -115,7 +115,7 @@ class Gate:
             )
 
 
-def _given(headers: Headers) -> str:
+def _given(headers: Mapping[str, str]) -> str:
     """The API key that a request carries; the deployment's token is none."""
     key = headers.get(KEY_HEADER)
     if key is not None:

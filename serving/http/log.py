@@ -2,25 +2,44 @@
 
 import datetime as dt
 import sys
+import threading
 import traceback
 from typing import TextIO
 
 import msgspec
 
 _encode = msgspec.json.Encoder().encode
+#: What is not news: kept for `flush`, since a line for each request would delay every answer.
+_ROUTINE = 200
+_MOST_KEPT = 10_000
 
 
 class Log:
-    """Writes one line an event. With `is_quiet` successful requests for a score or a page are left out."""
+    """Writes one line an event; safe to share between threads.
+
+    With `is_quiet` successful requests for a score or a page are left out; else they are written by the next `flush`, or before the
+    next other line.
+    """
+
+    #: Seconds between flushes.
+    SECONDS = 0.1
 
     def __init__(self, stream: TextIO | None = None, *, is_quiet: bool = False) -> None:
-        self._stream, self._is_quiet = stream, is_quiet
+        self._stream, self.is_quiet = stream, is_quiet
+        self._kept: list[dict[str, object]] = []
+        self._lock = threading.Lock()
+
+    def wants(self, status: int, path: str) -> bool:
+        """Whether a request is logged. Changes are always."""
+        return not self.is_quiet or status != _ROUTINE or path == "/feedback"
 
     def request(self, facts: dict[str, object]) -> None:
-        """A request that was answered: who, what, with which status and how fast. Changes are logged always."""
-        if self._is_quiet and facts["status"] == 200 and facts["path"] != "/feedback":
-            return
-        self.write("request", **facts)
+        """A request that was answered: who, what, with which status and how fast."""
+        line = {"time": dt.datetime.now(dt.UTC), "event": "request", **facts}
+        if facts["status"] == _ROUTINE and facts["path"] != "/feedback" and len(self._kept) < _MOST_KEPT:
+            self._kept.append(line)
+        else:
+            self._write([line])
 
     def failure(self, request_id: str, error: BaseException) -> None:
         """A defect, with its traceback."""
@@ -28,7 +47,21 @@ class Log:
 
     def write(self, event: str, **facts: object) -> None:
         """One line."""
-        stream = self._stream or sys.stdout
-        line = _encode({"time": dt.datetime.now(dt.UTC), "event": event, **facts}).decode()
-        stream.write(line + "\n")
-        stream.flush()
+        self._write([{"time": dt.datetime.now(dt.UTC), "event": event, **facts}])
+
+    @property
+    def waits(self) -> bool:
+        """Whether requests wait to be written."""
+        return bool(self._kept)
+
+    def flush(self) -> None:
+        """Write the requests that wait."""
+        self._write([])
+
+    def _write(self, lines: list[dict[str, object]]) -> None:
+        with self._lock:
+            kept, self._kept = self._kept, []
+            text = b"".join(_encode(line) + b"\n" for line in (*kept, *lines)).decode()
+            stream = self._stream or sys.stdout
+            stream.write(text)
+            stream.flush()

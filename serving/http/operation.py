@@ -4,7 +4,7 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
@@ -26,11 +26,14 @@ if TYPE_CHECKING:
     from serving.deployment import Deployment
 
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
-#: Requests at a time; further ones are refused at once.
+#: Requests at a time, without those whose body is still coming; further ones are refused at once.
 MAX_REQUESTS: Final = 256
+#: Of all bodies that come in parts.
+MAX_ARRIVING_BYTES: Final = 64 * 1024 * 1024
 #: A request that is not read and answered by then is given up: a slow client holds no place for ever.
 PATIENCE_S: Final = 30.0
 REQUEST_ID: Final = "x-request-id"
+_RAW_REQUEST_ID: Final = REQUEST_ID.encode()
 #: As the response keeps them: setting them one by one would cost as much as a score.
 _HEADERS: Final = (
     (b"cache-control", b"no-store"),
@@ -51,6 +54,7 @@ class Call:
 
     request: Request
     deployment: "Deployment"
+    headers: Mapping[str, str]
     request_id: str
     caller: Caller = UNKNOWN
     rows: int = 0
@@ -62,22 +66,45 @@ class Call:
         return self.span.step(name, **attributes) if self.span else _UNTRACED
 
     async def body(self) -> bytes:
-        """The whole body.
+        """The whole body. While it comes the request takes no place from others.
 
         Raises:
-            Problem: it is larger than MAX_BODY_BYTES.
+            Problem: it is larger than MAX_BODY_BYTES, or too much is arriving.
         """
-        chunks = bytearray()
-        async for chunk in self.request.stream():
-            chunks += chunk
-            if len(chunks) > MAX_BODY_BYTES:
-                raise Problem(
-                    413,
-                    "size",
-                    f"the request is larger than {MAX_BODY_BYTES:,} bytes",
-                    way_out="send fewer rows a request, or Arrow in place of JSON",
-                )
-        return bytes(chunks)
+        self.deployment.under_way -= 1
+        try:
+            content, is_more = await self._chunk()
+            return content if not is_more and len(content) <= MAX_BODY_BYTES else await self._rest(content, is_more)
+        finally:
+            self.deployment.under_way += 1
+
+    async def _rest(self, first: bytes, is_more: bool) -> bytes:
+        deployment, content = self.deployment, bytearray(first)
+        deployment.arriving += len(content)
+        try:
+            while is_more and len(content) <= MAX_BODY_BYTES:
+                if deployment.arriving > MAX_ARRIVING_BYTES:
+                    raise _busy(f"{MAX_ARRIVING_BYTES:,} bytes of requests are arriving")
+                chunk, is_more = await self._chunk()
+                content += chunk
+                deployment.arriving += len(chunk)
+        finally:
+            deployment.arriving -= len(content)
+        if len(content) > MAX_BODY_BYTES:
+            raise Problem(
+                413,
+                "size",
+                f"the request is larger than {MAX_BODY_BYTES:,} bytes",
+                way_out="send fewer rows a request, or Arrow in place of JSON",
+            )
+        return bytes(content)
+
+    async def _chunk(self) -> tuple[bytes, bool]:
+        """The next part of the body, and whether more follow."""
+        message = await self.request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        return message.get("body", b""), message.get("more_body", False)
 
     def flag(self, name: str) -> bool:
         """Whether the query sets `name` to true."""
@@ -99,7 +126,8 @@ def operation(scope: str = ANY, *, is_open: bool = False) -> Callable[[Work], Ca
         async def endpoint(request: Request) -> Response:
             begun = time.perf_counter()
             deployment: Deployment = request.app.state.deployment
-            call = Call(request, deployment, request_id_of(request))
+            headers = _headers_of(request)
+            call = Call(request, deployment, headers, request_id_of(headers))
             if deployment.tracer is not None:
                 call.span = deployment.tracer.begin(request, call.request_id)
                 call.note["trace_id"] = call.span.trace_id
@@ -108,7 +136,7 @@ def operation(scope: str = ANY, *, is_open: bool = False) -> Callable[[Work], Ca
                 deployment.under_way += 1
                 try:
                     if not is_open:
-                        call.caller = deployment.gate.admit(request.headers, scope)
+                        call.caller = deployment.gate.admit(headers, scope)
                     async with asyncio.timeout(PATIENCE_S):
                         response = await work(call)
                 finally:
@@ -124,15 +152,28 @@ def operation(scope: str = ANY, *, is_open: bool = False) -> Callable[[Work], Ca
     return decorate
 
 
+class _Json(Response):
+    """JSON that is encoded already. Starlette's own takes longer to make its two headers than a row takes to score."""
+
+    def __init__(self, content: bytes, status: int) -> None:
+        self.body, self.status_code, self.background = content, status, None
+        self.raw_headers = [(b"content-length", b"%d" % len(content)), (b"content-type", b"application/json")]
+
+
 def respond(body: object, status: int = 200) -> Response:
     """A JSON answer."""
-    return Response(_encode(body), status, media_type="application/json")
+    return _Json(_encode(body), status)
 
 
-def request_id_of(request: Request) -> str:
+def request_id_of(headers: Mapping[str, str]) -> str:
     """The client's id of the request, if it is a plain one; else a new one."""
-    given = request.headers.get(REQUEST_ID, "")
-    return given if _ID.fullmatch(given) else os.urandom(16).hex()
+    given = headers.get(REQUEST_ID)
+    return given if given and _ID.fullmatch(given) else os.urandom(16).hex()
+
+
+def _headers_of(request: Request) -> dict[str, str]:
+    """The headers by name in lower case; of several of one name the first."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(request.scope["headers"])}
 
 
 @cache
@@ -143,13 +184,12 @@ def _figures(label: str, status: int) -> tuple[Any, Any]:
 
 def _expect_room(deployment: "Deployment") -> None:
     if deployment.under_way >= MAX_REQUESTS:
-        raise Problem(
-            503,
-            "busy",
-            f"{MAX_REQUESTS} requests are being answered",
-            way_out="try again in a second, or send more rows a request",
-            headers={"Retry-After": "1"},
-        )
+        raise _busy(f"{MAX_REQUESTS} requests are being answered")
+
+
+def _busy(why: str) -> Problem:
+    way_out = "try again in a second, or send more rows a request"
+    return Problem(503, "busy", why, way_out=way_out, headers={"Retry-After": "1"})
 
 
 def _problem_of(error: Exception, call: Call) -> Problem:
@@ -178,9 +218,12 @@ def _problem_of(error: Exception, call: Call) -> Problem:
 def _finish(call: Call, response: Response, seconds: float) -> None:
     """Headers, metrics and the log of an answer."""
     raw = response.raw_headers
-    present = {name for name, _ in raw}
-    own = (*_HEADERS, (REQUEST_ID.encode(), call.request_id.encode()))
-    raw.extend(pair for pair in own if pair[0] not in present)
+    if isinstance(response, _Json):
+        raw += _HEADERS
+    else:
+        present = {name for name, _ in raw}
+        raw.extend(pair for pair in _HEADERS if pair[0] not in present)
+    raw.append((_RAW_REQUEST_ID, call.request_id.encode()))
     path = call.request.scope["path"]
     label = _OTHER if response.status_code == 404 and path != "/feedback" else path
     count, duration = _figures(label, response.status_code)
@@ -188,6 +231,8 @@ def _finish(call: Call, response: Response, seconds: float) -> None:
     duration.observe(seconds)
     if call.span is not None:
         call.span.end(label, response.status_code, call.rows)
+    if not call.deployment.log.wants(response.status_code, path):
+        return
     call.deployment.log.request(
         {
             "request_id": call.request_id,

@@ -6,10 +6,11 @@ mark. The guard checks the marks itself instead of trusting each application to 
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final
 from urllib.parse import SplitResult, quote, urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,12 +23,16 @@ _READING: Final = frozenset({"GET", "HEAD"})
 _SIMPLE_TYPES: Final = frozenset({"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _POLICY_VIOLATION: Final = 1008
-_ADDED: Final = {
-    "x-frame-options": "SAMEORIGIN",
-    "x-content-type-options": "nosniff",
+_ADDED: Final = (
+    (b"x-frame-options", b"SAMEORIGIN"),
+    (b"x-content-type-options", b"nosniff"),
     # No page of another site may show what a service answers, not even as an image.
-    "cross-origin-resource-policy": "same-origin",
-}
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+#: The headers that say who sent a request.
+_MARKS: Final = frozenset(
+    {b"host", b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest", b"content-type"}
+)
 
 
 class Guard:
@@ -65,8 +70,7 @@ class Guard:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        connection = HTTPConnection(scope)
-        refused = self._refusal(connection) or (self._unknown(connection) if self._asks else None)
+        refused = self._refusal(scope) or (self._unknown(scope) if self._asks else None)
         if scope["type"] == "websocket":
             if refused is None:
                 await self._app(scope, receive, send)
@@ -78,9 +82,9 @@ class Guard:
         answering = self._app if refused is None else refused
         await answering(scope, receive, _with_headers(send))
 
-    def _refusal(self, connection: HTTPConnection) -> Response | None:
+    def _refusal(self, scope: Scope) -> Response | None:
         """The answer to a request that no page of ours and no program sends; None to go on."""
-        scope, headers = connection.scope, connection.headers
+        headers = Headers(raw=[pair for pair in scope["headers"] if pair[0] in _MARKS])
         host = _one(headers, "host")
         name = _split(f"//{host}").hostname or ""
         if name not in self._access.hosts and name != _arrival(scope):
@@ -95,17 +99,17 @@ class Guard:
             return _no(404, "this part is not served")
         return _unsafe(scope, headers, self._forms) if scope["type"] == "http" else None
 
-    def _unknown(self, connection: HTTPConnection) -> Response | None:
+    def _unknown(self, scope: Scope) -> Response | None:
         """The answer to a client that does not prove that it knows the token; None to go on."""
-        scope, headers = connection.scope, connection.headers
-        is_http = scope["type"] == "http"
         if not self._access.token:
             # As a last resort: `tapewatch up` does not start so.
             is_from_here = is_loopback(_arrival(scope) or "localhost")
             return None if is_from_here else _no(403, "only this machine is served: set TAPEWATCH_TOKEN")
+        connection, is_http = HTTPConnection(scope), scope["type"] == "http"
+        headers = connection.headers
         if (is_http and (scope["path"] in self._open or scope["path"] == LOGIN)) or self._knows_token(connection):
             return None
-        if self._proves(connection.headers):
+        if self._proves(headers):
             return None
         if is_http and scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
             return RedirectResponse(f"{LOGIN}?next={quote(_wanted(scope), safe='')}", 303)
@@ -161,6 +165,7 @@ def _wanted(scope: Scope) -> str:
     return (path + (b"?" + query if query else b"")).decode("latin-1")
 
 
+@lru_cache(maxsize=256)
 def _split(address: str) -> SplitResult:
     try:
         parts = urlsplit(address)
@@ -186,9 +191,9 @@ def _no(status: int, why: str) -> Response:
 def _with_headers(send: Send) -> Send:
     async def wrapped(message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            for name, value in _ADDED.items():
-                headers.setdefault(name, value)
+            raw = message.get("headers", ())
+            present = {name for name, _ in raw}
+            message["headers"] = [*raw, *(pair for pair in _ADDED if pair[0] not in present)]
         await send(message)
 
     return wrapped

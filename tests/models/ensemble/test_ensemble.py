@@ -23,6 +23,7 @@ from models.isolation_forest import IsolationForestDetector
 from models.loading import load_detector
 from models.onnx_export import export_onnx
 from models.served import loading
+from models.served.forest import forest_paths
 from models.served.loading import load_row_scorer, write_graphs
 from models.served.minutes import Minutes
 from tapewatch.features.catalog import BY_NAME
@@ -257,9 +258,12 @@ def test_served_members_are_the_detectors_and_give_its_reasons(
     minutes = Minutes.of_frame(some, scorer.features)
     own = Minutes.of_frame(some, classifier.features)
     assert classifier.score(own) == pytest.approx(ensemble.members[1].score(some), abs=1e-6)
-    found = scorer.explain(minutes).sort("row", "feature")
-    expected = ensemble.explain(some).sort("symbol", "event_time", "feature")
-    assert found["shap_value"].to_numpy() == pytest.approx(expected["shap_value"].to_numpy(), abs=1e-9)
+    names, found = scorer.contributions(minutes)
+    expected_names, expected = ensemble.contributions(some)
+    assert names == expected_names
+    assert np.abs(classifier.contributions(own)[1] - ensemble.members[1].contributions(some)[1]).max() <= 1e-9
+    # They add up to the margin of the members as served, whose scores are in single precision.
+    assert np.abs(found - expected).max() <= 1e-6
 
 
 def test_serving_an_ensemble_imports_neither_what_fitted_it_nor_what_explains_it(served: Path) -> None:
@@ -272,8 +276,8 @@ from serving.schemas import parse_rows
 scorer = Scorer.load(Path({str(served)!r}), name="ensemble", version="1")
 scorer.warm_up()
 body = b'{{"symbol": "AAPL", "event_time": "2024-03-05T15:31:00Z", "volume_ratio": 500.0, "return_bps": -900.0}}'
-(verdict,) = scorer.verdicts(*scorer.arrays_of(parse_rows(body, scorer.features)))
-assert verdict.one_in_hours > 0
+(verdict,) = scorer.verdicts(*scorer.arrays_of(parse_rows(body, scorer.features)), reasons=True)
+assert verdict.one_in_hours > 0 and verdict.reasons
 heavy = {{"sklearn", "shap", "tensorflow", "keras", "jax", "torch", "numba", "scipy", "mlflow", "dagster"}}
 print(sorted(heavy & set(sys.modules)))
 """
@@ -286,6 +290,6 @@ def test_an_ensemble_whose_graph_scores_otherwise_is_not_packaged(
 ) -> None:
     ensemble.save(tmp_path / "saved")
     other = length_graph(detectors.fitted().forest).SerializeToString()
-    monkeypatch.setitem(loading._GRAPHS, "isolation_forest", lambda _: other)
+    monkeypatch.setitem(loading._MADE, "isolation_forest", (lambda _: other, forest_paths))
     with pytest.raises(DetectorError, match="as it would be served, differs from the detector by"):
         write_graphs(tmp_path / "saved", tmp_path / "graphs")

@@ -23,5 +23,8 @@ def test_scores_and_reasons_are_those_of_the_detector(
     one = minutes.take(30, 31)
     repeated = np.repeat(one.session_minutes, 2), np.repeat(one.values, 2, axis=0)
     double = Minutes(one.features, [*one.symbols] * 2, [*one.times] * 2, *repeated)
-    alone, second = scorer.explain(one), scorer.explain(double).filter(pl.col("row") == 1)
-    assert second.drop("row").sort("feature").equals(alone.drop("row").sort("feature"))
+    names, alone = scorer.contributions(one)
+    assert scorer.contributions(double)[1].tolist() == [*alone.tolist()] * 2
+    expected, own = autoencoder.contributions(rows)
+    assert names == expected
+    assert np.allclose(scorer.contributions(minutes)[1], own, rtol=0, atol=1e-9)

@@ -1,6 +1,7 @@
 """A served detector scores as the saved one, without the libraries that fitted it."""
 
 import datetime as dt
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,12 @@ import polars as pl
 import pytest
 
 from models.base import DetectorError
+from models.ensemble.storage import member_folders
 from models.isolation_forest import IsolationForestDetector
 from models.served.forest import ForestScorer
 from models.served.loading import load_row_scorer, write_graphs
 from models.served.minutes import Minutes
-from tests.support.detectors import extreme, fitted, ordinary_rows
+from tests.support.detectors import extreme, fitted, fitted_ensemble, ordinary_rows
 
 #: Agreement of single-precision trees with the forest.
 PARITY = 1e-6
@@ -65,15 +67,66 @@ def test_evidence_and_scores_are_those_of_the_detector(
     assert scorer.score(minutes.take(0, 0)).size == 0
 
 
+def test_reasons_are_those_of_the_detector_and_so_of_shap(
+    saved: Path, detector: IsolationForestDetector, rows: pl.DataFrame
+) -> None:
+    scorer, few = load_row_scorer(saved), rows.gather_every(5)
+    names, found = scorer.contributions(Minutes.of_frame(few, scorer.features))
+    expected_names, expected = detector.contributions(few)
+    assert names == expected_names
+    assert np.allclose(found, expected, rtol=0, atol=1e-9)
+    assert np.ptp(expected) > 0.01
+
+
+def test_reasons_of_an_ensemble_and_its_classifier_are_those_of_the_detectors(
+    tmp_path: Path, rows: pl.DataFrame
+) -> None:
+    ensemble = fitted_ensemble()
+    ensemble.save(tmp_path)
+    write_graphs(tmp_path, tmp_path)
+    few = rows.gather_every(5)
+    (classifier,) = [member for member in ensemble.members if member.name == "anomaly_classifier"]
+    kept = [load_row_scorer(folder) for folder in member_folders(tmp_path)]
+    (served,) = [each for each in kept if each.manifest.detector == "anomaly_classifier"]
+    names, found = served.contributions(Minutes.of_frame(few, served.features))
+    assert names == classifier.features
+    assert np.allclose(found, classifier.contributions(few)[1], rtol=0, atol=1e-9)
+    whole = load_row_scorer(tmp_path)
+    names, found = whole.contributions(Minutes.of_frame(few, whole.features))
+    expected_names, expected = ensemble.contributions(few)
+    assert names == expected_names
+    # A member's level is that of its served score, in single precision.
+    assert np.allclose(found, expected, rtol=0, atol=1e-6)
+    assert np.ptp(expected) > 0.1
+
+
+def test_trees_that_do_not_belong_together_are_refused(tmp_path: Path, saved: Path, rows: pl.DataFrame) -> None:
+    shutil.copytree(saved, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / "isolation_forest.paths.npz"
+    whole = dict(np.load(file))
+    for broken in (
+        {**whole, "children_left": np.where(whole["children_left"] >= 0, 10**6, -1)},
+        {**whole, "values": whole["values"][:, :5]},
+        {name: each for name, each in whole.items() if name != "features"},
+    ):
+        np.savez(file, **broken)
+        scorer = load_row_scorer(tmp_path)
+        with pytest.raises(DetectorError, match=r"paths\.npz cannot be used"):
+            scorer.contributions(Minutes.of_frame(rows.head(1), scorer.features))
+
+
 def test_a_folder_without_a_graph_gives_the_same_scores(
     tmp_path: Path, saved: Path, detector: IsolationForestDetector, rows: pl.DataFrame
 ) -> None:
     detector.save(tmp_path)
     minutes = Minutes.of_frame(rows, detector.features)
-    assert load_row_scorer(tmp_path).score(minutes).tolist() == load_row_scorer(saved).score(minutes).tolist()
+    alone, whole = load_row_scorer(tmp_path), load_row_scorer(saved)
+    assert alone.score(minutes).tolist() == whole.score(minutes).tolist()
+    few = minutes.take(0, 3)
+    assert alone.contributions(few)[1].tolist() == whole.contributions(few)[1].tolist()
 
 
-def test_scoring_imports_neither_scikit_learn_nor_shap_nor_a_deep_learning_framework(saved: Path) -> None:
+def test_scoring_and_reasons_import_neither_scikit_learn_nor_shap_nor_a_deep_learning_framework(saved: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
@@ -83,7 +136,8 @@ from serving.schemas import parse_rows
 scorer = Scorer.load(Path({str(saved)!r}), name="isolation_forest", version="3")
 scorer.warm_up()
 body = b'{{"symbol": "AAPL", "event_time": "2024-06-05T14:31:00Z", "volume_ratio": 500.0}}'
-assert scorer.verdicts(*scorer.arrays_of(parse_rows(body, scorer.features)))[0].is_anomaly
+verdict = scorer.verdicts(*scorer.arrays_of(parse_rows(body, scorer.features)), reasons=True)[0]
+assert verdict.is_anomaly and verdict.reasons[0].feature == "volume_ratio"
 heavy = {{"sklearn", "shap", "tensorflow", "keras", "jax", "torch", "numba", "scipy", "mlflow", "feast", "dagster"}}
 print(sorted(heavy & set(sys.modules)))
 """
