@@ -33,6 +33,7 @@ _SCRIPTS = (
     "live_scan",
     "live_minutes",
     "triple_barrier",
+    "feature_store",
     "overfitting",
     "dossier",
     "nearest_patterns",

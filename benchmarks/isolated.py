@@ -11,6 +11,9 @@ _FOLDER = _CHECKOUT / "build" / "oracles"
 _VERSION = "import sys; sys.exit(sys.version_info[:2] != (3, 12))"
 #: Peers of the trading engine and of the statistics.
 PEERS = ("nautilus_trader>=1.231,<2", "ml4t-backtest>=0.2,<0.3", "ml4t-diagnostic==0.2.0")
+#: Peers of the labels: one needs an older NumPy, the others a newer pandas.
+MLFINPY = ("mlfinpy==0.1.2", "scikit-learn<1.6", "matplotlib", "statsmodels")
+PURGING = ("skfolio>=1.12,<2", "ml4t-engineer==0.2.1")
 
 
 class IsolationError(RuntimeError):

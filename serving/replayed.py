@@ -13,7 +13,8 @@ from tapewatch.market.instruments import Market, Partition, market_of
 from tapewatch.market.tables.serving import REPLAYED_REQUESTS
 from tapewatch.market.tables.tape import MICROSTRUCTURE
 from tapewatch.store.lake.lake import Lake
-from tapewatch.store.lake.point_in_time import Source, join_as_of
+from tapewatch.store.lake.objects import Source
+from tapewatch.store.lake.point_in_time import join_as_of
 
 #: The operations whose vectors come from the online store.
 _FROM_STORE: Final = ("score_symbols",)

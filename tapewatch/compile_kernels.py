@@ -21,9 +21,11 @@ from tapewatch.feeds.files.layouts import LAYOUTS, bind
 from tapewatch.feeds.files.parsing import parse_block
 from tapewatch.feeds.rest.decode import BarsDecoder
 from tapewatch.labels.barriers.barriers import triple_barrier
+from tapewatch.market.arrays import flat
 from tapewatch.market.compiled import kernels
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables.trading import ORDERS
+from tapewatch.store.lake.as_of import hold_at, is_in_order
 from tapewatch.streaming.collector.warm_up import warm_up, warm_up_scan
 from tapewatch.streaming.detection.rules.settings import DetectionConfig
 from tapewatch.trading.engine import EngineSettings, Simulation, run
@@ -58,6 +60,7 @@ def _steps() -> Iterator[tuple[str, Callable[[], object]]]:
     yield "scan", partial(_scan, tape)
     yield "trading", partial(_trades, tape)
     yield "bet sizes", _bet_sizes
+    yield "joins", _join
     yield "flat files", _flat_file
     yield "REST bars", partial(BarsDecoder(), _BAR_PAGE)
 
@@ -104,6 +107,12 @@ def _trades(tape: SyntheticTape) -> None:
 def _bet_sizes() -> None:
     times = np.arange(2, dtype=np.int64)
     averaged_at_start(times, times + 1, np.ones(2))
+
+
+def _join() -> None:
+    run, bounds, one = np.array([0]), np.array([0, 1]), flat(pl.Series([0]))
+    is_in_order(bounds, one, one)
+    hold_at(run, one, (bounds, one, one, one, one), np.zeros((1, 4), dtype=np.int64), 0, -1)
 
 
 def _flat_file() -> None:

@@ -10,6 +10,8 @@ from assets.shared.config import config_of, plain
 from resources.stores import FeatureStoreResource
 
 _CHECK = "equals_offline"
+#: The tables of the views.
+_TABLES = ("microstructure", "bins_5s", "microstructure_more", "indicators", "cross_asset", "regimes", "seasonality")
 #: Of the features that differ, how many the check names.
 _NAMED = 20
 
@@ -30,6 +32,7 @@ def registry(context: dg.AssetExecutionContext, feature_store: FeatureStoreResou
     with feature_store.open() as features:
         planned = features.apply()
         views = [f"{view.name}: {len(view.features)} features" for view in features.store.list_feature_views()]
+        views += [f"{view.name}: labels" for view in features.store.list_label_views()]
         services = [service.name for service in features.store.list_feature_services()]
     text = "\n".join(f"- {change}" for change in planned) or "no change"
     context.add_output_metadata({"plan": dg.MetadataValue.md(text), "views": views, "services": services})
@@ -37,7 +40,7 @@ def registry(context: dg.AssetExecutionContext, feature_store: FeatureStoreResou
 
 @dg.asset(
     **about("feature_store", "online", "Each symbol's newest features, for serving.", "feast"),
-    deps=[["feature_store", "registry"], ["features", "microstructure"], ["features", "bins_5s"]],
+    deps=[["feature_store", "registry"], *(["features", name] for name in _TABLES)],
     check_specs=[
         dg.AssetCheckSpec(
             _CHECK,

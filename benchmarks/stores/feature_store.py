@@ -1,13 +1,15 @@
 """Point-in-time joins on the lake against Feast's DuckDB store, and reads and pushes of the online store.
 
-Feast's DuckDB store needs `ibis-framework[duckdb]`, which the platform does not install; without it the ratio is left out.
+Both joins run through `get_historical_features`, in turn, on the same Parquet objects and entity rows; the best round of each
+counts. Feast's DuckDB store is in an environment of its own.
 """
 
 import argparse
 import datetime as dt
-import importlib.util
+import json
 import resource
 import statistics
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -15,17 +17,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow.compute as pc
 from feast import FeatureService, FeatureStore, FeatureView, Field, FileSource
 from feast.repo_config import RepoConfig
 from feast.types import Float64
 
+from benchmarks.isolated import environment
 from resources.feature_store.definitions import SYMBOL, VIEWS
 from resources.feature_store.store import Features, repo_config
 from tapewatch.market.schema import Table
 from tapewatch.market.tables.tape import MICROSTRUCTURE
+from tests.support.redis import redis_server
 
 _START = dt.datetime(2024, 3, 4, tzinfo=dt.UTC)
 _DAY_MINUTES = 390
+_SYMBOLS = 10_000
+_PEER = ("feast[duckdb]>=0.67,<0.68", "pandas<3")
+_PEER_SCRIPT = Path(__file__).parent / "peers" / "feast_duckdb.py"
 
 
 def write_table(folder: Path, days: int, symbols: int, features: int) -> int:
@@ -62,8 +70,8 @@ def entity_rows(count: int, days: int, symbols: int) -> pd.DataFrame:
     )
 
 
-def joined_s(config: RepoConfig, source: str, features: int, rows: pd.DataFrame, *, filters: bool = False) -> float:
-    """Seconds of a join through Feast."""
+def joined(config: RepoConfig, source: str, features: int, rows: pd.DataFrame) -> tuple[float, float]:
+    """Seconds of a join through Feast, and the sum of its first feature."""
     feature_source = FileSource(
         name="wide", path=source, timestamp_field="event_time", created_timestamp_column="known_time"
     )
@@ -76,42 +84,40 @@ def joined_s(config: RepoConfig, source: str, features: int, rows: pd.DataFrame,
     )
     store = FeatureStore(config=config)
     store.apply([SYMBOL, view, FeatureService(name="wide", features=[view])])
-    begun = time.perf_counter()
     service = store.get_feature_service("wide")
-    options = {"filter_by_created_timestamp": True} if filters else {}
-    found = store.get_historical_features(rows, service, **options).to_arrow()
-    seconds = time.perf_counter() - begun
-    filled = found.num_rows - found["f000"].null_count
-    print(f"    {found.num_rows:,} rows x {features} features, {filled:,} filled")
-    return seconds
+    begun = time.perf_counter()
+    found = store.get_historical_features(rows, service).to_arrow()
+    return time.perf_counter() - begun, pc.sum(found["f000"]).as_py()
 
 
-def _duckdb_config(folder: Path) -> RepoConfig:
-    return RepoConfig(
-        project="peer",
-        provider="local",
-        registry=str(folder / "peer.db"),
-        online_store={"type": "sqlite", "path": str(folder / "peer-online.db")},
-        offline_store={"type": "duckdb"},
-        entity_key_serialization_version=3,
-        repo_path=folder,
-    )
-
-
-def compare(folder: Path, rows: int, days: int, symbols: int, features: int) -> None:
+def compare(folder: Path, rows: int, days: int, symbols: int, features: int, rounds: int) -> None:
     """Ours against Feast's store on one table."""
     table = folder / "small"
     height = write_table(table, days, symbols, features)
     asked = entity_rows(rows, days, symbols)
+    asked.to_parquet(folder / "asked.parquet")
     print(f"{rows:,} entity rows, {height:,} rows of {features} features")
-    # The first join of a process imports and plans more than it joins.
-    ours = [joined_s(repo_config(folder / f"ours{n}"), str(table), features, asked) for n in range(2)][-1]
-    print(f"  as-of join on the lake: {ours:.2f} s")
-    if importlib.util.find_spec("ibis") is None:
-        print("  Feast's DuckDB store: not measured, ibis-framework[duckdb] is not installed")
-        return
-    theirs = joined_s(_duckdb_config(folder), f"{table}/market=stocks/*/part.parquet", features, asked, filters=True)
-    print(f"  Feast's DuckDB store: {theirs:.1f} s, {theirs / ours:.0f} times as long")
+    given = {
+        "folder": str(folder / "peer"),
+        "source": f"{table}/market=stocks/*/part.parquet",
+        "asked": str(folder / "asked.parquet"),
+        "features": features,
+    }
+    python = environment("feast", _PEER)
+    joined(repo_config(folder / "first"), str(table), features, asked)
+    ours, theirs = [], []
+    for number in range(rounds):
+        done = subprocess.run(
+            [python, str(_PEER_SCRIPT)], input=json.dumps(given), stdout=subprocess.PIPE, text=True, check=True
+        )
+        peer = json.loads(done.stdout)
+        theirs.append(peer["seconds"])
+        seconds, total = joined(repo_config(folder / f"ours{number}"), str(table), features, asked)
+        ours.append(seconds)
+        if abs(total - peer["sum"]) > 1e-6:
+            raise AssertionError(f"the two joins differ: {total} and {peer['sum']}")
+    print(f"  as-of join on the lake  {min(ours):8.2f} s")
+    print(f"  Feast's DuckDB store    {min(theirs):8.2f} s  {min(theirs) / min(ours):6.0f} times as long")
 
 
 def wide(folder: Path, rows: int) -> None:
@@ -119,43 +125,34 @@ def wide(folder: Path, rows: int) -> None:
     table = folder / "wide"
     height = write_table(table, 20, 200, 100)
     asked = entity_rows(rows, 20, 200)
-    seconds = joined_s(repo_config(folder / "wide-home"), str(table), 100, asked)
+    seconds, _ = joined(repo_config(folder / "wide-home"), str(table), 100, asked)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     print(f"{rows:,} rows x 100 features out of {height:,}: {seconds:.1f} s, process peak {peak:.1f} GB")
 
 
-def online(folder: Path) -> None:
-    """Reads of 8 features, and pushes of 10,000 symbols, on SQLite."""
-    features = Features(repo_config(folder / "online"), str(folder / "lake"))
+def online(folder: Path, store: str, redis_url: str | None = None) -> None:
+    """Pushes of 10,000 symbols and reads of 8 features; best and median."""
+    features = Features(repo_config(folder / store, redis_url=redis_url), str(folder / "lake"))
     features.apply()
     view = next(view for view in VIEWS if view.table is MICROSTRUCTURE)
-    rows = _live_rows(MICROSTRUCTURE, 10_000)
-    taken = []
-    for minute in range(3):
+    rows = _live_rows(MICROSTRUCTURE, _SYMBOLS)
+    taken, cpu = [], []
+    for minute in range(7):
         moved = rows.with_columns(pl.col("event_time", "known_time") + dt.timedelta(minutes=minute))
-        begun = time.perf_counter()
+        begun, begun_cpu = time.perf_counter(), time.process_time()
         features.push(view, moved)
         taken.append(time.perf_counter() - begun)
-    push_s = statistics.median(taken)
-    print(f"push of 10,000 rows x {len(view.schema)} features: {push_s:.2f} s, {10_000 / push_s:,.0f} rows/s")
+        cpu.append(time.process_time() - begun_cpu)
     names = [f"{view.name}:{name}" for name in list(view.schema)[:8]]
-    reads, stores = [], []
-    feature_view = features.store.get_feature_view(view.name)
-    from resources.feature_store.store import _keys  # noqa: PLC0415
-
-    for number in range(2000):
-        symbol = f"S{number * 5 % 10_000:05d}"
+    reads = []
+    for number in range(3000):
+        symbol = f"S{number * 5 % _SYMBOLS:05d}"
         begun = time.perf_counter()
         features.store.get_online_features(names, [{"symbol": symbol}])
         reads.append(time.perf_counter() - begun)
-        key = _keys([symbol])
-        begun = time.perf_counter()
-        features.online.online_read(features.config, feature_view, key, list(view.schema)[:8])
-        stores.append(time.perf_counter() - begun)
-    print(
-        f"read of 8 features of a symbol: {statistics.median(reads) * 1e3:.3f} ms through Feast, "
-        f"{statistics.median(stores) * 1e3:.3f} ms of it in the store"
-    )
+    features.close()
+    push = f"{_SYMBOLS / min(taken):10,.0f} rows/s of {len(view.schema)} features ({_SYMBOLS / min(cpu):,.0f} a CPU second)"
+    print(f"{store:8} push {push}, read of 8 features {statistics.median(reads) * 1e3:.3f} ms")
 
 
 def _live_rows(table: Table, count: int) -> pl.DataFrame:
@@ -179,12 +176,15 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--peer-days", type=int, default=64)
     parser.add_argument("--peer-rows", type=int, default=50_000)
+    parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        online(folder)
+        online(folder, "SQLite")
+        with redis_server(folder) as url:
+            online(folder, "Redis", url)
         wide(folder, asked.rows)
-        compare(folder, asked.peer_rows, asked.peer_days, 200, 8)
+        compare(folder, asked.peer_rows, asked.peer_days, 200, 8, asked.rounds)
 
 
 if __name__ == "__main__":

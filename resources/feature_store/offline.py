@@ -12,7 +12,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-from feast import FeatureView, FileSource
+from feast import FeatureView, FileSource, LabelView
 from feast.data_source import DataSource
 from feast.infra.offline_stores.dask import DaskOfflineStore, DaskOfflineStoreConfig, DaskRetrievalJob
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
@@ -23,7 +23,9 @@ from feast.types import Bool, Float32, Float64, Int32, Int64, String
 from upath import UPath
 
 from tapewatch.store.lake.lake import OBJECT, open_object
-from tapewatch.store.lake.point_in_time import Source, between, join_as_of, latest
+from tapewatch.store.lake.objects import Source
+from tapewatch.store.lake.point_in_time import between, join_as_of, latest
+from tapewatch.store.lake.said import label_at
 
 _TYPES = {
     Float64: pl.Float64(), Float32: pl.Float32(), Int64: pl.Int64(), Int32: pl.Int32(), Bool: pl.Boolean(), String: pl.String()
@@ -37,12 +39,16 @@ class FeaturesError(ValueError):
 
 
 class LakeOfflineStoreConfig(DaskOfflineStoreConfig):
-    """Whether rows count from when they were known; otherwise they count from the event, and corrections are seen early."""
+    """Whether rows count from when they were known; otherwise they count from the event, and corrections are seen early.
+
+    `labels_known_by` leaves out labels that people gave later.
+    """
 
     type: Literal["resources.feature_store.offline.LakeOfflineStore"] = (  # type: ignore[assignment]
         "resources.feature_store.offline.LakeOfflineStore"
     )
     filter_by_created_timestamp: bool = True
+    labels_known_by: dt.datetime | None = None
 
 
 class LakeRetrievalJob(DaskRetrievalJob):
@@ -66,7 +72,7 @@ class LakeOfflineStore(DaskOfflineStore):
     @staticmethod
     def get_historical_features(
         config: RepoConfig,
-        feature_views: list[FeatureView],
+        feature_views: list[FeatureView | LabelView],
         feature_refs: list[str],
         entity_df: pd.DataFrame | str | None,
         registry: BaseRegistry,  # noqa: ARG004
@@ -95,12 +101,12 @@ class LakeOfflineStore(DaskOfflineStore):
             for view, features in wanted:
                 mapping = _keys(view)
                 part = rows.select(pl.col(mapping[key]).alias(key) for key in mapping).with_columns(rows["time"])
-                found = join_as_of(
-                    _source(config, view.batch_source, tuple(mapping), view.ttl),
-                    part,
-                    {name: _dtype(view, name) for name in features},
-                    as_known=as_known,
-                )
+                types = {name: _dtype(view, name) for name in features}
+                if isinstance(view, LabelView):
+                    found = _said(config, view, part, types)
+                else:
+                    source = _source(config, view.batch_source, tuple(mapping), view.ttl)
+                    found = join_as_of(source, part, types, as_known=as_known)
                 prefix = f"{view.projection.name_to_use()}__" if full_feature_names else ""
                 joined = joined.hstack(found.rename({name: f"{prefix}{name}" for name in features}))
             return joined.cast({time: pl.Datetime("us", "UTC")}).to_arrow(compat_level=pl.CompatLevel.oldest())
@@ -202,13 +208,13 @@ def _beside_registry(config: RepoConfig) -> RepoConfig:
     return config.model_copy(update={"repo_path": Path(config.registry.path).parent})
 
 
-def _wanted(view: FeatureView, refs: Sequence[str]) -> list[str]:
+def _wanted(view: FeatureView | LabelView, refs: Sequence[str]) -> list[str]:
     """The features of a view among references such as `view:feature`, in their order."""
     name = view.projection.name_to_use()
     return [ref.partition(":")[2] for ref in refs if ref.partition(":")[0] == name]
 
 
-def _keys(view: FeatureView) -> dict[str, str]:
+def _keys(view: FeatureView | LabelView) -> dict[str, str]:
     """The column of the entity rows for each column of the view's key."""
     mapping = view.projection.join_key_map
     return {entity.name: mapping.get(entity.name, entity.name) for entity in view.entity_columns}
@@ -232,7 +238,13 @@ def _entity_rows(frame: pd.DataFrame, keys: Sequence[str], time: str) -> pl.Data
     )
 
 
-def _dtype(view: FeatureView, name: str) -> pl.DataType:
+def _said(config: RepoConfig, view: LabelView, rows: pl.DataFrame, columns: dict[str, pl.DataType]) -> pl.DataFrame:
+    """The labels that hold at the rows' times."""
+    folder = _folder(config, view.batch_source)
+    return label_at(folder.parent.parent, rows, columns, known_by=config.offline_store.labels_known_by)
+
+
+def _dtype(view: FeatureView | LabelView, name: str) -> pl.DataType:
     dtype = next(field.dtype for field in view.features if field.name == name)
     if dtype not in _TYPES:
         raise FeaturesError(f"{view.name}:{name} is of type {dtype}, which the lake's tables do not have")
@@ -240,14 +252,13 @@ def _dtype(view: FeatureView, name: str) -> pl.DataType:
 
 
 def _source(config: RepoConfig, source: DataSource | None, keys: tuple[str, ...], ttl: dt.timedelta | None) -> Source:
+    folder = _folder(config, source)
+    return Source(folder, keys, source.timestamp_field, source.created_timestamp_column or None, ttl or None)
+
+
+def _folder(config: RepoConfig, source: DataSource | None) -> UPath:
     if source is None:
-        raise FeaturesError("the feature view has no batch source: give it one in feature_repo")
-    return Source(
-        _folder(config, source), keys, source.timestamp_field, source.created_timestamp_column or None, ttl or None
-    )
-
-
-def _folder(config: RepoConfig, source: DataSource) -> UPath:
+        raise FeaturesError("the view has no batch source: give it one in feature_repo")
     if not isinstance(source, FileSource):
         raise FeaturesError(
             f"{source.name} is a {type(source).__name__}: this store reads the lake's folders (FileSource)"
@@ -263,7 +274,8 @@ def _schema(folder: UPath, names: Sequence[str]) -> dict[str, pl.DataType]:
         return dict.fromkeys(names, pl.Float64())
     with open_object(paths[-1]) as stream:
         empty = pl.DataFrame(pq.read_schema(stream).empty_table())
+    types = {name: empty.schema.get(name, pl.Float64()) for name in names}
     return {
-        name: pl.Int64() if isinstance(dtype := empty.schema.get(name, pl.Float64()), pl.Datetime) else dtype
-        for name in names
+        name: pl.Int64() if isinstance(dtype, pl.Datetime) else pl.String() if dtype == pl.Categorical() else dtype
+        for name, dtype in types.items()
     }

@@ -78,10 +78,10 @@ class VectorOnlineStore(OnlineStore):
             progress(len(data))
 
     def write_encoded(
-        self, config: RepoConfig, view: str, rows: Iterable[tuple[EntityKey, int, int, dict[str, bytes]]]
+        self, config: RepoConfig, view: str, rows: Iterable[tuple[bytes, int, int, dict[str, bytes]]]
     ) -> None:
-        """The same for rows of a key, both times in µs, and features as serialized messages."""
-        vectors = [Vector(_key(config, key), event, known, _encode(content)) for key, event, known, content in rows]
+        """The same for rows of a serialized key, both times in µs, and features as serialized messages."""
+        vectors = [Vector(key, event, known, _encode(content)) for key, event, known, content in rows]
         self._opened(config).write(view, vectors)
 
     def online_read(

@@ -23,14 +23,19 @@ from resources.feature_store.definitions import SCHEMA_TAG, SYMBOL, VIEWS, View,
 from resources.feature_store.online import VectorOnlineStore, features_of
 from resources.feature_store.registry import RegistryError
 from tapewatch.store.lake.lake import Lake
-from tapewatch.store.lake.point_in_time import Source, as_type, join_as_of, latest
+from tapewatch.store.lake.objects import Source, as_type
+from tapewatch.store.lake.point_in_time import join_as_of, latest
+from tapewatch.store.vectors.symbols import symbol_key
 from tapewatch.store.vectors.vectors import Vector
 
 #: Feast wants times in whole microseconds.
 _US = pl.Datetime("us", "UTC")
 _TIMES = {"event_time": pl.Datetime("ns", "UTC"), "known_time": pl.Datetime("ns", "UTC")}
 #: The field of Feast's values that holds a type.
-_KINDS = {pl.Float64(): "double_val", pl.Int64(): "int64_val", pl.Int32(): "int32_val", pl.Boolean(): "bool_val"}
+_KINDS = {
+    pl.Float64(): "double_val", pl.Int64(): "int64_val", pl.Int32(): "int32_val", pl.Boolean(): "bool_val",
+    pl.String(): "string_val",
+}  # fmt: skip
 _DOUBLE = bytes([Value.DESCRIPTOR.fields_by_name["double_val"].number << 3 | 1])
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
@@ -106,7 +111,7 @@ class Features:
             feature_views=made.views,
             on_demand_feature_views=[],
             stream_feature_views=[],
-            label_views=[],
+            label_views=made.labels,
             entities=[SYMBOL],
             feature_services=made.services,
             permissions=[],
@@ -152,7 +157,7 @@ class Features:
         """Bring each view's online rows to the newest that the lake holds and that were known by `end`, by default now.
 
         Returns:
-            The interval of each view.
+            The interval of each view whose table the lake has.
 
         Raises:
             RegistryError: as `check`.
@@ -161,7 +166,7 @@ class Features:
         self.check()
         end = end or dt.datetime.now(dt.UTC)
         done = {}
-        for view in VIEWS:
+        for view in self._in_the_lake():
             with _quiet():
                 before = self.store.get_feature_view(view.name).most_recent_end_time
                 # Feast would begin one time to live before now, or where it ended. But an older lake would leave the online
@@ -185,7 +190,7 @@ class Features:
         columns = [_encoded(frame[name], _KINDS[dtype]) for name, dtype in view.schema.items()]
         content = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
         times = (newest[name].cast(_US).to_physical().to_list() for name in _TIMES)
-        keys = _keys(newest["symbol"].cast(pl.String).to_list())
+        keys = [symbol_key(symbol) for symbol in newest["symbol"].cast(pl.String).to_list()]
         if keys:
             self.online.write_encoded(self.config, view.name, zip(keys, *times, content, strict=True))
 
@@ -197,7 +202,7 @@ class Features:
         counted as ahead.
         """
         compared, ahead, faults = {}, 0, []
-        for view in VIEWS:
+        for view in self._in_the_lake():
             with _quiet():
                 until = self.store.get_feature_view(view.name).most_recent_end_time
             if until is None:
@@ -243,6 +248,14 @@ class Features:
             else:
                 faults += [Fault(view.name, name, symbol, 0.0) for name in _differing(vector, row, view.schema)]
         return len(symbols) - ahead, ahead, faults
+
+    def _in_the_lake(self) -> list[View]:
+        """The views whose table has a partition."""
+        lake = Lake(self._lake_root)
+        there = {
+            name for name, table in {view.table.name: view.table for view in VIEWS}.items() if lake.partitions(table)
+        }
+        return [view for view in VIEWS if view.table.name in there]
 
     def _first(self, view: View, end: dt.datetime) -> dt.datetime:
         """One time to live before the newest row of the lake that was known by `end`."""

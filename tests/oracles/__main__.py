@@ -1,27 +1,31 @@
-"""Every comparison with another library: `make oracles`, or `python -m tests.oracles`. The exit status is 0 if all agree."""
+"""Every comparison with another library: `make oracles`, or `python -m tests.oracles [compare_labels]`. Exit status 0: all agree."""
 
 import subprocess
 import sys
-from pathlib import Path
 
-from benchmarks.isolated import IsolationError, environment
+from benchmarks.isolated import MLFINPY, PEERS, PURGING, IsolationError, environment
 
-_HERE = Path(__file__).parent
+#: The environments of each comparison: name and packages.
+_ENVIRONMENTS = {
+    "compare_accounts": [("peers", PEERS)],
+    "compare_statistics": [("peers", PEERS)],
+    "compare_labels": [("mlfinpy", MLFINPY), ("purging", PURGING)],
+}
 
 
 def main() -> int:
-    """Make the environment and run each `compare_*.py` with its Python."""
-    try:
-        python = environment()
-    except IsolationError as error:
-        sys.stderr.write(f"oracles: {error}\n")
-        return 1
+    """Make the environments and run each comparison with their Pythons."""
     failed = 0
-    for script in sorted(_HERE.glob("compare_*.py")):
-        done = subprocess.run([sys.executable, "-m", f"tests.oracles.{script.stem}", python], check=False)
+    for name in sys.argv[1:] or sorted(_ENVIRONMENTS):
+        try:
+            pythons = [environment(*each) for each in _ENVIRONMENTS[name]]
+        except IsolationError as error:
+            sys.stderr.write(f"oracles: {error}\n")
+            return 1
+        done = subprocess.run([sys.executable, "-m", f"tests.oracles.{name}", *pythons], check=False)
         failed += done.returncode != 0
         if done.returncode:
-            sys.stderr.write(f"{script.stem}: DIFFERS\n")
+            sys.stderr.write(f"{name}: DIFFERS\n")
     return 1 if failed else 0
 
 

@@ -9,13 +9,16 @@ import pandas as pd
 import polars as pl
 import pytest
 import yaml
+from feast import FeatureStore
 from feast.repo_config import RegistryConfig
 
-from resources.feature_store.definitions import SERVICES, VIEWS
+from resources.feature_store.definitions import LABELLED, LABELS_VIEW, SERVICES, VIEWS
 from resources.feature_store.offline import FeaturesError
 from resources.feature_store.registry import RegistryError, WholeFileRegistryStore
 from resources.feature_store.store import Fault, Features, repo_config
 from tapewatch.features.catalog import CATALOG_VERSION, NAMES
+from tapewatch.market.tables.features import REGIMES
+from tapewatch.market.tables.labels import HUMAN_LABELS
 from tapewatch.market.tables.tape import MICROSTRUCTURE
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.vectors.vectors import VectorsError
@@ -25,7 +28,7 @@ from tests.support.postgres import postgres
 from tests.support.redis import redis_server
 
 FOREST = f"isolation_forest_v{CATALOG_VERSION}"
-MINUTES, BINS = VIEWS
+MINUTES, BINS = VIEWS[:2]
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +147,71 @@ def test_the_training_set_is_joined_by_when_rows_were_known(home: Path) -> None:
     assert joined["trade_count"].to_pylist()[0] == minute["trade_count"]
     prefixed = features.store.get_historical_features(asked, features=names, full_feature_names=True).to_df()
     assert f"{BINS.name}__price" in prefixed.columns
+
+
+def test_a_family_of_text_and_numbers_is_joined_and_served(home: Path) -> None:
+    lake, features = Lake(home / "lake"), opened(home)
+    times = minutes_of(home)["event_time"].unique().sort().gather([0, 5, 10])
+    blocks = REGIMES.empty().select("symbol", "event_time", "known_time", "regime", "trend_score")
+    rows = pl.DataFrame({"symbol": "AAA", "event_time": times, "regime": ["calm", "turbulent", None]}).with_columns(
+        known_time=pl.col("event_time") + pl.duration(minutes=5), trend_score=pl.Series([0.5, -2.0, None])
+    )
+    lake.write(
+        REGIMES, PARTITION, REGIMES.conform(pl.concat([blocks, rows.cast(dict(blocks.schema)).select(blocks.columns)]))
+    )
+    features.apply()
+    names = ["symbol_regimes_5m:regime", "symbol_regimes_5m:trend_score"]
+    at = rows["known_time"].cast(pl.Datetime("us", "UTC"))
+    asked = pl.DataFrame({"symbol": "AAA", "event_timestamp": at}).to_pandas()
+    joined = features.store.get_historical_features(asked, names).to_df()
+    assert joined["regime"].tolist() == ["calm", "turbulent", None]
+    features.materialize(at[1] + dt.timedelta(seconds=1))
+    assert features.compare().compared["symbol_regimes_5m"] == 1
+    assert features.compare().faults == []
+    online = features.store.get_online_features(names, [{"symbol": "AAA"}]).to_dict()
+    assert (online["regime"], online["trend_score"]) == (["turbulent"], [-2.0])
+    features.push(next(view for view in VIEWS if view.table is REGIMES), lake.read(REGIMES, PARTITION))
+    assert features.store.get_online_features(names, [{"symbol": "AAA"}]).to_dict()["regime"] == [None]
+
+
+def test_labels_of_people_meet_the_minutes_of_their_stretch(home: Path) -> None:
+    start = known_at(minutes_of(home), 30)
+
+    def label(symbol: str, first: int, last: int, author: str, kind: str, said_days: int) -> dict[str, object]:
+        return {
+            "label_id": f"{author}{first}", "symbol": symbol, "kind": kind, "is_anomaly": kind != "normal", "author": author,
+            "confidence": 0.8, "note": None, "start_time": start + dt.timedelta(minutes=first),
+            "end_time": start + dt.timedelta(minutes=last), "known_time": start + dt.timedelta(days=said_days),
+        }  # fmt: skip
+
+    said = [
+        label("AAA", 0, 3, "ann", "volume_spike", 1),
+        label("AAA", 2, 4, "ben", "normal", 2),
+        label("BBB", 0, 9, "ann", "price_jump", 1),
+    ]
+    Lake(home / "lake").write(HUMAN_LABELS, PARTITION, HUMAN_LABELS.conform(pl.DataFrame(said)))
+    features = opened(home)
+    planned = features.apply()
+    assert f"create label view {LABELS_VIEW}" in planned
+    assert [view.name for view in features.store.list_label_views()] == [LABELS_VIEW]
+    asked = pd.DataFrame(
+        {
+            "symbol": ["AAA"] * 6 + ["CCC"],
+            "event_timestamp": [start + dt.timedelta(minutes=m) for m in (0, 1, 2, 3, 4, 5, 1)],
+        }
+    )
+    joined = features.store.get_historical_features(asked, features.store.get_feature_service(LABELLED)).to_arrow()
+    # The minute that ends with the stretch's start is before it; where two people differ, the one who spoke last counts.
+    assert joined["kind"].to_pylist() == [None, "volume_spike", "volume_spike", "normal", "normal", None, None]
+    assert joined["is_anomaly"].to_pylist() == [None, True, True, False, False, None, None]
+    assert joined["start_time"].to_pylist()[1] == int(start.timestamp()) * 10**6
+    assert set(NAMES) <= set(joined.column_names)
+    earlier = features.config.model_copy(deep=True)
+    earlier.offline_store.labels_known_by = start + dt.timedelta(days=1)
+    by_then = FeatureStore(config=earlier).get_historical_features(asked, [f"{LABELS_VIEW}:author"]).to_arrow()
+    assert by_then["author"].to_pylist() == [None, "ann", "ann", "ann", None, None, None]
+    with pytest.raises(ValueError, match="LabelView symbol_human_labels cannot be materialized"):
+        features.store.materialize(start, start, feature_views=[LABELS_VIEW])
 
 
 def test_bad_entity_rows_and_unknown_features_are_named(home: Path) -> None:

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 from upath import UPath
 
-from tapewatch.store.lake.point_in_time import Source, UnknownColumnError, between, join_as_of, latest
+from tapewatch.store.lake.objects import Source, UnknownColumnError
+from tapewatch.store.lake.point_in_time import between, join_as_of, latest
 
 START = dt.datetime(2024, 3, 4, tzinfo=dt.UTC)
 COLUMNS = {"value": pl.Float64(), "count": pl.Int64()}
@@ -16,12 +17,13 @@ TIME = pl.Datetime("ns", "UTC")
 MINUTE_NS = 60 * 10**9
 
 
-def write(folder: Path, rows: pl.DataFrame, group_rows: int = 7) -> None:
+def write(folder: Path, table: pl.DataFrame, group_rows: int = 7, *, is_sorted: bool = True) -> None:
     """The rows as the lake lays them out, by the date of their event, in small row groups."""
-    for (date,), part in rows.group_by(pl.col("event_time").dt.date()):
+    for (date,), part in table.group_by(pl.col("event_time").dt.date()):
         target = folder / "market=stocks" / f"date={date}" / "part.parquet"
         target.parent.mkdir(parents=True, exist_ok=True)
-        part.sort("symbol", "event_time").write_parquet(target, row_group_size=group_rows)
+        rows = part.sort("symbol", "event_time") if is_sorted else part.sample(fraction=1, shuffle=True, seed=1)
+        rows.write_parquet(target, row_group_size=group_rows)
 
 
 def rows_of(*rows: tuple[str, float, float, float]) -> pl.DataFrame:
@@ -64,10 +66,13 @@ def searched(rows: pl.DataFrame, time: dt.datetime, symbol: str, ttl: dt.timedel
     return seen["value"][0] if seen.height else None
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_the_join_finds_what_a_search_through_all_rows_finds(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize(("seed", "kind"), [(0, "corrected"), (1, "corrected"), (2, "in order"), (3, "shuffled")])
+def test_the_join_finds_what_a_search_through_all_rows_finds(tmp_path: Path, seed: int, kind: str) -> None:
     rows, ttl = random_rows(seed), dt.timedelta(hours=9)
-    write(tmp_path, rows)
+    if kind == "in order":
+        rows = rows.sort("known_time").unique(["symbol", "event_time"], keep="first", maintain_order=True)
+        rows = rows.with_columns(known_time=pl.col("event_time") + dt.timedelta(minutes=1))
+    write(tmp_path, rows, is_sorted=kind != "shuffled")
     rng = np.random.default_rng(seed)
     wanted = asked(*(("ABCX"[rng.integers(4)], float(rng.integers(-100, 6 * 1440))) for _ in range(400)))
     found = join_as_of(Source(UPath(tmp_path), ("symbol",), ttl=ttl), wanted, COLUMNS)
