@@ -13,15 +13,12 @@ from pathlib import Path
 import typer
 from pydantic import ValidationError
 
-from orchestration.cli.commands.deployment import keys, platform, security, serve, users
+from orchestration.cli.commands.deployment import keys, labeller, platform, security, serve, users
 from orchestration.cli.commands.detectors import (
     alerts,
     detect,
     explain,
     features,
-    gaps,
-    keys,
-    labeller,
     labels,
     lookahead,
     models,

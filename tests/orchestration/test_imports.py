@@ -19,7 +19,7 @@ def imported_by(code: str) -> set[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "module", ["definitions", "processes.collector", "processes.healer", "runs.scoring", "processes.up"]
+    "module", ["definitions", "processes.collector", "processes.healer", "runs.detectors.scoring", "processes.up"]
 )
 def test_libraries_for_training_and_plots_are_imported_when_needed(module: str) -> None:
     modules = imported_by(f"import orchestration.{module}")

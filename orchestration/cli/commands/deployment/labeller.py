@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from orchestration.cli.commands.shared_labels import pull, push
+from orchestration.cli.commands.detectors.shared_labels import pull, push
 from orchestration.errors import console, reports_errors
 from tapewatch.settings import Settings
 
