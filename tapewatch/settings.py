@@ -4,14 +4,12 @@ Only entry points read them (the command line, the Dagster definitions, the scor
 """
 
 import os
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PastDate, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
-    DotEnvSettingsSource,
     EnvSettingsSource,
     InitSettingsSource,
     NoDecode,
@@ -55,9 +53,6 @@ class MarketSettings(BaseModel):
 
 #: The environment variable of each field of `MarketSettings`, to be completed by the market's name.
 MARKET_VARIABLES = {"plan": "POLYGON_TIER_", "stream_url": "POLYGON_WS_URL_", "symbols": "TAPEWATCH_SYMBOLS_"}
-#: Variables that are read elsewhere.
-_OTHERS = {"TAPEWATCH_MARKET_DATA", "TAPEWATCH_MOVE_TO"}
-_LIKENESS = 0.8
 _SYMBOLS = {
     Market.STOCKS: ("AAPL", "GOOGL", "MSFT", "TSLA", "VOO"),
     Market.CRYPTO: ("X:BTC-USD", "X:ETH-USD", "X:ADA-USD", "X:SOL-USD", "X:DOT-USD", "X:DOGE-USD"),
@@ -66,23 +61,6 @@ _SYMBOLS = {
 }
 #: The settings of each market where nothing is set.
 DEFAULT_MARKETS = {market: MarketSettings(symbols=_SYMBOLS.get(market, ())) for market in Market}
-
-
-def unknown_variables() -> dict[str, str | None]:
-    """Variables of the environment and `.env` that look like settings and are none; with each the nearest setting, if any."""
-    fields = Settings.model_fields.items()
-    known = {field.alias or variable_of(name) for name, field in fields if name != "markets"} | {
-        variable_of("markets", market, name) for market in Market for name in MARKET_VARIABLES
-    }
-    in_file = DotEnvSettingsSource(Settings).env_vars
-    given = {name.upper() for name in (*os.environ, *in_file)}
-    unknown = {
-        name: next(iter(get_close_matches(name, sorted(known), 1, _LIKENESS)), None)
-        for name in sorted(given - known - _OTHERS)
-        if name.startswith(("TAPEWATCH_", "POLYGON_"))
-    }
-    # Other programs have variables of the vendor too.
-    return {name: near for name, near in unknown.items() if near or name.startswith("TAPEWATCH_")}
 
 
 def variable_of(*location: str | int) -> str:

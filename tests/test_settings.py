@@ -1,13 +1,15 @@
 """The settings and `.env.example` agree."""
 
+import datetime as dt
 import re
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from tapewatch.market.instruments import Market
 from tapewatch.settings import MARKET_VARIABLES, Settings, variable_of
+from tapewatch.variables import variables_of
 
 EXAMPLE = Path(__file__).resolve().parent.parent / ".env.example"
 NAMES = {
@@ -81,3 +83,21 @@ def test_a_value_that_cannot_be_is_located_by_its_variable(monkeypatch: pytest.M
         "POLYGON_TIER_FOREX",
         "TAPEWATCH_PORT_MLFLOW",
     }
+
+
+def test_another_process_reads_the_same_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given = Settings(
+        home=tmp_path / "a home, 100%",
+        flat_files="s3://flat",
+        polygon_api_key=SecretStr("k,=' "),
+        plans_file=Path("plans.toml"),
+        alert_email_to=("a@x", "b@x"),
+        partitions_start=dt.date(2024, 6, 3),
+        paper_trading=True,
+        scoring_sample=0.25,
+        token=SecretStr("t"),
+        _env_file=None,
+    ).with_markets(Market.CRYPTO, plan="advanced", stream_url="ws://127.0.0.1:1", symbols=("X:A-B", "X:C-D"))
+    for name, value in variables_of(given).items():
+        monkeypatch.setenv(name, value)
+    assert Settings(_env_file=None) == given.model_copy(update={"plans_file": Path("plans.toml").absolute()})

@@ -31,7 +31,8 @@ from orchestration.cli.commands.trading import backtest, paper
 from orchestration.errors import console
 from orchestration.home import tighten
 from tapewatch.network import prepare_environment
-from tapewatch.settings import Settings, unknown_variables
+from tapewatch.settings import Settings
+from tapewatch.variables import unknown_variables
 
 # TensorFlow, which some libraries import, prints how it was built otherwise.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

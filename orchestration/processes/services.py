@@ -20,7 +20,8 @@ from tapewatch import __version__
 from tapewatch.emulator import name_of
 from tapewatch.emulator.stream.pace import Speed
 from tapewatch.market.instruments import Market
-from tapewatch.settings import Settings, variable_of
+from tapewatch.settings import Settings
+from tapewatch.variables import variables_of
 
 EMULATOR_SEED = 7
 PLACEHOLDER_KEY = "emulator"
@@ -94,44 +95,15 @@ def environment(settings: Settings) -> dict[str, str]:
     """The environment of all services: this process's, with the deployment's folders, ports and source."""
     return {
         **os.environ,
+        # MLflow takes an empty address for one.
+        **{name: value for name, value in variables_of(settings).items() if value or name != "MLFLOW_TRACKING_URI"},
         **home.environment(settings),
-        **{variable_of("markets", market, "plan"): settings.plan(market) for market in Market},
-        "POLYGON_WS_URL": settings.polygon_ws_url or "",
-        **{variable_of("markets", m, "stream_url"): settings.markets[m].stream_url or "" for m in Market},
-        "TAPEWATCH_PARTITIONS_START": str(settings.partitions_start or ""),
-        "TAPEWATCH_HOST": settings.host,
-        "TAPEWATCH_DASHBOARD_HOST": settings.dashboard_host,
-        "TAPEWATCH_ALLOWED_HOSTS": ",".join(settings.allowed_hosts),
-        "TAPEWATCH_TOKEN": settings.token.get_secret_value() if settings.token else "",
-        "TAPEWATCH_PORT_DASHBOARD": str(settings.port_dashboard),
-        "TAPEWATCH_PORT_SCORING": str(settings.port_scoring),
-        "TAPEWATCH_SCORING_REQUESTS_PER_MINUTE": str(settings.scoring_requests_per_minute),
-        "TAPEWATCH_SCORING_CACHE_S": str(settings.scoring_cache_s),
-        "TAPEWATCH_SCORING_SAMPLE": str(settings.scoring_sample),
-        "TAPEWATCH_SCORING_LOG_REQUESTS": str(settings.scoring_log_requests),
-        "TAPEWATCH_SCORING_WEBHOOK_SECRET": secret_of(settings.scoring_webhook_secret),
-        "TAPEWATCH_OTLP_ENDPOINT": settings.otlp_endpoint or "",
-        "TAPEWATCH_TRACE_SHARE": str(settings.trace_share),
-        "TAPEWATCH_SCORING_CERTIFICATE": _absolute(settings.scoring_certificate),
-        "TAPEWATCH_SCORING_CERTIFICATE_KEY": _absolute(settings.scoring_certificate_key),
-        "TAPEWATCH_PORT_MLFLOW": str(settings.port_mlflow),
-        "TAPEWATCH_CODE_LOCATION": settings.code_location or "",
-        "TAPEWATCH_PORT_CODE_LOCATION": str(settings.port_code_location),
         "PYTHONUNBUFFERED": "1",
         # MLflow's store. Every user of the machine could read its password on a command line.
         "MLFLOW_BACKEND_STORE_URI": "" if _is_remote_mlflow(settings) else home.with_driver(settings.tracking_uri),
         # Eight processes for a feature that this platform does not use.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
-
-
-def secret_of(secret: SecretStr | None) -> str:
-    """The text of a secret; empty without one."""
-    return secret.get_secret_value() if secret else ""
-
-
-def _absolute(path: Path | None) -> str:
-    return str(path.absolute()) if path else ""
 
 
 def check_ports(wanted: Sequence[Service], host: str) -> None:

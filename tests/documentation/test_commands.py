@@ -10,7 +10,7 @@ import pytest
 import typer.main
 
 from orchestration.cli.app import app
-from tapewatch.settings import unknown_variables
+from tapewatch.variables import unknown_variables
 from tests.documentation.pages import CHECKOUT, PAGES, Command, mentioned, name, shown
 
 _TAPEWATCH: Any = typer.main.get_command(app)
