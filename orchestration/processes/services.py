@@ -4,6 +4,7 @@ import errno
 import os
 import random
 import socket
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +29,7 @@ PLACEHOLDER_KEY = "emulator"
 _LOOPBACK = "127.0.0.1"
 _CHOSEN = range(10_000, 20_000)
 _PORT_FAULTS = {errno.EADDRINUSE: "taken", errno.EACCES: "reserved for root"}
-_ANSWER_S = 2.0
+_ANSWER_S, _HEALTH_S, _PROBE_S = 2.0, 5.0, 60.0
 _OF_DASHBOARD = ("streamlit", "argon2", "authlib", "cryptography", "itsdangerous", "limits", "pyotp", "segno")
 
 
@@ -156,6 +157,21 @@ def _bind_fault(host: str, port: int) -> int | None:
 def _script(name: str) -> str:
     """A console script of this environment, whatever PATH says."""
     return str(Path(sys.executable).parent / name)
+
+
+def answers(service: Service, variables: Mapping[str, str]) -> bool:
+    """Whether a service that runs works: its health page answers, or its probe succeeds. True where it has neither."""
+    try:
+        if service.health:
+            # Whose certificate answers does not matter here: nothing secret is sent, and it may be of another name.
+            is_plain = service.health.startswith("http://")
+            return httpx.get(service.health, timeout=_HEALTH_S, trust_env=False, verify=is_plain).is_success
+        if service.probe:
+            options: dict[str, Any] = {"env": variables, "capture_output": True, "start_new_session": True}
+            subprocess.run(service.probe, check=True, timeout=_PROBE_S, **options)  # noqa: S603
+    except (httpx.TransportError, httpx.InvalidURL, subprocess.SubprocessError):
+        return False
+    return True
 
 
 def _web_service(

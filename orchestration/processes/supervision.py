@@ -21,14 +21,14 @@ import httpx
 import psutil
 
 from orchestration.processes.collectors import WATCH_VARIABLE
-from orchestration.processes.services import Service, ServiceError
+from orchestration.processes.services import Service, ServiceError, answers
 from resources.interrupts import handling
 from tapewatch.store.durable import process_lock
 from tapewatch.streaming.stop import Stop
 
 #: From SIGTERM to SIGKILL for one service; supervisord stops them one after another.
 STOP_SECONDS = 15
-_ANSWER_S, _HEALTH_S, _PROBE_S = 10, 5, 60
+_ANSWER_S = 10
 #: The supervisor of `tapewatch up`; each `tapewatch stream` has one of its own.
 NAME = "supervisor"
 #: How long a service may take to start before its name and log are shown.
@@ -123,19 +123,7 @@ class Supervisor:
 
     def is_healthy(self, service: Service) -> bool:
         """Whether the service works: it runs, and its health page answers or its probe succeeds."""
-        if self.state(service) != "RUNNING":
-            return False
-        options: dict[str, Any] = {"env": self._environment, "capture_output": True, "start_new_session": True}
-        try:
-            if service.health:
-                # Whose certificate answers does not matter here: nothing secret is sent, and it may be of another name.
-                is_plain = service.health.startswith("http://")
-                return httpx.get(service.health, timeout=_HEALTH_S, trust_env=False, verify=is_plain).is_success
-            if service.probe:
-                subprocess.run(service.probe, check=True, timeout=_PROBE_S, **options)  # noqa: S603
-        except (httpx.TransportError, httpx.InvalidURL, subprocess.SubprocessError):
-            return False
-        return True
+        return self.state(service) == "RUNNING" and answers(service, self._environment)
 
     def wait_until_healthy(
         self,

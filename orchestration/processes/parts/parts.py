@@ -2,12 +2,9 @@
 
 import fcntl
 import os
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-
-import httpx
 
 from orchestration import home
 from orchestration.processes.collectors import collector_name
@@ -15,6 +12,7 @@ from orchestration.processes.parts.preflight import expect_sound, expect_vendor
 from orchestration.processes.services import (
     Service,
     ServiceError,
+    answers,
     code_location,
     dagster_daemon,
     dagster_webserver,
@@ -29,7 +27,7 @@ from serving.store import StoredBento
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
 
-_ANSWER_S, _PROBE_S, _POLL_S = 5.0, 60.0, 1.0
+_POLL_S = 1.0
 
 
 _COLLECTORS: dict[str, Callable[[Settings], Service]] = {
@@ -100,7 +98,7 @@ def _take(folder: Path, name: str, *, waits: bool) -> None:
 def is_working(settings: Settings, name: str | None = None) -> bool:
     """Whether a part works; without a name, every service of `tapewatch up`. Scoring may wait for its first Bento there."""
     if name is not None:
-        return _answers(PARTS[name](settings), settings)
+        return answers(PARTS[name](settings), environment(settings))
     states = processes(socket_path(settings.home, NAME))
     wanted = [
         service
@@ -108,18 +106,8 @@ def is_working(settings: Settings, name: str | None = None) -> bool:
         if not (service.needs_bento and StoredBento.latest(settings.bento_home) is None)
     ]
     running = {name for name, process in states.items() if process.state == "RUNNING"}
-    return running >= states.keys() - {"scoring"} and bool(states) and all(_answers(s, settings) for s in wanted)
-
-
-def _answers(service: Service, settings: Settings) -> bool:
-    try:
-        if service.health:
-            return httpx.get(service.health, timeout=_ANSWER_S, trust_env=False).is_success
-        if service.probe:
-            done = subprocess.run(  # noqa: S603
-                service.probe, env=environment(settings), capture_output=True, timeout=_PROBE_S, check=False
-            )
-            return done.returncode == 0
-    except (httpx.TransportError, subprocess.TimeoutExpired):
-        return False
-    return True
+    return (
+        running >= states.keys() - {"scoring"}
+        and bool(states)
+        and all(answers(s, environment(settings)) for s in wanted)
+    )

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestration.processes import supervision
+from orchestration.processes import services, supervision
 from orchestration.processes.collectors import EXIT_FINAL, QUICK_DEATHS, QUICK_S
 from orchestration.processes.services import Service, ServiceError
 from orchestration.processes.supervision import Supervisor, claimed, stop_signals
@@ -258,7 +258,7 @@ def test_a_suspended_supervisor_times_out(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_probe_that_does_not_end_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervision, "_PROBE_S", 0.2)
+    monkeypatch.setattr(services, "_PROBE_S", 0.2)
     idle = Service("idle", "Idle service", (sys.executable, "-c", IDLE), probe=(sys.executable, "-c", IDLE))
     with stop_signals(), Supervisor([idle], tmp_path, dict(os.environ)) as supervisor:
         assert eventually(lambda: supervisor.state(idle) == "RUNNING")
