@@ -11,7 +11,7 @@ from resources.stores import FeatureStoreResource
 
 _CHECK = "equals_offline"
 #: The tables of the views.
-_TABLES = ("microstructure", "bins_5s", "microstructure_more", "indicators", "cross_asset", "regimes", "seasonality")
+TABLES = ("microstructure", "bins_5s", "microstructure_more", "indicators", "cross_asset", "regimes", "seasonality")
 #: Of the features that differ, how many the check names.
 _NAMED = 20
 
@@ -40,7 +40,7 @@ def registry(context: dg.AssetExecutionContext, feature_store: FeatureStoreResou
 
 @dg.asset(
     **about("feature_store", "online", "Each symbol's newest features, for serving.", "feast"),
-    deps=[["feature_store", "registry"], *(["features", name] for name in _TABLES)],
+    deps=[["feature_store", "registry"], *(["features", name] for name in TABLES)],
     check_specs=[
         dg.AssetCheckSpec(
             _CHECK,

@@ -20,6 +20,7 @@ from feast.infra.offline_stores.offline_utils import infer_event_timestamp_from_
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import RepoConfig
 from feast.types import Bool, Float32, Float64, Int32, Int64, String
+from pydantic import AwareDatetime
 from upath import UPath
 
 from tapewatch.store.lake.lake import OBJECT, open_object
@@ -48,7 +49,7 @@ class LakeOfflineStoreConfig(DaskOfflineStoreConfig):
         "resources.feature_store.offline.LakeOfflineStore"
     )
     filter_by_created_timestamp: bool = True
-    labels_known_by: dt.datetime | None = None
+    labels_known_by: AwareDatetime | None = None
 
 
 class LakeRetrievalJob(DaskRetrievalJob):

@@ -252,10 +252,7 @@ class Features:
     def _in_the_lake(self) -> list[View]:
         """The views whose table has a partition."""
         lake = Lake(self._lake_root)
-        there = {
-            name for name, table in {view.table.name: view.table for view in VIEWS}.items() if lake.partitions(table)
-        }
-        return [view for view in VIEWS if view.table.name in there]
+        return [view for view in VIEWS if lake.partitions(view.table)]
 
     def _first(self, view: View, end: dt.datetime) -> dt.datetime:
         """One time to live before the newest row of the lake that was known by `end`."""

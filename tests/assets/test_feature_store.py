@@ -1,6 +1,7 @@
 """The assets of the feature store: the plan is shown, the online store filled, a difference named and the check failed."""
 
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -45,7 +46,11 @@ def test_the_assets_apply_fill_and_compare(tmp_path: Path) -> None:
     ]
 
 
-def feature_store_views() -> tuple[object, ...]:
+def test_the_online_store_comes_after_every_table_that_it_reads() -> None:
+    assert {view.table.name for view in feature_store_views()} == set(feature_store.TABLES)
+
+
+def feature_store_views() -> tuple[Any, ...]:
     from resources.feature_store.definitions import VIEWS  # noqa: PLC0415 - imports Feast
 
     return VIEWS

@@ -10,6 +10,7 @@ _ENVIRONMENTS = {
     "compare_accounts": [("peers", PEERS)],
     "compare_statistics": [("peers", PEERS)],
     "compare_labels": [("mlfinpy", MLFINPY), ("purging", PURGING)],
+    "compare_bars": [("mlfinpy", MLFINPY)],
 }
 
 

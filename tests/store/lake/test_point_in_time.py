@@ -82,6 +82,20 @@ def test_the_join_finds_what_a_search_through_all_rows_finds(tmp_path: Path, see
     assert found.schema == pl.Schema(COLUMNS)
 
 
+def test_an_object_store_gives_the_same(tmp_path: Path) -> None:
+    rows = random_rows(6)
+    write(tmp_path, rows)
+    there = UPath("memory://") / tmp_path.name
+    for path in tmp_path.glob("market=*/date=*/part.parquet"):
+        target = there / path.relative_to(tmp_path).as_posix()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    wanted = asked(*((symbol, float(minute)) for symbol in "ABC" for minute in range(0, 7200, 90)))
+    here, far = (join_as_of(Source(folder, ("symbol",)), wanted, COLUMNS) for folder in (UPath(tmp_path), there))
+    assert here["value"].drop_nulls().len() > 200
+    assert far.equals(here)
+
+
 def test_a_correction_is_seen_from_its_arrival_and_changes_no_earlier_join(tmp_path: Path) -> None:
     first, corrected = ("A", 0, 1, 10.0), ("A", 0, 45, 11.0)
     source = Source(UPath(tmp_path), ("symbol",), ttl=dt.timedelta(days=1))
@@ -92,6 +106,22 @@ def test_a_correction_is_seen_from_its_arrival_and_changes_no_earlier_join(tmp_p
     assert join_as_of(source, wanted, COLUMNS)["value"].to_list() == [None, 10, 10, 11, 11]
     # Joined by the event's time it would be seen three quarters of an hour early.
     assert join_as_of(source, wanted, COLUMNS, as_known=False)["value"].to_list() == [11] * 5
+
+
+@pytest.mark.parametrize("minute", [900, 2500, 5000])
+def test_whatever_becomes_known_later_changes_no_join(tmp_path: Path, minute: int) -> None:
+    rows, moment = random_rows(4), START + dt.timedelta(minutes=minute)
+    known = rows.filter(pl.col("known_time") <= moment)
+    others = random_rows(5).filter(pl.col("known_time") > moment).with_columns(pl.col("value") + 100)
+    wanted = asked(*((symbol, float(at)) for symbol in "ABC" for at in range(0, minute + 1, 50)))
+    found = []
+    for number, table in enumerate((known, rows, pl.concat([known, others]))):
+        write(tmp_path / str(number), table)
+        source = Source(UPath(tmp_path / str(number)), ("symbol",), ttl=dt.timedelta(hours=20))
+        found.append(join_as_of(source, wanted, COLUMNS))
+    assert found[0]["value"].drop_nulls().len() > 10
+    assert found[1].equals(found[0])
+    assert found[2].equals(found[0])
 
 
 def test_a_late_correction_of_an_earlier_minute_does_not_replace_the_latest(tmp_path: Path) -> None:
