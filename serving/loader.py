@@ -4,7 +4,7 @@ import datetime as dt
 import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from math import isfinite
 from operator import attrgetter
 from pathlib import Path
@@ -81,7 +81,7 @@ class Scorer:
     def warm_up(self) -> None:
         """Score rows, so that the first request does not wait for what is built on first use."""
         # The session's time loads the calendar.
-        self._place(Market.STOCKS, dt.datetime(2000, 1, 3, 15, tzinfo=dt.UTC))
+        self._placed(Market.STOCKS, dt.datetime(2000, 1, 3, 15, tzinfo=dt.UTC))
         time, blank = dt.datetime(2000, 1, 3, tzinfo=dt.UTC), np.full((_WARM_UP_ROWS, len(self.features)), np.nan)
         minutes = np.zeros(_WARM_UP_ROWS, dtype=np.int64)
         self.detector.score(Minutes(self.features, [""] * _WARM_UP_ROWS, [time] * _WARM_UP_ROWS, minutes, blank))
@@ -165,26 +165,28 @@ class Scorer:
     @cached_property
     def _placed(self) -> Callable[[Market, dt.datetime], int | str]:
         """`_place`, remembered: the rows of a minute come together."""
-        return lru_cache(_PLACES)(self._place)
-
-    def _place(self, market: Market, time: dt.datetime) -> int | str:
-        if self.markets and market not in self.markets:
-            return f"{self.model.name} {self.model.version} was trained on {', '.join(self.markets)}, not on {market}"
-        try:
-            session = session_of(market, day_of(market, time))
-        except ValueError as error:
-            return f"no calendar of {market} reaches {time.isoformat()}: {error}"
-        if session is None:
-            return f"{market} does not trade at {time.isoformat()}"
-        minute = (int(time.timestamp()) * NS_PER_SECOND - session.regular_start) // NS_PER_MINUTE
-        if not 0 <= minute < session.regular_minutes:
-            return f"{time.isoformat()} is outside the regular session of {market}, which the model was trained on"
-        return minute
+        # A method would hold its scorer, and an old one, in a cycle, would stay after a swap until a garbage collection.
+        return lru_cache(_PLACES)(partial(_place, self.model, self.markets))
 
     @cached_property
     def _values_of(self) -> Any:
         names = self.features
         return attrgetter(*names) if len(names) > 1 else lambda row: (getattr(row, names[0]),)
+
+
+def _place(model: Model, markets: tuple[Market, ...], market: Market, time: dt.datetime) -> int | str:
+    if markets and market not in markets:
+        return f"{model.name} {model.version} was trained on {', '.join(markets)}, not on {market}"
+    try:
+        session = session_of(market, day_of(market, time))
+    except ValueError as error:
+        return f"no calendar of {market} reaches {time.isoformat()}: {error}"
+    if session is None:
+        return f"{market} does not trade at {time.isoformat()}"
+    minute = (int(time.timestamp()) * NS_PER_SECOND - session.regular_start) // NS_PER_MINUTE
+    if not 0 <= minute < session.regular_minutes:
+        return f"{time.isoformat()} is outside the regular session of {market}, which the model was trained on"
+    return minute
 
 
 def quiet_garbage_collector() -> None:

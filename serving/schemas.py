@@ -1,6 +1,7 @@
 """The requests and answers of the scoring service, made from the table of microstructure rows."""
 
 import datetime as dt
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -101,6 +102,7 @@ Batch: type[msgspec.Struct] = msgspec.defstruct(
     [("rows", Annotated[list[Row], msgspec.Meta(min_length=1, max_length=MAX_ROWS)])],  # type: ignore[valid-type]
     forbid_unknown_fields=True,
 )
+_NOT_FINITE = re.compile(rb'"([^"\\\\]{1,64})"\s*:\s*(-?(?:NaN|nan|Infinity|[Ii]nf))')
 _envelope = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _batch = msgspec.json.Decoder(Batch)
 _single = msgspec.json.Decoder(Row)
@@ -127,12 +129,21 @@ def parse_rows(body: bytes, features: Sequence[str]) -> list[Any]:
         envelope = _envelope.decode(body)
         rows = _batch.decode(body).rows if "rows" in envelope else [_single.decode(body)]  # type: ignore[attr-defined]
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RequestError(str(error)) from error
+        raise fault_of(body, error) from error
     except RecursionError as error:
         raise RequestError("the JSON is nested too deeply: send an object of plain values for each row") from error
     for index, row in enumerate(rows):
         _check(row, index, features)
     return rows
+
+
+def fault_of(body: bytes, error: Exception) -> RequestError:
+    """What is wrong with a body that could not be decoded. Many programs write NaN and infinities, which JSON does not have."""
+    found = _NOT_FINITE.search(body) if "malformed" in str(error) else None
+    if found is None:
+        return RequestError(str(error))
+    name, value = (found[group].decode("utf-8", "replace") for group in (1, 2))
+    return RequestError(f"{name} is {value}, which JSON has no number for: send null or leave it out - at `$.{name}`")
 
 
 def parse_request(body: bytes, features: Sequence[str]) -> pl.DataFrame:

@@ -72,7 +72,7 @@ def unbounded(member: str, scores: Floats) -> Floats:
     """A member's scores as they are calibrated: probabilities as log odds, others as they are."""
     if member not in _PROBABILITIES:
         return scores
-    within = np.clip(scores, 1e-12, 1.0 - 1e-12)
+    within = np.minimum(np.maximum(scores, 1e-12), 1.0 - 1e-12)
     return np.asarray(np.log(within) - np.log1p(-within))
 
 

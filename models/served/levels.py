@@ -71,7 +71,11 @@ class _Table:
 
     def of(self, scores: Scores, at: npt.NDArray[np.int64]) -> Scores:
         """The level of each score (rows x columns) in the market of its row."""
-        run = np.minimum(np.maximum(scores[:, :, None] - self._heights[at], 0.0), self._lengths[at])
-        above = 1.0 + (run * self._slopes[at]).sum(axis=2)
-        below = np.clip((scores - self._median[at]) / self._rise[at], 0.0, 1.0)
-        return np.asarray(np.where(scores > self._first[at], above, below))
+        run = scores[:, :, None] - self._heights.take(at, axis=0)
+        np.minimum(np.maximum(run, 0.0, out=run), self._lengths.take(at, axis=0), out=run)
+        run *= self._slopes.take(at, axis=0)
+        above = np.add.reduce(run, axis=2)
+        above += 1.0
+        below = (scores - self._median.take(at, axis=0)) / self._rise.take(at, axis=0)
+        np.minimum(np.maximum(below, 0.0, out=below), 1.0, out=below)
+        return np.asarray(np.where(scores > self._first.take(at, axis=0), above, below))

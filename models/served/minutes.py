@@ -61,6 +61,8 @@ class Minutes:
 
     def select(self, columns: npt.NDArray[np.int64]) -> Self:
         """The features at `columns`, in that order."""
+        if len(columns) == len(self.features) and (columns == np.arange(len(columns))).all():
+            return self
         features = tuple(self.features[at] for at in columns)
         return type(self)(features, self.symbols, self.times, self.session_minutes, self.values[:, columns])
 

@@ -22,6 +22,8 @@ _TITLES: Final = {
     503: "The service is not ready for this",
 }
 _FIELD: Final = re.compile(r" - at `(?:key in )?\$\.?(.*?)`")
+#: Faults of the object around a field, which the path does not name.
+_ABSENT_OR_UNKNOWN: Final = re.compile(r"Object (missing required|contains unknown) field `(.*?)`")
 
 
 class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -71,11 +73,9 @@ class Problem(Exception):  # noqa: N818 - the name that RFC 9457 gives it
 
 def invalid(reason: str) -> Problem:
     """A body that does not fit its schema; the field is taken from the reason."""
-    found = _FIELD.search(reason)
-    return Problem(
-        422,
-        "invalid",
-        reason,
-        field=found[1] if found else "",
-        way_out="/openapi.json gives the schema and an example, /docs shows both",
-    )
+    path, named = _FIELD.search(reason), _ABSENT_OR_UNKNOWN.search(reason)
+    parts = [found for found in (path[1] if path else "", named[2] if named else "") if found]
+    way_out = "/openapi.json gives the schema and an example, /docs shows both"
+    if named:
+        way_out = f"{'give it' if named[1].startswith('missing') else 'leave it out, or correct its name'}; {way_out}"
+    return Problem(422, "invalid", reason, field=".".join(parts), way_out=way_out)

@@ -20,7 +20,7 @@ from serving.loader import Scorer
 from serving.metrics import ROWS
 from serving.operations.bars import minutes_of_tape
 from serving.reasons import in_words
-from serving.schemas import Model, RequestError, Verdict, parse_rows
+from serving.schemas import Model, RequestError, Verdict, fault_of, parse_rows
 from tapewatch.store.vectors.symbols import MICROSTRUCTURE_VIEW, Features, read_features
 
 #: Requests of fewer rows are answered at once. Those of more are answered in threads, a slice after the other.
@@ -213,7 +213,7 @@ def _decoded(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
     try:
         return decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RequestError(str(error)) from error
+        raise fault_of(body, error) from error
     except RecursionError as error:
         raise RequestError("the JSON is nested too deeply: send plain values") from error
 

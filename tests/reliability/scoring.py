@@ -82,12 +82,16 @@ class Clients:
     def run(self, seconds: float, rate: float | None) -> float:
         """Ask for so long; returns the requests a second that were answered."""
         before, start = self.found.requests, time.monotonic()
+        turn = sys.getswitchinterval()
         # An answer that has come must not wait for another thread's turn to end.
         sys.setswitchinterval(_TURN_S)
-        with ThreadPoolExecutor(_CLIENTS) as pool:
-            runs = [pool.submit(self._ask, start + seconds, rate, seed) for seed in range(_CLIENTS)]
-            for run in runs:
-                run.result()
+        try:
+            with ThreadPoolExecutor(_CLIENTS) as pool:
+                runs = [pool.submit(self._ask, start + seconds, rate, seed) for seed in range(_CLIENTS)]
+                for run in runs:
+                    run.result()
+        finally:
+            sys.setswitchinterval(turn)
         return (self.found.requests - before) / (time.monotonic() - start)
 
     def _ask(self, end: float, rate: float | None, seed: int) -> None:

@@ -1,7 +1,10 @@
 """Verdicts hold the detector's own numbers, however the rows were sent."""
 
 import datetime as dt
+import gc
 import json
+import weakref
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -118,6 +121,22 @@ def test_quotes_may_be_missing(scorer: Scorer, rows: pl.DataFrame) -> None:
     quotes = [name for name in scorer.features if "spread" in name or "quote" in name]
     blind = rows.with_columns(pl.lit(None, dtype=pl.Float64).alias(name) for name in quotes)
     assert all(np.isfinite(v.score) for v in scorer.answer(blind).results)
+
+
+def test_a_replaced_scorer_gives_its_memory_back_at_once(
+    tmp_path: Path, detector: IsolationForestDetector, rows: pl.DataFrame
+) -> None:
+    detector.save(tmp_path)
+    replaced = Scorer.load(tmp_path, name="isolation_forest", version="3")
+    replaced.answer(rows, reasons=True)
+    kept = weakref.ref(replaced.detector)
+    # A service collects garbage rarely.
+    gc.disable()
+    try:
+        del replaced
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 def test_warming_up_needs_no_row(scorer: Scorer) -> None:

@@ -68,7 +68,7 @@ def test_reasons_come_when_asked_for_and_in_words_from_explain(served: Served) -
 @pytest.mark.parametrize(
     ("change", "field", "word"),
     [
-        ({"volume_ratoi": 1}, "", "volume_ratoi"),
+        ({"volume_ratoi": 1}, "volume_ratoi", "unknown"),
         ({"event_time": None}, "event_time", "event_time"),
         ({"volume_ratio": "400"}, "volume_ratio", "float"),
         ({"volume_ratio": -1}, "volume_ratio", ">= 0"),
@@ -83,9 +83,27 @@ def test_a_refusal_is_a_problem_that_names_the_field(
     assert answer.status_code == body["status"] == 422
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["x-request-id"] == body["request_id"] == "mine-1"
-    assert body.get("field", "") == (f"rows[1].{field}" if field else "rows[1]")
+    assert body["field"] == f"rows[1].{field}"
     assert word in body["detail"]
     assert body["way_out"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "word"),
+    [
+        ({**ROW, "volume_ratio": float("nan")}, "volume_ratio", "send null"),
+        ({"rows": [{**ROW, "return_bps": float("-inf")}]}, "return_bps", "-Infinity"),
+        ({"symbol": "AAPL", "volume_ratio": 1.0}, "event_time", "missing"),
+    ],
+)
+def test_what_json_has_no_number_for_and_what_is_missing_is_named(
+    served: Served, body: dict[str, object], field: str, word: str
+) -> None:
+    headers = {"content-type": "application/json"}
+    answer = served.client.post("/score", content=json.dumps(body), headers=headers)
+    problem = answer.json()
+    assert (answer.status_code, problem["field"]) == (422, field)
+    assert word in problem["detail"]
 
 
 @pytest.mark.parametrize(
