@@ -78,16 +78,25 @@ class ModelRegistry:
     def run(
         self, experiment: str, *, run_id: str | None = None, title: str | None = None, text: str = "", **tags: str
     ) -> Iterator[mlflow.ActiveRun]:
-        """A new run of `experiment`, named `title` and described by `text`, or the run `run_id` resumed.
+        """A new run of `experiment`, named `title` and described by `text`, or the run `run_id` resumed; it fails if the body raises.
 
-        It fails if the body raises, and so does the block if MLflow goes away: what it logged so far is in no registered model.
+        Raises:
+            RegistryError: MLflow went away. What was logged so far is in no registered model.
         """
         client = self.connect()
-        if client.get_experiment_by_name(experiment) is None:
-            client.create_experiment(experiment, artifact_location=f"{self.artifact_root}/{experiment}")
-        mlflow.set_experiment(experiment)
-        with mlflow.start_run(run_id=run_id, run_name=title, description=text or None, tags=tags or None) as run:
-            yield run
+        try:
+            if client.get_experiment_by_name(experiment) is None:
+                client.create_experiment(experiment, artifact_location=f"{self.artifact_root}/{experiment}")
+            mlflow.set_experiment(experiment)
+            with mlflow.start_run(run_id=run_id, run_name=title, description=text or None, tags=tags or None) as run:
+                yield run
+        except MlflowException as error:
+            if not _is_away(error):
+                raise
+            raise RegistryError(
+                f"MLflow at {masked(self.tracking_uri)} went away while a run of {experiment} was logged ({_first_line(error)}): nothing "
+                "was registered, and the champion stays in use. Start it, and run the job again"
+            ) from error
 
     def training(
         self, name: str, days: Mapping[str, Sequence[str]], seed: int, *, run_id: str | None = None
@@ -157,10 +166,13 @@ class ModelRegistry:
         return made
 
     def set_champion(self, name: str, model_version: int) -> None:
-        """Let the alias point to a version; a challenger that becomes champion challenges no more."""
+        """Let the alias point to a version."""
         self._set_alias(name, CHAMPION, model_version)
-        challenger = self._by_alias(name, CHALLENGER)
-        if challenger is not None and challenger.version == model_version:
+
+    def end_challenge(self, name: str) -> None:
+        """Leave `name` without a challenger if that became champion."""
+        challenger = self.challenger(name)
+        if challenger is not None and challenger == self.champion(name):
             self.connect().delete_registered_model_alias(name, CHALLENGER)
 
     def champion(self, name: str) -> RegisteredModel | None:
@@ -224,9 +236,8 @@ class ModelRegistry:
         except MlflowException as error:
             if error.error_code in _ABSENT:
                 return None
-            reason = str(error).partition("\n")[0][:200]
             raise RegistryError(
-                f"MLflow at {masked(self.tracking_uri)} cannot be asked for the {alias} of {name} ({reason}): start it, or set "
+                f"MLflow at {masked(self.tracking_uri)} cannot be asked for the {alias} of {name} ({_first_line(error)}): start it, or set "
                 "MLFLOW_TRACKING_URI"
             ) from error
         return RegisteredModel(name, int(found.version), found.run_id)
@@ -292,6 +303,19 @@ class ModelRegistry:
         """A registered detector of minutes, of whatever class it is."""
         with self.files(model_uri) as folder:
             return load_detector(folder)
+
+
+def _is_away(error: BaseException | None) -> bool:
+    """Whether a server did not answer."""
+    while error is not None:
+        if type(error).__module__ == "requests.exceptions":
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0][:200]
 
 
 def _detector_folder(model: Path) -> Path:

@@ -67,17 +67,15 @@ def log_package(folder: Path, code: str, example: pd.DataFrame, prediction: pd.D
     return str(info.model_uri)
 
 
-def log_inputs(
-    lake: Lake, table: Table, days: Mapping[str, Sequence[str]], further: Mapping[Table, Sequence[str]] | None = None
-) -> None:
+def log_inputs(lake: Lake, table: Table, days: Mapping[str, Sequence[str]], further: Sequence[Table] = ()) -> None:
     """Log the partitions of a training, with the hash of each file, and the datasets that they make up, to the active run.
 
     Args:
         days: partition keys of `table` by purpose: `train` and `validation`.
-        further: partition keys of other tables that the detector was fitted on; those that are not in the lake are left out.
+        further: other tables of which the detector was fitted on the training days, as far as the lake has them.
     """
-    for other, keys in (further or {}).items():
-        present = [key for key in keys if lake.exists(other, Partition.parse(key))]
+    for other in further:
+        present = [key for key in days["train"] if lake.exists(other, Partition.parse(key))]
         if present:
             _log_inputs(lake, other, {"train": present}, f"inputs_{other.name}.json")
     _log_inputs(lake, table, days, "inputs.json")

@@ -1,6 +1,7 @@
 """Moves the champion's alias and records each move, and each refusal, in the history of models."""
 
 import datetime as dt
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ from tapewatch.store.database.model_history import (
     record,
 )
 
+_log = logging.getLogger(__name__)
 #: Tag of a registered model: the newest entry of the history that is about it.
 _ANCHOR = "tapewatch.history"
 
@@ -36,7 +38,11 @@ class PromotionError(RuntimeError):
 
 @dataclass(frozen=True)
 class Promoter:
-    """Promotes, refuses and rolls back on behalf of `actor`. The alias and the history change together or not at all."""
+    """Promotes, refuses and rolls back on behalf of `actor`.
+
+    The alias moves by one call to MLflow, just before the entry of the history is committed: both change or neither does. What
+    follows, the tag and the challenger's alias, is made good by the next decision if MLflow fails then.
+    """
 
     registry: ModelRegistry
     database: Database
@@ -56,7 +62,7 @@ class Promoter:
     def refuse(self, candidate: RegisteredModel, *, over: int | None, reason: str, evidence: Mapping[str, Any]) -> None:
         """Record that a version was not promoted."""
         self._note_moved(candidate.name, over)
-        self._record(candidate, REFUSED, over, reason, evidence, lambda _: None)
+        self._record(candidate, REFUSED, over, reason, evidence, lambda: None)
 
     def roll_back(self, name: str, version: int | None, reason: str) -> RegisteredModel:
         """Make an earlier version champion again, by default the one before; returns it.
@@ -89,12 +95,10 @@ class Promoter:
         if current is None:
             raise PromotionError(f"{name} has no champion")
 
-        def move(entry_hash: str) -> None:
-            self.registry.retire_champion(name)
-            self.registry.connect().set_registered_model_tag(name, _ANCHOR, entry_hash)
-
         self._note_moved(name, current.version)
-        self._record(current, RETIRED, current.version, reason, evidence or {}, move)
+        self._record(
+            current, RETIRED, current.version, reason, evidence or {}, lambda: self.registry.retire_champion(name)
+        )
         return current
 
     def before(self, current: RegisteredModel) -> int | None:
@@ -126,11 +130,14 @@ class Promoter:
         self._expect_files(target)
         self._note_moved(target.name, over)
 
-        def move(entry_hash: str) -> None:
-            self.registry.set_champion(target.name, target.version)
-            self.registry.connect().set_registered_model_tag(target.name, _ANCHOR, entry_hash)
-
-        self._record(target, action, over, reason, evidence or {}, move)
+        self._record(
+            target,
+            action,
+            over,
+            reason,
+            evidence or {},
+            lambda: self.registry.set_champion(target.name, target.version),
+        )
 
     def _record(
         self,
@@ -139,18 +146,26 @@ class Promoter:
         over: int | None,
         reason: str,
         evidence: Mapping[str, Any],
-        apply: Callable[[str], None],
+        move: Callable[[], None],
     ) -> None:
         decision = Decision(
             target.name, action, target.version, over, target.run_id, self.actor, reason, dict(evidence)
         )
         try:
-            record(self.database, decision, apply=apply)
+            entry = record(self.database, decision, apply=lambda _: move())
         except (MlflowException, RegistryError) as error:
             raise PromotionError(
                 f"MLflow at {masked(self.registry.tracking_uri)} failed ({_first_line(error)}): version {target.version} of "
                 f"{target.name} was not {action.replace('_', ' ')}, and nothing was recorded. Try again"
             ) from error
+        try:
+            self.registry.end_challenge(target.name)
+            self.registry.connect().set_registered_model_tag(target.name, _ANCHOR, entry["hash"])
+        except (MlflowException, RegistryError) as error:
+            _log.warning(
+                "MLflow failed once version %s of %s was %s (%s): its tag is renewed by the next decision",
+                target.version, target.name, action.replace("_", " "), _first_line(error),
+            )  # fmt: skip
 
     def _note_moved(self, name: str, alias: int | None) -> None:
         """Record where another program left the alias, so that the history stays true."""
@@ -162,7 +177,7 @@ class Promoter:
             # The candidate was compared with a version that is champion no more; `record` refuses it.
             return
         reason = f"the alias was moved from version {recorded} to {alias} outside Tapewatch"
-        self._record(moved, FOUND, recorded, reason, {}, lambda _: None)
+        self._record(moved, FOUND, recorded, reason, {}, lambda: None)
 
     def _before(self, current: RegisteredModel) -> int:
         before = self.before(current)

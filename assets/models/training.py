@@ -80,7 +80,7 @@ def log_data(
 ) -> None:
     """Log the partitions that a run was fitted and judged on, with their hashes; of `further` tables those of the training days."""
     with registry.run(name, run_id=run_id):
-        log_inputs(source.lake, source.table, days, dict.fromkeys(further, days["train"]))
+        log_inputs(source.lake, source.table, days, further)
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,10 @@ def test_an_ensemble_does_without_a_member_that_was_not_fitted(
     registry: ModelRegistry, ensemble: dict[str, Any]
 ) -> None:
     assert ensemble["members"] == [MODEL]
+    recorded = registry.connect().get_run(ensemble["run_id"])
+    assert recorded.info.run_name == "ensemble, fitted on 2024-06-03"
+    assert {"code_version", "seed", "lock_file_sha256", "mlflow.note.content"} <= recorded.data.tags.keys()
+    assert recorded.data.params[f"run_of/{MODEL}"] == registry.versions(MODEL)[0].run_id
     assert ensemble["threshold"] == pytest.approx(13.0 / 19.5)
     model = mlflow.pyfunc.load_model(ensemble["model_uri"])
     detector = registry.load_any(ensemble["model_uri"])

@@ -14,14 +14,18 @@ import polars as pl
 import pytest
 import uv
 
+from resources import scan_pyfunc
 from resources.detector_pyfunc import as_pandas
 from resources.mlflow_registry import ModelRegistry
+from tapewatch.features.bins.batch import bins_5s
 from tapewatch.market.instruments import Partition
 from tapewatch.market.tables.tape import MICROSTRUCTURE
 from tapewatch.store.lake.lake import Lake
+from tests.support import scans
 from tests.support.collectors import eventually
-from tests.support.detectors import fitted, ordinary_rows
+from tests.support.detectors import fitted, fitted_ensemble, ordinary_rows
 from tests.support.ports import free_port
+from tests.support.scans import tape
 
 pytestmark = pytest.mark.slow
 
@@ -30,8 +34,8 @@ import json, sys
 import mlflow, pandas as pd
 model = mlflow.pyfunc.load_model(sys.argv[1])
 import models
-scored = model.predict(pd.read_parquet(sys.argv[2]))
-print(json.dumps({"score": scored["score"].tolist(), "code": models.__file__}))
+found = model.predict(pd.read_parquet(sys.argv[2]))
+print(json.dumps({"found": found[sys.argv[3]].tolist(), "code": models.__file__}))
 """
 
 
@@ -81,17 +85,52 @@ def packaged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Packaged]:
 def test_the_package_scores_in_an_environment_made_from_its_own_requirements(
     packaged: Packaged, tmp_path: Path
 ) -> None:
+    assert predicted(packaged, packaged.package, packaged.file, "score", tmp_path) == packaged.scores
+
+
+def test_so_do_the_ensemble_and_the_scan(packaged: Packaged, tmp_path: Path) -> None:
+    registry = ModelRegistry(f"sqlite:///{tmp_path}/mlflow.db", (tmp_path / "artifacts").as_uri())
+    ensemble, example = fitted_ensemble(), packaged.rows.head(5)
+    day = tape(2)
+    bins, file = bins_5s(day.trades, day.quotes, day.session), tmp_path / "bins.parquet"
+    bins.write_parquet(file)
+    of_scan = bins.filter(pl.col("symbol") == bins["symbol"][0]).head(50)
+    with registry.run("models"):
+        ensemble.save(tmp_path / "ensemble")
+        scans.detector().save(tmp_path / "scan")
+        logged = {
+            "ensemble": registry.log_detector(tmp_path / "ensemble", *as_pandas(ensemble, example)),
+            "scan": registry.log_scan(
+                tmp_path / "scan", scan_pyfunc.as_pandas(of_scan), scan_pyfunc.found(scans.detector(), of_scan)
+            ),
+        }
+    package = {
+        name: Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(tmp_path / f"{name}_package")))
+        for name, uri in logged.items()
+    }
+    requirements = {name: set((each / "requirements.txt").read_text().splitlines()) for name, each in package.items()}
+    assert requirements["ensemble"] == set((packaged.package / "requirements.txt").read_text().splitlines())
+    assert requirements["scan"] < requirements["ensemble"]
+    scores = predicted(packaged, package["ensemble"], packaged.file, "score", tmp_path)
+    assert scores == ensemble.score(packaged.rows).tolist()
+    surprises = predicted(packaged, package["scan"], file, "surprise", tmp_path)
+    assert surprises
+    assert surprises == scans.detector().incidents(bins, day.session)["surprise"].to_list()
+
+
+def predicted(packaged: Packaged, package: Path, file: Path, column: str, folder: Path) -> list[float]:
+    """A column of what a package says of a file, in the clean environment, by the code that it ships."""
     # Isolated: neither the working directory nor PYTHONPATH leads to the checkout.
     scored = subprocess.run(
-        [packaged.python, "-I", "-W", "ignore", "-c", _SCORES, str(packaged.package), str(packaged.file)],
+        [packaged.python, "-I", "-W", "ignore", "-c", _SCORES, str(package), str(file), column],
         check=True,
-        cwd=tmp_path,
+        cwd=folder,
         stdout=subprocess.PIPE,
         text=True,
     )
     answer = json.loads(scored.stdout.strip().splitlines()[-1])
-    assert Path(answer["code"]).is_relative_to(packaged.package)
-    assert answer["score"] == packaged.scores
+    assert Path(answer["code"]).is_relative_to(package)
+    return list(answer["found"])
 
 
 def test_mlflow_serves_the_package_in_that_environment(packaged: Packaged, tmp_path: Path) -> None:

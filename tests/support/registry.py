@@ -11,10 +11,11 @@ NAME = "isolation_forest"
 
 
 class Parts:
-    """A registry with versions of one small detector, and a database."""
+    """A registry, by default one of a folder, with versions of one small detector."""
 
-    def __init__(self, folder: Path) -> None:
-        self.registry = ModelRegistry(f"sqlite:///{folder}/mlflow.db", (folder / "artifacts").as_uri())
+    def __init__(self, folder: Path, registry: ModelRegistry | None = None) -> None:
+        own = ModelRegistry(f"sqlite:///{folder}/mlflow.db", (folder / "artifacts").as_uri())
+        self.registry = registry or own
         self.home = folder
         self.detector = fitted()
 
