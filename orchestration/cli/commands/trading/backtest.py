@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestration.cli.commands.backtest_shown import Part, show
 from orchestration.cli.commands.options import FirstOption, LastOption, MarketOption
+from orchestration.cli.commands.trading.backtest_shown import Part, show
 from orchestration.cli.listing import Format
 from orchestration.errors import console, reports_errors
 from tapewatch.market.instruments import Market
