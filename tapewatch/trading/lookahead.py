@@ -23,7 +23,7 @@ _STORED = (
 )
 #: More than of features: a strategy has few signals a day.
 _MOMENTS = 8
-_CARRIES = "the windows in which pairs and leaders are chosen"
+_CARRIES = "the windows in which pairs, baskets and leaders are chosen"
 
 
 def _signals(tape: Tape, incidents: pl.DataFrame) -> pl.DataFrame:

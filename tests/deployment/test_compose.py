@@ -39,7 +39,7 @@ VALUES = {
     **{f"{name}_NAME": f"{name.lower()}.example.com" for name in ("DAGSTER", "MLFLOW", "SCORING", "DASHBOARD")},
 }
 #: Services that end, or that no health page tells of.
-WITHOUT_HEALTH = {"databases", "restore", "replica", "healer", "backup"}
+WITHOUT_HEALTH = {"databases", "restore", "replica", "healer", "paper-trader", "backup"}
 PATIENCE_S = 240
 
 

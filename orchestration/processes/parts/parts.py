@@ -21,7 +21,7 @@ from orchestration.processes.services import (
     scoring_service,
     services,
 )
-from orchestration.processes.streaming import collector, healer
+from orchestration.processes.streaming import collector, healer, trader
 from orchestration.processes.supervision import NAME, claimed, processes, socket_path
 from serving.store import StoredBento
 from tapewatch.market.instruments import Market
@@ -42,10 +42,11 @@ PARTS: Mapping[str, Callable[[Settings], Service]] = {
     "mlflow": mlflow_server,
     "scoring": scoring_service,
     "healer": lambda _: healer(),
+    "paper-trader": lambda _: trader(),
     **_COLLECTORS,
 }
 #: Parts of which a home has one: it holds a lock, also on a network file system, as long as it lives.
-_SINGLE = {"code-location", "daemon", "healer", *_COLLECTORS}
+_SINGLE = {"code-location", "daemon", "healer", "paper-trader", *_COLLECTORS}
 #: Parts that call the vendor.
 _CALLING = {"code-location", "healer", *_COLLECTORS}
 

@@ -14,6 +14,7 @@ from tapewatch.trading.signals.context import context
 from tapewatch.trading.signals.risk import RiskRules, assessed
 from tapewatch.trading.sizing import averaged_at_start, bet_size, discretised
 from tapewatch.trading.strategies.alerts import after_alerts
+from tapewatch.trading.strategies.baskets import BasketRules, baskets
 from tapewatch.trading.strategies.closes import closes
 from tapewatch.trading.strategies.flow import flow_momentum
 from tapewatch.trading.strategies.lead_lag import LeadRules, lead_lag
@@ -26,6 +27,7 @@ class SignalRules:
 
     risk: RiskRules = field(default_factory=RiskRules)
     pairs: PairRules = field(default_factory=PairRules)
+    baskets: BasketRules = field(default_factory=BasketRules)
     leaders: LeadRules = field(default_factory=LeadRules)
     step: float = 0.1
 
@@ -53,6 +55,7 @@ def proposals(
         after_alerts(alerts, rows, minutes),
         flow_momentum(minutes),
         pairs(prices, rules.pairs),
+        baskets(prices, rules.baskets),
         lead_lag(prices, leaders, rules.leaders),
     ]
     return pl.concat(found), minutes
@@ -93,11 +96,11 @@ def _bounds(rows: pl.DataFrame) -> tuple[dt.datetime | None, dt.datetime | None]
 def sized(rated: pl.DataFrame, step: float) -> pl.DataFrame:
     """The signals with `size` and `limit_price`.
 
-    The size of a bet is averaged over the symbol's bets that are active when it begins, up to their horizons, and rounded. The
+    The size of a bet, times the weight of its leg, is averaged over the symbol's bets that are active when it begins, up to their horizons, and rounded. The
     limit is where the expected result, (2 p − 1) × target − cost, would be zero.
 
     Args:
-        rated: sorted by symbol and known_time; `confidence`, side, target_bps, cost_bps, is_tradable, price, horizon_minutes.
+        rated: sorted by symbol and known_time; `confidence`, side, weight, target_bps, cost_bps, is_tradable, price, horizon_minutes.
         step: of the sizes.
     """
     price, target, cost, chance = (
@@ -108,7 +111,8 @@ def sized(rated: pl.DataFrame, step: float) -> pl.DataFrame:
         break_even = 0.5 + cost / (2.0 * target)
         edge = (2.0 * chance - 1.0) * target - cost
     is_bet = rated["is_tradable"].to_numpy() & (edge > 0)
-    raw = np.where(is_bet, bet_size(chance, side, break_even=np.where(is_bet, break_even, 1.0)), 0.0)
+    whole = bet_size(chance, side, break_even=np.where(is_bet, break_even, 1.0))
+    raw = np.where(is_bet, whole * rated["weight"].to_numpy(), 0.0)
     begins = rated["known_time"].dt.epoch("ns").to_numpy()
     ends = begins + rated["horizon_minutes"].to_numpy().astype(np.int64) * NS_PER_MINUTE
     size = np.zeros(len(raw))

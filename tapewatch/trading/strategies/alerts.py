@@ -13,7 +13,7 @@ REVERSAL, CONTINUATION = "reversal", "continuation"
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """What follows a kind: the strategy, and the bet's horizon."""
+    """What follows a kind: the strategy, and the bet's horizon in a usual minute."""
 
     strategy: str
     horizon_minutes: int
@@ -32,6 +32,8 @@ PLAYS = MappingProxyType(
         UNUSUAL: Play(CONTINUATION, 10),
     }
 )
+#: Multiples of a kind's horizon by the regime of the decision's minute: calm minutes hold little of a move, and wide spreads take longer to earn.
+HORIZONS = MappingProxyType({"calm": 0.5, "usual": 1.0, "volatile": 1.0, "thin": 1.5})
 #: A smaller way of the price, in usual minutes, and a smaller score of the flow give no direction.
 LEAST_WAY, LEAST_FLOW = 1.0, 3.0
 SCAN = "scan"
@@ -62,7 +64,8 @@ def after_alerts(alerts: pl.DataFrame, rows: pl.DataFrame, minutes: pl.DataFrame
 
     The decision falls at the end of the minute in which the alert became known. The kind is named by `name_events` from
     the alert's minutes up to then: the kind that the detectors' tables hold is what the anomaly became, and known later. The
-    direction is that of the price in these minutes, or of the flow where the price did not move.
+    direction is that of the price in these minutes, or of the flow where the price did not move. The horizon is that of the kind,
+    shorter in calm minutes and longer in thin ones.
 
     Args:
         alerts: see `alerts_of`.
@@ -87,11 +90,15 @@ def after_alerts(alerts: pl.DataFrame, rows: pl.DataFrame, minutes: pl.DataFrame
     plays = pl.DataFrame([{"kind": kind, **asdict(play)} for kind, play in PLAYS.items()])
     found = decided.join(kinds, on="event").join(_directions(decided, minutes), on="event").join(plays, on="kind")
     side = pl.when(pl.col("strategy") == REVERSAL).then(-pl.col("direction")).otherwise("direction")
-    return proposed(found.with_columns(side=side, event_time="start_time", known_time="decided"))
+    factor = pl.col("regime").replace_strict(dict(HORIZONS), default=1.0, return_dtype=pl.Float64)
+    horizon = (pl.col("horizon_minutes") * factor).round(mode="half_away_from_zero").cast(pl.Int32)
+    return proposed(
+        found.with_columns(side=side, event_time="start_time", known_time="decided", horizon_minutes=horizon)
+    )
 
 
 def _directions(decided: pl.DataFrame, minutes: pl.DataFrame) -> pl.DataFrame:
-    """event and direction, 1, -1 or 0: of the price in the alert's minutes, else of the flow in the last of them."""
+    """event, direction (1, -1 or 0: of the price in the alert's minutes, else of the flow in the last), regime of the last."""
     way, flow = pl.col("way").fill_null(0.0).fill_nan(0.0), pl.col("flow")
     direction = (
         pl.when(way.abs() >= LEAST_WAY).then(way.sign()).when(flow.abs() >= LEAST_FLOW).then(flow.sign()).otherwise(0)
@@ -101,8 +108,12 @@ def _directions(decided: pl.DataFrame, minutes: pl.DataFrame) -> pl.DataFrame:
         .filter((pl.col("event_time") >= pl.col("start_time")) & (pl.col("known_time") <= pl.col("decided")))
         .sort("known_time")
         .group_by("event", maintain_order=True)
-        .agg(way=pl.col("return_bps").sum() / pl.col("volatility_bps").last(), flow=pl.col("flow").last())
-        .select("event", direction=direction)
+        .agg(
+            way=pl.col("return_bps").sum() / pl.col("volatility_bps").last(),
+            flow=pl.col("flow").last(),
+            regime=pl.col("regime").last(),
+        )
+        .select("event", "regime", direction=direction)
     )
 
 

@@ -81,7 +81,7 @@ def cointegrated(logs: Floats, rules: PairRules) -> list[Pair]:
 def pairs(prices: Closes, rules: PairRules | None = None) -> pl.DataFrame:
     """Two proposals, one a leg, where a cointegrated pair is `entry` deviations apart for the first time.
 
-    Each leg names the other as its `partner`. A pair begins anew once it has come back within one deviation.
+    Each leg names the other as its `partner`; their weights are 1 and the ratio, over the larger. A pair begins anew once it has come back within one deviation.
 
     Args:
         prices: of one session.
@@ -97,7 +97,7 @@ def pairs(prices: Closes, rules: PairRules | None = None) -> pl.DataFrame:
     ]
     if not rows:
         return pl.DataFrame(schema=PROPOSALS)
-    names = ("symbol", "partner", "known_ns", "event_ns", "side")
+    names = ("symbol", "partner", "known_ns", "event_ns", "side", "weight")
     # Of several pairs that hold the same two symbols there is one; windows do not overlap.
     frame = pl.DataFrame(rows, schema=names, orient="row")
     return proposed(
@@ -110,7 +110,7 @@ def pairs(prices: Closes, rules: PairRules | None = None) -> pl.DataFrame:
     )
 
 
-def _traded(prices: Closes, start: int, rules: PairRules) -> Iterator[tuple[str, str, int, int, int]]:
+def _traded(prices: Closes, start: int, rules: PairRules) -> Iterator[tuple[str, str, int, int, int, float]]:
     """Both legs of each entry in the minutes from `start` on, of pairs formed on those before."""
     formed = cointegrated(prices.logs[start - rules.formation : start], rules)
     window = prices.logs[start : start + rules.trading]
@@ -120,8 +120,9 @@ def _traded(prices: Closes, start: int, rules: PairRules) -> Iterator[tuple[str,
             side = -int(np.sign(away[at]))
             known, event = int(prices.known_ns[start + at]), int(prices.known_ns[start - rules.formation])
             a, b = prices.symbols[pair.a], prices.symbols[pair.b]
-            yield a, b, known, event, side
-            yield b, a, known, event, -side
+            largest = max(1.0, pair.ratio)
+            yield a, b, known, event, side, 1.0 / largest
+            yield b, a, known, event, -side, pair.ratio / largest
 
 
 def entries(away: Floats, entry: float) -> list[int]:

@@ -31,7 +31,7 @@ def anomaly(start: int, end: int, **columns: object) -> pl.DataFrame:
 def proposal(at: int = 12, **columns: object) -> pl.DataFrame:
     values = {
         "symbol": "AAA", "event_time": minute(at - 1), "known_time": minute(at), "strategy": "continuation", "partner": "",
-        "kind": "unusual", "detector": "scan", "side": -1, "horizon_minutes": 9,
+        "kind": "unusual", "detector": "scan", "side": -1, "horizon_minutes": 9, "weight": 1.0,
     } | columns  # fmt: skip
     return pl.DataFrame([values], schema_overrides=PROPOSALS)
 
@@ -107,6 +107,13 @@ def test_regimes_of_minutes() -> None:
         ({"volatility_ratio": None, "spread_ratio": None}, "usual"),
     ):
         assert built(**columns)["regime"] == regime
+
+
+def test_the_horizon_is_that_of_kind_and_regime() -> None:
+    for columns, horizon in (({}, 10), ({"volatility_ratio": 0.5}, 5), ({"spread_ratio": 2.0}, 15)):
+        proposed, _ = proposals(alerts_of(anomaly(10, 11), INCIDENTS.empty()), minute_rows(PRICES, **columns))
+        found = proposed.filter(pl.col("detector") != "")
+        assert found.select("kind", "horizon_minutes").rows() == [("unusual", horizon)]
 
 
 def test_what_an_alert_became_later_does_not_enter_its_signal() -> None:

@@ -10,7 +10,7 @@ from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
 
 app = typer.Typer()
-_SHARED = ("code-location", "webserver", "daemon", "mlflow", "scoring", "healer")
+_SHARED = ("code-location", "webserver", "daemon", "mlflow", "scoring", "healer", "paper-trader")
 Part = StrEnum("Part", {name: name for name in (*_SHARED, *(f"collector-{market}" for market in Market))})
 
 
@@ -24,8 +24,8 @@ def serve(
 ) -> None:
     """Run one part of the platform as this process, after the checks of `tapewatch preflight`.
 
-    The parts: code-location, webserver, daemon, mlflow, scoring, healer and a
-    collector-MARKET of each market. `tapewatch up` runs them all at once.
+    The parts: code-location, webserver, daemon, mlflow, scoring, healer, paper-trader
+    and a collector-MARKET of each market. `tapewatch up` runs them all at once.
 
     [dim]tapewatch serve webserver
     tapewatch serve collector-crypto --wait[/]

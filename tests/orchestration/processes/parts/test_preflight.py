@@ -94,7 +94,7 @@ def test_a_part_alone_needs_a_source(settings: Settings) -> None:
 
 
 def test_two_deployments_on_one_volume_are_refused(settings: Settings) -> None:
-    for part in ("daemon", "code-location"):
+    for part in ("daemon", "code-location", "paper-trader"):
         with claimed(settings.home, NAME, "tapewatch up"), pytest.raises(ServiceError, match=r"runs on .* already"):
             serve(settings, part)
     lock = settings.home / "run" / "part-daemon.lock"
