@@ -26,7 +26,7 @@ def test_the_configuration_is_replaced_atomically(tmp_path: Path) -> None:
     prepare_home(settings)
     config = settings.dagster_home / "dagster.yaml"
     before, text = config.stat(), config.read_text()
-    assert "QueuedRunCoordinator" in text
+    assert "RunPerMarket" in text
     with config.open() as reader:
         prepare_home(settings)
         now = config.stat()
@@ -37,6 +37,17 @@ def test_the_configuration_is_replaced_atomically(tmp_path: Path) -> None:
     assert config.read_text().startswith(text)
     assert "postgres_url" in config.read_text()
     assert [path.name for path in settings.dagster_home.iterdir()] == [config.name]
+
+
+def test_the_configuration_of_an_earlier_release_is_replaced(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, _env_file=None)
+    prepare_home(settings)
+    config = settings.dagster_home / "dagster.yaml"
+    current = config.read_text()
+    earlier = current.replace("orchestration.run_queue", "dagster._core.run_coordinator")
+    config.write_text(earlier.replace("RunPerMarket", "QueuedRunCoordinator"))
+    prepare_home(settings)
+    assert config.read_text() == current
 
 
 def test_an_edited_configuration_is_kept(tmp_path: Path) -> None:
