@@ -135,7 +135,7 @@ def check_home(settings: Settings) -> None:
         )
 
 
-def prepare_home(settings: Settings) -> None:
+def prepare(settings: Settings) -> None:
     """Create the data folder and its `dagster.yaml`, if they do not exist.
 
     Raises:
@@ -260,7 +260,7 @@ def instance(settings: Settings) -> Iterator["dg.DagsterInstance"]:
     import dagster as dg  # noqa: PLC0415 - takes a second, which most commands do not need
     from dagster._core.instance.ref import InstanceRef  # noqa: PLC0415
 
-    prepare_home(settings)
+    prepare(settings)
     values = environment(settings)
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)

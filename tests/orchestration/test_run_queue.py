@@ -15,7 +15,7 @@ from dagster._daemon import get_default_daemon_logger
 from dagster._daemon.backfill import execute_backfill_iteration
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 
-from orchestration.home import prepare_home
+from orchestration.home import prepare
 from orchestration.run_queue import by_market
 from tapewatch.settings import Settings
 
@@ -67,7 +67,7 @@ def test_other_runs_have_no_ranges() -> None:
 def process(tmp_path: Path) -> Iterator[IWorkspaceProcessContext]:
     """A daemon's view of a code location, on a home as Tapewatch makes it."""
     settings = Settings(home=tmp_path / "home", _env_file=None)
-    prepare_home(settings)
+    prepare(settings)
     code = tmp_path / "location.py"
     code.write_text(LOCATION)
     target = PythonFileTarget(str(code), attribute=None, working_directory=None, location_name="tapewatch")
