@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import Page, sync_playwright
 
-from orchestration.home import environment, prepare_home
+from orchestration.home import environment, prepare
 from orchestration.processes.services import free_port
 from tapewatch.labels.people.human import HumanLabel
 from tapewatch.market.instruments import Market
@@ -36,7 +36,7 @@ def main() -> None:
     settings = Settings()
     profiles = sorted((settings.home / "reports").glob("profile-*.html"), key=lambda path: path.stat().st_mtime)
     settings = settings.model_copy(update={"home": settings.home / "demo"})
-    prepare_home(settings)
+    prepare(settings)
     port = free_port(settings.host)
     command = [sys.executable, "-m", "dagster_webserver", "-w", "workspace.yaml", "-h", settings.host, "-p", str(port)]
     server = subprocess.Popen(command, cwd=CHECKOUT, env=os.environ | environment(settings))

@@ -18,18 +18,21 @@ if TYPE_CHECKING:
 LOCATION = "tapewatch"
 #: The tag that all runs of the command line have, and no other.
 COMMAND_TAG = "command"
-_BASE_CONFIG = """\
+_CONFIG = """\
 # Written by `tapewatch`; once edited, it is yours and not written again.
 telemetry:
   enabled: false
 nux:
   enabled: false
 run_coordinator:
-  module: dagster._core.run_coordinator
-  class: QueuedRunCoordinator
+  module: {module}
+  class: {name}
   config:
     max_concurrent_runs: 2
 """
+_BASE_CONFIG = _CONFIG.format(module="orchestration.run_queue", name="RunPerMarket")
+#: As earlier releases wrote it.
+_EARLIER_CONFIG = _CONFIG.format(module="dagster._core.run_coordinator", name="QueuedRunCoordinator")
 #: What Tapewatch keeps in the data folder.
 _OURS = (
     *(
@@ -132,7 +135,7 @@ def check_home(settings: Settings) -> None:
         )
 
 
-def prepare_home(settings: Settings) -> None:
+def prepare(settings: Settings) -> None:
     """Create the data folder and its `dagster.yaml`, if they do not exist.
 
     Raises:
@@ -145,7 +148,7 @@ def prepare_home(settings: Settings) -> None:
     for folder in (*own_lake, settings.dagster_home, settings.bento_home, settings.home / "mlflow"):
         folder.mkdir(parents=True, exist_ok=True)
     config = settings.dagster_home / "dagster.yaml"
-    ours = (_BASE_CONFIG, _BASE_CONFIG + _POSTGRES_CONFIG)
+    ours = [base + more for base in (_BASE_CONFIG, _EARLIER_CONFIG) for more in ("", _POSTGRES_CONFIG)]
     wanted = ours[1 if settings.dagster_postgres_url else 0]
     written = config.read_text() if config.exists() else None
     if written != wanted and (written is None or written in ours):
@@ -257,7 +260,7 @@ def instance(settings: Settings) -> Iterator["dg.DagsterInstance"]:
     import dagster as dg  # noqa: PLC0415 - takes a second, which most commands do not need
     from dagster._core.instance.ref import InstanceRef  # noqa: PLC0415
 
-    prepare_home(settings)
+    prepare(settings)
     values = environment(settings)
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)

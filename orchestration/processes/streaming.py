@@ -126,7 +126,7 @@ def stream_markets(
     collecting = stream_services(settings, wanted, symbols)
     started = [source.emulator, *collecting] if source.emulator is not None else collecting
     check_ports(started, settings.host)
-    home.prepare_home(settings)
+    home.prepare(settings)
     console.print(f"Source: {source.text}", soft_wrap=True, markup=False)
     console.print(
         f"Collecting {', '.join(wanted)}. Press Ctrl-C to stop; `tapewatch status` shows their state.", soft_wrap=True

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from orchestration.home import environment, prepare_home
+from orchestration.home import environment, prepare
 from orchestration.processes.services import services
 from tapewatch.settings import Settings
 from tests.support.browser import browser_page
@@ -62,7 +62,7 @@ def webserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webserver]:
     """The process that `tapewatch up` starts, with a token."""
     home = tmp_path_factory.mktemp("home")
     settings = Settings(home=home, port_dagster=free_port(), token=TOKEN, _env_file=None)
-    prepare_home(settings)
+    prepare(settings)
     service = next(service for service in services(settings) if service.name == "dagster-webserver")
     log = home / "webserver.log"
     with log.open("wb") as output:

@@ -15,7 +15,7 @@ from orchestration.home import (
     expect_databases,
     instance,
     introduce_stream,
-    prepare_home,
+    prepare,
     tighten,
 )
 from tapewatch.settings import Settings
@@ -23,28 +23,39 @@ from tapewatch.settings import Settings
 
 def test_the_configuration_is_replaced_atomically(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, _env_file=None)
-    prepare_home(settings)
+    prepare(settings)
     config = settings.dagster_home / "dagster.yaml"
     before, text = config.stat(), config.read_text()
-    assert "QueuedRunCoordinator" in text
+    assert "RunPerMarket" in text
     with config.open() as reader:
-        prepare_home(settings)
+        prepare(settings)
         now = config.stat()
         assert (now.st_ino, now.st_mtime_ns) == (before.st_ino, before.st_mtime_ns), "nothing new, nothing written"
         # It holds no password.
-        prepare_home(settings.model_copy(update={"dagster_postgres_url": SecretStr("postgresql://me@127.0.0.1/x")}))
+        prepare(settings.model_copy(update={"dagster_postgres_url": SecretStr("postgresql://me@127.0.0.1/x")}))
         assert reader.read() == text
     assert config.read_text().startswith(text)
     assert "postgres_url" in config.read_text()
     assert [path.name for path in settings.dagster_home.iterdir()] == [config.name]
 
 
+def test_the_configuration_of_an_earlier_release_is_replaced(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, _env_file=None)
+    prepare(settings)
+    config = settings.dagster_home / "dagster.yaml"
+    current = config.read_text()
+    earlier = current.replace("orchestration.run_queue", "dagster._core.run_coordinator")
+    config.write_text(earlier.replace("RunPerMarket", "QueuedRunCoordinator"))
+    prepare(settings)
+    assert config.read_text() == current
+
+
 def test_an_edited_configuration_is_kept(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, _env_file=None)
-    prepare_home(settings)
+    prepare(settings)
     config = settings.dagster_home / "dagster.yaml"
     config.write_text("telemetry:\n  enabled: false\n")
-    prepare_home(settings.model_copy(update={"dagster_postgres_url": SecretStr("postgresql://me@127.0.0.1/x")}))
+    prepare(settings.model_copy(update={"dagster_postgres_url": SecretStr("postgresql://me@127.0.0.1/x")}))
     assert config.read_text() == "telemetry:\n  enabled: false\n"
 
 

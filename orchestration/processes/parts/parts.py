@@ -66,7 +66,7 @@ def serve(settings: Settings, name: str, *, waits: bool = False) -> None:
     expect_sound(settings)
     if name in _SINGLE:
         _take(settings.home, name, waits=waits)
-    home.prepare_home(settings)
+    home.prepare(settings)
     if name == "code-location":
         # Its runs are its children: those of the one before ended with it.
         with home.instance(settings) as opened:

@@ -28,8 +28,6 @@ from tapewatch.streaming.stop import Stop
 
 #: Seconds between two attempts at a gap; doubled each time up to the longest.
 FIRST_WAIT_S, LONGEST_WAIT_S = 30, 3600
-#: A correction that came within a gap may be of a trade this much older than the gap.
-CORRECTED_WITHIN_NS = 60 * NS_PER_MINUTE
 #: Healed stretches start and end on whole seconds: the stream truncates times, and a truncated row must stay inside.
 _GRAIN_NS = NS_PER_SECOND
 _TABLES = {TapeTable.TRADES: STREAM_TRADES, TapeTable.QUOTES: STREAM_QUOTES, TapeTable.BARS: STREAM_BARS}
@@ -37,6 +35,8 @@ _TABLES = {TapeTable.TRADES: STREAM_TRADES, TapeTable.QUOTES: STREAM_QUOTES, Tap
 Symbols = Callable[[Partition], Sequence[str]]
 #: The part of a gap that lies in one day: from, to, int64 ns UTC.
 Stretch = tuple[Partition, int, int]
+#: How far trades or bars were read in this round, by day, table and symbols.
+ReadUntil = dict[tuple[Partition, TapeTable, tuple[str, ...]], int]
 _log = logging.getLogger(__name__)
 
 
@@ -69,6 +69,7 @@ class Healer:
         self._database, self._sources, self._symbols = database, sources, symbols
         self._spool_root = Path(spool_root)
         self._next_try: dict[str, dt.datetime] = {}
+        self._read_until: ReadUntil = {}
 
     def run(self, stop: Stop, *, every_s: float = 30) -> None:
         """Heal until `stop` is set; retries while the database is unavailable."""
@@ -92,6 +93,7 @@ class Healer:
             SpoolError: another process heals, or the disk is full.
         """
         summary = HealSummary()
+        self._read_until.clear()
         statuses = (OPEN,) if patiently else (OPEN, UNHEALABLE)
         found = pl.concat(self._database.read(GAPS, market=market, where={"status": status}) for status in statuses)
         for (name,), gaps in found.group_by("market", maintain_order=True):
@@ -152,7 +154,7 @@ class Healer:
 
     def _fill_stretch(self, spool: SpoolWriter, gap: Row, stretch: Stretch, now: dt.datetime) -> tuple[int, str, str]:
         """Fetch the part of a gap in one day; a source that refuses despite its plan is skipped for the next."""
-        partition, start, end = stretch
+        partition, _, end = stretch
         symbols = [gap["symbol"]] if gap["symbol"] else list(self._symbols(partition))
         refused: dict[str, str] = {}
         while True:
@@ -160,11 +162,39 @@ class Healer:
             if source.name == "rest" and not symbols:
                 raise SourceError(f"no symbols to fetch: set TAPEWATCH_SYMBOLS_{spool.market.upper()}")
             try:
-                found = sum(_fetch(spool, source, tape, partition, symbols, start, end) for tape in tapes)
+                found = sum(self._fetch(spool, source, tape, symbols, stretch) for tape in tapes)
             except EntitlementError as error:
                 refused[source.name] = str(error)
             else:
                 return found, source.name, lack
+
+    def _fetch(
+        self, spool: SpoolWriter, source: RecordSource, tape: TapeTable, symbols: Sequence[str], stretch: Stretch
+    ) -> int:
+        """Write a source's rows to the spool; returns how many lie in the stretch.
+
+        Trades and bars are read from the day's start, as any of them may have been corrected within the gap; what this round
+        has read, after the gap's end, is not read again.
+        """
+        partition, start, end = stretch
+        what, rows, since = (partition, tape, tuple(symbols)), 0, start
+        if tape is not TapeTable.QUOTES:
+            since = min(start, self._read_until.get(what, partition.session.day_start))
+        if tape is TapeTable.BARS:
+            since, end = since // NS_PER_MINUTE * NS_PER_MINUTE, -(-end // NS_PER_MINUTE) * NS_PER_MINUTE
+            start = start // NS_PER_MINUTE * NS_PER_MINUTE
+        for wanted in [[symbol] for symbol in symbols] if source.name == "rest" else [list(symbols)]:
+            try:
+                for symbol, frame in source.between(tape, partition, wanted, since, end):
+                    if frame.height:
+                        table = _TABLES[tape]
+                        interval = HealedInterval(symbol, since, end)
+                        spool.add_heal(table, _as_streamed(table, frame, source.name), interval)
+                        rows += int((frame["time"].to_physical() >= start).sum())
+            except NotFoundError as error:
+                _log.warning("%s: skipped while filling a gap", error)
+        self._read_until[what] = max(end, self._read_until.get(what, end))
+        return rows
 
     def _source_for(
         self, gap: Row, partition: Partition, end: int, now: dt.datetime, refused: Mapping[str, str]
@@ -208,37 +238,6 @@ def _stretches(market: Market, gap: Row) -> Iterator[Stretch]:
         session = session_of(market, day)
         if session and max(start, session.day_start) < min(end, session.day_end):
             yield Partition(day, market), max(start, session.day_start), min(end, session.day_end)
-
-
-def _fetch(
-    spool: SpoolWriter,
-    source: RecordSource,
-    tape: TapeTable,
-    partition: Partition,
-    symbols: Sequence[str],
-    start: int,
-    end: int,
-) -> int:
-    """Write a source's rows to the spool; returns how many lie in the stretch.
-
-    Trades and bars are read from earlier on, as they may have been corrected within the gap.
-    """
-    rows, since = 0, start
-    if tape is not TapeTable.QUOTES:
-        since = max(partition.session.day_start, start - CORRECTED_WITHIN_NS)
-    if tape is TapeTable.BARS:
-        since, end = since // NS_PER_MINUTE * NS_PER_MINUTE, -(-end // NS_PER_MINUTE) * NS_PER_MINUTE
-        start = start // NS_PER_MINUTE * NS_PER_MINUTE
-    for wanted in [[symbol] for symbol in symbols] if source.name == "rest" else [list(symbols)]:
-        try:
-            for symbol, frame in source.between(tape, partition, wanted, since, end):
-                if frame.height:
-                    table = _TABLES[tape]
-                    spool.add_heal(table, _as_streamed(table, frame, source.name), HealedInterval(symbol, since, end))
-                    rows += int((frame["time"].to_physical() >= start).sum())
-        except NotFoundError as error:
-            _log.warning("%s: skipped while filling a gap", error)
-    return rows
 
 
 def _write_empty_batch(spool: SpoolWriter, gap: Row, start: int, end: int) -> None:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from upath import UPath
 
 from orchestration.cli.app import app
-from orchestration.home import prepare_home
+from orchestration.home import prepare
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.schema import Table
 from tapewatch.market.tables.derived import PROFILE
@@ -149,7 +149,7 @@ def test_a_lake_of_before_is_refused_in_one_line(old: Lake, tmp_path: Path) -> N
         lambda: old.rows(TRADES, DAY),
         lambda: old.write(TRADES, DAY, _trades({"A": 1}), allow_shrink=True),
         old.check_layout,
-        lambda: prepare_home(Settings(home=tmp_path, _env_file=None)),
+        lambda: prepare(Settings(home=tmp_path, _env_file=None)),
     )
     for ask in asks:
         with pytest.raises(LayoutError, match=f"run `tapewatch lake migrate {old.root}` once") as refused:

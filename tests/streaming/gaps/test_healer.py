@@ -89,7 +89,7 @@ def stream_with_hole(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Spool a day except for a hole; returns the whole day's trades and quotes.
 
-    Trades of the half hour before the hole have wrong prices: their corrections came within it.
+    All earlier trades have wrong prices: their corrections came within the hole.
     """
     day = Synthetic(SEED).day(SYMBOL[partition.market], DAY)
     at = partition.session.regular_start
@@ -101,7 +101,7 @@ def stream_with_hole(
                 streamed = streamed.with_columns(sequence_number=pl.lit(None, pl.Int64))
             if table is STREAM_TRADES:
                 time = pl.col("time").to_physical()
-                wrong = time.is_between(at + (start_s - 1_800) * NS_PER_SECOND, at + (start_s - 5) * NS_PER_SECOND)
+                wrong = time < at + (start_s - 5) * NS_PER_SECOND
                 streamed = streamed.with_columns(price=pl.when(wrong).then(pl.col("price") + 1).otherwise("price"))
             writer.add_rows(table, streamed.filter(~is_hole))
     return day.trades, day.quotes
@@ -222,7 +222,7 @@ class _Growing:
     name = "flat_files"
 
     def __init__(self, grow: Callable[[], object]) -> None:
-        self.grow, self.asked = grow, []
+        self.grow, self.asked, self.since = grow, [], []
 
     def ready_at(self, partition, end_ns) -> int:
         return 0
@@ -232,8 +232,21 @@ class _Growing:
 
     def between(self, tape, partition, symbols, start_ns, end_ns):
         self.asked.append(end_ns - partition.session.regular_start)
+        self.since.append(start_ns - partition.session.day_start)
         self.grow()
         return iter(())
+
+
+def test_a_round_reads_the_trades_before_its_gaps_once_and_the_next_round_again(tmp_path, database) -> None:
+    session, source = STOCKS.session, _Growing(lambda: None)
+    for start in (0, 100):
+        open_gap(tmp_path, database, STOCKS, start, start + 60)
+    healer = Healer(database, [source], tmp_path / "spool", lambda _: ["VOO"])
+    assert len(healer.heal_once(NOW).healed) == 2
+    open_gap(tmp_path, database, STOCKS, 500, 560)
+    healer.heal_once(NOW)
+    until_first = session.regular_start + 60 * NS_PER_SECOND - session.day_start
+    assert source.since == [0, until_first, 0]
 
 
 def test_a_gap_extended_while_it_is_filled_is_filled_again(tmp_path, database) -> None:
