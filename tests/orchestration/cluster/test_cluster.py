@@ -1,11 +1,21 @@
-"""A real scheduler and workers: the result is that of one process, also when a worker is killed in the middle."""
+"""A real scheduler, and workers on hosts of their own (network namespaces), over PostgreSQL and S3.
+
+The result is that of one process, also when a worker is killed and another one is cut off from the network in the middle.
+"""
 
 import datetime as dt
+import json
 import os
 import signal
+import subprocess
+import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import dagster as dg
 import polars as pl
@@ -15,67 +25,140 @@ from dask.distributed import Client
 from orchestration.cluster.workers import cluster
 from orchestration.errors import RunError
 from orchestration.home import instance
-from orchestration.runs.runs import RunReport, StepEvent, run_days
+from orchestration.runs.runs import RunReport, run_days
 from tapewatch.bars.time_bars import minute_bars, reconcile
-from tapewatch.market.instruments import Market, Partition, trading_days
+from tapewatch.market.instruments import Market, Partition, session_of
 from tapewatch.market.tables.tape import BARS, DELIVERED_BARS, QUOTES, TRADES
 from tapewatch.settings import Settings
 from tapewatch.store.lake.lake import Lake
 from tests.support.command import environment
 from tests.support.dask import DaskCluster, dask_cluster
+from tests.support.hosts import Host, hosts
 from tests.support.ports import free_port
+from tests.support.postgres import postgres_server
+from tests.support.s3 import S3Server, s3_server
 from tests.support.tapes import random_tape
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces, which stand for hosts, need root"),
+]
 
-DAYS = trading_days(Market.STOCKS, dt.date(2024, 3, 4), dt.date(2024, 3, 7))
-
-
-def filled(home: Path) -> Path:
-    """A lake with the tape of four days, the third of which is absent."""
-    lake = Lake(home / "lake")
-    for number, day in enumerate(DAYS):
-        if number == 2:
-            continue
-        partition = Partition(day, Market.STOCKS)
-        trades, quotes = random_tape(number, trades=150, quotes=150, minutes=40, session=partition.session)
-        trades = trades.with_columns(id=pl.col("sequence_number").cast(pl.String))
-        bars = reconcile(minute_bars(trades, partition.session), DELIVERED_BARS.empty())
-        for table, rows in ((TRADES, trades), (QUOTES, quotes), (BARS, bars)):
-            lake.write(table, partition, rows)
-    return home
+#: The days of each market; no tape is there for the second of stocks.
+DAYS = {Market.CRYPTO: [dt.date(2024, 3, 4)], Market.STOCKS: [dt.date(2024, 3, day) for day in (4, 5, 6)]}
+SYMBOLS = {Market.CRYPTO: ("X:AAA-USD",), Market.STOCKS: ("AAA", "BBB")}
 
 
-def objects(home: Path) -> dict[str, bytes]:
-    """Every object of the lake by its path."""
-    lake = home / "lake"
-    return {str(path.relative_to(lake)): path.read_bytes() for path in sorted(lake.rglob("*")) if path.is_file()}
+def fill(lake: Lake) -> None:
+    """The tape of the markets."""
+    for market, days in DAYS.items():
+        for number, day in enumerate(days):
+            if number == 1:
+                continue
+            partition = Partition(day, market)
+            session = session_of(market, day)
+            assert session is not None
+            trades, quotes = random_tape(number, SYMBOLS[market], trades=150, quotes=150, minutes=40, session=session)
+            trades = trades.with_columns(id=pl.col("sequence_number").cast(pl.String))
+            lake.write(BARS, partition, reconcile(minute_bars(trades, session), DELIVERED_BARS.empty()))
+            lake.write(TRADES, partition, trades)
+            lake.write(QUOTES, partition, quotes)
 
 
-def set_to(monkeypatch: pytest.MonkeyPatch, home: Path, address: str | None = None) -> Settings:
-    for name in ("TAPEWATCH_HOME", "TAPEWATCH_DASK_ADDRESS", "TAPEWATCH_FLAT_FILES"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("TAPEWATCH_HOME", str(home))
-    monkeypatch.setenv("TAPEWATCH_FLAT_FILES", str(home))
-    if address:
-        monkeypatch.setenv("TAPEWATCH_DASK_ADDRESS", address)
-    return Settings(_env_file=None)
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A deployment whose workers are hosts of their own: what they reach, and the home that they share."""
 
+    home: Path
+    bucket: str
+    s3: S3Server
+    dask: DaskCluster
+    hosts: Sequence[Host]
+    settings: Settings
 
-def built(settings: Settings, **options) -> RunReport:
-    return run_days(settings, "build_features", Market.STOCKS, DAYS[0], DAYS[-1], **options)
+    def worker(self, number: int, **changes: str) -> subprocess.Popen[bytes]:
+        return self.dask.worker(on=self.hosts[number], **changes)
+
+    def objects(self) -> dict[str, bytes]:
+        """Every object of the lake by its path."""
+        client = self.s3.client()
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix="lake/")
+        keys = [found["Key"] for page in pages for found in page.get("Contents", ())]
+        return {
+            key.removeprefix("lake/"): client.get_object(Bucket=self.bucket, Key=key)["Body"].read() for key in keys
+        }
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return filled(tmp_path_factory.mktemp("cluster") / "home")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with ExitStack() as stack:
+        found = stack.enter_context(hosts(3))
+        gateway = found[0].gateway
+        server = stack.enter_context(postgres_server())
+        server.listen(gateway)
+        s3 = stack.enter_context(s3_server(tmp_path_factory.mktemp("s3"), gateway))
+        home, bucket = tmp_path_factory.mktemp("cluster") / "home", s3.bucket()
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        given = environment(
+            home,
+            NO_PROXY=gateway,
+            no_proxy=gateway,
+            TAPEWATCH_FLAT_FILES=str(home),
+            TAPEWATCH_LAKE_URL=f"s3://{bucket}/lake",
+            TAPEWATCH_DATABASE_URL=server.database(),
+            TAPEWATCH_DAGSTER_POSTGRES_URL=server.database(),
+            # A lost host is noticed sooner than after half a minute; Dask takes no less.
+            DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP="11s",
+            **s3.environment,
+        )
+        dask = stack.enter_context(dask_cluster(tmp_path_factory.mktemp("dask"), given, gateway))
+        for name, value in {**given, "TAPEWATCH_DASK_ADDRESS": dask.address}.items():
+            patch.setenv(name, value)
+        s3.use(patch)
+        settings = Settings(_env_file=None)
+        fill(Lake(settings.lake_root))
+        yield Stage(home, bucket, s3, dask, found, settings)
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Iterator[DaskCluster]:
-    variables = environment(home, TAPEWATCH_FLAT_FILES=str(home))
-    with dask_cluster(tmp_path_factory.mktemp("dask"), variables) as started:
-        yield started
+def build(settings: Settings, market: Market) -> RunReport:
+    return run_days(settings, "build_features", market, DAYS[market][0], DAYS[market][-1])
+
+
+class Disaster(threading.Thread):
+    """Once features are committed, kills a worker that has a task, then cuts another such one off from the network."""
+
+    def __init__(self, client: Client, stage: Stage) -> None:
+        super().__init__()
+        self._client, self._stage = client, stage
+        self._process_of = client.run(os.getpid)
+        self._is_over = threading.Event()
+        self.killed = self.cut_off = ""
+
+    def run(self) -> None:
+        while not (self._is_over.wait(0.2) or self._has_features()):
+            pass
+        if busy := self._busy():
+            os.kill(self._process_of[busy], signal.SIGKILL)
+            self.killed = busy
+        if busy := self._busy():
+            host = urlsplit(busy).hostname
+            next(each for each in self._stage.hosts if each.address == host).cut_off()
+            self.cut_off = busy
+
+    def _has_features(self) -> bool:
+        return "Contents" in self._stage.s3.client().list_objects_v2(Bucket=self._stage.bucket, Prefix="lake/features/")
+
+    def _busy(self) -> str:
+        """A worker that is computing; empty when all is over."""
+        while not self._is_over.wait(0.05):
+            for name, tasks in self._client.processing().items():
+                if tasks and name != self.killed:
+                    return str(name)
+        return ""
+
+    def end(self) -> None:
+        self._is_over.set()
+        self.join()
 
 
 def refusal(address: str) -> str:
@@ -84,57 +167,63 @@ def refusal(address: str) -> str:
     return str(refused.value)
 
 
-def test_without_a_scheduler_worker_or_the_same_deployment_the_run_says_what_is_missing(
-    tmp_path: Path, home: Path, running: DaskCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_scheduler_or_a_worker_that_fits_the_run_says_what_is_missing(stage: Stage) -> None:
     nobody = f"tcp://127.0.0.1:{free_port()}"
     with pytest.raises(RunError, match=f"no Dask scheduler at TAPEWATCH_DASK_ADDRESS={nobody}: start one"):
-        built(set_to(monkeypatch, home, nobody))
-    set_to(monkeypatch, home)
-    assert refusal(running.address).endswith("has no worker: start one (docs/how_to/dask.md)")
-    for changes, text in (
-        ({"threads": 2}, "has 2 threads"),
-        ({"TAPEWATCH_HOME": str(tmp_path)}, f"has TAPEWATCH_HOME {tmp_path}, and this process {home}"),
-    ):
-        worker = running.worker(**changes)
-        with Client(running.address, set_as_default=False) as client:
-            client.wait_for_workers(1)
-            assert text in refusal(running.address)
-            worker.kill()
-            worker.wait()
-            while client.scheduler_info(n_workers=-1)["workers"]:
-                time.sleep(0.05)
-    assert not any(name.startswith("features") for name in objects(home))
+        build(stage.settings.model_copy(update={"dask_address": nobody}), Market.CRYPTO)
+    address = stage.dask.address
+    assert refusal(address).endswith("has no worker: start one (docs/how_to/dask.md)")
+    worker = stage.worker(0, threads=2)
+    with Client(address, set_as_default=False) as client:
+        client.wait_for_workers(1)
+        assert "has 2 threads" in refusal(address)
+        worker.kill()
+        worker.wait()
+        while client.scheduler_info(n_workers=-1)["workers"]:
+            time.sleep(0.05)
+    assert not any(name.startswith("features") for name in stage.objects())
 
 
-def test_a_killed_worker_changes_nothing_of_the_result(
-    tmp_path: Path, home: Path, running: DaskCluster, monkeypatch: pytest.MonkeyPatch
+def test_markets_side_by_side_lose_two_workers_and_nothing_of_the_result(
+    tmp_path: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = filled(tmp_path / "alone")
-    expected = built(set_to(monkeypatch, alone))
-    workers = [running.worker(), running.worker()]
-    with Client(running.address, set_as_default=False) as client:
-        client.wait_for_workers(2)
-        process_of = client.run(os.getpid)
-        killed: list[str] = []
-
-        def on_commit(event: StepEvent) -> None:
-            """Once a day's features are there, kill a worker that has a task."""
-            if event.partition and not killed:
-                busy = next((name for name, tasks in client.processing().items() if tasks), None)
-                if busy is not None:
-                    os.kill(process_of[busy], signal.SIGKILL)
-                    killed.append(busy)
-
-        report = built(set_to(monkeypatch, home, running.address), progress=on_commit)
-    assert len(killed) == 1
-    assert [worker.returncode for worker in workers if worker.poll() is not None] == [-signal.SIGKILL]
-    assert report.failed_checks == []
-    assert {step.name for step in report.steps} == {step.name for step in expected.steps}
-    assert objects(home) == objects(alone)
-    settings = set_to(monkeypatch, home, running.address)
-    with instance(settings) as opened:
-        (run,) = [run for run in opened.get_runs() if run.status is dg.DagsterRunStatus.SUCCESS]
-        assert run.tags["command"] == "tapewatch"
-        days = opened.get_materialized_partitions(dg.AssetKey(["features", "microstructure"]))
-        assert {Partition.parse(day).date for day in days} >= {*DAYS}
+    alone = tmp_path / "lake"
+    fill(Lake(alone))
+    # On the same PostgreSQL, without the cluster.
+    alone_settings = stage.settings.model_copy(update={"dask_address": None, "lake_url": str(alone)})
+    expected = {market: build(alone_settings, market) for market in DAYS}
+    workers = [stage.worker(number) for number in range(3)]
+    days = {market: [str(each[0]), str(each[-1])] for market, each in DAYS.items()}
+    with Client(stage.dask.address, set_as_default=False) as client:
+        client.wait_for_workers(3)
+        with monkeypatch.context() as patch:
+            patch.setenv("TAPEWATCH_HOME", str(tmp_path))
+            assert f"has TAPEWATCH_HOME {stage.home}, and this process {tmp_path}" in refusal(stage.dask.address)
+        disaster = Disaster(client, stage)
+        disaster.start()
+        try:
+            done = subprocess.run(
+                [sys.executable, "-W", "ignore", "-m", "tests.support.market_runs", json.dumps(days)],
+                stdout=subprocess.PIPE, check=True,
+            )  # fmt: skip
+        finally:
+            disaster.end()
+    assert disaster.killed
+    assert disaster.cut_off
+    for market, report in json.loads(done.stdout).items():
+        assert report["failed_checks"] == expected[market].failed_checks
+        assert report["steps"] == sorted({step.name for step in expected[market].steps})
+    found = {str(path.relative_to(alone)): path.read_bytes() for path in alone.rglob("*") if path.is_file()}
+    assert stage.objects() == found
+    # The host comes back with the piece that it held, which another has computed.
+    for host in stage.hosts:
+        host.connect()
+    lost = next(worker for worker, host in zip(workers, stage.hosts, strict=True) if host.address in disaster.cut_off)
+    lost.wait()
+    assert stage.objects() == found
+    with instance(stage.settings) as opened:
+        runs = [run for run in opened.get_runs() if run.status is dg.DagsterRunStatus.SUCCESS]
+        assert len(runs) == 2 * len(DAYS)
+        for market, days in DAYS.items():
+            keys = opened.get_materialized_partitions(dg.AssetKey(["features", "microstructure"]))
+            assert {Partition(day, market) for day in days} <= {Partition.parse(key) for key in keys}, market
