@@ -80,7 +80,7 @@ reliability: install ## Kills, faults and troubles in full counts, under half an
 	$(RUN)/python -m tests.reliability > build/reliability.md; status=$$?; \
 	test $$status -gt 1 || mv build/reliability.md docs/reliability.md; exit $$status
 
-oracles: install ## Accounts and statistics against other libraries, each in an environment of its own (needs Python 3.12)
+oracles: install ## Accounts, statistics, labels and bars against other libraries, each in an environment of its own (needs Python 3.12)
 	$(RUN)/python -m tests.oracles
 
 mutation: install ## Do the tests notice? 60 random one-operator changes, 85 % must fail a test; SEED=2 draws others
