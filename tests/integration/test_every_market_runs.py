@@ -75,7 +75,9 @@ def assert_is_whole(lake: Lake, report: str, days: list[Partition], *, may_be_qu
 @pytest.mark.parametrize("market", Market)
 def test_the_built_in_market(run: Run, monkeypatch: pytest.MonkeyPatch, market: Market) -> None:
     monkeypatch.setenv(f"TAPEWATCH_SYMBOLS_{market.upper()}", SYMBOL[market])
-    lake, _, report = run(market, "2024-06-04", "2024-06-05")
+    lake, printed, report = run(market, "2024-06-04", "2024-06-05")
+    is_scanned = "no scan was fitted: it judges trades and quotes" not in re.sub(r"\s+", " ", printed)
+    assert is_scanned == (market is not Market.INDICES)
     days = [Partition(dt.date(2024, 6, day), market) for day in (4, 5)]
     assert_is_whole(lake, report, days)
     assert lake.symbols(MICROSTRUCTURE, days[0]).keys() == {SYMBOL[market]}
