@@ -16,7 +16,7 @@ from tapewatch.feeds.errors import EntitlementError, NotInPlanError
 from tapewatch.feeds.source import Load, MissingDayError
 from tapewatch.market.instruments import Partition
 from tapewatch.market.schema import Table
-from tapewatch.market.tables.live import STREAM_BARS, STREAM_BATCHES
+from tapewatch.market.tables.stream import STREAM_BARS, STREAM_BATCHES
 from tapewatch.market.tables.tape import QUOTES, TRADES, quarantine_of
 from tapewatch.store.lake.lake import Lake
 from tapewatch.streaming.ingest.ingest import partition_lock

@@ -13,7 +13,7 @@ from resources.interrupts import uninterrupted
 from resources.lake import Days, LakeResource
 from resources.stores import SpoolResource
 from tapewatch.market.instruments import Partition
-from tapewatch.market.tables.live import STREAM_BATCHES
+from tapewatch.market.tables.stream import STREAM_BATCHES
 from tapewatch.market.tables.tape import QUOTES, TRADES
 from tapewatch.store.lake.lake import Lake
 from tapewatch.streaming.ingest.ingest import ingest

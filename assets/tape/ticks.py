@@ -19,7 +19,7 @@ from tapewatch.bars.time_bars import minute_bars, reconcile
 from tapewatch.feeds.errors import EntitlementError
 from tapewatch.feeds.source import MissingDayError
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables.live import STREAM_BARS
+from tapewatch.market.tables.stream import STREAM_BARS
 from tapewatch.market.tables.tape import BARS, DELIVERED_BARS, QUOTES, TRADES
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.tape import symbol_batches

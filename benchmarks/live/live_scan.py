@@ -22,7 +22,7 @@ from tapewatch.features.bins.batch import bins_5s
 from tapewatch.features.bins.records import BIN_NS
 from tapewatch.feeds.stream.decode.decoder import StreamBatch
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition, Session
-from tapewatch.market.tables.live import STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.tables.stream import STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.tables.tape import TIME
 from tapewatch.streaming.detection.live_scan import LiveScan
 from tapewatch.streaming.detection.rules.settings import DetectionConfig

@@ -20,7 +20,7 @@ from tapewatch.bars.time_bars import minute_bars
 from tapewatch.emulator.synthetic.anomalies import KINDS
 from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.market.instruments import Market, Partition, trading_days
-from tapewatch.market.tables.live import STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.tables.stream import STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.tables.tape import TRADES
 from tapewatch.streaming.detection.baselines import Baselines, baselines_from
 from tapewatch.streaming.detection.rules.settings import DetectionConfig

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables.live import STREAM_TRADES
+from tapewatch.market.tables.stream import STREAM_TRADES
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.spool.files import SpoolFile, waiting
 from tapewatch.store.spool.rows import write_rows

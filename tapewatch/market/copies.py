@@ -22,7 +22,7 @@ from tapewatch.market.arrays import Array
 from tapewatch.market.conditions import FIRST_CORRECTION_RECORD
 from tapewatch.market.instruments import Market
 from tapewatch.market.schema import Table
-from tapewatch.market.tables.live import STREAM_BARS
+from tapewatch.market.tables.stream import STREAM_BARS
 from tapewatch.market.tables.tape import DELIVERED_BARS, QUOTES, TRADES
 
 #: `delivered_by` of a row from a source of record.

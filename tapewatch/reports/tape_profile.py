@@ -10,7 +10,7 @@ from tapewatch.features.range_volatility import day_volatility
 from tapewatch.market.instruments import Partition, Session
 from tapewatch.market.schema import Column, Table
 from tapewatch.market.tables.derived import PROFILE
-from tapewatch.market.tables.live import STREAM_BATCHES
+from tapewatch.market.tables.stream import STREAM_BATCHES
 from tapewatch.market.tables.tape import BARS, COVERAGE, DELIVERED_BARS, QUOTES, TRADES, quarantine_of
 from tapewatch.reports.tick_profile import profile_ticks
 from tapewatch.store.lake.lake import Lake

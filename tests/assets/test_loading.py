@@ -6,7 +6,7 @@ from pathlib import Path
 from assets.tape.loading import symbols_to_load
 from resources.tape_source import TapeSourceResource
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables.live import STREAM_TRADES
+from tapewatch.market.tables.stream import STREAM_TRADES
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.spool.spool import SpoolWriter
 from tapewatch.streaming.ingest.ingest import ingest

@@ -4,7 +4,7 @@ import polars as pl
 
 from tapewatch.bars.revisions import delivered_bars, revised
 from tapewatch.bars.time_bars import minute_bars, reconcile
-from tapewatch.market.tables.live import STREAM_BARS
+from tapewatch.market.tables.stream import STREAM_BARS
 from tapewatch.market.tables.tape import BARS, DELIVERED_BARS
 from tests.support.tapes import stock_session, tape_of
 

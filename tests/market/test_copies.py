@@ -14,7 +14,7 @@ from tapewatch.market.copies import (
     number_the_rest,
 )
 from tapewatch.market.instruments import Market
-from tapewatch.market.tables.live import INDEX_VALUES, STREAM_BARS
+from tapewatch.market.tables.stream import INDEX_VALUES, STREAM_BARS
 from tapewatch.market.tables.tape import DELIVERED_BARS, QUOTES, TRADES
 
 NUMBER = ("symbol", "sequence_number")

@@ -20,7 +20,8 @@ from tapewatch.bars.time_bars import minute_bars
 from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.microstructure import microstructure
 from tapewatch.market.instruments import NS_PER_SECOND, Market, Partition
-from tapewatch.market.tables.live import GAPS, STREAM_BATCHES, STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.tables.live import GAPS
+from tapewatch.market.tables.stream import STREAM_BATCHES, STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.tables.tape import BARS, COVERAGE, MICROSTRUCTURE, TRADES
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database

@@ -12,7 +12,8 @@ from tapewatch.features.market_minutes import market_minutes
 from tapewatch.features.microstructure import microstructure
 from tapewatch.market.instruments import NS_PER_SECOND, Session
 from tapewatch.market.tables.features import MARKET_MICROSTRUCTURE
-from tapewatch.market.tables.live import LIVE_BARS, LIVE_MICROSTRUCTURE, STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.tables.live import LIVE_BARS, LIVE_MICROSTRUCTURE
+from tapewatch.market.tables.stream import STREAM_QUOTES, STREAM_TRADES
 from tapewatch.streaming.live.tape import LiveRows, LiveTape
 
 Chunk = tuple[pl.DataFrame, pl.DataFrame]

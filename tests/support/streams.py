@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from tapewatch.market.schema import Table
-from tapewatch.market.tables.live import STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.tables.stream import STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
 
 
 @dataclass

@@ -9,7 +9,7 @@ import polars as pl
 
 from tapewatch.feeds.stream.decode.decoder import StreamBatch
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Session, session_of
-from tapewatch.market.tables.live import STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.tables.stream import STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
 from tapewatch.streaming.detection.baselines import Baselines
 from tapewatch.streaming.detection.rules.settings import DetectionConfig
 from tapewatch.streaming.detection.watch import AlertChange, Watch

@@ -17,7 +17,7 @@ import polars as pl
 
 from tapewatch.market.instruments import Market, Partition, day_of, known_session, session_at
 from tapewatch.market.schema import Table
-from tapewatch.market.tables.live import STREAMED
+from tapewatch.market.tables.stream import STREAMED
 
 #: The tables that may be spooled, by name.
 SPOOLED: dict[str, Table] = {table.name: table for table in STREAMED}

@@ -16,7 +16,7 @@ import polars as pl
 
 from tapewatch.market.instruments import Market, session_at
 from tapewatch.market.schema import Table
-from tapewatch.market.tables.live import STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.tables.stream import STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.tables.tape import QUARANTINE
 from tapewatch.store.durable import process_lock, sync_folder, write_whole
 from tapewatch.store.spool.files import SPOOLED, HealedInterval, SpoolFile, market_days, market_files

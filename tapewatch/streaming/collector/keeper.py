@@ -17,7 +17,8 @@ import polars as pl
 
 from tapewatch.feeds.stream.decode.decoder import StreamBatch
 from tapewatch.market.instruments import Market
-from tapewatch.market.tables.live import LIVE_QUARANTINE, STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.tables.live import LIVE_QUARANTINE
+from tapewatch.market.tables.stream import STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.tables.tape import TIME
 from tapewatch.store.durable import write_whole
 from tapewatch.store.spool.quarantine import QuarantineFiles, quarantine_folder

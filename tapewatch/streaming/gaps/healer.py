@@ -18,7 +18,8 @@ from tapewatch.feeds.source import SourceError
 from tapewatch.market.backoff import backoff_s
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Partition, session_of
 from tapewatch.market.schema import Table
-from tapewatch.market.tables.live import GAPS, STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.tables.live import GAPS
+from tapewatch.market.tables.stream import STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.tables.tape import TIME
 from tapewatch.store.database.database import Database, DatabaseError
 from tapewatch.store.spool.files import HealedInterval

@@ -17,7 +17,7 @@ import polars as pl
 from tapewatch.market.instruments import Partition
 from tapewatch.market.prices import is_no_price, is_no_side, price_rule
 from tapewatch.market.schema import Table
-from tapewatch.market.tables.live import STREAM_BATCHES, STREAMED
+from tapewatch.market.tables.stream import STREAM_BATCHES, STREAMED
 from tapewatch.market.tables.tape import QUARANTINE, QUOTES, SYMBOL, TRADES, quarantine_of
 from tapewatch.store.durable import process_lock
 from tapewatch.store.lake.lake import Lake, whole_symbol_groups

@@ -7,7 +7,7 @@ import polars as pl
 
 from tapewatch.market.instruments import Partition
 from tapewatch.market.schema import Table
-from tapewatch.market.tables.live import STREAM_BATCHES
+from tapewatch.market.tables.stream import STREAM_BATCHES
 from tapewatch.market.tables.tape import BARS, QUOTES, TIME, TRADES, quarantine_of
 from tapewatch.store.lake.lake import Lake
 

@@ -15,7 +15,7 @@ import polars as pl
 from tapewatch.market.copies import HAS_NUMBER, has_identity, identity, is_numbered, number_the_rest
 from tapewatch.market.instruments import Market
 from tapewatch.market.schema import Table
-from tapewatch.market.tables.live import STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.tables.stream import STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.tables.tape import QUARANTINE, QUOTES, SYMBOL, TRADES
 
 Ints = npt.NDArray[np.int64]

@@ -9,7 +9,7 @@ import polars as pl
 
 from tapewatch.market.instruments import NS_PER_MINUTE, Partition, Session
 from tapewatch.market.schema import Table
-from tapewatch.market.tables.live import STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.tables.stream import STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.tables.tape import QUOTES, TRADES
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.spool.files import waiting_for

@@ -19,7 +19,8 @@ from tapewatch.bars.coverage import coverage
 from tapewatch.bars.time_bars import minute_bars
 from tapewatch.emulator.process import running_emulator
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition
-from tapewatch.market.tables.live import GAPS, STREAM_TRADES
+from tapewatch.market.tables.live import GAPS
+from tapewatch.market.tables.stream import STREAM_TRADES
 from tapewatch.market.tables.tape import COVERAGE
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables.live import STREAM_TRADES
+from tapewatch.market.tables.stream import STREAM_TRADES
 from tapewatch.store.spool.files import (
     HealedInterval,
     SpoolFile,

@@ -13,7 +13,8 @@ import polars as pl
 import pytest
 
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition, session_of
-from tapewatch.market.tables.live import LIVE_BARS, STREAM_BARS, STREAM_TRADES
+from tapewatch.market.tables.live import LIVE_BARS
+from tapewatch.market.tables.stream import STREAM_BARS, STREAM_TRADES
 from tapewatch.market.tables.tape import TIME
 from tapewatch.store.spool import rows as spool_rows
 from tapewatch.store.spool.files import (

@@ -19,7 +19,7 @@ from tapewatch.feeds.stream.decode.decoder import Frame
 from tapewatch.feeds.stream.queue import Marker
 from tapewatch.market.instruments import NS_PER_SECOND, Market, Partition
 from tapewatch.market.schema import Table
-from tapewatch.market.tables.live import STREAM_TRADES
+from tapewatch.market.tables.stream import STREAM_TRADES
 from tapewatch.store.database.database import DatabaseError
 from tapewatch.store.spool.files import waiting
 from tapewatch.store.spool.rows import read_rows

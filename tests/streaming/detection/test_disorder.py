@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import polars as pl
 
-from tapewatch.market.tables.live import STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.tables.stream import STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.tables.tape import TIME
 from tapewatch.streaming.detection.disorder import TOLERATED_NS, Disorder
 

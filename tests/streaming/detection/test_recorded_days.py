@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from tapewatch.market.instruments import Market
-from tapewatch.market.tables.live import STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.tables.stream import STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.tables.tape import QUOTES
 from tapewatch.streaming.detection.baselines import baselines_from
 from tapewatch.streaming.detection.watch import AlertChange

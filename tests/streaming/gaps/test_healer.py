@@ -24,7 +24,8 @@ from tapewatch.feeds.plans.table import TapeTable
 from tapewatch.feeds.ranges import FlatFileRanges, RestRanges
 from tapewatch.feeds.rest.transport import Patience
 from tapewatch.market.instruments import NS_PER_SECOND, Market, Partition
-from tapewatch.market.tables.live import GAPS, STREAM_BARS, STREAM_BATCHES, STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.tables.live import GAPS
+from tapewatch.market.tables.stream import STREAM_BARS, STREAM_BATCHES, STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.tables.tape import BARS, QUOTES, TRADES
 from tapewatch.store.database import engine as sql_engine
 from tapewatch.store.database.database import Database

@@ -11,7 +11,8 @@ import pytest
 
 from tapewatch.feeds.plans.table import TapeTable
 from tapewatch.market.instruments import NS_PER_SECOND, Partition
-from tapewatch.market.tables.live import GAPS, STREAM_TRADES
+from tapewatch.market.tables.live import GAPS
+from tapewatch.market.tables.stream import STREAM_TRADES
 from tapewatch.market.tables.tape import TRADES
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake

@@ -5,7 +5,7 @@ import pytest
 
 from tapewatch.bars.time_bars import minute_bars
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
-from tapewatch.market.tables.live import STREAM_BARS, STREAM_TRADES
+from tapewatch.market.tables.stream import STREAM_BARS, STREAM_TRADES
 from tapewatch.streaming.gaps.holes import PROVEN_AFTER, Hole, HoleFinder
 from tests.support.recorded import TICK_DAYS, recorded_bars, recorded_trades
 from tests.support.streams import as_streamed, trades_at

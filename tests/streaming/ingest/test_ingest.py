@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition
 from tapewatch.market.schema import Table
-from tapewatch.market.tables.live import STREAM_BARS, STREAM_BATCHES, STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.tables.stream import STREAM_BARS, STREAM_BATCHES, STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.tables.tape import QUARANTINE, QUOTES, TRADES, quarantine_of
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.spool.files import HealedInterval, SpoolFile, highest_numbers, waiting_for

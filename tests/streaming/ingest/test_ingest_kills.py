@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from tapewatch.market.instruments import Partition
-from tapewatch.market.tables.live import STREAM_BATCHES, STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.tables.stream import STREAM_BATCHES, STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.tables.tape import QUOTES, TRADES, quarantine_of
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.spool.files import HealedInterval, waiting_for

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Partition
-from tapewatch.market.tables.live import STREAM_TRADES
+from tapewatch.market.tables.stream import STREAM_TRADES
 from tapewatch.market.tables.tape import TRADES
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.spool.files import HealedInterval

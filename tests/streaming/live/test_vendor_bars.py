@@ -3,7 +3,8 @@
 import polars as pl
 
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND
-from tapewatch.market.tables.live import LIVE_BARS, STREAM_BARS
+from tapewatch.market.tables.live import LIVE_BARS
+from tapewatch.market.tables.stream import STREAM_BARS
 from tapewatch.streaming.live.vendor_bars import VendorBars, end_times
 from tests.support.live_rows import rows_of
 

@@ -13,7 +13,7 @@ from tapewatch.feeds.stream.decode.times import to_ns
 from tapewatch.feeds.stream.decode.words import WordTable
 from tapewatch.market.instruments import Market
 from tapewatch.market.prices import is_price, is_side, price_rule
-from tapewatch.market.tables.live import AUCTION_IMBALANCES, ORDER_BOOK, PRICE_BANDS
+from tapewatch.market.tables.stream import AUCTION_IMBALANCES, ORDER_BOOK, PRICE_BANDS
 
 _SECOND, _MINUTE = 0, 1
 _HOT = (sm.Trade, sm.CryptoTrade, sm.Quote, sm.CryptoQuote, sm.ForexQuote, sm.SecondBar, sm.PairBar, sm.IndexValue)

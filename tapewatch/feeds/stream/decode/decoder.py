@@ -17,7 +17,7 @@ from tapewatch.feeds.stream.decode.scanner import PADDING, scan
 from tapewatch.feeds.stream.decode.words import WordTable
 from tapewatch.market.instruments import Market
 from tapewatch.market.schema import Table
-from tapewatch.market.tables.live import (
+from tapewatch.market.tables.stream import (
     AUCTION_IMBALANCES,
     INDEX_VALUES,
     ORDER_BOOK,

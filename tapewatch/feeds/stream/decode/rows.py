@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from tapewatch.feeds.stream.decode.words import WordTable
 from tapewatch.market.schema import Column, Table
-from tapewatch.market.tables.live import INDEX_VALUES, STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
+from tapewatch.market.tables.stream import INDEX_VALUES, STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.tables.tape import SYMBOL
 
 #: The kinds of rows that are read into arrays, without an object each.

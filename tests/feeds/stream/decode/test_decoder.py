@@ -10,7 +10,7 @@ import pytest
 from tapewatch.feeds.stream.decode.decoder import Frame, FrameDecoder, StreamBatch
 from tapewatch.feeds.stream.decode.times import to_ns
 from tapewatch.market.instruments import Market
-from tapewatch.market.tables.live import STREAMED
+from tapewatch.market.tables.stream import STREAMED
 from tests.support.stream_events import EVENTS
 
 _NOW = 1_795_000_000_123_456_789

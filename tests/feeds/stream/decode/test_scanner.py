@@ -17,7 +17,7 @@ from tapewatch.feeds.stream.decode import messages as sm
 from tapewatch.feeds.stream.decode.decoder import Frame, FrameDecoder, StreamBatch
 from tapewatch.feeds.stream.decode.tokens import skip_any
 from tapewatch.market.instruments import Market
-from tapewatch.market.tables.live import STREAMED
+from tapewatch.market.tables.stream import STREAMED
 from tests.support.stream_events import EVENTS
 
 _NOW = 1_795_000_000_000_000_000
