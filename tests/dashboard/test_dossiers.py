@@ -8,8 +8,10 @@ import pytest
 
 from dashboard import places
 from dashboard.dossiers.process import DossierError, DossierProcess
+from dashboard.dossiers.registry import Registry
 from dashboard.views import alert
 from dashboard.views.controls import escaped
+from models.base import CHAMPIONS_OF_MINUTES
 from resources.mlflow_registry import ModelRegistry
 from tapewatch.market.tables.derived import INCIDENTS
 from tapewatch.store.database.people.verdicts import incident_id
@@ -47,6 +49,9 @@ def dossiers(platform: ScoredDays) -> Iterator[DossierProcess]:
 
 
 def test_the_process_builds_what_the_command_builds(platform: ScoredDays, dossiers: DossierProcess) -> None:
+    registry = Registry(f"sqlite:///{Path(str(platform.lake.root)).parent}/mlflow/mlflow.db")
+    assert registry.first_champion(*CHAMPIONS_OF_MINUTES) == "isolation_forest/1"
+    assert registry.first_champion("ensemble") is None
     name = platform.strongest(DAYS[1])
     found = dossiers.of(name)
     assert found.is_identical

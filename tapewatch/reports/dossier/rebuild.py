@@ -143,7 +143,10 @@ def _explained(rows: pl.DataFrame, at: int, detector: Detector) -> pl.DataFrame:
 
 
 def _first_row(at: int, detector: Detector) -> int:
-    """The first of the rows that are scored together to score row `at`: at least two, since Polars rounds one row by itself otherwise."""
+    """The first of the rows that are scored together to score row `at`.
+
+    At least two, if there are: NumPy adds up the trees of a single row in another order, and so the last bit may differ.
+    """
     return max(0, at - max(detector.context_minutes, 1))
 
 

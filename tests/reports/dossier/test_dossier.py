@@ -12,7 +12,7 @@ from models.patterns.shape import SHAPE
 from tapewatch.market.tables.derived import ANOMALY_PATTERNS, INCIDENTS
 from tapewatch.market.tables.features import REGIMES
 from tapewatch.market.tables.live import ALERTS
-from tapewatch.market.tables.tape import TRADES
+from tapewatch.market.tables.tape import MICROSTRUCTURE, TRADES
 from tapewatch.reports.dossier.page import dossier_html, dossier_text
 from tapewatch.reports.dossier.regime import regime_words
 from tapewatch.store.database.people.verdicts import VerdictError, give_verdict, incident_id
@@ -59,6 +59,13 @@ def test_an_incident_is_made_again(platform: ScoredDays) -> None:
     found = platform.dossier(incident_id(event["market"], event["symbol"], event["start_time"]))
     assert found.is_identical
     assert found.reasons[0] == json.loads(event["reasons"])[0]["words"]
+    # The scan's reasons name no features: those are the champion's.
+    minute = pl.col("event_time") == found.event.first_minute
+    rows = platform.lake.read(MICROSTRUCTURE, found.event.partition, symbols=[found.event.symbol]).filter(minute)
+    names, contributions = platform.forest.contributions(rows)
+    assert {m.feature: m.contribution for m in found.measures if m.contribution is not None} == pytest.approx(
+        dict(zip(names, contributions[0], strict=True))
+    )
     assert "bit for bit" in dossier_html(found)
 
 
