@@ -1,14 +1,10 @@
 """Scrape config, alert rules and dashboards, on a real Prometheus that scrapes the metrics of the platform's own code."""
 
-import json
 import re
-import shutil
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import httpx
 import pytest
@@ -24,22 +20,11 @@ from serving.metrics import CONTENT_TYPE_LATEST, REQUESTS, ROWS, SECONDS, exposi
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
 from tapewatch.streaming.collector.metrics import CollectorStatus, Latencies, serve_metrics
-from tests.support.ports import free_ports
+from tests.support.ports import free_port
+from tests.support.prometheus import FOLDER, prometheus, queries, without_data
 from tests.support.unpacked import program
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-FOLDER = CHECKOUT / "deployment" / "observability"
-DASHBOARDS = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((FOLDER / "dashboards").glob("*.json"))}
-PATIENCE_S = 120
-
-
-def queries() -> list[str]:
-    return [
-        target["expr"].replace("$market", ".*")
-        for board in DASHBOARDS.values()
-        for panel in board["panels"]
-        for target in panel["targets"]
-    ]
+BOARDS = sorted(path.stem for path in (FOLDER / "dashboards").glob("*.json"))
 
 
 def test_rules_are_valid_and_their_cases_pass() -> None:
@@ -76,7 +61,7 @@ def test_collectors_are_scraped_at_their_ports() -> None:
 @pytest.fixture(scope="module")
 def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Prometheus that scrapes a collector's and the scoring service's metrics each second."""
-    home, (port, scoring_port) = tmp_path_factory.mktemp("prometheus"), free_ports(2)
+    scoring_port = free_port()
     registry = CollectorRegistry()
     status = CollectorStatus(market="crypto", state="streaming", pid=1, lag_s=0.5)
     latencies = Latencies(Market.CRYPTO, registry)
@@ -87,26 +72,14 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         collector_port = stack.enter_context(serve_metrics(0, lambda: status, registry))
         threading.Thread(target=server.run, daemon=True).start()
         stack.callback(lambda: setattr(server, "should_exit", True))
-        config = yaml.safe_load((FOLDER / "prometheus.yml").read_text("utf-8"))
-        config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-        for job, target in zip(config["scrape_configs"], (collector_port, scoring_port), strict=True):
-            job["static_configs"] = [{"targets": [f"127.0.0.1:{target}"]}]
-        token = home / "token"
-        token.write_text("t" * 20)
-        config["scrape_configs"][1]["authorization"]["credentials_file"] = str(token)
-        (home / "prometheus.yml").write_text(yaml.safe_dump(config))
-        shutil.copy(FOLDER / "rules.yml", home)
-        options = {"config.file": home / "prometheus.yml", "storage.tsdb.path": home / "data"}
-        command = [program("prometheus", "prometheus"), *(f"--{name}={value}" for name, value in options.items())]
-        command.append(f"--web.listen-address=127.0.0.1:{port}")
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        stack.callback(process.wait)
-        stack.callback(process.terminate)
+        home = tmp_path_factory.mktemp("prometheus")
+        ports = {"collectors": collector_port, "scoring": scoring_port}
+        address = stack.enter_context(prometheus(home, ports))
         stop = threading.Event()
         worker = threading.Thread(target=_use, args=(stop, scoring_port, latencies), daemon=True)
         worker.start()
         stack.callback(stop.set)
-        yield f"http://127.0.0.1:{port}"
+        yield address
 
 
 def _use(stop: threading.Event, port: int, latencies: Latencies) -> None:
@@ -124,19 +97,9 @@ def _use(stop: threading.Event, port: int, latencies: Latencies) -> None:
 
 @pytest.mark.slow
 def test_every_query_of_the_dashboards_returns_data(scraped: str) -> None:
-    waiting, deadline = set(queries()), time.monotonic() + PATIENCE_S
-    assert len(waiting) > 10
-    while waiting and time.monotonic() < deadline:
-        for query in sorted(waiting):
-            try:
-                answer = httpx.get(f"{scraped}/api/v1/query", params={"query": query}, trust_env=False).json()
-            except httpx.HTTPError:
-                break
-            assert answer["status"] == "success", answer
-            if answer["data"]["result"]:
-                waiting.discard(query)
-        time.sleep(0.5)
-    assert not waiting
+    wanted = {query for board in BOARDS for query in queries(board)}
+    assert len(wanted) > 10
+    assert without_data(scraped, wanted) == set()
     loaded = httpx.get(f"{scraped}/api/v1/rules", trust_env=False).json()["data"]["groups"]
     assert {rule["health"] for group in loaded for rule in group["rules"]} <= {"ok", "unknown"}
     names = re.findall(r"tapewatch_\w+", (FOLDER / "rules.yml").read_text("utf-8"))

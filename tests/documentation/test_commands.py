@@ -12,6 +12,7 @@ import typer.main
 from orchestration.cli.app import app
 from tapewatch.variables import unknown_variables
 from tests.documentation.pages import CHECKOUT, PAGES, Command, mentioned, name, shown
+from tests.documentation.running import ELSEWHERE, ENDS, NOT_RUN, SHELL, commands, is_run_here, way_of
 
 _TAPEWATCH: Any = typer.main.get_command(app)
 _SHOWN = [command for page in PAGES for command in shown(page)]
@@ -64,6 +65,17 @@ def test_a_command_that_is_mentioned_exists(command: Command) -> None:
     parser, rest = resolve([choice.split("|")[0] for choice in words])
     options = {option for parameter in parser.params for option in (*parameter.opts, *parameter.secondary_opts)}
     assert {word.split("=")[0] for word in rest if word.startswith("-") and word != "-"} <= options | {"--help"}
+
+
+def test_each_command_that_is_shown_is_run_or_says_why_not() -> None:
+    """Those that are run here are run by tests/integration/test_platform.py."""
+    ways = {**ELSEWHERE, **NOT_RUN}
+    found = {command: way_of(command, ways) for command in commands() if command.words[0] not in SHELL}
+    assert [str(command) for command, way in found.items() if way is None and not is_run_here(command)] == []
+    assert ways.keys() == set(found.values()) - {None}, "no way is left over"
+    assert [test for test in ELSEWHERE.values() if not (CHECKOUT / test).is_file()] == []
+    ends = {way_of(command, ENDS) for command in commands()}
+    assert ENDS.keys() <= ends
 
 
 @pytest.mark.parametrize("command", of("make", _SHOWN + _MENTIONED), ids=str)

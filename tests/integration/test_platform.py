@@ -1,11 +1,14 @@
 """The platform as a user meets it: the demo, queries of its results, `up` and the Dagster UI; no process is left behind."""
 
 import csv
+import getpass
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +20,11 @@ import pytest
 from playwright.sync_api import expect
 
 from serving.store import StoredBento
+from tests.documentation.running import FILES, Reader, commands, fetch, is_run_here
 from tests.support.browser import browser_page
 from tests.support.command import TAPEWATCH, environment
 from tests.support.ports import free_ports
+from tests.support.prometheus import prometheus, queries, without_data
 
 PATIENCE_MS = 240_000
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -99,6 +104,25 @@ def test_a_demo_anomaly_is_scored_by_the_bento_in_process(demo: tuple[Path, str]
     assert strongest["symbol"] in done.stdout
 
 
+def test_commands_of_the_docs_end_as_their_pages_say(
+    demo: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a copy of the demo's home, since they make accounts, keys, labels and orders."""
+    shutil.copytree(demo[0], tmp_path / "home")
+    settings = environment(tmp_path / "home", TAPEWATCH_LABEL_AUTHORS=f"ann,ben,{getpass.getuser()}")
+    for name in {*os.environ} - {*settings}:
+        monkeypatch.delenv(name)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    reader, ran = Reader(), 0
+    for command in commands():
+        if is_run_here(command) and command.words[0] == "tapewatch":
+            reader.run(command)
+            ran += 1
+    assert ran > 60
+
+
 @pytest.fixture(scope="module")
 def up(demo: tuple[Path, str], outside: Path) -> Iterator[Up]:
     """`tapewatch up` on the demo's home: its ports, its process, and its child processes."""
@@ -165,6 +189,37 @@ def test_score_uses_the_running_service(up: Up, demo: tuple[Path, str], outside:
     row = outside / "row.json"
     row.write_text(json.dumps({"symbol": "AAPL", "event_time": "2024-06-03T14:31:00Z", "volume_ratio": 500.0}))
     assert "volume_ratio" in run(demo[0], "score", "--file", str(row), "--url", address, cwd=outside).stdout
+
+
+def test_requests_of_the_docs_are_answered_as_their_pages_say(
+    up: Up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "row.json").write_text(FILES["row.json"])
+    ports = {3001: up.ports["SCORING"], 8501: up.ports["DASHBOARD"], 8900: up.ports["EMULATOR"]}
+    wanted = [command for command in commands() if is_run_here(command) and command.words[0] == "curl"]
+    assert len(wanted) > 10
+    for command in wanted:
+        fetch(command, ports)
+
+
+def test_a_real_prometheus_scrapes_the_running_service_into_every_panel(up: Up, tmp_path: Path) -> None:
+    scoring = up.ports["SCORING"]
+    with prometheus(tmp_path, {"scoring": scoring}) as address:
+        stop = threading.Event()
+
+        def keep_asking() -> None:
+            """Rates need requests that come."""
+            while not stop.wait(0.2):
+                httpx.post(f"http://127.0.0.1:{scoring}/score", json=json.loads(FILES["row.json"]), timeout=60)
+
+        asking = threading.Thread(target=keep_asking)
+        asking.start()
+        try:
+            assert without_data(address, {*queries("scoring"), 'up{job="scoring"} == 1'}) == set()
+        finally:
+            stop.set()
+            asking.join()
 
 
 def second_up(home: Path, up: Up, outside: Path) -> str:
