@@ -1,4 +1,4 @@
-"""A real scheduler, and workers on hosts of their own (network namespaces), over PostgreSQL and S3.
+"""A real scheduler, and workers on hosts of their own (network namespaces where they may be made), over PostgreSQL and S3.
 
 The result is that of one process, also when a worker is killed and another one is cut off from the network in the middle.
 """
@@ -39,10 +39,7 @@ from tests.support.postgres import postgres_server
 from tests.support.s3 import S3Server, s3_server
 from tests.support.tapes import random_tape
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces, which stand for hosts, need root"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 #: The days of each market; no tape is there for the second of stocks.
 DAYS = {Market.CRYPTO: [dt.date(2024, 3, 4)], Market.STOCKS: [dt.date(2024, 3, day) for day in (4, 5, 6)]}
@@ -109,6 +106,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             TAPEWATCH_DAGSTER_POSTGRES_URL=server.database(),
             # A lost host is noticed sooner than after half a minute; Dask takes no less.
             DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP="11s",
+            DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="30s",
             **s3.environment,
         )
         dask = stack.enter_context(dask_cluster(tmp_path_factory.mktemp("dask"), given, gateway))
