@@ -87,6 +87,12 @@ mutation: install ## Do the tests notice? 60 random one-operator changes, 85 % m
 	$(RUN)/python -m tests.mutation --rooms market,labels,features,bars,store,models --changes $(CHANGES) --seed $(SEED)
 
 system: install ## The browser and the Redis that tests use: installed where they may be, else named
+	@command -v curl >/dev/null || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends curl; \
+	else \
+		echo "Tests of the documentation run curl, which is not installed. Install it: sudo apt-get install curl" >&2; exit 1; \
+	fi
 	@command -v redis-server >/dev/null || \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends redis-server; \

@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
@@ -12,7 +13,8 @@ PAGES = (CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", *sorted((CHECKOUT
 _CONSOLE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _CODE_BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`([^`\n]+)`")
-_ENDS = {"|", "||", "&&", ";", "&", ">", ">>", "<", "2>&1"}
+_ENDS = {"|", "||", "&&", ";", "&"}
+_REDIRECTIONS = {">", ">>", "<", ">&"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,9 @@ def _commands(page: Path, line: str) -> Iterator[Command]:
     except ValueError:  # a span that is no shell line
         return
     command: list[str] = []
-    for word in [*words, ";"]:
+    for before, word in pairwise(["", *words, ";"]):
+        if word in _REDIRECTIONS or before in _REDIRECTIONS:
+            continue
         if word not in _ENDS:
             if command or not re.match(r"[A-Z_]+=", word):
                 command.append(word)
