@@ -14,6 +14,15 @@ VALUES = {
     "existingSecret": "tapewatch",  # pragma: allowlist secret
     "bucket": "tapes",
     "markets": [str(market) for market in Market],
+    # As docs/how_to/deploy_kubernetes.md adds it.
+    "parts": {
+        "paper-trader": {
+            "image": "collector",
+            "args": ["serve", "paper-trader", "--wait"],
+            "single": True,
+            "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
+        }
+    },
     "ingress": {"hosts": {"webserver": "dagster.example.com", "scoring": "scoring.example.com"}},
 }
 Manifest = dict[str, Any]

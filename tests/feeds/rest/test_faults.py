@@ -283,7 +283,8 @@ def test_impossible_rows_are_quarantined_and_the_rest_is_kept(vendor):
     rows[5].pop("price")
     rows[12]["size"] = -1
     rows[13]["exchange"] = 10**9
-    rows[14].pop("sequence_number")
+    rows[14]["sequence_number"] = "fourteen"
+    rows[15].pop("sequence_number")  # a row without a number is numbered by its position
     load = rest(vendor).trades(STOCKS, ["AAPL"])
     frame = pl.concat(load)
     assert frame["id"].to_list() == [str(i) for i in range(25) if i not in (3, 4, 5, 12, 13, 14)]

@@ -118,7 +118,7 @@ def test_what_speaks_for_the_way_to_the_dashboard_is_said(settings: Settings) ->
     describe_transport(settings.model_copy(update={"tls": "self-made"}), said)
     assert re.search(r"SHA-256 ([0-9A-F]{2}:){31}[0-9A-F]{2}\n", said.file.getvalue())
     describe_transport(settings.model_copy(update={"host": "192.0.2.7"}), said)
-    assert "Warning: TAPEWATCH_HOST is 192.0.2.7" in said.file.getvalue()
+    assert "Warning: the dashboard is at 192.0.2.7, and speaks no HTTPS" in said.file.getvalue()
     with pytest.raises(CertificateError):
         describe_transport(settings.model_copy(update={"tls": "given"}), said)
 
