@@ -33,7 +33,7 @@ _START = dt.datetime(2024, 3, 4, tzinfo=dt.UTC)
 _DAY_MINUTES = 390
 _SYMBOLS = 10_000
 _PEER = ("feast[duckdb]>=0.67,<0.68", "pandas<3")
-_PEER_SCRIPT = Path(__file__).parent / "peers" / "feast_duckdb.py"
+_PEER_SCRIPT = Path(__file__).parents[1] / "peers" / "feast_duckdb.py"
 
 
 def write_table(folder: Path, days: int, symbols: int, features: int) -> int:

@@ -28,7 +28,7 @@ ROUNDS = 3
 _CASH = 1_000_000
 _OPEN_NS = 1_717_421_400_000_000_000
 _STEP_NS = 20_000_000
-_PEER = Path(__file__).parent / "peers" / "nautilus.py"
+_PEER = Path(__file__).parents[1] / "peers" / "nautilus.py"
 SETTINGS = EngineSettings(cash=_CASH, leverage=100, fees=Fees(taker_bps=1))
 
 
