@@ -116,7 +116,7 @@ def explained(detector: Detector, rows: pl.DataFrame, seed: int) -> Explained:
 
 
 def _with_minutes_before(chosen: pl.DataFrame, rows: pl.DataFrame, minutes: int) -> pl.DataFrame:
-    """The chosen rows, and those of their symbols up to so many minutes before them."""
+    """The chosen rows, and those of their symbols in the `minutes` before them."""
     before = [chosen.select("symbol", pl.col("event_time").dt.offset_by(f"-{back}m")) for back in range(minutes + 1)]
     return rows.join(pl.concat(before).unique(), on=["symbol", "event_time"], how="semi")
 

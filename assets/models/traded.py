@@ -90,7 +90,7 @@ def bets_of_champions(
     """OUTCOMES as far as they follow alerts of the versions that are champions now: none answers for another's losses.
 
     Args:
-        days: tell which versions raised the alerts of a day.
+        days: their alerts, with the versions that raised them.
         by_day: OUTCOMES.
         registry: names the champions.
     """
@@ -113,7 +113,7 @@ def demote(
     Returns: what became of each losing champion, in words.
     """
     promoter = Promoter(registry, database, "dagster")
-    told = {}
+    outcomes = {}
     for name, words in losing_words.items():
         champion = registry.champion(name) if name in registry.names() else None
         if champion is None:
@@ -122,15 +122,17 @@ def demote(
         before = promoter.before(champion)
         if before is not None and before not in _lost(database, name):
             promoter.roll_back(name, before, reason)
-            told[name] = f"version {before} of {name} is champion again in the place of {champion.version}: {reason}"
+            outcomes[name] = (
+                f"version {before} of {name} is champion again in the place of {champion.version}: {reason}"
+            )
         elif retires:
             promoter.retire(name, reason)
-            told[name] = f"{name} has no champion any more: {reason}"
+            outcomes[name] = f"{name} has no champion any more: {reason}"
         else:
-            told[name] = (
+            outcomes[name] = (
                 f"{champion} stays, since there is no champion before it: {reason}. Set retires_losing, or train again"
             )
-    return told
+    return outcomes
 
 
 def _lost(database: Database, name: str) -> set[int | None]:

@@ -61,10 +61,10 @@ def walk_forward(
     if config.demotes_losing and found.bets.filter(pl.col("detector").cast(pl.String) != "").height >= LEAST_BETS:
         registry = model_registry.open()
         words = losers(bets_of_champions(days, by_day, registry), config.losing_confidence)
-        told = demote(registry, database.open(), words, retires=config.retires_losing)
-        if told:
+        outcomes = demote(registry, database.open(), words, retires=config.retires_losing)
+        if outcomes:
             hand_over(registry, model_registry.champions_folder, MINUTES)
-        for text in told.values():
+        for text in outcomes.values():
             warn(context, text)
     tables = {
         name: table_of(getattr(found, name)) for name in ("by_kind_and_regime", "losing_detectors", "losing_kinds")

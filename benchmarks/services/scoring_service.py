@@ -41,7 +41,7 @@ from tests.support.redis import redis_server
 _JSON = {"content-type": "application/json"}
 _ARROW = {"content-type": "application/vnd.apache.arrow.stream"}
 _ROUNDS, _SLICES, _CONNECTIONS, _SYMBOLS, _MANY = 5, 5, 8, 50, 10_000
-#: The slow peer gets one request in so many.
+#: The slow peer gets one request in ten.
 _SLOW = 10
 _STARTS = 3
 #: The port and the process that answers, by name.
@@ -93,8 +93,8 @@ def main() -> None:
 def _single(detector: IsolationForestDetector, servers: Servers, requests: int) -> None:
     """Latency over one connection each, asked in turn request by request, and throughput over several, in turn slice by slice.
 
-    Whatever else the machine does delays all of them alike. Ratios are of each round, and the median round counts. What a request takes
-    of a server's CPU says how many a core can answer, whoever else uses it.
+    Other work on the machine delays all of them alike. Ratios are taken within a round, and the median round counts. The CPU time of a
+    request gives the most that one core can answer, also on a busy machine.
     """
     rounds = [_round(detector, servers, requests) for _ in range(_ROUNDS)]
     peer = next(iter(servers))

@@ -41,7 +41,7 @@ class EvidenceArrays:
         self._market = {name: at for at, name in enumerate(evidence.tails)}
         tails = list(evidence.tails.values())
         knots = np.array([each.knots for each in tails])
-        # A deviation of 0 surprises nobody, even where the first knots are 0.
+        # A deviation of 0 is no surprise, even where the first knots are 0.
         self._edges = np.maximum(knots, np.nextafter(0.0, 1.0))
         self._pieces, self._first_piece = _pieces_of(knots, np.array([each.tail for each in tails]))
         self._members = _members(evidence)
