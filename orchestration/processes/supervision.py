@@ -20,7 +20,7 @@ import filelock
 import httpx
 import psutil
 
-from orchestration.processes.collectors import WATCH_VARIABLE
+from orchestration.processes.collectors import EXIT_FINAL, WATCH_VARIABLE
 from orchestration.processes.services import Service, ServiceError, answers
 from resources.interrupts import handling
 from tapewatch.store.durable import process_lock
@@ -40,7 +40,11 @@ _LONGEST_SOCKET_PATH = 100
 
 
 class Process(NamedTuple):
-    """A service as supervisord sees it: its state (STARTING, RUNNING, BACKOFF, FATAL, …) and its pid, 0 if it does not run."""
+    """A service's state (STARTING, RUNNING, BACKOFF, FATAL, …) and its pid, 0 if it does not run.
+
+    EXITED is the state of a process that ended for good. supervisord also calls one EXITED that it is about to start again;
+    here that is BACKOFF.
+    """
 
     state: str
     pid: int
@@ -152,8 +156,7 @@ class Supervisor:
             state, pid = self.processes().get(service.name, Process("UNKNOWN", 0))
             pids |= {pid} - {0}
             waited = time.monotonic() - began
-            is_over = state == "FATAL" or (state == "EXITED" and service.final_exit_codes)
-            if is_over or (waited > patience_s and len(pids) > 1):
+            if state in {"FATAL", "EXITED"} or (waited > patience_s and len(pids) > 1):
                 raise ServiceError(f"{service.title} does not start: {_tail(self.log(service))}")
             late = f"{service.title} is {state.lower()} but does not answer after {waited:.0f} s"
             if waited > timeout_s:
@@ -244,7 +247,13 @@ def processes(listening: Path) -> dict[str, Process]:
         found: Any = xmlrpc.client.loads(answer.raise_for_status().content)[0][0]
     except (httpx.HTTPError, xmlrpc.client.Error):
         return {}
-    return {process["name"]: Process(process["statename"], process["pid"]) for process in found}
+    return {process["name"]: Process(_state(process), process["pid"]) for process in found}
+
+
+def _state(process: Mapping[str, Any]) -> str:
+    """The state in an answer of supervisord; BACKOFF for a process that has just ended and starts again."""
+    state: str = process["statename"]
+    return "BACKOFF" if state == "EXITED" and process["exitstatus"] != EXIT_FINAL else state
 
 
 def socket_path(home: Path, name: str) -> Path:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -102,6 +103,24 @@ def test_a_killed_service_is_restarted(tmp_path: Path) -> None:
         for orphan in orphans:
             orphan.kill()
     assert not rest
+
+
+def test_a_process_that_is_about_to_be_started_again_has_not_ended(tmp_path: Path) -> None:
+    command = (sys.executable, "-c", "import time; time.sleep(600)")
+    service = Service("collector", "Collector", command, start_seconds=0, final_exit_codes=(EXIT_FINAL,))
+    with Supervisor([service], tmp_path, dict(os.environ)) as supervisor, ThreadPoolExecutor(1) as asking:
+        for _ in range(3):
+            assert eventually(lambda: supervisor.state(service) == "RUNNING")
+            killed = supervisor.processes()[service.name].pid
+            supervisord = supervisord_of(os.getpid())
+            # supervisord finds the question and the dead process at the same moment, and answers before it starts another.
+            supervisord.suspend()
+            answer = asking.submit(supervisor.processes)
+            time.sleep(0.3)  # the question is on its way; a later one would only make the test weaker
+            os.kill(killed, signal.SIGKILL)
+            supervisord.resume()
+            assert answer.result()[service.name].state not in {"EXITED", "FATAL"}
+            assert eventually(lambda killed=killed: supervisor.processes()[service.name].pid not in (0, killed))
 
 
 def test_the_error_of_a_service_that_cannot_start_ends_with_its_log(tmp_path: Path) -> None:
