@@ -44,7 +44,7 @@ _REFUSALS: Final = {
 _BODY_REFUSALS: Final = {
     "413": f"the body is larger than {MAX_BODY_BYTES:,} bytes",
     "415": "the content type is not accepted",
-    "422": "the body does not fit its schema; `field` names the value at fault",
+    "422": "the body does not fit its schema, or holds nothing that can be scored; `field` names the value at fault",
 }
 _QUERY_REFUSALS: Final = {"422": "a parameter is wrong; `field` names it"}
 
@@ -98,7 +98,8 @@ def description() -> dict[str, Any]:
     post(
         "/score_symbols",
         "Score the newest features of symbols.",
-        "Features come from the online store, with their age. Scope: score.",
+        "Features come from the online store, with their age. A symbol that the store has no features of, or only stale ones, is not "
+        "scored; if no symbol can be, the request is refused. Scope: score.",
         _content(of["SymbolsRequest"], examples.SYMBOLS),
         _said("a verdict for each symbol, in their order", of["Answer"], examples.SYMBOLS_ANSWER),
     )

@@ -29,6 +29,8 @@ _FEW_ROWS: Final = 64
 _QUICK_BYTES: Final = 2_048
 _SLICE, _EXPLAINED_SLICE = 2_048, 16
 _MOST_EXPLAINED: Final = 1_000
+#: Symbols that a refusal names.
+_MOST_NAMED: Final = 5
 _ROWS = {verdict: ROWS.labels(verdict) for verdict in ("anomaly", "ordinary", "not_scored")}
 _encode = msgspec.json.Encoder().encode
 _symbols = msgspec.json.Decoder(SymbolsRequest)
@@ -59,7 +61,10 @@ async def explain(call: Call) -> Response:
 
 @operation("score")
 async def score_symbols(call: Call) -> Response:
-    """Score the newest features that the online store holds of symbols."""
+    """Score the newest features that the online store holds of symbols.
+
+    A symbol without usable features is not scored, and the answer says why; if none has any, the request is refused.
+    """
     asked: SymbolsRequest = _decoded(_symbols, await call.body())
     scorer = call.deployment.slot.scorer
     call.rows = len(asked.symbols)
@@ -78,6 +83,8 @@ async def score_symbols(call: Call) -> Response:
             )
         else:
             usable.append((at, features))
+    if not usable:
+        raise _nothing_usable(list(verdicts.values()))
     values = np.array(
         [[_number(each.values.get(name)) for name in scorer.features] for _, each in usable], dtype=np.float64
     ).reshape(len(usable), len(scorer.features))
@@ -231,6 +238,20 @@ def _fault(features: Features | None, asked: SymbolsRequest, now: dt.datetime) -
     if age is not None and age > asked.max_age_s:
         return f"stale features: {age:,.0f} s old, over max_age_s ({asked.max_age_s:,.0f}); are features published?"
     return ""
+
+
+def _nothing_usable(verdicts: Sequence[Verdict]) -> Problem:
+    """The refusal of a request of which no symbol has features to score."""
+    named = [f"{each.symbol}: {each.not_scored}" for each in verdicts[:_MOST_NAMED]]
+    more = len(verdicts) - len(named)
+    return Problem(
+        422,
+        "features",
+        "no symbol can be scored. " + "; ".join([*named, *([f"and {more:,} more"] if more else [])]),
+        field="symbols",
+        way_out="correct the symbols, publish newer features (feature_store/online, or TAPEWATCH_PUSH_FEATURES=true for live "
+        "ones), raise max_age_s, or send rows to /score",
+    )
 
 
 def _age(features: Features | None, now: dt.datetime) -> float | None:

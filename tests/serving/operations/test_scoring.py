@@ -162,9 +162,20 @@ def test_symbols_are_scored_by_their_newest_features(served: Served) -> None:
     assert "after the time that was asked for" in second["not_scored"]
     assert (third["score"], third["is_anomaly"]) == (None, None)
     assert "unknown symbol" in third["not_scored"]
-    stale = served.client.post("/score_symbols", json={"symbols": ["AAPL"]}).json()["results"][0]
+    stale, fresh = served.client.post("/score_symbols", json={"symbols": ["AAPL", "MSFT"]}).json()["results"]
     assert "stale features" in stale["not_scored"]
     assert stale["age_s"] > 86_400
+    assert "not_scored" not in fresh or "regular session" in fresh["not_scored"]
+
+
+def test_symbols_without_usable_features_are_refused_by_name(served: Served) -> None:
+    publish(served.deployment.home, "AAPL", AT, AT + MINUTE, volume_ratio=400.0)
+    answer = served.client.post("/score_symbols", json={"symbols": ["AAPL", *(f"NONE{n}" for n in range(9))]})
+    problem = answer.json()
+    assert (answer.status_code, problem["type"]) == (422, "urn:tapewatch:error:features")
+    assert (problem["field"], "max_age_s" in problem["way_out"]) == ("symbols", True)
+    for words in ("AAPL: stale features", "NONE0: unknown symbol", "and 5 more"):
+        assert words in problem["detail"]
 
 
 def test_without_an_online_store_the_way_out_is_named(served: Served) -> None:
@@ -273,8 +284,9 @@ def test_every_example_is_answered(served: Served) -> None:
     bodies = {"/score": examples.ROWS, "/explain": examples.ROWS, "/score_bars": examples.BARS}
     for path, body in bodies.items():
         assert served.client.post(path, json=body).status_code == 200, path
-    publish(served.deployment.home, "AAPL", AT, AT + MINUTE, volume_ratio=1.0)
-    assert served.client.post("/score_symbols", json=examples.SYMBOLS).status_code == 200
+    now = dt.datetime.now(dt.UTC)
+    publish(served.deployment.home, "AAPL", now - MINUTE, now, volume_ratio=1.0)
+    assert served.client.post("/score_symbols", json=examples.SYMBOLS | {"max_age_s": 3_600.0}).status_code == 200
 
 
 def test_equal_requests_are_answered_from_memory_and_by_the_model_that_is_served(served: Served) -> None:
