@@ -50,8 +50,8 @@ class ClassifierScorer:
         if not len(minutes):
             return np.empty(0)
         log_odds = self._base + self._trees.of(self._evidence.surprises(minutes))
-        learnt = self._evidence.markets
-        is_learnt = np.array([group_name(symbol) in learnt for symbol in minutes.symbols])
+        learnt = {symbol for symbol in set(minutes.symbols) if group_name(symbol) in self._evidence.markets}
+        is_learnt = np.array([symbol in learnt for symbol in minutes.symbols])
         return np.where(is_learnt, 1.0 / (1.0 + np.exp(-log_odds)), 0.0)
 
     def hours(self, scores: Scores) -> Scores | None:  # noqa: ARG002

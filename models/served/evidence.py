@@ -41,11 +41,11 @@ class EvidenceArrays:
         self._market = {name: at for at, name in enumerate(evidence.tails)}
         tails = list(evidence.tails.values())
         knots = np.array([each.knots for each in tails])
-        # A deviation of 0 is no surprise, even where the first knots are 0.
-        self._edges = np.maximum(knots, np.nextafter(0.0, 1.0))
+        # A deviation of 0 is no surprise, even where the first knots are 0. Knots x markets x signs: sums over the first axis are fast.
+        self._edges = np.ascontiguousarray(np.maximum(knots, np.nextafter(0.0, 1.0)).transpose(2, 0, 1))
         self._pieces, self._first_piece = _pieces_of(knots, np.array([each.tail for each in tails]))
         self._members = _members(evidence)
-        self._places: dict[tuple[str, int], tuple[int, int]] = {}
+        self._places: dict[tuple[str, int], int] = {}
 
     def inputs(self, minutes: Minutes) -> Scores:
         """The forest's inputs, rows x inputs, as `Evidence.inputs`; `minutes.features` are the profile's, in their order."""
@@ -66,8 +66,8 @@ class EvidenceArrays:
     def surprises(self, minutes: Minutes) -> Scores:
         """Rows x signs, as `Evidence.surprises`."""
         buckets = (minutes.session_minutes // BUCKET_MINUTES).tolist()
-        places = [self._place(symbol, bucket) for symbol, bucket in zip(minutes.symbols, buckets, strict=True)]
-        at, market = np.array(places, dtype=np.int64).reshape(-1, 2).T
+        places = np.array(list(map(self._place, minutes.symbols, buckets)), dtype=np.int64)
+        at, market = np.divmod(places, len(self._market))
         deviation = self._transformed(minutes.values)
         deviation -= self._centre.take(at, axis=0)
         deviation /= self._scale.take(at, axis=0)
@@ -75,8 +75,8 @@ class EvidenceArrays:
         np.minimum(np.maximum(deviation, -CLIP, out=deviation), CLIP, out=deviation)
         return self._surprises(deviation.take(self._feature_of, axis=1) * self._direction, market)
 
-    def _place(self, symbol: str, bucket: int) -> tuple[int, int]:
-        """The row of the profile and the tails that a symbol's minute is compared with."""
+    def _place(self, symbol: str, bucket: int) -> int:
+        """What a symbol's minute is compared with: the row of the profile, times the number of markets, and the market's tails."""
         place = self._places.get((symbol, bucket))
         if place is None:
             place = self._found(symbol, bucket)
@@ -84,11 +84,11 @@ class EvidenceArrays:
                 self._places[symbol, bucket] = place
         return place
 
-    def _found(self, symbol: str, bucket: int) -> tuple[int, int]:
+    def _found(self, symbol: str, bucket: int) -> int:
         rows, market = self._rows, group_name(symbol)
         for key in ((symbol, bucket), (symbol, WHOLE_DAY), (market, WHOLE_DAY), (EVERY_MARKET, WHOLE_DAY)):
             if key in rows:
-                return rows[key], self._market.get(market, self._market[EVERY_MARKET])
+                return rows[key] * len(self._market) + self._market.get(market, self._market[EVERY_MARKET])
         raise KeyError(f"the profile has no row of {EVERY_MARKET}")
 
     def _transformed(self, values: Scores) -> Scores:
@@ -106,9 +106,9 @@ class EvidenceArrays:
 
     def _surprises(self, directed: Scores, market: Indices) -> Scores:
         """`Tails.surprises` of each row by its market's tails: rows x signs."""
-        reached = directed[:, :, None] >= self._edges.take(market, axis=0)
-        piece = np.add.reduce(reached, axis=2, dtype=np.int64)
-        piece += self._first_piece.take(market, axis=0)
+        reached = directed >= self._edges.take(market, axis=1)
+        piece = self._first_piece.take(market, axis=0)
+        piece += np.add.reduce(reached.view(np.int8), axis=0, dtype=np.int8)
         floor, slope, base = (each.take(piece) for each in self._pieces)
         directed -= floor
         directed *= slope

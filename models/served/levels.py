@@ -48,7 +48,8 @@ class LevelArrays:
 
     def _markets_of(self, symbols: Sequence[str]) -> npt.NDArray[np.int64]:
         elsewhere = len(self._market)
-        return np.array([self._market.get(group_name(symbol), elsewhere) for symbol in symbols], dtype=np.int64)
+        found = {symbol: self._market.get(group_name(symbol), elsewhere) for symbol in set(symbols)}
+        return np.array([found[symbol] for symbol in symbols], dtype=np.int64)
 
 
 class _Table:
@@ -57,24 +58,28 @@ class _Table:
     def __init__(self, levels: Sequence[Sequence[Level | None]]) -> None:
         self.is_known = np.array([[level is not None for level in row] for row in levels])
         blank = np.arange(len(RATES), dtype=np.float64)
-        self._heights = np.array([[blank if level is None else level.tail.heights for level in row] for row in levels])
+        heights = np.array([[blank if level is None else level.tail.heights for level in row] for row in levels])
         median = [[-1.0 if level is None else level.median for level in row] for row in levels]
         excess = [[1.0 if level is None else level.tail.excess for level in row] for row in levels]
-        self._median, self._first = np.array(median), self._heights[:, :, 0]
+        self._median, self._first = np.array(median), heights[:, :, 0]
         self._rise = np.maximum(self._first - self._median, 1e-12)
         with np.errstate(divide="ignore", invalid="ignore"):
-            steps = np.nan_to_num(np.diff(_LEVELS) / np.diff(self._heights, axis=2), posinf=0.0)
+            steps = np.nan_to_num(np.diff(_LEVELS) / np.diff(heights, axis=2), posinf=0.0)
         end = 1.0 / (np.array(excess) * np.log(10.0))
-        self._slopes = np.concatenate([steps, end[:, :, None]], axis=2)
+        slopes = np.concatenate([steps, end[:, :, None]], axis=2)
         last = np.full((*self._median.shape, 1), np.inf)
-        self._lengths = np.concatenate([np.diff(self._heights, axis=2), last], axis=2)
+        lengths = np.concatenate([np.diff(heights, axis=2), last], axis=2)
+        # Heights x markets x columns: sums over the first axis are fast.
+        self._heights, self._slopes, self._lengths = (
+            np.ascontiguousarray(each.transpose(2, 0, 1)) for each in (heights, slopes, lengths)
+        )
 
     def of(self, scores: Scores, at: npt.NDArray[np.int64]) -> Scores:
         """The level of each score (rows x columns) in the market of its row."""
-        run = scores[:, :, None] - self._heights.take(at, axis=0)
-        np.minimum(np.maximum(run, 0.0, out=run), self._lengths.take(at, axis=0), out=run)
-        run *= self._slopes.take(at, axis=0)
-        above = np.add.reduce(run, axis=2)
+        run = scores - self._heights.take(at, axis=1)
+        np.minimum(np.maximum(run, 0.0, out=run), self._lengths.take(at, axis=1), out=run)
+        run *= self._slopes.take(at, axis=1)
+        above = np.add.reduce(run, axis=0)
         above += 1.0
         below = (scores - self._median.take(at, axis=0)) / self._rise.take(at, axis=0)
         np.minimum(np.maximum(below, 0.0, out=below), 1.0, out=below)
