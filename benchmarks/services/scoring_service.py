@@ -2,7 +2,7 @@
 
 Run: python -m benchmarks.services.scoring_service [--requests N]. The servers are processes beside each other and are asked in turn, by this
 one; rows differ from request to request, so no cache answers. For one row the row is a whole one, with every feature. The service
-logs each request, as it does by default.
+logs each request, as it does by default. It serves the ensemble of forest and classifier, which is the champion by default, and a forest alone.
 """
 
 import argparse
@@ -15,26 +15,37 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
 import numpy.typing as npt
+import onnxruntime
 import polars as pl
 import psutil
 
+from models.anomaly_classifier.detector import AnomalyClassifierDetector
+from models.base import Detector
+from models.ensemble.detector import EnsembleDetector
+from models.ensemble.storage import member_folders
 from models.forest_onnx import forest_graph
 from models.isolation_forest import IsolationForestDetector
 from models.onnx_files import session
+from models.served.classifier import classifier_graph
+from models.served.evidence import EvidenceArrays
+from models.served.minutes import Minutes
 from resources.feature_store.definitions import VIEWS
 from resources.feature_store.store import Features, repo_config
 from serving.__main__ import serve_command
 from serving.bento import build_bento
 from serving.store import StoredBento
 from tests.support.detectors import ordinary_rows
+from tests.support.ensembles import training_rows
+from tests.support.labelled_minutes import injected_minutes
 from tests.support.ports import free_port
 from tests.support.redis import redis_server
 
@@ -45,6 +56,7 @@ _ROUNDS, _SLICES, _CONNECTIONS, _SYMBOLS, _MANY = 5, 5, 8, 50, 10_000
 _SLOW = 10
 _STARTS = 3
 #: The port and the process that answers, by name.
+Detectors = dict[str, Detector]
 Servers = dict[str, tuple[int, psutil.Process]]
 #: Seconds of each request, requests a second, and seconds of CPU a request.
 Measured = tuple[npt.NDArray[np.float64], float, float]
@@ -72,34 +84,49 @@ def main() -> None:
     requests = parser.parse_args().requests
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         home = Path(folder)
-        detector = IsolationForestDetector().fit(ordinary_rows(), partitions=["2024-06-03|stocks"])
-        detector.save(home / "model")
+        detectors = _detectors()
+        for name, detector in detectors.items():
+            detector.save(home / name)
         redis = stack.enter_context(redis_server(home))
         (home / "noop.py").write_text(_NOOP)
-        (home / "plain.py").write_text(_PLAIN.format(folder=str(home / "model")))
+        (home / "plain.py").write_text(_PLAIN.format(folder=str(home / "isolation_forest")))
         noop = stack.enter_context(_uvicorn(home, "noop"))
         plain = stack.enter_context(_uvicorn(home, "plain"))
-        service, ready, worker = stack.enter_context(_service(home, redis))
-        servers = {"bare FastAPI, no-op": noop, "the service": (service, worker), "FastAPI, scikit-learn": plain}
-        _single(detector, servers, requests)
-        _batch(detector, service)
-        _symbols(home, redis, service)
-        _explained(detector, service)
-        wall, cpu = ready
-        memory = worker.memory_info().rss / 2**20
-        print(f"\nstart to ready {wall:.1f} s, of which {cpu:.1f} s CPU, best of {_STARTS}; a worker {memory:.0f} MB")
+        served = {name: stack.enter_context(_service(home, name, redis)) for name in detectors}
+        servers = {f"the service, {name}": (port, worker) for name, (port, _, worker) in served.items()}
+        features = tuple(detectors["ensemble"].features)
+        _single(features, {"bare FastAPI, no-op": noop, **servers, "FastAPI, scikit-learn": plain}, requests)
+        _batch(detectors, home, {name: port for name, (port, _, _) in served.items()})
+        _symbols(home, redis, {name: port for name, (port, _, _) in served.items()})
+        for name, (port, (wall, cpu), worker) in served.items():
+            _explained(features, name, port)
+            memory = worker.memory_info().rss / 2**20
+            print(
+                f"{name}: start to ready {wall:.1f} s, of which {cpu:.1f} s CPU, best of {_STARTS}; a worker {memory:.0f} MB"
+            )
 
 
-def _single(detector: IsolationForestDetector, servers: Servers, requests: int) -> None:
+def _detectors() -> Detectors:
+    """Of the size that is trained by default."""
+    rows, days = training_rows(), ["2024-06-03|stocks"]
+    forest = IsolationForestDetector().fit(rows, partitions=days)
+    classifier = AnomalyClassifierDetector().fit(rows, partitions=days, labelled=injected_minutes())
+    return {
+        "ensemble": EnsembleDetector((forest, classifier)).fit(rows, partitions=days),
+        "isolation_forest": forest,
+    }
+
+
+def _single(features: Sequence[str], servers: Servers, requests: int) -> None:
     """Latency over one connection each, asked in turn request by request, and throughput over several, in turn slice by slice.
 
     Other work on the machine delays all of them alike. Ratios are taken within a round, and the median round counts. The CPU time of a
     request gives the most that one core can answer, also on a busy machine.
     """
-    rounds = [_round(detector, servers, requests) for _ in range(_ROUNDS)]
+    rounds = [_round(features, servers, requests) for _ in range(_ROUNDS)]
     peer = next(iter(servers))
     columns = ("p50 ms", "p99 ms", "p99.9", "a second", "CPU µs", "p50", "p99", "rate", "per CPU")
-    print(f"{'one row':24}" + "".join(f"{each:>10}" for each in columns))
+    print(f"{'one row':30}" + "".join(f"{each:>10}" for each in columns))
     for name in servers:
         spent = np.concatenate([each[name][0] for each in rounds]) * 1e3
         ratios = np.array([_ratios(each[name], each[peer]) for each in rounds])
@@ -107,7 +134,7 @@ def _single(detector: IsolationForestDetector, servers: Servers, requests: int) 
         figures = "".join(f"{np.percentile(spent, q):10.3f}" for q in (50, 99, 99.9))
         own_rate, own_cpu = np.median([each[name][1:] for each in rounds], axis=0)
         figures += f"{own_rate:10.0f}{own_cpu * 1e6:10.0f}"
-        print(f"{name:24}{figures}{p50:9.2f}x{p99:9.2f}x{rate:10.0%}{per_cpu:10.0%}")
+        print(f"{name:30}{figures}{p50:9.2f}x{p99:9.2f}x{rate:10.0%}{per_cpu:10.0%}")
 
 
 def _ratios(own: Measured, peer: Measured) -> tuple[float, float, float, float]:
@@ -115,8 +142,8 @@ def _ratios(own: Measured, peer: Measured) -> tuple[float, float, float, float]:
     return float(p50), float(p99), own[1] / peer[1], peer[2] / own[2]
 
 
-def _round(detector: IsolationForestDetector, servers: Servers, requests: int) -> dict[str, Measured]:
-    bodies, spent = _bodies(detector), {name: list[float]() for name in servers}
+def _round(features: Sequence[str], servers: Servers, requests: int) -> dict[str, Measured]:
+    bodies, spent = _bodies(features), {name: list[float]() for name in servers}
     connections = {name: http.client.HTTPConnection("127.0.0.1", port) for name, (port, _) in servers.items()}
     for number in range(requests):
         for name, connection in connections.items():
@@ -150,9 +177,9 @@ def _some(name: str, requests: int) -> int:
     return requests // _SLOW if "scikit" in name else requests
 
 
-def _bodies(detector: IsolationForestDetector) -> Iterator[bytes]:
+def _bodies(features: Sequence[str]) -> Iterator[bytes]:
     """Whole rows as JSON, each another."""
-    row = {"symbol": "AAPL", "event_time": "2024-06-03T14:25:00Z", **dict.fromkeys(detector.features, 0.5)}
+    row = {"symbol": "AAPL", "event_time": "2024-06-03T14:25:00Z", **dict.fromkeys(features, 0.5)}
     for number in count():
         yield json.dumps(row | {"return_bps": number / 1e6}).encode()
 
@@ -187,39 +214,56 @@ async def _seconds(port: int, bodies: list[bytes]) -> float:
     return time.perf_counter() - start
 
 
-def _batch(detector: IsolationForestDetector, port: int) -> None:
-    """Many rows: the service's whole answer beside the trees alone."""
+def _batch(detectors: Detectors, home: Path, ports: dict[str, int]) -> None:
+    """Many rows: the service's whole answer beside the trees of its model alone."""
     rows = pl.concat([ordinary_rows(1)] * (_MANY // ordinary_rows(1).height + 1)).head(_MANY)
-    inputs, graph = detector.inputs(rows).astype(np.float32), session(forest_graph(detector.forest))
-    plain = rows.select(pl.col("symbol").cast(pl.String), "event_time", *detector.features)
-    url, spent = f"http://127.0.0.1:{port}/score", {"bare ONNX Runtime": [], "the service, Arrow": []}
-    for number in range(_ROUNDS * 2):
-        start = time.perf_counter()
-        graph.run(None, {"evidence": inputs})
-        spent["bare ONNX Runtime"].append(time.perf_counter() - start)
-        body = _stream(plain.with_columns(return_bps=pl.col("return_bps") + number / 1e6))
-        start = time.perf_counter()
-        httpx.post(url, content=body, headers=_ARROW, timeout=60).raise_for_status()
-        spent["the service, Arrow"].append(time.perf_counter() - start)
-    base = min(spent["bare ONNX Runtime"])
     print(f"\n{_MANY:,} rows, best of {_ROUNDS * 2}")
-    for name, times in spent.items():
-        print(f"{name:24}{min(times) * 1e3:8.1f} ms{base / min(times):8.0%}")
+    for model, detector in detectors.items():
+        trees = _trees(detector, home / model, rows)
+        plain = rows.select(pl.col("symbol").cast(pl.String), "event_time", *detector.features)
+        url, own = f"http://127.0.0.1:{ports[model]}/score", f"the service, {model}, Arrow"
+        spent: dict[str, list[float]] = {f"bare ONNX Runtime, {model}": [], own: []}
+        for number in range(_ROUNDS * 2):
+            start = time.perf_counter()
+            for graph, inputs in trees:
+                graph.run(None, {graph.get_inputs()[0].name: inputs})
+            spent[f"bare ONNX Runtime, {model}"].append(time.perf_counter() - start)
+            body = _stream(plain.with_columns(return_bps=pl.col("return_bps") + number / 1e6))
+            start = time.perf_counter()
+            httpx.post(url, content=body, headers=_ARROW, timeout=60).raise_for_status()
+            spent[own].append(time.perf_counter() - start)
+        base = min(spent[f"bare ONNX Runtime, {model}"])
+        for name, times in spent.items():
+            print(f"{name:36}{min(times) * 1e3:8.1f} ms{base / min(times):8.0%}")
 
 
-def _explained(detector: IsolationForestDetector, port: int) -> None:
+def _trees(detector: Detector, folder: Path, rows: pl.DataFrame) -> list[tuple[onnxruntime.InferenceSession, Any]]:
+    """The graphs of a detector's trees, each with the inputs that the rows give."""
+    if isinstance(detector, EnsembleDetector):
+        folders = member_folders(folder)
+        return [
+            each for member, own in zip(detector.members, folders, strict=True) for each in _trees(member, own, rows)
+        ]
+    if isinstance(detector, IsolationForestDetector):
+        return [(session(forest_graph(detector.forest)), detector.inputs(rows).astype(np.float32))]
+    evidence = EvidenceArrays.load(folder)
+    surprises = evidence.surprises(Minutes.of_frame(rows, detector.features)).astype(np.float32)
+    return [(session(classifier_graph(folder)), surprises.astype(np.float64))]
+
+
+def _explained(features: Sequence[str], name: str, port: int) -> None:
     """A row with its reasons; the first of a worker loads their trees."""
-    row = {"symbol": "AAPL", "event_time": "2024-06-03T14:25:00Z", **dict.fromkeys(detector.features, 0.5)}
+    row = {"symbol": "AAPL", "event_time": "2024-06-03T14:25:00Z", **dict.fromkeys(features, 0.5)}
     spent = []
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
         for number in range(100):
             start = time.perf_counter()
             client.post("/explain", json=row | {"volume_ratio": 9.0 + number}).raise_for_status()
             spent.append((time.perf_counter() - start) * 1e3)
-    print(f"/explain, one row: first {spent[0]:.0f} ms, then p50 {np.median(spent[1:]):.1f} ms")
+    print(f"\n{name}: /explain, one row: first {spent[0]:.0f} ms, then p50 {np.median(spent[1:]):.1f} ms")
 
 
-def _symbols(home: Path, redis: str, port: int) -> None:
+def _symbols(home: Path, redis: str, ports: dict[str, int]) -> None:
     """The newest features of some symbols, read from Redis."""
     store = Features(repo_config(home, redis_url=redis), str(home / "lake"))
     store.apply()
@@ -228,20 +272,20 @@ def _symbols(home: Path, redis: str, port: int) -> None:
     store.push(VIEWS[0], rows)
     store.close()
     body = json.dumps({"symbols": names, "max_age_s": 31_536_000.0, "time": "2024-06-03T23:00:00Z"})
-    rounds = []
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-        for _ in range(_ROUNDS):
-            spent = []
-            for _ in range(200):
-                start = time.perf_counter()
-                answer = client.post("/score_symbols", content=body, headers=_JSON).raise_for_status()
-                spent.append(time.perf_counter() - start)
-            rounds.append(np.percentile(spent, [50, 99]) * 1e3)
-    _expect(all(each["score"] is not None for each in answer.json()["results"]), "a symbol was not scored")
-    p50, p99 = min(rounds, key=lambda each: each[1])
-    print(
-        f"\n/score_symbols, {_SYMBOLS} symbols from Redis, best of {_ROUNDS} rounds: p50 {p50:.1f} ms, p99 {p99:.1f} ms"
-    )
+    print(f"\n/score_symbols, {_SYMBOLS} symbols from Redis, best of {_ROUNDS} rounds")
+    for model, port in ports.items():
+        rounds = []
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+            for _ in range(_ROUNDS):
+                spent = []
+                for _ in range(200):
+                    start = time.perf_counter()
+                    answer = client.post("/score_symbols", content=body, headers=_JSON).raise_for_status()
+                    spent.append(time.perf_counter() - start)
+                rounds.append(np.percentile(spent, [50, 99]) * 1e3)
+        _expect(all(each["score"] is not None for each in answer.json()["results"]), "a symbol was not scored")
+        p50, p99 = min(rounds, key=lambda each: each[1])
+        print(f"{model:30}p50 {p50:.1f} ms, p99 {p99:.1f} ms")
 
 
 def _expect(is_so: bool, fault: str) -> None:
@@ -267,15 +311,16 @@ def _uvicorn(home: Path, module: str) -> Iterator[tuple[int, psutil.Process]]:
 
 
 @contextmanager
-def _service(home: Path, redis: str) -> Iterator[tuple[int, tuple[float, float], psutil.Process]]:
+def _service(home: Path, model: str, redis: str) -> Iterator[tuple[int, tuple[float, float], psutil.Process]]:
     """The Bento as `tapewatch up` runs it; its port, seconds to ready and those of CPU, and worker."""
-    build_bento(home / "model", name="isolation_forest", version="1", metadata={}, bento_home=home / "bentoml")
-    bento, port = StoredBento.latest(home / "bentoml"), free_port()
+    bentos = home / f"bentoml_{model}"
+    build_bento(home / model, name=model, version="1", metadata={}, bento_home=bentos)
+    bento, port = StoredBento.latest(bentos), free_port()
     if bento is None:
         raise RuntimeError("there is no Bento")
     environment = {
         **os.environ,
-        **{"BENTOML_HOME": str(home / "bentoml"), "BENTOML_DO_NOT_TRACK": "true", "TAPEWATCH_HOME": str(home)},
+        **{"BENTOML_HOME": str(bentos), "BENTOML_DO_NOT_TRACK": "true", "TAPEWATCH_HOME": str(home)},
         "TAPEWATCH_REDIS_URL": redis,
     }
     command = serve_command(bento.folder, host="127.0.0.1", port=port)

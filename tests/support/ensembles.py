@@ -29,13 +29,18 @@ def ensemble(*, hours: float = 2.0) -> EnsembleDetector:
     )
 
 
-@cache
-def _fitted() -> EnsembleDetector:
+def training_rows() -> pl.DataFrame:
+    """Two days of the built-in stock market without `UNSEEN`, with what is declared anomalous on them."""
     parts = []
     for day in (tape(0), tape(1)):
         labelled = build_training_set(day.features.filter("is_regular"), BARRIER_LABELS.empty(), day.truth)
         parts.append(labelled.filter(pl.col("symbol") != UNSEEN))
-    rows = pl.concat(parts)
+    return pl.concat(parts)
+
+
+@cache
+def _fitted() -> EnsembleDetector:
+    rows = training_rows()
     forest = IsolationForestDetector(ForestParameters(trees=40, samples=256), seed=3).fit(rows)
     growth = Growth(iterations=15, leaves=8, kind_iterations=8)
     classifier = AnomalyClassifierDetector(growth, seed=3).fit(rows, labelled=injected_minutes())
