@@ -37,6 +37,7 @@ from models.isolation_forest import IsolationForestDetector
 from models.onnx_files import session
 from models.served.classifier import classifier_graph
 from models.served.evidence import EvidenceArrays
+from models.served.loading import load_row_scorer
 from models.served.minutes import Minutes
 from resources.feature_store.definitions import VIEWS
 from resources.feature_store.store import Features, repo_config
@@ -215,26 +216,36 @@ async def _seconds(port: int, bodies: list[bytes]) -> float:
 
 
 def _batch(detectors: Detectors, home: Path, ports: dict[str, int]) -> None:
-    """Many rows: the service's whole answer beside the trees of its model alone."""
+    """Many rows: the service's whole answer beside its model in this process, and beside the trees of the model alone.
+
+    The model turns features into evidence and runs its trees in ONNX Runtime; the service reads Arrow and the calendar besides, and
+    writes a verdict for each row.
+    """
     rows = pl.concat([ordinary_rows(1)] * (_MANY // ordinary_rows(1).height + 1)).head(_MANY)
     print(f"\n{_MANY:,} rows, best of {_ROUNDS * 2}")
     for model, detector in detectors.items():
         trees = _trees(detector, home / model, rows)
+        scorer, minutes = load_row_scorer(home / model), Minutes.of_frame(rows, detector.features)
         plain = rows.select(pl.col("symbol").cast(pl.String), "event_time", *detector.features)
-        url, own = f"http://127.0.0.1:{ports[model]}/score", f"the service, {model}, Arrow"
-        spent: dict[str, list[float]] = {f"bare ONNX Runtime, {model}": [], own: []}
+        url = f"http://127.0.0.1:{ports[model]}/score"
+        bare, whole, own = (f"{each}, {model}" for each in ("trees in ONNX Runtime", "model in process", "the service"))
+        spent: dict[str, list[float]] = {bare: [], whole: [], own: []}
         for number in range(_ROUNDS * 2):
             start = time.perf_counter()
             for graph, inputs in trees:
                 graph.run(None, {graph.get_inputs()[0].name: inputs})
-            spent[f"bare ONNX Runtime, {model}"].append(time.perf_counter() - start)
+            spent[bare].append(time.perf_counter() - start)
+            start = time.perf_counter()
+            scorer.score(minutes)
+            spent[whole].append(time.perf_counter() - start)
             body = _stream(plain.with_columns(return_bps=pl.col("return_bps") + number / 1e6))
             start = time.perf_counter()
             httpx.post(url, content=body, headers=_ARROW, timeout=60).raise_for_status()
             spent[own].append(time.perf_counter() - start)
-        base = min(spent[f"bare ONNX Runtime, {model}"])
-        for name, times in spent.items():
-            print(f"{name:36}{min(times) * 1e3:8.1f} ms{base / min(times):8.0%}")
+        best = {name: min(times) for name, times in spent.items()}
+        for name, seconds in best.items():
+            share = f"the service answers {seconds / best[own]:.0%} of its rows a second" if name != own else ""
+            print(f"{name:42}{seconds * 1e3:8.1f} ms  {share}")
 
 
 def _trees(detector: Detector, folder: Path, rows: pl.DataFrame) -> list[tuple[onnxruntime.InferenceSession, Any]]:
