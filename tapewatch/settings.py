@@ -201,11 +201,15 @@ class Settings(BaseSettings):
     scoring_sample: float = Field(0, ge=0, le=1, description="share of the scoring requests that the lake keeps")
     scoring_log_requests: bool = Field(True, description="whether answered requests are logged, besides refused ones")
     scoring_key: SecretStr | None = Field(None, description="API key with which commands use the scoring service")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="of the logs of collectors, healer and paper trader: lines of text, or JSON objects"
+    )
     otlp_endpoint: str | None = Field(
         None,
-        description="OTLP collector (http) to which the scoring service sends traces, such as http://127.0.0.1:4318",
+        description="OTLP collector (http) that the scoring service sends traces of requests to, and collectors of alerts, such as "
+        "http://127.0.0.1:4318",
     )
-    trace_share: float = Field(1, ge=0, le=1, description="share of the requests that are traced")
+    trace_share: float = Field(1, ge=0, le=1, description="share of the requests and alerts that are traced")
     scoring_webhook_secret: SecretStr | None = Field(
         None, description="with which MLflow signs its webhooks to the scoring service"
     )

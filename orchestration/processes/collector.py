@@ -29,11 +29,12 @@ from tapewatch.streaming.collector.collector import Collector, CollectorConfig
 from tapewatch.streaming.collector.lock import CollectorError
 from tapewatch.streaming.detection.baselines import Baselines, baselines_from
 from tapewatch.streaming.detection.rules.settings import DetectionConfig, DetectionError
+from tapewatch.tracing import TracingError
 
 if TYPE_CHECKING:
     from resources.feature_store.store import Features
 
-_FINAL = (SourceError, CollectorError, SpoolError, DetectionError, SymbolError)
+_FINAL = (SourceError, CollectorError, SpoolError, DetectionError, SymbolError, TracingError)
 _BASELINE_DAYS = 10
 _log = logging.getLogger("tapewatch.collector")
 
@@ -79,6 +80,8 @@ def collector_config(settings: Settings, market: Market, symbols: Sequence[str])
         metrics_host=settings.metrics_host,
         in_sessions=_in_sessions(settings, market, url),
         delay_ns=int(plan.stream_recency.delay.total_seconds()) * 10**9,
+        otlp_endpoint=settings.otlp_endpoint,
+        trace_share=settings.trace_share,
         watch=os.environ.get(WATCH_VARIABLE, ""),
     )
 
@@ -90,8 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--symbols", help="comma-separated, * for all; by default TAPEWATCH_SYMBOLS_<MARKET>")
     asked = parser.parse_args(arguments)
     market: Market = asked.market
-    start_log(market)
     settings = Settings()
+    start_log(market, settings)
     symbols = tuple(s for s in asked.symbols.split(",") if s) if asked.symbols else settings.symbols(market)
     try:
         config = collector_config(settings, market, symbols)

@@ -65,8 +65,8 @@ def _stop(*_: object) -> None:
 
 def main() -> int:
     """Heal until SIGINT or SIGTERM, at once even amid a call; returns the exit code, 78 if only another setting helps."""
-    start_log("healer")
     settings = Settings()
+    start_log("healer", settings)
     try:
         with handling(_stop, signal.SIGINT, signal.SIGTERM), Database(settings.database) as database:
             healer = healer_of(settings, database)

@@ -92,8 +92,8 @@ def run_trader(settings: Settings, markets: list[Market], stop: Stop) -> None:
 
 def main() -> int:
     """Trade until SIGINT or SIGTERM; returns the exit code, 78 if only another setting helps."""
-    start_log("paper-trader")
     settings, stop = Settings(), Stop()
+    start_log("paper-trader", settings)
     try:
         with handling(lambda *_: stop.set(), signal.SIGINT, signal.SIGTERM):
             run_trader(settings, streamable(settings), stop)

@@ -82,7 +82,8 @@ Source = Literal["alert", "incident", "anomaly"]
 class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     """One entry of `/alerts`: an alert of the live rules, an incident of the scan, or an anomaly of the detector.
 
-    `level` is the severity of an alert, or once in how many hours ordinary tape raises such an incident.
+    `level` is the severity of an alert, or once in how many hours ordinary tape raises such an incident. `traceparent` is the W3C header
+    with which a request about a traced alert joins its trace.
     """
 
     id: str
@@ -97,6 +98,7 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     one_in_hours: float | None = None
     score: float | None = None
     message: str = ""
+    traceparent: str = ""
 
 
 class Alerts(msgspec.Struct, frozen=True):

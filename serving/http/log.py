@@ -1,4 +1,7 @@
-"""The service's log: a JSON object a line on standard output, without any payload. It serves as access and audit log."""
+"""The service's log: a JSON object a line on standard output, without any payload. It serves as access and audit log.
+
+docs/design/logs.md has the fields.
+"""
 
 import datetime as dt
 import sys
@@ -12,6 +15,14 @@ _encode = msgspec.json.Encoder().encode
 #: What is not news: kept for `flush`, since a line for each request would delay every answer.
 _ROUTINE = 200
 _MOST_KEPT = 10_000
+_FAULT = 500
+_LEVELS = {
+    "defect": "error",
+    "error": "error",
+    "keys-unread": "warning",
+    "swap-refused": "warning",
+    "shadow-refused": "warning",
+}
 
 
 class Log:
@@ -35,7 +46,7 @@ class Log:
 
     def request(self, facts: dict[str, object]) -> None:
         """A request that was answered: who, what, with which status and how fast."""
-        line = {"time": dt.datetime.now(dt.UTC), "event": "request", **facts}
+        line = _line("request", facts)
         if facts["status"] == _ROUTINE and facts["path"] != "/feedback" and len(self._kept) < _MOST_KEPT:
             self._kept.append(line)
         else:
@@ -47,7 +58,7 @@ class Log:
 
     def write(self, event: str, **facts: object) -> None:
         """One line."""
-        self._write([{"time": dt.datetime.now(dt.UTC), "event": event, **facts}])
+        self._write([_line(event, facts)])
 
     @property
     def waits(self) -> bool:
@@ -65,3 +76,10 @@ class Log:
             stream = self._stream or sys.stdout
             stream.write(text)
             stream.flush()
+
+
+def _line(event: str, facts: dict[str, object]) -> dict[str, object]:
+    status = facts.get("status")
+    is_fault = isinstance(status, int) and status >= _FAULT
+    level = _LEVELS.get(event, "error" if is_fault else "info")
+    return {"time": dt.datetime.now(dt.UTC), "level": level, "service": "scoring", "event": event, **facts}

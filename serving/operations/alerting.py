@@ -18,6 +18,7 @@ from serving.schemas import RequestError
 from tapewatch.market.instruments import Market
 from tapewatch.store.database.engine import DatabaseError
 from tapewatch.store.database.people.verdicts import VerdictError, give_verdict
+from tapewatch.tracing import traceparent_of
 
 _LONGEST_LIST: Final = 1_000
 _MOST_STREAMS: Final = 64
@@ -40,6 +41,7 @@ async def alerts(call: Call) -> Response:
     more = replace(wanted, limit=wanted.limit + 1)
     found = await asyncio.to_thread(read_alerts, call.deployment.database, more)
     call.rows = len(found)
+    found = [_traced(call, each) for each in found]
     return respond(Alerts(found[: wanted.limit], len(found) > wanted.limit, call.request_id))
 
 
@@ -103,7 +105,7 @@ async def _events(
                     continue
                 sent[alert.id], after = time, max(after, place)
                 if market in (None, alert.market) and symbol in (None, alert.symbol):
-                    yield _event(place, alert)
+                    yield _event(place, _traced(call, alert))
                     spoke = loop.time()
             sent = {name: time for name, time in sent.items() if time >= after[0] - 2 * _OVERLAP}
             if loop.time() - spoke > _SILENT_S:
@@ -114,6 +116,12 @@ async def _events(
     finally:
         deployment.streams -= 1
         STREAMS.set(deployment.streams)
+
+
+def _traced(call: Call, alert: Alert) -> Alert:
+    """The alert with the header of its trace, if the platform makes traces; collectors trace the alerts that they raise."""
+    is_traced = bool(call.deployment.otlp_endpoint) and alert.source == "alert"
+    return msgspec.structs.replace(alert, traceparent=traceparent_of(alert.id)) if is_traced else alert
 
 
 def _event(place: tuple[dt.datetime, str], alert: Alert) -> bytes:

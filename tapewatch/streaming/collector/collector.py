@@ -38,6 +38,7 @@ from tapewatch.streaming.collector.metrics import LOOPBACK, CollectorStatus, Lat
 from tapewatch.streaming.collector.pipeline import Pipeline
 from tapewatch.streaming.collector.publisher import Publisher
 from tapewatch.streaming.collector.receiver import Receiver
+from tapewatch.streaming.collector.traces import AlertTraces
 from tapewatch.streaming.collector.warm_up import settle_memory, warm_up
 from tapewatch.streaming.detection.baselines import Baselines
 from tapewatch.streaming.detection.rules.settings import DetectionConfig
@@ -89,6 +90,9 @@ class CollectorConfig:
     #: Connect around the market's sessions only, rather than always.
     in_sessions: bool = False
     delay_ns: int = 0
+    #: OTLP collector that alerts are traced to, and the share of them.
+    otlp_endpoint: str | None = None
+    trace_share: float = 1.0
     #: Identifies the run of the supervisor that started this process.
     watch: str = ""
     connection: ConnectionPolicy | None = None
@@ -217,6 +221,8 @@ class Collector:
         self._latencies = Latencies(market, registry)
         self._scan_latencies = Latencies(market, registry, name="scan_latency", since="a bin's end")
         self._minute_latencies = Latencies(market, registry, name="minute_latency", since="a minute's end")
+        traces = AlertTraces(config.otlp_endpoint, share=config.trace_share)
+        stack.callback(traces.close)
         last_ns = self._keeper.last_position
         clock = TapeClock(delay_ns=config.delay_ns)
         is_resumed, since_ns = self._keeper.is_resumed, self._keeper.since
@@ -238,6 +244,7 @@ class Collector:
             minute_latencies=self._minute_latencies,
             rows=self._rows,
             keeper=self._keeper,
+            traces=traces,
         )
         # Closed in turn from the last, even where closing one fails; each has time to write what it holds.
         self._rows.start()

@@ -22,6 +22,7 @@ from tapewatch.streaming.collector.judges.detectors import Detectors, opened_by
 from tapewatch.streaming.collector.keeper import Keeper
 from tapewatch.streaming.collector.live_database import RowWriter
 from tapewatch.streaming.collector.metrics import Latencies
+from tapewatch.streaming.collector.traces import AlertTraces
 from tapewatch.streaming.detection.disorder import Disorder
 from tapewatch.streaming.detection.findings import CHAMPION, SCAN
 from tapewatch.streaming.detection.watch import AlertChange
@@ -74,6 +75,7 @@ class Pipeline:
         minute_latencies: Latencies | None = None,
         rows: RowWriter,
         keeper: Keeper,
+        traces: AlertTraces | None = None,
     ) -> None:
         self.market = market
         self.counts = Counts()
@@ -84,6 +86,7 @@ class Pipeline:
         self._builder, self._rows, self._keeper = builder, rows, keeper
         self._latencies = latencies
         self._scan_latencies, self._minute_latencies = scan_latencies, minute_latencies
+        self._traces = traces or AlertTraces()
         self.open_alerts: set[str] = set()
         self._decoder = FrameDecoder(market)
         self._disorder = Disorder()
@@ -150,6 +153,7 @@ class Pipeline:
         if not frames:
             return
         batch = self._decoder.decode(frames)
+        decoded_ns = time.time_ns()
         times = event_times(batch)
         before_ns = self.clock.newest_ns
         if before_ns is None and times.size:
@@ -161,7 +165,7 @@ class Pipeline:
         silent_ns = int(times.min()) - before_ns if before_ns is not None and times.size else 0
         if times.size:
             self.detectors.heard(int(times.min()))
-        self._record(self.detectors.observe(present, silent_ns), batch.first_received_ns)
+        self._record(self.detectors.observe(present, silent_ns), batch.first_received_ns, decoded_ns)
         self._note(batch)
         self.interruptions.saw(times)
         tape_ns = before_ns if batch.malformed_frames or falls else self.clock.newest_ns
@@ -194,19 +198,36 @@ class Pipeline:
             for start in opened_by(CHAMPION, changes):
                 self._minute_latencies.add((self.clock.outside_ns - start - NS_PER_MINUTE) / NS_PER_SECOND)
 
-    def _record(self, changes: Sequence[AlertChange], received_ns: int | None = None) -> None:
+    def _record(
+        self, changes: Sequence[AlertChange], received_ns: int | None = None, decoded_ns: int | None = None
+    ) -> None:
         """Commit alerts that opened, grew or ended; the alert book waits for an unreachable database."""
         if not changes:
             return
+        found_ns = time.time_ns()
         is_committed = self._alerts.record(self.market, changes)
+        committed_ns = time.time_ns()
         if is_committed and received_ns is not None:
-            self._latencies.add((time.time_ns() - received_ns) / NS_PER_SECOND)
+            self._latencies.add((committed_ns - received_ns) / NS_PER_SECOND)
+        steps = [("detect", found_ns), ("commit" if is_committed else "wait for the database", committed_ns)]
+        if received_ns is not None and decoded_ns is not None:
+            self._traces.add(self.market, changes, received_ns, [("receive and decode", decoded_ns), *steps])
+        else:
+            self._traces.add(self.market, changes, self._judged_until(changes, found_ns), steps)
         for change in changes:
             if change.is_closing:
                 self.open_alerts.discard(change.row["alert_id"])
             else:
                 self.open_alerts.add(change.row["alert_id"])
             self.counts.alerts += change.is_opening
+
+    def _judged_until(self, changes: Sequence[AlertChange], found_ns: int) -> int:
+        """The end of the bin or minute that a model judged, by the wall clock; of a replay, when it was found."""
+        if not self.clock.is_live:
+            return found_ns
+        ends = [start + BIN_NS for start in opened_by(SCAN, changes)]
+        ends += [start + NS_PER_MINUTE for start in opened_by(CHAMPION, changes)]
+        return min([*ends, found_ns])
 
     def _handle_marker(self, marker: Marker) -> None:
         match marker.kind:

@@ -117,7 +117,7 @@ def test_lists_of_an_account_for_people_and_programs(home: Path) -> None:
 
 def test_running_without_a_stream_says_what_to_set(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POLYGON_API_KEY", "some-key")
-    monkeypatch.setattr("orchestration.processes.logs.start_log", lambda _: None)
+    monkeypatch.setattr("orchestration.processes.logs.start_log", lambda *_: None)
     assert "no market to trade: set POLYGON_TIER_<MARKET>" in called("paper", "run", code=1)
     assert "'tulips' is not a market" in called("paper", "run", "--market", "tulips", code=2)
 

@@ -150,8 +150,8 @@ def run(
     from orchestration.processes.trader import run_trader  # noqa: PLC0415
     from tapewatch.streaming.stop import Stop  # noqa: PLC0415
 
-    start_log("paper-trader")
     settings = Settings()
+    start_log("paper-trader", settings)
     given = {"paper_account": account, "paper_cash": cash, "paper_every_bet": every_bet}
     settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
     markets = list(markets_of(market)) if market else streamable(streaming_settings(settings))
