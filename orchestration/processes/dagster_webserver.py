@@ -1,4 +1,4 @@
-"""Dagster's webserver behind the guard: `python -m orchestration.processes.dagster_webserver`.
+"""Dagster's webserver behind the guard, with the runs' figures at `/metrics`: `python -m orchestration.processes.dagster_webserver`.
 
 The guard is part of the process: a proxy would leave a second, unguarded port open.
 """
@@ -14,6 +14,7 @@ from dagster_webserver.app import create_app_from_workspace_process_context
 from dagster_webserver.version import __version__
 
 from orchestration.processes.guarding import access_of
+from orchestration.processes.run_metrics import with_metrics
 from tapewatch.settings import Settings
 from tapewatch.web.guard import Guard
 
@@ -36,7 +37,7 @@ def main() -> None:
         target = WorkspaceFileTarget([chosen.workspace])
         with WorkspaceProcessContext(instance, version=__version__, workspace_load_target=target) as workspace:
             app = create_app_from_workspace_process_context(workspace, live_data_poll_rate=_POLL_MS)
-            guarded = Guard(app, access=access, open_paths=[HEALTH])
+            guarded = Guard(with_metrics(app, instance), access=access, open_paths=[HEALTH])
             uvicorn.run(guarded, host=chosen.host, port=chosen.port, log_level="warning")
 
 

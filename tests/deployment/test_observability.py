@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+import dagster as dg
 import httpx
 import pytest
 import uvicorn
@@ -15,16 +16,26 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
 
+from deployment.observability.boards import BOARDS, made
 from orchestration.processes.collectors import collector_name, metrics_port
+from orchestration.processes.run_metrics import with_metrics
 from serving.metrics import CONTENT_TYPE_LATEST, REQUESTS, ROWS, SECONDS, exposition
 from tapewatch.market.instruments import Market
 from tapewatch.settings import Settings
 from tapewatch.streaming.collector.metrics import CollectorStatus, Latencies, serve_metrics
-from tests.support.ports import free_port
+from tests.support.ports import free_ports
 from tests.support.prometheus import FOLDER, prometheus, queries, without_data
 from tests.support.unpacked import program
 
-BOARDS = sorted(path.stem for path in (FOLDER / "dashboards").glob("*.json"))
+
+@pytest.mark.parametrize("board", sorted(BOARDS))
+def test_the_dashboards_are_those_of_the_code(board: str) -> None:
+    written = (FOLDER / "dashboards" / f"{board}.json").read_text("utf-8")
+    assert written == made(board), "run `python -m deployment.observability.boards`"
+
+
+def test_no_other_dashboard_is_there() -> None:
+    assert {path.stem for path in (FOLDER / "dashboards").glob("*.json")} == set(BOARDS)
 
 
 def test_rules_are_valid_and_their_cases_pass() -> None:
@@ -58,22 +69,35 @@ def test_collectors_are_scraped_at_their_ports() -> None:
     assert targets["scoring"] == {f"scoring:{settings.port_scoring}"}
 
 
+@dg.op
+def work() -> None:
+    """A run that succeeds."""
+
+
+@dg.job
+def train() -> None:
+    work()
+
+
 @pytest.fixture(scope="module")
 def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a Prometheus that scrapes a collector's and the scoring service's metrics each second."""
-    scoring_port = free_port()
+    """The address of a Prometheus that scrapes a collector's, Dagster's and the scoring service's metrics each second."""
+    scoring_port, runs_port = free_ports(2)
     registry = CollectorRegistry()
     status = CollectorStatus(market="crypto", state="streaming", pid=1, lag_s=0.5)
     latencies = Latencies(Market.CRYPTO, registry)
     figures = Route("/metrics", lambda _: Response(exposition(), media_type=CONTENT_TYPE_LATEST))
     app = Starlette(routes=[figures, Route("/score", lambda _: Response("{}"))])
-    server = uvicorn.Server(uvicorn.Config(app, port=scoring_port, log_level="warning"))
     with ExitStack() as stack:
+        instance = stack.enter_context(dg.DagsterInstance.ephemeral())
+        train.execute_in_process(instance=instance)
+        for port, served in ((scoring_port, app), (runs_port, with_metrics(app, instance))):
+            server = uvicorn.Server(uvicorn.Config(served, port=port, log_level="warning"))
+            threading.Thread(target=server.run, daemon=True).start()
+            stack.callback(setattr, server, "should_exit", True)
         collector_port = stack.enter_context(serve_metrics(0, lambda: status, registry))
-        threading.Thread(target=server.run, daemon=True).start()
-        stack.callback(lambda: setattr(server, "should_exit", True))
         home = tmp_path_factory.mktemp("prometheus")
-        ports = {"collectors": collector_port, "scoring": scoring_port}
+        ports = {"collectors": collector_port, "scoring": scoring_port, "runs": runs_port}
         address = stack.enter_context(prometheus(home, ports))
         stop = threading.Event()
         worker = threading.Thread(target=_use, args=(stop, scoring_port, latencies), daemon=True)

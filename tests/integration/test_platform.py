@@ -205,7 +205,7 @@ def test_requests_of_the_docs_are_answered_as_their_pages_say(
 
 def test_a_real_prometheus_scrapes_the_running_service_into_every_panel(up: Up, tmp_path: Path) -> None:
     scoring = up.ports["SCORING"]
-    with prometheus(tmp_path, {"scoring": scoring}) as address:
+    with prometheus(tmp_path, {"scoring": scoring, "runs": up.ports["DAGSTER"]}) as address:
         stop = threading.Event()
 
         def keep_asking() -> None:
@@ -216,7 +216,8 @@ def test_a_real_prometheus_scrapes_the_running_service_into_every_panel(up: Up, 
         asking = threading.Thread(target=keep_asking)
         asking.start()
         try:
-            assert without_data(address, {*queries("scoring"), 'up{job="scoring"} == 1'}) == set()
+            wanted = {*queries("scoring"), *queries("runs"), 'up{job="scoring"} == 1', 'up{job="runs"} == 1'}
+            assert without_data(address, wanted) == set()
         finally:
             stop.set()
             asking.join()

@@ -22,10 +22,11 @@ PROGRAM = """
 import logging
 from orchestration.processes.logs import start_log
 from tapewatch.settings import Settings
+ADDRESS = "postgresql://tape:hidden@host/tape"  # pragma: allowlist secret
 start_log("healer", Settings(_env_file=None, log_format={format!r}))
-logging.getLogger("tapewatch.healer").warning("away: %s", "postgresql://tape:hidden@host/tape")
+logging.getLogger("tapewatch.healer").warning("away: %s", ADDRESS)
 try:
-    raise OSError("postgresql://tape:hidden@host/tape")
+    raise OSError(ADDRESS)
 except OSError:
     logging.getLogger("tapewatch.healer").exception("failed")
 """
