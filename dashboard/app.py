@@ -23,6 +23,7 @@ from dashboard.access.entrance import Entrance
 from dashboard.access.gate import ACCESS, Gate
 from dashboard.access.pages import FILES, file
 from dashboard.access.people import People
+from dashboard.metrics import Counting, Figures
 from tapewatch.accounts.login import Door
 from tapewatch.accounts.sealing import Seal, key_file
 from tapewatch.accounts.sessions import Lifetime
@@ -42,7 +43,8 @@ def application(settings: Settings, script: Path = SCRIPT) -> st.App:
         ProviderError: the settings of the provider of identities cannot be used.
     """
     database = Database(settings.database)
-    routes, middleware = entrance(settings, database, _page_routes())
+    figures = Figures()
+    routes, middleware = entrance(settings, database, [*_page_routes(), figures.route()])
 
     @asynccontextmanager
     async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
@@ -50,7 +52,8 @@ def application(settings: Settings, script: Path = SCRIPT) -> st.App:
         places.close()
         database.close()
 
-    return st.App(script, routes=routes, middleware=middleware, lifespan=lifespan)
+    counting = Middleware(Counting, figures=figures)
+    return st.App(script, routes=routes, middleware=[counting, *middleware], lifespan=lifespan)
 
 
 def entrance(

@@ -21,6 +21,7 @@ FOLDER: Final = Path(__file__).parent / "dashboards"
 _SOURCE: Final = DataSourceRef(type_val="prometheus", uid="${datasource}")
 _WIDTH, _HEIGHT = 12, 8
 _REQUEST_SECONDS: Final = "sum by (le) (rate(tapewatch_scoring_request_seconds_bucket[5m]))"
+_DASHBOARD_SECONDS: Final = "sum by (le, part) (rate(tapewatch_dashboard_request_seconds_bucket[5m]))"
 _ALERT_SECONDS: Final = 'sum by (le, market) (rate(tapewatch_alert_latency_seconds_bucket{market=~"$market"}[15m]))'
 
 
@@ -85,6 +86,23 @@ BOARDS: Final = {
             ),
         ],
         by_market=True,
+    ),
+    "dashboard": Board(
+        "Tapewatch: dashboard",
+        [
+            Panel(
+                "Requests a second",
+                "reqps",
+                {"{{part}} {{status}}": "sum by (part, status) (rate(tapewatch_dashboard_requests_total[5m]))"},
+            ),
+            Panel(
+                "Time to an answer, 99 %",
+                "s",
+                {"{{part}}": f"histogram_quantile(0.99, {_DASHBOARD_SECONDS})"},
+            ),
+            Panel("Open pages and streams", "short", {"{{kind}}": "tapewatch_dashboard_open"}),
+            Panel("Memory", "bytes", {"{{instance}}": 'process_resident_memory_bytes{job="dashboard"}'}),
+        ],
     ),
     "runs": Board(
         "Tapewatch: runs",

@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
 
+from dashboard.metrics import Counting, Figures
 from deployment.observability.boards import BOARDS, made
 from orchestration.processes.collectors import collector_name, metrics_port
 from orchestration.processes.run_metrics import with_metrics
@@ -81,23 +82,25 @@ def train() -> None:
 
 @pytest.fixture(scope="module")
 def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a Prometheus that scrapes a collector's, Dagster's and the scoring service's metrics each second."""
-    scoring_port, runs_port = free_ports(2)
+    """The address of a Prometheus that scrapes the metrics of a collector, Dagster, the dashboard and the scoring service each second."""
+    scoring_port, runs_port, dashboard_port = free_ports(3)
+    figures = Figures()
+    pages = Counting(Starlette(routes=[figures.route()]), figures=figures)
     registry = CollectorRegistry()
     status = CollectorStatus(market="crypto", state="streaming", pid=1, lag_s=0.5)
     latencies = Latencies(Market.CRYPTO, registry)
-    figures = Route("/metrics", lambda _: Response(exposition(), media_type=CONTENT_TYPE_LATEST))
-    app = Starlette(routes=[figures, Route("/score", lambda _: Response("{}"))])
+    exposed = Route("/metrics", lambda _: Response(exposition(), media_type=CONTENT_TYPE_LATEST))
+    app = Starlette(routes=[exposed, Route("/score", lambda _: Response("{}"))])
     with ExitStack() as stack:
         instance = stack.enter_context(dg.DagsterInstance.ephemeral())
         train.execute_in_process(instance=instance)
-        for port, served in ((scoring_port, app), (runs_port, with_metrics(app, instance))):
+        for port, served in ((scoring_port, app), (runs_port, with_metrics(app, instance)), (dashboard_port, pages)):
             server = uvicorn.Server(uvicorn.Config(served, port=port, log_level="warning"))
             threading.Thread(target=server.run, daemon=True).start()
             stack.callback(setattr, server, "should_exit", True)
         collector_port = stack.enter_context(serve_metrics(0, lambda: status, registry))
         home = tmp_path_factory.mktemp("prometheus")
-        ports = {"collectors": collector_port, "scoring": scoring_port, "runs": runs_port}
+        ports = {"collectors": collector_port, "scoring": scoring_port, "runs": runs_port, "dashboard": dashboard_port}
         address = stack.enter_context(prometheus(home, ports))
         stop = threading.Event()
         worker = threading.Thread(target=_use, args=(stop, scoring_port, latencies), daemon=True)

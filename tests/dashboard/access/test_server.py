@@ -9,6 +9,7 @@ import httpx
 import pyotp
 import pytest
 from playwright.sync_api import Page, expect
+from prometheus_client.parser import text_string_to_metric_families
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -18,7 +19,8 @@ from websockets.typing import Subprotocol
 from dashboard.access.gate import _is_activity
 from orchestration.processes.dashboard import dashboard_state
 from tapewatch.accounts.sessions import end_sessions_of
-from tapewatch.accounts.users import first_admin, set_role
+from tapewatch.accounts.tokens import make_token
+from tapewatch.accounts.users import expect_user, first_admin, set_role
 from tests.support.browser import browser_page
 from tests.support.login import HTML, PASSWORD, Dashboard, add_person, dashboard, log_in, submit
 
@@ -111,6 +113,26 @@ def test_the_page_of_a_session_that_ended_is_closed(running: Dashboard) -> None:
             _read_to_the_end(stream)
         assert caught.value.rcvd is not None
         assert caught.value.rcvd.code == ENDED
+
+
+def test_its_figures_are_for_programs_with_a_token(running: Dashboard) -> None:
+    add_person(running.database, "prometheus", "viewer")
+    token = make_token(running.database, expect_user(running.database, "prometheus"), "Prometheus", 30)
+
+    def figures() -> dict[tuple[str, ...], float]:
+        page = httpx.get(f"{running.url}/metrics", headers={"Authorization": f"Bearer {token}"}).raise_for_status().text
+        families = text_string_to_metric_families(page)
+        return {(s.name, *s.labels.values()): s.value for family in families for s in family.samples}
+
+    assert httpx.get(f"{running.url}/metrics").status_code == 401
+    before = figures()
+    with opened(running, cookie_of(running, "ada")) as stream:
+        shown(stream)
+        assert figures()["tapewatch_dashboard_open", "websocket"] == before["tapewatch_dashboard_open", "websocket"] + 1
+    after = figures()
+    assert before["tapewatch_dashboard_requests_total", "pages", "401"] >= 1
+    assert after["tapewatch_dashboard_requests_total", "access", "303"] >= 1, "the login"
+    assert after["tapewatch_dashboard_request_seconds_count", "access"] >= 1
 
 
 def test_another_person_who_resumes_a_page_finds_nothing_of_the_first(running: Dashboard) -> None:
