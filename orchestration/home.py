@@ -6,7 +6,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tapewatch.settings import Settings
 from tapewatch.store.durable import write_whole
@@ -156,6 +156,15 @@ def prepare(settings: Settings) -> None:
         write_whole(config, wanted, is_synced=False, is_shared=True)
 
 
+def _overrides(settings: Settings) -> dict[str, Any]:
+    """What runs of the command line have other than `dagster.yaml` says. Storage that its owner chose stays."""
+    if (settings.dagster_home / "dagster.yaml").read_text() not in (_BASE_CONFIG, _EARLIER_CONFIG):
+        return _UNCAPTURED
+    folder = str((settings.dagster_home / "history" / "runs").absolute())
+    log = {"module": "orchestration.event_log", "class": "HeldEventLog", "config": {"base_dir": folder}}
+    return {**_UNCAPTURED, "event_log_storage": log}
+
+
 def environment(settings: Settings) -> dict[str, str]:
     """The variables that make child processes use the same deployment; secrets are passed in no other way."""
     home = settings.home.absolute()
@@ -265,7 +274,7 @@ def instance(settings: Settings) -> Iterator["dg.DagsterInstance"]:
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
-        ref = InstanceRef.from_dir(str(settings.dagster_home), overrides=_UNCAPTURED)
+        ref = InstanceRef.from_dir(str(settings.dagster_home), overrides=_overrides(settings))
         with dg.DagsterInstance.from_ref(ref) as opened:
             yield opened
     finally:

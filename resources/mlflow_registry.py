@@ -5,9 +5,10 @@ to import, so `stores.py` imports it when needed.
 """
 
 import json
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -68,9 +69,14 @@ class ModelRegistry:
     ui: str = ""
 
     def connect(self) -> mlflow.MlflowClient:
-        """A client; creates the folder of an SQLite backend."""
+        """A client; creates an SQLite backend that is not there."""
         if self.tracking_uri.startswith("sqlite:///"):
-            Path(self.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+            database = Path(self.tracking_uri.removeprefix("sqlite:///"))
+            if not database.exists():
+                database.parent.mkdir(parents=True, exist_ok=True)
+                with closing(sqlite3.connect(database)) as made:
+                    # Kept in the file: each of MLflow's many small writes then waits for the disk once, not four times.
+                    made.execute("PRAGMA journal_mode=WAL")
         mlflow.set_tracking_uri(self.tracking_uri)
         return mlflow.MlflowClient(self.tracking_uri)
 
