@@ -1,5 +1,6 @@
 """Streamlit's settings, and the web server."""
 
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +14,8 @@ from tapewatch.web.certificates import certificate_of
 #: A chart's messages to the browser, and a widget's to the server.
 _LARGEST_MESSAGE: Final = 200 * 1024 * 1024
 _STOP_S: Final = 3
+#: How long one thread may keep the interpreter: a page that is computed would else delay each of a chart's many short steps by 5 ms.
+SWITCH_S: Final = 0.0005
 #: What differs from Streamlit's defaults: nothing is sent to others, no error shows code, nothing is uploaded.
 _OPTIONS: Final[dict[str, Any]] = {
     "browser.gatherUsageStats": False,
@@ -39,6 +42,7 @@ def serve(settings: Settings, script: Path = SCRIPT) -> None:
     names = (settings.dashboard_address, *settings.allowed_hosts)
     certificate = certificate_of(settings.tls, settings.tls_certificate, settings.tls_key, settings.home, names)
     app = application(settings, script)
+    sys.setswitchinterval(SWITCH_S)
     options = _OPTIONS | {"server.address": settings.dashboard_address, "server.port": settings.port_dashboard}
     config.get_config_options(force_reparse=True, options_from_flags=options)
     uvicorn.run(

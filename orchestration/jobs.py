@@ -78,8 +78,8 @@ check_freshness = dg.define_asset_job(
 )
 collect_labels = dg.define_asset_job(
     "collect_labels",
-    COLLECTED,
-    description="Copy people's labels of days into the lake, and label their minutes by what rules and detectors found.",
+    COLLECTED | dg.AssetSelection.assets(["labels", "training_set"]),
+    description="Copy people's labels of days into the lake and the training set, and label minutes by what rules and detectors found.",
 )
 scan_days = dg.define_asset_job(
     "scan_days",

@@ -52,15 +52,22 @@ def truth_labels(context: dg.AssetExecutionContext, tape_source: TapeSourceResou
         "microstructure": dg.AssetIn(["features", "microstructure"]),
         "barrier_labels": dg.AssetIn(["labels", "barrier_labels"]),
         "truth_labels": dg.AssetIn(["labels", "truth_labels"]),
+        "human_labels": dg.AssetIn(["labels", "human_labels"]),
     },
 )
 def training_set(
-    context: dg.AssetExecutionContext, microstructure: LakeTable, barrier_labels: LakeTable, truth_labels: LakeTable
+    context: dg.AssetExecutionContext,
+    microstructure: LakeTable,
+    barrier_labels: LakeTable,
+    truth_labels: LakeTable,
+    human_labels: LakeTable,
 ) -> Checked:
-    """Features of the regular session beside their labels; a label is null until it was known."""
+    """Features of the regular session beside their labels; a label is null until it was known, or somebody gave it."""
 
     def rows(partition: Partition) -> pl.DataFrame:
-        truth = truth_labels.read(partition) if truth_labels.exists(partition) else None
-        return build_training_set(microstructure.read(partition), barrier_labels.read(partition), truth)
+        truth, said = (
+            table.read(partition) if table.exists(partition) else None for table in (truth_labels, human_labels)
+        )
+        return build_training_set(microstructure.read(partition), barrier_labels.read(partition), truth, said)
 
     yield from commit_days(context, TRAINING_SET, microstructure.lake, rows)

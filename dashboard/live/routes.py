@@ -1,7 +1,7 @@
 """Routes beside the pages: the chart's modules and candles, live events, exports. `ROUTES` is for `st.App`."""
 
-import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from dashboard import places
@@ -25,7 +25,7 @@ from tapewatch.store.lake.lake import LakeError
 from tapewatch.streaming.detection.rules.wording import time_from_ns
 
 _OWN = Path(fetch.__file__).parent / "candles"
-_MODULES = ("candles.mjs", "edges.mjs", "spans.mjs", "data.mjs", "feed.mjs", "format.mjs")
+_MODULES = frozenset(path.name for path in _OWN.glob("*.mjs"))
 _ARROW = "application/vnd.apache.arrow.stream"
 _MOST_CANDLES = 4_000
 #: The newest time that a request may name, in seconds: the year 2200.
@@ -48,10 +48,17 @@ async def asset(request: Request) -> Response:
 
 
 async def candles(request: Request) -> Response:
-    """Candles of a stretch as an Arrow stream; its schema's metadata hold width, extent and the marks of the stretch."""
+    """Candles of a stretch as an Arrow stream; its schema's metadata hold width and extent."""
     _allow(request, "dashboard")
-    body = await run_in_threadpool(_candles, *_stretch(request), _number(request, "most", 10, _MOST_CANDLES))
-    return Response(body, media_type=_ARROW, headers={"Cache-Control": "no-store"})
+    body = await _read(_candles, *_stretch(request), _number(request, "most", 10, _MOST_CANDLES))
+    # Packing noise costs more time than it saves on the way.
+    return Response(body, media_type=_ARROW, headers={"Cache-Control": "no-store", "Content-Encoding": "identity"})
+
+
+async def happenings(request: Request) -> Response:
+    """What happened in a stretch, as JSON: a list of what `happenings.marks` has columns for, times in seconds."""
+    _allow(request, "dashboard")
+    return JSONResponse(await _read(_marks, *_stretch(request)), headers={"Cache-Control": "no-store"})
 
 
 async def export(request: Request) -> Response:
@@ -62,7 +69,7 @@ async def export(request: Request) -> Response:
         raise HTTPException(404, f"write one of {', '.join(FORMATS)}")
     market, symbol, start, end = _stretch(request)
     most = _number(request, "most", 10, _MOST_CANDLES)
-    view = await run_in_threadpool(places.histories().view, market, symbol, start, end, int(most))
+    view = await _read(places.histories().view, market, symbol, start, end, int(most))
     inside = pl.col("time").is_between(start / NS_PER_SECOND - view.minutes * 60, end / NS_PER_SECOND, closed="none")
     shown = view.candles.filter(inside)
     rows = shown.select(
@@ -84,6 +91,7 @@ async def events(request: Request) -> Response:
 ROUTES = [
     Route("/tape/assets/{name}", asset),
     Route("/tape/candles", candles),
+    Route("/tape/marks", happenings),
     Route("/tape/export/candles.{form}", export),
     Route("/tape/events", events),
 ]
@@ -94,32 +102,31 @@ def _allow(request: Request, permission: str) -> None:
         raise HTTPException(403, f"your role lacks the permission `{permission}`")
 
 
-def _candles(market: Market, symbol: str, start: int, end: int, most: float) -> bytes:
+async def _read(reads: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function reads, in a thread; 503 where the lake cannot be read."""
     try:
-        view = places.histories().view(market, symbol, start, end, int(most))
+        return await run_in_threadpool(reads, *arguments)
     except LakeError as error:
         raise HTTPException(503, str(error)) from error
+
+
+def _candles(market: Market, symbol: str, start: int, end: int, most: float) -> bytes:
+    view = places.histories().view(market, symbol, start, end, int(most))
     metadata = {
         "minutes": str(view.minutes),
         "first": str(view.first // NS_PER_SECOND),
         "last": str(view.last // NS_PER_SECOND),
     }
-    times = view.candles["time"]
-    first, last = (int(times[0]), int(times[-1]) + view.minutes * 60) if len(times) else (0, 0)
-    found = marks(
-        places.lake(),
-        places.database(),
-        market,
-        symbol,
-        time_from_ns(first * NS_PER_SECOND),
-        time_from_ns(last * NS_PER_SECOND),
-    )
-    metadata["marks"] = json.dumps([_mark(row) for row in found.iter_rows(named=True)])
     table = view.candles.to_arrow().replace_schema_metadata(metadata)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as stream:
         stream.write_table(table)
     return sink.getvalue().to_pybytes()
+
+
+def _marks(market: Market, symbol: str, start: int, end: int) -> list[dict[str, Any]]:
+    found = marks(places.lake(), places.database(), market, symbol, time_from_ns(start), time_from_ns(end))
+    return [_mark(row) for row in found.iter_rows(named=True)]
 
 
 def _mark(row: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import datetime as dt
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.schema import Table
 from tapewatch.store.lake.lake import Lake
+from tapewatch.store.lake.many_days import written
 
 #: A market's day may begin on the evening before its date, and end after it in UTC.
 _AROUND = dt.timedelta(days=1)
@@ -16,5 +17,5 @@ def days_between(
     """The written partitions that may hold times in [start, end), oldest first; of a longer stretch its last `most` days."""
     last = (end + _AROUND).date()
     first = max((start - _AROUND).date(), last - dt.timedelta(days=most + 2))
-    dates = (first + dt.timedelta(days=offset) for offset in range((last - first).days + 1))
-    return [day for date in dates if lake.exists(table, day := Partition(date, market))]
+    count = (last - first).days + 1
+    return written(lake, table, (Partition(first + dt.timedelta(days=offset), market) for offset in range(count)))

@@ -13,6 +13,7 @@ from tapewatch.market.tables.live import LIVE_MICROSTRUCTURE
 from tapewatch.market.tables.tape import MICROSTRUCTURE
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake
+from tapewatch.store.lake.many_days import read_symbol
 
 #: Columns of `minutes`, as `MICROSTRUCTURE` defines them.
 COLUMNS = (
@@ -29,8 +30,7 @@ def minutes(
     """One symbol's minutes (`COLUMNS`) in [start, end), at most the last 31 days of it; the lake's, then the live ones."""
     start = max(start, end - dt.timedelta(days=MOST_DAYS))
     days = days_between(lake, MICROSTRUCTURE, market, start, end, MOST_DAYS)
-    frames = [lake.read(MICROSTRUCTURE, day, columns=COLUMNS, symbols=[symbol]) for day in days]
-    stored = pl.concat([MICROSTRUCTURE.empty().select(COLUMNS), *frames])
+    stored = read_symbol(lake, MICROSTRUCTURE, days, symbol, COLUMNS)
     after = stored["event_time"].max() if stored.height else None
     live = database.read(LIVE_MICROSTRUCTURE, market=market, symbol=symbol, start=start, end=end).select(COLUMNS)
     newer = live if after is None else live.filter(pl.col("event_time") > after)

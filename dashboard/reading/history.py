@@ -14,6 +14,7 @@ from tapewatch.market.tables.live import LIVE_BARS
 from tapewatch.market.tables.tape import BARS
 from tapewatch.store.database.database import Database
 from tapewatch.store.lake.lake import Lake, MissingPartitionError
+from tapewatch.store.lake.many_days import read_symbol
 
 #: Days that are read together; the newest days, which may still be rewritten, are blocks of their own.
 _BLOCK_DAYS, _FRESH_DAYS = 64, 2
@@ -135,8 +136,7 @@ class Histories:
                 history.ladders.insert(0, ladder)
 
     def _read(self, market: Market, symbol: str, days: list[Partition]) -> Ladder | None:
-        frames = [self._lake.read(BARS, day, columns=_BAR_COLUMNS, symbols=[symbol]) for day in days]
-        bars = pl.concat(frames)
+        bars = read_symbol(self._lake, BARS, days, symbol, _BAR_COLUMNS)
         return Ladder.of(bars, market) if bars.height else None
 
     def _live(self, market: Market, symbol: str, after: int) -> list[Ladder]:

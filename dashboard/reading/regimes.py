@@ -8,6 +8,7 @@ from dashboard.reading.days import days_between
 from tapewatch.market.instruments import Market
 from tapewatch.market.tables.features import REGIMES
 from tapewatch.store.lake.lake import Lake
+from tapewatch.store.lake.many_days import read_symbol
 
 #: Of a longer stretch the last days are read.
 MOST_DAYS = 260
@@ -24,7 +25,7 @@ def regime_runs(lake: Lake, market: Market, symbol: str, start: dt.datetime, end
     lake holds no regimes.
     """
     days = days_between(lake, REGIMES, market, start, end, MOST_DAYS)
-    blocks = pl.concat([REGIMES.empty(), *(lake.read(REGIMES, day, symbols=[symbol]) for day in days)])
+    blocks = read_symbol(lake, REGIMES, days, symbol, list(REGIMES.schema))
     rows = blocks.filter(pl.col("regime").is_not_null(), pl.col("known_time") > start, pl.col("event_time") < end).sort(
         "event_time"
     )

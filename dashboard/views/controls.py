@@ -78,7 +78,7 @@ def market_and_symbol() -> tuple[Market, str] | None:
     """The market and symbol that a person or a link chose; None, with an explanation, while there is no data."""
     known = listed()
     if not known:
-        st.info("There are no bars yet. `tapewatch demo`, `tapewatch backfill` or `tapewatch stream` brings them.")
+        await_bars()
         return None
     left, right = st.columns(2)
     with left:
@@ -86,6 +86,18 @@ def market_and_symbol() -> tuple[Market, str] | None:
     with right:
         symbol = choice("symbol", known[market], known[market][0], "Symbol")
     return market, symbol
+
+
+def await_bars() -> None:
+    """Say that there are no bars, and run the page again as soon as there are."""
+    st.info("There are no bars yet. `tapewatch demo`, `tapewatch backfill` or `tapewatch stream` brings them.")
+    st.fragment(_look_for_bars, run_every=refresh_s())()
+
+
+def _look_for_bars() -> None:
+    listed.clear()
+    if listed():
+        st.rerun()
 
 
 def in_zone(rows: pl.DataFrame, zone: str) -> pl.DataFrame:

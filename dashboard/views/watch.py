@@ -11,6 +11,7 @@ from dashboard.reading import flow
 from dashboard.reading.regimes import regime_runs
 from dashboard.views import panels
 from dashboard.views.controls import (
+    await_bars,
     choice,
     escaped,
     listed,
@@ -136,7 +137,7 @@ def _panels(market: Market, symbol: str, first: float, last: float, view: str, w
 def _grid() -> None:
     known = listed()
     if not known:
-        st.info("There are no bars yet. `tapewatch demo`, `tapewatch backfill` or `tapewatch stream` brings them.")
+        await_bars()
         return
     market = choice("market", [*known, "all"], "all", "Market")
     cells = [(m, symbol) for m, symbols in known.items() if market in (m, "all") for symbol in symbols]

@@ -49,7 +49,7 @@ def test_candles_come_as_arrow_with_what_happened(placed: Path) -> None:
     assert table.num_rows == 25
     assert metadata["minutes"] == "1"
     assert int(metadata["first"]) == START.timestamp()
-    found = {mark["source"]: mark for mark in json.loads(metadata["marks"])}
+    found = {mark["source"]: mark for mark in client("dashboard").get("/tape/marks", params=_ASKED).json()}
     assert set(found) == {"alert", "incident"}
     assert found["alert"]["start_time"] == BURST[0].timestamp()
 
@@ -66,7 +66,7 @@ def test_what_is_seen_is_exported_with_the_permission_alone(placed: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "path", ["/tape/candles", "/tape/export/candles.csv", "/tape/events", "/tape/assets/candles.mjs"]
+    "path", ["/tape/candles", "/tape/marks", "/tape/export/candles.csv", "/tape/events", "/tape/assets/candles.mjs"]
 )
 def test_nobody_reads_without_a_login(placed: Path, path: str) -> None:
     assert client().get(path, params=_ASKED).status_code == 401
@@ -84,8 +84,8 @@ def test_only_the_charts_own_files_are_served(placed: Path, name: str) -> None:
     some.dictionaries(some.sampled_from(["market", "symbol", "from", "to", "most"]), some.text(max_size=12), min_size=1)
 )
 def test_no_request_is_a_server_error(placed: Path, asked: dict[str, str]) -> None:
-    reply = client("dashboard").get("/tape/candles", params=_ASKED | asked)
-    assert reply.status_code in (200, 400)
+    for path in ("/tape/candles", "/tape/marks"):
+        assert client("dashboard").get(path, params=_ASKED | asked).status_code in (200, 400)
 
 
 def parsed(events: list[str]) -> list[tuple[str, str, dict[str, Any]]]:

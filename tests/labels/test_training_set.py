@@ -1,5 +1,7 @@
 """The training set: regular rows, labels at the right minute, nothing from the future."""
 
+import datetime as dt
+
 import polars as pl
 import pytest
 
@@ -7,6 +9,7 @@ from tapewatch.bars.time_bars import minute_bars
 from tapewatch.labels.barriers.barriers import triple_barrier
 from tapewatch.labels.training.training_set import build_training_set
 from tapewatch.market.instruments import Market
+from tapewatch.market.tables.labels import HUMAN_LABELS
 from tapewatch.market.tables.tape import MICROSTRUCTURE, TRAINING_SET
 from tests.support.synthetic_days import days, synthetic_day
 
@@ -57,3 +60,27 @@ def test_overlapping_anomalies_give_the_kind_of_the_first(barriers: pl.DataFrame
     )
     rows = build_training_set(DAY.features, barriers, pl.concat([one, earlier]))
     assert rows.filter("is_anomaly")["anomaly_kind"].to_list() == ["feed_outage"]
+
+
+def test_what_people_say_of_a_minute_by_the_share_that_they_cover(barriers: pl.DataFrame) -> None:
+    minute = DAY.regular.filter(pl.col("symbol") == DAY.regular["symbol"][0]).slice(30, 1)
+    at, symbol = minute["event_time"][0], str(minute["symbol"][0])
+    label = {"symbol": symbol, "author": "ann", "confidence": 0.9, "is_anomaly": True, "note": None}
+    labels = [
+        # Three minutes, which the tape tightens to a minute and a half.
+        label | {"label_id": "a", "start_time": at - dt.timedelta(minutes=1), "end_time": at + dt.timedelta(minutes=2),
+                 "refined_start": at, "refined_end": at + dt.timedelta(seconds=90), "kind": "volume_spike", "known_time": at},
+        # Of the second minute another person covers more.
+        label | {"label_id": "b", "start_time": at + dt.timedelta(seconds=80), "end_time": at + dt.timedelta(seconds=125),
+                 "refined_start": None, "refined_end": None, "kind": "normal", "known_time": at, "confidence": 0.4},
+    ]  # fmt: skip
+    frame = HUMAN_LABELS.conform(pl.DataFrame(labels).with_columns(refined_start_s=None, refined_end_s=None))
+    rows = build_training_set(DAY.features, barriers, None, frame)
+    TRAINING_SET.check(rows)
+    said = rows.filter(pl.col("human_kind").is_not_null())
+    assert said.select("event_time", "human_kind", "human_confidence", "human_share").rows() == [
+        (at, "volume_spike", 0.9, 1.0),
+        (at + dt.timedelta(minutes=1), "normal", 0.4, pytest.approx(40 / 60)),
+        (at + dt.timedelta(minutes=2), "normal", 0.4, pytest.approx(5 / 60)),
+    ]
+    assert rows.drop("^human_.*$").equals(build_training_set(DAY.features, barriers, None).drop("^human_.*$"))

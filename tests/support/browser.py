@@ -4,11 +4,13 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 _QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
 #: Time for a page to load on a busy machine.
 _PATIENCE_MS = 240_000
+#: Without it, what a test expects must be there within five seconds.
+expect.set_options(timeout=_PATIENCE_MS)
 
 
 @contextmanager

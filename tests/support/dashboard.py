@@ -18,6 +18,7 @@ from streamlit import config
 from dashboard import identity
 from dashboard.identity import Identity
 from dashboard.live.routes import ROUTES
+from dashboard.server import SWITCH_S
 from tapewatch.accounts.roles import ROLES
 from tests.support.ports import free_port
 
@@ -63,6 +64,7 @@ def _answers(address: str) -> bool:
 def main(port: int) -> None:
     """Serve until SIGTERM."""
     identity.establish(lambda _: ANN)
+    sys.setswitchinterval(SWITCH_S)
     options = {"browser.gatherUsageStats": False, "server.fileWatcherType": "none", "server.headless": True}
     options["client.toolbarMode"] = "minimal"
     config.get_config_options(force_reparse=True, options_from_flags=options)

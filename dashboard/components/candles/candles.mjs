@@ -1,13 +1,12 @@
 // Candles with volume, VWAP, bands and what happened on the tape; pans and zooms over any number of bars.
 
-import { read } from "./data.mjs";
+import { read, readMarks, script } from "./data.mjs";
 import { Edges } from "./edges.mjs";
 import { listen, mountBell } from "./feed.mjs";
-import { decimals, look, price, save, width } from "./format.mjs";
+import { look, price, save, width } from "./format.mjs";
+import { addSeries, fill } from "./series.mjs";
 import { Spans } from "./spans.mjs";
 
-const RISING = "#26a69a";
-const FALLING = "#ef5350";
 const SEVERITY = { info: "#7d8790", warning: "#e09000", critical: "#e53935" };
 const SETTLED_MS = 350;
 const LOAD_MS = 60;
@@ -39,24 +38,11 @@ class Chart {
     for (const button of this.tools.querySelectorAll("button")) {
       button.onclick = () => this.#tool(button.dataset.tool);
     }
-    const { createChart, createSeriesMarkers, CandlestickSeries, HistogramSeries, LineSeries } = this.library;
+    const { createChart, createSeriesMarkers } = this.library;
     const chart = createChart(this.frame, { autoSize: true, rightPriceScale: { borderVisible: false } });
     this.chart = chart;
-    const line = (color, width = 1) => chart.addSeries(LineSeries, {
-      color, lineWidth: width, priceLineVisible: false, lastValueVisible: false, crosshairMarkerVisible: false,
-    });
-    this.upper = line("rgba(125, 135, 144, 0.7)");
-    this.lower = line("rgba(125, 135, 144, 0.7)");
-    this.vwap = line("#f0a020", 2);
-    this.prices = chart.addSeries(CandlestickSeries, {
-      upColor: RISING, borderUpColor: RISING, wickUpColor: RISING,
-      downColor: FALLING, borderDownColor: FALLING, wickDownColor: FALLING,
-    });
-    this.volume = chart.addSeries(HistogramSeries, {
-      priceScaleId: "volume", priceFormat: { type: "volume" }, priceLineVisible: false, lastValueVisible: false,
-    });
-    this.volume.priceScale().applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
-    this.prices.priceScale().applyOptions({ scaleMargins: { top: 0.08, bottom: 0.22 } });
+    this.series = addSeries(chart, this.library);
+    this.prices = this.series.prices;
     this.markers = createSeriesMarkers(this.prices, []);
     this.spans = new Spans((time) => this.#xOf(time));
     this.prices.attachPrimitive(this.spans);
@@ -122,12 +108,18 @@ class Chart {
     const { market, symbol, assets, arrow } = this.data;
     const began = performance.now();
     try {
-      const candles = await read(assets, arrow, { market, symbol, from, to, most: this.#most() }, this.abort.signal);
+      const { signal } = this.abort;
+      const candles = await read(assets, arrow, { market, symbol, from, to, most: this.#most() }, signal);
       if (request !== this.request) return;
+      // Until its own marks come, the symbol's former ones stay.
+      if (this.shown === symbol) candles.marks = this.candles.marks;
+      this.shown = symbol;
       this.candles = candles;
       this.#show(from, to, began);
-      this.frame.dataset.loaded = String(candles.length);
       this.#say(candles.length ? "" : `no bars of ${symbol}`);
+      await readMarks(candles, this.data, signal);
+      if (request === this.request) this.#draw();
+      this.frame.dataset.loaded = String(candles.length);
     } catch (error) {
       if (error.name !== "AbortError") this.#say(`the chart cannot be drawn: ${error.message}`);
     }
@@ -135,24 +127,8 @@ class Chart {
 
   #show(from, to, began) {
     const { candles, request } = this;
-    const rows = (make) => Array.from({ length: candles.length }, (_, i) => ({ time: candles.times[i], ...make(i) }));
-    const line = (values) => rows((i) => (Number.isNaN(values[i]) ? {} : { value: values[i] }));
-    // The VWAP begins anew with each day: no line joins two of them.
-    const isNewDay = (i) => i > 0 && candles.minutes < 240 && candles.times[i] - candles.times[i - 1] > 6 * candles.step;
     this.quiet = true;
-    const precision = decimals(candles.close.at(-1));
-    for (const series of [this.prices, this.vwap, this.upper, this.lower]) {
-      series.applyOptions({ priceFormat: { type: "price", precision, minMove: 10 ** -precision } });
-    }
-    this.prices.setData(rows((i) => ({
-      open: candles.open[i], high: candles.high[i], low: candles.low[i], close: candles.close[i],
-    })));
-    this.volume.setData(rows((i) => ({
-      value: candles.volume[i], color: candles.close[i] >= candles.open[i] ? `${RISING}80` : `${FALLING}80`,
-    })));
-    this.upper.setData(line(candles.upper));
-    this.lower.setData(line(candles.lower));
-    this.vwap.setData(line(candles.vwap).map((point, i) => (isNewDay(i) ? { ...point, color: "transparent" } : point)));
+    fill(this.series, candles);
     const visible = { from: candles.placeOf(from), to: candles.placeOf(to) };
     if (candles.length) this.chart.timeScale().setVisibleLogicalRange(visible);
     this.#draw();
@@ -327,7 +303,7 @@ class Chart {
     const last = candles.length ? candles.times.at(-1) : 0;
     if (name === "bar" && candles.minutes === 1 && said.time === last) {
       this.prices.update(said);
-      this.volume.update({ time: said.time, value: said.volume });
+      this.series.volume.update({ time: said.time, value: said.volume });
       return;
     }
     if (name === "bar" && last < candles.last - candles.step) return;
@@ -346,5 +322,7 @@ class Chart {
 
 export async function mount(component) {
   if (component.data.is_bell) return mountBell(component);
-  return new Chart(component, await import(component.data.assets + component.data.charts));
+  const { assets, charts, arrow } = component.data;
+  script(assets + arrow).catch(() => {});  // `read` reports it
+  return new Chart(component, await import(assets + charts));
 }

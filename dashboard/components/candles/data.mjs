@@ -2,7 +2,8 @@
 
 const scripts = new Map();
 
-function script(address) {
+// Loads a library once; `read` waits for it.
+export function script(address) {
   if (!scripts.has(address)) {
     scripts.set(address, new Promise((resolve, reject) => {
       const element = document.createElement("script");
@@ -17,8 +18,8 @@ function script(address) {
 
 export class Candles {
   // `times` in seconds, ascending; the other columns are as long.
-  constructor(columns, minutes, first, last, marks) {
-    Object.assign(this, columns, { minutes, first, last, marks, step: minutes * 60 });
+  constructor(columns, minutes, first, last) {
+    Object.assign(this, columns, { minutes, first, last, marks: [], step: minutes * 60 });
   }
 
   get length() {
@@ -54,9 +55,7 @@ export class Candles {
 }
 
 export async function read(assets, arrow, query, signal) {
-  await script(assets + arrow);
-  const reply = await fetch(`/tape/candles?${new URLSearchParams(query)}`, { signal, credentials: "same-origin" });
-  if (!reply.ok) throw new Error(reply.status === 401 ? "you are logged out: load the page again" : await reply.text());
+  const [reply] = await Promise.all([got(`/tape/candles?${new URLSearchParams(query)}`, signal), script(assets + arrow)]);
   const table = globalThis.Arrow.tableFromIPC(new Uint8Array(await reply.arrayBuffer()));
   const metadata = table.schema.metadata;
   const column = (name) => Float64Array.from(table.getChild(name), (value) => (value === null ? NaN : value));
@@ -66,6 +65,18 @@ export async function read(assets, arrow, query, signal) {
       volume: column("volume"), vwap: column("vwap"), upper: column("upper"), lower: column("lower"),
     },
     Number(metadata.get("minutes")), Number(metadata.get("first")), Number(metadata.get("last")),
-    JSON.parse(metadata.get("marks")),
   );
+}
+
+// What happened during the candles, into their `marks`. The candles are drawn before it.
+export async function readMarks(candles, { market, symbol }, signal) {
+  if (!candles.length) return;
+  const query = { market, symbol, from: candles.times[0], to: candles.times.at(-1) + candles.step };
+  candles.marks = await (await got(`/tape/marks?${new URLSearchParams(query)}`, signal)).json();
+}
+
+async function got(address, signal) {
+  const reply = await fetch(address, { signal, credentials: "same-origin" });
+  if (!reply.ok) throw new Error(reply.status === 401 ? "you are logged out: load the page again" : await reply.text());
+  return reply;
 }

@@ -276,6 +276,12 @@ TRAINING_SET = Table(
         optional("barrier_known_time", TIME, "when the barrier label was known"),
         optional("is_anomaly", BOOL, "whether the minute is anomalous by the truth; null without truth"),
         optional("anomaly_kind", SYMBOL, "kind of anomaly by the truth"),
+        optional(
+            "human_kind", SYMBOL, "what people say the minute is: a class or `normal`; null where nobody judged it"
+        ),
+        optional("human_confidence", F64, "how sure the author is", minimum=0, maximum=1),
+        optional("human_share", F64, "share of the minute that the label covers", minimum=0, maximum=1),
+        optional("human_known_time", TIME, "when it was said"),
     ),
 )
 

@@ -184,7 +184,7 @@ def import_(file: Annotated[Path, typer.Argument(help="CSV with a header or JSON
 def collect(market: MarketOption, first: FirstOption, last: LastOption) -> None:
     """Copy people's labels of days into the lake, and write weak labels by what rules and detectors found.
 
-    Run it after `tapewatch run`. It writes labels/human_labels and labels/weak_labels.
+    Run it after `tapewatch run`. It writes labels/human_labels, labels/training_set and labels/weak_labels.
 
     [dim]tapewatch labels collect --market stocks --from 2024-06-03 --to 2024-06-07[/]
     """
