@@ -9,11 +9,9 @@ from tapewatch.market.schema import Table
 from tapewatch.market.tables.features import MARKET_MICROSTRUCTURE
 from tapewatch.market.tables.live import LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.market.tables.tape import SYMBOL
+from tapewatch.streaming.live.kept import NAME, TEXTS, replaced, without
 
 _BAR_COLUMNS = ("symbol", "time", "open", "high", "low", "close")
-_NAME = pl.col("symbol").cast(pl.String)
-#: Texts join and follow each other at less cost than categories.
-_TEXTS = pl.selectors.categorical().cast(pl.String)
 
 
 class LiveMarketMinutes:
@@ -41,41 +39,29 @@ class LiveMarketMinutes:
             withdrawn_rows: keys of rows that are no more.
         """
         gone = withdrawn_bars.filter(pl.col("clock").cast(pl.String) == "1m")
-        changed = [frame.select(_NAME) for frame in (bars, gone, rows, withdrawn_rows) if frame.height]
+        changed = [frame.select(NAME) for frame in (bars, gone, rows, withdrawn_rows) if frame.height]
         if not changed:
             return MARKET_MICROSTRUCTURE.empty()
-        self._bars = _replaced(self._bars, bars.select(_BAR_COLUMNS), gone, "time")
-        self._rows = _replaced(self._rows, rows.select(ROW_COLUMNS), withdrawn_rows, "event_time")
-        self._emitted = _without(self._emitted, withdrawn_rows, "event_time")
+        self._bars = replaced(self._bars, bars.select(_BAR_COLUMNS), gone, "time")
+        self._rows = replaced(self._rows, rows.select(ROW_COLUMNS), withdrawn_rows, "event_time")
+        self._emitted = without(self._emitted, withdrawn_rows, "event_time")
         return self._changes(pl.concat(changed)["symbol"].unique())
 
     def score(self, scores: pl.DataFrame) -> pl.DataFrame:
         """The rows that change by scores (`SCORE_COLUMNS`), which replace those of the same minutes."""
-        self._scores = _replaced(self._scores, scores.select(SCORE_COLUMNS), scores.clear(), "event_time")
-        return self._changes(scores.select(_NAME)["symbol"].unique())
+        self._scores = replaced(self._scores, scores.select(SCORE_COLUMNS), scores.clear(), "event_time")
+        return self._changes(scores.select(NAME)["symbol"].unique())
 
     def _changes(self, symbols: pl.Series) -> pl.DataFrame:
         own = pl.col("symbol").is_in(symbols.implode())
         bars = self._bars.filter(own).sort("symbol", "time").with_columns(pl.col("symbol").cast(SYMBOL))
         indicators = close_indicators(bars, self._session)
         rows = self._rows.filter(own).sort("symbol", "event_time")
-        found = market_minutes(rows, indicators, self._scores.filter(own)).with_columns(_TEXTS)
+        found = market_minutes(rows, indicators, self._scores.filter(own)).with_columns(TEXTS)
         new = found.join(self._emitted, on=found.columns, how="anti", nulls_equal=True, maintain_order="left")
-        self._emitted = _replaced(self._emitted, new, new.clear(), "event_time")
+        self._emitted = replaced(self._emitted, new, new.clear(), "event_time")
         return MARKET_MICROSTRUCTURE.conform(new)
 
 
 def _kept(table: Table, columns: tuple[str, ...]) -> pl.DataFrame:
-    return table.empty().select(columns).with_columns(_TEXTS)
-
-
-def _replaced(frame: pl.DataFrame, new: pl.DataFrame, gone: pl.DataFrame, time: str) -> pl.DataFrame:
-    """The frame without the rows of these keys, and with the new rows in place of those of the same key."""
-    new = new.with_columns(_TEXTS)
-    return pl.concat([_without(_without(frame, gone, time), new, time), new.select(frame.columns)])
-
-
-def _without(frame: pl.DataFrame, keys: pl.DataFrame, time: str) -> pl.DataFrame:
-    if not keys.height or not frame.height:
-        return frame
-    return frame.join(keys.select(_NAME, time), on=["symbol", time], how="anti", maintain_order="left")
+    return table.empty().select(columns).with_columns(TEXTS)
