@@ -55,7 +55,8 @@ def pass_bins(
                 trait = traits[condition[trade]]
                 may_update = trait if now >= regular_start else trait >> EXTENDED_SHIFT
                 side = int(trait >> SIDE_SHIFT & SIDE_MASK) - 1 if states_sides else UNSTATED
-                if not is_auction[condition[trade]] and may_update & VOLUME:
+                is_number = not (np.isnan(price[trade]) or np.isnan(size[trade]))
+                if is_number and not is_auction[condition[trade]] and may_update & VOLUME:
                     _enter_trade(state, now, price[trade], size[trade], may_update, side, floor, regular_start)
             trade += 1
         else:
