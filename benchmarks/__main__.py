@@ -16,6 +16,7 @@ import polars as pl
 _SCRIPTS = (
     "microstructure",
     "catalogue",
+    "one_pass",
     "flat_file_to_features",
     "rest_page",
     "stream_decode",
