@@ -15,6 +15,8 @@ import polars as pl
 
 _SCRIPTS = (
     "microstructure",
+    "catalogue",
+    "one_pass",
     "flat_file_to_features",
     "rest_page",
     "stream_decode",
@@ -23,6 +25,7 @@ _SCRIPTS = (
     "upserts",
     "database_copies",
     "wide_day",
+    "whole_tape",
     "flat_file_memory",
     "synthetic_day",
     "stream_ingest",
@@ -32,6 +35,7 @@ _SCRIPTS = (
     "online_detection",
     "live_scan",
     "live_minutes",
+    "live_everything",
     "triple_barrier",
     "feature_store",
     "overfitting",

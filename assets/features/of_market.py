@@ -14,7 +14,6 @@ from assets.shared.config import config_of, plain
 from assets.tape.loading import warn
 from resources.lake import LakeTable
 from tapewatch.features.cross_asset.rows import cross_asset as cross_asset_rows
-from tapewatch.features.regimes.blocks import block_panel
 from tapewatch.features.regimes.hidden_markov import RegimeModel
 from tapewatch.features.regimes.rows import regimes as regime_rows
 from tapewatch.features.seasonality.measures import COLUMNS
@@ -22,20 +21,19 @@ from tapewatch.features.seasonality.model import SeasonalModel
 from tapewatch.features.seasonality.rows import seasonality as seasonality_rows
 from tapewatch.lookahead.catalogue import MINUTES, MINUTES_OF_BARS, regimes_with, seasonality_with
 from tapewatch.lookahead.computation import Computation
-from tapewatch.market.arrays import Array
 from tapewatch.market.instruments import Partition
 from tapewatch.market.tables.features import CROSS_ASSET, REGIMES, SEASONALITY
+from tapewatch.store.lake.regimes import DAYS, closes, regime_model
 from tapewatch.store.lake.tape import has_ticks, tape_end
 
 _CHECKS = (Check(judgements.no_look_ahead),)
-_COLUMNS = ("symbol", "time", "known_time", "close")
 _KEYS = ("event_time", "known_time")
 
 
 class RegimesConfig(BaseModel):
     """The days on which the states are fitted."""
 
-    days: int = Field(5, ge=1, le=60, description="newest earlier days of the market in the lake")
+    days: int = Field(DAYS, ge=1, le=60, description="newest earlier days of the market in the lake")
 
 
 class SeasonalityConfig(BaseModel):
@@ -51,7 +49,7 @@ def cross_asset(context: dg.AssetExecutionContext, bars: LakeTable) -> Checked:
     """Correlation, beta, residuals, lead and lag, and the pair of every symbol, from the market's minute bars."""
 
     def frames(partition: Partition) -> Iterator[pl.DataFrame]:
-        yield cross_asset_rows(_closes(bars, partition), partition.session)
+        yield cross_asset_rows(closes(bars.lake, partition), partition.session)
 
     yield from commit_days(context, CROSS_ASSET, bars.lake, frames, _CHECKS)
 
@@ -67,13 +65,13 @@ def regimes(context: dg.AssetExecutionContext, bars: LakeTable) -> Checked:
 
     @cache
     def model(partition: Partition) -> RegimeModel | None:
-        return RegimeModel.fit([_blocks(bars, day) for day in _days_before(bars, partition, config.days)])
+        return regime_model(bars.lake, partition, config.days)
 
     def frames(partition: Partition) -> Iterator[pl.DataFrame]:
         if model(partition) is None:
             warn(context, f"{partition}: too few earlier days to fit the states: volatility and trend alone")
         through = tape_end(bars.lake, partition)
-        yield regime_rows(_closes(bars, partition), partition.session, model(partition), through_ns=through)
+        yield regime_rows(closes(bars.lake, partition), partition.session, model(partition), through_ns=through)
 
     def computation(partition: Partition) -> Computation:
         return regimes_with(model(partition))
@@ -111,13 +109,3 @@ def seasonality(context: dg.AssetExecutionContext, microstructure: LakeTable) ->
 def _days_before(table: LakeTable, partition: Partition, most: int) -> list[Partition]:
     """The newest days of the partition's market before it that the lake holds, oldest first."""
     return [day for day in table.partitions() if day.market == partition.market and day.date < partition.date][-most:]
-
-
-def _closes(bars: LakeTable, partition: Partition) -> pl.DataFrame:
-    return bars.scan(partition).select(_COLUMNS).collect()
-
-
-def _blocks(bars: LakeTable, partition: Partition) -> tuple[tuple[str, ...], Array]:
-    through = tape_end(bars.lake, partition)
-    panel, volatility, _ = block_panel(_closes(bars, partition), partition.session, through_ns=through)
-    return panel.symbols, volatility

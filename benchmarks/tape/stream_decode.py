@@ -39,7 +39,7 @@ _SYNTHETIC_DAY = dt.date(2024, 3, 4)
 _log = logging.getLogger(__name__)
 
 
-def _ticks() -> tuple[str, Session, pl.DataFrame, pl.DataFrame]:
+def ticks_from_open() -> tuple[str, Session, pl.DataFrame, pl.DataFrame]:
     """A day's trades and quotes from the regular open on."""
     if MARKET_DATA.is_dir():
         day, origin = TICK_DAYS[1], "recorded"
@@ -55,7 +55,8 @@ def _ticks() -> tuple[str, Session, pl.DataFrame, pl.DataFrame]:
     return f"{origin} {day}", session, trades.filter(opening), quotes.filter(opening)
 
 
-def _frames(trades: pl.DataFrame, quotes: pl.DataFrame) -> list[Frame]:
+def frames_of(trades: pl.DataFrame, quotes: pl.DataFrame) -> list[Frame]:
+    """The first events in order of time, twenty a frame."""
     events = pl.concat(
         ticks.select("time", text=messages.text(ticks, channel, Market.STOCKS).str.strip_suffix(","))
         for channel, ticks in (("T", trades), ("Q", quotes))
@@ -71,7 +72,8 @@ def _batches(frames: Sequence[Frame]) -> list[Sequence[Frame]]:
     return [frames[at : at + FRAMES_A_BATCH] for at in range(0, len(frames), FRAMES_A_BATCH)]
 
 
-def _client(frames: Sequence[Frame]) -> None:
+def parsed_by_client(frames: Sequence[Frame]) -> None:
+    """What the official client does with frames before it calls its user."""
     for frame in frames:
         parse(json.loads(frame.data), _log, ClientMarket.Stocks)
 
@@ -111,13 +113,13 @@ def _latencies(decoder: FrameDecoder, frames: Sequence[Frame]) -> list[float]:
 
 def main() -> None:
     """Print the table."""
-    origin, session, trades, quotes = _ticks()
-    frames = _frames(trades, quotes)
+    origin, session, trades, quotes = ticks_from_open()
+    frames = frames_of(trades, quotes)
     structs: msgspec.json.Decoder[object] = msgspec.json.Decoder(list.__class_getitem__(union_of(Market.STOCKS)))
     decoder = FrameDecoder(Market.STOCKS)
     seconds = median_seconds(
         {
-            "official client: json, its models": lambda: _client(frames),
+            "official client: json, its models": lambda: parsed_by_client(frames),
             "msgspec alone: structs": lambda: _structs(structs, frames),
             "tapewatch: columns": lambda: _columns(decoder, frames),
             "tapewatch: columns, minute bars": lambda: _minute_bars(decoder, session, frames),

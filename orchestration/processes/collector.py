@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ from tapewatch.market.tickers import SymbolError, normalise
 from tapewatch.network import is_loopback
 from tapewatch.settings import Settings
 from tapewatch.store.lake.lake import Lake, LakeError
+from tapewatch.store.lake.regimes import regime_model
 from tapewatch.store.spool.spool import SpoolError
 from tapewatch.streaming.alerts.channels import channels_from
 from tapewatch.streaming.collector.collector import Collector, CollectorConfig
@@ -74,6 +76,7 @@ def collector_config(settings: Settings, market: Market, symbols: Sequence[str])
             smtp_password=_opened(settings.smtp_password),
         ),
         baselines=_baselines(settings, market),
+        regime_model=partial(regime_model, Lake(settings.lake_root)),
         champions=settings.champions,
         publish=_pushing(settings) if settings.push_features else None,
         metrics_port=metrics_port(settings, market),

@@ -216,7 +216,8 @@ def _finish(minute: Any, state: Any) -> None:
         minute.micro_price = (state.bid * state.ask_size + state.ask * state.bid_size) / depth
     minute.vpin = np.nan
     if state.buckets >= VPIN_BUCKETS:
-        minute.vpin = state.imbalances.sum() / state.capacities.sum()
+        # Rounding may leave one-sided flow a last bit above 1.
+        minute.vpin = min(state.imbalances.sum() / state.capacities.sum(), 1.0)
     slot = state.minutes % SIZING_MINUTES
     state.flow_start[slot] = minute.start
     state.flow_volume[slot] = minute.buy_volume + minute.sell_volume

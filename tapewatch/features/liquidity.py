@@ -17,7 +17,7 @@ def liquidity(sums: MinuteSums, minute_returns: npt.NDArray[np.float64]) -> dict
 
     A quote is valid if both sides have a price and the bid is not above the ask; a locked quote has spread 0. One-sided and
     crossed quotes enter no spread, and trades during them are not compared with a midpoint. A spread relative to a midpoint of
-    zero or below is undefined, and so is the spread of its minute.
+    zero or below is undefined, and so is the spread of its minute. What overflows is NaN.
 
     - `quoted_spread_bps`, `depth_imbalance`: weighted by the time in which the quote in force was valid.
     - `effective_spread_bps`: 2 |price - mid| / mid, weighted by size; the midpoint is strictly earlier than the trade.
@@ -36,10 +36,19 @@ def liquidity(sums: MinuteSums, minute_returns: npt.NDArray[np.float64]) -> dict
         "spread_ratio": ratio(quoted, sums.mean_observed(quoted)),
         "depth_imbalance": ratio(sums["depth_time"], sums["depth_ns"]),
         "crossed_share": ratio(sums["crossed"], sums["two_sided"]),
-        "roll_spread_bps": roll_spread_bps(sums),
-        "amihud_illiquidity": amihud_illiquidity(sums, minute_returns),
-        "kyle_lambda": kyle_lambda(sums, minute_returns),
+        **_of_impact(sums, minute_returns),
     }
+
+
+def _of_impact(sums: MinuteSums, minute_returns: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[np.float64]]:
+    # Products of vast prices overflow.
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = {
+            "roll_spread_bps": roll_spread_bps(sums),
+            "amihud_illiquidity": amihud_illiquidity(sums, minute_returns),
+            "kyle_lambda": kyle_lambda(sums, minute_returns),
+        }
+    return {name: np.where(np.isinf(column), np.nan, column) for name, column in found.items()}
 
 
 def roll_spread_bps(sums: MinuteSums) -> npt.NDArray[np.float64]:

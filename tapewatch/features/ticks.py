@@ -64,8 +64,11 @@ def enter_trade(
 ) -> None:
     """Enter a trade with the side that its market states; sets `state.measured`, its signed size, for the realised spread.
 
-    A trade that sets no last price has no side unless it is `is_signed`, as odd lots are.
+    A trade that sets no last price has no side unless it is `is_signed`, as odd lots are. One whose price or size is no number
+    enters nothing.
     """
+    if np.isnan(price) or np.isnan(size):
+        return
     if may_update & VOLUME:
         minute.volume += size
         minute.notional += size * price

@@ -15,11 +15,15 @@ from models.events import merge_anomalies
 from models.isolation_forest import ForestParameters, IsolationForestDetector
 from tapewatch.bars.time_bars import minute_bars
 from tapewatch.emulator.process import running_emulator
+from tapewatch.features.cross_asset.rows import cross_asset
 from tapewatch.features.families.indicators import indicators
 from tapewatch.features.market_minutes import market_minutes
 from tapewatch.features.microstructure import microstructure
+from tapewatch.features.regimes.blocks import block_panel
+from tapewatch.features.regimes.hidden_markov import RegimeModel
+from tapewatch.features.regimes.rows import regimes
 from tapewatch.market.instruments import Market, Partition
-from tapewatch.market.tables.features import MARKET_MICROSTRUCTURE
+from tapewatch.market.tables.features import CROSS_ASSET, MARKET_MICROSTRUCTURE, REGIMES
 from tapewatch.market.tables.live import ALERTS, LIVE_BARS, LIVE_MICROSTRUCTURE, SHADOW_MINUTES
 from tapewatch.market.tables.tape import MICROSTRUCTURE, QUOTES, TRADES
 from tapewatch.store.database.database import Database
@@ -69,12 +73,37 @@ def ensemble(batch_minutes: pl.DataFrame) -> EnsembleDetector:
 
 
 @pytest.fixture(scope="module")
-def stock_home(market_data: Path, ensemble: EnsembleDetector, tmp_path_factory: pytest.TempPathFactory) -> Home:
+def regime_model(market_data: Path) -> RegimeModel:
+    """Fitted on another recorded day."""
+    day = Partition(dt.date(2013, 10, 8), Market.STOCKS)
+    bars = bars_of(recorded_trades(market_data, day.date).sort(TRADES.sort), day)
+    panel, volatility, _ = block_panel(bars, day.session, through_ns=day.session.day_end)
+    fitted = RegimeModel.fit([(panel.symbols, volatility)])
+    assert fitted is not None
+    return fitted
+
+
+def bars_of(trades: pl.DataFrame, day: Partition) -> pl.DataFrame:
+    return minute_bars(trades, day.session).with_columns(known_time=pl.col("time") + pl.duration(minutes=1))
+
+
+@pytest.fixture(scope="module")
+def stock_home(
+    market_data: Path, ensemble: EnsembleDetector, regime_model: RegimeModel, tmp_path_factory: pytest.TempPathFactory
+) -> Home:
     home = Home(tmp_path_factory.mktemp("stocks"))
     champions = home.root / "champions"
     publish(ensemble, "ensemble/1", file_of(champions, MINUTES))
     publish(ensemble, "ensemble/2", file_of(champions, CHALLENGER))
-    replay(market_data, "2013-10-07", Market.STOCKS, home, channels=("T", "Q"), champions=champions)
+    replay(
+        market_data,
+        "2013-10-07",
+        Market.STOCKS,
+        home,
+        channels=("T", "Q"),
+        champions=champions,
+        regime_model=lambda _: regime_model,
+    )
     return home
 
 
@@ -111,6 +140,25 @@ def test_live_features_and_scores_equal_those_of_the_batch(
         expected.with_columns(_PLAIN).sort("symbol", "event_time"),
         check_exact=True,
     )
+
+
+def test_live_rows_across_symbols_and_regimes_equal_those_of_the_batch(
+    stock_home: Home, market_data: Path, regime_model: RegimeModel
+) -> None:
+    bars = bars_of(recorded_trades(market_data, STOCK_DAY.date).sort(TRADES.sort), STOCK_DAY)
+    through = STOCK_DAY.session.day_end
+    for table, expected in (
+        (CROSS_ASSET, cross_asset(bars, STOCK_DAY.session)),
+        (REGIMES, regimes(bars, STOCK_DAY.session, regime_model, through_ns=through)),
+    ):
+        with Database(stock_home.database) as database:
+            live = database.read(table)
+        columns = [name for name in table.schema if name != "known_time"]
+        assert_frame_equal(
+            live.select(columns).with_columns(_PLAIN).sort("symbol", "event_time"),
+            expected.select(columns).with_columns(_PLAIN).sort("symbol", "event_time"),
+            check_exact=True,
+        )
 
 
 def test_the_lake_holds_the_recorded_tape(stock_home: Home, market_data: Path, tmp_path: Path) -> None:

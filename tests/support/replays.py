@@ -4,16 +4,17 @@ import json
 import threading
 import time
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tapewatch.emulator.process import RunningEmulator
+from tapewatch.features.regimes.hidden_markov import RegimeModel
 from tapewatch.feeds.plans.table import plan_for
 from tapewatch.feeds.stream.channels import subscriptions
 from tapewatch.feeds.stream.policy import ConnectionPolicy
-from tapewatch.market.instruments import Market
+from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables.live import GAPS
 from tapewatch.store.database.database import Database
 from tapewatch.streaming.collector.collector import Collector, CollectorConfig
@@ -54,6 +55,7 @@ def collect_all(
     connection: ConnectionPolicy | None = None,
     key: str = KEY,
     champions: Path | None = None,
+    regime_model: Callable[[Partition], RegimeModel | None] | None = None,
     timeout_s: float = 240.0,
 ) -> CollectorStatus:
     """Collect a replay to its end; returns the collector's status after it has stored everything."""
@@ -68,6 +70,7 @@ def collect_all(
         detection=DetectionConfig.load(),
         connection=connection or PATIENT,
         champions=champions,
+        regime_model=regime_model,
     )
     collector = Collector(config)
     failures: list[BaseException] = []

@@ -38,18 +38,21 @@ def engle_granger(y: Array, x: Array) -> tuple[float, float]:
 
 
 @compiled
-def spreads(prices: Array, partners: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], Array, Array]:
+def spreads(
+    prices: Array, partners: npt.NDArray[np.int64], begin: int = 0
+) -> tuple[npt.NDArray[np.int64], Array, Array]:
     """Of each minute and symbol the partner with the lowest statistic, that statistic, and the spread's score.
 
     Args:
         prices: log prices, minutes x symbols.
         partners: candidates, choices x symbols x CANDIDATES; -1 for none. The n-th choice holds for the n-th RECHOOSE minutes.
+        begin: the first row that is computed.
     """
     count, symbols = prices.shape
     chosen = np.full((count, symbols), -1, np.int64)
     statistic, score = np.full((count, symbols), np.nan), np.full((count, symbols), np.nan)
     for at in range(symbols):
-        for row in range(WINDOW - 1, count):
+        for row in range(max(WINDOW - 1, begin), count):
             for other in partners[row // RECHOOSE, at]:
                 if other < 0:
                     break
@@ -60,16 +63,17 @@ def spreads(prices: Array, partners: npt.NDArray[np.int64]) -> tuple[npt.NDArray
     return chosen, statistic, score
 
 
-def candidates(returns: Array) -> npt.NDArray[np.int64]:
+def candidates(returns: Array, begin: int = 0) -> npt.NDArray[np.int64]:
     """The symbols whose returns correlate most with each symbol's in the 120 minutes before each choice.
 
-    A symbol without all of these returns, or without variation in them, has no candidates and is none.
+    A symbol without all of these returns, or without variation in them, has no candidates and is none. Choices that hold for
+    rows before `begin` alone are left out.
 
     Returns: choices x symbols x CANDIDATES, -1 where there are fewer.
     """
     choices, symbols = -(-returns.shape[0] // RECHOOSE), returns.shape[1]
     out = np.full((choices, symbols, CANDIDATES), -1, np.int64)
-    for choice in range(choices):
+    for choice in range(begin // RECHOOSE, choices):
         last = choice * RECHOOSE
         if last < WINDOW:
             continue

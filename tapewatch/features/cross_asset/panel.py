@@ -46,7 +46,7 @@ def panel_of(bars: pl.DataFrame, session: Session) -> Panel:
     minute = (flat(regular["time"]) - session.regular_start) // NS_PER_MINUTE
     names = regular["symbol"].cast(pl.String)
     symbols = tuple(names.unique().sort())
-    symbol = np.searchsorted(np.array(symbols), names.to_numpy()) if symbols else np.zeros(0, np.int64)
+    symbol = names.cast(pl.Enum(symbols)).to_physical().to_numpy().astype(np.int64)
     prices = np.full((session.regular_minutes, len(symbols)), np.nan)
     close = flat(regular["close"], null=np.nan)
     prices[minute, symbol] = np.log(np.where(np.isfinite(close) & (close > 0), close, np.nan))

@@ -8,7 +8,7 @@ from tapewatch.features.cross_asset.panel import Panel, panel_of
 from tapewatch.features.cross_asset.windows import correlation, shifted, slope, total
 from tapewatch.features.families.rows import known
 from tapewatch.market.arrays import Array, flat
-from tapewatch.market.instruments import Session
+from tapewatch.market.instruments import NS_PER_MINUTE, Session
 from tapewatch.market.tables.features import BETA_MINUTES, CROSS_ASSET, RESIDUAL_MINUTES
 
 #: Minutes of a correlation, of the one that it is held against, and of the beta under a residual.
@@ -18,7 +18,7 @@ LOOK_BACK = pairs.WINDOW + pairs.RECHOOSE
 _NEARLY_ONE = 1.0 - 1e-9
 
 
-def cross_asset(bars: pl.DataFrame, session: Session) -> pl.DataFrame:
+def cross_asset(bars: pl.DataFrame, session: Session, *, since_ns: int | None = None) -> pl.DataFrame:
     """`CROSS_ASSET` rows of a market's minute bars, one a bar of the regular hours.
 
     A minute without a bar leaves the price as it was. The market of a symbol is the mean return of the others, at least two.
@@ -28,43 +28,50 @@ def cross_asset(bars: pl.DataFrame, session: Session) -> pl.DataFrame:
     Args:
         bars: all bars of the market's day, with the columns symbol, time, known_time and close of `BARS`.
         session: the day they belong to.
+        since_ns: rows of earlier bars (ns UTC) are left out, which saves their cost; None for the whole day.
     """
     panel = panel_of(bars, session)
-    if not panel.symbols:
+    begin = 0 if since_ns is None else max(0, (since_ns - session.regular_start) // NS_PER_MINUTE)
+    wanted = panel.minute >= begin
+    if not wanted.any():
         return CROSS_ASSET.empty()
     with np.errstate(invalid="ignore", divide="ignore"):
-        values = _against_market(panel)
-        values["pca_residual_score"] = components.residual_scores(panel.returns)
+        values = _against_market(panel, begin)
+        values["pca_residual_score"] = components.residual_scores(panel.returns, begin)
     partner, values["pair_statistic"], values["pair_spread_score"] = pairs.spreads(
-        panel.prices, pairs.candidates(panel.returns)
+        panel.prices, pairs.candidates(panel.returns, begin), begin
     )
-    place = (panel.minute, panel.symbol)
+    place = (panel.minute[wanted], panel.symbol[wanted])
     names = np.array([*panel.symbols, None], dtype=object)[partner[place]]
-    rows = panel.bars.select("symbol", event_time="time").with_columns(
-        known_time=pl.Series(_known(panel)).cast(pl.Datetime("ns", "UTC")),
-        pair=pl.Series(names.tolist(), dtype=pl.String),
-        **known({name: column[place] for name, column in values.items()}),
+    rows = (
+        panel.bars.filter(wanted)
+        .select("symbol", event_time="time")
+        .with_columns(
+            known_time=pl.Series(_known(panel)[wanted]).cast(pl.Datetime("ns", "UTC")),
+            pair=pl.Series(names.tolist(), dtype=pl.String),
+            **known({name: column[place] for name, column in values.items()}),
+        )
     )
     return CROSS_ASSET.conform(rows)
 
 
-def _against_market(panel: Panel) -> dict[str, Array]:
+def _against_market(panel: Panel, begin: int) -> dict[str, Array]:
     own, market = panel.returns, panel.market
-    now, before = correlation(market, own, _NOW, 0), correlation(market, own, _BEFORE, _NOW)
-    follows = correlation(shifted(market, 1), own, _NOW, 0)
-    leads = correlation(market, shifted(own, 1), _NOW, 0)
+    now, before = correlation(market, own, _NOW, 0, begin), correlation(market, own, _BEFORE, _NOW, begin)
+    follows = correlation(shifted(market, 1), own, _NOW, 0, begin)
+    leads = correlation(market, shifted(own, 1), _NOW, 0, begin)
     error = np.sqrt(1.0 / (_NOW - 3) + 1.0 / (_BEFORE - 3))
     values = {
         "market_return_bps": market,
         "market_correlation_30m": now,
         "correlation_break": (_fisher(now) - _fisher(before)) / error,
         "lead_lag_30m": follows - leads,
-        **{f"beta_{width}m": slope(market, own, width, 0) for width in BETA_MINUTES},
+        **{f"beta_{width}m": slope(market, own, width, 0, begin) for width in BETA_MINUTES},
     }
     for width in RESIDUAL_MINUTES:
         # The beta ends where the residual begins: the event does not explain itself.
-        beta = slope(market, own, _BETA, width)
-        values[f"residual_{width}m_bps"] = total(own, width, 0) - beta * total(market, width, 0)
+        beta = slope(market, own, _BETA, width, begin)
+        values[f"residual_{width}m_bps"] = total(own, width, 0, begin) - beta * total(market, width, 0, begin)
     return values
 
 

@@ -1,6 +1,7 @@
 """Statistics of two series over trailing windows. Each window is summed anew, so that a value depends on it alone.
 
-Arrays are float64, minutes x symbols. A window with a NaN, or that begins before the day, gives NaN.
+Arrays are float64, minutes x symbols. A window with a NaN, or that begins before the day, gives NaN, and so do the rows before
+`begin`, which are not computed.
 """
 
 import numpy as np
@@ -24,11 +25,11 @@ def moments(x: Array, y: Array, first: int, last: int, at: int) -> tuple[float, 
 
 
 @compiled
-def correlation(x: Array, y: Array, width: int, lag: int) -> Array:
+def correlation(x: Array, y: Array, width: int, lag: int, begin: int = 0) -> Array:
     """Pearson's correlation over `width` rows that end `lag` rows ago; NaN where one does not vary."""
     out = np.full(x.shape, np.nan)
     for at in range(x.shape[1]):
-        for row in range(width + lag - 1, x.shape[0]):
+        for row in range(max(width + lag - 1, begin), x.shape[0]):
             last = row + 1 - lag
             xx, yy, xy = moments(x, y, last - width, last, at)
             if xx > 0.0 and yy > 0.0:
@@ -37,11 +38,11 @@ def correlation(x: Array, y: Array, width: int, lag: int) -> Array:
 
 
 @compiled
-def slope(x: Array, y: Array, width: int, lag: int) -> Array:
+def slope(x: Array, y: Array, width: int, lag: int, begin: int = 0) -> Array:
     """Least-squares slope of y on x over `width` rows that end `lag` rows ago; NaN where x does not vary."""
     out = np.full(x.shape, np.nan)
     for at in range(x.shape[1]):
-        for row in range(width + lag - 1, x.shape[0]):
+        for row in range(max(width + lag - 1, begin), x.shape[0]):
             last = row + 1 - lag
             xx, _, xy = moments(x, y, last - width, last, at)
             if xx > 0.0:
@@ -50,11 +51,11 @@ def slope(x: Array, y: Array, width: int, lag: int) -> Array:
 
 
 @compiled
-def total(values: Array, width: int, lag: int) -> Array:
+def total(values: Array, width: int, lag: int, begin: int = 0) -> Array:
     """Sum over `width` rows that end `lag` rows ago."""
     out = np.full(values.shape, np.nan)
     for at in range(values.shape[1]):
-        for row in range(width + lag - 1, values.shape[0]):
+        for row in range(max(width + lag - 1, begin), values.shape[0]):
             out[row, at] = values[row + 1 - lag - width : row + 1 - lag, at].sum()
     return out
 

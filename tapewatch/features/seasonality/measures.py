@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from tapewatch.features.robust import Floats
@@ -49,8 +50,13 @@ def panel_of(rows: pl.LazyFrame, measure: Measure, symbols: Sequence[str]) -> Fl
         value=measure.value.cast(pl.Float64),
     )
     found = own.filter(pl.col("symbol").is_in(list(symbols)) & pl.col("value").is_finite()).collect()
-    place = {name: at for at, name in enumerate(symbols)}
     minute = found["session_minute"].to_numpy()
     panel = np.full((int(minute.max(initial=-1)) + 1, len(symbols)), np.nan)
-    panel[minute, np.array([place[name] for name in found["symbol"]], dtype=np.int64)] = found["value"].to_numpy()
+    panel[minute, places(found["symbol"], symbols)] = found["value"].to_numpy()
     return panel
+
+
+def places(names: pl.Series, symbols: Sequence[str]) -> npt.NDArray[np.int64]:
+    """The place of each name among `symbols`, -1 where it is none of them."""
+    found = names.cast(pl.String).cast(pl.Enum(symbols), strict=False).to_physical()
+    return found.cast(pl.Int64).fill_null(-1).to_numpy()

@@ -5,8 +5,9 @@ import polars as pl
 
 from tapewatch.features.families.rows import known
 from tapewatch.features.robust import Floats
-from tapewatch.features.seasonality.measures import MEASURES, panel_of
+from tapewatch.features.seasonality.measures import MEASURES, places
 from tapewatch.features.seasonality.model import SeasonalModel
+from tapewatch.market.arrays import flat
 from tapewatch.market.tables.features import SEASONALITY
 
 
@@ -21,17 +22,17 @@ def seasonality(rows: pl.DataFrame, model: SeasonalModel | None) -> pl.DataFrame
         model: fitted on earlier days.
     """
     regular = rows.filter("is_regular")
-    names = regular["symbol"].cast(pl.String)
-    place = {name: at for at, name in enumerate(model.symbols if model else ())}
-    symbol = np.array([place.get(name, -1) for name in names], dtype=np.int64)
-    minute = regular["session_minute"].to_numpy()
+    symbol = places(regular["symbol"], model.symbols if model else ())
+    minute = regular["session_minute"].to_numpy().astype(np.int64)
+    is_known = symbol >= 0
     columns: dict[str, Floats] = {}
+    values = regular.select(each.value.cast(pl.Float64).alias(each.name) for each in MEASURES)
     for measure in MEASURES:
         usual = deviation = np.full(regular.height, np.nan)
         if model is not None and regular.height:
-            panel = panel_of(regular.lazy(), measure, model.symbols)
             whole = np.full((int(minute.max()) + 1, len(model.symbols)), np.nan)
-            whole[: len(panel)] = panel
+            value = flat(values[measure.name], null=np.nan)
+            whole[minute[is_known], symbol[is_known]] = np.where(np.isfinite(value), value, np.nan)[is_known]
             usual, deviation = (
                 np.where(symbol >= 0, found[minute, symbol], np.nan) for found in model.judged(measure, whole)
             )

@@ -10,6 +10,8 @@ from tapewatch.store.lake.lake import Lake, whole_symbol_groups
 
 #: Trades and quotes of one batch: some 300 MB while they are read and aggregated.
 BATCH_ROWS = 4_000_000
+#: What the minutes of a symbol's day take, in rows: sums and features of 390 minutes take some 800 kB.
+MINUTE_ROWS = 8_000
 _TRADE_COLUMNS = ("symbol", "time", "sequence_number", "price", "size", "exchange", "conditions", "correction")
 _QUOTE_COLUMNS = ("symbol", "time", "sequence_number", "bid_price", "ask_price", "bid_size", "ask_size")
 
@@ -19,7 +21,7 @@ def symbol_batches(
 ) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
     """Trades and quotes of a partition by symbol, in batches of at most `max_rows` rows of both tables.
 
-    A symbol with more rows is a batch of its own. The frames hold the columns that bars and features need, or all, sorted
+    A symbol counts `MINUTE_ROWS` rows more, for its day's minutes; one with more than `max_rows` is a batch of its own. The frames hold the columns that bars and features need, or all, sorted
     as their table says. A table that was not written for the partition counts as empty.
 
     Raises:
@@ -29,6 +31,7 @@ def symbol_batches(
     if not tables:
         lake.scan(TRADES, partition)
     counts = [lake.symbols(table, partition) for table in tables]
+    counts.append(dict.fromkeys(set().union(*counts), MINUTE_ROWS))
     wanted = [
         (t, list(t.schema) if all_columns else c) for t, c in ((TRADES, _TRADE_COLUMNS), (QUOTES, _QUOTE_COLUMNS))
     ]

@@ -94,6 +94,9 @@ class Builder:
             self._rows.remove(LIVE_MICROSTRUCTURE, partition, rows.withdrawn_rows)
             self._rows.put(MARKET_MICROSTRUCTURE, partition, rows.market_minutes)
             self._rows.remove(MARKET_MICROSTRUCTURE, partition, rows.withdrawn_rows)
+            for change in rows.of_market:
+                self._rows.put(change.table, partition, change.rows)
+                self._rows.remove(change.table, partition, change.withdrawn)
             if self._publisher is not None:
                 self._publisher.put(rows.microstructure)
             if self._minutes is not None:

@@ -18,10 +18,11 @@ import polars as pl
 from prometheus_client import CollectorRegistry
 from upath import UPath
 
+from tapewatch.features.regimes.hidden_markov import RegimeModel
 from tapewatch.feeds.stream.client import StreamClient
 from tapewatch.feeds.stream.policy import ConnectionPolicy
 from tapewatch.feeds.stream.queue import FrameQueue
-from tapewatch.market.instruments import NS_PER_SECOND, Market, session_at
+from tapewatch.market.instruments import NS_PER_SECOND, Market, Partition, Session, session_at
 from tapewatch.store.database.database import DatabaseError
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.spool.spool import SpoolWriter
@@ -47,6 +48,7 @@ from tapewatch.streaming.gaps.book import GapBook
 from tapewatch.streaming.gaps.interruptions import Interruptions
 from tapewatch.streaming.live.clock import TapeClock
 from tapewatch.streaming.live.day_tapes import DayTapes
+from tapewatch.streaming.live.market_features import LiveMarketFeatures, fitted_apart
 from tapewatch.streaming.live.playback import resumed_tape
 from tapewatch.streaming.stop import Stop
 
@@ -81,6 +83,8 @@ class CollectorConfig:
     detection: DetectionConfig
     notifiers: Sequence[Notifier] = ()
     baselines: Baselines | None = None
+    #: Fits the model of the live regimes for a day; None for regimes without states.
+    regime_model: Callable[[Partition], RegimeModel | None] | None = None
     #: The folder of the models to use, and to look at again each minute; None for the rules alone.
     champions: Path | None = None
     #: Given the newest live features of each symbol, in a thread of its own.
@@ -267,12 +271,21 @@ class Collector:
     def _tapes(self, last_ns: int | None) -> DayTapes:
         """The live tapes, with the day that an earlier process left unfinished."""
         config, symbols = self.config, tuple(self.config.symbols)
-        tapes = DayTapes(config.market, symbols)
+        tapes = DayTapes(config.market, symbols, self._of_market)
         session = None if last_ns is None else session_at(config.market, last_ns)
         if last_ns is not None and session is not None:
             lake = None if config.lake_root is None else Lake(config.lake_root)
-            tapes.resume(session, resumed_tape(session, last_ns, config.spool_root, lake, symbols=symbols))
+            of_market = self._of_market(session)
+            tape = resumed_tape(session, last_ns, config.spool_root, lake, symbols=symbols, of_market=of_market)
+            tapes.resume(session, tape)
         return tapes
+
+    def _of_market(self, session: Session) -> LiveMarketFeatures:
+        """What computes a day's rows that need all symbols."""
+        fit, day = self.config.regime_model, Partition(session.date, session.market)
+        return (
+            LiveMarketFeatures(session) if fit is None else LiveMarketFeatures(session, fitted_apart(lambda: fit(day)))
+        )
 
     def _detectors(self, stack: ExitStack) -> Detectors:
         """The rules and the models, with the alerts that an earlier process left open."""

@@ -1,13 +1,14 @@
 """The live tapes of the current days: one for each session, so two around midnight."""
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import polars as pl
 
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition, Session
 from tapewatch.market.tables.features import MARKET_MICROSTRUCTURE
 from tapewatch.store.spool.files import market_days
+from tapewatch.streaming.live.market_features import LiveMarketFeatures
 from tapewatch.streaming.live.market_minutes import LiveMarketMinutes
 from tapewatch.streaming.live.tape import HORIZON_MINUTES, LiveRows, LiveTape
 
@@ -16,18 +17,22 @@ _EARLY_NS = NS_PER_MINUTE
 _HORIZON_NS = HORIZON_MINUTES * NS_PER_MINUTE
 
 DayRows = tuple[Partition, LiveRows]
+#: What computes a day's rows that need all symbols.
+OfMarket = Callable[[Session], LiveMarketFeatures]
 
 
 class DayTapes:
     """One market's live tapes by day.
 
     A day opens with the first row that arrives while the tape's clock is in it, and closes a horizon of revisions after
-    its end. Rows of other days are counted and left to ingest. `symbols` have rows even without ticks.
+    its end. Rows of other days are counted and left to ingest. `symbols` have rows even without ticks; `of_market` makes what
+    computes the rows that need all symbols.
     """
 
-    def __init__(self, market: Market, symbols: Sequence[str] = ()) -> None:
+    def __init__(self, market: Market, symbols: Sequence[str] = (), of_market: OfMarket | None = None) -> None:
         self._market = market
         self._symbols = symbols
+        self._of_market = of_market
         #: Start of watching, for a tape that was already under way: earlier minutes may not count as silent.
         self.watched_from_ns: int | None = None
         self._tapes: dict[dt.date, tuple[Session, LiveTape]] = {}
@@ -95,6 +100,7 @@ class DayTapes:
         begun = self.watched_from_ns
         is_late = begun is not None and session.day_start < begun < session.day_end
         emit_from = begun // NS_PER_MINUTE * NS_PER_MINUTE if begun and is_late else None
-        tape = LiveTape(session, symbols=self._symbols, emit_from_ns=emit_from)
+        of_market = self._of_market(session) if self._of_market is not None else None
+        tape = LiveTape(session, symbols=self._symbols, emit_from_ns=emit_from, of_market=of_market)
         self._tapes[day] = session, tape
         return tape

@@ -14,6 +14,7 @@ from tapewatch.market.tables.tape import QUOTES, TRADES
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.spool.files import waiting_for
 from tapewatch.store.spool.rows import DamagedFileError, read_rows
+from tapewatch.streaming.live.market_features import LiveMarketFeatures
 from tapewatch.streaming.live.tape import HORIZON_MINUTES, LiveTape
 
 _log = logging.getLogger(__name__)
@@ -23,7 +24,13 @@ _STEP_NS = 10 * NS_PER_MINUTE
 
 
 def resumed_tape(
-    session: Session, until_ns: int, spool_root: Path, lake: Lake | None, *, symbols: tuple[str, ...] = ()
+    session: Session,
+    until_ns: int,
+    spool_root: Path,
+    lake: Lake | None,
+    *,
+    symbols: tuple[str, ...] = (),
+    of_market: LiveMarketFeatures | None = None,
 ) -> LiveTape:
     """A live tape with every row of a session up to `until_ns` that lake and spool hold.
 
@@ -32,7 +39,7 @@ def resumed_tape(
     """
     emit_from = max(session.day_start, until_ns - HORIZON_MINUTES * NS_PER_MINUTE)
     emit_from -= (emit_from - session.day_start) % NS_PER_MINUTE
-    tape = LiveTape(session, symbols=symbols, emit_from_ns=emit_from)
+    tape = LiveTape(session, symbols=symbols, emit_from_ns=emit_from, of_market=of_market)
     partition = Partition(session.date, session.market)
     trades, quotes = (
         _rows(streamed, table, partition, spool_root, lake).filter(pl.col("time").to_physical() <= until_ns)
@@ -42,7 +49,7 @@ def resumed_tape(
         _log.warning("%s: %d rows are too many to play back", partition, trades.height + quotes.height)
         # The minutes before are unknown: they must not be emitted as silent.
         known_from = until_ns + (session.day_start - until_ns) % NS_PER_MINUTE
-        return LiveTape(session, symbols=symbols, emit_from_ns=known_from)
+        return LiveTape(session, symbols=symbols, emit_from_ns=known_from, of_market=of_market)
     for end, some_trades, some_quotes in _steps(session, trades, quotes, until_ns):
         tape.push(some_trades, some_quotes)
         # Rows to emit again come with the first advance after the playback.

@@ -15,6 +15,7 @@ from tapewatch.market.tables.features import MARKET_MICROSTRUCTURE
 from tapewatch.market.tables.live import LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.streaming.live.arrivals import Arrivals
 from tapewatch.streaming.live.identities import Identities
+from tapewatch.streaming.live.market_features import Change, LiveMarketFeatures
 from tapewatch.streaming.live.market_minutes import LiveMarketMinutes
 from tapewatch.streaming.live.tick_buffer import Columns, Found, QuoteBuffer, TradeBuffer
 
@@ -31,7 +32,7 @@ class LiveRows:
     """New rows. A row emitted again, with a higher revision, replaces the one before.
 
     `withdrawn_*` are the keys (`symbol`, `clock`, `time` and `symbol`, `event_time`) of rows whose ticks were all withdrawn;
-    such rows are to be deleted, those of `market_minutes` too.
+    such rows are to be deleted, those of `market_minutes` too. `of_market` are the changes of the tables that need all symbols.
     """
 
     second_bars: pl.DataFrame
@@ -40,6 +41,7 @@ class LiveRows:
     withdrawn_bars: pl.DataFrame
     withdrawn_rows: pl.DataFrame
     market_minutes: pl.DataFrame
+    of_market: tuple[Change, ...] = ()
 
 
 _NO_BARS, _NO_ROWS = LIVE_BARS.empty(), LIVE_MICROSTRUCTURE.empty()
@@ -80,6 +82,7 @@ class LiveTape:
         max_ticks: most ticks held; with more, the horizon shrinks.
         part_ticks: quotes of a minute that are summed as one part.
         emit_from_ns: earlier rows and bars are computed but not emitted: for a tape that is played back first.
+        of_market: computes the rows that need all symbols; None for none.
 
     Attributes:
         last_time_ns: the latest event time seen, 0 before the first.
@@ -99,6 +102,7 @@ class LiveTape:
         max_ticks: int = MAX_TICKS,
         part_ticks: int = PART_TICKS,
         emit_from_ns: int | None = None,
+        of_market: LiveMarketFeatures | None = None,
     ) -> None:
         self.session = session
         self.last_time_ns = self.duplicates = self.corrections = self.too_late = self.outside_day = 0
@@ -112,6 +116,7 @@ class LiveTape:
         self._bars = LiveBars(session)
         self._rows = OnlineMicrostructure(session, horizon_minutes=horizon_minutes)
         self.market_minutes = LiveMarketMinutes(session)
+        self._of_market = of_market
         self._known = 0
         self._minutes: dict[int, _TickMinute] = {}
         self._late: dict[int, list[Array]] = {}
@@ -154,6 +159,7 @@ class LiveTape:
             self._due(pl.concat([gone_seconds, gone_minutes]) if gone_minutes.height else gone_seconds, "time"),
             self._due(gone_rows, "event_time"),
             self._due(market_minutes, "event_time"),
+            self._changes(minute_bars, gone_minutes, seconds),
         )
 
     def close(self) -> LiveRows:
@@ -273,6 +279,14 @@ class LiveTape:
         self._rows.forget(oldest)
         for kind in self._seen.values():
             kind.forget(oldest)
+
+    def _changes(self, bars: pl.DataFrame, withdrawn: pl.DataFrame, through: int) -> tuple[Change, ...]:
+        if self._of_market is None:
+            return ()
+        return tuple(
+            Change(each.table, self._due(each.rows, "event_time"), self._due(each.withdrawn, "event_time"))
+            for each in self._of_market.update(bars, withdrawn, through)
+        )
 
     def _due(self, frame: pl.DataFrame, time: str) -> pl.DataFrame:
         if self._emit_from <= self.session.day_start or not frame.height:

@@ -1,8 +1,5 @@
 """Tapes that leave features undefined: nulls by the catalogue's policy, no error, no infinity; and no look-ahead."""
 
-import datetime as dt
-
-import numpy as np
 import polars as pl
 import pytest
 
@@ -10,43 +7,13 @@ from tapewatch.bars.time_bars import minute_bars
 from tapewatch.features.catalog import DEFINITIONS
 from tapewatch.features.families.indicators import indicators
 from tapewatch.features.families.rows import microstructure_more
-from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Session, session_of
+from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Market, Session
 from tapewatch.market.tables.features import INDICATORS, MICROSTRUCTURE_MORE
 from tapewatch.market.tables.tape import QUOTES, TRADES
-from tests.support.tapes import random_tape, stock_session, tape_of
+from tests.support.hard_tapes import FUTURES, STEPS, STOCKS, TAPES, around, every, hard_tape
+from tests.support.tapes import random_tape, tape_of
 
-STOCKS = stock_session()
-_FUTURES = session_of(Market.FUTURES, dt.date(2024, 3, 5))
-assert _FUTURES is not None
-FUTURES: Session = _FUTURES
-_GENERATOR = np.random.default_rng(6)
-_STEPS = np.round(np.cumsum(_GENERATOR.normal(0, 0.05, 1200)), 2)
 NEEDS_QUOTES = {each.name for each in DEFINITIONS if each.inputs == "quotes" and each.table == MICROSTRUCTURE_MORE}
-
-
-def every(seconds: int, prices) -> list[tuple[float, float, float]]:
-    return [(seconds * at, float(price), 100.0) for at, price in enumerate(prices)]
-
-
-def around(trades, half: float = 0.01) -> list[tuple[float, float, float]]:
-    return [(max(at - 1, 0), price - half, price + half) for at, price, _ in trades]
-
-
-#: Trades and quotes of each hard tape, and its session.
-TAPES = {
-    "empty": ([], [], STOCKS),
-    "without quotes": (every(10, 50 + _STEPS), [], STOCKS),
-    "without trades": ([], around(every(10, 50 + _STEPS)), STOCKS),
-    "one trade a day": ([(5000, 50.0, 100.0)], [(1, 49.99, 50.01)], STOCKS),
-    "constant price": (every(10, [50.0] * 1200), around(every(10, [50.0] * 1200)), STOCKS),
-    "locked quotes": (every(10, 50 + _STEPS), around(every(10, 50 + _STEPS), 0.0), STOCKS),
-    "prices below zero": (every(10, _STEPS - 5), around(every(10, _STEPS - 5)), FUTURES),
-    "prices through zero": (every(10, _STEPS), around(every(10, _STEPS)), FUTURES),
-    "halt": ([*every(10, 50 + _STEPS[:300]), *((9000 + at, p, s) for at, p, s in every(10, 60 + _STEPS[:300]))], [], STOCKS),
-    "vast prices": (every(10, 1e300 * (1.5 + np.sin(np.arange(1200)))), [], STOCKS),
-    "tiny prices": (every(10, 1e-300 * (1.5 + np.sin(np.arange(1200)))), [], STOCKS),
-    "sizes of zero": ([(at, price, 0.0) for at, price, _ in every(10, 50 + _STEPS)], [(0, 50, 51, 0, 0)], STOCKS),
-}  # fmt: skip
 
 
 def computed(trades: pl.DataFrame, quotes: pl.DataFrame | None, session: Session) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -63,14 +30,13 @@ def bars_of(trades: pl.DataFrame, session: Session) -> pl.DataFrame:
 
 @pytest.mark.parametrize("name", TAPES)
 def test_a_hard_tape_gives_nulls_and_no_infinity(name: str) -> None:
-    trades, quotes, session = TAPES[name]
-    computed(*tape_of(trades, quotes, session=session), session)
+    computed(*hard_tape(name))
 
 
 @pytest.mark.parametrize("market", [Market.STOCKS, Market.FUTURES])
 def test_a_day_of_nan_is_a_day_of_nulls(market: Market) -> None:
     session = STOCKS if market is Market.STOCKS else FUTURES
-    trades, quotes = tape_of(every(10, 50 + _STEPS), around(every(10, 50 + _STEPS)), session=session)
+    trades, quotes = tape_of(every(10, 50 + STEPS), around(every(10, 50 + STEPS)), session=session)
     nan = pl.lit(float("nan"))
     more, _ = computed(
         trades.with_columns(price=nan, size=nan),
@@ -86,7 +52,7 @@ def test_a_day_of_nan_is_a_day_of_nulls(market: Market) -> None:
 
 
 def test_bars_of_nan_are_passed_over() -> None:
-    bars = bars_of(tape_of(every(10, 50 + _STEPS))[0], STOCKS)
+    bars = bars_of(tape_of(every(10, 50 + STEPS))[0], STOCKS)
     hole = pl.int_range(pl.len()).is_between(60, 69)
     prices = [pl.when(hole).then(float("nan")).otherwise(pl.col(name)).alias(name) for name in ("high", "close")]
     found = indicators(bars.with_columns(prices), STOCKS)

@@ -13,7 +13,8 @@ import pytest
 
 from tapewatch.feeds.stream.decode.decoder import StreamBatch
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, Partition
-from tapewatch.market.tables.features import MARKET_MICROSTRUCTURE
+from tapewatch.market.schema import Table
+from tapewatch.market.tables.features import CROSS_ASSET, MARKET_MICROSTRUCTURE, REGIMES
 from tapewatch.market.tables.live import LIVE_BARS, LIVE_MICROSTRUCTURE
 from tapewatch.market.tables.tape import QUOTES, TRADES
 from tapewatch.store.lake.lake import Lake
@@ -21,7 +22,8 @@ from tapewatch.store.spool.files import waiting_for
 from tapewatch.store.spool.spool import SpoolWriter
 from tapewatch.streaming.ingest.ingest import ingest
 from tapewatch.streaming.live import playback
-from tapewatch.streaming.live.tape import LiveTape
+from tapewatch.streaming.live.market_features import LiveMarketFeatures
+from tapewatch.streaming.live.tape import LiveRows, LiveTape
 from tests.support.live import streamed
 from tests.support.tapes import random_tape, stock_session
 
@@ -59,7 +61,9 @@ def test_a_resumed_day_continues_as_if_never_interrupted(tmp_path: Path, merged_
                 assert lake.exists(TRADES, PARTITION)
                 assert lake.exists(QUOTES, PARTITION)
 
-    whole, resumed = LiveTape(SESSION), playback.resumed_tape(SESSION, left_at, tmp_path / "spool", lake)
+    whole = LiveTape(SESSION, of_market=LiveMarketFeatures(SESSION))
+    of_market = LiveMarketFeatures(SESSION)
+    resumed = playback.resumed_tape(SESSION, left_at, tmp_path / "spool", lake, of_market=of_market)
     whole.push(early_trades, early_quotes)
     first = whole.advance(left_at)
     closed = {}
@@ -77,6 +81,15 @@ def test_a_resumed_day_continues_as_if_never_interrupted(tmp_path: Path, merged_
         again = last_rows([getattr(closed[resumed], name)], table.key, 0)
         assert expected.height
         assert again.equals(expected), name
+    for table in (CROSS_ASSET, REGIMES):
+        expected = last_rows(changed(table, first, closed[whole]), table.key, emit_from)
+        again = last_rows(changed(table, closed[resumed]), table.key, 0)
+        assert expected.height
+        assert again.equals(expected), table.name
+
+
+def changed(table: Table, *emitted: LiveRows) -> list[pl.DataFrame]:
+    return [change.rows for rows in emitted for change in rows.of_market if change.table is table]
 
 
 def test_a_day_beyond_the_bound_starts_afresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,8 @@ RETENTION_DAYS = {
     "bars": 400,
     "microstructure": 400,
     "market_microstructure": 400,
+    "cross_asset": 400,
+    "regimes": 400,
     "shadow_minutes": 400,
     "quarantine": 90,
     "alerts": 1095,
