@@ -28,17 +28,19 @@ def ledoit_wolf(rows: Array) -> tuple[Array, float]:
     return (1.0 - weight) * sample + weight * level * np.eye(size), weight
 
 
-def residual_scores(returns: Array, begin: int = 0) -> Array:
+def residual_scores(returns: Array, begin: int = 0, end: int | None = None) -> Array:
     """Sum of a symbol's residuals of 5 minutes over its standard deviation; minutes x symbols, NaN where undefined.
 
-    Rows before `begin` may be left out as NaN.
+    Rows before `begin`, and from `end` on, may be left out as NaN.
 
     Every 15 minutes the components are fitted to the standardised returns of the 60 minutes before: one component for each
     five symbols, at most three. The residual is what they leave of the standardised return. NaN for a symbol without all 60
     returns or without variation in them, below four such symbols, and until the 5 minutes are full.
     """
     residuals = np.full(returns.shape, np.nan)
-    for start in range(max(-(-FIT // REFIT), begin // REFIT) * REFIT, returns.shape[0], REFIT):
+    # A block is computed whole, also where the tape ends within it: the rounding of products depends on their shapes.
+    last = returns.shape[0] if end is None else min(end, returns.shape[0])
+    for start in range(max(-(-FIT // REFIT), begin // REFIT) * REFIT, last, REFIT):
         rows = slice(max(start - SPAN + 1, 0), start + REFIT)
         found = _of_block(returns[start - FIT : start], returns[rows])
         summed = np.lib.stride_tricks.sliding_window_view(found, min(SPAN, found.shape[0]), axis=0).sum(axis=-1)

@@ -35,11 +35,12 @@ def cross_asset(bars: pl.DataFrame, session: Session, *, since_ns: int | None = 
     wanted = panel.minute >= begin
     if not wanted.any():
         return CROSS_ASSET.empty()
+    end = int(panel.minute.max()) + 1
     with np.errstate(invalid="ignore", divide="ignore"):
-        values = _against_market(panel, begin)
-        values["pca_residual_score"] = components.residual_scores(panel.returns, begin)
+        values = _against_market(panel.returns[:end], panel.market[:end], begin)
+        values["pca_residual_score"] = components.residual_scores(panel.returns, begin, end)
     partner, values["pair_statistic"], values["pair_spread_score"] = pairs.spreads(
-        panel.prices, pairs.candidates(panel.returns, begin), begin
+        panel.prices[:end], pairs.candidates(panel.returns[:end], begin), begin
     )
     place = (panel.minute[wanted], panel.symbol[wanted])
     names = np.array([*panel.symbols, None], dtype=object)[partner[place]]
@@ -55,8 +56,7 @@ def cross_asset(bars: pl.DataFrame, session: Session, *, since_ns: int | None = 
     return CROSS_ASSET.conform(rows)
 
 
-def _against_market(panel: Panel, begin: int) -> dict[str, Array]:
-    own, market = panel.returns, panel.market
+def _against_market(own: Array, market: Array, begin: int) -> dict[str, Array]:
     now, before = correlation(market, own, _NOW, 0, begin), correlation(market, own, _BEFORE, _NOW, begin)
     follows = correlation(shifted(market, 1), own, _NOW, 0, begin)
     leads = correlation(market, shifted(own, 1), _NOW, 0, begin)
