@@ -60,7 +60,7 @@ def test_it_ends_when_its_parent_is_killed() -> None:
         holder.kill()
         holder.wait()
     try:
-        assert not psutil.wait_procs([emulator], timeout=60)[1]
+        assert not psutil.wait_procs([emulator], timeout=180)[1]
     finally:
         with suppress(psutil.NoSuchProcess):
             emulator.kill()

@@ -303,6 +303,6 @@ def test_an_interrupt_stops_everything(up: Up, demo: tuple[Path, str]) -> None:
     assert len(up.children) > 8
     up.process.send_signal(signal.SIGINT)
     assert up.process.wait(180) == 0
-    _, alive = psutil.wait_procs(up.children, timeout=60)
+    _, alive = psutil.wait_procs(up.children, timeout=180)
     assert not alive
     assert not processes_of(demo[0])
