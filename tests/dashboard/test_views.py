@@ -29,7 +29,7 @@ from tests.support.watched_home import BURST, FAR, HOSTILE, INCIDENT
 ANN = Identity("ann", "manager", ROLES["manager"])
 USER = Identity("uma", "user", ROLES["user"])
 VIEWER = Identity("vera", "viewer", frozenset({"dashboard"}))
-_PATIENCE_S = 120
+_PATIENCE_S = 180
 
 
 def run(show: Callable[[], None], person: Identity = ANN, **query: str) -> AppTest:

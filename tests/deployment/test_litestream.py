@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 CONFIG = Path(__file__).resolve().parents[2] / "deployment" / "compose" / "litestream.yml"
 LITESTREAM = str(Path(sys.executable).parent / "litestream")
-PATIENCE_S = 60
+PATIENCE_S = 180
 
 
 def replicated(bucket: str, s3: S3Server) -> bool:

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 CADDYFILE = Path(__file__).resolve().parents[2] / "deployment" / "compose" / "Caddyfile"
 SERVICES = ("dagster", "mlflow", "scoring", "dashboard")
 TOKEN = "t" * 24
-PATIENCE_S = 60
+PATIENCE_S = 180
 
 
 def service(name: str, host: str) -> Guard:

@@ -93,7 +93,7 @@ OWN: Mapping[str, str] = {
 #: Runs until Ctrl-C.
 UNTIL_STOPPED = ["paper", "start"]
 _ID = re.compile(r"\b[0-9a-f]{12}\b")
-_PATIENCE_S = 60
+_PATIENCE_S = 180
 
 
 def commands() -> Iterator[Command]:

@@ -60,7 +60,7 @@ def test_it_ends_when_its_parent_is_killed() -> None:
         holder.kill()
         holder.wait()
     try:
-        assert not psutil.wait_procs([emulator], timeout=60)[1]
+        assert not psutil.wait_procs([emulator], timeout=180)[1]
     finally:
         with suppress(psutil.NoSuchProcess):
             emulator.kill()
@@ -93,7 +93,7 @@ def test_flat_files_are_served(tmp_path: Path) -> None:
 
 def test_the_help_names_every_option() -> None:
     answer = subprocess.run(
-        [sys.executable, "-m", "tapewatch.emulator", "--help"], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-m", "tapewatch.emulator", "--help"], capture_output=True, text=True, check=True, timeout=300
     )
     for word in ("--port", "--seed", "--flat-files", "--key", "starter-", "/emulator/v1/truth"):
         assert word in answer.stdout
@@ -109,7 +109,7 @@ def test_the_help_names_every_option() -> None:
 )
 def test_an_invalid_setting_is_explained(arguments: list[str], message: str) -> None:
     command = [sys.executable, "-m", "tapewatch.emulator", *arguments]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert answer.returncode != 0
     assert message in answer.stderr
     assert "Traceback" not in answer.stderr

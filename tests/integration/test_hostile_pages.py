@@ -78,12 +78,12 @@ def webserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webserver]:
         yield Webserver(service.url, settings)
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(180)
 
 
 def _answers(page: str) -> bool:
     try:
-        return httpx.get(page, timeout=5).is_success
+        return httpx.get(page, timeout=60).is_success
     except httpx.TransportError:
         return False
 

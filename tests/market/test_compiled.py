@@ -17,7 +17,7 @@ import tapewatch
 from tapewatch.market import compiled
 from tapewatch.market.compiled import njit
 
-PATIENCE_S = 120
+PATIENCE_S = 180
 CALLER = """
 from house.market.compiled import kernels, njit
 from house import (

@@ -97,7 +97,7 @@ class Clients:
     def _ask(self, end: float, rate: float | None, seed: int) -> None:
         chance, due = random.Random(seed), time.monotonic()  # noqa: S311 - choices of rows
         # Plain connections: a client that takes longer than the service would not find out what it answers at most.
-        client, lost = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60), 0
+        client, lost = http.client.HTTPConnection("127.0.0.1", self._port, timeout=180), 0
         while time.monotonic() < end:
             at, content = chance.randrange(len(self._bodies)), b""
             try:
@@ -131,8 +131,8 @@ class Clients:
                 found.faults.append(fault)
 
 
-def soak(home: Path, seconds: float) -> Soak:
-    """Disturb a service under load for so long."""
+def soak(home: Path, seconds: float, share: float = _SHARE) -> Soak:
+    """Disturb a service for so long, under a load of `share` of what it answers at most."""
     store = home / "bentoml"
     rows, scores = _models(home, store)
     port, stack = free_port(), ExitStack()
@@ -157,15 +157,15 @@ def soak(home: Path, seconds: float) -> Soak:
         supervisor.wait_until_healthy(service, timeout_s=300, stopping=stopping)
         clients = Clients(port, rows, scores)
         most = clients.run(_WARM_S, None)
-        load = threading.Thread(target=clients.run, args=(seconds, _SHARE * most))
+        load = threading.Thread(target=clients.run, args=(seconds, share * most))
         start, found = time.monotonic(), clients.found
-        found.rate = _SHARE * most
+        found.rate = share * most
         load.start()
         steps = [(0.1, "stop redis"), (0.25, "start redis"), (0.35, "kill"), (0.6, "measure")]
         swaps = max(2, round(seconds / 60))
         steps += [((number + 0.5) / swaps, "swap") for number in range(swaps)]
-        for share, what in sorted(steps):
-            time.sleep(max(0.0, start + share * seconds - time.monotonic()))
+        for part, what in sorted(steps):
+            time.sleep(max(0.0, start + part * seconds - time.monotonic()))
             _disturb(what, clients, store, home, redis, redis_port)
         load.join()
         found.memory_mb.append(_worker(home).memory_info().rss / 2**20)

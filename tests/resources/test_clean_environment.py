@@ -154,7 +154,7 @@ def test_mlflow_serves_the_package_in_that_environment(packaged: Packaged, tmp_p
         eventually(is_up)
         example, _ = as_pandas(fitted(), packaged.rows.head(40))
         body = {"dataframe_split": json.loads(example.to_json(orient="split", date_format="iso"))}
-        answer = httpx.post(f"{address}/invocations", json=body, timeout=60)
+        answer = httpx.post(f"{address}/invocations", json=body, timeout=180)
         assert answer.status_code == 200, answer.text
         assert [each["score"] for each in answer.json()["predictions"]] == pytest.approx(
             packaged.scores[:40], rel=1e-12

@@ -20,7 +20,7 @@ from tapewatch.store.database.migrations import REVISIONS
 from tests.support.detectors import extreme, fitted, ordinary_rows
 from tests.support.ports import free_port
 
-PATIENCE_S = 120
+PATIENCE_S = 180
 JSON = {"content-type": "application/json"}
 SINGLE = {"symbol": "AAPL", "event_time": "2024-06-03T13:31:00Z", "volume_ratio": 400.0}
 

@@ -29,7 +29,7 @@ from tests.support.ports import free_port
 from tests.support.redis import redis_server
 
 pytestmark = pytest.mark.slow
-PATIENCE_S = 120
+PATIENCE_S = 180
 ROW = {"symbol": "AAPL", "event_time": "2024-06-03T13:31:00Z", "volume_ratio": 400.0}
 
 
@@ -202,7 +202,7 @@ def test_a_killed_worker_is_replaced(live: Live) -> None:
 
     def is_back() -> bool:
         try:
-            return httpx.post(f"{live.url}/score", json=ROW, timeout=5).status_code == 200
+            return httpx.post(f"{live.url}/score", json=ROW, timeout=60).status_code == 200
         except httpx.TransportError:
             return False
 

@@ -24,7 +24,7 @@ from tests.support.ports import free_port
 from tests.support.scoring import deployment_in, put_model
 
 pytestmark = pytest.mark.slow
-PATIENCE_S = 120
+PATIENCE_S = 180
 SECRET = uuid.uuid4().hex
 
 

@@ -13,7 +13,7 @@ from tests.support.hosts import Host
 
 _DASK = str(Path(sys.executable).parent / "dask")
 _CHECKOUT = Path(__file__).resolve().parents[2]
-_WAIT_S = 120
+_WAIT_S = 180
 
 
 @dataclass

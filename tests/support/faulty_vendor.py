@@ -147,4 +147,4 @@ def faulty_vendor() -> Iterator[FaultyVendor]:
             yield vendor
         finally:
             server.should_exit = True
-            thread.join(timeout=60)
+            thread.join(timeout=180)

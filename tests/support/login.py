@@ -88,7 +88,7 @@ def dashboard(home: Path, script: Path | None = None, **changes: str) -> Iterato
             yield running
         finally:
             process.terminate()
-            process.wait(60)
+            process.wait(180)
     assert "Traceback" not in log.read_text(), log.read_text()
 
 

@@ -12,7 +12,7 @@ import httpx
 
 from tests.support.ports import free_port
 
-_PATIENCE_S = 120
+_PATIENCE_S = 180
 
 
 class MlflowServer:

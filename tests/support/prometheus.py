@@ -15,7 +15,7 @@ from tests.support.ports import free_port
 from tests.support.unpacked import program
 
 FOLDER = Path(__file__).resolve().parents[2] / "deployment" / "observability"
-_PATIENCE_S = 120
+_PATIENCE_S = 180
 
 
 def queries(board: str) -> set[str]:

@@ -23,7 +23,7 @@ def redis_server(folder: Path, port: int | None = None) -> Iterator[str]:
     process = subprocess.Popen([SERVER, *arguments], stdout=subprocess.DEVNULL)
     try:
         client = redis.Redis(port=port)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while True:
             try:
                 client.ping()

@@ -123,7 +123,7 @@ class S3Server:
         """Stop it, or kill it."""
         if self.process is not None:
             self.process.send_signal(number)
-            self.process.wait(60)
+            self.process.wait(180)
             self.process = None
 
 

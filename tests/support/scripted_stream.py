@@ -111,7 +111,7 @@ def serving(stream: ScriptedStream) -> Iterator[ScriptedStream]:
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(main()), daemon=True)
     thread.start()
-    if not ready.wait(60):
+    if not ready.wait(180):
         raise TimeoutError("the scripted server did not start")
     try:
         yield stream

@@ -14,7 +14,7 @@ from tapewatch.market.instruments import Market
 from tests.support.scripted_stream import KEY
 
 #: Maximum wait on a busy machine.
-PATIENCE_S = 120.0
+PATIENCE_S = 180.0
 #: Short waits between attempts and long timeouts; tests of missing replies use shorter timeouts.
 QUICK = ConnectionPolicy(
     first_wait_s=0.01,

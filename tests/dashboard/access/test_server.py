@@ -58,7 +58,7 @@ def opened(
         additional_headers={**sent, **headers},
         origin=origin or running.url,  # type: ignore[arg-type]
         subprotocols=[Subprotocol(name) for name in ("streamlit", *(("x", resumes) if resumes else ()))],
-        open_timeout=60,
+        open_timeout=180,
         proxy=None,
     )
 
@@ -74,7 +74,7 @@ def shown(stream: ClientConnection, note: str | None = None) -> str:
     texts = []
     while True:
         answer = ForwardMsg()
-        answer.ParseFromString(stream.recv(timeout=60))
+        answer.ParseFromString(stream.recv(timeout=180))
         texts.append(str(answer))
         _NOTE[:] = re.findall(r'id: "([^"]*-note)"', texts[-1]) or _NOTE
         if answer.WhichOneof("type") == "script_finished":
@@ -245,4 +245,4 @@ def _log_in(page: Page) -> None:
 
 def _read_to_the_end(stream: ClientConnection) -> None:
     while True:
-        stream.recv(timeout=60)
+        stream.recv(timeout=180)

@@ -125,7 +125,7 @@ def test_a_healer_stops_at_once_amid_a_call(home: Settings, monkeypatch: pytest.
             # The call has begun, and will never be answered.
             connection = silent.accept()[0]
             process.send_signal(signal.SIGTERM)
-            assert process.wait(60) == 0
+            assert process.wait(180) == 0
             connection.close()
         finally:
             process.kill()

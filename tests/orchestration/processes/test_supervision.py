@@ -36,7 +36,7 @@ def web_service(port: int, name: str = "web") -> Service:
     )
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 120) -> bool:
+def eventually(condition: Callable[[], bool], seconds: float = 180) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if condition():
@@ -62,7 +62,7 @@ def test_a_service_starts_and_stops_with_its_workers(tmp_path: Path) -> None:
         assert supervisor.wait_until_healthy(service, timeout_s=120, stopping=stopping)
         running = family(supervisord_of(os.getpid()).pid)
         assert len(running) == 3, "supervisord, the service and its worker"
-    gone, alive = psutil.wait_procs(running, timeout=60)
+    gone, alive = psutil.wait_procs(running, timeout=180)
     assert not alive
     assert len(gone) == 3
     assert not supervisor.is_running
@@ -246,7 +246,7 @@ def test_a_killed_supervisor_is_an_error_and_its_services_are_stopped(tmp_path: 
             supervisor.expect_running()
     try:
         assert len(orphans) == 2, "the service and its worker"
-        assert not psutil.wait_procs(orphans, timeout=60)[1]
+        assert not psutil.wait_procs(orphans, timeout=180)[1]
     finally:
         for orphan in orphans:
             with suppress(psutil.NoSuchProcess):
@@ -314,7 +314,7 @@ def test_a_signal_stops_everything_even_if_interrupts_were_ignored(tmp_path: Pat
     process, running = start_up(tmp_path, ["sh", "-c", 'trap "" INT; exec "$@"', "sh"])
     process.send_signal(number)
     assert process.wait(timeout=120) == 0
-    _, alive = psutil.wait_procs(running[1:], timeout=60)
+    _, alive = psutil.wait_procs(running[1:], timeout=180)
     assert not alive
 
 
@@ -323,5 +323,5 @@ def test_nothing_is_left_running_after_a_kill(tmp_path: Path) -> None:
     process, running = start_up(tmp_path, [])
     process.kill()
     process.wait()
-    _, alive = psutil.wait_procs(running[1:], timeout=60)
+    _, alive = psutil.wait_procs(running[1:], timeout=180)
     assert not alive

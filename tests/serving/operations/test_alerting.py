@@ -12,7 +12,7 @@ from tapewatch.accounts.keys import create_key
 from tapewatch.market.tables.live import ALERT_VERDICTS, ALERTS
 from tests.serving.operations.conftest import AT, DAY, MINUTE, Served, an_alert, write_findings
 
-PATIENCE_S = 60
+PATIENCE_S = 180
 
 
 def kinds(served: Served, query: str = "") -> list[str]:

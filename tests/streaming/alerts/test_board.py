@@ -28,7 +28,7 @@ from tapewatch.streaming.alerts.channels import Email, SlackWebhook, Webhook, ch
 from tests.support.ports import free_port
 
 START = dt.datetime(2024, 3, 5, 15, 10, 1, 250_000, tzinfo=dt.UTC)
-PATIENCE_S = 120.0
+PATIENCE_S = 180.0
 
 
 def notice(number: int = 0, *, is_closing: bool = False, rule: str = "volume_spike") -> Notice:

@@ -31,7 +31,7 @@ def test_rows_wait_while_the_store_is_away_and_newer_ones_replace_them() -> None
     def push(rows: pl.DataFrame) -> None:
         if not comes_back.is_set():
             is_tried.set()
-            comes_back.wait(60)
+            comes_back.wait(180)
             raise RuntimeError("away")
         pushed.append(rows)
         is_pushed.set()
@@ -39,10 +39,10 @@ def test_rows_wait_while_the_store_is_away_and_newer_ones_replace_them() -> None
     publisher = Publisher(push)
     publisher.start()
     publisher.put(rows_of(("A", 1, 10.0), ("B", 1, 30.0)))
-    assert is_tried.wait(60)
+    assert is_tried.wait(180)
     publisher.put(rows_of(("A", 2, 20.0)))
     comes_back.set()
-    assert is_pushed.wait(60)
+    assert is_pushed.wait(180)
     publisher.close(60)
     assert [frame.sort("symbol").rows() for frame in pushed] == [[("A", 2, 20.0), ("B", 1, 30.0)]]
     assert publisher.error is None

@@ -82,7 +82,7 @@ def test_a_database_that_is_being_opened_does_not_delay_the_end() -> None:
         assert is_opening.wait(120)
         closing = threading.Thread(target=database.close)
         closing.start()
-        closing.join(30)
+        closing.join(180)
         is_delayed = closing.is_alive()
         may_open.set()
         closing.join(120)

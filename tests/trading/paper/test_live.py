@@ -138,5 +138,5 @@ def test_the_loop_ends_when_it_is_stopped(tmp_path: Path) -> None:
         thread = threading.Thread(target=trade_live, args=(broker, LiveBars(database, [Market.STOCKS]), stop))
         thread.start()
         stop.set()
-        thread.join(30)
+        thread.join(180)
         assert not thread.is_alive()
