@@ -24,9 +24,11 @@ from tapewatch.market.tables.derived import INCIDENTS
 from tapewatch.market.tables.tape import TIME
 
 #: Increases when the files change their meaning.
-FORMAT = 1
-#: Ordinary incidents of one kind at surprise 1 in 390 minutes; kinds are about alike, so all have ten times as many.
-_HOURS_AT_ZERO = 6.5 / len(KINDS)
+FORMAT = 2
+#: Surprise 0 is one ordinary incident in 390 minutes.
+_HOURS_AT_ZERO = 6.5
+#: Kinds that reach this surprise within an incident are among its reasons: ten such peaks in 390 minutes.
+_WORTH_SAYING = -1.0
 #: Beyond this, a few days of training say no more than "hardly ever".
 MOST_HOURS = 10_000.0
 _KIND_OF = [KINDS.index(kind) for kind in STATISTICS.values()]
@@ -209,7 +211,7 @@ class _Manifest:
 def incident_rows(
     found: Incidents, symbols: Sequence[str], session: Session, judged: Floats, measured: Floats, model: str
 ) -> pl.DataFrame:
-    """`INCIDENTS` rows of incidents. The reasons are the statistics of the kinds that reached 0 at the incident's peak."""
+    """`INCIDENTS` rows of incidents. The reasons are the statistics of the kinds that were surprising within it."""
     starts = session.regular_start + found.first * BIN_NS
     frame = pl.DataFrame(
         {
@@ -237,7 +239,7 @@ def reasons_of(surprises: Floats, measured: Floats) -> list[dict[str, Any]]:
     """
     reasons = []
     for kind in np.argsort(-np.where(np.isnan(surprises), -np.inf, surprises), kind="stable"):
-        if not surprises[kind] > 0:
+        if not surprises[kind] > _WORTH_SAYING:
             break
         names = [(at, name) for at, (name, of) in enumerate(STATISTICS.items()) if of == KINDS[kind]]
         # Of two statistics of a kind, the one with the greater value: both are in the same unit.
