@@ -14,6 +14,7 @@ from assets.shared.checks import Check, Checked, commit_days
 from assets.shared.config import config_of, plain
 from assets.tape.loading import warn
 from models.base import DetectorError
+from models.scan.tail import HOURS
 from resources.lake import LakeTable, png
 from resources.stores import DatabaseResource, ModelRegistryResource
 from tapewatch.features.bins.batch import bins_5s as bins_of
@@ -32,7 +33,7 @@ _CHECKS = (Check(judgements.no_look_ahead),)
 class ScanConfig(TrainingConfig):
     """The days of the training, and how often ordinary tape may raise an alert."""
 
-    hours: float = 6.5
+    hours: float = HOURS
 
 
 class IncidentsConfig(BaseModel):

@@ -16,6 +16,7 @@ from models.scan.incidents import Incidents, incidents
 from models.scan.inputs import inputs_of
 from models.scan.layout import KINDS, STATISTICS
 from models.scan.market_scan import Floats, MarketScan
+from models.scan.tail import HOURS
 from models.scan.wording import WORDING
 from tapewatch.features.bins.records import BIN_NS
 from tapewatch.market.arrays import Array
@@ -24,9 +25,11 @@ from tapewatch.market.tables.derived import INCIDENTS
 from tapewatch.market.tables.tape import TIME
 
 #: Increases when the files change their meaning.
-FORMAT = 1
-#: Ordinary incidents of one kind at surprise 1 in 390 minutes; kinds are about alike, so all have ten times as many.
-_HOURS_AT_ZERO = 6.5 / len(KINDS)
+FORMAT = 2
+#: Surprise 0 is one ordinary incident in 390 minutes.
+_HOURS_AT_ZERO = 6.5
+#: Kinds that reach this surprise within an incident are among its reasons: ten such peaks in 390 minutes.
+_WORTH_SAYING = -1.0
 #: Beyond this, a few days of training say no more than "hardly ever".
 MOST_HOURS = 10_000.0
 _KIND_OF = [KINDS.index(kind) for kind in STATISTICS.values()]
@@ -60,12 +63,12 @@ class ScanDetector:
     """
 
     markets: Mapping[Market, MarketScan]
-    hours: float = 6.5
+    hours: float = HOURS
     partitions: tuple[str, ...] = field(default=())
     name = "scan"
 
     @classmethod
-    def fit(cls, days: Sequence[Day], *, hours: float = 6.5, partitions: Sequence[str] = ()) -> Self:
+    def fit(cls, days: Sequence[Day], *, hours: float = HOURS, partitions: Sequence[str] = ()) -> Self:
         """Fit a scan for each market that has at least two days.
 
         Args:
@@ -209,7 +212,7 @@ class _Manifest:
 def incident_rows(
     found: Incidents, symbols: Sequence[str], session: Session, judged: Floats, measured: Floats, model: str
 ) -> pl.DataFrame:
-    """`INCIDENTS` rows of incidents. The reasons are the statistics of the kinds that reached 0 at the incident's peak."""
+    """`INCIDENTS` rows of incidents. The reasons are the statistics of the kinds that were surprising within it."""
     starts = session.regular_start + found.first * BIN_NS
     frame = pl.DataFrame(
         {
@@ -220,7 +223,10 @@ def incident_rows(
             "kind": [KINDS[at] for at in found.kind],
             "surprise": found.surprise,
             "hours": [hours_of(each) for each in found.surprise],
-            "reasons": [json.dumps(_reasons(*each, judged, measured), ensure_ascii=False) for each in found.spans()],
+            "reasons": [
+                json.dumps(_reasons(*span, int(kind), judged, measured), ensure_ascii=False)
+                for span, kind in zip(found.spans(), found.kind, strict=True)
+            ],
             "model": [model] * len(found.symbol),
         },
         schema_overrides={"reasons": pl.String, "model": pl.String, "kind": pl.String, "symbol": pl.String},
@@ -228,16 +234,18 @@ def incident_rows(
     return INCIDENTS.conform(frame).sort(pl.col("symbol").cast(pl.String), "start_time")
 
 
-def reasons_of(surprises: Floats, measured: Floats) -> list[dict[str, Any]]:
-    """Each kind that is surprising, most surprising first, with its statistic and what that says in words.
+def reasons_of(surprises: Floats, measured: Floats, named: int) -> list[dict[str, Any]]:
+    """Each kind that is surprising, the one that names the incident first, then the most surprising, with what its statistic says.
 
     Args:
         surprises: by kind.
         measured: by statistic.
+        named: position of the kind that names the incident.
     """
     reasons = []
-    for kind in np.argsort(-np.where(np.isnan(surprises), -np.inf, surprises), kind="stable"):
-        if not surprises[kind] > 0:
+    order = np.where(np.isnan(surprises), -np.inf, surprises)
+    for kind in sorted(range(len(KINDS)), key=lambda at: (order[at] <= _WORTH_SAYING, at != named, -order[at])):
+        if not surprises[kind] > _WORTH_SAYING:
             break
         names = [(at, name) for at, (name, of) in enumerate(STATISTICS.items()) if of == KINDS[kind]]
         # Of two statistics of a kind, the one with the greater value: both are in the same unit.
@@ -249,13 +257,13 @@ def reasons_of(surprises: Floats, measured: Floats) -> list[dict[str, Any]]:
     return reasons
 
 
-def _reasons(symbol: int, first: int, last: int, judged: Floats, measured: Floats) -> list[dict[str, Any]]:
+def _reasons(symbol: int, first: int, last: int, named: int, judged: Floats, measured: Floats) -> list[dict[str, Any]]:
     """The reasons within an incident: of each kind at its peak."""
     within = judged[symbol, :, first : last + 1]
     highest = np.where(np.isnan(within), -np.inf, within)
     peak = highest.argmax(axis=1)
     at_peak = np.array([measured[symbol, at, first + peak[_KIND_OF[at]]] for at in range(len(STATISTICS))])
-    return reasons_of(highest.max(axis=1), at_peak)
+    return reasons_of(highest.max(axis=1), at_peak, named)
 
 
 def _known(day: Day, symbols: Sequence[str], bins: int) -> Array:

@@ -19,6 +19,10 @@ MOVES: Final = 5
 SPREADS: Final = 6
 LEVELS: Final = 7
 
+#: Ratios of a symbol that its peers' are taken off.
+TRADE_RATIO, SIZE_RATIO, MOVE_RATIO, SPREAD_RATIO = range(4)
+RATIOS: Final = 4
+
 #: Rings of a symbol: the running sums of `LEVELS` series and of sides, the price, and the running sum of squared changes.
 SUM_SIDE, SUM_SIDES, LOG_PRICE, SQUARES, SQUARE_COUNT, CAPPED_MOVES, CAPPED_SPREADS = range(LEVELS, LEVELS + 7)
 RINGS: Final = LEVELS + 7
@@ -35,11 +39,16 @@ VARIANTS: Final = PEERS + 2
 #: Statistic to the kind of anomaly that it is evidence for, in the order of the output.
 STATISTICS: Final[dict[str, str]] = {
     "trade_slots": "volume_spike",
-    "root_size": "volume_spike",
+    "trades_without_quotes": "volume_spike",
+    "size_without_quotes": "volume_spike",
     "jump": "price_jump",
     "fall_and_recovery": "flash_crash",
+    "fall_and_recovery_now": "flash_crash",
     "moves": "volatility_burst",
+    "moves_without_trades": "volatility_burst",
     "spread": "spread_blowout",
+    "spread_of_the_hour": "spread_blowout",
+    "spread_without_moves": "spread_blowout",
     "size_quote_slots": "quote_stuffing",
     "size_quotes": "quote_stuffing",
     "tick_slots": "quote_stuffing",
@@ -47,7 +56,9 @@ STATISTICS: Final[dict[str, str]] = {
     "net_trades": "one_sided_flow",
     "drift_from_peers": "correlation_break",
     "rise_and_fall": "pump_and_dump",
+    "rise_and_fall_now": "pump_and_dump",
     "silence": "feed_outage",
+    "long_silence": "feed_outage",
 }
 KINDS: Final = tuple(dict.fromkeys(STATISTICS.values()))
 
@@ -83,4 +94,4 @@ def fresh_rings(symbols: int) -> Rings:
     """The state before a day's first bin; also that of a symbol without a tick so far, at any bin."""
     series, residuals = np.zeros((symbols, RINGS, RING)), np.zeros((symbols, VARIANTS, RESIDUAL_RINGS, RING))
     series[:, LOG_PRICE] = residuals[:, :, RESIDUAL] = np.nan
-    return Rings(series, residuals, np.full((symbols, 3), np.nan))
+    return Rings(series, residuals, np.full((symbols, RATIOS), np.nan))

@@ -28,6 +28,7 @@ class MarketScan:
     scales: tuple[Scale, ...]
     tails: tuple[Tail, ...]
     kind_tails: tuple[Tail, ...]
+    whole: Tail
 
     @classmethod
     def fit(cls, symbols: Sequence[str], days: Sequence[Array], known: Sequence[Array]) -> Self:
@@ -57,13 +58,15 @@ class MarketScan:
             surprises[at] = [tail.surprise(day) for day in deviations]
             scales.append(fit_scale(values))
             tails.append(tail)
-        kind_tails = [
-            fit_tail(
-                [row for day in range(len(days)) for row in _greatest([surprises[at][day] for at in _OF_KIND[kind]])]
-            )
-            for kind in KINDS
-        ]
-        return cls(tuple(symbols), fit_usual(days), tuple(scales), tuple(tails), tuple(kind_tails))
+        kind_tails, of_kinds = [], []
+        for kind in KINDS:
+            own = [_greatest([surprises[at][day] for at in _OF_KIND[kind]]) for day in range(len(days))]
+            kind_tails.append(fit_tail([row for day in own for row in day]))
+            of_kinds.append([kind_tails[-1].surprise(day) for day in own])
+        # Kinds that occur together are one alert: their budgets do not add up.
+        highest = [_greatest([own[day] for own in of_kinds]) for day in range(len(days))]
+        whole = fit_tail([row for day in highest for row in day])
+        return cls(tuple(symbols), fit_usual(days), tuple(scales), tuple(tails), tuple(kind_tails), whole)
 
     def judged(self, inputs: Array) -> tuple[Floats, Floats]:
         """Surprise of each kind, and the value of each statistic, of a day from its first bin.
@@ -78,7 +81,10 @@ class MarketScan:
         return self.surprises(measured, 0), measured
 
     def surprises(self, measured: Floats, first: int) -> Floats:
-        """Surprise of each kind (symbols x KINDS x bins) of statistics from bin `first` of a day."""
+        """Surprise of each kind (symbols x KINDS x bins) of statistics from bin `first` of a day.
+
+        It is on the scale of all kinds together: minus the log of how many incidents as surprising a symbol has in 390 minutes.
+        """
         each = [
             tail.surprise(scale.deviation(measured[:, at], first))
             for at, (scale, tail) in enumerate(zip(self.scales, self.tails, strict=True))
@@ -87,7 +93,7 @@ class MarketScan:
             tail.surprise(_greatest([each[at] for at in _OF_KIND[kind]]))
             for kind, tail in zip(KINDS, self.kind_tails, strict=True)
         ]
-        return np.stack(kinds, axis=1)
+        return self.whole.surprise(np.stack(kinds, axis=1))
 
     def for_symbols(self, symbols: Sequence[str]) -> Self:
         """The scan for its own symbols and the others of `symbols` behind them.

@@ -8,6 +8,9 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
+#: The setting by default: one alert of a symbol's ordinary tape in so many hours. The ensemble's is twice as many: the scan is
+#: earlier, and names what it finds.
+HOURS: Final = 3.25
 #: The rates of peaks, a day, whose heights are stored.
 RATES: Final = (12.0, 8.0, 5.0, 3.0, 2.0)
 

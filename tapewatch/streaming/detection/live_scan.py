@@ -158,7 +158,8 @@ class _Day:
             done = observe(self._incidents[symbol], surprises[symbol], at, threshold)
             if done != NOTHING:
                 self._open.add(symbol)
-                reasons = reasons_of(surprises[symbol], measured[symbol])
+                named = int(self._incidents[symbol]["kind"])
+                reasons = reasons_of(surprises[symbol], measured[symbol], named)
                 yield self._finding(
                     symbol, at, "; ".join(reason["words"] for reason in reasons), is_opening=done == OPENED
                 )

@@ -52,12 +52,29 @@ def of_one(**kinds: dict[int, float]) -> np.ndarray:
     return judged
 
 
-def test_kinds_together_are_one_incident_named_by_its_peak() -> None:
-    found = incidents(of_one(volume_spike={100: 1.2, 101: 1.4}, price_jump={140: 3.0}, feed_outage={900: 1.1}), 1.0)
+def test_kinds_together_are_one_incident_named_by_what_brings_the_others_about() -> None:
+    found = incidents(of_one(volume_spike={100: 1.2, 101: 1.4}, price_jump={140: 1.1}, feed_outage={900: 1.1}), 1.0)
     assert [KINDS[kind] for kind in found.kind] == ["price_jump", "feed_outage"]
     assert found.first.tolist() == [100, 900]
     assert found.last.tolist() == [140, 900]
-    assert found.surprise.tolist() == [3.0, 1.1]
+    assert found.surprise.tolist() == [1.4, 1.1]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "name"),
+    [
+        ({"spread_blowout": {101: 3.0}, "flash_crash": {100: 1.0}}, "flash_crash"),
+        ({"spread_blowout": {101: 3.0}, "flash_crash": {101: 0.4}}, "spread_blowout"),
+        ({"spread_blowout": {101: 3.0}, "flash_crash": {100: 0.6}}, "spread_blowout"),
+        ({"spread_blowout": {101: 3.0}, "flash_crash": {101: 0.6}}, "flash_crash"),
+        ({"price_jump": {100: 1.5}, "flash_crash": {110: 2.0}, "volume_spike": {120: 4.0}}, "flash_crash"),
+        ({"price_jump": {100: 1.5}, "correlation_break": {219: 0.7, 220: 1.0}}, "correlation_break"),
+        ({"one_sided_flow": {100: 1.0}, "volume_spike": {100: 2.0}}, "one_sided_flow"),
+    ],
+)
+def test_the_name_of_an_incident(kinds: dict[str, dict[int, float]], name: str) -> None:
+    found = incidents(of_one(**kinds), 1.0)
+    assert [KINDS[kind] for kind in found.kind] == [name]
 
 
 def test_a_kind_that_stays_high_opens_once() -> None:

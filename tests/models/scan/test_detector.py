@@ -11,10 +11,11 @@ from polars.testing import assert_frame_equal
 from models.base import DetectorError
 from models.scan.detector import Day, ScanDetector, hours_of, surprise_of
 from models.scan.wording import WORDING
+from tapewatch.emulator.synthetic.market import Synthetic
 from tapewatch.features.bins.batch import bins_5s
 from tapewatch.features.bins.records import BIN_NS
 from tapewatch.labels.injection.injection import inject
-from tapewatch.market.instruments import Market
+from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables.derived import INCIDENTS
 from tapewatch.market.tables.tape import TIME
 from tests.support.recorded import TICK_DAYS, recorded_quotes, recorded_trades
@@ -114,6 +115,21 @@ def test_fewer_alerts_for_more_hours() -> None:
     often, seldom = (detector.incidents(last.bins, last.session, hours=hours).height for hours in (1, 100))
     assert often > seldom > 0
     assert hours_of(surprise_of(6.5)) == pytest.approx(6.5)
+
+
+@pytest.mark.slow
+def test_ordinary_days_raise_as_many_alerts_as_the_setting_says() -> None:
+    source, dates = Synthetic(7, has_anomalies=False), days(Market.STOCKS)
+    tapes = []
+    for date in dates[:5]:
+        session = Partition(date, Market.STOCKS).session
+        parts = [source.day(symbol, date) for symbol in source.symbols(Market.STOCKS)]
+        trades, quotes = pl.concat(each.trades for each in parts), pl.concat(each.quotes for each in parts)
+        tapes.append(Day(session, bins_5s(trades, quotes, session)))
+    detector = ScanDetector.fit(tapes[:3])
+    raised = sum(detector.incidents(each.bins, each.session, hours=1.3).height for each in tapes[3:])
+    expected = 2 * tapes[0].bins["symbol"].n_unique() * 6.5 / 1.3
+    assert 0.5 < raised / expected < 2
 
 
 def test_a_saved_detector_is_the_same(tmp_path: Path) -> None:

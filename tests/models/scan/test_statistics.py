@@ -8,6 +8,7 @@ from models.scan.layout import (
     AGE,
     INPUTS,
     LEVELS,
+    MOVES,
     PEERS,
     PRICE,
     ROOT_SIZE,
@@ -15,6 +16,7 @@ from models.scan.layout import (
     SIDES,
     SPREAD,
     STATISTICS,
+    TICK_SLOTS,
     TRADE_SLOTS,
     VARIANTS,
     Usual,
@@ -80,7 +82,7 @@ def test_counts_against_a_recount(t: int) -> None:
             side, sides = values[symbol, SIDE, t - 83 : t + 1], values[symbol, SIDES, t - 83 : t + 1]
             expected = abs(side.sum()) / np.sqrt(sides.sum() + 5)
             assert found[symbol, AT["sides"], t] == pytest.approx(expected, rel=1e-9)
-            expected = abs(side.sum()) / (7 * level_of(slots, t, 84, 36.0) + 5)
+            expected = abs(side.sum()) / np.sqrt((sides.sum() + 5) * (7 * level_of(slots, t, 84, 36.0) + 5))
             assert found[symbol, AT["net_trades"], t] == pytest.approx(expected, rel=1e-9)
         spread = values[symbol, SPREAD]
         caps = [8 * level_of(spread, at, 24, 36.0) / 12 for at in range(t - 23, t + 1)]
@@ -93,6 +95,51 @@ def test_counts_against_a_recount(t: int) -> None:
         assert found[symbol, AT["tick_slots"], t] == pytest.approx(ratio - 0.5 * max(0, trading), rel=1e-9)
         expected = np.sqrt(values[symbol, AGE, t] * max(level_of(total, t, 12, 36.0), 0.5) / 60)
         assert found[symbol, AT["silence"], t] == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("t", [130, 500, 1400])
+def test_what_quotes_and_moves_explain_is_taken_off_as_recounted(t: int) -> None:
+    values = inputs()
+    values[:, TICK_SLOTS] = values[:, TRADE_SLOTS] + 2.0 * values[:, TICK_SLOTS]
+    found = measured(values, usual(peers=0))
+    for symbol in range(SYMBOLS):
+        slots, ticks, spread = (values[symbol, row] for row in (TRADE_SLOTS, TICK_SLOTS, SPREAD))
+        rate = (ticks - slots)[t - 23 : t + 1].sum() / 2
+        level = max(level_of(ticks, t, 24, 36.0) - level_of(slots, t, 24, 36.0), 0.0)
+        quoting = max(np.log((rate + 0.1 * level + 0.5) / (1.1 * level + 0.5)), 0.0)
+        trades = found[symbol, AT["trade_slots"], t]
+        assert found[symbol, AT["trades_without_quotes"], t] == pytest.approx(trades - 0.5 * quoting, rel=1e-9)
+        moves = np.abs(np.diff(values[symbol, PRICE], prepend=np.nan))
+        moves[0] = 0.0
+        level = level_of(moves, t, 24, 36.0)
+        moving = max(np.log((moves[t - 23 : t + 1].sum() / 2 + 0.1 * level) / (1.1 * level)), 0.0)
+        own = found[symbol, AT["spread"], t]
+        assert found[symbol, AT["spread_without_moves"], t] == pytest.approx(own - 0.3 * moving, rel=1e-9)
+        expected = np.log(spread[t - 11 : t + 1].sum() / np.sqrt(level_of(spread, t, 12, 36.0) * 36.0))
+        assert found[symbol, AT["spread_of_the_hour"], t] == pytest.approx(expected, rel=1e-9)
+
+
+def test_moves_of_a_price_of_coarse_ticks_are_judged() -> None:
+    values, of = inputs(), usual(peers=0)
+    values[:, PRICE] = 1e5
+    values[:, PRICE, 1000:1036:2] += 7.0
+    of.level[:, MOVES] = 0.0
+    found = measured(values, of)[0, AT["moves"]]
+    assert np.isfinite(found[100:]).all()
+    assert found[1036] > found[900] + 2
+
+
+def test_a_fall_is_measured_by_the_last_half_hour_s_moves_too() -> None:
+    calm, wild = inputs(), inputs()
+    wild[0, PRICE] = 1e5 + 6.0 * (wild[0, PRICE] - 1e5)
+    for values in (calm, wild):
+        values[0, PRICE, 1000:1010] -= np.linspace(20, 100, 10)
+    at = slice(1008, 1028)
+    fewer = [
+        measured(calm, usual(peers=0))[0, AT[name], at].max() / measured(wild, usual(peers=0))[0, AT[name], at].max()
+        for name in ("fall_and_recovery", "fall_and_recovery_now")
+    ]
+    assert fewer[1] > 1.3 * fewer[0]
 
 
 def test_a_peers_volume_is_taken_off() -> None:
