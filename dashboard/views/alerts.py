@@ -1,4 +1,4 @@
-"""The feed of alerts and incidents: filters, verdicts, and a sound for new ones."""
+"""The feed of alerts and incidents: filters and verdicts."""
 
 import datetime as dt
 
@@ -6,7 +6,6 @@ import polars as pl
 import streamlit as st
 
 from dashboard import places
-from dashboard.components.candles import alert_bell
 from dashboard.identity import Identity, current, require
 from dashboard.reading.export import exported
 from dashboard.reading.happenings import SEVERITIES, feed
@@ -29,7 +28,6 @@ def show() -> None:
     sidebar()
     places.dossiers().warm()
     st.title("Alerts")
-    has_sound = st.sidebar.toggle("Sound of a new alert", key="sound", help="browsers allow it after a first click")
     filters = st.columns(5)
     with filters[0]:
         since = choice("since", list(_SINCE), "Everything", "Since")
@@ -41,14 +39,7 @@ def show() -> None:
         severity = choice("severity", ["all", *SEVERITIES], "all", "At least", format_func=named)
     with filters[4]:
         verdict = choice("verdict", ["all", "none", *VERDICTS], "all", "Verdict")
-    st.fragment(_bell)(has_sound)
     st.fragment(_feed, run_every=refresh_s())(since, market, symbol, severity, verdict, current())
-
-
-def _bell(has_sound: bool) -> None:
-    found = alert_bell(key="bell", has_sound=has_sound)
-    if found.get("alert"):
-        st.toast("A new alert", icon=":material/notifications:")
 
 
 def _symbols(market: str) -> list[str]:
@@ -73,7 +64,9 @@ def _feed(since: str, market: str, symbol: str, severity: str, verdict: str, per
         rows = rows.filter(pl.col("kind").is_in(chosen))
     zone = "UTC" if is_utc() or market == "all" else zone_of(market)
     st.caption(f"{rows.height:,} alerts and incidents, newest first; times in {zone}")
-    shown = in_zone(rows.select(_SHOWN), zone).with_columns(pl.col("kind", "message").str.replace_all("_", " "))
+    shown = in_zone(rows.select(_SHOWN), zone).with_columns(
+        pl.col("kind", "message").str.replace_all("_", " "), pl.col("verdict").fill_null("")
+    )
     picked = st.dataframe(
         shown, key="feed", hide_index=True, height=430, on_select="rerun", selection_mode="multi-row",
         column_config={name: st.column_config.Column(heading) for name, heading in _HEADINGS.items()},

@@ -6,9 +6,12 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import places
+from dashboard.components.candles import alert_bell
 from dashboard.reading import markets
+from dashboard.reading.happenings import feed
 from tapewatch.market.instruments import Market
 
 _LISTED_S = 10
@@ -34,7 +37,7 @@ def named(kind: str) -> str:
 
 
 def sidebar() -> None:
-    """The zone of times and how often pages read again: kept for the person's session."""
+    """The zone of times, how often pages read again, and the bell: kept for the person's session."""
     st.session_state.setdefault("is_utc", st.query_params.get("zone") == "UTC")
     st.session_state.setdefault("refresh_s", 5)
     with st.sidebar:
@@ -45,6 +48,23 @@ def sidebar() -> None:
             key="refresh_s",
             format_func=lambda s: f"{s} s",
             help="charts are live anyway",
+        )
+        has_sound = st.toggle("Sound of a new alert", key="sound", help="browsers allow it after a first click")
+        st.fragment(_bell)(has_sound)
+    # A link keeps the zone, as it keeps the rest of a view.
+    if is_utc():
+        st.query_params["zone"] = "UTC"
+    elif "zone" in st.query_params:
+        del st.query_params["zone"]
+
+
+def _bell(has_sound: bool) -> None:
+    found = alert_bell(key="bell", has_sound=has_sound)
+    if alert_id := found.get("alert"):
+        new = feed(places.database(), alert_id=alert_id)
+        st.toast(
+            f"A new alert: {escaped(new['message'][0])}" if new.height else "A new alert",
+            icon=":material/notifications:",
         )
 
 
@@ -74,13 +94,9 @@ def choice(name: str, options: list[Any], default: Any, label: str, **keywords: 
     return chosen
 
 
-def market_and_symbol() -> tuple[Market, str] | None:
-    """The market and symbol that a person or a link chose; None, with an explanation, while there is no data."""
+def market_and_symbol(left: DeltaGenerator, right: DeltaGenerator) -> tuple[Market, str]:
+    """The market and symbol that a person or a link chose, in boxes at two places. There are bars: `listed`."""
     known = listed()
-    if not known:
-        await_bars()
-        return None
-    left, right = st.columns(2)
     with left:
         market = choice("market", list(known), next(iter(known)), "Market")
     with right:

@@ -6,6 +6,7 @@ import streamlit as st
 from dashboard import places
 from dashboard.identity import require
 from dashboard.reading.export import exported
+from dashboard.reading.training import said_minutes
 from dashboard.views.controls import in_zone, named, sidebar
 from dashboard.views.disagreements import draw_disagreements
 from tapewatch.labels.people.human import LabelError
@@ -45,9 +46,16 @@ def show() -> None:
     st.dataframe(in_zone(chosen.select(_SHOWN), "UTC"), hide_index=True)
     st.caption(f"{chosen.height:,} labels; times in UTC")
     if person.may("export"):
-        left, right, _ = st.columns([1, 1, 4])
+        left, right, training, _ = st.columns([1.1, 1.3, 2, 2])
         left.download_button("Save as CSV", exported(_of_file(chosen), "csv"), "labels.csv", on_click="ignore")
         right.download_button("Save as Parquet", exported(chosen, "parquet"), "labels.parquet", on_click="ignore")
+        training.download_button(
+            "Training set as Parquet",
+            lambda: exported(said_minutes(places.lake(), chosen), "parquet"),
+            "training_set.parquet",
+            on_click="ignore",
+            help="the minutes of these days of which people say something, with their features, once the labels are collected",
+        )
         st.caption(
             "`tapewatch labels import labels.csv` reads the CSV; `tapewatch labels collect` brings them into training sets."
         )

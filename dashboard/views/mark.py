@@ -10,7 +10,17 @@ from dashboard.components.candles import candle_chart
 from dashboard.identity import Identity, current, require
 from dashboard.reading import marking
 from dashboard.views.alerts import judge
-from dashboard.views.controls import escaped, market_and_symbol, named, sidebar, time_of, time_text, zone_of
+from dashboard.views.controls import (
+    await_bars,
+    escaped,
+    listed,
+    market_and_symbol,
+    named,
+    sidebar,
+    time_of,
+    time_text,
+    zone_of,
+)
 from tapewatch.labels.kinds import KINDS
 from tapewatch.labels.people.edges import Edge
 from tapewatch.labels.people.human import HumanLabel, LabelError
@@ -37,9 +47,10 @@ def show() -> None:
             chosen["symbol"],
         )
         st.session_state["mark view"] = chosen
-    if (place := market_and_symbol()) is None:
+    if not listed():
+        await_bars()
         return
-    market, symbol = place
+    market, symbol = market_and_symbol(*st.columns(2))
     left, right = st.columns([3, 1.25])
     with left:
         _chart(market, symbol)

@@ -34,21 +34,26 @@ def show() -> None:
     st.session_state["page"] = "watch"
     sidebar()
     st.title("Watch")
-    shape = choice(
-        "view", ["symbol", "grid"], "symbol", "View", format_func={"symbol": "One symbol", "grid": "Grid"}.get
-    )
-    if shape == "grid":
-        _grid()
-    elif (chosen := market_and_symbol()) is not None:
-        _symbol(*chosen)
+    columns = st.columns([1.1, 1, 1.3, 1.2])
+    with columns[0]:
+        shape = choice(
+            "view", ["symbol", "grid"], "symbol", "View", format_func={"symbol": "One symbol", "grid": "Grid"}.get
+        )
+    if not listed():
+        await_bars()
+    elif shape == "grid":
+        with columns[1]:
+            market = choice("market", [*listed(), "all"], "all", "Market")
+        _grid(market)
+    else:
+        market, symbol = market_and_symbol(columns[1], columns[2])
+        with columns[3]:
+            days = choice("days", list(_DAYS), "Last day", "From")
+        _symbol(market, symbol, days)
 
 
-def _symbol(market: Market, symbol: str) -> None:
-    left, right = st.columns([1, 2])
-    with left:
-        days = choice("days", list(_DAYS), "Last day", "From")
-    with right:
-        sources = st.multiselect("Marked", SOURCES, default=SOURCES, key="marked")
+def _symbol(market: Market, symbol: str, days: str) -> None:
+    sources = st.pills("Marked", SOURCES, selection_mode="multi", default=SOURCES, key="marked")
     start, end = _asked() or tuple(ns / NS_PER_SECOND for ns in places.histories().extent(market, symbol, _DAYS[days]))
     view = f"{market} {symbol} {days}"
     _chart(market, symbol, start, end, view, tuple(sources))
@@ -134,12 +139,8 @@ def _panels(market: Market, symbol: str, first: float, last: float, view: str, w
         st.caption(f"One-minute returns, {window} minutes before {time_text(min(end, _now()), zone)}.")
 
 
-def _grid() -> None:
+def _grid(market: Market | str) -> None:
     known = listed()
-    if not known:
-        await_bars()
-        return
-    market = choice("market", [*known, "all"], "all", "Market")
     cells = [(m, symbol) for m, symbols in known.items() if market in (m, "all") for symbol in symbols]
     if len(cells) > _MOST_IN_GRID:
         st.caption(f"The first {_MOST_IN_GRID} of {len(cells)} symbols; choose a market, or one symbol.")

@@ -9,16 +9,15 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from dashboard.components.fetch import AXE, SERVED, fetch
+from dashboard.components.fetch import SERVED, fetch
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables.live import LABELS, LIVE_BARS
 from tapewatch.store.database.database import Database
-from tests.support.browser import browser_page
+from tests.support.browser import browser_page, violations
 from tests.support.dashboard import serving
 from tests.support.watched_home import BURST, INCIDENT, alert, live_bars, write_alerts
 
 pytestmark = pytest.mark.slow
-_LEVEL_A = ["wcag2a", "wcag21a"]
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +69,6 @@ def point(page: Page, time: dt.datetime) -> tuple[float, float]:
     box = candles.bounding_box()
     assert box is not None
     return box["x"] + (time.timestamp() - first) / (last - first) * width, box["y"] + 120
-
-
-def violations(page: Page) -> list[str]:
-    """What axe-core finds against level A of WCAG, in Streamlit's shadow roots too."""
-    page.evaluate(fetch(AXE).read_text())
-    found = page.evaluate("levels => axe.run({ runOnly: levels })", _LEVEL_A)
-    assert found["passes"]
-    return [f"{rule['id']}: {[node['html'][:200] for node in rule['nodes']]}" for rule in found["violations"]]
 
 
 def test_an_event_is_marked_refined_and_saved(place: tuple[str, Path], page: Page, database: Database) -> None:
@@ -148,3 +139,11 @@ def test_the_page_of_an_alert_draws_the_tape_around_it(place: tuple[str, Path], 
     page.get_by_text("20 times the usual size").first.wait_for()
     expect(frame(page)).to_have_attribute("data-loaded", "25")
     assert violations(page) == []
+
+
+def test_no_other_page_violates_level_a_in_the_dark_either(place: tuple[str, Path], page: Page) -> None:
+    page.emulate_media(color_scheme="dark")
+    for path in ("?view=grid", "health", "models", "trading", "labels", "settings", "alert"):
+        page.goto(f"{place[0]}/{path}")
+        page.get_by_role("heading", level=1).wait_for()
+        assert violations(page) == [], path

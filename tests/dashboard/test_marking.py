@@ -2,17 +2,22 @@
 
 import datetime as dt
 
+import polars as pl
 import pytest
 
 from dashboard.reading.marking import own_labels, queue, save, take_back
+from dashboard.reading.training import said_minutes
 from tapewatch.labels.people.human import HumanLabel, LabelError
+from tapewatch.labels.training.training_set import build_training_set
 from tapewatch.market.instruments import NS_PER_SECOND, Market
+from tapewatch.market.tables.labels import HUMAN_LABELS
 from tapewatch.market.tables.live import AUDIT, LABELS
+from tapewatch.market.tables.tape import BARRIER_LABELS, MICROSTRUCTURE, TRAINING_SET
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.people.verdicts import give_verdict
 from tapewatch.store.labelling import edges
 from tapewatch.store.lake.lake import Lake
-from tests.support.watched_home import BURST, FAR, INCIDENT, NEAR
+from tests.support.watched_home import BURST, DAY, FAR, INCIDENT, NEAR
 
 
 def label(author: str = "ann", minutes: int = 0, symbol: str = "AAPL") -> HumanLabel:
@@ -61,3 +66,19 @@ def test_the_queue_begins_at_the_threshold_and_leaves_out_what_was_judged(lake: 
     assert queue(database, "ann")["id"].to_list() == [FAR]
     assert queue(database, "ben")["id"].to_list() == [INCIDENT, FAR]
     assert own_labels(database, "ann").height == 1
+
+
+def test_the_minutes_that_people_judged_are_a_file_once_collected(lake: Lake, database: Database) -> None:
+    save(lake, database, label())
+    rows = database.read(LABELS)
+    assert said_minutes(lake, rows).is_empty()
+    empty = dict.fromkeys(("refined_start", "refined_end", "refined_start_s", "refined_end_s"))
+    frame = HUMAN_LABELS.conform(
+        rows.with_columns(known_time="created_time", **{n: pl.lit(v) for n, v in empty.items()})
+    )
+    lake.write(
+        TRAINING_SET, DAY, build_training_set(lake.read(MICROSTRUCTURE, DAY), BARRIER_LABELS.empty(), None, frame)
+    )
+    found = said_minutes(lake, rows)
+    assert found["event_time"].to_list() == [BURST[0] + dt.timedelta(minutes=minute) for minute in range(3)]
+    assert set(found["human_kind"].cast(pl.String)) == {"volume_spike"}

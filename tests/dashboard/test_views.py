@@ -85,6 +85,8 @@ def test_a_paper_account_is_shown_with_what_stops_it(placed: Path) -> None:
 def test_a_link_chooses_market_symbol_and_view(placed: Path) -> None:
     page = run(watch.show, symbol="MSFT", view="symbol")
     assert [box.value for box in page.selectbox][:3] == ["symbol", Market.STOCKS, "MSFT"]
+    assert page.query_params.get("zone") is None
+    assert run(watch.show, symbol="MSFT", zone="UTC").query_params["zone"] == "UTC"
     assert not run(watch.show, view="grid").exception
     assert run(watch.show, symbol="<script>", market="nowhere").selectbox[2].value == "AAPL"
 

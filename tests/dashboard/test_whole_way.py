@@ -1,7 +1,9 @@
-"""The whole way: log in, a live anomaly of the emulator rings, it is marked with refined edges, saved, and trains."""
+"""The real pages behind the login: what a role reaches, and the whole way: log in, a live anomaly of the emulator rings, it is marked with refined edges, saved, and trains."""
 
 import datetime as dt
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -9,6 +11,9 @@ import dagster as dg
 import polars as pl
 import pytest
 from playwright.sync_api import Page, expect
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from websockets.sync.client import ClientConnection
 
 from assets.features.by_minute import microstructure
 from assets.labels.further_labels import human_labels
@@ -30,6 +35,7 @@ from tapewatch.market.tables.live import LABELS
 from tapewatch.market.tables.tape import BARRIER_LABELS, MICROSTRUCTURE, QUOTES, TRADES, TRAINING_SET
 from tapewatch.store.lake.lake import Lake
 from tapewatch.streaming.ingest.ingest import ingest
+from tests.dashboard.access.test_server import cookie_of, opened
 from tests.dashboard.test_browser import click_at, frame
 from tests.support.browser import browser_page
 from tests.support.login import PASSWORD, Dashboard, add_person, dashboard
@@ -49,11 +55,53 @@ class Watched(Home):
         return f"sqlite:///{self.root / 'tapewatch.db'}"
 
 
-def test_from_the_login_to_the_training_set(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     for library in SERVED:
         fetch(library)
+    with dashboard(tmp_path_factory.mktemp("home")) as started:
+        yield started
+
+
+def test_no_role_reaches_the_pages_of_another_through_the_websocket(running: Dashboard) -> None:
+    add_person(running.database, "vic", "viewer")
+    add_person(running.database, "mia", "manager")
+    with opened(running, cookie_of(running, "mia")) as stream:
+        pages = _run(stream).navigation
+        assert {"mark", "labels", "settings"} < pages.keys()
+        assert "Classes of labels" in _run(stream, pages["settings"]).text
+    with opened(running, cookie_of(running, "vic")) as stream:
+        assert not {"mark", "labels", "settings"} & _run(stream).navigation.keys()
+        for name, text in (("settings", "Classes of labels"), ("mark", "Save label"), ("labels", "Labels")):
+            assert text not in _run(stream, pages[name]).text
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a run of the script sent: its text, and the offered pages' identities by their addresses."""
+
+    text: str
+    navigation: dict[str, str]
+
+
+def _run(stream: ClientConnection, page: str = "") -> Shown:
+    message = BackMsg()
+    message.rerun_script.page_script_hash = page
+    stream.send(message.SerializeToString())
+    texts, navigation = [], {}
+    while True:
+        answer = ForwardMsg()
+        answer.ParseFromString(stream.recv(timeout=180))
+        texts.append(str(answer))
+        for each in answer.navigation.app_pages:
+            navigation[each.url_pathname] = each.page_script_hash
+        if answer.WhichOneof("type") == "script_finished":
+            return Shown("\n".join(texts), navigation)
+
+
+def test_from_the_login_to_the_training_set(running: Dashboard) -> None:
+    home = running.settings.home
     with (
-        dashboard(tmp_path) as running,
         browser_page(1280, 900) as page,
         running_emulator(speed="max", replay=str(DAY.date)) as emulator,
         ThreadPoolExecutor(1) as pool,
@@ -61,10 +109,10 @@ def test_from_the_login_to_the_training_set(tmp_path: Path) -> None:
         _log_in(page, running)
         page.goto(f"{running.url}/alerts")
         page.get_by_text("0 alerts and incidents").wait_for()
-        collected = pool.submit(collect_all, emulator, DAY.market, Watched(tmp_path), (SYMBOL,))
+        collected = pool.submit(collect_all, emulator, DAY.market, Watched(home), (SYMBOL,))
         expect(page.get_by_text("A new alert").first).to_be_visible()
         collected.result()
-        lake = _write_tape(tmp_path)
+        lake = _write_tape(home)
         row = _mark(page, running)
         said = _trained(lake, running)
     assert said["human_kind"].unique().to_list() == [KIND]

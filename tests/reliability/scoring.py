@@ -131,8 +131,8 @@ class Clients:
                 found.faults.append(fault)
 
 
-def soak(home: Path, seconds: float, share: float = _SHARE) -> Soak:
-    """Disturb a service for so long, under a load of `share` of what it answers at most."""
+def soak(home: Path, seconds: float) -> Soak:
+    """Disturb a service under load for so long."""
     store = home / "bentoml"
     rows, scores = _models(home, store)
     port, stack = free_port(), ExitStack()
@@ -157,15 +157,15 @@ def soak(home: Path, seconds: float, share: float = _SHARE) -> Soak:
         supervisor.wait_until_healthy(service, timeout_s=300, stopping=stopping)
         clients = Clients(port, rows, scores)
         most = clients.run(_WARM_S, None)
-        load = threading.Thread(target=clients.run, args=(seconds, share * most))
+        load = threading.Thread(target=clients.run, args=(seconds, _SHARE * most))
         start, found = time.monotonic(), clients.found
-        found.rate = share * most
+        found.rate = _SHARE * most
         load.start()
         steps = [(0.1, "stop redis"), (0.25, "start redis"), (0.35, "kill"), (0.6, "measure")]
         swaps = max(2, round(seconds / 60))
         steps += [((number + 0.5) / swaps, "swap") for number in range(swaps)]
-        for part, what in sorted(steps):
-            time.sleep(max(0.0, start + part * seconds - time.monotonic()))
+        for share, what in sorted(steps):
+            time.sleep(max(0.0, start + share * seconds - time.monotonic()))
             _disturb(what, clients, store, home, redis, redis_port)
         load.join()
         found.memory_mb.append(_worker(home).memory_info().rss / 2**20)

@@ -1,4 +1,4 @@
-"""A minute of the soak of the scoring service, with a third of its load; the whole one is `python -m tests.reliability.scoring`."""
+"""A minute of the soak of the scoring service; the whole one is `python -m tests.reliability.scoring`."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tests.reliability.scoring import soak
 
 @pytest.mark.slow
 def test_swaps_a_stopped_redis_and_a_killed_worker_fail_no_other_request(tmp_path: Path) -> None:
-    found = soak(tmp_path, 60.0, share=0.25)
+    found = soak(tmp_path, 60.0)
     assert found.is_none, f"{found}: {found.faults[:5]}"
     assert (found.swaps, found.redis_stops, found.kills) == (2, 1, 1)
     assert found.requests > 300

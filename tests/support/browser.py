@@ -6,11 +6,23 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Page, expect, sync_playwright
 
+from dashboard.components.fetch import AXE, fetch
+
 _QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
 #: Time for a page to load on a busy machine.
 _PATIENCE_MS = 240_000
 #: Without it, what a test expects must be there within five seconds.
 expect.set_options(timeout=_PATIENCE_MS)
+
+_LEVEL_A = ["wcag2a", "wcag21a"]
+
+
+def violations(page: Page) -> list[str]:
+    """What axe-core finds against level A of WCAG, in Streamlit's shadow roots too."""
+    page.evaluate(fetch(AXE).read_text())
+    found = page.evaluate("levels => axe.run({ runOnly: levels })", _LEVEL_A)
+    assert found["passes"]
+    return [f"{rule['id']}: {[node['html'][:200] for node in rule['nodes']]}" for rule in found["violations"]]
 
 
 @contextmanager

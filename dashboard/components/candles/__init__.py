@@ -60,7 +60,7 @@ export default function (component) {
 }
 """
 _chart = st.components.v2.component("tapewatch_candles", html=_HTML, css=_CSS, js=_JS)
-_bell = st.components.v2.component("tapewatch_bell", html='<span data-part="status"></span>', js=_JS)
+_bell = st.components.v2.component("tapewatch_bell", html='<span data-part="bell"></span>', js=_JS)
 
 
 def candle_chart(

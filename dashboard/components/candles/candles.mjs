@@ -116,7 +116,7 @@ class Chart {
       this.shown = symbol;
       this.candles = candles;
       this.#show(from, to, began);
-      this.#say(candles.length ? "" : `no bars of ${symbol}`);
+      this.#say(candles.length ? this.#asks() : `no bars of ${symbol}`);
       await readMarks(candles, this.data, signal);
       if (request === this.request) this.#draw();
       this.frame.dataset.loaded = String(candles.length);
@@ -236,7 +236,7 @@ class Chart {
   #edge(time) {
     if (this.pending === null) {
       this.pending = time;
-      this.#say("now the end");
+      this.#say(this.#asks());
     } else {
       const [start, end] = [this.pending, time].sort((a, b) => a - b);
       this.pending = null;
@@ -313,6 +313,11 @@ class Chart {
       const isAtTheEnd = name === "bar" && to >= last && said.time > last;
       this.#load(isAtTheEnd ? from + said.time - last : from, isAtTheEnd ? to + said.time - last : to);
     }, 200);
+  }
+
+  // What a person is to do next; live candles that come meanwhile do not clear it.
+  #asks() {
+    return this.pending === null ? "" : "now the end";
   }
 
   #say(text) {

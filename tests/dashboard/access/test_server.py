@@ -21,7 +21,7 @@ from orchestration.processes.dashboard import dashboard_state
 from tapewatch.accounts.sessions import end_sessions_of
 from tapewatch.accounts.tokens import make_token
 from tapewatch.accounts.users import expect_user, first_admin, set_role
-from tests.support.browser import browser_page
+from tests.support.browser import browser_page, violations
 from tests.support.login import HTML, PASSWORD, Dashboard, add_person, dashboard, log_in, submit
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -189,8 +189,14 @@ def test_from_the_first_start_to_a_login_with_a_second_factor(running: Dashboard
         page.get_by_role("link", name="I have stored them").click()
         expect(page.get_by_text("Logged in as")).to_be_visible()
         page.goto(f"{running.url}/access/account")
+        assert violations(page) == []
+        page.get_by_role("link", name="Manage accounts").click()
+        expect(page.get_by_role("heading", name="Add an account")).to_be_visible()
+        assert violations(page) == []
+        page.goto(f"{running.url}/access/account")
         page.get_by_role("button", name="Log out").click()
         expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+        assert violations(page) == []
         page.goto(f"{running.url}/?symbol=AAPL")
         _log_in(page)
         page.get_by_label("Code").fill("000000")
@@ -231,6 +237,7 @@ def _enrol(page: Page) -> str:
     page.get_by_role("link", name="Account").click()
     page.get_by_role("link", name="Set up the second factor").click()
     expect(page.get_by_role("img", name="QR code")).to_be_visible()
+    assert violations(page) == []
     secret = page.locator("code").inner_text()
     page.get_by_label("Code").fill(pyotp.TOTP(secret).now())
     page.get_by_role("button", name="Confirm").click()
