@@ -43,6 +43,7 @@ _SCRIPTS = (
     "nearest_patterns",
     "scoring_service",
     "candle_chart",
+    "alert_to_page",
     "engine_bars",
     "engine_ticks",
 )
