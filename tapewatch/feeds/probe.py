@@ -3,6 +3,7 @@
 A key allows one connection per cluster, so callers probe a stream only while no collector of theirs is connected.
 """
 
+import asyncio
 import datetime as dt
 import logging
 import time
@@ -12,8 +13,8 @@ from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
-from websockets.sync.client import ClientConnection, connect
 
 from tapewatch.feeds.errors import scrub
 from tapewatch.feeds.files.source import FlatFileSource
@@ -21,7 +22,7 @@ from tapewatch.feeds.plans.table import MarketPlan, TapeTable
 from tapewatch.feeds.rest.reference import rule_differences
 from tapewatch.feeds.rest.source import RestSource
 from tapewatch.feeds.source import SourceError
-from tapewatch.feeds.stream.channels import message, replies_in, subscriptions
+from tapewatch.feeds.stream.channels import StreamReply, message, replies_in, subscriptions
 from tapewatch.feeds.stream.policy import expect_asked_server
 from tapewatch.feeds.stream.tls import trusted_by
 from tapewatch.market.instruments import Market, Partition, session_of
@@ -114,15 +115,7 @@ def _subscribed(plan: MarketPlan, address: str, key: str, symbol: str, patience_
     wanted = subscriptions(plan, [symbol], [plan.channels[-1]])[0]
     setting = f"POLYGON_WS_URL_{plan.market.upper()}"
     try:
-        options: dict[str, Any] = {"open_timeout": patience_s, "close_timeout": patience_s, "logger": _quiet_log}
-        options["proxy"] = None if is_loopback(urlsplit(address).hostname or "") else True
-        with connect(address, ssl=trusted_by(address), **options) as connection:
-            expect_asked_server(address, connection.protocol.uri)
-            _await_status(connection, key, {"connected"}, patience_s)
-            connection.send(message("auth", key))
-            _await_status(connection, key, {"auth_success"}, patience_s)
-            connection.send(message("subscribe", wanted))
-            _await_status(connection, key, {"success"}, patience_s)
+        asyncio.run(_converse(address, key, wanted, patience_s))
     except _InUseError:
         return "in use: another connection of this key is open, and only one is allowed"
     except ConnectionClosed as error:
@@ -136,26 +129,42 @@ def _subscribed(plan: MarketPlan, address: str, key: str, symbol: str, patience_
     return f"subscribed to {wanted}"
 
 
+async def _converse(address: str, key: str, wanted: str, patience_s: float) -> None:
+    """Connect, authenticate, subscribe. In one thread: OpenSSL's connections are not safe for a reader beside a writer."""
+    options: dict[str, Any] = {"open_timeout": patience_s, "close_timeout": patience_s, "logger": _quiet_log}
+    options["proxy"] = None if is_loopback(urlsplit(address).hostname or "") else True
+    async with connect(address, ssl=trusted_by(address), **options) as connection:
+        expect_asked_server(address, connection.protocol.uri)
+        await _await_status(connection, key, {"connected"}, patience_s)
+        await connection.send(message("auth", key))
+        await _await_status(connection, key, {"auth_success"}, patience_s)
+        await connection.send(message("subscribe", wanted))
+        await _await_status(connection, key, {"success"}, patience_s)
+
+
 class _InUseError(Exception):
     """Another connection of the key holds the cluster."""
 
 
-def _await_status(connection: ClientConnection, key: str, wanted: set[str], patience_s: float) -> None:
+async def _await_status(connection: ClientConnection, key: str, wanted: set[str], patience_s: float) -> None:
     """Read until the server sends one of the `wanted` statuses; other events are ignored."""
-    deadline = time.monotonic() + patience_s
-    while True:
-        data = connection.recv(timeout=max(0.0, deadline - time.monotonic()), decode=False)
-        for reply in replies_in(data):
-            if reply.status in wanted:
-                return
-            if reply.status == _CROWDED:
-                raise _InUseError
-            if reply.status == "auth_failed":
-                raise SourceError(f"the key is not accepted: set POLYGON_API_KEY. {scrub(reply.message, key)}")
-            if reply.status not in ("connected", "auth_success", "success"):
-                raise SourceError(
-                    f"{reply.status}: {scrub(reply.message, key)}; the plan may be smaller than its POLYGON_TIER setting"
-                )
+    async with asyncio.timeout(patience_s):
+        while True:
+            for reply in replies_in(await connection.recv(decode=False)):
+                if reply.status in wanted:
+                    return
+                _expect_no_refusal(reply, key)
+
+
+def _expect_no_refusal(reply: StreamReply, key: str) -> None:
+    if reply.status == _CROWDED:
+        raise _InUseError
+    if reply.status == "auth_failed":
+        raise SourceError(f"the key is not accepted: set POLYGON_API_KEY. {scrub(reply.message, key)}")
+    if reply.status not in ("connected", "auth_success", "success"):
+        raise SourceError(
+            f"{reply.status}: {scrub(reply.message, key)}; the plan may be smaller than its POLYGON_TIER setting"
+        )
 
 
 def _newest_files(root: str, market: Market) -> str:

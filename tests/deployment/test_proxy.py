@@ -1,5 +1,6 @@
 """The proxy of the compose files: a real Caddy with TLS in front of services that have the platform's own guard."""
 
+import asyncio
 import json
 import os
 import socket
@@ -20,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
-from websockets.sync.client import connect
+from websockets.asyncio.client import connect
 
 from tapewatch.web.access import Access
 from tapewatch.web.guard import Guard
@@ -132,12 +133,14 @@ def test_the_token_is_asked_for_behind_the_proxy_too(proxy: Proxy) -> None:
     assert proxy.ask("dagster.localhost", authorization="Bearer wrong").status_code == 401
 
 
-def test_websockets_pass(proxy: Proxy) -> None:
+async def echoed(proxy: Proxy, name: str) -> object:
+    """What a service answers to a message. In one thread: OpenSSL's connections are not safe for a reader beside a writer."""
+    options = {"ssl": proxy.trusted, "additional_headers": {"Authorization": f"Bearer {TOKEN}"}, "proxy": None}
     reached = socket.create_connection(("127.0.0.1", proxy.port))
-    sent = {"Authorization": f"Bearer {TOKEN}"}
-    name = "dagster.localhost"
-    with connect(
-        f"wss://{name}/socket", sock=reached, ssl=proxy.trusted, additional_headers=sent, proxy=None
-    ) as open_socket:
-        open_socket.send("tick")
-        assert open_socket.recv(timeout=PATIENCE_S) == "tick"
+    async with connect(f"wss://{name}/socket", sock=reached, open_timeout=PATIENCE_S, **options) as open_socket:
+        await open_socket.send("tick")
+        return await asyncio.wait_for(open_socket.recv(), PATIENCE_S)
+
+
+def test_websockets_pass(proxy: Proxy) -> None:
+    assert asyncio.run(echoed(proxy, "dagster.localhost")) == "tick"
