@@ -48,8 +48,8 @@ up: install ## Run Dagster, MLflow, the emulator and the scoring service until C
 test: lint system ## Everything: style, types, import rules, all tests on real parts; ends with the ten slowest
 	$(PYTEST) --durations 10
 
-test-fast: install ## What needs no service: under four minutes
-	$(PYTEST) -m "not slow"
+test-fast: install ## Most tests: those that need no service and little time, under two minutes
+	$(PYTEST) -m "not slow and not long"
 
 lint: install ## Ruff, mypy --strict, import rules, secret scan
 	$(RUN)/ruff check .

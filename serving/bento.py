@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -145,13 +145,17 @@ def pinned_requirements(modules: Mapping[str, Path]) -> list[str]:
     return sorted(f"{name}=={importlib.metadata.version(name)}" for name in names)
 
 
-def _imports(source: Path) -> Iterator[str]:
+@cache
+def _imports(source: Path) -> tuple[str, ...]:
+    """What a file imports: modules, and each name that may be a module of a package."""
+    found: list[str] = []
     for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found.extend(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found.append(node.module)
+            found.extend(f"{node.module}.{alias.name}" for alias in node.names)
+    return tuple(found)
 
 
 def _source_of(module: str) -> Path | None:

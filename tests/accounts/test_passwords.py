@@ -22,6 +22,7 @@ def pbkdf2(password: str, salt: str, iterations: int, *, in_hex: bool = False) -
     return f"pbkdf2_sha256${iterations}${salt}${digest.hex() if in_hex else base64.b64encode(digest).decode()}"
 
 
+@pytest.mark.long
 def test_a_hash_is_argon2id_with_the_costs_that_rfc_9106_recommends_for_servers() -> None:
     stored = passwords.hashed(GOOD)
     assert stored.startswith("$argon2id$")

@@ -1,6 +1,7 @@
 """What a report about a detector explains: minutes with those before them, as a sequence needs them."""
 
 import polars as pl
+import pytest
 from polars.testing import assert_frame_equal
 
 from assets.detections.explaining import explained
@@ -14,6 +15,7 @@ from tests.support.detectors import ordinary_rows
 _SMALL = AutoencoderParameters(window=8, units=4, code=2, epochs=1, batch=64, windows_an_epoch=64)
 
 
+@pytest.mark.long
 def test_minutes_are_explained_within_their_sequence_and_add_up() -> None:
     rows = ordinary_rows().with_columns(crossed_share=pl.lit(0.0))
     autoencoder = LstmAutoencoderDetector(_SMALL, seed=3).fit(rows)

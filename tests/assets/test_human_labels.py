@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from assets.labels.further_labels import human_labels
 from resources.lake import LakeIOManager, LakeResource
@@ -22,6 +23,7 @@ def label(author: str, kind: str, symbol: str = "AAPL") -> HumanLabel:
     return HumanLabel(Market.STOCKS, symbol, *BURST, kind, author, 0.6)
 
 
+@pytest.mark.long
 def test_a_decision_is_written_in_place_of_the_labels_that_differ(tmp_path: Path) -> None:
     write_home(tmp_path)
     lake, url = LakeResource(root=str(tmp_path / "lake")), f"sqlite:///{tmp_path / 'tapewatch.db'}"

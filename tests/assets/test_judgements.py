@@ -182,6 +182,7 @@ def test_gaps(lake: Lake) -> None:
         assert facts["VOO"][fact] == 100
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("table", "feature"),
     [(MICROSTRUCTURE, "last_price"), (MICROSTRUCTURE_MORE, "micro_price"), (INDICATORS, "obv")],

@@ -87,6 +87,7 @@ def test_a_day_stands_on_the_record_of_the_days_before(settings: Settings) -> No
         assert_frame_equal(old, new)
 
 
+@pytest.mark.long
 def test_nothing_to_trade_is_a_result_with_a_warning(settings: Settings, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(settings, DAYS[0]).success
     lake = Lake(settings.lake_root)
@@ -98,6 +99,7 @@ def test_nothing_to_trade_is_a_result_with_a_warning(settings: Settings, capfd: 
     assert "0 bets are too few to split" in said
 
 
+@pytest.mark.long
 def test_the_paper_portfolio_is_what_the_accounts_hold(settings: Settings, capfd: pytest.CaptureFixture[str]) -> None:
     job = build_definitions(settings).resolve_job_def("report_paper")
     assert job.execute_in_process().success

@@ -130,6 +130,7 @@ def test_healed_gaps_leave_a_day_complete_and_gaps_of_other_days_do_not_count() 
     assert (row["is_complete"], row["healed_minutes"], row["open_gaps"]) == (True, 10, 0)
 
 
+@pytest.mark.long
 @given(
     st.lists(
         st.tuples(
@@ -156,6 +157,7 @@ def test_every_expected_minute_is_exactly_one_of_four(spans, minutes, known) -> 
 HALVES = st.integers(-800, 800)
 
 
+@pytest.mark.long
 @given(
     st.lists(
         st.tuples(

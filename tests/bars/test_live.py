@@ -10,6 +10,7 @@ from tests.support.tapes import stock_session
 SESSION = stock_session()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("seed", "delay_s", "lateness_s"), [(1, 30, 0), (2, 400, 5), (3, 5, 60), (4, 550, 0)])
 def test_each_step_gives_out_what_changed(seed: int, delay_s: int, lateness_s: int) -> None:
     pieces = revised_arrivals(seed, SESSION, delay_s=delay_s, pieces=30)

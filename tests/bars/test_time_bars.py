@@ -242,6 +242,7 @@ def recorded_agreement(root: Path, exclude: tuple[int, ...]) -> BarAgreement:
     return BarAgreement(*map(sum, zip(*found, strict=True)))
 
 
+@pytest.mark.long
 @pytest.mark.real_tape
 def test_bars_by_the_vendors_rules_against_the_recorded_bars(market_data) -> None:
     """The recorded bars leave out the prices of intermarket sweeps, so prices must not agree fully."""
@@ -251,6 +252,7 @@ def test_bars_by_the_vendors_rules_against_the_recorded_bars(market_data) -> Non
     assert agreement.regular_price_share == pytest.approx(0.69, abs=0.005)
 
 
+@pytest.mark.long
 @pytest.mark.real_tape
 def test_bars_without_sweep_prices_against_the_recorded_bars(market_data) -> None:
     agreement = recorded_agreement(market_data, (14,))

@@ -5,6 +5,7 @@ import datetime as dt
 import numpy as np
 import pandas as pd
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
@@ -32,6 +33,7 @@ def in_pandas(bars: pl.DataFrame, minutes: int) -> pd.DataFrame:
     return frame.resample(f"{minutes}min", origin="epoch").agg(_AGGREGATES).dropna()
 
 
+@pytest.mark.long
 @settings(max_examples=20)
 @given(some.integers(0, 10_000))
 def test_each_level_equals_resampling(seed: int) -> None:

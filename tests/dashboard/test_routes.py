@@ -79,6 +79,7 @@ def test_only_the_charts_own_files_are_served(placed: Path, name: str) -> None:
     assert client("dashboard").get(f"/tape/assets/{name}").status_code == 404
 
 
+@pytest.mark.long
 @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     some.dictionaries(some.sampled_from(["market", "symbol", "from", "to", "most"]), some.text(max_size=12), min_size=1)

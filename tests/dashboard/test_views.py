@@ -55,6 +55,7 @@ def texts(page: AppTest) -> str:
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "show", [watch.show, alerts.show, health.show, models.show, trading.show, mark.show, labels.show, settings.show]
 )
@@ -64,6 +65,7 @@ def test_every_page_runs(placed: Path, show: Callable[[], None]) -> None:
     assert page.title[0].value == show.__module__.rpartition(".")[2].capitalize()
 
 
+@pytest.mark.long
 def test_a_paper_account_is_shown_with_what_stops_it(placed: Path) -> None:
     tape, sent = recorded_day(5, 30)
     with Database(f"sqlite:///{placed / 'tapewatch.db'}") as database:
@@ -82,6 +84,7 @@ def test_a_paper_account_is_shown_with_what_stops_it(placed: Path) -> None:
     assert "No bet yet" in texts(page)
 
 
+@pytest.mark.long
 def test_a_link_chooses_market_symbol_and_view(placed: Path) -> None:
     page = run(watch.show, symbol="MSFT", view="symbol")
     assert [box.value for box in page.selectbox][:3] == ["symbol", Market.STOCKS, "MSFT"]
@@ -91,6 +94,7 @@ def test_a_link_chooses_market_symbol_and_view(placed: Path) -> None:
     assert run(watch.show, symbol="<script>", market="nowhere").selectbox[2].value == "AAPL"
 
 
+@pytest.mark.long
 def test_an_alert_is_judged_with_a_note(placed: Path) -> None:
     page = run(alert.show, id=INCIDENT)
     assert not page.exception
@@ -102,6 +106,7 @@ def test_an_alert_is_judged_with_a_note(placed: Path) -> None:
     assert given.select("alert_id", "author", "verdict", "note").rows() == [(INCIDENT, "ann", "confirmed", "seen it")]
 
 
+@pytest.mark.long
 def test_markup_of_vendors_and_people_is_shown_as_text(placed: Path) -> None:
     page = run(alert.show, id=FAR)
     assert escaped(f"MSFT: {HOSTILE}") in texts(page)
@@ -109,6 +114,7 @@ def test_markup_of_vendors_and_people_is_shown_as_text(placed: Path) -> None:
     assert escaped("a_b <i>") == r"a\_b \<i\>"
 
 
+@pytest.mark.long
 def test_a_label_is_typed_saved_and_taken_back(placed: Path) -> None:
     page = run(mark.show)
     page.text_input(key="start text").set_value(f"{BURST[0]:%Y-%m-%dT%H:%M:%S}")
@@ -128,6 +134,7 @@ def test_a_label_is_typed_saved_and_taken_back(placed: Path) -> None:
         assert database.read(LABELS).is_empty()
 
 
+@pytest.mark.long
 def test_bad_times_are_refused_with_the_way_out(placed: Path) -> None:
     page = run(mark.show)
     page.text_input(key="start text").set_value("<b>noon</b>")
@@ -137,12 +144,14 @@ def test_bad_times_are_refused_with_the_way_out(placed: Path) -> None:
     assert "<b>" not in page.error[0].value.replace(r"\<b\>", "")
 
 
+@pytest.mark.long
 def test_who_may_not_mark_gets_no_way_to(placed: Path) -> None:
     assert "does not allow this page" in texts(run(mark.show, VIEWER))
     assert "does not allow this page" in texts(run(labels.show, VIEWER))
     assert not run(alert.show, VIEWER, id=INCIDENT).button
 
 
+@pytest.mark.long
 def test_a_class_is_added_by_managers_alone_and_offered_at_once(placed: Path) -> None:
     page = run(settings.show)
     page.text_input[0].set_value("Layered book")
@@ -156,6 +165,7 @@ def test_a_class_is_added_by_managers_alone_and_offered_at_once(placed: Path) ->
     assert "needs the permission" in texts(refused)
 
 
+@pytest.mark.long
 def test_a_manager_decides_where_labels_differ(placed: Path) -> None:
     with Database(f"sqlite:///{placed / 'tapewatch.db'}") as database:
         for author, kind in (("ann", "volume_spike"), ("ben", "normal")):

@@ -32,6 +32,7 @@ def statements(node: Any) -> Iterator[dict[str, Any]]:
             yield from statements(inner)
 
 
+@pytest.mark.long
 def test_cfn_lint_finds_nothing() -> None:
     assert [path.stem for path in TEMPLATES] == ["cluster", "machine", "network", "storage"]
     command = [str(Path(sys.executable).parent / "cfn-lint"), "--regions", REGION, "--", *map(str, TEMPLATES)]
@@ -103,6 +104,7 @@ class Stacks:
         return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Tried to parse:UserWarning")  # moto lacks alarms, filters and the bucket's policy
 def test_stacks_are_created_updated_and_deleted(aws: boto3.Session) -> None:
     stacks, s3 = Stacks(aws), aws.client("s3")

@@ -34,6 +34,7 @@ def test_the_chart_passes_lint() -> None:
     )
 
 
+@pytest.mark.long
 def test_every_manifest_is_valid(manifests: list[Manifest]) -> None:
     assert len(manifests) > 20
     for manifest in manifests:

@@ -65,6 +65,7 @@ def test_uv_is_that_of_the_lock_file() -> None:
     assert f"ARG UV_VERSION={version}\n" in DOCKERFILE
 
 
+@pytest.mark.long
 def test_the_image_of_scoring_holds_what_the_service_imports_and_no_training_or_orchestration() -> None:
     by_name = {package["name"]: package for package in LOCK}
     waiting = [need["name"] for need in by_name["tapewatch"]["dev-dependencies"]["scoring"]]

@@ -39,6 +39,7 @@ def test_no_other_dashboard_is_there() -> None:
     assert {path.stem for path in (FOLDER / "dashboards").glob("*.json")} == set(BOARDS)
 
 
+@pytest.mark.slow
 def test_rules_are_valid_and_their_cases_pass() -> None:
     promtool = program("promtool", "prometheus")
     for command in (["check", "rules", "rules.yml"], ["test", "rules", "rules_test.yml"]):

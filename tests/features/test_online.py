@@ -10,6 +10,7 @@ from tests.support.tapes import stock_session
 SESSION = stock_session()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("seed", "delay_s", "lateness_s"), [(5, 30, 0), (6, 400, 5), (7, 5, 60), (8, 550, 0)])
 @pytest.mark.parametrize("part_ticks", [5, 1000])
 def test_each_step_gives_out_what_changed(seed: int, delay_s: int, lateness_s: int, part_ticks: int) -> None:

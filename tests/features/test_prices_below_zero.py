@@ -89,6 +89,7 @@ def test_far_below_zero_everything_relative_is_null() -> None:
     assert {name: rows[name].count() for name in RELATIVE} == dict.fromkeys(RELATIVE, 0)
 
 
+@pytest.mark.long
 @FEW
 @given(SEEDS, st.integers(1, 700), st.sampled_from([50.0, 87.63]))
 def test_live_rows_equal_batch_rows(seed: int, size: int, fall: float) -> None:

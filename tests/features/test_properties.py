@@ -26,6 +26,7 @@ def judged(trades: pl.DataFrame, quotes: pl.DataFrame, session: Session) -> dict
     return disagreements(microstructure(trades, quotes, session), peer)
 
 
+@pytest.mark.long
 @FEW
 @given(TAPES)
 def test_pandas_gives_the_same_for_random_tapes(seed) -> None:
@@ -82,6 +83,7 @@ def recorded(market_data) -> tuple[pl.DataFrame, pl.DataFrame, Session]:
     return recorded_trades(market_data, day), recorded_quotes(market_data, day), stock_session(day)
 
 
+@pytest.mark.long
 @pytest.mark.real_tape
 def test_pandas_gives_the_same_for_a_recorded_day(recorded) -> None:
     assert judged(*recorded) == {}

@@ -26,6 +26,7 @@ def days(market_data) -> list[tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]]:
     return found
 
 
+@pytest.mark.long
 def test_the_last_quote_of_each_regular_minute_is_the_recorded_one(days) -> None:
     names = ("bid_price", "ask_price", "bid_size", "ask_size")
     equal = 0

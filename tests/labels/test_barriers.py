@@ -30,6 +30,7 @@ def outcome(bars: pl.DataFrame, rules: BarrierRules = RULES, through_ns: int | N
     return labels.row(0, named=True) if labels.height else None
 
 
+@pytest.mark.long
 def test_the_upper_barrier_is_touched_by_a_high() -> None:
     label = outcome(bars_of([100, 100.2, 100.5, 100, 100], high=[100, 100.3, 101.2, 100, 100]))
     assert label is not None
@@ -216,6 +217,7 @@ def test_impossible_barriers_are_refused() -> None:
     assert BarrierRules(vertical_minutes=1, profit_multiple=0.5).profit_multiple == 0.5
 
 
+@pytest.mark.long
 @given(seed=st.integers(0, 10_000), cut=st.integers(30, 199))
 @settings(max_examples=40, deadline=None)
 def test_a_shorter_tape_only_takes_labels_away(seed: int, cut: int) -> None:

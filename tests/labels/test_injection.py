@@ -342,6 +342,7 @@ def test_unknown_anomalies_are_refused() -> None:
         inject(DAY.trades, DAY.quotes, DAY.session, seed=1, kinds=["meteor"])
 
 
+@pytest.mark.long
 @pytest.mark.real_tape
 def test_a_recorded_day(market_data: Path) -> None:
     date = TICK_DAYS[0]

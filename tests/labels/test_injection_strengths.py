@@ -150,6 +150,7 @@ def test_measures_that_a_plain_count_confirms() -> None:
             assert 1e4 * np.abs(mids - mids[0]).max() > 0.6 * asked
 
 
+@pytest.mark.long
 def test_seeds_cover_every_strength_and_realisation_of_every_kind() -> None:
     found = pl.concat(
         inject_at_strengths(*clean(Market.STOCKS)[0], nature(Market.STOCKS), seed=seed, per_symbol=12).events

@@ -40,6 +40,7 @@ def market() -> Tape:
     return Tape(stock_session(), {"bars": bars}, tuple(f"S{n}" for n in range(5)), stock_session().day_end)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("computation", ALL, ids=[each.name for each in ALL])
 def test_nothing_of_the_platform_uses_the_future(computation: Computation) -> None:
     found = judge(computation, market() if computation.is_of_market else tape(), cuts=16)
@@ -91,6 +92,7 @@ def test_the_moments_are_spread_and_begin_in_the_middle() -> None:
     assert chosen_times(np.arange(0), 5) == []
 
 
+@pytest.mark.long
 def test_an_empty_tape_is_clean() -> None:
     empty = replace(tape(), frames={name: frame.clear() for name, frame in tape().frames.items()}, symbols=())
     for computation in ALL:

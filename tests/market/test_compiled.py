@@ -74,23 +74,27 @@ def folders(house: Path) -> list[str]:
     return sorted(path.name.partition("-")[0] for path in (house / "__pycache__" / "kernels").iterdir())
 
 
+@pytest.mark.long
 def test_kept_code_is_used_after_an_edit_of_an_unrelated_file(house: Path) -> None:
     (house / "unrelated.py").write_text("STEP = 3.0\n")
     assert run(house) == "4.0 0 0"
     assert folders(house) == ["__main__", "house.rules"]
 
 
+@pytest.mark.long
 def test_an_edit_of_a_function_in_another_file_reaches_its_caller(house: Path) -> None:
     (house / "rules.py").write_text(RULES.replace("value + STEP", "value + 10 * STEP"))
     assert run(house).startswith("22.0")
 
 
+@pytest.mark.long
 def test_an_edit_of_a_constant_two_imports_away_reaches_the_caller(house: Path) -> None:
     (house / "constants.py").write_text("STEP = 2.0\n")
     assert run(house).startswith("6.0")
     assert folders(house) == ["__main__", "house.rules"], "code of older sources is removed"
 
 
+@pytest.mark.long
 def test_another_version_of_numba_recompiles(house: Path) -> None:
     copy = house / "market" / "compiled.py"
     copy.write_text(copy.read_text().replace("{numba.__version__}", "another"))
@@ -123,6 +127,7 @@ def test_code_is_written_by_one_process_at_a_time(tmp_path: Path, monkeypatch: p
     assert len(list(folder.glob("*.nbc"))) == 2
 
 
+@pytest.mark.long
 def test_imports_are_found_as_python_finds_them() -> None:
     for file in Path(tapewatch.__file__).parent.rglob("*.py"):
         names = set()

@@ -236,6 +236,7 @@ def test_the_day_of_a_minute_after_midnight_utc(market: Market, date: dt.date) -
     assert day_of(market, midnight + dt.timedelta(hours=5)) == date
 
 
+@pytest.mark.long
 @settings(max_examples=300, deadline=None)
 @given(_DATES, st.sampled_from(Market), st.floats(0, 1))
 def test_a_session_is_found_from_any_time_of_its_day(date: dt.date, market: Market, share: float) -> None:

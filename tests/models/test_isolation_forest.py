@@ -65,6 +65,7 @@ def test_a_row_is_scored_by_itself_alone(detector: IsolationForestDetector, unse
     np.testing.assert_array_equal(together, alone)
 
 
+@pytest.mark.long
 def test_the_fit_sees_training_rows_and_no_labels(
     detector: IsolationForestDetector, training_rows: pl.DataFrame, unseen_rows: pl.DataFrame
 ) -> None:

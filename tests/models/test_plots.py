@@ -31,6 +31,7 @@ def rows() -> pl.DataFrame:
     return synthetic_day(Market.STOCKS, days(Market.STOCKS)[3]).regular
 
 
+@pytest.mark.long
 def test_evaluation_plots(detector: IsolationForestDetector, rows: pl.DataFrame) -> None:
     truth = synthetic_day(Market.STOCKS, days(Market.STOCKS)[3]).truth
     scored = detector.scored(rows).with_columns(rule_score=volume_ratio(rows))
@@ -41,6 +42,7 @@ def test_evaluation_plots(detector: IsolationForestDetector, rows: pl.DataFrame)
     assert not np.array_equal(pixels(recall_by_kind(good.by_kind)), pixels(recall_by_kind(bad.by_kind)))
 
 
+@pytest.mark.long
 def test_score_distribution(detector: IsolationForestDetector, rows: pl.DataFrame) -> None:
     pixels(score_distribution(detector.score(rows), detector.threshold))
 

@@ -40,6 +40,7 @@ def history(settings: Settings) -> Path:
     return settings.dagster_home / "history" / "runs"
 
 
+@pytest.mark.long
 def test_dagsters_own_log_reads_the_same_events(settings: Settings) -> None:
     with instance(settings) as opened:
         assert isinstance(opened.event_log_storage, HeldEventLog)
@@ -75,6 +76,7 @@ def test_an_open_page_is_notified_of_each_event(settings: Settings, opened: dg.D
     assert seen[-2:] == ["first", "last"]
 
 
+@pytest.mark.long
 def test_a_kill_loses_no_event(settings: Settings) -> None:
     code = f"""
 import os, signal

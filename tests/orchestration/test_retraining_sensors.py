@@ -154,6 +154,7 @@ def test_a_day_that_drifts_asks_for_one_training(tmp_path: Path, instance: dg.Da
     assert not drift_tick(tmp_path, instance, again.cursor).run_requests
 
 
+@pytest.mark.long
 def test_the_nightly_training_waits_for_the_pause(tmp_path: Path) -> None:
     # The context of a schedule opens the instance anew.
     instance = dg.DagsterInstance.local_temp(str(tmp_path))

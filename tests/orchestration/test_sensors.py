@@ -97,6 +97,7 @@ def executed(instance: dg.DagsterInstance, requests: Sequence[dg.RunRequest]) ->
     return started
 
 
+@pytest.mark.long
 def test_a_file_that_is_put_back_as_it_was_is_loaded_again(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     other, cursor = HEADER + "A,1,1,1,1,1,1381152600000000000,\n", None
     for text in (HEADER, other, HEADER, other, HEADER):
@@ -110,6 +111,7 @@ def test_a_file_that_is_put_back_as_it_was_is_loaded_again(tmp_path: Path, insta
         assert not tick(tmp_path, instance, cursor).run_requests
 
 
+@pytest.mark.long
 def test_after_a_reset_of_the_cursor_all_days_are_loaded_again(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     put(tmp_path, "2013-10-07")
     put(tmp_path, "2013-10-08")

@@ -158,6 +158,7 @@ def test_the_page_in_a_browser(profile: TapeProfile, tmp_path: Path) -> None:
         assert part in text
 
 
+@pytest.mark.long
 @pytest.mark.real_tape
 def test_crossed_and_locked_quotes_of_a_recorded_day_are_counted(market_data: Path, tmp_path: Path) -> None:
     day = Partition(DAY.replace(year=2013, month=10, day=7), Market.STOCKS)

@@ -98,6 +98,7 @@ def test_the_settings_of_the_command_line_are_those_of_the_platform(home: Path) 
         opened(home, redis_url="redis://h", database_url="postgresql://h")
 
 
+@pytest.mark.long
 def test_online_vectors_are_those_of_the_join_and_older_pushes_change_nothing(features: Features, home: Path) -> None:
     rows = minutes_of(home)
     middle = known_at(rows, 100)

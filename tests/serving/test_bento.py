@@ -85,6 +85,7 @@ def test_the_service_can_tell_the_schema_of_the_database() -> None:
     assert revisions == set(REVISIONS)
 
 
+@pytest.mark.long
 def test_requirements_are_the_installed_versions() -> None:
     requirements = pinned_requirements(service_modules())
     assert all(requirement.count("==") == 1 for requirement in requirements)

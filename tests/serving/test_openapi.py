@@ -80,6 +80,7 @@ def test_generated_requests_get_the_answers_of_the_description(schema, operation
     run()
 
 
+@pytest.mark.long
 @given(
     body=st.binary(max_size=300),
     path=st.sampled_from(["/score", "/explain", "/score_symbols", "/score_bars", "/feedback"]),

@@ -104,6 +104,7 @@ _JSON = st.recursive(
 )
 
 
+@pytest.mark.long
 @given(_JSON)
 def test_any_json_gives_valid_rows_or_an_error(value: object) -> None:
     try:

@@ -46,6 +46,7 @@ def asked(client: TestClient, frame: pl.DataFrame) -> list[dict[str, object]]:
     return client.post("/score", json={"rows": rows}).raise_for_status().json()["results"]
 
 
+@pytest.mark.long
 def test_agreement_is_that_of_both_detectors(deployment: Deployment, other: IsolationForestDetector) -> None:
     frame = pl.concat([ordinary_rows(5).head(300), extreme(ordinary_rows(5).slice(350, 20))])
     with TestClient(application(deployment), base_url="http://127.0.0.1") as client:

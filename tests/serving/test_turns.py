@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import httpx
+import pytest
 
 from models.served.loading import write_graphs
 from serving.app import application
@@ -16,6 +17,7 @@ from tests.support.scoring import deployment_of
 SINGLE = {"symbol": "AAPL", "event_time": "2024-06-03T13:31:00Z", "volume_ratio": 400.0}
 
 
+@pytest.mark.long
 def test_a_single_row_is_answered_before_large_requests_that_came_first(tmp_path: Path) -> None:
     fitted().save(tmp_path)
     write_graphs(tmp_path, tmp_path)

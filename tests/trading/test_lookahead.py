@@ -8,6 +8,7 @@ from unittest.mock import patch
 
 import numpy as np
 import polars as pl
+import pytest
 
 from assets.shared.judgements import no_look_ahead
 from models.scan.detector import Day, ScanDetector
@@ -46,6 +47,7 @@ def tapes() -> list[Tape]:
     return found
 
 
+@pytest.mark.long
 def test_signals_use_nothing_of_the_future() -> None:
     *before, tape = tapes()
     days = [Day(each.session, bins_5s(each.frames["trades"], each.frames["quotes"], each.session)) for each in before]

@@ -66,6 +66,7 @@ def test_only_a_person_whose_account_an_admin_made_gets_in(client: TestClient, d
     set_locked(database, "ada@example.org", locked=False, actor="test")
 
 
+@pytest.mark.long
 def test_another_person_with_the_same_address_does_not_get_the_account(
     client: TestClient, database: Database, person: IdentityProvider
 ) -> None:

@@ -85,6 +85,7 @@ def streamed(rows: pl.DataFrame) -> list[str]:
     return rows.select(messages.text(rows, "T", Market.STOCKS)).to_series().to_list()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("order", ["asc", "desc"])
 def test_quotes(client: RESTClient, voo: TapeDay, order: str) -> None:
     read = list(client.list_quotes("VOO", timestamp=TEXT, limit=7777, order=order))

@@ -217,6 +217,7 @@ def test_recorded_crypto_quotes_and_bars_are_streamed(tmp_path: Path) -> None:
     assert [event["ev"] for event in received.events] == ["XQ", "XA", "XQ", "XA", "XQ", "XA"]
 
 
+@pytest.mark.long
 def test_every_market_with_files_is_streamed_from_them(tmp_path: Path) -> None:
     named = {STOCKS: "MSFT", OPTIONS: "O:SPY240419C00500000", FOREX: "C:EUR-USD", CRYPTO: "X:LTC-USD", INDICES: "I:SPX"}
     for day, ticker in named.items():

@@ -103,6 +103,7 @@ def test_slow_frames_are_read(tape: SyntheticTape) -> None:
     assert [event["i"] for event in received.events] == ids(tape)
 
 
+@pytest.mark.long
 def test_unknown_events_and_fields_are_sent(tape: SyntheticTape) -> None:
     received, struck = played(tape, kind="unknown_event", every=1_000)
     assert struck == {"unknown_event": len(received.of("ZZ"))} == {"unknown_event": len(ids(tape)) // 1_000}

@@ -47,6 +47,7 @@ def test_a_day_fits_its_tables(symbol: str) -> None:
     assert 2 <= day.truth.height <= 4
 
 
+@pytest.mark.long
 def test_a_day_does_not_depend_on_earlier_requests() -> None:
     first, second = Synthetic(3), Synthetic(3)
     asked = [(symbol, day) for symbol in ("AAPL", "X:BTC-USD") for day in (DAY, DAY + dt.timedelta(days=1))]

@@ -136,6 +136,7 @@ def test_passed_in_parts_equals_passed_at_once() -> None:
     assert at_once.tobytes() == in_parts.tobytes()
 
 
+@pytest.mark.long
 @pytest.mark.real_tape
 def test_a_recorded_day_recounted_with_polars(market_data: Path) -> None:
     order = pl.col("symbol").cast(pl.String), "time", "sequence_number"

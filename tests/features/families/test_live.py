@@ -16,6 +16,7 @@ SESSION = stock_session()
 DAY_MINUTES = 24 * 60
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("seed", "size", "part_ticks"), [(1, 7, 5), (2, 301, 1000)])
 def test_minutes_summed_live_give_the_rows_of_the_batch(seed: int, size: int, part_ticks: int) -> None:
     trades, quotes = random_tape(seed)

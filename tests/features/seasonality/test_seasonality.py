@@ -153,6 +153,7 @@ def test_an_event_does_not_raise_its_own_yardstick() -> None:
     assert usual[1][200 + LAG + WINDOW] > 3 * usual[0][200 + LAG + WINDOW]
 
 
+@pytest.mark.long
 def test_few_days_are_drawn_towards_the_market() -> None:
     flat, curved = np.full(390, 100.0), u_shaped()
     many = {f"S{n}": curved * (n + 1) for n in range(9)}
@@ -270,6 +271,7 @@ def test_a_planted_leak_is_found(model: SeasonalModel, leak: Callable[[Computati
     assert verdict.horizon is not None
 
 
+@pytest.mark.long
 @pytest.mark.real_tape
 def test_on_recorded_days_the_open_is_no_event(market_data: Path) -> None:
     """The first and last half hour, 15 % of the day, hold half of the busiest minutes, and a tenth of those that deviate."""

@@ -230,6 +230,7 @@ def _bomb(root: Path, *parts: bytes, repeat: int) -> Path:
     return path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("part", "reason"),
     [

@@ -22,6 +22,7 @@ def _stocks(date: dt.date) -> Partition:
     return Partition(date, Market.STOCKS)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("date", TICK_DAYS)
 def test_loading_trades_twice_gives_the_same(market_data: Path, tmp_path: Path, date: dt.date) -> None:
     source, lake = FlatFileSource(str(market_data)), Lake(tmp_path)
@@ -37,6 +38,7 @@ def test_loading_trades_twice_gives_the_same(market_data: Path, tmp_path: Path, 
     assert_frame_equal(lake.read(TRADES, _stocks(date)), independent, categorical_as_str=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("date", TICK_DAYS)
 def test_quotes_and_how_many_are_crossed(market_data: Path, tmp_path: Path, date: dt.date) -> None:
     load, lake = FlatFileSource(str(market_data)).quotes(_stocks(date)), Lake(tmp_path)

@@ -30,6 +30,7 @@ _ROWS = st.lists(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=120, deadline=None)
 @given(_ROWS)
 def test_numbers_and_words_are_as_python_reads_them(rows: list[tuple[object, ...]]) -> None:

@@ -3,6 +3,7 @@
 import numba
 import numpy as np
 import numpy.typing as npt
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ def _read_decimal(source: npt.NDArray[np.uint8]) -> float:
     return float(value)
 
 
+@pytest.mark.long
 @settings(max_examples=2000, deadline=None)
 @given(
     st.one_of(

@@ -74,12 +74,14 @@ def assert_same(body: bytes) -> None:
     assert fast[1:] == careful[1:], body
 
 
+@pytest.mark.long
 @settings(max_examples=120, deadline=None)
 @given(page=pages())
 def test_both_readers_agree_on_any_page(page):
     assert_same(page)
 
 
+@pytest.mark.long
 @settings(max_examples=120, deadline=None)
 @given(page=pages(), at=st.floats(0, 0.999), byte=st.sampled_from(list(b'{}[]",:.eE+- 0a\\')), cut=st.booleans())
 def test_both_readers_agree_on_broken_pages(page, at, byte, cut):

@@ -30,6 +30,7 @@ def unseen_anomalies() -> pl.DataFrame:
     return marked(microstructure(made.trades, made.quotes, day.session).filter("is_regular"), made.events)
 
 
+@pytest.mark.long
 def test_unseen_anomalies_are_more_probable_than_the_rest(
     classifier: AnomalyClassifierDetector, unseen_rows: pl.DataFrame, unseen_anomalies: pl.DataFrame
 ) -> None:
@@ -92,6 +93,7 @@ def test_saved_and_loaded_it_scores_the_same(
         AnomalyClassifierDetector.load(tmp_path)
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_classifier(
     classifier: AnomalyClassifierDetector,
     training_rows: pl.DataFrame,
@@ -112,6 +114,7 @@ def test_the_onnx_graph_gives_the_probabilities(
     assert found[:, 0] == pytest.approx(classifier.score(unseen_rows), abs=1e-5)
 
 
+@pytest.mark.long
 def test_what_cannot_teach_is_refused(training_rows: pl.DataFrame, labelled: pl.DataFrame) -> None:
     def fit(rows: pl.DataFrame, examples: pl.DataFrame | None) -> None:
         AnomalyClassifierDetector(SMALL).fit(rows, labelled=examples)
@@ -133,6 +136,7 @@ def test_what_cannot_teach_is_refused(training_rows: pl.DataFrame, labelled: pl.
         AnomalyClassifierDetector().score(training_rows)
 
 
+@pytest.mark.long
 def test_a_constant_feature_and_a_vanished_symbol_do_no_harm(
     training_rows: pl.DataFrame, labelled: pl.DataFrame, unseen_rows: pl.DataFrame
 ) -> None:

@@ -20,6 +20,7 @@ def grown(iterations: int, seed: int) -> HistGradientBoostingClassifier:
     ).fit(INPUTS, IS_ONE)
 
 
+@pytest.mark.long
 def test_margins_are_those_of_the_library() -> None:
     boosted = [grown(12, 1), grown(7, 2)]
     margins = Trees.of(boosted).margins(INPUTS)
@@ -47,6 +48,7 @@ def test_contributions_are_shapley_values_and_add_up_to_the_margin() -> None:
         assert found[0, feature] == pytest.approx(value, abs=1e-9)
 
 
+@pytest.mark.long
 def test_improvements_are_the_gains_by_which_the_library_chooses_splits() -> None:
     # With squared errors the library's gain is Friedman's improvement.
     model = HistGradientBoostingRegressor(max_iter=3, max_leaf_nodes=6, early_stopping=False, learning_rate=1.0)

@@ -63,6 +63,7 @@ def test_what_moved_drifts_and_the_rest_does_not() -> None:
     assert set(drifting["name"].cast(pl.String)) <= {"quoted_spread_bps", "score", "alerts"}
 
 
+@pytest.mark.long
 def test_the_sums_go_on_from_the_day_before_and_begin_anew_with_a_model() -> None:
     detector = fitted()
     reference = pl.concat([_later(ordinary_rows(seed), -seed) for seed in range(1, 5)])

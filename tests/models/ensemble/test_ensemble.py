@@ -92,6 +92,7 @@ def test_peaks_above_a_level_come_as_often_as_it_says() -> None:
     assert np.isnan(level.of(np.array([np.nan]))).all()
 
 
+@pytest.mark.long
 def test_ordinary_unseen_minutes_alert_at_the_rate_that_was_set(
     ensemble: EnsembleDetector, unseen: pl.DataFrame
 ) -> None:
@@ -266,6 +267,7 @@ def test_served_members_are_the_detectors_and_give_its_reasons(
     assert np.abs(found - expected).max() <= 1e-6
 
 
+@pytest.mark.long
 def test_serving_an_ensemble_imports_neither_what_fitted_it_nor_what_explains_it(served: Path) -> None:
     code = f"""
 import sys

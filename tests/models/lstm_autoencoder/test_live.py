@@ -24,6 +24,7 @@ def minutes(sequence_rows: pl.DataFrame) -> list[pl.DataFrame]:
     return rows.sort("event_time").partition_by("event_time", maintain_order=True)
 
 
+@pytest.mark.long
 def test_live_scores_are_those_of_the_whole_day(
     autoencoder: LstmAutoencoderDetector, minutes: list[pl.DataFrame]
 ) -> None:
@@ -35,6 +36,7 @@ def test_live_scores_are_those_of_the_whole_day(
     assert sum(part.height for part in live._context) <= 2 * 2 * (autoencoder.context_minutes + 2)
 
 
+@pytest.mark.long
 def test_a_minute_that_changes_late_is_scored_again_with_those_that_read_it(
     autoencoder: LstmAutoencoderDetector, minutes: list[pl.DataFrame]
 ) -> None:

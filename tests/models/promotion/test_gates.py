@@ -30,6 +30,7 @@ def case() -> Case:
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_candidate_passes_every_gate_that_has_something_to_measure(case: Case) -> None:
     # The day's labelled anomalies are no ordinary tape.
     truth = tape(3).truth.select("symbol", "event_time").with_columns(pl.col("symbol").cast(pl.String), is_anomaly=True)

@@ -9,6 +9,7 @@ from models.scan.layout import KINDS
 from models.scan.quantiles import around, row_quantiles
 
 
+@pytest.mark.long
 def test_peaks_are_apart() -> None:
     values = np.zeros(1000)
     values[[100, 150, 400, 530]] = [5, 4, 3, 6]

@@ -80,6 +80,7 @@ def test_on_recorded_days_with_injected_anomalies(market_data: Path) -> None:
     assert false / 4 <= 2
 
 
+@pytest.mark.long
 def test_one_symbol_s_incidents_need_its_peers_alone_and_nothing_after_them() -> None:
     last, detector = day(Market.STOCKS, 3), fitted(Market.STOCKS)
     whole = detector.incidents(last.bins, last.session, model="scan/1")
@@ -110,6 +111,7 @@ def test_incidents_are_rows_of_their_table_with_reasons_in_words() -> None:
         assert reasons[0]["words"] == WORDING[reasons[0]["statistic"]](reasons[0]["value"])
 
 
+@pytest.mark.long
 def test_fewer_alerts_for_more_hours() -> None:
     last, detector = day(Market.STOCKS, 3), fitted(Market.STOCKS)
     often, seldom = (detector.incidents(last.bins, last.session, hours=hours).height for hours in (1, 100))
@@ -132,6 +134,7 @@ def test_ordinary_days_raise_as_many_alerts_as_the_setting_says() -> None:
     assert 0.5 < raised / expected < 2
 
 
+@pytest.mark.long
 def test_a_saved_detector_is_the_same(tmp_path: Path) -> None:
     fitted(Market.STOCKS).save(tmp_path)
     loaded, last = ScanDetector.load(tmp_path), day(Market.STOCKS, 3)
@@ -169,6 +172,7 @@ def test_a_new_symbol_is_scored_by_the_pooled_model() -> None:
     assert found.height > 0
 
 
+@pytest.mark.long
 def test_incidents_so_far_are_those_of_the_whole_day() -> None:
     last, detector = day(Market.STOCKS, 3), fitted(Market.STOCKS)
     whole = detector.incidents(last.bins, last.session)

@@ -171,6 +171,7 @@ def test_a_fall_that_recovers_is_a_flash_crash_and_a_fall_that_stays_is_none() -
     assert measured(stays, usual())[0, AT["fall_and_recovery"], at].max() < 3
 
 
+@pytest.mark.long
 def test_the_future_changes_nothing_and_parts_equal_the_whole() -> None:
     values, of = inputs(), usual()
     whole = measured(values, of)

@@ -78,6 +78,7 @@ def test_reasons_are_those_of_the_detector_and_so_of_shap(
     assert np.ptp(expected) > 0.01
 
 
+@pytest.mark.long
 def test_reasons_of_an_ensemble_and_its_classifier_are_those_of_the_detectors(
     tmp_path: Path, rows: pl.DataFrame
 ) -> None:
@@ -126,6 +127,7 @@ def test_a_folder_without_a_graph_gives_the_same_scores(
     assert alone.contributions(few)[1].tolist() == whole.contributions(few)[1].tolist()
 
 
+@pytest.mark.long
 def test_scoring_and_reasons_import_neither_scikit_learn_nor_shap_nor_a_deep_learning_framework(saved: Path) -> None:
     code = f"""
 import sys

@@ -29,6 +29,7 @@ def rhythm() -> tuple[np.ndarray, np.ndarray]:
     return times, 50.0 + 20.0 * np.sin(2.0 * np.pi * times / DAY_S) + noise(2880)
 
 
+@pytest.mark.long
 def test_a_score_depends_on_no_later_row(rhythm: tuple[np.ndarray, np.ndarray]) -> None:
     times, values = rhythm
     whole = SeriesWatch().scan(values, times)
@@ -36,6 +37,7 @@ def test_a_score_depends_on_no_later_row(rhythm: tuple[np.ndarray, np.ndarray]) 
         np.testing.assert_array_equal(SeriesWatch().scan(values[:cut], times[:cut]), whole[:cut])
 
 
+@pytest.mark.long
 def test_row_by_row_equals_all_at_once_and_many_series_equal_each_alone() -> None:
     values = np.stack([noise(300, seed).cumsum() for seed in range(3)])
     values[1, 100:120] = np.nan
@@ -120,6 +122,7 @@ def test_a_day_out_of_rhythm_is_found_by_the_time_of_day(rhythm: tuple[np.ndarra
     assert np.sum(np.abs(values[:2000] - 55.0) < 2.0) > 50
 
 
+@pytest.mark.long
 def test_the_second_day_and_a_period_just_found_raise_no_alarm(rhythm: tuple[np.ndarray, np.ndarray]) -> None:
     times, values = rhythm
     assert SeriesWatch().scan(values, times)[200:700].max() < 0.99
@@ -203,6 +206,7 @@ def test_wrong_shapes_are_named() -> None:
         SeriesWatch(2).scan([1.0])
 
 
+@pytest.mark.long
 def test_the_strongest_part_is_named() -> None:
     values = noise()
     watch = SeriesWatch()

@@ -281,6 +281,7 @@ def test_an_unusable_home_is_one_line(home: Path, monkeypatch: pytest.MonkeyPatc
     assert "TAPEWATCH_HOME" in refusal("alerts")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["lake%202026", "what?a", "tape #1 é; 100% [x]*"])
 def test_a_home_may_have_any_name(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """What our own database keeps is in the home; commands that start Dagster or MLflow refuse what those would misread."""
@@ -330,6 +331,7 @@ def test_the_table_of_plans_fits_any_width(home: Path, width: int) -> None:
     assert "bars, trades, quotes" in table
 
 
+@pytest.mark.long
 def test_the_estimate_needs_no_slow_imports() -> None:
     code = "import sys, orchestration.cli.app, orchestration.runs.backfill, orchestration.runs.lineage; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -378,6 +380,7 @@ def test_a_profile_of_one_day_covers_that_day(home: Path) -> None:
     assert "from 2024-06-05 to 2024-06-05" in refusal("profile", "--market", "stocks", "--date", "2024-06-05")
 
 
+@pytest.mark.long
 def test_without_an_id_the_latest_anomaly_is_explained(home: Path) -> None:
     assert "the model isolation_forest/3" in refusal("explain")  # its model is not there, nor is its day
     shutil.rmtree(home)

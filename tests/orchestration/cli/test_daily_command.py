@@ -58,6 +58,7 @@ def put(path: Path, days: list[dt.date]) -> None:
     path.write_bytes(gzip.compress("\n".join([HEADER, *lines(days)]).encode()))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("layout", ["days", "years"])
 def test_a_file_a_day_and_a_file_a_year(layout: str, home: Settings, tmp_path: Path) -> None:
     folder = tmp_path / "files" / "us_stocks_sip" / "day_aggs_v1"

@@ -59,6 +59,7 @@ def stored(settings: Settings) -> list[dict[str, object]]:
         return database.read(LABELS).to_dicts()
 
 
+@pytest.mark.long
 def test_a_label_is_added_shown_with_its_edges_and_removed(home: Settings) -> None:
     added = add("volume_spike", "15:09", "15:13:30", "--confidence", "0.8", "--note", "seen by eye")
     assert "AAPL 2024-03-05 15:09:00 to 15:13:30 (volume_spike by ann): added as" in added.stderr
@@ -158,6 +159,7 @@ def test_a_file_with_faults_adds_nothing(home: Settings, tmp_path: Path) -> None
     assert stored(home) == []
 
 
+@pytest.mark.long
 def test_agreement_of_two_authors(home: Settings) -> None:
     assert "no symbol's day was labelled by two authors" in refusal(call("agreement", status=1))
     add("unusual", "15:05", "15:10")

@@ -38,6 +38,7 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["lookahead", *arguments])
 
 
+@pytest.mark.long
 def test_a_day_of_the_lake_is_clean(home: Path) -> None:
     result = run("--from", str(DAY), "--moments", "3", "--format", "csv")
     assert result.exit_code == 0, result.output
@@ -48,6 +49,7 @@ def test_a_day_of_the_lake_is_clean(home: Path) -> None:
     }
 
 
+@pytest.mark.long
 def test_a_leak_is_named_and_fails_the_command(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clean = next(each for each in runs.CATALOGUE if each.name == "tape/bars")
 

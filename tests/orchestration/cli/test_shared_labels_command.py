@@ -18,6 +18,7 @@ def call(home: Path, patch: pytest.MonkeyPatch, *arguments: str, status: int = 0
     return done.output
 
 
+@pytest.mark.long
 def test_a_conflict_is_listed_and_settled_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TAPEWATCH_DATABASE_URL", raising=False)
     place, ann, ben = str(tmp_path / "team"), tmp_path / "ann", tmp_path / "ben"

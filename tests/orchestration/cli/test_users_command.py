@@ -40,6 +40,7 @@ def run(*arguments: str, said: str = "") -> Result:
     return CliRunner().invoke(app, arguments, input=said or None)
 
 
+@pytest.mark.long
 def test_accounts_from_the_command_line(settings: Settings, tmp_path: Path) -> None:
     added = run("users", "add", "Ada", "--role", "user")
     assert added.exit_code == 0, added.output
@@ -79,6 +80,7 @@ def test_a_second_factor_from_the_command_line(settings: Settings, monkeypatch: 
     assert "second factor" not in run("users", "list").stdout
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -141,6 +143,7 @@ def _of(part: str, found: list[Finding]) -> str:
     return "\n".join(f"{one.what}: {one.remedy}: {one.is_fault}" for one in found if one.part == part)
 
 
+@pytest.mark.long
 def test_what_is_weak_is_found_with_its_remedy(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -131,6 +131,7 @@ def test_an_output_that_is_gone_and_a_source_that_shrank_are_refused(lines: list
     assert "which are gone" in call(str(source), "--out", "out.csv", "--state", "state.npz").output
 
 
+@pytest.mark.long
 def test_scores_of_a_pipe_come_with_each_row(lines: list[str]) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", "from orchestration.cli.app import app; app()", "watch", "-", "--out", "-"],

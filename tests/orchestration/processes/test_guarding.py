@@ -37,6 +37,7 @@ def test_services_get_names_and_token_in_their_environment_alone(tmp_path: Path)
     assert TOKEN not in repr(settings(tmp_path, token=TOKEN))
 
 
+@pytest.mark.long
 def test_up_says_in_one_line_why_it_does_not_start(tmp_path: Path) -> None:
     inherited = {name: value for name, value in os.environ.items() if not re.match("TAPEWATCH_|POLYGON_|MLFLOW_", name)}
     done = subprocess.run(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import msgspec
+import pytest
 
 from orchestration.processes.logs import LogLine
 from serving.app import application
@@ -58,6 +59,7 @@ def test_lines_of_text_are_the_default_form_and_are_masked_too() -> None:
     assert "hidden" not in text
 
 
+@pytest.mark.long
 def test_a_request_has_the_fields_of_the_page(tmp_path: Path) -> None:
     log = io.StringIO()
 

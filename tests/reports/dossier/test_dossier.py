@@ -26,6 +26,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScoredDays]:
     made.database.close()
 
 
+@pytest.mark.long
 def test_an_anomaly_is_made_again_and_explained(platform: ScoredDays) -> None:
     name = platform.strongest(DAYS[1])
     give_verdict(platform.database, name, verdict="confirmed", author="ada", note="halted soon after")

@@ -53,6 +53,7 @@ async def post(app: Application, body: AsyncIterator[bytes], path: str = "/score
     return int(str(sent[0]["status"])), bytes(sent[1]["body"]), read  # type: ignore[arg-type]
 
 
+@pytest.mark.long
 def test_clients_that_never_finish_their_requests_keep_no_others_waiting(app: Application) -> None:
     async def scenario() -> int:
         slow = [asyncio.create_task(post(app, endless())) for _ in range(operation.MAX_REQUESTS + 44)]

@@ -41,6 +41,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_detector(tmp_path_factory.mktemp("model"))
 
 
+@pytest.mark.long
 def test_spans_come_to_the_receiver_and_the_log_names_their_trace(model: Path) -> None:
     log = io.StringIO()
     with otlp_receiver() as receiver:

@@ -20,6 +20,7 @@ def kinds(served: Served, query: str = "") -> list[str]:
     return [each["kind"] for each in found["alerts"]]
 
 
+@pytest.mark.long
 def test_alerts_are_listed_newest_first_by_what_is_asked(served: Served) -> None:
     assert kinds(served) == []
     write_findings(served.database)

@@ -68,6 +68,7 @@ def content(database: Database) -> dict[str, object]:
         }
 
 
+@pytest.mark.long
 @between
 def test_a_backup_of_one_is_restored_into_another(new: New, one: str, other: str, tmp_path: Path) -> None:
     source, target = new(one), new(other)
@@ -81,6 +82,7 @@ def test_a_backup_of_one_is_restored_into_another(new: New, one: str, other: str
     assert [path.name for path in (tmp_path / "deep" / "er").iterdir()] == ["backup.zip"]
 
 
+@pytest.mark.long
 @on_both
 def test_a_database_with_rows_is_replaced_only_on_request(new: New, engine: str, tmp_path: Path) -> None:
     source, target = new("sqlite"), new(engine)
@@ -114,6 +116,7 @@ def test_a_damaged_backup_changes_nothing(new: New, engine: str, tmp_path: Path)
         restore(target, tmp_path / "absent.zip")
 
 
+@pytest.mark.long
 @on_both
 def test_a_backup_that_lacks_rows_is_refused(new: New, engine: str, tmp_path: Path) -> None:
     source, target = new("sqlite"), new(engine)
@@ -142,6 +145,7 @@ def test_a_backup_of_a_newer_tapewatch_is_refused(new: New, tmp_path: Path) -> N
         restore(new("sqlite"), file)
 
 
+@pytest.mark.long
 @between
 def test_a_move_brings_every_row(new: New, one: str, other: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copying, "ROWS_A_BATCH", 40)  # so that a table takes several batches
@@ -191,6 +195,7 @@ def test_a_row_that_differs_is_found_and_named(new: New, engine: str) -> None:
         target.upsert(LIVE_QUARANTINE, MONDAY, rows_of(LIVE_QUARANTINE, ROWS))
 
 
+@pytest.mark.long
 @on_both
 def test_a_backup_is_of_one_moment(new: New, engine: str, tmp_path: Path) -> None:
     database = new(engine)
@@ -207,6 +212,7 @@ def test_a_backup_is_of_one_moment(new: New, engine: str, tmp_path: Path) -> Non
     assert content(target) == before != content(database)
 
 
+@pytest.mark.long
 def test_each_step_reports_the_rows_so_far_and_all_rows(
     new: New, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

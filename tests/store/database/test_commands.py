@@ -114,6 +114,7 @@ def test_nothing_is_deleted_without_yes_and_labels_only_by_name(database: Databa
     assert "there is no table 'quotes': the database has anomalies" in refusal("retain", "--table", "quotes")
 
 
+@pytest.mark.long
 def test_backup_and_restore(database: Database, tmp_path: Path) -> None:
     file = str(tmp_path / "backup.zip")
     assert "53 rows" in said("backup", file)

@@ -51,6 +51,7 @@ def kept(database: Database) -> pl.DataFrame:
     return rows.select(MARKET_MICROSTRUCTURE.schema.names()).with_columns(pl.col("symbol", "model").cast(pl.String))
 
 
+@pytest.mark.long
 def test_rows_of_the_stream_equal_those_of_the_lake_and_either_changes_nothing_of_the_other(database: Database) -> None:
     trades, quotes, batch = of_the_lake()
     tapes = DayTapes(Market.STOCKS)

@@ -140,6 +140,7 @@ def test_processes_that_open_a_new_database_together_all_find_it_current(url: st
         assert differences(database) == []
 
 
+@pytest.mark.long
 def test_a_current_database_is_opened_without_alembic(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'tapewatch.db'}"
     Database(url).close()

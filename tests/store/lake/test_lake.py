@@ -250,6 +250,7 @@ def _child(code: str, *arguments: object) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_full_disk_is_a_clear_error_and_leaves_the_partition(tmp_path: Path) -> None:
     # The kernel refuses bytes beyond the limit as it does on a full disk, root or not.
     lake, frame = Lake(tmp_path), _trades({"A": 200})
@@ -286,6 +287,7 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
         subprocess.run(["umount", tmp_path], check=True)
 
 
+@pytest.mark.long
 def test_a_killed_write_leaves_the_partition_and_the_next_write_removes_its_file(tmp_path: Path) -> None:
     lake, frame = Lake(tmp_path), _trades({"A": 200})
     lake.write(TRADES, DAY, frame)
@@ -320,6 +322,7 @@ def test_the_staged_file_of_a_running_writer_is_not_removed(tmp_path: Path) -> N
     assert lake.read(TRADES, DAY).equals(frame)
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_partition(tmp_path: Path) -> None:
     code = (
         "from tests.support.peak_memory import peak_mb\n"

@@ -209,6 +209,7 @@ def test_notices_above_the_rate_are_summarised(receiver: Receiver) -> None:
     assert notices.tallies["webhook"].held_back == 7
 
 
+@pytest.mark.long
 def test_a_slow_receiver_blocks_neither_the_caller_nor_others(receiver: Receiver) -> None:
     receiver.is_blocking.clear()
     slow = Webhook(receiver.url, timeout_s=PATIENCE_S)

@@ -267,6 +267,7 @@ SCRIPTS = st.lists(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=40)
 @given(SCRIPTS)
 def test_nothing_is_lost_wherever_a_process_is_killed(tmp_path_factory, scripts) -> None:

@@ -98,6 +98,7 @@ def test_a_day_may_open_while_the_figures_are_read() -> None:
     assert tapes.too_late_rows == 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("thread", [Keeper, Builder])
 def test_a_thread_that_fails_at_the_very_end_is_reported(tmp_path: Path, thread: type) -> None:
     collector = collector_in(tmp_path)
@@ -118,6 +119,7 @@ def test_a_thread_that_fails_at_the_very_end_is_reported(tmp_path: Path, thread:
         collector.run()
 
 
+@pytest.mark.long
 def test_rows_for_the_database_are_written_even_if_the_keeper_fails_to_close(tmp_path: Path) -> None:
     collector = collector_in(tmp_path)
     with (
@@ -130,6 +132,7 @@ def test_rows_for_the_database_are_written_even_if_the_keeper_fails_to_close(tmp
     rows_closed.assert_called_once()
 
 
+@pytest.mark.long
 def test_an_endless_name_lookup_does_not_delay_the_end(tmp_path: Path) -> None:
     collector = collector_in(tmp_path)
     may_end, ended = threading.Event(), []

@@ -13,6 +13,7 @@ from tapewatch.streaming.detection.champion import Champions, publish, published
 from tests.support.scans import detector, tape
 
 
+@pytest.mark.long
 def test_what_is_published_is_read_and_finds_the_same(tmp_path: Path) -> None:
     path, day = tmp_path / "champions" / "scan.zip", tape(2)
     publish(detector(), "scan/3", path)

@@ -80,6 +80,7 @@ def expected(anomalies: pl.DataFrame) -> list[tuple[object, ...]]:
     return sorted(anomalies.select(*columns, "score").rows())
 
 
+@pytest.mark.long
 def test_scores_and_events_equal_those_of_the_whole_day_bit_for_bit() -> None:
     detector = ensemble()
     scored, findings = played(LiveMinutes(detector, "ensemble/1"))
@@ -139,6 +140,7 @@ def test_an_absent_member_is_named_and_the_others_combine_as_in_a_batch_without_
         MinuteScores(replace(broken(1), absent=frozenset({"isolation_forest"})), "ensemble/1").score(rows)
 
 
+@pytest.mark.long
 def test_another_champion_goes_on_with_the_incidents() -> None:
     live, other = LiveMinutes(ensemble(), "ensemble/1"), ensemble(hours=4.0)
     first = next(f for f in played(live)[1] if f.is_opening)

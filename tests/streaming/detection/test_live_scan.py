@@ -44,6 +44,7 @@ def expected(scan: ScanDetector, day: SyntheticDay) -> list[tuple[object, ...]]:
     return sorted(rows.select(*columns).select("symbol", "start_time", "end_time", "kind", "surprise").rows())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("without", ["", "TSLA"])
 def test_live_equals_the_whole_day_bit_for_bit(without: str) -> None:
     day, fitted = tape(2), detector(without=without)

@@ -68,6 +68,7 @@ def test_rows_fit_the_table_and_an_event_is_one_row() -> None:
     assert all(change.row["symbol"] in change.row["message"] for change in changes)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("minute", [0, 2, 381, 389, 395])
 def test_auctions_and_the_minutes_around_raise_nothing(minute: int) -> None:
     tape = steady_tape(minutes=400)
@@ -117,6 +118,7 @@ def test_the_first_minutes_of_a_symbol_raise_nothing() -> None:
     assert watch(Market.STOCKS, [calm, late, loud]) == []
 
 
+@pytest.mark.long
 def test_an_overnight_split_raises_nothing() -> None:
     next_open = session(Market.STOCKS, dt.date(2024, 3, 6)).regular_start
     first = steady_tape(minutes=390, price=645)
@@ -124,6 +126,7 @@ def test_an_overnight_split_raises_nothing() -> None:
     assert watch(Market.STOCKS, [first, second]) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("old", "new"), [(645.57, 92.3), (80.0, 120.5), (3.0, 60.1)])
 def test_first_prints_at_the_price_before_a_split_raise_nothing(old: float, new: float) -> None:
     next_open = session(Market.STOCKS, dt.date(2024, 3, 6)).regular_start

@@ -26,6 +26,7 @@ def feed(finder: HoleFinder, rows: pl.DataFrame, size: int = 37) -> list[Hole]:
     return [hole for at in range(0, rows.height, size) for hole in finder.see(rows[at : at + size], NONE)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", [1, 3])
 @pytest.mark.parametrize("size", [1, 37])
 def test_a_skipped_number_in_a_proven_sequence_is_a_hole_after_the_wait(step, size) -> None:
@@ -45,6 +46,7 @@ def test_one_absurdly_large_number_is_one_hole() -> None:
     assert (hole.start, hole.end) == (START + 599 * NS_PER_SECOND, START + 600 * NS_PER_SECOND + 1)
 
 
+@pytest.mark.long
 def test_late_or_repeated_numbers_are_no_holes() -> None:
     numbers = list(range(1, 700))
     numbers[600], numbers[603] = numbers[603], numbers[600]
@@ -60,6 +62,7 @@ def test_a_number_0_is_none_and_a_shared_number_breaks_no_sequence() -> None:
     assert "1 sequence number(s) skipped, from 650" in hole.reason
 
 
+@pytest.mark.long
 def test_numbers_that_run_across_symbols_are_ignored() -> None:
     rows = numbered([n for n in range(1, 2000) if n % 7 and n % 11])
     assert feed(HoleFinder(), rows) == []
@@ -111,6 +114,7 @@ def test_volume_that_a_vendor_counts_in_the_bar_before_is_no_hole() -> None:
     assert [hole.start for hole in found] == [START + 3 * NS_PER_MINUTE]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("date", TICK_DAYS)
 def test_recorded_days_have_no_hole_except_a_closing_auction_printed_late(market_data, date) -> None:
     minute = pl.col("time").to_physical() // NS_PER_MINUTE

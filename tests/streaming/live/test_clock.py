@@ -196,6 +196,7 @@ def test_never_moves_backwards(steps: list[tuple[list[int], int, int]]) -> None:
         last = mark
 
 
+@pytest.mark.long
 @given(st.lists(st.integers(0, 1), min_size=60, max_size=400), st.integers(1, 64))
 def test_follows_a_dense_tape_whatever_the_size_of_batches(steps: list[int], size: int) -> None:
     tape = START - EIGHT_YEARS + np.cumsum(np.array(steps, np.int64)) * NS_PER_SECOND

@@ -78,6 +78,7 @@ def assert_as_batch(steps: Sequence[Sequence[Change]], trades: pl.DataFrame, mod
         assert_frame_equal(found, plain(expected[table.name]), check_exact=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("seed", "size", "late_s"), [(1, 45, 90), (2, 300, 400), (3, 900, 0)])
 def test_any_pieces_in_any_order_give_what_the_batch_gives(
     model: RegimeModel, seed: int, size: int, late_s: int
@@ -93,6 +94,7 @@ def test_any_pieces_in_any_order_give_what_the_batch_gives(
     assert_as_batch([rows.of_market for rows in outputs], trades, model)
 
 
+@pytest.mark.long
 def test_each_minute_gives_its_rows_once_and_known_at_its_end(model: RegimeModel) -> None:
     trades, quotes = random_tape(4, SYMBOLS, trades=900, quotes=5, minutes=160, session=SESSION)
     tape = LiveTape(SESSION, of_market=LiveMarketFeatures(SESSION, lambda: model))
@@ -132,6 +134,7 @@ def test_a_trade_that_is_withdrawn_takes_the_rows_of_its_bar_with_it(model: Regi
     assert_frame_equal(found, plain(regimes(left, SESSION, model, through_ns=end)), check_exact=True)
 
 
+@pytest.mark.long
 def test_a_model_that_comes_late_revises_the_blocks_before_it(model: RegimeModel) -> None:
     trades, quotes = random_tape(8, SYMBOLS, trades=900, quotes=5, minutes=200, session=SESSION)
     is_there = threading.Event()
@@ -159,6 +162,7 @@ def test_a_model_that_comes_late_revises_the_blocks_before_it(model: RegimeModel
     assert_as_batch(steps, trades, model)
 
 
+@pytest.mark.long
 def test_without_a_model_there_are_no_states_and_a_failed_fit_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     trades, quotes = random_tape(9, SYMBOLS, trades=900, quotes=5, minutes=200, session=SESSION)
 

@@ -54,6 +54,7 @@ def test_a_day_of_stocks_in_milliseconds_and_out_of_order(market_data) -> None:
     )
 
 
+@pytest.mark.long
 def test_a_day_of_forex(market_data) -> None:
     day = dt.date(2014, 5, 6)
     session = session_of(Market.FOREX, day)

@@ -53,6 +53,7 @@ def test_any_pieces_give_what_the_whole_gives(seed, size, lateness, part_ticks) 
         LIVE_MICROSTRUCTURE.check(rows.microstructure)
 
 
+@pytest.mark.long
 @FEW
 @given(SEEDS, st.floats(0.5, 900), st.integers(2, 120), PARTS)
 def test_order_of_arrival_within_the_horizon_does_not_matter(seed, seconds, pieces, part_ticks) -> None:
@@ -63,6 +64,7 @@ def test_order_of_arrival_within_the_horizon_does_not_matter(seed, seconds, piec
     assert tape.too_late == 0
 
 
+@pytest.mark.long
 @FEW
 @given(SEEDS, st.integers(1, 500))
 def test_a_tick_delivered_twice_counts_once(seed, size) -> None:
@@ -76,6 +78,7 @@ def test_a_tick_delivered_twice_counts_once(seed, size) -> None:
     assert tape.corrections == 0
 
 
+@pytest.mark.long
 @FEW
 @given(SEEDS, st.integers(10, 500), st.booleans(), PARTS)
 def test_a_corrected_tape_equals_the_tape_of_the_corrections(seed, size, moves, part_ticks) -> None:
@@ -151,6 +154,7 @@ def test_forex_has_only_quotes_and_every_one_counts() -> None:
     assert tape.duplicates == 0
 
 
+@pytest.mark.long
 def test_crypto_trades_of_one_instant_are_ordered_by_exchange_and_id() -> None:
     session = session_of(Market.CRYPTO, dt.date(2024, 3, 5))
     ids = ["9", "10", "100", "11", "2"]
@@ -163,6 +167,7 @@ def test_crypto_trades_of_one_instant_are_ordered_by_exchange_and_id() -> None:
     assert (bar["open"], bar["close"]) == (14, 10)
 
 
+@pytest.mark.long
 @FEW
 @given(SEEDS, st.integers(1, 300), st.booleans())
 def test_trades_that_share_a_number_or_have_none_all_count_and_a_repeat_does_not(seed, size, is_again) -> None:
@@ -296,6 +301,7 @@ def test_a_tape_played_back_emits_only_the_rows_asked_for() -> None:
     assert final(emitted)[2].drop("revision").equals(whole.filter(pl.col("event_time").to_physical() >= since))
 
 
+@pytest.mark.long
 def test_memory_is_bounded_by_the_horizon_and_by_the_number_of_ticks() -> None:
     trades, quotes = random_tape(1, ("A", "B"), trades=30_000, quotes=60_000, minutes=600)
     tape, busy = LiveTape(SESSION, horizon_minutes=10), LiveTape(SESSION, horizon_minutes=60, max_ticks=2_000)

@@ -56,6 +56,7 @@ def test_the_loop_follows_the_bars_that_collectors_write(tmp_path: Path) -> None
         assert broker.cursor == OPEN_NS + 4 * NS_PER_MINUTE
 
 
+@pytest.mark.long
 def test_returns_are_those_of_common_minutes(tmp_path: Path) -> None:
     with Database(f"sqlite:///{tmp_path / 'live.db'}") as database:
         database.upsert(LIVE_BARS, DAY, live(TAPE))
@@ -92,6 +93,7 @@ def test_an_account_from_the_command_line(home: Path) -> None:
     assert "ACTIVE: by hand" in called("paper", "status")
 
 
+@pytest.mark.long
 def test_lists_of_an_account_for_people_and_programs(home: Path) -> None:
     with Database(Settings().database) as database:
         broker = PaperBroker(database, "main", EngineSettings(), Protections.none())

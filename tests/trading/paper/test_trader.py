@@ -62,6 +62,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
         yield database
 
 
+@pytest.mark.long
 def test_live_equals_the_backtest_order_by_order(followed: Database) -> None:
     signals = batch_signals(followed, SEED)
     bars = day(SEED)[0]
@@ -85,6 +86,7 @@ def test_live_equals_the_backtest_order_by_order(followed: Database) -> None:
     assert view.positions.is_empty()
 
 
+@pytest.mark.long
 def test_killed_at_commits_equals_undisturbed(followed: Database, database: Database) -> None:
     """Every fourth commit is killed, those of broker and trader in turn, and another process goes on."""
     commits = kills = 0

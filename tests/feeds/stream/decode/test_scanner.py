@@ -128,6 +128,7 @@ def _teach(market: Market) -> list[Frame]:
     return [Frame(_compact([event]), _NOW) for event in EVENTS[market]]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("market", list(Market))
 def test_scanner_and_careful_reader_agree_on_any_frames(market: Market) -> None:
     @settings(max_examples=50, deadline=None)
@@ -257,6 +258,7 @@ _JSON = st.recursive(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=500, deadline=None)
 @given(_JSON, st.none() | st.tuples(st.integers(0, 60), st.sampled_from(b'"{}[],:1a ')), st.booleans())
 def test_only_valid_values_are_skipped(value: object, change: tuple[int, int] | None, is_spaced: bool) -> None:

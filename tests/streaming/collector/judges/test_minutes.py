@@ -84,6 +84,7 @@ def files(tmp_path: Path) -> "Callable[[], Files]":
     made.judge.close()
 
 
+@pytest.mark.long
 def test_without_a_champion_nothing_is_judged_and_from_its_arrival_every_minute_is(files: Files) -> None:
     assert files.play(*range(20)) == []
     assert files.judge.figures()["minute_model"] == ""
@@ -145,6 +146,7 @@ def test_minutes_of_a_gap_are_not_judged_and_as_many_after_it(files: Files) -> N
     assert files.judge.scored == 15 + 2 * 5
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("since", "first_minute", "judged"), [(0, 0.02, 60), (0, 10.0, 40), (-(10**14), 50.0, 0)])
 def test_a_start_within_the_session_waits_as_long_as_was_missed(
     files: Files, since: int, first_minute: float, judged: int
@@ -165,6 +167,7 @@ def test_a_night_without_a_collector_is_no_gap(files: Files) -> None:
     assert files.judge.scored == 10
 
 
+@pytest.mark.long
 def test_the_challenger_scores_in_the_shadow_and_raises_nothing(files: Files) -> None:
     files.publish(ensemble(), "ensemble/4")
     files.publish(ensemble(hours=0.5), "ensemble/5", CHALLENGER)

@@ -40,6 +40,7 @@ def burst(tape: pl.DataFrame, first: float, last: float, times: int) -> pl.DataF
     return pl.concat([tape, *[tape.filter(from_minute(tape, first, last))] * (times - 1)])
 
 
+@pytest.mark.long
 def test_a_calm_day_raises_nothing() -> None:
     tapes = [steady_tape(symbol, minutes=385) for symbol in ("AAA", "BBB", "CCC")]
     assert watch(Market.STOCKS, tapes, [steady_quotes("AAA", minutes=385)]) == []
@@ -254,6 +255,7 @@ def correlated_pairs(
     return tapes
 
 
+@pytest.mark.long
 def test_a_symbol_that_stops_following_its_group_breaks_its_correlation() -> None:
     assert openings(watch(Market.CRYPTO, correlated_pairs()), "correlation_break") == []
     changes = watch(Market.CRYPTO, correlated_pairs(leaves=2))
@@ -318,6 +320,7 @@ def test_a_jump_of_the_tapes_clock_is_no_silence() -> None:
     assert watch(Market.STOCKS, tapes) == []
 
 
+@pytest.mark.long
 def test_a_timestamp_far_ahead_of_its_batch_does_not_advance_the_clock() -> None:
     tapes = [steady_tape(symbol, minutes=90) for symbol in ("AAA", "BBB")]
     ahead = (
