@@ -64,6 +64,8 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.freeze()
+        # As in the command line's own processes.
+        gc.set_threshold(50_000, 20, 50)
         gc.enable()
 
 

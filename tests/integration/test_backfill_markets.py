@@ -104,24 +104,24 @@ def test_a_plan_with_bars_only_loads_them_in_one_call(tmp_path: Path, base_url: 
 
 
 def test_ctrl_c_stops_cleanly_and_the_same_command_resumes(tmp_path: Path, base_url: str) -> None:
-    first, last = dt.date(2024, 6, 3), dt.date(2024, 6, 10)
+    first, last = dt.date(2024, 6, 3), dt.date(2024, 6, 6)
     days = [Partition(day, Market.STOCKS) for day in trading_days(Market.STOCKS, first, last)]
     command = ("-m", "stocks", "--symbols", "AAPL,TSLA", "--from", str(first), "--to", str(last))
     stopped, undisturbed = Lake(tmp_path / "stopped" / "lake"), Lake(tmp_path / "undisturbed" / "lake")
-    # It is stopped after three days at the latest.
-    tape = HeldTape(SyntheticTape(SEED), "quotes", days[3].date)
+    # It is stopped after two days at the latest.
+    tape = HeldTape(SyntheticTape(SEED), "quotes", days[2].date)
     with serving(tape, clock=Clock(time.time_ns())) as same_market:
         with tape.held():
             process = start(tmp_path / "stopped", same_market, *command)
             deadline = time.monotonic() + PATIENCE_S
-            while len(stopped.partitions(QUOTES)) < 3:
+            while len(stopped.partitions(QUOTES)) < 2:
                 assert process.poll() is None, "the backfill ended before it could be stopped"
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
             process.send_signal(signal.SIGINT)
         output = process.communicate(timeout=PATIENCE_S)[1]
     assert process.returncode == 130, output
-    assert "Stopped. Of 6 days the lake holds" in output
+    assert "Stopped. Of 4 days the lake holds" in output
     assert "Traceback" not in output
     assert not list(Path(stopped.root).rglob("*.tmp"))
     kept = {day: stopped.path(QUOTES, day).stat().st_mtime_ns for day in stopped.partitions(QUOTES)[:-1]}

@@ -131,8 +131,8 @@ class Clients:
                 found.faults.append(fault)
 
 
-def soak(home: Path, seconds: float) -> Soak:
-    """Disturb a service under load for so long."""
+def soak(home: Path, seconds: float, share: float = _SHARE) -> Soak:
+    """Disturb a service for so long, under a share of the load that it can take."""
     store = home / "bentoml"
     rows, scores = _models(home, store)
     port, stack = free_port(), ExitStack()
@@ -157,9 +157,9 @@ def soak(home: Path, seconds: float) -> Soak:
         supervisor.wait_until_healthy(service, timeout_s=300, stopping=stopping)
         clients = Clients(port, rows, scores)
         most = clients.run(_WARM_S, None)
-        load = threading.Thread(target=clients.run, args=(seconds, _SHARE * most))
+        load = threading.Thread(target=clients.run, args=(seconds, share * most))
         start, found = time.monotonic(), clients.found
-        found.rate = _SHARE * most
+        found.rate = share * most
         load.start()
         steps = [(0.1, "stop redis"), (0.25, "start redis"), (0.35, "kill"), (0.6, "measure")]
         swaps = max(2, round(seconds / 60))

@@ -18,13 +18,20 @@ from tests.support.synthetic_days import SyntheticDay
 
 def played(scan: LiveScan, day: SyntheticDay, steps: np.ndarray, lateness: int = 0) -> list[Finding]:
     """What a scan finds while the ticks arrive; `steps` are times (ns) to which it advances."""
-    found, before = [], 0
-    for step in [*steps.tolist(), day.session.day_end]:
-        between = pl.col("time").is_between(pl.lit(before).cast(TIME), pl.lit(step).cast(TIME), "left")
-        scan.add(day.trades.filter(between), day.quotes.filter(between))
-        found += scan.advance(step - lateness)
-        before = step
+    found = []
+    ends = [*steps.tolist(), day.session.day_end]
+    trades, quotes = dealt(day.trades, ends), dealt(day.quotes, ends)
+    for at, end in enumerate(ends):
+        scan.add(trades.get(at, day.trades[:0]), quotes.get(at, day.quotes[:0]))
+        found += scan.advance(end - lateness)
     return found + scan.restart()
+
+
+def dealt(ticks: pl.DataFrame, ends: list[int]) -> dict[int, pl.DataFrame]:
+    """The ticks before each of `ends` that are not before the one before, by place."""
+    places = pl.Series("place", np.searchsorted(ends, ticks["time"].to_physical().to_numpy(), "right"))
+    parts = ticks.with_columns(places).partition_by("place", as_dict=True, include_key=False)
+    return {int(place): part for (place,), part in parts.items()}
 
 
 def summary(findings: list[Finding]) -> list[tuple[object, ...]]:
