@@ -164,8 +164,8 @@ def soak(home: Path, seconds: float, share: float = _SHARE) -> Soak:
         steps = [(0.1, "stop redis"), (0.25, "start redis"), (0.35, "kill"), (0.6, "measure")]
         swaps = max(2, round(seconds / 60))
         steps += [((number + 0.5) / swaps, "swap") for number in range(swaps)]
-        for share, what in sorted(steps):
-            time.sleep(max(0.0, start + share * seconds - time.monotonic()))
+        for moment, what in sorted(steps):
+            time.sleep(max(0.0, start + moment * seconds - time.monotonic()))
             _disturb(what, clients, store, home, redis, redis_port)
         load.join()
         found.memory_mb.append(_worker(home).memory_info().rss / 2**20)
