@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from polygon import RESTClient
 
-from tapewatch.emulator.faults import Fault, FaultError, load, read
+from tapewatch.emulator.faults import Fault, FaultError, FaultTriggers, load, read
 from tapewatch.emulator.stream import message_faults
 from tapewatch.emulator.stream.channels import Day
 from tapewatch.emulator.tape.market_tape import SyntheticTape
@@ -270,3 +270,19 @@ def test_an_invalid_faults_file_is_refused(content: Mapping[str, object], says: 
 def test_a_missing_faults_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FaultError, match="nowhere"):
         load(tmp_path / "nowhere.toml")
+
+
+def test_faults_that_are_due_together_occur_one_after_the_other() -> None:
+    kinds = ("drop", "malformed_json", "close")
+    document = {"fault": [{"kind": kind, "every": 10, "count": 2} for kind in kinds]}
+    triggers = FaultTriggers(read(document, "test").fault)
+    occurred = []
+    while (left := triggers.events_left) < 1_000:
+        fault = triggers.advance(left)
+        occurred.append((left, fault.kind if fault else None))
+    assert occurred[:3] == [(10, "drop"), (1, "malformed_json"), (1, "close")]
+    assert Counter(kind for _, kind in occurred) == dict.fromkeys(kinds, 2)
+    # One that is due all the time leaves room for the other.
+    busy = FaultTriggers(read({"fault": [{"kind": kind, "every": 1} for kind in kinds[:2]]}, "test").fault)
+    found = [fault.kind for fault in (busy.advance(1) for _ in range(10)) if fault]
+    assert Counter(found) == {"drop": 5, "malformed_json": 5}
