@@ -286,3 +286,24 @@ def test_faults_that_are_due_together_occur_one_after_the_other() -> None:
     busy = FaultTriggers(read({"fault": [{"kind": kind, "every": 1} for kind in kinds[:2]]}, "test").fault)
     found = [fault.kind for fault in (busy.advance(1) for _ in range(10)) if fault]
     assert Counter(found) == {"drop": 5, "malformed_json": 5}
+
+
+def test_corrections_cross_midnight(tape: SyntheticTape) -> None:
+    delay = 20 * 3_600_000
+    fault = {"kind": "late_correction", "every": 400, "delay_ms": delay, "channel": "XT"}
+    days = [DAY, DAY + dt.timedelta(days=1)]
+    with serving(tape, replay=f"{days[0]}:{days[-1]}", faults={"fault": [fault]}) as url:
+        events = listened(url, "crypto", "XT.BTC-USD").of("XT")
+    newest, prices, corrected = 0, {}, []
+    for event in events:
+        key = event["t"], event["i"]
+        if key in prices:
+            corrected.append((event["t"], newest))
+        newest = max(newest, event["t"])
+        prices[key] = event["p"]
+    trades = [tape.trades(PAIR, day) for day in days]
+    assert list(prices.values()) == [price for frame in trades for price in frame["price"]]
+    assert len(corrected) == sum(frame.height // 400 for frame in trades)
+    # Each comes twenty hours later, those of the last hours after the tape's end.
+    for at, before in corrected:
+        assert min(at + delay, newest) - MINUTES_MS <= before <= at + delay
