@@ -20,7 +20,7 @@ from tapewatch.feeds.errors import EntitlementError
 from tapewatch.feeds.source import MissingDayError
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables.stream import STREAM_BARS
-from tapewatch.market.tables.tape import BARS, DELIVERED_BARS, QUOTES, TRADES
+from tapewatch.market.tables.tape import BARS, DELIVERED_BARS, QUOTES, TRADES, quarantine_of
 from tapewatch.store.lake.lake import Lake
 from tapewatch.store.lake.tape import symbol_batches
 from tapewatch.streaming.ingest.ledger import is_loaded
@@ -110,7 +110,8 @@ def bars(
 
 def _streamed(lake: Lake, partition: Partition, before: pl.DataFrame) -> pl.DataFrame:
     has_bars = lake.exists(STREAM_BARS, partition)
-    return delivered_bars(lake.read(STREAM_BARS, partition) if has_bars else STREAM_BARS.empty(), before)
+    loaded_ns = lake.written_ns(quarantine_of(BARS), partition) if is_loaded(lake, BARS, partition) else 0
+    return delivered_bars(lake.read(STREAM_BARS, partition) if has_bars else STREAM_BARS.empty(), before, loaded_ns)
 
 
 def _reconciled(lake: Lake, partition: Partition, delivered: pl.DataFrame) -> pl.DataFrame:

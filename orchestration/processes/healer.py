@@ -40,7 +40,7 @@ def healer_of(settings: Settings, database: Database) -> Healer:
     if not sources:
         raise SourceError("no source for the missing rows: set POLYGON_API_KEY, or TAPEWATCH_FLAT_FILES to a folder")
     lake = Lake(settings.lake_root)
-    return Healer(database, sources, settings.spool_root, lambda partition: _symbols(settings, lake, partition))
+    return Healer(database, sources, settings.spool_root, lambda partition: _symbols(settings, lake, partition), lake)
 
 
 def _symbols(settings: Settings, lake: Lake, partition: Partition) -> list[str]:

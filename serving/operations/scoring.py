@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any, Final
@@ -14,7 +15,7 @@ from models.base import Scores
 from serving.cache import Results
 from serving.contract.arrow import MEDIA_TYPES, frame_of_arrow
 from serving.contract.messages import BarsRequest, SymbolsRequest
-from serving.http.operation import Call, operation, respond
+from serving.http.operation import PATIENCE_S, Call, operation, respond
 from serving.http.problems import Problem
 from serving.loader import Scorer
 from serving.metrics import ROWS
@@ -29,6 +30,8 @@ _FEW_ROWS: Final = 64
 _QUICK_BYTES: Final = 2_048
 _SLICE, _EXPLAINED_SLICE = 2_048, 16
 _MOST_EXPLAINED: Final = 1_000
+#: After so many seconds a request is refused that would take so many times as long as it may.
+_TRIED_S, _SURE = 3.0, 1.5
 #: Symbols that a refusal names.
 _MOST_NAMED: Final = 5
 _ROWS = {verdict: ROWS.labels(verdict) for verdict in ("anomaly", "ordinary", "not_scored")}
@@ -178,7 +181,7 @@ async def _in_turns(call: Call, scorer: Scorer, rows: Rows, *, reasons: bool) ->
     symbols, times, values = rows
     if len(symbols) <= _FEW_ROWS and not reasons:
         return scorer.verdicts(symbols, times, values)
-    size, results = _EXPLAINED_SLICE if reasons else _SLICE, list[Verdict]()
+    size, results, begun = _EXPLAINED_SLICE if reasons else _SLICE, list[Verdict](), 0.0
     for start in range(0, len(symbols), size):
         part = slice(start, start + size)
         work = partial(scorer.verdicts, symbols[part], times[part], values[part], reasons=reasons)
@@ -186,7 +189,27 @@ async def _in_turns(call: Call, scorer: Scorer, rows: Rows, *, reasons: bool) ->
             results += await asyncio.to_thread(work)
         if await call.request.is_disconnected():
             raise Problem(400, "gone", "the client closed the connection")
+        if 0 < start < len(symbols) - size:
+            _expect_end(len(results) - size, len(symbols), time.monotonic() - begun)
+        elif start == 0:
+            # The first slice may have loaded what gives reasons.
+            begun = time.monotonic()
     return results
+
+
+def _expect_end(done: int, rows: int, spent_s: float) -> None:
+    """Refuse a request that would be given up anyway, before it takes turns from others for nothing."""
+    needed_s = spent_s * rows / done
+    if spent_s < _TRIED_S or needed_s < _SURE * PATIENCE_S:
+        return
+    fitting = max(1, int(rows * PATIENCE_S / needed_s / 2))
+    raise Problem(
+        503,
+        "busy",
+        f"{rows:,} rows would take some {needed_s:,.0f} s at present, and a request may take {PATIENCE_S:g} s",
+        way_out=f"send at most {fitting:,} rows a request, or try again later",
+        headers={"Retry-After": "10"},
+    )
 
 
 def _results(verdicts: Sequence[Verdict]) -> Results:

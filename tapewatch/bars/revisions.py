@@ -11,14 +11,15 @@ _PRICES = ("open", "high", "low", "close")
 _VALUES = (*_PRICES, "volume", "vwap", "transactions", "source")
 
 
-def delivered_bars(streamed: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
+def delivered_bars(streamed: pl.DataFrame, before: pl.DataFrame, loaded_ns: int = 0) -> pl.DataFrame:
     """The vendor's minute bars known so far: `DELIVERED_BARS` and `delivered_by`.
 
-    A bar from REST or a flat file is final; a streamed bar is used where there is none.
+    Of bars from REST or a flat file the one fetched last stays; a streamed bar is used where there is none.
 
     Args:
         streamed: `STREAM_BARS`, including those that the healer fetched; only minute bars are used.
         before: `BARS` as last written.
+        loaded_ns: when the day was last loaded from a source of record, ns UTC; 0 if never.
     """
     is_record = pl.col("delivered_by").cast(pl.String).is_in(SOURCES_OF_RECORD)
     alone = pl.col("source").cast(pl.String) != "trades"
@@ -32,7 +33,9 @@ def delivered_bars(streamed: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame
         delivered_by=pl.col("delivered_by").cast(pl.String).fill_null("stream")
     )
     wanted = {**DELIVERED_BARS.schema, "delivered_by": BARS.schema["delivered_by"]}
-    both = [frame.select(pl.col(name).cast(dtype) for name, dtype in wanted.items()) for frame in (record, minutes)]
+    is_newest = is_record & (pl.col("received_time").to_physical() > loaded_ns)
+    ranked = (minutes.filter(is_newest), record, minutes.filter(~is_newest))
+    both = [frame.select(pl.col(name).cast(dtype) for name, dtype in wanted.items()) for frame in ranked]
     return pl.concat(both).unique(_KEY, keep="first", maintain_order=True).sort(_KEY)
 
 

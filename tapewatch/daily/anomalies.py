@@ -1,9 +1,8 @@
 """Price anomalies in daily bars of raw prices: bad prices, and price shocks that are not splits."""
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from tapewatch.daily.splits import SPLIT_COLUMNS, is_split, with_traded_values
 from tapewatch.market.tables.tape import F64, SYMBOL, TEXT, TIME
 
 ANOMALY_SCHEMA = pl.Schema(
@@ -17,13 +16,6 @@ LEAST_OPEN_DEVIATION, LEAST_OPEN_RANGES = 0.15, 5.0
 _LONGEST_PAUSE_DAYS = 10
 _USUAL_DAYS = 41
 _LEAST_RANGE = 0.005
-#: Tolerance of a split's ratio, and the same in usual ranges, since the price also moves on that day.
-_RATIO_TOLERANCE, _RATIO_RANGES = 0.04, 1.0
-#: Splits divide a price by up to 50; reverse splits multiply it by up to 1,000.
-_LARGEST_SPLIT, _LARGEST_REVERSE_SPLIT = 50, 1_000
-_RATIOS = np.array([5 / 4, 4 / 3, 3 / 2, 5 / 2, *range(2, _LARGEST_REVERSE_SPLIT + 1)])
-#: Seldom seen, so that half the tolerance must do.
-_RARE_RATIOS = np.array([5 / 3, 7 / 2, 9 / 2])
 #: A split lasts. A level that is left by a jump within this many days, back to the level before, was none.
 _LEAST_DAYS_OF_A_LEVEL = 10
 #: How much of the first move the jump makes good at least, and how far from the level before it may end.
@@ -35,14 +27,14 @@ def daily_anomalies(bars: pl.DataFrame) -> pl.DataFrame:
 
     - `bad_price`: a high, low or close far from the neighbouring days and the day's other prices; or an open that is the day's
       high or low and far, by a smaller limit, from a close near the previous close. An open needs no following day.
-    - `price_shock`: the price moves that far from one day to the next and stays there. A split is none: its ratio is a
-      whole number or a simple fraction, the whole day lies at the new level, and no jump within ten days leads back.
+    - `price_shock`: the price moves that far from one day to the next and stays there. A split
+      (`is_split`) is none, unless a jump within ten days leads back.
 
     Far means at least `LEAST_DEVIATION`, and `LEAST_RANGES` times the median range (log of high over low) of 41 days; for opens
     `LEAST_OPEN_DEVIATION` and `LEAST_OPEN_RANGES`.
 
     Args:
-        bars: daily bars with symbol, time, open, high, low, close; raw prices; any order.
+        bars: daily bars with symbol, time, open, high, low, close and, where known, volume; raw prices; any order.
 
     Returns: symbol, time, kind, field (`open`, `high`, `low` or `close`), value, expected (the nearest price among
         the neighbours), deviation (log of value over expected).
@@ -123,15 +115,12 @@ def _shocks(days: pl.DataFrame) -> pl.DataFrame:
     stays = (pl.col("log_after") - pl.col("log_before")) / moved >= 0.5
     # The return from a bad price is no shock, so the price must also be far from the day before that one.
     from_earlier = (pl.col("log_close") - pl.col("earlier").log()).abs().fill_null(value=float("inf"))
-    days = days.with_columns(is_left_again=_is_left_again(moved))
+    days = with_traded_values(days).with_columns(is_left_again=_is_left_again(moved))
     is_far = (moved.abs() >= pl.col("far")) & (from_earlier >= pl.col("far"))
     candidates = days.filter(is_far, stays.fill_null(value=True))
-    ratios = [
-        _has_split_ratio(*row)
-        for row in candidates.select("before", "open", "close", "high", "low", "usual").iter_rows()
-    ]
+    splits = pl.Series([is_split(row) for row in candidates.select(SPLIT_COLUMNS).iter_rows()], dtype=pl.Boolean)
     return (
-        candidates.filter(~pl.Series(ratios, dtype=pl.Boolean) | pl.col("is_left_again"))
+        candidates.filter(~splits | pl.col("is_left_again"))
         .with_columns(expected="before", deviation=moved)
         .select(_finding("price_shock", "close"))
     )
@@ -147,18 +136,3 @@ def _is_left_again(moved: pl.Expr) -> pl.Expr:
 
     returns = [leads_back(days) for days in range(1, _LEAST_DAYS_OF_A_LEVEL + 1)]
     return pl.any_horizontal(returns).fill_null(value=False)
-
-
-def _has_split_ratio(before: float, opened: float, closed: float, high: float, low: float, usual: float) -> bool:
-    """Whether open or close is at a simple ratio to the previous close, and the whole day at the new level."""
-    agrees = np.log(high / low) < 0.5 * abs(np.log(closed / before))
-    tolerance = max(_RATIO_TOLERANCE, _RATIO_RANGES * usual)
-    return bool(agrees and any(_is_simple(price / before, tolerance) for price in (opened, closed)))
-
-
-def _is_simple(ratio: float, tolerance: float) -> bool:
-    larger = max(ratio, 1 / ratio)
-    largest = _LARGEST_REVERSE_SPLIT if ratio > 1 else _LARGEST_SPLIT
-    off: npt.NDArray[np.float64] = np.abs(larger / _RATIOS[largest >= _RATIOS] - 1)
-    rarely_off: npt.NDArray[np.float64] = np.abs(larger / _RARE_RATIOS - 1)
-    return bool(off.min() <= tolerance or rarely_off.min() <= tolerance / 2)

@@ -116,7 +116,7 @@ def read(document: Any, where: str) -> FaultsFile:
 
 
 class FaultTrigger:
-    """Decides after which events or calls one fault occurs."""
+    """Counts the events or calls until one fault occurs."""
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
@@ -126,19 +126,18 @@ class FaultTrigger:
 
     @property
     def events_left(self) -> int:
-        """Events until the fault occurs."""
+        """Events until the fault is due; zero or less if it is."""
         return self._events_left if self._times_left != 0 else _NEVER
 
-    def advance(self, events: int) -> bool:
-        """Count events; True if the fault occurs after them."""
-        if self._times_left == 0:
-            return False
+    def count(self, events: int) -> None:
+        """Count events."""
         self._events_left -= events
-        if self._events_left > 0:
-            return False
+
+    def occur(self) -> Fault:
+        """The fault, which was due; from now on it is counted again."""
         self._events_left = self._next()
         self._times_left = None if self._times_left is None else self._times_left - 1
-        return True
+        return self.fault
 
     def _next(self) -> int:
         if self.fault.probability is not None:
@@ -155,14 +154,16 @@ class FaultTriggers:
 
     @property
     def events_left(self) -> int:
-        """Events until the first fault occurs."""
-        return min((trigger.events_left for trigger in self._triggers), default=_NEVER)
+        """Events until the next fault occurs."""
+        return max(1, min((trigger.events_left for trigger in self._triggers), default=_NEVER))
 
     def advance(self, events: int) -> Fault | None:
-        """Count events; the fault that occurs after them, the first if there are several."""
+        """Count events; the fault that occurs after them. Of several that are due one occurs, the others at the next events."""
         with self._lock:
-            due = [trigger.fault for trigger in self._triggers if trigger.advance(events)]
-        return due[0] if due else None
+            for trigger in self._triggers:
+                trigger.count(events)
+            first = min(self._triggers, key=lambda trigger: trigger.events_left, default=None)
+            return first.occur() if first is not None and first.events_left <= 0 else None
 
 
 class ActiveFaults:

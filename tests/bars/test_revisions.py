@@ -44,3 +44,12 @@ def test_built_bars_keep_the_origin_of_the_delivered_ones() -> None:
     assert bars["source"].cast(pl.String).to_list() == ["trades"] * 3
     assert bars["delivered_by"].cast(pl.String).to_list() == ["stream", None, None]
     assert bars["is_volume_equal"].to_list() == [True, None, None]
+
+
+def test_of_two_bars_of_record_the_one_fetched_last_stays() -> None:
+    corrected = streamed(BUILT.with_columns(volume=pl.col("volume") + 5)).with_columns(delivered_by=pl.lit("rest"))
+    received_ns = int(corrected["received_time"].to_physical().max())
+    record = reconcile(DELIVERED_BARS.empty(), BUILT.with_columns(delivered_by=pl.lit("rest")))
+    for loaded_ns, volumes in ((0, [6, 7, 8]), (received_ns + 1, [1, 2, 3])):
+        bars = reconcile(DELIVERED_BARS.empty(), delivered_bars(corrected, record, loaded_ns))
+        assert bars["volume"].to_list() == volumes

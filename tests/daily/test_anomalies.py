@@ -64,6 +64,45 @@ def test_an_open_that_the_day_confirms_or_exceeds_is_no_bad_price() -> None:
     assert daily_anomalies(days(*[CALM] * 10, exceeded, CALM)).height == 0
 
 
+def with_volumes(frame: pl.DataFrame, *volumes: float) -> pl.DataFrame:
+    return frame.with_columns(volume=pl.Series(volumes, dtype=pl.Float64))
+
+
+#: Ratios of small numbers beyond the common ones.
+FRACTIONS = [(7, 4), (9, 5), (11, 5), (9, 4), (7, 3), (12, 5), (8, 3), (11, 4), (10, 3), (11, 3), (11, 2)]
+
+
+@pytest.mark.parametrize("volume", [None, 1_000.0])
+@pytest.mark.parametrize(("larger", "smaller"), FRACTIONS)
+def test_a_day_that_opens_exactly_at_a_fraction_is_a_split(larger: int, smaller: int, volume: float | None) -> None:
+    for level in (100 * smaller / larger, 100 * larger / smaller):
+        # The day goes on to move by 1.5 %.
+        first = (level, level * 1.02, level * 0.995, level * 1.015)
+        frame = days(*[CALM] * 20, first, *[calm(level * 1.015)] * 20)
+        assert daily_anomalies(frame if volume is None else with_volumes(frame, *[volume] * 41)).height == 0
+
+
+@pytest.mark.parametrize(("larger", "smaller"), FRACTIONS)
+def test_volume_tells_a_split_that_opens_near_a_fraction_from_a_shock(larger: int, smaller: int) -> None:
+    level = 100 * smaller / larger
+    first = (level * 1.014, level * 1.02, level * 1.008, level * 1.012)
+    frame = days(*[CALM] * 20, first, *[calm(level * 1.01)] * 20)
+    # Of a split the shares become more, so that the traded value stays; noise of half and double is left to the medians.
+    noise = [0.5, 1.0, 2.0] * 7
+    shares = [1_000 * n for n in noise[:20]] + [1_000 * larger / smaller * n for n in noise]
+    assert daily_anomalies(with_volumes(frame, *shares)).height == 0
+    for crash in ([1_000.0] * 41, [1_000.0] * 20 + [100_000.0] + [20_000.0] * 20):
+        assert daily_anomalies(with_volumes(frame, *crash))["kind"].to_list() == ["price_shock"]
+
+
+@pytest.mark.parametrize("level", [50.0, 300.0, 37.5])
+def test_a_level_that_a_multiple_of_the_usual_value_was_traded_at_is_a_shock(level: float) -> None:
+    frame = days(*[CALM] * 20, *[calm(level)] * 20)
+    volumes = [1_000.0] * 20 + [1_000_000 / level] + [1_000.0] * 19
+    assert daily_anomalies(with_volumes(frame, *volumes))["kind"].to_list() == ["price_shock"]
+    assert daily_anomalies(frame).height == 0
+
+
 @pytest.mark.parametrize(
     "ratio", [2, 7, 4, 1.5, 3, 5 / 3, 7 / 2, 20, *(1 / n for n in (8, 20, 50, 60, 100, 150, 250, 1000))]
 )
@@ -116,8 +155,11 @@ def test_another_company_with_the_same_ticker_is_no_shock() -> None:
 @pytest.mark.real_tape
 def test_recorded_years(market_data: Path) -> None:
     files = sorted((market_data / "us_stocks_sip" / "day_aggs_v1").glob("*.csv.gz"))
-    columns = ["ticker", "window_start", "open", "high", "low", "close"]
-    bars = pl.concat([pl.read_csv(path, columns=columns) for path in files]).rename({"ticker": "symbol"})
+    columns = ["ticker", "window_start", "open", "high", "low", "close", "volume"]
+    volume = {"volume": pl.Float64}
+    bars = pl.concat([pl.read_csv(path, columns=columns, schema_overrides=volume) for path in files]).rename(
+        {"ticker": "symbol"}
+    )
     assert bars.height == 70_025
     found = daily_anomalies(
         bars.with_columns(time=pl.from_epoch("window_start", time_unit="ns").dt.replace_time_zone("UTC"))
@@ -127,6 +169,8 @@ def test_recorded_years(market_data: Path) -> None:
         for row in found.to_dicts()
     }
     assert named == {
+        # A profit warning halved the price, with eleven times the usual value traded: no split, though at its ratio.
+        ("AAPL", "2000-09-29", "price_shock", "close"),
         ("GOOG", "2008-09-30", "bad_price", "low"),
         ("IBM", "2002-12-23", "bad_price", "high"),
         # Prints with a lost digit or of another symbol, which were not known before.

@@ -65,6 +65,7 @@ def scenarios(kill_rounds: int, rounds: int) -> dict[str, Scenario]:
             "+".join(kinds): lambda home, kinds=kinds: [faults.combined(home, kinds, few)]  # type: ignore[misc]
             for kinds in faults.COMBINATIONS
         },
+        "midnight": lambda home: faults.corrections_over_midnight(home, few),
         "postgres": lambda home: [troubles.postgres_restarts(home, few)],
         "sqlite": lambda home: [troubles.sqlite_locks(home, few)],
         "disk": lambda home: [troubles.full_disk(home, few)],

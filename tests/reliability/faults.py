@@ -1,5 +1,6 @@
 """Every fault of the emulator, repeated in one replay, and the lake's content afterwards."""
 
+import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -8,6 +9,8 @@ from pathlib import Path
 from tapewatch.emulator.faults import MESSAGE_KINDS
 from tapewatch.emulator.process import RunningEmulator, running_emulator
 from tapewatch.feeds.stream.policy import ConnectionPolicy
+from tapewatch.market.instruments import Partition
+from tapewatch.streaming.ingest.ingest import ingest
 from tests.reliability.desk import Desk
 from tests.reliability.scenario import CRYPTO_DAY, PAIRS, Outcome, open_extra_gaps, settle
 from tests.reliability.truth import SEED, difference
@@ -26,6 +29,8 @@ QUICK = ConnectionPolicy(
 _HASTY = replace(QUICK, ping_interval_s=0.5, ping_timeout_s=1.0)
 #: Faults of messages are counted channel by channel, others over the whole stream; each has more events than this.
 _EVENTS_OF_A_CHANNEL, _EVENTS = 10_000, 60_000
+#: The trades of both pairs until the middle of the second day.
+_INTO_THE_NEXT_DAY = 42_000
 
 #: The options of each fault of the stream, beside its rhythm.
 STREAM_FAULTS: dict[str, dict[str, object]] = {
@@ -86,6 +91,40 @@ def combined(home: Path, kinds: Sequence[str], rounds: int, emulator: RunningEmu
         for kind in kinds
     ]
     return _replayed(home, " and ".join(kinds), found, rounds, emulator, counted=kinds)
+
+
+def corrections_over_midnight(home: Path, rounds: int) -> list[Outcome]:
+    """Corrections that come thirty hours late, some within stretches of the next day that are lost; an outcome for either day.
+
+    Nothing of the day before is lost, so that it has no gap of its own.
+    """
+    before, after = (Partition(CRYPTO_DAY.date + dt.timedelta(days=k), CRYPTO_DAY.market) for k in (0, 1))
+    late = {"kind": "late_correction", "every": 50, "channel": "XT", "delay_ms": 30 * 3_600_000}
+    lost = [
+        {"kind": "drop", "every": _INTO_THE_NEXT_DAY + turn * 12_000 // rounds, "count": 1, "lose_ms": 3_600_000}
+        for turn in range(rounds)
+    ]
+    with running_emulator(seed=SEED, speed="8000eps", replay=f"{before.date}:{after.date}") as emulator:
+        desk = Desk(emulator, home, after, PAIRS, database_url=f"sqlite:///{home / 'live.db'}")
+        put_faults(emulator, [late, *lost])
+        collect_all(emulator, after.market, Home(home), PAIRS, channels=("XT",), connection=QUICK)
+        # The day before is merged before the gaps of the day after are healed.
+        ingest(desk.lake, desk.settings().spool_root, before, None, dt.datetime.now(dt.UTC))
+        wrong = difference(desk.lake, before, PAIRS).wrong
+        passes = settle(desk)
+        ingest(desk.lake, desk.settings().spool_root, before, None, dt.datetime.now(dt.UTC))
+        note = f"{wrong} wrong before {passes} passes of healer and ingest"
+        drops = _occurred(desk, "drop")
+        return [
+            Outcome(
+                f"corrections of {before.date} lost on {after.date}",
+                min(drops, wrong),
+                1,
+                difference(desk.lake, before, PAIRS),
+                note,
+            ),
+            Outcome(f"the same, {after.date}", drops, rounds, difference(desk.lake, after, PAIRS)),
+        ]
 
 
 @contextmanager

@@ -33,6 +33,11 @@ def test_faults_that_meet_are_healed(tmp_path: Path, emulator: RunningEmulator, 
     assert outcome.is_survived, outcome.row
 
 
+def test_corrections_that_are_lost_on_the_next_day_are_healed(tmp_path: Path) -> None:
+    for outcome in faults.corrections_over_midnight(tmp_path, _FAULT_ROUNDS):
+        assert outcome.is_survived, outcome.row
+
+
 @pytest.mark.parametrize("kind", faults.REST_FAULTS)
 def test_faults_of_rest_do_not_stop_the_healer(tmp_path: Path, emulator: RunningEmulator, kind: str) -> None:
     outcome = faults.rest_fault(tmp_path, kind, _FAULT_ROUNDS, emulator)

@@ -26,6 +26,7 @@ _WRONG_BY = 1.01
 _TICKS = TRADE_CHANNELS | QUOTE_CHANNELS
 # Faults that can make the first bar of a minute wrong.
 _CHANGES_BARS = frozenset({"late_correction", "out_of_order", "burst"})
+_DELAYING = frozenset({"duplicate", "out_of_order", "late_correction"})
 _TRADES = {Market.STOCKS: "T", Market.OPTIONS: "T", Market.FUTURES: "T", Market.CRYPTO: "XT"}
 
 Mask = npt.NDArray[np.bool_]
@@ -50,6 +51,11 @@ def rows(day: Day, channel: str, faults: Sequence[Fault]) -> pl.DataFrame:
     if channel in MINUTE_CHANNELS and day.session.market in _TRADES:
         made = _first_and_corrected_bars(day, made, _of_channel(faults, _TRADES[day.session.market]))
     return _with_faults(made, _of_channel(faults, channel), day.session.date, channel)
+
+
+def longest_delay_ns(faults: Sequence[Fault]) -> int:
+    """How long after its release a message may be sent (again) at most; bursts apart, which end with their day."""
+    return max((fault.delay_ms * _NS_PER_MS for fault in faults if fault.kind in _DELAYING), default=0)
 
 
 def _of_channel(faults: Sequence[Fault], channel: str) -> list[Fault]:

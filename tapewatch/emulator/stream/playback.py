@@ -21,7 +21,7 @@ from tapewatch.market.instruments import Market, Partition, session_of, trading_
 
 #: Stands for all symbols of a channel.
 EVERY = "*"
-_LOOK_BACK = dt.timedelta(days=10)
+_LOOK_BACK, _DAY = dt.timedelta(days=10), dt.timedelta(days=1)
 
 #: Symbols by channel, in this platform's spelling; `EVERY` for all.
 Subscription = Mapping[str, frozenset[str]]
@@ -159,6 +159,39 @@ class Playback:
                 yield day
 
     def _rows(self, date: dt.date, channel: str, symbols: frozenset[str]) -> pl.DataFrame:
+        """A channel's rows of a day, with those of earlier days that faults delay into it and without those delayed beyond it."""
+        rows, late = self._made(date, channel, symbols), self._delayed_into(date)
+        after = self._after(date) if self._longest_delay_ns else None
+        if not late and after is None:
+            return rows
+        release = pl.col("_release").to_physical()
+        parts = [self._made(day, channel, symbols).filter(release >= _start(self.market, date)) for day in late]
+        parts = [part for part in (*parts, rows) if part.height]
+        if after is not None:
+            parts = [part.filter(release < _start(self.market, after)) for part in parts]
+        return pl.concat(parts).sort("_release", maintain_order=True) if parts else rows
+
+    @property
+    def _longest_delay_ns(self) -> int:
+        return message_faults.longest_delay_ns(self.faults.messages(self.market))
+
+    def _delayed_into(self, date: dt.date) -> list[dt.date]:
+        """The earlier days with messages that faults may delay into a day, oldest first."""
+        delay, start = self._longest_delay_ns, _start(self.market, date)
+        first = date - dt.timedelta(microseconds=delay // 1_000) - _DAY
+        days = trading_days(self.market, first, date - _DAY) if delay else []
+        return [day for day in days if Partition(day, self.market).session.day_end + delay > start and self._plays(day)]
+
+    def _after(self, date: dt.date) -> dt.date | None:
+        """The next day of the tape."""
+        if self.is_live:
+            return trading_days(self.market, date + _DAY, date + _LOOK_BACK)[0]
+        return next((day for day in self.days if day > date), None)
+
+    def _plays(self, date: dt.date) -> bool:
+        return self.is_live or date in self.days
+
+    def _made(self, date: dt.date, channel: str, symbols: frozenset[str]) -> pl.DataFrame:
         chosen = self.tape.symbols_on(self.market, date) if EVERY in symbols else sorted(symbols)
         day = Day(self.tape, Partition(date, self.market).session, chosen)
         return message_faults.rows(day, channel, self.faults.messages(self.market))
@@ -173,3 +206,7 @@ class Playback:
         else:
             days = trading_days(self.market, today - _LOOK_BACK, today - dt.timedelta(days=1))[-1:]
         return days if recorded is None else [day for day in days if day in set(recorded)]
+
+
+def _start(market: Market, date: dt.date) -> int:
+    return Partition(date, market).session.day_start

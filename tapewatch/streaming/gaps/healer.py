@@ -22,9 +22,11 @@ from tapewatch.market.tables.live import GAPS
 from tapewatch.market.tables.stream import STREAM_BARS, STREAM_QUOTES, STREAM_TRADES
 from tapewatch.market.tables.tape import TIME
 from tapewatch.store.database.database import Database, DatabaseError
-from tapewatch.store.spool.files import HealedInterval
+from tapewatch.store.lake.lake import Lake
+from tapewatch.store.spool.files import HealedInterval, waiting_for
 from tapewatch.store.spool.spool import SpoolError, SpoolWriter
 from tapewatch.streaming.gaps.book import HEALED, OPEN, UNHEALABLE, Row, change_gap, gap_rows, partition_of
+from tapewatch.streaming.gaps.corrections import CORRECTED, day_before, held_symbols, is_as_held
 from tapewatch.streaming.stop import Stop
 
 #: Seconds between two attempts at a gap; doubled each time up to the longest.
@@ -63,14 +65,18 @@ class HealSummary:
 class Healer:
     """Fills the open gaps of all markets from `sources`, in order of preference.
 
-    `symbols` are the symbols of a gap that affects all symbols.
+    `symbols` are the symbols of a gap that affects all symbols. Days in `lake` are compared with the sources, since a
+    correction of them may have come within a gap of the next day.
     """
 
-    def __init__(self, database: Database, sources: Sequence[RecordSource], spool_root: Path, symbols: Symbols) -> None:
-        self._database, self._sources, self._symbols = database, sources, symbols
+    def __init__(
+        self, database: Database, sources: Sequence[RecordSource], spool_root: Path, symbols: Symbols, lake: Lake
+    ) -> None:
+        self._database, self._sources, self._symbols, self._lake = database, sources, symbols, lake
         self._spool_root = Path(spool_root)
         self._next_try: dict[str, dt.datetime] = {}
         self._read_until: ReadUntil = {}
+        self._compared: set[tuple[Partition, TapeTable, tuple[str, ...]]] = set()
 
     def run(self, stop: Stop, *, every_s: float = 30) -> None:
         """Heal until `stop` is set; retries while the database is unavailable."""
@@ -95,6 +101,7 @@ class Healer:
         """
         summary = HealSummary()
         self._read_until.clear()
+        self._compared.clear()
         statuses = (OPEN,) if patiently else (OPEN, UNHEALABLE)
         found = pl.concat(self._database.read(GAPS, market=market, where={"status": status}) for status in statuses)
         for (name,), gaps in found.group_by("market", maintain_order=True):
@@ -164,6 +171,8 @@ class Healer:
                 raise SourceError(f"no symbols to fetch: set TAPEWATCH_SYMBOLS_{spool.market.upper()}")
             try:
                 found = sum(self._fetch(spool, source, tape, symbols, stretch) for tape in tapes)
+                for tape in set(tapes) & set(CORRECTED):
+                    self._correct_day_before(spool, source, tape, symbols, partition, now)
             except EntitlementError as error:
                 refused[source.name] = str(error)
             else:
@@ -184,18 +193,40 @@ class Healer:
         if tape is TapeTable.BARS:
             since, end = since // NS_PER_MINUTE * NS_PER_MINUTE, -(-end // NS_PER_MINUTE) * NS_PER_MINUTE
             start = start // NS_PER_MINUTE * NS_PER_MINUTE
-        for wanted in [[symbol] for symbol in symbols] if source.name == "rest" else [list(symbols)]:
-            try:
-                for symbol, frame in source.between(tape, partition, wanted, since, end):
-                    if frame.height:
-                        table = _TABLES[tape]
-                        interval = HealedInterval(symbol, since, end)
-                        spool.add_heal(table, _as_streamed(table, frame, source.name), interval)
-                        rows += int((frame["time"].to_physical() >= start).sum())
-            except NotFoundError as error:
-                _log.warning("%s: skipped while filling a gap", error)
+        for symbol, frame in _delivered(source, tape, partition, symbols, since, end):
+            table = _TABLES[tape]
+            spool.add_heal(table, _as_streamed(table, frame, source.name), HealedInterval(symbol, since, end))
+            rows += int((frame["time"].to_physical() >= start).sum())
         self._read_until[what] = max(end, self._read_until.get(what, end))
         return rows
+
+    def _correct_day_before(
+        self,
+        spool: SpoolWriter,
+        source: RecordSource,
+        tape: TapeTable,
+        symbols: Sequence[str],
+        partition: Partition,
+        now: dt.datetime,
+    ) -> None:
+        """Write the rows of the day before a gap's for each symbol of which the source states other ones than the lake holds.
+
+        Where batches of that day still wait for the lake, what the source states outranks them, and is written without a look.
+        """
+        day = day_before(partition)
+        what = (day, tape, tuple(symbols))
+        if what in self._compared or tape not in source.tapes(day.market, day.date, now.date())[0]:
+            return
+        is_waiting, session, table = bool(waiting_for(self._spool_root, day)), day.session, _TABLES[tape]
+        wanted = symbols if is_waiting else held_symbols(self._lake, tape, day, symbols)
+        if not wanted and not is_waiting:
+            return
+        for symbol, frame in _delivered(source, tape, day, wanted, session.day_start, session.day_end):
+            if is_waiting or not is_as_held(self._lake, tape, day, symbol, frame):
+                _log.info("%s of %s on %s are fetched again: some were corrected", tape, symbol, day.date)
+                interval = HealedInterval(symbol, session.day_start, session.day_end)
+                spool.add_heal(table, _as_streamed(table, frame, source.name), interval)
+        self._compared.add(what)
 
     def _source_for(
         self, gap: Row, partition: Partition, end: int, now: dt.datetime, refused: Mapping[str, str]
@@ -219,6 +250,19 @@ class Healer:
         raise _UnhealableError(
             "; ".join(refusals) or "no source of record: set POLYGON_API_KEY or TAPEWATCH_FLAT_FILES"
         )
+
+
+def _delivered(
+    source: RecordSource, tape: TapeTable, partition: Partition, symbols: Sequence[str], start: int, end: int
+) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Each symbol's rows, where there are any; a symbol that the source does not list is left out."""
+    for wanted in [[symbol] for symbol in symbols] if source.name == "rest" else [list(symbols)]:
+        try:
+            for symbol, frame in source.between(tape, partition, wanted, start, end):
+                if frame.height:
+                    yield symbol, frame
+        except NotFoundError as error:
+            _log.warning("%s: skipped while filling a gap", error)
 
 
 def _wanted(channel: str, granted: Sequence[TapeTable]) -> list[TapeTable]:

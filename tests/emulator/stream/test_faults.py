@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from polygon import RESTClient
 
-from tapewatch.emulator.faults import Fault, FaultError, load, read
+from tapewatch.emulator.faults import Fault, FaultError, FaultTriggers, load, read
 from tapewatch.emulator.stream import message_faults
 from tapewatch.emulator.stream.channels import Day
 from tapewatch.emulator.tape.market_tape import SyntheticTape
@@ -271,3 +271,40 @@ def test_an_invalid_faults_file_is_refused(content: Mapping[str, object], says: 
 def test_a_missing_faults_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FaultError, match="nowhere"):
         load(tmp_path / "nowhere.toml")
+
+
+def test_faults_that_are_due_together_occur_one_after_the_other() -> None:
+    kinds = ("drop", "malformed_json", "close")
+    document = {"fault": [{"kind": kind, "every": 10, "count": 2} for kind in kinds]}
+    triggers = FaultTriggers(read(document, "test").fault)
+    occurred = []
+    while (left := triggers.events_left) < 1_000:
+        fault = triggers.advance(left)
+        occurred.append((left, fault.kind if fault else None))
+    assert occurred[:3] == [(10, "drop"), (1, "malformed_json"), (1, "close")]
+    assert Counter(kind for _, kind in occurred) == dict.fromkeys(kinds, 2)
+    # One that is due all the time leaves room for the other.
+    busy = FaultTriggers(read({"fault": [{"kind": kind, "every": 1} for kind in kinds[:2]]}, "test").fault)
+    found = [fault.kind for fault in (busy.advance(1) for _ in range(10)) if fault]
+    assert Counter(found) == {"drop": 5, "malformed_json": 5}
+
+
+def test_corrections_cross_midnight(tape: SyntheticTape) -> None:
+    delay = 20 * 3_600_000
+    fault = {"kind": "late_correction", "every": 400, "delay_ms": delay, "channel": "XT"}
+    days = [DAY, DAY + dt.timedelta(days=1)]
+    with serving(tape, replay=f"{days[0]}:{days[-1]}", faults={"fault": [fault]}) as url:
+        events = listened(url, "crypto", "XT.BTC-USD").of("XT")
+    newest, prices, corrected = 0, {}, []
+    for event in events:
+        key = event["t"], event["i"]
+        if key in prices:
+            corrected.append((event["t"], newest))
+        newest = max(newest, event["t"])
+        prices[key] = event["p"]
+    trades = [tape.trades(PAIR, day) for day in days]
+    assert list(prices.values()) == [price for frame in trades for price in frame["price"]]
+    assert len(corrected) == sum(frame.height // 400 for frame in trades)
+    # Each comes twenty hours later, those of the last hours after the tape's end.
+    for at, before in corrected:
+        assert min(at + delay, newest) - MINUTES_MS <= before <= at + delay

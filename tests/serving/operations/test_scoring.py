@@ -11,6 +11,7 @@ import pytest
 
 from models.served.minutes import Minutes
 from serving.contract import examples
+from serving.operations import scoring
 from serving.schemas import MAX_ROWS
 from serving.traffic import read_traffic
 from tapewatch.features.from_bars import bar_features
@@ -63,6 +64,24 @@ def test_reasons_come_when_asked_for_and_in_words_from_explain(served: Served) -
     words = next(r["words"] for r in explained["reasons"] if r["feature"] == "volume_ratio")
     assert "400" in words
     assert "volume spike" in words
+
+
+def test_more_reasons_than_can_be_given_in_time_are_refused_early(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "_TRIED_S", 0.0)
+    monkeypatch.setattr(scoring, "PATIENCE_S", 1e-9)
+    body = {"rows": [ROW | {"volume_ratio": 1.0 + at} for at in range(100)]}
+    answer = served.client.post("/explain", json=body)
+    problem = answer.json()
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
+    assert problem["detail"].startswith("100 rows would take some")
+    assert problem["way_out"] == "send at most 1 rows a request, or try again later"
+    # What is done already is answered.
+    for few in (ROW, {"rows": body["rows"][:30]}):
+        assert served.client.post("/explain", json=few).status_code == 200
+    monkeypatch.setattr(scoring, "PATIENCE_S", 3_600.0)
+    assert len(served.client.post("/explain", json=body).raise_for_status().json()["results"]) == 100
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,9 @@ def rest(base_url: str, tier: str = "advanced") -> RestRanges:
 
 
 def heal(tmp_path: Path, database: Database, *sources, now: dt.datetime = NOW) -> HealSummary:
-    healer = Healer(database, sources, tmp_path / "spool", lambda partition: [SYMBOL[partition.market]])
+    healer = Healer(
+        database, sources, tmp_path / "spool", lambda partition: [SYMBOL[partition.market]], Lake(tmp_path / "lake")
+    )
     return healer.heal_once(now)
 
 
@@ -138,6 +140,42 @@ def test_a_hole_is_filled_and_every_trade_is_stored_once(tmp_path, database, bas
 
 
 @pytest.mark.slow
+def test_a_correction_of_the_day_before_that_came_within_a_gap_is_healed(tmp_path, database, base_url) -> None:
+    """Yesterday's trades of one coin are wrong in the lake; today's stream, which would have corrected them, had a gap."""
+    before, lake = Partition(DAY - dt.timedelta(days=1), Market.CRYPTO), Lake(tmp_path / "lake")
+    coins, truth = ["X:ADA-USD", "X:BTC-USD"], {}
+    with SpoolWriter(tmp_path / "spool", Market.CRYPTO, "collector") as writer:
+        for coin in coins:
+            truth[coin] = Synthetic(SEED).day(coin, before.date).trades
+            wrong = 1.0 if coin == coins[0] else 0.0
+            streamed = as_streamed(truth[coin], STREAM_TRADES).with_columns(price=pl.col("price") + wrong)
+            writer.add_rows(STREAM_TRADES, streamed.with_columns(sequence_number=pl.lit(None, pl.Int64)))
+    merged(tmp_path, before)
+
+    def corrected() -> list[str]:
+        """The coins whose rows of the day before are fetched by one more gap."""
+        healer = Healer(database, [rest(base_url)], tmp_path / "spool", lambda _: coins, lake)
+        assert len(healer.heal_once(NOW).healed) == 1
+        found = [file.heals.symbol for file in waiting_for(tmp_path / "spool", before) if file.heals]
+        merged(tmp_path, before)
+        return found
+
+    open_gap(tmp_path, database, CRYPTO, 600, 660, channel="trades")
+    assert corrected() == coins[:1]
+    held = lake.read(TRADES, before)
+    for coin in coins:
+        of_coin = held.filter(pl.col("symbol").cast(pl.String) == coin).sort("exchange", "id")
+        assert of_coin["price"].equals(truth[coin].sort("exchange", "id")["price"])
+    open_gap(tmp_path, database, CRYPTO, 900, 960, channel="trades")
+    assert corrected() == []
+    # One that the lake does not hold yet is fetched without a look.
+    with SpoolWriter(tmp_path / "spool", Market.CRYPTO, "collector") as writer:
+        writer.add_rows(STREAM_TRADES, as_streamed(truth[coins[1]][:3], STREAM_TRADES))
+    open_gap(tmp_path, database, CRYPTO, 1200, 1260, channel="trades")
+    assert corrected() == coins
+
+
+@pytest.mark.slow
 def test_a_plan_without_trades_makes_a_gap_unhealable_and_the_reason_names_the_setting(
     tmp_path, database, base_url
 ) -> None:
@@ -151,7 +189,7 @@ def test_a_plan_without_trades_makes_a_gap_unhealable_and_the_reason_names_the_s
     # After an upgrade of the plan, only an explicit heal tries an unhealable gap again.
     assert not heal(tmp_path, database, rest(base_url)).healed
     for tier, status in (("starter", "unhealable"), ("advanced", "healed")):
-        again = Healer(database, [rest(base_url, tier)], tmp_path / "spool", lambda _: ["VOO"])
+        again = Healer(database, [rest(base_url, tier)], tmp_path / "spool", lambda _: ["VOO"], Lake(tmp_path / "lake"))
         again.heal_once(NOW, patiently=False)
         assert row(database)["status"] == status
     assert len(waiting_for(tmp_path / "spool", STOCKS)) == 1
@@ -182,7 +220,9 @@ def test_a_gap_waits_for_a_delayed_plan(tmp_path, database, base_url) -> None:
 
 def test_an_unavailable_source_is_tried_again_later(tmp_path, database) -> None:
     open_gap(tmp_path, database, STOCKS, 0, 60)
-    healer = Healer(database, [rest("http://127.0.0.1:1")], tmp_path / "spool", lambda _: ["VOO"])
+    healer = Healer(
+        database, [rest("http://127.0.0.1:1")], tmp_path / "spool", lambda _: ["VOO"], Lake(tmp_path / "lake")
+    )
     assert len(healer.heal_once(NOW).failed) == 1
     assert len(healer.heal_once(NOW + dt.timedelta(seconds=5)).waiting) == 1
     assert len(healer.heal_once(NOW + dt.timedelta(seconds=40)).failed) == 1
@@ -242,7 +282,7 @@ def test_a_round_reads_the_trades_before_its_gaps_once_and_the_next_round_again(
     session, source = STOCKS.session, _Growing(lambda: None)
     for start in (0, 100):
         open_gap(tmp_path, database, STOCKS, start, start + 60)
-    healer = Healer(database, [source], tmp_path / "spool", lambda _: ["VOO"])
+    healer = Healer(database, [source], tmp_path / "spool", lambda _: ["VOO"], Lake(tmp_path / "lake"))
     assert len(healer.heal_once(NOW).healed) == 2
     open_gap(tmp_path, database, STOCKS, 500, 560)
     healer.heal_once(NOW)
@@ -287,7 +327,9 @@ def test_a_gap_that_failed_for_months_is_tried_at_the_longest_interval(tmp_path,
     open_gap(tmp_path, database, STOCKS, 0, 60)
     (gap,) = gap_rows(database.read(GAPS))
     save_gaps(database, Market.STOCKS, [gap | {"attempts": 5_000}])
-    healer = Healer(database, [rest("http://127.0.0.1:1")], tmp_path / "spool", lambda _: ["VOO"])
+    healer = Healer(
+        database, [rest("http://127.0.0.1:1")], tmp_path / "spool", lambda _: ["VOO"], Lake(tmp_path / "lake")
+    )
     assert len(healer.heal_once(NOW).failed) == 1
     assert len(healer.heal_once(NOW + dt.timedelta(seconds=LONGEST_WAIT_S - 1)).waiting) == 1
     assert len(healer.heal_once(NOW + dt.timedelta(seconds=LONGEST_WAIT_S)).failed) == 1
@@ -295,7 +337,9 @@ def test_a_gap_that_failed_for_months_is_tried_at_the_longest_interval(tmp_path,
 
 def test_a_clock_that_is_set_back_does_not_extend_the_wait(tmp_path, database) -> None:
     open_gap(tmp_path, database, STOCKS, 0, 60)
-    healer = Healer(database, [rest("http://127.0.0.1:1")], tmp_path / "spool", lambda _: ["VOO"])
+    healer = Healer(
+        database, [rest("http://127.0.0.1:1")], tmp_path / "spool", lambda _: ["VOO"], Lake(tmp_path / "lake")
+    )
     assert len(healer.heal_once(NOW + dt.timedelta(days=30)).failed) == 1
     assert len(healer.heal_once(NOW).failed) == 1
 

@@ -60,7 +60,7 @@ def heal(home: Path, partition: Partition, moment: int | None) -> int:
         suppress(Killed),
         patch.object(healer, "change_gap", functools.partial(disk.do, healer.change_gap)),
     ):
-        healer.Healer(database, [Record()], home / "spool", lambda _: SYMBOLS).heal_once(NOW)
+        healer.Healer(database, [Record()], home / "spool", lambda _: SYMBOLS, Lake(home / "lake")).heal_once(NOW)
     return disk.moments
 
 
