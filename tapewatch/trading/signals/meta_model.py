@@ -52,7 +52,7 @@ class _Regression:
         values = _columns(bets, levels, "event_time")
         mean, deviation = values.mean(axis=0), values.std(axis=0)
         deviation = np.where(deviation > 0, deviation, 1.0)
-        fitted = LogisticRegression(C=_PENALTY, max_iter=1_000).fit((values - mean) / deviation, bets["label"])
+        fitted = LogisticRegression(C=_PENALTY, solver="newton-cholesky").fit((values - mean) / deviation, bets["label"])
         return cls(levels, mean, deviation, fitted.coef_[0], float(fitted.intercept_[0]))
 
     def log_odds(self, bets: pl.DataFrame, time: str) -> Floats:
@@ -146,5 +146,5 @@ def _calibration(odds: Floats, won: Floats) -> tuple[float, float]:
     """Slope and offset of the log odds that were predicted out of sample."""
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - as above
 
-    fitted = LogisticRegression(C=1e6, max_iter=1_000).fit(odds[:, None], won)
+    fitted = LogisticRegression(C=1e6, solver="newton-cholesky").fit(odds[:, None], won)
     return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
