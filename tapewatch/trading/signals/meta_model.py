@@ -52,7 +52,9 @@ class _Regression:
         values = _columns(bets, levels, "event_time")
         mean, deviation = values.mean(axis=0), values.std(axis=0)
         deviation = np.where(deviation > 0, deviation, 1.0)
-        fitted = LogisticRegression(C=_PENALTY, solver="newton-cholesky").fit((values - mean) / deviation, bets["label"])
+        fitted = LogisticRegression(C=_PENALTY, solver="newton-cholesky").fit(
+            (values - mean) / deviation, bets["label"]
+        )
         return cls(levels, mean, deviation, fitted.coef_[0], float(fitted.intercept_[0]))
 
     def log_odds(self, bets: pl.DataFrame, time: str) -> Floats:
