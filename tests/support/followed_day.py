@@ -113,7 +113,7 @@ def begun(database: Database, seed: int) -> None:
     trader_on(database).follow(BEGIN + FIRST_ALERTS * NS_PER_MINUTE)
 
 
-def followed(database: Database, seed: int) -> None:  # noqa: ARG001 - the day is in the database
+def followed(database: Database, seed: int) -> None:
     """Follow the day undisturbed."""
     trader_on(database).follow(END)
 
