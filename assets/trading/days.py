@@ -18,6 +18,7 @@ from tapewatch.market.tables.signals import OUTCOMES, SIGNALS
 
 if TYPE_CHECKING:
     from tapewatch.lookahead.computation import Computation
+    from tapewatch.trading.signals.meta_model import MetaModel
 
 _CHECKS = (Check(judgements.no_look_ahead),)
 _EVERY_STRATEGY = "neither alerts nor any other strategy proposed a bet: a quiet day, or one without features"
@@ -44,12 +45,20 @@ def signals(context: dg.AssetExecutionContext, microstructure: LakeTable, bars: 
                 "tradable": rows.height - refused.height,
                 "not_tradable": counts_of(refused["reason"]),
                 "with_size": rows.filter(pl.col("size") != 0).height,
+                **_confidences(days.model(day), rows),
             },
             partition_key=str(day),
         )
         return rows
 
     yield from commit_days(context, SIGNALS, microstructure.lake, found, _CHECKS, computation=days.computation)
+
+
+def _confidences(model: "MetaModel | None", rows: pl.DataFrame) -> dict[str, float]:
+    """How many confidences a meta-model gave, and how many the shrunken rate of earlier bets; and what is known of the model."""
+    given = 0 if model is None else rows.height - model.confidence(rows).null_count()
+    facts: dict[str, float] = {"confidence_by_meta_model": given, "confidence_by_rate": rows.height - given}
+    return facts if model is None else facts | {"meta_model_bets": model.bets, "meta_model_gain_nats": model.gain}
 
 
 @dg.asset(

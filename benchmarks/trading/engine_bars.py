@@ -1,20 +1,21 @@
 """The engine over a year of minute bars of 100 symbols, and against a plain Python loop with the same fills.
 
-The plain side is `engine_plain.py`: the same rules with decimals, over half of the symbols for the year's first 45 days. Both
-sides' fills are compared before the clock starts.
+The plain side is `engine_plain.py`: the same rules over half of the symbols for the year's first 45 days, with money in floats, and
+in decimals as exact as the engine's. All sides begin with the same frames, and their fills are compared before the clock starts.
+Times are the best of several rounds in turn.
 
     python -m benchmarks.trading.engine_bars [symbols] [days]
 """
 
 import sys
-import time
+from collections.abc import Callable
 from decimal import Decimal
 
 import numpy as np
 import polars as pl
 
-from benchmarks.measuring import median_seconds
-from benchmarks.trading.engine_plain import PlainAccount, plain_bars, plain_orders
+from benchmarks.measuring import best_times
+from benchmarks.trading.engine_plain import FloatAccount, PlainAccount, plain_bars, plain_orders
 from tapewatch.market.instruments import NS_PER_MINUTE, Market, trading_days
 from tapewatch.market.tables.tape import SYMBOL, TIME
 from tapewatch.trading.costs import Fees
@@ -25,7 +26,11 @@ SYMBOLS, DAYS = 100, 252
 #: Until the clocks change, since the plain side keeps no sessions.
 PLAIN_SYMBOLS, PLAIN_DAYS = 50, 45
 ORDERS_A_DAY = 10
+ROUNDS = 5
 SETTINGS = EngineSettings(cash=1e9, leverage=1e3, fees=Fees(taker_bps=1, maker_bps=1), depth_share=0.2)
+
+Fill = tuple[str, int, float, float]
+"""Order, time, quantity, price."""
 
 
 def made(symbols: int, days: int) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -73,53 +78,53 @@ def made(symbols: int, days: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     return bars, ORDERS.conform(orders.with_columns(pl.col("limit_price", "stop_price").fill_nan(None)))
 
 
-def plain(bars: list[tuple[object, ...]], orders: pl.DataFrame) -> PlainAccount:
-    """The plain loop over rows in order of time."""
-    account = PlainAccount(Decimal(10**9), Decimal(1))
+def plain(bars: pl.DataFrame, orders: pl.DataFrame, account: FloatAccount | PlainAccount) -> list[Fill]:
+    """The plain loop's fills, from the same frames."""
+    in_time = bars.sort("known_time", maintain_order=True).with_columns(pl.col("symbol").cast(pl.String))
+    rows = in_time.select(
+        pl.col("known_time", "time").dt.epoch("ns"), "symbol", "open", "high", "low", "close", "volume"
+    ).rows()
     active = orders["time"].dt.epoch("ns").to_list()
-    plain_bars(plain_orders(orders.iter_rows(named=True), active), bars, account, 0.2)  # type: ignore[arg-type]
-    return account
+    plain_bars(plain_orders(orders.iter_rows(named=True), active), rows, account, 0.2)  # type: ignore[arg-type]
+    return account.fills
+
+
+def engine(bars: pl.DataFrame, orders: pl.DataFrame) -> list[Fill]:
+    """The engine's fills."""
+    fills = run(orders, bars, SETTINGS).fills
+    return fills.select("order_id", pl.col("time").dt.epoch("ns"), "quantity", "price").rows()
 
 
 def main() -> None:
-    """Print seconds, bars a second and the ratio."""
+    """Print seconds of wall and CPU time, and the ratios."""
     symbols = int(sys.argv[1]) if len(sys.argv) > 1 else SYMBOLS
     days = int(sys.argv[2]) if len(sys.argv) > 2 else DAYS
-    few, few_orders = made(PLAIN_SYMBOLS, PLAIN_DAYS)
-    in_time = few.sort("known_time", maintain_order=True)
-    rows = in_time.select(
-        pl.col("known_time", "time").dt.epoch("ns"),
-        pl.col("symbol").cast(pl.String),
-        "open",
-        "high",
-        "low",
-        "close",
-        "volume",
-    ).rows()
-    ours = (
-        run(few_orders, few, SETTINGS)
-        .fills.select("order_id", pl.col("time").dt.epoch("ns"), "quantity", "price")
-        .rows()
-    )
-    theirs = plain(rows, few_orders).fills
-    if ours != theirs:
-        raise AssertionError("the two sides fill differently")
-    whole, orders = made(symbols, days)
-    began = time.perf_counter()
-    outcome = run(orders, whole, SETTINGS)
-    year_s = time.perf_counter() - began
-    seconds = median_seconds(
-        {"tapewatch": lambda: run(few_orders, few, SETTINGS), "plain loop": lambda: plain(rows, few_orders)}, 3
-    )
-    print(f"{'':24} {'bars':>10} {'orders':>8} {'fills':>8} {'s':>7} {'bars/s':>12}")
+    bars, orders = made(PLAIN_SYMBOLS, PLAIN_DAYS)
+    sides: dict[str, Callable[[], object]] = {
+        "tapewatch": lambda: run(orders, bars, SETTINGS),
+        "plain loop, floats": lambda: plain(bars, orders, FloatAccount(1e9, 1)),
+        "plain loop, decimals": lambda: plain(bars, orders, PlainAccount(Decimal(10**9), Decimal(1))),
+    }
+    fills = engine(bars, orders)
+    for account in (FloatAccount(1e9, 1), PlainAccount(Decimal(10**9), Decimal(1))):
+        if plain(bars, orders, account) != fills:
+            raise AssertionError("the two sides fill differently")
+    taken = best_times(sides, ROUNDS)
+    whole, many = made(symbols, days)
+    year = best_times({"year": lambda: run(many, whole, SETTINGS)}, 2)["year"]
     print(
-        f"{'a year, tapewatch':24} {whole.height:10,} {orders.height:8,} {outcome.fills.height:8,} {year_s:7.2f} {whole.height / year_s:12,.0f}"
+        f"{'':22} {'bars':>10} {'orders':>8} {'wall s':>7} {'CPU s':>7} {'bars/s':>11} {'ratio, wall':>12} {'CPU':>6}"
     )
-    for side, taken in seconds.items():
+    ours = taken["tapewatch"]
+    for side, (wall, cpu) in taken.items():
+        ratios = f"{wall / ours[0]:12.1f} {cpu / ours[1]:6.1f}"
         print(
-            f"{side:24} {few.height:10,} {few_orders.height:8,} {len(theirs):8,} {taken:7.3f} {few.height / taken:12,.0f}"
+            f"{side:22} {bars.height:10,} {orders.height:8,} {wall:7.3f} {cpu:7.3f} {bars.height / wall:11,.0f} {ratios}"
         )
-    print(f"ratio on the same bars: {seconds['plain loop'] / seconds['tapewatch']:.0f}")
+    wall, cpu = year
+    print(
+        f"{f'{symbols} symbols, {days} days':22} {whole.height:10,} {many.height:8,} {wall:7.2f} {cpu:7.2f} {whole.height / wall:11,.0f}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The engine's rules for bars as a plain Python loop with decimals: the peer of a benchmark, and a second source in tests.
+"""The engine's rules for bars as a plain Python loop: the peer of a benchmark, and with decimals a second source in tests.
 
 Market, limit and stop orders, good until cancelled; a bar's volume bounds what is filled; fees in basis points; no leverage.
 """
@@ -31,6 +31,30 @@ class PlainOrder:
 
 
 @dataclass
+class FloatAccount:
+    """Cash and positions in floats, the quickest that a plain loop can do, and what was filled: order, time, quantity, price."""
+
+    cash: float
+    fee_bps: float = 0.0
+    positions: dict[str, float] = field(default_factory=dict)
+    marks: dict[str, float] = field(default_factory=dict)
+    fills: list[tuple[str, int, float, float]] = field(default_factory=list)
+    equity: list[tuple[int, float]] = field(default_factory=list)
+
+    def trade(self, order: PlainOrder, time: int, quantity: float, price: float) -> None:
+        """Book a fill."""
+        notional = price * quantity
+        self.cash -= order.side * notional + notional * self.fee_bps / 10_000
+        self.positions[order.symbol] = self.positions.get(order.symbol, 0.0) + order.side * quantity
+        order.filled += quantity
+        self.fills.append((order.order_id, time, quantity, price))
+
+    def value(self) -> float:
+        """Cash and positions at their marks."""
+        return self.cash + sum(self.marks[symbol] * quantity for symbol, quantity in self.positions.items())
+
+
+@dataclass
 class PlainAccount:
     """Cash and positions in decimals, and what was filled: order, time, quantity, price."""
 
@@ -60,7 +84,9 @@ class PlainAccount:
         return self.cash + sum(held, Decimal(0))
 
 
-def plain_bars(orders: Iterable[PlainOrder], bars: Iterable[Bar], account: PlainAccount, share: float = 1.0) -> None:
+def plain_bars(
+    orders: Iterable[PlainOrder], bars: Iterable[Bar], account: PlainAccount | FloatAccount, share: float = 1.0
+) -> None:
     """Fill orders over bars in order of their known time; the account's equity is noted after each time."""
     waiting = sorted(orders, key=lambda order: order.active)
     open_orders: dict[str, list[PlainOrder]] = {}
@@ -83,7 +109,9 @@ def plain_bars(orders: Iterable[PlainOrder], bars: Iterable[Bar], account: Plain
         account.equity.append((last, account.value()))
 
 
-def _match(orders: list[PlainOrder], known: int, prices: list[float], account: PlainAccount, share: float) -> None:
+def _match(
+    orders: list[PlainOrder], known: int, prices: list[float], account: PlainAccount | FloatAccount, share: float
+) -> None:
     open_, high, low, _, volume = prices
     left = volume * share
     triggered = set()

@@ -1,28 +1,29 @@
 """The engine over quotes against nautilus_trader, with the same orders, fills and cash.
 
-A million quotes of one stock and a market order after every hundredth. Only the runs are timed: nautilus_trader's data are in its
-engine, ours in frames, so that making the tape from them counts on our side. It runs in an environment of its own.
+100,000 quotes of one stock and a market order after every hundredth. Only the runs are timed: nautilus_trader's data are in its
+engine, ours in frames, so that making the tape from them counts on our side. It runs in an environment of its own. Times are the
+best of several rounds in turn; the last row is a longer tape on our side alone.
 
     python -m benchmarks.trading.engine_ticks [quotes]
 """
 
 import json
-import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from benchmarks.isolated import environment
+from benchmarks.measuring import best_times
 from tapewatch.market.tables.tape import SYMBOL, TIME
 from tapewatch.trading.costs import Fees
 from tapewatch.trading.engine import EngineSettings, Outcome, run
 from tapewatch.trading.tables import ORDERS
 
-QUOTES = 1_000_000
+QUOTES, MANY = 100_000, 1_000_000
 SPACING = 100
 ROUNDS = 3
 _CASH = 1_000_000
@@ -69,7 +70,7 @@ def made(count: int) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, object]]:
     )
 
 
-def peer(python: str, given: str) -> dict[str, object]:
+def peer(python: str, given: str) -> dict[str, Any]:
     """The peer's seconds and fills."""
     done = subprocess.run([python, str(_PEER)], input=given, capture_output=True, text=True, check=True)
     return dict(json.loads(done.stdout))
@@ -83,25 +84,28 @@ def check(outcome: Outcome, theirs: list[dict[str, str]]) -> None:
 
 
 def main() -> None:
-    """Print seconds, quotes a second and the ratio."""
+    """Print seconds of wall and CPU time, quotes a second and the ratios."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else QUOTES
     quotes, orders, given = made(count)
     python, text = environment(), json.dumps(given)
-    run(orders, quotes.head(1_000), SETTINGS)
-    seconds: dict[str, list[float]] = {"tapewatch": [], "nautilus_trader": []}
+    outcome = run(orders, quotes, SETTINGS)
+    ours, theirs = [], []
     for _ in range(ROUNDS):
-        began = time.perf_counter()
-        outcome = run(orders, quotes, SETTINGS)
-        seconds["tapewatch"].append(time.perf_counter() - began)
+        ours.append(best_times({"": lambda: run(orders, quotes, SETTINGS)}, 1)[""])
         found = peer(python, text)
-        seconds["nautilus_trader"].append(float(found["seconds"]))  # type: ignore[arg-type]
-        check(outcome, found["fills"])  # type: ignore[arg-type]
-    medians = {side: statistics.median(times) for side, times in seconds.items()}
-    print(f"{'':16} {'quotes':>10} {'fills':>8} {'s':>7} {'quotes/s':>12} {'ratio':>7}")
-    for side, taken in medians.items():
-        print(
-            f"{side:16} {count:10,} {outcome.fills.height:8,} {taken:7.2f} {count / taken:12,.0f} {medians['nautilus_trader'] / taken:7.1f}"
-        )
+        theirs.append((found["seconds"], found["cpu_seconds"]))
+        check(outcome, found["fills"])
+    many, more, _ = made(MANY)
+    alone = best_times({"": lambda: run(more, many, SETTINGS)}, ROUNDS)[""]
+    best = [(min(wall for wall, _ in times), min(cpu for _, cpu in times)) for times in (ours, theirs)]
+    print(
+        f"{'':16} {'quotes':>10} {'orders':>8} {'wall s':>8} {'CPU s':>8} {'quotes/s':>12} {'ratio, wall':>12} {'CPU':>7}"
+    )
+    for side, (wall, cpu) in zip(("tapewatch", "nautilus_trader"), best, strict=True):
+        ratios = f"{wall / best[0][0]:12.0f} {cpu / best[0][1]:7.0f}"
+        print(f"{side:16} {count:10,} {orders.height:8,} {wall:8.3f} {cpu:8.3f} {count / wall:12,.0f} {ratios}")
+    wall, cpu = alone
+    print(f"{'tapewatch':16} {MANY:10,} {more.height:8,} {wall:8.3f} {cpu:8.3f} {MANY / wall:12,.0f}")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from tapewatch.trading.lookahead import stored_signals
 from tapewatch.trading.record import AccountRecord, account_record
 from tapewatch.trading.recorded import tick_columns
 from tapewatch.trading.signals.build import SignalRules, proposals, signals
+from tapewatch.trading.signals.meta_model import MetaModel
 from tapewatch.trading.signals.outcomes import outcomes
 from tapewatch.trading.strategies.alerts import alerts_of
 
@@ -42,6 +43,7 @@ class TradingDays:
     rules: SignalRules = field(default_factory=SignalRules)
     record_days: int = RECORD_DAYS
     _outcomes: dict[Partition, pl.DataFrame] = field(default_factory=dict, init=False, repr=False)
+    _models: dict[Partition, MetaModel | None] = field(default_factory=dict, init=False, repr=False)
 
     def signals(self, day: Partition) -> pl.DataFrame:
         """SIGNALS of a day. Without features it is empty; detectors that have not run on the day add no alert."""
@@ -49,7 +51,7 @@ class TradingDays:
         proposed, minutes = proposals(
             alerts, self._read(MICROSTRUCTURE, day), others=self._leaders(day), rules=self.rules
         )
-        return signals(proposed, minutes, self.record(day), rules=self.rules)
+        return signals(proposed, minutes, self.record(day), model=self.model(day), rules=self.rules)
 
     def computation(self, day: Partition) -> Computation:
         """How `signals` computes a day, for the look-ahead check."""
@@ -64,6 +66,12 @@ class TradingDays:
         return pl.concat([OUTCOMES.empty(), *(self.outcomes(each) for each in before)]).filter(
             pl.col("known_time") <= begin
         )
+
+    def model(self, day: Partition) -> MetaModel | None:
+        """The meta-model of the day's record; None where the shrunken rate of its bets gives the confidences."""
+        if day not in self._models:
+            self._models[day] = MetaModel.fit(self.record(day))
+        return self._models[day]
 
     def outcomes(self, day: Partition) -> pl.DataFrame:
         """OUTCOMES of the signals of a day that the lake holds."""

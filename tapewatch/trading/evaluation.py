@@ -10,6 +10,7 @@ import polars as pl
 from tapewatch.labels.training.splits import CombinatorialPurgedCV, LabelSpans, WalkForward
 from tapewatch.market.tables.signals import WALK_FORWARD
 from tapewatch.trading.signals.confidence import confidence
+from tapewatch.trading.signals.meta_model import MetaModel
 from tapewatch.trading.sizing import bet_size
 from tapewatch.trading.statistics.evidence import Moments, deflated_sharpe, minimum_track_record, probabilistic_sharpe
 from tapewatch.trading.statistics.overfitting import Overfitting, probability_of_overfitting
@@ -99,7 +100,8 @@ def evaluate(outcomes: pl.DataFrame, *, test_blocks: int = 4, groups: int = 6, t
 
 def sized_by(history: pl.DataFrame, bets: pl.DataFrame) -> Floats:
     """The sizes from 0 to 1 that confidences from `history` give to the bets, before rounding."""
-    chance = confidence(bets, history)["confidence"].to_numpy()
+    rate, model = confidence(bets, history)["confidence"], MetaModel.fit(history)
+    chance = (rate if model is None else model.confidence(bets, "event_time").fill_null(rate)).to_numpy()
     cost, target = bets["cost_bps"].to_numpy(), bets["target_bps"].to_numpy()
     return bet_size(chance, 1.0, break_even=0.5 + cost / (2.0 * target))
 

@@ -12,6 +12,7 @@ from tapewatch.market.tables.derived import INCIDENTS
 from tapewatch.market.tables.signals import OUTCOMES, SIGNALS
 from tapewatch.market.tables.tape import ANOMALIES, BARS, MICROSTRUCTURE, QUOTES, TRADES
 from tapewatch.trading.signals.build import SignalRules, proposals, signals
+from tapewatch.trading.signals.meta_model import MetaModel
 from tapewatch.trading.signals.outcomes import outcomes
 from tapewatch.trading.strategies.alerts import alerts_of
 
@@ -71,12 +72,13 @@ def stored_signals(
         others: MICROSTRUCTURE of other markets.
         rules: of the strategies.
     """
+    model = MetaModel.fit(history)
 
     def rows(tape: Tape) -> pl.DataFrame:
         # A minute is known at its end, whatever a made-up future says.
         known = pl.col("event_time").dt.offset_by("1m")
         minutes = tape[MICROSTRUCTURE].with_columns(known_time=known)
         alerts = alerts_of(tape[ANOMALIES], tape[INCIDENTS])
-        return signals(*proposals(alerts, minutes, others=others, rules=rules), history, rules=rules)
+        return signals(*proposals(alerts, minutes, others=others, rules=rules), history, model=model, rules=rules)
 
     return computed(SIGNALS, _STORED, rows, carries=_CARRIES, is_of_market=True, moments=_MOMENTS)

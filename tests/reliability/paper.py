@@ -3,32 +3,36 @@
 The broker trades orders of every kind, half of which rest; the trader follows alerts, and sends the orders itself.
 """
 
+import multiprocessing
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tapewatch.store.database.database import Database
 from tapewatch.trading.engine import Tape
 from tapewatch.trading.paper.broker import PaperBroker
 from tapewatch.trading.paper.ledger import open_account, send
-from tests.reliability.desk import CHECKOUT, PATIENCE_S
+from tests.reliability.desk import PATIENCE_S
 from tests.reliability.scenario import Outcome
-from tests.support import followed_day
+from tests.support import followed_day, paper
 from tests.support.paper import ACCOUNT, END, LIMITS, SETTINGS, recorded_day, state_of
 
-#: Seconds between a process's first step and its kill.
-_LIFETIME_S = (0.0, 1.0)
+#: Messages of a process after which it is killed, and seconds after the last of them.
+_MESSAGES, _AFTER_S = (0, 7), (0.0, 0.1)
+#: A server that has imported everything makes each process in a fraction of a second.
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload([followed_day.__name__, paper.__name__])
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A process that trades a recorded day, and how a test makes the day and trades it undisturbed."""
+    """Work of a process that trades a recorded day, and how a test makes the day and trades it undisturbed."""
 
-    module: str
+    work: Callable[[str, int, Say], None]
     prepare: Callable[[Database, int], None]
     trade: Callable[[Database, int], object]
 
@@ -43,8 +47,8 @@ def _brokered(database: Database, seed: int) -> None:
 
 
 SUBJECTS = {
-    "broker": Subject("tests.support.paper", _orders_of, _brokered),
-    "trader": Subject("tests.support.followed_day", followed_day.recorded, followed_day.followed),
+    "broker": Subject(paper.work, _orders_of, _brokered),
+    "trader": Subject(followed_day.work, followed_day.begun, followed_day.followed),
 }
 
 
@@ -77,11 +81,11 @@ def kills(home: Path, wanted: int, name: str = "broker") -> Outcome:
         url, other = (f"sqlite:///{home / f'{name} {kind} {seed}.db'}" for kind in ("killed", "undisturbed"))
         with Database(url) as database:
             subject.prepare(database, seed)
-        while killed < wanted and _killed(subject, url, seed, chance.uniform(*_LIFETIME_S)):
+        while killed < wanted and _killed(name, url, seed, chance.randint(*_MESSAGES), chance.uniform(*_AFTER_S)):
             killed += 1
             with Database(url) as database:
                 resting += bool(state_of(database)["paper_orders"]["state"].is_in(["open", "waiting"]).any())
-        _run(subject, url, seed)
+        _finish(name, url, seed)
         with Database(other) as database:
             subject.prepare(database, seed)
             subject.trade(database, seed)
@@ -94,19 +98,46 @@ def kills(home: Path, wanted: int, name: str = "broker") -> Outcome:
     return Outcome(f"SIGKILL of paper {name}s", killed, wanted, accounts, f"{resting} with open orders")
 
 
-def _command(subject: Subject, url: str, seed: int) -> list[str]:
-    return [sys.executable, "-m", subject.module, url, str(seed)]
+def _started(name: str, url: str, seed: int) -> "tuple[multiprocessing.process.BaseProcess, Connection]":
+    """A process at work, and what it says."""
+    said, sender = _processes.Pipe(duplex=False)
+    process = _processes.Process(target=_work, args=(name, url, seed, sender), daemon=True)
+    process.start()
+    # The last sender that is left is the process's own: its death ends the pipe.
+    sender.close()
+    assert _next(said) == "ready"
+    return process, said
 
 
-def _killed(subject: Subject, url: str, seed: int, after_s: float) -> bool:
-    """Kill a process so long after its first step; False if it was done before."""
-    with subprocess.Popen(_command(subject, url, seed), cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(after_s)
-        process.kill()
-        return "done" not in process.stdout.read()
+def _work(name: str, url: str, seed: int, sender: Connection) -> None:
+    SUBJECTS[name].work(url, seed, sender.send)
 
 
-def _run(subject: Subject, url: str, seed: int) -> None:
-    subprocess.run(_command(subject, url, seed), cwd=CHECKOUT, check=True, capture_output=True, timeout=PATIENCE_S)
+def _next(said: Connection) -> str:
+    """The next message; `end` after the last."""
+    assert said.poll(PATIENCE_S), "the process says nothing"
+    try:
+        return str(said.recv())
+    except EOFError:
+        return "end"
+
+
+def _killed(name: str, url: str, seed: int, messages: int, after_s: float) -> bool:
+    """SIGKILL a process so many messages and seconds after its start; False if it was done before."""
+    process, said = _started(name, url, seed)
+    heard = [_next(said) for _ in range(messages)]
+    time.sleep(after_s)
+    process.kill()
+    process.join(PATIENCE_S)
+    while heard[-1:] != ["end"]:
+        heard.append(_next(said))
+    return "done" not in heard
+
+
+def _finish(name: str, url: str, seed: int) -> None:
+    process, said = _started(name, url, seed)
+    message = ""
+    while message not in ("done", "end"):
+        message = _next(said)
+    process.join(PATIENCE_S)
+    assert (message, process.exitcode) == ("done", 0)

@@ -1,10 +1,7 @@
-"""A recorded day of alerts, bars and features in the database, followed by a trader: also as a process that a test can kill.
-
-python -m tests.support.followed_day URL SEED
-"""
+"""A recorded day of alerts, bars and features in the database, followed by a trader: also in a process that a test can kill."""
 
 import datetime as dt
-import sys
+from collections.abc import Callable
 
 import numpy as np
 import polars as pl
@@ -29,7 +26,8 @@ MARKET_DAY = Partition(DAY, Market.STOCKS)
 SETTINGS = EngineSettings(
     cash=1e6, leverage=4, fees=Fees(taker_bps=0.5, maker_bps=0.5), depth_share=0.2, half_spread_bps=1
 )
-RULES = TraderRules(bets=BetRules(is_sized=False))
+#: Orders rest on their own side of the spread for minutes.
+RULES = TraderRules(bets=BetRules(is_sized=False, aggression=0.0, patience_minutes=8))
 #: No protection changes the orders of a day.
 LIMITS = Protections(
     daily_loss=None, guard_losses=None, feed_stale_s=None, stale_s=None, symbol_exposure=None, market_exposure=None
@@ -37,6 +35,7 @@ LIMITS = Protections(
 SYMBOLS = ("AAPL", "MSFT", "TSLA")
 BEGIN = session().regular_start
 END = BEGIN + 75 * NS_PER_MINUTE
+FIRST_ALERTS = 28
 
 
 def day(seed: int, count: int = 70) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
@@ -63,7 +62,7 @@ def day(seed: int, count: int = 70) -> tuple[pl.DataFrame, pl.DataFrame, pl.Data
     bars = pl.concat(frames).with_columns(
         clock=pl.lit("1m"), known_time=pl.col("time").dt.offset_by("1m"), source=pl.lit("trades"), revision=pl.lit(0)
     )
-    starts = BEGIN + rng.choice(np.arange(28, count - 10), 24, replace=False) * NS_PER_MINUTE
+    starts = BEGIN + rng.choice(np.arange(FIRST_ALERTS, count - 10), 24, replace=False) * NS_PER_MINUTE
     known = starts + rng.integers(1, 59, 24) * NS_PER_SECOND
     names = rng.choice(SYMBOLS, 24)
     alerts = pl.DataFrame(
@@ -108,20 +107,23 @@ def batch_signals(database: Database, seed: int) -> pl.DataFrame:
     return signals(*proposals(alerts, day(seed)[1]), OUTCOMES.empty())
 
 
+def begun(database: Database, seed: int) -> None:
+    """What the collectors would have written, followed up to the minute before the first alerts."""
+    recorded(database, seed)
+    trader_on(database).follow(BEGIN + FIRST_ALERTS * NS_PER_MINUTE)
+
+
 def followed(database: Database, seed: int) -> None:
     """Follow the day undisturbed."""
     trader_on(database).follow(END)
 
 
-def main() -> None:
-    """Continue the account to the end of its tape; says when it begins and when it is done."""
-    with Database(sys.argv[1]) as database:
-        # Loads compiled code, so that a kill after this line hits the trader at work.
-        trader_on(database).follow(BEGIN + NS_PER_MINUTE)
-        print("ready", flush=True)  # noqa: T201
-        trader_on(database).follow(END)
-        print("done", flush=True)  # noqa: T201
-
-
-if __name__ == "__main__":
-    main()
+def work(url: str, seed: int, say: Callable[[str], None]) -> None:
+    """Continue the account to the end of its tape; says when it begins, after each minute, and when it is done."""
+    with Database(url) as database:
+        trader = trader_on(database)
+        say("ready")
+        while trader.cursor < END:
+            trader.follow(trader.cursor + NS_PER_MINUTE)
+            say("minute")
+        say("done")

@@ -1,9 +1,6 @@
-"""A recorded day of bars with orders, run by a paper broker: also as a process that a test can kill.
+"""A recorded day of bars with orders, run by a paper broker: also in a process that a test can kill."""
 
-python -m tests.support.paper URL SEED
-"""
-
-import sys
+from collections.abc import Callable
 
 import numpy as np
 import polars as pl
@@ -75,20 +72,18 @@ def state_of(database: Database) -> dict[str, pl.DataFrame]:
     return {name: frame.drop(*clocks) for name, frame in found.items() if name in STATE}
 
 
-def main() -> None:
-    """Continue the account to the end of its day; says when it begins and when it is done."""
-    url, seed = sys.argv[1], int(sys.argv[2])
-    tape, sent = recorded_day(seed)
+def work(url: str, seed: int, say: Callable[[str], None]) -> None:
+    """Continue the account to the end of its day; says when it begins, every ten minutes, and when it is done."""
+    bars_of_day, sent = recorded_day(seed)
+    tape = Tape.of_bars(bars_of_day)
     with Database(url) as database:
         if open_account(database, ACCOUNT, SETTINGS, is_bars=True):
             send(database, ACCOUNT, sent)
         broker = PaperBroker(database, ACCOUNT, SETTINGS, LIMITS)
-        # Loads the compiled engine, so that a kill after this line hits the broker at work.
-        run(sent.head(1), tape.head(3), SETTINGS)
-        print("ready", flush=True)  # noqa: T201
-        broker.process(Tape.of_bars(tape), END)
-        print("done", flush=True)  # noqa: T201
-
-
-if __name__ == "__main__":
-    main()
+        # Loads the compiled engine, so that a kill after this word hits the broker at work.
+        run(sent.head(1), bars_of_day.head(3), SETTINGS)
+        say("ready")
+        while broker.cursor < END:
+            broker.process(tape, min(END, max(broker.cursor, OPEN_NS) + 10 * NS_PER_MINUTE))
+            say("minutes")
+        say("done")

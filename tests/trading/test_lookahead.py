@@ -18,7 +18,7 @@ from tapewatch.lookahead.checks import judge
 from tapewatch.lookahead.computation import Tape
 from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.market.tables.signals import SIGNALS
-from tapewatch.market.tables.tape import ANOMALIES, MICROSTRUCTURE
+from tapewatch.market.tables.tape import ANOMALIES, MICROSTRUCTURE, TIME
 from tapewatch.store.lake.lake import Lake
 from tapewatch.trading.days import TradingDays
 from tapewatch.trading.lookahead import SIGNALS_WITHOUT_ALERTS, outcomes_of, signals_after_scan
@@ -31,6 +31,7 @@ from tapewatch.trading.strategies.lead_lag import LeadRules, lead_lag
 from tapewatch.trading.strategies.pairs import PairRules, pairs
 from tests.support.trading_rows import DAY as DATE
 from tests.support.trading_rows import bars_at, minute, minute_rows, session, signal
+from tests.trading.signals.test_meta_model import past
 
 DAY = Partition(DATE, Market.STOCKS)
 NAMES = ("AAPL", "MSFT", "VOO")
@@ -131,6 +132,22 @@ def test_the_asset_check_passes_stored_signals_and_finds_every_planted_leak(tmp_
             assert facts["rows"] > 20
             strategies = set(lake.read(SIGNALS, DAY)["strategy"].cast(pl.String))
             assert strategies >= {"continuation", "flow_momentum", "pairs"}
+
+
+def test_confidences_of_a_meta_model_use_nothing_of_the_future(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    stored_day(lake)
+    earlier = pl.col("event_time", "known_time").dt.offset_by("-30d").cast(TIME)
+    history = past(600, 1, strategy="flow_momentum").with_columns(earlier)
+    days = TradingDays(lake)
+    with patch.object(TradingDays, "record", lambda *_: history):
+        lake.write(SIGNALS, DAY, days.signals(DAY))
+        passed, facts = no_look_ahead(SIGNALS, lake, DAY, days.computation(DAY))
+    model = days.model(DAY)
+    assert model is not None
+    found = lake.read(SIGNALS, DAY)
+    assert 0 < model.confidence(found).null_count() < found.height
+    assert passed, facts
 
 
 def test_an_outcome_is_known_once_its_barrier_is_touched() -> None:

@@ -19,13 +19,13 @@ from tapewatch.trading.engine.accounting import (
 from tapewatch.trading.engine.matching import (
     bar_price,
     fill_in_bar,
-    is_alive,
     meets_quote,
     midquote,
     reserve,
     try_quote,
     try_trade,
 )
+from tapewatch.trading.engine.open_orders import append, is_reached, settle, sweep, unlink_ended
 from tapewatch.trading.engine.records import (
     ACTION,
     BAR,
@@ -62,6 +62,7 @@ def advance(
     until: int,
     accounts: Array,
     slots: Array,
+    reaches: Array,
     sessions: Array,
     calendar: Calendar,
     terms: Terms,
@@ -92,13 +93,14 @@ def advance(
             turn = _next_open(sessions, offsets, opens)
         account.clock = at
         symbol = orders[queue[arrival]].symbol if arrives else symbols[event]
-        slot = slots[symbol]
+        slot, reach = slots[symbol], reaches[symbol]
         session = sessions[slot.market]
         start = at if arrives else starts[event]
         is_open = session >= offsets[slot.market] and opens[session] <= start < closes[session]
         if arrives:
             is_quoted = is_open and slot.quote_time >= opens[session]
             _place(account, slot, orders, queue[arrival], at, is_quoted, terms, out)
+            reach.is_settled = 0
             arrival += 1
             next_arrival = orders[queue[arrival]].active if arrival < queue.size else NEVER
             continue
@@ -110,6 +112,7 @@ def advance(
             continue
         if kind == ACTION:
             _act(account, slot, orders, symbol, at, a, b, out)
+            reach.is_settled = 0
         elif kind == HALT:
             slot.is_halted = int(a)
         else:
@@ -117,13 +120,14 @@ def advance(
                 charge_borrow(account, slot, symbol, at, days[session], out)
             if kind == QUOTE:
                 _enter_quote(account, slot, a, b, c, d, at)
-            if slot.first != NONE and is_open and not slot.is_halted:
-                _sweep(account, slot, orders, start, at)
+            if slot.first != NONE and is_open and not slot.is_halted and is_reached(reach, kind, at, a, b, c):
+                sweep(account, slot, orders, start, at)
                 if kind == BAR:
                     _match_bar(account, slot, orders, at, start, a, b, c, e, terms, out)
                 else:
                     _match_tick(account, slot, orders, kind, at, a, b, terms, out)
-                _unlink_ended(account, slot, orders)
+                unlink_ended(account, slot, orders)
+                settle(slot, reach, orders, kind)
             if kind == BAR:
                 set_mark(account, slot, d)
                 slot.quote_time = start
@@ -164,7 +168,7 @@ def _turn_sessions(
             sessions[market] = session
             for symbol in range(slots.size):
                 if slots[symbol].market == market and slots[symbol].first != NONE:
-                    _sweep(account, slots[symbol], orders, at, at)
+                    sweep(account, slots[symbol], orders, at, at)
 
 
 @inlined
@@ -253,13 +257,7 @@ def _place(
     if order.state in (REFUSED, EXPIRED):
         order.ended = at
         return
-    order.state = OPEN
-    if slot.first == NONE:
-        slot.first = number
-    else:
-        orders[slot.last].next = number
-    slot.last = number
-    account.open += 1
+    append(account, slot, orders, number)
     if terms.is_bars:
         return
     if is_quoted:
@@ -267,42 +265,7 @@ def _place(
     if order.state == OPEN and order.force == IOC:
         order.state, order.ended = CANCELLED, at
     if order.state != OPEN:
-        _unlink_ended(account, slot, orders)
-
-
-@inlined
-def _sweep(account: Any, slot: Any, orders: Array, start: int, at: int) -> None:
-    """End the symbol's orders that expired."""
-    number, has_ended = slot.first, False
-    while number != NONE:
-        order = orders[number]
-        if not is_alive(order, start, at):
-            order.state, order.ended = EXPIRED, order.expires
-            has_ended = True
-        number = order.next
-    if has_ended:
-        _unlink_ended(account, slot, orders)
-
-
-@inlined
-def _unlink_ended(account: Any, slot: Any, orders: Array) -> None:
-    before, number = NONE, slot.first
-    while number != NONE:
-        order = orders[number]
-        following = order.next
-        if order.state == OPEN:
-            before = number
-        else:
-            account.reserved -= order.reserved
-            account.open -= 1
-            order.reserved, order.next = 0, NONE
-            if before == NONE:
-                slot.first = following
-            else:
-                orders[before].next = following
-            if slot.last == number:
-                slot.last = before
-        number = following
+        unlink_ended(account, slot, orders)
 
 
 @compiled
@@ -313,7 +276,7 @@ def cancel(accounts: Array, slots: Array, orders: Array, numbers: Array, at: int
         order = orders[number]
         if order.state == OPEN:
             order.state, order.ended = CANCELLED, at
-            _unlink_ended(account, slots[order.symbol], orders)
+            unlink_ended(account, slots[order.symbol], orders)
 
 
 @compiled

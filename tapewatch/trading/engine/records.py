@@ -95,6 +95,9 @@ ORDER = _record(
     "needed room",
     "quantity filled limit stop owed",
 )
+#: Nothing happens to a symbol's open orders before a price at or above `up`, a price at or below `down`, or the time `soonest`, once
+#: they are `is_settled`; zeros promise nothing.
+REACH = _record("is_settled soonest", "up down")
 FILL = _record("order part time notional fee is_maker", "quantity price mid")
 CHANGE = _record("symbol time sequence cost realised value", "quantity mark")
 FLOW = _record("symbol time kind amount")

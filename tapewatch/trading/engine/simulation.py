@@ -42,6 +42,7 @@ class Simulation:
         self.accounts = np.zeros(1, dtype=records.ACCOUNT)
         self.accounts["cash"] = settings.cash_cents
         self.slots = np.zeros(0, dtype=records.SLOT)
+        self.reaches = np.zeros(0, dtype=records.REACH)
         self.orders = np.zeros(0, dtype=records.ORDER)
         self.submitted = ORDERS.empty()
         self.ids: dict[str, int] = {}
@@ -139,6 +140,7 @@ class Simulation:
             slot["borrow_bps"] = self.settings.borrow.rate_of(symbol)
             self.symbols[symbol] = self.slots.size
             self.slots = np.concatenate([self.slots, slot])
+            self.reaches = np.concatenate([self.reaches, np.zeros(1, dtype=records.REACH)])
         return self.symbols[symbol]
 
     def refuse_late(self) -> None:
@@ -165,8 +167,8 @@ class Simulation:
         event = arrival = 0
         while True:
             event, arrival = advance(
-                events, event, self.orders, self.queue, arrival, until, self.accounts, self.slots, sessions, calendar,
-                terms, self._out,
+                events, event, self.orders, self.queue, arrival, until, self.accounts, self.slots, self.reaches, sessions,
+                calendar, terms, self._out,
             )  # fmt: skip
             self._collect()
             waits = arrival < self.queue.size and self.orders["active"][self.queue[arrival]] <= until

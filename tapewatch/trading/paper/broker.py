@@ -37,13 +37,14 @@ from tapewatch.trading.paper.ledger import (
     PaperError,
     account_row,
     inbox,
+    locks_of,
     losses_of,
     open_account,
     risk_row,
-    rows,
     standing,
     write,
 )
+from tapewatch.trading.paper.parts import Slicer
 from tapewatch.trading.paper.protections import (
     FEED_IS_BACK,
     Exposure,
@@ -75,6 +76,7 @@ class PaperBroker:
         limits: its protections.
         is_bars: whether its tape is bars (steps of a minute) or quotes (steps of a second).
         returns: minute returns for the correlation limit.
+        slicer: divides market orders when they are taken; None leaves them whole.
 
     Raises:
         PaperError: the account was opened with other settings.
@@ -90,12 +92,13 @@ class PaperBroker:
         *,
         is_bars: bool = True,
         returns: Returns | None = None,
+        slicer: Slicer | None = None,
     ) -> None:
         self._database, self.account, self.settings = database, account, settings
         self._limits = limits or Protections()
         if self._limits.correlation is not None and returns is None:
             raise PaperError("a limit on correlation needs minute returns: trade against live bars, or switch it off")
-        self._returns = returns
+        self._returns, self._slicer = returns, slicer
         self._step_ns = _STEP_S[is_bars] * NS_PER_SECOND
         self.is_new = open_account(database, account, settings, is_bars=is_bars)
         self._load()
@@ -167,12 +170,9 @@ class PaperBroker:
             if not (part.events.time.size or sent.height or barred or stale):
                 return False
             before = (simulation.orders.copy(), simulation.slots.copy())
-            locks = {
-                lock["symbol"]: Lock(lock["symbol"], lock["reason"], lock["until_ns"])
-                for lock in _locks(connection, self.account)
-            }
+            locks = locks_of(connection, self.account)
             simulation.cancel(barred, max(simulation.clock, self._cursor))
-            self._take(sent, effective, locks)
+            self._take(connection, sent, effective, locks)
             simulation.advance(part, boundary)
             self._commit(connection, row, risk, state, stale, before)
         self._commits += 1
@@ -215,10 +215,12 @@ class PaperBroker:
             numbers = numbers[~((held < 0) & (orders["quantity"] - orders["filled"] <= -held))]
         return [names[int(number)] for number in numbers]
 
-    def _take(self, sent: pl.DataFrame, state: RiskState, locks: Mapping[str, Lock]) -> None:
+    def _take(self, connection: sa.Connection, sent: pl.DataFrame, state: RiskState, locks: Mapping[str, Lock]) -> None:
         """Send orders to the engine, those that a protection forbids with the objection."""
         simulation, limits = self._simulation, self._limits
         objections: dict[str, tuple[Reason, str]] = {}
+        if self._slicer is not None:
+            sent, objections = self._slicer.divided(connection, self.account, sent)
         for symbol in sent["symbol"].cast(pl.String).unique(maintain_order=True):
             simulation.slot_of(symbol)
         account = self._exposure(state, locks)
@@ -331,11 +333,6 @@ class PaperBroker:
         row = risk | wanted | {"actor": "protection"}
         frame = pl.DataFrame([row]).with_columns(at_time=pl.lit(self._cursor).cast(TIME))
         write(connection, PAPER_RISK, frame)
-
-
-def _locks(connection: sa.Connection, account: str) -> Iterator[dict[str, Any]]:
-    for row in rows(connection, PAPER_LOCKS, account=account).iter_rows(named=True):
-        yield row | {"symbol": str(row["symbol"])}
 
 
 def _price(slot: Any, order: Mapping[str, Any]) -> float:

@@ -20,7 +20,7 @@ from tapewatch.store.database.rows import as_kept, frame_of
 from tapewatch.store.database.tables import twin
 from tapewatch.store.database.upserts import upsert
 from tapewatch.trading.engine import EngineSettings
-from tapewatch.trading.paper.protections import RiskState
+from tapewatch.trading.paper.protections import Lock, RiskState
 from tapewatch.trading.paper.state import placed
 
 _FUTURE = dt.timedelta(seconds=1)
@@ -161,7 +161,10 @@ def put(connection: sa.Connection, account: str, orders: pl.DataFrame) -> None:
         PaperError: an order's identity was used before.
     """
     names = orders["order_id"].to_list()
-    known = rows(connection, PAPER_ORDERS, account=account, order_id=names)["order_id"].to_list() if names else []
+    # An order that was divided is there as its parts.
+    parts = {name: name for name in names} | {f"{name}/1": name for name in names}
+    sent = rows(connection, PAPER_ORDERS, account=account, order_id=list(parts))["order_id"] if names else []
+    known = [parts[name] for name in sent]
     if repeated := [*known, *orders.filter(orders["order_id"].is_duplicated())["order_id"]]:
         raise PaperError(f"order {repeated[0]} was sent before: give each order an identity of its own")
     new = orders.with_columns(pl.lit(account).alias("account"), **{n: pl.lit(v) for n, v in _NEW_ORDER.items()})
@@ -182,6 +185,13 @@ def standing(connection: sa.Connection, account: str) -> tuple[pl.DataFrame, pl.
     orders = rows(connection, PAPER_ORDERS, account=account, state=["waiting", "open"]).drop_nulls("number")
     positions = rows(connection, PAPER_POSITIONS, account=account).sort("slot")
     return positions, orders, 0 if next_number is None else next_number + 1
+
+
+def locks_of(connection: sa.Connection, account: str) -> dict[str, Lock]:
+    """The locks of symbols, also those that have ended."""
+    found = rows(connection, PAPER_LOCKS, account=account).with_columns(pl.col("symbol").cast(pl.String))
+    locked = found.select("symbol", "reason", "until_ns").iter_rows()
+    return {symbol: Lock(symbol, reason, until) for symbol, reason, until in locked}
 
 
 def losses_of(account: Mapping[str, Any]) -> list[int]:

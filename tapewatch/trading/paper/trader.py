@@ -29,6 +29,7 @@ from tapewatch.trading.paper.feed import LiveAlerts, LiveBars, LiveFeatures
 from tapewatch.trading.paper.ledger import PaperError, put, risk_row, rows, write
 from tapewatch.trading.paper.protections import RiskState, is_active
 from tapewatch.trading.signals.build import SignalRules, proposals, signals
+from tapewatch.trading.signals.meta_model import MetaModel
 
 _log = logging.getLogger(__name__)
 #: A new trader begins so long before the present, so that the broker has prices.
@@ -83,7 +84,7 @@ class Trader:
         self._database, self._broker, self._markets = database, broker, tuple(markets)
         self.rules = rules or TraderRules()
         self._record = record or (lambda _: OUTCOMES.empty())
-        self._history: dict[Market, tuple[Partition, pl.DataFrame]] = {}
+        self._history: dict[Market, tuple[Partition, pl.DataFrame, MetaModel | None]] = {}
         self._bars, self._alerts = LiveBars(database, markets), LiveAlerts(database)
         self._features = LiveFeatures(database, markets)
         self._committed = self._opened()
@@ -173,7 +174,8 @@ class Trader:
             others=pl.concat(others) if others else None,
             rules=self.rules.signals,
         )
-        found = signals(proposed, minutes, self._known_outcomes(session), rules=self.rules.signals)
+        _, history, model = self._known_outcomes(session)
+        found = signals(proposed, minutes, history, model=model, rules=self.rules.signals)
         return found.filter(pl.col("known_time") == pl.lit(now).cast(TIME))
 
     def _orders(self, connection: sa.Connection, session: Session, found: pl.DataFrame, now: int) -> pl.DataFrame:
@@ -205,14 +207,19 @@ class Trader:
         symbols = held["symbol"].cast(pl.String).unique().to_list()
         return self._bars.bars(symbols, max(since, session.day_start), now)
 
-    def _known_outcomes(self, session: Session) -> pl.DataFrame:
+    def _known_outcomes(self, session: Session) -> tuple[Partition, pl.DataFrame, MetaModel | None]:
+        """The session's day, the record of earlier bets, and their meta-model; made once a day."""
         day = Partition(session.date, session.market)
         known = self._history.get(day.market)
         if known is None or known[0] != day:
-            known = (day, self._record(day))
+            record = self._record(day)
+            known = (day, record, MetaModel.fit(record))
             self._history[day.market] = known
-            _log.info("%s: %d earlier bets are the record of this day", day, known[1].height)
-        return known[1]
+            source = "their shrunken rate" if known[2] is None else "a meta-model"
+            _log.info(
+                "%s: %d earlier bets are the record of this day, %s gives confidences", day, record.height, source
+            )
+        return known
 
     def _opened(self) -> int:
         """The cursor of the account's trader, which is made if there is none."""

@@ -11,6 +11,7 @@ from tapewatch.market.instruments import NS_PER_MINUTE
 from tapewatch.market.tables.signals import SIGNALS
 from tapewatch.trading.signals.confidence import confidence
 from tapewatch.trading.signals.context import context
+from tapewatch.trading.signals.meta_model import MetaModel
 from tapewatch.trading.signals.risk import RiskRules, assessed
 from tapewatch.trading.sizing import averaged_at_start, bet_size, discretised
 from tapewatch.trading.strategies.alerts import after_alerts
@@ -62,7 +63,12 @@ def proposals(
 
 
 def signals(
-    proposed: pl.DataFrame, minutes: pl.DataFrame, history: pl.DataFrame, *, rules: SignalRules | None = None
+    proposed: pl.DataFrame,
+    minutes: pl.DataFrame,
+    history: pl.DataFrame,
+    *,
+    model: MetaModel | None = None,
+    rules: SignalRules | None = None,
 ) -> pl.DataFrame:
     """SIGNALS of the proposals.
 
@@ -70,6 +76,7 @@ def signals(
         proposed: PROPOSALS of a day.
         minutes: `context` of it.
         history: OUTCOMES of earlier days; those of the day itself would not be known at its first signal.
+        model: the meta-model of `history`, which gives the confidence where it does not abstain.
         rules: `SignalRules()` by default.
 
     Raises:
@@ -81,9 +88,10 @@ def signals(
         raise ValueError(
             f"an outcome known at {newest} cannot speak for a signal of {first}: give outcomes of earlier days alone"
         )
-    rated = confidence(assessed(proposed, minutes, rules.risk), history).sort(
-        "symbol", "known_time", "strategy", "partner"
-    )
+    rated = confidence(assessed(proposed, minutes, rules.risk), history)
+    if model is not None:
+        rated = rated.with_columns(confidence=model.confidence(rated).fill_null(rated["confidence"]))
+    rated = rated.sort("symbol", "known_time", "strategy", "partner")
     return SIGNALS.conform(sized(rated, rules.step))
 
 

@@ -70,6 +70,14 @@ def test_a_split_and_a_dividend_leave_no_gap() -> None:
     assert last["equity_cents"] == 10_000_000 - 400_000 + 20_000 - 36_000 + 440 * 800
 
 
+def test_a_consolidation_brings_a_resting_order_within_reach() -> None:
+    tape = quotes((0, 9.99, 10.0, 1e6, 1e6), (10, 9.99, 10.0, 1e6, 1e6), (30, 9.99, 10.0, 1e6, 1e6))
+    actions = pl.DataFrame({"symbol": ["AAPL"], "time": [at(20)], "split_ratio": [0.5], "dividend": [None]})
+    sent = orders(order("rest", 5, 1, 100, limit_price=6.0))
+    fills = run(sent, Tape.of_quotes(tape, actions=actions)).fills
+    assert fills.select("time", "quantity", "price").rows() == [(at(30), 50.0, 12.0)]
+
+
 def test_an_option_has_a_hundred_units() -> None:
     symbol = "O:SPY240621C00530000"
     tape = quotes((0, 1.0, 1.1, 50, 50), symbol=symbol)

@@ -198,3 +198,29 @@ def test_parts_equal_the_whole(seed: int, cuts: list[int]) -> None:
             pl.col("order_id").is_in(parts.orders.filter(pl.col("state") != "waiting")["order_id"].to_list())
         )
     )
+
+
+@given(st.integers(0, 2**32 - 1), st.booleans())
+@settings(max_examples=8)
+def test_events_that_reach_no_order_are_passed_over_without_a_difference(seed: int, is_bars: bool) -> None:
+    rng = np.random.default_rng(seed)
+    if is_bars:
+        split = pl.DataFrame({"symbol": ["S0"], "time": [OPEN_NS + 40 * 60 * 10**9], "split_ratio": [0.5]})
+        actions = split.with_columns(pl.col("time").cast(pl.Datetime("ns", "UTC")), dividend=pl.lit(0.1))
+        tape, sent = Tape.of_bars(random_minutes(rng, 80, 2), actions=actions), random_orders(rng, 60, 80, 2)
+    else:
+        tape, sent = Tape.of(random_tape(rng)), random_sent(rng)
+    ends = sent["time"].dt.epoch("ns") + rng.integers(10**9, 600 * 10**9, sent.height)
+    sent = sent.with_columns(expires_time=ends.cast(pl.Datetime("ns", "UTC"))).sort("time", maintain_order=True)
+    careful = Simulation(SETTINGS, is_bars=is_bars)
+    careful.submit(sent)
+    since = 0
+    for until in np.unique(tape.events.time).tolist():
+        careful.reaches["is_settled"] = 0
+        careful.advance(tape.part(since, until), until)
+        since = until
+    careful.refuse_late()
+    expected, found = outcome_of(careful), run(sent, tape, SETTINGS)
+    assert found.fills.height
+    for name in FRAMES:
+        assert getattr(found, name).equals(getattr(expected, name)), name

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
@@ -17,12 +18,15 @@ from tapewatch.market.tables.live import LIVE_BARS
 from tapewatch.settings import Settings
 from tapewatch.store.database.database import Database
 from tapewatch.streaming.stop import Stop
-from tapewatch.trading.engine import EngineSettings, Tape
+from tapewatch.trading.engine import EngineSettings, Tape, run
 from tapewatch.trading.paper.broker import PaperBroker
 from tapewatch.trading.paper.feed import LiveBars
-from tapewatch.trading.paper.ledger import send
+from tapewatch.trading.paper.ledger import PaperError, open_account, send
 from tapewatch.trading.paper.live import Pace, trade_live
+from tapewatch.trading.paper.parts import Slicer
 from tapewatch.trading.paper.protections import Protections
+from tapewatch.trading.strategies.slicing import SliceRules, sliced
+from tests.support.paper import ACCOUNT, SETTINGS, recorded_day, state_of
 from tests.support.trading import OPEN_NS, bars, order, orders
 
 DAY = Partition(dt.date(2024, 6, 3), Market.STOCKS)
@@ -54,6 +58,45 @@ def test_the_loop_follows_the_bars_that_collectors_write(tmp_path: Path) -> None
         trade_live(broker, LiveBars(database, [Market.STOCKS]), stop, Pace(0.001, 0.5), now)
         assert broker.simulation.quantity("AAPL") == 15
         assert broker.cursor == OPEN_NS + 4 * NS_PER_MINUTE
+
+
+def test_orders_in_parts_over_a_replay_equal_the_backtest_order_by_order(tmp_path: Path) -> None:
+    frame, sent = recorded_day(4, 120)
+    sent = sent.with_columns(
+        quantity=pl.when(pl.col("kind") == "market").then(pl.col("quantity") * 20).otherwise("quantity")
+    )
+    huge = orders(order("huge", 6000, 1, 1e7, symbol="AAPL"))
+    rules, end = SliceRules(minutes=5, participation=0.2), OPEN_NS + 125 * NS_PER_MINUTE
+    backtest = run(sliced(sent, frame, rules, SETTINGS.lot_of), frame, SETTINGS)
+    with Database(f"sqlite:///{tmp_path / 'live.db'}") as database:
+        database.upsert(LIVE_BARS, DAY, live(frame))
+        feed = LiveBars(database, [Market.STOCKS])
+        open_account(database, ACCOUNT, SETTINGS, is_bars=True)
+        send(database, ACCOUNT, pl.concat([sent, huge]))
+        for until in range(OPEN_NS, end + 1, 25 * NS_PER_MINUTE):
+            # Each is another process, which finds parts that were divided before it.
+            slicer = Slicer(rules, feed.bars, SETTINGS)
+            broker = PaperBroker(database, ACCOUNT, SETTINGS, Protections.none(), slicer=slicer)
+            broker.process(feed.tape(OPEN_NS, end), until)
+        found = state_of(database)
+        with pytest.raises(PaperError, match="was sent before"):
+            send(database, ACCOUNT, orders(order(sent.filter(pl.col("kind") == "market")["order_id"][0], 60, 1, 1)))
+    (refused,) = found["paper_orders"].filter(pl.col("order_id") == "huge").to_dicts()
+    assert refused["state"] == "refused"
+    assert "480 are allowed" in found["paper_refusals"].filter(pl.col("order_id") == "huge")["detail"].item()
+    assert backtest.fills.filter(pl.col("order_id").str.contains("/")).height > 50
+    # What was decided after the tape's end a backtest refuses, and a live account waits for the next bar.
+    is_met = pl.col("time").dt.epoch("ns") <= OPEN_NS + 120 * NS_PER_MINUTE
+    columns = ["order_id", "time", "quantity", "state", "filled", "ended_time"]
+    traded = found["paper_orders"].filter(pl.col("order_id") != "huge").rename({"ended_ns": "ended_time"})
+    expected = backtest.orders.sort("order_id").with_columns(pl.col("ended_time").dt.epoch("ns"))
+    assert_frame_equal(
+        traded.filter(is_met).select(columns), expected.filter(is_met).select(columns), check_dtypes=False
+    )
+    columns = ["fill_id", "time", "quantity", "price", "notional_cents", "fee_cents"]
+    assert_frame_equal(
+        found["paper_fills"].select(columns).sort("fill_id"), backtest.fills.select(columns).sort("fill_id")
+    )
 
 
 @pytest.mark.long

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from tapewatch.trading.engine import EngineSettings, Outcome
+    from tapewatch.trading.strategies.slicing import SliceRules
 
 app = typer.Typer()
 
@@ -33,6 +34,16 @@ ShareOption = Annotated[float, typer.Option("--share", help="share of a size or 
 SpreadOption = Annotated[float, typer.Option("--half-spread-bps", help="what a taker pays beyond a bar's price")]
 QueueOption = Annotated[
     float, typer.Option("--queue", help="chance that a resting order is met by a trade at its limit")
+]
+
+OverOption = Annotated[
+    int | None, typer.Option("--over", metavar="MINUTES", help="trade each market order in parts, one a minute")
+]
+AversionOption = Annotated[
+    float, typer.Option("--risk-aversion", help="of --over: 0 gives equal parts, more trades sooner")
+]
+ParticipationOption = Annotated[
+    float, typer.Option("--participation", help="of --over: most of a minute's usual volume that a part takes")
 ]
 
 
@@ -95,15 +106,9 @@ def backtest(
     halts: Annotated[
         Path | None, typer.Option("--halts", metavar="FILE", help="halted symbols: symbol, start_time, end_time")
     ] = None,
-    over: Annotated[
-        int | None, typer.Option("--over", metavar="MINUTES", help="trade each market order in parts, one a minute")
-    ] = None,
-    risk_aversion: Annotated[
-        float, typer.Option("--risk-aversion", help="of --over: 0 gives equal parts, more trades sooner")
-    ] = 1e-6,
-    participation: Annotated[
-        float, typer.Option("--participation", help="of --over: most of a minute's usual volume that a part takes")
-    ] = 0.1,
+    over: OverOption = None,
+    risk_aversion: AversionOption = 1e-6,
+    participation: ParticipationOption = 0.1,
     cash: CashOption = 100_000.0,
     leverage: LeverageOption = 1.0,
     fee_bps: FeeBpsOption = 0.0,
@@ -139,7 +144,7 @@ def backtest(
     lake, days = Lake(Settings().lake_root), (first.date(), last.date())
     if over is not None:
         known = recorded.recorded_bars(lake, market, *days, symbols)
-        sent = _in_parts(sent, known, settings, over, risk_aversion, participation)
+        sent = _in_parts(sent, known, settings, slice_rules(over, risk_aversion, participation))
     tape = recorded.recorded_tape(
         lake, market, *days, symbols, is_bars=bars,
         actions=recorded.read_actions(actions) if actions else None, halts=recorded.read_halts(halts) if halts else None,
@@ -150,18 +155,23 @@ def backtest(
         _write(outcome, out)
 
 
-def _in_parts(
-    sent: "pl.DataFrame",
-    bars: "pl.DataFrame",
-    settings: "EngineSettings",
-    minutes: int,
-    risk_aversion: float,
-    most: float,
-) -> "pl.DataFrame":
-    from tapewatch.trading.strategies.slicing import SliceRules, sliced  # noqa: PLC0415
+def slice_rules(minutes: int, risk_aversion: float, participation: float) -> "SliceRules":
+    """How --over divides orders."""
+    from tapewatch.trading.strategies.slicing import SliceRules  # noqa: PLC0415
 
     try:
-        return sliced(sent, bars, SliceRules(minutes, risk_aversion, most), settings.lot_of)
+        return SliceRules(minutes, risk_aversion, participation)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--over") from error
+
+
+def _in_parts(
+    sent: "pl.DataFrame", bars: "pl.DataFrame", settings: "EngineSettings", rules: "SliceRules"
+) -> "pl.DataFrame":
+    from tapewatch.trading.strategies.slicing import sliced  # noqa: PLC0415
+
+    try:
+        return sliced(sent, bars, rules, settings.lot_of)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--over") from error
 

@@ -79,18 +79,23 @@ def start(
         float, typer.Option("--symbol-exposure", help="of one symbol, share of the equity")
     ] = 0.25,
     correlation: Annotated[float, typer.Option("--correlation", help="positions as correlated count together")] = 0.8,
+    over: backtest.OverOption = None,
+    risk_aversion: backtest.AversionOption = 1e-6,
+    participation: backtest.ParticipationOption = 0.1,
 ) -> None:
     """Open a paper account or go on with it, and trade its orders against the live minute bars until Ctrl-C.
 
     Killed at any moment, it goes on where it was, with the same outcome. The collectors must run: `tapewatch up`.
 
-    [dim]tapewatch paper start --market stocks,crypto --cash 50000 --fee-bps 1[/]
+    [dim]tapewatch paper start --market stocks,crypto --cash 50000 --fee-bps 1
+    tapewatch paper start --market stocks --over 30     large orders in parts, as `tapewatch backtest --over`[/]
     """
     from tapewatch.store.database.database import Database  # noqa: PLC0415
     from tapewatch.streaming.stop import Stop  # noqa: PLC0415
     from tapewatch.trading.paper.broker import PaperBroker  # noqa: PLC0415
     from tapewatch.trading.paper.feed import LiveBars  # noqa: PLC0415
     from tapewatch.trading.paper.live import trade_live  # noqa: PLC0415
+    from tapewatch.trading.paper.parts import Slicer  # noqa: PLC0415
     from tapewatch.trading.paper.protections import Protections  # noqa: PLC0415
 
     markets = markets_of(market)
@@ -102,12 +107,14 @@ def start(
         max_drawdown=max_drawdown, daily_loss=daily_loss, cooldown_s=cooldown_s, symbol_exposure=symbol_exposure,
         correlation=correlation, market_exposure=leverage,
     )  # fmt: skip
+    rules = None if over is None else backtest.slice_rules(over, risk_aversion, participation)
     stop = Stop()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with Database(Settings().database) as database:
         feed = LiveBars(database, markets)
-        broker = PaperBroker(database, account, settings, limits, returns=feed.returns)
+        slicer = None if rules is None else Slicer(rules, feed.bars, settings)
+        broker = PaperBroker(database, account, settings, limits, returns=feed.returns, slicer=slicer)
         word = "opened" if broker.is_new else "continued"
         console.print(
             f"Paper account {account} {word}: equity {broker.simulation.equity_cents / 100:,.2f}. Ctrl-C stops."
