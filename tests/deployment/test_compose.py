@@ -75,6 +75,16 @@ def test_every_container_has_a_limit_a_restart_policy_and_a_health_check(file: s
     assert published == {"proxy"}
 
 
+def test_the_container_to_try_it_has_a_limit_and_answers_this_machine_alone() -> None:
+    (service,) = services("compose.yaml").values()
+    assert service["mem_limit"]
+    assert service["restart"] == "unless-stopped"
+    assert service["read_only"]
+    # Its health check is the image's.
+    assert service["build"]["target"] == "platform"
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+
+
 @pytest.mark.parametrize("file", EXAMPLES)
 def test_settings_and_parts_are_ones_that_exist(file: str) -> None:
     known = {field.alias or variable_of(name) for name, field in Settings.model_fields.items()}

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.reliability import faults, kills, paper, scoring, troubles
+from tests.reliability import faults, kills, paper, replica, scoring, troubles
 from tests.reliability.desk import CHECKOUT
 from tests.reliability.scenario import FAILED, Outcome
 
@@ -36,6 +36,8 @@ requests under way at a killed worker may fail, one a connection.
 
 `paper` kills the process of a paper account instead: the broker with orders of every kind, half of which rest, and the trader that follows alerts. Each
 account is compared, row by row of every table, with one that traded the same day undisturbed.
+
+`machine lost` kills litestream during 200 writes a second to a SQLite database, and restores that from its bucket.
 
 Kills at random moments test only the moments that they hit. The tests also kill at every durable step in turn: each rename,
 sync, deletion and saved gap, in made-up histories of collectors (`tests/streaming/collector/test_lives.py`), in ingest and
@@ -78,6 +80,7 @@ def scenarios(kill_rounds: int, rounds: int) -> dict[str, Scenario]:
             for name in paper.SUBJECTS
         },
         "rename": lambda home: [troubles.renamed_symbol(home)],
+        "litestream": lambda home: [replica.kills(home, few)],
     }
 
 
