@@ -12,9 +12,9 @@ from serving.schemas import Model
 from tapewatch.market.instruments import Market, Partition, market_of
 from tapewatch.market.tables.serving import REPLAYED_REQUESTS
 from tapewatch.market.tables.tape import MICROSTRUCTURE
+from tapewatch.store.lake.joins.objects import Source
+from tapewatch.store.lake.joins.point_in_time import join_as_of
 from tapewatch.store.lake.lake import Lake
-from tapewatch.store.lake.objects import Source
-from tapewatch.store.lake.point_in_time import join_as_of
 
 #: The operations whose vectors come from the online store.
 _FROM_STORE: Final = ("score_symbols",)
@@ -69,7 +69,8 @@ def replayed(kept: pl.DataFrame, lake: Lake, scorer_of: Callable[[Model], Scorer
 def _compared(kept: pl.DataFrame, lake: Lake) -> pl.DataFrame:
     """is_in_lake, lag_s and differing of each row.
 
-    The store may hold an older row than the newest that was known: then its vector is held against the join at its own time.
+    The store may hold an older row than the newest that was known: then its vector is held against the join at its own time. Where the
+    minute was corrected before the request came, either version counts.
     """
     names = tuple(dict.fromkeys(name for features in kept["features"] for name in features))
     source = Source(lake.root / MICROSTRUCTURE.group / MICROSTRUCTURE.name, ("symbol",))
@@ -79,8 +80,12 @@ def _compared(kept: pl.DataFrame, lake: Lake) -> pl.DataFrame:
     known = pl.min_horizontal(pl.col("arrival_time"), pl.col("event_time") + _MINUTE)
     at_own = join_as_of(source, kept.select("symbol", time=known), columns)
     is_in_lake = (at_own["event_time"] == served).fill_null(value=False)
-    expected = at_own.select(names).to_numpy().astype(np.float64)
-    differs = ~_same(_vectors(kept, names), expected) & _sent(kept, names) & is_in_lake.to_numpy()[:, None]
+    vectors, sent = _vectors(kept, names), _sent(kept, names)
+    first, newest = (
+        sent & ~_same(vectors, rows.select(names).to_numpy().astype(np.float64)) for rows in (at_own, at_arrival)
+    )
+    is_newest = (at_arrival["event_time"] == served).fill_null(value=False).to_numpy() & (newest.sum(1) < first.sum(1))
+    differs = np.where(is_newest[:, None], newest, first) & is_in_lake.to_numpy()[:, None]
     lag = (at_arrival["event_time"] - served).cast(pl.Float64) / 1e6
     return pl.DataFrame(
         {

@@ -25,7 +25,7 @@ from tapewatch.market.arrays import flat
 from tapewatch.market.compiled import kernels
 from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.tables.trading import ORDERS
-from tapewatch.store.lake.as_of import hold_at, is_in_order
+from tapewatch.store.lake.joins.as_of import hold_at, is_sorted
 from tapewatch.streaming.collector.warm_up import warm_up, warm_up_scan
 from tapewatch.streaming.detection.rules.settings import DetectionConfig
 from tapewatch.trading.engine import EngineSettings, Simulation, run
@@ -111,7 +111,7 @@ def _bet_sizes() -> None:
 
 def _join() -> None:
     run, bounds, one = np.array([0]), np.array([0, 1]), flat(pl.Series([0]))
-    is_in_order(bounds, one, one)
+    is_sorted(bounds, one, one)
     hold_at(run, one, (bounds, one, one, one, one), np.zeros((1, 4), dtype=np.int64), 0, -1)
 
 

@@ -18,7 +18,7 @@ from tapewatch.features.microstructure import microstructure as minute_rows
 from tapewatch.market.instruments import NS_PER_MINUTE, NS_PER_SECOND, Partition
 from tapewatch.market.tables.features import INDICATORS, MICROSTRUCTURE_MORE
 from tapewatch.market.tables.tape import BARS, MICROSTRUCTURE
-from tapewatch.store.lake.lake import whole_symbol_groups
+from tapewatch.store.lake.parquet_file import whole_symbol_groups
 from tapewatch.store.lake.tape import has_ticks, symbol_batches, tape_end
 
 #: A thin market may be silent for some minutes before its close.

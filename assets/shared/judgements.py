@@ -18,7 +18,8 @@ from tapewatch.market.schema import Table
 from tapewatch.market.tables.derived import BINS_5S
 from tapewatch.market.tables.features import CROSS_ASSET, INDICATORS, MICROSTRUCTURE_MORE
 from tapewatch.market.tables.tape import BARRIER_LABELS, BARS, COVERAGE, DELIVERED_BARS, MICROSTRUCTURE, QUOTES, TRADES
-from tapewatch.store.lake.lake import Lake, whole_symbol_groups
+from tapewatch.store.lake.lake import Lake
+from tapewatch.store.lake.parquet_file import whole_symbol_groups
 from tapewatch.store.lake.tape import has_ticks, symbol_batches, tape_end
 
 #: Whether the partition passes, and the facts about it.

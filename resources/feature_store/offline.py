@@ -23,10 +23,10 @@ from feast.types import Bool, Float32, Float64, Int32, Int64, String
 from pydantic import AwareDatetime
 from upath import UPath
 
+from tapewatch.store.lake.joins.objects import Source
+from tapewatch.store.lake.joins.point_in_time import between, join_as_of, latest
+from tapewatch.store.lake.joins.said import label_at
 from tapewatch.store.lake.lake import OBJECT, open_object
-from tapewatch.store.lake.objects import Source
-from tapewatch.store.lake.point_in_time import between, join_as_of, latest
-from tapewatch.store.lake.said import label_at
 
 _TYPES = {
     Float64: pl.Float64(), Float32: pl.Float32(), Int64: pl.Int64(), Int32: pl.Int32(), Bool: pl.Boolean(), String: pl.String()
@@ -228,12 +228,13 @@ def _entity_rows(frame: pd.DataFrame, keys: Sequence[str], time: str) -> pl.Data
         raise FeaturesError(
             f"the entity rows lack the column {', '.join(missing)}; they have {', '.join(frame.columns)}"
         )
-    times = pd.to_datetime(frame[time], utc=True)
+    # pandas would look for repeated times first.
+    times = pd.to_datetime(frame[time], utc=True, cache=False)
     if times.isna().any():
         raise FeaturesError(
             f"{int(times.isna().sum())} entity rows have no {time}: give each row a time, or leave it out"
         )
-    rows = {key: frame[key].astype("string").to_list() for key in keys}
+    rows = {key: pa.array(frame[key].astype("string")) for key in keys}
     return pl.DataFrame(rows, schema=dict.fromkeys(keys, pl.String())).with_columns(
         pl.Series("time", times.dt.as_unit("ns").astype("int64").to_numpy(), pl.Int64).cast(pl.Datetime("ns", "UTC"))
     )

@@ -22,9 +22,9 @@ from upath import UPath
 from resources.feature_store.definitions import SCHEMA_TAG, SYMBOL, VIEWS, View, definitions, schema_tag
 from resources.feature_store.online import VectorOnlineStore, features_of
 from resources.feature_store.registry import RegistryError
+from tapewatch.store.lake.joins.objects import Source, as_type
+from tapewatch.store.lake.joins.point_in_time import join_as_of, latest
 from tapewatch.store.lake.lake import Lake
-from tapewatch.store.lake.objects import Source, as_type
-from tapewatch.store.lake.point_in_time import join_as_of, latest
 from tapewatch.store.vectors.symbols import symbol_key
 from tapewatch.store.vectors.vectors import Vector
 

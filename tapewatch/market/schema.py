@@ -54,6 +54,8 @@ class Table:
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     sort: tuple[str, ...] = ()
+    #: Rows that a later computation replaces are kept as versions; the key is symbol and event_time, and there is a known_time.
+    is_versioned: bool = False
     by_name: MappingProxyType[str, Column] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -21,6 +21,7 @@ from tapewatch.market.tables.features import REGIMES
 from tapewatch.market.tables.labels import HUMAN_LABELS
 from tapewatch.market.tables.tape import MICROSTRUCTURE
 from tapewatch.store.lake.lake import Lake
+from tapewatch.store.lake.versions import forget
 from tapewatch.store.vectors.vectors import VectorsError
 from tests.support.feature_lake import PARTITION, write_features
 from tests.support.ports import free_port
@@ -54,7 +55,10 @@ def minutes_of(home: Path) -> pl.DataFrame:
 
 
 def replaced(home: Path, rows: pl.DataFrame) -> None:
-    Lake(home / "lake").write(MICROSTRUCTURE, PARTITION, rows)
+    """The day as if it had been computed so at first."""
+    lake = Lake(home / "lake")
+    lake.write(MICROSTRUCTURE, PARTITION, rows)
+    forget(lake.path(MICROSTRUCTURE, PARTITION))
 
 
 def known_at(rows: pl.DataFrame, index: int) -> dt.datetime:

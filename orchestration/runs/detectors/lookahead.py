@@ -29,6 +29,7 @@ from tapewatch.lookahead.split import judge_split
 from tapewatch.market.instruments import Market, Partition, trading_days
 from tapewatch.market.tables.tape import BARS, DELIVERED_BARS, QUOTES, TRADES
 from tapewatch.settings import Settings
+from tapewatch.store.lake.joins.lookahead import MINUTES_JOINED
 from tapewatch.store.lake.lake import Lake, LakeError
 from tapewatch.store.lake.tape import tape_end
 from tapewatch.trading.lookahead import SIGNALS_WITHOUT_ALERTS, signals_after_scan
@@ -81,7 +82,7 @@ def judged(
 
 def _computations(tapes: Sequence[Tape]) -> Iterator[Computation]:
     """All that the platform computes; the scan too if there are days before to fit it on."""
-    yield from (*CATALOGUE, information_bars(), SIGNALS_WITHOUT_ALERTS)
+    yield from (*CATALOGUE, information_bars(), MINUTES_JOINED, SIGNALS_WITHOUT_ALERTS)
     yield seasonality_with(SeasonalModel.fit([MINUTES.rows(_for(MINUTES, tape)).lazy() for tape in tapes[:-1]]))
     if len(tapes) > _BEFORE:
         try:

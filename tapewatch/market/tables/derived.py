@@ -102,6 +102,7 @@ BINS_5S = Table(
     "features",
     "What the tape did in five seconds. Rows are the regular bins with a tick, and each symbol's first; other bins are silent.",
     key=("symbol", "event_time"),
+    is_versioned=True,
     columns=(
         SYMBOL_COLUMN,
         Column("event_time", TIME, "start of the bin"),

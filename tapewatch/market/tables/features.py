@@ -84,6 +84,7 @@ MICROSTRUCTURE_MORE = Table(
     "features",
     "Further measures of order flow, liquidity and volatility, for the rows of `microstructure`.",
     key=("symbol", "event_time"),
+    is_versioned=True,
     columns=(SYMBOL_COLUMN, EVENT_TIME, KNOWN_TIME, *ORDER_FLOW, *LIQUIDITY, *VOLATILITY),
 )
 
@@ -92,6 +93,7 @@ INDICATORS = Table(
     "features",
     "Indicators of minute bars. Each part of the day (before, in and after regular hours) starts anew.",
     key=("symbol", "event_time"),
+    is_versioned=True,
     columns=(
         SYMBOL_COLUMN,
         Column("event_time", TIME, "start of the bar"),
@@ -125,6 +127,7 @@ CROSS_ASSET = Table(
     "features",
     "A symbol among the others of its market, for minute bars of regular hours. Its market is the mean of the others.",
     key=("symbol", "event_time"),
+    is_versioned=True,
     columns=(
         SYMBOL_COLUMN,
         Column("event_time", TIME, "start of the bar"),
@@ -147,6 +150,7 @@ REGIMES = Table(
     "features",
     "The state of a symbol's market by blocks of five minutes of regular hours, from the blocks so far and earlier days.",
     key=("symbol", "event_time"),
+    is_versioned=True,
     columns=(
         SYMBOL_COLUMN,
         Column("event_time", TIME, "start of the block"),
@@ -193,6 +197,7 @@ SEASONALITY = Table(
     "features",
     "Minutes of regular hours against their usual size: the symbol's profile over the day, from earlier days, times its level of the hour up to 15 min before.",
     key=("symbol", "event_time"),
+    is_versioned=True,
     columns=(
         SYMBOL_COLUMN,
         EVENT_TIME,

@@ -183,6 +183,7 @@ MICROSTRUCTURE = Table(
     "features",
     "Order flow, liquidity and volatility of a symbol, minute by minute. Quote features are null without quotes.",
     key=("symbol", "event_time"),
+    is_versioned=True,
     columns=(
         SYMBOL_COLUMN,
         EVENT_TIME,

@@ -2,7 +2,8 @@
 
 Layout: `{root}/{group}/{table}/market={market}/date={date}/part.parquet`, as Hive lays out partitions; an unpartitioned table
 is `{root}/{group}/{table}.parquet`. Pages about a partition are in `{root}/{group}/pages`, staged files in
-`{root}/{group}/.staging`: a table's folder holds its objects alone, since Polars reads every file of a folder.
+`{root}/{group}/.staging`: a table's folder holds its objects alone, since Polars reads every file of a folder. Versions of features
+that were computed again are beside it too (`versions.py`).
 """
 
 import datetime as dt
@@ -10,7 +11,7 @@ import errno
 import hashlib
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from tapewatch.market.instruments import Market, Partition
 from tapewatch.market.schema import Table
 from tapewatch.store.durable import Staging, WriteError, is_local
 from tapewatch.store.lake.parquet_file import DisorderError, Selection, symbol_counts, write_parquet
+from tapewatch.store.lake.versions import forget, keep_superseded
 
 #: The name of a partition's object.
 OBJECT = "part.parquet"
@@ -236,6 +238,8 @@ class Lake:
                 rows = write_parquet(table, frames, staging.path, market=partition.market if partition else None)
                 if not allow_shrink:
                     self._refuse_shrinking(table, partition, rows)
+                if table.is_versioned:
+                    keep_superseded(table, target, staging.path)
                 return Written(str(target), rows, staging.swap_in())
         except DisorderError as error:
             raise LakeError(f"{table.group}/{table.name} for {partition or 'any day'}: {error}") from error
@@ -259,7 +263,9 @@ class Lake:
             ) from error
 
     def remove(self, table: Table, partition: Partition | None) -> None:
-        """Delete a partition if it exists."""
+        """Delete a partition if it exists, with the versions of its rows."""
+        if table.is_versioned:
+            forget(self.path(table, partition))
         with suppress(FileNotFoundError):
             self.path(table, partition).unlink()
 
@@ -319,21 +325,3 @@ class Lake:
 def open_object(path: UPath) -> Any:
     """An object for reading, at any place in it."""
     return pa.OSFile(path.path, "rb") if is_local(path) else path.open("rb")
-
-
-def whole_symbol_groups(counts: Sequence[Mapping[str, int]], max_rows: int) -> Iterator[list[str]]:
-    """Groups of symbols with at most `max_rows` rows over all `counts` (`Lake.symbols` of tables that are read together).
-
-    A symbol with more rows is a group of its own.
-    """
-    group: list[str] = []
-    rows = 0
-    for symbol in sorted(set().union(*counts)):
-        size = sum(count.get(symbol, 0) for count in counts)
-        if group and rows + size > max_rows:
-            yield group
-            group, rows = [], 0
-        group.append(symbol)
-        rows += size
-    if group:
-        yield group

@@ -1,7 +1,7 @@
 """The layout of a table in a Parquet file: encodings, row groups of whole symbols, an index of symbols in the footer."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +67,24 @@ class Selection:
             # Adjacent rows stay in one chunk, so that kernels do not copy them.
             return frame.slice(first[0], last[0] + last[1] - first[0])
         return pl.concat([frame.slice(offset, length) for offset, length in self.slices])
+
+
+def whole_symbol_groups(counts: Sequence[Mapping[str, int]], max_rows: int) -> Iterator[list[str]]:
+    """Groups of symbols with at most `max_rows` rows over all `counts` (`Lake.symbols` of tables that are read together).
+
+    A symbol with more rows is a group of its own.
+    """
+    group: list[str] = []
+    rows = 0
+    for symbol in sorted(set().union(*counts)):
+        size = sum(count.get(symbol, 0) for count in counts)
+        if group and rows + size > max_rows:
+            yield group
+            group, rows = [], 0
+        group.append(symbol)
+        rows += size
+    if group:
+        yield group
 
 
 def write_parquet(table: Table, frames: Iterable[pl.DataFrame], path: Path, *, market: Market | None = None) -> int:

@@ -6,7 +6,8 @@ import polars as pl
 
 from tapewatch.market.instruments import NS_PER_MINUTE, Partition
 from tapewatch.market.tables.tape import BARS, QUOTES, TRADES
-from tapewatch.store.lake.lake import Lake, whole_symbol_groups
+from tapewatch.store.lake.lake import Lake
+from tapewatch.store.lake.parquet_file import whole_symbol_groups
 
 #: Trades and quotes of one batch: some 300 MB while they are read and aggregated.
 BATCH_ROWS = 4_000_000

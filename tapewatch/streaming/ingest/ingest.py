@@ -20,7 +20,8 @@ from tapewatch.market.schema import Table
 from tapewatch.market.tables.stream import STREAM_BATCHES, STREAMED
 from tapewatch.market.tables.tape import QUARANTINE, QUOTES, SYMBOL, TRADES, quarantine_of
 from tapewatch.store.durable import process_lock
-from tapewatch.store.lake.lake import Lake, whole_symbol_groups
+from tapewatch.store.lake.lake import Lake
+from tapewatch.store.lake.parquet_file import whole_symbol_groups
 from tapewatch.store.spool.files import SpoolFile, highest_numbers, waiting_for
 from tapewatch.store.spool.rows import DamagedFileError, read_rows
 from tapewatch.streaming.ingest.ledger import Ledger

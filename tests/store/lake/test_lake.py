@@ -20,7 +20,8 @@ from tapewatch.market.schema import SchemaError
 from tapewatch.market.tables.derived import DERIVED
 from tapewatch.market.tables.tape import ALL, BARS, EVALUATION, MICROSTRUCTURE, TRADES
 from tapewatch.store.lake import parquet_file
-from tapewatch.store.lake.lake import Lake, LakeError, MissingPartitionError, ShrinkError, whole_symbol_groups
+from tapewatch.store.lake.lake import Lake, LakeError, MissingPartitionError, ShrinkError
+from tapewatch.store.lake.parquet_file import whole_symbol_groups
 
 DAY = Partition(dt.date(2024, 3, 5), Market.STOCKS)
 _START = 1_709_650_000_000_000_000

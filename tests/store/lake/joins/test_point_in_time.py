@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 from upath import UPath
 
-from tapewatch.store.lake.objects import Source, UnknownColumnError
-from tapewatch.store.lake.point_in_time import between, join_as_of, latest
+from tapewatch.store.lake.joins.objects import Source, UnknownColumnError
+from tapewatch.store.lake.joins.point_in_time import between, join_as_of, latest
 
 START = dt.datetime(2024, 3, 4, tzinfo=dt.UTC)
 COLUMNS = {"value": pl.Float64(), "count": pl.Int64()}

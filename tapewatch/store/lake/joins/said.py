@@ -7,8 +7,8 @@ import polars as pl
 from upath import UPath
 
 from tapewatch.market.tables.labels import HUMAN_LABELS
+from tapewatch.store.lake.joins.objects import as_type
 from tapewatch.store.lake.lake import Lake
-from tapewatch.store.lake.objects import as_type
 
 #: A stretch lasts at most the day of its partition, and a day's rows may be those before and after its date.
 _MARGIN = dt.timedelta(days=2)

@@ -12,8 +12,9 @@ import numpy as np
 import polars as pl
 
 from tapewatch.market.arrays import flat
-from tapewatch.store.lake.as_of import hold_at
-from tapewatch.store.lake.objects import CODE, EVENT, KNOWN, OBJECT_NUMBER, ROW, Objects, Source
+from tapewatch.store.lake.joins.as_of import hold_at
+from tapewatch.store.lake.joins.day_rows import key_texts
+from tapewatch.store.lake.joins.objects import CODE, EVENT, KNOWN, OBJECT_NUMBER, ROW, Objects, Source
 
 _TIME = pl.Datetime("ns", "UTC")
 #: The days of a partition's rows may be those before and after its date: futures trade from the evening before.
@@ -64,57 +65,47 @@ def latest(source: Source, columns: Mapping[str, pl.DataType], after: dt.datetim
     Raises:
         UnknownColumnError: the table lacks a column.
     """
-    known = pl.col(KNOWN).is_between(_ns(after), _ns(until))
-    return _read(source, columns, after, until, known, only_latest=True)
+    return _read(source, columns, after, until, only_latest=True)
 
 
 def between(source: Source, columns: Mapping[str, pl.DataType], after: dt.datetime, until: dt.datetime) -> pl.DataFrame:
-    """Every row that became known in [`after`, `until`]; otherwise as `latest`."""
-    known = pl.col(KNOWN).is_between(_ns(after), _ns(until))
-    return _read(source, columns, after, until, known, only_latest=False)
+    """Every row that became known in [`after`, `until`], as it was then; otherwise as `latest`."""
+    return _read(source, columns, after, until, only_latest=False)
 
 
 def _read(
-    source: Source,
-    columns: Mapping[str, pl.DataType],
-    after: dt.datetime,
-    until: dt.datetime,
-    is_wanted: pl.Expr,
-    *,
-    only_latest: bool,
+    source: Source, columns: Mapping[str, pl.DataType], after: dt.datetime, until: dt.datetime, *, only_latest: bool
 ) -> pl.DataFrame:
     times = dict.fromkeys([source.event_time, *([source.known_time] if source.known_time else [])], _TIME)
     keys = dict.fromkeys(source.keys, pl.String())
     with ExitStack() as stack:
         objects = Objects(source, stack, *_reach(source, after, until))
-        codes = objects.codes() if only_latest else None
-        rows = objects.positions(codes).filter(is_wanted).sort(CODE, EVENT, KNOWN)
+        rows = objects.positions(_ns(until), by_key=only_latest)
+        rows = rows.filter(pl.col(KNOWN).is_between(_ns(after), _ns(until))).sort(CODE, EVENT, KNOWN)
         if only_latest:
             rows = rows.unique(CODE, keep="last", maintain_order=True)
-        numbered = rows.with_row_index("number")
-        found = objects.gather(numbered, {**keys, **times, **columns})
+        found = objects.gather(rows.with_row_index("number"), {**keys, **times, **columns})
     return found.sort("number").drop("number")
 
 
 def _join(source: Source, part: pl.DataFrame, columns: Mapping[str, pl.DataType], as_known: bool) -> pl.DataFrame:
     """`number` and the columns of those rows of `part` for which something was known."""
     wanted = part.sort("time")
-    keys = wanted.select(source.keys).unique(maintain_order=True).with_row_index(CODE)
-    codes = wanted.join(keys, on=source.keys, how="left", maintain_order="left")[CODE].to_numpy()
+    keys = key_texts([wanted[key].to_arrow() for key in source.keys], wanted.height).dictionary_encode()
+    codes, texts = keys.indices.to_numpy(), keys.dictionary
     times, ttl_ns = flat(wanted["time"]), -1 if source.ttl is None else _ns_of(source.ttl)
     held = np.full((wanted.height, 4), _NOTHING)
     with ExitStack() as stack:
         objects = Objects(source, stack, *_reach(source, wanted["time"][0], wanted["time"][-1]))
-        for number, date in enumerate(objects.dates):
-            begin, end = np.searchsorted(times, _held_between(source, date))
-            if begin == end:
-                continue
-            runs, arrays = objects.ordered(number, as_known=as_known)
-            run_of = keys.join(runs, on=source.keys, how="left", maintain_order="left")["run"].fill_null(-1).to_numpy()
-            hold_at(run_of[codes[begin:end]], times[begin:end], arrays, held[begin:end], number, ttl_ns)
-        places = pl.DataFrame(held[:, 2:], schema=[OBJECT_NUMBER, ROW])
+        asked = [np.searchsorted(times, _held_between(source, date)) for date in objects.dates]
+        numbers = [number for number, (begin, end) in enumerate(asked) if begin < end]
+        for number, rows in zip(numbers, objects.ordered(numbers, texts, as_known=as_known), strict=True):
+            begin, end = asked[number]
+            arrays = rows.bounds, rows.event, rows.known, rows.until, rows.numbers
+            hold_at(rows.runs_of(texts)[codes[begin:end]], times[begin:end], arrays, held[begin:end], number, ttl_ns)
+        places = pl.DataFrame(held[:, 1:], schema=[KNOWN, OBJECT_NUMBER, ROW])
         found = wanted.select("number").hstack(places).filter(pl.col(OBJECT_NUMBER) != _NOTHING)
-        return objects.gather(found.cast({OBJECT_NUMBER: pl.UInt32, ROW: pl.UInt32}), columns)
+        return objects.gather(found, columns)
 
 
 def _held_between(source: Source, date: dt.date) -> list[int]:
