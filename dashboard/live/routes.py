@@ -117,7 +117,8 @@ def _candles(market: Market, symbol: str, start: int, end: int, most: float) -> 
         "first": str(view.first // NS_PER_SECOND),
         "last": str(view.last // NS_PER_SECOND),
     }
-    table = view.candles.to_arrow().replace_schema_metadata(metadata)
+    # One batch without nulls: the browser takes the columns as they lie in the reply.
+    table = view.candles.fill_null(math.nan).rechunk().to_arrow().replace_schema_metadata(metadata)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as stream:
         stream.write_table(table)

@@ -62,7 +62,7 @@ class Histories:
     def __init__(self, lake: Lake, database: Database, *, most_bars: int = _MOST_BARS) -> None:
         self._lake, self._database, self._most_bars = lake, database, most_bars
         self._kept: OrderedDict[tuple[Market, str], _History] = OrderedDict()
-        self._days: dict[Market, tuple[float, list[Partition]]] = {}
+        self._days: dict[Market, tuple[float | None, list[Partition]]] = {}
         self._lock = threading.Lock()
 
     def view(self, market: Market, symbol: str, start: int, end: int, most: int) -> View:
@@ -108,10 +108,18 @@ class Histories:
             return self._kept[key]
 
     def _partitions(self, market: Market) -> list[Partition]:
-        looked, days = self._days.get(market, (-_LOOK_AGAIN_S, []))
+        """The days as they were listed last. A long lake takes a while to list: only the first view waits for it."""
+        looked, days = self._days.get(market, (None, []))
+        if looked is None:
+            return self._list(market)
         if time.monotonic() - looked >= _LOOK_AGAIN_S:
-            days = self._lake.partitions(BARS, market)
             self._days[market] = time.monotonic(), days
+            threading.Thread(target=self._list, args=(market,), daemon=True).start()
+        return days
+
+    def _list(self, market: Market) -> list[Partition]:
+        days = self._lake.partitions(BARS, market)
+        self._days[market] = time.monotonic(), days
         return days
 
     def _refresh(self, history: _History, market: Market, symbol: str) -> None:

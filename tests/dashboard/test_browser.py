@@ -15,7 +15,7 @@ from tapewatch.market.tables.live import LABELS, LIVE_BARS
 from tapewatch.store.database.database import Database
 from tests.support.browser import browser_page, violations
 from tests.support.dashboard import serving
-from tests.support.watched_home import BURST, INCIDENT, alert, live_bars, write_alerts
+from tests.support.watched_home import BURST, INCIDENT, START, alert, live_bars, write_alerts
 
 pytestmark = pytest.mark.slow
 
@@ -98,6 +98,34 @@ def test_an_event_is_marked_refined_and_saved(place: tuple[str, Path], page: Pag
     for side, true in (("start_time", BURST[0]), ("end_time", BURST[1])):
         assert abs((row[side] - true).total_seconds()) <= 5
     assert page.locator("b", has_text="found").count() == 0
+    assert violations(page) == []
+
+
+def test_an_event_is_marked_by_a_brush_and_by_keyboard(place: tuple[str, Path], page: Page) -> None:
+    page.goto(f"{place[0]}/mark?market=stocks&symbol=MSFT")
+    candles = frame(page)
+    start, end = page.get_by_label("Start, UTC"), page.get_by_label("End, UTC")
+    brush = page.get_by_role("button", name="Brush")
+    brush.click()
+    expect(brush).to_have_attribute("aria-pressed", "true")
+    before = candles.get_attribute("data-from")
+    drag(page, START + dt.timedelta(minutes=20), START + dt.timedelta(minutes=5))
+    expect(start).to_have_value(re.compile("2024-03-05T15:0[456]"))
+    expect(end).to_have_value(re.compile("2024-03-05T15:(19|2[01])"))
+    assert candles.get_attribute("data-from") == before, "a brush does not pan"
+    brushed = start.input_value()
+    candles.focus()
+    candles.press("b")
+    expect(brush).to_have_attribute("aria-pressed", "false")
+    drag(page, START + dt.timedelta(minutes=60), START + dt.timedelta(minutes=48))
+    expect(candles).not_to_have_attribute("data-from", before or "")
+    assert start.input_value() == brushed, "without the brush a drag pans"
+    candles.focus()
+    for key in ("Shift+ArrowRight", "Enter", *["Shift+ArrowRight"] * 4, "Enter"):
+        candles.press(key)
+    expect(start).not_to_have_value(brushed)
+    made = [dt.datetime.fromisoformat(box.input_value()) for box in (start, end)]
+    assert made[1] - made[0] == dt.timedelta(minutes=4)
     assert violations(page) == []
 
 

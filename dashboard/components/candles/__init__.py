@@ -13,6 +13,7 @@ SOURCES: Final = ("alert", "incident", "anomaly", "label", "truth")
 _HTML = """
 <div class="tools" data-part="tools" hidden>
   <button type="button" data-tool="newest">Newest</button>
+  <button type="button" data-tool="brush" aria-pressed="false" hidden>Brush</button>
   <button type="button" data-tool="png">PNG</button>
   <button type="button" data-tool="csv" data-permission="export">CSV</button>
   <button type="button" data-tool="parquet" data-permission="export">Parquet</button>
@@ -26,9 +27,11 @@ _CSS = """
 .tools[hidden] { display: none; }
 button { font: inherit; color: inherit; background: var(--st-secondary-background-color); border: 1px solid var(--st-border-color);
   border-radius: var(--st-base-radius); padding: 0.15rem 0.6rem; cursor: pointer; }
+button[aria-pressed="true"] { background: var(--st-primary-color); color: var(--st-background-color); }
 button:focus-visible, [data-part="frame"]:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 1px; }
 .status { margin-left: auto; font-weight: 600; }
 [data-part="frame"] { width: 100%; position: relative; }
+[data-part="frame"].edge { cursor: ew-resize !important; }
 """
 # The module is read by its address once a page, not sent along with every run of the script.
 _JS = """
@@ -43,6 +46,7 @@ export default function (component) {
     entry = { latest: component, chart: null, ended: false };
     mounted.set(parentElement, entry);
     const address = window.location.origin + data.assets;
+    if (data.charts) import(address + data.charts).catch(() => {});  // while the modules load; `mount` reports it
     import(address + "candles.mjs").then((module) => module.mount(component)).then((chart) => {
       if (entry.ended) { chart.destroy(); return; }
       entry.chart = chart;
@@ -86,7 +90,7 @@ def candle_chart(
         zone: IANA name of the zone of the axis.
         sources: what to mark, of `SOURCES`.
         is_compact: without tools, for a grid.
-        mark: a dict lets clicks set start and end; it may hold `start` and `end` (seconds) of a mark to show, and `edges`
+        mark: a dict lets two clicks or a brush set start and end; it may hold `start` and `end` (seconds) of a mark to show, and `edges`
             (`time`, `uncertainty_s`).
         view: another text moves the chart to `start_s` and `end_s`; with the same text the person's own view stays.
         version: another number reads the candles and marks again.

@@ -1,18 +1,23 @@
 // Candles with volume, VWAP, bands and what happened on the tape; pans and zooms over any number of bars.
 
-import { read, readMarks, script } from "./data.mjs";
+import { Axis } from "./axis.mjs";
+import { Marks, read, script } from "./data.mjs";
 import { Edges } from "./edges.mjs";
 import { listen, mountBell } from "./feed.mjs";
 import { look, price, save, width } from "./format.mjs";
-import { addSeries, fill } from "./series.mjs";
+import { Hand } from "./hand.mjs";
+import { Loader, lacks } from "./loader.mjs";
+import { Series } from "./series.mjs";
 import { Spans } from "./spans.mjs";
 
 const SEVERITY = { info: "#7d8790", warning: "#e09000", critical: "#e53935" };
 const SETTLED_MS = 350;
-const LOAD_MS = 60;
+// What happened is read once the candles have come to rest.
+const MARKS_MS = 80;
 // From one marker with a text to the next, so that texts do not overlap.
 const LABEL_PX = 110;
-const KEYS_HELP = "Arrow keys pan, plus and minus zoom, Shift with arrows moves the cursor, Enter sets an edge, Escape clears it.";
+const KEYS_HELP = "Arrow keys pan, plus and minus zoom, Shift with arrows moves the cursor.";
+const MARK_HELP = "Enter sets an edge, B switches the brush, Escape clears.";
 
 class Chart {
   constructor(component, library) {
@@ -20,10 +25,16 @@ class Chart {
     this.component = component;
     this.data = component.data;
     this.candles = null;
-    this.cursor = null;
+    this.marks = [];
+    this.happened = new Marks();
+    // The edge that was clicked first, and where the other one would be now.
     this.pending = null;
-    this.pressed = [0, 0];
-    this.request = 0;
+    this.other = null;
+    this.loader = new Loader({
+      read: ({ from, to }, signal) => this.#read(from, to, signal),
+      show: (candles, wish) => this.#show(candles, wish),
+      fail: (error) => this.#say(`the chart cannot be drawn: ${error.message}`),
+    });
     this.#build(component.parentElement);
     this.stop = listen((name, said) => this.#live(name, said));
     this.update(component, true);
@@ -39,26 +50,47 @@ class Chart {
       button.onclick = () => this.#tool(button.dataset.tool);
     }
     const { createChart, createSeriesMarkers } = this.library;
-    const chart = createChart(this.frame, { autoSize: true, rightPriceScale: { borderVisible: false } });
+    // `Hand` pans: it goes on from where the view is, whatever candles come meanwhile.
+    const chart = createChart(this.frame, {
+      autoSize: true, rightPriceScale: { borderVisible: false }, handleScroll: { pressedMouseMove: false },
+    });
     this.chart = chart;
-    this.series = addSeries(chart, this.library);
+    this.axis = new Axis(chart.timeScale(), () => this.candles);
+    this.series = new Series(chart, this.library);
     this.prices = this.series.prices;
     this.markers = createSeriesMarkers(this.prices, []);
-    this.spans = new Spans((time) => this.#xOf(time));
+    this.spans = new Spans((time) => this.axis.xOf(time));
     this.prices.attachPrimitive(this.spans);
     chart.timeScale().subscribeVisibleLogicalRangeChange(() => this.#moved());
     chart.subscribeClick((event) => this.#clicked(event));
     chart.subscribeCrosshairMove((event) => this.#hovered(event));
-    this.frame.onpointerdown = (event) => { this.pressed = [event.clientX, event.clientY]; };
-    this.frame.onclick = (event) => this.#marked(event);
-    this.frame.onkeydown = (event) => this.#key(event);
     this.edges = new Edges(this.frame, {
       mark: () => (this.candles?.length && this.data.mark?.start ? this.data.mark : null),
-      xOf: (time) => this.#xOf(time),
-      timeAt: (x) => this.#timeAt(x),
+      xOf: (time) => this.axis.xOf(time),
+      timeAt: (x) => this.axis.timeAt(x),
       moved: (mark) => { this.data.mark = mark; this.#draw(); },
       dropped: ({ start, end }) => this.component.setTriggerValue("dragged", { start, end }),
     });
+    this.hand = new Hand(this.frame, this.#forHand(chart.timeScale()));
+  }
+
+  #forHand(scale) {
+    return {
+      scale,
+      edges: this.edges,
+      candles: () => this.candles,
+      canMark: () => Boolean(this.data.mark && this.candles?.length),
+      timeAt: (x) => this.axis.timeAt(x),
+      clicked: (time) => this.#edge(time),
+      brushed: (start, end) => this.#pend(start, end),
+      marked: (start, end) => this.#mark(start, end),
+      cleared: () => this.#pend(null),
+      pointed: (place) => this.#point(place),
+      toggled: (isBrush) => {
+        this.tools.querySelector('[data-tool="brush"]').setAttribute("aria-pressed", String(isBrush));
+        this.#say(this.#asks());
+      },
+    };
   }
 
   update(component, isFirst = false) {
@@ -67,30 +99,31 @@ class Chart {
     this.data = component.data;
     this.tools.hidden = Boolean(this.data.is_compact);
     for (const button of this.tools.querySelectorAll("[data-permission]")) button.hidden = !this.data.may_export;
-    this.frame.setAttribute("aria-label", `Candles of ${this.data.symbol}. ${this.data.is_compact ? "" : KEYS_HELP}`);
+    this.tools.querySelector('[data-tool="brush"]').hidden = !this.data.mark;
+    const help = this.data.is_compact ? "" : `${KEYS_HELP} ${this.data.mark ? MARK_HELP : ""}`;
+    this.frame.setAttribute("aria-label", `Candles of ${this.data.symbol}. ${help}`);
     this.frame.style.height = `${this.data.height}px`;
-    this.#style();
-    if (!this.data.mark) this.pending = null;
-    const moved = this.data.symbol !== before.symbol || this.data.market !== before.market || this.data.view !== before.view;
-    if (isFirst || moved || this.data.version !== before.version) {
-      const keeps = !isFirst && !moved && this.candles;
-      const { from, to } = keeps ? this.#visible() : this.data;
-      this.#load(from, to);
-    } else {
-      this.#draw();
-    }
+    this.style();
+    if (!this.data.mark) [this.pending, this.other] = [null, null];
+    const moves = this.data.symbol !== before.symbol || this.data.market !== before.market || this.data.view !== before.view;
+    if (this.data.version !== before.version) this.happened.forget();
+    if (isFirst || moves) this.#go(this.data);
+    else if (this.data.version !== before.version) this.#stay();
+    else this.#draw();
   }
 
   destroy() {
     this.stop();
-    clearTimeout(this.loading);
     clearTimeout(this.settling);
     clearTimeout(this.reloading);
-    this.request += 1;
+    clearTimeout(this.marking);
+    this.loader.stop();
+    this.hand.stop();
     this.chart.remove();
   }
 
-  #style() {
+  // Takes the page's colours and the zone.
+  style() {
     const { full, options } = look(getComputedStyle(this.frame), this.data);
     this.full = full;
     this.chart.applyOptions(options);
@@ -101,61 +134,77 @@ class Chart {
     return Math.max(40, Math.min(1500, Math.floor((this.frame.clientWidth || 800) / 4)));
   }
 
-  async #load(from, to) {
-    const request = ++this.request;
-    this.abort?.abort();
-    this.abort = new AbortController();
-    const { market, symbol, assets, arrow } = this.data;
-    const began = performance.now();
-    try {
-      const { signal } = this.abort;
-      const candles = await read(assets, arrow, { market, symbol, from, to, most: this.#most() }, signal);
-      if (request !== this.request) return;
-      // Until its own marks come, the symbol's former ones stay.
-      if (this.shown === symbol) candles.marks = this.candles.marks;
-      this.shown = symbol;
-      this.candles = candles;
-      this.#show(from, to, began);
-      this.#say(candles.length ? this.#asks() : `no bars of ${symbol}`);
-      await readMarks(candles, this.data, signal);
-      if (request === this.request) this.#draw();
-      this.frame.dataset.loaded = String(candles.length);
-    } catch (error) {
-      if (error.name !== "AbortError") this.#say(`the chart cannot be drawn: ${error.message}`);
-    }
+  #go({ from, to }) {
+    this.loader.ask({ from, to, moves: true });
   }
 
-  #show(from, to, began) {
-    const { candles, request } = this;
+  // Reads again what is seen.
+  #stay() {
+    this.loader.ask({ ...this.#visible(), moves: false });
+  }
+
+  #read(from, to, signal) {
+    const { market, symbol, assets, arrow } = this.data;
+    return read(assets, arrow, { market, symbol, from, to, most: this.#most() }, signal);
+  }
+
+  #show(candles, { from, to, moves, began }) {
+    // A person may have moved on since the request.
+    const seen = moves ? { from, to } : this.#visible();
+    const { symbol } = this.data;
+    // Until its own marks come, the symbol's former ones stay.
+    if (this.shown !== symbol) this.marks = [];
+    this.shown = symbol;
+    this.candles = candles;
     this.quiet = true;
-    fill(this.series, candles);
-    const visible = { from: candles.placeOf(from), to: candles.placeOf(to) };
-    if (candles.length) this.chart.timeScale().setVisibleLogicalRange(visible);
+    this.series.fill(candles);
+    if (candles.length) {
+      this.chart.timeScale().setVisibleLogicalRange({ from: candles.placeOf(seen.from), to: candles.placeOf(seen.to) });
+    }
     this.#draw();
+    this.#say(candles.length ? this.#asks() : `no bars of ${symbol}`);
     // The library applies a set range in the next frame.
     requestAnimationFrame(() => requestAnimationFrame(() => {
+      if (candles !== this.candles) return;
       this.quiet = false;
-      if (request !== this.request) return;
       this.frame.dataset.ms = (performance.now() - began).toFixed(1);
       this.#report();
+      this.#moved();
     }));
+    clearTimeout(this.marking);
+    this.marking = setTimeout(() => this.#readMarks(candles), MARKS_MS);
+  }
+
+  async #readMarks(candles) {
+    try {
+      const marks = await this.happened.during(candles, this.data);
+      if (candles !== this.candles) return;
+      this.marks = marks;
+      this.#draw();
+      this.frame.dataset.loaded = String(candles.length);
+    } catch (error) {
+      this.#say(`what happened cannot be read: ${error.message}`);
+    }
   }
 
   #draw() {
     if (!this.candles) return;
     const { data, candles } = this;
     const shown = new Set(data.sources);
-    const spans = candles.marks.filter((mark) => shown.has(mark.source))
+    const spans = this.marks.filter((mark) => shown.has(mark.source))
       .map((mark) => ({ source: mark.source, start: mark.start_time, end: mark.end_time }));
-    if (this.pending !== null) spans.push({ source: "mark", start: this.pending, end: this.pending });
+    if (this.pending !== null) {
+      const [start, end] = [this.pending, this.other ?? this.pending].sort((a, b) => a - b);
+      spans.push({ source: "mark", start, end });
+    }
     if (data.mark?.start) spans.push({ source: "mark", start: data.mark.start, end: data.mark.end });
     this.spans.set(spans, data.mark?.edges ?? []);
-    const found = candles.marks.filter((mark) => shown.has(mark.source) && mark.source !== "truth" && mark.source !== "label");
+    const found = this.marks.filter((mark) => shown.has(mark.source) && mark.source !== "truth" && mark.source !== "label");
     let labelled = -Infinity;
     this.markers.setMarkers(found.flatMap((mark) => {
       const place = Math.floor(candles.placeOf(mark.start_time));
       if (place < 0 || place >= candles.length) return [];
-      const x = this.#xOfPlace(place);
+      const x = this.axis.xOfPlace(place);
       const hasText = !data.is_compact && x - labelled > LABEL_PX;
       if (hasText) labelled = x;
       return [{
@@ -166,24 +215,18 @@ class Chart {
   }
 
   #visible() {
-    const range = this.chart.timeScale().getVisibleLogicalRange();
-    if (!range || !this.candles?.length) return { from: this.data.from, to: this.data.to };
-    return { from: Math.max(this.candles.timeAt(range.from), 0), to: this.candles.timeAt(range.to) };
+    return this.axis.visible(this.data);
   }
 
   #moved() {
     if (this.quiet || !this.candles?.length) return;
     const range = this.chart.timeScale().getVisibleLogicalRange();
-    const { candles } = this;
-    const count = range.to - range.from;
-    const most = this.#most();
-    const lacksLeft = range.from < 0 && candles.times[0] > candles.first;
-    const lacksRight = range.to > candles.length && candles.times.at(-1) + candles.step <= candles.last;
-    const isTooFine = count > most * 1.6;
-    const isTooCoarse = candles.minutes > 1 && count < most / 6;
-    if (lacksLeft || lacksRight || isTooFine || isTooCoarse) {
-      clearTimeout(this.loading);
-      this.loading = setTimeout(() => { const { from, to } = this.#visible(); this.#load(from, to); }, LOAD_MS);
+    const seen = this.#visible();
+    // A view that was asked for has what there is.
+    const asked = JSON.stringify([Math.round(seen.from), Math.round(seen.to), this.#most()]);
+    if (asked !== this.asked && lacks(range, this.candles, this.#most())) {
+      this.asked = asked;
+      this.#stay();
     }
     clearTimeout(this.settling);
     this.settling = setTimeout(() => this.#report(), SETTLED_MS);
@@ -200,50 +243,33 @@ class Chart {
     if (!isFirst) this.component.setStateValue("range", { from: Math.round(from), to: Math.round(to) });
   }
 
-  #xOf(time) {
-    if (!this.candles?.length) return null;
-    return this.#xOfPlace(this.candles.placeOf(time) - 0.5);
-  }
-
-  // The library answers for whole candles alone.
-  #xOfPlace(place) {
-    const scale = this.chart.timeScale();
-    const low = Math.floor(place);
-    const [left, right] = [scale.logicalToCoordinate(low), scale.logicalToCoordinate(low + 1)];
-    return left === null || right === null ? null : left + (place - low) * (right - left);
-  }
-
   #clicked(event) {
     if (!this.data.mark && event.hoveredObjectId) this.component.setTriggerValue("opened", event.hoveredObjectId);
   }
 
-  // The library swallows a click that follows another one fast, so edges come from the browser's own clicks.
-  #marked(event) {
-    if (!this.data.mark || !this.candles?.length) return;
-    const x = event.clientX - this.frame.getBoundingClientRect().left;
-    const hasMoved = Math.hypot(event.clientX - this.pressed[0], event.clientY - this.pressed[1]) > 4;
-    if (this.edges.endsDrag() || hasMoved || x > this.chart.timeScale().width()) return;
-    this.#edge(this.#timeAt(x));
-  }
-
-  #timeAt(x) {
-    const scale = this.chart.timeScale();
-    const logical = scale.coordinateToLogical(x);
-    const [left, right] = [scale.logicalToCoordinate(logical), scale.logicalToCoordinate(logical + 1)];
-    return this.candles.timeAt(logical + 0.5 + (x - left) / (right - left));
-  }
-
   #edge(time) {
-    if (this.pending === null) {
-      this.pending = time;
-      this.#say(this.#asks());
-    } else {
-      const [start, end] = [this.pending, time].sort((a, b) => a - b);
-      this.pending = null;
-      this.#say("");
-      if (end > start) this.component.setTriggerValue("mark", { start, end });
-    }
+    if (this.pending === null) this.#pend(time);
+    else this.#mark(...[this.pending, time].sort((a, b) => a - b));
+  }
+
+  // A mark that is being made, from its first edge to where the other one would be.
+  #pend(start, end = null) {
+    [this.pending, this.other] = [start, end];
+    this.#say(this.#asks());
     this.#draw();
+  }
+
+  #mark(start, end) {
+    this.#pend(null);
+    if (end > start) this.component.setTriggerValue("mark", { start, end });
+  }
+
+  // Moves the cursor of the keyboard; a mark that was begun reaches up to it.
+  #point(place) {
+    const { candles } = this;
+    this.chart.setCrosshairPosition(candles.close[place], candles.times[place], this.prices);
+    if (this.pending !== null) this.#pend(this.pending, candles.timeAt(place));
+    this.#say(this.full.format(candles.times[place] * 1000));
   }
 
   #hovered({ logical, point }) {
@@ -256,40 +282,15 @@ class Chart {
     this.frame.title = `${this.full.format(candles.times[at] * 1000)}  ${said.join("  ")}  volume ${Math.round(candles.volume[at])}`;
   }
 
-  #key(event) {
-    const scale = this.chart.timeScale();
-    const range = scale.getVisibleLogicalRange();
-    if (!range || this.data.is_compact) return;
-    const count = range.to - range.from;
-    const set = (from, to) => scale.setVisibleLogicalRange({ from, to });
-    const direction = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (direction && event.shiftKey) this.#moveCursor(direction);
-    else if (direction) set(range.from + direction * count * 0.15, range.to + direction * count * 0.15);
-    else if (event.key === "+" || event.key === "=") set(range.from + count * 0.15, range.to - count * 0.15);
-    else if (event.key === "-") set(range.from - count * 0.2, range.to + count * 0.2);
-    else if (event.key === "Enter" && this.data.mark && this.cursor !== null) this.#edge(this.candles.timeAt(this.cursor));
-    else if (event.key === "Escape") { this.pending = null; this.#say(""); this.#draw(); }
-    else return;
-    event.preventDefault();
-  }
-
-  #moveCursor(direction) {
-    const { candles } = this;
-    if (!candles?.length) return;
-    const range = this.chart.timeScale().getVisibleLogicalRange();
-    const at = this.cursor === null ? Math.round((range.from + range.to) / 2) : this.cursor + direction;
-    this.cursor = Math.max(0, Math.min(candles.length - 1, at));
-    this.chart.setCrosshairPosition(candles.close[this.cursor], candles.times[this.cursor], this.prices);
-    this.#say(this.full.format(candles.times[this.cursor] * 1000));
-  }
-
   #tool(name) {
     if (name === "png") {
       this.chart.takeScreenshot(true).toBlob((blob) => save(URL.createObjectURL(blob), `${this.data.symbol}.png`));
+    } else if (name === "brush") {
+      this.hand.brush(!this.hand.isBrush);
     } else if (name === "newest") {
       const { from, to } = this.#visible();
       const end = this.candles.last + 60;
-      this.#load(end - (to - from), end);
+      this.#go({ from: end - (to - from), to: end });
     } else {
       const { market, symbol } = this.data;
       const query = new URLSearchParams({ market, symbol, ...this.#visible(), most: this.#most() });
@@ -302,22 +303,24 @@ class Chart {
     const { candles } = this;
     const last = candles.length ? candles.times.at(-1) : 0;
     if (name === "bar" && candles.minutes === 1 && said.time === last) {
-      this.prices.update(said);
-      this.series.volume.update({ time: said.time, value: said.volume });
+      this.series.revise(candles, said);
       return;
     }
     if (name === "bar" && last < candles.last - candles.step) return;
+    if (name === "alert") this.happened.forget();
     clearTimeout(this.reloading);
     this.reloading = setTimeout(() => {
       const { from, to } = this.#visible();
       const isAtTheEnd = name === "bar" && to >= last && said.time > last;
-      this.#load(isAtTheEnd ? from + said.time - last : from, isAtTheEnd ? to + said.time - last : to);
+      if (isAtTheEnd) this.#go({ from: from + said.time - last, to: to + said.time - last });
+      else this.#stay();
     }, 200);
   }
 
   // What a person is to do next; live candles that come meanwhile do not clear it.
   #asks() {
-    return this.pending === null ? "" : "now the end";
+    if (this.pending !== null) return "now the end";
+    return this.hand.isBrush ? "drag over the event" : "";
   }
 
   #say(text) {

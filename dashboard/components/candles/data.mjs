@@ -19,7 +19,7 @@ export function script(address) {
 export class Candles {
   // `times` in seconds, ascending; the other columns are as long.
   constructor(columns, minutes, first, last) {
-    Object.assign(this, columns, { minutes, first, last, marks: [], step: minutes * 60 });
+    Object.assign(this, columns, { minutes, first, last, step: minutes * 60 });
   }
 
   get length() {
@@ -58,7 +58,8 @@ export async function read(assets, arrow, query, signal) {
   const [reply] = await Promise.all([got(`/tape/candles?${new URLSearchParams(query)}`, signal), script(assets + arrow)]);
   const table = globalThis.Arrow.tableFromIPC(new Uint8Array(await reply.arrayBuffer()));
   const metadata = table.schema.metadata;
-  const column = (name) => Float64Array.from(table.getChild(name), (value) => (value === null ? NaN : value));
+  // The server sends one batch without nulls: a column is a view of the reply's bytes.
+  const column = (name) => table.getChild(name).toArray();
   return new Candles(
     {
       times: column("time"), open: column("open"), high: column("high"), low: column("low"), close: column("close"),
@@ -68,11 +69,24 @@ export async function read(assets, arrow, query, signal) {
   );
 }
 
-// What happened during the candles, into their `marks`. The candles are drawn before it.
-export async function readMarks(candles, { market, symbol }, signal) {
-  if (!candles.length) return;
-  const query = { market, symbol, from: candles.times[0], to: candles.times.at(-1) + candles.step };
-  candles.marks = await (await got(`/tape/marks?${new URLSearchParams(query)}`, signal)).json();
+// What happened during candles; what was read once is not read again until `forget`.
+export class Marks {
+  // As many as the server gives at once: of a fuller stretch it has left some out.
+  static MOST = 400;
+
+  forget() {
+    this.kept = null;
+  }
+
+  async during(candles, { market, symbol }, signal) {
+    if (!candles.length) return [];
+    const [from, to] = [candles.times[0], candles.times.at(-1) + candles.step];
+    const { kept } = this;
+    if (kept?.market === market && kept.symbol === symbol && kept.from <= from && kept.to >= to) return kept.marks;
+    const marks = await (await got(`/tape/marks?${new URLSearchParams({ market, symbol, from, to })}`, signal)).json();
+    if (marks.length < Marks.MOST) this.kept = { market, symbol, from, to, marks };
+    return marks;
+  }
 }
 
 async function got(address, signal) {

@@ -26,6 +26,11 @@ export class Edges {
     return ended;
   }
 
+  // Whether a press would take hold of an edge.
+  isNear(event) {
+    return this.#near(event) !== null;
+  }
+
   #xOf(event) {
     return event.clientX - this.frame.getBoundingClientRect().left;
   }
@@ -42,7 +47,7 @@ export class Edges {
   }
 
   #hover(event) {
-    if (this.side === null) this.frame.style.cursor = this.#near(event) ? "ew-resize" : "";
+    if (this.side === null) this.frame.classList.toggle("edge", this.isNear(event));
   }
 
   #press(event) {

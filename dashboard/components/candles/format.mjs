@@ -1,5 +1,7 @@
 // How a chart looks and how it writes times and prices.
 
+export const RISING = "#26a69a";
+export const FALLING = "#ef5350";
 const GRID = "rgba(128, 140, 150, 0.16)";
 
 // The page's colours and the chosen zone as options of a chart, and the format of a time with its day.

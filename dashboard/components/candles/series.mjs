@@ -1,47 +1,42 @@
-// The series of a chart: candles, volume, the day's VWAP and the bands.
+// The candles of a chart, with volume, VWAP and bands.
 
-import { decimals } from "./format.mjs";
+import { FALLING, RISING, decimals } from "./format.mjs";
+import { Lines } from "./lines.mjs";
 
-const RISING = "#26a69a";
-const FALLING = "#ef5350";
-
-// `library` is lightweight-charts. Returns the chart's series by name.
-export function addSeries(chart, library) {
-  const { CandlestickSeries, HistogramSeries, LineSeries } = library;
-  const line = (color, width = 1) => chart.addSeries(LineSeries, {
-    color, lineWidth: width, priceLineVisible: false, lastValueVisible: false, crosshairMarkerVisible: false,
-  });
-  const [upper, lower] = [line("rgba(125, 135, 144, 0.7)"), line("rgba(125, 135, 144, 0.7)")];
-  const vwap = line("#f0a020", 2);
-  const prices = chart.addSeries(CandlestickSeries, {
-    upColor: RISING, borderUpColor: RISING, wickUpColor: RISING,
-    downColor: FALLING, borderDownColor: FALLING, wickDownColor: FALLING,
-  });
-  const volume = chart.addSeries(HistogramSeries, {
-    priceScaleId: "volume", priceFormat: { type: "volume" }, priceLineVisible: false, lastValueVisible: false,
-  });
-  volume.priceScale().applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
-  prices.priceScale().applyOptions({ scaleMargins: { top: 0.08, bottom: 0.22 } });
-  return { upper, lower, vwap, prices, volume };
-}
-
-// Shows the first `count` candles; those after it keep their places.
-export function fill({ upper, lower, vwap, prices, volume }, candles, count = candles.length) {
-  const rows = (make) => Array.from({ length: candles.length }, (_, i) => ({ time: candles.times[i], ...(i < count ? make(i) : {}) }));
-  const line = (values) => rows((i) => (Number.isNaN(values[i]) ? {} : { value: values[i] }));
-  // The VWAP begins anew with each day: no line joins two of them.
-  const isNewDay = (i) => i > 0 && candles.minutes < 240 && candles.times[i] - candles.times[i - 1] > 6 * candles.step;
-  const precision = decimals(candles.close.at(-1));
-  for (const series of [prices, vwap, upper, lower]) {
-    series.applyOptions({ priceFormat: { type: "price", precision, minMove: 10 ** -precision } });
+export class Series {
+  // `library` is lightweight-charts.
+  constructor(chart, library) {
+    this.prices = chart.addSeries(library.CandlestickSeries, {
+      upColor: RISING, borderUpColor: RISING, wickUpColor: RISING,
+      downColor: FALLING, borderDownColor: FALLING, wickDownColor: FALLING,
+    });
+    this.prices.priceScale().applyOptions({ scaleMargins: { top: 0.08, bottom: 0.22 } });
+    this.lines = new Lines();
+    this.prices.attachPrimitive(this.lines);
   }
-  prices.setData(rows((i) => ({
-    open: candles.open[i], high: candles.high[i], low: candles.low[i], close: candles.close[i],
-  })));
-  volume.setData(rows((i) => ({
-    value: candles.volume[i], color: candles.close[i] >= candles.open[i] ? `${RISING}80` : `${FALLING}80`,
-  })));
-  upper.setData(line(candles.upper));
-  lower.setData(line(candles.lower));
-  vwap.setData(line(candles.vwap).map((point, i) => (isNewDay(i) ? { ...point, color: "transparent" } : point)));
+
+  fill(candles) {
+    const { times, open, high, low, close } = candles;
+    this.#round(decimals(close.at(-1)));
+    const rows = new Array(times.length);
+    for (let i = 0; i < rows.length; i += 1) {
+      rows[i] = { time: times[i], open: open[i], high: high[i], low: low[i], close: close[i] };
+    }
+    this.prices.setData(rows);
+    this.lines.set(candles);
+  }
+
+  // Puts what a live bar says in the place of the last candle.
+  revise(candles, bar) {
+    const last = candles.length - 1;
+    for (const name of ["open", "high", "low", "close", "volume"]) candles[name][last] = bar[name];
+    this.prices.update({ time: bar.time, open: bar.open, high: bar.high, low: bar.low, close: bar.close });
+    this.lines.set(candles);
+  }
+
+  #round(precision) {
+    if (precision === this.precision) return;
+    this.precision = precision;
+    this.prices.applyOptions({ priceFormat: { type: "price", precision, minMove: 10 ** -precision } });
+  }
 }
