@@ -59,6 +59,10 @@ class Detector(Protocol):
         """Scores of the rows it was fitted on, as if their day were new; NaN where there is no such score."""
         ...
 
+    def hours_between(self, scores: Scores, symbols: pl.Series) -> Scores | None:
+        """Once in how many hours ordinary tape of each score's symbol scores as high; None if it is not calibrated so."""
+        ...
+
     def scored(self, rows: pl.DataFrame) -> pl.DataFrame:
         """symbol, event_time, known_time, score and is_out (whether the symbol's tape stopped) of each row."""
         ...

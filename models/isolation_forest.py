@@ -12,11 +12,13 @@ from sklearn.ensemble import IsolationForest
 
 from models.attributions import Explanation, attributions_of
 from models.base import DetectorError, Scores
+from models.ensemble.calibration import Levels
 from models.evidence import DETECTOR_FEATURES, Evidence
 from models.forest_file import read_forest, write_forest
 from models.forest_paths import explainer
 from models.manifest import Manifest, described, file_hash
 from models.naming import outages
+from models.rarity import fit_levels, hours_between, stored_levels, write_levels
 from models.threshold import ALERTS_PER_SYMBOL_HOUR, for_budget
 from tapewatch.market.tables.tape import ATTRIBUTIONS
 
@@ -37,6 +39,7 @@ class _Fitted:
     evidence: Evidence
     forest: IsolationForest
     manifest: Manifest
+    levels: Levels | None = None
 
 
 @dataclass
@@ -72,8 +75,10 @@ class IsolationForestDetector:
         evidence, inputs = Evidence.fit(rows, DETECTOR_FEATURES)
         forest = self._forest(inputs)
         # The inputs compare each day with the others, so these are out-of-sample scores.
-        threshold = for_budget(-forest.score_samples(inputs), self.parameters.alerts_per_symbol_hour)
-        self._state = _Fitted(evidence, forest, self._describe(rows, partitions, threshold))
+        scores = -forest.score_samples(inputs)
+        threshold = for_budget(scores, self.parameters.alerts_per_symbol_hour)
+        levels = fit_levels(self.name, scores, rows)
+        self._state = _Fitted(evidence, forest, self._describe(rows, partitions, threshold), levels)
         self.__dict__.pop("_explainer", None)
         return self
 
@@ -117,6 +122,10 @@ class IsolationForestDetector:
         """Scores of the training rows as if their day were new: each is measured from a profile of the other days."""
         return self._score_inputs(self._fitted.evidence.held_out_inputs(rows))
 
+    def hours_between(self, scores: Scores, symbols: pl.Series) -> Scores | None:
+        """Once in how many hours ordinary tape of a symbol scores as high; None if the training was too short to tell."""
+        return hours_between(self.name, self._fitted.levels, scores, symbols)
+
     def scored(self, rows: pl.DataFrame) -> pl.DataFrame:
         """symbol, event_time, known_time, score and is_out (whether the symbol's tape stopped) of each row."""
         evidence = self._fitted.evidence
@@ -146,13 +155,14 @@ class IsolationForestDetector:
         return Explanation(-np.asarray(paths, dtype=np.float64), -float(np.ravel(self._explainer.expected_value)[0]))
 
     def save(self, folder: Path) -> None:
-        """Write the forest (skops), profile and tails (Parquet) and the manifest into `folder`, made if need be."""
+        """Write the forest (skops), profile, tails and levels (Parquet) and the manifest into `folder`, made if need be."""
         state = self._fitted
         folder.mkdir(parents=True, exist_ok=True)
         write_forest(state.forest, folder / _FOREST)
         state.evidence.profile.to_frame().write_parquet(folder / _PROFILE)
         state.evidence.to_frame().write_parquet(folder / _TAILS)
         files = {name: file_hash(folder / name) for name in (_FOREST, _PROFILE, _TAILS)}
+        files |= write_levels(folder, self.name, state.levels)
         Manifest(**{**vars(state.manifest), "files": files}).write(folder)
 
     @classmethod
@@ -174,7 +184,7 @@ class IsolationForestDetector:
         parameters = ForestParameters(
             int(manifest.parameters["trees"]), int(manifest.parameters["samples"]), manifest.alert_budget
         )
-        return cls(parameters, manifest.seed, _Fitted(evidence, forest, manifest))
+        return cls(parameters, manifest.seed, _Fitted(evidence, forest, manifest, stored_levels(folder, cls.name)))
 
     @property
     def _fitted(self) -> _Fitted:

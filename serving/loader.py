@@ -144,7 +144,7 @@ class Scorer:
         plain = scores.tolist()
         if not all(map(isfinite, plain)):
             raise RequestError("the rows hold values too extreme for the model to score")
-        hours = self.detector.hours(scores)
+        hours = self.detector.hours(scores, minutes.symbols)
         levels = [None] * len(minutes) if hours is None else hours.tolist()
         why = strongest_reasons(self.detector, minutes) if reasons else [[]] * len(minutes)
         threshold = self.threshold

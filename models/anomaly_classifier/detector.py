@@ -15,10 +15,12 @@ from models.anomaly_classifier.prepared import Prepared, as_float32
 from models.anomaly_classifier.trees import Trees
 from models.attributions import Explanation, attributions_of
 from models.base import DetectorError, Scores
+from models.ensemble.calibration import Levels
 from models.evidence import DETECTOR_FEATURES, Evidence, Sign
 from models.manifest import Manifest, described, file_hash
 from models.naming import outages
 from models.profile import group_names
+from models.rarity import fit_levels, hours_between, stored_levels, write_levels
 from models.threshold import ALERTS_PER_SYMBOL_HOUR, for_budget
 from tapewatch.market.tables.tape import ATTRIBUTIONS
 
@@ -40,6 +42,7 @@ class _Fitted:
     ordinary_below: float
     held_out: pl.DataFrame
     manifest: Manifest
+    levels: Levels | None = None
 
 
 @dataclass
@@ -92,6 +95,7 @@ class AnomalyClassifierDetector:
             float(np.quantile(chances[data.is_anomaly], _MISSED)),
             data.rows.select("symbol", "event_time").with_columns(score=pl.Series(chances)).filter(data.is_own),
             self._describe(rows, partitions, for_budget(chances[data.is_own], self.alerts_per_symbol_hour)),
+            fit_levels(self.name, chances[data.is_own], data.rows.filter(data.is_own)),
         )
         return self
 
@@ -148,6 +152,10 @@ class AnomalyClassifierDetector:
         held_out = self._fitted.held_out.unique(["symbol", "event_time"], keep="first")
         found = known.join(held_out, on=["symbol", "event_time"], how="left", maintain_order="left")
         return found["score"].fill_null(float("nan")).to_numpy()
+
+    def hours_between(self, scores: Scores, symbols: pl.Series) -> Scores | None:
+        """Once in how many hours ordinary tape of a symbol scores as high; None if the training was too short to tell."""
+        return hours_between(self.name, self._fitted.levels, scores, symbols)
 
     def scored(self, rows: pl.DataFrame) -> pl.DataFrame:
         """symbol, event_time, known_time, score, is_out (whether the symbol's tape stopped) and kind of each row.
@@ -215,7 +223,7 @@ class AnomalyClassifierDetector:
         return Explanation(calibration.slope * found, calibration.slope * base + calibration.offset)
 
     def save(self, folder: Path) -> None:
-        """Write trees (npz), profile, tails and held-out scores (Parquet) and the manifest into `folder`, made if need be."""
+        """Write trees (npz), profile, tails, held-out scores and levels (Parquet) and the manifest into `folder`, made if need be."""
         state = self._fitted
         folder.mkdir(parents=True, exist_ok=True)
         arrays = state.trees.arrays("anomaly_") | (state.kind_trees.arrays("kind_") if state.kind_trees else {})
@@ -228,6 +236,7 @@ class AnomalyClassifierDetector:
         state.evidence.to_frame().write_parquet(folder / _TAILS)
         state.held_out.write_parquet(folder / _HELD_OUT)
         files = {name: file_hash(folder / name) for name in _FILES}
+        files |= write_levels(folder, self.name, state.levels)
         Manifest(**{**vars(state.manifest), "files": files}).write(folder)
 
     @classmethod
@@ -252,7 +261,8 @@ class AnomalyClassifierDetector:
         growth = Growth(
             int(stored["iterations"]), int(stored["leaves"]), stored["rate"], int(stored["kind_iterations"])
         )
-        state = _Fitted(evidence, trees, kind_trees, kinds, calibration, below, held_out, manifest)
+        levels = stored_levels(folder, cls.name)
+        state = _Fitted(evidence, trees, kind_trees, kinds, calibration, below, held_out, manifest, levels)
         return cls(growth, manifest.seed, manifest.alert_budget, state)
 
     @property

@@ -80,6 +80,10 @@ class LimitsDetector:
         """The scores: no row had a part in the limits."""
         return self.score(rows)
 
+    def hours_between(self, scores: Scores, symbols: pl.Series) -> Scores | None:  # noqa: ARG002
+        """None: a baseline has no calibration."""
+        return None
+
     def scored(self, rows: pl.DataFrame) -> pl.DataFrame:
         """symbol, event_time, known_time, score and is_out (nothing came for as long as the limit) of each row."""
         is_out = (rows["tape_age_s"] >= self.manifest.parameters["tape_age_s"]).fill_null(value=False)

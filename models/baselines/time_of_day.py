@@ -94,6 +94,10 @@ class TimeOfDayDetector:
         """Scores of the training rows, each measured from a profile of the other days."""
         return np.asarray(_signs(held_out_deviations(rows, DETECTOR_FEATURES)).max(axis=1))
 
+    def hours_between(self, scores: Scores, symbols: pl.Series) -> Scores | None:  # noqa: ARG002
+        """None: a baseline has no calibration."""
+        return None
+
     def scored(self, rows: pl.DataFrame) -> pl.DataFrame:
         """symbol, event_time, known_time, score and is_out (whether the symbol's tape stopped) of each row."""
         found = self.deviations(rows) if rows.height else np.empty((0, len(self.features)))

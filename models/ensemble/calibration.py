@@ -18,6 +18,8 @@ Floats = npt.NDArray[np.float64]
 MINUTES: Final = 390
 #: Peaks closer than this many minutes are one.
 _APART = 10
+#: Minutes after a declared anomaly that do not count as ordinary either.
+_AFTER = 10
 #: Fewer ordinary minutes say nothing of how rare a peak is.
 _FEWEST = 200
 #: Members whose scores are probabilities: as log odds their tail has no end.
@@ -88,11 +90,30 @@ def hours_of(score: Floats) -> Floats:
     return np.minimum(hours, _MOST_HOURS)
 
 
+def hours_of_level(level: Floats) -> Floats:
+    """The hours of a symbol's ordinary tape between peaks of a level; a million stands for more."""
+    return np.minimum(MINUTES / 60 / 12.0 * 10.0 ** (level - 1.0), _MOST_HOURS)
+
+
 def threshold_of(hours: float) -> float:
     """The score of one alert in `hours` of a symbol's ordinary tape. Raises DetectorError for what is not above 0."""
     if not 0 < hours < float("inf"):
         raise DetectorError(f"one alert in {hours} hours is no setting: give a number of hours above 0")
     return hours / (hours + MINUTES / 60)
+
+
+def declared(rows: pl.DataFrame) -> npt.NDArray[np.bool_]:
+    """Whether a minute, or one of the ten before it, is declared anomalous."""
+    if "is_anomaly" not in rows.columns:
+        return np.zeros(rows.height, dtype=np.bool_)
+    near = (
+        rows.select(pl.col("symbol").cast(pl.String), "event_time", flag=pl.col("is_anomaly").fill_null(value=False))
+        .with_row_index("row")
+        .sort("symbol", "event_time")
+        .with_columns(pl.col("flag").cast(pl.Int8).rolling_max(_AFTER + 1, min_samples=1).over("symbol"))
+        .sort("row")
+    )
+    return np.asarray(near["flag"].to_numpy() > 0)
 
 
 @dataclass(frozen=True)

@@ -6,20 +6,17 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from models.attributions import attributions_of
 from models.base import Detector, DetectorError, Scores
-from models.ensemble.calibration import Levels, hours_of, score_of, threshold_of, unbounded
+from models.ensemble.calibration import Levels, declared, hours_of, score_of, threshold_of, unbounded
 from models.ensemble.parts import Contributions, parts_of
 from models.ensemble.storage import LEVELS, MEMBERS, WHOLE, frame_of, member_folders, read_levels
 from models.loading import load_detector
 from models.manifest import Manifest, described, file_hash
 from tapewatch.market.tables.tape import ATTRIBUTIONS
 
-#: Minutes after a declared anomaly that do not count as ordinary either.
-_AFTER = 10
 #: One alert in so many hours of a symbol's tape: once a session of stocks.
 HOURS = 6.5
 
@@ -233,8 +230,8 @@ class EnsembleDetector:
                     reasons[member.name] = f"{type(error).__name__}: {error}".partition("\n")[0]
         return reasons
 
-    def hours_between(self, scores: Scores) -> Scores:
-        """Once in how many hours ordinary tape of a symbol scores as high; a million stands for more."""
+    def hours_between(self, scores: Scores, symbols: pl.Series) -> Scores:  # noqa: ARG002
+        """Once in how many hours ordinary tape of a symbol scores as high; a million stands for more. The same for every symbol."""
         return hours_of(scores)
 
     def _score_margin(self, margin: Scores, symbols: pl.Series) -> Scores:
@@ -263,17 +260,3 @@ def _mean(levels: Scores) -> Scores:
 
 def _filled(margin: Scores) -> Scores:
     return np.nan_to_num(margin, nan=0.0)
-
-
-def declared(rows: pl.DataFrame) -> npt.NDArray[np.bool_]:
-    """Whether a minute, or one of the ten before it, is declared anomalous."""
-    if "is_anomaly" not in rows.columns:
-        return np.zeros(rows.height, dtype=np.bool_)
-    near = (
-        rows.select(pl.col("symbol").cast(pl.String), "event_time", flag=pl.col("is_anomaly").fill_null(value=False))
-        .with_row_index("row")
-        .sort("symbol", "event_time")
-        .with_columns(pl.col("flag").cast(pl.Int8).rolling_max(_AFTER + 1, min_samples=1).over("symbol"))
-        .sort("row")
-    )
-    return np.asarray(near["flag"].to_numpy() > 0)

@@ -12,6 +12,7 @@ import polars as pl
 
 from models.attributions import attributions_of
 from models.base import DetectorError, Scores
+from models.ensemble.calibration import Levels
 from models.evidence import Tails
 from models.lstm_autoencoder.forward import Weights, restored
 from models.lstm_autoencoder.inputs import (
@@ -28,6 +29,7 @@ from models.lstm_autoencoder.training import AutoencoderParameters, Epoch, train
 from models.manifest import Manifest, described, file_hash
 from models.naming import OUTAGE_S
 from models.profile import Profile
+from models.rarity import fit_levels, hours_between, stored_levels, write_levels
 from models.threshold import for_budget
 from tapewatch.market.tables.tape import ATTRIBUTIONS
 
@@ -50,6 +52,7 @@ class _Fitted:
     weights: Weights
     tails: Tails
     manifest: Manifest
+    levels: Levels | None = None
 
 
 @dataclass
@@ -108,8 +111,10 @@ class LstmAutoencoderDetector:
         )
         errors, known = _errors(weights, minutes, held_out)
         tails = Tails.fit(np.where(known, errors, 0.0))
-        threshold = for_budget(_shares(tails, errors, known).sum(axis=1), self.parameters.alerts_per_symbol_hour)
-        self._state = _Fitted(profile, weights, tails, self._describe(rows, partitions, threshold))
+        scores = _shares(tails, errors, known).sum(axis=1)
+        threshold = for_budget(scores, self.parameters.alerts_per_symbol_hour)
+        levels = fit_levels(self.name, scores, rows[held_out])
+        self._state = _Fitted(profile, weights, tails, self._describe(rows, partitions, threshold), levels)
         return self
 
     @property
@@ -146,6 +151,10 @@ class LstmAutoencoderDetector:
         """Scores of the training rows that were held out of the training; NaN for the others."""
         return np.where(_held_out(rows), self.score(rows), np.nan)
 
+    def hours_between(self, scores: Scores, symbols: pl.Series) -> Scores | None:
+        """Once in how many hours ordinary tape of a symbol scores as high; None if the training was too short to tell."""
+        return hours_between(self.name, self._fitted.levels, scores, symbols)
+
     def scored(self, rows: pl.DataFrame) -> pl.DataFrame:
         """symbol, event_time, known_time, score and is_out (whether the symbol's tape stopped) of each row."""
         contributions = self._contributions(rows) if rows.height else np.empty((0, len(INPUTS)))
@@ -167,13 +176,14 @@ class LstmAutoencoderDetector:
         return tuple(feature.name for feature in INPUTS), self._contributions(rows)
 
     def save(self, folder: Path) -> None:
-        """Write weights and error scales (npz), the profile (Parquet) and the manifest into `folder`, made if need be."""
+        """Write weights and error scales (npz), profile and levels (Parquet) and the manifest into `folder`, made if need be."""
         state = self._fitted
         folder.mkdir(parents=True, exist_ok=True)
         arrays: dict[str, Any] = {**asdict(state.weights), "knots": state.tails.knots, "tail": state.tails.tail}
         np.savez(folder / _WEIGHTS, **arrays)
         state.profile.to_frame().write_parquet(folder / _PROFILE)
         files = {name: file_hash(folder / name) for name in (_WEIGHTS, _PROFILE)}
+        files |= write_levels(folder, self.name, state.levels)
         Manifest(**{**vars(state.manifest), "files": files}).write(folder)
 
     @classmethod
@@ -196,7 +206,9 @@ class LstmAutoencoderDetector:
         parameters = AutoencoderParameters(
             window, units, code, epochs, patience, batch, drawn, stored["learning_rate"], manifest.alert_budget
         )
-        return cls(parameters, manifest.seed, _Fitted(profile, weights, tails, manifest))
+        return cls(
+            parameters, manifest.seed, _Fitted(profile, weights, tails, manifest, stored_levels(folder, cls.name))
+        )
 
     @property
     def _fitted(self) -> _Fitted:

@@ -1,6 +1,6 @@
 """The interface of a detector that is served, and what all of them share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -29,8 +29,8 @@ class RowScorer(Protocol):
         """One score a row, higher where more anomalous; never NaN for finite values."""
         ...
 
-    def hours(self, scores: Scores) -> Scores | None:
-        """Once in how many hours a symbol's ordinary tape scores as high; None if the detector is not calibrated so."""
+    def hours(self, scores: Scores, symbols: Sequence[str]) -> Scores | None:
+        """Once in how many hours ordinary tape of each row's symbol scores as high; None if the training was too short to tell."""
         ...
 
     def contributions(self, minutes: Minutes) -> tuple[tuple[str, ...], Scores]:

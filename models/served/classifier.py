@@ -1,5 +1,6 @@
 """The classifier, served."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -11,6 +12,7 @@ from models.manifest import Manifest
 from models.profile import group_name
 from models.served.base import TreeSum
 from models.served.evidence import EvidenceArrays
+from models.served.levels import HourTable
 from models.served.minutes import Minutes
 from models.served.paths import Paths, arrays_of
 
@@ -28,6 +30,7 @@ class ClassifierScorer:
     _base: float
     _slope: float
     _paths: Paths
+    _hours: HourTable | None
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -40,7 +43,8 @@ class ClassifierScorer:
         trees = TreeSum(folder, NAME, classifier_graph)
         base, slope = float(trees.facts[_BASE]), float(trees.facts[_SLOPE])
         paths = Paths(folder, NAME, classifier_paths)
-        return cls(manifest, EvidenceArrays.load(folder), trees, base, slope, paths)
+        hours = HourTable.stored(folder, NAME)
+        return cls(manifest, EvidenceArrays.load(folder), trees, base, slope, paths, hours)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -54,8 +58,8 @@ class ClassifierScorer:
         is_learnt = np.array([symbol in learnt for symbol in minutes.symbols])
         return np.where(is_learnt, 1.0 / (1.0 + np.exp(-log_odds)), 0.0)
 
-    def hours(self, scores: Scores) -> Scores | None:  # noqa: ARG002
-        return None
+    def hours(self, scores: Scores, symbols: Sequence[str]) -> Scores | None:
+        return self._hours.of(scores, symbols) if self._hours else None
 
     def contributions(self, minutes: Minutes) -> tuple[tuple[str, ...], Scores]:
         evidence = self._evidence.fitted

@@ -51,7 +51,7 @@ class EnsembleScorer:
             return np.empty(0)
         return self._levels.scores(self._member_scores(minutes), minutes.symbols)
 
-    def hours(self, scores: Scores) -> Scores | None:
+    def hours(self, scores: Scores, symbols: Sequence[str]) -> Scores | None:  # noqa: ARG002 - the same for every symbol
         return hours_of(scores)
 
     def contributions(self, minutes: Minutes) -> tuple[tuple[str, ...], Scores]:

@@ -1,5 +1,6 @@
 """The Isolation Forest, served."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -10,6 +11,7 @@ from models.base import Scores
 from models.manifest import Manifest
 from models.served.base import TreeSum
 from models.served.evidence import EvidenceArrays
+from models.served.levels import HourTable
 from models.served.minutes import Minutes
 from models.served.paths import Paths, arrays_of
 
@@ -24,6 +26,7 @@ class ForestScorer:
     _evidence: EvidenceArrays
     _trees: TreeSum
     _paths: Paths
+    _hours: HourTable | None
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -34,7 +37,7 @@ class ForestScorer:
         """
         manifest = Manifest.read(folder, detector=NAME)
         trees, paths = TreeSum(folder, NAME, forest_graph), Paths(folder, NAME, forest_paths)
-        return cls(manifest, EvidenceArrays.load(folder), trees, paths)
+        return cls(manifest, EvidenceArrays.load(folder), trees, paths, HourTable.stored(folder, NAME))
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -46,8 +49,8 @@ class ForestScorer:
         lengths = self._trees.of(self._evidence.inputs(minutes))
         return np.asarray(np.exp2(-lengths))
 
-    def hours(self, scores: Scores) -> Scores | None:  # noqa: ARG002
-        return None
+    def hours(self, scores: Scores, symbols: Sequence[str]) -> Scores | None:
+        return self._hours.of(scores, symbols) if self._hours else None
 
     def contributions(self, minutes: Minutes) -> tuple[tuple[str, ...], Scores]:
         rows, evidence = minutes.to_frame(), self._evidence.fitted

@@ -1,5 +1,6 @@
 """A detector of frames, served as it is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +31,9 @@ class FrameScorer:
         scores: Scores = self.detector.score(minutes.to_frame())
         return scores
 
-    def hours(self, scores: Scores) -> Scores | None:  # noqa: ARG002
-        return None
+    def hours(self, scores: Scores, symbols: Sequence[str]) -> Scores | None:
+        found: Scores | None = self.detector.hours_between(scores, pl.Series(symbols, dtype=pl.String))
+        return found
 
     def contributions(self, minutes: Minutes) -> tuple[tuple[str, ...], Scores]:
         rows = minutes.to_frame().with_row_index("row")

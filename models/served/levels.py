@@ -1,14 +1,16 @@
 """The levels of an ensemble as arrays: the numbers of `models/ensemble/calibration.py`, all members at once."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from models.base import Scores
-from models.ensemble.calibration import Level, Levels, score_of
+from models.ensemble.calibration import Level, Levels, hours_of_level, score_of, unbounded
 from models.ensemble.storage import WHOLE
 from models.profile import EVERY_MARKET, group_name
+from models.rarity import stored_levels
 from models.scan.tail import RATES
 
 #: The level of each height that is stored: 1 at the commonest peaks.
@@ -50,6 +52,34 @@ class LevelArrays:
         elsewhere = len(self._market)
         found = {symbol: self._market.get(group_name(symbol), elsewhere) for symbol in set(symbols)}
         return np.array([found[symbol] for symbol in symbols], dtype=np.int64)
+
+
+class HourTable:
+    """A detector's own levels (`models/rarity.py`), as hours of ordinary tape between scores as high.
+
+    Args:
+        name: of the detector.
+        levels: by market; other markets take that of all.
+    """
+
+    def __init__(self, name: str, levels: Levels) -> None:
+        own, pooled = levels.by_market, levels.by_market[EVERY_MARKET]
+        markets = sorted(set(own) - {EVERY_MARKET})
+        self._name, self._market = name, {market: at for at, market in enumerate(markets)}
+        self._table = _Table([[own[market]] for market in markets] + [[pooled]])
+
+    @classmethod
+    def stored(cls, folder: Path, name: str) -> "HourTable | None":
+        """Of the detector saved in `folder`; None if its training was too short to tell."""
+        levels = stored_levels(folder, name)
+        return cls(name, levels) if levels else None
+
+    def of(self, scores: Scores, symbols: Sequence[str]) -> Scores:
+        """The hours of each score of a row's symbol; a million stands for more."""
+        elsewhere = len(self._market)
+        found = {symbol: self._market.get(group_name(symbol), elsewhere) for symbol in set(symbols)}
+        at = np.array([found[symbol] for symbol in symbols], dtype=np.int64)
+        return hours_of_level(self._table.of(unbounded(self._name, scores)[:, None], at)[:, 0])
 
 
 class _Table:

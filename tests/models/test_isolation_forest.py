@@ -112,6 +112,7 @@ def test_saved_and_loaded_it_scores_the_same_bit_for_bit(
     assert loaded.explain(unseen_rows.head(3)).equals(detector.explain(unseen_rows.head(3)))
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
         "forest.skops",
+        "levels.parquet",
         "manifest.json",
         "profile.parquet",
         "tails.parquet",

@@ -47,10 +47,10 @@ class MinuteScores:
         return self.detector.hours if isinstance(self.detector, EnsembleDetector) else self.detector.threshold
 
     def hours(self, score: float) -> float | None:
-        """Once in how many hours ordinary tape scores as high; None if the detector is not calibrated so."""
+        """Once in how many hours ordinary tape scores as high; None if its threshold is a score, not such a number of hours."""
         if not isinstance(self.detector, EnsembleDetector):
             return None
-        return float(self.detector.hours_between(np.array([score]))[0])
+        return float(self.detector.hours_between(np.array([score]), pl.Series([""]))[0])
 
     def remember(self, rows: pl.DataFrame) -> None:
         """Take in minutes that were scored by another detector."""
