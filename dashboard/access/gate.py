@@ -24,6 +24,7 @@ from dashboard import identity
 from dashboard.access import cookies, headers
 from dashboard.access.directory import Directory
 from dashboard.access.document import Document
+from dashboard.access.pages import FILES
 from dashboard.identity import Identity
 from tapewatch.accounts.sessions import Session
 from tapewatch.store.database.database import DatabaseError
@@ -33,7 +34,7 @@ LOGIN: Final = "/access/login"
 HEALTH: Final = "/_stcore/health"
 #: Answered without a login: they lead to one.
 OPEN: Final = frozenset(
-    {LOGIN, HEALTH, "/access/oidc", "/access/oidc/callback", "/access/style.css", "/access/session.js"}
+    {LOGIN, HEALTH, "/access/oidc", "/access/oidc/callback", *(f"{ACCESS}{name}" for name in FILES)}
 )
 #: Streamlit's own login, its API for programs and its figures: not served.
 _CLOSED: Final = ("/auth/", "/oauth2callback", "/_stcore/agent", "/_stcore/metrics", "/_stcore/script-health-check")

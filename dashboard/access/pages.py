@@ -12,7 +12,7 @@ from starlette.responses import FileResponse, HTMLResponse, Response
 from dashboard.access.cookies import Forms
 
 _FOLDER: Final = Path(__file__).parent / "templates"
-FILES: Final = {"style.css": "text/css", "session.js": "text/javascript"}
+FILES: Final = {"style.css": "text/css", "session.js": "text/javascript", "theme.js": "text/javascript"}
 
 
 def _minute(moment: dt.datetime | None) -> str:
@@ -42,6 +42,6 @@ class Pages:
 
 
 async def file(request: Request) -> Response:
-    """The style sheet and the script."""
+    """The style sheet and the scripts."""
     name = request.url.path.rpartition("/")[2]
     return FileResponse(_FOLDER / name, media_type=FILES[name], headers={"cache-control": "public, max-age=3600"})

@@ -13,6 +13,7 @@ from dashboard.reading.happenings import feed
 from dashboard.views import dossier
 from dashboard.views.alerts import judge
 from dashboard.views.controls import escaped, in_zone, named, sidebar, time_text, zone_of
+from dashboard.views.tables import draw_table
 from tapewatch.market.instruments import Market
 from tapewatch.market.tables.live import ALERT_VERDICTS
 
@@ -68,7 +69,7 @@ def _verdicts(row: dict[str, Any], zone: str) -> None:
     person = current()
     given = places.database().read(ALERT_VERDICTS, where={"alert_id": row["id"]})
     if given.height:
-        st.dataframe(in_zone(given.select("created_time", "author", "verdict", "note"), zone), hide_index=True)
+        draw_table(in_zone(given.select("created_time", "author", "verdict", "note"), zone))
     if not person.may("mark"):
         return
     with st.form("verdict", clear_on_submit=True):

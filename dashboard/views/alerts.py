@@ -9,7 +9,19 @@ from dashboard import places
 from dashboard.identity import Identity, current, require
 from dashboard.reading.export import exported
 from dashboard.reading.happenings import SEVERITIES, feed
-from dashboard.views.controls import choice, escaped, in_zone, is_utc, listed, named, refresh_s, sidebar, zone_of
+from dashboard.views.controls import (
+    choice,
+    escaped,
+    in_zone,
+    is_utc,
+    listed,
+    named,
+    refresh_s,
+    several,
+    sidebar,
+    zone_of,
+)
+from dashboard.views.tables import draw_table
 from tapewatch.market.tables.live import VERDICTS
 from tapewatch.store.database.database import DatabaseError
 from tapewatch.store.database.people.verdicts import VerdictError, give_verdict
@@ -59,7 +71,7 @@ def _feed(since: str, market: str, symbol: str, severity: str, verdict: str, per
     if verdict != "all":
         rows = rows.filter(pl.col("verdict").is_null() if verdict == "none" else pl.col("verdict") == verdict)
     kinds = sorted(set(rows["kind"]))
-    chosen = st.pills("Kinds", kinds, selection_mode="multi", key="kinds", format_func=named)
+    chosen = several("kinds", kinds, (), "Kinds", format_func=named)
     if chosen:
         rows = rows.filter(pl.col("kind").is_in(chosen))
     zone = "UTC" if is_utc() or market == "all" else zone_of(market)
@@ -67,19 +79,22 @@ def _feed(since: str, market: str, symbol: str, severity: str, verdict: str, per
     shown = in_zone(rows.select(_SHOWN), zone).with_columns(
         pl.col("kind", "message").str.replace_all("_", " "), pl.col("verdict").fill_null("")
     )
-    picked = st.dataframe(
-        shown, key="feed", hide_index=True, height=430, on_select="rerun", selection_mode="multi-row",
-        column_config={name: st.column_config.Column(heading) for name, heading in _HEADINGS.items()},
+    # Who cannot choose rows gets a link in each.
+    if not person.may("export"):
+        shown = shown.with_columns(open=pl.format("/alert?id={}", rows["id"]))
+    positions = draw_table(
+        shown, key="feed", height=430, on_select="rerun", selection_mode="multi-row",
+        column_config=_HEADINGS | {"open": st.column_config.LinkColumn("", display_text="open")},
     )  # fmt: skip
-    positions = [position for position in picked["selection"]["rows"] if position < rows.height]
-    _actions(rows[positions], person)
+    _actions(rows[[position for position in positions if position < rows.height]], person)
     if person.may("export"):
         st.download_button("Save as CSV", exported(rows, "csv"), "alerts.csv", on_click="ignore")
 
 
 def _actions(rows: pl.DataFrame, person: Identity) -> None:
     if rows.is_empty():
-        st.caption("Choose rows to open, confirm or dismiss them.")
+        if person.may("mark"):
+            st.caption("Choose rows to open, confirm or dismiss them.")
         return
     buttons = st.columns([1, 1, 4])
     if person.may("mark"):

@@ -1,6 +1,7 @@
 """What several pages share: choice of market and symbol, the zone of times, how often a page reads again, texts of times."""
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -10,11 +11,17 @@ from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import places
 from dashboard.components.candles import alert_bell
+from dashboard.identity import current
 from dashboard.reading import markets
 from dashboard.reading.happenings import feed
+from tapewatch.accounts.errors import AccountError
+from tapewatch.accounts.preferences import THEMES, prefer, preferences_of
 from tapewatch.market.instruments import Market
+from tapewatch.store.database.database import DatabaseError
 
 _LISTED_S = 10
+#: The year 2190: later times in a link are mistakes.
+_LATEST_S = 7e9
 _REFRESH_S = (1, 2, 5, 10, 30, 60)
 
 
@@ -37,7 +44,7 @@ def named(kind: str) -> str:
 
 
 def sidebar() -> None:
-    """The zone of times, how often pages read again, and the bell: kept for the person's session."""
+    """The zone of times and how often pages read again, kept for the session; the bell and the theme, kept for the person."""
     st.session_state.setdefault("is_utc", st.query_params.get("zone") == "UTC")
     st.session_state.setdefault("refresh_s", 5)
     with st.sidebar:
@@ -49,8 +56,7 @@ def sidebar() -> None:
             format_func=lambda s: f"{s} s",
             help="charts are live anyway",
         )
-        has_sound = st.toggle("Sound of a new alert", key="sound", help="browsers allow it after a first click")
-        st.fragment(_bell)(has_sound)
+        _preferences()
     # A link keeps the zone, as it keeps the rest of a view.
     if is_utc():
         st.query_params["zone"] = "UTC"
@@ -58,8 +64,34 @@ def sidebar() -> None:
         del st.query_params["zone"]
 
 
-def _bell(has_sound: bool) -> None:
-    found = alert_bell(key="bell", has_sound=has_sound)
+def _preferences() -> None:
+    """What the person chose, on this machine or another."""
+    if "theme" not in st.session_state or "is_muted" not in st.session_state:
+        kept = preferences_of(places.database(), current().name)
+        st.session_state.setdefault("theme", kept.theme)
+        st.session_state.setdefault("is_muted", kept.is_muted)
+    st.toggle(
+        "Mute new alerts",
+        key="is_muted",
+        on_change=_keep,
+        args=("is_muted",),
+        help="a browser sounds after a first click on the page",
+    )
+    st.segmented_control(
+        "Theme", THEMES, key="theme", format_func=str.capitalize, required=True, on_change=_keep, args=("theme",)
+    )
+    st.fragment(_bell)(st.session_state["theme"], st.session_state["is_muted"])
+
+
+def _keep(name: str) -> None:
+    try:
+        prefer(places.database(), current().name, **{name: st.session_state[name]})
+    except (AccountError, DatabaseError) as error:
+        st.toast(f"Your choice holds here, and could not be kept: {escaped(str(error))}")
+
+
+def _bell(theme: str, is_muted: bool) -> None:
+    found = alert_bell(key="bell", theme=theme, is_muted=is_muted)
     if alert_id := found.get("alert"):
         new = feed(places.database(), alert_id=alert_id)
         st.toast(
@@ -92,6 +124,47 @@ def choice(name: str, options: list[Any], default: Any, label: str, **keywords: 
     if st.query_params.get(name) != str(chosen):
         st.query_params[name] = str(chosen)
     return chosen
+
+
+def linked(name: str, value: str, default: str) -> None:
+    """Keep a choice in the link, where it is not the usual one."""
+    if value != default:
+        st.query_params[name] = value
+    elif name in st.query_params:
+        del st.query_params[name]
+
+
+def several(name: str, options: Sequence[str], default: Sequence[str], label: str, **keywords: Any) -> list[str]:
+    """Pills of which a person chooses any; a link's query parameter `name` sets them, and keeps up with them."""
+    if name not in st.session_state:
+        asked = st.query_params.get(name)
+        wanted = default if asked is None else asked.split(",")
+        st.session_state[name] = [option for option in options if option in wanted]
+    chosen = list(st.pills(label, options, selection_mode="multi", key=name, **keywords) or [])
+    linked(name, ",".join(chosen) or "none", ",".join(default) or "none")
+    return chosen
+
+
+def stretch_of_link(page: str) -> tuple[float, float] | None:
+    """The stretch that a link names, in seconds. It counts once: what the person then chooses or scrolls to comes after it."""
+    if "from" not in st.query_params or st.session_state.get(f"{page} link") == "read":
+        return None
+    st.session_state[f"{page} link"] = "read"
+    try:
+        start, end = float(st.query_params["from"]), float(st.query_params["to"])
+    except (KeyError, ValueError):
+        return None
+    return (start, end) if 0 < start < end < _LATEST_S else None
+
+
+def link_stretch(found: Any) -> bool:
+    """Keep in the link what a chart says that it shows; whether that is new."""
+    range_ = found.get("range")
+    if not range_ or st.session_state.get("reported") == range_:
+        return False
+    st.session_state["reported"] = dict(range_)
+    st.query_params.update({"from": str(range_["from"]), "to": str(range_["to"])})
+    return True
 
 
 def market_and_symbol(left: DeltaGenerator, right: DeltaGenerator) -> tuple[Market, str]:

@@ -8,6 +8,7 @@ import streamlit as st
 from dashboard import places
 from dashboard.identity import Identity, require
 from dashboard.views.controls import escaped, in_zone, named
+from dashboard.views.tables import draw_table
 from tapewatch.labels.people.adjudication import Group
 from tapewatch.labels.people.human import HumanLabel, LabelError, time_of
 from tapewatch.market.tables.review import ADJUDICATIONS
@@ -37,7 +38,7 @@ def draw_disagreements(person: Identity) -> None:
 def _group(group: Group, *, may_decide: bool) -> None:
     first, last = min(label.start for label in group), max(label.end for label in group)
     st.markdown(escaped(f"{group[0].symbol}, {group[0].market}: {first:%Y-%m-%d %H:%M:%S} to {last:%H:%M:%S} UTC"))
-    st.dataframe(
+    draw_table(
         [
             {
                 "author": label.author, "class": named(label.kind), "from": f"{label.start:%H:%M:%S}",
@@ -45,7 +46,6 @@ def _group(group: Group, *, may_decide: bool) -> None:
             }
             for label in group
         ],
-        hide_index=True,
     )  # fmt: skip
     if not may_decide:
         return
@@ -84,9 +84,8 @@ def _decided() -> None:
         "; ".join(f"{each['author']}: {named(each['kind'])}" for each in json.loads(text)) for text in rows["judged"]
     ]
     shown = in_zone(rows.select("start_time", "end_time", "symbol", "kind", "author", "note", "created_time"), "UTC")
-    st.dataframe(
+    draw_table(
         shown.with_columns(pl.col("kind").str.replace_all("_", " "), judged=pl.Series(said)),
-        hide_index=True,
         column_config={
             "start_time": "From", "end_time": "To", "symbol": "Symbol", "kind": "Decided", "author": "By", "note": "Why",
             "created_time": "When", "judged": "What people said",

@@ -12,6 +12,7 @@ from dashboard.reading.features import against_normal
 from dashboard.reading.happenings import reasons
 from dashboard.views.controls import escaped, in_zone, named, time_text
 from dashboard.views.panels import LINE, SELL, draw
+from dashboard.views.tables import draw_table
 from models.patterns.shape import SHAPE
 from tapewatch.market.instruments import Market
 from tapewatch.reports.dossier.dossier import Dossier
@@ -66,12 +67,11 @@ def _identity(found: Dossier, zone: str) -> None:
     if found.revised or (found.score_now is not None and not found.is_identical):
         st.warning(escaped(found.verdict), icon=":material/history:")
         if found.changed:
-            st.dataframe(
+            draw_table(
                 [
                     {"feature": named(each["feature"]), "then": each["then"], "now": each["now"]}
                     for each in found.changed
                 ],
-                hide_index=True,
             )
     else:
         st.caption(escaped(found.verdict))
@@ -120,9 +120,8 @@ def _measures(found: Dossier) -> None:
         }
         for each in found.measures[:_MOST_MEASURES]
     ]  # fmt: skip
-    st.dataframe(
+    draw_table(
         pl.DataFrame(rows, infer_schema_length=None),
-        hide_index=True,
         column_config={
             "feature": "Feature",
             "value": _NUMBER("At the peak", format="%.4g"),
@@ -146,9 +145,8 @@ def _similar(found: Dossier, zone: str) -> None:
         "symbol", "start_time", pl.col("kind", "label").cast(pl.String).fill_null("").str.replace_all("_", " "), "score", "distance",
         link=pl.format("/alert?id={}", "pattern_id"),
     )  # fmt: skip
-    st.dataframe(
+    draw_table(
         table,
-        hide_index=True,
         column_config={
             "symbol": "Symbol",
             "start_time": "From",
@@ -187,7 +185,7 @@ def _data(found: Dossier) -> None:
             }
             for name, each in found.inputs.items()
         ]  # fmt: skip
-        st.dataframe(rows, hide_index=True)
+        draw_table(rows)
         st.caption("The same on the command line, as a page or as JSON:")
         st.code(f"tapewatch explain '{found.event.event_id}' --html dossier.html", language=None)
 
@@ -205,9 +203,8 @@ def _without(row: dict[str, Any]) -> None:
     market = Market(row["market"])
     rows = against_normal(places.lake(), places.database(), market, row["symbol"], row["start_time"], row["end_time"])
     if rows.height:
-        st.dataframe(
+        draw_table(
             rows.with_columns(pl.col("feature").str.replace_all("_", " ")),
-            hide_index=True,
             column_config={
                 "feature": "Feature",
                 "value": _NUMBER("Most extreme", format="%.4g"),

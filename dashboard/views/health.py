@@ -8,6 +8,7 @@ import streamlit as st
 from dashboard import places
 from dashboard.reading import health
 from dashboard.views.controls import in_zone, refresh_s, sidebar
+from dashboard.views.tables import draw_table
 from tapewatch.market.instruments import Market
 
 _GIB = 1024**3
@@ -41,7 +42,7 @@ def _health() -> None:
     )
     st.subheader("Streams")
     if running:
-        st.dataframe(
+        draw_table(
             [
                 {
                     "market": status.market, "state": status.state, "detail": status.detail, "lag, s": status.lag_s,
@@ -50,7 +51,6 @@ def _health() -> None:
                 }
                 for status in running.values()
             ],
-            hide_index=True,
         )  # fmt: skip
     else:
         st.caption("No collector answers on this machine: `tapewatch stream MARKET` or `tapewatch up` starts them.")
@@ -62,9 +62,8 @@ def _health() -> None:
         rows = health.coverage(lake, market)
         if rows.height:
             st.caption(str(market))
-            st.dataframe(
+            draw_table(
                 rows,
-                hide_index=True,
                 column_config={
                     "date": st.column_config.DateColumn("Day"),
                     "symbols": "Symbols",
@@ -80,4 +79,4 @@ def _health() -> None:
     if gaps.is_empty():
         st.caption("None.")
     else:
-        st.dataframe(in_zone(gaps.drop("gap_id", "date"), "UTC"), hide_index=True, height=260)
+        draw_table(in_zone(gaps.drop("gap_id", "date"), "UTC"), height=260)

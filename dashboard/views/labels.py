@@ -9,6 +9,7 @@ from dashboard.reading.export import exported
 from dashboard.reading.training import said_minutes
 from dashboard.views.controls import in_zone, named, sidebar
 from dashboard.views.disagreements import draw_disagreements
+from dashboard.views.tables import draw_table
 from tapewatch.labels.people.human import LabelError
 from tapewatch.market.tables.live import LABELS
 from tapewatch.store.labelling import agreement
@@ -43,7 +44,7 @@ def show() -> None:
     chosen = rows.filter(
         pl.lit(author == "all") | (pl.col("author") == author), pl.lit(kind == "all") | (pl.col("kind") == kind)
     )
-    st.dataframe(in_zone(chosen.select(_SHOWN), "UTC"), hide_index=True)
+    draw_table(in_zone(chosen.select(_SHOWN), "UTC"))
     st.caption(f"{chosen.height:,} labels; times in UTC")
     if person.may("export"):
         left, right, training, _ = st.columns([1.1, 1.3, 2, 2])
@@ -78,9 +79,8 @@ def _agreement(rows: pl.DataFrame) -> None:
     except LabelError as error:
         st.caption(f"{str(error)[:1].upper()}{str(error)[1:]}.")
         return
-    st.dataframe(
+    draw_table(
         pairs,
-        hide_index=True,
         column_config={
             "kappa": st.column_config.NumberColumn(
                 "Cohen's kappa", format="%.3f", help="1 full agreement, 0 that of chance"

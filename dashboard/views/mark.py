@@ -13,10 +13,12 @@ from dashboard.views.alerts import judge
 from dashboard.views.controls import (
     await_bars,
     escaped,
+    link_stretch,
     listed,
     market_and_symbol,
     named,
     sidebar,
+    stretch_of_link,
     time_of,
     time_text,
     zone_of,
@@ -68,19 +70,22 @@ def _chart(market: Market, symbol: str) -> None:
     if view and (view["market"], view["symbol"]) == (market, symbol):
         start, end, name = view["start"], view["end"], view["id"]
     else:
-        start, end = (ns / NS_PER_SECOND for ns in places.histories().extent(market, symbol, 1))
+        whole = tuple(ns / NS_PER_SECOND for ns in places.histories().extent(market, symbol, 1))
+        start, end = stretch_of_link("mark") or whole
         name = f"{market} {symbol}"
     mark = st.session_state.get("mark")
     shown: dict[str, Any] = {}
     if mark and mark["place"] == (market, symbol):
         shown = {"start": mark["start"].timestamp(), "end": mark["end"].timestamp(), "edges": mark["edges"]}
     st.caption(
-        "Click where it starts and where it ends; drag an edge to move it. With the keyboard: Shift and arrows, then Enter; or type the times."
+        "Click where it starts and where it ends, or drag over it with Shift or *Brush*; drag an edge to move it. With the keyboard: Shift "
+        "and arrows, then Enter; or type the times."
     )
     found = candle_chart(
         market, symbol, start, end, key="mark chart", zone=zone_of(market), sources=_SOURCES, mark=shown or {"start": None},
         may_export=current().may("export"), view=name, version=st.session_state.get("labels version", 0),
     )  # fmt: skip
+    link_stretch(found)
     if (dragged := found.get("dragged")) and mark:
         for name in ("start", "end"):
             mark[name] = time_of(dragged[name]).replace(microsecond=0)

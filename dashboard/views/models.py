@@ -11,6 +11,7 @@ from dashboard import places
 from dashboard.reading import models
 from dashboard.views.controls import escaped, in_zone, named, sidebar
 from dashboard.views.panels import BUY, LINE, SELL, draw
+from dashboard.views.tables import draw_table
 from models.drift.measure import PSI_LIMIT
 
 _COLUMNS: Final[dict[str, Any]] = {
@@ -46,7 +47,7 @@ def show() -> None:
         st.info("No model has been trained yet: `tapewatch run` or `tapewatch demo` trains, judges and registers them.")
     else:
         st.subheader("In use")
-        st.dataframe(champions, hide_index=True, column_config={"train": "trained on", "validation": "judged on"})
+        draw_table(champions, column_config={"train": "trained on", "validation": "judged on"})
     live = models.live_model(places.settings().champions)
     st.caption(
         f"Collectors scan with {escaped(live)}."
@@ -83,9 +84,8 @@ def _versions(standings: list[models.Standing], in_use: str) -> None:
     if gates:
         if chosen.challenger is None:
             gates = [{k: v for k, v in gate.items() if k not in ("challenger", "has_passed")} for gate in gates]
-        st.dataframe(
+        draw_table(
             [gate | {"gate": named(gate["gate"])} for gate in gates],
-            hide_index=True,
             column_config={"has_passed": st.column_config.CheckboxColumn("challenger passes")},
             key=f"gates {model}",
         )
@@ -117,7 +117,7 @@ def _history(entries: list[dict[str, Any]]) -> None:
         infer_schema_length=None,
     )
     with st.expander("Every entry"):
-        st.dataframe(in_zone(rows, "UTC"), hide_index=True, column_config={"at_time": "when, UTC"})
+        draw_table(in_zone(rows, "UTC"), column_config={"at_time": "when, UTC"})
 
 
 def _evaluation(judged: dict[str, pl.DataFrame]) -> None:
@@ -140,9 +140,8 @@ def _evaluation(judged: dict[str, pl.DataFrame]) -> None:
     with st.expander("Figures of each detector"):
         for detector, table in judged.items():
             st.caption(named(detector))
-            st.dataframe(
+            draw_table(
                 table.with_columns(pl.col("kind").cast(pl.String).str.replace_all("_", " ")),
-                hide_index=True,
                 column_order=[name for name in _COLUMNS if name in table.columns],
                 column_config=_COLUMNS,
                 key=detector,

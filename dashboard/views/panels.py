@@ -108,6 +108,16 @@ def minute_line(rows: pl.DataFrame, column: str, title: str, zone: str, *, key: 
     draw(figure, key=key, height=200)
 
 
+def book_depth(levels: pl.DataFrame, *, key: str) -> None:
+    """What could be sold and bought up to a price (`depth.BOOK`), as steps away from the best prices."""
+    figure = go.Figure()
+    for side, colour, name in (("bid", BUY, "bids"), ("ask", SELL, "asks")):
+        own = levels.filter(pl.col("side") == side)
+        line = {"color": colour, "shape": "hv", "width": 1.5}
+        figure.add_scatter(x=own["price"], y=own["depth"], name=name, mode="lines", line=line, fill="tozeroy")
+    draw(figure, key=key, height=220)
+
+
 def correlation_matrix(matrix: pl.DataFrame, *, key: str) -> None:
     """Correlations of -1 to 1 as a heat map with numbers."""
     names = matrix["symbol"].to_list()

@@ -7,6 +7,7 @@ import streamlit as st
 from dashboard import places
 from dashboard.identity import require
 from dashboard.views.controls import escaped, named, sidebar
+from dashboard.views.tables import draw_table
 from tapewatch.labels.people.human import LabelError
 from tapewatch.store.database.database import DatabaseError
 from tapewatch.store.database.people.label_classes import LabelClass, classes, set_class
@@ -22,7 +23,7 @@ def show() -> None:
     if said := st.session_state.pop("settings said", None):
         st.toast(said)
     known = classes(places.database())
-    st.dataframe(
+    draw_table(
         [
             {
                 "class": named(each.name), "offered": each.is_offered, "built in": each.is_built_in,
@@ -30,7 +31,6 @@ def show() -> None:
             }
             for each in known
         ],
-        hide_index=True,
         height=35 * (len(known) + 1) + 3,
         column_config={"description": st.column_config.Column("what belongs to it", width="large")},
     )  # fmt: skip

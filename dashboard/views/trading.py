@@ -8,8 +8,10 @@ import polars as pl
 import streamlit as st
 
 from dashboard import places
+from dashboard.identity import current
 from dashboard.views.controls import escaped, refresh_s, sidebar
 from dashboard.views.panels import LINE, draw
+from dashboard.views.tables import draw_table
 from tapewatch.market.tables.signals import WALK_FORWARD
 
 #: A trader that wrote longer ago does not run, or waits for the database.
@@ -82,7 +84,7 @@ def _account() -> None:
             plain = plain.with_columns(side=pl.when(pl.col("side") > 0).then(pl.lit("buy")).otherwise(pl.lit("sell")))
         named = plain.rename({name: _NAMES.get(name, name.capitalize()) for name in columns})
         height = "auto" if rows.height < _FEW else 320
-        st.dataframe(named, hide_index=True, height=height, column_config=_COLUMNS, key=name)
+        draw_table(named, height=height, column_config=_COLUMNS, key=name)
 
 
 def _tiles(facts: dict[str, Any]) -> None:
@@ -129,7 +131,7 @@ def _judged() -> None:
     st.subheader("Strategies out of sample")
     plain = table.drop("path").with_columns(pl.selectors.categorical().cast(pl.String).str.replace_all("_", " "))
     percent = st.column_config.NumberColumn(format="percent")
-    st.dataframe(plain, hide_index=True, column_config={"hit_rate": percent, "psr": percent}, key="walk forward")
+    draw_table(plain, column_config={"hit_rate": percent, "psr": percent}, key="walk forward")
     page = lake.page(WALK_FORWARD)
-    if page.exists():
+    if page.exists() and current().may("export"):
         st.download_button("Tear sheet (HTML)", page.read_bytes(), "tear_sheet.html", "text/html")

@@ -8,16 +8,21 @@ from dashboard import places
 from dashboard.components.candles import SOURCES, candle_chart
 from dashboard.identity import current
 from dashboard.reading import flow
+from dashboard.reading.depth import book
 from dashboard.reading.regimes import regime_runs
 from dashboard.views import panels
 from dashboard.views.controls import (
     await_bars,
     choice,
     escaped,
+    link_stretch,
+    linked,
     listed,
     market_and_symbol,
     refresh_s,
+    several,
     sidebar,
+    stretch_of_link,
     time_of,
     time_text,
     zone_of,
@@ -26,7 +31,7 @@ from tapewatch.market.instruments import NS_PER_SECOND, Market
 
 _DAYS = {"Last day": 1, "Last 5 days": 5, "Last month": 21, "Last year": 252, "Everything": 100_000}
 _COLUMNS, _MOST_IN_GRID = 3, 24
-_WINDOWS = (30, 60, 120, 390)
+_WINDOWS, _WINDOW = (30, 60, 120, 390), 60
 
 
 def show() -> None:
@@ -53,8 +58,9 @@ def show() -> None:
 
 
 def _symbol(market: Market, symbol: str, days: str) -> None:
-    sources = st.pills("Marked", SOURCES, selection_mode="multi", default=SOURCES, key="marked")
-    start, end = _asked() or tuple(ns / NS_PER_SECOND for ns in places.histories().extent(market, symbol, _DAYS[days]))
+    sources = several("marked", SOURCES, SOURCES, "Marked")
+    whole = tuple(ns / NS_PER_SECOND for ns in places.histories().extent(market, symbol, _DAYS[days]))
+    start, end = stretch_of_link("watch") or whole
     view = f"{market} {symbol} {days}"
     _chart(market, symbol, start, end, view, tuple(sources))
     _lower(market, symbol, start, end, view)
@@ -66,33 +72,22 @@ def _chart(market: Market, symbol: str, start: float, end: float, view: str, sou
         market, symbol, start, end, key="watch chart", zone=zone_of(market), sources=sources,
         may_export=current().may("export"), view=view,
     )  # fmt: skip
-    range_ = found.get("range")
-    if range_ and st.session_state.get("watch reported") != range_:
-        st.session_state["watch reported"] = dict(range_)
-        st.session_state["watch range"] = {"view": view, **range_}
-        st.query_params.update({"from": str(range_["from"]), "to": str(range_["to"])})
+    if link_stretch(found):
+        st.session_state["watch range"] = {"view": view, **found["range"]}
     if opened := found.get("opened"):
         st.page_link(_page("alert"), label="Open this alert", query_params={"id": opened}, icon=":material/search:")
 
 
-def _asked() -> tuple[float, float] | None:
-    """The stretch that a link names. It counts once: what the person then chooses or scrolls to comes after it."""
-    if "from" not in st.query_params or st.session_state.get("watch link") == "read":
-        return None
-    st.session_state["watch link"] = "read"
-    try:
-        start, end = float(st.query_params["from"]), float(st.query_params["to"])
-    except (KeyError, ValueError):
-        return None
-    return (start, end) if 0 < start < end < 7e9 else None
-
-
 def _lower(market: Market, symbol: str, start: float, end: float, view: str) -> None:
     st.fragment(_regimes, run_every=refresh_s())(market, symbol, start, end, view)
+    if "window" not in st.session_state:
+        asked = st.query_params.get("window", "")
+        st.session_state["window"] = int(asked) if asked in map(str, _WINDOWS) else _WINDOW
     window = st.segmented_control(
-        "Correlation over", _WINDOWS, default=60, key="window", format_func=lambda n: f"{n} minutes", required=True
+        "Correlation over", _WINDOWS, key="window", format_func=lambda n: f"{n} minutes", required=True
     )
-    st.fragment(_panels, run_every=refresh_s())(market, symbol, start, end, view, int(window or 60))
+    linked("window", str(window), str(_WINDOW))
+    st.fragment(_panels, run_every=refresh_s())(market, symbol, start, end, view, int(window or _WINDOW))
 
 
 def _regimes(market: Market, symbol: str, first: float, last: float, view: str) -> None:
@@ -125,6 +120,7 @@ def _panels(market: Market, symbol: str, first: float, last: float, view: str, w
         panels.order_flow(flow.flows(rows), zone, key="order flow")
         panels.minute_line(rows, "quoted_spread_bps", "Quoted spread, bps", zone, key="spread")
         panels.minute_line(rows, "depth_imbalance", "Depth imbalance at the best prices", zone, key="depth")
+        _book(market, symbol, start, end, zone)
         panels.minute_line(
             rows, "realised_volatility_bps", "Realised volatility of the minute, bps", zone, key="volatility"
         )
@@ -137,6 +133,18 @@ def _panels(market: Market, symbol: str, first: float, last: float, view: str, w
         else:
             st.caption("Fewer than two symbols have returns here.")
         st.caption(f"One-minute returns, {window} minutes before {time_text(min(end, _now()), zone)}.")
+
+
+def _book(market: Market, symbol: str, start: dt.datetime, end: dt.datetime, zone: str) -> None:
+    found = book(places.lake(), market, symbol, start, end)
+    if found is None:
+        st.caption(
+            "Depth behind the best prices: the tape holds no book of this symbol here (crypto's streams bring one)."
+        )
+        return
+    time, levels = found
+    st.caption(f"Depth behind the best prices at {time_text(time, zone)}")
+    panels.book_depth(levels, key="book")
 
 
 def _grid(market: Market | str) -> None:

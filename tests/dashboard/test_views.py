@@ -1,5 +1,6 @@
 """Every page runs on a small home, as Streamlit runs it, without a browser; what people wrote is shown as text."""
 
+import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard import identity
 from dashboard.identity import Identity
+from dashboard.reading.depth import book
 from dashboard.views import alert, alerts, health, labels, mark, models, settings, trading, watch
 from dashboard.views.controls import escaped
 from tapewatch.accounts.roles import ROLES
@@ -16,15 +18,17 @@ from tapewatch.labels.people.human import HumanLabel
 from tapewatch.market.instruments import Market
 from tapewatch.market.tables.live import ALERT_VERDICTS, LABELS
 from tapewatch.market.tables.review import ADJUDICATIONS
+from tapewatch.market.tables.stream import ORDER_BOOK
 from tapewatch.store.database.database import Database
 from tapewatch.store.database.people.human_labels import add_labels
+from tapewatch.store.lake.lake import Lake
 from tapewatch.trading.engine import Tape
 from tapewatch.trading.paper.broker import PaperBroker
 from tapewatch.trading.paper.ledger import send, set_risk
 from tapewatch.trading.paper.portfolio import portfolio
 from tapewatch.trading.paper.protections import Protections, RiskState
 from tests.support.paper import ACCOUNT, SETTINGS, recorded_day
-from tests.support.watched_home import BURST, FAR, HOSTILE, INCIDENT
+from tests.support.watched_home import BURST, DAY, FAR, HOSTILE, INCIDENT, NEAR
 
 ANN = Identity("ann", "manager", ROLES["manager"])
 USER = Identity("uma", "user", ROLES["user"])
@@ -142,6 +146,87 @@ def test_bad_times_are_refused_with_the_way_out(placed: Path) -> None:
     assert not page.exception
     assert "is no time" in page.error[0].value
     assert "<b>" not in page.error[0].value.replace(r"\<b\>", "")
+
+
+def test_a_link_restores_marks_window_kinds_and_stretch(placed: Path) -> None:
+    page = run(watch.show, symbol="AAPL", marked="alert,label,nothing", window="120")
+    assert [pills.value for pills in page.get("button_group")][:2] == [["alert", "label"], 120]
+    assert (page.query_params["marked"], page.query_params["window"]) == ("alert,label", "120")
+    plain = run(watch.show, symbol="AAPL", marked="alert,incident,anomaly,label,truth", window="<b>")
+    assert not plain.exception
+    assert "marked" not in plain.query_params
+    assert "window" not in plain.query_params
+    feed = run(alerts.show, kinds="price_move")
+    assert feed.dataframe[0].value["kind"].tolist() == ["price move"]
+
+
+def test_the_book_behind_the_best_prices_is_shown_where_the_tape_has_one(placed: Path) -> None:
+    assert "the tape holds no book" in texts(run(watch.show, symbol="AAPL"))
+    lake, time = Lake(placed / "lake"), BURST[0]
+    row = {
+        "symbol": "AAPL", "time": time, "exchange": 1, "bids": "[[99.0, 2.0], [98.5, 3.0]]", "asks": "[[99.5, 1.0], [100.0, 4.0]]",
+        "received_time": time,
+    }  # fmt: skip
+    lake.write(ORDER_BOOK, DAY, ORDER_BOOK.conform(pl.DataFrame([row])))
+    day = dt.timedelta(days=1)
+    seen, levels = book(lake, DAY.market, "AAPL", time - day, time + day) or (None, pl.DataFrame())
+    assert seen == time
+    assert levels.rows() == [
+        ("bid", 99.0, 2.0, 2.0), ("bid", 98.5, 3.0, 5.0), ("ask", 99.5, 1.0, 1.0), ("ask", 100.0, 4.0, 5.0)
+    ]  # fmt: skip
+    assert book(lake, DAY.market, "AAPL", time - day, time) is None
+    assert "Depth behind the best prices at" in texts(run(watch.show, symbol="AAPL"))
+
+
+def test_who_may_not_export_is_offered_no_file_of_any_table(placed: Path) -> None:
+    for show, query in (
+        (alerts.show, {}),
+        (alert.show, {"id": NEAR}),
+        (health.show, {}),
+        (models.show, {}),
+        (trading.show, {}),
+    ):
+        page = run(show, VIEWER, **query)
+        assert not page.exception
+        assert not page.dataframe
+        assert not page.get("download_button")
+    feed = run(alerts.show, VIEWER).table[0].value
+    assert sorted(feed["Symbol"]) == ["AAPL", "AAPL", "MSFT"]
+    assert sum(escaped(HOSTILE) in text for text in feed["What was seen"]) == 1
+    assert all(link.startswith("[open](/alert?id=") for link in feed.iloc[:, -1])
+
+
+SQL = "'; DROP TABLE labels; -- \" OR 1=1"
+
+
+def test_sql_in_the_fields_of_the_pages_is_kept_as_text(placed: Path) -> None:
+    with Database(f"sqlite:///{placed / 'tapewatch.db'}") as database:
+        page = run(alert.show, id=INCIDENT)
+        page.text_input[0].set_value(SQL)
+        page.button[0].click().run()
+        page = run(settings.show)
+        for box in page.text_input:
+            box.set_value(SQL)
+        page.button[0].click().run()
+        assert page.error[0].value
+        page = run(mark.show)
+        for key, value in (("start text", BURST[0]), ("end text", BURST[1])):
+            page.text_input(key=key).set_value(f"{value:%Y-%m-%dT%H:%M:%S}")
+        page.text_input(key="mark text").set_value(SQL)
+        page.button(key="save").click().run()
+        assert not page.exception
+        other = HumanLabel(Market.STOCKS, "AAPL", *BURST, "normal", "ben")
+        add_labels(database, [other], actor="ben", source="test")
+        page = run(labels.show)
+        next(box for box in page.text_input if box.label == "Why").set_value(SQL)
+        next(button for button in page.button if button.label == "Decide").click().run()
+        assert not page.exception
+        for table in (ALERT_VERDICTS, LABELS, ADJUDICATIONS):
+            assert SQL in database.read(table)["note"].to_list(), table.name
+        for show in (watch.show, alerts.show, alert.show):
+            names = ("market", "symbol", "id", "from", "to", "severity", "since", "kinds", "window")
+            assert not run(show, **dict.fromkeys(names, SQL)).exception
+        assert database.read(LABELS).height == 2
 
 
 @pytest.mark.long

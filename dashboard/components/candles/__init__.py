@@ -30,7 +30,7 @@ button { font: inherit; color: inherit; background: var(--st-secondary-backgroun
 button[aria-pressed="true"] { background: var(--st-primary-color); color: var(--st-background-color); }
 button:focus-visible, [data-part="frame"]:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 1px; }
 .status { margin-left: auto; font-weight: 600; }
-[data-part="frame"] { width: 100%; position: relative; }
+[data-part="frame"] { width: 100%; position: relative; color: var(--st-text-color); transition: color 1ms; }
 [data-part="frame"].edge { cursor: ew-resize !important; }
 """
 # The module is read by its address once a page, not sent along with every run of the script.
@@ -113,9 +113,10 @@ def candle_chart(
     )
 
 
-def alert_bell(*, key: str, has_sound: bool) -> Any:
-    """Report each new live alert as the trigger `alert` (its id), with a sound if asked for."""
-    return _bell(key=key, data={"assets": ASSETS, "is_bell": True, "sound": has_sound}, on_alert_change=_nothing)
+def alert_bell(*, key: str, theme: str, is_muted: bool) -> Any:
+    """Report each new live alert as the trigger `alert` (its id), with a sound unless it is muted; and give the page its theme."""
+    data = {"assets": ASSETS, "is_bell": True, "theme": theme, "is_muted": is_muted}
+    return _bell(key=key, data=data, on_alert_change=_nothing)
 
 
 def _nothing() -> None:

@@ -64,6 +64,8 @@ class Chart {
     chart.timeScale().subscribeVisibleLogicalRangeChange(() => this.#moved());
     chart.subscribeClick((event) => this.#clicked(event));
     chart.subscribeCrosshairMove((event) => this.#hovered(event));
+    // The page's text has another colour: the theme has changed.
+    this.frame.ontransitionend = (event) => { if (event.target === this.frame) this.style(); };
     this.edges = new Edges(this.frame, {
       mark: () => (this.candles?.length && this.data.mark?.start ? this.data.mark : null),
       xOf: (time) => this.axis.xOf(time),

@@ -26,8 +26,19 @@ export function listen(listener) {
   };
 }
 
-export function ring() {
-  const audio = new AudioContext();
+let audio = null;
+
+// A browser lets a page sound once a person has clicked or typed in it.
+function unlock() {
+  audio ??= new AudioContext();
+  if (audio.state === "suspended") audio.resume();
+}
+for (const name of ["pointerdown", "keydown"]) window.addEventListener(name, unlock, { capture: true, passive: true });
+
+// Whether it can be heard.
+async function ring() {
+  unlock();
+  if (audio.state !== "running") return false;
   const tone = audio.createOscillator();
   const volume = audio.createGain();
   tone.frequency.value = 880;
@@ -36,16 +47,23 @@ export function ring() {
   tone.connect(volume).connect(audio.destination);
   tone.start();
   tone.stop(audio.currentTime + 0.6);
-  tone.onended = () => audio.close();
+  await new Promise((resolve) => { tone.onended = resolve; });
+  return true;
 }
 
-// Reports each new alert to the page, and rings if it is asked to.
+// Reports each new alert to the page, rings unless the person has muted it, and takes the person's theme.
 export function mountBell(component) {
+  const place = component.parentElement.querySelector('[data-part="bell"]');
   let current = component;
-  const stop = listen((name, said) => {
+  const take = (next) => {
+    current = next;
+    window.tapewatchTheme?.(next.data.theme);
+  };
+  const stop = listen(async (name, said) => {
     if (name !== "alert" || !said.is_new) return;
-    if (current.data.sound) ring();
     current.setTriggerValue("alert", said.alert_id);
+    if (!current.data.is_muted && await ring()) place.dataset.rung = said.alert_id;
   });
-  return { update: (next) => { current = next; }, destroy: stop };
+  take(component);
+  return { update: take, destroy: stop };
 }

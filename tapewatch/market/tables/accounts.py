@@ -80,4 +80,17 @@ LOGIN_FAILURES = Table(
     ),
 )
 
-ACCOUNTS: tuple[Table, ...] = (USERS, USER_SESSIONS, RECOVERY_CODES, USER_TOKENS, LOGIN_FAILURES)
+USER_PREFERENCES = Table(
+    "user_preferences",
+    "accounts",
+    "How people want the dashboard.",
+    key=("user_name",),
+    columns=(
+        _USER,
+        Column("theme", TEXT, "`system`, `light` or `dark`"),
+        Column("is_muted", BOOL, "whether new alerts make no sound"),
+        Column("created_time", TIME, "when the person last chose"),
+    ),
+)
+
+ACCOUNTS: tuple[Table, ...] = (USERS, USER_SESSIONS, RECOVERY_CODES, USER_TOKENS, LOGIN_FAILURES, USER_PREFERENCES)
